@@ -1,0 +1,31 @@
+# One target per folder, so that a wrong include does not link. Headers are included from the root of the
+# repository ("core/sampling/plan.h").
+
+# Libraries whose headers come from outside and are not ours to keep free of warnings.
+function(denoise_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(denoise_${name} STATIC ${ARG_SOURCES})
+  add_library(denoise::${name} ALIAS denoise_${name})
+  target_include_directories(denoise_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(denoise_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} denoise_warnings)
+endfunction()
+
+function(denoise_executable name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  target_link_libraries(${name} PRIVATE ${ARG_LIBS} denoise_warnings)
+endfunction()
+
+# denoise_test(plan_test SOURCES plan_test.cc LIBS denoise::sampling [LABELS slow])
+# Runs from the root of the repository, so that tests name their data as "tests/data/...".
+function(denoise_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LIBS} denoise_warnings GTest::gmock_main)
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()

@@ -1,0 +1,41 @@
+# The compiler's settings for our own code: C++20, warnings as errors, sanitizers, and whatever makes builds quick.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+option(DENOISE_WERROR "Treat warnings in our code as errors" ON)
+set(DENOISE_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined or thread")
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+# mold before lld: both link several times faster than the system's linker.
+find_program(MOLD_PROGRAM NAMES ld.mold)
+find_program(LLD_PROGRAM NAMES ld.lld)
+if(MOLD_PROGRAM)
+  add_link_options(-fuse-ld=mold)
+elseif(LLD_PROGRAM)
+  add_link_options(-fuse-ld=lld)
+endif()
+
+if(DENOISE_SANITIZE)
+  add_compile_options(-fsanitize=${DENOISE_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${DENOISE_SANITIZE})
+  if(DENOISE_SANITIZE MATCHES "undefined")
+    # LibTorch and gRPC are linked as they come, without type information for vptr checks.
+    add_compile_options(-fno-sanitize=vptr -fno-sanitize-recover=undefined)
+  endif()
+endif()
+
+# Warnings apply to our targets only, through this interface target.
+add_library(denoise_warnings INTERFACE)
+target_compile_options(denoise_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow=local -Wnon-virtual-dtor -Woverloaded-virtual
+  $<$<BOOL:${DENOISE_WERROR}>:-Werror>)

@@ -1,0 +1,27 @@
+#include "core/base/retry.h"
+
+#include <string>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace denoise {
+namespace {
+constexpr char kPayloadUrl[] = "denoise/retry-delay-ms";
+}  // namespace
+
+absl::Status UnavailableRetryAfter(std::string_view message, absl::Duration delay) {
+  absl::Status status = absl::UnavailableError({message.data(), message.size()});
+  status.SetPayload(kPayloadUrl, absl::Cord(absl::StrCat(absl::ToInt64Milliseconds(delay))));
+  return status;
+}
+
+std::optional<absl::Duration> GetRetryDelay(const absl::Status& status) {
+  const auto payload = status.GetPayload(kPayloadUrl);
+  int64_t milliseconds = 0;
+  if (!payload.has_value() || !absl::SimpleAtoi(std::string(*payload), &milliseconds)) return std::nullopt;
+  return absl::Milliseconds(milliseconds);
+}
+
+}  // namespace denoise

@@ -1,0 +1,80 @@
+// One image on its way from x_T to x_0: its plan, its position, its state slots and its noise generator.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include "core/nn/network.h"
+#include "core/sampling/plan.h"
+
+namespace denoise {
+
+// Classifier-free guidance (Ho & Salimans 2022): m = unconditional + scale * (conditional - unconditional), applied at
+// timesteps in [timestep_min, timestep_max] only (Kynkaanniemi et al. 2024).
+struct Guidance {
+  double scale = 1;
+  double timestep_min = -std::numeric_limits<double>::infinity();
+  double timestep_max = std::numeric_limits<double>::infinity();
+};
+
+struct Conditioning {
+  std::optional<int64_t> class_label;       // absent: the network is not class-conditional
+  std::optional<int64_t> null_class_label;  // what the unconditional row is told; required for guidance
+  Guidance guidance;
+};
+
+// Standard normal noise for one image, from a CPU generator seeded with `seed`: contiguous float32 in CHW order, the
+// initial noise first and then one draw per noisy step, so that the same seed gives the same image as a per-image
+// torch.Generator does in Python, whatever the device.
+class NoiseSource {
+ public:
+  explicit NoiseSource(uint64_t seed);
+  at::Tensor Draw(at::IntArrayRef shape);  // on the CPU
+
+ private:
+  at::Generator generator_;
+};
+
+// Movable, not thread-safe; whoever evaluates it owns it meanwhile.
+class Trajectory {
+ public:
+  // Draws the initial noise. `plan` is not empty.
+  Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning, uint64_t seed,
+             const Network& network);
+
+  bool done() const { return position_ == plan_->evaluations.size(); }
+  const SamplerPlan& plan() const { return *plan_; }
+  const Conditioning& conditioning() const { return conditioning_; }
+  const Evaluation& next() const { return plan_->evaluations[position_]; }  // requires !done()
+  size_t position() const { return position_; }                            // evaluations done
+  int steps_done() const { return steps_done_; }
+
+  // Whether the next evaluation takes a second, unconditional row.
+  bool IsGuided() const;
+  int rows() const { return IsGuided() ? 2 : 1; }
+
+  // [kMaxSlots, C, H, W] float32 on the network's device.
+  const at::Tensor& slots() const { return slots_; }
+  at::Tensor x() const { return slots_[0]; }  // [C, H, W]
+
+  // Draws the noise of the next evaluation, [C, H, W] on the CPU; undefined where it adds none.
+  at::Tensor DrawNoise();
+
+  // Moves past the next evaluation.
+  void Advance(at::Tensor slots);
+
+ private:
+  std::shared_ptr<const SamplerPlan> plan_;
+  Conditioning conditioning_;
+  NoiseSource noise_;
+  at::Tensor slots_;
+  size_t position_ = 0;
+  int steps_done_ = 0;
+};
+
+}  // namespace denoise

@@ -1,0 +1,15 @@
+// From (schedule, options) to a plan. Pure: the same inputs give the same plan.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "core/sampling/plan.h"
+#include "core/sampling/sampler_options.h"
+#include "core/sampling/schedule.h"
+
+namespace denoise {
+
+// InvalidArgument carries field violations (core/base/field_violations.h) named as the members of SamplerOptions, and
+// says why: options out of range, epsilon prediction where there is no signal, timesteps beyond the schedule.
+absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options);
+
+}  // namespace denoise

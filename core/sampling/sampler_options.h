@@ -1,0 +1,65 @@
+// Everything a caller may choose about sampling, as plain data.
+#pragma once
+
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace denoise {
+
+enum class SamplerKind {
+  kDdpm,       // ancestral sampling: Ho et al. 2020
+  kDdim,       // Song et al. 2021
+  kDpmSolver,  // DPM-Solver multistep, in epsilon: Lu et al. 2022a
+  kDpmSolverPlusPlus,     // DPM-Solver++ multistep, in x0: Lu et al. 2022b
+  kSdeDpmSolverPlusPlus,  // its stochastic form
+  kUniPc,      // Zhao et al. 2023
+};
+
+enum class PredictionType { kEpsilon, kSample, kVPrediction, kFlowPrediction };
+enum class TimestepSpacing { kLeading, kTrailing, kLinspace };
+enum class VarianceType { kFixedSmall, kFixedSmallLog, kFixedLarge, kFixedLargeLog, kLearned, kLearnedRange };
+enum class SolverType { kMidpoint, kHeun, kBh1, kBh2 };  // the first two: DPM-Solver; the last two: UniPC
+enum class SigmaSpacing { kTimesteps, kKarras, kExponential, kLu, kFlow };
+enum class FinalSigma { kZero, kSigmaMin };
+
+// The defaults are ours; a scheduler_config.json brings its class's own (scheduler_config.h).
+struct SamplerOptions {
+  SamplerKind sampler = SamplerKind::kDpmSolverPlusPlus;
+  int steps = 20;
+  std::vector<double> timesteps;  // custom, strictly descending; replaces `steps` and the spacing when not empty
+  PredictionType prediction_type = PredictionType::kEpsilon;
+  TimestepSpacing timestep_spacing = TimestepSpacing::kLeading;
+  int steps_offset = 0;
+
+  bool clip_sample = false;
+  double clip_sample_range = 1;
+  bool thresholding = false;
+  double dynamic_thresholding_ratio = 0.995;
+  double sample_max_value = 1;
+
+  VarianceType variance_type = VarianceType::kFixedSmall;  // DDPM
+
+  double eta = 0;                          // DDIM
+  bool use_clipped_model_output = false;   // DDIM
+  bool set_alpha_to_one = true;            // DDIM: alphas_cumprod before timestep 0 is 1, else alphas_cumprod[0]
+  bool step_to_listed_timestep = false;    // DDIM: step to the next listed timestep, not to t - T / steps
+
+  int solver_order = 2;                               // DPM-Solver, UniPC: 1 to 3
+  std::optional<SolverType> solver_type;              // absent: midpoint for DPM-Solver, bh2 for UniPC
+  bool lower_order_final = true;
+  bool euler_at_final = false;
+  FinalSigma final_sigma = FinalSigma::kZero;
+  SigmaSpacing sigma_spacing = SigmaSpacing::kTimesteps;
+  double flow_shift = 1;
+  double lambda_min_clipped = -std::numeric_limits<double>::infinity();
+  std::vector<int> disable_corrector;                 // UniPC: steps without the corrector
+};
+
+// Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde", "unipc".
+std::string_view SamplerName(SamplerKind sampler);
+
+}  // namespace denoise

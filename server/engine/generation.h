@@ -1,0 +1,68 @@
+// What the engine is asked for, and how it answers. No gRPC, no proto.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/diffusion/trajectory.h"
+#include "core/nn/network.h"
+#include "core/sampling/plan.h"
+
+namespace denoise {
+
+// The same network once per worker of the engine, in the order of Engine::Options::devices. Its address is the identity
+// of a batch: requests that hold the same replicas share network calls.
+using NetworkReplicas = std::vector<std::shared_ptr<const Network>>;
+
+enum class FrameKind { kXt, kX0 };
+
+struct FrameOptions {
+  int every_n_steps = 0;  // 0: no frames. A frame follows every n-th step and the last
+  FrameKind kind = FrameKind::kX0;
+};
+
+// Validated by whoever makes it: the plan suits the network, labels exist, guidance has a null class, count >= 1.
+struct GenerationRequest {
+  std::shared_ptr<const NetworkReplicas> networks;  // may alias whatever must stay alive meanwhile
+  std::shared_ptr<const SamplerPlan> plan;
+  Conditioning conditioning;
+  uint64_t seed = 0;  // image i uses seed + i
+  int count = 1;
+  FrameOptions frames;
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+struct FrameUpdate {
+  int image_index;
+  int step;         // 1 .. steps
+  double timestep;  // what the network was told
+  FrameKind kind;
+  at::Tensor sample;  // [C, H, W] float32 on the CPU; x_t is scaled to unit variance where the sampler works in sigma
+};
+
+struct ImageUpdate {
+  int image_index;
+  uint64_t seed;
+  at::Tensor sample;  // [C, H, W] float32 on the CPU, not clamped
+};
+
+// Hears of one generation. Calls come one at a time, from the submitting thread (OnQueued only) and from the engine's
+// threads; none may block, or call back into the engine. OnFinished comes last and exactly once, unless Submit failed.
+// OnFinished is not preceded by every image when its status is not OK.
+class GenerationSink {
+ public:
+  virtual ~GenerationSink() = default;
+  virtual void OnQueued(int position) = 0;  // requests ahead that have not started
+  virtual void OnStarted(absl::Duration queue_wait) = 0;
+  virtual void OnStep(int image_index, int step) = 0;
+  virtual void OnFrame(FrameUpdate frame) = 0;
+  virtual void OnImage(ImageUpdate image) = 0;
+  virtual void OnFinished(const absl::Status& status) = 0;
+};
+
+}  // namespace denoise
