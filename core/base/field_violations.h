@@ -1,8 +1,9 @@
 // What is wrong with an input from outside, field by field.
 //
-// Validation collects every violation before it returns, so that a caller can mend all of them at once. The core names
-// fields relative to the message it was given ("steps", "timesteps[3]"); whoever embeds that message adds its own
-// prefix ("sampler."). The RPC layer turns the result into google.rpc.BadRequest, the command line into lines of text.
+// Validation collects every violation before it returns, so that a caller can mend all of them at
+// once. The core names fields relative to the message it was given ("steps", "timesteps[3]");
+// whoever embeds that message adds its own prefix ("sampler."). The RPC layer turns the result into
+// google.rpc.BadRequest, the command line into lines of text.
 #pragma once
 
 #include <string>
@@ -24,14 +25,15 @@ class FieldViolations {
  public:
   void Add(std::string_view field, std::string_view description);
 
-  // Adds the violations that `status` carries, each field prefixed with `prefix`. A status without any counts as one
-  // violation of `prefix` itself (less its final dot). OK adds nothing.
+  // Adds the violations that `status` carries, each field prefixed with `prefix`. A status without
+  // any counts as one violation of `prefix` itself (less its final dot). OK adds nothing.
   void AddAll(std::string_view prefix, const absl::Status& status);
 
   bool empty() const { return violations_.empty(); }
   const std::vector<FieldViolation>& violations() const { return violations_; }
 
-  // OK when empty; else InvalidArgument whose message lists the violations and whose payload carries them.
+  // OK when empty; else InvalidArgument whose message lists the violations and whose payload
+  // carries them.
   absl::Status ToStatus() const;
 
  private:

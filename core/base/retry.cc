@@ -20,7 +20,8 @@ absl::Status UnavailableRetryAfter(std::string_view message, absl::Duration dela
 std::optional<absl::Duration> GetRetryDelay(const absl::Status& status) {
   const auto payload = status.GetPayload(kPayloadUrl);
   int64_t milliseconds = 0;
-  if (!payload.has_value() || !absl::SimpleAtoi(std::string(*payload), &milliseconds)) return std::nullopt;
+  if (!payload.has_value() || !absl::SimpleAtoi(std::string(*payload), &milliseconds))
+    return std::nullopt;
   return absl::Milliseconds(milliseconds);
 }
 

@@ -1,21 +1,23 @@
-// One image on its way from x_T to x_0: its plan, its position, its state slots and its noise generator.
+// One image on its way from x_T to x_0: its plan, its position, its state slots and its noise
+// generator.
 #pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <optional>
 
-#include <ATen/core/Generator.h>
-#include <ATen/core/Tensor.h>
-
 #include "core/nn/network.h"
 #include "core/sampling/plan.h"
 
 namespace denoise {
 
-// Classifier-free guidance (Ho & Salimans 2022): m = unconditional + scale * (conditional - unconditional), applied at
-// timesteps in [timestep_min, timestep_max] only (Kynkaanniemi et al. 2024).
+// Classifier-free guidance (Ho & Salimans 2022): m = unconditional + scale * (conditional -
+// unconditional), applied at timesteps in [timestep_min, timestep_max] only (Kynkaanniemi et al.
+// 2024).
 struct Guidance {
   double scale = 1;
   double timestep_min = -std::numeric_limits<double>::infinity();
@@ -23,14 +25,23 @@ struct Guidance {
 };
 
 struct Conditioning {
-  std::optional<int64_t> class_label;       // absent: the network is not class-conditional
-  std::optional<int64_t> null_class_label;  // what the unconditional row is told; required for guidance
+  std::optional<int64_t> class_label;  // absent: the network is not class-conditional
+  std::optional<int64_t>
+      null_class_label;  // what the unconditional row is told; required for guidance
   Guidance guidance;
 };
 
-// Standard normal noise for one image, from a CPU generator seeded with `seed`: contiguous float32 in CHW order, the
-// initial noise first and then one draw per noisy step, so that the same seed gives the same image as a per-image
-// torch.Generator does in Python, whatever the device.
+// Whether `evaluation` takes a second, unconditional row. A scale of 1 is the conditional
+// prediction itself.
+bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation);
+
+// The most rows any evaluation of the plan takes: 1 or 2.
+int MaxRows(const Conditioning& conditioning, const SamplerPlan& plan);
+
+// Standard normal noise for one image, from a CPU generator seeded with `seed`: contiguous float32
+// in CHW order, the initial noise first and then one draw per noisy step, so that the same seed
+// gives the same image as a per-image torch.Generator does in Python, whatever the device. (As
+// there, the generator reads the low 32 bits of the seed.)
 class NoiseSource {
  public:
   explicit NoiseSource(uint64_t seed);
@@ -40,10 +51,11 @@ class NoiseSource {
   at::Generator generator_;
 };
 
-// Movable, not thread-safe; whoever evaluates it owns it meanwhile.
+// Movable. Not thread-safe: whoever evaluates it owns it meanwhile.
 class Trajectory {
  public:
-  // Draws the initial noise. `plan` is not empty.
+  // Draws the initial noise. `plan` has at least one evaluation; `network` is read for its shape
+  // and device only.
   Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning, uint64_t seed,
              const Network& network);
 
@@ -51,21 +63,25 @@ class Trajectory {
   const SamplerPlan& plan() const { return *plan_; }
   const Conditioning& conditioning() const { return conditioning_; }
   const Evaluation& next() const { return plan_->evaluations[position_]; }  // requires !done()
-  size_t position() const { return position_; }                            // evaluations done
+  const Evaluation& last() const {
+    return plan_->evaluations[position_ - 1];
+  }                                                                // requires an Advance before
+  bool guided() const { return IsGuided(conditioning_, next()); }  // requires !done()
   int steps_done() const { return steps_done_; }
 
-  // Whether the next evaluation takes a second, unconditional row.
-  bool IsGuided() const;
-  int rows() const { return IsGuided() ? 2 : 1; }
-
-  // [kMaxSlots, C, H, W] float32 on the network's device.
+  // [kMaxSlots, C, H, W] float32 on the network's device; slots that the plan does not use stay
+  // zero.
   const at::Tensor& slots() const { return slots_; }
   at::Tensor x() const { return slots_[0]; }  // [C, H, W]
 
-  // Draws the noise of the next evaluation, [C, H, W] on the CPU; undefined where it adds none.
+  // x as a picture: where the sampler works in sigma space, scaled to what the network would be
+  // shown.
+  at::Tensor PictureOfX() const;
+
+  // The noise that the next evaluation adds, [C, H, W] on the CPU. Requires AddsNoise(next()).
   at::Tensor DrawNoise();
 
-  // Moves past the next evaluation.
+  // Moves past the next evaluation; `slots` replace the state.
   void Advance(at::Tensor slots);
 
  private:
@@ -73,7 +89,7 @@ class Trajectory {
   Conditioning conditioning_;
   NoiseSource noise_;
   at::Tensor slots_;
-  size_t position_ = 0;
+  size_t position_ = 0;  // evaluations done
   int steps_done_ = 0;
 };
 

@@ -1,12 +1,13 @@
-// The pool of device workers. Requests join and leave the shared denoising loops at every network evaluation.
+// The pool of device workers. Requests join and leave the shared denoising loops at every network
+// evaluation.
 #pragma once
+
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -21,9 +22,10 @@ class EngineObserver {
   virtual ~EngineObserver() = default;
   virtual void OnQueueDepth(int requests) = 0;  // requests that have not started
   virtual void OnActiveRows(const std::string& device, int rows) = 0;
-  // One batched evaluation: `network` is the time of the network call, `total` that of the whole turn of the loop.
-  virtual void OnEvaluation(const std::string& device, int trajectories, int rows, absl::Duration network,
-                            absl::Duration total) = 0;
+  // One batched evaluation: `network` is the time of the network call, `total` that of the whole
+  // turn of the loop.
+  virtual void OnEvaluation(const std::string& device, int trajectories, int rows,
+                            absl::Duration network, absl::Duration total) = 0;
 };
 
 class Engine {
@@ -40,20 +42,21 @@ class Engine {
 
   // Starts one worker thread per device. `clock` and `observer` (may be null) outlive the engine.
   Engine(const Options& options, const Clock& clock, EngineObserver* observer);
-  ~Engine();  // Drain(now)
+  ~Engine();  // ends what is left, as Drain(now) does
 
   const Options& options() const;
 
-  // Queues a generation. UNAVAILABLE with a retry delay (core/base/retry.h) when the queue is full or the engine is
-  // draining; DEADLINE_EXCEEDED when the deadline has passed or cannot be met. Thread-safe.
+  // Queues a generation. UNAVAILABLE with a retry delay (core/base/retry.h) when the queue is full
+  // or the engine is draining; DEADLINE_EXCEEDED when the deadline has passed or cannot be met.
+  // Thread-safe.
   absl::StatusOr<Id> Submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink);
 
-  // Takes effect before the next evaluation: the rows are freed and OnFinished(CANCELLED) follows. Unknown or finished
-  // ids are ignored. Thread-safe.
+  // Takes effect before the next evaluation: the rows are freed and OnFinished(CANCELLED) follows.
+  // Unknown or finished ids are ignored. Thread-safe.
   void Cancel(Id id);
 
-  // Refuses new requests, lets accepted ones finish until `deadline`, then ends the others with UNAVAILABLE. Returns
-  // once every sink has heard OnFinished. Thread-safe, may be called again.
+  // Refuses new requests, lets accepted ones finish until `deadline`, then ends the others with
+  // UNAVAILABLE. Returns once every sink has heard OnFinished. Thread-safe, may be called again.
   void Drain(absl::Time deadline);
 
  private:

@@ -1,11 +1,11 @@
 // What the engine is asked for, and how it answers. No gRPC, no proto.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <memory>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -15,8 +15,8 @@
 
 namespace denoise {
 
-// The same network once per worker of the engine, in the order of Engine::Options::devices. Its address is the identity
-// of a batch: requests that hold the same replicas share network calls.
+// The same network once per worker of the engine, in the order of Engine::Options::devices. Its
+// address is the identity of a batch: requests that hold the same replicas share network calls.
 using NetworkReplicas = std::vector<std::shared_ptr<const Network>>;
 
 enum class FrameKind { kXt, kX0 };
@@ -26,7 +26,8 @@ struct FrameOptions {
   FrameKind kind = FrameKind::kX0;
 };
 
-// Validated by whoever makes it: the plan suits the network, labels exist, guidance has a null class, count >= 1.
+// Validated by whoever makes it: the plan suits the network and has an evaluation, labels exist,
+// guidance has a null class, count is at least 1.
 struct GenerationRequest {
   std::shared_ptr<const NetworkReplicas> networks;  // may alias whatever must stay alive meanwhile
   std::shared_ptr<const SamplerPlan> plan;
@@ -42,7 +43,8 @@ struct FrameUpdate {
   int step;         // 1 .. steps
   double timestep;  // what the network was told
   FrameKind kind;
-  at::Tensor sample;  // [C, H, W] float32 on the CPU; x_t is scaled to unit variance where the sampler works in sigma
+  at::Tensor sample;  // [C, H, W] float32 on the CPU; x_t is scaled to unit variance where the
+                      // sampler works in sigma
 };
 
 struct ImageUpdate {
@@ -51,9 +53,10 @@ struct ImageUpdate {
   at::Tensor sample;  // [C, H, W] float32 on the CPU, not clamped
 };
 
-// Hears of one generation. Calls come one at a time, from the submitting thread (OnQueued only) and from the engine's
-// threads; none may block, or call back into the engine. OnFinished comes last and exactly once, unless Submit failed.
-// OnFinished is not preceded by every image when its status is not OK.
+// Hears of one generation. Calls come one at a time, from the submitting thread (OnQueued only) and
+// from the engine's threads; none may block, or call back into the engine. OnFinished comes last
+// and exactly once, unless Submit failed: then nothing is called. When its status is not OK, images
+// may be missing.
 class GenerationSink {
  public:
   virtual ~GenerationSink() = default;

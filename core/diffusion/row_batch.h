@@ -1,0 +1,52 @@
+// One network call for many trajectories: gather their rows, then update them all at once.
+//
+//     RowBatch batch(trajectories, network);
+//     at::Tensor output = network.Forward(batch.input());
+//     at::Tensor x0 = batch.Update(output);
+//
+// The offline loop, the server's workers and the sample grids of training all run these three
+// lines. The trajectories may have different samplers, positions, guidance scales, classes and
+// seeds. On the CPU a trajectory's result does not depend on the others, bit for bit: what runs
+// over the whole batch is exactly rounded (products, sums, clamps) or computed per trajectory on
+// operands of one fixed shape (the small matrix product); everything else runs row by row.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "core/diffusion/trajectory.h"
+#include "core/nn/network.h"
+
+namespace denoise {
+
+class RowBatch {
+ public:
+  // None of `trajectories` is done; all suit `network`; they outlive the batch and are not touched
+  // meanwhile.
+  RowBatch(std::vector<Trajectory*> trajectories, const Network& network);
+
+  // The conditional row of every trajectory, in order, then the unconditional rows of the guided
+  // ones.
+  const NetworkInput& input() const { return input_; }
+
+  // Guidance, x0, clipping, the update and its noise: every trajectory moves past its evaluation.
+  // Returns the predicted x0, [trajectories, C, H, W] float32 on the network's device. `output` is
+  // what the network made of input().
+  at::Tensor Update(const at::Tensor& output);
+
+ private:
+  at::Tensor Guided(const at::Tensor& output) const;  // m
+  at::Tensor PredictX0(const at::Tensor& m) const;    // clipped or thresholded
+  at::Tensor Noise(const at::Tensor& output);         // what enters slot 0; undefined: none does
+
+  std::vector<Trajectory*> trajectories_;
+  std::vector<int64_t> guided_;  // indices of guided trajectories
+  int64_t channels_;
+  at::Device device_;
+  at::Tensor slots_;         // [trajectories, kMaxSlots, C, H, W]
+  at::Tensor coefficients_;  // [trajectories, kNumCoefficients], see row_batch.cc
+  NetworkInput input_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,26 @@
+// The denoising loop offline: no server, no queue.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/diffusion/trajectory.h"
+#include "core/nn/network.h"
+#include "core/sampling/plan.h"
+
+namespace denoise {
+
+struct SampleRequest {
+  uint64_t seed;
+  Conditioning conditioning;
+};
+
+// One image per request, all in one batch: [requests, C, H, W] float32 on the network's device, not
+// clamped.
+at::Tensor Sample(const Network& network, std::shared_ptr<const SamplerPlan> plan,
+                  const std::vector<SampleRequest>& requests);
+
+}  // namespace denoise

@@ -1,0 +1,51 @@
+#include "core/diffusion/trajectory.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace denoise {
+
+bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation) {
+  const Guidance& guidance = conditioning.guidance;
+  return guidance.scale != 1 && evaluation.timestep >= guidance.timestep_min &&
+         evaluation.timestep <= guidance.timestep_max;
+}
+
+int MaxRows(const Conditioning& conditioning, const SamplerPlan& plan) {
+  const bool ever = std::any_of(plan.evaluations.begin(), plan.evaluations.end(),
+                                [&](const Evaluation& e) { return IsGuided(conditioning, e); });
+  return ever ? 2 : 1;
+}
+
+NoiseSource::NoiseSource(uint64_t seed) : generator_(at::detail::createCPUGenerator(seed)) {}
+
+at::Tensor NoiseSource::Draw(at::IntArrayRef shape) {
+  return at::randn(shape, generator_, at::TensorOptions().dtype(at::kFloat));
+}
+
+Trajectory::Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning,
+                       uint64_t seed, const Network& network)
+    : plan_(std::move(plan)), conditioning_(std::move(conditioning)), noise_(seed) {
+  const NetworkSpec& spec = network.spec();
+  slots_ = at::zeros({kMaxSlots, spec.in_channels, spec.height, spec.width},
+                     at::TensorOptions().dtype(at::kFloat).device(network.device()));
+  slots_[0].copy_(noise_.Draw({spec.in_channels, spec.height, spec.width}) *
+                  plan_->init_noise_scale);
+}
+
+at::Tensor Trajectory::PictureOfX() const { return done() ? x() : x() * next().input_scale; }
+
+at::Tensor Trajectory::DrawNoise() { return noise_.Draw(slots_.sizes().slice(1)); }
+
+void Trajectory::Advance(at::Tensor slots) {
+  slots_ = std::move(slots);
+  if (next().ends_step) ++steps_done_;
+  ++position_;
+}
+
+}  // namespace denoise

@@ -1,0 +1,76 @@
+#include "server/engine/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/engine/scheduler.h"
+#include "server/engine/worker.h"
+
+namespace denoise {
+namespace {
+
+// A guided image needs two rows, and a loop at least one full batch.
+Engine::Options Sane(Engine::Options options) {
+  options.max_batch_rows = std::max(options.max_batch_rows, 2);
+  options.max_active_rows = std::max(options.max_active_rows, options.max_batch_rows);
+  options.queue_size = std::max(options.queue_size, 1);
+  options.cpu_threads = std::max(options.cpu_threads, 1);
+  return options;
+}
+
+Scheduler::Options SchedulerOptions(const Engine::Options& options) {
+  return {.workers = static_cast<int>(options.devices.size()),
+          .max_batch_rows = options.max_batch_rows,
+          .max_active_rows = options.max_active_rows,
+          .queue_size = options.queue_size};
+}
+
+}  // namespace
+
+class Engine::Impl {
+ public:
+  Impl(const Options& options, const Clock& clock, EngineObserver* observer)
+      : options_(Sane(options)), scheduler_(SchedulerOptions(options_), clock) {
+    for (size_t i = 0; i < options_.devices.size(); ++i) {
+      workers_.push_back(std::make_unique<Worker>(static_cast<int>(i), options_.devices[i],
+                                                  options_.cpu_threads, scheduler_, clock,
+                                                  observer));
+    }
+  }
+
+  const Options& options() const { return options_; }
+  Scheduler& scheduler() { return scheduler_; }
+
+ private:
+  const Options options_;
+  Scheduler scheduler_;
+  std::vector<std::unique_ptr<Worker>> workers_;  // joined before the scheduler goes
+};
+
+Engine::Engine(const Options& options, const Clock& clock, EngineObserver* observer)
+    : impl_(std::make_unique<Impl>(options, clock, observer)) {}
+
+Engine::~Engine() {
+  Drain(absl::InfinitePast());
+  impl_->scheduler().Stop();
+}
+
+const Engine::Options& Engine::options() const { return impl_->options(); }
+
+absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
+                                          std::shared_ptr<GenerationSink> sink) {
+  return impl_->scheduler().Submit(std::move(request), std::move(sink));
+}
+
+void Engine::Cancel(Id id) {
+  impl_->scheduler().End(id, absl::CancelledError("cancelled by the caller"));
+}
+
+void Engine::Drain(absl::Time deadline) {
+  Scheduler& scheduler = impl_->scheduler();
+  if (scheduler.Drain(deadline)) return;
+  scheduler.EndAll(absl::UnavailableError("the server is shutting down"));
+  scheduler.Drain(absl::InfiniteFuture());
+}
+
+}  // namespace denoise

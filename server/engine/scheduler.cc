@@ -1,0 +1,252 @@
+#include "server/engine/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/base/retry.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+constexpr absl::Duration kRetryWhenFull = absl::Seconds(1);
+constexpr absl::Duration kRetryWhenDraining = absl::Seconds(5);
+
+}  // namespace
+
+Scheduler::Scheduler(const Options& options, const Clock& clock)
+    : options_(options), clock_(clock), loops_(options.workers) {}
+
+absl::StatusOr<uint64_t> Scheduler::Submit(GenerationRequest request,
+                                           std::shared_ptr<GenerationSink> sink) {
+  const absl::Time now = clock_.Now();
+  std::shared_ptr<ActiveGeneration> generation;
+  int position = 0;
+  bool begun = false;
+  {
+    const MutexLock lock(mutex_);
+    RETURN_IF_ERROR(Admissible(request));
+    const uint64_t id = next_id_++;
+    const int row_cost = MaxRows(request.conditioning, *request.plan);
+    generation = std::make_shared<ActiveGeneration>(id, std::move(request), std::move(sink), now);
+    position = static_cast<int>(NotStarted().size());
+    Entry& entry =
+        entries_.emplace(id, Entry{.generation = generation, .row_cost = row_cost, .end = {}})
+            .first->second;
+    queue_.push_back(id);
+    FillLoops();
+    begun = entry.images_begun > 0;
+  }
+  if (!begun) generation->Queued(position);
+  return generation->id();
+}
+
+absl::Status Scheduler::Admissible(const GenerationRequest& request) const {
+  if (draining_)
+    return UnavailableRetryAfter("the server is draining; try another replica", kRetryWhenDraining);
+  const absl::Duration left = request.deadline - clock_.Now();
+  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
+  if (const auto fastest = fastest_.find(request.networks.get());
+      fastest != fastest_.end() && !fastest->second.networks.expired() &&
+      left < fastest->second.duration * static_cast<int64_t>(request.plan->evaluations.size())) {
+    return absl::DeadlineExceededError(
+        "the deadline cannot be met: ask for fewer steps, or allow more time");
+  }
+  if (static_cast<int>(NotStarted().size()) >= options_.queue_size) {
+    return UnavailableRetryAfter("the queue is full; try again later", kRetryWhenFull);
+  }
+  return absl::OkStatus();
+}
+
+void Scheduler::End(uint64_t id, const absl::Status& status) {
+  const MutexLock lock(mutex_);
+  const auto entry = entries_.find(id);
+  if (entry != entries_.end() && entry->second.end.ok()) entry->second.end = status;
+}
+
+void Scheduler::EndAll(const absl::Status& status) {
+  const MutexLock lock(mutex_);
+  for (auto& [id, entry] : entries_) {
+    if (entry.end.ok()) entry.end = status;
+  }
+}
+
+// An idle worker never has anything to sweep: generations wait only while every loop is full, and
+// one that is in a loop is swept by that loop's worker. So work is an image, or the end.
+std::optional<Batch> Scheduler::NextBatch(int worker) {
+  absl::Time ready = clock_.Now();
+  while (true) {
+    Notices notices;
+    std::optional<Batch> batch;
+    {
+      const MutexLock lock(mutex_);
+      Loop& loop = loops_[worker];
+      while (loop.images.empty() && !stopped_) {
+        work_.Wait(mutex_);
+        ready = clock_.Now();
+      }
+      Sweep(loop, clock_.Now(), notices);
+      FillLoops();
+      notices.queued = NotStarted();
+      if (!loop.images.empty()) batch = TakeBatch(loop);
+      if (!batch && stopped_) return std::nullopt;
+    }
+    notices.Tell();
+    if (batch) {
+      batch->ready = ready;
+      return batch;
+    }
+  }
+}
+
+void Scheduler::Remove(int worker, ActiveImage* image, const absl::Status& status) {
+  Notices notices;
+  {
+    const MutexLock lock(mutex_);
+    Loop& loop = loops_[worker];
+    const auto entry = entries_.find(image->generation->id());
+    if (!status.ok() && entry->second.end.ok()) entry->second.end = status;
+    const auto found =
+        std::find_if(loop.images.begin(), loop.images.end(),
+                     [&](const auto& candidate) { return candidate.get() == image; });
+    notices.dropped.push_back(Unlink(loop, found));
+    CollectIfOver(entry, notices);
+    FillLoops();
+  }
+  notices.Tell();
+}
+
+void Scheduler::RecordEvaluation(const std::shared_ptr<const NetworkReplicas>& networks,
+                                 absl::Duration duration) {
+  const MutexLock lock(mutex_);
+  std::erase_if(fastest_, [](const auto& item) { return item.second.networks.expired(); });
+  const auto [item, inserted] =
+      fastest_.try_emplace(networks.get(), FastestEvaluation{networks, duration});
+  if (!inserted) item->second.duration = std::min(item->second.duration, duration);
+}
+
+bool Scheduler::Drain(absl::Time deadline) {
+  const MutexLock lock(mutex_);
+  draining_ = true;
+  while (!entries_.empty()) {
+    if (idle_.WaitUntil(mutex_, deadline)) return entries_.empty();
+  }
+  return true;
+}
+
+void Scheduler::Stop() {
+  const MutexLock lock(mutex_);
+  draining_ = stopped_ = true;
+  work_.NotifyAll();
+}
+
+int Scheduler::QueueDepth() const {
+  const MutexLock lock(mutex_);
+  return static_cast<int>(NotStarted().size());
+}
+
+int Scheduler::ActiveRows(int worker) const {
+  const MutexLock lock(mutex_);
+  return loops_[worker].rows;
+}
+
+// In order of arrival, which is the order in which they start.
+std::vector<std::shared_ptr<ActiveGeneration>> Scheduler::NotStarted() const {
+  std::vector<std::shared_ptr<ActiveGeneration>> waiting;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.images_begun == 0) waiting.push_back(entry.generation);
+  }
+  return waiting;
+}
+
+void Scheduler::FillLoops() {
+  while (!queue_.empty()) {
+    const uint64_t id = queue_.front();
+    Entry& entry = entries_.at(id);
+    Loop* loop = LoopWithRoom(entry.row_cost);
+    if (loop == nullptr) return;
+    const GenerationRequest& request = entry.generation->request();
+    auto image = std::make_unique<ActiveImage>();
+    image->generation = entry.generation;
+    image->index = entry.images_begun++;
+    image->rows = IsGuided(request.conditioning, request.plan->evaluations.front()) ? 2 : 1;
+    loop->images.push_back(std::move(image));
+    loop->rows += entry.row_cost;
+    ++entry.images_active;
+    queue_.pop_front();
+    if (entry.images_begun < request.count) queue_.push_back(id);
+    work_.NotifyAll();
+  }
+}
+
+Scheduler::Loop* Scheduler::LoopWithRoom(int row_cost) {
+  const auto least = std::min_element(loops_.begin(), loops_.end(),
+                                      [](const Loop& a, const Loop& b) { return a.rows < b.rows; });
+  return least->rows + row_cost <= options_.max_active_rows ? &*least : nullptr;
+}
+
+void Scheduler::Sweep(Loop& loop, absl::Time now, Notices& notices) {
+  for (auto& [id, entry] : entries_) {
+    if (entry.end.ok() && entry.generation->request().deadline <= now) {
+      entry.end =
+          absl::DeadlineExceededError("the deadline passed before the images were finished");
+    }
+  }
+  std::erase_if(queue_, [&](uint64_t id)
+                            ABSL_NO_THREAD_SAFETY_ANALYSIS { return !entries_.at(id).end.ok(); });
+  for (auto image = loop.images.begin(); image != loop.images.end();) {
+    const auto next = std::next(image);
+    if (!entries_.at((*image)->generation->id()).end.ok())
+      notices.dropped.push_back(Unlink(loop, image));
+    image = next;
+  }
+  for (auto entry = entries_.begin(); entry != entries_.end();) CollectIfOver(entry++, notices);
+}
+
+std::unique_ptr<ActiveImage> Scheduler::Unlink(
+    Loop& loop, std::list<std::unique_ptr<ActiveImage>>::iterator image) {
+  Entry& entry = entries_.at((*image)->generation->id());
+  --entry.images_active;
+  loop.rows -= entry.row_cost;
+  std::unique_ptr<ActiveImage> unlinked = std::move(*image);
+  loop.images.erase(image);
+  return unlinked;
+}
+
+void Scheduler::CollectIfOver(Entries::iterator entry, Notices& notices) {
+  const bool all_begun = entry->second.images_begun == entry->second.generation->request().count;
+  if (entry->second.images_active > 0 || (entry->second.end.ok() && !all_begun)) return;
+  std::erase(queue_, entry->first);
+  notices.over.push_back(std::move(entry->second));
+  entries_.erase(entry);
+  if (entries_.empty()) idle_.NotifyAll();
+}
+
+// The image that has waited longest decides which networks run.
+Batch Scheduler::TakeBatch(Loop& loop) const {
+  Batch batch;
+  const NetworkReplicas* networks = loop.images.front()->generation->request().networks.get();
+  std::list<std::unique_ptr<ActiveImage>> taken;
+  for (auto image = loop.images.begin(); image != loop.images.end();) {
+    const auto next = std::next(image);
+    if ((*image)->generation->request().networks.get() == networks &&
+        batch.rows + (*image)->rows <= options_.max_batch_rows) {
+      batch.rows += (*image)->rows;
+      batch.images.push_back(image->get());
+      taken.splice(taken.end(), loop.images, image);
+    }
+    image = next;
+  }
+  loop.images.splice(loop.images.end(), taken);
+  return batch;
+}
+
+void Scheduler::Notices::Tell() {
+  dropped.clear();  // frees the rows before anybody hears of it
+  for (const Entry& entry : over) entry.generation->Finish(entry.end);
+  for (size_t position = 0; position < queued.size(); ++position) {
+    queued[position]->Queued(static_cast<int>(position));
+  }
+}
+
+}  // namespace denoise

@@ -1,0 +1,50 @@
+// One device and the thread that owns it: the shared denoising loop.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <thread>
+
+#include "core/base/clock.h"
+#include "server/engine/engine.h"
+#include "server/engine/scheduler.h"
+
+namespace denoise {
+
+class Worker {
+ public:
+  // Starts the thread. `scheduler`, `clock` and `observer` (may be null) outlive the worker.
+  Worker(int index, at::Device device, int cpu_threads, Scheduler& scheduler, const Clock& clock,
+         EngineObserver* observer);
+  ~Worker();  // joins; Scheduler::Stop comes first
+
+ private:
+  struct Outputs {
+    at::Tensor x0;  // the predicted x0 of every image left in the batch, [images, C, H, W]
+    absl::Duration network_time;
+  };
+
+  void Loop();
+  Outputs Evaluate(Batch& batch);
+  void Resume(const Batch& batch, const at::Tensor& x0);
+
+  Outputs EvaluateTogether(const Batch& batch);
+  Outputs EvaluateOneByOne(Batch& batch);
+  void Begin(ActiveImage& image);
+  void SendFrame(const ActiveImage& image, at::Tensor sample);
+  void Finish(ActiveImage* image, at::Tensor sample);
+  void Report(const Batch& batch, int trajectories, absl::Duration network_time);
+  void Synchronize(const at::Tensor& tensor) const;
+
+  const int index_;
+  const at::Device device_;
+  const std::string device_name_;
+  const int cpu_threads_;
+  Scheduler& scheduler_;
+  const Clock& clock_;
+  EngineObserver* const observer_;
+  std::thread thread_;
+};
+
+}  // namespace denoise
