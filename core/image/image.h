@@ -22,22 +22,24 @@ struct Image {
   bool operator==(const Image&) const = default;
 };
 
-// round(clamp(x / 2 + 0.5) * 255) of a CHW sample in [-1, 1]; values outside are clamped, NaN becomes 0. `sample` has
-// channels * height * width values.
+// round(clamp(x / 2 + 0.5) * 255) of a CHW sample in [-1, 1]; values outside are clamped, NaN
+// becomes 0. `sample` has channels * height * width values.
 Image ImageFromSample(std::span<const float> sample, int channels, int height, int width);
 
 enum class ImageFormat { kPng, kJpeg, kWebp };  // WebP is lossless; JPEG drops alpha
 
-// InvalidArgument where the format cannot hold the image (empty, too large, wrong number of channels).
+// InvalidArgument where the format cannot hold the image (empty, too large, wrong number of
+// channels).
 absl::StatusOr<std::string> EncodeImage(const Image& image, ImageFormat format);
 
-// Tells the format from the first bytes. InvalidArgument for anything malformed or with more than `max_pixels`,
-// decided from the header before memory is spent.
+// Tells the format from the first bytes. InvalidArgument for anything malformed or with more than
+// `max_pixels`, decided from the header before memory is spent.
 absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels);
 
-// One picture of equally sized cells, `columns` wide, `padding` white pixels between and around, each cell enlarged
-// `scale` times by nearest neighbour. All images have one shape.
-absl::StatusOr<Image> ContactSheet(std::span<const Image> images, int columns, int padding, int scale);
+// One picture of equally sized cells, `columns` wide, `padding` white pixels between and around,
+// each cell enlarged `scale` times by nearest neighbour. All images have one shape.
+absl::StatusOr<Image> ContactSheet(std::span<const Image> images, int columns, int padding,
+                                   int scale);
 
 // A looping animated WebP, lossless.
 absl::StatusOr<std::string> EncodeAnimation(std::span<const Image> frames, int frame_milliseconds);
