@@ -1,10 +1,10 @@
 // The network as the samplers see it: F(x, timestep, class) -> raw prediction.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <memory>
-
-#include <ATen/core/Tensor.h>
 
 namespace denoise {
 
@@ -14,7 +14,7 @@ struct NetworkSpec {
   int64_t out_channels = 0;  // 2 * in_channels where the variance is learned
   int64_t height = 0;        // pixels
   int64_t width = 0;
-  int64_t num_class_embeds = 0;  // 0: not class-conditional. Valid labels are 0 .. num_class_embeds - 1
+  int64_t num_class_embeds = 0;  // labels are 0 .. num_class_embeds - 1; 0: not class-conditional
   int64_t num_parameters = 0;
 };
 
@@ -25,8 +25,8 @@ struct NetworkInput {
   at::Tensor class_labels;  // [B] int64; undefined when the network is not class-conditional
 };
 
-// Immutable once made; Forward may be called from several threads at once. A network lives on one device, in one
-// dtype; To() makes a copy elsewhere.
+// Immutable once made; Forward may be called from several threads at once. A network lives on one
+// device, in one dtype; To() makes a copy elsewhere.
 class Network {
  public:
   virtual ~Network() = default;
@@ -35,8 +35,9 @@ class Network {
   virtual at::Device device() const = 0;
   virtual at::ScalarType dtype() const = 0;
 
-  // [B, out_channels, H, W] float32, on the network's device. Each row depends on its own input only: on CPU bit for
-  // bit, whatever else is in the batch. Throws c10::Error on a shape mismatch or when the device fails.
+  // [B, out_channels, H, W] float32, on the network's device. Each row depends on its own input
+  // only: on CPU bit for bit, whatever else is in the batch. Throws c10::Error on a shape mismatch
+  // or when the device fails.
   virtual at::Tensor Forward(const NetworkInput& input) const = 0;
 
   // The same network on `device` in `dtype`; shares the weights where nothing changes.

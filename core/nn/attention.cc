@@ -1,0 +1,75 @@
+#include "core/nn/attention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/softmax.h>
+
+#include <cmath>
+
+namespace denoise::nn {
+namespace {
+
+struct Projection {
+  at::Tensor weight;  // [channels, channels, 1, 1]
+  at::Tensor bias;
+};
+
+Projection TakeProjection(const WeightScope& scope, const char* name, const char* old_name,
+                          int64_t channels) {
+  const WeightScope now = scope / name, old = scope / old_name;
+  const auto take = [&](const char* leaf, at::IntArrayRef shape) {
+    return scope.reader.Take({now.prefix + leaf, old.prefix + leaf}, shape);
+  };
+  at::Tensor weight = take("weight", {channels, channels});
+  if (weight.defined()) weight = weight.view({channels, channels, 1, 1});
+  return {weight, take("bias", {channels})};
+}
+
+}  // namespace
+
+Attention Attention::Load(const WeightScope& scope, const Shape& shape, KernelOptions options) {
+  const int64_t channels = shape.channels;
+  Attention attention;
+  attention.heads = shape.heads;
+  attention.output_scale_factor = shape.output_scale_factor;
+  if (shape.norm_groups) {
+    attention.norm =
+        GroupNorm::Load(scope / "group_norm", channels, *shape.norm_groups, shape.norm_eps);
+  }
+  const Projection q = TakeProjection(scope, "to_q", "query", channels);
+  const Projection k = TakeProjection(scope, "to_k", "key", channels);
+  const Projection v = TakeProjection(scope, "to_v", "value", channels);
+  const Projection out = TakeProjection(scope, "to_out.0", "proj_attn", channels);
+  for (const Projection& p : {q, k, v, out}) {
+    if (!p.weight.defined() || !p.bias.defined()) return attention;  // the reader has the errors
+  }
+  const auto pointwise = [&](const at::Tensor& weight, const at::Tensor& bias) {
+    return Conv2d::Make(
+        weight, bias,
+        {.in = channels, .out = weight.size(0), .kernel = 1, .stride = 1, .padding = 0}, options);
+  };
+  attention.query_key_value =
+      pointwise(at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias}));
+  attention.output = pointwise(out.weight, out.bias);
+  return attention;
+}
+
+at::Tensor Attention::operator()(const at::Tensor& x) const {
+  const int64_t batch = x.size(0), channels = x.size(1), pixels = x.size(2) * x.size(3);
+  const int64_t head_dim = channels / heads;
+  // [3, B * heads, head_dim, pixels]
+  const at::Tensor qkv = query_key_value(norm ? (*norm)(x) : x)
+                             .view({batch, 3, heads, head_dim, pixels})
+                             .transpose(0, 1)
+                             .reshape({3, batch * heads, head_dim, pixels});
+  const at::Tensor query = qkv[0] * (1 / std::sqrt(static_cast<double>(head_dim)));
+  const at::Tensor scores = at::bmm(query.transpose(1, 2), qkv[1]);  // [.., query, key]
+  // Softmax in float32, whatever the network runs in.
+  const at::Tensor weights = at::softmax(scores, -1, at::kFloat).to(x.scalar_type());
+  const at::Tensor mixed = at::bmm(qkv[2], weights.transpose(1, 2)).view(x.sizes());
+  const at::Tensor sum = output(mixed) + x;
+  return output_scale_factor == 1 ? sum : sum / output_scale_factor;
+}
+
+}  // namespace denoise::nn

@@ -1,0 +1,82 @@
+// The layers everything else is built of. Each is a small immutable struct of plain tensors, called
+// like a function.
+//
+// Parameters are never written to, and nothing here turns gradients off: the same code trains once
+// its parameters require gradients. Inference wraps its calls in c10::InferenceMode.
+//
+// Batch invariance. With `batch_invariant`, on the CPU, each row of the result is bit for bit what
+// it would be alone:
+//  - convolutions call oneDNN directly. at::conv2d chooses between oneDNN and its own kernels by
+//  the batch size;
+//  - linear layers run in blocks of 32 rows, the last one zero-padded, since a matrix product's
+//  summation order depends
+//    on its number of rows;
+//  - functions like exp run row by row or through our own kernels, since LibTorch computes the tail
+//  of a vectorised loop
+//    with other instructions than its body, and where the tail lies depends on the batch (and on
+//    the threads).
+// GroupNorm, softmax and bmm treat rows alike as they are. Sums, products and copies are exact in
+// any order of elements.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "core/nn/unet2d_config.h"
+#include "core/nn/weight_reader.h"
+
+namespace denoise::nn {
+
+struct KernelOptions {
+  bool batch_invariant = true;
+};
+
+// y = x W^T + b over the last dimension of x [B, in]. Row-wise.
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out]
+  bool batch_invariant = true;
+
+  static Linear Load(const WeightScope& scope, int64_t in, int64_t out, KernelOptions options);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// Convolution of x [B, in, H, W].
+struct Conv2d {
+  at::Tensor weight;  // [out, in, k, k]
+  at::Tensor bias;    // [out]
+  at::Tensor packed;  // `weight` in the order oneDNN likes best; undefined where oneDNN is not used
+  int64_t stride = 1;
+  int64_t padding = 0;
+  bool batch_invariant = true;
+
+  struct Shape {
+    int64_t in;
+    int64_t out;
+    int64_t kernel = 3;
+    int64_t stride = 1;
+    int64_t padding = 1;
+  };
+  static Conv2d Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
+  // From tensors that are at hand.
+  static Conv2d Make(at::Tensor weight, at::Tensor bias, const Shape& shape, KernelOptions options);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// Group normalisation (Wu & He 2018) of x [B, channels, ...].
+struct GroupNorm {
+  at::Tensor weight;  // [channels]
+  at::Tensor bias;    // [channels]
+  int64_t groups = 1;
+  double eps = 1e-5;
+
+  static GroupNorm Load(const WeightScope& scope, int64_t channels, int64_t groups, double eps);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// An elementwise nonlinearity of x [B, ...].
+at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions options);
+
+}  // namespace denoise::nn

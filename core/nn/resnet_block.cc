@@ -1,0 +1,67 @@
+#include "core/nn/resnet_block.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/upsample_nearest2d.h>
+
+namespace denoise::nn {
+namespace {
+
+at::Tensor Resampled(Resample resample, const at::Tensor& x) {
+  switch (resample) {
+    case Resample::kNone:
+      return x;
+    case Resample::kDown:
+      return at::avg_pool2d(x, {2, 2}, {2, 2});
+    case Resample::kUp:
+      return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+  }
+  return x;
+}
+
+}  // namespace
+
+ResnetBlock ResnetBlock::Load(const WeightScope& scope, const UNet2DConfig& config,
+                              const Shape& shape, KernelOptions options) {
+  const int64_t groups = config.norm_num_groups;
+  const bool scale_shift = config.resnet_time_scale_shift == TimeShift::kScaleShift;
+  ResnetBlock block{
+      .norm1 = GroupNorm::Load(scope / "norm1", shape.in, groups, config.norm_eps),
+      .conv1 = Conv2d::Load(scope / "conv1", {.in = shape.in, .out = shape.out}, options),
+      .time_projection = Linear::Load(scope / "time_emb_proj", config.time_embedding_dim,
+                                      scale_shift ? 2 * shape.out : shape.out, options),
+      .norm2 = GroupNorm::Load(scope / "norm2", shape.out, groups, config.norm_eps),
+      .conv2 = Conv2d::Load(scope / "conv2", {.in = shape.out, .out = shape.out}, options),
+      .shortcut = std::nullopt,
+      .resample = shape.resample,
+      .time_shift = config.resnet_time_scale_shift,
+      .activation = config.act_fn,
+      .output_scale_factor = shape.output_scale_factor,
+      .options = options};
+  if (shape.in != shape.out) {
+    block.shortcut = Conv2d::Load(
+        scope / "conv_shortcut",
+        {.in = shape.in, .out = shape.out, .kernel = 1, .stride = 1, .padding = 0}, options);
+  }
+  return block;
+}
+
+at::Tensor ResnetBlock::operator()(const at::Tensor& x,
+                                   const at::Tensor& activated_embedding) const {
+  at::Tensor hidden = Resampled(resample, Activate(activation, norm1(x), options));
+  hidden = conv1(hidden);
+  const at::Tensor time = time_projection(activated_embedding).unsqueeze(2).unsqueeze(3);
+  if (time_shift == TimeShift::kDefault) {
+    hidden = norm2(hidden + time);
+  } else {
+    const std::vector<at::Tensor> scale_and_shift = time.chunk(2, 1);
+    hidden = norm2(hidden) * (scale_and_shift[0] + 1) + scale_and_shift[1];
+  }
+  hidden = conv2(Activate(activation, hidden, options));
+
+  const at::Tensor residual = Resampled(resample, x);
+  hidden = (shortcut ? (*shortcut)(residual) : residual) + hidden;
+  return output_scale_factor == 1 ? hidden : hidden / output_scale_factor;
+}
+
+}  // namespace denoise::nn

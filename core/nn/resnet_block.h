@@ -1,0 +1,44 @@
+// The residual block of Ho et al. 2020, with the resampling and the scale-shift norm of Nichol &
+// Dhariwal 2021.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "core/nn/layers.h"
+#include "core/nn/unet2d_config.h"
+#include "core/nn/weight_reader.h"
+
+namespace denoise::nn {
+
+enum class Resample { kNone, kDown, kUp };
+
+struct ResnetBlock {
+  GroupNorm norm1;
+  Conv2d conv1;
+  Linear time_projection;
+  GroupNorm norm2;
+  Conv2d conv2;
+  std::optional<Conv2d> shortcut;  // where the number of channels changes
+  Resample resample = Resample::kNone;
+  TimeShift time_shift = TimeShift::kDefault;
+  Activation activation = Activation::kSilu;
+  double output_scale_factor = 1;  // the sum is divided by it
+  KernelOptions options;
+
+  struct Shape {
+    int64_t in;
+    int64_t out;
+    Resample resample = Resample::kNone;
+    double output_scale_factor = 1;
+  };
+  static ResnetBlock Load(const WeightScope& scope, const UNet2DConfig& config, const Shape& shape,
+                          KernelOptions options);
+
+  // x [B, in, H, W], activated_embedding [B, time_embedding_dim]: the embedding after `activation`,
+  // which all blocks share. -> [B, out, H', W'].
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& activated_embedding) const;
+};
+
+}  // namespace denoise::nn

@@ -1,0 +1,156 @@
+#include "core/nn/unet2d.h"
+
+#include <ATen/TensorOperators.h>
+#include <c10/util/Exception.h>
+
+#include <utility>
+
+#include "core/base/status_macros.h"
+#include "core/nn/embeddings.h"
+#include "core/nn/unet_blocks.h"
+
+namespace denoise {
+namespace nn {
+namespace {
+
+// The layers, in the order they run.
+struct Layers {
+  Conditioner conditioner;
+  Conv2d conv_in;
+  std::vector<DownBlock> down_blocks;
+  std::optional<MidBlock> mid_block;
+  std::vector<UpBlock> up_blocks;
+  GroupNorm norm_out;
+  Conv2d conv_out;
+};
+
+Layers LoadLayers(const WeightScope& root, const UNet2DConfig& config, at::Device device,
+                  at::ScalarType dtype, KernelOptions options) {
+  const std::vector<int64_t>& channels = config.block_out_channels;
+  const size_t levels = channels.size();
+  Layers layers;
+  layers.conditioner = Conditioner::Load(root, config, device, dtype, options);
+  layers.conv_in =
+      Conv2d::Load(root / "conv_in", {.in = config.in_channels, .out = channels[0]}, options);
+  for (size_t i = 0; i < levels; ++i) {
+    layers.down_blocks.push_back(DownBlock::Load(
+        root / "down_blocks" / i, config, config.down_blocks[i],
+        {.in = channels[i == 0 ? 0 : i - 1], .out = channels[i], .downsample = i + 1 < levels},
+        options));
+  }
+  if (config.mid_block) layers.mid_block = MidBlock::Load(root / "mid_block", config, options);
+  for (size_t i = 0; i < levels; ++i) {
+    const size_t level = levels - 1 - i;  // as the way down counts
+    layers.up_blocks.push_back(UpBlock::Load(root / "up_blocks" / i, config, config.up_blocks[i],
+                                             {.in = channels[i == 0 ? level : level + 1],
+                                              .out = channels[level],
+                                              .last_skip = channels[level == 0 ? 0 : level - 1],
+                                              .upsample = level > 0},
+                                             options));
+  }
+  layers.norm_out =
+      GroupNorm::Load(root / "conv_norm_out", channels[0], config.norm_num_groups, config.norm_eps);
+  layers.conv_out =
+      Conv2d::Load(root / "conv_out", {.in = channels[0], .out = config.out_channels}, options);
+  return layers;
+}
+
+class UNet2D final : public Network {
+ public:
+  // Null where `weights` do not fit; the reason is in `reader`.
+  UNet2D(const UNet2DConfig& config, WeightReader& reader, at::Device device, at::ScalarType dtype,
+         const UNet2DOptions& options)
+      : config_(config),
+        options_(options),
+        device_(device),
+        dtype_(dtype),
+        layers_(LoadLayers({reader, ""}, config, device, dtype,
+                           {.batch_invariant = options.batch_invariant})),
+        parameters_(reader.taken()) {
+    spec_ = {.in_channels = config.in_channels,
+             .out_channels = config.out_channels,
+             .height = config.height,
+             .width = config.width,
+             .num_class_embeds = config.num_class_embeds,
+             .num_parameters = 0};
+    for (const auto& [name, tensor] : parameters_) spec_.num_parameters += tensor.numel();
+  }
+
+  const NetworkSpec& spec() const override { return spec_; }
+  at::Device device() const override { return device_; }
+  at::ScalarType dtype() const override { return dtype_; }
+
+  at::Tensor Forward(const NetworkInput& input) const override;
+
+  std::shared_ptr<const Network> To(at::Device device, at::ScalarType dtype) const override;
+
+ private:
+  void Check(const NetworkInput& input) const;
+
+  // Constant after construction.
+  UNet2DConfig config_;
+  UNet2DOptions options_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  Layers layers_;
+  StateDict parameters_;  // what layers_ was made of, under the names of today
+  NetworkSpec spec_;
+};
+
+void UNet2D::Check(const NetworkInput& input) const {
+  const at::IntArrayRef sizes = input.x.sizes();
+  TORCH_CHECK(sizes.size() == 4 && sizes[0] > 0 && sizes[1] == spec_.in_channels &&
+                  sizes[2] == spec_.height && sizes[3] == spec_.width,
+              "x has shape ", sizes, ", expected [B, ", spec_.in_channels, ", ", spec_.height, ", ",
+              spec_.width, "]");
+  TORCH_CHECK(input.x.scalar_type() == at::kFloat, "x must be float32");
+  TORCH_CHECK(input.timesteps.defined() && input.timesteps.sizes() == at::IntArrayRef{sizes[0]} &&
+                  input.timesteps.scalar_type() == at::kFloat,
+              "timesteps must be [", sizes[0], "] float32");
+  TORCH_CHECK(input.class_labels.defined() == (spec_.num_class_embeds > 0),
+              "class_labels must be given exactly when the network is class-conditional");
+  TORCH_CHECK(
+      !input.class_labels.defined() || (input.class_labels.sizes() == at::IntArrayRef{sizes[0]} &&
+                                        input.class_labels.scalar_type() == at::kLong),
+      "class_labels must be [", sizes[0], "] int64");
+}
+
+at::Tensor UNet2D::Forward(const NetworkInput& input) const {
+  Check(input);
+  const KernelOptions kernels{.batch_invariant = options_.batch_invariant};
+  const at::Tensor embedding =
+      Activate(config_.act_fn, layers_.conditioner(input.timesteps, input.class_labels), kernels);
+
+  at::Tensor x = config_.center_input_sample ? input.x * 2 - 1 : input.x;
+  x = layers_.conv_in(x.to(dtype_));
+  Skips skips{x};
+  for (const DownBlock& block : layers_.down_blocks) x = block(x, embedding, skips);
+  if (layers_.mid_block) x = (*layers_.mid_block)(x, embedding);
+  for (const UpBlock& block : layers_.up_blocks) x = block(x, embedding, skips);
+
+  x = layers_.conv_out(Activate(Activation::kSilu, layers_.norm_out(x), kernels)).to(at::kFloat);
+  // Networks with Fourier features are trained on sigmas, and predict the noise as a score (Song et
+  // al. 2021).
+  const bool divide = config_.time_embedding_type == TimeEmbeddingType::kFourier;
+  return divide ? x / input.timesteps.view({-1, 1, 1, 1}) : x;
+}
+
+std::shared_ptr<const Network> UNet2D::To(at::Device device, at::ScalarType dtype) const {
+  WeightReader reader(parameters_, device, dtype);
+  return std::make_shared<UNet2D>(config_, reader, device, dtype, options_);
+}
+
+}  // namespace
+}  // namespace nn
+
+absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2D(const UNet2DConfig& config,
+                                                            const StateDict& weights,
+                                                            const UNet2DOptions& options) {
+  nn::WeightReader reader(weights, at::kCPU, at::kFloat);
+  std::shared_ptr<const Network> network =
+      std::make_shared<nn::UNet2D>(config, reader, at::kCPU, at::kFloat, options);
+  RETURN_IF_ERROR(reader.Finish());
+  return network;
+}
+
+}  // namespace denoise

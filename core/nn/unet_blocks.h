@@ -1,0 +1,69 @@
+// The levels of a UNet: on the way down, in the middle, on the way up.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <vector>
+
+#include "core/nn/attention.h"
+#include "core/nn/layers.h"
+#include "core/nn/resnet_block.h"
+#include "core/nn/unet2d_config.h"
+#include "core/nn/weight_reader.h"
+
+namespace denoise::nn {
+
+// What the way down leaves for the way up, last in first out.
+using Skips = std::vector<at::Tensor>;
+
+// layers_per_block times resnet and, perhaps, attention; then half the resolution, except at the
+// deepest level.
+struct DownBlock {
+  std::vector<ResnetBlock> resnets;
+  std::vector<Attention> attentions;  // as many as resnets, or none
+  std::optional<Conv2d> conv_downsample;
+  std::optional<ResnetBlock> resnet_downsample;
+
+  struct Shape {
+    int64_t in;
+    int64_t out;
+    bool downsample;
+  };
+  static DownBlock Load(const WeightScope& scope, const UNet2DConfig& config,
+                        const UNet2DLevel& level, const Shape& shape, KernelOptions options);
+  // Pushes the result of every layer onto `skips`.
+  at::Tensor operator()(at::Tensor x, const at::Tensor& activated_embedding, Skips& skips) const;
+};
+
+// Resnet, attention (perhaps), resnet.
+struct MidBlock {
+  ResnetBlock resnet_in;
+  std::optional<Attention> attention;
+  ResnetBlock resnet_out;
+
+  static MidBlock Load(const WeightScope& scope, const UNet2DConfig& config, KernelOptions options);
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& activated_embedding) const;
+};
+
+// layers_per_block + 1 times resnet and, perhaps, attention, each taking one skip; then twice the
+// resolution, except at the last level.
+struct UpBlock {
+  std::vector<ResnetBlock> resnets;
+  std::vector<Attention> attentions;  // as many as resnets, or none
+  std::optional<Conv2d> conv_upsample;
+  std::optional<ResnetBlock> resnet_upsample;
+
+  struct Shape {
+    int64_t in;  // channels that arrive from below
+    int64_t out;
+    int64_t last_skip;  // channels of the last skip; the others have `out`
+    bool upsample;
+  };
+  static UpBlock Load(const WeightScope& scope, const UNet2DConfig& config,
+                      const UNet2DLevel& level, const Shape& shape, KernelOptions options);
+  // Pops as many skips as it has resnets.
+  at::Tensor operator()(at::Tensor x, const at::Tensor& activated_embedding, Skips& skips) const;
+};
+
+}  // namespace denoise::nn

@@ -1,0 +1,76 @@
+#include "core/nn/weight_reader.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/field_violations.h"
+
+namespace denoise::nn {
+namespace {
+
+constexpr size_t kMaxProblemsNamed = 20;
+constexpr size_t kMaxNameLength = 128;  // names come from the file
+
+std::string ShapeText(at::IntArrayRef shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+at::IntArrayRef WithoutTrailingOnes(at::IntArrayRef shape) {
+  while (shape.size() > 1 && shape.back() == 1) shape = shape.slice(0, shape.size() - 1);
+  return shape;
+}
+
+// A fresh copy, even where dtype and device are already right.
+at::Tensor Copy(const at::Tensor& tensor, at::IntArrayRef shape, at::Device device,
+                at::ScalarType dtype) {
+  return tensor.reshape(shape).to(at::TensorOptions().device(device).dtype(dtype),
+                                  /*non_blocking=*/false, /*copy=*/true,
+                                  at::MemoryFormat::Contiguous);
+}
+
+}  // namespace
+
+WeightReader::WeightReader(const StateDict& weights, at::Device device, at::ScalarType dtype)
+    : weights_(weights), device_(device), dtype_(dtype) {}
+
+at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArrayRef shape) {
+  for (const std::string& name : names) {
+    const auto found = weights_.find(name);
+    if (found == weights_.end()) continue;
+    used_[name] = true;
+    const at::Tensor& tensor = found->second;
+    if (!tensor.defined() || !at::isFloatingType(tensor.scalar_type())) {
+      problems_.push_back({name, "is not a floating-point tensor"});
+      return {};
+    }
+    if (WithoutTrailingOnes(tensor.sizes()) != WithoutTrailingOnes(shape)) {
+      problems_.push_back({name, absl::StrCat("has shape ", ShapeText(tensor.sizes()),
+                                              ", expected ", ShapeText(shape))});
+      return {};
+    }
+    return taken_[names.front()] = Copy(tensor, shape, device_, dtype_);
+  }
+  problems_.push_back({names.front(), absl::StrCat("is missing, expected ", ShapeText(shape))});
+  return {};
+}
+
+void WeightReader::Ignore(const std::string& name) { used_[name] = true; }
+
+absl::Status WeightReader::Finish() const {
+  std::vector<Problem> problems = problems_;
+  for (const auto& [name, tensor] : weights_) {
+    if (!used_.contains(name)) {
+      problems.push_back({name.substr(0, kMaxNameLength), "is unexpected"});
+    }
+  }
+  FieldViolations violations;
+  for (size_t i = 0; i < problems.size() && i < kMaxProblemsNamed; ++i) {
+    violations.Add(problems[i].name, problems[i].description);
+  }
+  if (problems.size() > kMaxProblemsNamed) {
+    violations.Add("...",
+                   absl::StrCat("and ", problems.size() - kMaxProblemsNamed, " more tensors"));
+  }
+  return violations.ToStatus();
+}
+
+}  // namespace denoise::nn
