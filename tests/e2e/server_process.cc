@@ -1,0 +1,62 @@
+#include "tests/e2e/server_process.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "tests/e2e/e2e_support.h"
+#include "tests/support/http_get.h"
+
+namespace denoise {
+
+absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(
+    const std::filesystem::path& models, const std::vector<std::string>& flags) {
+  std::vector<std::string> argv = {DenoisedBinary(), "--models",  models.string(), "--listen",
+                                   "127.0.0.1:0",    "--metrics", "127.0.0.1:0"};
+  argv.insert(argv.end(), flags.begin(), flags.end());
+  ASSIGN_OR_RETURN(auto process, Subprocess::Start(argv));
+  const auto address = process->standard_output().WaitForLine("listening on ", kPatience);
+  const auto metrics = process->standard_output().WaitForLine("metrics on ", kPatience);
+  if (!address || !metrics) {
+    return absl::UnavailableError(
+        absl::StrCat("denoised does not listen: ", process->standard_error().text()));
+  }
+  return std::unique_ptr<ServerProcess>(new ServerProcess(std::move(process), *address, *metrics));
+}
+
+ServerProcess::ServerProcess(std::unique_ptr<Subprocess> process, std::string address,
+                             std::string metrics_address)
+    : process_(std::move(process)),
+      address_(std::move(address)),
+      metrics_address_(std::move(metrics_address)),
+      channel_(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials())),
+      generation_(denoised::v1::ImageGeneration::NewStub(channel_)),
+      models_(denoised::v1::Models::NewStub(channel_)) {}
+
+ServerProcess::~ServerProcess() {
+  if (testing::Test::HasFailure()) {
+    std::fprintf(stderr, "--- the server's log ---\n%s------------------------\n", Log().c_str());
+  }
+}
+
+MetricsPage ServerProcess::Metrics() const {
+  return MetricsPage(HttpGet(metrics_address_, "/metrics").value_or(""));
+}
+
+std::unique_ptr<ServerProcess> StartServer(const std::filesystem::path& models,
+                                           const std::vector<std::string>& flags) {
+  auto server = ServerProcess::Start(models, flags);
+  if (!server.ok()) {
+    std::fprintf(stderr, "%s\n", server.status().ToString().c_str());
+    std::abort();
+  }
+  return *std::move(server);
+}
+
+}  // namespace denoise

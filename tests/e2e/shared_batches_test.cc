@@ -1,0 +1,146 @@
+// Eight clients at once share the denoising loop, and none can tell.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "tests/e2e/e2e_support.h"
+#include "tests/e2e/generate_call.h"
+#include "tests/e2e/metric_names.h"
+#include "tests/e2e/server_process.h"
+
+namespace denoise {
+namespace {
+
+struct Job {
+  const char* sampler;
+  int steps;
+  const char* guidance_scale;
+  int seed;
+  const char* class_label;
+};
+
+// Many steps of one small image each: long enough to meet the others, whatever the order of
+// starting.
+constexpr Job kJobs[] = {
+    {"ddpm", 160, "1", 11, "c0"},       {"ddim", 200, "2", 22, "c1"},
+    {"dpm_solver", 180, "1", 3, "c2"},  {"dpmpp_2m", 220, "3.5", 4, "c3"},
+    {"dpmpp_sde", 150, "1.5", 5, "c4"}, {"unipc", 210, "2", 6, "0"},
+    {"ddim", 240, "1", 7, "1"},         {"ddpm", 190, "0", 8, "2"},
+};
+
+std::vector<std::string> Arguments(const ServerProcess& server, const Job& job,
+                                   const std::filesystem::path& out) {
+  return {DenoiseBinary(),
+          "generate",
+          "--server",
+          server.address(),
+          "--model",
+          "guided",
+          "--class-label",
+          job.class_label,
+          "--count",
+          "1",
+          "--seed",
+          absl::StrCat(job.seed),
+          "--sampler",
+          job.sampler,
+          "--steps",
+          absl::StrCat(job.steps),
+          "--guidance-scale",
+          job.guidance_scale,
+          "--out",
+          out.string()};
+}
+
+// Runs the jobs `at_once` at a time; the pictures, in order.
+std::vector<std::string> RunClients(const ServerProcess& server, size_t at_once) {
+  std::vector<std::string> pictures;
+  const TempDir out;
+  for (size_t begin = 0; begin < std::size(kJobs); begin += at_once) {
+    std::vector<std::unique_ptr<Subprocess>> clients;
+    for (size_t i = begin; i < begin + at_once; ++i) {
+      auto client = Subprocess::Start(Arguments(server, kJobs[i], out.path() / absl::StrCat(i)));
+      EXPECT_TRUE(client.ok()) << client.status();
+      clients.push_back(*std::move(client));
+    }
+    for (size_t i = begin; i < begin + at_once; ++i) {
+      Subprocess& client = *clients[i - begin];
+      EXPECT_EQ(client.Wait(kPatience), kExitedCleanly) << client.standard_error().text();
+      pictures.push_back(ReadFile(out.path() / absl::StrCat(i) / "image-0.png"));
+    }
+  }
+  return pictures;
+}
+
+struct Work {
+  double evaluations;
+  double trajectories;
+};
+
+Work WorkDone(const ServerProcess& server) {
+  const MetricsPage page = server.Metrics();
+  return {page.Sum(kEvaluations), page.Sum(kTrajectories)};
+}
+
+class SharedBatchesTest : public testing::TestWithParam<std::vector<std::string>> {};
+
+TEST_P(SharedBatchesTest, EightClientsAtOnceGetTheSameBytesAsEachAlone) {
+  ModelsFolder models;
+  models.AddGuided();
+  const auto server = StartServer(models.path(), GetParam());
+
+  const auto alone = RunClients(*server, /*at_once=*/1);
+  const Work work_alone = WorkDone(*server);
+  EXPECT_EQ(work_alone.trajectories, work_alone.evaluations)
+      << "one image at a time shares nothing";
+
+  const auto together = RunClients(*server, /*at_once=*/8);
+  const Work work_together = WorkDone(*server);
+  for (size_t i = 0; i < alone.size(); ++i) {
+    EXPECT_EQ(together[i], alone[i]) << "job " << i << ", " << kJobs[i].sampler;
+  }
+
+  const double trajectories = work_together.trajectories - work_alone.trajectories;
+  const double evaluations = work_together.evaluations - work_alone.evaluations;
+  EXPECT_EQ(trajectories, work_alone.trajectories) << "the same work in both rounds";
+  EXPECT_GT(trajectories / evaluations, 1.5) << "the clients shared evaluations";
+}
+
+// The second case has fewer rows to a batch than there are, so that trajectories rotate.
+INSTANTIATE_TEST_SUITE_P(Batches, SharedBatchesTest,
+                         testing::Values(std::vector<std::string>{},
+                                         std::vector<std::string>{"--max-batch-rows", "3"}));
+
+TEST(SharedBatches, AnImageDoesNotDependOnTheImagesOfItsOwnRequest) {
+  ModelsFolder models;
+  models.AddGuided();
+  const auto server = StartServer(models.path());
+  auto request = GuidedRequest(/*steps=*/10);
+  request.set_image_encoding(denoised::v1::ENCODING_RAW_FLOAT32);
+  const std::string alone = Generate(server->generation(), request).Images()[0];
+  ASSERT_FALSE(alone.empty());
+  for (int count = 2; count <= 24; ++count) {
+    request.set_count(count);
+    EXPECT_EQ(Generate(server->generation(), request).Images()[0], alone) << count << " images";
+  }
+}
+
+// Two models never share a batch, and neither holds up the other.
+TEST(SharedBatches, ModelsAreServedSideBySide) {
+  ModelsFolder models;
+  models.AddGuided("guided").AddReference("gray-not-square", "gray");
+  const auto server = StartServer(models.path());
+  const auto long_request = GuidedRequest(/*steps=*/1000);
+  BackgroundCall background(server->generation(), long_request);
+  ASSERT_TRUE(Eventually([&] { return background.Started(); }));
+
+  denoised::v1::GenerateRequest other;
+  other.set_model("models/gray");
+  other.mutable_sampler()->set_steps(5);
+  EXPECT_TRUE(Generate(server->generation(), other).status.ok());
+  EXPECT_FALSE(background.Finished()) << "the short request overtakes the long one";
+  EXPECT_TRUE(background.Join().status.ok());
+}
+
+}  // namespace
+}  // namespace denoise

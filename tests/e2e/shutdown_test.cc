@@ -1,0 +1,62 @@
+// SIGTERM: what runs may finish, what is new is refused, and the process ends cleanly.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/e2e/e2e_support.h"
+#include "tests/e2e/generate_call.h"
+#include "tests/e2e/server_process.h"
+
+namespace denoise {
+namespace {
+
+using testing::SizeIs;
+
+class ShutdownTest : public testing::Test {
+ protected:
+  ShutdownTest() { models_.AddGuided(); }
+
+  ModelsFolder models_;
+};
+
+TEST_F(ShutdownTest, RunningRequestsFinishAndNewOnesAreRefused) {
+  const auto server = StartServer(models_.path(), {"--drain-seconds", "150"});
+  const auto request = GuidedRequest(/*steps=*/1000);
+  BackgroundCall running(server->generation(), request);
+  ASSERT_TRUE(Eventually([&] { return running.Started(); }));
+
+  server->process().Signal(SIGTERM);
+  // The signal takes a moment to arrive; what slips in before it is short and finishes.
+  grpc::Status refused;
+  ASSERT_TRUE(Eventually([&] {
+    refused = Generate(server->generation(), GuidedRequest(/*steps=*/1)).status;
+    return !refused.ok();
+  }));
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE) << refused.error_message();
+  EXPECT_FALSE(running.Finished()) << "refused only because everything had ended";
+
+  EXPECT_TRUE(running.Join().status.ok()) << running.Join().status.error_message();
+  EXPECT_THAT(running.Join().Images(), SizeIs(1));
+  EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
+}
+
+TEST_F(ShutdownTest, AnIdleServerEndsAtOnce) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    const auto server = StartServer(models_.path());
+    server->process().Signal(signal);
+    EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
+  }
+}
+
+TEST_F(ShutdownTest, WhatIsNotDoneByTheDrainDeadlineEndsUnavailable) {
+  const auto server = StartServer(models_.path(), {"--drain-seconds", "0"});
+  auto request = GuidedRequest(/*steps=*/1000);
+  request.set_count(8);
+  BackgroundCall running(server->generation(), request);
+  ASSERT_TRUE(Eventually([&] { return running.Started(); }));
+  server->process().Signal(SIGTERM);
+  EXPECT_EQ(running.Join().status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
+}
+
+}  // namespace
+}  // namespace denoise
