@@ -1,0 +1,126 @@
+#include "tests/core/nn/test_checkpoints.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+
+#include "core/base/field_violations.h"
+
+namespace denoise {
+namespace {
+
+const std::filesystem::path kReference = "tests/data/reference/unet";
+
+std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw std::runtime_error("cannot open " + path.string());
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Trusts the file: it is our own. core/io has the reader that does not.
+StateDict ReadSafetensors(const std::filesystem::path& path) {
+  const std::string bytes = ReadFile(path);
+  uint64_t header_size = 0;
+  std::memcpy(&header_size, bytes.data(), sizeof header_size);
+  const char* data = bytes.data() + sizeof header_size + header_size;
+  StateDict tensors;
+  const auto header = nlohmann::json::parse(bytes.substr(sizeof header_size, header_size));
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") continue;
+    const at::ScalarType dtype = entry["dtype"] == "F16" ? at::kHalf : at::kFloat;
+    at::Tensor tensor = at::empty(entry["shape"].get<std::vector<int64_t>>(), dtype);
+    std::memcpy(tensor.data_ptr(), data + entry["data_offsets"][0].get<int64_t>(), tensor.nbytes());
+    tensors[name] = tensor;
+  }
+  return tensors;
+}
+
+at::Generator SeededGenerator(uint64_t seed) { return at::detail::createCPUGenerator(seed); }
+
+// "is missing, expected [3, 4]" -> {3, 4}
+std::vector<int64_t> ExpectedShape(const std::string& description) {
+  return nlohmann::json::parse(description.substr(description.find('[')))
+      .get<std::vector<int64_t>>();
+}
+
+}  // namespace
+
+std::vector<std::string> ReferenceCheckpoints() {
+  return {"class-conditional-v", "gray-not-square", "learned-range", "resnet-resample",
+          "root-layout-old-names"};
+}
+
+UNetFolder ReadUNetFolder(const std::filesystem::path& checkpoint) {
+  const auto folder =
+      std::filesystem::exists(checkpoint / "unet") ? checkpoint / "unet" : checkpoint;
+  return {ReadFile(folder / "config.json"),
+          ReadSafetensors(folder / "diffusion_pytorch_model.safetensors")};
+}
+
+UNetFolder ReadReferenceUNet(const std::string& name) { return ReadUNetFolder(kReference / name); }
+
+nlohmann::json ReadExpected(const std::string& name) {
+  return nlohmann::json::parse(ReadFile(kReference / name / "expected.json"));
+}
+
+std::shared_ptr<const Network> LoadNetwork(const UNetFolder& folder, const UNet2DOptions& options) {
+  const auto config = ParseUNet2DConfig(folder.config_json);
+  if (!config.ok()) throw std::runtime_error(config.status().ToString());
+  auto network = CreateUNet2D(*config, folder.weights, options);
+  if (!network.ok()) throw std::runtime_error(network.status().ToString());
+  return *std::move(network);
+}
+
+StateDict RandomWeights(const std::string& config_json) {
+  const auto config = ParseUNet2DConfig(config_json);
+  if (!config.ok()) throw std::runtime_error(config.status().ToString());
+  at::Generator generator = SeededGenerator(1);
+  StateDict weights;
+  // The loader says which tensors it misses, a handful at a time.
+  for (auto network = CreateUNet2D(*config, weights, {}); !network.ok();
+       network = CreateUNet2D(*config, weights, {})) {
+    for (const auto& [name, description] : GetFieldViolations(network.status())) {
+      if (name == "...") continue;
+      const std::vector<int64_t> shape = ExpectedShape(description);
+      at::Tensor tensor = at::randn(shape, generator);
+      const double fan_in = static_cast<double>(tensor.numel()) / static_cast<double>(shape[0]);
+      weights[name] = shape.size() > 1 ? tensor / std::sqrt(fan_in) : tensor * 0.1 + 0.5;
+    }
+  }
+  return weights;
+}
+
+std::shared_ptr<const Network> RandomNetwork(const std::string& config_json,
+                                             const UNet2DOptions& options) {
+  return LoadNetwork({config_json, RandomWeights(config_json)}, options);
+}
+
+NetworkInput RandomInput(const Network& network, int64_t rows, uint64_t seed) {
+  const NetworkSpec& spec = network.spec();
+  at::Generator generator = SeededGenerator(seed);
+  NetworkInput input;
+  input.x = at::randn({rows, spec.in_channels, spec.height, spec.width}, generator);
+  input.timesteps = at::rand({rows}, generator) * 999 + 0.5;
+  if (spec.num_class_embeds > 0) {
+    input.class_labels = at::randint(spec.num_class_embeds, {rows}, generator, at::kLong);
+  }
+  return input;
+}
+
+NetworkInput Rows(const NetworkInput& input, int64_t first, int64_t count) {
+  NetworkInput rows;
+  rows.x = input.x.narrow(0, first, count).clone();
+  rows.timesteps = input.timesteps.narrow(0, first, count).clone();
+  if (input.class_labels.defined()) {
+    rows.class_labels = input.class_labels.narrow(0, first, count).clone();
+  }
+  return rows;
+}
+
+}  // namespace denoise
