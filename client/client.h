@@ -1,0 +1,75 @@
+// The C++ client of denoised.
+//
+//     denoise::Client client({.address = "127.0.0.1:50051"});
+//     denoised::v1::GenerateRequest request;
+//     request.set_model("models/emoji-32");
+//     request.set_class_label(2);
+//     denoise::GenerateStream stream = client.Generate(request);
+//     while (true) {
+//       auto event = stream.Next();
+//       if (!event.ok()) return event.status();
+//       if (!event->has_value()) break;  // the end, as it should be
+//       if ((*event)->has_image()) Save((*event)->image());
+//     }
+//
+// Every error is an absl::Status with gRPC's code, a message for people, and the server's
+// google.rpc details as payloads: see status_from_grpc.h. Calls that meet UNAVAILABLE are retried
+// by gRPC as ClientOptions says.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/client_options.h"
+#include "client/generate_stream.h"
+#include "denoised/v1/image_generation.pb.h"
+#include "denoised/v1/models.pb.h"
+
+namespace denoise {
+
+enum class Health {
+  kServing,
+  kNotServing,  // starting, draining or broken
+  kUnknown,     // the server does not know its own state
+};
+
+// One connection, made on the first call and made again whenever it breaks. Movable; every method
+// is thread-safe.
+class Client {
+ public:
+  explicit Client(ClientOptions options = {});
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  const ClientOptions& options() const;
+
+  // Starts a generation; what goes wrong is told by the stream. The deadline counts from now and
+  // covers the whole stream.
+  GenerateStream Generate(const denoised::v1::GenerateRequest& request);
+  GenerateStream Generate(const denoised::v1::GenerateRequest& request, absl::Duration deadline);
+
+  // Every model being served, by name, all pages.
+  absl::StatusOr<std::vector<denoised::v1::Model>> ListModels();
+
+  // `name` is "models/emoji-32", or "emoji-32" for short.
+  absl::StatusOr<denoised::v1::Model> GetModel(std::string_view name);
+
+  // `service` is a full name such as "denoised.v1.ImageGeneration"; empty asks for the server as a
+  // whole. NotFound when the server has no such service.
+  absl::StatusOr<Health> CheckHealth(std::string_view service = {});
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// "models/emoji-32" for "emoji-32" and for itself; the other way round.
+std::string ModelResourceName(std::string_view name);
+std::string ShortModelName(std::string_view name);
+
+}  // namespace denoise

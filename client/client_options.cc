@@ -1,0 +1,47 @@
+#include "client/client_options.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/substitute.h"
+
+namespace denoise {
+namespace {
+
+// The health service is not listed: a probe wants the answer of this moment.
+constexpr char kServiceConfig[] = R"({
+  "methodConfig": [{
+    "name": [{"service": "denoised.v1.ImageGeneration"}, {"service": "denoised.v1.Models"}],
+    "retryPolicy": {
+      "maxAttempts": $0,
+      "initialBackoff": "0.2s",
+      "maxBackoff": "5s",
+      "backoffMultiplier": 2,
+      "retryableStatusCodes": ["UNAVAILABLE"]
+    }
+  }]
+})";
+
+constexpr int kMostAttempts = 5;  // gRPC's own cap
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(std::clamp<int64_t>(absl::ToInt64Milliseconds(duration), 1, INT32_MAX));
+}
+
+}  // namespace
+
+grpc::ChannelArguments ToChannelArguments(const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_interval));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
+  if (options.max_attempts > 1) {
+    arguments.SetServiceConfigJSON(
+        absl::Substitute(kServiceConfig, std::min(options.max_attempts, kMostAttempts)));
+  } else {
+    arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  }
+  return arguments;
+}
+
+}  // namespace denoise

@@ -1,0 +1,44 @@
+// How a client reaches its server.
+#pragma once
+
+#include <grpcpp/support/channel_arguments.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace denoise {
+
+struct TlsOptions {
+  // PEM. Empty: the roots that gRPC finds on this system.
+  std::string root_certificates;
+};
+
+struct ClientOptions {
+  std::string address =
+      "127.0.0.1:50051";          // as gRPC names targets: "host:port", "dns:///...", "unix:..."
+  std::optional<TlsOptions> tls;  // absent: plaintext
+
+  // For calls that are given none.
+  absl::Duration generate_deadline = absl::InfiniteDuration();
+  absl::Duration unary_deadline = absl::Seconds(10);
+
+  // One message. A raw frame is 4 * channels * height * width bytes: this admits 4096 x 4096 RGB.
+  int max_receive_bytes = 256 << 20;
+
+  // A connection that a firewall dropped without a word is noticed after about the sum of the two.
+  absl::Duration keepalive_interval = absl::Seconds(30);
+  absl::Duration keepalive_timeout = absl::Seconds(20);
+
+  // Attempts of one call while the server says UNAVAILABLE, at most 5; 1 never retries. A stream is
+  // retried only before its first event. The waits between are the server's where it says them
+  // (`grpc-retry-pushback-ms`).
+  int max_attempts = 4;
+};
+
+// Checks `options` and turns them into gRPC's own. Pure.
+grpc::ChannelArguments ToChannelArguments(const ClientOptions& options);
+
+}  // namespace denoise

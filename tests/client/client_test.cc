@@ -1,0 +1,253 @@
+#include "client/client.h"
+
+#include <thread>
+
+#include "absl/time/clock.h"
+#include "client/status_from_grpc.h"
+#include "core/base/field_violations.h"
+#include "core/base/retry.h"
+#include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "gtest/gtest.h"
+#include "tests/client/fake_server.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::Ge;
+using ::testing::HasSubstr;
+using ::testing::Lt;
+
+v1::GenerateRequest SmallRequest() {
+  v1::GenerateRequest request;
+  request.set_model("models/shapes");
+  request.set_class_label(1);
+  request.set_count(2);
+  return request;
+}
+
+// Every event until the stream's end.
+absl::StatusOr<std::vector<v1::GenerateEvent>> Collect(GenerateStream stream) {
+  std::vector<v1::GenerateEvent> events;
+  while (true) {
+    auto event = stream.Next();
+    if (!event.ok()) return event.status();
+    if (!event->has_value()) return events;
+    events.push_back(**event);
+  }
+}
+
+class ClientTest : public testing::Test {
+ protected:
+  Client MakeClient(ClientOptions options = {}) {
+    options.address = server_.address();
+    return Client(options);
+  }
+
+  FakeServer server_;
+};
+
+TEST_F(ClientTest, AStreamGivesEveryEventInOrderAndThenEnds) {
+  Client client = MakeClient();
+  const auto events = Collect(client.Generate(SmallRequest()));
+  ASSERT_TRUE(events.ok()) << events.status();
+  ASSERT_EQ(events->size(), 3u + 4 + 2 + 1);
+  for (size_t i = 0; i < events->size(); ++i) EXPECT_EQ((*events)[i].sequence(), i);
+  EXPECT_TRUE(events->front().has_accepted());
+  EXPECT_TRUE(events->back().has_finished());
+}
+
+TEST_F(ClientTest, TheEndOfAStreamStaysTheEnd) {
+  Client client = MakeClient();
+  GenerateStream stream = client.Generate(SmallRequest());
+  while (stream.Next().value().has_value()) {
+  }
+  EXPECT_FALSE(stream.Next().value().has_value());
+}
+
+TEST_F(ClientTest, AStreamWithoutFinishedIsAnError) {
+  server_.leaves_out_finished = true;
+  Client client = MakeClient();
+  EXPECT_TRUE(absl::IsInternal(Collect(client.Generate(SmallRequest())).status()));
+}
+
+TEST_F(ClientTest, AStreamMayOutliveItsClient) {
+  auto client = std::make_unique<Client>(MakeClient());
+  GenerateStream stream = client->Generate(SmallRequest());
+  client.reset();
+  EXPECT_TRUE(Collect(std::move(stream)).ok());
+}
+
+TEST_F(ClientTest, TheDeadlineEndsAStreamThatDoesNot) {
+  server_.never_ends = true;
+  Client client = MakeClient();
+  const absl::Time start = absl::Now();
+  const auto events = Collect(client.Generate(SmallRequest(), absl::Milliseconds(150)));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(events.status())) << events.status();
+  EXPECT_THAT(std::string(events.status().message()), HasSubstr(server_.address()));
+  EXPECT_THAT(absl::Now() - start, AllOf(Ge(absl::Milliseconds(140)), Lt(absl::Seconds(10))));
+}
+
+TEST_F(ClientTest, TheDeadlineOfTheOptionsHoldsWhereACallIsGivenNone) {
+  server_.never_ends = true;
+  Client client = MakeClient({.generate_deadline = absl::Milliseconds(100)});
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Collect(client.Generate(SmallRequest())).status()));
+}
+
+TEST_F(ClientTest, AnotherThreadCancelsAWaitingStream) {
+  server_.never_ends = true;
+  Client client = MakeClient();
+  GenerateStream stream = client.Generate(SmallRequest());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(stream.Next().ok());
+  std::thread canceller([&stream] {
+    absl::SleepFor(absl::Milliseconds(30));
+    stream.Cancel();
+  });
+  EXPECT_TRUE(absl::IsCancelled(stream.Next().status()));
+  canceller.join();
+}
+
+TEST_F(ClientTest, DestroyingAStreamCancelsIt) {
+  server_.never_ends = true;
+  Client client = MakeClient();
+  {
+    GenerateStream stream = client.Generate(SmallRequest());
+    ASSERT_TRUE(stream.Next().ok());
+  }
+  const absl::Time give_up = absl::Now() + absl::Seconds(10);
+  while (server_.cancelled_calls() == 0 && absl::Now() < give_up) {
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  EXPECT_EQ(server_.cancelled_calls(), 1);
+}
+
+TEST_F(ClientTest, AFullQueueIsTriedAgainAfterTheServersPushback) {
+  server_.failures_before_success = 2;
+  server_.pushback = absl::Milliseconds(120);
+  Client client = MakeClient();
+  const absl::Time start = absl::Now();
+  EXPECT_TRUE(Collect(client.Generate(SmallRequest())).ok());
+  EXPECT_THAT(absl::Now() - start, Ge(absl::Milliseconds(230)));
+  EXPECT_EQ(server_.requests().size(), 3u);
+}
+
+TEST_F(ClientTest, FourAttemptsAreMadeAndTheDelayIsTold) {
+  server_.failures_before_success = 100;
+  server_.pushback = absl::Milliseconds(1);
+  Client client = MakeClient();
+  const absl::Status status = Collect(client.Generate(SmallRequest())).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_EQ(status.message(), "the queue is full");
+  EXPECT_TRUE(GetRetryDelay(status).has_value());
+  EXPECT_EQ(server_.requests().size(), 4u);
+}
+
+TEST_F(ClientTest, OneAttemptNeverRetries) {
+  server_.failures_before_success = 100;
+  server_.pushback = absl::Milliseconds(2500);
+  Client client = MakeClient({.max_attempts = 1});
+  const absl::Status status = Collect(client.Generate(SmallRequest())).status();
+  EXPECT_EQ(GetRetryDelay(status), absl::Milliseconds(2500));
+  EXPECT_EQ(server_.requests().size(), 1u);
+}
+
+TEST_F(ClientTest, AStreamThatHasBegunIsNotRetried) {
+  server_.end = grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining");
+  Client client = MakeClient();
+  EXPECT_TRUE(absl::IsUnavailable(Collect(client.Generate(SmallRequest())).status()));
+  EXPECT_EQ(server_.requests().size(), 1u);
+}
+
+TEST_F(ClientTest, ABadRequestTellsEveryField) {
+  server_.answer = BadRequestStatus({{"sampler.steps", "is 0"}, {"count", "is 1000"}});
+  Client client = MakeClient();
+  const absl::Status status = Collect(client.Generate(SmallRequest())).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(GetFieldViolations(status), ElementsAre(FieldViolation{"sampler.steps", "is 0"},
+                                                      FieldViolation{"count", "is 1000"}));
+  EXPECT_EQ(status.message(), "sampler.steps: is 0; count: is 1000");
+}
+
+TEST_F(ClientTest, AMessageFarOverGrpcsUsualCapArrives) {
+  server_.extra_event_bytes = 40 << 20;
+  Client client = MakeClient();
+  const auto events = Collect(client.Generate(SmallRequest()));
+  ASSERT_TRUE(events.ok()) << events.status();
+  EXPECT_THAT((*events)[7].image().image().data().size(), Ge(size_t{40} << 20));
+}
+
+TEST_F(ClientTest, AMessageOverTheCapIsAnError) {
+  server_.extra_event_bytes = 2 << 20;
+  Client client = MakeClient({.max_receive_bytes = 1 << 20});
+  EXPECT_EQ(Collect(client.Generate(SmallRequest())).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(ClientTest, ListModelsReadsEveryPage) {
+  Client client = MakeClient();
+  const auto models = client.ListModels();
+  ASSERT_TRUE(models.ok()) << models.status();
+  ASSERT_EQ(models->size(), 2u);
+  EXPECT_EQ((*models)[0].name(), "models/plain");
+  EXPECT_EQ((*models)[1].name(), "models/shapes");
+}
+
+TEST_F(ClientTest, GetModelTakesShortNames) {
+  Client client = MakeClient();
+  EXPECT_EQ(client.GetModel("shapes").value().classes(1).display_name(), "square");
+  EXPECT_EQ(client.GetModel("models/shapes").value().name(), "models/shapes");
+  EXPECT_TRUE(absl::IsNotFound(client.GetModel("nobody").status()));
+}
+
+TEST_F(ClientTest, HealthIsTold) {
+  Client client = MakeClient();
+  EXPECT_EQ(client.CheckHealth().value(), Health::kServing);
+  EXPECT_EQ(client.CheckHealth("denoised.v1.ImageGeneration").value(), Health::kServing);
+  server_.SetServing(false);
+  EXPECT_EQ(client.CheckHealth("denoised.v1.ImageGeneration").value(), Health::kNotServing);
+  EXPECT_TRUE(absl::IsNotFound(client.CheckHealth("no.such.Service").status()));
+}
+
+TEST(Client, NobodyListeningIsUnavailableAndSaysWhere) {
+  Client client({.address = "127.0.0.1:1", .max_attempts = 1});
+  const absl::Status status = client.ListModels().status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("127.0.0.1:1"));
+}
+
+TEST(StatusFromGrpc, KeepsTheWholeRpcStatusForOthersToRead) {
+  google::rpc::ErrorInfo info;
+  info.set_reason("QUEUE_FULL");
+  google::rpc::Status details;
+  details.add_details()->PackFrom(info);
+  const absl::Status status = StatusFromGrpc(
+      grpc::Status(grpc::StatusCode::UNAVAILABLE, "full", details.SerializeAsString()), "here");
+  EXPECT_EQ(status.message(), "full");
+  EXPECT_EQ(std::string(status.GetPayload(kRpcStatusUrl).value()), details.SerializeAsString());
+}
+
+TEST(StatusFromGrpc, QuotaViolationsBecomePartOfTheMessage) {
+  google::rpc::QuotaFailure quota;
+  auto* const violation = quota.add_violations();
+  violation->set_subject("tenant-7");
+  violation->set_description("at most 4 requests at once");
+  google::rpc::Status details;
+  details.add_details()->PackFrom(quota);
+  const absl::Status status = StatusFromGrpc(
+      grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many", details.SerializeAsString()),
+      "here");
+  EXPECT_EQ(status.message(), "too many; tenant-7: at most 4 requests at once");
+}
+
+TEST(StatusFromGrpc, DetailsThatDoNotParseAreLeftOut) {
+  const absl::Status status =
+      StatusFromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\xff\xff"), "here");
+  EXPECT_EQ(status, absl::InternalError("broken"));
+}
+
+}  // namespace
+}  // namespace denoise

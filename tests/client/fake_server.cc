@@ -1,0 +1,314 @@
+#include "tests/client/fake_server.h"
+
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server_builder.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/image/image.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+constexpr int kWidth = 16, kHeight = 12, kChannels = 3;
+constexpr int kDefaultSteps = 4;
+
+// A disc on a ramp, the less noisy the further along; values leave [-1, 1] as raw samples may.
+std::vector<float> Sample(int image_index, double progress) {
+  std::vector<float> sample(kChannels * kHeight * kWidth);
+  uint32_t random = 17u + 101u * static_cast<uint32_t>(image_index);
+  for (int c = 0; c < kChannels; ++c) {
+    for (int y = 0; y < kHeight; ++y) {
+      for (int x = 0; x < kWidth; ++x) {
+        random = random * 1664525u + 1013904223u;
+        const double noise = (random >> 8) / double(1 << 24) * 2 - 1;
+        const bool inside = std::hypot(x - 8, y - 6) < 3 + image_index % 3;
+        const double picture = inside ? (c == image_index % 3 ? 1.25 : -1) : x / 8.0 - 1;
+        sample[(c * kHeight + y) * kWidth + x] =
+            static_cast<float>(progress * picture + (1 - progress) * 1.5 * noise);
+      }
+    }
+  }
+  return sample;
+}
+
+v1::Image Encode(const std::vector<float>& sample, v1::Encoding encoding) {
+  v1::Image image;
+  image.set_channels(kChannels);
+  image.set_height(kHeight);
+  image.set_width(kWidth);
+  image.set_encoding(encoding == v1::ENCODING_UNSPECIFIED ? v1::ENCODING_PNG : encoding);
+  if (encoding == v1::ENCODING_RAW_FLOAT32) {
+    image.set_data(sample.data(), sample.size() * sizeof(float));
+    return image;
+  }
+  const ImageFormat format = encoding == v1::ENCODING_JPEG   ? ImageFormat::kJpeg
+                             : encoding == v1::ENCODING_WEBP ? ImageFormat::kWebp
+                                                             : ImageFormat::kPng;
+  image.set_data(EncodeImage(ImageFromSample(sample, kChannels, kHeight, kWidth), format).value());
+  return image;
+}
+
+int Steps(const v1::GenerateRequest& request) {
+  return request.sampler().has_steps() ? request.sampler().steps() : kDefaultSteps;
+}
+
+int Count(const v1::GenerateRequest& request) { return request.has_count() ? request.count() : 1; }
+
+v1::Accepted Accept(const v1::GenerateRequest& request) {
+  v1::Accepted accepted;
+  accepted.set_model(request.model());
+  accepted.set_model_version("0123abcd");
+  accepted.set_seed(request.has_seed() ? request.seed() : 18446744073709551615u);
+  accepted.set_count(Count(request));
+  *accepted.mutable_sampler() = request.sampler();
+  if (request.sampler().sampler() == v1::SAMPLER_UNSPECIFIED) {
+    accepted.mutable_sampler()->set_sampler(v1::SAMPLER_DDIM);
+  }
+  accepted.set_steps(Steps(request));
+  accepted.set_evaluations(Steps(request));
+  for (int step = Steps(request); step > 0; --step) accepted.add_timesteps(step * 10);
+  return accepted;
+}
+
+grpc::Status WithDetails(grpc::StatusCode code, const std::string& message,
+                         const google::protobuf::Message& detail) {
+  google::rpc::Status status;
+  status.set_code(code);
+  status.set_message(message);
+  status.add_details()->PackFrom(detail);
+  return grpc::Status(code, message, status.SerializeAsString());
+}
+
+v1::Model ShapesModel() {
+  v1::Model model;
+  model.set_name("models/shapes");
+  model.set_version("0123abcd");
+  model.set_channels(kChannels);
+  model.set_height(kHeight);
+  model.set_width(kWidth);
+  model.set_supports_guidance(true);
+  model.set_parameter_count(1234567);
+  model.mutable_default_sampler()->set_sampler(v1::SAMPLER_DDIM);
+  model.set_num_train_timesteps(1000);
+  model.set_prediction_type("epsilon");
+  model.set_source("DDPMPipeline / UNet2DModel");
+  for (const char* name : {"circle", "square"}) {
+    v1::ModelClass* const entry = model.add_classes();
+    entry->set_label(model.classes_size() - 1);
+    entry->set_display_name(name);
+  }
+  return model;
+}
+
+std::vector<v1::Model> AllModels() {
+  v1::Model plain = ShapesModel();
+  plain.set_name("models/plain");
+  plain.clear_classes();
+  plain.set_supports_guidance(false);
+  return {plain, ShapesModel()};
+}
+
+}  // namespace
+
+class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
+ public:
+  explicit ImageGeneration(FakeServer& fake) : fake_(fake) {}
+
+  grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
+                        grpc::ServerWriter<v1::GenerateEvent>* writer) override {
+    {
+      const std::lock_guard lock(fake_.mutex_);
+      fake_.requests_.push_back(*request);
+    }
+    if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
+    if (!fake_.answer.ok()) return fake_.answer;
+    const bool whole = SendEvents(*context, *request, *writer);
+    if (!whole) ++fake_.cancelled_calls_;
+    return whole ? fake_.end : grpc::Status::CANCELLED;
+  }
+
+ private:
+  // Numbers the events of one stream. False once the client is gone.
+  class Sender {
+   public:
+    Sender(FakeServer& fake, grpc::ServerWriter<v1::GenerateEvent>& writer)
+        : fake_(fake), writer_(writer) {}
+
+    bool operator()(v1::GenerateEvent event) {
+      event.set_sequence(sequence_++);
+      event.mutable_time()->set_seconds(1700000000);
+      if (fake_.edit_event) fake_.edit_event(event);
+      return writer_.Write(event);
+    }
+
+   private:
+    FakeServer& fake_;
+    grpc::ServerWriter<v1::GenerateEvent>& writer_;
+    int64_t sequence_ = 0;
+  };
+
+  bool SendEvents(grpc::ServerContext& context, const v1::GenerateRequest& request,
+                  grpc::ServerWriter<v1::GenerateEvent>& writer) {
+    Sender send(fake_, writer);
+    v1::GenerateEvent event;
+    *event.mutable_accepted() = Accept(request);
+    if (!send(event)) return false;
+    event.mutable_queued()->set_position(2);
+    if (!send(event)) return false;
+    event.mutable_started()->mutable_queue_wait()->set_nanos(5000000);
+    if (!send(event)) return false;
+    while (fake_.never_ends) {
+      if (context.IsCancelled()) return false;
+      absl::SleepFor(absl::Milliseconds(2));
+    }
+    int frames = 0;
+    for (int step = 1; step <= Steps(request); ++step) {
+      if (!SendStep(context, request, step, send, frames)) return false;
+    }
+    for (int i = 0; i < Count(request); ++i) {
+      if (!SendImage(request, i, send)) return false;
+    }
+    if (fake_.leaves_out_finished) return true;
+    event.mutable_finished()->set_images(Count(request));
+    event.mutable_finished()->set_frames_sent(frames);
+    event.mutable_finished()->mutable_elapsed()->set_seconds(1);
+    return send(event);
+  }
+
+  bool SendStep(grpc::ServerContext& context, const v1::GenerateRequest& request, int step,
+                Sender& send, int& frames) {
+    if (context.IsCancelled()) return false;
+    absl::SleepFor(fake_.step_time);
+    v1::GenerateEvent event;
+    v1::Progress& progress = *event.mutable_progress();
+    progress.set_steps_done(step * Count(request));
+    progress.set_steps_total(Steps(request) * Count(request));
+    if (!send(event)) return false;
+    const int every = request.frames().every_n_steps();
+    if (every == 0 || (step % every != 0 && step != Steps(request))) return true;
+    for (int i = 0; i < Count(request); ++i, ++frames) {
+      v1::Frame& frame = *event.mutable_frame();
+      frame.set_image_index(i);
+      frame.set_step(step);
+      frame.set_timestep((Steps(request) - step) * 10);
+      frame.set_kind(request.frames().kind());
+      *frame.mutable_image() = Encode(Sample(i, static_cast<double>(step) / Steps(request)),
+                                      request.frames().encoding());
+      if (!send(event)) return false;
+    }
+    return true;
+  }
+
+  bool SendImage(const v1::GenerateRequest& request, int index, Sender& send) {
+    v1::GenerateEvent event;
+    v1::GeneratedImage& image = *event.mutable_image();
+    image.set_image_index(index);
+    image.set_seed(request.seed() + index);
+    *image.mutable_image() = Encode(Sample(index, 1), request.image_encoding());
+    if (index == 0) image.mutable_image()->mutable_data()->append(fake_.extra_event_bytes, '\0');
+    return send(event);
+  }
+
+  FakeServer& fake_;
+};
+
+class FakeServer::Models : public v1::Models::Service {
+ public:
+  explicit Models(FakeServer& fake) : fake_(fake) {}
+
+  grpc::Status ListModels(grpc::ServerContext* context, const v1::ListModelsRequest* request,
+                          v1::ListModelsResponse* response) override {
+    if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
+    const std::vector<v1::Model> models = AllModels();
+    size_t position = request->page_token().empty() ? 0 : std::stoul(request->page_token());
+    for (int i = 0; i < fake_.list_page_size && position < models.size(); ++i) {
+      *response->add_models() = models[position++];
+    }
+    if (position < models.size()) response->set_next_page_token(absl::StrCat(position));
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetModel(grpc::ServerContext* context, const v1::GetModelRequest* request,
+                        v1::Model* response) override {
+    if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
+    for (const v1::Model& model : AllModels()) {
+      if (model.name() != request->name()) continue;
+      *response = model;
+      return grpc::Status::OK;
+    }
+    google::rpc::ResourceInfo info;
+    info.set_resource_type("denoised.v1.Model");
+    info.set_resource_name(request->name());
+    return WithDetails(grpc::StatusCode::NOT_FOUND, "no such model", info);
+  }
+
+ private:
+  FakeServer& fake_;
+};
+
+FakeServer::FakeServer()
+    : image_generation_(std::make_unique<ImageGeneration>(*this)),
+      models_(std::make_unique<Models>(*this)) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(image_generation_.get());
+  builder.RegisterService(models_.get());
+  server_ = builder.BuildAndStart();
+  address_ = absl::StrCat("127.0.0.1:", port);
+  SetServing(true);
+}
+
+void FakeServer::SetServing(bool serving) {
+  server_->GetHealthCheckService()->SetServingStatus(v1::ImageGeneration::service_full_name(),
+                                                     serving);
+}
+
+FakeServer::~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
+
+std::vector<v1::GenerateRequest> FakeServer::requests() const {
+  const std::lock_guard lock(mutex_);
+  return requests_;
+}
+
+bool FakeServer::ShouldFail(grpc::ServerContext& context) {
+  if (failures_before_success.fetch_sub(1) <= 0) {
+    failures_before_success = 0;
+    return false;
+  }
+  if (sends_pushback) {
+    context.AddTrailingMetadata("grpc-retry-pushback-ms",
+                                absl::StrCat(absl::ToInt64Milliseconds(pushback)));
+  }
+  return true;
+}
+
+grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::string>>& violations) {
+  google::rpc::BadRequest bad_request;
+  for (const auto& [field, description] : violations) {
+    auto* const violation = bad_request.add_field_violations();
+    violation->set_field(field);
+    violation->set_description(description);
+  }
+  return WithDetails(grpc::StatusCode::INVALID_ARGUMENT, "invalid request", bad_request);
+}
+
+grpc::Status RetryLaterStatus(absl::Duration delay) {
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(delay));
+  retry.mutable_retry_delay()->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(delay) % 1000000000));
+  return WithDetails(grpc::StatusCode::UNAVAILABLE, "the queue is full", retry);
+}
+
+}  // namespace denoise

@@ -1,0 +1,75 @@
+// A server without a network behind it: answers over real gRPC what a test tells it to.
+#pragma once
+
+#include <grpcpp/server.h>
+#include <grpcpp/server_context.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "denoised/v1/image_generation.grpc.pb.h"
+#include "denoised/v1/models.grpc.pb.h"
+
+namespace denoise {
+
+// Serves "models/shapes" (16 x 12 RGB, classes "circle" and "square", guidance) and "models/plain"
+// (no classes) on a free port of 127.0.0.1 until destroyed. By default every request gets
+// well-formed events with small PNG, JPEG, WebP or raw pictures; the fields below, set before the
+// call, change that. Thread-safe except for the fields.
+class FakeServer {
+ public:
+  FakeServer();
+  ~FakeServer();
+
+  const std::string& address() const { return address_; }
+
+  // What the health service says of ImageGeneration; serving at first.
+  void SetServing(bool serving);
+
+  // Requests to Generate so far, in order.
+  std::vector<denoised::v1::GenerateRequest> requests() const;
+  // Calls that ended because the client went away or gave up.
+  int cancelled_calls() const { return cancelled_calls_; }
+
+  // The next this many calls fail with UNAVAILABLE, telling gRPC to come back after `pushback`.
+  std::atomic<int> failures_before_success = 0;
+  absl::Duration pushback = absl::ZeroDuration();
+  // The service config of the client decides over pushback when false.
+  bool sends_pushback = true;
+
+  grpc::Status answer;  // instead of events, unless OK
+  grpc::Status end;     // after the events
+  absl::Duration step_time = absl::ZeroDuration();
+  size_t extra_event_bytes = 0;  // pads the first image's PNG with bytes after its end
+  bool leaves_out_finished = false;
+  bool never_ends = false;  // waits for cancellation after `started`
+  int list_page_size = 1;
+  std::function<void(denoised::v1::GenerateEvent&)> edit_event;  // the last word on every event
+
+ private:
+  class ImageGeneration;
+  class Models;
+
+  bool ShouldFail(grpc::ServerContext& context);
+
+  std::unique_ptr<ImageGeneration> image_generation_;
+  std::unique_ptr<Models> models_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+  std::atomic<int> cancelled_calls_ = 0;
+  mutable std::mutex mutex_;
+  std::vector<denoised::v1::GenerateRequest> requests_;  // guarded by mutex_
+};
+
+// A status with google.rpc details: a BadRequest of {field, description} pairs.
+grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::string>>& violations);
+
+// UNAVAILABLE with a RetryInfo.
+grpc::Status RetryLaterStatus(absl::Duration delay);
+
+}  // namespace denoise
