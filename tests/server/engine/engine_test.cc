@@ -1,0 +1,224 @@
+#include "server/engine/engine.h"
+
+#include <ATen/TensorOperators.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <limits>
+#include <set>
+#include <stdexcept>
+
+#include "core/base/mutex.h"
+#include "core/diffusion/sample.h"
+#include "core/sampling/compile_plan.h"
+#include "tests/server/engine/recording_sink.h"
+#include "tests/support/gaussian_network.h"
+
+namespace denoise {
+namespace {
+
+Schedule LinearSchedule() { return *Schedule::Create({}); }
+
+std::shared_ptr<const SamplerPlan> Compile(SamplerKind sampler, int steps) {
+  return std::make_shared<const SamplerPlan>(
+      *CompilePlan(LinearSchedule(), {.sampler = sampler, .steps = steps}));
+}
+
+// Holds the network's calls until a test lets them go, so that what happens meanwhile is certain.
+class Gate {
+ public:
+  void Pass() {
+    const MutexLock lock(mutex_);
+    while (closed_) opened_.Wait(mutex_);
+  }
+  void Open() {
+    const MutexLock lock(mutex_);
+    closed_ = false;
+    opened_.NotifyAll();
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar opened_;
+  bool closed_ = true;
+};
+
+class CountingObserver : public EngineObserver {
+ public:
+  void OnQueueDepth(int) override {}
+  void OnActiveRows(const std::string&, int) override {}
+  void OnEvaluation(const std::string& device, int trajectories, int rows, absl::Duration network,
+                    absl::Duration total) override {
+    EXPECT_EQ(device, "cpu");
+    EXPECT_GE(total, network);
+    ++evaluations;
+    most_trajectories = std::max(most_trajectories.load(), trajectories);
+    most_rows = std::max(most_rows.load(), rows);
+  }
+
+  std::atomic<int> evaluations = 0, most_trajectories = 0, most_rows = 0;
+};
+
+class EngineTest : public testing::Test {
+ protected:
+  // Classes 0 and 1 are data, 2 stands for none.
+  std::shared_ptr<const NetworkReplicas> Networks(GaussianNetwork::Hook hook,
+                                                  std::vector<double> means = {-0.5, 0.5, 0}) {
+    return std::make_shared<NetworkReplicas>(NetworkReplicas{std::make_shared<GaussianNetwork>(
+        LinearSchedule(), GaussianData{.means = std::move(means), .deviation = 0.3}, 3, 6, 6,
+        std::move(hook))});
+  }
+
+  GenerationRequest Request(std::shared_ptr<const NetworkReplicas> networks, int64_t label,
+                            uint64_t seed) {
+    GenerationRequest request;
+    request.networks = std::move(networks);
+    request.plan = Compile(SamplerKind::kDdim, 5);
+    request.conditioning = {.class_label = label, .null_class_label = 2, .guidance = {}};
+    request.seed = seed;
+    return request;
+  }
+
+  std::shared_ptr<RecordingSink> Submit(Engine& engine, GenerationRequest request,
+                                        Engine::Id* id = nullptr) {
+    auto sink = std::make_shared<RecordingSink>();
+    const auto submitted = engine.Submit(std::move(request), sink);
+    EXPECT_TRUE(submitted.ok()) << submitted.status();
+    if (id != nullptr) *id = submitted.value_or(0);
+    return sink;
+  }
+
+  CountingObserver observer_;
+};
+
+TEST_F(EngineTest, RequestsWithDifferentSamplersShareEvaluationsAndMakeWhatTheyMakeAlone) {
+  Gate gate;
+  const auto networks = Networks([&](const NetworkInput&) { gate.Pass(); });
+  Engine engine({.max_batch_rows = 8}, Clock::Real(), &observer_);
+  const SamplerKind samplers[] = {SamplerKind::kDdpm, SamplerKind::kDdim,
+                                  SamplerKind::kDpmSolverPlusPlus, SamplerKind::kUniPc};
+  std::vector<GenerationRequest> requests;
+  std::vector<std::shared_ptr<RecordingSink>> sinks;
+  for (int i = 0; i < 4; ++i) {
+    GenerationRequest request = Request(networks, i % 2, 10 * i);
+    request.plan = Compile(samplers[i], 4 + i);
+    request.count = 2;
+    request.conditioning.guidance.scale = 1 + i;
+    requests.push_back(request);
+    sinks.push_back(Submit(engine, request));
+  }
+  gate.Open();
+  const auto plain = Networks(nullptr);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(sinks[i]->WaitUntilFinished(), absl::OkStatus());
+    ASSERT_EQ(sinks[i]->images().size(), 2u);
+    for (const ImageUpdate& image : sinks[i]->images()) {
+      EXPECT_EQ(image.seed, requests[i].seed + image.image_index);
+      const at::Tensor alone =
+          Sample(*plain->front(), requests[i].plan, {{image.seed, requests[i].conditioning}})[0];
+      EXPECT_TRUE(image.sample.equal(alone)) << "request " << i << " image " << image.image_index;
+    }
+  }
+  EXPECT_GE(observer_.most_trajectories, 4);
+  EXPECT_LE(observer_.most_rows, 8);
+}
+
+TEST_F(EngineTest, FramesFollowTheirPolicy) {
+  Engine engine({}, Clock::Real(), nullptr);
+  const auto networks = Networks(nullptr);
+  GenerationRequest request = Request(networks, 0, 1);  // 5 steps
+  request.frames = {.every_n_steps = 2, .kind = FrameKind::kXt};
+  const auto x_t = Submit(engine, request);
+  request.frames.kind = FrameKind::kX0;
+  const auto x0 = Submit(engine, request);
+  ASSERT_EQ(x_t->WaitUntilFinished(), absl::OkStatus());
+  ASSERT_EQ(x0->WaitUntilFinished(), absl::OkStatus());
+  std::vector<int> steps;
+  for (const FrameUpdate& frame : x_t->frames()) steps.push_back(frame.step);
+  EXPECT_THAT(steps, testing::ElementsAre(2, 4, 5));
+  EXPECT_EQ(x_t->steps(), 5);
+  // After the last step x_t is the image; before, it is noisier than the predicted x0.
+  EXPECT_TRUE(x_t->frames()[2].sample.equal(x_t->images()[0].sample));
+  const auto distance = [](const FrameUpdate& frame) {
+    return (frame.sample + 0.5).abs().mean().item<float>();
+  };
+  EXPECT_GT(distance(x_t->frames()[0]), distance(x0->frames()[0]));
+  EXPECT_EQ(x0->frames()[0].timestep, request.plan->evaluations[1].timestep);
+}
+
+TEST_F(EngineTest, CancellationTakesEffectAtTheNextEvaluation) {
+  std::atomic<int> evaluations = 0;
+  Gate gate;
+  const auto networks = Networks([&](const NetworkInput&) {
+    if (++evaluations == 3) gate.Pass();
+  });
+  Engine engine({}, Clock::Real(), &observer_);
+  GenerationRequest request = Request(networks, 0, 1);
+  request.plan = Compile(SamplerKind::kDdim, 500);
+  Engine::Id id = 0;
+  const auto sink = Submit(engine, request, &id);
+  sink->WaitForSteps(2);
+  engine.Cancel(id);
+  gate.Open();
+  EXPECT_EQ(sink->WaitUntilFinished().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(evaluations, 3);
+  EXPECT_TRUE(sink->images().empty());
+  engine.Cancel(id);  // ignored
+}
+
+TEST_F(EngineTest, ARowThatFailsDoesNotFailItsNeighbours) {
+  Gate gate;
+  const auto networks = Networks([&](const NetworkInput& input) {
+    gate.Pass();
+    if ((input.class_labels == 1).any().item<bool>()) throw std::runtime_error("out of memory");
+  });
+  Engine engine({}, Clock::Real(), &observer_);
+  const auto healthy = Submit(engine, Request(networks, 0, 1));
+  const auto broken = Submit(engine, Request(networks, 1, 2));
+  gate.Open();
+  EXPECT_EQ(healthy->WaitUntilFinished(), absl::OkStatus());
+  EXPECT_EQ(broken->WaitUntilFinished().code(), absl::StatusCode::kInternal);
+  const auto alone = Submit(engine, Request(networks, 0, 1));
+  EXPECT_EQ(alone->WaitUntilFinished(), absl::OkStatus());
+  EXPECT_TRUE(healthy->images()[0].sample.equal(alone->images()[0].sample));
+}
+
+TEST_F(EngineTest, AnOutputThatIsNotFiniteFailsItsRequestOnly) {
+  Gate gate;
+  const auto networks = Networks([&](const NetworkInput&) { gate.Pass(); },
+                                 {0.1, std::numeric_limits<double>::quiet_NaN(), 0});
+  Engine engine({}, Clock::Real(), &observer_);
+  const auto healthy = Submit(engine, Request(networks, 0, 1));
+  const auto broken = Submit(engine, Request(networks, 1, 2));
+  gate.Open();
+  EXPECT_EQ(healthy->WaitUntilFinished(), absl::OkStatus());
+  EXPECT_EQ(broken->WaitUntilFinished().code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(EngineTest, DrainingFinishesWhatIsRunning) {
+  Engine engine({}, Clock::Real(), nullptr);
+  const auto networks = Networks(nullptr);
+  GenerationRequest request = Request(networks, 0, 1);
+  request.count = 20;
+  const auto sink = Submit(engine, request);
+  engine.Drain(absl::InfiniteFuture());
+  EXPECT_EQ(sink->status(), absl::OkStatus());
+  EXPECT_EQ(sink->images().size(), 20u);
+  const auto refused = engine.Submit(request, std::make_shared<RecordingSink>());
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(EngineTest, WhatIsLeftAtTheDrainDeadlineEndsUnavailable) {
+  Engine engine({}, Clock::Real(), nullptr);
+  GenerationRequest request = Request(Networks(nullptr), 0, 1);
+  request.plan = Compile(SamplerKind::kDdim, 1000);
+  request.count = 64;
+  const auto sink = Submit(engine, request);
+  engine.Drain(absl::InfinitePast());
+  EXPECT_EQ(sink->status()->code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(sink->finishes(), 1);
+}
+
+}  // namespace
+}  // namespace denoise
