@@ -8,8 +8,9 @@
 
 namespace denoise {
 
-// InvalidArgument carries field violations (core/base/field_violations.h) named as the members of SamplerOptions, and
-// says why: options out of range, epsilon prediction where there is no signal, timesteps beyond the schedule.
+// InvalidArgument carries field violations (core/base/field_violations.h) named as the members of
+// SamplerOptions, and says why: options out of range, epsilon prediction where there is no signal,
+// timesteps beyond the schedule.
 absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options);
 
 }  // namespace denoise

@@ -3,26 +3,37 @@
 
 #include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
-
-#include "absl/status/statusor.h"
 
 namespace denoise {
 
 enum class SamplerKind {
-  kDdpm,       // ancestral sampling: Ho et al. 2020
-  kDdim,       // Song et al. 2021
-  kDpmSolver,  // DPM-Solver multistep, in epsilon: Lu et al. 2022a
+  kDdpm,                  // ancestral sampling: Ho et al. 2020
+  kDdim,                  // Song et al. 2021
+  kDpmSolver,             // DPM-Solver multistep, in epsilon: Lu et al. 2022a
   kDpmSolverPlusPlus,     // DPM-Solver++ multistep, in x0: Lu et al. 2022b
   kSdeDpmSolverPlusPlus,  // its stochastic form
-  kUniPc,      // Zhao et al. 2023
+  kUniPc,                 // Zhao et al. 2023
 };
 
 enum class PredictionType { kEpsilon, kSample, kVPrediction, kFlowPrediction };
 enum class TimestepSpacing { kLeading, kTrailing, kLinspace };
-enum class VarianceType { kFixedSmall, kFixedSmallLog, kFixedLarge, kFixedLargeLog, kLearned, kLearnedRange };
-enum class SolverType { kMidpoint, kHeun, kBh1, kBh2 };  // the first two: DPM-Solver; the last two: UniPC
+enum class VarianceType {
+  kFixedSmall,
+  kFixedSmallLog,
+  kFixedLarge,
+  kFixedLargeLog,
+  kLearned,
+  kLearnedRange
+};
+enum class SolverType {
+  kMidpoint,
+  kHeun,
+  kBh1,
+  kBh2
+};  // the first two: DPM-Solver; the last two: UniPC
 enum class SigmaSpacing { kTimesteps, kKarras, kExponential, kLu, kFlow };
 enum class FinalSigma { kZero, kSigmaMin };
 
@@ -30,7 +41,8 @@ enum class FinalSigma { kZero, kSigmaMin };
 struct SamplerOptions {
   SamplerKind sampler = SamplerKind::kDpmSolverPlusPlus;
   int steps = 20;
-  std::vector<double> timesteps;  // custom, strictly descending; replaces `steps` and the spacing when not empty
+  std::vector<double>
+      timesteps;  // custom, strictly descending; replaces `steps` and the spacing when not empty
   PredictionType prediction_type = PredictionType::kEpsilon;
   TimestepSpacing timestep_spacing = TimestepSpacing::kLeading;
   int steps_offset = 0;
@@ -43,23 +55,49 @@ struct SamplerOptions {
 
   VarianceType variance_type = VarianceType::kFixedSmall;  // DDPM
 
-  double eta = 0;                          // DDIM
-  bool use_clipped_model_output = false;   // DDIM
-  bool set_alpha_to_one = true;            // DDIM: alphas_cumprod before timestep 0 is 1, else alphas_cumprod[0]
-  bool step_to_listed_timestep = false;    // DDIM: step to the next listed timestep, not to t - T / steps
+  double eta = 0;                         // DDIM
+  bool use_clipped_model_output = false;  // DDIM
+  bool set_alpha_to_one =
+      true;  // DDIM: alphas_cumprod before timestep 0 is 1, else alphas_cumprod[0]
+  bool step_to_listed_timestep =
+      false;  // DDIM: step to the next listed timestep, not to t - T / steps
 
-  int solver_order = 2;                               // DPM-Solver, UniPC: 1 to 3
-  std::optional<SolverType> solver_type;              // absent: midpoint for DPM-Solver, bh2 for UniPC
+  int solver_order = 2;                   // DPM-Solver, UniPC: 1 to 3
+  std::optional<SolverType> solver_type;  // absent: midpoint for DPM-Solver, bh2 for UniPC
   bool lower_order_final = true;
   bool euler_at_final = false;
   FinalSigma final_sigma = FinalSigma::kZero;
   SigmaSpacing sigma_spacing = SigmaSpacing::kTimesteps;
   double flow_shift = 1;
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
-  std::vector<int> disable_corrector;                 // UniPC: steps without the corrector
+  std::vector<int> disable_corrector;  // UniPC: steps without the corrector
+
+  // DPM-Solver, DPM-Solver++ of order 3: with the factor 2 that the published second difference
+  // lacks. Without it the order of convergence is 2; images made elsewhere were made without it.
+  bool corrected_third_order = false;
 };
 
-// Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde", "unipc".
+// Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde",
+// "unipc". The names of the other enumerations are in option_names.h.
 std::string_view SamplerName(SamplerKind sampler);
+
+// A sampler as a person names it: the names above, and names that fix the solver's order, too
+// ("dpmpp_2m", "unipc_3").
+struct NamedSampler {
+  SamplerKind sampler;
+  std::optional<int> solver_order;
+};
+std::optional<NamedSampler> ParseSampler(std::string_view name);
+
+// All names that ParseSampler knows, "ddpm, ddim, ...".
+std::string SamplerNameList();
+
+// Whether `sampler` reads the member of SamplerOptions called `option`; false for a name that is no
+// member. Whoever takes options from outside refuses those that are set and not read, so that
+// nothing is silently ignored.
+bool SamplerReads(SamplerKind sampler, std::string_view option);
+
+// The members that `sampler` reads, in the order of SamplerOptions.
+std::vector<std::string_view> OptionsOf(SamplerKind sampler);
 
 }  // namespace denoise

@@ -9,19 +9,21 @@
 
 namespace denoise {
 
-// What a checkpoint's scheduler says: the noise levels it was trained with and how it is sampled by default.
+// What a checkpoint's scheduler says: the noise levels it was trained with and how it is sampled by
+// default.
 struct SchedulerConfig {
   ScheduleOptions schedule;
   SamplerOptions sampler;  // `steps` is left at its default
 };
 
-// `json` is the text of a scheduler_config.json of DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler or
-// UniPCMultistepScheduler. Absent keys take that class's defaults. InvalidArgument names an unknown class, key value or
-// type. `json` is hostile: any bytes are answered, none crash.
+// `json` is the text of a scheduler_config.json of DDPMScheduler, DDIMScheduler,
+// DPMSolverMultistepScheduler or UniPCMultistepScheduler. Absent keys take that class's defaults.
+// InvalidArgument names an unknown class, key value or type. `json` is hostile: any bytes are
+// answered, none crash.
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json);
 
-// The options for another sampler on the same checkpoint: keys that mean the same to both are carried over, the others
-// take the defaults of the class that names `sampler`.
+// The options for another sampler on the same checkpoint: keys that mean the same to both are
+// carried over, the others take the defaults of the class that names `sampler`.
 SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler);
 
 }  // namespace denoise

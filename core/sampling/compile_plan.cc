@@ -1,0 +1,67 @@
+#include "core/sampling/compile_plan.h"
+
+#include <cmath>
+#include <limits>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "core/sampling/noise_path.h"
+#include "core/sampling/path_layout.h"
+#include "core/sampling/sampler_validation.h"
+
+namespace denoise {
+namespace {
+
+// Coefficients meet float32 images.
+bool IsUsable(double coefficient) {
+  return std::abs(coefficient) <= std::numeric_limits<float>::max();  // false for NaN
+}
+
+bool IsUsable(const NoiseScale& noise) {
+  if (const double* scale = std::get_if<double>(&noise)) return IsUsable(*scale);
+  if (const LearnedRange* range = std::get_if<LearnedRange>(&noise)) {
+    return IsUsable(range->log_variance_min) && IsUsable(range->log_variance_max);
+  }
+  return true;
+}
+
+bool IsUsable(const Evaluation& evaluation) {
+  bool usable = IsUsable(evaluation.timestep) && IsUsable(evaluation.x0_from_state) &&
+                IsUsable(evaluation.x0_from_output) && IsUsable(evaluation.noise);
+  for (int row = 0; row < evaluation.update.rows(); ++row) {
+    for (int column = 0; column < evaluation.update.columns(); ++column) {
+      usable = usable && IsUsable(evaluation.update(row, column));
+    }
+  }
+  return usable;
+}
+
+// The last line of defence: schedules so extreme that double precision cannot hold a step along
+// them.
+absl::Status CheckCoefficients(const SamplerPlan& plan) {
+  for (size_t i = 0; i < plan.evaluations.size(); ++i) {
+    if (IsUsable(plan.evaluations[i])) continue;
+    return InvalidField(
+        "steps",
+        absl::StrCat(
+            "evaluation ", i, ", at timestep ", plan.evaluations[i].timestep,
+            ", has a coefficient that is not finite: the noise schedule is too extreme there"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options) {
+  FieldViolations violations = ValidateSamplerOptions(options);
+  violations.AddAll("", ValidateTimesteps(options, schedule.num_train_timesteps()).ToStatus());
+  RETURN_IF_ERROR(violations.ToStatus());
+  ASSIGN_OR_RETURN(const NoisePath path, LayOutPath(schedule, options));
+  SamplerPlan plan = CompilePath(path, options);
+  RETURN_IF_ERROR(CheckCoefficients(plan));
+  return plan;
+}
+
+}  // namespace denoise

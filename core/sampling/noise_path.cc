@@ -1,0 +1,81 @@
+#include "core/sampling/noise_path.h"
+
+#include <cmath>
+
+namespace denoise {
+namespace {
+
+struct Prediction {
+  double from_state;
+  double from_output;
+};
+
+// x0 from x = alpha * x0 + sigma * epsilon and what the network predicts. v = alpha * epsilon -
+// sigma * x0 (Salimans & Ho 2022) where alpha^2 + sigma^2 = 1; the flow's velocity is epsilon - x0
+// (Lipman et al. 2023) where alpha + sigma = 1.
+Prediction PredictX0(PredictionType type, const NoiseLevel& level) {
+  switch (type) {
+    case PredictionType::kEpsilon:
+      return {1 / level.alpha, -level.sigma / level.alpha};
+    case PredictionType::kSample:
+      return {0, 1};
+    case PredictionType::kVPrediction:
+      return {level.alpha, -level.sigma};
+    case PredictionType::kFlowPrediction:
+      return {1, -level.sigma};
+  }
+  return {};
+}
+
+Clip X0Clip(const SamplerOptions& options) {
+  if (options.thresholding) {
+    return DynamicThreshold{options.dynamic_thresholding_ratio, options.sample_max_value};
+  }
+  if (options.clip_sample && SamplerReads(options.sampler, "clip_sample")) {
+    return StaticClip{-options.clip_sample_range, options.clip_sample_range};
+  }
+  return std::monostate();
+}
+
+}  // namespace
+
+double NoiseLevel::lambda() const { return std::log(alpha) - std::log(sigma); }
+
+Evaluation StartEvaluation(const Move& move, const SamplerOptions& options) {
+  Evaluation evaluation;
+  evaluation.timestep = move.timestep;
+  const Prediction x0 = PredictX0(options.prediction_type, move.from);
+  evaluation.x0_from_state = x0.from_state;
+  evaluation.x0_from_output = x0.from_output;
+  evaluation.clip = X0Clip(options);
+  evaluation.alpha = move.from.alpha;
+  evaluation.sigma = move.from.sigma;
+  return evaluation;
+}
+
+SamplerPlan StartPlan(const NoisePath& path, int slots) {
+  SamplerPlan plan;
+  plan.slots = slots;
+  plan.evaluations.reserve(path.size());
+  plan.final_alpha = path.back().to.alpha;
+  plan.final_sigma = path.back().to.sigma;
+  return plan;
+}
+
+SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
+  switch (options.sampler) {
+    case SamplerKind::kDdpm:
+      return CompileDdpm(path, options);
+    case SamplerKind::kDdim:
+      return CompileDdim(path, options);
+    case SamplerKind::kDpmSolver:
+    case SamplerKind::kDpmSolverPlusPlus:
+    case SamplerKind::kSdeDpmSolverPlusPlus:
+      return CompileDpmSolver(path, options);
+    case SamplerKind::kUniPc:
+      return CompileUniPc(path, options);
+  }
+  return {};
+}
+
+}  // namespace denoise

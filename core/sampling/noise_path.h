@@ -1,0 +1,57 @@
+// The way a trajectory takes through the noise levels, and the samplers compiled along one.
+//
+// A path says where each step starts and ends; it is all that a sampler needs to know of schedules,
+// spacings and timesteps (path_layout.h makes paths from those). Compiling along an explicit path
+// is also how the samplers' orders of convergence are measured.
+#pragma once
+
+#include <vector>
+
+#include "core/sampling/plan.h"
+#include "core/sampling/sampler_options.h"
+
+namespace denoise {
+
+// x = alpha * x0 + sigma * epsilon.
+struct NoiseLevel {
+  double alpha = 1;
+  double sigma = 0;
+
+  double lambda()
+      const;  // log(alpha / sigma), half the log-SNR; +inf without noise, -inf without signal
+};
+
+struct Move {
+  double timestep;  // what the network is told at `from`
+  NoiseLevel from;
+  NoiseLevel to;
+};
+
+// Each move starts where the one before ended, unless the sampler is DDIM: the library's step
+// length there is T / n, which may miss the next listed timestep.
+using NoisePath = std::vector<Move>;
+
+// Ho et al. 2020; Nichol & Dhariwal 2021. One slot.
+SamplerPlan CompileDdpm(const NoisePath& path, const SamplerOptions& options);
+
+// Song et al. 2021. One slot.
+SamplerPlan CompileDdim(const NoisePath& path, const SamplerOptions& options);
+
+// Lu et al. 2022a, 2022b: DPM-Solver, DPM-Solver++ and its stochastic form. solver_order slots.
+SamplerPlan CompileDpmSolver(const NoisePath& path, const SamplerOptions& options);
+
+// Zhao et al. 2023. solver_order + 2 slots.
+SamplerPlan CompileUniPc(const NoisePath& path, const SamplerOptions& options);
+
+// The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is
+// not empty. The coefficients are finite where the path allows; CompilePlan checks.
+SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options);
+
+// What all samplers share: the evaluation that starts `move`, with its prediction and clip, and no
+// update yet.
+Evaluation StartEvaluation(const Move& move, const SamplerOptions& options);
+
+// An empty plan with `slots` slots whose first and last levels are those of the path.
+SamplerPlan StartPlan(const NoisePath& path, int slots);
+
+}  // namespace denoise

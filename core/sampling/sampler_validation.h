@@ -1,0 +1,17 @@
+// What is wrong with sampler options, before anything is computed from them.
+#pragma once
+
+#include "core/base/field_violations.h"
+#include "core/sampling/sampler_options.h"
+
+namespace denoise {
+
+// Every violation, each field named as the member of SamplerOptions. Options that the sampler does
+// not read are checked as well, so that a NaN is refused wherever it stands. `steps` and
+// `timesteps` are left to ValidateTimesteps.
+FieldViolations ValidateSamplerOptions(const SamplerOptions& options);
+
+// Whether `timesteps`, or `steps` where those are empty, fit a schedule.
+FieldViolations ValidateTimesteps(const SamplerOptions& options, int num_train_timesteps);
+
+}  // namespace denoise

@@ -1,0 +1,73 @@
+#include "core/sampling/timestep_spacing.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+
+namespace denoise {
+namespace {
+
+// Evenly from the last timestep down to 0, rounded to the even of two equally near.
+std::vector<double> Linspace(const SpacingRange& range, int steps) {
+  const int points = range.leave_out_last ? steps + 1 : steps;
+  const double stride = points > 1 ? (range.end - 1.0) / (points - 1) : 0;
+  std::vector<double> timesteps;
+  for (int i = points - 1; i >= points - steps; --i) {
+    const bool first = i == points - 1 && points > 1;
+    timesteps.push_back(std::nearbyint(first ? range.end - 1.0 : i * stride));
+  }
+  return timesteps;
+}
+
+// Multiples of a whole stride, then moved by steps_offset.
+absl::StatusOr<std::vector<double>> Leading(const SpacingRange& range, int steps,
+                                            int steps_offset) {
+  const int skipped = range.leave_out_last ? 1 : 0;
+  const int stride = range.end / (steps + skipped);
+  if (stride == 0) {
+    return InvalidField("steps", absl::StrCat("must be at most ", range.end - skipped,
+                                              " with leading timesteps, is ", steps));
+  }
+  const int64_t first = int64_t{steps - 1 + skipped} * stride + steps_offset;
+  if (first >= range.num_train_timesteps) {
+    return InvalidField("steps_offset",
+                        absl::StrCat("puts the first timestep at ", first, ", past the last, ",
+                                     range.num_train_timesteps - 1));
+  }
+  std::vector<double> timesteps;
+  for (int i = steps - 1 + skipped; i >= skipped; --i)
+    timesteps.push_back(i * stride + steps_offset);
+  return timesteps;
+}
+
+// From the end down by a fractional stride. The stride is formed as numpy's arange forms it (second
+// value less first), so that values halfway between two timesteps round the same way.
+std::vector<double> Trailing(const SpacingRange& range, int steps) {
+  const double start = range.end;
+  const double stride = start - (start - static_cast<double>(range.num_train_timesteps) / steps);
+  std::vector<double> timesteps;
+  for (int i = 0; i < steps; ++i) {
+    const double timestep = std::nearbyint(start - i * stride) - 1;
+    if (timestep < 0) break;
+    timesteps.push_back(timestep);
+  }
+  return timesteps;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
+                                                   const SamplerOptions& options) {
+  switch (options.timestep_spacing) {
+    case TimestepSpacing::kLeading:
+      return Leading(range, options.steps, options.steps_offset);
+    case TimestepSpacing::kTrailing:
+      return Trailing(range, options.steps);
+    case TimestepSpacing::kLinspace:
+      return Linspace(range, options.steps);
+  }
+  return std::vector<double>();
+}
+
+}  // namespace denoise

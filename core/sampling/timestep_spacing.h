@@ -1,0 +1,29 @@
+// Which training timesteps a run of n steps visits (Lin et al. 2023, table 2; the rounding is the
+// diffusers library's).
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/sampling/sampler_options.h"
+
+namespace denoise {
+
+struct SpacingRange {
+  int num_train_timesteps;
+  // Timesteps from this one on are left out (lambda_min_clipped); num_train_timesteps where all are
+  // used.
+  int end;
+  // The multistep solvers end at a noise level, not at a timestep: leading and linspace lay one
+  // more timestep than there are steps, and leave out the last.
+  bool leave_out_last;
+};
+
+// Descending whole numbers; the first may repeat where the caller asks for as many steps as
+// timesteps. InvalidArgument names `steps` or `steps_offset`. Requires 1 <= steps <=
+// num_train_timesteps. Fewer than `steps` come back only from trailing spacing with a shortened
+// range, which keeps its stride.
+absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
+                                                   const SamplerOptions& options);
+
+}  // namespace denoise
