@@ -263,16 +263,6 @@ bool IsAncestral(SamplerKind sampler) {
   return sampler == SamplerKind::kDdpm || sampler == SamplerKind::kDdim;
 }
 
-// The defaults of the class that names `sampler`.
-SamplerOptions ClassDefaults(SamplerKind sampler) {
-  SamplerOptions options;
-  options.sampler = sampler;
-  options.clip_sample = IsAncestral(sampler);
-  options.timestep_spacing =
-      IsAncestral(sampler) ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace;
-  return options;
-}
-
 absl::StatusOr<SchedulerClass> FindClass(const FlatJson& config) {
   const auto it = config.find("_class_name");
   const JsonScalar* scalar = it == config.end() ? nullptr : std::get_if<JsonScalar>(&it->second);
@@ -288,6 +278,15 @@ absl::StatusOr<SchedulerClass> FindClass(const FlatJson& config) {
 }
 
 }  // namespace
+
+SamplerOptions ClassDefaults(SamplerKind sampler) {
+  SamplerOptions options;
+  options.sampler = sampler;
+  options.clip_sample = IsAncestral(sampler);
+  options.timestep_spacing =
+      IsAncestral(sampler) ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace;
+  return options;
+}
 
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   ASSIGN_OR_RETURN(const FlatJson fields, ParseFlatJson(json));

@@ -22,6 +22,9 @@ struct SchedulerConfig {
 // answered, none crash.
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json);
 
+// The options that the class naming `sampler` starts from.
+SamplerOptions ClassDefaults(SamplerKind sampler);
+
 // The options for another sampler on the same checkpoint: keys that mean the same to both are
 // carried over, the others take the defaults of the class that names `sampler`.
 SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler);
