@@ -1,4 +1,5 @@
-// A checkpoint folder in the diffusers layout: model_index.json, a scheduler and a unet, in folders or in the root.
+// A checkpoint folder in the diffusers layout: model_index.json, a scheduler and a unet, in folders
+// or in the root.
 #pragma once
 
 #include <filesystem>
@@ -17,14 +18,16 @@ namespace denoise {
 struct Checkpoint {
   std::shared_ptr<const Network> network;  // on the CPU, float32
   SchedulerConfig scheduler;
-  std::map<int64_t, std::string> id2label;   // class names, may be empty
-  std::optional<int64_t> null_class_label;   // the class that stands for none
-  std::string source;   // "DDPMPipeline / UNet2DModel, diffusers 0.40.0"
-  std::string version;  // a hash over configuration and weights, hexadecimal
+  std::map<int64_t, std::string> id2label;  // class names, may be empty
+  std::optional<int64_t> null_class_label;  // the class that stands for none
+  std::string source;                       // "DDPMPipeline / UNet2DModel, diffusers 0.40.0"
+  std::string version;                      // a hash over configuration and weights, hexadecimal
 };
 
-// Every file in `folder` is hostile. Errors name the file relative to `folder` and what is wrong with it, never the path
-// of `folder` itself. NotFound: no such folder or file. InvalidArgument: anything malformed or not supported.
-absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder, const UNet2DOptions& options);
+// Every file in `folder` is hostile. Errors name the file relative to `folder` and what is wrong
+// with it, never the path of `folder` itself. NotFound: no such folder or file. InvalidArgument:
+// anything malformed or not supported.
+absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
+                                          const UNet2DOptions& options);
 
 }  // namespace denoise

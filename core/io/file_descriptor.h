@@ -1,0 +1,53 @@
+// An open file with an owner. Internal to core/io.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <filesystem>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace denoise {
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+struct RegularFile {
+  FileDescriptor descriptor;
+  size_t size;  // when it was opened
+};
+
+// For reading. NotFound: no such file. InvalidArgument: not a regular file. Messages do not contain
+// the path.
+inline absl::StatusOr<RegularFile> OpenRegularFile(const std::filesystem::path& path) {
+  // Without O_NONBLOCK, a pipe in the place of a file would block until somebody writes to it.
+  FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) return absl::ErrnoToStatus(errno, "cannot be opened");
+  struct stat info;
+  if (fstat(file.get(), &info) != 0) return absl::ErrnoToStatus(errno, "cannot be examined");
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("not a regular file");
+  return RegularFile{std::move(file), static_cast<size_t>(info.st_size)};
+}
+
+}  // namespace denoise

@@ -1,0 +1,73 @@
+#include "core/io/model_folder.h"
+
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "core/base/status_macros.h"
+#include "core/io/file_descriptor.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::StatusOr<std::string> ReadWhole(const fs::path& path, size_t max_bytes) {
+  ASSIGN_OR_RETURN(const RegularFile file, OpenRegularFile(path));
+  if (file.size > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("has ", file.size, " bytes; at most ", max_bytes, " are read"));
+  }
+  std::string text(file.size, '\0');
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t count = read(file.descriptor.get(), &text[done], text.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return absl::ErrnoToStatus(errno, "cannot be read");
+    if (count == 0) break;  // cut short meanwhile
+    done += static_cast<size_t>(count);
+  }
+  text.resize(done);
+  return text;
+}
+
+}  // namespace
+
+absl::Status InFile(std::string_view file, const absl::Status& status) {
+  if (status.ok()) return status;
+  absl::Status result(status.code(), absl::StrCat(absl::string_view(file.data(), file.size()), ": ",
+                                                  status.message()));
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { result.SetPayload(url, payload); });
+  return result;
+}
+
+absl::StatusOr<ModelFolder> ModelFolder::Open(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return absl::NotFoundError("there is no such model folder");
+  return ModelFolder(path);
+}
+
+bool ModelFolder::HasFile(const std::string& file) const {
+  std::error_code error;
+  return fs::exists(path_ / file, error) && !fs::is_directory(path_ / file, error);
+}
+
+bool ModelFolder::HasFolder(const std::string& folder) const {
+  std::error_code error;
+  return fs::is_directory(path_ / folder, error);
+}
+
+absl::StatusOr<std::string> ModelFolder::ReadText(const std::string& file, size_t max_bytes) const {
+  absl::StatusOr<std::string> text = ReadWhole(path_ / file, max_bytes);
+  if (!text.ok()) return InFile(file, text.status());
+  return text;
+}
+
+absl::StatusOr<SafetensorsFile> ModelFolder::OpenSafetensors(const std::string& file) const {
+  absl::StatusOr<SafetensorsFile> safetensors = SafetensorsFile::Open(path_ / file);
+  if (!safetensors.ok()) return InFile(file, safetensors.status());
+  return safetensors;
+}
+
+}  // namespace denoise

@@ -1,0 +1,57 @@
+#include "core/io/sha256.h"
+
+#include <openssl/evp.h>
+
+#include <cstdint>
+#include <stdexcept>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/string_view.h"
+
+namespace denoise {
+
+struct Sha256::Context {
+  EVP_MD_CTX* handle = EVP_MD_CTX_new();
+  ~Context() { EVP_MD_CTX_free(handle); }
+};
+
+namespace {
+
+// Fails only without memory, or where the system's library forbids SHA-256.
+void Check(int result) {
+  if (result != 1) throw std::runtime_error("SHA-256 is not available");
+}
+
+}  // namespace
+
+Sha256::Sha256() : context_(std::make_unique<Context>()) {
+  Check(context_->handle != nullptr);
+  Check(EVP_DigestInit_ex(context_->handle, EVP_sha256(), nullptr));
+}
+
+Sha256::~Sha256() = default;
+
+void Sha256::AddPart(std::string_view name, std::string_view content) {
+  AddSized(name);
+  AddSized(content);
+}
+
+std::string Sha256::Finish() {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  Check(EVP_DigestFinal_ex(context_->handle, digest, &size));
+  return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));
+}
+
+void Sha256::Update(std::string_view bytes) {
+  Check(EVP_DigestUpdate(context_->handle, bytes.data(), bytes.size()));
+}
+
+void Sha256::AddSized(std::string_view bytes) {
+  char size[8];
+  for (int i = 0; i < 8; ++i) size[i] = static_cast<char>(uint64_t{bytes.size()} >> (8 * i));
+  Update({size, sizeof(size)});
+  Update(bytes);
+}
+
+}  // namespace denoise

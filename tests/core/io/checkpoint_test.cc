@@ -1,0 +1,252 @@
+#include "core/io/checkpoint.h"
+
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "core/io/safetensors.h"
+#include "tests/core/io/io_testing.h"
+#include "tests/support/temp_dir.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr auto kNotFound = absl::StatusCode::kNotFound;
+const fs::path kReference = "tests/data/reference/unet";
+
+absl::StatusOr<Checkpoint> Load(const fs::path& folder) {
+  return LoadCheckpoint(folder, UNet2DOptions());
+}
+
+TEST(LoadCheckpoint, ReadsEveryReferenceCheckpoint) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(kReference)) {
+    const auto checkpoint = Load(entry.path());
+    ASSERT_TRUE(checkpoint.ok()) << entry.path() << ": " << checkpoint.status();
+    const fs::path unet = fs::exists(entry.path() / "unet") ? entry.path() / "unet" : entry.path();
+    const json config = json::parse(ReadFile(unet / "config.json"));
+    const NetworkSpec& spec = checkpoint->network->spec();
+    EXPECT_EQ(spec.in_channels, config["in_channels"]);
+    EXPECT_EQ(spec.out_channels, config["out_channels"]);
+    EXPECT_EQ(spec.num_class_embeds,
+              config["num_class_embeds"].is_null() ? json(0) : config["num_class_embeds"]);
+    EXPECT_EQ(checkpoint->network->dtype(), at::kFloat);
+    EXPECT_TRUE(checkpoint->network->device().is_cpu());
+    EXPECT_EQ(checkpoint->source, "DDPMPipeline / UNet2DModel, diffusers 0.40.0");
+    EXPECT_EQ(checkpoint->version.size(), 32u);
+    EXPECT_EQ(checkpoint->version.find_first_not_of("0123456789abcdef"), std::string::npos);
+    ++count;
+  }
+  EXPECT_EQ(count, 5);
+}
+
+TEST(LoadCheckpoint, ReadsTheStarterModelWithItsClasses) {
+  const auto checkpoint = Load("deploy/models/emoji-32");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const NetworkSpec& spec = checkpoint->network->spec();
+  EXPECT_EQ(spec.num_class_embeds, 9);
+  EXPECT_EQ(spec.height, 32);
+  EXPECT_EQ(spec.width, 32);
+  EXPECT_GT(spec.num_parameters, 5'800'000);
+  EXPECT_LT(spec.num_parameters, 6'000'000);
+  ASSERT_EQ(checkpoint->id2label.size(), 8u);
+  EXPECT_EQ(checkpoint->id2label.at(0), "smileys");
+  EXPECT_EQ(checkpoint->id2label.at(7), "symbols");
+  EXPECT_EQ(checkpoint->null_class_label, 8);
+  EXPECT_EQ(checkpoint->scheduler.sampler.prediction_type, PredictionType::kVPrediction);
+  EXPECT_EQ(checkpoint->scheduler.schedule.beta_schedule, BetaSchedule::kSquaredCosCapV2);
+}
+
+// A copy of a reference checkpoint, to be broken.
+class BrokenCheckpointTest : public testing::Test {
+ protected:
+  explicit BrokenCheckpointTest(const char* name = "class-conditional-v") {
+    fs::create_directories(model_);
+    fs::copy(kReference / name, model_, fs::copy_options::recursive);
+    for (const auto& entry : fs::recursive_directory_iterator(model_)) {
+      fs::permissions(entry.path(), fs::perms::owner_write, fs::perm_options::add);
+    }
+  }
+
+  void Edit(const std::string& file, const std::function<void(json&)>& edit) {
+    json document = json::parse(ReadFile(model_ / file));
+    edit(document);
+    WriteFile(model_ / file, document.dump());
+  }
+
+  void EditWeights(const std::function<void(std::map<std::string, at::Tensor>&)>& edit) {
+    const auto file = SafetensorsFile::Open(model_ / kWeights);
+    ASSERT_TRUE(file.ok()) << file.status();
+    std::map<std::string, at::Tensor> tensors;
+    for (const auto& [name, unused] : file->header().tensors) tensors[name] = *file->Get(name);
+    edit(tensors);
+    ASSERT_TRUE(WriteSafetensors(model_ / kWeights, tensors).ok());
+  }
+
+  void ExpectRefused(absl::StatusCode code, const std::string& file, const std::string& message) {
+    const absl::Status status = Load(model_).status();
+    ExpectStatus(status, code, message);
+    EXPECT_THAT(std::string(status.message()), testing::StartsWith(file + ": "));
+    EXPECT_THAT(std::string(status.message()),
+                testing::Not(testing::HasSubstr(folder_.path().string())));
+  }
+
+  static constexpr char kIndex[] = "model_index.json";
+  static constexpr char kUnet[] = "unet/config.json";
+  static constexpr char kScheduler[] = "scheduler/scheduler_config.json";
+  static constexpr char kWeights[] = "unet/diffusion_pytorch_model.safetensors";
+
+  TempDir folder_;
+  const fs::path model_ = folder_.path() / "model";
+};
+
+TEST_F(BrokenCheckpointTest, StillWorksBeforeItIsBroken) { EXPECT_TRUE(Load(model_).ok()); }
+
+TEST_F(BrokenCheckpointTest, VersionFollowsConfigurationAndWeights) {
+  const std::string version = Load(model_)->version;
+  EXPECT_EQ(Load(model_)->version, version);
+  Edit(kScheduler, [](json& scheduler) { scheduler["beta_end"] = 0.03; });
+  const std::string second = Load(model_)->version;
+  EXPECT_NE(second, version);
+  EditWeights([](auto& weights) { weights["conv_in.bias"] = weights["conv_in.bias"].add(1); });
+  EXPECT_NE(Load(model_)->version, second);
+}
+
+TEST_F(BrokenCheckpointTest, MissingFilesAreNamed) {
+  for (const char* file : {kWeights, kScheduler, kUnet, kIndex}) {
+    fs::remove(model_ / file);
+    ExpectRefused(kNotFound, file, "");
+  }
+  ExpectStatus(Load(folder_.path() / "none").status(), kNotFound, "no such model folder");
+  ExpectStatus(Load(kReference / "learned-range" / "expected.json").status(), kNotFound,
+               "no such model folder");
+}
+
+TEST_F(BrokenCheckpointTest, BrokenJsonIsNamed) {
+  for (const char* file : {kScheduler, kUnet, kIndex}) {
+    for (const char* text : {"", "{", "[]", "{\"a\": 1, \"a\": 1}", "\x80\x02junk"}) {
+      WriteFile(model_ / file, text);
+      ExpectRefused(kInvalid, file, "");
+    }
+    WriteFile(model_ / file, std::string((1 << 20) + 1, ' '));
+    ExpectRefused(kInvalid, file, "at most 1048576 are read");
+    fs::remove(model_ / file);
+    fs::create_directory(model_ / file);
+    ExpectRefused(kInvalid, file, "not a regular file");
+  }
+}
+
+TEST_F(BrokenCheckpointTest, ComponentsThatCannotRunAreNamed) {
+  Edit(kIndex, [](json& index) { index["vae"] = {"diffusers", "AutoencoderKL"}; });
+  ExpectRefused(kInvalid, kIndex, "\"vae\": pipelines with this component are not supported");
+}
+
+TEST_F(BrokenCheckpointTest, ClassesThatContradictTheIndexAreRefused) {
+  Edit(kIndex, [](json& index) { index["scheduler"] = {"diffusers", "DDIMScheduler"}; });
+  ExpectRefused(kInvalid, kScheduler, "_class_name: is not DDIMScheduler");
+}
+
+TEST_F(BrokenCheckpointTest, LabelsAreHeldAgainstTheNetwork) {
+  Edit(kIndex, [](json& index) { index["id2label"] = {{"5", "last"}, {"6", "one too many"}}; });
+  ExpectRefused(kInvalid, kIndex, "id2label.6: labels are 0 to 5");
+  Edit(kIndex, [](json& index) {
+    index["id2label"] = {{"5", "last"}};
+    index["null_class_label"] = 6;
+  });
+  ExpectRefused(kInvalid, kIndex, "null_class_label: labels are 0 to 5");
+}
+
+TEST_F(BrokenCheckpointTest, SchedulersThatMakeNoScheduleAreRefused) {
+  Edit(kScheduler, [](json& scheduler) { scheduler["trained_betas"] = {0.1, 2.0}; });
+  ExpectRefused(kInvalid, kScheduler, "trained_betas");
+}
+
+TEST_F(BrokenCheckpointTest, LearnedVarianceTakesTwiceTheChannels) {
+  Edit(kScheduler, [](json& scheduler) { scheduler["variance_type"] = "learned_range"; });
+  ExpectRefused(kInvalid, kUnet, "out_channels: must be twice in_channels");
+}
+
+class BrokenLearnedRangeTest : public BrokenCheckpointTest {
+ protected:
+  BrokenLearnedRangeTest() : BrokenCheckpointTest("learned-range") {}
+};
+
+TEST_F(BrokenLearnedRangeTest, TwiceTheChannelsTakeALearnedVariance) {
+  Edit(kScheduler, [](json& scheduler) { scheduler["variance_type"] = "fixed_small"; });
+  ExpectRefused(kInvalid, kUnet, "out_channels: is twice in_channels");
+  // DDIM has no choice of variance and reads the first half.
+  Edit(kIndex, [](json& index) { index["scheduler"][1] = "DDIMScheduler"; });
+  WriteFile(model_ / kScheduler, R"({"_class_name": "DDIMScheduler"})");
+  EXPECT_TRUE(Load(model_).ok()) << Load(model_).status();
+}
+
+TEST_F(BrokenCheckpointTest, MissingExtraAndMisshapenTensorsAreNamed) {
+  const at::Tensor bias = [&] {
+    at::Tensor copy;
+    EditWeights([&](auto& weights) {
+      copy = weights["conv_in.bias"].clone();
+      weights.erase("conv_in.bias");
+    });
+    return copy;
+  }();
+  ExpectRefused(kInvalid, kWeights, "conv_in.bias");
+  EditWeights([&](auto& weights) { weights["conv_in.bias"] = bias.unsqueeze(0); });
+  ExpectRefused(kInvalid, kWeights, "conv_in.bias");
+  EditWeights([&](auto& weights) {
+    weights["conv_in.bias"] = bias;
+    weights["surplus.weight"] = bias;
+  });
+  ExpectRefused(kInvalid, kWeights, "surplus.weight");
+}
+
+TEST_F(BrokenCheckpointTest, EveryDtypeOfWeightsIsReadAsFloat) {
+  const std::string version = Load(model_)->version;
+  for (at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kDouble, at::kFloat}) {
+    EditWeights([&](auto& weights) {
+      for (auto& [name, tensor] : weights) tensor = tensor.to(dtype);
+    });
+    const auto checkpoint = Load(model_);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    EXPECT_EQ(checkpoint->network->dtype(), at::kFloat);
+  }
+}
+
+TEST_F(BrokenCheckpointTest, TruncatedAndOverlappingWeightsAreRefused) {
+  const std::string bytes = ReadFile(model_ / kWeights);
+  for (size_t size :
+       {size_t{0}, size_t{7}, size_t{8}, size_t{1000}, bytes.size() / 2, bytes.size() - 1}) {
+    WriteFile(model_ / kWeights, bytes.substr(0, size));
+    ExpectRefused(kInvalid, kWeights, "");
+  }
+  WriteFile(model_ / kWeights,
+            SafetensorsBytes(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                             R"("b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+                             "1234"));
+  ExpectRefused(kInvalid, kWeights, "tensor \"b\" overlaps \"a\"");
+}
+
+TEST_F(BrokenCheckpointTest, ShardsDoNotEscapeTheFolder) {
+  fs::rename(model_ / kWeights, folder_.path() / "model.safetensors");
+  WriteFile(model_ / "unet/diffusion_pytorch_model.safetensors.index.json",
+            R"({"weight_map": {"conv_in.bias": "../../model.safetensors"}})");
+  ExpectRefused(kInvalid, "unet/diffusion_pytorch_model.safetensors.index.json",
+                "\"../../model.safetensors\", which is no plain name");
+}
+
+TEST_F(BrokenCheckpointTest, LinksAreFollowedAsCachesOfModelsNeedThem) {
+  fs::rename(model_ / kWeights, folder_.path() / "blob");
+  fs::create_symlink("../../blob", model_ / kWeights);
+  EXPECT_TRUE(Load(model_).ok()) << Load(model_).status();
+  fs::remove(folder_.path() / "blob");
+  ExpectRefused(kNotFound, kWeights, "");
+  fs::remove(model_ / kWeights);
+  fs::create_symlink("/dev/zero", model_ / kWeights);
+  ExpectRefused(kInvalid, kWeights, "not a regular file");
+}
+
+}  // namespace
+}  // namespace denoise

@@ -1,0 +1,158 @@
+#include <ATen/ops/arange.h>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "core/io/weights.h"
+#include "tests/core/io/io_testing.h"
+#include "tests/support/temp_dir.h"
+
+namespace denoise {
+namespace {
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr char kPlain[] = "diffusion_pytorch_model.safetensors";
+constexpr char kHalf[] = "diffusion_pytorch_model.fp16.safetensors";
+constexpr char kIndex[] = "diffusion_pytorch_model.safetensors.index.json";
+
+class WeightsTest : public testing::Test {
+ protected:
+  void Write(const std::string& file, const StateDict& tensors) {
+    ASSERT_TRUE(WriteSafetensors(folder_.path() / file, tensors).ok());
+  }
+
+  void WriteIndex(const nlohmann::json& weight_map) {
+    WriteFile(folder_.path() / kIndex,
+              nlohmann::json{{"metadata", {}}, {"weight_map", weight_map}}.dump());
+  }
+
+  // a and b in shards of their own, as the index says.
+  void WriteShards() {
+    Write("one.safetensors", {{"a", at::arange(3, at::kHalf)}});
+    Write("two.safetensors", {{"b", at::arange(4, at::kFloat)}});
+    WriteIndex({{"a", "one.safetensors"}, {"b", "two.safetensors"}});
+  }
+
+  absl::StatusOr<Weights> Load() {
+    Sha256 hash;
+    auto weights = LoadWeights(*ModelFolder::Open(folder_.path()), "", hash);
+    hash_ = hash.Finish();
+    return weights;
+  }
+
+  TempDir folder_;
+  std::string hash_;
+};
+
+TEST_F(WeightsTest, ComeFromOneFileAsFloat) {
+  Write(kPlain, {{"a", at::arange(3, at::kHalf)}, {"b", at::arange(4, at::kDouble)}});
+  const auto weights = Load();
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_EQ(weights->file, kPlain);
+  ASSERT_EQ(weights->tensors.size(), 2u);
+  EXPECT_TRUE(weights->tensors.at("a").equal(at::arange(3, at::kFloat)));
+  EXPECT_TRUE(weights->tensors.at("b").equal(at::arange(4, at::kFloat)));
+}
+
+TEST_F(WeightsTest, DoNotReferToTheFileAfterwards) {
+  Write(kPlain, {{"a", at::arange(100000, at::kFloat)}});
+  const auto weights = Load();
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  std::filesystem::resize_file(folder_.path() / kPlain, 0);  // SIGBUS for whoever still maps it
+  EXPECT_TRUE(weights->tensors.at("a").equal(at::arange(100000, at::kFloat)));
+}
+
+TEST_F(WeightsTest, HalfPrecisionVariantIsTakenWhereThereIsNoOther) {
+  Write(kHalf, {{"a", at::arange(3, at::kHalf)}});
+  EXPECT_EQ(Load()->file, kHalf);
+  Write(kPlain, {{"a", at::arange(3, at::kFloat)}});
+  EXPECT_EQ(Load()->file, kPlain);
+}
+
+TEST_F(WeightsTest, ComeFromShards) {
+  WriteShards();
+  const auto weights = Load();
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_EQ(weights->file, kIndex);
+  ASSERT_EQ(weights->tensors.size(), 2u);
+  EXPECT_TRUE(weights->tensors.at("a").equal(at::arange(3, at::kFloat)));
+  EXPECT_TRUE(weights->tensors.at("b").equal(at::arange(4, at::kFloat)));
+}
+
+TEST_F(WeightsTest, EveryByteOfEveryShardIsHashed) {
+  WriteShards();
+  ASSERT_TRUE(Load().ok());
+  const std::string before = hash_;
+  ASSERT_TRUE(Load().ok());
+  EXPECT_EQ(hash_, before);
+  Write("two.safetensors", {{"b", at::arange(4, at::kFloat).add(1)}});
+  ASSERT_TRUE(Load().ok());
+  EXPECT_NE(hash_, before);
+}
+
+TEST_F(WeightsTest, ShardsHoldExactlyWhatTheIndexSays) {
+  WriteShards();
+  WriteIndex({{"a", "one.safetensors"}, {"b", "two.safetensors"}, {"c", "two.safetensors"}});
+  ExpectStatus(Load().status(), kInvalid, "two.safetensors: tensor \"c\" of the index is missing");
+  WriteIndex({{"a", "one.safetensors"}});
+  EXPECT_TRUE(Load().ok());  // the other file is none of the index's
+  Write("one.safetensors", {{"a", at::arange(3, at::kHalf)}, {"extra", at::arange(1, at::kHalf)}});
+  ExpectStatus(Load().status(), kInvalid, "one.safetensors: tensor \"extra\" is not in the index");
+  WriteIndex({{"a", "none.safetensors"}});
+  ExpectStatus(Load().status(), absl::StatusCode::kNotFound, "none.safetensors");
+}
+
+TEST_F(WeightsTest, ShardsLieInTheSameFolder) {
+  WriteShards();
+  const std::string nul("one.safetensors\0.safetensors", 28);
+  for (const std::string& name :
+       {std::string("../one.safetensors"), (folder_.path() / "one.safetensors").string(),
+        std::string("./one.safetensors"), std::string("a/b.safetensors"),
+        std::string("a\\b.safetensors"), std::string(".."), std::string(""),
+        std::string(".safetensors"), std::string("model_index.json"),
+        std::string(300, 'a') + ".safetensors", nul}) {
+    WriteIndex({{"a", name}});
+    ExpectStatus(Load().status(), kInvalid, "which is no plain name of a safetensors file");
+  }
+}
+
+TEST_F(WeightsTest, BrokenIndexesAreRefusedByName) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "not valid JSON"},
+      {"[]", "has no object weight_map"},
+      {"{}", "has no object weight_map"},
+      {R"({"weight_map": []})", "has no object weight_map"},
+      {R"({"weight_map": {}})", "weight_map is empty"},
+      {R"({"weight_map": {"a": 1}})", "\"a\" names no file"},
+      {R"({"weight_map": {"a": "one.safetensors", "a": "two.safetensors"}})",
+       "the key \"a\" is there twice"},
+  };
+  for (const auto& [text, message] : cases) {
+    WriteFile(folder_.path() / kIndex, text);
+    ExpectStatus(Load().status(), kInvalid, std::string(kIndex) + ": ");
+    ExpectStatus(Load().status(), kInvalid, message);
+  }
+}
+
+TEST_F(WeightsTest, ManyShardsAreTooMany) {
+  nlohmann::json weight_map;
+  for (int i = 0; i < 1001; ++i) weight_map[absl::StrCat("t", i)] = absl::StrCat(i, ".safetensors");
+  WriteIndex(weight_map);
+  ExpectStatus(Load().status(), kInvalid, "more than 1000 files");
+}
+
+TEST_F(WeightsTest, PickledWeightsAreNeverRead) {
+  ExpectStatus(Load().status(), absl::StatusCode::kNotFound, "diffusion_pytorch_model.safetensors");
+  WriteFile(folder_.path() / "diffusion_pytorch_model.bin", "\x80\x02");
+  ExpectStatus(Load().status(), absl::StatusCode::kNotFound, "(.bin) are never read");
+}
+
+TEST_F(WeightsTest, IntegerTensorsAreRefused) {
+  WriteFile(folder_.path() / kPlain,
+            SafetensorsBytes(R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})", "1234"));
+  ExpectStatus(Load().status(), kInvalid,
+               "diffusion_pytorch_model.safetensors: tensor \"a\" is of dtype I8");
+}
+
+}  // namespace
+}  // namespace denoise
