@@ -1,0 +1,27 @@
+// Errors, for people and for scripts.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "client/cli/exit_code.h"
+
+namespace denoise {
+
+// The flag that sets a field of GenerateRequest: "--steps" for "sampler.steps", "--guidance-min"
+// for "guidance.timestep_min", "--timesteps[3]" for "sampler.timesteps[3]". A field that no flag
+// sets is its own name.
+std::string FlagOfField(std::string_view field);
+
+// What went wrong, every violated field by its flag, and what to do next. Ends with a newline.
+std::string ErrorText(const absl::Status& status);
+
+// The same as one JSON object: {"error": {"code", "message", "violations": [{"field", "flag",
+// "description"}], "retry_delay_seconds"}}, the last two where there are any. Without a newline.
+std::string ErrorJson(const absl::Status& status);
+
+// Tells people on standard error and, where `json`, scripts on standard output.
+ExitCode ReportError(const absl::Status& status, bool json);
+
+}  // namespace denoise

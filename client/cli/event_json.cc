@@ -1,0 +1,41 @@
+#include "client/cli/event_json.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <nlohmann/json.hpp>
+
+namespace denoise {
+namespace {
+
+using denoised::v1::GenerateEvent;
+using nlohmann::ordered_json;
+
+GenerateEvent WithoutBytes(GenerateEvent event) {
+  if (event.has_frame()) event.mutable_frame()->mutable_image()->clear_data();
+  if (event.has_image()) event.mutable_image()->mutable_image()->clear_data();
+  return event;
+}
+
+}  // namespace
+
+std::string EventJson(const GenerateEvent& event, const WrittenFile& file) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string text;
+  // Fails for times out of range only, which a sound server does not send; what was written before
+  // stands.
+  (void)google::protobuf::util::MessageToJsonString(WithoutBytes(event), &text, options);
+  ordered_json json = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) json = ordered_json::object();
+  for (const char* kind : {"frame", "image"}) {
+    if (!json.contains(kind)) continue;
+    ordered_json& image = json[kind]["image"];
+    image.erase("data");
+    image["path"] = file.path;
+    image["size_bytes"] = file.size_bytes;
+  }
+  return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+}  // namespace denoise

@@ -1,0 +1,140 @@
+#include "client/cli/generate_command.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "client/cli/error_report.h"
+#include "client/cli/event_json.h"
+#include "client/cli/generate_flags.h"
+#include "client/cli/generate_request.h"
+#include "client/cli/generate_summary.h"
+#include "client/cli/generation_recorder.h"
+#include "client/cli/interrupts.h"
+#include "client/cli/live_display.h"
+#include "client/cli/output_folder.h"
+#include "client/cli/progress.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+constexpr char kExamples[] = R"(Examples:
+  denoise generate --class-label animals --count 8 --frames 1
+  denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5 --guidance-scale 2
+  denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --steps 12 --out animals
+  denoise generate -c symbols -n 16 --format npy --json > events.jsonl
+
+Writes image-<i>.<format>, contact-sheet.png, and with --frames the frames, denoising.png and the
+animation denoising.webp. The same seed and settings make the same images, whoever else is served.
+
+)";
+
+void PrintLine(const std::string& line) {
+  std::puts(line.c_str());
+  std::fflush(stdout);
+}
+
+std::unique_ptr<TerminalPicture> DetectPictures(const GenerateFlags& flags) {
+  if (flags.no_picture || flags.json || !isatty(STDOUT_FILENO)) return nullptr;
+  return TerminalPicture::Detect();
+}
+
+// A live display would garble the lines for scripts where both go to the same terminal.
+bool ShowsProgress(const GenerateFlags& flags) {
+  return isatty(STDERR_FILENO) && !(flags.json && isatty(STDOUT_FILENO));
+}
+
+// One generation, from the first event to the last.
+class Generation {
+ public:
+  Generation(const GenerateFlags& flags, GenerationRecorder recorder)
+      : json_(flags.json),
+        recorder_(std::move(recorder)),
+        display_(ShowsProgress(flags), DetectPictures(flags)) {}
+
+  // Takes events until the stream ends, then writes the summary.
+  absl::Status Run(GenerateStream& stream) {
+    const absl::Status status = Follow(stream);
+    display_.Close(progress_, recorder_.history());
+    RETURN_IF_ERROR(status);
+    RETURN_IF_ERROR(recorder_.WriteSummary());
+    if (!json_) PrintLine(SummaryText(recorder_, finished_));
+    return absl::OkStatus();
+  }
+
+  const RecordedFiles& files() const { return recorder_.files(); }
+
+ private:
+  absl::Status Follow(GenerateStream& stream) {
+    while (true) {
+      display_.Update(progress_, recorder_.history(), absl::Now());
+      ASSIGN_OR_RETURN(const std::optional<v1::GenerateEvent> event, stream.Next());
+      if (!event.has_value()) return absl::OkStatus();
+      ASSIGN_OR_RETURN(const WrittenFile file, recorder_.Record(*event));
+      if (json_) PrintLine(EventJson(*event, file));
+      progress_.Update(*event, absl::Now());
+      if (event->has_finished()) finished_ = event->finished();
+    }
+  }
+
+  const bool json_;
+  GenerationRecorder recorder_;
+  Progress progress_;
+  v1::Finished finished_;
+  LiveDisplay display_;
+};
+
+// What has been written stays, and is said to.
+void ReportPartialResult(const RecordedFiles& files) {
+  if (files.images == 0 && files.frames == 0) return;
+  std::fprintf(stderr, "  Written before that: %d images and %d frames in %s\n", files.images,
+               files.frames, files.folder.c_str());
+}
+
+absl::StatusOr<v1::GenerateRequest> PrepareRequest(Client& client, const GenerateFlags& flags) {
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.model));
+  return BuildGenerateRequest(flags, model);
+}
+
+ExitCode RunGenerate(const GenerateFlags& flags) {
+  Interrupts interrupts;
+  // A folder that cannot be written to is found out before anything is asked of the server.
+  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.out);
+  if (!folder.ok()) return ReportError(folder.status(), flags.json);
+  absl::StatusOr<Client> client = MakeClient(flags.connection);
+  if (!client.ok()) return ReportError(client.status(), flags.json);
+  const absl::StatusOr<v1::GenerateRequest> request = PrepareRequest(*client, flags);
+  if (!request.ok()) return ReportError(request.status(), flags.json);
+
+  GenerateStream stream = client->Generate(*request);
+  interrupts.SetHandler([&stream] { stream.Cancel(); });
+  Generation generation(flags, GenerationRecorder(*std::move(folder), *request));
+  const absl::Status status = generation.Run(stream);
+  interrupts.SetHandler(nullptr);
+  if (status.ok()) return kExitOk;
+  const bool interrupted = interrupts.interrupted() && absl::IsCancelled(status);
+  const ExitCode code =
+      ReportError(interrupted ? absl::CancelledError("interrupted") : status, flags.json);
+  ReportPartialResult(generation.files());
+  return interrupted ? kExitInterrupted : code;
+}
+
+}  // namespace
+
+std::function<ExitCode()> AddGenerateCommand(CLI::App& app) {
+  const auto flags = std::make_shared<GenerateFlags>();
+  AddGenerateFlags(app, *flags);
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  return [flags] { return RunGenerate(*flags); };
+}
+
+}  // namespace denoise

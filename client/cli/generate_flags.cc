@@ -1,0 +1,83 @@
+#include "client/cli/generate_flags.h"
+
+#include <CLI/Validators.hpp>
+
+namespace denoise {
+namespace {
+
+void AddRequestFlags(CLI::App& app, GenerateFlags& flags) {
+  app.add_option("-m,--model", flags.model, "Which model. Default: the only one that is served");
+  app.add_option("-c,--class-label", flags.class_label,
+                 "What to make: a class by its name or index, as `denoise models` lists them")
+      ->type_name("NAME|INDEX");
+  app.add_option("-n,--count", flags.count, "How many images. Default: 1");
+  app.add_option("-s,--seed", flags.seed,
+                 "Image i is made from seed S + i. Default: the server chooses, and says which")
+      ->type_name("S");
+}
+
+void AddGuidanceFlags(CLI::App& app, GenerateFlags& flags) {
+  CLI::Option* const scale =
+      app.add_option("-g,--guidance-scale", flags.guidance_scale,
+                     "How strongly the class draws; 1 is the class alone. Default: no guidance")
+          ->group("Guidance");
+  app.add_option("--guidance-min", flags.guidance_min, "Guide at this timestep and above only")
+      ->needs(scale)
+      ->group("Guidance");
+  app.add_option("--guidance-max", flags.guidance_max, "Guide at this timestep and below only")
+      ->needs(scale)
+      ->group("Guidance");
+}
+
+void AddFrameFlags(CLI::App& app, GenerateFlags& flags) {
+  CLI::Option* const frames =
+      app.add_option("-f,--frames", flags.frames,
+                     "Keep a picture after every N-th step. 0, the default: none")
+          ->type_name("N")
+          ->group("Frames");
+  app.add_option("--frame-kind", flags.frame_kind,
+                 "x0: what the network predicts the finished image to be; x_t: the noisy image")
+      ->check(CLI::IsMember({"x0", "x_t"}))
+      ->capture_default_str()
+      ->needs(frames)
+      ->group("Frames");
+  app.add_option("--frame-encoding", flags.frame_encoding, "The file format of frames")
+      ->check(CLI::IsMember({"png", "jpeg", "webp", "npy"}))
+      ->capture_default_str()
+      ->needs(frames)
+      ->group("Frames");
+  app.add_option("--frame-max-bytes", flags.frame_max_bytes,
+                 "Leave out frames larger than this. Default: the server's limit")
+      ->needs(frames)
+      ->group("Frames");
+}
+
+void AddOutputFlags(CLI::App& app, GenerateFlags& flags) {
+  app.add_option("-o,--out", flags.out, "The folder to write to; made if need be")
+      ->type_name("DIR")
+      ->capture_default_str()
+      ->group("Output");
+  app.add_option(
+         "--format", flags.format,
+         "The file format of images; npy is the float32 sample itself, [C, H, W], unclipped")
+      ->check(CLI::IsMember({"png", "webp", "jpeg", "npy"}))
+      ->capture_default_str()
+      ->group("Output");
+  app.add_flag("--json", flags.json, "Print one line of JSON for every event, and nothing else")
+      ->group("Output");
+  app.add_flag("--no-picture", flags.no_picture, "Show no pictures in the terminal")
+      ->group("Output");
+}
+
+}  // namespace
+
+void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
+  AddRequestFlags(app, flags);
+  AddSamplerFlags(app, flags.sampler);
+  AddGuidanceFlags(app, flags);
+  AddFrameFlags(app, flags);
+  AddOutputFlags(app, flags);
+  AddConnectionFlags(app, flags.connection);
+}
+
+}  // namespace denoise

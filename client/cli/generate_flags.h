@@ -1,0 +1,40 @@
+// What `denoise generate` was told on the command line.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "client/cli/connection_flags.h"
+#include "client/cli/sampler_flags.h"
+
+namespace denoise {
+
+// Absent: the server's default. Names are checked when they are parsed; numbers are the server's to
+// judge.
+struct GenerateFlags {
+  ConnectionFlags connection;
+  std::string model;                       // empty: the only one served
+  std::optional<std::string> class_label;  // a name or an index
+  std::optional<int32_t> count;
+  std::optional<uint64_t> seed;
+  SamplerFlags sampler;
+  std::optional<double> guidance_scale;
+  std::optional<double> guidance_min;
+  std::optional<double> guidance_max;
+  int32_t frames = 0;                  // every n-th step; 0: none
+  std::string frame_kind = "x0";       // "x0", "x_t"
+  std::string frame_encoding = "png";  // "png", "jpeg", "webp", "npy"
+  int32_t frame_max_bytes = 0;
+  std::string format = "png";  // "png", "webp", "jpeg", "npy"
+  std::string out = "out";
+  bool json = false;
+  bool no_picture = false;
+};
+
+// Declares every flag of `denoise generate` on `app`, which fills `flags` in when it parses.
+// `flags` outlives `app`.
+void AddGenerateFlags(CLI::App& app, GenerateFlags& flags);
+
+}  // namespace denoise

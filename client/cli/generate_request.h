@@ -1,0 +1,26 @@
+// From flags to the message.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/cli/generate_flags.h"
+#include "client/client.h"
+#include "denoised/v1/image_generation.pb.h"
+#include "denoised/v1/models.pb.h"
+
+namespace denoise {
+
+// The model that `name` stands for, or the only one served where `name` is empty. NotFound and
+// InvalidArgument say which there are.
+absl::StatusOr<denoised::v1::Model> ResolveModel(Client& client, const std::string& name);
+
+// `text` is an index, or a class's name in any case. InvalidArgument lists the classes.
+absl::StatusOr<int32_t> ResolveClass(const std::string& text, const denoised::v1::Model& model);
+
+// The request for these flags. InvalidArgument for what can only be told here: the class. All else
+// is the server's to judge.
+absl::StatusOr<denoised::v1::GenerateRequest> BuildGenerateRequest(
+    const GenerateFlags& flags, const denoised::v1::Model& model);
+
+}  // namespace denoise

@@ -1,0 +1,103 @@
+#include "client/cli/generation_recorder.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/received_image.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+// Far above any server's limit; keeps sums over a hostile answer from overflowing.
+constexpr int kMostSteps = 100000;
+constexpr int kMostImages = 10000;
+
+absl::StatusOr<std::string> EncodePng(const absl::StatusOr<Image>& image) {
+  if (!image.ok()) return image.status();
+  return EncodeImage(*image, ImageFormat::kPng);
+}
+
+}  // namespace
+
+GenerationRecorder::GenerationRecorder(OutputFolder folder, const v1::GenerateRequest& request)
+    : folder_(std::move(folder)),
+      requested_count_(request.has_count() ? request.count() : 1),
+      every_n_steps_(request.has_frames() ? request.frames().every_n_steps() : 0) {
+  files_.folder = folder_.path();
+}
+
+absl::StatusOr<WrittenFile> GenerationRecorder::Record(const v1::GenerateEvent& event) {
+  if (event.has_accepted()) {
+    RETURN_IF_ERROR(Accept(event.accepted()));
+    return WrittenFile{};
+  }
+  if (!event.has_frame() && !event.has_image()) return WrittenFile{};
+  if (!history_.has_value()) {
+    return absl::InternalError("the server sent a picture before it had accepted the request");
+  }
+  return event.has_frame() ? RecordFrame(event.frame()) : RecordImage(event.image());
+}
+
+absl::Status GenerationRecorder::Accept(const v1::Accepted& accepted) {
+  if (history_.has_value() || accepted.count() != requested_count_ ||
+      accepted.count() > kMostImages || accepted.steps() < 1 || accepted.steps() > kMostSteps) {
+    return absl::InternalError("the server accepted another request than it was sent");
+  }
+  accepted_ = accepted;
+  history_.emplace(accepted.count(), accepted.steps(), every_n_steps_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<WrittenFile> GenerationRecorder::RecordFrame(const v1::Frame& frame) {
+  ASSIGN_OR_RETURN(ReceivedImage received, ReceiveImage(frame.image()));
+  RETURN_IF_ERROR(
+      history_->AddFrame(frame.image_index(), frame.step(), std::move(received.pixels)));
+  const std::string name = absl::StrFormat("frames/image-%d-step-%03d.%s", frame.image_index(),
+                                           frame.step(), received.extension);
+  ASSIGN_OR_RETURN(WrittenFile file, folder_.Write(name, received.file_bytes));
+  ++files_.frames;
+  return file;
+}
+
+absl::StatusOr<WrittenFile> GenerationRecorder::RecordImage(const v1::GeneratedImage& image) {
+  ASSIGN_OR_RETURN(ReceivedImage received, ReceiveImage(image.image()));
+  RETURN_IF_ERROR(history_->AddImage(image.image_index(), std::move(received.pixels)));
+  const std::string name = absl::StrCat("image-", image.image_index(), ".", received.extension);
+  ASSIGN_OR_RETURN(WrittenFile file, folder_.Write(name, received.file_bytes));
+  if (image.image_index() == 0) files_.first_image = file.path;
+  ++files_.images;
+  return file;
+}
+
+absl::StatusOr<std::string> GenerationRecorder::WriteUnlessTooLarge(
+    const std::string& name, const absl::StatusOr<std::string>& bytes) {
+  if (absl::IsInvalidArgument(bytes.status())) {
+    absl::StrAppend(&files_.left_out, files_.left_out.empty() ? "" : "; ", name, ": ",
+                    bytes.status().message());
+    return "";
+  }
+  RETURN_IF_ERROR(bytes.status());
+  ASSIGN_OR_RETURN(const WrittenFile file, folder_.Write(name, *bytes));
+  return file.path;
+}
+
+absl::Status GenerationRecorder::WriteSummary() {
+  if (!history_.has_value() || files_.images != accepted_.count()) {
+    return absl::InternalError(
+        absl::StrCat("the server sent ", files_.images, " of ", requested_count_, " images"));
+  }
+  ASSIGN_OR_RETURN(files_.contact_sheet,
+                   WriteUnlessTooLarge("contact-sheet.png", EncodePng(history_->ContactSheet())));
+  if (!history_->has_frames()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(files_.denoising_sheet,
+                   WriteUnlessTooLarge("denoising.png", EncodePng(history_->DenoisingSheet())));
+  ASSIGN_OR_RETURN(files_.animation,
+                   WriteUnlessTooLarge("denoising.webp", history_->DenoisingAnimation()));
+  return absl::OkStatus();
+}
+
+}  // namespace denoise

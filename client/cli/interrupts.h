@@ -1,0 +1,41 @@
+// Ctrl-C as a function call.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+
+namespace denoise {
+
+// While one lives, SIGINT and SIGTERM are taken by a thread of its own instead of ending the
+// process. The first calls the handler, or ends the process with exit code 130 where there is none;
+// any later one ends the process at once. Make it before the first other thread starts, for threads
+// inherit which signals they leave alone. At most one at a time.
+class Interrupts {
+ public:
+  Interrupts();
+  ~Interrupts();
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+  // `handler` runs on the signal thread. Empty takes it away; once this returns the old one is not
+  // running. Thread-safe.
+  void SetHandler(std::function<void()> handler);
+
+  // Whether a signal has come. Thread-safe.
+  bool interrupted() const { return interrupted_; }
+
+ private:
+  void Wait();
+
+  std::atomic<bool> interrupted_ = false;
+  std::atomic<bool> stopping_ = false;
+  std::mutex mutex_;
+  std::function<void()> handler_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,47 @@
+// What a person at a terminal sees while images are made: the pictures on their way, and a line of
+// progress below.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "client/cli/picture_grid.h"
+#include "client/cli/picture_history.h"
+#include "client/cli/progress.h"
+#include "client/cli/terminal_picture.h"
+
+namespace denoise {
+
+// Draws on standard error, in place, a few times a second at most. Not thread-safe. What stands
+// there when it is closed stays.
+class LiveDisplay {
+ public:
+  // `pictures` may be null: progress only. A display that is not `shown` does nothing at all.
+  LiveDisplay(bool shown, std::unique_ptr<TerminalPicture> pictures);
+  ~LiveDisplay();  // Close()
+  LiveDisplay(const LiveDisplay&) = delete;
+  LiveDisplay& operator=(const LiveDisplay&) = delete;
+
+  // Draws the present state, unless the last drawing was a moment ago. `history` is null before
+  // anything is known.
+  void Update(const Progress& progress, const PictureHistory* history, absl::Time now);
+
+  // Draws the last state whatever the time, and gives the terminal back.
+  void Close(const Progress& progress, const PictureHistory* history);
+  void Close();
+
+ private:
+  void Draw(const Progress& progress, const PictureHistory* history);
+  // Control sequences from the top of our lines to the one of progress; reserves the lines when
+  // they are first needed.
+  std::string DrawPictures(const PictureHistory& history, const TerminalSize& size);
+
+  const bool shown_;
+  const std::unique_ptr<TerminalPicture> pictures_;
+  bool open_ = false;
+  GridLayout layout_;  // of the pictures on the screen; no pictures yet while it has no rows
+  absl::Time drawn_ = absl::InfinitePast();
+};
+
+}  // namespace denoise

@@ -1,0 +1,73 @@
+// `denoise`: the command line of denoised.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/cli/exit_code.h"
+#include "client/cli/generate_command.h"
+#include "client/cli/health_command.h"
+#include "client/cli/models_command.h"
+#include "client/cli/plan_command.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kExamples[] = R"(Examples:
+  denoise models
+  denoise generate --class-label animals --count 8 --frames 1
+  denoise plan --sampler dpmpp_2m --steps 10
+  denoise health
+
+`denoise COMMAND --help` explains a command. The server is $DENOISED_SERVER, else 127.0.0.1:50051.
+
+)";
+
+using Command = std::function<ExitCode()>;
+
+// gRPC's own log lines would end up among ours; whoever debugs a connection sets GRPC_VERBOSITY.
+void QuietGrpc() { setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
+
+ExitCode Main(int argc, char** argv) {
+  CLI::App app("Generates images with a denoised server.", "denoise");
+  app.set_version_flag("--version", "denoise " DENOISE_VERSION);
+  app.require_subcommand(1);
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+
+  std::vector<std::pair<CLI::App*, Command>> commands;
+  const auto add = [&](const char* name, const char* what, Command (*declare)(CLI::App&)) {
+    CLI::App* const command = app.add_subcommand(name, what);
+    commands.emplace_back(command, declare(*command));
+  };
+  add("generate", "Generate images and watch them appear out of noise", AddGenerateCommand);
+  add("models", "List the models that are served, or tell everything about one", AddModelsCommand);
+  add("health", "Ask whether the server is ready", AddHealthCommand);
+  add("plan", "Print what a sampler will do, step by step; needs no server", AddPlanCommand);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  for (const auto& [command, run] : commands) {
+    if (command->parsed()) return run();
+  }
+  return kExitUsage;
+}
+
+}  // namespace
+}  // namespace denoise
+
+int main(int argc, char** argv) {
+  denoise::QuietGrpc();
+  try {
+    return denoise::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "denoise: %s\n", error.what());
+    return denoise::kExitFailed;
+  }
+}

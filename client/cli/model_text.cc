@@ -1,0 +1,92 @@
+#include "client/cli/model_text.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/sampler_request.h"
+#include "client/client.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+using TableRow = std::array<std::string, 5>;
+
+std::string Shape(const v1::Model& model) {
+  return absl::StrCat(model.width(), "x", model.height(), "x", model.channels());
+}
+
+std::string Parameters(int64_t count) {
+  if (count >= 1'000'000'000) return absl::StrFormat("%.1f G", count * 1e-9);
+  if (count >= 1'000'000) return absl::StrFormat("%.1f M", count * 1e-6);
+  if (count >= 1'000) return absl::StrFormat("%.1f k", count * 1e-3);
+  return absl::StrCat(count);
+}
+
+std::string FormatTable(const std::vector<TableRow>& rows) {
+  std::array<size_t, std::tuple_size_v<TableRow>> widths{};
+  for (const TableRow& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string table;
+  for (const TableRow& row : rows) {
+    std::string line;
+    for (size_t i = 0; i + 1 < row.size(); ++i) {
+      absl::StrAppendFormat(&line, "%-*s  ", static_cast<int>(widths[i]), row[i]);
+    }
+    absl::StrAppend(&table, table.empty() ? "" : "\n", line, row.back());
+  }
+  return table;
+}
+
+std::string ClassLines(const v1::Model& model) {
+  std::string lines;
+  for (const v1::ModelClass& entry : model.classes()) {
+    absl::StrAppendFormat(&lines, "\n  %4d  %s", entry.label(), entry.display_name());
+  }
+  return lines;
+}
+
+}  // namespace
+
+std::string ModelTable(const std::vector<v1::Model>& models) {
+  std::vector<TableRow> rows = {{"NAME", "SHAPE", "CLASSES", "PARAMETERS", "DEFAULT SAMPLER"}};
+  for (const v1::Model& model : models) {
+    rows.push_back({ShortModelName(model.name()), Shape(model),
+                    model.classes().empty() ? "-" : absl::StrCat(model.classes_size()),
+                    Parameters(model.parameter_count()), SamplerFlagName(model.default_sampler())});
+  }
+  return FormatTable(rows);
+}
+
+std::string ModelDetails(const v1::Model& model) {
+  return absl::StrCat(ShortModelName(model.name()),                                               //
+                      "\n  version         ", model.version(),                                    //
+                      "\n  makes           ", model.width(), " x ", model.height(), " pixels, ",  //
+                      model.channels(), model.channels() == 1 ? " channel" : " channels",         //
+                      "\n  parameters      ", Parameters(model.parameter_count()),                //
+                      "\n  predicts        ", model.prediction_type(),                            //
+                      "\n  trained on      ", model.num_train_timesteps(), " timesteps",          //
+                      "\n  default sampler ", SamplerFlagName(model.default_sampler()),           //
+                      "\n  guidance        ", model.supports_guidance() ? "yes" : "no",           //
+                      "\n  source          ", model.source(),                                     //
+                      "\n  classes         ",
+                      model.classes().empty() ? "none" : absl::StrCat(model.classes_size()),
+                      ClassLines(model));
+}
+
+std::string ModelJson(const v1::Model& model) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  (void)google::protobuf::util::MessageToJsonString(model, &json, options);
+  return json;
+}
+
+}  // namespace denoise

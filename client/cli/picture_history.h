@@ -1,0 +1,67 @@
+// The pictures of one generation as they were received, and what is made of them at the end.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/image/image.h"
+
+namespace denoise {
+
+// Holds the final images and a spread of frames, bounded in memory however long the run. All
+// pictures have one shape. Not thread-safe.
+class PictureHistory {
+ public:
+  // Of `count` images over `steps` steps, with a frame after every n-th step and the last; 0 for no
+  // frames.
+  PictureHistory(int count, int steps, int every_n_steps);
+
+  // Internal for an index, a step or a shape that does not fit: the server is not to be trusted.
+  absl::Status AddFrame(int image_index, int step, Image frame);
+  absl::Status AddImage(int image_index, Image image);
+
+  bool has_frames() const { return !frames_.empty(); }
+  bool has_images() const;
+
+  // The latest picture of each image, null before its first.
+  std::vector<const Image*> Latest() const;
+
+  // The final images in a grid, enlarged to be seen. Requires has_images(); images that are missing
+  // are gray.
+  absl::StatusOr<Image> ContactSheet() const;
+
+  // A row for each image and a column for each of a few frames, noise to picture. Requires
+  // has_frames().
+  absl::StatusOr<Image> DenoisingSheet() const;
+
+  // An animated WebP of all images in a grid as they are denoised, held at the end. Requires
+  // has_frames().
+  absl::StatusOr<std::string> DenoisingAnimation() const;
+
+ private:
+  using Row = std::vector<std::optional<Image>>;  // by image index
+
+  absl::Status CheckShape(int image_index, const Image& picture);
+  // The steps that are kept, at most `most` of those that have frames, evenly spread, the first and
+  // last among them.
+  std::vector<int> SpreadSteps(int most) const;
+  // How image `image_index` looked at `step`: its latest frame until then, else its first, else
+  // gray.
+  const Image& At(int image_index, int step) const;
+  absl::StatusOr<Image> Grid(const std::vector<Image>& cells, int columns, int padding,
+                             int cell_pixels) const;
+
+  const int count_;
+  const int steps_;
+  const int every_n_steps_;
+  std::vector<int> kept_steps_;  // set with the shape
+  std::map<int, Row> frames_;    // by step, kept steps only
+  Row latest_frames_;
+  Row images_;
+  Image gray_;  // has the shape of every picture; empty before the first
+};
+
+}  // namespace denoise

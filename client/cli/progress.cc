@@ -1,0 +1,87 @@
+#include "client/cli/progress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace denoise {
+namespace {
+
+constexpr int kMostBarColumns = 32;
+constexpr int kFewestBarColumns = 8;
+// A rate over less than this says little.
+constexpr absl::Duration kShortestRateInterval = absl::Milliseconds(200);
+
+// Whole and eighth blocks, so that the bar moves smoothly.
+std::string Bar(double fraction, int columns) {
+  constexpr std::string_view kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  const int eighths = static_cast<int>(std::lround(std::clamp(fraction, 0.0, 1.0) * columns * 8));
+  std::string bar;
+  for (int i = 0; i < eighths / 8; ++i) bar += "█";
+  bar += kEighths[eighths % 8];
+  const int filled = eighths / 8 + (eighths % 8 != 0 ? 1 : 0);
+  for (int i = filled; i < columns; ++i) bar += "░";
+  return bar;
+}
+
+std::string Seconds(double seconds) {
+  if (seconds < 60) return absl::StrFormat("%.0f s", std::ceil(seconds));
+  return absl::StrFormat("%.0f min", std::ceil(seconds / 60));
+}
+
+}  // namespace
+
+void Progress::Update(const denoised::v1::GenerateEvent& event, absl::Time now) {
+  if (event.has_accepted()) {
+    images_total_ = event.accepted().count();
+    steps_total_ = images_total_ * event.accepted().steps();
+  } else if (event.has_queued()) {
+    phase_ = Phase::kQueued;
+    queue_position_ = event.queued().position();
+  } else if (event.has_started()) {
+    phase_ = Phase::kDenoising;
+    started_ = now;
+  } else if (event.has_progress()) {
+    steps_done_ = event.progress().steps_done();
+    steps_total_ = event.progress().steps_total();
+    counted_ = now;
+  } else if (event.has_image()) {
+    ++images_done_;
+  } else if (event.has_finished()) {
+    phase_ = Phase::kDone;
+    steps_done_ = steps_total_;
+    counted_ = now;
+  }
+}
+
+double Progress::StepsPerSecond() const {
+  const absl::Duration elapsed = counted_ - started_;
+  if (started_ == absl::InfinitePast() || elapsed < kShortestRateInterval) return 0;
+  return steps_done_ / absl::ToDoubleSeconds(elapsed);
+}
+
+std::string Progress::Line(int width) const {
+  if (phase_ == Phase::kWaiting) return std::string("waiting for the server").substr(0, width);
+  if (phase_ == Phase::kQueued) {
+    std::string line = queue_position_ == 0 ? std::string("queued, next")
+                                            : absl::StrCat("queued, ", queue_position_, " ahead");
+    return line.substr(0, width);
+  }
+  const std::string head = phase_ == Phase::kDone ? "denoised  " : "denoising ";
+  std::string tail = absl::StrFormat("  %d/%d steps  %d/%d images", steps_done_, steps_total_,
+                                     images_done_, images_total_);
+  if (const double rate = StepsPerSecond(); rate > 0) {
+    absl::StrAppendFormat(&tail, rate < 10 ? "  %.1f steps/s" : "  %.0f steps/s", rate);
+    const int steps_left = steps_total_ - steps_done_;
+    if (steps_left > 0) absl::StrAppend(&tail, "  ", Seconds(steps_left / rate), " left");
+  }
+  const int room = width - static_cast<int>(head.size() + tail.size());
+  if (room < kFewestBarColumns) return (head + tail).substr(0, width);
+  const double fraction = steps_total_ > 0 ? static_cast<double>(steps_done_) / steps_total_ : 0;
+  return head + Bar(fraction, std::min(room, kMostBarColumns)) + tail;
+}
+
+}  // namespace denoise
