@@ -73,8 +73,8 @@ absl::Status ValidateImage(const Image& image) {
 absl::Status CheckPixelLimit(int64_t width, int64_t height, int64_t max_pixels) {
   if (width < 1 || height < 1) return absl::InvalidArgumentError("the picture is empty");
   if (width > max_pixels / height) {
-    return absl::InvalidArgumentError(absl::StrCat("the picture has ", width, " x ", height,
-                                                   " pixels; at most ", max_pixels, " are read"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the picture has ", width, " x ", height, " pixels; at most ", max_pixels, " are allowed"));
   }
   return absl::OkStatus();
 }

@@ -32,16 +32,20 @@ enum class ImageFormat { kPng, kJpeg, kWebp };  // WebP is lossless; JPEG drops 
 // channels).
 absl::StatusOr<std::string> EncodeImage(const Image& image, ImageFormat format);
 
-// Tells the format from the first bytes. InvalidArgument for anything malformed or with more than
-// `max_pixels`, decided from the header before memory is spent.
+// Tells the format from the first bytes. 16-bit PNGs are scaled to 8 bits, palettes become RGB or
+// RGBA; WebP has no gray and comes back as RGB or RGBA. InvalidArgument for more than `max_pixels`,
+// which is decided from the header before memory is spent, and for what is malformed, cut short,
+// CMYK or animated.
 absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels);
 
 // One picture of equally sized cells, `columns` wide, `padding` white pixels between and around,
-// each cell enlarged `scale` times by nearest neighbour. All images have one shape.
+// each cell enlarged `scale` times by nearest neighbour. InvalidArgument unless the images have one
+// shape, there is one, and the sheet is of reasonable size.
 absl::StatusOr<Image> ContactSheet(std::span<const Image> images, int columns, int padding,
                                    int scale);
 
-// A looping animated WebP, lossless.
+// A looping animated WebP, lossless. InvalidArgument unless all frames have one size and there is
+// one.
 absl::StatusOr<std::string> EncodeAnimation(std::span<const Image> frames, int frame_milliseconds);
 
 // A .npy file (format version 1.0) of float32 in C order.

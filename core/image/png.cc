@@ -1,7 +1,6 @@
 #include <png.h>
 
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,7 +19,9 @@ constexpr int kCompressionLevel = 1;
 // this lies.
 constexpr uint64_t kMaxDeflateRatio = 1032;
 
-constexpr int64_t kMaxDimension = std::numeric_limits<png_int_32>::max();
+// libpng's own default. A row of this many 16-bit RGBA pixels has 8 MB, so that sizes in bytes
+// cannot overflow.
+constexpr png_uint_32 kMaxDimension = 1'000'000;
 
 [[noreturn]] void OnError(png_structp png, png_const_charp message) {
   static_cast<LongjmpGuard*>(png_get_error_ptr(png))->Fail(message);
@@ -113,6 +114,7 @@ class Reader {
     if (png_ == nullptr) guard_.Fail("out of memory");
     info_ = png_create_info_struct(png_);
     if (info_ == nullptr) guard_.Fail("out of memory");
+    png_set_user_limits(png_, kMaxDimension, kMaxDimension);
     // Of the ancillary chunks only transparency matters; the others (texts, profiles) may be
     // compressed bombs.
     png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
@@ -123,11 +125,7 @@ class Reader {
   absl::Status CheckHeader(int64_t max_pixels) const {
     const int64_t width = png_get_image_width(png_, info_);
     const int64_t height = png_get_image_height(png_, info_);
-    if (width > kMaxDimension || height > kMaxDimension) {
-      return absl::InvalidArgumentError("PNG: too large");
-    }
     RETURN_IF_ERROR(CheckPixelLimit(width, height, max_pixels));
-    // rowbytes is at most 8 * width here.
     if (png_get_rowbytes(png_, info_) * height > kMaxDeflateRatio * size_) {
       return absl::InvalidArgumentError("PNG: the file is too short for the size in its header");
     }

@@ -133,10 +133,13 @@ absl::StatusOr<Checkpoint> Load(const std::filesystem::path& path, const UNet2DO
   ASSIGN_OR_RETURN(const ModelFolder folder, ModelFolder::Open(path));
   Sha256 hash;
   ASSIGN_OR_RETURN(Description description, Describe(folder, hash));
-  ASSIGN_OR_RETURN(const Weights weights, LoadWeights(folder, description.unet_prefix, hash));
+  ASSIGN_OR_RETURN(const Weights weights, LoadWeights(folder, description.unet_prefix));
+  // The network copies what it needs: nothing refers to the mapped files afterwards.
   absl::StatusOr<std::shared_ptr<const Network>> network =
       CreateUNet2D(description.unet, weights.tensors, options);
   if (!network.ok()) return InFile(weights.file, network.status());
+  // Last: only now it is known that every byte of the files has its place in the network.
+  for (const auto& [name, file] : weights.files) hash.AddPart(name, file.bytes());
   return Checkpoint{
       .network = *std::move(network),
       .scheduler = std::move(description.scheduler),

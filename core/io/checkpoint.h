@@ -26,7 +26,13 @@ struct Checkpoint {
 
 // Every file in `folder` is hostile. Errors name the file relative to `folder` and what is wrong
 // with it, never the path of `folder` itself. NotFound: no such folder or file. InvalidArgument:
-// anything malformed or not supported.
+// anything malformed, not supported, or at odds with another file (labels and classes, learned
+// variance and channels, timesteps).
+//
+// Weights are diffusion_pytorch_model.safetensors, the shards of its .index.json, or the .fp16
+// variant. The network keeps copies: files may change or go away afterwards. Symbolic links are
+// followed, as caches of downloaded models and mounted volumes consist of them; only regular files
+// are read, and never quoted.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
                                           const UNet2DOptions& options);
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -50,15 +51,13 @@ absl::StatusOr<Shards> ParseIndex(std::string_view text) {
   return shards;
 }
 
-absl::Status LoadFile(const ModelFolder& folder, const std::string& name, Sha256& hash,
-                      StateDict& weights) {
-  ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name));
-  hash.AddPart(name, file.bytes());
+absl::Status AddFile(const std::string& name, const SafetensorsFile& file, Weights& weights) {
   for (const auto& [tensor, unused] : file.header().tensors) {
     absl::StatusOr<at::Tensor> view = file.Get(tensor);
     if (!view.ok()) return InFile(name, view.status());
-    weights[tensor] = view->to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    weights.tensors[tensor] = *std::move(view);
   }
+  weights.files.emplace(name, file);
   return absl::OkStatus();
 }
 
@@ -79,33 +78,31 @@ absl::Status CheckShard(const SafetensorsFile& file, const std::set<std::string>
 }
 
 absl::StatusOr<Weights> LoadShards(const ModelFolder& folder, const std::string& prefix,
-                                   const std::string& index_file, Sha256& hash) {
+                                   const std::string& index_file) {
   ASSIGN_OR_RETURN(const std::string text, folder.ReadText(index_file, kMaxIndexBytes));
   absl::StatusOr<Shards> shards = ParseIndex(text);
   if (!shards.ok()) return InFile(index_file, shards.status());
-  // All headers before any data: a wrong one is found before memory is spent.
-  for (const auto& [name, tensors] : *shards) {
-    ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(prefix + name));
-    RETURN_IF_ERROR(InFile(prefix + name, CheckShard(file, tensors)));
-  }
-  Weights weights{.tensors = {}, .file = index_file};
-  for (const auto& [name, unused] : *shards) {
-    RETURN_IF_ERROR(LoadFile(folder, prefix + name, hash, weights.tensors));
+  Weights weights{.tensors = {}, .file = index_file, .files = {}};
+  for (const auto& [shard, tensors] : *shards) {
+    const std::string name = prefix + shard;
+    ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name));
+    RETURN_IF_ERROR(InFile(name, CheckShard(file, tensors)));
+    RETURN_IF_ERROR(AddFile(name, file, weights));
   }
   return weights;
 }
 
 }  // namespace
 
-absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix,
-                                    Sha256& hash) {
+absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix) {
   const std::string stem = prefix + kStem;
   const std::string index_file = stem + ".safetensors.index.json";
-  if (folder.HasFile(index_file)) return LoadShards(folder, prefix, index_file, hash);
+  if (folder.HasFile(index_file)) return LoadShards(folder, prefix, index_file);
   for (const std::string& name : {stem + ".safetensors", stem + ".fp16.safetensors"}) {
     if (!folder.HasFile(name)) continue;
-    Weights weights{.tensors = {}, .file = name};
-    RETURN_IF_ERROR(LoadFile(folder, name, hash, weights.tensors));
+    ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name));
+    Weights weights{.tensors = {}, .file = name, .files = {}};
+    RETURN_IF_ERROR(AddFile(name, file, weights));
     return weights;
   }
   const bool pickled = folder.HasFile(stem + ".bin");

@@ -1,6 +1,10 @@
 #include "core/io/checkpoint.h"
 
-#include <fstream>
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -116,6 +120,49 @@ TEST_F(BrokenCheckpointTest, VersionFollowsConfigurationAndWeights) {
   EXPECT_NE(Load(model_)->version, second);
 }
 
+TEST_F(BrokenCheckpointTest, NetworksDoNotReferToTheFilesAfterwards) {
+  EditWeights([](auto& weights) {
+    for (auto& [name, tensor] : weights) tensor = tensor.to(at::kFloat);  // no conversion, no copy?
+  });
+  const auto checkpoint = Load(model_);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  fs::resize_file(model_ / kWeights, 0);  // SIGBUS for whoever still reads the mapping
+  NetworkInput input{at::zeros({1, 3, 16, 16}), at::full({1}, 10, at::kFloat),
+                     at::zeros({1}, at::kLong)};
+  EXPECT_TRUE(checkpoint->network->Forward(input).isfinite().all().item<bool>());
+}
+
+TEST_F(BrokenCheckpointTest, ShardsMakeTheSameNetworkAsOneFile) {
+  const NetworkInput input{at::ones({2, 3, 16, 16}), at::full({2}, 10, at::kFloat),
+                           at::ones({2}, at::kLong)};
+  const at::Tensor whole = Load(model_)->network->Forward(input);
+  json weight_map;
+  std::map<std::string, at::Tensor> shards[2];
+  EditWeights([&](auto& weights) {
+    for (const auto& [name, tensor] : weights) {
+      const size_t shard = weight_map.size() % 2;
+      shards[shard][name] = tensor.clone();
+      weight_map[name] = shard == 0 ? "even.safetensors" : "odd.safetensors";
+    }
+  });
+  ASSERT_TRUE(WriteSafetensors(model_ / "unet/even.safetensors", shards[0]).ok());
+  ASSERT_TRUE(WriteSafetensors(model_ / "unet/odd.safetensors", shards[1]).ok());
+  fs::remove(model_ / kWeights);
+  WriteFile(model_ / "unet/diffusion_pytorch_model.safetensors.index.json",
+            json{{"weight_map", weight_map}}.dump());
+  const auto sharded = Load(model_);
+  ASSERT_TRUE(sharded.ok()) << sharded.status();
+  EXPECT_TRUE(sharded->network->Forward(input).equal(whole));
+
+  // Every byte of every shard counts.
+  const std::string version = sharded->version;
+  EXPECT_EQ(Load(model_)->version, version);
+  at::Tensor& last = shards[1].rbegin()->second;
+  last = last.add(1);
+  ASSERT_TRUE(WriteSafetensors(model_ / "unet/odd.safetensors", shards[1]).ok());
+  EXPECT_NE(Load(model_)->version, version);
+}
+
 TEST_F(BrokenCheckpointTest, MissingFilesAreNamed) {
   for (const char* file : {kWeights, kScheduler, kUnet, kIndex}) {
     fs::remove(model_ / file);
@@ -204,7 +251,6 @@ TEST_F(BrokenCheckpointTest, MissingExtraAndMisshapenTensorsAreNamed) {
 }
 
 TEST_F(BrokenCheckpointTest, EveryDtypeOfWeightsIsReadAsFloat) {
-  const std::string version = Load(model_)->version;
   for (at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kDouble, at::kFloat}) {
     EditWeights([&](auto& weights) {
       for (auto& [name, tensor] : weights) tensor = tensor.to(dtype);
