@@ -3,7 +3,6 @@
 
 #include <CLI/App.hpp>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"

@@ -134,6 +134,10 @@ class FlatJsonHandler : public nlohmann::json_sax<nlohmann::json> {
 
 absl::StatusOr<FlatJson> ParseFlatJson(std::string_view text) {
   if (text.size() > kMaxTextBytes) return absl::InvalidArgumentError("the text is too long");
+  // The parser would take a zero byte for the end.
+  if (text.find('\0') != std::string_view::npos) {
+    return absl::InvalidArgumentError("the text holds a zero byte");
+  }
   const std::string quoted = QuoteNonFinite(text);
   FlatJsonHandler handler;
   const bool parsed = nlohmann::json::sax_parse(quoted, &handler);

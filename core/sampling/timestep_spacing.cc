@@ -1,6 +1,7 @@
 #include "core/sampling/timestep_spacing.h"
 
 #include <cmath>
+#include <cstdint>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"

@@ -1,0 +1,163 @@
+// How fast each sampler converges, where the exact answer is known.
+//
+// For Gaussian data N(mean, deviation^2) the best denoiser and the flow of the diffusion ODE have
+// closed forms. Each run goes between two fixed log-SNRs in n equal steps of lambda, with levels
+// that are not rounded to training timesteps and noise left at the end; halving the step divides
+// the error by 2^order.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "core/sampling/noise_path.h"
+#include "tests/core/sampling/plan_replay.h"
+
+namespace denoise {
+namespace {
+
+struct Gaussian {
+  double mean;
+  double deviation;
+};
+
+// One value of the image each.
+constexpr Gaussian kData[] = {{0.5, 0.3}, {-1.0, 2.0}};
+
+NoiseLevel LevelAt(double lambda) {
+  const double alpha = 1 / std::sqrt(1 + std::exp(-2 * lambda));
+  return {alpha, alpha * std::exp(-lambda)};
+}
+
+double Deviation(const Gaussian& data, const NoiseLevel& level) {
+  return std::hypot(level.alpha * data.deviation, level.sigma);
+}
+
+// E[x0 | x]
+double Denoise(const Gaussian& data, const NoiseLevel& level, double x) {
+  const double variance = std::pow(Deviation(data, level), 2);
+  return data.mean +
+         level.alpha * data.deviation * data.deviation / variance * (x - level.alpha * data.mean);
+}
+
+// Where the ODE through `x0 = mean + deviation`, one standard deviation out, stands at `level`.
+Values ExactState(const NoiseLevel& level) {
+  Values state;
+  for (const Gaussian& data : kData)
+    state.push_back(level.alpha * data.mean + Deviation(data, level));
+  return state;
+}
+
+Values DenoiseAll(const Values& state, const NoiseLevel& level) {
+  Values denoised;
+  for (size_t i = 0; i < state.size(); ++i) denoised.push_back(Denoise(kData[i], level, state[i]));
+  return denoised;
+}
+
+// What a solver remembers of an earlier point of the trajectory: the predicted x0, or epsilon.
+Values ModelValue(const NoiseLevel& level, SamplerKind sampler) {
+  const Values state = ExactState(level);
+  Values value = DenoiseAll(state, level);
+  if (sampler != SamplerKind::kDpmSolver) return value;
+  for (size_t i = 0; i < value.size(); ++i)
+    value[i] = (state[i] - level.alpha * value[i]) / level.sigma;
+  return value;
+}
+
+NoisePath UniformPath(int steps) {
+  constexpr double kFirstLambda = -1.5, kLastLambda = 2;
+  NoisePath path;
+  for (int i = 0; i < steps; ++i) {
+    const double h = (kLastLambda - kFirstLambda) / steps;
+    path.push_back({1.0 * i, LevelAt(kFirstLambda + i * h), LevelAt(kFirstLambda + (i + 1) * h)});
+  }
+  return path;
+}
+
+// The error at the end. The first `exact_steps` steps are replaced by the exact trajectory, its
+// history included: multistep solvers begin with order 1, and the error of that one step would hide
+// an order of 3.
+double FinalError(const SamplerOptions& options, int steps, int exact_steps) {
+  const NoisePath path = UniformPath(steps);
+  const SamplerPlan plan = CompilePath(path, options);
+  std::vector<Values> slots = {ExactState(path[exact_steps].from)};
+  for (int back = 1; back <= exact_steps; ++back) {
+    slots.push_back(ModelValue(path[exact_steps - back].from, options.sampler));
+  }
+  const Replayed replayed = ReplayPlan(
+      plan, slots,
+      {.network =
+           [](const Values& x, const Evaluation& evaluation) {
+             return NetworkOutput{DenoiseAll(x, {evaluation.alpha, evaluation.sigma}), {}};
+           },
+       .first_evaluation = static_cast<size_t>(exact_steps)});
+  const Values exact = ExactState(path.back().to);
+  double error = 0;
+  for (size_t i = 0; i < exact.size(); ++i)
+    error = std::max(error, std::abs(replayed.slots[0][i] - exact[i]));
+  return error;
+}
+
+struct OrderCase {
+  const char* name;
+  double expected_order;
+  SamplerOptions options;
+  int exact_steps = 0;
+};
+
+void PrintTo(const OrderCase& order_case, std::ostream* stream) { *stream << order_case.name; }
+
+class Convergence : public testing::TestWithParam<OrderCase> {};
+
+TEST_P(Convergence, HasTheOrderOfItsPaper) {
+  SamplerOptions options = GetParam().options;
+  options.prediction_type = PredictionType::kSample;
+  options.lower_order_final = false;
+  const double coarse = FinalError(options, 1000, GetParam().exact_steps);
+  const double fine = FinalError(options, 2000, GetParam().exact_steps);
+  const double order = std::log2(coarse / fine);
+  RecordProperty("order", std::to_string(order));
+  std::printf("%s: error %.3g with 2000 steps, order %.3f\n", GetParam().name, fine, order);
+  EXPECT_NEAR(order, GetParam().expected_order, 0.05);
+}
+
+SamplerOptions Solver(SamplerKind sampler, int order, SolverType type) {
+  return {.sampler = sampler, .solver_order = order, .solver_type = type};
+}
+
+SamplerOptions Corrected(SamplerOptions options) {
+  options.corrected_third_order = true;
+  return options;
+}
+
+constexpr SamplerKind kDpm = SamplerKind::kDpmSolver;
+constexpr SamplerKind kDpmpp = SamplerKind::kDpmSolverPlusPlus;
+constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Convergence,
+    testing::Values(
+        OrderCase{"Ddim", 1, {.sampler = SamplerKind::kDdim}},
+        OrderCase{"DpmSolver1", 1, Solver(kDpm, 1, SolverType::kMidpoint)},
+        OrderCase{"DpmSolver2Midpoint", 2, Solver(kDpm, 2, SolverType::kMidpoint)},
+        OrderCase{"DpmSolver2Heun", 2, Solver(kDpm, 2, SolverType::kHeun)},
+        OrderCase{"DpmSolver3Published", 2, Solver(kDpm, 3, SolverType::kMidpoint), 2},
+        OrderCase{"DpmSolver3Corrected", 3, Corrected(Solver(kDpm, 3, SolverType::kMidpoint)), 2},
+        OrderCase{"DpmSolverPlusPlus1", 1, Solver(kDpmpp, 1, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverPlusPlus2Midpoint", 2, Solver(kDpmpp, 2, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverPlusPlus2Heun", 2, Solver(kDpmpp, 2, SolverType::kHeun)},
+        OrderCase{"DpmSolverPlusPlus3Published", 2, Solver(kDpmpp, 3, SolverType::kMidpoint), 2},
+        OrderCase{"DpmSolverPlusPlus3FromScratch", 2, Solver(kDpmpp, 3, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverPlusPlus3Corrected", 3,
+                  Corrected(Solver(kDpmpp, 3, SolverType::kMidpoint)), 2},
+        OrderCase{"UniPc1Bh1", 2, Solver(kUniPc, 1, SolverType::kBh1)},
+        OrderCase{"UniPc1Bh2", 2, Solver(kUniPc, 1, SolverType::kBh2)},
+        OrderCase{"UniPc2Bh1", 3, Solver(kUniPc, 2, SolverType::kBh1)},
+        OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)}),
+    [](const auto& instance) { return instance.param.name; });
+
+}  // namespace
+}  // namespace denoise

@@ -1,0 +1,324 @@
+#include "core/sampling/scheduler_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "core/base/field_violations.h"
+#include "core/sampling/compile_plan.h"
+#include "core/sampling/option_names.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kDdpm[] = "DDPMScheduler";
+constexpr char kDdim[] = "DDIMScheduler";
+constexpr char kDpm[] = "DPMSolverMultistepScheduler";
+constexpr char kUniPc[] = "UniPCMultistepScheduler";
+
+std::string Config(const char* class_name, const std::string& keys = "") {
+  return "{\"_class_name\": \"" + std::string(class_name) + "\"" +
+         (keys.empty() ? "" : ", " + keys) + "}";
+}
+
+SchedulerConfig Parse(const char* class_name, const std::string& keys = "") {
+  const absl::StatusOr<SchedulerConfig> config = ParseSchedulerConfig(Config(class_name, keys));
+  EXPECT_TRUE(config.ok()) << config.status();
+  return config.ok() ? *config : SchedulerConfig();
+}
+
+TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
+  const SamplerOptions ddpm = Parse(kDdpm).sampler;
+  EXPECT_EQ(ddpm.sampler, SamplerKind::kDdpm);
+  EXPECT_TRUE(ddpm.clip_sample);
+  EXPECT_EQ(ddpm.timestep_spacing, TimestepSpacing::kLeading);
+  EXPECT_EQ(ddpm.variance_type, VarianceType::kFixedSmall);
+
+  const SamplerOptions ddim = Parse(kDdim).sampler;
+  EXPECT_EQ(ddim.sampler, SamplerKind::kDdim);
+  EXPECT_TRUE(ddim.clip_sample);
+  EXPECT_TRUE(ddim.set_alpha_to_one);
+  EXPECT_EQ(ddim.timestep_spacing, TimestepSpacing::kLeading);
+
+  const SamplerOptions dpm = Parse(kDpm).sampler;
+  EXPECT_EQ(dpm.sampler, SamplerKind::kDpmSolverPlusPlus);
+  EXPECT_FALSE(dpm.clip_sample);
+  EXPECT_EQ(dpm.timestep_spacing, TimestepSpacing::kLinspace);
+  EXPECT_EQ(dpm.solver_order, 2);
+  EXPECT_EQ(dpm.final_sigma, FinalSigma::kZero);
+
+  const SamplerOptions unipc = Parse(kUniPc).sampler;
+  EXPECT_EQ(unipc.sampler, SamplerKind::kUniPc);
+  EXPECT_EQ(unipc.timestep_spacing, TimestepSpacing::kLinspace);
+}
+
+TEST(ParseSchedulerConfig, ReadsTheSchedule) {
+  const ScheduleOptions schedule =
+      Parse(kDdim, R"("beta_schedule": "scaled_linear", "beta_start": 0.00085,
+      "beta_end": 0.012, "num_train_timesteps": 500, "rescale_betas_zero_snr": true)")
+          .schedule;
+  EXPECT_EQ(schedule.beta_schedule, BetaSchedule::kScaledLinear);
+  EXPECT_EQ(schedule.beta_start, 0.00085);
+  EXPECT_EQ(schedule.beta_end, 0.012);
+  EXPECT_EQ(schedule.num_train_timesteps, 500);
+  EXPECT_TRUE(schedule.rescale_betas_zero_snr);
+  EXPECT_THAT(Parse(kDdim, R"("trained_betas": [0.1, 0.2])").schedule.trained_betas,
+              testing::ElementsAre(0.1, 0.2));
+}
+
+TEST(ParseSchedulerConfig, ReadsEveryKeyOfASolver) {
+  const SamplerOptions options =
+      Parse(kDpm, R"("algorithm_type": "sde-dpmsolver++", "solver_type": "heun",
+      "solver_order": 1, "lower_order_final": false, "euler_at_final": true, "final_sigmas_type": "sigma_min",
+      "use_lu_lambdas": true, "flow_shift": 2.5, "lambda_min_clipped": -5.1, "variance_type": "learned_range",
+      "prediction_type": "v_prediction", "timestep_spacing": "trailing", "steps_offset": 1, "thresholding": true,
+      "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5)")
+          .sampler;
+  EXPECT_EQ(options.sampler, SamplerKind::kSdeDpmSolverPlusPlus);
+  EXPECT_EQ(options.solver_type, SolverType::kHeun);
+  EXPECT_EQ(options.solver_order, 1);
+  EXPECT_FALSE(options.lower_order_final);
+  EXPECT_TRUE(options.euler_at_final);
+  EXPECT_EQ(options.final_sigma, FinalSigma::kSigmaMin);
+  EXPECT_EQ(options.sigma_spacing, SigmaSpacing::kLu);
+  EXPECT_EQ(options.flow_shift, 2.5);
+  EXPECT_EQ(options.lambda_min_clipped, -5.1);
+  EXPECT_EQ(options.variance_type, VarianceType::kLearnedRange);
+  EXPECT_EQ(options.prediction_type, PredictionType::kVPrediction);
+  EXPECT_EQ(options.timestep_spacing, TimestepSpacing::kTrailing);
+  EXPECT_EQ(options.steps_offset, 1);
+  EXPECT_TRUE(options.thresholding);
+  EXPECT_EQ(options.dynamic_thresholding_ratio, 0.9);
+  EXPECT_EQ(options.sample_max_value, 1.5);
+  EXPECT_THAT(Parse(kUniPc, R"("disable_corrector": [0, 2])").sampler.disable_corrector,
+              testing::ElementsAre(0, 2));
+}
+
+// What the library itself writes, every key included.
+TEST(ParseSchedulerConfig, TakesAConfigAsTheLibrarySavesIt) {
+  const SchedulerConfig config =
+      Parse(kDpm, R"("_diffusers_version": "0.40.0", "_use_default_values": ["flow_shift"],
+      "algorithm_type": "dpmsolver++", "beta_end": 0.012, "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+      "dynamic_thresholding_ratio": 0.995, "euler_at_final": false, "final_sigmas_type": "zero", "flow_shift": 1.0,
+      "lambda_min_clipped": -Infinity, "lower_order_final": true, "num_train_timesteps": 1000,
+      "prediction_type": "epsilon", "rescale_betas_zero_snr": false, "sample_max_value": 1.0, "solver_order": 2,
+      "solver_type": "midpoint", "steps_offset": 1, "thresholding": false, "time_shift_type": "exponential",
+      "timestep_spacing": "leading", "trained_betas": null, "use_beta_sigmas": false, "use_dynamic_shifting": false,
+      "use_exponential_sigmas": false, "use_flow_sigmas": false, "use_karras_sigmas": false, "use_lu_lambdas": false,
+      "variance_type": null, "timestep_values": null)");
+  EXPECT_EQ(config.sampler.lambda_min_clipped, -std::numeric_limits<double>::infinity());
+  const absl::StatusOr<Schedule> schedule = Schedule::Create(config.schedule);
+  ASSERT_TRUE(schedule.ok());
+  EXPECT_TRUE(CompilePlan(*schedule, config.sampler).ok());
+}
+
+TEST(ParseSchedulerConfig, TakesTheOtherFamilysSolverTypeForTheDefault) {
+  EXPECT_EQ(Parse(kDpm, R"("solver_type": "bh2")").sampler.solver_type, std::nullopt);
+  EXPECT_EQ(Parse(kDpm, R"("solver_type": "logrho")").sampler.solver_type, std::nullopt);
+  EXPECT_EQ(Parse(kUniPc, R"("solver_type": "midpoint")").sampler.solver_type, std::nullopt);
+  EXPECT_EQ(Parse(kUniPc, R"("solver_type": "bh1")").sampler.solver_type, SolverType::kBh1);
+}
+
+struct BadConfig {
+  const char* class_name;
+  const char* keys;
+  const char* field;
+};
+
+TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
+  const BadConfig bad_configs[] = {
+      {kDdpm, R"("beta_schedule": "laplace")", "beta_schedule"},
+      {kDdpm, R"("beta_schedule": 3)", "beta_schedule"},
+      {kDdpm, R"("beta_schedule": ["linear"])", "beta_schedule"},
+      {kDdpm, R"("beta_start": "low")", "beta_start"},
+      {kDdpm, R"("beta_start": -1)", "beta_start"},
+      {kDdpm, R"("beta_end": NaN)", "beta_end"},
+      {kDdpm, R"("beta_end": 1e300)", "beta_end"},
+      {kDdpm, R"("num_train_timesteps": 0)", "num_train_timesteps"},
+      {kDdpm, R"("num_train_timesteps": 10.5)", "num_train_timesteps"},
+      {kDdpm, R"("num_train_timesteps": 1e18)", "num_train_timesteps"},
+      {kDdpm, R"("num_train_timesteps": 18446744073709551615)", "num_train_timesteps"},
+      {kDdpm, R"("num_train_timesteps": NaN)", "num_train_timesteps"},
+      {kDdpm, R"("num_train_timesteps": true)", "num_train_timesteps"},
+      {kDdpm, R"("trained_betas": 0.1)", "trained_betas"},
+      {kDdpm, R"("trained_betas": [0.1, "0.2"])", "trained_betas"},
+      {kDdpm, R"("trained_betas": [0.1, NaN])", "trained_betas"},
+      {kDdpm, R"("clip_sample": 1)", "clip_sample"},
+      {kDdpm, R"("clip_sample": "true")", "clip_sample"},
+      {kDdpm, R"("clip_sample_range": -1)", "clip_sample_range"},
+      {kDdpm, R"("variance_type": "fixed")", "variance_type"},
+      {kDdpm, R"("prediction_type": "score")", "prediction_type"},
+      {kDdpm, R"("prediction_type": "flow_prediction")", "prediction_type"},
+      {kDdpm, R"("timestep_spacing": "random")", "timestep_spacing"},
+      {kDdpm, R"("steps_offset": -1)", "steps_offset"},
+      {kDdpm, R"("thresholding": true, "sample_max_value": 0.5)", "sample_max_value"},
+      {kDdpm, R"("thresholding": true, "dynamic_thresholding_ratio": 2)",
+       "dynamic_thresholding_ratio"},
+      {kDdpm, R"("set_alpha_to_one": true)", "set_alpha_to_one"},
+      {kDdpm, R"("no_such_key": 1)", "no_such_key"},
+      {kDdim, R"("variance_type": "fixed_small")", "variance_type"},
+      {kDdim, R"("solver_order": 2)", "solver_order"},
+      {kDpm, R"("algorithm_type": "sde-dpmsolver")", "algorithm_type"},
+      {kDpm, R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3)", "solver_order"},
+      {kDpm, R"("solver_order": 4)", "solver_order"},
+      {kDpm, R"("solver_type": "euler")", "solver_type"},
+      {kDpm, R"("final_sigmas_type": "one")", "final_sigmas_type"},
+      {kDpm, R"("use_beta_sigmas": true)", "use_beta_sigmas"},
+      {kDpm, R"("use_dynamic_shifting": true)", "use_dynamic_shifting"},
+      {kDpm, R"("use_exponential_sigmas": true, "use_karras_sigmas": true)",
+       "use_exponential_sigmas"},
+      {kDpm, R"("lambda_min_clipped": NaN)", "lambda_min_clipped"},
+      {kDpm, R"("clip_sample": true)", "clip_sample"},
+      {kUniPc, R"("use_lu_lambdas": true)", "use_lu_lambdas"},
+      {kUniPc, R"("predict_x0": false)", "predict_x0"},
+      {kUniPc, R"("solver_p": "DDIMScheduler")", "solver_p"},
+      {kUniPc, R"("sigma_max": 80.0)", "sigma_max"},
+      {kUniPc, R"("disable_corrector": [0.5])", "disable_corrector"},
+      {kUniPc, R"("disable_corrector": [-1])", "disable_corrector"},
+      {"EulerDiscreteScheduler", "", "_class_name"},
+      {"", "", "_class_name"},
+  };
+  for (const BadConfig& bad : bad_configs) {
+    const absl::Status status = ParseSchedulerConfig(Config(bad.class_name, bad.keys)).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.keys;
+    EXPECT_THAT(GetFieldViolations(status),
+                testing::ElementsAre(testing::Field(&FieldViolation::field, bad.field)))
+        << bad.keys << ": " << status;
+  }
+}
+
+TEST(ParseSchedulerConfig, RefusesTextsThatAreNoConfig) {
+  for (const char* text :
+       {"", "{}", "null", "[]", R"({"_class_name": 5})", R"({"_class_name": ["DDIMScheduler"]})",
+        R"({"_class_name": "DDIMScheduler", "_class_name": "DDPMScheduler"})",
+        R"({"_class_name": "DDIMScheduler", "beta_start": {"a": 1}})"}) {
+    EXPECT_EQ(ParseSchedulerConfig(text).status().code(), absl::StatusCode::kInvalidArgument)
+        << text;
+  }
+}
+
+TEST(ParseSchedulerConfig, MessagesStayShortAndPrintable) {
+  const std::string hostile = "\"" + std::string(5000, 'k') +
+                              "\\u001b[31m\": 1, \"beta_schedule\": \"\\u0007" +
+                              std::string(5000, 'v') + "\"";
+  const absl::Status status = ParseSchedulerConfig(Config(kDdim, hostile)).status();
+  EXPECT_LT(status.message().size(), 1000u);
+  for (char c : status.message()) EXPECT_GE(c, ' ');
+}
+
+TEST(ParseSchedulerConfig, SurvivesAnyValueForAnyKey) {
+  const nlohmann::json values[] = {nullptr,
+                                   true,
+                                   false,
+                                   0,
+                                   -1,
+                                   1e308,
+                                   -1e-308,
+                                   2147483648.0,
+                                   "",
+                                   "x",
+                                   nlohmann::json::array(),
+                                   {0.5},
+                                   {nullptr},
+                                   {"a"}};
+  const char* const keys[] = {"num_train_timesteps",
+                              "beta_start",
+                              "beta_end",
+                              "beta_schedule",
+                              "trained_betas",
+                              "solver_order",
+                              "prediction_type",
+                              "thresholding",
+                              "dynamic_thresholding_ratio",
+                              "sample_max_value",
+                              "solver_type",
+                              "lower_order_final",
+                              "final_sigmas_type",
+                              "timestep_spacing",
+                              "steps_offset",
+                              "rescale_betas_zero_snr",
+                              "use_karras_sigmas",
+                              "flow_shift",
+                              "lambda_min_clipped",
+                              "disable_corrector",
+                              "clip_sample_range",
+                              "set_alpha_to_one",
+                              "variance_type",
+                              "algorithm_type",
+                              "_class_name"};
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc}) {
+    for (const char* key : keys) {
+      for (const nlohmann::json& value : values) {
+        nlohmann::json json = {{"_class_name", class_name}};
+        json[key] = value;
+        const absl::StatusOr<SchedulerConfig> config = ParseSchedulerConfig(json.dump());
+        if (!config.ok()) continue;
+        const absl::StatusOr<Schedule> schedule = Schedule::Create(config->schedule);
+        ASSERT_TRUE(schedule.ok()) << json;
+        (void)CompilePlan(*schedule, config->sampler).ok();
+      }
+    }
+  }
+}
+
+TEST(SwitchSampler, KeepsTheConfigForItsOwnSampler) {
+  const SchedulerConfig config =
+      Parse(kDdpm, R"("clip_sample": false, "variance_type": "fixed_large")");
+  const SamplerOptions same = SwitchSampler(config, SamplerKind::kDdpm);
+  EXPECT_FALSE(same.clip_sample);
+  EXPECT_EQ(same.variance_type, VarianceType::kFixedLarge);
+}
+
+TEST(SwitchSampler, CarriesOverWhatMeansTheSameToBoth) {
+  const SchedulerConfig config =
+      Parse(kDdpm, R"("prediction_type": "v_prediction", "timestep_spacing": "trailing",
+      "steps_offset": 1, "thresholding": true, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9,
+      "clip_sample": true, "clip_sample_range": 2.0)");
+  for (SamplerKind sampler :
+       {SamplerKind::kDdim, SamplerKind::kDpmSolverPlusPlus, SamplerKind::kUniPc}) {
+    const SamplerOptions options = SwitchSampler(config, sampler);
+    EXPECT_EQ(options.sampler, sampler);
+    EXPECT_EQ(options.prediction_type, PredictionType::kVPrediction);
+    EXPECT_EQ(options.timestep_spacing, TimestepSpacing::kTrailing);
+    EXPECT_EQ(options.steps_offset, 1);
+    EXPECT_TRUE(options.thresholding);
+    EXPECT_EQ(options.sample_max_value, 1.5);
+    EXPECT_EQ(options.dynamic_thresholding_ratio, 0.9);
+  }
+  EXPECT_EQ(SwitchSampler(config, SamplerKind::kDdim).clip_sample_range, 2);
+  EXPECT_FALSE(SwitchSampler(config, SamplerKind::kUniPc).clip_sample);
+}
+
+TEST(SwitchSampler, CarriesNoiseLevelsBetweenSolvers) {
+  const SchedulerConfig config =
+      Parse(kDpm, R"("use_karras_sigmas": true, "final_sigmas_type": "sigma_min",
+      "solver_order": 3, "solver_type": "heun", "euler_at_final": true, "lower_order_final": false)");
+  const SamplerOptions unipc = SwitchSampler(config, SamplerKind::kUniPc);
+  EXPECT_EQ(unipc.sigma_spacing, SigmaSpacing::kKarras);
+  EXPECT_EQ(unipc.final_sigma, FinalSigma::kSigmaMin);
+  EXPECT_EQ(unipc.solver_order, 3);
+  EXPECT_EQ(unipc.solver_type, std::nullopt);
+  const SamplerOptions sde = SwitchSampler(config, SamplerKind::kSdeDpmSolverPlusPlus);
+  EXPECT_EQ(sde.solver_type, SolverType::kHeun);
+  EXPECT_EQ(sde.solver_order, 2);
+  EXPECT_TRUE(sde.euler_at_final);
+}
+
+TEST(SwitchSampler, YieldsAPlanForEverySampler) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc}) {
+    const SchedulerConfig config = Parse(class_name);
+    const absl::StatusOr<Schedule> schedule = Schedule::Create(config.schedule);
+    ASSERT_TRUE(schedule.ok());
+    for (const auto& [name, sampler] : kNames<SamplerKind>) {
+      const absl::StatusOr<SamplerPlan> plan =
+          CompilePlan(*schedule, SwitchSampler(config, sampler));
+      EXPECT_TRUE(plan.ok()) << class_name << " to " << name << ": " << plan.status();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace denoise
