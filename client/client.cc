@@ -23,6 +23,7 @@ namespace health = grpc::health::v1;
 
 constexpr char kModelsPrefix[] = "models/";
 constexpr int kPageSize = 1000;
+constexpr absl::Duration kLongestDeadline = absl::Hours(24 * 365);
 
 std::shared_ptr<grpc::ChannelCredentials> Credentials(const ClientOptions& options) {
   if (!options.tls.has_value()) return grpc::InsecureChannelCredentials();
@@ -32,7 +33,7 @@ std::shared_ptr<grpc::ChannelCredentials> Credentials(const ClientOptions& optio
 }
 
 void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
-  if (deadline == absl::InfiniteDuration()) return;
+  if (deadline > kLongestDeadline) return;  // infinite, or past what the clock can say
   context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(deadline));
 }
 

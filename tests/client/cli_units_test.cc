@@ -1,0 +1,205 @@
+// The parts of the command line that are functions.
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "client/cli/connection_flags.h"
+#include "client/cli/error_report.h"
+#include "client/cli/output_folder.h"
+#include "client/cli/picture_grid.h"
+#include "client/cli/picture_history.h"
+#include "client/cli/progress.h"
+#include "client/cli/sampler_request.h"
+#include "core/sampling/option_names.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/temp_dir.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+namespace v1 = denoised::v1;
+using ::testing::HasSubstr;
+
+TEST(OutputFolder, MakesFoldersAndLeavesNoTemporaryFiles) {
+  const TempDir temp;
+  auto folder = OutputFolder::Open(temp.path() / "a" / "b");
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  const auto file = folder->Write("frames/x.bin", "bytes");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->size_bytes, 5u);
+  EXPECT_EQ(ReadFile(file->path), "bytes");
+  const auto entries = fs::directory_iterator(temp.path() / "a" / "b" / "frames");
+  EXPECT_EQ(std::distance(begin(entries), end(entries)), 1);
+}
+
+TEST(OutputFolder, ReplacesAFileWithoutTouchingWhoeverHasItOpen) {
+  const TempDir temp;
+  auto folder = OutputFolder::Open(temp.path());
+  ASSERT_TRUE(folder->Write("x", "old").ok());
+  fs::create_hard_link(temp.path() / "x", temp.path() / "kept");
+  ASSERT_TRUE(folder->Write("x", "new").ok());
+  EXPECT_EQ(ReadFile(temp.path() / "x"), "new");
+  EXPECT_EQ(ReadFile(temp.path() / "kept"), "old");
+}
+
+TEST(OutputFolder, AFileInTheWayIsAnErrorThatNamesIt) {
+  const TempDir temp;
+  auto folder = OutputFolder::Open(temp.path());
+  fs::create_directories(temp.path() / "image-0.png" / "inner");
+  const absl::Status status = folder->Write("image-0.png", "x").status();
+  EXPECT_TRUE(absl::IsInternal(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("image-0.png"));
+  const auto entries = fs::directory_iterator(temp.path());
+  EXPECT_EQ(std::distance(begin(entries), end(entries)), 1) << "a temporary file was left";
+}
+
+TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
+  EXPECT_EQ(FlagOfField("sampler.steps"), "--steps");
+  EXPECT_EQ(FlagOfField("sampler.timesteps[3]"), "--timesteps[3]");
+  EXPECT_EQ(FlagOfField("sampler.use_clipped_model_output"), "--use-clipped-model-output");
+  EXPECT_EQ(FlagOfField("sampler.sampler"), "--sampler");
+  EXPECT_EQ(FlagOfField("guidance.timestep_max"), "--guidance-max");
+  EXPECT_EQ(FlagOfField("frames.every_n_steps"), "--frames");
+  EXPECT_EQ(FlagOfField("image_encoding"), "--format");
+  EXPECT_EQ(FlagOfField("class_label"), "--class-label");
+  EXPECT_EQ(FlagOfField("page_token"), "page_token");
+  EXPECT_EQ(FlagOfField("--out"), "--out");
+}
+
+TEST(ParseDeadline, TakesDurationsAndSeconds) {
+  EXPECT_EQ(ParseDeadline("1m30s").value(), absl::Seconds(90));
+  EXPECT_EQ(ParseDeadline("2.5").value(), absl::Milliseconds(2500));
+  for (const char* text : {"", "0", "-1s", "nan", "soon"}) {
+    EXPECT_FALSE(ParseDeadline(text).ok()) << text;
+  }
+}
+
+// Each name of an option in core has its value in the protocol.
+TEST(ToProto, KnowsEveryNameOfEveryEnumeration) {
+  SamplerFlags flags;
+  for (const auto& [name, value] : kNames<SamplerKind>) {
+    flags.sampler = NamedSampler{value, std::nullopt};
+    EXPECT_NE(ToProto(flags).sampler(), v1::SAMPLER_UNSPECIFIED) << name;
+  }
+  for (const auto& [name, value] : kNames<TimestepSpacing>) {
+    flags.timestep_spacing = value;
+    EXPECT_NE(ToProto(flags).timestep_spacing(), v1::TIMESTEP_SPACING_UNSPECIFIED) << name;
+  }
+  for (const auto& [name, value] : kNames<SigmaSpacing>) {
+    flags.sigma_spacing = value;
+    EXPECT_NE(ToProto(flags).sigma_spacing(), v1::SIGMA_SPACING_UNSPECIFIED) << name;
+  }
+  for (const auto& [name, value] : kNames<VarianceType>) {
+    flags.variance_type = value;
+    EXPECT_NE(ToProto(flags).variance_type(), v1::VARIANCE_TYPE_UNSPECIFIED) << name;
+  }
+  for (const auto& [name, value] : kNames<SolverType>) {
+    flags.solver_type = value;
+    EXPECT_NE(ToProto(flags).solver_type(), v1::SOLVER_TYPE_UNSPECIFIED) << name;
+  }
+  for (const auto& [name, value] : kNames<FinalSigma>) {
+    flags.final_sigma = value;
+    EXPECT_NE(ToProto(flags).final_sigma(), v1::FINAL_SIGMA_UNSPECIFIED) << name;
+  }
+}
+
+TEST(SamplerFlagName, IsWhatTheFlagTakes) {
+  v1::SamplerOptions options;
+  EXPECT_EQ(SamplerFlagName(options), "default");
+  options.set_sampler(v1::SAMPLER_DDIM);
+  EXPECT_EQ(SamplerFlagName(options), "ddim");
+  options.set_sampler(v1::SAMPLER_DPMPP);
+  options.set_solver_order(2);
+  EXPECT_EQ(SamplerFlagName(options), "dpmpp_2m");
+}
+
+Image Picture(uint8_t value) { return Image{4, 2, 1, std::vector<uint8_t>(8, value)}; }
+
+TEST(PictureHistory, KeepsABoundedSpreadOfFramesWithTheFirstAndTheLast) {
+  PictureHistory history(1, 1000, 1);
+  for (int step = 1; step <= 1000; ++step) {
+    ASSERT_TRUE(history.AddFrame(0, step, Picture(static_cast<uint8_t>(step / 4))).ok());
+  }
+  ASSERT_TRUE(history.AddImage(0, Picture(255)).ok());
+  const Image sheet = history.DenoisingSheet().value();
+  // Ten columns of cells 24 times the size, 4 pixels around each: the first is step 1, the last the
+  // image.
+  ASSERT_EQ(sheet.width, 10 * 96 + 11 * 4);
+  EXPECT_EQ(sheet.pixels[10 * sheet.width + 10], 0);
+  EXPECT_EQ(sheet.pixels[10 * sheet.width + sheet.width - 10], 255);
+  EXPECT_LT(sheet.pixels[10 * sheet.width + 450], sheet.pixels[10 * sheet.width + 650]);
+  EXPECT_LT(history.DenoisingAnimation().value().size(), size_t{200} << 10);
+}
+
+TEST(PictureHistory, AFrameThatWasLeftOutLooksLikeTheOneBefore) {
+  PictureHistory history(2, 2, 1);
+  ASSERT_TRUE(history.AddFrame(0, 1, Picture(10)).ok());
+  ASSERT_TRUE(history.AddFrame(1, 2, Picture(20)).ok());
+  const Image sheet = history.DenoisingSheet().value();
+  const auto pixel = [&sheet](int x, int y) { return sheet.pixels[y * sheet.width + x]; };
+  EXPECT_EQ(pixel(10, 10), 10);
+  EXPECT_EQ(pixel(110, 10), 10);
+  EXPECT_EQ(pixel(10, 60), 20) << "before its first frame an image looks like it";
+  EXPECT_EQ(pixel(110, 60), 20);
+}
+
+TEST(PictureHistory, RefusesPicturesOfAnotherShape) {
+  PictureHistory history(2, 2, 0);
+  ASSERT_TRUE(history.AddImage(0, Picture(1)).ok());
+  EXPECT_FALSE(history.AddImage(1, Image{2, 4, 1, std::vector<uint8_t>(8, 1)}).ok());
+}
+
+TEST(LayOutGrid, FillsTheTerminalAndNeverOverflowsIt) {
+  for (int columns : {1, 20, 40, 80, 110, 200}) {
+    for (int rows : {1, 5, 10, 24, 50}) {
+      for (int count : {0, 1, 2, 5, 8, 100}) {
+        const TerminalSize size{.columns = columns, .rows = rows};
+        const GridLayout layout = LayOutGrid(size, count, 32, 32);
+        EXPECT_LE(layout.pictures, count);
+        EXPECT_LT(layout.columns, columns);
+        EXPECT_LE(layout.rows, std::max(0, rows - 3));
+      }
+    }
+  }
+  const GridLayout layout = LayOutGrid({.columns = 110, .rows = 34}, 8, 32, 32);
+  EXPECT_EQ(layout.pictures, 8);
+  EXPECT_EQ(layout.across, 4);
+  EXPECT_GE(layout.picture_rows, 12);
+}
+
+TEST(DrawGrid, PutsPicturesSideBySideWithTransparencyBetween) {
+  const Image picture = Picture(7);
+  const GridLayout layout = LayOutGrid({.columns = 80, .rows = 24}, 2, 4, 2);
+  ASSERT_EQ(layout.pictures, 2);
+  const Image grid = DrawGrid({&picture, nullptr}, layout);
+  EXPECT_EQ(grid.channels, 4);
+  EXPECT_EQ(grid.pixels[0], 7);
+  EXPECT_EQ(grid.pixels[3], 255);
+  EXPECT_EQ(grid.pixels[grid.pixels.size() - 1], 0) << "what has not come is transparent";
+}
+
+TEST(Progress, TellsStepsImagesRateAndQueue) {
+  Progress progress;
+  absl::Time now = absl::UnixEpoch();
+  v1::GenerateEvent event;
+  EXPECT_EQ(progress.Line(80), "waiting for the server");
+  event.mutable_accepted()->set_count(2);
+  event.mutable_accepted()->set_steps(10);
+  progress.Update(event, now);
+  event.mutable_queued()->set_position(3);
+  progress.Update(event, now);
+  EXPECT_EQ(progress.Line(80), "queued, 3 ahead");
+  event.mutable_started();
+  progress.Update(event, now);
+  event.mutable_progress()->set_steps_done(5);
+  event.mutable_progress()->set_steps_total(20);
+  progress.Update(event, now + absl::Seconds(1));
+  EXPECT_EQ(progress.Line(60), "denoising   5/20 steps  0/2 images  5.0 steps/s  3 s left");
+  EXPECT_THAT(progress.Line(100), HasSubstr("████████░░░░░░░░░░░░░░░░░░░░░░░░  5/20 steps"));
+  for (int width = 1; width < 100; ++width) EXPECT_LE(progress.Line(width).size(), 3u * width);
+}
+
+}  // namespace
+}  // namespace denoise
