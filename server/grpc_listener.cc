@@ -1,0 +1,98 @@
+#include "server/grpc_listener.h"
+
+#include <grpc/impl/codegen/grpc_types.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+constexpr const char* kServices[] = {"denoised.v1.ImageGeneration", "denoised.v1.Models"};
+
+// A peer that has vanished without a word is noticed, and its rows are freed, within kKeepaliveMs +
+// kKeepaliveTimeoutMs.
+constexpr int kKeepaliveMs = 20'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
+// Clients may ping this often; others are disconnected.
+constexpr int kMinPingIntervalMs = 5'000;
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file || text.empty()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+  return text;
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const ServerFlags& flags) {
+  if (flags.tls_cert.empty()) return grpc::InsecureServerCredentials();
+  ASSIGN_OR_RETURN(std::string cert, ReadFile(flags.tls_cert));
+  ASSIGN_OR_RETURN(std::string key, ReadFile(flags.tls_key));
+  grpc::SslServerCredentialsOptions options;
+  options.pem_key_cert_pairs.push_back({std::move(key), std::move(cert)});
+  return grpc::SslServerCredentials(options);
+}
+
+void SetLimits(const ServerFlags& flags, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(flags.max_receive_bytes);
+  builder.SetMaxSendMessageSize(-1);  // raw images are as large as the model makes them
+  builder.SetResourceQuota(
+      grpc::ResourceQuota("denoised").Resize(static_cast<size_t>(flags.memory_quota_mib) << 20));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, flags.max_concurrent_streams);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingIntervalMs);
+  // Two servers on one port would each get some of the calls; say that the port is in use instead.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // A few compressed bytes can hold a message far beyond the receive cap, which is checked too
+  // late; and pictures are compressed already.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+}
+
+// `listen` with its port replaced; as it is where it has none (a unix socket).
+std::string WithPort(const std::string& listen, int port) {
+  if (listen.starts_with("unix:")) return listen;
+  return absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
+}
+
+}  // namespace
+
+absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
+                                    const std::vector<grpc::Service*>& services) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  ASSIGN_OR_RETURN(auto credentials, Credentials(flags));
+  grpc::ServerBuilder builder;
+  SetLimits(flags, builder);
+  int port = 0;
+  builder.AddListeningPort(flags.listen, credentials, &port);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (!server || port == 0) {
+    return absl::UnavailableError(absl::StrCat(
+        "cannot listen on ", flags.listen, ": is the address in use, or not of this machine?",
+        flags.tls_cert.empty() ? "" : " Or do --tls-cert and --tls-key not match?"));
+  }
+  SetServing(*server, true);
+  return GrpcListener{std::move(server), WithPort(flags.listen, port)};
+}
+
+void SetServing(grpc::Server& server, bool serving) {
+  grpc::HealthCheckServiceInterface* health = server.GetHealthCheckService();
+  for (const char* service : kServices) health->SetServingStatus(service, serving);
+  health->SetServingStatus(serving);
+}
+
+}  // namespace denoise

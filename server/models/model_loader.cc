@@ -1,0 +1,127 @@
+#include "server/models/model_loader.h"
+
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/sampling/compile_plan.h"
+
+namespace denoise {
+namespace {
+
+constexpr int kDefaultSteps = 20;
+
+// What a request gets that asks for nothing: the checkpoint's scheduler, in 20 steps where its
+// schedule has as many.
+SamplerOptions DefaultSampler(const SchedulerConfig& config, const Schedule& schedule) {
+  SamplerOptions options = config.sampler;
+  options.steps = std::min(kDefaultSteps, schedule.num_train_timesteps());
+  return options;
+}
+
+absl::Status CheckSampler(const Model& model) {
+  const auto plan = CompilePlan(model.schedule, model.default_sampler);
+  if (!plan.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("its default sampler cannot run: ", plan.status().message()));
+  }
+  if (plan->NeedsLearnedVariance() && model.spec.out_channels != 2 * model.spec.in_channels) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "its scheduler expects a learned variance, which takes ", 2 * model.spec.in_channels,
+        " output channels; the network has ", model.spec.out_channels));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLabels(const Model& model) {
+  const int64_t classes = model.spec.num_class_embeds;
+  const auto check = [&](int64_t label, const char* key) -> absl::Status {
+    if (label >= 0 && label < classes) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("model_index.json: ", key, " names class ",
+                                                   label, ", the network has ", classes));
+  };
+  for (const auto& [label, name] : model.id2label) RETURN_IF_ERROR(check(label, "id2label"));
+  if (model.null_class_label) RETURN_IF_ERROR(check(*model.null_class_label, "null_class_label"));
+  return absl::OkStatus();
+}
+
+// LibTorch throws when a device is absent or out of memory.
+absl::StatusOr<std::shared_ptr<const Network>> Replicate(const Network& network, at::Device device,
+                                                         at::ScalarType dtype) {
+  try {
+    auto replica = network.To(device, dtype);
+    RETURN_IF_ERROR(WarmUp(*replica));
+    return replica;
+  } catch (const c10::Error& error) {
+    return absl::InternalError(
+        absl::StrCat("cannot be placed on ", device.str(), ": ", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(
+        absl::StrCat("cannot be placed on ", device.str(), ": ", error.what()));
+  }
+}
+
+absl::Status CheckOutput(const at::Tensor& output, const NetworkSpec& spec) {
+  if (output.sizes() != at::IntArrayRef({1, spec.out_channels, spec.height, spec.width})) {
+    return absl::InvalidArgumentError(
+        "the network's output has another shape than its config says");
+  }
+  if (!at::isfinite(output).all().item<bool>()) {
+    return absl::InvalidArgumentError("the network's output is not finite; try another --dtype");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status WarmUp(const Network& network) {
+  const NetworkSpec& spec = network.spec();
+  const auto on_device = at::TensorOptions().device(network.device());
+  NetworkInput input;
+  input.x = at::zeros({1, spec.in_channels, spec.height, spec.width}, on_device.dtype(at::kFloat));
+  input.timesteps = at::full({1}, 1.0, on_device.dtype(at::kFloat));
+  if (spec.num_class_embeds > 0) input.class_labels = at::zeros({1}, on_device.dtype(at::kLong));
+  try {
+    return CheckOutput(network.Forward(input), spec);
+  } catch (const c10::Error& error) {
+    return absl::InternalError(
+        absl::StrCat("the network failed: ", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("the network failed: ", error.what()));
+  }
+}
+
+absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
+                                      const ModelLoadOptions& options) {
+  ASSIGN_OR_RETURN(Checkpoint checkpoint, LoadCheckpoint(folder, options.network));
+  ASSIGN_OR_RETURN(Schedule schedule, Schedule::Create(checkpoint.scheduler.schedule));
+  SamplerOptions default_sampler = DefaultSampler(checkpoint.scheduler, schedule);
+  auto model = std::make_shared<Model>(Model{
+      .id = std::move(id),
+      .version = std::move(checkpoint.version),
+      .source = std::move(checkpoint.source),
+      .spec = checkpoint.network->spec(),
+      .schedule = std::move(schedule),
+      .scheduler = std::move(checkpoint.scheduler),
+      .default_sampler = std::move(default_sampler),
+      .id2label = std::move(checkpoint.id2label),
+      .null_class_label = checkpoint.null_class_label,
+      .networks = {},
+  });
+  RETURN_IF_ERROR(CheckSampler(*model));
+  RETURN_IF_ERROR(CheckLabels(*model));
+  for (const at::Device& device : options.devices) {
+    ASSIGN_OR_RETURN(auto replica, Replicate(*checkpoint.network, device, options.dtype));
+    model->networks.push_back(std::move(replica));
+  }
+  return ModelHandle(std::move(model));
+}
+
+}  // namespace denoise

@@ -1,0 +1,40 @@
+// A few threads that turn samples into pictures and hand events to gRPC, so that neither the
+// engine's threads nor gRPC's do.
+//
+// Its queue is bounded by its users: a stream has at most one task in the pool at a time, and the
+// engine bounds the streams.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "core/base/mutex.h"
+
+namespace denoise {
+
+// Thread-safe.
+class EncoderPool {
+ public:
+  explicit EncoderPool(int threads);
+  ~EncoderPool();  // runs what is queued, then joins
+
+  EncoderPool(const EncoderPool&) = delete;
+  EncoderPool& operator=(const EncoderPool&) = delete;
+
+  // Runs `task` soon, in order of arrival. Tasks do not throw.
+  void Schedule(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  void Loop() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,62 @@
+// One Generate call, as gRPC's callback API sees it.
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+#include <string>
+
+#include "core/base/clock.h"
+#include "denoised/v1/image_generation.pb.h"
+#include "server/engine/engine.h"
+#include "server/models/model_repository.h"
+#include "server/rpc/encoder_pool.h"
+#include "server/rpc/event_stream.h"
+#include "server/rpc/live_calls.h"
+#include "server/rpc/request_validation.h"
+#include "server/telemetry/telemetry.h"
+
+namespace denoise {
+
+// What every call needs; outlives all of them.
+struct GenerateEnvironment {
+  const ModelRepository* models;
+  Engine* engine;
+  EncoderPool* pool;
+  const Clock* clock;
+  Telemetry* telemetry;
+  LiveCalls* live_calls;
+  RequestLimits limits;
+};
+
+// Deletes itself when gRPC is done with it, which is after EndStream. Its event stream may live
+// longer, in the hands of the engine, but does not touch the call any more. Never blocks.
+class GenerateReactor final : public grpc::ServerWriteReactor<denoised::v1::GenerateEvent>,
+                              private EventStream::Writer {
+ public:
+  // `context` and `request` are gRPC's, and live until OnDone.
+  GenerateReactor(const GenerateEnvironment& environment, grpc::CallbackServerContext* context,
+                  const denoised::v1::GenerateRequest& request);
+
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  ~GenerateReactor() override = default;
+
+  absl::Status Start(const denoised::v1::GenerateRequest& request);
+  void WriteEvent(denoised::v1::GenerateEvent event) override;
+  void EndStream(const absl::Status& status, const StreamTotals& totals) override;
+
+  const GenerateEnvironment& environment_;
+  grpc::CallbackServerContext* const context_;
+  const std::string request_id_;
+  const std::string model_;  // as the caller named it
+  const absl::Time arrival_;
+  std::shared_ptr<EventStream> stream_;  // null where the request was refused before there was one
+  denoised::v1::GenerateEvent event_;    // being written
+};
+
+}  // namespace denoise

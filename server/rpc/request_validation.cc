@@ -1,0 +1,237 @@
+#include "server/rpc/request_validation.h"
+
+#include <cmath>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "core/sampling/compile_plan.h"
+#include "server/rpc/picture.h"
+#include "server/rpc/sampler_conversion.h"
+#include "server/rpc/status_mapping.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::Encoding;
+using denoised::v1::GenerateRequest;
+
+// Far above any use, far below where float32 overflows.
+constexpr double kMaxGuidanceScale = 1e4;
+
+int Count(const GenerateRequest& request) { return request.has_count() ? request.count() : 1; }
+
+Encoding OrPng(Encoding encoding) {
+  return encoding == denoised::v1::ENCODING_UNSPECIFIED ? denoised::v1::ENCODING_PNG : encoding;
+}
+
+void CheckEncoding(std::string_view field, Encoding encoding, FieldViolations& violations) {
+  if (!denoised::v1::Encoding_IsValid(encoding)) {
+    violations.Add(field, absl::StrCat("unknown value ", static_cast<int>(encoding)));
+  }
+}
+
+void CheckGuidance(const denoised::v1::Guidance& guidance, FieldViolations& violations) {
+  if (!(guidance.scale() >= 0 && guidance.scale() <= kMaxGuidanceScale)) {  // NaN is neither
+    violations.Add("guidance.scale", absl::StrCat("must be between 0 and ", kMaxGuidanceScale,
+                                                  ", is ", guidance.scale()));
+  }
+  if (!std::isfinite(guidance.timestep_min())) {
+    violations.Add("guidance.timestep_min", "must be finite");
+  }
+  if (!std::isfinite(guidance.timestep_max())) {
+    violations.Add("guidance.timestep_max", "must be finite");
+  }
+  if (guidance.has_timestep_min() && guidance.has_timestep_max() &&
+      guidance.timestep_min() > guidance.timestep_max()) {
+    violations.Add("guidance.timestep_min", "must not be above timestep_max");
+  }
+}
+
+void CheckFrames(const denoised::v1::FramePolicy& frames, const RequestLimits& limits,
+                 FieldViolations& violations) {
+  if (frames.every_n_steps() < 1) {
+    violations.Add("frames.every_n_steps",
+                   absl::StrCat("must be at least 1, is ", frames.every_n_steps()));
+  }
+  if (!denoised::v1::FrameKind_IsValid(frames.kind())) {
+    violations.Add("frames.kind", absl::StrCat("unknown value ", static_cast<int>(frames.kind())));
+  }
+  CheckEncoding("frames.encoding", frames.encoding(), violations);
+  if (frames.max_bytes() < 0 || frames.max_bytes() > limits.max_frame_bytes) {
+    violations.Add("frames.max_bytes",
+                   absl::StrCat("must be between 0 and ", limits.max_frame_bytes, ", is ",
+                                frames.max_bytes()));
+  }
+}
+
+// What can be said without the model.
+void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
+                FieldViolations& violations) {
+  if (!ParseModelName(request.model())) {
+    violations.Add("model",
+                   "must be \"models/\" and a name of letters, digits and ._- that begins with a "
+                   "letter or digit");
+  }
+  if (Count(request) < 1 || Count(request) > limits.max_images) {
+    violations.Add("count", absl::StrCat("must be between 1 and ", limits.max_images, ", is ",
+                                         request.count()));
+  }
+  if (request.has_guidance()) CheckGuidance(request.guidance(), violations);
+  if (request.has_frames()) CheckFrames(request.frames(), limits, violations);
+  CheckEncoding("image_encoding", request.image_encoding(), violations);
+}
+
+void CheckClassLabel(const GenerateRequest& request, const Model& model,
+                     FieldViolations& violations) {
+  if (!model.is_class_conditional()) {
+    if (request.has_class_label()) {
+      violations.Add("class_label", "must be absent: this model is not class-conditional");
+    }
+  } else if (!request.has_class_label()) {
+    violations.Add("class_label", "is required: this model is class-conditional");
+  } else if (request.class_label() < 0 || request.class_label() >= model.spec.num_class_embeds) {
+    violations.Add("class_label",
+                   absl::StrCat("must be between 0 and ", model.spec.num_class_embeds - 1, ", is ",
+                                request.class_label()));
+  }
+}
+
+void CheckPictures(const GenerateRequest& request, const Model& model, const RequestLimits& limits,
+                   FieldViolations& violations) {
+  const int64_t pixels = model.spec.height * model.spec.width;
+  if (Count(request) > 1 && Count(request) <= limits.max_images &&
+      Count(request) * pixels > limits.max_pixels) {
+    violations.Add("count", absl::StrCat("at ", pixels, " pixels an image, must be at most ",
+                                         std::max<int64_t>(1, limits.max_pixels / pixels)));
+  }
+  const auto check = [&](std::string_view field, Encoding encoding) {
+    if (EncodingHoldsChannels(OrPng(encoding), model.spec.in_channels)) return;
+    violations.Add(field, absl::StrCat("must be ENCODING_RAW_FLOAT32: this model's images have ",
+                                       model.spec.in_channels, " channels"));
+  };
+  check("image_encoding", request.image_encoding());
+  if (request.has_frames()) check("frames.encoding", request.frames().encoding());
+}
+
+// What only the model can say.
+void CheckAgainstModel(const GenerateRequest& request, const Model& model,
+                       const RequestLimits& limits, FieldViolations& violations) {
+  CheckClassLabel(request, model, violations);
+  CheckPictures(request, model, limits, violations);
+  if (request.has_guidance() && request.guidance().scale() != 1 && !model.null_class_label) {
+    violations.Add("guidance", "must be absent: this model has no class that stands for no class");
+  }
+}
+
+// The core names some options that come from the checkpoint and are not fields of the message; such
+// a violation is the sampler's: it does not suit the model.
+void AddSamplerViolations(const absl::Status& status, FieldViolations& violations) {
+  const auto* fields = denoised::v1::SamplerOptions::descriptor();
+  for (const FieldViolation& violation : GetFieldViolations(status)) {
+    const std::string name = violation.field.substr(0, violation.field.find('['));
+    if (fields->FindFieldByName(name) != nullptr) {
+      violations.Add("sampler." + violation.field, violation.description);
+    } else {
+      violations.Add("sampler.sampler",
+                     "does not suit this model: " + violation.field + ": " + violation.description);
+    }
+  }
+}
+
+// Nothing where something is in violation.
+std::shared_ptr<const SamplerPlan> ResolvePlan(const ResolvedSampler& sampler, const Model& model,
+                                               FieldViolations& violations) {
+  AddSamplerViolations(sampler.violations, violations);
+  absl::StatusOr<SamplerPlan> plan = CompilePlan(model.schedule, sampler.options);
+  if (!plan.ok()) {
+    AddSamplerViolations(plan.status(), violations);
+    return nullptr;
+  }
+  if (plan->NeedsLearnedVariance() && model.spec.out_channels != 2 * model.spec.in_channels) {
+    violations.Add("sampler.variance_type", "must be fixed: this model predicts no variance");
+    return nullptr;
+  }
+  return std::make_shared<const SamplerPlan>(*std::move(plan));
+}
+
+Conditioning ResolveConditioning(const GenerateRequest& request, const Model& model) {
+  Conditioning conditioning;
+  if (request.has_class_label()) conditioning.class_label = request.class_label();
+  conditioning.null_class_label = model.null_class_label;
+  if (request.has_guidance()) {
+    const auto& guidance = request.guidance();
+    conditioning.guidance.scale = guidance.scale();
+    if (guidance.has_timestep_min()) conditioning.guidance.timestep_min = guidance.timestep_min();
+    if (guidance.has_timestep_max()) conditioning.guidance.timestep_max = guidance.timestep_max();
+  }
+  return conditioning;
+}
+
+FrameOptions ResolveFrames(const GenerateRequest& request) {
+  FrameOptions frames;
+  if (!request.has_frames()) return frames;
+  frames.every_n_steps = request.frames().every_n_steps();
+  frames.kind =
+      request.frames().kind() == denoised::v1::FRAME_KIND_X_T ? FrameKind::kXt : FrameKind::kX0;
+  return frames;
+}
+
+denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Model& model,
+                                       const GenerationRequest& generation,
+                                       const SamplerOptions& options) {
+  denoised::v1::Accepted accepted;
+  accepted.set_model(ModelName(model.id));
+  accepted.set_model_version(model.version);
+  accepted.set_seed(generation.seed);
+  accepted.set_count(generation.count);
+  *accepted.mutable_sampler() = SamplerToProto(options);
+  for (const Evaluation& evaluation : generation.plan->evaluations) {
+    accepted.add_timesteps(evaluation.timestep);
+  }
+  accepted.set_steps(generation.plan->NumSteps());
+  accepted.set_evaluations(static_cast<int32_t>(generation.plan->evaluations.size()));
+  if (request.has_guidance()) *accepted.mutable_guidance() = request.guidance();
+  return accepted;
+}
+
+}  // namespace
+
+absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
+                                               const ModelRepository& models,
+                                               const RequestLimits& limits, uint64_t seed) {
+  FieldViolations violations;
+  CheckAlone(request, limits, violations);
+  const auto id = ParseModelName(request.model());
+  const ModelHandle model = id ? models.Find(*id) : nullptr;
+  if (!model) {
+    RETURN_IF_ERROR(violations.ToStatus());
+    return ResourceNotFound("model", request.model());
+  }
+  CheckAgainstModel(request, *model, limits, violations);
+  const ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
+  std::shared_ptr<const SamplerPlan> plan = ResolvePlan(sampler, *model, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+
+  const int max_bytes = request.frames().max_bytes();
+  ResolvedRequest resolved{
+      .model = model,
+      .generation = {.networks = {model, &model->networks},  // keeps the whole model alive
+                     .plan = std::move(plan),
+                     .conditioning = ResolveConditioning(request, *model),
+                     .seed = request.has_seed() ? request.seed() : seed,
+                     .count = Count(request),
+                     .frames = ResolveFrames(request)},
+      .image_encoding = OrPng(request.image_encoding()),
+      .frame_encoding = OrPng(request.frames().encoding()),
+      .frame_bytes_max = max_bytes == 0 ? limits.max_frame_bytes : max_bytes,
+      .accepted = {},
+  };
+  resolved.accepted = ResolveAccepted(request, *model, resolved.generation, sampler.options);
+  return resolved;
+}
+
+}  // namespace denoise

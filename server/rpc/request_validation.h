@@ -1,0 +1,38 @@
+// From a GenerateRequest to something the engine can run, or everything that is wrong with it.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "denoised/v1/image_generation.pb.h"
+#include "server/engine/generation.h"
+#include "server/models/model_repository.h"
+
+namespace denoise {
+
+// What one request may ask for.
+struct RequestLimits {
+  int max_steps = 1000;
+  int max_images = 64;
+  int64_t max_pixels = 64 << 20;  // height * width * count
+  int max_frame_bytes =
+      4'000'000;  // encoded; with its event it fits gRPC's usual 4 MiB receive cap
+};
+
+struct ResolvedRequest {
+  ModelHandle model;
+  GenerationRequest generation;  // without a deadline
+  denoised::v1::Encoding image_encoding;
+  denoised::v1::Encoding frame_encoding;
+  int frame_bytes_max;
+  denoised::v1::Accepted accepted;
+};
+
+// InvalidArgument carries every violation, by its path in the request ("sampler.steps"); NotFound
+// says which model. `seed` is what a request gets that names none. Pure, thread-safe; the work is
+// bounded by `limits`.
+absl::StatusOr<ResolvedRequest> ResolveRequest(const denoised::v1::GenerateRequest& request,
+                                               const ModelRepository& models,
+                                               const RequestLimits& limits, uint64_t seed);
+
+}  // namespace denoise

@@ -1,0 +1,46 @@
+// How a failure inside becomes a status on the wire: google.rpc.Status with details, small enough
+// for the trailers.
+//
+//     FieldViolations (core/base)      -> BadRequest, one entry per field
+//     a retry delay (core/base/retry)  -> RetryInfo, and the trailer grpc-retry-pushback-ms
+//     ResourceNotFound                 -> ResourceInfo
+//     every failure                    -> ErrorInfo {reason, domain "denoised", metadata
+//     request_id}
+//
+// INTERNAL, UNKNOWN and DATA_LOSS say nothing of the inside on the wire: the log has it, under the
+// request id. Pure functions, thread-safe.
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/status.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace denoise {
+
+// The details stay under this many bytes: a client gives up the whole status when its trailers
+// exceed 8 KiB, and the details are sent in base64.
+inline constexpr size_t kMaxStatusDetailsBytes = 4096;
+
+// NOT_FOUND, carrying what was not found.
+absl::Status ResourceNotFound(std::string_view type, std::string_view name);
+
+struct WireStatus {
+  grpc::Status status;
+  std::optional<std::string> retry_pushback_ms;  // value of the trailer, where there is one
+};
+
+WireStatus ToWireStatus(const absl::Status& status, std::string_view request_id);
+
+// The same, with the trailers put into `context`, before Finish.
+grpc::Status ToGrpcStatus(const absl::Status& status, std::string_view request_id,
+                          grpc::ServerContextBase& context);
+
+// Whether ToWireStatus keeps the message of `status` to itself.
+bool WithholdsMessage(const absl::Status& status);
+
+}  // namespace denoise

@@ -1,0 +1,164 @@
+#include "server/server.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/clock.h"
+#include "core/base/status_macros.h"
+#include "server/cores.h"
+#include "server/devices.h"
+#include "server/engine/engine.h"
+#include "server/grpc_listener.h"
+#include "server/models/model_repository.h"
+#include "server/rpc/encoder_pool.h"
+#include "server/rpc/image_generation_service.h"
+#include "server/rpc/live_calls.h"
+#include "server/rpc/models_service.h"
+#include "server/telemetry/log.h"
+#include "server/telemetry/metrics_endpoint.h"
+#include "server/telemetry/telemetry.h"
+
+namespace denoise {
+namespace {
+
+constexpr int kMaxEncoderThreads = 4;
+// What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
+constexpr absl::Duration kFlushTime = absl::Seconds(2);
+
+at::ScalarType ParseDtype(const std::string& name) {
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float16") return at::kHalf;
+  return at::kFloat;
+}
+
+std::vector<std::string> Names(const std::vector<at::Device>& devices) {
+  std::vector<std::string> names;
+  for (const at::Device& device : devices) names.push_back(device.str());
+  return names;
+}
+
+Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::Device>& devices) {
+  Engine::Options options;
+  options.devices = devices;
+  options.max_batch_rows = flags.max_batch_rows;
+  options.max_active_rows = flags.max_active_rows;
+  options.queue_size = flags.queue_size;
+  options.cpu_threads = flags.threads > 0 ? flags.threads : UsableCores();
+  return options;
+}
+
+RequestLimits Limits(const ServerFlags& flags) {
+  return {.max_steps = flags.max_steps,
+          .max_images = flags.max_images_per_request,
+          .max_pixels = flags.max_pixels,
+          .max_frame_bytes = flags.max_frame_bytes};
+}
+
+absl::StatusOr<ModelRepository> LoadModels(const ServerFlags& flags,
+                                           const std::vector<at::Device>& devices) {
+  const ModelLoadOptions options = {.devices = devices,
+                                    .dtype = ParseDtype(flags.dtype),
+                                    .network = {.batch_invariant = flags.batch_invariant}};
+  if (options.dtype == at::kHalf && devices.front().is_cpu()) {
+    return absl::InvalidArgumentError(
+        "--dtype float16 needs a CUDA device: use float32 or bfloat16");
+  }
+  ASSIGN_OR_RETURN(ModelRepository models, ModelRepository::Load(flags.models, options));
+  for (const BrokenModel& broken : models.broken()) {
+    LogEvent(spdlog::level::err, "model left out",
+             {{"folder", broken.folder}, {"reason", std::string(broken.status.message())}});
+  }
+  for (const ModelHandle& model : models.ListAfter("", models.size())) {
+    LogEvent(spdlog::level::info, "model loaded",
+             {{"model", ModelName(model->id)},
+              {"version", model->version},
+              {"parameters", model->spec.num_parameters},
+              {"source", model->source}});
+  }
+  if (models.size() == 0) {
+    return absl::NotFoundError(absl::StrCat(
+        "no model to serve: ", flags.models, " has ", models.broken().size(),
+        " broken folders and no good one; each model is a folder in the diffusers layout"));
+  }
+  return models;
+}
+
+}  // namespace
+
+// Members are destroyed in reverse order, so that each outlives whatever points to it.
+class Server::Impl {
+ public:
+  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, ModelRepository models)
+      : models_(std::move(models)),
+        telemetry_(DENOISED_VERSION, Names(devices)),
+        pool_(std::clamp(UsableCores() / 2, 1, kMaxEncoderThreads)),
+        engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
+        image_generation_({.models = &models_,
+                           .engine = &engine_,
+                           .pool = &pool_,
+                           .clock = &Clock::Real(),
+                           .telemetry = &telemetry_,
+                           .live_calls = &live_calls_,
+                           .limits = Limits(flags)}),
+        models_service_(&models_) {
+    telemetry_.ModelsLoaded(static_cast<int>(models_.size()),
+                            static_cast<int>(models_.broken().size()));
+  }
+
+  absl::Status Listen(const ServerFlags& flags) {
+    if (!flags.metrics.empty()) {
+      ASSIGN_OR_RETURN(metrics_, MetricsEndpoint::Start(flags.metrics, telemetry_.registry()));
+      metrics_address_ = metrics_->address();
+    }
+    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, {&image_generation_, &models_service_}));
+    return absl::OkStatus();
+  }
+
+  // Stop admitting, let the engine finish, let the calls hand over what they have, then close the
+  // connections. A call that only watches (health, reflection) does not hold this up beyond the
+  // flush time.
+  void Stop(absl::Time deadline) {
+    if (!listener_.server) return;
+    SetServing(*listener_.server, false);
+    engine_.Drain(deadline);
+    const absl::Time now = Clock::Real().Now();
+    live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));
+    listener_.server->Shutdown(absl::ToChronoTime(Clock::Real().Now() + kFlushTime));
+    listener_.server->Wait();
+    listener_.server.reset();
+  }
+
+  const std::string& address() const { return listener_.address; }
+  const std::string& metrics_address() const { return metrics_address_; }
+
+ private:
+  const ModelRepository models_;
+  Telemetry telemetry_;
+  LiveCalls live_calls_;
+  EncoderPool pool_;
+  Engine engine_;
+  ImageGenerationService image_generation_;
+  ModelsService models_service_;
+  std::unique_ptr<MetricsEndpoint> metrics_;
+  std::string metrics_address_;
+  GrpcListener listener_;
+};
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
+  ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
+  ASSIGN_OR_RETURN(ModelRepository models, LoadModels(flags, devices));
+  auto impl = std::make_unique<Impl>(flags, devices, std::move(models));
+  RETURN_IF_ERROR(impl->Listen(flags));
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() { Stop(absl::InfinitePast()); }
+
+const std::string& Server::address() const { return impl_->address(); }
+const std::string& Server::metrics_address() const { return impl_->metrics_address(); }
+void Server::Stop(absl::Time deadline) { impl_->Stop(deadline); }
+
+}  // namespace denoise

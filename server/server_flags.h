@@ -1,0 +1,44 @@
+// The command line of `denoised`.
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <string>
+#include <variant>
+
+namespace denoise {
+
+// Where the defaults are. --help says what each is for.
+struct ServerFlags {
+  std::string models;
+  std::string listen = "127.0.0.1:50051";
+  std::string metrics = "127.0.0.1:9464";  // empty: none
+  std::string tls_cert;
+  std::string tls_key;
+
+  std::string device = "auto";
+  std::string dtype = "float32";
+  int threads = 0;  // 0: the cores this process may use
+  bool batch_invariant = true;
+  int max_batch_rows = 16;
+  int max_active_rows = 64;
+  int queue_size = 64;
+
+  int max_steps = 1000;
+  int max_images_per_request = 64;
+  int64_t max_pixels = 64 << 20;
+  int max_frame_bytes = 4'000'000;
+  int max_receive_bytes = 4 << 20;
+  int max_concurrent_streams = 128;
+  int memory_quota_mib = 512;
+
+  int drain_seconds = 30;
+  std::string log_level = "info";
+};
+
+// The flags, or the code to exit with: 0 after --help or --version, which print to `out`; 2 for a
+// command line that is wrong, after saying on `err` what to do about it.
+std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* argv,
+                                                std::ostream& out, std::ostream& err);
+
+}  // namespace denoise

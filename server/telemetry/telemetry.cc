@@ -1,0 +1,136 @@
+#include "server/telemetry/telemetry.h"
+
+#include <algorithm>
+
+namespace denoise {
+namespace {
+
+using prometheus::BuildCounter;
+using prometheus::BuildGauge;
+using prometheus::BuildHistogram;
+using Buckets = prometheus::Histogram::BucketBoundaries;
+
+const Buckets kCountBuckets = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
+const Buckets kEvaluationSecondsBuckets = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                           0.1,    0.25,  0.5,    1,     2.5,  5,     10};
+const Buckets kRequestSecondsBuckets = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,  2.5,
+                                        5,    10,    25,   50,  100,  250, 500};
+
+// Outcomes whose series exist from the start, so that a rate over them begins at zero.
+constexpr absl::StatusCode kUsualOutcomes[] = {
+    absl::StatusCode::kOk,          absl::StatusCode::kCancelled,
+    absl::StatusCode::kNotFound,    absl::StatusCode::kInvalidArgument,
+    absl::StatusCode::kUnavailable, absl::StatusCode::kDeadlineExceeded,
+    absl::StatusCode::kInternal};
+
+prometheus::Gauge& AddGauge(prometheus::Registry& registry, const char* name, const char* help) {
+  return BuildGauge().Name(name).Help(help).Register(registry).Add({});
+}
+
+prometheus::Counter& AddCounter(prometheus::Registry& registry, const char* name,
+                                const char* help) {
+  return BuildCounter().Name(name).Help(help).Register(registry).Add({});
+}
+
+prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& registry,
+                                                     const char* name, const char* help) {
+  return BuildCounter().Name(name).Help(help).Register(registry);
+}
+
+}  // namespace
+
+prometheus::Histogram& Telemetry::AddHistogram(const char* name, const char* help,
+                                               const Buckets& buckets) {
+  return BuildHistogram().Name(name).Help(help).Register(*registry_).Add({}, buckets);
+}
+
+Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& devices)
+    : registry_(std::make_shared<prometheus::Registry>()),
+      queue_depth_(AddGauge(*registry_, "denoised_queue_depth", "Requests that have not started.")),
+      active_rows_(BuildGauge()
+                       .Name("denoised_active_rows")
+                       .Help("Rows in the denoising loop.")
+                       .Register(*registry_)),
+      evaluations_(AddCounters(*registry_, "denoised_evaluations_total", "Batched network calls.")),
+      overhead_seconds_(AddCounters(*registry_, "denoised_worker_overhead_seconds_total",
+                                    "Worker time outside network calls while it had rows.")),
+      rows_per_evaluation_(AddHistogram("denoised_rows_per_evaluation",
+                                        "Rows that shared a network call.", kCountBuckets)),
+      trajectories_per_evaluation_(AddHistogram("denoised_trajectories_per_evaluation",
+                                                "Images that shared a network call.",
+                                                kCountBuckets)),
+      evaluation_seconds_(AddHistogram("denoised_evaluation_seconds", "Time of a network call.",
+                                       kEvaluationSecondsBuckets)),
+      queue_wait_seconds_(AddHistogram("denoised_queue_wait_seconds",
+                                       "From acceptance to a request's first evaluation.",
+                                       kRequestSecondsBuckets)),
+      time_to_first_frame_seconds_(AddHistogram("denoised_time_to_first_frame_seconds",
+                                                "From a request's arrival to its first frame.",
+                                                kRequestSecondsBuckets)),
+      request_seconds_(AddHistogram("denoised_request_seconds",
+                                    "From a request's arrival to its end.",
+                                    kRequestSecondsBuckets)),
+      requests_(AddCounters(*registry_, "denoised_requests_total",
+                            "Generate calls that ended, by status code.")),
+      frames_sent_(AddCounter(*registry_, "denoised_frames_sent_total", "Frames written.")),
+      frames_dropped_(AddCounter(*registry_, "denoised_frames_dropped_total",
+                                 "Frames left out: a slow reader, or over the size limit.")),
+      images_(AddCounter(*registry_, "denoised_images_total", "Finished images written.")),
+      models_loaded_(AddGauge(*registry_, "denoised_models_loaded", "Models being served.")),
+      models_broken_(AddGauge(*registry_, "denoised_models_broken",
+                              "Model folders left out because they are broken.")) {
+  BuildGauge()
+      .Name("denoised_build_info")
+      .Help("Always 1; the labels say what runs.")
+      .Register(*registry_)
+      .Add({{"version", std::string(version)}})
+      .Set(1);
+  for (const std::string& device : devices) {
+    active_rows_.Add({{"device", device}});
+    evaluations_.Add({{"device", device}});
+    overhead_seconds_.Add({{"device", device}});
+  }
+  for (absl::StatusCode outcome : kUsualOutcomes) {
+    requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
+  }
+}
+
+void Telemetry::OnQueueDepth(int requests) { queue_depth_.Set(requests); }
+
+void Telemetry::OnActiveRows(const std::string& device, int rows) {
+  active_rows_.Add({{"device", device}}).Set(rows);
+}
+
+void Telemetry::OnEvaluation(const std::string& device, int trajectories, int rows,
+                             absl::Duration network, absl::Duration total) {
+  evaluations_.Add({{"device", device}}).Increment();
+  overhead_seconds_.Add({{"device", device}})
+      .Increment(std::max(0.0, absl::ToDoubleSeconds(total - network)));
+  rows_per_evaluation_.Observe(rows);
+  trajectories_per_evaluation_.Observe(trajectories);
+  evaluation_seconds_.Observe(absl::ToDoubleSeconds(network));
+}
+
+void Telemetry::QueueWaited(absl::Duration wait) {
+  queue_wait_seconds_.Observe(absl::ToDoubleSeconds(wait));
+}
+
+void Telemetry::FirstFrameSent(absl::Duration since_request) {
+  time_to_first_frame_seconds_.Observe(absl::ToDoubleSeconds(since_request));
+}
+
+void Telemetry::FrameSent() { frames_sent_.Increment(); }
+void Telemetry::FramesDropped(int frames) { frames_dropped_.Increment(frames); }
+void Telemetry::ImageSent() { images_.Increment(); }
+
+void Telemetry::RequestFinished(absl::StatusCode outcome, absl::Duration elapsed) {
+  requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
+  request_seconds_.Observe(absl::ToDoubleSeconds(elapsed));
+}
+
+void Telemetry::ModelsLoaded(int loaded, int broken) {
+  models_loaded_.Set(loaded);
+  models_broken_.Set(broken);
+}
+
+}  // namespace denoise

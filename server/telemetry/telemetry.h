@@ -1,0 +1,75 @@
+// Every instrument of the server, in one place, injected into whatever measures.
+//
+// Names follow Prometheus: units last, counters end in _total. Labels are few and bounded: devices
+// and status codes, never anything that a caller chooses.
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/engine/engine.h"
+
+namespace denoise {
+
+// Thread-safe; nothing here blocks. Outlives the engine and the services.
+class Telemetry final : public EngineObserver {
+ public:
+  // `devices` as the engine names them ("cpu", "cuda:0"), so that their series exist from the
+  // start.
+  Telemetry(std::string_view version, const std::vector<std::string>& devices);
+
+  // EngineObserver
+  void OnQueueDepth(int requests) override;
+  void OnActiveRows(const std::string& device, int rows) override;
+  void OnEvaluation(const std::string& device, int trajectories, int rows, absl::Duration network,
+                    absl::Duration total) override;
+
+  // One Generate call, as its stream goes along.
+  void QueueWaited(absl::Duration wait);
+  void FirstFrameSent(absl::Duration since_request);
+  void FrameSent();
+  void FramesDropped(int frames);
+  void ImageSent();
+  void RequestFinished(absl::StatusCode outcome, absl::Duration elapsed);
+
+  void ModelsLoaded(int loaded, int broken);
+
+  const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
+
+ private:
+  prometheus::Histogram& AddHistogram(const char* name, const char* help,
+                                      const prometheus::Histogram::BucketBoundaries& buckets);
+
+  const std::shared_ptr<prometheus::Registry> registry_;
+
+  prometheus::Gauge& queue_depth_;
+  prometheus::Family<prometheus::Gauge>& active_rows_;
+  prometheus::Family<prometheus::Counter>& evaluations_;
+  prometheus::Family<prometheus::Counter>& overhead_seconds_;
+  prometheus::Histogram& rows_per_evaluation_;
+  prometheus::Histogram& trajectories_per_evaluation_;
+  prometheus::Histogram& evaluation_seconds_;
+
+  prometheus::Histogram& queue_wait_seconds_;
+  prometheus::Histogram& time_to_first_frame_seconds_;
+  prometheus::Histogram& request_seconds_;
+  prometheus::Family<prometheus::Counter>& requests_;
+  prometheus::Counter& frames_sent_;
+  prometheus::Counter& frames_dropped_;
+  prometheus::Counter& images_;
+
+  prometheus::Gauge& models_loaded_;
+  prometheus::Gauge& models_broken_;
+};
+
+}  // namespace denoise

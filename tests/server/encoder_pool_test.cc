@@ -1,0 +1,45 @@
+#include "server/rpc/encoder_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <vector>
+
+namespace denoise {
+namespace {
+
+TEST(EncoderPool, RunsTasksInOrderOnOneThread) {
+  std::vector<int> order;
+  {
+    EncoderPool pool(1);
+    for (int i = 0; i < 100; ++i) pool.Schedule([&order, i] { order.push_back(i); });
+  }
+  ASSERT_EQ(order.size(), 100u);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(order[i], i);
+}
+
+TEST(EncoderPool, RunsTasksOnSeveralThreadsAtOnce) {
+  EncoderPool pool(2);
+  std::promise<void> first, second;
+  std::atomic<int> done = 0;
+  // Each waits for the other: one thread alone would never get past the first.
+  pool.Schedule([&] { first.set_value(), second.get_future().wait(), ++done; });
+  pool.Schedule([&] { second.set_value(), first.get_future().wait(), ++done; });
+  while (done < 2) std::this_thread::yield();
+}
+
+TEST(EncoderPool, RunsWhatIsQueuedBeforeItGoes) {
+  std::atomic<int> done = 0;
+  {
+    EncoderPool pool(3);
+    for (int i = 0; i < 50; ++i) {
+      // A task may schedule the next, as streams do.
+      pool.Schedule([&] { pool.Schedule([&done] { ++done; }); });
+    }
+  }
+  EXPECT_EQ(done, 50);
+}
+
+}  // namespace
+}  // namespace denoise

@@ -1,0 +1,219 @@
+#include "server/rpc/sampler_conversion.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/base/field_violations.h"
+#include "core/sampling/compile_plan.h"
+#include "core/sampling/plan.h"
+#include "tests/server/test_models.h"
+
+namespace denoise {
+namespace {
+
+using ProtoOptions = denoised::v1::SamplerOptions;
+using ::testing::ElementsAre;
+
+constexpr int kMaxSteps = 100;
+
+std::vector<std::string> Fields(const absl::Status& status) {
+  std::vector<std::string> fields;
+  for (const FieldViolation& violation : GetFieldViolations(status)) {
+    fields.push_back(violation.field);
+  }
+  return fields;
+}
+
+ResolvedSampler Resolve(const std::function<void(ProtoOptions&)>& set) {
+  ProtoOptions request;
+  set(request);
+  return ResolveSampler(request, *UnconditionalModel(), kMaxSteps);
+}
+
+TEST(SamplerConversion, NothingAskedIsTheModelsDefault) {
+  const ResolvedSampler resolved = Resolve([](ProtoOptions&) {});
+  EXPECT_TRUE(resolved.violations.ok());
+  EXPECT_EQ(resolved.options.sampler, SamplerKind::kDdpm);
+  EXPECT_EQ(resolved.options.steps, 20);
+  EXPECT_TRUE(resolved.options.clip_sample);
+}
+
+TEST(SamplerConversion, AnotherSamplerCarriesOverWhatMeansTheSame) {
+  const ResolvedSampler resolved =
+      Resolve([](ProtoOptions& r) { r.set_sampler(denoised::v1::SAMPLER_DDIM); });
+  EXPECT_EQ(resolved.options.sampler, SamplerKind::kDdim);
+  EXPECT_TRUE(resolved.options.clip_sample);
+  EXPECT_EQ(resolved.options.eta, 0);
+}
+
+TEST(SamplerConversion, WhatIsSetOverridesTheDefault) {
+  const ResolvedSampler resolved = Resolve([](ProtoOptions& r) {
+    r.set_sampler(denoised::v1::SAMPLER_UNIPC);
+    r.set_steps(7);
+    r.set_solver_order(3);
+    r.set_solver_type(denoised::v1::SOLVER_TYPE_BH1);
+    r.set_sigma_spacing(denoised::v1::SIGMA_SPACING_KARRAS);
+    r.set_final_sigma(denoised::v1::FINAL_SIGMA_SIGMA_MIN);
+    r.set_lower_order_final(false);
+    r.add_disable_corrector(0);
+    r.set_thresholding(true);
+    r.set_sample_max_value(2);
+  });
+  EXPECT_TRUE(resolved.violations.ok()) << resolved.violations;
+  const SamplerOptions& options = resolved.options;
+  EXPECT_EQ(options.sampler, SamplerKind::kUniPc);
+  EXPECT_EQ(options.steps, 7);
+  EXPECT_EQ(options.solver_order, 3);
+  EXPECT_EQ(options.solver_type, SolverType::kBh1);
+  EXPECT_EQ(options.sigma_spacing, SigmaSpacing::kKarras);
+  EXPECT_EQ(options.final_sigma, FinalSigma::kSigmaMin);
+  EXPECT_FALSE(options.lower_order_final);
+  EXPECT_THAT(options.disable_corrector, ElementsAre(0));
+  EXPECT_TRUE(options.thresholding);
+  EXPECT_EQ(options.sample_max_value, 2);
+}
+
+TEST(SamplerConversion, AnOptionThatTheSamplerDoesNotReadIsRefused) {
+  using Set = std::function<void(ProtoOptions&)>;
+  const std::pair<const char*, Set> foreign[] = {
+      {"eta", [](ProtoOptions& r) { r.set_eta(0); }},
+      {"use_clipped_model_output", [](ProtoOptions& r) { r.set_use_clipped_model_output(false); }},
+      {"step_to_listed_timestep", [](ProtoOptions& r) { r.set_step_to_listed_timestep(true); }},
+      {"solver_order", [](ProtoOptions& r) { r.set_solver_order(2); }},
+      {"solver_type", [](ProtoOptions& r) { r.set_solver_type(denoised::v1::SOLVER_TYPE_BH1); }},
+      {"lower_order_final", [](ProtoOptions& r) { r.set_lower_order_final(true); }},
+      {"euler_at_final", [](ProtoOptions& r) { r.set_euler_at_final(true); }},
+      {"final_sigma", [](ProtoOptions& r) { r.set_final_sigma(denoised::v1::FINAL_SIGMA_ZERO); }},
+      {"sigma_spacing",
+       [](ProtoOptions& r) { r.set_sigma_spacing(denoised::v1::SIGMA_SPACING_LU); }},
+      {"flow_shift", [](ProtoOptions& r) { r.set_flow_shift(2); }},
+      {"disable_corrector", [](ProtoOptions& r) { r.add_disable_corrector(1); }},
+  };
+  for (const auto& [field, set] : foreign) {
+    EXPECT_THAT(Fields(Resolve(set).violations), ElementsAre(field));  // the default is DDPM
+  }
+}
+
+TEST(SamplerConversion, AnOptionWithoutTheOneItBelongsToIsRefused) {
+  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
+                       r.set_clip_sample(false);
+                       r.set_clip_sample_range(2);
+                     }).violations),
+              ElementsAre("clip_sample_range"));
+  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) { r.set_sample_max_value(2); }).violations),
+              ElementsAre("sample_max_value"));
+  EXPECT_THAT(
+      Fields(Resolve([](ProtoOptions& r) { r.set_dynamic_thresholding_ratio(0.9); }).violations),
+      ElementsAre("dynamic_thresholding_ratio"));
+  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
+                       r.set_sampler(denoised::v1::SAMPLER_DPMPP);
+                       r.set_flow_shift(2);
+                     }).violations),
+              ElementsAre("flow_shift"));
+}
+
+TEST(SamplerConversion, StepsAndTimestepsExcludeEachOther) {
+  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
+                       r.set_steps(1);
+                       r.add_timesteps(5);
+                     }).violations),
+              ElementsAre("timesteps"));
+  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
+                       r.set_timestep_spacing(denoised::v1::TIMESTEP_SPACING_LINSPACE);
+                       r.add_timesteps(5);
+                     }).violations),
+              ElementsAre("timestep_spacing"));
+}
+
+TEST(SamplerConversion, MoreTimestepsThanStepsAllowedAreRefusedUnread) {
+  const ResolvedSampler resolved = Resolve([](ProtoOptions& r) {
+    for (int i = 0; i <= kMaxSteps; ++i) r.add_timesteps(999 - i);
+  });
+  EXPECT_THAT(Fields(resolved.violations), ElementsAre("timesteps"));
+  EXPECT_TRUE(resolved.options.timesteps.empty());
+}
+
+TEST(SamplerConversion, UnknownEnumNumbersAreRefused) {
+  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
+                       r.set_timestep_spacing(static_cast<denoised::v1::TimestepSpacing>(77));
+                     }).violations),
+              ElementsAre("timestep_spacing"));
+  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
+                       r.set_variance_type(static_cast<denoised::v1::VarianceType>(-5));
+                     }).violations),
+              ElementsAre("variance_type"));
+}
+
+// What `accepted` says can be asked for again, and gives the same plan.
+class EchoTest : public testing::TestWithParam<std::function<void(ProtoOptions&)>> {};
+
+TEST_P(EchoTest, ResolvesToTheSamePlan) {
+  const ModelHandle model = UnconditionalModel();
+  const ResolvedSampler first = Resolve(GetParam());
+  ASSERT_TRUE(first.violations.ok()) << first.violations;
+  const ResolvedSampler second = ResolveSampler(SamplerToProto(first.options), *model, kMaxSteps);
+  ASSERT_TRUE(second.violations.ok()) << second.violations;
+  const auto first_plan = CompilePlan(model->schedule, first.options);
+  const auto second_plan = CompilePlan(model->schedule, second.options);
+  ASSERT_TRUE(first_plan.ok()) << first_plan.status();
+  ASSERT_TRUE(second_plan.ok()) << second_plan.status();
+  EXPECT_EQ(PlanToJson(*first_plan), PlanToJson(*second_plan));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Samplers, EchoTest,
+    testing::Values([](ProtoOptions&) {},
+                    [](ProtoOptions& r) {
+                      for (double timestep : {900.0, 500.0, 20.0}) r.add_timesteps(timestep);
+                    },
+                    [](ProtoOptions& r) {
+                      r.set_sampler(denoised::v1::SAMPLER_DDIM);
+                      r.set_eta(0.5);
+                      r.set_use_clipped_model_output(true);
+                      r.set_clip_sample_range(1.5);
+                    },
+                    [](ProtoOptions& r) {
+                      r.set_sampler(denoised::v1::SAMPLER_DDPM);
+                      r.set_variance_type(denoised::v1::VARIANCE_TYPE_FIXED_LARGE);
+                      r.set_thresholding(true);
+                      r.set_dynamic_thresholding_ratio(0.9);
+                    },
+                    [](ProtoOptions& r) { r.set_sampler(denoised::v1::SAMPLER_DPM_SOLVER); },
+                    [](ProtoOptions& r) {
+                      r.set_sampler(denoised::v1::SAMPLER_DPMPP);
+                      r.set_sigma_spacing(denoised::v1::SIGMA_SPACING_FLOW);
+                      r.set_flow_shift(3);
+                    },
+                    [](ProtoOptions& r) {
+                      r.set_sampler(denoised::v1::SAMPLER_DPMPP_SDE);
+                      r.set_solver_type(denoised::v1::SOLVER_TYPE_HEUN);
+                      r.set_euler_at_final(true);
+                    },
+                    [](ProtoOptions& r) {
+                      r.set_sampler(denoised::v1::SAMPLER_UNIPC);
+                      r.set_solver_order(3);
+                      r.add_disable_corrector(0);
+                      r.add_disable_corrector(2);
+                    }));
+
+TEST(SamplerConversion, TheEchoNamesOnlyWhatTheSamplerReads) {
+  const ProtoOptions ddpm = SamplerToProto(Resolve([](ProtoOptions&) {}).options);
+  EXPECT_TRUE(ddpm.has_clip_sample());
+  EXPECT_EQ(ddpm.variance_type(), denoised::v1::VARIANCE_TYPE_FIXED_SMALL);
+  EXPECT_FALSE(ddpm.has_eta());
+  EXPECT_FALSE(ddpm.has_solver_order());
+
+  const ProtoOptions dpmpp = SamplerToProto(
+      Resolve([](ProtoOptions& r) { r.set_sampler(denoised::v1::SAMPLER_DPMPP); }).options);
+  EXPECT_EQ(dpmpp.solver_type(), denoised::v1::SOLVER_TYPE_MIDPOINT);
+  EXPECT_EQ(dpmpp.solver_order(), 2);
+  EXPECT_FALSE(dpmpp.has_clip_sample());
+  EXPECT_EQ(dpmpp.variance_type(), denoised::v1::VARIANCE_TYPE_UNSPECIFIED);
+}
+
+}  // namespace
+}  // namespace denoise

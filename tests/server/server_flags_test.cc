@@ -1,0 +1,118 @@
+#include "server/server_flags.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "server/cores.h"
+#include "server/devices.h"
+
+namespace denoise {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Parsed {
+  std::variant<ServerFlags, int> result;
+  std::string out;
+  std::string err;
+
+  const ServerFlags& flags() const { return std::get<ServerFlags>(result); }
+  int exit_code() const { return std::get<int>(result); }
+};
+
+Parsed Parse(std::vector<const char*> args) {
+  args.insert(args.begin(), "denoised");
+  std::ostringstream out, err;
+  auto result = ParseServerFlags(static_cast<int>(args.size()), args.data(), out, err);
+  return {std::move(result), out.str(), err.str()};
+}
+
+TEST(ServerFlags, HaveDefaultsForEverythingButTheModels) {
+  const Parsed parsed = Parse({"--models", "tests"});
+  EXPECT_EQ(parsed.flags().models, "tests");
+  EXPECT_EQ(parsed.flags().listen, "127.0.0.1:50051");
+  EXPECT_EQ(parsed.flags().metrics, "127.0.0.1:9464");
+  EXPECT_EQ(parsed.flags().device, "auto");
+  EXPECT_TRUE(parsed.flags().batch_invariant);
+  EXPECT_EQ(parsed.flags().max_receive_bytes, 4 << 20);
+}
+
+TEST(ServerFlags, AreRead) {
+  const ServerFlags flags =
+      Parse({"--models",         "tests",    "--listen",          "0.0.0.0:0",
+             "--metrics",        "off",      "--device",          "cuda:0,cuda:1",
+             "--max-batch-rows", "8",        "--max-active-rows", "8",
+             "--queue-size",     "3",        "--batch-invariant", "false",
+             "--dtype",          "bfloat16", "--drain-seconds",   "0"})
+          .flags();
+  EXPECT_EQ(flags.listen, "0.0.0.0:0");
+  EXPECT_EQ(flags.metrics, "") << "off";
+  EXPECT_EQ(flags.device, "cuda:0,cuda:1");
+  EXPECT_EQ(flags.max_batch_rows, 8);
+  EXPECT_EQ(flags.queue_size, 3);
+  EXPECT_FALSE(flags.batch_invariant);
+  EXPECT_EQ(flags.dtype, "bfloat16");
+  EXPECT_EQ(flags.drain_seconds, 0);
+}
+
+TEST(ServerFlags, HelpAndVersionEndWell) {
+  const Parsed help = Parse({"--help"});
+  EXPECT_EQ(help.exit_code(), 0);
+  EXPECT_THAT(help.out, HasSubstr("Examples:"));
+  const Parsed version = Parse({"--version"});
+  EXPECT_EQ(version.exit_code(), 0);
+  EXPECT_THAT(version.out, HasSubstr("denoised "));
+}
+
+TEST(ServerFlags, WrongOnesExitWithTwoAndNameTheFlag) {
+  const struct {
+    std::vector<const char*> args;
+    const char* named;
+  } cases[] = {
+      {{}, "--models"},
+      {{"--models", "no/such/folder"}, "--models"},
+      {{"--models", "tests", "--max-batch-rows", "0"}, "--max-batch-rows"},
+      {{"--models", "tests", "--max-batch-rows", "many"}, "--max-batch-rows"},
+      {{"--models", "tests", "--max-batch-rows", "32", "--max-active-rows", "16"},
+       "--max-active-rows"},
+      {{"--models", "tests", "--dtype", "int8"}, "--dtype"},
+      {{"--models", "tests", "--log-level", "loud"}, "--log-level"},
+      {{"--models", "tests", "--tls-cert", "LICENSE"}, "--tls-key"},
+      {{"--models", "tests", "--unheard-of"}, "--unheard-of"},
+  };
+  for (const auto& test : cases) {
+    const Parsed parsed = Parse(test.args);
+    ASSERT_TRUE(std::holds_alternative<int>(parsed.result)) << test.named;
+    EXPECT_EQ(parsed.exit_code(), 2);
+    EXPECT_THAT(parsed.err, HasSubstr(test.named));
+  }
+}
+
+TEST(Devices, AreParsed) {
+  EXPECT_THAT(*ParseDevices("cpu"), testing::ElementsAre(at::Device(at::kCPU)));
+  EXPECT_EQ(ParseDevices("auto")->size(), 1u);
+}
+
+TEST(Devices, ThatMakeNoSenseAreRefused) {
+  for (const char* text : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cpu,cpu", "cpu,", ",cpu"}) {
+    EXPECT_EQ(ParseDevices(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
+  }
+  EXPECT_EQ(ParseDevices("cuda:100").status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(Cores, FollowAContainersQuota) {
+  EXPECT_EQ(CoresOfQuota("200000 100000"), 2);
+  EXPECT_EQ(CoresOfQuota("150000 100000\n"), 2);
+  EXPECT_EQ(CoresOfQuota("50000 100000"), 1);
+  for (const char* unlimited : {"max 100000", "", "200000", "0 100000", "-1 100000", "1 0"}) {
+    EXPECT_EQ(CoresOfQuota(unlimited), 0) << unlimited;
+  }
+  EXPECT_GE(UsableCores(), 1);
+}
+
+}  // namespace
+}  // namespace denoise

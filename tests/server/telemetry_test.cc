@@ -1,0 +1,116 @@
+#include "server/telemetry/telemetry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/telemetry/log.h"
+#include "server/telemetry/metrics_endpoint.h"
+#include "tests/support/http_get.h"
+#include "tests/support/metrics_text.h"
+
+namespace denoise {
+namespace {
+
+class TelemetryTest : public testing::Test {
+ protected:
+  MetricsPage Page() { return MetricsPage(HttpGet(endpoint_->address(), "/metrics").value_or("")); }
+
+  Telemetry telemetry_{"1.2.3", {"cpu"}};
+  std::unique_ptr<MetricsEndpoint> endpoint_ =
+      *MetricsEndpoint::Start("127.0.0.1:0", telemetry_.registry());
+};
+
+TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
+  const MetricsPage page = Page();
+  for (const char* name :
+       {"denoised_queue_depth", "denoised_active_rows", "denoised_evaluations_total",
+        "denoised_requests_total", "denoised_images_total", "denoised_models_loaded",
+        "denoised_rows_per_evaluation_count", "denoised_time_to_first_frame_seconds_count"}) {
+    EXPECT_TRUE(page.Has(name)) << name;
+    EXPECT_EQ(page.Sum(name), 0) << name;
+  }
+  EXPECT_EQ(page.Sum("denoised_build_info", {{"version", "1.2.3"}}), 1);
+}
+
+TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
+  telemetry_.OnQueueDepth(3);
+  telemetry_.OnActiveRows("cpu", 6);
+  telemetry_.OnEvaluation("cpu", 2, 4, absl::Milliseconds(900), absl::Seconds(1));
+  telemetry_.OnEvaluation("cpu", 1, 2, absl::Milliseconds(100), absl::Milliseconds(150));
+  const MetricsPage page = Page();
+  EXPECT_EQ(page.Sum("denoised_queue_depth"), 3);
+  EXPECT_EQ(page.Sum("denoised_active_rows", {{"device", "cpu"}}), 6);
+  EXPECT_EQ(page.Sum("denoised_evaluations_total", {{"device", "cpu"}}), 2);
+  EXPECT_EQ(page.Sum("denoised_rows_per_evaluation_sum"), 6);
+  EXPECT_EQ(page.Sum("denoised_trajectories_per_evaluation_sum"), 3);
+  EXPECT_NEAR(page.Sum("denoised_evaluation_seconds_sum"), 1.0, 1e-9);
+  EXPECT_NEAR(page.Sum("denoised_worker_overhead_seconds_total"), 0.15, 1e-9);
+}
+
+TEST_F(TelemetryTest, CountsRequestsByOutcome) {
+  telemetry_.RequestFinished(absl::StatusCode::kOk, absl::Seconds(2));
+  telemetry_.RequestFinished(absl::StatusCode::kCancelled, absl::Seconds(1));
+  telemetry_.FirstFrameSent(absl::Milliseconds(250));
+  telemetry_.FramesDropped(4);
+  const MetricsPage page = Page();
+  EXPECT_EQ(page.Sum("denoised_requests_total", {{"outcome", "OK"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_requests_total", {{"outcome", "CANCELLED"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_request_seconds_sum"), 3);
+  EXPECT_EQ(page.Sum("denoised_time_to_first_frame_seconds_sum"), 0.25);
+  EXPECT_EQ(page.Sum("denoised_frames_dropped_total"), 4);
+}
+
+TEST_F(TelemetryTest, AnAddressInUseIsAnError) {
+  const auto second = MetricsEndpoint::Start(endpoint_->address(), telemetry_.registry());
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(MetricsEndpoint::Start("nowhere", telemetry_.registry()).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(TelemetryTest, ServesNothingButMetrics) {
+  EXPECT_TRUE(HttpGet(endpoint_->address(), "/metrics?x=y").ok());
+  for (const char* path : {"/", "/metrics/", "/../metrics", "/etc/passwd"}) {
+    EXPECT_FALSE(HttpGet(endpoint_->address(), path).ok()) << path;
+  }
+}
+
+TEST_F(TelemetryTest, IdleConnectionsDoNotKeepItFromAnswering) {
+  const int port = std::stoi(endpoint_->address().substr(endpoint_->address().rfind(':') + 1));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  std::vector<int> idle;
+  for (int i = 0; i < 2; ++i) {
+    idle.push_back(socket(AF_INET, SOCK_STREAM, 0));
+    ASSERT_EQ(connect(idle.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+  EXPECT_TRUE(Page().Has("denoised_queue_depth"));
+  for (int fd : idle) close(fd);
+}
+
+TEST(Log, QuotesWhatCouldBeMistaken) {
+  EXPECT_EQ(QuoteLogValue("models/emoji-32"), "models/emoji-32");
+  EXPECT_EQ(QuoteLogValue(""), "\"\"");
+  EXPECT_EQ(QuoteLogValue("two words"), "\"two words\"");
+  EXPECT_EQ(QuoteLogValue("a=b"), "\"a=b\"");
+  EXPECT_EQ(QuoteLogValue("x\nlevel=error"), "\"x\\nlevel=error\"");
+  EXPECT_EQ(QuoteLogValue("say \"hi\""), "\"say \\\"hi\\\"\"");
+  EXPECT_LT(QuoteLogValue(std::string(1'000'000, 'x')).size(), 2000u);
+}
+
+TEST(Log, FieldsAreKeyAndValue) {
+  EXPECT_EQ(LogField("count", 3).text, "count=3");
+  EXPECT_EQ(LogField("seconds", 0.25).text, "seconds=0.25");
+  EXPECT_EQ(LogField("model", "m").text, "model=m");
+}
+
+}  // namespace
+}  // namespace denoise

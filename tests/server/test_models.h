@@ -1,0 +1,17 @@
+// Models to validate requests against; their networks are never run.
+#pragma once
+
+#include "server/models/model_repository.h"
+
+namespace denoise {
+
+// "faces": 3 x 8 x 8, unconditional, epsilon, DDPM by default, no learned variance.
+ModelHandle UnconditionalModel();
+
+// "emoji": the same with classes 0 to 3, named "a", "b" and (2) nameless; 3 stands for no class.
+ModelHandle ClassConditionalModel();
+
+// Both of them, and "labels": class-conditional, without a class that stands for none.
+ModelRepository TestModels();
+
+}  // namespace denoise
