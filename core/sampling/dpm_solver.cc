@@ -32,7 +32,7 @@ struct StepWeights {
 // step to no noise, too, where h is infinite. In the functions below s is the start and t the end
 // of the step.
 
-// Lu et al. 2022b, eq. 9 and the table of appendix B.
+// Lu et al. 2022b, proposition 4.1 and algorithm 2.
 StepWeights DpmSolverPlusPlusWeights(const NoiseLevel& s, const NoiseLevel& t, int order) {
   StepWeights weights{.state = t.sigma / s.sigma, .d0 = t.alpha - t.sigma * s.alpha / s.sigma};
   if (order == 1) return weights;
@@ -42,7 +42,7 @@ StepWeights DpmSolverPlusPlusWeights(const NoiseLevel& s, const NoiseLevel& t, i
   return weights;
 }
 
-// Lu et al. 2022a, eq. 4.1 and appendix B.
+// Lu et al. 2022a, proposition 3.1.
 StepWeights DpmSolverWeights(const NoiseLevel& s, const NoiseLevel& t, int order) {
   StepWeights weights{.state = t.alpha / s.alpha, .d0 = t.sigma - t.alpha * s.sigma / s.alpha};
   if (order == 1) return weights;
@@ -52,7 +52,7 @@ StepWeights DpmSolverWeights(const NoiseLevel& s, const NoiseLevel& t, int order
   return weights;
 }
 
-// The reverse-time SDE in place of the ODE: Lu et al. 2022b, eq. 11 and section 5.
+// The reverse-time SDE in place of the ODE: SDE-DPM-Solver++ of Lu et al. 2022b.
 StepWeights SdeDpmSolverPlusPlusWeights(const NoiseLevel& s, const NoiseLevel& t, int order) {
   const double decay = (t.sigma * s.alpha) / (t.alpha * s.sigma);  // e^-h
   StepWeights weights{.state = t.sigma / s.sigma * decay,

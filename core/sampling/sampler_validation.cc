@@ -17,7 +17,8 @@ class Checker {
   }
 
   // Bounds included. NaN is inside no range.
-  void RequireBetween(double value, double min, double max, std::string_view field) {
+  template <typename Number>
+  void RequireBetween(Number value, Number min, Number max, std::string_view field) {
     Require(value >= min && value <= max, field,
             absl::StrCat("must be between ", min, " and ", max, ", is ", value));
   }
@@ -86,7 +87,7 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
   CheckClip(options, check);
   check.Require(options.steps_offset >= 0, "steps_offset",
                 absl::StrCat("must be at least 0, is ", options.steps_offset));
-  check.RequireBetween(options.eta, 0, 1, "eta");
+  check.RequireBetween(options.eta, 0.0, 1.0, "eta");
   check.RequirePositive(options.flow_shift, "flow_shift");
   check.Require(options.lambda_min_clipped < std::numeric_limits<double>::infinity(),
                 "lambda_min_clipped",
@@ -111,7 +112,7 @@ FieldViolations ValidateTimesteps(const SamplerOptions& options, int num_train_t
   } else {
     for (size_t i = 0; i < timesteps.size(); ++i) {
       const std::string field = absl::StrCat("timesteps[", i, "]");
-      check.RequireBetween(timesteps[i], 0, num_train_timesteps - 1, field);
+      check.RequireBetween(timesteps[i], 0.0, num_train_timesteps - 1.0, field);
       check.Require(i == 0 || !(timesteps[i] >= timesteps[i - 1]), field,
                     "must be below the one before");
     }

@@ -19,10 +19,10 @@ struct SpacingRange {
   bool leave_out_last;
 };
 
-// Descending whole numbers; the first may repeat where the caller asks for as many steps as
-// timesteps. InvalidArgument names `steps` or `steps_offset`. Requires 1 <= steps <=
-// num_train_timesteps. Fewer than `steps` come back only from trailing spacing with a shortened
-// range, which keeps its stride.
+// Whole numbers, none above the one before; two may be equal where steps leave no room.
+// InvalidArgument names `steps` or `steps_offset`. Requires 1 <= steps <= num_train_timesteps.
+// Fewer than `steps` come back only from trailing spacing with a shortened range, which keeps its
+// stride.
 absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
                                                    const SamplerOptions& options);
 

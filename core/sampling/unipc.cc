@@ -44,7 +44,7 @@ std::vector<double> SolveMoments(const std::vector<double>& nodes, std::vector<d
   return moments;
 }
 
-// One step of the unified formula (Zhao et al. 2023, eq. 3 and 8) from `x` at path[step].from to
+// One step of the unified formula (Zhao et al. 2023, section 3) from `x` at path[step].from to
 // path[step].to.
 class UnifiedStep {
  public:
