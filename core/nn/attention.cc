@@ -34,8 +34,8 @@ Attention Attention::Load(const WeightScope& scope, const Shape& shape, KernelOp
   attention.heads = shape.heads;
   attention.output_scale_factor = shape.output_scale_factor;
   if (shape.norm_groups) {
-    attention.norm =
-        GroupNorm::Load(scope / "group_norm", channels, *shape.norm_groups, shape.norm_eps);
+    attention.norm = GroupNorm::Load(scope / "group_norm", channels, *shape.norm_groups,
+                                     shape.norm_eps, options);
   }
   const Projection q = TakeProjection(scope, "to_q", "query", channels);
   const Projection k = TakeProjection(scope, "to_k", "key", channels);
@@ -58,16 +58,21 @@ Attention Attention::Load(const WeightScope& scope, const Shape& shape, KernelOp
 at::Tensor Attention::operator()(const at::Tensor& x) const {
   const int64_t batch = x.size(0), channels = x.size(1), pixels = x.size(2) * x.size(3);
   const int64_t head_dim = channels / heads;
-  // [3, B * heads, head_dim, pixels]
+  // [3, B * heads, pixels, head_dim]
   const at::Tensor qkv = query_key_value(norm ? (*norm)(x) : x)
                              .view({batch, 3, heads, head_dim, pixels})
-                             .transpose(0, 1)
-                             .reshape({3, batch * heads, head_dim, pixels});
+                             .permute({1, 0, 2, 4, 3})
+                             .reshape({3, batch * heads, pixels, head_dim});
   const at::Tensor query = qkv[0] * (1 / std::sqrt(static_cast<double>(head_dim)));
-  const at::Tensor scores = at::bmm(query.transpose(1, 2), qkv[1]);  // [.., query, key]
+  const at::Tensor scores = at::bmm(query, qkv[1].transpose(1, 2));
   // Softmax in float32, whatever the network runs in.
   const at::Tensor weights = at::softmax(scores, -1, at::kFloat).to(x.scalar_type());
-  const at::Tensor mixed = at::bmm(qkv[2], weights.transpose(1, 2)).view(x.sizes());
+  const at::Tensor mixed = at::bmm(weights, qkv[2])
+                               .view({batch, heads, pixels, head_dim})
+                               .transpose(1, 2)
+                               .reshape({batch, pixels, channels})
+                               .transpose(1, 2)
+                               .view(x.sizes());
   const at::Tensor sum = output(mixed) + x;
   return output_scale_factor == 1 ? sum : sum / output_scale_factor;
 }

@@ -7,16 +7,17 @@
 // Batch invariance. With `batch_invariant`, on the CPU, each row of the result is bit for bit what
 // it would be alone:
 //  - convolutions call oneDNN directly. at::conv2d chooses between oneDNN and its own kernels by
-//  the batch size;
-//  - linear layers run in blocks of 32 rows, the last one zero-padded, since a matrix product's
-//  summation order depends
-//    on its number of rows;
-//  - functions like exp run row by row or through our own kernels, since LibTorch computes the tail
-//  of a vectorised loop
-//    with other instructions than its body, and where the tail lies depends on the batch (and on
-//    the threads).
-// GroupNorm, softmax and bmm treat rows alike as they are. Sums, products and copies are exact in
-// any order of elements.
+//  the
+//    batch size;
+//  - linear layers run through a kernel of our own, since the order in which a matrix product sums
+//    depends on its number of rows;
+//  - so do functions like exp (or else row by row), since LibTorch computes the tail of a
+//  vectorised
+//    loop with other instructions than its body, and where the tail lies depends on the batch and
+//    on the threads.
+// Softmax and bmm treat rows alike as they are. Sums, products and copies of elements are exact.
+//
+// On the CPU images are kept in channels-last order, which oneDNN's convolutions take as it is.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -33,9 +34,9 @@ struct KernelOptions {
   bool batch_invariant = true;
 };
 
-// y = x W^T + b over the last dimension of x [B, in]. Row-wise.
+// x W^T + b of x [B, in].
 struct Linear {
-  at::Tensor weight;  // [out, in]
+  at::Tensor weight;  // [out, in], stored transposed
   at::Tensor bias;    // [out]
   bool batch_invariant = true;
 
@@ -47,7 +48,6 @@ struct Linear {
 struct Conv2d {
   at::Tensor weight;  // [out, in, k, k]
   at::Tensor bias;    // [out]
-  at::Tensor packed;  // `weight` in the order oneDNN likes best; undefined where oneDNN is not used
   int64_t stride = 1;
   int64_t padding = 0;
   bool batch_invariant = true;
@@ -61,22 +61,37 @@ struct Conv2d {
   };
   static Conv2d Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
   // From tensors that are at hand.
-  static Conv2d Make(at::Tensor weight, at::Tensor bias, const Shape& shape, KernelOptions options);
+  static Conv2d Make(const at::Tensor& weight, at::Tensor bias, const Shape& shape,
+                     KernelOptions options);
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
-// Group normalisation (Wu & He 2018) of x [B, channels, ...].
+// What a normalisation may do besides, per row and channel: each is [B, channels] or undefined.
+struct Modulation {
+  at::Tensor shift_before;  // added to x beforehand
+  at::Tensor scale;         // the result times 1 + scale ...
+  at::Tensor shift;         // ... plus shift
+};
+
+// Group normalisation (Wu & He 2018) of x [B, channels, H, W].
 struct GroupNorm {
   at::Tensor weight;  // [channels]
   at::Tensor bias;    // [channels]
   int64_t groups = 1;
   double eps = 1e-5;
+  KernelOptions options;
 
-  static GroupNorm Load(const WeightScope& scope, int64_t channels, int64_t groups, double eps);
-  at::Tensor operator()(const at::Tensor& x) const;
+  static GroupNorm Load(const WeightScope& scope, int64_t channels, int64_t groups, double eps,
+                        KernelOptions options);
+  // activation(norm(x + shift_before) * (1 + scale) + shift)
+  at::Tensor operator()(const at::Tensor& x, std::optional<Activation> activation = std::nullopt,
+                        const Modulation& modulation = {}) const;
 };
 
 // An elementwise nonlinearity of x [B, ...].
 at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions options);
+
+// The order in memory that images are best kept in on `device`.
+at::MemoryFormat ImageFormat(at::Device device);
 
 }  // namespace denoise::nn

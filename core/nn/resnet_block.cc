@@ -26,18 +26,17 @@ ResnetBlock ResnetBlock::Load(const WeightScope& scope, const UNet2DConfig& conf
   const int64_t groups = config.norm_num_groups;
   const bool scale_shift = config.resnet_time_scale_shift == TimeShift::kScaleShift;
   ResnetBlock block{
-      .norm1 = GroupNorm::Load(scope / "norm1", shape.in, groups, config.norm_eps),
+      .norm1 = GroupNorm::Load(scope / "norm1", shape.in, groups, config.norm_eps, options),
       .conv1 = Conv2d::Load(scope / "conv1", {.in = shape.in, .out = shape.out}, options),
       .time_projection = Linear::Load(scope / "time_emb_proj", config.time_embedding_dim,
                                       scale_shift ? 2 * shape.out : shape.out, options),
-      .norm2 = GroupNorm::Load(scope / "norm2", shape.out, groups, config.norm_eps),
+      .norm2 = GroupNorm::Load(scope / "norm2", shape.out, groups, config.norm_eps, options),
       .conv2 = Conv2d::Load(scope / "conv2", {.in = shape.out, .out = shape.out}, options),
       .shortcut = std::nullopt,
       .resample = shape.resample,
       .time_shift = config.resnet_time_scale_shift,
       .activation = config.act_fn,
-      .output_scale_factor = shape.output_scale_factor,
-      .options = options};
+      .output_scale_factor = shape.output_scale_factor};
   if (shape.in != shape.out) {
     block.shortcut = Conv2d::Load(
         scope / "conv_shortcut",
@@ -48,20 +47,20 @@ ResnetBlock ResnetBlock::Load(const WeightScope& scope, const UNet2DConfig& conf
 
 at::Tensor ResnetBlock::operator()(const at::Tensor& x,
                                    const at::Tensor& activated_embedding) const {
-  at::Tensor hidden = Resampled(resample, Activate(activation, norm1(x), options));
-  hidden = conv1(hidden);
-  const at::Tensor time = time_projection(activated_embedding).unsqueeze(2).unsqueeze(3);
+  const at::Tensor hidden = conv1(Resampled(resample, norm1(x, activation)));
+  const at::Tensor time = time_projection(activated_embedding);
+  Modulation modulation;
   if (time_shift == TimeShift::kDefault) {
-    hidden = norm2(hidden + time);
+    modulation.shift_before = time;
   } else {
-    const std::vector<at::Tensor> scale_and_shift = time.chunk(2, 1);
-    hidden = norm2(hidden) * (scale_and_shift[0] + 1) + scale_and_shift[1];
+    const std::vector<at::Tensor> halves = time.chunk(2, 1);
+    modulation.scale = halves[0];
+    modulation.shift = halves[1];
   }
-  hidden = conv2(Activate(activation, hidden, options));
-
+  const at::Tensor change = conv2(norm2(hidden, activation, modulation));
   const at::Tensor residual = Resampled(resample, x);
-  hidden = (shortcut ? (*shortcut)(residual) : residual) + hidden;
-  return output_scale_factor == 1 ? hidden : hidden / output_scale_factor;
+  const at::Tensor sum = (shortcut ? (*shortcut)(residual) : residual) + change;
+  return output_scale_factor == 1 ? sum : sum / output_scale_factor;
 }
 
 }  // namespace denoise::nn

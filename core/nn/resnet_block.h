@@ -25,7 +25,6 @@ struct ResnetBlock {
   TimeShift time_shift = TimeShift::kDefault;
   Activation activation = Activation::kSilu;
   double output_scale_factor = 1;  // the sum is divided by it
-  KernelOptions options;
 
   struct Shape {
     int64_t in;

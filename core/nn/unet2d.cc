@@ -48,8 +48,8 @@ Layers LoadLayers(const WeightScope& root, const UNet2DConfig& config, at::Devic
                                               .upsample = level > 0},
                                              options));
   }
-  layers.norm_out =
-      GroupNorm::Load(root / "conv_norm_out", channels[0], config.norm_num_groups, config.norm_eps);
+  layers.norm_out = GroupNorm::Load(root / "conv_norm_out", channels[0], config.norm_num_groups,
+                                    config.norm_eps, options);
   layers.conv_out =
       Conv2d::Load(root / "conv_out", {.in = channels[0], .out = config.out_channels}, options);
   return layers;
@@ -122,13 +122,13 @@ at::Tensor UNet2D::Forward(const NetworkInput& input) const {
       Activate(config_.act_fn, layers_.conditioner(input.timesteps, input.class_labels), kernels);
 
   at::Tensor x = config_.center_input_sample ? input.x * 2 - 1 : input.x;
-  x = layers_.conv_in(x.to(dtype_));
+  x = layers_.conv_in(x.to(dtype_).contiguous(ImageFormat(device_)));
   Skips skips{x};
   for (const DownBlock& block : layers_.down_blocks) x = block(x, embedding, skips);
   if (layers_.mid_block) x = (*layers_.mid_block)(x, embedding);
   for (const UpBlock& block : layers_.up_blocks) x = block(x, embedding, skips);
 
-  x = layers_.conv_out(Activate(Activation::kSilu, layers_.norm_out(x), kernels)).to(at::kFloat);
+  x = layers_.conv_out(layers_.norm_out(x, Activation::kSilu)).to(at::kFloat).contiguous();
   // Networks with Fourier features are trained on sigmas, and predict the noise as a score (Song et
   // al. 2021).
   const bool divide = config_.time_embedding_type == TimeEmbeddingType::kFourier;

@@ -50,11 +50,10 @@ void ExpectBatchInvariant(const Network& network) {
   const at::Tensor expected = at::cat(alone);
   ASSERT_TRUE(expected.isfinite().all().item<bool>());
   for (int64_t batch = 1; batch <= kMaxBatch; ++batch) {
-    for (int64_t first : {int64_t{0}, (kMaxBatch - batch) / 2, kMaxBatch - batch}) {
-      const at::Tensor output = network.Forward(Rows(input, first, batch));
-      EXPECT_TRUE(at::equal(output, expected.narrow(0, first, batch)))
-          << "batch of " << batch << " from row " << first;
-    }
+    const int64_t first = 7 * batch % (kMaxBatch - batch + 1);
+    const at::Tensor output = network.Forward(Rows(input, first, batch));
+    EXPECT_TRUE(at::equal(output, expected.narrow(0, first, batch)))
+        << "batch of " << batch << " from row " << first;
   }
 }
 
