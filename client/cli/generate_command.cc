@@ -75,14 +75,23 @@ class Generation {
 
  private:
   absl::Status Follow(GenerateStream& stream) {
+    display_.Draw(progress_, recorder_.history());
     while (true) {
-      display_.Update(progress_, recorder_.history(), absl::Now());
       ASSIGN_OR_RETURN(const std::optional<v1::GenerateEvent> event, stream.Next());
       if (!event.has_value()) return absl::OkStatus();
       ASSIGN_OR_RETURN(const WrittenFile file, recorder_.Record(*event));
       if (json_) PrintLine(EventJson(*event, file));
       progress_.Update(*event, absl::Now());
+      Show(*event);
       if (event->has_finished()) finished_ = event->finished();
+    }
+  }
+
+  void Show(const v1::GenerateEvent& event) {
+    if (event.has_queued() || event.has_started()) {
+      display_.Draw(progress_, recorder_.history());
+    } else {
+      display_.Update(progress_, recorder_.history(), absl::Now());
     }
   }
 

@@ -13,7 +13,7 @@ void AddRequestFlags(CLI::App& app, GenerateFlags& flags) {
   app.add_option("-n,--count", flags.count, "How many images. Default: 1");
   app.add_option("-s,--seed", flags.seed,
                  "Image i is made from seed S + i. Default: the server chooses, and says which")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""))
       ->type_name("S");
 }
 

@@ -11,7 +11,7 @@
 namespace denoise {
 namespace {
 
-constexpr absl::Duration kShortestInterval = absl::Milliseconds(60);
+constexpr absl::Duration kShortestInterval = absl::Milliseconds(100);
 
 constexpr char kHideCursor[] = "\x1b[?25l";
 constexpr char kShowCursor[] = "\x1b[?25h";

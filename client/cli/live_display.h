@@ -27,12 +27,14 @@ class LiveDisplay {
   // anything is known.
   void Update(const Progress& progress, const PictureHistory* history, absl::Time now);
 
+  // Draws the present state at once: for what is rare, and may not change again for long.
+  void Draw(const Progress& progress, const PictureHistory* history);
+
   // Draws the last state whatever the time, and gives the terminal back.
   void Close(const Progress& progress, const PictureHistory* history);
   void Close();
 
  private:
-  void Draw(const Progress& progress, const PictureHistory* history);
   // Control sequences from the top of our lines to the one of progress; reserves the lines when
   // they are first needed.
   std::string DrawPictures(const PictureHistory& history, const TerminalSize& size);

@@ -1,9 +1,11 @@
 #include <chafa.h>
 #include <langinfo.h>
 
+#include <algorithm>
 #include <clocale>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "client/cli/terminal_picture.h"
 
@@ -63,6 +65,13 @@ SymbolMap Symbols(bool utf8) {
   return symbols;
 }
 
+// By a whole factor: chafa would blur the pixels of a small image.
+Image Enlarge(const Image& image, int factor) {
+  absl::StatusOr<Image> enlarged =
+      ContactSheet({&image, 1}, /*columns=*/1, /*padding=*/0, std::max(1, factor));
+  return enlarged.ok() ? *std::move(enlarged) : image;
+}
+
 class ChafaPicture : public TerminalPicture {
  public:
   ChafaPicture(TermInfo info, bool utf8)
@@ -71,8 +80,11 @@ class ChafaPicture : public TerminalPicture {
         symbols_(Symbols(utf8)),
         colour_mode_(ColourMode(info_.get(), pixel_mode_)) {}
 
-  std::string Render(const Image& image, int columns, int rows,
+  std::string Render(const Image& small, int columns, int rows,
                      const TerminalSize& size) const override {
+    const Image image = pixel_mode_ == CHAFA_PIXEL_MODE_SYMBOLS
+                            ? small
+                            : Enlarge(small, columns * size.cell_width / small.width);
     const Canvas canvas(chafa_canvas_new(Config(columns, rows, size).get()));
     chafa_canvas_draw_all_pixels(canvas.get(), CHAFA_PIXEL_RGBA8_UNASSOCIATED, image.pixels.data(),
                                  image.width, image.height, image.width * 4);
