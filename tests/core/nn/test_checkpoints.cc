@@ -5,12 +5,12 @@
 #include <ATen/TensorOperators.h>
 
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
 
 #include "core/base/field_violations.h"
+#include "core/io/safetensors.h"
 
 namespace denoise {
 namespace {
@@ -23,21 +23,11 @@ std::string ReadFile(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// Trusts the file: it is our own. core/io has the reader that does not.
 StateDict ReadSafetensors(const std::filesystem::path& path) {
-  const std::string bytes = ReadFile(path);
-  uint64_t header_size = 0;
-  std::memcpy(&header_size, bytes.data(), sizeof header_size);
-  const char* data = bytes.data() + sizeof header_size + header_size;
+  const auto file = SafetensorsFile::Open(path);
+  if (!file.ok()) throw std::runtime_error(file.status().ToString());
   StateDict tensors;
-  const auto header = nlohmann::json::parse(bytes.substr(sizeof header_size, header_size));
-  for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
-    const at::ScalarType dtype = entry["dtype"] == "F16" ? at::kHalf : at::kFloat;
-    at::Tensor tensor = at::empty(entry["shape"].get<std::vector<int64_t>>(), dtype);
-    std::memcpy(tensor.data_ptr(), data + entry["data_offsets"][0].get<int64_t>(), tensor.nbytes());
-    tensors[name] = tensor;
-  }
+  for (const auto& [name, entry] : file->header().tensors) tensors[name] = file->Get(name).value();
   return tensors;
 }
 
