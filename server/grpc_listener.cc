@@ -1,6 +1,7 @@
 #include "server/grpc_listener.h"
 
 #include <grpc/impl/codegen/grpc_types.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -13,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
 namespace {
@@ -25,6 +27,14 @@ constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 // Clients may ping this often; others are disconnected.
 constexpr int kMinPingIntervalMs = 5'000;
+
+// gRPC's own complaints go where ours go, a line each.
+void ForwardLog(gpr_log_func_args* args) {
+  const auto level = args->severity == GPR_LOG_SEVERITY_ERROR  ? spdlog::level::err
+                     : args->severity == GPR_LOG_SEVERITY_INFO ? spdlog::level::info
+                                                               : spdlog::level::debug;
+  LogEvent(level, "grpc", {{"message", args->message}});
+}
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -61,9 +71,9 @@ void SetLimits(const ServerFlags& flags, grpc::ServerBuilder& builder) {
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
 }
 
-// `listen` with its port replaced; as it is where it has none (a unix socket).
+// `listen` with its port replaced; as it is for a unix socket, which has none.
 std::string WithPort(const std::string& listen, int port) {
-  if (listen.starts_with("unix:")) return listen;
+  if (listen.starts_with("unix")) return listen;
   return absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
 }
 
@@ -71,6 +81,7 @@ std::string WithPort(const std::string& listen, int port) {
 
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<grpc::Service*>& services) {
+  gpr_set_log_function(ForwardLog);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   ASSIGN_OR_RETURN(auto credentials, Credentials(flags));
