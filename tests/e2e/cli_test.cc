@@ -129,7 +129,7 @@ TEST_F(CliTest, FormatsAreWrittenAsAskedFor) {
   struct Case {
     const char* format;
     const char* file;
-    std::string magic;
+    const char* magic;
   };
   for (const Case& c :
        {Case{"png", "image-0.png", "\x89PNG"}, Case{"webp", "image-0.webp", "RIFF"},

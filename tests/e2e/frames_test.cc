@@ -117,7 +117,7 @@ TEST_F(FramesTest, AreNoisyAtFirstAsXtAndNotAsX0) {
 TEST_F(FramesTest, AreEncodedAsAskedFor) {
   struct Case {
     denoised::v1::Encoding encoding;
-    std::string magic;
+    const char* magic;
   };
   for (const Case& c : {Case{denoised::v1::ENCODING_UNSPECIFIED, "\x89PNG"},
                         Case{denoised::v1::ENCODING_PNG, "\x89PNG"},

@@ -51,7 +51,11 @@ MetricsPage ServerProcess::Metrics() const {
 
 std::unique_ptr<ServerProcess> StartServer(const std::filesystem::path& models,
                                            const std::vector<std::string>& flags) {
-  auto server = ServerProcess::Start(models, flags);
+  // Several tests run at once, each with a server: threads that wait for each other would take
+  // longer than one alone.
+  std::vector<std::string> all_flags = {"--threads", "1"};
+  all_flags.insert(all_flags.end(), flags.begin(), flags.end());
+  auto server = ServerProcess::Start(models, all_flags);
   if (!server.ok()) {
     std::fprintf(stderr, "%s\n", server.status().ToString().c_str());
     std::abort();
