@@ -34,11 +34,11 @@ void ParallelFor(int64_t tasks, int64_t grain, const Function& f) {
 #endif
 }
 
-// exp(x) for |x| <= 88: 2^n * exp(r) with |r| <= ln(2) / 2, where a polynomial does (minimax, error
-// 2^-25). Outside, the ends of that range.
+// exp(x) for -87 <= x <= 88, and beyond these their exp: 2^n exp(r) with |r| <= ln(2) / 2, where a
+// polynomial serves (the coefficients are those of Cephes' expf, by Moshier).
 inline float Exp(float x) {
-  constexpr float kRound =
-      12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, held in the low bits
+  // 1.5 * 2^23: adding it rounds to an integer, which the low bits then hold.
+  constexpr float kRound = 12582912.0F;
   constexpr float kLog2E = 1.44269504F;
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
   x = std::min(std::max(x, -87.0F), 88.0F);
@@ -63,20 +63,30 @@ void SiluLoop(const float* x, int64_t count, float* y) {
   for (int64_t i = 0; i < count; ++i) y[i] = SiluOf(x[i]);
 }
 
-// y = scale[c] * x + shift[c]
+// What a normalisation comes down to: y = (x - center) * scale + shift, with one of each per
+// channel. (scale * x + shift would do, but loses digits where the mean is much larger than the
+// deviation.)
+struct Affine {
+  const float* center;
+  const float* scale;
+  const float* shift;
+
+  float operator()(float x, int64_t c) const { return (x - center[c]) * scale[c] + shift[c]; }
+};
+
 DENOISE_VECTORIZED
-void AffineLoop(const float* x, const float* scale, const float* shift, int64_t pixels,
-                int64_t channels, float* __restrict y) {
+void AffineLoop(const float* x, Affine affine, int64_t pixels, int64_t channels,
+                float* __restrict y) {
   for (int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
-    for (int64_t c = 0; c < channels; ++c) y[c] = scale[c] * x[c] + shift[c];
+    for (int64_t c = 0; c < channels; ++c) y[c] = affine(x[c], c);
   }
 }
 
 DENOISE_VECTORIZED
-void AffineSiluLoop(const float* x, const float* scale, const float* shift, int64_t pixels,
-                    int64_t channels, float* __restrict y) {
+void AffineSiluLoop(const float* x, Affine affine, int64_t pixels, int64_t channels,
+                    float* __restrict y) {
   for (int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
-    for (int64_t c = 0; c < channels; ++c) y[c] = SiluOf(scale[c] * x[c] + shift[c]);
+    for (int64_t c = 0; c < channels; ++c) y[c] = SiluOf(affine(x[c], c));
   }
 }
 
@@ -150,12 +160,11 @@ const float* RowOf(const at::Tensor& tensor, int64_t row, int64_t channels) {
   return tensor.defined() ? tensor.data_ptr<float>() + row * channels : nullptr;
 }
 
-// Everything Normalize does to a row is y = act(scale[c] x + shift[c]): computes these from the
-// pieces' moments.
-class RowCoefficients {
+// A row's Affine, computed from the moments of its pieces.
+class RowAffine {
  public:
-  RowCoefficients(const NormalizeArgs& args, const Pieces& pieces, int64_t channels)
-      : args_(args), pieces_(pieces), channels_(channels), scale_(channels), shift_(channels) {}
+  RowAffine(const NormalizeArgs& args, const Pieces& pieces, int64_t channels)
+      : args_(args), pieces_(pieces), channels_(channels), coefficients_(3 * channels) {}
 
   // `moments`: per piece, the channels' means and then their deviations.
   void Compute(const float* moments, int64_t row) {
@@ -168,8 +177,10 @@ class RowCoefficients {
     }
   }
 
-  const float* scale() const { return scale_.data(); }
-  const float* shift() const { return shift_.data(); }
+  Affine affine() const {
+    const float* center = coefficients_.data();
+    return {center, center + channels_, center + 2 * channels_};
+  }
 
  private:
   struct Moments {
@@ -206,18 +217,22 @@ class RowCoefficients {
     const float* before = RowOf(args_.shift_before, row, channels_);
     const float* after_scale = RowOf(args_.scale, row, channels_);
     const float* after_shift = RowOf(args_.shift, row, channels_);
-    double scale = inverse_deviation * args_.weight.data_ptr<float>()[c];
-    double shift = ((before ? before[c] : 0) - mean) * scale + args_.bias.data_ptr<float>()[c];
     const double factor = after_scale ? 1 + double{after_scale[c]} : 1;
-    scale_[c] = static_cast<float>(scale * factor);
-    shift_[c] = static_cast<float>(shift * factor + (after_shift ? after_shift[c] : 0));
+    const double center = mean - (before ? before[c] : 0);
+    const double scale = inverse_deviation * args_.weight.data_ptr<float>()[c] * factor;
+    const double shift =
+        args_.bias.data_ptr<float>()[c] * factor + (after_shift ? after_shift[c] : 0);
+    const float rounded_center = static_cast<float>(center);
+    coefficients_[c] = rounded_center;
+    coefficients_[channels_ + c] = static_cast<float>(scale);
+    coefficients_[2 * channels_ + c] =
+        static_cast<float>(shift + (rounded_center - center) * scale);
   }
 
   const NormalizeArgs& args_;
   const Pieces& pieces_;
   const int64_t channels_;
-  std::vector<float> scale_;
-  std::vector<float> shift_;
+  std::vector<float> coefficients_;  // centers, scales, shifts
 };
 
 }  // namespace
@@ -251,15 +266,15 @@ at::Tensor Normalize(NormalizeArgs args) {
     }
   });
   ParallelFor(rows * pieces.count, 1, [&](int64_t begin, int64_t end) {
-    RowCoefficients coefficients(args, pieces, channels);
+    RowAffine row_affine(args, pieces, channels);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t row = task / pieces.count;
       if (task == begin || task % pieces.count == 0) {
-        coefficients.Compute(stats + 2 * row * pieces.count * channels, row);
+        row_affine.Compute(stats + 2 * row * pieces.count * channels, row);
       }
-      (args.silu ? AffineSiluLoop : AffineLoop)(
-          in + offset(task), coefficients.scale(), coefficients.shift(),
-          pieces.Size(task % pieces.count), channels, out + offset(task));
+      (args.silu ? AffineSiluLoop : AffineLoop)(in + offset(task), row_affine.affine(),
+                                                pieces.Size(task % pieces.count), channels,
+                                                out + offset(task));
     }
   });
   return y;

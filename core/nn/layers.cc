@@ -20,11 +20,6 @@
 namespace denoise::nn {
 namespace {
 
-bool OneDnnServes(const at::Tensor& x) {
-  return x.scalar_type() == at::kFloat && at::globalContext().hasMKLDNN() &&
-         at::globalContext().userEnabledMkldnn();
-}
-
 // In channels-last order, with the strides that say so. Where a dimension has size 1 its stride
 // means nothing, but LibTorch tells the order by it, and would choose another kernel for a single
 // row.
@@ -39,6 +34,11 @@ at::Tensor PerPixel(const at::Tensor& x) { return x.unsqueeze(2).unsqueeze(3); }
 
 }  // namespace
 
+bool OneDnnServes(at::Device device, at::ScalarType dtype) {
+  return device.is_cpu() && dtype == at::kFloat && at::globalContext().hasMKLDNN() &&
+         at::globalContext().userEnabledMkldnn();
+}
+
 Linear Linear::Load(const WeightScope& scope, int64_t in, int64_t out, KernelOptions options) {
   at::Tensor weight = scope.Take("weight", {out, in});
   if (weight.defined()) weight = weight.t().contiguous().t();
@@ -46,9 +46,8 @@ Linear Linear::Load(const WeightScope& scope, int64_t in, int64_t out, KernelOpt
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  const auto linear = [&](const at::Tensor& rows) { return at::linear(rows, weight, bias); };
-  if (!batch_invariant || !x.device().is_cpu()) return linear(x);
-  return cpu::Serves(x, weight) ? cpu::Linear(x, weight.t(), bias) : RowWise(x, linear);
+  if (batch_invariant && cpu::Serves(x, weight)) return cpu::Linear(x, weight.t(), bias);
+  return at::linear(x, weight, bias);
 }
 
 Conv2d Conv2d::Load(const WeightScope& scope, const Shape& shape, KernelOptions options) {
@@ -71,8 +70,7 @@ at::Tensor Conv2d::operator()(const at::Tensor& x) const {
   const auto conv2d = [&](const at::Tensor& rows) {
     return at::conv2d(rows, weight, bias, strides, paddings, dilation);
   };
-  if (!batch_invariant || !x.device().is_cpu()) return conv2d(x);
-  if (!OneDnnServes(x)) return RowWise(x, conv2d);
+  if (!batch_invariant || !OneDnnServes(x.device(), x.scalar_type())) return conv2d(x);
   return at::mkldnn_convolution(InChannelsLast(x), weight, bias, paddings, strides, dilation, 1);
 }
 
@@ -104,7 +102,8 @@ at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions op
       case Activation::kSilu:
         return at::silu(t);
       case Activation::kMish:
-        return at::mish(t);
+        // LibTorch 1.13 has no bfloat16 kernel for it on the CPU.
+        return at::mish(t.to(at::kFloat)).to(t.scalar_type());
       case Activation::kGelu:
         return at::gelu(t);
       case Activation::kRelu:

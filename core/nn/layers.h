@@ -4,18 +4,16 @@
 // Parameters are never written to, and nothing here turns gradients off: the same code trains once
 // its parameters require gradients. Inference wraps its calls in c10::InferenceMode.
 //
-// Batch invariance. With `batch_invariant`, on the CPU, each row of the result is bit for bit what
-// it would be alone:
-//  - convolutions call oneDNN directly. at::conv2d chooses between oneDNN and its own kernels by
-//  the
-//    batch size;
-//  - linear layers run through a kernel of our own, since the order in which a matrix product sums
-//    depends on its number of rows;
-//  - so do functions like exp (or else row by row), since LibTorch computes the tail of a
-//  vectorised
-//    loop with other instructions than its body, and where the tail lies depends on the batch and
-//    on the threads.
-// Softmax and bmm treat rows alike as they are. Sums, products and copies of elements are exact.
+// Batch invariance. With `batch_invariant`, where OneDnnServes(), each row of a result is bit for
+// bit what it would be alone:
+//  - Convolutions call oneDNN directly; at::conv2d goes by the batch in choosing between oneDNN and
+//    LibTorch's own kernels.
+//  - Linear layers run through a kernel of our own, since the order in which a matrix product sums
+//    depends on its number of rows.
+//  - So do functions like exp, or else they run row by row: LibTorch computes the tail of a
+//    vectorised loop with other instructions than its body, and where the tail lies depends on the
+//    batch and on the threads.
+//  - Softmax and bmm treat rows alike as they are. Sums, products and copies of elements are exact.
 //
 // On the CPU images are kept in channels-last order, which oneDNN's convolutions take as it is.
 #pragma once
@@ -90,6 +88,9 @@ struct GroupNorm {
 
 // An elementwise nonlinearity of x [B, ...].
 at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions options);
+
+// Whether convolutions on `device` in `dtype` can be given to oneDNN.
+bool OneDnnServes(at::Device device, at::ScalarType dtype);
 
 // The order in memory that images are best kept in on `device`.
 at::MemoryFormat ImageFormat(at::Device device);

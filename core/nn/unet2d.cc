@@ -1,6 +1,7 @@
 #include "core/nn/unet2d.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <c10/util/Exception.h>
 
 #include <utility>
@@ -86,6 +87,7 @@ class UNet2D final : public Network {
 
  private:
   void Check(const NetworkInput& input) const;
+  at::Tensor ForwardBatch(const NetworkInput& input) const;
 
   // Constant after construction.
   UNet2DConfig config_;
@@ -117,6 +119,20 @@ void UNet2D::Check(const NetworkInput& input) const {
 
 at::Tensor UNet2D::Forward(const NetworkInput& input) const {
   Check(input);
+  const bool layers_are_batch_invariant = OneDnnServes(device_, dtype_);
+  if (!options_.batch_invariant || !device_.is_cpu() || layers_are_batch_invariant) {
+    return ForwardBatch(input);
+  }
+  std::vector<at::Tensor> outputs;
+  for (int64_t row = 0; row < input.x.size(0); ++row) {
+    const auto alone = [row](const at::Tensor& t) { return t.defined() ? t.narrow(0, row, 1) : t; };
+    outputs.push_back(
+        ForwardBatch({alone(input.x), alone(input.timesteps), alone(input.class_labels)}));
+  }
+  return at::cat(outputs);
+}
+
+at::Tensor UNet2D::ForwardBatch(const NetworkInput& input) const {
   const KernelOptions kernels{.batch_invariant = options_.batch_invariant};
   const at::Tensor embedding =
       Activate(config_.act_fn, layers_.conditioner(input.timesteps, input.class_labels), kernels);

@@ -1,5 +1,6 @@
 // A row's output is bit for bit the same whatever shares its batch, however large that is, and
 // wherever the row lies in it; with one thread as with two.
+#include <ATen/Context.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -71,6 +72,20 @@ TEST_P(BatchInvariance, HoldsForTheStarterModel) {
 TEST_P(BatchInvariance, HoldsWhereNothingFillsAVector) {
   ExpectBatchInvariant(*RandomNetwork(kOddConfig));
   ExpectBatchInvariant(*RandomNetwork(kOddRareConfig));
+}
+
+TEST_P(BatchInvariance, HoldsInBfloat16) {
+  for (const char* config : {kOddConfig, kOddRareConfig}) {
+    ExpectBatchInvariant(*RandomNetwork(config)->To(at::kCPU, at::kBFloat16));
+  }
+}
+
+TEST_P(BatchInvariance, HoldsWithoutOneDnn) {
+  at::globalContext().setUserEnabledMkldnn(false);
+  for (const char* config : {kOddConfig, kOddRareConfig}) {
+    ExpectBatchInvariant(*RandomNetwork(config));
+  }
+  at::globalContext().setUserEnabledMkldnn(true);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, BatchInvariance, testing::Values(1, 2));

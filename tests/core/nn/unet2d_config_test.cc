@@ -17,10 +17,10 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
 
-// A small valid file with `entries` put in front: of equal keys a JSON reader takes the last, so
-// that the file leaves out what `without` names.
+// A file with `entries`, each ending in a comma.
 std::string Json(const std::string& entries) { return "{" + entries + R"("sample_size": 16})"; }
 
+// The same, of a small network.
 std::string SmallJson(const std::string& entries) {
   return Json(entries + R"("block_out_channels": [16, 32], "norm_num_groups": 8,
       "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
