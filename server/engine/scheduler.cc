@@ -75,28 +75,24 @@ void Scheduler::EndAll(const absl::Status& status) {
 // one that is in a loop is swept by that loop's worker. So work is an image, or the end.
 std::optional<Batch> Scheduler::NextBatch(int worker) {
   absl::Time ready = clock_.Now();
-  while (true) {
-    Notices notices;
-    std::optional<Batch> batch;
-    {
-      const MutexLock lock(mutex_);
-      Loop& loop = loops_[worker];
-      while (loop.images.empty() && !stopped_) {
-        work_.Wait(mutex_);
-        ready = clock_.Now();
-      }
-      Sweep(loop, clock_.Now(), notices);
-      FillLoops();
-      notices.queued = NotStarted();
-      if (!loop.images.empty()) batch = TakeBatch(loop);
-      if (!batch && stopped_) return std::nullopt;
+  Notices notices;
+  Batch batch;
+  {
+    const MutexLock lock(mutex_);
+    Loop& loop = loops_[worker];
+    while (loop.images.empty()) {
+      if (stopped_) return std::nullopt;
+      work_.Wait(mutex_);
+      ready = clock_.Now();
     }
-    notices.Tell();
-    if (batch) {
-      batch->ready = ready;
-      return batch;
-    }
+    Sweep(loop, clock_.Now(), notices);
+    FillLoops();
+    notices.queued = NotStarted();
+    if (!loop.images.empty()) batch = TakeBatch(loop);
   }
+  Tell(notices);
+  batch.ready = ready;
+  return batch;
 }
 
 void Scheduler::Remove(int worker, ActiveImage* image, const absl::Status& status) {
@@ -113,7 +109,7 @@ void Scheduler::Remove(int worker, ActiveImage* image, const absl::Status& statu
     CollectIfOver(entry, notices);
     FillLoops();
   }
-  notices.Tell();
+  Tell(notices);
 }
 
 void Scheduler::RecordEvaluation(const std::shared_ptr<const NetworkReplicas>& networks,
@@ -128,8 +124,8 @@ void Scheduler::RecordEvaluation(const std::shared_ptr<const NetworkReplicas>& n
 bool Scheduler::Drain(absl::Time deadline) {
   const MutexLock lock(mutex_);
   draining_ = true;
-  while (!entries_.empty()) {
-    if (idle_.WaitUntil(mutex_, deadline)) return entries_.empty();
+  while (!entries_.empty() || untold_ > 0) {
+    if (idle_.WaitUntil(mutex_, deadline)) return entries_.empty() && untold_ == 0;
   }
   return true;
 }
@@ -219,7 +215,7 @@ void Scheduler::CollectIfOver(Entries::iterator entry, Notices& notices) {
   std::erase(queue_, entry->first);
   notices.over.push_back(std::move(entry->second));
   entries_.erase(entry);
-  if (entries_.empty()) idle_.NotifyAll();
+  ++untold_;
 }
 
 // The image that has waited longest decides which networks run.
@@ -241,12 +237,16 @@ Batch Scheduler::TakeBatch(Loop& loop) const {
   return batch;
 }
 
-void Scheduler::Notices::Tell() {
-  dropped.clear();  // frees the rows before anybody hears of it
-  for (const Entry& entry : over) entry.generation->Finish(entry.end);
-  for (size_t position = 0; position < queued.size(); ++position) {
-    queued[position]->Queued(static_cast<int>(position));
+void Scheduler::Tell(Notices& notices) {
+  notices.dropped.clear();  // frees the rows before anybody hears of it
+  for (const Entry& entry : notices.over) entry.generation->Finish(entry.end);
+  for (size_t position = 0; position < notices.queued.size(); ++position) {
+    notices.queued[position]->Queued(static_cast<int>(position));
   }
+  if (notices.over.empty()) return;
+  const MutexLock lock(mutex_);
+  untold_ -= static_cast<int>(notices.over.size());
+  idle_.NotifyAll();
 }
 
 }  // namespace denoise

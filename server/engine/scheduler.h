@@ -61,7 +61,8 @@ class Scheduler {
   void End(uint64_t id, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
   void EndAll(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // What `worker` runs now; blocks until there is something. nullopt after Stop.
+  // What `worker` runs now; blocks until there is something. Empty where all of it has just been
+  // cancelled, so that the worker can tell that its loop is empty. nullopt after Stop.
   std::optional<Batch> NextBatch(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // `image` leaves the loop of `worker`: it is finished, or `status` says why not, which ends its
@@ -73,7 +74,8 @@ class Scheduler {
   void RecordEvaluation(const std::shared_ptr<const NetworkReplicas>& networks,
                         absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Refuses new generations. Returns true once none is left, false at `deadline`.
+  // Refuses new generations. Returns true once none is left and every sink has heard, false at
+  // `deadline`.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Lets every worker's NextBatch return nullopt once its loop is empty.
@@ -104,8 +106,8 @@ class Scheduler {
     std::vector<std::unique_ptr<ActiveImage>> dropped;
     std::vector<Entry> over;
     std::vector<std::shared_ptr<ActiveGeneration>> queued;  // by position
-    void Tell();
   };
+  void Tell(Notices& notices) ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::Status Admissible(const GenerationRequest& request) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -126,13 +128,14 @@ class Scheduler {
 
   mutable Mutex mutex_;
   CondVar work_;  // a loop got an image, or Stop
-  CondVar idle_;  // no entry is left
+  CondVar idle_;  // a generation is over and its sink has heard of it
   uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
   Entries entries_
       ABSL_GUARDED_BY(mutex_);  // every generation that is not over, in order of arrival
   std::deque<uint64_t> queue_ ABSL_GUARDED_BY(mutex_);  // those with images that no loop has yet
   std::vector<Loop> loops_ ABSL_GUARDED_BY(mutex_);
   std::map<const NetworkReplicas*, FastestEvaluation> fastest_ ABSL_GUARDED_BY(mutex_);
+  int untold_ ABSL_GUARDED_BY(mutex_) = 0;  // generations that are over, of which no sink has heard
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };

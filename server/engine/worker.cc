@@ -67,6 +67,10 @@ void Worker::Loop() {
   at::set_num_threads(cpu_threads_);
   const c10::InferenceMode inference;
   while (auto batch = scheduler_.NextBatch(index_)) {
+    if (batch->images.empty()) {
+      ReportLoad();
+      continue;
+    }
     const int trajectories = static_cast<int>(batch->images.size());
     const Outputs outputs = Evaluate(*batch);
     Resume(*batch, outputs.x0);
@@ -177,10 +181,15 @@ void Worker::Finish(ActiveImage* image, at::Tensor sample) {
   scheduler_.Remove(index_, image, absl::OkStatus());
 }
 
-void Worker::Report(const Batch& batch, int trajectories, absl::Duration network_time) {
+void Worker::ReportLoad() {
   if (observer_ == nullptr) return;
   observer_->OnQueueDepth(scheduler_.QueueDepth());
   observer_->OnActiveRows(device_name_, scheduler_.ActiveRows(index_));
+}
+
+void Worker::Report(const Batch& batch, int trajectories, absl::Duration network_time) {
+  ReportLoad();
+  if (observer_ == nullptr) return;
   observer_->OnEvaluation(device_name_, trajectories, batch.rows, network_time,
                           clock_.Now() - batch.ready);
 }

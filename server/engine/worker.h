@@ -34,6 +34,7 @@ class Worker {
   void Begin(ActiveImage& image);
   void SendFrame(const ActiveImage& image, at::Tensor sample);
   void Finish(ActiveImage* image, at::Tensor sample);
+  void ReportLoad();
   void Report(const Batch& batch, int trajectories, absl::Duration network_time);
   void Synchronize(const at::Tensor& tensor) const;
 

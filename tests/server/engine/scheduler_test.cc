@@ -148,6 +148,19 @@ TEST_F(SchedulerTest, AnEndedRequestIsGoneAtTheNextEvaluation) {
   EXPECT_EQ(scheduler.ActiveRows(0), 1);
 }
 
+// Whoever watches the loop hears that it is empty, although there is nothing to run.
+TEST_F(SchedulerTest, TheNextBatchIsEmptyOnceTheLastRequestHasEnded) {
+  Scheduler scheduler({}, clock_);
+  const uint64_t last = Submit(scheduler, Request(2));
+  scheduler.NextBatch(0);
+  scheduler.End(last, absl::CancelledError(""));
+  const auto batch = scheduler.NextBatch(0);
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_THAT(batch->images, IsEmpty());
+  EXPECT_EQ(scheduler.ActiveRows(0), 0);
+  EXPECT_TRUE(sinks_[0]->finished());
+}
+
 TEST_F(SchedulerTest, AWaitingRequestCanBeEndedToo) {
   Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
   Submit(scheduler, Request(2));
