@@ -5,10 +5,12 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 
 namespace denoise {
 namespace {
@@ -29,8 +31,9 @@ std::string QuoteLogValue(std::string_view text) {
   for (char c : text) plain = plain && IsPlain(c);
   if (plain && text.size() <= kMaxValueLength) return std::string(text);
   const size_t length = std::min(text.size(), kMaxValueLength);
-  return absl::StrCat("\"", absl::CEscape({text.data(), length}), length < text.size() ? "..." : "",
-                      "\"");
+  return absl::StrCat("\"",
+                      absl::StrReplaceAll(absl::CEscape({text.data(), length}), {{"\\'", "'"}}),
+                      length < text.size() ? "..." : "", "\"");
 }
 
 LogField::LogField(std::string_view key, std::string_view value)

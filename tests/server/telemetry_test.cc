@@ -103,6 +103,7 @@ TEST(Log, QuotesWhatCouldBeMistaken) {
   EXPECT_EQ(QuoteLogValue("a=b"), "\"a=b\"");
   EXPECT_EQ(QuoteLogValue("x\nlevel=error"), "\"x\\nlevel=error\"");
   EXPECT_EQ(QuoteLogValue("say \"hi\""), "\"say \\\"hi\\\"\"");
+  EXPECT_EQ(QuoteLogValue("it's"), "\"it's\"");
   EXPECT_LT(QuoteLogValue(std::string(1'000'000, 'x')).size(), 2000u);
 }
 

@@ -1,4 +1,4 @@
-// Models to validate requests against; their networks are never run.
+// Models whose networks are the exact denoisers of Gaussian pixels.
 #pragma once
 
 #include "server/models/model_repository.h"
