@@ -66,6 +66,8 @@ TEST_P(ReferencePipelines, GiveTheSameImagesForTheSameSeeds) {
     SamplerOptions options =
         SwitchSampler(checkpoint->scheduler, KindOf(pipeline["library_class"]));
     options.steps = pipeline["num_inference_steps"];
+    // The library was given the checkpoint's explicit keys only; the spacing was not one of them.
+    options.timestep_spacing = ClassDefaults(options.sampler).timestep_spacing;
     const auto plan = CompilePlan(*Schedule::Create(checkpoint->scheduler.schedule), options);
     ASSERT_TRUE(plan.ok()) << plan.status();
     std::vector<double> timesteps;
