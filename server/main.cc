@@ -42,6 +42,7 @@ void SayWhere(const denoise::Server& server) {
 int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) {
   auto server = denoise::Server::Start(flags);
   if (!server.ok()) return Fail(server.status());
+  shutdown.Expect();
   SayWhere(**server);
   denoise::LogEvent(spdlog::level::info, "serving", {{"address", (*server)->address()}});
   const int signal = shutdown.Wait();

@@ -25,9 +25,13 @@ ShutdownSignal::ShutdownSignal() {
   std::thread([state = state_] { Watch(state); }).detach();
 }
 
+void ShutdownSignal::Expect() {
+  std::lock_guard lock(state_->mutex);
+  state_->expected = true;
+}
+
 int ShutdownSignal::Wait() {
   std::unique_lock lock(state_->mutex);
-  state_->waiting = true;
   state_->arrived.wait(lock, [this] { return state_->signal != 0; });
   return state_->signal;
 }
@@ -39,7 +43,7 @@ void ShutdownSignal::Watch(const std::shared_ptr<State>& state) {
     int signal = 0;
     sigwait(&signals, &signal);
     std::lock_guard lock(state->mutex);
-    if (!state->waiting || state->signal != 0) std::_Exit(128 + signal);
+    if (!state->expected || state->signal != 0) std::_Exit(128 + signal);
     state->signal = signal;
     state->arrived.notify_one();
   }
