@@ -37,10 +37,12 @@ class Network {
 
   // [B, out_channels, H, W] float32, on the network's device. Each row depends on its own input
   // only: on CPU bit for bit, whatever else is in the batch. Throws c10::Error on a shape mismatch
-  // or when the device fails.
+  // or when the device fails. That labels are in range is the caller's duty. Gradients are not
+  // turned off here: inference runs under c10::InferenceMode.
   virtual at::Tensor Forward(const NetworkInput& input) const = 0;
 
-  // The same network on `device` in `dtype`; shares the weights where nothing changes.
+  // The same network on `device` in `dtype`; itself where nothing changes. Throws c10::Error where
+  // there is no such device, or not enough memory on it.
   virtual std::shared_ptr<const Network> To(at::Device device, at::ScalarType dtype) const = 0;
 };
 

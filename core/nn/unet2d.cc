@@ -56,9 +56,9 @@ Layers LoadLayers(const WeightScope& root, const UNet2DConfig& config, at::Devic
   return layers;
 }
 
-class UNet2D final : public Network {
+class UNet2D final : public Network, public std::enable_shared_from_this<UNet2D> {
  public:
-  // Null where `weights` do not fit; the reason is in `reader`.
+  // Not to be used where the weights did not fit, which `reader` knows.
   UNet2D(const UNet2DConfig& config, WeightReader& reader, at::Device device, at::ScalarType dtype,
          const UNet2DOptions& options)
       : config_(config),
@@ -152,6 +152,7 @@ at::Tensor UNet2D::ForwardBatch(const NetworkInput& input) const {
 }
 
 std::shared_ptr<const Network> UNet2D::To(at::Device device, at::ScalarType dtype) const {
+  if (device == device_ && dtype == dtype_) return shared_from_this();
   WeightReader reader(parameters_, device, dtype);
   return std::make_shared<UNet2D>(config_, reader, device, dtype, options_);
 }

@@ -261,7 +261,10 @@ TEST(UNet2D, AConvertedNetworkComputesTheSameInItsOwnDtype) {
   EXPECT_EQ(output.scalar_type(), at::kFloat);
   EXPECT_LT((output - expected).abs().max().item<double>(),
             0.05 * expected.abs().max().item<double>());
-  EXPECT_TRUE(at::equal(Forward(*network->To(at::kCPU, at::kFloat), input), expected));
+  EXPECT_EQ(network->To(at::kCPU, at::kFloat), network);
+  EXPECT_EQ(network->To(at::kCPU, at::kDouble)->dtype(), at::kDouble);
+  EXPECT_TRUE(
+      at::allclose(Forward(*network->To(at::kCPU, at::kDouble), input), expected, 1e-4, 1e-5));
   EXPECT_EQ(bfloat16->spec().num_parameters, network->spec().num_parameters);
 }
 
