@@ -237,10 +237,12 @@ class RowAffine {
 
 }  // namespace
 
-bool Serves(const at::Tensor& x, const at::Tensor& weight) {
-  const bool wants_gradient =
-      at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad());
-  return x.device().is_cpu() && x.scalar_type() == at::kFloat && !wants_gradient;
+bool Serves(std::initializer_list<at::Tensor> tensors) {
+  return std::all_of(tensors.begin(), tensors.end(), [](const at::Tensor& tensor) {
+    if (!tensor.defined()) return true;
+    const bool wants_gradient = at::GradMode::is_enabled() && tensor.requires_grad();
+    return tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat && !wants_gradient;
+  });
 }
 
 at::Tensor Normalize(NormalizeArgs args) {

@@ -46,7 +46,7 @@ Linear Linear::Load(const WeightScope& scope, int64_t in, int64_t out, KernelOpt
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  if (batch_invariant && cpu::Serves(x, weight)) return cpu::Linear(x, weight.t(), bias);
+  if (batch_invariant && cpu::Serves({x, weight, bias})) return cpu::Linear(x, weight.t(), bias);
   return at::linear(x, weight, bias);
 }
 
@@ -82,7 +82,7 @@ GroupNorm GroupNorm::Load(const WeightScope& scope, int64_t channels, int64_t gr
 at::Tensor GroupNorm::operator()(const at::Tensor& x, std::optional<Activation> activation,
                                  const Modulation& modulation) const {
   at::Tensor y;
-  if (cpu::Serves(x, weight)) {
+  if (cpu::Serves({x, weight, bias, modulation.shift_before, modulation.scale, modulation.shift})) {
     const bool silu = activation == Activation::kSilu;
     y = cpu::Normalize({x, weight, bias, groups, eps, modulation.shift_before, modulation.scale,
                         modulation.shift, silu});
@@ -111,7 +111,7 @@ at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions op
     }
     return t;
   };
-  if (activation == Activation::kSilu && cpu::Serves(x, x)) return cpu::Silu(x);
+  if (activation == Activation::kSilu && cpu::Serves({x})) return cpu::Silu(x);
   return options.batch_invariant && x.device().is_cpu() ? RowWise(x, apply) : apply(x);
 }
 
