@@ -1,8 +1,8 @@
 // Serves a registry at http://HOST:PORT/metrics, in Prometheus' text format.
 //
-// A small server of our own: civetweb, which prometheus-cpp brings along, gives its threads stacks
-// of 100 KiB, too small for the thread-local storage of LibTorch and OpenBLAS, and so cannot start
-// a thread in this process.
+// Not by civetweb, which prometheus-cpp brings along: it gives its threads stacks of 100 KiB, less
+// than LibTorch's and OpenBLAS's thread-local storage needs, and so cannot start one in this
+// process.
 #pragma once
 
 #include <prometheus/registry.h>
@@ -10,9 +10,12 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "absl/status/statusor.h"
+
+namespace httplib {
+class Server;
+}
 
 namespace denoise {
 
@@ -28,16 +31,11 @@ class MetricsEndpoint {
   const std::string& address() const { return address_; }
 
  private:
-  MetricsEndpoint(int listener, int stop, std::string address,
-                  std::shared_ptr<prometheus::Registry> registry);
-  void Loop() const;
-  void Answer(int connection) const;
+  MetricsEndpoint(std::unique_ptr<httplib::Server> server, std::string address);
 
-  const int listener_;  // owned
-  const int stop_;      // owned; readable once it is time to go
+  const std::unique_ptr<httplib::Server> server_;
   const std::string address_;
-  const std::shared_ptr<prometheus::Registry> registry_;
-  std::vector<std::thread> threads_;
+  std::thread thread_;
 };
 
 }  // namespace denoise
