@@ -133,6 +133,8 @@ void AddSamplerFlags(CLI::App& app, SamplerFlags& flags) {
   declare.Name("final_sigma", flags.final_sigma, "Noise level that a solver ends at");
   declare.Value("flow_shift", flags.flow_shift, "Shift of --sigma-spacing flow towards noise");
   declare.List("disable_corrector", flags.disable_corrector, "Steps of unipc without corrector");
+  declare.Value("corrected_third_order", flags.corrected_third_order,
+                "Put back the factor 2 that third-order solvers are published without");
 }
 
 absl::Status ApplySamplerFlags(const SamplerFlags& flags, SamplerOptions& options) {
@@ -160,6 +162,8 @@ absl::Status ApplySamplerFlags(const SamplerFlags& flags, SamplerOptions& option
   overrider.Override("final_sigma", flags.final_sigma, options.final_sigma);
   overrider.Override("flow_shift", flags.flow_shift, options.flow_shift);
   overrider.Override("disable_corrector", flags.disable_corrector, options.disable_corrector);
+  overrider.Override("corrected_third_order", flags.corrected_third_order,
+                     options.corrected_third_order);
   return overrider.status();
 }
 
@@ -171,8 +175,6 @@ void AddCheckpointFlags(CLI::App& app, CheckpointFlags& flags) {
                 "Let ddim end without noise, not at the schedule's first level");
   declare.Value("lambda_min_clipped", flags.lambda_min_clipped,
                 "Leave out timesteps with less log(alpha / sigma) than this");
-  declare.Value("corrected_third_order", flags.corrected_third_order,
-                "Put back the factor 2 that third-order solvers are published without");
 }
 
 absl::Status ApplyCheckpointFlags(const CheckpointFlags& flags, SamplerOptions& options) {
@@ -181,8 +183,6 @@ absl::Status ApplyCheckpointFlags(const CheckpointFlags& flags, SamplerOptions& 
   overrider.Override("steps_offset", flags.steps_offset, options.steps_offset);
   overrider.Override("set_alpha_to_one", flags.set_alpha_to_one, options.set_alpha_to_one);
   overrider.Override("lambda_min_clipped", flags.lambda_min_clipped, options.lambda_min_clipped);
-  overrider.Override("corrected_third_order", flags.corrected_third_order,
-                     options.corrected_third_order);
   return overrider.status();
 }
 

@@ -37,6 +37,7 @@ struct SamplerFlags {
   std::optional<FinalSigma> final_sigma;
   std::optional<double> flow_shift;
   std::vector<int> disable_corrector;
+  std::optional<bool> corrected_third_order;
 
   // --solver-order where it was given, else the order in the sampler's name ("dpmpp_3m").
   std::optional<int> ResolvedSolverOrder() const;
@@ -56,7 +57,6 @@ struct CheckpointFlags {
   std::optional<int> steps_offset;
   std::optional<bool> set_alpha_to_one;
   std::optional<double> lambda_min_clipped;
-  std::optional<bool> corrected_third_order;
 };
 
 // As AddSamplerFlags and ApplySamplerFlags.

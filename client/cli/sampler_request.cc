@@ -73,6 +73,7 @@ v1::SamplerOptions ToProto(const SamplerFlags& flags) {
   Set(flags.lower_order_final, options, &Options::set_lower_order_final);
   Set(flags.euler_at_final, options, &Options::set_euler_at_final);
   Set(flags.flow_shift, options, &Options::set_flow_shift);
+  Set(flags.corrected_third_order, options, &Options::set_corrected_third_order);
   options.mutable_disable_corrector()->Add(flags.disable_corrector.begin(),
                                            flags.disable_corrector.end());
   return options;

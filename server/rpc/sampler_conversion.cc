@@ -152,6 +152,10 @@ void SetSolver(const ProtoOptions& request, SamplerOptions& options, Overrides& 
   if (request.has_euler_at_final()) {
     overrides.Set("euler_at_final", request.euler_at_final(), options.euler_at_final);
   }
+  if (request.has_corrected_third_order()) {
+    overrides.SetWith(options.solver_order == 3, "solver_order 3", "corrected_third_order",
+                      request.corrected_third_order(), options.corrected_third_order);
+  }
   if (request.has_flow_shift()) {
     overrides.SetWith(options.sigma_spacing == SigmaSpacing::kFlow, "sigma_spacing flow",
                       "flow_shift", request.flow_shift(), options.flow_shift);
@@ -217,6 +221,9 @@ void AddSamplerFields(const SamplerOptions& options, ProtoOptions& proto) {
     proto.set_flow_shift(options.flow_shift);
   }
   if (reads("solver_order")) proto.set_solver_order(options.solver_order);
+  if (reads("corrected_third_order") && options.solver_order == 3) {
+    proto.set_corrected_third_order(options.corrected_third_order);
+  }
   if (reads("solver_type")) {
     proto.set_solver_type(EnumToProto(kSolverTypes, ResolvedSolverType(options)));
   }

@@ -92,6 +92,7 @@ TEST(SamplerConversion, AnOptionThatTheSamplerDoesNotReadIsRefused) {
        [](ProtoOptions& r) { r.set_sigma_spacing(denoised::v1::SIGMA_SPACING_LU); }},
       {"flow_shift", [](ProtoOptions& r) { r.set_flow_shift(2); }},
       {"disable_corrector", [](ProtoOptions& r) { r.add_disable_corrector(1); }},
+      {"corrected_third_order", [](ProtoOptions& r) { r.set_corrected_third_order(true); }},
   };
   for (const auto& [field, set] : foreign) {
     EXPECT_THAT(Fields(Resolve(set).violations), ElementsAre(field));  // the default is DDPM
@@ -187,6 +188,11 @@ INSTANTIATE_TEST_SUITE_P(
                       r.set_sampler(denoised::v1::SAMPLER_DPMPP);
                       r.set_sigma_spacing(denoised::v1::SIGMA_SPACING_FLOW);
                       r.set_flow_shift(3);
+                    },
+                    [](ProtoOptions& r) {
+                      r.set_sampler(denoised::v1::SAMPLER_DPMPP);
+                      r.set_solver_order(3);
+                      r.set_corrected_third_order(true);
                     },
                     [](ProtoOptions& r) {
                       r.set_sampler(denoised::v1::SAMPLER_DPMPP_SDE);
