@@ -1,7 +1,8 @@
 # One target per folder, so that a wrong include does not link. Headers are included from the root of the
 # repository ("core/sampling/plan.h").
 
-# Libraries whose headers come from outside and are not ours to keep free of warnings.
+# denoise_library(sampling SOURCES plan.cc PUBLIC denoise::base PRIVATE nlohmann_json::nlohmann_json)
+# makes denoise::sampling.
 function(denoise_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   add_library(denoise_${name} STATIC ${ARG_SOURCES})

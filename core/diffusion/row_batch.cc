@@ -120,7 +120,11 @@ at::Tensor RowBatch::Update(const at::Tensor& output) {
       coefficients_.narrow(1, kUpdate, kMaxSlots * kColumns).reshape({count, kMaxSlots, kColumns});
   const at::Tensor updated = at::bmm(update, columns).view_as(slots_);
   if (const at::Tensor noise = Noise(output); noise.defined()) updated.select(1, 0).add_(noise);
-  for (int64_t i = 0; i < count; ++i) trajectories_[i]->Advance(updated[i]);
+  // Copies, so that an image on its way does not keep the whole batch in memory; all of them before
+  // the first trajectory moves, so that they all move or none does.
+  std::vector<at::Tensor> slots;
+  for (int64_t i = 0; i < count; ++i) slots.push_back(updated[i].clone());
+  for (int64_t i = 0; i < count; ++i) trajectories_[i]->Advance(std::move(slots[i]));
   return x0;
 }
 
@@ -155,9 +159,9 @@ at::Tensor RowBatch::Noise(const at::Tensor& output) {
     const Evaluation& evaluation = trajectories_[i]->next();
     if (!AddsNoise(evaluation)) continue;
     if (!noise.defined()) noise = at::zeros_like(slots_.select(1, 0), at::MemoryFormat::Contiguous);
-    at::Tensor z = trajectories_[i]->DrawNoise();
+    const at::Tensor& z = trajectories_[i]->noise();
     if (const double* deviation = std::get_if<double>(&evaluation.noise)) {
-      noise[i].copy_(z.mul_(*deviation));
+      noise[i].copy_(z * *deviation);
     } else {
       noise[i].copy_(NoiseDeviation(evaluation.noise, output[i].narrow(0, channels_, channels_)) *
                      z.to(device_));

@@ -32,7 +32,8 @@ class RowBatch {
 
   // Guidance, x0, clipping, the update and its noise: every trajectory moves past its evaluation.
   // Returns the predicted x0, [trajectories, C, H, W] float32 on the network's device. `output` is
-  // what the network made of input().
+  // what the network made of input(). Where this throws, no trajectory has moved, and the evaluation
+  // can be tried again.
   at::Tensor Update(const at::Tensor& output);
 
  private:

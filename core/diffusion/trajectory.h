@@ -78,8 +78,9 @@ class Trajectory {
   // shown.
   at::Tensor PictureOfX() const;
 
-  // The noise that the next evaluation adds, [C, H, W] on the CPU. Requires AddsNoise(next()).
-  at::Tensor DrawNoise();
+  // The noise that the next evaluation adds, [C, H, W] on the CPU. Drawn once: an evaluation that
+  // failed and is tried again has the same noise. Requires AddsNoise(next()).
+  const at::Tensor& noise();
 
   // Moves past the next evaluation; `slots` replace the state.
   void Advance(at::Tensor slots);
@@ -87,7 +88,8 @@ class Trajectory {
  private:
   std::shared_ptr<const SamplerPlan> plan_;
   Conditioning conditioning_;
-  NoiseSource noise_;
+  NoiseSource noise_source_;
+  at::Tensor noise_;  // of the next evaluation; undefined until asked for
   at::Tensor slots_;
   size_t position_ = 0;  // evaluations done
   int steps_done_ = 0;

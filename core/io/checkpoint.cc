@@ -36,28 +36,38 @@ std::string ComponentPrefix(const ModelFolder& folder, const std::string& compon
   return folder.HasFolder(component) ? component + "/" : "";
 }
 
-// What holds for every configuration file before it is looked at in earnest. A key that is there
-// twice would mean one thing to us and another to others, and so would a class that differs from
-// the index.
-absl::Status CheckDocument(const std::string& text, const std::string& expected_class) {
-  ASSIGN_OR_RETURN(const nlohmann::json json, ParseStrictJson(text));
-  if (!json.is_object()) return absl::InvalidArgumentError("not a JSON object");
-  const auto name = json.find("_class_name");
-  if (expected_class.empty() || name == json.end() || *name == expected_class)
-    return absl::OkStatus();
+// A class that differs from the index would mean one thing to us and another to others.
+absl::Status CheckClass(const std::string& name, const std::string& indexed) {
+  if (name == indexed) return absl::OkStatus();
   return InvalidField("_class_name",
-                      absl::StrCat("is not ", expected_class, ", as ", kIndexFile, " has it"));
+                      absl::StrCat("is not ", indexed, ", as ", kIndexFile, " has it"));
 }
 
-// Reads and parses one configuration file. Where `expected_class` is not empty, it is the class
-// that model_index.json names for this component.
+// A key that is there twice is an error, for the same reason.
+absl::StatusOr<UNet2DConfig> ParseUNet(std::string_view text, const std::string& indexed_class) {
+  ASSIGN_OR_RETURN(const nlohmann::json json, ParseStrictJson(text));
+  if (!json.is_object()) return absl::InvalidArgumentError("not a JSON object");
+  if (const auto name = json.find("_class_name"); name != json.end()) {
+    RETURN_IF_ERROR(CheckClass(name->is_string() ? name->get<std::string>() : "", indexed_class));
+  }
+  return ParseUNet2DConfig(text);
+}
+
+// Not by way of ParseStrictJson: the library writes an infinite lambda_min_clipped as -Infinity,
+// which is not JSON.
+absl::StatusOr<SchedulerConfig> ParseScheduler(std::string_view text,
+                                               const std::string& indexed_class) {
+  ASSIGN_OR_RETURN(SchedulerConfig config, ParseSchedulerConfig(text));
+  RETURN_IF_ERROR(CheckClass(config.class_name, indexed_class));
+  return config;
+}
+
+// Reads and parses one configuration file.
 template <typename Parse>
-auto ReadConfig(const ModelFolder& folder, const std::string& file,
-                const std::string& expected_class, Sha256& hash, Parse parse)
+auto ReadConfig(const ModelFolder& folder, const std::string& file, Sha256& hash, Parse parse)
     -> decltype(parse(std::string_view())) {
   ASSIGN_OR_RETURN(const std::string text, folder.ReadText(file, kMaxConfigBytes));
   hash.AddPart(file, text);
-  RETURN_IF_ERROR(InFile(file, CheckDocument(text, expected_class)));
   auto config = parse(std::string_view(text));
   if (!config.ok()) return InFile(file, config.status());
   return config;
@@ -109,15 +119,19 @@ absl::Status CheckConsistency(const Description& description) {
 
 absl::StatusOr<Description> Describe(const ModelFolder& folder, Sha256& hash) {
   Description result;
-  ASSIGN_OR_RETURN(result.index, ReadConfig(folder, kIndexFile, "", hash, ParseModelIndex));
+  ASSIGN_OR_RETURN(result.index, ReadConfig(folder, kIndexFile, hash, ParseModelIndex));
   result.unet_prefix = ComponentPrefix(folder, "unet");
   result.unet_file = result.unet_prefix + "config.json";
   result.scheduler_file = ComponentPrefix(folder, "scheduler") + "scheduler_config.json";
-  ASSIGN_OR_RETURN(result.unet, ReadConfig(folder, result.unet_file, result.index.unet_class, hash,
-                                           ParseUNet2DConfig));
+  const auto parse_unet = [&](std::string_view text) {
+    return ParseUNet(text, result.index.unet_class);
+  };
+  const auto parse_scheduler = [&](std::string_view text) {
+    return ParseScheduler(text, result.index.scheduler_class);
+  };
+  ASSIGN_OR_RETURN(result.unet, ReadConfig(folder, result.unet_file, hash, parse_unet));
   ASSIGN_OR_RETURN(result.scheduler,
-                   ReadConfig(folder, result.scheduler_file, result.index.scheduler_class, hash,
-                              ParseSchedulerConfig));
+                   ReadConfig(folder, result.scheduler_file, hash, parse_scheduler));
   RETURN_IF_ERROR(CheckConsistency(result));
   return result;
 }

@@ -3,8 +3,7 @@
 //
 //     8 bytes   the size of the header, little-endian
 //     header    JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]},
-//     ...,
-//                      "__metadata__": {"key": "text"}}, offsets counted from the end of the header
+//               ..., "__metadata__": {"key": "text"}}; offsets count from the header's end
 //     data      little-endian, row-major, each byte part of exactly one tensor
 #pragma once
 

@@ -11,10 +11,10 @@ namespace denoise::nn {
 
 // A number to a vector, without anything learned but the table or the frequencies. Computed in
 // float32.
-//  - positional: sines and cosines of t * 10000^(-i / (half - freq_shift)) (Vaswani et al. 2017; Ho
-//  et al. 2020);
-//  - fourier: sines and cosines of 2 pi w_i log t with random frequencies w (Song et al. 2021, app.
-//  C.2);
+//  - positional: sines and cosines of t * 10000^(-i / (half - freq_shift))
+//    (Vaswani et al. 2017; Ho et al. 2020);
+//  - fourier: sines and cosines of 2 pi w_i log t with random frequencies w
+//    (Song et al. 2021, app. C.2);
 //  - learned: a table, read at the nearest whole timestep it has.
 struct TimeProjection {
   TimeEmbeddingType type = TimeEmbeddingType::kPositional;

@@ -201,6 +201,13 @@ absl::StatusOr<std::vector<Node>> SolverNodes(const SigmaTable& table, const Sch
   return SigmaNodes(table, schedule, options);
 }
 
+// Spacings computed in log sigma arrive at sigma_min but for rounding; the last step then stands
+// still instead of going a hair backwards.
+NoiseLevel EndAfter(const NoiseLevel& last, const NoiseLevel& end) {
+  constexpr double kRoundingError = 1e-9;
+  return std::abs(last.lambda() - end.lambda()) < kRoundingError ? last : end;
+}
+
 // DPM-Solver and UniPC: every step goes from one node to the next, the last to the final level.
 absl::StatusOr<NoisePath> LayOutSolver(const Schedule& schedule, const SamplerOptions& options) {
   const SigmaTable table(schedule);
@@ -210,7 +217,8 @@ absl::StatusOr<NoisePath> LayOutSolver(const Schedule& schedule, const SamplerOp
                              : LevelAt(table.alphas_cumprod(), 0);
   NoisePath path;
   for (size_t i = 0; i < nodes.size(); ++i) {
-    const NoiseLevel next = i + 1 < nodes.size() ? nodes[i + 1].level : end;
+    const NoiseLevel next =
+        i + 1 < nodes.size() ? nodes[i + 1].level : EndAfter(nodes[i].level, end);
     path.push_back({nodes[i].timestep, nodes[i].level, next});
     if (i + 1 < nodes.size() && !(nodes[i].level.lambda() < next.lambda())) {
       return InvalidField(options.timesteps.empty() ? "steps" : "timesteps",

@@ -4,9 +4,11 @@
 // state slots S (S[0] is x, the image on its way):
 //
 //     network input   input_scale * S[0]  at `timestep`
-//     prediction      x0 = x0_from_state * S[0] + x0_from_output * m    (m: the guided network
-//     output; then `clip`) update          S' = update * [S ; x0 ; m] + noise * z            (z,
-//     standard normal, enters S[0] only)
+//     prediction      x0 = x0_from_state * S[0] + x0_from_output * m
+//     update          S' = update * [S ; x0 ; m] + noise * z
+//
+// where m is the guided network output, x0 is clipped or thresholded as `clip` says, and z is
+// standard normal and enters S[0] only.
 //
 // A plan is computed once per request, on the host, in double precision, and is immutable and
 // shared afterwards. The column of m is there because a clipped x0 and the raw output are two

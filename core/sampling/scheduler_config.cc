@@ -18,6 +18,48 @@
 namespace denoise {
 namespace {
 
+// Every key that some scheduler class of the library documents, less those that all classes have.
+constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
+                                             "base_image_seq_len",
+                                             "base_shift",
+                                             "clip_sample",
+                                             "clip_sample_range",
+                                             "disable_corrector",
+                                             "euler_at_final",
+                                             "final_sigmas_type",
+                                             "flow_shift",
+                                             "interpolation_type",
+                                             "invert_sigmas",
+                                             "lambda_min_clipped",
+                                             "lower_order_final",
+                                             "max_image_seq_len",
+                                             "max_shift",
+                                             "original_inference_steps",
+                                             "predict_x0",
+                                             "rho",
+                                             "set_alpha_to_one",
+                                             "shift",
+                                             "shift_terminal",
+                                             "sigma_data",
+                                             "sigma_max",
+                                             "sigma_min",
+                                             "sigma_schedule",
+                                             "skip_prk_steps",
+                                             "solver_order",
+                                             "solver_p",
+                                             "solver_type",
+                                             "stochastic_sampling",
+                                             "time_shift_type",
+                                             "timestep_scaling",
+                                             "timestep_type",
+                                             "use_beta_sigmas",
+                                             "use_dynamic_shifting",
+                                             "use_exponential_sigmas",
+                                             "use_flow_sigmas",
+                                             "use_karras_sigmas",
+                                             "use_lu_lambdas",
+                                             "variance_type"};
+
 // Text from outside, fit to stand in a message.
 std::string Printable(std::string_view text) {
   constexpr size_t kMaxLength = 64;
@@ -93,10 +135,14 @@ class ConfigReader {
   }
 
   // Keys with a leading underscore are the library's own notes, and null means that nothing was
-  // chosen.
+  // chosen. Keys of other scheduler classes stay in a config that the library passes from one class
+  // to another; as there, they mean nothing here.
   void RefuseUnknownKeys(std::string_view class_name) {
     for (const auto& [key, field] : config_) {
       if (key.starts_with('_') || known_.contains(key) || IsNull(field)) continue;
+      if (std::find(std::begin(kLibraryKeys), std::end(kLibraryKeys), key) !=
+          std::end(kLibraryKeys))
+        continue;
       Violate(Printable(key), absl::StrCat("is not a key of ", std::string(class_name)));
     }
   }
@@ -292,6 +338,7 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   ASSIGN_OR_RETURN(const FlatJson fields, ParseFlatJson(json));
   ASSIGN_OR_RETURN(const SchedulerClass scheduler_class, FindClass(fields));
   SchedulerConfig config;
+  config.class_name = scheduler_class.name;
   config.sampler = ClassDefaults(scheduler_class.sampler);
   ConfigReader reader(fields);
   ReadCommon(reader, config);

@@ -1,6 +1,7 @@
 // Translates a diffusers scheduler_config.json.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -12,6 +13,7 @@ namespace denoise {
 // What a checkpoint's scheduler says: the noise levels it was trained with and how it is sampled by
 // default.
 struct SchedulerConfig {
+  std::string class_name;  // "DDPMScheduler"
   ScheduleOptions schedule;
   SamplerOptions sampler;  // `steps` is left at its default
 };

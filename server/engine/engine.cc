@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/retry.h"
 #include "server/engine/scheduler.h"
 #include "server/engine/worker.h"
 
 namespace denoise {
 namespace {
+
+// For what is cut off: by then another replica has taken over.
+constexpr absl::Duration kRetryElsewhere = absl::Seconds(5);
 
 // A guided image needs two rows, and a loop at least one full batch.
 Engine::Options Sane(Engine::Options options) {
@@ -31,10 +35,15 @@ class Engine::Impl {
  public:
   Impl(const Options& options, const Clock& clock, EngineObserver* observer)
       : options_(Sane(options)), scheduler_(SchedulerOptions(options_), clock) {
-    for (size_t i = 0; i < options_.devices.size(); ++i) {
-      workers_.push_back(std::make_unique<Worker>(static_cast<int>(i), options_.devices[i],
-                                                  options_.cpu_threads, scheduler_, clock,
-                                                  observer));
+    try {
+      for (size_t i = 0; i < options_.devices.size(); ++i) {
+        workers_.push_back(std::make_unique<Worker>(static_cast<int>(i), options_.devices[i],
+                                                    options_.cpu_threads, scheduler_, clock,
+                                                    observer));
+      }
+    } catch (...) {  // no thread to be had: let those that run end
+      scheduler_.Stop();
+      throw;
     }
   }
 
@@ -69,7 +78,7 @@ void Engine::Cancel(Id id) {
 void Engine::Drain(absl::Time deadline) {
   Scheduler& scheduler = impl_->scheduler();
   if (scheduler.Drain(deadline)) return;
-  scheduler.EndAll(absl::UnavailableError("the server is shutting down"));
+  scheduler.EndAll(UnavailableRetryAfter("the server is shutting down", kRetryElsewhere));
   scheduler.Drain(absl::InfiniteFuture());
 }
 

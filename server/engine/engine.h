@@ -22,6 +22,8 @@ class EngineObserver {
   virtual ~EngineObserver() = default;
   virtual void OnQueueDepth(int requests) = 0;  // requests that have not started
   virtual void OnActiveRows(const std::string& device, int rows) = 0;
+  // A batch threw and is evaluated again image by image; `what` is for the log.
+  virtual void OnBatchFailed(const std::string& device, const std::string& what) = 0;
   // One batched evaluation: `network` is the time of the network call, `total` that of the whole
   // turn of the loop.
   virtual void OnEvaluation(const std::string& device, int trajectories, int rows,

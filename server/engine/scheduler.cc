@@ -29,7 +29,7 @@ absl::StatusOr<uint64_t> Scheduler::Submit(GenerationRequest request,
     const uint64_t id = next_id_++;
     const int row_cost = MaxRows(request.conditioning, *request.plan);
     generation = std::make_shared<ActiveGeneration>(id, std::move(request), std::move(sink), now);
-    position = static_cast<int>(NotStarted().size());
+    position = CountNotStarted();
     Entry& entry =
         entries_.emplace(id, Entry{.generation = generation, .row_cost = row_cost, .end = {}})
             .first->second;
@@ -52,7 +52,7 @@ absl::Status Scheduler::Admissible(const GenerationRequest& request) const {
     return absl::DeadlineExceededError(
         "the deadline cannot be met: ask for fewer steps, or allow more time");
   }
-  if (static_cast<int>(NotStarted().size()) >= options_.queue_size) {
+  if (CountNotStarted() >= options_.queue_size) {
     return UnavailableRetryAfter("the queue is full; try again later", kRetryWhenFull);
   }
   return absl::OkStatus();
@@ -114,6 +114,7 @@ void Scheduler::Remove(int worker, ActiveImage* image, const absl::Status& statu
 
 void Scheduler::RecordEvaluation(const std::shared_ptr<const NetworkReplicas>& networks,
                                  absl::Duration duration) {
+  if (duration <= absl::ZeroDuration()) return;  // the clock was set back meanwhile
   const MutexLock lock(mutex_);
   std::erase_if(fastest_, [](const auto& item) { return item.second.networks.expired(); });
   const auto [item, inserted] =
@@ -138,7 +139,7 @@ void Scheduler::Stop() {
 
 int Scheduler::QueueDepth() const {
   const MutexLock lock(mutex_);
-  return static_cast<int>(NotStarted().size());
+  return CountNotStarted();
 }
 
 int Scheduler::ActiveRows(int worker) const {
@@ -153,6 +154,12 @@ std::vector<std::shared_ptr<ActiveGeneration>> Scheduler::NotStarted() const {
     if (entry.images_begun == 0) waiting.push_back(entry.generation);
   }
   return waiting;
+}
+
+int Scheduler::CountNotStarted() const {
+  return static_cast<int>(std::count_if(entries_.begin(), entries_.end(), [](const auto& item) {
+    return item.second.images_begun == 0;
+  }));
 }
 
 void Scheduler::FillLoops() {

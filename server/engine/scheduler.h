@@ -3,8 +3,8 @@
 // Requests wait in one bounded queue. Whenever a worker has room, the request at the front hands
 // over one image and goes to the back, so that a large request does not hold up a small one. The
 // images in a worker's loop rotate: each batch takes those that have waited longest, as many as the
-// cap admits, so that none waits more than ceil(rows / cap) evaluations. Only images of the same
-// networks share a batch.
+// cap admits. So no image of a loop waits more than ceil(rows / cap) evaluations where one model is
+// served and the cap is even (guided images take two rows); models that share a loop take turns.
 #pragma once
 
 #include <cstdint>
@@ -74,7 +74,7 @@ class Scheduler {
   void RecordEvaluation(const std::shared_ptr<const NetworkReplicas>& networks,
                         absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Refuses new generations. Returns true once none is left and every sink has heard, false at
+  // Refuses new generations, and waits by the system's clock. Returns true once none is left and every sink has heard, false at
   // `deadline`.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -113,6 +113,7 @@ class Scheduler {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<std::shared_ptr<ActiveGeneration>> NotStarted() const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int CountNotStarted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FillLoops() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Loop* LoopWithRoom(int row_cost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Sweep(Loop& loop, absl::Time now, Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -5,6 +5,7 @@
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
 
 #include <exception>
 #include <utility>
@@ -21,32 +22,11 @@ bool WantsFrame(const FrameOptions& frames, const Trajectory& trajectory) {
   return trajectory.steps_done() % frames.every_n_steps == 0 || trajectory.done();
 }
 
-struct Picture {
-  ActiveImage* image;
-  size_t copy;
-};
-
-// Pictures on their way to the host: gathered on the device, copied at once.
-class HostCopies {
- public:
-  size_t Add(const at::Tensor& picture) {
-    pictures_.push_back(picture);
-    return pictures_.size() - 1;
-  }
-  absl::Status Copy() {
-    try {
-      if (!pictures_.empty()) host_ = at::stack(pictures_).to(at::kCPU);
-      return absl::OkStatus();
-    } catch (const std::exception& error) {
-      return absl::InternalError(absl::StrCat("copying pictures failed: ", error.what()));
-    }
-  }
-  at::Tensor operator[](size_t i) const { return host_[static_cast<int64_t>(i)]; }
-
- private:
-  std::vector<at::Tensor> pictures_;
-  at::Tensor host_;
-};
+// What went wrong, for the log. A c10::Error's own what() holds a stack trace.
+std::string Describe(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  return torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+}
 
 }  // namespace
 
@@ -78,12 +58,14 @@ void Worker::Loop() {
   }
 }
 
-// LibTorch's exceptions end here. When a batch fails, its images are evaluated one by one, so that
-// whatever is wrong with one does not fail its neighbours; those that fail alone leave the batch.
+// When a batch fails, its images are evaluated one by one, so that whatever is wrong with one does
+// not fail its neighbours; those that fail alone leave the batch. LibTorch's exceptions end here and
+// in Resume.
 Worker::Outputs Worker::Evaluate(Batch& batch) {
   try {
     return EvaluateTogether(batch);
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
+    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, Describe(error));
     return EvaluateOneByOne(batch);
   }
 }
@@ -117,7 +99,7 @@ Worker::Outputs Worker::EvaluateOneByOne(Batch& batch) {
       network_time += outputs.network_time;
     } catch (const std::exception& error) {
       scheduler_.Remove(index_, image,
-                        absl::InternalError(absl::StrCat("the network failed: ", error.what())));
+                        absl::InternalError(absl::StrCat("the network failed: ", Describe(error))));
     }
   }
   batch.images = std::move(evaluated);
@@ -132,53 +114,74 @@ void Worker::Begin(ActiveImage& image) {
                            *(*request.networks)[index_]);
 }
 
-// Frames out, finished images out. A failure to bring pictures to the host ends every image of the
-// batch.
+// Frames out, finished images out. A failure to take pictures ends every image of the batch.
 void Worker::Resume(const Batch& batch, const at::Tensor& x0) {
-  HostCopies copies;
-  std::vector<Picture> frames, finished;
-  for (size_t i = 0; i < batch.images.size(); ++i) {
-    ActiveImage* image = batch.images[i];
-    const Trajectory& trajectory = *image->trajectory;
-    const FrameOptions& wanted = image->generation->request().frames;
-    if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
-    if (WantsFrame(wanted, trajectory)) {
-      frames.push_back(
-          {image, copies.Add(wanted.kind == FrameKind::kX0 ? x0[static_cast<int64_t>(i)]
-                                                           : trajectory.PictureOfX())});
-    }
-    if (trajectory.done()) {
-      finished.push_back({image, copies.Add(trajectory.x())});
-    } else {
-      image->rows = trajectory.guided() ? 2 : 1;
-    }
-  }
-  if (const absl::Status status = copies.Copy(); !status.ok()) {
+  Pictures pictures;
+  try {
+    pictures = TakePictures(batch, x0);
+  } catch (const std::exception& error) {
+    const auto status = absl::InternalError(absl::StrCat("taking pictures: ", Describe(error)));
     for (ActiveImage* image : batch.images) scheduler_.Remove(index_, image, status);
     return;
   }
-  for (const Picture& frame : frames) SendFrame(*frame.image, copies[frame.copy]);
-  for (const Picture& picture : finished) Finish(picture.image, copies[picture.copy]);
+  for (ActiveImage* image : batch.images) {
+    const Trajectory& trajectory = *image->trajectory;
+    if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
+    if (!trajectory.done()) image->rows = trajectory.guided() ? 2 : 1;
+  }
+  for (Picture& frame : pictures.frames) SendFrame(std::move(frame));
+  for (Picture& picture : pictures.finished) Finish(std::move(picture));
 }
 
-void Worker::SendFrame(const ActiveImage& image, at::Tensor sample) {
-  const Trajectory& trajectory = *image.trajectory;
-  image.generation->Frame({.image_index = image.index,
-                           .step = trajectory.steps_done(),
-                           .timestep = trajectory.last().timestep,
-                           .kind = image.generation->request().frames.kind,
-                           .sample = std::move(sample)});
+// Gathered on the device and brought to the host at once, then a tensor of its own each: a reader
+// who is slow to take one must not keep the others in memory.
+Worker::Pictures Worker::TakePictures(const Batch& batch, const at::Tensor& x0) const {
+  Pictures pictures;
+  std::vector<at::Tensor> samples;
+  for (size_t i = 0; i < batch.images.size(); ++i) {
+    const Trajectory& trajectory = *batch.images[i]->trajectory;
+    const FrameOptions& wanted = batch.images[i]->generation->request().frames;
+    if (!WantsFrame(wanted, trajectory)) continue;
+    pictures.frames.push_back({batch.images[i], {}});
+    samples.push_back(wanted.kind == FrameKind::kX0 ? x0[static_cast<int64_t>(i)]
+                                                    : trajectory.PictureOfX());
+  }
+  for (ActiveImage* image : batch.images) {
+    if (!image->trajectory->done()) continue;
+    pictures.finished.push_back({image, {}});
+    samples.push_back(image->trajectory->x());
+  }
+  if (samples.empty()) return pictures;
+  const at::Tensor host = at::stack(samples).to(at::kCPU);
+  int64_t next = 0;
+  for (Picture& frame : pictures.frames) frame.sample = host[next++].clone();
+  for (Picture& picture : pictures.finished) {
+    picture.sample = host[next++].clone();
+    picture.finite = at::isfinite(picture.sample).all().item<bool>();
+  }
+  return pictures;
 }
 
-void Worker::Finish(ActiveImage* image, at::Tensor sample) {
-  if (!at::isfinite(sample).all().item<bool>()) {
-    scheduler_.Remove(index_, image, absl::InternalError("the network's output was not finite"));
+void Worker::SendFrame(Picture frame) {
+  const Trajectory& trajectory = *frame.image->trajectory;
+  frame.image->generation->Frame({.image_index = frame.image->index,
+                                  .step = trajectory.steps_done(),
+                                  .timestep = trajectory.last().timestep,
+                                  .kind = frame.image->generation->request().frames.kind,
+                                  .sample = std::move(frame.sample)});
+}
+
+void Worker::Finish(Picture picture) {
+  if (!picture.finite) {
+    scheduler_.Remove(index_, picture.image,
+                      absl::InternalError("the network's output was not finite"));
     return;
   }
-  const uint64_t seed = image->generation->request().seed + static_cast<uint64_t>(image->index);
-  image->generation->Image(
-      {.image_index = image->index, .seed = seed, .sample = std::move(sample)});
-  scheduler_.Remove(index_, image, absl::OkStatus());
+  ActiveGeneration& generation = *picture.image->generation;
+  generation.Image({.image_index = picture.image->index,
+                    .seed = generation.request().seed + static_cast<uint64_t>(picture.image->index),
+                    .sample = std::move(picture.sample)});
+  scheduler_.Remove(index_, picture.image, absl::OkStatus());
 }
 
 void Worker::ReportLoad() {

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "core/base/clock.h"
 #include "server/engine/engine.h"
@@ -25,6 +26,16 @@ class Worker {
     absl::Duration network_time;
   };
 
+  struct Picture {
+    ActiveImage* image;
+    at::Tensor sample;  // [C, H, W] float32 on the CPU
+    bool finite = true;
+  };
+  struct Pictures {
+    std::vector<Picture> frames;
+    std::vector<Picture> finished;
+  };
+
   void Loop();
   Outputs Evaluate(Batch& batch);
   void Resume(const Batch& batch, const at::Tensor& x0);
@@ -32,8 +43,9 @@ class Worker {
   Outputs EvaluateTogether(const Batch& batch);
   Outputs EvaluateOneByOne(Batch& batch);
   void Begin(ActiveImage& image);
-  void SendFrame(const ActiveImage& image, at::Tensor sample);
-  void Finish(ActiveImage* image, at::Tensor sample);
+  Pictures TakePictures(const Batch& batch, const at::Tensor& x0) const;
+  void SendFrame(Picture frame);
+  void Finish(Picture picture);
   void ReportLoad();
   void Report(const Batch& batch, int trajectories, absl::Duration network_time);
   void Synchronize(const at::Tensor& tensor) const;

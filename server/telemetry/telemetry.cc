@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/telemetry/log.h"
+
 namespace denoise {
 namespace {
 
@@ -52,6 +54,8 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                        .Help("Rows in the denoising loop.")
                        .Register(*registry_)),
       evaluations_(AddCounters(*registry_, "denoised_evaluations_total", "Batched network calls.")),
+      failed_batches_(AddCounters(*registry_, "denoised_failed_batches_total",
+                                  "Batches that failed and were evaluated image by image.")),
       overhead_seconds_(AddCounters(*registry_, "denoised_worker_overhead_seconds_total",
                                     "Worker time outside network calls while it had rows.")),
       rows_per_evaluation_(AddHistogram("denoised_rows_per_evaluation",
@@ -88,6 +92,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
   for (const std::string& device : devices) {
     active_rows_.Add({{"device", device}});
     evaluations_.Add({{"device", device}});
+    failed_batches_.Add({{"device", device}});
     overhead_seconds_.Add({{"device", device}});
   }
   for (absl::StatusCode outcome : kUsualOutcomes) {
@@ -99,6 +104,12 @@ void Telemetry::OnQueueDepth(int requests) { queue_depth_.Set(requests); }
 
 void Telemetry::OnActiveRows(const std::string& device, int rows) {
   active_rows_.Add({{"device", device}}).Set(rows);
+}
+
+void Telemetry::OnBatchFailed(const std::string& device, const std::string& what) {
+  failed_batches_.Add({{"device", device}}).Increment();
+  LogEvent(spdlog::level::warn, "batch failed, evaluating its images one by one",
+           {{"device", device}, {"error", what}});
 }
 
 void Telemetry::OnEvaluation(const std::string& device, int trajectories, int rows,

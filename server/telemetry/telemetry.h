@@ -31,6 +31,7 @@ class Telemetry final : public EngineObserver {
   // EngineObserver
   void OnQueueDepth(int requests) override;
   void OnActiveRows(const std::string& device, int rows) override;
+  void OnBatchFailed(const std::string& device, const std::string& what) override;
   void OnEvaluation(const std::string& device, int trajectories, int rows, absl::Duration network,
                     absl::Duration total) override;
 
@@ -55,6 +56,7 @@ class Telemetry final : public EngineObserver {
   prometheus::Gauge& queue_depth_;
   prometheus::Family<prometheus::Gauge>& active_rows_;
   prometheus::Family<prometheus::Counter>& evaluations_;
+  prometheus::Family<prometheus::Counter>& failed_batches_;
   prometheus::Family<prometheus::Counter>& overhead_seconds_;
   prometheus::Histogram& rows_per_evaluation_;
   prometheus::Histogram& trajectories_per_evaluation_;

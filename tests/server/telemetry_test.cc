@@ -44,7 +44,9 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   telemetry_.OnActiveRows("cpu", 6);
   telemetry_.OnEvaluation("cpu", 2, 4, absl::Milliseconds(900), absl::Seconds(1));
   telemetry_.OnEvaluation("cpu", 1, 2, absl::Milliseconds(100), absl::Milliseconds(150));
+  telemetry_.OnBatchFailed("cpu", "out of memory");
   const MetricsPage page = Page();
+  EXPECT_EQ(page.Sum("denoised_failed_batches_total"), 1);
   EXPECT_EQ(page.Sum("denoised_queue_depth"), 3);
   EXPECT_EQ(page.Sum("denoised_active_rows", {{"device", "cpu"}}), 6);
   EXPECT_EQ(page.Sum("denoised_evaluations_total", {{"device", "cpu"}}), 2);

@@ -192,6 +192,18 @@ TEST_F(BrokenCheckpointTest, ComponentsThatCannotRunAreNamed) {
   ExpectRefused(kInvalid, kIndex, "\"vae\": pipelines with this component are not supported");
 }
 
+// As the library saves a solver's config: an infinite default, which JSON has no word for, and keys
+// of the class that the config was made from.
+TEST_F(BrokenCheckpointTest, ReadsASolversConfigAsTheLibraryWritesIt) {
+  Edit(kIndex, [](json& index) { index["scheduler"][1] = "DPMSolverMultistepScheduler"; });
+  WriteFile(model_ / kScheduler,
+            R"({"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity,
+                "clip_sample": false, "skip_prk_steps": true, "set_alpha_to_one": false})");
+  const auto checkpoint = Load(model_);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->scheduler.sampler.sampler, SamplerKind::kDpmSolverPlusPlus);
+}
+
 TEST_F(BrokenCheckpointTest, ClassesThatContradictTheIndexAreRefused) {
   Edit(kIndex, [](json& index) { index["scheduler"] = {"diffusers", "DDIMScheduler"}; });
   ExpectRefused(kInvalid, kScheduler, "_class_name: is not DDIMScheduler");

@@ -174,6 +174,24 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
   EXPECT_GT(refused, 1000);
 }
 
+// The last computed level is sigma_min but for rounding; a step backwards would have no real noise.
+TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
+  for (SamplerKind sampler : {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc}) {
+    for (SigmaSpacing sigmas : {SigmaSpacing::kTimesteps, SigmaSpacing::kKarras,
+                                SigmaSpacing::kExponential, SigmaSpacing::kLu}) {
+      for (int steps = 2; steps <= 60; ++steps) {
+        const auto plan = CompilePlan(MakeSchedule(), {.sampler = sampler,
+                                                       .steps = steps,
+                                                       .final_sigma = FinalSigma::kSigmaMin,
+                                                       .sigma_spacing = sigmas});
+        ASSERT_TRUE(plan.ok()) << SamplerName(sampler) << ", " << NameOf(sigmas) << ", " << steps
+                               << " steps: " << plan.status();
+        EXPECT_NEAR(plan->final_sigma, MakeSchedule().sigma(0), 1e-9);
+      }
+    }
+  }
+}
+
 TEST(CompilePlan, CustomTimestepsReplaceStepsAndSpacing) {
   for (SamplerKind sampler : {kDdpm, kDdim, kDpmpp, kSde, kUniPc}) {
     const SamplerPlan plan =

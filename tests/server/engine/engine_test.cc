@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "core/base/mutex.h"
+#include "core/diffusion/row_batch.h"
 #include "core/diffusion/sample.h"
 #include "core/sampling/compile_plan.h"
 #include "tests/server/engine/recording_sink.h"
@@ -48,6 +49,10 @@ class CountingObserver : public EngineObserver {
  public:
   void OnQueueDepth(int) override {}
   void OnActiveRows(const std::string&, int) override {}
+  void OnBatchFailed(const std::string&, const std::string& what) override {
+    EXPECT_EQ(what, "out of memory");
+    ++failed_batches;
+  }
   void OnEvaluation(const std::string& device, int trajectories, int rows, absl::Duration network,
                     absl::Duration total) override {
     EXPECT_EQ(device, "cpu");
@@ -57,7 +62,7 @@ class CountingObserver : public EngineObserver {
     most_rows = std::max(most_rows.load(), rows);
   }
 
-  std::atomic<int> evaluations = 0, most_trajectories = 0, most_rows = 0;
+  std::atomic<int> failed_batches = 0, evaluations = 0, most_trajectories = 0, most_rows = 0;
 };
 
 class EngineTest : public testing::Test {
@@ -182,6 +187,41 @@ TEST_F(EngineTest, ARowThatFailsDoesNotFailItsNeighbours) {
   const auto alone = Submit(engine, Request(networks, 0, 1));
   EXPECT_EQ(alone->WaitUntilFinished(), absl::OkStatus());
   EXPECT_TRUE(healthy->images()[0].sample.equal(alone->images()[0].sample));
+  EXPECT_GE(observer_.failed_batches, 1);
+}
+
+// A failure after the noise was drawn: the network's answer has no row for the second image.
+TEST(RowBatchRetry, AnEvaluationThatFailedHasTheSameNoiseWhenTriedAgain) {
+  const GaussianNetwork network(LinearSchedule(), {.means = {0.1}, .deviation = 0.3}, 3, 6, 6);
+  const auto plan = Compile(SamplerKind::kDdpm, 3);
+  Trajectory retried(plan, {}, 7, network), undisturbed(plan, {}, 7, network);
+  {
+    RowBatch batch({&retried}, network);
+    const at::Tensor noise = retried.noise().clone();
+    EXPECT_ANY_THROW(batch.Update(network.Forward(batch.input()).narrow(2, 0, 3)));
+    EXPECT_TRUE(retried.noise().equal(noise));
+  }
+  for (Trajectory* trajectory : {&retried, &undisturbed}) {
+    RowBatch batch({trajectory}, network);
+    batch.Update(network.Forward(batch.input()));
+  }
+  EXPECT_TRUE(retried.slots().equal(undisturbed.slots()));
+}
+
+TEST_F(EngineTest, WhatLeavesTheEngineKeepsNothingElseInMemory) {
+  Engine engine({}, Clock::Real(), nullptr);
+  GenerationRequest request = Request(Networks(nullptr), 0, 1);
+  request.count = 4;
+  request.frames.every_n_steps = 1;
+  const auto sink = Submit(engine, request);
+  ASSERT_EQ(sink->WaitUntilFinished(), absl::OkStatus());
+  ASSERT_FALSE(sink->frames().empty());
+  for (const FrameUpdate& frame : sink->frames()) {
+    EXPECT_EQ(frame.sample.storage().nbytes(), frame.sample.nbytes());
+  }
+  for (const ImageUpdate& image : sink->images()) {
+    EXPECT_EQ(image.sample.storage().nbytes(), image.sample.nbytes());
+  }
 }
 
 TEST_F(EngineTest, AnOutputThatIsNotFiniteFailsItsRequestOnly) {

@@ -125,14 +125,14 @@ TEST_F(SchedulerTest, AFullQueueIsUnavailableWithADelay) {
 TEST_F(SchedulerTest, PositionsFallAsTheQueueMoves) {
   Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
   Submit(scheduler, Request(2));
-  Submit(scheduler, Request(2));
+  Submit(scheduler, Request(1));
   Submit(scheduler, Request(1));
   EXPECT_THAT(sinks_[0]->positions(), IsEmpty());
   EXPECT_THAT(sinks_[2]->positions(), ElementsAre(1));
   const auto batch = scheduler.NextBatch(0);
-  for (ActiveImage* image : batch->images) scheduler.Remove(0, image, absl::OkStatus());
+  scheduler.Remove(0, batch->images[0], absl::OkStatus());
   scheduler.NextBatch(0);
-  EXPECT_TRUE(sinks_[0]->finished());
+  EXPECT_THAT(sinks_[2]->positions(), ElementsAre(1, 0));
 }
 
 TEST_F(SchedulerTest, AnEndedRequestIsGoneAtTheNextEvaluation) {
