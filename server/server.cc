@@ -23,7 +23,11 @@
 namespace denoise {
 namespace {
 
+// At least two, so that one picture that takes long to encode does not hold up everybody.
+constexpr int kMinEncoderThreads = 2;
 constexpr int kMaxEncoderThreads = 4;
+// How exactly --max-write-seconds is kept.
+constexpr absl::Duration kReaderWatchInterval = absl::Seconds(1);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
 constexpr absl::Duration kFlushTime = absl::Seconds(2);
 
@@ -93,7 +97,9 @@ class Server::Impl {
   Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, ModelRepository models)
       : models_(std::move(models)),
         telemetry_(DENOISED_VERSION, Names(devices)),
-        pool_(std::clamp(UsableCores() / 2, 1, kMaxEncoderThreads)),
+        pool_(std::clamp(UsableCores() / 2, kMinEncoderThreads, kMaxEncoderThreads)),
+        samples_(int64_t{flags.max_unread_mib} << 20),
+        readers_(kReaderWatchInterval),
         engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
         image_generation_({.models = &models_,
                            .engine = &engine_,
@@ -101,7 +107,10 @@ class Server::Impl {
                            .clock = &Clock::Real(),
                            .telemetry = &telemetry_,
                            .live_calls = &live_calls_,
-                           .limits = Limits(flags)}),
+                           .samples = &samples_,
+                           .readers = &readers_,
+                           .limits = Limits(flags),
+                           .write_time_max = absl::Seconds(flags.max_write_seconds)}),
         models_service_(&models_) {
     telemetry_.ModelsLoaded(static_cast<int>(models_.size()),
                             static_cast<int>(models_.broken().size()));
@@ -138,6 +147,8 @@ class Server::Impl {
   Telemetry telemetry_;
   LiveCalls live_calls_;
   EncoderPool pool_;
+  SampleBudget samples_;
+  ReaderWatch readers_;
   Engine engine_;
   ImageGenerationService image_generation_;
   ModelsService models_service_;

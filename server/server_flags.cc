@@ -1,6 +1,7 @@
 #include "server/server_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <ostream>
 
 namespace denoise {
@@ -77,6 +78,12 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--memory-quota-mib", flags.memory_quota_mib,
                  "Memory that gRPC may use for its connections")
       ->check(CLI::Range(16, 1 << 20));
+  app.add_option("--max-unread-mib", flags.max_unread_mib,
+                 "Memory for what calls make until it is read; beyond it calls are UNAVAILABLE")
+      ->check(CLI::Range(1, 1 << 24));
+  app.add_option("--max-write-seconds", flags.max_write_seconds,
+                 "How long a reader may take over one event before its call is cancelled")
+      ->check(CLI::Range(1, 86'400));
 }
 
 void AddLifeFlags(CLI::App& app, ServerFlags& flags) {

@@ -31,6 +31,8 @@ struct ServerFlags {
   int max_receive_bytes = 4 << 20;
   int max_concurrent_streams = 128;
   int memory_quota_mib = 512;
+  int max_unread_mib = 4096;
+  int max_write_seconds = 60;
 
   int drain_seconds = 30;
   std::string log_level = "info";

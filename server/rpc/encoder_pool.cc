@@ -1,8 +1,24 @@
 #include "server/rpc/encoder_pool.h"
 
+#include <exception>
 #include <utility>
 
+#include "server/telemetry/log.h"
+
 namespace denoise {
+namespace {
+
+void Run(const std::function<void()>& task) {
+  try {
+    task();
+  } catch (const std::exception& error) {
+    LogEvent(spdlog::level::err, "encoder task failed", {{"reason", error.what()}});
+  } catch (...) {
+    LogEvent(spdlog::level::err, "encoder task failed", {{"reason", "unknown"}});
+  }
+}
+
+}  // namespace
 
 EncoderPool::EncoderPool(int threads) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
@@ -35,7 +51,7 @@ void EncoderPool::Loop() {
       task = std::move(tasks_.front());
       tasks_.pop_front();
     }
-    task();
+    Run(task);
   }
 }
 

@@ -1,8 +1,8 @@
 // A few threads that turn samples into pictures and hand events to gRPC, so that neither the
 // engine's threads nor gRPC's do.
 //
-// Its queue is bounded by its users: a stream has at most one task in the pool at a time, and the
-// engine bounds the streams.
+// Its queue is bounded by its users: a stream has at most one task in the pool at a time, and
+// SampleBudget bounds the streams.
 #pragma once
 
 #include <deque>
@@ -24,7 +24,7 @@ class EncoderPool {
   EncoderPool(const EncoderPool&) = delete;
   EncoderPool& operator=(const EncoderPool&) = delete;
 
-  // Runs `task` soon, in order of arrival. Tasks do not throw.
+  // Runs `task` soon, in order of arrival. What it throws is logged, and ends nothing but it.
   void Schedule(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:

@@ -1,14 +1,23 @@
 #include "server/rpc/event_stream.h"
 
+#include <exception>
 #include <utility>
 
-#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/rpc/events.h"
 
 namespace denoise {
 
 using denoised::v1::GenerateEvent;
+
+namespace {
+
+// Each side watches the deadline by its own clock: the caller's may end the call a little before
+// ours has come to it.
+constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(100);
+
+}  // namespace
 
 EventStream::EventStream(const Options& options, Writer* writer, EncoderPool* pool,
                          const Clock* clock, Telemetry* telemetry)
@@ -42,14 +51,28 @@ void EventStream::Open(std::function<void()> cancel) {
 void EventStream::OnWritten(bool ok) {
   if (!ok) Cancel();
   MutexLock lock(mutex_);
+  write_began_ = absl::InfiniteFuture();
   state_ = State::kIdle;
   Wake();
+}
+
+void EventStream::CheckReader() {
+  {
+    MutexLock lock(mutex_);
+    if (!Stalled()) return;
+  }
+  Abandon(absl::CancelledError(absl::StrCat("the reader has taken nothing for ",
+                                            absl::FormatDuration(options_.write_time_max))));
+  // Under the lock the write stays unanswered, so that the writer is still there.
+  MutexLock lock(mutex_);
+  if (Stalled()) writer_->BreakOff();
 }
 
 void EventStream::Cancel() { Abandon(absl::CancelledError("the caller has gone")); }
 
 void EventStream::OnQueued(int position) {
   MutexLock lock(mutex_);
+  if (!abandoned_.ok()) return;
   outbox_.PushQueuePosition(position);
   Wake();
 }
@@ -57,6 +80,7 @@ void EventStream::OnQueued(int position) {
 void EventStream::OnStarted(absl::Duration queue_wait) {
   telemetry_->QueueWaited(queue_wait);
   MutexLock lock(mutex_);
+  if (!abandoned_.ok()) return;
   outbox_.PushEvent(StartedEvent(queue_wait));
   Wake();
 }
@@ -65,6 +89,7 @@ void EventStream::OnStep(int /*image_index*/, int /*step*/) {
   const absl::Time now = clock_->Now();
   MutexLock lock(mutex_);
   ++steps_done_;
+  if (!abandoned_.ok()) return;
   outbox_.PushProgress(now);
   Wake();
 }
@@ -103,8 +128,7 @@ void EventStream::WriteNext() {
     Turn turn = NextTurn();
     if (turn.end) return writer_->EndStream(*turn.end, turn.totals);
     if (!turn.item) return;
-    absl::StatusOr<GenerateEvent> event =
-        ToEvent(*std::move(turn.item), options_.image_encoding, options_.frame_encoding);
+    absl::StatusOr<GenerateEvent> event = MakeEvent(*std::move(turn.item));
     if (!event.ok()) {
       Abandon(absl::InternalError(std::string(event.status().message())));
       continue;
@@ -117,6 +141,15 @@ void EventStream::WriteNext() {
     }
     Stamp(*event);
     return writer_->WriteEvent(*std::move(event));
+  }
+}
+
+// LibTorch throws where a sample is not what it should be, and anything where memory runs out.
+absl::StatusOr<GenerateEvent> EventStream::MakeEvent(OutboxItem item) const {
+  try {
+    return ToEvent(std::move(item), options_.image_encoding, options_.frame_encoding);
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("cannot make an event: ", error.what()));
   }
 }
 
@@ -148,9 +181,11 @@ std::optional<OutboxItem> EventStream::NextItem() {
   return item;
 }
 
+// The last thing before the write, whose time begins here.
 void EventStream::Stamp(GenerateEvent& event) {
   const absl::Time now = clock_->Now();
   MutexLock lock(mutex_);
+  write_began_ = now;
   event.set_sequence(next_sequence_++);
   SetTime(now, event);
   if (event.has_image()) {
@@ -166,7 +201,7 @@ void EventStream::Stamp(GenerateEvent& event) {
 absl::Status EventStream::EndStatus() const {
   absl::Status status = abandoned_.ok() || said_finished_ ? *finished_ : abandoned_;
   // gRPC cancels a call whose deadline has passed, which may come before the engine has looked.
-  if (absl::IsCancelled(status) && clock_->Now() >= options_.deadline) {
+  if (absl::IsCancelled(status) && clock_->Now() + kDeadlineSlack >= options_.deadline) {
     return absl::DeadlineExceededError("the deadline has passed");
   }
   return status;
@@ -177,6 +212,8 @@ StreamTotals EventStream::Totals() const {
           .frames_sent = frames_sent_,
           .frames_dropped = outbox_.frames_dropped() + frames_too_large_};
 }
+
+bool EventStream::Stalled() const { return clock_->Now() - write_began_ > options_.write_time_max; }
 
 // The first reason stands. The engine still has to let go: EndStream waits for OnFinished.
 void EventStream::Abandon(absl::Status why) {

@@ -18,6 +18,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
@@ -44,6 +45,8 @@ class EventStream final : public GenerationSink, public std::enable_shared_from_
    public:
     virtual void WriteEvent(denoised::v1::GenerateEvent event) = 0;  // answered by OnWritten
     virtual void EndStream(const absl::Status& status, const StreamTotals& totals) = 0;
+    // Makes the write that is on its way fail. May not call the stream before it returns.
+    virtual void BreakOff() = 0;
 
    protected:
     ~Writer() = default;
@@ -56,6 +59,7 @@ class EventStream final : public GenerationSink, public std::enable_shared_from_
     int steps_total = 0;      // over all images
     absl::Time arrival;       // of the request
     absl::Time deadline = absl::InfiniteFuture();
+    absl::Duration write_time_max = absl::InfiniteDuration();  // for a reader to take one event
     Outbox::Limits outbox;
   };
 
@@ -75,6 +79,10 @@ class EventStream final : public GenerationSink, public std::enable_shared_from_
 
   // The reader has gone, or has had enough. The stream ends once the engine has let go.
   void Cancel() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Cancels where the reader has taken longer than allowed over the event on its way. To be called
+  // now and then.
+  void CheckReader() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // GenerationSink, for the engine.
   void OnQueued(int position) override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -98,7 +106,9 @@ class EventStream final : public GenerationSink, public std::enable_shared_from_
   void WriteNext() ABSL_LOCKS_EXCLUDED(mutex_);
   Turn NextTurn() ABSL_LOCKS_EXCLUDED(mutex_);
   std::optional<OutboxItem> NextItem() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<denoised::v1::GenerateEvent> MakeEvent(OutboxItem item) const;
   void Stamp(denoised::v1::GenerateEvent& event) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Stalled() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EndStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StreamTotals Totals() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Abandon(absl::Status why) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -111,6 +121,7 @@ class EventStream final : public GenerationSink, public std::enable_shared_from_
 
   mutable Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kHeld;
+  absl::Time write_began_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // of the one under way
   Outbox outbox_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> cancel_ ABSL_GUARDED_BY(mutex_);
   absl::Status abandoned_ ABSL_GUARDED_BY(mutex_);  // not OK: nothing more is written, and why

@@ -1,6 +1,8 @@
 #include "server/rpc/generate_reactor.h"
 
+#include <algorithm>
 #include <chrono>
+#include <limits>
 #include <random>
 #include <utility>
 
@@ -19,6 +21,26 @@ absl::Time Deadline(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
   if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
   return absl::FromChrono(deadline);
+}
+
+int StepsTotal(const ResolvedRequest& resolved) {
+  const int64_t steps = int64_t{resolved.accepted.steps()} * resolved.generation.count;
+  return static_cast<int>(std::min<int64_t>(steps, std::numeric_limits<int>::max()));
+}
+
+// The most that a call can hold: its images, as many frames as its outbox keeps, the picture that
+// is on its way, and what every call takes.
+int64_t MostBytesHeld(const ResolvedRequest& resolved, const Outbox::Limits& limits) {
+  constexpr int64_t kEveryCall = 64 << 10;
+  const NetworkSpec& spec = resolved.model->spec;
+  const int64_t sample_bytes =
+      int64_t{spec.in_channels} * spec.height * spec.width * static_cast<int64_t>(sizeof(float));
+  int64_t frame_bytes = 0;
+  if (resolved.generation.frames.every_n_steps > 0) {
+    const int frames = std::min(limits.frames, StepsTotal(resolved));
+    frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
+  }
+  return kEveryCall + (resolved.generation.count + 1) * sample_bytes + frame_bytes;
 }
 
 }  // namespace
@@ -43,10 +65,13 @@ absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request
   const EventStream::Options options = {.image_encoding = resolved.image_encoding,
                                         .frame_encoding = resolved.frame_encoding,
                                         .frame_bytes_max = resolved.frame_bytes_max,
-                                        .steps_total = resolved.accepted.steps() * generation.count,
+                                        .steps_total = StepsTotal(resolved),
                                         .arrival = arrival_,
                                         .deadline = generation.deadline,
+                                        .write_time_max = environment_.write_time_max,
                                         .outbox = {}};
+  ASSIGN_OR_RETURN(reservation_,
+                   environment_.samples->Reserve(MostBytesHeld(resolved, options.outbox)));
   stream_ =
       std::make_shared<EventStream>(options, static_cast<EventStream::Writer*>(this),
                                     environment_.pool, environment_.clock, environment_.telemetry);
@@ -61,6 +86,7 @@ absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request
   // gRPC's own retry policy may try again.
   ASSIGN_OR_RETURN(const Engine::Id id,
                    environment_.engine->Submit(std::move(generation), stream_));
+  environment_.readers->Add(stream_);
   stream_->Open([engine = environment_.engine, id] { engine->Cancel(id); });
   return absl::OkStatus();
 }
@@ -85,6 +111,9 @@ void GenerateReactor::EndStream(const absl::Status& status, const StreamTotals& 
   Finish(ToGrpcStatus(status, request_id_, *context_));
 }
 
+// The caller sees CANCELLED: a status of our own would have to wait behind what is not being read.
+void GenerateReactor::BreakOff() { context_->TryCancel(); }
+
 void GenerateReactor::OnWriteDone(bool ok) { stream_->OnWritten(ok); }
 
 void GenerateReactor::OnCancel() {
@@ -92,6 +121,7 @@ void GenerateReactor::OnCancel() {
 }
 
 void GenerateReactor::OnDone() {
+  reservation_ = {};  // before anybody hears that the call is over
   environment_.live_calls->Remove();
   delete this;
 }

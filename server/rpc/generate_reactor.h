@@ -14,7 +14,9 @@
 #include "server/rpc/encoder_pool.h"
 #include "server/rpc/event_stream.h"
 #include "server/rpc/live_calls.h"
+#include "server/rpc/reader_watch.h"
 #include "server/rpc/request_validation.h"
+#include "server/rpc/sample_budget.h"
 #include "server/telemetry/telemetry.h"
 
 namespace denoise {
@@ -27,7 +29,10 @@ struct GenerateEnvironment {
   const Clock* clock;
   Telemetry* telemetry;
   LiveCalls* live_calls;
+  SampleBudget* samples;
+  ReaderWatch* readers;
   RequestLimits limits;
+  absl::Duration write_time_max;  // for a reader to take one event
 };
 
 // Deletes itself when gRPC is done with it, which is after EndStream. Its event stream may live
@@ -49,6 +54,7 @@ class GenerateReactor final : public grpc::ServerWriteReactor<denoised::v1::Gene
   absl::Status Start(const denoised::v1::GenerateRequest& request);
   void WriteEvent(denoised::v1::GenerateEvent event) override;
   void EndStream(const absl::Status& status, const StreamTotals& totals) override;
+  void BreakOff() override;
 
   const GenerateEnvironment& environment_;
   grpc::CallbackServerContext* const context_;
@@ -56,7 +62,8 @@ class GenerateReactor final : public grpc::ServerWriteReactor<denoised::v1::Gene
   const std::string model_;  // as the caller named it
   const absl::Time arrival_;
   std::shared_ptr<EventStream> stream_;  // null where the request was refused before there was one
-  denoised::v1::GenerateEvent event_;    // being written
+  SampleBudget::Reservation reservation_;
+  denoised::v1::GenerateEvent event_;  // being written
 };
 
 }  // namespace denoise

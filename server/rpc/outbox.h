@@ -3,7 +3,7 @@
 // Nothing here is lost except frames, of which the oldest go first when there are too many
 // (previews are latest-wins), and stale news: a progress or a queue position that has not been
 // written yet is overtaken by the next. So an outbox is bounded by the frame limits plus the images
-// of its request.
+// of its request, which SampleBudget counts before the request begins.
 //
 // Not thread-safe; its stream guards it.
 #pragma once

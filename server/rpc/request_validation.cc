@@ -1,5 +1,6 @@
 #include "server/rpc/request_validation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <string_view>

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <future>
+#include <stdexcept>
 #include <vector>
 
 namespace denoise {
@@ -27,6 +28,17 @@ TEST(EncoderPool, RunsTasksOnSeveralThreadsAtOnce) {
   pool.Schedule([&] { first.set_value(), second.get_future().wait(), ++done; });
   pool.Schedule([&] { second.set_value(), first.get_future().wait(), ++done; });
   while (done < 2) std::this_thread::yield();
+}
+
+TEST(EncoderPool, OutlivesATaskThatThrows) {
+  std::atomic<int> done = 0;
+  {
+    EncoderPool pool(1);
+    pool.Schedule([] { throw std::runtime_error("no"); });
+    pool.Schedule([] { throw 1; });
+    pool.Schedule([&done] { ++done; });
+  }
+  EXPECT_EQ(done, 1);
 }
 
 TEST(EncoderPool, RunsWhatIsQueuedBeforeItGoes) {

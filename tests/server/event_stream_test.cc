@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <string>
 #include <utility>
@@ -41,6 +42,9 @@ class TestWriter final : public EventStream::Writer {
     totals_ = totals;
     changed_.NotifyAll();
   }
+
+  void BreakOff() override { ++broken_off_; }
+  int broken_off() const { return broken_off_; }
 
   // Waits for the next event or the end, and takes it; whether it was an event.
   bool Take() {
@@ -81,6 +85,7 @@ class TestWriter final : public EventStream::Writer {
   CondVar changed_;
   std::vector<GenerateEvent> events_;
   bool writing_ = false;
+  std::atomic<int> broken_off_ = 0;
   bool ended_ = false;
   absl::Status status_;
   StreamTotals totals_;
@@ -309,6 +314,65 @@ TEST_F(EventStreamTest, APictureThatCannotBeEncodedFailsTheRequestAndFreesItsRow
   stream->OnFinished(absl::CancelledError("cancelled"));
   EXPECT_FALSE(writer_.Take());
   EXPECT_EQ(writer_.status().code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(EventStreamTest, AnExceptionOnThePoolFailsItsRequestOnly) {
+  auto stream = MakeStream();
+  Open(*stream);
+  ASSERT_TRUE(writer_.Take());
+  stream->OnImage({.image_index = 0, .seed = 7, .sample = at::zeros({3, 8, 8}, at::kDouble)});
+  stream->OnWritten(true);
+  while (cancels_ == 0) std::this_thread::yield();
+  stream->OnFinished(absl::CancelledError("cancelled"));
+  EXPECT_FALSE(writer_.Take());
+  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(EventStreamTest, AReaderWhoTakesNothingIsGivenUpAndHoldsNothing) {
+  auto stream = MakeStream({.write_time_max = absl::Seconds(60)});
+  Open(*stream);
+  ASSERT_TRUE(writer_.Take());
+  auto image = Image(0);
+  const at::Tensor sample = image.sample;
+  stream->OnImage(std::move(image));
+  stream->OnFinished(absl::OkStatus());
+  clock_.Advance(absl::Seconds(60));
+  stream->CheckReader();
+  EXPECT_EQ(writer_.broken_off(), 0) << "in time";
+
+  clock_.Advance(absl::Milliseconds(1));
+  stream->CheckReader();
+  EXPECT_EQ(writer_.broken_off(), 1);
+  EXPECT_EQ(sample.use_count(), 1u) << "the image waits for a reader who is given up";
+  EXPECT_EQ(cancels_, 1);
+  stream->OnWritten(false);
+  EXPECT_FALSE(writer_.Take());
+  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(EventStreamTest, AReaderWithNothingToTakeIsNotGivenUp) {
+  auto stream = MakeStream({.write_time_max = absl::Seconds(60)});
+  Open(*stream);
+  ASSERT_TRUE(writer_.Take());
+  stream->OnWritten(true);
+  clock_.Advance(absl::Hours(1));  // in the queue, say
+  stream->CheckReader();
+  stream->OnImage(Image(0));
+  stream->OnFinished(absl::OkStatus());
+  writer_.TakeAll(*stream);
+  EXPECT_TRUE(writer_.status().ok());
+}
+
+TEST_F(EventStreamTest, ACancellationJustBeforeTheDeadlineIsTheDeadlines) {
+  auto stream = MakeStream({.deadline = clock_.Now() + absl::Seconds(5)});
+  Open(*stream);
+  ASSERT_TRUE(writer_.Take());
+  clock_.Advance(absl::Milliseconds(4995));
+  stream->Cancel();
+  stream->OnWritten(false);
+  stream->OnFinished(absl::CancelledError("cancelled"));
+  EXPECT_FALSE(writer_.Take());
+  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kDeadlineExceeded);
 }
 
 TEST_F(EventStreamTest, ManyThreadsMayTalkWhileAReaderReads) {

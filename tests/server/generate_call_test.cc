@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/grpc_listener.h"
@@ -21,6 +22,9 @@ namespace {
 using denoised::v1::GenerateEvent;
 using denoised::v1::GenerateRequest;
 using ::testing::IsSupersetOf;
+
+constexpr absl::Duration kWriteTimeMax = absl::Seconds(2);
+constexpr int64_t kMaxUnreadBytes = 64 << 20;
 
 class GenerateCallTest : public testing::Test {
  protected:
@@ -61,6 +65,8 @@ class GenerateCallTest : public testing::Test {
   Telemetry telemetry_{"test", {"cpu"}};
   LiveCalls live_calls_;
   EncoderPool pool_{2};
+  SampleBudget samples_{kMaxUnreadBytes};
+  ReaderWatch readers_{absl::Milliseconds(50)};
   Engine engine_{{}, Clock::Real(), &telemetry_};
   ImageGenerationService generation_{{.models = &models_,
                                       .engine = &engine_,
@@ -68,7 +74,10 @@ class GenerateCallTest : public testing::Test {
                                       .clock = &Clock::Real(),
                                       .telemetry = &telemetry_,
                                       .live_calls = &live_calls_,
-                                      .limits = {}}};
+                                      .samples = &samples_,
+                                      .readers = &readers_,
+                                      .limits = {},
+                                      .write_time_max = kWriteTimeMax}};
   ModelsService models_service_{&models_};
   GrpcListener listener_ = *Listen(Flags(), {&generation_, &models_service_});
   std::shared_ptr<grpc::Channel> channel_ =
@@ -142,6 +151,28 @@ TEST_F(GenerateCallTest, ACancelledCallLeavesNothingBehind) {
   }
   live_calls_.WaitUntilNone(absl::InfiniteFuture());
   EXPECT_TRUE(Generate(Request(2)).ok());
+}
+
+// Far more than gRPC's windows hold, so that the writes stop.
+TEST_F(GenerateCallTest, AReaderWhoNeverReadsIsGivenUpAndHoldsNothing) {
+  GenerateRequest request = Request(300);
+  request.set_count(64);
+  request.mutable_frames()->set_every_n_steps(1);
+  request.mutable_frames()->set_encoding(denoised::v1::ENCODING_RAW_FLOAT32);
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // the windows stay small
+  const auto stub = denoised::v1::ImageGeneration::NewStub(
+      grpc::CreateCustomChannel(listener_.address, grpc::InsecureChannelCredentials(), arguments));
+  grpc::ClientContext context;
+  const auto reader = stub->Generate(&context, request);
+  reader->WaitForInitialMetadata();
+  EXPECT_FALSE(samples_.Reserve(kMaxUnreadBytes).ok()) << "its samples are not counted";
+
+  live_calls_.WaitUntilNone(absl::Now() + absl::Seconds(60));
+  EXPECT_TRUE(samples_.Reserve(kMaxUnreadBytes).ok()) << "it still waits for its reader";
+  GenerateEvent event;
+  while (reader->Read(&event)) EXPECT_FALSE(event.has_finished());
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(GenerateCallTest, MessagesBeyondTheCapAreRefusedByGrpc) {
