@@ -2,8 +2,10 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 
 #include "absl/time/clock.h"
@@ -16,6 +18,15 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsageError = 2;
+
+// OpenMP's threads spin at every barrier by default, which slows the network many times over as
+// soon as anything else wants the cores. The runtime reads the setting when it is loaded, before
+// main, so the program starts over with it, unless the operator has chosen.
+void WaitForThreadsWithoutSpinning(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
+  execv("/proc/self/exe", argv);  // returns only where it fails; then the threads spin
+}
 
 // A server that runs out of file descriptors stops accepting connections for good.
 void RaiseFileDescriptorLimit() {
@@ -56,6 +67,7 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
 }  // namespace
 
 int main(int argc, char** argv) {
+  WaitForThreadsWithoutSpinning(argv);
   const auto parsed = denoise::ParseServerFlags(argc, argv, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const auto& flags = std::get<denoise::ServerFlags>(parsed);
