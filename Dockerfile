@@ -1,0 +1,36 @@
+# The server in a container, with the starter model:
+#
+#     docker build -t denoised .
+#     docker run --rm -p 50051:50051 -p 9464:9464 --ulimit nofile=65536:65536 denoised
+#
+# Raise the limit of open files as above: running out of them ends gRPC's listener for good.
+
+FROM debian:12 AS build
+WORKDIR /src
+COPY scripts/bootstrap scripts/bootstrap
+RUN scripts/bootstrap
+COPY . .
+RUN cmake --preset release -DDENOISE_BUILD_TESTS=OFF -DDENOISE_BUILD_BENCH=OFF \
+ && cmake --build --preset release --target denoised denoise \
+ && strip build/release/bin/denoised build/release/bin/denoise
+
+FROM debian:12-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends \
+      ca-certificates libabsl20220623 libchafa0 libcpp-httplib0.11 libgomp1 libgrpc++1.51 libjpeg62-turbo \
+      libopenblas0-openmp libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 \
+      libtorch1.13 libwebp7 libwebpmux3 \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --no-create-home denoised
+COPY --from=build /src/build/release/bin/denoised /src/build/release/bin/denoise /usr/local/bin/
+COPY --from=build /src/deploy/models /models
+COPY --from=build /src/LICENSE /usr/share/doc/denoised/
+USER 10001
+EXPOSE 50051 9464
+# The exec form: SIGTERM reaches denoised itself, which then drains. It starts no other process, so that it can be the
+# first of the container.
+ENTRYPOINT ["denoised"]
+CMD ["--models", "/models", "--listen", "0.0.0.0:50051", "--metrics", "0.0.0.0:9464"]
+# Every check opens a new connection, and so notices a listener that has died.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+  CMD ["denoise", "health", "--server", "127.0.0.1:50051"]
