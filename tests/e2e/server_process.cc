@@ -46,7 +46,12 @@ ServerProcess::~ServerProcess() {
 }
 
 MetricsPage ServerProcess::Metrics() const {
-  return MetricsPage(HttpGet(metrics_address_, "/metrics").value_or(""));
+  const auto page = HttpGet(metrics_address_, "/metrics");
+  if (!page.ok()) {
+    ADD_FAILURE() << "no metrics: " << page.status();
+    return MetricsPage::Unreadable();
+  }
+  return MetricsPage(*page);
 }
 
 std::unique_ptr<ServerProcess> StartServer(const std::filesystem::path& models,

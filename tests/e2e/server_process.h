@@ -31,7 +31,9 @@ class ServerProcess {
   denoised::v1::ImageGeneration::Stub& generation() { return *generation_; }
   denoised::v1::Models::Stub& models() { return *models_; }
 
-  MetricsPage Metrics() const;  // empty when nobody answers
+  // Fails the test when nobody answers. The page is empty then, and Sum() is not a number: a dead
+  // server satisfies no condition.
+  MetricsPage Metrics() const;
   std::string Log() const { return process_->standard_error().text(); }
   Subprocess& process() { return *process_; }
 

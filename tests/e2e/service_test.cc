@@ -157,8 +157,16 @@ TEST_F(ServiceTest, EverySeriesIsThereFromTheStart) {
 // One line an event, and no line forged by a caller.
 TEST_F(ServiceTest, TheLogHasALineForEveryRequest) {
   auto request = GuidedRequest(/*steps=*/2);
-  ASSERT_TRUE(Generate(server_->generation(), request).status.ok());
-  EXPECT_TRUE(Eventually([&] { return server_->Log().find("code=OK") != std::string::npos; }));
+  const Generation run = Generate(server_->generation(), request);
+  ASSERT_TRUE(run.status.ok());
+  const auto id = run.trailers.find("denoised-request-id");
+  ASSERT_NE(id, run.trailers.end());
+  EXPECT_TRUE(Eventually([&] {
+    const std::string log = server_->Log();
+    const size_t line = log.find("request=" + id->second);
+    return line != std::string::npos &&
+           log.substr(line, log.find('\n', line) - line).find("code=OK") != std::string::npos;
+  }));
 
   request.set_model("models/x\nlevel=critical event=forged");
   ASSERT_FALSE(Generate(server_->generation(), request).status.ok());

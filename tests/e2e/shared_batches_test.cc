@@ -82,12 +82,17 @@ Work WorkDone(const ServerProcess& server) {
   return {page.Sum(kEvaluations), page.Sum(kTrajectories)};
 }
 
-class SharedBatchesTest : public testing::TestWithParam<std::vector<std::string>> {};
+struct BatchesCase {
+  std::vector<std::string> flags;
+  double trajectories_per_evaluation;  // more than this many, on average
+};
+
+class SharedBatchesTest : public testing::TestWithParam<BatchesCase> {};
 
 TEST_P(SharedBatchesTest, EightClientsAtOnceGetTheSameBytesAsEachAlone) {
   ModelsFolder models;
   models.AddGuided();
-  const auto server = StartServer(models.path(), GetParam());
+  const auto server = StartServer(models.path(), GetParam().flags);
 
   const auto alone = RunClients(*server, /*at_once=*/1);
   const Work work_alone = WorkDone(*server);
@@ -103,13 +108,15 @@ TEST_P(SharedBatchesTest, EightClientsAtOnceGetTheSameBytesAsEachAlone) {
   const double trajectories = work_together.trajectories - work_alone.trajectories;
   const double evaluations = work_together.evaluations - work_alone.evaluations;
   EXPECT_EQ(trajectories, work_alone.trajectories) << "the same work in both rounds";
-  EXPECT_GT(trajectories / evaluations, 1.5) << "the clients shared evaluations";
+  EXPECT_GT(trajectories / evaluations, GetParam().trajectories_per_evaluation)
+      << "the clients shared evaluations";
 }
 
-// The second case has fewer rows to a batch than there are, so that trajectories rotate.
+// The second case has fewer rows to a batch than there are, so that trajectories rotate; with most
+// images taking two rows it can share no more than 1.6 even if all come at once.
 INSTANTIATE_TEST_SUITE_P(Batches, SharedBatchesTest,
-                         testing::Values(std::vector<std::string>{},
-                                         std::vector<std::string>{"--max-batch-rows", "3"}));
+                         testing::Values(BatchesCase{{}, 1.5},
+                                         BatchesCase{{"--max-batch-rows", "3"}, 1.1}));
 
 TEST(SharedBatches, AnImageDoesNotDependOnTheImagesOfItsOwnRequest) {
   ModelsFolder models;

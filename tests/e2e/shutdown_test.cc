@@ -41,7 +41,8 @@ TEST_F(ShutdownTest, RunningRequestsFinishAndNewOnesAreRefused) {
 
 TEST_F(ShutdownTest, AnIdleServerEndsAtOnce) {
   for (const int signal : {SIGTERM, SIGINT}) {
-    const auto server = StartServer(models_.path());
+    // Waiting out the drain would take longer than the patience.
+    const auto server = StartServer(models_.path(), {"--drain-seconds", "600"});
     server->process().Signal(signal);
     EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
   }
@@ -55,6 +56,7 @@ TEST_F(ShutdownTest, WhatIsNotDoneByTheDrainDeadlineEndsUnavailable) {
   ASSERT_TRUE(Eventually([&] { return running.Started(); }));
   server->process().Signal(SIGTERM);
   EXPECT_EQ(running.Join().status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(DetailsOf<google::rpc::RetryInfo>(running.Join().status), SizeIs(1));
   EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 namespace denoise {
 namespace {
@@ -51,6 +52,12 @@ MetricsPage::MetricsPage(std::string_view text) {
   }
 }
 
+MetricsPage MetricsPage::Unreadable() {
+  MetricsPage page("");
+  page.readable_ = false;
+  return page;
+}
+
 bool MetricsPage::Has(std::string_view name) const {
   return std::any_of(samples_.begin(), samples_.end(),
                      [&](const MetricSample& sample) { return sample.name == name; });
@@ -58,6 +65,7 @@ bool MetricsPage::Has(std::string_view name) const {
 
 double MetricsPage::Sum(std::string_view name,
                         const std::map<std::string, std::string>& labels) const {
+  if (!readable_) return std::numeric_limits<double>::quiet_NaN();
   double sum = 0;
   for (const MetricSample& sample : samples_) {
     if (sample.name == name && HasLabels(sample, labels)) sum += sample.value;

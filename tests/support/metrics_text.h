@@ -18,6 +18,9 @@ class MetricsPage {
  public:
   explicit MetricsPage(std::string_view text);
 
+  // What stands for a page that could not be had: it has no samples, and its sums are NaN.
+  static MetricsPage Unreadable();
+
   const std::vector<MetricSample>& samples() const { return samples_; }
   bool Has(std::string_view name) const;
 
@@ -26,6 +29,7 @@ class MetricsPage {
 
  private:
   std::vector<MetricSample> samples_;
+  bool readable_ = true;
 };
 
 }  // namespace denoise
