@@ -23,6 +23,7 @@ namespace health = grpc::health::v1;
 
 constexpr char kModelsPrefix[] = "models/";
 constexpr int kPageSize = 1000;
+constexpr int kMostPages = 1000;
 constexpr absl::Duration kLongestDeadline = absl::Hours(24 * 365);
 
 std::shared_ptr<grpc::ChannelCredentials> Credentials(const ClientOptions& options) {
@@ -92,17 +93,15 @@ absl::StatusOr<std::vector<v1::Model>> Client::ListModels() {
   std::vector<v1::Model> models;
   v1::ListModelsRequest request;
   request.set_page_size(kPageSize);
-  while (true) {
+  for (int pages = 0; pages < kMostPages; ++pages) {
     auto page =
         impl_->Call<v1::ListModelsResponse>(*impl_->models, &v1::Models::Stub::ListModels, request);
     if (!page.ok()) return page.status();
     for (v1::Model& model : *page->mutable_models()) models.push_back(std::move(model));
     if (page->next_page_token().empty()) return models;
-    if (page->next_page_token() == request.page_token()) {
-      return absl::InternalError("the server's list of models does not end");
-    }
     request.set_page_token(page->next_page_token());
   }
+  return absl::InternalError("the server's list of models does not end");
 }
 
 absl::StatusOr<v1::Model> Client::GetModel(std::string_view name) {

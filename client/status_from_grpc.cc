@@ -40,15 +40,6 @@ FieldViolations ToFieldViolations(const google::rpc::BadRequest& bad_request) {
   return violations;
 }
 
-// A subject or description that the message says already is not said twice.
-void AppendQuotaViolations(const google::rpc::QuotaFailure& quota, std::string& message) {
-  for (const auto& violation : quota.violations()) {
-    if (message.find(violation.description()) != std::string::npos) continue;
-    absl::StrAppend(&message, "; ", violation.subject(), violation.subject().empty() ? "" : ": ",
-                    violation.description());
-  }
-}
-
 // Without details a status of these codes was made by the gRPC library on this side, whose words
 // are not for people.
 std::string MessageWithoutDetails(const grpc::Status& status, std::string_view address) {
@@ -75,11 +66,7 @@ absl::Status StatusFromGrpc(const grpc::Status& status, std::string_view address
     return absl::Status(code, MessageWithoutDetails(status, address));
   }
 
-  std::string message = status.error_message();
-  if (const auto quota = FindDetail<google::rpc::QuotaFailure>(rpc_status)) {
-    AppendQuotaViolations(*quota, message);
-  }
-  absl::Status result(code, message);
+  absl::Status result(code, status.error_message());
   if (const auto bad_request = FindDetail<google::rpc::BadRequest>(rpc_status)) {
     const absl::Status violations = ToFieldViolations(*bad_request).ToStatus();
     // The list says all that the server's own message says, in a form made for reading.

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/cli/printable.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 
@@ -103,11 +104,12 @@ std::string ErrorText(const absl::Status& status) {
   const std::vector<FieldViolation> violations = GetFieldViolations(status);
   std::string text = "denoise: ";
   if (violations.empty()) {
-    absl::StrAppend(&text, status.message(), "\n");
+    absl::StrAppend(&text, Printable({status.message().data(), status.message().size()}), "\n");
   } else {
     text += "the request cannot be served as it is\n";
     for (const FieldViolation& violation : violations) {
-      absl::StrAppend(&text, "  ", FlagOfField(violation.field), ": ", violation.description, "\n");
+      absl::StrAppend(&text, "  ", Printable(FlagOfField(violation.field)), ": ",
+                      Printable(violation.description), "\n");
     }
   }
   if (const std::string advice = Advice(status); !advice.empty()) {

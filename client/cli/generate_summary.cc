@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/printable.h"
 #include "client/cli/sampler_request.h"
 #include "client/client.h"
 
@@ -34,7 +35,7 @@ std::string SummaryText(const GenerationRecorder& recorder, const v1::Finished& 
   const RecordedFiles& files = recorder.files();
   std::string text = absl::StrFormat(
       "%s by %s: %s of %s, %s, %.1f s", Plural(files.images, "image"),
-      ShortModelName(accepted.model()), Plural(accepted.steps(), "step"),
+      Printable(ShortModelName(accepted.model())), Plural(accepted.steps(), "step"),
       SamplerFlagName(accepted.sampler()), Seeds(accepted), Seconds(finished.elapsed()));
   const bool several = files.images > 1;
   AddFile(several ? files.first_image + " ..." : files.first_image, Plural(files.images, "image"),

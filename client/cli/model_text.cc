@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/printable.h"
 #include "client/cli/sampler_request.h"
 #include "client/client.h"
 
@@ -47,7 +48,7 @@ std::string FormatTable(const std::vector<TableRow>& rows) {
 std::string ClassLines(const v1::Model& model) {
   std::string lines;
   for (const v1::ModelClass& entry : model.classes()) {
-    absl::StrAppendFormat(&lines, "\n  %4d  %s", entry.label(), entry.display_name());
+    absl::StrAppendFormat(&lines, "\n  %4d  %s", entry.label(), Printable(entry.display_name()));
   }
   return lines;
 }
@@ -57,7 +58,7 @@ std::string ClassLines(const v1::Model& model) {
 std::string ModelTable(const std::vector<v1::Model>& models) {
   std::vector<TableRow> rows = {{"NAME", "SHAPE", "CLASSES", "PARAMETERS", "DEFAULT SAMPLER"}};
   for (const v1::Model& model : models) {
-    rows.push_back({ShortModelName(model.name()), Shape(model),
+    rows.push_back({Printable(ShortModelName(model.name())), Shape(model),
                     model.classes().empty() ? "-" : absl::StrCat(model.classes_size()),
                     Parameters(model.parameter_count()), SamplerFlagName(model.default_sampler())});
   }
@@ -65,16 +66,16 @@ std::string ModelTable(const std::vector<v1::Model>& models) {
 }
 
 std::string ModelDetails(const v1::Model& model) {
-  return absl::StrCat(ShortModelName(model.name()),                                               //
-                      "\n  version         ", model.version(),                                    //
+  return absl::StrCat(Printable(ShortModelName(model.name())),                                    //
+                      "\n  version         ", Printable(model.version()),                         //
                       "\n  makes           ", model.width(), " x ", model.height(), " pixels, ",  //
                       model.channels(), model.channels() == 1 ? " channel" : " channels",         //
                       "\n  parameters      ", Parameters(model.parameter_count()),                //
-                      "\n  predicts        ", model.prediction_type(),                            //
+                      "\n  predicts        ", Printable(model.prediction_type()),                 //
                       "\n  trained on      ", model.num_train_timesteps(), " timesteps",          //
                       "\n  default sampler ", SamplerFlagName(model.default_sampler()),           //
                       "\n  guidance        ", model.supports_guidance() ? "yes" : "no",           //
-                      "\n  source          ", model.source(),                                     //
+                      "\n  source          ", Printable(model.source()),                          //
                       "\n  classes         ",
                       model.classes().empty() ? "none" : absl::StrCat(model.classes_size()),
                       ClassLines(model));

@@ -12,6 +12,7 @@ namespace denoise {
 namespace {
 
 constexpr int kMostAnimationFrames = 60;
+// Of all kept frames together, as large as the animation shows them.
 constexpr int64_t kMostKeptPixels = int64_t{64} << 20;
 constexpr int kMostSheetColumns = 10;
 
@@ -66,7 +67,8 @@ absl::Status PictureHistory::CheckShape(int image_index, const Image& picture) {
   if (gray_.pixels.empty()) {
     gray_ = picture;
     std::fill(gray_.pixels.begin(), gray_.pixels.end(), kGray);
-    const int64_t pixels = int64_t{count_} * picture.width * picture.height;
+    const int64_t scale = ScaleFor(picture, kAnimationCellPixels);
+    const int64_t pixels = count_ * scale * picture.width * scale * picture.height;
     const int64_t most = std::clamp<int64_t>(kMostKeptPixels / pixels, 2, kMostAnimationFrames);
     kept_steps_ = SpreadSteps(static_cast<int>(most));
   }
@@ -77,11 +79,11 @@ absl::Status PictureHistory::CheckShape(int image_index, const Image& picture) {
 
 std::vector<int> PictureHistory::SpreadSteps(int most) const {
   if (every_n_steps_ == 0) return {};
-  const int frames = (steps_ + every_n_steps_ - 1) / every_n_steps_;
-  const int kept = std::min(frames, most);
+  const int64_t frames = (int64_t{steps_} + every_n_steps_ - 1) / every_n_steps_;
+  const int kept = static_cast<int>(std::min<int64_t>(frames, most));
   std::vector<int> steps;
   for (int i = 0; i < kept; ++i) {
-    const int64_t frame = kept == 1 ? frames : 1 + int64_t{i} * (frames - 1) / (kept - 1);
+    const int64_t frame = kept == 1 ? frames : 1 + i * (frames - 1) / (kept - 1);
     steps.push_back(static_cast<int>(std::min<int64_t>(frame * every_n_steps_, steps_)));
   }
   return steps;
@@ -108,11 +110,6 @@ absl::Status PictureHistory::AddImage(int image_index, Image image) {
   }
   images_[image_index] = std::move(image);
   return absl::OkStatus();
-}
-
-bool PictureHistory::has_images() const {
-  return std::any_of(images_.begin(), images_.end(),
-                     [](const auto& image) { return image.has_value(); });
 }
 
 std::vector<const Image*> PictureHistory::Latest() const {

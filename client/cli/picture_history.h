@@ -1,6 +1,7 @@
 // The pictures of one generation as they were received, and what is made of them at the end.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <vector>
@@ -24,12 +25,12 @@ class PictureHistory {
   absl::Status AddImage(int image_index, Image image);
 
   bool has_frames() const { return !frames_.empty(); }
-  bool has_images() const;
+  size_t kept_frames() const { return frames_.size(); }
 
   // The latest picture of each image, null before its first.
   std::vector<const Image*> Latest() const;
 
-  // The final images in a grid, enlarged to be seen. Requires has_images(); images that are missing
+  // The final images in a grid, enlarged to be seen. Requires an image; those that are missing
   // are gray.
   absl::StatusOr<Image> ContactSheet() const;
 

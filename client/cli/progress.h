@@ -15,9 +15,6 @@ class Progress {
   // `now` is this machine's time, since the server's clock may differ.
   void Update(const denoised::v1::GenerateEvent& event, absl::Time now);
 
-  int images_done() const { return images_done_; }
-  int images_total() const { return images_total_; }
-
   // At most `width` columns, UTF-8, no newline:
   //   denoising ██████████░░░░░░  104/160 steps  3/8 images  41 steps/s  1 s left
   std::string Line(int width) const;

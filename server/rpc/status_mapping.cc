@@ -40,8 +40,6 @@ const char* Reason(const absl::Status& status) {
       return "INVALID_FIELD";
     case absl::StatusCode::kNotFound:
       return "RESOURCE_NOT_FOUND";
-    case absl::StatusCode::kResourceExhausted:
-      return "QUOTA_EXCEEDED";
     case absl::StatusCode::kUnavailable:
       return "SERVER_BUSY";
     case absl::StatusCode::kDeadlineExceeded:

@@ -2,14 +2,17 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <limits>
 
 #include "client/cli/connection_flags.h"
 #include "client/cli/error_report.h"
 #include "client/cli/output_folder.h"
 #include "client/cli/picture_grid.h"
 #include "client/cli/picture_history.h"
+#include "client/cli/printable.h"
 #include "client/cli/progress.h"
 #include "client/cli/sampler_request.h"
+#include "core/base/field_violations.h"
 #include "core/sampling/option_names.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -131,6 +134,43 @@ TEST(PictureHistory, KeepsABoundedSpreadOfFramesWithTheFirstAndTheLast) {
   EXPECT_EQ(sheet.pixels[10 * sheet.width + sheet.width - 10], 255);
   EXPECT_LT(sheet.pixels[10 * sheet.width + 450], sheet.pixels[10 * sheet.width + 650]);
   EXPECT_LT(history.DenoisingAnimation().value().size(), size_t{200} << 10);
+}
+
+TEST(PictureHistory, AnIntervalBeyondAllStepsGivesTheLastStepOnly) {
+  PictureHistory history(1, 1000, std::numeric_limits<int>::max());
+  ASSERT_TRUE(history.AddFrame(0, 999, Picture(1)).ok());
+  EXPECT_FALSE(history.has_frames()) << "no frame was asked for after this step";
+  ASSERT_TRUE(history.AddFrame(0, 1000, Picture(2)).ok());
+  EXPECT_EQ(history.DenoisingSheet().value().width, 96 + 2 * 4) << "one column";
+}
+
+TEST(PictureHistory, CountsPicturesAsLargeAsTheyAreShown) {
+  // 1024 single pixels take next to nothing, but 128 x 128 each in the animation.
+  PictureHistory history(1024, 100, 1);
+  for (int step = 1; step <= 100; ++step) {
+    ASSERT_TRUE(history.AddFrame(0, step, Image{1, 1, 1, {7}}).ok());
+  }
+  EXPECT_EQ(history.kept_frames(), 4u);
+}
+
+TEST(Printable, LeavesTextAndEscapesWhatATerminalWouldObey) {
+  EXPECT_EQ(Printable("fr\xc3\xb8 \xe2\x82\xac \xf0\x9f\x98\x80!"),
+            "fr\xc3\xb8 \xe2\x82\xac \xf0\x9f\x98\x80!");
+  EXPECT_EQ(Printable("a\x1b[2Jb\r\n\tc\x7f"), "a\\x1b[2Jb\\x0d\\x0a\\x09c\\x7f");
+  EXPECT_EQ(Printable("\xc2\x9b"
+                      "2J"),
+            "\\xc2\\x9b2J")
+      << "CSI as one character";
+  EXPECT_EQ(Printable("\x9b"
+                      "2J \xe2\x82"),
+            "\\x9b2J \\xe2\\x82")
+      << "not UTF-8";
+}
+
+TEST(ErrorText, EscapesWhatTheServerSays) {
+  EXPECT_THAT(ErrorText(absl::InternalError("\x1b]0;gone\x07")), HasSubstr("\\x1b]0;gone\\x07"));
+  const std::string violation = ErrorText(InvalidField("\x1b[1m", "\x1b[2J"));
+  EXPECT_EQ(violation.find('\x1b'), std::string::npos) << violation;
 }
 
 TEST(PictureHistory, AFrameThatWasLeftOutLooksLikeTheOneBefore) {

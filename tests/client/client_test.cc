@@ -230,19 +230,6 @@ TEST(StatusFromGrpc, KeepsTheWholeRpcStatusForOthersToRead) {
   EXPECT_EQ(std::string(status.GetPayload(kRpcStatusUrl).value()), details.SerializeAsString());
 }
 
-TEST(StatusFromGrpc, QuotaViolationsBecomePartOfTheMessage) {
-  google::rpc::QuotaFailure quota;
-  auto* const violation = quota.add_violations();
-  violation->set_subject("tenant-7");
-  violation->set_description("at most 4 requests at once");
-  google::rpc::Status details;
-  details.add_details()->PackFrom(quota);
-  const absl::Status status = StatusFromGrpc(
-      grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many", details.SerializeAsString()),
-      "here");
-  EXPECT_EQ(status.message(), "too many; tenant-7: at most 4 requests at once");
-}
-
 TEST(StatusFromGrpc, DetailsThatDoNotParseAreLeftOut) {
   const absl::Status status =
       StatusFromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\xff\xff"), "here");
