@@ -32,23 +32,6 @@ absl::Status CheckSampler(const Model& model) {
     return absl::InvalidArgumentError(
         absl::StrCat("its default sampler cannot run: ", plan.status().message()));
   }
-  if (plan->NeedsLearnedVariance() && model.spec.out_channels != 2 * model.spec.in_channels) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "its scheduler expects a learned variance, which takes ", 2 * model.spec.in_channels,
-        " output channels; the network has ", model.spec.out_channels));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckLabels(const Model& model) {
-  const int64_t classes = model.spec.num_class_embeds;
-  const auto check = [&](int64_t label, const char* key) -> absl::Status {
-    if (label >= 0 && label < classes) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("model_index.json: ", key, " names class ",
-                                                   label, ", the network has ", classes));
-  };
-  for (const auto& [label, name] : model.id2label) RETURN_IF_ERROR(check(label, "id2label"));
-  if (model.null_class_label) RETURN_IF_ERROR(check(*model.null_class_label, "null_class_label"));
   return absl::OkStatus();
 }
 
@@ -116,7 +99,6 @@ absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::
       .networks = {},
   });
   RETURN_IF_ERROR(CheckSampler(*model));
-  RETURN_IF_ERROR(CheckLabels(*model));
   for (const at::Device& device : options.devices) {
     ASSIGN_OR_RETURN(auto replica, Replicate(*checkpoint.network, device, options.dtype));
     model->networks.push_back(std::move(replica));

@@ -15,8 +15,8 @@
 namespace denoise {
 namespace {
 
-// Whoever does not finish a request in this time is cut off, so that idle connections cannot keep
-// the threads.
+// For each read and write, not for a request: an idle connection is cut off, but one that trickles
+// can keep its thread. There are few threads.
 constexpr time_t kTimeoutSeconds = 3;
 constexpr size_t kThreads = 4;
 
@@ -83,11 +83,13 @@ absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
 }
 
 MetricsEndpoint::MetricsEndpoint(std::unique_ptr<httplib::Server> server, std::string address)
-    : server_(std::move(server)),
-      address_(std::move(address)),
-      thread_([this] { server_->listen_after_bind(); }) {
-  // A server that does not run yet cannot be stopped.
-  while (!server_->is_running()) absl::SleepFor(absl::Milliseconds(1));
+    : server_(std::move(server)), address_(std::move(address)), thread_([this] {
+        server_->listen_after_bind();
+        ended_ = true;
+      }) {
+  // A server that does not run yet cannot be stopped; one whose listening has failed at once never
+  // runs, and need not be.
+  while (!server_->is_running() && !ended_) absl::SleepFor(absl::Milliseconds(1));
 }
 
 MetricsEndpoint::~MetricsEndpoint() {

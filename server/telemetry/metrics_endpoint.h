@@ -1,5 +1,8 @@
 // Serves a registry at http://HOST:PORT/metrics, in Prometheus' text format.
 //
+// For trusted networks: anybody who reaches the port may read the metrics, and a few clients that
+// send slowly can keep the others from them. Generation does not suffer from it.
+//
 // Not by civetweb, which prometheus-cpp brings along: it gives its threads stacks of 100 KiB, less
 // than LibTorch's and OpenBLAS's thread-local storage needs, and so cannot start one in this
 // process.
@@ -7,6 +10,7 @@
 
 #include <prometheus/registry.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -35,6 +39,7 @@ class MetricsEndpoint {
 
   const std::unique_ptr<httplib::Server> server_;
   const std::string address_;
+  std::atomic<bool> ended_ = false;  // before thread_, which sets it
   std::thread thread_;
 };
 
