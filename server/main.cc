@@ -20,11 +20,13 @@ constexpr int kFailed = 1;
 constexpr int kUsageError = 2;
 
 // OpenMP's threads spin at every barrier by default, which slows the network many times over as
-// soon as anything else wants the cores. The runtime reads the setting when it is loaded, before
-// main, so the program starts over with it, unless the operator has chosen.
-void WaitForThreadsWithoutSpinning(char** argv) {
+// soon as anything else wants the cores; threads that sleep at once are slow to wake. So they spin
+// for some tens of microseconds and then sleep. The runtime reads these settings when it is loaded,
+// before main, so the program starts over with them, unless the operator has chosen.
+void WaitForThreadsWithLittleSpinning(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
+  setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/0);
   execv("/proc/self/exe", argv);  // returns only where it fails; then the threads spin
 }
 
@@ -67,7 +69,7 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
 }  // namespace
 
 int main(int argc, char** argv) {
-  WaitForThreadsWithoutSpinning(argv);
+  WaitForThreadsWithLittleSpinning(argv);
   const auto parsed = denoise::ParseServerFlags(argc, argv, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const auto& flags = std::get<denoise::ServerFlags>(parsed);
