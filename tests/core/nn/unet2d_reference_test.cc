@@ -55,7 +55,8 @@ TEST_P(UNet2DReference, ForwardAgreesWithTheLibrary) {
   const UNetFolder folder = ReadReferenceUNet(GetParam());
   for (const bool batch_invariant : {true, false}) {
     const auto network = LoadNetwork(folder, {.batch_invariant = batch_invariant});
-    for (const nlohmann::json& entry : ReadExpected(GetParam())["forward"]) {
+    const nlohmann::json expected = ReadExpected(GetParam());
+    for (const nlohmann::json& entry : expected["forward"]) {
       SCOPED_TRACE(testing::Message()
                    << "batch_invariant " << batch_invariant << ", timestep " << entry["timestep"]);
       ExpectFingerprint(network->Forward(ReferenceInput(network->spec(), entry)), entry["output"]);

@@ -149,7 +149,7 @@ TEST_P(EverySampler, StaysOnTheForwardProcess) {
     if (before != 0) fresh_variance *= std::pow(after / before, 2);
     fresh_variance += scale * scale;
 
-    const NoiseLevel& level = path()[e].to;
+    const NoiseLevel level = path()[e].to;
     EXPECT_NEAR(slots[0][0], level.alpha * kPicture, 1e-9) << "mean after " << e;
     EXPECT_NEAR(after * after + fresh_variance, level.sigma * level.sigma, 1e-9)
         << "variance after " << e;
