@@ -13,7 +13,9 @@ set(DENOISE_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefine
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  # Paths below the repository are hashed relative to it, so that clones share what they compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE_PROGRAM})
 endif()
 
 # mold before lld: both link several times faster than the system's linker.
