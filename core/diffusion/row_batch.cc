@@ -3,15 +3,16 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/clamp.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 #include <ATen/ops/quantile.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <limits>
+#include <map>
 #include <utility>
 #include <variant>
 
@@ -27,21 +28,8 @@ enum Coefficient : int64_t {
   kClipMin,
   kClipMax,
   kGuidanceScale,
-  kUpdate,  // kMaxSlots x (kMaxSlots + 2), row-major
+  kNumCoefficients,
 };
-constexpr int64_t kColumns = kMaxSlots + 2;
-constexpr int64_t kNumCoefficients = kUpdate + kMaxSlots * kColumns;
-
-// Slots that the plan does not use have zero rows and columns, so that every trajectory's product
-// has one shape.
-void CollateUpdate(const SmallMatrix& update, float* row) {
-  const int slots = update.rows();
-  for (int i = 0; i < slots; ++i) {
-    for (int j = 0; j < slots; ++j) row[i * kColumns + j] = static_cast<float>(update(i, j));
-    for (int j = 0; j < 2; ++j)
-      row[i * kColumns + kMaxSlots + j] = static_cast<float>(update(i, slots + j));
-  }
-}
 
 void Collate(const Trajectory& trajectory, float* row) {
   const Evaluation& evaluation = trajectory.next();
@@ -53,7 +41,14 @@ void Collate(const Trajectory& trajectory, float* row) {
   row[kClipMin] = clip ? static_cast<float>(clip->min) : -kInfinity;
   row[kClipMax] = clip ? static_cast<float>(clip->max) : kInfinity;
   row[kGuidanceScale] = static_cast<float>(trajectory.conditioning().guidance.scale);
-  CollateUpdate(evaluation.update, row + kUpdate);
+}
+
+// Row-major.
+float* CopyMatrix(const SmallMatrix& matrix, float* to) {
+  for (int i = 0; i < matrix.rows(); ++i) {
+    for (int j = 0; j < matrix.columns(); ++j) *to++ = static_cast<float>(matrix(i, j));
+  }
+  return to;
 }
 
 // [rows, 1, 1, 1], to be broadcast over pictures.
@@ -85,14 +80,14 @@ RowBatch::RowBatch(std::vector<Trajectory*> trajectories, const Network& network
       channels_(network.spec().in_channels),
       device_(network.device()) {
   const int64_t count = static_cast<int64_t>(trajectories_.size());
-  at::Tensor coefficients = at::zeros({count, kNumCoefficients}, at::kFloat);
-  std::vector<at::Tensor> slots;
+  at::Tensor coefficients = at::empty({count, kNumCoefficients}, at::kFloat);
+  std::vector<at::Tensor> x;
   std::vector<float> timesteps;
   std::vector<int64_t> labels;
   for (int64_t i = 0; i < count; ++i) {
     const Trajectory& trajectory = *trajectories_[i];
     Collate(trajectory, coefficients.data_ptr<float>() + i * kNumCoefficients);
-    slots.push_back(trajectory.slots());
+    x.push_back(trajectory.x());
     timesteps.push_back(static_cast<float>(trajectory.next().timestep));
     labels.push_back(trajectory.conditioning().class_label.value_or(0));
     if (trajectory.guided()) guided_.push_back(i);
@@ -102,8 +97,8 @@ RowBatch::RowBatch(std::vector<Trajectory*> trajectories, const Network& network
     labels.push_back(trajectories_[i]->conditioning().null_class_label.value_or(0));
   }
   coefficients_ = coefficients.to(device_);
-  slots_ = at::stack(slots);
-  input_.x = slots_.select(1, 0) * Column(coefficients_, kInputScale);
+  x_ = at::stack(x);
+  input_.x = x_ * Column(coefficients_, kInputScale);
   if (!guided_.empty()) {
     input_.x = at::cat({input_.x, input_.x.index_select(0, at::tensor(guided_).to(device_))});
   }
@@ -112,20 +107,41 @@ RowBatch::RowBatch(std::vector<Trajectory*> trajectories, const Network& network
 }
 
 at::Tensor RowBatch::Update(const at::Tensor& output) {
-  const int64_t count = static_cast<int64_t>(trajectories_.size());
   const at::Tensor m = Guided(output);
-  const at::Tensor x0 = PredictX0(m);
-  const at::Tensor columns = at::cat({slots_, x0.unsqueeze(1), m.unsqueeze(1)}, 1).flatten(2);
-  const at::Tensor update =
-      coefficients_.narrow(1, kUpdate, kMaxSlots * kColumns).reshape({count, kMaxSlots, kColumns});
-  const at::Tensor updated = at::bmm(update, columns).view_as(slots_);
-  if (const at::Tensor noise = Noise(output); noise.defined()) updated.select(1, 0).add_(noise);
-  // Copies, so that an image on its way does not keep the whole batch in memory; all of them before
-  // the first trajectory moves, so that they all move or none does.
-  std::vector<at::Tensor> slots;
-  for (int64_t i = 0; i < count; ++i) slots.push_back(updated[i].clone());
-  for (int64_t i = 0; i < count; ++i) trajectories_[i]->Advance(std::move(slots[i]));
+  at::Tensor x0 = PredictX0(m);
+  std::vector<at::Tensor> slots = UpdatedSlots(x0, m);
+  for (size_t i = 0; i < trajectories_.size(); ++i) AddNoise(i, output, slots[i]);
+  for (size_t i = 0; i < trajectories_.size(); ++i) trajectories_[i]->Advance(std::move(slots[i]));
   return x0;
+}
+
+// One product for all trajectories whose plans have equally many slots.
+std::vector<at::Tensor> RowBatch::UpdatedSlots(const at::Tensor& x0, const at::Tensor& m) const {
+  std::map<int64_t, std::vector<int64_t>> members_by_slots;
+  for (size_t i = 0; i < trajectories_.size(); ++i) {
+    members_by_slots[trajectories_[i]->plan().slots].push_back(static_cast<int64_t>(i));
+  }
+  const at::Tensor x0_rows = x0.flatten(1), m_rows = m.flatten(1);
+  std::vector<at::Tensor> updated(trajectories_.size());
+  for (const auto& [slots, members] : members_by_slots) {
+    const int64_t count = static_cast<int64_t>(members.size());
+    const at::Tensor update = at::empty({count, slots, slots + 2}, at::kFloat);
+    float* next = update.data_ptr<float>();
+    std::vector<at::Tensor> columns;
+    for (int64_t i : members) {
+      next = CopyMatrix(trajectories_[i]->next().update, next);
+      for (const at::Tensor& column : {trajectories_[i]->slots().flatten(1),
+                                       x0_rows.narrow(0, i, 1), m_rows.narrow(0, i, 1)}) {
+        columns.push_back(column);
+      }
+    }
+    const at::Tensor product =
+        at::bmm(update.to(device_), at::cat(columns).view({count, slots + 2, -1}));
+    for (int64_t j = 0; j < count; ++j) {
+      updated[members[j]] = product[j].view_as(trajectories_[members[j]]->slots());
+    }
+  }
+  return updated;
 }
 
 at::Tensor RowBatch::Guided(const at::Tensor& output) const {
@@ -142,10 +158,9 @@ at::Tensor RowBatch::Guided(const at::Tensor& output) const {
 }
 
 at::Tensor RowBatch::PredictX0(const at::Tensor& m) const {
-  at::Tensor x0 = Column(coefficients_, kX0FromState) * slots_.select(1, 0) +
-                  Column(coefficients_, kX0FromOutput) * m;
-  x0 = at::minimum(at::maximum(x0, Column(coefficients_, kClipMin)),
-                   Column(coefficients_, kClipMax));
+  const at::Tensor x0 =
+      at::clamp(Column(coefficients_, kX0FromState) * x_ + Column(coefficients_, kX0FromOutput) * m,
+                Column(coefficients_, kClipMin), Column(coefficients_, kClipMax));
   for (size_t i = 0; i < trajectories_.size(); ++i) {
     const auto* threshold = std::get_if<DynamicThreshold>(&trajectories_[i]->next().clip);
     if (threshold != nullptr) x0[i].copy_(ApplyDynamicThreshold(x0[i], *threshold));
@@ -153,21 +168,16 @@ at::Tensor RowBatch::PredictX0(const at::Tensor& m) const {
   return x0;
 }
 
-at::Tensor RowBatch::Noise(const at::Tensor& output) {
-  at::Tensor noise;
-  for (size_t i = 0; i < trajectories_.size(); ++i) {
-    const Evaluation& evaluation = trajectories_[i]->next();
-    if (!AddsNoise(evaluation)) continue;
-    if (!noise.defined()) noise = at::zeros_like(slots_.select(1, 0), at::MemoryFormat::Contiguous);
-    const at::Tensor& z = trajectories_[i]->noise();
-    if (const double* deviation = std::get_if<double>(&evaluation.noise)) {
-      noise[i].copy_(z * *deviation);
-    } else {
-      noise[i].copy_(NoiseDeviation(evaluation.noise, output[i].narrow(0, channels_, channels_)) *
-                     z.to(device_));
-    }
+void RowBatch::AddNoise(size_t i, const at::Tensor& output, const at::Tensor& slots) const {
+  const Evaluation& evaluation = trajectories_[i]->next();
+  if (!AddsNoise(evaluation)) return;
+  const at::Tensor& z = trajectories_[i]->noise();
+  if (const double* deviation = std::get_if<double>(&evaluation.noise)) {
+    slots[0].add_((z * *deviation).to(device_));
+    return;
   }
-  return noise;
+  const at::Tensor v = output[i].narrow(0, channels_, channels_);
+  slots[0].add_(NoiseDeviation(evaluation.noise, v) * z.to(device_));
 }
 
 }  // namespace denoise

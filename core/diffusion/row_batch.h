@@ -7,8 +7,8 @@
 // The offline loop, the server's workers and the sample grids of training all run these three
 // lines. The trajectories may have different samplers, positions, guidance scales, classes and
 // seeds. On the CPU a trajectory's result does not depend on the others, bit for bit: what runs
-// over the whole batch is exactly rounded (products, sums, clamps) or computed per trajectory on
-// operands of one fixed shape (the small matrix product); everything else runs row by row.
+// over the whole batch is exactly rounded (products, sums, clamps) or one product a trajectory, of a
+// shape that its own plan gives; everything else runs row by row.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -39,13 +39,15 @@ class RowBatch {
  private:
   at::Tensor Guided(const at::Tensor& output) const;  // m
   at::Tensor PredictX0(const at::Tensor& m) const;    // clipped or thresholded
-  at::Tensor Noise(const at::Tensor& output);         // what enters slot 0; undefined: none does
+  // Each trajectory's next state, [K, C, H, W], before its noise.
+  std::vector<at::Tensor> UpdatedSlots(const at::Tensor& x0, const at::Tensor& m) const;
+  void AddNoise(size_t i, const at::Tensor& output, const at::Tensor& slots) const;
 
   std::vector<Trajectory*> trajectories_;
   std::vector<int64_t> guided_;  // indices of guided trajectories
   int64_t channels_;
   at::Device device_;
-  at::Tensor slots_;         // [trajectories, kMaxSlots, C, H, W]
+  at::Tensor x_;             // every slot 0, [trajectories, C, H, W]
   at::Tensor coefficients_;  // [trajectories, kNumCoefficients], see row_batch.cc
   NetworkInput input_;
 };

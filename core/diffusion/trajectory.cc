@@ -32,7 +32,7 @@ Trajectory::Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning con
                        uint64_t seed, const Network& network)
     : plan_(std::move(plan)), conditioning_(std::move(conditioning)), noise_source_(seed) {
   const NetworkSpec& spec = network.spec();
-  slots_ = at::zeros({kMaxSlots, spec.in_channels, spec.height, spec.width},
+  slots_ = at::zeros({plan_->slots, spec.in_channels, spec.height, spec.width},
                      at::TensorOptions().dtype(at::kFloat).device(network.device()));
   slots_[0].copy_(noise_source_.Draw({spec.in_channels, spec.height, spec.width}) *
                   plan_->init_noise_scale);

@@ -69,8 +69,8 @@ class Trajectory {
   bool guided() const { return IsGuided(conditioning_, next()); }  // requires !done()
   int steps_done() const { return steps_done_; }
 
-  // [kMaxSlots, C, H, W] float32 on the network's device; slots that the plan does not use stay
-  // zero.
+  // [K, C, H, W] float32 on the network's device, K as the plan says. May share its memory with the
+  // trajectories that it was last evaluated with.
   const at::Tensor& slots() const { return slots_; }
   at::Tensor x() const { return slots_[0]; }  // [C, H, W]
 

@@ -22,8 +22,7 @@
 
 namespace denoise {
 
-// No sampler here remembers more than this many images (PRK needs 6). Batches are always laid out
-// with this many slots, so that a row's arithmetic never depends on which samplers share its batch.
+// No sampler here remembers more than this many images (PRK needs 6).
 inline constexpr int kMaxSlots = 6;
 
 // x0 is clamped to [min, max].

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
+#include "core/base/thread_order.h"
 #include "server/rpc/request_id.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
@@ -55,6 +56,7 @@ GenerateReactor::GenerateReactor(const GenerateEnvironment& environment,
       arrival_(environment.clock->Now()) {
   environment_.live_calls->Add();
   if (const absl::Status status = Start(request); !status.ok()) EndStream(status, {});
+  BeforeHandOver(this);
 }
 
 absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request) {
@@ -93,6 +95,7 @@ absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request
 
 void GenerateReactor::WriteEvent(denoised::v1::GenerateEvent event) {
   event_ = std::move(event);
+  BeforeHandOver(this);
   StartWrite(&event_);
 }
 
@@ -108,19 +111,26 @@ void GenerateReactor::EndStream(const absl::Status& status, const StreamTotals& 
             {"frames_sent", totals.frames_sent},
             {"frames_dropped", totals.frames_dropped},
             {"seconds", absl::ToDoubleSeconds(elapsed)}});
-  Finish(ToGrpcStatus(status, request_id_, *context_));
+  grpc::Status grpc_status = ToGrpcStatus(status, request_id_, *context_);
+  BeforeHandOver(this);
+  Finish(std::move(grpc_status));
 }
 
 // The caller sees CANCELLED: a status of our own would have to wait behind what is not being read.
 void GenerateReactor::BreakOff() { context_->TryCancel(); }
 
-void GenerateReactor::OnWriteDone(bool ok) { stream_->OnWritten(ok); }
+void GenerateReactor::OnWriteDone(bool ok) {
+  AfterHandOver(this);
+  stream_->OnWritten(ok);
+}
 
 void GenerateReactor::OnCancel() {
+  AfterHandOver(this);
   if (stream_) stream_->Cancel();
 }
 
 void GenerateReactor::OnDone() {
+  AfterHandOver(this);
   reservation_ = {};  // before anybody hears that the call is over
   environment_.live_calls->Remove();
   delete this;

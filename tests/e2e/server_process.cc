@@ -1,8 +1,10 @@
 #include "tests/e2e/server_process.h"
 
+#include <gmock/gmock.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -39,7 +41,17 @@ ServerProcess::ServerProcess(std::unique_ptr<Subprocess> process, std::string ad
       generation_(denoised::v1::ImageGeneration::NewStub(channel_)),
       models_(denoised::v1::Models::NewStub(channel_)) {}
 
+void ServerProcess::ShutDown() {
+  process_->Signal(SIGTERM);
+  const auto exit_status = process_->Wait(kPatience);
+  EXPECT_TRUE(exit_status == kExitedCleanly) << "the server did not shut down cleanly";
+}
+
 ServerProcess::~ServerProcess() {
+  if (process_->running()) ShutDown();
+  for (const char* complaint : {"Sanitizer: ", "runtime error: "}) {
+    EXPECT_THAT(Log(), testing::Not(testing::HasSubstr(complaint)));
+  }
   if (testing::Test::HasFailure()) {
     std::fprintf(stderr, "--- the server's log ---\n%s------------------------\n", Log().c_str());
   }

@@ -17,7 +17,8 @@
 
 namespace denoise {
 
-// Killed, if it still runs, when destroyed. Its log goes to the test's log when a test has failed.
+// Asked to shut down, if it still runs, when destroyed: the test fails unless it then ends cleanly,
+// or when a sanitizer has complained. Its log goes to the test's log when a test has failed.
 class ServerProcess {
  public:
   // Starts `denoised --models MODELS` with `flags` added, and waits until it listens. The status
@@ -40,6 +41,8 @@ class ServerProcess {
  private:
   ServerProcess(std::unique_ptr<Subprocess> process, std::string address,
                 std::string metrics_address);
+
+  void ShutDown();
 
   std::unique_ptr<Subprocess> process_;
   std::string address_;

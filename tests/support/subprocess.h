@@ -66,6 +66,8 @@ class Subprocess {
   const OutputReader& standard_output() const { return *output_; }
   const OutputReader& standard_error() const { return *error_; }
 
+  bool running() const { return !exit_status_.has_value(); }  // as far as Wait has seen
+
   void Signal(int signal);
 
   // Waits for the program to end; nullopt when it still runs after `timeout`.
