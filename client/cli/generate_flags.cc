@@ -2,6 +2,8 @@
 
 #include <CLI/Validators.hpp>
 
+#include "client/cli/sampler_flags.h"
+
 namespace denoise {
 namespace {
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "client/cli/connection_flags.h"
-#include "client/cli/sampler_flags.h"
+#include "core/sampling/sampler_overrides.h"
 
 namespace denoise {
 
@@ -19,7 +19,7 @@ struct GenerateFlags {
   std::optional<std::string> class_label;  // a name or an index
   std::optional<int32_t> count;
   std::optional<uint64_t> seed;
-  SamplerFlags sampler;
+  SamplerOverrides sampler;
   std::optional<double> guidance_scale;
   std::optional<double> guidance_min;
   std::optional<double> guidance_max;

@@ -6,9 +6,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/cli/sampler_request.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "proto/conversion/sampler_proto.h"
 
 namespace denoise {
 namespace {
@@ -97,7 +97,7 @@ absl::StatusOr<v1::GenerateRequest> BuildGenerateRequest(const GenerateFlags& fl
   }
   if (flags.count.has_value()) request.set_count(*flags.count);
   if (flags.seed.has_value()) request.set_seed(*flags.seed);
-  *request.mutable_sampler() = ToProto(flags.sampler);
+  *request.mutable_sampler() = SamplerToProto(flags.sampler);
   if (flags.guidance_scale.has_value()) *request.mutable_guidance() = BuildGuidance(flags);
   if (flags.frames != 0) *request.mutable_frames() = BuildFramePolicy(flags);
   request.set_image_encoding(EncodingOf(flags.format));

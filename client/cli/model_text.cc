@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/printable.h"
-#include "client/cli/sampler_request.h"
+#include "client/cli/sampler_flags.h"
 #include "client/client.h"
 
 namespace denoise {

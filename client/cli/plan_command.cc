@@ -19,6 +19,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/sampling/compile_plan.h"
+#include "core/sampling/sampler_overrides.h"
 #include "core/sampling/scheduler_config.h"
 
 namespace denoise {
@@ -33,8 +34,7 @@ constexpr char kExamples[] = R"(Examples:
 
 struct PlanFlags {
   std::string scheduler_config;  // a file; empty: DDPM's linear schedule
-  CheckpointFlags checkpoint;
-  SamplerFlags sampler;
+  SamplerOverrides sampler;
   bool json = false;
 };
 
@@ -53,8 +53,7 @@ absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
 // The file's schedule and sampler, or the defaults of the sampler that was named.
 absl::StatusOr<SchedulerConfig> BaseConfig(const PlanFlags& flags) {
   if (flags.scheduler_config.empty()) {
-    const SamplerKind sampler = flags.sampler.sampler.has_value() ? flags.sampler.sampler->sampler
-                                                                  : SamplerOptions().sampler;
+    const SamplerKind sampler = flags.sampler.sampler.value_or(SamplerOptions().sampler);
     return SchedulerConfig{.schedule = {}, .sampler = ClassDefaults(sampler)};
   }
   ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(flags.scheduler_config));
@@ -74,17 +73,15 @@ struct CompiledPlan {
 absl::StatusOr<CompiledPlan> Compile(const PlanFlags& flags) {
   ASSIGN_OR_RETURN(const SchedulerConfig config, BaseConfig(flags));
   ASSIGN_OR_RETURN(const Schedule schedule, Schedule::Create(config.schedule));
-  SamplerOptions options = config.sampler;
-  if (flags.sampler.sampler.has_value()) {
-    options = SwitchSampler(config, flags.sampler.sampler->sampler);
-  }
+  const SamplerKind sampler = flags.sampler.sampler.value_or(config.sampler.sampler);
+  ResolvedSampler resolved =
+      ApplyOverrides(SwitchSampler(config, sampler), flags.sampler, schedule.num_train_timesteps());
   FieldViolations violations;
-  violations.AddAll("sampler.", ApplyCheckpointFlags(flags.checkpoint, options));
-  violations.AddAll("sampler.", ApplySamplerFlags(flags.sampler, options));
-  absl::StatusOr<SamplerPlan> plan = CompilePlan(schedule, options);
+  violations.AddAll("sampler.", resolved.violations);
+  absl::StatusOr<SamplerPlan> plan = CompilePlan(schedule, resolved.options);
   violations.AddAll("sampler.", plan.status());
   RETURN_IF_ERROR(violations.ToStatus());
-  return CompiledPlan{std::move(options), *std::move(plan)};
+  return CompiledPlan{std::move(resolved.options), *std::move(plan)};
 }
 
 // Signal as full blocks, noise as light ones, by their share of the variance.
@@ -156,7 +153,7 @@ std::function<ExitCode()> AddPlanCommand(CLI::App& app) {
       ->check(CLI::ExistingFile);
   app.add_flag("--json", flags->json, "Print the coefficients as JSON; docs/plan.md explains them");
   AddSamplerFlags(app, flags->sampler);
-  AddCheckpointFlags(app, flags->checkpoint);
+  AddCheckpointFlags(app, flags->sampler);
   app.footer(std::string(kExamples) + kExitCodesHelp);
   return [flags] { return RunPlan(*flags); };
 }

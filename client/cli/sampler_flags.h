@@ -1,66 +1,26 @@
-// The flags that choose a sampler and its options, the same for `plan` and `generate`.
+// The flags that choose a sampler and its options, the same for `plan` and `generate`: one for each
+// line of core/sampling/option_table.h, named as it is with dashes.
 #pragma once
 
 #include <CLI/App.hpp>
-#include <optional>
-#include <vector>
+#include <string>
 
-#include "absl/status/status.h"
-#include "core/sampling/sampler_options.h"
+#include "core/sampling/sampler_overrides.h"
+#include "denoised/v1/sampler.pb.h"
 
 namespace denoise {
 
-// What was given on the command line; what was not is absent, or empty. The members are named as
-// the fields of denoised.v1.SamplerOptions, and each flag as its member with dashes.
-struct SamplerFlags {
-  std::optional<NamedSampler> sampler;
-  std::optional<int> steps;
-  std::vector<double> timesteps;
-  std::optional<TimestepSpacing> timestep_spacing;
-  std::optional<SigmaSpacing> sigma_spacing;
+// Declares the flags of what anybody may choose on `app`, which fills `overrides` in when it parses.
+// Names are checked then; all else is for ApplyOverrides. A sampler's name may bring its order
+// ("dpmpp_3m"), which --solver-order replaces. `overrides` outlives `app`.
+void AddSamplerFlags(CLI::App& app, SamplerOverrides& overrides);
 
-  std::optional<bool> clip_sample;
-  std::optional<double> clip_sample_range;
-  std::optional<bool> thresholding;
-  std::optional<double> dynamic_thresholding_ratio;
-  std::optional<double> sample_max_value;
+// Likewise for what comes with a checkpoint.
+void AddCheckpointFlags(CLI::App& app, SamplerOverrides& overrides);
 
-  std::optional<VarianceType> variance_type;
-  std::optional<double> eta;
-  std::optional<bool> use_clipped_model_output;
-  std::optional<bool> step_to_listed_timestep;
-
-  std::optional<int> solver_order;  // read through ResolvedSolverOrder
-  std::optional<SolverType> solver_type;
-  std::optional<bool> lower_order_final;
-  std::optional<bool> euler_at_final;
-  std::optional<FinalSigma> final_sigma;
-  std::optional<double> flow_shift;
-  std::vector<int> disable_corrector;
-  std::optional<bool> corrected_third_order;
-
-  // --solver-order where it was given, else the order in the sampler's name ("dpmpp_3m").
-  std::optional<int> ResolvedSolverOrder() const;
-};
-
-// Declares the flags on `app`, which fills `flags` in when it parses. Names are checked then;
-// numbers are not. `flags` outlives `app`.
-void AddSamplerFlags(CLI::App& app, SamplerFlags& flags);
-
-// Puts what was given over `options`, which are those of the sampler that was named, if one was.
-// InvalidArgument names the members that the sampler does not read.
-absl::Status ApplySamplerFlags(const SamplerFlags& flags, SamplerOptions& options);
-
-// What comes with a checkpoint and no request can change; `plan` has these flags, too.
-struct CheckpointFlags {
-  std::optional<PredictionType> prediction_type;
-  std::optional<int> steps_offset;
-  std::optional<bool> set_alpha_to_one;
-  std::optional<double> lambda_min_clipped;
-};
-
-// As AddSamplerFlags and ApplySamplerFlags.
-void AddCheckpointFlags(CLI::App& app, CheckpointFlags& flags);
-absl::Status ApplyCheckpointFlags(const CheckpointFlags& flags, SamplerOptions& options);
+// The sampler as --sampler takes it, with the order where the message tells and there is such a
+// name: "dpmpp_2m", "ddim". "default" where the message leaves it open, "unknown" where a newer
+// server names one that is not known here.
+std::string SamplerFlagName(const denoised::v1::SamplerOptions& options);
 
 }  // namespace denoise

@@ -72,8 +72,7 @@ StepWeights WeightsOf(const Move& move, const SamplerOptions& options, int order
   StepWeights weights = weights_of(move.from, move.to, order);
   // The midpoint form of order 2 has half the weight of D0; Heun's form, and order 3, integrate D1
   // exactly.
-  const bool midpoint =
-      options.solver_type.value_or(SolverType::kMidpoint) == SolverType::kMidpoint;
+  const bool midpoint = ResolvedSolverType(options) == SolverType::kMidpoint;
   if (order == 2 && midpoint) weights.d1 = 0.5 * weights.d0;
   return weights;
 }

@@ -1,10 +1,9 @@
 #include "core/sampling/sampler_options.h"
 
 #include <array>
-#include <cstdint>
-#include <utility>
 
 #include "core/sampling/option_names.h"
+#include "core/sampling/option_table.h"
 
 namespace denoise {
 namespace {
@@ -24,48 +23,6 @@ constexpr std::array kAliases = {
     Alias{"unipc_1", {SamplerKind::kUniPc, 1}},
     Alias{"unipc_2", {SamplerKind::kUniPc, 2}},
     Alias{"unipc_3", {SamplerKind::kUniPc, 3}},
-};
-
-using SamplerSet = uint32_t;
-
-constexpr SamplerSet In(SamplerKind sampler) { return 1u << static_cast<int>(sampler); }
-
-constexpr SamplerSet kDdpm = In(SamplerKind::kDdpm);
-constexpr SamplerSet kDdim = In(SamplerKind::kDdim);
-constexpr SamplerSet kOde = In(SamplerKind::kDpmSolver) | In(SamplerKind::kDpmSolverPlusPlus);
-constexpr SamplerSet kDpm = kOde | In(SamplerKind::kSdeDpmSolverPlusPlus);
-constexpr SamplerSet kUniPc = In(SamplerKind::kUniPc);
-constexpr SamplerSet kSolvers = kDpm | kUniPc;
-constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers;
-
-// Which samplers read which option, in the order of SamplerOptions.
-constexpr std::pair<std::string_view, SamplerSet> kReaders[] = {
-    {"sampler", kAll},
-    {"steps", kAll},
-    {"timesteps", kAll},
-    {"prediction_type", kAll},
-    {"timestep_spacing", kAll},
-    {"steps_offset", kAll},
-    {"clip_sample", kDdpm | kDdim},
-    {"clip_sample_range", kDdpm | kDdim},
-    {"thresholding", kAll},
-    {"dynamic_thresholding_ratio", kAll},
-    {"sample_max_value", kAll},
-    {"variance_type", kDdpm},
-    {"eta", kDdim},
-    {"use_clipped_model_output", kDdim},
-    {"set_alpha_to_one", kDdim},
-    {"step_to_listed_timestep", kDdim},
-    {"solver_order", kSolvers},
-    {"solver_type", kSolvers},
-    {"lower_order_final", kSolvers},
-    {"euler_at_final", kDpm},
-    {"final_sigma", kSolvers},
-    {"sigma_spacing", kSolvers},
-    {"flow_shift", kSolvers},
-    {"lambda_min_clipped", kDpm},
-    {"disable_corrector", kUniPc},
-    {"corrected_third_order", kOde},
 };
 
 }  // namespace
@@ -88,18 +45,31 @@ std::string SamplerNameList() {
   return list;
 }
 
-bool SamplerReads(SamplerKind sampler, std::string_view option) {
-  for (const auto& [name, readers] : kReaders) {
-    if (name == option) return (readers & In(sampler)) != 0;
+std::string_view FullSamplerName(const NamedSampler& sampler) {
+  for (const Alias& alias : kAliases) {
+    if (alias.meaning == sampler) return alias.name;
   }
-  return false;
+  return SamplerName(sampler.sampler);
+}
+
+SolverType ResolvedSolverType(const SamplerOptions& options) {
+  return options.solver_type.value_or(
+      options.sampler == SamplerKind::kUniPc ? SolverType::kBh2 : SolverType::kMidpoint);
+}
+
+bool SamplerReads(SamplerKind sampler, std::string_view option) {
+  bool reads = false;
+  ForEachOption([&](const auto& candidate) {
+    if (candidate.name == option) reads = candidate.IsReadBy(sampler);
+  });
+  return reads;
 }
 
 std::vector<std::string_view> OptionsOf(SamplerKind sampler) {
   std::vector<std::string_view> options;
-  for (const auto& [name, readers] : kReaders) {
-    if (readers & In(sampler)) options.push_back(name);
-  }
+  ForEachOption([&](const auto& option) {
+    if (option.IsReadBy(sampler)) options.push_back(option.name);
+  });
   return options;
 }
 

@@ -37,7 +37,8 @@ enum class SolverType {
 enum class SigmaSpacing { kTimesteps, kKarras, kExponential, kLu, kFlow };
 enum class FinalSigma { kZero, kSigmaMin };
 
-// The defaults are ours; a scheduler_config.json brings its class's own (scheduler_config.h).
+// The defaults are ours; a scheduler_config.json brings its class's own (scheduler_config.h). What a
+// caller may choose, and how it is told, stands in option_table.h.
 struct SamplerOptions {
   SamplerKind sampler = SamplerKind::kDpmSolverPlusPlus;
   int steps = 20;
@@ -63,7 +64,7 @@ struct SamplerOptions {
       false;  // DDIM: step to the next listed timestep, not to t - T / steps
 
   int solver_order = 2;                   // DPM-Solver, UniPC: 1 to 3
-  std::optional<SolverType> solver_type;  // absent: midpoint for DPM-Solver, bh2 for UniPC
+  std::optional<SolverType> solver_type;  // absent: the sampler's own (ResolvedSolverType)
   bool lower_order_final = true;
   bool euler_at_final = false;
   FinalSigma final_sigma = FinalSigma::kZero;
@@ -86,11 +87,20 @@ std::string_view SamplerName(SamplerKind sampler);
 struct NamedSampler {
   SamplerKind sampler;
   std::optional<int> solver_order;
+
+  bool operator==(const NamedSampler&) const = default;
 };
 std::optional<NamedSampler> ParseSampler(std::string_view name);
 
+// The name that ParseSampler takes for `sampler` with its order, where there is one ("dpmpp_2m"),
+// else the sampler's own.
+std::string_view FullSamplerName(const NamedSampler& sampler);
+
 // All names that ParseSampler knows, "ddpm, ddim, ...".
 std::string SamplerNameList();
+
+// `solver_type`, or what its absence means to the sampler: bh2 for UniPC, else midpoint.
+SolverType ResolvedSolverType(const SamplerOptions& options);
 
 // Whether `sampler` reads the member of SamplerOptions called `option`; false for a name that is no
 // member. Whoever takes options from outside refuses those that are set and not read, so that

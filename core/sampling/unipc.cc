@@ -140,7 +140,7 @@ LinearForm CorrectedState(const NoisePath& path, size_t step, const SamplerOptio
   const int last_step = static_cast<int>(step) - 1;
   if (std::find(disabled.begin(), disabled.end(), last_step) != disabled.end()) return Slot(0);
   const int order = OrderOfStep(path, step - 1, options);
-  const SolverType type = options.solver_type.value_or(SolverType::kBh2);
+  const SolverType type = ResolvedSolverType(options);
   return UnifiedStep(path, step - 1, order, type).Correct(Slot(kLastState), History(order), X0());
 }
 
@@ -153,7 +153,7 @@ SamplerPlan CompileUniPc(const NoisePath& path, const SamplerOptions& options) {
     const LinearForm corrected = CorrectedState(path, step, options);
 
     const int order = OrderOfStep(path, step, options);
-    const SolverType type = options.solver_type.value_or(SolverType::kBh2);
+    const SolverType type = ResolvedSolverType(options);
     std::vector<LinearForm> m = History(order - 1);
     m.insert(m.begin(), X0());
     const LinearForm next = UnifiedStep(path, step, order, type).Predict(corrected, m);

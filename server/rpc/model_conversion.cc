@@ -3,7 +3,8 @@
 #include <string>
 
 #include "core/sampling/option_names.h"
-#include "server/rpc/sampler_conversion.h"
+#include "core/sampling/sampler_overrides.h"
+#include "proto/conversion/sampler_proto.h"
 
 namespace denoise {
 namespace {
@@ -32,7 +33,7 @@ denoised::v1::Model ModelToProto(const Model& model) {
   AddClasses(model, proto);
   proto.set_supports_guidance(model.null_class_label.has_value());
   proto.set_parameter_count(model.spec.num_parameters);
-  *proto.mutable_default_sampler() = SamplerToProto(model.default_sampler);
+  *proto.mutable_default_sampler() = SamplerToProto(EffectiveOverrides(model.default_sampler));
   proto.set_num_train_timesteps(model.schedule.num_train_timesteps());
   proto.set_prediction_type(std::string(NameOf(model.default_sampler.prediction_type)));
   proto.set_source(model.source);

@@ -10,6 +10,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/sampling/compile_plan.h"
+#include "proto/conversion/sampler_proto.h"
 #include "server/rpc/picture.h"
 #include "server/rpc/sampler_conversion.h"
 #include "server/rpc/status_mapping.h"
@@ -189,7 +190,7 @@ denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Mod
   accepted.set_model_version(model.version);
   accepted.set_seed(generation.seed);
   accepted.set_count(generation.count);
-  *accepted.mutable_sampler() = SamplerToProto(options);
+  *accepted.mutable_sampler() = SamplerToProto(EffectiveOverrides(options));
   for (const Evaluation& evaluation : generation.plan->evaluations) {
     accepted.add_timesteps(evaluation.timestep);
   }

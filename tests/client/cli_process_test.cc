@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/fake_server.h"
+#include "tests/core/sampling/overrides_testing.h"
 #include "tests/support/subprocess.h"
 #include "tests/support/temp_dir.h"
 
@@ -389,6 +390,22 @@ TEST(Cli, NobodyListeningIsUnavailableAndSaysWhatToDo) {
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->exit_status, Exited(3));
   EXPECT_THAT(result->error, AllOf(HasSubstr("127.0.0.1:1"), HasSubstr("--server")));
+}
+
+TEST(Cli, PlanRefusesWhatTheServerRefuses) {
+  for (const RefusedOverrides& refused : OverridesToRefuse()) {
+    std::vector<std::string> arguments = {DENOISE_BINARY, "plan", "--json"};
+    arguments.insert(arguments.end(), refused.flags.begin(), refused.flags.end());
+    const auto result = RunProcess(arguments, kPatience);
+    ASSERT_TRUE(result.ok());
+    EXPECT_EQ(result->exit_status, Exited(2)) << refused.flags.back();
+    const json violations = Lines(result->output).at(0)["error"]["violations"];
+    ASSERT_EQ(violations.size(), refused.violations.size()) << result->output;
+    for (size_t i = 0; i < violations.size(); ++i) {
+      EXPECT_EQ(violations[i]["field"], "sampler." + refused.violations[i].field);
+      EXPECT_EQ(violations[i]["description"], refused.violations[i].description);
+    }
+  }
 }
 
 TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {

@@ -1,6 +1,8 @@
 // The parts of the command line that are functions.
 #include <sys/stat.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 
@@ -11,11 +13,12 @@
 #include "client/cli/picture_history.h"
 #include "client/cli/printable.h"
 #include "client/cli/progress.h"
-#include "client/cli/sampler_request.h"
+#include "client/cli/sampler_flags.h"
 #include "core/base/field_violations.h"
-#include "core/sampling/option_names.h"
+#include "core/sampling/option_table.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/core/sampling/overrides_testing.h"
 #include "tests/support/temp_dir.h"
 
 namespace denoise {
@@ -79,33 +82,52 @@ TEST(ParseDeadline, TakesDurationsAndSeconds) {
   }
 }
 
-// Each name of an option in core has its value in the protocol.
-TEST(ToProto, KnowsEveryNameOfEveryEnumeration) {
-  SamplerFlags flags;
-  for (const auto& [name, value] : kNames<SamplerKind>) {
-    flags.sampler = NamedSampler{value, std::nullopt};
-    EXPECT_NE(ToProto(flags).sampler(), v1::SAMPLER_UNSPECIFIED) << name;
+std::string FlagNameOf(std::string_view option) {
+  return FlagOfField("sampler." + std::string(option));
+}
+
+TEST(SamplerFlags, EveryOptionHasAFlagWithItsHelp) {
+  SamplerOverrides overrides;
+  CLI::App sampler, checkpoint;
+  AddSamplerFlags(sampler, overrides);
+  AddCheckpointFlags(checkpoint, overrides);
+  ForEachOption([&](const auto& option) {
+    const bool may_be_requested = option.source == OptionSource::kRequest;
+    const CLI::App& app = may_be_requested ? sampler : checkpoint;
+    const CLI::App& other = may_be_requested ? checkpoint : sampler;
+    const CLI::Option* const flag = app.get_option_no_throw(FlagNameOf(option.name));
+    ASSERT_NE(flag, nullptr) << option.name;
+    EXPECT_THAT(flag->get_description(), HasSubstr(option.help));
+    EXPECT_EQ(other.get_option_no_throw(FlagNameOf(option.name)), nullptr) << option.name;
+  });
+}
+
+SamplerOverrides Parse(std::vector<std::string> flags) {
+  SamplerOverrides overrides;
+  CLI::App app;
+  AddSamplerFlags(app, overrides);
+  std::reverse(flags.begin(), flags.end());  // as CLI11 wants them
+  app.parse(flags);
+  return overrides;
+}
+
+TEST(SamplerFlags, FillInTheOptionsTheyAreNamedFor) {
+  for (const RefusedOverrides& refused : OverridesToRefuse()) {
+    EXPECT_EQ(Parse(refused.flags), refused.overrides) << refused.flags.back();
   }
-  for (const auto& [name, value] : kNames<TimestepSpacing>) {
-    flags.timestep_spacing = value;
-    EXPECT_NE(ToProto(flags).timestep_spacing(), v1::TIMESTEP_SPACING_UNSPECIFIED) << name;
-  }
-  for (const auto& [name, value] : kNames<SigmaSpacing>) {
-    flags.sigma_spacing = value;
-    EXPECT_NE(ToProto(flags).sigma_spacing(), v1::SIGMA_SPACING_UNSPECIFIED) << name;
-  }
-  for (const auto& [name, value] : kNames<VarianceType>) {
-    flags.variance_type = value;
-    EXPECT_NE(ToProto(flags).variance_type(), v1::VARIANCE_TYPE_UNSPECIFIED) << name;
-  }
-  for (const auto& [name, value] : kNames<SolverType>) {
-    flags.solver_type = value;
-    EXPECT_NE(ToProto(flags).solver_type(), v1::SOLVER_TYPE_UNSPECIFIED) << name;
-  }
-  for (const auto& [name, value] : kNames<FinalSigma>) {
-    flags.final_sigma = value;
-    EXPECT_NE(ToProto(flags).final_sigma(), v1::FINAL_SIGMA_UNSPECIFIED) << name;
-  }
+}
+
+TEST(SamplerFlags, SolverOrderReplacesTheOneInTheName) {
+  const SamplerOverrides by_name = {.sampler = SamplerKind::kDpmSolverPlusPlus, .solver_order = 3};
+  const SamplerOverrides by_flag = {.sampler = SamplerKind::kDpmSolverPlusPlus, .solver_order = 1};
+  EXPECT_EQ(Parse({"--sampler", "dpmpp_3m"}), by_name);
+  EXPECT_EQ(Parse({"--sampler", "dpmpp_3m", "--solver-order", "1"}), by_flag);
+  EXPECT_EQ(Parse({"--solver-order", "1", "--sampler", "dpmpp_3m"}), by_flag);
+}
+
+TEST(SamplerFlags, UnknownNamesAreRefused) {
+  EXPECT_THROW(Parse({"--sampler", "magic"}), CLI::ValidationError);
+  EXPECT_THROW(Parse({"--sigma-spacing", "Karras"}), CLI::ValidationError);
 }
 
 TEST(SamplerFlagName, IsWhatTheFlagTakes) {
@@ -116,6 +138,12 @@ TEST(SamplerFlagName, IsWhatTheFlagTakes) {
   options.set_sampler(v1::SAMPLER_DPMPP);
   options.set_solver_order(2);
   EXPECT_EQ(SamplerFlagName(options), "dpmpp_2m");
+  options.set_sampler(v1::SAMPLER_DPMPP_SDE);
+  EXPECT_EQ(SamplerFlagName(options), "dpmpp_2m_sde");
+  options.set_solver_order(1);
+  EXPECT_EQ(SamplerFlagName(options), "dpmpp_sde");
+  options.set_sampler(static_cast<v1::Sampler>(99));
+  EXPECT_EQ(SamplerFlagName(options), "unknown");
 }
 
 Image Picture(uint8_t value) { return Image{4, 2, 1, std::vector<uint8_t>(8, value)}; }

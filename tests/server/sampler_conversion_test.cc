@@ -10,6 +10,8 @@
 #include "core/base/field_violations.h"
 #include "core/sampling/compile_plan.h"
 #include "core/sampling/plan.h"
+#include "proto/conversion/sampler_proto.h"
+#include "tests/core/sampling/overrides_testing.h"
 #include "tests/server/test_models.h"
 
 namespace denoise {
@@ -77,57 +79,17 @@ TEST(SamplerConversion, WhatIsSetOverridesTheDefault) {
   EXPECT_EQ(options.sample_max_value, 2);
 }
 
-TEST(SamplerConversion, AnOptionThatTheSamplerDoesNotReadIsRefused) {
-  using Set = std::function<void(ProtoOptions&)>;
-  const std::pair<const char*, Set> foreign[] = {
-      {"eta", [](ProtoOptions& r) { r.set_eta(0); }},
-      {"use_clipped_model_output", [](ProtoOptions& r) { r.set_use_clipped_model_output(false); }},
-      {"step_to_listed_timestep", [](ProtoOptions& r) { r.set_step_to_listed_timestep(true); }},
-      {"solver_order", [](ProtoOptions& r) { r.set_solver_order(2); }},
-      {"solver_type", [](ProtoOptions& r) { r.set_solver_type(denoised::v1::SOLVER_TYPE_BH1); }},
-      {"lower_order_final", [](ProtoOptions& r) { r.set_lower_order_final(true); }},
-      {"euler_at_final", [](ProtoOptions& r) { r.set_euler_at_final(true); }},
-      {"final_sigma", [](ProtoOptions& r) { r.set_final_sigma(denoised::v1::FINAL_SIGMA_ZERO); }},
-      {"sigma_spacing",
-       [](ProtoOptions& r) { r.set_sigma_spacing(denoised::v1::SIGMA_SPACING_LU); }},
-      {"flow_shift", [](ProtoOptions& r) { r.set_flow_shift(2); }},
-      {"disable_corrector", [](ProtoOptions& r) { r.add_disable_corrector(1); }},
-      {"corrected_third_order", [](ProtoOptions& r) { r.set_corrected_third_order(true); }},
-  };
-  for (const auto& [field, set] : foreign) {
-    EXPECT_THAT(Fields(Resolve(set).violations), ElementsAre(field));  // the default is DDPM
+TEST(SamplerConversion, WhatTheCoreRefusesIsRefused) {
+  for (const RefusedOverrides& refused : OverridesToRefuse()) {
+    const ResolvedSampler resolved =
+        ResolveSampler(SamplerToProto(refused.overrides), *UnconditionalModel(), 1000);
+    EXPECT_EQ(GetFieldViolations(resolved.violations), refused.violations);
   }
 }
 
-TEST(SamplerConversion, AnOptionWithoutTheOneItBelongsToIsRefused) {
-  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
-                       r.set_clip_sample(false);
-                       r.set_clip_sample_range(2);
-                     }).violations),
-              ElementsAre("clip_sample_range"));
-  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) { r.set_sample_max_value(2); }).violations),
-              ElementsAre("sample_max_value"));
-  EXPECT_THAT(
-      Fields(Resolve([](ProtoOptions& r) { r.set_dynamic_thresholding_ratio(0.9); }).violations),
-      ElementsAre("dynamic_thresholding_ratio"));
-  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
-                       r.set_sampler(denoised::v1::SAMPLER_DPMPP);
-                       r.set_flow_shift(2);
-                     }).violations),
-              ElementsAre("flow_shift"));
-}
-
-TEST(SamplerConversion, StepsAndTimestepsExcludeEachOther) {
-  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
-                       r.set_steps(1);
-                       r.add_timesteps(5);
-                     }).violations),
-              ElementsAre("timesteps"));
-  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) {
-                       r.set_timestep_spacing(denoised::v1::TIMESTEP_SPACING_LINSPACE);
-                       r.add_timesteps(5);
-                     }).violations),
-              ElementsAre("timestep_spacing"));
+TEST(SamplerConversion, WithoutASamplerTheOptionsAreTheDefaultsOne) {
+  EXPECT_THAT(Fields(Resolve([](ProtoOptions& r) { r.set_solver_order(2); }).violations),
+              ElementsAre("solver_order"));  // the default is DDPM
 }
 
 TEST(SamplerConversion, MoreTimestepsThanStepsAllowedAreRefusedUnread) {
@@ -156,7 +118,8 @@ TEST_P(EchoTest, ResolvesToTheSamePlan) {
   const ModelHandle model = UnconditionalModel();
   const ResolvedSampler first = Resolve(GetParam());
   ASSERT_TRUE(first.violations.ok()) << first.violations;
-  const ResolvedSampler second = ResolveSampler(SamplerToProto(first.options), *model, kMaxSteps);
+  const ResolvedSampler second =
+      ResolveSampler(SamplerToProto(EffectiveOverrides(first.options)), *model, kMaxSteps);
   ASSERT_TRUE(second.violations.ok()) << second.violations;
   const auto first_plan = CompilePlan(model->schedule, first.options);
   const auto second_plan = CompilePlan(model->schedule, second.options);
@@ -205,21 +168,6 @@ INSTANTIATE_TEST_SUITE_P(
                       r.add_disable_corrector(0);
                       r.add_disable_corrector(2);
                     }));
-
-TEST(SamplerConversion, TheEchoNamesOnlyWhatTheSamplerReads) {
-  const ProtoOptions ddpm = SamplerToProto(Resolve([](ProtoOptions&) {}).options);
-  EXPECT_TRUE(ddpm.has_clip_sample());
-  EXPECT_EQ(ddpm.variance_type(), denoised::v1::VARIANCE_TYPE_FIXED_SMALL);
-  EXPECT_FALSE(ddpm.has_eta());
-  EXPECT_FALSE(ddpm.has_solver_order());
-
-  const ProtoOptions dpmpp = SamplerToProto(
-      Resolve([](ProtoOptions& r) { r.set_sampler(denoised::v1::SAMPLER_DPMPP); }).options);
-  EXPECT_EQ(dpmpp.solver_type(), denoised::v1::SOLVER_TYPE_MIDPOINT);
-  EXPECT_EQ(dpmpp.solver_order(), 2);
-  EXPECT_FALSE(dpmpp.has_clip_sample());
-  EXPECT_EQ(dpmpp.variance_type(), denoised::v1::VARIANCE_TYPE_UNSPECIFIED);
-}
 
 }  // namespace
 }  // namespace denoise
