@@ -9,7 +9,6 @@
 #include "core/io/model_folder.h"
 #include "core/io/model_index.h"
 #include "core/io/sha256.h"
-#include "core/io/strict_json.h"
 #include "core/io/weights.h"
 #include "core/nn/unet2d_config.h"
 #include "core/sampling/schedule.h"
@@ -37,29 +36,12 @@ std::string ComponentPrefix(const ModelFolder& folder, const std::string& compon
 }
 
 // A class that differs from the index would mean one thing to us and another to others.
-absl::Status CheckClass(const std::string& name, const std::string& indexed) {
-  if (name == indexed) return absl::OkStatus();
-  return InvalidField("_class_name",
-                      absl::StrCat("is not ", indexed, ", as ", kIndexFile, " has it"));
-}
-
-// A key that is there twice is an error, for the same reason.
-absl::StatusOr<UNet2DConfig> ParseUNet(std::string_view text, const std::string& indexed_class) {
-  ASSIGN_OR_RETURN(const nlohmann::json json, ParseStrictJson(text));
-  if (!json.is_object()) return absl::InvalidArgumentError("not a JSON object");
-  if (const auto name = json.find("_class_name"); name != json.end()) {
-    RETURN_IF_ERROR(CheckClass(name->is_string() ? name->get<std::string>() : "", indexed_class));
-  }
-  return ParseUNet2DConfig(text);
-}
-
-// Not by way of ParseStrictJson: the library writes an infinite lambda_min_clipped as -Infinity,
-// which is not JSON.
 absl::StatusOr<SchedulerConfig> ParseScheduler(std::string_view text,
                                                const std::string& indexed_class) {
   ASSIGN_OR_RETURN(SchedulerConfig config, ParseSchedulerConfig(text));
-  RETURN_IF_ERROR(CheckClass(config.class_name, indexed_class));
-  return config;
+  if (config.class_name == indexed_class) return config;
+  return InvalidField("_class_name",
+                      absl::StrCat("is not ", indexed_class, ", as ", kIndexFile, " has it"));
 }
 
 // Reads and parses one configuration file.
@@ -123,13 +105,10 @@ absl::StatusOr<Description> Describe(const ModelFolder& folder, Sha256& hash) {
   result.unet_prefix = ComponentPrefix(folder, "unet");
   result.unet_file = result.unet_prefix + "config.json";
   result.scheduler_file = ComponentPrefix(folder, "scheduler") + "scheduler_config.json";
-  const auto parse_unet = [&](std::string_view text) {
-    return ParseUNet(text, result.index.unet_class);
-  };
   const auto parse_scheduler = [&](std::string_view text) {
     return ParseScheduler(text, result.index.scheduler_class);
   };
-  ASSIGN_OR_RETURN(result.unet, ReadConfig(folder, result.unet_file, hash, parse_unet));
+  ASSIGN_OR_RETURN(result.unet, ReadConfig(folder, result.unet_file, hash, ParseUNet2DConfig));
   ASSIGN_OR_RETURN(result.scheduler,
                    ReadConfig(folder, result.scheduler_file, hash, parse_scheduler));
   RETURN_IF_ERROR(CheckConsistency(result));

@@ -5,8 +5,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
+#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
-#include "core/io/strict_json.h"
+#include "core/json/strict_json.h"
 
 namespace denoise {
 namespace {
@@ -128,8 +129,7 @@ class Reader {
 }  // namespace
 
 absl::StatusOr<ModelIndex> ParseModelIndex(std::string_view json) {
-  ASSIGN_OR_RETURN(const Json document, ParseStrictJson(json));
-  if (!document.is_object()) return absl::InvalidArgumentError("not a JSON object");
+  ASSIGN_OR_RETURN(const Json document, ParseStrictJsonObject(json));
   return Reader(document).Read();
 }
 

@@ -7,10 +7,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 #include "core/io/safetensors.h"
 #include "core/io/safetensors_dtype.h"
-#include "core/io/strict_json.h"
+#include "core/json/strict_json.h"
 
 namespace denoise {
 namespace {
@@ -20,6 +21,7 @@ using Json = nlohmann::json;
 
 constexpr size_t kSizeBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as the reference implementation has it
+constexpr JsonOptions kHeaderOptions = {.max_bytes = kMaxHeaderBytes, .max_values = 1 << 22};
 constexpr size_t kMaxRank = 32;
 constexpr char kMetadataKey[] = "__metadata__";
 
@@ -153,7 +155,7 @@ absl::Status CheckCoverage(const std::map<std::string, Entry>& tensors, size_t d
 
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view file) {
   ASSIGN_OR_RETURN(const std::string_view text, HeaderText(file));
-  absl::StatusOr<Json> json = ParseStrictJson(text);
+  absl::StatusOr<Json> json = ParseStrictJson(text, kHeaderOptions);
   if (!json.ok()) return Malformed("header: ", json.status().message());
   SafetensorsHeader header{.data_offset = kSizeBytes + text.size()};
   const size_t data_size = file.size() - header.data_offset;

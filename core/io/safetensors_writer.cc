@@ -2,15 +2,16 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 #include "core/io/file_descriptor.h"
 #include "core/io/safetensors.h"
 #include "core/io/safetensors_dtype.h"
-#include "core/io/strict_json.h"
 
 namespace denoise {
 namespace {

@@ -6,8 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
-#include "core/io/strict_json.h"
+#include "core/json/strict_json.h"
 
 namespace denoise {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 constexpr char kStem[] = "diffusion_pytorch_model";
 constexpr size_t kMaxIndexBytes = size_t{16} << 20;
 constexpr size_t kMaxShards = 1000;
+// A value for each tensor, and a few.
+constexpr JsonOptions kIndexOptions = {.max_bytes = kMaxIndexBytes, .max_values = 1 << 20};
 
 // The tensors of each shard.
 using Shards = std::map<std::string, std::set<std::string>>;
@@ -25,7 +28,7 @@ bool IsPlainFileName(std::string_view name) {
 }
 
 absl::StatusOr<Shards> ParseIndex(std::string_view text) {
-  ASSIGN_OR_RETURN(const nlohmann::json json, ParseStrictJson(text));
+  ASSIGN_OR_RETURN(const nlohmann::json json, ParseStrictJson(text, kIndexOptions));
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     return absl::InvalidArgumentError("has no object weight_map");
   }

@@ -3,12 +3,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/field_violations.h"
+#include "core/base/quoted.h"
 
 namespace denoise::nn {
 namespace {
 
 constexpr size_t kMaxProblemsNamed = 20;
-constexpr size_t kMaxNameLength = 128;  // names come from the file
 
 std::string ShapeText(at::IntArrayRef shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
@@ -36,7 +36,7 @@ at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArra
   for (const std::string& name : names) {
     const auto found = weights_.find(name);
     if (found == weights_.end()) continue;
-    used_[name] = true;
+    used_.insert(name);
     const at::Tensor& tensor = found->second;
     if (!tensor.defined() || !at::isFloatingType(tensor.scalar_type())) {
       problems_.push_back({name, "is not a floating-point tensor"});
@@ -53,13 +53,13 @@ at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArra
   return {};
 }
 
-void WeightReader::Ignore(const std::string& name) { used_[name] = true; }
+void WeightReader::Ignore(const std::string& name) { used_.insert(name); }
 
 absl::Status WeightReader::Finish() const {
   std::vector<Problem> problems = problems_;
   for (const auto& [name, tensor] : weights_) {
     if (!used_.contains(name)) {
-      problems.push_back({name.substr(0, kMaxNameLength), "is unexpected"});
+      problems.push_back({Escaped(name), "is unexpected"});
     }
   }
   FieldViolations violations;

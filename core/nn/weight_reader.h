@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,7 +45,7 @@ class WeightReader {
   at::Device device_;
   at::ScalarType dtype_;
   StateDict taken_;
-  std::map<std::string, bool> used_;  // names in weights_
+  std::set<std::string> used_;  // names in weights_
   std::vector<Problem> problems_;
 };
 

@@ -89,6 +89,23 @@ TEST(UNet2DConfig, ClassEmbeddingsComeInThreeKinds) {
   EXPECT_EQ(identity->num_class_embeds, 5);
 }
 
+TEST(UNet2DConfig, NullIsAValueWhereTheLibraryGivesItAMeaning) {
+  const auto config = ParseUNet2DConfig(SmallJson(R"("mid_block_type": null,
+      "downsample_type": null, "upsample_type": null, "class_embed_type": null,
+      "num_class_embeds": null, "time_embedding_dim": null, "attn_norm_num_groups": null,)"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->mid_block);
+  EXPECT_TRUE(ParseUNet2DConfig(SmallJson(""))->mid_block);
+  EXPECT_EQ(config->down_blocks[1].resampling, Resampling::kConv);
+  EXPECT_EQ(config->up_blocks[0].resampling, Resampling::kConv);
+  EXPECT_EQ(config->class_embedding, ClassEmbedding::kNone);
+  EXPECT_EQ(config->time_embedding_dim, 4 * 16);
+  for (const char* key :
+       {"_class_name", "in_channels", "act_fn", "dropout", "add_attention", "no_such_key"}) {
+    EXPECT_THAT(ViolatedFields(SmallJson("\"" + std::string(key) + "\": null,")), Contains(key));
+  }
+}
+
 TEST(UNet2DConfig, NotesOfTheLibraryAreLeftAlone) {
   EXPECT_TRUE(ParseUNet2DConfig(SmallJson(R"("_class_name": "UNet2DModel",
       "_diffusers_version": "0.40.0", "_name_or_path": 3, "dropout": 0.1,
@@ -208,7 +225,8 @@ TEST(UNet2DConfig, AnyBytesAreAnswered) {
   for (const std::string& bytes :
        {std::string("null"), std::string("[]"), std::string("\xff\xfe"),
         std::string("{\"a\": \"\xc3\x28\"}"), nested, nested + std::string(500'000, ']'),
-        std::string(2 << 20, ' '), std::string("{\"norm_eps\": 1e999}")}) {
+        std::string(5 << 20, ' '), SmallJson(R"("in_channels": 3, "in_channels": 3,)"),
+        std::string("{\"norm_eps\": 1e999}")}) {
     EXPECT_EQ(ParseUNet2DConfig(bytes).status().code(), absl::StatusCode::kInvalidArgument);
   }
 }

@@ -1,0 +1,162 @@
+#include "core/sampling/scheduler_classes.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/quoted.h"
+#include "core/sampling/option_names.h"
+
+namespace denoise {
+namespace {
+
+constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
+                                             "base_image_seq_len",
+                                             "base_shift",
+                                             "clip_sample",
+                                             "clip_sample_range",
+                                             "disable_corrector",
+                                             "euler_at_final",
+                                             "final_sigmas_type",
+                                             "flow_shift",
+                                             "interpolation_type",
+                                             "invert_sigmas",
+                                             "lambda_min_clipped",
+                                             "lower_order_final",
+                                             "max_image_seq_len",
+                                             "max_shift",
+                                             "original_inference_steps",
+                                             "predict_x0",
+                                             "rho",
+                                             "set_alpha_to_one",
+                                             "shift",
+                                             "shift_terminal",
+                                             "sigma_data",
+                                             "sigma_max",
+                                             "sigma_min",
+                                             "sigma_schedule",
+                                             "skip_prk_steps",
+                                             "solver_order",
+                                             "solver_p",
+                                             "solver_type",
+                                             "stochastic_sampling",
+                                             "time_shift_type",
+                                             "timestep_scaling",
+                                             "timestep_type",
+                                             "use_beta_sigmas",
+                                             "use_dynamic_shifting",
+                                             "use_exponential_sigmas",
+                                             "use_flow_sigmas",
+                                             "use_karras_sigmas",
+                                             "use_lu_lambdas",
+                                             "variance_type"};
+
+// A key that is documented, but whose every value except `supported` asks for something we do not
+// do.
+void Require(ConfigReader& reader, const char* key, bool supported) {
+  bool value = supported;
+  reader.Read(key, value);
+  if (value == supported) return;
+  reader.Violate(key, absl::StrCat(value ? "true" : "false", " is not supported"));
+}
+
+void RequireAbsent(ConfigReader& reader, const char* key) {
+  if (reader.Find(key) != nullptr) reader.Violate(key, "is not supported");
+}
+
+void ReadDdpm(ConfigReader& reader, SamplerOptions& sampler) {
+  reader.Read("clip_sample", sampler.clip_sample);
+  reader.Read("clip_sample_range", sampler.clip_sample_range);
+  reader.ReadName("variance_type", kNames<VarianceType>, sampler.variance_type);
+}
+
+void ReadDdim(ConfigReader& reader, SamplerOptions& sampler) {
+  reader.Read("clip_sample", sampler.clip_sample);
+  reader.Read("clip_sample_range", sampler.clip_sample_range);
+  reader.Read("set_alpha_to_one", sampler.set_alpha_to_one);
+}
+
+void ReadSigmaSpacing(ConfigReader& reader, bool has_lu, SamplerOptions& sampler) {
+  const std::pair<const char*, SigmaSpacing> flags[] = {
+      {"use_karras_sigmas", SigmaSpacing::kKarras},
+      {"use_exponential_sigmas", SigmaSpacing::kExponential},
+      {"use_flow_sigmas", SigmaSpacing::kFlow},
+      {"use_lu_lambdas", SigmaSpacing::kLu},
+  };
+  for (const auto& [key, spacing] : flags) {
+    if (spacing == SigmaSpacing::kLu && !has_lu) continue;
+    bool wanted = false;
+    reader.Read(key, wanted);
+    if (!wanted) continue;
+    if (sampler.sigma_spacing != SigmaSpacing::kTimesteps) {
+      reader.Violate(key, "cannot be true where another sigma spacing is");
+    }
+    sampler.sigma_spacing = spacing;
+  }
+  Require(reader, "use_beta_sigmas", false);
+  Require(reader, "use_dynamic_shifting", false);
+  std::string time_shift_type;  // only dynamic shifting reads it
+  reader.Read("time_shift_type", time_shift_type);
+}
+
+// The solver's form. Each class takes the other's names for its own default, as configs are passed
+// from one to another.
+void ReadSolverType(ConfigReader& reader, bool unipc, SamplerOptions& sampler) {
+  std::string name(NameOf(unipc ? SolverType::kBh2 : SolverType::kMidpoint));
+  reader.Read("solver_type", name);
+  const std::optional<SolverType> type = FromName<SolverType>(name);
+  if (!type.has_value() && name != "logrho") {
+    reader.Violate("solver_type",
+                   absl::StrCat("must be one of ", NameList<SolverType>(), "; is ", Quoted(name)));
+  }
+  const bool is_bh = type == SolverType::kBh1 || type == SolverType::kBh2;
+  if (type.has_value() && is_bh == unipc) sampler.solver_type = *type;
+}
+
+void ReadSolver(ConfigReader& reader, SamplerOptions& sampler) {
+  const bool unipc = sampler.sampler == SamplerKind::kUniPc;
+  reader.Read("solver_order", sampler.solver_order);
+  ReadSolverType(reader, unipc, sampler);
+  reader.Read("lower_order_final", sampler.lower_order_final);
+  reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
+  reader.Read("flow_shift", sampler.flow_shift);
+  ReadSigmaSpacing(reader, /*has_lu=*/!unipc, sampler);
+}
+
+void ReadDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
+  static constexpr std::pair<std::string_view, SamplerKind> kAlgorithms[] = {
+      {"dpmsolver", SamplerKind::kDpmSolver},
+      {"dpmsolver++", SamplerKind::kDpmSolverPlusPlus},
+      {"sde-dpmsolver++", SamplerKind::kSdeDpmSolverPlusPlus},
+      {"deis", SamplerKind::kDpmSolverPlusPlus},  // the class takes it for its default
+  };
+  reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
+  ReadSolver(reader, sampler);
+  reader.Read("euler_at_final", sampler.euler_at_final);
+  reader.Read("lambda_min_clipped", sampler.lambda_min_clipped);
+  reader.ReadName("variance_type", kNames<VarianceType>, sampler.variance_type);
+}
+
+void ReadUniPc(ConfigReader& reader, SamplerOptions& sampler) {
+  ReadSolver(reader, sampler);
+  reader.Read("disable_corrector", sampler.disable_corrector);
+  Require(reader, "predict_x0", true);
+  for (const char* key : {"solver_p", "sigma_min", "sigma_max", "shift_terminal"})
+    RequireAbsent(reader, key);
+}
+
+constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
+    {"DDPMScheduler", {SamplerKind::kDdpm, ReadDdpm}},
+    {"DDIMScheduler", {SamplerKind::kDdim, ReadDdim}},
+    {"DPMSolverMultistepScheduler", {SamplerKind::kDpmSolverPlusPlus, ReadDpmSolver}},
+    {"UniPCMultistepScheduler", {SamplerKind::kUniPc, ReadUniPc}},
+};
+
+}  // namespace
+
+NamedValues<SchedulerClass> SchedulerClasses() { return kClasses; }
+
+std::span<const std::string_view> LibraryKeys() { return kLibraryKeys; }
+
+}  // namespace denoise

@@ -1,0 +1,26 @@
+// What the library's scheduler classes read from a scheduler_config.json. Internal to
+// core/sampling.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "core/json/config_reader.h"
+#include "core/sampling/sampler_options.h"
+
+namespace denoise {
+
+struct SchedulerClass {
+  SamplerKind sampler;
+  // Reads the keys that not all classes have. `options` holds the class's defaults.
+  void (*read)(ConfigReader& reader, SamplerOptions& options);
+};
+
+// By name: "DDPMScheduler".
+NamedValues<SchedulerClass> SchedulerClasses();
+
+// The keys that some class of the library documents and not all have. Those of other classes stay in
+// a config that the library passes from one class to another; as there, they mean nothing.
+std::span<const std::string_view> LibraryKeys();
+
+}  // namespace denoise
