@@ -8,11 +8,10 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/read_file.h"
 #include "core/base/status_macros.h"
 #include "server/telemetry/log.h"
 
@@ -27,6 +26,7 @@ constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 // Clients may ping this often; others are disconnected.
 constexpr int kMinPingIntervalMs = 5'000;
+constexpr size_t kMaxPemBytes = 1 << 20;
 
 // gRPC's own complaints go where ours go, a line each.
 void ForwardLog(gpr_log_func_args* args) {
@@ -36,17 +36,10 @@ void ForwardLog(gpr_log_func_args* args) {
   LogEvent(level, "grpc", {{"message", args->message}});
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file || text.empty()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
-  return text;
-}
-
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const ServerFlags& flags) {
   if (flags.tls_cert.empty()) return grpc::InsecureServerCredentials();
-  ASSIGN_OR_RETURN(std::string cert, ReadFile(flags.tls_cert));
-  ASSIGN_OR_RETURN(std::string key, ReadFile(flags.tls_key));
+  ASSIGN_OR_RETURN(std::string cert, ReadFile(flags.tls_cert, kMaxPemBytes));
+  ASSIGN_OR_RETURN(std::string key, ReadFile(flags.tls_key, kMaxPemBytes));
   grpc::SslServerCredentialsOptions options;
   options.pem_key_cert_pairs.push_back({std::move(key), std::move(cert)});
   return grpc::SslServerCredentials(options);

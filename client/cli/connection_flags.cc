@@ -3,18 +3,18 @@
 #include <CLI/Error.hpp>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
+#include "core/base/read_file.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
 
+constexpr size_t kMaxCertificateBytes = 1 << 20;
 constexpr char kServerVariable[] = "DENOISED_SERVER";
 
 std::string DefaultServer() {
@@ -23,9 +23,8 @@ std::string DefaultServer() {
 }
 
 absl::StatusOr<std::string> ReadCertificates(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string pem((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file || pem.empty()) return InvalidField("--tls-ca", absl::StrCat("cannot read ", path));
+  absl::StatusOr<std::string> pem = ReadFile(path, kMaxCertificateBytes);
+  if (!pem.ok()) return InvalidField("--tls-ca", std::string(pem.status().message()));
   return pem;
 }
 

@@ -4,8 +4,6 @@
 #include <CLI/Validators.hpp>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,6 +15,7 @@
 #include "client/cli/error_report.h"
 #include "client/cli/sampler_flags.h"
 #include "core/base/field_violations.h"
+#include "core/base/read_file.h"
 #include "core/base/status_macros.h"
 #include "core/sampling/compile_plan.h"
 #include "core/sampling/sampler_overrides.h"
@@ -40,13 +39,8 @@ struct PlanFlags {
 
 absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
   constexpr size_t kMaxBytes = 16 << 20;  // more than the parser takes
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kMaxBytes, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad() || (file.fail() && !file.eof())) {
-    return InvalidField("scheduler_config", absl::StrCat("cannot be read: ", path));
-  }
-  text.resize(static_cast<size_t>(file.gcount()));
+  absl::StatusOr<std::string> text = ReadFile(path, kMaxBytes);
+  if (!text.ok()) return InvalidField("scheduler_config", std::string(text.status().message()));
   return text;
 }
 

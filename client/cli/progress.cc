@@ -37,7 +37,7 @@ std::string Seconds(double seconds) {
 void Progress::Update(const denoised::v1::GenerateEvent& event, absl::Time now) {
   if (event.has_accepted()) {
     images_total_ = event.accepted().count();
-    steps_total_ = images_total_ * event.accepted().steps();
+    steps_total_ = int64_t{event.accepted().count()} * event.accepted().steps();
   } else if (event.has_queued()) {
     phase_ = Phase::kQueued;
     queue_position_ = event.queued().position();
@@ -75,7 +75,7 @@ std::string Progress::Line(int width) const {
                                      images_done_, images_total_);
   if (const double rate = StepsPerSecond(); rate > 0) {
     absl::StrAppendFormat(&tail, rate < 10 ? "  %.1f steps/s" : "  %.0f steps/s", rate);
-    const int steps_left = steps_total_ - steps_done_;
+    const int64_t steps_left = steps_total_ - steps_done_;
     if (steps_left > 0) absl::StrAppend(&tail, "  ", Seconds(steps_left / rate), " left");
   }
   const int room = width - static_cast<int>(head.size() + tail.size());

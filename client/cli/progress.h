@@ -1,6 +1,7 @@
 // Where a generation stands, as one line of text.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -27,8 +28,8 @@ class Progress {
 
   Phase phase_ = Phase::kWaiting;
   int queue_position_ = 0;
-  int steps_done_ = 0;
-  int steps_total_ = 0;
+  int64_t steps_done_ = 0;
+  int64_t steps_total_ = 0;
   int images_done_ = 0;
   int images_total_ = 0;
   absl::Time started_ = absl::InfinitePast();

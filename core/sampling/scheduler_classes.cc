@@ -103,7 +103,7 @@ void ReadSigmaSpacing(ConfigReader& reader, bool has_lu, SamplerOptions& sampler
 // The solver's form. Each class takes the other's names for its own default, as configs are passed
 // from one to another.
 void ReadSolverType(ConfigReader& reader, bool unipc, SamplerOptions& sampler) {
-  std::string name(NameOf(unipc ? SolverType::kBh2 : SolverType::kMidpoint));
+  std::string name(NameOf(ResolvedSolverType(sampler)));
   reader.Read("solver_type", name);
   const std::optional<SolverType> type = FromName<SolverType>(name);
   if (!type.has_value() && name != "logrho") {

@@ -12,6 +12,7 @@
 #include "server/rpc/model_conversion.h"
 #include "server/rpc/request_id.h"
 #include "server/rpc/status_mapping.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
 namespace {
@@ -48,8 +49,16 @@ template <class Response>
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
                                  absl::StatusOr<Response> result, Response* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (result.ok()) *response = *std::move(result);
-  reactor->Finish(ToGrpcStatus(result.status(), NewRequestId(), *context));
+  const std::string request_id = NewRequestId();
+  if (result.ok()) {
+    *response = *std::move(result);
+  } else {
+    LogEvent(spdlog::level::info, "request refused",
+             {{"request", request_id},
+              {"code", absl::StatusCodeToString(result.status().code())},
+              {"message", std::string(result.status().message())}});
+  }
+  reactor->Finish(ToGrpcStatus(result.status(), request_id, *context));
   return reactor;
 }
 

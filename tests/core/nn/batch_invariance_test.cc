@@ -80,15 +80,20 @@ TEST_P(BatchInvariance, HoldsInBfloat16) {
   }
 }
 
-TEST_P(BatchInvariance, HoldsWithoutOneDnn) {
-  at::globalContext().setUserEnabledMkldnn(false);
+class BatchInvarianceWithoutOneDnn : public BatchInvariance {
+ protected:
+  BatchInvarianceWithoutOneDnn() { at::globalContext().setUserEnabledMkldnn(false); }
+  ~BatchInvarianceWithoutOneDnn() override { at::globalContext().setUserEnabledMkldnn(true); }
+};
+
+TEST_P(BatchInvarianceWithoutOneDnn, Holds) {
   for (const char* config : {kOddConfig, kOddRareConfig}) {
     ExpectBatchInvariant(*RandomNetwork(config));
   }
-  at::globalContext().setUserEnabledMkldnn(true);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, BatchInvariance, testing::Values(1, 2));
+INSTANTIATE_TEST_SUITE_P(Threads, BatchInvarianceWithoutOneDnn, testing::Values(1, 2));
 
 }  // namespace
 }  // namespace denoise

@@ -1,0 +1,25 @@
+#include "core/base/read_file.h"
+
+#include <fstream>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace denoise {
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) {
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(max_bytes + 1, '\0');
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  bytes.resize(static_cast<size_t>(file.gcount()));
+  if (bytes.size() > max_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " has more than ", max_bytes, " bytes"));
+  }
+  // Reading a folder sets badbit; a file that ends sets only the other two.
+  if (file.bad() || !file.eof())
+    return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+  if (bytes.empty()) return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));
+  return bytes;
+}
+
+}  // namespace denoise
