@@ -46,7 +46,7 @@ Interrupts::~Interrupts() {
 }
 
 void Interrupts::SetHandler(std::function<void()> handler) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   handler_ = std::move(handler);
 }
 
@@ -55,7 +55,7 @@ void Interrupts::Wait() {
   int signal = 0;
   while (sigwait(&signals, &signal) == 0 && !stopping_) {
     if (interrupted_.exchange(true)) Die();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!handler_) Die();
     handler_();
   }

@@ -3,10 +3,10 @@
 
 #include <atomic>
 #include <functional>
-#include <mutex>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
+#include "core/base/mutex.h"
 
 namespace denoise {
 
@@ -33,7 +33,7 @@ class Interrupts {
 
   std::atomic<bool> interrupted_ = false;
   std::atomic<bool> stopping_ = false;
-  std::mutex mutex_;
+  Mutex mutex_;
   std::function<void()> handler_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };

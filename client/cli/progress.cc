@@ -74,7 +74,7 @@ std::string Progress::Line(int width) const {
   std::string tail = absl::StrFormat("  %d/%d steps  %d/%d images", steps_done_, steps_total_,
                                      images_done_, images_total_);
   if (const double rate = StepsPerSecond(); rate > 0) {
-    absl::StrAppendFormat(&tail, rate < 10 ? "  %.1f steps/s" : "  %.0f steps/s", rate);
+    absl::StrAppendFormat(&tail, "  %.*f steps/s", rate < 10 ? 1 : 0, rate);
     const int64_t steps_left = steps_total_ - steps_done_;
     if (steps_left > 0) absl::StrAppend(&tail, "  ", Seconds(steps_left / rate), " left");
   }

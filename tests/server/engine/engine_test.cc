@@ -31,18 +31,25 @@ class Gate {
  public:
   void Pass() {
     const MutexLock lock(mutex_);
-    while (closed_) opened_.Wait(mutex_);
+    reached_ = true;
+    changed_.NotifyAll();
+    while (closed_) changed_.Wait(mutex_);
+  }
+  void WaitUntilReached() {
+    const MutexLock lock(mutex_);
+    while (!reached_) changed_.Wait(mutex_);
   }
   void Open() {
     const MutexLock lock(mutex_);
     closed_ = false;
-    opened_.NotifyAll();
+    changed_.NotifyAll();
   }
 
  private:
   Mutex mutex_;
-  CondVar opened_;
+  CondVar changed_;
   bool closed_ = true;
+  bool reached_ = false;
 };
 
 class CountingObserver : public EngineObserver {
@@ -163,7 +170,7 @@ TEST_F(EngineTest, CancellationTakesEffectAtTheNextEvaluation) {
   request.plan = Compile(SamplerKind::kDdim, 500);
   Engine::Id id = 0;
   const auto sink = Submit(engine, request, &id);
-  sink->WaitForSteps(2);
+  gate.WaitUntilReached();
   engine.Cancel(id);
   gate.Open();
   EXPECT_EQ(sink->WaitUntilFinished().code(), absl::StatusCode::kCancelled);
