@@ -50,13 +50,6 @@ class RecordingSink : public GenerationSink {
     return status_.value_or(absl::UnknownError("not finished"));
   }
 
-  void WaitForSteps(int count) {
-    const absl::Time deadline = Clock::Real().Now() + absl::Minutes(1);
-    const MutexLock lock(mutex_);
-    while (steps_ < count && !changed_.WaitUntil(mutex_, deadline)) {
-    }
-  }
-
   bool finished() const { return Get(status_).has_value(); }
   std::optional<absl::Status> status() const { return Get(status_); }
   bool started() const { return Get(started_); }
