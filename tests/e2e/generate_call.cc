@@ -78,6 +78,7 @@ BackgroundCall::~BackgroundCall() {
 
 void BackgroundCall::Run(ImageGeneration::Stub& stub, const GenerateRequest& request) {
   ReadAll(stub, context_, request, result_, [this](const GenerateEvent& event) {
+    if (event.has_queued()) queued_ = true;
     if (event.has_started()) started_ = true;
   });
   finished_ = true;

@@ -47,6 +47,7 @@ class BackgroundCall {
                  const denoised::v1::GenerateRequest& request, absl::Duration timeout = kPatience);
   ~BackgroundCall();  // cancels it
 
+  bool Queued() const { return queued_; }      // was told to wait, and where
   bool Started() const { return started_; }    // left the queue
   bool Finished() const { return finished_; }  // its status is there
   void Cancel() { context_.TryCancel(); }
@@ -58,6 +59,7 @@ class BackgroundCall {
   void Run(denoised::v1::ImageGeneration::Stub& stub, const denoised::v1::GenerateRequest& request);
 
   grpc::ClientContext context_;
+  std::atomic<bool> queued_ = false;
   std::atomic<bool> started_ = false;
   std::atomic<bool> finished_ = false;
   Generation result_;  // the thread's until joined

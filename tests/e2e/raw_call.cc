@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "core/base/thread_order.h"
 #include "tests/e2e/e2e_support.h"
 
 namespace denoise {
@@ -21,8 +22,12 @@ RawResponse CallWithBytes(const std::shared_ptr<grpc::Channel>& channel, const s
   const grpc::ByteBuffer request(&slice, 1);
   grpc::ByteBuffer response;
   std::promise<grpc::Status> status;
+  BeforeHandOver(&status);
   stub.UnaryCall(&context, method, grpc::StubOptions(), &request, &response,
-                 [&status](grpc::Status s) { status.set_value(std::move(s)); });
+                 [&status](grpc::Status s) {
+                   AfterHandOver(&status);
+                   status.set_value(std::move(s));
+                 });
   RawResponse result{status.get_future().get(), ""};
   std::vector<grpc::Slice> slices;
   if (result.status.ok() && response.Dump(&slices).ok()) {
