@@ -13,9 +13,11 @@ set(DENOISE_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefine
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
-  # Paths below the repository are hashed relative to it, so that clones share what they compiled.
+  # Paths below the repository are hashed relative to it, so that clones share what they compiled. (With debug lines these may
+  # name the folder of another clone.)
   set(CMAKE_CXX_COMPILER_LAUNCHER
-      ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE_PROGRAM})
+      ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      ${CCACHE_PROGRAM})
 endif()
 
 # mold before lld: both link several times faster than the system's linker.

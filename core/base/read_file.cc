@@ -19,6 +19,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) 
   if (file.bad() || !file.eof())
     return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
   if (bytes.empty()) return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));
+  bytes.shrink_to_fit();
   return bytes;
 }
 

@@ -19,8 +19,8 @@
 namespace denoise {
 namespace {
 
-// A trajectory's scalars for one evaluation, collated here and nowhere else: one copy to the device
-// a batch.
+// A trajectory's scalars for one evaluation, one copy to the device a batch; its update matrix is
+// collated in UpdatedSlots.
 enum Coefficient : int64_t {
   kInputScale,
   kX0FromState,
@@ -111,6 +111,8 @@ at::Tensor RowBatch::Update(const at::Tensor& output) {
   at::Tensor x0 = PredictX0(m);
   std::vector<at::Tensor> slots = UpdatedSlots(x0, m);
   for (size_t i = 0; i < trajectories_.size(); ++i) AddNoise(i, output, slots[i]);
+  // Only now, when nothing can throw any more: either all trajectories move or none does, and the
+  // batch can be tried again image by image.
   for (size_t i = 0; i < trajectories_.size(); ++i) trajectories_[i]->Advance(std::move(slots[i]));
   return x0;
 }

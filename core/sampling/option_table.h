@@ -83,7 +83,7 @@ inline constexpr OptionCondition kLeading = {
     [](const Options& o) {
       return o.timesteps.empty() && o.timestep_spacing == TimestepSpacing::kLeading;
     },
-    "has no effect without timestep_spacing leading"};
+    "has no effect with timesteps, or without timestep_spacing leading"};
 inline constexpr OptionCondition kClipSample = {[](const Options& o) { return o.clip_sample; },
                                                 "has no effect without clip_sample"};
 inline constexpr OptionCondition kThresholding = {[](const Options& o) { return o.thresholding; },

@@ -65,12 +65,4 @@ bool SamplerReads(SamplerKind sampler, std::string_view option) {
   return reads;
 }
 
-std::vector<std::string_view> OptionsOf(SamplerKind sampler) {
-  std::vector<std::string_view> options;
-  ForEachOption([&](const auto& option) {
-    if (option.IsReadBy(sampler)) options.push_back(option.name);
-  });
-  return options;
-}
-
 }  // namespace denoise

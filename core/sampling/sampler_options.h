@@ -103,11 +103,7 @@ std::string SamplerNameList();
 SolverType ResolvedSolverType(const SamplerOptions& options);
 
 // Whether `sampler` reads the member of SamplerOptions called `option`; false for a name that is no
-// member. Whoever takes options from outside refuses those that are set and not read, so that
-// nothing is silently ignored.
+// member. ApplyOverrides refuses what is set and not read.
 bool SamplerReads(SamplerKind sampler, std::string_view option);
-
-// The members that `sampler` reads, in the order of SamplerOptions.
-std::vector<std::string_view> OptionsOf(SamplerKind sampler);
 
 }  // namespace denoise

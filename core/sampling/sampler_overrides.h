@@ -55,14 +55,14 @@ struct ResolvedSampler {
 
 // `overrides` over `defaults`, which are those of the sampler that `overrides` names, if it names
 // one; default steps above `max_steps` are cut down to it. Refused are: options that the sampler
-// does not read, options that do nothing beside the others, more than `max_steps` steps, numbers
+// does not read, those that belong to an option which is off, more than `max_steps` steps, numbers
 // that are not finite. Such a value leaves the default in `options`, so that the others can still be
 // judged. Whether values suit the sampler and the schedule is for CompilePlan to say.
 ResolvedSampler ApplyOverrides(const SamplerOptions& defaults, const SamplerOverrides& overrides,
                                int max_steps);
 
-// Every option that the sampler reads and that has an effect beside the others, with the value it
-// has. Applied to the same sampler's defaults, this gives a sampler that does the same.
+// Every option that the sampler reads, less those that belong to an option which is off, with the
+// value it has. Applied to the same sampler's defaults, this gives a sampler that does the same.
 SamplerOverrides EffectiveOverrides(SamplerOptions options);
 
 }  // namespace denoise

@@ -44,7 +44,8 @@ Generation Generate(denoised::v1::ImageGeneration::Stub& stub,
 class BackgroundCall {
  public:
   BackgroundCall(denoised::v1::ImageGeneration::Stub& stub,
-                 const denoised::v1::GenerateRequest& request, absl::Duration timeout = kPatience);
+                 const denoised::v1::GenerateRequest& request,
+                 absl::Duration timeout = absl::Hours(1));
   ~BackgroundCall();  // cancels it
 
   bool Queued() const { return queued_; }      // was told to wait, and where

@@ -82,14 +82,5 @@ TEST(SamplerReads, TellsWhichSamplerReadsWhat) {
     EXPECT_TRUE(SamplerReads(sampler, "steps")) << name;
 }
 
-TEST(OptionsOf, ListsExactlyWhatIsRead) {
-  for (const auto& [name, sampler] : kNames<SamplerKind>) {
-    const std::vector<std::string_view> options = OptionsOf(sampler);
-    EXPECT_THAT(options, testing::Contains("timesteps")) << name;
-    for (std::string_view option : options) EXPECT_TRUE(SamplerReads(sampler, option)) << option;
-  }
-  EXPECT_THAT(OptionsOf(SamplerKind::kDdim), testing::Not(testing::Contains("solver_order")));
-}
-
 }  // namespace
 }  // namespace denoise

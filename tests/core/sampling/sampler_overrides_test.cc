@@ -146,7 +146,7 @@ TEST(ApplyOverrides, AnOffsetOfTimestepsThatAreNotLeadingIsRefused) {
   trailing.timestep_spacing = TimestepSpacing::kTrailing;
   EXPECT_THAT(GetFieldViolations(Apply(trailing).violations),
               ElementsAre(FieldViolation{"steps_offset",
-                                         "has no effect without timestep_spacing leading"}));
+                                         "has no effect with timesteps, or without timestep_spacing leading"}));
 }
 
 // What is told back can be asked for again, and gives the same plan.
