@@ -28,8 +28,9 @@ bool IsUsable(const NoiseScale& noise) {
 }
 
 bool IsUsable(const Evaluation& evaluation) {
-  bool usable = IsUsable(evaluation.timestep) && IsUsable(evaluation.x0_from_state) &&
-                IsUsable(evaluation.x0_from_output) && IsUsable(evaluation.noise);
+  bool usable = IsUsable(evaluation.timestep) && IsUsable(evaluation.input_scale) &&
+                IsUsable(evaluation.x0_from_state) && IsUsable(evaluation.x0_from_output) &&
+                IsUsable(evaluation.noise);
   for (int row = 0; row < evaluation.update.rows(); ++row) {
     for (int column = 0; column < evaluation.update.columns(); ++column) {
       usable = usable && IsUsable(evaluation.update(row, column));

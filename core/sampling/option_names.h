@@ -28,13 +28,14 @@ inline constexpr auto kNames<BetaSchedule> = NameTable<BetaSchedule, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 6>{{
+inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 7>{{
     {"ddpm", SamplerKind::kDdpm},
     {"ddim", SamplerKind::kDdim},
     {"dpm_solver", SamplerKind::kDpmSolver},
     {"dpmpp", SamplerKind::kDpmSolverPlusPlus},
     {"dpmpp_sde", SamplerKind::kSdeDpmSolverPlusPlus},
     {"unipc", SamplerKind::kUniPc},
+    {"euler", SamplerKind::kEuler},
 }};
 
 template <>

@@ -83,7 +83,8 @@ NoisePath UniformPath(int steps) {
 double FinalError(const SamplerOptions& options, int steps, int exact_steps) {
   const NoisePath path = UniformPath(steps);
   const SamplerPlan plan = CompilePath(path, options);
-  std::vector<Values> slots = {ExactState(path[exact_steps].from)};
+  const Evaluation& first = plan.evaluations[exact_steps];
+  std::vector<Values> slots = {ExactState({first.alpha, first.sigma})};
   for (int back = 1; back <= exact_steps; ++back) {
     slots.push_back(ModelValue(path[exact_steps - back].from, options.sampler));
   }
@@ -91,10 +92,12 @@ double FinalError(const SamplerOptions& options, int steps, int exact_steps) {
       plan, slots,
       {.network =
            [](const Values& x, const Evaluation& evaluation) {
-             return NetworkOutput{DenoiseAll(x, {evaluation.alpha, evaluation.sigma}), {}};
+             const double scale = evaluation.input_scale;
+             return NetworkOutput{
+                 DenoiseAll(x, {scale * evaluation.alpha, scale * evaluation.sigma}), {}};
            },
        .first_evaluation = static_cast<size_t>(exact_steps)});
-  const Values exact = ExactState(path.back().to);
+  const Values exact = ExactState({plan.final_alpha, plan.final_sigma});
   double error = 0;
   for (size_t i = 0; i < exact.size(); ++i)
     error = std::max(error, std::abs(replayed.slots[0][i] - exact[i]));
@@ -156,7 +159,8 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"UniPc1Bh1", 2, Solver(kUniPc, 1, SolverType::kBh1)},
         OrderCase{"UniPc1Bh2", 2, Solver(kUniPc, 1, SolverType::kBh2)},
         OrderCase{"UniPc2Bh1", 3, Solver(kUniPc, 2, SolverType::kBh1)},
-        OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)}),
+        OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)},
+        OrderCase{"Euler", 1, {.sampler = SamplerKind::kEuler}}),
     [](const auto& instance) { return instance.param.name; });
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace denoise {
 namespace {
 
 constexpr std::array kClasses = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler",
-                                 "UniPCMultistepScheduler"};
+                                 "UniPCMultistepScheduler", "EulerDiscreteScheduler"};
 
 }  // namespace
 

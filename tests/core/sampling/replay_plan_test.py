@@ -191,7 +191,7 @@ class ReplayedPlans(unittest.TestCase):
         self.assertEqual(plan["evaluations"][-1]["noise_scale"], 0)
 
     def test_what_cannot_be_is_refused(self):
-        for flags in (("--steps", "0"), ("--sampler", "euler"), ("--sampler", "ddpm", "--eta", "1"),
+        for flags in (("--steps", "0"), ("--sampler", "euler_b"), ("--sampler", "ddpm", "--eta", "1"),
                       ("--timesteps", "100,200"), ("--steps", "3", "--timesteps", "9"), ("--eta", "nan"),
                       ("--scheduler-config", "/nonexistent")):
             with self.subTest(flags):

@@ -18,6 +18,7 @@ constexpr char kDdpm[] = "DDPMScheduler";
 constexpr char kDdim[] = "DDIMScheduler";
 constexpr char kDpm[] = "DPMSolverMultistepScheduler";
 constexpr char kUniPc[] = "UniPCMultistepScheduler";
+constexpr char kEuler[] = "EulerDiscreteScheduler";
 
 std::string Config(const char* class_name, const std::string& keys = "") {
   return "{\"_class_name\": \"" + std::string(class_name) + "\"" +
@@ -53,6 +54,14 @@ TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   const SamplerOptions unipc = Parse(kUniPc).sampler;
   EXPECT_EQ(unipc.sampler, SamplerKind::kUniPc);
   EXPECT_EQ(unipc.timestep_spacing, TimestepSpacing::kLinspace);
+
+  const SchedulerConfig euler = Parse(kEuler);
+  EXPECT_EQ(euler.sampler.sampler, SamplerKind::kEuler);
+  EXPECT_EQ(euler.sampler.timestep_spacing, TimestepSpacing::kLinspace);
+  EXPECT_EQ(euler.sampler.sigma_spacing, SigmaSpacing::kTimesteps);
+  EXPECT_EQ(euler.sampler.final_sigma, FinalSigma::kZero);
+  EXPECT_FALSE(euler.sampler.clip_sample);
+  EXPECT_EQ(euler.schedule.beta_start, 1e-4);
 }
 
 TEST(ParseSchedulerConfig, ReadsTheSchedule) {
@@ -115,6 +124,24 @@ TEST(ParseSchedulerConfig, TakesAConfigAsTheLibrarySavesIt) {
   EXPECT_TRUE(CompilePlan(*schedule, config.sampler).ok());
 }
 
+// Whole, as a checkpoint's own scheduler/scheduler_config.json has it.
+TEST(ParseSchedulerConfig, TakesAConfigOfEulerAsTheLibrarySavesIt) {
+  const SamplerOptions options =
+      Parse(kEuler,
+            R"("_diffusers_version": "0.40.0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+      "beta_start": 0.00085, "clip_sample": false, "final_sigmas_type": "sigma_min", "interpolation_type": "linear",
+      "num_train_timesteps": 1000, "prediction_type": "v_prediction", "rescale_betas_zero_snr": true,
+      "sample_max_value": 1.0, "set_alpha_to_one": false, "sigma_max": null, "sigma_min": null,
+      "skip_prk_steps": true, "steps_offset": 1, "timestep_spacing": "leading", "timestep_type": "discrete",
+      "trained_betas": null, "use_beta_sigmas": false, "use_exponential_sigmas": false, "use_karras_sigmas": true)")
+          .sampler;
+  EXPECT_EQ(options.sigma_spacing, SigmaSpacing::kKarras);
+  EXPECT_EQ(options.final_sigma, FinalSigma::kSigmaMin);
+  EXPECT_EQ(options.prediction_type, PredictionType::kVPrediction);
+  EXPECT_EQ(options.timestep_spacing, TimestepSpacing::kLeading);
+  EXPECT_EQ(options.steps_offset, 1);
+}
+
 TEST(ParseSchedulerConfig, TakesTheOtherFamilysSolverTypeForTheDefault) {
   EXPECT_EQ(Parse(kDpm, R"("solver_type": "bh2")").sampler.solver_type, std::nullopt);
   EXPECT_EQ(Parse(kDpm, R"("solver_type": "logrho")").sampler.solver_type, std::nullopt);
@@ -136,6 +163,10 @@ TEST(ParseSchedulerConfig, KeysOfOtherClassesMeanNothing) {
       Parse(kUniPc, R"("use_lu_lambdas": true, "clip_sample": true)").sampler;
   EXPECT_EQ(unipc.sigma_spacing, SigmaSpacing::kTimesteps);
   EXPECT_FALSE(unipc.clip_sample);
+  const SamplerOptions euler =
+      Parse(kEuler, R"("thresholding": true, "use_flow_sigmas": true, "solver_order": 7)").sampler;
+  EXPECT_FALSE(euler.thresholding);
+  EXPECT_EQ(euler.sigma_spacing, SigmaSpacing::kTimesteps);
 }
 
 TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
@@ -183,7 +214,12 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
       {kUniPc, R"("sigma_max": 80.0)", "sigma_max"},
       {kUniPc, R"("disable_corrector": [0.5])", "disable_corrector"},
       {kUniPc, R"("disable_corrector": [-1])", "disable_corrector"},
-      {"EulerDiscreteScheduler", "", "_class_name"},
+      {kEuler, R"("use_beta_sigmas": true)", "use_beta_sigmas"},
+      {kEuler, R"("interpolation_type": "log_linear")", "interpolation_type"},
+      {kEuler, R"("timestep_type": "continuous")", "timestep_type"},
+      {kEuler, R"("sigma_min": 0.1)", "sigma_min"},
+      {kEuler, R"("prediction_type": "flow_prediction")", "prediction_type"},
+      {"LMSDiscreteScheduler", "", "_class_name"},
       {"", "", "_class_name"},
   };
   for (const BadConfig& bad : bad_configs) {
@@ -254,7 +290,7 @@ TEST(ParseSchedulerConfig, SurvivesAnyValueForAnyKey) {
                               "variance_type",
                               "algorithm_type",
                               "_class_name"};
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc}) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler}) {
     for (const char* key : keys) {
       for (const nlohmann::json& value : values) {
         nlohmann::json json = {{"_class_name", class_name}};
@@ -312,8 +348,17 @@ TEST(SwitchSampler, CarriesNoiseLevelsBetweenSolvers) {
   EXPECT_TRUE(sde.euler_at_final);
 }
 
+TEST(SwitchSampler, FlowLevelsStayWithTheSolvers) {
+  const SchedulerConfig karras =
+      Parse(kEuler, R"("use_karras_sigmas": true, "final_sigmas_type": "sigma_min")");
+  EXPECT_EQ(SwitchSampler(karras, SamplerKind::kUniPc).sigma_spacing, SigmaSpacing::kKarras);
+  EXPECT_EQ(SwitchSampler(karras, SamplerKind::kUniPc).final_sigma, FinalSigma::kSigmaMin);
+  const SchedulerConfig flow = Parse(kDpm, R"("use_flow_sigmas": true)");
+  EXPECT_EQ(SwitchSampler(flow, SamplerKind::kEuler).sigma_spacing, SigmaSpacing::kTimesteps);
+}
+
 TEST(SwitchSampler, YieldsAPlanForEverySampler) {
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc}) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler}) {
     const SchedulerConfig config = Parse(class_name);
     const absl::StatusOr<Schedule> schedule = Schedule::Create(config.schedule);
     ASSERT_TRUE(schedule.ok());
