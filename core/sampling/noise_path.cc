@@ -98,6 +98,8 @@ SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
       return CompileUniPc(path, options);
     case SamplerKind::kEuler:
       return CompileEuler(path, options);
+    case SamplerKind::kEulerAncestral:
+      return CompileEulerAncestral(path, options);
   }
   return {};
 }

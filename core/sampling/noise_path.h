@@ -47,6 +47,9 @@ SamplerPlan CompileUniPc(const NoisePath& path, const SamplerOptions& options);
 // Karras et al. 2022. One slot.
 SamplerPlan CompileEuler(const NoisePath& path, const SamplerOptions& options);
 
+// Crowson 2022, k-diffusion. One slot.
+SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& options);
+
 // The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is
 // not empty. The coefficients are finite where the path allows; CompilePlan checks.
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options);

@@ -28,7 +28,7 @@ inline constexpr auto kNames<BetaSchedule> = NameTable<BetaSchedule, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 7>{{
+inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 8>{{
     {"ddpm", SamplerKind::kDdpm},
     {"ddim", SamplerKind::kDdim},
     {"dpm_solver", SamplerKind::kDpmSolver},
@@ -36,6 +36,7 @@ inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 7>{{
     {"dpmpp_sde", SamplerKind::kSdeDpmSolverPlusPlus},
     {"unipc", SamplerKind::kUniPc},
     {"euler", SamplerKind::kEuler},
+    {"euler_a", SamplerKind::kEulerAncestral},
 }};
 
 template <>

@@ -75,7 +75,8 @@ inline constexpr SamplerSet kDpm = kOde | In(SamplerKind::kSdeDpmSolverPlusPlus)
 inline constexpr SamplerSet kUniPc = In(SamplerKind::kUniPc);
 inline constexpr SamplerSet kSolvers = kDpm | kUniPc;
 inline constexpr SamplerSet kEuler = In(SamplerKind::kEuler);
-inline constexpr SamplerSet kSigma = kEuler;  // the samplers whose state is x / alpha
+// The samplers whose state is x / alpha.
+inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral);
 inline constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers | kSigma;
 
 inline constexpr OptionCondition kNoTimesteps = {

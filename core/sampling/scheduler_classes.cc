@@ -180,12 +180,15 @@ void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
   for (const char* key : {"sigma_min", "sigma_max"}) RequireAbsent(reader, key);
 }
 
+void ReadEulerAncestral(ConfigReader&, SamplerOptions&) {}  // has no keys of its own
+
 constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
     {"DDPMScheduler", {SamplerKind::kDdpm, ReadDdpm}},
     {"DDIMScheduler", {SamplerKind::kDdim, ReadDdim}},
     {"DPMSolverMultistepScheduler", {SamplerKind::kDpmSolverPlusPlus, ReadDpmSolver}},
     {"UniPCMultistepScheduler", {SamplerKind::kUniPc, ReadUniPc}},
     {"EulerDiscreteScheduler", {SamplerKind::kEuler, ReadEuler}},
+    {"EulerAncestralDiscreteScheduler", {SamplerKind::kEulerAncestral, ReadEulerAncestral}},
 };
 
 }  // namespace

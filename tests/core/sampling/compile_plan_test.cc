@@ -55,6 +55,7 @@ constexpr SamplerKind kDpmpp = SamplerKind::kDpmSolverPlusPlus;
 constexpr SamplerKind kSde = SamplerKind::kSdeDpmSolverPlusPlus;
 constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
 constexpr SamplerKind kEuler = SamplerKind::kEuler;
+constexpr SamplerKind kEulerA = SamplerKind::kEulerAncestral;
 
 TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
   const BadOptions bad_options[] = {
@@ -186,7 +187,7 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
 
 // The last computed level is sigma_min but for rounding; a step backwards would have no real noise.
 TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
-  for (SamplerKind sampler : {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc, kEuler}) {
+  for (SamplerKind sampler : {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc, kEuler, kEulerA}) {
     for (SigmaSpacing sigmas : {SigmaSpacing::kTimesteps, SigmaSpacing::kKarras,
                                 SigmaSpacing::kExponential, SigmaSpacing::kLu}) {
       for (int steps = 2; steps <= 60; ++steps) {
@@ -204,7 +205,7 @@ TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
 }
 
 TEST(CompilePlan, CustomTimestepsReplaceStepsAndSpacing) {
-  for (SamplerKind sampler : {kDdpm, kDdim, kDpmpp, kSde, kUniPc, kEuler}) {
+  for (SamplerKind sampler : {kDdpm, kDdim, kDpmpp, kSde, kUniPc, kEuler, kEulerA}) {
     const SamplerPlan plan =
         Compile({.sampler = sampler, .steps = 0, .timesteps = {999, 500.5, 0}});
     EXPECT_THAT(Timesteps(plan), testing::ElementsAre(999, 500.5, 0));
@@ -403,13 +404,15 @@ TEST(CompilePlan, CorrectedThirdOrderDiffersInTheThirdOrderOnly) {
 }
 
 TEST(CompilePlan, SamplersInSigmaTakeAnyNumberOfSteps) {
-  for (TimestepSpacing spacing :
-       {TimestepSpacing::kLeading, TimestepSpacing::kTrailing, TimestepSpacing::kLinspace}) {
-    for (int steps : {1, 2, 3, 5, 10, 50, 1000}) {
-      const SamplerPlan plan =
-          Compile({.sampler = kEuler, .steps = steps, .timestep_spacing = spacing});
-      EXPECT_EQ(plan.NumSteps(), steps) << NameOf(spacing);
-      EXPECT_EQ(plan.final_sigma, 0);
+  for (SamplerKind sampler : {kEuler, kEulerA}) {
+    for (TimestepSpacing spacing :
+         {TimestepSpacing::kLeading, TimestepSpacing::kTrailing, TimestepSpacing::kLinspace}) {
+      for (int steps : {1, 2, 3, 5, 10, 50, 1000}) {
+        const SamplerPlan plan =
+            Compile({.sampler = sampler, .steps = steps, .timestep_spacing = spacing});
+        EXPECT_EQ(plan.NumSteps(), steps) << SamplerName(sampler) << " " << NameOf(spacing);
+        EXPECT_EQ(plan.final_sigma, 0);
+      }
     }
   }
 }

@@ -116,6 +116,7 @@ std::vector<SamplerCase> AllSamplers() {
     }
   }
   AddPredictions({"euler", {.sampler = SamplerKind::kEuler}}, cases);
+  AddPredictions({"euler_a", {.sampler = SamplerKind::kEulerAncestral}}, cases);
   return cases;
 }
 
@@ -193,8 +194,9 @@ TEST(NoisePath, HistoryMovesThroughTheSlots) {
 TEST(NoisePath, AStepThatGoesNowhereLeavesTheImageAlone) {
   NoisePath path = PreservingPath();
   path.back().to = path.back().from;  // Karras sigmas that end at sigma_min do this
-  for (SamplerKind sampler : {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
-                              SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kEuler}) {
+  for (SamplerKind sampler :
+       {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+        SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kEuler, SamplerKind::kEulerAncestral}) {
     const SamplerPlan plan = CompilePath(path, {.sampler = sampler, .lower_order_final = false});
     const Evaluation& last = plan.evaluations.back();
     EXPECT_NEAR(last.update(0, 0), 1, 1e-12);
@@ -202,6 +204,22 @@ TEST(NoisePath, AStepThatGoesNowhereLeavesTheImageAlone) {
       EXPECT_NEAR(last.update(0, column), 0, 1e-12);
     EXPECT_NEAR(std::get<double>(last.noise), 0, 1e-7);
   }
+}
+
+TEST(NoisePath, EulerAncestralIsDdpmInSigma) {
+  const NoisePath path = PreservingPath();
+  const SamplerPlan euler = CompilePath(path, {.sampler = SamplerKind::kEulerAncestral});
+  const SamplerPlan ddpm = CompilePath(path, {.sampler = SamplerKind::kDdpm});
+  for (size_t step = 0; step + 1 < path.size(); ++step) {
+    const NoiseLevel& from = path[step].from;
+    const NoiseLevel& to = path[step].to;
+    const Evaluation& a = euler.evaluations[step];
+    const Evaluation& b = ddpm.evaluations[step];
+    EXPECT_NEAR(a.update(0, 0) * to.alpha / from.alpha, b.update(0, 0), 1e-9);
+    EXPECT_NEAR(a.update(0, 1) * to.alpha, b.update(0, 1), 1e-9);
+    EXPECT_NEAR(std::get<double>(a.noise) * to.alpha, std::get<double>(b.noise), 1e-9);
+  }
+  EXPECT_FALSE(AddsNoise(euler.evaluations.back()));
 }
 
 // The state is x / alpha; what the network sees, and a picture of x_t shows, is x.

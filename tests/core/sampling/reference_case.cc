@@ -9,8 +9,9 @@
 namespace denoise {
 namespace {
 
-constexpr std::array kClasses = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler",
-                                 "UniPCMultistepScheduler", "EulerDiscreteScheduler"};
+constexpr std::array kClasses = {
+    "DDPMScheduler",           "DDIMScheduler",          "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"};
 
 }  // namespace
 

@@ -128,6 +128,7 @@ TEST(ReferenceSamplers, CoverEveryClass) {
   EXPECT_THAT(counts, testing::ElementsAre(testing::Pair("DDIMScheduler", 19),
                                            testing::Pair("DDPMScheduler", 15),
                                            testing::Pair("DPMSolverMultistepScheduler", 29),
+                                           testing::Pair("EulerAncestralDiscreteScheduler", 5),
                                            testing::Pair("EulerDiscreteScheduler", 11),
                                            testing::Pair("UniPCMultistepScheduler", 14)));
 }

@@ -44,7 +44,7 @@ TEST(ParseSampler, KnowsEveryNameOfTheList) {
         << list.substr(start, end - start);
     start = end + 2;
   }
-  EXPECT_EQ(names, 15);
+  EXPECT_EQ(names, 16);
 }
 
 template <typename Enum>

@@ -19,6 +19,7 @@ constexpr char kDdim[] = "DDIMScheduler";
 constexpr char kDpm[] = "DPMSolverMultistepScheduler";
 constexpr char kUniPc[] = "UniPCMultistepScheduler";
 constexpr char kEuler[] = "EulerDiscreteScheduler";
+constexpr char kEulerAncestral[] = "EulerAncestralDiscreteScheduler";
 
 std::string Config(const char* class_name, const std::string& keys = "") {
   return "{\"_class_name\": \"" + std::string(class_name) + "\"" +
@@ -62,6 +63,10 @@ TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   EXPECT_EQ(euler.sampler.final_sigma, FinalSigma::kZero);
   EXPECT_FALSE(euler.sampler.clip_sample);
   EXPECT_EQ(euler.schedule.beta_start, 1e-4);
+
+  const SamplerOptions ancestral = Parse(kEulerAncestral).sampler;
+  EXPECT_EQ(ancestral.sampler, SamplerKind::kEulerAncestral);
+  EXPECT_EQ(ancestral.timestep_spacing, TimestepSpacing::kLinspace);
 }
 
 TEST(ParseSchedulerConfig, ReadsTheSchedule) {
@@ -167,6 +172,11 @@ TEST(ParseSchedulerConfig, KeysOfOtherClassesMeanNothing) {
       Parse(kEuler, R"("thresholding": true, "use_flow_sigmas": true, "solver_order": 7)").sampler;
   EXPECT_FALSE(euler.thresholding);
   EXPECT_EQ(euler.sigma_spacing, SigmaSpacing::kTimesteps);
+  const SamplerOptions ancestral =
+      Parse(kEulerAncestral, R"("use_karras_sigmas": true, "final_sigmas_type": "sigma_min")")
+          .sampler;
+  EXPECT_EQ(ancestral.sigma_spacing, SigmaSpacing::kTimesteps);
+  EXPECT_EQ(ancestral.final_sigma, FinalSigma::kZero);
 }
 
 TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
@@ -290,7 +300,7 @@ TEST(ParseSchedulerConfig, SurvivesAnyValueForAnyKey) {
                               "variance_type",
                               "algorithm_type",
                               "_class_name"};
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler}) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral}) {
     for (const char* key : keys) {
       for (const nlohmann::json& value : values) {
         nlohmann::json json = {{"_class_name", class_name}};
@@ -358,7 +368,7 @@ TEST(SwitchSampler, FlowLevelsStayWithTheSolvers) {
 }
 
 TEST(SwitchSampler, YieldsAPlanForEverySampler) {
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler}) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral}) {
     const SchedulerConfig config = Parse(class_name);
     const absl::StatusOr<Schedule> schedule = Schedule::Create(config.schedule);
     ASSERT_TRUE(schedule.ok());
