@@ -100,6 +100,8 @@ SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
       return CompileEuler(path, options);
     case SamplerKind::kEulerAncestral:
       return CompileEulerAncestral(path, options);
+    case SamplerKind::kHeun:
+      return CompileHeun(path, options);
   }
   return {};
 }

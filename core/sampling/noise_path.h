@@ -50,6 +50,10 @@ SamplerPlan CompileEuler(const NoisePath& path, const SamplerOptions& options);
 // Crowson 2022, k-diffusion. One slot.
 SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& options);
 
+// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise. A path
+// that ends with noise ends at timestep 0.
+SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options);
+
 // The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is
 // not empty. The coefficients are finite where the path allows; CompilePlan checks.
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options);

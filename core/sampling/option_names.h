@@ -28,7 +28,7 @@ inline constexpr auto kNames<BetaSchedule> = NameTable<BetaSchedule, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 8>{{
+inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 9>{{
     {"ddpm", SamplerKind::kDdpm},
     {"ddim", SamplerKind::kDdim},
     {"dpm_solver", SamplerKind::kDpmSolver},
@@ -37,6 +37,7 @@ inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 8>{{
     {"unipc", SamplerKind::kUniPc},
     {"euler", SamplerKind::kEuler},
     {"euler_a", SamplerKind::kEulerAncestral},
+    {"heun", SamplerKind::kHeun},
 }};
 
 template <>

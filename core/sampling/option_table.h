@@ -76,7 +76,9 @@ inline constexpr SamplerSet kUniPc = In(SamplerKind::kUniPc);
 inline constexpr SamplerSet kSolvers = kDpm | kUniPc;
 inline constexpr SamplerSet kEuler = In(SamplerKind::kEuler);
 // The samplers whose state is x / alpha.
-inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral);
+inline constexpr SamplerSet kHeun = In(SamplerKind::kHeun);
+inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral) | kHeun;
+inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun;
 inline constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers | kSigma;
 
 inline constexpr OptionCondition kNoTimesteps = {
@@ -115,10 +117,10 @@ void ForEachOption(Visit visit) {
   visit(CheckpointOption("steps_offset", &Options::steps_offset, &Overrides::steps_offset, kAll,
                          "Added to leading timesteps", kLeading));
 
-  visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kDdpm | kDdim,
-               "Clamp every predicted image (ddpm, ddim)"));
+  visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kClipping,
+               "Clamp every predicted image (ddpm, ddim, heun)"));
   visit(Option("clip_sample_range", &Options::clip_sample_range, &Overrides::clip_sample_range,
-               kDdpm | kDdim, "Clamp it to +- this", kClipSample));
+               kClipping, "Clamp it to +- this", kClipSample));
   visit(Option("thresholding", &Options::thresholding, &Overrides::thresholding, kAll,
                "Dynamic thresholding of every predicted image"));
   visit(Option("dynamic_thresholding_ratio", &Options::dynamic_thresholding_ratio,

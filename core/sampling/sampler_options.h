@@ -18,6 +18,7 @@ enum class SamplerKind {
   kUniPc,                 // Zhao et al. 2023
   kEuler,                 // in sigma: Karras et al. 2022
   kEulerAncestral,        // its stochastic form: Crowson 2022 (k-diffusion)
+  kHeun,                  // in sigma, two evaluations a step: Karras et al. 2022
 };
 
 enum class PredictionType { kEpsilon, kSample, kVPrediction, kFlowPrediction };
@@ -87,7 +88,8 @@ struct SamplerOptions {
 };
 
 // Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde",
-// "unipc", "euler", "euler_a". The names of the other enumerations are in option_names.h.
+// "unipc", "euler", "euler_a",
+// "heun". The names of the other enumerations are in option_names.h.
 std::string_view SamplerName(SamplerKind sampler);
 
 // A sampler as a person names it: the names above, and names that fix the solver's order, too

@@ -30,6 +30,7 @@ constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
                                              "max_shift",
                                              "original_inference_steps",
                                              "predict_x0",
+                                             "rescale_betas_zero_snr",
                                              "rho",
                                              "sample_max_value",
                                              "set_alpha_to_one",
@@ -182,6 +183,12 @@ void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
 
 void ReadEulerAncestral(ConfigReader&, SamplerOptions&) {}  // has no keys of its own
 
+void ReadHeun(ConfigReader& reader, SamplerOptions& sampler) {
+  reader.Read("clip_sample", sampler.clip_sample);
+  reader.Read("clip_sample_range", sampler.clip_sample_range);
+  ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
+}
+
 constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
     {"DDPMScheduler", {SamplerKind::kDdpm, ReadDdpm}},
     {"DDIMScheduler", {SamplerKind::kDdim, ReadDdim}},
@@ -189,6 +196,9 @@ constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
     {"UniPCMultistepScheduler", {SamplerKind::kUniPc, ReadUniPc}},
     {"EulerDiscreteScheduler", {SamplerKind::kEuler, ReadEuler}},
     {"EulerAncestralDiscreteScheduler", {SamplerKind::kEulerAncestral, ReadEulerAncestral}},
+    {"HeunDiscreteScheduler",
+     {SamplerKind::kHeun, ReadHeun, /*beta_start=*/0.00085, /*beta_end=*/0.012,
+      /*has_zero_snr=*/false}},
 };
 
 }  // namespace

@@ -27,19 +27,22 @@ absl::StatusOr<SchedulerClass> ReadClass(ConfigReader& reader) {
   return scheduler_class;
 }
 
-void ReadSchedule(ConfigReader& reader, ScheduleOptions& schedule) {
+void ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class,
+                  ScheduleOptions& schedule) {
+  schedule.beta_start = scheduler_class.beta_start;
+  schedule.beta_end = scheduler_class.beta_end;
   reader.Read("num_train_timesteps", schedule.num_train_timesteps);
   reader.Read("beta_start", schedule.beta_start);
   reader.Read("beta_end", schedule.beta_end);
   reader.ReadName("beta_schedule", kNames<BetaSchedule>, schedule.beta_schedule);
   reader.Read("trained_betas", schedule.trained_betas);
-  reader.Read("rescale_betas_zero_snr", schedule.rescale_betas_zero_snr);
+  if (scheduler_class.has_zero_snr) {
+    reader.Read("rescale_betas_zero_snr", schedule.rescale_betas_zero_snr);
+  }
 }
 
 // The keys that all classes have.
-void ReadCommon(ConfigReader& reader, SchedulerConfig& config) {
-  ReadSchedule(reader, config.schedule);
-  SamplerOptions& sampler = config.sampler;
+void ReadCommon(ConfigReader& reader, SamplerOptions& sampler) {
   reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
@@ -69,7 +72,8 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   ASSIGN_OR_RETURN(const SchedulerClass scheduler_class, ReadClass(reader));
   config.class_name = object["_class_name"].get<std::string>();
   config.sampler = ClassDefaults(scheduler_class.sampler);
-  ReadCommon(reader, config);
+  ReadSchedule(reader, scheduler_class, config.schedule);
+  ReadCommon(reader, config.sampler);
   scheduler_class.read(reader, config.sampler);
   RETURN_IF_ERROR(reader.Finish(config.class_name, LibraryKeys()));
   RETURN_IF_ERROR(Schedule::Create(config.schedule).status());

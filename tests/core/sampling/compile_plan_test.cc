@@ -56,6 +56,7 @@ constexpr SamplerKind kSde = SamplerKind::kSdeDpmSolverPlusPlus;
 constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
 constexpr SamplerKind kEuler = SamplerKind::kEuler;
 constexpr SamplerKind kEulerA = SamplerKind::kEulerAncestral;
+constexpr SamplerKind kHeun = SamplerKind::kHeun;
 
 TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
   const BadOptions bad_options[] = {
@@ -187,7 +188,8 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
 
 // The last computed level is sigma_min but for rounding; a step backwards would have no real noise.
 TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
-  for (SamplerKind sampler : {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc, kEuler, kEulerA}) {
+  for (SamplerKind sampler :
+       {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc, kEuler, kEulerA, kHeun}) {
     for (SigmaSpacing sigmas : {SigmaSpacing::kTimesteps, SigmaSpacing::kKarras,
                                 SigmaSpacing::kExponential, SigmaSpacing::kLu}) {
       for (int steps = 2; steps <= 60; ++steps) {
@@ -296,6 +298,8 @@ TEST(CompilePlan, ThresholdingTakesThePlaceOfTheClip) {
       Compile({.sampler = kDdim, .clip_sample = true, .clip_sample_range = 3}).evaluations[0].clip;
   EXPECT_EQ(std::get<StaticClip>(fixed).min, -3);
   EXPECT_EQ(std::get<StaticClip>(fixed).max, 3);
+  const Clip heun = Compile({.sampler = kHeun, .clip_sample = true}).evaluations[1].clip;
+  EXPECT_EQ(std::get<StaticClip>(heun).max, 1);
   // The solvers never clip to a fixed range.
   const Clip none = Compile({.sampler = kDpmpp, .clip_sample = true}).evaluations[0].clip;
   EXPECT_TRUE(std::holds_alternative<std::monostate>(none));
@@ -404,7 +408,7 @@ TEST(CompilePlan, CorrectedThirdOrderDiffersInTheThirdOrderOnly) {
 }
 
 TEST(CompilePlan, SamplersInSigmaTakeAnyNumberOfSteps) {
-  for (SamplerKind sampler : {kEuler, kEulerA}) {
+  for (SamplerKind sampler : {kEuler, kEulerA, kHeun}) {
     for (TimestepSpacing spacing :
          {TimestepSpacing::kLeading, TimestepSpacing::kTrailing, TimestepSpacing::kLinspace}) {
       for (int steps : {1, 2, 3, 5, 10, 50, 1000}) {

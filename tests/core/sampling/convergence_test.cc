@@ -159,7 +159,8 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"UniPc1Bh2", 2, Solver(kUniPc, 1, SolverType::kBh2)},
         OrderCase{"UniPc2Bh1", 3, Solver(kUniPc, 2, SolverType::kBh1)},
         OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)},
-        OrderCase{"Euler", 1, {.sampler = SamplerKind::kEuler}}),
+        OrderCase{"Euler", 1, {.sampler = SamplerKind::kEuler}},
+        OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}}),
     [](const auto& instance) { return instance.param.name; });
 
 // How far the images that a stochastic sampler makes are from the

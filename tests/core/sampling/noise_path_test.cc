@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/sampling/option_names.h"
@@ -117,6 +118,7 @@ std::vector<SamplerCase> AllSamplers() {
   }
   AddPredictions({"euler", {.sampler = SamplerKind::kEuler}}, cases);
   AddPredictions({"euler_a", {.sampler = SamplerKind::kEulerAncestral}}, cases);
+  AddPredictions({"heun", {.sampler = SamplerKind::kHeun}}, cases);
   return cases;
 }
 
@@ -166,14 +168,16 @@ TEST_P(EverySampler, StaysOnTheForwardProcess) {
 TEST_P(EverySampler, HasTheSlotsItsOrderNeeds) {
   const SamplerOptions& options = GetParam().options;
   const SamplerPlan plan = CompilePath(path(), options);
-  const bool ancestral = !SamplerReads(options.sampler, "solver_order");
+  const bool heun = options.sampler == SamplerKind::kHeun;
+  const bool solver = SamplerReads(options.sampler, "solver_order");
   const int extra = options.sampler == SamplerKind::kUniPc ? 2 : 0;
-  EXPECT_EQ(plan.slots, ancestral ? 1 : options.solver_order + extra);
+  EXPECT_EQ(plan.slots, solver ? options.solver_order + extra : heun ? 2 : 1);
+  EXPECT_EQ(plan.NumSteps(), static_cast<int>(path().size()));
   EXPECT_LE(plan.slots, kMaxSlots);
   for (const Evaluation& evaluation : plan.evaluations) {
     EXPECT_EQ(evaluation.update.rows(), plan.slots);
     EXPECT_EQ(evaluation.update.columns(), plan.slots + 2);
-    EXPECT_TRUE(evaluation.ends_step);
+    EXPECT_TRUE(evaluation.ends_step || heun);
   }
 }
 
@@ -194,9 +198,9 @@ TEST(NoisePath, HistoryMovesThroughTheSlots) {
 TEST(NoisePath, AStepThatGoesNowhereLeavesTheImageAlone) {
   NoisePath path = PreservingPath();
   path.back().to = path.back().from;  // Karras sigmas that end at sigma_min do this
-  for (SamplerKind sampler :
-       {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
-        SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kEuler, SamplerKind::kEulerAncestral}) {
+  for (SamplerKind sampler : {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+                              SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kEuler,
+                              SamplerKind::kEulerAncestral, SamplerKind::kHeun}) {
     const SamplerPlan plan = CompilePath(path, {.sampler = sampler, .lower_order_final = false});
     const Evaluation& last = plan.evaluations.back();
     EXPECT_NEAR(last.update(0, 0), 1, 1e-12);
@@ -220,6 +224,26 @@ TEST(NoisePath, EulerAncestralIsDdpmInSigma) {
     EXPECT_NEAR(std::get<double>(a.noise) * to.alpha, std::get<double>(b.noise), 1e-9);
   }
   EXPECT_FALSE(AddsNoise(euler.evaluations.back()));
+}
+
+TEST(NoisePath, HeunAsksTwiceAStepAndOnceWhereNoNoiseIsLeft) {
+  NoisePath path = PreservingPath();
+  const auto asked = [&] {
+    std::vector<std::pair<double, bool>> evaluations;
+    for (const Evaluation& e : CompilePath(path, {.sampler = SamplerKind::kHeun}).evaluations)
+      evaluations.emplace_back(e.timestep, e.ends_step);
+    return evaluations;
+  };
+  path = {path[0], path[1]};
+  path.back().to = {1, 0};
+  using testing::ElementsAre;
+  using testing::Pair;
+  EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
+  path.back().to = PreservingLevel(5);
+  EXPECT_THAT(asked(),
+              ElementsAre(Pair(100, false), Pair(99, true), Pair(99, false), Pair(0, true)));
+  path.back().to = path.back().from;
+  EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
 }
 
 // The state is x / alpha; what the network sees, and a picture of x_t shows, is x.

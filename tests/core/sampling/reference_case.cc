@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::array kClasses = {
     "DDPMScheduler",           "DDIMScheduler",          "DPMSolverMultistepScheduler",
-    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"};
+    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler"};
 
 }  // namespace
 

@@ -72,8 +72,8 @@ void ExpectNear(const std::vector<double>& actual, const std::vector<double>& ex
 // further.
 double PixelTolerance(const ReferenceCase& reference) { return reference.index == 7 ? 2 : 1; }
 
-// What float32 leaves where a step cancels everything out, as the last one of a run of Euler does
-// that predicts the sample: the network says 0 at timestep 0, and the library, which moves there by
+// What float32 leaves where a step cancels everything out, as the last one of a run of Euler
+// or Heun does that predicts the sample: the network says 0 at timestep 0, and the library, which moves there by
 // a difference, arrives at 1e-9 a pixel.
 double RoundingError(const ReferenceCase& reference) {
   constexpr double kEpsilon = std::numeric_limits<float>::epsilon();
@@ -130,6 +130,7 @@ TEST(ReferenceSamplers, CoverEveryClass) {
                                            testing::Pair("DPMSolverMultistepScheduler", 29),
                                            testing::Pair("EulerAncestralDiscreteScheduler", 5),
                                            testing::Pair("EulerDiscreteScheduler", 11),
+                                           testing::Pair("HeunDiscreteScheduler", 9),
                                            testing::Pair("UniPCMultistepScheduler", 14)));
 }
 

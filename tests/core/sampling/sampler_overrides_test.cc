@@ -165,6 +165,7 @@ TEST(EffectiveOverrides, AreTakenAsTheyAreAndGiveTheSamePlan) {
       {.sampler = SamplerKind::kUniPc, .solver_order = 3, .disable_corrector = {0, 2}},
       {.sampler = SamplerKind::kEuler, .sigma_spacing = SigmaSpacing::kKarras},
       {.sampler = SamplerKind::kEulerAncestral, .timestep_spacing = TimestepSpacing::kTrailing},
+      {.sampler = SamplerKind::kHeun, .clip_sample = true, .clip_sample_range = 2},
       {.sampler = SamplerKind::kEuler, .timesteps = {900, 500, 20}, .s_churn = 3, .s_tmin = 0.1},
   };
   for (const SamplerOptions& options : some_options) {

@@ -20,6 +20,7 @@ constexpr char kDpm[] = "DPMSolverMultistepScheduler";
 constexpr char kUniPc[] = "UniPCMultistepScheduler";
 constexpr char kEuler[] = "EulerDiscreteScheduler";
 constexpr char kEulerAncestral[] = "EulerAncestralDiscreteScheduler";
+constexpr char kHeun[] = "HeunDiscreteScheduler";
 
 std::string Config(const char* class_name, const std::string& keys = "") {
   return "{\"_class_name\": \"" + std::string(class_name) + "\"" +
@@ -67,6 +68,13 @@ TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   const SamplerOptions ancestral = Parse(kEulerAncestral).sampler;
   EXPECT_EQ(ancestral.sampler, SamplerKind::kEulerAncestral);
   EXPECT_EQ(ancestral.timestep_spacing, TimestepSpacing::kLinspace);
+
+  const SchedulerConfig heun = Parse(kHeun);
+  EXPECT_EQ(heun.sampler.sampler, SamplerKind::kHeun);
+  EXPECT_EQ(heun.sampler.timestep_spacing, TimestepSpacing::kLinspace);
+  EXPECT_FALSE(heun.sampler.clip_sample);
+  EXPECT_EQ(heun.schedule.beta_start, 0.00085);
+  EXPECT_EQ(heun.schedule.beta_end, 0.012);
 }
 
 TEST(ParseSchedulerConfig, ReadsTheSchedule) {
@@ -177,6 +185,22 @@ TEST(ParseSchedulerConfig, KeysOfOtherClassesMeanNothing) {
           .sampler;
   EXPECT_EQ(ancestral.sigma_spacing, SigmaSpacing::kTimesteps);
   EXPECT_EQ(ancestral.final_sigma, FinalSigma::kZero);
+  const SchedulerConfig heun =
+      Parse(kHeun, R"("rescale_betas_zero_snr": true, "final_sigmas_type": "sigma_min")");
+  EXPECT_FALSE(heun.schedule.rescale_betas_zero_snr);
+  EXPECT_EQ(heun.sampler.final_sigma, FinalSigma::kZero);
+}
+
+TEST(ParseSchedulerConfig, ReadsEveryKeyOfHeun) {
+  const SamplerOptions heun =
+      Parse(kHeun, R"("clip_sample": true, "clip_sample_range": 2.0, "use_exponential_sigmas": true,
+      "timestep_spacing": "trailing", "prediction_type": "sample")")
+          .sampler;
+  EXPECT_TRUE(heun.clip_sample);
+  EXPECT_EQ(heun.clip_sample_range, 2);
+  EXPECT_EQ(heun.sigma_spacing, SigmaSpacing::kExponential);
+  EXPECT_EQ(heun.timestep_spacing, TimestepSpacing::kTrailing);
+  EXPECT_EQ(heun.prediction_type, PredictionType::kSample);
 }
 
 TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
@@ -300,7 +324,7 @@ TEST(ParseSchedulerConfig, SurvivesAnyValueForAnyKey) {
                               "variance_type",
                               "algorithm_type",
                               "_class_name"};
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral}) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral, kHeun}) {
     for (const char* key : keys) {
       for (const nlohmann::json& value : values) {
         nlohmann::json json = {{"_class_name", class_name}};
@@ -340,6 +364,7 @@ TEST(SwitchSampler, CarriesOverWhatMeansTheSameToBoth) {
     EXPECT_EQ(options.dynamic_thresholding_ratio, 0.9);
   }
   EXPECT_EQ(SwitchSampler(config, SamplerKind::kDdim).clip_sample_range, 2);
+  EXPECT_EQ(SwitchSampler(config, SamplerKind::kHeun).clip_sample_range, 2);
   EXPECT_FALSE(SwitchSampler(config, SamplerKind::kUniPc).clip_sample);
 }
 
@@ -368,7 +393,7 @@ TEST(SwitchSampler, FlowLevelsStayWithTheSolvers) {
 }
 
 TEST(SwitchSampler, YieldsAPlanForEverySampler) {
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral}) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral, kHeun}) {
     const SchedulerConfig config = Parse(class_name);
     const absl::StatusOr<Schedule> schedule = Schedule::Create(config.schedule);
     ASSERT_TRUE(schedule.ok());
