@@ -42,6 +42,10 @@ bool IsUsable(const Evaluation& evaluation) {
 // The last line of defence: schedules so extreme that double precision cannot hold a step along
 // them.
 absl::Status CheckCoefficients(const SamplerPlan& plan) {
+  if (!IsUsable(plan.init_noise_scale)) {
+    return InvalidField("steps",
+                        "starts at a noise that is not finite: the schedule is too extreme");
+  }
   for (size_t i = 0; i < plan.evaluations.size(); ++i) {
     if (IsUsable(plan.evaluations[i])) continue;
     return InvalidField(

@@ -1,4 +1,5 @@
-// Ancestral sampling with Euler steps in sigma: sample_euler_ancestral of k-diffusion (Crowson 2022).
+// Ancestral sampling with Euler steps in sigma: sample_euler_ancestral of k-diffusion (Crowson
+// 2022).
 //
 // Each step moves from sigma_from below sigma_to, to sigma_down, and adds fresh noise of scale
 // sigma_up back up: sigma_to^2 = sigma_down^2 + sigma_up^2. With sigma_up the deviation of the

@@ -75,8 +75,8 @@ inline constexpr SamplerSet kDpm = kOde | In(SamplerKind::kSdeDpmSolverPlusPlus)
 inline constexpr SamplerSet kUniPc = In(SamplerKind::kUniPc);
 inline constexpr SamplerSet kSolvers = kDpm | kUniPc;
 inline constexpr SamplerSet kEuler = In(SamplerKind::kEuler);
-// The samplers whose state is x / alpha.
 inline constexpr SamplerSet kHeun = In(SamplerKind::kHeun);
+// The samplers in sigma, whose state is x / alpha.
 inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral) | kHeun;
 inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun;
 inline constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers | kSigma;

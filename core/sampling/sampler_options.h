@@ -88,8 +88,7 @@ struct SamplerOptions {
 };
 
 // Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde",
-// "unipc", "euler", "euler_a",
-// "heun". The names of the other enumerations are in option_names.h.
+// "unipc", "euler", "euler_a", "heun". The names of the other enumerations are in option_names.h.
 std::string_view SamplerName(SamplerKind sampler);
 
 // A sampler as a person names it: the names above, and names that fix the solver's order, too

@@ -407,6 +407,14 @@ TEST(CompilePlan, CorrectedThirdOrderDiffersInTheThirdOrderOnly) {
   EXPECT_NE(published.evaluations[2].update(0, 2), corrected.evaluations[2].update(0, 2));
 }
 
+TEST(CompilePlan, RefusesAStartWithMoreNoiseThanAnImageHolds) {
+  const Schedule schedule = MakeSchedule({.trained_betas = std::vector<double>(100, 0.9)});
+  const SamplerOptions options{
+      .sampler = kEuler, .timesteps = {99, 1}, .prediction_type = PredictionType::kSample};
+  EXPECT_THAT(ViolatedFields(CompilePlan(schedule, options).status()),
+              testing::ElementsAre("steps"));
+}
+
 TEST(CompilePlan, SamplersInSigmaTakeAnyNumberOfSteps) {
   for (SamplerKind sampler : {kEuler, kEulerA, kHeun}) {
     for (TimestepSpacing spacing :
