@@ -28,8 +28,9 @@ bool IsUsable(const NoiseScale& noise) {
 }
 
 bool IsUsable(const Evaluation& evaluation) {
-  bool usable = IsUsable(evaluation.timestep) && IsUsable(evaluation.x0_from_state) &&
-                IsUsable(evaluation.x0_from_output) && IsUsable(evaluation.noise);
+  bool usable = IsUsable(evaluation.timestep) && IsUsable(evaluation.input_scale) &&
+                IsUsable(evaluation.x0_from_state) && IsUsable(evaluation.x0_from_output) &&
+                IsUsable(evaluation.noise);
   for (int row = 0; row < evaluation.update.rows(); ++row) {
     for (int column = 0; column < evaluation.update.columns(); ++column) {
       usable = usable && IsUsable(evaluation.update(row, column));
@@ -41,6 +42,10 @@ bool IsUsable(const Evaluation& evaluation) {
 // The last line of defence: schedules so extreme that double precision cannot hold a step along
 // them.
 absl::Status CheckCoefficients(const SamplerPlan& plan) {
+  if (!IsUsable(plan.init_noise_scale)) {
+    return InvalidField("steps",
+                        "starts at a noise that is not finite: the schedule is too extreme");
+  }
   for (size_t i = 0; i < plan.evaluations.size(); ++i) {
     if (IsUsable(plan.evaluations[i])) continue;
     return InvalidField(

@@ -62,6 +62,28 @@ SamplerPlan StartPlan(const NoisePath& path, int slots) {
   return plan;
 }
 
+Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options) {
+  Evaluation evaluation = StartEvaluation(move, options);
+  evaluation.input_scale = move.from.alpha;
+  evaluation.x0_from_state *= move.from.alpha;
+  evaluation.alpha = 1;
+  evaluation.sigma = move.from.ratio();
+  return evaluation;
+}
+
+// The noise at the start is that of x / alpha where the run begins at the schedule's end. Leading
+// timesteps begin below it, and the library makes room for the signal that would be there.
+SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots) {
+  SamplerPlan plan = StartPlan(path, slots);
+  const double first = path.front().from.ratio();
+  const bool leading =
+      options.timesteps.empty() && options.timestep_spacing == TimestepSpacing::kLeading;
+  plan.init_noise_scale = leading ? std::hypot(first, 1) : first;
+  plan.final_alpha = 1;
+  plan.final_sigma = path.back().to.ratio();
+  return plan;
+}
+
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
   switch (options.sampler) {
     case SamplerKind::kDdpm:
@@ -74,6 +96,12 @@ SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
       return CompileDpmSolver(path, options);
     case SamplerKind::kUniPc:
       return CompileUniPc(path, options);
+    case SamplerKind::kEuler:
+      return CompileEuler(path, options);
+    case SamplerKind::kEulerAncestral:
+      return CompileEulerAncestral(path, options);
+    case SamplerKind::kHeun:
+      return CompileHeun(path, options);
   }
   return {};
 }

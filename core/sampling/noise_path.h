@@ -17,6 +17,7 @@ struct NoiseLevel {
   double alpha = 1;
   double sigma = 0;
 
+  double ratio() const { return sigma / alpha; }  // "sigma" to the samplers that step in it
   double lambda()
       const;  // log(alpha / sigma), half the log-SNR; +inf without noise, -inf without signal
 };
@@ -43,6 +44,16 @@ SamplerPlan CompileDpmSolver(const NoisePath& path, const SamplerOptions& option
 // Zhao et al. 2023. solver_order + 2 slots.
 SamplerPlan CompileUniPc(const NoisePath& path, const SamplerOptions& options);
 
+// Karras et al. 2022. One slot.
+SamplerPlan CompileEuler(const NoisePath& path, const SamplerOptions& options);
+
+// Crowson 2022, k-diffusion. One slot.
+SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& options);
+
+// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise. A path
+// that ends with noise ends at timestep 0.
+SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options);
+
 // The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is
 // not empty. The coefficients are finite where the path allows; CompilePlan checks.
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options);
@@ -53,5 +64,10 @@ Evaluation StartEvaluation(const Move& move, const SamplerOptions& options);
 
 // An empty plan with `slots` slots whose first and last levels are those of the path.
 SamplerPlan StartPlan(const NoisePath& path, int slots);
+
+// The same for samplers whose slot 0 is x / alpha, which is x0 + ratio * epsilon. The network still
+// sees x.
+Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options);
+SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots);
 
 }  // namespace denoise

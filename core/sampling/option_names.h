@@ -28,13 +28,16 @@ inline constexpr auto kNames<BetaSchedule> = NameTable<BetaSchedule, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 6>{{
+inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 9>{{
     {"ddpm", SamplerKind::kDdpm},
     {"ddim", SamplerKind::kDdim},
     {"dpm_solver", SamplerKind::kDpmSolver},
     {"dpmpp", SamplerKind::kDpmSolverPlusPlus},
     {"dpmpp_sde", SamplerKind::kSdeDpmSolverPlusPlus},
     {"unipc", SamplerKind::kUniPc},
+    {"euler", SamplerKind::kEuler},
+    {"euler_a", SamplerKind::kEulerAncestral},
+    {"heun", SamplerKind::kHeun},
 }};
 
 template <>

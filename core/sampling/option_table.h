@@ -74,7 +74,12 @@ inline constexpr SamplerSet kOde =
 inline constexpr SamplerSet kDpm = kOde | In(SamplerKind::kSdeDpmSolverPlusPlus);
 inline constexpr SamplerSet kUniPc = In(SamplerKind::kUniPc);
 inline constexpr SamplerSet kSolvers = kDpm | kUniPc;
-inline constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers;
+inline constexpr SamplerSet kEuler = In(SamplerKind::kEuler);
+inline constexpr SamplerSet kHeun = In(SamplerKind::kHeun);
+// The samplers in sigma, whose state is x / alpha.
+inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral) | kHeun;
+inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun;
+inline constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers | kSigma;
 
 inline constexpr OptionCondition kNoTimesteps = {
     [](const Options& o) { return o.timesteps.empty(); },
@@ -90,6 +95,8 @@ inline constexpr OptionCondition kThresholding = {[](const Options& o) { return 
                                                   "has no effect without thresholding"};
 inline constexpr OptionCondition kThirdOrder = {
     [](const Options& o) { return o.solver_order == 3; }, "has no effect without solver_order 3"};
+inline constexpr OptionCondition kChurn = {[](const Options& o) { return o.s_churn != 0; },
+                                           "has no effect without s_churn"};
 inline constexpr OptionCondition kFlow = {
     [](const Options& o) { return o.sigma_spacing == SigmaSpacing::kFlow; },
     "has no effect without sigma_spacing flow"};
@@ -110,10 +117,10 @@ void ForEachOption(Visit visit) {
   visit(CheckpointOption("steps_offset", &Options::steps_offset, &Overrides::steps_offset, kAll,
                          "Added to leading timesteps", kLeading));
 
-  visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kDdpm | kDdim,
-               "Clamp every predicted image (ddpm, ddim)"));
+  visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kClipping,
+               "Clamp every predicted image (ddpm, ddim, heun)"));
   visit(Option("clip_sample_range", &Options::clip_sample_range, &Overrides::clip_sample_range,
-               kDdpm | kDdim, "Clamp it to +- this", kClipSample));
+               kClipping, "Clamp it to +- this", kClipSample));
   visit(Option("thresholding", &Options::thresholding, &Overrides::thresholding, kAll,
                "Dynamic thresholding of every predicted image"));
   visit(Option("dynamic_thresholding_ratio", &Options::dynamic_thresholding_ratio,
@@ -145,10 +152,10 @@ void ForEachOption(Visit visit) {
                kSolvers, "Lower the order over the last steps"));
   visit(Option("euler_at_final", &Options::euler_at_final, &Overrides::euler_at_final, kDpm,
                "Take the last step with order 1"));
-  visit(Option("final_sigma", &Options::final_sigma, &Overrides::final_sigma, kSolvers,
+  visit(Option("final_sigma", &Options::final_sigma, &Overrides::final_sigma, kSolvers | kSigma,
                "Noise level that a solver ends at"));
-  visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing, kSolvers,
-               "How solvers choose noise levels"));
+  visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing,
+               kSolvers | kSigma, "How solvers choose noise levels"));
   visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift, kSolvers,
                "Shift of sigma_spacing flow towards noise", kFlow));
   visit(CheckpointOption("lambda_min_clipped", &Options::lambda_min_clipped,
@@ -156,6 +163,14 @@ void ForEachOption(Visit visit) {
                          "Leave out timesteps with less log(alpha / sigma) than this"));
   visit(Option("disable_corrector", &Options::disable_corrector, &Overrides::disable_corrector,
                kUniPc, "Steps of unipc without corrector"));
+  visit(Option("s_churn", &Options::s_churn, &Overrides::s_churn, kEuler,
+               "Fresh noise of euler over the whole run; 0 is none"));
+  visit(Option("s_tmin", &Options::s_tmin, &Overrides::s_tmin, kEuler, "Add it from this sigma on",
+               kChurn));
+  visit(Option("s_tmax", &Options::s_tmax, &Overrides::s_tmax, kEuler, "Add it up to this sigma",
+               kChurn));
+  visit(Option("s_noise", &Options::s_noise, &Overrides::s_noise, kEuler, "Its standard deviation",
+               kChurn));
   visit(Option(
       "corrected_third_order", &Options::corrected_third_order, &Overrides::corrected_third_order,
       kOde, "Put back the factor 2 that third-order solvers are published without", kThirdOrder));

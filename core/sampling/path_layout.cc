@@ -56,7 +56,8 @@ absl::StatusOr<std::vector<double>> Timesteps(const SpacingRange& range,
 // DDPM and DDIM: levels straight from the schedule, and a clean image after the last step. DDIM's
 // steps end at t - T/n unless the timesteps are custom or `step_to_listed_timestep` asks for the
 // next one listed.
-absl::StatusOr<NoisePath> LayOutAncestral(const Schedule& schedule, const SamplerOptions& options) {
+absl::StatusOr<NoisePath> LayOutDdpmOrDdim(const Schedule& schedule,
+                                           const SamplerOptions& options) {
   const std::vector<double>& alphas_cumprod = schedule.alphas_cumprod();
   const int num_train_timesteps = schedule.num_train_timesteps();
   ASSIGN_OR_RETURN(
@@ -77,7 +78,8 @@ absl::StatusOr<NoisePath> LayOutAncestral(const Schedule& schedule, const Sample
   return path;
 }
 
-// The schedule as sigma / alpha, ascending: what the multistep solvers' spacings are laid over.
+// The schedule as sigma / alpha, ascending: what the spacings of the solvers and of the samplers
+// in sigma are laid over.
 class SigmaTable {
  public:
   explicit SigmaTable(const Schedule& schedule) : alphas_cumprod_(schedule.alphas_cumprod()) {
@@ -87,6 +89,16 @@ class SigmaTable {
   }
 
   const std::vector<double>& alphas_cumprod() const { return alphas_cumprod_; }
+  // Between whole timesteps linear in sigma.
+  double SigmaAt(double timestep) const {
+    const double floor = std::floor(timestep);
+    const double fraction = timestep - floor;
+    const size_t index = static_cast<size_t>(floor);
+    const double below = std::exp(log_sigmas_[index]);
+    return fraction == 0 ? below
+                         : (1 - fraction) * below + fraction * std::exp(log_sigmas_[index + 1]);
+  }
+
   double log_sigma_min() const { return log_sigmas_.front(); }
   double log_sigma_max() const { return log_sigmas_.back(); }
 
@@ -118,8 +130,8 @@ double Ramp(double first, double last, int i, int steps) {
   return steps == 1 ? first : first + (last - first) * i / (steps - 1);
 }
 
-double LogSigma(const SigmaTable& table, SigmaSpacing spacing, int i, int steps) {
-  const double max = table.log_sigma_max(), min = table.log_sigma_min();
+// The i-th of `steps` log sigmas from `max` down to `min`.
+double LogSigma(double max, double min, SigmaSpacing spacing, int i, int steps) {
   if (spacing != SigmaSpacing::kKarras) return Ramp(max, min, i, steps);
   const double root = Ramp(std::exp(max / kKarrasRho), std::exp(min / kKarrasRho), i, steps);
   return kKarrasRho * std::log(root);  // Karras et al. 2022, eq. 5
@@ -146,7 +158,8 @@ std::vector<Node> SigmaNodes(const SigmaTable& table, const Schedule& schedule,
                              const SamplerOptions& options) {
   std::vector<Node> nodes;
   for (int i = 0; i < options.steps; ++i) {
-    const double log_sigma = LogSigma(table, options.sigma_spacing, i, options.steps);
+    const double log_sigma = LogSigma(table.log_sigma_max(), table.log_sigma_min(),
+                                      options.sigma_spacing, i, options.steps);
     nodes.push_back({WholeTimestep(table.TimestepAt(log_sigma), schedule, options),
                      LevelOfRatio(std::exp(log_sigma))});
   }
@@ -191,14 +204,32 @@ absl::StatusOr<std::vector<Node>> TimestepNodes(const SigmaTable& table,
 absl::StatusOr<std::vector<Node>> SolverNodes(const SigmaTable& table, const Schedule& schedule,
                                               const SamplerOptions& options) {
   if (options.sigma_spacing == SigmaSpacing::kTimesteps) return TimestepNodes(table, options);
-  if (!options.timesteps.empty()) {
-    return InvalidField("timesteps",
-                        "cannot be given together with a sigma_spacing, which chooses them");
-  }
   if (options.sigma_spacing == SigmaSpacing::kFlow) {
     return FlowNodes(schedule.num_train_timesteps(), options);
   }
   return SigmaNodes(table, schedule, options);
+}
+
+// The samplers in sigma, as the library has them: timesteps are fractional, levels are interpolated
+// in sigma, and the other spacings run between the first and the last of the timesteps' levels.
+absl::StatusOr<std::vector<Node>> FractionalNodes(const SigmaTable& table,
+                                                  const SamplerOptions& options) {
+  const int num_train_timesteps = static_cast<int>(table.alphas_cumprod().size());
+  ASSIGN_OR_RETURN(std::vector<double> timesteps,
+                   Timesteps({num_train_timesteps, num_train_timesteps, /*leave_out_last=*/false,
+                              /*fractional=*/true},
+                             options));
+  std::vector<Node> nodes;
+  for (double timestep : timesteps)
+    nodes.push_back({timestep, LevelOfRatio(table.SigmaAt(timestep))});
+  if (options.sigma_spacing == SigmaSpacing::kTimesteps) return nodes;
+
+  const double max = -nodes.front().level.lambda(), min = -nodes.back().level.lambda();
+  for (int i = 0; i < options.steps; ++i) {
+    const double log_sigma = LogSigma(max, min, options.sigma_spacing, i, options.steps);
+    nodes[i] = {table.TimestepAt(log_sigma), LevelOfRatio(std::exp(log_sigma))};
+  }
+  return nodes;
 }
 
 // Spacings computed in log sigma arrive at sigma_min but for rounding; the last step then stands
@@ -208,10 +239,16 @@ NoiseLevel EndAfter(const NoiseLevel& last, const NoiseLevel& end) {
   return std::abs(last.lambda() - end.lambda()) < kRoundingError ? last : end;
 }
 
-// DPM-Solver and UniPC: every step goes from one node to the next, the last to the final level.
+// All but DDPM and DDIM: every step goes from one node to the next, the last to the final level.
 absl::StatusOr<NoisePath> LayOutSolver(const Schedule& schedule, const SamplerOptions& options) {
+  if (options.sigma_spacing != SigmaSpacing::kTimesteps && !options.timesteps.empty()) {
+    return InvalidField("timesteps",
+                        "cannot be given together with a sigma_spacing, which chooses them");
+  }
   const SigmaTable table(schedule);
-  ASSIGN_OR_RETURN(const std::vector<Node> nodes, SolverNodes(table, schedule, options));
+  const bool solver = SamplerReads(options.sampler, "solver_order");
+  ASSIGN_OR_RETURN(const std::vector<Node> nodes, solver ? SolverNodes(table, schedule, options)
+                                                         : FractionalNodes(table, options));
   const NoiseLevel end = options.final_sigma == FinalSigma::kZero
                              ? NoiseLevel{1, 0}
                              : LevelAt(table.alphas_cumprod(), 0);
@@ -243,10 +280,10 @@ absl::Status CheckSignal(const NoisePath& path, const SamplerOptions& options) {
 }  // namespace
 
 absl::StatusOr<NoisePath> LayOutPath(const Schedule& schedule, const SamplerOptions& options) {
-  const bool ancestral =
+  const bool ddpm_or_ddim =
       options.sampler == SamplerKind::kDdpm || options.sampler == SamplerKind::kDdim;
-  ASSIGN_OR_RETURN(NoisePath path, ancestral ? LayOutAncestral(schedule, options)
-                                             : LayOutSolver(schedule, options));
+  ASSIGN_OR_RETURN(NoisePath path, ddpm_or_ddim ? LayOutDdpmOrDdim(schedule, options)
+                                                : LayOutSolver(schedule, options));
   RETURN_IF_ERROR(CheckSignal(path, options));
   return path;
 }

@@ -16,6 +16,9 @@ enum class SamplerKind {
   kDpmSolverPlusPlus,     // DPM-Solver++ multistep, in x0: Lu et al. 2022b
   kSdeDpmSolverPlusPlus,  // its stochastic form
   kUniPc,                 // Zhao et al. 2023
+  kEuler,                 // in sigma: Karras et al. 2022
+  kEulerAncestral,        // its stochastic form: Crowson 2022 (k-diffusion)
+  kHeun,                  // in sigma, two evaluations a step: Karras et al. 2022
 };
 
 enum class PredictionType { kEpsilon, kSample, kVPrediction, kFlowPrediction };
@@ -73,13 +76,19 @@ struct SamplerOptions {
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
   std::vector<int> disable_corrector;  // UniPC: steps without the corrector
 
+  // Euler: fresh noise on the way (Karras et al. 2022, algorithm 2); 0 is none.
+  double s_churn = 0;
+  double s_tmin = 0;  // between these sigmas
+  double s_tmax = std::numeric_limits<double>::infinity();
+  double s_noise = 1;  // the deviation of that noise
+
   // DPM-Solver, DPM-Solver++ of order 3: with the factor 2 that the published second difference
   // lacks. Without it the order of convergence is 2; images made elsewhere were made without it.
   bool corrected_third_order = false;
 };
 
 // Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde",
-// "unipc". The names of the other enumerations are in option_names.h.
+// "unipc", "euler", "euler_a", "heun". The names of the other enumerations are in option_names.h.
 std::string_view SamplerName(SamplerKind sampler);
 
 // A sampler as a person names it: the names above, and names that fix the solver's order, too

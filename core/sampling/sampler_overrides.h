@@ -43,6 +43,10 @@ struct SamplerOverrides {
   std::optional<double> flow_shift;
   std::optional<double> lambda_min_clipped;
   std::vector<int> disable_corrector;
+  std::optional<double> s_churn;
+  std::optional<double> s_tmin;
+  std::optional<double> s_tmax;
+  std::optional<double> s_noise;
   std::optional<bool> corrected_third_order;
 
   bool operator==(const SamplerOverrides&) const = default;

@@ -1,6 +1,7 @@
 #include "core/sampling/sampler_validation.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -39,7 +40,7 @@ void CheckPrediction(const SamplerOptions& options, Checker& check) {
                            options.sigma_spacing == SigmaSpacing::kFlow;
   if (options.prediction_type == PredictionType::kFlowPrediction) {
     check.Require(flow_levels, "prediction_type",
-                  "flow_prediction needs sigma_spacing flow, which DDPM and DDIM do not have");
+                  "flow_prediction needs sigma_spacing flow, which only the solvers have");
   }
   if (options.prediction_type == PredictionType::kVPrediction) {
     check.Require(!flow_levels, "sigma_spacing",
@@ -78,6 +79,20 @@ void CheckSolver(const SamplerOptions& options, Checker& check) {
   }
 }
 
+// The samplers in sigma.
+void CheckSigma(const SamplerOptions& options, Checker& check) {
+  check.Require(options.sigma_spacing != SigmaSpacing::kFlow, "sigma_spacing",
+                "flow is not for this sampler, whose sigma is that of x / alpha");
+}
+
+void CheckChurn(const SamplerOptions& options, Checker& check) {
+  constexpr double kMost = std::numeric_limits<float>::max();
+  check.RequireBetween(options.s_churn, 0.0, kMost, "s_churn");
+  check.RequireBetween(options.s_tmin, 0.0, kMost, "s_tmin");
+  check.RequireBetween(options.s_tmax, 0.0, std::numeric_limits<double>::infinity(), "s_tmax");
+  check.RequireBetween(options.s_noise, 0.0, kMost, "s_noise");
+}
+
 }  // namespace
 
 FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
@@ -96,7 +111,12 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
     check.Require(step >= 0, "disable_corrector",
                   absl::StrCat("must list steps from 0 on, lists ", step));
   }
-  if (SamplerReads(options.sampler, "solver_order")) CheckSolver(options, check);
+  CheckChurn(options, check);
+  if (SamplerReads(options.sampler, "solver_order")) {
+    CheckSolver(options, check);
+  } else if (SamplerReads(options.sampler, "sigma_spacing")) {
+    CheckSigma(options, check);
+  }
   return violations;
 }
 

@@ -1,5 +1,6 @@
 #include "core/sampling/scheduler_classes.h"
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@ constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
                                              "clip_sample",
                                              "clip_sample_range",
                                              "disable_corrector",
+                                             "dynamic_thresholding_ratio",
                                              "euler_at_final",
                                              "final_sigmas_type",
                                              "flow_shift",
@@ -28,7 +30,9 @@ constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
                                              "max_shift",
                                              "original_inference_steps",
                                              "predict_x0",
+                                             "rescale_betas_zero_snr",
                                              "rho",
+                                             "sample_max_value",
                                              "set_alpha_to_one",
                                              "shift",
                                              "shift_terminal",
@@ -41,6 +45,7 @@ constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
                                              "solver_p",
                                              "solver_type",
                                              "stochastic_sampling",
+                                             "thresholding",
                                              "time_shift_type",
                                              "timestep_scaling",
                                              "timestep_type",
@@ -61,31 +66,48 @@ void Require(ConfigReader& reader, const char* key, bool supported) {
   reader.Violate(key, absl::StrCat(value ? "true" : "false", " is not supported"));
 }
 
+void RequireName(ConfigReader& reader, const char* key, std::string_view supported) {
+  std::string name(supported);
+  reader.Read(key, name);
+  if (name != supported) reader.Violate(key, absl::StrCat(Quoted(name), " is not supported"));
+}
+
 void RequireAbsent(ConfigReader& reader, const char* key) {
   if (reader.Find(key) != nullptr) reader.Violate(key, "is not supported");
 }
 
+void ReadThresholding(ConfigReader& reader, SamplerOptions& sampler) {
+  reader.Read("thresholding", sampler.thresholding);
+  reader.Read("dynamic_thresholding_ratio", sampler.dynamic_thresholding_ratio);
+  reader.Read("sample_max_value", sampler.sample_max_value);
+}
+
 void ReadDdpm(ConfigReader& reader, SamplerOptions& sampler) {
+  ReadThresholding(reader, sampler);
   reader.Read("clip_sample", sampler.clip_sample);
   reader.Read("clip_sample_range", sampler.clip_sample_range);
   reader.ReadName("variance_type", kNames<VarianceType>, sampler.variance_type);
 }
 
 void ReadDdim(ConfigReader& reader, SamplerOptions& sampler) {
+  ReadThresholding(reader, sampler);
   reader.Read("clip_sample", sampler.clip_sample);
   reader.Read("clip_sample_range", sampler.clip_sample_range);
   reader.Read("set_alpha_to_one", sampler.set_alpha_to_one);
 }
 
-void ReadSigmaSpacing(ConfigReader& reader, bool has_lu, SamplerOptions& sampler) {
-  const std::pair<const char*, SigmaSpacing> flags[] = {
-      {"use_karras_sigmas", SigmaSpacing::kKarras},
-      {"use_exponential_sigmas", SigmaSpacing::kExponential},
-      {"use_flow_sigmas", SigmaSpacing::kFlow},
-      {"use_lu_lambdas", SigmaSpacing::kLu},
-  };
+struct SpacingFlag {
+  const char* key;
+  SigmaSpacing spacing;
+};
+constexpr SpacingFlag kKarras = {"use_karras_sigmas", SigmaSpacing::kKarras};
+constexpr SpacingFlag kExponential = {"use_exponential_sigmas", SigmaSpacing::kExponential};
+constexpr SpacingFlag kFlow = {"use_flow_sigmas", SigmaSpacing::kFlow};
+constexpr SpacingFlag kLu = {"use_lu_lambdas", SigmaSpacing::kLu};
+
+void ReadSigmaSpacing(ConfigReader& reader, std::initializer_list<SpacingFlag> flags,
+                      SamplerOptions& sampler) {
   for (const auto& [key, spacing] : flags) {
-    if (spacing == SigmaSpacing::kLu && !has_lu) continue;
     bool wanted = false;
     reader.Read(key, wanted);
     if (!wanted) continue;
@@ -95,9 +117,6 @@ void ReadSigmaSpacing(ConfigReader& reader, bool has_lu, SamplerOptions& sampler
     sampler.sigma_spacing = spacing;
   }
   Require(reader, "use_beta_sigmas", false);
-  Require(reader, "use_dynamic_shifting", false);
-  std::string time_shift_type;  // only dynamic shifting reads it
-  reader.Read("time_shift_type", time_shift_type);
 }
 
 // The solver's form. Each class takes the other's names for its own default, as configs are passed
@@ -116,12 +135,20 @@ void ReadSolverType(ConfigReader& reader, bool unipc, SamplerOptions& sampler) {
 
 void ReadSolver(ConfigReader& reader, SamplerOptions& sampler) {
   const bool unipc = sampler.sampler == SamplerKind::kUniPc;
+  ReadThresholding(reader, sampler);
   reader.Read("solver_order", sampler.solver_order);
   ReadSolverType(reader, unipc, sampler);
   reader.Read("lower_order_final", sampler.lower_order_final);
   reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
   reader.Read("flow_shift", sampler.flow_shift);
-  ReadSigmaSpacing(reader, /*has_lu=*/!unipc, sampler);
+  if (unipc) {
+    ReadSigmaSpacing(reader, {kKarras, kExponential, kFlow}, sampler);
+  } else {
+    ReadSigmaSpacing(reader, {kKarras, kExponential, kFlow, kLu}, sampler);
+  }
+  Require(reader, "use_dynamic_shifting", false);
+  std::string time_shift_type;  // only dynamic shifting reads it
+  reader.Read("time_shift_type", time_shift_type);
 }
 
 void ReadDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
@@ -146,11 +173,32 @@ void ReadUniPc(ConfigReader& reader, SamplerOptions& sampler) {
     RequireAbsent(reader, key);
 }
 
+void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
+  ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
+  reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
+  RequireName(reader, "interpolation_type", "linear");
+  RequireName(reader, "timestep_type", "discrete");
+  for (const char* key : {"sigma_min", "sigma_max"}) RequireAbsent(reader, key);
+}
+
+void ReadEulerAncestral(ConfigReader&, SamplerOptions&) {}  // has no keys of its own
+
+void ReadHeun(ConfigReader& reader, SamplerOptions& sampler) {
+  reader.Read("clip_sample", sampler.clip_sample);
+  reader.Read("clip_sample_range", sampler.clip_sample_range);
+  ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
+}
+
 constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
     {"DDPMScheduler", {SamplerKind::kDdpm, ReadDdpm}},
     {"DDIMScheduler", {SamplerKind::kDdim, ReadDdim}},
     {"DPMSolverMultistepScheduler", {SamplerKind::kDpmSolverPlusPlus, ReadDpmSolver}},
     {"UniPCMultistepScheduler", {SamplerKind::kUniPc, ReadUniPc}},
+    {"EulerDiscreteScheduler", {SamplerKind::kEuler, ReadEuler}},
+    {"EulerAncestralDiscreteScheduler", {SamplerKind::kEulerAncestral, ReadEulerAncestral}},
+    {"HeunDiscreteScheduler",
+     {SamplerKind::kHeun, ReadHeun, /*beta_start=*/0.00085, /*beta_end=*/0.012,
+      /*has_zero_snr=*/false}},
 };
 
 }  // namespace

@@ -11,9 +11,13 @@
 namespace denoise {
 
 struct SchedulerClass {
-  SamplerKind sampler;
+  SamplerKind sampler = SamplerKind::kDdpm;
   // Reads the keys that not all classes have. `options` holds the class's defaults.
-  void (*read)(ConfigReader& reader, SamplerOptions& options);
+  void (*read)(ConfigReader& reader, SamplerOptions& options) = nullptr;
+  // The class's own defaults of the schedule.
+  double beta_start = 1e-4;
+  double beta_end = 0.02;
+  bool has_zero_snr = true;  // reads rescale_betas_zero_snr
 };
 
 // By name: "DDPMScheduler".

@@ -27,39 +27,41 @@ absl::StatusOr<SchedulerClass> ReadClass(ConfigReader& reader) {
   return scheduler_class;
 }
 
-void ReadSchedule(ConfigReader& reader, ScheduleOptions& schedule) {
+void ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class,
+                  ScheduleOptions& schedule) {
+  schedule.beta_start = scheduler_class.beta_start;
+  schedule.beta_end = scheduler_class.beta_end;
   reader.Read("num_train_timesteps", schedule.num_train_timesteps);
   reader.Read("beta_start", schedule.beta_start);
   reader.Read("beta_end", schedule.beta_end);
   reader.ReadName("beta_schedule", kNames<BetaSchedule>, schedule.beta_schedule);
   reader.Read("trained_betas", schedule.trained_betas);
-  reader.Read("rescale_betas_zero_snr", schedule.rescale_betas_zero_snr);
+  if (scheduler_class.has_zero_snr) {
+    reader.Read("rescale_betas_zero_snr", schedule.rescale_betas_zero_snr);
+  }
 }
 
-// The keys that all four classes have.
-void ReadCommon(ConfigReader& reader, SchedulerConfig& config) {
-  ReadSchedule(reader, config.schedule);
-  SamplerOptions& sampler = config.sampler;
+// The keys that all classes have.
+void ReadCommon(ConfigReader& reader, SamplerOptions& sampler) {
   reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
-  reader.Read("thresholding", sampler.thresholding);
-  reader.Read("dynamic_thresholding_ratio", sampler.dynamic_thresholding_ratio);
-  reader.Read("sample_max_value", sampler.sample_max_value);
 }
 
-bool IsAncestral(SamplerKind sampler) {
+bool IsDdpmOrDdim(SamplerKind sampler) {
   return sampler == SamplerKind::kDdpm || sampler == SamplerKind::kDdim;
 }
+
+bool IsSolver(SamplerKind sampler) { return SamplerReads(sampler, "solver_order"); }
 
 }  // namespace
 
 SamplerOptions ClassDefaults(SamplerKind sampler) {
   SamplerOptions options;
   options.sampler = sampler;
-  options.clip_sample = IsAncestral(sampler);
+  options.clip_sample = IsDdpmOrDdim(sampler);
   options.timestep_spacing =
-      IsAncestral(sampler) ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace;
+      IsDdpmOrDdim(sampler) ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace;
   return options;
 }
 
@@ -70,7 +72,8 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   ASSIGN_OR_RETURN(const SchedulerClass scheduler_class, ReadClass(reader));
   config.class_name = object["_class_name"].get<std::string>();
   config.sampler = ClassDefaults(scheduler_class.sampler);
-  ReadCommon(reader, config);
+  ReadSchedule(reader, scheduler_class, config.schedule);
+  ReadCommon(reader, config.sampler);
   scheduler_class.read(reader, config.sampler);
   RETURN_IF_ERROR(reader.Finish(config.class_name, LibraryKeys()));
   RETURN_IF_ERROR(Schedule::Create(config.schedule).status());
@@ -91,16 +94,21 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
   to.sample_max_value = from.sample_max_value;
   to.variance_type = from.variance_type;
 
-  if (IsAncestral(from.sampler) && IsAncestral(sampler)) {
+  if (SamplerReads(from.sampler, "clip_sample") && SamplerReads(sampler, "clip_sample")) {
     to.clip_sample = from.clip_sample;
     to.clip_sample_range = from.clip_sample_range;
   }
-  if (!IsAncestral(from.sampler) && !IsAncestral(sampler)) {
+  if (!IsDdpmOrDdim(from.sampler) && !IsDdpmOrDdim(sampler)) {
+    to.final_sigma = from.final_sigma;
+    // Flow levels are the solvers' own.
+    if (IsSolver(sampler) || from.sigma_spacing != SigmaSpacing::kFlow) {
+      to.sigma_spacing = from.sigma_spacing;
+    }
+  }
+  if (IsSolver(from.sampler) && IsSolver(sampler)) {
     const bool sde = sampler == SamplerKind::kSdeDpmSolverPlusPlus;
     to.solver_order = sde ? std::min(from.solver_order, 2) : from.solver_order;
     to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;
-    to.final_sigma = from.final_sigma;
-    to.sigma_spacing = from.sigma_spacing;
     to.flow_shift = from.flow_shift;
     if (from.sampler != SamplerKind::kUniPc && sampler != SamplerKind::kUniPc) {
       to.solver_type = from.solver_type;

@@ -19,7 +19,8 @@ struct SchedulerConfig {
 };
 
 // `json` is the text of a scheduler_config.json of DDPMScheduler, DDIMScheduler,
-// DPMSolverMultistepScheduler or UniPCMultistepScheduler. Absent keys take that class's defaults.
+// DPMSolverMultistepScheduler, UniPCMultistepScheduler, EulerDiscreteScheduler,
+// EulerAncestralDiscreteScheduler or HeunDiscreteScheduler. Absent keys take that class's defaults.
 // InvalidArgument names an unknown class, key value or type. `json` is hostile: any bytes are
 // answered, none crash.
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json);

@@ -9,14 +9,15 @@
 namespace denoise {
 namespace {
 
-// Evenly from the last timestep down to 0, rounded to the even of two equally near.
+// Evenly from the last timestep down to 0; where rounded, to the even of two equally near.
 std::vector<double> Linspace(const SpacingRange& range, int steps) {
   const int points = range.leave_out_last ? steps + 1 : steps;
   const double stride = points > 1 ? (range.end - 1.0) / (points - 1) : 0;
   std::vector<double> timesteps;
   for (int i = points - 1; i >= points - steps; --i) {
     const bool first = i == points - 1 && points > 1;
-    timesteps.push_back(std::nearbyint(first ? range.end - 1.0 : i * stride));
+    const double timestep = first ? range.end - 1.0 : i * stride;
+    timesteps.push_back(range.fractional ? timestep : std::nearbyint(timestep));
   }
   return timesteps;
 }

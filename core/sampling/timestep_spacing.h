@@ -17,12 +17,14 @@ struct SpacingRange {
   // The multistep solvers end at a noise level, not at a timestep: leading and linspace lay one
   // more timestep than there are steps, and leave out the last.
   bool leave_out_last;
+  // The samplers in sigma do not round linspace timesteps.
+  bool fractional = false;
 };
 
-// Whole numbers, none above the one before; two may be equal where steps leave no room.
-// InvalidArgument names `steps` or `steps_offset`. Requires 1 <= steps <= num_train_timesteps.
-// Fewer than `steps` come back only from trailing spacing with a shortened range, which keeps its
-// stride.
+// Whole numbers unless `fractional`, none above the one before; two may be equal where steps leave
+// no room. InvalidArgument names `steps` or `steps_offset`. Requires 1 <= steps <=
+// num_train_timesteps. Fewer than `steps` come back only from trailing spacing with a shortened
+// range, which keeps its stride.
 absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
                                                    const SamplerOptions& options);
 

@@ -54,6 +54,9 @@ constexpr SamplerKind kDdim = SamplerKind::kDdim;
 constexpr SamplerKind kDpmpp = SamplerKind::kDpmSolverPlusPlus;
 constexpr SamplerKind kSde = SamplerKind::kSdeDpmSolverPlusPlus;
 constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
+constexpr SamplerKind kEuler = SamplerKind::kEuler;
+constexpr SamplerKind kEulerA = SamplerKind::kEulerAncestral;
+constexpr SamplerKind kHeun = SamplerKind::kHeun;
 
 TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
   const BadOptions bad_options[] = {
@@ -107,6 +110,14 @@ TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
       {"lambda_min_clipped", {.lambda_min_clipped = kInfinity}},
       {"lambda_min_clipped", {.lambda_min_clipped = 100}},
       {"disable_corrector", {.sampler = kUniPc, .disable_corrector = {1, -2}}},
+      {"sigma_spacing", {.sampler = kEuler, .sigma_spacing = SigmaSpacing::kFlow}},
+      {"timesteps",
+       {.sampler = kEuler, .timesteps = {900, 100}, .sigma_spacing = SigmaSpacing::kKarras}},
+      {"s_churn", {.sampler = kEuler, .s_churn = -1}},
+      {"s_churn", {.sampler = kEuler, .s_churn = kInfinity}},
+      {"s_tmin", {.sampler = kEuler, .s_tmin = kNaN}},
+      {"s_tmax", {.sampler = kEuler, .s_tmax = -1}},
+      {"s_noise", {.sampler = kEuler, .s_noise = kNaN}},
   };
   for (const BadOptions& bad : bad_options) {
     const absl::Status status = CompilePlan(MakeSchedule(), bad.options).status();
@@ -154,7 +165,8 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
                 }
                 ++compiled;
                 for (const Evaluation& evaluation : plan->evaluations) {
-                  ASSERT_TRUE(std::isfinite(evaluation.x0_from_state) &&
+                  ASSERT_TRUE(std::isfinite(evaluation.input_scale) &&
+                              std::isfinite(evaluation.x0_from_state) &&
                               std::isfinite(evaluation.x0_from_output));
                   for (int row = 0; row < plan->slots; ++row) {
                     for (int column = 0; column < plan->slots + 2; ++column) {
@@ -176,7 +188,8 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
 
 // The last computed level is sigma_min but for rounding; a step backwards would have no real noise.
 TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
-  for (SamplerKind sampler : {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc}) {
+  for (SamplerKind sampler :
+       {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc, kEuler, kEulerA, kHeun}) {
     for (SigmaSpacing sigmas : {SigmaSpacing::kTimesteps, SigmaSpacing::kKarras,
                                 SigmaSpacing::kExponential, SigmaSpacing::kLu}) {
       for (int steps = 2; steps <= 60; ++steps) {
@@ -186,14 +199,15 @@ TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
                                                        .sigma_spacing = sigmas});
         ASSERT_TRUE(plan.ok()) << SamplerName(sampler) << ", " << NameOf(sigmas) << ", " << steps
                                << " steps: " << plan.status();
-        EXPECT_NEAR(plan->final_sigma, MakeSchedule().sigma(0), 1e-9);
+        EXPECT_NEAR(plan->final_sigma / plan->final_alpha,
+                    MakeSchedule().sigma(0) / MakeSchedule().alpha(0), 1e-9);
       }
     }
   }
 }
 
 TEST(CompilePlan, CustomTimestepsReplaceStepsAndSpacing) {
-  for (SamplerKind sampler : {kDdpm, kDdim, kDpmpp, kSde, kUniPc}) {
+  for (SamplerKind sampler : {kDdpm, kDdim, kDpmpp, kSde, kUniPc, kEuler, kEulerA}) {
     const SamplerPlan plan =
         Compile({.sampler = sampler, .steps = 0, .timesteps = {999, 500.5, 0}});
     EXPECT_THAT(Timesteps(plan), testing::ElementsAre(999, 500.5, 0));
@@ -284,6 +298,8 @@ TEST(CompilePlan, ThresholdingTakesThePlaceOfTheClip) {
       Compile({.sampler = kDdim, .clip_sample = true, .clip_sample_range = 3}).evaluations[0].clip;
   EXPECT_EQ(std::get<StaticClip>(fixed).min, -3);
   EXPECT_EQ(std::get<StaticClip>(fixed).max, 3);
+  const Clip heun = Compile({.sampler = kHeun, .clip_sample = true}).evaluations[1].clip;
+  EXPECT_EQ(std::get<StaticClip>(heun).max, 1);
   // The solvers never clip to a fixed range.
   const Clip none = Compile({.sampler = kDpmpp, .clip_sample = true}).evaluations[0].clip;
   EXPECT_TRUE(std::holds_alternative<std::monostate>(none));
@@ -389,6 +405,54 @@ TEST(CompilePlan, CorrectedThirdOrderDiffersInTheThirdOrderOnly) {
   const SamplerPlan corrected = Compile(options);
   EXPECT_EQ(published.evaluations[1].update(0, 1), corrected.evaluations[1].update(0, 1));
   EXPECT_NE(published.evaluations[2].update(0, 2), corrected.evaluations[2].update(0, 2));
+}
+
+TEST(CompilePlan, RefusesAStartWithMoreNoiseThanAnImageHolds) {
+  const Schedule schedule = MakeSchedule({.trained_betas = std::vector<double>(100, 0.9)});
+  const SamplerOptions options{
+      .sampler = kEuler, .timesteps = {99, 1}, .prediction_type = PredictionType::kSample};
+  EXPECT_THAT(ViolatedFields(CompilePlan(schedule, options).status()),
+              testing::ElementsAre("steps"));
+}
+
+TEST(CompilePlan, SamplersInSigmaTakeAnyNumberOfSteps) {
+  for (SamplerKind sampler : {kEuler, kEulerA, kHeun}) {
+    for (TimestepSpacing spacing :
+         {TimestepSpacing::kLeading, TimestepSpacing::kTrailing, TimestepSpacing::kLinspace}) {
+      for (int steps : {1, 2, 3, 5, 10, 50, 1000}) {
+        const SamplerPlan plan =
+            Compile({.sampler = sampler, .steps = steps, .timestep_spacing = spacing});
+        EXPECT_EQ(plan.NumSteps(), steps) << SamplerName(sampler) << " " << NameOf(spacing);
+        EXPECT_EQ(plan.final_sigma, 0);
+      }
+    }
+  }
+}
+
+TEST(CompilePlan, SamplersInSigmaStartWithTheNoiseOfTheirFirstLevel) {
+  const Schedule schedule = MakeSchedule();
+  const double last = schedule.sigma(999) / schedule.alpha(999);
+  const SamplerPlan linspace =
+      Compile({.sampler = kEuler, .steps = 7, .timestep_spacing = TimestepSpacing::kLinspace});
+  EXPECT_NEAR(linspace.init_noise_scale, last, 1e-9);
+  // The spacing means nothing to custom timesteps.
+  EXPECT_EQ(Compile({.sampler = kEuler, .timesteps = {999, 5}}).init_noise_scale,
+            linspace.init_noise_scale);
+  const SamplerPlan leading = Compile({.sampler = kEuler, .steps = 4});
+  EXPECT_NEAR(leading.init_noise_scale, 1 / schedule.alpha(750), 1e-9);
+}
+
+// In the library the other spacings lie between the first and the last of the timesteps, whatever
+// lays those.
+TEST(CompilePlan, SigmaSpacingsOfSamplersInSigmaKeepToTheirTimesteps) {
+  for (SigmaSpacing sigmas : {SigmaSpacing::kKarras, SigmaSpacing::kExponential}) {
+    const SamplerPlan plan = Compile({.sampler = kEuler,
+                                      .steps = 10,
+                                      .timestep_spacing = TimestepSpacing::kTrailing,
+                                      .sigma_spacing = sigmas});
+    EXPECT_NEAR(plan.evaluations.front().timestep, 999, 1e-6);
+    EXPECT_NEAR(plan.evaluations.back().timestep, 99, 1e-6);
+  }
 }
 
 TEST(CompilePlan, IsPure) {

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <ostream>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "core/sampling/noise_path.h"
@@ -57,6 +58,11 @@ Values DenoiseAll(const Values& state, const NoiseLevel& level) {
   return denoised;
 }
 
+// The network: it predicts x0 from what a plan shows it.
+NetworkOutput BestDenoiser(const Values& x, const Evaluation& at) {
+  return {DenoiseAll(x, {at.input_scale * at.alpha, at.input_scale * at.sigma}), {}};
+}
+
 // What a solver remembers of an earlier point of the trajectory: the predicted x0, or epsilon.
 Values ModelValue(const NoiseLevel& level, SamplerKind sampler) {
   const Values state = ExactState(level);
@@ -83,18 +89,14 @@ NoisePath UniformPath(int steps) {
 double FinalError(const SamplerOptions& options, int steps, int exact_steps) {
   const NoisePath path = UniformPath(steps);
   const SamplerPlan plan = CompilePath(path, options);
-  std::vector<Values> slots = {ExactState(path[exact_steps].from)};
+  const Evaluation& first = plan.evaluations[exact_steps];
+  std::vector<Values> slots = {ExactState({first.alpha, first.sigma})};
   for (int back = 1; back <= exact_steps; ++back) {
     slots.push_back(ModelValue(path[exact_steps - back].from, options.sampler));
   }
   const Replayed replayed = ReplayPlan(
-      plan, slots,
-      {.network =
-           [](const Values& x, const Evaluation& evaluation) {
-             return NetworkOutput{DenoiseAll(x, {evaluation.alpha, evaluation.sigma}), {}};
-           },
-       .first_evaluation = static_cast<size_t>(exact_steps)});
-  const Values exact = ExactState(path.back().to);
+      plan, slots, {.network = BestDenoiser, .first_evaluation = static_cast<size_t>(exact_steps)});
+  const Values exact = ExactState({plan.final_alpha, plan.final_sigma});
   double error = 0;
   for (size_t i = 0; i < exact.size(); ++i)
     error = std::max(error, std::abs(replayed.slots[0][i] - exact[i]));
@@ -156,8 +158,51 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"UniPc1Bh1", 2, Solver(kUniPc, 1, SolverType::kBh1)},
         OrderCase{"UniPc1Bh2", 2, Solver(kUniPc, 1, SolverType::kBh2)},
         OrderCase{"UniPc2Bh1", 3, Solver(kUniPc, 2, SolverType::kBh1)},
-        OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)}),
+        OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)},
+        OrderCase{"Euler", 1, {.sampler = SamplerKind::kEuler}},
+        OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}}),
     [](const auto& instance) { return instance.param.name; });
+
+// How far the images that a stochastic sampler makes are from the
+// data in mean and deviation. Every step is affine, so that both are known without drawing.
+double MomentError(const SamplerOptions& options, int steps) {
+  const SamplerPlan plan = CompilePath(UniformPath(steps), options);
+  const Evaluation& first = plan.evaluations[0];
+  Values mean, one_above, variance;
+  for (const Gaussian& data : kData) {
+    mean.push_back(first.alpha * data.mean);
+    variance.push_back(std::pow(Deviation(data, {first.alpha, first.sigma}), 2));
+  }
+  for (const Evaluation& evaluation : plan.evaluations) {
+    SamplerPlan step{.slots = plan.slots, .evaluations = {evaluation}};
+    step.evaluations[0].noise = 0.0;
+    one_above = mean;
+    for (double& value : one_above) value += 1;
+    mean = ReplayPlan(step, {mean}, {.network = BestDenoiser}).slots[0];
+    one_above = ReplayPlan(step, {one_above}, {.network = BestDenoiser}).slots[0];
+    const double noise = std::get<double>(evaluation.noise);
+    for (size_t i = 0; i < mean.size(); ++i) {
+      variance[i] = std::pow(one_above[i] - mean[i], 2) * variance[i] + noise * noise;
+    }
+  }
+  double error = 0;
+  for (size_t i = 0; i < mean.size(); ++i) {
+    const double deviation = Deviation(kData[i], {plan.final_alpha, plan.final_sigma});
+    error = std::max(error, std::abs(mean[i] - plan.final_alpha * kData[i].mean));
+    error = std::max(error, std::abs(std::sqrt(variance[i]) - deviation));
+  }
+  return error;
+}
+
+TEST(Distribution, EulerAncestralArrivesAtTheMomentsOfTheData) {
+  const SamplerOptions options{.sampler = SamplerKind::kEulerAncestral,
+                               .prediction_type = PredictionType::kSample};
+  const double coarse = MomentError(options, 1000);
+  const double fine = MomentError(options, 2000);
+  std::printf("EulerAncestral: moments within %.3g with 2000 steps\n", fine);
+  EXPECT_LT(coarse, 0.005);
+  EXPECT_NEAR(std::log2(coarse / fine), 1, 0.05);
+}
 
 }  // namespace
 }  // namespace denoise

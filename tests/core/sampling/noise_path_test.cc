@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/sampling/option_names.h"
@@ -44,7 +45,7 @@ NoisePath FlowPath() {
 }
 
 // What a perfect network says of x = alpha * kPicture + sigma * epsilon.
-double Predict(PredictionType type, const Evaluation& at, double x) {
+double Predict(PredictionType type, const NoiseLevel& at, double x) {
   const double epsilon = (x - at.alpha * kPicture) / at.sigma;
   switch (type) {
     case PredictionType::kEpsilon:
@@ -115,6 +116,9 @@ std::vector<SamplerCase> AllSamplers() {
                      cases);
     }
   }
+  AddPredictions({"euler", {.sampler = SamplerKind::kEuler}}, cases);
+  AddPredictions({"euler_a", {.sampler = SamplerKind::kEulerAncestral}}, cases);
+  AddPredictions({"heun", {.sampler = SamplerKind::kHeun}}, cases);
   return cases;
 }
 
@@ -122,8 +126,10 @@ class EverySampler : public testing::TestWithParam<SamplerCase> {
  protected:
   NoisePath path() const { return GetParam().flow ? FlowPath() : PreservingPath(); }
   NetworkOutput Network(const Values& x, const Evaluation& at) const {
+    const NoiseLevel level = {at.input_scale * at.alpha, at.input_scale * at.sigma};
     Values output;
-    for (double value : x) output.push_back(Predict(GetParam().options.prediction_type, at, value));
+    for (double value : x)
+      output.push_back(Predict(GetParam().options.prediction_type, level, value));
     return {output, {}};
   }
 };
@@ -133,7 +139,7 @@ class EverySampler : public testing::TestWithParam<SamplerCase> {
 // not replaced by fresh one.
 TEST_P(EverySampler, StaysOnTheForwardProcess) {
   const SamplerPlan plan = CompilePath(path(), GetParam().options);
-  const NoiseLevel start = path()[0].from;
+  const Evaluation& start = plan.evaluations[0];
   std::vector<Values> slots = {{start.alpha * kPicture, start.alpha * kPicture + start.sigma}};
   double fresh_variance = 0;  // of slot 0, from the noise drawn so far
   for (size_t e = 0; e < plan.evaluations.size(); ++e) {
@@ -149,7 +155,10 @@ TEST_P(EverySampler, StaysOnTheForwardProcess) {
     if (before != 0) fresh_variance *= std::pow(after / before, 2);
     fresh_variance += scale * scale;
 
-    const NoiseLevel level = path()[e].to;
+    const bool last = e + 1 == plan.evaluations.size();
+    const NoiseLevel level =
+        last ? NoiseLevel{plan.final_alpha, plan.final_sigma}
+             : NoiseLevel{plan.evaluations[e + 1].alpha, plan.evaluations[e + 1].sigma};
     EXPECT_NEAR(slots[0][0], level.alpha * kPicture, 1e-9) << "mean after " << e;
     EXPECT_NEAR(after * after + fresh_variance, level.sigma * level.sigma, 1e-9)
         << "variance after " << e;
@@ -159,14 +168,16 @@ TEST_P(EverySampler, StaysOnTheForwardProcess) {
 TEST_P(EverySampler, HasTheSlotsItsOrderNeeds) {
   const SamplerOptions& options = GetParam().options;
   const SamplerPlan plan = CompilePath(path(), options);
-  const bool ancestral = !SamplerReads(options.sampler, "solver_order");
+  const bool heun = options.sampler == SamplerKind::kHeun;
+  const bool solver = SamplerReads(options.sampler, "solver_order");
   const int extra = options.sampler == SamplerKind::kUniPc ? 2 : 0;
-  EXPECT_EQ(plan.slots, ancestral ? 1 : options.solver_order + extra);
+  EXPECT_EQ(plan.slots, solver ? options.solver_order + extra : heun ? 2 : 1);
+  EXPECT_EQ(plan.NumSteps(), static_cast<int>(path().size()));
   EXPECT_LE(plan.slots, kMaxSlots);
   for (const Evaluation& evaluation : plan.evaluations) {
     EXPECT_EQ(evaluation.update.rows(), plan.slots);
     EXPECT_EQ(evaluation.update.columns(), plan.slots + 2);
-    EXPECT_TRUE(evaluation.ends_step);
+    EXPECT_TRUE(evaluation.ends_step || heun);
   }
 }
 
@@ -188,7 +199,8 @@ TEST(NoisePath, AStepThatGoesNowhereLeavesTheImageAlone) {
   NoisePath path = PreservingPath();
   path.back().to = path.back().from;  // Karras sigmas that end at sigma_min do this
   for (SamplerKind sampler : {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
-                              SamplerKind::kSdeDpmSolverPlusPlus}) {
+                              SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kEuler,
+                              SamplerKind::kEulerAncestral, SamplerKind::kHeun}) {
     const SamplerPlan plan = CompilePath(path, {.sampler = sampler, .lower_order_final = false});
     const Evaluation& last = plan.evaluations.back();
     EXPECT_NEAR(last.update(0, 0), 1, 1e-12);
@@ -196,6 +208,77 @@ TEST(NoisePath, AStepThatGoesNowhereLeavesTheImageAlone) {
       EXPECT_NEAR(last.update(0, column), 0, 1e-12);
     EXPECT_NEAR(std::get<double>(last.noise), 0, 1e-7);
   }
+}
+
+TEST(NoisePath, EulerAncestralIsDdpmInSigma) {
+  const NoisePath path = PreservingPath();
+  const SamplerPlan euler = CompilePath(path, {.sampler = SamplerKind::kEulerAncestral});
+  const SamplerPlan ddpm = CompilePath(path, {.sampler = SamplerKind::kDdpm});
+  for (size_t step = 0; step + 1 < path.size(); ++step) {
+    const NoiseLevel& from = path[step].from;
+    const NoiseLevel& to = path[step].to;
+    const Evaluation& a = euler.evaluations[step];
+    const Evaluation& b = ddpm.evaluations[step];
+    EXPECT_NEAR(a.update(0, 0) * to.alpha / from.alpha, b.update(0, 0), 1e-9);
+    EXPECT_NEAR(a.update(0, 1) * to.alpha, b.update(0, 1), 1e-9);
+    EXPECT_NEAR(std::get<double>(a.noise) * to.alpha, std::get<double>(b.noise), 1e-9);
+  }
+  EXPECT_FALSE(AddsNoise(euler.evaluations.back()));
+}
+
+TEST(NoisePath, HeunAsksTwiceAStepAndOnceWhereNoNoiseIsLeft) {
+  NoisePath path = PreservingPath();
+  const auto asked = [&] {
+    std::vector<std::pair<double, bool>> evaluations;
+    for (const Evaluation& e : CompilePath(path, {.sampler = SamplerKind::kHeun}).evaluations)
+      evaluations.emplace_back(e.timestep, e.ends_step);
+    return evaluations;
+  };
+  path = {path[0], path[1]};
+  path.back().to = {1, 0};
+  using testing::ElementsAre;
+  using testing::Pair;
+  EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
+  path.back().to = PreservingLevel(5);
+  EXPECT_THAT(asked(),
+              ElementsAre(Pair(100, false), Pair(99, true), Pair(99, false), Pair(0, true)));
+  path.back().to = path.back().from;
+  EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
+}
+
+// The state is x / alpha; what the network sees, and a picture of x_t shows, is x.
+TEST(NoisePath, SamplersInSigmaShowTheNetworkTheSameLevelsAsTheOthers) {
+  const NoisePath path = PreservingPath();
+  const SamplerPlan plan = CompilePath(path, {.sampler = SamplerKind::kEuler});
+  for (size_t step = 0; step < path.size(); ++step) {
+    const Evaluation& evaluation = plan.evaluations[step];
+    EXPECT_EQ(evaluation.alpha, 1);
+    EXPECT_DOUBLE_EQ(evaluation.input_scale * evaluation.alpha, path[step].from.alpha);
+    EXPECT_DOUBLE_EQ(evaluation.input_scale * evaluation.sigma, path[step].from.sigma);
+  }
+}
+
+TEST(NoisePath, ChurnIsBoundedAndLiesBetweenItsSigmas) {
+  const NoisePath path = PreservingPath();
+  const auto noise = [&](double s_churn, double s_tmin, double s_tmax, double s_noise) {
+    const SamplerPlan plan = CompilePath(path, {.sampler = SamplerKind::kEuler,
+                                                .s_churn = s_churn,
+                                                .s_tmin = s_tmin,
+                                                .s_tmax = s_tmax,
+                                                .s_noise = s_noise});
+    std::vector<double> scales;
+    for (const Evaluation& evaluation : plan.evaluations)
+      scales.push_back(std::get<double>(evaluation.noise));
+    return scales;
+  };
+  const double sigma = path[1].from.ratio();
+  const double gamma = 0.7 / static_cast<double>(path.size());
+  EXPECT_NEAR(noise(0.7, 0, 100, 2)[1], 2 * sigma * std::sqrt(std::pow(1 + gamma, 2) - 1), 1e-9);
+  EXPECT_NEAR(noise(1e6, 0, 100, 1)[1], sigma, 1e-9);  // raised by sqrt(2) at most
+  EXPECT_THAT(noise(0, 0, 100, 1), testing::Each(0));
+  const std::vector<double> between = noise(1, path[4].from.ratio(), path[2].from.ratio(), 1);
+  for (size_t step = 0; step < path.size(); ++step)
+    EXPECT_EQ(between[step] > 0, step >= 2 && step <= 4) << step;
 }
 
 TEST(NoisePath, DisabledCorrectorLeavesThePredictionAlone) {

@@ -41,6 +41,7 @@ inline std::vector<RefusedOverrides> OverridesToRefuse() {
   constexpr auto kDdim = SamplerKind::kDdim;
   constexpr auto kDpmpp = SamplerKind::kDpmSolverPlusPlus;
   constexpr auto kUniPc = SamplerKind::kUniPc;
+  constexpr auto kEuler = SamplerKind::kEuler;
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   return {
       {{"--sampler", "ddpm", "--eta", "0"},
@@ -64,6 +65,12 @@ inline std::vector<RefusedOverrides> OverridesToRefuse() {
       {{"--sampler", "dpmpp_2m", "--corrected-third-order", "true"},
        {.sampler = kDpmpp, .solver_order = 2, .corrected_third_order = true},
        {{"corrected_third_order", "has no effect without solver_order 3"}}},
+      {{"--sampler", "euler", "--s-churn", "0", "--s-tmax", "5"},
+       {.sampler = kEuler, .s_churn = 0, .s_tmax = 5},
+       {{"s_tmax", "has no effect without s_churn"}}},
+      {{"--sampler", "euler_a", "--s-churn", "1"},
+       {.sampler = SamplerKind::kEulerAncestral, .s_churn = 1},
+       {{"s_churn", "is not an option of euler_a"}}},
       {{"--sampler", "ddim", "--steps", "0"},
        {.sampler = kDdim, .steps = 0},
        {{"steps", "must be between 1 and 1000, is 0"}}},

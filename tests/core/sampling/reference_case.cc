@@ -9,8 +9,10 @@
 namespace denoise {
 namespace {
 
-constexpr std::array kClasses = {"DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler",
-                                 "UniPCMultistepScheduler"};
+constexpr std::array kClasses = {
+    "DDPMScheduler",           "DDIMScheduler",          "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler"};
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -28,6 +29,10 @@ absl::StatusOr<SamplerPlan> CompileReference(const ReferenceCase& reference) {
   const nlohmann::json& step = run.at("step_kwargs");
   options.eta = step.value("eta", 0.0);
   options.use_clipped_model_output = step.value("use_clipped_model_output", false);
+  options.s_churn = step.value("s_churn", options.s_churn);
+  options.s_tmin = step.value("s_tmin", options.s_tmin);
+  options.s_tmax = step.value("s_tmax", options.s_tmax);
+  options.s_noise = step.value("s_noise", options.s_noise);
   absl::StatusOr<Schedule> schedule = Schedule::Create(config->schedule);
   if (!schedule.ok()) return schedule.status();
   return CompilePlan(*schedule, options);
@@ -67,6 +72,15 @@ void ExpectNear(const std::vector<double>& actual, const std::vector<double>& ex
 // further.
 double PixelTolerance(const ReferenceCase& reference) { return reference.index == 7 ? 2 : 1; }
 
+// What float32 leaves where a step cancels everything out, as the last one does in a run of Euler or
+// Heun that predicts the sample: the network says 0 at timestep 0, and the library, which moves
+// there by a difference, arrives at 1e-9 a pixel.
+double RoundingError(const ReferenceCase& reference) {
+  constexpr double kEpsilon = std::numeric_limits<float>::epsilon();
+  const std::vector<double> abs_sums = reference.Numbers("per_step_abs_sum");
+  return abs_sums.size() < 2 ? 0 : kEpsilon * abs_sums[abs_sums.size() - 2];
+}
+
 class ReferenceSamplers : public testing::TestWithParam<ReferenceCase> {};
 
 TEST_P(ReferenceSamplers, AgreeWithTheLibrary) {
@@ -74,12 +88,13 @@ TEST_P(ReferenceSamplers, AgreeWithTheLibrary) {
   const absl::StatusOr<SamplerPlan> plan = CompileReference(reference);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->NeedsLearnedVariance(), reference.learned_variance());
-  EXPECT_EQ(plan->init_noise_scale, reference.run.at("init_noise_sigma"));
+  ExpectNear({plan->init_noise_scale}, {reference.run.at("init_noise_sigma")}, 0,
+             "init_noise_sigma");
 
   std::vector<double> timesteps;
   for (const Evaluation& evaluation : plan->evaluations) timesteps.push_back(evaluation.timestep);
   if (!reference.run.at("timesteps").is_null()) {
-    EXPECT_EQ(timesteps, reference.Numbers("timesteps"));
+    ExpectNear(timesteps, reference.Numbers("timesteps"), 1, "timestep");  // may be fractional
   }
   if (!reference.run.at("sigmas").is_null()) {
     const bool flow = reference.run.at("config").value("use_flow_sigmas", false);
@@ -88,16 +103,18 @@ TEST_P(ReferenceSamplers, AgreeWithTheLibrary) {
 
   const Replayed replayed = ReplayReference(*plan);
   const Values& x = replayed.slots[0];
-  const double abs_sum = reference.run.at("abs_sum");
+  const double abs_sum =
+      std::max(reference.run.at("abs_sum").get<double>(), RoundingError(reference) / kTolerance);
   const double mean_magnitude = PixelTolerance(reference) * abs_sum / static_cast<double>(x.size());
-  ExpectNear({AbsSum(x)}, {abs_sum}, 0, "abs_sum");
+  ExpectNear({AbsSum(x)}, {reference.run.at("abs_sum")}, abs_sum, "abs_sum");
   // Positive and negative terms cancel in these two: their error is that of the terms.
   ExpectNear({std::accumulate(x.begin(), x.end(), 0.0)}, {reference.run.at("sum")}, abs_sum, "sum");
   ExpectNear({CosDot(x)}, {reference.run.at("cos_dot")}, abs_sum, "cos_dot");
   ExpectNear({x.begin(), x.begin() + 8}, reference.Numbers("first8"), mean_magnitude, "first8");
   ExpectNear({x.end() - 4, x.end()}, reference.Numbers("last4"), mean_magnitude, "last4");
   if (!reference.run.at("per_step_abs_sum").is_null()) {
-    ExpectNear(replayed.abs_sums, reference.Numbers("per_step_abs_sum"), 0, "abs_sum after step");
+    ExpectNear(replayed.abs_sums, reference.Numbers("per_step_abs_sum"),
+               RoundingError(reference) / kTolerance, "abs_sum after step");
   }
 }
 
@@ -111,6 +128,9 @@ TEST(ReferenceSamplers, CoverEveryClass) {
   EXPECT_THAT(counts, testing::ElementsAre(testing::Pair("DDIMScheduler", 19),
                                            testing::Pair("DDPMScheduler", 15),
                                            testing::Pair("DPMSolverMultistepScheduler", 29),
+                                           testing::Pair("EulerAncestralDiscreteScheduler", 5),
+                                           testing::Pair("EulerDiscreteScheduler", 11),
+                                           testing::Pair("HeunDiscreteScheduler", 9),
                                            testing::Pair("UniPCMultistepScheduler", 14)));
 }
 

@@ -178,7 +178,8 @@ class ReplayedPlans(unittest.TestCase):
     def test_stochastic_samplers_reach_the_data_distribution(self):
         x = noise(4)(20000)
         for flags in (("--sampler", "dpmpp_sde"), ("--sampler", "ddim", "--eta", "1", "--clip-sample", "false"),
-                      ("--sampler", "ddpm", "--clip-sample", "false")):
+                      ("--sampler", "ddpm", "--clip-sample", "false"),
+                      ("--sampler", "euler_a", "--timestep-spacing", "leading")):
             with self.subTest(flags[1]):
                 sample = replay(compile_plan(*flags, "--steps", "250"), predicted_noise, x, noise(5))
                 self.assertAlmostEqual(sample.mean(), MEAN, delta=0.02)
@@ -191,7 +192,7 @@ class ReplayedPlans(unittest.TestCase):
         self.assertEqual(plan["evaluations"][-1]["noise_scale"], 0)
 
     def test_what_cannot_be_is_refused(self):
-        for flags in (("--steps", "0"), ("--sampler", "euler"), ("--sampler", "ddpm", "--eta", "1"),
+        for flags in (("--steps", "0"), ("--sampler", "euler_b"), ("--sampler", "ddpm", "--eta", "1"),
                       ("--timesteps", "100,200"), ("--steps", "3", "--timesteps", "9"), ("--eta", "nan"),
                       ("--scheduler-config", "/nonexistent")):
             with self.subTest(flags):

@@ -30,7 +30,7 @@ TEST(ParseSampler, TakesTheOrderFromTheName) {
 }
 
 TEST(ParseSampler, RefusesOtherNames) {
-  for (const char* name : {"", "DDIM", "ddim ", "dpmpp_4m", "euler", "unipc_", "dpm"}) {
+  for (const char* name : {"", "DDIM", "ddim ", "dpmpp_4m", "euler_b", "unipc_", "dpm"}) {
     EXPECT_FALSE(ParseSampler(name).has_value()) << name;
   }
 }
@@ -44,7 +44,7 @@ TEST(ParseSampler, KnowsEveryNameOfTheList) {
         << list.substr(start, end - start);
     start = end + 2;
   }
-  EXPECT_EQ(names, 14);
+  EXPECT_EQ(names, 17);
 }
 
 template <typename Enum>
@@ -77,6 +77,7 @@ TEST(SamplerReads, TellsWhichSamplerReadsWhat) {
   EXPECT_TRUE(SamplerReads(SamplerKind::kUniPc, "disable_corrector"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kSdeDpmSolverPlusPlus, "corrected_third_order"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDpmSolver, "clip_sample"));
+  EXPECT_TRUE(SamplerReads(SamplerKind::kHeun, "clip_sample"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDdim, "no_such_option"));
   for (const auto& [name, sampler] : kNames<SamplerKind>)
     EXPECT_TRUE(SamplerReads(sampler, "steps")) << name;

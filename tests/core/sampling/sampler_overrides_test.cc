@@ -163,6 +163,10 @@ TEST(EffectiveOverrides, AreTakenAsTheyAreAndGiveTheSamePlan) {
       {.sampler = SamplerKind::kDpmSolver, .lambda_min_clipped = -3},
       {.sampler = SamplerKind::kSdeDpmSolverPlusPlus, .solver_type = SolverType::kHeun},
       {.sampler = SamplerKind::kUniPc, .solver_order = 3, .disable_corrector = {0, 2}},
+      {.sampler = SamplerKind::kEuler, .sigma_spacing = SigmaSpacing::kKarras},
+      {.sampler = SamplerKind::kEulerAncestral, .timestep_spacing = TimestepSpacing::kTrailing},
+      {.sampler = SamplerKind::kHeun, .clip_sample = true, .clip_sample_range = 2},
+      {.sampler = SamplerKind::kEuler, .timesteps = {900, 500, 20}, .s_churn = 3, .s_tmin = 0.1},
   };
   for (const SamplerOptions& options : some_options) {
     const SamplerOverrides effective = EffectiveOverrides(options);

@@ -18,6 +18,9 @@ constexpr char kDdpm[] = "DDPMScheduler";
 constexpr char kDdim[] = "DDIMScheduler";
 constexpr char kDpm[] = "DPMSolverMultistepScheduler";
 constexpr char kUniPc[] = "UniPCMultistepScheduler";
+constexpr char kEuler[] = "EulerDiscreteScheduler";
+constexpr char kEulerAncestral[] = "EulerAncestralDiscreteScheduler";
+constexpr char kHeun[] = "HeunDiscreteScheduler";
 
 std::string Config(const char* class_name, const std::string& keys = "") {
   return "{\"_class_name\": \"" + std::string(class_name) + "\"" +
@@ -53,6 +56,25 @@ TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   const SamplerOptions unipc = Parse(kUniPc).sampler;
   EXPECT_EQ(unipc.sampler, SamplerKind::kUniPc);
   EXPECT_EQ(unipc.timestep_spacing, TimestepSpacing::kLinspace);
+
+  const SchedulerConfig euler = Parse(kEuler);
+  EXPECT_EQ(euler.sampler.sampler, SamplerKind::kEuler);
+  EXPECT_EQ(euler.sampler.timestep_spacing, TimestepSpacing::kLinspace);
+  EXPECT_EQ(euler.sampler.sigma_spacing, SigmaSpacing::kTimesteps);
+  EXPECT_EQ(euler.sampler.final_sigma, FinalSigma::kZero);
+  EXPECT_FALSE(euler.sampler.clip_sample);
+  EXPECT_EQ(euler.schedule.beta_start, 1e-4);
+
+  const SamplerOptions ancestral = Parse(kEulerAncestral).sampler;
+  EXPECT_EQ(ancestral.sampler, SamplerKind::kEulerAncestral);
+  EXPECT_EQ(ancestral.timestep_spacing, TimestepSpacing::kLinspace);
+
+  const SchedulerConfig heun = Parse(kHeun);
+  EXPECT_EQ(heun.sampler.sampler, SamplerKind::kHeun);
+  EXPECT_EQ(heun.sampler.timestep_spacing, TimestepSpacing::kLinspace);
+  EXPECT_FALSE(heun.sampler.clip_sample);
+  EXPECT_EQ(heun.schedule.beta_start, 0.00085);
+  EXPECT_EQ(heun.schedule.beta_end, 0.012);
 }
 
 TEST(ParseSchedulerConfig, ReadsTheSchedule) {
@@ -115,6 +137,24 @@ TEST(ParseSchedulerConfig, TakesAConfigAsTheLibrarySavesIt) {
   EXPECT_TRUE(CompilePlan(*schedule, config.sampler).ok());
 }
 
+// Whole, as a checkpoint's own scheduler/scheduler_config.json has it.
+TEST(ParseSchedulerConfig, TakesAConfigOfEulerAsTheLibrarySavesIt) {
+  const SamplerOptions options =
+      Parse(kEuler,
+            R"("_diffusers_version": "0.40.0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+      "beta_start": 0.00085, "clip_sample": false, "final_sigmas_type": "sigma_min", "interpolation_type": "linear",
+      "num_train_timesteps": 1000, "prediction_type": "v_prediction", "rescale_betas_zero_snr": true,
+      "sample_max_value": 1.0, "set_alpha_to_one": false, "sigma_max": null, "sigma_min": null,
+      "skip_prk_steps": true, "steps_offset": 1, "timestep_spacing": "leading", "timestep_type": "discrete",
+      "trained_betas": null, "use_beta_sigmas": false, "use_exponential_sigmas": false, "use_karras_sigmas": true)")
+          .sampler;
+  EXPECT_EQ(options.sigma_spacing, SigmaSpacing::kKarras);
+  EXPECT_EQ(options.final_sigma, FinalSigma::kSigmaMin);
+  EXPECT_EQ(options.prediction_type, PredictionType::kVPrediction);
+  EXPECT_EQ(options.timestep_spacing, TimestepSpacing::kLeading);
+  EXPECT_EQ(options.steps_offset, 1);
+}
+
 TEST(ParseSchedulerConfig, TakesTheOtherFamilysSolverTypeForTheDefault) {
   EXPECT_EQ(Parse(kDpm, R"("solver_type": "bh2")").sampler.solver_type, std::nullopt);
   EXPECT_EQ(Parse(kDpm, R"("solver_type": "logrho")").sampler.solver_type, std::nullopt);
@@ -136,6 +176,31 @@ TEST(ParseSchedulerConfig, KeysOfOtherClassesMeanNothing) {
       Parse(kUniPc, R"("use_lu_lambdas": true, "clip_sample": true)").sampler;
   EXPECT_EQ(unipc.sigma_spacing, SigmaSpacing::kTimesteps);
   EXPECT_FALSE(unipc.clip_sample);
+  const SamplerOptions euler =
+      Parse(kEuler, R"("thresholding": true, "use_flow_sigmas": true, "solver_order": 7)").sampler;
+  EXPECT_FALSE(euler.thresholding);
+  EXPECT_EQ(euler.sigma_spacing, SigmaSpacing::kTimesteps);
+  const SamplerOptions ancestral =
+      Parse(kEulerAncestral, R"("use_karras_sigmas": true, "final_sigmas_type": "sigma_min")")
+          .sampler;
+  EXPECT_EQ(ancestral.sigma_spacing, SigmaSpacing::kTimesteps);
+  EXPECT_EQ(ancestral.final_sigma, FinalSigma::kZero);
+  const SchedulerConfig heun =
+      Parse(kHeun, R"("rescale_betas_zero_snr": true, "final_sigmas_type": "sigma_min")");
+  EXPECT_FALSE(heun.schedule.rescale_betas_zero_snr);
+  EXPECT_EQ(heun.sampler.final_sigma, FinalSigma::kZero);
+}
+
+TEST(ParseSchedulerConfig, ReadsEveryKeyOfHeun) {
+  const SamplerOptions heun =
+      Parse(kHeun, R"("clip_sample": true, "clip_sample_range": 2.0, "use_exponential_sigmas": true,
+      "timestep_spacing": "trailing", "prediction_type": "sample")")
+          .sampler;
+  EXPECT_TRUE(heun.clip_sample);
+  EXPECT_EQ(heun.clip_sample_range, 2);
+  EXPECT_EQ(heun.sigma_spacing, SigmaSpacing::kExponential);
+  EXPECT_EQ(heun.timestep_spacing, TimestepSpacing::kTrailing);
+  EXPECT_EQ(heun.prediction_type, PredictionType::kSample);
 }
 
 TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
@@ -183,7 +248,12 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
       {kUniPc, R"("sigma_max": 80.0)", "sigma_max"},
       {kUniPc, R"("disable_corrector": [0.5])", "disable_corrector"},
       {kUniPc, R"("disable_corrector": [-1])", "disable_corrector"},
-      {"EulerDiscreteScheduler", "", "_class_name"},
+      {kEuler, R"("use_beta_sigmas": true)", "use_beta_sigmas"},
+      {kEuler, R"("interpolation_type": "log_linear")", "interpolation_type"},
+      {kEuler, R"("timestep_type": "continuous")", "timestep_type"},
+      {kEuler, R"("sigma_min": 0.1)", "sigma_min"},
+      {kEuler, R"("prediction_type": "flow_prediction")", "prediction_type"},
+      {"LMSDiscreteScheduler", "", "_class_name"},
       {"", "", "_class_name"},
   };
   for (const BadConfig& bad : bad_configs) {
@@ -254,7 +324,7 @@ TEST(ParseSchedulerConfig, SurvivesAnyValueForAnyKey) {
                               "variance_type",
                               "algorithm_type",
                               "_class_name"};
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc}) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral, kHeun}) {
     for (const char* key : keys) {
       for (const nlohmann::json& value : values) {
         nlohmann::json json = {{"_class_name", class_name}};
@@ -294,6 +364,7 @@ TEST(SwitchSampler, CarriesOverWhatMeansTheSameToBoth) {
     EXPECT_EQ(options.dynamic_thresholding_ratio, 0.9);
   }
   EXPECT_EQ(SwitchSampler(config, SamplerKind::kDdim).clip_sample_range, 2);
+  EXPECT_EQ(SwitchSampler(config, SamplerKind::kHeun).clip_sample_range, 2);
   EXPECT_FALSE(SwitchSampler(config, SamplerKind::kUniPc).clip_sample);
 }
 
@@ -312,8 +383,17 @@ TEST(SwitchSampler, CarriesNoiseLevelsBetweenSolvers) {
   EXPECT_TRUE(sde.euler_at_final);
 }
 
+TEST(SwitchSampler, FlowLevelsStayWithTheSolvers) {
+  const SchedulerConfig karras =
+      Parse(kEuler, R"("use_karras_sigmas": true, "final_sigmas_type": "sigma_min")");
+  EXPECT_EQ(SwitchSampler(karras, SamplerKind::kUniPc).sigma_spacing, SigmaSpacing::kKarras);
+  EXPECT_EQ(SwitchSampler(karras, SamplerKind::kUniPc).final_sigma, FinalSigma::kSigmaMin);
+  const SchedulerConfig flow = Parse(kDpm, R"("use_flow_sigmas": true)");
+  EXPECT_EQ(SwitchSampler(flow, SamplerKind::kEuler).sigma_spacing, SigmaSpacing::kTimesteps);
+}
+
 TEST(SwitchSampler, YieldsAPlanForEverySampler) {
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc}) {
+  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral, kHeun}) {
     const SchedulerConfig config = Parse(class_name);
     const absl::StatusOr<Schedule> schedule = Schedule::Create(config.schedule);
     ASSERT_TRUE(schedule.ok());

@@ -48,6 +48,12 @@ TEST(SpaceTimesteps, RoundsHalvesToTheEvenNeighbour) {
   EXPECT_THAT(Ancestral(Options(TimestepSpacing::kLinspace, 3), 12), ElementsAre(11, 6, 0));
 }
 
+TEST(SpaceTimesteps, FractionalLinspaceIsNotRounded) {
+  const auto timesteps = SpaceTimesteps({1000, 1000, /*leave_out_last=*/false, /*fractional=*/true},
+                                        Options(TimestepSpacing::kLinspace, 5));
+  EXPECT_THAT(timesteps.value(), ElementsAre(999, 749.25, 499.5, 249.75, 0));
+}
+
 TEST(SpaceTimesteps, TakesOneStep) {
   EXPECT_THAT(Ancestral(Options(TimestepSpacing::kLeading, 1)), ElementsAre(0));
   EXPECT_THAT(Ancestral(Options(TimestepSpacing::kTrailing, 1)), ElementsAre(999));
