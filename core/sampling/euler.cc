@@ -31,8 +31,7 @@ SamplerPlan CompileEuler(const NoisePath& path, const SamplerOptions& options) {
     Evaluation evaluation = StartSigmaEvaluation(move, options);
     const double sigma = move.from.ratio();
     const double raised = sigma * (1 + Churn(sigma, path.size(), options));
-    const LinearForm direction = (Slot(0) - X0()) / sigma;
-    evaluation.update = UpdateMatrix({Slot(0) + (move.to.ratio() - raised) * direction});
+    evaluation.update = UpdateMatrix({Slot(0) + (move.to.ratio() - raised) * SigmaDirection(move)});
     evaluation.noise = options.s_noise * std::sqrt(Square(raised) - Square(sigma));
     plan.evaluations.push_back(std::move(evaluation));
   }

@@ -9,9 +9,6 @@
 namespace denoise {
 namespace {
 
-// (x - x0) / sigma, the noise that the network sees.
-LinearForm Direction(const Move& move) { return (Slot(0) - X0()) / move.from.ratio(); }
-
 // Where the network is asked a second time: at the step's end.
 Move EndOf(const NoisePath& path, size_t step) {
   const bool last = step + 1 == path.size();
@@ -26,7 +23,7 @@ bool HasCorrection(const Move& move) {
 
 Evaluation Predict(const Move& move, const SamplerOptions& options) {
   Evaluation evaluation = StartSigmaEvaluation(move, options);
-  const LinearForm euler = (move.to.ratio() - move.from.ratio()) * Direction(move);
+  const LinearForm euler = (move.to.ratio() - move.from.ratio()) * SigmaDirection(move);
   evaluation.update = UpdateMatrix({Slot(0) + euler, Slot(0) + 0.5 * euler});
   return evaluation;
 }
@@ -34,7 +31,7 @@ Evaluation Predict(const Move& move, const SamplerOptions& options) {
 // `length` is the step's, in sigma.
 Evaluation Correct(const Move& end, double length, const SamplerOptions& options) {
   Evaluation evaluation = StartSigmaEvaluation(end, options);
-  evaluation.update = UpdateMatrix({Slot(1) + 0.5 * length * Direction(end), LinearForm()});
+  evaluation.update = UpdateMatrix({Slot(1) + 0.5 * length * SigmaDirection(end), LinearForm()});
   return evaluation;
 }
 

@@ -71,6 +71,8 @@ Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options)
   return evaluation;
 }
 
+LinearForm SigmaDirection(const Move& move) { return (Slot(0) - X0()) / move.from.ratio(); }
+
 // The noise at the start is that of x / alpha where the run begins at the schedule's end. Leading
 // timesteps begin below it, and the library makes room for the signal that would be there.
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots) {

@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "core/sampling/linear_form.h"
 #include "core/sampling/plan.h"
 #include "core/sampling/sampler_options.h"
 
@@ -68,6 +69,8 @@ SamplerPlan StartPlan(const NoisePath& path, int slots);
 // The same for samplers whose slot 0 is x / alpha, which is x0 + ratio * epsilon. The network still
 // sees x.
 Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options);
+// Their direction dx / dsigma: the noise that the network sees, at the sigma that the move is from.
+LinearForm SigmaDirection(const Move& move);
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots);
 
 }  // namespace denoise

@@ -72,8 +72,15 @@ void RequireName(ConfigReader& reader, const char* key, std::string_view support
   if (name != supported) reader.Violate(key, absl::StrCat(Quoted(name), " is not supported"));
 }
 
-void RequireAbsent(ConfigReader& reader, const char* key) {
-  if (reader.Find(key) != nullptr) reader.Violate(key, "is not supported");
+void RequireAbsent(ConfigReader& reader, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (reader.Find(key) != nullptr) reader.Violate(key, "is not supported");
+  }
+}
+
+void ReadClipping(ConfigReader& reader, SamplerOptions& sampler) {
+  reader.Read("clip_sample", sampler.clip_sample);
+  reader.Read("clip_sample_range", sampler.clip_sample_range);
 }
 
 void ReadThresholding(ConfigReader& reader, SamplerOptions& sampler) {
@@ -84,15 +91,13 @@ void ReadThresholding(ConfigReader& reader, SamplerOptions& sampler) {
 
 void ReadDdpm(ConfigReader& reader, SamplerOptions& sampler) {
   ReadThresholding(reader, sampler);
-  reader.Read("clip_sample", sampler.clip_sample);
-  reader.Read("clip_sample_range", sampler.clip_sample_range);
+  ReadClipping(reader, sampler);
   reader.ReadName("variance_type", kNames<VarianceType>, sampler.variance_type);
 }
 
 void ReadDdim(ConfigReader& reader, SamplerOptions& sampler) {
   ReadThresholding(reader, sampler);
-  reader.Read("clip_sample", sampler.clip_sample);
-  reader.Read("clip_sample_range", sampler.clip_sample_range);
+  ReadClipping(reader, sampler);
   reader.Read("set_alpha_to_one", sampler.set_alpha_to_one);
 }
 
@@ -169,8 +174,7 @@ void ReadUniPc(ConfigReader& reader, SamplerOptions& sampler) {
   ReadSolver(reader, sampler);
   reader.Read("disable_corrector", sampler.disable_corrector);
   Require(reader, "predict_x0", true);
-  for (const char* key : {"solver_p", "sigma_min", "sigma_max", "shift_terminal"})
-    RequireAbsent(reader, key);
+  RequireAbsent(reader, {"solver_p", "sigma_min", "sigma_max", "shift_terminal"});
 }
 
 void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
@@ -178,14 +182,13 @@ void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
   reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
   RequireName(reader, "interpolation_type", "linear");
   RequireName(reader, "timestep_type", "discrete");
-  for (const char* key : {"sigma_min", "sigma_max"}) RequireAbsent(reader, key);
+  RequireAbsent(reader, {"sigma_min", "sigma_max"});
 }
 
 void ReadEulerAncestral(ConfigReader&, SamplerOptions&) {}  // has no keys of its own
 
 void ReadHeun(ConfigReader& reader, SamplerOptions& sampler) {
-  reader.Read("clip_sample", sampler.clip_sample);
-  reader.Read("clip_sample_range", sampler.clip_sample_range);
+  ReadClipping(reader, sampler);
   ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
 }
 

@@ -144,9 +144,10 @@ TEST(ApplyOverrides, AnOffsetOfTimestepsThatAreNotLeadingIsRefused) {
   EXPECT_TRUE(Apply(offset).violations.ok());
   SamplerOverrides trailing = offset;
   trailing.timestep_spacing = TimestepSpacing::kTrailing;
-  EXPECT_THAT(GetFieldViolations(Apply(trailing).violations),
-              ElementsAre(FieldViolation{"steps_offset",
-                                         "has no effect with timesteps, or without timestep_spacing leading"}));
+  EXPECT_THAT(
+      GetFieldViolations(Apply(trailing).violations),
+      ElementsAre(FieldViolation{
+          "steps_offset", "has no effect with timesteps, or without timestep_spacing leading"}));
 }
 
 // What is told back can be asked for again, and gives the same plan.
