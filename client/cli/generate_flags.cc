@@ -7,12 +7,10 @@
 namespace denoise {
 namespace {
 
-void AddRequestFlags(CLI::App& app, GenerateFlags& flags) {
-  app.add_option("-m,--model", flags.model, "Which model. Default: the only one that is served");
+void AddClassAndSeedFlags(CLI::App& app, GenerateFlags& flags) {
   app.add_option("-c,--class-label", flags.class_label,
                  "What to make: a class by its name or index, as `denoise models` lists them")
       ->type_name("NAME|INDEX");
-  app.add_option("-n,--count", flags.count, "How many images. Default: 1");
   app.add_option("-s,--seed", flags.seed,
                  "Image i is made from seed S + i. Default: the server chooses, and says which")
       ->check(CLI::Validator(CLI::NonNegativeNumber).description(""))
@@ -74,10 +72,20 @@ void AddOutputFlags(CLI::App& app, GenerateFlags& flags) {
 
 }  // namespace
 
-void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
-  AddRequestFlags(app, flags);
+void AddModelFlag(CLI::App& app, std::string& model) {
+  app.add_option("-m,--model", model, "Which model. Default: the only one that is served");
+}
+
+void AddPictureFlags(CLI::App& app, GenerateFlags& flags) {
+  AddClassAndSeedFlags(app, flags);
   AddSamplerFlags(app, flags.sampler);
   AddGuidanceFlags(app, flags);
+}
+
+void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
+  AddModelFlag(app, flags.model);
+  app.add_option("-n,--count", flags.count, "How many images. Default: 1");
+  AddPictureFlags(app, flags);
   AddFrameFlags(app, flags);
   AddOutputFlags(app, flags);
   AddConnectionFlags(app, flags.connection);

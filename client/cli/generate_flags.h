@@ -33,6 +33,12 @@ struct GenerateFlags {
   bool no_picture = false;
 };
 
+void AddModelFlag(CLI::App& app, std::string& model);
+
+// Declares the flags that say which picture a seed becomes: class, seed, sampler and guidance.
+// `flags` outlives `app`.
+void AddPictureFlags(CLI::App& app, GenerateFlags& flags);
+
 // Declares every flag of `denoise generate` on `app`, which fills `flags` in when it parses.
 // `flags` outlives `app`.
 void AddGenerateFlags(CLI::App& app, GenerateFlags& flags);

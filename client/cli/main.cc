@@ -13,6 +13,7 @@
 #include "client/cli/health_command.h"
 #include "client/cli/models_command.h"
 #include "client/cli/plan_command.h"
+#include "client/cli/sweep_command.h"
 
 namespace denoise {
 namespace {
@@ -20,6 +21,7 @@ namespace {
 constexpr char kExamples[] = R"(Examples:
   denoise models
   denoise generate --class-label animals --count 8 --frames 1
+  denoise sweep --class-label animals --rows guidance=1,2,4 --columns steps=4,8,16
   denoise plan --sampler dpmpp_2m --steps 10
   denoise health
 
@@ -44,6 +46,7 @@ ExitCode Main(int argc, char** argv) {
     commands.emplace_back(command, declare(*command));
   };
   add("generate", "Generate images and watch them appear out of noise", AddGenerateCommand);
+  add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
   add("models", "List the models that are served, or tell everything about one", AddModelsCommand);
   add("health", "Ask whether the server is ready", AddHealthCommand);
   add("plan", "Print what a sampler will do, step by step, here or on a server's model", AddPlanCommand);

@@ -9,7 +9,7 @@
 namespace denoise {
 
 // Declares the command on `app`. What is returned runs it, once `app` has parsed, and may outlive
-// `app`. Needs neither a server nor a model.
+// `app`. Needs a server only where one is asked about its model.
 std::function<ExitCode()> AddPlanCommand(CLI::App& app);
 
 }  // namespace denoise

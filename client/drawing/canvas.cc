@@ -2,6 +2,9 @@
 
 #include <cairo-svg.h>
 
+#include <cstdint>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 
 namespace denoise {
@@ -10,6 +13,27 @@ namespace {
 cairo_status_t Append(void* bytes, const unsigned char* data, unsigned int size) noexcept {
   static_cast<std::string*>(bytes)->append(reinterpret_cast<const char*>(data), size);
   return CAIRO_STATUS_SUCCESS;
+}
+
+// Cairo keeps a pixel as a number of 32 bits, red above green above blue.
+uint32_t PixelOf(const uint8_t* from, int channels) {
+  const bool gray = channels < 3, has_alpha = channels % 2 == 0;
+  const int alpha = has_alpha ? from[channels - 1] : 255;
+  uint32_t pixel = 0;
+  for (int c = 0; c < 3; ++c) {
+    const int value = (from[gray ? 0 : c] * alpha + 255 * (255 - alpha)) / 255;
+    pixel = pixel << 8 | static_cast<uint32_t>(value);
+  }
+  return pixel;
+}
+
+// With the rows as long as cairo wants them: four bytes a pixel need no padding.
+std::vector<uint32_t> Pixels(const Image& image) {
+  std::vector<uint32_t> pixels;
+  for (size_t i = 0; i < image.pixels.size(); i += image.channels) {
+    pixels.push_back(PixelOf(&image.pixels[i], image.channels));
+  }
+  return pixels;
 }
 
 cairo_surface_t* NewSurface(FileKind kind, int width, int height, double scale,
@@ -61,6 +85,21 @@ double Canvas::TextWidth(double size, const std::string& text) {
   cairo_text_extents_t extents;
   cairo_text_extents(get(), text.c_str(), &extents);
   return extents.x_advance;
+}
+
+void Canvas::Picture(double x, double y, int scale, const Image& image) {
+  std::vector<uint32_t> pixels = Pixels(image);
+  const std::unique_ptr<cairo_surface_t, Destroy> source(cairo_image_surface_create_for_data(
+      reinterpret_cast<unsigned char*>(pixels.data()), CAIRO_FORMAT_RGB24, image.width,
+      image.height, image.width * static_cast<int>(sizeof(uint32_t))));
+  cairo_save(get());
+  cairo_translate(get(), x, y);
+  cairo_scale(get(), scale, scale);
+  cairo_set_source_surface(get(), source.get(), 0, 0);
+  cairo_pattern_set_filter(cairo_get_source(get()), CAIRO_FILTER_NEAREST);
+  cairo_rectangle(get(), 0, 0, image.width, image.height);
+  cairo_fill(get());
+  cairo_restore(get());
 }
 
 absl::StatusOr<std::string> Canvas::Finish() {

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/drawing/file_kind.h"
+#include "core/image/image.h"
 
 namespace denoise {
 
@@ -34,6 +35,9 @@ class Canvas {
   // One line of text of `size`, its base line at `y`.
   void Text(double x, double y, double size, Align align, const std::string& text);
   double TextWidth(double size, const std::string& text);
+
+  // `image`, each pixel a square of `scale`, with its top left corner at (x, y). Alpha shows white.
+  void Picture(double x, double y, int scale, const Image& image);
 
   // The whole file. InvalidArgument: the page is too large for cairo.
   absl::StatusOr<std::string> Finish();

@@ -408,6 +408,27 @@ TEST(Cli, PlanRefusesWhatTheServerRefuses) {
   }
 }
 
+TEST_F(CliTest, ASweepIsOneSheet) {
+  const fs::path sheet = folder_.path() / "new/sheet.png";
+  const auto result = Run({"sweep", "--model", "shapes", "-c", "circle", "--rows", "steps=1,2",
+                           "--columns", "seed=5,6,7", "--out", sheet.string()});
+  ASSERT_EQ(result.exit_status, Exited(0)) << result.error;
+  EXPECT_THAT(result.output, StartsWith("6 pictures of shapes, class circle in "));
+  EXPECT_GT(ReadImage(sheet).width, 3 * 128);
+  EXPECT_EQ(server_.requests().size(), 6u);
+}
+
+TEST_F(CliTest, ASweepNamesThePictureThatFails) {
+  server_.answer = BadRequestStatus({{"sampler.steps", "must be at least 1"}});
+  const fs::path sheet = folder_.path() / "sheet.png";
+  const auto result = Run(
+      {"sweep", "--model", "shapes", "-c", "circle", "--rows", "steps=0", "--out", sheet.string()});
+  EXPECT_EQ(result.exit_status, Exited(2));
+  EXPECT_THAT(result.error, AllOf(HasSubstr("the picture of steps 0 failed"),
+                                  HasSubstr("--steps: must be at least 1")));
+  EXPECT_FALSE(fs::exists(sheet));
+}
+
 TEST_F(CliTest, APlanFromTheServerIsTheOneThatItSent) {
   const auto here = RunProcess({DENOISE_BINARY, "plan", "--steps", "3", "--json"}, kPatience);
   const auto there = Run({"plan", "--steps", "3", "--json", "--model", "shapes"});
@@ -468,7 +489,7 @@ TEST(Cli, PlansAreDrawnToPngOrSvg) {
 }
 
 TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {
-  for (const char* command : {"generate", "models", "health", "plan"}) {
+  for (const char* command : {"generate", "sweep", "models", "health", "plan"}) {
     const auto result = RunProcess({DENOISE_BINARY, command, "--help"}, kPatience);
     ASSERT_TRUE(result.ok());
     EXPECT_EQ(result->exit_status, Exited(0));

@@ -1,0 +1,15 @@
+// `denoise sweep`: a labelled grid of pictures over two flags of `generate`.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+
+#include "client/cli/exit_code.h"
+
+namespace denoise {
+
+// Declares the command on `app`. What is returned runs it, once `app` has parsed, and may outlive
+// `app`.
+std::function<ExitCode()> AddSweepCommand(CLI::App& app);
+
+}  // namespace denoise
