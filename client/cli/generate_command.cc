@@ -31,6 +31,7 @@ constexpr char kExamples[] = R"(Examples:
   denoise generate --class-label animals --count 8 --frames 1
   denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5 --guidance-scale 2
   denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --steps 12 --out animals
+  denoise generate -c symbols -n 8 --frames 1 --animation symbols.gif
   denoise generate -c symbols -n 16 --format npy --json > events.jsonl
 
 Writes image-<i>.<format>, contact-sheet.png, and with --frames the frames, denoising.png and the
@@ -126,7 +127,7 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
 
   GenerateStream stream = client->Generate(*request);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
-  Generation generation(flags, GenerationRecorder(*std::move(folder), *request));
+  Generation generation(flags, GenerationRecorder(*std::move(folder), *request, flags.animation));
   const absl::Status status = generation.Run(stream);
   interrupts.SetHandler(nullptr);
   if (status.ok()) return kExitOk;

@@ -2,10 +2,18 @@
 
 #include <CLI/Validators.hpp>
 
+#include "absl/strings/match.h"
 #include "client/cli/sampler_flags.h"
 
 namespace denoise {
 namespace {
+
+// For CLI11: what is wrong with the path, or nothing.
+std::string CheckAnimationSuffix(const std::string& path) {
+  const bool known =
+      absl::EndsWithIgnoreCase(path, ".webp") || absl::EndsWithIgnoreCase(path, ".gif");
+  return known ? "" : "must end with .webp or .gif; is " + path;
+}
 
 void AddClassAndSeedFlags(CLI::App& app, GenerateFlags& flags) {
   app.add_option("-c,--class-label", flags.class_label,
@@ -49,6 +57,12 @@ void AddFrameFlags(CLI::App& app, GenerateFlags& flags) {
       ->group("Frames");
   app.add_option("--frame-max-bytes", flags.frame_max_bytes,
                  "Leave out frames larger than this. Default: the server's limit")
+      ->needs(frames)
+      ->group("Frames");
+  app.add_option("--animation", flags.animation,
+                 "Write the animation to this .webp or .gif file. Default: denoising.webp in --out")
+      ->type_name("FILE")
+      ->check(CLI::Validator(CheckAnimationSuffix, ""))
       ->needs(frames)
       ->group("Frames");
 }

@@ -28,6 +28,7 @@ struct GenerateFlags {
   std::string frame_encoding = "png";  // "png", "jpeg", "webp", "npy"
   int32_t frame_max_bytes = 0;
   std::string format = "png";  // "png", "webp", "jpeg", "npy"
+  std::string animation;       // a file, .webp or .gif; empty: denoising.webp in `out`
   std::string out = "out";
   bool json = false;
   bool no_picture = false;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/received_image.h"
@@ -16,6 +17,11 @@ namespace v1 = denoised::v1;
 constexpr int kMostSteps = 100000;
 constexpr int kMostImages = 10000;
 
+AnimationFormat FormatOf(const std::filesystem::path& path) {
+  const bool gif = absl::EndsWithIgnoreCase(path.string(), ".gif");
+  return gif ? AnimationFormat::kGif : AnimationFormat::kWebp;
+}
+
 absl::StatusOr<std::string> EncodePng(const absl::StatusOr<Image>& image) {
   if (!image.ok()) return image.status();
   return EncodeImage(*image, ImageFormat::kPng);
@@ -23,10 +29,12 @@ absl::StatusOr<std::string> EncodePng(const absl::StatusOr<Image>& image) {
 
 }  // namespace
 
-GenerationRecorder::GenerationRecorder(OutputFolder folder, const v1::GenerateRequest& request)
+GenerationRecorder::GenerationRecorder(OutputFolder folder, const v1::GenerateRequest& request,
+                                       const std::filesystem::path& animation)
     : folder_(std::move(folder)),
       requested_count_(request.has_count() ? request.count() : 1),
-      every_n_steps_(request.has_frames() ? request.frames().every_n_steps() : 0) {
+      every_n_steps_(request.has_frames() ? request.frames().every_n_steps() : 0),
+      animation_(animation.empty() ? folder_.path() / "denoising.webp" : animation) {
   files_.folder = folder_.path();
 }
 
@@ -74,14 +82,14 @@ absl::StatusOr<WrittenFile> GenerationRecorder::RecordImage(const v1::GeneratedI
 }
 
 absl::StatusOr<std::string> GenerationRecorder::WriteUnlessTooLarge(
-    const std::string& name, const absl::StatusOr<std::string>& bytes) {
+    const std::filesystem::path& path, const absl::StatusOr<std::string>& bytes) {
   if (absl::IsInvalidArgument(bytes.status())) {
-    absl::StrAppend(&files_.left_out, files_.left_out.empty() ? "" : "; ", name, ": ",
-                    bytes.status().message());
+    absl::StrAppend(&files_.left_out, files_.left_out.empty() ? "" : "; ", path.filename().string(),
+                    ": ", bytes.status().message());
     return "";
   }
   RETURN_IF_ERROR(bytes.status());
-  ASSIGN_OR_RETURN(const WrittenFile file, folder_.Write(name, *bytes));
+  ASSIGN_OR_RETURN(const WrittenFile file, WriteWholeFile(path, *bytes));
   return file.path;
 }
 
@@ -90,13 +98,16 @@ absl::Status GenerationRecorder::WriteSummary() {
     return absl::InternalError(
         absl::StrCat("the server sent ", files_.images, " of ", requested_count_, " images"));
   }
-  ASSIGN_OR_RETURN(files_.contact_sheet,
-                   WriteUnlessTooLarge("contact-sheet.png", EncodePng(history_->ContactSheet())));
+  const std::filesystem::path& folder = folder_.path();
+  ASSIGN_OR_RETURN(files_.contact_sheet, WriteUnlessTooLarge(folder / "contact-sheet.png",
+                                                             EncodePng(history_->ContactSheet())));
   if (!history_->has_frames()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(files_.denoising_sheet,
-                   WriteUnlessTooLarge("denoising.png", EncodePng(history_->DenoisingSheet())));
-  ASSIGN_OR_RETURN(files_.animation,
-                   WriteUnlessTooLarge("denoising.webp", history_->DenoisingAnimation()));
+  ASSIGN_OR_RETURN(
+      files_.denoising_sheet,
+      WriteUnlessTooLarge(folder / "denoising.png", EncodePng(history_->DenoisingSheet())));
+  ASSIGN_OR_RETURN(
+      files_.animation,
+      WriteUnlessTooLarge(animation_, history_->DenoisingAnimation(FormatOf(animation_))));
   return absl::OkStatus();
 }
 

@@ -27,12 +27,14 @@ struct RecordedFiles {
 
 //   image-<i>.<extension>
 //   frames/image-<i>-step-<nnn>.<extension>
-//   contact-sheet.png, and with frames denoising.png and denoising.webp
+//   contact-sheet.png, and with frames denoising.png and an animation
 // Not thread-safe.
 class GenerationRecorder {
  public:
-  // Of a generation that was asked for with this request.
-  GenerationRecorder(OutputFolder folder, const denoised::v1::GenerateRequest& request);
+  // Of a generation that was asked for with this request. The animation is written to `animation`, as
+  // a GIF where that ends with .gif, else as WebP; empty: denoising.webp in the folder.
+  GenerationRecorder(OutputFolder folder, const denoised::v1::GenerateRequest& request,
+                     const std::filesystem::path& animation = {});
 
   // Writes what the event carries; an empty path for an event without a picture.
   // Internal when the event makes no sense or a file cannot be written.
@@ -51,13 +53,14 @@ class GenerationRecorder {
   absl::Status Accept(const denoised::v1::Accepted& accepted);
   absl::StatusOr<WrittenFile> RecordFrame(const denoised::v1::Frame& frame);
   absl::StatusOr<WrittenFile> RecordImage(const denoised::v1::GeneratedImage& image);
-  // The path of `bytes` written to `name`; empty where they could not be made.
-  absl::StatusOr<std::string> WriteUnlessTooLarge(const std::string& name,
+  // The path that `bytes` were written to; empty where they could not be made.
+  absl::StatusOr<std::string> WriteUnlessTooLarge(const std::filesystem::path& path,
                                                   const absl::StatusOr<std::string>& bytes);
 
   OutputFolder folder_;
   const int requested_count_;
   const int every_n_steps_;
+  const std::filesystem::path animation_;
   denoised::v1::Accepted accepted_;
   std::optional<PictureHistory> history_;
   RecordedFiles files_;

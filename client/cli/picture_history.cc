@@ -153,7 +153,7 @@ absl::StatusOr<Image> PictureHistory::DenoisingSheet() const {
   return Grid(cells, static_cast<int>(steps.size()), kSheetPadding, kDenoisingSheetCellPixels);
 }
 
-absl::StatusOr<std::string> PictureHistory::DenoisingAnimation() const {
+absl::StatusOr<std::string> PictureHistory::DenoisingAnimation(AnimationFormat format) const {
   const int columns = GridColumns(count_);
   std::vector<Image> frames;
   for (const auto& [step, row] : frames_) {
@@ -170,7 +170,7 @@ absl::StatusOr<std::string> PictureHistory::DenoisingAnimation() const {
                                       kShortestFrameMilliseconds, kLongestFrameMilliseconds);
   // Repeats of one picture cost next to nothing in the file.
   frames.insert(frames.end(), kHoldMilliseconds / milliseconds, last);
-  return EncodeAnimation(frames, milliseconds);
+  return EncodeAnimation(frames, milliseconds, format);
 }
 
 }  // namespace denoise

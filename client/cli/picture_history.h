@@ -38,9 +38,9 @@ class PictureHistory {
   // has_frames().
   absl::StatusOr<Image> DenoisingSheet() const;
 
-  // An animated WebP of all images in a grid as they are denoised, held at the end. Requires
+  // An animation of all images in a grid as they are denoised, held at the end. Requires
   // has_frames().
-  absl::StatusOr<std::string> DenoisingAnimation() const;
+  absl::StatusOr<std::string> DenoisingAnimation(AnimationFormat format) const;
 
  private:
   using Row = std::vector<std::optional<Image>>;  // by image index

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -31,5 +32,11 @@ absl::StatusOr<Image> DecodeJpeg(std::string_view bytes, int64_t max_pixels);
 
 absl::StatusOr<std::string> EncodeWebp(const Image& image);
 absl::StatusOr<Image> DecodeWebp(std::string_view bytes, int64_t max_pixels);
+
+// Both are given frames that passed EncodeAnimation's checks.
+absl::StatusOr<std::string> EncodeWebpAnimation(std::span<const Image> frames,
+                                                int frame_milliseconds);
+absl::StatusOr<std::string> EncodeGifAnimation(std::span<const Image> frames,
+                                               int frame_milliseconds);
 
 }  // namespace denoise

@@ -44,9 +44,15 @@ absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels);
 absl::StatusOr<Image> ContactSheet(std::span<const Image> images, int columns, int padding,
                                    int scale);
 
-// A looping animated WebP, lossless. InvalidArgument unless all frames have one size and there is
-// one.
-absl::StatusOr<std::string> EncodeAnimation(std::span<const Image> frames, int frame_milliseconds);
+// WebP is lossless. GIF has at most 256 colors for the whole animation (exact where there are no
+// more, else by median cut, each pixel taking the nearest), no alpha, and time in hundredths of a
+// second, at least two.
+enum class AnimationFormat { kWebp, kGif };
+
+// A looping animation. InvalidArgument unless all frames have one size that the format can hold and
+// there is one, of 1 to 60000 ms.
+absl::StatusOr<std::string> EncodeAnimation(std::span<const Image> frames, int frame_milliseconds,
+                                            AnimationFormat format);
 
 // A .npy file (format version 1.0) of float32 in C order.
 std::string EncodeNpy(std::span<const float> values, std::span<const int64_t> shape);

@@ -408,6 +408,17 @@ TEST(Cli, PlanRefusesWhatTheServerRefuses) {
   }
 }
 
+TEST_F(CliTest, TheAnimationGoesWhereItIsToldInTheFormatOfItsName) {
+  const fs::path gif = folder_.path() / "new/denoising.gif", webp = folder_.path() / "a.webp";
+  ASSERT_EQ(Generate({"--frames", "1", "--animation", gif.string()}).exit_status, Exited(0));
+  EXPECT_THAT(ReadFile(gif), StartsWith("GIF89a"));
+  EXPECT_FALSE(fs::exists(out() / "denoising.webp"));
+  ASSERT_EQ(Generate({"--frames", "1", "--animation", webp.string()}).exit_status, Exited(0));
+  EXPECT_THAT(ReadFile(webp), StartsWith("RIFF"));
+  EXPECT_EQ(Generate({"--frames", "1", "--animation", "a.mp4"}).exit_status, Exited(2));
+  EXPECT_EQ(Generate({"--animation", gif.string()}).exit_status, Exited(2));  // of nothing
+}
+
 TEST_F(CliTest, ASweepIsOneSheet) {
   const fs::path sheet = folder_.path() / "new/sheet.png";
   const auto result = Run({"sweep", "--model", "shapes", "-c", "circle", "--rows", "steps=1,2",

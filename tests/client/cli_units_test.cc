@@ -161,7 +161,7 @@ TEST(PictureHistory, KeepsABoundedSpreadOfFramesWithTheFirstAndTheLast) {
   EXPECT_EQ(sheet.pixels[10 * sheet.width + 10], 0);
   EXPECT_EQ(sheet.pixels[10 * sheet.width + sheet.width - 10], 255);
   EXPECT_LT(sheet.pixels[10 * sheet.width + 450], sheet.pixels[10 * sheet.width + 650]);
-  EXPECT_LT(history.DenoisingAnimation().value().size(), size_t{200} << 10);
+  EXPECT_LT(history.DenoisingAnimation(AnimationFormat::kWebp).value().size(), size_t{200} << 10);
 }
 
 TEST(PictureHistory, AnIntervalBeyondAllStepsGivesTheLastStepOnly) {

@@ -49,7 +49,7 @@ std::vector<uint8_t> WithOpaqueAlpha(const Image& image) {
 TEST(EncodeAnimation, LoopsForeverThroughEveryFrameExactly) {
   const std::vector<Image> frames = {TestImage(12, 7, 3), Inverted(TestImage(12, 7, 3)),
                                      TestImage(12, 7, 3)};
-  const auto bytes = EncodeAnimation(frames, 80);
+  const auto bytes = EncodeAnimation(frames, 80, AnimationFormat::kWebp);
   ASSERT_TRUE(bytes.ok()) << bytes.status();
   const Animation animation = Decode(*bytes);
   EXPECT_EQ(animation.info.loop_count, 0u);
@@ -64,13 +64,18 @@ TEST(EncodeAnimation, LoopsForeverThroughEveryFrameExactly) {
 TEST(EncodeAnimation, RefusesWhatIsNoAnimation) {
   const std::vector<Image> two_sizes = {TestImage(2, 2, 3), TestImage(2, 3, 3)};
   const std::vector<Image> empty_frame = {Image{}};
-  const std::vector<Image> too_large = {TestImage(16384, 1, 3)};
+  const std::vector<Image> too_large = {TestImage(65536, 1, 3)};
   const std::vector<Image> frame = {TestImage(2, 2, 3)};
-  for (const auto& bytes :
-       {EncodeAnimation({}, 100), EncodeAnimation(two_sizes, 100),
-        EncodeAnimation(empty_frame, 100), EncodeAnimation(too_large, 100),
-        EncodeAnimation(frame, 0), EncodeAnimation(frame, -1), EncodeAnimation(frame, 1 << 24)}) {
-    EXPECT_EQ(bytes.status().code(), absl::StatusCode::kInvalidArgument) << bytes.status();
+  for (const AnimationFormat format : {AnimationFormat::kWebp, AnimationFormat::kGif}) {
+    const auto refuse = [&](const std::vector<Image>& frames, int milliseconds) {
+      const auto bytes = EncodeAnimation(frames, milliseconds, format);
+      EXPECT_EQ(bytes.status().code(), absl::StatusCode::kInvalidArgument) << bytes.status();
+    };
+    refuse({}, 100);
+    refuse(two_sizes, 100);
+    refuse(empty_frame, 100);
+    refuse(too_large, 100);
+    for (const int milliseconds : {0, -1, 1 << 24}) refuse(frame, milliseconds);
   }
 }
 

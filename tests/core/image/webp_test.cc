@@ -64,7 +64,8 @@ TEST(Webp, HeadersThatPromiseTooMuchAreRefused) {
 
 TEST(Webp, AnimationsAreRefused) {
   const std::vector<Image> frames = {TestImage(4, 4, 3), TestImage(4, 4, 4)};
-  ExpectRefused(DecodeImage(*EncodeAnimation(frames, 100), kNoLimit), "animations");
+  ExpectRefused(DecodeImage(*EncodeAnimation(frames, 100, AnimationFormat::kWebp), kNoLimit),
+                "animations");
 }
 
 }  // namespace
