@@ -49,7 +49,8 @@ ExitCode Main(int argc, char** argv) {
   add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
   add("models", "List the models that are served, or tell everything about one", AddModelsCommand);
   add("health", "Ask whether the server is ready", AddHealthCommand);
-  add("plan", "Print what a sampler will do, step by step, here or on a server's model", AddPlanCommand);
+  add("plan", "Print what a sampler will do, step by step, here or on a server's model",
+      AddPlanCommand);
 
   try {
     app.parse(argc, argv);
