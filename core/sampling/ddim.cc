@@ -10,8 +10,6 @@
 namespace denoise {
 namespace {
 
-double Square(double x) { return x * x; }
-
 // sigma of eq. 16; eta = 1 is the standard deviation of DDPM's posterior.
 double StepNoise(const Move& move, double eta) {
   if (eta == 0) return 0;
@@ -22,7 +20,7 @@ double StepNoise(const Move& move, double eta) {
 // The noise that the network sees in x, whatever it predicts. By default it is read from the raw
 // output: a clipped x0 does not change the direction.
 LinearForm PredictedNoise(const NoiseLevel& level, const SamplerOptions& options) {
-  if (options.use_clipped_model_output) return (Slot(0) - level.alpha * X0()) / level.sigma;
+  if (options.use_clipped_model_output) return NoiseIn(level);
   switch (options.prediction_type) {
     case PredictionType::kEpsilon:
       return Output();

@@ -12,8 +12,6 @@
 namespace denoise {
 namespace {
 
-double Square(double x) { return x * x; }
-
 // gamma of algorithm 2: by how much of itself sigma is raised with fresh noise before the step.
 double Churn(double sigma, size_t steps, const SamplerOptions& options) {
   if (sigma < options.s_tmin || sigma > options.s_tmax) return 0;

@@ -1,9 +1,13 @@
 #include "core/sampling/noise_path.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace denoise {
 namespace {
+
+// Shorter runs than this lower the order over their last steps when lower_order_final says so.
+constexpr size_t kFewSteps = 15;
 
 struct Prediction {
   double from_state;
@@ -62,6 +66,20 @@ SamplerPlan StartPlan(const NoisePath& path, int slots) {
   return plan;
 }
 
+LinearForm NoiseIn(const NoiseLevel& level) { return (Slot(0) - level.alpha * X0()) / level.sigma; }
+
+int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& options) {
+  const int order = std::min<int>(options.solver_order, static_cast<int>(step) + 1);
+  const bool lower_final = options.lower_order_final && path.size() < kFewSteps;
+  if (step + 1 == path.size()) {
+    const NoiseLevel& end = path.back().to;
+    const bool stands_still = end.sigma == path.back().from.sigma;
+    if (options.euler_at_final || lower_final || end.sigma == 0 || stands_still) return 1;
+  }
+  if (step + 2 == path.size() && lower_final) return std::min(order, 2);
+  return order;
+}
+
 Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options) {
   Evaluation evaluation = StartEvaluation(move, options);
   evaluation.input_scale = move.from.alpha;
@@ -96,6 +114,12 @@ SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
     case SamplerKind::kDpmSolverPlusPlus:
     case SamplerKind::kSdeDpmSolverPlusPlus:
       return CompileDpmSolver(path, options);
+    case SamplerKind::kDpmSolverSinglestep:
+    case SamplerKind::kDpmSolverPlusPlusSinglestep:
+    case SamplerKind::kSdeDpmSolverPlusPlusSinglestep:
+      return CompileDpmSolverSinglestep(path, options);
+    case SamplerKind::kDeis:
+      return CompileDeis(path, options);
     case SamplerKind::kUniPc:
       return CompileUniPc(path, options);
     case SamplerKind::kEuler:

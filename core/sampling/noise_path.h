@@ -13,6 +13,8 @@
 
 namespace denoise {
 
+inline double Square(double x) { return x * x; }
+
 // x = alpha * x0 + sigma * epsilon.
 struct NoiseLevel {
   double alpha = 1;
@@ -42,6 +44,12 @@ SamplerPlan CompileDdim(const NoisePath& path, const SamplerOptions& options);
 // Lu et al. 2022a, 2022b: DPM-Solver, DPM-Solver++ and its stochastic form. solver_order slots.
 SamplerPlan CompileDpmSolver(const NoisePath& path, const SamplerOptions& options);
 
+// The same, singlestep. solver_order + 1 slots, one of order 1.
+SamplerPlan CompileDpmSolverSinglestep(const NoisePath& path, const SamplerOptions& options);
+
+// Zhang & Chen 2023. solver_order slots.
+SamplerPlan CompileDeis(const NoisePath& path, const SamplerOptions& options);
+
 // Zhao et al. 2023. solver_order + 2 slots.
 SamplerPlan CompileUniPc(const NoisePath& path, const SamplerOptions& options);
 
@@ -65,6 +73,14 @@ Evaluation StartEvaluation(const Move& move, const SamplerOptions& options);
 
 // An empty plan with `slots` slots whose first and last levels are those of the path.
 SamplerPlan StartPlan(const NoisePath& path, int slots);
+
+// The noise that x0, clipped or not, leaves in x.
+LinearForm NoiseIn(const NoiseLevel& level);
+
+// The order of a multistep solver's step. Order p needs p - 1 earlier predictions. The last step is
+// of order 1 where its end has no noise (the expansion does not exist there) and where it does not
+// move at all (sigma_min reached already).
+int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& options);
 
 // The same for samplers whose slot 0 is x / alpha, which is x0 + ratio * epsilon. The network still
 // sees x.

@@ -28,7 +28,7 @@ inline constexpr auto kNames<BetaSchedule> = NameTable<BetaSchedule, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 9>{{
+inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 13>{{
     {"ddpm", SamplerKind::kDdpm},
     {"ddim", SamplerKind::kDdim},
     {"dpm_solver", SamplerKind::kDpmSolver},
@@ -38,6 +38,10 @@ inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 9>{{
     {"euler", SamplerKind::kEuler},
     {"euler_a", SamplerKind::kEulerAncestral},
     {"heun", SamplerKind::kHeun},
+    {"dpm_solver_singlestep", SamplerKind::kDpmSolverSinglestep},
+    {"dpmpp_singlestep", SamplerKind::kDpmSolverPlusPlusSinglestep},
+    {"dpmpp_sde_singlestep", SamplerKind::kSdeDpmSolverPlusPlusSinglestep},
+    {"deis", SamplerKind::kDeis},
 }};
 
 template <>

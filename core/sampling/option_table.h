@@ -71,9 +71,13 @@ inline constexpr SamplerSet kDdpm = In(SamplerKind::kDdpm);
 inline constexpr SamplerSet kDdim = In(SamplerKind::kDdim);
 inline constexpr SamplerSet kOde =
     In(SamplerKind::kDpmSolver) | In(SamplerKind::kDpmSolverPlusPlus);
-inline constexpr SamplerSet kDpm = kOde | In(SamplerKind::kSdeDpmSolverPlusPlus);
+inline constexpr SamplerSet kMultistep = kOde | In(SamplerKind::kSdeDpmSolverPlusPlus);
+inline constexpr SamplerSet kSinglestep = In(SamplerKind::kDpmSolverSinglestep) |
+                                          In(SamplerKind::kDpmSolverPlusPlusSinglestep) |
+                                          In(SamplerKind::kSdeDpmSolverPlusPlusSinglestep);
+inline constexpr SamplerSet kDpm = kMultistep | kSinglestep;
 inline constexpr SamplerSet kUniPc = In(SamplerKind::kUniPc);
-inline constexpr SamplerSet kSolvers = kDpm | kUniPc;
+inline constexpr SamplerSet kSolvers = kDpm | kUniPc | In(SamplerKind::kDeis);
 inline constexpr SamplerSet kEuler = In(SamplerKind::kEuler);
 inline constexpr SamplerSet kHeun = In(SamplerKind::kHeun);
 // The samplers in sigma, whose state is x / alpha.
@@ -146,11 +150,11 @@ void ForEachOption(Visit visit) {
 
   visit(Option("solver_order", &Options::solver_order, &Overrides::solver_order, kSolvers,
                "Order of a solver: 1, 2 or 3"));
-  visit(Option("solver_type", &Options::solver_type, &Overrides::solver_type, kSolvers,
+  visit(Option("solver_type", &Options::solver_type, &Overrides::solver_type, kDpm | kUniPc,
                "Form of a solver"));
   visit(Option("lower_order_final", &Options::lower_order_final, &Overrides::lower_order_final,
                kSolvers, "Lower the order over the last steps"));
-  visit(Option("euler_at_final", &Options::euler_at_final, &Overrides::euler_at_final, kDpm,
+  visit(Option("euler_at_final", &Options::euler_at_final, &Overrides::euler_at_final, kMultistep,
                "Take the last step with order 1"));
   visit(Option("final_sigma", &Options::final_sigma, &Overrides::final_sigma, kSolvers | kSigma,
                "Noise level that a solver ends at"));

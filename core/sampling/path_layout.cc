@@ -147,7 +147,7 @@ double CutOff(double timestep) {
 // exponential spacing and, in DPM-Solver, cosine schedules.
 double WholeTimestep(double timestep, const Schedule& schedule, const SamplerOptions& options) {
   const bool cosine_dpm_solver = schedule.beta_schedule() == BetaSchedule::kSquaredCosCapV2 &&
-                                 options.sampler != SamplerKind::kUniPc;
+                                 SamplerReads(options.sampler, "euler_at_final");
   if (options.sigma_spacing == SigmaSpacing::kExponential || cosine_dpm_solver) {
     return CutOff(timestep);
   }

@@ -10,15 +10,19 @@
 namespace denoise {
 
 enum class SamplerKind {
-  kDdpm,                  // ancestral sampling: Ho et al. 2020
-  kDdim,                  // Song et al. 2021
-  kDpmSolver,             // DPM-Solver multistep, in epsilon: Lu et al. 2022a
-  kDpmSolverPlusPlus,     // DPM-Solver++ multistep, in x0: Lu et al. 2022b
-  kSdeDpmSolverPlusPlus,  // its stochastic form
-  kUniPc,                 // Zhao et al. 2023
-  kEuler,                 // in sigma: Karras et al. 2022
-  kEulerAncestral,        // its stochastic form: Crowson 2022 (k-diffusion)
-  kHeun,                  // in sigma, two evaluations a step: Karras et al. 2022
+  kDdpm,                            // ancestral sampling: Ho et al. 2020
+  kDdim,                            // Song et al. 2021
+  kDpmSolver,                       // DPM-Solver multistep, in epsilon: Lu et al. 2022a
+  kDpmSolverPlusPlus,               // DPM-Solver++ multistep, in x0: Lu et al. 2022b
+  kSdeDpmSolverPlusPlus,            // its stochastic form
+  kUniPc,                           // Zhao et al. 2023
+  kEuler,                           // in sigma: Karras et al. 2022
+  kEulerAncestral,                  // its stochastic form: Crowson 2022 (k-diffusion)
+  kHeun,                            // in sigma, two evaluations a step: Karras et al. 2022
+  kDpmSolverSinglestep,             // DPM-Solver: Lu et al. 2022a
+  kDpmSolverPlusPlusSinglestep,     // DPM-Solver++: Lu et al. 2022b
+  kSdeDpmSolverPlusPlusSinglestep,  // its stochastic form
+  kDeis,                            // multistep, in log rho: Zhang & Chen 2023
 };
 
 enum class PredictionType { kEpsilon, kSample, kVPrediction, kFlowPrediction };
@@ -88,7 +92,7 @@ struct SamplerOptions {
 };
 
 // Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde",
-// "unipc", "euler", "euler_a", "heun". The names of the other enumerations are in option_names.h.
+// "unipc", "euler", ... The names of all are in option_names.h.
 std::string_view SamplerName(SamplerKind sampler);
 
 // A sampler as a person names it: the names above, and names that fix the solver's order, too
@@ -110,6 +114,15 @@ std::string SamplerNameList();
 
 // `solver_type`, or what its absence means to the sampler: bh2 for UniPC, else midpoint.
 SolverType ResolvedSolverType(const SamplerOptions& options);
+
+// DPM-Solver in its singlestep forms.
+bool IsSinglestep(SamplerKind sampler);
+
+// DPM-Solver++ in its stochastic forms.
+bool IsSdeSolver(SamplerKind sampler);
+
+// Whether this is a form of UniPC; the others are of DPM-Solver.
+bool IsUniPcType(SolverType type);
 
 // Whether `sampler` reads the member of SamplerOptions called `option`; false for a name that is no
 // member. ApplyOverrides refuses what is set and not read.

@@ -33,8 +33,6 @@ class Checker {
   FieldViolations& violations_;
 };
 
-bool IsUniPcType(SolverType type) { return type == SolverType::kBh1 || type == SolverType::kBh2; }
-
 void CheckPrediction(const SamplerOptions& options, Checker& check) {
   const bool flow_levels = SamplerReads(options.sampler, "sigma_spacing") &&
                            options.sigma_spacing == SigmaSpacing::kFlow;
@@ -60,9 +58,9 @@ void CheckClip(const SamplerOptions& options, Checker& check) {
 
 void CheckSolver(const SamplerOptions& options, Checker& check) {
   const bool unipc = options.sampler == SamplerKind::kUniPc;
-  const bool sde = options.sampler == SamplerKind::kSdeDpmSolverPlusPlus;
-  check.RequireBetween(options.solver_order, 1, sde ? 2 : 3, "solver_order");
-  if (options.solver_type.has_value()) {
+  check.RequireBetween(options.solver_order, 1, IsSdeSolver(options.sampler) ? 2 : 3,
+                       "solver_order");
+  if (options.solver_type.has_value() && SamplerReads(options.sampler, "solver_type")) {
     check.Require(IsUniPcType(*options.solver_type) == unipc, "solver_type",
                   unipc ? "must be bh1 or bh2 for this sampler"
                         : "must be midpoint or heun for this sampler");

@@ -29,6 +29,7 @@ absl::StatusOr<SchedulerClass> ReadClass(ConfigReader& reader) {
 
 void ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class,
                   ScheduleOptions& schedule) {
+  schedule.beta_schedule = scheduler_class.beta_schedule;
   schedule.beta_start = scheduler_class.beta_start;
   schedule.beta_end = scheduler_class.beta_end;
   reader.Read("num_train_timesteps", schedule.num_train_timesteps);
@@ -41,9 +42,11 @@ void ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class,
   }
 }
 
-// The keys that all classes have.
-void ReadCommon(ConfigReader& reader, SamplerOptions& sampler) {
+// The keys that all classes have, or all but a few.
+void ReadCommon(ConfigReader& reader, const SchedulerClass& scheduler_class,
+                SamplerOptions& sampler) {
   reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  if (!scheduler_class.has_spacing) return;
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
 }
@@ -51,6 +54,8 @@ void ReadCommon(ConfigReader& reader, SamplerOptions& sampler) {
 bool IsDdpmOrDdim(SamplerKind sampler) {
   return sampler == SamplerKind::kDdpm || sampler == SamplerKind::kDdim;
 }
+
+bool IsDeis(SamplerKind sampler) { return sampler == SamplerKind::kDeis; }
 
 bool IsSolver(SamplerKind sampler) { return SamplerReads(sampler, "solver_order"); }
 
@@ -62,6 +67,8 @@ SamplerOptions ClassDefaults(SamplerKind sampler) {
   options.clip_sample = IsDdpmOrDdim(sampler);
   options.timestep_spacing =
       IsDdpmOrDdim(sampler) ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace;
+  options.lower_order_final = !IsSinglestep(sampler);
+  if (sampler == SamplerKind::kDeis) options.final_sigma = FinalSigma::kSigmaMin;
   return options;
 }
 
@@ -73,7 +80,7 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   config.class_name = object["_class_name"].get<std::string>();
   config.sampler = ClassDefaults(scheduler_class.sampler);
   ReadSchedule(reader, scheduler_class, config.schedule);
-  ReadCommon(reader, config.sampler);
+  ReadCommon(reader, scheduler_class, config.sampler);
   scheduler_class.read(reader, config.sampler);
   RETURN_IF_ERROR(reader.Finish(config.class_name, LibraryKeys()));
   RETURN_IF_ERROR(Schedule::Create(config.schedule).status());
@@ -94,28 +101,36 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
   to.sample_max_value = from.sample_max_value;
   to.variance_type = from.variance_type;
 
-  if (SamplerReads(from.sampler, "clip_sample") && SamplerReads(sampler, "clip_sample")) {
+  const auto both_read = [&](std::string_view option) {
+    return SamplerReads(from.sampler, option) && SamplerReads(sampler, option);
+  };
+  if (both_read("clip_sample")) {
     to.clip_sample = from.clip_sample;
     to.clip_sample_range = from.clip_sample_range;
   }
-  if (!IsDdpmOrDdim(from.sampler) && !IsDdpmOrDdim(sampler)) {
-    to.final_sigma = from.final_sigma;
-    // Flow levels are the solvers' own.
-    if (IsSolver(sampler) || from.sigma_spacing != SigmaSpacing::kFlow) {
-      to.sigma_spacing = from.sigma_spacing;
-    }
+  if (both_read("final_sigma") && !IsDeis(from.sampler) && !IsDeis(sampler)) {
+    to.final_sigma = from.final_sigma;  // which DEIS does not choose
   }
-  if (IsSolver(from.sampler) && IsSolver(sampler)) {
-    const bool sde = sampler == SamplerKind::kSdeDpmSolverPlusPlus;
-    to.solver_order = sde ? std::min(from.solver_order, 2) : from.solver_order;
-    to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;
+  // Flow levels are the solvers' own.
+  const bool flow = from.sigma_spacing == SigmaSpacing::kFlow;
+  if (both_read("sigma_spacing") && (IsSolver(sampler) || !flow)) {
+    to.sigma_spacing = from.sigma_spacing;
+    if (flow) to.final_sigma = FinalSigma::kZero;
+  }
+  if (both_read("solver_order")) {
+    to.solver_order = IsSdeSolver(sampler) ? std::min(from.solver_order, 2) : from.solver_order;
     to.flow_shift = from.flow_shift;
-    if (from.sampler != SamplerKind::kUniPc && sampler != SamplerKind::kUniPc) {
-      to.solver_type = from.solver_type;
-      to.euler_at_final = from.euler_at_final;
-      to.lambda_min_clipped = from.lambda_min_clipped;
+    // A singlestep solver ends a block by it.
+    if (!IsSinglestep(from.sampler) && !IsSinglestep(sampler)) {
+      to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;
     }
   }
+  if (both_read("solver_type") && from.sampler != SamplerKind::kUniPc &&
+      sampler != SamplerKind::kUniPc) {
+    to.solver_type = from.solver_type;
+  }
+  if (both_read("euler_at_final")) to.euler_at_final = from.euler_at_final;
+  if (both_read("lambda_min_clipped")) to.lambda_min_clipped = from.lambda_min_clipped;
   return to;
 }
 

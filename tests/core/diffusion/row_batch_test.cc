@@ -34,6 +34,8 @@ std::vector<Plan> PlansOfManyKinds() {
       Compile({.sampler = SamplerKind::kDdim, .steps = 7, .eta = 0.7}),
       Compile({.sampler = SamplerKind::kDpmSolverPlusPlus, .steps = 8, .solver_order = 3}),
       Compile({.sampler = SamplerKind::kSdeDpmSolverPlusPlus, .steps = 5}),
+      Compile({.sampler = SamplerKind::kSdeDpmSolverPlusPlusSinglestep, .steps = 6}),
+      Compile({.sampler = SamplerKind::kDeis, .steps = 7, .solver_order = 3}),
       Compile({.sampler = SamplerKind::kUniPc, .steps = 6, .solver_order = 3}),
       Compile({.sampler = SamplerKind::kEulerAncestral, .steps = 6}),
       Compile({.sampler = SamplerKind::kHeun, .steps = 4, .clip_sample = true}),

@@ -53,6 +53,8 @@ constexpr SamplerKind kDdpm = SamplerKind::kDdpm;
 constexpr SamplerKind kDdim = SamplerKind::kDdim;
 constexpr SamplerKind kDpmpp = SamplerKind::kDpmSolverPlusPlus;
 constexpr SamplerKind kSde = SamplerKind::kSdeDpmSolverPlusPlus;
+constexpr SamplerKind kSinglestep = SamplerKind::kDpmSolverPlusPlusSinglestep;
+constexpr SamplerKind kDeis = SamplerKind::kDeis;
 constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
 constexpr SamplerKind kEuler = SamplerKind::kEuler;
 constexpr SamplerKind kEulerA = SamplerKind::kEulerAncestral;
@@ -99,6 +101,14 @@ TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
       {"solver_order", {.sampler = kDpmpp, .solver_order = 4}},
       {"solver_order", {.sampler = kUniPc, .solver_order = -1}},
       {"solver_order", {.sampler = kSde, .solver_order = 3}},
+      {"solver_order",
+       {.sampler = SamplerKind::kSdeDpmSolverPlusPlusSinglestep, .solver_order = 3}},
+      {"solver_order", {.sampler = kDeis, .solver_order = 4}},
+      {"final_sigma",
+       {.sampler = kDeis,
+        .final_sigma = FinalSigma::kSigmaMin,
+        .sigma_spacing = SigmaSpacing::kFlow}},
+      {"solver_type", {.sampler = kSinglestep, .solver_type = SolverType::kBh1}},
       {"solver_type", {.sampler = kDpmpp, .solver_type = SolverType::kBh2}},
       {"solver_type", {.sampler = kUniPc, .solver_type = SolverType::kHeun}},
       {"lower_order_final", {.sampler = kUniPc, .solver_order = 2, .lower_order_final = false}},
@@ -188,8 +198,8 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
 
 // The last computed level is sigma_min but for rounding; a step backwards would have no real noise.
 TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
-  for (SamplerKind sampler :
-       {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc, kEuler, kEulerA, kHeun}) {
+  for (SamplerKind sampler : {SamplerKind::kDpmSolver, kDpmpp, kSde, kSinglestep, kDeis, kUniPc,
+                              kEuler, kEulerA, kHeun}) {
     for (SigmaSpacing sigmas : {SigmaSpacing::kTimesteps, SigmaSpacing::kKarras,
                                 SigmaSpacing::kExponential, SigmaSpacing::kLu}) {
       for (int steps = 2; steps <= 60; ++steps) {
@@ -207,7 +217,8 @@ TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
 }
 
 TEST(CompilePlan, CustomTimestepsReplaceStepsAndSpacing) {
-  for (SamplerKind sampler : {kDdpm, kDdim, kDpmpp, kSde, kUniPc, kEuler, kEulerA}) {
+  for (SamplerKind sampler :
+       {kDdpm, kDdim, kDpmpp, kSde, kSinglestep, kDeis, kUniPc, kEuler, kEulerA}) {
     const SamplerPlan plan =
         Compile({.sampler = sampler, .steps = 0, .timesteps = {999, 500.5, 0}});
     EXPECT_THAT(Timesteps(plan), testing::ElementsAre(999, 500.5, 0));

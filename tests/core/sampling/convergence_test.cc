@@ -11,66 +11,47 @@
 #include <cstdio>
 #include <ostream>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "core/sampling/noise_path.h"
+#include "tests/core/sampling/gaussian_data.h"
 #include "tests/core/sampling/plan_replay.h"
 
 namespace denoise {
 namespace {
 
-struct Gaussian {
-  double mean;
-  double deviation;
-};
+constexpr int kCoarseSteps = 1200;  // whole blocks of singlestep solvers
 
 // One value of the image each.
 constexpr Gaussian kData[] = {{0.5, 0.3}, {-1.0, 2.0}};
 
-NoiseLevel LevelAt(double lambda) {
-  const double alpha = 1 / std::sqrt(1 + std::exp(-2 * lambda));
-  return {alpha, alpha * std::exp(-lambda)};
-}
-
-double Deviation(const Gaussian& data, const NoiseLevel& level) {
-  return std::hypot(level.alpha * data.deviation, level.sigma);
-}
-
-// E[x0 | x]
-double Denoise(const Gaussian& data, const NoiseLevel& level, double x) {
-  const double variance = std::pow(Deviation(data, level), 2);
-  return data.mean +
-         level.alpha * data.deviation * data.deviation / variance * (x - level.alpha * data.mean);
-}
-
 // Where the ODE through `x0 = mean + deviation`, one standard deviation out, stands at `level`.
 Values ExactState(const NoiseLevel& level) {
   Values state;
-  for (const Gaussian& data : kData)
-    state.push_back(level.alpha * data.mean + Deviation(data, level));
+  for (const Gaussian& data : kData) {
+    const Gaussian noised = Noised(data, level);
+    state.push_back(noised.mean + noised.deviation);
+  }
   return state;
 }
 
-Values DenoiseAll(const Values& state, const NoiseLevel& level) {
-  Values denoised;
-  for (size_t i = 0; i < state.size(); ++i) denoised.push_back(Denoise(kData[i], level, state[i]));
-  return denoised;
+Values PerfectOutputs(const Values& state, PredictionType type, const NoiseLevel& level) {
+  Values outputs;
+  for (size_t i = 0; i < state.size(); ++i)
+    outputs.push_back(PerfectOutput(kData[i], type, level, state[i]));
+  return outputs;
 }
 
 // The network: it predicts x0 from what a plan shows it.
 NetworkOutput BestDenoiser(const Values& x, const Evaluation& at) {
-  return {DenoiseAll(x, {at.input_scale * at.alpha, at.input_scale * at.sigma}), {}};
+  return {PerfectOutputs(x, PredictionType::kSample, SeenLevel(at)), {}};
 }
 
 // What a solver remembers of an earlier point of the trajectory: the predicted x0, or epsilon.
 Values ModelValue(const NoiseLevel& level, SamplerKind sampler) {
-  const Values state = ExactState(level);
-  Values value = DenoiseAll(state, level);
-  if (sampler != SamplerKind::kDpmSolver) return value;
-  for (size_t i = 0; i < value.size(); ++i)
-    value[i] = (state[i] - level.alpha * value[i]) / level.sigma;
-  return value;
+  const bool noise = sampler == SamplerKind::kDpmSolver || sampler == SamplerKind::kDeis;
+  return PerfectOutputs(ExactState(level),
+                        noise ? PredictionType::kEpsilon : PredictionType::kSample, level);
 }
 
 NoisePath UniformPath(int steps) {
@@ -78,7 +59,8 @@ NoisePath UniformPath(int steps) {
   NoisePath path;
   for (int i = 0; i < steps; ++i) {
     const double h = (kLastLambda - kFirstLambda) / steps;
-    path.push_back({1.0 * i, LevelAt(kFirstLambda + i * h), LevelAt(kFirstLambda + (i + 1) * h)});
+    path.push_back(
+        {1.0 * i, LevelOfLambda(kFirstLambda + i * h), LevelOfLambda(kFirstLambda + (i + 1) * h)});
   }
   return path;
 }
@@ -118,11 +100,12 @@ TEST_P(Convergence, HasTheOrderOfItsPaper) {
   SamplerOptions options = GetParam().options;
   options.prediction_type = PredictionType::kSample;
   options.lower_order_final = false;
-  const double coarse = FinalError(options, 1000, GetParam().exact_steps);
-  const double fine = FinalError(options, 2000, GetParam().exact_steps);
+  const double coarse = FinalError(options, kCoarseSteps, GetParam().exact_steps);
+  const double fine = FinalError(options, 2 * kCoarseSteps, GetParam().exact_steps);
   const double order = std::log2(coarse / fine);
   RecordProperty("order", std::to_string(order));
-  std::printf("%s: error %.3g with 2000 steps, order %.3f\n", GetParam().name, fine, order);
+  std::printf("%s: error %.3g with %d steps, order %.3f\n", GetParam().name, fine, 2 * kCoarseSteps,
+              order);
   EXPECT_NEAR(order, GetParam().expected_order, 0.05);
 }
 
@@ -137,6 +120,9 @@ SamplerOptions Corrected(SamplerOptions options) {
 
 constexpr SamplerKind kDpm = SamplerKind::kDpmSolver;
 constexpr SamplerKind kDpmpp = SamplerKind::kDpmSolverPlusPlus;
+constexpr SamplerKind kDpmS = SamplerKind::kDpmSolverSinglestep;
+constexpr SamplerKind kDpmppS = SamplerKind::kDpmSolverPlusPlusSinglestep;
+constexpr SamplerKind kDeis = SamplerKind::kDeis;
 constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
 
 INSTANTIATE_TEST_SUITE_P(
@@ -155,6 +141,17 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"DpmSolverPlusPlus3FromScratch", 2, Solver(kDpmpp, 3, SolverType::kMidpoint)},
         OrderCase{"DpmSolverPlusPlus3Corrected", 3,
                   Corrected(Solver(kDpmpp, 3, SolverType::kMidpoint)), 2},
+        OrderCase{"DpmSolverSinglestep1", 1, Solver(kDpmS, 1, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverSinglestep2Midpoint", 2, Solver(kDpmS, 2, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverSinglestep2Heun", 2, Solver(kDpmS, 2, SolverType::kHeun)},
+        OrderCase{"DpmSolverSinglestep3Midpoint", 3, Solver(kDpmS, 3, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverSinglestep3Heun", 3, Solver(kDpmS, 3, SolverType::kHeun)},
+        OrderCase{"DpmSolverPlusPlusSinglestep2", 2, Solver(kDpmppS, 2, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverPlusPlusSinglestep3", 3, Solver(kDpmppS, 3, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverPlusPlusSinglestep3Heun", 3, Solver(kDpmppS, 3, SolverType::kHeun)},
+        OrderCase{"Deis1", 1, {.sampler = kDeis, .solver_order = 1}},
+        OrderCase{"Deis2", 2, {.sampler = kDeis, .solver_order = 2}},
+        OrderCase{"Deis3", 3, {.sampler = kDeis, .solver_order = 3}, 2},
         OrderCase{"UniPc1Bh1", 2, Solver(kUniPc, 1, SolverType::kBh1)},
         OrderCase{"UniPc1Bh2", 2, Solver(kUniPc, 1, SolverType::kBh2)},
         OrderCase{"UniPc2Bh1", 3, Solver(kUniPc, 2, SolverType::kBh1)},
@@ -163,46 +160,59 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}}),
     [](const auto& instance) { return instance.param.name; });
 
-// How far the images that a stochastic sampler makes are from the
-// data in mean and deviation. Every step is affine, so that both are known without drawing.
+// How far the images that a stochastic sampler makes are from the data in mean and deviation.
 double MomentError(const SamplerOptions& options, int steps) {
-  const SamplerPlan plan = CompilePath(UniformPath(steps), options);
-  const Evaluation& first = plan.evaluations[0];
-  Values mean, one_above, variance;
-  for (const Gaussian& data : kData) {
-    mean.push_back(first.alpha * data.mean);
-    variance.push_back(std::pow(Deviation(data, {first.alpha, first.sigma}), 2));
-  }
-  for (const Evaluation& evaluation : plan.evaluations) {
-    SamplerPlan step{.slots = plan.slots, .evaluations = {evaluation}};
-    step.evaluations[0].noise = 0.0;
-    one_above = mean;
-    for (double& value : one_above) value += 1;
-    mean = ReplayPlan(step, {mean}, {.network = BestDenoiser}).slots[0];
-    one_above = ReplayPlan(step, {one_above}, {.network = BestDenoiser}).slots[0];
-    const double noise = std::get<double>(evaluation.noise);
-    for (size_t i = 0; i < mean.size(); ++i) {
-      variance[i] = std::pow(one_above[i] - mean[i], 2) * variance[i] + noise * noise;
-    }
-  }
+  const NoisePath path = UniformPath(steps);
+  const SamplerPlan plan = CompilePath(path, options);
+  const NoiseLevel first = {plan.evaluations[0].alpha, plan.evaluations[0].sigma};
   double error = 0;
-  for (size_t i = 0; i < mean.size(); ++i) {
-    const double deviation = Deviation(kData[i], {plan.final_alpha, plan.final_sigma});
-    error = std::max(error, std::abs(mean[i] - plan.final_alpha * kData[i].mean));
-    error = std::max(error, std::abs(std::sqrt(variance[i]) - deviation));
+  for (const Gaussian& data : kData) {
+    const Gaussian made =
+        DistributionAfter(plan, Noised(data, first), data, PredictionType::kSample);
+    const Gaussian exact = Noised(data, {plan.final_alpha, plan.final_sigma});
+    error = std::max(
+        {error, std::abs(made.mean - exact.mean), std::abs(made.deviation - exact.deviation)});
   }
   return error;
 }
 
-TEST(Distribution, EulerAncestralArrivesAtTheMomentsOfTheData) {
-  const SamplerOptions options{.sampler = SamplerKind::kEulerAncestral,
-                               .prediction_type = PredictionType::kSample};
-  const double coarse = MomentError(options, 1000);
-  const double fine = MomentError(options, 2000);
-  std::printf("EulerAncestral: moments within %.3g with 2000 steps\n", fine);
-  EXPECT_LT(coarse, 0.005);
-  EXPECT_NEAR(std::log2(coarse / fine), 1, 0.05);
+struct MomentCase {
+  const char* name;
+  double expected_order;
+  SamplerOptions options;
+};
+
+void PrintTo(const MomentCase& moment_case, std::ostream* stream) { *stream << moment_case.name; }
+
+class Moments : public testing::TestWithParam<MomentCase> {};
+
+TEST_P(Moments, ConvergeToThoseOfTheData) {
+  SamplerOptions options = GetParam().options;
+  options.prediction_type = PredictionType::kSample;
+  options.lower_order_final = false;
+  const double coarse = MomentError(options, kCoarseSteps);
+  const double fine = MomentError(options, 2 * kCoarseSteps);
+  const double order = std::log2(coarse / fine);
+  std::printf("%s: moments within %.3g with %d steps, order %.3f\n", GetParam().name, fine,
+              2 * kCoarseSteps, order);
+  EXPECT_LT(coarse, 0.006);
+  EXPECT_NEAR(order, GetParam().expected_order, 0.05);
 }
+
+constexpr SamplerKind kSde = SamplerKind::kSdeDpmSolverPlusPlus;
+constexpr SamplerKind kSdeS = SamplerKind::kSdeDpmSolverPlusPlusSinglestep;
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Moments,
+    testing::Values(MomentCase{"Ddpm", 1, {.sampler = SamplerKind::kDdpm}},
+                    MomentCase{"DdimEta1", 1, {.sampler = SamplerKind::kDdim, .eta = 1}},
+                    MomentCase{"SdeDpmSolverPlusPlus1", 1, Solver(kSde, 1, SolverType::kMidpoint)},
+                    MomentCase{"SdeDpmSolverPlusPlus2", 2, Solver(kSde, 2, SolverType::kMidpoint)},
+                    MomentCase{"SdeDpmSolverPlusPlus2Heun", 2, Solver(kSde, 2, SolverType::kHeun)},
+                    MomentCase{"SdeSinglestep2", 1, Solver(kSdeS, 2, SolverType::kMidpoint)},
+                    MomentCase{"SdeSinglestep2Heun", 1, Solver(kSdeS, 2, SolverType::kHeun)},
+                    MomentCase{"EulerAncestral", 1, {.sampler = SamplerKind::kEulerAncestral}}),
+    [](const auto& instance) { return instance.param.name; });
 
 }  // namespace
 }  // namespace denoise

@@ -11,17 +11,13 @@
 #include <vector>
 
 #include "core/sampling/option_names.h"
+#include "tests/core/sampling/gaussian_data.h"
 #include "tests/core/sampling/plan_replay.h"
 
 namespace denoise {
 namespace {
 
 constexpr double kPicture = 0.7;
-
-NoiseLevel PreservingLevel(double lambda) {
-  const double alpha = 1 / std::sqrt(1 + std::exp(-2 * lambda));
-  return {alpha, alpha * std::exp(-lambda)};
-}
 
 // Unequal steps, down to no noise at all.
 NoisePath PathThrough(const std::vector<NoiseLevel>& levels) {
@@ -36,28 +32,12 @@ NoisePath PathThrough(const std::vector<NoiseLevel>& levels) {
 NoisePath PreservingPath() {
   std::vector<NoiseLevel> levels;
   for (double lambda : {-3.0, -2.2, -1.0, -0.6, 0.5, 1.1, 2.0})
-    levels.push_back(PreservingLevel(lambda));
+    levels.push_back(LevelOfLambda(lambda));
   return PathThrough(levels);
 }
 
 NoisePath FlowPath() {
   return PathThrough({{0.01, 0.99}, {0.2, 0.8}, {0.5, 0.5}, {0.6, 0.4}, {0.9, 0.1}});
-}
-
-// What a perfect network says of x = alpha * kPicture + sigma * epsilon.
-double Predict(PredictionType type, const NoiseLevel& at, double x) {
-  const double epsilon = (x - at.alpha * kPicture) / at.sigma;
-  switch (type) {
-    case PredictionType::kEpsilon:
-      return epsilon;
-    case PredictionType::kSample:
-      return kPicture;
-    case PredictionType::kVPrediction:
-      return at.alpha * epsilon - at.sigma * kPicture;
-    case PredictionType::kFlowPrediction:
-      return epsilon - kPicture;
-  }
-  return 0;
 }
 
 struct SamplerCase {
@@ -93,11 +73,17 @@ std::vector<SamplerCase> AllSamplers() {
     }
   }
   for (int order : {1, 2, 3}) {
+    AddPredictions(
+        {"deis" + std::to_string(order), {.sampler = SamplerKind::kDeis, .solver_order = order}},
+        cases);
     for (SolverType type : {SolverType::kMidpoint, SolverType::kHeun}) {
       const std::string suffix = std::to_string(order) + "_" + std::string(NameOf(type));
-      for (SamplerKind sampler : {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
-                                  SamplerKind::kSdeDpmSolverPlusPlus}) {
-        if (sampler == SamplerKind::kSdeDpmSolverPlusPlus && order == 3) continue;
+      for (SamplerKind sampler :
+           {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+            SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kDpmSolverSinglestep,
+            SamplerKind::kDpmSolverPlusPlusSinglestep,
+            SamplerKind::kSdeDpmSolverPlusPlusSinglestep}) {
+        if (IsSdeSolver(sampler) && order == 3) continue;
         SamplerCase solver{std::string(SamplerName(sampler)) + suffix,
                            {.sampler = sampler,
                             .solver_order = order,
@@ -125,43 +111,25 @@ std::vector<SamplerCase> AllSamplers() {
 class EverySampler : public testing::TestWithParam<SamplerCase> {
  protected:
   NoisePath path() const { return GetParam().flow ? FlowPath() : PreservingPath(); }
-  NetworkOutput Network(const Values& x, const Evaluation& at) const {
-    const NoiseLevel level = {at.input_scale * at.alpha, at.input_scale * at.sigma};
-    Values output;
-    for (double value : x)
-      output.push_back(Predict(GetParam().options.prediction_type, level, value));
-    return {output, {}};
-  }
 };
 
-// Starting from alpha * picture + sigma * epsilon with two values of epsilon: without fresh noise
-// the first is the mean of the forward process, and the two stay as far apart as its noise that was
-// not replaced by fresh one.
+// With one picture for all data a perfect network leaves nothing to be solved: the image stays
+// alpha * picture + sigma * noise, whatever part of the noise is fresh.
 TEST_P(EverySampler, StaysOnTheForwardProcess) {
   const SamplerPlan plan = CompilePath(path(), GetParam().options);
-  const Evaluation& start = plan.evaluations[0];
-  std::vector<Values> slots = {{start.alpha * kPicture, start.alpha * kPicture + start.sigma}};
-  double fresh_variance = 0;  // of slot 0, from the noise drawn so far
+  const Gaussian picture = {kPicture, 0};
+  const NoiseLevel first = {plan.evaluations[0].alpha, plan.evaluations[0].sigma};
+  SamplerPlan begun{.slots = plan.slots};
   for (size_t e = 0; e < plan.evaluations.size(); ++e) {
-    SamplerPlan one{.slots = plan.slots, .evaluations = {plan.evaluations[e]}};
-    const double scale = std::get<double>(one.evaluations[0].noise);
-    one.evaluations[0].noise = 0.0;
-    const double before = slots[0][1] - slots[0][0];
-    slots = ReplayPlan(
-                one, slots,
-                {.network = [&](const Values& x, const Evaluation& at) { return Network(x, at); }})
-                .slots;
-    const double after = slots[0][1] - slots[0][0];
-    if (before != 0) fresh_variance *= std::pow(after / before, 2);
-    fresh_variance += scale * scale;
-
+    begun.evaluations.push_back(plan.evaluations[e]);
     const bool last = e + 1 == plan.evaluations.size();
     const NoiseLevel level =
         last ? NoiseLevel{plan.final_alpha, plan.final_sigma}
              : NoiseLevel{plan.evaluations[e + 1].alpha, plan.evaluations[e + 1].sigma};
-    EXPECT_NEAR(slots[0][0], level.alpha * kPicture, 1e-9) << "mean after " << e;
-    EXPECT_NEAR(after * after + fresh_variance, level.sigma * level.sigma, 1e-9)
-        << "variance after " << e;
+    const Gaussian made = DistributionAfter(begun, Noised(picture, first), picture,
+                                            GetParam().options.prediction_type);
+    EXPECT_NEAR(made.mean, level.alpha * kPicture, 1e-9) << "after " << e;
+    EXPECT_NEAR(made.deviation, level.sigma, 1e-7) << "after " << e;
   }
 }
 
@@ -170,7 +138,9 @@ TEST_P(EverySampler, HasTheSlotsItsOrderNeeds) {
   const SamplerPlan plan = CompilePath(path(), options);
   const bool heun = options.sampler == SamplerKind::kHeun;
   const bool solver = SamplerReads(options.sampler, "solver_order");
-  const int extra = options.sampler == SamplerKind::kUniPc ? 2 : 0;
+  const int extra = options.sampler == SamplerKind::kUniPc                      ? 2
+                    : IsSinglestep(options.sampler) && options.solver_order > 1 ? 1
+                                                                                : 0;
   EXPECT_EQ(plan.slots, solver ? options.solver_order + extra : heun ? 2 : 1);
   EXPECT_EQ(plan.NumSteps(), static_cast<int>(path().size()));
   EXPECT_LE(plan.slots, kMaxSlots);
@@ -195,12 +165,48 @@ TEST(NoisePath, HistoryMovesThroughTheSlots) {
   }
 }
 
+TEST(NoisePath, SinglestepBlocksRiseInOrderFromTheirStart) {
+  const NoisePath path = PreservingPath();  // 7 moves
+  const SamplerPlan plan = CompilePath(path, {.sampler = SamplerKind::kDpmSolverPlusPlusSinglestep,
+                                              .solver_order = 3,
+                                              .lower_order_final = false});
+  const int orders[] = {1, 2, 3, 1, 2, 3, 1};
+  for (size_t move = 0; move < path.size(); ++move) {
+    const SmallMatrix& update = plan.evaluations[move].update;
+    const NoiseLevel& start = path[move + 1 - orders[move]].from;
+    // x_t = sigma_t / sigma_s * x_s + ...
+    const int column = orders[move] == 1 ? 0 : 1;
+    EXPECT_NEAR(update(0, column), path[move].to.sigma / start.sigma, 1e-12) << move;
+    EXPECT_EQ(update(0, 1 - column), 0) << move;
+  }
+}
+
+TEST(NoisePath, DeisInLogRhoIsDpmSolverWithExactIntegrals) {
+  NoisePath path = PreservingPath();
+  path.back().to = LevelOfLambda(3);
+  for (int order : {1, 2, 3}) {
+    const SamplerPlan deis = CompilePath(
+        path, {.sampler = SamplerKind::kDeis, .solver_order = order, .lower_order_final = false});
+    const SamplerPlan dpm = CompilePath(path, {.sampler = SamplerKind::kDpmSolver,
+                                               .solver_order = order,
+                                               .solver_type = SolverType::kHeun,
+                                               .lower_order_final = false,
+                                               .corrected_third_order = true});
+    for (size_t step = 0; step < path.size(); ++step) {
+      const SmallMatrix& update = deis.evaluations[step].update;
+      for (int column = 0; column < update.columns(); ++column)
+        EXPECT_NEAR(update(0, column), dpm.evaluations[step].update(0, column), 1e-9);
+    }
+  }
+}
+
 TEST(NoisePath, AStepThatGoesNowhereLeavesTheImageAlone) {
   NoisePath path = PreservingPath();
   path.back().to = path.back().from;  // Karras sigmas that end at sigma_min do this
-  for (SamplerKind sampler : {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
-                              SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kEuler,
-                              SamplerKind::kEulerAncestral, SamplerKind::kHeun}) {
+  for (SamplerKind sampler :
+       {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+        SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kDeis, SamplerKind::kEuler,
+        SamplerKind::kEulerAncestral, SamplerKind::kHeun}) {
     const SamplerPlan plan = CompilePath(path, {.sampler = sampler, .lower_order_final = false});
     const Evaluation& last = plan.evaluations.back();
     EXPECT_NEAR(last.update(0, 0), 1, 1e-12);
@@ -239,7 +245,7 @@ TEST(NoisePath, HeunAsksTwiceAStepAndOnceWhereNoNoiseIsLeft) {
   using testing::ElementsAre;
   using testing::Pair;
   EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
-  path.back().to = PreservingLevel(5);
+  path.back().to = LevelOfLambda(5);
   EXPECT_THAT(asked(),
               ElementsAre(Pair(100, false), Pair(99, true), Pair(99, false), Pair(0, true)));
   path.back().to = path.back().from;

@@ -9,10 +9,15 @@
 namespace denoise {
 namespace {
 
-constexpr std::array kClasses = {
-    "DDPMScheduler",           "DDIMScheduler",          "DPMSolverMultistepScheduler",
-    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler"};
+constexpr std::array kClasses = {"DDPMScheduler",
+                                 "DDIMScheduler",
+                                 "DPMSolverMultistepScheduler",
+                                 "DPMSolverSinglestepScheduler",
+                                 "DEISMultistepScheduler",
+                                 "UniPCMultistepScheduler",
+                                 "EulerDiscreteScheduler",
+                                 "EulerAncestralDiscreteScheduler",
+                                 "HeunDiscreteScheduler"};
 
 }  // namespace
 

@@ -127,7 +127,9 @@ TEST(ReferenceSamplers, CoverEveryClass) {
     ++counts[reference.run.at("scheduler")];
   EXPECT_THAT(counts, testing::ElementsAre(testing::Pair("DDIMScheduler", 19),
                                            testing::Pair("DDPMScheduler", 15),
+                                           testing::Pair("DEISMultistepScheduler", 5),
                                            testing::Pair("DPMSolverMultistepScheduler", 29),
+                                           testing::Pair("DPMSolverSinglestepScheduler", 5),
                                            testing::Pair("EulerAncestralDiscreteScheduler", 5),
                                            testing::Pair("EulerDiscreteScheduler", 11),
                                            testing::Pair("HeunDiscreteScheduler", 9),

@@ -164,6 +164,8 @@ TEST(EffectiveOverrides, AreTakenAsTheyAreAndGiveTheSamePlan) {
       {.sampler = SamplerKind::kDpmSolver, .lambda_min_clipped = -3},
       {.sampler = SamplerKind::kSdeDpmSolverPlusPlus, .solver_type = SolverType::kHeun},
       {.sampler = SamplerKind::kUniPc, .solver_order = 3, .disable_corrector = {0, 2}},
+      {.sampler = SamplerKind::kDpmSolverPlusPlusSinglestep, .solver_order = 3},
+      {.sampler = SamplerKind::kDeis, .solver_order = 3, .final_sigma = FinalSigma::kZero},
       {.sampler = SamplerKind::kEuler, .sigma_spacing = SigmaSpacing::kKarras},
       {.sampler = SamplerKind::kEulerAncestral, .timestep_spacing = TimestepSpacing::kTrailing},
       {.sampler = SamplerKind::kHeun, .clip_sample = true, .clip_sample_range = 2},
