@@ -43,6 +43,15 @@ SamplerPlan StartPlan(const NoisePath& path, int slots) {
   return plan;
 }
 
+bool AddsNoise(const Move& move) { return move.to.lambda() < move.from.lambda(); }
+
+Move EndOf(const NoisePath& path, size_t move) {
+  Move end = path[move];
+  end.timestep = move + 1 == path.size() ? 0 : path[move + 1].timestep;
+  end.from = end.to;
+  return end;
+}
+
 LinearForm NoiseIn(const NoiseLevel& level) { return (Slot(0) - level.alpha * X0()) / level.sigma; }
 
 int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& options) {
@@ -105,6 +114,16 @@ SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
       return CompileEulerAncestral(path, options);
     case SamplerKind::kHeun:
       return CompileHeun(path, options);
+    case SamplerKind::kPndm:
+    case SamplerKind::kPlms:
+      return CompilePndm(path, options);
+    case SamplerKind::kLcm:
+      return CompileLcm(path, options);
+    case SamplerKind::kTcd:
+      return CompileTcd(path, options);
+    case SamplerKind::kVpSde:
+    case SamplerKind::kVpOde:
+      return CompileVpSde(path, options);
   }
   return {};
 }

@@ -29,6 +29,9 @@ struct Move {
 // length there is T / n, which may miss the next listed timestep.
 using NoisePath = std::vector<Move>;
 
+// Whether `move` goes towards more noise. No network is asked there: fresh noise is added.
+bool AddsNoise(const Move& move);
+
 // Ho et al. 2020; Nichol & Dhariwal 2021. One slot.
 SamplerPlan CompileDdpm(const NoisePath& path, const SamplerOptions& options);
 
@@ -53,9 +56,23 @@ SamplerPlan CompileEuler(const NoisePath& path, const SamplerOptions& options);
 // Crowson 2022, k-diffusion. One slot.
 SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& options);
 
-// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise. A path
-// that ends with noise ends at timestep 0.
+// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise.
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options);
+
+// Liu et al. 2022. Five slots; six with Runge-Kutta steps (kPndm), of which the path has up to
+// kPrkSteps first, two moves each: to the middle and to the end. A path of one move has none. The
+// first step without them (kPlms) takes two evaluations.
+inline constexpr size_t kPrkSteps = 3;
+SamplerPlan CompilePndm(const NoisePath& path, const SamplerOptions& options);
+
+// Luo et al. 2023. One slot.
+SamplerPlan CompileLcm(const NoisePath& path, const SamplerOptions& options);
+
+// Zheng et al. 2024. One slot. Begins with a move towards less noise.
+SamplerPlan CompileTcd(const NoisePath& path, const SamplerOptions& options);
+
+// Song et al. 2021 (score-based): the variance-preserving SDE and its ODE. One slot.
+SamplerPlan CompileVpSde(const NoisePath& path, const SamplerOptions& options);
 
 // The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is
 // not empty. The coefficients are finite where the path allows; CompilePlan checks.
@@ -67,6 +84,10 @@ Evaluation StartEvaluation(const Move& move, const SamplerOptions& options);
 
 // An empty plan with `slots` slots whose first and last levels are those of the path.
 SamplerPlan StartPlan(const NoisePath& path, int slots);
+
+// A move from where `path[move]` ends, for samplers that ask the network there, too. A path that ends
+// with noise ends at timestep 0.
+Move EndOf(const NoisePath& path, size_t move);
 
 // The noise that x0, clipped or not, leaves in x.
 LinearForm NoiseIn(const NoiseLevel& level);

@@ -28,7 +28,7 @@ inline constexpr auto kNames<BetaSchedule> = NameTable<BetaSchedule, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 13>{{
+inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 19>{{
     {"ddpm", SamplerKind::kDdpm},
     {"ddim", SamplerKind::kDdim},
     {"dpm_solver", SamplerKind::kDpmSolver},
@@ -42,6 +42,12 @@ inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 13>{{
     {"dpmpp_singlestep", SamplerKind::kDpmSolverPlusPlusSinglestep},
     {"dpmpp_sde_singlestep", SamplerKind::kSdeDpmSolverPlusPlusSinglestep},
     {"deis", SamplerKind::kDeis},
+    {"pndm", SamplerKind::kPndm},
+    {"plms", SamplerKind::kPlms},
+    {"lcm", SamplerKind::kLcm},
+    {"tcd", SamplerKind::kTcd},
+    {"vp_sde", SamplerKind::kVpSde},
+    {"vp_ode", SamplerKind::kVpOde},
 }};
 
 template <>

@@ -82,8 +82,17 @@ inline constexpr SamplerSet kEuler = In(SamplerKind::kEuler);
 inline constexpr SamplerSet kHeun = In(SamplerKind::kHeun);
 // The samplers in sigma, whose state is x / alpha.
 inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral) | kHeun;
-inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun;
-inline constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers | kSigma;
+inline constexpr SamplerSet kPndm = In(SamplerKind::kPndm) | In(SamplerKind::kPlms);
+inline constexpr SamplerSet kLcm = In(SamplerKind::kLcm);
+inline constexpr SamplerSet kTcd = In(SamplerKind::kTcd);
+// Whose networks are distilled for some timesteps only.
+inline constexpr SamplerSet kDistilled = kLcm | kTcd;
+inline constexpr SamplerSet kVp = In(SamplerKind::kVpSde) | In(SamplerKind::kVpOde);
+inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun | kLcm;
+// Whose noise levels may lie between those of timesteps.
+inline constexpr SamplerSet kAnyLevel = kSolvers | kSigma | kVp;
+inline constexpr SamplerSet kSpaced = kDdpm | kDdim | kPndm | kAnyLevel;
+inline constexpr SamplerSet kAll = kSpaced | kDistilled;
 
 inline constexpr OptionCondition kNoTimesteps = {
     [](const Options& o) { return o.timesteps.empty(); },
@@ -116,13 +125,13 @@ void ForEachOption(Visit visit) {
                "Custom timesteps, descending, in place of steps"));
   visit(CheckpointOption("prediction_type", &Options::prediction_type, &Overrides::prediction_type,
                          kAll, "What the network predicts"));
-  visit(Option("timestep_spacing", &Options::timestep_spacing, &Overrides::timestep_spacing, kAll,
-               "How timesteps are laid out", kNoTimesteps));
-  visit(CheckpointOption("steps_offset", &Options::steps_offset, &Overrides::steps_offset, kAll,
+  visit(Option("timestep_spacing", &Options::timestep_spacing, &Overrides::timestep_spacing,
+               kSpaced, "How timesteps are laid out", kNoTimesteps));
+  visit(CheckpointOption("steps_offset", &Options::steps_offset, &Overrides::steps_offset, kSpaced,
                          "Added to leading timesteps", kLeading));
 
   visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kClipping,
-               "Clamp every predicted image (ddpm, ddim, heun)"));
+               "Clamp every predicted image (ddpm, ddim, heun, lcm)"));
   visit(Option("clip_sample_range", &Options::clip_sample_range, &Overrides::clip_sample_range,
                kClipping, "Clamp it to +- this", kClipSample));
   visit(Option("thresholding", &Options::thresholding, &Overrides::thresholding, kAll,
@@ -136,17 +145,24 @@ void ForEachOption(Visit visit) {
   visit(Option("variance_type", &Options::variance_type, &Overrides::variance_type, kDdpm,
                "The variance of a step of ddpm"));
 
-  visit(Option("eta", &Options::eta, &Overrides::eta, kDdim,
-               "Noise of ddim: 0 is none, 1 as much as ddpm"));
+  visit(Option("eta", &Options::eta, &Overrides::eta, kDdim | kTcd,
+               "Noise of ddim and tcd, 0 to 1: 0 is none, 1 in ddim as much as ddpm"));
   visit(Option("use_clipped_model_output", &Options::use_clipped_model_output,
                &Overrides::use_clipped_model_output, kDdim,
                "Let ddim take its direction from the clipped image"));
   visit(CheckpointOption("set_alpha_to_one", &Options::set_alpha_to_one,
-                         &Overrides::set_alpha_to_one, kDdim,
-                         "Let ddim end without noise, not at the schedule's first level"));
+                         &Overrides::set_alpha_to_one, kDdim | kPndm,
+                         "Let ddim and pndm end without noise, not at the schedule's first level"));
   visit(Option("step_to_listed_timestep", &Options::step_to_listed_timestep,
                &Overrides::step_to_listed_timestep, kDdim,
                "Let ddim step to the next timestep, not by T / steps"));
+
+  visit(Option("original_inference_steps", &Options::original_inference_steps,
+               &Overrides::original_inference_steps, kDistilled,
+               "How many steps the network of lcm and tcd was distilled from", kNoTimesteps));
+  visit(CheckpointOption("timestep_scaling", &Options::timestep_scaling,
+                         &Overrides::timestep_scaling, kLcm,
+                         "Factor of timesteps in the boundary condition of lcm"));
 
   visit(Option("solver_order", &Options::solver_order, &Overrides::solver_order, kSolvers,
                "Order of a solver: 1, 2 or 3"));
@@ -156,10 +172,10 @@ void ForEachOption(Visit visit) {
                kSolvers, "Lower the order over the last steps"));
   visit(Option("euler_at_final", &Options::euler_at_final, &Overrides::euler_at_final, kMultistep,
                "Take the last step with order 1"));
-  visit(Option("final_sigma", &Options::final_sigma, &Overrides::final_sigma, kSolvers | kSigma,
-               "Noise level that a solver ends at"));
-  visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing,
-               kSolvers | kSigma, "How solvers choose noise levels"));
+  visit(Option("final_sigma", &Options::final_sigma, &Overrides::final_sigma, kAnyLevel,
+               "Noise level that a run ends at"));
+  visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing, kAnyLevel,
+               "How to choose noise levels"));
   visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift, kSolvers,
                "Shift of sigma_spacing flow towards noise", kFlow));
   visit(CheckpointOption("lambda_min_clipped", &Options::lambda_min_clipped,

@@ -23,6 +23,12 @@ enum class SamplerKind {
   kDpmSolverPlusPlusSinglestep,     // DPM-Solver++: Lu et al. 2022b
   kSdeDpmSolverPlusPlusSinglestep,  // its stochastic form
   kDeis,                            // multistep, in log rho: Zhang & Chen 2023
+  kPndm,                            // Runge-Kutta, then linear multistep: Liu et al. 2022
+  kPlms,                            // the latter alone
+  kLcm,                             // consistency: Luo et al. 2023
+  kTcd,                             // trajectory consistency: Zheng et al. 2024
+  kVpSde,                           // Euler-Maruyama in time: Song et al. 2021 (score-based)
+  kVpOde,                           // its probability flow, by Euler's method
 };
 
 enum class PredictionType { kEpsilon, kSample, kVPrediction, kFlowPrediction };
@@ -63,12 +69,15 @@ struct SamplerOptions {
 
   VarianceType variance_type = VarianceType::kFixedSmall;  // DDPM
 
-  double eta = 0;                         // DDIM
+  double eta = 0;                         // DDIM; TCD, where it is the paper's gamma
   bool use_clipped_model_output = false;  // DDIM
   bool set_alpha_to_one =
-      true;  // DDIM: alphas_cumprod before timestep 0 is 1, else alphas_cumprod[0]
+      true;  // DDIM, PNDM: alphas_cumprod before timestep 0 is 1, else alphas_cumprod[0]
   bool step_to_listed_timestep =
       false;  // DDIM: step to the next listed timestep, not to t - T / steps
+
+  int original_inference_steps = 50;  // LCM, TCD: how many steps the network was distilled from
+  double timestep_scaling = 10;       // LCM: of the timesteps in its boundary condition
 
   int solver_order = 2;                   // DPM-Solver, UniPC: 1 to 3
   std::optional<SolverType> solver_type;  // absent: the sampler's own (ResolvedSolverType)

@@ -34,6 +34,9 @@ struct SamplerOverrides {
   std::optional<bool> set_alpha_to_one;
   std::optional<bool> step_to_listed_timestep;
 
+  std::optional<int> original_inference_steps;
+  std::optional<double> timestep_scaling;
+
   std::optional<int> solver_order;
   std::optional<SolverType> solver_type;
   std::optional<bool> lower_order_final;

@@ -1,5 +1,6 @@
 #include "core/sampling/sampler_validation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -101,6 +102,7 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
   check.Require(options.steps_offset >= 0, "steps_offset",
                 absl::StrCat("must be at least 0, is ", options.steps_offset));
   check.RequireBetween(options.eta, 0.0, 1.0, "eta");
+  check.RequirePositive(options.timestep_scaling, "timestep_scaling");
   check.RequirePositive(options.flow_shift, "flow_shift");
   check.Require(options.lambda_min_clipped < std::numeric_limits<double>::infinity(),
                 "lambda_min_clipped",
@@ -123,7 +125,15 @@ FieldViolations ValidateTimesteps(const SamplerOptions& options, int num_train_t
   Checker check(violations);
   const std::vector<double>& timesteps = options.timesteps;
   if (timesteps.empty()) {
-    check.RequireBetween(options.steps, 1, num_train_timesteps, "steps");
+    const bool distilled = SamplerReads(options.sampler, "original_inference_steps");
+    if (distilled) {
+      check.RequireBetween(options.original_inference_steps, 1, num_train_timesteps,
+                           "original_inference_steps");
+    }
+    check.RequireBetween(options.steps, 1,
+                         distilled ? std::min(options.original_inference_steps, num_train_timesteps)
+                                   : num_train_timesteps,
+                         "steps");
   } else if (timesteps.size() > static_cast<size_t>(num_train_timesteps)) {
     violations.Add("timesteps", absl::StrCat("must list at most ", num_train_timesteps,
                                              " timesteps, lists ", timesteps.size()));

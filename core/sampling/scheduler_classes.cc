@@ -219,6 +219,25 @@ void ReadHeun(ConfigReader& reader, SamplerOptions& sampler) {
   ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
 }
 
+void ReadPndm(ConfigReader& reader, SamplerOptions& sampler) {
+  bool skip_prk_steps = false;
+  reader.Read("skip_prk_steps", skip_prk_steps);
+  if (skip_prk_steps) sampler.sampler = SamplerKind::kPlms;
+  reader.Read("set_alpha_to_one", sampler.set_alpha_to_one);
+}
+
+void ReadLcm(ConfigReader& reader, SamplerOptions& sampler) {
+  ReadThresholding(reader, sampler);
+  ReadClipping(reader, sampler);
+  reader.Read("original_inference_steps", sampler.original_inference_steps);
+  reader.Read("timestep_scaling", sampler.timestep_scaling);
+}
+
+// The class documents LCM's other keys, but does nothing with them.
+void ReadTcd(ConfigReader& reader, SamplerOptions& sampler) {
+  reader.Read("original_inference_steps", sampler.original_inference_steps);
+}
+
 constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
     {"DDPMScheduler", {.sampler = SamplerKind::kDdpm, .read = ReadDdpm}},
     {"DDIMScheduler", {.sampler = SamplerKind::kDdim, .read = ReadDdim}},
@@ -241,6 +260,21 @@ constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
       .beta_start = 0.00085,
       .beta_end = 0.012,
       .has_zero_snr = false}},
+    {"PNDMScheduler", {.sampler = SamplerKind::kPndm, .read = ReadPndm, .has_zero_snr = false}},
+    {"LCMScheduler",
+     {.sampler = SamplerKind::kLcm,
+      .read = ReadLcm,
+      .beta_schedule = BetaSchedule::kScaledLinear,
+      .beta_start = 0.00085,
+      .beta_end = 0.012,
+      .has_spacing = false}},
+    {"TCDScheduler",
+     {.sampler = SamplerKind::kTcd,
+      .read = ReadTcd,
+      .beta_schedule = BetaSchedule::kScaledLinear,
+      .beta_start = 0.00085,
+      .beta_end = 0.012,
+      .has_spacing = false}},
 };
 
 }  // namespace

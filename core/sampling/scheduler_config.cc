@@ -55,6 +55,10 @@ bool IsDdpmOrDdim(SamplerKind sampler) {
   return sampler == SamplerKind::kDdpm || sampler == SamplerKind::kDdim;
 }
 
+bool IsPndm(SamplerKind sampler) {
+  return sampler == SamplerKind::kPndm || sampler == SamplerKind::kPlms;
+}
+
 bool IsDeis(SamplerKind sampler) { return sampler == SamplerKind::kDeis; }
 
 bool IsSolver(SamplerKind sampler) { return SamplerReads(sampler, "solver_order"); }
@@ -65,10 +69,12 @@ SamplerOptions ClassDefaults(SamplerKind sampler) {
   SamplerOptions options;
   options.sampler = sampler;
   options.clip_sample = IsDdpmOrDdim(sampler);
-  options.timestep_spacing =
-      IsDdpmOrDdim(sampler) ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace;
+  options.timestep_spacing = SamplerReads(sampler, "sigma_spacing") ? TimestepSpacing::kLinspace
+                                                                    : TimestepSpacing::kLeading;
+  options.set_alpha_to_one = !IsPndm(sampler);
+  if (sampler == SamplerKind::kTcd) options.eta = 0.3;
   options.lower_order_final = !IsSinglestep(sampler);
-  if (sampler == SamplerKind::kDeis) options.final_sigma = FinalSigma::kSigmaMin;
+  if (IsDeis(sampler)) options.final_sigma = FinalSigma::kSigmaMin;
   return options;
 }
 
@@ -109,6 +115,10 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
   if (both_read("clip_sample")) {
     to.clip_sample = from.clip_sample;
     to.clip_sample_range = from.clip_sample_range;
+  }
+  if (both_read("set_alpha_to_one")) to.set_alpha_to_one = from.set_alpha_to_one;
+  if (both_read("original_inference_steps")) {
+    to.original_inference_steps = from.original_inference_steps;
   }
   if (both_read("final_sigma") && !IsDeis(from.sampler) && !IsDeis(sampler)) {
     to.final_sigma = from.final_sigma;  // which DEIS does not choose

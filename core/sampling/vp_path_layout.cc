@@ -41,6 +41,71 @@ absl::StatusOr<NoisePath> LayOutDdpmOrDdim(const VpSchedule& schedule,
   return path;
 }
 
+// Moves between the levels of `timesteps`, the last one to `end`.
+NoisePath MovesBetween(const std::vector<double>& timesteps, const NoiseLevel& end,
+                       const VpSchedule& schedule) {
+  NoisePath path;
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    const bool last = i + 1 == timesteps.size();
+    path.push_back({timesteps[i], schedule.LevelAt(timesteps[i]),
+                    last ? end : schedule.LevelAt(timesteps[i + 1])});
+  }
+  return path;
+}
+
+// `move` in two, by way of the whole timestep halfway to `next_timestep`.
+NoisePath Halves(const Move& move, double next_timestep, const VpSchedule& schedule) {
+  const double middle = next_timestep + std::floor((move.timestep - next_timestep) / 2);
+  const NoiseLevel level = schedule.LevelAt(middle);
+  return {{move.timestep, move.from, level}, {middle, level, move.to}};
+}
+
+// PNDM: the Runge-Kutta steps come first, and all have a step after them.
+absl::StatusOr<NoisePath> LayOutPndm(const VpSchedule& schedule, const SamplerOptions& options) {
+  const int num_train_timesteps = schedule.num_train_timesteps();
+  ASSIGN_OR_RETURN(
+      const std::vector<double> timesteps,
+      Timesteps({num_train_timesteps, num_train_timesteps, /*leave_out_last=*/false}, options));
+  const NoiseLevel end = options.set_alpha_to_one ? NoiseLevel{1, 0} : schedule.LevelAt(0);
+  const NoisePath steps = MovesBetween(timesteps, end, schedule);
+  const size_t prk_steps =
+      options.sampler == SamplerKind::kPndm ? std::min(kPrkSteps, steps.size() - 1) : 0;
+  NoisePath path;
+  for (size_t i = 0; i < prk_steps; ++i) {
+    const NoisePath halves = Halves(steps[i], timesteps[i + 1], schedule);
+    path.insert(path.end(), halves.begin(), halves.end());
+  }
+  path.insert(path.end(), steps.begin() + static_cast<ptrdiff_t>(prk_steps), steps.end());
+  return path;
+}
+
+std::vector<double> DistilledOrCustomTimesteps(const VpSchedule& schedule,
+                                               const SamplerOptions& options) {
+  if (!options.timesteps.empty()) return options.timesteps;
+  return DistilledTimesteps(schedule.num_train_timesteps(), options);
+}
+
+// LCM: a clean image after the last step.
+NoisePath LayOutLcm(const VpSchedule& schedule, const SamplerOptions& options) {
+  return MovesBetween(DistilledOrCustomTimesteps(schedule, options), NoiseLevel{1, 0}, schedule);
+}
+
+// TCD: jumps to a timestep below the next one, and up to that with fresh noise. The last jump is to
+// timestep 0, as the library's.
+NoisePath LayOutTcd(const VpSchedule& schedule, const SamplerOptions& options) {
+  const std::vector<double> timesteps = DistilledOrCustomTimesteps(schedule, options);
+  NoisePath path;
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    const bool last = i + 1 == timesteps.size();
+    const double next = last ? 0 : timesteps[i + 1];
+    const double below = options.eta == 0 ? next : std::floor((1 - options.eta) * next);
+    const NoiseLevel landing = schedule.LevelAt(below);
+    path.push_back({timesteps[i], schedule.LevelAt(timesteps[i]), landing});
+    if (below < next) path.push_back({below, landing, schedule.LevelAt(next)});
+  }
+  return path;
+}
+
 // The whole timestep that the network is told. The library rounds, except that it cuts off
 // exponential spacing and, in DPM-Solver, cosine schedules.
 double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerOptions& options) {
@@ -139,7 +204,7 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   return nodes;
 }
 
-// All but DDPM and DDIM: every step goes from one node to the next, the last to the final level.
+// Solvers, samplers in sigma and the SDE: every step goes from one node to the next, the last to the final level.
 absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const SamplerOptions& options) {
   if (options.sigma_spacing != SigmaSpacing::kTimesteps && !options.timesteps.empty()) {
     return InvalidField("timesteps",
@@ -156,10 +221,20 @@ absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const Sampler
 }  // namespace
 
 absl::StatusOr<NoisePath> LayOutVpPath(const VpSchedule& schedule, const SamplerOptions& options) {
-  const bool ddpm_or_ddim =
-      options.sampler == SamplerKind::kDdpm || options.sampler == SamplerKind::kDdim;
-  return ddpm_or_ddim ? LayOutDdpmOrDdim(schedule, options)
-                      : LayOutSolver(schedule.WithSignal(), options);
+  switch (options.sampler) {
+    case SamplerKind::kDdpm:
+    case SamplerKind::kDdim:
+      return LayOutDdpmOrDdim(schedule, options);
+    case SamplerKind::kPndm:
+    case SamplerKind::kPlms:
+      return LayOutPndm(schedule.WithSignal(), options);
+    case SamplerKind::kLcm:
+      return LayOutLcm(schedule, options);
+    case SamplerKind::kTcd:
+      return LayOutTcd(schedule, options);
+    default:
+      return LayOutSolver(schedule.WithSignal(), options);
+  }
 }
 
 }  // namespace denoise

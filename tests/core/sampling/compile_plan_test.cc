@@ -102,6 +102,14 @@ TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
       {"solver_order",
        {.sampler = SamplerKind::kSdeDpmSolverPlusPlusSinglestep, .solver_order = 3}},
       {"solver_order", {.sampler = kDeis, .solver_order = 4}},
+      {"steps", {.sampler = SamplerKind::kLcm, .steps = 51}},
+      {"steps", {.sampler = SamplerKind::kTcd, .steps = 11, .original_inference_steps = 10}},
+      {"original_inference_steps",
+       {.sampler = SamplerKind::kLcm, .original_inference_steps = 1001}},
+      {"timestep_scaling", {.sampler = SamplerKind::kLcm, .timestep_scaling = 0}},
+      {"timestep_scaling", {.sampler = SamplerKind::kLcm, .timestep_scaling = kNaN}},
+      {"eta", {.sampler = SamplerKind::kTcd, .eta = 1.5}},
+      {"sigma_spacing", {.sampler = SamplerKind::kVpOde, .sigma_spacing = SigmaSpacing::kFlow}},
       {"final_sigma",
        {.sampler = kDeis,
         .final_sigma = FinalSigma::kSigmaMin,
@@ -462,6 +470,75 @@ TEST(CompilePlan, SigmaSpacingsOfSamplersInSigmaKeepToTheirTimesteps) {
     EXPECT_NEAR(plan.evaluations.front().timestep, 999, 1e-6);
     EXPECT_NEAR(plan.evaluations.back().timestep, 99, 1e-6);
   }
+}
+
+TEST(CompilePlan, PndmTakesRungeKuttaStepsOnlyWhereAnotherStepFollows) {
+  const auto evaluations = [](SamplerKind sampler, int steps) {
+    const SamplerPlan plan = Compile({.sampler = sampler, .steps = steps});
+    EXPECT_EQ(plan.NumSteps(), steps);
+    return static_cast<int>(plan.evaluations.size());
+  };
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 1), 1);
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 2), 5);
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 3), 9);
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 4), 13);
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 50), 59);
+  EXPECT_EQ(evaluations(SamplerKind::kPlms, 1), 1);
+  EXPECT_EQ(evaluations(SamplerKind::kPlms, 50), 51);
+}
+
+// As the library lists them: prk_timesteps, then plms_timesteps.
+TEST(CompilePlan, PndmsTimestepsAreThoseOfItsClass) {
+  const SamplerPlan plan = Compile({.sampler = SamplerKind::kPndm, .steps = 5});
+  EXPECT_THAT(Timesteps(plan), testing::ElementsAre(800, 700, 700, 600, 600, 500, 500, 400, 400,
+                                                    300, 300, 200, 200, 0));
+  EXPECT_THAT(Timesteps(Compile({.sampler = SamplerKind::kPlms, .steps = 4})),
+              testing::ElementsAre(750, 500, 500, 250, 0));
+}
+
+TEST(CompilePlan, PndmEndsAtTheSchedulesFirstLevelWhereItsConfigSaysSo) {
+  EXPECT_EQ(Compile({.sampler = SamplerKind::kPlms}).final_sigma, 0);
+  EXPECT_DOUBLE_EQ(Compile({.sampler = SamplerKind::kPlms, .set_alpha_to_one = false}).final_sigma,
+                   MakeSchedule().sigma(0));
+}
+
+TEST(CompilePlan, DistilledSamplersVisitTimestepsOfTheirDistillation) {
+  for (SamplerKind sampler : {SamplerKind::kLcm, SamplerKind::kTcd}) {
+    EXPECT_THAT(Timesteps(Compile({.sampler = sampler, .steps = 4})),
+                testing::ElementsAre(999, 759, 499, 259));
+    EXPECT_THAT(
+        Timesteps(Compile({.sampler = sampler, .steps = 3, .original_inference_steps = 10})),
+        testing::ElementsAre(999, 699, 399));
+    EXPECT_THAT(Timesteps(Compile({.sampler = sampler, .timesteps = {800, 3}})),
+                testing::ElementsAre(800, 3));
+  }
+}
+
+TEST(CompilePlan, LcmDrawsNoiseAfterEveryStepButTheLast) {
+  const SamplerPlan plan = Compile({.sampler = SamplerKind::kLcm, .steps = 4});
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(AddsNoise(plan.evaluations[i]), i < 3);
+  EXPECT_DOUBLE_EQ(std::get<double>(plan.evaluations[0].noise), MakeSchedule().sigma(759));
+}
+
+TEST(CompilePlan, TcdJumpsToAFractionOfTheNextTimestep) {
+  const Schedule schedule = MakeSchedule();
+  const auto noise = [&](double eta) {
+    return std::get<double>(
+        Compile({.sampler = SamplerKind::kTcd, .steps = 4, .eta = eta}).evaluations[0].noise);
+  };
+  EXPECT_EQ(noise(0), 0);
+  const double kept = schedule.alpha(759) / schedule.alpha(531);  // floor(0.7 * 759)
+  EXPECT_NEAR(noise(0.3), std::sqrt(1 - kept * kept), 1e-12);
+  EXPECT_NEAR(noise(1), std::sqrt(1 - std::pow(schedule.alpha(759) / schedule.alpha(0), 2)), 1e-12);
+  EXPECT_DOUBLE_EQ(Compile({.sampler = SamplerKind::kTcd, .steps = 4}).final_sigma,
+                   schedule.sigma(0));
+}
+
+TEST(CompilePlan, VpSamplersTakeFractionalTimesteps) {
+  const SamplerPlan plan = Compile(
+      {.sampler = SamplerKind::kVpSde, .steps = 3, .timestep_spacing = TimestepSpacing::kLinspace});
+  EXPECT_THAT(Timesteps(plan), testing::ElementsAre(999, 499.5, 0));
+  EXPECT_EQ(plan.init_noise_scale, 1);
 }
 
 TEST(CompilePlan, IsPure) {

@@ -157,7 +157,11 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"UniPc2Bh1", 3, Solver(kUniPc, 2, SolverType::kBh1)},
         OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)},
         OrderCase{"Euler", 1, {.sampler = SamplerKind::kEuler}},
-        OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}}),
+        OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}},
+        OrderCase{"Pndm", 2, {.sampler = SamplerKind::kPndm}},
+        OrderCase{"Plms", 2, {.sampler = SamplerKind::kPlms}},
+        OrderCase{"TcdWithoutNoise", 1, {.sampler = SamplerKind::kTcd}},
+        OrderCase{"VpOde", 1, {.sampler = SamplerKind::kVpOde}}),
     [](const auto& instance) { return instance.param.name; });
 
 // How far the images that a stochastic sampler makes are from the data in mean and deviation.
@@ -211,6 +215,7 @@ INSTANTIATE_TEST_SUITE_P(
                     MomentCase{"SdeDpmSolverPlusPlus2Heun", 2, Solver(kSde, 2, SolverType::kHeun)},
                     MomentCase{"SdeSinglestep2", 1, Solver(kSdeS, 2, SolverType::kMidpoint)},
                     MomentCase{"SdeSinglestep2Heun", 1, Solver(kSdeS, 2, SolverType::kHeun)},
+                    MomentCase{"VpSde", 1, {.sampler = SamplerKind::kVpSde}},
                     MomentCase{"EulerAncestral", 1, {.sampler = SamplerKind::kEulerAncestral}}),
     [](const auto& instance) { return instance.param.name; });
 

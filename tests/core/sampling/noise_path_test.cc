@@ -105,6 +105,11 @@ std::vector<SamplerCase> AllSamplers() {
   AddPredictions({"euler", {.sampler = SamplerKind::kEuler}}, cases);
   AddPredictions({"euler_a", {.sampler = SamplerKind::kEulerAncestral}}, cases);
   AddPredictions({"heun", {.sampler = SamplerKind::kHeun}}, cases);
+  AddPredictions({"pndm", {.sampler = SamplerKind::kPndm}}, cases);
+  AddPredictions({"plms", {.sampler = SamplerKind::kPlms}}, cases);
+  AddPredictions({"tcd", {.sampler = SamplerKind::kTcd}}, cases);
+  // All but the last 1e-12 of its boundary condition is the predicted image.
+  AddPredictions({"lcm", {.sampler = SamplerKind::kLcm, .timestep_scaling = 1e5}}, cases);
   return cases;
 }
 
@@ -129,25 +134,40 @@ TEST_P(EverySampler, StaysOnTheForwardProcess) {
     const Gaussian made = DistributionAfter(begun, Noised(picture, first), picture,
                                             GetParam().options.prediction_type);
     EXPECT_NEAR(made.mean, level.alpha * kPicture, 1e-9) << "after " << e;
-    EXPECT_NEAR(made.deviation, level.sigma, 1e-7) << "after " << e;
+    EXPECT_NEAR(Square(made.deviation), Square(level.sigma), 1e-9) << "after " << e;
+  }
+}
+
+int SlotsOf(const SamplerOptions& options) {
+  const int order = options.solver_order;
+  switch (options.sampler) {
+    case SamplerKind::kHeun:
+      return 2;
+    case SamplerKind::kPlms:
+      return 5;
+    case SamplerKind::kPndm:
+      return 6;
+    case SamplerKind::kUniPc:
+      return order + 2;
+    default:
+      if (!SamplerReads(options.sampler, "solver_order")) return 1;
+      return IsSinglestep(options.sampler) && order > 1 ? order + 1 : order;
   }
 }
 
 TEST_P(EverySampler, HasTheSlotsItsOrderNeeds) {
   const SamplerOptions& options = GetParam().options;
   const SamplerPlan plan = CompilePath(path(), options);
-  const bool heun = options.sampler == SamplerKind::kHeun;
-  const bool solver = SamplerReads(options.sampler, "solver_order");
-  const int extra = options.sampler == SamplerKind::kUniPc                      ? 2
-                    : IsSinglestep(options.sampler) && options.solver_order > 1 ? 1
-                                                                                : 0;
-  EXPECT_EQ(plan.slots, solver ? options.solver_order + extra : heun ? 2 : 1);
-  EXPECT_EQ(plan.NumSteps(), static_cast<int>(path().size()));
+  const bool prk = options.sampler == SamplerKind::kPndm;  // three of whose steps are two moves
+  const bool asks_more =
+      prk || options.sampler == SamplerKind::kPlms || options.sampler == SamplerKind::kHeun;
+  EXPECT_EQ(plan.slots, SlotsOf(options));
+  EXPECT_EQ(plan.NumSteps(), static_cast<int>(path().size()) - (prk ? 3 : 0));
   EXPECT_LE(plan.slots, kMaxSlots);
   for (const Evaluation& evaluation : plan.evaluations) {
     EXPECT_EQ(evaluation.update.rows(), plan.slots);
     EXPECT_EQ(evaluation.update.columns(), plan.slots + 2);
-    EXPECT_TRUE(evaluation.ends_step || heun);
+    EXPECT_TRUE(evaluation.ends_step || asks_more);
   }
 }
 
@@ -285,6 +305,85 @@ TEST(NoisePath, ChurnIsBoundedAndLiesBetweenItsSigmas) {
   const std::vector<double> between = noise(1, path[4].from.ratio(), path[2].from.ratio(), 1);
   for (size_t step = 0; step < path.size(); ++step)
     EXPECT_EQ(between[step] > 0, step >= 2 && step <= 4) << step;
+}
+
+TEST(NoisePath, PlmsStartsWithHeunAndRisesToOrderFour) {
+  const SamplerPlan plan = CompilePath(PreservingPath(), {.sampler = SamplerKind::kPlms});
+  EXPECT_EQ(plan.evaluations.size(), 8u);
+  std::vector<bool> ends;
+  std::vector<int> history;  // noises of earlier steps that a step reads
+  for (const Evaluation& evaluation : plan.evaluations) {
+    ends.push_back(evaluation.ends_step);
+    int read = 0;
+    for (int slot = 2; slot < 5; ++slot) read += evaluation.update(0, slot) != 0;
+    history.push_back(read);
+  }
+  using testing::ElementsAre;
+  EXPECT_THAT(ends, ElementsAre(false, true, true, true, true, true, true, true));
+  EXPECT_THAT(history, ElementsAre(0, 1, 1, 2, 3, 3, 3, 3));
+}
+
+TEST(NoisePath, PrkAsksFourTimesAStepAndHandsItsHistoryToPlms) {
+  const NoisePath path = PreservingPath();  // three steps of two moves, and one more
+  const SamplerPlan plan = CompilePath(path, {.sampler = SamplerKind::kPndm});
+  ASSERT_EQ(plan.evaluations.size(), 13u);
+  std::vector<double> timesteps;
+  for (const Evaluation& evaluation : plan.evaluations) timesteps.push_back(evaluation.timestep);
+  EXPECT_THAT(timesteps, testing::ElementsAre(100, 99, 99, 98, 98, 97, 97, 96, 96, 95, 95, 94, 94));
+  for (size_t e = 0; e < 12; ++e) EXPECT_EQ(plan.evaluations[e].ends_step, e % 4 == 3);
+  for (int slot = 2; slot < 5; ++slot) EXPECT_NE(plan.evaluations[12].update(0, slot), 0);
+  EXPECT_EQ(CompilePath({path[6]}, {.sampler = SamplerKind::kPndm}).evaluations.size(), 1u);
+}
+
+// Zheng et al. 2024: x_s is DDIM's, and x_t' is drawn from q(x_t' | x_s).
+TEST(NoisePath, TcdJumpsBelowTheNextLevelAndAddsNoiseUpToIt) {
+  const NoiseLevel t = LevelOfLambda(-2), s = LevelOfLambda(1), next = LevelOfLambda(0);
+  const SamplerPlan plan = CompilePath({{900, t, s}, {200, s, next}, {400, next, {1, 0}}},
+                                       {.sampler = SamplerKind::kTcd});
+  ASSERT_EQ(plan.evaluations.size(), 2u);
+  const Evaluation& jump = plan.evaluations[0];
+  const double from_x = s.sigma / t.sigma, from_x0 = s.alpha - s.sigma * t.alpha / t.sigma;
+  EXPECT_NEAR(jump.update(0, 0), next.alpha / s.alpha * from_x, 1e-12);
+  EXPECT_NEAR(jump.update(0, 1), next.alpha / s.alpha * from_x0, 1e-12);
+  const double kept = std::pow(next.alpha / s.alpha, 2);  // alphas_cumprod ratio
+  EXPECT_NEAR(std::get<double>(jump.noise), std::sqrt(1 - kept), 1e-12);
+  EXPECT_FALSE(AddsNoise(plan.evaluations[1]));
+  EXPECT_EQ(plan.evaluations[1].timestep, 400);
+}
+
+// Song et al. 2021, eq. 6 and 13 with the VP SDE, where beta is spread evenly over the step.
+TEST(NoisePath, VpStepsAreEulersInTime) {
+  const NoisePath path = PreservingPath();
+  for (bool stochastic : {false, true}) {
+    const SamplerPlan plan =
+        CompilePath(path, {.sampler = stochastic ? SamplerKind::kVpSde : SamplerKind::kVpOde});
+    for (size_t i = 0; i + 1 < path.size(); ++i) {
+      const NoiseLevel& from = path[i].from;
+      const double beta = 2 * std::log(path[i].to.alpha / from.alpha);
+      const double score = (stochastic ? beta : beta / 2) / (from.sigma * from.sigma);
+      const Evaluation& evaluation = plan.evaluations[i];
+      EXPECT_NEAR(evaluation.update(0, 0), 1 + beta / 2 - score, 1e-12);
+      EXPECT_NEAR(evaluation.update(0, 1), score * from.alpha, 1e-12);
+      EXPECT_NEAR(std::get<double>(evaluation.noise), stochastic ? std::sqrt(beta) : 0, 1e-12);
+    }
+    EXPECT_EQ(plan.evaluations.back().update(0, 0), 0);  // the denoised mean
+    EXPECT_EQ(plan.evaluations.back().update(0, 1), 1);
+    EXPECT_FALSE(AddsNoise(plan.evaluations.back()));
+  }
+}
+
+TEST(NoisePath, LcmLeavesTheImageAloneAtTimestepZero) {
+  const NoiseLevel t = LevelOfLambda(0);
+  const auto update = [&](double timestep) {
+    return CompilePath({{timestep, t, {1, 0}}},
+                       {.sampler = SamplerKind::kLcm, .timestep_scaling = 0.1})
+        .evaluations[0]
+        .update;
+  };
+  EXPECT_EQ(update(0)(0, 0), 1);
+  EXPECT_EQ(update(0)(0, 1), 0);
+  EXPECT_NEAR(update(5)(0, 0), 0.5, 1e-12);  // the scaled timestep is sigma_data
+  EXPECT_NEAR(update(5)(0, 1), std::sqrt(0.5), 1e-12);
 }
 
 TEST(NoisePath, DisabledCorrectorLeavesThePredictionAlone) {

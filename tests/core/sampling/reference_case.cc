@@ -17,7 +17,9 @@ constexpr std::array kClasses = {"DDPMScheduler",
                                  "UniPCMultistepScheduler",
                                  "EulerDiscreteScheduler",
                                  "EulerAncestralDiscreteScheduler",
-                                 "HeunDiscreteScheduler"};
+                                 "HeunDiscreteScheduler",
+                                 "PNDMScheduler",
+                                 "LCMScheduler"};
 
 }  // namespace
 

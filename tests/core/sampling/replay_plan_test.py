@@ -177,7 +177,7 @@ class ReplayedPlans(unittest.TestCase):
 
     def test_stochastic_samplers_reach_the_data_distribution(self):
         x = noise(4)(20000)
-        for flags in (("--sampler", "dpmpp_sde"), ("--sampler", "ddim", "--eta", "1", "--clip-sample", "false"),
+        for flags in (("--sampler", "dpmpp_sde"), ("--sampler", "vp_sde"), ("--sampler", "ddim", "--eta", "1", "--clip-sample", "false"),
                       ("--sampler", "ddpm", "--clip-sample", "false"),
                       ("--sampler", "euler_a", "--timestep-spacing", "leading")):
             with self.subTest(flags[1]):

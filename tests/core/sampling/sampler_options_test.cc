@@ -45,7 +45,7 @@ TEST(ParseSampler, KnowsEveryNameOfTheList) {
         << list.substr(start, end - start);
     start = end + 2;
   }
-  EXPECT_EQ(names, 26);
+  EXPECT_EQ(names, 32);
 }
 
 template <typename Enum>
@@ -81,6 +81,8 @@ TEST(SamplerReads, TellsWhichSamplerReadsWhat) {
   EXPECT_TRUE(SamplerReads(SamplerKind::kHeun, "clip_sample"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDeis, "solver_type"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDpmSolverPlusPlusSinglestep, "euler_at_final"));
+  EXPECT_FALSE(SamplerReads(SamplerKind::kLcm, "timestep_spacing"));
+  EXPECT_TRUE(SamplerReads(SamplerKind::kTcd, "eta"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDdim, "no_such_option"));
   for (const auto& [name, sampler] : kNames<SamplerKind>)
     EXPECT_TRUE(SamplerReads(sampler, "steps")) << name;

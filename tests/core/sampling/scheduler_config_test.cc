@@ -24,8 +24,11 @@ constexpr char kEuler[] = "EulerDiscreteScheduler";
 constexpr char kEulerAncestral[] = "EulerAncestralDiscreteScheduler";
 constexpr char kHeun[] = "HeunDiscreteScheduler";
 
-constexpr const char* kAllClasses[] = {kDdpm,  kDdim,           kDpm, kSinglestep, kDeis, kUniPc,
-                                       kEuler, kEulerAncestral, kHeun};
+constexpr char kPndm[] = "PNDMScheduler";
+constexpr char kLcm[] = "LCMScheduler";
+constexpr char kTcd[] = "TCDScheduler";
+constexpr const char* kAllClasses[] = {kDdpm,  kDdim,           kDpm,  kSinglestep, kDeis, kUniPc,
+                                       kEuler, kEulerAncestral, kHeun, kPndm,       kLcm,  kTcd};
 
 std::string Config(const char* class_name, const std::string& keys = "") {
   return "{\"_class_name\": \"" + std::string(class_name) + "\"" +
@@ -71,6 +74,24 @@ TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   EXPECT_EQ(deis.solver_order, 2);
   EXPECT_TRUE(deis.lower_order_final);
   EXPECT_EQ(deis.final_sigma, FinalSigma::kSigmaMin);
+
+  const SamplerOptions pndm = Parse(kPndm).sampler;
+  EXPECT_EQ(pndm.sampler, SamplerKind::kPndm);
+  EXPECT_FALSE(pndm.set_alpha_to_one);
+  EXPECT_FALSE(pndm.clip_sample);
+  EXPECT_EQ(pndm.timestep_spacing, TimestepSpacing::kLeading);
+
+  for (const char* distilled : {kLcm, kTcd}) {
+    const SchedulerConfig config = Parse(distilled);
+    EXPECT_EQ(config.sampler.original_inference_steps, 50);
+    EXPECT_EQ(config.sampler.timestep_scaling, 10);
+    EXPECT_FALSE(config.sampler.clip_sample);
+    const VpOptions& schedule = std::get<VpOptions>(config.schedule);
+    EXPECT_EQ(schedule.beta_schedule, BetaSchedule::kScaledLinear);
+    EXPECT_EQ(schedule.beta_start, 0.00085);
+    EXPECT_EQ(schedule.beta_end, 0.012);
+  }
+  EXPECT_EQ(Parse(kTcd).sampler.eta, 0.3);
 
   const SamplerOptions unipc = Parse(kUniPc).sampler;
   EXPECT_EQ(unipc.sampler, SamplerKind::kUniPc);
@@ -167,6 +188,28 @@ TEST(ParseSchedulerConfig, ReadsTheKeysOfDeis) {
   EXPECT_EQ(Parse(kDeis, R"("use_flow_sigmas": true, "prediction_type": "flow_prediction")")
                 .sampler.final_sigma,
             FinalSigma::kZero);
+}
+
+TEST(ParseSchedulerConfig, ReadsTheKeysOfPndm) {
+  const SamplerOptions plms = Parse(kPndm, R"("skip_prk_steps": true, "set_alpha_to_one": true,
+      "steps_offset": 1, "timestep_spacing": "trailing")")
+                                  .sampler;
+  EXPECT_EQ(plms.sampler, SamplerKind::kPlms);
+  EXPECT_TRUE(plms.set_alpha_to_one);
+  EXPECT_EQ(plms.steps_offset, 1);
+  EXPECT_EQ(plms.timestep_spacing, TimestepSpacing::kTrailing);
+}
+
+TEST(ParseSchedulerConfig, ReadsTheKeysOfDistilledModels) {
+  const SchedulerConfig lcm = Parse(kLcm, R"("original_inference_steps": 100,
+      "timestep_scaling": 5.0, "clip_sample": true, "clip_sample_range": 2.0,
+      "rescale_betas_zero_snr": true, "prediction_type": "v_prediction", "steps_offset": 0,
+      "set_alpha_to_one": true, "timestep_spacing": "leading")");
+  EXPECT_EQ(lcm.sampler.original_inference_steps, 100);
+  EXPECT_EQ(lcm.sampler.timestep_scaling, 5);
+  EXPECT_EQ(lcm.sampler.clip_sample_range, 2);
+  EXPECT_TRUE(std::get<VpOptions>(lcm.schedule).rescale_betas_zero_snr);
+  EXPECT_EQ(Parse(kTcd, R"("original_inference_steps": 20)").sampler.original_inference_steps, 20);
 }
 
 // What the library itself writes, every key included.
@@ -305,6 +348,9 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
       {kSinglestep, R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3)", "solver_order"},
       {kDeis, R"("algorithm_type": "sde-dpmsolver++")", "algorithm_type"},
       {kDeis, R"("solver_type": "rho")", "solver_type"},
+      {kLcm, R"("original_inference_steps": 2.5)", "original_inference_steps"},
+      {kLcm, R"("timestep_scaling": -1)", "timestep_scaling"},
+      {kPndm, R"("skip_prk_steps": 1)", "skip_prk_steps"},
       {kUniPc, R"("predict_x0": false)", "predict_x0"},
       {kUniPc, R"("solver_p": "DDIMScheduler")", "solver_p"},
       {kUniPc, R"("sigma_max": 80.0)", "sigma_max"},
@@ -463,6 +509,14 @@ TEST(SwitchSampler, SinglestepSolversEndTheirBlocksByTheirOwnDefault) {
   EXPECT_FALSE(options.lower_order_final);
   EXPECT_FALSE(options.euler_at_final);
   EXPECT_TRUE(SwitchSampler(Parse(kSinglestep), SamplerKind::kDpmSolverPlusPlus).lower_order_final);
+}
+
+TEST(SwitchSampler, WhereARunEndsIsTheSameToDdimAndPndm) {
+  EXPECT_FALSE(SwitchSampler(Parse(kPndm), SamplerKind::kDdim).set_alpha_to_one);
+  EXPECT_TRUE(SwitchSampler(Parse(kDdim), SamplerKind::kPlms).set_alpha_to_one);
+  const SchedulerConfig lcm = Parse(kLcm, R"("original_inference_steps": 100)");
+  EXPECT_EQ(SwitchSampler(lcm, SamplerKind::kTcd).original_inference_steps, 100);
+  EXPECT_EQ(SwitchSampler(lcm, SamplerKind::kTcd).eta, 0.3);
 }
 
 TEST(SwitchSampler, FlowLevelsStayWithTheSolvers) {
