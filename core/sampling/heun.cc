@@ -33,13 +33,11 @@ Evaluation Correct(const Move& end, double length, const SamplerOptions& options
 
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options) {
   SamplerPlan plan = StartSigmaPlan(path, options, /*slots=*/2);
-  for (size_t step = 0; step < path.size(); ++step) {
-    const Move& move = path[step];
+  for (const Move& move : path) {
     plan.evaluations.push_back(Predict(move, options));
     if (!HasCorrection(move)) continue;
     plan.evaluations.back().ends_step = false;
-    plan.evaluations.push_back(
-        Correct(EndOf(path, step), move.to.ratio() - move.from.ratio(), options));
+    plan.evaluations.push_back(Correct(EndOf(move), move.to.ratio() - move.from.ratio(), options));
   }
   return plan;
 }

@@ -22,6 +22,7 @@ struct Move {
   double timestep;  // what the network is told at `from`
   NoiseLevel from;
   NoiseLevel to;
+  double end_timestep = 0;  // what it is told at `to`, by samplers that ask there, too
   std::optional<Preconditioning> preconditioning = std::nullopt;  // the network's, if any
 };
 
@@ -85,9 +86,8 @@ Evaluation StartEvaluation(const Move& move, const SamplerOptions& options);
 // An empty plan with `slots` slots whose first and last levels are those of the path.
 SamplerPlan StartPlan(const NoisePath& path, int slots);
 
-// A move from where `path[move]` ends, for samplers that ask the network there, too. A path that ends
-// with noise ends at timestep 0.
-Move EndOf(const NoisePath& path, size_t move);
+// The move from where `move` ends that samplers make which ask the network there, too.
+Move EndOf(const Move& move);
 
 // The noise that x0, clipped or not, leaves in x.
 LinearForm NoiseIn(const NoiseLevel& level);

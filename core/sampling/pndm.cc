@@ -69,7 +69,7 @@ void AddRungeKuttaStep(const NoisePath& path, size_t first, const SamplerOptions
                        SamplerPlan& plan) {
   const Move& start = path[first];
   const Move& middle = path[first + 1];
-  const Move end = EndOf(path, first + 1);
+  const Move end = EndOf(middle);
   const auto from_start = [&](const LinearForm& noise, const NoiseLevel& to) {
     return Transfer(Slot(kStart), noise, start.from, to);
   };
@@ -89,7 +89,7 @@ void AddHeunStep(const NoisePath& path, const SamplerOptions& options, SamplerPl
   const LinearForm predicted = Transfer(Slot(0), NoiseIn(move.from), move.from, move.to);
   Ask(move, {predicted, Slot(0), {}}, options, plan);
   plan.evaluations.back().ends_step = false;
-  const Move end = EndOf(path, 0);
+  const Move end = EndOf(move);
   const LinearForm mean = 0.5 * (Slot(kHistory) + NoiseIn(end.from));
   Ask(end, {Transfer(Slot(kStart), mean, move.from, move.to), {}, {}, true}, options, plan);
 }

@@ -47,17 +47,22 @@ NoisePath MovesBetween(const std::vector<double>& timesteps, const NoiseLevel& e
   NoisePath path;
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const bool last = i + 1 == timesteps.size();
-    path.push_back({timesteps[i], schedule.LevelAt(timesteps[i]),
-                    last ? end : schedule.LevelAt(timesteps[i + 1])});
+    path.push_back({.timestep = timesteps[i],
+                    .from = schedule.LevelAt(timesteps[i]),
+                    .to = last ? end : schedule.LevelAt(timesteps[i + 1]),
+                    .end_timestep = last ? 0 : timesteps[i + 1]});
   }
   return path;
 }
 
-// `move` in two, by way of the whole timestep halfway to `next_timestep`.
-NoisePath Halves(const Move& move, double next_timestep, const VpSchedule& schedule) {
-  const double middle = next_timestep + std::floor((move.timestep - next_timestep) / 2);
-  const NoiseLevel level = schedule.LevelAt(middle);
-  return {{move.timestep, move.from, level}, {middle, level, move.to}};
+// `move` in two, by way of the whole timestep halfway.
+NoisePath Halves(const Move& move, const VpSchedule& schedule) {
+  Move first = move, second = move;
+  second.timestep = move.end_timestep + std::floor((move.timestep - move.end_timestep) / 2);
+  second.from = schedule.LevelAt(second.timestep);
+  first.to = second.from;
+  first.end_timestep = second.timestep;
+  return {first, second};
 }
 
 // PNDM: the Runge-Kutta steps come first, and all have a step after them.
@@ -72,7 +77,7 @@ absl::StatusOr<NoisePath> LayOutPndm(const VpSchedule& schedule, const SamplerOp
       options.sampler == SamplerKind::kPndm ? std::min(kPrkSteps, steps.size() - 1) : 0;
   NoisePath path;
   for (size_t i = 0; i < prk_steps; ++i) {
-    const NoisePath halves = Halves(steps[i], timesteps[i + 1], schedule);
+    const NoisePath halves = Halves(steps[i], schedule);
     path.insert(path.end(), halves.begin(), halves.end());
   }
   path.insert(path.end(), steps.begin() + static_cast<ptrdiff_t>(prk_steps), steps.end());
@@ -117,11 +122,15 @@ double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerO
   return std::nearbyint(timestep);
 }
 
-std::vector<Node> SigmaNodes(const VpSchedule& schedule, const SamplerOptions& options) {
+absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,
+                                             const SamplerOptions& options) {
+  ASSIGN_OR_RETURN(
+      const std::vector<double> log_sigmas,
+      SpaceLogSigmas({.log_max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda(),
+                      .log_min = -schedule.LevelAt(0).lambda()},
+                     options));
   std::vector<Node> nodes;
-  const double max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda();
-  const double min = -schedule.LevelAt(0).lambda();
-  for (double log_sigma : SpaceLogSigmas(max, min, options)) {
+  for (double log_sigma : log_sigmas) {
     nodes.push_back({WholeTimestep(schedule.TimestepAt(log_sigma), schedule, options),
                      PreservingLevel(std::exp(log_sigma))});
   }
@@ -196,15 +205,24 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   }
   if (options.sigma_spacing == SigmaSpacing::kTimesteps) return nodes;
 
-  const double max = -nodes.front().level.lambda(), min = -nodes.back().level.lambda();
+  ASSIGN_OR_RETURN(const std::vector<double> log_sigmas,
+                   SpaceLogSigmas({.log_max = -nodes.front().level.lambda(),
+                                   .log_min = -nodes.back().level.lambda()},
+                                  options));
   nodes.clear();
-  for (double log_sigma : SpaceLogSigmas(max, min, options)) {
+  for (double log_sigma : log_sigmas) {
     nodes.push_back({schedule.TimestepAt(log_sigma), PreservingLevel(std::exp(log_sigma))});
   }
   return nodes;
 }
 
-// Solvers, samplers in sigma and the SDE: every step goes from one node to the next, the last to the final level.
+NoiseLevel FinalLevel(const VpSchedule& schedule, const SamplerOptions& options) {
+  if (options.final_sigma == FinalSigma::kZero) return {1, 0};
+  return options.sigma_min.has_value() ? PreservingLevel(*options.sigma_min) : schedule.LevelAt(0);
+}
+
+// Solvers, samplers in sigma and the SDE: every step goes from one node to the next, the last to
+// the final level.
 absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const SamplerOptions& options) {
   if (options.sigma_spacing != SigmaSpacing::kTimesteps && !options.timesteps.empty()) {
     return InvalidField("timesteps",
@@ -213,9 +231,7 @@ absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const Sampler
   const bool solver = SamplerReads(options.sampler, "solver_order");
   ASSIGN_OR_RETURN(const std::vector<Node> nodes,
                    solver ? SolverNodes(schedule, options) : FractionalNodes(schedule, options));
-  const NoiseLevel end =
-      options.final_sigma == FinalSigma::kZero ? NoiseLevel{1, 0} : schedule.LevelAt(0);
-  return ConnectNodes(nodes, end, options);
+  return ConnectNodes(nodes, {0, FinalLevel(schedule, options)}, options);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "tests/core/sampling/gaussian_data.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace denoise {
@@ -100,7 +101,7 @@ Gaussian DistributionAfter(const SamplerPlan& plan, const Gaussian& start, const
     covariance = Conjugate(map.matrix, covariance);
     covariance[0][0] += Square(std::get<double>(evaluation.noise));
   }
-  return {mean[0], std::sqrt(covariance[0][0])};
+  return {mean[0], std::sqrt(std::max(0.0, covariance[0][0]))};  // 0 but for rounding
 }
 
 }  // namespace denoise

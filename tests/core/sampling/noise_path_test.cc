@@ -23,8 +23,10 @@ constexpr double kPicture = 0.7;
 NoisePath PathThrough(const std::vector<NoiseLevel>& levels) {
   NoisePath path;
   for (size_t i = 0; i < levels.size(); ++i) {
-    path.push_back(
-        {100.0 - i, levels[i], i + 1 < levels.size() ? levels[i + 1] : NoiseLevel{1, 0}});
+    path.push_back({.timestep = 100.0 - i,
+                    .from = levels[i],
+                    .to = i + 1 < levels.size() ? levels[i + 1] : NoiseLevel{1, 0},
+                    .end_timestep = 99.0 - i});
   }
   return path;
 }
@@ -267,7 +269,7 @@ TEST(NoisePath, HeunAsksTwiceAStepAndOnceWhereNoNoiseIsLeft) {
   EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
   path.back().to = LevelOfLambda(5);
   EXPECT_THAT(asked(),
-              ElementsAre(Pair(100, false), Pair(99, true), Pair(99, false), Pair(0, true)));
+              ElementsAre(Pair(100, false), Pair(99, true), Pair(99, false), Pair(98, true)));
   path.back().to = path.back().from;
   EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
 }

@@ -18,6 +18,8 @@ constexpr std::array kClasses = {"DDPMScheduler",
                                  "EulerDiscreteScheduler",
                                  "EulerAncestralDiscreteScheduler",
                                  "HeunDiscreteScheduler",
+                                 "EDMEulerScheduler",
+                                 "EDMDPMSolverMultistepScheduler",
                                  "PNDMScheduler",
                                  "LCMScheduler"};
 

@@ -131,6 +131,8 @@ TEST(ReferenceSamplers, CoverEveryClass) {
                   testing::Pair("DEISMultistepScheduler", 5),
                   testing::Pair("DPMSolverMultistepScheduler", 29),
                   testing::Pair("DPMSolverSinglestepScheduler", 5),
+                  testing::Pair("EDMDPMSolverMultistepScheduler", 19),
+                  testing::Pair("EDMEulerScheduler", 7),
                   testing::Pair("EulerAncestralDiscreteScheduler", 5),
                   testing::Pair("EulerDiscreteScheduler", 11),
                   testing::Pair("HeunDiscreteScheduler", 9), testing::Pair("LCMScheduler", 5),
