@@ -1,8 +1,8 @@
 // DEIS (Zhang & Chen 2023, section 3.3), multistep, of order 1 to 3, its polynomial in log rho.
 //
-// For x / alpha the diffusion ODE is d(x / alpha) / drho = epsilon with rho = sigma / alpha. Between
-// the step's start and its end epsilon is taken for the polynomial in log rho through the last
-// predictions, and integrated exactly:
+// For x / alpha the diffusion ODE is d(x / alpha) / drho = epsilon with rho = sigma / alpha.
+// Between the step's start and its end epsilon is taken for the polynomial in log rho through the
+// last predictions, and integrated exactly:
 //
 //     x_t / alpha_t = x_s / alpha_s + sum_j C_j epsilon_j,  C_j = integral of L_j(log rho) drho
 //
@@ -32,8 +32,8 @@ std::vector<double> LagrangePolynomial(const std::vector<double>& nodes, size_t 
   return polynomial;
 }
 
-// The integral of polynomial(u) e^u from 0 to `end`; a constant's exists to -inf, too. By parts, that
-// of u^k e^u is end^k e^end - k times that of u^(k - 1) e^u.
+// The integral of polynomial(u) e^u from 0 to `end`; a constant's exists to -inf, too. By parts,
+// that of u^k e^u is end^k e^end - k times that of u^(k - 1) e^u.
 double IntegrateAgainstExponential(const std::vector<double>& polynomial, double end) {
   double moment = std::expm1(end);
   double sum = polynomial[0] * moment;

@@ -1,5 +1,5 @@
-// DPM-Solver (Lu et al. 2022a, algorithms 1 and 2) and DPM-Solver++ (Lu et al. 2022b), singlestep, of
-// order 1 to 3.
+// DPM-Solver (Lu et al. 2022a, algorithms 1 and 2) and DPM-Solver++ (Lu et al. 2022b), singlestep,
+// of order 1 to 3.
 //
 // The path is taken in blocks of as many moves as the order. Each move of a block leads from the
 // block's start to the move's own end: the first by a step of order 1, the second of order 2 with

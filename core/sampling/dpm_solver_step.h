@@ -1,5 +1,5 @@
-// One step of DPM-Solver (Lu et al. 2022a) or DPM-Solver++ (Lu et al. 2022b): what the multistep and
-// the singlestep forms share. Internal to core/sampling.
+// One step of DPM-Solver (Lu et al. 2022a) or DPM-Solver++ (Lu et al. 2022b): what the multistep
+// and the singlestep forms share. Internal to core/sampling.
 //
 // With lambda = log(alpha / sigma) the diffusion ODE has an exact solution but for one integral, of
 // the predicted noise against e^-lambda (DPM-Solver) or of the predicted x0 against e^lambda
@@ -25,8 +25,8 @@ struct StepWeights {
   double noise = 0;  // the deviation of what the stochastic form adds
 };
 
-// For a step from `s` to `t`. Order 1 has no d1 and d2, and holds for a step to no noise, too, where
-// h is infinite. The stochastic form has no d2.
+// For a step from `s` to `t`. Order 1 has no d1 and d2, and holds for a step to no noise, too,
+// where h is infinite. The stochastic form has no d2.
 StepWeights DpmSolverWeights(const NoiseLevel& s, const NoiseLevel& t, int order,
                              const SamplerOptions& options);
 

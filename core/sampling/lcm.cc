@@ -1,6 +1,6 @@
-// Latent consistency models (Luo et al. 2023): the network, distilled so that any noisy image maps to
-// its end in one call, is asked at a few levels; between two of them fresh noise is added (Song et
-// al. 2023, algorithm 1).
+// Latent consistency models (Luo et al. 2023): the network, distilled so that any noisy image maps
+// to its end in one call, is asked at a few levels; between two of them fresh noise is added (Song
+// et al. 2023, algorithm 1).
 #include <cmath>
 
 #include "core/sampling/linear_form.h"
@@ -11,8 +11,8 @@ namespace {
 
 constexpr double kSigmaData = 0.5;
 
-// The consistency function c_skip * x + c_out * x0, which is x itself at timestep 0 (Luo et al. 2023,
-// section 4.1; the timestep scaled as the library does).
+// The consistency function c_skip * x + c_out * x0, which is x itself at timestep 0 (Luo et al.
+// 2023, section 4.1; the timestep scaled as the library does).
 LinearForm ConsistencyFunction(double timestep, double timestep_scaling) {
   const double scaled = timestep * timestep_scaling;
   const double length = std::hypot(scaled, kSigmaData);

@@ -19,6 +19,54 @@ Clip X0Clip(const SamplerOptions& options) {
   return std::monostate();
 }
 
+SamplerPlan CompileSampler(const NoisePath& path, const SamplerOptions& options) {
+  switch (options.sampler) {
+    case SamplerKind::kDdpm:
+      return CompileDdpm(path, options);
+    case SamplerKind::kDdim:
+      return CompileDdim(path, options);
+    case SamplerKind::kDpmSolver:
+    case SamplerKind::kDpmSolverPlusPlus:
+    case SamplerKind::kSdeDpmSolverPlusPlus:
+      return CompileDpmSolver(path, options);
+    case SamplerKind::kDpmSolverSinglestep:
+    case SamplerKind::kDpmSolverPlusPlusSinglestep:
+    case SamplerKind::kSdeDpmSolverPlusPlusSinglestep:
+      return CompileDpmSolverSinglestep(path, options);
+    case SamplerKind::kDeis:
+      return CompileDeis(path, options);
+    case SamplerKind::kUniPc:
+      return CompileUniPc(path, options);
+    case SamplerKind::kEuler:
+      return CompileEuler(path, options);
+    case SamplerKind::kEulerAncestral:
+      return CompileEulerAncestral(path, options);
+    case SamplerKind::kHeun:
+      return CompileHeun(path, options);
+    case SamplerKind::kPndm:
+    case SamplerKind::kPlms:
+      return CompilePndm(path, options);
+    case SamplerKind::kLcm:
+      return CompileLcm(path, options);
+    case SamplerKind::kTcd:
+      return CompileTcd(path, options);
+    case SamplerKind::kVpSde:
+    case SamplerKind::kVpOde:
+      return CompileVpSde(path, options);
+  }
+  return {};
+}
+
+NoiseScale Tempered(const NoiseScale& noise, double temperature) {
+  if (temperature == 0) return 0.0;
+  if (const double* scale = std::get_if<double>(&noise)) return *scale * temperature;
+  if (const LearnedRange* range = std::get_if<LearnedRange>(&noise)) {
+    const double shift = 2 * std::log(temperature);
+    return LearnedRange{range->log_variance_min + shift, range->log_variance_max + shift};
+  }
+  return noise;
+}
+
 }  // namespace
 
 Evaluation StartEvaluation(const Move& move, const SamplerOptions& options) {
@@ -55,6 +103,11 @@ Move EndOf(const Move& move) {
   return end;
 }
 
+double Churn(double sigma, size_t steps, const SamplerOptions& options) {
+  if (sigma < options.s_tmin || sigma > options.s_tmax) return 0;
+  return std::min(options.s_churn / static_cast<double>(steps), std::sqrt(2.0) - 1);
+}
+
 LinearForm NoiseIn(const NoiseLevel& level) { return (Slot(0) - level.alpha * X0()) / level.sigma; }
 
 int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& options) {
@@ -86,8 +139,8 @@ LinearForm SigmaDirection(const Move& move) { return (Slot(0) - X0()) / move.fro
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots) {
   SamplerPlan plan = StartPlan(path, slots);
   const double first = path.front().from.ratio();
-  const bool leading =
-      options.timesteps.empty() && options.timestep_spacing == TimestepSpacing::kLeading;
+  const bool leading = options.timesteps.empty() && options.sigmas.empty() &&
+                       options.timestep_spacing == TimestepSpacing::kLeading;
   const bool room_for_signal = leading || path.front().preconditioning.has_value();
   plan.init_noise_scale = room_for_signal ? std::hypot(first, 1) : first;
   plan.final_alpha = 1;
@@ -96,41 +149,10 @@ SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options,
 }
 
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
-  switch (options.sampler) {
-    case SamplerKind::kDdpm:
-      return CompileDdpm(path, options);
-    case SamplerKind::kDdim:
-      return CompileDdim(path, options);
-    case SamplerKind::kDpmSolver:
-    case SamplerKind::kDpmSolverPlusPlus:
-    case SamplerKind::kSdeDpmSolverPlusPlus:
-      return CompileDpmSolver(path, options);
-    case SamplerKind::kDpmSolverSinglestep:
-    case SamplerKind::kDpmSolverPlusPlusSinglestep:
-    case SamplerKind::kSdeDpmSolverPlusPlusSinglestep:
-      return CompileDpmSolverSinglestep(path, options);
-    case SamplerKind::kDeis:
-      return CompileDeis(path, options);
-    case SamplerKind::kUniPc:
-      return CompileUniPc(path, options);
-    case SamplerKind::kEuler:
-      return CompileEuler(path, options);
-    case SamplerKind::kEulerAncestral:
-      return CompileEulerAncestral(path, options);
-    case SamplerKind::kHeun:
-      return CompileHeun(path, options);
-    case SamplerKind::kPndm:
-    case SamplerKind::kPlms:
-      return CompilePndm(path, options);
-    case SamplerKind::kLcm:
-      return CompileLcm(path, options);
-    case SamplerKind::kTcd:
-      return CompileTcd(path, options);
-    case SamplerKind::kVpSde:
-    case SamplerKind::kVpOde:
-      return CompileVpSde(path, options);
-  }
-  return {};
+  SamplerPlan plan = CompileSampler(path, options);
+  for (Evaluation& evaluation : plan.evaluations)
+    evaluation.noise = Tempered(evaluation.noise, options.noise_temperature);
+  return plan;
 }
 
 }  // namespace denoise

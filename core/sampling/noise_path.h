@@ -57,7 +57,8 @@ SamplerPlan CompileEuler(const NoisePath& path, const SamplerOptions& options);
 // Crowson 2022, k-diffusion. One slot.
 SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& options);
 
-// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise.
+// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise. Moves
+// towards more noise are its churn.
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options);
 
 // Liu et al. 2022. Five slots; six with Runge-Kutta steps (kPndm), of which the path has up to
@@ -88,6 +89,10 @@ SamplerPlan StartPlan(const NoisePath& path, int slots);
 
 // The move from where `move` ends that samplers make which ask the network there, too.
 Move EndOf(const Move& move);
+
+// gamma of Karras et al. 2022, algorithm 2: by how much of itself sigma is raised with fresh noise
+// before one of `steps` steps.
+double Churn(double sigma, size_t steps, const SamplerOptions& options);
 
 // The noise that x0, clipped or not, leaves in x.
 LinearForm NoiseIn(const NoiseLevel& level);

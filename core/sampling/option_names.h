@@ -84,12 +84,13 @@ inline constexpr auto kNames<SolverType> = NameTable<SolverType, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SigmaSpacing> = NameTable<SigmaSpacing, 5>{{
+inline constexpr auto kNames<SigmaSpacing> = NameTable<SigmaSpacing, 6>{{
     {"timesteps", SigmaSpacing::kTimesteps},
     {"karras", SigmaSpacing::kKarras},
     {"exponential", SigmaSpacing::kExponential},
     {"lu", SigmaSpacing::kLu},
     {"flow", SigmaSpacing::kFlow},
+    {"beta", SigmaSpacing::kBeta},
 }};
 
 template <>

@@ -64,7 +64,8 @@ void Ask(const Move& at, const Remembered& next, const SamplerOptions& options, 
   plan.evaluations.push_back(std::move(evaluation));
 }
 
-// The classical Runge-Kutta method over the two moves from `first` on: to the middle and to the end.
+// The classical Runge-Kutta method over the two moves from `first` on: to the middle and to the
+// end.
 void AddRungeKuttaStep(const NoisePath& path, size_t first, const SamplerOptions& options,
                        SamplerPlan& plan) {
   const Move& start = path[first];

@@ -29,7 +29,8 @@ constexpr SamplerKind kEdmSamplers[] = {
 
 constexpr PredictionType kEdmPredictions[] = {PredictionType::kEpsilon,
                                               PredictionType::kVPrediction};
-constexpr SigmaSpacing kEdmSpacings[] = {SigmaSpacing::kKarras, SigmaSpacing::kExponential};
+constexpr SigmaSpacing kEdmSpacings[] = {SigmaSpacing::kKarras, SigmaSpacing::kExponential,
+                                         SigmaSpacing::kBeta};
 
 // What one family takes. Empty: everything.
 struct FamilyRules {

@@ -47,7 +47,7 @@ enum class SolverType {
   kBh1,
   kBh2
 };  // the first two: DPM-Solver; the last two: UniPC
-enum class SigmaSpacing { kTimesteps, kKarras, kExponential, kLu, kFlow };
+enum class SigmaSpacing { kTimesteps, kKarras, kExponential, kLu, kFlow, kBeta };
 enum class FinalSigma { kZero, kSigmaMin };
 
 // The defaults are ours; a scheduler_config.json brings its class's own (scheduler_config.h). What a
@@ -57,11 +57,12 @@ struct SamplerOptions {
   int steps = 20;
   std::vector<double>
       timesteps;  // custom, strictly descending; replaces `steps` and the spacing when not empty
+  std::vector<double> sigmas;  // custom, of x / alpha, strictly descending; in place of all three
   PredictionType prediction_type = PredictionType::kEpsilon;
   TimestepSpacing timestep_spacing = TimestepSpacing::kLeading;
   int steps_offset = 0;
 
-  bool clip_sample = false;
+  bool clip_sample = false;  // unless thresholding
   double clip_sample_range = 1;
   bool thresholding = false;
   double dynamic_thresholding_ratio = 0.995;
@@ -86,18 +87,20 @@ struct SamplerOptions {
   FinalSigma final_sigma = FinalSigma::kZero;
   SigmaSpacing sigma_spacing = SigmaSpacing::kTimesteps;
   double flow_shift = 1;
-  // Of karras and exponential spacing; absent: the schedule's own.
+  // Of karras, exponential, lu and beta spacing; absent: the schedule's own.
   std::optional<double> sigma_min;
   std::optional<double> sigma_max;
   std::optional<double> rho;
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
   std::vector<int> disable_corrector;  // UniPC: steps without the corrector
 
-  // Euler: fresh noise on the way (Karras et al. 2022, algorithm 2); 0 is none.
+  // Euler, Heun: fresh noise on the way (Karras et al. 2022, algorithm 2); 0 is none.
   double s_churn = 0;
   double s_tmin = 0;  // between these sigmas
   double s_tmax = std::numeric_limits<double>::infinity();
   double s_noise = 1;  // the deviation of that noise
+
+  double noise_temperature = 1;  // times the deviation of all noise added on the way
 
   // DPM-Solver, DPM-Solver++ of order 3: with the factor 2 that the published second difference
   // lacks. Without it the order of convergence is 2; images made elsewhere were made without it.

@@ -117,6 +117,7 @@ struct SpacingFlag {
 constexpr SpacingFlag kKarras = {"use_karras_sigmas", SigmaSpacing::kKarras};
 constexpr SpacingFlag kExponential = {"use_exponential_sigmas", SigmaSpacing::kExponential};
 constexpr SpacingFlag kFlow = {"use_flow_sigmas", SigmaSpacing::kFlow};
+constexpr SpacingFlag kBeta = {"use_beta_sigmas", SigmaSpacing::kBeta};
 constexpr SpacingFlag kLu = {"use_lu_lambdas", SigmaSpacing::kLu};
 
 void ReadSigmaSpacing(ConfigReader& reader, std::initializer_list<SpacingFlag> flags,
@@ -130,7 +131,6 @@ void ReadSigmaSpacing(ConfigReader& reader, std::initializer_list<SpacingFlag> f
     }
     sampler.sigma_spacing = spacing;
   }
-  Require(reader, "use_beta_sigmas", false);
 }
 
 // The solver's form. Each class takes the other's names for its own default, as configs are passed
@@ -177,7 +177,7 @@ void ReadDpmSolverMultistep(ConfigReader& reader, SamplerOptions& sampler) {
       {"deis", SamplerKind::kDpmSolverPlusPlus},  // the class takes it for its default
   };
   reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
-  ReadDpmSolver(reader, {kKarras, kExponential, kFlow, kLu}, sampler);
+  ReadDpmSolver(reader, {kKarras, kExponential, kBeta, kFlow, kLu}, sampler);
   reader.Read("euler_at_final", sampler.euler_at_final);
 }
 
@@ -189,7 +189,7 @@ void ReadDpmSolverSinglestep(ConfigReader& reader, SamplerOptions& sampler) {
       {"deis", SamplerKind::kDpmSolverPlusPlusSinglestep},  // the class takes it for its default
   };
   reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
-  ReadDpmSolver(reader, {kKarras, kExponential, kFlow}, sampler);
+  ReadDpmSolver(reader, {kKarras, kExponential, kBeta, kFlow}, sampler);
 }
 
 void ReadDeis(ConfigReader& reader, SamplerOptions& sampler) {
@@ -199,12 +199,12 @@ void ReadDeis(ConfigReader& reader, SamplerOptions& sampler) {
       {"dpmsolver++", SamplerKind::kDeis},
   };
   reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
-  ReadSolver(reader, {kKarras, kExponential, kFlow}, sampler);
+  ReadSolver(reader, {kKarras, kExponential, kBeta, kFlow}, sampler);
   if (sampler.sigma_spacing == SigmaSpacing::kFlow) sampler.final_sigma = FinalSigma::kZero;
 }
 
 void ReadUniPc(ConfigReader& reader, SamplerOptions& sampler) {
-  ReadSolver(reader, {kKarras, kExponential, kFlow}, sampler);
+  ReadSolver(reader, {kKarras, kExponential, kBeta, kFlow}, sampler);
   reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
   reader.Read("disable_corrector", sampler.disable_corrector);
   Require(reader, "predict_x0", true);
@@ -237,7 +237,7 @@ void ReadEdmDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
 }
 
 void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
-  ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
+  ReadSigmaSpacing(reader, {kKarras, kExponential, kBeta}, sampler);
   reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
   RequireName(reader, "interpolation_type", "linear");
   RequireName(reader, "timestep_type", "discrete");
@@ -248,7 +248,7 @@ void ReadEulerAncestral(ConfigReader&, SamplerOptions&) {}  // has no keys of it
 
 void ReadHeun(ConfigReader& reader, SamplerOptions& sampler) {
   ReadClipping(reader, sampler);
-  ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
+  ReadSigmaSpacing(reader, {kKarras, kExponential, kBeta}, sampler);
 }
 
 void ReadPndm(ConfigReader& reader, SamplerOptions& sampler) {

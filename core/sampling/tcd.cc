@@ -1,5 +1,6 @@
-// Trajectory consistency distillation (Zheng et al. 2024), its strategic stochastic sampling: the network, distilled so that one call leads anywhere along the ODE, jumps below the
-// next timestep t', to s = (1 - gamma) t', and fresh noise brings the image up to t'. `eta` is gamma.
+// Trajectory consistency distillation (Zheng et al. 2024), its strategic stochastic sampling: the
+// network, distilled so that one call leads anywhere along the ODE, jumps below the next timestep
+// t', to s = (1 - gamma) t', and fresh noise brings the image up to t'. `eta` is gamma.
 //
 // A path of TCD is made of jumps, each but the last followed by a move towards more noise where
 // gamma is above 0.

@@ -111,12 +111,18 @@ NoisePath LayOutTcd(const VpSchedule& schedule, const SamplerOptions& options) {
   return path;
 }
 
+SigmaRange WholeRange(const VpSchedule& schedule) {
+  return {.log_max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda(),
+          .log_min = -schedule.LevelAt(0).lambda()};
+}
+
 // The whole timestep that the network is told. The library rounds, except that it cuts off
-// exponential spacing and, in DPM-Solver, cosine schedules.
+// exponential and beta spacing and, in DPM-Solver, cosine schedules.
 double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerOptions& options) {
   const bool cosine_dpm_solver = schedule.beta_schedule() == BetaSchedule::kSquaredCosCapV2 &&
                                  SamplerReads(options.sampler, "euler_at_final");
-  if (options.sigma_spacing == SigmaSpacing::kExponential || cosine_dpm_solver) {
+  if (options.sigma_spacing == SigmaSpacing::kExponential ||
+      options.sigma_spacing == SigmaSpacing::kBeta || cosine_dpm_solver) {
     return CutOff(timestep);
   }
   return std::nearbyint(timestep);
@@ -124,11 +130,8 @@ double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerO
 
 absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,
                                              const SamplerOptions& options) {
-  ASSIGN_OR_RETURN(
-      const std::vector<double> log_sigmas,
-      SpaceLogSigmas({.log_max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda(),
-                      .log_min = -schedule.LevelAt(0).lambda()},
-                     options));
+  ASSIGN_OR_RETURN(const std::vector<double> log_sigmas,
+                   SpaceLogSigmas(WholeRange(schedule), options));
   std::vector<Node> nodes;
   for (double log_sigma : log_sigmas) {
     nodes.push_back({WholeTimestep(schedule.TimestepAt(log_sigma), schedule, options),
@@ -216,6 +219,26 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   return nodes;
 }
 
+// At options.sigmas. The solvers tell their networks whole timesteps.
+absl::StatusOr<std::vector<Node>> CustomNodes(const VpSchedule& schedule,
+                                              const SamplerOptions& options) {
+  RETURN_IF_ERROR(CheckSigmas(WholeRange(schedule), options));
+  const bool solver = SamplerReads(options.sampler, "solver_order");
+  std::vector<Node> nodes;
+  for (double sigma : options.sigmas) {
+    const double timestep = schedule.TimestepAt(std::log(sigma));
+    nodes.push_back({solver ? std::nearbyint(timestep) : timestep, PreservingLevel(sigma)});
+  }
+  return nodes;
+}
+
+absl::StatusOr<std::vector<Node>> NodesOf(const VpSchedule& schedule,
+                                          const SamplerOptions& options) {
+  if (!options.sigmas.empty()) return CustomNodes(schedule, options);
+  return SamplerReads(options.sampler, "solver_order") ? SolverNodes(schedule, options)
+                                                       : FractionalNodes(schedule, options);
+}
+
 NoiseLevel FinalLevel(const VpSchedule& schedule, const SamplerOptions& options) {
   if (options.final_sigma == FinalSigma::kZero) return {1, 0};
   return options.sigma_min.has_value() ? PreservingLevel(*options.sigma_min) : schedule.LevelAt(0);
@@ -228,10 +251,13 @@ absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const Sampler
     return InvalidField("timesteps",
                         "cannot be given together with a sigma_spacing, which chooses them");
   }
-  const bool solver = SamplerReads(options.sampler, "solver_order");
-  ASSIGN_OR_RETURN(const std::vector<Node> nodes,
-                   solver ? SolverNodes(schedule, options) : FractionalNodes(schedule, options));
-  return ConnectNodes(nodes, {0, FinalLevel(schedule, options)}, options);
+  ASSIGN_OR_RETURN(const std::vector<Node> nodes, NodesOf(schedule, options));
+  ASSIGN_OR_RETURN(const NoisePath path,
+                   ConnectNodes(nodes, {0, FinalLevel(schedule, options)}, options));
+  if (options.sampler != SamplerKind::kHeun) return path;
+  return AddChurn(path, options, [&](double log_sigma) {
+    return Node{schedule.TimestepAt(log_sigma), PreservingLevel(std::exp(log_sigma))};
+  });
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// The variance-preserving SDE dx = -beta x / 2 dt + sqrt(beta) dw (Song et al. 2021, eq. 11), backwards
-// in time by Euler-Maruyama (eq. 6), and its probability flow ODE by Euler's method (eq. 13).
+// The variance-preserving SDE dx = -beta x / 2 dt + sqrt(beta) dw (Song et al. 2021, eq. 11),
+// backwards in time by Euler-Maruyama (eq. 6), and its probability flow ODE by Euler's method (eq.
+// 13).
 //
 // beta enters a step by its integral over it, which is 2 log(alpha_to / alpha_from). A last step to
 // no noise takes the denoised mean, E[x0 | x].

@@ -175,6 +175,13 @@ TEST(ParseSchedulerConfig, ReadsTheKeysOfTheSinglestepSolver) {
             SamplerKind::kDpmSolverSinglestep);
 }
 
+TEST(ParseSchedulerConfig, ReadsBetaSpacing) {
+  for (const char* class_name : {kDpm, kSinglestep, kDeis, kUniPc, kEuler, kHeun}) {
+    EXPECT_EQ(Parse(class_name, R"("use_beta_sigmas": true)").sampler.sigma_spacing,
+              SigmaSpacing::kBeta);
+  }
+}
+
 TEST(ParseSchedulerConfig, ReadsTheKeysOfDeis) {
   const SamplerOptions deis = Parse(kDeis, R"("algorithm_type": "dpmsolver++", "solver_order": 3,
       "solver_type": "midpoint", "lower_order_final": false, "timestep_spacing": "leading",
@@ -340,7 +347,6 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
       {kDpm, R"("solver_order": 4)", "solver_order"},
       {kDpm, R"("solver_type": "euler")", "solver_type"},
       {kDpm, R"("final_sigmas_type": "one")", "final_sigmas_type"},
-      {kDpm, R"("use_beta_sigmas": true)", "use_beta_sigmas"},
       {kDpm, R"("use_dynamic_shifting": true)", "use_dynamic_shifting"},
       {kDpm, R"("use_exponential_sigmas": true, "use_karras_sigmas": true)",
        "use_exponential_sigmas"},
@@ -356,7 +362,7 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
       {kUniPc, R"("sigma_max": 80.0)", "sigma_max"},
       {kUniPc, R"("disable_corrector": [0.5])", "disable_corrector"},
       {kUniPc, R"("disable_corrector": [-1])", "disable_corrector"},
-      {kEuler, R"("use_beta_sigmas": true)", "use_beta_sigmas"},
+      {kEuler, R"("use_beta_sigmas": true, "use_karras_sigmas": true)", "use_beta_sigmas"},
       {kEuler, R"("interpolation_type": "log_linear")", "interpolation_type"},
       {kEuler, R"("timestep_type": "continuous")", "timestep_type"},
       {kEuler, R"("sigma_min": 0.1)", "sigma_min"},
