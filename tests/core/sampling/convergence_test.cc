@@ -1,9 +1,9 @@
 // How fast each sampler converges, where the exact answer is known.
 //
-// For Gaussian data N(mean, deviation^2) the best denoiser and the flow of the diffusion ODE have
-// closed forms. Each run goes between two fixed log-SNRs in n equal steps of lambda, with levels
-// that are not rounded to training timesteps and noise left at the end; halving the step divides
-// the error by 2^order.
+// For Gaussian data N(mean, deviation^2), and for mixtures of it, the best denoiser and the flow of
+// the diffusion ODE are known. Each run goes between two fixed log-SNRs in n equal steps of lambda,
+// with levels that are not rounded to training timesteps and noise left at the end; halving the
+// step divides the error by 2^order.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/sampling/noise_path.h"
@@ -23,34 +24,31 @@ namespace {
 constexpr int kCoarseSteps = 1200;  // whole blocks of singlestep solvers
 
 // One value of the image each.
-constexpr Gaussian kData[] = {{0.5, 0.3}, {-1.0, 2.0}};
+constexpr Gaussian kGaussians[] = {{0.5, 0.3}, {-1.0, 2.0}};
+using Data = std::vector<Mixture>;
+const Data kGaussianData = {{kGaussians[0]}, {kGaussians[1]}};
+const Data kMixtureData = {{{-1, 0.4}, {0.8, 0.3}}};
 
-// Where the ODE through `x0 = mean + deviation`, one standard deviation out, stands at `level`.
-Values ExactState(const NoiseLevel& level) {
+// Where the ODE that ends one standard deviation out, or at the same quantile, stands at `level`.
+Values ExactState(const Data& data, const NoiseLevel& level) {
+  const double probability = CumulativeProbability({{0, 1}}, {1, 0}, 1);
   Values state;
-  for (const Gaussian& data : kData) {
-    const Gaussian noised = Noised(data, level);
-    state.push_back(noised.mean + noised.deviation);
-  }
+  for (const Mixture& mixture : data) state.push_back(Quantile(mixture, level, probability));
   return state;
 }
 
-Values PerfectOutputs(const Values& state, PredictionType type, const NoiseLevel& level) {
+Values PerfectOutputs(const Data& data, const Values& state, PredictionType type,
+                      const NoiseLevel& level) {
   Values outputs;
   for (size_t i = 0; i < state.size(); ++i)
-    outputs.push_back(PerfectOutput(kData[i], type, level, state[i]));
+    outputs.push_back(OutputFor(Denoise(data[i], level, state[i]), type, level, state[i]));
   return outputs;
 }
 
-// The network: it predicts x0 from what a plan shows it.
-NetworkOutput BestDenoiser(const Values& x, const Evaluation& at) {
-  return {PerfectOutputs(x, PredictionType::kSample, SeenLevel(at)), {}};
-}
-
 // What a solver remembers of an earlier point of the trajectory: the predicted x0, or epsilon.
-Values ModelValue(const NoiseLevel& level, SamplerKind sampler) {
+Values ModelValue(const Data& data, const NoiseLevel& level, SamplerKind sampler) {
   const bool noise = sampler == SamplerKind::kDpmSolver || sampler == SamplerKind::kDeis;
-  return PerfectOutputs(ExactState(level),
+  return PerfectOutputs(data, ExactState(data, level),
                         noise ? PredictionType::kEpsilon : PredictionType::kSample, level);
 }
 
@@ -68,17 +66,20 @@ NoisePath UniformPath(int steps) {
 // The error at the end. The first `exact_steps` steps are replaced by the exact trajectory, its
 // history included: multistep solvers begin with order 1, and the error of that one step would hide
 // an order of 3.
-double FinalError(const SamplerOptions& options, int steps, int exact_steps) {
+double FinalError(const Data& data, const SamplerOptions& options, int steps, int exact_steps) {
   const NoisePath path = UniformPath(steps);
   const SamplerPlan plan = CompilePath(path, options);
   const Evaluation& first = plan.evaluations[exact_steps];
-  std::vector<Values> slots = {ExactState({first.alpha, first.sigma})};
+  std::vector<Values> slots = {ExactState(data, {first.alpha, first.sigma})};
   for (int back = 1; back <= exact_steps; ++back) {
-    slots.push_back(ModelValue(path[exact_steps - back].from, options.sampler));
+    slots.push_back(ModelValue(data, path[exact_steps - back].from, options.sampler));
   }
+  const auto network = [&](const Values& x, const Evaluation& at) {
+    return NetworkOutput{PerfectOutputs(data, x, PredictionType::kSample, SeenLevel(at)), {}};
+  };
   const Replayed replayed = ReplayPlan(
-      plan, slots, {.network = BestDenoiser, .first_evaluation = static_cast<size_t>(exact_steps)});
-  const Values exact = ExactState({plan.final_alpha, plan.final_sigma});
+      plan, slots, {.network = network, .first_evaluation = static_cast<size_t>(exact_steps)});
+  const Values exact = ExactState(data, {plan.final_alpha, plan.final_sigma});
   double error = 0;
   for (size_t i = 0; i < exact.size(); ++i)
     error = std::max(error, std::abs(replayed.slots[0][i] - exact[i]));
@@ -100,13 +101,15 @@ TEST_P(Convergence, HasTheOrderOfItsPaper) {
   SamplerOptions options = GetParam().options;
   options.prediction_type = PredictionType::kSample;
   options.lower_order_final = false;
-  const double coarse = FinalError(options, kCoarseSteps, GetParam().exact_steps);
-  const double fine = FinalError(options, 2 * kCoarseSteps, GetParam().exact_steps);
-  const double order = std::log2(coarse / fine);
-  RecordProperty("order", std::to_string(order));
-  std::printf("%s: error %.3g with %d steps, order %.3f\n", GetParam().name, fine, 2 * kCoarseSteps,
-              order);
-  EXPECT_NEAR(order, GetParam().expected_order, 0.05);
+  for (const auto& [data, name] :
+       {std::pair(kGaussianData, "Gaussian"), std::pair(kMixtureData, "a mixture")}) {
+    const double coarse = FinalError(data, options, kCoarseSteps, GetParam().exact_steps);
+    const double fine = FinalError(data, options, 2 * kCoarseSteps, GetParam().exact_steps);
+    const double order = std::log2(coarse / fine);
+    std::printf("%s, %s: error %.3g with %d steps, order %.3f\n", GetParam().name, name, fine,
+                2 * kCoarseSteps, order);
+    EXPECT_NEAR(order, GetParam().expected_order, 0.05) << name;
+  }
 }
 
 SamplerOptions Solver(SamplerKind sampler, int order, SolverType type) {
@@ -170,7 +173,7 @@ double MomentError(const SamplerOptions& options, int steps) {
   const SamplerPlan plan = CompilePath(path, options);
   const NoiseLevel first = {plan.evaluations[0].alpha, plan.evaluations[0].sigma};
   double error = 0;
-  for (const Gaussian& data : kData) {
+  for (const Gaussian& data : kGaussians) {
     const Gaussian made =
         DistributionAfter(plan, Noised(data, first), data, PredictionType::kSample);
     const Gaussian exact = Noised(data, {plan.final_alpha, plan.final_sigma});

@@ -62,8 +62,37 @@ double Denoise(const Gaussian& data, const NoiseLevel& level, double x) {
   return data.mean + level.alpha * Square(data.deviation / noised.deviation) * (x - noised.mean);
 }
 
-double PerfectOutput(const Gaussian& data, PredictionType type, const NoiseLevel& seen, double x) {
-  const double x0 = Denoise(data, seen, x);
+double Denoise(const Mixture& data, const NoiseLevel& level, double x) {
+  double weighted = 0, weights = 0;
+  for (const Gaussian& part : data) {
+    const Gaussian noised = Noised(part, level);
+    const double z = (x - noised.mean) / noised.deviation;
+    const double weight = std::exp(-z * z / 2) / noised.deviation;
+    weighted += weight * Denoise(part, level, x);
+    weights += weight;
+  }
+  return weighted / weights;
+}
+
+double CumulativeProbability(const Mixture& data, const NoiseLevel& level, double x) {
+  double sum = 0;
+  for (const Gaussian& part : data) {
+    const Gaussian noised = Noised(part, level);
+    sum += 0.5 * std::erfc((noised.mean - x) / (noised.deviation * std::sqrt(2.0)));
+  }
+  return sum / static_cast<double>(data.size());
+}
+
+double Quantile(const Mixture& data, const NoiseLevel& level, double probability) {
+  double below = -100, above = 100;
+  while (true) {
+    const double middle = (below + above) / 2;
+    if (middle <= below || middle >= above) return middle;
+    (CumulativeProbability(data, level, middle) < probability ? below : above) = middle;
+  }
+}
+
+double OutputFor(double x0, PredictionType type, const NoiseLevel& seen, double x) {
   const double epsilon = (x - seen.alpha * x0) / seen.sigma;
   switch (type) {
     case PredictionType::kEpsilon:
@@ -76,6 +105,10 @@ double PerfectOutput(const Gaussian& data, PredictionType type, const NoiseLevel
       return epsilon - x0;
   }
   return 0;
+}
+
+double PerfectOutput(const Gaussian& data, PredictionType type, const NoiseLevel& seen, double x) {
+  return OutputFor(Denoise(data, seen, x), type, seen, x);
 }
 
 NoiseLevel SeenLevel(const Evaluation& evaluation) {
