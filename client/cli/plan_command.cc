@@ -7,10 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "client/cli/error_report.h"
+#include "client/cli/output_folder.h"
 #include "client/cli/plan_source.h"
 #include "client/cli/plan_text.h"
 #include "client/cli/sampler_flags.h"
+#include "client/drawing/plan_chart.h"
+#include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
@@ -20,13 +24,31 @@ constexpr char kExamples[] = R"(Examples:
   denoise plan --sampler ddim --timesteps 999,500,0 --eta 0.5
   denoise plan --scheduler-config scheduler/scheduler_config.json --json
   denoise plan --model emoji-32 --sampler ddim,euler --steps 10
+  denoise plan --sampler ddim,dpmpp_2m,heun --steps 10 --draw plan.png
 
 )";
 
 struct PlanFlags {
   PlanSource source;
+  std::string draw;  // a file, .png or .svg; empty: no picture
   bool json = false;
 };
+
+bool IsSvg(const std::string& path) { return absl::EndsWithIgnoreCase(path, ".svg"); }
+
+// For CLI11: what is wrong with the path, or nothing.
+std::string CheckSuffix(const std::string& path) {
+  if (IsSvg(path) || absl::EndsWithIgnoreCase(path, ".png")) return "";
+  return "must end with .png or .svg; is " + path;
+}
+
+absl::Status DrawTo(const std::string& path, const std::vector<ShownPlan>& plans) {
+  std::vector<NamedPlan> named;
+  for (const ShownPlan& shown : plans) named.push_back({PlanHeadline(shown), shown.plan});
+  ASSIGN_OR_RETURN(const std::string picture,
+                   DrawPlans(named, IsSvg(path) ? FileKind::kSvg : FileKind::kPng));
+  return WriteWholeFile(path, picture).status();
+}
 
 void PrintTables(const std::vector<ShownPlan>& plans) {
   for (const ShownPlan& shown : plans) {
@@ -37,6 +59,10 @@ void PrintTables(const std::vector<ShownPlan>& plans) {
 ExitCode RunPlan(const PlanFlags& flags) {
   const absl::StatusOr<std::vector<ShownPlan>> plans = GetPlans(flags.source);
   if (!plans.ok()) return ReportError(plans.status(), flags.json);
+  if (!flags.draw.empty()) {
+    const absl::Status drawn = DrawTo(flags.draw, *plans);
+    if (!drawn.ok()) return ReportError(drawn, flags.json);
+  }
   if (flags.json) {
     for (const ShownPlan& shown : *plans) std::fputs(PlanToJson(shown.plan).c_str(), stdout);
   } else {
@@ -72,6 +98,10 @@ std::function<ExitCode()> AddPlanCommand(CLI::App& app) {
   app.add_flag(
       "--json", flags->json,
       "Print the coefficients as JSON, a plan after the other; docs/plan.md explains them");
+  app.add_option("--draw", flags->draw,
+                 "Draw signal, noise and log-SNR over the steps, too, as a PNG or SVG file")
+      ->type_name("FILE")
+      ->check(CLI::Validator(CheckSuffix, ""));
   app.footer(std::string(kExamples) + kExitCodesHelp);
   return [flags] { return RunPlan(*flags); };
 }

@@ -35,18 +35,19 @@ std::string Plural(size_t count, const char* noun) {
   return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
 }
 
-std::string Heading(const ShownPlan& shown) {
+}  // namespace
+
+std::string PlanHeadline(const ShownPlan& shown) {
   const SamplerPlan& plan = shown.plan;
   return absl::StrCat(shown.sampler, ": ", Plural(plan.NumSteps(), "step"), ", ",
                       Plural(plan.evaluations.size(), "network evaluation"), ", ",
-                      Plural(plan.slots, "slot"), "\n", shown.model.empty() ? "" : "on ",
-                      shown.model, shown.model.empty() ? "" : "\n", "\n");
+                      Plural(plan.slots, "slot"));
 }
 
-}  // namespace
-
 std::string PlanTable(const ShownPlan& shown) {
-  std::string table = Heading(shown);
+  std::string table = PlanHeadline(shown) + "\n";
+  if (!shown.model.empty()) absl::StrAppend(&table, "on ", shown.model, "\n");
+  table += "\n";
   absl::StrAppendFormat(&table, "%5s  %9s  %8s  %8s  %8s  %9s  %s\n", "eval", "timestep", "alpha",
                         "sigma", "log-SNR", "noise", "█ signal ░ noise");
   const SamplerPlan& plan = shown.plan;

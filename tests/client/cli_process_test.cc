@@ -453,6 +453,20 @@ TEST(Cli, SeveralSamplersArePlannedOneAfterTheOther) {
   EXPECT_THAT(refused->error, HasSubstr("--eta: is not an option of euler"));
 }
 
+TEST(Cli, PlansAreDrawnToPngOrSvg) {
+  const TempDir folder;
+  const auto draw = [&](const std::string& name) {
+    return RunProcess({DENOISE_BINARY, "plan", "--sampler", "ddim,heun", "--draw",
+                       (folder.path() / name).string()},
+                      kPatience);
+  };
+  ASSERT_EQ(draw("plan.PNG")->exit_status, Exited(0));
+  EXPECT_GT(ReadImage(folder.path() / "plan.PNG").width, 500);
+  ASSERT_EQ(draw("new/plan.svg")->exit_status, Exited(0));
+  EXPECT_THAT(ReadFile(folder.path() / "new/plan.svg"), HasSubstr("</svg>"));
+  EXPECT_EQ(draw("plan.gif")->exit_status, Exited(2));
+}
+
 TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {
   for (const char* command : {"generate", "models", "health", "plan"}) {
     const auto result = RunProcess({DENOISE_BINARY, command, "--help"}, kPatience);
