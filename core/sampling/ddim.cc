@@ -10,8 +10,6 @@
 namespace denoise {
 namespace {
 
-double Square(double x) { return x * x; }
-
 // sigma of eq. 16; eta = 1 is the standard deviation of DDPM's posterior.
 double StepNoise(const Move& move, double eta) {
   if (eta == 0) return 0;

@@ -13,8 +13,6 @@ namespace {
 // above timestep 0 still draws noise, of a scale too small to see.
 constexpr double kMinVariance = 1e-20;
 
-double Square(double x) { return x * x; }
-
 // The posterior q(x_prev | x_t, x0) (Ho et al. 2020, eq. 6 and 7), where one step may span many
 // training timesteps.
 struct Posterior {

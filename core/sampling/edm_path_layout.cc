@@ -13,18 +13,19 @@ Node NodeAt(double log_sigma, const EdmSchedule& schedule) {
   return {schedule.TimestepAt(log_sigma), {1, std::exp(log_sigma)}};
 }
 
-// From sigma_max down to sigma_min (Karras et al. 2022, eq. 5), or at custom timesteps.
+// From sigma_max down to sigma_min (Karras et al. 2022, eq. 5), or at custom timesteps or sigmas.
 absl::StatusOr<std::vector<Node>> EdmNodes(const EdmSchedule& schedule,
                                            const SamplerOptions& options) {
   std::vector<Node> nodes;
   for (double timestep : options.timesteps) nodes.push_back({timestep, schedule.LevelAt(timestep)});
   if (!nodes.empty()) return nodes;
   const EdmOptions& edm = schedule.options();
-  ASSIGN_OR_RETURN(
-      const std::vector<double> log_sigmas,
-      SpaceLogSigmas(
-          {.log_max = std::log(edm.sigma_max), .log_min = std::log(edm.sigma_min), .rho = edm.rho},
-          options));
+  const SigmaRange range = {
+      .log_max = std::log(edm.sigma_max), .log_min = std::log(edm.sigma_min), .rho = edm.rho};
+  RETURN_IF_ERROR(CheckSigmas(range, options));
+  for (double sigma : options.sigmas) nodes.push_back(NodeAt(std::log(sigma), schedule));
+  if (!nodes.empty()) return nodes;
+  ASSIGN_OR_RETURN(const std::vector<double> log_sigmas, SpaceLogSigmas(range, options));
   for (double log_sigma : log_sigmas) nodes.push_back(NodeAt(log_sigma, schedule));
   return nodes;
 }
@@ -39,7 +40,8 @@ absl::StatusOr<NoisePath> LayOutEdmPath(const EdmSchedule& schedule,
   const Node end = clean ? Node{0, {1, 0}} : NodeAt(std::log(sigma_min), schedule);
   ASSIGN_OR_RETURN(NoisePath path, ConnectNodes(nodes, end, options));
   for (Move& move : path) move.preconditioning = schedule.preconditioning();
-  return path;
+  if (options.sampler != SamplerKind::kHeun) return path;
+  return AddChurn(path, options, [&](double log_sigma) { return NodeAt(log_sigma, schedule); });
 }
 
 }  // namespace denoise

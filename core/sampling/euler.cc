@@ -3,7 +3,6 @@
 // For x / alpha = x0 + sigma * epsilon the probability flow ODE is dx / dsigma = (x - x0) / sigma,
 // whose right-hand side is the noise that the network sees: a straight line as long as the
 // prediction stays.
-#include <algorithm>
 #include <cmath>
 #include <variant>
 
@@ -12,14 +11,6 @@
 
 namespace denoise {
 namespace {
-
-double Square(double x) { return x * x; }
-
-// gamma of algorithm 2: by how much of itself sigma is raised with fresh noise before the step.
-double Churn(double sigma, size_t steps, const SamplerOptions& options) {
-  if (sigma < options.s_tmin || sigma > options.s_tmax) return 0;
-  return std::min(options.s_churn / static_cast<double>(steps), std::sqrt(2.0) - 1);
-}
 
 // The step from `raised` along the direction seen below it.
 void StepFromRaised(const Move& move, double raised, Evaluation& evaluation) {

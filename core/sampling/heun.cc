@@ -1,21 +1,16 @@
-// Heun's method in sigma: algorithm 1 of Karras et al. 2022.
+// Heun's method in sigma: algorithms 1 and 2 of Karras et al. 2022.
 //
 // A step of Euler's method, and then the step again with the mean of the directions dx / dsigma at
 // its two ends. Slot 0 is x / alpha; slot 1, between the two evaluations of a step, is where half a
-// step along the first direction leads.
+// step along the first direction leads. Algorithm 2 adds fresh noise before a step asks the
+// network; the evaluation before does that here, and the start's own noise before the first.
+#include <cmath>
+
 #include "core/sampling/linear_form.h"
 #include "core/sampling/noise_path.h"
 
 namespace denoise {
 namespace {
-
-// Where the network is asked a second time: at the step's end.
-Move EndOf(const Move& move) {
-  Move end = move;
-  end.timestep = move.end_timestep;
-  end.from = move.to;
-  return end;
-}
 
 // Whether to redo the step. No direction exists where no noise is left; a step that stands still
 // needs none.
@@ -37,11 +32,24 @@ Evaluation Correct(const Move& end, double length, const SamplerOptions& options
   return evaluation;
 }
 
+void AddNoise(const Move& up, const SamplerOptions& options, SamplerPlan& plan) {
+  const double noise = options.s_noise * std::sqrt(Square(up.to.ratio()) - Square(up.from.ratio()));
+  if (plan.evaluations.empty()) {
+    plan.init_noise_scale = std::hypot(plan.init_noise_scale, noise * options.noise_temperature);
+  } else {
+    plan.evaluations.back().noise = noise;
+  }
+}
+
 }  // namespace
 
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options) {
   SamplerPlan plan = StartSigmaPlan(path, options, /*slots=*/2);
   for (const Move& move : path) {
+    if (AddsNoise(move)) {
+      AddNoise(move, options, plan);
+      continue;
+    }
     plan.evaluations.push_back(Predict(move, options));
     if (!HasCorrection(move)) continue;
     plan.evaluations.back().ends_step = false;

@@ -1,9 +1,13 @@
 #include "core/sampling/noise_path.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace denoise {
 namespace {
+
+// Shorter runs than this lower the order over their last steps when lower_order_final says so.
+constexpr size_t kFewSteps = 15;
 
 Clip X0Clip(const SamplerOptions& options) {
   if (options.thresholding) {
@@ -13,6 +17,54 @@ Clip X0Clip(const SamplerOptions& options) {
     return StaticClip{-options.clip_sample_range, options.clip_sample_range};
   }
   return std::monostate();
+}
+
+SamplerPlan CompileSampler(const NoisePath& path, const SamplerOptions& options) {
+  switch (options.sampler) {
+    case SamplerKind::kDdpm:
+      return CompileDdpm(path, options);
+    case SamplerKind::kDdim:
+      return CompileDdim(path, options);
+    case SamplerKind::kDpmSolver:
+    case SamplerKind::kDpmSolverPlusPlus:
+    case SamplerKind::kSdeDpmSolverPlusPlus:
+      return CompileDpmSolver(path, options);
+    case SamplerKind::kDpmSolverSinglestep:
+    case SamplerKind::kDpmSolverPlusPlusSinglestep:
+    case SamplerKind::kSdeDpmSolverPlusPlusSinglestep:
+      return CompileDpmSolverSinglestep(path, options);
+    case SamplerKind::kDeis:
+      return CompileDeis(path, options);
+    case SamplerKind::kUniPc:
+      return CompileUniPc(path, options);
+    case SamplerKind::kEuler:
+      return CompileEuler(path, options);
+    case SamplerKind::kEulerAncestral:
+      return CompileEulerAncestral(path, options);
+    case SamplerKind::kHeun:
+      return CompileHeun(path, options);
+    case SamplerKind::kPndm:
+    case SamplerKind::kPlms:
+      return CompilePndm(path, options);
+    case SamplerKind::kLcm:
+      return CompileLcm(path, options);
+    case SamplerKind::kTcd:
+      return CompileTcd(path, options);
+    case SamplerKind::kVpSde:
+    case SamplerKind::kVpOde:
+      return CompileVpSde(path, options);
+  }
+  return {};
+}
+
+NoiseScale Tempered(const NoiseScale& noise, double temperature) {
+  if (temperature == 0) return 0.0;
+  if (const double* scale = std::get_if<double>(&noise)) return *scale * temperature;
+  if (const LearnedRange* range = std::get_if<LearnedRange>(&noise)) {
+    const double shift = 2 * std::log(temperature);
+    return LearnedRange{range->log_variance_min + shift, range->log_variance_max + shift};
+  }
+  return noise;
 }
 
 }  // namespace
@@ -42,6 +94,34 @@ SamplerPlan StartPlan(const NoisePath& path, int slots) {
   return plan;
 }
 
+bool AddsNoise(const Move& move) { return move.to.lambda() < move.from.lambda(); }
+
+Move EndOf(const Move& move) {
+  Move end = move;
+  end.timestep = move.end_timestep;
+  end.from = move.to;
+  return end;
+}
+
+double Churn(double sigma, size_t steps, const SamplerOptions& options) {
+  if (sigma < options.s_tmin || sigma > options.s_tmax) return 0;
+  return std::min(options.s_churn / static_cast<double>(steps), std::sqrt(2.0) - 1);
+}
+
+LinearForm NoiseIn(const NoiseLevel& level) { return (Slot(0) - level.alpha * X0()) / level.sigma; }
+
+int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& options) {
+  const int order = std::min<int>(options.solver_order, static_cast<int>(step) + 1);
+  const bool lower_final = options.lower_order_final && path.size() < kFewSteps;
+  if (step + 1 == path.size()) {
+    const NoiseLevel& end = path.back().to;
+    const bool stands_still = end.sigma == path.back().from.sigma;
+    if (options.euler_at_final || lower_final || end.sigma == 0 || stands_still) return 1;
+  }
+  if (step + 2 == path.size() && lower_final) return std::min(order, 2);
+  return order;
+}
+
 Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options) {
   Evaluation evaluation = StartEvaluation(move, options);
   evaluation.input_scale *= move.from.alpha;
@@ -59,8 +139,8 @@ LinearForm SigmaDirection(const Move& move) { return (Slot(0) - X0()) / move.fro
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots) {
   SamplerPlan plan = StartPlan(path, slots);
   const double first = path.front().from.ratio();
-  const bool leading =
-      options.timesteps.empty() && options.timestep_spacing == TimestepSpacing::kLeading;
+  const bool leading = options.timesteps.empty() && options.sigmas.empty() &&
+                       options.timestep_spacing == TimestepSpacing::kLeading;
   const bool room_for_signal = leading || path.front().preconditioning.has_value();
   plan.init_noise_scale = room_for_signal ? std::hypot(first, 1) : first;
   plan.final_alpha = 1;
@@ -69,25 +149,10 @@ SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options,
 }
 
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
-  switch (options.sampler) {
-    case SamplerKind::kDdpm:
-      return CompileDdpm(path, options);
-    case SamplerKind::kDdim:
-      return CompileDdim(path, options);
-    case SamplerKind::kDpmSolver:
-    case SamplerKind::kDpmSolverPlusPlus:
-    case SamplerKind::kSdeDpmSolverPlusPlus:
-      return CompileDpmSolver(path, options);
-    case SamplerKind::kUniPc:
-      return CompileUniPc(path, options);
-    case SamplerKind::kEuler:
-      return CompileEuler(path, options);
-    case SamplerKind::kEulerAncestral:
-      return CompileEulerAncestral(path, options);
-    case SamplerKind::kHeun:
-      return CompileHeun(path, options);
-  }
-  return {};
+  SamplerPlan plan = CompileSampler(path, options);
+  for (Evaluation& evaluation : plan.evaluations)
+    evaluation.noise = Tempered(evaluation.noise, options.noise_temperature);
+  return plan;
 }
 
 }  // namespace denoise

@@ -28,7 +28,7 @@ inline constexpr auto kNames<BetaSchedule> = NameTable<BetaSchedule, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 9>{{
+inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 19>{{
     {"ddpm", SamplerKind::kDdpm},
     {"ddim", SamplerKind::kDdim},
     {"dpm_solver", SamplerKind::kDpmSolver},
@@ -38,6 +38,16 @@ inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 9>{{
     {"euler", SamplerKind::kEuler},
     {"euler_a", SamplerKind::kEulerAncestral},
     {"heun", SamplerKind::kHeun},
+    {"dpm_solver_singlestep", SamplerKind::kDpmSolverSinglestep},
+    {"dpmpp_singlestep", SamplerKind::kDpmSolverPlusPlusSinglestep},
+    {"dpmpp_sde_singlestep", SamplerKind::kSdeDpmSolverPlusPlusSinglestep},
+    {"deis", SamplerKind::kDeis},
+    {"pndm", SamplerKind::kPndm},
+    {"plms", SamplerKind::kPlms},
+    {"lcm", SamplerKind::kLcm},
+    {"tcd", SamplerKind::kTcd},
+    {"vp_sde", SamplerKind::kVpSde},
+    {"vp_ode", SamplerKind::kVpOde},
 }};
 
 template <>
@@ -74,12 +84,13 @@ inline constexpr auto kNames<SolverType> = NameTable<SolverType, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SigmaSpacing> = NameTable<SigmaSpacing, 5>{{
+inline constexpr auto kNames<SigmaSpacing> = NameTable<SigmaSpacing, 6>{{
     {"timesteps", SigmaSpacing::kTimesteps},
     {"karras", SigmaSpacing::kKarras},
     {"exponential", SigmaSpacing::kExponential},
     {"lu", SigmaSpacing::kLu},
     {"flow", SigmaSpacing::kFlow},
+    {"beta", SigmaSpacing::kBeta},
 }};
 
 template <>

@@ -9,10 +9,13 @@
 namespace denoise {
 namespace {
 
-absl::Status CheckSignal(const NoisePath& path, const SamplerOptions& options) {
+// A network that is asked where its schedule has no signal cannot say by epsilon what x0 is, though
+// the solvers take some signal there.
+absl::Status CheckSignal(const NoisePath& path, const Schedule& schedule,
+                         const SamplerOptions& options) {
   if (options.prediction_type != PredictionType::kEpsilon) return absl::OkStatus();
   for (const Move& move : path) {
-    if (move.from.alpha > 0) continue;
+    if (schedule.alpha(move.timestep) > 0) continue;
     return InvalidField("prediction_type",
                         absl::StrCat("epsilon says nothing of x0 at timestep ", move.timestep,
                                      ", where the schedule has no signal; start below it, or use a "
@@ -30,7 +33,7 @@ absl::StatusOr<NoisePath> LayOutFamily(const Schedule& schedule, const SamplerOp
 
 absl::StatusOr<NoisePath> LayOutPath(const Schedule& schedule, const SamplerOptions& options) {
   ASSIGN_OR_RETURN(NoisePath path, LayOutFamily(schedule, options));
-  RETURN_IF_ERROR(CheckSignal(path, options));
+  RETURN_IF_ERROR(CheckSignal(path, schedule, options));
   return path;
 }
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/sampling/beta_quantile.h"
 
 namespace denoise {
 namespace {
@@ -21,6 +22,25 @@ double KarrasLogSigma(const SigmaRange& range, int i, int steps) {
          std::log(Ramp(std::exp(range.log_max / rho), std::exp(range.log_min / rho), i, steps));
 }
 
+// Lee et al. 2024: sigma at the quantiles of Beta(0.6, 0.6), which crowd at both ends.
+double BetaLogSigma(const SigmaRange& range, int i, int steps) {
+  constexpr double kShape = 0.6;
+  const double quantile = BetaQuantile(kShape, kShape, Ramp(1, 0, i, steps));
+  const double sigma_min = std::exp(range.log_min), sigma_max = std::exp(range.log_max);
+  return std::log(sigma_min + quantile * (sigma_max - sigma_min));
+}
+
+double LogSigma(const SigmaRange& range, SigmaSpacing spacing, int i, int steps) {
+  switch (spacing) {
+    case SigmaSpacing::kKarras:
+      return KarrasLogSigma(range, i, steps);
+    case SigmaSpacing::kBeta:
+      return BetaLogSigma(range, i, steps);
+    default:
+      return Ramp(range.log_max, range.log_min, i, steps);
+  }
+}
+
 absl::StatusOr<SigmaRange> Narrowed(SigmaRange range, const SamplerOptions& options) {
   if (options.sigma_max.has_value()) range.log_max = std::log(*options.sigma_max);
   if (options.sigma_min.has_value()) range.log_min = std::log(*options.sigma_min);
@@ -31,10 +51,13 @@ absl::StatusOr<SigmaRange> Narrowed(SigmaRange range, const SamplerOptions& opti
                                    ", and sigma_max, ", std::exp(range.log_max)));
 }
 
+// Two levels of log sigma that are closer than this are the same: computed ones are rounded, given
+// ones are printed with six digits.
+constexpr double kRoundingError = 1e-5;
+
 // Spacings computed in log sigma arrive at sigma_min but for rounding; the last step then stands
 // still instead of going a hair backwards.
 Node EndAfter(const Node& last, const Node& end) {
-  constexpr double kRoundingError = 1e-9;
   return std::abs(last.level.lambda() - end.level.lambda()) < kRoundingError ? last : end;
 }
 
@@ -53,13 +76,25 @@ double CutOff(double timestep) {
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range,
                                                    const SamplerOptions& options) {
   ASSIGN_OR_RETURN(range, Narrowed(range, options));
-  const bool karras = options.sigma_spacing == SigmaSpacing::kKarras;
   std::vector<double> log_sigmas;
   for (int i = 0; i < options.steps; ++i) {
-    log_sigmas.push_back(karras ? KarrasLogSigma(range, i, options.steps)
-                                : Ramp(range.log_max, range.log_min, i, options.steps));
+    log_sigmas.push_back(LogSigma(range, options.sigma_spacing, i, options.steps));
   }
   return log_sigmas;
+}
+
+absl::Status CheckSigmas(const SigmaRange& range, const SamplerOptions& options) {
+  FieldViolations violations;
+  for (size_t i = 0; i < options.sigmas.size(); ++i) {
+    const double log_sigma = std::log(options.sigmas[i]);
+    if (log_sigma >= range.log_min - kRoundingError && log_sigma <= range.log_max + kRoundingError)
+      continue;
+    violations.Add(
+        absl::StrCat("sigmas[", i, "]"),
+        absl::StrCat("must be between ", std::exp(range.log_min), " and ", std::exp(range.log_max),
+                     ", the schedule's, is ", options.sigmas[i]));
+  }
+  return violations.ToStatus();
 }
 
 absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const Node& end,
@@ -73,11 +108,32 @@ absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const Nod
                     .to = next.level,
                     .end_timestep = next.timestep});
     if (!last && !(nodes[i].level.lambda() < next.level.lambda())) {
-      return InvalidField(options.timesteps.empty() ? "steps" : "timesteps",
+      return InvalidField(!options.timesteps.empty() ? "timesteps"
+                          : !options.sigmas.empty()  ? "sigmas"
+                                                     : "steps",
                           "puts two steps at the same noise level; take fewer");
     }
   }
   return path;
+}
+
+NoisePath AddChurn(const NoisePath& path, const SamplerOptions& options,
+                   const std::function<Node(double log_sigma)>& node_at) {
+  NoisePath churned;
+  for (const Move& move : path) {
+    const double sigma = move.from.ratio();
+    const double gamma = Churn(sigma, path.size(), options);
+    Move step = move;
+    if (gamma > 0) {
+      const Node raised = node_at(std::log(sigma * (1 + gamma)));
+      Move up = move;
+      up.to = step.from = raised.level;
+      up.end_timestep = step.timestep = raised.timestep;
+      churned.push_back(up);
+    }
+    churned.push_back(step);
+  }
+  return churned;
 }
 
 }  // namespace denoise

@@ -2,6 +2,7 @@
 // core/sampling.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -28,8 +29,8 @@ struct SigmaRange {
   double rho = 7;  // Karras et al. 2022, table 1
 };
 
-// options.steps values of log sigma down `range`, spaced as options.sigma_spacing says: evenly, or
-// Karras. What options say of sigma_min, sigma_max and rho takes the place of the range's.
+// options.steps values of log sigma down `range`, spaced as options.sigma_spacing says: evenly,
+// Karras or beta. What options say of sigma_min, sigma_max and rho takes the place of the range's.
 // InvalidArgument where that leaves nothing between them.
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range, const SamplerOptions& options);
 
@@ -37,5 +38,13 @@ absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range, const Sampl
 // have the same level.
 absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const Node& end,
                                        const SamplerOptions& options);
+
+// InvalidArgument where one of options.sigmas lies outside `range`.
+absl::Status CheckSigmas(const SigmaRange& range, const SamplerOptions& options);
+
+// `path` with a move up to more noise before each move that options.s_churn concerns (Karras et al.
+// 2022, algorithm 2). `node_at` says where the schedule has a sigma.
+NoisePath AddChurn(const NoisePath& path, const SamplerOptions& options,
+                   const std::function<Node(double log_sigma)>& node_at);
 
 }  // namespace denoise

@@ -14,14 +14,23 @@ namespace {
 // Those that know of a level nothing but its alpha and sigma. DDPM, DDIM and their kin step along
 // alphas_cumprod or timesteps and need both to be those of a variance-preserving schedule.
 constexpr SamplerKind kEdmSamplers[] = {
-    SamplerKind::kEuler,     SamplerKind::kEulerAncestral,    SamplerKind::kHeun,
-    SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus, SamplerKind::kSdeDpmSolverPlusPlus,
+    SamplerKind::kEuler,
+    SamplerKind::kEulerAncestral,
+    SamplerKind::kHeun,
+    SamplerKind::kDpmSolver,
+    SamplerKind::kDpmSolverPlusPlus,
+    SamplerKind::kSdeDpmSolverPlusPlus,
     SamplerKind::kUniPc,
+    SamplerKind::kDpmSolverSinglestep,
+    SamplerKind::kDpmSolverPlusPlusSinglestep,
+    SamplerKind::kSdeDpmSolverPlusPlusSinglestep,
+    SamplerKind::kDeis,
 };
 
 constexpr PredictionType kEdmPredictions[] = {PredictionType::kEpsilon,
                                               PredictionType::kVPrediction};
-constexpr SigmaSpacing kEdmSpacings[] = {SigmaSpacing::kKarras, SigmaSpacing::kExponential};
+constexpr SigmaSpacing kEdmSpacings[] = {SigmaSpacing::kKarras, SigmaSpacing::kExponential,
+                                         SigmaSpacing::kBeta};
 
 // What one family takes. Empty: everything.
 struct FamilyRules {

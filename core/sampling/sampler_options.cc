@@ -20,6 +20,11 @@ constexpr std::array kAliases = {
     Alias{"dpmpp_2m", {SamplerKind::kDpmSolverPlusPlus, 2}},
     Alias{"dpmpp_3m", {SamplerKind::kDpmSolverPlusPlus, 3}},
     Alias{"dpmpp_2m_sde", {SamplerKind::kSdeDpmSolverPlusPlus, 2}},
+    Alias{"dpm_solver_2s", {SamplerKind::kDpmSolverSinglestep, 2}},
+    Alias{"dpm_solver_3s", {SamplerKind::kDpmSolverSinglestep, 3}},
+    Alias{"dpmpp_2s", {SamplerKind::kDpmSolverPlusPlusSinglestep, 2}},
+    Alias{"dpmpp_3s", {SamplerKind::kDpmSolverPlusPlusSinglestep, 3}},
+    Alias{"dpmpp_2s_sde", {SamplerKind::kSdeDpmSolverPlusPlusSinglestep, 2}},
     Alias{"unipc_1", {SamplerKind::kUniPc, 1}},
     Alias{"unipc_2", {SamplerKind::kUniPc, 2}},
     Alias{"unipc_3", {SamplerKind::kUniPc, 3}},
@@ -56,6 +61,19 @@ SolverType ResolvedSolverType(const SamplerOptions& options) {
   return options.solver_type.value_or(
       options.sampler == SamplerKind::kUniPc ? SolverType::kBh2 : SolverType::kMidpoint);
 }
+
+bool IsSinglestep(SamplerKind sampler) {
+  return sampler == SamplerKind::kDpmSolverSinglestep ||
+         sampler == SamplerKind::kDpmSolverPlusPlusSinglestep ||
+         sampler == SamplerKind::kSdeDpmSolverPlusPlusSinglestep;
+}
+
+bool IsSdeSolver(SamplerKind sampler) {
+  return sampler == SamplerKind::kSdeDpmSolverPlusPlus ||
+         sampler == SamplerKind::kSdeDpmSolverPlusPlusSinglestep;
+}
+
+bool IsUniPcType(SolverType type) { return type == SolverType::kBh1 || type == SolverType::kBh2; }
 
 bool SamplerReads(SamplerKind sampler, std::string_view option) {
   bool reads = false;

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
@@ -90,8 +91,9 @@ SamplerOverrides CheckSteps(SamplerOverrides overrides, int max_steps,
     violations.Add("steps", absl::StrCat("must be between 1 and ", max_steps, ", is ", steps));
     overrides.steps.reset();
   }
-  if (!overrides.timesteps.empty()) {
-    violations.Add("timesteps", "cannot be given together with steps");
+  for (const auto& [given, field] : {std::pair(!overrides.timesteps.empty(), "timesteps"),
+                                     std::pair(!overrides.sigmas.empty(), "sigmas")}) {
+    if (given) violations.Add(field, "cannot be given together with steps");
   }
   return overrides;
 }

@@ -17,6 +17,7 @@ struct SamplerOverrides {
   std::optional<SamplerKind> sampler;
   std::optional<int> steps;
   std::vector<double> timesteps;
+  std::vector<double> sigmas;
   std::optional<PredictionType> prediction_type;
   std::optional<TimestepSpacing> timestep_spacing;
   std::optional<int> steps_offset;
@@ -34,6 +35,9 @@ struct SamplerOverrides {
   std::optional<bool> set_alpha_to_one;
   std::optional<bool> step_to_listed_timestep;
 
+  std::optional<int> original_inference_steps;
+  std::optional<double> timestep_scaling;
+
   std::optional<int> solver_order;
   std::optional<SolverType> solver_type;
   std::optional<bool> lower_order_final;
@@ -50,6 +54,7 @@ struct SamplerOverrides {
   std::optional<double> s_tmin;
   std::optional<double> s_tmax;
   std::optional<double> s_noise;
+  std::optional<double> noise_temperature;
   std::optional<bool> corrected_third_order;
 
   bool operator==(const SamplerOverrides&) const = default;

@@ -1,5 +1,6 @@
 #include "core/sampling/sampler_validation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -35,8 +36,6 @@ class Checker {
   FieldViolations& violations_;
 };
 
-bool IsUniPcType(SolverType type) { return type == SolverType::kBh1 || type == SolverType::kBh2; }
-
 void CheckPrediction(const SamplerOptions& options, Checker& check) {
   const bool flow_levels = SamplerReads(options.sampler, "sigma_spacing") &&
                            options.sigma_spacing == SigmaSpacing::kFlow;
@@ -62,9 +61,9 @@ void CheckClip(const SamplerOptions& options, Checker& check) {
 
 void CheckSolver(const SamplerOptions& options, Checker& check) {
   const bool unipc = options.sampler == SamplerKind::kUniPc;
-  const bool sde = options.sampler == SamplerKind::kSdeDpmSolverPlusPlus;
-  check.RequireBetween(options.solver_order, 1, sde ? 2 : 3, "solver_order");
-  if (options.solver_type.has_value()) {
+  check.RequireBetween(options.solver_order, 1, IsSdeSolver(options.sampler) ? 2 : 3,
+                       "solver_order");
+  if (options.solver_type.has_value() && SamplerReads(options.sampler, "solver_type")) {
     check.Require(IsUniPcType(*options.solver_type) == unipc, "solver_type",
                   unipc ? "must be bh1 or bh2 for this sampler"
                         : "must be midpoint or heun for this sampler");
@@ -95,12 +94,69 @@ void CheckSigmaRange(const SamplerOptions& options, Checker& check) {
   }
 }
 
-void CheckChurn(const SamplerOptions& options, Checker& check) {
+void CheckNoise(const SamplerOptions& options, Checker& check) {
   constexpr double kMost = std::numeric_limits<float>::max();
   check.RequireBetween(options.s_churn, 0.0, kMost, "s_churn");
   check.RequireBetween(options.s_tmin, 0.0, kMost, "s_tmin");
   check.RequireBetween(options.s_tmax, 0.0, std::numeric_limits<double>::infinity(), "s_tmax");
   check.RequireBetween(options.s_noise, 0.0, kMost, "s_noise");
+  check.RequireBetween(options.noise_temperature, 0.0, kMost, "noise_temperature");
+  const bool from_network =
+      options.sampler == SamplerKind::kDdpm && options.variance_type == VarianceType::kLearned;
+  check.Require(!from_network || options.noise_temperature == 1, "noise_temperature",
+                "must be 1 with variance_type learned, where the network alone says how much noise "
+                "there is");
+}
+
+void CheckSteps(const SamplerOptions& options, const Schedule& schedule, Checker& check) {
+  int most = schedule.num_train_timesteps();
+  if (SamplerReads(options.sampler, "original_inference_steps")) {
+    check.RequireBetween(options.original_inference_steps, 1, most, "original_inference_steps");
+    most = std::min(most, options.original_inference_steps);
+  }
+  check.RequireBetween(options.steps, 1, most, "steps");
+}
+
+// No longer than there are training timesteps.
+bool CheckLength(const std::vector<double>& list, const Schedule& schedule, std::string_view field,
+                 Checker& check) {
+  const size_t most = static_cast<size_t>(schedule.num_train_timesteps());
+  check.Require(list.size() <= most, field,
+                absl::StrCat("must list at most ", most, " numbers, lists ", list.size()));
+  return list.size() <= most;
+}
+
+void CheckDescent(const std::vector<double>& list, size_t i, const std::string& field,
+                  Checker& check) {
+  check.Require(i == 0 || !(list[i] >= list[i - 1]), field, "must be below the one before");
+}
+
+void CheckTimesteps(const std::vector<double>& timesteps, const Schedule& schedule,
+                    Checker& check) {
+  if (!CheckLength(timesteps, schedule, "timesteps", check)) return;
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    const std::string field = absl::StrCat("timesteps[", i, "]");
+    check.RequireBetween(timesteps[i], schedule.timestep_min(), schedule.timestep_max(), field);
+    CheckDescent(timesteps, i, field, check);
+  }
+}
+
+// Which of them a schedule has is for the layout of the path to say.
+void CheckSigmas(const SamplerOptions& options, const Schedule& schedule, Checker& check) {
+  const std::vector<double>& sigmas = options.sigmas;
+  if (!SamplerReads(options.sampler, "sigmas")) {
+    check.Require(false, "sigmas", "are not for this sampler, which goes by timesteps");
+    return;
+  }
+  check.Require(options.timesteps.empty(), "sigmas", "cannot be given together with timesteps");
+  check.Require(options.sigma_spacing != SigmaSpacing::kFlow, "sigmas",
+                "do not go with sigma_spacing flow: they are of x / alpha");
+  if (!CheckLength(sigmas, schedule, "sigmas", check)) return;
+  for (size_t i = 0; i < sigmas.size(); ++i) {
+    const std::string field = absl::StrCat("sigmas[", i, "]");
+    check.RequirePositive(sigmas[i], field);
+    CheckDescent(sigmas, i, field, check);
+  }
 }
 
 }  // namespace
@@ -113,6 +169,7 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
   check.Require(options.steps_offset >= 0, "steps_offset",
                 absl::StrCat("must be at least 0, is ", options.steps_offset));
   check.RequireBetween(options.eta, 0.0, 1.0, "eta");
+  check.RequirePositive(options.timestep_scaling, "timestep_scaling");
   check.RequirePositive(options.flow_shift, "flow_shift");
   check.Require(options.lambda_min_clipped < std::numeric_limits<double>::infinity(),
                 "lambda_min_clipped",
@@ -122,7 +179,7 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
                   absl::StrCat("must list steps from 0 on, lists ", step));
   }
   CheckSigmaRange(options, check);
-  CheckChurn(options, check);
+  CheckNoise(options, check);
   if (SamplerReads(options.sampler, "solver_order")) {
     CheckSolver(options, check);
   } else if (SamplerReads(options.sampler, "sigma_spacing")) {
@@ -132,22 +189,14 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
 }
 
 FieldViolations ValidateTimesteps(const SamplerOptions& options, const Schedule& schedule) {
-  const int num_train_timesteps = schedule.num_train_timesteps();
   FieldViolations violations;
   Checker check(violations);
-  const std::vector<double>& timesteps = options.timesteps;
-  if (timesteps.empty()) {
-    check.RequireBetween(options.steps, 1, num_train_timesteps, "steps");
-  } else if (timesteps.size() > static_cast<size_t>(num_train_timesteps)) {
-    violations.Add("timesteps", absl::StrCat("must list at most ", num_train_timesteps,
-                                             " timesteps, lists ", timesteps.size()));
+  if (!options.sigmas.empty()) {
+    CheckSigmas(options, schedule, check);
+  } else if (!options.timesteps.empty()) {
+    CheckTimesteps(options.timesteps, schedule, check);
   } else {
-    for (size_t i = 0; i < timesteps.size(); ++i) {
-      const std::string field = absl::StrCat("timesteps[", i, "]");
-      check.RequireBetween(timesteps[i], schedule.timestep_min(), schedule.timestep_max(), field);
-      check.Require(i == 0 || !(timesteps[i] >= timesteps[i - 1]), field,
-                    "must be below the one before");
-    }
+    CheckSteps(options, schedule, check);
   }
   return violations;
 }

@@ -117,6 +117,7 @@ struct SpacingFlag {
 constexpr SpacingFlag kKarras = {"use_karras_sigmas", SigmaSpacing::kKarras};
 constexpr SpacingFlag kExponential = {"use_exponential_sigmas", SigmaSpacing::kExponential};
 constexpr SpacingFlag kFlow = {"use_flow_sigmas", SigmaSpacing::kFlow};
+constexpr SpacingFlag kBeta = {"use_beta_sigmas", SigmaSpacing::kBeta};
 constexpr SpacingFlag kLu = {"use_lu_lambdas", SigmaSpacing::kLu};
 
 void ReadSigmaSpacing(ConfigReader& reader, std::initializer_list<SpacingFlag> flags,
@@ -130,12 +131,11 @@ void ReadSigmaSpacing(ConfigReader& reader, std::initializer_list<SpacingFlag> f
     }
     sampler.sigma_spacing = spacing;
   }
-  Require(reader, "use_beta_sigmas", false);
 }
 
 // The solver's form. Each class takes the other's names for its own default, as configs are passed
 // from one to another.
-void ReadSolverType(ConfigReader& reader, bool unipc, SamplerOptions& sampler) {
+void ReadSolverType(ConfigReader& reader, SamplerOptions& sampler) {
   std::string name(NameOf(ResolvedSolverType(sampler)));
   reader.Read("solver_type", name);
   const std::optional<SolverType> type = FromName<SolverType>(name);
@@ -143,29 +143,33 @@ void ReadSolverType(ConfigReader& reader, bool unipc, SamplerOptions& sampler) {
     reader.Violate("solver_type",
                    absl::StrCat("must be one of ", NameList<SolverType>(), "; is ", Quoted(name)));
   }
-  const bool is_bh = type == SolverType::kBh1 || type == SolverType::kBh2;
-  if (type.has_value() && is_bh == unipc) sampler.solver_type = *type;
+  const bool unipc = sampler.sampler == SamplerKind::kUniPc;
+  if (type.has_value() && IsUniPcType(*type) == unipc) sampler.solver_type = *type;
 }
 
-void ReadSolver(ConfigReader& reader, SamplerOptions& sampler) {
-  const bool unipc = sampler.sampler == SamplerKind::kUniPc;
+void ReadSolver(ConfigReader& reader, std::initializer_list<SpacingFlag> spacings,
+                SamplerOptions& sampler) {
   ReadThresholding(reader, sampler);
   reader.Read("solver_order", sampler.solver_order);
-  ReadSolverType(reader, unipc, sampler);
+  ReadSolverType(reader, sampler);
   reader.Read("lower_order_final", sampler.lower_order_final);
-  reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
   reader.Read("flow_shift", sampler.flow_shift);
-  if (unipc) {
-    ReadSigmaSpacing(reader, {kKarras, kExponential, kFlow}, sampler);
-  } else {
-    ReadSigmaSpacing(reader, {kKarras, kExponential, kFlow, kLu}, sampler);
-  }
+  ReadSigmaSpacing(reader, spacings, sampler);
   Require(reader, "use_dynamic_shifting", false);
   std::string time_shift_type;  // only dynamic shifting reads it
   reader.Read("time_shift_type", time_shift_type);
 }
 
-void ReadDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
+// What DPM-Solver's two classes share.
+void ReadDpmSolver(ConfigReader& reader, std::initializer_list<SpacingFlag> spacings,
+                   SamplerOptions& sampler) {
+  ReadSolver(reader, spacings, sampler);
+  reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
+  reader.Read("lambda_min_clipped", sampler.lambda_min_clipped);
+  reader.ReadName("variance_type", kNames<VarianceType>, sampler.variance_type);
+}
+
+void ReadDpmSolverMultistep(ConfigReader& reader, SamplerOptions& sampler) {
   static constexpr std::pair<std::string_view, SamplerKind> kAlgorithms[] = {
       {"dpmsolver", SamplerKind::kDpmSolver},
       {"dpmsolver++", SamplerKind::kDpmSolverPlusPlus},
@@ -173,14 +177,35 @@ void ReadDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
       {"deis", SamplerKind::kDpmSolverPlusPlus},  // the class takes it for its default
   };
   reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
-  ReadSolver(reader, sampler);
+  ReadDpmSolver(reader, {kKarras, kExponential, kBeta, kFlow, kLu}, sampler);
   reader.Read("euler_at_final", sampler.euler_at_final);
-  reader.Read("lambda_min_clipped", sampler.lambda_min_clipped);
-  reader.ReadName("variance_type", kNames<VarianceType>, sampler.variance_type);
+}
+
+void ReadDpmSolverSinglestep(ConfigReader& reader, SamplerOptions& sampler) {
+  static constexpr std::pair<std::string_view, SamplerKind> kAlgorithms[] = {
+      {"dpmsolver", SamplerKind::kDpmSolverSinglestep},
+      {"dpmsolver++", SamplerKind::kDpmSolverPlusPlusSinglestep},
+      {"sde-dpmsolver++", SamplerKind::kSdeDpmSolverPlusPlusSinglestep},
+      {"deis", SamplerKind::kDpmSolverPlusPlusSinglestep},  // the class takes it for its default
+  };
+  reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
+  ReadDpmSolver(reader, {kKarras, kExponential, kBeta, kFlow}, sampler);
+}
+
+void ReadDeis(ConfigReader& reader, SamplerOptions& sampler) {
+  static constexpr std::pair<std::string_view, SamplerKind> kAlgorithms[] = {
+      {"deis", SamplerKind::kDeis},
+      {"dpmsolver", SamplerKind::kDeis},  // the class takes these two for its default
+      {"dpmsolver++", SamplerKind::kDeis},
+  };
+  reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
+  ReadSolver(reader, {kKarras, kExponential, kBeta, kFlow}, sampler);
+  if (sampler.sigma_spacing == SigmaSpacing::kFlow) sampler.final_sigma = FinalSigma::kZero;
 }
 
 void ReadUniPc(ConfigReader& reader, SamplerOptions& sampler) {
-  ReadSolver(reader, sampler);
+  ReadSolver(reader, {kKarras, kExponential, kBeta, kFlow}, sampler);
+  reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
   reader.Read("disable_corrector", sampler.disable_corrector);
   Require(reader, "predict_x0", true);
   RequireAbsent(reader, {"solver_p", "sigma_min", "sigma_max", "shift_terminal"});
@@ -206,13 +231,13 @@ void ReadEdmDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
   ReadThresholding(reader, sampler);
   reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
   reader.Read("solver_order", sampler.solver_order);
-  ReadSolverType(reader, /*unipc=*/false, sampler);
+  ReadSolverType(reader, sampler);
   reader.Read("lower_order_final", sampler.lower_order_final);
   reader.Read("euler_at_final", sampler.euler_at_final);
 }
 
 void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
-  ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
+  ReadSigmaSpacing(reader, {kKarras, kExponential, kBeta}, sampler);
   reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
   RequireName(reader, "interpolation_type", "linear");
   RequireName(reader, "timestep_type", "discrete");
@@ -223,25 +248,71 @@ void ReadEulerAncestral(ConfigReader&, SamplerOptions&) {}  // has no keys of it
 
 void ReadHeun(ConfigReader& reader, SamplerOptions& sampler) {
   ReadClipping(reader, sampler);
-  ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
+  ReadSigmaSpacing(reader, {kKarras, kExponential, kBeta}, sampler);
+}
+
+void ReadPndm(ConfigReader& reader, SamplerOptions& sampler) {
+  bool skip_prk_steps = false;
+  reader.Read("skip_prk_steps", skip_prk_steps);
+  if (skip_prk_steps) sampler.sampler = SamplerKind::kPlms;
+  reader.Read("set_alpha_to_one", sampler.set_alpha_to_one);
+}
+
+void ReadLcm(ConfigReader& reader, SamplerOptions& sampler) {
+  ReadThresholding(reader, sampler);
+  ReadClipping(reader, sampler);
+  reader.Read("original_inference_steps", sampler.original_inference_steps);
+  reader.Read("timestep_scaling", sampler.timestep_scaling);
+}
+
+// The class documents LCM's other keys, but does nothing with them.
+void ReadTcd(ConfigReader& reader, SamplerOptions& sampler) {
+  reader.Read("original_inference_steps", sampler.original_inference_steps);
 }
 
 constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
-    {"DDPMScheduler", {SamplerKind::kDdpm, ReadDdpm}},
-    {"DDIMScheduler", {SamplerKind::kDdim, ReadDdim}},
-    {"DPMSolverMultistepScheduler", {SamplerKind::kDpmSolverPlusPlus, ReadDpmSolver}},
-    {"UniPCMultistepScheduler", {SamplerKind::kUniPc, ReadUniPc}},
-    {"EulerDiscreteScheduler", {SamplerKind::kEuler, ReadEuler}},
-    {"EulerAncestralDiscreteScheduler", {SamplerKind::kEulerAncestral, ReadEulerAncestral}},
+    {"DDPMScheduler", {.sampler = SamplerKind::kDdpm, .read = ReadDdpm}},
+    {"DDIMScheduler", {.sampler = SamplerKind::kDdim, .read = ReadDdim}},
+    {"DPMSolverMultistepScheduler",
+     {.sampler = SamplerKind::kDpmSolverPlusPlus, .read = ReadDpmSolverMultistep}},
+    {"DPMSolverSinglestepScheduler",
+     {.sampler = SamplerKind::kDpmSolverPlusPlusSinglestep,
+      .read = ReadDpmSolverSinglestep,
+      .has_zero_snr = false,
+      .has_spacing = false}},
+    {"DEISMultistepScheduler",
+     {.sampler = SamplerKind::kDeis, .read = ReadDeis, .has_zero_snr = false}},
+    {"UniPCMultistepScheduler", {.sampler = SamplerKind::kUniPc, .read = ReadUniPc}},
+    {"EulerDiscreteScheduler", {.sampler = SamplerKind::kEuler, .read = ReadEuler}},
+    {"EulerAncestralDiscreteScheduler",
+     {.sampler = SamplerKind::kEulerAncestral, .read = ReadEulerAncestral}},
     {"HeunDiscreteScheduler",
-     {SamplerKind::kHeun, ReadHeun, /*beta_start=*/0.00085, /*beta_end=*/0.012,
-      /*has_zero_snr=*/false}},
+     {.sampler = SamplerKind::kHeun,
+      .read = ReadHeun,
+      .beta_start = 0.00085,
+      .beta_end = 0.012,
+      .has_zero_snr = false}},
     {"EDMEulerScheduler",
      {.sampler = SamplerKind::kEuler, .read = ReadEdmSpacing, .family = ScheduleFamily::kEdm}},
     {"EDMDPMSolverMultistepScheduler",
      {.sampler = SamplerKind::kDpmSolverPlusPlus,
       .read = ReadEdmDpmSolver,
       .family = ScheduleFamily::kEdm}},
+    {"PNDMScheduler", {.sampler = SamplerKind::kPndm, .read = ReadPndm, .has_zero_snr = false}},
+    {"LCMScheduler",
+     {.sampler = SamplerKind::kLcm,
+      .read = ReadLcm,
+      .beta_schedule = BetaSchedule::kScaledLinear,
+      .beta_start = 0.00085,
+      .beta_end = 0.012,
+      .has_spacing = false}},
+    {"TCDScheduler",
+     {.sampler = SamplerKind::kTcd,
+      .read = ReadTcd,
+      .beta_schedule = BetaSchedule::kScaledLinear,
+      .beta_start = 0.00085,
+      .beta_end = 0.012,
+      .has_spacing = false}},
 };
 
 }  // namespace

@@ -16,9 +16,11 @@ struct SchedulerClass {
   // Reads the keys that not all classes have. `options` holds the class's defaults.
   void (*read)(ConfigReader& reader, SamplerOptions& options) = nullptr;
   // The class's own defaults of a variance-preserving schedule.
+  BetaSchedule beta_schedule = BetaSchedule::kLinear;
   double beta_start = 1e-4;
   double beta_end = 0.02;
   bool has_zero_snr = true;  // reads rescale_betas_zero_snr
+  bool has_spacing = true;   // reads timestep_spacing and steps_offset
   ScheduleFamily family = ScheduleFamily::kVariancePreserving;
 };
 

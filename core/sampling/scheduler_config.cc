@@ -30,6 +30,7 @@ absl::StatusOr<SchedulerClass> ReadClass(ConfigReader& reader) {
 
 VpOptions ReadVpOptions(ConfigReader& reader, const SchedulerClass& scheduler_class) {
   VpOptions schedule;
+  schedule.beta_schedule = scheduler_class.beta_schedule;
   schedule.beta_start = scheduler_class.beta_start;
   schedule.beta_end = scheduler_class.beta_end;
   reader.Read("num_train_timesteps", schedule.num_train_timesteps);
@@ -58,10 +59,12 @@ ScheduleOptions ReadSchedule(ConfigReader& reader, const SchedulerClass& schedul
   return ReadVpOptions(reader, scheduler_class);
 }
 
-// The keys that all classes of a family have.
-void ReadCommon(ConfigReader& reader, ScheduleFamily family, SamplerOptions& sampler) {
+// The keys that all classes of a family have, or all but a few.
+void ReadCommon(ConfigReader& reader, const SchedulerClass& scheduler_class,
+                SamplerOptions& sampler) {
   reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
-  if (family != ScheduleFamily::kVariancePreserving) return;
+  if (scheduler_class.family != ScheduleFamily::kVariancePreserving) return;
+  if (!scheduler_class.has_spacing) return;
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
 }
@@ -69,6 +72,12 @@ void ReadCommon(ConfigReader& reader, ScheduleFamily family, SamplerOptions& sam
 bool IsDdpmOrDdim(SamplerKind sampler) {
   return sampler == SamplerKind::kDdpm || sampler == SamplerKind::kDdim;
 }
+
+bool IsPndm(SamplerKind sampler) {
+  return sampler == SamplerKind::kPndm || sampler == SamplerKind::kPlms;
+}
+
+bool IsDeis(SamplerKind sampler) { return sampler == SamplerKind::kDeis; }
 
 bool IsSolver(SamplerKind sampler) { return SamplerReads(sampler, "solver_order"); }
 
@@ -87,8 +96,12 @@ SamplerOptions ClassDefaults(SamplerKind sampler) {
   SamplerOptions options;
   options.sampler = sampler;
   options.clip_sample = IsDdpmOrDdim(sampler);
-  options.timestep_spacing =
-      IsDdpmOrDdim(sampler) ? TimestepSpacing::kLeading : TimestepSpacing::kLinspace;
+  options.timestep_spacing = SamplerReads(sampler, "sigma_spacing") ? TimestepSpacing::kLinspace
+                                                                    : TimestepSpacing::kLeading;
+  options.set_alpha_to_one = !IsPndm(sampler);
+  if (sampler == SamplerKind::kTcd) options.eta = 0.3;
+  options.lower_order_final = !IsSinglestep(sampler);
+  if (IsDeis(sampler)) options.final_sigma = FinalSigma::kSigmaMin;
   return options;
 }
 
@@ -100,7 +113,7 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   config.class_name = object["_class_name"].get<std::string>();
   config.sampler = ClassDefaults(scheduler_class.sampler);
   config.schedule = ReadSchedule(reader, scheduler_class);
-  ReadCommon(reader, scheduler_class.family, config.sampler);
+  ReadCommon(reader, scheduler_class, config.sampler);
   scheduler_class.read(reader, config.sampler);
   RETURN_IF_ERROR(reader.Finish(config.class_name, LibraryKeys()));
   RETURN_IF_ERROR(Schedule::Create(config.schedule).status());
@@ -124,31 +137,43 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
   to.sample_max_value = from.sample_max_value;
   to.variance_type = from.variance_type;
 
-  if (SamplerReads(from.sampler, "clip_sample") && SamplerReads(sampler, "clip_sample")) {
+  const auto both_read = [&](std::string_view option) {
+    return SamplerReads(from.sampler, option) && SamplerReads(sampler, option);
+  };
+  if (both_read("clip_sample")) {
     to.clip_sample = from.clip_sample;
     to.clip_sample_range = from.clip_sample_range;
   }
-  if (!IsDdpmOrDdim(from.sampler) && !IsDdpmOrDdim(sampler)) {
-    to.final_sigma = from.final_sigma;
+  if (both_read("set_alpha_to_one")) to.set_alpha_to_one = from.set_alpha_to_one;
+  if (both_read("original_inference_steps")) {
+    to.original_inference_steps = from.original_inference_steps;
+  }
+  if (both_read("final_sigma") && !IsDeis(from.sampler) && !IsDeis(sampler)) {
+    to.final_sigma = from.final_sigma;  // which DEIS does not choose
+  }
+  // Flow levels are the solvers' own.
+  const bool flow = from.sigma_spacing == SigmaSpacing::kFlow;
+  if (both_read("sigma_spacing") && (IsSolver(sampler) || !flow)) {
+    to.sigma_spacing = from.sigma_spacing;
+    if (flow) to.final_sigma = FinalSigma::kZero;
     to.sigma_min = from.sigma_min;
     to.sigma_max = from.sigma_max;
     to.rho = from.rho;
-    // Flow levels are the solvers' own.
-    if (IsSolver(sampler) || from.sigma_spacing != SigmaSpacing::kFlow) {
-      to.sigma_spacing = from.sigma_spacing;
-    }
   }
-  if (IsSolver(from.sampler) && IsSolver(sampler)) {
-    const bool sde = sampler == SamplerKind::kSdeDpmSolverPlusPlus;
-    to.solver_order = sde ? std::min(from.solver_order, 2) : from.solver_order;
-    to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;
+  if (both_read("solver_order")) {
+    to.solver_order = IsSdeSolver(sampler) ? std::min(from.solver_order, 2) : from.solver_order;
     to.flow_shift = from.flow_shift;
-    if (from.sampler != SamplerKind::kUniPc && sampler != SamplerKind::kUniPc) {
-      to.solver_type = from.solver_type;
-      to.euler_at_final = from.euler_at_final;
-      to.lambda_min_clipped = from.lambda_min_clipped;
+    // A singlestep solver ends a block by it.
+    if (!IsSinglestep(from.sampler) && !IsSinglestep(sampler)) {
+      to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;
     }
   }
+  if (both_read("solver_type") && from.sampler != SamplerKind::kUniPc &&
+      sampler != SamplerKind::kUniPc) {
+    to.solver_type = from.solver_type;
+  }
+  if (both_read("euler_at_final")) to.euler_at_final = from.euler_at_final;
+  if (both_read("lambda_min_clipped")) to.lambda_min_clipped = from.lambda_min_clipped;
   return to;
 }
 

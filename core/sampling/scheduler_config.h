@@ -18,11 +18,9 @@ struct SchedulerConfig {
   SamplerOptions sampler;  // `steps` is left at its default
 };
 
-// `json` is the text of a scheduler_config.json of DDPMScheduler, DDIMScheduler,
-// DPMSolverMultistepScheduler, UniPCMultistepScheduler, EulerDiscreteScheduler,
-// EulerAncestralDiscreteScheduler or HeunDiscreteScheduler. Absent keys take that class's defaults.
-// InvalidArgument names an unknown class, key value or type. `json` is hostile: any bytes are
-// answered, none crash.
+// `json` is the text of a scheduler_config.json of one of the classes that scheduler_classes.cc
+// lists. Absent keys take that class's defaults. InvalidArgument names an unknown class, key value
+// or type. `json` is hostile: any bytes are answered, none crash.
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json);
 
 // The options that the class naming `sampler` starts from.

@@ -72,4 +72,14 @@ absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
   return std::vector<double>();
 }
 
+std::vector<double> DistilledTimesteps(int num_train_timesteps, const SamplerOptions& options) {
+  const int original = options.original_inference_steps;
+  const int stride = num_train_timesteps / original;
+  const double skip = static_cast<double>(original) / options.steps;
+  std::vector<double> timesteps;
+  for (int i = 0; i < options.steps; ++i)
+    timesteps.push_back((original - std::floor(i * skip)) * stride - 1);
+  return timesteps;
+}
+
 }  // namespace denoise

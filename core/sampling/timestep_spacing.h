@@ -28,4 +28,9 @@ struct SpacingRange {
 absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
                                                    const SamplerOptions& options);
 
+// Of the options.original_inference_steps timesteps that a network was distilled for, evenly spaced
+// up to the schedule's last, options.steps evenly chosen ones, descending (Luo et al. 2023, section
+// 4.3). Requires 1 <= steps <= original_inference_steps <= num_train_timesteps.
+std::vector<double> DistilledTimesteps(int num_train_timesteps, const SamplerOptions& options);
+
 }  // namespace denoise

@@ -41,12 +41,88 @@ absl::StatusOr<NoisePath> LayOutDdpmOrDdim(const VpSchedule& schedule,
   return path;
 }
 
+// Moves between the levels of `timesteps`, the last one to `end`.
+NoisePath MovesBetween(const std::vector<double>& timesteps, const NoiseLevel& end,
+                       const VpSchedule& schedule) {
+  NoisePath path;
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    const bool last = i + 1 == timesteps.size();
+    path.push_back({.timestep = timesteps[i],
+                    .from = schedule.LevelAt(timesteps[i]),
+                    .to = last ? end : schedule.LevelAt(timesteps[i + 1]),
+                    .end_timestep = last ? 0 : timesteps[i + 1]});
+  }
+  return path;
+}
+
+// `move` in two, by way of the whole timestep halfway.
+NoisePath Halves(const Move& move, const VpSchedule& schedule) {
+  Move first = move, second = move;
+  second.timestep = move.end_timestep + std::floor((move.timestep - move.end_timestep) / 2);
+  second.from = schedule.LevelAt(second.timestep);
+  first.to = second.from;
+  first.end_timestep = second.timestep;
+  return {first, second};
+}
+
+// PNDM: the Runge-Kutta steps come first, and all have a step after them.
+absl::StatusOr<NoisePath> LayOutPndm(const VpSchedule& schedule, const SamplerOptions& options) {
+  const int num_train_timesteps = schedule.num_train_timesteps();
+  ASSIGN_OR_RETURN(
+      const std::vector<double> timesteps,
+      Timesteps({num_train_timesteps, num_train_timesteps, /*leave_out_last=*/false}, options));
+  const NoiseLevel end = options.set_alpha_to_one ? NoiseLevel{1, 0} : schedule.LevelAt(0);
+  const NoisePath steps = MovesBetween(timesteps, end, schedule);
+  const size_t prk_steps =
+      options.sampler == SamplerKind::kPndm ? std::min(kPrkSteps, steps.size() - 1) : 0;
+  NoisePath path;
+  for (size_t i = 0; i < prk_steps; ++i) {
+    const NoisePath halves = Halves(steps[i], schedule);
+    path.insert(path.end(), halves.begin(), halves.end());
+  }
+  path.insert(path.end(), steps.begin() + static_cast<ptrdiff_t>(prk_steps), steps.end());
+  return path;
+}
+
+std::vector<double> DistilledOrCustomTimesteps(const VpSchedule& schedule,
+                                               const SamplerOptions& options) {
+  if (!options.timesteps.empty()) return options.timesteps;
+  return DistilledTimesteps(schedule.num_train_timesteps(), options);
+}
+
+// LCM: a clean image after the last step.
+NoisePath LayOutLcm(const VpSchedule& schedule, const SamplerOptions& options) {
+  return MovesBetween(DistilledOrCustomTimesteps(schedule, options), NoiseLevel{1, 0}, schedule);
+}
+
+// TCD: jumps to a timestep below the next one, and up to that with fresh noise. The last jump is to
+// timestep 0, as the library's.
+NoisePath LayOutTcd(const VpSchedule& schedule, const SamplerOptions& options) {
+  const std::vector<double> timesteps = DistilledOrCustomTimesteps(schedule, options);
+  NoisePath path;
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    const bool last = i + 1 == timesteps.size();
+    const double next = last ? 0 : timesteps[i + 1];
+    const double below = options.eta == 0 ? next : std::floor((1 - options.eta) * next);
+    const NoiseLevel landing = schedule.LevelAt(below);
+    path.push_back({timesteps[i], schedule.LevelAt(timesteps[i]), landing});
+    if (below < next) path.push_back({below, landing, schedule.LevelAt(next)});
+  }
+  return path;
+}
+
+SigmaRange WholeRange(const VpSchedule& schedule) {
+  return {.log_max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda(),
+          .log_min = -schedule.LevelAt(0).lambda()};
+}
+
 // The whole timestep that the network is told. The library rounds, except that it cuts off
-// exponential spacing and, in DPM-Solver, cosine schedules.
+// exponential and beta spacing and, in DPM-Solver, cosine schedules.
 double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerOptions& options) {
   const bool cosine_dpm_solver = schedule.beta_schedule() == BetaSchedule::kSquaredCosCapV2 &&
-                                 options.sampler != SamplerKind::kUniPc;
-  if (options.sigma_spacing == SigmaSpacing::kExponential || cosine_dpm_solver) {
+                                 SamplerReads(options.sampler, "euler_at_final");
+  if (options.sigma_spacing == SigmaSpacing::kExponential ||
+      options.sigma_spacing == SigmaSpacing::kBeta || cosine_dpm_solver) {
     return CutOff(timestep);
   }
   return std::nearbyint(timestep);
@@ -54,11 +130,8 @@ double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerO
 
 absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,
                                              const SamplerOptions& options) {
-  ASSIGN_OR_RETURN(
-      const std::vector<double> log_sigmas,
-      SpaceLogSigmas({.log_max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda(),
-                      .log_min = -schedule.LevelAt(0).lambda()},
-                     options));
+  ASSIGN_OR_RETURN(const std::vector<double> log_sigmas,
+                   SpaceLogSigmas(WholeRange(schedule), options));
   std::vector<Node> nodes;
   for (double log_sigma : log_sigmas) {
     nodes.push_back({WholeTimestep(schedule.TimestepAt(log_sigma), schedule, options),
@@ -146,30 +219,64 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   return nodes;
 }
 
+// At options.sigmas. The solvers tell their networks whole timesteps.
+absl::StatusOr<std::vector<Node>> CustomNodes(const VpSchedule& schedule,
+                                              const SamplerOptions& options) {
+  RETURN_IF_ERROR(CheckSigmas(WholeRange(schedule), options));
+  const bool solver = SamplerReads(options.sampler, "solver_order");
+  std::vector<Node> nodes;
+  for (double sigma : options.sigmas) {
+    const double timestep = schedule.TimestepAt(std::log(sigma));
+    nodes.push_back({solver ? std::nearbyint(timestep) : timestep, PreservingLevel(sigma)});
+  }
+  return nodes;
+}
+
+absl::StatusOr<std::vector<Node>> NodesOf(const VpSchedule& schedule,
+                                          const SamplerOptions& options) {
+  if (!options.sigmas.empty()) return CustomNodes(schedule, options);
+  return SamplerReads(options.sampler, "solver_order") ? SolverNodes(schedule, options)
+                                                       : FractionalNodes(schedule, options);
+}
+
 NoiseLevel FinalLevel(const VpSchedule& schedule, const SamplerOptions& options) {
   if (options.final_sigma == FinalSigma::kZero) return {1, 0};
   return options.sigma_min.has_value() ? PreservingLevel(*options.sigma_min) : schedule.LevelAt(0);
 }
 
-// All but DDPM and DDIM: every step goes from one node to the next, the last to the final level.
+// Solvers, samplers in sigma and the SDE: every step goes from one node to the next, the last to
+// the final level.
 absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const SamplerOptions& options) {
   if (options.sigma_spacing != SigmaSpacing::kTimesteps && !options.timesteps.empty()) {
     return InvalidField("timesteps",
                         "cannot be given together with a sigma_spacing, which chooses them");
   }
-  const bool solver = SamplerReads(options.sampler, "solver_order");
-  ASSIGN_OR_RETURN(const std::vector<Node> nodes,
-                   solver ? SolverNodes(schedule, options) : FractionalNodes(schedule, options));
-  return ConnectNodes(nodes, {0, FinalLevel(schedule, options)}, options);
+  ASSIGN_OR_RETURN(const std::vector<Node> nodes, NodesOf(schedule, options));
+  ASSIGN_OR_RETURN(const NoisePath path,
+                   ConnectNodes(nodes, {0, FinalLevel(schedule, options)}, options));
+  if (options.sampler != SamplerKind::kHeun) return path;
+  return AddChurn(path, options, [&](double log_sigma) {
+    return Node{schedule.TimestepAt(log_sigma), PreservingLevel(std::exp(log_sigma))};
+  });
 }
 
 }  // namespace
 
 absl::StatusOr<NoisePath> LayOutVpPath(const VpSchedule& schedule, const SamplerOptions& options) {
-  const bool ddpm_or_ddim =
-      options.sampler == SamplerKind::kDdpm || options.sampler == SamplerKind::kDdim;
-  return ddpm_or_ddim ? LayOutDdpmOrDdim(schedule, options)
-                      : LayOutSolver(schedule.WithSignal(), options);
+  switch (options.sampler) {
+    case SamplerKind::kDdpm:
+    case SamplerKind::kDdim:
+      return LayOutDdpmOrDdim(schedule, options);
+    case SamplerKind::kPndm:
+    case SamplerKind::kPlms:
+      return LayOutPndm(schedule.WithSignal(), options);
+    case SamplerKind::kLcm:
+      return LayOutLcm(schedule, options);
+    case SamplerKind::kTcd:
+      return LayOutTcd(schedule, options);
+    default:
+      return LayOutSolver(schedule.WithSignal(), options);
+  }
 }
 
 }  // namespace denoise

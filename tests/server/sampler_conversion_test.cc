@@ -160,6 +160,7 @@ INSTANTIATE_TEST_SUITE_P(
                     [](ProtoOptions& r) {
                       r.set_sampler(denoised::v1::SAMPLER_DPMPP_SDE);
                       r.set_solver_type(denoised::v1::SOLVER_TYPE_HEUN);
+                      r.set_final_sigma(denoised::v1::FINAL_SIGMA_SIGMA_MIN);
                       r.set_euler_at_final(true);
                     },
                     [](ProtoOptions& r) {

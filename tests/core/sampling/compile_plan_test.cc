@@ -51,6 +51,8 @@ constexpr SamplerKind kDdpm = SamplerKind::kDdpm;
 constexpr SamplerKind kDdim = SamplerKind::kDdim;
 constexpr SamplerKind kDpmpp = SamplerKind::kDpmSolverPlusPlus;
 constexpr SamplerKind kSde = SamplerKind::kSdeDpmSolverPlusPlus;
+constexpr SamplerKind kSinglestep = SamplerKind::kDpmSolverPlusPlusSinglestep;
+constexpr SamplerKind kDeis = SamplerKind::kDeis;
 constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
 constexpr SamplerKind kEuler = SamplerKind::kEuler;
 constexpr SamplerKind kEulerA = SamplerKind::kEulerAncestral;
@@ -97,6 +99,35 @@ TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
       {"solver_order", {.sampler = kDpmpp, .solver_order = 4}},
       {"solver_order", {.sampler = kUniPc, .solver_order = -1}},
       {"solver_order", {.sampler = kSde, .solver_order = 3}},
+      {"solver_order",
+       {.sampler = SamplerKind::kSdeDpmSolverPlusPlusSinglestep, .solver_order = 3}},
+      {"solver_order", {.sampler = kDeis, .solver_order = 4}},
+      {"steps", {.sampler = SamplerKind::kLcm, .steps = 51}},
+      {"steps", {.sampler = SamplerKind::kTcd, .steps = 11, .original_inference_steps = 10}},
+      {"original_inference_steps",
+       {.sampler = SamplerKind::kLcm, .original_inference_steps = 1001}},
+      {"timestep_scaling", {.sampler = SamplerKind::kLcm, .timestep_scaling = 0}},
+      {"timestep_scaling", {.sampler = SamplerKind::kLcm, .timestep_scaling = kNaN}},
+      {"eta", {.sampler = SamplerKind::kTcd, .eta = 1.5}},
+      {"sigma_spacing", {.sampler = SamplerKind::kVpOde, .sigma_spacing = SigmaSpacing::kFlow}},
+      {"sigmas[0]", {.sampler = kEuler, .sigmas = {158, 1}}},
+      {"sigmas[1]", {.sampler = kEuler, .sigmas = {15, 0.009}}},
+      {"sigmas[1]", {.sampler = kDpmpp, .sigmas = {1, 1}}},
+      {"sigmas[0]", {.sampler = kDpmpp, .sigmas = {kNaN}}},
+      {"sigmas[0]", {.sampler = kDpmpp, .sigmas = {-1}}},
+      {"sigmas", {.sampler = kEuler, .sigmas = std::vector<double>(1001, 1)}},
+      {"sigmas", {.sampler = kEuler, .timesteps = {5}, .sigmas = {1}}},
+      {"sigmas", {.sampler = kDdim, .sigmas = {1}}},
+      {"sigmas", {.sampler = kDpmpp, .sigmas = {1}, .sigma_spacing = SigmaSpacing::kFlow}},
+      {"noise_temperature", {.sampler = kEulerA, .noise_temperature = -1}},
+      {"noise_temperature", {.sampler = kEulerA, .noise_temperature = kNaN}},
+      {"noise_temperature",
+       {.sampler = kDdpm, .variance_type = VarianceType::kLearned, .noise_temperature = 0.5}},
+      {"final_sigma",
+       {.sampler = kDeis,
+        .final_sigma = FinalSigma::kSigmaMin,
+        .sigma_spacing = SigmaSpacing::kFlow}},
+      {"solver_type", {.sampler = kSinglestep, .solver_type = SolverType::kBh1}},
       {"solver_type", {.sampler = kDpmpp, .solver_type = SolverType::kBh2}},
       {"solver_type", {.sampler = kUniPc, .solver_type = SolverType::kHeun}},
       {"lower_order_final", {.sampler = kUniPc, .solver_order = 2, .lower_order_final = false}},
@@ -186,8 +217,8 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
 
 // The last computed level is sigma_min but for rounding; a step backwards would have no real noise.
 TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
-  for (SamplerKind sampler :
-       {SamplerKind::kDpmSolver, kDpmpp, kSde, kUniPc, kEuler, kEulerA, kHeun}) {
+  for (SamplerKind sampler : {SamplerKind::kDpmSolver, kDpmpp, kSde, kSinglestep, kDeis, kUniPc,
+                              kEuler, kEulerA, kHeun}) {
     for (SigmaSpacing sigmas : {SigmaSpacing::kTimesteps, SigmaSpacing::kKarras,
                                 SigmaSpacing::kExponential, SigmaSpacing::kLu}) {
       for (int steps = 2; steps <= 60; ++steps) {
@@ -205,7 +236,8 @@ TEST(CompilePlan, EverySolverEndsAtSigmaMinWhateverTheSpacing) {
 }
 
 TEST(CompilePlan, CustomTimestepsReplaceStepsAndSpacing) {
-  for (SamplerKind sampler : {kDdpm, kDdim, kDpmpp, kSde, kUniPc, kEuler, kEulerA}) {
+  for (SamplerKind sampler :
+       {kDdpm, kDdim, kDpmpp, kSde, kSinglestep, kDeis, kUniPc, kEuler, kEulerA}) {
     const SamplerPlan plan =
         Compile({.sampler = sampler, .steps = 0, .timesteps = {999, 500.5, 0}});
     EXPECT_THAT(Timesteps(plan), testing::ElementsAre(999, 500.5, 0));
@@ -313,9 +345,26 @@ TEST(CompilePlan, RefusesEpsilonWhereThereIsNoSignal) {
   EXPECT_TRUE(CompilePlan(ZeroSnrSchedule(), {.sampler = kDdim, .timesteps = {998, 500}}).ok());
 }
 
+TEST(CompilePlan, RefusesEpsilonWithZeroTerminalSnrOfEverySampler) {
+  for (const auto& [name, sampler] : kNames<SamplerKind>) {
+    SamplerOptions options{
+        .sampler = sampler, .steps = 10, .timestep_spacing = TimestepSpacing::kTrailing};
+    EXPECT_THAT(ViolatedFields(CompilePlan(ZeroSnrSchedule(), options).status()),
+                testing::ElementsAre("prediction_type"))
+        << name;
+    for (PredictionType type : {PredictionType::kVPrediction, PredictionType::kSample}) {
+      options.prediction_type = type;
+      const auto plan = CompilePlan(ZeroSnrSchedule(), options);
+      EXPECT_TRUE(plan.ok()) << name << ": " << plan.status();
+    }
+  }
+}
+
 TEST(CompilePlan, SolversTakeZeroTerminalSnrForTheLeastOfFloat16) {
   const absl::StatusOr<SamplerPlan> plan =
-      CompilePlan(ZeroSnrSchedule(), {.sampler = kDpmpp, .timesteps = {999, 500}});
+      CompilePlan(ZeroSnrSchedule(), {.sampler = kDpmpp,
+                                      .timesteps = {999, 500},
+                                      .prediction_type = PredictionType::kVPrediction});
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_DOUBLE_EQ(plan->evaluations[0].alpha, std::pow(2.0, -12));
 }
@@ -451,6 +500,190 @@ TEST(CompilePlan, SigmaSpacingsOfSamplersInSigmaKeepToTheirTimesteps) {
     EXPECT_NEAR(plan.evaluations.front().timestep, 999, 1e-6);
     EXPECT_NEAR(plan.evaluations.back().timestep, 99, 1e-6);
   }
+}
+
+TEST(CompilePlan, PndmTakesRungeKuttaStepsOnlyWhereAnotherStepFollows) {
+  const auto evaluations = [](SamplerKind sampler, int steps) {
+    const SamplerPlan plan = Compile({.sampler = sampler, .steps = steps});
+    EXPECT_EQ(plan.NumSteps(), steps);
+    return static_cast<int>(plan.evaluations.size());
+  };
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 1), 1);
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 2), 5);
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 3), 9);
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 4), 13);
+  EXPECT_EQ(evaluations(SamplerKind::kPndm, 50), 59);
+  EXPECT_EQ(evaluations(SamplerKind::kPlms, 1), 1);
+  EXPECT_EQ(evaluations(SamplerKind::kPlms, 50), 51);
+}
+
+// As the library lists them: prk_timesteps, then plms_timesteps.
+TEST(CompilePlan, PndmsTimestepsAreThoseOfItsClass) {
+  const SamplerPlan plan = Compile({.sampler = SamplerKind::kPndm, .steps = 5});
+  EXPECT_THAT(Timesteps(plan), testing::ElementsAre(800, 700, 700, 600, 600, 500, 500, 400, 400,
+                                                    300, 300, 200, 200, 0));
+  EXPECT_THAT(Timesteps(Compile({.sampler = SamplerKind::kPlms, .steps = 4})),
+              testing::ElementsAre(750, 500, 500, 250, 0));
+}
+
+TEST(CompilePlan, PndmEndsAtTheSchedulesFirstLevelWhereItsConfigSaysSo) {
+  EXPECT_EQ(Compile({.sampler = SamplerKind::kPlms}).final_sigma, 0);
+  EXPECT_DOUBLE_EQ(Compile({.sampler = SamplerKind::kPlms, .set_alpha_to_one = false}).final_sigma,
+                   MakeSchedule().sigma(0));
+}
+
+TEST(CompilePlan, DistilledSamplersVisitTimestepsOfTheirDistillation) {
+  for (SamplerKind sampler : {SamplerKind::kLcm, SamplerKind::kTcd}) {
+    EXPECT_THAT(Timesteps(Compile({.sampler = sampler, .steps = 4})),
+                testing::ElementsAre(999, 759, 499, 259));
+    EXPECT_THAT(
+        Timesteps(Compile({.sampler = sampler, .steps = 3, .original_inference_steps = 10})),
+        testing::ElementsAre(999, 699, 399));
+    EXPECT_THAT(Timesteps(Compile({.sampler = sampler, .timesteps = {800, 3}})),
+                testing::ElementsAre(800, 3));
+  }
+}
+
+TEST(CompilePlan, LcmDrawsNoiseAfterEveryStepButTheLast) {
+  const SamplerPlan plan = Compile({.sampler = SamplerKind::kLcm, .steps = 4});
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(AddsNoise(plan.evaluations[i]), i < 3);
+  EXPECT_DOUBLE_EQ(std::get<double>(plan.evaluations[0].noise), MakeSchedule().sigma(759));
+}
+
+TEST(CompilePlan, TcdJumpsToAFractionOfTheNextTimestep) {
+  const Schedule schedule = MakeSchedule();
+  const auto noise = [&](double eta) {
+    return std::get<double>(
+        Compile({.sampler = SamplerKind::kTcd, .steps = 4, .eta = eta}).evaluations[0].noise);
+  };
+  EXPECT_EQ(noise(0), 0);
+  const double kept = schedule.alpha(759) / schedule.alpha(531);  // floor(0.7 * 759)
+  EXPECT_NEAR(noise(0.3), std::sqrt(1 - kept * kept), 1e-12);
+  EXPECT_NEAR(noise(1), std::sqrt(1 - std::pow(schedule.alpha(759) / schedule.alpha(0), 2)), 1e-12);
+  EXPECT_DOUBLE_EQ(Compile({.sampler = SamplerKind::kTcd, .steps = 4}).final_sigma,
+                   schedule.sigma(0));
+}
+
+TEST(CompilePlan, VpSamplersTakeFractionalTimesteps) {
+  const SamplerPlan plan = Compile(
+      {.sampler = SamplerKind::kVpSde, .steps = 3, .timestep_spacing = TimestepSpacing::kLinspace});
+  EXPECT_THAT(Timesteps(plan), testing::ElementsAre(999, 499.5, 0));
+  EXPECT_EQ(plan.init_noise_scale, 1);
+}
+
+// The quantiles of Beta(0.6, 0.6) by numerical integration of its density.
+TEST(CompilePlan, BetaSigmasAreQuantilesOfTheBetaDistribution) {
+  const int steps = 9;
+  const SamplerPlan plan =
+      Compile({.sampler = kDpmpp, .steps = steps, .sigma_spacing = SigmaSpacing::kBeta});
+  const Schedule schedule = MakeSchedule();
+  const double min = schedule.sigma(0) / schedule.alpha(0);
+  const double max = schedule.sigma(999) / schedule.alpha(999);
+  // With x = sin(u)^2 the density times dx is 2 sin(u)^0.2 cos(u)^0.2 du, which is smooth inside.
+  const auto probability = [](double x) {
+    constexpr int kCells = 200000;
+    const auto integral = [](double end) {
+      double sum = 0;
+      for (int i = 0; i < kCells; ++i) {
+        const double u = end * (i + 0.5) / kCells;
+        sum += std::pow(std::sin(u) * std::cos(u), 0.2) * end / kCells;
+      }
+      return sum;
+    };
+    return integral(std::asin(std::sqrt(x))) / integral(std::asin(1.0));
+  };
+  for (int i = 0; i < steps; ++i) {
+    const Evaluation& evaluation = plan.evaluations[i];
+    const double x = (evaluation.sigma / evaluation.alpha - min) / (max - min);
+    const double clamped = std::clamp(x, 0.0, 1.0);
+    EXPECT_NEAR(probability(clamped), 1 - i / (steps - 1.0), 1e-5) << i;
+  }
+}
+
+TEST(CompilePlan, CustomSigmasReplaceStepsAndSpacings) {
+  for (const auto& [name, sampler] : kNames<SamplerKind>) {
+    if (!SamplerReads(sampler, "sigmas")) continue;
+    const SamplerPlan plan = Compile({.sampler = sampler, .steps = 0, .sigmas = {100, 10, 0.5}});
+    EXPECT_EQ(plan.NumSteps(), 3) << name;
+    const Evaluation& first = plan.evaluations[0];
+    EXPECT_NEAR(first.sigma / first.alpha, 100, 1e-9) << name;
+    EXPECT_EQ(plan.final_sigma, 0);
+    EXPECT_EQ(plan.init_noise_scale,
+              SamplerReads(sampler, "s_churn") || sampler == kEulerA ? 100 : 1)
+        << name;
+  }
+  const SamplerPlan dpm = Compile({.sampler = kDpmpp, .sigmas = {100, 10, 0.5}});
+  for (double timestep : Timesteps(dpm)) EXPECT_EQ(timestep, std::nearbyint(timestep));
+}
+
+TEST(CompilePlan, CustomSigmasMayEndAtTheSchedulesLeast) {
+  const Schedule schedule = MakeSchedule();
+  const double least = schedule.sigma(0) / schedule.alpha(0);
+  const SamplerPlan plan = Compile({.sampler = kEuler,
+                                    .sigmas = {50, least * (1 - 1e-6)},
+                                    .final_sigma = FinalSigma::kSigmaMin});
+  EXPECT_NEAR(plan.evaluations.back().update(0, 0), 1, 1e-5);  // the last step stands still
+}
+
+// Karras et al. 2022, algorithm 2: the network is asked about the image with the fresh noise.
+TEST(CompilePlan, HeunsChurnComesBeforeTheNetworkIsAsked) {
+  const SamplerOptions still{.sampler = kHeun, .sigmas = {50, 5, 0.5}};
+  SamplerOptions churned = still;
+  churned.s_churn = 0.6;  // gamma 0.2
+  churned.s_noise = 1.5;
+  churned.s_tmax = 10;  // the first step has none
+  const SamplerPlan plan = Compile(churned);
+  const SamplerPlan plain = Compile(still);
+  ASSERT_EQ(plan.evaluations.size(), 5u);
+  EXPECT_EQ(plan.init_noise_scale, plain.init_noise_scale);
+  EXPECT_EQ(plan.evaluations[2].sigma, 6);
+  EXPECT_EQ(plan.evaluations[4].sigma, 0.6);
+  EXPECT_GT(plan.evaluations[2].timestep, plain.evaluations[2].timestep);
+  EXPECT_EQ(plan.evaluations[1].timestep, plain.evaluations[1].timestep);
+  EXPECT_DOUBLE_EQ(std::get<double>(plan.evaluations[1].noise), 1.5 * std::sqrt(36 - 25));
+  EXPECT_DOUBLE_EQ(std::get<double>(plan.evaluations[3].noise), 1.5 * std::sqrt(0.36 - 0.25));
+  for (int e : {0, 2, 4}) EXPECT_FALSE(AddsNoise(plan.evaluations[e])) << e;
+  // x - (6 - 0.5) * (x - x0) / 6, and then half of that with half of the direction at 0.5.
+  EXPECT_NEAR(plan.evaluations[2].update(0, 2), 5.5 / 6, 1e-12);
+
+  churned.s_tmax = 100;
+  EXPECT_NEAR(Compile(churned).init_noise_scale,
+              std::hypot(50, 1.5 * std::sqrt(60. * 60 - 50 * 50)), 1e-9);
+}
+
+TEST(CompilePlan, NoiseTemperatureScalesAllNoiseOnTheWay) {
+  for (const auto& [name, sampler] : kNames<SamplerKind>) {
+    if (!SamplerReads(sampler, "noise_temperature")) continue;
+    SamplerOptions options{.sampler = sampler, .steps = 6, .eta = 0.5, .s_churn = 1};
+    const SamplerPlan plan = Compile(options);
+    options.noise_temperature = 0.7;
+    const SamplerPlan cooler = Compile(options);
+    bool noisy = false;
+    for (size_t e = 0; e < plan.evaluations.size(); ++e) {
+      const double scale = std::get<double>(plan.evaluations[e].noise);
+      noisy = noisy || scale > 0;
+      EXPECT_DOUBLE_EQ(std::get<double>(cooler.evaluations[e].noise), 0.7 * scale) << name;
+    }
+    EXPECT_TRUE(noisy) << name;
+    options.noise_temperature = 0;
+    for (const Evaluation& evaluation : Compile(options).evaluations)
+      EXPECT_FALSE(AddsNoise(evaluation)) << name;
+  }
+}
+
+TEST(CompilePlan, NoiseTemperatureScalesTheChurnBeforeTheFirstStep) {
+  const SamplerPlan plan =
+      Compile({.sampler = kHeun, .sigmas = {50}, .s_churn = 0.2, .noise_temperature = 0.5});
+  EXPECT_NEAR(plan.init_noise_scale, std::hypot(50, 0.5 * std::sqrt(60. * 60 - 50 * 50)), 1e-9);
+}
+
+TEST(CompilePlan, NoiseTemperatureMovesTheRangeOfALearnedVariance) {
+  SamplerOptions options{.sampler = kDdpm, .variance_type = VarianceType::kLearnedRange};
+  const LearnedRange range = std::get<LearnedRange>(Compile(options).evaluations[0].noise);
+  options.noise_temperature = 0.5;
+  const LearnedRange cooler = std::get<LearnedRange>(Compile(options).evaluations[0].noise);
+  EXPECT_NEAR(cooler.log_variance_min, range.log_variance_min + std::log(0.25), 1e-12);
+  EXPECT_NEAR(cooler.log_variance_max, range.log_variance_max + std::log(0.25), 1e-12);
 }
 
 TEST(CompilePlan, IsPure) {

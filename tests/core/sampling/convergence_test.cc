@@ -1,9 +1,9 @@
 // How fast each sampler converges, where the exact answer is known.
 //
-// For Gaussian data N(mean, deviation^2) the best denoiser and the flow of the diffusion ODE have
-// closed forms. Each run goes between two fixed log-SNRs in n equal steps of lambda, with levels
-// that are not rounded to training timesteps and noise left at the end; halving the step divides
-// the error by 2^order.
+// For Gaussian data N(mean, deviation^2), and for mixtures of it, the best denoiser and the flow of
+// the diffusion ODE are known. Each run goes between two fixed log-SNRs in n equal steps of lambda,
+// with levels that are not rounded to training timesteps and noise left at the end; halving the
+// step divides the error by 2^order.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,66 +11,45 @@
 #include <cstdio>
 #include <ostream>
 #include <string>
-#include <variant>
+#include <utility>
 #include <vector>
 
 #include "core/sampling/noise_path.h"
+#include "tests/core/sampling/gaussian_data.h"
 #include "tests/core/sampling/plan_replay.h"
 
 namespace denoise {
 namespace {
 
-struct Gaussian {
-  double mean;
-  double deviation;
-};
+constexpr int kCoarseSteps = 1200;  // whole blocks of singlestep solvers
 
 // One value of the image each.
-constexpr Gaussian kData[] = {{0.5, 0.3}, {-1.0, 2.0}};
+constexpr Gaussian kGaussians[] = {{0.5, 0.3}, {-1.0, 2.0}};
+using Data = std::vector<Mixture>;
+const Data kGaussianData = {{kGaussians[0]}, {kGaussians[1]}};
+const Data kMixtureData = {{{-1, 0.4}, {0.8, 0.3}}};
 
-NoiseLevel LevelAt(double lambda) {
-  const double alpha = 1 / std::sqrt(1 + std::exp(-2 * lambda));
-  return {alpha, alpha * std::exp(-lambda)};
-}
-
-double Deviation(const Gaussian& data, const NoiseLevel& level) {
-  return std::hypot(level.alpha * data.deviation, level.sigma);
-}
-
-// E[x0 | x]
-double Denoise(const Gaussian& data, const NoiseLevel& level, double x) {
-  const double variance = std::pow(Deviation(data, level), 2);
-  return data.mean +
-         level.alpha * data.deviation * data.deviation / variance * (x - level.alpha * data.mean);
-}
-
-// Where the ODE through `x0 = mean + deviation`, one standard deviation out, stands at `level`.
-Values ExactState(const NoiseLevel& level) {
+// Where the ODE that ends one standard deviation out, or at the same quantile, stands at `level`.
+Values ExactState(const Data& data, const NoiseLevel& level) {
+  const double probability = CumulativeProbability({{0, 1}}, {1, 0}, 1);
   Values state;
-  for (const Gaussian& data : kData)
-    state.push_back(level.alpha * data.mean + Deviation(data, level));
+  for (const Mixture& mixture : data) state.push_back(Quantile(mixture, level, probability));
   return state;
 }
 
-Values DenoiseAll(const Values& state, const NoiseLevel& level) {
-  Values denoised;
-  for (size_t i = 0; i < state.size(); ++i) denoised.push_back(Denoise(kData[i], level, state[i]));
-  return denoised;
-}
-
-// The network: it predicts x0 from what a plan shows it.
-NetworkOutput BestDenoiser(const Values& x, const Evaluation& at) {
-  return {DenoiseAll(x, {at.input_scale * at.alpha, at.input_scale * at.sigma}), {}};
+Values PerfectOutputs(const Data& data, const Values& state, PredictionType type,
+                      const NoiseLevel& level) {
+  Values outputs;
+  for (size_t i = 0; i < state.size(); ++i)
+    outputs.push_back(OutputFor(Denoise(data[i], level, state[i]), type, level, state[i]));
+  return outputs;
 }
 
 // What a solver remembers of an earlier point of the trajectory: the predicted x0, or epsilon.
-Values ModelValue(const NoiseLevel& level, SamplerKind sampler) {
-  const Values state = ExactState(level);
-  Values value = DenoiseAll(state, level);
-  if (sampler != SamplerKind::kDpmSolver) return value;
-  for (size_t i = 0; i < value.size(); ++i)
-    value[i] = (state[i] - level.alpha * value[i]) / level.sigma;
-  return value;
+Values ModelValue(const Data& data, const NoiseLevel& level, SamplerKind sampler) {
+  const bool noise = sampler == SamplerKind::kDpmSolver || sampler == SamplerKind::kDeis;
+  return PerfectOutputs(data, ExactState(data, level),
+                        noise ? PredictionType::kEpsilon : PredictionType::kSample, level);
 }
 
 NoisePath UniformPath(int steps) {
@@ -78,7 +57,8 @@ NoisePath UniformPath(int steps) {
   NoisePath path;
   for (int i = 0; i < steps; ++i) {
     const double h = (kLastLambda - kFirstLambda) / steps;
-    path.push_back({1.0 * i, LevelAt(kFirstLambda + i * h), LevelAt(kFirstLambda + (i + 1) * h)});
+    path.push_back(
+        {1.0 * i, LevelOfLambda(kFirstLambda + i * h), LevelOfLambda(kFirstLambda + (i + 1) * h)});
   }
   return path;
 }
@@ -86,17 +66,20 @@ NoisePath UniformPath(int steps) {
 // The error at the end. The first `exact_steps` steps are replaced by the exact trajectory, its
 // history included: multistep solvers begin with order 1, and the error of that one step would hide
 // an order of 3.
-double FinalError(const SamplerOptions& options, int steps, int exact_steps) {
+double FinalError(const Data& data, const SamplerOptions& options, int steps, int exact_steps) {
   const NoisePath path = UniformPath(steps);
   const SamplerPlan plan = CompilePath(path, options);
   const Evaluation& first = plan.evaluations[exact_steps];
-  std::vector<Values> slots = {ExactState({first.alpha, first.sigma})};
+  std::vector<Values> slots = {ExactState(data, {first.alpha, first.sigma})};
   for (int back = 1; back <= exact_steps; ++back) {
-    slots.push_back(ModelValue(path[exact_steps - back].from, options.sampler));
+    slots.push_back(ModelValue(data, path[exact_steps - back].from, options.sampler));
   }
+  const auto network = [&](const Values& x, const Evaluation& at) {
+    return NetworkOutput{PerfectOutputs(data, x, PredictionType::kSample, SeenLevel(at)), {}};
+  };
   const Replayed replayed = ReplayPlan(
-      plan, slots, {.network = BestDenoiser, .first_evaluation = static_cast<size_t>(exact_steps)});
-  const Values exact = ExactState({plan.final_alpha, plan.final_sigma});
+      plan, slots, {.network = network, .first_evaluation = static_cast<size_t>(exact_steps)});
+  const Values exact = ExactState(data, {plan.final_alpha, plan.final_sigma});
   double error = 0;
   for (size_t i = 0; i < exact.size(); ++i)
     error = std::max(error, std::abs(replayed.slots[0][i] - exact[i]));
@@ -118,12 +101,15 @@ TEST_P(Convergence, HasTheOrderOfItsPaper) {
   SamplerOptions options = GetParam().options;
   options.prediction_type = PredictionType::kSample;
   options.lower_order_final = false;
-  const double coarse = FinalError(options, 1000, GetParam().exact_steps);
-  const double fine = FinalError(options, 2000, GetParam().exact_steps);
-  const double order = std::log2(coarse / fine);
-  RecordProperty("order", std::to_string(order));
-  std::printf("%s: error %.3g with 2000 steps, order %.3f\n", GetParam().name, fine, order);
-  EXPECT_NEAR(order, GetParam().expected_order, 0.05);
+  for (const auto& [data, name] :
+       {std::pair(kGaussianData, "Gaussian"), std::pair(kMixtureData, "a mixture")}) {
+    const double coarse = FinalError(data, options, kCoarseSteps, GetParam().exact_steps);
+    const double fine = FinalError(data, options, 2 * kCoarseSteps, GetParam().exact_steps);
+    const double order = std::log2(coarse / fine);
+    std::printf("%s, %s: error %.3g with %d steps, order %.3f\n", GetParam().name, name, fine,
+                2 * kCoarseSteps, order);
+    EXPECT_NEAR(order, GetParam().expected_order, 0.05) << name;
+  }
 }
 
 SamplerOptions Solver(SamplerKind sampler, int order, SolverType type) {
@@ -137,6 +123,9 @@ SamplerOptions Corrected(SamplerOptions options) {
 
 constexpr SamplerKind kDpm = SamplerKind::kDpmSolver;
 constexpr SamplerKind kDpmpp = SamplerKind::kDpmSolverPlusPlus;
+constexpr SamplerKind kDpmS = SamplerKind::kDpmSolverSinglestep;
+constexpr SamplerKind kDpmppS = SamplerKind::kDpmSolverPlusPlusSinglestep;
+constexpr SamplerKind kDeis = SamplerKind::kDeis;
 constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
 
 INSTANTIATE_TEST_SUITE_P(
@@ -155,54 +144,83 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"DpmSolverPlusPlus3FromScratch", 2, Solver(kDpmpp, 3, SolverType::kMidpoint)},
         OrderCase{"DpmSolverPlusPlus3Corrected", 3,
                   Corrected(Solver(kDpmpp, 3, SolverType::kMidpoint)), 2},
+        OrderCase{"DpmSolverSinglestep1", 1, Solver(kDpmS, 1, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverSinglestep2Midpoint", 2, Solver(kDpmS, 2, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverSinglestep2Heun", 2, Solver(kDpmS, 2, SolverType::kHeun)},
+        OrderCase{"DpmSolverSinglestep3Midpoint", 3, Solver(kDpmS, 3, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverSinglestep3Heun", 3, Solver(kDpmS, 3, SolverType::kHeun)},
+        OrderCase{"DpmSolverPlusPlusSinglestep2", 2, Solver(kDpmppS, 2, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverPlusPlusSinglestep3", 3, Solver(kDpmppS, 3, SolverType::kMidpoint)},
+        OrderCase{"DpmSolverPlusPlusSinglestep3Heun", 3, Solver(kDpmppS, 3, SolverType::kHeun)},
+        OrderCase{"Deis1", 1, {.sampler = kDeis, .solver_order = 1}},
+        OrderCase{"Deis2", 2, {.sampler = kDeis, .solver_order = 2}},
+        OrderCase{"Deis3", 3, {.sampler = kDeis, .solver_order = 3}, 2},
         OrderCase{"UniPc1Bh1", 2, Solver(kUniPc, 1, SolverType::kBh1)},
         OrderCase{"UniPc1Bh2", 2, Solver(kUniPc, 1, SolverType::kBh2)},
         OrderCase{"UniPc2Bh1", 3, Solver(kUniPc, 2, SolverType::kBh1)},
         OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)},
         OrderCase{"Euler", 1, {.sampler = SamplerKind::kEuler}},
-        OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}}),
+        OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}},
+        OrderCase{"Pndm", 2, {.sampler = SamplerKind::kPndm}},
+        OrderCase{"Plms", 2, {.sampler = SamplerKind::kPlms}},
+        OrderCase{"TcdWithoutNoise", 1, {.sampler = SamplerKind::kTcd}},
+        OrderCase{"VpOde", 1, {.sampler = SamplerKind::kVpOde}}),
     [](const auto& instance) { return instance.param.name; });
 
-// How far the images that a stochastic sampler makes are from the
-// data in mean and deviation. Every step is affine, so that both are known without drawing.
+// How far the images that a stochastic sampler makes are from the data in mean and deviation.
 double MomentError(const SamplerOptions& options, int steps) {
-  const SamplerPlan plan = CompilePath(UniformPath(steps), options);
-  const Evaluation& first = plan.evaluations[0];
-  Values mean, one_above, variance;
-  for (const Gaussian& data : kData) {
-    mean.push_back(first.alpha * data.mean);
-    variance.push_back(std::pow(Deviation(data, {first.alpha, first.sigma}), 2));
-  }
-  for (const Evaluation& evaluation : plan.evaluations) {
-    SamplerPlan step{.slots = plan.slots, .evaluations = {evaluation}};
-    step.evaluations[0].noise = 0.0;
-    one_above = mean;
-    for (double& value : one_above) value += 1;
-    mean = ReplayPlan(step, {mean}, {.network = BestDenoiser}).slots[0];
-    one_above = ReplayPlan(step, {one_above}, {.network = BestDenoiser}).slots[0];
-    const double noise = std::get<double>(evaluation.noise);
-    for (size_t i = 0; i < mean.size(); ++i) {
-      variance[i] = std::pow(one_above[i] - mean[i], 2) * variance[i] + noise * noise;
-    }
-  }
+  const NoisePath path = UniformPath(steps);
+  const SamplerPlan plan = CompilePath(path, options);
+  const NoiseLevel first = {plan.evaluations[0].alpha, plan.evaluations[0].sigma};
   double error = 0;
-  for (size_t i = 0; i < mean.size(); ++i) {
-    const double deviation = Deviation(kData[i], {plan.final_alpha, plan.final_sigma});
-    error = std::max(error, std::abs(mean[i] - plan.final_alpha * kData[i].mean));
-    error = std::max(error, std::abs(std::sqrt(variance[i]) - deviation));
+  for (const Gaussian& data : kGaussians) {
+    const Gaussian made =
+        DistributionAfter(plan, Noised(data, first), data, PredictionType::kSample);
+    const Gaussian exact = Noised(data, {plan.final_alpha, plan.final_sigma});
+    error = std::max(
+        {error, std::abs(made.mean - exact.mean), std::abs(made.deviation - exact.deviation)});
   }
   return error;
 }
 
-TEST(Distribution, EulerAncestralArrivesAtTheMomentsOfTheData) {
-  const SamplerOptions options{.sampler = SamplerKind::kEulerAncestral,
-                               .prediction_type = PredictionType::kSample};
-  const double coarse = MomentError(options, 1000);
-  const double fine = MomentError(options, 2000);
-  std::printf("EulerAncestral: moments within %.3g with 2000 steps\n", fine);
-  EXPECT_LT(coarse, 0.005);
-  EXPECT_NEAR(std::log2(coarse / fine), 1, 0.05);
+struct MomentCase {
+  const char* name;
+  double expected_order;
+  SamplerOptions options;
+};
+
+void PrintTo(const MomentCase& moment_case, std::ostream* stream) { *stream << moment_case.name; }
+
+class Moments : public testing::TestWithParam<MomentCase> {};
+
+TEST_P(Moments, ConvergeToThoseOfTheData) {
+  SamplerOptions options = GetParam().options;
+  options.prediction_type = PredictionType::kSample;
+  options.lower_order_final = false;
+  const double coarse = MomentError(options, kCoarseSteps);
+  const double fine = MomentError(options, 2 * kCoarseSteps);
+  const double order = std::log2(coarse / fine);
+  std::printf("%s: moments within %.3g with %d steps, order %.3f\n", GetParam().name, fine,
+              2 * kCoarseSteps, order);
+  EXPECT_LT(coarse, 0.006);
+  EXPECT_NEAR(order, GetParam().expected_order, 0.05);
 }
+
+constexpr SamplerKind kSde = SamplerKind::kSdeDpmSolverPlusPlus;
+constexpr SamplerKind kSdeS = SamplerKind::kSdeDpmSolverPlusPlusSinglestep;
+
+INSTANTIATE_TEST_SUITE_P(
+    All, Moments,
+    testing::Values(MomentCase{"Ddpm", 1, {.sampler = SamplerKind::kDdpm}},
+                    MomentCase{"DdimEta1", 1, {.sampler = SamplerKind::kDdim, .eta = 1}},
+                    MomentCase{"SdeDpmSolverPlusPlus1", 1, Solver(kSde, 1, SolverType::kMidpoint)},
+                    MomentCase{"SdeDpmSolverPlusPlus2", 2, Solver(kSde, 2, SolverType::kMidpoint)},
+                    MomentCase{"SdeDpmSolverPlusPlus2Heun", 2, Solver(kSde, 2, SolverType::kHeun)},
+                    MomentCase{"SdeSinglestep2", 1, Solver(kSdeS, 2, SolverType::kMidpoint)},
+                    MomentCase{"SdeSinglestep2Heun", 1, Solver(kSdeS, 2, SolverType::kHeun)},
+                    MomentCase{"VpSde", 1, {.sampler = SamplerKind::kVpSde}},
+                    MomentCase{"EulerAncestral", 1, {.sampler = SamplerKind::kEulerAncestral}}),
+    [](const auto& instance) { return instance.param.name; });
 
 }  // namespace
 }  // namespace denoise

@@ -11,17 +11,13 @@
 #include <vector>
 
 #include "core/sampling/option_names.h"
+#include "tests/core/sampling/gaussian_data.h"
 #include "tests/core/sampling/plan_replay.h"
 
 namespace denoise {
 namespace {
 
 constexpr double kPicture = 0.7;
-
-NoiseLevel PreservingLevel(double lambda) {
-  const double alpha = 1 / std::sqrt(1 + std::exp(-2 * lambda));
-  return {alpha, alpha * std::exp(-lambda)};
-}
 
 // Unequal steps, down to no noise at all.
 NoisePath PathThrough(const std::vector<NoiseLevel>& levels) {
@@ -38,28 +34,12 @@ NoisePath PathThrough(const std::vector<NoiseLevel>& levels) {
 NoisePath PreservingPath() {
   std::vector<NoiseLevel> levels;
   for (double lambda : {-3.0, -2.2, -1.0, -0.6, 0.5, 1.1, 2.0})
-    levels.push_back(PreservingLevel(lambda));
+    levels.push_back(LevelOfLambda(lambda));
   return PathThrough(levels);
 }
 
 NoisePath FlowPath() {
   return PathThrough({{0.01, 0.99}, {0.2, 0.8}, {0.5, 0.5}, {0.6, 0.4}, {0.9, 0.1}});
-}
-
-// What a perfect network says of x = alpha * kPicture + sigma * epsilon.
-double Predict(PredictionType type, const NoiseLevel& at, double x) {
-  const double epsilon = (x - at.alpha * kPicture) / at.sigma;
-  switch (type) {
-    case PredictionType::kEpsilon:
-      return epsilon;
-    case PredictionType::kSample:
-      return kPicture;
-    case PredictionType::kVPrediction:
-      return at.alpha * epsilon - at.sigma * kPicture;
-    case PredictionType::kFlowPrediction:
-      return epsilon - kPicture;
-  }
-  return 0;
 }
 
 struct SamplerCase {
@@ -95,11 +75,17 @@ std::vector<SamplerCase> AllSamplers() {
     }
   }
   for (int order : {1, 2, 3}) {
+    AddPredictions(
+        {"deis" + std::to_string(order), {.sampler = SamplerKind::kDeis, .solver_order = order}},
+        cases);
     for (SolverType type : {SolverType::kMidpoint, SolverType::kHeun}) {
       const std::string suffix = std::to_string(order) + "_" + std::string(NameOf(type));
-      for (SamplerKind sampler : {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
-                                  SamplerKind::kSdeDpmSolverPlusPlus}) {
-        if (sampler == SamplerKind::kSdeDpmSolverPlusPlus && order == 3) continue;
+      for (SamplerKind sampler :
+           {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+            SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kDpmSolverSinglestep,
+            SamplerKind::kDpmSolverPlusPlusSinglestep,
+            SamplerKind::kSdeDpmSolverPlusPlusSinglestep}) {
+        if (IsSdeSolver(sampler) && order == 3) continue;
         SamplerCase solver{std::string(SamplerName(sampler)) + suffix,
                            {.sampler = sampler,
                             .solver_order = order,
@@ -121,65 +107,69 @@ std::vector<SamplerCase> AllSamplers() {
   AddPredictions({"euler", {.sampler = SamplerKind::kEuler}}, cases);
   AddPredictions({"euler_a", {.sampler = SamplerKind::kEulerAncestral}}, cases);
   AddPredictions({"heun", {.sampler = SamplerKind::kHeun}}, cases);
+  AddPredictions({"pndm", {.sampler = SamplerKind::kPndm}}, cases);
+  AddPredictions({"plms", {.sampler = SamplerKind::kPlms}}, cases);
+  AddPredictions({"tcd", {.sampler = SamplerKind::kTcd}}, cases);
+  // All but the last 1e-12 of its boundary condition is the predicted image.
+  AddPredictions({"lcm", {.sampler = SamplerKind::kLcm, .timestep_scaling = 1e5}}, cases);
   return cases;
 }
 
 class EverySampler : public testing::TestWithParam<SamplerCase> {
  protected:
   NoisePath path() const { return GetParam().flow ? FlowPath() : PreservingPath(); }
-  NetworkOutput Network(const Values& x, const Evaluation& at) const {
-    const NoiseLevel level = {at.input_scale * at.alpha, at.input_scale * at.sigma};
-    Values output;
-    for (double value : x)
-      output.push_back(Predict(GetParam().options.prediction_type, level, value));
-    return {output, {}};
-  }
 };
 
-// Starting from alpha * picture + sigma * epsilon with two values of epsilon: without fresh noise
-// the first is the mean of the forward process, and the two stay as far apart as its noise that was
-// not replaced by fresh one.
+// With one picture for all data a perfect network leaves nothing to be solved: the image stays
+// alpha * picture + sigma * noise, whatever part of the noise is fresh.
 TEST_P(EverySampler, StaysOnTheForwardProcess) {
   const SamplerPlan plan = CompilePath(path(), GetParam().options);
-  const Evaluation& start = plan.evaluations[0];
-  std::vector<Values> slots = {{start.alpha * kPicture, start.alpha * kPicture + start.sigma}};
-  double fresh_variance = 0;  // of slot 0, from the noise drawn so far
+  const Gaussian picture = {kPicture, 0};
+  const NoiseLevel first = {plan.evaluations[0].alpha, plan.evaluations[0].sigma};
+  SamplerPlan begun{.slots = plan.slots};
   for (size_t e = 0; e < plan.evaluations.size(); ++e) {
-    SamplerPlan one{.slots = plan.slots, .evaluations = {plan.evaluations[e]}};
-    const double scale = std::get<double>(one.evaluations[0].noise);
-    one.evaluations[0].noise = 0.0;
-    const double before = slots[0][1] - slots[0][0];
-    slots = ReplayPlan(
-                one, slots,
-                {.network = [&](const Values& x, const Evaluation& at) { return Network(x, at); }})
-                .slots;
-    const double after = slots[0][1] - slots[0][0];
-    if (before != 0) fresh_variance *= std::pow(after / before, 2);
-    fresh_variance += scale * scale;
-
+    begun.evaluations.push_back(plan.evaluations[e]);
     const bool last = e + 1 == plan.evaluations.size();
     const NoiseLevel level =
         last ? NoiseLevel{plan.final_alpha, plan.final_sigma}
              : NoiseLevel{plan.evaluations[e + 1].alpha, plan.evaluations[e + 1].sigma};
-    EXPECT_NEAR(slots[0][0], level.alpha * kPicture, 1e-9) << "mean after " << e;
-    EXPECT_NEAR(after * after + fresh_variance, level.sigma * level.sigma, 1e-9)
-        << "variance after " << e;
+    const Gaussian made = DistributionAfter(begun, Noised(picture, first), picture,
+                                            GetParam().options.prediction_type);
+    EXPECT_NEAR(made.mean, level.alpha * kPicture, 1e-9) << "after " << e;
+    EXPECT_NEAR(Square(made.deviation), Square(level.sigma), 1e-9) << "after " << e;
+  }
+}
+
+int SlotsOf(const SamplerOptions& options) {
+  const int order = options.solver_order;
+  switch (options.sampler) {
+    case SamplerKind::kHeun:
+      return 2;
+    case SamplerKind::kPlms:
+      return 5;
+    case SamplerKind::kPndm:
+      return 6;
+    case SamplerKind::kUniPc:
+      return order + 2;
+    default:
+      if (!SamplerReads(options.sampler, "solver_order")) return 1;
+      return IsSinglestep(options.sampler) && order > 1 ? order + 1 : order;
   }
 }
 
 TEST_P(EverySampler, HasTheSlotsItsOrderNeeds) {
   const SamplerOptions& options = GetParam().options;
   const SamplerPlan plan = CompilePath(path(), options);
-  const bool heun = options.sampler == SamplerKind::kHeun;
-  const bool solver = SamplerReads(options.sampler, "solver_order");
-  const int extra = options.sampler == SamplerKind::kUniPc ? 2 : 0;
-  EXPECT_EQ(plan.slots, solver ? options.solver_order + extra : heun ? 2 : 1);
-  EXPECT_EQ(plan.NumSteps(), static_cast<int>(path().size()));
+  const bool prk = options.sampler == SamplerKind::kPndm;  // three of whose steps are two moves
+  const bool asks_more =
+      prk || options.sampler == SamplerKind::kPlms || options.sampler == SamplerKind::kHeun;
+  EXPECT_EQ(plan.slots, SlotsOf(options));
+  EXPECT_EQ(plan.NumSteps(), static_cast<int>(path().size()) - (prk ? 3 : 0));
   EXPECT_LE(plan.slots, kMaxSlots);
   for (const Evaluation& evaluation : plan.evaluations) {
     EXPECT_EQ(evaluation.update.rows(), plan.slots);
     EXPECT_EQ(evaluation.update.columns(), plan.slots + 2);
-    EXPECT_TRUE(evaluation.ends_step || heun);
+    EXPECT_TRUE(evaluation.ends_step || asks_more);
   }
 }
 
@@ -197,12 +187,48 @@ TEST(NoisePath, HistoryMovesThroughTheSlots) {
   }
 }
 
+TEST(NoisePath, SinglestepBlocksRiseInOrderFromTheirStart) {
+  const NoisePath path = PreservingPath();  // 7 moves
+  const SamplerPlan plan = CompilePath(path, {.sampler = SamplerKind::kDpmSolverPlusPlusSinglestep,
+                                              .solver_order = 3,
+                                              .lower_order_final = false});
+  const int orders[] = {1, 2, 3, 1, 2, 3, 1};
+  for (size_t move = 0; move < path.size(); ++move) {
+    const SmallMatrix& update = plan.evaluations[move].update;
+    const NoiseLevel& start = path[move + 1 - orders[move]].from;
+    // x_t = sigma_t / sigma_s * x_s + ...
+    const int column = orders[move] == 1 ? 0 : 1;
+    EXPECT_NEAR(update(0, column), path[move].to.sigma / start.sigma, 1e-12) << move;
+    EXPECT_EQ(update(0, 1 - column), 0) << move;
+  }
+}
+
+TEST(NoisePath, DeisInLogRhoIsDpmSolverWithExactIntegrals) {
+  NoisePath path = PreservingPath();
+  path.back().to = LevelOfLambda(3);
+  for (int order : {1, 2, 3}) {
+    const SamplerPlan deis = CompilePath(
+        path, {.sampler = SamplerKind::kDeis, .solver_order = order, .lower_order_final = false});
+    const SamplerPlan dpm = CompilePath(path, {.sampler = SamplerKind::kDpmSolver,
+                                               .solver_order = order,
+                                               .solver_type = SolverType::kHeun,
+                                               .lower_order_final = false,
+                                               .corrected_third_order = true});
+    for (size_t step = 0; step < path.size(); ++step) {
+      const SmallMatrix& update = deis.evaluations[step].update;
+      for (int column = 0; column < update.columns(); ++column)
+        EXPECT_NEAR(update(0, column), dpm.evaluations[step].update(0, column), 1e-9);
+    }
+  }
+}
+
 TEST(NoisePath, AStepThatGoesNowhereLeavesTheImageAlone) {
   NoisePath path = PreservingPath();
   path.back().to = path.back().from;  // Karras sigmas that end at sigma_min do this
-  for (SamplerKind sampler : {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
-                              SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kEuler,
-                              SamplerKind::kEulerAncestral, SamplerKind::kHeun}) {
+  for (SamplerKind sampler :
+       {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+        SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kDeis, SamplerKind::kEuler,
+        SamplerKind::kEulerAncestral, SamplerKind::kHeun}) {
     const SamplerPlan plan = CompilePath(path, {.sampler = sampler, .lower_order_final = false});
     const Evaluation& last = plan.evaluations.back();
     EXPECT_NEAR(last.update(0, 0), 1, 1e-12);
@@ -241,7 +267,7 @@ TEST(NoisePath, HeunAsksTwiceAStepAndOnceWhereNoNoiseIsLeft) {
   using testing::ElementsAre;
   using testing::Pair;
   EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
-  path.back().to = PreservingLevel(5);
+  path.back().to = LevelOfLambda(5);
   EXPECT_THAT(asked(),
               ElementsAre(Pair(100, false), Pair(99, true), Pair(99, false), Pair(98, true)));
   path.back().to = path.back().from;
@@ -281,6 +307,85 @@ TEST(NoisePath, ChurnIsBoundedAndLiesBetweenItsSigmas) {
   const std::vector<double> between = noise(1, path[4].from.ratio(), path[2].from.ratio(), 1);
   for (size_t step = 0; step < path.size(); ++step)
     EXPECT_EQ(between[step] > 0, step >= 2 && step <= 4) << step;
+}
+
+TEST(NoisePath, PlmsStartsWithHeunAndRisesToOrderFour) {
+  const SamplerPlan plan = CompilePath(PreservingPath(), {.sampler = SamplerKind::kPlms});
+  EXPECT_EQ(plan.evaluations.size(), 8u);
+  std::vector<bool> ends;
+  std::vector<int> history;  // noises of earlier steps that a step reads
+  for (const Evaluation& evaluation : plan.evaluations) {
+    ends.push_back(evaluation.ends_step);
+    int read = 0;
+    for (int slot = 2; slot < 5; ++slot) read += evaluation.update(0, slot) != 0;
+    history.push_back(read);
+  }
+  using testing::ElementsAre;
+  EXPECT_THAT(ends, ElementsAre(false, true, true, true, true, true, true, true));
+  EXPECT_THAT(history, ElementsAre(0, 1, 1, 2, 3, 3, 3, 3));
+}
+
+TEST(NoisePath, PrkAsksFourTimesAStepAndHandsItsHistoryToPlms) {
+  const NoisePath path = PreservingPath();  // three steps of two moves, and one more
+  const SamplerPlan plan = CompilePath(path, {.sampler = SamplerKind::kPndm});
+  ASSERT_EQ(plan.evaluations.size(), 13u);
+  std::vector<double> timesteps;
+  for (const Evaluation& evaluation : plan.evaluations) timesteps.push_back(evaluation.timestep);
+  EXPECT_THAT(timesteps, testing::ElementsAre(100, 99, 99, 98, 98, 97, 97, 96, 96, 95, 95, 94, 94));
+  for (size_t e = 0; e < 12; ++e) EXPECT_EQ(plan.evaluations[e].ends_step, e % 4 == 3);
+  for (int slot = 2; slot < 5; ++slot) EXPECT_NE(plan.evaluations[12].update(0, slot), 0);
+  EXPECT_EQ(CompilePath({path[6]}, {.sampler = SamplerKind::kPndm}).evaluations.size(), 1u);
+}
+
+// Zheng et al. 2024: x_s is DDIM's, and x_t' is drawn from q(x_t' | x_s).
+TEST(NoisePath, TcdJumpsBelowTheNextLevelAndAddsNoiseUpToIt) {
+  const NoiseLevel t = LevelOfLambda(-2), s = LevelOfLambda(1), next = LevelOfLambda(0);
+  const SamplerPlan plan = CompilePath({{900, t, s}, {200, s, next}, {400, next, {1, 0}}},
+                                       {.sampler = SamplerKind::kTcd});
+  ASSERT_EQ(plan.evaluations.size(), 2u);
+  const Evaluation& jump = plan.evaluations[0];
+  const double from_x = s.sigma / t.sigma, from_x0 = s.alpha - s.sigma * t.alpha / t.sigma;
+  EXPECT_NEAR(jump.update(0, 0), next.alpha / s.alpha * from_x, 1e-12);
+  EXPECT_NEAR(jump.update(0, 1), next.alpha / s.alpha * from_x0, 1e-12);
+  const double kept = std::pow(next.alpha / s.alpha, 2);  // alphas_cumprod ratio
+  EXPECT_NEAR(std::get<double>(jump.noise), std::sqrt(1 - kept), 1e-12);
+  EXPECT_FALSE(AddsNoise(plan.evaluations[1]));
+  EXPECT_EQ(plan.evaluations[1].timestep, 400);
+}
+
+// Song et al. 2021, eq. 6 and 13 with the VP SDE, where beta is spread evenly over the step.
+TEST(NoisePath, VpStepsAreEulersInTime) {
+  const NoisePath path = PreservingPath();
+  for (bool stochastic : {false, true}) {
+    const SamplerPlan plan =
+        CompilePath(path, {.sampler = stochastic ? SamplerKind::kVpSde : SamplerKind::kVpOde});
+    for (size_t i = 0; i + 1 < path.size(); ++i) {
+      const NoiseLevel& from = path[i].from;
+      const double beta = 2 * std::log(path[i].to.alpha / from.alpha);
+      const double score = (stochastic ? beta : beta / 2) / (from.sigma * from.sigma);
+      const Evaluation& evaluation = plan.evaluations[i];
+      EXPECT_NEAR(evaluation.update(0, 0), 1 + beta / 2 - score, 1e-12);
+      EXPECT_NEAR(evaluation.update(0, 1), score * from.alpha, 1e-12);
+      EXPECT_NEAR(std::get<double>(evaluation.noise), stochastic ? std::sqrt(beta) : 0, 1e-12);
+    }
+    EXPECT_EQ(plan.evaluations.back().update(0, 0), 0);  // the denoised mean
+    EXPECT_EQ(plan.evaluations.back().update(0, 1), 1);
+    EXPECT_FALSE(AddsNoise(plan.evaluations.back()));
+  }
+}
+
+TEST(NoisePath, LcmLeavesTheImageAloneAtTimestepZero) {
+  const NoiseLevel t = LevelOfLambda(0);
+  const auto update = [&](double timestep) {
+    return CompilePath({{timestep, t, {1, 0}}},
+                       {.sampler = SamplerKind::kLcm, .timestep_scaling = 0.1})
+        .evaluations[0]
+        .update;
+  };
+  EXPECT_EQ(update(0)(0, 0), 1);
+  EXPECT_EQ(update(0)(0, 1), 0);
+  EXPECT_NEAR(update(5)(0, 0), 0.5, 1e-12);  // the scaled timestep is sigma_data
+  EXPECT_NEAR(update(5)(0, 1), std::sqrt(0.5), 1e-12);
 }
 
 TEST(NoisePath, DisabledCorrectorLeavesThePredictionAlone) {

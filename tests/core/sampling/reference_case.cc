@@ -9,10 +9,19 @@
 namespace denoise {
 namespace {
 
-constexpr std::array kClasses = {
-    "DDPMScheduler",           "DDIMScheduler",          "DPMSolverMultistepScheduler",
-    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler",   "EDMEulerScheduler",      "EDMDPMSolverMultistepScheduler"};
+constexpr std::array kClasses = {"DDPMScheduler",
+                                 "DDIMScheduler",
+                                 "DPMSolverMultistepScheduler",
+                                 "DPMSolverSinglestepScheduler",
+                                 "DEISMultistepScheduler",
+                                 "UniPCMultistepScheduler",
+                                 "EulerDiscreteScheduler",
+                                 "EulerAncestralDiscreteScheduler",
+                                 "HeunDiscreteScheduler",
+                                 "EDMEulerScheduler",
+                                 "EDMDPMSolverMultistepScheduler",
+                                 "PNDMScheduler",
+                                 "LCMScheduler"};
 
 }  // namespace
 

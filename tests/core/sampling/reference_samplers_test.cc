@@ -125,15 +125,18 @@ TEST(ReferenceSamplers, CoverEveryClass) {
   std::map<std::string, int> counts;
   for (const ReferenceCase& reference : LoadReferenceCases())
     ++counts[reference.run.at("scheduler")];
-  EXPECT_THAT(counts, testing::ElementsAre(testing::Pair("DDIMScheduler", 19),
-                                           testing::Pair("DDPMScheduler", 15),
-                                           testing::Pair("DPMSolverMultistepScheduler", 29),
-                                           testing::Pair("EDMDPMSolverMultistepScheduler", 19),
-                                           testing::Pair("EDMEulerScheduler", 7),
-                                           testing::Pair("EulerAncestralDiscreteScheduler", 5),
-                                           testing::Pair("EulerDiscreteScheduler", 11),
-                                           testing::Pair("HeunDiscreteScheduler", 9),
-                                           testing::Pair("UniPCMultistepScheduler", 14)));
+  EXPECT_THAT(counts,
+              testing::ElementsAre(
+                  testing::Pair("DDIMScheduler", 19), testing::Pair("DDPMScheduler", 15),
+                  testing::Pair("DEISMultistepScheduler", 5),
+                  testing::Pair("DPMSolverMultistepScheduler", 29),
+                  testing::Pair("DPMSolverSinglestepScheduler", 5),
+                  testing::Pair("EDMDPMSolverMultistepScheduler", 19),
+                  testing::Pair("EDMEulerScheduler", 7),
+                  testing::Pair("EulerAncestralDiscreteScheduler", 5),
+                  testing::Pair("EulerDiscreteScheduler", 11),
+                  testing::Pair("HeunDiscreteScheduler", 9), testing::Pair("LCMScheduler", 5),
+                  testing::Pair("PNDMScheduler", 3), testing::Pair("UniPCMultistepScheduler", 14)));
 }
 
 TEST(ReferenceNoise, IsTheStreamOfTheReferenceValues) {

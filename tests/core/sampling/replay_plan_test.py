@@ -170,14 +170,14 @@ class ReplayedPlans(unittest.TestCase):
         deviations = (self.x - alpha * MEAN) / np.sqrt(alpha**2 * DEVIATION**2 + sigma**2)
         alpha, sigma = levels(0)
         expected = alpha * MEAN + np.sqrt(alpha**2 * DEVIATION**2 + sigma**2) * deviations
-        for sampler in ("dpm_solver_2", "dpm_solver_3", "dpmpp_2m", "dpmpp_3m", "unipc_1", "unipc_2", "unipc_3"):
+        for sampler in ("dpm_solver_2", "dpm_solver_3", "dpmpp_2m", "dpmpp_3m", "dpmpp_2s", "dpmpp_3s", "deis", "unipc_1", "unipc_2", "unipc_3"):
             with self.subTest(sampler):
                 plan = compile_plan("--sampler", sampler, "--steps", "400", "--final-sigma", "sigma_min")
                 self.assert_close(replay(plan, predicted_noise, self.x), expected, 2e-3)
 
     def test_stochastic_samplers_reach_the_data_distribution(self):
         x = noise(4)(20000)
-        for flags in (("--sampler", "dpmpp_sde"), ("--sampler", "ddim", "--eta", "1", "--clip-sample", "false"),
+        for flags in (("--sampler", "dpmpp_sde"), ("--sampler", "vp_sde"), ("--sampler", "ddim", "--eta", "1", "--clip-sample", "false"),
                       ("--sampler", "ddpm", "--clip-sample", "false"),
                       ("--sampler", "euler_a", "--timestep-spacing", "leading")):
             with self.subTest(flags[1]):

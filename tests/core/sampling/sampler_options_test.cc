@@ -26,6 +26,7 @@ TEST(ParseSampler, TakesTheOrderFromTheName) {
   EXPECT_EQ(parsed->sampler, SamplerKind::kDpmSolverPlusPlus);
   EXPECT_EQ(parsed->solver_order, 3);
   EXPECT_EQ(ParseSampler("unipc_1")->solver_order, 1);
+  EXPECT_EQ(ParseSampler("dpmpp_2s"), (NamedSampler{SamplerKind::kDpmSolverPlusPlusSinglestep, 2}));
   EXPECT_EQ(ParseSampler("dpmpp_2m_sde")->sampler, SamplerKind::kSdeDpmSolverPlusPlus);
 }
 
@@ -44,7 +45,7 @@ TEST(ParseSampler, KnowsEveryNameOfTheList) {
         << list.substr(start, end - start);
     start = end + 2;
   }
-  EXPECT_EQ(names, 17);
+  EXPECT_EQ(names, 32);
 }
 
 template <typename Enum>
@@ -78,6 +79,10 @@ TEST(SamplerReads, TellsWhichSamplerReadsWhat) {
   EXPECT_FALSE(SamplerReads(SamplerKind::kSdeDpmSolverPlusPlus, "corrected_third_order"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDpmSolver, "clip_sample"));
   EXPECT_TRUE(SamplerReads(SamplerKind::kHeun, "clip_sample"));
+  EXPECT_FALSE(SamplerReads(SamplerKind::kDeis, "solver_type"));
+  EXPECT_FALSE(SamplerReads(SamplerKind::kDpmSolverPlusPlusSinglestep, "euler_at_final"));
+  EXPECT_FALSE(SamplerReads(SamplerKind::kLcm, "timestep_spacing"));
+  EXPECT_TRUE(SamplerReads(SamplerKind::kTcd, "eta"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDdim, "no_such_option"));
   for (const auto& [name, sampler] : kNames<SamplerKind>)
     EXPECT_TRUE(SamplerReads(sampler, "steps")) << name;

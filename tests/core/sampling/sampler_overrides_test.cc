@@ -41,6 +41,60 @@ TEST(OptionTable, EveryOptionHasItsNameToItselfAndSomebodyWhoReadsIt) {
   });
 }
 
+// A member that is added to SamplerOverrides breaks the structured binding here until it is counted;
+// then it needs a line in the table, which the next test ties to one member.
+TEST(OptionTable, HasALineForEveryMember) {
+  const SamplerOverrides overrides;
+  const auto& [sampler, steps, timesteps, sigmas, prediction_type, timestep_spacing, steps_offset,
+               clip_sample, clip_sample_range, thresholding, dynamic_thresholding_ratio,
+               sample_max_value, variance_type, eta, use_clipped_model_output, set_alpha_to_one,
+               step_to_listed_timestep, original_inference_steps, timestep_scaling, solver_order,
+               solver_type, lower_order_final, euler_at_final, final_sigma, sigma_spacing,
+               flow_shift, sigma_min, sigma_max, rho, lambda_min_clipped, disable_corrector,
+               s_churn, s_tmin, s_tmax, s_noise, noise_temperature, corrected_third_order] =
+      overrides;
+  const std::set<const void*> members = {&sampler,
+                                         &steps,
+                                         &timesteps,
+                                         &sigmas,
+                                         &prediction_type,
+                                         &timestep_spacing,
+                                         &steps_offset,
+                                         &clip_sample,
+                                         &clip_sample_range,
+                                         &thresholding,
+                                         &dynamic_thresholding_ratio,
+                                         &sample_max_value,
+                                         &variance_type,
+                                         &eta,
+                                         &use_clipped_model_output,
+                                         &set_alpha_to_one,
+                                         &step_to_listed_timestep,
+                                         &original_inference_steps,
+                                         &timestep_scaling,
+                                         &solver_order,
+                                         &solver_type,
+                                         &lower_order_final,
+                                         &euler_at_final,
+                                         &final_sigma,
+                                         &sigma_spacing,
+                                         &flow_shift,
+                                         &sigma_min,
+                                         &sigma_max,
+                                         &rho,
+                                         &lambda_min_clipped,
+                                         &disable_corrector,
+                                         &s_churn,
+                                         &s_tmin,
+                                         &s_tmax,
+                                         &s_noise,
+                                         &noise_temperature,
+                                         &corrected_third_order};
+  std::set<const void*> lines;
+  ForEachOption([&](const auto& option) { lines.insert(&(overrides.*option.in_overrides)); });
+  EXPECT_EQ(lines, members);
+}
+
 // No two lines of the table fill in one member, nor does one line fill in another's.
 TEST(OptionTable, EveryLineHasItsMembersToItself) {
   ForEachOption([](const auto& option) {
@@ -147,7 +201,7 @@ TEST(ApplyOverrides, AnOffsetOfTimestepsThatAreNotLeadingIsRefused) {
   EXPECT_THAT(
       GetFieldViolations(Apply(trailing).violations),
       ElementsAre(FieldViolation{
-          "steps_offset", "has no effect with timesteps, or without timestep_spacing leading"}));
+          "steps_offset", "has no effect without timesteps laid out by timestep_spacing leading"}));
 }
 
 // What is told back can be asked for again, and gives the same plan.
@@ -164,6 +218,21 @@ TEST(EffectiveOverrides, AreTakenAsTheyAreAndGiveTheSamePlan) {
       {.sampler = SamplerKind::kDpmSolver, .lambda_min_clipped = -3},
       {.sampler = SamplerKind::kSdeDpmSolverPlusPlus, .solver_type = SolverType::kHeun},
       {.sampler = SamplerKind::kUniPc, .solver_order = 3, .disable_corrector = {0, 2}},
+      {.sampler = SamplerKind::kDpmSolverPlusPlusSinglestep, .solver_order = 3},
+      {.sampler = SamplerKind::kDeis, .solver_order = 3, .final_sigma = FinalSigma::kZero},
+      {.sampler = SamplerKind::kPndm, .steps_offset = 1, .set_alpha_to_one = false},
+      {.sampler = SamplerKind::kPlms, .steps = 9},
+      {.sampler = SamplerKind::kLcm, .steps = 4, .clip_sample = true, .timestep_scaling = 5},
+      {.sampler = SamplerKind::kTcd, .steps = 4, .eta = 0.7, .original_inference_steps = 40},
+      {.sampler = SamplerKind::kVpSde, .final_sigma = FinalSigma::kSigmaMin},
+      {.sampler = SamplerKind::kVpOde, .sigma_spacing = SigmaSpacing::kExponential},
+      {.sigmas = {9, 3, 0.5}, .thresholding = true},
+      {.sampler = SamplerKind::kHeun, .sigma_spacing = SigmaSpacing::kBeta, .s_churn = 3},
+      {.sampler = SamplerKind::kEulerAncestral, .sigmas = {9, 3}, .noise_temperature = 0.5},
+      {.sampler = SamplerKind::kDpmSolverPlusPlusSinglestep,
+       .solver_order = 2,
+       .lower_order_final = false,
+       .final_sigma = FinalSigma::kSigmaMin},
       {.sampler = SamplerKind::kEuler, .sigma_spacing = SigmaSpacing::kKarras},
       {.sampler = SamplerKind::kEulerAncestral, .timestep_spacing = TimestepSpacing::kTrailing},
       {.sampler = SamplerKind::kHeun, .clip_sample = true, .clip_sample_range = 2},

@@ -17,10 +17,18 @@ namespace {
 constexpr char kDdpm[] = "DDPMScheduler";
 constexpr char kDdim[] = "DDIMScheduler";
 constexpr char kDpm[] = "DPMSolverMultistepScheduler";
+constexpr char kSinglestep[] = "DPMSolverSinglestepScheduler";
+constexpr char kDeis[] = "DEISMultistepScheduler";
 constexpr char kUniPc[] = "UniPCMultistepScheduler";
 constexpr char kEuler[] = "EulerDiscreteScheduler";
 constexpr char kEulerAncestral[] = "EulerAncestralDiscreteScheduler";
 constexpr char kHeun[] = "HeunDiscreteScheduler";
+
+constexpr char kPndm[] = "PNDMScheduler";
+constexpr char kLcm[] = "LCMScheduler";
+constexpr char kTcd[] = "TCDScheduler";
+constexpr const char* kAllClasses[] = {kDdpm,  kDdim,           kDpm,  kSinglestep, kDeis, kUniPc,
+                                       kEuler, kEulerAncestral, kHeun, kPndm,       kLcm,  kTcd};
 
 std::string Config(const char* class_name, const std::string& keys = "") {
   return "{\"_class_name\": \"" + std::string(class_name) + "\"" +
@@ -54,6 +62,36 @@ TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   EXPECT_EQ(dpm.timestep_spacing, TimestepSpacing::kLinspace);
   EXPECT_EQ(dpm.solver_order, 2);
   EXPECT_EQ(dpm.final_sigma, FinalSigma::kZero);
+
+  const SamplerOptions singlestep = Parse(kSinglestep).sampler;
+  EXPECT_EQ(singlestep.sampler, SamplerKind::kDpmSolverPlusPlusSinglestep);
+  EXPECT_EQ(singlestep.solver_order, 2);
+  EXPECT_FALSE(singlestep.lower_order_final);
+  EXPECT_EQ(singlestep.final_sigma, FinalSigma::kZero);
+
+  const SamplerOptions deis = Parse(kDeis).sampler;
+  EXPECT_EQ(deis.sampler, SamplerKind::kDeis);
+  EXPECT_EQ(deis.solver_order, 2);
+  EXPECT_TRUE(deis.lower_order_final);
+  EXPECT_EQ(deis.final_sigma, FinalSigma::kSigmaMin);
+
+  const SamplerOptions pndm = Parse(kPndm).sampler;
+  EXPECT_EQ(pndm.sampler, SamplerKind::kPndm);
+  EXPECT_FALSE(pndm.set_alpha_to_one);
+  EXPECT_FALSE(pndm.clip_sample);
+  EXPECT_EQ(pndm.timestep_spacing, TimestepSpacing::kLeading);
+
+  for (const char* distilled : {kLcm, kTcd}) {
+    const SchedulerConfig config = Parse(distilled);
+    EXPECT_EQ(config.sampler.original_inference_steps, 50);
+    EXPECT_EQ(config.sampler.timestep_scaling, 10);
+    EXPECT_FALSE(config.sampler.clip_sample);
+    const VpOptions& schedule = std::get<VpOptions>(config.schedule);
+    EXPECT_EQ(schedule.beta_schedule, BetaSchedule::kScaledLinear);
+    EXPECT_EQ(schedule.beta_start, 0.00085);
+    EXPECT_EQ(schedule.beta_end, 0.012);
+  }
+  EXPECT_EQ(Parse(kTcd).sampler.eta, 0.3);
 
   const SamplerOptions unipc = Parse(kUniPc).sampler;
   EXPECT_EQ(unipc.sampler, SamplerKind::kUniPc);
@@ -120,6 +158,67 @@ TEST(ParseSchedulerConfig, ReadsEveryKeyOfASolver) {
               testing::ElementsAre(0, 2));
 }
 
+TEST(ParseSchedulerConfig, ReadsTheKeysOfTheSinglestepSolver) {
+  const SchedulerConfig config =
+      Parse(kSinglestep, R"("algorithm_type": "sde-dpmsolver++", "solver_type": "heun",
+      "lower_order_final": true, "final_sigmas_type": "sigma_min", "use_exponential_sigmas": true,
+      "lambda_min_clipped": -5.1, "thresholding": true)");
+  const SamplerOptions& options = config.sampler;
+  EXPECT_EQ(options.sampler, SamplerKind::kSdeDpmSolverPlusPlusSinglestep);
+  EXPECT_EQ(options.solver_type, SolverType::kHeun);
+  EXPECT_TRUE(options.lower_order_final);
+  EXPECT_EQ(options.final_sigma, FinalSigma::kSigmaMin);
+  EXPECT_EQ(options.sigma_spacing, SigmaSpacing::kExponential);
+  EXPECT_EQ(options.lambda_min_clipped, -5.1);
+  EXPECT_TRUE(options.thresholding);
+  EXPECT_EQ(Parse(kSinglestep, R"("algorithm_type": "dpmsolver")").sampler.sampler,
+            SamplerKind::kDpmSolverSinglestep);
+}
+
+TEST(ParseSchedulerConfig, ReadsBetaSpacing) {
+  for (const char* class_name : {kDpm, kSinglestep, kDeis, kUniPc, kEuler, kHeun}) {
+    EXPECT_EQ(Parse(class_name, R"("use_beta_sigmas": true)").sampler.sigma_spacing,
+              SigmaSpacing::kBeta);
+  }
+}
+
+TEST(ParseSchedulerConfig, ReadsTheKeysOfDeis) {
+  const SamplerOptions deis = Parse(kDeis, R"("algorithm_type": "dpmsolver++", "solver_order": 3,
+      "solver_type": "midpoint", "lower_order_final": false, "timestep_spacing": "leading",
+      "steps_offset": 1, "use_karras_sigmas": true)")
+                                  .sampler;
+  EXPECT_EQ(deis.sampler, SamplerKind::kDeis);
+  EXPECT_EQ(deis.solver_order, 3);
+  EXPECT_FALSE(deis.lower_order_final);
+  EXPECT_EQ(deis.timestep_spacing, TimestepSpacing::kLeading);
+  EXPECT_EQ(deis.sigma_spacing, SigmaSpacing::kKarras);
+  EXPECT_EQ(Parse(kDeis, R"("use_flow_sigmas": true, "prediction_type": "flow_prediction")")
+                .sampler.final_sigma,
+            FinalSigma::kZero);
+}
+
+TEST(ParseSchedulerConfig, ReadsTheKeysOfPndm) {
+  const SamplerOptions plms = Parse(kPndm, R"("skip_prk_steps": true, "set_alpha_to_one": true,
+      "steps_offset": 1, "timestep_spacing": "trailing")")
+                                  .sampler;
+  EXPECT_EQ(plms.sampler, SamplerKind::kPlms);
+  EXPECT_TRUE(plms.set_alpha_to_one);
+  EXPECT_EQ(plms.steps_offset, 1);
+  EXPECT_EQ(plms.timestep_spacing, TimestepSpacing::kTrailing);
+}
+
+TEST(ParseSchedulerConfig, ReadsTheKeysOfDistilledModels) {
+  const SchedulerConfig lcm = Parse(kLcm, R"("original_inference_steps": 100,
+      "timestep_scaling": 5.0, "clip_sample": true, "clip_sample_range": 2.0,
+      "rescale_betas_zero_snr": true, "prediction_type": "v_prediction", "steps_offset": 0,
+      "set_alpha_to_one": true, "timestep_spacing": "leading")");
+  EXPECT_EQ(lcm.sampler.original_inference_steps, 100);
+  EXPECT_EQ(lcm.sampler.timestep_scaling, 5);
+  EXPECT_EQ(lcm.sampler.clip_sample_range, 2);
+  EXPECT_TRUE(std::get<VpOptions>(lcm.schedule).rescale_betas_zero_snr);
+  EXPECT_EQ(Parse(kTcd, R"("original_inference_steps": 20)").sampler.original_inference_steps, 20);
+}
+
 // What the library itself writes, every key included.
 TEST(ParseSchedulerConfig, TakesAConfigAsTheLibrarySavesIt) {
   const SchedulerConfig config =
@@ -173,6 +272,15 @@ struct BadConfig {
 TEST(ParseSchedulerConfig, KeysOfOtherClassesMeanNothing) {
   const SamplerOptions ddim = Parse(kDdim, R"("solver_order": 3, "skip_prk_steps": true)").sampler;
   EXPECT_EQ(ddim.solver_order, ClassDefaults(SamplerKind::kDdim).solver_order);
+  const SamplerOptions singlestep =
+      Parse(kSinglestep, R"("timestep_spacing": "trailing", "steps_offset": 1,
+      "euler_at_final": true, "use_lu_lambdas": true, "rescale_betas_zero_snr": true)")
+          .sampler;
+  EXPECT_EQ(singlestep.timestep_spacing, TimestepSpacing::kLinspace);
+  EXPECT_EQ(singlestep.steps_offset, 0);
+  EXPECT_FALSE(singlestep.euler_at_final);
+  EXPECT_EQ(Parse(kDeis, R"("final_sigmas_type": "zero")").sampler.final_sigma,
+            FinalSigma::kSigmaMin);
   const SamplerOptions unipc =
       Parse(kUniPc, R"("use_lu_lambdas": true, "clip_sample": true)").sampler;
   EXPECT_EQ(unipc.sigma_spacing, SigmaSpacing::kTimesteps);
@@ -239,17 +347,22 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
       {kDpm, R"("solver_order": 4)", "solver_order"},
       {kDpm, R"("solver_type": "euler")", "solver_type"},
       {kDpm, R"("final_sigmas_type": "one")", "final_sigmas_type"},
-      {kDpm, R"("use_beta_sigmas": true)", "use_beta_sigmas"},
       {kDpm, R"("use_dynamic_shifting": true)", "use_dynamic_shifting"},
       {kDpm, R"("use_exponential_sigmas": true, "use_karras_sigmas": true)",
        "use_exponential_sigmas"},
       {kDpm, R"("lambda_min_clipped": NaN)", "lambda_min_clipped"},
+      {kSinglestep, R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3)", "solver_order"},
+      {kDeis, R"("algorithm_type": "sde-dpmsolver++")", "algorithm_type"},
+      {kDeis, R"("solver_type": "rho")", "solver_type"},
+      {kLcm, R"("original_inference_steps": 2.5)", "original_inference_steps"},
+      {kLcm, R"("timestep_scaling": -1)", "timestep_scaling"},
+      {kPndm, R"("skip_prk_steps": 1)", "skip_prk_steps"},
       {kUniPc, R"("predict_x0": false)", "predict_x0"},
       {kUniPc, R"("solver_p": "DDIMScheduler")", "solver_p"},
       {kUniPc, R"("sigma_max": 80.0)", "sigma_max"},
       {kUniPc, R"("disable_corrector": [0.5])", "disable_corrector"},
       {kUniPc, R"("disable_corrector": [-1])", "disable_corrector"},
-      {kEuler, R"("use_beta_sigmas": true)", "use_beta_sigmas"},
+      {kEuler, R"("use_beta_sigmas": true, "use_karras_sigmas": true)", "use_beta_sigmas"},
       {kEuler, R"("interpolation_type": "log_linear")", "interpolation_type"},
       {kEuler, R"("timestep_type": "continuous")", "timestep_type"},
       {kEuler, R"("sigma_min": 0.1)", "sigma_min"},
@@ -325,7 +438,7 @@ TEST(ParseSchedulerConfig, SurvivesAnyValueForAnyKey) {
                               "variance_type",
                               "algorithm_type",
                               "_class_name"};
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral, kHeun}) {
+  for (const char* class_name : kAllClasses) {
     for (const char* key : keys) {
       for (const nlohmann::json& value : values) {
         nlohmann::json json = {{"_class_name", class_name}};
@@ -384,6 +497,34 @@ TEST(SwitchSampler, CarriesNoiseLevelsBetweenSolvers) {
   EXPECT_TRUE(sde.euler_at_final);
 }
 
+TEST(SwitchSampler, WhereARunEndsIsNotDeisToSay) {
+  const SchedulerConfig dpm = Parse(kDpm, R"("solver_order": 3, "lower_order_final": false)");
+  const SamplerOptions deis = SwitchSampler(dpm, SamplerKind::kDeis);
+  EXPECT_EQ(deis.final_sigma, FinalSigma::kSigmaMin);
+  EXPECT_EQ(deis.solver_order, 3);
+  EXPECT_FALSE(deis.lower_order_final);
+  EXPECT_EQ(SwitchSampler(Parse(kDeis), SamplerKind::kEuler).final_sigma, FinalSigma::kZero);
+  const SchedulerConfig flow = Parse(kDpm, R"("use_flow_sigmas": true)");
+  EXPECT_EQ(SwitchSampler(flow, SamplerKind::kDeis).final_sigma, FinalSigma::kZero);
+}
+
+TEST(SwitchSampler, SinglestepSolversEndTheirBlocksByTheirOwnDefault) {
+  const SchedulerConfig config = Parse(kDpm, R"("solver_type": "heun", "euler_at_final": true)");
+  const SamplerOptions options = SwitchSampler(config, SamplerKind::kDpmSolverPlusPlusSinglestep);
+  EXPECT_EQ(options.solver_type, SolverType::kHeun);
+  EXPECT_FALSE(options.lower_order_final);
+  EXPECT_FALSE(options.euler_at_final);
+  EXPECT_TRUE(SwitchSampler(Parse(kSinglestep), SamplerKind::kDpmSolverPlusPlus).lower_order_final);
+}
+
+TEST(SwitchSampler, WhereARunEndsIsTheSameToDdimAndPndm) {
+  EXPECT_FALSE(SwitchSampler(Parse(kPndm), SamplerKind::kDdim).set_alpha_to_one);
+  EXPECT_TRUE(SwitchSampler(Parse(kDdim), SamplerKind::kPlms).set_alpha_to_one);
+  const SchedulerConfig lcm = Parse(kLcm, R"("original_inference_steps": 100)");
+  EXPECT_EQ(SwitchSampler(lcm, SamplerKind::kTcd).original_inference_steps, 100);
+  EXPECT_EQ(SwitchSampler(lcm, SamplerKind::kTcd).eta, 0.3);
+}
+
 TEST(SwitchSampler, FlowLevelsStayWithTheSolvers) {
   const SchedulerConfig karras =
       Parse(kEuler, R"("use_karras_sigmas": true, "final_sigmas_type": "sigma_min")");
@@ -394,7 +535,7 @@ TEST(SwitchSampler, FlowLevelsStayWithTheSolvers) {
 }
 
 TEST(SwitchSampler, YieldsAPlanForEverySampler) {
-  for (const char* class_name : {kDdpm, kDdim, kDpm, kUniPc, kEuler, kEulerAncestral, kHeun}) {
+  for (const char* class_name : kAllClasses) {
     const SchedulerConfig config = Parse(class_name);
     const absl::StatusOr<Schedule> schedule = Schedule::Create(config.schedule);
     ASSERT_TRUE(schedule.ok());
