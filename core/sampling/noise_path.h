@@ -49,6 +49,9 @@ SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& o
 // Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise.
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options);
 
+// Song et al. 2023. One slot.
+SamplerPlan CompileConsistency(const NoisePath& path, const SamplerOptions& options);
+
 // The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is
 // not empty. The coefficients are finite where the path allows; CompilePlan checks.
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options);
@@ -60,11 +63,14 @@ Evaluation StartEvaluation(const Move& move, const SamplerOptions& options);
 // An empty plan with `slots` slots whose first and last levels are those of the path.
 SamplerPlan StartPlan(const NoisePath& path, int slots);
 
-// The same for samplers whose slot 0 is x / alpha, which is x0 + ratio * epsilon. The network still
-// sees x.
+// The same for samplers in sigma. Slot 0 is x / alpha, which is x0 + sigma * epsilon with sigma the
+// level's ratio. Flow matching has a straight line of its own: slot 0 is x and sigma the flow's. The
+// network sees x either way.
 Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options);
-// Their direction dx / dsigma: the noise that the network sees, at the sigma that the move is from.
-LinearForm SigmaDirection(const Move& move);
+double SigmaOf(const NoiseLevel& level, const SamplerOptions& options);
+// Their direction d slot 0 / dsigma, from `sigma`: the noise that the network sees, or the flow's
+// velocity.
+LinearForm SigmaDirection(double sigma);
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots);
 
 }  // namespace denoise

@@ -78,8 +78,9 @@ inline constexpr SamplerSet kEuler = In(SamplerKind::kEuler);
 inline constexpr SamplerSet kHeun = In(SamplerKind::kHeun);
 // The samplers in sigma, whose state is x / alpha.
 inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral) | kHeun;
-inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun;
-inline constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers | kSigma;
+inline constexpr SamplerSet kConsistency = In(SamplerKind::kConsistency);
+inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun | kConsistency;
+inline constexpr SamplerSet kAll = kDdpm | kDdim | kSolvers | kSigma | kConsistency;
 
 inline constexpr OptionCondition kNoTimesteps = {
     [](const Options& o) { return o.timesteps.empty(); },
@@ -97,9 +98,20 @@ inline constexpr OptionCondition kThirdOrder = {
     [](const Options& o) { return o.solver_order == 3; }, "has no effect without solver_order 3"};
 inline constexpr OptionCondition kChurn = {[](const Options& o) { return o.s_churn != 0; },
                                            "has no effect without s_churn"};
-inline constexpr OptionCondition kFlow = {
-    [](const Options& o) { return o.sigma_spacing == SigmaSpacing::kFlow; },
-    "has no effect without sigma_spacing flow"};
+inline constexpr OptionCondition kFreshNoise = {
+    [](const Options& o) { return o.s_churn != 0 || o.sampler == SamplerKind::kConsistency; },
+    "has no effect without s_churn"};
+inline constexpr OptionCondition kFlow = {[](const Options& o) {
+                                            return o.sigma_spacing == SigmaSpacing::kFlow ||
+                                                   IsFlow(o.prediction_type);
+                                          },
+                                          "has no effect without sigma_spacing flow"};
+inline constexpr OptionCondition kPredictsWithoutSignal = {
+    [](const Options& o) {
+      return o.prediction_type == PredictionType::kVPrediction ||
+             o.prediction_type == PredictionType::kSample;
+    },
+    "needs a network that predicts v or x0: without signal its noise says nothing of x0"};
 
 inline constexpr OptionCondition kSigmaRange = {
     [](const Options& o) {
@@ -127,7 +139,7 @@ void ForEachOption(Visit visit) {
                          "Added to leading timesteps", kLeading));
 
   visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kClipping,
-               "Clamp every predicted image (ddpm, ddim, heun)"));
+               "Clamp every predicted image (ddpm, ddim, heun, consistency)"));
   visit(Option("clip_sample_range", &Options::clip_sample_range, &Overrides::clip_sample_range,
                kClipping, "Clamp it to +- this", kClipSample));
   visit(Option("thresholding", &Options::thresholding, &Overrides::thresholding, kAll,
@@ -164,9 +176,10 @@ void ForEachOption(Visit visit) {
   visit(Option("final_sigma", &Options::final_sigma, &Overrides::final_sigma, kSolvers | kSigma,
                "Noise level that a solver ends at"));
   visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing,
-               kSolvers | kSigma, "How solvers choose noise levels"));
-  visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift, kSolvers,
-               "Shift of sigma_spacing flow towards noise", kFlow));
+               kSolvers | kSigma | kConsistency, "How solvers choose noise levels"));
+  visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift,
+               kSolvers | kEuler | kHeun | kConsistency, "Shift of flow levels towards noise",
+               kFlow));
   visit(Option("sigma_min", &Options::sigma_min, &Overrides::sigma_min, kSolvers | kSigma,
                "The least sigma of sigma_spacing karras, exponential, lu", kSigmaRange));
   visit(Option("sigma_max", &Options::sigma_max, &Overrides::sigma_max, kSolvers | kSigma,
@@ -174,6 +187,15 @@ void ForEachOption(Visit visit) {
   visit(Option("rho", &Options::rho, &Overrides::rho, kSolvers | kSigma,
                "Exponent of sigma_spacing karras: the higher, the more steps with little noise",
                kKarras));
+  visit(Option("rescale_betas_zero_snr", &Options::rescale_betas_zero_snr,
+               &Overrides::rescale_betas_zero_snr, kAll,
+               "Rescale the schedule to end without signal", kPredictsWithoutSignal));
+  visit(CheckpointOption("interpolation_type", &Options::interpolation_type,
+                         &Overrides::interpolation_type, kEuler,
+                         "How euler lays noise levels between timesteps"));
+  visit(CheckpointOption("timestep_type", &Options::timestep_type, &Overrides::timestep_type,
+                         kSolvers | kSigma,
+                         "What the network is told: timesteps, or 0.25 log sigma"));
   visit(CheckpointOption("lambda_min_clipped", &Options::lambda_min_clipped,
                          &Overrides::lambda_min_clipped, kDpm,
                          "Leave out timesteps with less log(alpha / sigma) than this"));
@@ -185,8 +207,8 @@ void ForEachOption(Visit visit) {
                kChurn));
   visit(Option("s_tmax", &Options::s_tmax, &Overrides::s_tmax, kEuler, "Add it up to this sigma",
                kChurn));
-  visit(Option("s_noise", &Options::s_noise, &Overrides::s_noise, kEuler, "Its standard deviation",
-               kChurn));
+  visit(Option("s_noise", &Options::s_noise, &Overrides::s_noise, kEuler | kConsistency,
+               "The standard deviation of fresh noise", kFreshNoise));
   visit(Option(
       "corrected_third_order", &Options::corrected_third_order, &Overrides::corrected_third_order,
       kOde, "Put back the factor 2 that third-order solvers are published without", kThirdOrder));

@@ -9,18 +9,6 @@
 namespace denoise {
 namespace {
 
-// The i-th of `steps` values from `first` down to `last`.
-double Ramp(double first, double last, int i, int steps) {
-  return steps == 1 ? first : first + (last - first) * i / (steps - 1);
-}
-
-// Karras et al. 2022, eq. 5.
-double KarrasLogSigma(const SigmaRange& range, int i, int steps) {
-  const double rho = range.rho;
-  return rho *
-         std::log(Ramp(std::exp(range.log_max / rho), std::exp(range.log_min / rho), i, steps));
-}
-
 absl::StatusOr<SigmaRange> Narrowed(SigmaRange range, const SamplerOptions& options) {
   if (options.sigma_max.has_value()) range.log_max = std::log(*options.sigma_max);
   if (options.sigma_min.has_value()) range.log_min = std::log(*options.sigma_min);
@@ -50,15 +38,22 @@ double CutOff(double timestep) {
   return std::floor(timestep + kRoundingError);
 }
 
+std::vector<double> Ramp(double first, double last, int steps) {
+  std::vector<double> values(steps, first);
+  for (int i = 1; i < steps; ++i) values[i] = first + (last - first) * i / (steps - 1);
+  return values;
+}
+
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range,
                                                    const SamplerOptions& options) {
   ASSIGN_OR_RETURN(range, Narrowed(range, options));
-  const bool karras = options.sigma_spacing == SigmaSpacing::kKarras;
-  std::vector<double> log_sigmas;
-  for (int i = 0; i < options.steps; ++i) {
-    log_sigmas.push_back(karras ? KarrasLogSigma(range, i, options.steps)
-                                : Ramp(range.log_max, range.log_min, i, options.steps));
+  if (options.sigma_spacing != SigmaSpacing::kKarras) {
+    return Ramp(range.log_max, range.log_min, options.steps);
   }
+  // Karras et al. 2022, eq. 5.
+  std::vector<double> log_sigmas =
+      Ramp(std::exp(range.log_max / range.rho), std::exp(range.log_min / range.rho), options.steps);
+  for (double& value : log_sigmas) value = range.rho * std::log(value);
   return log_sigmas;
 }
 

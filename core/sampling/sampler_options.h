@@ -19,9 +19,16 @@ enum class SamplerKind {
   kEuler,                 // in sigma: Karras et al. 2022
   kEulerAncestral,        // its stochastic form: Crowson 2022 (k-diffusion)
   kHeun,                  // in sigma, two evaluations a step: Karras et al. 2022
+  kConsistency,           // to x0 and back out with fresh noise: Song et al. 2023, algorithm 1
 };
 
-enum class PredictionType { kEpsilon, kSample, kVPrediction, kFlowPrediction };
+enum class PredictionType {
+  kEpsilon,
+  kSample,
+  kVPrediction,
+  kFlowPrediction,         // epsilon - x0
+  kInvertedFlowPrediction  // x0 - epsilon
+};
 enum class TimestepSpacing { kLeading, kTrailing, kLinspace };
 enum class VarianceType {
   kFixedSmall,
@@ -39,6 +46,8 @@ enum class SolverType {
 };  // the first two: DPM-Solver; the last two: UniPC
 enum class SigmaSpacing { kTimesteps, kKarras, kExponential, kLu, kFlow };
 enum class FinalSigma { kZero, kSigmaMin };
+enum class InterpolationType { kLinear, kLogLinear };
+enum class TimestepType { kDiscrete, kContinuous };
 
 // The defaults are ours; a scheduler_config.json brings its class's own (scheduler_config.h). What a
 // caller may choose, and how it is told, stands in option_table.h.
@@ -77,6 +86,9 @@ struct SamplerOptions {
   std::optional<double> sigma_min;
   std::optional<double> sigma_max;
   std::optional<double> rho;
+  std::optional<bool> rescale_betas_zero_snr;                         // absent: as the schedule is
+  InterpolationType interpolation_type = InterpolationType::kLinear;  // Euler
+  TimestepType timestep_type = TimestepType::kDiscrete;  // continuous: told 0.25 log sigma
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
   std::vector<int> disable_corrector;  // UniPC: steps without the corrector
 
@@ -92,7 +104,7 @@ struct SamplerOptions {
 };
 
 // Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde",
-// "unipc", "euler", "euler_a", "heun". The names of the other enumerations are in option_names.h.
+// "unipc", "euler", ... The names of all are in option_names.h.
 std::string_view SamplerName(SamplerKind sampler);
 
 // A sampler as a person names it: the names above, and names that fix the solver's order, too
@@ -111,6 +123,11 @@ std::string_view FullSamplerName(const NamedSampler& sampler);
 
 // All names that ParseSampler knows, "ddpm, ddim, ...".
 std::string SamplerNameList();
+
+// Whether `type` is the velocity of a straight line between x0 and noise.
+inline bool IsFlow(PredictionType type) {
+  return type == PredictionType::kFlowPrediction || type == PredictionType::kInvertedFlowPrediction;
+}
 
 // `solver_type`, or what its absence means to the sampler: bh2 for UniPC, else midpoint.
 SolverType ResolvedSolverType(const SamplerOptions& options);

@@ -43,8 +43,10 @@ VpOptions ReadVpOptions(ConfigReader& reader, const SchedulerClass& scheduler_cl
   return schedule;
 }
 
-EdmOptions ReadEdmOptions(ConfigReader& reader) {
-  EdmOptions schedule;
+// The classes of EDM, and of consistency models.
+EdmOptions ReadEdmOptions(ConfigReader& reader, bool consistency_model) {
+  EdmOptions schedule = {.consistency_model = consistency_model};
+  if (consistency_model) schedule.num_train_timesteps = 40;
   reader.Read("num_train_timesteps", schedule.num_train_timesteps);
   reader.Read("sigma_min", schedule.sigma_min);
   reader.Read("sigma_max", schedule.sigma_max);
@@ -53,14 +55,45 @@ EdmOptions ReadEdmOptions(ConfigReader& reader) {
   return schedule;
 }
 
+FlowOptions ReadFlowOptions(ConfigReader& reader) {
+  FlowOptions schedule;
+  reader.Read("num_train_timesteps", schedule.num_train_timesteps);
+  reader.Read("shift", schedule.shift);
+  reader.Read("use_dynamic_shifting", schedule.use_dynamic_shifting);
+  reader.ReadName("time_shift_type", kNames<TimeShiftType>, schedule.time_shift_type);
+  reader.Read("base_shift", schedule.base_shift);
+  reader.Read("max_shift", schedule.max_shift);
+  reader.Read("base_image_seq_len", schedule.base_image_seq_len);
+  reader.Read("max_image_seq_len", schedule.max_image_seq_len);
+  reader.Read("invert_sigmas", schedule.invert_sigmas);
+  double shift_terminal = 0;
+  reader.Read("shift_terminal", shift_terminal);
+  if (shift_terminal != 0) schedule.shift_terminal = shift_terminal;
+  schedule.image_seq_len = schedule.base_image_seq_len;
+  return schedule;
+}
+
 ScheduleOptions ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class) {
-  if (scheduler_class.family == ScheduleFamily::kEdm) return ReadEdmOptions(reader);
-  return ReadVpOptions(reader, scheduler_class);
+  switch (scheduler_class.family) {
+    case ScheduleFamily::kVariancePreserving:
+      return ReadVpOptions(reader, scheduler_class);
+    case ScheduleFamily::kEdm:
+      return ReadEdmOptions(reader, /*consistency_model=*/false);
+    case ScheduleFamily::kConsistency:
+      return ReadEdmOptions(reader, /*consistency_model=*/true);
+    case ScheduleFamily::kFlow:
+      return ReadFlowOptions(reader);
+  }
+  return VpOptions();
 }
 
 // The keys that all classes of a family have.
 void ReadCommon(ConfigReader& reader, ScheduleFamily family, SamplerOptions& sampler) {
-  reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  const bool predicts_what_it_says =
+      family == ScheduleFamily::kVariancePreserving || family == ScheduleFamily::kEdm;
+  if (predicts_what_it_says) {
+    reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  }
   if (family != ScheduleFamily::kVariancePreserving) return;
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
@@ -78,6 +111,11 @@ void AdoptSchedule(SchedulerConfig& config) {
     config.sampler.sigma_min = edm->sigma_min;
     config.sampler.sigma_max = edm->sigma_max;
     config.sampler.rho = edm->rho;
+  }
+  if (const FlowOptions* flow = std::get_if<FlowOptions>(&config.schedule)) {
+    config.sampler.flow_shift = ShiftOf(*flow);
+    config.sampler.prediction_type = flow->invert_sigmas ? PredictionType::kInvertedFlowPrediction
+                                                         : PredictionType::kFlowPrediction;
   }
 }
 
@@ -111,6 +149,13 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   return config;
 }
 
+void SetImageSize(int64_t height, int64_t width, SchedulerConfig& config) {
+  FlowOptions* flow = std::get_if<FlowOptions>(&config.schedule);
+  if (flow == nullptr) return;
+  flow->image_seq_len = height * width;
+  AdoptSchedule(config);
+}
+
 SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler) {
   const SamplerOptions& from = config.sampler;
   if (from.sampler == sampler) return from;
@@ -133,16 +178,18 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
     to.sigma_min = from.sigma_min;
     to.sigma_max = from.sigma_max;
     to.rho = from.rho;
-    // Flow levels are the solvers' own.
-    if (IsSolver(sampler) || from.sigma_spacing != SigmaSpacing::kFlow) {
+    // Where levels are not a flow's own, flow spacing is the solvers'.
+    const bool flow_schedule = std::holds_alternative<FlowOptions>(config.schedule);
+    if (flow_schedule || IsSolver(sampler) || from.sigma_spacing != SigmaSpacing::kFlow) {
       to.sigma_spacing = from.sigma_spacing;
     }
   }
+  to.flow_shift = from.flow_shift;
+  to.timestep_type = from.timestep_type;
   if (IsSolver(from.sampler) && IsSolver(sampler)) {
     const bool sde = sampler == SamplerKind::kSdeDpmSolverPlusPlus;
     to.solver_order = sde ? std::min(from.solver_order, 2) : from.solver_order;
     to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;
-    to.flow_shift = from.flow_shift;
     if (from.sampler != SamplerKind::kUniPc && sampler != SamplerKind::kUniPc) {
       to.solver_type = from.solver_type;
       to.euler_at_final = from.euler_at_final;

@@ -20,13 +20,18 @@ struct SchedulerConfig {
 
 // `json` is the text of a scheduler_config.json of DDPMScheduler, DDIMScheduler,
 // DPMSolverMultistepScheduler, UniPCMultistepScheduler, EulerDiscreteScheduler,
-// EulerAncestralDiscreteScheduler or HeunDiscreteScheduler. Absent keys take that class's defaults.
+// EulerAncestralDiscreteScheduler, HeunDiscreteScheduler, EDMEulerScheduler,
+// EDMDPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler or
+// CMStochasticIterativeScheduler. Absent keys take that class's defaults.
 // InvalidArgument names an unknown class, key value or type. `json` is hostile: any bytes are
 // answered, none crash.
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json);
 
 // The options that the class naming `sampler` starts from.
 SamplerOptions ClassDefaults(SamplerKind sampler);
+
+// Tells a schedule that depends on it (dynamic shifting) the size of the images, in pixels.
+void SetImageSize(int64_t height, int64_t width, SchedulerConfig& config);
 
 // The options for another sampler on the same checkpoint: keys that mean the same to both are
 // carried over, the others take the defaults of the class that names `sampler`.

@@ -44,21 +44,24 @@ absl::StatusOr<NoisePath> LayOutDdpmOrDdim(const VpSchedule& schedule,
 // The whole timestep that the network is told. The library rounds, except that it cuts off
 // exponential spacing and, in DPM-Solver, cosine schedules.
 double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerOptions& options) {
-  const bool cosine_dpm_solver = schedule.beta_schedule() == BetaSchedule::kSquaredCosCapV2 &&
-                                 options.sampler != SamplerKind::kUniPc;
+  const bool cosine_dpm_solver =
+      schedule.options().beta_schedule == BetaSchedule::kSquaredCosCapV2 &&
+      options.sampler != SamplerKind::kUniPc;
   if (options.sigma_spacing == SigmaSpacing::kExponential || cosine_dpm_solver) {
     return CutOff(timestep);
   }
   return std::nearbyint(timestep);
 }
 
+SigmaRange WholeRange(const VpSchedule& schedule) {
+  return {.log_max = -schedule.LevelAt(schedule.timestep_max()).lambda(),
+          .log_min = -schedule.LevelAt(schedule.timestep_min()).lambda()};
+}
+
 absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,
                                              const SamplerOptions& options) {
-  ASSIGN_OR_RETURN(
-      const std::vector<double> log_sigmas,
-      SpaceLogSigmas({.log_max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda(),
-                      .log_min = -schedule.LevelAt(0).lambda()},
-                     options));
+  ASSIGN_OR_RETURN(const std::vector<double> log_sigmas,
+                   SpaceLogSigmas(WholeRange(schedule), options));
   std::vector<Node> nodes;
   for (double log_sigma : log_sigmas) {
     nodes.push_back({WholeTimestep(schedule.TimestepAt(log_sigma), schedule, options),
@@ -120,6 +123,22 @@ absl::StatusOr<std::vector<Node>> SolverNodes(const VpSchedule& schedule,
   return SigmaNodes(schedule, options);
 }
 
+bool IsLogLinear(const SamplerOptions& options) {
+  return SamplerReads(options.sampler, "interpolation_type") &&
+         options.interpolation_type == InterpolationType::kLogLinear && options.timesteps.empty();
+}
+
+// The whole schedule evenly in log sigma, with one level more than there are steps: the last step
+// ends at the least noise. As in the library the timesteps remain those of the spacing.
+void LayLogLinear(const VpSchedule& schedule, std::vector<Node>& nodes) {
+  const SigmaRange range = WholeRange(schedule);
+  const std::vector<double> log_sigmas =
+      Ramp(range.log_max, range.log_min, static_cast<int>(nodes.size()) + 1);
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    nodes[i].level = PreservingLevel(std::exp(log_sigmas[i]));
+  }
+}
+
 // The samplers in sigma, as the library has them: timesteps are fractional, levels are interpolated
 // in sigma, and the other spacings run between the first and the last of the timesteps' levels.
 absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
@@ -133,12 +152,15 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   for (double timestep : timesteps) {
     nodes.push_back({timestep, PreservingLevel(schedule.RatioAt(timestep))});
   }
-  if (options.sigma_spacing == SigmaSpacing::kTimesteps) return nodes;
-
+  const bool log_linear = IsLogLinear(options);
+  if (options.sigma_spacing == SigmaSpacing::kTimesteps) {
+    if (log_linear) LayLogLinear(schedule, nodes);
+    return nodes;
+  }
+  const SigmaRange visited = {.log_max = -nodes.front().level.lambda(),
+                              .log_min = -nodes.back().level.lambda()};
   ASSIGN_OR_RETURN(const std::vector<double> log_sigmas,
-                   SpaceLogSigmas({.log_max = -nodes.front().level.lambda(),
-                                   .log_min = -nodes.back().level.lambda()},
-                                  options));
+                   SpaceLogSigmas(log_linear ? WholeRange(schedule) : visited, options));
   nodes.clear();
   for (double log_sigma : log_sigmas) {
     nodes.push_back({schedule.TimestepAt(log_sigma), PreservingLevel(std::exp(log_sigma))});
@@ -146,10 +168,16 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   return nodes;
 }
 
-NoiseLevel FinalLevel(const VpSchedule& schedule, const SamplerOptions& options) {
-  if (options.final_sigma == FinalSigma::kZero) return {1, 0};
-  return options.sigma_min.has_value() ? PreservingLevel(*options.sigma_min) : schedule.LevelAt(0);
+Node FinalNode(const VpSchedule& schedule, const SamplerOptions& options) {
+  const bool by_timesteps = options.sigma_spacing == SigmaSpacing::kTimesteps;
+  const bool log_linear = by_timesteps && IsLogLinear(options);
+  if (options.final_sigma == FinalSigma::kZero && !log_linear) return {0, {1, 0}};
+  if (by_timesteps || !options.sigma_min.has_value()) return {0, schedule.LevelAt(0)};
+  return {schedule.TimestepAt(std::log(*options.sigma_min)), PreservingLevel(*options.sigma_min)};
 }
+
+// What networks of continuous time are told: EDM's c_noise (Karras et al. 2022, table 1).
+double ContinuousTimestep(const NoiseLevel& level) { return -0.25 * level.lambda(); }
 
 // All but DDPM and DDIM: every step goes from one node to the next, the last to the final level.
 absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const SamplerOptions& options) {
@@ -160,7 +188,13 @@ absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const Sampler
   const bool solver = SamplerReads(options.sampler, "solver_order");
   ASSIGN_OR_RETURN(const std::vector<Node> nodes,
                    solver ? SolverNodes(schedule, options) : FractionalNodes(schedule, options));
-  return ConnectNodes(nodes, {0, FinalLevel(schedule, options)}, options);
+  ASSIGN_OR_RETURN(NoisePath path, ConnectNodes(nodes, FinalNode(schedule, options), options));
+  if (options.timestep_type == TimestepType::kDiscrete) return path;
+  for (Move& move : path) {
+    move.timestep = ContinuousTimestep(move.from);
+    move.end_timestep = ContinuousTimestep(move.to);
+  }
+  return path;
 }
 
 }  // namespace

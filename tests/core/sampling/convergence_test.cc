@@ -28,9 +28,14 @@ struct Gaussian {
 // One value of the image each.
 constexpr Gaussian kData[] = {{0.5, 0.3}, {-1.0, 2.0}};
 
-NoiseLevel LevelAt(double lambda) {
-  const double alpha = 1 / std::sqrt(1 + std::exp(-2 * lambda));
-  return {alpha, alpha * std::exp(-lambda)};
+enum class Line { kPreserving, kEdm, kFlow };
+
+NoiseLevel LevelAt(double lambda, Line line) {
+  const double ratio = std::exp(-lambda);
+  const double alpha = line == Line::kPreserving ? 1 / std::hypot(1, ratio)
+                       : line == Line::kFlow     ? 1 / (1 + ratio)
+                                                 : 1;
+  return {alpha, alpha * ratio};
 }
 
 double Deviation(const Gaussian& data, const NoiseLevel& level) {
@@ -58,9 +63,15 @@ Values DenoiseAll(const Values& state, const NoiseLevel& level) {
   return denoised;
 }
 
-// The network: it predicts x0 from what a plan shows it.
-NetworkOutput BestDenoiser(const Values& x, const Evaluation& at) {
-  return {DenoiseAll(x, {at.input_scale * at.alpha, at.input_scale * at.sigma}), {}};
+// The network that says of what a plan shows it what the plan reads as the best x0.
+NetworkOutput BestDenoiser(const Values& input, const Evaluation& at) {
+  Values x = input;
+  for (double& value : x) value /= at.input_scale;
+  Values output = DenoiseAll(x, {at.alpha, at.sigma});
+  for (size_t i = 0; i < x.size(); ++i) {
+    output[i] = (output[i] - at.x0_from_state * x[i]) / at.x0_from_output;
+  }
+  return {output, {}};
 }
 
 // What a solver remembers of an earlier point of the trajectory: the predicted x0, or epsilon.
@@ -73,12 +84,14 @@ Values ModelValue(const NoiseLevel& level, SamplerKind sampler) {
   return value;
 }
 
-NoisePath UniformPath(int steps) {
+NoisePath UniformPath(int steps, Line line) {
   constexpr double kFirstLambda = -1.5, kLastLambda = 2;
   NoisePath path;
   for (int i = 0; i < steps; ++i) {
     const double h = (kLastLambda - kFirstLambda) / steps;
-    path.push_back({1.0 * i, LevelAt(kFirstLambda + i * h), LevelAt(kFirstLambda + (i + 1) * h)});
+    path.push_back(
+        {1.0 * i, LevelAt(kFirstLambda + i * h, line), LevelAt(kFirstLambda + (i + 1) * h, line)});
+    if (line == Line::kEdm) path.back().preconditioning = Preconditioning{.sigma_data = 0.5};
   }
   return path;
 }
@@ -86,8 +99,8 @@ NoisePath UniformPath(int steps) {
 // The error at the end. The first `exact_steps` steps are replaced by the exact trajectory, its
 // history included: multistep solvers begin with order 1, and the error of that one step would hide
 // an order of 3.
-double FinalError(const SamplerOptions& options, int steps, int exact_steps) {
-  const NoisePath path = UniformPath(steps);
+double FinalError(const SamplerOptions& options, int steps, int exact_steps, Line line) {
+  const NoisePath path = UniformPath(steps, line);
   const SamplerPlan plan = CompilePath(path, options);
   const Evaluation& first = plan.evaluations[exact_steps];
   std::vector<Values> slots = {ExactState({first.alpha, first.sigma})};
@@ -108,6 +121,7 @@ struct OrderCase {
   double expected_order;
   SamplerOptions options;
   int exact_steps = 0;
+  Line line = Line::kPreserving;
 };
 
 void PrintTo(const OrderCase& order_case, std::ostream* stream) { *stream << order_case.name; }
@@ -116,10 +130,13 @@ class Convergence : public testing::TestWithParam<OrderCase> {};
 
 TEST_P(Convergence, HasTheOrderOfItsPaper) {
   SamplerOptions options = GetParam().options;
-  options.prediction_type = PredictionType::kSample;
+  const auto [name, expected_order, given, exact_steps, line] = GetParam();
+  options.prediction_type = line == Line::kPreserving ? PredictionType::kSample
+                            : line == Line::kFlow     ? PredictionType::kFlowPrediction
+                                                      : PredictionType::kEpsilon;
   options.lower_order_final = false;
-  const double coarse = FinalError(options, 1000, GetParam().exact_steps);
-  const double fine = FinalError(options, 2000, GetParam().exact_steps);
+  const double coarse = FinalError(options, 1000, exact_steps, line);
+  const double fine = FinalError(options, 2000, exact_steps, line);
   const double order = std::log2(coarse / fine);
   RecordProperty("order", std::to_string(order));
   std::printf("%s: error %.3g with 2000 steps, order %.3f\n", GetParam().name, fine, order);
@@ -160,13 +177,23 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"UniPc2Bh1", 3, Solver(kUniPc, 2, SolverType::kBh1)},
         OrderCase{"UniPc2Bh2", 3, Solver(kUniPc, 2, SolverType::kBh2)},
         OrderCase{"Euler", 1, {.sampler = SamplerKind::kEuler}},
-        OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}}),
+        OrderCase{"Heun", 2, {.sampler = SamplerKind::kHeun}},
+        OrderCase{"EdmEuler", 1, {.sampler = SamplerKind::kEuler}, 0, Line::kEdm},
+        OrderCase{"EdmHeun", 2, {.sampler = SamplerKind::kHeun}, 0, Line::kEdm},
+        OrderCase{"EdmDpmSolverPlusPlus2", 2, Solver(kDpmpp, 2, SolverType::kMidpoint), 0,
+                  Line::kEdm},
+        OrderCase{"EdmUniPc2", 3, Solver(kUniPc, 2, SolverType::kBh2), 0, Line::kEdm},
+        OrderCase{"FlowEuler", 1, {.sampler = SamplerKind::kEuler}, 0, Line::kFlow},
+        OrderCase{"FlowHeun", 2, {.sampler = SamplerKind::kHeun}, 0, Line::kFlow},
+        OrderCase{"FlowDpmSolverPlusPlus2", 2, Solver(kDpmpp, 2, SolverType::kMidpoint), 0,
+                  Line::kFlow},
+        OrderCase{"FlowUniPc2", 3, Solver(kUniPc, 2, SolverType::kBh2), 0, Line::kFlow}),
     [](const auto& instance) { return instance.param.name; });
 
 // How far the images that a stochastic sampler makes are from the
 // data in mean and deviation. Every step is affine, so that both are known without drawing.
 double MomentError(const SamplerOptions& options, int steps) {
-  const SamplerPlan plan = CompilePath(UniformPath(steps), options);
+  const SamplerPlan plan = CompilePath(UniformPath(steps, Line::kPreserving), options);
   const Evaluation& first = plan.evaluations[0];
   Values mean, one_above, variance;
   for (const Gaussian& data : kData) {

@@ -46,6 +46,12 @@ NoisePath FlowPath() {
   return PathThrough({{0.01, 0.99}, {0.2, 0.8}, {0.5, 0.5}, {0.6, 0.4}, {0.9, 0.1}});
 }
 
+NoisePath EdmPath() {
+  NoisePath path = PathThrough({{1, 80}, {1, 10}, {1, 3}, {1, 0.5}, {1, 0.1}, {1, 0.01}});
+  for (Move& move : path) move.preconditioning = Preconditioning{.sigma_data = 0.5};
+  return path;
+}
+
 // What a perfect network says of x = alpha * kPicture + sigma * epsilon.
 double Predict(PredictionType type, const NoiseLevel& at, double x) {
   const double epsilon = (x - at.alpha * kPicture) / at.sigma;
@@ -58,6 +64,8 @@ double Predict(PredictionType type, const NoiseLevel& at, double x) {
       return at.alpha * epsilon - at.sigma * kPicture;
     case PredictionType::kFlowPrediction:
       return epsilon - kPicture;
+    case PredictionType::kInvertedFlowPrediction:
+      return kPicture - epsilon;
   }
   return 0;
 }
@@ -66,6 +74,7 @@ struct SamplerCase {
   std::string name;
   SamplerOptions options;
   bool flow = false;
+  bool edm = false;
 };
 
 void PrintTo(const SamplerCase& sampler_case, std::ostream* stream) {
@@ -75,7 +84,7 @@ void PrintTo(const SamplerCase& sampler_case, std::ostream* stream) {
 void AddPredictions(SamplerCase sampler_case, std::vector<SamplerCase>& cases) {
   const std::string name = sampler_case.name;
   for (const auto& [prediction, type] : kNames<PredictionType>) {
-    if (type == PredictionType::kFlowPrediction) continue;
+    if (IsFlow(type)) continue;
     sampler_case.options.prediction_type = type;
     sampler_case.name = name + "_" + std::string(prediction);
     cases.push_back(sampler_case);
@@ -121,17 +130,52 @@ std::vector<SamplerCase> AllSamplers() {
   AddPredictions({"euler", {.sampler = SamplerKind::kEuler}}, cases);
   AddPredictions({"euler_a", {.sampler = SamplerKind::kEulerAncestral}}, cases);
   AddPredictions({"heun", {.sampler = SamplerKind::kHeun}}, cases);
+  AddPredictions({"consistency", {.sampler = SamplerKind::kConsistency}}, cases);
+  for (SamplerKind sampler :
+       {SamplerKind::kEuler, SamplerKind::kHeun, SamplerKind::kConsistency, SamplerKind::kUniPc}) {
+    for (const auto& [prediction, type] : kNames<PredictionType>) {
+      if (!IsFlow(type)) continue;
+      cases.push_back({std::string(SamplerName(sampler)) + "_" + std::string(prediction),
+                       {.sampler = sampler, .prediction_type = type},
+                       /*flow=*/true});
+    }
+  }
+  for (SamplerKind sampler :
+       {SamplerKind::kEuler, SamplerKind::kEulerAncestral, SamplerKind::kHeun,
+        SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+        SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kUniPc, SamplerKind::kConsistency}) {
+    for (PredictionType type : {PredictionType::kEpsilon, PredictionType::kVPrediction}) {
+      cases.push_back({std::string(SamplerName(sampler)) + "_edm_" + std::string(NameOf(type)),
+                       {.sampler = sampler, .prediction_type = type},
+                       /*flow=*/false,
+                       /*edm=*/true});
+    }
+  }
   return cases;
 }
 
 class EverySampler : public testing::TestWithParam<SamplerCase> {
  protected:
-  NoisePath path() const { return GetParam().flow ? FlowPath() : PreservingPath(); }
+  NoisePath path() const {
+    return GetParam().edm ? EdmPath() : GetParam().flow ? FlowPath() : PreservingPath();
+  }
   NetworkOutput Network(const Values& x, const Evaluation& at) const {
+    if (GetParam().edm) return PreconditionedNetwork(x, at);
     const NoiseLevel level = {at.input_scale * at.alpha, at.input_scale * at.sigma};
     Values output;
     for (double value : x)
       output.push_back(Predict(GetParam().options.prediction_type, level, value));
+    return {output, {}};
+  }
+
+ private:
+  // F of EDM, which sees c_in * x.
+  static NetworkOutput PreconditionedNetwork(const Values& input, const Evaluation& at) {
+    Values output;
+    for (double value : input) {
+      const double x = value / at.input_scale;
+      output.push_back((kPicture - at.x0_from_state * x) / at.x0_from_output);
+    }
     return {output, {}};
   }
 };
@@ -154,7 +198,8 @@ TEST_P(EverySampler, StaysOnTheForwardProcess) {
                 {.network = [&](const Values& x, const Evaluation& at) { return Network(x, at); }})
                 .slots;
     const double after = slots[0][1] - slots[0][0];
-    if (before != 0) fresh_variance *= std::pow(after / before, 2);
+    // Nothing is left of what a sampler replaces wholly, but for rounding.
+    fresh_variance *= std::abs(before) < 1e-9 ? 0 : std::pow(after / before, 2);
     fresh_variance += scale * scale;
 
     const bool last = e + 1 == plan.evaluations.size();

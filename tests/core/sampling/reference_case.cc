@@ -9,10 +9,16 @@
 namespace denoise {
 namespace {
 
-constexpr std::array kClasses = {
-    "DDPMScheduler",           "DDIMScheduler",          "DPMSolverMultistepScheduler",
-    "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler",   "EDMEulerScheduler",      "EDMDPMSolverMultistepScheduler"};
+constexpr std::array kClasses = {"DDPMScheduler",
+                                 "DDIMScheduler",
+                                 "DPMSolverMultistepScheduler",
+                                 "UniPCMultistepScheduler",
+                                 "EulerDiscreteScheduler",
+                                 "EulerAncestralDiscreteScheduler",
+                                 "HeunDiscreteScheduler",
+                                 "FlowMatchEulerDiscreteScheduler",
+                                 "EDMEulerScheduler",
+                                 "EDMDPMSolverMultistepScheduler"};
 
 }  // namespace
 

@@ -44,7 +44,7 @@ TEST(ParseSampler, KnowsEveryNameOfTheList) {
         << list.substr(start, end - start);
     start = end + 2;
   }
-  EXPECT_EQ(names, 17);
+  EXPECT_EQ(names, 18);
 }
 
 template <typename Enum>
@@ -67,6 +67,9 @@ TEST(OptionNames, RoundTripForEveryEnumeration) {
   ExpectNamesRoundTrip<SolverType>();
   ExpectNamesRoundTrip<SigmaSpacing>();
   ExpectNamesRoundTrip<FinalSigma>();
+  ExpectNamesRoundTrip<InterpolationType>();
+  ExpectNamesRoundTrip<TimestepType>();
+  ExpectNamesRoundTrip<TimeShiftType>();
 }
 
 TEST(SamplerReads, TellsWhichSamplerReadsWhat) {
