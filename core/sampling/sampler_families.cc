@@ -117,6 +117,8 @@ void CheckVariancePreserving(const SamplerOptions& options, FieldViolations& vio
 void CheckFlow(const SamplerOptions& options, FieldViolations& violations) {
   Require(options.final_sigma == FinalSigma::kZero, "final_sigma", "must be zero on a flow",
           violations);
+  Require(options.sigma_max.value_or(1) <= 1, "sigma_max", "must be at most 1 on a flow",
+          violations);
   Require(options.s_churn == 0, "s_churn", "must be 0 on a flow, whose noise takes signal away",
           violations);
 }

@@ -190,6 +190,12 @@ TEST(CompilePlan, RefusesWhatDoesNotSuitTheFamilyOfTheSchedule) {
        with(FlowSampler(kEuler, 5),
             [](SamplerOptions& o) { o.final_sigma = FinalSigma::kSigmaMin; })},
       {"s_churn", flow, with(FlowSampler(kEuler, 5), [](SamplerOptions& o) { o.s_churn = 1; })},
+      {"sigma_max", flow,
+       with(FlowSampler(kEuler, 5),
+            [](SamplerOptions& o) {
+              o.sigma_spacing = SigmaSpacing::kKarras;
+              o.sigma_max = 1.5;
+            })},
       {"rescale_betas_zero_snr", edm,
        with(EdmSampler(kEuler, 5), [](SamplerOptions& o) { o.rescale_betas_zero_snr = true; })},
       {"sigma_min", edm, with(EdmSampler(kEuler, 5), [](SamplerOptions& o) { o.sigma_min = 80; })},
