@@ -79,6 +79,11 @@ absl::Status CheckChannels(const UNet2DConfig& unet, const SamplerOptions& sampl
 }
 
 absl::Status CheckTimesteps(const UNet2DConfig& unet, const Schedule& schedule) {
+  if (unet.time_embedding_type == TimeEmbeddingType::kFourier && schedule.timestep_min() < 0) {
+    return InvalidField(
+        "time_embedding_type",
+        "fourier takes the logarithm of timesteps, which this schedule has below 0");
+  }
   if (unet.num_train_timesteps == 0 || schedule.num_train_timesteps() <= unet.num_train_timesteps) {
     return absl::OkStatus();
   }
@@ -111,6 +116,7 @@ absl::StatusOr<Description> Describe(const ModelFolder& folder, Sha256& hash) {
   ASSIGN_OR_RETURN(result.unet, ReadConfig(folder, result.unet_file, hash, ParseUNet2DConfig));
   ASSIGN_OR_RETURN(result.scheduler,
                    ReadConfig(folder, result.scheduler_file, hash, parse_scheduler));
+  SetImageSize(result.unet.height, result.unet.width, result.scheduler);
   RETURN_IF_ERROR(CheckConsistency(result));
   return result;
 }

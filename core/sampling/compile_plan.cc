@@ -58,6 +58,18 @@ absl::Status CheckCoefficients(const SamplerPlan& plan) {
   return absl::OkStatus();
 }
 
+// The path over the schedule, or over what a request makes of it.
+absl::StatusOr<NoisePath> RequestedPath(const Schedule& schedule, const SamplerOptions& options) {
+  const VpSchedule* vp = schedule.As<VpSchedule>();
+  if (vp == nullptr || !options.rescale_betas_zero_snr.has_value()) {
+    return LayOutPath(schedule, options);
+  }
+  VpOptions requested = vp->options();
+  requested.rescale_betas_zero_snr = *options.rescale_betas_zero_snr;
+  ASSIGN_OR_RETURN(const Schedule rescaled, Schedule::Create(requested));
+  return LayOutPath(rescaled, options);
+}
+
 }  // namespace
 
 absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options) {
@@ -65,7 +77,7 @@ absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerO
   CheckFamily(options, schedule.family(), violations);
   violations.AddAll("", ValidateTimesteps(options, schedule).ToStatus());
   RETURN_IF_ERROR(violations.ToStatus());
-  ASSIGN_OR_RETURN(const NoisePath path, LayOutPath(schedule, options));
+  ASSIGN_OR_RETURN(const NoisePath path, RequestedPath(schedule, options));
   SamplerPlan plan = CompilePath(path, options);
   RETURN_IF_ERROR(CheckCoefficients(plan));
   return plan;

@@ -20,7 +20,7 @@ SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& o
     const double shrink = to / from;
     const double sigma_down = to * shrink;
     const double sigma_up = to * std::sqrt(1 - shrink * shrink);
-    evaluation.update = UpdateMatrix({Slot(0) + (sigma_down - from) * SigmaDirection(move)});
+    evaluation.update = UpdateMatrix({Slot(0) + (sigma_down - from) * SigmaDirection(from)});
     evaluation.noise = sigma_up;
     plan.evaluations.push_back(std::move(evaluation));
   }

@@ -18,17 +18,16 @@ bool HasCorrection(const Move& move) {
   return move.to.sigma > 0 && move.to.sigma != move.from.sigma;
 }
 
-Evaluation Predict(const Move& move, const SamplerOptions& options) {
+Evaluation Predict(const Move& move, double sigma, double step, const SamplerOptions& options) {
   Evaluation evaluation = StartSigmaEvaluation(move, options);
-  const LinearForm euler = (move.to.ratio() - move.from.ratio()) * SigmaDirection(move);
+  const LinearForm euler = step * SigmaDirection(sigma);
   evaluation.update = UpdateMatrix({Slot(0) + euler, Slot(0) + 0.5 * euler});
   return evaluation;
 }
 
-// `length` is the step's, in sigma.
-Evaluation Correct(const Move& end, double length, const SamplerOptions& options) {
+Evaluation Correct(const Move& end, double sigma, double step, const SamplerOptions& options) {
   Evaluation evaluation = StartSigmaEvaluation(end, options);
-  evaluation.update = UpdateMatrix({Slot(1) + 0.5 * length * SigmaDirection(end), LinearForm()});
+  evaluation.update = UpdateMatrix({Slot(1) + 0.5 * step * SigmaDirection(sigma), LinearForm()});
   return evaluation;
 }
 
@@ -50,10 +49,11 @@ SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options) {
       AddNoise(move, options, plan);
       continue;
     }
-    plan.evaluations.push_back(Predict(move, options));
+    const double from = SigmaOf(move.from, options), to = SigmaOf(move.to, options);
+    plan.evaluations.push_back(Predict(move, from, to - from, options));
     if (!HasCorrection(move)) continue;
     plan.evaluations.back().ends_step = false;
-    plan.evaluations.push_back(Correct(EndOf(move), move.to.ratio() - move.from.ratio(), options));
+    plan.evaluations.push_back(Correct(EndOf(move), to, to - from, options));
   }
   return plan;
 }

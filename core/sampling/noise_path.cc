@@ -53,6 +53,8 @@ SamplerPlan CompileSampler(const NoisePath& path, const SamplerOptions& options)
     case SamplerKind::kVpSde:
     case SamplerKind::kVpOde:
       return CompileVpSde(path, options);
+    case SamplerKind::kConsistency:
+      return CompileConsistency(path, options);
   }
   return {};
 }
@@ -124,6 +126,7 @@ int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& opt
 
 Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options) {
   Evaluation evaluation = StartEvaluation(move, options);
+  if (IsFlow(options.prediction_type)) return evaluation;
   evaluation.input_scale *= move.from.alpha;
   evaluation.x0_from_state *= move.from.alpha;
   evaluation.alpha = 1;
@@ -131,13 +134,18 @@ Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options)
   return evaluation;
 }
 
-LinearForm SigmaDirection(const Move& move) { return (Slot(0) - X0()) / move.from.ratio(); }
+double SigmaOf(const NoiseLevel& level, const SamplerOptions& options) {
+  return IsFlow(options.prediction_type) ? level.sigma : level.ratio();
+}
+
+LinearForm SigmaDirection(double sigma) { return (Slot(0) - X0()) / sigma; }
 
 // The noise at the start is that of x / alpha where the run begins at the schedule's end. Leading
 // timesteps begin below it, and the library makes room for the signal that would be there; so it
-// does on EDM's schedule.
+// does on EDM's schedule. A flow starts with its noise.
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots) {
   SamplerPlan plan = StartPlan(path, slots);
+  if (IsFlow(options.prediction_type)) return plan;
   const double first = path.front().from.ratio();
   const bool leading = options.timesteps.empty() && options.sigmas.empty() &&
                        options.timestep_spacing == TimestepSpacing::kLeading;

@@ -75,6 +75,8 @@ SamplerPlan CompileTcd(const NoisePath& path, const SamplerOptions& options);
 
 // Song et al. 2021 (score-based): the variance-preserving SDE and its ODE. One slot.
 SamplerPlan CompileVpSde(const NoisePath& path, const SamplerOptions& options);
+// Song et al. 2023. One slot.
+SamplerPlan CompileConsistency(const NoisePath& path, const SamplerOptions& options);
 
 // The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is
 // not empty. The coefficients are finite where the path allows; CompilePlan checks.
@@ -102,11 +104,14 @@ LinearForm NoiseIn(const NoiseLevel& level);
 // move at all (sigma_min reached already).
 int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& options);
 
-// The same for samplers whose slot 0 is x / alpha, which is x0 + ratio * epsilon. The network still
-// sees x.
+// The same for samplers in sigma. Slot 0 is x / alpha, which is x0 + sigma * epsilon with sigma the
+// level's ratio. Flow matching has a straight line of its own: slot 0 is x and sigma the flow's. The
+// network sees x either way.
 Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options);
-// Their direction dx / dsigma: the noise that the network sees, at the sigma that the move is from.
-LinearForm SigmaDirection(const Move& move);
+double SigmaOf(const NoiseLevel& level, const SamplerOptions& options);
+// Their direction d slot 0 / dsigma, from `sigma`: the noise that the network sees, or the flow's
+// velocity.
+LinearForm SigmaDirection(double sigma);
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots);
 
 }  // namespace denoise

@@ -28,7 +28,7 @@ inline constexpr auto kNames<BetaSchedule> = NameTable<BetaSchedule, 4>{{
 }};
 
 template <>
-inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 19>{{
+inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 20>{{
     {"ddpm", SamplerKind::kDdpm},
     {"ddim", SamplerKind::kDdim},
     {"dpm_solver", SamplerKind::kDpmSolver},
@@ -48,14 +48,16 @@ inline constexpr auto kNames<SamplerKind> = NameTable<SamplerKind, 19>{{
     {"tcd", SamplerKind::kTcd},
     {"vp_sde", SamplerKind::kVpSde},
     {"vp_ode", SamplerKind::kVpOde},
+    {"consistency", SamplerKind::kConsistency},
 }};
 
 template <>
-inline constexpr auto kNames<PredictionType> = NameTable<PredictionType, 4>{{
+inline constexpr auto kNames<PredictionType> = NameTable<PredictionType, 5>{{
     {"epsilon", PredictionType::kEpsilon},
     {"sample", PredictionType::kSample},
     {"v_prediction", PredictionType::kVPrediction},
     {"flow_prediction", PredictionType::kFlowPrediction},
+    {"inverted_flow_prediction", PredictionType::kInvertedFlowPrediction},
 }};
 
 template <>
@@ -97,6 +99,24 @@ template <>
 inline constexpr auto kNames<FinalSigma> = NameTable<FinalSigma, 2>{{
     {"zero", FinalSigma::kZero},
     {"sigma_min", FinalSigma::kSigmaMin},
+}};
+
+template <>
+inline constexpr auto kNames<InterpolationType> = NameTable<InterpolationType, 2>{{
+    {"linear", InterpolationType::kLinear},
+    {"log_linear", InterpolationType::kLogLinear},
+}};
+
+template <>
+inline constexpr auto kNames<TimestepType> = NameTable<TimestepType, 2>{{
+    {"discrete", TimestepType::kDiscrete},
+    {"continuous", TimestepType::kContinuous},
+}};
+
+template <>
+inline constexpr auto kNames<TimeShiftType> = NameTable<TimeShiftType, 2>{{
+    {"exponential", TimeShiftType::kExponential},
+    {"linear", TimeShiftType::kLinear},
 }};
 
 // "karras"; empty for a value outside the enumeration.

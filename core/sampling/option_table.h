@@ -87,18 +87,19 @@ inline constexpr SamplerSet kLcm = In(SamplerKind::kLcm);
 inline constexpr SamplerSet kTcd = In(SamplerKind::kTcd);
 // Whose networks are distilled for some timesteps only.
 inline constexpr SamplerSet kDistilled = kLcm | kTcd;
+inline constexpr SamplerSet kConsistency = In(SamplerKind::kConsistency);
 inline constexpr SamplerSet kVp = In(SamplerKind::kVpSde) | In(SamplerKind::kVpOde);
 // Those with the churn of Karras et al. 2022.
 inline constexpr SamplerSet kChurning = kEuler | kHeun;
 inline constexpr SamplerSet kStochastic =
-    kDdpm | kDdim | kDistilled | kChurning | In(SamplerKind::kEulerAncestral) |
+    kDdpm | kDdim | kDistilled | kConsistency | kChurning | In(SamplerKind::kEulerAncestral) |
     In(SamplerKind::kSdeDpmSolverPlusPlus) | In(SamplerKind::kSdeDpmSolverPlusPlusSinglestep) |
     In(SamplerKind::kVpSde);
-inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun | kLcm;
+inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun | kLcm | kConsistency;
 // Whose noise levels may lie between those of timesteps.
 inline constexpr SamplerSet kAnyLevel = kSolvers | kSigma | kVp;
 inline constexpr SamplerSet kSpaced = kDdpm | kDdim | kPndm | kAnyLevel;
-inline constexpr SamplerSet kAll = kSpaced | kDistilled;
+inline constexpr SamplerSet kAll = kSpaced | kDistilled | kConsistency;
 
 inline constexpr OptionCondition kNoTimesteps = {
     [](const Options& o) { return o.timesteps.empty(); },
@@ -147,9 +148,20 @@ inline constexpr OptionCondition kThirdOrder = {
     [](const Options& o) { return o.solver_order == 3; }, "has no effect without solver_order 3"};
 inline constexpr OptionCondition kChurn = {[](const Options& o) { return o.s_churn != 0; },
                                            "has no effect without s_churn"};
-inline constexpr OptionCondition kFlow = {
-    [](const Options& o) { return o.sigma_spacing == SigmaSpacing::kFlow; },
-    "has no effect without sigma_spacing flow"};
+inline constexpr OptionCondition kFreshNoise = {
+    [](const Options& o) { return o.s_churn != 0 || o.sampler == SamplerKind::kConsistency; },
+    "has no effect without s_churn"};
+inline constexpr OptionCondition kFlow = {[](const Options& o) {
+                                            return o.sigma_spacing == SigmaSpacing::kFlow ||
+                                                   IsFlow(o.prediction_type);
+                                          },
+                                          "has no effect without sigma_spacing flow"};
+inline constexpr OptionCondition kPredictsWithoutSignal = {
+    [](const Options& o) {
+      return o.prediction_type == PredictionType::kVPrediction ||
+             o.prediction_type == PredictionType::kSample;
+    },
+    "needs a network that predicts v or x0: without signal its noise says nothing of x0"};
 
 inline constexpr OptionCondition kSigmaRange = {
     [](const Options& o) {
@@ -181,8 +193,8 @@ void ForEachOption(Visit visit) {
                "Custom noise levels, of x / alpha, descending, in place of steps", kNoTimesteps));
   visit(CheckpointOption("prediction_type", &Options::prediction_type, &Overrides::prediction_type,
                          kAll, "What the network predicts"));
-  visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing, kAnyLevel,
-               "How to choose noise levels", kNoSigmas));
+  visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing,
+               kAnyLevel | kConsistency, "How to choose noise levels", kNoSigmas));
   visit(Option("timestep_spacing", &Options::timestep_spacing, &Overrides::timestep_spacing,
                kSpaced, "How timesteps are laid out", kTimestepsLaidOut));
   visit(CheckpointOption("steps_offset", &Options::steps_offset, &Overrides::steps_offset, kSpaced,
@@ -232,8 +244,8 @@ void ForEachOption(Visit visit) {
                kSolvers, "Lower the order over the last steps", kLowerOrderFinal));
   visit(Option("euler_at_final", &Options::euler_at_final, &Overrides::euler_at_final, kMultistep,
                "Take the last step with order 1", kHigherOrderToTheEnd));
-  visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift, kSolvers,
-               "Shift of sigma_spacing flow towards noise", kFlow));
+  visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift,
+               kSolvers | kChurning | kConsistency, "Shift of flow levels towards noise", kFlow));
   visit(Option("sigma_min", &Options::sigma_min, &Overrides::sigma_min, kAnyLevel,
                "The least sigma of sigma_spacing karras, exponential, lu, beta", kSigmaRange));
   visit(Option("sigma_max", &Options::sigma_max, &Overrides::sigma_max, kAnyLevel,
@@ -241,6 +253,15 @@ void ForEachOption(Visit visit) {
   visit(Option("rho", &Options::rho, &Overrides::rho, kAnyLevel,
                "Exponent of sigma_spacing karras: the higher, the more steps with little noise",
                kKarras));
+  visit(Option("rescale_betas_zero_snr", &Options::rescale_betas_zero_snr,
+               &Overrides::rescale_betas_zero_snr, kAll,
+               "Rescale the schedule to end without signal", kPredictsWithoutSignal));
+  visit(CheckpointOption("interpolation_type", &Options::interpolation_type,
+                         &Overrides::interpolation_type, kEuler,
+                         "How euler lays noise levels between timesteps"));
+  visit(CheckpointOption("timestep_type", &Options::timestep_type, &Overrides::timestep_type,
+                         kSolvers | kSigma,
+                         "What the network is told: timesteps, or 0.25 log sigma"));
   visit(CheckpointOption(
       "lambda_min_clipped", &Options::lambda_min_clipped, &Overrides::lambda_min_clipped, kDpm,
       "Leave out timesteps with less log(alpha / sigma) than this", kTimestepsLaidOut));
@@ -252,8 +273,8 @@ void ForEachOption(Visit visit) {
                "Add it from this sigma on", kChurn));
   visit(Option("s_tmax", &Options::s_tmax, &Overrides::s_tmax, kChurning, "Add it up to this sigma",
                kChurn));
-  visit(Option("s_noise", &Options::s_noise, &Overrides::s_noise, kChurning,
-               "Its standard deviation", kChurn));
+  visit(Option("s_noise", &Options::s_noise, &Overrides::s_noise, kChurning | kConsistency,
+               "The standard deviation of fresh noise", kFreshNoise));
   visit(Option("noise_temperature", &Options::noise_temperature, &Overrides::noise_temperature,
                kStochastic, "Times the deviation of all noise added on the way", kNoisy));
   visit(Option(

@@ -4,6 +4,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/sampling/edm_path_layout.h"
+#include "core/sampling/flow_path_layout.h"
 #include "core/sampling/vp_path_layout.h"
 
 namespace denoise {
@@ -26,6 +27,7 @@ absl::Status CheckSignal(const NoisePath& path, const Schedule& schedule,
 
 absl::StatusOr<NoisePath> LayOutFamily(const Schedule& schedule, const SamplerOptions& options) {
   if (const auto* edm = schedule.As<EdmSchedule>()) return LayOutEdmPath(*edm, options);
+  if (const auto* flow = schedule.As<FlowSchedule>()) return LayOutFlowPath(*flow, options);
   return LayOutVpPath(*schedule.As<VpSchedule>(), options);
 }
 

@@ -10,35 +10,24 @@
 namespace denoise {
 namespace {
 
-// The i-th of `steps` values from `first` down to `last`.
-double Ramp(double first, double last, int i, int steps) {
-  return steps == 1 ? first : first + (last - first) * i / (steps - 1);
-}
-
 // Karras et al. 2022, eq. 5.
-double KarrasLogSigma(const SigmaRange& range, int i, int steps) {
-  const double rho = range.rho;
-  return rho *
-         std::log(Ramp(std::exp(range.log_max / rho), std::exp(range.log_min / rho), i, steps));
+std::vector<double> KarrasLogSigmas(const SigmaRange& range, int steps) {
+  std::vector<double> log_sigmas =
+      Ramp(std::exp(range.log_max / range.rho), std::exp(range.log_min / range.rho), steps);
+  for (double& value : log_sigmas) value = range.rho * std::log(value);
+  return log_sigmas;
 }
 
 // Lee et al. 2024: sigma at the quantiles of Beta(0.6, 0.6), which crowd at both ends.
-double BetaLogSigma(const SigmaRange& range, int i, int steps) {
+std::vector<double> BetaLogSigmas(const SigmaRange& range, int steps) {
   constexpr double kShape = 0.6;
-  const double quantile = BetaQuantile(kShape, kShape, Ramp(1, 0, i, steps));
   const double sigma_min = std::exp(range.log_min), sigma_max = std::exp(range.log_max);
-  return std::log(sigma_min + quantile * (sigma_max - sigma_min));
-}
-
-double LogSigma(const SigmaRange& range, SigmaSpacing spacing, int i, int steps) {
-  switch (spacing) {
-    case SigmaSpacing::kKarras:
-      return KarrasLogSigma(range, i, steps);
-    case SigmaSpacing::kBeta:
-      return BetaLogSigma(range, i, steps);
-    default:
-      return Ramp(range.log_max, range.log_min, i, steps);
+  std::vector<double> log_sigmas = Ramp(1, 0, steps);
+  for (double& value : log_sigmas) {
+    const double quantile = BetaQuantile(kShape, kShape, value);
+    value = std::log(sigma_min + quantile * (sigma_max - sigma_min));
   }
+  return log_sigmas;
 }
 
 absl::StatusOr<SigmaRange> Narrowed(SigmaRange range, const SamplerOptions& options) {
@@ -73,14 +62,23 @@ double CutOff(double timestep) {
   return std::floor(timestep + kRoundingError);
 }
 
+std::vector<double> Ramp(double first, double last, int steps) {
+  std::vector<double> values(steps, first);
+  for (int i = 1; i < steps; ++i) values[i] = first + (last - first) * i / (steps - 1);
+  return values;
+}
+
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range,
                                                    const SamplerOptions& options) {
   ASSIGN_OR_RETURN(range, Narrowed(range, options));
-  std::vector<double> log_sigmas;
-  for (int i = 0; i < options.steps; ++i) {
-    log_sigmas.push_back(LogSigma(range, options.sigma_spacing, i, options.steps));
+  switch (options.sigma_spacing) {
+    case SigmaSpacing::kKarras:
+      return KarrasLogSigmas(range, options.steps);
+    case SigmaSpacing::kBeta:
+      return BetaLogSigmas(range, options.steps);
+    default:
+      return Ramp(range.log_max, range.log_min, options.steps);
   }
-  return log_sigmas;
 }
 
 absl::Status CheckSigmas(const SigmaRange& range, const SamplerOptions& options) {

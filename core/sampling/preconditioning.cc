@@ -18,6 +18,8 @@ Scalings PlainScalings(const NoiseLevel& level, PredictionType type) {
       return {.c_skip = level.alpha, .c_out = -level.sigma};
     case PredictionType::kFlowPrediction:
       return {.c_skip = 1, .c_out = -level.sigma};
+    case PredictionType::kInvertedFlowPrediction:
+      return {.c_skip = 1, .c_out = level.sigma};
   }
   return {};
 }

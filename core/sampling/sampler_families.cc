@@ -26,11 +26,31 @@ constexpr SamplerKind kEdmSamplers[] = {
     SamplerKind::kSdeDpmSolverPlusPlusSinglestep,
     SamplerKind::kDeis,
 };
-
 constexpr PredictionType kEdmPredictions[] = {PredictionType::kEpsilon,
                                               PredictionType::kVPrediction};
 constexpr SigmaSpacing kEdmSpacings[] = {SigmaSpacing::kKarras, SigmaSpacing::kExponential,
                                          SigmaSpacing::kBeta};
+
+// The network answers with the end of its trajectory, which is not the mean of all x0 that an ODE
+// needs.
+constexpr SamplerKind kConsistencySamplers[] = {SamplerKind::kConsistency};
+constexpr PredictionType kConsistencyPredictions[] = {PredictionType::kEpsilon};
+constexpr SigmaSpacing kConsistencySpacings[] = {SigmaSpacing::kKarras};
+
+// Euler ancestral steps in sigma / alpha, which is infinite where a flow begins.
+constexpr SamplerKind kFlowSamplers[] = {
+    SamplerKind::kEuler,
+    SamplerKind::kHeun,
+    SamplerKind::kDpmSolver,
+    SamplerKind::kDpmSolverPlusPlus,
+    SamplerKind::kSdeDpmSolverPlusPlus,
+    SamplerKind::kUniPc,
+    SamplerKind::kConsistency,
+};
+constexpr PredictionType kFlowPredictions[] = {PredictionType::kFlowPrediction,
+                                               PredictionType::kInvertedFlowPrediction};
+constexpr SigmaSpacing kFlowSpacings[] = {SigmaSpacing::kFlow, SigmaSpacing::kKarras,
+                                          SigmaSpacing::kExponential, SigmaSpacing::kBeta};
 
 // What one family takes. Empty: everything.
 struct FamilyRules {
@@ -50,9 +70,15 @@ FamilyRules RulesOf(ScheduleFamily family) {
               .predictions = kEdmPredictions,
               .spacings = kEdmSpacings};
     case ScheduleFamily::kConsistency:
-      return {.name = "that of a consistency model"};
+      return {.name = "that of a consistency model",
+              .samplers = kConsistencySamplers,
+              .predictions = kConsistencyPredictions,
+              .spacings = kConsistencySpacings};
     case ScheduleFamily::kFlow:
-      return {.name = "that of flow matching"};
+      return {.name = "that of flow matching",
+              .samplers = kFlowSamplers,
+              .predictions = kFlowPredictions,
+              .spacings = kFlowSpacings};
   }
   return {};
 }
@@ -79,21 +105,61 @@ void Check(std::string_view field, std::span<const Enum> taken, Enum value, cons
                           "; is ", std::string(NameOf(value))));
 }
 
+void Require(bool holds, std::string_view field, std::string_view otherwise,
+             FieldViolations& violations) {
+  if (!holds) violations.Add(field, otherwise);
+}
+
+// Some configs of solvers lay flow levels over a schedule that they do not use.
+void CheckVariancePreserving(const SamplerOptions& options, FieldViolations& violations) {
+  const bool solver = SamplerReads(options.sampler, "solver_order");
+  const bool flow_levels = SamplerReads(options.sampler, "sigma_spacing") &&
+                           options.sigma_spacing == SigmaSpacing::kFlow;
+  Require(!flow_levels || solver, "sigma_spacing",
+          "flow is not for this sampler, whose sigma is that of x / alpha", violations);
+  Require(!IsFlow(options.prediction_type) || (solver && flow_levels), "prediction_type",
+          "flow_prediction needs sigma_spacing flow, which only the solvers have", violations);
+  Require(!flow_levels || options.prediction_type != PredictionType::kVPrediction, "sigma_spacing",
+          "flow does not go with v_prediction, which needs variance-preserving levels", violations);
+}
+
+void CheckFlow(const SamplerOptions& options, FieldViolations& violations) {
+  Require(options.sigmas.empty(), "sigmas",
+          "are of x / alpha; on a flow give timesteps, sigma times the training timesteps",
+          violations);
+  Require(options.final_sigma == FinalSigma::kZero, "final_sigma", "must be zero on a flow",
+          violations);
+  Require(options.sigma_max.value_or(1) <= 1, "sigma_max", "must be at most 1 on a flow",
+          violations);
+  Require(options.s_churn == 0, "s_churn", "must be 0 on a flow, whose noise takes signal away",
+          violations);
+}
+
 }  // namespace
 
 bool SuitsFamily(SamplerKind sampler, ScheduleFamily family) {
+  if (family == ScheduleFamily::kVariancePreserving) return sampler != SamplerKind::kConsistency;
   return Takes(RulesOf(family).samplers, sampler);
 }
 
 void CheckFamily(const SamplerOptions& options, ScheduleFamily family,
                  FieldViolations& violations) {
   const FamilyRules rules = RulesOf(family);
-  Check("sampler", rules.samplers, options.sampler, rules.name, violations);
-  if (!Takes(rules.samplers, options.sampler)) return;
+  if (!SuitsFamily(options.sampler, family)) {
+    violations.Add("sampler",
+                   absl::StrCat(std::string(NameOf(options.sampler)),
+                                " is not for this model, whose noise schedule is ", rules.name));
+    return;
+  }
   Check("prediction_type", rules.predictions, options.prediction_type, rules.name, violations);
   if (SamplerReads(options.sampler, "sigma_spacing")) {
     Check("sigma_spacing", rules.spacings, options.sigma_spacing, rules.name, violations);
   }
+  const bool preserving = family == ScheduleFamily::kVariancePreserving;
+  if (preserving) CheckVariancePreserving(options, violations);
+  if (family == ScheduleFamily::kFlow) CheckFlow(options, violations);
+  Require(preserving || !options.rescale_betas_zero_snr.has_value(), "rescale_betas_zero_snr",
+          "is for variance-preserving noise schedules only", violations);
 }
 
 }  // namespace denoise

@@ -29,9 +29,16 @@ enum class SamplerKind {
   kTcd,                             // trajectory consistency: Zheng et al. 2024
   kVpSde,                           // Euler-Maruyama in time: Song et al. 2021 (score-based)
   kVpOde,                           // its probability flow, by Euler's method
+  kConsistency,  // to x0 and back out with fresh noise: Song et al. 2023, algorithm 1
 };
 
-enum class PredictionType { kEpsilon, kSample, kVPrediction, kFlowPrediction };
+enum class PredictionType {
+  kEpsilon,
+  kSample,
+  kVPrediction,
+  kFlowPrediction,         // epsilon - x0
+  kInvertedFlowPrediction  // x0 - epsilon
+};
 enum class TimestepSpacing { kLeading, kTrailing, kLinspace };
 enum class VarianceType {
   kFixedSmall,
@@ -49,6 +56,8 @@ enum class SolverType {
 };  // the first two: DPM-Solver; the last two: UniPC
 enum class SigmaSpacing { kTimesteps, kKarras, kExponential, kLu, kFlow, kBeta };
 enum class FinalSigma { kZero, kSigmaMin };
+enum class InterpolationType { kLinear, kLogLinear };
+enum class TimestepType { kDiscrete, kContinuous };
 
 // The defaults are ours; a scheduler_config.json brings its class's own (scheduler_config.h). What a
 // caller may choose, and how it is told, stands in option_table.h.
@@ -91,6 +100,9 @@ struct SamplerOptions {
   std::optional<double> sigma_min;
   std::optional<double> sigma_max;
   std::optional<double> rho;
+  std::optional<bool> rescale_betas_zero_snr;                         // absent: as the schedule is
+  InterpolationType interpolation_type = InterpolationType::kLinear;  // Euler
+  TimestepType timestep_type = TimestepType::kDiscrete;  // continuous: told 0.25 log sigma
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
   std::vector<int> disable_corrector;  // UniPC: steps without the corrector
 
@@ -127,6 +139,11 @@ std::string_view FullSamplerName(const NamedSampler& sampler);
 
 // All names that ParseSampler knows, "ddpm, ddim, ...".
 std::string SamplerNameList();
+
+// Whether `type` is the velocity of a straight line between x0 and noise.
+inline bool IsFlow(PredictionType type) {
+  return type == PredictionType::kFlowPrediction || type == PredictionType::kInvertedFlowPrediction;
+}
 
 // `solver_type`, or what its absence means to the sampler: bh2 for UniPC, else midpoint.
 SolverType ResolvedSolverType(const SamplerOptions& options);

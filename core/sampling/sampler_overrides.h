@@ -48,6 +48,9 @@ struct SamplerOverrides {
   std::optional<double> sigma_min;
   std::optional<double> sigma_max;
   std::optional<double> rho;
+  std::optional<bool> rescale_betas_zero_snr;
+  std::optional<InterpolationType> interpolation_type;
+  std::optional<TimestepType> timestep_type;
   std::optional<double> lambda_min_clipped;
   std::vector<int> disable_corrector;
   std::optional<double> s_churn;

@@ -36,19 +36,6 @@ class Checker {
   FieldViolations& violations_;
 };
 
-void CheckPrediction(const SamplerOptions& options, Checker& check) {
-  const bool flow_levels = SamplerReads(options.sampler, "sigma_spacing") &&
-                           options.sigma_spacing == SigmaSpacing::kFlow;
-  if (options.prediction_type == PredictionType::kFlowPrediction) {
-    check.Require(flow_levels, "prediction_type",
-                  "flow_prediction needs sigma_spacing flow, which only the solvers have");
-  }
-  if (options.prediction_type == PredictionType::kVPrediction) {
-    check.Require(!flow_levels, "sigma_spacing",
-                  "flow does not go with v_prediction, which needs variance-preserving levels");
-  }
-}
-
 void CheckClip(const SamplerOptions& options, Checker& check) {
   check.RequirePositive(options.clip_sample_range, "clip_sample_range");
   const double ratio = options.dynamic_thresholding_ratio;
@@ -78,12 +65,6 @@ void CheckSolver(const SamplerOptions& options, Checker& check) {
     check.Require(options.final_sigma == FinalSigma::kZero, "final_sigma",
                   "must be zero with sigma_spacing flow");
   }
-}
-
-// The samplers in sigma.
-void CheckSigma(const SamplerOptions& options, Checker& check) {
-  check.Require(options.sigma_spacing != SigmaSpacing::kFlow, "sigma_spacing",
-                "flow is not for this sampler, whose sigma is that of x / alpha");
 }
 
 void CheckSigmaRange(const SamplerOptions& options, Checker& check) {
@@ -164,7 +145,6 @@ void CheckSigmas(const SamplerOptions& options, const Schedule& schedule, Checke
 FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
   FieldViolations violations;
   Checker check(violations);
-  CheckPrediction(options, check);
   CheckClip(options, check);
   check.Require(options.steps_offset >= 0, "steps_offset",
                 absl::StrCat("must be at least 0, is ", options.steps_offset));
@@ -180,11 +160,10 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
   }
   CheckSigmaRange(options, check);
   CheckNoise(options, check);
-  if (SamplerReads(options.sampler, "solver_order")) {
-    CheckSolver(options, check);
-  } else if (SamplerReads(options.sampler, "sigma_spacing")) {
-    CheckSigma(options, check);
-  }
+  if (SamplerReads(options.sampler, "solver_order")) CheckSolver(options, check);
+  check.Require(options.timestep_type == TimestepType::kDiscrete ||
+                    SamplerReads(options.sampler, "timestep_type"),
+                "sampler", "is not for this model, whose network is told 0.25 log sigma");
   return violations;
 }
 

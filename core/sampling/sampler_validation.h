@@ -7,7 +7,8 @@
 
 namespace denoise {
 
-// Every violation, each field named as the member of SamplerOptions. Options that the sampler does
+// Every violation that holds on any noise schedule (sampler_families.h has the others), each field
+// named as the member of SamplerOptions. Options that the sampler does
 // not read are checked as well, so that a NaN is refused wherever it stands. `steps` and
 // `timesteps` are left to ValidateTimesteps.
 FieldViolations ValidateSamplerOptions(const SamplerOptions& options);

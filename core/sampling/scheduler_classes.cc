@@ -75,10 +75,11 @@ void Require(ConfigReader& reader, const char* key, bool supported) {
   reader.Violate(key, absl::StrCat(value ? "true" : "false", " is not supported"));
 }
 
-void RequireName(ConfigReader& reader, const char* key, std::string_view supported) {
-  std::string name(supported);
-  reader.Read(key, name);
-  if (name != supported) reader.Violate(key, absl::StrCat(Quoted(name), " is not supported"));
+void ReadOptional(ConfigReader& reader, const char* key, std::optional<double>& target) {
+  if (reader.Find(key) == nullptr) return;
+  double value = 0;
+  reader.Read(key, value);
+  target = value;
 }
 
 void RequireAbsent(ConfigReader& reader, std::initializer_list<const char*> keys) {
@@ -239,9 +240,14 @@ void ReadEdmDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
 void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
   ReadSigmaSpacing(reader, {kKarras, kExponential, kBeta}, sampler);
   reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
-  RequireName(reader, "interpolation_type", "linear");
-  RequireName(reader, "timestep_type", "discrete");
-  RequireAbsent(reader, {"sigma_min", "sigma_max"});
+  ReadOptional(reader, "sigma_min", sampler.sigma_min);
+  ReadOptional(reader, "sigma_max", sampler.sigma_max);
+  reader.ReadName("interpolation_type", kNames<InterpolationType>, sampler.interpolation_type);
+  reader.ReadName("timestep_type", kNames<TimestepType>, sampler.timestep_type);
+  // The class heeds it in networks that predict v only.
+  if (sampler.prediction_type != PredictionType::kVPrediction) {
+    sampler.timestep_type = TimestepType::kDiscrete;
+  }
 }
 
 void ReadEulerAncestral(ConfigReader&, SamplerOptions&) {}  // has no keys of its own
@@ -268,6 +274,28 @@ void ReadLcm(ConfigReader& reader, SamplerOptions& sampler) {
 // The class documents LCM's other keys, but does nothing with them.
 void ReadTcd(ConfigReader& reader, SamplerOptions& sampler) {
   reader.Read("original_inference_steps", sampler.original_inference_steps);
+}
+
+void ReadFlowEuler(ConfigReader& reader, SamplerOptions& sampler) {
+  sampler.sigma_spacing = SigmaSpacing::kTimesteps;
+  ReadSigmaSpacing(reader, {kKarras, kExponential, kBeta}, sampler);
+  if (sampler.sigma_spacing == SigmaSpacing::kTimesteps) {
+    sampler.sigma_spacing = SigmaSpacing::kFlow;
+  }
+  bool stochastic_sampling = false;
+  reader.Read("stochastic_sampling", stochastic_sampling);
+  if (stochastic_sampling) sampler.sampler = SamplerKind::kConsistency;
+}
+
+void ReadFlowHeun(ConfigReader&, SamplerOptions& sampler) {
+  sampler.sigma_spacing = SigmaSpacing::kFlow;
+}
+
+void ReadConsistency(ConfigReader& reader, SamplerOptions& sampler) {
+  sampler.sigma_spacing = SigmaSpacing::kKarras;
+  sampler.clip_sample = true;
+  reader.Read("clip_denoised", sampler.clip_sample);
+  reader.Read("s_noise", sampler.s_noise);
 }
 
 constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
@@ -313,6 +341,14 @@ constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
       .beta_start = 0.00085,
       .beta_end = 0.012,
       .has_spacing = false}},
+    {"FlowMatchEulerDiscreteScheduler",
+     {.sampler = SamplerKind::kEuler, .read = ReadFlowEuler, .family = ScheduleFamily::kFlow}},
+    {"FlowMatchHeunDiscreteScheduler",
+     {.sampler = SamplerKind::kHeun, .read = ReadFlowHeun, .family = ScheduleFamily::kFlow}},
+    {"CMStochasticIterativeScheduler",
+     {.sampler = SamplerKind::kConsistency,
+      .read = ReadConsistency,
+      .family = ScheduleFamily::kConsistency}},
 };
 
 }  // namespace

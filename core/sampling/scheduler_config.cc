@@ -44,8 +44,10 @@ VpOptions ReadVpOptions(ConfigReader& reader, const SchedulerClass& scheduler_cl
   return schedule;
 }
 
-EdmOptions ReadEdmOptions(ConfigReader& reader) {
-  EdmOptions schedule;
+// The classes of EDM, and of consistency models.
+EdmOptions ReadEdmOptions(ConfigReader& reader, bool consistency_model) {
+  EdmOptions schedule = {.consistency_model = consistency_model};
+  if (consistency_model) schedule.num_train_timesteps = 40;
   reader.Read("num_train_timesteps", schedule.num_train_timesteps);
   reader.Read("sigma_min", schedule.sigma_min);
   reader.Read("sigma_max", schedule.sigma_max);
@@ -54,17 +56,47 @@ EdmOptions ReadEdmOptions(ConfigReader& reader) {
   return schedule;
 }
 
+FlowOptions ReadFlowOptions(ConfigReader& reader) {
+  FlowOptions schedule;
+  reader.Read("num_train_timesteps", schedule.num_train_timesteps);
+  reader.Read("shift", schedule.shift);
+  reader.Read("use_dynamic_shifting", schedule.use_dynamic_shifting);
+  reader.ReadName("time_shift_type", kNames<TimeShiftType>, schedule.time_shift_type);
+  reader.Read("base_shift", schedule.base_shift);
+  reader.Read("max_shift", schedule.max_shift);
+  reader.Read("base_image_seq_len", schedule.base_image_seq_len);
+  reader.Read("max_image_seq_len", schedule.max_image_seq_len);
+  reader.Read("invert_sigmas", schedule.invert_sigmas);
+  double shift_terminal = 0;
+  reader.Read("shift_terminal", shift_terminal);
+  if (shift_terminal != 0) schedule.shift_terminal = shift_terminal;
+  schedule.image_seq_len = schedule.base_image_seq_len;
+  return schedule;
+}
+
 ScheduleOptions ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class) {
-  if (scheduler_class.family == ScheduleFamily::kEdm) return ReadEdmOptions(reader);
-  return ReadVpOptions(reader, scheduler_class);
+  switch (scheduler_class.family) {
+    case ScheduleFamily::kVariancePreserving:
+      return ReadVpOptions(reader, scheduler_class);
+    case ScheduleFamily::kEdm:
+      return ReadEdmOptions(reader, /*consistency_model=*/false);
+    case ScheduleFamily::kConsistency:
+      return ReadEdmOptions(reader, /*consistency_model=*/true);
+    case ScheduleFamily::kFlow:
+      return ReadFlowOptions(reader);
+  }
+  return VpOptions();
 }
 
 // The keys that all classes of a family have, or all but a few.
 void ReadCommon(ConfigReader& reader, const SchedulerClass& scheduler_class,
                 SamplerOptions& sampler) {
-  reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
-  if (scheduler_class.family != ScheduleFamily::kVariancePreserving) return;
-  if (!scheduler_class.has_spacing) return;
+  const ScheduleFamily family = scheduler_class.family;
+  const bool preserving = family == ScheduleFamily::kVariancePreserving;
+  if (preserving || family == ScheduleFamily::kEdm) {
+    reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  }
+  if (!preserving || !scheduler_class.has_spacing) return;
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
 }
@@ -87,6 +119,11 @@ void AdoptSchedule(SchedulerConfig& config) {
     config.sampler.sigma_min = edm->sigma_min;
     config.sampler.sigma_max = edm->sigma_max;
     config.sampler.rho = edm->rho;
+  }
+  if (const FlowOptions* flow = std::get_if<FlowOptions>(&config.schedule)) {
+    config.sampler.flow_shift = ShiftOf(*flow);
+    config.sampler.prediction_type = flow->invert_sigmas ? PredictionType::kInvertedFlowPrediction
+                                                         : PredictionType::kFlowPrediction;
   }
 }
 
@@ -124,6 +161,13 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   return config;
 }
 
+void SetImageSize(int64_t height, int64_t width, SchedulerConfig& config) {
+  FlowOptions* flow = std::get_if<FlowOptions>(&config.schedule);
+  if (flow == nullptr) return;
+  flow->image_seq_len = height * width;
+  AdoptSchedule(config);
+}
+
 SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler) {
   const SamplerOptions& from = config.sampler;
   if (from.sampler == sampler) return from;
@@ -151,18 +195,20 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
   if (both_read("final_sigma") && !IsDeis(from.sampler) && !IsDeis(sampler)) {
     to.final_sigma = from.final_sigma;  // which DEIS does not choose
   }
-  // Flow levels are the solvers' own.
+  // Where the schedule is no flow, flow levels are the solvers' own.
   const bool flow = from.sigma_spacing == SigmaSpacing::kFlow;
-  if (both_read("sigma_spacing") && (IsSolver(sampler) || !flow)) {
+  const bool flow_schedule = std::holds_alternative<FlowOptions>(config.schedule);
+  if (both_read("sigma_spacing") && (IsSolver(sampler) || flow_schedule || !flow)) {
     to.sigma_spacing = from.sigma_spacing;
     if (flow) to.final_sigma = FinalSigma::kZero;
     to.sigma_min = from.sigma_min;
     to.sigma_max = from.sigma_max;
     to.rho = from.rho;
   }
+  to.flow_shift = from.flow_shift;
+  to.timestep_type = from.timestep_type;
   if (both_read("solver_order")) {
     to.solver_order = IsSdeSolver(sampler) ? std::min(from.solver_order, 2) : from.solver_order;
-    to.flow_shift = from.flow_shift;
     // A singlestep solver ends a block by it.
     if (!IsSinglestep(from.sampler) && !IsSinglestep(sampler)) {
       to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;

@@ -26,6 +26,9 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json);
 // The options that the class naming `sampler` starts from.
 SamplerOptions ClassDefaults(SamplerKind sampler);
 
+// Tells a schedule that depends on it (dynamic shifting) the size of the images, in pixels.
+void SetImageSize(int64_t height, int64_t width, SchedulerConfig& config);
+
 // The options for another sampler on the same checkpoint: keys that mean the same to both are
 // carried over, the others take the defaults of the class that names `sampler`.
 SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler);

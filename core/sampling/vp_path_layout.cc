@@ -119,13 +119,19 @@ SigmaRange WholeRange(const VpSchedule& schedule) {
 // The whole timestep that the network is told. The library rounds, except that it cuts off
 // exponential and beta spacing and, in DPM-Solver, cosine schedules.
 double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerOptions& options) {
-  const bool cosine_dpm_solver = schedule.beta_schedule() == BetaSchedule::kSquaredCosCapV2 &&
-                                 SamplerReads(options.sampler, "euler_at_final");
+  const bool cosine_dpm_solver =
+      schedule.options().beta_schedule == BetaSchedule::kSquaredCosCapV2 &&
+      SamplerReads(options.sampler, "euler_at_final");
   if (options.sigma_spacing == SigmaSpacing::kExponential ||
       options.sigma_spacing == SigmaSpacing::kBeta || cosine_dpm_solver) {
     return CutOff(timestep);
   }
   return std::nearbyint(timestep);
+}
+
+SigmaRange WholeRange(const VpSchedule& schedule) {
+  return {.log_max = -schedule.LevelAt(schedule.timestep_max()).lambda(),
+          .log_min = -schedule.LevelAt(schedule.timestep_min()).lambda()};
 }
 
 absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,
@@ -193,6 +199,22 @@ absl::StatusOr<std::vector<Node>> SolverNodes(const VpSchedule& schedule,
   return SigmaNodes(schedule, options);
 }
 
+bool IsLogLinear(const SamplerOptions& options) {
+  return SamplerReads(options.sampler, "interpolation_type") &&
+         options.interpolation_type == InterpolationType::kLogLinear && options.timesteps.empty();
+}
+
+// The whole schedule evenly in log sigma, with one level more than there are steps: the last step
+// ends at the least noise. As in the library the timesteps remain those of the spacing.
+void LayLogLinear(const VpSchedule& schedule, std::vector<Node>& nodes) {
+  const SigmaRange range = WholeRange(schedule);
+  const std::vector<double> log_sigmas =
+      Ramp(range.log_max, range.log_min, static_cast<int>(nodes.size()) + 1);
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    nodes[i].level = PreservingLevel(std::exp(log_sigmas[i]));
+  }
+}
+
 // The samplers in sigma, as the library has them: timesteps are fractional, levels are interpolated
 // in sigma, and the other spacings run between the first and the last of the timesteps' levels.
 absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
@@ -206,12 +228,15 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   for (double timestep : timesteps) {
     nodes.push_back({timestep, PreservingLevel(schedule.RatioAt(timestep))});
   }
-  if (options.sigma_spacing == SigmaSpacing::kTimesteps) return nodes;
-
+  const bool log_linear = IsLogLinear(options);
+  if (options.sigma_spacing == SigmaSpacing::kTimesteps) {
+    if (log_linear) LayLogLinear(schedule, nodes);
+    return nodes;
+  }
+  const SigmaRange visited = {.log_max = -nodes.front().level.lambda(),
+                              .log_min = -nodes.back().level.lambda()};
   ASSIGN_OR_RETURN(const std::vector<double> log_sigmas,
-                   SpaceLogSigmas({.log_max = -nodes.front().level.lambda(),
-                                   .log_min = -nodes.back().level.lambda()},
-                                  options));
+                   SpaceLogSigmas(log_linear ? WholeRange(schedule) : visited, options));
   nodes.clear();
   for (double log_sigma : log_sigmas) {
     nodes.push_back({schedule.TimestepAt(log_sigma), PreservingLevel(std::exp(log_sigma))});
@@ -239,10 +264,16 @@ absl::StatusOr<std::vector<Node>> NodesOf(const VpSchedule& schedule,
                                                        : FractionalNodes(schedule, options);
 }
 
-NoiseLevel FinalLevel(const VpSchedule& schedule, const SamplerOptions& options) {
-  if (options.final_sigma == FinalSigma::kZero) return {1, 0};
-  return options.sigma_min.has_value() ? PreservingLevel(*options.sigma_min) : schedule.LevelAt(0);
+Node FinalNode(const VpSchedule& schedule, const SamplerOptions& options) {
+  const bool by_timesteps = options.sigma_spacing == SigmaSpacing::kTimesteps;
+  const bool log_linear = by_timesteps && IsLogLinear(options);
+  if (options.final_sigma == FinalSigma::kZero && !log_linear) return {0, {1, 0}};
+  if (by_timesteps || !options.sigma_min.has_value()) return {0, schedule.LevelAt(0)};
+  return {schedule.TimestepAt(std::log(*options.sigma_min)), PreservingLevel(*options.sigma_min)};
 }
+
+// What networks of continuous time are told: EDM's c_noise (Karras et al. 2022, table 1).
+double ContinuousTimestep(const NoiseLevel& level) { return -0.25 * level.lambda(); }
 
 // Solvers, samplers in sigma and the SDE: every step goes from one node to the next, the last to
 // the final level.
@@ -252,12 +283,18 @@ absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const Sampler
                         "cannot be given together with a sigma_spacing, which chooses them");
   }
   ASSIGN_OR_RETURN(const std::vector<Node> nodes, NodesOf(schedule, options));
-  ASSIGN_OR_RETURN(const NoisePath path,
-                   ConnectNodes(nodes, {0, FinalLevel(schedule, options)}, options));
-  if (options.sampler != SamplerKind::kHeun) return path;
-  return AddChurn(path, options, [&](double log_sigma) {
-    return Node{schedule.TimestepAt(log_sigma), PreservingLevel(std::exp(log_sigma))};
-  });
+  ASSIGN_OR_RETURN(NoisePath path, ConnectNodes(nodes, FinalNode(schedule, options), options));
+  if (options.sampler == SamplerKind::kHeun) {
+    path = AddChurn(path, options, [&](double log_sigma) {
+      return Node{schedule.TimestepAt(log_sigma), PreservingLevel(std::exp(log_sigma))};
+    });
+  }
+  if (options.timestep_type == TimestepType::kDiscrete) return path;
+  for (Move& move : path) {
+    move.timestep = ContinuousTimestep(move.from);
+    move.end_timestep = ContinuousTimestep(move.to);
+  }
+  return path;
 }
 
 }  // namespace

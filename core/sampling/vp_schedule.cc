@@ -123,12 +123,12 @@ absl::StatusOr<VpSchedule> VpSchedule::Create(const VpOptions& options) {
     return InvalidField("rescale_betas_zero_snr", "cannot be applied: too little signal is left");
   }
   std::vector<double> alphas_cumprod = CumulativeAlphas(betas);
-  return VpSchedule(options.beta_schedule, std::move(betas), std::move(alphas_cumprod));
+  return VpSchedule(options, std::move(betas), std::move(alphas_cumprod));
 }
 
-VpSchedule::VpSchedule(BetaSchedule beta_schedule, std::vector<double> betas,
+VpSchedule::VpSchedule(VpOptions options, std::vector<double> betas,
                        std::vector<double> alphas_cumprod)
-    : beta_schedule_(beta_schedule),
+    : options_(std::move(options)),
       betas_(std::move(betas)),
       alphas_cumprod_(std::move(alphas_cumprod)) {
   log_ratios_.reserve(alphas_cumprod_.size());
@@ -170,7 +170,7 @@ VpSchedule VpSchedule::WithSignal() const {
   if (alphas_cumprod_.back() > 0) return *this;
   std::vector<double> alphas_cumprod = alphas_cumprod_;
   alphas_cumprod.back() = kLeastAlphaCumprod;
-  return VpSchedule(beta_schedule_, betas_, std::move(alphas_cumprod));
+  return VpSchedule(options_, betas_, std::move(alphas_cumprod));
 }
 
 }  // namespace denoise

@@ -34,8 +34,8 @@ class VpSchedule {
   // VpOptions: betas outside (0, 1), no timestep or more than kMaxTrainTimesteps (schedule.h).
   static absl::StatusOr<VpSchedule> Create(const VpOptions& options);
 
+  const VpOptions& options() const { return options_; }
   int num_train_timesteps() const { return static_cast<int>(betas_.size()); }
-  BetaSchedule beta_schedule() const { return beta_schedule_; }
   const std::vector<double>& betas() const { return betas_; }
   const std::vector<double>& alphas_cumprod() const { return alphas_cumprod_; }
 
@@ -61,10 +61,9 @@ class VpSchedule {
   VpSchedule WithSignal() const;
 
  private:
-  VpSchedule(BetaSchedule beta_schedule, std::vector<double> betas,
-             std::vector<double> alphas_cumprod);
+  VpSchedule(VpOptions options, std::vector<double> betas, std::vector<double> alphas_cumprod);
 
-  BetaSchedule beta_schedule_;
+  VpOptions options_;
   std::vector<double> betas_;
   std::vector<double> alphas_cumprod_;
   std::vector<double> log_ratios_;  // log(sigma / alpha), ascending

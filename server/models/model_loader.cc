@@ -19,10 +19,11 @@ namespace {
 constexpr int kDefaultSteps = 20;
 
 // What a request gets that asks for nothing: the checkpoint's scheduler, in 20 steps where its
-// schedule has as many.
+// schedule has as many; a consistency model is there to take one.
 SamplerOptions DefaultSampler(const SchedulerConfig& config, const Schedule& schedule) {
+  const bool one_step = schedule.family() == ScheduleFamily::kConsistency;
   SamplerOptions options = config.sampler;
-  options.steps = std::min(kDefaultSteps, schedule.num_train_timesteps());
+  options.steps = one_step ? 1 : std::min(kDefaultSteps, schedule.num_train_timesteps());
   return options;
 }
 

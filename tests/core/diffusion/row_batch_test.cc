@@ -19,8 +19,8 @@ using Plan = std::shared_ptr<const SamplerPlan>;
 
 Schedule LinearSchedule() { return *Schedule::Create({}); }
 
-Plan Compile(SamplerOptions options) {
-  return std::make_shared<const SamplerPlan>(*CompilePlan(LinearSchedule(), options));
+Plan Compile(SamplerOptions options, const ScheduleOptions& schedule = {}) {
+  return std::make_shared<const SamplerPlan>(*CompilePlan(*Schedule::Create(schedule), options));
 }
 
 // A network with a class-conditional mean per label, pictures of an awkward size.
@@ -44,6 +44,21 @@ std::vector<Plan> PlansOfManyKinds() {
       Compile({.sampler = SamplerKind::kLcm, .steps = 4, .clip_sample = true}),
       Compile({.sampler = SamplerKind::kTcd, .steps = 4, .eta = 0.3}),
       Compile({.sampler = SamplerKind::kVpSde, .steps = 8}),
+      Compile({.sampler = SamplerKind::kEuler,
+               .steps = 5,
+               .sigma_spacing = SigmaSpacing::kKarras,
+               .s_churn = 2},
+              EdmOptions{}),
+      Compile({.sampler = SamplerKind::kConsistency,
+               .steps = 3,
+               .clip_sample = true,
+               .sigma_spacing = SigmaSpacing::kKarras},
+              EdmOptions{.sigma_max = 10, .num_train_timesteps = 40, .consistency_model = true}),
+      Compile({.sampler = SamplerKind::kHeun,
+               .steps = 3,
+               .prediction_type = PredictionType::kFlowPrediction,
+               .sigma_spacing = SigmaSpacing::kFlow},
+              FlowOptions{.num_train_timesteps = 999}),
       Compile({.sampler = SamplerKind::kDdim,
                .steps = 10,
                .thresholding = true,

@@ -5,6 +5,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
+#include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -191,6 +192,35 @@ TEST_F(BrokenCheckpointTest, BrokenJsonIsNamed) {
 TEST_F(BrokenCheckpointTest, ComponentsThatCannotRunAreNamed) {
   Edit(kIndex, [](json& index) { index["vae"] = {"diffusers", "AutoencoderKL"}; });
   ExpectRefused(kInvalid, kIndex, "\"vae\": pipelines with this component are not supported");
+}
+
+TEST_F(BrokenCheckpointTest, ReadsTheNoiseSchedulesOfOtherFamilies) {
+  const auto load_with = [&](const json& scheduler) {
+    Edit(kIndex, [&](json& index) { index["scheduler"][1] = scheduler["_class_name"]; });
+    WriteFile(model_ / kScheduler, scheduler.dump());
+    return Load(model_);
+  };
+  const auto edm = load_with({{"_class_name", "EDMEulerScheduler"}, {"sigma_max", 50}});
+  ASSERT_TRUE(edm.ok()) << edm.status();
+  EXPECT_EQ(edm->scheduler.sampler.sigma_max, 50);
+  const auto consistency = load_with({{"_class_name", "CMStochasticIterativeScheduler"}});
+  ASSERT_TRUE(consistency.ok()) << consistency.status();
+  EXPECT_EQ(consistency->scheduler.sampler.sampler, SamplerKind::kConsistency);
+  const auto flow = load_with({{"_class_name", "FlowMatchEulerDiscreteScheduler"},
+                               {"use_dynamic_shifting", true},
+                               {"base_image_seq_len", 0},
+                               {"max_image_seq_len", 512},
+                               {"base_shift", 0},
+                               {"max_shift", 2}});
+  ASSERT_TRUE(flow.ok()) << flow.status();
+  EXPECT_NEAR(flow->scheduler.sampler.flow_shift, std::exp(1), 1e-12);  // of 16 x 16 pixels
+}
+
+TEST_F(BrokenCheckpointTest, FourierEmbeddingsHaveNoLogarithmOfTimestepsBelowZero) {
+  Edit(kIndex, [](json& index) { index["scheduler"][1] = "EDMEulerScheduler"; });
+  WriteFile(model_ / kScheduler, R"({"_class_name": "EDMEulerScheduler"})");
+  Edit(kUnet, [](json& unet) { unet["time_embedding_type"] = "fourier"; });
+  ExpectRefused(kInvalid, kUnet, "time_embedding_type");
 }
 
 // As the library saves a solver's config: an infinite default, which JSON has no word for, and keys

@@ -57,6 +57,7 @@ constexpr SamplerKind kUniPc = SamplerKind::kUniPc;
 constexpr SamplerKind kEuler = SamplerKind::kEuler;
 constexpr SamplerKind kEulerA = SamplerKind::kEulerAncestral;
 constexpr SamplerKind kHeun = SamplerKind::kHeun;
+constexpr SamplerKind kConsistency = SamplerKind::kConsistency;
 
 TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
   const BadOptions bad_options[] = {
@@ -154,6 +155,279 @@ TEST(CompilePlan, RefusesBadOptionsAndNamesThem) {
   }
 }
 
+// Options on a schedule that is not variance preserving.
+SamplerPlan CompileOn(const ScheduleOptions& schedule, const SamplerOptions& options) {
+  const absl::StatusOr<SamplerPlan> plan = CompilePlan(Schedule::Create(schedule).value(), options);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  return plan.ok() ? *plan : SamplerPlan();
+}
+
+SamplerOptions EdmSampler(SamplerKind sampler, int steps) {
+  return {.sampler = sampler, .steps = steps, .sigma_spacing = SigmaSpacing::kKarras};
+}
+
+SamplerOptions FlowSampler(SamplerKind sampler, int steps) {
+  return {.sampler = sampler,
+          .steps = steps,
+          .prediction_type = PredictionType::kFlowPrediction,
+          .sigma_spacing = SigmaSpacing::kFlow};
+}
+
+const EdmOptions kConsistencyModel = {.num_train_timesteps = 40, .consistency_model = true};
+
+std::vector<double> Sigmas(const SamplerPlan& plan) {
+  std::vector<double> sigmas;
+  for (const Evaluation& evaluation : plan.evaluations) sigmas.push_back(evaluation.sigma);
+  return sigmas;
+}
+
+struct BadOnFamily {
+  const char* field;
+  ScheduleOptions schedule;
+  SamplerOptions options;
+};
+
+TEST(CompilePlan, RefusesWhatDoesNotSuitTheFamilyOfTheSchedule) {
+  const EdmOptions edm;
+  const FlowOptions flow;
+  const auto with = [](SamplerOptions options, auto change) {
+    change(options);
+    return options;
+  };
+  const BadOnFamily bad_options[] = {
+      {"sampler", VpOptions{}, {.sampler = kConsistency}},
+      {"sampler", edm, EdmSampler(kDdpm, 5)},
+      {"sampler", edm, EdmSampler(kDdim, 5)},
+      {"sampler", edm, EdmSampler(kConsistency, 5)},
+      {"sampler", flow, FlowSampler(kDdpm, 5)},
+      {"sampler", flow, FlowSampler(kDdim, 5)},
+      {"sampler", flow, FlowSampler(kEulerA, 5)},
+      {"sampler", kConsistencyModel, EdmSampler(kEuler, 5)},
+      {"sampler", kConsistencyModel, EdmSampler(kDpmpp, 5)},
+      {"prediction_type", edm,
+       with(EdmSampler(kEuler, 5),
+            [](SamplerOptions& o) { o.prediction_type = PredictionType::kSample; })},
+      {"prediction_type", flow,
+       with(FlowSampler(kEuler, 5),
+            [](SamplerOptions& o) { o.prediction_type = PredictionType::kEpsilon; })},
+      {"sigma_spacing", edm, {.sampler = kEuler}},
+      {"sigma_spacing", edm,
+       with(EdmSampler(kUniPc, 5),
+            [](SamplerOptions& o) { o.sigma_spacing = SigmaSpacing::kFlow; })},
+      {"sigma_spacing", flow,
+       with(FlowSampler(kHeun, 5),
+            [](SamplerOptions& o) { o.sigma_spacing = SigmaSpacing::kTimesteps; })},
+      {"final_sigma", flow,
+       with(FlowSampler(kEuler, 5),
+            [](SamplerOptions& o) { o.final_sigma = FinalSigma::kSigmaMin; })},
+      {"s_churn", flow, with(FlowSampler(kEuler, 5), [](SamplerOptions& o) { o.s_churn = 1; })},
+      {"sigma_max", flow,
+       with(FlowSampler(kEuler, 5),
+            [](SamplerOptions& o) {
+              o.sigma_spacing = SigmaSpacing::kKarras;
+              o.sigma_max = 1.5;
+            })},
+      {"rescale_betas_zero_snr", edm,
+       with(EdmSampler(kEuler, 5), [](SamplerOptions& o) { o.rescale_betas_zero_snr = true; })},
+      {"sigma_min", edm, with(EdmSampler(kEuler, 5), [](SamplerOptions& o) { o.sigma_min = 80; })},
+      {"sigma_max", edm,
+       with(EdmSampler(kEuler, 5), [](SamplerOptions& o) { o.sigma_max = 0.001; })},
+      {"sigma_max", edm,
+       with(EdmSampler(kEuler, 5), [](SamplerOptions& o) { o.sigma_max = kNaN; })},
+      {"rho", edm, with(EdmSampler(kEuler, 5), [](SamplerOptions& o) { o.rho = 0; })},
+      {"timesteps[0]", edm,
+       with(EdmSampler(kEuler, 5), [](SamplerOptions& o) { o.timesteps = {5}; })},
+      {"timesteps[1]", flow,
+       with(FlowSampler(kEuler, 5),
+            [](SamplerOptions& o) {
+              o.timesteps = {1000, 0};
+            })},
+      {"steps", kConsistencyModel, EdmSampler(kConsistency, 41)},
+      {"sampler", VpOptions{}, {.sampler = kDdpm, .timestep_type = TimestepType::kContinuous}},
+  };
+  for (const BadOnFamily& bad : bad_options) {
+    const absl::Status status =
+        CompilePlan(Schedule::Create(bad.schedule).value(), bad.options).status();
+    EXPECT_THAT(ViolatedFields(status), testing::ElementsAre(bad.field)) << status;
+  }
+}
+
+TEST(CompilePlan, EdmRunsFromSigmaMaxToSigmaMinByKarrasRho) {
+  const SamplerPlan plan = CompileOn(EdmOptions{}, EdmSampler(kEuler, 3));
+  const double middle = std::pow((std::pow(80, 1 / 7.0) + std::pow(0.002, 1 / 7.0)) / 2, 7);
+  EXPECT_THAT(Sigmas(plan),
+              testing::ElementsAre(testing::DoubleNear(80, 1e-9), testing::DoubleNear(middle, 1e-9),
+                                   testing::DoubleNear(0.002, 1e-9)));
+  EXPECT_NEAR(plan.evaluations[0].timestep, 0.25 * std::log(80), 1e-9);
+  EXPECT_NEAR(plan.evaluations[0].input_scale, 1 / std::hypot(80, 0.5), 1e-12);
+  EXPECT_NEAR(plan.init_noise_scale, std::hypot(80, 1), 1e-9);
+  EXPECT_EQ(plan.final_sigma, 0);
+}
+
+TEST(CompilePlan, SigmaRangeAndRhoCanBeChosen) {
+  SamplerOptions options = EdmSampler(kDpmpp, 3);
+  options.sigma_min = 0.1;
+  options.sigma_max = 10;
+  options.rho = 1;
+  EXPECT_THAT(Sigmas(CompileOn(EdmOptions{}, options)),
+              testing::ElementsAre(testing::DoubleNear(10, 1e-9), testing::DoubleNear(5.05, 1e-9),
+                                   testing::DoubleNear(0.1, 1e-9)));
+  options.final_sigma = FinalSigma::kSigmaMin;
+  EXPECT_NEAR(CompileOn(EdmOptions{}, options).final_sigma, 0.1, 1e-9);
+  const SamplerPlan preserving = Compile(options);
+  EXPECT_NEAR(preserving.evaluations[1].sigma / preserving.evaluations[1].alpha, 5.05, 1e-9);
+  EXPECT_NEAR(preserving.final_sigma / preserving.final_alpha, 0.1, 1e-9);
+}
+
+TEST(CompilePlan, CustomTimestepsTakeThePlaceOfAFamilysSpacing) {
+  SamplerOptions edm = EdmSampler(kEuler, 5);
+  edm.timesteps = {1, 0, -1};
+  EXPECT_THAT(Sigmas(CompileOn(EdmOptions{}, edm)),
+              testing::ElementsAre(testing::DoubleNear(std::exp(4), 1e-9), 1,
+                                   testing::DoubleNear(std::exp(-4), 1e-9)));
+  SamplerOptions flow = FlowSampler(kEuler, 5);
+  flow.timesteps = {1000, 400};
+  EXPECT_THAT(Sigmas(CompileOn(FlowOptions{}, flow)), testing::ElementsAre(1, 0.4));
+}
+
+TEST(CompilePlan, FlowGoesStraightFromNoiseToImage) {
+  const SamplerPlan plan = CompileOn(FlowOptions{}, FlowSampler(kEuler, 4));
+  EXPECT_EQ(plan.init_noise_scale, 1);
+  EXPECT_THAT(Timesteps(plan), testing::Pointwise(testing::DoubleNear(1e-9), {1000, 667, 334, 1}));
+  for (const Evaluation& evaluation : plan.evaluations) {
+    EXPECT_DOUBLE_EQ(evaluation.alpha + evaluation.sigma, 1);
+    EXPECT_EQ(evaluation.input_scale, 1);
+  }
+  // x' = x + (sigma' - sigma) * v, where x0 = x - sigma * v.
+  const Evaluation& second = plan.evaluations[1];
+  EXPECT_NEAR(second.update(0, 0) + second.update(0, 1), 1, 1e-12);
+  EXPECT_NEAR(second.update(0, 1) * second.x0_from_output, 0.334 - 0.667, 1e-12);
+}
+
+TEST(CompilePlan, FlowShiftMovesLevelsTowardsNoise) {
+  SamplerOptions options = FlowSampler(kEuler, 3);
+  options.flow_shift = 3;
+  const double last = 3 * 0.001 / (1 + 2 * 0.001);  // shifted as a part of the schedule
+  const double middle = (1 + last) / 2;
+  const SamplerPlan plan = CompileOn(FlowOptions{}, options);
+  EXPECT_NEAR(plan.evaluations[1].sigma, 3 * middle / (1 + 2 * middle), 1e-12);
+  EXPECT_NEAR(plan.evaluations[2].sigma, 3 * last / (1 + 2 * last), 1e-12);
+}
+
+TEST(CompilePlan, InvertedFlowCountsTimestepsFromNoiseAndPredictsTheOtherWay) {
+  SamplerOptions inverted = FlowSampler(kEuler, 4);
+  inverted.prediction_type = PredictionType::kInvertedFlowPrediction;
+  const SamplerPlan plan = CompileOn(FlowOptions{.invert_sigmas = true}, inverted);
+  EXPECT_THAT(Timesteps(plan), testing::Pointwise(testing::DoubleNear(1e-9), {0, 333, 666, 999}));
+  const SamplerPlan straight = CompileOn(FlowOptions{}, FlowSampler(kEuler, 4));
+  for (size_t i = 0; i < plan.evaluations.size(); ++i) {
+    EXPECT_NEAR(plan.evaluations[i].sigma, straight.evaluations[i].sigma, 1e-12);
+    EXPECT_NEAR(plan.evaluations[i].x0_from_output, -straight.evaluations[i].x0_from_output, 1e-12);
+  }
+}
+
+TEST(CompilePlan, HeunOnAFlowAveragesTheVelocitiesAtBothEnds) {
+  const SamplerPlan plan = CompileOn(FlowOptions{}, FlowSampler(kHeun, 2));
+  EXPECT_THAT(Timesteps(plan), testing::Pointwise(testing::DoubleNear(1e-9), {1000, 1, 1}));
+  const Evaluation& predict = plan.evaluations[0];
+  const Evaluation& correct = plan.evaluations[1];
+  EXPECT_FALSE(predict.ends_step);
+  const double step = 0.001 - 1;
+  EXPECT_NEAR(predict.update(0, 2) * predict.x0_from_output, step, 1e-12);
+  EXPECT_NEAR(predict.update(1, 2) * predict.x0_from_output, step / 2, 1e-12);
+  EXPECT_NEAR(correct.update(0, 2) * correct.x0_from_output, step / 2, 1e-12);
+}
+
+// Song et al. 2023, algorithm 1.
+TEST(CompilePlan, AConsistencyModelTakesOneStepFromNoiseToImage) {
+  const SamplerPlan plan = CompileOn(kConsistencyModel, EdmSampler(kConsistency, 1));
+  ASSERT_EQ(plan.evaluations.size(), 1u);
+  const Evaluation& only = plan.evaluations[0];
+  EXPECT_NEAR(plan.init_noise_scale, 80, 1e-9);
+  EXPECT_NEAR(only.timestep, 250 * std::log(80), 1e-9);
+  EXPECT_NEAR(only.input_scale, 1 / std::hypot(80, 0.5), 1e-12);
+  EXPECT_NEAR(only.x0_from_state, 0.25 / (79.998 * 79.998 + 0.25), 1e-12);
+  EXPECT_NEAR(only.x0_from_output, 79.998 * 0.5 / std::hypot(80, 0.5), 1e-12);
+  EXPECT_EQ(only.update(0, 0), 0);
+  EXPECT_EQ(only.update(0, 1), 1);
+  EXPECT_FALSE(AddsNoise(only));
+}
+
+TEST(CompilePlan, AConsistencyModelNoisesAnewBetweenSteps) {
+  SamplerOptions options = EdmSampler(kConsistency, 3);
+  options.s_noise = 0.5;
+  const SamplerPlan plan = CompileOn(kConsistencyModel, options);
+  const auto level = [](int i) {  // the i-th of the 40 it was trained at
+    const double max = std::pow(80, 1 / 7.0), min = std::pow(0.002, 1 / 7.0);
+    return std::pow(max + i / 39.0 * (min - max), 7);
+  };
+  EXPECT_THAT(Sigmas(plan),
+              testing::Pointwise(testing::DoubleNear(1e-9), {level(0), level(13), level(26)}));
+  for (int step : {0, 1}) {
+    EXPECT_NEAR(std::get<double>(plan.evaluations[step].noise),
+                0.5 * std::sqrt(std::pow(level(13 * (step + 1)), 2) - 0.002 * 0.002), 1e-9);
+  }
+  EXPECT_FALSE(AddsNoise(plan.evaluations[2]));
+  EXPECT_NEAR(plan.final_sigma, 0.002, 1e-12);
+}
+
+TEST(CompilePlan, ARequestMayRescaleTheScheduleToZeroTerminalSnr) {
+  SamplerOptions options{.sampler = kDdim,
+                         .steps = 5,
+                         .prediction_type = PredictionType::kVPrediction,
+                         .timestep_spacing = TimestepSpacing::kTrailing};
+  EXPECT_GT(Compile(options).evaluations[0].alpha, 0);
+  options.rescale_betas_zero_snr = true;
+  EXPECT_EQ(Compile(options).evaluations[0].alpha, 0);
+  options.rescale_betas_zero_snr = false;
+  const auto back = CompilePlan(ZeroSnrSchedule(), options);
+  options.rescale_betas_zero_snr.reset();
+  EXPECT_EQ(PlanToJson(back.value()), PlanToJson(Compile(options)));
+}
+
+TEST(CompilePlan, LogLinearLevelsEndAtTheLeastNoise) {
+  const Schedule schedule = MakeSchedule();
+  const SamplerPlan plan = Compile({.sampler = kEuler,
+                                    .steps = 4,
+                                    .timestep_spacing = TimestepSpacing::kLinspace,
+                                    .interpolation_type = InterpolationType::kLogLinear});
+  const double max = schedule.sigma(999) / schedule.alpha(999);
+  const double min = schedule.sigma(0) / schedule.alpha(0);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_NEAR(plan.evaluations[i].sigma, max * std::pow(min / max, i / 4.0), 1e-9 * max);
+  }
+  EXPECT_NEAR(plan.final_sigma, min, 1e-12);
+  EXPECT_THAT(Timesteps(plan), testing::ElementsAre(999, 666, 333, 0));
+}
+
+TEST(CompilePlan, SigmaMinIsTheEndOfASpacingThatItBelongsTo) {
+  SamplerOptions options{.sampler = kEuler,
+                         .steps = 4,
+                         .final_sigma = FinalSigma::kSigmaMin,
+                         .sigma_spacing = SigmaSpacing::kKarras,
+                         .sigma_min = 0.3,
+                         .interpolation_type = InterpolationType::kLogLinear};
+  EXPECT_NEAR(Compile(options).final_sigma, 0.3, 1e-12);
+  EXPECT_NEAR(Compile(options).evaluations[3].sigma, 0.3, 1e-12);
+  options.sigma_spacing = SigmaSpacing::kTimesteps;
+  const Schedule schedule = MakeSchedule();
+  EXPECT_NEAR(Compile(options).final_sigma, schedule.sigma(0) / schedule.alpha(0), 1e-12);
+}
+
+TEST(CompilePlan, NetworksOfContinuousTimeAreToldAQuarterOfLogSigma) {
+  for (SamplerKind sampler : {kEuler, kHeun, kDpmpp, kUniPc}) {
+    const SamplerPlan plan = Compile({.sampler = sampler,
+                                      .steps = 3,
+                                      .prediction_type = PredictionType::kVPrediction,
+                                      .sigma_spacing = SigmaSpacing::kKarras,
+                                      .sigma_min = 0.01,
+                                      .sigma_max = 100,
+                                      .timestep_type = TimestepType::kContinuous});
+    EXPECT_NEAR(plan.evaluations.front().timestep, 0.25 * std::log(100), 1e-9);
+    EXPECT_NEAR(plan.evaluations.back().timestep, 0.25 * std::log(0.01), 1e-9);
+  }
+}
+
 TEST(CompilePlan, ReportsEveryViolationAtOnce) {
   const absl::Status status =
       CompilePlan(MakeSchedule(), {.sampler = kDdim, .steps = 0, .clip_sample_range = -1, .eta = 7})
@@ -171,7 +445,11 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
                                 MakeSchedule({.num_train_timesteps = 2}),
                                 MakeSchedule({.num_train_timesteps = 100000}),
                                 MakeSchedule({.trained_betas = std::vector<double>(1000, 0.999)}),
-                                MakeSchedule({.trained_betas = std::vector<double>(50, 1e-300)})};
+                                MakeSchedule({.trained_betas = std::vector<double>(50, 1e-300)}),
+                                Schedule::Create(EdmOptions{}).value(),
+                                Schedule::Create(kConsistencyModel).value(),
+                                Schedule::Create(FlowOptions{}).value(),
+                                Schedule::Create(FlowOptions{.shift_terminal = 0.1}).value()};
   int compiled = 0, refused = 0;
   for (const Schedule& schedule : schedules) {
     for (const auto& [name, sampler] : kNames<SamplerKind>) {

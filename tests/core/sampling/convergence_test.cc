@@ -29,6 +29,14 @@ using Data = std::vector<Mixture>;
 const Data kGaussianData = {{kGaussians[0]}, {kGaussians[1]}};
 const Data kMixtureData = {{{-1, 0.4}, {0.8, 0.3}}};
 
+enum class Line { kPreserving, kEdm, kFlow };
+
+NoiseLevel LevelAt(double lambda, Line line) {
+  const double ratio = std::exp(-lambda);
+  if (line == Line::kFlow) return {1 / (1 + ratio), ratio / (1 + ratio)};
+  return line == Line::kEdm ? NoiseLevel{1, ratio} : LevelOfLambda(lambda);
+}
+
 // Where the ODE that ends one standard deviation out, or at the same quantile, stands at `level`.
 Values ExactState(const Data& data, const NoiseLevel& level) {
   const double probability = CumulativeProbability({{0, 1}}, {1, 0}, 1);
@@ -52,13 +60,14 @@ Values ModelValue(const Data& data, const NoiseLevel& level, SamplerKind sampler
                         noise ? PredictionType::kEpsilon : PredictionType::kSample, level);
 }
 
-NoisePath UniformPath(int steps) {
+NoisePath UniformPath(int steps, Line line) {
   constexpr double kFirstLambda = -1.5, kLastLambda = 2;
   NoisePath path;
   for (int i = 0; i < steps; ++i) {
     const double h = (kLastLambda - kFirstLambda) / steps;
     path.push_back(
-        {1.0 * i, LevelOfLambda(kFirstLambda + i * h), LevelOfLambda(kFirstLambda + (i + 1) * h)});
+        {1.0 * i, LevelAt(kFirstLambda + i * h, line), LevelAt(kFirstLambda + (i + 1) * h, line)});
+    if (line == Line::kEdm) path.back().preconditioning = Preconditioning{.sigma_data = 0.5};
   }
   return path;
 }
@@ -66,16 +75,22 @@ NoisePath UniformPath(int steps) {
 // The error at the end. The first `exact_steps` steps are replaced by the exact trajectory, its
 // history included: multistep solvers begin with order 1, and the error of that one step would hide
 // an order of 3.
-double FinalError(const Data& data, const SamplerOptions& options, int steps, int exact_steps) {
-  const NoisePath path = UniformPath(steps);
+double FinalError(const Data& data, const SamplerOptions& options, int steps, int exact_steps,
+                  Line line) {
+  const NoisePath path = UniformPath(steps, line);
   const SamplerPlan plan = CompilePath(path, options);
   const Evaluation& first = plan.evaluations[exact_steps];
   std::vector<Values> slots = {ExactState(data, {first.alpha, first.sigma})};
   for (int back = 1; back <= exact_steps; ++back) {
     slots.push_back(ModelValue(data, path[exact_steps - back].from, options.sampler));
   }
-  const auto network = [&](const Values& x, const Evaluation& at) {
-    return NetworkOutput{PerfectOutputs(data, x, PredictionType::kSample, SeenLevel(at)), {}};
+  const auto network = [&](const Values& input, const Evaluation& at) {
+    Values output;
+    for (size_t i = 0; i < input.size(); ++i) {
+      const double x = input[i] / at.input_scale;
+      output.push_back(OutputReadAs(Denoise(data[i], {at.alpha, at.sigma}, x), at, input[i]));
+    }
+    return NetworkOutput{output, {}};
   };
   const Replayed replayed = ReplayPlan(
       plan, slots, {.network = network, .first_evaluation = static_cast<size_t>(exact_steps)});
@@ -91,6 +106,7 @@ struct OrderCase {
   double expected_order;
   SamplerOptions options;
   int exact_steps = 0;
+  Line line = Line::kPreserving;
 };
 
 void PrintTo(const OrderCase& order_case, std::ostream* stream) { *stream << order_case.name; }
@@ -99,16 +115,19 @@ class Convergence : public testing::TestWithParam<OrderCase> {};
 
 TEST_P(Convergence, HasTheOrderOfItsPaper) {
   SamplerOptions options = GetParam().options;
-  options.prediction_type = PredictionType::kSample;
+  const auto [name, expected_order, given, exact_steps, line] = GetParam();
+  options.prediction_type = line == Line::kPreserving ? PredictionType::kSample
+                            : line == Line::kFlow     ? PredictionType::kFlowPrediction
+                                                      : PredictionType::kEpsilon;
   options.lower_order_final = false;
-  for (const auto& [data, name] :
+  for (const auto& [data, data_name] :
        {std::pair(kGaussianData, "Gaussian"), std::pair(kMixtureData, "a mixture")}) {
-    const double coarse = FinalError(data, options, kCoarseSteps, GetParam().exact_steps);
-    const double fine = FinalError(data, options, 2 * kCoarseSteps, GetParam().exact_steps);
+    const double coarse = FinalError(data, options, kCoarseSteps, exact_steps, line);
+    const double fine = FinalError(data, options, 2 * kCoarseSteps, exact_steps, line);
     const double order = std::log2(coarse / fine);
-    std::printf("%s, %s: error %.3g with %d steps, order %.3f\n", GetParam().name, name, fine,
+    std::printf("%s, %s: error %.3g with %d steps, order %.3f\n", name, data_name, fine,
                 2 * kCoarseSteps, order);
-    EXPECT_NEAR(order, GetParam().expected_order, 0.05) << name;
+    EXPECT_NEAR(order, expected_order, 0.05) << data_name;
   }
 }
 
@@ -164,13 +183,22 @@ INSTANTIATE_TEST_SUITE_P(
         OrderCase{"Pndm", 2, {.sampler = SamplerKind::kPndm}},
         OrderCase{"Plms", 2, {.sampler = SamplerKind::kPlms}},
         OrderCase{"TcdWithoutNoise", 1, {.sampler = SamplerKind::kTcd}},
-        OrderCase{"VpOde", 1, {.sampler = SamplerKind::kVpOde}}),
+        OrderCase{"VpOde", 1, {.sampler = SamplerKind::kVpOde}},
+        OrderCase{"EdmEuler", 1, {.sampler = SamplerKind::kEuler}, 0, Line::kEdm},
+        OrderCase{"EdmHeun", 2, {.sampler = SamplerKind::kHeun}, 0, Line::kEdm},
+        OrderCase{"EdmDpmSolverPlusPlus2", 2, Solver(kDpmpp, 2, SolverType::kMidpoint), 0,
+                  Line::kEdm},
+        OrderCase{"EdmUniPc2", 3, Solver(kUniPc, 2, SolverType::kBh2), 0, Line::kEdm},
+        OrderCase{"FlowEuler", 1, {.sampler = SamplerKind::kEuler}, 0, Line::kFlow},
+        OrderCase{"FlowHeun", 2, {.sampler = SamplerKind::kHeun}, 0, Line::kFlow},
+        OrderCase{"FlowDpmSolverPlusPlus2", 2, Solver(kDpmpp, 2, SolverType::kMidpoint), 0,
+                  Line::kFlow},
+        OrderCase{"FlowUniPc2", 3, Solver(kUniPc, 2, SolverType::kBh2), 0, Line::kFlow}),
     [](const auto& instance) { return instance.param.name; });
 
 // How far the images that a stochastic sampler makes are from the data in mean and deviation.
 double MomentError(const SamplerOptions& options, int steps) {
-  const NoisePath path = UniformPath(steps);
-  const SamplerPlan plan = CompilePath(path, options);
+  const SamplerPlan plan = CompilePath(UniformPath(steps, Line::kPreserving), options);
   const NoiseLevel first = {plan.evaluations[0].alpha, plan.evaluations[0].sigma};
   double error = 0;
   for (const Gaussian& data : kGaussians) {

@@ -12,12 +12,19 @@ struct AffineMap {
   Values offset;
 };
 
+// What the network says of `input`.
+double Answer(const Evaluation& evaluation, const Gaussian& data,
+              std::optional<PredictionType> type, double input) {
+  if (type.has_value()) return PerfectOutput(data, *type, SeenLevel(evaluation), input);
+  const double x = input / evaluation.input_scale;
+  return OutputReadAs(Denoise(data, {evaluation.alpha, evaluation.sigma}, x), evaluation, input);
+}
+
 // The update of `evaluation` with the perfect network put into it, which is affine in slot 0.
 AffineMap WithPerfectNetwork(const Evaluation& evaluation, const Gaussian& data,
-                             PredictionType type) {
-  const NoiseLevel seen = SeenLevel(evaluation);
-  const double constant = PerfectOutput(data, type, seen, 0);
-  const double slope = (PerfectOutput(data, type, seen, 1) - constant) * evaluation.input_scale;
+                             std::optional<PredictionType> type) {
+  const double constant = Answer(evaluation, data, type, 0);
+  const double slope = (Answer(evaluation, data, type, 1) - constant) * evaluation.input_scale;
   const int slots = evaluation.update.rows();
   AffineMap map;
   for (int row = 0; row < slots; ++row) {
@@ -103,12 +110,19 @@ double OutputFor(double x0, PredictionType type, const NoiseLevel& seen, double 
       return seen.alpha * epsilon - seen.sigma * x0;
     case PredictionType::kFlowPrediction:
       return epsilon - x0;
+    case PredictionType::kInvertedFlowPrediction:
+      return x0 - epsilon;
   }
   return 0;
 }
 
 double PerfectOutput(const Gaussian& data, PredictionType type, const NoiseLevel& seen, double x) {
   return OutputFor(Denoise(data, seen, x), type, seen, x);
+}
+
+double OutputReadAs(double x0, const Evaluation& evaluation, double input) {
+  return (x0 - evaluation.x0_from_state * input / evaluation.input_scale) /
+         evaluation.x0_from_output;
 }
 
 NoiseLevel SeenLevel(const Evaluation& evaluation) {
@@ -121,7 +135,7 @@ NoiseLevel LevelOfLambda(double lambda) {
 }
 
 Gaussian DistributionAfter(const SamplerPlan& plan, const Gaussian& start, const Gaussian& data,
-                           PredictionType type) {
+                           std::optional<PredictionType> type) {
   Values mean(plan.slots, 0.0);
   std::vector<Values> covariance(plan.slots, Values(plan.slots, 0.0));
   mean[0] = start.mean;

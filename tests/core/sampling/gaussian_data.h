@@ -2,6 +2,7 @@
 // what a sampler makes of it are known in closed form.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "core/sampling/noise_path.h"
@@ -34,6 +35,9 @@ double OutputFor(double x0, PredictionType type, const NoiseLevel& seen, double 
 // What a perfect network says of x, at the level that it sees.
 double PerfectOutput(const Gaussian& data, PredictionType type, const NoiseLevel& seen, double x);
 
+// What a network says of `input` that `evaluation` reads as `x0`: for networks with preconditioning.
+double OutputReadAs(double x0, const Evaluation& evaluation, double input);
+
 // The level that the network sees.
 NoiseLevel SeenLevel(const Evaluation& evaluation);
 
@@ -42,8 +46,9 @@ NoiseLevel LevelOfLambda(double lambda);
 
 // What a run of `plan` from slot 0 distributed like `start` makes of `data` with a perfect network:
 // every evaluation is affine in the slots, so that their joint distribution stays Gaussian and
-// needs no draws. Requires a plan without clips and learned variance.
+// needs no draws. Requires a plan without clips and learned variance. Without a type the network
+// says what the plan reads as the best x0.
 Gaussian DistributionAfter(const SamplerPlan& plan, const Gaussian& start, const Gaussian& data,
-                           PredictionType type);
+                           std::optional<PredictionType> type);
 
 }  // namespace denoise

@@ -42,10 +42,17 @@ NoisePath FlowPath() {
   return PathThrough({{0.01, 0.99}, {0.2, 0.8}, {0.5, 0.5}, {0.6, 0.4}, {0.9, 0.1}});
 }
 
+NoisePath EdmPath() {
+  NoisePath path = PathThrough({{1, 80}, {1, 10}, {1, 3}, {1, 0.5}, {1, 0.1}, {1, 0.01}});
+  for (Move& move : path) move.preconditioning = Preconditioning{.sigma_data = 0.5};
+  return path;
+}
+
 struct SamplerCase {
   std::string name;
   SamplerOptions options;
   bool flow = false;
+  bool edm = false;
 };
 
 void PrintTo(const SamplerCase& sampler_case, std::ostream* stream) {
@@ -55,7 +62,7 @@ void PrintTo(const SamplerCase& sampler_case, std::ostream* stream) {
 void AddPredictions(SamplerCase sampler_case, std::vector<SamplerCase>& cases) {
   const std::string name = sampler_case.name;
   for (const auto& [prediction, type] : kNames<PredictionType>) {
-    if (type == PredictionType::kFlowPrediction) continue;
+    if (IsFlow(type)) continue;
     sampler_case.options.prediction_type = type;
     sampler_case.name = name + "_" + std::string(prediction);
     cases.push_back(sampler_case);
@@ -112,12 +119,35 @@ std::vector<SamplerCase> AllSamplers() {
   AddPredictions({"tcd", {.sampler = SamplerKind::kTcd}}, cases);
   // All but the last 1e-12 of its boundary condition is the predicted image.
   AddPredictions({"lcm", {.sampler = SamplerKind::kLcm, .timestep_scaling = 1e5}}, cases);
+  AddPredictions({"consistency", {.sampler = SamplerKind::kConsistency}}, cases);
+  for (SamplerKind sampler :
+       {SamplerKind::kEuler, SamplerKind::kHeun, SamplerKind::kConsistency, SamplerKind::kUniPc}) {
+    for (const auto& [prediction, type] : kNames<PredictionType>) {
+      if (!IsFlow(type)) continue;
+      cases.push_back({std::string(SamplerName(sampler)) + "_" + std::string(prediction),
+                       {.sampler = sampler, .prediction_type = type},
+                       /*flow=*/true});
+    }
+  }
+  for (SamplerKind sampler :
+       {SamplerKind::kEuler, SamplerKind::kEulerAncestral, SamplerKind::kHeun,
+        SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+        SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kUniPc, SamplerKind::kConsistency}) {
+    for (PredictionType type : {PredictionType::kEpsilon, PredictionType::kVPrediction}) {
+      cases.push_back({std::string(SamplerName(sampler)) + "_edm_" + std::string(NameOf(type)),
+                       {.sampler = sampler, .prediction_type = type},
+                       /*flow=*/false,
+                       /*edm=*/true});
+    }
+  }
   return cases;
 }
 
 class EverySampler : public testing::TestWithParam<SamplerCase> {
  protected:
-  NoisePath path() const { return GetParam().flow ? FlowPath() : PreservingPath(); }
+  NoisePath path() const {
+    return GetParam().edm ? EdmPath() : GetParam().flow ? FlowPath() : PreservingPath();
+  }
 };
 
 // With one picture for all data a perfect network leaves nothing to be solved: the image stays
@@ -126,6 +156,9 @@ TEST_P(EverySampler, StaysOnTheForwardProcess) {
   const SamplerPlan plan = CompilePath(path(), GetParam().options);
   const Gaussian picture = {kPicture, 0};
   const NoiseLevel first = {plan.evaluations[0].alpha, plan.evaluations[0].sigma};
+  std::optional<PredictionType> type = GetParam().options.prediction_type;
+  if (GetParam().edm) type.reset();
+  const double tolerance = 1e-9 * std::max(1.0, Square(first.sigma));
   SamplerPlan begun{.slots = plan.slots};
   for (size_t e = 0; e < plan.evaluations.size(); ++e) {
     begun.evaluations.push_back(plan.evaluations[e]);
@@ -133,10 +166,9 @@ TEST_P(EverySampler, StaysOnTheForwardProcess) {
     const NoiseLevel level =
         last ? NoiseLevel{plan.final_alpha, plan.final_sigma}
              : NoiseLevel{plan.evaluations[e + 1].alpha, plan.evaluations[e + 1].sigma};
-    const Gaussian made = DistributionAfter(begun, Noised(picture, first), picture,
-                                            GetParam().options.prediction_type);
-    EXPECT_NEAR(made.mean, level.alpha * kPicture, 1e-9) << "after " << e;
-    EXPECT_NEAR(Square(made.deviation), Square(level.sigma), 1e-9) << "after " << e;
+    const Gaussian made = DistributionAfter(begun, Noised(picture, first), picture, type);
+    EXPECT_NEAR(made.mean, level.alpha * kPicture, tolerance) << "after " << e;
+    EXPECT_NEAR(Square(made.deviation), Square(level.sigma), tolerance) << "after " << e;
   }
 }
 

@@ -20,6 +20,7 @@ constexpr std::array kClasses = {"DDPMScheduler",
                                  "HeunDiscreteScheduler",
                                  "EDMEulerScheduler",
                                  "EDMDPMSolverMultistepScheduler",
+                                 "FlowMatchEulerDiscreteScheduler",
                                  "PNDMScheduler",
                                  "LCMScheduler"};
 

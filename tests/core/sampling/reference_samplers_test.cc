@@ -33,6 +33,8 @@ absl::StatusOr<SamplerPlan> CompileReference(const ReferenceCase& reference) {
   options.s_tmin = step.value("s_tmin", options.s_tmin);
   options.s_tmax = step.value("s_tmax", options.s_tmax);
   options.s_noise = step.value("s_noise", options.s_noise);
+  const nlohmann::json& spacing = run.at("set_timesteps_kwargs");
+  if (spacing.contains("mu")) options.flow_shift = std::exp(spacing.at("mu").get<double>());
   absl::StatusOr<Schedule> schedule = Schedule::Create(config->schedule);
   if (!schedule.ok()) return schedule.status();
   return CompilePlan(*schedule, options);
@@ -97,7 +99,8 @@ TEST_P(ReferenceSamplers, AgreeWithTheLibrary) {
     ExpectNear(timesteps, reference.Numbers("timesteps"), 1, "timestep");  // may be fractional
   }
   if (!reference.run.at("sigmas").is_null()) {
-    const bool flow = reference.run.at("config").value("use_flow_sigmas", false);
+    const bool flow = reference.name().starts_with("FlowMatch") ||
+                      reference.run.at("config").value("use_flow_sigmas", false);
     ExpectNear(Sigmas(*plan, flow), reference.Numbers("sigmas"), 0, "sigma");
   }
 
@@ -135,6 +138,7 @@ TEST(ReferenceSamplers, CoverEveryClass) {
                   testing::Pair("EDMEulerScheduler", 7),
                   testing::Pair("EulerAncestralDiscreteScheduler", 5),
                   testing::Pair("EulerDiscreteScheduler", 11),
+                  testing::Pair("FlowMatchEulerDiscreteScheduler", 9),
                   testing::Pair("HeunDiscreteScheduler", 9), testing::Pair("LCMScheduler", 5),
                   testing::Pair("PNDMScheduler", 3), testing::Pair("UniPCMultistepScheduler", 14)));
 }

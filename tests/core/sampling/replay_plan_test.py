@@ -8,6 +8,7 @@ The data is Gaussian, so that the best denoiser, and with it the network, is kno
 import json
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import numpy as np
@@ -22,6 +23,14 @@ def compile_plan(*flags):
     if done.returncode != 0:
         raise AssertionError(f"{command} answered {done.returncode}: {done.stderr}")
     return json.loads(done.stdout)
+
+
+def compile_plan_of(config, *flags):
+    """The plan over the noise schedule of a scheduler_config.json."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(config, file)
+        file.flush()
+        return compile_plan("--scheduler-config", file.name, *flags)
 
 
 def alphas_cumprod():
@@ -163,6 +172,51 @@ class ReplayedPlans(unittest.TestCase):
                             "true", "--dynamic-thresholding-ratio", "0.9", "--sample-max-value", "1.5")
         self.assertEqual(plan["evaluations"][0]["clip"], {"dynamic_ratio": 0.9, "max_value": 1.5})
         self.assert_close(replay(plan, predicted_noise, self.x), self.dpm_solver_pp_2m(timesteps, (0.9, 1.5)))
+
+    def test_heun_on_the_schedule_of_edm(self):
+        # Karras et al. 2022, algorithm 1, with its network F (table 1).
+        plan = compile_plan_of({"_class_name": "EDMEulerScheduler"}, "--sampler", "heun", "--steps", "18")
+        sigma_data = 0.5
+
+        def network(c_in_x, t):
+            sigma = np.exp(4 * t)
+            variance = sigma**2 + sigma_data**2
+            x = c_in_x * np.sqrt(variance)
+            x0 = denoised(x, 1, sigma)
+            return (x0 - sigma_data**2 / variance * x) / (sigma * sigma_data / np.sqrt(variance))
+
+        root = np.linspace(80 ** (1 / 7), 0.002 ** (1 / 7), 18)
+        sigmas = [*root**7, 0]
+        x = np.hypot(80, 1) * self.x
+        for sigma, next_sigma in zip(sigmas, sigmas[1:]):
+            slope = (x - denoised(x, 1, sigma)) / sigma
+            euler = x + (next_sigma - sigma) * slope
+            if next_sigma > 0:
+                slope = (slope + (euler - denoised(euler, 1, next_sigma)) / next_sigma) / 2
+            x = x + (next_sigma - sigma) * slope
+        self.assert_close(replay(plan, network, self.x), x, 1e-7)
+
+    def test_flow_matching(self):
+        def velocity(x, t):
+            x0 = denoised(x, 1 - t / 1000, t / 1000)
+            return (x - x0) / (t / 1000)
+
+        for sampler, shift in (("euler", 1), ("euler", 3), ("heun", 3)):
+            with self.subTest((sampler, shift)):
+                plan = compile_plan_of({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": shift},
+                                       "--sampler", sampler, "--steps", "10")
+
+                def shifted(sigma):
+                    return shift * sigma / (1 + (shift - 1) * sigma)
+
+                sigmas = [*shifted(np.linspace(1, shifted(0.001), 10)), 0]
+                x = self.x
+                for sigma, next_sigma in zip(sigmas, sigmas[1:]):
+                    v = velocity(x, 1000 * sigma)
+                    if sampler == "heun" and next_sigma > 0:
+                        v = (v + velocity(x + (next_sigma - sigma) * v, 1000 * next_sigma)) / 2
+                    x = x + (next_sigma - sigma) * v
+                self.assert_close(replay(plan, velocity, self.x), x)
 
     def test_every_solver_follows_the_exact_flow(self):
         # The probability flow of Gaussian data keeps each sample as many standard deviations from the mean.

@@ -45,7 +45,7 @@ TEST(ParseSampler, KnowsEveryNameOfTheList) {
         << list.substr(start, end - start);
     start = end + 2;
   }
-  EXPECT_EQ(names, 32);
+  EXPECT_EQ(names, 33);
 }
 
 template <typename Enum>
@@ -68,6 +68,9 @@ TEST(OptionNames, RoundTripForEveryEnumeration) {
   ExpectNamesRoundTrip<SolverType>();
   ExpectNamesRoundTrip<SigmaSpacing>();
   ExpectNamesRoundTrip<FinalSigma>();
+  ExpectNamesRoundTrip<InterpolationType>();
+  ExpectNamesRoundTrip<TimestepType>();
+  ExpectNamesRoundTrip<TimeShiftType>();
 }
 
 TEST(SamplerReads, TellsWhichSamplerReadsWhat) {

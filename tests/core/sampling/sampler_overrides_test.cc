@@ -236,6 +236,14 @@ TEST(EffectiveOverrides, AreTakenAsTheyAreAndGiveTheSamePlan) {
       {.sampler = SamplerKind::kEuler, .sigma_spacing = SigmaSpacing::kKarras},
       {.sampler = SamplerKind::kEulerAncestral, .timestep_spacing = TimestepSpacing::kTrailing},
       {.sampler = SamplerKind::kHeun, .clip_sample = true, .clip_sample_range = 2},
+      {.sampler = SamplerKind::kEuler,
+       .sigma_spacing = SigmaSpacing::kKarras,
+       .sigma_min = 0.1,
+       .sigma_max = 20,
+       .rho = 5},
+      {.sampler = SamplerKind::kDdim,
+       .prediction_type = PredictionType::kVPrediction,
+       .rescale_betas_zero_snr = true},
       {.sampler = SamplerKind::kEuler, .timesteps = {900, 500, 20}, .s_churn = 3, .s_tmin = 0.1},
   };
   for (const SamplerOptions& options : some_options) {

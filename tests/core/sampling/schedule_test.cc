@@ -89,6 +89,13 @@ TEST(Schedule, FlowIsAStraightLine) {
   EXPECT_EQ(schedule.alpha(100), 0);
 }
 
+TEST(Schedule, InvertedFlowGoesTheOtherWay) {
+  const Schedule schedule = Schedule::Create(FlowOptions{.invert_sigmas = true}).value();
+  EXPECT_EQ(schedule.sigma(0), 1);
+  EXPECT_EQ(schedule.sigma(1000), 0);
+  EXPECT_NEAR(schedule.TimestepAt(schedule.LevelAt(250)), 250, 1e-9);
+}
+
 struct BadSchedule {
   const char* field;
   ScheduleOptions options;
@@ -106,6 +113,11 @@ TEST(Schedule, RefusesWhatIsOutOfRangeAndNamesIt) {
       {"sigma_max", EdmOptions{.sigma_min = 2, .sigma_max = 2}},
       {"sigma_data", EdmOptions{.sigma_data = -1}},
       {"rho", EdmOptions{.rho = 0}},
+      {"shift", FlowOptions{.shift = 0}},
+      {"shift", FlowOptions{.shift = kNaN}},
+      {"max_shift", FlowOptions{.use_dynamic_shifting = true, .image_seq_len = 1 << 30}},
+      {"shift_terminal", FlowOptions{.shift_terminal = 1}},
+      {"shift_terminal", FlowOptions{.shift_terminal = kNaN}},
   };
   for (const BadSchedule& bad : bad_schedules) {
     const absl::Status status = Schedule::Create(bad.options).status();
