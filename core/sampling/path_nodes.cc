@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/sampling/linspace.h"
 
 namespace denoise {
 namespace {
@@ -38,21 +39,15 @@ double CutOff(double timestep) {
   return std::floor(timestep + kRoundingError);
 }
 
-std::vector<double> Ramp(double first, double last, int steps) {
-  std::vector<double> values(steps, first);
-  for (int i = 1; i < steps; ++i) values[i] = first + (last - first) * i / (steps - 1);
-  return values;
-}
-
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range,
                                                    const SamplerOptions& options) {
   ASSIGN_OR_RETURN(range, Narrowed(range, options));
   if (options.sigma_spacing != SigmaSpacing::kKarras) {
-    return Ramp(range.log_max, range.log_min, options.steps);
+    return Linspace(range.log_max, range.log_min, options.steps);
   }
   // Karras et al. 2022, eq. 5.
-  std::vector<double> log_sigmas =
-      Ramp(std::exp(range.log_max / range.rho), std::exp(range.log_min / range.rho), options.steps);
+  std::vector<double> log_sigmas = Linspace(std::exp(range.log_max / range.rho),
+                                            std::exp(range.log_min / range.rho), options.steps);
   for (double& value : log_sigmas) value = range.rho * std::log(value);
   return log_sigmas;
 }

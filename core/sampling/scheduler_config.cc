@@ -87,14 +87,12 @@ ScheduleOptions ReadSchedule(ConfigReader& reader, const SchedulerClass& schedul
   return VpOptions();
 }
 
-// The keys that all classes of a family have.
+// The keys that all classes of a family have. Flow matching and consistency models leave no choice of
+// what the network predicts.
 void ReadCommon(ConfigReader& reader, ScheduleFamily family, SamplerOptions& sampler) {
-  const bool predicts_what_it_says =
-      family == ScheduleFamily::kVariancePreserving || family == ScheduleFamily::kEdm;
-  if (predicts_what_it_says) {
-    reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
-  }
-  if (family != ScheduleFamily::kVariancePreserving) return;
+  if (family == ScheduleFamily::kFlow || family == ScheduleFamily::kConsistency) return;
+  reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  if (family == ScheduleFamily::kEdm) return;
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
 }
