@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/base/status_macros.h"
+#include "core/sampling/linspace.h"
 #include "core/sampling/path_nodes.h"
 
 namespace denoise {
@@ -15,7 +16,7 @@ namespace {
 std::vector<double> ShiftedSigmas(const FlowOptions& flow, const SamplerOptions& options) {
   const double lowest = 1.0 / flow.num_train_timesteps;
   const double last = flow.use_dynamic_shifting ? lowest : Shifted(lowest, options.flow_shift);
-  std::vector<double> sigmas = Ramp(1, last, options.steps);
+  std::vector<double> sigmas = Linspace(1, last, options.steps);
   for (double& sigma : sigmas) sigma = Shifted(sigma, options.flow_shift);
   return sigmas;
 }
@@ -49,9 +50,8 @@ absl::StatusOr<NoisePath> LayOutFlowPath(const FlowSchedule& schedule,
     ASSIGN_OR_RETURN(const std::vector<double> sigmas, FlowSigmas(schedule.options(), options));
     for (double sigma : sigmas) timesteps.push_back(schedule.TimestepOfSigma(sigma));
   }
-  // The solvers expand in lambda, which is infinite without signal. The library's value.
-  const bool in_lambda = SamplerReads(options.sampler, "solver_order");
-  const double greatest = in_lambda ? 1 - 1e-6 : 1;
+  const bool solver = SamplerReads(options.sampler, "solver_order");
+  const double greatest = solver ? kGreatestSolverSigma : 1;
   std::vector<Node> nodes;
   for (double timestep : timesteps) {
     const double sigma = std::min(schedule.LevelAt(timestep).sigma, greatest);

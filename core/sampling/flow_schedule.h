@@ -44,6 +44,9 @@ double ShiftOf(const FlowOptions& options);
 // `sigma` of [0, 1] moved towards noise (Esser et al. 2024, eq. 23).
 double Shifted(double sigma, double shift);
 
+// The most noise that the solvers take, whose lambda must exist. The library's value.
+inline constexpr double kGreatestSolverSigma = 1 - 1e-6;
+
 class FlowSchedule {
  public:
   // InvalidArgument with field violations named as the members of FlowOptions.

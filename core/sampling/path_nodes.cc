@@ -6,6 +6,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/sampling/beta_quantile.h"
+#include "core/sampling/linspace.h"
 
 namespace denoise {
 namespace {
@@ -13,7 +14,7 @@ namespace {
 // Karras et al. 2022, eq. 5.
 std::vector<double> KarrasLogSigmas(const SigmaRange& range, int steps) {
   std::vector<double> log_sigmas =
-      Ramp(std::exp(range.log_max / range.rho), std::exp(range.log_min / range.rho), steps);
+      Linspace(std::exp(range.log_max / range.rho), std::exp(range.log_min / range.rho), steps);
   for (double& value : log_sigmas) value = range.rho * std::log(value);
   return log_sigmas;
 }
@@ -22,7 +23,7 @@ std::vector<double> KarrasLogSigmas(const SigmaRange& range, int steps) {
 std::vector<double> BetaLogSigmas(const SigmaRange& range, int steps) {
   constexpr double kShape = 0.6;
   const double sigma_min = std::exp(range.log_min), sigma_max = std::exp(range.log_max);
-  std::vector<double> log_sigmas = Ramp(1, 0, steps);
+  std::vector<double> log_sigmas = Linspace(1, 0, steps);
   for (double& value : log_sigmas) {
     const double quantile = BetaQuantile(kShape, kShape, value);
     value = std::log(sigma_min + quantile * (sigma_max - sigma_min));
@@ -62,12 +63,6 @@ double CutOff(double timestep) {
   return std::floor(timestep + kRoundingError);
 }
 
-std::vector<double> Ramp(double first, double last, int steps) {
-  std::vector<double> values(steps, first);
-  for (int i = 1; i < steps; ++i) values[i] = first + (last - first) * i / (steps - 1);
-  return values;
-}
-
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range,
                                                    const SamplerOptions& options) {
   ASSIGN_OR_RETURN(range, Narrowed(range, options));
@@ -77,7 +72,7 @@ absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range,
     case SigmaSpacing::kBeta:
       return BetaLogSigmas(range, options.steps);
     default:
-      return Ramp(range.log_max, range.log_min, options.steps);
+      return Linspace(range.log_max, range.log_min, options.steps);
   }
 }
 

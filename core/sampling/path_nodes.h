@@ -23,9 +23,6 @@ NoiseLevel PreservingLevel(double ratio);
 // The whole timestep at or below. A value a rounding error below a whole one counts as that.
 double CutOff(double timestep);
 
-// `steps` values from `first` to `last`, evenly; one is `first`.
-std::vector<double> Ramp(double first, double last, int steps);
-
 struct SigmaRange {
   double log_max;
   double log_min;

@@ -88,15 +88,14 @@ ScheduleOptions ReadSchedule(ConfigReader& reader, const SchedulerClass& schedul
   return VpOptions();
 }
 
-// The keys that all classes of a family have, or all but a few.
+// The keys that all classes of a family have, or all but a few. Flow matching and consistency models
+// leave no choice of what the network predicts.
 void ReadCommon(ConfigReader& reader, const SchedulerClass& scheduler_class,
                 SamplerOptions& sampler) {
   const ScheduleFamily family = scheduler_class.family;
-  const bool preserving = family == ScheduleFamily::kVariancePreserving;
-  if (preserving || family == ScheduleFamily::kEdm) {
-    reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
-  }
-  if (!preserving || !scheduler_class.has_spacing) return;
+  if (family == ScheduleFamily::kFlow || family == ScheduleFamily::kConsistency) return;
+  reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  if (family == ScheduleFamily::kEdm || !scheduler_class.has_spacing) return;
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
 }

@@ -6,6 +6,8 @@
 
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/sampling/flow_schedule.h"
+#include "core/sampling/linspace.h"
 #include "core/sampling/path_nodes.h"
 #include "core/sampling/timestep_spacing.h"
 
@@ -146,20 +148,18 @@ absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,
   return nodes;
 }
 
-// Flow matching: x = (1 - sigma) x0 + sigma epsilon, the sigmas evenly spaced and then shifted
-// towards noise (Esser et al. 2024, section 5.3.2). The library's classes differ: UniPC's sigmas
+// Levels of flow matching (flow_schedule.h) in place of the schedule's own, evenly spaced and then
+// shifted towards noise. The library's classes differ: UniPC's sigmas
 // start at (all but) 1 and stop a stride above 1 / T; DPM-Solver's start at 1 - 1 / T and stop a
 // stride above 0.
 std::vector<Node> FlowNodes(int num_train_timesteps, const SamplerOptions& options) {
-  constexpr double kLargestSigma = 1 - 1e-6;  // log(alpha) must exist
   const double least = 1.0 / num_train_timesteps;
   const double stride = (1 - least) / options.steps;
   const double first = options.sampler == SamplerKind::kUniPc ? 1 : 1 - least;
   std::vector<Node> nodes;
   for (int i = 0; i < options.steps; ++i) {
-    const double even = first - i * stride;
-    const double shifted = options.flow_shift * even / (1 + (options.flow_shift - 1) * even);
-    const double sigma = std::min(shifted, kLargestSigma);
+    const double shifted = Shifted(first - i * stride, options.flow_shift);
+    const double sigma = std::min(shifted, kGreatestSolverSigma);
     nodes.push_back({CutOff(sigma * num_train_timesteps), {1 - sigma, sigma}});
   }
   return nodes;
@@ -209,7 +209,7 @@ bool IsLogLinear(const SamplerOptions& options) {
 void LayLogLinear(const VpSchedule& schedule, std::vector<Node>& nodes) {
   const SigmaRange range = WholeRange(schedule);
   const std::vector<double> log_sigmas =
-      Ramp(range.log_max, range.log_min, static_cast<int>(nodes.size()) + 1);
+      Linspace(range.log_max, range.log_min, static_cast<int>(nodes.size()) + 1);
   for (size_t i = 0; i < nodes.size(); ++i) {
     nodes[i].level = PreservingLevel(std::exp(log_sigmas[i]));
   }

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/sampling/linspace.h"
 #include "core/sampling/schedule_validation.h"
 
 namespace denoise {
@@ -39,13 +40,6 @@ absl::Status Validate(const VpOptions& options) {
     violations.Add("rescale_betas_zero_snr", "needs at least 2 training timesteps");
   }
   return violations.ToStatus();
-}
-
-// `count` values from `start` to `end`, both included.
-std::vector<double> Linspace(double start, double end, int count) {
-  std::vector<double> values(count, start);
-  for (int i = 1; i < count; ++i) values[i] = start + (end - start) * i / (count - 1);
-  return values;
 }
 
 // The cosine schedule (Nichol & Dhariwal 2021, eq. 17), each beta at most 0.999.

@@ -10,6 +10,7 @@
 #include "core/base/field_violations.h"
 #include "core/sampling/compile_plan.h"
 #include "core/sampling/plan.h"
+#include "core/sampling/scheduler_config.h"
 #include "proto/conversion/sampler_proto.h"
 #include "tests/core/sampling/overrides_testing.h"
 #include "tests/server/test_models.h"
@@ -42,6 +43,60 @@ TEST(SamplerConversion, NothingAskedIsTheModelsDefault) {
   EXPECT_EQ(resolved.options.sampler, SamplerKind::kDdpm);
   EXPECT_EQ(resolved.options.steps, 20);
   EXPECT_TRUE(resolved.options.clip_sample);
+}
+
+// A model whose scheduler_config.json is `json`.
+Model ModelWith(std::string_view json) {
+  Model model = *UnconditionalModel();
+  model.scheduler = ParseSchedulerConfig(json).value();
+  model.schedule = Schedule::Create(model.scheduler.schedule).value();
+  model.default_sampler = model.scheduler.sampler;
+  return model;
+}
+
+absl::Status CompileOn(const Model& model, const std::function<void(ProtoOptions&)>& set) {
+  ProtoOptions request;
+  set(request);
+  const ResolvedSampler resolved = ResolveSampler(request, model, kMaxSteps);
+  if (!resolved.violations.ok()) return resolved.violations;
+  return CompilePlan(model.schedule, resolved.options).status();
+}
+
+TEST(SamplerConversion, ARequestMayChangeWhatTheModelsNoiseScheduleAllows) {
+  const Model edm = ModelWith(R"({"_class_name": "EDMEulerScheduler"})");
+  const Model flow = ModelWith(R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})");
+  const Model v =
+      ModelWith(R"({"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"})");
+  const auto rho = [](ProtoOptions& r) { r.set_rho(5); };
+  const auto shift = [](ProtoOptions& r) { r.set_flow_shift(3); };
+  const auto zero_snr = [](ProtoOptions& r) { r.set_rescale_betas_zero_snr(true); };
+  EXPECT_TRUE(CompileOn(edm, rho).ok());
+  EXPECT_THAT(Fields(CompileOn(edm, shift)), ElementsAre("flow_shift"));
+  EXPECT_THAT(Fields(CompileOn(edm, zero_snr)), ElementsAre("rescale_betas_zero_snr"));
+  EXPECT_TRUE(CompileOn(flow, shift).ok());
+  EXPECT_THAT(Fields(CompileOn(flow, rho)), ElementsAre("rho"));
+  EXPECT_TRUE(CompileOn(v, zero_snr).ok());
+  EXPECT_THAT(Fields(CompileOn(*UnconditionalModel(), zero_snr)),
+              ElementsAre("rescale_betas_zero_snr"));
+}
+
+TEST(SamplerConversion, ASamplerThatDoesNotSuitTheNoiseScheduleIsNamed) {
+  const auto ddpm = [](ProtoOptions& r) { r.set_sampler(denoised::v1::SAMPLER_DDPM); };
+  const auto heun = [](ProtoOptions& r) { r.set_sampler(denoised::v1::SAMPLER_HEUN); };
+  for (const char* json : {R"({"_class_name": "EDMEulerScheduler"})",
+                           R"({"_class_name": "FlowMatchEulerDiscreteScheduler"})"}) {
+    EXPECT_TRUE(CompileOn(ModelWith(json), heun).ok());
+    EXPECT_THAT(Fields(CompileOn(ModelWith(json), ddpm)), ElementsAre("sampler"));
+  }
+}
+
+TEST(SamplerConversion, WhatAModelsNoiseScheduleIsMadeOfIsEchoed) {
+  const Model edm = ModelWith(R"({"_class_name": "EDMEulerScheduler", "sigma_max": 50})");
+  const ProtoOptions echoed =
+      SamplerToProto(EffectiveOverrides(ResolveSampler({}, edm, kMaxSteps).options));
+  EXPECT_EQ(echoed.sigma_max(), 50);
+  EXPECT_EQ(echoed.sigma_min(), 0.002);
+  EXPECT_EQ(echoed.rho(), 7);
 }
 
 TEST(SamplerConversion, AnotherSamplerCarriesOverWhatMeansTheSame) {
