@@ -204,6 +204,30 @@ TEST(ApplyOverrides, AnOffsetOfTimestepsThatAreNotLeadingIsRefused) {
           "steps_offset", "has no effect without timesteps laid out by timestep_spacing leading"}));
 }
 
+TEST(ApplyOverrides, WhatGoesByTimestepsIsRefusedWhereNoneAreLaidOut) {
+  const auto refused = [](const SamplerOverrides& overrides) {
+    std::vector<std::string> fields;
+    for (const FieldViolation& violation : GetFieldViolations(Apply(overrides).violations))
+      fields.push_back(violation.field);
+    return fields;
+  };
+  EXPECT_THAT(refused({.sampler = SamplerKind::kDpmSolver,
+                       .sigma_spacing = SigmaSpacing::kLu,
+                       .lambda_min_clipped = -5}),
+              ElementsAre("lambda_min_clipped"));
+  EXPECT_THAT(refused({.sampler = SamplerKind::kHeun,
+                       .sigmas = {9, 3},
+                       .timestep_spacing = TimestepSpacing::kLeading,
+                       .steps_offset = 1}),
+              ElementsAre("timestep_spacing", "steps_offset"));
+  // The samplers in sigma lay their other spacings between timesteps.
+  EXPECT_THAT(refused({.sampler = SamplerKind::kHeun,
+                       .timestep_spacing = TimestepSpacing::kLeading,
+                       .steps_offset = 1,
+                       .sigma_spacing = SigmaSpacing::kKarras}),
+              IsEmpty());
+}
+
 // What is told back can be asked for again, and gives the same plan.
 TEST(EffectiveOverrides, AreTakenAsTheyAreAndGiveTheSamePlan) {
   const Schedule schedule = Schedule::Create({}).value();
