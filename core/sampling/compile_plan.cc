@@ -75,7 +75,9 @@ absl::StatusOr<NoisePath> RequestedPath(const Schedule& schedule, const SamplerO
 absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options) {
   FieldViolations violations = ValidateSamplerOptions(options);
   CheckFamily(options, schedule.family(), violations);
-  violations.AddAll("", ValidateTimesteps(options, schedule).ToStatus());
+  if (SuitsFamily(options.sampler, schedule.family())) {
+    violations.AddAll("", ValidateTimesteps(options, schedule).ToStatus());
+  }
   RETURN_IF_ERROR(violations.ToStatus());
   ASSIGN_OR_RETURN(const NoisePath path, RequestedPath(schedule, options));
   SamplerPlan plan = CompilePath(path, options);

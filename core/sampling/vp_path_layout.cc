@@ -114,8 +114,8 @@ NoisePath LayOutTcd(const VpSchedule& schedule, const SamplerOptions& options) {
 }
 
 SigmaRange WholeRange(const VpSchedule& schedule) {
-  return {.log_max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda(),
-          .log_min = -schedule.LevelAt(0).lambda()};
+  return {.log_max = -schedule.LevelAt(schedule.timestep_max()).lambda(),
+          .log_min = -schedule.LevelAt(schedule.timestep_min()).lambda()};
 }
 
 // The whole timestep that the network is told. The library rounds, except that it cuts off
@@ -129,11 +129,6 @@ double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerO
     return CutOff(timestep);
   }
   return std::nearbyint(timestep);
-}
-
-SigmaRange WholeRange(const VpSchedule& schedule) {
-  return {.log_max = -schedule.LevelAt(schedule.timestep_max()).lambda(),
-          .log_min = -schedule.LevelAt(schedule.timestep_min()).lambda()};
 }
 
 absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,

@@ -11,6 +11,7 @@
 
 #include "core/base/field_violations.h"
 #include "core/sampling/option_names.h"
+#include "core/sampling/sampler_families.h"
 
 namespace denoise {
 namespace {
@@ -625,6 +626,7 @@ TEST(CompilePlan, RefusesEpsilonWhereThereIsNoSignal) {
 
 TEST(CompilePlan, RefusesEpsilonWithZeroTerminalSnrOfEverySampler) {
   for (const auto& [name, sampler] : kNames<SamplerKind>) {
+    if (!SuitsFamily(sampler, ScheduleFamily::kVariancePreserving)) continue;
     SamplerOptions options{
         .sampler = sampler, .steps = 10, .timestep_spacing = TimestepSpacing::kTrailing};
     EXPECT_THAT(ViolatedFields(CompilePlan(ZeroSnrSchedule(), options).status()),
@@ -932,6 +934,7 @@ TEST(CompilePlan, HeunsChurnComesBeforeTheNetworkIsAsked) {
 TEST(CompilePlan, NoiseTemperatureScalesAllNoiseOnTheWay) {
   for (const auto& [name, sampler] : kNames<SamplerKind>) {
     if (!SamplerReads(sampler, "noise_temperature")) continue;
+    if (!SuitsFamily(sampler, ScheduleFamily::kVariancePreserving)) continue;
     SamplerOptions options{.sampler = sampler, .steps = 6, .eta = 0.5, .s_churn = 1};
     const SamplerPlan plan = Compile(options);
     options.noise_temperature = 0.7;

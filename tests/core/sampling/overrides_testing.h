@@ -73,7 +73,7 @@ inline std::vector<RefusedOverrides> OverridesToRefuse() {
        {{"rho", "has no effect without sigma_spacing karras"}}},
       {{"--sampler", "euler", "--sigma-max", "50"},
        {.sampler = kEuler, .sigma_max = 50},
-       {{"sigma_max", "has no effect without sigma_spacing karras, exponential or lu"}}},
+       {{"sigma_max", "has no effect without sigma_spacing karras, exponential, lu or beta"}}},
       {{"--sampler", "ddim", "--rescale-betas-zero-snr", "true"},
        {.sampler = kDdim, .rescale_betas_zero_snr = true},
        {{"rescale_betas_zero_snr",

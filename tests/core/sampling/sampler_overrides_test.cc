@@ -50,9 +50,9 @@ TEST(OptionTable, HasALineForEveryMember) {
                sample_max_value, variance_type, eta, use_clipped_model_output, set_alpha_to_one,
                step_to_listed_timestep, original_inference_steps, timestep_scaling, solver_order,
                solver_type, lower_order_final, euler_at_final, final_sigma, sigma_spacing,
-               flow_shift, sigma_min, sigma_max, rho, lambda_min_clipped, disable_corrector,
-               s_churn, s_tmin, s_tmax, s_noise, noise_temperature, corrected_third_order] =
-      overrides;
+               flow_shift, sigma_min, sigma_max, rho, rescale_betas_zero_snr, interpolation_type,
+               timestep_type, lambda_min_clipped, disable_corrector, s_churn, s_tmin, s_tmax,
+               s_noise, noise_temperature, corrected_third_order] = overrides;
   const std::set<const void*> members = {&sampler,
                                          &steps,
                                          &timesteps,
@@ -82,6 +82,9 @@ TEST(OptionTable, HasALineForEveryMember) {
                                          &sigma_min,
                                          &sigma_max,
                                          &rho,
+                                         &rescale_betas_zero_snr,
+                                         &interpolation_type,
+                                         &timestep_type,
                                          &lambda_min_clipped,
                                          &disable_corrector,
                                          &s_churn,
