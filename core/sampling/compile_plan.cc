@@ -9,6 +9,7 @@
 #include "core/base/status_macros.h"
 #include "core/sampling/noise_path.h"
 #include "core/sampling/path_layout.h"
+#include "core/sampling/sampler_families.h"
 #include "core/sampling/sampler_validation.h"
 
 namespace denoise {
@@ -61,7 +62,8 @@ absl::Status CheckCoefficients(const SamplerPlan& plan) {
 
 absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options) {
   FieldViolations violations = ValidateSamplerOptions(options);
-  violations.AddAll("", ValidateTimesteps(options, schedule.num_train_timesteps()).ToStatus());
+  CheckFamily(options, schedule.family(), violations);
+  violations.AddAll("", ValidateTimesteps(options, schedule).ToStatus());
   RETURN_IF_ERROR(violations.ToStatus());
   ASSIGN_OR_RETURN(const NoisePath path, LayOutPath(schedule, options));
   SamplerPlan plan = CompilePath(path, options);

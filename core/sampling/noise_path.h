@@ -5,28 +5,23 @@
 // is also how the samplers' orders of convergence are measured.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "core/sampling/linear_form.h"
+#include "core/sampling/noise_level.h"
 #include "core/sampling/plan.h"
+#include "core/sampling/preconditioning.h"
 #include "core/sampling/sampler_options.h"
 
 namespace denoise {
-
-// x = alpha * x0 + sigma * epsilon.
-struct NoiseLevel {
-  double alpha = 1;
-  double sigma = 0;
-
-  double ratio() const { return sigma / alpha; }  // "sigma" to the samplers that step in it
-  double lambda()
-      const;  // log(alpha / sigma), half the log-SNR; +inf without noise, -inf without signal
-};
 
 struct Move {
   double timestep;  // what the network is told at `from`
   NoiseLevel from;
   NoiseLevel to;
+  double end_timestep = 0;  // what it is told at `to`, by samplers that ask there, too
+  std::optional<Preconditioning> preconditioning = std::nullopt;  // the network's, if any
 };
 
 // Each move starts where the one before ended, unless the sampler is DDIM: the library's step
@@ -51,8 +46,7 @@ SamplerPlan CompileEuler(const NoisePath& path, const SamplerOptions& options);
 // Crowson 2022, k-diffusion. One slot.
 SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& options);
 
-// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise. A path
-// that ends with noise ends at timestep 0.
+// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise.
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options);
 
 // The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is

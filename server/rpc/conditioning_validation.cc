@@ -26,8 +26,8 @@ struct Bound {
 
 void CheckInterval(const Bound& min, const Bound& max, FieldViolations& violations) {
   for (const Bound& bound : {min, max}) {
-    if (bound.present && !(std::isfinite(bound.value) && bound.value >= 0)) {
-      violations.Add(bound.field, absl::StrCat("must be finite and at least 0, is ", bound.value));
+    if (bound.present && !std::isfinite(bound.value)) {
+      violations.Add(bound.field, absl::StrCat("must be finite, is ", bound.value));
     }
   }
   if (min.present && max.present && min.value > max.value) {
@@ -44,6 +44,10 @@ void CheckIntervals(const denoised::v1::Guidance& guidance, FieldViolations& vio
   const Bound sigma_max{"guidance.sigma_max", guidance.has_sigma_max(), guidance.sigma_max()};
   CheckInterval(timestep_min, timestep_max, violations);
   CheckInterval(sigma_min, sigma_max, violations);
+  for (const Bound& bound : {sigma_min, sigma_max}) {
+    if (bound.value < 0)
+      violations.Add(bound.field, absl::StrCat("must be at least 0, is ", bound.value));
+  }
   if (!timestep_min.present && !timestep_max.present) return;
   for (const Bound& bound : {sigma_min, sigma_max}) {
     if (bound.present) violations.Add(bound.field, "must be absent beside a bound on timesteps");
