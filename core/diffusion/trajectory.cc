@@ -5,22 +5,9 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace denoise {
-
-bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation) {
-  const Guidance& guidance = conditioning.guidance;
-  return guidance.scale != 1 && evaluation.timestep >= guidance.timestep_min &&
-         evaluation.timestep <= guidance.timestep_max;
-}
-
-int MaxRows(const Conditioning& conditioning, const SamplerPlan& plan) {
-  const bool ever = std::any_of(plan.evaluations.begin(), plan.evaluations.end(),
-                                [&](const Evaluation& e) { return IsGuided(conditioning, e); });
-  return ever ? 2 : 1;
-}
 
 NoiseSource::NoiseSource(uint64_t seed) : generator_(at::detail::createCPUGenerator(seed)) {}
 

@@ -27,7 +27,8 @@ struct FrameOptions {
 };
 
 // Validated by whoever makes it: the plan suits the network and has an evaluation, labels exist,
-// guidance has a null class, count is at least 1.
+// guidance has a null class, count is at least 1, and no evaluation of an image takes more rows than
+// Engine::Options::max_batch_rows.
 struct GenerationRequest {
   std::shared_ptr<const NetworkReplicas> networks;  // may alias whatever must stay alive meanwhile
   std::shared_ptr<const SamplerPlan> plan;

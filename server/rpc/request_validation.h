@@ -16,6 +16,7 @@ struct RequestLimits {
   int max_steps = 1000;
   int max_images = 64;
   int64_t max_pixels = 64 << 20;  // height * width * count
+  int max_rows = 16;              // of one image's network calls
   int max_frame_bytes =
       4'000'000;  // encoded; with its event it fits gRPC's usual 4 MiB receive cap
 };
