@@ -57,14 +57,23 @@ absl::Status CheckCoefficients(const SamplerPlan& plan) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<SamplerPlan> CompileRun(const NoisePath& path, const SamplerOptions& options,
+                                       const RunOptions& run) {
+  if (run.inverted) return CompileInversion(path, options);
+  ASSIGN_OR_RETURN(const std::vector<Segment> segments,
+                   LayOutRun(run, static_cast<int>(path.size())));
+  return CompileSegments(path, options, segments);
+}
+
 }  // namespace
 
-absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options) {
+absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options,
+                                        const RunOptions& run) {
   FieldViolations violations = ValidateSamplerOptions(options);
   violations.AddAll("", ValidateTimesteps(options, schedule.num_train_timesteps()).ToStatus());
   RETURN_IF_ERROR(violations.ToStatus());
   ASSIGN_OR_RETURN(const NoisePath path, LayOutPath(schedule, options));
-  SamplerPlan plan = CompilePath(path, options);
+  ASSIGN_OR_RETURN(SamplerPlan plan, CompileRun(path, options, run));
   RETURN_IF_ERROR(CheckCoefficients(plan));
   return plan;
 }

@@ -54,6 +54,14 @@ std::string EvaluationJson(const Evaluation& evaluation) {
 
 }  // namespace
 
+double SamplerPlan::AlphaAfter(size_t e) const {
+  return e + 1 < evaluations.size() ? evaluations[e + 1].alpha : final_alpha;
+}
+
+double SamplerPlan::SigmaAfter(size_t e) const {
+  return e + 1 < evaluations.size() ? evaluations[e + 1].sigma : final_sigma;
+}
+
 bool SamplerPlan::NeedsLearnedVariance() const {
   return std::any_of(evaluations.begin(), evaluations.end(), [](const Evaluation& evaluation) {
     return !std::holds_alternative<double>(evaluation.noise);

@@ -93,6 +93,12 @@ struct SamplerPlan {
   std::vector<Evaluation> evaluations;
   double final_alpha = 1;  // the levels after the last evaluation
   double final_sigma = 0;
+  int draws_left_out = 0;  // noise draws of the steps before this plan's first, where it has only
+                           // the rest of a run (run.h)
+
+  // The signal and noise level of slot[0] after evaluation `e`.
+  double AlphaAfter(size_t e) const;
+  double SigmaAfter(size_t e) const;
 
   bool NeedsLearnedVariance()
       const;             // some evaluation reads the second half of the network's channels
