@@ -42,6 +42,7 @@ class RowBatch {
   // Each trajectory's next state, [K, C, H, W], before its noise.
   std::vector<at::Tensor> UpdatedSlots(const at::Tensor& x0, const at::Tensor& m) const;
   void AddNoise(size_t i, const at::Tensor& output, const at::Tensor& slots) const;
+  void KeepKnown(size_t i, const at::Tensor& slots) const;  // of an inpainted picture
 
   std::vector<Trajectory*> trajectories_;
   std::vector<int64_t> guided_;  // indices of guided trajectories
