@@ -32,6 +32,14 @@ constexpr char kExamples[] = R"(Examples:
   denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5 --guidance-scale 2
   denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --steps 12 --out animals
   denoise generate -c symbols -n 16 --format npy --json > events.jsonl
+  denoise generate -c animals --init photo.png --strength 0.6
+  denoise generate -c animals --inpaint photo.png --mask mask.png --repaint-times 3
+  denoise generate -c food -n 9 --from-seed 1 --to-seed 2
+  denoise generate -c food -n 8 --from-seed 1 --variation 0.2
+  denoise generate -c food -s 5 --sampler ddim -f 1 --frame-kind x_t --frame-encoding npy --out run
+  denoise generate -c 2 -s 5 --sampler ddim --branch run/frames/image-0-step-007.npy --branch-step 7
+  denoise generate -c food --invert photo.png --sampler ddim --steps 100 --out noise
+  denoise generate -c 2 --noise noise/image-0.npy --sampler ddim --steps 100
 
 Writes image-<i>.<format>, contact-sheet.png, and with --frames the frames, denoising.png and the
 animation denoising.webp. The same seed and settings make the same images, whoever else is served.

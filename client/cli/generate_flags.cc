@@ -80,6 +80,7 @@ void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
   AddGuidanceFlags(app, flags);
   AddFrameFlags(app, flags);
   AddOutputFlags(app, flags);
+  AddStartFlags(app, flags.start);
   AddConnectionFlags(app, flags.connection);
 }
 

@@ -93,8 +93,8 @@ struct SamplerPlan {
   std::vector<Evaluation> evaluations;
   double final_alpha = 1;  // the levels after the last evaluation
   double final_sigma = 0;
-  int draws_left_out = 0;  // noise draws of the steps before this plan's first, where it has only
-                           // the rest of a run (run.h)
+  int first_step = 0;      // steps of the sampler before this plan's, which has the rest (run.h)
+  int draws_left_out = 0;  // noise draws of those steps
 
   // The signal and noise level of slot[0] after evaluation `e`.
   double AlphaAfter(size_t e) const;

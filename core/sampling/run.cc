@@ -172,6 +172,7 @@ absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const Sampler
     plan.final_alpha = rest.AlphaAfter(count - 1);
     plan.final_sigma = rest.SigmaAfter(count - 1);
   }
+  plan.first_step = first;
   if (first > 0) {
     const SamplerPlan& whole = rest_from(0);
     plan.draws_left_out = CountNoiseDraws(whole, CountEvaluations(whole, first));

@@ -64,7 +64,7 @@ class GenerateCallTest : public testing::Test {
   const ModelRepository models_ = TestModels();
   Telemetry telemetry_{"test", {"cpu"}};
   LiveCalls live_calls_;
-  EncoderPool pool_{2};
+  PicturePool pool_{2};
   SampleBudget samples_{kMaxUnreadBytes};
   ReaderWatch readers_{absl::Milliseconds(50)};
   Engine engine_{{}, Clock::Real(), &telemetry_};

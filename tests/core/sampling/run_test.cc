@@ -113,8 +113,9 @@ TEST(CompilePlan, ASamplerWithoutHistoryGoesOnAsTheWholeRunWould) {
       {.sampler = SamplerKind::kDpmSolverPlusPlus, .steps = 10, .solver_order = 1},
   };
   for (const SamplerOptions& options : samplers) {
-    SamplerPlan whole = Compile(options);
+    const SamplerPlan whole = Compile(options);
     const SamplerPlan rest = Compile(options, {.first_step = 4});
+    EXPECT_EQ(rest.first_step, 4);
     EXPECT_EQ(Json(rest), Json(Rest(whole, 4))) << SamplerName(options.sampler);
   }
 }
