@@ -3,20 +3,50 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 
-#include <cmath>
 #include <utility>
 
 namespace denoise {
 namespace {
 
+double Square(double x) { return x * x; }
+
+// From s to the noisier t.
+struct Transition {
+  NoiseLevel s, t;
+  double alpha_ts;
+  double variance;  // sigma_ts^2
+
+  Transition(const NoiseLevel& from, const NoiseLevel& to)
+      : s(from), t(to), alpha_ts(to.alpha / from.alpha) {
+    variance = Square(t.sigma) - Square(alpha_ts * s.sigma);
+  }
+};
+
+std::vector<NoiseLevel> LevelsAt(const Schedule& schedule, const std::vector<double>& timesteps) {
+  std::vector<NoiseLevel> levels;
+  levels.reserve(timesteps.size());
+  for (double timestep : timesteps) levels.push_back(schedule.LevelAt(timestep));
+  return levels;
+}
+
+std::vector<Transition> Transitions(const Schedule& schedule, const std::vector<double>& s,
+                                    const std::vector<double>& t) {
+  std::vector<Transition> transitions;
+  transitions.reserve(t.size());
+  for (size_t row = 0; row < t.size(); ++row) {
+    transitions.emplace_back(schedule.LevelAt(s[row]), schedule.LevelAt(t[row]));
+  }
+  return transitions;
+}
+
 // One coefficient per row, computed in double: [B, 1, ...] in x's dtype and on its device.
-template <typename Function>
-at::Tensor PerRow(const std::vector<int>& t, const at::Tensor& x, Function coefficient) {
+template <class Row, class Function>
+at::Tensor PerRow(const std::vector<Row>& rows, const at::Tensor& x, Function coefficient) {
   std::vector<double> values;
-  values.reserve(t.size());
-  for (int step : t) values.push_back(coefficient(step));
+  values.reserve(rows.size());
+  for (const Row& row : rows) values.push_back(coefficient(row));
   std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = static_cast<int64_t>(t.size());
+  shape[0] = static_cast<int64_t>(rows.size());
   return at::tensor(values, at::kDouble).to(x.options()).view(shape);
 }
 
@@ -26,36 +56,34 @@ at::Tensor Gaussian::At(const at::Tensor& noise) const { return mean + variance.
 
 ForwardProcess::ForwardProcess(Schedule schedule) : schedule_(std::move(schedule)) {}
 
-double ForwardProcess::AlphaBarBefore(int t) const {
-  return t == 0 ? 1.0 : schedule_.alphas_cumprod()[t - 1];
+Gaussian ForwardProcess::Marginal(const at::Tensor& x0, const std::vector<double>& t) const {
+  const std::vector<NoiseLevel> levels = LevelsAt(schedule_, t);
+  return {PerRow(levels, x0, [](const NoiseLevel& level) { return level.alpha; }) * x0,
+          PerRow(levels, x0, [](const NoiseLevel& level) { return Square(level.sigma); })};
 }
 
-Gaussian ForwardProcess::Step(const at::Tensor& x_previous, const std::vector<int>& t) const {
-  const auto& betas = schedule_.betas();
-  return {PerRow(t, x_previous, [&](int s) { return std::sqrt(1 - betas[s]); }) * x_previous,
-          PerRow(t, x_previous, [&](int s) { return betas[s]; })};
-}
-
-Gaussian ForwardProcess::Marginal(const at::Tensor& x0, const std::vector<int>& t) const {
-  const auto& alpha_bar = schedule_.alphas_cumprod();
-  return {PerRow(t, x0, [&](int s) { return std::sqrt(alpha_bar[s]); }) * x0,
-          PerRow(t, x0, [&](int s) { return 1 - alpha_bar[s]; })};
+Gaussian ForwardProcess::Step(const at::Tensor& x_s, const std::vector<double>& s,
+                              const std::vector<double>& t) const {
+  const std::vector<Transition> steps = Transitions(schedule_, s, t);
+  return {PerRow(steps, x_s, [](const Transition& step) { return step.alpha_ts; }) * x_s,
+          PerRow(steps, x_s, [](const Transition& step) { return step.variance; })};
 }
 
 Gaussian ForwardProcess::Posterior(const at::Tensor& x0, const at::Tensor& x_t,
-                                   const std::vector<int>& t) const {
-  const auto& betas = schedule_.betas();
-  const auto& alpha_bar = schedule_.alphas_cumprod();
-  const auto from_x0 = [&](int s) {
-    return std::sqrt(AlphaBarBefore(s)) * betas[s] / (1 - alpha_bar[s]);
+                                   const std::vector<double>& s,
+                                   const std::vector<double>& t) const {
+  const std::vector<Transition> steps = Transitions(schedule_, s, t);
+  const auto from_x0 = [](const Transition& step) {
+    return step.s.alpha * step.variance / Square(step.t.sigma);
   };
-  const auto from_x_t = [&](int s) {
-    return std::sqrt(1 - betas[s]) * (1 - AlphaBarBefore(s)) / (1 - alpha_bar[s]);
+  const auto from_x_t = [](const Transition& step) {
+    return step.alpha_ts * Square(step.s.sigma / step.t.sigma);
   };
-  const auto variance = [&](int s) {
-    return (1 - AlphaBarBefore(s)) / (1 - alpha_bar[s]) * betas[s];
+  const auto variance = [](const Transition& step) {
+    return step.variance * Square(step.s.sigma / step.t.sigma);
   };
-  return {PerRow(t, x0, from_x0) * x0 + PerRow(t, x0, from_x_t) * x_t, PerRow(t, x0, variance)};
+  return {PerRow(steps, x0, from_x0) * x0 + PerRow(steps, x0, from_x_t) * x_t,
+          PerRow(steps, x0, variance)};
 }
 
 }  // namespace denoise

@@ -45,10 +45,10 @@ const at::Tensor& Trajectory::noise() {
 
 const at::Tensor& Trajectory::known() {
   if (known_.defined()) return known_;
-  const double sigma = plan_->SigmaAfter(position_);
-  known_ = inpainting_->picture * plan_->AlphaAfter(position_);
-  if (sigma != 0) {
-    known_ += (noise_source_.Draw(known_.sizes()) * sigma).to(known_.device());
+  const NoiseLevel level = plan_->LevelAfter(position_);
+  known_ = inpainting_->picture * level.alpha;
+  if (level.sigma != 0) {
+    known_ += (noise_source_.Draw(known_.sizes()) * level.sigma).to(known_.device());
   }
   return known_;
 }

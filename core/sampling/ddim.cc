@@ -21,19 +21,11 @@ double StepNoise(const Move& move, double eta) {
 
 // The noise that the network sees in x, whatever it predicts. By default it is read from the raw
 // output: a clipped x0 does not change the direction.
-LinearForm PredictedNoise(const NoiseLevel& level, const SamplerOptions& options) {
-  if (options.use_clipped_model_output) return (Slot(0) - level.alpha * X0()) / level.sigma;
-  switch (options.prediction_type) {
-    case PredictionType::kEpsilon:
-      return Output();
-    case PredictionType::kSample:
-      return (Slot(0) - level.alpha * Output()) / level.sigma;
-    case PredictionType::kVPrediction:
-      return level.alpha * Output() + level.sigma * Slot(0);
-    case PredictionType::kFlowPrediction:
-      return Slot(0) + level.alpha * Output();
-  }
-  return {};
+LinearForm PredictedNoise(const Evaluation& evaluation, const SamplerOptions& options) {
+  const LinearForm raw_x0 =
+      evaluation.x0_from_state * Slot(0) + evaluation.x0_from_output * Output();
+  const LinearForm x0 = options.use_clipped_model_output ? X0() : raw_x0;
+  return (Slot(0) - evaluation.alpha * x0) / evaluation.sigma;
 }
 
 }  // namespace
@@ -45,7 +37,7 @@ SamplerPlan CompileDdim(const NoisePath& path, const SamplerOptions& options) {
     const double noise = StepNoise(move, options.eta);
     const double direction = std::sqrt(std::max(0.0, Square(move.to.sigma) - Square(noise)));
     evaluation.update =
-        UpdateMatrix({move.to.alpha * X0() + direction * PredictedNoise(move.from, options)});
+        UpdateMatrix({move.to.alpha * X0() + direction * PredictedNoise(evaluation, options)});
     evaluation.noise = noise;
     plan.evaluations.push_back(std::move(evaluation));
   }

@@ -12,7 +12,8 @@ namespace {
 // Where the network is asked a second time: at the step's end.
 Move EndOf(const NoisePath& path, size_t step) {
   const bool last = step + 1 == path.size();
-  return {last ? 0 : path[step + 1].timestep, path[step].to, path[step].to};
+  return {last ? 0 : path[step + 1].timestep, path[step].to, path[step].to,
+          path[step].preconditioning};
 }
 
 // Whether to redo the step. No direction exists where no noise is left; a step that stands still

@@ -5,28 +5,6 @@
 namespace denoise {
 namespace {
 
-struct Prediction {
-  double from_state;
-  double from_output;
-};
-
-// x0 from x = alpha * x0 + sigma * epsilon and what the network predicts. v = alpha * epsilon -
-// sigma * x0 (Salimans & Ho 2022) where alpha^2 + sigma^2 = 1; the flow's velocity is epsilon - x0
-// (Lipman et al. 2023) where alpha + sigma = 1.
-Prediction PredictX0(PredictionType type, const NoiseLevel& level) {
-  switch (type) {
-    case PredictionType::kEpsilon:
-      return {1 / level.alpha, -level.sigma / level.alpha};
-    case PredictionType::kSample:
-      return {0, 1};
-    case PredictionType::kVPrediction:
-      return {level.alpha, -level.sigma};
-    case PredictionType::kFlowPrediction:
-      return {1, -level.sigma};
-  }
-  return {};
-}
-
 Clip X0Clip(const SamplerOptions& options) {
   if (options.thresholding) {
     return DynamicThreshold{options.dynamic_thresholding_ratio, options.sample_max_value};
@@ -39,14 +17,13 @@ Clip X0Clip(const SamplerOptions& options) {
 
 }  // namespace
 
-double NoiseLevel::lambda() const { return std::log(alpha) - std::log(sigma); }
-
 Evaluation StartEvaluation(const Move& move, const SamplerOptions& options) {
   Evaluation evaluation;
   evaluation.timestep = move.timestep;
-  const Prediction x0 = PredictX0(options.prediction_type, move.from);
-  evaluation.x0_from_state = x0.from_state;
-  evaluation.x0_from_output = x0.from_output;
+  const Scalings network = ScalingsAt(move.from, options.prediction_type, move.preconditioning);
+  evaluation.input_scale = network.c_in;
+  evaluation.x0_from_state = network.c_skip;
+  evaluation.x0_from_output = network.c_out;
   evaluation.clip = X0Clip(options);
   evaluation.alpha = move.from.alpha;
   evaluation.sigma = move.from.sigma;
@@ -64,7 +41,7 @@ SamplerPlan StartPlan(const NoisePath& path, int slots) {
 
 Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options) {
   Evaluation evaluation = StartEvaluation(move, options);
-  evaluation.input_scale = move.from.alpha;
+  evaluation.input_scale *= move.from.alpha;
   evaluation.x0_from_state *= move.from.alpha;
   evaluation.alpha = 1;
   evaluation.sigma = move.from.ratio();

@@ -5,28 +5,22 @@
 // is also how the samplers' orders of convergence are measured.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "core/sampling/linear_form.h"
+#include "core/sampling/noise_level.h"
 #include "core/sampling/plan.h"
+#include "core/sampling/preconditioning.h"
 #include "core/sampling/sampler_options.h"
 
 namespace denoise {
-
-// x = alpha * x0 + sigma * epsilon.
-struct NoiseLevel {
-  double alpha = 1;
-  double sigma = 0;
-
-  double ratio() const { return sigma / alpha; }  // "sigma" to the samplers that step in it
-  double lambda()
-      const;  // log(alpha / sigma), half the log-SNR; +inf without noise, -inf without signal
-};
 
 struct Move {
   double timestep;  // what the network is told at `from`
   NoiseLevel from;
   NoiseLevel to;
+  std::optional<Preconditioning> preconditioning = std::nullopt;  // the network's, if any
 };
 
 // Each move starts where the one before ended, unless the sampler is DDIM: the library's step

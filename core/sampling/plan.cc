@@ -54,12 +54,9 @@ std::string EvaluationJson(const Evaluation& evaluation) {
 
 }  // namespace
 
-double SamplerPlan::AlphaAfter(size_t e) const {
-  return e + 1 < evaluations.size() ? evaluations[e + 1].alpha : final_alpha;
-}
-
-double SamplerPlan::SigmaAfter(size_t e) const {
-  return e + 1 < evaluations.size() ? evaluations[e + 1].sigma : final_sigma;
+NoiseLevel SamplerPlan::LevelAfter(size_t e) const {
+  if (e + 1 == evaluations.size()) return {final_alpha, final_sigma};
+  return {evaluations[e + 1].alpha, evaluations[e + 1].sigma};
 }
 
 bool SamplerPlan::NeedsLearnedVariance() const {

@@ -20,6 +20,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/sampling/noise_level.h"
+
 namespace denoise {
 
 // No sampler here remembers more than this many images (PRK needs 6).
@@ -96,9 +98,7 @@ struct SamplerPlan {
   int first_step = 0;      // steps of the sampler before this plan's, which has the rest (run.h)
   int draws_left_out = 0;  // noise draws of those steps
 
-  // The signal and noise level of slot[0] after evaluation `e`.
-  double AlphaAfter(size_t e) const;
-  double SigmaAfter(size_t e) const;
+  NoiseLevel LevelAfter(size_t e) const;  // of slot[0] after evaluation `e`
 
   bool NeedsLearnedVariance()
       const;             // some evaluation reads the second half of the network's channels

@@ -169,8 +169,9 @@ absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const Sampler
     const size_t count = CountEvaluations(rest, segment.last - segment.first);
     plan.evaluations.insert(plan.evaluations.end(), rest.evaluations.begin(),
                             rest.evaluations.begin() + count);
-    plan.final_alpha = rest.AlphaAfter(count - 1);
-    plan.final_sigma = rest.SigmaAfter(count - 1);
+    const NoiseLevel reached = rest.LevelAfter(count - 1);
+    plan.final_alpha = reached.alpha;
+    plan.final_sigma = reached.sigma;
   }
   plan.first_step = first;
   if (first > 0) {
@@ -188,12 +189,15 @@ absl::StatusOr<SamplerPlan> CompileInversion(const NoisePath& path, const Sample
   for (auto move = to_picture.rbegin(); move != to_picture.rend(); ++move) {
     plan.evaluations.push_back(UndoMove(*move, options));
   }
+  // Slot 0 is x, that of the sampler perhaps x / alpha.
+  const NoiseLevel& start = path.front().from;
   const SamplerPlan forward = CompilePath(path, options);
-  const double x_of_noise = forward.init_noise_scale * forward.evaluations.front().input_scale;
+  const double x_of_noise =
+      forward.init_noise_scale * start.sigma / forward.evaluations.front().sigma;
   SmallMatrix& last = plan.evaluations.back().update;
   for (int column = 0; column < last.columns(); ++column) last(0, column) /= x_of_noise;
-  plan.final_alpha = path.front().from.alpha / x_of_noise;
-  plan.final_sigma = path.front().from.sigma / x_of_noise;
+  plan.final_alpha = start.alpha / x_of_noise;
+  plan.final_sigma = start.sigma / x_of_noise;
   return plan;
 }
 

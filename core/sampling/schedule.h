@@ -1,58 +1,55 @@
-// Noise levels: how much signal and how much noise x_t holds at each training timestep.
+// Noise schedules: how much signal and how much noise an image holds at each timestep,
 //
-//     x_t = alpha_t * x_0 + sigma_t * epsilon
+//     x = alpha * x0 + sigma * epsilon
 //
-// For the discrete variance-preserving schedules alpha_t = sqrt(alphas_cumprod[t]) and sigma_t =
-// sqrt(1 - alphas_cumprod[t]) (Ho et al. 2020, eq. 4). Host doubles, immutable, no LibTorch.
+// where a timestep is what the network is told. Each family is a class of its own; what holds for
+// all of them is asked of a Schedule. Host doubles, immutable, no LibTorch.
 #pragma once
 
-#include <vector>
+#include <variant>
 
 #include "absl/status/statusor.h"
+#include "core/sampling/edm_schedule.h"
+#include "core/sampling/flow_schedule.h"
+#include "core/sampling/noise_level.h"
+#include "core/sampling/vp_schedule.h"
 
 namespace denoise {
 
-enum class BetaSchedule {
-  kLinear,           // Ho et al. 2020
-  kScaledLinear,     // linear in sqrt(beta): Rombach et al. 2022
-  kSquaredCosCapV2,  // cosine: Nichol & Dhariwal 2021, eq. 17
-  kSigmoid,          // Xu et al. 2022 (GeoDiff)
+enum class ScheduleFamily {
+  kVariancePreserving,  // VpSchedule
+  kEdm,                 // EdmSchedule
+  kConsistency,         // EdmSchedule of a consistency model
+  kFlow,                // FlowSchedule
 };
 
-// More training timesteps than anybody uses, and few enough to be computed in no time.
-inline constexpr int kMaxTrainTimesteps = 100000;
-
-struct ScheduleOptions {
-  BetaSchedule beta_schedule = BetaSchedule::kLinear;
-  double beta_start = 1e-4;
-  double beta_end = 0.02;
-  int num_train_timesteps = 1000;
-  std::vector<double> trained_betas;    // replaces the four above when not empty
-  bool rescale_betas_zero_snr = false;  // Lin et al. 2023, algorithm 1
-};
+using ScheduleOptions = std::variant<VpOptions, EdmOptions, FlowOptions>;
 
 class Schedule {
  public:
-  // InvalidArgument with field violations (core/base/field_violations.h) named as the members of
-  // ScheduleOptions: betas outside (0, 1), no timestep or more than kMaxTrainTimesteps.
+  // InvalidArgument with field violations named as the members of the options.
   static absl::StatusOr<Schedule> Create(const ScheduleOptions& options);
 
-  int num_train_timesteps() const { return static_cast<int>(betas_.size()); }
-  BetaSchedule beta_schedule() const { return beta_schedule_; }
-  const std::vector<double>& betas() const { return betas_; }
-  const std::vector<double>& alphas_cumprod() const { return alphas_cumprod_; }
+  ScheduleFamily family() const;
+  // The schedule as one of its family; null where it is of another.
+  template <class Family>
+  const Family* As() const {
+    return std::get_if<Family>(&family_);
+  }
 
-  double alpha(int t) const;  // sqrt(alphas_cumprod[t])
-  double sigma(int t) const;  // sqrt(1 - alphas_cumprod[t])
-  double log_snr(
-      int t) const;  // log(alphas_cumprod / (1 - alphas_cumprod)); -inf where there is no signal
+  int num_train_timesteps() const;
+  NoiseLevel LevelAt(double timestep) const;  // each family says which timesteps there are
+  double alpha(double timestep) const { return LevelAt(timestep).alpha; }
+  double sigma(double timestep) const { return LevelAt(timestep).sigma; }
+  // The timestep whose level has the signal-to-noise ratio of `level`.
+  double TimestepAt(const NoiseLevel& level) const;
 
  private:
-  Schedule(BetaSchedule beta_schedule, std::vector<double> betas);
+  using Families = std::variant<VpSchedule, EdmSchedule, FlowSchedule>;
 
-  BetaSchedule beta_schedule_;
-  std::vector<double> betas_;
-  std::vector<double> alphas_cumprod_;
+  explicit Schedule(Families family) : family_(std::move(family)) {}
+
+  Families family_;
 };
 
 }  // namespace denoise

@@ -28,7 +28,7 @@ absl::StatusOr<SchedulerClass> ReadClass(ConfigReader& reader) {
 }
 
 void ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class,
-                  ScheduleOptions& schedule) {
+                  VpOptions& schedule) {
   schedule.beta_start = scheduler_class.beta_start;
   schedule.beta_end = scheduler_class.beta_end;
   reader.Read("num_train_timesteps", schedule.num_train_timesteps);
@@ -72,7 +72,9 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   ASSIGN_OR_RETURN(const SchedulerClass scheduler_class, ReadClass(reader));
   config.class_name = object["_class_name"].get<std::string>();
   config.sampler = ClassDefaults(scheduler_class.sampler);
-  ReadSchedule(reader, scheduler_class, config.schedule);
+  VpOptions schedule;
+  ReadSchedule(reader, scheduler_class, schedule);
+  config.schedule = std::move(schedule);
   ReadCommon(reader, config.sampler);
   scheduler_class.read(reader, config.sampler);
   RETURN_IF_ERROR(reader.Finish(config.class_name, LibraryKeys()));

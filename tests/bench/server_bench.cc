@@ -22,6 +22,7 @@
 #include "tests/bench/network_loop.h"
 #include "tests/bench/server_load.h"
 #include "tests/e2e/server_process.h"
+#include "tests/support/bench_report.h"
 
 namespace denoise {
 namespace {
@@ -36,39 +37,13 @@ struct Flags {
   bool markdown = false;
 };
 
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
-
-using Row = std::vector<std::string>;
-
-// The first row is the heading.
-void PrintTable(const std::string& title, const std::vector<Row>& rows, bool markdown) {
-  std::printf(markdown ? "\n%s\n\n" : "\n%s\n", title.c_str());
-  std::vector<size_t> widths(rows[0].size(), 0);
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  for (size_t r = 0; r < rows.size(); ++r) {
-    for (size_t i = 0; i < rows[r].size(); ++i) {
-      std::printf(markdown ? "| %*s " : "  %*s", static_cast<int>(widths[i]), rows[r][i].c_str());
-    }
-    std::printf(markdown ? "|\n" : "\n");
-    if (r > 0 || !markdown) continue;
-    for (const size_t width : widths) std::printf("|%s:", std::string(width + 1, '-').c_str());
-    std::printf("|\n");
-  }
-}
-
 std::string Rate(double per_second) { return absl::StrFormat("%.1f", per_second); }
 std::string Ratio(double a, double b) { return absl::StrFormat("%.3f", a / b); }
 std::string Percent(double share) { return absl::StrFormat("%.2f %%", 100 * share); }
 
 // The median over rounds of the bare network, of the server, and of the server with every frame
 // streamed.
-absl::StatusOr<Row> MeasureClients(const Flags& flags, ServerProcess& server, int clients) {
+absl::StatusOr<TableRow> MeasureClients(const Flags& flags, ServerProcess& server, int clients) {
   std::vector<double> bare, served, framed, overhead, framed_overhead, together;
   for (int round = 0; round < flags.rounds; ++round) {
     ASSIGN_OR_RETURN(const double rows,
@@ -87,27 +62,27 @@ absl::StatusOr<Row> MeasureClients(const Flags& flags, ServerProcess& server, in
     framed.push_back(with_frames.evaluations_per_second);
     framed_overhead.push_back(with_frames.overhead);
   }
-  return Row{absl::StrCat(clients),
-             Rate(Median(bare)),
-             Rate(Median(served)),
-             Ratio(Median(served), Median(bare)),
-             Percent(Median(overhead)),
-             Rate(Median(framed)),
-             Ratio(Median(framed), Median(served)),
-             Percent(Median(framed_overhead)),
-             absl::StrFormat("%.1f", Median(together))};
+  return TableRow{absl::StrCat(clients),
+                  Rate(Median(bare)),
+                  Rate(Median(served)),
+                  Ratio(Median(served), Median(bare)),
+                  Percent(Median(overhead)),
+                  Rate(Median(framed)),
+                  Ratio(Median(framed), Median(served)),
+                  Percent(Median(framed_overhead)),
+                  absl::StrFormat("%.1f", Median(together))};
 }
 
 absl::Status BenchServer(const Flags& flags) {
   ASSIGN_OR_RETURN(const auto server,
                    ServerProcess::Start(flags.models, {"--threads", absl::StrCat(flags.threads)}));
-  std::vector<Row> rows = {{"clients", "bare network/s", "server/s", "ratio", "overhead",
-                            "every frame/s", "ratio", "overhead", "images/call"}};
+  std::vector<TableRow> rows = {{"clients", "bare network/s", "server/s", "ratio", "overhead",
+                                 "every frame/s", "ratio", "overhead", "images/call"}};
   // What the first request pays for (connections, memory) is not what is measured.
   RETURN_IF_ERROR(
       MeasureServer(*server, {.model = flags.model, .clients = 16, .steps = 2}).status());
   for (const int clients : {1, 4, 16}) {
-    ASSIGN_OR_RETURN(Row row, MeasureClients(flags, *server, clients));
+    ASSIGN_OR_RETURN(TableRow row, MeasureClients(flags, *server, clients));
     rows.push_back(std::move(row));
   }
   PrintTable(absl::StrCat("Evaluations of one image each, ", flags.model, ", ", flags.threads,
@@ -117,7 +92,7 @@ absl::Status BenchServer(const Flags& flags) {
 }
 
 absl::Status BenchBatchInvariance(const Flags& flags) {
-  std::vector<Row> rows = {{"rows/call", "invariant/s", "free kernels/s", "ratio"}};
+  std::vector<TableRow> rows = {{"rows/call", "invariant/s", "free kernels/s", "ratio"}};
   for (const int batch : {1, 2, 4, 8, 16}) {
     std::vector<double> invariant, free;
     for (int round = 0; round < flags.rounds; ++round) {

@@ -9,7 +9,7 @@ namespace denoise {
 namespace {
 
 Model MakeModel(std::string id, int classes) {
-  ScheduleOptions schedule_options;
+  VpOptions schedule_options;
   Schedule schedule = *Schedule::Create(schedule_options);
   SchedulerConfig scheduler;
   scheduler.schedule = schedule_options;

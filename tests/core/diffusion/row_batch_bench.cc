@@ -5,7 +5,6 @@
 #include <ATen/ops/randn_like.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +12,7 @@
 
 #include "core/diffusion/row_batch.h"
 #include "core/sampling/compile_plan.h"
+#include "tests/support/bench_report.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -21,12 +21,6 @@ namespace {
 constexpr int kSteps = 200;
 
 using Microseconds = std::chrono::duration<double, std::micro>;
-
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
 
 void Measure(const char* name, const SamplerOptions& options, int images) {
   const Schedule schedule = *Schedule::Create({});

@@ -26,12 +26,14 @@ constexpr int64_t kShape[] = {3, 5, 7};
 constexpr double kMean = 0.25, kDeviation = 0.5;
 
 Plan Compile(const SamplerOptions& options, const RunOptions& run = {}) {
-  return std::make_shared<const SamplerPlan>(*CompilePlan(*Schedule::Create({}), options, run));
+  return std::make_shared<const SamplerPlan>(
+      *CompilePlan(*Schedule::Create(VpOptions()), options, run));
 }
 
 GaussianNetwork TestNetwork() {
-  return GaussianNetwork(*Schedule::Create({}), {.means = {kMean}, .deviation = kDeviation},
-                         kShape[0], kShape[1], kShape[2]);
+  return GaussianNetwork(*Schedule::Create(VpOptions()),
+                         {.means = {kMean}, .deviation = kDeviation}, kShape[0], kShape[1],
+                         kShape[2]);
 }
 
 at::Tensor Picture() {
@@ -220,7 +222,7 @@ TEST(Inpainting, AWhiteMaskIsPlainGenerationForSamplersWithoutNoise) {
 TEST(Inpainting, TheKnownPartIsAtTheLevelOfTheStep) {
   const c10::InferenceMode inference;
   const int64_t height = 64, width = 64;
-  const GaussianNetwork network(*Schedule::Create({}), {}, 3, height, width);
+  const GaussianNetwork network(*Schedule::Create(VpOptions()), {}, 3, height, width);
   const at::Tensor picture = at::full({3, height, width}, 0.5);
   for (SamplerKind sampler : {SamplerKind::kDdim, SamplerKind::kEuler}) {
     const Plan plan = Compile({.sampler = sampler, .steps = 6}, {.jump_length = 2, .resamples = 2});
@@ -229,9 +231,8 @@ TEST(Inpainting, TheKnownPartIsAtTheLevelOfTheStep) {
     for (size_t e = 0; !trajectory.done(); ++e) {
       RowBatch batch({&trajectory}, network);
       batch.Update(network.Forward(batch.input()));
-      const double sigma = plan->SigmaAfter(e);
-      EXPECT_NEAR(trajectory.x().mean().item<double>(), 0.5 * plan->AlphaAfter(e),
-                  0.05 * sigma + 1e-6);
+      const auto [alpha, sigma] = plan->LevelAfter(e);
+      EXPECT_NEAR(trajectory.x().mean().item<double>(), 0.5 * alpha, 0.05 * sigma + 1e-6);
       EXPECT_NEAR(Deviation(trajectory.x()), sigma, 0.03 * sigma + 1e-6);
     }
   }

@@ -62,7 +62,8 @@ TEST(LoadCheckpoint, ReadsTheStarterModelWithItsClasses) {
   EXPECT_EQ(checkpoint->id2label.at(7), "symbols");
   EXPECT_EQ(checkpoint->null_class_label, 8);
   EXPECT_EQ(checkpoint->scheduler.sampler.prediction_type, PredictionType::kVPrediction);
-  EXPECT_EQ(checkpoint->scheduler.schedule.beta_schedule, BetaSchedule::kSquaredCosCapV2);
+  EXPECT_EQ(std::get<VpOptions>(checkpoint->scheduler.schedule).beta_schedule,
+            BetaSchedule::kSquaredCosCapV2);
 }
 
 // A copy of a reference checkpoint, to be broken.

@@ -18,9 +18,7 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-Schedule MakeSchedule(const ScheduleOptions& options = {}) {
-  return Schedule::Create(options).value();
-}
+Schedule MakeSchedule(const VpOptions& options = {}) { return Schedule::Create(options).value(); }
 
 Schedule ZeroSnrSchedule() { return MakeSchedule({.rescale_betas_zero_snr = true}); }
 

@@ -17,7 +17,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-Schedule LinearSchedule() { return *Schedule::Create({}); }
+Schedule LinearSchedule() { return *Schedule::Create(VpOptions()); }
 
 SamplerPlan Compile(const SamplerOptions& options, const RunOptions& run = {}) {
   const auto plan = CompilePlan(LinearSchedule(), options, run);
@@ -173,11 +173,10 @@ TEST(CompilePlan, AJumpBackArrivesAtTheEarlierLevel) {
     --last;
     const Evaluation& jump = plan.evaluations[last];
     const Evaluation& plain = whole.evaluations[last];
-    const double alpha_later = whole.AlphaAfter(last), sigma_later = whole.SigmaAfter(last);
-    const double alpha_earlier = plan.AlphaAfter(last), sigma_earlier = plan.SigmaAfter(last);
-    EXPECT_GT(sigma_earlier / alpha_earlier, sigma_later / alpha_later);
+    const NoiseLevel later = whole.LevelAfter(last), earlier = plan.LevelAfter(last);
+    EXPECT_GT(earlier.ratio(), later.ratio());
 
-    const double shrink = alpha_earlier / alpha_later;
+    const double shrink = earlier.alpha / later.alpha;
     for (int column = 0; column < jump.update.columns(); ++column) {
       EXPECT_DOUBLE_EQ(jump.update(0, column), shrink * plain.update(0, column));
       for (int row = 1; row < jump.update.rows(); ++row) {
@@ -187,9 +186,9 @@ TEST(CompilePlan, AJumpBackArrivesAtTheEarlierLevel) {
     // Whatever of the later level's variance the step's own noise makes up, the sum is the earlier
     // level's.
     const double own = std::get<double>(plain.noise);
-    const double kept = sigma_later * sigma_later - own * own;
+    const double kept = later.sigma * later.sigma - own * own;
     EXPECT_NEAR(shrink * shrink * kept + std::pow(std::get<double>(jump.noise), 2),
-                sigma_earlier * sigma_earlier, 1e-9)
+                earlier.sigma * earlier.sigma, 1e-9)
         << SamplerName(sampler);
   }
 }

@@ -33,6 +33,8 @@ SchedulerConfig Parse(const char* class_name, const std::string& keys = "") {
   return config.ok() ? *config : SchedulerConfig();
 }
 
+const VpOptions& Vp(const SchedulerConfig& config) { return std::get<VpOptions>(config.schedule); }
+
 TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   const SamplerOptions ddpm = Parse(kDdpm).sampler;
   EXPECT_EQ(ddpm.sampler, SamplerKind::kDdpm);
@@ -63,7 +65,7 @@ TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   EXPECT_EQ(euler.sampler.sigma_spacing, SigmaSpacing::kTimesteps);
   EXPECT_EQ(euler.sampler.final_sigma, FinalSigma::kZero);
   EXPECT_FALSE(euler.sampler.clip_sample);
-  EXPECT_EQ(euler.schedule.beta_start, 1e-4);
+  EXPECT_EQ(Vp(euler).beta_start, 1e-4);
 
   const SamplerOptions ancestral = Parse(kEulerAncestral).sampler;
   EXPECT_EQ(ancestral.sampler, SamplerKind::kEulerAncestral);
@@ -73,21 +75,20 @@ TEST(ParseSchedulerConfig, AbsentKeysTakeTheirClasssDefaults) {
   EXPECT_EQ(heun.sampler.sampler, SamplerKind::kHeun);
   EXPECT_EQ(heun.sampler.timestep_spacing, TimestepSpacing::kLinspace);
   EXPECT_FALSE(heun.sampler.clip_sample);
-  EXPECT_EQ(heun.schedule.beta_start, 0.00085);
-  EXPECT_EQ(heun.schedule.beta_end, 0.012);
+  EXPECT_EQ(Vp(heun).beta_start, 0.00085);
+  EXPECT_EQ(Vp(heun).beta_end, 0.012);
 }
 
 TEST(ParseSchedulerConfig, ReadsTheSchedule) {
-  const ScheduleOptions schedule =
-      Parse(kDdim, R"("beta_schedule": "scaled_linear", "beta_start": 0.00085,
-      "beta_end": 0.012, "num_train_timesteps": 500, "rescale_betas_zero_snr": true)")
-          .schedule;
+  const VpOptions schedule =
+      Vp(Parse(kDdim, R"("beta_schedule": "scaled_linear", "beta_start": 0.00085,
+      "beta_end": 0.012, "num_train_timesteps": 500, "rescale_betas_zero_snr": true)"));
   EXPECT_EQ(schedule.beta_schedule, BetaSchedule::kScaledLinear);
   EXPECT_EQ(schedule.beta_start, 0.00085);
   EXPECT_EQ(schedule.beta_end, 0.012);
   EXPECT_EQ(schedule.num_train_timesteps, 500);
   EXPECT_TRUE(schedule.rescale_betas_zero_snr);
-  EXPECT_THAT(Parse(kDdim, R"("trained_betas": [0.1, 0.2])").schedule.trained_betas,
+  EXPECT_THAT(Vp(Parse(kDdim, R"("trained_betas": [0.1, 0.2])")).trained_betas,
               testing::ElementsAre(0.1, 0.2));
 }
 
@@ -187,7 +188,7 @@ TEST(ParseSchedulerConfig, KeysOfOtherClassesMeanNothing) {
   EXPECT_EQ(ancestral.final_sigma, FinalSigma::kZero);
   const SchedulerConfig heun =
       Parse(kHeun, R"("rescale_betas_zero_snr": true, "final_sigmas_type": "sigma_min")");
-  EXPECT_FALSE(heun.schedule.rescale_betas_zero_snr);
+  EXPECT_FALSE(Vp(heun).rescale_betas_zero_snr);
   EXPECT_EQ(heun.sampler.final_sigma, FinalSigma::kZero);
 }
 

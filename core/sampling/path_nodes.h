@@ -1,0 +1,34 @@
+// The points that a path goes through, and what the families lay them out with. Internal to
+// core/sampling.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/sampling/noise_path.h"
+#include "core/sampling/sampler_options.h"
+
+namespace denoise {
+
+// A sampled timestep and the noise level the image has there.
+struct Node {
+  double timestep;
+  NoiseLevel level;
+};
+
+// The level whose sigma / alpha is `ratio`, scaled to preserve variance.
+NoiseLevel PreservingLevel(double ratio);
+
+// The whole timestep at or below. A value a rounding error below a whole one counts as that.
+double CutOff(double timestep);
+
+// options.steps values of log sigma from `max` down to `min`, spaced as options.sigma_spacing says:
+// evenly, or Karras.
+std::vector<double> SpaceLogSigmas(double max, double min, const SamplerOptions& options);
+
+// A move from every node to the next, and from the last to `end`. InvalidArgument where two nodes
+// have the same level.
+absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const NoiseLevel& end,
+                                       const SamplerOptions& options);
+
+}  // namespace denoise
