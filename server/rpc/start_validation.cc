@@ -19,17 +19,8 @@ constexpr int kDefaultJumpLength = 10;
 
 void CheckNoiseStart(const GenerateRequest& request, FieldViolations& violations) {
   const auto& start = request.start().noise();
-  const auto check = [&](std::string_view field, const Noise& noise) {
-    if (noise.noise_case() == Noise::NOISE_NOT_SET) {
-      violations.Add(field, "must be a seed or a sample");
-    }
-  };
-  check("start.noise.from", start.from());
-  if (start.has_to()) {
-    check("start.noise.to", start.to());
-    if (!request.has_count() || request.count() < 2) {
-      violations.Add("count", "must be at least 2 between two noises");
-    }
+  if (start.has_to() && (!request.has_count() || request.count() < 2)) {
+    violations.Add("count", "must be at least 2 between two noises");
   }
   if (!(start.variation() >= 0 && start.variation() <= 1)) {
     violations.Add("start.noise.variation",
@@ -79,6 +70,10 @@ class Decoder {
 
   UnitNoise NoiseOf(const std::string& field, const Noise& noise) const {
     if (noise.has_seed()) return noise.seed();
+    if (!noise.has_sample()) {
+      violations_.Add(field, "must be a seed or a sample");
+      return at::Tensor();
+    }
     return Raw(field + ".sample", noise.sample());
   }
 
