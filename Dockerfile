@@ -17,7 +17,7 @@ RUN cmake --preset release -DDENOISE_BUILD_TESTS=OFF -DDENOISE_BUILD_BENCH=OFF \
 FROM debian:12-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      ca-certificates libabsl20220623 libchafa0 libcpp-httplib0.11 libgomp1 libgrpc++1.51 libjpeg62-turbo \
+      ca-certificates libabsl20220623 libcairo2 libchafa0 libcpp-httplib0.11 libgomp1 libgrpc++1.51 libjpeg62-turbo \
       libopenblas0-openmp libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 \
       libtorch1.13 libwebp7 libwebpmux3 \
  && rm -rf /var/lib/apt/lists/* \

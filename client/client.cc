@@ -110,6 +110,15 @@ absl::StatusOr<v1::Model> Client::GetModel(std::string_view name) {
   return impl_->Call<v1::Model>(*impl_->models, &v1::Models::Stub::GetModel, request);
 }
 
+absl::StatusOr<v1::SamplerPlan> Client::PlanSampler(std::string_view model,
+                                                    const v1::SamplerOptions& sampler) {
+  v1::PlanSamplerRequest request;
+  request.set_model(ModelResourceName(model));
+  *request.mutable_sampler() = sampler;
+  return impl_->Call<v1::SamplerPlan>(*impl_->generation, &v1::ImageGeneration::Stub::PlanSampler,
+                                      request);
+}
+
 absl::StatusOr<Health> Client::CheckHealth(std::string_view service) {
   health::HealthCheckRequest request;
   request.set_service(std::string(service));

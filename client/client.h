@@ -59,6 +59,10 @@ class Client {
   // `name` is "models/emoji-32", or "emoji-32" for short.
   absl::StatusOr<denoised::v1::Model> GetModel(std::string_view name);
 
+  // What the model's sampler, or the one that `sampler` asks for, will do. `model` as for GetModel.
+  absl::StatusOr<denoised::v1::SamplerPlan> PlanSampler(
+      std::string_view model, const denoised::v1::SamplerOptions& sampler);
+
   // `service` is a full name such as "denoised.v1.ImageGeneration"; empty asks for the server as a
   // whole. NotFound when the server has no such service.
   absl::StatusOr<Health> CheckHealth(std::string_view service = {});

@@ -9,7 +9,7 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 option(DENOISE_WERROR "Treat warnings in our code as errors" ON)
-set(DENOISE_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined or thread")
+set(DENOISE_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined, thread, or the fuzz preset's")
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
@@ -41,7 +41,7 @@ endif()
 # Warnings apply to our targets only, through this interface target.
 add_library(denoise_warnings INTERFACE)
 target_compile_options(denoise_warnings INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow=local -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wall -Wextra -Wpedantic $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wnon-virtual-dtor -Woverloaded-virtual
   -Wno-missing-field-initializers  # designated initializers leave the rest at their defaults on purpose
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # g++ 12 sees overlaps in std::string that are not there
   $<$<BOOL:${DENOISE_WERROR}>:-Werror>)

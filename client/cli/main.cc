@@ -46,7 +46,7 @@ ExitCode Main(int argc, char** argv) {
   add("generate", "Generate images and watch them appear out of noise", AddGenerateCommand);
   add("models", "List the models that are served, or tell everything about one", AddModelsCommand);
   add("health", "Ask whether the server is ready", AddHealthCommand);
-  add("plan", "Print what a sampler will do, step by step; needs no server", AddPlanCommand);
+  add("plan", "Print what a sampler will do, step by step, here or on a server's model", AddPlanCommand);
 
   try {
     app.parse(argc, argv);

@@ -21,7 +21,7 @@ absl::Status FileError(const fs::path& path, std::string_view reason) {
       absl::StrCat("cannot write ", path.string(), ": ", std::string(reason)));
 }
 
-absl::Status WriteWhole(const fs::path& path, std::string_view bytes) {
+absl::Status WriteBytes(const fs::path& path, std::string_view bytes) {
   errno = 0;
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -31,6 +31,25 @@ absl::Status WriteWhole(const fs::path& path, std::string_view bytes) {
 }
 
 }  // namespace
+
+absl::StatusOr<WrittenFile> WriteWholeFile(const fs::path& path, std::string_view bytes) {
+  std::error_code error;
+  if (path.has_parent_path()) fs::create_directories(path.parent_path(), error);
+  if (error) return FileError(path, error.message());
+
+  const fs::path temporary =
+      path.parent_path() / absl::StrCat(".", path.filename().string(), ".", getpid(), ".part");
+  absl::Status status = WriteBytes(temporary, bytes);
+  if (status.ok()) {
+    fs::rename(temporary, path, error);
+    if (error) status = FileError(path, error.message());
+  }
+  if (!status.ok()) {
+    fs::remove(temporary, error);
+    return status;
+  }
+  return WrittenFile{path.string(), bytes.size()};
+}
 
 absl::StatusOr<OutputFolder> OutputFolder::Open(const fs::path& path) {
   std::error_code error;
@@ -48,23 +67,7 @@ absl::StatusOr<OutputFolder> OutputFolder::Open(const fs::path& path) {
 }
 
 absl::StatusOr<WrittenFile> OutputFolder::Write(const std::string& name, std::string_view bytes) {
-  const fs::path place = path_ / name;
-  std::error_code error;
-  fs::create_directories(place.parent_path(), error);
-  if (error) return FileError(place, error.message());
-
-  const fs::path temporary =
-      place.parent_path() / absl::StrCat(".", place.filename().string(), ".", getpid(), ".part");
-  absl::Status status = WriteWhole(temporary, bytes);
-  if (status.ok()) {
-    fs::rename(temporary, place, error);
-    if (error) status = FileError(place, error.message());
-  }
-  if (!status.ok()) {
-    fs::remove(temporary, error);
-    return status;
-  }
-  return WrittenFile{place.string(), bytes.size()};
+  return WriteWholeFile(path_ / name, bytes);
 }
 
 }  // namespace denoise

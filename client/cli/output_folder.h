@@ -1,4 +1,4 @@
-// The folder that a generation is written to.
+// Files that commands write, and the folder that a generation is written to.
 #pragma once
 
 #include <filesystem>
@@ -14,8 +14,13 @@ struct WrittenFile {
   size_t size_bytes = 0;
 };
 
-// Files appear whole or not at all: each is written beside its place and then renamed. Files of the
-// same name are replaced, others are left alone. Not thread-safe.
+// Writes `bytes` to `path`, making folders on the way. The file appears whole or not at all: it is
+// written beside its place and then renamed. Internal, naming the file and the system's reason, when
+// the disk is full or the like.
+absl::StatusOr<WrittenFile> WriteWholeFile(const std::filesystem::path& path,
+                                           std::string_view bytes);
+
+// Files of the same name are replaced, others are left alone. Not thread-safe.
 class OutputFolder {
  public:
   // Makes the folder, with its parents, and checks that it may be written to. InvalidArgument for
@@ -24,9 +29,8 @@ class OutputFolder {
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Writes `bytes` to `name` below the folder, making folders on the way.
-  // `name` is ours, never the server's. Internal, naming the file and the system's reason, when the
-  // disk is full or the like.
+  // Writes `bytes` to `name` below the folder, as WriteWholeFile does. `name` is ours, never the
+  // server's.
   absl::StatusOr<WrittenFile> Write(const std::string& name, std::string_view bytes);
 
  private:

@@ -23,6 +23,11 @@ std::string FlagName(std::string_view option) {
   return flag;
 }
 
+CLI::ValidationError UnknownName(const std::string& flag, const std::string& names,
+                                 const std::string& name) {
+  return CLI::ValidationError(flag, "must be one of " + names + "; is " + name);
+}
+
 // Declares flags one by one.
 class Declarer {
  public:
@@ -74,8 +79,7 @@ class Declarer {
   void DeclareName(const std::string& flag, const char* help, const std::string& names,
                    Parse parse) {
     const auto callback = [flag, names, parse](const std::string& text) {
-      if (!parse(text))
-        throw CLI::ValidationError(flag, "must be one of " + names + "; is " + text);
+      if (!parse(text)) throw UnknownName(flag, names, text);
     };
     app_.add_option_function<std::string>(flag, callback, absl::StrCat(help, ": ", names))
         ->type_name("NAME")
@@ -87,21 +91,50 @@ class Declarer {
   SamplerOverrides& overrides_;
 };
 
-void AddFlags(CLI::App& app, OptionSource source, const char* group, SamplerOverrides& overrides) {
+constexpr char kSamplerGroup[] = "Sampler";
+constexpr std::string_view kSamplerOption = "sampler";
+
+// Those that `wanted` says yes to.
+template <class Wanted>
+void AddFlags(CLI::App& app, const char* group, SamplerOverrides& overrides, Wanted wanted) {
   Declarer declarer(app, group, overrides);
   ForEachOption([&](const auto& option) {
-    if (option.source == source) declarer.Declare(option);
+    if (wanted(option.name, option.source)) declarer.Declare(option);
   });
 }
 
 }  // namespace
 
 void AddSamplerFlags(CLI::App& app, SamplerOverrides& overrides) {
-  AddFlags(app, OptionSource::kRequest, "Sampler", overrides);
+  AddFlags(app, kSamplerGroup, overrides,
+           [](std::string_view, OptionSource source) { return source == OptionSource::kRequest; });
+}
+
+void AddSamplerFlags(CLI::App& app, std::vector<NamedSampler>& samplers,
+                     SamplerOverrides& overrides) {
+  const auto parse = [&samplers](const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      const std::optional<NamedSampler> named = ParseSampler(name);
+      if (!named.has_value()) throw UnknownName(FlagName(kSamplerOption), SamplerNameList(), name);
+      samplers.push_back(*named);
+    }
+  };
+  app.add_option_function<std::vector<std::string>>(
+         FlagName(kSamplerOption), parse,
+         absl::StrCat("The algorithm, or several to compare: ", SamplerNameList()))
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,NAME,...")
+      ->group(kSamplerGroup);
+  AddFlags(app, kSamplerGroup, overrides, [](std::string_view name, OptionSource source) {
+    return source == OptionSource::kRequest && name != kSamplerOption;
+  });
 }
 
 void AddCheckpointFlags(CLI::App& app, SamplerOverrides& overrides) {
-  AddFlags(app, OptionSource::kCheckpoint, "Checkpoint", overrides);
+  AddFlags(app, kCheckpointGroup, overrides, [](std::string_view, OptionSource source) {
+    return source == OptionSource::kCheckpoint;
+  });
 }
 
 std::string SamplerFlagName(const denoised::v1::SamplerOptions& options) {

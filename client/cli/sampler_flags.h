@@ -4,7 +4,9 @@
 
 #include <CLI/App.hpp>
 #include <string>
+#include <vector>
 
+#include "core/sampling/sampler_options.h"
 #include "core/sampling/sampler_overrides.h"
 #include "denoised/v1/sampler.pb.h"
 
@@ -15,7 +17,12 @@ namespace denoise {
 // ("dpmpp_3m"), which --solver-order replaces. `overrides` outlives `app`.
 void AddSamplerFlags(CLI::App& app, SamplerOverrides& overrides);
 
-// Likewise for what comes with a checkpoint.
+// The same with a --sampler that takes several names, separated by commas.
+void AddSamplerFlags(CLI::App& app, std::vector<NamedSampler>& samplers,
+                     SamplerOverrides& overrides);
+
+// Likewise for what comes with a checkpoint, in a group of their own in the help.
+inline constexpr char kCheckpointGroup[] = "Checkpoint";
 void AddCheckpointFlags(CLI::App& app, SamplerOverrides& overrides);
 
 // The sampler as --sampler takes it, with the order where the message tells and there is such a

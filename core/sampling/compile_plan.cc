@@ -9,6 +9,7 @@
 #include "core/base/status_macros.h"
 #include "core/sampling/noise_path.h"
 #include "core/sampling/path_layout.h"
+#include "core/sampling/sampler_families.h"
 #include "core/sampling/sampler_validation.h"
 
 namespace denoise {
@@ -70,7 +71,8 @@ absl::StatusOr<SamplerPlan> CompileRun(const NoisePath& path, const SamplerOptio
 absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options,
                                         const RunOptions& run) {
   FieldViolations violations = ValidateSamplerOptions(options);
-  violations.AddAll("", ValidateTimesteps(options, schedule.num_train_timesteps()).ToStatus());
+  CheckFamily(options, schedule.family(), violations);
+  violations.AddAll("", ValidateTimesteps(options, schedule).ToStatus());
   RETURN_IF_ERROR(violations.ToStatus());
   ASSIGN_OR_RETURN(const NoisePath path, LayOutPath(schedule, options));
   ASSIGN_OR_RETURN(SamplerPlan plan, CompileRun(path, options, run));

@@ -16,14 +16,14 @@ double TimestepScale(const EdmOptions& options) { return options.consistency_mod
 
 absl::StatusOr<EdmSchedule> EdmSchedule::Create(const EdmOptions& options) {
   FieldViolations violations;
-  CheckPositive(options.sigma_min, "sigma_min", violations);
-  CheckPositive(options.sigma_max, "sigma_max", violations);
+  CheckSigma(options.sigma_min, "sigma_min", violations);
+  CheckSigma(options.sigma_max, "sigma_max", violations);
   if (options.sigma_max <= options.sigma_min) {
     violations.Add("sigma_max", absl::StrCat("must be above sigma_min, which is ",
                                              options.sigma_min, "; is ", options.sigma_max));
   }
-  CheckPositive(options.sigma_data, "sigma_data", violations);
-  CheckPositive(options.rho, "rho", violations);
+  CheckSigma(options.sigma_data, "sigma_data", violations);
+  CheckSigma(options.rho, "rho", violations);
   CheckTrainTimesteps(options.num_train_timesteps, "num_train_timesteps", violations);
   RETURN_IF_ERROR(violations.ToStatus());
   return EdmSchedule(options);

@@ -2,6 +2,8 @@
 // x = x0 + sigma * epsilon, at any sigma, and a preconditioned network. Immutable.
 #pragma once
 
+#include <cmath>
+
 #include "absl/status/statusor.h"
 #include "core/sampling/noise_level.h"
 #include "core/sampling/preconditioning.h"
@@ -28,6 +30,9 @@ class EdmSchedule {
   const EdmOptions& options() const { return options_; }
   int num_train_timesteps() const { return options_.num_train_timesteps; }
   Preconditioning preconditioning() const;
+
+  double timestep_min() const { return TimestepAt(std::log(options_.sigma_min)); }
+  double timestep_max() const { return TimestepAt(std::log(options_.sigma_max)); }
 
   // `timestep` is 0.25 log sigma (Karras et al. 2022, table 1, c_noise), to consistency models 1000
   // times that; -inf is the image itself.

@@ -23,6 +23,9 @@ class FlowSchedule {
   const FlowOptions& options() const { return options_; }
   int num_train_timesteps() const { return options_.num_train_timesteps; }
 
+  double timestep_min() const { return 1; }
+  double timestep_max() const { return num_train_timesteps(); }
+
   // `timestep` in [0, num_train_timesteps], 0 being the image itself.
   NoiseLevel LevelAt(double timestep) const;
   // `log_ratio` is log(sigma / (1 - sigma)).

@@ -10,10 +10,11 @@ namespace denoise {
 namespace {
 
 // Where the network is asked a second time: at the step's end.
-Move EndOf(const NoisePath& path, size_t step) {
-  const bool last = step + 1 == path.size();
-  return {last ? 0 : path[step + 1].timestep, path[step].to, path[step].to,
-          path[step].preconditioning};
+Move EndOf(const Move& move) {
+  Move end = move;
+  end.timestep = move.end_timestep;
+  end.from = move.to;
+  return end;
 }
 
 // Whether to redo the step. No direction exists where no noise is left; a step that stands still
@@ -40,13 +41,11 @@ Evaluation Correct(const Move& end, double length, const SamplerOptions& options
 
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options) {
   SamplerPlan plan = StartSigmaPlan(path, options, /*slots=*/2);
-  for (size_t step = 0; step < path.size(); ++step) {
-    const Move& move = path[step];
+  for (const Move& move : path) {
     plan.evaluations.push_back(Predict(move, options));
     if (!HasCorrection(move)) continue;
     plan.evaluations.back().ends_step = false;
-    plan.evaluations.push_back(
-        Correct(EndOf(path, step), move.to.ratio() - move.from.ratio(), options));
+    plan.evaluations.push_back(Correct(EndOf(move), move.to.ratio() - move.from.ratio(), options));
   }
   return plan;
 }

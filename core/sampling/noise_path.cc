@@ -31,8 +31,11 @@ Evaluation StartEvaluation(const Move& move, const SamplerOptions& options) {
 }
 
 SamplerPlan StartPlan(const NoisePath& path, int slots) {
+  const Move& first = path.front();
   SamplerPlan plan;
   plan.slots = slots;
+  // EDM starts with the deviation of data of deviation 1 with that noise.
+  if (first.preconditioning.has_value()) plan.init_noise_scale = std::hypot(first.from.sigma, 1);
   plan.evaluations.reserve(path.size());
   plan.final_alpha = path.back().to.alpha;
   plan.final_sigma = path.back().to.sigma;
@@ -51,13 +54,15 @@ Evaluation StartSigmaEvaluation(const Move& move, const SamplerOptions& options)
 LinearForm SigmaDirection(const Move& move) { return (Slot(0) - X0()) / move.from.ratio(); }
 
 // The noise at the start is that of x / alpha where the run begins at the schedule's end. Leading
-// timesteps begin below it, and the library makes room for the signal that would be there.
+// timesteps begin below it, and the library makes room for the signal that would be there; so it
+// does on EDM's schedule.
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots) {
   SamplerPlan plan = StartPlan(path, slots);
   const double first = path.front().from.ratio();
   const bool leading =
       options.timesteps.empty() && options.timestep_spacing == TimestepSpacing::kLeading;
-  plan.init_noise_scale = leading ? std::hypot(first, 1) : first;
+  const bool room_for_signal = leading || path.front().preconditioning.has_value();
+  plan.init_noise_scale = room_for_signal ? std::hypot(first, 1) : first;
   plan.final_alpha = 1;
   plan.final_sigma = path.back().to.ratio();
   return plan;

@@ -20,6 +20,7 @@ struct Move {
   double timestep;  // what the network is told at `from`
   NoiseLevel from;
   NoiseLevel to;
+  double end_timestep = 0;  // what it is told at `to`, by samplers that ask there, too
   std::optional<Preconditioning> preconditioning = std::nullopt;  // the network's, if any
 };
 
@@ -45,8 +46,7 @@ SamplerPlan CompileEuler(const NoisePath& path, const SamplerOptions& options);
 // Crowson 2022, k-diffusion. One slot.
 SamplerPlan CompileEulerAncestral(const NoisePath& path, const SamplerOptions& options);
 
-// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise. A path
-// that ends with noise ends at timestep 0.
+// Karras et al. 2022. Two slots, and two evaluations a step but for a last one to no noise.
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options);
 
 // The one of these that `options` names. `options` is valid (sampler_validation.h) and the path is

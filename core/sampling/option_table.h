@@ -101,6 +101,15 @@ inline constexpr OptionCondition kFlow = {
     [](const Options& o) { return o.sigma_spacing == SigmaSpacing::kFlow; },
     "has no effect without sigma_spacing flow"};
 
+inline constexpr OptionCondition kSigmaRange = {
+    [](const Options& o) {
+      return o.sigma_spacing != SigmaSpacing::kTimesteps && o.sigma_spacing != SigmaSpacing::kFlow;
+    },
+    "has no effect without sigma_spacing karras, exponential or lu"};
+inline constexpr OptionCondition kKarras = {
+    [](const Options& o) { return o.sigma_spacing == SigmaSpacing::kKarras; },
+    "has no effect without sigma_spacing karras"};
+
 // Calls `visit` with every OptionEntry. `sampler` comes first and an option after those that its
 // condition looks at: options are judged in this order.
 template <class Visit>
@@ -158,6 +167,13 @@ void ForEachOption(Visit visit) {
                kSolvers | kSigma, "How solvers choose noise levels"));
   visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift, kSolvers,
                "Shift of sigma_spacing flow towards noise", kFlow));
+  visit(Option("sigma_min", &Options::sigma_min, &Overrides::sigma_min, kSolvers | kSigma,
+               "The least sigma of sigma_spacing karras, exponential, lu", kSigmaRange));
+  visit(Option("sigma_max", &Options::sigma_max, &Overrides::sigma_max, kSolvers | kSigma,
+               "The greatest sigma of sigma_spacing karras, exponential, lu", kSigmaRange));
+  visit(Option("rho", &Options::rho, &Overrides::rho, kSolvers | kSigma,
+               "Exponent of sigma_spacing karras: the higher, the more steps with little noise",
+               kKarras));
   visit(CheckpointOption("lambda_min_clipped", &Options::lambda_min_clipped,
                          &Overrides::lambda_min_clipped, kDpm,
                          "Leave out timesteps with less log(alpha / sigma) than this"));

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/sampling/edm_path_layout.h"
 #include "core/sampling/vp_path_layout.h"
 
 namespace denoise {
@@ -20,14 +21,15 @@ absl::Status CheckSignal(const NoisePath& path, const SamplerOptions& options) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<NoisePath> LayOutFamily(const Schedule& schedule, const SamplerOptions& options) {
+  if (const auto* edm = schedule.As<EdmSchedule>()) return LayOutEdmPath(*edm, options);
+  return LayOutVpPath(*schedule.As<VpSchedule>(), options);
+}
+
 }  // namespace
 
 absl::StatusOr<NoisePath> LayOutPath(const Schedule& schedule, const SamplerOptions& options) {
-  const VpSchedule* vp = schedule.As<VpSchedule>();
-  if (vp == nullptr) {
-    return InvalidField("sampler", "needs a variance-preserving noise schedule");
-  }
-  ASSIGN_OR_RETURN(NoisePath path, LayOutVpPath(*vp, options));
+  ASSIGN_OR_RETURN(NoisePath path, LayOutFamily(schedule, options));
   RETURN_IF_ERROR(CheckSignal(path, options));
   return path;
 }

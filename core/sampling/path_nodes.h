@@ -22,13 +22,20 @@ NoiseLevel PreservingLevel(double ratio);
 // The whole timestep at or below. A value a rounding error below a whole one counts as that.
 double CutOff(double timestep);
 
-// options.steps values of log sigma from `max` down to `min`, spaced as options.sigma_spacing says:
-// evenly, or Karras.
-std::vector<double> SpaceLogSigmas(double max, double min, const SamplerOptions& options);
+struct SigmaRange {
+  double log_max;
+  double log_min;
+  double rho = 7;  // Karras et al. 2022, table 1
+};
+
+// options.steps values of log sigma down `range`, spaced as options.sigma_spacing says: evenly, or
+// Karras. What options say of sigma_min, sigma_max and rho takes the place of the range's.
+// InvalidArgument where that leaves nothing between them.
+absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range, const SamplerOptions& options);
 
 // A move from every node to the next, and from the last to `end`. InvalidArgument where two nodes
 // have the same level.
-absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const NoiseLevel& end,
+absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const Node& end,
                                        const SamplerOptions& options);
 
 }  // namespace denoise

@@ -73,6 +73,10 @@ struct SamplerOptions {
   FinalSigma final_sigma = FinalSigma::kZero;
   SigmaSpacing sigma_spacing = SigmaSpacing::kTimesteps;
   double flow_shift = 1;
+  // Of karras and exponential spacing; absent: the schedule's own.
+  std::optional<double> sigma_min;
+  std::optional<double> sigma_max;
+  std::optional<double> rho;
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
   std::vector<int> disable_corrector;  // UniPC: steps without the corrector
 

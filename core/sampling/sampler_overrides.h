@@ -41,6 +41,9 @@ struct SamplerOverrides {
   std::optional<FinalSigma> final_sigma;
   std::optional<SigmaSpacing> sigma_spacing;
   std::optional<double> flow_shift;
+  std::optional<double> sigma_min;
+  std::optional<double> sigma_max;
+  std::optional<double> rho;
   std::optional<double> lambda_min_clipped;
   std::vector<int> disable_corrector;
   std::optional<double> s_churn;

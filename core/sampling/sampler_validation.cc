@@ -3,8 +3,10 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/sampling/schedule_validation.h"
 
 namespace denoise {
 namespace {
@@ -85,6 +87,14 @@ void CheckSigma(const SamplerOptions& options, Checker& check) {
                 "flow is not for this sampler, whose sigma is that of x / alpha");
 }
 
+void CheckSigmaRange(const SamplerOptions& options, Checker& check) {
+  for (const auto& [value, field] :
+       {std::pair(options.sigma_min, "sigma_min"), std::pair(options.sigma_max, "sigma_max"),
+        std::pair(options.rho, "rho")}) {
+    if (value.has_value()) check.RequireBetween(*value, kLeastSigma, kGreatestSigma, field);
+  }
+}
+
 void CheckChurn(const SamplerOptions& options, Checker& check) {
   constexpr double kMost = std::numeric_limits<float>::max();
   check.RequireBetween(options.s_churn, 0.0, kMost, "s_churn");
@@ -111,6 +121,7 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
     check.Require(step >= 0, "disable_corrector",
                   absl::StrCat("must list steps from 0 on, lists ", step));
   }
+  CheckSigmaRange(options, check);
   CheckChurn(options, check);
   if (SamplerReads(options.sampler, "solver_order")) {
     CheckSolver(options, check);
@@ -120,7 +131,8 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
   return violations;
 }
 
-FieldViolations ValidateTimesteps(const SamplerOptions& options, int num_train_timesteps) {
+FieldViolations ValidateTimesteps(const SamplerOptions& options, const Schedule& schedule) {
+  const int num_train_timesteps = schedule.num_train_timesteps();
   FieldViolations violations;
   Checker check(violations);
   const std::vector<double>& timesteps = options.timesteps;
@@ -132,7 +144,7 @@ FieldViolations ValidateTimesteps(const SamplerOptions& options, int num_train_t
   } else {
     for (size_t i = 0; i < timesteps.size(); ++i) {
       const std::string field = absl::StrCat("timesteps[", i, "]");
-      check.RequireBetween(timesteps[i], 0.0, num_train_timesteps - 1.0, field);
+      check.RequireBetween(timesteps[i], schedule.timestep_min(), schedule.timestep_max(), field);
       check.Require(i == 0 || !(timesteps[i] >= timesteps[i - 1]), field,
                     "must be below the one before");
     }

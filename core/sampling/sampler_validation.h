@@ -3,6 +3,7 @@
 
 #include "core/base/field_violations.h"
 #include "core/sampling/sampler_options.h"
+#include "core/sampling/schedule.h"
 
 namespace denoise {
 
@@ -12,6 +13,6 @@ namespace denoise {
 FieldViolations ValidateSamplerOptions(const SamplerOptions& options);
 
 // Whether `timesteps`, or `steps` where those are empty, fit a schedule.
-FieldViolations ValidateTimesteps(const SamplerOptions& options, int num_train_timesteps);
+FieldViolations ValidateTimesteps(const SamplerOptions& options, const Schedule& schedule);
 
 }  // namespace denoise

@@ -37,6 +37,14 @@ int Schedule::num_train_timesteps() const {
   return std::visit([](const auto& family) { return family.num_train_timesteps(); }, family_);
 }
 
+double Schedule::timestep_min() const {
+  return std::visit([](const auto& family) { return family.timestep_min(); }, family_);
+}
+
+double Schedule::timestep_max() const {
+  return std::visit([](const auto& family) { return family.timestep_max(); }, family_);
+}
+
 NoiseLevel Schedule::LevelAt(double timestep) const {
   return std::visit([&](const auto& family) { return family.LevelAt(timestep); }, family_);
 }

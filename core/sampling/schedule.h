@@ -38,7 +38,9 @@ class Schedule {
   }
 
   int num_train_timesteps() const;
-  NoiseLevel LevelAt(double timestep) const;  // each family says which timesteps there are
+  double timestep_min() const;                // what networks are told, from
+  double timestep_max() const;                // the least to the most noise
+  NoiseLevel LevelAt(double timestep) const;  // each family says down to where
   double alpha(double timestep) const { return LevelAt(timestep).alpha; }
   double sigma(double timestep) const { return LevelAt(timestep).sigma; }
   // The timestep whose level has the signal-to-noise ratio of `level`.

@@ -11,10 +11,10 @@ void CheckTrainTimesteps(int64_t timesteps, std::string_view field, FieldViolati
   }
 }
 
-void CheckPositive(double value, std::string_view field, FieldViolations& violations) {
-  constexpr double kLeast = 1e-6, kMost = 1e6;
-  if (!(value >= kLeast && value <= kMost)) {
-    violations.Add(field, absl::StrCat("must be between ", kLeast, " and ", kMost, ", is ", value));
+void CheckSigma(double value, std::string_view field, FieldViolations& violations) {
+  if (!(value >= kLeastSigma && value <= kGreatestSigma)) {
+    violations.Add(field, absl::StrCat("must be between ", kLeastSigma, " and ", kGreatestSigma,
+                                       ", is ", value));
   }
 }
 

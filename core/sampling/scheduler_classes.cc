@@ -15,6 +15,10 @@ namespace {
 constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
                                              "base_image_seq_len",
                                              "base_shift",
+                                             "beta_end",
+                                             "beta_schedule",
+                                             "beta_start",
+                                             "clip_denoised",
                                              "clip_sample",
                                              "clip_sample_range",
                                              "disable_corrector",
@@ -30,8 +34,10 @@ constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
                                              "max_shift",
                                              "original_inference_steps",
                                              "predict_x0",
+                                             "prediction_type",
                                              "rescale_betas_zero_snr",
                                              "rho",
+                                             "s_noise",
                                              "sample_max_value",
                                              "set_alpha_to_one",
                                              "shift",
@@ -44,11 +50,14 @@ constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
                                              "solver_order",
                                              "solver_p",
                                              "solver_type",
+                                             "steps_offset",
                                              "stochastic_sampling",
                                              "thresholding",
                                              "time_shift_type",
                                              "timestep_scaling",
+                                             "timestep_spacing",
                                              "timestep_type",
+                                             "trained_betas",
                                              "use_beta_sigmas",
                                              "use_dynamic_shifting",
                                              "use_exponential_sigmas",
@@ -177,6 +186,31 @@ void ReadUniPc(ConfigReader& reader, SamplerOptions& sampler) {
   RequireAbsent(reader, {"solver_p", "sigma_min", "sigma_max", "shift_terminal"});
 }
 
+void ReadEdmSpacing(ConfigReader& reader, SamplerOptions& sampler) {
+  static constexpr std::pair<std::string_view, SigmaSpacing> kSpacings[] = {
+      {"karras", SigmaSpacing::kKarras},
+      {"exponential", SigmaSpacing::kExponential},
+  };
+  sampler.sigma_spacing = SigmaSpacing::kKarras;
+  reader.ReadName("sigma_schedule", kSpacings, sampler.sigma_spacing);
+  reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
+}
+
+void ReadEdmDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
+  static constexpr std::pair<std::string_view, SamplerKind> kAlgorithms[] = {
+      {"dpmsolver++", SamplerKind::kDpmSolverPlusPlus},
+      {"sde-dpmsolver++", SamplerKind::kSdeDpmSolverPlusPlus},
+      {"deis", SamplerKind::kDpmSolverPlusPlus},  // the class takes it for its default
+  };
+  ReadEdmSpacing(reader, sampler);
+  ReadThresholding(reader, sampler);
+  reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
+  reader.Read("solver_order", sampler.solver_order);
+  ReadSolverType(reader, /*unipc=*/false, sampler);
+  reader.Read("lower_order_final", sampler.lower_order_final);
+  reader.Read("euler_at_final", sampler.euler_at_final);
+}
+
 void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
   ReadSigmaSpacing(reader, {kKarras, kExponential}, sampler);
   reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
@@ -202,6 +236,12 @@ constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
     {"HeunDiscreteScheduler",
      {SamplerKind::kHeun, ReadHeun, /*beta_start=*/0.00085, /*beta_end=*/0.012,
       /*has_zero_snr=*/false}},
+    {"EDMEulerScheduler",
+     {.sampler = SamplerKind::kEuler, .read = ReadEdmSpacing, .family = ScheduleFamily::kEdm}},
+    {"EDMDPMSolverMultistepScheduler",
+     {.sampler = SamplerKind::kDpmSolverPlusPlus,
+      .read = ReadEdmDpmSolver,
+      .family = ScheduleFamily::kEdm}},
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "core/json/config_reader.h"
 #include "core/sampling/sampler_options.h"
+#include "core/sampling/schedule.h"
 
 namespace denoise {
 
@@ -14,10 +15,11 @@ struct SchedulerClass {
   SamplerKind sampler = SamplerKind::kDdpm;
   // Reads the keys that not all classes have. `options` holds the class's defaults.
   void (*read)(ConfigReader& reader, SamplerOptions& options) = nullptr;
-  // The class's own defaults of the schedule.
+  // The class's own defaults of a variance-preserving schedule.
   double beta_start = 1e-4;
   double beta_end = 0.02;
   bool has_zero_snr = true;  // reads rescale_betas_zero_snr
+  ScheduleFamily family = ScheduleFamily::kVariancePreserving;
 };
 
 // By name: "DDPMScheduler".

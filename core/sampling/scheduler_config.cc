@@ -8,6 +8,7 @@
 #include "core/json/config_reader.h"
 #include "core/json/strict_json.h"
 #include "core/sampling/option_names.h"
+#include "core/sampling/sampler_families.h"
 #include "core/sampling/sampler_validation.h"
 #include "core/sampling/scheduler_classes.h"
 
@@ -27,8 +28,8 @@ absl::StatusOr<SchedulerClass> ReadClass(ConfigReader& reader) {
   return scheduler_class;
 }
 
-void ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class,
-                  VpOptions& schedule) {
+VpOptions ReadVpOptions(ConfigReader& reader, const SchedulerClass& scheduler_class) {
+  VpOptions schedule;
   schedule.beta_start = scheduler_class.beta_start;
   schedule.beta_end = scheduler_class.beta_end;
   reader.Read("num_train_timesteps", schedule.num_train_timesteps);
@@ -39,11 +40,28 @@ void ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class,
   if (scheduler_class.has_zero_snr) {
     reader.Read("rescale_betas_zero_snr", schedule.rescale_betas_zero_snr);
   }
+  return schedule;
 }
 
-// The keys that all classes have.
-void ReadCommon(ConfigReader& reader, SamplerOptions& sampler) {
+EdmOptions ReadEdmOptions(ConfigReader& reader) {
+  EdmOptions schedule;
+  reader.Read("num_train_timesteps", schedule.num_train_timesteps);
+  reader.Read("sigma_min", schedule.sigma_min);
+  reader.Read("sigma_max", schedule.sigma_max);
+  reader.Read("sigma_data", schedule.sigma_data);
+  reader.Read("rho", schedule.rho);
+  return schedule;
+}
+
+ScheduleOptions ReadSchedule(ConfigReader& reader, const SchedulerClass& scheduler_class) {
+  if (scheduler_class.family == ScheduleFamily::kEdm) return ReadEdmOptions(reader);
+  return ReadVpOptions(reader, scheduler_class);
+}
+
+// The keys that all classes of a family have.
+void ReadCommon(ConfigReader& reader, ScheduleFamily family, SamplerOptions& sampler) {
   reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  if (family != ScheduleFamily::kVariancePreserving) return;
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
 }
@@ -53,6 +71,15 @@ bool IsDdpmOrDdim(SamplerKind sampler) {
 }
 
 bool IsSolver(SamplerKind sampler) { return SamplerReads(sampler, "solver_order"); }
+
+// What a request may change of the schedule is an option of its samplers.
+void AdoptSchedule(SchedulerConfig& config) {
+  if (const EdmOptions* edm = std::get_if<EdmOptions>(&config.schedule)) {
+    config.sampler.sigma_min = edm->sigma_min;
+    config.sampler.sigma_max = edm->sigma_max;
+    config.sampler.rho = edm->rho;
+  }
+}
 
 }  // namespace
 
@@ -72,14 +99,15 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   ASSIGN_OR_RETURN(const SchedulerClass scheduler_class, ReadClass(reader));
   config.class_name = object["_class_name"].get<std::string>();
   config.sampler = ClassDefaults(scheduler_class.sampler);
-  VpOptions schedule;
-  ReadSchedule(reader, scheduler_class, schedule);
-  config.schedule = std::move(schedule);
-  ReadCommon(reader, config.sampler);
+  config.schedule = ReadSchedule(reader, scheduler_class);
+  ReadCommon(reader, scheduler_class.family, config.sampler);
   scheduler_class.read(reader, config.sampler);
   RETURN_IF_ERROR(reader.Finish(config.class_name, LibraryKeys()));
   RETURN_IF_ERROR(Schedule::Create(config.schedule).status());
-  RETURN_IF_ERROR(ValidateSamplerOptions(config.sampler).ToStatus());
+  AdoptSchedule(config);
+  FieldViolations violations = ValidateSamplerOptions(config.sampler);
+  CheckFamily(config.sampler, scheduler_class.family, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
   return config;
 }
 
@@ -102,6 +130,9 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
   }
   if (!IsDdpmOrDdim(from.sampler) && !IsDdpmOrDdim(sampler)) {
     to.final_sigma = from.final_sigma;
+    to.sigma_min = from.sigma_min;
+    to.sigma_max = from.sigma_max;
+    to.rho = from.rho;
     // Flow levels are the solvers' own.
     if (IsSolver(sampler) || from.sigma_spacing != SigmaSpacing::kFlow) {
       to.sigma_spacing = from.sigma_spacing;

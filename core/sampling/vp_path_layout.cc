@@ -52,11 +52,15 @@ double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerO
   return std::nearbyint(timestep);
 }
 
-std::vector<Node> SigmaNodes(const VpSchedule& schedule, const SamplerOptions& options) {
+absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,
+                                             const SamplerOptions& options) {
+  ASSIGN_OR_RETURN(
+      const std::vector<double> log_sigmas,
+      SpaceLogSigmas({.log_max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda(),
+                      .log_min = -schedule.LevelAt(0).lambda()},
+                     options));
   std::vector<Node> nodes;
-  const double max = -schedule.LevelAt(schedule.num_train_timesteps() - 1).lambda();
-  const double min = -schedule.LevelAt(0).lambda();
-  for (double log_sigma : SpaceLogSigmas(max, min, options)) {
+  for (double log_sigma : log_sigmas) {
     nodes.push_back({WholeTimestep(schedule.TimestepAt(log_sigma), schedule, options),
                      PreservingLevel(std::exp(log_sigma))});
   }
@@ -131,12 +135,20 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   }
   if (options.sigma_spacing == SigmaSpacing::kTimesteps) return nodes;
 
-  const double max = -nodes.front().level.lambda(), min = -nodes.back().level.lambda();
+  ASSIGN_OR_RETURN(const std::vector<double> log_sigmas,
+                   SpaceLogSigmas({.log_max = -nodes.front().level.lambda(),
+                                   .log_min = -nodes.back().level.lambda()},
+                                  options));
   nodes.clear();
-  for (double log_sigma : SpaceLogSigmas(max, min, options)) {
+  for (double log_sigma : log_sigmas) {
     nodes.push_back({schedule.TimestepAt(log_sigma), PreservingLevel(std::exp(log_sigma))});
   }
   return nodes;
+}
+
+NoiseLevel FinalLevel(const VpSchedule& schedule, const SamplerOptions& options) {
+  if (options.final_sigma == FinalSigma::kZero) return {1, 0};
+  return options.sigma_min.has_value() ? PreservingLevel(*options.sigma_min) : schedule.LevelAt(0);
 }
 
 // All but DDPM and DDIM: every step goes from one node to the next, the last to the final level.
@@ -148,9 +160,7 @@ absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const Sampler
   const bool solver = SamplerReads(options.sampler, "solver_order");
   ASSIGN_OR_RETURN(const std::vector<Node> nodes,
                    solver ? SolverNodes(schedule, options) : FractionalNodes(schedule, options));
-  const NoiseLevel end =
-      options.final_sigma == FinalSigma::kZero ? NoiseLevel{1, 0} : schedule.LevelAt(0);
-  return ConnectNodes(nodes, end, options);
+  return ConnectNodes(nodes, {0, FinalLevel(schedule, options)}, options);
 }
 
 }  // namespace

@@ -39,6 +39,10 @@ class VpSchedule {
   const std::vector<double>& betas() const { return betas_; }
   const std::vector<double>& alphas_cumprod() const { return alphas_cumprod_; }
 
+  // What networks are told.
+  double timestep_min() const { return 0; }
+  double timestep_max() const { return num_train_timesteps() - 1; }
+
   // `timestep` in [-1, T - 1], -1 being the image itself. Between whole timesteps alphas_cumprod is
   // linear.
   NoiseLevel LevelAt(double timestep) const;

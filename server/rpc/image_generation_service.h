@@ -1,6 +1,7 @@
 // denoised.v1.ImageGeneration.
 #pragma once
 
+#include "absl/status/statusor.h"
 #include "denoised/v1/image_generation.grpc.pb.h"
 #include "server/rpc/generate_reactor.h"
 
@@ -17,8 +18,17 @@ class ImageGenerationService final : public denoised::v1::ImageGeneration::Callb
     return new GenerateReactor(environment_, context, *request);
   }
 
+  grpc::ServerUnaryReactor* PlanSampler(grpc::CallbackServerContext* context,
+                                        const denoised::v1::PlanSamplerRequest* request,
+                                        denoised::v1::SamplerPlan* response) override;
+
  private:
   const GenerateEnvironment environment_;
 };
+
+// PlanSampler's work, without gRPC.
+absl::StatusOr<denoised::v1::SamplerPlan> PlanSampler(
+    const denoised::v1::PlanSamplerRequest& request, const ModelRepository& models,
+    const RequestLimits& limits);
 
 }  // namespace denoise

@@ -10,9 +10,8 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "server/rpc/model_conversion.h"
-#include "server/rpc/request_id.h"
 #include "server/rpc/status_mapping.h"
-#include "server/telemetry/log.h"
+#include "server/rpc/unary_answer.h"
 
 namespace denoise {
 namespace {
@@ -43,23 +42,6 @@ absl::StatusOr<int> PageSize(int page_size) {
     return InvalidField("page_size", absl::StrCat("must be at least 0, is ", page_size));
   }
   return page_size == 0 ? kDefaultPageSize : std::min(page_size, kMaxPageSize);
-}
-
-template <class Response>
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
-                                 absl::StatusOr<Response> result, Response* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const std::string request_id = NewRequestId();
-  if (result.ok()) {
-    *response = *std::move(result);
-  } else {
-    LogEvent(spdlog::level::info, "request refused",
-             {{"request", request_id},
-              {"code", absl::StatusCodeToString(result.status().code())},
-              {"message", std::string(result.status().message())}});
-  }
-  reactor->Finish(ToGrpcStatus(result.status(), request_id, *context));
-  return reactor;
 }
 
 }  // namespace

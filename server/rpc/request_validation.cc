@@ -77,14 +77,17 @@ void CheckFrames(const denoised::v1::FramePolicy& frames, const RequestLimits& l
   }
 }
 
+void CheckModelName(std::string_view name, FieldViolations& violations) {
+  if (ParseModelName(name)) return;
+  violations.Add("model",
+                 "must be \"models/\" and a name of letters, digits and ._- that begins with a "
+                 "letter or digit");
+}
+
 // What can be said without the model.
 void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
                 FieldViolations& violations) {
-  if (!ParseModelName(request.model())) {
-    violations.Add("model",
-                   "must be \"models/\" and a name of letters, digits and ._- that begins with a "
-                   "letter or digit");
-  }
+  CheckModelName(request.model(), violations);
   if (Count(request) < 1 || Count(request) > limits.max_images) {
     violations.Add("count", absl::StrCat("must be between 1 and ", limits.max_images, ", is ",
                                          request.count()));
@@ -154,6 +157,16 @@ void AddSamplerViolations(const absl::Status& status, FieldViolations& violation
   }
 }
 
+// Where there is no such model, what has been found wrong so far comes first.
+absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models,
+                                      const FieldViolations& violations) {
+  const auto id = ParseModelName(name);
+  ModelHandle model = id ? models.Find(*id) : nullptr;
+  if (model) return model;
+  RETURN_IF_ERROR(violations.ToStatus());
+  return ResourceNotFound("model", name);
+}
+
 // Nothing where something is in violation.
 std::shared_ptr<const SamplerPlan> ResolvePlan(const ResolvedSampler& sampler,
                                                const RunOptions& run, const Model& model,
@@ -219,12 +232,7 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
                                                const RequestLimits& limits, uint64_t seed) {
   FieldViolations violations;
   CheckAlone(request, limits, violations);
-  const auto id = ParseModelName(request.model());
-  const ModelHandle model = id ? models.Find(*id) : nullptr;
-  if (!model) {
-    RETURN_IF_ERROR(violations.ToStatus());
-    return ResourceNotFound("model", request.model());
-  }
+  ASSIGN_OR_RETURN(const ModelHandle model, FindModel(request.model(), models, violations));
   CheckAgainstModel(request, *model, limits, violations);
   const ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
   std::shared_ptr<const SamplerPlan> plan =
@@ -251,6 +259,18 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   };
   resolved.accepted = ResolveAccepted(request, *model, resolved.generation, sampler.options);
   return resolved;
+}
+
+absl::StatusOr<ResolvedPlan> ResolvePlanRequest(const denoised::v1::PlanSamplerRequest& request,
+                                                const ModelRepository& models,
+                                                const RequestLimits& limits) {
+  FieldViolations violations;
+  CheckModelName(request.model(), violations);
+  ASSIGN_OR_RETURN(ModelHandle model, FindModel(request.model(), models, violations));
+  ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
+  std::shared_ptr<const SamplerPlan> plan = ResolvePlan(sampler, RunOptions(), *model, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+  return ResolvedPlan{std::move(model), std::move(sampler.options), std::move(plan)};
 }
 
 }  // namespace denoise

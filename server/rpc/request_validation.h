@@ -1,7 +1,8 @@
-// From a GenerateRequest to something the engine can run, or everything that is wrong with it.
+// From a request to something the engine can run, or everything that is wrong with it.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "denoised/v1/image_generation.pb.h"
@@ -35,5 +36,16 @@ struct ResolvedRequest {
 absl::StatusOr<ResolvedRequest> ResolveRequest(const denoised::v1::GenerateRequest& request,
                                                const ModelRepository& models,
                                                const RequestLimits& limits, uint64_t seed);
+
+struct ResolvedPlan {
+  ModelHandle model;
+  SamplerOptions options;
+  std::shared_ptr<const SamplerPlan> plan;
+};
+
+// What ResolveRequest makes of this model and sampler, or refuses, alone.
+absl::StatusOr<ResolvedPlan> ResolvePlanRequest(const denoised::v1::PlanSamplerRequest& request,
+                                                const ModelRepository& models,
+                                                const RequestLimits& limits);
 
 }  // namespace denoise

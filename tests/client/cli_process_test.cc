@@ -483,6 +483,65 @@ TEST(Cli, PlanRefusesWhatTheServerRefuses) {
   }
 }
 
+TEST_F(CliTest, APlanFromTheServerIsTheOneThatItSent) {
+  const auto here = RunProcess({DENOISE_BINARY, "plan", "--steps", "3", "--json"}, kPatience);
+  const auto there = Run({"plan", "--steps", "3", "--json", "--model", "shapes"});
+  ASSERT_EQ(there.exit_status, Exited(0)) << there.error;
+  EXPECT_EQ(there.output, here->output);
+  const auto table = Run({"plan", "--model", "shapes", "--sampler", "dpmpp_3m,heun"});
+  EXPECT_THAT(table.output, StartsWith("dpmpp of order 3: 20 steps"));
+  EXPECT_THAT(table.output, HasSubstr("heun: 20 steps, 39 network evaluations, 2 slots\n"
+                                      "on shapes, version 0123abcd\n"));
+}
+
+TEST_F(CliTest, APlanThatMakesNoSenseIsRefused) {
+  server_.edit_plan = [](v1::SamplerPlan& plan) { plan.set_slots(5); };
+  const auto result = Run({"plan", "--model", "shapes"});
+  EXPECT_EQ(result.exit_status, Exited(1));
+  EXPECT_THAT(result.error, HasSubstr("the server sent what is no plan"));
+}
+
+TEST_F(CliTest, WhatTheServerRefusesInAPlanIsListedByFlag) {
+  server_.answer = BadRequestStatus({{"sampler.steps", "must be less"}, {"model", "is odd"}});
+  const auto result = Run({"plan", "--model", "shapes"});
+  EXPECT_EQ(result.exit_status, Exited(2));
+  EXPECT_THAT(result.error,
+              AllOf(HasSubstr("--steps: must be less"), HasSubstr("--model: is odd")));
+}
+
+TEST(Cli, WhatComesWithACheckpointCannotBeChosenForAServersModel) {
+  for (const char* flag : {"--scheduler-config=LICENSE", "--prediction-type=sample"}) {
+    EXPECT_EQ(RunProcess({DENOISE_BINARY, "plan", "--model", "m", flag}, kPatience)->exit_status,
+              Exited(2));
+  }
+}
+
+TEST(Cli, SeveralSamplersArePlannedOneAfterTheOther) {
+  const auto result =
+      RunProcess({DENOISE_BINARY, "plan", "--sampler", "dpmpp_3m,ddim", "--steps", "2"}, kPatience);
+  EXPECT_THAT(result->output,
+              AllOf(StartsWith("dpmpp of order 3: 2 steps, 2 network evaluations"),
+                    HasSubstr("\n\nddim: 2 steps, 2 network evaluations, 1 slot\n")));
+  const auto refused =
+      RunProcess({DENOISE_BINARY, "plan", "--sampler", "ddim,euler", "--eta", "0.5"}, kPatience);
+  EXPECT_EQ(refused->exit_status, Exited(2));
+  EXPECT_THAT(refused->error, HasSubstr("--eta: is not an option of euler"));
+}
+
+TEST(Cli, PlansAreDrawnToPngOrSvg) {
+  const TempDir folder;
+  const auto draw = [&](const std::string& name) {
+    return RunProcess({DENOISE_BINARY, "plan", "--sampler", "ddim,heun", "--draw",
+                       (folder.path() / name).string()},
+                      kPatience);
+  };
+  ASSERT_EQ(draw("plan.PNG")->exit_status, Exited(0));
+  EXPECT_GT(ReadImage(folder.path() / "plan.PNG").width, 500);
+  ASSERT_EQ(draw("new/plan.svg")->exit_status, Exited(0));
+  EXPECT_THAT(ReadFile(folder.path() / "new/plan.svg"), HasSubstr("</svg>"));
+  EXPECT_EQ(draw("plan.gif")->exit_status, Exited(2));
+}
+
 TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {
   for (const char* command : {"generate", "models", "health", "plan"}) {
     const auto result = RunProcess({DENOISE_BINARY, command, "--help"}, kPatience);

@@ -10,8 +10,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/image/image.h"
+#include "core/sampling/compile_plan.h"
+#include "core/sampling/sampler_overrides.h"
+#include "core/sampling/scheduler_config.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "proto/conversion/plan_proto.h"
+#include "proto/conversion/sampler_proto.h"
 
 namespace denoise {
 namespace {
@@ -19,7 +24,7 @@ namespace {
 namespace v1 = denoised::v1;
 
 constexpr int kWidth = 16, kHeight = 12, kChannels = 3;
-constexpr int kDefaultSteps = 4;
+constexpr int kDefaultSteps = 4, kMostSteps = 1000;
 
 // A disc on a ramp, the less noisy the further along; values leave [-1, 1] as raw samples may.
 std::vector<float> Sample(int image_index, double progress) {
@@ -134,6 +139,22 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
     const bool whole = SendEvents(*context, *request, *writer);
     if (!whole) ++fake_.cancelled_calls_;
     return whole ? fake_.end : grpc::Status::CANCELLED;
+  }
+
+  grpc::Status PlanSampler(grpc::ServerContext* context, const v1::PlanSamplerRequest* request,
+                           v1::SamplerPlan* response) override {
+    if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
+    if (!fake_.answer.ok()) return fake_.answer;
+    FieldViolations unknown;
+    const SamplerOverrides overrides = SamplerFromProto(request->sampler(), unknown);
+    const SamplerKind sampler = overrides.sampler.value_or(SamplerOptions().sampler);
+    const ResolvedSampler resolved = ApplyOverrides(ClassDefaults(sampler), overrides, kMostSteps);
+    *response = PlanToProto(CompilePlan(Schedule::Create({}).value(), resolved.options).value());
+    response->set_model(request->model());
+    response->set_model_version("0123abcd");
+    *response->mutable_sampler() = SamplerToProto(EffectiveOverrides(resolved.options));
+    if (fake_.edit_plan) fake_.edit_plan(*response);
+    return grpc::Status::OK;
   }
 
  private:

@@ -19,8 +19,8 @@ namespace denoise {
 
 // Serves "models/shapes" (16 x 12 RGB, classes "circle" and "square", guidance) and "models/plain"
 // (no classes) on a free port of 127.0.0.1 until destroyed. By default every request gets
-// well-formed events with small PNG, JPEG, WebP or raw pictures; the fields below, set before the
-// call, change that. Thread-safe except for the fields.
+// well-formed events with small PNG, JPEG, WebP or raw pictures, or a plan of our defaults on a
+// linear schedule; the fields below, set before the call, change that. Thread-safe except for the fields.
 class FakeServer {
  public:
   FakeServer();
@@ -50,6 +50,7 @@ class FakeServer {
   bool never_ends = false;  // waits for cancellation after `started`
   int list_page_size = 1;
   std::function<void(denoised::v1::GenerateEvent&)> edit_event;  // the last word on every event
+  std::function<void(denoised::v1::SamplerPlan&)> edit_plan;     // and on every plan
 
  private:
   class ImageGeneration;

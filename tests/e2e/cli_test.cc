@@ -227,5 +227,16 @@ TEST_F(CliTest, PlanPrintsTheTimestepsThatTheServerUses) {
   }
 }
 
+TEST_F(CliTest, PlanOfAServersModelIsThePlanOfItsSchedulerConfig) {
+  const std::vector<std::string> sampler = {"plan", "--sampler", "unipc", "--steps", "7", "--json"};
+  std::vector<std::string> here = sampler, there = sampler;
+  here.insert(here.end(),
+              {"--scheduler-config", models_->path() / "guided/scheduler/scheduler_config.json"});
+  there.insert(there.end(), {"--model", "guided", "--server", server_->address()});
+  const auto asked = RunDenoise(there);
+  ASSERT_EQ(asked.exit_status, kExitedCleanly) << asked.error;
+  EXPECT_EQ(asked.output, RunDenoise(here).output);
+}
+
 }  // namespace
 }  // namespace denoise

@@ -268,5 +268,40 @@ TEST(RequestValidation, RequestsForOneModelShareItsNetworks) {
   EXPECT_EQ(first->generation.networks.get(), second->generation.networks.get());
 }
 
+absl::StatusOr<ResolvedPlan> ResolvePlan(const denoised::v1::PlanSamplerRequest& request,
+                                         const RequestLimits& limits = {}) {
+  return ResolvePlanRequest(request, Models(), limits);
+}
+
+TEST(PlanRequest, GetsThePlanThatTheSameRequestIsRunWith) {
+  GenerateRequest generate = ClassRequest();
+  generate.mutable_sampler()->set_sampler(denoised::v1::SAMPLER_UNIPC);
+  generate.mutable_sampler()->set_steps(7);
+  denoised::v1::PlanSamplerRequest request;
+  request.set_model(generate.model());
+  *request.mutable_sampler() = generate.sampler();
+  const auto plan = ResolvePlan(request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(PlanToJson(*plan->plan), PlanToJson(*Resolve(generate)->generation.plan));
+  EXPECT_EQ(plan->model->id, "emoji");
+  EXPECT_EQ(plan->options.sampler, SamplerKind::kUniPc);
+}
+
+TEST(PlanRequest, IsRefusedAsAGenerationWouldBe) {
+  denoised::v1::PlanSamplerRequest request;
+  request.set_model("emoji");
+  EXPECT_THAT(Fields(ResolvePlan(request).status()), ElementsAre("model"));
+  request.set_model("models/absent");
+  EXPECT_EQ(ResolvePlan(request).status().code(), absl::StatusCode::kNotFound);
+  request.set_model("models/emoji");
+  request.mutable_sampler()->set_steps(11);
+  request.mutable_sampler()->set_eta(0.5);
+  EXPECT_THAT(Fields(ResolvePlan(request, {.max_steps = 10}).status()),
+              UnorderedElementsAre("sampler.steps", "sampler.eta"));
+  request.clear_sampler();
+  request.mutable_sampler()->set_variance_type(denoised::v1::VARIANCE_TYPE_LEARNED);
+  EXPECT_THAT(Fields(ResolvePlan(request).status()), ElementsAre("sampler.variance_type"));
+}
+
 }  // namespace
 }  // namespace denoise

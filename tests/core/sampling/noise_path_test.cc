@@ -27,8 +27,10 @@ NoiseLevel PreservingLevel(double lambda) {
 NoisePath PathThrough(const std::vector<NoiseLevel>& levels) {
   NoisePath path;
   for (size_t i = 0; i < levels.size(); ++i) {
-    path.push_back(
-        {100.0 - i, levels[i], i + 1 < levels.size() ? levels[i + 1] : NoiseLevel{1, 0}});
+    path.push_back({.timestep = 100.0 - i,
+                    .from = levels[i],
+                    .to = i + 1 < levels.size() ? levels[i + 1] : NoiseLevel{1, 0},
+                    .end_timestep = 99.0 - i});
   }
   return path;
 }
@@ -241,7 +243,7 @@ TEST(NoisePath, HeunAsksTwiceAStepAndOnceWhereNoNoiseIsLeft) {
   EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
   path.back().to = PreservingLevel(5);
   EXPECT_THAT(asked(),
-              ElementsAre(Pair(100, false), Pair(99, true), Pair(99, false), Pair(0, true)));
+              ElementsAre(Pair(100, false), Pair(99, true), Pair(99, false), Pair(98, true)));
   path.back().to = path.back().from;
   EXPECT_THAT(asked(), ElementsAre(Pair(100, false), Pair(99, true), Pair(99, true)));
 }

@@ -12,7 +12,7 @@ namespace {
 constexpr std::array kClasses = {
     "DDPMScheduler",           "DDIMScheduler",          "DPMSolverMultistepScheduler",
     "UniPCMultistepScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler"};
+    "HeunDiscreteScheduler",   "EDMEulerScheduler",      "EDMDPMSolverMultistepScheduler"};
 
 }  // namespace
 

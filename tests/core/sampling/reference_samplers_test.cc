@@ -128,6 +128,8 @@ TEST(ReferenceSamplers, CoverEveryClass) {
   EXPECT_THAT(counts, testing::ElementsAre(testing::Pair("DDIMScheduler", 19),
                                            testing::Pair("DDPMScheduler", 15),
                                            testing::Pair("DPMSolverMultistepScheduler", 29),
+                                           testing::Pair("EDMDPMSolverMultistepScheduler", 19),
+                                           testing::Pair("EDMEulerScheduler", 7),
                                            testing::Pair("EulerAncestralDiscreteScheduler", 5),
                                            testing::Pair("EulerDiscreteScheduler", 11),
                                            testing::Pair("HeunDiscreteScheduler", 9),

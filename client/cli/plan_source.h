@@ -1,0 +1,34 @@
+// The plans that `denoise plan` shows: compiled here, or by a server for one of its models.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/cli/connection_flags.h"
+#include "core/sampling/plan.h"
+#include "core/sampling/sampler_options.h"
+#include "core/sampling/sampler_overrides.h"
+
+namespace denoise {
+
+struct PlanSource {
+  ConnectionFlags connection;
+  std::string model;                   // asks the server; empty: compiles here
+  std::string scheduler_config;        // a file; empty: DDPM's linear schedule
+  std::vector<NamedSampler> samplers;  // empty: the default one
+  SamplerOverrides options;            // for all of them
+};
+
+// Text is fit for a terminal.
+struct ShownPlan {
+  std::string sampler;  // "dpmpp of order 2"
+  std::string model;    // "emoji-32, version 1f0c"; empty where it was compiled here
+  SamplerPlan plan;
+};
+
+// A plan for each sampler. InvalidArgument carries violations named as in a request
+// ("sampler.steps", "model"), or "scheduler_config" and its keys.
+absl::StatusOr<std::vector<ShownPlan>> GetPlans(const PlanSource& source);
+
+}  // namespace denoise

@@ -1,0 +1,40 @@
+// The safetensors format: named tensors in one file that can be mapped.
+// https://github.com/huggingface/safetensors
+//
+//     8 bytes   the size of the header, little-endian
+//     header    JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]},
+//               ..., "__metadata__": {"key": "text"}}; offsets count from the header's end
+//     data      little-endian, row-major, each byte part of exactly one tensor
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace denoise {
+
+struct SafetensorsHeader {
+  struct Entry {
+    std::string dtype;           // one of the format's names
+    std::vector<int64_t> shape;  // the product fits 63 bits, also without its zeros
+    size_t begin = 0;            // bytes into the data
+    size_t end = 0;              // begin + product of shape * size of dtype
+  };
+
+  std::map<std::string, Entry> tensors;
+  std::map<std::string, std::string> metadata;
+  size_t data_offset = 0;  // where the data begins in the file
+};
+
+// `file` is a whole file, and hostile. InvalidArgument names the tensor or key that breaks a rule
+// of the format: header size beyond 100 MB or the file, anything but a JSON object, duplicate keys,
+// unknown dtypes, sizes that overflow or contradict the offsets, overlaps, holes, or data that
+// belongs to no tensor.
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view file);
+
+}  // namespace denoise
