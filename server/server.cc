@@ -58,6 +58,7 @@ RequestLimits Limits(const ServerFlags& flags) {
           .max_images = flags.max_images_per_request,
           .max_pixels = flags.max_pixels,
           .max_picture_pixels = flags.max_picture_pixels,
+          .max_rows = flags.max_batch_rows,
           .max_frame_bytes = flags.max_frame_bytes};
 }
 

@@ -24,6 +24,9 @@ const std::map<std::string, std::string, std::less<>>& RenamedFields() {
       {"guidance.scale", "--guidance-scale"},
       {"guidance.timestep_min", "--guidance-min"},
       {"guidance.timestep_max", "--guidance-max"},
+      {"guidance.sigma_min", "--guidance-sigma-min"},
+      {"guidance.sigma_max", "--guidance-sigma-max"},
+      {"guidance.rescale", "--guidance-rescale"},
       {"guidance", "--guidance-scale"},
       {"frames.every_n_steps", "--frames"},
       {"frames.kind", "--frame-kind"},
@@ -54,8 +57,9 @@ const std::map<std::string, std::string, std::less<>>& RenamedFields() {
 }
 
 bool IsFlagOnItsOwn(std::string_view field) {
-  return field == "model" || field == "class_label" || field == "count" || field == "seed" ||
-         field == "sampler" || field == "frames" || field == "scheduler_config";
+  return field == "model" || field == "class_label" || field == "class_weights" ||
+         field == "count" || field == "seed" || field == "sampler" || field == "frames" ||
+         field == "scheduler_config";
 }
 
 std::string Dashed(std::string_view field) {
@@ -115,7 +119,7 @@ std::string FlagOfField(std::string_view field) {
   if (name.substr(0, kSamplerPrefix.size()) == kSamplerPrefix) {
     return Dashed(name.substr(kSamplerPrefix.size())) + index;
   }
-  return IsFlagOnItsOwn(name) ? Dashed(name) : std::string(field);
+  return IsFlagOnItsOwn(name) ? Dashed(name) + index : std::string(field);
 }
 
 std::string ErrorText(const absl::Status& status) {

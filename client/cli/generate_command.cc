@@ -31,6 +31,8 @@ constexpr char kExamples[] = R"(Examples:
   denoise generate --class-label animals --count 8 --frames 1
   denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5 --guidance-scale 2
   denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --steps 12 --out animals
+  denoise generate --class-weights animals=0.6,food=0.4 -n 8 --guidance-scale 4 --guidance-rescale 0.7
+  denoise generate -c smileys --guidance-scale 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
   denoise generate -c symbols -n 16 --format npy --json > events.jsonl
   denoise generate -c animals --init photo.png --strength 0.6
   denoise generate -c animals --inpaint photo.png --mask mask.png --repaint-times 3

@@ -9,9 +9,14 @@ namespace {
 
 void AddRequestFlags(CLI::App& app, GenerateFlags& flags) {
   app.add_option("-m,--model", flags.model, "Which model. Default: the only one that is served");
-  app.add_option("-c,--class-label", flags.class_label,
-                 "What to make: a class by its name or index, as `denoise models` lists them")
-      ->type_name("NAME|INDEX");
+  CLI::Option* const class_label =
+      app.add_option("-c,--class-label", flags.class_label,
+                     "What to make: a class by its name or index, as `denoise models` lists them")
+          ->type_name("NAME|INDEX");
+  app.add_option("--class-weights", flags.class_weights,
+                 "A blend of classes, each with its weight: animals=0.7,food=0.3")
+      ->type_name("CLASS=WEIGHT,...")
+      ->excludes(class_label);
   app.add_option("-n,--count", flags.count, "How many images. Default: 1");
   app.add_option("-s,--seed", flags.seed,
                  "Image i is made from seed S + i. Default: the server chooses, and says which")
@@ -24,12 +29,21 @@ void AddGuidanceFlags(CLI::App& app, GenerateFlags& flags) {
       app.add_option("-g,--guidance-scale", flags.guidance_scale,
                      "How strongly the class draws; 1 is the class alone. Default: no guidance")
           ->group("Guidance");
-  app.add_option("--guidance-min", flags.guidance_min, "Guide at this timestep and above only")
-      ->needs(scale)
-      ->group("Guidance");
-  app.add_option("--guidance-max", flags.guidance_max, "Guide at this timestep and below only")
-      ->needs(scale)
-      ->group("Guidance");
+  const auto add = [&](const char* flag, auto& value, const char* help) {
+    return app.add_option(flag, value, help)->needs(scale)->group("Guidance");
+  };
+  add("--guidance-rescale", flags.guidance_rescale,
+      "Undo the contrast that guidance adds: 0, the default, not at all, to 1, all of it");
+  CLI::Option* const timesteps[] = {
+      add("--guidance-min", flags.guidance_min, "Guide at this timestep and above only"),
+      add("--guidance-max", flags.guidance_max, "Guide at this timestep and below only")};
+  CLI::Option* const sigmas[] = {add("--guidance-sigma-min", flags.guidance_sigma_min,
+                                     "Guide at this noise level, sigma / alpha, and above only"),
+                                 add("--guidance-sigma-max", flags.guidance_sigma_max,
+                                     "Guide at this noise level and below only")};
+  for (CLI::Option* const sigma : sigmas) {
+    for (CLI::Option* const timestep : timesteps) sigma->excludes(timestep);
+  }
 }
 
 void AddFrameFlags(CLI::App& app, GenerateFlags& flags) {

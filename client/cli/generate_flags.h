@@ -16,14 +16,18 @@ namespace denoise {
 // judge.
 struct GenerateFlags {
   ConnectionFlags connection;
-  std::string model;                       // empty: the only one served
-  std::optional<std::string> class_label;  // a name or an index
+  std::string model;                         // empty: the only one served
+  std::optional<std::string> class_label;    // a name or an index
+  std::optional<std::string> class_weights;  // "animals=0.7,5=0.3"
   std::optional<int32_t> count;
   std::optional<uint64_t> seed;
   SamplerOverrides sampler;
   std::optional<double> guidance_scale;
   std::optional<double> guidance_min;
   std::optional<double> guidance_max;
+  std::optional<double> guidance_sigma_min;
+  std::optional<double> guidance_sigma_max;
+  double guidance_rescale = 0;
   StartFlags start;
   int32_t frames = 0;                  // every n-th step; 0: none
   std::string frame_kind = "x0";       // "x0", "x_t"

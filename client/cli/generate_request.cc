@@ -1,11 +1,13 @@
 #include "client/cli/generate_request.h"
 
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "proto/conversion/sampler_proto.h"
@@ -43,11 +45,60 @@ v1::Encoding EncodingOf(const std::string& format) {
   return v1::ENCODING_PNG;
 }
 
+// `text` is an index, or a class's name in any case. InvalidArgument names `field` and lists the
+// classes.
+absl::StatusOr<int32_t> ResolveClass(std::string_view field, const std::string& text,
+                                     const v1::Model& model) {
+  if (int32_t label = 0; absl::SimpleAtoi(text, &label)) return label;
+  for (const v1::ModelClass& entry : model.classes()) {
+    if (!text.empty() && absl::EqualsIgnoreCase(entry.display_name(), text)) return entry.label();
+  }
+  if (model.classes().empty()) {
+    return InvalidField(field, absl::StrCat(ShortModelName(model.name()), " has no classes"));
+  }
+  return InvalidField(field,
+                      absl::StrCat("no class is named ", text, "; there are: ", ClassNames(model)));
+}
+
+// "CLASS=WEIGHT".
+absl::StatusOr<v1::ClassWeight> ParseClassWeight(const std::string& text, const v1::Model& model) {
+  const size_t equals = text.rfind('=');
+  double weight = 0;
+  if (equals == std::string::npos || !absl::SimpleAtod(text.substr(equals + 1), &weight)) {
+    return InvalidField("class_weights", absl::StrCat("must be CLASS=WEIGHT,..., has ", text));
+  }
+  v1::ClassWeight entry;
+  ASSIGN_OR_RETURN(const int32_t label,
+                   ResolveClass("class_weights", text.substr(0, equals), model));
+  entry.set_class_label(label);
+  entry.set_weight(weight);
+  return entry;
+}
+
+absl::Status AddClasses(const GenerateFlags& flags, const v1::Model& model,
+                        v1::GenerateRequest& request) {
+  if (flags.class_label.has_value()) {
+    ASSIGN_OR_RETURN(const int32_t label, ResolveClass("class_label", *flags.class_label, model));
+    request.set_class_label(label);
+  } else if (flags.class_weights.has_value()) {
+    const std::vector<std::string> entries = absl::StrSplit(*flags.class_weights, ',');
+    for (const std::string& text : entries) {
+      ASSIGN_OR_RETURN(*request.add_class_weights(), ParseClassWeight(text, model));
+    }
+  } else if (!model.classes().empty()) {
+    return InvalidField("class_label", absl::StrCat("is needed; there are: ", ClassNames(model)));
+  }
+  return absl::OkStatus();
+}
+
 v1::Guidance BuildGuidance(const GenerateFlags& flags) {
   v1::Guidance guidance;
   guidance.set_scale(*flags.guidance_scale);
   if (flags.guidance_min.has_value()) guidance.set_timestep_min(*flags.guidance_min);
   if (flags.guidance_max.has_value()) guidance.set_timestep_max(*flags.guidance_max);
+  if (flags.guidance_sigma_min.has_value()) guidance.set_sigma_min(*flags.guidance_sigma_min);
+  if (flags.guidance_sigma_max.has_value()) guidance.set_sigma_max(*flags.guidance_sigma_max);
+  guidance.set_rescale(flags.guidance_rescale);
   return guidance;
 }
 
@@ -72,29 +123,11 @@ absl::StatusOr<v1::Model> ResolveModel(Client& client, const std::string& name) 
                                           models->empty() ? "none" : ModelNames(*models)));
 }
 
-absl::StatusOr<int32_t> ResolveClass(const std::string& text, const v1::Model& model) {
-  if (int32_t label = 0; absl::SimpleAtoi(text, &label)) return label;
-  for (const v1::ModelClass& entry : model.classes()) {
-    if (!text.empty() && absl::EqualsIgnoreCase(entry.display_name(), text)) return entry.label();
-  }
-  if (model.classes().empty()) {
-    return InvalidField("class_label",
-                        absl::StrCat(ShortModelName(model.name()), " has no classes"));
-  }
-  return InvalidField("class_label",
-                      absl::StrCat("no class is named ", text, "; there are: ", ClassNames(model)));
-}
-
 absl::StatusOr<v1::GenerateRequest> BuildGenerateRequest(const GenerateFlags& flags,
                                                          const v1::Model& model) {
   v1::GenerateRequest request;
   request.set_model(model.name());
-  if (flags.class_label.has_value()) {
-    ASSIGN_OR_RETURN(const int32_t label, ResolveClass(*flags.class_label, model));
-    request.set_class_label(label);
-  } else if (!model.classes().empty()) {
-    return InvalidField("class_label", absl::StrCat("is needed; there are: ", ClassNames(model)));
-  }
+  RETURN_IF_ERROR(AddClasses(flags, model, request));
   if (flags.count.has_value()) request.set_count(*flags.count);
   if (flags.seed.has_value()) request.set_seed(*flags.seed);
   *request.mutable_sampler() = SamplerToProto(flags.sampler);

@@ -15,11 +15,8 @@ namespace denoise {
 // InvalidArgument say which there are.
 absl::StatusOr<denoised::v1::Model> ResolveModel(Client& client, const std::string& name);
 
-// `text` is an index, or a class's name in any case. InvalidArgument lists the classes.
-absl::StatusOr<int32_t> ResolveClass(const std::string& text, const denoised::v1::Model& model);
-
-// The request for these flags. InvalidArgument for what can only be told here: the class, and files
-// that cannot be read. All else is the server's to judge.
+// The request for these flags. InvalidArgument for what can only be told here: which classes they
+// name, and files that cannot be read. All else is the server's to judge.
 absl::StatusOr<denoised::v1::GenerateRequest> BuildGenerateRequest(
     const GenerateFlags& flags, const denoised::v1::Model& model);
 

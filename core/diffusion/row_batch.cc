@@ -27,7 +27,6 @@ enum Coefficient : int64_t {
   kX0FromOutput,
   kClipMin,
   kClipMax,
-  kGuidanceScale,
   kNumCoefficients,
 };
 
@@ -40,7 +39,6 @@ void Collate(const Trajectory& trajectory, float* row) {
   row[kX0FromOutput] = static_cast<float>(evaluation.x0_from_output);
   row[kClipMin] = clip ? static_cast<float>(clip->min) : -kInfinity;
   row[kClipMax] = clip ? static_cast<float>(clip->max) : kInfinity;
-  row[kGuidanceScale] = static_cast<float>(trajectory.conditioning().guidance.scale);
 }
 
 // Row-major.
@@ -63,8 +61,8 @@ at::Tensor ApplyDynamicThreshold(const at::Tensor& x0, const DynamicThreshold& t
   return at::minimum(at::maximum(x0, -s), s) / s;
 }
 
-// The standard deviation of one trajectory's noise; `v` is the network's second half for its
-// conditional row.
+// The standard deviation of one trajectory's noise; `v` is the network's second half, blended as
+// its conditional rows are.
 at::Tensor NoiseDeviation(const NoiseScale& scale, const at::Tensor& v) {
   if (std::holds_alternative<LearnedVariance>(scale)) return v.sqrt();
   const auto& range = std::get<LearnedRange>(scale);
@@ -83,35 +81,40 @@ RowBatch::RowBatch(std::vector<Trajectory*> trajectories, const Network& network
   at::Tensor coefficients = at::empty({count, kNumCoefficients}, at::kFloat);
   std::vector<at::Tensor> x;
   std::vector<float> timesteps;
-  std::vector<int64_t> labels;
+  std::vector<int64_t> labels, owners;
   for (int64_t i = 0; i < count; ++i) {
     const Trajectory& trajectory = *trajectories_[i];
     Collate(trajectory, coefficients.data_ptr<float>() + i * kNumCoefficients);
     x.push_back(trajectory.x());
-    timesteps.push_back(static_cast<float>(trajectory.next().timestep));
-    labels.push_back(trajectory.conditioning().class_label.value_or(0));
-    if (trajectory.guided()) guided_.push_back(i);
+    row_begin_.push_back(static_cast<int64_t>(owners.size()));
+    for (int64_t label : RowLabels(trajectory.conditioning(), trajectory.next())) {
+      labels.push_back(label);
+      timesteps.push_back(static_cast<float>(trajectory.next().timestep));
+      owners.push_back(i);
+    }
   }
-  for (int64_t i : guided_) {
-    timesteps.push_back(timesteps[i]);
-    labels.push_back(trajectories_[i]->conditioning().null_class_label.value_or(0));
-  }
+  row_begin_.push_back(static_cast<int64_t>(owners.size()));
   coefficients_ = coefficients.to(device_);
   x_ = at::stack(x);
   input_.x = x_ * Column(coefficients_, kInputScale);
-  if (!guided_.empty()) {
-    input_.x = at::cat({input_.x, input_.x.index_select(0, at::tensor(guided_).to(device_))});
+  if (row_begin_.back() > count) {
+    input_.x = input_.x.index_select(0, at::tensor(owners).to(device_));
   }
   input_.timesteps = at::tensor(timesteps).to(device_);
   if (network.spec().num_class_embeds > 0) input_.class_labels = at::tensor(labels).to(device_);
 }
 
 at::Tensor RowBatch::Update(const at::Tensor& output) {
-  const at::Tensor m = Guided(output);
+  std::vector<at::Tensor> conditional, guided;
+  for (size_t i = 0; i < trajectories_.size(); ++i) {
+    conditional.push_back(Conditional(i, output));
+    guided.push_back(Guided(i, conditional[i], output));
+  }
+  const at::Tensor m = at::stack(guided);
   at::Tensor x0 = PredictX0(m);
   std::vector<at::Tensor> slots = UpdatedSlots(x0, m);
   for (size_t i = 0; i < trajectories_.size(); ++i) {
-    AddNoise(i, output, slots[i]);
+    AddNoise(i, conditional[i], slots[i]);
     KeepKnown(i, slots[i]);
   }
   // Only now, when nothing can throw any more: either all trajectories move or none does, and the
@@ -149,17 +152,20 @@ std::vector<at::Tensor> RowBatch::UpdatedSlots(const at::Tensor& x0, const at::T
   return updated;
 }
 
-at::Tensor RowBatch::Guided(const at::Tensor& output) const {
-  const int64_t count = static_cast<int64_t>(trajectories_.size());
-  const at::Tensor prediction = output.narrow(1, 0, channels_);  // less the learned variance
-  at::Tensor m = prediction.narrow(0, 0, count);
-  if (guided_.empty()) return m;
-  const at::Tensor indices = at::tensor(guided_).to(device_);
-  const at::Tensor conditional = m.index_select(0, indices);
-  const at::Tensor unconditional =
-      prediction.narrow(0, count, static_cast<int64_t>(guided_.size()));
-  const at::Tensor scale = Column(coefficients_, kGuidanceScale).index_select(0, indices);
-  return m.index_copy(0, indices, unconditional + scale * (conditional - unconditional));
+at::Tensor RowBatch::Conditional(size_t i, const at::Tensor& output) const {
+  const Conditioning& conditioning = trajectories_[i]->conditioning();
+  return BlendRows(output.narrow(0, row_begin_[i], ConditionalRows(conditioning)),
+                   conditioning.class_weights);
+}
+
+// The network's second half, where it has one, is the learned variance: no guidance for that.
+at::Tensor RowBatch::Guided(size_t i, const at::Tensor& conditional,
+                            const at::Tensor& output) const {
+  const Trajectory& trajectory = *trajectories_[i];
+  const at::Tensor prediction = conditional.narrow(0, 0, channels_);
+  if (!IsGuided(trajectory.conditioning(), trajectory.next())) return prediction;
+  const at::Tensor unconditional = output[row_begin_[i + 1] - 1].narrow(0, 0, channels_);
+  return Guide(prediction, unconditional, trajectory.conditioning().guidance);
 }
 
 at::Tensor RowBatch::PredictX0(const at::Tensor& m) const {
@@ -173,7 +179,7 @@ at::Tensor RowBatch::PredictX0(const at::Tensor& m) const {
   return x0;
 }
 
-void RowBatch::AddNoise(size_t i, const at::Tensor& output, const at::Tensor& slots) const {
+void RowBatch::AddNoise(size_t i, const at::Tensor& conditional, const at::Tensor& slots) const {
   const Evaluation& evaluation = trajectories_[i]->next();
   if (!AddsNoise(evaluation)) return;
   const at::Tensor& z = trajectories_[i]->noise();
@@ -181,7 +187,7 @@ void RowBatch::AddNoise(size_t i, const at::Tensor& output, const at::Tensor& sl
     slots[0].add_((z * *deviation).to(device_));
     return;
   }
-  const at::Tensor v = output[i].narrow(0, channels_, channels_);
+  const at::Tensor v = conditional.narrow(0, channels_, channels_);
   slots[0].add_(NoiseDeviation(evaluation.noise, v) * z.to(device_));
 }
 

@@ -26,8 +26,8 @@ class RowBatch {
   // meanwhile.
   RowBatch(std::vector<Trajectory*> trajectories, const Network& network);
 
-  // The conditional row of every trajectory, in order, then the unconditional rows of the guided
-  // ones.
+  // Each trajectory's rows in turn: one for each of its classes, then its unconditional row where it
+  // is guided.
   const NetworkInput& input() const { return input_; }
 
   // Guidance, x0, clipping, the update and its noise: every trajectory moves past its evaluation.
@@ -37,15 +37,18 @@ class RowBatch {
   at::Tensor Update(const at::Tensor& output);
 
  private:
-  at::Tensor Guided(const at::Tensor& output) const;  // m
-  at::Tensor PredictX0(const at::Tensor& m) const;    // clipped or thresholded
+  // The blend of trajectory i's conditional rows, [out_channels, H, W].
+  at::Tensor Conditional(size_t i, const at::Tensor& output) const;
+  // Trajectory i's m, [C, H, W].
+  at::Tensor Guided(size_t i, const at::Tensor& conditional, const at::Tensor& output) const;
+  at::Tensor PredictX0(const at::Tensor& m) const;  // clipped or thresholded
   // Each trajectory's next state, [K, C, H, W], before its noise.
   std::vector<at::Tensor> UpdatedSlots(const at::Tensor& x0, const at::Tensor& m) const;
-  void AddNoise(size_t i, const at::Tensor& output, const at::Tensor& slots) const;
+  void AddNoise(size_t i, const at::Tensor& conditional, const at::Tensor& slots) const;
   void KeepKnown(size_t i, const at::Tensor& slots) const;  // of an inpainted picture
 
   std::vector<Trajectory*> trajectories_;
-  std::vector<int64_t> guided_;  // indices of guided trajectories
+  std::vector<int64_t> row_begin_;  // trajectory i has rows [row_begin_[i], row_begin_[i + 1])
   int64_t channels_;
   at::Device device_;
   at::Tensor x_;             // every slot 0, [trajectories, C, H, W]

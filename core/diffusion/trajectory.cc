@@ -3,22 +3,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace denoise {
-
-bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation) {
-  const Guidance& guidance = conditioning.guidance;
-  return guidance.scale != 1 && evaluation.timestep >= guidance.timestep_min &&
-         evaluation.timestep <= guidance.timestep_max;
-}
-
-int MaxRows(const Conditioning& conditioning, const SamplerPlan& plan) {
-  const bool ever = std::any_of(plan.evaluations.begin(), plan.evaluations.end(),
-                                [&](const Evaluation& e) { return IsGuided(conditioning, e); });
-  return ever ? 2 : 1;
-}
 
 Trajectory::Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning,
                        uint64_t seed, const Network& network, const Start& start,

@@ -5,39 +5,16 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 
+#include "core/diffusion/guidance.h"
 #include "core/diffusion/noise_source.h"
 #include "core/diffusion/start.h"
 #include "core/nn/network.h"
 #include "core/sampling/plan.h"
 
 namespace denoise {
-
-// Classifier-free guidance (Ho & Salimans 2022): m = unconditional + scale * (conditional -
-// unconditional), applied at timesteps in [timestep_min, timestep_max] only (Kynkaanniemi et al.
-// 2024).
-struct Guidance {
-  double scale = 1;
-  double timestep_min = -std::numeric_limits<double>::infinity();
-  double timestep_max = std::numeric_limits<double>::infinity();
-};
-
-struct Conditioning {
-  std::optional<int64_t> class_label;  // absent: the network is not class-conditional
-  std::optional<int64_t>
-      null_class_label;  // what the unconditional row is told; required for guidance
-  Guidance guidance;
-};
-
-// Whether `evaluation` takes a second, unconditional row. A scale of 1 is the conditional
-// prediction itself.
-bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation);
-
-// The most rows any evaluation of the plan takes: 1 or 2.
-int MaxRows(const Conditioning& conditioning, const SamplerPlan& plan);
 
 // Makes a picture anew where a mask says so, and keeps it elsewhere: wherever a step ends, x becomes
 // mask * x + (1 - mask) * the picture at that noise level, with noise of its own each time (Lugmayr et
@@ -62,8 +39,8 @@ class Trajectory {
   const Evaluation& next() const { return plan_->evaluations[position_]; }  // requires !done()
   const Evaluation& last() const {
     return plan_->evaluations[position_ - 1];
-  }                                                                // requires an Advance before
-  bool guided() const { return IsGuided(conditioning_, next()); }  // requires !done()
+  }                                                            // requires an Advance before
+  int rows() const { return NumRows(conditioning_, next()); }  // requires !done()
   int steps_done() const { return steps_done_; }
 
   // [K, C, H, W] float32 on the network's device, K as the plan says. May share its memory with the

@@ -85,7 +85,7 @@ struct Evaluation {
       0.0;  // added to slot[0] afterwards; a draw is made exactly where AddsNoise() says
   double alpha =
       1;  // the signal level of slot[0] before this evaluation: x = alpha * x0 + sigma * epsilon,
-  double sigma = 0;       // for display and frames only
+  double sigma = 0;       // for display, frames and the interval of guidance
   bool ends_step = true;  // a frame may be shown after this evaluation
 };
 

@@ -16,6 +16,15 @@
 
 namespace denoise {
 
+// One batched evaluation.
+struct EvaluationReport {
+  int trajectories = 0;
+  int rows = 0;
+  int rows_saved = 0;      // unconditional rows that intervals of guidance left out
+  absl::Duration network;  // the network call
+  absl::Duration total;    // the whole turn of the loop
+};
+
 // What the engine tells about itself. Called from the engine's threads; must not block.
 class EngineObserver {
  public:
@@ -24,10 +33,7 @@ class EngineObserver {
   virtual void OnActiveRows(const std::string& device, int rows) = 0;
   // A batch threw and is evaluated again image by image; `what` is for the log.
   virtual void OnBatchFailed(const std::string& device, const std::string& what) = 0;
-  // One batched evaluation: `network` is the time of the network call, `total` that of the whole
-  // turn of the loop.
-  virtual void OnEvaluation(const std::string& device, int trajectories, int rows,
-                            absl::Duration network, absl::Duration total) = 0;
+  virtual void OnEvaluation(const std::string& device, const EvaluationReport& report) = 0;
 };
 
 class Engine {

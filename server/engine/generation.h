@@ -28,8 +28,9 @@ struct FrameOptions {
 };
 
 // Validated by whoever makes it: the plan suits the network and has an evaluation, labels exist,
-// guidance has a null class, count is at least 1 (2 for a start between two noises), and the tensors of
-// the start and the inpainting have the network's shape.
+// guidance has a null class, count is at least 1 (2 for a start between two noises), no evaluation of an
+// image takes more rows than Engine::Options::max_batch_rows, and the tensors of the start and the
+// inpainting have the network's shape.
 struct GenerationRequest {
   std::shared_ptr<const NetworkReplicas> networks;  // may alias whatever must stay alive meanwhile
   std::shared_ptr<const SamplerPlan> plan;

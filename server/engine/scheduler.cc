@@ -172,7 +172,7 @@ void Scheduler::FillLoops() {
     auto image = std::make_unique<ActiveImage>();
     image->generation = entry.generation;
     image->index = entry.images_begun++;
-    image->rows = IsGuided(request.conditioning, request.plan->evaluations.front()) ? 2 : 1;
+    image->rows = NumRows(request.conditioning, request.plan->evaluations.front());
     loop->images.push_back(std::move(image));
     loop->rows += entry.row_cost;
     ++entry.images_active;
@@ -235,6 +235,7 @@ Batch Scheduler::TakeBatch(Loop& loop) const {
     if ((*image)->generation->request().networks.get() == networks &&
         batch.rows + (*image)->rows <= options_.max_batch_rows) {
       batch.rows += (*image)->rows;
+      batch.rows_saved += FullRows((*image)->generation->request().conditioning) - (*image)->rows;
       batch.images.push_back(image->get());
       taken.splice(taken.end(), loop.images, image);
     }

@@ -3,8 +3,9 @@
 // Requests wait in one bounded queue. Whenever a worker has room, the request at the front hands
 // over one image and goes to the back, so that a large request does not hold up a small one. The
 // images in a worker's loop rotate: each batch takes those that have waited longest, as many as the
-// cap admits. So no image of a loop waits more than ceil(rows / cap) evaluations where one model is
-// served and the cap is even (guided images take two rows); models that share a loop take turns.
+// cap admits. So an image of r rows waits at most 1 + (rows - r) / (cap - r + 1) evaluations, rounded
+// down, where one model is served: ceil(rows / cap) for images of one row. Models that share a loop
+// take turns.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,8 @@ struct ActiveImage {
 struct Batch {
   std::vector<ActiveImage*> images;  // each valid until passed to Scheduler::Remove
   int rows = 0;
-  absl::Time ready;  // since when these rows could have run
+  int rows_saved = 0;  // by the intervals of guidance
+  absl::Time ready;    // since when these rows could have run
 };
 
 // Thread-safe. NextBatch and Remove are called by the worker that they name. Sinks are told without

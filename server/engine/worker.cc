@@ -137,7 +137,7 @@ void Worker::Resume(const Batch& batch, const at::Tensor& x0) {
   for (ActiveImage* image : batch.images) {
     const Trajectory& trajectory = *image->trajectory;
     if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
-    if (!trajectory.done()) image->rows = trajectory.guided() ? 2 : 1;
+    if (!trajectory.done()) image->rows = trajectory.rows();
   }
   for (Picture& frame : pictures.frames) SendFrame(std::move(frame));
   for (Picture& picture : pictures.finished) Finish(std::move(picture));
@@ -203,8 +203,11 @@ void Worker::ReportLoad() {
 void Worker::Report(const Batch& batch, int trajectories, absl::Duration network_time) {
   ReportLoad();
   if (observer_ == nullptr) return;
-  observer_->OnEvaluation(device_name_, trajectories, batch.rows, network_time,
-                          clock_.Now() - batch.ready);
+  observer_->OnEvaluation(device_name_, {.trajectories = trajectories,
+                                         .rows = batch.rows,
+                                         .rows_saved = batch.rows_saved,
+                                         .network = network_time,
+                                         .total = clock_.Now() - batch.ready});
 }
 
 // Kernels of an accelerator run behind the host; reading a value waits for them, so that time is

@@ -1,7 +1,6 @@
 #include "server/rpc/request_validation.h"
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +10,7 @@
 #include "core/base/status_macros.h"
 #include "core/sampling/compile_plan.h"
 #include "proto/conversion/sampler_proto.h"
+#include "server/rpc/conditioning_validation.h"
 #include "server/rpc/picture.h"
 #include "server/rpc/sampler_conversion.h"
 #include "server/rpc/start_validation.h"
@@ -21,9 +21,6 @@ namespace {
 
 using denoised::v1::Encoding;
 using denoised::v1::GenerateRequest;
-
-// Far above any use, far below where float32 overflows.
-constexpr double kMaxGuidanceScale = 1e4;
 
 int Count(const GenerateRequest& request) { return request.has_count() ? request.count() : 1; }
 
@@ -40,23 +37,6 @@ Encoding ImageEncoding(const GenerateRequest& request) {
 void CheckEncoding(std::string_view field, Encoding encoding, FieldViolations& violations) {
   if (!denoised::v1::Encoding_IsValid(encoding)) {
     violations.Add(field, absl::StrCat("unknown value ", static_cast<int>(encoding)));
-  }
-}
-
-void CheckGuidance(const denoised::v1::Guidance& guidance, FieldViolations& violations) {
-  if (!(guidance.scale() >= 0 && guidance.scale() <= kMaxGuidanceScale)) {  // NaN is neither
-    violations.Add("guidance.scale", absl::StrCat("must be between 0 and ", kMaxGuidanceScale,
-                                                  ", is ", guidance.scale()));
-  }
-  if (!std::isfinite(guidance.timestep_min())) {
-    violations.Add("guidance.timestep_min", "must be finite");
-  }
-  if (!std::isfinite(guidance.timestep_max())) {
-    violations.Add("guidance.timestep_max", "must be finite");
-  }
-  if (guidance.has_timestep_min() && guidance.has_timestep_max() &&
-      guidance.timestep_min() > guidance.timestep_max()) {
-    violations.Add("guidance.timestep_min", "must not be above timestep_max");
   }
 }
 
@@ -98,21 +78,6 @@ void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
   CheckStart(request, violations);
 }
 
-void CheckClassLabel(const GenerateRequest& request, const Model& model,
-                     FieldViolations& violations) {
-  if (!model.is_class_conditional()) {
-    if (request.has_class_label()) {
-      violations.Add("class_label", "must be absent: this model is not class-conditional");
-    }
-  } else if (!request.has_class_label()) {
-    violations.Add("class_label", "is required: this model is class-conditional");
-  } else if (request.class_label() < 0 || request.class_label() >= model.spec.num_class_embeds) {
-    violations.Add("class_label",
-                   absl::StrCat("must be between 0 and ", model.spec.num_class_embeds - 1, ", is ",
-                                request.class_label()));
-  }
-}
-
 void CheckPictures(const GenerateRequest& request, const Model& model, const RequestLimits& limits,
                    FieldViolations& violations) {
   const int64_t pixels = model.spec.height * model.spec.width;
@@ -133,11 +98,8 @@ void CheckPictures(const GenerateRequest& request, const Model& model, const Req
 // What only the model can say.
 void CheckAgainstModel(const GenerateRequest& request, const Model& model,
                        const RequestLimits& limits, FieldViolations& violations) {
-  CheckClassLabel(request, model, violations);
+  CheckConditioning(request, model, limits, violations);
   CheckPictures(request, model, limits, violations);
-  if (request.has_guidance() && request.guidance().scale() != 1 && !model.null_class_label) {
-    violations.Add("guidance", "must be absent: this model has no class that stands for no class");
-  }
 }
 
 // The core names parts of the run, which are fields elsewhere, and some options that come from the
@@ -184,19 +146,6 @@ std::shared_ptr<const SamplerPlan> ResolvePlan(const ResolvedSampler& sampler,
   return std::make_shared<const SamplerPlan>(*std::move(plan));
 }
 
-Conditioning ResolveConditioning(const GenerateRequest& request, const Model& model) {
-  Conditioning conditioning;
-  if (request.has_class_label()) conditioning.class_label = request.class_label();
-  conditioning.null_class_label = model.null_class_label;
-  if (request.has_guidance()) {
-    const auto& guidance = request.guidance();
-    conditioning.guidance.scale = guidance.scale();
-    if (guidance.has_timestep_min()) conditioning.guidance.timestep_min = guidance.timestep_min();
-    if (guidance.has_timestep_max()) conditioning.guidance.timestep_max = guidance.timestep_max();
-  }
-  return conditioning;
-}
-
 FrameOptions ResolveFrames(const GenerateRequest& request) {
   FrameOptions frames;
   if (!request.has_frames()) return frames;
@@ -221,6 +170,11 @@ denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Mod
   accepted.set_steps(generation.plan->NumSteps());
   accepted.set_evaluations(static_cast<int32_t>(generation.plan->evaluations.size()));
   if (request.has_guidance()) *accepted.mutable_guidance() = request.guidance();
+  for (const ClassWeight& entry : generation.conditioning.class_weights) {
+    auto& proto = *accepted.add_class_weights();
+    proto.set_class_label(static_cast<int32_t>(entry.class_label));
+    proto.set_weight(entry.weight);
+  }
   accepted.set_first_step(generation.plan->first_step);
   return accepted;
 }

@@ -17,6 +17,7 @@ struct RequestLimits {
   int max_images = 64;
   int64_t max_pixels = 64 << 20;          // height * width * count
   int64_t max_picture_pixels = 16 << 20;  // of each picture that the request brings along
+  int max_rows = 16;                      // of one image's network calls
   int max_frame_bytes =
       4'000'000;  // encoded; with its event it fits gRPC's usual 4 MiB receive cap
 };

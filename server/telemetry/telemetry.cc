@@ -56,6 +56,8 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       evaluations_(AddCounters(*registry_, "denoised_evaluations_total", "Batched network calls.")),
       failed_batches_(AddCounters(*registry_, "denoised_failed_batches_total",
                                   "Batches that failed and were evaluated image by image.")),
+      guidance_rows_saved_(AddCounters(*registry_, "denoised_guidance_rows_saved_total",
+                                       "Unconditional rows that intervals of guidance left out.")),
       overhead_seconds_(AddCounters(*registry_, "denoised_worker_overhead_seconds_total",
                                     "Worker time outside network calls while it had rows.")),
       rows_per_evaluation_(AddHistogram("denoised_rows_per_evaluation",
@@ -93,6 +95,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
     active_rows_.Add({{"device", device}});
     evaluations_.Add({{"device", device}});
     failed_batches_.Add({{"device", device}});
+    guidance_rows_saved_.Add({{"device", device}});
     overhead_seconds_.Add({{"device", device}});
   }
   for (absl::StatusCode outcome : kUsualOutcomes) {
@@ -112,14 +115,14 @@ void Telemetry::OnBatchFailed(const std::string& device, const std::string& what
            {{"device", device}, {"error", what}});
 }
 
-void Telemetry::OnEvaluation(const std::string& device, int trajectories, int rows,
-                             absl::Duration network, absl::Duration total) {
+void Telemetry::OnEvaluation(const std::string& device, const EvaluationReport& report) {
   evaluations_.Add({{"device", device}}).Increment();
+  guidance_rows_saved_.Add({{"device", device}}).Increment(report.rows_saved);
   overhead_seconds_.Add({{"device", device}})
-      .Increment(std::max(0.0, absl::ToDoubleSeconds(total - network)));
-  rows_per_evaluation_.Observe(rows);
-  trajectories_per_evaluation_.Observe(trajectories);
-  evaluation_seconds_.Observe(absl::ToDoubleSeconds(network));
+      .Increment(std::max(0.0, absl::ToDoubleSeconds(report.total - report.network)));
+  rows_per_evaluation_.Observe(report.rows);
+  trajectories_per_evaluation_.Observe(report.trajectories);
+  evaluation_seconds_.Observe(absl::ToDoubleSeconds(report.network));
 }
 
 void Telemetry::QueueWaited(absl::Duration wait) {

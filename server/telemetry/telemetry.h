@@ -32,8 +32,7 @@ class Telemetry final : public EngineObserver {
   void OnQueueDepth(int requests) override;
   void OnActiveRows(const std::string& device, int rows) override;
   void OnBatchFailed(const std::string& device, const std::string& what) override;
-  void OnEvaluation(const std::string& device, int trajectories, int rows, absl::Duration network,
-                    absl::Duration total) override;
+  void OnEvaluation(const std::string& device, const EvaluationReport& report) override;
 
   // One Generate call, as its stream goes along.
   void QueueWaited(absl::Duration wait);
@@ -57,6 +56,7 @@ class Telemetry final : public EngineObserver {
   prometheus::Family<prometheus::Gauge>& active_rows_;
   prometheus::Family<prometheus::Counter>& evaluations_;
   prometheus::Family<prometheus::Counter>& failed_batches_;
+  prometheus::Family<prometheus::Counter>& guidance_rows_saved_;
   prometheus::Family<prometheus::Counter>& overhead_seconds_;
   prometheus::Histogram& rows_per_evaluation_;
   prometheus::Histogram& trajectories_per_evaluation_;

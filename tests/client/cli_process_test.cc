@@ -102,6 +102,8 @@ TEST_F(CliTest, EveryFlagReachesTheRequest) {
                                 "100",
                                 "--guidance-max",
                                 "900",
+                                "--guidance-rescale",
+                                "0.7",
                                 "--frames",
                                 "2",
                                 "--frame-kind",
@@ -119,7 +121,7 @@ TEST_F(CliTest, EveryFlagReachesTheRequest) {
             "sampler { sampler: SAMPLER_DPMPP steps: 3 timestep_spacing: TIMESTEP_SPACING_TRAILING "
             "sigma_spacing: SIGMA_SPACING_KARRAS solver_order: 3 solver_type: SOLVER_TYPE_HEUN "
             "euler_at_final: true final_sigma: FINAL_SIGMA_SIGMA_MIN } "
-            "guidance { scale: 2.5 timestep_min: 100 timestep_max: 900 } "
+            "guidance { scale: 2.5 timestep_min: 100 timestep_max: 900 rescale: 0.7 } "
             "frames { every_n_steps: 2 kind: FRAME_KIND_X_T encoding: ENCODING_WEBP "
             "max_bytes: 9999 } image_encoding: ENCODING_WEBP");
 }
@@ -284,6 +286,28 @@ TEST_F(CliTest, ClassesGoByNameInAnyCaseOrByIndex) {
   EXPECT_EQ(server_.requests()[1].class_label(), 1);
 }
 
+TEST_F(CliTest, ABlendOfClassesReachesTheRequest) {
+  const auto result = Run({"generate", "--model", "shapes", "--class-weights", "Circle=0.7,1=3e-1",
+                           "--guidance-scale", "2", "--guidance-sigma-min", "0.25",
+                           "--guidance-sigma-max", "4", "--out", out().string()});
+  ASSERT_EQ(result.exit_status, Exited(0)) << result.error;
+  EXPECT_EQ(server_.requests()[0].ShortDebugString(),
+            "model: \"models/shapes\" sampler { } "
+            "guidance { scale: 2 sigma_min: 0.25 sigma_max: 4 } image_encoding: ENCODING_PNG "
+            "class_weights { weight: 0.7 } class_weights { class_label: 1 weight: 0.3 }");
+}
+
+TEST_F(CliTest, AMalformedBlendIsRefusedBeforeTheServerIsAsked) {
+  for (const char* weights : {"", "circle", "circle=", "=0.5", "circle=half", "circle=1,",
+                              "circle=1,,square=1", "circle=1=2", "unicorn=1", "circle:1"}) {
+    const auto result =
+        Run({"generate", "--model", "shapes", "--out", out().string(), "--class-weights", weights});
+    EXPECT_EQ(result.exit_status, Exited(2)) << weights;
+    EXPECT_THAT(result.error, HasSubstr("--class-weights")) << weights;
+  }
+  EXPECT_TRUE(server_.requests().empty());
+}
+
 TEST_F(CliTest, AnUnknownClassNameListsTheClasses) {
   const auto result = Run(GenerateArguments({}, "unicorn"));
   EXPECT_EQ(result.exit_status, Exited(2));
@@ -347,16 +371,20 @@ TEST_F(CliTest, AFailureOnTheWaySaysWhatHasBeenWritten) {
 }
 
 TEST_F(CliTest, UsageErrorsAreTold) {
-  for (const std::vector<std::string>& arguments :
-       std::vector<std::vector<std::string>>{{"--count", "many"},
-                                             {"--seed", "-1"},
-                                             {"--format", "gif"},
-                                             {"--sampler", "magic"},
-                                             {"--guidance-min", "5"},
-                                             {"--deadline", "soon"},
-                                             {"--deadline", "-3s"},
-                                             {"--frame-kind", "x0"},
-                                             {"--no-such-flag"}}) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"--count", "many"},
+           {"--seed", "-1"},
+           {"--format", "gif"},
+           {"--sampler", "magic"},
+           {"--guidance-min", "5"},
+           {"--guidance-rescale", "0.5"},
+           {"--guidance-sigma-max", "5"},
+           {"--guidance-sigma-max", "5", "--guidance-min", "5", "--guidance-scale", "2"},
+           {"--class-weights", "circle=1"},
+           {"--deadline", "soon"},
+           {"--deadline", "-3s"},
+           {"--frame-kind", "x0"},
+           {"--no-such-flag"}}) {
     const auto result = Generate(arguments);
     EXPECT_EQ(result.exit_status, Exited(2)) << arguments[0];
     EXPECT_THAT(result.error, HasSubstr(arguments[0]));

@@ -67,6 +67,9 @@ TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
   EXPECT_EQ(FlagOfField("sampler.use_clipped_model_output"), "--use-clipped-model-output");
   EXPECT_EQ(FlagOfField("sampler.sampler"), "--sampler");
   EXPECT_EQ(FlagOfField("guidance.timestep_max"), "--guidance-max");
+  EXPECT_EQ(FlagOfField("guidance.sigma_min"), "--guidance-sigma-min");
+  EXPECT_EQ(FlagOfField("guidance.rescale"), "--guidance-rescale");
+  EXPECT_EQ(FlagOfField("class_weights[1].weight"), "--class-weights[1].weight");
   EXPECT_EQ(FlagOfField("frames.every_n_steps"), "--frames");
   EXPECT_EQ(FlagOfField("image_encoding"), "--format");
   EXPECT_EQ(FlagOfField("class_label"), "--class-label");

@@ -108,6 +108,19 @@ const std::vector<BadRequestCase>& BadRequestCases() {
          r.mutable_guidance()->set_timestep_min(500);
          r.mutable_guidance()->set_timestep_max(400);
        }},
+      {"guidance rescale above 1",
+       {"guidance.rescale"},
+       [](auto& r) {
+         r.mutable_guidance()->set_scale(2);
+         r.mutable_guidance()->set_rescale(1.5);
+       }},
+      {"guidance between timesteps and noise levels",
+       {"guidance.sigma_min"},
+       [](auto& r) {
+         r.mutable_guidance()->set_scale(2);
+         r.mutable_guidance()->set_timestep_min(100);
+         r.mutable_guidance()->set_sigma_min(1);
+       }},
       {"guidance without a null class",
        {"guidance"},
        [](auto& r) {
@@ -117,6 +130,13 @@ const std::vector<BadRequestCase>& BadRequestCases() {
       {"class unknown", {"class_label"}, [](auto& r) { r.set_class_label(6); }},
       {"class negative", {"class_label"}, [](auto& r) { r.set_class_label(-1); }},
       {"class missing", {"class_label"}, [](auto& r) { r.clear_class_label(); }},
+      {"class beside a blend", {"class_weights"}, [](auto& r) { AddClassWeight(r, 0, 1); }},
+      {"class weight NaN",
+       {"class_weights[0].weight"},
+       [](auto& r) {
+         r.clear_class_label();
+         AddClassWeight(r, 0, kNan);
+       }},
       {"class on a model without", {"class_label"}, [](auto& r) { r.set_model("models/plain"); }},
       {"count 0", {"count"}, [](auto& r) { r.set_count(0); }},
       {"count huge", {"count"}, [](auto& r) { r.set_count(std::numeric_limits<int32_t>::max()); }},

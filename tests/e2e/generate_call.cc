@@ -55,6 +55,12 @@ GenerateRequest GuidedRequest(int steps) {
   return request;
 }
 
+void AddClassWeight(GenerateRequest& request, int class_label, double weight) {
+  denoised::v1::ClassWeight& entry = *request.add_class_weights();
+  entry.set_class_label(class_label);
+  entry.set_weight(weight);
+}
+
 Generation Generate(ImageGeneration::Stub& stub, const GenerateRequest& request,
                     absl::Duration timeout) {
   grpc::ClientContext context;

@@ -35,6 +35,9 @@ struct Generation {
 // A request for `steps` steps of one image of class 0 of the model "guided".
 denoised::v1::GenerateRequest GuidedRequest(int steps);
 
+// Adds a class to its blend.
+void AddClassWeight(denoised::v1::GenerateRequest& request, int class_label, double weight);
+
 // Runs the call to its end.
 Generation Generate(denoised::v1::ImageGeneration::Stub& stub,
                     const denoised::v1::GenerateRequest& request,

@@ -9,6 +9,7 @@
 
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
+#include "tests/e2e/metric_names.h"
 #include "tests/e2e/server_process.h"
 
 namespace denoise {
@@ -168,6 +169,53 @@ TEST_F(GenerateTest, GuidanceOfOneAndGuidanceOutsideItsIntervalChangeNothing) {
   EXPECT_EQ(Image(request), plain);
   request.mutable_guidance()->set_timestep_min(0);
   EXPECT_NE(Image(request), plain);
+}
+
+TEST_F(GenerateTest, ABlendOfClassesIsNeitherOfThem) {
+  GenerateRequest request = GuidedRequest(/*steps=*/5);
+  const std::string first = Image(request);
+  request.set_class_label(1);
+  const std::string second = Image(request);
+  request.clear_class_label();
+  AddClassWeight(request, 0, 2);
+  EXPECT_EQ(Image(request), first) << "a blend of one class is that class";
+  AddClassWeight(request, 1, 6);
+  const Generation blend = Run(request);
+  EXPECT_NE(blend.Images().at(0), first);
+  EXPECT_NE(blend.Images().at(0), second);
+  const auto& weights = blend.events.at(0).accepted().class_weights();
+  ASSERT_EQ(weights.size(), 2);
+  EXPECT_EQ(weights[0].weight(), 0.25);
+  EXPECT_EQ(weights[1].class_label(), 1);
+  EXPECT_EQ(weights[1].weight(), 0.75);
+}
+
+TEST_F(GenerateTest, RescaleChangesGuidedImages) {
+  GenerateRequest request = GuidedRequest(/*steps=*/5);
+  request.mutable_guidance()->set_scale(4);
+  const std::string image = Image(request);
+  request.mutable_guidance()->set_rescale(0.7);
+  EXPECT_NE(Image(request), image);
+}
+
+TEST_F(GenerateTest, TheRowsThatAnIntervalSavesAreCounted) {
+  GenerateRequest request = GuidedRequest(/*steps=*/5);
+  request.mutable_sampler()->set_sampler(denoised::v1::SAMPLER_DDIM);  // 800, 600, 400, 200, 0
+  request.set_count(3);
+  request.clear_class_label();
+  AddClassWeight(request, 0, 1);
+  AddClassWeight(request, 1, 1);
+  request.mutable_guidance()->set_scale(2);
+  request.mutable_guidance()->set_timestep_min(200);
+  request.mutable_guidance()->set_timestep_max(600);
+  const MetricsPage before = server_->Metrics();
+  Run(request);
+  // The worker reports an evaluation once its images are on their way.
+  constexpr int kRowsTaken = 3 * (2 + 3 + 3 + 3 + 2);
+  EXPECT_TRUE(
+      Eventually([&] { return server_->Metrics().Sum(kRows) - before.Sum(kRows) == kRowsTaken; }));
+  const double saved = server_->Metrics().Sum(kGuidanceRowsSaved) - before.Sum(kGuidanceRowsSaved);
+  EXPECT_EQ(saved, 3 * 2);
 }
 
 TEST_F(GenerateTest, EncodingsCarryTheirFormat) {

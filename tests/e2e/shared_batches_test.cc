@@ -16,16 +16,16 @@ struct Job {
   int steps;
   const char* guidance_scale;
   int seed;
-  const char* class_label;
+  const char* class_weights;
 };
 
 // Many steps of one small image each: long enough to meet the others, whatever the order of
 // starting.
 constexpr Job kJobs[] = {
-    {"ddpm", 160, "1", 11, "c0"},       {"ddim", 200, "2", 22, "c1"},
-    {"dpm_solver", 180, "1", 3, "c2"},  {"dpmpp_2m", 220, "3.5", 4, "c3"},
-    {"dpmpp_sde", 150, "1.5", 5, "c4"}, {"unipc", 210, "2", 6, "0"},
-    {"ddim", 240, "1", 7, "1"},         {"ddpm", 190, "0", 8, "2"},
+    {"ddpm", 160, "1", 11, "c0=1"},       {"ddim", 200, "2", 22, "c1=1,c4=2"},
+    {"dpm_solver", 180, "1", 3, "c2=1"},  {"dpmpp_2m", 220, "3.5", 4, "c3=1"},
+    {"dpmpp_sde", 150, "1.5", 5, "c4=1"}, {"unipc", 210, "2", 6, "0=1"},
+    {"ddim", 240, "1", 7, "1=1"},         {"ddpm", 190, "0", 8, "2=1"},
 };
 
 std::vector<std::string> Arguments(const ServerProcess& server, const Job& job,
@@ -36,8 +36,8 @@ std::vector<std::string> Arguments(const ServerProcess& server, const Job& job,
           server.address(),
           "--model",
           "guided",
-          "--class-label",
-          job.class_label,
+          "--class-weights",
+          job.class_weights,
           "--count",
           "1",
           "--seed",
@@ -113,7 +113,7 @@ TEST_P(SharedBatchesTest, EightClientsAtOnceGetTheSameBytesAsEachAlone) {
 }
 
 // The second case has fewer rows to a batch than there are, so that trajectories rotate; with most
-// images taking two rows it can share no more than 1.6 even if all come at once.
+// images taking two rows, and one three, it can share no more than 1.6 even if all come at once.
 INSTANTIATE_TEST_SUITE_P(Batches, SharedBatchesTest,
                          testing::Values(BatchesCase{{}, 1.5},
                                          BatchesCase{{"--max-batch-rows", "3"}, 1.1}));

@@ -49,6 +49,21 @@ std::vector<std::string> Fields(const absl::Status& status) {
   return fields;
 }
 
+void AddClassWeight(GenerateRequest& request, int class_label, double weight) {
+  denoised::v1::ClassWeight& entry = *request.add_class_weights();
+  entry.set_class_label(class_label);
+  entry.set_weight(weight);
+}
+
+GenerateRequest BlendRequest(const std::vector<double>& weights) {
+  GenerateRequest request = ClassRequest();
+  request.clear_class_label();
+  for (size_t i = 0; i < weights.size(); ++i) {
+    AddClassWeight(request, static_cast<int>(i), weights[i]);
+  }
+  return request;
+}
+
 struct BadRequestCase {
   const char* what;
   const char* field;
@@ -104,6 +119,30 @@ INSTANTIATE_TEST_SUITE_P(
               SPOIL(r.mutable_guidance()->set_timestep_min(2);
                     r.mutable_guidance()->set_timestep_max(1))
         },
+        BadRequestCase{"negative interval", "guidance.timestep_max",
+                       SPOIL(r.mutable_guidance()->set_timestep_max(-1))},
+        BadRequestCase{"negative rescale", "guidance.rescale",
+                       SPOIL(r.mutable_guidance()->set_rescale(-0.1))},
+        BadRequestCase{"rescale above 1", "guidance.rescale",
+                       SPOIL(r.mutable_guidance()->set_rescale(1.1))},
+        BadRequestCase{"NaN rescale", "guidance.rescale",
+                       SPOIL(r.mutable_guidance()->set_rescale(kNan))},
+        BadRequestCase{"NaN noise level", "guidance.sigma_min",
+                       SPOIL(r.mutable_guidance()->set_sigma_min(kNan))},
+        BadRequestCase{"infinite noise level", "guidance.sigma_max",
+                       SPOIL(r.mutable_guidance()->set_sigma_max(kInfinity))},
+        BadRequestCase{"negative noise level", "guidance.sigma_max",
+                       SPOIL(r.mutable_guidance()->set_sigma_max(-1))},
+        BadRequestCase {
+          "backward noise levels", "guidance.sigma_min",
+              SPOIL(r.mutable_guidance()->set_sigma_min(2); r.mutable_guidance()->set_sigma_max(1))
+        },
+        BadRequestCase {
+          "both kinds of interval", "guidance.sigma_max",
+              SPOIL(r.mutable_guidance()->set_timestep_min(2);
+                    r.mutable_guidance()->set_sigma_max(1))
+        },
+        BadRequestCase{"a class and weights", "class_weights", SPOIL(AddClassWeight(r, 0, 1))},
         BadRequestCase {
           "guidance without a null class", "guidance",
               SPOIL(r.set_model("models/labels"); r.mutable_guidance()->set_scale(2))
@@ -205,6 +244,7 @@ TEST(RequestValidation, ResolvesEverythingThatIsSet) {
   request.set_count(3);
   request.set_seed(std::numeric_limits<uint64_t>::max());
   request.mutable_guidance()->set_scale(2.5);
+  request.mutable_guidance()->set_rescale(0.5);
   request.mutable_guidance()->set_timestep_max(800);
   request.mutable_frames()->set_every_n_steps(5);
   request.mutable_frames()->set_kind(denoised::v1::FRAME_KIND_X_T);
@@ -217,17 +257,90 @@ TEST(RequestValidation, ResolvesEverythingThatIsSet) {
   const GenerationRequest& generation = resolved->generation;
   EXPECT_EQ(generation.count, 3);
   EXPECT_EQ(generation.seed, std::numeric_limits<uint64_t>::max());
-  EXPECT_EQ(generation.conditioning.class_label, 1);
+  ASSERT_EQ(generation.conditioning.class_weights.size(), 1u);
+  EXPECT_EQ(generation.conditioning.class_weights[0].class_label, 1);
+  EXPECT_EQ(generation.conditioning.class_weights[0].weight, 1);
   EXPECT_EQ(generation.conditioning.null_class_label, 3);
   EXPECT_EQ(generation.conditioning.guidance.scale, 2.5);
-  EXPECT_EQ(generation.conditioning.guidance.timestep_max, 800);
-  EXPECT_TRUE(std::isinf(generation.conditioning.guidance.timestep_min));
+  EXPECT_EQ(generation.conditioning.guidance.rescale, 0.5);
+  EXPECT_EQ(generation.conditioning.guidance.timesteps.max, 800);
+  EXPECT_TRUE(std::isinf(generation.conditioning.guidance.timesteps.min));
+  EXPECT_TRUE(std::isinf(generation.conditioning.guidance.sigmas.max));
   EXPECT_EQ(generation.frames.every_n_steps, 5);
   EXPECT_EQ(generation.frames.kind, FrameKind::kXt);
   EXPECT_EQ(resolved->frame_encoding, denoised::v1::ENCODING_WEBP);
   EXPECT_EQ(resolved->frame_bytes_max, 1000);
   EXPECT_EQ(resolved->image_encoding, denoised::v1::ENCODING_RAW_FLOAT32);
   EXPECT_EQ(resolved->accepted.guidance().scale(), 2.5);
+  EXPECT_EQ(resolved->accepted.guidance().rescale(), 0.5);
+  ASSERT_EQ(resolved->accepted.class_weights_size(), 1);
+  EXPECT_EQ(resolved->accepted.class_weights(0).class_label(), 1);
+  EXPECT_EQ(resolved->accepted.class_weights(0).weight(), 1);
+}
+
+TEST(RequestValidation, AnIntervalMayBeOneOfNoiseLevels) {
+  GenerateRequest request = ClassRequest();
+  request.mutable_guidance()->set_scale(2);
+  request.mutable_guidance()->set_sigma_min(0.25);
+  request.mutable_guidance()->set_sigma_max(4);
+  const auto resolved = Resolve(request);
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_EQ(resolved->generation.conditioning.guidance.sigmas.min, 0.25);
+  EXPECT_EQ(resolved->generation.conditioning.guidance.sigmas.max, 4);
+  EXPECT_EQ(resolved->accepted.guidance().sigma_max(), 4);
+}
+
+std::vector<double> AcceptedWeights(const GenerateRequest& request) {
+  const auto resolved = Resolve(request);
+  EXPECT_TRUE(resolved.ok()) << resolved.status();
+  std::vector<double> weights;
+  for (const auto& entry : resolved->accepted.class_weights()) weights.push_back(entry.weight());
+  return weights;
+}
+
+TEST(RequestValidation, ClassWeightsAreDividedByTheirSum) {
+  EXPECT_THAT(AcceptedWeights(BlendRequest({3, 1})), ElementsAre(0.75, 0.25));
+  EXPECT_THAT(AcceptedWeights(BlendRequest({7})), ElementsAre(1));
+  constexpr double kHuge = std::numeric_limits<double>::max();
+  EXPECT_THAT(AcceptedWeights(BlendRequest({kHuge, kHuge})), ElementsAre(0.5, 0.5));
+  constexpr double kTiny = std::numeric_limits<double>::denorm_min();
+  EXPECT_THAT(AcceptedWeights(BlendRequest({kTiny, 1})), ElementsAre(kTiny, 1));
+  const auto resolved = Resolve(BlendRequest({3, 1}));
+  const std::vector<ClassWeight>& weights = resolved->generation.conditioning.class_weights;
+  ASSERT_EQ(weights.size(), 2u);
+  EXPECT_EQ(weights[1].class_label, 1);
+  EXPECT_EQ(weights[1].weight, 0.25);
+}
+
+TEST(RequestValidation, EveryClassWeightIsChecked) {
+  GenerateRequest request = BlendRequest({0, -1, kNan, kInfinity});
+  EXPECT_THAT(Fields(Resolve(request).status()),
+              ElementsAre("class_weights[0].weight", "class_weights[1].weight",
+                          "class_weights[2].weight", "class_weights[3].weight"));
+  request = BlendRequest({1, 1});
+  AddClassWeight(request, 1, 0.5);
+  AddClassWeight(request, 4, 0.5);
+  AddClassWeight(request, -1, 0.5);
+  EXPECT_THAT(Fields(Resolve(request).status()),
+              ElementsAre("class_weights[2].class_label", "class_weights[3].class_label",
+                          "class_weights[4].class_label"));
+  EXPECT_THAT(Fields(Resolve(BlendRequest(std::vector<double>(9, 1))).status()),
+              ElementsAre("class_weights"));
+}
+
+TEST(RequestValidation, ABlendNeedsAModelWithClasses) {
+  GenerateRequest request = BlendRequest({1});
+  request.set_model("models/faces");
+  EXPECT_THAT(Fields(Resolve(request).status()), ElementsAre("class_weights"));
+}
+
+TEST(RequestValidation, AnImageTakesNoMoreRowsThanTheServerEvaluatesAtOnce) {
+  GenerateRequest request = BlendRequest({1, 1, 1});
+  EXPECT_TRUE(Resolve(request, {.max_rows = 3}).ok());
+  EXPECT_THAT(Fields(Resolve(request, {.max_rows = 2}).status()), ElementsAre("class_weights"));
+  request.mutable_guidance()->set_scale(2);
+  EXPECT_TRUE(Resolve(request, {.max_rows = 4}).ok());
+  EXPECT_THAT(Fields(Resolve(request, {.max_rows = 3}).status()), ElementsAre("class_weights"));
 }
 
 TEST(RequestValidation, AGuidanceOfOneNeedsNoNullClass) {

@@ -31,8 +31,9 @@ TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
   const MetricsPage page = Page();
   for (const char* name :
        {"denoised_queue_depth", "denoised_active_rows", "denoised_evaluations_total",
-        "denoised_requests_total", "denoised_images_total", "denoised_models_loaded",
-        "denoised_rows_per_evaluation_count", "denoised_time_to_first_frame_seconds_count"}) {
+        "denoised_guidance_rows_saved_total", "denoised_requests_total", "denoised_images_total",
+        "denoised_models_loaded", "denoised_rows_per_evaluation_count",
+        "denoised_time_to_first_frame_seconds_count"}) {
     EXPECT_TRUE(page.Has(name)) << name;
     EXPECT_EQ(page.Sum(name), 0) << name;
   }
@@ -42,8 +43,15 @@ TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
 TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   telemetry_.OnQueueDepth(3);
   telemetry_.OnActiveRows("cpu", 6);
-  telemetry_.OnEvaluation("cpu", 2, 4, absl::Milliseconds(900), absl::Seconds(1));
-  telemetry_.OnEvaluation("cpu", 1, 2, absl::Milliseconds(100), absl::Milliseconds(150));
+  telemetry_.OnEvaluation("cpu", {.trajectories = 2,
+                                  .rows = 4,
+                                  .rows_saved = 3,
+                                  .network = absl::Milliseconds(900),
+                                  .total = absl::Seconds(1)});
+  telemetry_.OnEvaluation("cpu", {.trajectories = 1,
+                                  .rows = 2,
+                                  .network = absl::Milliseconds(100),
+                                  .total = absl::Milliseconds(150)});
   telemetry_.OnBatchFailed("cpu", "out of memory");
   const MetricsPage page = Page();
   EXPECT_EQ(page.Sum("denoised_failed_batches_total"), 1);
@@ -51,6 +59,7 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   EXPECT_EQ(page.Sum("denoised_active_rows", {{"device", "cpu"}}), 6);
   EXPECT_EQ(page.Sum("denoised_evaluations_total", {{"device", "cpu"}}), 2);
   EXPECT_EQ(page.Sum("denoised_rows_per_evaluation_sum"), 6);
+  EXPECT_EQ(page.Sum("denoised_guidance_rows_saved_total", {{"device", "cpu"}}), 3);
   EXPECT_EQ(page.Sum("denoised_trajectories_per_evaluation_sum"), 3);
   EXPECT_NEAR(page.Sum("denoised_evaluation_seconds_sum"), 1.0, 1e-9);
   EXPECT_NEAR(page.Sum("denoised_worker_overhead_seconds_total"), 0.15, 1e-9);

@@ -39,7 +39,7 @@ std::vector<SampleRequest> Requests(const Json& pipeline) {
   for (size_t i = 0; i < pipeline["image_seeds"].size(); ++i) {
     SampleRequest request{.seed = pipeline["image_seeds"][i], .conditioning = {}};
     if (!pipeline["class_labels"].is_null())
-      request.conditioning.class_label = pipeline["class_labels"][i];
+      request.conditioning.class_weights = {{pipeline["class_labels"][i].get<int64_t>()}};
     requests.push_back(request);
   }
   return requests;

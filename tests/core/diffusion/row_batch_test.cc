@@ -2,10 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "core/diffusion/sample.h"
@@ -45,11 +47,21 @@ std::vector<Plan> PlansOfManyKinds() {
   };
 }
 
+// Unconditional, guided and blended ones, with every kind of guidance.
+Conditioning MakeConditioning(int i) {
+  Conditioning conditioning{.class_weights = {{i % 2}}, .null_class_label = 2};
+  if (i % 5 == 2) conditioning.class_weights = {{0, 0.3}, {1, 0.7}};
+  if (i % 7 == 3) conditioning.class_weights = {{2, 0.125}, {0, 0.375}, {1, 0.5}};
+  Guidance& guidance = conditioning.guidance;
+  if (i % 3 != 0) guidance.scale = 1.0 + 0.5 * i;
+  if (i % 4 == 1) guidance.rescale = 0.7;
+  if (i % 6 == 4) guidance.timesteps = {200, 800};
+  if (i % 6 == 5) guidance.sigmas = {0.3, 5};
+  return conditioning;
+}
+
 Trajectory MakeTrajectory(const std::vector<Plan>& plans, int i, const Network& network) {
-  const Conditioning conditioning{.class_label = i % 2,
-                                  .null_class_label = 2,
-                                  .guidance = {.scale = i % 3 == 0 ? 1.0 : 1.0 + 0.5 * i}};
-  return Trajectory(plans[i % plans.size()], conditioning, 100 + i, network);
+  return Trajectory(plans[i % plans.size()], MakeConditioning(i), 100 + i, network);
 }
 
 void Evaluate(const std::vector<Trajectory*>& trajectories, const Network& network) {
@@ -86,38 +98,91 @@ TEST(RowBatch, AnImageDoesNotDependOnWhoSharesItsBatch) {
   }
 }
 
-TEST(RowBatch, GuidedTrajectoriesTakeASecondRowInsideTheIntervalOnly) {
+// The rows of every evaluation on the way.
+std::vector<int64_t> RowsOfEvaluations(const Plan& plan, const Conditioning& conditioning) {
   const GaussianNetwork network = ThreeClasses();
-  const Plan plan =
-      Compile({.sampler = SamplerKind::kDdim, .steps = 4});  // timesteps 750, 500, 250, 0
-  const Conditioning conditioning{
-      .class_label = 0,
-      .null_class_label = 2,
-      .guidance = {.scale = 3, .timestep_min = 250, .timestep_max = 500}};
-  EXPECT_EQ(MaxRows(conditioning, *plan), 2);
   Trajectory trajectory(plan, conditioning, 1, network);
   std::vector<int64_t> rows;
   while (!trajectory.done()) {
+    const int expected = trajectory.rows();
     RowBatch batch({&trajectory}, network);
     rows.push_back(batch.input().x.size(0));
+    EXPECT_EQ(rows.back(), expected);
     batch.Update(network.Forward(batch.input()));
   }
-  EXPECT_EQ(rows, (std::vector<int64_t>{1, 2, 2, 1}));
+  return rows;
 }
 
-TEST(RowBatch, GuidanceExtrapolatesFromTheUnconditionalPrediction) {
+TEST(RowBatch, GuidedTrajectoriesTakeAnUnconditionalRowInsideTheirIntervalsOnly) {
+  const Plan plan =
+      Compile({.sampler = SamplerKind::kDdim, .steps = 4});  // timesteps 750, 500, 250, 0
+  Conditioning conditioning{.class_weights = {{0}}, .null_class_label = 2};
+  conditioning.guidance = {.scale = 3, .timesteps = {250, 500}};
+  EXPECT_EQ(RowsOfEvaluations(plan, conditioning), (std::vector<int64_t>{1, 2, 2, 1}));
+  const Evaluation& at_500 = plan->evaluations[1];
+  conditioning.guidance = {.scale = 3, .sigmas = {.max = at_500.sigma / at_500.alpha}};
+  EXPECT_EQ(RowsOfEvaluations(plan, conditioning), (std::vector<int64_t>{1, 2, 2, 2}));
+  conditioning.class_weights = {{0, 0.5}, {1, 0.5}};
+  EXPECT_EQ(RowsOfEvaluations(plan, conditioning), (std::vector<int64_t>{2, 3, 3, 3}));
+}
+
+TEST(RowBatch, LaysOutTheRowsOfATrajectoryTogether) {
   const GaussianNetwork network = ThreeClasses();
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 1, .timesteps = {500}});
-  Trajectory trajectory(plan, {.class_label = 0, .null_class_label = 2, .guidance = {.scale = 4}},
-                        1, network);
+  const Plan later = Compile({.sampler = SamplerKind::kDdim, .steps = 1, .timesteps = {100}});
+  Trajectory blended(
+      plan,
+      {.class_weights = {{1, 0.5}, {0, 0.5}}, .null_class_label = 2, .guidance = {.scale = 2}}, 1,
+      network);
+  Trajectory plain(later, {.class_weights = {{1}}, .null_class_label = 2}, 2, network);
+  const RowBatch batch({&blended, &plain}, network);
+  EXPECT_TRUE(batch.input().class_labels.equal(at::tensor({1, 0, 2, 1}, at::kLong)));
+  EXPECT_TRUE(batch.input().timesteps.equal(at::tensor({500.f, 500.f, 500.f, 100.f})));
+  EXPECT_TRUE(batch.input().x[2].equal(blended.x()));
+  EXPECT_TRUE(batch.input().x[3].equal(plain.x()));
+}
+
+// One evaluation at timestep 500: the predicted x0, and what it should be for the prediction that
+// `expected` makes of the network's rows.
+void ExpectPrediction(const Conditioning& conditioning,
+                      const std::function<at::Tensor(const at::Tensor& rows)>& expected) {
+  const GaussianNetwork network = ThreeClasses();
+  const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 1, .timesteps = {500}});
+  Trajectory trajectory(plan, conditioning, 1, network);
   const at::Tensor x = trajectory.x().clone();
   RowBatch batch({&trajectory}, network);
   const at::Tensor output = network.Forward(batch.input());
   const at::Tensor x0 = batch.Update(output)[0];
-  const at::Tensor m = output[1] + 4 * (output[0] - output[1]);
   const Schedule schedule = LinearSchedule();
-  const at::Tensor expected = (x - schedule.sigma(500) * m) / schedule.alpha(500);
-  EXPECT_TRUE(x0.allclose(expected, 1e-5, 1e-5));
+  const at::Tensor of_m = (x - schedule.sigma(500) * expected(output)) / schedule.alpha(500);
+  EXPECT_TRUE(x0.allclose(of_m, 1e-5, 1e-5));
+}
+
+TEST(RowBatch, GuidanceExtrapolatesFromTheUnconditionalPrediction) {
+  ExpectPrediction({.class_weights = {{0}}, .null_class_label = 2, .guidance = {.scale = 4}},
+                   [](const at::Tensor& rows) { return rows[1] + 4 * (rows[0] - rows[1]); });
+}
+
+TEST(RowBatch, ClassWeightsBlendTheConditionalPredictions) {
+  ExpectPrediction({.class_weights = {{0, 0.25}, {1, 0.75}}},
+                   [](const at::Tensor& rows) { return 0.25 * rows[0] + 0.75 * rows[1]; });
+}
+
+TEST(RowBatch, GuidanceExtrapolatesToTheBlend) {
+  ExpectPrediction(
+      {.class_weights = {{0, 0.25}, {1, 0.75}}, .null_class_label = 2, .guidance = {.scale = 3}},
+      [](const at::Tensor& rows) {
+        return rows[2] + 3 * (0.25 * rows[0] + 0.75 * rows[1] - rows[2]);
+      });
+}
+
+TEST(RowBatch, RescaledGuidanceHasTheContrastOfTheConditionalPrediction) {
+  const Conditioning conditioning{
+      .class_weights = {{0}}, .null_class_label = 2, .guidance = {.scale = 4, .rescale = 1}};
+  ExpectPrediction(conditioning, [](const at::Tensor& rows) {
+    const at::Tensor m = rows[1] + 4 * (rows[0] - rows[1]);
+    return m * (rows[0].std() / m.std());
+  });
 }
 
 TEST(RowBatch, ARowThatIsNotFiniteDoesNotTouchItsNeighbours) {
@@ -143,7 +208,7 @@ TEST(RowBatch, ClippedPredictionsStayInRange) {
   EXPECT_EQ(x0.max().item<float>(), 1);
 }
 
-// Learned variance: the network's second half, v, blends two log variances (or is the variance).
+// Predicts zeros; the second half of its channels, v, is v + the row's class label.
 class ConstantNetwork : public Network {
  public:
   explicit ConstantNetwork(float v) : v_(v) {}
@@ -151,23 +216,25 @@ class ConstantNetwork : public Network {
   at::Device device() const override { return at::kCPU; }
   at::ScalarType dtype() const override { return at::kFloat; }
   at::Tensor Forward(const NetworkInput& input) const override {
-    return at::cat({at::Tensor(input.x * 0), input.x * 0 + v_}, 1);
+    return at::cat(
+        {at::Tensor(input.x * 0), input.x * 0 + (v_ + input.class_labels.view({-1, 1, 1, 1}))}, 1);
   }
   std::shared_ptr<const Network> To(at::Device, at::ScalarType) const override { return nullptr; }
 
  private:
   const float v_;
-  const NetworkSpec spec_{.in_channels = 1, .out_channels = 2, .height = 4, .width = 4};
+  const NetworkSpec spec_{
+      .in_channels = 1, .out_channels = 2, .height = 4, .width = 4, .num_class_embeds = 4};
 };
 
-at::Tensor NoiseOfOneStep(const NoiseScale& scale, float v) {
+at::Tensor NoiseOfOneStep(const NoiseScale& scale, float v, const Conditioning& conditioning = {}) {
   SamplerPlan plan;
   Evaluation evaluation;
   evaluation.update = SmallMatrix(1, 3);  // zero: only the noise is left
   evaluation.noise = scale;
   plan.evaluations = {evaluation};
   const ConstantNetwork network(v);
-  Trajectory trajectory(std::make_shared<const SamplerPlan>(plan), {}, 5, network);
+  Trajectory trajectory(std::make_shared<const SamplerPlan>(plan), conditioning, 5, network);
   Evaluate({&trajectory}, network);
   return trajectory.x().clone();
 }
@@ -180,6 +247,14 @@ TEST(RowBatch, LearnedVarianceScalesTheNoise) {
   EXPECT_TRUE(NoiseOfOneStep(range, 1).allclose(unit * 0.3, 1e-5));
   EXPECT_TRUE(NoiseOfOneStep(range, 0).allclose(unit * std::exp(0.25 * (low + high)), 1e-5));
   EXPECT_TRUE(NoiseOfOneStep(LearnedVariance{}, 0.25).allclose(unit * 0.5, 1e-5));
+}
+
+TEST(RowBatch, LearnedVarianceIsBlendedAndNotGuided) {
+  const at::Tensor unit = NoiseOfOneStep(1.0, 0);
+  const Conditioning conditioning{
+      .class_weights = {{1, 0.25}, {3, 0.75}}, .null_class_label = 0, .guidance = {.scale = 5}};
+  EXPECT_TRUE(NoiseOfOneStep(LearnedVariance{}, 0, conditioning)
+                  .allclose(unit * std::sqrt(0.25 * 1 + 0.75 * 3), 1e-5));
 }
 
 TEST(NoiseSource, DrawsWhatATorchGeneratorDraws) {

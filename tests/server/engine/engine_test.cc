@@ -60,16 +60,18 @@ class CountingObserver : public EngineObserver {
     EXPECT_EQ(what, "out of memory");
     ++failed_batches;
   }
-  void OnEvaluation(const std::string& device, int trajectories, int rows, absl::Duration network,
-                    absl::Duration total) override {
+  void OnEvaluation(const std::string& device, const EvaluationReport& report) override {
     EXPECT_EQ(device, "cpu");
-    EXPECT_GE(total, network);
+    EXPECT_GE(report.total, report.network);
     ++evaluations;
-    most_trajectories = std::max(most_trajectories.load(), trajectories);
-    most_rows = std::max(most_rows.load(), rows);
+    rows += report.rows;
+    rows_saved += report.rows_saved;
+    most_trajectories = std::max(most_trajectories.load(), report.trajectories);
+    most_rows = std::max(most_rows.load(), report.rows);
   }
 
-  std::atomic<int> failed_batches = 0, evaluations = 0, most_trajectories = 0, most_rows = 0;
+  std::atomic<int> failed_batches = 0, evaluations = 0, rows = 0, rows_saved = 0;
+  std::atomic<int> most_trajectories = 0, most_rows = 0;
 };
 
 class EngineTest : public testing::Test {
@@ -87,7 +89,7 @@ class EngineTest : public testing::Test {
     GenerationRequest request;
     request.networks = std::move(networks);
     request.plan = Compile(SamplerKind::kDdim, 5);
-    request.conditioning = {.class_label = label, .null_class_label = 2, .guidance = {}};
+    request.conditioning = {.class_weights = {{label}}, .null_class_label = 2, .guidance = {}};
     request.seed = seed;
     return request;
   }
@@ -134,6 +136,20 @@ TEST_F(EngineTest, RequestsWithDifferentSamplersShareEvaluationsAndMakeWhatTheyM
   }
   EXPECT_GE(observer_.most_trajectories, 4);
   EXPECT_LE(observer_.most_rows, 8);
+}
+
+TEST_F(EngineTest, CountsTheRowsThatWereTakenAndThoseThatAnIntervalSaved) {
+  GenerationRequest request = Request(Networks(nullptr), 0, 1);  // 5 evaluations
+  request.conditioning.class_weights = {{0, 0.5}, {1, 0.5}};
+  request.conditioning.guidance = {.scale = 2,
+                                   .timesteps = {.max = request.plan->evaluations[3].timestep}};
+  {
+    Engine engine({}, Clock::Real(), &observer_);
+    ASSERT_EQ(Submit(engine, request)->WaitUntilFinished(), absl::OkStatus());
+  }  // once the worker is gone, it has reported everything
+  EXPECT_EQ(observer_.evaluations, 5);
+  EXPECT_EQ(observer_.rows, 2 * 5 + 2);
+  EXPECT_EQ(observer_.rows_saved, 3);
 }
 
 TEST_F(EngineTest, FramesFollowTheirPolicy) {

@@ -85,6 +85,51 @@ TEST_F(SchedulerTest, GuidedImagesTakeTwoRows) {
   EXPECT_EQ(scheduler.ActiveRows(0), 6);
 }
 
+TEST_F(SchedulerTest, BlendedImagesTakeARowForEachClass) {
+  Scheduler scheduler({.max_batch_rows = 9, .max_active_rows = 16}, clock_);
+  GenerationRequest blended = Request(3, 2.0);
+  blended.conditioning.class_weights = {{0, 0.5}, {1, 0.25}, {2, 0.25}};
+  Submit(scheduler, std::move(blended));
+  const auto batch = scheduler.NextBatch(0);
+  EXPECT_EQ(batch->images.size(), 2u);
+  EXPECT_EQ(batch->rows, 8);
+  EXPECT_EQ(scheduler.ActiveRows(0), 12);
+}
+
+TEST_F(SchedulerTest, CountsTheRowsThatIntervalsOfGuidanceSave) {
+  Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  GenerationRequest outside = Request(2, 2.0);  // its evaluations are at timestep 0
+  outside.conditioning.guidance.timesteps.min = 1;
+  Submit(scheduler, std::move(outside));
+  Submit(scheduler, Request(1, 2.0));
+  Submit(scheduler, Request(1));
+  const auto batch = scheduler.NextBatch(0);
+  EXPECT_EQ(batch->images.size(), 4u);
+  EXPECT_EQ(batch->rows, 5);
+  EXPECT_EQ(batch->rows_saved, 2);
+}
+
+// Images of 1 and of 4 rows in one loop, by the bound that scheduler.h states.
+TEST_F(SchedulerTest, ImagesOfManyRowsWaitNoLongerThanStated) {
+  constexpr int kCap = 5, kBlended = 3, kPlain = 6, kRows = 4 * kBlended + kPlain;
+  Scheduler scheduler({.max_batch_rows = kCap, .max_active_rows = kRows}, clock_);
+  GenerationRequest blended = Request(kBlended);
+  blended.conditioning.class_weights = {{0, 0.25}, {1, 0.25}, {2, 0.25}, {3, 0.25}};
+  Submit(scheduler, std::move(blended));
+  Submit(scheduler, Request(kPlain));
+  std::map<const ActiveImage*, int> last_run;
+  for (int evaluation = 1; evaluation <= 100; ++evaluation) {
+    const auto batch = scheduler.NextBatch(0);
+    ASSERT_LE(batch->rows, kCap);
+    for (const ActiveImage* image : batch->images) {
+      const int waited = evaluation - last_run[image];
+      EXPECT_LE(waited, 1 + (kRows - image->rows) / (kCap - image->rows + 1));
+      last_run[image] = evaluation;
+    }
+  }
+  EXPECT_EQ(last_run.size(), size_t{kBlended + kPlain});
+}
+
 TEST_F(SchedulerTest, OnlyImagesOfTheSameNetworksShareABatch) {
   Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
   const uint64_t first = Submit(scheduler, Request(2));
