@@ -96,18 +96,12 @@ absl::Status JumpBack(const NoiseLevel& reached, const NoiseLevel& target, Evalu
   return absl::OkStatus();
 }
 
-// x_T from x_0 by the move from the end of `move` to its start: the image without its noise moves
-// to the new level, and so does the noise (Song et al. 2021, eq. 13 with the two levels exchanged).
-Evaluation UndoMove(const Move& move, const SamplerOptions& options) {
-  Evaluation evaluation = StartEvaluation(move, options);
-  evaluation.clip = std::monostate();
-  evaluation.alpha = move.to.alpha;
-  evaluation.sigma = move.to.sigma;
-  const LinearForm epsilon = (Slot(0) - move.from.alpha * X0()) / move.from.sigma;
-  evaluation.update =
-      UpdateMatrix({move.from.alpha / move.to.alpha * (Slot(0) - move.to.sigma * epsilon) +
-                    move.from.sigma * epsilon});
-  return evaluation;
+// DDIM's step with eta 0 from the end of `move` to its start: what is left of `x` without its noise
+// `epsilon` moves to the new level, and so does the noise (Song et al. 2021, eq. 12 with the two
+// levels exchanged).
+LinearForm Undo(const Move& move, const LinearForm& x, const LinearForm& epsilon) {
+  return move.from.alpha / move.to.alpha * (x - move.to.sigma * epsilon) +
+         move.from.sigma * epsilon;
 }
 
 absl::Status CheckInvertible(const SamplerOptions& options) {
@@ -181,21 +175,35 @@ absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const Sampler
   return plan;
 }
 
+// A step of DDIM from x_f to x_t takes the noise that the network sees in x_f, which is what its
+// inverse has yet to find: x_f = Undo(x_t, epsilon(x_f)). One iteration towards that fixed point (Pan
+// et al. 2023) starts from a guess with the noise of the step before. Slot 0 is the guess, slot 1
+// x_t. The first step has no noise before it and asks about the picture.
 absl::StatusOr<SamplerPlan> CompileInversion(const NoisePath& path, const SamplerOptions& options) {
   RETURN_IF_ERROR(CheckInvertible(options));
-  NoisePath to_picture = path;
-  to_picture.back().to = {1, 0};  // the picture is taken for an end without noise
-  SamplerPlan plan;
-  for (auto move = to_picture.rbegin(); move != to_picture.rend(); ++move) {
-    plan.evaluations.push_back(UndoMove(*move, options));
-  }
-  // Slot 0 is x, that of the sampler perhaps x / alpha.
+  NoisePath moves(path.rbegin(), path.rend());
+  moves.front().to = {1, 0};  // the picture is taken for an end without noise
+  // The result is x; slot 0 of the sampler is perhaps x / alpha.
   const NoiseLevel& start = path.front().from;
   const SamplerPlan forward = CompilePath(path, options);
   const double x_of_noise =
       forward.init_noise_scale * start.sigma / forward.evaluations.front().sigma;
-  SmallMatrix& last = plan.evaluations.back().update;
-  for (int column = 0; column < last.columns(); ++column) last(0, column) /= x_of_noise;
+
+  SamplerPlan plan;
+  plan.slots = 2;
+  for (size_t step = 0; step < moves.size(); ++step) {
+    const Move& move = moves[step];
+    Evaluation evaluation = StartEvaluation(move, options);
+    evaluation.clip = std::monostate();
+    const LinearForm epsilon = (Slot(0) - move.from.alpha * X0()) / move.from.sigma;
+    const LinearForm x = Undo(move, step == 0 ? Slot(0) : Slot(1), epsilon);
+    const bool last = step + 1 == moves.size();
+    evaluation.update =
+        UpdateMatrix({last ? x / x_of_noise : Undo(moves[step + 1], x, epsilon), x});
+    plan.evaluations.push_back(std::move(evaluation));
+  }
+  plan.evaluations.front().alpha = 1;
+  plan.evaluations.front().sigma = 0;
   plan.final_alpha = start.alpha / x_of_noise;
   plan.final_sigma = start.sigma / x_of_noise;
   return plan;

@@ -50,9 +50,9 @@ absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const Sampler
 
 // The path backwards: from a picture, at the path's end, to its noise, scaled so that a plan
 // compiled along the path starts from init_noise_scale times the result. Every step undoes one of
-// DDIM's with eta 0, with the noise that the network sees before it, told the timestep after it. One
-// slot; x0 is not clipped. InvalidArgument names the member of SamplerOptions: a sampler that is
-// neither DDIM nor Euler, or one that adds noise.
+// DDIM's with eta 0, so that the way there and back is exact to second order. Two slots; x0 is not
+// clipped. InvalidArgument names the member of SamplerOptions: a sampler that is neither DDIM nor
+// Euler, or one that adds noise.
 absl::StatusOr<SamplerPlan> CompileInversion(const NoisePath& path, const SamplerOptions& options);
 
 }  // namespace denoise
