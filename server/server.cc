@@ -12,10 +12,10 @@
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
 #include "server/models/model_repository.h"
-#include "server/rpc/encoder_pool.h"
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/models_service.h"
+#include "server/rpc/picture_pool.h"
 #include "server/telemetry/log.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
@@ -23,9 +23,9 @@
 namespace denoise {
 namespace {
 
-// At least two, so that one picture that takes long to encode does not hold up everybody.
-constexpr int kMinEncoderThreads = 2;
-constexpr int kMaxEncoderThreads = 4;
+// At least two, so that one picture that takes long to encode or decode does not hold up everybody.
+constexpr int kMinPictureThreads = 2;
+constexpr int kMaxPictureThreads = 4;
 // How exactly --max-write-seconds is kept.
 constexpr absl::Duration kReaderWatchInterval = absl::Seconds(1);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
@@ -57,6 +57,7 @@ RequestLimits Limits(const ServerFlags& flags) {
   return {.max_steps = flags.max_steps,
           .max_images = flags.max_images_per_request,
           .max_pixels = flags.max_pixels,
+          .max_picture_pixels = flags.max_picture_pixels,
           .max_rows = flags.max_batch_rows,
           .max_frame_bytes = flags.max_frame_bytes};
 }
@@ -98,7 +99,7 @@ class Server::Impl {
   Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, ModelRepository models)
       : models_(std::move(models)),
         telemetry_(DENOISED_VERSION, Names(devices)),
-        pool_(std::clamp(UsableCores() / 2, kMinEncoderThreads, kMaxEncoderThreads)),
+        pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         samples_(int64_t{flags.max_unread_mib} << 20),
         readers_(kReaderWatchInterval),
         engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
@@ -147,7 +148,7 @@ class Server::Impl {
   const ModelRepository models_;
   Telemetry telemetry_;
   LiveCalls live_calls_;
-  EncoderPool pool_;
+  PicturePool pool_;
   SampleBudget samples_;
   ReaderWatch readers_;
   Engine engine_;

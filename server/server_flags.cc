@@ -68,6 +68,9 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--max-pixels", flags.max_pixels,
                  "Pixels a request of several images may ask for, over all of them")
       ->check(CLI::PositiveNumber);
+  app.add_option("--max-picture-pixels", flags.max_picture_pixels,
+                 "Pixels of each picture that a request may bring along")
+      ->check(CLI::PositiveNumber);
   app.add_option("--max-frame-bytes", flags.max_frame_bytes,
                  "Frames larger than this, once encoded, are left out")
       ->check(CLI::Range(1, kMaxInt));

@@ -35,6 +35,14 @@ constexpr char kExamples[] = R"(Examples:
   denoise generate -c smileys --guidance-scale 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
   denoise generate -c symbols -n 8 --frames 1 --animation symbols.gif
   denoise generate -c symbols -n 16 --format npy --json > events.jsonl
+  denoise generate -c animals --init photo.png --strength 0.6
+  denoise generate -c animals --inpaint photo.png --mask mask.png --repaint-times 3
+  denoise generate -c food -n 9 --from-seed 1 --to-seed 2
+  denoise generate -c food -n 8 --from-seed 1 --variation 0.2
+  denoise generate -c food -s 5 --sampler ddim -f 1 --frame-kind x_t --frame-encoding npy --out run
+  denoise generate -c 2 -s 5 --sampler ddim --branch run/frames/image-0-step-007.npy --branch-step 7
+  denoise generate -c food --invert photo.png --sampler ddim --steps 100 --out noise
+  denoise generate -c 2 --noise noise/image-0.npy --sampler ddim --steps 100
 
 Writes image-<i>.<format>, contact-sheet.png, and with --frames the frames, denoising.png and the
 animation denoising.webp. The same seed and settings make the same images, whoever else is served.

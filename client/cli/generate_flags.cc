@@ -116,6 +116,7 @@ void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
   AddPictureFlags(app, flags);
   AddFrameFlags(app, flags);
   AddOutputFlags(app, flags);
+  AddStartFlags(app, flags.start);
   AddConnectionFlags(app, flags.connection);
 }
 

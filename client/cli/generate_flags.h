@@ -7,6 +7,7 @@
 #include <string>
 
 #include "client/cli/connection_flags.h"
+#include "client/cli/start_flags.h"
 #include "core/sampling/sampler_overrides.h"
 
 namespace denoise {
@@ -27,6 +28,7 @@ struct GenerateFlags {
   std::optional<double> guidance_sigma_min;
   std::optional<double> guidance_sigma_max;
   double guidance_rescale = 0;
+  StartFlags start;
   int32_t frames = 0;                  // every n-th step; 0: none
   std::string frame_kind = "x0";       // "x0", "x_t"
   std::string frame_encoding = "png";  // "png", "jpeg", "webp", "npy"

@@ -134,6 +134,7 @@ absl::StatusOr<v1::GenerateRequest> BuildGenerateRequest(const GenerateFlags& fl
   if (flags.guidance_scale.has_value()) *request.mutable_guidance() = BuildGuidance(flags);
   if (flags.frames != 0) *request.mutable_frames() = BuildFramePolicy(flags);
   request.set_image_encoding(EncodingOf(flags.format));
+  RETURN_IF_ERROR(FillStart(flags.start, request));
   return request;
 }
 

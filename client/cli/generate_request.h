@@ -16,7 +16,7 @@ namespace denoise {
 absl::StatusOr<denoised::v1::Model> ResolveModel(Client& client, const std::string& name);
 
 // The request for these flags. InvalidArgument for what can only be told here: which classes they
-// name. All else is the server's to judge.
+// name, and files that cannot be read. All else is the server's to judge.
 absl::StatusOr<denoised::v1::GenerateRequest> BuildGenerateRequest(
     const GenerateFlags& flags, const denoised::v1::Model& model);
 

@@ -113,7 +113,10 @@ at::Tensor RowBatch::Update(const at::Tensor& output) {
   const at::Tensor m = at::stack(guided);
   at::Tensor x0 = PredictX0(m);
   std::vector<at::Tensor> slots = UpdatedSlots(x0, m);
-  for (size_t i = 0; i < trajectories_.size(); ++i) AddNoise(i, conditional[i], slots[i]);
+  for (size_t i = 0; i < trajectories_.size(); ++i) {
+    AddNoise(i, conditional[i], slots[i]);
+    KeepKnown(i, slots[i]);
+  }
   // Only now, when nothing can throw any more: either all trajectories move or none does, and the
   // batch can be tried again image by image.
   for (size_t i = 0; i < trajectories_.size(); ++i) trajectories_[i]->Advance(std::move(slots[i]));
@@ -186,6 +189,12 @@ void RowBatch::AddNoise(size_t i, const at::Tensor& conditional, const at::Tenso
   }
   const at::Tensor v = conditional.narrow(0, channels_, channels_);
   slots[0].add_(NoiseDeviation(evaluation.noise, v) * z.to(device_));
+}
+
+void RowBatch::KeepKnown(size_t i, const at::Tensor& slots) const {
+  if (!trajectories_[i]->KeepsKnown()) return;
+  const at::Tensor& mask = trajectories_[i]->mask();
+  slots[0].copy_(mask * slots[0] + (1 - mask) * trajectories_[i]->known());
 }
 
 }  // namespace denoise

@@ -45,6 +45,7 @@ class RowBatch {
   // Each trajectory's next state, [K, C, H, W], before its noise.
   std::vector<at::Tensor> UpdatedSlots(const at::Tensor& x0, const at::Tensor& m) const;
   void AddNoise(size_t i, const at::Tensor& conditional, const at::Tensor& slots) const;
+  void KeepKnown(size_t i, const at::Tensor& slots) const;  // of an inpainted picture
 
   std::vector<Trajectory*> trajectories_;
   std::vector<int64_t> row_begin_;  // trajectory i has rows [row_begin_[i], row_begin_[i + 1])

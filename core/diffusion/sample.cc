@@ -14,7 +14,8 @@ at::Tensor Sample(const Network& network, std::shared_ptr<const SamplerPlan> pla
   trajectories.reserve(requests.size());
   std::vector<Trajectory*> rows;
   for (const SampleRequest& request : requests) {
-    rows.push_back(&trajectories.emplace_back(plan, request.conditioning, request.seed, network));
+    rows.push_back(&trajectories.emplace_back(plan, request.conditioning, request.seed, network,
+                                              request.start, request.inpainting));
   }
   for (size_t e = 0; e < plan->evaluations.size(); ++e) {
     RowBatch batch(rows, network);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/diffusion/trajectory.h"
@@ -16,6 +17,8 @@ namespace denoise {
 struct SampleRequest {
   uint64_t seed;
   Conditioning conditioning;
+  Start start = NoiseStart();
+  std::optional<Inpainting> inpainting;
 };
 
 // One image per request, all in one batch: [requests, C, H, W] float32 on the network's device, not

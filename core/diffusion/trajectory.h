@@ -2,38 +2,36 @@
 // generator.
 #pragma once
 
-#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "core/diffusion/guidance.h"
+#include "core/diffusion/noise_source.h"
+#include "core/diffusion/start.h"
 #include "core/nn/network.h"
 #include "core/sampling/plan.h"
 
 namespace denoise {
 
-// Standard normal noise for one image, from a CPU generator seeded with `seed`: contiguous float32
-// in CHW order, the initial noise first and then one draw per noisy step, so that the same seed
-// gives the same image as a per-image torch.Generator does in Python, whatever the device. (As
-// there, the generator reads the low 32 bits of the seed.)
-class NoiseSource {
- public:
-  explicit NoiseSource(uint64_t seed);
-  at::Tensor Draw(at::IntArrayRef shape);  // on the CPU
-
- private:
-  at::Generator generator_;
+// Makes a picture anew where a mask says so, and keeps it elsewhere: wherever a step ends, x becomes
+// mask * x + (1 - mask) * the picture at that noise level, with noise of its own each time (Lugmayr et
+// al. 2022, section 4.1).
+struct Inpainting {
+  at::Tensor picture;  // [C, H, W] float32 in [-1, 1]
+  at::Tensor mask;     // [1, H, W] float32 in [0, 1]; 1 where the picture is made anew
 };
 
 // Movable. Not thread-safe: whoever evaluates it owns it meanwhile.
 class Trajectory {
  public:
-  // Draws the initial noise. `plan` has at least one evaluation; `network` is read for its shape
-  // and device only.
+  // `plan` has at least one evaluation, and suits `start`; `network` is read for its shape and
+  // device only, and gives the pictures' shape.
   Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning, uint64_t seed,
-             const Network& network);
+             const Network& network, const Start& start = NoiseStart(),
+             std::optional<Inpainting> inpainting = std::nullopt);
 
   bool done() const { return position_ == plan_->evaluations.size(); }
   const SamplerPlan& plan() const { return *plan_; }
@@ -58,6 +56,14 @@ class Trajectory {
   // failed and is tried again has the same noise. Requires AddsNoise(next()).
   const at::Tensor& noise();
 
+  // Whether the next evaluation keeps the known part of an inpainted picture.
+  bool KeepsKnown() const { return inpainting_.has_value() && next().ends_step; }
+  // [1, H, W] on the network's device. Requires KeepsKnown().
+  const at::Tensor& mask() const { return inpainting_->mask; }
+  // The picture at the noise level after the next evaluation, [C, H, W] on the network's device. Its
+  // noise is drawn once, after noise(). Requires KeepsKnown().
+  const at::Tensor& known();
+
   // Moves past the next evaluation; `slots` replace the state.
   void Advance(at::Tensor slots);
 
@@ -65,7 +71,9 @@ class Trajectory {
   std::shared_ptr<const SamplerPlan> plan_;
   Conditioning conditioning_;
   NoiseSource noise_source_;
-  at::Tensor noise_;  // of the next evaluation; undefined until asked for
+  std::optional<Inpainting> inpainting_;  // on the network's device
+  at::Tensor noise_;                      // of the next evaluation; undefined until asked for
+  at::Tensor known_;                      // the same
   at::Tensor slots_;
   size_t position_ = 0;  // evaluations done
   int steps_done_ = 0;

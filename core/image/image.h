@@ -38,6 +38,23 @@ absl::StatusOr<std::string> EncodeImage(const Image& image, ImageFormat format);
 // CMYK or animated.
 absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels);
 
+// `image` in 1 channel (gray: the luma of ITU-R BT.601) or 3 (RGB): gray is repeated, alpha laid
+// over white.
+Image Flatten(const Image& image, int channels);
+
+// The middle of `image`, cut to the proportions width : height, then resized to exactly that:
+// averaged over areas where it shrinks, so that nothing aliases, and linear between pixels where it
+// grows. `image` is not empty and has 1 or 3 channels. ResourceExhausted where memory runs out.
+absl::StatusOr<Image> CropAndResize(const Image& image, int width, int height);
+
+// The CHW sample of a picture: pixel / 127.5 - 1.
+std::vector<float> SampleFromImage(const Image& image);
+
+// A picture from outside as a model's sample, channels (1 or 3) * height * width values: decoded,
+// flattened, cropped and resized as above. Errors are those of DecodeImage and CropAndResize.
+absl::StatusOr<std::vector<float>> DecodeSample(std::string_view bytes, int64_t max_pixels,
+                                                int channels, int height, int width);
+
 // One picture of equally sized cells, `columns` wide, `padding` white pixels between and around,
 // each cell enlarged `scale` times by nearest neighbour. InvalidArgument unless the images have one
 // shape, there is one, and the sheet is of reasonable size.
@@ -56,5 +73,14 @@ absl::StatusOr<std::string> EncodeAnimation(std::span<const Image> frames, int f
 
 // A .npy file (format version 1.0) of float32 in C order.
 std::string EncodeNpy(std::span<const float> values, std::span<const int64_t> shape);
+
+struct NpyArray {
+  std::vector<int64_t> shape;
+  std::vector<float> values;  // as many as the shape says
+};
+
+// Reads what EncodeNpy and numpy.save write: version 1.0, little-endian float32 in C order.
+// InvalidArgument for anything else, and for a file that holds more or less than its shape says.
+absl::StatusOr<NpyArray> DecodeNpy(std::string_view bytes);
 
 }  // namespace denoise

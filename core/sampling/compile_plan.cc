@@ -70,9 +70,25 @@ absl::StatusOr<NoisePath> RequestedPath(const Schedule& schedule, const SamplerO
   return LayOutPath(rescaled, options);
 }
 
+absl::StatusOr<SamplerPlan> CompileRun(const NoisePath& path, const SamplerOptions& options,
+                                       const RunOptions& run) {
+  if (run.inverted) return CompileInversion(path, options);
+  SamplerPlan whole = CompilePath(path, options);
+  const int steps = whole.NumSteps();
+  ASSIGN_OR_RETURN(const std::vector<Segment> segments, LayOutRun(run, steps));
+  if (segments == std::vector<Segment>{{0, steps}}) return whole;
+  if (static_cast<int>(path.size()) != steps) {
+    return InvalidField("sampler",
+                        "can neither start midway nor jump back, as some of its steps are two "
+                        "moves: pndm (take plms), tcd with eta and heun with s_churn");
+  }
+  return CompileSegments(path, options, segments);
+}
+
 }  // namespace
 
-absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options) {
+absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options,
+                                        const RunOptions& run) {
   FieldViolations violations = ValidateSamplerOptions(options);
   CheckFamily(options, schedule.family(), violations);
   if (SuitsFamily(options.sampler, schedule.family())) {
@@ -80,7 +96,7 @@ absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerO
   }
   RETURN_IF_ERROR(violations.ToStatus());
   ASSIGN_OR_RETURN(const NoisePath path, RequestedPath(schedule, options));
-  SamplerPlan plan = CompilePath(path, options);
+  ASSIGN_OR_RETURN(SamplerPlan plan, CompileRun(path, options, run));
   RETURN_IF_ERROR(CheckCoefficients(plan));
   return plan;
 }

@@ -54,6 +54,11 @@ std::string EvaluationJson(const Evaluation& evaluation) {
 
 }  // namespace
 
+NoiseLevel SamplerPlan::LevelAfter(size_t e) const {
+  if (e + 1 == evaluations.size()) return {final_alpha, final_sigma};
+  return {evaluations[e + 1].alpha, evaluations[e + 1].sigma};
+}
+
 bool SamplerPlan::NeedsLearnedVariance() const {
   return std::any_of(evaluations.begin(), evaluations.end(), [](const Evaluation& evaluation) {
     return !std::holds_alternative<double>(evaluation.noise);

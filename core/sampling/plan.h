@@ -20,6 +20,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/sampling/noise_level.h"
+
 namespace denoise {
 
 // No sampler here remembers more than this many images (PRK needs 6).
@@ -93,6 +95,10 @@ struct SamplerPlan {
   std::vector<Evaluation> evaluations;
   double final_alpha = 1;  // the levels after the last evaluation
   double final_sigma = 0;
+  int first_step = 0;      // steps of the sampler before this plan's, which has the rest (run.h)
+  int draws_left_out = 0;  // noise draws of those steps
+
+  NoiseLevel LevelAfter(size_t e) const;  // of slot[0] after evaluation `e`
 
   bool NeedsLearnedVariance()
       const;             // some evaluation reads the second half of the network's channels

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,8 +28,9 @@ struct FrameOptions {
 };
 
 // Validated by whoever makes it: the plan suits the network and has an evaluation, labels exist,
-// guidance has a null class, count is at least 1, and no evaluation of an image takes more rows than
-// Engine::Options::max_batch_rows.
+// guidance has a null class, count is at least 1 (2 for a start between two noises), no evaluation of an
+// image takes more rows than Engine::Options::max_batch_rows, and the tensors of the start and the
+// inpainting have the network's shape.
 struct GenerationRequest {
   std::shared_ptr<const NetworkReplicas> networks;  // may alias whatever must stay alive meanwhile
   std::shared_ptr<const SamplerPlan> plan;
@@ -36,6 +38,8 @@ struct GenerationRequest {
   uint64_t seed = 0;  // image i uses seed + i
   int count = 1;
   FrameOptions frames;
+  Start start = NoiseStart();  // with `to`, image i of n goes i / (n - 1) of the way
+  std::optional<Inpainting> inpainting;
   absl::Time deadline = absl::InfiniteFuture();
 };
 

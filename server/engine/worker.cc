@@ -9,6 +9,7 @@
 
 #include <exception>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,15 @@ namespace {
 bool WantsFrame(const FrameOptions& frames, const Trajectory& trajectory) {
   if (frames.every_n_steps == 0 || !trajectory.last().ends_step) return false;
   return trajectory.steps_done() % frames.every_n_steps == 0 || trajectory.done();
+}
+
+// Between two noises the images of a request are spread evenly.
+Start StartOf(const GenerationRequest& request, int index) {
+  Start start = request.start;
+  if (auto* noise = std::get_if<NoiseStart>(&start); noise != nullptr && noise->to) {
+    noise->fraction = static_cast<double>(index) / (request.count - 1);
+  }
+  return start;
 }
 
 // What went wrong, for the log. A c10::Error's own what() holds a stack trace.
@@ -109,9 +119,9 @@ Worker::Outputs Worker::EvaluateOneByOne(Batch& batch) {
 void Worker::Begin(ActiveImage& image) {
   const GenerationRequest& request = image.generation->request();
   image.generation->Started(clock_.Now());
-  image.trajectory.emplace(request.plan, request.conditioning,
-                           request.seed + static_cast<uint64_t>(image.index),
-                           *(*request.networks)[index_]);
+  image.trajectory.emplace(
+      request.plan, request.conditioning, request.seed + static_cast<uint64_t>(image.index),
+      *(*request.networks)[index_], StartOf(request, image.index), request.inpainting);
 }
 
 // Frames out, finished images out. A failure to take pictures ends every image of the batch.

@@ -19,7 +19,7 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(100);
 
 }  // namespace
 
-EventStream::EventStream(const Options& options, Writer* writer, EncoderPool* pool,
+EventStream::EventStream(const Options& options, Writer* writer, PicturePool* pool,
                          const Clock* clock, Telemetry* telemetry)
     : options_(options),
       writer_(writer),

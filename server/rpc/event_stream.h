@@ -2,7 +2,7 @@
 // their own pace.
 //
 // The engine's threads only put things into the outbox. Whenever the reader is ready for the next
-// event, one task on the encoder pool takes the next item, makes a picture of it where it is one,
+// event, one task on the picture pool takes the next item, makes a picture of it where it is one,
 // and hands the event to the writer. So at most one event is being made or written at a time,
 // pictures are encoded only once somebody is ready to take them, and no thread ever waits for a
 // reader.
@@ -24,8 +24,8 @@
 #include "core/base/mutex.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/generation.h"
-#include "server/rpc/encoder_pool.h"
 #include "server/rpc/outbox.h"
+#include "server/rpc/picture_pool.h"
 #include "server/telemetry/telemetry.h"
 
 namespace denoise {
@@ -64,7 +64,7 @@ class EventStream final : public GenerationSink, public std::enable_shared_from_
   };
 
   // All of these outlive the stream, except `writer`.
-  EventStream(const Options& options, Writer* writer, EncoderPool* pool, const Clock* clock,
+  EventStream(const Options& options, Writer* writer, PicturePool* pool, const Clock* clock,
               Telemetry* telemetry);
 
   // The first event, before the engine hears of the sink.
@@ -115,7 +115,7 @@ class EventStream final : public GenerationSink, public std::enable_shared_from_
 
   const Options options_;
   Writer* const writer_;
-  EncoderPool* const pool_;
+  PicturePool* const pool_;
   const Clock* const clock_;
   Telemetry* const telemetry_;
 

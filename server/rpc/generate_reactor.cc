@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <limits>
 #include <random>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/request_id.h"
+#include "server/rpc/start_validation.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
 
@@ -30,7 +33,7 @@ int StepsTotal(const ResolvedRequest& resolved) {
 }
 
 // The most that a call can hold: its images, as many frames as its outbox keeps, the picture that
-// is on its way, and what every call takes.
+// is on its way, the samples that it starts from and keeps, and what every call takes.
 int64_t MostBytesHeld(const ResolvedRequest& resolved, const Outbox::Limits& limits) {
   constexpr int64_t kEveryCall = 64 << 10;
   const NetworkSpec& spec = resolved.model->spec;
@@ -41,7 +44,8 @@ int64_t MostBytesHeld(const ResolvedRequest& resolved, const Outbox::Limits& lim
     const int frames = std::min(limits.frames, StepsTotal(resolved));
     frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
   }
-  return kEveryCall + (resolved.generation.count + 1) * sample_bytes + frame_bytes;
+  constexpr int kMostInputs = 4;
+  return kEveryCall + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes;
 }
 
 }  // namespace
@@ -55,8 +59,38 @@ GenerateReactor::GenerateReactor(const GenerateEnvironment& environment,
       model_(request.model()),
       arrival_(environment.clock->Now()) {
   environment_.live_calls->Add();
-  if (const absl::Status status = Start(request); !status.ok()) EndStream(status, {});
+  const absl::Status status = BringsSamples(request) ? StartLater(request) : Start(request);
+  if (!status.ok()) EndStream(status, {});
   BeforeHandOver(this);
+}
+
+// The pool is at work on the request until it is accepted or refused; gRPC keeps it until then.
+absl::Status GenerateReactor::StartLater(const denoised::v1::GenerateRequest& request) {
+  ASSIGN_OR_RETURN(request_reservation_,
+                   environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong())));
+  environment_.pool->Schedule([this, &request] {
+    absl::Status status;
+    try {
+      status = Start(request);
+    } catch (const std::exception& error) {  // LibTorch's, or memory ran out
+      status = absl::InternalError(absl::StrCat("cannot start: ", error.what()));
+    }
+    if (!status.ok()) EndStream(status, {});  // else the call may be over already
+  });
+  return absl::OkStatus();
+}
+
+// From here on the stream hears of a cancelled call; one that is cancelled by now ends at once.
+absl::Status GenerateReactor::Adopt(std::shared_ptr<EventStream> stream) {
+  const MutexLock lock(mutex_);
+  if (cancelled_) return absl::CancelledError("the caller has gone");
+  stream_ = std::move(stream);
+  return absl::OkStatus();
+}
+
+std::shared_ptr<EventStream> GenerateReactor::stream() const {
+  const MutexLock lock(mutex_);
+  return stream_;
 }
 
 absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request) {
@@ -74,22 +108,22 @@ absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request
                                         .outbox = {}};
   ASSIGN_OR_RETURN(reservation_,
                    environment_.samples->Reserve(MostBytesHeld(resolved, options.outbox)));
-  stream_ =
+  const auto stream =
       std::make_shared<EventStream>(options, static_cast<EventStream::Writer*>(this),
                                     environment_.pool, environment_.clock, environment_.telemetry);
+  RETURN_IF_ERROR(Adopt(stream));
   LogEvent(spdlog::level::debug, "request accepted",
            {{"request", request_id_},
             {"model", model_},
             {"count", generation.count},
             {"evaluations", resolved.accepted.evaluations()},
             {"seed", std::to_string(generation.seed)}});
-  stream_->Accept(std::move(resolved.accepted));
+  stream->Accept(std::move(resolved.accepted));
   // Nothing is written before the engine has the request: a refusal without headers is one that
   // gRPC's own retry policy may try again.
-  ASSIGN_OR_RETURN(const Engine::Id id,
-                   environment_.engine->Submit(std::move(generation), stream_));
-  environment_.readers->Add(stream_);
-  stream_->Open([engine = environment_.engine, id] { engine->Cancel(id); });
+  ASSIGN_OR_RETURN(const Engine::Id id, environment_.engine->Submit(std::move(generation), stream));
+  environment_.readers->Add(stream);
+  stream->Open([engine = environment_.engine, id] { engine->Cancel(id); });
   return absl::OkStatus();
 }
 
@@ -121,17 +155,22 @@ void GenerateReactor::BreakOff() { context_->TryCancel(); }
 
 void GenerateReactor::OnWriteDone(bool ok) {
   AfterHandOver(this);
-  stream_->OnWritten(ok);
+  stream()->OnWritten(ok);
 }
 
 void GenerateReactor::OnCancel() {
   AfterHandOver(this);
-  if (stream_) stream_->Cancel();
+  {
+    const MutexLock lock(mutex_);
+    cancelled_ = true;
+  }
+  if (const auto accepted = stream()) accepted->Cancel();
 }
 
 void GenerateReactor::OnDone() {
   AfterHandOver(this);
   reservation_ = {};  // before anybody hears that the call is over
+  request_reservation_ = {};
   environment_.live_calls->Remove();
   delete this;
 }

@@ -7,13 +7,15 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "core/base/clock.h"
+#include "core/base/mutex.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/engine.h"
 #include "server/models/model_repository.h"
-#include "server/rpc/encoder_pool.h"
 #include "server/rpc/event_stream.h"
 #include "server/rpc/live_calls.h"
+#include "server/rpc/picture_pool.h"
 #include "server/rpc/reader_watch.h"
 #include "server/rpc/request_validation.h"
 #include "server/rpc/sample_budget.h"
@@ -25,7 +27,7 @@ namespace denoise {
 struct GenerateEnvironment {
   const ModelRepository* models;
   Engine* engine;
-  EncoderPool* pool;
+  PicturePool* pool;
   const Clock* clock;
   Telemetry* telemetry;
   LiveCalls* live_calls;
@@ -51,7 +53,12 @@ class GenerateReactor final : public grpc::ServerWriteReactor<denoised::v1::Gene
  private:
   ~GenerateReactor() override = default;
 
-  absl::Status Start(const denoised::v1::GenerateRequest& request);
+  // On the pool.
+  absl::Status StartLater(const denoised::v1::GenerateRequest& request);
+  absl::Status Start(const denoised::v1::GenerateRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Adopt(std::shared_ptr<EventStream> stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Null before the request is accepted.
+  std::shared_ptr<EventStream> stream() const ABSL_LOCKS_EXCLUDED(mutex_);
   void WriteEvent(denoised::v1::GenerateEvent event) override;
   void EndStream(const absl::Status& status, const StreamTotals& totals) override;
   void BreakOff() override;
@@ -61,9 +68,13 @@ class GenerateReactor final : public grpc::ServerWriteReactor<denoised::v1::Gene
   const std::string request_id_;
   const std::string model_;  // as the caller named it
   const absl::Time arrival_;
-  std::shared_ptr<EventStream> stream_;  // null where the request was refused before there was one
+  SampleBudget::Reservation request_reservation_;  // for what the request brings along
   SampleBudget::Reservation reservation_;
   denoised::v1::GenerateEvent event_;  // being written
+
+  mutable Mutex mutex_;
+  std::shared_ptr<EventStream> stream_ ABSL_GUARDED_BY(mutex_);
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace denoise

@@ -1,10 +1,17 @@
 #include "server/rpc/picture.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/tensor.h>
+
 #include <bit>
+#include <cstring>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/image/image.h"
 
@@ -48,6 +55,29 @@ absl::StatusOr<denoised::v1::Image> EncodeSample(const at::Tensor& sample,
 
 bool EncodingHoldsChannels(denoised::v1::Encoding encoding, int64_t channels) {
   return encoding == denoised::v1::ENCODING_RAW_FLOAT32 || channels <= 4;
+}
+
+absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,
+                                         const NetworkSpec& spec, int64_t max_pixels) {
+  ASSIGN_OR_RETURN(const std::vector<float> values,
+                   DecodeSample(picture.data(), max_pixels, static_cast<int>(spec.in_channels),
+                                static_cast<int>(spec.height), static_cast<int>(spec.width)));
+  return at::tensor(values).view({spec.in_channels, spec.height, spec.width});
+}
+
+absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const NetworkSpec& spec) {
+  const int64_t count = spec.in_channels * spec.height * spec.width;
+  if (bytes.size() != count * sizeof(float)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be ", spec.in_channels, " x ", spec.height, " x ", spec.width,
+                     " values of float32, ", count * sizeof(float), " bytes; has ", bytes.size()));
+  }
+  const at::Tensor sample = at::empty({spec.in_channels, spec.height, spec.width}, at::kFloat);
+  std::memcpy(sample.data_ptr<float>(), bytes.data(), bytes.size());
+  if (!at::isfinite(sample).all().item<bool>()) {
+    return absl::InvalidArgumentError("must be finite");
+  }
+  return sample;
 }
 
 }  // namespace denoise

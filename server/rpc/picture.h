@@ -1,20 +1,33 @@
-// Samples to pictures on the wire.
+// Samples to pictures on the wire, and back.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/nn/network.h"
 #include "denoised/v1/image_generation.pb.h"
 
 namespace denoise {
 
 // `sample` is [C, H, W] float32 on the CPU; `encoding` is not UNSPECIFIED. InvalidArgument where
-// the encoding cannot hold it. Slow: runs on an EncoderPool.
+// the encoding cannot hold it. Slow: runs on an PicturePool.
 absl::StatusOr<denoised::v1::Image> EncodeSample(const at::Tensor& sample,
                                                  denoised::v1::Encoding encoding);
 
 // Whether pictures of this many channels can be had in `encoding`; RAW_FLOAT32 takes any.
 bool EncodingHoldsChannels(denoised::v1::Encoding encoding, int64_t channels);
+
+// The sample of a picture from outside, [C, H, W] float32 on the CPU, where `spec` has 1 or 3 channels.
+// InvalidArgument for one that cannot be decoded or has more than `max_pixels`. Slow: runs on a
+// PicturePool.
+absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,
+                                         const NetworkSpec& spec, int64_t max_pixels);
+
+// A sample as RAW_FLOAT32 holds it. InvalidArgument for another size, or values that are not finite.
+absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const NetworkSpec& spec);
 
 }  // namespace denoise

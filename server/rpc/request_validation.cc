@@ -13,6 +13,7 @@
 #include "server/rpc/conditioning_validation.h"
 #include "server/rpc/picture.h"
 #include "server/rpc/sampler_conversion.h"
+#include "server/rpc/start_validation.h"
 #include "server/rpc/status_mapping.h"
 
 namespace denoise {
@@ -25,6 +26,12 @@ int Count(const GenerateRequest& request) { return request.has_count() ? request
 
 Encoding OrPng(Encoding encoding) {
   return encoding == denoised::v1::ENCODING_UNSPECIFIED ? denoised::v1::ENCODING_PNG : encoding;
+}
+
+// What an inversion ends with is no picture.
+Encoding ImageEncoding(const GenerateRequest& request) {
+  return request.start().has_inversion() ? denoised::v1::ENCODING_RAW_FLOAT32
+                                         : OrPng(request.image_encoding());
 }
 
 void CheckEncoding(std::string_view field, Encoding encoding, FieldViolations& violations) {
@@ -68,6 +75,7 @@ void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
   if (request.has_guidance()) CheckGuidance(request.guidance(), violations);
   if (request.has_frames()) CheckFrames(request.frames(), limits, violations);
   CheckEncoding("image_encoding", request.image_encoding(), violations);
+  CheckStart(request, violations);
 }
 
 void CheckPictures(const GenerateRequest& request, const Model& model, const RequestLimits& limits,
@@ -79,12 +87,12 @@ void CheckPictures(const GenerateRequest& request, const Model& model, const Req
                                          std::max<int64_t>(1, limits.max_pixels / pixels)));
   }
   const auto check = [&](std::string_view field, Encoding encoding) {
-    if (EncodingHoldsChannels(OrPng(encoding), model.spec.in_channels)) return;
+    if (EncodingHoldsChannels(encoding, model.spec.in_channels)) return;
     violations.Add(field, absl::StrCat("must be ENCODING_RAW_FLOAT32: this model's images have ",
                                        model.spec.in_channels, " channels"));
   };
-  check("image_encoding", request.image_encoding());
-  if (request.has_frames()) check("frames.encoding", request.frames().encoding());
+  check("image_encoding", ImageEncoding(request));
+  if (request.has_frames()) check("frames.encoding", OrPng(request.frames().encoding()));
 }
 
 // What only the model can say.
@@ -94,13 +102,15 @@ void CheckAgainstModel(const GenerateRequest& request, const Model& model,
   CheckPictures(request, model, limits, violations);
 }
 
-// The core names some options that come from the checkpoint and are not fields of the message; such
-// a violation is the sampler's: it does not suit the model.
+// The core names parts of the run, which are fields elsewhere, and some options that come from the
+// checkpoint and are no fields; a violation of those is the sampler's: it does not suit the model.
 void AddSamplerViolations(const absl::Status& status, FieldViolations& violations) {
   const auto* fields = denoised::v1::SamplerOptions::descriptor();
   for (const FieldViolation& violation : GetFieldViolations(status)) {
     const std::string name = violation.field.substr(0, violation.field.find('['));
-    if (fields->FindFieldByName(name) != nullptr) {
+    if (const std::string_view field = FieldOfRun(name); !field.empty()) {
+      violations.Add(field, violation.description);
+    } else if (fields->FindFieldByName(name) != nullptr) {
       violations.Add("sampler." + violation.field, violation.description);
     } else {
       violations.Add("sampler.sampler",
@@ -120,10 +130,11 @@ absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelReposi
 }
 
 // Nothing where something is in violation.
-std::shared_ptr<const SamplerPlan> ResolvePlan(const ResolvedSampler& sampler, const Model& model,
+std::shared_ptr<const SamplerPlan> ResolvePlan(const ResolvedSampler& sampler,
+                                               const RunOptions& run, const Model& model,
                                                FieldViolations& violations) {
   AddSamplerViolations(sampler.violations, violations);
-  absl::StatusOr<SamplerPlan> plan = CompilePlan(model.schedule, sampler.options);
+  absl::StatusOr<SamplerPlan> plan = CompilePlan(model.schedule, sampler.options, run);
   if (!plan.ok()) {
     AddSamplerViolations(plan.status(), violations);
     return nullptr;
@@ -164,6 +175,7 @@ denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Mod
     proto.set_class_label(static_cast<int32_t>(entry.class_label));
     proto.set_weight(entry.weight);
   }
+  accepted.set_first_step(generation.plan->first_step);
   return accepted;
 }
 
@@ -177,7 +189,10 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   ASSIGN_OR_RETURN(const ModelHandle model, FindModel(request.model(), models, violations));
   CheckAgainstModel(request, *model, limits, violations);
   const ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
-  std::shared_ptr<const SamplerPlan> plan = ResolvePlan(sampler, *model, violations);
+  std::shared_ptr<const SamplerPlan> plan =
+      ResolvePlan(sampler, ResolveRun(request, limits), *model, violations);
+  Start start = ResolveStart(request, *model, limits, violations);
+  std::optional<Inpainting> inpainting = ResolveInpainting(request, *model, limits, violations);
   RETURN_IF_ERROR(violations.ToStatus());
 
   const int max_bytes = request.frames().max_bytes();
@@ -188,8 +203,10 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
                      .conditioning = ResolveConditioning(request, *model),
                      .seed = request.has_seed() ? request.seed() : seed,
                      .count = Count(request),
-                     .frames = ResolveFrames(request)},
-      .image_encoding = OrPng(request.image_encoding()),
+                     .frames = ResolveFrames(request),
+                     .start = std::move(start),
+                     .inpainting = std::move(inpainting)},
+      .image_encoding = ImageEncoding(request),
       .frame_encoding = OrPng(request.frames().encoding()),
       .frame_bytes_max = max_bytes == 0 ? limits.max_frame_bytes : max_bytes,
       .accepted = {},
@@ -205,7 +222,7 @@ absl::StatusOr<ResolvedPlan> ResolvePlanRequest(const denoised::v1::PlanSamplerR
   CheckModelName(request.model(), violations);
   ASSIGN_OR_RETURN(ModelHandle model, FindModel(request.model(), models, violations));
   ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
-  std::shared_ptr<const SamplerPlan> plan = ResolvePlan(sampler, *model, violations);
+  std::shared_ptr<const SamplerPlan> plan = ResolvePlan(sampler, RunOptions(), *model, violations);
   RETURN_IF_ERROR(violations.ToStatus());
   return ResolvedPlan{std::move(model), std::move(sampler.options), std::move(plan)};
 }

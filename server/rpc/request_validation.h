@@ -15,8 +15,9 @@ namespace denoise {
 struct RequestLimits {
   int max_steps = 1000;
   int max_images = 64;
-  int64_t max_pixels = 64 << 20;  // height * width * count
-  int max_rows = 16;              // of one image's network calls
+  int64_t max_pixels = 64 << 20;          // height * width * count
+  int64_t max_picture_pixels = 16 << 20;  // of each picture that the request brings along
+  int max_rows = 16;                      // of one image's network calls
   int max_frame_bytes =
       4'000'000;  // encoded; with its event it fits gRPC's usual 4 MiB receive cap
 };
@@ -32,7 +33,7 @@ struct ResolvedRequest {
 
 // InvalidArgument carries every violation, by its path in the request ("sampler.steps"); NotFound
 // says which model. `seed` is what a request gets that names none. Pure, thread-safe; the work is
-// bounded by `limits`.
+// bounded by `limits`, and slow where the request brings pictures along (start_validation.h).
 absl::StatusOr<ResolvedRequest> ResolveRequest(const denoised::v1::GenerateRequest& request,
                                                const ModelRepository& models,
                                                const RequestLimits& limits, uint64_t seed);

@@ -126,6 +126,81 @@ TEST_F(CliTest, EveryFlagReachesTheRequest) {
             "max_bytes: 9999 } image_encoding: ENCODING_WEBP");
 }
 
+TEST_F(CliTest, StartsReachTheRequestWithTheirFiles) {
+  const auto write = [&](const char* name, const std::string& bytes) {
+    WriteFile(folder_.path() / name, bytes);
+    return (folder_.path() / name).string();
+  };
+  const std::string picture = write("photo.png", "p"), mask = write("mask.png", "m");
+  const std::string npy =
+      write("noise.npy", EncodeNpy(std::vector<float>{0, 0}, std::vector<int64_t>{2}));
+  const std::string zeros = R"("\000\000\000\000\000\000\000\000")";
+  struct Case {
+    std::vector<std::string> flags;
+    std::string request;
+  };
+  const Case cases[] = {
+      {{"--init", picture, "--strength", "0.6"},
+       R"(start { image { picture { data: "p" } strength: 0.6 } })"},
+      {{"--init", picture}, R"(start { image { picture { data: "p" } strength: 0.8 } })"},
+      {{"--branch", npy, "--branch-step", "7"},
+       "start { frame { sample: " + zeros + " step: 7 } }"},
+      {{"--noise", npy, "--to-seed", "3", "--variation", "0.25"},
+       "start { noise { from { sample: " + zeros + " } to { seed: 3 } variation: 0.25 } }"},
+      {{"--from-seed", "0", "--noise-to", npy},
+       "start { noise { from { seed: 0 } to { sample: " + zeros + " } } }"},
+      {{"--inpaint", picture, "--mask", mask, "--repaint-jump", "5", "--repaint-times", "2"},
+       R"(inpainting { picture { data: "p" } mask { data: "m" } jump_length: 5 resamples: 2 })"},
+      {{"--init", picture, "--inpaint", picture, "--mask", mask},
+       R"(start { image { picture { data: "p" } strength: 0.8 } } )"
+       R"(inpainting { picture { data: "p" } mask { data: "m" } })"},
+  };
+  for (const Case& test : cases) {
+    const auto result = Generate(test.flags);
+    ASSERT_EQ(result.exit_status, Exited(0)) << result.error;
+    EXPECT_EQ(server_.requests().back().ShortDebugString(),
+              "model: \"models/shapes\" class_label: 0 sampler { } image_encoding: ENCODING_PNG " +
+                  test.request);
+  }
+  EXPECT_EQ(Generate({"--invert", picture}).exit_status, Exited(0));
+  EXPECT_EQ(server_.requests().back().ShortDebugString(),
+            "model: \"models/shapes\" class_label: 0 sampler { } "
+            "image_encoding: ENCODING_RAW_FLOAT32 "
+            R"(start { inversion { picture { data: "p" } } })");
+}
+
+TEST_F(CliTest, StartsThatDoNotGoTogetherAreRefused) {
+  const std::vector<std::string> cases[] = {
+      {"--init", "a", "--invert", "a"},
+      {"--init", "a", "--from-seed", "1"},
+      {"--strength", "0.5"},
+      {"--branch", "a"},
+      {"--branch-step", "3"},
+      {"--noise", "a", "--from-seed", "1"},
+      {"--mask", "a"},
+      {"--inpaint", "a"},
+      {"--inpaint", "a", "--mask", "a", "--invert", "a"},
+      {"--repaint-times", "2"},
+      {"--invert", "a", "--format", "png"},
+  };
+  for (const std::vector<std::string>& flags : cases) {
+    EXPECT_EQ(Generate(flags).exit_status, Exited(2)) << flags.back();
+  }
+  EXPECT_TRUE(server_.requests().empty());
+}
+
+TEST_F(CliTest, FilesThatCannotBeReadAreNamedByTheirFlag) {
+  WriteFile(folder_.path() / "text.npy", "text");
+  const std::string text = (folder_.path() / "text.npy").string();
+  EXPECT_THAT(Generate({"--init", "/nowhere.png"}).error, HasSubstr("--init: "));
+  EXPECT_THAT(Generate({"--noise", text}).error, HasSubstr("--noise: npy: "));
+  EXPECT_THAT(Generate({"--from-seed", "1", "--noise-to", text}).error,
+              HasSubstr("--noise-to: npy: "));
+  EXPECT_THAT(Generate({"--branch", text, "--branch-step", "1"}).error,
+              HasSubstr("--branch: npy: "));
+  EXPECT_TRUE(server_.requests().empty());
+}
+
 TEST_F(CliTest, WhatIsNotAskedForIsLeftToTheModel) {
   ASSERT_EQ(Generate().exit_status, Exited(0));
   EXPECT_EQ(server_.requests()[0].ShortDebugString(),

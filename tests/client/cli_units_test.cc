@@ -73,6 +73,10 @@ TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
   EXPECT_EQ(FlagOfField("frames.every_n_steps"), "--frames");
   EXPECT_EQ(FlagOfField("image_encoding"), "--format");
   EXPECT_EQ(FlagOfField("class_label"), "--class-label");
+  EXPECT_EQ(FlagOfField("start.image.picture.data"), "--init");
+  EXPECT_EQ(FlagOfField("start.frame.step"), "--branch-step");
+  EXPECT_EQ(FlagOfField("start.noise.to.sample"), "--noise-to");
+  EXPECT_EQ(FlagOfField("inpainting.resamples"), "--repaint-times");
   EXPECT_EQ(FlagOfField("page_token"), "page_token");
   EXPECT_EQ(FlagOfField("--out"), "--out");
 }

@@ -16,6 +16,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Require(png.ok(), "every decoded picture can be encoded");
   const absl::StatusOr<Image> again = DecodeImage(*png, kMaxPixels);
   Require(again.ok() && *again == *image, "PNG gives back what was put in");
+  // And be made a model's.
+  for (int channels : {1, 3}) {
+    const absl::StatusOr<Image> sample = CropAndResize(Flatten(*image, channels), 8, 12);
+    Require(
+        sample.ok() && sample->channels == channels && sample->width == 8 && sample->height == 12,
+        "every decoded picture can be resized");
+  }
   return 0;
 }
 

@@ -148,7 +148,7 @@ class EventStreamTest : public testing::Test {
   Telemetry telemetry_{"test", {}};
   TestWriter writer_;
   std::atomic<int> cancels_ = 0;
-  EncoderPool pool_{2};
+  PicturePool pool_{2};
 };
 
 TEST_F(EventStreamTest, TellsTheWholeStoryInOrder) {

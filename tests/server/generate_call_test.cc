@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "core/image/image.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/grpc_listener.h"
@@ -64,7 +65,7 @@ class GenerateCallTest : public testing::Test {
   const ModelRepository models_ = TestModels();
   Telemetry telemetry_{"test", {"cpu"}};
   LiveCalls live_calls_;
-  EncoderPool pool_{2};
+  PicturePool pool_{2};
   SampleBudget samples_{kMaxUnreadBytes};
   ReaderWatch readers_{absl::Milliseconds(50)};
   Engine engine_{{}, Clock::Real(), &telemetry_};
@@ -103,6 +104,43 @@ TEST_F(GenerateCallTest, StreamsFromAcceptedToFinished) {
   EXPECT_EQ(events_.back().finished().frames_sent(), 6);
   for (size_t i = 0; i < events_.size(); ++i) {
     EXPECT_EQ(events_[i].sequence(), static_cast<int64_t>(i));
+  }
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+}
+
+// A request with pictures is resolved on the pool.
+TEST_F(GenerateCallTest, StartsFromPicturesAndRefusesBadOnes) {
+  const Image gray{4, 4, 1, std::vector<uint8_t>(16, 128)};
+  GenerateRequest request = Request(4);
+  auto& image = *request.mutable_start()->mutable_image();
+  image.set_strength(0.5);
+  image.mutable_picture()->set_data(*EncodeImage(gray, ImageFormat::kPng));
+  const grpc::Status status = Generate(request);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(events_.front().accepted().steps(), 2);
+  EXPECT_EQ(events_.back().finished().images(), 1);
+
+  image.mutable_picture()->set_data("no picture");
+  EXPECT_EQ(Generate(request).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(events_.empty());
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+}
+
+// Callers leave while the pool is at work on their requests, before it, and after it.
+TEST_F(GenerateCallTest, CallersMayLeaveAtAnyTimeOfAStartFromAPicture) {
+  const Image gray{4, 4, 1, std::vector<uint8_t>(16, 128)};
+  GenerateRequest request = Request(500);
+  request.mutable_start()->mutable_image()->set_strength(1);
+  request.mutable_start()->mutable_image()->mutable_picture()->set_data(
+      *EncodeImage(gray, ImageFormat::kPng));
+  for (int i = 0; i < 40; ++i) {
+    grpc::ClientContext context;
+    auto reader = stub_->Generate(&context, request);
+    absl::SleepFor(absl::Microseconds(200) * i);
+    context.TryCancel();
+    for (GenerateEvent event; reader->Read(&event);) {
+    }
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   }
   live_calls_.WaitUntilNone(absl::InfiniteFuture());
 }

@@ -1,8 +1,8 @@
-// A few threads that turn samples into pictures and hand events to gRPC, so that neither the
-// engine's threads nor gRPC's do.
+// A few threads that turn samples into pictures and pictures into samples, and hand events to gRPC,
+// so that neither the engine's threads nor gRPC's do.
 //
-// Its queue is bounded by its users: a stream has at most one task in the pool at a time, and
-// SampleBudget bounds the streams.
+// Its queue is bounded by its users: a call has at most one task in the pool at a time, and
+// SampleBudget bounds the calls.
 #pragma once
 
 #include <deque>
@@ -16,13 +16,13 @@
 namespace denoise {
 
 // Thread-safe.
-class EncoderPool {
+class PicturePool {
  public:
-  explicit EncoderPool(int threads);
-  ~EncoderPool();  // runs what is queued, then joins
+  explicit PicturePool(int threads);
+  ~PicturePool();  // runs what is queued, then joins
 
-  EncoderPool(const EncoderPool&) = delete;
-  EncoderPool& operator=(const EncoderPool&) = delete;
+  PicturePool(const PicturePool&) = delete;
+  PicturePool& operator=(const PicturePool&) = delete;
 
   // Runs `task` soon, in order of arrival. What it throws is logged, and ends nothing but it.
   void Schedule(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -1,4 +1,4 @@
-#include "server/rpc/encoder_pool.h"
+#include "server/rpc/picture_pool.h"
 
 #include <exception>
 #include <utility>
@@ -12,19 +12,19 @@ void Run(const std::function<void()>& task) {
   try {
     task();
   } catch (const std::exception& error) {
-    LogEvent(spdlog::level::err, "encoder task failed", {{"reason", error.what()}});
+    LogEvent(spdlog::level::err, "picture task failed", {{"reason", error.what()}});
   } catch (...) {
-    LogEvent(spdlog::level::err, "encoder task failed", {{"reason", "unknown"}});
+    LogEvent(spdlog::level::err, "picture task failed", {{"reason", "unknown"}});
   }
 }
 
 }  // namespace
 
-EncoderPool::EncoderPool(int threads) {
+PicturePool::PicturePool(int threads) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
 }
 
-EncoderPool::~EncoderPool() {
+PicturePool::~PicturePool() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
@@ -33,7 +33,7 @@ EncoderPool::~EncoderPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void EncoderPool::Schedule(std::function<void()> task) {
+void PicturePool::Schedule(std::function<void()> task) {
   {
     MutexLock lock(mutex_);
     tasks_.push_back(std::move(task));
@@ -41,7 +41,7 @@ void EncoderPool::Schedule(std::function<void()> task) {
   changed_.NotifyOne();
 }
 
-void EncoderPool::Loop() {
+void PicturePool::Loop() {
   while (true) {
     std::function<void()> task;
     {
