@@ -52,20 +52,17 @@ struct Remembered {
 };
 
 void Ask(const Move& at, const Remembered& next, const SamplerOptions& options, SamplerPlan& plan) {
-  std::vector<LinearForm> slots = {next.x, next.start};
-  for (int slot = kHistory; slot < kPlmsSlots; ++slot) {
-    slots.push_back(next.keeps_history ? Slot(slot)
-                    : slot == kHistory ? NoiseIn(at.from)
-                                       : Slot(slot - 1));
-  }
+  const LinearForm newest = next.keeps_history ? Slot(kHistory) : NoiseIn(at.from);
+  std::vector<LinearForm> slots = {next.x, next.start, newest};
+  for (int slot = kHistory + 1; slot < kPlmsSlots; ++slot)
+    slots.push_back(Slot(next.keeps_history ? slot : slot - 1));
   if (plan.slots == kPrkSlots) slots.push_back(next.sum);
   Evaluation evaluation = StartEvaluation(at, options);
   evaluation.update = UpdateMatrix(slots);
   plan.evaluations.push_back(std::move(evaluation));
 }
 
-// The classical Runge-Kutta method over the two moves from `first` on: to the middle and to the
-// end.
+// The classical Runge-Kutta method over two moves from `first` on, to the middle and to the end.
 void AddRungeKuttaStep(const NoisePath& path, size_t first, const SamplerOptions& options,
                        SamplerPlan& plan) {
   const Move& start = path[first];
@@ -77,10 +74,12 @@ void AddRungeKuttaStep(const NoisePath& path, size_t first, const SamplerOptions
   const LinearForm e1 = NoiseIn(start.from), e2 = NoiseIn(middle.from), e4 = NoiseIn(end.from);
   const LinearForm to_middle = Transfer(Slot(0), e1, start.from, middle.from);
   const LinearForm sum = Slot(kSum), x = Slot(kStart);
-  Ask(start, {to_middle, Slot(0), e1 / 6}, options, plan);
-  Ask(middle, {from_start(e2, middle.from), x, sum + e2 / 3, true}, options, plan);
-  Ask(middle, {from_start(e2, end.from), x, sum + e2 / 3, true}, options, plan);
-  Ask(end, {from_start(sum + e4 / 6, end.from), {}, {}, true}, options, plan);
+  Ask(start, {.x = to_middle, .start = Slot(0), .sum = e1 / 6}, options, plan);
+  for (const NoiseLevel& to : {middle.from, end.from}) {
+    Ask(middle, {.x = from_start(e2, to), .start = x, .sum = sum + e2 / 3, .keeps_history = true},
+        options, plan);
+  }
+  Ask(end, {.x = from_start(sum + e4 / 6, end.from), .keeps_history = true}, options, plan);
   for (size_t i = plan.evaluations.size() - 4; i + 1 < plan.evaluations.size(); ++i)
     plan.evaluations[i].ends_step = false;
 }
@@ -88,11 +87,12 @@ void AddRungeKuttaStep(const NoisePath& path, size_t first, const SamplerOptions
 void AddHeunStep(const NoisePath& path, const SamplerOptions& options, SamplerPlan& plan) {
   const Move& move = path[0];
   const LinearForm predicted = Transfer(Slot(0), NoiseIn(move.from), move.from, move.to);
-  Ask(move, {predicted, Slot(0), {}}, options, plan);
+  Ask(move, {.x = predicted, .start = Slot(0)}, options, plan);
   plan.evaluations.back().ends_step = false;
   const Move end = EndOf(move);
   const LinearForm mean = 0.5 * (Slot(kHistory) + NoiseIn(end.from));
-  Ask(end, {Transfer(Slot(kStart), mean, move.from, move.to), {}, {}, true}, options, plan);
+  const LinearForm corrected = Transfer(Slot(kStart), mean, move.from, move.to);
+  Ask(end, {.x = corrected, .keeps_history = true}, options, plan);
 }
 
 }  // namespace
@@ -108,7 +108,7 @@ SamplerPlan CompilePndm(const NoisePath& path, const SamplerOptions& options) {
   for (size_t i = heun ? 1 : 2 * prk_steps; i < path.size(); ++i, ++known) {
     const int order = static_cast<int>(std::min<size_t>(kOrder, known + 1));
     const LinearForm noise = AdamsBashforth(NoiseIn(path[i].from), order);
-    Ask(path[i], {Transfer(Slot(0), noise, path[i].from, path[i].to), {}, {}}, options, plan);
+    Ask(path[i], {.x = Transfer(Slot(0), noise, path[i].from, path[i].to)}, options, plan);
   }
   return plan;
 }

@@ -931,6 +931,33 @@ TEST(CompilePlan, HeunsChurnComesBeforeTheNetworkIsAsked) {
               std::hypot(50, 1.5 * std::sqrt(60. * 60 - 50 * 50)), 1e-9);
 }
 
+TEST(CompilePlan, EdmSchedulesTakeCustomSigmasBetaSpacingAndChurn) {
+  const Schedule schedule = Schedule::Create(EdmOptions{}).value();
+  SamplerOptions options{.sampler = kHeun,
+                         .sigmas = {80, 4, 0.002},
+                         .sigma_spacing = SigmaSpacing::kKarras,
+                         .s_churn = 0.3};
+  const absl::StatusOr<SamplerPlan> plan = CompilePlan(schedule, options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_NEAR(plan->evaluations[2].timestep, 0.25 * std::log(4.4), 1e-12);  // gamma 0.1
+  EXPECT_NEAR(std::get<double>(plan->evaluations[1].noise), std::sqrt(4.4 * 4.4 - 16), 1e-12);
+
+  options.sigmas = {81, 4};
+  EXPECT_THAT(ViolatedFields(CompilePlan(schedule, options).status()),
+              testing::ElementsAre("sigmas[0]"));
+  const absl::StatusOr<SamplerPlan> beta =
+      CompilePlan(schedule, {.sampler = kDpmpp, .steps = 5, .sigma_spacing = SigmaSpacing::kBeta});
+  ASSERT_TRUE(beta.ok()) << beta.status();
+  EXPECT_NEAR(beta->evaluations[0].sigma, 80, 1e-9);
+  EXPECT_NEAR(beta->evaluations[2].sigma, 40.001, 1e-9);  // the median
+  EXPECT_NEAR(beta->evaluations[4].sigma, 0.002, 1e-9);
+  for (SamplerKind sampler : {kSinglestep, kDeis}) {
+    const auto more = CompilePlan(
+        schedule, {.sampler = sampler, .steps = 5, .sigma_spacing = SigmaSpacing::kKarras});
+    EXPECT_TRUE(more.ok()) << more.status();
+  }
+}
+
 TEST(CompilePlan, NoiseTemperatureScalesAllNoiseOnTheWay) {
   for (const auto& [name, sampler] : kNames<SamplerKind>) {
     if (!SamplerReads(sampler, "noise_temperature")) continue;

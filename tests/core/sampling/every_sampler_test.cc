@@ -31,8 +31,8 @@ class EverySampler : public testing::TestWithParam<std::pair<std::string_view, S
   const Schedule schedule_ = Schedule::Create({}).value();
 };
 
-// With a perfect network images stay near the data. A step or two over the whole schedule can take a
-// method of higher order off, but not above the noise it started with.
+// With a perfect network images stay near the data. A step or two over the whole schedule can take
+// a method of higher order off, but not above the noise it started with.
 TEST_P(EverySampler, StaysBoundedAtAnyNumberOfStepsOrSaysWhyItCannotRun) {
   const double sigma_max = schedule_.LevelAt(999).ratio();
   for (const auto& [spacing_name, spacing] : kNames<TimestepSpacing>) {

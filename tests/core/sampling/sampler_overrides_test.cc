@@ -41,8 +41,8 @@ TEST(OptionTable, EveryOptionHasItsNameToItselfAndSomebodyWhoReadsIt) {
   });
 }
 
-// A member that is added to SamplerOverrides breaks the structured binding here until it is counted;
-// then it needs a line in the table, which the next test ties to one member.
+// A member that is added to SamplerOverrides breaks the structured binding here until it is
+// counted; then it needs a line in the table, which the next test ties to one member.
 TEST(OptionTable, HasALineForEveryMember) {
   const SamplerOverrides overrides;
   const auto& [sampler, steps, timesteps, sigmas, prediction_type, timestep_spacing, steps_offset,
