@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/generate_call.h"
+#include "client/server_stream_call.h"
 #include "client/status_from_grpc.h"
 #include "denoised/v1/image_generation.grpc.pb.h"
 #include "denoised/v1/models.grpc.pb.h"
@@ -61,6 +61,17 @@ class Client::Impl {
     return response;
   }
 
+  // Starts the server-streaming `method` of image generation.
+  template <typename Event, typename Method, typename Request>
+  ServerStream<Event> Stream(Method method, const Request& request, absl::Duration deadline) const {
+    auto call = std::make_unique<typename ServerStream<Event>::Call>();
+    call->context = std::make_unique<grpc::ClientContext>();
+    SetDeadline(*call->context, deadline);
+    call->address = options.address;
+    call->reader = (generation.get()->*method)(call->context.get(), request);
+    return ServerStream<Event>(std::move(call));
+  }
+
   // Constant after construction.
   const ClientOptions options;
   const std::shared_ptr<grpc::Channel> channel;
@@ -81,12 +92,12 @@ GenerateStream Client::Generate(const v1::GenerateRequest& request) {
 }
 
 GenerateStream Client::Generate(const v1::GenerateRequest& request, absl::Duration deadline) {
-  auto call = std::make_unique<GenerateStream::Call>();
-  call->context = std::make_unique<grpc::ClientContext>();
-  SetDeadline(*call->context, deadline);
-  call->address = impl_->options.address;
-  call->reader = impl_->generation->Generate(call->context.get(), request);
-  return GenerateStream(std::move(call));
+  return impl_->Stream<v1::GenerateEvent>(&v1::ImageGeneration::Stub::Generate, request, deadline);
+}
+
+DiffuseStream Client::Diffuse(const v1::DiffuseRequest& request) {
+  return impl_->Stream<v1::DiffuseEvent>(&v1::ImageGeneration::Stub::Diffuse, request,
+                                         impl_->options.generate_deadline);
 }
 
 absl::StatusOr<std::vector<v1::Model>> Client::ListModels() {

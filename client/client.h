@@ -25,7 +25,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/client_options.h"
-#include "client/generate_stream.h"
+#include "client/server_stream.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "denoised/v1/models.pb.h"
 
@@ -52,6 +52,9 @@ class Client {
   // covers the whole stream.
   GenerateStream Generate(const denoised::v1::GenerateRequest& request);
   GenerateStream Generate(const denoised::v1::GenerateRequest& request, absl::Duration deadline);
+
+  // Starts the forward process of some pictures, the same way.
+  DiffuseStream Diffuse(const denoised::v1::DiffuseRequest& request);
 
   // Every model being served, by name, all pages.
   absl::StatusOr<std::vector<denoised::v1::Model>> ListModels();

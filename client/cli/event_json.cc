@@ -7,25 +7,19 @@
 namespace denoise {
 namespace {
 
+using denoised::v1::DiffuseEvent;
 using denoised::v1::GenerateEvent;
 using nlohmann::ordered_json;
 
-GenerateEvent WithoutBytes(GenerateEvent event) {
-  if (event.has_frame()) event.mutable_frame()->mutable_image()->clear_data();
-  if (event.has_image()) event.mutable_image()->mutable_image()->clear_data();
-  return event;
-}
-
-}  // namespace
-
-std::string EventJson(const GenerateEvent& event, const WrittenFile& file) {
+// `event` has no image bytes.
+std::string ToJson(const google::protobuf::Message& event, const WrittenFile& file) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = true;
   std::string text;
   // Fails for times out of range only, which a sound server does not send; what was written before
   // stands.
-  (void)google::protobuf::util::MessageToJsonString(WithoutBytes(event), &text, options);
+  (void)google::protobuf::util::MessageToJsonString(event, &text, options);
   ordered_json json = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) json = ordered_json::object();
   for (const char* kind : {"frame", "image"}) {
@@ -36,6 +30,21 @@ std::string EventJson(const GenerateEvent& event, const WrittenFile& file) {
     image["size_bytes"] = file.size_bytes;
   }
   return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string EventJson(const GenerateEvent& event, const WrittenFile& file) {
+  GenerateEvent without_bytes = event;
+  if (event.has_frame()) without_bytes.mutable_frame()->mutable_image()->clear_data();
+  if (event.has_image()) without_bytes.mutable_image()->mutable_image()->clear_data();
+  return ToJson(without_bytes, file);
+}
+
+std::string EventJson(const DiffuseEvent& event, const WrittenFile& file) {
+  DiffuseEvent without_bytes = event;
+  if (event.has_frame()) without_bytes.mutable_frame()->mutable_image()->clear_data();
+  return ToJson(without_bytes, file);
 }
 
 }  // namespace denoise

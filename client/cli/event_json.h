@@ -12,5 +12,6 @@ namespace denoise {
 // (so that 64-bit numbers are strings), every field present. Image bytes are not inlined: in their
 // place stand "path" and "size_bytes" of the file they were written to.
 std::string EventJson(const denoised::v1::GenerateEvent& event, const WrittenFile& file);
+std::string EventJson(const denoised::v1::DiffuseEvent& event, const WrittenFile& file);
 
 }  // namespace denoise

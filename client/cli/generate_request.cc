@@ -38,13 +38,6 @@ absl::StatusOr<v1::Model> OnlyModel(Client& client) {
                       absl::StrCat("is needed, for there are several: ", ModelNames(models)));
 }
 
-v1::Encoding EncodingOf(const std::string& format) {
-  if (format == "jpeg") return v1::ENCODING_JPEG;
-  if (format == "webp") return v1::ENCODING_WEBP;
-  if (format == "npy") return v1::ENCODING_RAW_FLOAT32;
-  return v1::ENCODING_PNG;
-}
-
 // `text` is an index, or a class's name in any case. InvalidArgument names `field` and lists the
 // classes.
 absl::StatusOr<int32_t> ResolveClass(std::string_view field, const std::string& text,
@@ -112,6 +105,13 @@ v1::FramePolicy BuildFramePolicy(const GenerateFlags& flags) {
 }
 
 }  // namespace
+
+v1::Encoding EncodingOf(const std::string& format) {
+  if (format == "jpeg") return v1::ENCODING_JPEG;
+  if (format == "webp") return v1::ENCODING_WEBP;
+  if (format == "npy") return v1::ENCODING_RAW_FLOAT32;
+  return v1::ENCODING_PNG;
+}
 
 absl::StatusOr<v1::Model> ResolveModel(Client& client, const std::string& name) {
   if (name.empty()) return OnlyModel(client);

@@ -15,6 +15,9 @@ namespace denoise {
 // InvalidArgument say which there are.
 absl::StatusOr<denoised::v1::Model> ResolveModel(Client& client, const std::string& name);
 
+// "png", "jpeg", "webp" and "npy" on the wire.
+denoised::v1::Encoding EncodingOf(const std::string& format);
+
 // The request for these flags. InvalidArgument for what can only be told here: which classes they
 // name, and files that cannot be read. All else is the server's to judge.
 absl::StatusOr<denoised::v1::GenerateRequest> BuildGenerateRequest(

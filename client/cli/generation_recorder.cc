@@ -22,11 +22,6 @@ AnimationFormat FormatOf(const std::filesystem::path& path) {
   return gif ? AnimationFormat::kGif : AnimationFormat::kWebp;
 }
 
-absl::StatusOr<std::string> EncodePng(const absl::StatusOr<Image>& image) {
-  if (!image.ok()) return image.status();
-  return EncodeImage(*image, ImageFormat::kPng);
-}
-
 }  // namespace
 
 GenerationRecorder::GenerationRecorder(OutputFolder folder, const v1::GenerateRequest& request,
@@ -81,33 +76,21 @@ absl::StatusOr<WrittenFile> GenerationRecorder::RecordImage(const v1::GeneratedI
   return file;
 }
 
-absl::StatusOr<std::string> GenerationRecorder::WriteUnlessTooLarge(
-    const std::filesystem::path& path, const absl::StatusOr<std::string>& bytes) {
-  if (absl::IsInvalidArgument(bytes.status())) {
-    absl::StrAppend(&files_.left_out, files_.left_out.empty() ? "" : "; ", path.filename().string(),
-                    ": ", bytes.status().message());
-    return "";
-  }
-  RETURN_IF_ERROR(bytes.status());
-  ASSIGN_OR_RETURN(const WrittenFile file, WriteWholeFile(path, *bytes));
-  return file.path;
-}
-
 absl::Status GenerationRecorder::WriteSummary() {
   if (!history_.has_value() || files_.images != accepted_.count()) {
     return absl::InternalError(
         absl::StrCat("the server sent ", files_.images, " of ", requested_count_, " images"));
   }
-  const std::filesystem::path& folder = folder_.path();
-  ASSIGN_OR_RETURN(files_.contact_sheet, WriteUnlessTooLarge(folder / "contact-sheet.png",
-                                                             EncodePng(history_->ContactSheet())));
-  if (!history_->has_frames()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(
-      files_.denoising_sheet,
-      WriteUnlessTooLarge(folder / "denoising.png", EncodePng(history_->DenoisingSheet())));
-  ASSIGN_OR_RETURN(
-      files_.animation,
-      WriteUnlessTooLarge(animation_, history_->DenoisingAnimation(FormatOf(animation_))));
+  ASSIGN_OR_RETURN(files_.contact_sheet,
+                   folder_.WriteSheet("contact-sheet.png", history_->ContactSheet()));
+  if (history_->has_frames()) {
+    ASSIGN_OR_RETURN(files_.denoising_sheet,
+                     folder_.WriteSheet("denoising.png", history_->DenoisingSheet()));
+    ASSIGN_OR_RETURN(files_.animation,
+                     folder_.WriteUnlessTooLarge(
+                         animation_, history_->DenoisingAnimation(FormatOf(animation_))));
+  }
+  files_.left_out = folder_.left_out();
   return absl::OkStatus();
 }
 

@@ -53,9 +53,6 @@ class GenerationRecorder {
   absl::Status Accept(const denoised::v1::Accepted& accepted);
   absl::StatusOr<WrittenFile> RecordFrame(const denoised::v1::Frame& frame);
   absl::StatusOr<WrittenFile> RecordImage(const denoised::v1::GeneratedImage& image);
-  // The path that `bytes` were written to; empty where they could not be made.
-  absl::StatusOr<std::string> WriteUnlessTooLarge(const std::filesystem::path& path,
-                                                  const absl::StatusOr<std::string>& bytes);
 
   OutputFolder folder_;
   const int requested_count_;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/cli/diffuse_command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/generate_command.h"
 #include "client/cli/health_command.h"
@@ -22,6 +23,7 @@ constexpr char kExamples[] = R"(Examples:
   denoise models
   denoise generate --class-label animals --count 8 --frames 1
   denoise sweep --class-label animals --rows guidance=1,2,4 --columns steps=4,8,16
+  denoise diffuse photo.png
   denoise plan --sampler dpmpp_2m --steps 10
   denoise health
 
@@ -47,6 +49,7 @@ ExitCode Main(int argc, char** argv) {
   };
   add("generate", "Generate images and watch them appear out of noise", AddGenerateCommand);
   add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
+  add("diffuse", "Turn pictures into noise, level by level, as training does", AddDiffuseCommand);
   add("models", "List the models that are served, or tell everything about one", AddModelsCommand);
   add("health", "Ask whether the server is ready", AddHealthCommand);
   add("plan", "Print what a sampler will do, step by step, here or on a server's model",

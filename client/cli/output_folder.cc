@@ -70,4 +70,22 @@ absl::StatusOr<WrittenFile> OutputFolder::Write(const std::string& name, std::st
   return WriteWholeFile(path_ / name, bytes);
 }
 
+absl::StatusOr<std::string> OutputFolder::WriteSheet(const std::string& name,
+                                                     const absl::StatusOr<Image>& sheet) {
+  return WriteUnlessTooLarge(path_ / name,
+                             sheet.ok() ? EncodeImage(*sheet, ImageFormat::kPng) : sheet.status());
+}
+
+absl::StatusOr<std::string> OutputFolder::WriteUnlessTooLarge(
+    const fs::path& path, const absl::StatusOr<std::string>& bytes) {
+  if (absl::IsInvalidArgument(bytes.status())) {
+    absl::StrAppend(&left_out_, left_out_.empty() ? "" : "; ", path.filename().string(), ": ",
+                    bytes.status().message());
+    return "";
+  }
+  RETURN_IF_ERROR(bytes.status());
+  ASSIGN_OR_RETURN(const WrittenFile file, WriteWholeFile(path, *bytes));
+  return file.path;
+}
+
 }  // namespace denoise

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "core/image/image.h"
 
 namespace denoise {
 
@@ -33,10 +34,22 @@ class OutputFolder {
   // server's.
   absl::StatusOr<WrittenFile> Write(const std::string& name, std::string_view bytes);
 
+  // Likewise for a sheet of many pictures, as PNG. Where it could not be made, being too large
+  // (InvalidArgument), the path is empty, and left_out() says why.
+  absl::StatusOr<std::string> WriteSheet(const std::string& name,
+                                         const absl::StatusOr<Image>& sheet);
+  // The same for `bytes`, which may go elsewhere than to the folder.
+  absl::StatusOr<std::string> WriteUnlessTooLarge(const std::filesystem::path& path,
+                                                  const absl::StatusOr<std::string>& bytes);
+
+  // For people; empty where everything was written.
+  const std::string& left_out() const { return left_out_; }
+
  private:
   explicit OutputFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
   std::filesystem::path path_;
+  std::string left_out_;
 };
 
 }  // namespace denoise

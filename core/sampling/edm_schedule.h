@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "absl/status/statusor.h"
 #include "core/sampling/noise_level.h"
@@ -31,6 +32,7 @@ class EdmSchedule {
   int num_train_timesteps() const { return options_.num_train_timesteps; }
   Preconditioning preconditioning() const;
 
+  double image_timestep() const { return -std::numeric_limits<double>::infinity(); }
   double timestep_min() const { return TimestepAt(std::log(options_.sigma_min)); }
   double timestep_max() const { return TimestepAt(std::log(options_.sigma_max)); }
 

@@ -55,6 +55,7 @@ class FlowSchedule {
   const FlowOptions& options() const { return options_; }
   int num_train_timesteps() const { return options_.num_train_timesteps; }
 
+  double image_timestep() const { return options_.invert_sigmas ? num_train_timesteps() : 0; }
   // Without the image itself, which no network is asked about.
   double timestep_min() const { return options_.invert_sigmas ? 0 : 1; }
   double timestep_max() const { return timestep_min() + num_train_timesteps() - 1; }

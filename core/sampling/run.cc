@@ -80,7 +80,8 @@ size_t CountEvaluations(const SamplerPlan& plan, int steps) {
 
 int CountNoiseDraws(const SamplerPlan& plan, size_t evaluations) {
   return static_cast<int>(
-      std::count_if(plan.evaluations.begin(), plan.evaluations.begin() + evaluations, AddsNoise));
+      std::count_if(plan.evaluations.begin(), plan.evaluations.begin() + evaluations,
+                    [](const Evaluation& evaluation) { return AddsNoise(evaluation); }));
 }
 
 // Slot 0 goes on from the level after `last` to `target`, which has more noise. Variances add.

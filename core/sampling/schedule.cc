@@ -37,6 +37,10 @@ int Schedule::num_train_timesteps() const {
   return std::visit([](const auto& family) { return family.num_train_timesteps(); }, family_);
 }
 
+double Schedule::image_timestep() const {
+  return std::visit([](const auto& family) { return family.image_timestep(); }, family_);
+}
+
 double Schedule::timestep_min() const {
   return std::visit([](const auto& family) { return family.timestep_min(); }, family_);
 }

@@ -38,6 +38,7 @@ class Schedule {
   }
 
   int num_train_timesteps() const;
+  double image_timestep() const;              // stands for the image itself, without noise
   double timestep_min() const;                // what networks are told, from
   double timestep_max() const;                // the least to the most noise
   NoiseLevel LevelAt(double timestep) const;  // each family says down to where

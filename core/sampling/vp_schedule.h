@@ -40,6 +40,7 @@ class VpSchedule {
   const std::vector<double>& alphas_cumprod() const { return alphas_cumprod_; }
 
   // What networks are told.
+  double image_timestep() const { return -1; }
   double timestep_min() const { return 0; }
   double timestep_max() const { return num_train_timesteps() - 1; }
 

@@ -26,6 +26,7 @@
 #include "server/engine/generation.h"
 #include "server/rpc/outbox.h"
 #include "server/rpc/picture_pool.h"
+#include "server/rpc/reader_watch.h"
 #include "server/telemetry/telemetry.h"
 
 namespace denoise {
@@ -38,7 +39,9 @@ struct StreamTotals {
 };
 
 // Thread-safe. Shared by the engine, the pool's tasks and the call; whoever is last deletes it.
-class EventStream final : public GenerationSink, public std::enable_shared_from_this<EventStream> {
+class EventStream final : public GenerationSink,
+                          public WatchedReader,
+                          public std::enable_shared_from_this<EventStream> {
  public:
   // The call. Lives until EndStream, which comes exactly once if the stream was opened, and last.
   class Writer {
@@ -80,9 +83,7 @@ class EventStream final : public GenerationSink, public std::enable_shared_from_
   // The reader has gone, or has had enough. The stream ends once the engine has let go.
   void Cancel() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Cancels where the reader has taken longer than allowed over the event on its way. To be called
-  // now and then.
-  void CheckReader() ABSL_LOCKS_EXCLUDED(mutex_);
+  void CheckReader() override ABSL_LOCKS_EXCLUDED(mutex_);
 
   // GenerationSink, for the engine.
   void OnQueued(int position) override ABSL_LOCKS_EXCLUDED(mutex_);

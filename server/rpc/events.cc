@@ -1,7 +1,6 @@
 #include "server/rpc/events.h"
 
-#include <google/protobuf/duration.pb.h>
-#include <google/protobuf/timestamp.pb.h>
+#include <google/protobuf/util/time_util.h>
 
 #include <utility>
 #include <variant>
@@ -14,10 +13,10 @@ namespace {
 
 using denoised::v1::Encoding;
 using denoised::v1::GenerateEvent;
+using google::protobuf::util::TimeUtil;
 
-void SetDuration(absl::Duration duration, google::protobuf::Duration& proto) {
-  proto.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &duration));
-  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  return TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(duration));
 }
 
 absl::StatusOr<GenerateEvent> FrameEvent(const FrameUpdate& frame, Encoding encoding) {
@@ -45,7 +44,7 @@ absl::StatusOr<GenerateEvent> ImageEvent(const ImageUpdate& image, Encoding enco
 
 GenerateEvent StartedEvent(absl::Duration queue_wait) {
   GenerateEvent event;
-  SetDuration(queue_wait, *event.mutable_started()->mutable_queue_wait());
+  *event.mutable_started()->mutable_queue_wait() = ToProto(queue_wait);
   return event;
 }
 
@@ -64,7 +63,7 @@ GenerateEvent FinishedEvent(int images, int frames_sent, int frames_dropped,
   finished.set_images(images);
   finished.set_frames_sent(frames_sent);
   finished.set_frames_dropped(frames_dropped);
-  SetDuration(elapsed, *finished.mutable_elapsed());
+  *finished.mutable_elapsed() = ToProto(elapsed);
   return event;
 }
 
@@ -83,10 +82,7 @@ absl::StatusOr<GenerateEvent> ToEvent(OutboxItem item, Encoding image_encoding,
 }
 
 void SetTime(absl::Time time, GenerateEvent& event) {
-  const int64_t nanos = absl::ToUnixNanos(time);
-  constexpr int64_t kNanosPerSecond = 1'000'000'000;
-  event.mutable_time()->set_seconds(nanos / kNanosPerSecond);
-  event.mutable_time()->set_nanos(static_cast<int32_t>(nanos % kNanosPerSecond));
+  *event.mutable_time() = TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
 }
 
 }  // namespace denoise

@@ -4,22 +4,19 @@
 #include <chrono>
 #include <exception>
 #include <limits>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/request_id.h"
+#include "server/rpc/seed.h"
 #include "server/rpc/start_validation.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
 namespace {
-
-// 32 bits are plenty of images, and short enough to be typed again.
-uint64_t ChooseSeed() { return std::random_device()(); }
 
 absl::Time Deadline(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
@@ -36,9 +33,7 @@ int StepsTotal(const ResolvedRequest& resolved) {
 // is on its way, the samples that it starts from and keeps, and what every call takes.
 int64_t MostBytesHeld(const ResolvedRequest& resolved, const Outbox::Limits& limits) {
   constexpr int64_t kEveryCall = 64 << 10;
-  const NetworkSpec& spec = resolved.model->spec;
-  const int64_t sample_bytes =
-      int64_t{spec.in_channels} * spec.height * spec.width * static_cast<int64_t>(sizeof(float));
+  const int64_t sample_bytes = SampleBytes(resolved.model->spec);
   int64_t frame_bytes = 0;
   if (resolved.generation.frames.every_n_steps > 0) {
     const int frames = std::min(limits.frames, StepsTotal(resolved));

@@ -3,6 +3,7 @@
 
 #include "absl/status/statusor.h"
 #include "denoised/v1/image_generation.grpc.pb.h"
+#include "server/rpc/diffuse_reactor.h"
 #include "server/rpc/generate_reactor.h"
 
 namespace denoise {
@@ -16,6 +17,11 @@ class ImageGenerationService final : public denoised::v1::ImageGeneration::Callb
   grpc::ServerWriteReactor<denoised::v1::GenerateEvent>* Generate(
       grpc::CallbackServerContext* context, const denoised::v1::GenerateRequest* request) override {
     return new GenerateReactor(environment_, context, *request);
+  }
+
+  grpc::ServerWriteReactor<denoised::v1::DiffuseEvent>* Diffuse(
+      grpc::CallbackServerContext* context, const denoised::v1::DiffuseRequest* request) override {
+    return new DiffuseReactor(environment_, context, *request);
   }
 
   grpc::ServerUnaryReactor* PlanSampler(grpc::CallbackServerContext* context,

@@ -57,6 +57,10 @@ bool EncodingHoldsChannels(denoised::v1::Encoding encoding, int64_t channels) {
   return encoding == denoised::v1::ENCODING_RAW_FLOAT32 || channels <= 4;
 }
 
+bool TakesPictures(const NetworkSpec& spec) {
+  return spec.in_channels == 1 || spec.in_channels == 3;
+}
+
 absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,
                                          const NetworkSpec& spec, int64_t max_pixels) {
   ASSIGN_OR_RETURN(const std::vector<float> values,

@@ -14,14 +14,17 @@
 namespace denoise {
 
 // `sample` is [C, H, W] float32 on the CPU; `encoding` is not UNSPECIFIED. InvalidArgument where
-// the encoding cannot hold it. Slow: runs on an PicturePool.
+// the encoding cannot hold it. Slow: runs on a PicturePool.
 absl::StatusOr<denoised::v1::Image> EncodeSample(const at::Tensor& sample,
                                                  denoised::v1::Encoding encoding);
 
 // Whether pictures of this many channels can be had in `encoding`; RAW_FLOAT32 takes any.
 bool EncodingHoldsChannels(denoised::v1::Encoding encoding, int64_t channels);
 
-// The sample of a picture from outside, [C, H, W] float32 on the CPU, where `spec` has 1 or 3 channels.
+// Whether pictures from outside can be samples of a network: of 1 or 3 channels.
+bool TakesPictures(const NetworkSpec& spec);
+
+// The sample of a picture from outside, [C, H, W] float32 on the CPU, where `spec` TakesPictures().
 // InvalidArgument for one that cannot be decoded or has more than `max_pixels`. Slow: runs on a
 // PicturePool.
 absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,

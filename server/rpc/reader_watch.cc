@@ -18,14 +18,14 @@ ReaderWatch::~ReaderWatch() {
   thread_.join();
 }
 
-void ReaderWatch::Add(std::weak_ptr<EventStream> stream) {
+void ReaderWatch::Add(std::weak_ptr<WatchedReader> reader) {
   MutexLock lock(mutex_);
-  streams_.push_back(std::move(stream));
+  readers_.push_back(std::move(reader));
 }
 
 void ReaderWatch::Loop() {
   while (WaitForNextRound()) {
-    for (const auto& stream : Streams()) stream->CheckReader();
+    for (const auto& reader : Readers()) reader->CheckReader();
   }
 }
 
@@ -38,11 +38,11 @@ bool ReaderWatch::WaitForNextRound() {
 }
 
 // Those that live; the others are forgotten.
-std::vector<std::shared_ptr<EventStream>> ReaderWatch::Streams() {
+std::vector<std::shared_ptr<WatchedReader>> ReaderWatch::Readers() {
   MutexLock lock(mutex_);
-  std::vector<std::shared_ptr<EventStream>> alive;
-  std::erase_if(streams_, [&alive](const std::weak_ptr<EventStream>& stream) {
-    auto held = stream.lock();
+  std::vector<std::shared_ptr<WatchedReader>> alive;
+  std::erase_if(readers_, [&alive](const std::weak_ptr<WatchedReader>& reader) {
+    auto held = reader.lock();
     if (!held) return true;
     alive.push_back(std::move(held));
     return false;

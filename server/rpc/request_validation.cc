@@ -11,10 +11,9 @@
 #include "core/sampling/compile_plan.h"
 #include "proto/conversion/sampler_proto.h"
 #include "server/rpc/conditioning_validation.h"
-#include "server/rpc/picture.h"
+#include "server/rpc/field_checks.h"
 #include "server/rpc/sampler_conversion.h"
 #include "server/rpc/start_validation.h"
-#include "server/rpc/status_mapping.h"
 
 namespace denoise {
 namespace {
@@ -24,20 +23,10 @@ using denoised::v1::GenerateRequest;
 
 int Count(const GenerateRequest& request) { return request.has_count() ? request.count() : 1; }
 
-Encoding OrPng(Encoding encoding) {
-  return encoding == denoised::v1::ENCODING_UNSPECIFIED ? denoised::v1::ENCODING_PNG : encoding;
-}
-
 // What an inversion ends with is no picture.
 Encoding ImageEncoding(const GenerateRequest& request) {
   return request.start().has_inversion() ? denoised::v1::ENCODING_RAW_FLOAT32
                                          : OrPng(request.image_encoding());
-}
-
-void CheckEncoding(std::string_view field, Encoding encoding, FieldViolations& violations) {
-  if (!denoised::v1::Encoding_IsValid(encoding)) {
-    violations.Add(field, absl::StrCat("unknown value ", static_cast<int>(encoding)));
-  }
 }
 
 void CheckFrames(const denoised::v1::FramePolicy& frames, const RequestLimits& limits,
@@ -57,13 +46,6 @@ void CheckFrames(const denoised::v1::FramePolicy& frames, const RequestLimits& l
   }
 }
 
-void CheckModelName(std::string_view name, FieldViolations& violations) {
-  if (ParseModelName(name)) return;
-  violations.Add("model",
-                 "must be \"models/\" and a name of letters, digits and ._- that begins with a "
-                 "letter or digit");
-}
-
 // What can be said without the model.
 void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
                 FieldViolations& violations) {
@@ -80,19 +62,11 @@ void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
 
 void CheckPictures(const GenerateRequest& request, const Model& model, const RequestLimits& limits,
                    FieldViolations& violations) {
-  const int64_t pixels = model.spec.height * model.spec.width;
-  if (Count(request) > 1 && Count(request) <= limits.max_images &&
-      Count(request) * pixels > limits.max_pixels) {
-    violations.Add("count", absl::StrCat("at ", pixels, " pixels an image, must be at most ",
-                                         std::max<int64_t>(1, limits.max_pixels / pixels)));
+  CheckPixels("count", Count(request), model, limits, violations);
+  CheckHoldsChannels("image_encoding", ImageEncoding(request), model, violations);
+  if (request.has_frames()) {
+    CheckHoldsChannels("frames.encoding", OrPng(request.frames().encoding()), model, violations);
   }
-  const auto check = [&](std::string_view field, Encoding encoding) {
-    if (EncodingHoldsChannels(encoding, model.spec.in_channels)) return;
-    violations.Add(field, absl::StrCat("must be ENCODING_RAW_FLOAT32: this model's images have ",
-                                       model.spec.in_channels, " channels"));
-  };
-  check("image_encoding", ImageEncoding(request));
-  if (request.has_frames()) check("frames.encoding", OrPng(request.frames().encoding()));
 }
 
 // What only the model can say.
@@ -117,16 +91,6 @@ void AddSamplerViolations(const absl::Status& status, FieldViolations& violation
                      "does not suit this model: " + violation.field + ": " + violation.description);
     }
   }
-}
-
-// Where there is no such model, what has been found wrong so far comes first.
-absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models,
-                                      const FieldViolations& violations) {
-  const auto id = ParseModelName(name);
-  ModelHandle model = id ? models.Find(*id) : nullptr;
-  if (model) return model;
-  RETURN_IF_ERROR(violations.ToStatus());
-  return ResourceNotFound("model", name);
 }
 
 // Nothing where something is in violation.

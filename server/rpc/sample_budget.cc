@@ -11,6 +11,10 @@ constexpr absl::Duration kRetryDelay = absl::Seconds(1);
 
 }  // namespace
 
+int64_t SampleBytes(const NetworkSpec& spec) {
+  return int64_t{spec.in_channels} * spec.height * spec.width * static_cast<int64_t>(sizeof(float));
+}
+
 SampleBudget::Reservation::Reservation(Reservation&& other) noexcept
     : budget_(std::exchange(other.budget_, nullptr)), bytes_(other.bytes_) {}
 

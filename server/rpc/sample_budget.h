@@ -10,8 +10,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "core/base/mutex.h"
+#include "core/nn/network.h"
 
 namespace denoise {
+
+// What one sample of a network takes, as float32.
+int64_t SampleBytes(const NetworkSpec& spec);
 
 // Thread-safe. Outlives its reservations.
 class SampleBudget {

@@ -48,7 +48,7 @@ class Decoder {
       : spec_(model.spec), max_pixels_(limits.max_picture_pixels), violations_(violations) {}
 
   at::Tensor Picture(const std::string& field, const InputImage& picture) const {
-    if (spec_.in_channels != 1 && spec_.in_channels != 3) {
+    if (!TakesPictures(spec_)) {
       violations_.Add(field, absl::StrCat("must be absent: this model's images have ",
                                           spec_.in_channels, " channels"));
       return {};

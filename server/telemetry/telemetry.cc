@@ -78,6 +78,8 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                                     kRequestSecondsBuckets)),
       requests_(AddCounters(*registry_, "denoised_requests_total",
                             "Generate calls that ended, by status code.")),
+      diffusions_(AddCounters(*registry_, "denoised_diffusions_total",
+                              "Diffuse calls that ended, by status code.")),
       frames_sent_(AddCounter(*registry_, "denoised_frames_sent_total", "Frames written.")),
       frames_dropped_(AddCounter(*registry_, "denoised_frames_dropped_total",
                                  "Frames left out: a slow reader, or over the size limit.")),
@@ -100,6 +102,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
   }
   for (absl::StatusCode outcome : kUsualOutcomes) {
     requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
+    diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
   }
 }
 
@@ -140,6 +143,10 @@ void Telemetry::ImageSent() { images_.Increment(); }
 void Telemetry::RequestFinished(absl::StatusCode outcome, absl::Duration elapsed) {
   requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
   request_seconds_.Observe(absl::ToDoubleSeconds(elapsed));
+}
+
+void Telemetry::DiffusionFinished(absl::StatusCode outcome) {
+  diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
 }
 
 void Telemetry::ModelsLoaded(int loaded, int broken) {

@@ -42,6 +42,9 @@ class Telemetry final : public EngineObserver {
   void ImageSent();
   void RequestFinished(absl::StatusCode outcome, absl::Duration elapsed);
 
+  // One Diffuse call.
+  void DiffusionFinished(absl::StatusCode outcome);
+
   void ModelsLoaded(int loaded, int broken);
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
@@ -66,6 +69,7 @@ class Telemetry final : public EngineObserver {
   prometheus::Histogram& time_to_first_frame_seconds_;
   prometheus::Histogram& request_seconds_;
   prometheus::Family<prometheus::Counter>& requests_;
+  prometheus::Family<prometheus::Counter>& diffusions_;
   prometheus::Counter& frames_sent_;
   prometheus::Counter& frames_dropped_;
   prometheus::Counter& images_;

@@ -84,8 +84,14 @@ std::vector<Contestant> OdeSamplers() {
       {"dpmpp_2m", Sampler("dpmpp_2m")},
       {"dpmpp_2m, Karras", Karras("dpmpp_2m")},
       {"dpmpp_3m", Sampler("dpmpp_3m")},
+      {"dpmpp_2s", Sampler("dpmpp_2s")},
+      {"dpmpp_3s", Sampler("dpmpp_3s")},
+      {"deis", Sampler("deis")},
+      {"pndm", Sampler("pndm")},
+      {"plms", Sampler("plms")},
       {"unipc_2", Sampler("unipc_2")},
       {"unipc_3", Sampler("unipc_3")},
+      {"vp_ode", Sampler("vp_ode")},
   };
 }
 
@@ -97,6 +103,8 @@ std::vector<Contestant> StochasticSamplers() {
       {"ddim, eta 1", ddim},
       {"euler_a", Sampler("euler_a")},
       {"dpmpp_2m_sde", Sampler("dpmpp_2m_sde")},
+      {"dpmpp_2s_sde", Sampler("dpmpp_2s_sde")},
+      {"vp_sde", Sampler("vp_sde")},
   };
 }
 

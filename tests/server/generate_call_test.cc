@@ -1,7 +1,6 @@
 // Calls over a real connection, in one process: the services, the engine and gRPC's settings
 // together.
 #include <gmock/gmock.h>
-#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -12,10 +11,7 @@
 #include "core/image/image.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "server/grpc_listener.h"
-#include "server/rpc/image_generation_service.h"
-#include "server/rpc/models_service.h"
-#include "tests/server/test_models.h"
+#include "tests/server/service_fixture.h"
 
 namespace denoise {
 namespace {
@@ -24,20 +20,8 @@ using denoised::v1::GenerateEvent;
 using denoised::v1::GenerateRequest;
 using ::testing::IsSupersetOf;
 
-constexpr absl::Duration kWriteTimeMax = absl::Seconds(2);
-constexpr int64_t kMaxUnreadBytes = 64 << 20;
-
-class GenerateCallTest : public testing::Test {
+class GenerateCallTest : public ServiceTest {
  protected:
-  ~GenerateCallTest() override { listener_.server->Shutdown(); }
-
-  static ServerFlags Flags() {
-    ServerFlags flags;
-    flags.listen = "127.0.0.1:0";
-    flags.max_receive_bytes = 4096;
-    return flags;
-  }
-
   static GenerateRequest Request(int steps) {
     GenerateRequest request;
     request.set_model("models/faces");
@@ -62,30 +46,6 @@ class GenerateCallTest : public testing::Test {
     return names;
   }
 
-  const ModelRepository models_ = TestModels();
-  Telemetry telemetry_{"test", {"cpu"}};
-  LiveCalls live_calls_;
-  PicturePool pool_{2};
-  SampleBudget samples_{kMaxUnreadBytes};
-  ReaderWatch readers_{absl::Milliseconds(50)};
-  Engine engine_{{}, Clock::Real(), &telemetry_};
-  ImageGenerationService generation_{{.models = &models_,
-                                      .engine = &engine_,
-                                      .pool = &pool_,
-                                      .clock = &Clock::Real(),
-                                      .telemetry = &telemetry_,
-                                      .live_calls = &live_calls_,
-                                      .samples = &samples_,
-                                      .readers = &readers_,
-                                      .limits = {},
-                                      .write_time_max = kWriteTimeMax}};
-  ModelsService models_service_{&models_};
-  GrpcListener listener_ = *Listen(Flags(), {&generation_, &models_service_});
-  std::shared_ptr<grpc::Channel> channel_ =
-      grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials());
-  std::unique_ptr<denoised::v1::ImageGeneration::Stub> stub_ =
-      denoised::v1::ImageGeneration::NewStub(channel_);
-  std::unique_ptr<grpc::ClientContext> context_;
   std::vector<GenerateEvent> events_;
 };
 

@@ -44,6 +44,10 @@ TEST_P(EveryFamily, StartsAtTheImageAndBecomesEverNoisier) {
   }
 }
 
+TEST_P(EveryFamily, SaysWhichTimestepStandsForTheImage) {
+  EXPECT_EQ(schedule().image_timestep(), GetParam().image);
+}
+
 TEST_P(EveryFamily, FindsTheTimestepOfALevel) {
   for (double timestep : GetParam().timesteps) {
     EXPECT_NEAR(schedule().TimestepAt(schedule().LevelAt(timestep)), timestep, 1e-9);

@@ -1,4 +1,4 @@
-// The gRPC call behind a GenerateStream. Private to the library.
+// The gRPC call behind a ServerStream. Private to the library.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -9,16 +9,17 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "client/generate_stream.h"
+#include "client/server_stream.h"
 #include "denoised/v1/image_generation.grpc.pb.h"
 
 namespace denoise {
 
-class GenerateStream::Call {
+template <class Event>
+class ServerStream<Event>::Call {
  public:
   // `context` comes first and goes last: the reader refers to it.
   std::unique_ptr<grpc::ClientContext> context;
-  std::unique_ptr<grpc::ClientReader<denoised::v1::GenerateEvent>> reader;
+  std::unique_ptr<grpc::ClientReader<Event>> reader;
   std::string address;
   bool finished_seen = false;
   std::optional<absl::Status> end;  // set once the stream has ended

@@ -1,0 +1,15 @@
+// `denoise diffuse`.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+
+#include "client/cli/exit_code.h"
+
+namespace denoise {
+
+// Declares the command on `app`. What is returned runs it, once `app` has parsed, and may outlive
+// `app`.
+std::function<ExitCode()> AddDiffuseCommand(CLI::App& app);
+
+}  // namespace denoise

@@ -1,0 +1,61 @@
+#include "client/server_stream.h"
+
+#include <utility>
+
+#include "client/server_stream_call.h"
+#include "client/status_from_grpc.h"
+
+namespace denoise {
+
+template <class Event>
+ServerStream<Event>::Call::~Call() {
+  if (reader == nullptr || end.has_value()) return;
+  // gRPC wants every call read to its end; a cancelled one ends at once.
+  context->TryCancel();
+  Event ignored;
+  while (reader->Read(&ignored)) {
+  }
+  (void)reader->Finish();
+}
+
+template <class Event>
+absl::Status ServerStream<Event>::Call::Finish() {
+  absl::Status status = StatusFromGrpc(reader->Finish(), address);
+  if (status.ok() && !finished_seen) {
+    return absl::InternalError("the stream ended before the server said that it had finished");
+  }
+  return status;
+}
+
+template <class Event>
+ServerStream<Event>::ServerStream(std::unique_ptr<Call> call) : call_(std::move(call)) {}
+template <class Event>
+ServerStream<Event>::ServerStream(ServerStream&&) noexcept = default;
+template <class Event>
+ServerStream<Event>& ServerStream<Event>::operator=(ServerStream&&) noexcept = default;
+template <class Event>
+ServerStream<Event>::~ServerStream() = default;
+
+template <class Event>
+absl::StatusOr<std::optional<Event>> ServerStream<Event>::Next() {
+  if (!call_->end.has_value()) {
+    Event event;
+    if (call_->reader->Read(&event)) {
+      call_->finished_seen |= event.has_finished();
+      return event;
+    }
+    call_->end = call_->Finish();
+  }
+  if (!call_->end->ok()) return *call_->end;
+  return std::nullopt;
+}
+
+template <class Event>
+void ServerStream<Event>::Cancel() {
+  call_->context->TryCancel();
+}
+
+template class ServerStream<denoised::v1::GenerateEvent>;
+template class ServerStream<denoised::v1::DiffuseEvent>;
+
+}  // namespace denoise

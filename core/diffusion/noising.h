@@ -1,0 +1,54 @@
+// A picture on its way into noise: the forward process, frame after frame.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "core/diffusion/forward_process.h"
+#include "core/diffusion/trajectory.h"
+
+namespace denoise {
+
+enum class NoisingMode {
+  kClosedForm,  // q(x_t | x_0), with one epsilon for all frames
+  kStepByStep,  // q(x_t | x_s) from each stop to the next, with fresh noise at each
+};
+
+// A timestep on the way into noise.
+struct NoisingStop {
+  double timestep;
+  bool shown;  // has a frame
+
+  bool operator==(const NoisingStop&) const = default;
+};
+
+// The stops of a way with frames at `timesteps`, noisier one after the other and at least one. Step
+// by step through a discrete schedule, it passes every whole timestep from 0 to the last of them.
+std::vector<NoisingStop> LayOutNoising(const Schedule& schedule,
+                                       const std::vector<double>& timesteps, NoisingMode mode);
+
+// `count` timesteps, evenly spaced, the last of them the schedule's noisiest; whole ones where the
+// schedule is discrete, so that they may be fewer.
+std::vector<double> EvenTimesteps(const Schedule& schedule, int count);
+
+// Movable. Not thread-safe. Either mode draws from the seed's generator as a Trajectory does.
+class Noising {
+ public:
+  // `x0` is [C, H, W] float32 on the CPU; `process` outlives the noising.
+  Noising(const ForwardProcess* process, at::Tensor x0, uint64_t seed, NoisingMode mode);
+
+  // x_t at `timestep`, which is noisier than the one before. [C, H, W].
+  at::Tensor Step(double timestep);
+
+ private:
+  const ForwardProcess* process_;
+  NoisingMode mode_;
+  NoiseSource noise_source_;
+  at::Tensor x_;        // of the last stop; x_0 before the first, and in closed form
+  at::Tensor epsilon_;  // closed form, drawn once
+  double timestep_;     // of x_
+};
+
+}  // namespace denoise

@@ -1,0 +1,56 @@
+// The services behind a real connection, in one process.
+#pragma once
+
+#include <grpcpp/create_channel.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "server/grpc_listener.h"
+#include "server/rpc/image_generation_service.h"
+#include "server/rpc/models_service.h"
+#include "tests/server/test_models.h"
+
+namespace denoise {
+
+class ServiceTest : public testing::Test {
+ protected:
+  static constexpr absl::Duration kWriteTimeMax = absl::Seconds(2);
+  static constexpr int64_t kMaxUnreadBytes = 64 << 20;
+
+  ~ServiceTest() override { listener_.server->Shutdown(); }
+
+  static ServerFlags Flags() {
+    ServerFlags flags;
+    flags.listen = "127.0.0.1:0";
+    flags.max_receive_bytes = 4096;
+    return flags;
+  }
+
+  const ModelRepository models_ = TestModels();
+  Telemetry telemetry_{"test", {"cpu"}};
+  LiveCalls live_calls_;
+  PicturePool pool_{2};
+  SampleBudget samples_{kMaxUnreadBytes};
+  ReaderWatch readers_{absl::Milliseconds(50)};
+  Engine engine_{{}, Clock::Real(), &telemetry_};
+  ImageGenerationService generation_{{.models = &models_,
+                                      .engine = &engine_,
+                                      .pool = &pool_,
+                                      .clock = &Clock::Real(),
+                                      .telemetry = &telemetry_,
+                                      .live_calls = &live_calls_,
+                                      .samples = &samples_,
+                                      .readers = &readers_,
+                                      .limits = {},
+                                      .write_time_max = kWriteTimeMax}};
+  ModelsService models_service_{&models_};
+  GrpcListener listener_ = *Listen(Flags(), {&generation_, &models_service_});
+  std::shared_ptr<grpc::Channel> channel_ =
+      grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials());
+  std::unique_ptr<denoised::v1::ImageGeneration::Stub> stub_ =
+      denoised::v1::ImageGeneration::NewStub(channel_);
+  std::unique_ptr<grpc::ClientContext> context_;
+};
+
+}  // namespace denoise
