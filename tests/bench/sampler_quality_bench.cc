@@ -162,7 +162,7 @@ class Studio {
     const int64_t classes = checkpoint_.network->spec().num_class_embeds;
     if (classes == 0) return {};
     const int64_t labels = checkpoint_.null_class_label ? classes - 1 : classes;
-    return {.class_label = image % labels};
+    return {.class_weights = {{.class_label = image % labels}}};
   }
 
   const Checkpoint& checkpoint_;
