@@ -50,7 +50,8 @@ void AddEngineFlags(CLI::App& app, ServerFlags& flags) {
                  "On CPU, give every image the same bits whoever shares its batch")
       ->default_str("true");
   app.add_option("--max-batch-rows", flags.max_batch_rows,
-                 "Rows of one network call; a guided image takes two")
+                 "Rows of one network call; an image takes one for each of its classes, and one "
+                 "more where it is guided")
       ->check(CLI::Range(2, 4096));
   app.add_option("--max-active-rows", flags.max_active_rows,
                  "Rows in a device's loop, at least --max-batch-rows; they take turns")

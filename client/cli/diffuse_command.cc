@@ -113,10 +113,12 @@ void AddDiffuseFlags(CLI::App& app, DiffuseFlags& flags) {
       ->type_name("FILE");
   app.add_option("-m,--model", flags.model,
                  "Whose noise schedule. Default: the only model that is served");
-  CLI::Option* const steps =
-      app.add_option("--steps", flags.steps, "Frames, evenly spaced over the schedule. Default: 9");
+  CLI::Option* const steps = app.add_option(
+      "--steps", flags.steps,
+      "Frames, evenly spaced over the schedule, where it has as many timesteps. Default: 9");
   app.add_option("--timesteps", flags.timesteps, "Frames at just these timesteps, ascending")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->excludes(steps)
       ->type_name("T,T,...");
   app.add_option("--mode", flags.mode,

@@ -33,6 +33,7 @@ const std::map<std::string, std::string, std::less<>>& RenamedFields() {
       {"frames.encoding", "--frame-encoding"},
       {"frames.max_bytes", "--frame-max-bytes"},
       {"image_encoding", "--format"},
+      {"encoding", "--format"},
       {"name", "--model"},
       {"start.image.picture", "--init"},
       {"start.image.picture.data", "--init"},
@@ -59,7 +60,7 @@ const std::map<std::string, std::string, std::less<>>& RenamedFields() {
 bool IsFlagOnItsOwn(std::string_view field) {
   return field == "model" || field == "class_label" || field == "class_weights" ||
          field == "count" || field == "seed" || field == "sampler" || field == "frames" ||
-         field == "scheduler_config";
+         field == "scheduler_config" || field == "steps" || field == "timesteps" || field == "mode";
 }
 
 std::string Dashed(std::string_view field) {
@@ -81,6 +82,9 @@ std::string Advice(const absl::Status& status) {
       return "Allow more time with --deadline, or ask for fewer images or steps.";
     case absl::StatusCode::kNotFound:
       return "`denoise models` lists what is served.";
+    case absl::StatusCode::kResourceExhausted:
+      return "A message may be too large for the server: send smaller pictures, or raise its "
+             "--max-receive-bytes.";
     case absl::StatusCode::kUnimplemented:
       return "The server does not know this call: is it denoised, and as new as this client?";
     case absl::StatusCode::kInvalidArgument:

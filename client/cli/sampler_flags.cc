@@ -47,7 +47,7 @@ class Declarer {
       const std::optional<NamedSampler> named = ParseSampler(name);
       if (!named.has_value()) return false;
       sampler = named->sampler;
-      overrides.solver_order = named->solver_order;
+      if (named->solver_order.has_value()) overrides.solver_order = named->solver_order;
       return true;
     };
     DeclareName(flag, help, SamplerNameList(), parse);

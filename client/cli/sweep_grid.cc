@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/generate_request.h"
@@ -13,31 +14,40 @@ namespace denoise {
 namespace {
 
 constexpr size_t kMostValues = 64;
+constexpr char kScale[] = "guidance-scale";
 
 std::string FullName(const std::string& name) {
-  if (name == "guidance") return "guidance-scale";
+  if (name == "guidance") return kScale;
   if (name == "class") return "class-label";
   return name;
 }
 
-// As if `generate` had been given --flag=value after all others.
-absl::Status SetFlag(const std::string& flag, const std::string& value, GenerateFlags& flags) {
+// As if `generate` had been given the flags of both axes after all others.
+absl::Status SetFlags(const SweepAxis& rows, size_t row, const SweepAxis& columns, size_t column,
+                      GenerateFlags& flags) {
   CLI::App app;
   app.set_help_flag();
   AddPictureFlags(app, flags);
+  std::vector<std::string> arguments;
+  const auto add = [&](const SweepAxis& axis, size_t index) {
+    if (!axis.flag.empty()) {
+      arguments.push_back(absl::StrCat("--", axis.flag, "=", axis.values[index]));
+    }
+  };
+  add(columns, column);  // CLI11 takes arguments from the back
+  add(rows, row);
+  if (flags.guidance_scale.has_value() && rows.flag != kScale && columns.flag != kScale) {
+    arguments.push_back(absl::StrCat("--", kScale, "=", *flags.guidance_scale));  // others need it
+  }
   try {
-    app.parse(std::vector<std::string>{absl::StrCat("--", flag, "=", value)});
+    app.parse(arguments);
   } catch (const CLI::ParseError& error) {
-    return absl::InvalidArgumentError(error.what());
+    const std::string message = error.what();
+    const bool column_is_wrong =
+        rows.flag.empty() || absl::StrContains(message, "--" + columns.flag);
+    return InvalidField(column_is_wrong ? "--columns" : "--rows", message);
   }
   return absl::OkStatus();
-}
-
-absl::Status SetAxis(const std::string& field, const SweepAxis& axis, size_t index,
-                     GenerateFlags& flags) {
-  if (axis.flag.empty()) return absl::OkStatus();
-  const absl::Status status = SetFlag(axis.flag, axis.values[index], flags);
-  return status.ok() ? status : InvalidField(field, std::string(status.message()));
 }
 
 std::string CellLabel(const std::string& row, const std::string& column) {
@@ -58,6 +68,9 @@ absl::StatusOr<SweepAxis> ParseSweepAxis(const std::string& field, const std::st
     return InvalidField(
         field, absl::StrCat("must be a flag and its values, such as ", "steps=4,8,16; is ", text));
   }
+  if (axis.flag == "class-weights") {
+    return InvalidField(field, "cannot be class-weights, whose values have commas of their own");
+  }
   if (axis.values.size() > kMostValues) {
     return InvalidField(
         field, absl::StrCat("takes at most ", kMostValues, " values, not ", axis.values.size()));
@@ -75,8 +88,7 @@ absl::StatusOr<std::vector<SweepCell>> SweepCells(const GenerateFlags& base, con
   for (size_t row = 0; row < rows.values.size(); ++row) {
     for (size_t column = 0; column < columns.values.size(); ++column) {
       GenerateFlags flags = base;
-      RETURN_IF_ERROR(SetAxis("--rows", rows, row, flags));
-      RETURN_IF_ERROR(SetAxis("--columns", columns, column, flags));
+      RETURN_IF_ERROR(SetFlags(rows, row, columns, column, flags));
       SweepCell& cell = cells.emplace_back();
       cell.label = CellLabel(rows.Label(row), columns.Label(column));
       ASSIGN_OR_RETURN(cell.request, BuildGenerateRequest(flags, model));
