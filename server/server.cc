@@ -133,6 +133,7 @@ class Server::Impl {
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
     SetServing(*listener_.server, false);
+    live_calls_.StartDraining();
     engine_.Drain(deadline);
     const absl::Time now = Clock::Real().Now();
     live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));

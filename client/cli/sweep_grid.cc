@@ -44,7 +44,8 @@ absl::Status SetFlags(const SweepAxis& rows, size_t row, const SweepAxis& column
   } catch (const CLI::ParseError& error) {
     const std::string message = error.what();
     const bool column_is_wrong =
-        rows.flag.empty() || absl::StrContains(message, "--" + columns.flag);
+        rows.flag.empty() ||
+        (!columns.flag.empty() && absl::StrContains(message, "--" + columns.flag));
     return InvalidField(column_is_wrong ? "--columns" : "--rows", message);
   }
   return absl::OkStatus();

@@ -25,4 +25,9 @@ std::optional<absl::Duration> GetRetryDelay(const absl::Status& status) {
   return absl::Milliseconds(milliseconds);
 }
 
+absl::Status DrainingError() {
+  constexpr absl::Duration kRetryDelay = absl::Seconds(5);
+  return UnavailableRetryAfter("the server is draining; try another replica", kRetryDelay);
+}
+
 }  // namespace denoise

@@ -15,4 +15,7 @@ absl::Status UnavailableRetryAfter(std::string_view message, absl::Duration dela
 // The delay a status carries, if any.
 std::optional<absl::Duration> GetRetryDelay(const absl::Status& status);
 
+// What calls are told once the server shuts down: to try another replica.
+absl::Status DrainingError();
+
 }  // namespace denoise

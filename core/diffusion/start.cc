@@ -22,15 +22,17 @@ at::Tensor Mix(const NoiseStart& start, const at::Tensor& own, at::IntArrayRef s
 
 }  // namespace
 
-at::Tensor StartingState(const Start& start, const SamplerPlan& plan, NoiseSource& source,
-                         at::IntArrayRef shape) {
+at::Tensor StartingState(const Start& start, const SamplerPlan& plan, bool inpainted,
+                         NoiseSource& source, at::IntArrayRef shape) {
   const Evaluation& first = plan.evaluations.front();
   const at::Tensor own = source.Draw(shape);
   if (const auto* from = std::get_if<PictureStart>(&start)) {
     return from->picture * first.alpha + own * first.sigma;
   }
   if (const auto* from = std::get_if<FrameStart>(&start)) {
-    for (int draw = 0; draw < plan.draws_left_out; ++draw) source.Draw(shape);
+    // Every step left out ended with noise, which the known part drew, too.
+    const int draws = plan.draws_left_out + (inpainted ? plan.first_step : 0);
+    for (int draw = 0; draw < draws; ++draw) source.Draw(shape);
     return from->frame / first.input_scale;
   }
   return Mix(std::get<NoiseStart>(start), own, shape) * plan.init_noise_scale;

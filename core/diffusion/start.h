@@ -41,9 +41,10 @@ struct FrameStart {
 
 using Start = std::variant<NoiseStart, PictureStart, FrameStart>;
 
-// Slot 0 before the plan's first evaluation, [C, H, W] on the CPU. `source` is the image's.
-at::Tensor StartingState(const Start& start, const SamplerPlan& plan, NoiseSource& source,
-                         at::IntArrayRef shape);
+// Slot 0 before the plan's first evaluation, [C, H, W] on the CPU. `source` is the image's, which is
+// `inpainted` or not.
+at::Tensor StartingState(const Start& start, const SamplerPlan& plan, bool inpainted,
+                         NoiseSource& source, at::IntArrayRef shape);
 
 // Along the great circle from `a` (fraction 0) to `b` (1): sin((1 - f) w) / sin(w) a + sin(f w) /
 // sin(w) b, where w is the angle between them (Shoemake 1985). Unlike the straight line it keeps the

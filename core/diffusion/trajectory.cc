@@ -17,7 +17,8 @@ Trajectory::Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning con
   const NetworkSpec& spec = network.spec();
   slots_ = at::zeros({plan_->slots, spec.in_channels, spec.height, spec.width},
                      at::TensorOptions().dtype(at::kFloat).device(network.device()));
-  slots_[0].copy_(StartingState(start, *plan_, noise_source_, slots_.sizes().slice(1)));
+  slots_[0].copy_(StartingState(start, *plan_, inpainting_.has_value(), noise_source_,
+                                slots_.sizes().slice(1)));
   if (!inpainting_) return;
   inpainting_->picture = inpainting_->picture.to(network.device());
   inpainting_->mask = inpainting_->mask.to(network.device());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -40,6 +41,7 @@ ColorMapPtr MakeColorMap(const std::vector<Rgb>& colors) {
   int size = 2;
   while (size < static_cast<int>(colors.size())) size *= 2;
   ColorMapPtr map(GifMakeMapObject(size, nullptr));
+  if (map == nullptr) throw std::bad_alloc();
   for (size_t i = 0; i < colors.size(); ++i) {
     map->Colors[i] = {colors[i][0], colors[i][1], colors[i][2]};
   }

@@ -7,6 +7,9 @@
 namespace denoise {
 namespace {
 
+// Of colors whose nearest is remembered: noise has millions.
+constexpr size_t kMostRemembered = size_t{1} << 18;
+
 // Colors that agree in this many bits of each channel are one to median cut.
 constexpr int kBits = 6;
 
@@ -138,14 +141,14 @@ Palette::Palette(std::span<const Image> pictures) {
 
 uint8_t Palette::Nearest(const Rgb& color) {
   const uint32_t key = uint32_t{color[0]} << 16 | uint32_t{color[1]} << 8 | color[2];
-  const auto [entry, is_new] = nearest_.try_emplace(key, 0);
-  if (!is_new) return entry->second;
+  if (const auto known = nearest_.find(key); known != nearest_.end()) return known->second;
   const auto nearest =
       std::min_element(colors_.begin(), colors_.end(), [&color](const Rgb& a, const Rgb& b) {
         return SquaredDistance(a, color) < SquaredDistance(b, color);
       });
-  entry->second = static_cast<uint8_t>(nearest - colors_.begin());
-  return entry->second;
+  const auto index = static_cast<uint8_t>(nearest - colors_.begin());
+  if (nearest_.size() < kMostRemembered) nearest_.emplace(key, index);
+  return index;
 }
 
 }  // namespace denoise

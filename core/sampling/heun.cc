@@ -45,7 +45,7 @@ void AddNoise(const Move& up, const SamplerOptions& options, SamplerPlan& plan) 
 SamplerPlan CompileHeun(const NoisePath& path, const SamplerOptions& options) {
   SamplerPlan plan = StartSigmaPlan(path, options, /*slots=*/2);
   for (const Move& move : path) {
-    if (AddsNoise(move)) {
+    if (GoesUp(move)) {
       AddNoise(move, options, plan);
       continue;
     }

@@ -96,7 +96,7 @@ SamplerPlan StartPlan(const NoisePath& path, int slots) {
   return plan;
 }
 
-bool AddsNoise(const Move& move) { return move.to.lambda() < move.from.lambda(); }
+bool GoesUp(const Move& move) { return move.to.lambda() < move.from.lambda(); }
 
 Move EndOf(const Move& move) {
   Move end = move;

@@ -31,7 +31,7 @@ struct Move {
 using NoisePath = std::vector<Move>;
 
 // Whether `move` goes towards more noise. No network is asked there: fresh noise is added.
-bool AddsNoise(const Move& move);
+bool GoesUp(const Move& move);
 
 // Ho et al. 2020; Nichol & Dhariwal 2021. One slot.
 SamplerPlan CompileDdpm(const NoisePath& path, const SamplerOptions& options);

@@ -151,11 +151,12 @@ inline constexpr OptionCondition kChurn = {[](const Options& o) { return o.s_chu
 inline constexpr OptionCondition kFreshNoise = {
     [](const Options& o) { return o.s_churn != 0 || o.sampler == SamplerKind::kConsistency; },
     "has no effect without s_churn"};
-inline constexpr OptionCondition kFlow = {[](const Options& o) {
-                                            return o.sigma_spacing == SigmaSpacing::kFlow ||
-                                                   IsFlow(o.prediction_type);
-                                          },
-                                          "has no effect without sigma_spacing flow"};
+inline constexpr OptionCondition kFlow = {
+    [](const Options& o) {
+      return o.timesteps.empty() &&
+             (o.sigma_spacing == SigmaSpacing::kFlow || IsFlow(o.prediction_type));
+    },
+    "has no effect without sigma_spacing flow"};
 inline constexpr OptionCondition kPredictsWithoutSignal = {
     [](const Options& o) {
       return o.prediction_type == PredictionType::kVPrediction ||
@@ -165,12 +166,12 @@ inline constexpr OptionCondition kPredictsWithoutSignal = {
 
 inline constexpr OptionCondition kSigmaRange = {
     [](const Options& o) {
-      return o.sigmas.empty() && o.sigma_spacing != SigmaSpacing::kTimesteps &&
+      return kNoList.holds(o) && o.sigma_spacing != SigmaSpacing::kTimesteps &&
              o.sigma_spacing != SigmaSpacing::kFlow;
     },
     "has no effect without sigma_spacing karras, exponential, lu or beta"};
 inline constexpr OptionCondition kKarras = {
-    [](const Options& o) { return o.sigmas.empty() && o.sigma_spacing == SigmaSpacing::kKarras; },
+    [](const Options& o) { return kNoList.holds(o) && o.sigma_spacing == SigmaSpacing::kKarras; },
     "has no effect without sigma_spacing karras"};
 
 inline constexpr OptionCondition kNoisy = {
@@ -208,7 +209,8 @@ void ForEachOption(Visit visit) {
   visit(Option("sample_max_value", &Options::sample_max_value, &Overrides::sample_max_value, kAll,
                "Its upper bound", kThresholding));
   visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kClipping,
-               "Clamp every predicted image (ddpm, ddim, heun, lcm)", kNoThresholding));
+               "Clamp every predicted image (ddpm, ddim, heun, lcm, consistency)",
+               kNoThresholding));
   visit(Option("clip_sample_range", &Options::clip_sample_range, &Overrides::clip_sample_range,
                kClipping, "Clamp it to +- this", kClipSample));
 
@@ -276,7 +278,8 @@ void ForEachOption(Visit visit) {
   visit(Option("s_noise", &Options::s_noise, &Overrides::s_noise, kChurning | kConsistency,
                "The standard deviation of fresh noise", kFreshNoise));
   visit(Option("noise_temperature", &Options::noise_temperature, &Overrides::noise_temperature,
-               kStochastic, "Times the deviation of all noise added on the way", kNoisy));
+               kStochastic, "Times the deviation of the noise that the sampler adds on the way",
+               kNoisy));
   visit(Option(
       "corrected_third_order", &Options::corrected_third_order, &Overrides::corrected_third_order,
       kOde, "Put back the factor 2 that third-order solvers are published without", kThirdOrder));

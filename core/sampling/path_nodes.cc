@@ -100,7 +100,11 @@ absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const Nod
                     .from = nodes[i].level,
                     .to = next.level,
                     .end_timestep = next.timestep});
-    if (!last && !(nodes[i].level.lambda() < next.level.lambda())) {
+    const double from = nodes[i].level.lambda(), to = next.level.lambda();
+    if (last && to < from) {
+      return InvalidField("final_sigma", "is above the noise level of the last step");
+    }
+    if (!last && !(from < to)) {
       return InvalidField(!options.timesteps.empty() ? "timesteps"
                           : !options.sigmas.empty()  ? "sigmas"
                                                      : "steps",

@@ -27,6 +27,9 @@ absl::Status CheckRange(const RunOptions& run, int steps) {
                    absl::StrCat("must be between 0 and ", steps - 1,
                                 ", which leaves one step to take, is ", run.first_step));
   }
+  if (run.first_step > 0 && run.strength != 1) {
+    violations.Add("first_step", "goes with a strength of 1 only");
+  }
   if (run.jump_length < 1) {
     violations.Add("jump_length", absl::StrCat("must be at least 1, is ", run.jump_length));
   }
@@ -80,8 +83,7 @@ size_t CountEvaluations(const SamplerPlan& plan, int steps) {
 
 int CountNoiseDraws(const SamplerPlan& plan, size_t evaluations) {
   return static_cast<int>(
-      std::count_if(plan.evaluations.begin(), plan.evaluations.begin() + evaluations,
-                    [](const Evaluation& evaluation) { return AddsNoise(evaluation); }));
+      std::count_if(plan.evaluations.begin(), plan.evaluations.begin() + evaluations, AddsNoise));
 }
 
 // Slot 0 goes on from the level after `last` to `target`, which has more noise. Variances add.
@@ -144,18 +146,16 @@ absl::StatusOr<std::vector<Segment>> LayOutRun(const RunOptions& run, int steps)
 // there.
 absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const SamplerOptions& options,
                                             const std::vector<Segment>& segments) {
-  std::map<int, SamplerPlan> rests;  // by their first step
-  const auto rest_from = [&](int first) -> const SamplerPlan& {
-    const auto [rest, missing] = rests.try_emplace(first);
-    if (missing) rest->second = CompileFrom(first, path, options);
-    return rest->second;
-  };
-
   const int first = segments.front().first;
-  SamplerPlan plan = rest_from(first);
+  SamplerPlan rest = CompileFrom(first, path, options);
+  int rest_from = first;
+  SamplerPlan plan = rest;
   plan.evaluations.clear();
   for (const Segment& segment : segments) {
-    const SamplerPlan& rest = rest_from(segment.first);
+    if (segment.first != rest_from) {
+      rest = CompileFrom(segment.first, path, options);
+      rest_from = segment.first;
+    }
     if (!plan.evaluations.empty()) {
       const Evaluation& start = rest.evaluations.front();
       RETURN_IF_ERROR(JumpBack({plan.final_alpha, plan.final_sigma}, {start.alpha, start.sigma},
@@ -170,7 +170,7 @@ absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const Sampler
   }
   plan.first_step = first;
   if (first > 0) {
-    const SamplerPlan& whole = rest_from(0);
+    const SamplerPlan whole = CompilePath(path, options);
     plan.draws_left_out = CountNoiseDraws(whole, CountEvaluations(whole, first));
   }
   return plan;

@@ -5,7 +5,6 @@
 // section 4.3) walks from a picture to the noise that would have become it.
 #pragma once
 
-#include <limits>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -26,7 +25,7 @@ struct RunOptions {
 
   bool inverted = false;  // from a picture to its noise; goes with none of the above
 
-  int max_steps = std::numeric_limits<int>::max();  // with those taken again
+  int max_steps = 100000;  // with those taken again
 };
 
 // Steps [first, last) of a path, one after the other.

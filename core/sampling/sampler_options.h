@@ -106,13 +106,16 @@ struct SamplerOptions {
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
   std::vector<int> disable_corrector;  // UniPC: steps without the corrector
 
-  // Euler, Heun: fresh noise on the way (Karras et al. 2022, algorithm 2); 0 is none.
+  // Euler, Heun: fresh noise on the way (Karras et al. 2022, algorithm 2); 0 is none. Consistency
+  // sampling reads s_noise alone.
   double s_churn = 0;
   double s_tmin = 0;  // between these sigmas
   double s_tmax = std::numeric_limits<double>::infinity();
   double s_noise = 1;  // the deviation of that noise
 
-  double noise_temperature = 1;  // times the deviation of all noise added on the way
+  // Times the deviation of the noise that the sampler adds on the way. The jumps of a run and the
+  // known part of an inpainted picture keep theirs: they must arrive at their level.
+  double noise_temperature = 1;
 
   // DPM-Solver, DPM-Solver++ of order 3: with the factor 2 that the published second difference
   // lacks. Without it the order of convergence is 2; images made elsewhere were made without it.

@@ -69,10 +69,10 @@ void CheckSolver(const SamplerOptions& options, Checker& check) {
 
 void CheckSigmaRange(const SamplerOptions& options, Checker& check) {
   for (const auto& [value, field] :
-       {std::pair(options.sigma_min, "sigma_min"), std::pair(options.sigma_max, "sigma_max"),
-        std::pair(options.rho, "rho")}) {
+       {std::pair(options.sigma_min, "sigma_min"), std::pair(options.sigma_max, "sigma_max")}) {
     if (value.has_value()) check.RequireBetween(*value, kLeastSigma, kGreatestSigma, field);
   }
+  if (options.rho.has_value()) check.RequireBetween(*options.rho, 0.1, 100.0, "rho");
 }
 
 void CheckNoise(const SamplerOptions& options, Checker& check) {
@@ -80,8 +80,8 @@ void CheckNoise(const SamplerOptions& options, Checker& check) {
   check.RequireBetween(options.s_churn, 0.0, kMost, "s_churn");
   check.RequireBetween(options.s_tmin, 0.0, kMost, "s_tmin");
   check.RequireBetween(options.s_tmax, 0.0, std::numeric_limits<double>::infinity(), "s_tmax");
-  check.RequireBetween(options.s_noise, 0.0, kMost, "s_noise");
-  check.RequireBetween(options.noise_temperature, 0.0, kMost, "noise_temperature");
+  check.RequireBetween(options.s_noise, 0.0, kGreatestSigma, "s_noise");
+  check.RequireBetween(options.noise_temperature, 0.0, kGreatestSigma, "noise_temperature");
   const bool from_network =
       options.sampler == SamplerKind::kDdpm && options.variance_type == VarianceType::kLearned;
   check.Require(!from_network || options.noise_temperature == 1, "noise_temperature",

@@ -14,7 +14,7 @@ namespace denoise {
 SamplerPlan CompileTcd(const NoisePath& path, const SamplerOptions& options) {
   SamplerPlan plan = StartPlan(path, /*slots=*/1);
   for (const Move& move : path) {
-    if (AddsNoise(move)) {
+    if (GoesUp(move)) {
       // q(x_t' | x_s)
       const double keep = move.to.alpha / move.from.alpha;
       Evaluation& jump = plan.evaluations.back();

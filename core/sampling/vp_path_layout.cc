@@ -196,7 +196,8 @@ absl::StatusOr<std::vector<Node>> SolverNodes(const VpSchedule& schedule,
 
 bool IsLogLinear(const SamplerOptions& options) {
   return SamplerReads(options.sampler, "interpolation_type") &&
-         options.interpolation_type == InterpolationType::kLogLinear && options.timesteps.empty();
+         options.interpolation_type == InterpolationType::kLogLinear && options.timesteps.empty() &&
+         options.sigmas.empty();
 }
 
 // The whole schedule evenly in log sigma, with one level more than there are steps: the last step
@@ -263,7 +264,8 @@ Node FinalNode(const VpSchedule& schedule, const SamplerOptions& options) {
   const bool by_timesteps = options.sigma_spacing == SigmaSpacing::kTimesteps;
   const bool log_linear = by_timesteps && IsLogLinear(options);
   if (options.final_sigma == FinalSigma::kZero && !log_linear) return {0, {1, 0}};
-  if (by_timesteps || !options.sigma_min.has_value()) return {0, schedule.LevelAt(0)};
+  const bool spaced = !by_timesteps && options.sigmas.empty();
+  if (!spaced || !options.sigma_min.has_value()) return {0, schedule.LevelAt(0)};
   return {schedule.TimestepAt(std::log(*options.sigma_min)), PreservingLevel(*options.sigma_min)};
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numbers>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,9 @@
 
 namespace denoise {
 namespace {
+
+// Of alphas_cumprod before the last: below it a double has lost its digits.
+constexpr double kLeastSignal = std::numeric_limits<double>::min();
 
 bool IsBeta(double beta) { return beta > 0 && beta < 1; }
 
@@ -117,6 +121,10 @@ absl::StatusOr<VpSchedule> VpSchedule::Create(const VpOptions& options) {
     return InvalidField("rescale_betas_zero_snr", "cannot be applied: too little signal is left");
   }
   std::vector<double> alphas_cumprod = CumulativeAlphas(betas);
+  if (betas.size() > 1 && alphas_cumprod[betas.size() - 2] < kLeastSignal) {
+    return InvalidField(options.trained_betas.empty() ? "beta_end" : "trained_betas",
+                        "leaves no signal before the last timestep");
+  }
   return VpSchedule(options, std::move(betas), std::move(alphas_cumprod));
 }
 

@@ -10,7 +10,6 @@ namespace denoise {
 namespace {
 
 constexpr absl::Duration kRetryWhenFull = absl::Seconds(1);
-constexpr absl::Duration kRetryWhenDraining = absl::Seconds(5);
 
 }  // namespace
 
@@ -42,8 +41,7 @@ absl::StatusOr<uint64_t> Scheduler::Submit(GenerationRequest request,
 }
 
 absl::Status Scheduler::Admissible(const GenerationRequest& request) const {
-  if (draining_)
-    return UnavailableRetryAfter("the server is draining; try another replica", kRetryWhenDraining);
+  if (draining_) return DrainingError();
   const absl::Duration left = request.deadline - clock_.Now();
   if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
   if (const auto fastest = fastest_.find(request.networks.get());

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
+#include "server/rpc/call_end.h"
 #include "server/rpc/request_id.h"
 #include "server/rpc/seed.h"
 #include "server/rpc/status_mapping.h"
@@ -14,11 +15,14 @@
 namespace denoise {
 namespace {
 
-// The most that a call can hold: each picture and its x_t, and the frame that is on its way.
+// The most that a call can hold: each picture with its x_t and generator, what it says of levels, and
+// the frame that is on its way.
 int64_t MostBytesHeld(const ResolvedDiffusion& resolved,
                       const denoised::v1::DiffuseRequest& request) {
   const int64_t pictures = request.pictures_size();
-  return static_cast<int64_t>(request.ByteSizeLong()) +
+  constexpr int64_t kGeneratorBytes = 8 << 10, kLevelBytes = 256;
+  return kCallBytes + static_cast<int64_t>(request.ByteSizeLong()) + pictures * kGeneratorBytes +
+         resolved.accepted.levels_size() * kLevelBytes +
          (2 * pictures + 1) * SampleBytes(resolved.model->spec);
 }
 
@@ -65,6 +69,7 @@ DiffuseReactor::DiffuseReactor(const GenerateEnvironment& environment,
 }
 
 absl::Status DiffuseReactor::Start(const denoised::v1::DiffuseRequest& request) {
+  RETURN_IF_ERROR(environment_.live_calls->Admit());
   ASSIGN_OR_RETURN(ResolvedDiffusion resolved, ResolveDiffusion(request, *environment_.models,
                                                                 environment_.limits, ChooseSeed()));
   ASSIGN_OR_RETURN(reservation_, environment_.samples->Reserve(MostBytesHeld(resolved, request)));
@@ -82,7 +87,10 @@ void DiffuseReactor::ScheduleTurn() {
 }
 
 void DiffuseReactor::TakeTurn() {
-  if (cancelled_) return End(absl::CancelledError("the caller has cancelled"));
+  if (cancelled_) {
+    return End(WithDeadline(absl::CancelledError("the caller has gone"), DeadlineOf(*context_),
+                            environment_.clock->Now()));
+  }
   if (diffusion_->done()) return End(absl::OkStatus());
   absl::StatusOr<std::optional<denoised::v1::DiffuseEvent>> event = Turn();
   if (!event.ok()) return End(event.status());

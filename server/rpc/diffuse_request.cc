@@ -17,6 +17,9 @@ using denoised::v1::DiffusionLevel;
 // With the picture itself a strip of ten.
 constexpr int kDefaultSteps = 9;
 
+// With frames or without.
+constexpr size_t kMostStops = 10000;
+
 int Steps(const DiffuseRequest& request) {
   return request.has_steps() ? request.steps() : kDefaultSteps;
 }
@@ -116,6 +119,11 @@ absl::StatusOr<ResolvedDiffusion> ResolveDiffusion(const DiffuseRequest& request
                              .accepted = {}};
   if (resolved.timesteps.empty()) {
     resolved.timesteps = EvenTimesteps(model->schedule, Steps(request));
+  }
+  const size_t stops = LayOutNoising(model->schedule, resolved.timesteps, resolved.mode).size();
+  if (stops > kMostStops) {
+    return InvalidField("mode", absl::StrCat("step by step takes ", stops, " steps; at most ",
+                                             kMostStops, " are allowed"));
   }
   resolved.accepted = ResolveAccepted(*model, resolved);
   return resolved;

@@ -5,19 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "server/rpc/call_end.h"
 #include "server/rpc/events.h"
 
 namespace denoise {
 
 using denoised::v1::GenerateEvent;
 
-namespace {
-
-// Each side watches the deadline by its own clock: the caller's may end the call a little before
-// ours has come to it.
-constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(100);
-
-}  // namespace
+namespace {}  // namespace
 
 EventStream::EventStream(const Options& options, Writer* writer, PicturePool* pool,
                          const Clock* clock, Telemetry* telemetry)
@@ -199,12 +194,8 @@ void EventStream::Stamp(GenerateEvent& event) {
 }
 
 absl::Status EventStream::EndStatus() const {
-  absl::Status status = abandoned_.ok() || said_finished_ ? *finished_ : abandoned_;
-  // gRPC cancels a call whose deadline has passed, which may come before the engine has looked.
-  if (absl::IsCancelled(status) && clock_->Now() + kDeadlineSlack >= options_.deadline) {
-    return absl::DeadlineExceededError("the deadline has passed");
-  }
-  return status;
+  return WithDeadline(abandoned_.ok() || said_finished_ ? *finished_ : abandoned_,
+                      options_.deadline, clock_->Now());
 }
 
 StreamTotals EventStream::Totals() const {

@@ -1,7 +1,6 @@
 #include "server/rpc/generate_reactor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <exception>
 #include <limits>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
+#include "server/rpc/call_end.h"
 #include "server/rpc/request_id.h"
 #include "server/rpc/seed.h"
 #include "server/rpc/start_validation.h"
@@ -18,11 +18,7 @@
 namespace denoise {
 namespace {
 
-absl::Time Deadline(const grpc::CallbackServerContext& context) {
-  const auto deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
-  return absl::FromChrono(deadline);
-}
+absl::Status CallerGone() { return absl::CancelledError("the caller has gone"); }
 
 int StepsTotal(const ResolvedRequest& resolved) {
   const int64_t steps = int64_t{resolved.accepted.steps()} * resolved.generation.count;
@@ -32,7 +28,6 @@ int StepsTotal(const ResolvedRequest& resolved) {
 // The most that a call can hold: its images, as many frames as its outbox keeps, the picture that
 // is on its way, the samples that it starts from and keeps, and what every call takes.
 int64_t MostBytesHeld(const ResolvedRequest& resolved, const Outbox::Limits& limits) {
-  constexpr int64_t kEveryCall = 64 << 10;
   const int64_t sample_bytes = SampleBytes(resolved.model->spec);
   int64_t frame_bytes = 0;
   if (resolved.generation.frames.every_n_steps > 0) {
@@ -40,7 +35,7 @@ int64_t MostBytesHeld(const ResolvedRequest& resolved, const Outbox::Limits& lim
     frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
   }
   constexpr int kMostInputs = 4;
-  return kEveryCall + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes;
+  return kCallBytes + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes;
 }
 
 }  // namespace
@@ -61,24 +56,35 @@ GenerateReactor::GenerateReactor(const GenerateEnvironment& environment,
 
 // The pool is at work on the request until it is accepted or refused; gRPC keeps it until then.
 absl::Status GenerateReactor::StartLater(const denoised::v1::GenerateRequest& request) {
-  ASSIGN_OR_RETURN(request_reservation_,
+  RETURN_IF_ERROR(environment_.live_calls->Admit());
+  ASSIGN_OR_RETURN(reservation_,
                    environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong())));
   environment_.pool->Schedule([this, &request] {
-    absl::Status status;
-    try {
-      status = Start(request);
-    } catch (const std::exception& error) {  // LibTorch's, or memory ran out
-      status = absl::InternalError(absl::StrCat("cannot start: ", error.what()));
-    }
+    const absl::Status status = StartOnPool(request);
     if (!status.ok()) EndStream(status, {});  // else the call may be over already
   });
   return absl::OkStatus();
 }
 
+// Whoever has gone meanwhile costs no more than having waited.
+absl::Status GenerateReactor::StartOnPool(const denoised::v1::GenerateRequest& request) {
+  try {
+    const absl::Status status = Cancelled() ? CallerGone() : Start(request);
+    return WithDeadline(status, DeadlineOf(*context_), environment_.clock->Now());
+  } catch (const std::exception& error) {  // LibTorch's, or memory ran out
+    return absl::InternalError(absl::StrCat("cannot start: ", error.what()));
+  }
+}
+
+bool GenerateReactor::Cancelled() const {
+  const MutexLock lock(mutex_);
+  return cancelled_;
+}
+
 // From here on the stream hears of a cancelled call; one that is cancelled by now ends at once.
 absl::Status GenerateReactor::Adopt(std::shared_ptr<EventStream> stream) {
   const MutexLock lock(mutex_);
-  if (cancelled_) return absl::CancelledError("the caller has gone");
+  if (cancelled_) return CallerGone();
   stream_ = std::move(stream);
   return absl::OkStatus();
 }
@@ -92,7 +98,7 @@ absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request
   ASSIGN_OR_RETURN(ResolvedRequest resolved, ResolveRequest(request, *environment_.models,
                                                             environment_.limits, ChooseSeed()));
   GenerationRequest& generation = resolved.generation;
-  generation.deadline = Deadline(*context_);
+  generation.deadline = DeadlineOf(*context_);
   const EventStream::Options options = {.image_encoding = resolved.image_encoding,
                                         .frame_encoding = resolved.frame_encoding,
                                         .frame_bytes_max = resolved.frame_bytes_max,
@@ -101,8 +107,10 @@ absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request
                                         .deadline = generation.deadline,
                                         .write_time_max = environment_.write_time_max,
                                         .outbox = {}};
+  reservation_ = {};  // what was held for the request alone must not stand in its own way
   ASSIGN_OR_RETURN(reservation_,
-                   environment_.samples->Reserve(MostBytesHeld(resolved, options.outbox)));
+                   environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong()) +
+                                                 MostBytesHeld(resolved, options.outbox)));
   const auto stream =
       std::make_shared<EventStream>(options, static_cast<EventStream::Writer*>(this),
                                     environment_.pool, environment_.clock, environment_.telemetry);
@@ -165,7 +173,6 @@ void GenerateReactor::OnCancel() {
 void GenerateReactor::OnDone() {
   AfterHandOver(this);
   reservation_ = {};  // before anybody hears that the call is over
-  request_reservation_ = {};
   environment_.live_calls->Remove();
   delete this;
 }

@@ -53,9 +53,12 @@ class GenerateReactor final : public grpc::ServerWriteReactor<denoised::v1::Gene
  private:
   ~GenerateReactor() override = default;
 
-  // On the pool.
+  // On the pool, which calls StartOnPool.
   absl::Status StartLater(const denoised::v1::GenerateRequest& request);
   absl::Status Start(const denoised::v1::GenerateRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status StartOnPool(const denoised::v1::GenerateRequest& request)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Cancelled() const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Adopt(std::shared_ptr<EventStream> stream) ABSL_LOCKS_EXCLUDED(mutex_);
   // Null before the request is accepted.
   std::shared_ptr<EventStream> stream() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -68,7 +71,6 @@ class GenerateReactor final : public grpc::ServerWriteReactor<denoised::v1::Gene
   const std::string request_id_;
   const std::string model_;  // as the caller named it
   const absl::Time arrival_;
-  SampleBudget::Reservation request_reservation_;  // for what the request brings along
   SampleBudget::Reservation reservation_;
   denoised::v1::GenerateEvent event_;  // being written
 

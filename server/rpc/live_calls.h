@@ -4,6 +4,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
+#include "core/base/retry.h"
 
 namespace denoise {
 
@@ -20,6 +21,18 @@ class LiveCalls {
     if (--calls_ == 0) none_.NotifyAll();
   }
 
+  // From now on Admit() refuses.
+  void StartDraining() ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    draining_ = true;
+  }
+
+  // For calls that begin with work outside the engine, which refuses the others itself.
+  absl::Status Admit() ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    return draining_ ? DrainingError() : absl::OkStatus();
+  }
+
   // Returns once there is none, or at `deadline`.
   void WaitUntilNone(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_) {
     MutexLock lock(mutex_);
@@ -31,6 +44,7 @@ class LiveCalls {
   Mutex mutex_;
   CondVar none_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace denoise

@@ -30,7 +30,8 @@ bool TakesPictures(const NetworkSpec& spec);
 absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,
                                          const NetworkSpec& spec, int64_t max_pixels);
 
-// A sample as RAW_FLOAT32 holds it. InvalidArgument for another size, or values that are not finite.
+// A sample as RAW_FLOAT32 holds it. InvalidArgument for another size, or values that are
+// not finite or beyond 1e6.
 absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const NetworkSpec& spec);
 
 }  // namespace denoise

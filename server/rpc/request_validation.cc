@@ -110,6 +110,15 @@ std::shared_ptr<const SamplerPlan> ResolvePlan(const ResolvedSampler& sampler,
   return std::make_shared<const SamplerPlan>(*std::move(plan));
 }
 
+// An inversion has no clips: what the model has by default is left out, what is asked for refused.
+void LeaveOutClipping(const denoised::v1::SamplerOptions& request, ResolvedSampler& sampler,
+                      FieldViolations& violations) {
+  constexpr char kAbsent[] = "must be absent: an inversion leaves out clipping";
+  if (request.clip_sample()) violations.Add("sampler.clip_sample", kAbsent);
+  if (request.thresholding()) violations.Add("sampler.thresholding", kAbsent);
+  sampler.options.clip_sample = sampler.options.thresholding = false;
+}
+
 FrameOptions ResolveFrames(const GenerateRequest& request) {
   FrameOptions frames;
   if (!request.has_frames()) return frames;
@@ -152,9 +161,11 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   CheckAlone(request, limits, violations);
   ASSIGN_OR_RETURN(const ModelHandle model, FindModel(request.model(), models, violations));
   CheckAgainstModel(request, *model, limits, violations);
-  const ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
+  ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
+  if (request.start().has_inversion()) LeaveOutClipping(request.sampler(), sampler, violations);
   std::shared_ptr<const SamplerPlan> plan =
       ResolvePlan(sampler, ResolveRun(request, limits), *model, violations);
+  RETURN_IF_ERROR(violations.ToStatus());  // before pictures are decoded, which takes time
   Start start = ResolveStart(request, *model, limits, violations);
   std::optional<Inpainting> inpainting = ResolveInpainting(request, *model, limits, violations);
   RETURN_IF_ERROR(violations.ToStatus());

@@ -14,6 +14,9 @@
 
 namespace denoise {
 
+// What every call takes beside its samples.
+inline constexpr int64_t kCallBytes = 64 << 10;
+
 // What one sample of a network takes, as float32.
 int64_t SampleBytes(const NetworkSpec& spec);
 

@@ -61,14 +61,19 @@ struct Contestant {
   SamplerOverrides overrides;
 };
 
+// With trailing timesteps, so that runs of any length begin where there is most noise.
 SamplerOverrides Sampler(std::string_view name) {
   const NamedSampler sampler = *ParseSampler(name);
-  return {.sampler = sampler.sampler, .solver_order = sampler.solver_order};
+  return {.sampler = sampler.sampler,
+          .timestep_spacing = TimestepSpacing::kTrailing,
+          .solver_order = sampler.solver_order};
 }
 
 SamplerOverrides Karras(std::string_view name) {
   SamplerOverrides overrides = Sampler(name);
   overrides.sigma_spacing = SigmaSpacing::kKarras;
+  // Solvers lay Karras levels without timesteps.
+  if (SamplerReads(*overrides.sampler, "solver_order")) overrides.timestep_spacing.reset();
   return overrides;
 }
 

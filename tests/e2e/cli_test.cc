@@ -80,6 +80,33 @@ TEST_F(CliTest, GenerateWritesImagesFramesSheetAndAnimation) {
   EXPECT_THAT(ReadFile(Out() / "denoising.webp"), AllOf(StartsWith("RIFF"), HasSubstr("ANIM")));
 }
 
+TEST_F(CliTest, DiffuseWritesFramesStripAndAnimation) {
+  ASSERT_EQ(RunGenerate({"--steps", "3", "--count", "2"}).exit_status, kExitedCleanly);
+  const std::filesystem::path noise = folder_.path() / "noise";
+  const auto result =
+      RunDenoise({"diffuse", "--server", server_->address(), "--model", "guided", "--timesteps",
+                  "0,500,999", (Out() / "image-0.png").string(), (Out() / "image-1.png").string(),
+                  "--seed", "3", "--out", noise.string()});
+  ASSERT_EQ(result.exit_status, kExitedCleanly) << result.error;
+  for (const char* name :
+       {"frames/picture-0-level-000.png", "frames/picture-1-level-003.png", "diffusing.png"}) {
+    EXPECT_THAT(ReadFile(noise / name), StartsWith("\x89PNG")) << name;
+  }
+  EXPECT_THAT(ReadFile(noise / "diffusing.webp"), StartsWith("RIFF"));
+  EXPECT_THAT(result.output, AllOf(HasSubstr("alpha_bar"), HasSubstr("999")));
+  EXPECT_EQ(ReadFile(noise / "frames/picture-0-level-000.png"), ReadFile(Out() / "image-0.png"))
+      << "the picture itself, which has the model's size";
+}
+
+TEST_F(CliTest, DiffuseNamesTheFlagThatIsWrong) {
+  ASSERT_EQ(RunGenerate({"--steps", "2"}).exit_status, kExitedCleanly);
+  const auto result = RunDenoise({"diffuse", (Out() / "image-0.png").string(), "--server",
+                                  server_->address(), "--model", "guided", "--steps", "0", "--out",
+                                  (folder_.path() / "noise").string()});
+  EXPECT_EQ(result.exit_status, kUsage);
+  EXPECT_THAT(result.error, HasSubstr("--steps"));
+}
+
 TEST_F(CliTest, GenerateGetsTheSameBytesAsTheApi) {
   const auto result =
       RunGenerate({"--count", "2", "--sampler", "ddim", "--eta", "0.5", "--steps", "5"});

@@ -157,10 +157,7 @@ TEST_F(GenerateCallTest, AReaderWhoNeverReadsIsGivenUpAndHoldsNothing) {
   request.set_count(64);
   request.mutable_frames()->set_every_n_steps(1);
   request.mutable_frames()->set_encoding(denoised::v1::ENCODING_RAW_FLOAT32);
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // the windows stay small
-  const auto stub = denoised::v1::ImageGeneration::NewStub(
-      grpc::CreateCustomChannel(listener_.address, grpc::InsecureChannelCredentials(), arguments));
+  const auto stub = StubWithSmallWindows();
   grpc::ClientContext context;
   const auto reader = stub->Generate(&context, request);
   reader->WaitForInitialMetadata();

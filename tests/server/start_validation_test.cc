@@ -33,6 +33,14 @@ absl::StatusOr<ResolvedRequest> Resolve(const GenerateRequest& request,
   return ResolveRequest(request, Models(), limits, /*seed=*/1);
 }
 
+std::vector<std::string> ViolatedFields(const GenerateRequest& request) {
+  std::vector<std::string> fields;
+  for (const FieldViolation& violation : GetFieldViolations(Resolve(request).status())) {
+    fields.push_back(violation.field);
+  }
+  return fields;
+}
+
 std::string Png(int width, int height, const std::vector<uint8_t>& pixel) {
   Image image{width, height, static_cast<int>(pixel.size()), {}};
   for (int i = 0; i < width * height; ++i) {
@@ -263,17 +271,24 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(StartValidation, EverythingWrongIsListed) {
   GenerateRequest request = ImageRequest();
-  request.mutable_start()->mutable_image()->mutable_picture()->set_data("x");
   request.mutable_start()->mutable_image()->set_strength(2);
-  request.mutable_sampler()->set_eta(3);
+  request.set_count(-1);
+  *request.mutable_inpainting() = InpaintingRequest().inpainting();
+  request.mutable_inpainting()->set_jump_length(0);
+  EXPECT_THAT(ViolatedFields(request),
+              testing::IsSupersetOf({"start.image.strength", "count", "inpainting.jump_length"}));
+}
+
+// Decoding takes time, so pictures are looked at once everything else is right.
+TEST(StartValidation, EveryBadPictureIsListed) {
+  GenerateRequest request = ImageRequest();
+  request.mutable_start()->mutable_image()->mutable_picture()->set_data("x");
   *request.mutable_inpainting() = InpaintingRequest().inpainting();
   request.mutable_inpainting()->mutable_mask()->set_data("");
-  std::vector<std::string> fields;
-  for (const FieldViolation& violation : GetFieldViolations(Resolve(request).status())) {
-    fields.push_back(violation.field);
-  }
-  EXPECT_THAT(fields, testing::IsSupersetOf(
-                          {"start.image.picture.data", "sampler.eta", "inpainting.mask.data"}));
+  EXPECT_THAT(ViolatedFields(request),
+              testing::UnorderedElementsAre("start.image.picture.data", "inpainting.mask.data"));
+  request.mutable_sampler()->set_eta(3);
+  EXPECT_THAT(ViolatedFields(request), testing::ElementsAre("sampler.eta"));
 }
 
 // Every kind of picture that a person might send.

@@ -98,7 +98,7 @@ TEST(NoiseStart, IsScaledToTheSamplersNoise) {
   const Plan plan = Compile({.sampler = SamplerKind::kEuler, .steps = 5});
   NoiseSource source(1);
   const at::Tensor noise = NoiseSource(3).Draw(kShape);
-  EXPECT_TRUE(StartingState(NoiseStart{.from = noise}, *plan, source, kShape)
+  EXPECT_TRUE(StartingState(NoiseStart{.from = noise}, *plan, /*inpainted=*/false, source, kShape)
                   .equal(noise * plan->init_noise_scale));
 }
 
@@ -106,7 +106,7 @@ TEST(NoiseStart, GoesFromOneNoiseToTheOtherAndThenTowardsItsOwn) {
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 5});
   const auto state = [&](const NoiseStart& start) {
     NoiseSource source(9);
-    return StartingState(start, *plan, source, kShape);
+    return StartingState(start, *plan, /*inpainted=*/false, source, kShape);
   };
   const at::Tensor own = NoiseSource(9).Draw(kShape);
   const at::Tensor from = NoiseSource(1).Draw(kShape), to = NoiseSource(2).Draw(kShape);
@@ -123,7 +123,8 @@ TEST(PictureStart, IsThePictureAtTheLevelOfTheFirstStep) {
   for (SamplerKind sampler : {SamplerKind::kDdim, SamplerKind::kEuler}) {
     const Plan plan = Compile({.sampler = sampler, .steps = 10}, {.strength = 0.4});
     NoiseSource source(4);
-    const at::Tensor x = StartingState(PictureStart{Picture()}, *plan, source, kShape);
+    const at::Tensor x =
+        StartingState(PictureStart{Picture()}, *plan, /*inpainted=*/false, source, kShape);
     const Evaluation& first = plan->evaluations.front();
     const at::Tensor expected = first.alpha * Picture() + first.sigma * NoiseSource(4).Draw(kShape);
     EXPECT_LT(Distance(x, expected), 1e-5);
@@ -144,7 +145,8 @@ TEST(PictureStart, LittleStrengthKeepsThePicture) {
 TEST(PictureStart, AnInversionStartsFromThePictureItself) {
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 200}, {.inverted = true});
   NoiseSource source(1);
-  EXPECT_TRUE(StartingState(PictureStart{Picture()}, *plan, source, kShape).equal(Picture()));
+  EXPECT_TRUE(StartingState(PictureStart{Picture()}, *plan, /*inpainted=*/false, source, kShape)
+                  .equal(Picture()));
   const at::Tensor noise = Generate(plan, From(PictureStart{Picture()}));
   EXPECT_LT(Distance(noise, (Picture() - kMean) / kDeviation), 0.1);
   const Plan forward = Compile({.sampler = SamplerKind::kDdim, .steps = 200});
@@ -235,6 +237,26 @@ TEST(Inpainting, TheKnownPartIsAtTheLevelOfTheStep) {
       EXPECT_NEAR(trajectory.x().mean().item<double>(), 0.5 * alpha, 0.05 * sigma + 1e-6);
       EXPECT_NEAR(Deviation(trajectory.x()), sigma, 0.03 * sigma + 1e-6);
     }
+  }
+}
+
+TEST(Inpainting, ABranchWithTheSameSeedGoesOnBitForBit) {
+  const c10::InferenceMode inference;
+  const GaussianNetwork network = TestNetwork();
+  for (SamplerKind sampler : {SamplerKind::kDdpm, SamplerKind::kDdim}) {
+    const SamplerOptions options{.sampler = sampler, .steps = 10};
+    const Inpainting inpainting{Picture(), HalfMask()};
+    Trajectory original(Compile(options), {}, 5, network, NoiseStart(), inpainting);
+    at::Tensor frame;
+    while (!original.done()) {
+      if (original.steps_done() == 4) frame = original.PictureOfX();
+      RowBatch batch({&original}, network);
+      batch.Update(network.Forward(batch.input()));
+    }
+    SampleRequest branch = From(FrameStart{frame}, 5);
+    branch.inpainting = inpainting;
+    EXPECT_TRUE(Generate(Compile(options, {.first_step = 4}), branch).equal(original.x()))
+        << SamplerName(sampler);
   }
 }
 

@@ -444,8 +444,8 @@ TEST(CompilePlan, NeverYieldsACoefficientThatIsNotFinite) {
                                 MakeSchedule({.beta_schedule = BetaSchedule::kSquaredCosCapV2}),
                                 MakeSchedule({.num_train_timesteps = 1}),
                                 MakeSchedule({.num_train_timesteps = 2}),
-                                MakeSchedule({.num_train_timesteps = 100000}),
-                                MakeSchedule({.trained_betas = std::vector<double>(1000, 0.999)}),
+                                MakeSchedule({.beta_end = 1e-4, .num_train_timesteps = 100000}),
+                                MakeSchedule({.trained_betas = std::vector<double>(100, 0.999)}),
                                 MakeSchedule({.trained_betas = std::vector<double>(50, 1e-300)}),
                                 Schedule::Create(EdmOptions{}).value(),
                                 Schedule::Create(kConsistencyModel).value(),
@@ -612,6 +612,17 @@ TEST(CompilePlan, ThresholdingTakesThePlaceOfTheClip) {
   // The solvers never clip to a fixed range.
   const Clip none = Compile({.sampler = kDpmpp, .clip_sample = true}).evaluations[0].clip;
   EXPECT_TRUE(std::holds_alternative<std::monostate>(none));
+}
+
+TEST(CompilePlan, RefusesToEndAboveTheLastStep) {
+  const SamplerOptions up{.sampler = SamplerKind::kEuler,
+                          .steps = 1,
+                          .final_sigma = FinalSigma::kSigmaMin,
+                          .sigma_spacing = SigmaSpacing::kKarras,
+                          .sigma_min = 10,
+                          .sigma_max = 0.1};
+  EXPECT_THAT(ViolatedFields(CompilePlan(MakeSchedule(), up).status()),
+              testing::ElementsAre("final_sigma"));
 }
 
 TEST(CompilePlan, RefusesEpsilonWhereThereIsNoSignal) {

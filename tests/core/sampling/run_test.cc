@@ -57,6 +57,10 @@ TEST(LayOutRun, StrengthLeavesOutWhatTheLibraryLeavesOut) {
   }
 }
 
+TEST(LayOutRun, LeavesStepsOutInOneWay) {
+  EXPECT_EQ(RefusedField(LayOutRun({.strength = 0.5, .first_step = 2}, 10).status()), "first_step");
+}
+
 TEST(LayOutRun, AStrengthThatLeavesNothingToDoIsRefused) {
   for (double strength : {0.0, -0.5, 1.01, 0.09, std::numeric_limits<double>::quiet_NaN()}) {
     EXPECT_EQ(RefusedField(LayOutRun({.strength = strength}, 10).status()), "strength");
@@ -190,6 +194,35 @@ TEST(CompilePlan, AJumpBackArrivesAtTheEarlierLevel) {
     EXPECT_NEAR(shrink * shrink * kept + std::pow(std::get<double>(jump.noise), 2),
                 earlier.sigma * earlier.sigma, 1e-9)
         << SamplerName(sampler);
+  }
+}
+
+// Each segment begins with what such a run begins with, whatever the sampler remembers.
+TEST(CompilePlan, JumpsWorkForSamplersOfAnyHistory) {
+  for (const SamplerOptions& options : std::initializer_list<SamplerOptions>{
+           {.sampler = SamplerKind::kUniPc, .steps = 6, .solver_order = 3},
+           {.sampler = SamplerKind::kPlms, .steps = 6},
+           {.sampler = SamplerKind::kDeis, .steps = 6, .solver_order = 3},
+           {.sampler = SamplerKind::kDpmSolverPlusPlusSinglestep, .steps = 6},
+           {.sampler = SamplerKind::kLcm, .steps = 6}}) {
+    const SamplerPlan plan = Compile(options, {.jump_length = 2, .resamples = 2});
+    EXPECT_EQ(plan.NumSteps(), 10) << SamplerName(options.sampler);
+    const SamplerPlan rest = Compile(options, {.first_step = 2});
+    size_t second = 0;  // the evaluation after the first jump, two steps back from the fourth step
+    for (int steps = 0; steps < 4; ++second) steps += plan.evaluations[second].ends_step;
+    EXPECT_EQ(plan.evaluations[second].timestep, rest.evaluations[0].timestep)
+        << SamplerName(options.sampler);
+  }
+}
+
+TEST(CompilePlan, StepsOfTwoMovesNeitherStartMidwayNorJump) {
+  for (const SamplerOptions& options : std::initializer_list<SamplerOptions>{
+           {.sampler = SamplerKind::kPndm, .steps = 8},
+           {.sampler = SamplerKind::kTcd, .steps = 8, .eta = 0.3},
+           {.sampler = SamplerKind::kHeun, .steps = 8, .s_churn = 4}}) {
+    EXPECT_TRUE(CompilePlan(LinearSchedule(), options).ok());
+    EXPECT_EQ(RefusedField(CompilePlan(LinearSchedule(), options, {.strength = 0.5}).status()),
+              "sampler");
   }
 }
 

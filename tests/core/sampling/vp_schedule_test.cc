@@ -161,6 +161,8 @@ TEST(VpSchedule, RefusesWhatIsOutOfRangeAndNamesIt) {
       {"trained_betas", {.trained_betas = {0.1, kNaN}}},
       {"trained_betas", {.trained_betas = {0.1, 1.5}}},
       {"trained_betas", {.trained_betas = std::vector<double>(100001, 0.01)}},
+      {"trained_betas", {.trained_betas = std::vector<double>(1000, 0.999)}},  // 1e-3000 is zero
+      {"beta_end", {.num_train_timesteps = 100000}},
       {"rescale_betas_zero_snr", {.trained_betas = {0.1}, .rescale_betas_zero_snr = true}},
   };
   for (const BadSchedule& bad : bad_schedules) {
