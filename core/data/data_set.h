@@ -1,0 +1,30 @@
+// Pictures to train on, with their classes. No LibTorch.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/image/image.h"
+
+namespace denoise {
+
+// Immutable and thread-safe: the prefetch threads of a training job read from it at once.
+class DataSet {
+ public:
+  virtual ~DataSet() = default;
+
+  virtual int64_t size() const = 0;  // pictures, all of which could be decoded once
+  // By label. Empty where the pictures have no classes.
+  virtual const std::vector<std::string>& classes() const = 0;
+  // Of picture i in [0, size()); 0 where there are no classes.
+  virtual int64_t label(int64_t i) const = 0;
+  // The file that picture i came from, for people.
+  virtual std::string name(int64_t i) const = 0;
+  // Picture i as it was uploaded: any size, 1 to 4 channels. DataLoss where the disk has changed.
+  virtual absl::StatusOr<Image> Read(int64_t i) const = 0;
+};
+
+}  // namespace denoise

@@ -1,0 +1,102 @@
+// Trains a network, step by step, in slices that a device shares with generation.
+//
+// Whatever is random is a function of (seed, step, row): the order of the pictures, flips, crops,
+// timesteps, noise, dropped labels. So a run that is stopped anywhere and goes on from a snapshot
+// repeats, on a CPU with as many threads bit for bit, what an undisturbed one does.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/nn/network.h"
+#include "core/nn/state_dict.h"
+#include "core/sampling/scheduler_config.h"
+#include "core/train/objective.h"
+#include "core/train/training_options.h"
+
+namespace denoise {
+
+// A network made of `parameters`, through which gradients reach them; cheap enough to make for every
+// network call. `parameters` are float32 on the device it shall live on.
+using NetworkBinder = std::function<std::shared_ptr<const Network>(const StateDict& parameters,
+                                                                   at::ScalarType dtype)>;
+
+// Where batches come from. Called from the trainer's thread, step after step; may prefetch.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  // Pictures [first, first + count) of the batch of `step`, on the CPU: x0 [count, C, H, W] float32
+  // and labels, the same whenever it is asked. Blocks while they are being read.
+  virtual absl::StatusOr<TrainingRows> Rows(int64_t step, int first, int count) = 0;
+  virtual int64_t pictures() const = 0;  // in the data set
+};
+
+// One step of the optimiser.
+struct StepReport {
+  int64_t step = 0;  // 1 is the first
+  double loss = 0;   // weighted, mean over the batch
+  std::optional<double> simple_loss;
+  std::optional<double> vlb_loss;
+  double learning_rate = 0;
+  double gradient_norm = 0;  // before clipping
+  bool skipped = false;      // loss or gradient was not finite: nothing was changed
+};
+
+// All that a run is, between two steps. Immutable: its tensors are copies of their own, on the CPU.
+struct TrainingSnapshot {
+  int64_t step = 0;  // steps done
+  // "weights.NAME", "ema.I.NAME", "adam.m.NAME", "adam.v.NAME", "timesteps.NAME", all float32.
+  StateDict tensors;
+  std::string state;  // JSON of everything else: options, counters, loss scale
+};
+
+// Not thread-safe: one thread at a time, and never under c10::InferenceMode.
+class Trainer {
+ public:
+  struct Setup {
+    StateDict weights;  // what training starts from, on the CPU; not changed
+    NetworkBinder binder;
+    SchedulerConfig scheduler;
+    std::optional<int64_t> null_class_label;
+    std::shared_ptr<BatchSource> batches;
+    TrainingOptions options;
+    at::Device device = at::kCPU;
+  };
+  // InvalidArgument with field violations named as the members of TrainingOptions.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(Setup setup);
+  ~Trainer();
+
+  // One network call forth and back; the last one of a step moves the weights, too, and returns what
+  // became of the step. Aborted: too many steps in a row were not finite; Restore, or give up.
+  // Internal: the device failed. Errors of the batch source are passed on, and the slice may be tried
+  // again.
+  absl::StatusOr<std::optional<StepReport>> RunSlice();
+
+  int64_t steps_done() const;
+  int64_t non_finite_steps() const;  // skipped since the beginning
+  bool done() const;                 // steps_done() is max_steps
+
+  // Between steps: after Create, Restore, or a RunSlice that returned a report.
+  TrainingSnapshot Snapshot() const;
+  // InvalidArgument where it belongs to another network or other options (max_steps aside).
+  absl::Status Restore(const TrainingSnapshot& snapshot);
+
+  // The averages as a network in float32 for sampling, and as weights on the CPU to be published.
+  std::shared_ptr<const Network> EmaNetwork(size_t index) const;
+  StateDict EmaWeights(size_t index) const;
+
+ private:
+  class Impl;
+  explicit Trainer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace denoise
