@@ -15,7 +15,8 @@ namespace denoise {
 
 struct SampledTimesteps {
   std::vector<double> timesteps;
-  std::vector<float> weights;  // of the rows' losses, so that their mean is that of uniform sampling
+  std::vector<float>
+      weights;  // of the rows' losses, so that their mean is that of uniform sampling
 };
 
 // Not thread-safe. What it has learned of the losses is part of a training checkpoint.

@@ -31,9 +31,9 @@ TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
   const MetricsPage page = Page();
   for (const char* name :
        {"denoised_queue_depth", "denoised_active_rows", "denoised_evaluations_total",
-        "denoised_guidance_rows_saved_total", "denoised_requests_total", "denoised_diffusions_total", "denoised_images_total",
-        "denoised_models_loaded", "denoised_rows_per_evaluation_count",
-        "denoised_time_to_first_frame_seconds_count"}) {
+        "denoised_guidance_rows_saved_total", "denoised_requests_total",
+        "denoised_diffusions_total", "denoised_images_total", "denoised_models_loaded",
+        "denoised_rows_per_evaluation_count", "denoised_time_to_first_frame_seconds_count"}) {
     EXPECT_TRUE(page.Has(name)) << name;
     EXPECT_EQ(page.Sum(name), 0) << name;
   }
