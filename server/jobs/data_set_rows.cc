@@ -108,8 +108,7 @@ void DeleteDataSetRow(SQLite::Database& connection, int64_t id) {
 
 absl::StatusOr<std::vector<DataSetRow>> ListDataSets(SQLite::Database& connection,
                                                      const std::string& after_name, int limit) {
-  SQLite::Statement rows(connection,
-                         absl::StrCat(kSelect, "WHERE name > ? ORDER BY name LIMIT ?"));
+  SQLite::Statement rows(connection, absl::StrCat(kSelect, "WHERE name > ? ORDER BY name LIMIT ?"));
   rows.bind(1, after_name);
   rows.bind(2, limit);
   std::vector<DataSetRow> result;
@@ -122,8 +121,7 @@ absl::StatusOr<std::vector<DataSetRow>> ListDataSets(SQLite::Database& connectio
 
 DataSetUsage ReadDataSetUsage(SQLite::Database& connection) {
   SQLite::Statement row(
-      connection,
-      "SELECT count(*), ifnull(sum(iif(state = ?, 0, total_bytes)), 0) FROM data_sets");
+      connection, "SELECT count(*), ifnull(sum(iif(state = ?, 0, total_bytes)), 0) FROM data_sets");
   row.bind(1, static_cast<int>(Dataset::FAILED));
   row.executeStep();
   return {row.getColumn(0).getInt(), row.getColumn(1).getInt64()};

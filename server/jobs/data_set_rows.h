@@ -32,9 +32,8 @@ absl::StatusOr<std::optional<DataSetRow>> ReadDataSet(SQLite::Database& connecti
 int64_t InsertDataSet(SQLite::Database& connection, const denoised::v1::UploadHeader& header,
                       absl::Time now);
 void WriteReceivedBytes(SQLite::Database& connection, int64_t id, int64_t bytes, absl::Time now);
-void WriteDataSetState(SQLite::Database& connection, int64_t id,
-                       denoised::v1::Dataset::State state, const std::string& error,
-                       const denoised::v1::DatasetReport* report);
+void WriteDataSetState(SQLite::Database& connection, int64_t id, denoised::v1::Dataset::State state,
+                       const std::string& error, const denoised::v1::DatasetReport* report);
 void DeleteDataSetRow(SQLite::Database& connection, int64_t id);
 
 // In order of name, those after `name`.

@@ -26,8 +26,8 @@ void Configure(SQLite::Database& connection) {
   connection.setBusyTimeout(kBusyTimeoutMs);
   sqlite3_db_config(connection.getHandle(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(connection.getHandle(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
-  for (const char* pragma : {"cell_size_check = ON", "journal_mode = WAL", "synchronous = FULL",
-                             "foreign_keys = ON"}) {
+  for (const char* pragma :
+       {"cell_size_check = ON", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"}) {
     SQLite::Statement(connection, absl::StrCat("PRAGMA ", pragma)).executeStep();
   }
 }

@@ -17,8 +17,7 @@ using denoised::v1::TrainingEvent;
 constexpr size_t kMaxReadBytes = 4 << 20;
 
 bool IsThere(SQLite::Database& connection, int64_t job, int kind, int64_t step) {
-  SQLite::Statement row(connection,
-                        "SELECT 1 FROM events WHERE job = ? AND kind = ? AND step = ?");
+  SQLite::Statement row(connection, "SELECT 1 FROM events WHERE job = ? AND kind = ? AND step = ?");
   row.bind(1, job);
   row.bind(2, kind);
   row.bind(3, step);
@@ -62,8 +61,7 @@ bool AppendEvent(SQLite::Database& connection, int64_t job, TrainingEvent event,
   SetTimestamp(now, *event.mutable_time());
   if (event.has_checkpoint()) *event.mutable_checkpoint()->mutable_create_time() = event.time();
   SQLite::Statement row(
-      connection,
-      "INSERT INTO events (job, sequence, kind, step, event) VALUES (?, ?, ?, ?, ?)");
+      connection, "INSERT INTO events (job, sequence, kind, step, event) VALUES (?, ?, ?, ?, ?)");
   row.bind(1, job);
   row.bind(2, event.sequence());
   row.bind(3, kind);

@@ -1,24 +1,20 @@
-// Folders and files that survive a crash. Errors carry no path.
+// Folders that survive a crash, and what errors of the disk are to callers.
 #pragma once
 
 #include <filesystem>
-#include <string_view>
 
 #include "absl/status/status.h"
 
 namespace denoise {
 
-// What `error` (an errno) means to callers: ResourceExhausted where there is no room, else
-// Unavailable.
-absl::Status FileError(int error, std::string_view what);
+// `status` of the file system as an answer: ResourceExhausted where the disk is full, else
+// Unavailable. OK stays.
+absl::Status DiskStatus(const absl::Status& status);
 
-// Makes `path` if it is not there. Its parent is there.
+// Makes `path` if it is not there. Its parent is there. Errors carry no path.
 absl::Status MakeFolder(const std::filesystem::path& path);
 
-// With everything in it; OK where it is not there.
+// Removes it with everything in it; OK where it is not there. Errors carry no path.
 absl::Status RemoveTree(const std::filesystem::path& path);
-
-// That files were made in it, renamed or removed.
-absl::Status SyncFolder(const std::filesystem::path& path);
 
 }  // namespace denoise

@@ -31,8 +31,8 @@ absl::Status AddFromEvents(SQLite::Database& connection, int64_t id, TrainingJob
 absl::Status JobNotFound(int64_t id) { return ResourceNotFound("training job", JobName(id)); }
 
 absl::StatusOr<JobStatus> ReadJobStatus(SQLite::Database& connection, int64_t id) {
-  SQLite::Statement row(
-      connection, "SELECT state, reason, pause_requested, pause_end FROM jobs WHERE id = ?");
+  SQLite::Statement row(connection,
+                        "SELECT state, reason, pause_requested, pause_end FROM jobs WHERE id = ?");
   row.bind(1, id);
   if (!row.executeStep()) return JobNotFound(id);
   return JobStatus{.state = static_cast<JobState>(row.getColumn(0).getInt()),

@@ -14,8 +14,8 @@ absl::Status Refuse(const JobStatus& status, JobAction action) {
                      : action == JobAction::kResume ? "resumed"
                      : action == JobAction::kCancel ? "cancelled"
                                                     : "changed so";
-  return absl::FailedPreconditionError(absl::StrCat(
-      "a job that is ", TrainingJob::State_Name(status.state), " cannot be ", what));
+  return absl::FailedPreconditionError(
+      absl::StrCat("a job that is ", TrainingJob::State_Name(status.state), " cannot be ", what));
 }
 
 JobStatus In(JobState state, std::string_view reason) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/error_details.h"
 #include "core/base/status_macros.h"
+#include "denoised/v1/datasets.pb.h"
 #include "server/jobs/columns.h"
 #include "server/jobs/event_log.h"
 #include "server/jobs/job_rows.h"
@@ -178,8 +179,7 @@ absl::StatusOr<JobStore::Page> JobStore::List(const std::vector<JobState>& state
   });
 }
 
-absl::StatusOr<JobStatus> JobStore::Apply(int64_t id, JobAction action,
-                                          const std::string& reason) {
+absl::StatusOr<JobStatus> JobStore::Apply(int64_t id, JobAction action, const std::string& reason) {
   const absl::Time now = clock_->Now();
   auto result = database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<JobStatus> {
     ASSIGN_OR_RETURN(const JobStatus before, ReadJobStatus(connection, id));
@@ -199,19 +199,18 @@ absl::StatusOr<JobStatus> JobStore::Status(int64_t id) const {
 }
 
 absl::Status JobStore::Delete(int64_t id) {
-  const absl::Status deleted =
-      database_->Write([&](SQLite::Database& connection) -> absl::Status {
-        ASSIGN_OR_RETURN(const JobStatus status, ReadJobStatus(connection, id));
-        if (!IsOver(status.state)) {
-          return absl::FailedPreconditionError(
-              absl::StrCat("the job is ", TrainingJob::State_Name(status.state),
-                           "; cancel it, and delete it once it is over"));
-        }
-        SQLite::Statement row(connection, "DELETE FROM jobs WHERE id = ?");
-        row.bind(1, id);
-        row.exec();
-        return absl::OkStatus();
-      });
+  const absl::Status deleted = database_->Write([&](SQLite::Database& connection) -> absl::Status {
+    ASSIGN_OR_RETURN(const JobStatus status, ReadJobStatus(connection, id));
+    if (!IsOver(status.state)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the job is ", TrainingJob::State_Name(status.state),
+                       "; cancel it, and delete it once it is over"));
+    }
+    SQLite::Statement row(connection, "DELETE FROM jobs WHERE id = ?");
+    row.bind(1, id);
+    row.exec();
+    return absl::OkStatus();
+  });
   if (deleted.ok()) feed_->Notify(id);
   return deleted;
 }
@@ -238,8 +237,7 @@ absl::Status JobStore::SetLatestCheckpoint(int64_t id, std::optional<int64_t> st
   });
 }
 
-absl::StatusOr<JobStore::Events> JobStore::EventsAfter(int64_t id, int64_t after,
-                                                       int limit) const {
+absl::StatusOr<JobStore::Events> JobStore::EventsAfter(int64_t id, int64_t after, int limit) const {
   return database_->Read([&](SQLite::Database& connection) -> absl::StatusOr<Events> {
     ASSIGN_OR_RETURN(const JobStatus status, ReadJobStatus(connection, id));
     Events result;
@@ -264,8 +262,8 @@ absl::StatusOr<std::vector<int64_t>> JobStore::InState(JobState state) const {
 
 absl::StatusOr<std::vector<int64_t>> JobStore::WaitingForRoom() const {
   return database_->Read([&](SQLite::Database& connection) -> absl::StatusOr<std::vector<int64_t>> {
-    SQLite::Statement rows(
-        connection, "SELECT id FROM jobs WHERE state = ? AND pause_end = ? ORDER BY id");
+    SQLite::Statement rows(connection,
+                           "SELECT id FROM jobs WHERE state = ? AND pause_end = ? ORDER BY id");
     rows.bind(1, static_cast<int>(TrainingJob::PAUSED));
     rows.bind(2, static_cast<int>(PauseEnd::kRoomOnDisk));
     return ReadIds(rows);

@@ -12,7 +12,7 @@
 
 namespace denoise {
 
-// Not thread-safe. Errors are those of FileError and carry no path.
+// Not thread-safe. Errors are those of DiskStatus.
 class UploadSpool {
  public:
   // Goes on at `offset`; what lies behind it, never acknowledged, is dropped. The folder of `path` is
@@ -34,8 +34,5 @@ class UploadSpool {
   int64_t size_;
   int64_t synced_;
 };
-
-// 32 bytes.
-absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path);
 
 }  // namespace denoise
