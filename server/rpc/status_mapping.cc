@@ -3,9 +3,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 #include "google/rpc/error_details.pb.h"
@@ -15,8 +15,6 @@ namespace denoise {
 namespace {
 
 constexpr char kDomain[] = "denoised";
-constexpr char kResourceTypeUrl[] = "denoise/resource-type";
-constexpr char kResourceNameUrl[] = "denoise/resource-name";
 constexpr char kRequestIdTrailer[] = "denoised-request-id";
 constexpr char kRetryPushbackTrailer[] = "grpc-retry-pushback-ms";
 
@@ -51,12 +49,6 @@ const char* Reason(const absl::Status& status) {
   }
 }
 
-std::optional<std::string> GetPayload(const absl::Status& status, const char* url) {
-  const auto payload = status.GetPayload(url);
-  if (!payload.has_value()) return std::nullopt;
-  return std::string(*payload);
-}
-
 void AddErrorInfo(const absl::Status& status, std::string_view request_id,
                   google::rpc::Status& wire) {
   google::rpc::ErrorInfo info;
@@ -75,12 +67,11 @@ void AddRetryInfo(absl::Duration delay, google::rpc::Status& wire) {
 }
 
 void AddResourceInfo(const absl::Status& status, google::rpc::Status& wire) {
-  const auto type = GetPayload(status, kResourceTypeUrl);
-  const auto name = GetPayload(status, kResourceNameUrl);
-  if (!type || !name) return;
+  const std::optional<ResourceReference> resource = GetResource(status);
+  if (!resource) return;
   google::rpc::ResourceInfo info;
-  info.set_resource_type(*type);
-  info.set_resource_name(Truncate(*name, kMaxDescriptionBytes));
+  info.set_resource_type(resource->type);
+  info.set_resource_name(Truncate(resource->name, kMaxDescriptionBytes));
   wire.add_details()->PackFrom(info);
 }
 
@@ -114,14 +105,6 @@ std::string PublicMessage(const absl::Status& status, std::string_view request_i
 }
 
 }  // namespace
-
-absl::Status ResourceNotFound(std::string_view type, std::string_view name) {
-  absl::Status status =
-      absl::NotFoundError(absl::StrCat("no such ", std::string(type), ": ", std::string(name)));
-  status.SetPayload(kResourceTypeUrl, absl::Cord(std::string(type)));
-  status.SetPayload(kResourceNameUrl, absl::Cord(std::string(name)));
-  return status;
-}
 
 bool WithholdsMessage(const absl::Status& status) {
   switch (status.code()) {

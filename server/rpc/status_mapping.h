@@ -3,7 +3,7 @@
 //
 //     FieldViolations (core/base)      -> BadRequest, one entry per field
 //     a retry delay (core/base/retry)  -> RetryInfo, and the trailer grpc-retry-pushback-ms
-//     ResourceNotFound                 -> ResourceInfo
+//     ResourceNotFound (core/base)     -> ResourceInfo
 //     every failure                    -> ErrorInfo {reason, domain "denoised", metadata
 //     request_id}
 //
@@ -25,9 +25,6 @@ namespace denoise {
 // The details stay under this many bytes: a client gives up the whole status when its trailers
 // exceed 8 KiB, and the details are sent in base64.
 inline constexpr size_t kMaxStatusDetailsBytes = 4096;
-
-// NOT_FOUND, carrying what was not found.
-absl::Status ResourceNotFound(std::string_view type, std::string_view name);
 
 struct WireStatus {
   grpc::Status status;
