@@ -82,7 +82,8 @@ std::string Advice(const absl::Status& status) {
     case absl::StatusCode::kDeadlineExceeded:
       return "Allow more time with --deadline, or ask for fewer images or steps.";
     case absl::StatusCode::kNotFound:
-      return "`denoise models`, `denoise datasets list` and `denoise train list` tell what there is.";
+      return "`denoise models`, `denoise datasets list` and `denoise train list` tell what there "
+             "is.";
     case absl::StatusCode::kResourceExhausted:
       return GetQuotaViolation(status).has_value()
                  ? ""

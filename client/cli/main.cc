@@ -44,18 +44,22 @@ ExitCode Main(int argc, char** argv) {
   app.footer(std::string(kExamples) + kExitCodesHelp);
 
   CommandSet commands(app);
-  commands.Add("generate", "Generate images and watch them appear out of noise", AddGenerateCommand);
+  commands.Add("generate", "Generate images and watch them appear out of noise",
+               AddGenerateCommand);
   commands.Add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
-  commands.Add("diffuse", "Turn pictures into noise, level by level, as training does", AddDiffuseCommand);
-  commands.Add("datasets", "Upload pictures to train on, and see what is in them", AddDatasetsCommand);
+  commands.Add("diffuse", "Turn pictures into noise, level by level, as training does",
+               AddDiffuseCommand);
+  commands.Add("datasets", "Upload pictures to train on, and see what is in them",
+               AddDatasetsCommand);
   commands.Add("train", "Train models on the server, watch them learn, and publish them",
                AddTrainCommand);
   commands.Add("evaluate", "Measure how good and how varied a model's pictures are",
                AddEvaluateCommand);
-  commands.Add("models", "List the models that are served, or tell everything about one", AddModelsCommand);
+  commands.Add("models", "List the models that are served, or tell everything about one",
+               AddModelsCommand);
   commands.Add("health", "Ask whether the server is ready", AddHealthCommand);
   commands.Add("plan", "Print what a sampler will do, step by step, here or on a server's model",
-      AddPlanCommand);
+               AddPlanCommand);
 
   try {
     app.parse(argc, argv);
