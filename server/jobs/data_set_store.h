@@ -15,25 +15,15 @@
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "denoised/v1/datasets.pb.h"
+#include "server/jobs/data_set_reader.h"
 #include "server/jobs/database.h"
 #include "server/jobs/state_dir.h"
 
 namespace denoise {
 
-// What reading an upload came to.
-struct IngestResult {
-  absl::Status status;  // InvalidArgument: nothing in it can be trained on; others: try again
-  denoised::v1::DatasetReport report;  // as far as it went
-};
-
-// Reads `upload` and stores what is in it in the new folder `stored`.
-using IngestFunction = std::function<IngestResult(denoised::v1::DatasetFormat format,
-                                                  const std::filesystem::path& upload,
-                                                  const std::filesystem::path& stored)>;
-
 struct DataSetLimits {
   int data_sets = 100;
-  int64_t total_bytes = int64_t{100} << 30;
+  int64_t total_bytes = int64_t{100} << 30;  // of all uploads
   int64_t data_set_bytes = int64_t{20} << 30;
   absl::Duration upload_idle = absl::Hours(24);  // then an upload that broke off is removed
 };
@@ -44,18 +34,19 @@ class DataSetUpload {
  public:
   virtual ~DataSetUpload() = default;
 
-  // Writes. InvalidArgument (too long, more than total_bytes), DataLoss (the checksum),
-  // ResourceExhausted (the disk).
+  // Writes. InvalidArgument (empty, too long, more than total_bytes), DataLoss (the checksum),
+  // ResourceExhausted or Unavailable (the disk).
   virtual absl::Status Append(const denoised::v1::UploadChunk& chunk) = 0;
 
   // The caller has sent everything. InvalidArgument where bytes are missing. Else `done` is called
-  // once, from another thread, when the data set is READY, or with why it is not: InvalidArgument
-  // (FAILED), DataLoss (the SHA-256 of it all: it begins again at 0), Unavailable (the server stops;
-  // reading begins anew when it is started again).
+  // once, perhaps before this returns and perhaps from another thread, when the data set is READY,
+  // or with why it is not: InvalidArgument (FAILED), DataLoss (the SHA-256 of it all: it begins again
+  // at 0), ResourceExhausted (the disk is full; it is read again later), Unavailable (the server
+  // stops; it is read when it is started again).
   virtual absl::Status Finish(std::function<void(absl::StatusOr<denoised::v1::Dataset>)> done) = 0;
 };
 
-// Thread-safe. Outlives its uploads.
+// Thread-safe. Outlives its uploads. Methods wait for the disk: call them off gRPC's threads.
 class DataSetStore {
  public:
   // Goes on with what a crash has interrupted. `database`, `state` and `clock` outlive the store.
@@ -66,7 +57,7 @@ class DataSetStore {
                                                             const Clock* clock);
   ~DataSetStore();  // waits for the reading that is under way
 
-  // The errors of UploadDataset. One upload of a data set at a time: ABORTED.
+  // The errors of UploadDataset. Fields are named from the request ("header.name").
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(
       const denoised::v1::UploadHeader& header);
   absl::StatusOr<denoised::v1::ListDatasetsResponse> List(
@@ -74,7 +65,7 @@ class DataSetStore {
   absl::StatusOr<denoised::v1::Dataset> Get(const denoised::v1::GetDatasetRequest& request) const;
   absl::Status Delete(const denoised::v1::DeleteDatasetRequest& request);
 
-  // One that is READY, by its name. NotFound; FailedPrecondition: not READY.
+  // One that is READY, by its name ("datasets/emoji"). NotFound; FailedPrecondition: not READY.
   struct Stored {
     int64_t id = 0;
     std::filesystem::path folder;
@@ -82,8 +73,9 @@ class DataSetStore {
   };
   absl::StatusOr<Stored> FindReady(const std::string& name) const;
 
-  // Removes uploads that were not continued in time. Called by the store itself, every minute.
-  absl::Status RemoveAbandonedUploads();
+  // Once a minute, by the store itself: removes uploads that were not continued in time, and reads
+  // again what could not be read because of the disk.
+  absl::Status Housekeep();
 
  private:
   class Impl;

@@ -43,7 +43,7 @@ enum class JobAction {
   kCancel,
   // The runner.
   kStart,      // or go on, after the server was started again
-  kStop,       // it has stopped between two steps, as was asked
+  kStop,       // it is between two steps, and stops if that is still wanted
   kDiskFull,   // it has stopped because there is no room for a checkpoint
   kRoomAgain,  // and now there is
   kRequeue,    // it does not run after all: not in this server, for now
