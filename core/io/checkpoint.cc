@@ -5,10 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
+#include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/io/model_folder.h"
 #include "core/io/model_index.h"
-#include "core/io/sha256.h"
 #include "core/io/weights.h"
 #include "core/nn/unet2d_config.h"
 #include "core/sampling/schedule.h"

@@ -9,8 +9,8 @@
 #include "absl/time/clock.h"
 #include "core/base/error_details.h"
 #include "core/base/retry.h"
+#include "core/base/sha256.h"
 #include "core/base/status_macros.h"
-#include "core/io/sha256.h"
 #include "server/jobs/files.h"
 
 namespace denoise {

@@ -44,6 +44,16 @@ const char* Reason(const absl::Status& status) {
       return "DEADLINE_EXCEEDED";
     case absl::StatusCode::kCancelled:
       return "CANCELLED";
+    case absl::StatusCode::kAlreadyExists:
+      return "ALREADY_EXISTS";
+    case absl::StatusCode::kFailedPrecondition:
+      return "WRONG_STATE";
+    case absl::StatusCode::kAborted:
+      return "CONFLICT";
+    case absl::StatusCode::kResourceExhausted:
+      return "QUOTA_EXCEEDED";
+    case absl::StatusCode::kDataLoss:
+      return "CORRUPT_DATA";
     default:
       return "INTERNAL";
   }
@@ -54,6 +64,7 @@ void AddErrorInfo(const absl::Status& status, std::string_view request_id,
   google::rpc::ErrorInfo info;
   info.set_reason(Reason(status));
   info.set_domain(kDomain);
+  for (const auto& [key, value] : GetErrorMetadata(status)) (*info.mutable_metadata())[key] = value;
   (*info.mutable_metadata())["request_id"] = std::string(request_id);
   wire.add_details()->PackFrom(info);
 }
@@ -73,6 +84,16 @@ void AddResourceInfo(const absl::Status& status, google::rpc::Status& wire) {
   info.set_resource_type(resource->type);
   info.set_resource_name(Truncate(resource->name, kMaxDescriptionBytes));
   wire.add_details()->PackFrom(info);
+}
+
+void AddQuotaFailure(const absl::Status& status, google::rpc::Status& wire) {
+  const std::optional<QuotaViolation> violation = GetQuotaViolation(status);
+  if (!violation) return;
+  google::rpc::QuotaFailure failure;
+  failure.add_violations()->set_subject(violation->subject);
+  failure.mutable_violations(0)->set_description(
+      Truncate(violation->description, kMaxDescriptionBytes));
+  wire.add_details()->PackFrom(failure);
 }
 
 // As many violations as fit, then one that counts the rest.
@@ -111,6 +132,10 @@ bool WithholdsMessage(const absl::Status& status) {
     case absl::StatusCode::kOk:
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
@@ -131,6 +156,7 @@ WireStatus ToWireStatus(const absl::Status& status, std::string_view request_id)
   wire.set_message(PublicMessage(status, request_id));
   AddErrorInfo(status, request_id, wire);
   AddResourceInfo(status, wire);
+  AddQuotaFailure(status, wire);
   const std::optional<absl::Duration> delay = GetRetryDelay(status);
   if (delay) AddRetryInfo(*delay, wire);
   const std::vector<FieldViolation> violations = GetFieldViolations(status);

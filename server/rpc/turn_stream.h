@@ -27,6 +27,7 @@
 #include "server/rpc/picture_pool.h"
 #include "server/rpc/reader_watch.h"
 #include "server/rpc/request_id.h"
+#include "server/rpc/stalled_call.h"
 #include "server/rpc/status_mapping.h"
 
 namespace denoise {
@@ -76,21 +77,10 @@ class TurnStream : public grpc::ServerWriteReactor<Event> {
   absl::Time arrival() const { return arrival_; }
 
  private:
-  // What others hold of the call, who may look after it is over.
-  class Link final : public WatchedReader {
-   public:
-    explicit Link(TurnStream* call) : call_(call) {}
-
-    void BeginWrite() ABSL_LOCKS_EXCLUDED(mutex_);
-    void EndWrite() ABSL_LOCKS_EXCLUDED(mutex_);
-    void Leave() ABSL_LOCKS_EXCLUDED(mutex_);
-    void Wake() ABSL_LOCKS_EXCLUDED(mutex_);
-    void CheckReader() override ABSL_LOCKS_EXCLUDED(mutex_);
-
-   private:
-    Mutex mutex_;
-    TurnStream* call_ ABSL_GUARDED_BY(mutex_);  // null once it goes away
-    absl::Time write_began_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  // What others hold of the call, to wake it even after it is over.
+  struct Link {
+    Mutex mutex;
+    TurnStream* call ABSL_GUARDED_BY(mutex);  // null once it goes away
   };
 
   void RunTurn();
@@ -105,7 +95,8 @@ class TurnStream : public grpc::ServerWriteReactor<Event> {
   grpc::CallbackServerContext* const context_;
   const std::string request_id_;
   const absl::Time arrival_;
-  const std::shared_ptr<Link> link_;
+  const std::shared_ptr<StalledCall> reader_;
+  const std::shared_ptr<Link> link_ = std::make_shared<Link>();
   std::atomic<bool> cancelled_ = false;
   Event event_;  // being written
 
@@ -121,20 +112,26 @@ TurnStream<Event>::TurnStream(const TurnEnvironment& environment,
       context_(context),
       request_id_(NewRequestId()),
       arrival_(environment.clock->Now()),
-      link_(std::make_shared<Link>(this)) {
+      reader_(
+          std::make_shared<StalledCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
+  const MutexLock lock(link_->mutex);
+  link_->call = this;
 }
 
 template <class Event>
 void TurnStream<Event>::Begin(const absl::Status& status) {
   if (!status.ok()) return End(status);
-  environment_.readers->Add(link_);
+  environment_.readers->Add(reader_);
   ScheduleTurn();
 }
 
 template <class Event>
 std::function<void()> TurnStream<Event>::waker() const {
-  return [link = link_] { link->Wake(); };
+  return [link = link_] {
+    const MutexLock lock(link->mutex);
+    if (link->call != nullptr) link->call->Woken();
+  };
 }
 
 template <class Event>
@@ -172,7 +169,7 @@ absl::StatusOr<typename TurnStream<Event>::Outcome> TurnStream<Event>::CaughtTur
 template <class Event>
 void TurnStream<Event>::Write(Event event) {
   event_ = std::move(event);
-  link_->BeginWrite();
+  reader_->BeginWait();
   BeforeHandOver(this);
   this->StartWrite(&event_);
 }
@@ -210,7 +207,7 @@ void TurnStream<Event>::End(const absl::Status& status) {
 template <class Event>
 void TurnStream<Event>::OnWriteDone(bool ok) {
   AfterHandOver(this);
-  link_->EndWrite();
+  reader_->EndWait();
   if (!ok) cancelled_ = true;
   ScheduleTurn();
 }
@@ -224,44 +221,14 @@ void TurnStream<Event>::OnCancel() {
 template <class Event>
 void TurnStream<Event>::OnDone() {
   AfterHandOver(this);
-  link_->Leave();
+  reader_->Leave();
+  {
+    const MutexLock lock(link_->mutex);
+    link_->call = nullptr;
+  }
   OnRelease();  // before anybody hears that the call is over
   environment_.live_calls->Remove();
   delete this;
-}
-
-template <class Event>
-void TurnStream<Event>::Link::BeginWrite() {
-  const MutexLock lock(mutex_);
-  if (call_ != nullptr) write_began_ = call_->environment_.clock->Now();
-}
-
-template <class Event>
-void TurnStream<Event>::Link::EndWrite() {
-  const MutexLock lock(mutex_);
-  write_began_ = absl::InfiniteFuture();
-}
-
-template <class Event>
-void TurnStream<Event>::Link::Leave() {
-  const MutexLock lock(mutex_);
-  call_ = nullptr;
-}
-
-template <class Event>
-void TurnStream<Event>::Link::Wake() {
-  const MutexLock lock(mutex_);
-  if (call_ != nullptr) call_->Woken();
-}
-
-// The caller sees CANCELLED: a status of our own would have to wait behind what is not being read.
-template <class Event>
-void TurnStream<Event>::Link::CheckReader() {
-  const MutexLock lock(mutex_);
-  if (call_ == nullptr) return;
-  const TurnEnvironment& environment = call_->environment_;
-  if (environment.clock->Now() - write_began_ <= environment.write_time_max) return;
-  call_->context_->TryCancel();
 }
 
 }  // namespace denoise

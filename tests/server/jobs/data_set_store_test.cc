@@ -10,7 +10,7 @@
 
 #include "absl/strings/escaping.h"
 #include "core/base/error_details.h"
-#include "core/io/sha256.h"
+#include "core/base/sha256.h"
 #include "tests/core/io/full_disk.h"
 #include "tests/server/jobs/state_testing.h"
 

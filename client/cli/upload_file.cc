@@ -1,0 +1,48 @@
+#include "client/cli/upload_file.h"
+
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace denoise {
+namespace {
+
+absl::Status CannotRead(const std::string& path) {
+  return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+}
+
+class FileUpload final : public UploadSource {
+ public:
+  FileUpload(std::string path, std::ifstream file)
+      : path_(std::move(path)), file_(std::move(file)) {}
+
+  absl::Status Seek(int64_t offset) override {
+    file_.clear();
+    file_.seekg(offset);
+    return file_.good() ? absl::OkStatus() : CannotRead(path_);
+  }
+
+  absl::StatusOr<std::string> Read(size_t max_bytes) override {
+    std::string bytes(max_bytes, '\0');
+    file_.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    if (file_.bad()) return CannotRead(path_);
+    bytes.resize(static_cast<size_t>(file_.gcount()));
+    return bytes;
+  }
+
+ private:
+  const std::string path_;
+  std::ifstream file_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<UploadSource>> OpenUpload(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file.is_open() || !std::filesystem::is_regular_file(path)) return CannotRead(path);
+  return std::make_unique<FileUpload>(path, std::move(file));
+}
+
+}  // namespace denoise
