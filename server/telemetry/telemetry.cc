@@ -60,6 +60,10 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                                        "Unconditional rows that intervals of guidance left out.")),
       overhead_seconds_(AddCounters(*registry_, "denoised_worker_overhead_seconds_total",
                                     "Worker time outside network calls while it had rows.")),
+      training_seconds_(AddCounters(*registry_, "denoised_training_seconds_total",
+                                    "Worker time in slices of training jobs.")),
+      failed_tasks_(AddCounters(*registry_, "denoised_failed_tasks_total",
+                                "Training jobs that were removed because a slice failed.")),
       rows_per_evaluation_(AddHistogram("denoised_rows_per_evaluation",
                                         "Rows that shared a network call.", kCountBuckets)),
       trajectories_per_evaluation_(AddHistogram("denoised_trajectories_per_evaluation",
@@ -99,6 +103,8 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
     failed_batches_.Add({{"device", device}});
     guidance_rows_saved_.Add({{"device", device}});
     overhead_seconds_.Add({{"device", device}});
+    training_seconds_.Add({{"device", device}});
+    failed_tasks_.Add({{"device", device}});
   }
   for (absl::StatusCode outcome : kUsualOutcomes) {
     requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
@@ -126,6 +132,17 @@ void Telemetry::OnEvaluation(const std::string& device, const EvaluationReport& 
   rows_per_evaluation_.Observe(report.rows);
   trajectories_per_evaluation_.Observe(report.trajectories);
   evaluation_seconds_.Observe(absl::ToDoubleSeconds(report.network));
+}
+
+void Telemetry::OnSlice(const std::string& device, absl::Duration duration) {
+  training_seconds_.Add({{"device", device}})
+      .Increment(std::max(0.0, absl::ToDoubleSeconds(duration)));
+}
+
+void Telemetry::OnTaskFailed(const std::string& device, const std::string& what) {
+  failed_tasks_.Add({{"device", device}}).Increment();
+  LogEvent(spdlog::level::err, "a training job failed in its slice, and runs no more",
+           {{"device", device}, {"error", what}});
 }
 
 void Telemetry::QueueWaited(absl::Duration wait) {
