@@ -90,7 +90,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       images_(AddCounter(*registry_, "denoised_images_total", "Finished images written.")),
       models_loaded_(AddGauge(*registry_, "denoised_models_loaded", "Models being served.")),
       models_broken_(AddGauge(*registry_, "denoised_models_broken",
-                              "Model folders left out because they are broken.")) {
+                              "Model folders left out at the start because they are broken.")) {
   BuildGauge()
       .Name("denoised_build_info")
       .Help("Always 1; the labels say what runs.")
@@ -166,9 +166,7 @@ void Telemetry::DiffusionFinished(absl::StatusCode outcome) {
   diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
 }
 
-void Telemetry::ModelsLoaded(int loaded, int broken) {
-  models_loaded_.Set(loaded);
-  models_broken_.Set(broken);
-}
+void Telemetry::ModelsLoaded(int models) { models_loaded_.Set(models); }
+void Telemetry::ModelsBroken(int models) { models_broken_.Set(models); }
 
 }  // namespace denoise

@@ -47,7 +47,8 @@ class Telemetry final : public EngineObserver {
   // One Diffuse call.
   void DiffusionFinished(absl::StatusCode outcome);
 
-  void ModelsLoaded(int loaded, int broken);
+  void ModelsLoaded(int models);  // now
+  void ModelsBroken(int models);  // at the start
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
 
