@@ -84,11 +84,11 @@ class DataSetStoreTest : public ::testing::Test {
   }
   std::unique_ptr<DataSetStore> OpenStore(OpenState& state) {
     return OpenState::Unwrap(DataSetStore::Open(
-        state.database.get(), &state.state, limits_,
-        [this](auto format, const auto& upload, const auto& stored) {
+        state.database.get(), &state.state, quota_,
+        [this](auto format, const auto& upload, const auto& stored, const auto&) {
           return ingest_(format, upload, stored);
         },
-        &state.clock));
+        &state.clock, /*observer=*/nullptr));
   }
 
   // Sends the rest of `bytes` in one go and waits.
@@ -132,7 +132,7 @@ class DataSetStoreTest : public ::testing::Test {
   }
 
   TempDir temp_;
-  DataSetLimits limits_ = {.data_sets = 3, .total_bytes = 100 << 20, .data_set_bytes = 50 << 20};
+  DataSetQuota quota_ = {.data_sets = 3, .total_bytes = 100 << 20, .data_set_bytes = 50 << 20};
   FakeIngest ingest_;
   std::unique_ptr<OpenState> open_;
   std::unique_ptr<DataSetStore> store_;

@@ -92,15 +92,15 @@ TEST(UploadChecks, ADataSetIsNotReplaced) {
 }
 
 TEST(UploadChecks, QuotasBoundTheNumberAndTheBytes) {
-  const DataSetLimits limits = {.data_sets = 2, .total_bytes = 5000, .data_set_bytes = 3000};
+  const DataSetQuota quota = {.data_sets = 2, .total_bytes = 5000, .data_set_bytes = 3000};
   UploadHeader header = Header();
-  EXPECT_TRUE(CheckQuota(header, limits, {.data_sets = 1, .bytes = 4000}).ok());
-  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, limits, {.data_sets = 2, .bytes = 0}))->subject,
+  EXPECT_TRUE(CheckQuota(header, quota, {.data_sets = 1, .bytes = 4000}).ok());
+  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, quota, {.data_sets = 2, .bytes = 0}))->subject,
             "datasets");
-  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, limits, {.data_sets = 1, .bytes = 4001}))->subject,
+  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, quota, {.data_sets = 1, .bytes = 4001}))->subject,
             "datasets/bytes");
   header.set_total_bytes(3001);
-  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, limits, {}))->subject, "datasets/bytes");
+  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, quota, {}))->subject, "datasets/bytes");
 }
 
 }  // namespace
