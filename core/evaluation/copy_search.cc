@@ -9,10 +9,8 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
 
 #include "core/evaluation/distances.h"
 
@@ -30,53 +28,64 @@ double Ratio(double nearest, double second) {
 
 }  // namespace
 
-CopySearch::CopySearch(at::Tensor samples) : samples_(std::move(samples)) {
+CopySearch::CopySearch(const at::Tensor& samples) {
   const c10::InferenceMode inference;
-  const int64_t count = samples_.size(0);
-  centre_ = MeanRow(samples_);
-  distances_ = at::full({count, 2}, kInfinity, samples_.options().dtype(at::kDouble));
-  indices_ = at::zeros({count, 2}, samples_.options().dtype(at::kLong));
-  nearest_ = at::zeros_like(samples_);
+  centre_ = MeanRow(samples);
+  for (int64_t i = 0; i < NumTiles(samples); ++i) {
+    const at::Tensor rows = Tile(samples, i);
+    tiles_.push_back({.samples = rows,
+                      .distances = at::full({rows.size(0), 2}, kInfinity, centre_.options()),
+                      .indices = at::zeros({rows.size(0), 2}, rows.options().dtype(at::kLong)),
+                      .nearest = rows});  // of nothing, until the first picture
+  }
+}
+
+void CopySearch::BeginPiece(const at::Tensor& pictures) {
+  const c10::InferenceMode inference;
+  if (piece_.defined()) pictures_before_ += piece_.size(0);
+  piece_ = pictures;
+  repeated_ = (SquaredDistances(piece_, piece_, centre_) == 0).tril(/*diagonal=*/-1).any(1);
 }
 
 // A copy of the second nearest changes nothing: it is as far away.
-at::Tensor CopySearch::DistancesToNew(const at::Tensor& pictures) const {
-  const at::Tensor repeated =
-      (SquaredDistances(pictures, pictures, centre_) == 0).tril(/*diagonal=*/-1).any(1);
-  at::Tensor seen = repeated.unsqueeze(0);
-  if (pictures_ > 0) {
-    seen = seen.logical_or(SquaredDistances(nearest_, pictures, centre_) == 0);
+at::Tensor CopySearch::DistancesToNew(const SampleTile& tile) const {
+  at::Tensor seen = repeated_.unsqueeze(0);
+  if (pictures_before_ > 0) {
+    seen = seen.logical_or(SquaredDistances(tile.nearest, piece_, centre_) == 0);
   }
-  return SquaredDistances(samples_, pictures, centre_).masked_fill_(seen, kInfinity);
+  return SquaredDistances(tile.samples, piece_, centre_).masked_fill_(seen, kInfinity);
 }
 
-void CopySearch::Add(const at::Tensor& pictures) {
+void CopySearch::AddToTile(int64_t index) {
   const c10::InferenceMode inference;
+  SampleTile& tile = tiles_[index];
   const at::Tensor numbers =
-      at::arange(pictures_, pictures_ + pictures.size(0), indices_.options());
-  const at::Tensor distances = at::cat({distances_, DistancesToNew(pictures)}, 1);
+      at::arange(pictures_before_, pictures_before_ + piece_.size(0), tile.indices.options());
+  const at::Tensor distances = at::cat({tile.distances, DistancesToNew(tile)}, 1);
   const at::Tensor indices =
-      at::cat({indices_, numbers.expand({samples_.size(0), pictures.size(0)})}, 1);
+      at::cat({tile.indices, numbers.expand({tile.samples.size(0), piece_.size(0)})}, 1);
   const auto [smallest, places] = at::topk(distances, 2, 1, /*largest=*/false, /*sorted=*/true);
-  const at::Tensor place = places.select(1, 0).unsqueeze(1);
-  const at::Tensor features = pictures.index_select(0, (place.squeeze(1) - 2).clamp_min(0));
-  nearest_ = at::where(place < 2, nearest_, features.to(nearest_.scalar_type()));
-  distances_ = smallest;
-  indices_ = indices.gather(1, places);
-  pictures_ += pictures.size(0);
+  const at::Tensor place = places.select(1, 0);  // from 2 on, of the piece
+  tile.nearest = at::where(place.unsqueeze(1) < 2, tile.nearest,
+                           piece_.index_select(0, (place - 2).clamp_min(0)));
+  tile.distances = smallest;
+  tile.indices = indices.gather(1, places);
 }
 
 Copies CopySearch::result() const {
-  const at::Tensor distances = distances_.cpu(), indices = indices_.cpu();
   Copies copies;
   int64_t copied = 0;
-  for (int64_t i = 0; i < samples_.size(0); ++i) {
-    const double* nearest = distances.data_ptr<double>() + 2 * i;
-    copies.nearest.push_back(indices.data_ptr<int64_t>()[2 * i]);
-    copies.ratios.push_back(Ratio(nearest[0], nearest[1]));
-    copied += copies.ratios.back() < kCopyRatio;
+  for (const SampleTile& tile : tiles_) {
+    const at::Tensor distances = tile.distances.cpu(), indices = tile.indices.cpu();
+    for (int64_t i = 0; i < distances.size(0); ++i) {
+      const double* nearest = distances.data_ptr<double>() + 2 * i;
+      copies.nearest.push_back(indices.data_ptr<int64_t>()[2 * i]);
+      copies.ratios.push_back(Ratio(nearest[0], nearest[1]));
+      copied += copies.ratios.back() < kCopyRatio;
+    }
   }
-  copies.memorisation_rate = static_cast<double>(copied) / static_cast<double>(samples_.size(0));
+  copies.memorisation_rate =
+      static_cast<double>(copied) / static_cast<double>(copies.nearest.size());
   return copies;
 }
 

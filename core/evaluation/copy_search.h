@@ -23,24 +23,36 @@ struct Copies {
 class CopySearch {
  public:
   // Features of N samples, [N, D] floating-point and finite.
-  explicit CopySearch(at::Tensor samples);
+  explicit CopySearch(const at::Tensor& samples);
 
-  // Features of further pictures, [M, D] on the same device; best a few hundred, since it takes [N, M]
-  // doubles. They are counted from 0 over all calls. Throws c10::Error where the device fails.
-  void Add(const at::Tensor& pictures);
+  // Compares with the features of further pictures, [M, D] on the same device: BeginPiece, then
+  // AddToTile(i) for each i in [0, tiles()). Best of kTileRows pictures or somewhat fewer; time and
+  // memory of a call are those of two tiles of distances. Pictures are counted from 0 over all pieces.
+  // Throw c10::Error where the device fails.
+  void BeginPiece(const at::Tensor& pictures);
+  int64_t tiles() const { return static_cast<int64_t>(tiles_.size()); }
+  void AddToTile(int64_t tile);
 
-  Copies result() const;  // requires a picture
+  // Requires a picture.
+  Copies result() const;
 
  private:
-  // [N, M] squared distances, infinite where the picture has been seen before.
-  at::Tensor DistancesToNew(const at::Tensor& pictures) const;
+  // What is known of some of the samples.
+  struct SampleTile {
+    at::Tensor samples;    // [n, D]
+    at::Tensor distances;  // [n, 2] double, squared, to the nearest two
+    at::Tensor indices;    // [n, 2] int64
+    at::Tensor nearest;    // [n, D], features of the nearest
+  };
 
-  at::Tensor samples_;
+  // [n, M] squared distances, infinite where the picture has been seen before.
+  at::Tensor DistancesToNew(const SampleTile& tile) const;
+
   at::Tensor centre_;
-  at::Tensor distances_;  // [N, 2] double, squared, to the nearest two
-  at::Tensor indices_;    // [N, 2] int64
-  at::Tensor nearest_;    // [N, D], features of the nearest
-  int64_t pictures_ = 0;
+  std::vector<SampleTile> tiles_;
+  at::Tensor piece_;
+  at::Tensor repeated_;          // [M] bool, whether an earlier row of the piece is the same
+  int64_t pictures_before_ = 0;  // the piece
 };
 
 }  // namespace denoise

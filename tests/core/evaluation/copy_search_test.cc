@@ -25,7 +25,8 @@ at::Tensor Line(const std::vector<float>& places) { return at::tensor(places).un
 Copies Search(const at::Tensor& samples, const at::Tensor& pictures, int64_t piece = 1000) {
   CopySearch search(samples);
   for (int64_t i = 0; i < pictures.size(0); i += piece) {
-    search.Add(pictures.narrow(0, i, std::min(piece, pictures.size(0) - i)));
+    search.BeginPiece(pictures.narrow(0, i, std::min(piece, pictures.size(0) - i)));
+    for (int64_t tile = 0; tile < search.tiles(); ++tile) search.AddToTile(tile);
   }
   return search.result();
 }
