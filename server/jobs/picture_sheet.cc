@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kPadding = 1;
 // With its event it fits gRPC's usual receive cap of 4 MiB.
-constexpr size_t kMaxSheetBytes = 3 << 20;
+constexpr size_t kMaxPictureBytes = 3 << 20;
 
 int SquareColumns(size_t pictures) {
   return static_cast<int>(std::ceil(std::sqrt(static_cast<double>(pictures))));
@@ -39,22 +39,25 @@ std::vector<Image> ImagesOf(const at::Tensor& samples) {
   return images;
 }
 
-absl::StatusOr<denoised::v1::Image> EncodeSheet(const std::vector<Image>& pictures, int columns) {
-  ASSIGN_OR_RETURN(Image sheet, ContactSheet(pictures, columns > 0 ? columns
-                                                                   : SquareColumns(pictures.size()),
-                                             kPadding, /*scale=*/1));
-  ASSIGN_OR_RETURN(std::string png, EncodeImage(sheet, ImageFormat::kPng));
-  while (png.size() > kMaxSheetBytes) {
-    ASSIGN_OR_RETURN(sheet, Halve(sheet));
-    ASSIGN_OR_RETURN(png, EncodeImage(sheet, ImageFormat::kPng));
+absl::StatusOr<denoised::v1::Image> EncodePicture(Image picture) {
+  ASSIGN_OR_RETURN(std::string png, EncodeImage(picture, ImageFormat::kPng));
+  while (png.size() > kMaxPictureBytes) {
+    ASSIGN_OR_RETURN(picture, Halve(picture));
+    ASSIGN_OR_RETURN(png, EncodeImage(picture, ImageFormat::kPng));
   }
   denoised::v1::Image image;
   image.set_data(std::move(png));
   image.set_encoding(denoised::v1::ENCODING_PNG);
-  image.set_channels(sheet.channels);
-  image.set_height(sheet.height);
-  image.set_width(sheet.width);
+  image.set_channels(picture.channels);
+  image.set_height(picture.height);
+  image.set_width(picture.width);
   return image;
+}
+
+absl::StatusOr<denoised::v1::Image> EncodeSheet(const std::vector<Image>& pictures) {
+  ASSIGN_OR_RETURN(Image sheet,
+                   ContactSheet(pictures, SquareColumns(pictures.size()), kPadding, /*scale=*/1));
+  return EncodePicture(std::move(sheet));
 }
 
 }  // namespace denoise

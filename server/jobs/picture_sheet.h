@@ -14,10 +14,11 @@ namespace denoise {
 // Of samples [B, C, H, W] in [-1, 1], C from 1 to 4, copied from their device.
 std::vector<Image> ImagesOf(const at::Tensor& samples);
 
-// A contact sheet as PNG, `columns` wide; as square as it gets where that is 0. Shrunk until it fits
-// into an event of a stream. Slow: not for a device's thread. InvalidArgument where the pictures are
-// no sheet (ContactSheet).
-absl::StatusOr<denoised::v1::Image> EncodeSheet(const std::vector<Image>& pictures,
-                                                int columns = 0);
+// As PNG, shrunk until it fits into an event of a stream. Slow: not for a device's thread.
+// InvalidArgument where it is no picture (EncodeImage).
+absl::StatusOr<denoised::v1::Image> EncodePicture(Image picture);
+
+// A contact sheet of all of them, as square as it gets, likewise.
+absl::StatusOr<denoised::v1::Image> EncodeSheet(const std::vector<Image>& pictures);
 
 }  // namespace denoise
