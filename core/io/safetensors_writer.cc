@@ -1,15 +1,12 @@
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
-#include <cstdio>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
-#include "core/io/file_descriptor.h"
+#include "core/io/atomic_file.h"
 #include "core/io/safetensors.h"
 #include "core/io/safetensors_dtype.h"
 
@@ -75,56 +72,6 @@ absl::StatusOr<std::string> Head(const std::vector<Item>& items,
   return head + text;
 }
 
-// A new file beside its goal; removed again unless it was moved there.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const fs::path& goal) : goal_(goal), path_(goal) {
-    static std::atomic<int> counter = 0;
-    path_ += absl::StrCat(".", getpid(), ".", counter++, ".tmp");
-  }
-  ~TemporaryFile() {
-    if (!path_.empty()) unlink(path_.c_str());
-  }
-
-  absl::Status Create() {
-    file_ = FileDescriptor(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-    if (file_.get() >= 0) return absl::OkStatus();
-    const int error = errno;
-    path_.clear();  // not ours
-    return absl::ErrnoToStatus(error, "cannot create the file");
-  }
-
-  absl::Status Append(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t written = write(file_.get(), bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) return absl::ErrnoToStatus(errno, "cannot write the file");
-      bytes.remove_prefix(static_cast<size_t>(written));
-    }
-    return absl::OkStatus();
-  }
-
-  // Durable: the content first, then the name, then the folder that holds it.
-  absl::Status MoveToGoal() {
-    if (fsync(file_.get()) != 0) return absl::ErrnoToStatus(errno, "cannot write the file");
-    if (std::rename(path_.c_str(), goal_.c_str()) != 0) {
-      return absl::ErrnoToStatus(errno, "cannot replace the file");
-    }
-    path_.clear();
-    const fs::path parent = goal_.has_parent_path() ? goal_.parent_path() : fs::path(".");
-    const FileDescriptor folder(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (folder.get() < 0 || fsync(folder.get()) != 0) {
-      return absl::ErrnoToStatus(errno, "cannot write the folder");
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  const fs::path goal_;
-  fs::path path_;  // empty once there is nothing to remove
-  FileDescriptor file_{-1};
-};
-
 }  // namespace
 
 absl::Status WriteSafetensors(const fs::path& path,
@@ -132,11 +79,10 @@ absl::Status WriteSafetensors(const fs::path& path,
                               const std::map<std::string, std::string>& metadata) {
   ASSIGN_OR_RETURN(const std::vector<Item> items, Arrange(tensors));
   ASSIGN_OR_RETURN(const std::string head, Head(items, metadata));
-  TemporaryFile file(path);
-  RETURN_IF_ERROR(file.Create());
+  ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
   RETURN_IF_ERROR(file.Append(head));
   for (const Item& item : items) RETURN_IF_ERROR(file.Append(item.data()));
-  return file.MoveToGoal();
+  return file.Commit();
 }
 
 }  // namespace denoise

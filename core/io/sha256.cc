@@ -1,12 +1,16 @@
 #include "core/io/sha256.h"
 
 #include <openssl/evp.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <stdexcept>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/string_view.h"
+#include "core/base/status_macros.h"
+#include "core/io/file_descriptor.h"
 
 namespace denoise {
 
@@ -52,6 +56,19 @@ void Sha256::AddSized(std::string_view bytes) {
   for (int i = 0; i < 8; ++i) size[i] = static_cast<char>(uint64_t{bytes.size()} >> (8 * i));
   Update({size, sizeof(size)});
   Update(bytes);
+}
+
+absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const RegularFile file, OpenRegularFile(path));
+  Sha256 hash;
+  std::string buffer(size_t{1} << 18, '\0');
+  for (;;) {
+    const ssize_t count = read(file.descriptor.get(), buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return absl::ErrnoToStatus(errno, "cannot be read");
+    if (count == 0) return hash.Finish();
+    hash.Update(std::string_view(buffer).substr(0, static_cast<size_t>(count)));
+  }
 }
 
 }  // namespace denoise

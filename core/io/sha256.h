@@ -1,9 +1,12 @@
-// SHA-256 of named parts. Internal to core/io.
+// SHA-256, of what arrives piece by piece, of files, of named parts.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
+
+#include "absl/status/statusor.h"
 
 namespace denoise {
 
@@ -13,6 +16,9 @@ class Sha256 {
   Sha256();
   ~Sha256();
 
+  // More of the message.
+  void Update(std::string_view bytes);
+
   // Lengths are hashed as well: no two lists of parts run together to the same bytes.
   void AddPart(std::string_view name, std::string_view content);
 
@@ -20,11 +26,14 @@ class Sha256 {
   std::string Finish();
 
  private:
-  void Update(std::string_view bytes);
   void AddSized(std::string_view bytes);
 
   struct Context;
   std::unique_ptr<Context> context_;
 };
+
+// Of a regular file's content, read once from the beginning. NotFound: no such file.
+// InvalidArgument: not a regular file. Messages do not contain the path.
+absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path);
 
 }  // namespace denoise

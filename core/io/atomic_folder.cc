@@ -1,0 +1,109 @@
+#include "core/io/atomic_folder.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/io/atomic_file.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kPrefix[] = ".writing-";
+
+absl::Status AlreadyExists() { return absl::AlreadyExistsError("the folder is there already"); }
+
+bool IsThere(const fs::path& path) {
+  std::error_code error;
+  return fs::symlink_status(path, error).type() != fs::file_type::not_found;
+}
+
+// rename() would take the place of an empty folder without a word.
+absl::Status RenameToNewName(const fs::path& from, const fs::path& to) {
+  int result = renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
+  if (result != 0 && (errno == EINVAL || errno == ENOSYS)) {  // not every file system knows it
+    if (IsThere(to)) return AlreadyExists();
+    result = std::rename(from.c_str(), to.c_str());
+  }
+  if (result == 0) return absl::OkStatus();
+  if (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR) return AlreadyExists();
+  return FileSystemError(errno, "cannot rename the folder");
+}
+
+// The folder and those within it, the deepest first.
+absl::Status SyncFolders(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (fs::is_directory(entry->symlink_status())) RETURN_IF_ERROR(SyncFolders(entry->path()));
+  }
+  if (error) return FileSystemError(error.value(), "cannot read the folder");
+  return SyncFolder(folder);
+}
+
+}  // namespace
+
+absl::StatusOr<AtomicFolder> AtomicFolder::Create(fs::path goal) {
+  if (!goal.has_filename()) goal = goal.parent_path();  // "models/new/"
+  if (IsThere(goal)) return AlreadyExists();
+  static std::atomic<int> counter = 0;
+  for (;;) {
+    fs::path path = goal.parent_path() / absl::StrCat(kPrefix, getpid(), "-", counter++);
+    if (mkdir(path.c_str(), 0777) == 0) return AtomicFolder(std::move(goal), std::move(path));
+    // A process of the same number may have left one of that name: numbers repeat in containers.
+    if (errno != EEXIST) return FileSystemError(errno, "cannot create the folder");
+  }
+}
+
+AtomicFolder::AtomicFolder(fs::path goal, fs::path path)
+    : goal_(std::move(goal)), path_(std::move(path)) {}
+
+AtomicFolder::AtomicFolder(AtomicFolder&& other) noexcept
+    : goal_(std::move(other.goal_)), path_(std::exchange(other.path_, fs::path())) {}
+
+AtomicFolder::~AtomicFolder() {
+  std::error_code ignored;  // what stays is removed by RemoveUnfinishedFolders
+  if (!path_.empty()) fs::remove_all(path_, ignored);
+}
+
+absl::Status AtomicFolder::MakeFolder(const fs::path& name) {
+  if (mkdir((path_ / name).c_str(), 0777) == 0) return absl::OkStatus();
+  return FileSystemError(errno, "cannot create the folder");
+}
+
+absl::Status AtomicFolder::Commit() {
+  RETURN_IF_ERROR(SyncFolders(path_));
+  RETURN_IF_ERROR(RenameToNewName(path_, goal_));
+  path_.clear();
+  return SyncFolder(goal_.parent_path());
+}
+
+absl::Status RemoveUnfinishedFolders(const fs::path& parent) {
+  std::error_code error;
+  std::vector<fs::path> unfinished;
+  for (fs::directory_iterator entry(parent, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->path().filename().string().starts_with(kPrefix)) {
+      unfinished.push_back(entry->path());
+    }
+  }
+  for (const fs::path& path : unfinished) {
+    if (!error) fs::remove_all(path, error);
+  }
+  if (error) return FileSystemError(error.value(), "cannot remove unfinished folders");
+  return absl::OkStatus();
+}
+
+}  // namespace denoise
