@@ -67,7 +67,7 @@ class DataSetStore {
   // One that is READY, by its name ("datasets/emoji"). NotFound; FailedPrecondition: not READY.
   struct Stored {
     int64_t id = 0;
-    std::filesystem::path folder;
+    std::filesystem::path path;  // of what IngestFunction has stored
     denoised::v1::Dataset data_set;
   };
   absl::StatusOr<Stored> FindReady(const std::string& name) const;
