@@ -231,8 +231,7 @@ TEST_F(InstallTest, TakesNothingForANameThatIsNone) {
 
 // Nobody can make a file there, not even root.
 TEST_F(InstallTest, AFolderThatCannotBeWrittenToIsAFailedPrecondition) {
-  const absl::Status status =
-      ModelsFolder("/sys", {}).Install("m", Copy(kNew), models_).status();
+  const absl::Status status = ModelsFolder("/sys", {}).Install("m", Copy(kNew), models_).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr("/sys")));
 }
