@@ -12,6 +12,7 @@
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
 #include "server/models/model_repository.h"
+#include "server/models/models_folder.h"
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/models_service.h"
@@ -62,8 +63,8 @@ RequestLimits Limits(const ServerFlags& flags) {
           .max_frame_bytes = flags.max_frame_bytes};
 }
 
-absl::StatusOr<ModelRepository> LoadModels(const ServerFlags& flags,
-                                           const std::vector<at::Device>& devices) {
+absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags,
+                                        const std::vector<at::Device>& devices) {
   const ModelLoadOptions options = {.devices = devices,
                                     .dtype = ParseDtype(flags.dtype),
                                     .network = {.batch_invariant = flags.batch_invariant}};
@@ -71,24 +72,24 @@ absl::StatusOr<ModelRepository> LoadModels(const ServerFlags& flags,
     return absl::InvalidArgumentError(
         "--dtype float16 needs a CUDA device: use float32 or bfloat16");
   }
-  ASSIGN_OR_RETURN(ModelRepository models, ModelRepository::Load(flags.models, options));
-  for (const BrokenModel& broken : models.broken()) {
+  ASSIGN_OR_RETURN(LoadedModels loaded, ModelsFolder(flags.models, options).Load());
+  for (const BrokenModel& broken : loaded.broken) {
     LogEvent(spdlog::level::err, "model left out",
              {{"folder", broken.folder}, {"reason", std::string(broken.status.message())}});
   }
-  for (const ModelHandle& model : models.ListAfter("", models.size())) {
+  for (const ModelHandle& model : loaded.models) {
     LogEvent(spdlog::level::info, "model loaded",
              {{"model", ModelName(model->id)},
               {"version", model->version},
               {"parameters", model->spec.num_parameters},
               {"source", model->source}});
   }
-  if (models.size() == 0) {
+  if (loaded.models.empty()) {
     return absl::NotFoundError(absl::StrCat(
-        "no model to serve: ", flags.models, " has ", models.broken().size(),
+        "no model to serve: ", flags.models, " has ", loaded.broken.size(),
         " broken folders and no good one; each model is a folder in the diffusers layout"));
   }
-  return models;
+  return loaded;
 }
 
 }  // namespace
@@ -96,9 +97,10 @@ absl::StatusOr<ModelRepository> LoadModels(const ServerFlags& flags,
 // Members are destroyed in reverse order, so that each outlives whatever points to it.
 class Server::Impl {
  public:
-  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, ModelRepository models)
-      : models_(std::move(models)),
-        telemetry_(DENOISED_VERSION, Names(devices)),
+  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, LoadedModels loaded)
+      : telemetry_(DENOISED_VERSION, Names(devices)),
+        models_(std::move(loaded.models),
+                [this](size_t models) { telemetry_.ModelsLoaded(static_cast<int>(models)); }),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         samples_(int64_t{flags.max_unread_mib} << 20),
         readers_(kReaderWatchInterval),
@@ -114,8 +116,7 @@ class Server::Impl {
                            .limits = Limits(flags),
                            .write_time_max = absl::Seconds(flags.max_write_seconds)}),
         models_service_(&models_) {
-    telemetry_.ModelsLoaded(static_cast<int>(models_.size()),
-                            static_cast<int>(models_.broken().size()));
+    telemetry_.ModelsBroken(static_cast<int>(loaded.broken.size()));
   }
 
   absl::Status Listen(const ServerFlags& flags) {
@@ -146,8 +147,8 @@ class Server::Impl {
   const std::string& metrics_address() const { return metrics_address_; }
 
  private:
-  const ModelRepository models_;
   Telemetry telemetry_;
+  ModelRepository models_;
   LiveCalls live_calls_;
   PicturePool pool_;
   SampleBudget samples_;
@@ -162,8 +163,8 @@ class Server::Impl {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
-  ASSIGN_OR_RETURN(ModelRepository models, LoadModels(flags, devices));
-  auto impl = std::make_unique<Impl>(flags, devices, std::move(models));
+  ASSIGN_OR_RETURN(LoadedModels loaded, LoadModels(flags, devices));
+  auto impl = std::make_unique<Impl>(flags, devices, std::move(loaded));
   RETURN_IF_ERROR(impl->Listen(flags));
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
