@@ -12,9 +12,9 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
 #include "core/io/atomic_file.h"
-#include "core/base/file_descriptor.h"
 
 namespace denoise {
 namespace {
