@@ -1,7 +1,6 @@
 #include "server/jobs/data_set_reader.h"
 
 #include <exception>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -36,10 +35,11 @@ std::filesystem::path StoredPath(const StateDir& state, int64_t data_set) {
 }
 
 DataSetReader::DataSetReader(Database* database, const StateDir* state, IngestFunction ingest,
-                             std::function<void()> housekeeping)
+                             JobObserver* observer, std::function<void()> housekeeping)
     : database_(database),
       state_(state),
       ingest_(std::move(ingest)),
+      observer_(observer),
       housekeeping_(std::move(housekeeping)),
       thread_([this] { Loop(); }) {}
 
@@ -72,9 +72,14 @@ bool DataSetReader::Await(int64_t id, Done done) {
   return true;
 }
 
-bool DataSetReader::Has(int64_t id) {
+bool DataSetReader::Has(int64_t id) const {
   const MutexLock lock(mutex_);
   return reading_.contains(id);
+}
+
+bool DataSetReader::stopped() const {
+  const MutexLock lock(mutex_);
+  return stopped_;
 }
 
 void DataSetReader::Loop() {
@@ -137,16 +142,20 @@ absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
 
 IngestResult DataSetReader::Ingest(const DataSetRow& row) {
   try {
-    return ingest_(row.data_set.format(), UploadPath(*state_, row.id), StoredPath(*state_, row.id));
+    return ingest_(row.data_set.format(), UploadPath(*state_, row.id), StoredPath(*state_, row.id),
+                   [this] { return stopped(); });
   } catch (const std::exception& error) {  // a library's, or memory ran out
     return {absl::InternalError(error.what()), {}};
   }
 }
 
 absl::Status DataSetReader::Store(int64_t id, const IngestResult& result) {
+  const bool tell = absl::IsInvalidArgument(result.status);
+  if (!result.status.ok() && !tell && observer_ != nullptr) {
+    observer_->OnTrouble("a data set could not be read", result.status);
+  }
   if (MayPass(result.status)) return result.status;
   if (!result.status.ok()) RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
-  const bool tell = absl::IsInvalidArgument(result.status);
   const std::string error = result.status.ok() ? ""
                             : tell             ? std::string(result.status.message())
                                                : "the data set could not be read";

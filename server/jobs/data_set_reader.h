@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <set>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -17,6 +17,7 @@
 #include "denoised/v1/datasets.pb.h"
 #include "server/jobs/data_set_rows.h"
 #include "server/jobs/database.h"
+#include "server/jobs/job_observer.h"
 #include "server/jobs/state_dir.h"
 
 namespace denoise {
@@ -27,10 +28,11 @@ struct IngestResult {
   denoised::v1::DatasetReport report;  // as far as it went
 };
 
-// Reads `upload` and stores what is in it in `stored`, which does not exist.
-using IngestFunction = std::function<IngestResult(denoised::v1::DatasetFormat format,
-                                                  const std::filesystem::path& upload,
-                                                  const std::filesystem::path& stored)>;
+// Reads `upload` and stores what is in it in `stored`, which does not exist; gives up with
+// Unavailable once `stopped` says so.
+using IngestFunction = std::function<IngestResult(
+    denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
+    const std::filesystem::path& stored, const std::function<bool()>& stopped)>;
 
 std::filesystem::path UploadPath(const StateDir& state, int64_t data_set);
 std::filesystem::path StoredPath(const StateDir& state, int64_t data_set);
@@ -40,10 +42,11 @@ class DataSetReader {
  public:
   using Done = std::function<void(absl::StatusOr<denoised::v1::Dataset>)>;
 
-  // `housekeeping` is called from the thread about once a minute. All outlive the reader.
+  // `housekeeping` is called from the thread about once a minute. `observer` may be null. All outlive
+  // the reader.
   DataSetReader(Database* database, const StateDir* state, IngestFunction ingest,
-                std::function<void()> housekeeping);
-  // Waits for the reading that is under way; what is left stays READING. Whoever awaits something
+                JobObserver* observer, std::function<void()> housekeeping);
+  // Gives up the reading that is under way; what is left stays READING. Whoever awaits something
   // hears UNAVAILABLE.
   ~DataSetReader();
 
@@ -55,10 +58,11 @@ class DataSetReader {
   bool Await(int64_t id, Done done) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Whether it waits to be read or is being read.
-  bool Has(int64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Has(int64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   void Loop();
+  bool stopped() const ABSL_LOCKS_EXCLUDED(mutex_);
   // nullopt: stopped.
   std::optional<int64_t> Next() ABSL_LOCKS_EXCLUDED(mutex_);
   // Unavailable and ResourceExhausted: to be tried again.
@@ -72,9 +76,10 @@ class DataSetReader {
   Database* const database_;
   const StateDir* const state_;
   const IngestFunction ingest_;
+  JobObserver* const observer_;
   const std::function<void()> housekeeping_;
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar work_;
   std::deque<int64_t> queue_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, std::vector<Done>> reading_ ABSL_GUARDED_BY(mutex_);  // queued or being read

@@ -128,9 +128,10 @@ DataSetUsage ReadDataSetUsage(SQLite::Database& connection) {
 }
 
 std::optional<int64_t> FindUserOfDataSet(SQLite::Database& connection, int64_t id) {
-  SQLite::Statement row(connection,
-                        "SELECT job FROM job_data_sets JOIN jobs ON jobs.id = job"
-                        " WHERE data_set = ? AND state NOT IN (?, ?, ?) LIMIT 1");
+  SQLite::Statement row(
+      connection,
+      "SELECT job_data_sets.job FROM job_data_sets JOIN jobs ON jobs.id = job_data_sets.job"
+      " WHERE data_set = ? AND state NOT IN (?, ?, ?) LIMIT 1");
   row.bind(1, id);
   row.bind(2, static_cast<int>(TrainingJob::SUCCEEDED));
   row.bind(3, static_cast<int>(TrainingJob::FAILED));

@@ -46,13 +46,14 @@ int64_t FileSize(const std::filesystem::path& path) {
 
 class DataSetStore::Impl {
  public:
-  Impl(Database* database, const StateDir* state, const DataSetLimits& limits,
-       IngestFunction ingest, const Clock* clock)
+  Impl(Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
+       const Clock* clock, JobObserver* observer)
       : database_(database),
         state_(state),
-        limits_(limits),
+        quota_(quota),
         clock_(clock),
-        reader_(database, state, std::move(ingest), [this] { (void)Housekeep(); }) {}
+        observer_(observer),
+        reader_(database, state, std::move(ingest), observer, [this] { TryHousekeep(); }) {}
 
   absl::Status Recover();
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(const UploadHeader& header)
@@ -69,6 +70,7 @@ class DataSetStore::Impl {
  private:
   class Upload;
 
+  void TryHousekeep();
   absl::Status RecoverRow(const DataSetRow& row);
   absl::Status RemoveOrphans(const std::set<int64_t>& known);
   absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header);
@@ -78,8 +80,9 @@ class DataSetStore::Impl {
 
   Database* const database_;
   const StateDir* const state_;
-  const DataSetLimits limits_;
+  const DataSetQuota quota_;
   const Clock* const clock_;
+  JobObserver* const observer_;
   Mutex mutex_;  // held while a data set is claimed or removed, so that both cannot be
   std::set<int64_t> uploading_ ABSL_GUARDED_BY(mutex_);  // those that a call is uploading
   DataSetReader reader_;
@@ -231,7 +234,7 @@ absl::StatusOr<DataSetRow> DataSetStore::Impl::FindOrMake(const UploadHeader& he
       return *std::move(row);
     }
     RETURN_IF_ERROR(CheckOffset(header, 0));
-    RETURN_IF_ERROR(CheckQuota(header, limits_, ReadDataSetUsage(connection)));
+    RETURN_IF_ERROR(CheckQuota(header, quota_, ReadDataSetUsage(connection)));
     const int64_t id = InsertDataSet(connection, header, clock_->Now());
     ASSIGN_OR_RETURN(row, ReadDataSet(connection, id));
     return *std::move(row);
@@ -270,7 +273,7 @@ absl::Status DataSetStore::Impl::Remove(int64_t id) {
 }
 
 absl::Status DataSetStore::Impl::RemoveAbandoned() {
-  const absl::Time oldest = clock_->Now() - limits_.upload_idle;
+  const absl::Time oldest = clock_->Now() - quota_.upload_idle;
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
   for (const DataSetRow& row : rows) {
@@ -289,17 +292,23 @@ absl::Status DataSetStore::Impl::Housekeep() {
   return absl::OkStatus();
 }
 
+// There is a next time.
+void DataSetStore::Impl::TryHousekeep() {
+  const absl::Status status = Housekeep();
+  if (!status.ok() && observer_ != nullptr) {
+    observer_->OnTrouble("housekeeping of data sets failed", status);
+  }
+}
+
 void DataSetStore::Impl::EndUpload(int64_t id) {
   const MutexLock lock(mutex_);
   uploading_.erase(id);
 }
 
-absl::StatusOr<std::unique_ptr<DataSetStore>> DataSetStore::Open(Database* database,
-                                                                 const StateDir* state,
-                                                                 const DataSetLimits& limits,
-                                                                 IngestFunction ingest,
-                                                                 const Clock* clock) {
-  auto impl = std::make_unique<Impl>(database, state, limits, std::move(ingest), clock);
+absl::StatusOr<std::unique_ptr<DataSetStore>> DataSetStore::Open(
+    Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
+    const Clock* clock, JobObserver* observer) {
+  auto impl = std::make_unique<Impl>(database, state, quota, std::move(ingest), clock, observer);
   RETURN_IF_ERROR(impl->Recover());
   return std::unique_ptr<DataSetStore>(new DataSetStore(std::move(impl)));
 }

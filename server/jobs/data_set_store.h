@@ -21,7 +21,7 @@
 
 namespace denoise {
 
-struct DataSetLimits {
+struct DataSetQuota {
   int data_sets = 100;
   int64_t total_bytes = int64_t{100} << 30;  // of all uploads
   int64_t data_set_bytes = int64_t{20} << 30;
@@ -49,13 +49,12 @@ class DataSetUpload {
 // Thread-safe. Outlives its uploads. Methods wait for the disk: call them off gRPC's threads.
 class DataSetStore {
  public:
-  // Goes on with what a crash has interrupted. `database`, `state` and `clock` outlive the store.
-  static absl::StatusOr<std::unique_ptr<DataSetStore>> Open(Database* database,
-                                                            const StateDir* state,
-                                                            const DataSetLimits& limits,
-                                                            IngestFunction ingest,
-                                                            const Clock* clock);
-  ~DataSetStore();  // waits for the reading that is under way
+  // Goes on with what a crash has interrupted. Everything outlives the store;
+  // `observer` may be null.
+  static absl::StatusOr<std::unique_ptr<DataSetStore>> Open(
+      Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
+      const Clock* clock, JobObserver* observer);
+  ~DataSetStore();  // gives up the reading that is under way
 
   // The errors of UploadDataset. Fields are named from the request ("header.name").
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(

@@ -16,14 +16,6 @@ using denoised::v1::TrainingEvent;
 // What a watcher is handed at a time; grids of pictures are large.
 constexpr size_t kMaxReadBytes = 4 << 20;
 
-bool IsThere(SQLite::Database& connection, int64_t job, int kind, int64_t step) {
-  SQLite::Statement row(connection, "SELECT 1 FROM events WHERE job = ? AND kind = ? AND step = ?");
-  row.bind(1, job);
-  row.bind(2, kind);
-  row.bind(3, step);
-  return row.executeStep();
-}
-
 int64_t NextSequence(SQLite::Database& connection, int64_t job) {
   SQLite::Statement row(connection,
                         "UPDATE jobs SET last_sequence = last_sequence + 1 WHERE id = ? "
@@ -51,6 +43,14 @@ std::optional<int64_t> StepOf(const TrainingEvent& event) {
     default:
       return std::nullopt;
   }
+}
+
+bool IsThere(SQLite::Database& connection, int64_t job, int kind, int64_t step) {
+  SQLite::Statement row(connection, "SELECT 1 FROM events WHERE job = ? AND kind = ? AND step = ?");
+  row.bind(1, job);
+  row.bind(2, kind);
+  row.bind(3, step);
+  return row.executeStep();
 }
 
 bool AppendEvent(SQLite::Database& connection, int64_t job, TrainingEvent event, absl::Time now) {

@@ -17,6 +17,8 @@ namespace denoise {
 // The step that an event is of, which happens once; nullopt for what may happen more often.
 std::optional<int64_t> StepOf(const denoised::v1::TrainingEvent& event);
 
+bool IsThere(SQLite::Database& connection, int64_t job, int kind, int64_t step);
+
 // Gives it the job's next sequence number, and `now` as its time. False: the event of that kind and
 // step is there already.
 bool AppendEvent(SQLite::Database& connection, int64_t job, denoised::v1::TrainingEvent event,

@@ -58,9 +58,9 @@ absl::Status CheckRoomInQueue(SQLite::Database& connection, int max_waiting) {
 void InsertJob(SQLite::Database& connection, const JobStore::NewJob& job, absl::Time now) {
   SQLite::Statement row(
       connection,
-      "INSERT INTO jobs (id, state, reason, pause_requested, pause_end, priority, request_id,"
-      " request_hash, job, create_time, steps_done, last_sequence)"
-      " VALUES (?, ?, '', 0, 0, ?, ?, ?, ?, ?, 0, 0)");
+      "INSERT INTO jobs (id, state, reason, pause_requested, pause_end, rolled_back, priority,"
+      " request_id, request_hash, job, create_time, steps_done, last_sequence)"
+      " VALUES (?, ?, '', 0, 0, 0, ?, ?, ?, ?, ?, 0, 0)");
   row.bind(1, job.id);
   row.bind(2, static_cast<int>(TrainingJob::QUEUED));
   row.bind(3, job.job.priority());
@@ -234,6 +234,30 @@ absl::Status JobStore::SetLatestCheckpoint(int64_t id, std::optional<int64_t> st
     row.bind(2, id);
     row.exec();
     return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<bool> JobStore::RollBackOnce(int64_t id, const std::string& notice) {
+  const absl::Time now = clock_->Now();
+  const auto rolled_back =
+      database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<bool> {
+        SQLite::Statement row(connection,
+                              "UPDATE jobs SET rolled_back = 1 WHERE id = ? AND rolled_back = 0");
+        row.bind(1, id);
+        if (row.exec() == 0) return false;
+        TrainingEvent event;
+        event.set_notice(notice);
+        AppendEvent(connection, id, std::move(event), now);
+        return true;
+      });
+  if (rolled_back.ok()) feed_->Notify(id);
+  return rolled_back;
+}
+
+absl::StatusOr<bool> JobStore::HasEvent(int64_t id, TrainingEvent::EventCase kind,
+                                        int64_t step) const {
+  return database_->Read([&](SQLite::Database& connection) -> absl::StatusOr<bool> {
+    return IsThere(connection, id, kind, step);
   });
 }
 

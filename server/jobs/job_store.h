@@ -71,6 +71,12 @@ class JobStore {
   // The newest checkpoint that there is, where some were removed or set aside.
   absl::Status SetLatestCheckpoint(int64_t id, std::optional<int64_t> step);
 
+  absl::StatusOr<bool> HasEvent(int64_t id, denoised::v1::TrainingEvent::EventCase kind,
+                                int64_t step) const;
+  // Notes that the job was rolled back, with a notice; false, and nothing is changed, where it was
+  // before.
+  absl::StatusOr<bool> RollBackOnce(int64_t id, const std::string& notice);
+
   struct Events {
     std::vector<denoised::v1::TrainingEvent> events;
     bool over = false;  // the job is over, and has no further event for now

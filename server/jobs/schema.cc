@@ -16,6 +16,7 @@ CREATE TABLE jobs (
   reason TEXT NOT NULL,
   pause_requested INTEGER NOT NULL,
   pause_end INTEGER NOT NULL,
+  rolled_back INTEGER NOT NULL,
   priority INTEGER NOT NULL,
   request_id TEXT UNIQUE,           -- NULL: none
   request_hash TEXT NOT NULL,

@@ -23,7 +23,7 @@ absl::Status CheckOffset(const denoised::v1::UploadHeader& header, int64_t recei
 absl::Status CheckContinues(const denoised::v1::UploadHeader& header, const DataSetRow& row);
 
 // ResourceExhausted (quota) where a new data set does not fit.
-absl::Status CheckQuota(const denoised::v1::UploadHeader& header, const DataSetLimits& limits,
+absl::Status CheckQuota(const denoised::v1::UploadHeader& header, const DataSetQuota& quota,
                         const DataSetUsage& usage);
 
 }  // namespace denoise

@@ -1,0 +1,97 @@
+#include "core/data/class_folders.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/quoted.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+std::string ClassOf(const std::string& folder) {
+  return folder.substr(folder.rfind('/') + 1);  // npos + 1 is 0
+}
+
+// "a" and "" for "a/b"; nothing for "".
+std::vector<std::string> FoldersAbove(std::string folder) {
+  std::vector<std::string> above;
+  while (!folder.empty()) {
+    const size_t slash = folder.rfind('/');
+    folder.resize(slash == std::string::npos ? 0 : slash);
+    above.push_back(folder);
+  }
+  return above;
+}
+
+std::string InWords(const std::string& folder) {
+  return folder.empty() ? "no folder" : "the folder " + Quoted(folder);
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> ClassFolders::Find(const std::string& folder) {
+  const auto [found, is_new] = numbers_.try_emplace(folder, static_cast<int64_t>(numbers_.size()));
+  if (is_new) has_pictures_.push_back(false);
+  if (static_cast<int64_t>(numbers_.size()) > max_folders_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there are more than ", max_folders_, " folders"));
+  }
+  return found->second;
+}
+
+bool ClassFolders::HasPictures(const std::string& folder) const {
+  const auto found = numbers_.find(folder);
+  return found != numbers_.end() && has_pictures_[static_cast<size_t>(found->second)];
+}
+
+absl::StatusOr<FolderClasses> ClassFolders::Resolve() const {
+  FolderClasses classes;
+  classes.labels.assign(numbers_.size(), 0);
+  if (std::count(has_pictures_.begin(), has_pictures_.end(), true) <= 1) return classes;
+
+  std::set<std::string> names;
+  for (const auto& [folder, number] : numbers_) {
+    if (HasPictures(folder)) names.insert(ClassOf(folder));
+  }
+  if (static_cast<int64_t>(names.size()) > max_classes_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there are ", names.size(), " classes; at most ", max_classes_, " can be"));
+  }
+  classes.names.assign(names.begin(), names.end());
+  for (const auto& [folder, number] : numbers_) {
+    RETURN_IF_ERROR(CheckFolder(folder, classes));
+    if (!HasPictures(folder)) continue;
+    const auto name = std::lower_bound(classes.names.begin(), classes.names.end(), ClassOf(folder));
+    classes.labels[static_cast<size_t>(number)] = name - classes.names.begin();
+  }
+  return classes;
+}
+
+absl::Status ClassFolders::CheckFolder(const std::string& folder,
+                                       const FolderClasses& classes) const {
+  const std::vector<std::string> above = FoldersAbove(folder);
+  const auto with_pictures = std::find_if(above.begin(), above.end(),
+                                          [&](const std::string& f) { return HasPictures(f); });
+  if (HasPictures(folder)) {
+    if (with_pictures == above.end()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "there are pictures in ", InWords(*with_pictures), " and in ", InWords(folder),
+        " below it; a picture's class is the folder it lies in, so that either has classes"));
+  }
+  // Notes beside the pictures of a class, or beside the folders of classes, are no class.
+  if (with_pictures != above.end()) return absl::OkStatus();
+  const auto next = numbers_.upper_bound(folder + "/");
+  const bool is_above_others =
+      folder.empty() || (next != numbers_.end() && next->first.starts_with(folder + "/"));
+  const bool is_class =
+      std::binary_search(classes.names.begin(), classes.names.end(), ClassOf(folder));
+  if (is_above_others || is_class) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      InWords(folder), " holds no readable picture; leave it out, or mend what is in it"));
+}
+
+}  // namespace denoise

@@ -1,0 +1,168 @@
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Statement.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/data/data_set_schema.h"
+#include "core/data/stored_data_set.h"
+#include "core/io/atomic_file.h"
+#include "core/base/file_descriptor.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status WriteError(const SQLite::Exception& error) {
+  if (error.getErrorCode() == SQLITE_FULL) {
+    return absl::ResourceExhaustedError("there is no room for the data set");
+  }
+  return absl::UnavailableError("the data set cannot be written now");
+}
+
+absl::Status WriteError(int error) {
+  const absl::Status status = FileSystemError(error, "the data set cannot be written now");
+  return absl::IsResourceExhausted(status) ? status : absl::UnavailableError(status.message());
+}
+
+// Everything of the file first, then its name, then the folder that holds it.
+absl::Status MoveDurably(const fs::path& from, const fs::path& to) {
+  const FileDescriptor file(open(from.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0 || fsync(file.get()) != 0) return WriteError(errno);
+  if (std::rename(from.c_str(), to.c_str()) != 0) return WriteError(errno);
+  return SyncFolder(to.parent_path());
+}
+
+}  // namespace
+
+// One transaction without a journal: a file that was not finished is thrown away, never repaired.
+class DataSetWriter::File {
+ public:
+  explicit File(const fs::path& path)
+      : database_(path.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE) {
+    for (const char* pragma : {"journal_mode = OFF", "synchronous = OFF", "temp_store = MEMORY",
+                               "locking_mode = EXCLUSIVE"}) {
+      SQLite::Statement(database_, absl::StrCat("PRAGMA ", pragma)).executeStep();
+    }
+    database_.exec("BEGIN");
+    database_.exec(kDataSetSchema);
+    picture_ =
+        std::make_unique<SQLite::Statement>(database_, "INSERT INTO pictures VALUES (?, ?, ?)");
+    encoded_ =
+        std::make_unique<SQLite::Statement>(database_, "INSERT INTO encoded VALUES (?, ?, ?)");
+  }
+
+  void Add(int64_t group, std::string_view name, std::string_view encoded) {
+    picture_->reset();
+    picture_->bind(1, pictures_);
+    picture_->bind(2, group);
+    picture_->bind(3, std::string(name));
+    picture_->exec();
+    encoded_->reset();
+    encoded_->bind(1, pictures_);
+    encoded_->bind(2, int64_t{Crc32(encoded)});
+    encoded_->bindNoCopy(3, encoded.data(), static_cast<int>(encoded.size()));
+    encoded_->exec();
+    ++pictures_;
+  }
+
+  void Finish(const std::vector<int64_t>& label_by_group, const std::vector<std::string>& classes) {
+    SetLabels(label_by_group);
+    SQLite::Statement add_class(database_, "INSERT INTO classes VALUES (?, ?)");
+    for (size_t label = 0; label < classes.size(); ++label) {
+      add_class.reset();
+      add_class.bind(1, static_cast<int64_t>(label));
+      add_class.bind(2, classes[label]);
+      add_class.exec();
+    }
+    AddMeta(kPicturesKey, pictures_);
+    AddMeta(kIndexChecksumKey, IndexChecksum(database_));
+    database_.exec(absl::StrCat("PRAGMA user_version = ", kDataSetVersion));
+    database_.exec(absl::StrCat("PRAGMA application_id = ", kDataSetApplicationId));
+    database_.exec("COMMIT");
+  }
+
+ private:
+  void SetLabels(const std::vector<int64_t>& label_by_group) {
+    database_.exec("CREATE TEMP TABLE groups (id INTEGER PRIMARY KEY, label INTEGER)");
+    SQLite::Statement add(database_, "INSERT INTO temp.groups VALUES (?, ?)");
+    for (size_t group = 0; group < label_by_group.size(); ++group) {
+      add.reset();
+      add.bind(1, static_cast<int64_t>(group));
+      add.bind(2, label_by_group[group]);
+      add.exec();
+    }
+    database_.exec(
+        "UPDATE pictures SET label = (SELECT label FROM temp.groups g WHERE g.id = "
+        "pictures.label)");
+  }
+
+  void AddMeta(const char* key, int64_t value) {
+    SQLite::Statement add(database_, "INSERT INTO meta VALUES (?, ?)");
+    add.bind(1, key);
+    add.bind(2, value);
+    add.exec();
+  }
+
+  SQLite::Database database_;
+  std::unique_ptr<SQLite::Statement> picture_;
+  std::unique_ptr<SQLite::Statement> encoded_;
+  int64_t pictures_ = 0;
+};
+
+absl::StatusOr<std::unique_ptr<DataSetWriter>> DataSetWriter::Create(fs::path path) {
+  std::error_code error;
+  if (fs::exists(path, error)) return absl::AlreadyExistsError("there is a file of that name");
+  fs::path unfinished = path;
+  unfinished += ".unfinished";
+  if (unlink(unfinished.c_str()) != 0 && errno != ENOENT) return WriteError(errno);
+  std::unique_ptr<DataSetWriter> writer(new DataSetWriter(std::move(path), std::move(unfinished)));
+  try {
+    writer->file_ = std::make_unique<File>(writer->unfinished_);
+  } catch (const SQLite::Exception& exception) {
+    return WriteError(exception);
+  }
+  return writer;
+}
+
+DataSetWriter::DataSetWriter(fs::path path, fs::path unfinished)
+    : path_(std::move(path)), unfinished_(std::move(unfinished)) {}
+
+DataSetWriter::~DataSetWriter() {
+  file_.reset();
+  if (!unfinished_.empty()) unlink(unfinished_.c_str());
+}
+
+absl::Status DataSetWriter::Add(int64_t group, std::string_view name, std::string_view encoded) {
+  try {
+    file_->Add(group, name, encoded);
+    return absl::OkStatus();
+  } catch (const SQLite::Exception& error) {
+    return WriteError(error);
+  }
+}
+
+absl::Status DataSetWriter::Finish(const std::vector<int64_t>& label_by_group,
+                                   const std::vector<std::string>& classes) {
+  try {
+    file_->Finish(label_by_group, classes);
+  } catch (const SQLite::Exception& error) {
+    return WriteError(error);
+  }
+  file_.reset();
+  return absl::OkStatus();
+}
+
+absl::Status DataSetWriter::Commit() {
+  RETURN_IF_ERROR(MoveDurably(unfinished_, path_));
+  unfinished_.clear();
+  return absl::OkStatus();
+}
+
+}  // namespace denoise

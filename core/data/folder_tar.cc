@@ -1,0 +1,161 @@
+#include "core/data/folder_tar.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/quoted.h"
+#include "core/base/status_macros.h"
+#include "core/data/entry_name.h"
+#include "core/data/tar_header.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<std::string_view, 4> kExtensions = {".png", ".jpg", ".jpeg", ".webp"};
+
+// Two blocks of zeros end an archive.
+constexpr int64_t kEndBytes = 2 * kTarBlockBytes;
+
+bool IsHidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
+
+bool IsNamedAsPicture(const fs::path& path) {
+  const std::string extension = absl::AsciiStrToLower(path.extension().string());
+  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+absl::Status CannotRead(const fs::path& path, const std::error_code& error) {
+  return absl::UnavailableError(
+      absl::StrCat("cannot read ", Quoted(path.string()), ": ", error.message()));
+}
+
+absl::Status HasChanged(const std::string& name) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(Quoted(name), " has changed since the folder was looked at; begin again"));
+}
+
+size_t CopyFrom(std::string_view bytes, int64_t begin, std::span<char> buffer) {
+  const std::string_view rest = bytes.substr(static_cast<size_t>(begin));
+  const size_t size = std::min(rest.size(), buffer.size());
+  std::memcpy(buffer.data(), rest.data(), size);
+  return size;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FolderTar>> FolderTar::Open(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) {
+    return absl::NotFoundError(absl::StrCat(Quoted(folder.string()), " is not a folder"));
+  }
+  std::unique_ptr<FolderTar> tar(new FolderTar(folder));
+  RETURN_IF_ERROR(tar->FindPictures());
+  RETURN_IF_ERROR(tar->LayOut());
+  return tar;
+}
+
+absl::Status FolderTar::FindPictures() {
+  std::error_code error;
+  fs::recursive_directory_iterator file(folder_, error);
+  for (; !error && file != end(file); file.increment(error)) {
+    if (IsHidden(file->path())) {
+      file.disable_recursion_pending();
+    } else if (file->is_regular_file(error)) {
+      RETURN_IF_ERROR(AddFile(file->path()));
+    }
+  }
+  return error ? CannotRead(folder_, error) : absl::OkStatus();
+}
+
+absl::Status FolderTar::AddFile(const fs::path& path) {
+  if (!IsNamedAsPicture(path)) {
+    ++other_files_;
+    return absl::OkStatus();
+  }
+  std::string name = path.lexically_relative(folder_).generic_string();
+  ASSIGN_OR_RETURN(const EntryName parsed, ParseEntryName(name));
+  if (!parsed.problem.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Quoted(name), " cannot be uploaded: ", parsed.problem));
+  }
+  std::error_code error;
+  const uintmax_t size = fs::file_size(path, error);
+  if (error) return CannotRead(path, error);
+  members_.push_back({std::move(name), static_cast<int64_t>(size), 0});
+  return absl::OkStatus();
+}
+
+absl::Status FolderTar::LayOut() {
+  if (members_.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no picture in ", Quoted(folder_.string())));
+  }
+  std::sort(members_.begin(), members_.end(),
+            [](const Member& a, const Member& b) { return a.name < b.name; });
+  for (Member& member : members_) {
+    member.tar_offset = size_;
+    size_ += static_cast<int64_t>(MakeTarHeader(member.name, member.size).size());
+    size_ += member.size + TarPadding(member.size);
+  }
+  size_ += kEndBytes;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<size_t> FolderTar::Read(std::span<char> buffer) {
+  const auto rest = static_cast<size_t>(std::max<int64_t>(0, size_ - offset_));
+  buffer = buffer.first(std::min(buffer.size(), rest));
+  if (buffer.empty()) return 0;
+  const auto after = std::upper_bound(
+      members_.begin(), members_.end(), offset_,
+      [](int64_t offset, const Member& member) { return offset < member.tar_offset; });
+  const Member& member = *std::prev(after);
+  ASSIGN_OR_RETURN(const size_t size, ReadMember(member, offset_ - member.tar_offset, buffer));
+  offset_ += static_cast<int64_t>(size);
+  return size;
+}
+
+absl::StatusOr<size_t> FolderTar::ReadMember(const Member& member, int64_t begin,
+                                             std::span<char> buffer) {
+  const std::string header = MakeTarHeader(member.name, member.size);
+  const auto header_size = static_cast<int64_t>(header.size());
+  if (begin < header_size) return CopyFrom(header, begin, buffer);
+  const int64_t content_begin = begin - header_size;
+  if (content_begin < member.size) return ReadFile(member, content_begin, buffer);
+  // Zeros fill up the last block; behind the last member they end the archive.
+  const bool is_last = &member == &members_.back();
+  const int64_t zeros_end = member.size + TarPadding(member.size) + (is_last ? kEndBytes : 0);
+  const size_t size = std::min(buffer.size(), static_cast<size_t>(zeros_end - content_begin));
+  std::fill_n(buffer.begin(), size, '\0');
+  return size;
+}
+
+absl::StatusOr<size_t> FolderTar::ReadFile(const Member& member, int64_t begin,
+                                           std::span<char> buffer) {
+  if (open_member_ != &member || file_offset_ != begin) {
+    open_member_ = nullptr;
+    absl::StatusOr<std::unique_ptr<ByteSource>> file = OpenFileSource(folder_ / member.name);
+    if (!file.ok()) return HasChanged(member.name);
+    open_file_ = *std::move(file);
+    ASSIGN_OR_RETURN(file_offset_, Skip(*open_file_, begin));
+    open_member_ = &member;
+  }
+  const int64_t left = member.size - begin;
+  ASSIGN_OR_RETURN(
+      const size_t size,
+      open_file_->Read(buffer.first(std::min(buffer.size(), static_cast<size_t>(left)))));
+  if (size == 0 || file_offset_ != begin) return HasChanged(member.name);
+  file_offset_ += static_cast<int64_t>(size);
+  if (file_offset_ < member.size) return size;
+  ASSIGN_OR_RETURN(const int64_t more, Skip(*open_file_, 1));  // whether it has grown
+  if (more > 0) return HasChanged(member.name);
+  return size;
+}
+
+}  // namespace denoise

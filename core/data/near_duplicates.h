@@ -1,0 +1,39 @@
+// Pictures that look all but the same. Internal to core/data.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/image/image.h"
+
+namespace denoise {
+
+// The 64-bit difference hash: the picture, in gray over white, averaged to 9 x 8 cells; a bit says
+// whether a cell is darker than its right neighbour. Scaling, compression and overall brightness
+// leave most bits as they are.
+uint64_t DifferenceHash(const Image& image);
+
+struct SimilarPair {
+  int64_t first;  // less than the second
+  int64_t second;
+  int hamming_distance;
+
+  bool operator==(const SimilarPair&) const = default;
+};
+
+struct NearDuplicates {
+  int64_t pictures = 0;               // that have another within the distance
+  std::vector<SimilarPair> examples;  // some pairs, the most alike first
+};
+
+inline constexpr int kMaxSimilarDistance = 4;
+
+// Among pictures with these hashes, those within kMaxSimilarDistance bits of another. Pictures of one
+// hash are taken together; of six bands of bits, two hashes within 4 bits share two at least, so that
+// only those are compared that do. Where that, too, is many, as among drawings on white, the search
+// ends after `max_comparisons`, and what it has found is a lower bound.
+NearDuplicates FindNearDuplicates(std::span<const uint64_t> hashes, size_t max_examples,
+                                  int64_t max_comparisons = int64_t{1} << 31);
+
+}  // namespace denoise

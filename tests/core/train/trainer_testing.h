@@ -1,0 +1,60 @@
+// Networks and pictures whose training is quick, and goes wrong when a test wants it to.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/train/trainer.h"
+
+namespace denoise {
+
+// Every call of a TinyNetwork, as a test sees it.
+struct TinyNetworkCall {
+  int number;  // 1 is the first
+  const NetworkInput& input;
+};
+
+struct TinyNetworkOptions {
+  int64_t channels = 1;
+  int64_t height = 4;
+  int64_t width = 4;
+  int64_t num_class_embeds = 0;
+  // Called with every call; what it returns multiplies the answer, so that NaN spoils it. May throw.
+  std::function<float(const TinyNetworkCall&)> hook;
+};
+
+StateDict TinyNetworkWeights(const TinyNetworkOptions& options);
+
+// One hidden layer over all pixels, told the time and the class. Weights pass through the dtype on
+// their way, and gradients on theirs; arithmetic is float32.
+NetworkBinder TinyNetworkBinder(const TinyNetworkOptions& options);
+
+// Random pictures, the same for a step and row; class row % classes. Errors are handed out once each.
+class FakeBatches : public BatchSource {
+ public:
+  FakeBatches(int64_t channels, int64_t height, int64_t width, int64_t classes)
+      : channels_(channels), height_(height), width_(width), classes_(classes) {}
+
+  absl::StatusOr<TrainingRows> Rows(int64_t step, int first, int count) override;
+  int64_t pictures() const override { return 1000; }
+
+  void FailNext(absl::Status error) { error_ = std::move(error); }
+
+ private:
+  const int64_t channels_, height_, width_, classes_;
+  absl::Status error_;
+};
+
+// A trainer of a TinyNetwork on FakeBatches, on DDPM's schedule.
+Trainer::Setup TinySetup(const TinyNetworkOptions& network, const TrainingOptions& options);
+
+// Runs slices until `steps` more steps are done.
+absl::StatusOr<std::vector<StepReport>> RunSteps(Trainer& trainer, int steps);
+
+bool BitEqual(const StateDict& a, const StateDict& b);
+bool Close(const StateDict& a, const StateDict& b, double relative, double absolute);
+
+}  // namespace denoise
