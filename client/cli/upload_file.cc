@@ -62,7 +62,7 @@ class FolderUpload final : public UploadSource {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<UploadSource>> OpenUpload(const std::string& path) {
+absl::StatusOr<std::unique_ptr<UploadSource>> OpenUploadSource(const std::string& path) {
   if (std::filesystem::is_directory(path)) {
     ASSIGN_OR_RETURN(std::unique_ptr<FolderTar> tar, FolderTar::Open(path));
     return std::make_unique<FolderUpload>(std::move(tar));
