@@ -20,6 +20,7 @@
 #include "server/telemetry/log.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
+#include "server/training.h"
 
 namespace denoise {
 namespace {
@@ -50,6 +51,7 @@ Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::De
   options.max_batch_rows = flags.max_batch_rows;
   options.max_active_rows = flags.max_active_rows;
   options.queue_size = flags.queue_size;
+  options.training_share = flags.training_share;
   options.cpu_threads = flags.threads > 0 ? flags.threads : UsableCores();
   return options;
 }
@@ -63,8 +65,8 @@ RequestLimits Limits(const ServerFlags& flags) {
           .max_frame_bytes = flags.max_frame_bytes};
 }
 
-absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags,
-                                        const std::vector<at::Device>& devices) {
+absl::StatusOr<ModelsFolder> OpenModelsFolder(const ServerFlags& flags,
+                                              const std::vector<at::Device>& devices) {
   const ModelLoadOptions options = {.devices = devices,
                                     .dtype = ParseDtype(flags.dtype),
                                     .network = {.batch_invariant = flags.batch_invariant}};
@@ -72,7 +74,12 @@ absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags,
     return absl::InvalidArgumentError(
         "--dtype float16 needs a CUDA device: use float32 or bfloat16");
   }
-  ASSIGN_OR_RETURN(LoadedModels loaded, ModelsFolder(flags.models, options).Load());
+  return ModelsFolder(flags.models, options);
+}
+
+// A server that trains may begin with nothing to serve.
+absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags, const ModelsFolder& folder) {
+  ASSIGN_OR_RETURN(LoadedModels loaded, folder.Load());
   for (const BrokenModel& broken : loaded.broken) {
     LogEvent(spdlog::level::err, "model left out",
              {{"folder", broken.folder}, {"reason", std::string(broken.status.message())}});
@@ -84,7 +91,7 @@ absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags,
               {"parameters", model->spec.num_parameters},
               {"source", model->source}});
   }
-  if (loaded.models.empty()) {
+  if (loaded.models.empty() && flags.state.empty()) {
     return absl::NotFoundError(absl::StrCat(
         "no model to serve: ", flags.models, " has ", loaded.broken.size(),
         " broken folders and no good one; each model is a folder in the diffusers layout"));
@@ -97,8 +104,10 @@ absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags,
 // Members are destroyed in reverse order, so that each outlives whatever points to it.
 class Server::Impl {
  public:
-  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, LoadedModels loaded)
-      : telemetry_(DENOISED_VERSION, Names(devices)),
+  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, ModelsFolder folder,
+       LoadedModels loaded)
+      : models_folder_(std::move(folder)),
+        telemetry_(DENOISED_VERSION, Names(devices)),
         models_(std::move(loaded.models),
                 [this](size_t models) { telemetry_.ModelsLoaded(static_cast<int>(models)); }),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
@@ -124,17 +133,25 @@ class Server::Impl {
       ASSIGN_OR_RETURN(metrics_, MetricsEndpoint::Start(flags.metrics, telemetry_.registry()));
       metrics_address_ = metrics_->address();
     }
-    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, {&image_generation_, &models_service_}));
+    std::vector<NamedService> services = {
+        {denoised::v1::ImageGeneration::service_full_name(), &image_generation_},
+        {denoised::v1::Models::service_full_name(), &models_service_}};
+    if (!flags.state.empty()) {
+      ASSIGN_OR_RETURN(training_, StartTraining(flags));
+      for (NamedService& service : training_->services()) services.push_back(std::move(service));
+    }
+    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services));
     return absl::OkStatus();
   }
 
-  // Stop admitting, let the engine finish, let the calls hand over what they have, then close the
+  // Stop admitting, let training save what it has, let the engine finish, let the calls hand over what they have, then close the
   // connections. A call that only watches (health, reflection) does not hold this up beyond the
   // flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
-    SetServing(*listener_.server, false);
+    SetServing(listener_, false);
     live_calls_.StartDraining();
+    if (training_) training_->Stop(deadline);
     engine_.Drain(deadline);
     const absl::Time now = Clock::Real().Now();
     live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));
@@ -147,6 +164,19 @@ class Server::Impl {
   const std::string& metrics_address() const { return metrics_address_; }
 
  private:
+  absl::StatusOr<std::unique_ptr<Training>> StartTraining(const ServerFlags& flags) {
+    return Training::Start(flags,
+                           {.engine = &engine_,
+                            .models = &models_,
+                            .models_folder = &models_folder_,
+                            .turns = {.pool = &pool_,
+                                      .clock = &Clock::Real(),
+                                      .live_calls = &live_calls_,
+                                      .readers = &readers_,
+                                      .write_time_max = absl::Seconds(flags.max_write_seconds)}});
+  }
+
+  const ModelsFolder models_folder_;
   Telemetry telemetry_;
   ModelRepository models_;
   LiveCalls live_calls_;
@@ -156,6 +186,7 @@ class Server::Impl {
   Engine engine_;
   ImageGenerationService image_generation_;
   ModelsService models_service_;
+  std::unique_ptr<Training> training_;  // null without --state
   std::unique_ptr<MetricsEndpoint> metrics_;
   std::string metrics_address_;
   GrpcListener listener_;
@@ -163,8 +194,9 @@ class Server::Impl {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
-  ASSIGN_OR_RETURN(LoadedModels loaded, LoadModels(flags, devices));
-  auto impl = std::make_unique<Impl>(flags, devices, std::move(loaded));
+  ASSIGN_OR_RETURN(ModelsFolder folder, OpenModelsFolder(flags, devices));
+  ASSIGN_OR_RETURN(LoadedModels loaded, LoadModels(flags, folder));
+  auto impl = std::make_unique<Impl>(flags, devices, std::move(folder), std::move(loaded));
   RETURN_IF_ERROR(impl->Listen(flags));
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

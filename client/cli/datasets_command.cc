@@ -116,7 +116,7 @@ class UploadDisplay {
 
 absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interrupts) {
   ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
-  ASSIGN_OR_RETURN(const std::unique_ptr<UploadSource> source, OpenUpload(flags.path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<UploadSource> source, OpenUploadSource(flags.path));
   interrupts.SetHandler([] {});  // a second one ends the process
   ASSIGN_OR_RETURN(v1::UploadHeader header, Describe(*source));
   header.set_name(DatasetResourceName(flags.name.empty() ? NameOf(flags.path) : flags.name));

@@ -11,6 +11,6 @@ namespace denoise {
 
 // A folder becomes a tar of its pictures, made on the way; a file is sent as it is. InvalidArgument,
 // naming the path, where it cannot be read.
-absl::StatusOr<std::unique_ptr<UploadSource>> OpenUpload(const std::string& path);
+absl::StatusOr<std::unique_ptr<UploadSource>> OpenUploadSource(const std::string& path);
 
 }  // namespace denoise

@@ -26,12 +26,11 @@ void CheckRange(const std::string& field, int64_t value, int64_t min, int64_t ma
 
 absl::StatusOr<VariationalBound> BoundOf(const Model& model) {
   const bool learned = model.spec.out_channels == 2 * model.spec.in_channels;
-  return VariationalBound::Create(
-      model.schedule,
-      {.prediction_type = model.scheduler.sampler.prediction_type,
-       .variance_type = learned ? VarianceType::kLearnedRange
-                                : model.scheduler.sampler.variance_type,
-       .clip_x0 = true});
+  return VariationalBound::Create(model.schedule,
+                                  {.prediction_type = model.scheduler.sampler.prediction_type,
+                                   .variance_type = learned ? VarianceType::kLearnedRange
+                                                            : model.scheduler.sampler.variance_type,
+                                   .clip_x0 = true});
 }
 
 }  // namespace
@@ -64,9 +63,8 @@ void ResolveEvaluationParts(std::string_view prefix, const SettingsContext& cont
   CheckRange(field("nearest_neighbours"), settings.nearest_neighbours(), 1,
              std::clamp<int64_t>(compared - 1, 1, kMaxNearestNeighbours), violations);
   ResolveSampling(field("sampler."), context, *settings.mutable_sampler(), violations);
-  settings.set_guidance_scale(ResolveGuidance(prefix, settings.has_guidance_scale(),
-                                              settings.guidance_scale(), context.model,
-                                              violations));
+  settings.set_guidance_scale(ResolveGuidance(
+      prefix, settings.has_guidance_scale(), settings.guidance_scale(), context.model, violations));
   if (!settings.has_seed()) settings.set_seed(context.seed);
   if (!EvaluationSettings::Features_IsValid(settings.features())) {
     violations.Add(field("features"), "must be one of the features");

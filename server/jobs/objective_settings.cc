@@ -122,11 +122,11 @@ ObjectiveOptions ObjectiveOptionsOf(const Objective& objective) {
                       : objective.weighting() == Objective::P2    ? LossWeighting::kP2
                       : objective.weighting() == Objective::EDM   ? LossWeighting::kEdm
                                                                   : LossWeighting::kUniform;
-  options.timestep_sampling =
-      objective.timestep_sampling() == Objective::LOSS_SECOND_MOMENT
-          ? TimestepSampling::kLossSecondMoment
-      : objective.timestep_sampling() == Objective::LOG_NORMAL ? TimestepSampling::kLogNormal
-                                                               : TimestepSampling::kUniform;
+  options.timestep_sampling = objective.timestep_sampling() == Objective::LOSS_SECOND_MOMENT
+                                  ? TimestepSampling::kLossSecondMoment
+                              : objective.timestep_sampling() == Objective::LOG_NORMAL
+                                  ? TimestepSampling::kLogNormal
+                                  : TimestepSampling::kUniform;
   if (objective.has_vlb_weight()) options.vlb_weight = objective.vlb_weight();
   if (objective.has_min_snr_gamma()) options.min_snr_gamma = objective.min_snr_gamma();
   if (objective.has_p2_gamma()) options.p2_gamma = objective.p2_gamma();

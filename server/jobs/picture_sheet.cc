@@ -33,8 +33,8 @@ std::vector<Image> ImagesOf(const at::Tensor& samples) {
   std::vector<Image> images;
   for (int64_t i = 0; i < on_cpu.size(0); ++i) {
     const at::Tensor sample = on_cpu[i];
-    images.push_back(ImageFromSample({sample.data_ptr<float>(), static_cast<size_t>(sample.numel())},
-                                     channels, height, width));
+    images.push_back(ImageFromSample(
+        {sample.data_ptr<float>(), static_cast<size_t>(sample.numel())}, channels, height, width));
   }
   return images;
 }

@@ -28,7 +28,9 @@ class RunProgress {
   explicit RunProgress(const RunFacts& facts) : facts_(facts) {}
 
   // A network call on the device took this long.
-  void AddTime(absl::Duration device_time) { sums_.device_seconds += absl::ToDoubleSeconds(device_time); }
+  void AddTime(absl::Duration device_time) {
+    sums_.device_seconds += absl::ToDoubleSeconds(device_time);
+  }
   void AddStep(const StepReport& report);
 
   // Whether max_duration has been spent.
@@ -59,9 +61,9 @@ class RunProgress {
 
   RunFacts facts_;
   Sums sums_;
-  double device_seconds_before_ = 0;          // of the steps before those in sums_
+  double device_seconds_before_ = 0;           // of the steps before those in sums_
   absl::Time since_ = absl::InfiniteFuture();  // when the sums began; unknown before the first step
-  int64_t steps_here_ = 0;                    // in sums_, made since then
+  int64_t steps_here_ = 0;                     // in sums_, made since then
 };
 
 }  // namespace denoise

@@ -22,8 +22,8 @@ Due RunSchedule::At(int64_t step, bool last) const {
 }
 
 RunSchedule ScheduleOf(const denoised::v1::TrainingSettings& settings) {
-  return {.progress_every = std::clamp(settings.max_steps() / kProgressOfAJob, int64_t{1},
-                                       kMaxStepsBetween),
+  return {.progress_every =
+              std::clamp(settings.max_steps() / kProgressOfAJob, int64_t{1}, kMaxStepsBetween),
           .grid_every = settings.samples().every_n_steps(),
           .evaluation_every = settings.evaluations().every_n_steps(),
           .checkpoint_every = settings.checkpoints().every_n_steps()};

@@ -32,9 +32,9 @@ std::string Field(std::string_view prefix, std::string_view name) {
 void CheckRange(std::string_view field, int64_t value, int64_t min, int64_t max,
                 FieldViolations& violations) {
   if (value >= min && value <= max) return;
-  const std::string range =
-      max == std::numeric_limits<int64_t>::max() ? absl::StrCat("at least ", min)
-                                                 : absl::StrCat("between ", min, " and ", max);
+  const std::string range = max == std::numeric_limits<int64_t>::max()
+                                ? absl::StrCat("at least ", min)
+                                : absl::StrCat("between ", min, " and ", max);
   violations.Add(field, absl::StrCat("must be ", range, ", is ", value));
 }
 
@@ -137,7 +137,8 @@ TrainingPrecision PrecisionOf(TrainingSettings::Precision precision) {
 absl::StatusOr<TrainingSettings> ResolveTraining(TrainingSettings settings,
                                                  const SettingsContext& context) {
   FieldViolations violations;
-  CheckChannels(settings.has_base_model() ? "base_model" : "new_network", context.model, violations);
+  CheckChannels(settings.has_base_model() ? "base_model" : "new_network", context.model,
+                violations);
   CheckClasses("dataset", context, violations);
   ResolveObjective(context.model, *settings.mutable_objective(), violations);
   ResolveOptimizer(*settings.mutable_optimizer(), violations);
@@ -200,7 +201,8 @@ double ResolveGuidance(std::string_view prefix, bool present, double scale, cons
   if (!present) return can_be_guided ? kGuidanceScale : 1;
   const std::string field = Field(prefix, "guidance_scale");
   if (!std::isfinite(scale) || scale < 0 || scale > kMaxGuidanceScale) {
-    violations.Add(field, absl::StrCat("must be between 0 and ", kMaxGuidanceScale, ", is ", scale));
+    violations.Add(field,
+                   absl::StrCat("must be between 0 and ", kMaxGuidanceScale, ", is ", scale));
   } else if (scale != 1 && !can_be_guided) {
     violations.Add(field, "must be 1: the network has no class that stands for none");
   }

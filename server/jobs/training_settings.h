@@ -20,7 +20,7 @@ struct SettingsContext {
   const denoised::v1::Dataset& data_set;  // READY
   at::DeviceType device = at::kCPU;
   bool has_inception = false;
-  uint64_t seed = 0;            // for a request that names none
+  uint64_t seed = 0;  // for a request that names none
   int max_sampler_steps = 1000;
 };
 

@@ -86,8 +86,8 @@ void TrainingTask::OnStep(const StepReport& report) {
   last_ = IsLast();
   const Due due = setup_.schedule.At(report.step, last_);
   if (due.progress) {
-    recorder_->Write(ProgressEvent(setup_.progress.Take(
-        report, setup_.trainer->non_finite_steps(), setup_.clock->Now())));
+    recorder_->Write(ProgressEvent(
+        setup_.progress.Take(report, setup_.trainer->non_finite_steps(), setup_.clock->Now())));
   }
   Plan(due, {});
 }
@@ -132,10 +132,9 @@ DeviceTask::Outcome TrainingTask::Evaluate() {
   const absl::Status status = evaluation_->RunSlice();
   if (!status.ok()) return Fail(status);
   if (!evaluation_->done()) return Outcome::kMore;
-  recorder_->WriteLater(
-      [step = setup_.trainer->steps_done(), report = evaluation_->report()] {
-        return EvaluationEvent(step, report);
-      });
+  recorder_->WriteLater([step = setup_.trainer->steps_done(), report = evaluation_->report()] {
+    return EvaluationEvent(step, report);
+  });
   evaluation_.reset();
   work_.pop_front();
   return Outcome::kMore;
@@ -156,8 +155,8 @@ DeviceTask::Outcome TrainingTask::SaveCheckpoint() {
 DeviceTask::Outcome TrainingTask::EndOnceWritten() {
   if (recorder_->waiting() > 0) return Outcome::kIdle;
   if (stopping_) return End({RunEnd::Kind::kStopped, ""});
-  return End({RunEnd::Kind::kFinished,
-              setup_.trainer->done() ? "" : "max_duration was spent training"});
+  return End(
+      {RunEnd::Kind::kFinished, setup_.trainer->done() ? "" : "max_duration was spent training"});
 }
 
 }  // namespace denoise

@@ -29,8 +29,8 @@ class TrainingTask final : public RunTask {
     RunFacts facts;
     RunProgress progress;
     RunSchedule schedule;
-    Due written;         // of the step that it goes on from, what has been written already
-    PictureOrder grid;   // unused where none is ever due
+    Due written;        // of the step that it goes on from, what has been written already
+    PictureOrder grid;  // unused where none is ever due
     ModelEvaluation::Setup evaluation;  // but for the network; likewise
     size_t ema_index = 0;               // the average that grids and evaluations look at
     int max_rows = 2;                   // of a network call that makes pictures
