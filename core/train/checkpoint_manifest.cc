@@ -5,8 +5,8 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/status_macros.h"
 #include "core/base/sha256.h"
+#include "core/base/status_macros.h"
 #include "core/json/config_reader.h"
 #include "core/json/strict_json.h"
 

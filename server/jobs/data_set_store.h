@@ -53,7 +53,7 @@ class DataSetStore {
   // `observer` may be null.
   static absl::StatusOr<std::unique_ptr<DataSetStore>> Open(
       Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
-      const Clock* clock, JobObserver* observer);
+      const Clock* clock, JobObserver* observer = nullptr);
   ~DataSetStore();  // gives up the reading that is under way
 
   // The errors of UploadDataset. Fields are named from the request ("header.name").

@@ -35,16 +35,15 @@ void AddSheet(const std::string& png, denoised::v1::DatasetReport& report) {
 
 }  // namespace
 
-IngestFunction IngestUploads() {
-  return [](denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
-            const std::filesystem::path& stored, const std::function<bool()>& stopped) {
-    const auto open = [&] { return OpenFileSource(upload); };
-    const auto go_on = [&](const IngestProgress&) {
-      return stopped() ? absl::UnavailableError("the server stops") : absl::OkStatus();
-    };
-    Ingestion ingestion = IngestDataSet(open, FormatOf(format), stored, {}, go_on);
-    return IngestResult{std::move(ingestion.status), ReportToProto(ingestion.report)};
+IngestResult IngestUpload(denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
+                          const std::filesystem::path& stored,
+                          const std::function<bool()>& stopped) {
+  const auto open = [&] { return OpenFileSource(upload); };
+  const auto go_on = [&](const IngestProgress&) {
+    return stopped() ? absl::UnavailableError("the server stops") : absl::OkStatus();
   };
+  Ingestion ingestion = IngestDataSet(open, FormatOf(format), stored, {}, go_on);
+  return {std::move(ingestion.status), ReportToProto(ingestion.report)};
 }
 
 denoised::v1::DatasetReport ReportToProto(const DataSetReport& report) {

@@ -265,8 +265,7 @@ void JobRunner::EndRuns(absl::Time deadline) {
   for (Run& run : runs_) {
     while (!*run.ended && absl::Now() < deadline) absl::SleepFor(kEndTick);
     Take(run);
-    const bool by_itself =
-        *run.ended && run.loaded.task->end().kind != RunEnd::Kind::kStopped;
+    const bool by_itself = *run.ended && run.loaded.task->end().kind != RunEnd::Kind::kStopped;
     if (by_itself || RequestedByCaller(run)) Settle(run);
   }
   runs_.clear();

@@ -263,9 +263,8 @@ absl::StatusOr<bool> JobStore::RollBackOnce(int64_t id, const std::string& notic
 absl::StatusOr<std::optional<TrainingEvent>> JobStore::FindEvent(int64_t id,
                                                                  TrainingEvent::EventCase kind,
                                                                  int64_t step) const {
-  return database_->Read([&](SQLite::Database& connection) {
-    return denoise::FindEvent(connection, id, kind, step);
-  });
+  return database_->Read(
+      [&](SQLite::Database& connection) { return denoise::FindEvent(connection, id, kind, step); });
 }
 
 absl::StatusOr<JobStore::Events> JobStore::EventsAfter(int64_t id, int64_t after, int limit) const {

@@ -11,7 +11,7 @@
 #include "core/evaluation/inception_features.h"
 #include "core/io/model_files.h"
 #include "core/nn/unet2d.h"
-#include "core/train/data_set_batches.h"
+#include "core/train/batch_loader.h"
 #include "core/train/device_errors.h"
 #include "server/jobs/evaluation_settings.h"
 #include "server/jobs/evaluation_task.h"
@@ -140,18 +140,24 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
   ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
   ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
   const TrainingOptions options = TrainingOptionsOf(settings);
-  auto batches = std::make_shared<DataSetBatches>(std::move(data), options, model.spec);
-  auto trainer = Trainer::Create(
-      {.weights = std::move(files.weights),
-       .binder =
-           [config](const StateDict& parameters, at::ScalarType dtype) {
-             return BindUNet2D(config, parameters, dtype, {.batch_invariant = false});
-           },
-       .scheduler = model.scheduler,
-       .null_class_label = model.null_class_label,
-       .batches = std::move(batches),
-       .options = options,
-       .device = device_});
+  ASSIGN_OR_RETURN(
+      auto batches,
+      BatchLoader::Create(std::move(data),
+                          {.shape = {model.spec.in_channels, model.spec.height, model.spec.width},
+                           .batch_size = options.batch_size,
+                           .augmentation = options.augmentation,
+                           .seed = options.seed}));
+  auto trainer = Trainer::Create({.weights = std::move(files.weights),
+                                  .binder =
+                                      [config](const StateDict& parameters, at::ScalarType dtype) {
+                                        return BindUNet2D(config, parameters, dtype,
+                                                          {.batch_invariant = false});
+                                      },
+                                  .scheduler = model.scheduler,
+                                  .null_class_label = model.null_class_label,
+                                  .batches = std::move(batches),
+                                  .options = options,
+                                  .device = device_});
   if (!trainer.ok()) return DeviceStatus(trainer.status());
   return trainer;
 }
@@ -176,8 +182,8 @@ absl::Status Loader::GoOn(CheckpointFolder& checkpoints, const TrainingSettings&
   for (const CheckpointFolder::Entry& entry : checkpoints.List()) {
     if (entry.step != snapshot.step) continue;
     return environment_.store->AddEvent(
-        job_, CheckpointEvent(job_, entry,
-                              {settings.ema_decays().begin(), settings.ema_decays().end()}));
+        job_,
+        CheckpointEvent(job_, entry, {settings.ema_decays().begin(), settings.ema_decays().end()}));
   }
   return absl::InternalError("a checkpoint that was read is missing");
 }

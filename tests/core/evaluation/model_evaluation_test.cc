@@ -95,7 +95,7 @@ ModelEvaluation::Setup TheSetup() {
           .options = {.sample_count = 300, .seed = 7}};
 }
 
-absl::StatusOr<EvaluationReport> Evaluate(ModelEvaluation::Setup setup) {
+absl::StatusOr<ModelReport> Evaluate(ModelEvaluation::Setup setup) {
   absl::StatusOr<std::unique_ptr<ModelEvaluation>> evaluation =
       ModelEvaluation::Create(std::move(setup));
   if (!evaluation.ok()) return evaluation.status();
@@ -114,7 +114,7 @@ double FrechetBias(double rows) {
 TEST(ModelEvaluation, OfANetworkThatKnowsTheDataFindsAllInPlace) {
   ModelEvaluation::Setup setup = TheSetup();
   setup.plan = Plan(150);
-  const EvaluationReport report = *Evaluate(std::move(setup));
+  const ModelReport report = *Evaluate(std::move(setup));
   EXPECT_NEAR(report.metrics.frechet_distance, FrechetBias(300), 0.5 * FrechetBias(300));
   EXPECT_GT(report.metrics.precision, 0.7);
   EXPECT_GT(report.metrics.recall, 0.7);
@@ -139,7 +139,7 @@ TEST(ModelEvaluation, OfACrudeSamplerTellsThatVarietyIsLost) {
 TEST(ModelEvaluation, OfANetworkThatIsOffTellsHowFar) {
   ModelEvaluation::Setup setup = TheSetup();
   setup.network = GaussianDenoiser({-0.15});
-  const EvaluationReport report = *Evaluate(std::move(setup));
+  const ModelReport report = *Evaluate(std::move(setup));
   EXPECT_NEAR(report.metrics.frechet_distance, kDimensions * 0.4 * 0.4, 0.3);
   EXPECT_LT(report.metrics.coverage, 0.1);
 }
@@ -158,7 +158,7 @@ TEST(ModelEvaluation, SlicesAddUpToOneGo) {
     std::copy(picture.begin(), picture.end(), picture_rows[i].data_ptr<float>());
   }
   const SetMetrics expected = *CompareSets(sample_rows, picture_rows, 5);
-  const EvaluationReport report = *Evaluate(setup);
+  const ModelReport report = *Evaluate(setup);
   EXPECT_NEAR(report.metrics.frechet_distance, expected.frechet_distance, 1e-6);
   EXPECT_EQ(report.metrics.precision, expected.precision);
   EXPECT_EQ(report.metrics.recall, expected.recall);
@@ -173,9 +173,9 @@ TEST(ModelEvaluation, DependsOnNothingButItsSetup) {
     setup.options.seed = seed;
     return *Evaluate(std::move(setup));
   };
-  const EvaluationReport report = evaluate(8, 7);
+  const ModelReport report = evaluate(8, 7);
   for (const int64_t batch_rows : {8, 7, 64}) {
-    const EvaluationReport again = evaluate(batch_rows, 7);
+    const ModelReport again = evaluate(batch_rows, 7);
     EXPECT_EQ(again.metrics, report.metrics) << batch_rows;
     EXPECT_EQ(again.nearest_neighbours_sheet, report.nearest_neighbours_sheet) << batch_rows;
   }
@@ -193,7 +193,7 @@ TEST(ModelEvaluation, FindsCopiesAmongAllPicturesAndShowsThem) {
   for (int64_t i = 0; i < 40; ++i) data->pictures[(17 * i + 1) % 600] = ToImage(copied[i]);
   setup.data = data;
   setup.options.sample_count = 200;
-  const EvaluationReport report = *Evaluate(std::move(setup));
+  const ModelReport report = *Evaluate(std::move(setup));
   EXPECT_EQ(report.pictures, 200);
   EXPECT_EQ(report.pictures_searched, 600);
   EXPECT_DOUBLE_EQ(report.memorisation_rate, 40.0 / 200);
@@ -261,7 +261,7 @@ TEST(ModelEvaluation, CountsTheBitsOfPicturesSpreadOverTheData) {
   setup.bound = *VariationalBound::Create(TheSchedule(), {});
   setup.options.sample_count = 50;
   setup.options.bits_per_dim_pictures = 15;
-  const EvaluationReport report = *Evaluate(setup);
+  const ModelReport report = *Evaluate(setup);
 
   const c10::InferenceMode inference;
   std::vector<at::Tensor> pictures;
@@ -292,7 +292,7 @@ TEST(ModelEvaluation, TakesPicturesOfAnySize) {
   setup.data = data;
   setup.features = std::make_shared<RandomConvolutionFeatures>();
   setup.options.sample_count = 12;
-  const absl::StatusOr<EvaluationReport> report = Evaluate(std::move(setup));
+  const absl::StatusOr<ModelReport> report = Evaluate(std::move(setup));
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->pictures, 12);
 }
