@@ -124,7 +124,7 @@ absl::StatusOr<std::optional<StepReport>> Trainer::RunSlice() {
   if (done()) return absl::FailedPreconditionError("every step is done");
 
   if (!step_) RETURN_IF_ERROR(CatchDeviceErrors([this] { return BeginStep(); }));
-  ASSIGN_OR_RETURN(const TrainingRows rows, NextRows());
+  ASSIGN_OR_RETURN(const TrainingRows rows, CatchDeviceErrors([this] { return NextRows(); }));
   auto report = CatchDeviceErrors([&] { return TrainOn(rows); });
   if (!report.ok()) step_.reset();  // nobody knows what it has added to the gradients
   return report;
