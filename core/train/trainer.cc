@@ -216,7 +216,7 @@ StepReport Trainer::FinishStep() {
 void Trainer::UpdateModel(const StepReport& report) {
   const OptimizerOptions& options = setup_.options.optimizer;
   const int64_t updates_before = steps_done_ - counters_.non_finite_steps;
-  const std::vector<at::Tensor> gradients = GradientsOf(model_.weights);
+  const StateDict gradients = GradientsOf(model_.weights);
   const double max_norm = options.max_gradient_norm;
   const bool clips = max_norm > 0 && report.gradient_norm > max_norm;
   const double factor = (clips ? max_norm / report.gradient_norm : 1) / scaler_.scale();
