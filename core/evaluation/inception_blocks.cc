@@ -22,9 +22,10 @@ InceptionConvolution Fold(const at::Tensor& weight, const at::Tensor& gamma, con
 
 InceptionConvolution LoadConvolution(const nn::WeightScope& scope,
                                      const InceptionConvolutionSpec& spec, int64_t in) {
-  const auto norm = [&](const char* name) { return (scope / "bn").Take(name, {spec.out}); };
+  const nn::Initial none = nn::Initial::Constant(0);  // it is never made anew
+  const auto norm = [&](const char* name) { return (scope / "bn").Take(name, {spec.out}, none); };
   const at::Tensor weight =
-      (scope / "conv").Take("weight", {spec.out, in, spec.kernel_height, spec.kernel_width});
+      (scope / "conv").Take("weight", {spec.out, in, spec.kernel_height, spec.kernel_width}, none);
   const at::Tensor gamma = norm("weight"), beta = norm("bias");
   const at::Tensor mean = norm("running_mean"), variance = norm("running_var");
   for (const at::Tensor& tensor : {weight, gamma, beta, mean, variance}) {

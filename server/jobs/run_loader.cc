@@ -41,6 +41,12 @@ absl::StatusOr<std::shared_ptr<const FeatureExtractor>> LoadInception(
   return InceptionFeatures::Load(environment.inception);
 }
 
+TrainingPictures::Shape ShapeOf(const NetworkSpec& spec) {
+  return {.channels = static_cast<int>(spec.in_channels),
+          .height = static_cast<int>(spec.height),
+          .width = static_cast<int>(spec.width)};
+}
+
 class Loader {
  public:
   Loader(const RunEnvironment& environment, int64_t job, int device, std::function<void()> written,
@@ -109,16 +115,15 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
     ASSIGN_OR_RETURN(setup.evaluation,
                      MakeEvaluation(settings.evaluations().settings(), *model, data));
   }
-  setup.ema_index = static_cast<size_t>(
-      std::max_element(ema_decays.begin(), ema_decays.end()) - ema_decays.begin());
+  setup.ema_index = static_cast<size_t>(std::max_element(ema_decays.begin(), ema_decays.end()) -
+                                        ema_decays.begin());
   LoadedRun run;
   run.recorder = std::make_unique<RunRecorder>(
-      RunRecorder::Destination{
-          .store = environment_.store,
-          .checkpoints = checkpoints,
-          .job = job_,
-          .keep_checkpoints = settings.checkpoints().keep(),
-              .ema_decays = ema_decays},
+      RunRecorder::Destination{.store = environment_.store,
+                               .checkpoints = checkpoints,
+                               .job = job_,
+                               .keep_checkpoints = settings.checkpoints().keep(),
+                               .ema_decays = ema_decays},
       std::move(written_));
   run.task = std::make_shared<TrainingTask>(std::move(setup), run.recorder.get(),
                                             environment_.observer, std::move(ended_));
@@ -131,13 +136,11 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
   ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
   ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
   const TrainingOptions options = TrainingOptionsOf(settings);
-  ASSIGN_OR_RETURN(
-      auto batches,
-      BatchLoader::Create(std::move(data),
-                          {.shape = {model.spec.in_channels, model.spec.height, model.spec.width},
-                           .batch_size = options.batch_size,
-                           .augmentation = options.augmentation,
-                           .seed = options.seed}));
+  ASSIGN_OR_RETURN(std::shared_ptr<BatchSource> batches,
+                   BatchLoader::Create(std::move(data), {.shape = ShapeOf(model.spec),
+                                                         .batch_size = options.batch_size,
+                                                         .augmentation = options.augmentation,
+                                                         .seed = options.seed}));
   auto trainer = Trainer::Create({.weights = std::move(files.weights),
                                   .binder =
                                       [config](const StateDict& parameters, at::ScalarType dtype) {
