@@ -12,6 +12,7 @@
 #include "core/nn/unet2d.h"
 #include "core/train/batch_loader.h"
 #include "core/train/device_errors.h"
+#include "server/jobs/base_model.h"
 #include "server/jobs/evaluation_settings.h"
 #include "server/jobs/evaluation_task.h"
 #include "server/jobs/run_resume.h"
@@ -61,10 +62,8 @@ class Loader {
   absl::StatusOr<LoadedRun> LoadEvaluation(const EvaluationSettings& settings);
 
  private:
-  // Of the model that the job starts from.
-  absl::StatusOr<ModelHandle> Describe() const;
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const TrainingSettings& settings,
-                                                       const Model& model,
+                                                       const Model& model, ModelFiles files,
                                                        std::shared_ptr<const DataSet> data) const;
   absl::StatusOr<ModelEvaluation::Setup> MakeEvaluation(const EvaluationSettings& settings,
                                                         const Model& model,
@@ -78,12 +77,9 @@ class Loader {
   std::function<void()> ended_;
 };
 
-absl::StatusOr<ModelHandle> Loader::Describe() const {
-  return LoadModel(environment_.state->base_model(job_), "base", {.devices = {device_}});
-}
-
 absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings) {
-  ASSIGN_OR_RETURN(const ModelHandle model, Describe());
+  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
+  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
   ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset()));
   ASSIGN_OR_RETURN(auto checkpoints, environment_.checkpoints->Get(job_));
   const RunFacts facts = {
@@ -103,17 +99,17 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
                                .evaluation = {},
                                .max_rows = max_rows(),
                                .clock = environment_.clock};
-  ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, *model, data));
+  ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, model, std::move(files), data));
   const std::vector<double> ema_decays(settings.ema_decays().begin(), settings.ema_decays().end());
   ASSIGN_OR_RETURN(setup.written, ResumeRun({.store = environment_.store,
                                              .checkpoints = checkpoints.get(),
                                              .job = job_,
                                              .ema_decays = ema_decays},
                                             *setup.trainer, setup.progress));
-  ASSIGN_OR_RETURN(setup.grid, GridOf(settings, *model));
+  ASSIGN_OR_RETURN(setup.grid, GridOf(settings, model));
   if (settings.evaluations().every_n_steps() > 0) {
     ASSIGN_OR_RETURN(setup.evaluation,
-                     MakeEvaluation(settings.evaluations().settings(), *model, data));
+                     MakeEvaluation(settings.evaluations().settings(), model, data));
   }
   setup.ema_index = static_cast<size_t>(std::max_element(ema_decays.begin(), ema_decays.end()) -
                                         ema_decays.begin());
@@ -131,9 +127,8 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
 }
 
 absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
-    const TrainingSettings& settings, const Model& model,
+    const TrainingSettings& settings, const Model& model, ModelFiles files,
     std::shared_ptr<const DataSet> data) const {
-  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
   ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
   const TrainingOptions options = TrainingOptionsOf(settings);
   ASSIGN_OR_RETURN(std::shared_ptr<BatchSource> batches,
@@ -167,7 +162,8 @@ absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(
 }
 
 absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& settings) {
-  ASSIGN_OR_RETURN(const ModelHandle model, Describe());
+  ASSIGN_OR_RETURN(const ModelHandle model,
+                   LoadModel(environment_.state->base_model(job_), "base", {.devices = {device_}}));
   ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset()));
   ASSIGN_OR_RETURN(ModelEvaluation::Setup setup, MakeEvaluation(settings, *model, std::move(data)));
   setup.network = model->networks.front();
