@@ -3,12 +3,12 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
-#include "server/jobs/data_set_reader.h"
+#include "server/jobs/ingest.h"
 
 namespace denoise {
 namespace {
 
-DataSetLimits LimitsOf(const ServerFlags& flags) {
+DataSetQuota QuotaOf(const ServerFlags& flags) {
   return {.data_sets = flags.max_datasets,
           .total_bytes = int64_t{flags.max_datasets_gib} << 30,
           .data_set_bytes = int64_t{flags.max_dataset_gib} << 30};
@@ -22,7 +22,7 @@ absl::StatusOr<std::unique_ptr<Training>> Training::Start(const ServerFlags& fla
   ASSIGN_OR_RETURN(StateDir opened, StateDir::Open(flags.state));
   auto state = std::make_unique<StateDir>(std::move(opened));
   ASSIGN_OR_RETURN(auto database, Database::Open(state->database()));
-  ASSIGN_OR_RETURN(auto data_sets, DataSetStore::Open(database.get(), state.get(), LimitsOf(flags),
+  ASSIGN_OR_RETURN(auto data_sets, DataSetStore::Open(database.get(), state.get(), QuotaOf(flags),
                                                       IngestUpload, clock));
   const TrainingJobsOptions options = {.max_running_jobs = flags.max_running_jobs,
                                        .max_waiting_jobs = flags.max_waiting_jobs,

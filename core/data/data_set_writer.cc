@@ -19,16 +19,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-absl::Status WriteError(const SQLite::Exception& error) {
-  if (error.getErrorCode() == SQLITE_FULL) {
-    return absl::ResourceExhaustedError("there is no room for the data set");
-  }
-  return absl::UnavailableError("the data set cannot be written now");
-}
-
 absl::Status WriteError(int error) {
   const absl::Status status = FileSystemError(error, "the data set cannot be written now");
   return absl::IsResourceExhausted(status) ? status : absl::UnavailableError(status.message());
+}
+
+// SQLite tells a full disk from all other errors. A quota that is used up is one of those.
+absl::Status WriteError(const SQLite::Exception& error) {
+  const bool no_room =
+      error.getErrorCode() == SQLITE_FULL || error.getExtendedErrorCode() == SQLITE_IOERR_WRITE;
+  return WriteError(no_room ? ENOSPC : EIO);
 }
 
 // Everything of the file first, then its name, then the folder that holds it.
@@ -74,13 +74,7 @@ class DataSetWriter::File {
 
   void Finish(const std::vector<int64_t>& label_by_group, const std::vector<std::string>& classes) {
     SetLabels(label_by_group);
-    SQLite::Statement add_class(database_, "INSERT INTO classes VALUES (?, ?)");
-    for (size_t label = 0; label < classes.size(); ++label) {
-      add_class.reset();
-      add_class.bind(1, static_cast<int64_t>(label));
-      add_class.bind(2, classes[label]);
-      add_class.exec();
-    }
+    AddClasses(classes);
     AddMeta(kPicturesKey, pictures_);
     AddMeta(kIndexChecksumKey, IndexChecksum(database_));
     database_.exec(absl::StrCat("PRAGMA user_version = ", kDataSetVersion));
@@ -103,6 +97,16 @@ class DataSetWriter::File {
         "pictures.label)");
   }
 
+  void AddClasses(const std::vector<std::string>& classes) {
+    SQLite::Statement add(database_, "INSERT INTO classes VALUES (?, ?)");
+    for (size_t label = 0; label < classes.size(); ++label) {
+      add.reset();
+      add.bind(1, static_cast<int64_t>(label));
+      add.bind(2, classes[label]);
+      add.exec();
+    }
+  }
+
   void AddMeta(const char* key, int64_t value) {
     SQLite::Statement add(database_, "INSERT INTO meta VALUES (?, ?)");
     add.bind(1, key);
@@ -117,16 +121,16 @@ class DataSetWriter::File {
 };
 
 absl::StatusOr<std::unique_ptr<DataSetWriter>> DataSetWriter::Create(fs::path path) {
-  std::error_code error;
-  if (fs::exists(path, error)) return absl::AlreadyExistsError("there is a file of that name");
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return absl::AlreadyExistsError("there is a file of that name");
   fs::path unfinished = path;
   unfinished += ".unfinished";
   if (unlink(unfinished.c_str()) != 0 && errno != ENOENT) return WriteError(errno);
   std::unique_ptr<DataSetWriter> writer(new DataSetWriter(std::move(path), std::move(unfinished)));
   try {
     writer->file_ = std::make_unique<File>(writer->unfinished_);
-  } catch (const SQLite::Exception& exception) {
-    return WriteError(exception);
+  } catch (const SQLite::Exception& error) {
+    return WriteError(error);
   }
   return writer;
 }

@@ -22,7 +22,7 @@ struct EvaluationResults {
   at::Tensor sample_features;   // [N, D]
   at::Tensor picture_features;  // [M, D], of the pictures that are compared
   Copies copies;                // by the indices of the data set
-  EvaluationReport report;
+  ModelReport report;
 };
 
 // A stage does a slice of its work at each call until it is done. Not thread-safe; called under

@@ -87,7 +87,7 @@ class ModelEvaluation::Impl {
   explicit Impl(Setup setup) : setup_(std::move(setup)) { BeginStage(); }
 
   bool done() const { return stage_ == nullptr; }
-  const EvaluationReport& report() const { return results_.report; }
+  const ModelReport& report() const { return results_.report; }
 
   Progress progress() const {
     const EvaluationOptions& options = setup_.options;
@@ -162,6 +162,6 @@ absl::Status ModelEvaluation::RunSlice() {
 
 bool ModelEvaluation::done() const { return impl_->done(); }
 ModelEvaluation::Progress ModelEvaluation::progress() const { return impl_->progress(); }
-const EvaluationReport& ModelEvaluation::report() const { return impl_->report(); }
+const ModelReport& ModelEvaluation::report() const { return impl_->report(); }
 
 }  // namespace denoise

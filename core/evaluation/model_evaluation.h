@@ -34,7 +34,7 @@ struct EvaluationOptions {
   int64_t sheet_samples = 16;
 };
 
-struct EvaluationReport {
+struct ModelReport {
   SetMetrics metrics;
   double memorisation_rate = 0;  // see copy_search.h
   std::optional<double> bits_per_dim;
@@ -83,7 +83,7 @@ class ModelEvaluation {
   };
   Progress progress() const;
 
-  const EvaluationReport& report() const;  // requires done()
+  const ModelReport& report() const;  // requires done()
 
  private:
   class Impl;

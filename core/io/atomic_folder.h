@@ -43,6 +43,10 @@ class AtomicFolder {
   std::filesystem::path path_;  // empty once there is nothing to remove
 };
 
+// Removes a folder and everything in it. It loses its name first: after a crash it is whole, or gone
+// but for what RemoveUnfinishedFolders removes.
+absl::Status RemoveFolder(const std::filesystem::path& path);
+
 // Removes the temporary folders that a crash has left in `parent`. To be called where nobody else
 // is writing there: before the first AtomicFolder.
 absl::Status RemoveUnfinishedFolders(const std::filesystem::path& parent);

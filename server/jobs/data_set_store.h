@@ -53,7 +53,7 @@ class DataSetStore {
   // `observer` may be null.
   static absl::StatusOr<std::unique_ptr<DataSetStore>> Open(
       Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
-      const Clock* clock, JobObserver* observer);
+      const Clock* clock, JobObserver* observer = nullptr);
   ~DataSetStore();  // gives up the reading that is under way
 
   // The errors of UploadDataset. Fields are named from the request ("header.name").
@@ -67,7 +67,7 @@ class DataSetStore {
   // One that is READY, by its name ("datasets/emoji"). NotFound; FailedPrecondition: not READY.
   struct Stored {
     int64_t id = 0;
-    std::filesystem::path folder;
+    std::filesystem::path path;  // of what IngestFunction has stored
     denoised::v1::Dataset data_set;
   };
   absl::StatusOr<Stored> FindReady(const std::string& name) const;

@@ -6,7 +6,7 @@
 namespace denoise {
 
 absl::StatusOr<denoised::v1::TrainingEvent> EvaluationEvent(int64_t step,
-                                                            const EvaluationReport& report) {
+                                                            const ModelReport& report) {
   denoised::v1::TrainingEvent event;
   denoised::v1::EvaluationResult& result = *event.mutable_evaluation();
   result.set_step(step);

@@ -12,6 +12,6 @@ namespace denoise {
 // The event of an evaluation; `step` is that of the training job, or 0. Encodes a picture, which is
 // slow: not for a device's thread.
 absl::StatusOr<denoised::v1::TrainingEvent> EvaluationEvent(int64_t step,
-                                                            const EvaluationReport& report);
+                                                            const ModelReport& report);
 
 }  // namespace denoise

@@ -80,6 +80,11 @@ void ResolveEvaluationParts(std::string_view prefix, const SettingsContext& cont
   }
 }
 
+int64_t EvaluationPictures(const EvaluationSettings& settings, int64_t data_set_size) {
+  return settings.sample_count() + std::min(data_set_size, kMaxPicturesSearched) +
+         settings.bits_per_dim_pictures();
+}
+
 absl::StatusOr<ModelEvaluation::Setup> EvaluationSetupOf(const EvaluationSettings& settings,
                                                          const EvaluationMaterial& material) {
   ModelEvaluation::Setup setup;

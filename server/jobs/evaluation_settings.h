@@ -1,6 +1,7 @@
 // The settings of an evaluation: defaults filled in, everything checked, and as the core has them.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -24,6 +25,9 @@ absl::StatusOr<denoised::v1::EvaluationSettings> ResolveEvaluation(
 void ResolveEvaluationParts(std::string_view prefix, const SettingsContext& context,
                             denoised::v1::EvaluationSettings& settings,
                             FieldViolations& violations);
+
+// How many pictures an evaluation looks at in all (ModelEvaluation::Progress), of a data set of so many.
+int64_t EvaluationPictures(const denoised::v1::EvaluationSettings& settings, int64_t data_set_size);
 
 // Of resolved settings, all but the network. `inception` may be null where it is not asked for.
 struct EvaluationMaterial {

@@ -16,6 +16,14 @@ using denoised::v1::TrainingEvent;
 // What a watcher is handed at a time; grids of pictures are large.
 constexpr size_t kMaxReadBytes = 4 << 20;
 
+bool IsThere(SQLite::Database& connection, int64_t job, int kind, int64_t step) {
+  SQLite::Statement row(connection, "SELECT 1 FROM events WHERE job = ? AND kind = ? AND step = ?");
+  row.bind(1, job);
+  row.bind(2, kind);
+  row.bind(3, step);
+  return row.executeStep();
+}
+
 int64_t NextSequence(SQLite::Database& connection, int64_t job) {
   SQLite::Statement row(connection,
                         "UPDATE jobs SET last_sequence = last_sequence + 1 WHERE id = ? "
@@ -43,14 +51,6 @@ std::optional<int64_t> StepOf(const TrainingEvent& event) {
     default:
       return std::nullopt;
   }
-}
-
-bool IsThere(SQLite::Database& connection, int64_t job, int kind, int64_t step) {
-  SQLite::Statement row(connection, "SELECT 1 FROM events WHERE job = ? AND kind = ? AND step = ?");
-  row.bind(1, job);
-  row.bind(2, kind);
-  row.bind(3, step);
-  return row.executeStep();
 }
 
 bool AppendEvent(SQLite::Database& connection, int64_t job, TrainingEvent event, absl::Time now) {
@@ -88,6 +88,19 @@ absl::StatusOr<std::vector<TrainingEvent>> ReadEvents(SQLite::Database& connecti
     events.push_back(std::move(event));
   }
   return events;
+}
+
+absl::StatusOr<std::optional<TrainingEvent>> FindEvent(SQLite::Database& connection, int64_t job,
+                                                       TrainingEvent::EventCase kind,
+                                                       int64_t step) {
+  SQLite::Statement row(connection,
+                        "SELECT event FROM events WHERE job = ? AND kind = ? AND step = ?");
+  row.bind(1, job);
+  row.bind(2, static_cast<int>(kind));
+  row.bind(3, step);
+  if (!row.executeStep()) return std::nullopt;
+  ASSIGN_OR_RETURN(TrainingEvent event, ParseMessage<TrainingEvent>(row.getColumn(0)));
+  return event;
 }
 
 absl::StatusOr<std::optional<TrainingEvent>> NewestEvent(SQLite::Database& connection, int64_t job,

@@ -17,7 +17,10 @@ namespace denoise {
 // The step that an event is of, which happens once; nullopt for what may happen more often.
 std::optional<int64_t> StepOf(const denoised::v1::TrainingEvent& event);
 
-bool IsThere(SQLite::Database& connection, int64_t job, int kind, int64_t step);
+// Of this kind and step; nullopt where there is none.
+absl::StatusOr<std::optional<denoised::v1::TrainingEvent>> FindEvent(
+    SQLite::Database& connection, int64_t job, denoised::v1::TrainingEvent::EventCase kind,
+    int64_t step);
 
 // Gives it the job's next sequence number, and `now` as its time. False: the event of that kind and
 // step is there already.

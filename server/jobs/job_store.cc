@@ -181,15 +181,21 @@ absl::StatusOr<JobStore::Page> JobStore::List(const std::vector<JobState>& state
 
 absl::StatusOr<JobStatus> JobStore::Apply(int64_t id, JobAction action, const std::string& reason) {
   const absl::Time now = clock_->Now();
+  bool changed = false;
   auto result = database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<JobStatus> {
     ASSIGN_OR_RETURN(const JobStatus before, ReadJobStatus(connection, id));
     ASSIGN_OR_RETURN(JobStatus after, NextStatus(before, action, reason));
     if (after == before) return after;
     WriteJobStatus(connection, id, after, now);
-    if (after.state != before.state) AppendEvent(connection, id, StateEvent(after), now);
+    changed = after.state != before.state;
+    if (changed) AppendEvent(connection, id, StateEvent(after), now);
     return after;
   });
-  if (result.ok()) feed_->Notify(id);
+  if (!result.ok()) return result;
+  feed_->Notify(id);
+  if (changed && observer_ != nullptr) {
+    observer_->OnJobState(JobName(id), result->state, result->reason);
+  }
   return result;
 }
 
@@ -254,11 +260,11 @@ absl::StatusOr<bool> JobStore::RollBackOnce(int64_t id, const std::string& notic
   return rolled_back;
 }
 
-absl::StatusOr<bool> JobStore::HasEvent(int64_t id, TrainingEvent::EventCase kind,
-                                        int64_t step) const {
-  return database_->Read([&](SQLite::Database& connection) -> absl::StatusOr<bool> {
-    return IsThere(connection, id, kind, step);
-  });
+absl::StatusOr<std::optional<TrainingEvent>> JobStore::FindEvent(int64_t id,
+                                                                 TrainingEvent::EventCase kind,
+                                                                 int64_t step) const {
+  return database_->Read(
+      [&](SQLite::Database& connection) { return denoise::FindEvent(connection, id, kind, step); });
 }
 
 absl::StatusOr<JobStore::Events> JobStore::EventsAfter(int64_t id, int64_t after, int limit) const {

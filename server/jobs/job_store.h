@@ -13,6 +13,7 @@
 #include "denoised/v1/training.pb.h"
 #include "server/jobs/database.h"
 #include "server/jobs/event_feed.h"
+#include "server/jobs/job_observer.h"
 #include "server/jobs/job_state.h"
 
 namespace denoise {
@@ -21,9 +22,9 @@ namespace denoise {
 // errors are those of Database.
 class JobStore {
  public:
-  // All outlive the store. Watchers of `feed` are woken after every change.
-  JobStore(Database* database, EventFeed* feed, const Clock* clock)
-      : database_(database), feed_(feed), clock_(clock) {}
+  // All outlive the store; `observer` may be null. Watchers of `feed` are woken after every change.
+  JobStore(Database* database, EventFeed* feed, const Clock* clock, JobObserver* observer)
+      : database_(database), feed_(feed), clock_(clock), observer_(observer) {}
 
   // For the folder of a job that is to be created.
   absl::StatusOr<int64_t> ReserveId();
@@ -71,8 +72,9 @@ class JobStore {
   // The newest checkpoint that there is, where some were removed or set aside.
   absl::Status SetLatestCheckpoint(int64_t id, std::optional<int64_t> step);
 
-  absl::StatusOr<bool> HasEvent(int64_t id, denoised::v1::TrainingEvent::EventCase kind,
-                                int64_t step) const;
+  // Of this kind and step; nullopt where there is none.
+  absl::StatusOr<std::optional<denoised::v1::TrainingEvent>> FindEvent(
+      int64_t id, denoised::v1::TrainingEvent::EventCase kind, int64_t step) const;
   // Notes that the job was rolled back, with a notice; false, and nothing is changed, where it was
   // before.
   absl::StatusOr<bool> RollBackOnce(int64_t id, const std::string& notice);
@@ -95,6 +97,7 @@ class JobStore {
   Database* const database_;
   EventFeed* const feed_;
   const Clock* const clock_;
+  JobObserver* const observer_;
 };
 
 }  // namespace denoise

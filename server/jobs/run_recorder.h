@@ -24,10 +24,10 @@ namespace denoise {
 // Thread-safe.
 class RunRecorder {
  public:
-  // Where a job writes to. Everything outlives the recorder.
+  // Where a job writes to. `store` outlives the recorder.
   struct Destination {
     JobStore* store;
-    CheckpointFolder* checkpoints;  // null where the job has none
+    std::shared_ptr<CheckpointFolder> checkpoints;  // null where the job has none
     int64_t job = 0;
     int keep_checkpoints = 1;
     std::vector<double> ema_decays;

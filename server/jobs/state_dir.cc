@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 
 #include <cerrno>
 #include <cstring>
@@ -50,12 +49,6 @@ absl::StatusOr<StateDir> StateDir::Open(const std::filesystem::path& path) {
     }
   }
   return state;
-}
-
-int64_t StateDir::free_bytes() const {
-  struct statvfs info;
-  if (statvfs(path_.c_str(), &info) != 0) return 0;
-  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
 }
 
 }  // namespace denoise

@@ -32,9 +32,6 @@ class StateDir {
   std::filesystem::path base_model(int64_t job_id) const { return job(job_id) / "base"; }
   std::filesystem::path checkpoints(int64_t job_id) const { return job(job_id) / "checkpoints"; }
 
-  // What the file system has left for this server. 0 where it does not say.
-  int64_t free_bytes() const;
-
  private:
   StateDir(std::filesystem::path path, FileDescriptor lock)
       : path_(std::move(path)), lock_(std::move(lock)) {}

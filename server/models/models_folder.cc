@@ -135,6 +135,13 @@ absl::StatusOr<LoadedModels> ModelsFolder::Load() const {
   return loaded;
 }
 
+absl::StatusOr<ModelFiles> ModelsFolder::Read(const std::string& id) const {
+  // Nobody replaces it meanwhile; in a folder that cannot be written to, nobody can.
+  const absl::StatusOr<FileDescriptor> lock = Lock(root_);
+  if (!lock.ok() && !absl::IsFailedPrecondition(lock.status())) return lock.status();
+  return LoadModelFiles(root_ / id);
+}
+
 absl::StatusOr<ModelHandle> ModelsFolder::Install(const std::string& id, const Writer& write,
                                                   ModelRepository& models) const {
   if (!IsValidModelId(id)) {

@@ -18,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/io/model_files.h"
 #include "server/models/model.h"
 #include "server/models/model_loader.h"
 #include "server/models/model_repository.h"
@@ -45,6 +46,10 @@ class ModelsFolder {
   // Hidden folders and files are passed over; a folder that is broken, or whose name is not a valid
   // model id, is reported and left out. Fails only where the root cannot be read.
   absl::StatusOr<LoadedModels> Load() const;
+
+  // The files of a model as they are now: all of one version. NotFound; InvalidArgument where they are
+  // no model (core/io/model_files.h).
+  absl::StatusOr<ModelFiles> Read(const std::string& id) const;
 
   // Makes a durable checkpoint folder of the path it is given, which does not exist but whose parent
   // does: WriteModelFiles (core/io/model_files.h).

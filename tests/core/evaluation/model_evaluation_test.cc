@@ -79,19 +79,23 @@ std::shared_ptr<const Network> GaussianDenoiser(std::vector<double> means,
       kSide, std::move(hook));
 }
 
+std::shared_ptr<const SamplerPlan> Plan(int steps) {
+  return std::make_shared<const SamplerPlan>(
+      *CompilePlan(TheSchedule(), {.sampler = SamplerKind::kDpmSolverPlusPlus, .steps = steps}));
+}
+
 // One mode of 300 pictures around 0.25, and samples of just that.
 ModelEvaluation::Setup TheSetup() {
   auto data = std::make_shared<MemoryDataSet>();
   data->pictures = GaussianPictures(300, 0.25, 1);
   return {.network = GaussianDenoiser({0.25}),
-          .plan = std::make_shared<const SamplerPlan>(*CompilePlan(
-              TheSchedule(), {.sampler = SamplerKind::kDpmSolverPlusPlus, .steps = 20})),
+          .plan = Plan(20),
           .data = data,
           .features = std::make_shared<PixelFeatures>(),
           .options = {.sample_count = 300, .seed = 7}};
 }
 
-absl::StatusOr<EvaluationReport> Evaluate(ModelEvaluation::Setup setup) {
+absl::StatusOr<ModelReport> Evaluate(ModelEvaluation::Setup setup) {
   absl::StatusOr<std::unique_ptr<ModelEvaluation>> evaluation =
       ModelEvaluation::Create(std::move(setup));
   if (!evaluation.ok()) return evaluation.status();
@@ -108,7 +112,9 @@ double FrechetBias(double rows) {
 }
 
 TEST(ModelEvaluation, OfANetworkThatKnowsTheDataFindsAllInPlace) {
-  const EvaluationReport report = *Evaluate(TheSetup());
+  ModelEvaluation::Setup setup = TheSetup();
+  setup.plan = Plan(150);
+  const ModelReport report = *Evaluate(std::move(setup));
   EXPECT_NEAR(report.metrics.frechet_distance, FrechetBias(300), 0.5 * FrechetBias(300));
   EXPECT_GT(report.metrics.precision, 0.7);
   EXPECT_GT(report.metrics.recall, 0.7);
@@ -121,10 +127,19 @@ TEST(ModelEvaluation, OfANetworkThatKnowsTheDataFindsAllInPlace) {
   EXPECT_FALSE(report.bits_per_dim.has_value());
 }
 
+// Too few steps make pictures that are all too likely.
+TEST(ModelEvaluation, OfACrudeSamplerTellsThatVarietyIsLost) {
+  const SetMetrics metrics = Evaluate(TheSetup())->metrics;
+  EXPECT_GT(metrics.frechet_distance, 2 * FrechetBias(300));
+  EXPECT_GT(metrics.precision, 0.95);
+  EXPECT_GT(metrics.density, 2);
+  EXPECT_LT(metrics.recall, 0.6);
+}
+
 TEST(ModelEvaluation, OfANetworkThatIsOffTellsHowFar) {
   ModelEvaluation::Setup setup = TheSetup();
   setup.network = GaussianDenoiser({-0.15});
-  const EvaluationReport report = *Evaluate(std::move(setup));
+  const ModelReport report = *Evaluate(std::move(setup));
   EXPECT_NEAR(report.metrics.frechet_distance, kDimensions * 0.4 * 0.4, 0.3);
   EXPECT_LT(report.metrics.coverage, 0.1);
 }
@@ -143,7 +158,7 @@ TEST(ModelEvaluation, SlicesAddUpToOneGo) {
     std::copy(picture.begin(), picture.end(), picture_rows[i].data_ptr<float>());
   }
   const SetMetrics expected = *CompareSets(sample_rows, picture_rows, 5);
-  const EvaluationReport report = *Evaluate(setup);
+  const ModelReport report = *Evaluate(setup);
   EXPECT_NEAR(report.metrics.frechet_distance, expected.frechet_distance, 1e-6);
   EXPECT_EQ(report.metrics.precision, expected.precision);
   EXPECT_EQ(report.metrics.recall, expected.recall);
@@ -158,9 +173,9 @@ TEST(ModelEvaluation, DependsOnNothingButItsSetup) {
     setup.options.seed = seed;
     return *Evaluate(std::move(setup));
   };
-  const EvaluationReport report = evaluate(8, 7);
+  const ModelReport report = evaluate(8, 7);
   for (const int64_t batch_rows : {8, 7, 64}) {
-    const EvaluationReport again = evaluate(batch_rows, 7);
+    const ModelReport again = evaluate(batch_rows, 7);
     EXPECT_EQ(again.metrics, report.metrics) << batch_rows;
     EXPECT_EQ(again.nearest_neighbours_sheet, report.nearest_neighbours_sheet) << batch_rows;
   }
@@ -178,7 +193,7 @@ TEST(ModelEvaluation, FindsCopiesAmongAllPicturesAndShowsThem) {
   for (int64_t i = 0; i < 40; ++i) data->pictures[(17 * i + 1) % 600] = ToImage(copied[i]);
   setup.data = data;
   setup.options.sample_count = 200;
-  const EvaluationReport report = *Evaluate(std::move(setup));
+  const ModelReport report = *Evaluate(std::move(setup));
   EXPECT_EQ(report.pictures, 200);
   EXPECT_EQ(report.pictures_searched, 600);
   EXPECT_DOUBLE_EQ(report.memorisation_rate, 40.0 / 200);
@@ -239,20 +254,20 @@ TEST(ModelEvaluation, WithoutClassesInTheDataSamplesHaveNoneOrEachInTurn) {
   EXPECT_THAT(rows, ElementsAre(Pair(1, 2 * 30 * 20)));
 }
 
-// Of every tenth picture, with the noise of its own seed. The bound lies above the entropy of a
+// Of every twentieth picture, with the noise of its own seed. The bound lies above the entropy of a
 // Gaussian pixel, log2(sigma sqrt(2 pi e)) bits and log2(255 / 2) for its bins.
 TEST(ModelEvaluation, CountsTheBitsOfPicturesSpreadOverTheData) {
   ModelEvaluation::Setup setup = TheSetup();
   setup.bound = *VariationalBound::Create(TheSchedule(), {});
   setup.options.sample_count = 50;
-  setup.options.bits_per_dim_pictures = 30;
-  const EvaluationReport report = *Evaluate(setup);
+  setup.options.bits_per_dim_pictures = 15;
+  const ModelReport report = *Evaluate(setup);
 
   const c10::InferenceMode inference;
   std::vector<at::Tensor> pictures;
   std::vector<uint64_t> seeds;
-  for (int i = 0; i < 30; ++i) {
-    std::vector<float> sample = SampleFromImage(*setup.data->Read(10 * i));
+  for (int i = 0; i < 15; ++i) {
+    std::vector<float> sample = SampleFromImage(*setup.data->Read(20 * i));
     pictures.push_back(at::tensor(sample).view({1, 1, kSide, kSide}));
     seeds.push_back(7 + i);
   }
@@ -277,7 +292,7 @@ TEST(ModelEvaluation, TakesPicturesOfAnySize) {
   setup.data = data;
   setup.features = std::make_shared<RandomConvolutionFeatures>();
   setup.options.sample_count = 12;
-  const absl::StatusOr<EvaluationReport> report = Evaluate(std::move(setup));
+  const absl::StatusOr<ModelReport> report = Evaluate(std::move(setup));
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->pictures, 12);
 }

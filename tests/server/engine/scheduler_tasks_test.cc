@@ -137,7 +137,7 @@ TEST_F(SchedulerTasksTest, ARequestThatArrivesDuringASliceWaitsForThatOneOnly) {
 
 TEST_F(SchedulerTasksTest, AClockThatStandsStillLetsBothGoOn) {
   slice_time_ = evaluation_time_ = absl::ZeroDuration();
-  Scheduler scheduler({.training_share = 0.5}, clock_);
+  Scheduler scheduler({.training_share = 0.9}, clock_);
   Add(scheduler, 'a');
   Submit(scheduler);
   EXPECT_EQ(Turns(scheduler, 4), "a-a-");
@@ -227,6 +227,18 @@ TEST_F(SchedulerTasksTest, RemovingWaitsForTheSliceThatRuns) {
     EXPECT_TRUE(removal.get());
     EXPECT_EQ(Turns(scheduler, 2), "bb");
   }
+}
+
+// So that nothing of it is left once the removal has returned.
+TEST(TaskRotation, ARetiredTaskIsLeftToWhoeverRemovesIt) {
+  TaskRotation tasks;
+  tasks.Add(1, std::make_shared<NamedTask>('a'), 0);
+  tasks.Begin();
+  tasks.Retire(1);
+  EXPECT_EQ(tasks.End(Outcome::kDone), nullptr);
+  EXPECT_FALSE(tasks.HasRunnable());
+  EXPECT_NE(tasks.Remove(1), nullptr);
+  EXPECT_EQ(tasks.size(), 0u);
 }
 
 TEST_F(SchedulerTasksTest, StoppingRunsNoFurtherSliceButFinishesImages) {

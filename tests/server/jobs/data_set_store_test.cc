@@ -148,8 +148,8 @@ TEST_F(DataSetStoreTest, AnUploadBecomesADataSet) {
   EXPECT_EQ(Get()->state(), Dataset::READY);
   EXPECT_EQ(Get()->received_bytes(), 13);
   const auto stored = store_->FindReady("datasets/emoji");
-  EXPECT_EQ(ReadFile(stored->folder / "pictures"), "some pictures");
-  EXPECT_FALSE(std::filesystem::exists(stored->folder.parent_path() / "upload"));
+  EXPECT_EQ(ReadFile(stored->path / "pictures"), "some pictures");
+  EXPECT_FALSE(std::filesystem::exists(stored->path.parent_path() / "upload"));
 }
 
 TEST_F(DataSetStoreTest, AnUploadThatBreaksOffGoesOnWhereItsBytesAreSafe) {
@@ -167,7 +167,7 @@ TEST_F(DataSetStoreTest, AnUploadThatBreaksOffGoesOnWhereItsBytesAreSafe) {
   EXPECT_THAT(GetErrorMetadata(elsewhere), ElementsAre(Pair("received_bytes", "4")));
   EXPECT_TRUE(Upload(bytes, 4).ok());
 
-  EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji")->folder / "pictures"), bytes);
+  EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji")->path / "pictures"), bytes);
 }
 
 // At any moment, what is promised is on the disk, and no byte of it is sent twice.

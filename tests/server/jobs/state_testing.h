@@ -20,7 +20,7 @@ struct OpenState {
   explicit OpenState(const std::filesystem::path& path)
       : state(Unwrap(StateDir::Open(path))),
         database(Unwrap(Database::Open(state.database()))),
-        jobs(database.get(), &feed, &clock) {}
+        jobs(database.get(), &feed, &clock, /*observer=*/nullptr) {}
 
   template <class T>
   static T Unwrap(absl::StatusOr<T> result) {

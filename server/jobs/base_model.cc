@@ -1,0 +1,1 @@
+#include "server/jobs/base_model.h"

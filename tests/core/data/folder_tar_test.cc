@@ -1,0 +1,145 @@
+#include "core/data/folder_tar.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/core/data/upload_testing.h"
+#include "tests/support/subprocess.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+
+class FolderTarTest : public testing::Test {
+ protected:
+  void Add(const std::string& name, std::string_view bytes) { WriteFile(root_ / name, bytes); }
+
+  std::unique_ptr<FolderTar> Open() {
+    auto tar = FolderTar::Open(root_);
+    EXPECT_TRUE(tar.ok()) << tar.status();
+    return tar.ok() ? *std::move(tar) : nullptr;
+  }
+
+  std::string Bytes() {
+    const auto tar = Open();
+    const auto bytes = ReadString(*tar, size_t{1} << 30);
+    EXPECT_TRUE(bytes.ok()) << bytes.status();
+    EXPECT_EQ(static_cast<int64_t>(bytes->size()), tar->size());
+    return *bytes;
+  }
+
+  TempDir folder_;
+  const fs::path root_ = folder_.path() / "emoji";
+};
+
+TEST_F(FolderTarTest, HoldsThePicturesSortedByName) {
+  Add("food/b.png", "bb");
+  Add("food/a.JPG", std::string(1000, 'a'));
+  Add("animals/ü.webp", std::string(512, 'u'));
+  Add("food-2/c.jpeg", "");
+  const auto entries = ReadUpload(UploadFormat::kTar, Bytes());
+  ASSERT_TRUE(entries.ok()) << entries.status();
+  ASSERT_THAT(Names(*entries),
+              ElementsAre("animals/ü.webp", "food-2/c.jpeg", "food/a.JPG", "food/b.png"));
+  EXPECT_EQ((*entries)[0].bytes, std::string(512, 'u'));
+  EXPECT_EQ((*entries)[2].bytes, std::string(1000, 'a'));
+  EXPECT_EQ((*entries)[3].bytes, "bb");
+}
+
+TEST_F(FolderTarTest, OtherFilesArePassedOverAndCounted) {
+  Add("a.png", "1");
+  Add("readme.txt", "x");
+  Add("png", "x");
+  Add(".hidden.png", "x");
+  Add(".git/a.png", "x");
+  fs::create_symlink(root_ / "a.png", root_ / "link.png");
+  fs::create_directory_symlink(root_, root_ / "loop");
+  const auto tar = Open();
+  ASSERT_NE(tar, nullptr);
+  EXPECT_EQ(tar->pictures(), 2);
+  EXPECT_EQ(tar->other_files(), 2);
+  const auto entries = ReadUpload(UploadFormat::kTar, Bytes());
+  EXPECT_THAT(Names(*entries), ElementsAre("a.png", "link.png"));
+  EXPECT_EQ((*entries)[1].bytes, "1");
+}
+
+TEST_F(FolderTarTest, GoesOnAtAnyOffset) {
+  Add(std::string(150, 'n') + ".png", std::string(700, '1'));
+  Add("b/2.png", std::string(512, '2'));
+  Add("b/3.png", "");
+  const std::string whole = Bytes();
+  const auto tar = Open();
+  for (int64_t offset = tar->size(); offset >= 0; offset -= 7) {
+    tar->Seek(offset);
+    const auto rest = ReadString(*tar, whole.size());
+    ASSERT_TRUE(rest.ok()) << rest.status();
+    ASSERT_TRUE(*rest == whole.substr(static_cast<size_t>(offset))) << offset;
+  }
+}
+
+TEST_F(FolderTarTest, GivesTheSameBytesWhenAskedForFewAtATime) {
+  Add("a.png", std::string(700, '1'));
+  Add("b.png", "2");
+  const std::string whole = Bytes();
+  const auto tar = Open();
+  std::string pieces;
+  char piece[13];
+  for (;;) {
+    const auto size = tar->Read(piece);
+    ASSERT_TRUE(size.ok()) << size.status();
+    if (*size == 0) break;
+    pieces.append(piece, *size);
+  }
+  EXPECT_TRUE(pieces == whole);
+}
+
+TEST_F(FolderTarTest, TimesAndOwnersDoNotMatter) {
+  Add("a.png", "1");
+  const std::string before = Bytes();
+  fs::last_write_time(root_ / "a.png", fs::file_time_type::clock::now() - std::chrono::hours(24));
+  fs::permissions(root_ / "a.png", fs::perms::owner_all);
+  EXPECT_TRUE(Bytes() == before);
+}
+
+TEST_F(FolderTarTest, AFileThatChangesOnTheWayIsNoticed) {
+  for (const std::string after : {"12", "1234"}) {
+    Add("a.png", "123");
+    const auto tar = Open();
+    Add("a.png", after);
+    ExpectStatus(ReadString(*tar, 10'000).status(), absl::StatusCode::kFailedPrecondition,
+                 "\"a.png\" has changed");
+  }
+  Add("a.png", "123");
+  const auto tar = Open();
+  fs::remove(root_ / "a.png");
+  ExpectStatus(ReadString(*tar, 10'000).status(), absl::StatusCode::kFailedPrecondition,
+               "\"a.png\" has changed");
+}
+
+TEST_F(FolderTarTest, WhatTheServerWouldNotTakeIsRefusedBeforeTheUpload) {
+  ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kNotFound, "is not a folder");
+  Add("readme.txt", "x");
+  ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kInvalidArgument, "no picture");
+  Add("caf\xe9.png", "x");
+  ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kInvalidArgument,
+               "cannot be uploaded: its name is not UTF-8");
+}
+
+TEST_F(FolderTarTest, GnuTarReadsIt) {
+  const std::string long_name = std::string(120, 'd') + "/" + std::string(60, 'n') + ".png";
+  Add("cats/1.png", "one");
+  Add(long_name, std::string(5000, '2'));
+  WriteFile(folder_.path() / "set.tar", Bytes());
+  const fs::path unpacked = folder_.path() / "unpacked";
+  fs::create_directory(unpacked);
+  const auto tar = RunProcess({"/bin/tar", "-xf", folder_.path() / "set.tar", "-C", unpacked},
+                              absl::Seconds(20));
+  ASSERT_TRUE(tar.ok() && tar->exit_status == kExitedCleanly) << tar->error;
+  EXPECT_EQ(tar->error, "");
+  EXPECT_EQ(ReadFile(unpacked / "cats/1.png"), "one");
+  EXPECT_EQ(ReadFile(unpacked / long_name), std::string(5000, '2'));
+}
+
+}  // namespace
+}  // namespace denoise
