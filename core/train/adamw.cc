@@ -20,14 +20,14 @@ AdamMoments ZeroMoments(const StateDict& weights) {
 }
 
 void StepAdamW(const OptimizerOptions& options, double learning_rate, int64_t t,
-               const std::vector<at::Tensor>& gradients, StateDict& weights, AdamMoments& moments) {
-  if (weights.empty()) return;
-  const std::vector<at::Tensor> w = TensorList(weights), m = TensorList(moments.m),
-                                v = TensorList(moments.v);
+               const StateDict& gradients, StateDict& weights, AdamMoments& moments) {
+  const std::vector<at::Tensor> g = TensorList(gradients), w = TensorList(weights, gradients),
+                                m = TensorList(moments.m, gradients),
+                                v = TensorList(moments.v, gradients);
   at::_foreach_mul_(m, options.beta1);
-  at::_foreach_add_(m, gradients, 1 - options.beta1);
+  at::_foreach_add_(m, g, 1 - options.beta1);
   at::_foreach_mul_(v, options.beta2);
-  at::_foreach_addcmul_(v, gradients, gradients, 1 - options.beta2);
+  at::_foreach_addcmul_(v, g, g, 1 - options.beta2);
 
   const double step = static_cast<double>(t);
   const double m_correction = 1 - std::pow(options.beta1, step);

@@ -1,10 +1,7 @@
 // Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
-#include <vector>
 
 #include "core/nn/state_dict.h"
 #include "core/train/training_options.h"
@@ -19,14 +16,15 @@ struct AdamMoments {
 
 AdamMoments ZeroMoments(const StateDict& weights);
 
-// Update t of `weights`, 1 is the first, by `gradients` in the order of their names:
+// Update t of `weights`, 1 is the first:
 //
 //     m = beta1 m + (1 - beta1) g          v = beta2 v + (1 - beta2) g^2
 //     w = w - rate weight_decay w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 //
-// Both terms follow the learning rate, as in the libraries in use. Works in place, on whatever device
-// the tensors are; to be called without gradients being recorded.
+// Both terms follow the learning rate, as in the libraries in use. Weights without a gradient are no
+// part of what is trained: they stay as they are. Works in place, on whatever device the tensors are;
+// to be called without gradients being recorded.
 void StepAdamW(const OptimizerOptions& options, double learning_rate, int64_t t,
-               const std::vector<at::Tensor>& gradients, StateDict& weights, AdamMoments& moments);
+               const StateDict& gradients, StateDict& weights, AdamMoments& moments);
 
 }  // namespace denoise

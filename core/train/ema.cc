@@ -1,7 +1,7 @@
 #include "core/train/ema.h"
 
 #include <ATen/ops/_foreach_add.h>
-#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_sub.h>
 
 #include <algorithm>
 
@@ -14,12 +14,11 @@ double EmaDecayAt(double decay, int64_t n) {
   return std::min(decay, (1 + updates) / (10 + updates));
 }
 
+// By the difference, so that an average of weights that never change is exact.
 void UpdateEma(double decay, int64_t n, const StateDict& weights, StateDict& average) {
-  if (weights.empty()) return;
-  const double kept = EmaDecayAt(decay, n);
   const std::vector<at::Tensor> averages = TensorList(average);
-  at::_foreach_mul_(averages, kept);
-  at::_foreach_add_(averages, TensorList(weights), 1 - kept);
+  const std::vector<at::Tensor> differences = at::_foreach_sub(TensorList(weights), averages);
+  at::_foreach_add_(averages, differences, 1 - EmaDecayAt(decay, n));
 }
 
 }  // namespace denoise

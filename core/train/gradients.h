@@ -3,24 +3,21 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <vector>
-
 #include "core/nn/state_dict.h"
 
 namespace denoise {
 
-// Leaves that backward passes add their gradients to, from zero on, whichever of them they reach.
-// `weights` are float32.
+// Copies on `device`, in float32, that backward passes add their gradients to.
 StateDict MakeTrainable(const StateDict& weights, at::Device device);
 
-// In the order of names, sharing memory with what MakeTrainable made.
-std::vector<at::Tensor> GradientsOf(const StateDict& weights);
+// Of those among `weights` that a backward pass has reached, sharing memory with them.
+StateDict GradientsOf(const StateDict& weights);
 
 // The Euclidean norm of all of them together, a scalar on their device. Not finite where one of them
-// is not.
-at::Tensor GlobalNorm(const std::vector<at::Tensor>& gradients);
+// is not. There is at least one.
+at::Tensor GlobalNorm(const StateDict& gradients);
 
-void ScaleInPlace(const std::vector<at::Tensor>& gradients, double factor);
-void ZeroInPlace(const std::vector<at::Tensor>& gradients);
+void ScaleInPlace(const StateDict& gradients, double factor);
+void ZeroInPlace(const StateDict& gradients);
 
 }  // namespace denoise

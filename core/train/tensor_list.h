@@ -18,6 +18,14 @@ inline std::vector<at::Tensor> TensorList(const StateDict& tensors) {
   return list;
 }
 
+// Those that `names` has, too.
+inline std::vector<at::Tensor> TensorList(const StateDict& tensors, const StateDict& names) {
+  std::vector<at::Tensor> list;
+  list.reserve(names.size());
+  for (const auto& [name, other] : names) list.push_back(tensors.at(name));
+  return list;
+}
+
 // One for each of `tensors`, made by function(tensor).
 template <class Function>
 StateDict MapTensors(const StateDict& tensors, Function function) {

@@ -124,7 +124,7 @@ absl::StatusOr<std::optional<StepReport>> Trainer::RunSlice() {
   if (done()) return absl::FailedPreconditionError("every step is done");
 
   if (!step_) RETURN_IF_ERROR(CatchDeviceErrors([this] { return BeginStep(); }));
-  ASSIGN_OR_RETURN(const TrainingRows rows, NextRows());
+  ASSIGN_OR_RETURN(const TrainingRows rows, CatchDeviceErrors([this] { return NextRows(); }));
   auto report = CatchDeviceErrors([&] { return TrainOn(rows); });
   if (!report.ok()) step_.reset();  // nobody knows what it has added to the gradients
   return report;
@@ -216,7 +216,7 @@ StepReport Trainer::FinishStep() {
 void Trainer::UpdateModel(const StepReport& report) {
   const OptimizerOptions& options = setup_.options.optimizer;
   const int64_t updates_before = steps_done_ - counters_.non_finite_steps;
-  const std::vector<at::Tensor> gradients = GradientsOf(model_.weights);
+  const StateDict gradients = GradientsOf(model_.weights);
   const double max_norm = options.max_gradient_norm;
   const bool clips = max_norm > 0 && report.gradient_norm > max_norm;
   const double factor = (clips ? max_norm / report.gradient_norm : 1) / scaler_.scale();

@@ -1,7 +1,9 @@
 #include "core/train/ema.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -33,6 +35,13 @@ TEST(Ema, IsTheSumOfAllWeightsByWhatIsLeftOfThem) {
   expected += left * 5;
   EXPECT_NEAR(average["w"][0].item<double>(), expected, 1e-5);
   EXPECT_NEAR(average["w"][1].item<double>(), expected, 1e-5);
+}
+
+TEST(Ema, OfWeightsThatStayIsExact) {
+  const StateDict weights = {{"w", at::randn({1000})}};
+  StateDict average = {{"w", weights.at("w").clone()}};
+  for (int n = 0; n < 100; ++n) UpdateEma(0.999, n, weights, average);
+  EXPECT_TRUE(at::equal(average["w"], weights.at("w")));
 }
 
 // Once warm, an average of constant weights c that began at b is c + (b - c) decay^n.

@@ -126,6 +126,19 @@ TEST(Trainer, ClipsTheGradientAndReportsItAsItWas) {
   EXPECT_NEAR(std::sqrt(squared), 0.01, 1e-5);
 }
 
+TEST(Trainer, WeightsThatNoGradientReachesStay) {
+  TrainingOptions options = Options();
+  options.optimizer.weight_decay = 0.5;
+  const auto trainer = Make(options);
+  const StateDict before = SnapshotOf(*trainer).tensors;
+  Train(*trainer, 3);
+  const StateDict after = SnapshotOf(*trainer).tensors;
+  for (const std::string name : {"weights.unused", "ema.0.unused", "ema.1.unused"}) {
+    EXPECT_TRUE(at::equal(before.at(name), after.at(name))) << name;
+  }
+  EXPECT_FALSE(at::equal(before.at("weights.in"), after.at("weights.in")));
+}
+
 TEST(Trainer, NothingOfANetworkCallOutlivesItsSlice) {
   Trainer::Setup setup = TinySetup({}, Options());
   std::vector<std::weak_ptr<const Network>> networks;

@@ -68,7 +68,8 @@ StateDict TinyNetworkWeights(const TinyNetworkOptions& options) {
   const int64_t pixels = options.channels * options.height * options.width;
   StateDict weights = {{"in", Random(1, {kHidden, pixels}) * 0.1},
                        {"out", Random(2, {pixels, kHidden}) * 0.1},
-                       {"time", Random(3, {kHidden}) * 0.1}};
+                       {"time", Random(3, {kHidden}) * 0.1},
+                       {"unused", Random(5, {kHidden})}};
   if (options.num_class_embeds > 0) {
     weights["classes"] = Random(4, {options.num_class_embeds, kHidden}) * 0.1;
   }

@@ -28,7 +28,7 @@ struct TinyNetworkOptions {
 
 StateDict TinyNetworkWeights(const TinyNetworkOptions& options);
 
-// One hidden layer over all pixels, told the time and the class. Weights pass through the dtype on
+// One hidden layer over all pixels, told the time and the class, and a weight that does nothing. Weights pass through the dtype on
 // their way, and gradients on theirs; arithmetic is float32.
 NetworkBinder TinyNetworkBinder(const TinyNetworkOptions& options);
 
