@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "server/telemetry/log.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
+#include "server/telemetry/training_telemetry.h"
 #include "server/training.h"
 
 namespace denoise {
@@ -169,6 +171,7 @@ class Server::Impl {
                            {.engine = &engine_,
                             .models = &models_,
                             .models_folder = &models_folder_,
+                            .observer = &*training_telemetry_,
                             .turns = {.pool = &pool_,
                                       .clock = &Clock::Real(),
                                       .live_calls = &live_calls_,
@@ -186,6 +189,7 @@ class Server::Impl {
   Engine engine_;
   ImageGenerationService image_generation_;
   ModelsService models_service_;
+  std::optional<TrainingTelemetry> training_telemetry_;
   std::unique_ptr<Training> training_;  // null without --state
   std::unique_ptr<MetricsEndpoint> metrics_;
   std::string metrics_address_;
