@@ -22,9 +22,11 @@ InceptionConvolution Fold(const at::Tensor& weight, const at::Tensor& gamma, con
 
 InceptionConvolution LoadConvolution(const nn::WeightScope& scope,
                                      const InceptionConvolutionSpec& spec, int64_t in) {
-  const auto norm = [&](const char* name) { return (scope / "bn").Take(name, {spec.out}); };
-  const at::Tensor weight =
-      (scope / "conv").Take("weight", {spec.out, in, spec.kernel_height, spec.kernel_width});
+  // It is always read: what a new network would be filled with does not matter.
+  const nn::Initial unused = nn::Initial::Constant(1);
+  const auto norm = [&](const char* name) { return (scope / "bn").Take(name, {spec.out}, unused); };
+  const at::Tensor weight = (scope / "conv").Take(
+      "weight", {spec.out, in, spec.kernel_height, spec.kernel_width}, unused);
   const at::Tensor gamma = norm("weight"), beta = norm("bias");
   const at::Tensor mean = norm("running_mean"), variance = norm("running_var");
   for (const at::Tensor& tensor : {weight, gamma, beta, mean, variance}) {
