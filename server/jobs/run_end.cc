@@ -28,4 +28,9 @@ RunEnd EndOfWriting(const absl::Status& status) {
   return {RunEnd::Kind::kFailed, "what the job made could not be written"};
 }
 
+absl::Status DeviceStatus(const absl::Status& status) {
+  if (!absl::IsResourceExhausted(status)) return status;
+  return absl::FailedPreconditionError(EndOfWork(status).reason);
+}
+
 }  // namespace denoise

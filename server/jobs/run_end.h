@@ -34,4 +34,7 @@ RunEnd EndOfWork(const absl::Status& status);
 // The same of what the recorder could not write.
 RunEnd EndOfWriting(const absl::Status& status);
 
+// `status` of the device, apart from what the disk says: FailedPrecondition where memory ran out.
+absl::Status DeviceStatus(const absl::Status& status);
+
 }  // namespace denoise

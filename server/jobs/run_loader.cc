@@ -1,11 +1,10 @@
 #include "server/jobs/run_loader.h"
 
-#include <limits>
-#include <optional>
+#include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/data/stored_data_set.h"
 #include "core/evaluation/inception_features.h"
@@ -15,6 +14,7 @@
 #include "core/train/device_errors.h"
 #include "server/jobs/evaluation_settings.h"
 #include "server/jobs/evaluation_task.h"
+#include "server/jobs/run_resume.h"
 #include "server/jobs/training_settings.h"
 #include "server/jobs/training_task.h"
 #include "server/models/model_loader.h"
@@ -23,15 +23,8 @@ namespace denoise {
 namespace {
 
 using denoised::v1::EvaluationSettings;
-using denoised::v1::TrainingEvent;
 using denoised::v1::TrainingJob;
 using denoised::v1::TrainingSettings;
-
-// Where it is the device that lacks memory, and not the disk room.
-absl::Status DeviceStatus(const absl::Status& status) {
-  if (!absl::IsResourceExhausted(status)) return status;
-  return absl::FailedPreconditionError(EndOfWork(status).reason);
-}
 
 absl::StatusOr<std::shared_ptr<const DataSet>> OpenStored(const RunEnvironment& environment,
                                                           const std::string& name) {
@@ -67,9 +60,6 @@ class Loader {
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const TrainingSettings& settings,
                                                        const Model& model,
                                                        std::shared_ptr<const DataSet> data) const;
-  absl::Status GoOn(CheckpointFolder& checkpoints, const TrainingSettings& settings,
-                    TrainingTask::Setup& setup) const;
-  absl::StatusOr<Due> Written(int64_t step) const;
   absl::StatusOr<ModelEvaluation::Setup> MakeEvaluation(const EvaluationSettings& settings,
                                                         const Model& model,
                                                         std::shared_ptr<const DataSet> data) const;
@@ -108,18 +98,19 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
                                .max_rows = max_rows(),
                                .clock = environment_.clock};
   ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, *model, data));
-  RETURN_IF_ERROR(GoOn(*checkpoints, settings, setup));
-  ASSIGN_OR_RETURN(setup.written, Written(setup.trainer->steps_done()));
+  const std::vector<double> ema_decays(settings.ema_decays().begin(), settings.ema_decays().end());
+  ASSIGN_OR_RETURN(setup.written, ResumeRun({.store = environment_.store,
+                                             .checkpoints = checkpoints.get(),
+                                             .job = job_,
+                                             .ema_decays = ema_decays},
+                                            *setup.trainer, setup.progress));
   ASSIGN_OR_RETURN(setup.grid, GridOf(settings, *model));
   if (settings.evaluations().every_n_steps() > 0) {
     ASSIGN_OR_RETURN(setup.evaluation,
                      MakeEvaluation(settings.evaluations().settings(), *model, data));
   }
-  for (int i = 1; i < settings.ema_decays_size(); ++i) {
-    if (settings.ema_decays(i) > settings.ema_decays(static_cast<int>(setup.ema_index))) {
-      setup.ema_index = static_cast<size_t>(i);
-    }
-  }
+  setup.ema_index = static_cast<size_t>(
+      std::max_element(ema_decays.begin(), ema_decays.end()) - ema_decays.begin());
   LoadedRun run;
   run.recorder = std::make_unique<RunRecorder>(
       RunRecorder::Destination{
@@ -127,7 +118,7 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
           .checkpoints = checkpoints,
           .job = job_,
           .keep_checkpoints = settings.checkpoints().keep(),
-          .ema_decays = {settings.ema_decays().begin(), settings.ema_decays().end()}},
+              .ema_decays = ema_decays},
       std::move(written_));
   run.task = std::make_shared<TrainingTask>(std::move(setup), run.recorder.get(),
                                             environment_.observer, std::move(ended_));
@@ -160,43 +151,6 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
                                   .device = device_});
   if (!trainer.ok()) return DeviceStatus(trainer.status());
   return trainer;
-}
-
-// From the newest checkpoint that is whole, or from the beginning.
-absl::Status Loader::GoOn(CheckpointFolder& checkpoints, const TrainingSettings& settings,
-                          TrainingTask::Setup& setup) const {
-  const auto loaded = checkpoints.LoadNewest();
-  if (absl::IsNotFound(loaded.status())) {
-    return environment_.store->SetLatestCheckpoint(job_, std::nullopt);
-  }
-  RETURN_IF_ERROR(loaded.status());
-  for (const std::string& set_aside : loaded->set_aside) {
-    TrainingEvent notice;
-    notice.set_notice(absl::StrCat("a damaged checkpoint was set aside: ", set_aside));
-    RETURN_IF_ERROR(environment_.store->AddEvent(job_, std::move(notice)));
-  }
-  TrainingSnapshot snapshot = loaded->snapshot;
-  ASSIGN_OR_RETURN(snapshot.state, setup.progress.Decode(snapshot.state));
-  RETURN_IF_ERROR(DeviceStatus(setup.trainer->Restore(snapshot)));
-  // The server may have ended between the checkpoint and its event.
-  for (const CheckpointFolder::Entry& entry : checkpoints.List()) {
-    if (entry.step != snapshot.step) continue;
-    return environment_.store->AddEvent(
-        job_,
-        CheckpointEvent(job_, entry, {settings.ema_decays().begin(), settings.ema_decays().end()}));
-  }
-  return absl::InternalError("a checkpoint that was read is missing");
-}
-
-absl::StatusOr<Due> Loader::Written(int64_t step) const {
-  Due written = {.progress = true, .checkpoint = true};
-  ASSIGN_OR_RETURN(const auto grid,
-                   environment_.store->FindEvent(job_, TrainingEvent::kSampleGrid, step));
-  ASSIGN_OR_RETURN(const auto evaluation,
-                   environment_.store->FindEvent(job_, TrainingEvent::kEvaluation, step));
-  written.grid = grid.has_value();
-  written.evaluation = evaluation.has_value();
-  return written;
 }
 
 absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(
