@@ -47,7 +47,7 @@ struct EvaluationReport {
 };
 
 // In slices that a device shares with generation. The samples and the report depend on the setup
-// alone, on a CPU bit for bit. Not thread-safe.
+// alone, on a CPU with as many threads bit for bit. Not thread-safe.
 //
 // Pictures are compared as 8-bit images, samples as they are sent to clients, and data as they are
 // trained on, cropped and resized. The pictures that are compared, and those searched for copies, are
