@@ -92,8 +92,8 @@ absl::StatusOr<EvaluationReport> Evaluate(ModelEvaluation::Setup setup) {
 // Cells of a sheet are 64 pixels, 2 apart.
 constexpr int kCell = 64 + 2;
 
-// Whether each cell of a gray sheet is as its neighbour on the right, that is, each sample as the nearest
-// picture.
+// Whether each cell of a gray sheet is as its neighbour on the right, that is, each sample as the
+// nearest picture.
 void ExpectEverySampleBesideItself(const Image& sheet) {
   ASSERT_EQ(sheet.width, 8 * kCell + 2);
   for (int y = 0; y < sheet.height; ++y) {
@@ -181,7 +181,8 @@ TEST(ModelEvaluation, DependsOnNothingButItsSetup) {
   EXPECT_NE(evaluate(8, 8).metrics, report.metrics);
 }
 
-// 40 of 200 samples are in the data, which has 600 pictures: more than the samples are compared with.
+// 40 of 200 samples are in the data, which has 600 pictures: more than the samples are compared
+// with.
 TEST(ModelEvaluation, FindsCopiesAmongAllPicturesAndShowsThem) {
   ModelEvaluation::Setup setup = TheSetup();
   auto data = std::make_shared<MemoryDataSet>();
