@@ -23,6 +23,7 @@
 #include "core/evaluation/pixel_features.h"
 #include "core/evaluation/random_convolution_features.h"
 #include "core/sampling/compile_plan.h"
+#include "tests/core/evaluation/memory_data_set.h"
 #include "tests/core/evaluation/random_rows.h"
 #include "tests/support/gaussian_network.h"
 
@@ -34,24 +35,6 @@ using testing::Pair;
 
 constexpr int kSide = 4;
 constexpr double kDimensions = kSide * kSide;
-
-class MemoryDataSet : public DataSet {
- public:
-  std::vector<Image> pictures;
-  std::vector<std::string> class_names;
-  std::vector<int64_t> labels;
-  std::function<absl::Status(int64_t)> on_read = [](int64_t) { return absl::OkStatus(); };
-
-  int64_t size() const override { return static_cast<int64_t>(pictures.size()); }
-  const std::vector<std::string>& classes() const override { return class_names; }
-  int64_t label(int64_t i) const override { return labels.empty() ? 0 : labels[i]; }
-  std::string name(int64_t i) const override { return std::to_string(i); }
-  absl::StatusOr<Image> Read(int64_t i) const override {
-    const absl::Status status = on_read(i);
-    if (!status.ok()) return status;
-    return pictures[i];
-  }
-};
 
 Image ToImage(const at::Tensor& sample) {
   const at::Tensor flat = sample.contiguous();
@@ -109,8 +92,8 @@ absl::StatusOr<ModelReport> Evaluate(ModelEvaluation::Setup setup) {
 // Cells of a sheet are 64 pixels, 2 apart.
 constexpr int kCell = 64 + 2;
 
-// Whether each cell of a gray sheet is as its neighbour on the right, that is, each sample as the nearest
-// picture.
+// Whether each cell of a gray sheet is as its neighbour on the right, that is, each sample as the
+// nearest picture.
 void ExpectEverySampleBesideItself(const Image& sheet) {
   ASSERT_EQ(sheet.width, 8 * kCell + 2);
   for (int y = 0; y < sheet.height; ++y) {
@@ -198,7 +181,8 @@ TEST(ModelEvaluation, DependsOnNothingButItsSetup) {
   EXPECT_NE(evaluate(8, 8).metrics, report.metrics);
 }
 
-// 40 of 200 samples are in the data, which has 600 pictures: more than the samples are compared with.
+// 40 of 200 samples are in the data, which has 600 pictures: more than the samples are compared
+// with.
 TEST(ModelEvaluation, FindsCopiesAmongAllPicturesAndShowsThem) {
   ModelEvaluation::Setup setup = TheSetup();
   auto data = std::make_shared<MemoryDataSet>();
