@@ -22,11 +22,10 @@ InceptionConvolution Fold(const at::Tensor& weight, const at::Tensor& gamma, con
 
 InceptionConvolution LoadConvolution(const nn::WeightScope& scope,
                                      const InceptionConvolutionSpec& spec, int64_t in) {
-  // It is always read: what a new network would be filled with does not matter.
-  const nn::Initial unused = nn::Initial::Constant(1);
-  const auto norm = [&](const char* name) { return (scope / "bn").Take(name, {spec.out}, unused); };
-  const at::Tensor weight = (scope / "conv").Take(
-      "weight", {spec.out, in, spec.kernel_height, spec.kernel_width}, unused);
+  const nn::Initial none = nn::Initial::Constant(0);  // it is never made anew
+  const auto norm = [&](const char* name) { return (scope / "bn").Take(name, {spec.out}, none); };
+  const at::Tensor weight =
+      (scope / "conv").Take("weight", {spec.out, in, spec.kernel_height, spec.kernel_width}, none);
   const at::Tensor gamma = norm("weight"), beta = norm("bias");
   const at::Tensor mean = norm("running_mean"), variance = norm("running_var");
   for (const at::Tensor& tensor : {weight, gamma, beta, mean, variance}) {

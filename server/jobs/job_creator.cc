@@ -19,7 +19,6 @@
 #include "server/jobs/files.h"
 #include "server/jobs/resource_names.h"
 #include "server/jobs/training_settings.h"
-#include "server/models/model_loader.h"
 
 namespace denoise {
 namespace {
@@ -122,19 +121,18 @@ absl::Status JobCreator::PrepareTraining(int64_t id, Prepared& prepared) {
   auto& settings = *prepared.job.mutable_training();
   ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
   if (!settings.has_seed()) settings.set_seed(ChooseSeed());
+  ModelFiles files;
   if (settings.has_base_model()) {
-    RETURN_IF_ERROR(CopyModel("base_model", settings.base_model(), id));
+    ASSIGN_OR_RETURN(files, ReadModel("base_model", settings.base_model()));
+    const absl::Status trainable = CheckTrainable(files);
+    if (!trainable.ok()) return InvalidField("base_model", std::string(trainable.message()));
   } else {
-    auto& network = *settings.mutable_new_network();
-    auto resolved = ResolveNewNetwork(network, data.data_set);
-    if (!resolved.ok()) return Within("new_network.", resolved.status());
-    network = *std::move(resolved);
-    ASSIGN_OR_RETURN(const ModelFiles files, MakeNewModel(network, data.data_set, settings.seed()));
-    RETURN_IF_ERROR(WriteBase(id, files));
+    auto made = MakeNewModel(*settings.mutable_new_network(), data.data_set, settings.seed());
+    if (!made.ok()) return Within("new_network.", made.status());
+    files = *std::move(made);
   }
-  ASSIGN_OR_RETURN(const ModelHandle model,
-                   LoadModel(environment_.state->base_model(id), "base", {}));
-  const SettingsContext context = {.model = *model,
+  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
+  const SettingsContext context = {.model = model,
                                    .data_set = data.data_set,
                                    .device = environment_.engine->options().devices.front().type(),
                                    .has_inception = environment_.has_inception,
@@ -143,16 +141,15 @@ absl::Status JobCreator::PrepareTraining(int64_t id, Prepared& prepared) {
   ASSIGN_OR_RETURN(settings, ResolveTraining(settings, context));
   prepared.job.set_steps_total(settings.max_steps());
   prepared.data_set = data.id;
-  return absl::OkStatus();
+  return WriteBase(id, files);
 }
 
 absl::Status JobCreator::PrepareEvaluation(int64_t id, Prepared& prepared) {
   auto& settings = *prepared.job.mutable_evaluation();
   ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
-  RETURN_IF_ERROR(CopyModel("model", settings.model(), id));
-  ASSIGN_OR_RETURN(const ModelHandle model,
-                   LoadModel(environment_.state->base_model(id), "base", {}));
-  const SettingsContext context = {.model = *model,
+  ASSIGN_OR_RETURN(const ModelFiles files, ReadModel("model", settings.model()));
+  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
+  const SettingsContext context = {.model = model,
                                    .data_set = data.data_set,
                                    .device = environment_.engine->options().devices.front().type(),
                                    .has_inception = environment_.has_inception,
@@ -161,7 +158,7 @@ absl::Status JobCreator::PrepareEvaluation(int64_t id, Prepared& prepared) {
   ASSIGN_OR_RETURN(settings, ResolveEvaluation(settings, context));
   prepared.job.set_steps_total(EvaluationPictures(settings, data.data_set.report().pictures()));
   prepared.data_set = data.id;
-  return absl::OkStatus();
+  return WriteBase(id, files);
 }
 
 absl::StatusOr<DataSetStore::Stored> JobCreator::FindDataSet(std::string_view field,
@@ -172,13 +169,12 @@ absl::StatusOr<DataSetStore::Stored> JobCreator::FindDataSet(std::string_view fi
   return environment_.data_sets->FindReady(name);
 }
 
-absl::Status JobCreator::CopyModel(std::string_view field, const std::string& name,
-                                   int64_t id) const {
+absl::StatusOr<ModelFiles> JobCreator::ReadModel(std::string_view field,
+                                                 const std::string& name) const {
   const auto model_id = ParseModelName(name);
   if (!model_id) return InvalidField(field, "must be \"models/\" and a model's name");
   if (environment_.models->Find(*model_id) == nullptr) return ResourceNotFound("model", name);
-  ASSIGN_OR_RETURN(const ModelFiles files, environment_.models_folder->Read(*model_id));
-  return WriteBase(id, files);
+  return environment_.models_folder->Read(*model_id);
 }
 
 absl::Status JobCreator::WriteBase(int64_t id, const ModelFiles& files) const {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
+#include "core/io/model_files.h"
 #include "denoised/v1/training.pb.h"
 #include "server/engine/engine.h"
 #include "server/jobs/data_set_store.h"
@@ -45,8 +47,8 @@ class JobCreator {
                                    int64_t id);
   absl::Status PrepareTraining(int64_t id, Prepared& prepared);
   absl::Status PrepareEvaluation(int64_t id, Prepared& prepared);
-  // Copies the served model to where the job's base belongs.
-  absl::Status CopyModel(std::string_view field, const std::string& name, int64_t id) const;
+  // Of a model that is being served.
+  absl::StatusOr<ModelFiles> ReadModel(std::string_view field, const std::string& name) const;
   absl::Status WriteBase(int64_t id, const ModelFiles& files) const;
   absl::StatusOr<DataSetStore::Stored> FindDataSet(std::string_view field,
                                                    const std::string& name) const;

@@ -8,7 +8,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/io/model_files.h"
-#include "server/models/model_loader.h"
+#include "server/jobs/base_model.h"
 
 namespace denoise {
 namespace {
@@ -55,6 +55,20 @@ bool SameShape(const NetworkSpec& a, const NetworkSpec& b) {
   return a.in_channels == b.in_channels && a.height == b.height && a.width == b.width;
 }
 
+// Whether callers of the one can go on with the other.
+absl::Status CheckReplaces(const Model& replaced, const Model& model) {
+  const char* other = !SameShape(model.spec, replaced.spec) ? "shape"
+                      : model.spec.num_class_embeds != replaced.spec.num_class_embeds ||
+                              model.id2label != replaced.id2label
+                          ? "set of classes"
+                      : !SameSchedule(model.schedule, replaced.schedule) ? "schedule"
+                                                                         : nullptr;
+  if (other == nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the model of that name has another ", other,
+                   "; set allow_replace to replace it all the same"));
+}
+
 }  // namespace
 
 StateDict EmaOf(const TrainingSnapshot& snapshot, size_t index) {
@@ -77,10 +91,11 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
   ASSIGN_OR_RETURN(const size_t average, AverageOf(job.training(), request));
   ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source));
   const ModelHandle replaced = environment_.models->Find(*model_id);
-  if (replaced != nullptr && !request.allow_replace()) {
-    RETURN_IF_ERROR(CheckReplaces(*replaced, source.job));
-  }
   ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(source.job)));
+  if (replaced != nullptr && !request.allow_replace()) {
+    ASSIGN_OR_RETURN(const Model trained, DescribeAsModel(files));
+    RETURN_IF_ERROR(CheckReplaces(*replaced, trained));
+  }
   files.weights = EmaOf(snapshot, average);
   ASSIGN_OR_RETURN(ModelHandle model, environment_.models_folder->Install(
                                           *model_id,
@@ -119,21 +134,6 @@ absl::StatusOr<TrainingSnapshot> ModelPublisher::LoadSnapshot(
     if (entry.step == source.step) return snapshot.status();
   }
   return CheckpointGone();
-}
-
-absl::Status ModelPublisher::CheckReplaces(const Model& replaced, int64_t job) const {
-  ASSIGN_OR_RETURN(const ModelHandle base,
-                   LoadModel(environment_.state->base_model(job), "base", {}));
-  const char* other = !SameShape(base->spec, replaced.spec) ? "shape"
-                      : base->spec.num_class_embeds != replaced.spec.num_class_embeds ||
-                              base->id2label != replaced.id2label
-                          ? "set of classes"
-                      : !SameSchedule(base->schedule, replaced.schedule) ? "schedule"
-                                                                         : nullptr;
-  if (other == nullptr) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("the model of that name has another ", other,
-                   "; set allow_replace to replace it all the same"));
 }
 
 }  // namespace denoise

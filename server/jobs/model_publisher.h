@@ -34,7 +34,6 @@ class ModelPublisher {
  private:
   absl::StatusOr<CheckpointReference> FindSource(const std::string& source) const;
   absl::StatusOr<TrainingSnapshot> LoadSnapshot(const CheckpointReference& source) const;
-  absl::Status CheckReplaces(const Model& replaced, int64_t job) const;
 
   const Environment environment_;
 };

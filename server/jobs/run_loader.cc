@@ -12,6 +12,7 @@
 #include "core/nn/unet2d.h"
 #include "core/train/batch_loader.h"
 #include "core/train/device_errors.h"
+#include "server/jobs/base_model.h"
 #include "server/jobs/evaluation_settings.h"
 #include "server/jobs/evaluation_task.h"
 #include "server/jobs/run_resume.h"
@@ -41,6 +42,12 @@ absl::StatusOr<std::shared_ptr<const FeatureExtractor>> LoadInception(
   return InceptionFeatures::Load(environment.inception);
 }
 
+TrainingPictures::Shape ShapeOf(const NetworkSpec& spec) {
+  return {.channels = static_cast<int>(spec.in_channels),
+          .height = static_cast<int>(spec.height),
+          .width = static_cast<int>(spec.width)};
+}
+
 class Loader {
  public:
   Loader(const RunEnvironment& environment, int64_t job, int device, std::function<void()> written,
@@ -55,10 +62,8 @@ class Loader {
   absl::StatusOr<LoadedRun> LoadEvaluation(const EvaluationSettings& settings);
 
  private:
-  // Of the model that the job starts from.
-  absl::StatusOr<ModelHandle> Describe() const;
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const TrainingSettings& settings,
-                                                       const Model& model,
+                                                       const Model& model, ModelFiles files,
                                                        std::shared_ptr<const DataSet> data) const;
   absl::StatusOr<ModelEvaluation::Setup> MakeEvaluation(const EvaluationSettings& settings,
                                                         const Model& model,
@@ -72,12 +77,9 @@ class Loader {
   std::function<void()> ended_;
 };
 
-absl::StatusOr<ModelHandle> Loader::Describe() const {
-  return LoadModel(environment_.state->base_model(job_), "base", {.devices = {device_}});
-}
-
 absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings) {
-  ASSIGN_OR_RETURN(const ModelHandle model, Describe());
+  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
+  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
   ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset()));
   ASSIGN_OR_RETURN(auto checkpoints, environment_.checkpoints->Get(job_));
   const RunFacts facts = {
@@ -97,28 +99,27 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
                                .evaluation = {},
                                .max_rows = max_rows(),
                                .clock = environment_.clock};
-  ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, *model, data));
+  ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, model, std::move(files), data));
   const std::vector<double> ema_decays(settings.ema_decays().begin(), settings.ema_decays().end());
   ASSIGN_OR_RETURN(setup.written, ResumeRun({.store = environment_.store,
                                              .checkpoints = checkpoints.get(),
                                              .job = job_,
                                              .ema_decays = ema_decays},
                                             *setup.trainer, setup.progress));
-  ASSIGN_OR_RETURN(setup.grid, GridOf(settings, *model));
+  ASSIGN_OR_RETURN(setup.grid, GridOf(settings, model));
   if (settings.evaluations().every_n_steps() > 0) {
     ASSIGN_OR_RETURN(setup.evaluation,
-                     MakeEvaluation(settings.evaluations().settings(), *model, data));
+                     MakeEvaluation(settings.evaluations().settings(), model, data));
   }
-  setup.ema_index = static_cast<size_t>(
-      std::max_element(ema_decays.begin(), ema_decays.end()) - ema_decays.begin());
+  setup.ema_index = static_cast<size_t>(std::max_element(ema_decays.begin(), ema_decays.end()) -
+                                        ema_decays.begin());
   LoadedRun run;
   run.recorder = std::make_unique<RunRecorder>(
-      RunRecorder::Destination{
-          .store = environment_.store,
-          .checkpoints = checkpoints,
-          .job = job_,
-          .keep_checkpoints = settings.checkpoints().keep(),
-              .ema_decays = ema_decays},
+      RunRecorder::Destination{.store = environment_.store,
+                               .checkpoints = checkpoints,
+                               .job = job_,
+                               .keep_checkpoints = settings.checkpoints().keep(),
+                               .ema_decays = ema_decays},
       std::move(written_));
   run.task = std::make_shared<TrainingTask>(std::move(setup), run.recorder.get(),
                                             environment_.observer, std::move(ended_));
@@ -126,18 +127,15 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
 }
 
 absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
-    const TrainingSettings& settings, const Model& model,
+    const TrainingSettings& settings, const Model& model, ModelFiles files,
     std::shared_ptr<const DataSet> data) const {
-  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
   ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
   const TrainingOptions options = TrainingOptionsOf(settings);
-  ASSIGN_OR_RETURN(
-      auto batches,
-      BatchLoader::Create(std::move(data),
-                          {.shape = {model.spec.in_channels, model.spec.height, model.spec.width},
-                           .batch_size = options.batch_size,
-                           .augmentation = options.augmentation,
-                           .seed = options.seed}));
+  ASSIGN_OR_RETURN(std::shared_ptr<BatchSource> batches,
+                   BatchLoader::Create(std::move(data), {.shape = ShapeOf(model.spec),
+                                                         .batch_size = options.batch_size,
+                                                         .augmentation = options.augmentation,
+                                                         .seed = options.seed}));
   auto trainer = Trainer::Create({.weights = std::move(files.weights),
                                   .binder =
                                       [config](const StateDict& parameters, at::ScalarType dtype) {
@@ -164,7 +162,8 @@ absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(
 }
 
 absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& settings) {
-  ASSIGN_OR_RETURN(const ModelHandle model, Describe());
+  ASSIGN_OR_RETURN(const ModelHandle model,
+                   LoadModel(environment_.state->base_model(job_), "base", {.devices = {device_}}));
   ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset()));
   ASSIGN_OR_RETURN(ModelEvaluation::Setup setup, MakeEvaluation(settings, *model, std::move(data)));
   setup.network = model->networks.front();
