@@ -146,8 +146,8 @@ class Server::Impl {
     return absl::OkStatus();
   }
 
-  // Stop admitting, let training save what it has, let the engine finish, let the calls hand over what they have, then close the
-  // connections. A call that only watches (health, reflection) does not hold this up beyond the
+  // Stop admitting, let training save what it has, let the engine finish, let the calls hand over
+  // what they have, then close the connections. A call that only watches (health, reflection) does not hold this up beyond the
   // flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
@@ -167,6 +167,7 @@ class Server::Impl {
 
  private:
   absl::StatusOr<std::unique_ptr<Training>> StartTraining(const ServerFlags& flags) {
+    training_telemetry_.emplace(*telemetry_.registry());
     return Training::Start(flags,
                            {.engine = &engine_,
                             .models = &models_,
