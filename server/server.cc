@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "server/telemetry/log.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
+#include "server/telemetry/training_telemetry.h"
 #include "server/training.h"
 
 namespace denoise {
@@ -144,8 +146,8 @@ class Server::Impl {
     return absl::OkStatus();
   }
 
-  // Stop admitting, let training save what it has, let the engine finish, let the calls hand over what they have, then close the
-  // connections. A call that only watches (health, reflection) does not hold this up beyond the
+  // Stop admitting, let training save what it has, let the engine finish, let the calls hand over
+  // what they have, then close the connections. A call that only watches (health, reflection) does not hold this up beyond the
   // flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
@@ -165,10 +167,12 @@ class Server::Impl {
 
  private:
   absl::StatusOr<std::unique_ptr<Training>> StartTraining(const ServerFlags& flags) {
+    training_telemetry_.emplace(*telemetry_.registry());
     return Training::Start(flags,
                            {.engine = &engine_,
                             .models = &models_,
                             .models_folder = &models_folder_,
+                            .observer = &*training_telemetry_,
                             .turns = {.pool = &pool_,
                                       .clock = &Clock::Real(),
                                       .live_calls = &live_calls_,
@@ -186,6 +190,7 @@ class Server::Impl {
   Engine engine_;
   ImageGenerationService image_generation_;
   ModelsService models_service_;
+  std::optional<TrainingTelemetry> training_telemetry_;
   std::unique_ptr<Training> training_;  // null without --state
   std::unique_ptr<MetricsEndpoint> metrics_;
   std::string metrics_address_;

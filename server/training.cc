@@ -23,9 +23,10 @@ absl::StatusOr<std::unique_ptr<Training>> Training::Start(const ServerFlags& fla
   auto state = std::make_unique<StateDir>(std::move(opened));
   ASSIGN_OR_RETURN(auto database, Database::Open(state->database()));
   ASSIGN_OR_RETURN(auto data_sets, DataSetStore::Open(database.get(), state.get(), QuotaOf(flags),
-                                                      IngestUpload, clock));
+                                                      IngestUpload, clock, environment.observer));
   const TrainingJobsOptions options = {.max_running_jobs = flags.max_running_jobs,
                                        .max_waiting_jobs = flags.max_waiting_jobs,
+                                       .max_sampler_steps = flags.max_steps,
                                        .inception = flags.inception};
   ASSIGN_OR_RETURN(auto jobs, TrainingJobs::Start({.state = state.get(),
                                                    .database = database.get(),
@@ -33,7 +34,8 @@ absl::StatusOr<std::unique_ptr<Training>> Training::Start(const ServerFlags& fla
                                                    .engine = environment.engine,
                                                    .models = environment.models,
                                                    .models_folder = environment.models_folder,
-                                                   .clock = clock},
+                                                   .clock = clock,
+                                                   .observer = environment.observer},
                                                   options));
   return std::unique_ptr<Training>(new Training(std::move(state), std::move(database),
                                                 std::move(data_sets), std::move(jobs),

@@ -22,6 +22,7 @@ class Training {
     Engine* engine;
     ModelRepository* models;
     const ModelsFolder* models_folder;
+    JobObserver* observer;
     TurnEnvironment turns;
   };
 

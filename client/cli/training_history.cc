@@ -25,7 +25,10 @@ absl::Duration DurationOf(const google::protobuf::Duration& duration) {
 }  // namespace
 
 TrainingHistory::TrainingHistory(const v1::TrainingJob& job)
-    : steps_total_(job.steps_total()), state_(job.state()), state_reason_(job.state_reason()) {}
+    : evaluates_(job.has_evaluation()),
+      steps_total_(job.steps_total()),
+      state_(job.state()),
+      state_reason_(job.state_reason()) {}
 
 absl::Status TrainingHistory::Add(const v1::TrainingEvent& event) {
   if (event.has_state_change()) {
@@ -55,8 +58,9 @@ std::string TrainingHistory::Line(int width) const {
     if (!state_reason_.empty()) absl::StrAppend(&line, ": ", StateReasonText(state_reason_));
     return line.substr(0, static_cast<size_t>(width));
   }
-  std::string tail = absl::StrFormat("  %d/%d steps", progress_.step(), steps_total_);
-  if (progress_.step() > 0) {
+  const char* const unit = evaluates_ ? "pictures" : "steps";
+  std::string tail = absl::StrFormat("  %d/%d %s", progress_.step(), steps_total_, unit);
+  if (progress_.step() > 0 && !evaluates_) {
     absl::StrAppendFormat(&tail, "  loss %.4f  %.1f images/s", progress_.loss(),
                           progress_.pictures_per_second());
     if (progress_.step() < steps_total_) {
@@ -66,7 +70,7 @@ std::string TrainingHistory::Line(int width) const {
   const double fraction =
       steps_total_ > 0 ? static_cast<double>(progress_.step()) / static_cast<double>(steps_total_)
                        : 0;
-  return LineWithBar("training ", fraction, tail, width);
+  return LineWithBar(evaluates_ ? "evaluating " : "training ", fraction, tail, width);
 }
 
 }  // namespace denoise

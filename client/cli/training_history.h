@@ -34,6 +34,7 @@ class TrainingHistory {
  private:
   void AddLoss(const denoised::v1::TrainingProgress& progress);
 
+  const bool evaluates_;  // rather than trains
   const int64_t steps_total_;
   denoised::v1::TrainingJob::State state_;
   std::string state_reason_;

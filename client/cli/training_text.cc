@@ -40,7 +40,8 @@ std::string StepsText(const v1::TrainingJob& job) {
 }
 
 std::string LossText(const v1::TrainingJob& job) {
-  return job.has_progress() ? absl::StrFormat("%.4f", job.progress().loss()) : "-";
+  return job.has_progress() && job.has_training() ? absl::StrFormat("%.4f", job.progress().loss())
+                                                  : "-";
 }
 
 const std::string& DatasetOf(const v1::TrainingJob& job) {
@@ -128,12 +129,13 @@ std::string EvaluationText(const v1::EvaluationResult& result) {
   return text;
 }
 
-std::string EventText(const v1::TrainingEvent& event) {
+std::string EventText(const v1::TrainingEvent& event, bool evaluates) {
   switch (event.event_case()) {
     case v1::TrainingEvent::kStateChange:
       return StateChangeText(event.state_change());
     case v1::TrainingEvent::kProgress:
-      return ProgressText(event.progress());
+      return evaluates ? absl::StrCat(event.progress().step(), " pictures")
+                       : ProgressText(event.progress());
     case v1::TrainingEvent::kSampleGrid:
       return absl::StrCat("step ", event.sample_grid().step(), "  samples");
     case v1::TrainingEvent::kCheckpoint:
@@ -168,7 +170,7 @@ std::string JobDetails(const v1::TrainingJob& job) {
   std::string text = absl::StrCat(Short(job.name()), "\n  state       ", StateText(job.state()));
   if (!job.state_reason().empty()) absl::StrAppend(&text, ": ", Printable(job.state_reason()));
   absl::StrAppend(&text, "\n  steps       ", StepsText(job));
-  if (job.has_progress()) {
+  if (job.has_progress() && job.has_training()) {
     absl::StrAppend(&text, "\n  progress    ", ProgressText(job.progress()));
   }
   absl::StrAppend(&text, "\n  created     ", TimestampText(job.create_time()), "\n  started     ",

@@ -14,8 +14,8 @@ std::string StateText(denoised::v1::TrainingJob::State state);
 // A reason as a server gives it, fit for a terminal.
 std::string StateReasonText(const std::string& reason);
 
-// A line for a person; empty for what has none.
-std::string EventText(const denoised::v1::TrainingEvent& event);
+// A line for a person, of a job that trains or of one that evaluates; empty for what has none.
+std::string EventText(const denoised::v1::TrainingEvent& event, bool evaluates);
 
 std::string JobTable(const std::vector<denoised::v1::TrainingJob>& jobs);
 std::string JobDetails(const denoised::v1::TrainingJob& job);

@@ -89,6 +89,7 @@ class Watch {
  public:
   Watch(const v1::TrainingJob& job, const WatchOptions& options, JobRecorder recorder)
       : name_(job.name()),
+        evaluates_(job.has_evaluation()),
         options_(options),
         last_sequence_(options.resume_after),
         history_(job),
@@ -135,17 +136,18 @@ class Watch {
   // Where the line of progress moves, only what it does not tell is printed besides.
   void Show(const v1::TrainingEvent& event, const WrittenFile& file) {
     if (options_.json) return PrintLine(EventJson(event, file));
-    if (!display_.shown()) return PrintLine(EventText(event));
+    if (!display_.shown()) return PrintLine(EventText(event, evaluates_));
     const bool in_display = event.has_progress() || event.has_sample_grid() ||
                             event.has_checkpoint() || event.has_state_change();
     if (!in_display) {
       display_.Close();
-      PrintLine(EventText(event));
+      PrintLine(EventText(event, evaluates_));
     }
     display_.Update(history_, absl::Now());
   }
 
   const std::string name_;
+  const bool evaluates_;
   const WatchOptions options_;
   int64_t last_sequence_;
   TrainingHistory history_;

@@ -1,9 +1,9 @@
 // Which samples are copies of pictures of the data.
 //
-// A sample is a copy where the nearest picture is less than a third as far away as the second nearest
-// (Yoon et al. 2023, "Diffusion Probabilistic Models Generalize When They Fail to Memorize"): among
-// many dimensions the distances to the nearest two are otherwise all but equal. Pictures that are in
-// the data twice count once, as those are what a network memorises first.
+// A sample is a copy where the nearest picture is less than a third as far away as the second
+// nearest (Yoon et al. 2023, "Diffusion Probabilistic Models Generalize When They Fail to
+// Memorize"): among many dimensions the distances to the nearest two are otherwise all but equal.
+// Pictures that are in the data twice count once, as those are what a network memorises first.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -27,8 +27,8 @@ class CopySearch {
 
   // Compares with the features of further pictures, [M, D] on the same device: BeginPiece, then
   // AddToTile(i) for each i in [0, tiles()). Best of kTileRows pictures or somewhat fewer; time and
-  // memory of a call are those of two tiles of distances. Pictures are counted from 0 over all pieces.
-  // Throw c10::Error where the device fails.
+  // memory of a call are those of two tiles of distances. Pictures are counted from 0 over all
+  // pieces. Throw c10::Error where the device fails.
   void BeginPiece(const at::Tensor& pictures);
   int64_t tiles() const { return static_cast<int64_t>(tiles_.size()); }
   void AddToTile(int64_t tile);

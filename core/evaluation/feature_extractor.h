@@ -1,4 +1,5 @@
-// Pictures as the numbers by which sets of them are compared. docs/evaluation.md says which suit what.
+// Pictures as the numbers by which sets of them are compared. docs/evaluation.md says which suit
+// what.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,8 +8,8 @@
 
 namespace denoise {
 
-// Immutable and thread-safe, on one device. A picture's features depend on that picture alone, up to
-// rounding.
+// Immutable and thread-safe, on one device. A picture's features depend on that picture alone, up
+// to rounding.
 class FeatureExtractor {
  public:
   virtual ~FeatureExtractor() = default;

@@ -3,10 +3,10 @@
 //
 //     |mean_1 - mean_2|^2 + tr S_1 + tr S_2 - 2 tr sqrt(S_1^{1/2} S_2 S_1^{1/2})
 //
-// With any factors S_i = F_i^T F_i the last trace is the sum of the singular values of F_1 F_2^T, whose
-// squares are the eigenvalues of S_1 S_2. So where there are fewer rows than dimensions the centred
-// rows themselves are the factor: no covariance is made, no root of a singular matrix is taken, and
-// directions that no row has cost nothing.
+// With any factors S_i = F_i^T F_i the last trace is the sum of the singular values of F_1 F_2^T,
+// whose squares are the eigenvalues of S_1 S_2. So where there are fewer rows than dimensions the
+// centred rows themselves are the factor: no covariance is made, no root of a singular matrix is
+// taken, and directions that no row has cost nothing.
 #pragma once
 
 #include <ATen/core/Tensor.h>

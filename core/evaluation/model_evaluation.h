@@ -18,8 +18,8 @@
 
 namespace denoise {
 
-// FID-50k is the most that papers ask for. More pictures of a data set are searched for copies in part,
-// spread evenly.
+// FID-50k is the most that papers ask for. More pictures of a data set are searched for copies in
+// part, spread evenly.
 inline constexpr int64_t kMaxSampleCount = 50'000;
 inline constexpr int64_t kMaxPicturesSearched = 50'000;
 inline constexpr int kMaxNearestNeighbours = 100;
@@ -47,13 +47,13 @@ struct ModelReport {
 };
 
 // In slices that a device shares with generation. The samples and the report depend on the setup
-// alone, on a CPU bit for bit. Not thread-safe.
+// alone, on a CPU with as many threads bit for bit. Not thread-safe.
 //
 // Pictures are compared as 8-bit images, samples as they are sent to clients, and data as they are
-// trained on, cropped and resized. The pictures that are compared, and those searched for copies, are
-// spread evenly over the data set. Where the network is class-conditional sample i has the class of
-// picture i * size / sample_count, so that classes have the proportions of the data set; where that has
-// none, the class that stands for none, or else each class in turn.
+// trained on, cropped and resized. The pictures that are compared, and those searched for copies,
+// are spread evenly over the data set. Where the network is class-conditional sample i has the
+// class of picture i * size / sample_count, so that classes have the proportions of the data set;
+// where that has none, the class that stands for none, or else each class in turn.
 class ModelEvaluation {
  public:
   struct Setup {
@@ -70,9 +70,10 @@ class ModelEvaluation {
   static absl::StatusOr<std::unique_ptr<ModelEvaluation>> Create(Setup setup);
   ~ModelEvaluation();
 
-  // One network call, one batch of features, or one tile of distances; or a few milliseconds of waiting
-  // for pictures to be read. Requires !done(). Internal: the device failed, or the network's output was
-  // not finite. Errors of the data set are passed on. After an error the evaluation is over.
+  // One network call, one batch of features, or one tile of distances; or a few milliseconds of
+  // waiting for pictures to be read. Requires !done(). Internal: the device failed, or the
+  // network's output was not finite. Errors of the data set are passed on. After an error the
+  // evaluation is over.
   absl::Status RunSlice();
   bool done() const;
 

@@ -32,9 +32,10 @@ class PictureReader {
   int64_t taken() const { return taken_; }
   int64_t size() const { return static_cast<int64_t>(indices_.size()); }
 
-  // Requires !done(). The next batch, flattened, cropped and resized to the shape: [B, C, H, W] float32
-  // in [-1, 1] on the CPU. nullopt: it is still being read; this waits for a few milliseconds only, as
-  // a device may have other work. Errors are the data set's and CropAndResize's.
+  // Requires !done(). The next batch, flattened, cropped and resized to the shape: [B, C, H, W]
+  // float32 in [-1, 1] on the CPU. nullopt: it is still being read; this waits for a few
+  // milliseconds only, as a device may have other work. Errors are the data set's and
+  // CropAndResize's.
   absl::StatusOr<std::optional<at::Tensor>> Next();
 
  private:

@@ -5,8 +5,8 @@
 
 namespace denoise {
 
-// `pictures` [B, C, H, W] averaged over areas so that neither side is longer than `longest` pixels, in
-// about their proportions; unchanged where they are small already.
+// `pictures` [B, C, H, W] averaged over areas so that neither side is longer than `longest` pixels,
+// in about their proportions; unchanged where they are small already.
 at::Tensor ShrinkPictures(const at::Tensor& pictures, int64_t longest);
 
 // [B, 3, H, W]: gray is repeated.

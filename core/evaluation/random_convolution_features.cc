@@ -24,8 +24,8 @@ constexpr int64_t kKernel = 3;
 constexpr double kFilterNorm = 1.7;
 constexpr uint64_t kSeed = 0;
 
-// SplitMix64 (Steele et al. 2014): exact arithmetic, so weights are the same wherever they are made,
-// which at::randn does not promise.
+// SplitMix64 (Steele et al. 2014): exact arithmetic, so weights are the same wherever they are
+// made, which at::randn does not promise.
 class UniformSource {
  public:
   explicit UniformSource(uint64_t seed) : state_(seed) {}

@@ -20,8 +20,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Of a ball's squared radius: where a sample is a picture of the data set, it lies on the spheres that
-// the picture lies on.
+// Of a ball's squared radius: where a sample is a picture of the data set, it lies on the spheres
+// that the picture lies on.
 constexpr double kRadiusSlack = 1 + 1e-5;
 
 absl::Status CheckRows(absl::string_view name, const at::Tensor& rows, int nearest_neighbours) {

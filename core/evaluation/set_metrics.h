@@ -1,9 +1,9 @@
 // How like two sets of pictures are, as numbers over their features. docs/evaluation.md says how to
 // read them.
 //
-// Each picture of a set has a ball around it, which reaches to its k-th nearest neighbour in that set
-// (closed, and a little wider than float32 can tell); a picture of the other set that lies in one of
-// the balls looks like this set.
+// Each picture of a set has a ball around it, which reaches to its k-th nearest neighbour in that
+// set (closed, and a little wider than float32 can tell); a picture of the other set that lies in
+// one of the balls looks like this set.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -29,8 +29,8 @@ struct SetMetrics {
 };
 
 // The comparison in slices, each a tile of distances (10^6 D products) or a step of the Frechet
-// distance, of which three decompose a matrix of the smaller of N and D rows: on two cores a tenth of a
-// second and a second where D = 2048. Not thread-safe.
+// distance, of which three decompose a matrix of the smaller of N and D rows: on two cores a tenth
+// of a second and a second where D = 2048. Not thread-safe.
 class SetComparison {
  public:
   // `samples` [N, D] and `real` [M, D], float32 or double, on one device; both of more than

@@ -100,7 +100,8 @@ class UploadCallTest : public testing::Test {
   absl::Status reading_;  // what reading an upload comes to
   std::unique_ptr<DataSetStore> store_ = *DataSetStore::Open(
       database_.get(), &state_, {.data_sets = 2, .data_set_bytes = 1 << 20},
-      [this](v1::DatasetFormat, const std::filesystem::path&, const std::filesystem::path& stored) {
+      [this](v1::DatasetFormat, const std::filesystem::path&, const std::filesystem::path& stored,
+             const std::function<bool()>&) {
         std::filesystem::create_directory(stored);
         IngestResult result{reading_, {}};
         result.report.set_pictures(3);

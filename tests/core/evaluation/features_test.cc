@@ -50,8 +50,8 @@ TEST(RandomConvolutionFeatures, AreOneNumberOfFeaturesForEveryShape) {
   }
 }
 
-// The numbers of a picture are part of what evaluations are compared by: a change of them is a change
-// of every Frechet distance.
+// The numbers of a picture are part of what evaluations are compared by: a change of them is a
+// change of every Frechet distance.
 TEST(RandomConvolutionFeatures, NeverChange) {
   const at::Tensor x = at::arange(3 * 16 * 16, at::kFloat).view({1, 3, 16, 16});
   const at::Tensor features = RandomConvolutionFeatures().Extract((x * 0.7).sin())[0];

@@ -23,6 +23,7 @@
 #include "core/evaluation/pixel_features.h"
 #include "core/evaluation/random_convolution_features.h"
 #include "core/sampling/compile_plan.h"
+#include "tests/core/evaluation/memory_data_set.h"
 #include "tests/core/evaluation/random_rows.h"
 #include "tests/support/gaussian_network.h"
 
@@ -34,24 +35,6 @@ using testing::Pair;
 
 constexpr int kSide = 4;
 constexpr double kDimensions = kSide * kSide;
-
-class MemoryDataSet : public DataSet {
- public:
-  std::vector<Image> pictures;
-  std::vector<std::string> class_names;
-  std::vector<int64_t> labels;
-  std::function<absl::Status(int64_t)> on_read = [](int64_t) { return absl::OkStatus(); };
-
-  int64_t size() const override { return static_cast<int64_t>(pictures.size()); }
-  const std::vector<std::string>& classes() const override { return class_names; }
-  int64_t label(int64_t i) const override { return labels.empty() ? 0 : labels[i]; }
-  std::string name(int64_t i) const override { return std::to_string(i); }
-  absl::StatusOr<Image> Read(int64_t i) const override {
-    const absl::Status status = on_read(i);
-    if (!status.ok()) return status;
-    return pictures[i];
-  }
-};
 
 Image ToImage(const at::Tensor& sample) {
   const at::Tensor flat = sample.contiguous();
@@ -104,6 +87,22 @@ absl::StatusOr<ModelReport> Evaluate(ModelEvaluation::Setup setup) {
     if (!status.ok()) return status;
   }
   return (*evaluation)->report();
+}
+
+// Cells of a sheet are 64 pixels, 2 apart.
+constexpr int kCell = 64 + 2;
+
+// Whether each cell of a gray sheet is as its neighbour on the right, that is, each sample as the
+// nearest picture.
+void ExpectEverySampleBesideItself(const Image& sheet) {
+  ASSERT_EQ(sheet.width, 8 * kCell + 2);
+  for (int y = 0; y < sheet.height; ++y) {
+    for (int x = 2; x < sheet.width; ++x) {
+      if ((x - 2) / kCell % 2 == 1) continue;
+      const size_t pixel = static_cast<size_t>(y) * sheet.width + x;
+      ASSERT_EQ(sheet.pixels[pixel], sheet.pixels[pixel + kCell]) << x << ", " << y;
+    }
+  }
 }
 
 // Of two sets of as many rows of one Gaussian, to first order.
@@ -182,7 +181,8 @@ TEST(ModelEvaluation, DependsOnNothingButItsSetup) {
   EXPECT_NE(evaluate(8, 8).metrics, report.metrics);
 }
 
-// 40 of 200 samples are in the data, which has 600 pictures: more than the samples are compared with.
+// 40 of 200 samples are in the data, which has 600 pictures: more than the samples are compared
+// with.
 TEST(ModelEvaluation, FindsCopiesAmongAllPicturesAndShowsThem) {
   ModelEvaluation::Setup setup = TheSetup();
   auto data = std::make_shared<MemoryDataSet>();
@@ -198,17 +198,27 @@ TEST(ModelEvaluation, FindsCopiesAmongAllPicturesAndShowsThem) {
   EXPECT_EQ(report.pictures_searched, 600);
   EXPECT_DOUBLE_EQ(report.memorisation_rate, 40.0 / 200);
 
-  // 16 pairs in 4 rows of cells of 64 pixels, 2 apart: each sample is its neighbour on the right.
-  const Image& sheet = report.nearest_neighbours_sheet;
-  ASSERT_EQ(sheet.width, 8 * 66 + 2);
-  ASSERT_EQ(sheet.height, 4 * 66 + 2);
-  for (int y = 0; y < sheet.height; ++y) {
-    for (int x = 2; x < sheet.width - 2; ++x) {
-      if ((x - 2) / 66 % 2 == 1) continue;
-      const size_t pixel = static_cast<size_t>(y) * sheet.width + x;
-      ASSERT_EQ(sheet.pixels[pixel], sheet.pixels[pixel + 66]) << x << ", " << y;
-    }
+  ASSERT_EQ(report.nearest_neighbours_sheet.height, 4 * kCell + 2);  // 16 pairs
+  ExpectEverySampleBesideItself(report.nearest_neighbours_sheet);
+}
+
+// Of 100,000 pictures every other is searched: of the copies of four samples two are there.
+TEST(ModelEvaluation, SearchesLargeDataSetsInPart) {
+  ModelEvaluation::Setup setup = TheSetup();
+  auto data = std::make_shared<MemoryDataSet>();
+  data->pictures = GaussianPictures(100'000, 0.25, 1);
+  const std::vector<int64_t> places = {40'000, 70'001, 80'002, 90'003};
+  for (uint64_t i = 0; i < 4; ++i) {
+    data->pictures[places[i]] = ToImage(Sample(*setup.network, setup.plan, {{.seed = 7 + i}})[0]);
   }
+  setup.data = data;
+  setup.options.sample_count = 20;
+  setup.options.batch_rows = 512;
+  setup.options.sheet_samples = 2;
+  const EvaluationReport report = *Evaluate(std::move(setup));
+  EXPECT_EQ(report.pictures_searched, kMaxPicturesSearched);
+  EXPECT_DOUBLE_EQ(report.memorisation_rate, 2.0 / 20);
+  ExpectEverySampleBesideItself(report.nearest_neighbours_sheet);
 }
 
 TEST(ModelEvaluation, SamplesHaveTheClassesOfTheDataSet) {

@@ -80,8 +80,8 @@ SetMetrics ByTheDefinitions(const Rows& samples, const Rows& real, int k) {
   return metrics;
 }
 
-// Real ones at 0, 1, 3 and 10, whose nearest neighbours are 1, 1, 2 and 7 away. Samples at 0.5, 1.5, 20
-// and 21, whose nearest neighbours are 1, 1, 1 and 1 away.
+// Real ones at 0, 1, 3 and 10, whose nearest neighbours are 1, 1, 2 and 7 away. Samples at 0.5,
+// 1.5, 20 and 21, whose nearest neighbours are 1, 1, 1 and 1 away.
 TEST(CompareSets, CountsByHand) {
   const SetMetrics metrics = Compare(Line({0.5, 1.5, 20, 21}), Line({0, 1, 3, 10}), 1);
   EXPECT_DOUBLE_EQ(metrics.precision, 2.0 / 4);  // 0.5 and 1.5

@@ -1,0 +1,10 @@
+#include "tests/fuzz/upload_promises.h"
+
+namespace denoise {
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  CheckUpload(UploadFormat::kMnist, data, size, /*are_pictures=*/true);
+  return 0;
+}
+
+}  // namespace denoise
