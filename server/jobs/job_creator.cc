@@ -136,7 +136,8 @@ absl::Status JobCreator::PrepareTraining(int64_t id, Prepared& prepared) {
                                    .device = environment_.engine->options().devices.front().type(),
                                    .has_inception = environment_.has_inception,
                                    .seed = settings.seed(),
-                                   .max_sampler_steps = environment_.max_sampler_steps};
+                                   .max_sampler_steps = environment_.max_sampler_steps,
+                                   .max_micro_batch_pixels = environment_.max_micro_batch_pixels};
   ASSIGN_OR_RETURN(settings, ResolveTraining(settings, context));
   prepared.job.set_steps_total(settings.max_steps());
   prepared.data_set = data.id;
@@ -153,7 +154,8 @@ absl::Status JobCreator::PrepareEvaluation(int64_t id, Prepared& prepared) {
                                    .device = environment_.engine->options().devices.front().type(),
                                    .has_inception = environment_.has_inception,
                                    .seed = ChooseSeed(),
-                                   .max_sampler_steps = environment_.max_sampler_steps};
+                                   .max_sampler_steps = environment_.max_sampler_steps,
+                                   .max_micro_batch_pixels = environment_.max_micro_batch_pixels};
   ASSIGN_OR_RETURN(settings, ResolveEvaluation(settings, context));
   prepared.job.set_steps_total(EvaluationPictures(settings, data.data_set.report().pictures()));
   prepared.data_set = data.id;

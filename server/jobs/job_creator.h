@@ -28,6 +28,7 @@ class JobCreator {
     const ModelsFolder* models_folder;
     int max_waiting_jobs = 0;
     int max_sampler_steps = 0;
+    int64_t max_micro_batch_pixels = 0;
     bool has_inception = false;
   };
   explicit JobCreator(const Environment& environment) : environment_(environment) {}
