@@ -52,8 +52,8 @@ void ResolveBatches(const SettingsContext& context, TrainingSettings& settings,
   if (!settings.has_batch_size()) settings.set_batch_size(defaults.batch_size);
   if (!settings.has_micro_batch_size()) {
     const int64_t wanted = context.device == at::kCPU ? defaults.micro_batch_size : most;
-    settings.set_micro_batch_size(
-        static_cast<int32_t>(std::min<int64_t>({wanted, most, settings.batch_size()})));
+    settings.set_micro_batch_size(static_cast<int32_t>(
+        std::clamp<int64_t>(settings.batch_size(), 1, std::min(wanted, most))));
   }
   if (settings.micro_batch_size() > most) {
     violations.Add("micro_batch_size",
@@ -153,6 +153,10 @@ absl::StatusOr<TrainingSettings> ResolveTraining(TrainingSettings settings,
   CheckChannels(settings.has_base_model() ? "base_model" : "new_network", context.model,
                 violations);
   CheckClasses("dataset", context, violations);
+  if (settings.has_base_model() && context.model.spec.num_class_embeds == 0 &&
+      !context.data_set.report().classes().empty()) {
+    violations.Add("dataset", "has classes, the network none");
+  }
   ResolveObjective(context.model, *settings.mutable_objective(), violations);
   ResolveOptimizer(*settings.mutable_optimizer(), violations);
   ResolveBatches(context, settings, violations);
