@@ -54,10 +54,6 @@ absl::Status CheckRequest(const CreateTrainingJobRequest& request) {
   if (request.work_case() == CreateTrainingJobRequest::WORK_NOT_SET) {
     violations.Add("work", "must be training or evaluation");
   }
-  if (request.has_training() &&
-      request.training().base_case() == denoised::v1::TrainingSettings::BASE_NOT_SET) {
-    violations.Add("training.base", "must be base_model or new_network");
-  }
   if (request.labels_size() > kMaxLabels) {
     violations.Add("labels",
                    absl::StrCat("must be at most ", kMaxLabels, ", are ", request.labels_size()));
@@ -121,6 +117,9 @@ absl::Status JobCreator::PrepareTraining(int64_t id, Prepared& prepared) {
   auto& settings = *prepared.job.mutable_training();
   ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
   if (!settings.has_seed()) settings.set_seed(ChooseSeed());
+  if (settings.base_case() == denoised::v1::TrainingSettings::BASE_NOT_SET) {
+    return InvalidField("base", "must be base_model or new_network");
+  }
   ModelFiles files;
   if (settings.has_base_model()) {
     ASSIGN_OR_RETURN(files, ReadModel("base_model", settings.base_model()));

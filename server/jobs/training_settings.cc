@@ -120,7 +120,9 @@ void CheckOptions(const SettingsContext& context, const TrainingSettings& settin
   const TrainingOptions options = TrainingOptionsOf(settings);
   const absl::Status in_range = ValidateTrainingOptions(options);
   violations.AddAll("", in_range);
-  if (!in_range.ok()) return;
+  for (const FieldViolation& violation : GetFieldViolations(in_range)) {
+    if (violation.field.starts_with("objective.")) return;
+  }
   violations.AddAll(
       "objective.",
       Objective::Create(context.model.scheduler, options.objective, context.model.spec).status());
