@@ -83,7 +83,7 @@ AtomicFolder::~AtomicFolder() {
   if (!path_.empty()) fs::remove_all(path_, ignored);
 }
 
-absl::Status AtomicFolder::MakeFolder(const fs::path& name) {
+absl::Status AtomicFolder::MakeFolder(const fs::path& name) const {
   if (mkdir((path_ / name).c_str(), 0777) == 0) return absl::OkStatus();
   return FileSystemError(errno, "cannot create the folder");
 }

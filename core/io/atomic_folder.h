@@ -30,7 +30,7 @@ class AtomicFolder {
   const std::filesystem::path& path() const { return path_; }
 
   // Makes a folder within this one, "unet".
-  absl::Status MakeFolder(const std::filesystem::path& name);
+  absl::Status MakeFolder(const std::filesystem::path& name) const;
 
   // Syncs every folder and takes the name of `goal`. AlreadyExists: somebody else has taken it
   // meanwhile. After any other error `goal` is there whole, or not at all.

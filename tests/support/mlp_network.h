@@ -24,7 +24,8 @@ struct MlpOptions {
 // layer is zero, as that of networks usually is.
 StateDict InitialMlpWeights(const MlpOptions& options, uint64_t seed);
 
-// Of `parameters`, in `dtype`; gradients reach them.
+// Of `parameters`, in `dtype`; gradients reach them. Rows depend on the size of their batch in the
+// last bits.
 std::shared_ptr<const Network> MakeMlp(const MlpOptions& options, const StateDict& parameters,
                                        at::ScalarType dtype = at::kFloat);
 

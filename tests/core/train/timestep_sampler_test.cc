@@ -102,6 +102,10 @@ TEST(LogNormalTimesteps, AreTheNearestOnADiscreteSchedule) {
       MomentsOf(timesteps, [&](double t) { return -schedule.LevelAt(t).lambda(); });
   EXPECT_NEAR(moments.mean, -0.4, 5 * 0.7 / std::sqrt(20000.0));
   EXPECT_NEAR(moments.deviation, 0.7, 0.02);
+  // All but at 0.4 and at 0.6 of the way from timestep 500 to 501.
+  const double from = -schedule.LevelAt(500).lambda(), to = -schedule.LevelAt(501).lambda();
+  EXPECT_THAT(Draw(schedule, LogNormal(from + 0.4 * (to - from), 1e-9), 5), Each(500));
+  EXPECT_THAT(Draw(schedule, LogNormal(from + 0.6 * (to - from), 1e-9), 5), Each(501));
 }
 
 TEST(LogNormalTimesteps, StayInTheSchedulesRange) {
