@@ -214,6 +214,7 @@ int main(int argc, char** argv) {
     flags.channels = {32, 32};
     flags.batch = 4;
     flags.steps = 1;
+    flags.threads = 1;
   }
   if (const absl::Status status = denoise::Bench(flags); !status.ok()) {
     std::fprintf(stderr, "trainer_bench: %s\n", status.ToString().c_str());
