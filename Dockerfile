@@ -18,8 +18,8 @@ FROM debian:12-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
       ca-certificates libabsl20220623 libcairo2 libchafa0 libcpp-httplib0.11 libgif7 libgomp1 libgrpc++1.51 libjpeg62-turbo \
-      libopenblas0-openmp libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 \
-      libtorch1.13 libwebp7 libwebpmux3 zlib1g \
+      liblzma5 libopenblas0-openmp libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 \
+      libtorch1.13 libwebp7 libwebpmux3 libzstd1 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --no-create-home denoised
 COPY --from=build /src/build/release/bin/denoised /src/build/release/bin/denoise /usr/local/bin/

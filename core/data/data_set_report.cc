@@ -159,7 +159,7 @@ absl::StatusOr<DataSetReport> ParseDataSetReport(std::string_view text) {
   ConfigReader reader(json, ConfigReader::Null::kValue);
   DataSetReport report;
   reader.Read("pictures", report.pictures, kCount);
-  ReadList(reader, "classes", static_cast<size_t>(DataSetLimits().max_classes), report.classes);
+  ReadList(reader, "classes", static_cast<size_t>(UploadLimits().max_classes), report.classes);
   ReadList(reader, "sizes", DataSetReport::kMaxExamples, report.sizes);
   reader.Read("distinct_sizes", report.distinct_sizes, kCount);
   ReadChannels(reader, report.pictures_by_channels);

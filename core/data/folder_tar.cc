@@ -150,7 +150,7 @@ absl::StatusOr<size_t> FolderTar::ReadFile(const Member& member, int64_t begin,
   ASSIGN_OR_RETURN(
       const size_t size,
       open_file_->Read(buffer.first(std::min(buffer.size(), static_cast<size_t>(left)))));
-  if (size == 0 || file_offset_ != begin) return HasChanged(member.name);
+  if (size == 0) return HasChanged(member.name);
   file_offset_ += static_cast<int64_t>(size);
   if (file_offset_ < member.size) return size;
   ASSIGN_OR_RETURN(const int64_t more, Skip(*open_file_, 1));  // whether it has grown

@@ -51,7 +51,7 @@ int LabelDigits(const std::string& labels) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<IdxReader>> IdxReader::Open(const OpenBytes& open,
-                                                           const DataSetLimits& limits) {
+                                                           const UploadLimits& limits) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> ahead, open());
   ASSIGN_OR_RETURN(const Shape shape, ReadShape(*ahead, limits));
   const int64_t bytes = shape.pictures * shape.height * shape.width;
@@ -71,7 +71,7 @@ IdxReader::IdxReader(std::unique_ptr<ByteSource> source, const Shape& shape, std
 
 // The product of what is let through is far below 2^63.
 absl::StatusOr<IdxReader::Shape> IdxReader::ReadShape(ByteSource& source,
-                                                      const DataSetLimits& limits) {
+                                                      const UploadLimits& limits) {
   ASSIGN_OR_RETURN(const auto header, (ReadNumbers<4>(source, "the header of the pictures")));
   if (!header) return absl::InvalidArgumentError("it is empty");
   const auto [magic, pictures, height, width] = *header;

@@ -15,7 +15,7 @@ class IdxReader : public UploadReader {
   // `open` gives the files, pictures first, without compression. The labels, which come last, are
   // read once before everything else: one byte a picture.
   static absl::StatusOr<std::unique_ptr<IdxReader>> Open(const OpenBytes& open,
-                                                         const DataSetLimits& limits);
+                                                         const UploadLimits& limits);
 
   absl::StatusOr<std::optional<UploadEntry>> Next() override;
 
@@ -28,7 +28,7 @@ class IdxReader : public UploadReader {
 
   IdxReader(std::unique_ptr<ByteSource> source, const Shape& shape, std::string labels);
 
-  static absl::StatusOr<Shape> ReadShape(ByteSource& source, const DataSetLimits& limits);
+  static absl::StatusOr<Shape> ReadShape(ByteSource& source, const UploadLimits& limits);
   // Behind the pictures: a label for each, or nothing at all.
   static absl::StatusOr<std::string> ReadLabels(ByteSource& source, int64_t pictures);
 

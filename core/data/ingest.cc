@@ -38,7 +38,7 @@ class MeteredSource : public ByteSource {
 
 class Ingester {
  public:
-  Ingester(const DataSetLimits& limits, const IngestProgressCallback& progress)
+  Ingester(const UploadLimits& limits, const IngestProgressCallback& progress)
       : limits_(limits), progress_(progress), folders_(limits.max_folders, limits.max_classes) {}
 
   absl::Status Run(const OpenBytes& upload, UploadFormat format,
@@ -66,7 +66,7 @@ class Ingester {
   void CountClasses(const FolderClasses& classes);
   absl::Status LookAtAll();
 
-  const DataSetLimits limits_;
+  const UploadLimits limits_;
   const IngestProgressCallback& progress_;
   std::unique_ptr<DataSetWriter> writer_;
   ClassFolders folders_;
@@ -167,7 +167,7 @@ absl::Status Ingester::LookAtAll() {
 }  // namespace
 
 Ingestion IngestDataSet(const OpenBytes& upload, UploadFormat format,
-                        const std::filesystem::path& path, const DataSetLimits& limits,
+                        const std::filesystem::path& path, const UploadLimits& limits,
                         const IngestProgressCallback& progress) {
   Ingester ingester(limits, progress);
   Ingestion ingestion;

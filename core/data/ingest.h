@@ -35,7 +35,7 @@ struct Ingestion {
 // Reads `upload` and stores its pictures in the new file `path`; OpenDataSet opens it. Takes memory
 // for one file of the upload, and some twenty bytes for each picture. `progress` may be empty.
 Ingestion IngestDataSet(const OpenBytes& upload, UploadFormat format,
-                        const std::filesystem::path& path, const DataSetLimits& limits = {},
+                        const std::filesystem::path& path, const UploadLimits& limits = {},
                         const IngestProgressCallback& progress = {});
 
 }  // namespace denoise

@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 #include <numeric>
+#include <tuple>
+#include <utility>
 
 namespace denoise {
 namespace {
@@ -55,8 +57,6 @@ class Search {
       return std::tie(a.hamming_distance, a.first, a.second) <
              std::tie(b.hamming_distance, b.first, b.second);
     });
-    examples_.erase(std::unique(examples_.begin(), examples_.end()), examples_.end());
-    if (examples_.size() > max_examples_) examples_.resize(max_examples_);
     found.examples = std::move(examples_);
     return found;
   }
@@ -82,11 +82,11 @@ class Search {
       Group& group = groups_.back();
       ++group.pictures;
       group.has_neighbour = true;
-      if (examples_.size() < max_examples_) examples_.push_back({group.first, picture, 0});
+      AddExample({group.first, picture, 0});
     }
   }
 
-  // Compares all groups whose hashes are the same in the bits of `mask`.
+  // Compares groups whose hashes are the same in the bits of `mask`.
   void CompareWhereEqual(uint64_t mask) {
     const auto key = [mask](const Group& group) { return group.hash & mask; };
     std::sort(groups_.begin(), groups_.end(), [&](const Group& a, const Group& b) {
@@ -95,31 +95,31 @@ class Search {
     for (auto begin = groups_.begin(); begin != groups_.end();) {
       const auto end = std::find_if(begin, groups_.end(),
                                     [&](const Group& group) { return key(group) != key(*begin); });
-      CompareAll({begin, end});
+      const std::span<Group> equal(begin, end);
+      for (Group& group : equal) {
+        if (!group.has_neighbour) FindNeighbour(group, equal);
+      }
       begin = end;
     }
   }
 
-  void CompareAll(std::span<Group> groups) {
-    for (size_t i = 0; i < groups.size(); ++i) {
-      for (size_t j = i + 1; j < groups.size(); ++j) {
-        if (--comparisons_left_ < 0) return;
-        Compare(groups[i], groups[j]);
-      }
+  // The first will do: where many are alike, as among drawings on white, this is soon done.
+  void FindNeighbour(Group& group, std::span<Group> among) {
+    for (Group& other : among) {
+      if (&other == &group) continue;
+      if (comparisons_left_-- <= 0) return;
+      const int distance = std::popcount(group.hash ^ other.hash);
+      if (distance > kMaxSimilarDistance) continue;
+      group.has_neighbour = other.has_neighbour = true;
+      const auto [first, second] = std::minmax(group.first, other.first);
+      AddExample({first, second, distance});
+      return;
     }
   }
 
-  void Compare(Group& a, Group& b) {
-    const int distance = std::popcount(a.hash ^ b.hash);
-    if (distance > kMaxSimilarDistance) return;
-    a.has_neighbour = b.has_neighbour = true;
-    // Of pairs that are met more than once, a few repetitions are kept.
-    if (examples_.size() >= kMostKept * max_examples_) return;
-    const auto [first, second] = std::minmax(a.first, b.first);
-    examples_.push_back({first, second, distance});
+  void AddExample(const SimilarPair& pair) {
+    if (examples_.size() < max_examples_) examples_.push_back(pair);
   }
-
-  static constexpr size_t kMostKept = 20;
 
   const size_t max_examples_;
   int64_t comparisons_left_;

@@ -24,15 +24,15 @@ struct SimilarPair {
 
 struct NearDuplicates {
   int64_t pictures = 0;               // that have another within the distance
-  std::vector<SimilarPair> examples;  // some pairs, the most alike first
+  std::vector<SimilarPair> examples;  // some pairs of them, the most alike first
 };
 
 inline constexpr int kMaxSimilarDistance = 4;
 
 // Among pictures with these hashes, those within kMaxSimilarDistance bits of another. Pictures of one
 // hash are taken together; of six bands of bits, two hashes within 4 bits share two at least, so that
-// only those are compared that do. Where that, too, is many, as among drawings on white, the search
-// ends after `max_comparisons`, and what it has found is a lower bound.
+// only those are compared that do. Hashes made up so that many do, and yet none is near another, end
+// the search after `max_comparisons`; what it has found is then a lower bound.
 NearDuplicates FindNearDuplicates(std::span<const uint64_t> hashes, size_t max_examples,
                                   int64_t max_comparisons = int64_t{1} << 31);
 

@@ -15,7 +15,7 @@ namespace denoise {
 class TarReader : public UploadReader {
  public:
   // `archive` is not compressed.
-  TarReader(std::unique_ptr<ByteSource> archive, const DataSetLimits& limits)
+  TarReader(std::unique_ptr<ByteSource> archive, const UploadLimits& limits)
       : archive_(std::move(archive)), limits_(limits) {}
 
   absl::StatusOr<std::optional<UploadEntry>> Next() override;
@@ -36,7 +36,7 @@ class TarReader : public UploadReader {
   absl::Status CheckEnd();
 
   const std::unique_ptr<ByteSource> archive_;
-  const DataSetLimits limits_;
+  const UploadLimits limits_;
   std::optional<std::string> long_name_;  // of the next file, as the next
   PaxRecords records_;
   bool at_start_ = true;

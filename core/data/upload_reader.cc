@@ -12,7 +12,7 @@ namespace denoise {
 
 absl::StatusOr<std::unique_ptr<UploadReader>> OpenUpload(UploadFormat format,
                                                          const OpenBytes& upload,
-                                                         const DataSetLimits& limits) {
+                                                         const UploadLimits& limits) {
   const OpenBytes unpacked = [&]() -> absl::StatusOr<std::unique_ptr<ByteSource>> {
     ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> packed, upload());
     return Unpack(std::move(packed), limits.max_unpacked_bytes);

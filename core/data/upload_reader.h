@@ -13,7 +13,7 @@ namespace denoise {
 
 // The most that is made of an upload. What is over a limit of one file is left out and reported; an
 // upload that is over one of the others is refused.
-struct DataSetLimits {
+struct UploadLimits {
   int64_t max_unpacked_bytes = int64_t{64} << 30;  // of all, once compression is taken off
   int64_t max_pictures = 10'000'000;
   int64_t max_total_pixels = int64_t{1} << 40;  // of all pictures, for the time that takes
@@ -56,6 +56,6 @@ class UploadReader {
 //            "00017.png".
 absl::StatusOr<std::unique_ptr<UploadReader>> OpenUpload(UploadFormat format,
                                                          const OpenBytes& upload,
-                                                         const DataSetLimits& limits);
+                                                         const UploadLimits& limits);
 
 }  // namespace denoise

@@ -83,13 +83,15 @@ void UploadStream::TakeEnd() {
   if (context_->IsCancelled()) return End(absl::CancelledError("the caller has gone"));
   if (!upload_) return End(InvalidField("header", "must be in the first message"));
   // The answer may come, and the call be over, before Finish returns.
-  const std::unique_ptr<DataSetUpload> upload = std::move(upload_);
+  std::unique_ptr<DataSetUpload> upload = std::move(upload_);
   BeforeHandOver(this);
   const absl::Status status = upload->Finish([this](absl::StatusOr<v1::Dataset> result) {
     AfterHandOver(this);
     End(result);
   });
-  if (!status.ok()) End(status);
+  if (status.ok()) return;
+  upload.reset();  // what came is safe before this call is heard of
+  End(status);
 }
 
 void UploadStream::End(const absl::StatusOr<v1::Dataset>& result) {

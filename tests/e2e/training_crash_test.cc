@@ -121,18 +121,20 @@ TEST_F(TrainingCrashTest, AJobThatIsKilledOverAndOverEndsAsAnUndisturbedOne) {
   const std::string job = Create(/*seed=*/7);
   std::mt19937 random(2026);
   std::uniform_int_distribution<int> milliseconds(0, 400);
-  int crashes = 0;
+  int crashes = 0, while_training = 0;
   while (crashes < kCrashes) {
     // Now and then in the middle of a publication: the model of that name is whole or absent.
     std::thread publisher;
     if (crashes % 5 == 4) publisher = std::thread([&] { Publish(job, "disturbed"); });
     Listen(job, absl::Milliseconds(milliseconds(random)));
+    if (Get(job).state() == v1::TrainingJob::RUNNING) ++while_training;
     server_->Kill();
     if (publisher.joinable()) publisher.join();
     ++crashes;
     Start();
     if (HasFatalFailure()) return;
   }
+  EXPECT_GE(while_training, kCrashes / 2) << "the job is too short to be disturbed";
   Listen(job, absl::InfiniteDuration());
   ASSERT_EQ(Get(job).state(), v1::TrainingJob::SUCCEEDED);
   EXPECT_EQ(Get(job).steps_done(), kMaxSteps);

@@ -149,14 +149,23 @@ TEST_F(TrainingTest, EveryEventIsToldOnceAndInOrder) {
 
 TEST_F(TrainingTest, WrongSettingsAreNamedByTheirFlags) {
   UploadPictures(*server_, pictures(), "shades");
-  const ProcessResult result =
-      Run({"train", "create", "-d", "shades", "--height", "16", "--width", "16", "-n", "0",
-           "--learning-rate", "nan", "--loss", "variational-bound", "--noise-schedule", "flow"});
+  const std::vector<std::string> network = {"--height", "16", "--width", "16"};
+  const auto create = [&](const std::vector<std::string>& flags) {
+    return Run(Concatenated(Concatenated({"train", "create"}, network), flags));
+  };
+  ProcessResult result =
+      create({"-d", "shades", "-n", "0", "--learning-rate", "nan", "--ema-decays", "0.9,1"});
   EXPECT_EQ(result.exit_status, (ExitStatus{.code = 2}));
   EXPECT_THAT(result.error, AllOf(HasSubstr("--max-steps:"), HasSubstr("--learning-rate:"),
-                                  HasSubstr("--loss:")));
-  EXPECT_THAT(Run({"train", "create", "-d", "nothing", "-n", "1"}).exit_status,
-              (ExitStatus{.code = 5}));
+                                  HasSubstr("--ema-decays[1]:")));
+  result = create(
+      {"-d", "shades", "-n", "1", "--loss", "variational-bound", "--noise-schedule", "flow"});
+  EXPECT_EQ(result.exit_status, (ExitStatus{.code = 2}));
+  EXPECT_THAT(result.error, HasSubstr("--loss:"));
+  result = create({"-d", "shades", "-n", "1", "--sampler", "ddim", "--sigma-spacing", "karras"});
+  EXPECT_EQ(result.exit_status, (ExitStatus{.code = 2}));
+  EXPECT_THAT(result.error, HasSubstr("--sigma-spacing:"));
+  EXPECT_EQ(create({"-d", "nothing", "-n", "1"}).exit_status, (ExitStatus{.code = 5}));
 }
 
 TEST_F(TrainingTest, WithoutStateThereIsNoTraining) {

@@ -14,12 +14,12 @@
 
 namespace denoise {
 
-inline constexpr DataSetLimits kFuzzLimits = {.max_unpacked_bytes = 1 << 20,
-                                              .max_pictures = 1000,
-                                              .max_classes = 10,
-                                              .max_folders = 20,
-                                              .max_file_bytes = 1 << 16,
-                                              .max_pixels = 1 << 12};
+inline constexpr UploadLimits kFuzzLimits = {.max_unpacked_bytes = 1 << 20,
+                                             .max_pictures = 1000,
+                                             .max_classes = 10,
+                                             .max_folders = 20,
+                                             .max_file_bytes = 1 << 16,
+                                             .max_pixels = 1 << 12};
 
 inline void CheckEntry(const UploadEntry& entry) {
   const std::string name = entry.name();

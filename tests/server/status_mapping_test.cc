@@ -99,14 +99,35 @@ TEST(StatusMapping, SaysWhichResourceIsNotFound) {
 TEST(StatusMapping, AFailureInsideSaysNothingOfTheInside) {
   for (const absl::Status& status :
        {absl::InternalError("/srv/secret: cublas"), absl::UnknownError("/srv/secret"),
-        absl::DataLossError("/srv/secret"), absl::FailedPreconditionError("/srv/secret"),
-        absl::PermissionDeniedError("/srv/secret")}) {
+        absl::PermissionDeniedError("/srv/secret"), absl::OutOfRangeError("/srv/secret")}) {
     const WireStatus wire = ToWireStatus(status, "cafe");
     EXPECT_EQ(wire.status.error_code(), grpc::StatusCode::INTERNAL);
     EXPECT_THAT(wire.status.error_message(), HasSubstr("cafe"));
     EXPECT_THAT(wire.status.error_message(), Not(HasSubstr("secret")));
     EXPECT_THAT(wire.status.error_details(), Not(HasSubstr("secret")));
   }
+}
+
+TEST(StatusMapping, WhatACallerCanActOnIsSaid) {
+  for (const absl::Status& status :
+       {absl::AlreadyExistsError("why"), absl::FailedPreconditionError("why"),
+        absl::AbortedError("why"), absl::DataLossError("why")}) {
+    const WireStatus wire = ToWireStatus(status, "cafe");
+    EXPECT_EQ(static_cast<int>(wire.status.error_code()), static_cast<int>(status.code()));
+    EXPECT_EQ(wire.status.error_message(), "why");
+  }
+}
+
+TEST(StatusMapping, AQuotaAndFactsForAProgramAreInTheDetails) {
+  const auto quota =
+      Find<google::rpc::QuotaFailure>(ToWireStatus(QuotaExceeded("datasets", "all 2 taken"), "id"));
+  ASSERT_TRUE(quota.has_value());
+  EXPECT_EQ(quota->violations(0).subject(), "datasets");
+  EXPECT_EQ(quota->violations(0).description(), "all 2 taken");
+  const auto info = Find<google::rpc::ErrorInfo>(ToWireStatus(
+      WithErrorMetadata(absl::FailedPreconditionError("x"), "received_bytes", "3"), "id"));
+  ASSERT_TRUE(info.has_value());
+  EXPECT_EQ(info->metadata().at("received_bytes"), "3");
 }
 
 TEST(StatusMapping, DetailsStaySmallAndTheRestIsCounted) {

@@ -18,7 +18,7 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
 class IngestTest : public testing::Test {
  protected:
-  Ingestion Ingest(const std::string& members, const DataSetLimits& limits = {}) {
+  Ingestion Ingest(const std::string& members, const UploadLimits& limits = {}) {
     return IngestDataSet(Upload(members + kTarEnd), UploadFormat::kTar, path_, limits);
   }
 

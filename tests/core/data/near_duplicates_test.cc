@@ -80,8 +80,9 @@ TEST(NearDuplicates, AHundredThousandOfOneHashAreNoWork) {
 }
 
 TEST(NearDuplicates, TheSearchEndsAfterSoManyComparisons) {
-  const std::vector<uint64_t> hashes = {1, 2, 3, 4};
-  EXPECT_EQ(FindNearDuplicates(hashes, 20, 1).pictures, 2);
+  const std::vector<uint64_t> hashes = {0xff, 0, 1};  // the first is compared first
+  EXPECT_EQ(FindNearDuplicates(hashes, 20, 0).pictures, 0);
+  EXPECT_EQ(FindNearDuplicates(hashes, 20, 1000).pictures, 2);
 }
 
 Image Ramp(int width, int height, int channels, int gain) {

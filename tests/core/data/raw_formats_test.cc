@@ -15,7 +15,7 @@ absl::StatusOr<std::vector<UploadEntry>> ReadCifar(const std::string& bytes) {
 }
 
 absl::StatusOr<std::vector<UploadEntry>> ReadMnist(const std::string& bytes,
-                                                   const DataSetLimits& limits = {}) {
+                                                   const UploadLimits& limits = {}) {
   return ReadUpload(UploadFormat::kMnist, bytes, limits);
 }
 
@@ -80,7 +80,7 @@ TEST(Mnist, NamesOfManyClassesSortAsTheirLabelsDo) {
 }
 
 TEST(Mnist, HeadersAreChecked) {
-  const DataSetLimits limits = {.max_pictures = 5, .max_pixels = 12};
+  const UploadLimits limits = {.max_pictures = 5, .max_pixels = 12};
   const auto expect_refused = [&](const std::string& bytes, const std::string& message) {
     ExpectStatus(ReadMnist(bytes, limits).status(), kInvalid, message);
   };

@@ -16,7 +16,7 @@ using testing::IsEmpty;
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
 absl::StatusOr<std::vector<UploadEntry>> ReadTar(const std::string& members,
-                                                 const DataSetLimits& limits = {}) {
+                                                 const UploadLimits& limits = {}) {
   return ReadUpload(UploadFormat::kTar, members + kTarEnd, limits);
 }
 
@@ -25,7 +25,7 @@ void ExpectRefused(const std::string& archive, const std::string& part_of_messag
 }
 
 // What is said of the file between two good ones.
-std::string ProblemOf(const std::string& members, const DataSetLimits& limits = {}) {
+std::string ProblemOf(const std::string& members, const UploadLimits& limits = {}) {
   const auto entries = ReadTar(TarFile("a.png", "1") + members + TarFile("z.png", "2"), limits);
   if (!entries.ok()) return entries.status().ToString();
   if (entries->size() != 3 || entries->front().name() != "a.png" || entries->back().bytes != "2") {
@@ -75,7 +75,7 @@ TEST(TarReader, LinksDevicesAndPipesAreNoPicturesAndHaveNoData) {
 
 TEST(TarReader, AFileThatIsEmptyOrTooLargeIsNoPicture) {
   EXPECT_EQ(ProblemOf(TarFile("empty.png", "")), "the file is empty");
-  const DataSetLimits limits = {.max_file_bytes = 999};
+  const UploadLimits limits = {.max_file_bytes = 999};
   EXPECT_EQ(ProblemOf(TarFile("large.png", std::string(999, 'x')), limits), "");
   EXPECT_THAT(ProblemOf(TarFile("large.png", std::string(1000, 'x')), limits),
               HasSubstr("has 1000 bytes; at most 999"));
@@ -177,7 +177,7 @@ TEST(TarReader, SizesOfAllKindsAreRead) {
 }
 
 TEST(TarReader, ASizeBeyondTheArchiveCostsNoMemory) {
-  const DataSetLimits limits = {.max_file_bytes = int64_t{1} << 50};
+  const UploadLimits limits = {.max_file_bytes = int64_t{1} << 50};
   const std::string header = TarHeaderOf('0', "a.png", int64_t{1} << 45);
   ExpectStatus(ReadTar(header + "data", limits).status(), kInvalid, "cut short");
 }

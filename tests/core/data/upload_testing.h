@@ -100,7 +100,7 @@ inline std::string IdxLabels(uint32_t count, std::string_view labels) {
 
 // Everything that a reader gives, or why it stops.
 inline absl::StatusOr<std::vector<UploadEntry>> ReadUpload(UploadFormat format, std::string bytes,
-                                                           const DataSetLimits& limits = {}) {
+                                                           const UploadLimits& limits = {}) {
   auto reader = OpenUpload(format, Upload(std::move(bytes)), limits);
   if (!reader.ok()) return reader.status();
   std::vector<UploadEntry> entries;

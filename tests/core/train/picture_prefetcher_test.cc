@@ -69,6 +69,26 @@ TEST(PicturePrefetcher, HandsOverAnErrorAndTriesAgain) {
   EXPECT_EQ(*prefetcher.Take(4), PictureOf(4));
 }
 
+// A picture that was begun before a new start fails after it, while it is being made once more.
+TEST(PicturePrefetcher, ForgetsWhatWasBegunBeforeANewStart) {
+  std::atomic<int> attempts = 0;
+  PicturePrefetcher prefetcher(
+      [&](int64_t position) -> absl::StatusOr<Image> {
+        if (position != 1) return PictureOf(position);
+        if (++attempts == 1) {
+          while (attempts < 2) std::this_thread::sleep_for(1ms);
+          return absl::DataLossError("stale");
+        }
+        std::this_thread::sleep_for(20ms);
+        return PictureOf(position);
+      },
+      2, 4);
+  EXPECT_TRUE(prefetcher.Take(0).ok());
+  while (attempts < 1) std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(*prefetcher.Take(100), PictureOf(100));
+  EXPECT_EQ(*prefetcher.Take(1), PictureOf(1));
+}
+
 TEST(PicturePrefetcher, EndsWhereNobodyTakesWhatItHasMade) {
   PicturePrefetcher unused(MakeSlowly, 2, 4);
   PicturePrefetcher full(MakeSlowly, 2, 4);

@@ -3,11 +3,11 @@
 //     build/release/bin/trainer_bench             a table for people
 //     build/release/bin/trainer_bench --markdown  the same for the documentation
 //
-// The bare loop has one random batch at hand; draws timesteps and noise on the device; takes the mean
-// squared error, plain autograd and torch::optim::AdamW. It clips nothing, averages nothing and reads
-// the loss once a step. The trainer does all that it does in a job but for reading pictures. Steps of
-// both alternate and the medians are shown, so that ratios mean something on a machine that is not
-// idle.
+// The bare loop has one random batch at hand, and cuts it as the trainer does; it draws timesteps
+// and noise on the device, takes the mean squared error, plain autograd and torch::optim::AdamW. It
+// clips nothing, averages nothing and reads the loss once a step. The trainer does all that it does
+// in a job but for reading pictures. Steps of both alternate and the medians are shown, so that
+// ratios mean something on a machine that is not idle.
 #include <torch/torch.h>
 
 #include <CLI/App.hpp>
@@ -78,8 +78,8 @@ class FixedBatches : public BatchSource {
 class BareLoop {
  public:
   BareLoop(UNet2DConfig config, const StateDict& weights, const at::Tensor& x0, at::Device device,
-           at::ScalarType dtype)
-      : config_(std::move(config)), dtype_(dtype), x0_(x0.to(device)) {
+           at::ScalarType dtype, int micro_batch)
+      : config_(std::move(config)), dtype_(dtype), micro_batch_(micro_batch), x0_(x0.to(device)) {
     std::vector<at::Tensor> list;
     for (const auto& [name, weight] : weights) {
       list.push_back(weights_[name] = weight.to(device, at::kFloat, false, true).requires_grad_());
@@ -90,23 +90,31 @@ class BareLoop {
   }
 
   void Step() {
-    const int64_t rows = x0_.size(0);
-    const at::Tensor t = torch::randint(1000, {rows}, x0_.options().dtype(at::kLong));
-    const at::Tensor noise = torch::randn_like(x0_);
-    const at::Tensor alpha_bar = alphas_cumprod_.index_select(0, t).view({rows, 1, 1, 1});
-    const at::Tensor x_t = alpha_bar.sqrt() * x0_ + (1 - alpha_bar).sqrt() * noise;
-    const auto network = BindUNet2D(config_, weights_, dtype_, kNetwork);
-    const at::Tensor output = network->Forward({.x = x_t, .timesteps = t.to(at::kFloat)});
-    const at::Tensor loss = torch::mse_loss(output, noise);
+    at::Tensor loss = torch::zeros({}, x0_.options());
     optimizer_->zero_grad();
-    loss.backward();
+    for (const at::Tensor& rows : x0_.split(micro_batch_)) {
+      const at::Tensor part = Loss(rows) * (static_cast<double>(rows.size(0)) / x0_.size(0));
+      part.backward();
+      loss += part.detach();
+    }
     optimizer_->step();
     loss.item<float>();
   }
 
  private:
+  at::Tensor Loss(const at::Tensor& x0) const {
+    const int64_t rows = x0.size(0);
+    const at::Tensor t = torch::randint(1000, {rows}, x0.options().dtype(at::kLong));
+    const at::Tensor noise = torch::randn_like(x0);
+    const at::Tensor alpha_bar = alphas_cumprod_.index_select(0, t).view({rows, 1, 1, 1});
+    const at::Tensor x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise;
+    const auto network = BindUNet2D(config_, weights_, dtype_, kNetwork);
+    return torch::mse_loss(network->Forward({.x = x_t, .timesteps = t.to(at::kFloat)}), noise);
+  }
+
   const UNet2DConfig config_;
   const at::ScalarType dtype_;
+  const int64_t micro_batch_;
   const at::Tensor x0_;
   at::Tensor alphas_cumprod_;
   StateDict weights_;
@@ -125,7 +133,8 @@ absl::StatusOr<TableRow> Measure(const Flags& flags, const Case& measured) {
   const StateDict weights = InitializeUNet2D(config, 1);
   const at::Tensor x0 = torch::rand({flags.batch, 3, flags.size, flags.size}) * 2 - 1;
   const bool half = measured.precision == TrainingPrecision::kBFloat16;
-  BareLoop bare(config, weights, x0, device, half ? at::kBFloat16 : at::kFloat);
+  BareLoop bare(config, weights, x0, device, half ? at::kBFloat16 : at::kFloat,
+                measured.micro_batch);
 
   Trainer::Setup setup;
   setup.weights = weights;
@@ -205,6 +214,7 @@ int main(int argc, char** argv) {
     flags.channels = {32, 32};
     flags.batch = 4;
     flags.steps = 1;
+    flags.threads = 1;
   }
   if (const absl::Status status = denoise::Bench(flags); !status.ok()) {
     std::fprintf(stderr, "trainer_bench: %s\n", status.ToString().c_str());

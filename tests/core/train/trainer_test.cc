@@ -12,8 +12,7 @@
 #include <limits>
 #include <new>
 
-#include "core/base/field_violations.h"
-#include "core/base/status_macros.h"
+#include "core/train/learning_rate.h"
 #include "tests/core/train/trainer_testing.h"
 
 namespace denoise {
@@ -23,55 +22,8 @@ using absl::StatusCode;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-TrainingOptions Options() {
-  TrainingOptions options;
-  options.optimizer.learning_rate = 0.01;
-  options.max_steps = 200;
-  options.batch_size = 7;
-  options.micro_batch_size = 3;
-  options.ema_decays = {0.5, 0.999};
-  return options;
-}
-
-std::unique_ptr<Trainer> Make(const Trainer::Setup& setup) {
-  auto trainer = Trainer::Create(setup);
-  EXPECT_TRUE(trainer.ok()) << trainer.status();
-  return *std::move(trainer);
-}
-
-std::unique_ptr<Trainer> Make(const TrainingOptions& options,
-                              const TinyNetworkOptions& network = {}) {
-  return Make(TinySetup(network, options));
-}
-
-std::vector<StepReport> Train(Trainer& trainer, int steps) {
-  auto reports = RunSteps(trainer, steps);
-  EXPECT_TRUE(reports.ok()) << reports.status();
-  return reports.ok() ? *reports : std::vector<StepReport>(static_cast<size_t>(steps));
-}
-
-TrainingSnapshot SnapshotOf(const Trainer& trainer) {
-  auto snapshot = trainer.Snapshot();
-  EXPECT_TRUE(snapshot.ok()) << snapshot.status();
-  return *std::move(snapshot);
-}
-
-std::vector<std::string> ViolatedFields(const absl::Status& status) {
-  std::vector<std::string> fields;
-  for (const FieldViolation& violation : GetFieldViolations(status)) {
-    fields.push_back(violation.field);
-  }
-  return fields;
-}
-
-double MeanLoss(const std::vector<StepReport>& reports, size_t first, size_t count) {
-  double sum = 0;
-  for (size_t i = first; i < first + count; ++i) sum += reports[i].loss;
-  return sum / static_cast<double>(count);
-}
-
 TEST(Trainer, MakesTheLossSmaller) {
-  TrainingOptions options = Options();
+  TrainingOptions options = SmallOptions();
   const auto trainer = Make(options);
   const std::vector<StepReport> reports = Train(*trainer, 200);
   EXPECT_TRUE(trainer->done());
@@ -79,9 +31,20 @@ TEST(Trainer, MakesTheLossSmaller) {
   EXPECT_EQ(trainer->RunSlice().status().code(), StatusCode::kFailedPrecondition);
 }
 
+TEST(Trainer, FollowsTheScheduleOfTheLearningRate) {
+  TrainingOptions options = SmallOptions();
+  options.max_steps = 10;
+  options.optimizer.warmup_steps = 3;
+  options.optimizer.decay = LearningRateDecay::kCosine;
+  const std::vector<StepReport> reports = Train(*Make(options), 10);
+  for (const StepReport& report : reports) {
+    EXPECT_EQ(report.learning_rate, LearningRateAt(options.optimizer, 10, report.step));
+  }
+}
+
 TEST(Trainer, ASliceIsOneNetworkCallAndTheLastOneOfAStepReports) {
   std::vector<int64_t> rows;
-  const auto trainer = Make(Options(), {.hook = [&](const TinyNetworkCall& call) {
+  const auto trainer = Make(SmallOptions(), {.hook = [&](const TinyNetworkCall& call) {
                               rows.push_back(call.input.x.size(0));
                               return 1.0F;
                             }});
@@ -93,7 +56,7 @@ TEST(Trainer, ASliceIsOneNetworkCallAndTheLastOneOfAStepReports) {
 }
 
 TEST(Trainer, MicroBatchesAddUpToTheWholeBatch) {
-  TrainingOptions options = Options();
+  TrainingOptions options = SmallOptions();
   options.objective.label_dropout = 0.5;
   options.micro_batch_size = options.batch_size;
   const TinyNetworkOptions network = {.num_class_embeds = 4};
@@ -113,7 +76,7 @@ TEST(Trainer, MicroBatchesAddUpToTheWholeBatch) {
 }
 
 TEST(Trainer, ClipsTheGradientAndReportsItAsItWas) {
-  TrainingOptions options = Options();
+  TrainingOptions options = SmallOptions();
   options.optimizer.max_gradient_norm = 0.01;
   options.optimizer.beta1 = 0;
   const auto trainer = Make(options);
@@ -127,7 +90,7 @@ TEST(Trainer, ClipsTheGradientAndReportsItAsItWas) {
 }
 
 TEST(Trainer, WeightsThatNoGradientReachesStay) {
-  TrainingOptions options = Options();
+  TrainingOptions options = SmallOptions();
   options.optimizer.weight_decay = 0.5;
   const auto trainer = Make(options);
   const StateDict before = SnapshotOf(*trainer).tensors;
@@ -140,7 +103,7 @@ TEST(Trainer, WeightsThatNoGradientReachesStay) {
 }
 
 TEST(Trainer, NothingOfANetworkCallOutlivesItsSlice) {
-  Trainer::Setup setup = TinySetup({}, Options());
+  Trainer::Setup setup = TinySetup({}, SmallOptions());
   std::vector<std::weak_ptr<const Network>> networks;
   setup.binder = [&, bind = setup.binder](const StateDict& weights, at::ScalarType dtype) {
     auto network = bind(weights, dtype);
@@ -157,7 +120,7 @@ TEST(Trainer, NothingOfANetworkCallOutlivesItsSlice) {
 TEST(Trainer, AStepThatIsNotFiniteChangesNothingAndIsCounted) {
   // The second network call of step 3: what the first has added must not stay, either.
   const auto trainer =
-      Make(Options(),
+      Make(SmallOptions(),
            {.hook = [](const TinyNetworkCall& call) { return call.number == 8 ? kNan : 1.0F; }});
   Train(*trainer, 2);
   const TrainingSnapshot before = SnapshotOf(*trainer);
@@ -177,7 +140,7 @@ TEST(Trainer, AStepThatIsNotFiniteChangesNothingAndIsCounted) {
 
 // Adam's bias correction and the averages' warm-up count updates: steps 1, 2 and 4 here.
 TEST(Trainer, SkippedStepsCountForNeitherMomentsNorAverages) {
-  TrainingOptions options = Options();
+  TrainingOptions options = SmallOptions();
   options.micro_batch_size = options.batch_size;
   options.optimizer.learning_rate = 1;
   options.ema_decays = {0.999};
@@ -198,7 +161,7 @@ TEST(Trainer, SkippedStepsCountForNeitherMomentsNorAverages) {
 }
 
 TEST(Trainer, StopsAfterTooManyStepsInARowThatAreNotFinite) {
-  TrainingOptions options = Options();
+  TrainingOptions options = SmallOptions();
   options.micro_batch_size = options.batch_size;
   options.max_non_finite_steps = 3;
   const auto trainer = Make(options, {.hook = [](const TinyNetworkCall& call) {
@@ -217,11 +180,11 @@ TEST(Trainer, StopsAfterTooManyStepsInARowThatAreNotFinite) {
 }
 
 TEST(Trainer, NeverRunsWhereGradientsAreNotRecorded) {
-  const auto trainer = Make(Options());
+  const auto trainer = Make(SmallOptions());
   {
     const c10::InferenceMode inference;
     EXPECT_EQ(trainer->RunSlice().status().code(), StatusCode::kFailedPrecondition);
-    EXPECT_EQ(Trainer::Create(TinySetup({}, Options())).status().code(),
+    EXPECT_EQ(Trainer::Create(TinySetup({}, SmallOptions())).status().code(),
               StatusCode::kFailedPrecondition);
   }
   {
@@ -232,20 +195,20 @@ TEST(Trainer, NeverRunsWhereGradientsAreNotRecorded) {
 }
 
 TEST(Trainer, ErrorsOfTheBatchSourceLeaveTheStepAsItIs) {
-  const Trainer::Setup setup = TinySetup({}, Options());
+  const Trainer::Setup setup = TinySetup({}, SmallOptions());
   auto& batches = dynamic_cast<FakeBatches&>(*setup.batches);
   const auto trainer = Make(setup);
   ASSERT_TRUE(trainer->RunSlice().ok());
   batches.FailNext(absl::DataLossError("cat.png"));
   EXPECT_EQ(trainer->RunSlice().status(), absl::DataLossError("cat.png"));
   Train(*trainer, 3);
-  const auto undisturbed = Make(Options());
+  const auto undisturbed = Make(SmallOptions());
   Train(*undisturbed, 3);
   EXPECT_TRUE(BitEqual(SnapshotOf(*trainer).tensors, SnapshotOf(*undisturbed).tensors));
 }
 
 TEST(Trainer, AStepThatADeviceHasFailedMayBeTriedAgain) {
-  const auto trainer = Make(Options(), {.hook = [](const TinyNetworkCall& call) {
+  const auto trainer = Make(SmallOptions(), {.hook = [](const TinyNetworkCall& call) {
                               if (call.number == 5) throw std::bad_alloc();
                               if (call.number == 8)
                                 throw std::runtime_error("a wire is loose\nat line 5");
@@ -259,23 +222,23 @@ TEST(Trainer, AStepThatADeviceHasFailedMayBeTriedAgain) {
   EXPECT_EQ(trainer->RunSlice().status(),
             absl::InternalError("the device failed: a wire is loose"));
   Train(*trainer, 2);
-  const auto undisturbed = Make(Options());
+  const auto undisturbed = Make(SmallOptions());
   Train(*undisturbed, 3);
   EXPECT_TRUE(BitEqual(SnapshotOf(*trainer).tensors, SnapshotOf(*undisturbed).tensors));
 }
 
 TEST(Trainer, PicturesThatDoNotSuitTheNetworkAreRefused) {
-  Trainer::Setup setup = TinySetup({}, Options());
+  Trainer::Setup setup = TinySetup({}, SmallOptions());
   setup.batches = std::make_shared<FakeBatches>(3, 4, 4, 0);
   EXPECT_EQ(Make(setup)->RunSlice().status().code(), StatusCode::kInvalidArgument);
-  setup = TinySetup({.num_class_embeds = 2}, Options());
+  setup = TinySetup({.num_class_embeds = 2}, SmallOptions());
   setup.batches = std::make_shared<FakeBatches>(1, 4, 4, 3);
   EXPECT_EQ(Make(setup)->RunSlice().status().message(),
             "a picture is of class 2, the network has 2");
 }
 
 TEST(Trainer, TellsTheDroppedPartOfRowsTheNullClass) {
-  TrainingOptions options = Options();
+  TrainingOptions options = SmallOptions();
   options.objective.label_dropout = 1;
   std::vector<int64_t> labels;
   const auto trainer =
@@ -288,125 +251,15 @@ TEST(Trainer, TellsTheDroppedPartOfRowsTheNullClass) {
 }
 
 TEST(Trainer, NamesWhatDoesNotSuitTheNetwork) {
-  TrainingOptions options = Options();
+  TrainingOptions options = SmallOptions();
   options.objective.label_dropout = 0.1;
   options.objective.loss = LossKind::kHybrid;
   EXPECT_THAT(ViolatedFields(Trainer::Create(TinySetup({}, options)).status()),
               testing::UnorderedElementsAre("objective.label_dropout", "objective.loss"));
-  options = Options();
+  options = SmallOptions();
   options.optimizer.learning_rate = std::nan("");
   EXPECT_THAT(ViolatedFields(Trainer::Create(TinySetup({}, options)).status()),
               testing::ElementsAre("optimizer.learning_rate"));
-}
-
-TEST(Trainer, ComputesInBFloat16WithWeightsInFloat32) {
-  TrainingOptions options = Options();
-  options.precision = TrainingPrecision::kBFloat16;
-  const auto trainer = Make(options);
-  const std::vector<StepReport> reports = Train(*trainer, 200);
-  EXPECT_LT(MeanLoss(reports, 180, 20), 0.9 * MeanLoss(reports, 0, 20));
-  for (const auto& [name, tensor] : SnapshotOf(*trainer).tensors) {
-    EXPECT_EQ(tensor.scalar_type(), at::kFloat) << name;
-  }
-  const auto exact = Make(Options());
-  Train(*exact, 200);
-  EXPECT_FALSE(BitEqual(SnapshotOf(*exact).tensors, SnapshotOf(*trainer).tensors));
-}
-
-// Gradients here are so large that float16 cannot hold them at the first scales.
-TEST(Trainer, FindsALossScaleThatFloat16CanHold) {
-  TrainingOptions options = Options();
-  options.precision = TrainingPrecision::kFloat16;
-  const TinyNetworkOptions network = {.hook = [](const TinyNetworkCall&) { return 100.0F; }};
-  const auto trainer = Make(options, network);
-  const std::vector<StepReport> reports = Train(*trainer, 20);
-  EXPECT_TRUE(reports.front().skipped);
-  EXPECT_FALSE(reports.back().skipped);
-  EXPECT_GT(trainer->non_finite_steps(), 1);
-  // The norm is reported without the scale: as in float32, had the same steps been skipped.
-  const int64_t skipped = trainer->non_finite_steps();
-  const auto exact = Make(Options(), {.hook = [skipped](const TinyNetworkCall& call) {
-                            return call.number <= 3 * skipped ? kNan : 100.0F;
-                          }});
-  const auto first = static_cast<size_t>(skipped);
-  const double norm = Train(*exact, static_cast<int>(skipped) + 1)[first].gradient_norm;
-  EXPECT_NEAR(reports[first].gradient_norm / norm, 1, 0.01);
-
-  const auto other = Make(options, network);
-  ASSERT_TRUE(other->Restore(SnapshotOf(*trainer)).ok());
-  EXPECT_EQ(SnapshotOf(*other).state, SnapshotOf(*trainer).state);
-  EXPECT_FALSE(Train(*other, 1).front().skipped);
-}
-
-TEST(Trainer, APrecisionThatTheDeviceLacksIsRefused) {
-  TrainingOptions options = Options();
-  options.precision = TrainingPrecision::kFloat16;
-  const auto trainer = Trainer::Create(TinySetup(
-      {.hook = [](const TinyNetworkCall&) -> float { throw std::runtime_error("no kernel"); }},
-      options));
-  EXPECT_THAT(ViolatedFields(trainer.status()), testing::ElementsAre("precision"));
-}
-
-TEST(Trainer, AveragesHandedOutStayAsTheyAre) {
-  const auto trainer = Make(Options());
-  Train(*trainer, 20);
-  const StateDict before = *trainer->EmaWeights(0);
-  const auto network = *trainer->EmaNetwork(0);
-  EXPECT_TRUE(BitEqual(before, *trainer->EmaWeights(0)));
-  EXPECT_FALSE(BitEqual(before, *trainer->EmaWeights(1)));
-  const NetworkInput input = {.x = at::ones({1, 1, 4, 4}), .timesteps = at::ones({1})};
-  const at::Tensor answer = network->Forward(input);
-  Train(*trainer, 3);
-  EXPECT_FALSE(BitEqual(before, *trainer->EmaWeights(0)));
-  EXPECT_TRUE(at::equal(network->Forward(input), answer));
-  EXPECT_FALSE(at::equal((*trainer->EmaNetwork(0))->Forward(input), answer));
-}
-
-TEST(Trainer, ASnapshotTakenWithinAStepIsThatBeforeIt) {
-  const auto trainer = Make(Options());
-  Train(*trainer, 2);
-  const TrainingSnapshot between = SnapshotOf(*trainer);
-  ASSERT_TRUE(trainer->RunSlice().ok());
-  const TrainingSnapshot within = SnapshotOf(*trainer);
-  EXPECT_EQ(within.step, 2);
-  EXPECT_EQ(within.state, between.state);
-  EXPECT_TRUE(BitEqual(within.tensors, between.tensors));
-}
-
-TEST(Trainer, OnlyRestoresWhatBelongsToIt) {
-  const auto trainer = Make(Options());
-  Train(*trainer, 2);
-  const TrainingSnapshot good = SnapshotOf(*trainer);
-
-  TrainingOptions other = Options();
-  other.seed = 5;
-  EXPECT_THAT(ViolatedFields(Make(other)->Restore(good)), testing::ElementsAre("seed"));
-  EXPECT_EQ(Make(Options(), {.height = 5})->Restore(good).code(), StatusCode::kInvalidArgument);
-
-  TrainingSnapshot bad = good;
-  bad.tensors.erase("adam.v.out");
-  EXPECT_EQ(trainer->Restore(bad).code(), StatusCode::kInvalidArgument);
-  bad = good;
-  bad.tensors["weights.surplus"] = at::ones({1});
-  EXPECT_EQ(trainer->Restore(bad).code(), StatusCode::kInvalidArgument);
-  bad = good;
-  bad.tensors["timesteps.losses"] = at::ones({1});
-  EXPECT_EQ(trainer->Restore(bad).code(), StatusCode::kInvalidArgument);
-  bad = good;
-  bad.state = "{}";
-  EXPECT_EQ(trainer->Restore(bad).code(), StatusCode::kInvalidArgument);
-  for (const int64_t step : {int64_t{-1}, int64_t{201}}) {
-    bad = good;
-    bad.step = step;
-    EXPECT_THAT(ViolatedFields(trainer->Restore(bad)), testing::ElementsAre("max_steps"));
-  }
-  EXPECT_TRUE(BitEqual(SnapshotOf(*trainer).tensors, good.tensors));
-
-  other = Options();
-  other.max_steps = 2;  // may change
-  const auto shorter = Make(other);
-  ASSERT_TRUE(shorter->Restore(good).ok());
-  EXPECT_TRUE(shorter->done());
 }
 
 }  // namespace

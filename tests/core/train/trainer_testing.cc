@@ -9,10 +9,12 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tanh.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -115,6 +117,52 @@ absl::StatusOr<std::vector<StepReport>> RunSteps(Trainer& trainer, int steps) {
     if (report) reports.push_back(*report);
   }
   return reports;
+}
+
+TrainingOptions SmallOptions() {
+  TrainingOptions options;
+  options.optimizer.learning_rate = 0.01;
+  options.max_steps = 200;
+  options.batch_size = 7;
+  options.micro_batch_size = 3;
+  options.ema_decays = {0.5, 0.999};
+  return options;
+}
+
+std::unique_ptr<Trainer> Make(const Trainer::Setup& setup) {
+  auto trainer = Trainer::Create(setup);
+  EXPECT_TRUE(trainer.ok()) << trainer.status();
+  return *std::move(trainer);
+}
+
+std::unique_ptr<Trainer> Make(const TrainingOptions& options, const TinyNetworkOptions& network) {
+  return Make(TinySetup(network, options));
+}
+
+std::vector<StepReport> Train(Trainer& trainer, int steps) {
+  auto reports = RunSteps(trainer, steps);
+  EXPECT_TRUE(reports.ok()) << reports.status();
+  return reports.ok() ? *reports : std::vector<StepReport>(static_cast<size_t>(steps));
+}
+
+TrainingSnapshot SnapshotOf(const Trainer& trainer) {
+  auto snapshot = trainer.Snapshot();
+  EXPECT_TRUE(snapshot.ok()) << snapshot.status();
+  return *std::move(snapshot);
+}
+
+std::vector<std::string> ViolatedFields(const absl::Status& status) {
+  std::vector<std::string> fields;
+  for (const FieldViolation& violation : GetFieldViolations(status)) {
+    fields.push_back(violation.field);
+  }
+  return fields;
+}
+
+double MeanLoss(const std::vector<StepReport>& reports, size_t first, size_t count) {
+  double sum = 0;
+  for (size_t i = first; i < first + count; ++i) sum += reports[i].loss;
+  return sum / static_cast<double>(count);
 }
 
 bool BitEqual(const StateDict& a, const StateDict& b) {

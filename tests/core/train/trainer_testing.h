@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/train/trainer.h"
@@ -50,6 +51,19 @@ class FakeBatches : public BatchSource {
 
 // A trainer of a TinyNetwork on FakeBatches, on DDPM's schedule.
 Trainer::Setup TinySetup(const TinyNetworkOptions& network, const TrainingOptions& options);
+
+// Seven pictures a step in network calls of three.
+TrainingOptions SmallOptions();
+
+// The three below fail the test where they fail.
+std::unique_ptr<Trainer> Make(const Trainer::Setup& setup);
+std::unique_ptr<Trainer> Make(const TrainingOptions& options,
+                              const TinyNetworkOptions& network = {});
+std::vector<StepReport> Train(Trainer& trainer, int steps);
+TrainingSnapshot SnapshotOf(const Trainer& trainer);
+
+double MeanLoss(const std::vector<StepReport>& reports, size_t first, size_t count);
+std::vector<std::string> ViolatedFields(const absl::Status& status);
 
 // Runs slices until `steps` more steps are done.
 absl::StatusOr<std::vector<StepReport>> RunSteps(Trainer& trainer, int steps);

@@ -9,7 +9,7 @@
 namespace denoise {
 namespace {
 
-constexpr int kSteps = 3;
+constexpr int kSteps = 2;
 
 constexpr char kConfig[] = R"({"sample_size": 8, "in_channels": 1, "out_channels": 1,
     "block_out_channels": [8, 16], "norm_num_groups": 4, "layers_per_block": 1,
