@@ -55,11 +55,12 @@ DataSetReader::~DataSetReader() {
   }
 }
 
-void DataSetReader::Add(int64_t id) {
+void DataSetReader::Add(int64_t id, Done done) {
   {
     const MutexLock lock(mutex_);
-    if (!reading_.try_emplace(id).second) return;
-    queue_.push_back(id);
+    const auto [entry, is_new] = reading_.try_emplace(id);
+    if (done) entry->second.push_back(std::move(done));
+    if (is_new) queue_.push_back(id);
   }
   work_.NotifyAll();
 }

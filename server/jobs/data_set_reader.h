@@ -50,11 +50,11 @@ class DataSetReader {
   // hears UNAVAILABLE.
   ~DataSetReader();
 
-  // A data set that is READING.
-  void Add(int64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // A data set that is READING. `done`, which may be null, is called once, from the reader's thread,
+  // when it has been read.
+  void Add(int64_t id, Done done = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // `done` is called once, from the reader's thread, when the data set has been read. False, and
-  // `done` is not called, where it is not being read, or no longer.
+  // The same of one that was added before. False, and `done` is not called, where it has been read.
   bool Await(int64_t id, Done done) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Whether it waits to be read or is being read.

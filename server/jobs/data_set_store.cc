@@ -112,9 +112,8 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
   }
 
   absl::Status Finish(std::function<void(absl::StatusOr<Dataset>)> done) override {
-    if (spool_) RETURN_IF_ERROR(BeginReading());
-    if (store_->reader_.Await(id_, done)) return absl::OkStatus();
-    done(Result());  // it has been read already
+    if (spool_) return BeginReading(std::move(done));
+    if (!store_->reader_.Await(id_, done)) done(Result());  // it has been read already
     return absl::OkStatus();
   }
 
@@ -128,7 +127,7 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
     });
   }
 
-  absl::Status BeginReading() {
+  absl::Status BeginReading(std::function<void(absl::StatusOr<Dataset>)> done) {
     if (spool_->size() < total_bytes_) {
       return InvalidField("header.total_bytes", absl::StrCat("is ", total_bytes_, ", but only ",
                                                              spool_->size(), " bytes came"));
@@ -139,7 +138,7 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
       return absl::OkStatus();
     }));
     finished_ = true;
-    store_->reader_.Add(id_);
+    store_->reader_.Add(id_, std::move(done));
     return absl::OkStatus();
   }
 
