@@ -187,22 +187,10 @@ bool JobRunner::HasRoom(int64_t job) const {
 }
 
 absl::Status JobRunner::StartJobs() {
-  ASSIGN_OR_RETURN(const std::vector<int64_t> cancelling,
-                   environment_.store->InState(TrainingJob::CANCELLING));
-  for (const int64_t job : cancelling) {
-    if (!IsBusy(job)) Apply(job, JobAction::kStop);
-  }
-  ASSIGN_OR_RETURN(const std::vector<int64_t> running,
-                   environment_.store->InState(TrainingJob::RUNNING));
-  for (const int64_t job : running) {
-    if (IsBusy(job)) continue;
-    ASSIGN_OR_RETURN(const JobStatus status, environment_.store->Status(job));
-    if (status.pause_requested) {
-      Apply(job, JobAction::kStop);
-    } else if (IsFull()) {
-      Apply(job, JobAction::kRequeue, "the server runs fewer jobs at once than before");
-    } else {
-      Launch(job);
+  for (const JobState state : {TrainingJob::CANCELLING, TrainingJob::RUNNING}) {
+    ASSIGN_OR_RETURN(const std::vector<int64_t> jobs, environment_.store->InState(state));
+    for (const int64_t job : jobs) {
+      if (!IsBusy(job)) RETURN_IF_ERROR(GoOn(job));
     }
   }
   ASSIGN_OR_RETURN(const std::vector<int64_t> queued,
@@ -214,6 +202,19 @@ absl::Status JobRunner::StartJobs() {
     const absl::Status started = environment_.store->Apply(job, JobAction::kStart).status();
     if (started.ok()) Launch(job);
     if (IsOfTheDisk(started)) return started;
+  }
+  return absl::OkStatus();
+}
+
+// With a job that was running when the server ended, or was rolled back.
+absl::Status JobRunner::GoOn(int64_t job) {
+  ASSIGN_OR_RETURN(const JobStatus status, environment_.store->Status(job));
+  if (RequestOf(status) != StopRequest::kNone) {
+    Apply(job, JobAction::kStop);
+  } else if (IsFull()) {
+    Apply(job, JobAction::kRequeue, "the server runs fewer jobs at once than before");
+  } else {
+    Launch(job);
   }
   return absl::OkStatus();
 }

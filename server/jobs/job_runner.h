@@ -61,6 +61,7 @@ class JobRunner {
   void ProbeDisk();
   absl::Status StartJobs();
 
+  absl::Status GoOn(int64_t job);
   void Launch(int64_t job);
   void Settle(const Run& run);
   void EndRuns(absl::Time deadline);

@@ -137,6 +137,17 @@ TEST_F(JobRunnerTest, ACancellationOutlivesTheServer) {
   EXPECT_TRUE(IsOver(Get(name).state()));
 }
 
+TEST_F(JobRunnerTest, AWishToPauseOutlivesTheServer) {
+  const std::string name = Create(Request(100000));
+  WaitForStep(name, 1);
+  ASSERT_TRUE(Pause(name).ok());
+  LosePower();
+
+  EXPECT_EQ(WaitFor(name, TrainingJob::PAUSED).state(), TrainingJob::PAUSED);
+  ASSERT_TRUE(Resume(name).ok());
+  WaitFor(name, TrainingJob::RUNNING);
+}
+
 TEST_F(JobRunnerTest, ALossThatIsNotFiniteGoesBackOnceThenFails) {
   CreateTrainingJobRequest request = Request(100);
   request.mutable_training()->mutable_optimizer()->set_learning_rate(1e30);

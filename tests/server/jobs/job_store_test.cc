@@ -275,6 +275,14 @@ TEST_F(JobStoreTest, ACheckpointThatIsRepeatedIsTheLatestAgain) {
   EXPECT_EQ(jobs().Get(id)->latest_checkpoint(), "");
 }
 
+TEST_F(JobStoreTest, ACheckpointThatWasWrittenLateTakesNoStepBack) {
+  const int64_t id = Create();
+  ASSERT_TRUE(jobs().AddEvent(id, Progress(30)).ok());
+  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(25)).ok());
+
+  EXPECT_EQ(jobs().Get(id)->steps_done(), 30);
+}
+
 TEST_F(JobStoreTest, EventsAreReadAtAWatchersPace) {
   const int64_t id = Create();
   for (int step = 1; step <= 10; ++step) ASSERT_TRUE(jobs().AddEvent(id, Progress(step)).ok());

@@ -108,17 +108,19 @@ TEST_F(RunRecorderTest, KeepsTheNewestCheckpoints) {
 }
 
 TEST_F(RunRecorderTest, NothingIsWrittenAfterAFailure) {
-  recorder_->Write(Notice("before"));
+  std::promise<void> gate = Block();
   recorder_->WriteLater([]() -> absl::StatusOr<TrainingEvent> {
     return absl::ResourceExhaustedError("the server's disk is full");
   });
+  recorder_->Write(Notice("was waiting"));
+  gate.set_value();
   recorder_->Flush();
-  recorder_->Write(Notice("after"));
+  recorder_->Write(Notice("came later"));
   recorder_->Flush();
 
   EXPECT_TRUE(absl::IsResourceExhausted(recorder_->status()));
   ASSERT_EQ(Events().size(), 1u);
-  EXPECT_EQ(Events()[0].notice(), "before");
+  EXPECT_EQ(Events()[0].notice(), "gate");
 }
 
 TEST_F(RunRecorderTest, WhatThrowsIsAFailure) {
