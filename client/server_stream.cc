@@ -6,6 +6,26 @@
 #include "client/status_from_grpc.h"
 
 namespace denoise {
+namespace {
+
+// Whether `event` is the last one that a stream has.
+template <class Event>
+bool Ends(const Event& event) {
+  return event.has_finished();
+}
+
+bool Ends(const denoised::v1::TrainingEvent& event) {
+  switch (event.state_change().state()) {
+    case denoised::v1::TrainingJob::SUCCEEDED:
+    case denoised::v1::TrainingJob::FAILED:
+    case denoised::v1::TrainingJob::CANCELLED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 template <class Event>
 ServerStream<Event>::Call::~Call() {
@@ -21,8 +41,8 @@ ServerStream<Event>::Call::~Call() {
 template <class Event>
 absl::Status ServerStream<Event>::Call::Finish() {
   absl::Status status = StatusFromGrpc(reader->Finish(), address);
-  if (status.ok() && !finished_seen) {
-    return absl::InternalError("the stream ended before the server said that it had finished");
+  if (status.ok() && !end_seen) {
+    return absl::InternalError("the stream ended before the server said how it all ended");
   }
   return status;
 }
@@ -41,7 +61,7 @@ absl::StatusOr<std::optional<Event>> ServerStream<Event>::Next() {
   if (!call_->end.has_value()) {
     Event event;
     if (call_->reader->Read(&event)) {
-      call_->finished_seen |= event.has_finished();
+      call_->end_seen |= Ends(event);
       return event;
     }
     call_->end = call_->Finish();
@@ -57,5 +77,6 @@ void ServerStream<Event>::Cancel() {
 
 template class ServerStream<denoised::v1::GenerateEvent>;
 template class ServerStream<denoised::v1::DiffuseEvent>;
+template class ServerStream<denoised::v1::TrainingEvent>;
 
 }  // namespace denoise

@@ -6,12 +6,14 @@
 
 #include "absl/status/statusor.h"
 #include "denoised/v1/image_generation.pb.h"
+#include "denoised/v1/training.pb.h"
 
 namespace denoise {
 
 // Made by Client, and may outlive it. Movable. Next() is for one thread at a time; Cancel() may be
 // called from any other meanwhile. Destroying it before its end cancels the call, which frees what
-// the server holds for it. Event is GenerateEvent or DiffuseEvent.
+// the server holds for it. Event is GenerateEvent, DiffuseEvent or
+// TrainingEvent.
 template <class Event>
 class ServerStream {
  public:
@@ -22,8 +24,8 @@ class ServerStream {
   ServerStream& operator=(ServerStream&&) noexcept;
   ~ServerStream();
 
-  // Blocks for the next event. Nullopt once the stream has ended as it should, after `finished`; an
-  // error when it ended otherwise (see the proto for the codes). From then on the answer stays the
+  // Blocks for the next event. Nullopt once the stream has ended as it should, after `finished` or a
+  // job's final state; an error when it ended otherwise (see the proto for the codes). From then on the answer stays the
   // same.
   absl::StatusOr<std::optional<Event>> Next();
 
@@ -36,5 +38,6 @@ class ServerStream {
 
 using GenerateStream = ServerStream<denoised::v1::GenerateEvent>;
 using DiffuseStream = ServerStream<denoised::v1::DiffuseEvent>;
+using TrainingStream = ServerStream<denoised::v1::TrainingEvent>;
 
 }  // namespace denoise

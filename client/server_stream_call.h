@@ -21,7 +21,7 @@ class ServerStream<Event>::Call {
   std::unique_ptr<grpc::ClientContext> context;
   std::unique_ptr<grpc::ClientReader<Event>> reader;
   std::string address;
-  bool finished_seen = false;
+  bool end_seen = false;
   std::optional<absl::Status> end;  // set once the stream has ended
 
   ~Call();

@@ -2,10 +2,12 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 #include "google/rpc/error_details.pb.h"
@@ -75,6 +77,15 @@ absl::Status StatusFromGrpc(const grpc::Status& status, std::string_view address
   }
   if (const auto retry = FindDetail<google::rpc::RetryInfo>(rpc_status)) {
     CopyPayloads(UnavailableRetryAfter("", ToDuration(retry->retry_delay())), result);
+  }
+  if (const auto quota = FindDetail<google::rpc::QuotaFailure>(rpc_status);
+      quota && quota->violations_size() > 0) {
+    CopyPayloads(QuotaExceeded(quota->violations(0).subject(), ""), result);
+  }
+  if (const auto info = FindDetail<google::rpc::ErrorInfo>(rpc_status)) {
+    for (const auto& [key, value] : info->metadata()) {
+      result = WithErrorMetadata(std::move(result), key, value);
+    }
   }
   result.SetPayload(kRpcStatusUrl, absl::Cord(status.error_details()));
   return result;

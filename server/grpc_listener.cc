@@ -18,8 +18,6 @@
 namespace denoise {
 namespace {
 
-constexpr const char* kServices[] = {"denoised.v1.ImageGeneration", "denoised.v1.Models"};
-
 // A peer that has vanished without a word is noticed, and its rows are freed, within kKeepaliveMs +
 // kKeepaliveTimeoutMs.
 constexpr int kKeepaliveMs = 20'000;
@@ -73,7 +71,7 @@ std::string WithPort(const std::string& listen, int port) {
 }  // namespace
 
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
-                                    const std::vector<grpc::Service*>& services) {
+                                    const std::vector<NamedService>& services) {
   gpr_set_log_function(ForwardLog);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -82,20 +80,22 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
   SetLimits(flags, builder);
   int port = 0;
   builder.AddListeningPort(flags.listen, credentials, &port);
-  for (grpc::Service* service : services) builder.RegisterService(service);
+  for (const NamedService& named : services) builder.RegisterService(named.service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (!server || port == 0) {
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", flags.listen, ": is the address in use, or not of this machine?",
         flags.tls_cert.empty() ? "" : " Or do --tls-cert and --tls-key not match?"));
   }
-  SetServing(*server, true);
-  return GrpcListener{std::move(server), WithPort(flags.listen, port)};
+  GrpcListener listener{std::move(server), WithPort(flags.listen, port), {}};
+  for (const NamedService& named : services) listener.services.push_back(named.name);
+  SetServing(listener, true);
+  return listener;
 }
 
-void SetServing(grpc::Server& server, bool serving) {
-  grpc::HealthCheckServiceInterface* health = server.GetHealthCheckService();
-  for (const char* service : kServices) health->SetServingStatus(service, serving);
+void SetServing(GrpcListener& listener, bool serving) {
+  grpc::HealthCheckServiceInterface* health = listener.server->GetHealthCheckService();
+  for (const std::string& service : listener.services) health->SetServingStatus(service, serving);
   health->SetServingStatus(serving);
 }
 

@@ -15,15 +15,22 @@ namespace denoise {
 
 struct GrpcListener {
   std::unique_ptr<grpc::Server> server;
-  std::string address;  // "HOST:PORT", with the port that was taken
+  std::string address;                // "HOST:PORT", with the port that was taken
+  std::vector<std::string> services;  // by full name, as health knows them
+};
+
+// A service by its full name, such as "denoised.v1.Models".
+struct NamedService {
+  std::string name;
+  grpc::Service* service;
 };
 
 // Serves `services`, the standard health service (of every service and of the server as a whole:
 // SERVING) and reflection. `services` outlive the server.
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
-                                    const std::vector<grpc::Service*>& services);
+                                    const std::vector<NamedService>& services);
 
 // What the health service says of everything.
-void SetServing(grpc::Server& server, bool serving);
+void SetServing(GrpcListener& listener, bool serving);
 
 }  // namespace denoise

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
 #include "server/models/model_repository.h"
+#include "server/models/models_folder.h"
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/models_service.h"
@@ -19,6 +21,8 @@
 #include "server/telemetry/log.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
+#include "server/telemetry/training_telemetry.h"
+#include "server/training.h"
 
 namespace denoise {
 namespace {
@@ -49,6 +53,7 @@ Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::De
   options.max_batch_rows = flags.max_batch_rows;
   options.max_active_rows = flags.max_active_rows;
   options.queue_size = flags.queue_size;
+  options.training_share = flags.training_share;
   options.cpu_threads = flags.threads > 0 ? flags.threads : UsableCores();
   return options;
 }
@@ -62,8 +67,8 @@ RequestLimits Limits(const ServerFlags& flags) {
           .max_frame_bytes = flags.max_frame_bytes};
 }
 
-absl::StatusOr<ModelRepository> LoadModels(const ServerFlags& flags,
-                                           const std::vector<at::Device>& devices) {
+absl::StatusOr<ModelsFolder> OpenModelsFolder(const ServerFlags& flags,
+                                              const std::vector<at::Device>& devices) {
   const ModelLoadOptions options = {.devices = devices,
                                     .dtype = ParseDtype(flags.dtype),
                                     .network = {.batch_invariant = flags.batch_invariant}};
@@ -71,24 +76,29 @@ absl::StatusOr<ModelRepository> LoadModels(const ServerFlags& flags,
     return absl::InvalidArgumentError(
         "--dtype float16 needs a CUDA device: use float32 or bfloat16");
   }
-  ASSIGN_OR_RETURN(ModelRepository models, ModelRepository::Load(flags.models, options));
-  for (const BrokenModel& broken : models.broken()) {
+  return ModelsFolder(flags.models, options);
+}
+
+// A server that trains may begin with nothing to serve.
+absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags, const ModelsFolder& folder) {
+  ASSIGN_OR_RETURN(LoadedModels loaded, folder.Load());
+  for (const BrokenModel& broken : loaded.broken) {
     LogEvent(spdlog::level::err, "model left out",
              {{"folder", broken.folder}, {"reason", std::string(broken.status.message())}});
   }
-  for (const ModelHandle& model : models.ListAfter("", models.size())) {
+  for (const ModelHandle& model : loaded.models) {
     LogEvent(spdlog::level::info, "model loaded",
              {{"model", ModelName(model->id)},
               {"version", model->version},
               {"parameters", model->spec.num_parameters},
               {"source", model->source}});
   }
-  if (models.size() == 0) {
+  if (loaded.models.empty() && flags.state.empty()) {
     return absl::NotFoundError(absl::StrCat(
-        "no model to serve: ", flags.models, " has ", models.broken().size(),
+        "no model to serve: ", flags.models, " has ", loaded.broken.size(),
         " broken folders and no good one; each model is a folder in the diffusers layout"));
   }
-  return models;
+  return loaded;
 }
 
 }  // namespace
@@ -96,9 +106,12 @@ absl::StatusOr<ModelRepository> LoadModels(const ServerFlags& flags,
 // Members are destroyed in reverse order, so that each outlives whatever points to it.
 class Server::Impl {
  public:
-  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, ModelRepository models)
-      : models_(std::move(models)),
+  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, ModelsFolder folder,
+       LoadedModels loaded)
+      : models_folder_(std::move(folder)),
         telemetry_(DENOISED_VERSION, Names(devices)),
+        models_(std::move(loaded.models),
+                [this](size_t models) { telemetry_.ModelsLoaded(static_cast<int>(models)); }),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         samples_(int64_t{flags.max_unread_mib} << 20),
         readers_(kReaderWatchInterval),
@@ -114,8 +127,7 @@ class Server::Impl {
                            .limits = Limits(flags),
                            .write_time_max = absl::Seconds(flags.max_write_seconds)}),
         models_service_(&models_) {
-    telemetry_.ModelsLoaded(static_cast<int>(models_.size()),
-                            static_cast<int>(models_.broken().size()));
+    telemetry_.ModelsBroken(static_cast<int>(loaded.broken.size()));
   }
 
   absl::Status Listen(const ServerFlags& flags) {
@@ -123,17 +135,25 @@ class Server::Impl {
       ASSIGN_OR_RETURN(metrics_, MetricsEndpoint::Start(flags.metrics, telemetry_.registry()));
       metrics_address_ = metrics_->address();
     }
-    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, {&image_generation_, &models_service_}));
+    std::vector<NamedService> services = {
+        {denoised::v1::ImageGeneration::service_full_name(), &image_generation_},
+        {denoised::v1::Models::service_full_name(), &models_service_}};
+    if (!flags.state.empty()) {
+      ASSIGN_OR_RETURN(training_, StartTraining(flags));
+      for (NamedService& service : training_->services()) services.push_back(std::move(service));
+    }
+    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services));
     return absl::OkStatus();
   }
 
-  // Stop admitting, let the engine finish, let the calls hand over what they have, then close the
-  // connections. A call that only watches (health, reflection) does not hold this up beyond the
+  // Stop admitting, let training save what it has, let the engine finish, let the calls hand over
+  // what they have, then close the connections. A call that only watches (health, reflection) does not hold this up beyond the
   // flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
-    SetServing(*listener_.server, false);
+    SetServing(listener_, false);
     live_calls_.StartDraining();
+    if (training_) training_->Stop(deadline);
     engine_.Drain(deadline);
     const absl::Time now = Clock::Real().Now();
     live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));
@@ -146,8 +166,23 @@ class Server::Impl {
   const std::string& metrics_address() const { return metrics_address_; }
 
  private:
-  const ModelRepository models_;
+  absl::StatusOr<std::unique_ptr<Training>> StartTraining(const ServerFlags& flags) {
+    training_telemetry_.emplace(*telemetry_.registry());
+    return Training::Start(flags,
+                           {.engine = &engine_,
+                            .models = &models_,
+                            .models_folder = &models_folder_,
+                            .observer = &*training_telemetry_,
+                            .turns = {.pool = &pool_,
+                                      .clock = &Clock::Real(),
+                                      .live_calls = &live_calls_,
+                                      .readers = &readers_,
+                                      .write_time_max = absl::Seconds(flags.max_write_seconds)}});
+  }
+
+  const ModelsFolder models_folder_;
   Telemetry telemetry_;
+  ModelRepository models_;
   LiveCalls live_calls_;
   PicturePool pool_;
   SampleBudget samples_;
@@ -155,6 +190,8 @@ class Server::Impl {
   Engine engine_;
   ImageGenerationService image_generation_;
   ModelsService models_service_;
+  std::optional<TrainingTelemetry> training_telemetry_;
+  std::unique_ptr<Training> training_;  // null without --state
   std::unique_ptr<MetricsEndpoint> metrics_;
   std::string metrics_address_;
   GrpcListener listener_;
@@ -162,8 +199,9 @@ class Server::Impl {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
-  ASSIGN_OR_RETURN(ModelRepository models, LoadModels(flags, devices));
-  auto impl = std::make_unique<Impl>(flags, devices, std::move(models));
+  ASSIGN_OR_RETURN(ModelsFolder folder, OpenModelsFolder(flags, devices));
+  ASSIGN_OR_RETURN(LoadedModels loaded, LoadModels(flags, folder));
+  auto impl = std::make_unique<Impl>(flags, devices, std::move(folder), std::move(loaded));
   RETURN_IF_ERROR(impl->Listen(flags));
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

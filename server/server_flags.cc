@@ -12,6 +12,7 @@ constexpr int kUsageError = 2;
 constexpr char kExamples[] = R"(Examples:
   denoised --models deploy/models
   denoised --models /models --listen 0.0.0.0:50051 --metrics 0.0.0.0:9464 --device cuda:0,cuda:1
+  denoised --models models --state state --training-share 0.5
   denoised --models /models --listen 0.0.0.0:443 --tls-cert server.crt --tls-key server.key
 
 It prints "listening on HOST:PORT" and "metrics on HOST:PORT" on standard output once it is ready, and logs to standard
@@ -90,6 +91,41 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
       ->check(CLI::Range(1, 86'400));
 }
 
+void AddTrainingFlags(CLI::App& app, ServerFlags& flags) {
+  constexpr char kGroup[] = "Training";
+  app.add_option("--state", flags.state,
+                 "Where data sets and training jobs are kept; made if need be. Without it there is "
+                 "no training")
+      ->type_name("DIR")
+      ->group(kGroup);
+  app.add_option("--training-share", flags.training_share,
+                 "The part of a device's time that training may take while requests wait for it")
+      ->check(CLI::Range(0.0, 0.99))
+      ->group(kGroup);
+  app.add_option("--max-running-jobs", flags.max_running_jobs, "Jobs that run at a time")
+      ->check(CLI::Range(1, 1024))
+      ->group(kGroup);
+  app.add_option("--max-waiting-jobs", flags.max_waiting_jobs, "Jobs that may wait to run")
+      ->check(CLI::Range(1, 1'000'000))
+      ->group(kGroup);
+  app.add_option("--max-datasets", flags.max_datasets, "Data sets that may be kept")
+      ->check(CLI::Range(1, 1'000'000))
+      ->group(kGroup);
+  app.add_option("--max-dataset-gib", flags.max_dataset_gib, "Size of one upload")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group(kGroup);
+  app.add_option("--max-datasets-gib", flags.max_datasets_gib, "Size of all data sets together")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group(kGroup);
+  app.add_option(
+         "--inception", flags.inception,
+         "Weights of the FID Inception network in safetensors, for evaluations that ask for "
+         "them")
+      ->check(CLI::Validator(CLI::ExistingFile).description(""))
+      ->type_name("FILE")
+      ->group(kGroup);
+}
+
 void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--drain-seconds", flags.drain_seconds,
                  "How long running requests may take to finish after SIGTERM")
@@ -110,6 +146,7 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
   AddAddressFlags(app, flags);
   AddEngineFlags(app, flags);
   AddLimitFlags(app, flags);
+  AddTrainingFlags(app, flags);
   AddLifeFlags(app, flags);
   try {
     app.parse(argc, argv);

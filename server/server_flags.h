@@ -35,6 +35,15 @@ struct ServerFlags {
   int max_unread_mib = 4096;
   int max_write_seconds = 60;
 
+  std::string state;             // empty: no training
+  double training_share = 0.25;  // of a device's time, while requests wait for it
+  int max_running_jobs = 1;
+  int max_waiting_jobs = 100;
+  int max_datasets = 100;
+  int max_dataset_gib = 20;
+  int max_datasets_gib = 100;
+  std::string inception;
+
   int drain_seconds = 30;
   std::string log_level = "info";
 };

@@ -66,7 +66,7 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
       ->group("Connection");
 }
 
-absl::StatusOr<Client> MakeClient(const ConnectionFlags& flags) {
+absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags) {
   ClientOptions options;
   options.address = flags.server;
   if (flags.tls) options.tls.emplace();
@@ -78,6 +78,11 @@ absl::StatusOr<Client> MakeClient(const ConnectionFlags& flags) {
     options.generate_deadline = *flags.deadline;
     options.unary_deadline = *flags.deadline;
   }
+  return options;
+}
+
+absl::StatusOr<Client> MakeClient(const ConnectionFlags& flags) {
+  ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags));
   return Client(std::move(options));
 }
 

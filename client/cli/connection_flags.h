@@ -22,6 +22,9 @@ struct ConnectionFlags {
 // parses. `flags` outlives `app`.
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);
 
+// What a client for these flags is told. InvalidArgument when the certificate file cannot be read.
+absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags);
+
 // A client for these flags. Does not connect yet. InvalidArgument when the certificate file cannot
 // be read.
 absl::StatusOr<Client> MakeClient(const ConnectionFlags& flags);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/cli/printable.h"
+#include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 
@@ -81,12 +82,16 @@ std::string Advice(const absl::Status& status) {
     case absl::StatusCode::kDeadlineExceeded:
       return "Allow more time with --deadline, or ask for fewer images or steps.";
     case absl::StatusCode::kNotFound:
-      return "`denoise models` lists what is served.";
+      return "`denoise models`, `denoise datasets list` and `denoise train list` tell what there "
+             "is.";
     case absl::StatusCode::kResourceExhausted:
-      return "A message may be too large for the server: send smaller pictures, or raise its "
-             "--max-receive-bytes.";
+      return GetQuotaViolation(status).has_value()
+                 ? ""
+                 : "A message may be too large for the server: send smaller pictures, or raise its "
+                   "--max-receive-bytes.";
     case absl::StatusCode::kUnimplemented:
-      return "The server does not know this call: is it denoised, and as new as this client?";
+      return "The server does not know this call. Training and data sets need one that was started "
+             "with --state;\n  else, is it denoised, and as new as this client?";
     case absl::StatusCode::kInvalidArgument:
       return "`denoise COMMAND --help` explains every flag.";
     default:
@@ -126,7 +131,7 @@ std::string FlagOfField(std::string_view field) {
   return IsFlagOnItsOwn(name) ? Dashed(name) + index : std::string(field);
 }
 
-std::string ErrorText(const absl::Status& status) {
+std::string ErrorText(const absl::Status& status, FlagNamer flag_of) {
   const std::vector<FieldViolation> violations = GetFieldViolations(status);
   std::string text = "denoise: ";
   if (violations.empty()) {
@@ -134,7 +139,7 @@ std::string ErrorText(const absl::Status& status) {
   } else {
     text += "the request cannot be served as it is\n";
     for (const FieldViolation& violation : violations) {
-      absl::StrAppend(&text, "  ", Printable(FlagOfField(violation.field)), ": ",
+      absl::StrAppend(&text, "  ", Printable(flag_of(violation.field)), ": ",
                       Printable(violation.description), "\n");
     }
   }
@@ -144,13 +149,13 @@ std::string ErrorText(const absl::Status& status) {
   return text;
 }
 
-std::string ErrorJson(const absl::Status& status) {
+std::string ErrorJson(const absl::Status& status, FlagNamer flag_of) {
   nlohmann::ordered_json error;
   error["code"] = absl::StatusCodeToString(status.code());
   error["message"] = std::string(status.message());
   for (const FieldViolation& violation : GetFieldViolations(status)) {
     error["violations"].push_back({{"field", violation.field},
-                                   {"flag", FlagOfField(violation.field)},
+                                   {"flag", flag_of(violation.field)},
                                    {"description", violation.description}});
   }
   if (const auto delay = GetRetryDelay(status)) {
@@ -161,9 +166,9 @@ std::string ErrorJson(const absl::Status& status) {
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-ExitCode ReportError(const absl::Status& status, bool json) {
-  std::fputs(ErrorText(status).c_str(), stderr);
-  if (json) std::puts(ErrorJson(status).c_str());
+ExitCode ReportError(const absl::Status& status, bool json, FlagNamer flag_of) {
+  std::fputs(ErrorText(status, flag_of).c_str(), stderr);
+  if (json) std::puts(ErrorJson(status, flag_of).c_str());
   return ExitCodeOf(status);
 }
 

@@ -14,14 +14,17 @@ namespace denoise {
 // sets is its own name.
 std::string FlagOfField(std::string_view field);
 
+// How a command calls the fields of its request.
+using FlagNamer = std::string (*)(std::string_view field);
+
 // What went wrong, every violated field by its flag, and what to do next. Ends with a newline.
-std::string ErrorText(const absl::Status& status);
+std::string ErrorText(const absl::Status& status, FlagNamer flag_of = FlagOfField);
 
 // The same as one JSON object: {"error": {"code", "message", "violations": [{"field", "flag",
 // "description"}], "retry_delay_seconds"}}, the last two where there are any. Without a newline.
-std::string ErrorJson(const absl::Status& status);
+std::string ErrorJson(const absl::Status& status, FlagNamer flag_of = FlagOfField);
 
 // Tells people on standard error and, where `json`, scripts on standard output.
-ExitCode ReportError(const absl::Status& status, bool json);
+ExitCode ReportError(const absl::Status& status, bool json, FlagNamer flag_of = FlagOfField);
 
 }  // namespace denoise

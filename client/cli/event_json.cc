@@ -3,13 +3,22 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace denoise {
 namespace {
 
 using denoised::v1::DiffuseEvent;
 using denoised::v1::GenerateEvent;
+using denoised::v1::TrainingEvent;
 using nlohmann::ordered_json;
+
+// Where events have pictures.
+constexpr std::pair<const char*, const char*> kPictures[] = {
+    {"frame", "image"},
+    {"image", "image"},
+    {"sample_grid", "image"},
+    {"evaluation", "nearest_neighbours_sheet"}};
 
 // `event` has no image bytes.
 std::string ToJson(const google::protobuf::Message& event, const WrittenFile& file) {
@@ -22,10 +31,11 @@ std::string ToJson(const google::protobuf::Message& event, const WrittenFile& fi
   (void)google::protobuf::util::MessageToJsonString(event, &text, options);
   ordered_json json = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) json = ordered_json::object();
-  for (const char* kind : {"frame", "image"}) {
-    if (!json.contains(kind)) continue;
-    ordered_json& image = json[kind]["image"];
+  for (const auto& [event_kind, field] : kPictures) {
+    if (!json.contains(event_kind) || !json[event_kind].contains(field)) continue;
+    ordered_json& image = json[event_kind][field];
     image.erase("data");
+    if (file.path.empty()) continue;
     image["path"] = file.path;
     image["size_bytes"] = file.size_bytes;
   }
@@ -44,6 +54,15 @@ std::string EventJson(const GenerateEvent& event, const WrittenFile& file) {
 std::string EventJson(const DiffuseEvent& event, const WrittenFile& file) {
   DiffuseEvent without_bytes = event;
   if (event.has_frame()) without_bytes.mutable_frame()->mutable_image()->clear_data();
+  return ToJson(without_bytes, file);
+}
+
+std::string EventJson(const TrainingEvent& event, const WrittenFile& file) {
+  TrainingEvent without_bytes = event;
+  if (event.has_sample_grid()) without_bytes.mutable_sample_grid()->mutable_image()->clear_data();
+  if (event.evaluation().has_nearest_neighbours_sheet()) {
+    without_bytes.mutable_evaluation()->mutable_nearest_neighbours_sheet()->clear_data();
+  }
   return ToJson(without_bytes, file);
 }
 

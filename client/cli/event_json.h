@@ -5,6 +5,7 @@
 
 #include "client/cli/output_folder.h"
 #include "denoised/v1/image_generation.pb.h"
+#include "denoised/v1/training.pb.h"
 
 namespace denoise {
 
@@ -13,5 +14,7 @@ namespace denoise {
 // place stand "path" and "size_bytes" of the file they were written to.
 std::string EventJson(const denoised::v1::GenerateEvent& event, const WrittenFile& file);
 std::string EventJson(const denoised::v1::DiffuseEvent& event, const WrittenFile& file);
+// Of a picture that was not written only the size is told.
+std::string EventJson(const denoised::v1::TrainingEvent& event, const WrittenFile& file);
 
 }  // namespace denoise

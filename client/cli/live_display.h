@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "client/cli/live_screen.h"
 #include "client/cli/picture_grid.h"
 #include "client/cli/picture_history.h"
 #include "client/cli/progress.h"
@@ -19,9 +20,6 @@ class LiveDisplay {
  public:
   // `pictures` may be null: progress only. A display that is not `shown` does nothing at all.
   LiveDisplay(bool shown, std::unique_ptr<TerminalPicture> pictures);
-  ~LiveDisplay();  // Close()
-  LiveDisplay(const LiveDisplay&) = delete;
-  LiveDisplay& operator=(const LiveDisplay&) = delete;
 
   // Draws the present state, unless the last drawing was a moment ago. `history` is null before
   // anything is known.
@@ -32,16 +30,10 @@ class LiveDisplay {
 
   // Draws the last state whatever the time, and gives the terminal back.
   void Close(const Progress& progress, const PictureHistory* history);
-  void Close();
+  void Close() { screen_.Close(); }
 
  private:
-  // Control sequences from the top of our lines to the one of progress; reserves the lines when
-  // they are first needed.
-  std::string DrawPictures(const PictureHistory& history, const TerminalSize& size);
-
-  const bool shown_;
-  const std::unique_ptr<TerminalPicture> pictures_;
-  bool open_ = false;
+  LiveScreen screen_;
   GridLayout layout_;  // of the pictures on the screen; no pictures yet while it has no rows
   absl::Time drawn_ = absl::InfinitePast();
 };

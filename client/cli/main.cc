@@ -3,18 +3,19 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <functional>
 #include <string>
-#include <utility>
-#include <vector>
 
+#include "client/cli/command_set.h"
+#include "client/cli/datasets_command.h"
 #include "client/cli/diffuse_command.h"
+#include "client/cli/evaluate_command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/generate_command.h"
 #include "client/cli/health_command.h"
 #include "client/cli/models_command.h"
 #include "client/cli/plan_command.h"
 #include "client/cli/sweep_command.h"
+#include "client/cli/train_command.h"
 
 namespace denoise {
 namespace {
@@ -25,13 +26,14 @@ constexpr char kExamples[] = R"(Examples:
   denoise sweep --class-label animals --rows guidance=1,2,4 --columns steps=4,8,16
   denoise diffuse photo.png
   denoise plan --sampler dpmpp_2m --steps 10
+  denoise datasets upload pictures/
+  denoise train create --dataset pictures --height 32 --width 32 --max-steps 20000 --watch
+  denoise evaluate --model pictures --dataset pictures
   denoise health
 
 `denoise COMMAND --help` explains a command. The server is $DENOISED_SERVER, else 127.0.0.1:50051.
 
 )";
-
-using Command = std::function<ExitCode()>;
 
 // gRPC's own log lines would end up among ours; whoever debugs a connection sets GRPC_VERBOSITY.
 void QuietGrpc() { setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
@@ -39,31 +41,32 @@ void QuietGrpc() { setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
 ExitCode Main(int argc, char** argv) {
   CLI::App app("Generates images with a denoised server.", "denoise");
   app.set_version_flag("--version", "denoise " DENOISE_VERSION);
-  app.require_subcommand(1);
   app.footer(std::string(kExamples) + kExitCodesHelp);
 
-  std::vector<std::pair<CLI::App*, Command>> commands;
-  const auto add = [&](const char* name, const char* what, Command (*declare)(CLI::App&)) {
-    CLI::App* const command = app.add_subcommand(name, what);
-    commands.emplace_back(command, declare(*command));
-  };
-  add("generate", "Generate images and watch them appear out of noise", AddGenerateCommand);
-  add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
-  add("diffuse", "Turn pictures into noise, level by level, as training does", AddDiffuseCommand);
-  add("models", "List the models that are served, or tell everything about one", AddModelsCommand);
-  add("health", "Ask whether the server is ready", AddHealthCommand);
-  add("plan", "Print what a sampler will do, step by step, here or on a server's model",
-      AddPlanCommand);
+  CommandSet commands(app);
+  commands.Add("generate", "Generate images and watch them appear out of noise",
+               AddGenerateCommand);
+  commands.Add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
+  commands.Add("diffuse", "Turn pictures into noise, level by level, as training does",
+               AddDiffuseCommand);
+  commands.Add("datasets", "Upload pictures to train on, and see what is in them",
+               AddDatasetsCommand);
+  commands.Add("train", "Train models on the server, watch them learn, and publish them",
+               AddTrainCommand);
+  commands.Add("evaluate", "Measure how good and how varied a model's pictures are",
+               AddEvaluateCommand);
+  commands.Add("models", "List the models that are served, or tell everything about one",
+               AddModelsCommand);
+  commands.Add("health", "Ask whether the server is ready", AddHealthCommand);
+  commands.Add("plan", "Print what a sampler will do, step by step, here or on a server's model",
+               AddPlanCommand);
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
-  for (const auto& [command, run] : commands) {
-    if (command->parsed()) return run();
-  }
-  return kExitUsage;
+  return commands.Chosen()();
 }
 
 }  // namespace

@@ -2,21 +2,17 @@
 
 #include <google/protobuf/util/json_util.h>
 
-#include <algorithm>
-#include <array>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/printable.h"
 #include "client/cli/sampler_flags.h"
+#include "client/cli/table.h"
 #include "client/client.h"
 
 namespace denoise {
 namespace {
 
 namespace v1 = denoised::v1;
-
-using TableRow = std::array<std::string, 5>;
 
 std::string Shape(const v1::Model& model) {
   return absl::StrCat(model.width(), "x", model.height(), "x", model.channels());
@@ -27,22 +23,6 @@ std::string Parameters(int64_t count) {
   if (count >= 1'000'000) return absl::StrFormat("%.1f M", count * 1e-6);
   if (count >= 1'000) return absl::StrFormat("%.1f k", count * 1e-3);
   return absl::StrCat(count);
-}
-
-std::string FormatTable(const std::vector<TableRow>& rows) {
-  std::array<size_t, std::tuple_size_v<TableRow>> widths{};
-  for (const TableRow& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string table;
-  for (const TableRow& row : rows) {
-    std::string line;
-    for (size_t i = 0; i + 1 < row.size(); ++i) {
-      absl::StrAppendFormat(&line, "%-*s  ", static_cast<int>(widths[i]), row[i]);
-    }
-    absl::StrAppend(&table, table.empty() ? "" : "\n", line, row.back());
-  }
-  return table;
 }
 
 std::string ClassLines(const v1::Model& model) {
@@ -56,7 +36,8 @@ std::string ClassLines(const v1::Model& model) {
 }  // namespace
 
 std::string ModelTable(const std::vector<v1::Model>& models) {
-  std::vector<TableRow> rows = {{"NAME", "SHAPE", "CLASSES", "PARAMETERS", "DEFAULT SAMPLER"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "SHAPE", "CLASSES", "PARAMETERS", "DEFAULT SAMPLER"}};
   for (const v1::Model& model : models) {
     rows.push_back({Printable(ShortModelName(model.name())), Shape(model),
                     model.classes().empty() ? "-" : absl::StrCat(model.classes_size()),

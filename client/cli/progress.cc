@@ -1,36 +1,14 @@
 #include "client/cli/progress.h"
 
-#include <algorithm>
-#include <cmath>
-#include <string_view>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/progress_bar.h"
 
 namespace denoise {
 namespace {
 
-constexpr int kMostBarColumns = 32;
-constexpr int kFewestBarColumns = 8;
 // A rate over less than this says little.
 constexpr absl::Duration kShortestRateInterval = absl::Milliseconds(200);
-
-// Whole and eighth blocks, so that the bar moves smoothly.
-std::string Bar(double fraction, int columns) {
-  constexpr std::string_view kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-  const int eighths = static_cast<int>(std::lround(std::clamp(fraction, 0.0, 1.0) * columns * 8));
-  std::string bar;
-  for (int i = 0; i < eighths / 8; ++i) bar += "█";
-  bar += kEighths[eighths % 8];
-  const int filled = eighths / 8 + (eighths % 8 != 0 ? 1 : 0);
-  for (int i = filled; i < columns; ++i) bar += "░";
-  return bar;
-}
-
-std::string Seconds(double seconds) {
-  if (seconds < 60) return absl::StrFormat("%.0f s", std::ceil(seconds));
-  return absl::StrFormat("%.0f min", std::ceil(seconds / 60));
-}
 
 }  // namespace
 
@@ -76,12 +54,11 @@ std::string Progress::Line(int width) const {
   if (const double rate = StepsPerSecond(); rate > 0) {
     absl::StrAppendFormat(&tail, "  %.*f steps/s", rate < 10 ? 1 : 0, rate);
     const int64_t steps_left = steps_total_ - steps_done_;
-    if (steps_left > 0) absl::StrAppend(&tail, "  ", Seconds(steps_left / rate), " left");
+    if (steps_left > 0)
+      absl::StrAppend(&tail, "  ", TimeText(absl::Seconds(steps_left / rate)), " left");
   }
-  const int room = width - static_cast<int>(head.size() + tail.size());
-  if (room < kFewestBarColumns) return (head + tail).substr(0, width);
   const double fraction = steps_total_ > 0 ? static_cast<double>(steps_done_) / steps_total_ : 0;
-  return head + Bar(fraction, std::min(room, kMostBarColumns)) + tail;
+  return LineWithBar(head, fraction, tail, width);
 }
 
 }  // namespace denoise

@@ -6,18 +6,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/drawing/canvas.h"
+#include "client/drawing/panel.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
 
-// Okabe and Ito 2008: told apart by color-blind people, too.
-constexpr Color kColors[kMaxChartedPlans] = {
-    {0.00, 0.45, 0.70}, {0.84, 0.37, 0.00}, {0.00, 0.62, 0.45}, {0.80, 0.47, 0.65},
-    {0.90, 0.62, 0.00}, {0.34, 0.71, 0.91}, {0.35, 0.35, 0.35}, {0.55, 0.34, 0.16},
-};
-constexpr Color kInk{0.15, 0.15, 0.15};
-constexpr Color kGrid{0.88, 0.88, 0.88};
+static_assert(std::size(kPalette) == kMaxChartedPlans);
 
 // In pixels, before the scale.
 constexpr double kScale = 1.25;
@@ -26,8 +21,8 @@ constexpr int kPanelWidth = 390, kPanelHeight = 260;
 constexpr int kPanelLeft[] = {60, 545};
 constexpr int kLegendLine = 20;
 constexpr int kTopMargin = 50, kBottomMargin = 50;
-constexpr double kTextSize = 12;
 constexpr double kMarkRadius = 3;
+constexpr char kStepsLabel[] = "steps done";
 constexpr double kSignalDash = 0, kNoiseDash = 5;
 
 // The image where the network is asked, or where the run ends.
@@ -71,20 +66,6 @@ struct Curve {
   std::vector<Level> levels;
 };
 
-struct Range {
-  double min, max;
-};
-
-// 1, 2 or 5 times a power of ten, so that about `count` of them fill the range.
-double TickDistance(const Range& range, int count) {
-  const double rough = std::max((range.max - range.min) / count, 1e-9);
-  const double power = std::pow(10, std::floor(std::log10(rough)));
-  for (const double factor : {1.0, 2.0, 5.0}) {
-    if (factor * power >= rough) return factor * power;
-  }
-  return 10 * power;
-}
-
 Range LogSnrRange(const std::vector<Curve>& curves) {
   Range range{-1, 1};
   for (const Curve& curve : curves) {
@@ -99,76 +80,31 @@ Range LogSnrRange(const std::vector<Curve>& curves) {
   return {std::floor(range.min / tick) * tick, (std::floor(range.max / tick) + 1) * tick};
 }
 
-// A rectangle with axes.
-class Panel {
- public:
-  Panel(Canvas& canvas, double left, double top, Range steps, Range values)
-      : canvas_(canvas), left_(left), top_(top), steps_(steps), values_(values) {}
+// Marks where the network is asked, hollow ones within a step.
+void DrawMark(Canvas& canvas, const Panel& panel, const Color& color, const Level& level,
+              double value) {
+  canvas.SetLine(1.4);
+  cairo_new_path(canvas.get());
+  cairo_arc(canvas.get(), panel.X(level.step), panel.Y(value), kMarkRadius, 0, 2 * M_PI);
+  canvas.SetColor(level.between_steps ? color : Color{1, 1, 1});
+  cairo_fill_preserve(canvas.get());
+  canvas.SetColor(color);
+  cairo_stroke(canvas.get());
+}
 
-  void DrawAxes(const std::string& title) {
-    canvas_.SetLine(1);
-    const double step_tick = std::max(1.0, TickDistance(steps_, 10));
-    for (double step = 0; step <= steps_.max; step += step_tick) {
-      DrawTick(X(step), top_, X(step), Bottom());
-      canvas_.Text(X(step), Bottom() + 18, kTextSize, Align::kCenter, absl::StrCat(step));
-    }
-    const double tick = TickDistance(values_, 6);
-    for (double value = values_.min; value <= values_.max + tick / 2; value += tick) {
-      DrawTick(left_, Y(value), left_ + kPanelWidth, Y(value));
-      canvas_.Text(left_ - 8, Y(value) + 4, kTextSize, Align::kRight, TickText(value, tick));
-    }
-    canvas_.Text(left_, top_ - 10, kTextSize + 1, Align::kLeft, title);
-    canvas_.Text(left_ + kPanelWidth / 2.0, Bottom() + 38, kTextSize, Align::kCenter, "steps done");
+// Lines from step to step, and the marks.
+void DrawCurve(Canvas& canvas, Panel& panel, const Curve& curve, Value value, double dash) {
+  std::vector<Point> points;
+  for (const Level& level : curve.levels) {
+    if (level.between_steps) points.push_back({level.step, value(level)});
   }
-
-  // Lines from step to step; marks where the network is asked, hollow ones within a step.
-  void DrawCurve(const Curve& curve, Value value, double dash) {
-    canvas_.SetColor(curve.color);
-    canvas_.SetLine(1.8, dash);
-    for (const Level& level : curve.levels) {
-      if (level.between_steps) cairo_line_to(canvas_.get(), X(level.step), Y(value(level)));
-    }
-    cairo_stroke(canvas_.get());
-    for (const Level& level : curve.levels) {
-      if (level.asks_network) DrawMark(curve.color, X(level.step), Y(value(level)), level);
-    }
+  canvas.SetColor(curve.color);
+  canvas.SetLine(1.8, dash);
+  panel.DrawLine(points);
+  for (const Level& level : curve.levels) {
+    if (level.asks_network) DrawMark(canvas, panel, curve.color, level, value(level));
   }
-
- private:
-  double Bottom() const { return top_ + kPanelHeight; }
-  double X(double step) const { return left_ + kPanelWidth * (step - steps_.min) / Extent(steps_); }
-  // What is infinite lies on the edge.
-  double Y(double value) const {
-    const double inside = std::clamp(value, values_.min, values_.max);
-    return Bottom() - kPanelHeight * (inside - values_.min) / Extent(values_);
-  }
-  static double Extent(const Range& range) { return range.max - range.min; }
-
-  // Without the trace of rounding near zero.
-  static std::string TickText(double value, double tick) {
-    return absl::StrCat(std::round(value / tick * 1e6) / 1e6 * tick);
-  }
-
-  void DrawTick(double x1, double y1, double x2, double y2) {
-    canvas_.SetColor(kGrid);
-    canvas_.Line(x1, y1, x2, y2);
-    canvas_.SetColor(kInk);
-  }
-
-  void DrawMark(const Color& color, double x, double y, const Level& level) {
-    canvas_.SetLine(1.4);
-    cairo_new_path(canvas_.get());
-    cairo_arc(canvas_.get(), x, y, kMarkRadius, 0, 2 * M_PI);
-    canvas_.SetColor(level.between_steps ? color : Color{1, 1, 1});
-    cairo_fill_preserve(canvas_.get());
-    canvas_.SetColor(color);
-    cairo_stroke(canvas_.get());
-  }
-
-  Canvas& canvas_;
-  const double left_, top_;
-  const Range steps_, values_;
-};
+}
 
 // A line for each plan, above the panels.
 void DrawLegend(Canvas& canvas, const std::vector<Curve>& curves) {
@@ -187,7 +123,7 @@ void DrawLegend(Canvas& canvas, const std::vector<Curve>& curves) {
 std::vector<Curve> Curves(std::span<const NamedPlan> plans) {
   std::vector<Curve> curves;
   for (const NamedPlan& named : plans) {
-    curves.push_back({kColors[curves.size()], named.name, Levels(named.plan)});
+    curves.push_back({kPalette[curves.size()], named.name, Levels(named.plan)});
   }
   return curves;
 }
@@ -196,6 +132,11 @@ Range StepsRange(const std::vector<Curve>& curves) {
   double most = 1;
   for (const Curve& curve : curves) most = std::max(most, curve.levels.back().step);
   return {0, most};
+}
+
+Panel::Place PlaceOf(int panel, int top) {
+  return {static_cast<double>(kPanelLeft[panel]), static_cast<double>(top), kPanelWidth,
+          kPanelHeight};
 }
 
 absl::Status Validate(std::span<const NamedPlan> plans) {
@@ -221,14 +162,14 @@ absl::StatusOr<std::string> DrawPlans(std::span<const NamedPlan> plans, FileKind
   DrawLegend(canvas, curves);
 
   const Range steps = StepsRange(curves);
-  Panel levels(canvas, kPanelLeft[0], top, steps, {0, 1});
-  Panel log_snr(canvas, kPanelLeft[1], top, steps, LogSnrRange(curves));
-  levels.DrawAxes("Signal α (solid) and noise σ (dashed), α² + σ² = 1");
-  log_snr.DrawAxes("log-SNR = log(α² / σ²);  ● network evaluation, ○ within a step");
+  Panel levels(canvas, PlaceOf(0, top), steps, {0, 1});
+  Panel log_snr(canvas, PlaceOf(1, top), steps, LogSnrRange(curves));
+  levels.DrawAxes("Signal α (solid) and noise σ (dashed), α² + σ² = 1", kStepsLabel);
+  log_snr.DrawAxes("log-SNR = log(α² / σ²);  ● network evaluation, ○ within a step", kStepsLabel);
   for (const Curve& curve : curves) {
-    levels.DrawCurve(curve, Signal, kSignalDash);
-    levels.DrawCurve(curve, Noise, kNoiseDash);
-    log_snr.DrawCurve(curve, LogSnr, kSignalDash);
+    DrawCurve(canvas, levels, curve, Signal, kSignalDash);
+    DrawCurve(canvas, levels, curve, Noise, kNoiseDash);
+    DrawCurve(canvas, log_snr, curve, LogSnr, kSignalDash);
   }
   return canvas.Finish();
 }

@@ -5,8 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
-#include "core/io/file_descriptor.h"
 
 namespace denoise {
 namespace {

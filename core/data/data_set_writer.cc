@@ -8,11 +8,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
 #include "core/data/data_set_schema.h"
 #include "core/data/stored_data_set.h"
 #include "core/io/atomic_file.h"
-#include "core/io/file_descriptor.h"
 
 namespace denoise {
 namespace {

@@ -1,9 +1,10 @@
 #include "core/diffusion/forward_process.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/tensor.h>
 
 #include <utility>
+
+#include "core/diffusion/per_row.h"
 
 namespace denoise {
 namespace {
@@ -22,13 +23,6 @@ struct Transition {
   }
 };
 
-std::vector<NoiseLevel> LevelsAt(const Schedule& schedule, const std::vector<double>& timesteps) {
-  std::vector<NoiseLevel> levels;
-  levels.reserve(timesteps.size());
-  for (double timestep : timesteps) levels.push_back(schedule.LevelAt(timestep));
-  return levels;
-}
-
 std::vector<Transition> Transitions(const Schedule& schedule, const std::vector<double>& s,
                                     const std::vector<double>& t) {
   std::vector<Transition> transitions;
@@ -37,17 +31,6 @@ std::vector<Transition> Transitions(const Schedule& schedule, const std::vector<
     transitions.emplace_back(schedule.LevelAt(s[row]), schedule.LevelAt(t[row]));
   }
   return transitions;
-}
-
-// One coefficient per row, computed in double: [B, 1, ...] in x's dtype and on its device.
-template <class Row, class Function>
-at::Tensor PerRow(const std::vector<Row>& rows, const at::Tensor& x, Function coefficient) {
-  std::vector<double> values;
-  values.reserve(rows.size());
-  for (const Row& row : rows) values.push_back(coefficient(row));
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = static_cast<int64_t>(rows.size());
-  return at::tensor(values, at::kDouble).to(x.options()).view(shape);
 }
 
 }  // namespace

@@ -17,7 +17,8 @@
 
 namespace denoise {
 
-// A diagonal Gaussian per row. `variance` is [B, 1, ...], to be broadcast over `mean`.
+// A diagonal Gaussian per row. `variance` is [B, 1, ...], to be broadcast over `mean`, or of its
+// shape.
 struct Gaussian {
   at::Tensor mean;
   at::Tensor variance;

@@ -16,6 +16,8 @@
 #include <utility>
 #include <variant>
 
+#include "core/diffusion/learned_variance.h"
+
 namespace denoise {
 namespace {
 
@@ -66,9 +68,7 @@ at::Tensor ApplyDynamicThreshold(const at::Tensor& x0, const DynamicThreshold& t
 at::Tensor NoiseDeviation(const NoiseScale& scale, const at::Tensor& v) {
   if (std::holds_alternative<LearnedVariance>(scale)) return v.sqrt();
   const auto& range = std::get<LearnedRange>(scale);
-  const at::Tensor fraction = (v + 1) / 2;
-  return (0.5 * (fraction * range.log_variance_max + (1 - fraction) * range.log_variance_min))
-      .exp();
+  return (0.5 * LearnedRangeLogVariance(v, range.log_variance_min, range.log_variance_max)).exp();
 }
 
 }  // namespace

@@ -42,6 +42,19 @@ absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels);
 // over white.
 Image Flatten(const Image& image, int channels);
 
+struct Region {
+  int left = 0;
+  int top = 0;
+  int width = 0;
+  int height = 0;
+};
+
+// The part of `image` that `region`, which lies within it, covers.
+Image Crop(const Image& image, const Region& region);
+
+// Left becomes right.
+Image FlipHorizontally(const Image& image);
+
 // The middle of `image`, cut to the proportions width : height, then resized to exactly that:
 // averaged over areas where it shrinks, so that nothing aliases, and linear between pixels where it
 // grows. `image` is not empty and has 1 or 3 channels. ResourceExhausted where memory runs out.

@@ -10,13 +10,6 @@
 namespace denoise {
 namespace {
 
-struct Region {
-  int left;
-  int top;
-  int width;
-  int height;
-};
-
 // The largest part in the middle of a `width` x `height` picture whose sides are as `to_width` :
 // `to_height`.
 Region Centre(int width, int height, int to_width, int to_height) {
@@ -25,17 +18,6 @@ Region Centre(int width, int height, int to_width, int to_height) {
   const int kept_width = static_cast<int>(std::min<int64_t>(width, widest));
   const int kept_height = static_cast<int>(std::min<int64_t>(height, highest));
   return {(width - kept_width) / 2, (height - kept_height) / 2, kept_width, kept_height};
-}
-
-Image Crop(const Image& image, const Region& region) {
-  Image cropped{region.width, region.height, image.channels, {}};
-  const size_t stride = static_cast<size_t>(region.width) * image.channels;
-  cropped.pixels.resize(stride * region.height);
-  for (int y = 0; y < region.height; ++y) {
-    const size_t row = static_cast<size_t>(region.top + y) * image.width + region.left;
-    std::memcpy(&cropped.pixels[y * stride], &image.pixels[row * image.channels], stride);
-  }
-  return cropped;
 }
 
 // libwebp's own resampling is the one that is at hand wherever its pictures are.
@@ -109,6 +91,31 @@ Image Flatten(const Image& image, int channels) {
     }
   }
   return flat;
+}
+
+Image Crop(const Image& image, const Region& region) {
+  Image cropped{region.width, region.height, image.channels, {}};
+  const size_t stride = static_cast<size_t>(region.width) * image.channels;
+  cropped.pixels.resize(stride * region.height);
+  for (int y = 0; y < region.height; ++y) {
+    const size_t row = static_cast<size_t>(region.top + y) * image.width + region.left;
+    std::memcpy(&cropped.pixels[y * stride], &image.pixels[row * image.channels], stride);
+  }
+  return cropped;
+}
+
+Image FlipHorizontally(const Image& image) {
+  Image flipped = image;
+  const size_t stride = static_cast<size_t>(image.width) * image.channels;
+  for (int y = 0; y < image.height; ++y) {
+    const uint8_t* from = &image.pixels[y * stride];
+    uint8_t* to = &flipped.pixels[(y + 1) * stride];
+    for (int x = 0; x < image.width; ++x, from += image.channels) {
+      to -= image.channels;
+      std::copy_n(from, image.channels, to);
+    }
+  }
+  return flipped;
 }
 
 absl::StatusOr<Image> CropAndResize(const Image& image, int width, int height) {

@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/io/file_descriptor.h"
+#include "core/base/file_descriptor.h"
 
 namespace denoise {
 

@@ -53,18 +53,23 @@ absl::Status SyncFolders(const fs::path& folder) {
   return SyncFolder(folder);
 }
 
+absl::StatusOr<fs::path> MakeTemporaryFolder(const fs::path& parent) {
+  static std::atomic<int> counter = 0;
+  for (;;) {
+    fs::path path = parent / absl::StrCat(kPrefix, getpid(), "-", counter++);
+    if (mkdir(path.c_str(), 0777) == 0) return path;
+    // A process of the same number may have left one of that name: numbers repeat in containers.
+    if (errno != EEXIST) return FileSystemError(errno, "cannot create the folder");
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<AtomicFolder> AtomicFolder::Create(fs::path goal) {
   if (!goal.has_filename()) goal = goal.parent_path();  // "models/new/"
   if (IsThere(goal)) return AlreadyExists();
-  static std::atomic<int> counter = 0;
-  for (;;) {
-    fs::path path = goal.parent_path() / absl::StrCat(kPrefix, getpid(), "-", counter++);
-    if (mkdir(path.c_str(), 0777) == 0) return AtomicFolder(std::move(goal), std::move(path));
-    // A process of the same number may have left one of that name: numbers repeat in containers.
-    if (errno != EEXIST) return FileSystemError(errno, "cannot create the folder");
-  }
+  ASSIGN_OR_RETURN(fs::path path, MakeTemporaryFolder(goal.parent_path()));
+  return AtomicFolder(std::move(goal), std::move(path));
 }
 
 AtomicFolder::AtomicFolder(fs::path goal, fs::path path)
@@ -78,7 +83,7 @@ AtomicFolder::~AtomicFolder() {
   if (!path_.empty()) fs::remove_all(path_, ignored);
 }
 
-absl::Status AtomicFolder::MakeFolder(const fs::path& name) {
+absl::Status AtomicFolder::MakeFolder(const fs::path& name) const {
   if (mkdir((path_ / name).c_str(), 0777) == 0) return absl::OkStatus();
   return FileSystemError(errno, "cannot create the folder");
 }
@@ -88,6 +93,15 @@ absl::Status AtomicFolder::Commit() {
   RETURN_IF_ERROR(RenameToNewName(path_, goal_));
   path_.clear();
   return SyncFolder(goal_.parent_path());
+}
+
+absl::Status RemoveFolder(const fs::path& path) {
+  ASSIGN_OR_RETURN(const fs::path bin, MakeTemporaryFolder(path.parent_path()));
+  std::error_code error, ignored;
+  fs::rename(path, bin / "removed", error);
+  fs::remove_all(bin, error ? ignored : error);
+  if (error) return FileSystemError(error.value(), "cannot remove the folder");
+  return absl::OkStatus();
 }
 
 absl::Status RemoveUnfinishedFolders(const fs::path& parent) {

@@ -30,7 +30,7 @@ class AtomicFolder {
   const std::filesystem::path& path() const { return path_; }
 
   // Makes a folder within this one, "unet".
-  absl::Status MakeFolder(const std::filesystem::path& name);
+  absl::Status MakeFolder(const std::filesystem::path& name) const;
 
   // Syncs every folder and takes the name of `goal`. AlreadyExists: somebody else has taken it
   // meanwhile. After any other error `goal` is there whole, or not at all.
@@ -42,6 +42,10 @@ class AtomicFolder {
   std::filesystem::path goal_;
   std::filesystem::path path_;  // empty once there is nothing to remove
 };
+
+// Removes a folder and everything in it. It loses its name first: after a crash it is whole, or gone
+// but for what RemoveUnfinishedFolders removes.
+absl::Status RemoveFolder(const std::filesystem::path& path);
 
 // Removes the temporary folders that a crash has left in `parent`. To be called where nobody else
 // is writing there: before the first AtomicFolder.

@@ -2,8 +2,8 @@
 
 #include <sys/mman.h>
 
+#include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
-#include "core/io/file_descriptor.h"
 
 namespace denoise {
 

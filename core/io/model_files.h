@@ -19,12 +19,13 @@ struct ModelFiles {
   StateDict weights;
 };
 
-// As LoadCheckpoint does, with the same checks and errors.
+// As LoadCheckpoint does, with the same checks and errors. DescribeModel says what the texts mean.
 absl::StatusOr<ModelFiles> LoadModelFiles(const std::filesystem::path& folder);
 
-// Writes a folder that LoadCheckpoint, and the Python library, load: into a new folder beside
-// `folder`, synced, then renamed to `folder`, which must not exist. Errors of the file system carry
-// no path.
+// Writes a folder that LoadCheckpoint, and the Python library, load: into a temporary folder beside
+// `folder`, synced, then renamed to `folder`. AlreadyExists: `folder` does. InvalidArgument:
+// LoadCheckpoint would refuse it, with the same errors. ResourceExhausted: the disk is full. Errors
+// of the file system carry no path.
 absl::Status WriteModelFiles(const std::filesystem::path& folder, const ModelFiles& files);
 
 }  // namespace denoise

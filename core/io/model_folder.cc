@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
-#include "core/io/file_descriptor.h"
 
 namespace denoise {
 namespace {

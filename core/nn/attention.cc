@@ -19,7 +19,8 @@ Projection TakeProjection(const WeightScope& scope, const char* name, const char
                           int64_t channels) {
   const WeightScope now = scope / name, old = scope / old_name;
   const auto take = [&](const char* leaf, at::IntArrayRef shape) {
-    return scope.reader.Take({now.prefix + leaf, old.prefix + leaf}, shape);
+    return scope.source.Take({now.prefix + leaf, old.prefix + leaf}, shape,
+                             Initial::ForFanIn(channels));
   };
   at::Tensor weight = take("weight", {channels, channels});
   if (weight.defined()) weight = weight.view({channels, channels, 1, 1});

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "core/nn/layers.h"
-#include "core/nn/weight_reader.h"
+#include "core/nn/weight_source.h"
 
 namespace denoise::nn {
 

@@ -49,14 +49,17 @@ TimeProjection TimeProjection::Load(const WeightScope& root, const UNet2DConfig&
     case TimeEmbeddingType::kFourier: {
       // The library pays no heed to flip_sin_to_cos here. Old files hold the weight under two
       // names.
-      const at::Tensor weight = (root / "time_proj").Take("weight", {channels});
-      root.reader.Ignore(root.prefix + "time_proj.W");
-      if (weight.defined()) projection.frequencies = weight.to(at::kFloat) * (2 * M_PI);
+      const at::Tensor weight =
+          (root / "time_proj").Take("weight", {channels}, Initial::Normal(16));
+      root.source.Ignore(root.prefix + "time_proj.W");
+      // Drawn once, and never trained: no gradient goes there.
+      if (weight.defined()) projection.frequencies = weight.detach().to(at::kFloat) * (2 * M_PI);
       break;
     }
     case TimeEmbeddingType::kLearned:
       projection.table =
-          (root / "time_proj").Take("weight", {config.num_train_timesteps, channels});
+          (root / "time_proj")
+              .Take("weight", {config.num_train_timesteps, channels}, Initial::Normal(1));
       break;
   }
   return projection;
@@ -99,7 +102,8 @@ Conditioner Conditioner::Load(const WeightScope& root, const UNet2DConfig& confi
   conditioner.dtype = dtype;
   if (config.class_embedding == ClassEmbedding::kTable) {
     conditioner.class_table =
-        (root / "class_embedding").Take("weight", {config.num_class_embeds, out});
+        (root / "class_embedding")
+            .Take("weight", {config.num_class_embeds, out}, Initial::Normal(1));
   } else if (config.class_embedding == ClassEmbedding::kTimestep) {
     conditioner.class_mlp = EmbeddingMlp::Load(root / "class_embedding", in, out, options);
   }

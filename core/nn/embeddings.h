@@ -5,7 +5,7 @@
 
 #include "core/nn/layers.h"
 #include "core/nn/unet2d_config.h"
-#include "core/nn/weight_reader.h"
+#include "core/nn/weight_source.h"
 
 namespace denoise::nn {
 

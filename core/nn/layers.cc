@@ -40,9 +40,10 @@ bool OneDnnServes(at::Device device, at::ScalarType dtype) {
 }
 
 Linear Linear::Load(const WeightScope& scope, int64_t in, int64_t out, KernelOptions options) {
-  at::Tensor weight = scope.Take("weight", {out, in});
-  if (weight.defined()) weight = weight.t().contiguous().t();
-  return {std::move(weight), scope.Take("bias", {out}), options.batch_invariant};
+  const Initial initial = Initial::ForFanIn(in);
+  at::Tensor weight = scope.Take("weight", {out, in}, initial);
+  if (weight.defined() && options.batch_invariant) weight = weight.t().contiguous().t();
+  return {std::move(weight), scope.Take("bias", {out}, initial), options.batch_invariant};
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
@@ -51,14 +52,18 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
 }
 
 Conv2d Conv2d::Load(const WeightScope& scope, const Shape& shape, KernelOptions options) {
-  at::Tensor weight = scope.Take("weight", {shape.out, shape.in, shape.kernel, shape.kernel});
-  at::Tensor bias = scope.Take("bias", {shape.out});
+  const int64_t kernel = shape.kernel;
+  const Initial initial = Initial::ForFanIn(shape.in * kernel * kernel);
+  at::Tensor weight = scope.Take("weight", {shape.out, shape.in, kernel, kernel}, initial);
+  at::Tensor bias = scope.Take("bias", {shape.out}, initial);
   return Make(std::move(weight), std::move(bias), shape, options);
 }
 
 Conv2d Conv2d::Make(const at::Tensor& weight, at::Tensor bias, const Shape& shape,
                     KernelOptions options) {
-  return {.weight = weight.defined() ? weight.contiguous(ImageFormat(weight.device())) : weight,
+  // Weights in training are bound anew for every call: a copy here would be one more.
+  const bool reorder = weight.defined() && !weight.requires_grad();
+  return {.weight = reorder ? weight.contiguous(ImageFormat(weight.device())) : weight,
           .bias = std::move(bias),
           .stride = shape.stride,
           .padding = shape.padding,
@@ -76,7 +81,8 @@ at::Tensor Conv2d::operator()(const at::Tensor& x) const {
 
 GroupNorm GroupNorm::Load(const WeightScope& scope, int64_t channels, int64_t groups, double eps,
                           KernelOptions options) {
-  return {scope.Take("weight", {channels}), scope.Take("bias", {channels}), groups, eps, options};
+  return {scope.Take("weight", {channels}, Initial::Constant(1)),
+          scope.Take("bias", {channels}, Initial::Constant(0)), groups, eps, options};
 }
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x, std::optional<Activation> activation,

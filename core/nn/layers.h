@@ -2,7 +2,8 @@
 // like a function.
 //
 // Parameters are never written to, and nothing here turns gradients off: the same code trains once
-// its parameters require gradients. Inference wraps its calls in c10::InferenceMode.
+// its parameters require gradients. Kernels of our own know no gradients, and stay out wherever one
+// is wanted. Inference wraps its calls in c10::InferenceMode.
 //
 // Batch invariance. With `batch_invariant`, where OneDnnServes(), each row of a result is bit for
 // bit what it would be alone:
@@ -24,7 +25,7 @@
 #include <optional>
 
 #include "core/nn/unet2d_config.h"
-#include "core/nn/weight_reader.h"
+#include "core/nn/weight_source.h"
 
 namespace denoise::nn {
 
@@ -34,7 +35,7 @@ struct KernelOptions {
 
 // x W^T + b of x [B, in].
 struct Linear {
-  at::Tensor weight;  // [out, in], stored transposed
+  at::Tensor weight;  // [out, in], stored transposed where batch-invariant
   at::Tensor bias;    // [out]
   bool batch_invariant = true;
 

@@ -6,9 +6,12 @@
 
 #include <utility>
 
+#include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/nn/embeddings.h"
 #include "core/nn/unet_blocks.h"
+#include "core/nn/weight_initializer.h"
+#include "core/nn/weight_reader.h"
 
 namespace denoise {
 namespace nn {
@@ -54,6 +57,11 @@ Layers LoadLayers(const WeightScope& root, const UNet2DConfig& config, at::Devic
   layers.conv_out =
       Conv2d::Load(root / "conv_out", {.in = channels[0], .out = config.out_channels}, options);
   return layers;
+}
+
+// Asks for all that a network is made of, and makes none.
+void TakeWeights(WeightSource& source, const UNet2DConfig& config) {
+  LoadLayers({source, ""}, config, at::kCPU, at::kFloat, {.batch_invariant = false});
 }
 
 class UNet2D final : public Network, public std::enable_shared_from_this<UNet2D> {
@@ -168,6 +176,42 @@ absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2D(const UNet2DConfig& 
       std::make_shared<nn::UNet2D>(config, reader, at::kCPU, at::kFloat, options);
   RETURN_IF_ERROR(reader.Finish());
   return network;
+}
+
+std::shared_ptr<const Network> BindUNet2D(const UNet2DConfig& config, const StateDict& parameters,
+                                          at::ScalarType dtype, const UNet2DOptions& options) {
+  TORCH_CHECK(!parameters.empty(), "a network needs parameters");
+  const at::Device device = parameters.begin()->second.device();
+  nn::WeightReader reader(parameters, device, dtype, nn::WeightReader::Storage::kShared);
+  const auto network = std::make_shared<nn::UNet2D>(config, reader, device, dtype, options);
+  const absl::Status status = reader.Finish();
+  TORCH_CHECK(status.ok(), "the parameters are of another network: ", status.ToString());
+  return network;
+}
+
+absl::Status CheckTrainable(const UNet2DConfig& config) {
+  if (config.dropout == 0) return absl::OkStatus();
+  return InvalidField("dropout", "networks with dropout cannot be trained here");
+}
+
+absl::StatusOr<StateDict> CanonicalUNet2DWeights(const UNet2DConfig& config,
+                                                 const StateDict& weights) {
+  nn::WeightReader reader(weights, at::kCPU, at::kFloat);
+  nn::TakeWeights(reader, config);
+  RETURN_IF_ERROR(reader.Finish());
+  return reader.taken();
+}
+
+StateDict InitializeUNet2D(const UNet2DConfig& config, uint64_t seed) {
+  nn::WeightInitializer initializer;
+  nn::TakeWeights(initializer, config);
+  return initializer.Make(seed);
+}
+
+int64_t CountUNet2DParameters(const UNet2DConfig& config) {
+  nn::WeightInitializer initializer;
+  nn::TakeWeights(initializer, config);
+  return initializer.count();
 }
 
 }  // namespace denoise

@@ -141,8 +141,10 @@ void ReadLayers(ConfigReader& reader, UNet2DConfig& config) {
   }
   reader.Read("attn_norm_num_groups", config.attn_norm_num_groups, kChannels);
   reader.Read("attention_head_dim", config.attention_head_dim, kChannels);
-  double dropout = 0;  // changes nothing at inference
-  reader.Read("dropout", dropout);
+  reader.Read("dropout", config.dropout);
+  if (!(config.dropout >= 0 && config.dropout <= 1)) {
+    reader.Violate("dropout", "must be between 0 and 1");
+  }
 }
 
 // What must divide what. Called once every number is in range.

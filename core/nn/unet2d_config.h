@@ -60,6 +60,7 @@ struct UNet2DConfig {
   TimeShift resnet_time_scale_shift = TimeShift::kDefault;
   int64_t norm_num_groups = 32;
   double norm_eps = 1e-5;
+  double dropout = 0;                             // while training only; see CheckTrainable
   std::optional<int64_t> attn_norm_num_groups;    // of the mid block's attention
   std::optional<int64_t> attention_head_dim = 8;  // nullopt: one head
 
@@ -70,8 +71,7 @@ struct UNet2DConfig {
 
 // `json` is hostile: any bytes are answered. InvalidArgument carries a field violation per wrong
 // key. Keys that begin with an underscore are notes of the library; of them `_class_name` is
-// checked. Keys that change nothing at inference (dropout) are accepted, all others that are not
-// known are refused.
+// checked. All others that are not known are refused.
 absl::StatusOr<UNet2DConfig> ParseUNet2DConfig(std::string_view json);
 
 }  // namespace denoise

@@ -19,20 +19,14 @@ at::IntArrayRef WithoutTrailingOnes(at::IntArrayRef shape) {
   return shape;
 }
 
-// A fresh copy, even where dtype and device are already right.
-at::Tensor Copy(const at::Tensor& tensor, at::IntArrayRef shape, at::Device device,
-                at::ScalarType dtype) {
-  return tensor.reshape(shape).to(at::TensorOptions().device(device).dtype(dtype),
-                                  /*non_blocking=*/false, /*copy=*/true,
-                                  at::MemoryFormat::Contiguous);
-}
-
 }  // namespace
 
-WeightReader::WeightReader(const StateDict& weights, at::Device device, at::ScalarType dtype)
-    : weights_(weights), device_(device), dtype_(dtype) {}
+WeightReader::WeightReader(const StateDict& weights, at::Device device, at::ScalarType dtype,
+                           Storage storage)
+    : weights_(weights), device_(device), dtype_(dtype), storage_(storage) {}
 
-at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArrayRef shape) {
+at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArrayRef shape,
+                              Initial /*initial*/) {
   for (const std::string& name : names) {
     const auto found = weights_.find(name);
     if (found == weights_.end()) continue;
@@ -47,7 +41,9 @@ at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArra
                                               ", expected ", ShapeText(shape))});
       return {};
     }
-    return taken_[names.front()] = Copy(tensor, shape, device_, dtype_);
+    return taken_[names.front()] = tensor.reshape(shape).to(
+               at::TensorOptions().device(device_).dtype(dtype_),
+               /*non_blocking=*/false, storage_ == Storage::kCopied, at::MemoryFormat::Contiguous);
   }
   problems_.push_back({names.front(), absl::StrCat("is missing, expected ", ShapeText(shape))});
   return {};

@@ -5,29 +5,32 @@
 
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "core/nn/state_dict.h"
+#include "core/nn/weight_source.h"
 
 namespace denoise::nn {
 
 // A network asks for every tensor it needs, then calls Finish(): so that one error names every
 // missing, misshapen and unexpected tensor. Not thread-safe.
-class WeightReader {
+class WeightReader final : public WeightSource {
  public:
-  // Tensors are handed out on `device` in `dtype`, as new contiguous storage: a checkpoint may be a
-  // mapped file that goes away, or changes. `weights` must outlive the reader.
-  WeightReader(const StateDict& weights, at::Device device, at::ScalarType dtype);
+  // What tensors are handed out as: contiguous storage of their own, since a checkpoint may be a
+  // mapped file that goes away, or changes; or the tensors themselves where nothing has to change.
+  enum class Storage { kCopied, kShared };
+
+  // Tensors are handed out on `device` in `dtype`. `weights` must outlive the reader.
+  WeightReader(const StateDict& weights, at::Device device, at::ScalarType dtype,
+               Storage storage = Storage::kCopied);
 
   // The tensor of the first of `names` that is there, as `shape`; trailing dimensions of 1 may be
   // there or not, since old checkpoints store some linear layers as 1x1 convolutions. Undefined if
   // it does not fit.
-  at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape);
-
-  // Takes `name`, where present, as known and without use.
-  void Ignore(const std::string& name);
+  at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape,
+                  Initial initial) override;
+  void Ignore(const std::string& name) override;
 
   // InvalidArgument with a field violation per tensor, the first 20 of them by name.
   absl::Status Finish() const;
@@ -44,25 +47,10 @@ class WeightReader {
   const StateDict& weights_;
   at::Device device_;
   at::ScalarType dtype_;
+  Storage storage_;
   StateDict taken_;
   std::set<std::string> used_;  // names in weights_
   std::vector<Problem> problems_;
-};
-
-// A place in the tree of names: WeightScope{reader, ""} / "down_blocks" / 0 reads names under
-// "down_blocks.0.".
-struct WeightScope {
-  WeightReader& reader;
-  std::string prefix;
-
-  WeightScope operator/(std::string_view name) const {
-    return {reader, prefix + std::string(name) + "."};
-  }
-  WeightScope operator/(size_t index) const { return *this / std::to_string(index); }
-
-  at::Tensor Take(std::string_view name, at::IntArrayRef shape) const {
-    return reader.Take({prefix + std::string(name)}, shape);
-  }
 };
 
 }  // namespace denoise::nn

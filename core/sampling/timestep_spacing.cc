@@ -1,5 +1,6 @@
 #include "core/sampling/timestep_spacing.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -70,6 +71,35 @@ absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
       return Linspace(range, options.steps);
   }
   return std::vector<double>();
+}
+
+absl::StatusOr<std::vector<double>> SectionTimesteps(int num_train_timesteps,
+                                                     const std::vector<int>& counts) {
+  const size_t sections = counts.size();
+  if (sections == 0 || sections > static_cast<size_t>(num_train_timesteps)) {
+    return InvalidField("counts", absl::StrCat("must list between 1 and ", num_train_timesteps,
+                                               " sections, lists ", sections));
+  }
+  std::vector<double> timesteps;
+  int first = 0;
+  for (size_t i = 0; i < sections; ++i) {
+    const size_t longer = static_cast<size_t>(num_train_timesteps) % sections;  // by one
+    const int size = num_train_timesteps / static_cast<int>(sections) + (i < longer ? 1 : 0);
+    if (counts[i] < 1 || counts[i] > size) {
+      return InvalidField(absl::StrCat("counts[", i, "]"),
+                          absl::StrCat("must be between 1 and ", size,
+                                       " timesteps of the section, is ", counts[i]));
+    }
+    // Added up, so that values halfway between two timesteps round as the published ones do.
+    const double stride = counts[i] > 1 ? (size - 1.0) / (counts[i] - 1) : 0;
+    double offset = 0;
+    for (int j = 0; j < counts[i]; ++j, offset += stride) {
+      timesteps.push_back(first + std::nearbyint(offset));
+    }
+    first += size;
+  }
+  std::reverse(timesteps.begin(), timesteps.end());
+  return timesteps;
 }
 
 std::vector<double> DistilledTimesteps(int num_train_timesteps, const SamplerOptions& options) {

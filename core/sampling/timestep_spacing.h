@@ -28,6 +28,12 @@ struct SpacingRange {
 absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
                                                    const SamplerOptions& options);
 
+// Cuts the training timesteps into as many sections, all but equally long, as `counts` has entries,
+// and takes that many of each, evenly from its first to its last; descending (Nichol & Dhariwal
+// 2021, section 4). InvalidArgument names `counts`: each at least 1 and no more than its section has.
+absl::StatusOr<std::vector<double>> SectionTimesteps(int num_train_timesteps,
+                                                     const std::vector<int>& counts);
+
 // Of the options.original_inference_steps timesteps that a network was distilled for, evenly spaced
 // up to the schedule's last, options.steps evenly chosen ones, descending (Luo et al. 2023, section
 // 4.3). Requires 1 <= steps <= original_inference_steps <= num_train_timesteps.

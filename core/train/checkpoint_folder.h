@@ -19,15 +19,16 @@
 
 namespace denoise {
 
-// One writer; not thread-safe.
+// One at a time for each folder; not thread-safe. Errors do not name the folder.
 class CheckpointFolder {
  public:
   // Makes the folder if need be, and removes what a crash has left.
   static absl::StatusOr<CheckpointFolder> Open(std::filesystem::path path);
 
   // Writes to a temporary folder, syncs files and folders, renames, then removes all but the newest
-  // `keep`. A checkpoint of that step that is already there is kept, as runs repeat themselves.
-  // ResourceExhausted: the disk is full; what was there before is untouched.
+  // `keep` (at least 1), and what was set aside before those. A checkpoint of that step that is
+  // already there is kept, as runs repeat themselves. ResourceExhausted: the disk is full; what was
+  // there before is untouched.
   absl::Status Write(const TrainingSnapshot& snapshot, int keep);
 
   struct Entry {
@@ -48,6 +49,11 @@ class CheckpointFolder {
 
  private:
   explicit CheckpointFolder(std::filesystem::path path) : path_(std::move(path)) {}
+
+  std::filesystem::path PathOf(int64_t step) const;
+  std::vector<int64_t> Steps() const;  // the newest first
+  absl::Status SetAside(int64_t step) const;
+  absl::Status Prune(int keep) const;
 
   std::filesystem::path path_;
 };

@@ -50,8 +50,8 @@ struct OptimizerOptions {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0;
-  double max_gradient_norm = 1;  // 0: no bound
-  int64_t warmup_steps = 0;      // the rate rises from 0 over these
+  double max_gradient_norm = 1;                            // 0: no bound
+  int64_t warmup_steps = 0;                                // the rate rises from 0 over these
   LearningRateDecay decay = LearningRateDecay::kConstant;  // to 0 at max_steps
 };
 
@@ -67,10 +67,10 @@ struct TrainingOptions {
   ObjectiveOptions objective;
   OptimizerOptions optimizer;
   AugmentationOptions augmentation;
-  int64_t max_steps = 0;      // optimiser steps, at least 1
-  int batch_size = 64;        // pictures a step
-  int micro_batch_size = 8;   // pictures a network call; the last of a step may be fewer
-  uint64_t seed = 0;          // of everything random
+  int64_t max_steps = 0;     // optimiser steps, at least 1
+  int batch_size = 64;       // pictures a step
+  int micro_batch_size = 8;  // pictures a network call; the last of a step may be fewer
+  uint64_t seed = 0;         // of everything random
   std::vector<double> ema_decays = {0.999};  // 1 to 4, each in (0, 1)
   TrainingPrecision precision = TrainingPrecision::kFloat32;
   int max_non_finite_steps = 10;  // in a row; then training stops

@@ -134,6 +134,15 @@ void ForEachField(Visit visit) {
   });
 }
 
+// The defaults of the sampler that a request asks for.
+SamplerOptions DefaultsFor(std::optional<SamplerKind> sampler, const SchedulerConfig& scheduler,
+                           const SamplerOptions& defaults) {
+  if (!sampler || *sampler == defaults.sampler) return defaults;
+  SamplerOptions options = SwitchSampler(scheduler, *sampler);
+  options.steps = defaults.steps;
+  return options;
+}
+
 }  // namespace
 
 ProtoOptions SamplerToProto(const SamplerOverrides& overrides) {
@@ -152,6 +161,18 @@ SamplerOverrides SamplerFromProto(const ProtoOptions& message, FieldViolations& 
     reader.Read(field, overrides.*option.in_overrides);
   });
   return overrides;
+}
+
+ResolvedSampler ResolveSampler(const denoised::v1::SamplerOptions& request,
+                               const SchedulerConfig& scheduler, const SamplerOptions& defaults,
+                               int max_steps) {
+  FieldViolations violations;
+  const SamplerOverrides overrides = SamplerFromProto(request, violations);
+  ResolvedSampler resolved =
+      ApplyOverrides(DefaultsFor(overrides.sampler, scheduler, defaults), overrides, max_steps);
+  violations.AddAll("", resolved.violations);
+  resolved.violations = violations.ToStatus();
+  return resolved;
 }
 
 }  // namespace denoise

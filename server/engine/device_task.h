@@ -1,22 +1,23 @@
 // Work that shares a device with generation, in slices: training, evaluation.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 namespace denoise {
 
-// Called by one worker's thread, a slice at a time, outside c10::InferenceMode. A slice is as short as
-// the work allows: while it runs no generation moves on that device.
+// Called by one worker's thread, a slice at a time, outside c10::InferenceMode and with the worker's
+// number of intra-op threads. A slice is as short as the work allows: while it runs no generation
+// moves on that device. Kernels may still be running when it returns: the worker waits for those on
+// the device's current stream, and counts their time.
 class DeviceTask {
  public:
   virtual ~DeviceTask() = default;
 
   enum class Outcome {
     kMore,  // call again
-    kIdle,  // nothing to do until Engine::Wake
-    kDone,  // never call again
+    kIdle,  // nothing to do until Engine::Wake; one that came during the slice counts
+    kDone,  // never call again; the engine lets go of the task
   };
-  // Does not throw. Nothing slow but device work: files are written on threads of its own.
+  // Does not throw, and does not call Engine::RemoveTask. Nothing slow but device work: files are
+  // written on threads of its own.
   virtual Outcome RunSlice() = 0;
 };
 

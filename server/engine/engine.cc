@@ -12,6 +12,8 @@ namespace {
 
 // For what is cut off: by then another replica has taken over.
 constexpr absl::Duration kRetryElsewhere = absl::Seconds(5);
+// Beyond it requests would hardly move.
+constexpr double kMaxTrainingShare = 0.99;
 
 // A guided image needs two rows, and a loop at least one full batch.
 Engine::Options Sane(Engine::Options options) {
@@ -19,6 +21,7 @@ Engine::Options Sane(Engine::Options options) {
   options.max_active_rows = std::max(options.max_active_rows, options.max_batch_rows);
   options.queue_size = std::max(options.queue_size, 1);
   options.cpu_threads = std::max(options.cpu_threads, 1);
+  options.training_share = std::clamp(options.training_share, 0.0, kMaxTrainingShare);
   return options;
 }
 
@@ -26,7 +29,8 @@ Scheduler::Options SchedulerOptions(const Engine::Options& options) {
   return {.workers = static_cast<int>(options.devices.size()),
           .max_batch_rows = options.max_batch_rows,
           .max_active_rows = options.max_active_rows,
-          .queue_size = options.queue_size};
+          .queue_size = options.queue_size,
+          .training_share = options.training_share};
 }
 
 }  // namespace
@@ -74,6 +78,16 @@ absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
 void Engine::Cancel(Id id) {
   impl_->scheduler().End(id, absl::CancelledError("cancelled by the caller"));
 }
+
+Engine::TaskId Engine::AddTask(std::shared_ptr<DeviceTask> task, int device, int priority) {
+  return impl_->scheduler().AddTask(std::move(task), device, priority);
+}
+
+int Engine::LeastLoadedDevice() const { return impl_->scheduler().LeastLoadedWorker(); }
+
+void Engine::Wake(TaskId id) { impl_->scheduler().Wake(id); }
+
+void Engine::RemoveTask(TaskId id) { impl_->scheduler().RemoveTask(id); }
 
 void Engine::Drain(absl::Time deadline) {
   Scheduler& scheduler = impl_->scheduler();

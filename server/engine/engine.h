@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "server/engine/device_task.h"
 #include "server/engine/generation.h"
 
 namespace denoise {
@@ -34,6 +35,9 @@ class EngineObserver {
   // A batch threw and is evaluated again image by image; `what` is for the log.
   virtual void OnBatchFailed(const std::string& device, const std::string& what) = 0;
   virtual void OnEvaluation(const std::string& device, const EvaluationReport& report) = 0;
+  virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;
+  // A task threw, and is removed; `what` is for the log.
+  virtual void OnTaskFailed(const std::string& device, const std::string& what) = 0;
 };
 
 class Engine {
@@ -44,9 +48,13 @@ class Engine {
     int max_active_rows = 64;  // rows of all trajectories in one worker's loop; they rotate
     int queue_size = 64;       // requests waiting to start, over all workers
     int cpu_threads = 1;       // intra-op threads of a CPU worker
+    // The part of a device's time that tasks may take while generation requests wait for it, in
+    // [0, 1). 0: they run only while it has none.
+    double training_share = 0.25;
   };
 
   using Id = uint64_t;
+  using TaskId = uint64_t;
 
   // Starts one worker thread per device. `clock` and `observer` (may be null) outlive the engine.
   Engine(const Options& options, const Clock& clock, EngineObserver* observer);
@@ -63,8 +71,29 @@ class Engine {
   // Unknown or finished ids are ignored. Thread-safe.
   void Cancel(Id id);
 
+  // Runs slices of `task` on a device, an index into Options::devices: back to back while no request
+  // is there, and for Options::training_share of its time while some are. A request that arrives
+  // during a slice waits for that one only. Tasks of a higher priority run first, those of the same
+  // take turns. The task is kept until it is done, fails or is removed. Thread-safe.
+  TaskId AddTask(std::shared_ptr<DeviceTask> task, int device, int priority = 0);
+
+  // The device with the fewest tasks: where the tensors of the next one should live. Thread-safe.
+  int LeastLoadedDevice() const;
+
+  // An idle task has something to do again. Unknown ids are ignored. Thread-safe, and may be called
+  // from RunSlice.
+  void Wake(TaskId id);
+
+  // Returns once no slice of the task runs, none will, and the engine has let go of it. Unknown ids
+  // are ignored. Any thread but the workers' may call it: not RunSlice, a sink or an observer.
+  void RemoveTask(TaskId id);
+
   // Refuses new requests, lets accepted ones finish until `deadline`, then ends the others with
   // UNAVAILABLE. Returns once every sink has heard OnFinished. Thread-safe, may be called again.
+  //
+  // Tasks hear nothing of it and go on; once the engine is being destroyed none gets another slice,
+  // and it lets go of those that are left. So whoever added a task, and has to save what it did,
+  // removes it before or beside Drain, saves, and then lets the engine go.
   void Drain(absl::Time deadline);
 
  private:

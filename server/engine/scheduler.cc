@@ -14,7 +14,11 @@ constexpr absl::Duration kRetryWhenFull = absl::Seconds(1);
 }  // namespace
 
 Scheduler::Scheduler(const Options& options, const Clock& clock)
-    : options_(options), clock_(clock), loops_(options.workers) {}
+    : options_(options), clock_(clock) {
+  for (int worker = 0; worker < options.workers; ++worker) {
+    loops_.push_back({.images = {}, .tasks = {}, .time = TimeShare(options.training_share)});
+  }
+}
 
 absl::StatusOr<uint64_t> Scheduler::Submit(GenerationRequest request,
                                            std::shared_ptr<GenerationSink> sink) {
@@ -69,28 +73,77 @@ void Scheduler::EndAll(const absl::Status& status) {
   }
 }
 
+uint64_t Scheduler::AddTask(std::shared_ptr<DeviceTask> task, int worker, int priority) {
+  const MutexLock lock(mutex_);
+  const uint64_t id = next_id_++;
+  loops_[worker].tasks.Add(id, std::move(task), priority);
+  work_.NotifyAll();
+  return id;
+}
+
+int Scheduler::LeastLoadedWorker() const {
+  const MutexLock lock(mutex_);
+  const auto least = std::min_element(
+      loops_.begin(), loops_.end(),
+      [](const Loop& a, const Loop& b) { return a.tasks.size() < b.tasks.size(); });
+  return static_cast<int>(least - loops_.begin());
+}
+
+void Scheduler::Wake(uint64_t task) {
+  const MutexLock lock(mutex_);
+  Loop* loop = LoopOfTask(task);
+  if (loop == nullptr) return;
+  loop->tasks.Wake(task);
+  work_.NotifyAll();
+}
+
+void Scheduler::RemoveTask(uint64_t task) {
+  std::shared_ptr<DeviceTask> removed;  // outlives the lock
+  const MutexLock lock(mutex_);
+  Loop* loop = LoopOfTask(task);
+  if (loop == nullptr) return;
+  loop->tasks.Retire(task);
+  while (loop->tasks.IsRunning(task)) slice_over_.Wait(mutex_);
+  removed = loop->tasks.Remove(task);
+}
+
 // An idle worker never has anything to sweep: generations wait only while every loop is full, and
-// one that is in a loop is swept by that loop's worker. So work is an image, or the end.
-std::optional<Batch> Scheduler::NextBatch(int worker) {
+// one that is in a loop is swept by that loop's worker. So work is an image, a slice, or the end.
+std::optional<Turn> Scheduler::NextTurn(int worker) {
   absl::Time ready = clock_.Now();
   Notices notices;
   Batch batch;
   {
     const MutexLock lock(mutex_);
     Loop& loop = loops_[worker];
-    while (loop.images.empty()) {
+    loop.time.End(ready);
+    while (loop.images.empty() && !SliceIsDue(loop)) {
       if (stopped_) return std::nullopt;
       work_.Wait(mutex_);
       ready = clock_.Now();
     }
-    Sweep(loop, clock_.Now(), notices);
+    if (SliceIsDue(loop)) {
+      loop.time.Begin(TimeShare::Turn::kSlice, ready);
+      return Slice{loop.tasks.Begin()};
+    }
+    Sweep(loop, ready, notices);
     FillLoops();
     notices.queued = NotStarted();
-    if (!loop.images.empty()) batch = TakeBatch(loop);
+    if (!loop.images.empty()) {
+      loop.time.Begin(TimeShare::Turn::kEvaluation, ready);
+      batch = TakeBatch(loop);
+    }
   }
   Tell(notices);
   batch.ready = ready;
   return batch;
+}
+
+void Scheduler::EndSlice(int worker, DeviceTask::Outcome outcome) {
+  std::shared_ptr<DeviceTask> done;  // outlives the lock
+  const MutexLock lock(mutex_);
+  done = loops_[worker].tasks.End(outcome);
+  slice_over_.NotifyAll();
 }
 
 void Scheduler::Remove(int worker, ActiveImage* image, const absl::Status& status) {
@@ -180,10 +233,24 @@ void Scheduler::FillLoops() {
   }
 }
 
+// Among loops of as many rows, one that no task shares: there a new image waits for no slice.
 Scheduler::Loop* Scheduler::LoopWithRoom(int row_cost) {
-  const auto least = std::min_element(loops_.begin(), loops_.end(),
-                                      [](const Loop& a, const Loop& b) { return a.rows < b.rows; });
+  const auto least =
+      std::min_element(loops_.begin(), loops_.end(), [](const Loop& a, const Loop& b) {
+        return std::pair(a.rows, a.tasks.size()) < std::pair(b.rows, b.tasks.size());
+      });
   return least->rows + row_cost <= options_.max_active_rows ? &*least : nullptr;
+}
+
+Scheduler::Loop* Scheduler::LoopOfTask(uint64_t task) {
+  const auto found = std::find_if(loops_.begin(), loops_.end(),
+                                  [&](const Loop& loop) { return loop.tasks.Contains(task); });
+  return found == loops_.end() ? nullptr : &*found;
+}
+
+bool Scheduler::SliceIsDue(const Loop& loop) const {
+  if (stopped_ || !loop.tasks.HasRunnable()) return false;
+  return loop.images.empty() || loop.time.SliceIsDue();
 }
 
 void Scheduler::Sweep(Loop& loop, absl::Time now, Notices& notices) {

@@ -6,6 +6,10 @@
 // cap admits. So an image of r rows waits at most 1 + (rows - r) / (cap - r + 1) evaluations, rounded
 // down, where one model is served: ceil(rows / cap) for images of one row. Models that share a loop
 // take turns.
+//
+// Tasks that are not generation run in slices, each on one worker: back to back where it has no
+// images, and else for a stated share of its time (time_share.h). So an image that arrives during a
+// slice waits for that one only.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -24,6 +29,9 @@
 #include "core/base/mutex.h"
 #include "core/diffusion/trajectory.h"
 #include "server/engine/active_generation.h"
+#include "server/engine/device_task.h"
+#include "server/engine/task_rotation.h"
+#include "server/engine/time_share.h"
 
 namespace denoise {
 
@@ -42,15 +50,24 @@ struct Batch {
   absl::Time ready;    // since when these rows could have run
 };
 
-// Thread-safe. NextBatch and Remove are called by the worker that they name. Sinks are told without
-// the lock.
+// One slice of `task`, which stays until Scheduler::EndSlice.
+struct Slice {
+  DeviceTask* task = nullptr;
+};
+
+// What a worker does next.
+using Turn = std::variant<Batch, Slice>;
+
+// Thread-safe. NextTurn, Remove and EndSlice are called by the worker that they name. Sinks are told,
+// and tasks let go of, without the lock.
 class Scheduler {
  public:
   struct Options {
     int workers = 1;
-    int max_batch_rows = 16;   // at least 2
-    int max_active_rows = 64;  // of one worker, at least max_batch_rows
-    int queue_size = 64;       // generations that have not started, over all workers
+    int max_batch_rows = 16;       // at least 2
+    int max_active_rows = 64;      // of one worker, at least max_batch_rows
+    int queue_size = 64;           // generations that have not started, over all workers
+    double training_share = 0.25;  // of a worker's time for slices while it has images, in [0, 1)
   };
 
   Scheduler(const Options& options, const Clock& clock);
@@ -63,9 +80,20 @@ class Scheduler {
   void End(uint64_t id, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
   void EndAll(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // What `worker` runs now; blocks until there is something. Empty where all of it has just been
-  // cancelled, so that the worker can tell that its loop is empty. nullopt after Stop.
-  std::optional<Batch> NextBatch(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
+  // As the engine's methods of these names. RemoveTask is not called by a worker.
+  uint64_t AddTask(std::shared_ptr<DeviceTask> task, int worker, int priority)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  int LeastLoadedWorker() const ABSL_LOCKS_EXCLUDED(mutex_);
+  void Wake(uint64_t task) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveTask(uint64_t task) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // What `worker` does now; blocks until there is something. A batch is empty where all of it has
+  // just been cancelled, so that the worker can tell that its loop is empty. nullopt after Stop.
+  // Turns last until the next call: that is how their time is told.
+  std::optional<Turn> NextTurn(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The slice of `worker` is over.
+  void EndSlice(int worker, DeviceTask::Outcome outcome) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // `image` leaves the loop of `worker`: it is finished, or `status` says why not, which ends its
   // generation.
@@ -80,7 +108,7 @@ class Scheduler {
   // `deadline`.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Lets every worker's NextBatch return nullopt once its loop is empty.
+  // Lets every worker's NextTurn return nullopt once its loop is empty; no slice begins any more.
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
   int QueueDepth() const ABSL_LOCKS_EXCLUDED(mutex_);  // generations that have not started
@@ -98,6 +126,8 @@ class Scheduler {
   struct Loop {
     std::list<std::unique_ptr<ActiveImage>> images;  // the front has waited longest
     int rows = 0;                                    // by row cost
+    TaskRotation tasks;
+    TimeShare time;
   };
   struct FastestEvaluation {
     std::weak_ptr<const NetworkReplicas> networks;
@@ -118,6 +148,8 @@ class Scheduler {
   int CountNotStarted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FillLoops() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Loop* LoopWithRoom(int row_cost) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Loop* LoopOfTask(uint64_t task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool SliceIsDue(const Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Sweep(Loop& loop, absl::Time now, Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::unique_ptr<ActiveImage> Unlink(Loop& loop,
                                       std::list<std::unique_ptr<ActiveImage>>::iterator image)
@@ -130,9 +162,10 @@ class Scheduler {
   const Clock& clock_;
 
   mutable Mutex mutex_;
-  CondVar work_;  // a loop got an image, or Stop
+  CondVar work_;  // a loop got an image or a task something to do, or Stop
+  CondVar slice_over_;
   CondVar idle_;  // a generation is over and its sink has heard of it
-  uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
+  uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;  // of generations and tasks
   Entries entries_
       ABSL_GUARDED_BY(mutex_);  // every generation that is not over, in order of arrival
   std::deque<uint64_t> queue_ ABSL_GUARDED_BY(mutex_);  // those with images that no loop has yet

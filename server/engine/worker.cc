@@ -5,6 +5,7 @@
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
 #include <exception>
@@ -55,17 +56,38 @@ Worker::~Worker() { thread_.join(); }
 
 void Worker::Loop() {
   at::set_num_threads(cpu_threads_);
-  const c10::InferenceMode inference;
-  while (auto batch = scheduler_.NextBatch(index_)) {
-    if (batch->images.empty()) {
-      ReportLoad();
-      continue;
-    }
-    const int trajectories = static_cast<int>(batch->images.size());
-    const Outputs outputs = Evaluate(*batch);
-    Resume(*batch, outputs.x0);
-    Report(*batch, trajectories, outputs.network_time);
+  while (auto turn = scheduler_.NextTurn(index_)) {
+    std::visit([this](auto& batch_or_slice) { Run(batch_or_slice); }, *turn);
   }
+}
+
+void Worker::Run(Batch& batch) {
+  if (batch.images.empty()) return ReportLoad();
+  const c10::InferenceMode inference;
+  const int trajectories = static_cast<int>(batch.images.size());
+  const Outputs outputs = Evaluate(batch);
+  Resume(batch, outputs.x0);
+  Report(batch, trajectories, outputs.network_time);
+}
+
+// A task must not throw; one that does is over, and nothing else is.
+void Worker::Run(const Slice& slice) {
+  const absl::Time before = clock_.Now();
+  auto outcome = DeviceTask::Outcome::kDone;
+  std::string failure;
+  try {
+    outcome = slice.task->RunSlice();
+    Synchronize();
+  } catch (const std::exception& error) {
+    failure = Describe(error);
+  } catch (...) {
+    failure = "an exception of no known kind";
+  }
+  if (observer_ != nullptr) {
+    observer_->OnSlice(device_name_, clock_.Now() - before);
+    if (!failure.empty()) observer_->OnTaskFailed(device_name_, failure);
+  }
+  scheduler_.EndSlice(index_, outcome);
 }
 
 // When a batch fails, its images are evaluated one by one, so that whatever is wrong with one does
@@ -90,7 +112,7 @@ Worker::Outputs Worker::EvaluateTogether(const Batch& batch) {
   RowBatch rows(std::move(trajectories), network);
   const absl::Time before = clock_.Now();
   const at::Tensor output = network.Forward(rows.input());
-  Synchronize(output);
+  Synchronize();
   const absl::Duration network_time = clock_.Now() - before;
   scheduler_.RecordEvaluation(batch.images.front()->generation->request().networks, network_time);
   return {rows.Update(output), network_time};
@@ -210,10 +232,11 @@ void Worker::Report(const Batch& batch, int trajectories, absl::Duration network
                                          .total = clock_.Now() - batch.ready});
 }
 
-// Kernels of an accelerator run behind the host; reading a value waits for them, so that time is
-// counted where it is spent and the host never runs ahead of the device.
-void Worker::Synchronize(const at::Tensor& tensor) const {
-  if (!device_.is_cpu()) tensor.flatten()[0].item<float>();
+// Kernels of an accelerator run behind the host; waiting for them counts time where it is spent, and
+// keeps the host from running ahead of the device.
+void Worker::Synchronize() const {
+  if (device_.is_cpu()) return;
+  c10::impl::VirtualGuardImpl(device_.type()).getStream(device_).synchronize();
 }
 
 }  // namespace denoise

@@ -37,6 +37,8 @@ class Worker {
   };
 
   void Loop();
+  void Run(Batch& batch);
+  void Run(const Slice& slice);
   Outputs Evaluate(Batch& batch);
   void Resume(const Batch& batch, const at::Tensor& x0);
 
@@ -48,7 +50,7 @@ class Worker {
   void Finish(Picture picture);
   void ReportLoad();
   void Report(const Batch& batch, int trajectories, absl::Duration network_time);
-  void Synchronize(const at::Tensor& tensor) const;
+  void Synchronize() const;
 
   const int index_;
   const at::Device device_;

@@ -18,15 +18,6 @@ namespace {
 
 constexpr int kDefaultSteps = 20;
 
-// What a request gets that asks for nothing: the checkpoint's scheduler, in 20 steps where its
-// schedule has as many; a consistency model is there to take one.
-SamplerOptions DefaultSampler(const SchedulerConfig& config, const Schedule& schedule) {
-  const bool one_step = schedule.family() == ScheduleFamily::kConsistency;
-  SamplerOptions options = config.sampler;
-  options.steps = one_step ? 1 : std::min(kDefaultSteps, schedule.num_train_timesteps());
-  return options;
-}
-
 absl::Status CheckSampler(const Model& model) {
   const auto plan = CompilePlan(model.schedule, model.default_sampler);
   if (!plan.ok()) {
@@ -64,6 +55,13 @@ absl::Status CheckOutput(const at::Tensor& output, const NetworkSpec& spec) {
 }
 
 }  // namespace
+
+SamplerOptions DefaultSampler(const SchedulerConfig& config, const Schedule& schedule) {
+  const bool one_step = schedule.family() == ScheduleFamily::kConsistency;
+  SamplerOptions options = config.sampler;
+  options.steps = one_step ? 1 : std::min(kDefaultSteps, schedule.num_train_timesteps());
+  return options;
+}
 
 absl::Status WarmUp(const Network& network) {
   const NetworkSpec& spec = network.spec();

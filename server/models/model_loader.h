@@ -28,6 +28,10 @@ struct ModelLoadOptions {
 absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                       const ModelLoadOptions& options);
 
+// What a request gets that asks for nothing: the checkpoint's scheduler, in 20 steps where its
+// schedule has as many; a consistency model is there to take one.
+SamplerOptions DefaultSampler(const SchedulerConfig& config, const Schedule& schedule);
+
 // One evaluation of one row, so that the first request finds kernels chosen and memory allocated.
 // Internal where the network throws; InvalidArgument where it answers with another shape, or with
 // values that are not finite.

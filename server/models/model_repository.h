@@ -1,50 +1,47 @@
-// The models of a server: every folder under --models that loads.
+// The models that are being served, by id.
 #pragma once
 
-#include <filesystem>
+#include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
+#include "absl/base/thread_annotations.h"
+#include "core/base/mutex.h"
 #include "server/models/model.h"
-#include "server/models/model_loader.h"
 
 namespace denoise {
 
-// A folder that is left out, and why.
-struct BrokenModel {
-  std::string folder;  // its name, not its path
-  absl::Status status;
-};
-
-// Immutable after Load, thread-safe.
+// Models come while requests use others: a request holds the handle that it found, and finishes on
+// it. Thread-safe.
 class ModelRepository {
  public:
-  explicit ModelRepository(std::vector<ModelHandle> models = {});
+  // Told how many models there are, at the start and after each change, in order. It must not block,
+  // nor call the repository.
+  using SizeListener = std::function<void(size_t)>;
 
-  // Loads every folder in `root` in order of name. Hidden folders and files are passed over; a
-  // folder that is broken, or whose name is not a valid model id, is reported in broken() and left
-  // out. Fails only where `root` cannot be read.
-  static absl::StatusOr<ModelRepository> Load(const std::filesystem::path& root,
-                                              const ModelLoadOptions& options);
+  explicit ModelRepository(std::vector<ModelHandle> models = {}, SizeListener on_size = nullptr);
+
+  // Adds a model, or gives it the id of the one that it replaces, whose weights go with its last
+  // handle.
+  void Publish(ModelHandle model) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Null where there is none.
-  ModelHandle Find(std::string_view id) const;
+  ModelHandle Find(std::string_view id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // At most `limit` models whose id comes after `id`, in order; from the start where `id` is empty.
-  std::vector<ModelHandle> ListAfter(std::string_view id, size_t limit) const;
+  std::vector<ModelHandle> ListAfter(std::string_view id, size_t limit) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
-  size_t size() const { return models_.size(); }
-  const std::vector<BrokenModel>& broken() const { return broken_; }
+  size_t size() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  void LoadFolder(const std::filesystem::path& folder, const ModelLoadOptions& options);
+  const SizeListener on_size_;  // may be null
 
-  std::map<std::string, ModelHandle, std::less<>> models_;  // by id
-  std::vector<BrokenModel> broken_;
+  mutable Mutex mutex_;
+  std::map<std::string, ModelHandle, std::less<>> models_ ABSL_GUARDED_BY(mutex_);  // by id
 };
 
 }  // namespace denoise

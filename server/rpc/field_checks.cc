@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
 #include "core/base/status_macros.h"
 #include "server/rpc/picture.h"
-#include "server/rpc/status_mapping.h"
 
 namespace denoise {
 

@@ -1,47 +1,24 @@
 #include "server/rpc/models_service.h"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
 #include "core/base/field_violations.h"
+#include "core/base/paging.h"
 #include "core/base/status_macros.h"
 #include "server/rpc/model_conversion.h"
-#include "server/rpc/status_mapping.h"
 #include "server/rpc/unary_answer.h"
 
 namespace denoise {
 namespace {
 
-constexpr int kDefaultPageSize = 100;
-constexpr int kMaxPageSize = 1000;
-
 // A page continues after the last model of the page before; models are listed in order of id.
-constexpr char kTokenPrefix[] = "after:";
-
-std::string PageToken(const std::string& last_id) {
-  return absl::WebSafeBase64Escape(absl::StrCat(kTokenPrefix, last_id));
-}
-
-absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
-  if (token.empty()) return std::string();
-  std::string text;
-  if (absl::WebSafeBase64Unescape(token, &text) && text.starts_with(kTokenPrefix)) {
-    std::string id = text.substr(sizeof(kTokenPrefix) - 1);
-    if (IsValidModelId(id)) return id;
-  }
-  return InvalidField("page_token", "is not one that ListModels returned");
-}
-
-// AIP-158: 0 is the server's choice, and more than the most is the most.
-absl::StatusOr<int> PageSize(int page_size) {
-  if (page_size < 0) {
-    return InvalidField("page_size", absl::StrCat("must be at least 0, is ", page_size));
-  }
-  return page_size == 0 ? kDefaultPageSize : std::min(page_size, kMaxPageSize);
+absl::StatusOr<std::string> ParseModelToken(const std::string& token) {
+  ASSIGN_OR_RETURN(std::string id, ParsePageToken(token));
+  if (!id.empty() && !IsValidModelId(id)) return BadPageToken();
+  return id;
 }
 
 }  // namespace
@@ -49,7 +26,7 @@ absl::StatusOr<int> PageSize(int page_size) {
 absl::StatusOr<denoised::v1::ListModelsResponse> ListModels(
     const ModelRepository& models, const denoised::v1::ListModelsRequest& request) {
   const absl::StatusOr<int> page_size = PageSize(request.page_size());
-  const absl::StatusOr<std::string> after = ParsePageToken(request.page_token());
+  const absl::StatusOr<std::string> after = ParseModelToken(request.page_token());
   FieldViolations violations;
   violations.AddAll("", page_size.status());
   violations.AddAll("", after.status());
@@ -61,7 +38,7 @@ absl::StatusOr<denoised::v1::ListModelsResponse> ListModels(
   if (more) page.pop_back();
   denoised::v1::ListModelsResponse response;
   for (const ModelHandle& model : page) *response.add_models() = ModelToProto(*model);
-  if (more) response.set_next_page_token(PageToken(page.back()->id));
+  if (more) response.set_next_page_token(PageTokenAfter(page.back()->id));
   return response;
 }
 

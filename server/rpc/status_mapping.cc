@@ -3,9 +3,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 #include "google/rpc/error_details.pb.h"
@@ -15,8 +15,6 @@ namespace denoise {
 namespace {
 
 constexpr char kDomain[] = "denoised";
-constexpr char kResourceTypeUrl[] = "denoise/resource-type";
-constexpr char kResourceNameUrl[] = "denoise/resource-name";
 constexpr char kRequestIdTrailer[] = "denoised-request-id";
 constexpr char kRetryPushbackTrailer[] = "grpc-retry-pushback-ms";
 
@@ -46,15 +44,19 @@ const char* Reason(const absl::Status& status) {
       return "DEADLINE_EXCEEDED";
     case absl::StatusCode::kCancelled:
       return "CANCELLED";
+    case absl::StatusCode::kAlreadyExists:
+      return "ALREADY_EXISTS";
+    case absl::StatusCode::kFailedPrecondition:
+      return "WRONG_STATE";
+    case absl::StatusCode::kAborted:
+      return "CONFLICT";
+    case absl::StatusCode::kResourceExhausted:
+      return "QUOTA_EXCEEDED";
+    case absl::StatusCode::kDataLoss:
+      return "CORRUPT_DATA";
     default:
       return "INTERNAL";
   }
-}
-
-std::optional<std::string> GetPayload(const absl::Status& status, const char* url) {
-  const auto payload = status.GetPayload(url);
-  if (!payload.has_value()) return std::nullopt;
-  return std::string(*payload);
 }
 
 void AddErrorInfo(const absl::Status& status, std::string_view request_id,
@@ -62,6 +64,7 @@ void AddErrorInfo(const absl::Status& status, std::string_view request_id,
   google::rpc::ErrorInfo info;
   info.set_reason(Reason(status));
   info.set_domain(kDomain);
+  for (const auto& [key, value] : GetErrorMetadata(status)) (*info.mutable_metadata())[key] = value;
   (*info.mutable_metadata())["request_id"] = std::string(request_id);
   wire.add_details()->PackFrom(info);
 }
@@ -75,13 +78,22 @@ void AddRetryInfo(absl::Duration delay, google::rpc::Status& wire) {
 }
 
 void AddResourceInfo(const absl::Status& status, google::rpc::Status& wire) {
-  const auto type = GetPayload(status, kResourceTypeUrl);
-  const auto name = GetPayload(status, kResourceNameUrl);
-  if (!type || !name) return;
+  const std::optional<ResourceReference> resource = GetResource(status);
+  if (!resource) return;
   google::rpc::ResourceInfo info;
-  info.set_resource_type(*type);
-  info.set_resource_name(Truncate(*name, kMaxDescriptionBytes));
+  info.set_resource_type(resource->type);
+  info.set_resource_name(Truncate(resource->name, kMaxDescriptionBytes));
   wire.add_details()->PackFrom(info);
+}
+
+void AddQuotaFailure(const absl::Status& status, google::rpc::Status& wire) {
+  const std::optional<QuotaViolation> violation = GetQuotaViolation(status);
+  if (!violation) return;
+  google::rpc::QuotaFailure failure;
+  failure.add_violations()->set_subject(violation->subject);
+  failure.mutable_violations(0)->set_description(
+      Truncate(violation->description, kMaxDescriptionBytes));
+  wire.add_details()->PackFrom(failure);
 }
 
 // As many violations as fit, then one that counts the rest.
@@ -115,19 +127,15 @@ std::string PublicMessage(const absl::Status& status, std::string_view request_i
 
 }  // namespace
 
-absl::Status ResourceNotFound(std::string_view type, std::string_view name) {
-  absl::Status status =
-      absl::NotFoundError(absl::StrCat("no such ", std::string(type), ": ", std::string(name)));
-  status.SetPayload(kResourceTypeUrl, absl::Cord(std::string(type)));
-  status.SetPayload(kResourceNameUrl, absl::Cord(std::string(name)));
-  return status;
-}
-
 bool WithholdsMessage(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kOk:
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kDataLoss:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
@@ -148,6 +156,7 @@ WireStatus ToWireStatus(const absl::Status& status, std::string_view request_id)
   wire.set_message(PublicMessage(status, request_id));
   AddErrorInfo(status, request_id, wire);
   AddResourceInfo(status, wire);
+  AddQuotaFailure(status, wire);
   const std::optional<absl::Duration> delay = GetRetryDelay(status);
   if (delay) AddRetryInfo(*delay, wire);
   const std::vector<FieldViolation> violations = GetFieldViolations(status);

@@ -1,13 +1,14 @@
 // How a failure inside becomes a status on the wire: google.rpc.Status with details, small enough
 // for the trailers.
 //
-//     FieldViolations (core/base)      -> BadRequest, one entry per field
-//     a retry delay (core/base/retry)  -> RetryInfo, and the trailer grpc-retry-pushback-ms
-//     ResourceNotFound                 -> ResourceInfo
-//     every failure                    -> ErrorInfo {reason, domain "denoised", metadata
-//     request_id}
+//     FieldViolations (core/base)          -> BadRequest, one entry per field
+//     a retry delay (core/base/retry)      -> RetryInfo, and the trailer grpc-retry-pushback-ms
+//     a resource (core/base/error_details) -> ResourceInfo
+//     a quota                              -> QuotaFailure
+//     every failure                        -> ErrorInfo {reason, domain "denoised", metadata
+//                                             request_id and what the status says}
 //
-// INTERNAL, UNKNOWN and DATA_LOSS say nothing of the inside on the wire: the log has it, under the
+// INTERNAL and UNKNOWN say nothing of the inside on the wire: the log has it, under the
 // request id. Pure functions, thread-safe.
 #pragma once
 
@@ -25,9 +26,6 @@ namespace denoise {
 // The details stay under this many bytes: a client gives up the whole status when its trailers
 // exceed 8 KiB, and the details are sent in base64.
 inline constexpr size_t kMaxStatusDetailsBytes = 4096;
-
-// NOT_FOUND, carrying what was not found.
-absl::Status ResourceNotFound(std::string_view type, std::string_view name);
 
 struct WireStatus {
   grpc::Status status;

@@ -4,32 +4,63 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <exception>
 #include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "core/base/thread_order.h"
+#include "server/rpc/picture_pool.h"
 #include "server/rpc/request_id.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
 
-// Finishes the call with `result`, as its response or its status; refusals are logged. `context` and
-// `response` are gRPC's, as is what is returned.
+// Finishes the call with `result`, as its response or its status; refusals are logged. All else is
+// gRPC's.
 template <class Response>
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
-                                 absl::StatusOr<Response> result, Response* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+void FinishCall(grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor,
+                absl::StatusOr<Response> result, Response* response) {
   const std::string request_id = NewRequestId();
   if (result.ok()) {
     *response = *std::move(result);
   } else {
-    LogEvent(spdlog::level::info, "request refused",
+    const auto level = WithholdsMessage(result.status()) ? spdlog::level::err : spdlog::level::info;
+    LogEvent(level, "request refused",
              {{"request", request_id},
               {"code", absl::StatusCodeToString(result.status().code())},
               {"message", std::string(result.status().message())}});
   }
   reactor->Finish(ToGrpcStatus(result.status(), request_id, *context));
+}
+
+// At once, for what takes next to no time.
+template <class Response>
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
+                                 absl::StatusOr<Response> result, Response* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  FinishCall(context, reactor, std::move(result), response);
+  return reactor;
+}
+
+// With what `work()` returns, a StatusOr<Response>, on a thread of `pool`: for what waits for a disk.
+// The call is alive until it is finished.
+template <class Response, class Work>
+grpc::ServerUnaryReactor* AnswerOnPool(PicturePool& pool, grpc::CallbackServerContext* context,
+                                       Response* response, Work work) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  BeforeHandOver(reactor);
+  pool.Schedule([context, reactor, response, work = std::move(work)] {
+    AfterHandOver(reactor);
+    absl::StatusOr<Response> result = absl::InternalError("the call was not answered");
+    try {
+      result = work();
+    } catch (const std::exception& error) {  // a library's, or memory ran out
+      result = absl::InternalError(error.what());
+    }
+    FinishCall(context, reactor, std::move(result), response);
+  });
   return reactor;
 }
 

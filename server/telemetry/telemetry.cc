@@ -60,6 +60,10 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                                        "Unconditional rows that intervals of guidance left out.")),
       overhead_seconds_(AddCounters(*registry_, "denoised_worker_overhead_seconds_total",
                                     "Worker time outside network calls while it had rows.")),
+      training_seconds_(AddCounters(*registry_, "denoised_training_seconds_total",
+                                    "Worker time in slices of training jobs.")),
+      failed_tasks_(AddCounters(*registry_, "denoised_failed_tasks_total",
+                                "Training jobs that were removed because a slice failed.")),
       rows_per_evaluation_(AddHistogram("denoised_rows_per_evaluation",
                                         "Rows that shared a network call.", kCountBuckets)),
       trajectories_per_evaluation_(AddHistogram("denoised_trajectories_per_evaluation",
@@ -86,7 +90,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       images_(AddCounter(*registry_, "denoised_images_total", "Finished images written.")),
       models_loaded_(AddGauge(*registry_, "denoised_models_loaded", "Models being served.")),
       models_broken_(AddGauge(*registry_, "denoised_models_broken",
-                              "Model folders left out because they are broken.")) {
+                              "Model folders left out at the start because they are broken.")) {
   BuildGauge()
       .Name("denoised_build_info")
       .Help("Always 1; the labels say what runs.")
@@ -99,6 +103,8 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
     failed_batches_.Add({{"device", device}});
     guidance_rows_saved_.Add({{"device", device}});
     overhead_seconds_.Add({{"device", device}});
+    training_seconds_.Add({{"device", device}});
+    failed_tasks_.Add({{"device", device}});
   }
   for (absl::StatusCode outcome : kUsualOutcomes) {
     requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
@@ -128,6 +134,17 @@ void Telemetry::OnEvaluation(const std::string& device, const EvaluationReport& 
   evaluation_seconds_.Observe(absl::ToDoubleSeconds(report.network));
 }
 
+void Telemetry::OnSlice(const std::string& device, absl::Duration duration) {
+  training_seconds_.Add({{"device", device}})
+      .Increment(std::max(0.0, absl::ToDoubleSeconds(duration)));
+}
+
+void Telemetry::OnTaskFailed(const std::string& device, const std::string& what) {
+  failed_tasks_.Add({{"device", device}}).Increment();
+  LogEvent(spdlog::level::err, "a training job failed in its slice, and runs no more",
+           {{"device", device}, {"error", what}});
+}
+
 void Telemetry::QueueWaited(absl::Duration wait) {
   queue_wait_seconds_.Observe(absl::ToDoubleSeconds(wait));
 }
@@ -149,9 +166,7 @@ void Telemetry::DiffusionFinished(absl::StatusCode outcome) {
   diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
 }
 
-void Telemetry::ModelsLoaded(int loaded, int broken) {
-  models_loaded_.Set(loaded);
-  models_broken_.Set(broken);
-}
+void Telemetry::ModelsLoaded(int models) { models_loaded_.Set(models); }
+void Telemetry::ModelsBroken(int models) { models_broken_.Set(models); }
 
 }  // namespace denoise

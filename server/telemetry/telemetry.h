@@ -33,6 +33,8 @@ class Telemetry final : public EngineObserver {
   void OnActiveRows(const std::string& device, int rows) override;
   void OnBatchFailed(const std::string& device, const std::string& what) override;
   void OnEvaluation(const std::string& device, const EvaluationReport& report) override;
+  void OnSlice(const std::string& device, absl::Duration duration) override;
+  void OnTaskFailed(const std::string& device, const std::string& what) override;
 
   // One Generate call, as its stream goes along.
   void QueueWaited(absl::Duration wait);
@@ -45,7 +47,8 @@ class Telemetry final : public EngineObserver {
   // One Diffuse call.
   void DiffusionFinished(absl::StatusCode outcome);
 
-  void ModelsLoaded(int loaded, int broken);
+  void ModelsLoaded(int models);  // now
+  void ModelsBroken(int models);  // at the start
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
 
@@ -61,6 +64,8 @@ class Telemetry final : public EngineObserver {
   prometheus::Family<prometheus::Counter>& failed_batches_;
   prometheus::Family<prometheus::Counter>& guidance_rows_saved_;
   prometheus::Family<prometheus::Counter>& overhead_seconds_;
+  prometheus::Family<prometheus::Counter>& training_seconds_;
+  prometheus::Family<prometheus::Counter>& failed_tasks_;
   prometheus::Histogram& rows_per_evaluation_;
   prometheus::Histogram& trajectories_per_evaluation_;
   prometheus::Histogram& evaluation_seconds_;

@@ -47,6 +47,11 @@ void ServerProcess::ShutDown() {
   EXPECT_TRUE(exit_status == kExitedCleanly) << "the server did not shut down cleanly";
 }
 
+void ServerProcess::Kill() {
+  process_->Signal(SIGKILL);
+  EXPECT_TRUE(process_->Wait(kPatience).has_value());
+}
+
 ServerProcess::~ServerProcess() {
   if (process_->running()) ShutDown();
   // What an ended server has said last may still be on its way.

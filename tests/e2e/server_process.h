@@ -38,6 +38,9 @@ class ServerProcess {
   std::string Log() const { return process_->standard_error().text(); }
   Subprocess& process() { return *process_; }
 
+  // As a crash or a power cut ends it, at once.
+  void Kill();
+
  private:
   ServerProcess(std::unique_ptr<Subprocess> process, std::string address,
                 std::string metrics_address);

@@ -53,7 +53,9 @@ class ServiceTest : public testing::Test {
                                       .limits = {},
                                       .write_time_max = kWriteTimeMax}};
   ModelsService models_service_{&models_};
-  GrpcListener listener_ = *Listen(Flags(), {&generation_, &models_service_});
+  GrpcListener listener_ =
+      *Listen(Flags(), {{denoised::v1::ImageGeneration::service_full_name(), &generation_},
+                        {denoised::v1::Models::service_full_name(), &models_service_}});
   std::shared_ptr<grpc::Channel> channel_ =
       grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials());
   std::unique_ptr<denoised::v1::ImageGeneration::Stub> stub_ =

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 #include "google/rpc/error_details.pb.h"

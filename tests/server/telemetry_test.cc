@@ -31,9 +31,10 @@ TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
   const MetricsPage page = Page();
   for (const char* name :
        {"denoised_queue_depth", "denoised_active_rows", "denoised_evaluations_total",
-        "denoised_guidance_rows_saved_total", "denoised_requests_total", "denoised_diffusions_total", "denoised_images_total",
-        "denoised_models_loaded", "denoised_rows_per_evaluation_count",
-        "denoised_time_to_first_frame_seconds_count"}) {
+        "denoised_guidance_rows_saved_total", "denoised_requests_total",
+        "denoised_diffusions_total", "denoised_images_total", "denoised_training_seconds_total",
+        "denoised_failed_tasks_total", "denoised_models_loaded",
+        "denoised_rows_per_evaluation_count", "denoised_time_to_first_frame_seconds_count"}) {
     EXPECT_TRUE(page.Has(name)) << name;
     EXPECT_EQ(page.Sum(name), 0) << name;
   }
@@ -53,6 +54,9 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
                                   .network = absl::Milliseconds(100),
                                   .total = absl::Milliseconds(150)});
   telemetry_.OnBatchFailed("cpu", "out of memory");
+  telemetry_.OnSlice("cpu", absl::Milliseconds(300));
+  telemetry_.OnSlice("cpu", absl::Milliseconds(200));
+  telemetry_.OnTaskFailed("cpu", "out of memory");
   const MetricsPage page = Page();
   EXPECT_EQ(page.Sum("denoised_failed_batches_total"), 1);
   EXPECT_EQ(page.Sum("denoised_queue_depth"), 3);
@@ -63,6 +67,8 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   EXPECT_EQ(page.Sum("denoised_trajectories_per_evaluation_sum"), 3);
   EXPECT_NEAR(page.Sum("denoised_evaluation_seconds_sum"), 1.0, 1e-9);
   EXPECT_NEAR(page.Sum("denoised_worker_overhead_seconds_total"), 0.15, 1e-9);
+  EXPECT_NEAR(page.Sum("denoised_training_seconds_total", {{"device", "cpu"}}), 0.5, 1e-9);
+  EXPECT_EQ(page.Sum("denoised_failed_tasks_total", {{"device", "cpu"}}), 1);
 }
 
 TEST_F(TelemetryTest, CountsRequestsByOutcome) {

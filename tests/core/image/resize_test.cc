@@ -29,6 +29,20 @@ TEST(Flatten, AlphaIsLaidOverWhite) {
   EXPECT_EQ(Flatten(Image{2, 1, 2, {0, 0, 0, 255}}, 1), (Image{2, 1, 1, {255, 0}}));
 }
 
+TEST(Crop, TakesTheRegion) {
+  const Image image{3, 2, 2, {0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15}};
+  EXPECT_EQ(Crop(image, {.left = 1, .top = 0, .width = 2, .height = 2}),
+            (Image{2, 2, 2, {2, 3, 4, 5, 12, 13, 14, 15}}));
+  EXPECT_EQ(Crop(image, {.left = 0, .top = 1, .width = 1, .height = 1}),
+            (Image{1, 1, 2, {10, 11}}));
+}
+
+TEST(FlipHorizontally, TurnsLeftToRightPixelByPixel) {
+  const Image image{3, 2, 2, {0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15}};
+  EXPECT_EQ(FlipHorizontally(image), (Image{3, 2, 2, {4, 5, 2, 3, 0, 1, 14, 15, 12, 13, 10, 11}}));
+  EXPECT_EQ(FlipHorizontally(FlipHorizontally(image)), image);
+}
+
 TEST(CropAndResize, APictureOfTheRightSizeIsLeftAlone) {
   const Image image = TestImage(7, 5, 3);
   EXPECT_EQ(*CropAndResize(image, 7, 5), image);

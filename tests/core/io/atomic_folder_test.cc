@@ -90,6 +90,16 @@ TEST_F(AtomicFolderTest, AKilledWriterLeavesOnlyWhatIsRemovedLater) {
   EXPECT_EQ(fs::remove_all(goal.parent_path()), 2u);
 }
 
+TEST_F(AtomicFolderTest, RemovesAFolderWithAllThatIsInIt) {
+  fs::create_directories(goal_ / "a" / "b");
+  WriteFile(goal_ / "a" / "file", "text");
+  WriteFile(parent_.path() / "other", "stays");
+  EXPECT_TRUE(RemoveFolder(goal_).ok());
+  EXPECT_EQ(EntriesOfParent(), 1);
+  ExpectStatus(RemoveFolder(goal_), absl::StatusCode::kNotFound, "cannot remove the folder");
+  EXPECT_EQ(EntriesOfParent(), 1);
+}
+
 TEST_F(AtomicFolderTest, WhatACrashLeftIsNoObstacle) {
   const auto first = AtomicFolder::Create(goal_);
   const std::string name = first->path().filename();

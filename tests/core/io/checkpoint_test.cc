@@ -177,6 +177,7 @@ TEST_F(BrokenCheckpointTest, MissingFilesAreNamed) {
 
 TEST_F(BrokenCheckpointTest, BrokenJsonIsNamed) {
   for (const char* file : {kScheduler, kUnet, kIndex}) {
+    const std::string good = ReadFile(model_ / file);
     for (const char* text : {"", "{", "[]", "{\"a\": 1, \"a\": 1}", "\x80\x02junk"}) {
       WriteFile(model_ / file, text);
       ExpectRefused(kInvalid, file, "");
@@ -186,6 +187,8 @@ TEST_F(BrokenCheckpointTest, BrokenJsonIsNamed) {
     fs::remove(model_ / file);
     fs::create_directory(model_ / file);
     ExpectRefused(kInvalid, file, "not a regular file");
+    fs::remove(model_ / file);
+    WriteFile(model_ / file, good);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <limits>
 
 #include "core/nn/cpu_kernels.h"
@@ -110,6 +111,30 @@ TEST(LinearKernel, AgreesWithTheOperator) {
         at::linear(x.to(at::kDouble), weight.t().to(at::kDouble), bias.to(at::kDouble));
     EXPECT_TRUE(at::allclose(cpu::Linear(x, weight, bias).to(at::kDouble), expected, 1e-4, 1e-4));
   }
+}
+
+// Kernels of our own would cut the graph: a gradient wanted of a single tensor keeps them out.
+TEST(Kernels, StayOutWhereOneGradientIsWanted) {
+  at::Tensor x = at::randn({2, 4, 3, 3}), rows = at::randn({2, 4});
+  at::Tensor weight = at::randn({4}), bias = at::randn({4}), matrix = at::randn({4, 4});
+  Modulation modulation{at::randn({2, 4}), at::randn({2, 4}), at::randn({2, 4})};
+  const auto expect_gradient = [](at::Tensor& tensor, const std::function<at::Tensor()>& layer) {
+    EXPECT_FALSE(layer().requires_grad());
+    tensor.requires_grad_();
+    layer().square().sum().backward();
+    EXPECT_GT(tensor.grad().abs().sum().item<float>(), 0);
+    tensor.requires_grad_(false);
+  };
+  const auto norm = [&] {
+    return GroupNorm{weight, bias, 2, 1e-5, {}}(x, Activation::kSilu, modulation);
+  };
+  for (at::Tensor* tensor :
+       {&x, &weight, &bias, &modulation.shift_before, &modulation.scale, &modulation.shift}) {
+    expect_gradient(*tensor, norm);
+  }
+  const auto linear = [&] { return Linear{matrix, bias, true}(rows); };
+  for (at::Tensor* tensor : {&rows, &matrix, &bias}) expect_gradient(*tensor, linear);
+  expect_gradient(x, [&] { return Activate(Activation::kSilu, x, {}); });
 }
 
 }  // namespace

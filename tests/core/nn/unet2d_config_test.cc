@@ -158,6 +158,7 @@ INSTANTIATE_TEST_SUITE_P(
         {"NormEpsZero", R"("norm_eps": 0,)", "norm_eps"},
         {"NormEpsNegative", R"("norm_eps": -1e-5,)", "norm_eps"},
         {"AttnNormGroups", R"("attn_norm_num_groups": 5,)", "attn_norm_num_groups"},
+        {"NegativeDropout", R"("dropout": -0.1,)", "dropout"},
         {"HeadDim", R"("attention_head_dim": 5,)", "block_out_channels[1]"},
         {"HeadDimZero", R"("attention_head_dim": 0,)", "attention_head_dim"},
         {"Dropout", R"("dropout": "much",)", "dropout"},

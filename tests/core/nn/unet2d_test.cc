@@ -268,9 +268,8 @@ TEST(UNet2D, AConvertedNetworkComputesTheSameInItsOwnDtype) {
   EXPECT_EQ(bfloat16->spec().num_parameters, network->spec().num_parameters);
 }
 
-// What training will need: gradients flow through the network to its input, and agree with finite
-// differences.
-TEST(UNet2D, GradientsFlow) {
+// Those that reach the parameters are in unet2d_training_test.cc.
+TEST(UNet2D, GradientsReachTheInput) {
   const auto network = RandomNetwork(TinyJson(""));
   NetworkInput input = RandomInput(*network, 1, 1);
   const at::Tensor direction = at::randn_like(input.x);

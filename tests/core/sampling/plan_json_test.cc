@@ -7,8 +7,8 @@
 
 #include "core/sampling/compile_plan.h"
 #include "core/sampling/option_names.h"
-#include "core/sampling/sampler_families.h"
 #include "core/sampling/plan.h"
+#include "core/sampling/sampler_families.h"
 
 namespace denoise {
 namespace {

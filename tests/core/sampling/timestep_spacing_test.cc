@@ -99,5 +99,22 @@ TEST(SpaceTimesteps, RefusesMoreLeadingStepsThanTheRangeHas) {
   EXPECT_THAT(GetFieldViolations(status), ElementsAre(Field(&FieldViolation::field, "steps")));
 }
 
+TEST(SectionTimesteps, TakesAsManyOfEachSectionAsItIsTold) {
+  EXPECT_THAT(SectionTimesteps(10, {5}).value(), ElementsAre(9, 7, 4, 2, 0));
+  // Sections [0, 4), [4, 7) and [7, 10).
+  EXPECT_THAT(SectionTimesteps(10, {2, 3, 1}).value(), ElementsAre(7, 6, 5, 4, 3, 0));
+}
+
+TEST(SectionTimesteps, RefusesMoreThanASectionHas) {
+  EXPECT_THAT(GetFieldViolations(SectionTimesteps(10, {2, 4, 1}).status()),
+              ElementsAre(Field(&FieldViolation::field, "counts[1]")));
+  EXPECT_THAT(GetFieldViolations(SectionTimesteps(10, {5, 0}).status()),
+              ElementsAre(Field(&FieldViolation::field, "counts[1]")));
+  EXPECT_THAT(GetFieldViolations(SectionTimesteps(10, {}).status()),
+              ElementsAre(Field(&FieldViolation::field, "counts")));
+  EXPECT_THAT(GetFieldViolations(SectionTimesteps(2, {1, 1, 1}).status()),
+              ElementsAre(Field(&FieldViolation::field, "counts")));
+}
+
 }  // namespace
 }  // namespace denoise

@@ -9,10 +9,10 @@
 #include <set>
 #include <stdexcept>
 
-#include "core/base/mutex.h"
 #include "core/diffusion/row_batch.h"
 #include "core/diffusion/sample.h"
 #include "core/sampling/compile_plan.h"
+#include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"
 #include "tests/support/gaussian_network.h"
 
@@ -25,32 +25,6 @@ std::shared_ptr<const SamplerPlan> Compile(SamplerKind sampler, int steps) {
   return std::make_shared<const SamplerPlan>(
       *CompilePlan(LinearSchedule(), {.sampler = sampler, .steps = steps}));
 }
-
-// Holds the network's calls until a test lets them go, so that what happens meanwhile is certain.
-class Gate {
- public:
-  void Pass() {
-    const MutexLock lock(mutex_);
-    reached_ = true;
-    changed_.NotifyAll();
-    while (closed_) changed_.Wait(mutex_);
-  }
-  void WaitUntilReached() {
-    const MutexLock lock(mutex_);
-    while (!reached_) changed_.Wait(mutex_);
-  }
-  void Open() {
-    const MutexLock lock(mutex_);
-    closed_ = false;
-    changed_.NotifyAll();
-  }
-
- private:
-  Mutex mutex_;
-  CondVar changed_;
-  bool closed_ = true;
-  bool reached_ = false;
-};
 
 class CountingObserver : public EngineObserver {
  public:
@@ -69,6 +43,8 @@ class CountingObserver : public EngineObserver {
     most_trajectories = std::max(most_trajectories.load(), report.trajectories);
     most_rows = std::max(most_rows.load(), report.rows);
   }
+  void OnSlice(const std::string&, absl::Duration) override {}
+  void OnTaskFailed(const std::string&, const std::string&) override {}
 
   std::atomic<int> failed_batches = 0, evaluations = 0, rows = 0, rows_saved = 0;
   std::atomic<int> most_trajectories = 0, most_rows = 0;

@@ -41,6 +41,12 @@ class SchedulerTest : public testing::Test {
     return ids_.back();
   }
 
+  static std::optional<Batch> NextBatch(Scheduler& scheduler, int worker) {
+    std::optional<Turn> turn = scheduler.NextTurn(worker);
+    if (!turn) return std::nullopt;
+    return std::get<Batch>(*std::move(turn));
+  }
+
   static std::vector<std::pair<uint64_t, int>> Images(const Batch& batch) {
     std::vector<std::pair<uint64_t, int>> images;
     for (const ActiveImage* image : batch.images)
@@ -59,7 +65,7 @@ TEST_F(SchedulerTest, RotatesSoThatNoImageWaitsLongerThanItsTurn) {
   Submit(scheduler, Request(10));
   std::map<int, int> last_run;
   for (int evaluation = 1; evaluation <= 30; ++evaluation) {
-    const auto batch = scheduler.NextBatch(0);
+    const auto batch = NextBatch(scheduler, 0);
     EXPECT_EQ(batch->images.size(), 4u);
     for (const auto& [id, index] : Images(*batch)) last_run[index] = evaluation;
     if (evaluation < 3) continue;  // ceil(10 / 4)
@@ -71,15 +77,15 @@ TEST_F(SchedulerTest, RotatesSoThatNoImageWaitsLongerThanItsTurn) {
 TEST_F(SchedulerTest, ARequestJoinsAtTheNextEvaluation) {
   Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
   Submit(scheduler, Request(2));
-  EXPECT_EQ(scheduler.NextBatch(0)->images.size(), 2u);
+  EXPECT_EQ(NextBatch(scheduler, 0)->images.size(), 2u);
   Submit(scheduler, Request(3));
-  EXPECT_EQ(scheduler.NextBatch(0)->images.size(), 5u);
+  EXPECT_EQ(NextBatch(scheduler, 0)->images.size(), 5u);
 }
 
 TEST_F(SchedulerTest, GuidedImagesTakeTwoRows) {
   Scheduler scheduler({.max_batch_rows = 5, .max_active_rows = 16}, clock_);
   Submit(scheduler, Request(3, 2.0));
-  const auto batch = scheduler.NextBatch(0);
+  const auto batch = NextBatch(scheduler, 0);
   EXPECT_EQ(batch->images.size(), 2u);
   EXPECT_EQ(batch->rows, 4);
   EXPECT_EQ(scheduler.ActiveRows(0), 6);
@@ -90,7 +96,7 @@ TEST_F(SchedulerTest, BlendedImagesTakeARowForEachClass) {
   GenerationRequest blended = Request(3, 2.0);
   blended.conditioning.class_weights = {{0, 0.5}, {1, 0.25}, {2, 0.25}};
   Submit(scheduler, std::move(blended));
-  const auto batch = scheduler.NextBatch(0);
+  const auto batch = NextBatch(scheduler, 0);
   EXPECT_EQ(batch->images.size(), 2u);
   EXPECT_EQ(batch->rows, 8);
   EXPECT_EQ(scheduler.ActiveRows(0), 12);
@@ -103,7 +109,7 @@ TEST_F(SchedulerTest, CountsTheRowsThatIntervalsOfGuidanceSave) {
   Submit(scheduler, std::move(outside));
   Submit(scheduler, Request(1, 2.0));
   Submit(scheduler, Request(1));
-  const auto batch = scheduler.NextBatch(0);
+  const auto batch = NextBatch(scheduler, 0);
   EXPECT_EQ(batch->images.size(), 4u);
   EXPECT_EQ(batch->rows, 5);
   EXPECT_EQ(batch->rows_saved, 2);
@@ -119,7 +125,7 @@ TEST_F(SchedulerTest, ImagesOfManyRowsWaitNoLongerThanStated) {
   Submit(scheduler, Request(kPlain));
   std::map<const ActiveImage*, int> last_run;
   for (int evaluation = 1; evaluation <= 100; ++evaluation) {
-    const auto batch = scheduler.NextBatch(0);
+    const auto batch = NextBatch(scheduler, 0);
     ASSERT_LE(batch->rows, kCap);
     for (const ActiveImage* image : batch->images) {
       const int waited = evaluation - last_run[image];
@@ -135,11 +141,11 @@ TEST_F(SchedulerTest, OnlyImagesOfTheSameNetworksShareABatch) {
   const uint64_t first = Submit(scheduler, Request(2));
   networks_ = std::make_shared<NetworkReplicas>();
   const uint64_t second = Submit(scheduler, Request(2));
-  EXPECT_THAT(Images(*scheduler.NextBatch(0)),
+  EXPECT_THAT(Images(*NextBatch(scheduler, 0)),
               ElementsAre(std::pair(first, 0), std::pair(first, 1)));
-  EXPECT_THAT(Images(*scheduler.NextBatch(0)),
+  EXPECT_THAT(Images(*NextBatch(scheduler, 0)),
               ElementsAre(std::pair(second, 0), std::pair(second, 1)));
-  EXPECT_THAT(Images(*scheduler.NextBatch(0)),
+  EXPECT_THAT(Images(*NextBatch(scheduler, 0)),
               ElementsAre(std::pair(first, 0), std::pair(first, 1)));
 }
 
@@ -148,10 +154,10 @@ TEST_F(SchedulerTest, ALargeRequestDoesNotHoldUpASmallOne) {
   Submit(scheduler, Request(100));
   const uint64_t small = Submit(scheduler, Request(1));
   EXPECT_THAT(sinks_[1]->positions(), ElementsAre(0));
-  auto batch = scheduler.NextBatch(0);
+  auto batch = NextBatch(scheduler, 0);
   scheduler.Remove(0, batch->images[0], absl::OkStatus());
   scheduler.Remove(0, batch->images[1], absl::OkStatus());
-  batch = scheduler.NextBatch(0);
+  batch = NextBatch(scheduler, 0);
   std::set<uint64_t> running;
   for (const auto& [id, index] : Images(*batch)) running.insert(id);
   EXPECT_TRUE(running.contains(small));
@@ -174,9 +180,9 @@ TEST_F(SchedulerTest, PositionsFallAsTheQueueMoves) {
   Submit(scheduler, Request(1));
   EXPECT_THAT(sinks_[0]->positions(), IsEmpty());
   EXPECT_THAT(sinks_[2]->positions(), ElementsAre(1));
-  const auto batch = scheduler.NextBatch(0);
+  const auto batch = NextBatch(scheduler, 0);
   scheduler.Remove(0, batch->images[0], absl::OkStatus());
-  scheduler.NextBatch(0);
+  NextBatch(scheduler, 0);
   EXPECT_THAT(sinks_[2]->positions(), ElementsAre(1, 0));
 }
 
@@ -184,10 +190,10 @@ TEST_F(SchedulerTest, AnEndedRequestIsGoneAtTheNextEvaluation) {
   Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
   const uint64_t cancelled = Submit(scheduler, Request(3));
   const uint64_t other = Submit(scheduler, Request(1));
-  scheduler.NextBatch(0);
+  NextBatch(scheduler, 0);
   scheduler.End(cancelled, absl::CancelledError(""));
   EXPECT_FALSE(sinks_[0]->finished());
-  EXPECT_THAT(Images(*scheduler.NextBatch(0)), ElementsAre(std::pair(other, 0)));
+  EXPECT_THAT(Images(*NextBatch(scheduler, 0)), ElementsAre(std::pair(other, 0)));
   EXPECT_EQ(sinks_[0]->status(), absl::CancelledError(""));
   EXPECT_EQ(sinks_[0]->finishes(), 1);
   EXPECT_EQ(scheduler.ActiveRows(0), 1);
@@ -197,9 +203,9 @@ TEST_F(SchedulerTest, AnEndedRequestIsGoneAtTheNextEvaluation) {
 TEST_F(SchedulerTest, TheNextBatchIsEmptyOnceTheLastRequestHasEnded) {
   Scheduler scheduler({}, clock_);
   const uint64_t last = Submit(scheduler, Request(2));
-  scheduler.NextBatch(0);
+  NextBatch(scheduler, 0);
   scheduler.End(last, absl::CancelledError(""));
-  const auto batch = scheduler.NextBatch(0);
+  const auto batch = NextBatch(scheduler, 0);
   ASSERT_TRUE(batch.has_value());
   EXPECT_THAT(batch->images, IsEmpty());
   EXPECT_EQ(scheduler.ActiveRows(0), 0);
@@ -211,7 +217,7 @@ TEST_F(SchedulerTest, AWaitingRequestCanBeEndedToo) {
   Submit(scheduler, Request(2));
   const uint64_t waiting = Submit(scheduler, Request(5));
   scheduler.End(waiting, absl::CancelledError(""));
-  scheduler.NextBatch(0);
+  NextBatch(scheduler, 0);
   EXPECT_EQ(sinks_[1]->status(), absl::CancelledError(""));
   EXPECT_EQ(scheduler.QueueDepth(), 0);
 }
@@ -222,9 +228,9 @@ TEST_F(SchedulerTest, ADeadlineThatPassesEndsARequest) {
   hurried.deadline = clock_.Now() + absl::Seconds(1);
   Submit(scheduler, std::move(hurried));
   Submit(scheduler, Request(1));
-  EXPECT_EQ(scheduler.NextBatch(0)->images.size(), 3u);
+  EXPECT_EQ(NextBatch(scheduler, 0)->images.size(), 3u);
   clock_.Advance(absl::Seconds(1));
-  EXPECT_EQ(scheduler.NextBatch(0)->images.size(), 1u);
+  EXPECT_EQ(NextBatch(scheduler, 0)->images.size(), 1u);
   EXPECT_EQ(sinks_[0]->status()->code(), absl::StatusCode::kDeadlineExceeded);
 }
 
@@ -245,9 +251,9 @@ TEST_F(SchedulerTest, AFailedImageEndsItsRequestAndNoOther) {
   Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
   Submit(scheduler, Request(2));
   const uint64_t healthy = Submit(scheduler, Request(1));
-  const auto batch = scheduler.NextBatch(0);
+  const auto batch = NextBatch(scheduler, 0);
   scheduler.Remove(0, batch->images[0], absl::InternalError("broken"));
-  EXPECT_THAT(Images(*scheduler.NextBatch(0)), ElementsAre(std::pair(healthy, 0)));
+  EXPECT_THAT(Images(*NextBatch(scheduler, 0)), ElementsAre(std::pair(healthy, 0)));
   EXPECT_EQ(sinks_[0]->status(), absl::InternalError("broken"));
   EXPECT_FALSE(sinks_[1]->finished());
 }
@@ -255,8 +261,8 @@ TEST_F(SchedulerTest, AFailedImageEndsItsRequestAndNoOther) {
 TEST_F(SchedulerTest, ImagesSpreadOverTheWorkers) {
   Scheduler scheduler({.workers = 2, .max_batch_rows = 8, .max_active_rows = 8}, clock_);
   Submit(scheduler, Request(6));
-  EXPECT_EQ(scheduler.NextBatch(0)->images.size(), 3u);
-  EXPECT_EQ(scheduler.NextBatch(1)->images.size(), 3u);
+  EXPECT_EQ(NextBatch(scheduler, 0)->images.size(), 3u);
+  EXPECT_EQ(NextBatch(scheduler, 1)->images.size(), 3u);
 }
 
 TEST_F(SchedulerTest, ARequestOnTwoWorkersEndsOnceWhenBothHaveLetGo) {
@@ -264,9 +270,9 @@ TEST_F(SchedulerTest, ARequestOnTwoWorkersEndsOnceWhenBothHaveLetGo) {
   const uint64_t id = Submit(scheduler, Request(2));
   Submit(scheduler, Request(2));
   scheduler.End(id, absl::CancelledError(""));
-  scheduler.NextBatch(0);
+  NextBatch(scheduler, 0);
   EXPECT_FALSE(sinks_[0]->finished());
-  scheduler.NextBatch(1);
+  NextBatch(scheduler, 1);
   EXPECT_EQ(sinks_[0]->finishes(), 1);
 }
 
@@ -276,7 +282,7 @@ TEST_F(SchedulerTest, DrainingRefusesNewRequestsAndWaitsForTheOthers) {
   EXPECT_FALSE(scheduler.Drain(absl::UnixEpoch()));
   const auto refused = scheduler.Submit(Request(1), std::make_shared<RecordingSink>());
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
-  const auto batch = scheduler.NextBatch(0);
+  const auto batch = NextBatch(scheduler, 0);
   scheduler.Remove(0, batch->images[0], absl::OkStatus());
   EXPECT_TRUE(scheduler.Drain(absl::InfiniteFuture()));
   EXPECT_EQ(sinks_[0]->status(), absl::OkStatus());
@@ -285,7 +291,7 @@ TEST_F(SchedulerTest, DrainingRefusesNewRequestsAndWaitsForTheOthers) {
 TEST_F(SchedulerTest, StoppingEndsTheWorkersLoop) {
   Scheduler scheduler({}, clock_);
   scheduler.Stop();
-  EXPECT_FALSE(scheduler.NextBatch(0).has_value());
+  EXPECT_FALSE(NextBatch(scheduler, 0).has_value());
 }
 
 }  // namespace

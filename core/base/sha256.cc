@@ -1,4 +1,4 @@
-#include "core/io/sha256.h"
+#include "core/base/sha256.h"
 
 #include <openssl/evp.h>
 #include <unistd.h>
@@ -9,8 +9,8 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/string_view.h"
+#include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
-#include "core/io/file_descriptor.h"
 
 namespace denoise {
 

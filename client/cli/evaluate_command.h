@@ -1,0 +1,14 @@
+// `denoise evaluate`.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+
+#include "client/cli/exit_code.h"
+
+namespace denoise {
+
+// Declares the command on `app`. What is returned runs it, once `app` has parsed.
+std::function<ExitCode()> AddEvaluateCommand(CLI::App& app);
+
+}  // namespace denoise

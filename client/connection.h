@@ -1,0 +1,81 @@
+// One gRPC channel, and how calls are made on it. Private to the library.
+#pragma once
+
+#include <google/protobuf/repeated_field.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/client_options.h"
+#include "client/server_stream_call.h"
+#include "client/status_from_grpc.h"
+
+namespace denoise {
+
+// Immutable, thread-safe. Connects on the first call, and again whenever the connection breaks.
+class Connection {
+ public:
+  explicit Connection(ClientOptions options);
+
+  const ClientOptions& options() const { return options_; }
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+
+  // Calls `method` of `stub`, by default within the deadline for unary calls.
+  template <typename Response, typename Stub, typename Method, typename Request>
+  absl::StatusOr<Response> Call(Stub& stub, Method method, const Request& request) const {
+    return Call<Response>(stub, method, request, options_.unary_deadline);
+  }
+  template <typename Response, typename Stub, typename Method, typename Request>
+  absl::StatusOr<Response> Call(Stub& stub, Method method, const Request& request,
+                                absl::Duration deadline) const {
+    grpc::ClientContext context;
+    SetDeadline(context, deadline);
+    Response response;
+    const grpc::Status status = (stub.*method)(&context, request, &response);
+    if (!status.ok()) return StatusFromGrpc(status, options_.address);
+    return response;
+  }
+
+  // Starts the server-streaming `method` of `stub`.
+  template <typename Event, typename Stub, typename Method, typename Request>
+  ServerStream<Event> Stream(Stub& stub, Method method, const Request& request,
+                             absl::Duration deadline) const {
+    auto call = std::make_unique<typename ServerStream<Event>::Call>();
+    call->context = std::make_unique<grpc::ClientContext>();
+    SetDeadline(*call->context, deadline);
+    call->address = options_.address;
+    call->reader = (stub.*method)(call->context.get(), request);
+    return ServerStream<Event>(std::move(call));
+  }
+
+  // Every resource of a listing, page after page (AIP-158). `items` is the accessor of a page's.
+  template <typename Item, typename Response, typename Stub, typename Method, typename Request>
+  absl::StatusOr<std::vector<Item>> ListAll(
+      Stub& stub, Method method, Request request,
+      google::protobuf::RepeatedPtrField<Item>* (Response::*items)()) const {
+    constexpr int kPageSize = 1000, kMostPages = 1000;
+    std::vector<Item> all;
+    request.set_page_size(kPageSize);
+    for (int pages = 0; pages < kMostPages; ++pages) {
+      absl::StatusOr<Response> page = Call<Response>(stub, method, request);
+      if (!page.ok()) return page.status();
+      for (Item& item : *((*page).*items)()) all.push_back(std::move(item));
+      if (page->next_page_token().empty()) return all;
+      request.set_page_token(page->next_page_token());
+    }
+    return absl::InternalError("the server's list does not end");
+  }
+
+  static void SetDeadline(grpc::ClientContext& context, absl::Duration deadline);
+
+ private:
+  const ClientOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+};
+
+}  // namespace denoise

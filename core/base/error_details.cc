@@ -1,0 +1,73 @@
+#include "core/base/error_details.h"
+
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kResourceTypeUrl[] = "denoise/resource-type";
+constexpr char kResourceNameUrl[] = "denoise/resource-name";
+constexpr char kQuotaSubjectUrl[] = "denoise/quota-subject";
+constexpr char kMetadataUrlPrefix[] = "denoise/metadata/";
+
+absl::string_view ToAbsl(std::string_view text) { return {text.data(), text.size()}; }
+
+void Set(absl::Status& status, absl::string_view url, std::string_view value) {
+  status.SetPayload(url, absl::Cord(ToAbsl(value)));
+}
+
+std::optional<std::string> Get(const absl::Status& status, absl::string_view url) {
+  const auto payload = status.GetPayload(url);
+  if (!payload.has_value()) return std::nullopt;
+  return std::string(*payload);
+}
+
+}  // namespace
+
+absl::Status ResourceNotFound(std::string_view type, std::string_view name) {
+  absl::Status status =
+      absl::NotFoundError(absl::StrCat("no such ", ToAbsl(type), ": ", ToAbsl(name)));
+  Set(status, kResourceTypeUrl, type);
+  Set(status, kResourceNameUrl, name);
+  return status;
+}
+
+std::optional<ResourceReference> GetResource(const absl::Status& status) {
+  auto type = Get(status, kResourceTypeUrl);
+  auto name = Get(status, kResourceNameUrl);
+  if (!type || !name) return std::nullopt;
+  return ResourceReference{*std::move(type), *std::move(name)};
+}
+
+absl::Status QuotaExceeded(std::string_view subject, std::string_view description) {
+  absl::Status status = absl::ResourceExhaustedError(ToAbsl(description));
+  Set(status, kQuotaSubjectUrl, subject);
+  return status;
+}
+
+std::optional<QuotaViolation> GetQuotaViolation(const absl::Status& status) {
+  auto subject = Get(status, kQuotaSubjectUrl);
+  if (!subject) return std::nullopt;
+  return QuotaViolation{*std::move(subject), std::string(status.message())};
+}
+
+absl::Status WithErrorMetadata(absl::Status status, std::string_view key, std::string_view value) {
+  Set(status, absl::StrCat(kMetadataUrlPrefix, ToAbsl(key)), value);
+  return status;
+}
+
+std::map<std::string, std::string> GetErrorMetadata(const absl::Status& status) {
+  std::map<std::string, std::string> metadata;
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    const std::string key(url);
+    if (!key.starts_with(kMetadataUrlPrefix)) return;
+    metadata[key.substr(sizeof(kMetadataUrlPrefix) - 1)] = std::string(payload);
+  });
+  return metadata;
+}
+
+}  // namespace denoise

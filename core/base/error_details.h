@@ -1,0 +1,37 @@
+// What a status says besides its message, for whoever answers callers: the resource that is missing,
+// the quota that is used up, numbers to go on from.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace denoise {
+
+// A resource by its type ("model") and name ("models/emoji-32").
+struct ResourceReference {
+  std::string type;
+  std::string name;
+};
+
+// NotFound.
+absl::Status ResourceNotFound(std::string_view type, std::string_view name);
+std::optional<ResourceReference> GetResource(const absl::Status& status);
+
+// ResourceExhausted. `subject` is what is limited ("datasets"), `description` says how much of it
+// there is and what to do.
+struct QuotaViolation {
+  std::string subject;
+  std::string description;
+};
+absl::Status QuotaExceeded(std::string_view subject, std::string_view description);
+std::optional<QuotaViolation> GetQuotaViolation(const absl::Status& status);
+
+// Facts by name for a program to act on ("received_bytes": "1048576").
+absl::Status WithErrorMetadata(absl::Status status, std::string_view key, std::string_view value);
+std::map<std::string, std::string> GetErrorMetadata(const absl::Status& status);
+
+}  // namespace denoise

@@ -1,0 +1,167 @@
+#include "core/evaluation/model_evaluation.h"
+
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "core/evaluation/evaluation_stages.h"
+
+namespace denoise {
+namespace {
+
+void CheckRange(absl::string_view name, int64_t value, int64_t min, int64_t max,
+                FieldViolations& violations) {
+  if (value >= min && value <= max) return;
+  violations.Add(std::string(name),
+                 absl::StrCat("must be between ", min, " and ", max, ", is ", value));
+}
+
+// Each picture needs as many neighbours.
+void CheckCounts(const EvaluationOptions& options, int64_t pictures, FieldViolations& violations) {
+  CheckRange("nearest_neighbours", options.nearest_neighbours, 1, kMaxNearestNeighbours,
+             violations);
+  const int64_t least =
+      std::clamp(options.nearest_neighbours, 1, kMaxNearestNeighbours) + int64_t{1};
+  CheckRange("sample_count", options.sample_count, least, kMaxSampleCount, violations);
+  if (pictures < least) {
+    violations.Add("dataset", absl::StrCat("must have at least ", least, " pictures for ",
+                                           least - 1, " neighbours, has ", pictures));
+  }
+  CheckRange("bits_per_dim_pictures", options.bits_per_dim_pictures, 0, pictures, violations);
+  CheckRange("batch_rows", options.batch_rows, 1, 4096, violations);
+  CheckRange("sheet_samples", options.sheet_samples, 1, 256, violations);
+}
+
+void CheckClasses(const ModelEvaluation::Setup& setup, FieldViolations& violations) {
+  const int64_t classes = setup.network->spec().num_class_embeds;
+  if (classes == 0 || setup.data->classes().empty()) return;
+  for (int64_t i = 0; i < setup.data->size(); ++i) {
+    const int64_t label = setup.data->label(i);
+    if (label >= 0 && label < classes) continue;
+    violations.Add("dataset", absl::StrCat("has class ", label, ", the model has ", classes));
+    return;
+  }
+}
+
+absl::Status Validate(const ModelEvaluation::Setup& setup) {
+  FieldViolations violations;
+  const EvaluationOptions& options = setup.options;
+  CheckCounts(options, setup.data->size(), violations);
+  CheckClasses(setup, violations);
+  const NetworkSpec& spec = setup.network->spec();
+  if (spec.in_channels != 1 && spec.in_channels != 3) {
+    violations.Add("model",
+                   absl::StrCat("must make pictures of 1 or 3 channels, makes ", spec.in_channels));
+  }
+  if (!std::isfinite(options.guidance_scale)) {
+    violations.Add("guidance_scale", "must be finite");
+  } else if (options.guidance_scale != 1 &&
+             (!setup.null_class_label || spec.num_class_embeds == 0)) {
+    violations.Add("guidance_scale", "must be 1 for a model without a class that stands for none");
+  }
+  if (options.bits_per_dim_pictures > 0 && !setup.bound) {
+    violations.Add("bits_per_dim_pictures", "must be 0 for a model without a variational bound");
+  }
+  return violations.ToStatus();
+}
+
+// A c10::Error's own what() holds a stack trace.
+absl::Status DeviceError(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  return absl::InternalError(
+      absl::StrCat("the device failed: ",
+                   torch_error != nullptr ? torch_error->what_without_backtrace() : error.what()));
+}
+
+}  // namespace
+
+class ModelEvaluation::Impl {
+ public:
+  explicit Impl(Setup setup) : setup_(std::move(setup)) { BeginStage(); }
+
+  bool done() const { return stage_ == nullptr; }
+  const ModelReport& report() const { return results_.report; }
+
+  Progress progress() const {
+    const EvaluationOptions& options = setup_.options;
+    return {.pictures_done = pictures_before_ + (done() ? 0 : stage_->pictures_done()),
+            .pictures_total = options.sample_count +
+                              std::min(setup_.data->size(), kMaxPicturesSearched) +
+                              options.bits_per_dim_pictures};
+  }
+
+  absl::Status RunSlice() {
+    RETURN_IF_ERROR(stage_->RunSlice());
+    if (!stage_->done()) return absl::OkStatus();
+    stage_->Finish(results_);
+    pictures_before_ += stage_->pictures_done();
+    ++stages_done_;
+    BeginStage();
+    return absl::OkStatus();
+  }
+
+ private:
+  void BeginStage() {
+    stage_.reset();  // before the next takes memory
+    stage_ = MakeStage();
+  }
+
+  std::unique_ptr<EvaluationStage> MakeStage() {
+    switch (stages_done_) {
+      case 0:
+        return std::make_unique<SampleStage>(setup_);
+      case 1:
+        return std::make_unique<PictureStage>(setup_, results_);
+      case 2:
+        return std::make_unique<ComparisonStage>(setup_, results_);
+      case 3:
+        return std::make_unique<SheetStage>(setup_, results_);
+      case 4:
+        if (setup_.options.bits_per_dim_pictures == 0) return nullptr;
+        return std::make_unique<BitsPerDimStage>(setup_);
+    }
+    return nullptr;
+  }
+
+  const Setup setup_;
+  EvaluationResults results_;
+  int stages_done_ = 0;
+  int64_t pictures_before_ = 0;
+  std::unique_ptr<EvaluationStage> stage_;  // null: all are done
+};
+
+absl::StatusOr<std::unique_ptr<ModelEvaluation>> ModelEvaluation::Create(Setup setup) {
+  RETURN_IF_ERROR(Validate(setup));
+  try {
+    setup.features = setup.features->To(setup.network->device());
+  } catch (const std::exception& error) {
+    return DeviceError(error);
+  }
+  return std::unique_ptr<ModelEvaluation>(
+      new ModelEvaluation(std::make_unique<Impl>(std::move(setup))));
+}
+
+ModelEvaluation::ModelEvaluation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ModelEvaluation::~ModelEvaluation() = default;
+
+absl::Status ModelEvaluation::RunSlice() {
+  const c10::InferenceMode inference;
+  try {
+    return impl_->RunSlice();
+  } catch (const std::exception& error) {
+    return DeviceError(error);
+  }
+}
+
+bool ModelEvaluation::done() const { return impl_->done(); }
+ModelEvaluation::Progress ModelEvaluation::progress() const { return impl_->progress(); }
+const ModelReport& ModelEvaluation::report() const { return impl_->report(); }
+
+}  // namespace denoise

@@ -1,0 +1,51 @@
+#include "core/nn/weight_initializer.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+#include <c10/util/accumulate.h>
+
+namespace denoise::nn {
+namespace {
+
+at::Tensor Draw(at::IntArrayRef shape, Initial initial, at::Generator& generator) {
+  switch (initial.kind) {
+    case Initial::Kind::kConstant:
+      return at::full(shape, initial.scale, at::kFloat);
+    case Initial::Kind::kUniform:
+      // Draws from [0, 1) have 24 bits; a product and a difference are rounded alike everywhere, a
+      // fused multiply-add would not be.
+      return at::rand(shape, generator, at::kFloat) * (2 * initial.scale) - initial.scale;
+    case Initial::Kind::kNormal:
+      // In float32 the logarithm and the cosine behind it go by the machine's vector instructions.
+      return (at::randn(shape, generator, at::kDouble) * initial.scale).to(at::kFloat);
+  }
+  return {};
+}
+
+}  // namespace
+
+at::Tensor WeightInitializer::Take(const std::vector<std::string>& names, at::IntArrayRef shape,
+                                   Initial initial) {
+  specs_.insert({names.front(), {shape.vec(), initial}});
+  return {};
+}
+
+int64_t WeightInitializer::count() const {
+  int64_t count = 0;
+  for (const auto& [name, spec] : specs_) count += c10::multiply_integers(spec.shape);
+  return count;
+}
+
+StateDict WeightInitializer::Make(uint64_t seed) const {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  StateDict weights;
+  for (const auto& [name, spec] : specs_) {
+    weights[name] = Draw(spec.shape, spec.initial, generator);
+  }
+  return weights;
+}
+
+}  // namespace denoise::nn

@@ -1,0 +1,37 @@
+// The tensors of a new network.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/nn/state_dict.h"
+#include "core/nn/weight_source.h"
+
+namespace denoise::nn {
+
+// A network asks for every tensor, and gets none; then all of them can be counted, and made. Not
+// thread-safe.
+class WeightInitializer final : public WeightSource {
+ public:
+  at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape,
+                  Initial initial) override;
+  void Ignore(const std::string&) override {}
+
+  int64_t count() const;  // of numbers
+
+  // Float32 on the CPU, drawn from one generator in the (byte) order of their names. Every draw is
+  // rounded in a way that is the same on any machine.
+  StateDict Make(uint64_t seed) const;
+
+ private:
+  struct Spec {
+    std::vector<int64_t> shape;
+    Initial initial;
+  };
+
+  std::map<std::string, Spec> specs_;
+};
+
+}  // namespace denoise::nn

@@ -1,0 +1,39 @@
+// manifest.json of a training checkpoint: what its other files must be. Internal to CheckpointFolder.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace denoise {
+
+inline constexpr char kManifestFile[] = "manifest.json";
+inline constexpr char kSnapshotFile[] = "snapshot.safetensors";
+inline constexpr char kStateFile[] = "state.json";
+
+struct CheckpointManifest {
+  struct File {
+    int64_t size_bytes = 0;
+    std::string sha256;  // lower-case hexadecimal
+
+    bool operator==(const File&) const = default;
+  };
+
+  int64_t step = 0;
+  File snapshot;
+  File state;
+};
+
+// What the files in `folder` are. NotFound: one of them is missing. No error names the folder.
+absl::StatusOr<CheckpointManifest> DescribeCheckpoint(const std::filesystem::path& folder,
+                                                      int64_t step);
+
+std::string EncodeManifest(const CheckpointManifest& manifest);
+// `json` is hostile. InvalidArgument: it is no manifest.
+absl::StatusOr<CheckpointManifest> DecodeManifest(std::string_view json);
+
+}  // namespace denoise

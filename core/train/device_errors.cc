@@ -1,0 +1,39 @@
+#include "core/train/device_errors.h"
+
+#include <c10/util/Exception.h>
+
+#include <new>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace denoise {
+namespace {
+
+// A c10::Error's own what() holds a stack trace, and some messages have many lines.
+std::string Describe(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  const std::string text =
+      torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+// The allocator of the CPU throws a plain c10::Error: "can't allocate memory", "not enough memory".
+bool RanOutOfMemory(const std::exception& error, const std::string& text) {
+  return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+         dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+         absl::StrContains(text, "DefaultCPUAllocator");
+}
+
+}  // namespace
+
+absl::Status DeviceError(const std::exception& error) {
+  const std::string text = Describe(error);
+  if (RanOutOfMemory(error, text)) {
+    return absl::ResourceExhaustedError(absl::StrCat("the device is out of memory: ", text));
+  }
+  return absl::InternalError(absl::StrCat("the device failed: ", text));
+}
+
+}  // namespace denoise

@@ -1,0 +1,23 @@
+// The boundary where LibTorch's exceptions become statuses.
+#pragma once
+
+#include <exception>
+
+#include "absl/status/status.h"
+
+namespace denoise {
+
+// ResourceExhausted where memory ran out, else Internal; says what `error` says.
+absl::Status DeviceError(const std::exception& error);
+
+// What `function`, which returns a StatusOr, returns; a DeviceError where it throws.
+template <class Function>
+auto CatchDeviceErrors(Function function) -> decltype(function()) {
+  try {
+    return function();
+  } catch (const std::exception& error) {
+    return DeviceError(error);
+  }
+}
+
+}  // namespace denoise

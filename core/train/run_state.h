@@ -1,0 +1,35 @@
+// The part of a training snapshot that is no tensor, as JSON.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "core/train/loss_scaler.h"
+#include "core/train/training_options.h"
+
+namespace denoise {
+
+// What a run is made of: a snapshot belongs to one such run.
+struct RunIdentity {
+  const TrainingOptions& options;
+  int64_t pictures;  // in the data set
+};
+
+// What a run counts.
+struct RunCounters {
+  int64_t non_finite_steps = 0;
+  int64_t non_finite_in_a_row = 0;
+  LossScaler::State loss_scale;
+
+  bool operator==(const RunCounters&) const = default;
+};
+
+std::string EncodeRunState(const RunIdentity& run, const RunCounters& counters);
+
+// `json` is hostile. InvalidArgument where it is malformed, and, with field violations, where the run
+// it was written by had other options; max_steps may differ.
+absl::StatusOr<RunCounters> DecodeRunState(std::string_view json, const RunIdentity& run);
+
+}  // namespace denoise

@@ -1,0 +1,54 @@
+#include "core/train/step_losses.h"
+
+#include <ATen/ops/cat.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+namespace denoise {
+namespace {
+
+double WeightedMean(std::span<const float> losses, const std::vector<float>& weights) {
+  double sum = 0;
+  for (size_t row = 0; row < weights.size(); ++row) sum += double{losses[row]} * weights[row];
+  return sum / static_cast<double>(weights.size());
+}
+
+}  // namespace
+
+void StepLosses::Add(const Objective::Losses& losses) {
+  loss_.push_back(losses.loss.detach());
+  if (losses.simple.defined()) simple_.push_back(losses.simple.detach());
+  if (losses.vlb.defined()) vlb_.push_back(losses.vlb.detach());
+}
+
+StepLosses::Values StepLosses::Read(const std::vector<float>& weights,
+                                    const at::Tensor& gradient_norm) const {
+  std::vector<at::Tensor> parts = {gradient_norm.view({1})};
+  for (const auto* losses : {&loss_, &simple_, &vlb_}) {
+    parts.insert(parts.end(), losses->begin(), losses->end());
+  }
+  const at::Tensor all = at::cat(parts).to(at::kCPU);
+
+  std::span<const float> values(all.data_ptr<float>(), static_cast<size_t>(all.numel()));
+  const size_t rows = weights.size();
+  Values read;
+  read.gradient_norm = values[0];
+  read.rows = all.narrow(0, 1, static_cast<int64_t>(rows));
+  values = values.subspan(1);
+  read.finite = std::isfinite(read.gradient_norm) &&
+                std::all_of(values.begin(), values.begin() + static_cast<int64_t>(rows),
+                            [](float loss) { return std::isfinite(loss); });
+  const auto next = [&] {
+    const double mean = WeightedMean(values.first(rows), weights);
+    values = values.subspan(rows);
+    return mean;
+  };
+  read.loss = next();
+  if (!simple_.empty()) read.simple = next();
+  if (!vlb_.empty()) read.vlb = next();
+  return read;
+}
+
+}  // namespace denoise

@@ -1,0 +1,285 @@
+#include "core/train/trainer.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "core/train/device_errors.h"
+#include "core/train/ema.h"
+#include "core/train/gradients.h"
+#include "core/train/learning_rate.h"
+#include "core/train/step_draws.h"
+#include "core/train/step_random.h"
+#include "core/train/tensor_list.h"
+#include "core/train/training_rows.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kTimestepsPrefix[] = "timesteps.";
+
+absl::Status CheckGradientsAreRecorded() {
+  if (c10::GradMode::is_enabled() && !c10::InferenceMode::is_enabled()) return absl::OkStatus();
+  return absl::FailedPreconditionError("gradients are not recorded on this thread");
+}
+
+at::ScalarType DtypeOf(TrainingPrecision precision) {
+  switch (precision) {
+    case TrainingPrecision::kFloat32:
+      return at::kFloat;
+    case TrainingPrecision::kBFloat16:
+      return at::kBFloat16;
+    case TrainingPrecision::kFloat16:
+      return at::kHalf;
+  }
+  return at::kFloat;
+}
+
+void CheckLabelDropout(const Trainer::Setup& setup, const NetworkSpec& spec,
+                       FieldViolations& violations) {
+  if (setup.options.objective.label_dropout == 0) return;
+  const std::optional<int64_t>& label = setup.null_class_label;
+  if (!label || *label < 0 || *label >= spec.num_class_embeds) {
+    violations.Add("objective.label_dropout",
+                   "must be 0, as the network has no class that stands for none");
+  }
+}
+
+// Not every device has every kernel in every precision: one row forth and back shows it.
+void CheckPrecision(const Trainer::Setup& setup, const ModelState& model,
+                    FieldViolations& violations) {
+  if (setup.options.precision == TrainingPrecision::kFloat32) return;
+  try {
+    const auto network = setup.binder(model.weights, DtypeOf(setup.options.precision));
+    const NetworkSpec& spec = network->spec();
+    const at::TensorOptions options = at::TensorOptions().device(setup.device);
+    NetworkInput input;
+    input.x = at::zeros({1, spec.in_channels, spec.height, spec.width}, options.dtype(at::kFloat));
+    input.timesteps = at::zeros({1}, options.dtype(at::kFloat));
+    if (spec.num_class_embeds > 0) input.class_labels = at::zeros({1}, options.dtype(at::kLong));
+    network->Forward(input).sum().backward();
+  } catch (const std::exception& error) {
+    violations.Add("precision", std::string(DeviceError(error).message()));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(Setup setup) {
+  RETURN_IF_ERROR(CheckGradientsAreRecorded());
+  RETURN_IF_ERROR(ValidateTrainingOptions(setup.options));
+  return CatchDeviceErrors([&]() -> absl::StatusOr<std::unique_ptr<Trainer>> {
+    ModelState model =
+        InitialModelState(setup.weights, setup.options.ema_decays.size(), setup.device);
+    const NetworkSpec spec = setup.binder(model.weights, at::kFloat)->spec();
+    auto objective = Objective::Create(setup.scheduler, setup.options.objective, spec);
+    FieldViolations violations;
+    violations.AddAll("objective.", objective.status());
+    CheckLabelDropout(setup, spec, violations);
+    CheckPrecision(setup, model, violations);
+    RETURN_IF_ERROR(violations.ToStatus());
+    setup.weights.clear();
+    return std::unique_ptr<Trainer>(
+        new Trainer(std::move(setup), std::move(model), *std::move(objective), spec));
+  });
+}
+
+Trainer::Trainer(Setup setup, ModelState model, Objective objective, const NetworkSpec& spec)
+    : setup_(std::move(setup)),
+      objective_(std::move(objective)),
+      spec_(spec),
+      model_(std::move(model)),
+      timesteps_(objective_.schedule(), setup_.options.objective),
+      scaler_(setup_.options.precision) {}
+
+RunIdentity Trainer::identity() const {
+  return {.options = setup_.options, .pictures = setup_.batches->pictures()};
+}
+
+absl::Status Trainer::CheckWhole() const {
+  if (!torn_) return absl::OkStatus();
+  return absl::AbortedError("an update of the weights was cut short: restore a snapshot");
+}
+
+absl::Status Trainer::CheckFinite() const {
+  if (counters_.non_finite_in_a_row < setup_.options.max_non_finite_steps) {
+    return absl::OkStatus();
+  }
+  return absl::AbortedError(absl::StrCat("the loss or its gradient was not finite in ",
+                                         counters_.non_finite_in_a_row, " steps in a row"));
+}
+
+absl::StatusOr<std::optional<StepReport>> Trainer::RunSlice() {
+  RETURN_IF_ERROR(CheckGradientsAreRecorded());
+  RETURN_IF_ERROR(CheckWhole());
+  RETURN_IF_ERROR(CheckFinite());
+  if (done()) return absl::FailedPreconditionError("every step is done");
+
+  if (!step_) RETURN_IF_ERROR(CatchDeviceErrors([this] { return BeginStep(); }));
+  ASSIGN_OR_RETURN(const TrainingRows rows, CatchDeviceErrors([this] { return NextRows(); }));
+  auto report = CatchDeviceErrors([&] { return TrainOn(rows); });
+  if (!report.ok()) step_.reset();  // nobody knows what it has added to the gradients
+  return report;
+}
+
+absl::Status Trainer::BeginStep() {
+  const c10::AutoGradMode no_gradients(false);
+  ZeroInPlace(GradientsOf(model_.weights));
+  const int64_t number = steps_done_ + 1;
+  at::Generator generator = RandomGenerator(setup_.options.seed, RandomPurpose::kTimesteps, number);
+  step_ =
+      Step{.number = number, .timesteps = timesteps_.Sample(setup_.options.batch_size, generator)};
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrainingRows> Trainer::NextRows() const {
+  const int count =
+      std::min(setup_.options.micro_batch_size, setup_.options.batch_size - step_->rows_done);
+  ASSIGN_OR_RETURN(TrainingRows rows, setup_.batches->Rows(step_->number, step_->rows_done, count));
+  if (spec_.num_class_embeds == 0) rows.class_labels = at::Tensor();
+  RETURN_IF_ERROR(CheckRows(rows, count, spec_));
+  return rows;
+}
+
+absl::StatusOr<std::optional<StepReport>> Trainer::TrainOn(const TrainingRows& rows) {
+  Accumulate(rows);
+  if (step_->rows_done < setup_.options.batch_size) return std::nullopt;
+  const StepReport report = FinishStep();
+  RETURN_IF_ERROR(CheckFinite());
+  return report;
+}
+
+// Adds the rows' part of the gradient of the mean over the whole batch, whatever the number of rows.
+void Trainer::Accumulate(const TrainingRows& rows) {
+  const TrainingOptions& options = setup_.options;
+  const int64_t first = step_->rows_done, count = rows.x0.size(0);
+  const auto of_rows = [&](const auto& values) {
+    return std::vector(values.begin() + first, values.begin() + first + count);
+  };
+  const auto to_device = [this](const at::Tensor& x) {
+    return x.defined() ? x.to(setup_.device, /*non_blocking=*/true) : x;
+  };
+  at::Tensor labels = rows.class_labels;
+  if (options.objective.label_dropout > 0) {
+    labels = DropLabels(options.seed, step_->number, first, labels, options.objective.label_dropout,
+                        *setup_.null_class_label);
+  }
+  const at::Tensor noise = DrawNoise(options.seed, step_->number, first, rows.x0.sizes());
+
+  const auto network = setup_.binder(model_.weights, DtypeOf(options.precision));
+  const Objective::Losses losses =
+      objective_.Evaluate(*network, {to_device(rows.x0), to_device(labels)},
+                          of_rows(step_->timesteps.timesteps), to_device(noise));
+  const at::Tensor weights = to_device(at::tensor(of_rows(step_->timesteps.weights)));
+  const at::Tensor mean = (losses.loss * weights).sum() / options.batch_size;
+  (mean * scaler_.scale()).backward();
+
+  step_->losses.Add(losses);
+  step_->rows_done += static_cast<int>(count);
+}
+
+StepReport Trainer::FinishStep() {
+  const c10::AutoGradMode no_gradients(false);
+  const StepLosses::Values losses =
+      step_->losses.Read(step_->timesteps.weights, GlobalNorm(GradientsOf(model_.weights)));
+  const StepReport report = {.step = step_->number,
+                             .loss = losses.loss,
+                             .simple_loss = losses.simple,
+                             .vlb_loss = losses.vlb,
+                             .learning_rate = LearningRateAt(
+                                 setup_.options.optimizer, setup_.options.max_steps, step_->number),
+                             .gradient_norm = losses.gradient_norm / scaler_.scale(),
+                             .skipped = !losses.finite};
+  if (losses.finite) {
+    torn_ = true;
+    UpdateModel(report);
+    timesteps_.Update(step_->timesteps.timesteps, losses.rows);
+    torn_ = false;
+  }
+  counters_.non_finite_steps += report.skipped ? 1 : 0;
+  counters_.non_finite_in_a_row = report.skipped ? counters_.non_finite_in_a_row + 1 : 0;
+  scaler_.Update(losses.finite);
+  steps_done_ = report.step;
+  step_.reset();
+  return report;
+}
+
+// Skipped steps leave the moments as they are, so that these count updates, not steps.
+void Trainer::UpdateModel(const StepReport& report) {
+  const OptimizerOptions& options = setup_.options.optimizer;
+  const int64_t updates_before = steps_done_ - counters_.non_finite_steps;
+  const StateDict gradients = GradientsOf(model_.weights);
+  const double max_norm = options.max_gradient_norm;
+  const bool clips = max_norm > 0 && report.gradient_norm > max_norm;
+  const double factor = (clips ? max_norm / report.gradient_norm : 1) / scaler_.scale();
+  if (factor != 1) ScaleInPlace(gradients, factor);
+  StepAdamW(options, report.learning_rate, updates_before + 1, gradients, model_.weights,
+            model_.moments);
+  for (size_t i = 0; i < model_.averages.size(); ++i) {
+    UpdateEma(setup_.options.ema_decays[i], updates_before, model_.weights, model_.averages[i]);
+  }
+}
+
+absl::StatusOr<TrainingSnapshot> Trainer::Snapshot() const {
+  RETURN_IF_ERROR(CheckWhole());
+  return CatchDeviceErrors([this]() -> absl::StatusOr<TrainingSnapshot> {
+    TrainingSnapshot snapshot;
+    snapshot.step = steps_done_;
+    snapshot.tensors = PackModelState(model_);
+    for (const auto& [name, tensor] : timesteps_.state()) {
+      snapshot.tensors[kTimestepsPrefix + name] = tensor;
+    }
+    RunCounters counters = counters_;
+    counters.loss_scale = scaler_.state();
+    snapshot.state = EncodeRunState(identity(), counters);
+    return snapshot;
+  });
+}
+
+absl::Status Trainer::Restore(const TrainingSnapshot& snapshot) {
+  ASSIGN_OR_RETURN(const RunCounters counters, DecodeRunState(snapshot.state, identity()));
+  if (snapshot.step < 0 || snapshot.step > setup_.options.max_steps) {
+    return InvalidField("max_steps", absl::StrCat("must be at least ", snapshot.step,
+                                                  ", as so many steps are done"));
+  }
+  StateDict model, timesteps;
+  for (const auto& [name, tensor] : snapshot.tensors) {
+    const bool of_timesteps = name.starts_with(kTimestepsPrefix);
+    (of_timesteps ? timesteps[name.substr(sizeof(kTimestepsPrefix) - 1)] : model[name]) = tensor;
+  }
+  TimestepSampler sampler(objective_.schedule(), setup_.options.objective);
+  return CatchDeviceErrors([&]() -> absl::Status {
+    RETURN_IF_ERROR(sampler.SetState(timesteps));
+    RETURN_IF_ERROR(CheckPackedModelState(model, model_));
+    torn_ = true;
+    UnpackModelState(model, model_);
+    torn_ = false;
+    timesteps_ = std::move(sampler);
+    scaler_.SetState(counters.loss_scale);
+    counters_ = counters;
+    steps_done_ = snapshot.step;
+    step_.reset();
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<std::shared_ptr<const Network>> Trainer::EmaNetwork(size_t index) const {
+  return CatchDeviceErrors([&]() -> absl::StatusOr<std::shared_ptr<const Network>> {
+    return setup_.binder(CopyTo(setup_.device, model_.averages.at(index)), at::kFloat);
+  });
+}
+
+absl::StatusOr<StateDict> Trainer::EmaWeights(size_t index) const {
+  return CatchDeviceErrors(
+      [&]() -> absl::StatusOr<StateDict> { return CopyTo(at::kCPU, model_.averages.at(index)); });
+}
+
+}  // namespace denoise

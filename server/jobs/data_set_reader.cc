@@ -1,0 +1,179 @@
+#include "server/jobs/data_set_reader.h"
+
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/time/clock.h"
+#include "core/base/error_details.h"
+#include "core/base/retry.h"
+#include "core/base/sha256.h"
+#include "core/base/status_macros.h"
+#include "server/jobs/files.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::Dataset;
+
+constexpr absl::Duration kHousekeepingInterval = absl::Minutes(1);
+
+// The machine's trouble, not the upload's.
+bool MayPass(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
+}
+
+}  // namespace
+
+std::filesystem::path UploadPath(const StateDir& state, int64_t data_set) {
+  return state.data_set(data_set) / "upload";
+}
+
+std::filesystem::path StoredPath(const StateDir& state, int64_t data_set) {
+  return state.data_set(data_set) / "stored";
+}
+
+DataSetReader::DataSetReader(Database* database, const StateDir* state, IngestFunction ingest,
+                             JobObserver* observer, std::function<void()> housekeeping)
+    : database_(database),
+      state_(state),
+      ingest_(std::move(ingest)),
+      observer_(observer),
+      housekeeping_(std::move(housekeeping)),
+      thread_([this] { Loop(); }) {}
+
+DataSetReader::~DataSetReader() {
+  {
+    const MutexLock lock(mutex_);
+    stopped_ = true;
+  }
+  work_.NotifyAll();
+  thread_.join();
+  for (auto& [id, waiting] : reading_) {
+    for (const Done& done : waiting) done(DrainingError());
+  }
+}
+
+void DataSetReader::Add(int64_t id) {
+  {
+    const MutexLock lock(mutex_);
+    if (!reading_.try_emplace(id).second) return;
+    queue_.push_back(id);
+  }
+  work_.NotifyAll();
+}
+
+bool DataSetReader::Await(int64_t id, Done done) {
+  const MutexLock lock(mutex_);
+  const auto entry = reading_.find(id);
+  if (entry == reading_.end()) return false;
+  entry->second.push_back(std::move(done));
+  return true;
+}
+
+bool DataSetReader::Has(int64_t id) const {
+  const MutexLock lock(mutex_);
+  return reading_.contains(id);
+}
+
+bool DataSetReader::stopped() const {
+  const MutexLock lock(mutex_);
+  return stopped_;
+}
+
+void DataSetReader::Loop() {
+  while (const std::optional<int64_t> id = Next()) Finish(*id, Read(*id));
+}
+
+std::optional<int64_t> DataSetReader::Next() {
+  while (true) {
+    bool timed_out = false;
+    {
+      const MutexLock lock(mutex_);
+      if (!stopped_ && queue_.empty()) {
+        timed_out = work_.WaitUntil(mutex_, absl::Now() + kHousekeepingInterval);
+      }
+      if (stopped_) return std::nullopt;
+      if (!queue_.empty()) {
+        const int64_t id = queue_.front();
+        queue_.pop_front();
+        return id;
+      }
+    }
+    if (timed_out) housekeeping_();
+  }
+}
+
+// Whatever a crash has left of an earlier attempt is thrown away.
+absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
+  ASSIGN_OR_RETURN(const std::optional<DataSetRow> row,
+                   database_->Read([&](auto& connection) { return ReadDataSet(connection, id); }));
+  if (!row || row->data_set.state() != Dataset::READING) {
+    return absl::NotFoundError("the data set is not being read");
+  }
+  RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
+  RETURN_IF_ERROR(CheckHash(*row));
+  const IngestResult result = Ingest(*row);
+  RETURN_IF_ERROR(Store(id, result));
+  RETURN_IF_ERROR(RemoveTree(UploadPath(*state_, id)));
+  RETURN_IF_ERROR(result.status);
+  ASSIGN_OR_RETURN(std::optional<DataSetRow> ready,
+                   database_->Read([&](auto& connection) { return ReadDataSet(connection, id); }));
+  if (!ready) return absl::InternalError("a data set that was read is missing");
+  return std::move(ready->data_set);
+}
+
+// Of bytes that are not what was promised nothing is of use: the upload begins again.
+absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
+  const absl::StatusOr<std::string> hash = Sha256OfFile(UploadPath(*state_, row.id));
+  if (!hash.ok() && !absl::IsNotFound(hash.status())) return DiskStatus(hash.status());
+  if (hash.ok() && absl::HexStringToBytes(*hash) == row.sha256) return absl::OkStatus();
+  RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) {
+    WriteDataSetState(connection, row.id, Dataset::UPLOADING, "", nullptr);
+    WriteReceivedBytes(connection, row.id, 0, row.upload_time);
+    return absl::OkStatus();
+  }));
+  return WithErrorMetadata(
+      absl::DataLossError("the SHA-256 of what was uploaded is not the one that was announced; "
+                          "upload it again"),
+      "received_bytes", "0");
+}
+
+IngestResult DataSetReader::Ingest(const DataSetRow& row) {
+  try {
+    return ingest_(row.data_set.format(), UploadPath(*state_, row.id), StoredPath(*state_, row.id),
+                   [this] { return stopped(); });
+  } catch (const std::exception& error) {  // a library's, or memory ran out
+    return {absl::InternalError(error.what()), {}};
+  }
+}
+
+absl::Status DataSetReader::Store(int64_t id, const IngestResult& result) {
+  const bool tell = absl::IsInvalidArgument(result.status);
+  if (!result.status.ok() && !tell && observer_ != nullptr) {
+    observer_->OnTrouble("a data set could not be read", result.status);
+  }
+  if (MayPass(result.status)) return result.status;
+  if (!result.status.ok()) RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
+  const std::string error = result.status.ok() ? ""
+                            : tell             ? std::string(result.status.message())
+                                               : "the data set could not be read";
+  return database_->Write([&](SQLite::Database& connection) {
+    WriteDataSetState(connection, id, result.status.ok() ? Dataset::READY : Dataset::FAILED, error,
+                      &result.report);
+    return absl::OkStatus();
+  });
+}
+
+void DataSetReader::Finish(int64_t id, const absl::StatusOr<Dataset>& result) {
+  std::vector<Done> waiting;
+  {
+    const MutexLock lock(mutex_);
+    waiting = std::exchange(reading_[id], {});
+    reading_.erase(id);  // where the disk was the trouble, the housekeeping adds it again
+  }
+  for (const Done& done : waiting) done(result);
+}
+
+}  // namespace denoise

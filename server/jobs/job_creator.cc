@@ -1,0 +1,193 @@
+#include "server/jobs/job_creator.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <random>
+#include <string_view>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
+#include "core/base/field_violations.h"
+#include "core/base/sha256.h"
+#include "core/base/status_macros.h"
+#include "core/io/model_files.h"
+#include "server/jobs/base_model.h"
+#include "server/jobs/evaluation_settings.h"
+#include "server/jobs/files.h"
+#include "server/jobs/resource_names.h"
+#include "server/jobs/training_settings.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::CreateTrainingJobRequest;
+using denoised::v1::TrainingJob;
+
+constexpr size_t kMaxTextBytes = 128;
+constexpr int kMaxLabels = 64;
+
+// Of a request that names none: short enough to be typed again.
+uint64_t ChooseSeed() { return std::random_device()(); }
+
+// The same for equal requests: maps are written in order.
+std::string HashOf(const CreateTrainingJobRequest& request) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    request.SerializeToCodedStream(&coded);
+  }
+  Sha256 hash;
+  hash.Update(bytes);
+  return hash.Finish();
+}
+
+absl::Status CheckRequest(const CreateTrainingJobRequest& request) {
+  FieldViolations violations;
+  if (request.request_id().size() > kMaxTextBytes) {
+    violations.Add("request_id", absl::StrCat("must have at most ", kMaxTextBytes, " characters"));
+  }
+  if (request.work_case() == CreateTrainingJobRequest::WORK_NOT_SET) {
+    violations.Add("work", "must be training or evaluation");
+  }
+  if (request.labels_size() > kMaxLabels) {
+    violations.Add("labels",
+                   absl::StrCat("must be at most ", kMaxLabels, ", are ", request.labels_size()));
+  }
+  for (const auto& [key, value] : request.labels()) {
+    if (key.empty() || key.size() > kMaxTextBytes || value.size() > kMaxTextBytes) {
+      violations.Add("labels", absl::StrCat("keys must have 1 to ", kMaxTextBytes,
+                                            " characters, values at most as many"));
+      break;
+    }
+  }
+  return violations.ToStatus();
+}
+
+// `status` of a part of the request, its fields named from the request.
+absl::Status Within(std::string_view prefix, const absl::Status& status) {
+  if (GetFieldViolations(status).empty()) return status;
+  FieldViolations violations;
+  violations.AddAll(prefix, status);
+  return violations.ToStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& request) {
+  RETURN_IF_ERROR(CheckRequest(request));
+  ASSIGN_OR_RETURN(auto existing,
+                   environment_.store->FindRequest(request.request_id(), HashOf(request)));
+  if (existing) return *std::move(existing);
+  ASSIGN_OR_RETURN(const int64_t id, environment_.store->ReserveId());
+  absl::Cleanup remove = [&] { RemoveTree(environment_.state->job(id)).IgnoreError(); };
+  ASSIGN_OR_RETURN(const Prepared prepared, Prepare(request, id));
+  auto created = Insert(request, id, prepared);
+  if (created.ok()) std::move(remove).Cancel();
+  // The same request may have come twice at once.
+  if (absl::IsAlreadyExists(created.status())) {
+    ASSIGN_OR_RETURN(existing,
+                     environment_.store->FindRequest(request.request_id(), HashOf(request)));
+    if (existing) return *std::move(existing);
+  }
+  return created;
+}
+
+absl::StatusOr<JobCreator::Prepared> JobCreator::Prepare(const CreateTrainingJobRequest& request,
+                                                         int64_t id) {
+  RETURN_IF_ERROR(MakeFolder(environment_.state->job(id)));
+  Prepared prepared;
+  prepared.job.set_priority(request.priority());
+  *prepared.job.mutable_labels() = request.labels();
+  if (request.has_training()) {
+    *prepared.job.mutable_training() = request.training();
+    RETURN_IF_ERROR(Within("training.", PrepareTraining(id, prepared)));
+  } else {
+    *prepared.job.mutable_evaluation() = request.evaluation();
+    RETURN_IF_ERROR(Within("evaluation.", PrepareEvaluation(id, prepared)));
+  }
+  return prepared;
+}
+
+absl::Status JobCreator::PrepareTraining(int64_t id, Prepared& prepared) {
+  auto& settings = *prepared.job.mutable_training();
+  ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
+  if (!settings.has_seed()) settings.set_seed(ChooseSeed());
+  if (settings.base_case() == denoised::v1::TrainingSettings::BASE_NOT_SET) {
+    return InvalidField("base", "must be base_model or new_network");
+  }
+  ModelFiles files;
+  if (settings.has_base_model()) {
+    ASSIGN_OR_RETURN(files, ReadModel("base_model", settings.base_model()));
+    const absl::Status trainable = CheckTrainable(files);
+    if (!trainable.ok()) return InvalidField("base_model", std::string(trainable.message()));
+  } else {
+    auto made = MakeNewModel(*settings.mutable_new_network(), data.data_set, settings.seed());
+    if (!made.ok()) return Within("new_network.", made.status());
+    files = *std::move(made);
+  }
+  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
+  const SettingsContext context = {.model = model,
+                                   .data_set = data.data_set,
+                                   .device = environment_.engine->options().devices.front().type(),
+                                   .has_inception = environment_.has_inception,
+                                   .seed = settings.seed(),
+                                   .max_sampler_steps = environment_.max_sampler_steps};
+  ASSIGN_OR_RETURN(settings, ResolveTraining(settings, context));
+  prepared.job.set_steps_total(settings.max_steps());
+  prepared.data_set = data.id;
+  return WriteBase(id, files);
+}
+
+absl::Status JobCreator::PrepareEvaluation(int64_t id, Prepared& prepared) {
+  auto& settings = *prepared.job.mutable_evaluation();
+  ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
+  ASSIGN_OR_RETURN(const ModelFiles files, ReadModel("model", settings.model()));
+  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
+  const SettingsContext context = {.model = model,
+                                   .data_set = data.data_set,
+                                   .device = environment_.engine->options().devices.front().type(),
+                                   .has_inception = environment_.has_inception,
+                                   .seed = ChooseSeed(),
+                                   .max_sampler_steps = environment_.max_sampler_steps};
+  ASSIGN_OR_RETURN(settings, ResolveEvaluation(settings, context));
+  prepared.job.set_steps_total(EvaluationPictures(settings, data.data_set.report().pictures()));
+  prepared.data_set = data.id;
+  return WriteBase(id, files);
+}
+
+absl::StatusOr<DataSetStore::Stored> JobCreator::FindDataSet(std::string_view field,
+                                                             const std::string& name) const {
+  if (!ParseDataSetName(name)) {
+    return InvalidField(field, "must be \"datasets/\" and a data set's name");
+  }
+  return environment_.data_sets->FindReady(name);
+}
+
+absl::StatusOr<ModelFiles> JobCreator::ReadModel(std::string_view field,
+                                                 const std::string& name) const {
+  const auto model_id = ParseModelName(name);
+  if (!model_id) return InvalidField(field, "must be \"models/\" and a model's name");
+  if (environment_.models->Find(*model_id) == nullptr) return ResourceNotFound("model", name);
+  return environment_.models_folder->Read(*model_id);
+}
+
+absl::Status JobCreator::WriteBase(int64_t id, const ModelFiles& files) const {
+  return DiskStatus(WriteModelFiles(environment_.state->base_model(id), files));
+}
+
+absl::StatusOr<TrainingJob> JobCreator::Insert(const CreateTrainingJobRequest& request, int64_t id,
+                                               const Prepared& prepared) {
+  return environment_.store->Create({.id = id,
+                                     .request_id = request.request_id(),
+                                     .request_hash = HashOf(request),
+                                     .job = prepared.job,
+                                     .data_sets = {prepared.data_set},
+                                     .max_waiting = environment_.max_waiting_jobs});
+}
+
+}  // namespace denoise

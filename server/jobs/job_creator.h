@@ -1,0 +1,61 @@
+// From a request to a job in the queue.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "core/io/model_files.h"
+#include "denoised/v1/training.pb.h"
+#include "server/engine/engine.h"
+#include "server/jobs/data_set_store.h"
+#include "server/jobs/job_store.h"
+#include "server/jobs/state_dir.h"
+#include "server/models/model_repository.h"
+#include "server/models/models_folder.h"
+
+namespace denoise {
+
+// Thread-safe. What it points to outlives it.
+class JobCreator {
+ public:
+  struct Environment {
+    const StateDir* state;
+    JobStore* store;
+    DataSetStore* data_sets;
+    const Engine* engine;
+    const ModelRepository* models;
+    const ModelsFolder* models_folder;
+    int max_waiting_jobs = 0;
+    int max_sampler_steps = 0;
+    bool has_inception = false;
+  };
+  explicit JobCreator(const Environment& environment) : environment_(environment) {}
+
+  // The errors of CreateTrainingJob. Writes the model that the job starts from, then the job: one that
+  // is there has everything it needs.
+  absl::StatusOr<denoised::v1::TrainingJob> Create(
+      const denoised::v1::CreateTrainingJobRequest& request);
+
+ private:
+  struct Prepared {
+    denoised::v1::TrainingJob job;
+    int64_t data_set = 0;
+  };
+
+  absl::StatusOr<Prepared> Prepare(const denoised::v1::CreateTrainingJobRequest& request,
+                                   int64_t id);
+  absl::Status PrepareTraining(int64_t id, Prepared& prepared);
+  absl::Status PrepareEvaluation(int64_t id, Prepared& prepared);
+  // Of a model that is being served.
+  absl::StatusOr<ModelFiles> ReadModel(std::string_view field, const std::string& name) const;
+  absl::Status WriteBase(int64_t id, const ModelFiles& files) const;
+  absl::StatusOr<DataSetStore::Stored> FindDataSet(std::string_view field,
+                                                   const std::string& name) const;
+  absl::StatusOr<denoised::v1::TrainingJob> Insert(
+      const denoised::v1::CreateTrainingJobRequest& request, int64_t id, const Prepared& prepared);
+
+  const Environment environment_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,25 @@
+// What jobs and data sets tell about themselves, for the log and the metrics.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "denoised/v1/training.pb.h"
+
+namespace denoise {
+
+// Called from many threads; must not block.
+class JobObserver {
+ public:
+  virtual ~JobObserver() = default;
+  virtual void OnJobState(const std::string& job, denoised::v1::TrainingJob::State state,
+                          const std::string& reason) = 0;
+  virtual void OnRunningJobs(int jobs) = 0;
+  virtual void OnTrainingStep(int pictures, absl::Duration device_time) = 0;
+  // Something went wrong that no caller hears of in full; `status` is for the log.
+  virtual void OnTrouble(std::string_view what, const absl::Status& status) = 0;
+};
+
+}  // namespace denoise

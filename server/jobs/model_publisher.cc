@@ -1,0 +1,139 @@
+#include "server/jobs/model_publisher.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "core/io/model_files.h"
+#include "server/jobs/base_model.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::PublishModelRequest;
+using denoised::v1::TrainingEvent;
+using denoised::v1::TrainingJob;
+
+absl::Status NoCheckpoint() {
+  return absl::FailedPreconditionError("the job has no checkpoint yet");
+}
+
+absl::Status CheckpointGone() {
+  return absl::FailedPreconditionError("the checkpoint has been removed; take a newer one");
+}
+
+// That of `decay`, or the one with the greatest.
+absl::StatusOr<size_t> AverageOf(const denoised::v1::TrainingSettings& settings,
+                                 const PublishModelRequest& request) {
+  const auto& decays = settings.ema_decays();
+  if (!request.has_ema_decay()) {
+    return static_cast<size_t>(std::max_element(decays.begin(), decays.end()) - decays.begin());
+  }
+  const auto found = std::find(decays.begin(), decays.end(), request.ema_decay());
+  if (found != decays.end()) return static_cast<size_t>(found - decays.begin());
+  return InvalidField("ema_decay", "must be one of the job's ema_decays");
+}
+
+bool SameSchedule(const Schedule& a, const Schedule& b) {
+  if (a.family() != b.family() || a.num_train_timesteps() != b.num_train_timesteps() ||
+      a.timestep_min() != b.timestep_min() || a.timestep_max() != b.timestep_max()) {
+    return false;
+  }
+  const double middle = (a.timestep_min() + a.timestep_max()) / 2;
+  for (const double timestep : {a.timestep_min(), middle, a.timestep_max()}) {
+    if (a.alpha(timestep) != b.alpha(timestep) || a.sigma(timestep) != b.sigma(timestep)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool SameShape(const NetworkSpec& a, const NetworkSpec& b) {
+  return a.in_channels == b.in_channels && a.height == b.height && a.width == b.width;
+}
+
+// Whether callers of the one can go on with the other.
+absl::Status CheckReplaces(const Model& replaced, const Model& model) {
+  const char* other = !SameShape(model.spec, replaced.spec) ? "shape"
+                      : model.spec.num_class_embeds != replaced.spec.num_class_embeds ||
+                              model.id2label != replaced.id2label
+                          ? "set of classes"
+                      : !SameSchedule(model.schedule, replaced.schedule) ? "schedule"
+                                                                         : nullptr;
+  if (other == nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the model of that name has another ", other,
+                   "; set allow_replace to replace it all the same"));
+}
+
+}  // namespace
+
+StateDict EmaOf(const TrainingSnapshot& snapshot, size_t index) {
+  const std::string prefix = absl::StrCat("ema.", index, ".");
+  StateDict weights;
+  for (const auto& [name, tensor] : snapshot.tensors) {
+    if (name.starts_with(prefix)) weights[name.substr(prefix.size())] = tensor;
+  }
+  return weights;
+}
+
+absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& request) {
+  const auto model_id = ParseModelName(request.model());
+  if (!model_id) return InvalidField("model", "must be \"models/\" and a model's name");
+  ASSIGN_OR_RETURN(const CheckpointReference source, FindSource(request.source()));
+  ASSIGN_OR_RETURN(const TrainingJob job, environment_.store->Get(source.job));
+  if (!job.has_training()) {
+    return InvalidField("source", "must be a job that trains, or a checkpoint of one");
+  }
+  ASSIGN_OR_RETURN(const size_t average, AverageOf(job.training(), request));
+  ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source));
+  const ModelHandle replaced = environment_.models->Find(*model_id);
+  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(source.job)));
+  if (replaced != nullptr && !request.allow_replace()) {
+    ASSIGN_OR_RETURN(const Model trained, DescribeAsModel(files));
+    RETURN_IF_ERROR(CheckReplaces(*replaced, trained));
+  }
+  files.weights = EmaOf(snapshot, average);
+  ASSIGN_OR_RETURN(ModelHandle model, environment_.models_folder->Install(
+                                          *model_id,
+                                          [&](const std::filesystem::path& folder) {
+                                            return WriteModelFiles(folder, files);
+                                          },
+                                          *environment_.models));
+  TrainingEvent event;
+  event.mutable_published()->set_model(ModelName(model->id));
+  event.mutable_published()->set_model_version(model->version);
+  event.mutable_published()->set_step(snapshot.step);
+  RETURN_IF_ERROR(environment_.store->AddEvent(source.job, std::move(event)));
+  return model;
+}
+
+absl::StatusOr<CheckpointReference> ModelPublisher::FindSource(const std::string& source) const {
+  if (const auto checkpoint = ParseCheckpointName(source)) return *checkpoint;
+  const auto job = ParseJobName(source);
+  if (!job) {
+    return InvalidField("source", "must be \"trainingJobs/\" and a job's name, or a checkpoint's");
+  }
+  RETURN_IF_ERROR(environment_.store->Status(*job).status());
+  ASSIGN_OR_RETURN(const auto folder, environment_.checkpoints->Get(*job));
+  const std::vector<CheckpointFolder::Entry> entries = folder->List();
+  if (entries.empty()) return NoCheckpoint();
+  return CheckpointReference{*job, entries.front().step};
+}
+
+absl::StatusOr<TrainingSnapshot> ModelPublisher::LoadSnapshot(
+    const CheckpointReference& source) const {
+  ASSIGN_OR_RETURN(const auto folder, environment_.checkpoints->Get(source.job));
+  absl::StatusOr<TrainingSnapshot> snapshot = folder->Load(source.step);
+  if (snapshot.ok()) return snapshot;
+  // It may have gone while it was being read.
+  for (const CheckpointFolder::Entry& entry : folder->List()) {
+    if (entry.step == source.step) return snapshot.status();
+  }
+  return CheckpointGone();
+}
+
+}  // namespace denoise

@@ -1,0 +1,250 @@
+#include "server/jobs/training_jobs.h"
+
+#include <set>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/paging.h"
+#include "core/base/status_macros.h"
+#include "server/jobs/checkpoint_folders.h"
+#include "server/jobs/files.h"
+#include "server/jobs/job_creator.h"
+#include "server/jobs/job_runner.h"
+#include "server/jobs/model_publisher.h"
+#include "server/jobs/resource_names.h"
+
+namespace denoise {
+
+using denoised::v1::ListCheckpointsResponse;
+using denoised::v1::ListTrainingJobsResponse;
+using denoised::v1::TrainingEvent;
+using denoised::v1::TrainingJob;
+
+namespace {
+
+// How many events a watcher reads at a time.
+constexpr int kEventsAtATime = 64;
+
+absl::StatusOr<int64_t> JobIn(std::string_view field, const std::string& name) {
+  const auto id = ParseJobName(name);
+  if (!id) return InvalidField(field, "must be \"trainingJobs/\" and a job's name");
+  return *id;
+}
+
+// Of a page that continues before job or checkpoint `number`; 0 for the first one.
+struct Page {
+  int size = 0;
+  int64_t before = 0;
+};
+
+template <class Request>
+absl::StatusOr<Page> PageOf(const Request& request) {
+  const absl::StatusOr<int> size = PageSize(request.page_size());
+  absl::StatusOr<std::string> token = ParsePageToken(request.page_token());
+  int64_t before = 0;
+  if (token.ok() && !token->empty() && (!absl::SimpleAtoi(*token, &before) || before <= 0)) {
+    token = BadPageToken();
+  }
+  FieldViolations violations;
+  violations.AddAll("", size.status());
+  violations.AddAll("", token.status());
+  RETURN_IF_ERROR(violations.ToStatus());
+  return Page{*size, before};
+}
+
+// Folders of jobs that were deleted, or never came to be, when the server ended.
+absl::Status RemoveOrphans(const StateDir& state, const JobStore& store) {
+  std::error_code error;
+  std::vector<std::filesystem::path> orphans;
+  for (const auto& entry : std::filesystem::directory_iterator(state.jobs(), error)) {
+    int64_t id = 0;
+    const bool is_job = absl::SimpleAtoi(entry.path().filename().string(), &id);
+    ASSIGN_OR_RETURN(const bool exists, is_job ? store.Exists(id) : absl::StatusOr<bool>(false));
+    if (!exists) orphans.push_back(entry.path());
+  }
+  for (const std::filesystem::path& orphan : orphans) RETURN_IF_ERROR(RemoveTree(orphan));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+class TrainingJobs::Impl {
+ public:
+  Impl(const Environment& environment, const TrainingJobsOptions& options)
+      : environment_(environment),
+        store_(environment.database, &feed_, environment.clock, environment.observer),
+        checkpoints_(environment.state),
+        creator_({.state = environment.state,
+                  .store = &store_,
+                  .data_sets = environment.data_sets,
+                  .engine = environment.engine,
+                  .models = environment.models,
+                  .models_folder = environment.models_folder,
+                  .max_waiting_jobs = options.max_waiting_jobs,
+                  .max_sampler_steps = options.max_sampler_steps,
+                  .has_inception = !options.inception.empty()}),
+        publisher_({.state = environment.state,
+                    .store = &store_,
+                    .checkpoints = &checkpoints_,
+                    .models = environment.models,
+                    .models_folder = environment.models_folder}) {}
+
+  void Run(const TrainingJobsOptions& options) {
+    runner_ = std::make_unique<JobRunner>(
+        RunEnvironment{.state = environment_.state,
+                       .store = &store_,
+                       .data_sets = environment_.data_sets,
+                       .checkpoints = &checkpoints_,
+                       .engine = environment_.engine,
+                       .clock = environment_.clock,
+                       .observer = environment_.observer,
+                       .inception = options.inception},
+        JobRunner::Options{.max_running_jobs = options.max_running_jobs});
+  }
+
+  // What a caller asks of a job: written first, then passed on to the runner.
+  absl::StatusOr<TrainingJob> Apply(const std::string& name, JobAction action) {
+    ASSIGN_OR_RETURN(const int64_t id, JobIn("name", name));
+    RETURN_IF_ERROR(store_.Apply(id, action).status());
+    runner_->Poke();
+    return store_.Get(id);
+  }
+
+  const Environment environment_;
+  EventFeed feed_;
+  JobStore store_;
+  CheckpointFolders checkpoints_;
+  JobCreator creator_;
+  ModelPublisher publisher_;
+  std::unique_ptr<JobRunner> runner_;
+};
+
+absl::StatusOr<std::unique_ptr<TrainingJobs>> TrainingJobs::Start(
+    const Environment& environment, const TrainingJobsOptions& options) {
+  auto impl = std::make_unique<Impl>(environment, options);
+  RETURN_IF_ERROR(RemoveOrphans(*environment.state, impl->store_));
+  impl->Run(options);
+  return std::unique_ptr<TrainingJobs>(new TrainingJobs(std::move(impl)));
+}
+
+TrainingJobs::TrainingJobs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TrainingJobs::~TrainingJobs() { Stop(absl::InfinitePast()); }
+
+absl::StatusOr<TrainingJob> TrainingJobs::Create(
+    const denoised::v1::CreateTrainingJobRequest& request) {
+  ASSIGN_OR_RETURN(TrainingJob job, impl_->creator_.Create(request));
+  impl_->runner_->Poke();
+  return job;
+}
+
+absl::StatusOr<TrainingJob> TrainingJobs::Get(const denoised::v1::GetTrainingJobRequest& request) {
+  ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
+  return impl_->store_.Get(id);
+}
+
+absl::StatusOr<ListTrainingJobsResponse> TrainingJobs::List(
+    const denoised::v1::ListTrainingJobsRequest& request) {
+  ASSIGN_OR_RETURN(const Page page, PageOf(request));
+  std::vector<JobState> states;
+  for (const int state : request.states()) {
+    if (!TrainingJob::State_IsValid(state) || state == TrainingJob::STATE_UNSPECIFIED) {
+      return InvalidField("states", "must be states of jobs");
+    }
+    states.push_back(static_cast<JobState>(state));
+  }
+  ASSIGN_OR_RETURN(JobStore::Page found, impl_->store_.List(states, page.before, page.size));
+  ListTrainingJobsResponse response;
+  for (TrainingJob& job : found.jobs) *response.add_jobs() = std::move(job);
+  if (found.more) {
+    const std::string& last = response.jobs().rbegin()->name();
+    response.set_next_page_token(PageTokenAfter(std::to_string(*ParseJobName(last))));
+  }
+  return response;
+}
+
+absl::StatusOr<TrainingJob> TrainingJobs::Cancel(
+    const denoised::v1::CancelTrainingJobRequest& request) {
+  return impl_->Apply(request.name(), JobAction::kCancel);
+}
+
+absl::StatusOr<TrainingJob> TrainingJobs::Pause(
+    const denoised::v1::PauseTrainingJobRequest& request) {
+  return impl_->Apply(request.name(), JobAction::kPause);
+}
+
+absl::StatusOr<TrainingJob> TrainingJobs::Resume(
+    const denoised::v1::ResumeTrainingJobRequest& request) {
+  return impl_->Apply(request.name(), JobAction::kResume);
+}
+
+absl::Status TrainingJobs::Delete(const denoised::v1::DeleteTrainingJobRequest& request) {
+  ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
+  RETURN_IF_ERROR(impl_->store_.Delete(id));
+  impl_->checkpoints_.Forget(id);
+  return RemoveTree(impl_->environment_.state->job(id));
+}
+
+absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
+    const denoised::v1::ListCheckpointsRequest& request) {
+  ASSIGN_OR_RETURN(const int64_t id, JobIn("parent", request.parent()));
+  ASSIGN_OR_RETURN(const Page page, PageOf(request));
+  RETURN_IF_ERROR(impl_->store_.Status(id).status());
+  ASSIGN_OR_RETURN(const auto folder, impl_->checkpoints_.Get(id));
+  ListCheckpointsResponse response;
+  for (const CheckpointFolder::Entry& entry : folder->List()) {
+    if (page.before > 0 && entry.step >= page.before) continue;
+    if (response.checkpoints_size() == page.size) {
+      response.set_next_page_token(
+          PageTokenAfter(std::to_string(response.checkpoints().rbegin()->step())));
+      break;
+    }
+    ASSIGN_OR_RETURN(auto event,
+                     impl_->store_.FindEvent(id, TrainingEvent::kCheckpoint, entry.step));
+    // One that was written just now, and is not told of yet.
+    if (event) *response.add_checkpoints() = std::move(*event->mutable_checkpoint());
+  }
+  return response;
+}
+
+absl::StatusOr<ModelHandle> TrainingJobs::Publish(
+    const denoised::v1::PublishModelRequest& request) {
+  return impl_->publisher_.Publish(request);
+}
+
+absl::StatusOr<std::unique_ptr<TrainingJobs::Watcher>> TrainingJobs::Watch(
+    const denoised::v1::WatchTrainingJobRequest& request, std::function<void()> wake) {
+  ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
+  if (request.resume_after() < 0) {
+    return InvalidField("resume_after",
+                        absl::StrCat("must be at least 0, is ", request.resume_after()));
+  }
+  RETURN_IF_ERROR(impl_->store_.Status(id).status());
+  std::unique_ptr<Watcher> watcher(new Watcher(&impl_->store_, id, request.resume_after()));
+  watcher->subscription_ = impl_->feed_.Subscribe(id, std::move(wake));
+  return watcher;
+}
+
+absl::StatusOr<std::optional<TrainingEvent>> TrainingJobs::Watcher::Next() {
+  if (read_.empty() && !over_) {
+    ASSIGN_OR_RETURN(JobStore::Events events, store_->EventsAfter(job_, last_, kEventsAtATime));
+    over_ = events.over;
+    for (TrainingEvent& event : events.events) read_.push_back(std::move(event));
+  }
+  if (read_.empty()) return std::nullopt;
+  TrainingEvent event = std::move(read_.front());
+  read_.pop_front();
+  last_ = event.sequence();
+  return event;
+}
+
+void TrainingJobs::Stop(absl::Time deadline) {
+  impl_->runner_->Stop(deadline);
+  impl_->feed_.NotifyAll();
+}
+
+}  // namespace denoise

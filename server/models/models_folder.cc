@@ -1,0 +1,163 @@
+#include "server/models/models_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/file_descriptor.h"
+#include "core/base/status_macros.h"
+#include "core/io/atomic_file.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kIncoming[] = ".incoming";
+constexpr char kReplaced[] = ".replaced";
+constexpr char kLock[] = ".lock";
+
+absl::Status CannotWrite(int error) {
+  if (error == EROFS || error == EACCES || error == EPERM) {
+    return absl::FailedPreconditionError(
+        "the models folder cannot be written to: a server that publishes models needs a writable "
+        "one");
+  }
+  return FileSystemError(error, "cannot write the models folder");
+}
+
+// Whether anything has this name: a link that leads nowhere, too.
+bool Exists(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(fs::symlink_status(path, error));
+}
+
+// What `folder` holds and does not hide, in order.
+absl::StatusOr<std::vector<std::string>> VisibleNames(const fs::path& folder) {
+  std::error_code error;
+  std::vector<std::string> names;
+  fs::directory_iterator entries(folder, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    std::string name = entries->path().filename().string();
+    if (!name.starts_with('.')) names.push_back(std::move(name));
+  }
+  if (error) {
+    return absl::NotFoundError(absl::StrCat("cannot read the models folder: ", error.message()));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Waits until no other thread or process changes the folder; until the descriptor goes.
+absl::StatusOr<FileDescriptor> Lock(const fs::path& root) {
+  FileDescriptor file(open((root / kLock).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  if (file.get() < 0) return CannotWrite(errno);
+  while (flock(file.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return CannotWrite(errno);
+  }
+  return file;
+}
+
+absl::Status MakeFolder(const fs::path& path) {
+  if (mkdir(path.c_str(), 0777) != 0 && errno != EEXIST) return CannotWrite(errno);
+  return SyncFolder(path.parent_path());
+}
+
+absl::Status RemoveTree(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  return error ? CannotWrite(error.value()) : absl::OkStatus();
+}
+
+// Durable once it returns. Nothing has the name `to`.
+absl::Status Move(const fs::path& from, const fs::path& to) {
+  if (std::rename(from.c_str(), to.c_str()) != 0) return CannotWrite(errno);
+  RETURN_IF_ERROR(SyncFolder(to.parent_path()));
+  return SyncFolder(from.parent_path());
+}
+
+// What an install that did not end has left. The caller holds the lock.
+absl::Status PutRight(const fs::path& root) {
+  if (Exists(root / kReplaced)) {
+    ASSIGN_OR_RETURN(const auto ids, VisibleNames(root / kReplaced));
+    for (const std::string& id : ids) {
+      if (!Exists(root / id)) RETURN_IF_ERROR(Move(root / kReplaced / id, root / id));
+    }
+  }
+  RETURN_IF_ERROR(RemoveTree(root / kReplaced));
+  return RemoveTree(root / kIncoming);
+}
+
+absl::Status PutRightAtStart(const fs::path& root) {
+  if (!Exists(root / kReplaced) && !Exists(root / kIncoming)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root));
+  return PutRight(root);
+}
+
+// `id` names the incoming version instead of the one that it names now, if any.
+absl::Status Swap(const fs::path& root, const std::string& id) {
+  const bool replaces = Exists(root / id);
+  if (replaces) RETURN_IF_ERROR(Move(root / id, root / kReplaced / id));
+  return Move(root / kIncoming / id, root / id);
+}
+
+}  // namespace
+
+ModelsFolder::ModelsFolder(fs::path root, ModelLoadOptions options)
+    : root_(std::move(root)), options_(std::move(options)) {}
+
+absl::StatusOr<LoadedModels> ModelsFolder::Load() const {
+  LoadedModels loaded;
+  if (const absl::Status status = PutRightAtStart(root_); !status.ok()) {
+    loaded.broken.push_back({kReplaced, status});
+  }
+  ASSIGN_OR_RETURN(const auto names, VisibleNames(root_));
+  for (const std::string& id : names) {
+    std::error_code ignored;  // an entry that cannot be looked at is no folder
+    if (!fs::is_directory(root_ / id, ignored)) continue;
+    auto model = IsValidModelId(id)
+                     ? LoadModel(root_ / id, id, options_)
+                     : absl::InvalidArgumentError("a model's name is letters, digits and ._-");
+    if (model.ok()) {
+      loaded.models.push_back(*std::move(model));
+    } else {
+      loaded.broken.push_back({id, model.status()});
+    }
+  }
+  return loaded;
+}
+
+absl::StatusOr<ModelFiles> ModelsFolder::Read(const std::string& id) const {
+  // Nobody replaces it meanwhile; in a folder that cannot be written to, nobody can.
+  const absl::StatusOr<FileDescriptor> lock = Lock(root_);
+  if (!lock.ok() && !absl::IsFailedPrecondition(lock.status())) return lock.status();
+  return LoadModelFiles(root_ / id);
+}
+
+absl::StatusOr<ModelHandle> ModelsFolder::Install(const std::string& id, const Writer& write,
+                                                  ModelRepository& models) const {
+  if (!IsValidModelId(id)) {
+    return absl::InvalidArgumentError("a model's name is letters, digits and ._-");
+  }
+  ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root_));
+  RETURN_IF_ERROR(PutRight(root_));
+  const auto tidy = absl::MakeCleanup([&] { PutRight(root_).IgnoreError(); });
+  RETURN_IF_ERROR(MakeFolder(root_ / kIncoming));
+  RETURN_IF_ERROR(MakeFolder(root_ / kReplaced));
+  const fs::path incoming = root_ / kIncoming / id;
+  RETURN_IF_ERROR(write(incoming));
+  ASSIGN_OR_RETURN(ModelHandle model, LoadModel(incoming, id, options_));
+  RETURN_IF_ERROR(Swap(root_, id));
+  models.Publish(model);
+  return model;
+}
+
+}  // namespace denoise

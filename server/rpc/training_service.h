@@ -1,0 +1,58 @@
+// denoised.v1.Training.
+#pragma once
+
+#include "denoised/v1/training.grpc.pb.h"
+#include "server/jobs/training_jobs.h"
+#include "server/rpc/turn_stream.h"
+
+namespace denoise {
+
+// Thread-safe. Outlives the gRPC server; `jobs` and what `environment` names outlive it. Every call
+// waits for the disk, so all of them are answered on the pool.
+class TrainingService final : public denoised::v1::Training::CallbackService {
+ public:
+  TrainingService(TrainingJobs* jobs, const TurnEnvironment& environment)
+      : jobs_(jobs), environment_(environment) {}
+
+  grpc::ServerUnaryReactor* CreateTrainingJob(grpc::CallbackServerContext* context,
+                                              const denoised::v1::CreateTrainingJobRequest* request,
+                                              denoised::v1::TrainingJob* response) override;
+  grpc::ServerUnaryReactor* GetTrainingJob(grpc::CallbackServerContext* context,
+                                           const denoised::v1::GetTrainingJobRequest* request,
+                                           denoised::v1::TrainingJob* response) override;
+  grpc::ServerUnaryReactor* ListTrainingJobs(
+      grpc::CallbackServerContext* context, const denoised::v1::ListTrainingJobsRequest* request,
+      denoised::v1::ListTrainingJobsResponse* response) override;
+  grpc::ServerUnaryReactor* CancelTrainingJob(grpc::CallbackServerContext* context,
+                                              const denoised::v1::CancelTrainingJobRequest* request,
+                                              denoised::v1::TrainingJob* response) override;
+  grpc::ServerUnaryReactor* PauseTrainingJob(grpc::CallbackServerContext* context,
+                                             const denoised::v1::PauseTrainingJobRequest* request,
+                                             denoised::v1::TrainingJob* response) override;
+  grpc::ServerUnaryReactor* ResumeTrainingJob(grpc::CallbackServerContext* context,
+                                              const denoised::v1::ResumeTrainingJobRequest* request,
+                                              denoised::v1::TrainingJob* response) override;
+  grpc::ServerUnaryReactor* DeleteTrainingJob(grpc::CallbackServerContext* context,
+                                              const denoised::v1::DeleteTrainingJobRequest* request,
+                                              google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* ListCheckpoints(
+      grpc::CallbackServerContext* context, const denoised::v1::ListCheckpointsRequest* request,
+      denoised::v1::ListCheckpointsResponse* response) override;
+  grpc::ServerWriteReactor<denoised::v1::TrainingEvent>* WatchTrainingJob(
+      grpc::CallbackServerContext* context,
+      const denoised::v1::WatchTrainingJobRequest* request) override;
+  grpc::ServerUnaryReactor* PublishModel(grpc::CallbackServerContext* context,
+                                         const denoised::v1::PublishModelRequest* request,
+                                         denoised::v1::Model* response) override;
+
+ private:
+  // Answers with what `method` of the jobs makes of the request.
+  template <class Request, class Response, class Method>
+  grpc::ServerUnaryReactor* Call(grpc::CallbackServerContext* context, const Request* request,
+                                 Response* response, Method method);
+
+  TrainingJobs* const jobs_;
+  const TurnEnvironment environment_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,67 @@
+#include "server/telemetry/training_telemetry.h"
+
+#include "absl/strings/ascii.h"
+#include "server/telemetry/log.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::TrainingJob;
+using prometheus::BuildCounter;
+using prometheus::BuildGauge;
+
+prometheus::Counter& AddCounter(prometheus::Registry& registry, const char* name,
+                                const char* help) {
+  return BuildCounter().Name(name).Help(help).Register(registry).Add({});
+}
+
+std::string StateLabel(TrainingJob::State state) {
+  return absl::AsciiStrToLower(TrainingJob::State_Name(state));
+}
+
+}  // namespace
+
+TrainingTelemetry::TrainingTelemetry(prometheus::Registry& registry)
+    : job_states_(BuildCounter()
+                      .Name("denoised_job_states_total")
+                      .Help("Training jobs that came into a state.")
+                      .Register(registry)),
+      running_jobs_(BuildGauge()
+                        .Name("denoised_running_jobs")
+                        .Help("Training jobs that run.")
+                        .Register(registry)
+                        .Add({})),
+      steps_(AddCounter(registry, "denoised_training_steps_total", "Optimizer steps taken.")),
+      pictures_(AddCounter(registry, "denoised_training_pictures_total", "Pictures trained on.")),
+      step_seconds_(AddCounter(registry, "denoised_training_step_seconds_total",
+                               "Device time of the optimizer steps taken.")) {
+  for (const TrainingJob::State state :
+       {TrainingJob::QUEUED, TrainingJob::RUNNING, TrainingJob::PAUSED, TrainingJob::CANCELLING,
+        TrainingJob::SUCCEEDED, TrainingJob::FAILED, TrainingJob::CANCELLED}) {
+    job_states_.Add({{"state", StateLabel(state)}});
+  }
+}
+
+void TrainingTelemetry::OnJobState(const std::string& job, TrainingJob::State state,
+                                   const std::string& reason) {
+  job_states_.Add({{"state", StateLabel(state)}}).Increment();
+  LogEvent(state == TrainingJob::FAILED ? spdlog::level::err : spdlog::level::info, "job state",
+           {{"job", job}, {"state", StateLabel(state)}, {"reason", reason}});
+}
+
+void TrainingTelemetry::OnRunningJobs(int jobs) { running_jobs_.Set(jobs); }
+
+void TrainingTelemetry::OnTrainingStep(int pictures, absl::Duration device_time) {
+  steps_.Increment();
+  pictures_.Increment(pictures);
+  step_seconds_.Increment(absl::ToDoubleSeconds(device_time));
+}
+
+void TrainingTelemetry::OnTrouble(std::string_view what, const absl::Status& status) {
+  LogEvent(spdlog::level::err, "trouble",
+           {{"what", what},
+            {"code", absl::StatusCodeToString(status.code())},
+            {"message", std::string(status.message())}});
+}
+
+}  // namespace denoise

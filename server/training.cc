@@ -1,0 +1,57 @@
+#include "server/training.h"
+
+#include <utility>
+
+#include "core/base/status_macros.h"
+#include "server/jobs/ingest.h"
+
+namespace denoise {
+namespace {
+
+DataSetQuota QuotaOf(const ServerFlags& flags) {
+  return {.data_sets = flags.max_datasets,
+          .total_bytes = int64_t{flags.max_datasets_gib} << 30,
+          .data_set_bytes = int64_t{flags.max_dataset_gib} << 30};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Training>> Training::Start(const ServerFlags& flags,
+                                                          const Environment& environment) {
+  const Clock* const clock = environment.turns.clock;
+  ASSIGN_OR_RETURN(StateDir opened, StateDir::Open(flags.state));
+  auto state = std::make_unique<StateDir>(std::move(opened));
+  ASSIGN_OR_RETURN(auto database, Database::Open(state->database()));
+  ASSIGN_OR_RETURN(auto data_sets, DataSetStore::Open(database.get(), state.get(), QuotaOf(flags),
+                                                      IngestUpload, clock, environment.observer));
+  const TrainingJobsOptions options = {.max_running_jobs = flags.max_running_jobs,
+                                       .max_waiting_jobs = flags.max_waiting_jobs,
+                                       .max_sampler_steps = flags.max_steps,
+                                       .inception = flags.inception};
+  ASSIGN_OR_RETURN(auto jobs, TrainingJobs::Start({.state = state.get(),
+                                                   .database = database.get(),
+                                                   .data_sets = data_sets.get(),
+                                                   .engine = environment.engine,
+                                                   .models = environment.models,
+                                                   .models_folder = environment.models_folder,
+                                                   .clock = clock,
+                                                   .observer = environment.observer},
+                                                  options));
+  return std::unique_ptr<Training>(new Training(std::move(state), std::move(database),
+                                                std::move(data_sets), std::move(jobs),
+                                                environment.turns));
+}
+
+Training::Training(std::unique_ptr<StateDir> state, std::unique_ptr<Database> database,
+                   std::unique_ptr<DataSetStore> data_sets, std::unique_ptr<TrainingJobs> jobs,
+                   const TurnEnvironment& turns)
+    : state_(std::move(state)),
+      database_(std::move(database)),
+      data_sets_(std::move(data_sets)),
+      jobs_(std::move(jobs)),
+      training_service_(jobs_.get(), turns),
+      datasets_service_(data_sets_.get(), turns) {}
+
+void Training::Stop(absl::Time deadline) { jobs_->Stop(deadline); }
+
+}  // namespace denoise

@@ -1,0 +1,74 @@
+// Networks and pictures whose training is quick, and goes wrong when a test wants it to.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/train/trainer.h"
+
+namespace denoise {
+
+// Every call of a TinyNetwork, as a test sees it.
+struct TinyNetworkCall {
+  int number;  // 1 is the first
+  const NetworkInput& input;
+};
+
+struct TinyNetworkOptions {
+  int64_t channels = 1;
+  int64_t height = 4;
+  int64_t width = 4;
+  int64_t num_class_embeds = 0;
+  // Called with every call; what it returns multiplies the answer, so that NaN spoils it. May throw.
+  std::function<float(const TinyNetworkCall&)> hook;
+};
+
+StateDict TinyNetworkWeights(const TinyNetworkOptions& options);
+
+// One hidden layer over all pixels, told the time and the class, and a weight that does nothing. Weights pass through the dtype on
+// their way, and gradients on theirs; arithmetic is float32.
+NetworkBinder TinyNetworkBinder(const TinyNetworkOptions& options);
+
+// Random pictures, the same for a step and row; class row % classes. Errors are handed out once each.
+class FakeBatches : public BatchSource {
+ public:
+  FakeBatches(int64_t channels, int64_t height, int64_t width, int64_t classes)
+      : channels_(channels), height_(height), width_(width), classes_(classes) {}
+
+  absl::StatusOr<TrainingRows> Rows(int64_t step, int first, int count) override;
+  int64_t pictures() const override { return 1000; }
+
+  void FailNext(absl::Status error) { error_ = std::move(error); }
+
+ private:
+  const int64_t channels_, height_, width_, classes_;
+  absl::Status error_;
+};
+
+// A trainer of a TinyNetwork on FakeBatches, on DDPM's schedule.
+Trainer::Setup TinySetup(const TinyNetworkOptions& network, const TrainingOptions& options);
+
+// Seven pictures a step in network calls of three.
+TrainingOptions SmallOptions();
+
+// The three below fail the test where they fail.
+std::unique_ptr<Trainer> Make(const Trainer::Setup& setup);
+std::unique_ptr<Trainer> Make(const TrainingOptions& options,
+                              const TinyNetworkOptions& network = {});
+std::vector<StepReport> Train(Trainer& trainer, int steps);
+TrainingSnapshot SnapshotOf(const Trainer& trainer);
+
+double MeanLoss(const std::vector<StepReport>& reports, size_t first, size_t count);
+std::vector<std::string> ViolatedFields(const absl::Status& status);
+
+// Runs slices until `steps` more steps are done.
+absl::StatusOr<std::vector<StepReport>> RunSteps(Trainer& trainer, int steps);
+
+bool BitEqual(const StateDict& a, const StateDict& b);
+bool Close(const StateDict& a, const StateDict& b, double relative, double absolute);
+
+}  // namespace denoise

@@ -1,0 +1,273 @@
+// Tasks beside generation, on the engine's own threads.
+#include <ATen/Parallel.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/randn.h>
+#include <c10/core/InferenceMode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <future>
+#include <stdexcept>
+#include <thread>
+
+#include "core/io/checkpoint.h"
+#include "core/sampling/compile_plan.h"
+#include "server/engine/engine.h"
+#include "tests/server/engine/gate.h"
+#include "tests/server/engine/recording_sink.h"
+#include "tests/support/gaussian_network.h"
+
+namespace denoise {
+namespace {
+
+using Outcome = DeviceTask::Outcome;
+
+class FunctionTask : public DeviceTask {
+ public:
+  explicit FunctionTask(std::function<Outcome()> slice) : slice_(std::move(slice)) {}
+  Outcome RunSlice() override { return slice_(); }
+
+ private:
+  const std::function<Outcome()> slice_;
+};
+
+class TaskObserver : public EngineObserver {
+ public:
+  void OnQueueDepth(int) override {}
+  void OnActiveRows(const std::string&, int) override {}
+  void OnBatchFailed(const std::string&, const std::string&) override {}
+  void OnEvaluation(const std::string&, const EvaluationReport&) override {}
+  void OnSlice(const std::string& device, absl::Duration duration) override {
+    EXPECT_EQ(device, "cpu");
+    EXPECT_GE(duration, absl::ZeroDuration());
+    ++slices;
+  }
+  void OnTaskFailed(const std::string& device, const std::string& what) override {
+    EXPECT_EQ(device, "cpu");
+    failures.push_back(what);
+  }
+
+  std::atomic<int> slices = 0;
+  std::vector<std::string> failures;  // the worker's, until the engine is gone
+};
+
+class EngineTasksTest : public testing::Test {
+ protected:
+  static std::shared_ptr<const NetworkReplicas> Networks(GaussianNetwork::Hook hook = nullptr) {
+    return std::make_shared<NetworkReplicas>(NetworkReplicas{std::make_shared<GaussianNetwork>(
+        *Schedule::Create({}), GaussianData{}, 3, 6, 6, std::move(hook))});
+  }
+
+  static GenerationRequest Request(std::shared_ptr<const NetworkReplicas> networks,
+                                   int steps = 10) {
+    GenerationRequest request;
+    request.networks = std::move(networks);
+    request.plan = std::make_shared<const SamplerPlan>(
+        *CompilePlan(*Schedule::Create({}), {.sampler = SamplerKind::kDdim, .steps = steps}));
+    return request;
+  }
+
+  static std::shared_ptr<RecordingSink> Submit(Engine& engine, GenerationRequest request) {
+    auto sink = std::make_shared<RecordingSink>();
+    const auto submitted = engine.Submit(std::move(request), sink);
+    EXPECT_TRUE(submitted.ok()) << submitted.status();
+    return sink;
+  }
+
+  static std::shared_ptr<DeviceTask> Task(std::function<Outcome()> slice) {
+    return std::make_shared<FunctionTask>(std::move(slice));
+  }
+
+  TaskObserver observer_;
+};
+
+TEST_F(EngineTasksTest, ATaskGoesOnUntilItIsDone) {
+  std::promise<int> done;
+  int slices = 0;
+  {
+    Engine engine({}, Clock::Real(), &observer_);
+    engine.AddTask(Task([&] {
+                     if (++slices < 5) return Outcome::kMore;
+                     done.set_value(slices);
+                     return Outcome::kDone;
+                   }),
+                   0);
+    EXPECT_EQ(done.get_future().get(), 5);
+  }
+  EXPECT_EQ(slices, 5);
+  EXPECT_EQ(observer_.slices, 5);
+}
+
+TEST_F(EngineTasksTest, OnlyEvaluationsRunInInferenceModeAndBothWithTheWorkersThreads) {
+  std::atomic<bool> evaluation_infers = false, slice_infers = true;
+  std::atomic<int> slice_threads = 0;
+  Engine engine({.cpu_threads = 3, .training_share = 0.5}, Clock::Real(), nullptr);
+  std::promise<void> ran;
+  engine.AddTask(Task([&] {
+                   slice_infers = c10::InferenceMode::is_enabled();
+                   slice_threads = at::get_num_threads();
+                   ran.set_value();
+                   return Outcome::kDone;
+                 }),
+                 0);
+  ran.get_future().get();
+  const auto networks =
+      Networks([&](const NetworkInput&) { evaluation_infers = c10::InferenceMode::is_enabled(); });
+  EXPECT_EQ(Submit(engine, Request(networks))->WaitUntilFinished(), absl::OkStatus());
+  EXPECT_TRUE(evaluation_infers);
+  EXPECT_FALSE(slice_infers);
+  EXPECT_EQ(slice_threads, 3);
+}
+
+TEST_F(EngineTasksTest, ARequestThatArrivesDuringASliceIsEvaluatedRightAfterIt) {
+  Gate gate;
+  std::atomic<int> slices = 0, slices_at_first_evaluation = -1;
+  Engine engine({.training_share = 0.9}, Clock::Real(), nullptr);
+  const Engine::TaskId task = engine.AddTask(Task([&] {
+                                               ++slices;
+                                               gate.Pass();
+                                               return Outcome::kMore;
+                                             }),
+                                             0);
+  gate.WaitUntilReached();
+  const auto sink = Submit(engine, Request(Networks([&](const NetworkInput&) {
+                             if (slices_at_first_evaluation < 0) {
+                               slices_at_first_evaluation = slices.load();
+                             }
+                           })));
+  gate.Open();
+  EXPECT_EQ(sink->WaitUntilFinished(), absl::OkStatus());
+  EXPECT_EQ(slices_at_first_evaluation, 1);
+  engine.RemoveTask(task);
+}
+
+TEST_F(EngineTasksTest, ATaskThatThrowsIsRemovedAndNothingElseSuffers) {
+  std::atomic<int> healthy_slices = 0;
+  std::promise<void> healthy_goes_on;
+  {
+    Engine engine({.training_share = 0.5}, Clock::Real(), &observer_);
+    engine.AddTask(Task([]() -> Outcome { throw std::runtime_error("on fire"); }), 0);
+    engine.AddTask(Task([]() -> Outcome { throw 7; }), 0);  // NOLINT: not an exception's type
+    engine.AddTask(Task([&] {
+                     if (++healthy_slices < 10) return Outcome::kMore;
+                     healthy_goes_on.set_value();
+                     return Outcome::kDone;
+                   }),
+                   0);
+    healthy_goes_on.get_future().get();
+    EXPECT_EQ(Submit(engine, Request(Networks()))->WaitUntilFinished(), absl::OkStatus());
+  }
+  EXPECT_EQ(observer_.slices, 12);
+  EXPECT_THAT(observer_.failures, testing::ElementsAre("on fire", "an exception of no known kind"));
+}
+
+TEST_F(EngineTasksTest, NoSliceRunsOnceRemovalHasReturned) {
+  Engine engine({}, Clock::Real(), nullptr);
+  for (int round = 0; round < 20; ++round) {
+    std::promise<void> began;
+    std::atomic<bool> inside = false, removed = false, ran_after = false;
+    int slices = 0;
+    const Engine::TaskId task = engine.AddTask(Task([&] {
+                                                 inside = true;
+                                                 if (++slices == 1) began.set_value();
+                                                 ran_after = ran_after || removed;
+                                                 std::this_thread::yield();
+                                                 inside = false;
+                                                 return Outcome::kMore;
+                                               }),
+                                               0);
+    began.get_future().get();
+    engine.RemoveTask(task);
+    removed = true;
+    EXPECT_FALSE(inside);
+    EXPECT_FALSE(ran_after);
+  }
+}
+
+TEST_F(EngineTasksTest, WhatIsLeftWhenTheEngineGoesIsLetGoOf) {
+  std::weak_ptr<DeviceTask> alive;
+  {
+    Engine engine({}, Clock::Real(), nullptr);
+    auto task = Task([] { return Outcome::kMore; });
+    alive = task;
+    engine.AddTask(std::move(task), 0);
+  }
+  EXPECT_TRUE(alive.expired());
+}
+
+// Forward and backward of a convolution: as much of the device as a training step would take.
+class AutogradTask : public DeviceTask {
+ public:
+  Outcome RunSlice() override {
+    const at::Tensor loss = at::conv2d(pictures_, weight_, {}, 1, 1).square().mean();
+    loss.backward();
+    ++slices;
+    return Outcome::kMore;
+  }
+
+  std::atomic<int> slices = 0;
+
+ private:
+  const at::Tensor pictures_ = at::randn({4, 16, 32, 32});
+  const at::Tensor weight_ = at::randn({16, 16, 3, 3}).set_requires_grad(true);
+};
+
+TEST_F(EngineTasksTest, ImagesMadeBesideAutogradAreBitForBitThoseMadeAlone) {
+  const auto checkpoint = LoadCheckpoint("tests/data/reference/unet/class-conditional-v", {});
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  GenerationRequest request =
+      Request(std::make_shared<NetworkReplicas>(NetworkReplicas{checkpoint->network}), 6);
+  request.conditioning.class_weights = {{0}};
+  request.count = 3;
+  Engine engine({.cpu_threads = 2, .training_share = 0.5}, Clock::Real(), nullptr);
+  const auto alone = Submit(engine, request);
+  ASSERT_EQ(alone->WaitUntilFinished(), absl::OkStatus());
+  const auto task = std::make_shared<AutogradTask>();
+  const Engine::TaskId id = engine.AddTask(task, 0);
+  const int slices_before = task->slices;
+  const auto beside = Submit(engine, request);
+  ASSERT_EQ(beside->WaitUntilFinished(), absl::OkStatus());
+  engine.RemoveTask(id);
+  EXPECT_GT(task->slices, slices_before);
+  ASSERT_EQ(beside->images().size(), 3u);
+  for (const ImageUpdate& image : beside->images()) {
+    const auto images = alone->images();
+    const auto same = std::find_if(images.begin(), images.end(), [&](const ImageUpdate& other) {
+      return other.image_index == image.image_index;
+    });
+    EXPECT_TRUE(image.sample.equal(same->sample)) << "image " << image.image_index;
+  }
+}
+
+// For the thread sanitizer: everything at once.
+TEST_F(EngineTasksTest, TasksComeAndGoWhileRequestsDo) {
+  Engine engine({.devices = {at::kCPU, at::kCPU}, .training_share = 0.5}, Clock::Real(),
+                &observer_);
+  const auto network = Networks()->front();
+  const auto networks = std::make_shared<NetworkReplicas>(NetworkReplicas{network, network});
+  const auto come_and_go = [&] {
+    for (int round = 0; round < 25; ++round) {
+      std::atomic<int> slices = 0;
+      const Engine::TaskId id =
+          engine.AddTask(Task([&] { return ++slices % 3 == 0 ? Outcome::kIdle : Outcome::kMore; }),
+                         engine.LeastLoadedDevice(), round % 2);
+      for (int wake = 0; wake < 5; ++wake) engine.Wake(id);
+      engine.RemoveTask(id);
+    }
+  };
+  const auto generate = [&] {
+    for (int round = 0; round < 5; ++round) {
+      EXPECT_EQ(Submit(engine, Request(networks))->WaitUntilFinished(), absl::OkStatus());
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) threads.emplace_back(come_and_go);
+  for (int i = 0; i < 2; ++i) threads.emplace_back(generate);
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+}  // namespace denoise

@@ -1,0 +1,62 @@
+#include "server/models/model_loader.h"
+
+#include <ATen/ops/full.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "tests/support/gaussian_network.h"
+
+namespace denoise {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ModelNames, AreLettersDigitsAndAFewSigns) {
+  for (const char* id : {"a", "emoji-32", "v1.5_final", "0"}) {
+    EXPECT_TRUE(IsValidModelId(id)) << id;
+    EXPECT_EQ(ParseModelName(ModelName(id)), id);
+  }
+  for (const char* id : {"", ".", "..", "-a", "_a", "a/b", "a b", "a\n", "../a", "\u00e9"}) {
+    EXPECT_FALSE(IsValidModelId(id)) << id;
+    EXPECT_EQ(ParseModelName(ModelName(id)), std::nullopt);
+  }
+  EXPECT_EQ(ParseModelName("emoji"), std::nullopt);
+}
+
+// A network whose answer is whatever a test wants.
+class AnsweringNetwork : public GaussianNetwork {
+ public:
+  explicit AnsweringNetwork(at::Tensor answer)
+      : GaussianNetwork(*Schedule::Create({}), {}, 3, 8, 8), answer_(std::move(answer)) {}
+  at::Tensor Forward(const NetworkInput&) const override { return answer_; }
+
+ private:
+  const at::Tensor answer_;
+};
+
+TEST(WarmUp, RefusesAnswersThatAreNotFinite) {
+  EXPECT_TRUE(WarmUp(AnsweringNetwork(at::full({1, 3, 8, 8}, 0.5))).ok());
+  for (double value :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    EXPECT_EQ(WarmUp(AnsweringNetwork(at::full({1, 3, 8, 8}, value))).code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(WarmUp, RefusesAnswersOfAnotherShape) {
+  EXPECT_EQ(WarmUp(AnsweringNetwork(at::full({1, 6, 8, 8}, 0.5))).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(WarmUp, CatchesWhatTheNetworkThrows) {
+  const GaussianNetwork network(*Schedule::Create({}), {}, 3, 8, 8,
+                                [](const NetworkInput&) { throw std::runtime_error("on fire"); });
+  EXPECT_THAT(std::string(WarmUp(network).message()), HasSubstr("on fire"));
+}
+
+}  // namespace
+}  // namespace denoise

@@ -1,0 +1,324 @@
+#include "server/models/models_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <future>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/support/temp_dir.h"
+
+namespace denoise {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Key;
+using ::testing::Not;
+namespace fs = std::filesystem;
+
+const fs::path kReference = "tests/data/reference/unet";
+constexpr char kWeights[] = "unet/diffusion_pytorch_model.safetensors";
+
+class ModelsFolderTest : public testing::Test {
+ protected:
+  // A copy of a reference checkpoint, to be broken or not.
+  fs::path Add(const std::string& folder, const std::string& reference = "gray-not-square") {
+    const fs::path path = root_.path() / folder;
+    fs::copy(kReference / reference, path, fs::copy_options::recursive);
+    return path;
+  }
+
+  LoadedModels Load() {
+    auto loaded = Folder().Load();
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    return *std::move(loaded);
+  }
+
+  static std::map<std::string, ModelHandle> ById(const LoadedModels& loaded) {
+    std::map<std::string, ModelHandle> models;
+    for (const ModelHandle& model : loaded.models) models.emplace(model->id, model);
+    return models;
+  }
+
+  // Adds a good model beside the broken one, and expects it alone to be served.
+  std::string ReasonItIsLeftOut() {
+    Add("good");
+    const LoadedModels loaded = Load();
+    EXPECT_THAT(ById(loaded), ElementsAre(Key("good")));
+    if (loaded.broken.size() != 1) return "nothing was left out";
+    EXPECT_EQ(loaded.broken[0].folder, "broken");
+    const std::string reason(loaded.broken[0].status.message());
+    EXPECT_THAT(reason, Not(HasSubstr(root_.path().string()))) << "no path leaks";
+    return reason;
+  }
+
+  ModelsFolder Folder() const { return ModelsFolder(root_.path(), {}); }
+
+  TempDir root_;
+};
+
+TEST_F(ModelsFolderTest, LoadsEveryFolder) {
+  Add("gray");
+  Add("classes", "class-conditional-v");
+  Add("old", "root-layout-old-names");
+  const LoadedModels loaded = Load();
+  EXPECT_THAT(loaded.broken, IsEmpty());
+  const auto models = ById(loaded);
+  ASSERT_THAT(models, ElementsAre(Key("classes"), Key("gray"), Key("old")));
+
+  const ModelHandle classes = models.at("classes");
+  EXPECT_EQ(classes->id, "classes");
+  EXPECT_TRUE(classes->is_class_conditional());
+  EXPECT_EQ(classes->default_sampler.prediction_type, PredictionType::kVPrediction);
+  EXPECT_FALSE(classes->version.empty());
+  ASSERT_EQ(classes->networks.size(), 1u);
+  EXPECT_EQ(classes->networks[0]->device(), at::Device(at::kCPU));
+  EXPECT_EQ(models.at("gray")->spec.in_channels, 1);
+  EXPECT_NE(models.at("gray")->version, classes->version);
+}
+
+TEST_F(ModelsFolderTest, PassesOverHiddenFoldersAndFiles) {
+  Add("good");
+  Add(".cache");
+  WriteFile(root_.path() / "README.md", "# Models");
+  const LoadedModels loaded = Load();
+  EXPECT_EQ(loaded.models.size(), 1u);
+  EXPECT_THAT(loaded.broken, IsEmpty());
+}
+
+TEST_F(ModelsFolderTest, LeavesOutAnEmptyFolder) {
+  fs::create_directory(root_.path() / "broken");
+  EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("model_index.json"));
+}
+
+TEST_F(ModelsFolderTest, LeavesOutBrokenJson) {
+  WriteFile(Add("broken") / "unet/config.json", "{\"in_channels\": ");
+  EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("unet/config.json"));
+}
+
+TEST_F(ModelsFolderTest, LeavesOutAnotherSchedulerThanItsIndexNames) {
+  WriteFile(Add("broken") / "scheduler/scheduler_config.json",
+            R"({"_class_name": "MysteryScheduler"})");
+  EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("scheduler/scheduler_config.json"));
+}
+
+TEST_F(ModelsFolderTest, LeavesOutTruncatedWeights) {
+  const fs::path weights = Add("broken") / kWeights;
+  fs::resize_file(weights, fs::file_size(weights) - 100);
+  EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("safetensors"));
+}
+
+TEST_F(ModelsFolderTest, LeavesOutWeightsOfAnotherShape) {
+  fs::copy_file(kReference / "class-conditional-v" / kWeights, Add("broken") / kWeights,
+                fs::copy_options::overwrite_existing);
+  EXPECT_NE(ReasonItIsLeftOut(), "nothing was left out");
+}
+
+TEST_F(ModelsFolderTest, LeavesOutMissingWeights) {
+  fs::remove(Add("broken") / kWeights);
+  EXPECT_NE(ReasonItIsLeftOut(), "nothing was left out");
+}
+
+TEST_F(ModelsFolderTest, LeavesOutAVarianceThatTheNetworkDoesNotPredict) {
+  const fs::path scheduler = Add("broken") / "scheduler/scheduler_config.json";
+  WriteFile(scheduler, R"({"_class_name": "DDPMScheduler", "variance_type": "learned_range"})");
+  EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("variance"));
+}
+
+TEST_F(ModelsFolderTest, LeavesOutAFolderWhoseNameIsNoModelName) {
+  Add("good");
+  Add("not a name");
+  const LoadedModels loaded = Load();
+  EXPECT_EQ(loaded.models.size(), 1u);
+  ASSERT_EQ(loaded.broken.size(), 1u);
+  EXPECT_EQ(loaded.broken[0].folder, "not a name");
+}
+
+TEST_F(ModelsFolderTest, AnAbsentRootIsAnError) {
+  EXPECT_EQ(ModelsFolder(root_.path() / "absent", {}).Load().status().code(),
+            absl::StatusCode::kNotFound);
+}
+
+class InstallTest : public ModelsFolderTest {
+ protected:
+  // The versions are told apart by their channels.
+  static constexpr char kOld[] = "gray-not-square";      // 1
+  static constexpr char kNew[] = "class-conditional-v";  // 3
+
+  static ModelsFolder::Writer Copy(const std::string& reference) {
+    return [reference](const fs::path& folder) {
+      fs::copy(kReference / reference, folder, fs::copy_options::recursive);
+      return absl::OkStatus();
+    };
+  }
+
+  std::vector<std::string> Entries() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(root_.path())) {
+      names.push_back(entry.path().filename().string());
+    }
+    std::erase(names, ".lock");
+    return names;
+  }
+
+  ModelRepository models_;
+};
+
+TEST_F(InstallTest, ANewModelIsServedAndStaysThereAfterARestart) {
+  const auto installed = Folder().Install("m", Copy(kNew), models_);
+  ASSERT_TRUE(installed.ok()) << installed.status();
+  EXPECT_EQ(models_.Find("m"), *installed);
+  EXPECT_EQ((*installed)->id, "m");
+  EXPECT_THAT(Entries(), ElementsAre("m"));
+  EXPECT_EQ(ById(Load()).at("m")->version, (*installed)->version);
+}
+
+TEST_F(InstallTest, ANewVersionTakesTheNameWhileHoldersOfTheOldOneGoOn) {
+  Add("m", kOld);
+  models_.Publish(Load().models[0]);
+  ModelHandle held = models_.Find("m");
+  const std::weak_ptr<const Network> weights = held->networks[0];
+  ASSERT_TRUE(Folder().Install("m", Copy(kNew), models_).ok());
+  EXPECT_EQ(models_.Find("m")->spec.in_channels, 3);
+  EXPECT_EQ(models_.size(), 1u);
+  EXPECT_TRUE(WarmUp(*held->networks[0]).ok());
+  held.reset();
+  EXPECT_TRUE(weights.expired());
+  EXPECT_THAT(Entries(), ElementsAre("m"));
+  EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 3);
+}
+
+TEST_F(InstallTest, AVersionThatDoesNotLoadNeverTakesTheName) {
+  Add("m", kOld);
+  models_.Publish(Load().models[0]);
+  const auto truncated = [](const fs::path& folder) {
+    fs::copy(kReference / kNew, folder, fs::copy_options::recursive);
+    fs::resize_file(folder / kWeights, 1000);
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(Folder().Install("m", truncated, models_).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(models_.Find("m")->spec.in_channels, 1);
+  EXPECT_THAT(Entries(), ElementsAre("m"));
+  EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 1);
+}
+
+TEST_F(InstallTest, AVersionThatCannotBeWrittenLeavesNothing) {
+  const auto full = [](const fs::path& folder) {
+    fs::create_directory(folder);
+    WriteFile(folder / "model_index.json", "{}");
+    return absl::ResourceExhaustedError("the disk is full");
+  };
+  EXPECT_EQ(Folder().Install("m", full, models_).status(),
+            absl::ResourceExhaustedError("the disk is full"));
+  EXPECT_THAT(Entries(), IsEmpty());
+  EXPECT_EQ(models_.size(), 0u);
+}
+
+TEST_F(InstallTest, TakesNothingForANameThatIsNone) {
+  for (const char* id : {"", "..", "../m", ".incoming", ".replaced", "a/b"}) {
+    EXPECT_EQ(Folder().Install(id, Copy(kNew), models_).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+  EXPECT_THAT(Entries(), IsEmpty());
+}
+
+// Nobody can make a file there, not even root.
+TEST_F(InstallTest, AFolderThatCannotBeWrittenToIsAFailedPrecondition) {
+  const absl::Status status = ModelsFolder("/sys", {}).Install("m", Copy(kNew), models_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("/sys")));
+}
+
+TEST_F(InstallTest, ReplacesALinkAndNotWhatItLeadsTo) {
+  const TempDir elsewhere;
+  fs::copy(kReference / kOld, elsewhere.path(), fs::copy_options::recursive);
+  fs::create_directory_symlink(elsewhere.path(), root_.path() / "m");
+  ASSERT_TRUE(Folder().Install("m", Copy(kNew), models_).ok());
+  EXPECT_FALSE(fs::is_symlink(root_.path() / "m"));
+  EXPECT_TRUE(fs::exists(elsewhere.path() / kWeights));
+}
+
+TEST_F(InstallTest, WhatIsServedIsWhatTheFolderHoldsHoweverManyInstallAtOnce) {
+  std::vector<std::future<absl::Status>> installs;
+  for (int i = 0; i < 6; ++i) {
+    installs.push_back(std::async(std::launch::async, [this, i] {
+      return Folder().Install("m", Copy(i % 2 == 0 ? kOld : kNew), models_).status();
+    }));
+  }
+  for (auto& install : installs) EXPECT_EQ(install.get(), absl::OkStatus());
+  EXPECT_EQ(models_.Find("m")->version, ById(Load()).at("m")->version);
+  EXPECT_THAT(Entries(), ElementsAre("m"));
+}
+
+// The folders that a crash leaves at each step of an install, and what the next start serves.
+struct Crash {
+  const char* when;
+  const char* named;     // the version under the name, if any
+  const char* incoming;  // and under the hidden ones
+  const char* replaced;
+  bool incomplete = false;  // what is incoming lacks its weights
+  const char* serves;
+};
+
+class InterruptedInstallTest : public InstallTest {
+ protected:
+  void Put(const char* version, const fs::path& folder) {
+    if (version == nullptr) return;
+    fs::create_directories((root_.path() / folder).parent_path());
+    Add(folder.string(), version);
+  }
+
+  static int64_t Channels(const char* version) { return version == kOld ? 1 : 3; }
+};
+
+TEST_F(InterruptedInstallTest, LeavesOneCompleteModelWhereverItHappens) {
+  const Crash crashes[] = {
+      {"writing", kOld, kNew, nullptr, true, kOld},
+      {"written and loaded", kOld, kNew, nullptr, false, kOld},
+      {"the old one is away", nullptr, kNew, kOld, false, kOld},
+      {"the new one is there", kNew, nullptr, kOld, false, kNew},
+      {"the old one is removed", kNew, nullptr, nullptr, false, kNew},
+      {"writing the first", nullptr, kNew, nullptr, true, nullptr},
+      {"the first is loaded", nullptr, kNew, nullptr, false, nullptr},
+      {"the first is there", kNew, nullptr, nullptr, false, kNew},
+  };
+  for (const Crash& crash : crashes) {
+    SCOPED_TRACE(crash.when);
+    for (const auto& entry : fs::directory_iterator(root_.path())) fs::remove_all(entry);
+    fs::create_directory(root_.path() / ".incoming");
+    fs::create_directory(root_.path() / ".replaced");
+    Put(crash.named, "m");
+    Put(crash.incoming, ".incoming/m");
+    if (crash.incomplete) fs::remove(root_.path() / ".incoming/m" / kWeights);
+    Put(crash.replaced, ".replaced/m");
+
+    const LoadedModels loaded = Load();
+    EXPECT_THAT(loaded.broken, IsEmpty());
+    if (crash.serves == nullptr) {
+      EXPECT_THAT(loaded.models, IsEmpty());
+      EXPECT_THAT(Entries(), IsEmpty());
+    } else {
+      ASSERT_EQ(loaded.models.size(), 1u);
+      EXPECT_EQ(loaded.models[0]->spec.in_channels, Channels(crash.serves));
+      EXPECT_THAT(Entries(), ElementsAre("m"));
+    }
+  }
+}
+
+TEST_F(InterruptedInstallTest, TheNextInstallPutsItRightToo) {
+  Put(kNew, ".incoming/m");
+  Put(kOld, ".replaced/m");
+  ASSERT_TRUE(Folder().Install("other", Copy(kNew), models_).ok());
+  EXPECT_THAT(Entries(), testing::UnorderedElementsAre("m", "other"));
+  EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 1);
+}
+
+}  // namespace
+}  // namespace denoise
