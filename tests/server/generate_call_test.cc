@@ -191,7 +191,7 @@ TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
   ModelsService other(&models_);
-  EXPECT_EQ(Listen(flags, {&other}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}).status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(GenerateCallTest, ModelsAreListedOverTheWire) {
