@@ -333,14 +333,18 @@ absl::StatusOr<denoised::v1::ListDatasetsResponse> DataSetStore::List(
 
   // One more than the page holds tells whether another follows.
   ASSIGN_OR_RETURN(std::vector<DataSetRow> rows, impl_->Rows(*after, *page_size + 1));
-  const bool more = rows.size() > static_cast<size_t>(*page_size);
-  if (more) rows.pop_back();
   denoised::v1::ListDatasetsResponse response;
+  size_t bytes = 0;
   for (DataSetRow& row : rows) {
     if (row.data_set.has_report()) row.data_set.mutable_report()->clear_contact_sheet();
+    bytes += row.data_set.ByteSizeLong();
+    if (response.datasets_size() == *page_size ||
+        (bytes > kMaxPageBytes && response.datasets_size() > 0)) {
+      response.set_next_page_token(PageTokenAfter(response.datasets().rbegin()->name()));
+      break;
+    }
     *response.add_datasets() = std::move(row.data_set);
   }
-  if (more) response.set_next_page_token(PageTokenAfter(response.datasets().rbegin()->name()));
   return response;
 }
 

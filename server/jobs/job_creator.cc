@@ -131,12 +131,7 @@ absl::Status JobCreator::PrepareTraining(int64_t id, Prepared& prepared) {
     files = *std::move(made);
   }
   ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
-  const SettingsContext context = {.model = model,
-                                   .data_set = data.data_set,
-                                   .device = environment_.engine->options().devices.front().type(),
-                                   .has_inception = environment_.has_inception,
-                                   .seed = settings.seed(),
-                                   .max_sampler_steps = environment_.max_sampler_steps};
+  const SettingsContext context = ContextOf(model, data.data_set, settings.seed());
   ASSIGN_OR_RETURN(settings, ResolveTraining(settings, context));
   prepared.job.set_steps_total(settings.max_steps());
   prepared.data_set = data.id;
@@ -148,16 +143,22 @@ absl::Status JobCreator::PrepareEvaluation(int64_t id, Prepared& prepared) {
   ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
   ASSIGN_OR_RETURN(const ModelFiles files, ReadModel("model", settings.model()));
   ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
-  const SettingsContext context = {.model = model,
-                                   .data_set = data.data_set,
-                                   .device = environment_.engine->options().devices.front().type(),
-                                   .has_inception = environment_.has_inception,
-                                   .seed = ChooseSeed(),
-                                   .max_sampler_steps = environment_.max_sampler_steps};
+  const SettingsContext context = ContextOf(model, data.data_set, ChooseSeed());
   ASSIGN_OR_RETURN(settings, ResolveEvaluation(settings, context));
   prepared.job.set_steps_total(EvaluationPictures(settings, data.data_set.report().pictures()));
   prepared.data_set = data.id;
   return WriteBase(id, files);
+}
+
+SettingsContext JobCreator::ContextOf(const Model& model, const denoised::v1::Dataset& data_set,
+                                      uint64_t seed) const {
+  return {.model = model,
+          .data_set = data_set,
+          .device = environment_.engine->options().devices.front().type(),
+          .has_inception = environment_.has_inception,
+          .seed = seed,
+          .max_sampler_steps = environment_.max_sampler_steps,
+          .max_micro_batch_pixels = environment_.max_micro_batch_pixels};
 }
 
 absl::StatusOr<DataSetStore::Stored> JobCreator::FindDataSet(std::string_view field,

@@ -11,6 +11,7 @@
 #include "server/jobs/data_set_store.h"
 #include "server/jobs/job_store.h"
 #include "server/jobs/state_dir.h"
+#include "server/jobs/training_settings.h"
 #include "server/models/model_repository.h"
 #include "server/models/models_folder.h"
 
@@ -28,6 +29,7 @@ class JobCreator {
     const ModelsFolder* models_folder;
     int max_waiting_jobs = 0;
     int max_sampler_steps = 0;
+    int64_t max_micro_batch_pixels = 0;
     bool has_inception = false;
   };
   explicit JobCreator(const Environment& environment) : environment_(environment) {}
@@ -47,6 +49,8 @@ class JobCreator {
                                    int64_t id);
   absl::Status PrepareTraining(int64_t id, Prepared& prepared);
   absl::Status PrepareEvaluation(int64_t id, Prepared& prepared);
+  SettingsContext ContextOf(const Model& model, const denoised::v1::Dataset& data_set,
+                            uint64_t seed) const;
   // Of a model that is being served.
   absl::StatusOr<ModelFiles> ReadModel(std::string_view field, const std::string& name) const;
   absl::Status WriteBase(int64_t id, const ModelFiles& files) const;

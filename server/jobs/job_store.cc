@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/error_details.h"
+#include "core/base/paging.h"
 #include "core/base/status_macros.h"
 #include "denoised/v1/datasets.pb.h"
 #include "server/jobs/columns.h"
@@ -164,15 +165,18 @@ absl::StatusOr<JobStore::Page> JobStore::List(const std::vector<JobState>& state
     SQLite::Statement rows(connection, ListQuery(states));
     rows.bind(1, before_id);
     rows.bind(2, limit + 1);  // one more than the page holds tells whether another follows
-    std::vector<int64_t> ids = ReadIds(rows);
+    const std::vector<int64_t> ids = ReadIds(rows);
     Page page;
-    page.more = ids.size() > static_cast<size_t>(limit);
-    if (page.more) ids.pop_back();
+    size_t bytes = 0;
     for (const int64_t id : ids) {
       ASSIGN_OR_RETURN(TrainingJob job, ReadJob(connection, id));
       if (job.has_evaluation_result()) {
         job.mutable_evaluation_result()->clear_nearest_neighbours_sheet();
       }
+      bytes += job.ByteSizeLong();
+      page.more = static_cast<int>(page.jobs.size()) == limit ||
+                  (bytes > kMaxPageBytes && !page.jobs.empty());
+      if (page.more) break;
       page.jobs.push_back(std::move(job));
     }
     return page;

@@ -53,8 +53,8 @@ class JobStore {
     std::vector<denoised::v1::TrainingJob> jobs;  // the latest first
     bool more = false;
   };
-  // Those created before `before_id` (0: all) in one of `states` (empty: all), at most `limit`. The
-  // sheets of evaluations are left out.
+  // Those created before `before_id` (0: all) in one of `states` (empty: all), at most `limit`, which is
+  // at least 1, and kMaxPageBytes. The sheets of evaluations are left out.
   absl::StatusOr<Page> List(const std::vector<JobState>& states, int64_t before_id,
                             int limit) const;
 

@@ -83,11 +83,16 @@ StateDict EmaOf(const TrainingSnapshot& snapshot, size_t index) {
 absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& request) {
   const auto model_id = ParseModelName(request.model());
   if (!model_id) return InvalidField("model", "must be \"models/\" and a model's name");
-  ASSIGN_OR_RETURN(const CheckpointReference source, FindSource(request.source()));
-  ASSIGN_OR_RETURN(const TrainingJob job, environment_.store->Get(source.job));
-  if (!job.has_training()) {
-    return InvalidField("source", "must be a job that trains, or a checkpoint of one");
+  const auto checkpoint = ParseCheckpointName(request.source());
+  const auto job_id = checkpoint ? std::optional(checkpoint->job) : ParseJobName(request.source());
+  if (!job_id) {
+    return InvalidField("source", "must be \"trainingJobs/\" and a job's name, or a checkpoint's");
   }
+  ASSIGN_OR_RETURN(const TrainingJob job, environment_.store->Get(*job_id));
+  if (!job.has_training()) return NoCheckpoint();
+  ASSIGN_OR_RETURN(
+      const CheckpointReference source,
+      checkpoint ? absl::StatusOr<CheckpointReference>(*checkpoint) : NewestCheckpoint(*job_id));
   ASSIGN_OR_RETURN(const size_t average, AverageOf(job.training(), request));
   ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source));
   const ModelHandle replaced = environment_.models->Find(*model_id);
@@ -111,17 +116,11 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
   return model;
 }
 
-absl::StatusOr<CheckpointReference> ModelPublisher::FindSource(const std::string& source) const {
-  if (const auto checkpoint = ParseCheckpointName(source)) return *checkpoint;
-  const auto job = ParseJobName(source);
-  if (!job) {
-    return InvalidField("source", "must be \"trainingJobs/\" and a job's name, or a checkpoint's");
-  }
-  RETURN_IF_ERROR(environment_.store->Status(*job).status());
-  ASSIGN_OR_RETURN(const auto folder, environment_.checkpoints->Get(*job));
+absl::StatusOr<CheckpointReference> ModelPublisher::NewestCheckpoint(int64_t job) const {
+  ASSIGN_OR_RETURN(const auto folder, environment_.checkpoints->Get(job));
   const std::vector<CheckpointFolder::Entry> entries = folder->List();
   if (entries.empty()) return NoCheckpoint();
-  return CheckpointReference{*job, entries.front().step};
+  return CheckpointReference{job, entries.front().step};
 }
 
 absl::StatusOr<TrainingSnapshot> ModelPublisher::LoadSnapshot(

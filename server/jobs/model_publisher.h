@@ -32,7 +32,7 @@ class ModelPublisher {
   absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request);
 
  private:
-  absl::StatusOr<CheckpointReference> FindSource(const std::string& source) const;
+  absl::StatusOr<CheckpointReference> NewestCheckpoint(int64_t job) const;
   absl::StatusOr<TrainingSnapshot> LoadSnapshot(const CheckpointReference& source) const;
 
   const Environment environment_;

@@ -87,6 +87,7 @@ class TrainingJobs::Impl {
                   .models_folder = environment.models_folder,
                   .max_waiting_jobs = options.max_waiting_jobs,
                   .max_sampler_steps = options.max_sampler_steps,
+                  .max_micro_batch_pixels = options.max_micro_batch_pixels,
                   .has_inception = !options.inception.empty()}),
         publisher_({.state = environment.state,
                     .store = &store_,

@@ -26,9 +26,10 @@ namespace denoise {
 
 struct TrainingJobsOptions {
   int max_running_jobs = 1;
-  int max_waiting_jobs = 100;       // QUEUED
-  int max_sampler_steps = 1000;     // of grids and evaluations
-  std::filesystem::path inception;  // weights for FEATURES_INCEPTION; empty: none
+  int max_waiting_jobs = 100;                         // QUEUED
+  int max_sampler_steps = 1000;                       // of grids and evaluations
+  int64_t max_micro_batch_pixels = int64_t{1} << 22;  // of a network call in training
+  std::filesystem::path inception;                    // weights for FEATURES_INCEPTION; empty: none
 };
 
 // Thread-safe. Methods wait for the disk, Create and Publish for a model to be loaded, too: call them

@@ -42,13 +42,24 @@ void CheckAtLeast(std::string_view field, int64_t value, int64_t min, FieldViola
   CheckRange(field, value, min, std::numeric_limits<int64_t>::max(), violations);
 }
 
-void ResolveBatches(const SettingsContext& context, TrainingSettings& settings) {
+// A network call takes memory for each pixel: too much of that ends the server, not just the job.
+void ResolveBatches(const SettingsContext& context, TrainingSettings& settings,
+                    FieldViolations& violations) {
   const TrainingOptions defaults;
+  const NetworkSpec& spec = context.model.spec;
+  const int64_t most =
+      std::max<int64_t>(context.max_micro_batch_pixels / (spec.height * spec.width), 1);
   if (!settings.has_batch_size()) settings.set_batch_size(defaults.batch_size);
-  if (settings.has_micro_batch_size()) return;
-  const bool on_cpu = context.device == at::kCPU;
-  settings.set_micro_batch_size(on_cpu ? std::min(defaults.micro_batch_size, settings.batch_size())
-                                       : settings.batch_size());
+  if (!settings.has_micro_batch_size()) {
+    const int64_t wanted = context.device == at::kCPU ? defaults.micro_batch_size : most;
+    settings.set_micro_batch_size(static_cast<int32_t>(
+        std::clamp<int64_t>(settings.batch_size(), 1, std::min(wanted, most))));
+  }
+  if (settings.micro_batch_size() > most) {
+    violations.Add("micro_batch_size",
+                   absl::StrCat("must be at most ", most, " for pictures of this size, is ",
+                                settings.micro_batch_size()));
+  }
 }
 
 void ResolvePrecision(const SettingsContext& context, TrainingSettings& settings,
@@ -142,9 +153,13 @@ absl::StatusOr<TrainingSettings> ResolveTraining(TrainingSettings settings,
   CheckChannels(settings.has_base_model() ? "base_model" : "new_network", context.model,
                 violations);
   CheckClasses("dataset", context, violations);
+  if (settings.has_base_model() && context.model.spec.num_class_embeds == 0 &&
+      !context.data_set.report().classes().empty()) {
+    violations.Add("dataset", "has classes, the network none");
+  }
   ResolveObjective(context.model, *settings.mutable_objective(), violations);
   ResolveOptimizer(*settings.mutable_optimizer(), violations);
-  ResolveBatches(context, settings);
+  ResolveBatches(context, settings, violations);
   ResolvePrecision(context, settings, violations);
   ResolveDuration(settings, violations);
   if (!settings.has_seed()) settings.set_seed(context.seed);

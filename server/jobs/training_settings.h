@@ -22,6 +22,7 @@ struct SettingsContext {
   bool has_inception = false;
   uint64_t seed = 0;  // for a request that names none
   int max_sampler_steps = 1000;
+  int64_t max_micro_batch_pixels = int64_t{1} << 22;  // of a network call in training
 };
 
 // InvalidArgument has every violation, named from TrainingSettings.

@@ -342,6 +342,19 @@ TEST_F(JobStoreTest, AListIsTheLatestFirstPageByPage) {
   EXPECT_FALSE(third.more);
 }
 
+TEST_F(JobStoreTest, APageIsBoundedByItsBytesToo) {
+  for (int i = 0; i < 3; ++i) {
+    JobStore::NewJob job = NewJob();
+    (*job.job.mutable_labels())["large"] = std::string(3 << 19, 'x');
+    ASSERT_TRUE(jobs().Create(job).ok());
+  }
+
+  const auto page = *jobs().List({}, 0, 10);
+
+  EXPECT_EQ(page.jobs.size(), 1u);
+  EXPECT_TRUE(page.more);
+}
+
 TEST_F(JobStoreTest, AListCanBeOfSomeStates) {
   for (int i = 0; i < 4; ++i) Create();
   ASSERT_TRUE(jobs().Apply(1, JobAction::kStart).ok());

@@ -1,0 +1,81 @@
+#include "server/jobs/model_publisher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "core/base/error_details.h"
+#include "tests/server/jobs/training_jobs_testing.h"
+
+namespace denoise {
+namespace {
+
+using ModelPublisherTest = TrainingJobsTest;
+
+using ::testing::ElementsAre;
+
+TEST_F(ModelPublisherTest, AServedModelIsTrainedFurtherAndMayChangeMeanwhile) {
+  WaitFor(Create(Request(3)), TrainingJob::SUCCEEDED);
+  ASSERT_TRUE(Publish("trainingJobs/1", "digits").ok());
+  CreateTrainingJobRequest request = Request(6);
+  request.mutable_training()->set_base_model("models/digits");
+  const std::string name = Create(request);
+  std::filesystem::remove_all(folder() / "models" / "digits");
+
+  EXPECT_EQ(WaitFor(name, TrainingJob::SUCCEEDED).steps_done(), 6);
+
+  request.mutable_training()->set_base_model("models/absent");
+  EXPECT_EQ(GetResource(jobs().Create(request).status())->name, "models/absent");
+}
+
+TEST_F(ModelPublisherTest, CheckpointsAreListedTheNewestFirst) {
+  const std::string name = Create(Request(12));
+  WaitFor(name, TrainingJob::SUCCEEDED);
+  denoised::v1::ListCheckpointsRequest request;
+  request.set_parent(name);
+  request.set_page_size(1);
+
+  const auto first = *jobs().ListCheckpoints(request);
+  request.set_page_token(first.next_page_token());
+  const auto second = *jobs().ListCheckpoints(request);
+
+  ASSERT_EQ(first.checkpoints_size(), 1);
+  EXPECT_EQ(first.checkpoints(0).name(), name + "/checkpoints/12");
+  EXPECT_TRUE(first.checkpoints(0).has_create_time());
+  ASSERT_EQ(second.checkpoints_size(), 1);
+  EXPECT_EQ(second.checkpoints(0).step(), 10);
+  EXPECT_EQ(second.next_page_token(), "");
+  request.set_page_token("made up");
+  EXPECT_THAT(FieldsOf(jobs().ListCheckpoints(request).status()), ElementsAre("page_token"));
+}
+
+TEST_F(ModelPublisherTest, AnyCheckpointThatIsKeptCanBePublished) {
+  const std::string name = Create(Request(12));
+  WaitFor(name, TrainingJob::SUCCEEDED);
+
+  ASSERT_TRUE(Publish(name + "/checkpoints/10", "earlier").ok());
+
+  ASSERT_TRUE(Publish(name, "latest").ok());
+  EXPECT_FALSE(SameWeights(Weights("earlier"), Weights("latest")));
+  EXPECT_EQ(Publish(name + "/checkpoints/5", "gone").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Publish("models/latest", "x").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Publish("trainingJobs/99", "x").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(ModelPublisherTest, AModelOfAnotherShapeIsReplacedOnlyWhereThatIsAllowed) {
+  const std::string small = Create(Request(1));
+  CreateTrainingJobRequest request = Request(1);
+  request.mutable_training()->mutable_new_network()->set_height(16);
+  const std::string large = Create(request);
+  WaitFor(large, TrainingJob::SUCCEEDED);
+  ASSERT_TRUE(Publish(small, "digits").ok());
+  EXPECT_TRUE(Publish(small, "digits").ok());
+
+  EXPECT_EQ(Publish(large, "digits").status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(Publish(large, "digits", /*allow_replace=*/true).ok());
+}
+
+}  // namespace
+}  // namespace denoise
