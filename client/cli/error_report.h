@@ -24,4 +24,8 @@ std::string ErrorJson(const absl::Status& status);
 // Tells people on standard error and, where `json`, scripts on standard output.
 ExitCode ReportError(const absl::Status& status, bool json);
 
+// The same for the error that a call ended with, which is no failure of the server's where the user
+// has `interrupted` it.
+ExitCode ReportEnd(const absl::Status& status, bool interrupted, bool json);
+
 }  // namespace denoise

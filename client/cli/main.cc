@@ -14,6 +14,7 @@
 #include "client/cli/health_command.h"
 #include "client/cli/models_command.h"
 #include "client/cli/plan_command.h"
+#include "client/cli/roundtrip_command.h"
 #include "client/cli/sweep_command.h"
 
 namespace denoise {
@@ -24,6 +25,7 @@ constexpr char kExamples[] = R"(Examples:
   denoise generate --class-label animals --count 8 --frames 1
   denoise sweep --class-label animals --rows guidance=1,2,4 --columns steps=4,8,16
   denoise diffuse photo.png
+  denoise roundtrip photo.png --class-label animals --strength 0.6
   denoise plan --sampler dpmpp_2m --steps 10
   denoise health
 
@@ -50,6 +52,7 @@ ExitCode Main(int argc, char** argv) {
   add("generate", "Generate images and watch them appear out of noise", AddGenerateCommand);
   add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
   add("diffuse", "Turn pictures into noise, level by level, as training does", AddDiffuseCommand);
+  add("roundtrip", "Watch a picture become noise and come back as another", AddRoundTripCommand);
   add("models", "List the models that are served, or tell everything about one", AddModelsCommand);
   add("health", "Ask whether the server is ready", AddHealthCommand);
   add("plan", "Print what a sampler will do, step by step, here or on a server's model",
