@@ -1,4 +1,5 @@
 // The parts of the command line that are functions.
+#include <google/protobuf/descriptor.h>
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
@@ -7,7 +8,9 @@
 #include <limits>
 
 #include "client/cli/connection_flags.h"
+#include "client/cli/diffuse_command.h"
 #include "client/cli/error_report.h"
+#include "client/cli/generate_command.h"
 #include "client/cli/output_folder.h"
 #include "client/cli/picture_grid.h"
 #include "client/cli/picture_history.h"
@@ -81,6 +84,36 @@ TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
   EXPECT_EQ(FlagOfField("inpainting.resamples"), "--repaint-times");
   EXPECT_EQ(FlagOfField("page_token"), "page_token");
   EXPECT_EQ(FlagOfField("--out"), "--out");
+}
+
+// Names like "guidance.scale"; a repeated field is one, whatever it holds.
+void AddFields(const google::protobuf::Descriptor& message, const std::string& prefix,
+               std::vector<std::string>& names) {
+  for (int i = 0; i < message.field_count(); ++i) {
+    const google::protobuf::FieldDescriptor& field = *message.field(i);
+    if (field.message_type() != nullptr && !field.is_repeated()) {
+      AddFields(*field.message_type(), prefix + field.name() + ".", names);
+    } else {
+      names.push_back(prefix + field.name());
+    }
+  }
+}
+
+void ExpectAFlagForEveryField(const CLI::App& app, const google::protobuf::Descriptor& request) {
+  std::vector<std::string> fields;
+  AddFields(request, "", fields);
+  for (const std::string& field : fields) {
+    EXPECT_NE(app.get_option_no_throw(FlagOfField(field)), nullptr)
+        << field << " would be set by " << FlagOfField(field);
+  }
+}
+
+TEST(FlagOfField, IsAFlagOfTheCommandForEveryFieldOfItsRequest) {
+  CLI::App generate, diffuse;
+  AddGenerateCommand(generate);
+  ExpectAFlagForEveryField(generate, *v1::GenerateRequest::descriptor());
+  AddDiffuseCommand(diffuse);
+  ExpectAFlagForEveryField(diffuse, *v1::DiffuseRequest::descriptor());
 }
 
 TEST(ParseDeadline, TakesDurationsAndSeconds) {
