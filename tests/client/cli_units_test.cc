@@ -229,6 +229,12 @@ TEST(PictureHistory, KindsHaveRowsOfTheirOwnAndTheLastOneIsShownLive) {
   }
   EXPECT_THAT(first, ElementsAre(1, 51, 101, 151));
   EXPECT_THAT(last, ElementsAre(255, 255, 103, 153)) << "both kinds end with the image";
+  const std::string gif = history.DenoisingAnimation(AnimationFormat::kGif).value();
+  const auto number = [&gif](size_t at) {
+    return static_cast<uint8_t>(gif[at]) + 256 * static_cast<uint8_t>(gif[at + 1]);
+  };
+  EXPECT_EQ(number(6), 4 * 128 + 5 * 2) << "the kinds of both images side by side";
+  EXPECT_EQ(number(8), 64 + 2 * 2);
 }
 
 TEST(PictureHistory, CountsEveryKindItKeeps) {
