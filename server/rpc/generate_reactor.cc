@@ -31,7 +31,8 @@ int64_t MostBytesHeld(const ResolvedRequest& resolved, const Outbox::Limits& lim
   const int64_t sample_bytes = SampleBytes(resolved.model->spec);
   int64_t frame_bytes = 0;
   if (resolved.generation.frames.every_n_steps > 0) {
-    const int frames = std::min(limits.frames, StepsTotal(resolved));
+    const int64_t kinds = static_cast<int64_t>(resolved.generation.frames.kinds.size());
+    const int64_t frames = std::min<int64_t>(limits.frames, kinds * StepsTotal(resolved));
     frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
   }
   constexpr int kMostInputs = 4;

@@ -62,11 +62,21 @@ v1::Image Encode(const std::vector<float>& sample, v1::Encoding encoding) {
   return image;
 }
 
+// That are taken.
 int Steps(const v1::GenerateRequest& request) {
-  return request.sampler().has_steps() ? request.sampler().steps() : kDefaultSteps;
+  const int steps = request.sampler().has_steps() ? request.sampler().steps() : kDefaultSteps;
+  if (!request.start().has_image()) return steps;
+  return static_cast<int>(steps * request.start().image().strength());
 }
 
 int Count(const v1::GenerateRequest& request) { return request.has_count() ? request.count() : 1; }
+
+std::vector<v1::FrameKind> Kinds(const v1::GenerateRequest& request) {
+  std::vector<v1::FrameKind> kinds;
+  for (const int kind : request.frames().kinds()) kinds.push_back(v1::FrameKind(kind));
+  if (kinds.empty()) kinds.push_back(v1::FRAME_KIND_X0);
+  return kinds;
+}
 
 v1::Accepted Accept(const v1::GenerateRequest& request) {
   v1::Accepted accepted;
@@ -81,6 +91,22 @@ v1::Accepted Accept(const v1::GenerateRequest& request) {
   accepted.set_steps(Steps(request));
   accepted.set_evaluations(Steps(request));
   for (int step = Steps(request); step > 0; --step) accepted.add_timesteps(step * 10);
+  return accepted;
+}
+
+v1::DiffuseAccepted Accept(const v1::DiffuseRequest& request) {
+  v1::DiffuseAccepted accepted;
+  accepted.set_model(request.model());
+  accepted.set_model_version("0123abcd");
+  accepted.set_seed(request.has_seed() ? request.seed() : 18446744073709551615u);
+  accepted.set_mode(request.mode());
+  accepted.add_levels()->set_alpha(1);
+  for (const double timestep : request.timesteps()) {
+    v1::DiffusionLevel& level = *accepted.add_levels();
+    level.set_timestep(timestep);
+    level.set_alpha(0.6);
+    level.set_sigma(0.8);
+  }
   return accepted;
 }
 
@@ -139,6 +165,36 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
     const bool whole = SendEvents(*context, *request, *writer);
     if (!whole) ++fake_.cancelled_calls_;
     return whole ? fake_.end : grpc::Status::CANCELLED;
+  }
+
+  grpc::Status Diffuse(grpc::ServerContext* context, const v1::DiffuseRequest* request,
+                       grpc::ServerWriter<v1::DiffuseEvent>* writer) override {
+    {
+      const std::lock_guard lock(fake_.mutex_);
+      fake_.diffusions_.push_back(*request);
+    }
+    if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
+    if (!fake_.answer.ok()) return fake_.answer;
+    const auto send = [&](v1::DiffuseEvent event) {
+      if (fake_.edit_diffuse_event) fake_.edit_diffuse_event(event);
+      return writer->Write(event);
+    };
+    v1::DiffuseEvent event;
+    *event.mutable_accepted() = Accept(*request);
+    const int levels = event.accepted().levels_size();
+    bool sent = send(event);
+    for (int level = 0; level < levels && sent; ++level) {
+      for (int picture = 0; picture < request->pictures_size() && sent; ++picture) {
+        v1::DiffusedFrame& frame = *event.mutable_frame();
+        frame.set_picture_index(picture);
+        frame.set_level_index(level);
+        *frame.mutable_image() =
+            Encode(Sample(picture, 1 - static_cast<double>(level) / levels), request->encoding());
+        sent = send(event);
+      }
+    }
+    event.mutable_finished()->set_frames(levels * request->pictures_size());
+    return sent && send(event) ? fake_.end : grpc::Status::CANCELLED;
   }
 
   grpc::Status PlanSampler(grpc::ServerContext* context, const v1::PlanSamplerRequest* request,
@@ -216,17 +272,29 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
     if (!send(event)) return false;
     const int every = request.frames().every_n_steps();
     if (every == 0 || (step % every != 0 && step != Steps(request))) return true;
-    for (int i = 0; i < Count(request); ++i, ++frames) {
-      v1::Frame& frame = *event.mutable_frame();
-      frame.set_image_index(i);
-      frame.set_step(step);
-      frame.set_timestep((Steps(request) - step) * 10);
-      frame.set_kind(request.frames().kind());
-      *frame.mutable_image() = Encode(Sample(i, static_cast<double>(step) / Steps(request)),
-                                      request.frames().encoding());
-      if (!send(event)) return false;
+    for (int i = 0; i < Count(request); ++i) {
+      for (const v1::FrameKind kind : Kinds(request)) {
+        if (!send(FrameOf(request, i, step, kind))) return false;
+        ++frames;
+      }
     }
     return true;
+  }
+
+  // The predicted x0 is halfway to the image from what x_t is.
+  static v1::GenerateEvent FrameOf(const v1::GenerateRequest& request, int image_index, int step,
+                                   v1::FrameKind kind) {
+    const double progress = static_cast<double>(step) / Steps(request);
+    v1::GenerateEvent event;
+    v1::Frame& frame = *event.mutable_frame();
+    frame.set_image_index(image_index);
+    frame.set_step(step);
+    frame.set_timestep((Steps(request) - step) * 10);
+    frame.set_kind(kind);
+    *frame.mutable_image() =
+        Encode(Sample(image_index, kind == v1::FRAME_KIND_X0 ? (1 + progress) / 2 : progress),
+               request.frames().encoding());
+    return event;
   }
 
   bool SendImage(const v1::GenerateRequest& request, int index, Sender& send) {
@@ -300,6 +368,11 @@ FakeServer::~FakeServer() { server_->Shutdown(std::chrono::system_clock::now());
 std::vector<v1::GenerateRequest> FakeServer::requests() const {
   const std::lock_guard lock(mutex_);
   return requests_;
+}
+
+std::vector<v1::DiffuseRequest> FakeServer::diffusions() const {
+  const std::lock_guard lock(mutex_);
+  return diffusions_;
 }
 
 bool FakeServer::ShouldFail(grpc::ServerContext& context) {
