@@ -138,6 +138,12 @@ TEST_F(GenerateCallTest, ARefusalWhileDrainingSaysWhenToTryAgain) {
   EXPECT_THAT(Trailers(), IsSupersetOf({std::string("grpc-retry-pushback-ms")}));
 }
 
+// The engine still takes requests then: training is being stopped first.
+TEST_F(GenerateCallTest, IsRefusedAsSoonAsTheServerDrains) {
+  live_calls_.StartDraining();
+  EXPECT_EQ(Generate(Request(2)).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 TEST_F(GenerateCallTest, ACancelledCallLeavesNothingBehind) {
   for (int i = 0; i < 20; ++i) {
     grpc::ClientContext context;
@@ -191,7 +197,9 @@ TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
   ModelsService other(&models_);
-  EXPECT_EQ(Listen(flags, {&other}).status().code(), absl::StatusCode::kUnavailable);
+  const std::vector<NamedService> services = {
+      {denoised::v1::Models::service_full_name(), &other}};
+  EXPECT_EQ(Listen(flags, services).status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(GenerateCallTest, ModelsAreListedOverTheWire) {
