@@ -24,7 +24,7 @@ struct SettingsContext {
   int max_sampler_steps = 1000;
 };
 
-// InvalidArgument has every violation, named from TrainingSettings.
+// InvalidArgument has every violation, named from TrainingSettings; else as CheckFeaturesServed.
 absl::StatusOr<denoised::v1::TrainingSettings> ResolveTraining(
     denoised::v1::TrainingSettings settings, const SettingsContext& context);
 
