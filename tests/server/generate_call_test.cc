@@ -197,8 +197,7 @@ TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
   ModelsService other(&models_);
-  const std::vector<NamedService> services = {
-      {denoised::v1::Models::service_full_name(), &other}};
+  const std::vector<NamedService> services = {{denoised::v1::Models::service_full_name(), &other}};
   EXPECT_EQ(Listen(flags, services).status().code(), absl::StatusCode::kUnavailable);
 }
 
