@@ -43,14 +43,21 @@ DataSetReader::DataSetReader(Database* database, const StateDir* state, IngestFu
       housekeeping_(std::move(housekeeping)),
       thread_([this] { Loop(); }) {}
 
-DataSetReader::~DataSetReader() {
+DataSetReader::~DataSetReader() { Stop(); }
+
+void DataSetReader::Stop() {
   {
     const MutexLock lock(mutex_);
     stopped_ = true;
   }
   work_.NotifyAll();
-  thread_.join();
-  for (auto& [id, waiting] : reading_) {
+  if (thread_.joinable()) thread_.join();
+  std::map<int64_t, std::vector<Done>> left;
+  {
+    const MutexLock lock(mutex_);
+    left.swap(reading_);
+  }
+  for (const auto& [id, waiting] : left) {
     for (const Done& done : waiting) done(DrainingError());
   }
 }
@@ -58,7 +65,7 @@ DataSetReader::~DataSetReader() {
 void DataSetReader::Add(int64_t id) {
   {
     const MutexLock lock(mutex_);
-    if (!reading_.try_emplace(id).second) return;
+    if (stopped_ || !reading_.try_emplace(id).second) return;
     queue_.push_back(id);
   }
   work_.NotifyAll();
@@ -115,6 +122,7 @@ absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
   RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
   RETURN_IF_ERROR(CheckHash(*row));
   const IngestResult result = Ingest(*row);
+  if (!result.status.ok() && stopped()) return DrainingError();
   RETURN_IF_ERROR(Store(id, result));
   RETURN_IF_ERROR(RemoveTree(UploadPath(*state_, id)));
   RETURN_IF_ERROR(result.status);
@@ -126,7 +134,10 @@ absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
 
 // Of bytes that are not what was promised nothing is of use: the upload begins again.
 absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
-  const absl::StatusOr<std::string> hash = Sha256OfFile(UploadPath(*state_, row.id));
+  const absl::StatusOr<std::string> hash = Sha256OfFile(UploadPath(*state_, row.id), [this] {
+    return stopped() ? DrainingError() : absl::OkStatus();
+  });
+  if (!hash.ok() && stopped()) return DrainingError();
   if (!hash.ok() && !absl::IsNotFound(hash.status())) return DiskStatus(hash.status());
   if (hash.ok() && absl::HexStringToBytes(*hash) == row.sha256) return absl::OkStatus();
   RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) {

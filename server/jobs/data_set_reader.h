@@ -46,9 +46,11 @@ class DataSetReader {
   // the reader.
   DataSetReader(Database* database, const StateDir* state, IngestFunction ingest,
                 JobObserver* observer, std::function<void()> housekeeping);
+  ~DataSetReader();  // Stop
+
   // Gives up the reading that is under way; what is left stays READING. Whoever awaits something
-  // hears UNAVAILABLE.
-  ~DataSetReader();
+  // hears UNAVAILABLE, and nothing is added any more. May be called again.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A data set that is READING.
   void Add(int64_t id) ABSL_LOCKS_EXCLUDED(mutex_);

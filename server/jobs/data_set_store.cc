@@ -65,6 +65,7 @@ class DataSetStore::Impl {
   absl::StatusOr<DataSetRow> Find(const std::string& name) const;
   absl::Status Delete(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Housekeep() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Stop() { reader_.Stop(); }
   std::filesystem::path stored(int64_t id) const { return StoredPath(*state_, id); }
 
  private:
@@ -96,7 +97,8 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
       : store_(store), id_(id), total_bytes_(total_bytes), spool_(std::move(spool)) {}
 
   ~Upload() override {
-    if (spool_ && !finished_) (void)Sync();
+    if (!claims_) return;
+    if (spool_) (void)Sync();
     store_->EndUpload(id_);
   }
 
@@ -113,6 +115,10 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
 
   absl::Status Finish(std::function<void(absl::StatusOr<Dataset>)> done) override {
     if (spool_) RETURN_IF_ERROR(BeginReading());
+    // The reader's from here on. Once `done` is called the caller may delete the data set, and the
+    // store may go away.
+    store_->EndUpload(id_);
+    claims_ = false;
     if (store_->reader_.Await(id_, done)) return absl::OkStatus();
     done(Result());  // it has been read already
     return absl::OkStatus();
@@ -138,7 +144,6 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
       WriteDataSetState(connection, id_, Dataset::READING, "", nullptr);
       return absl::OkStatus();
     }));
-    finished_ = true;
     store_->reader_.Add(id_);
     return absl::OkStatus();
   }
@@ -159,7 +164,7 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
   const int64_t id_;
   const int64_t total_bytes_;
   std::optional<UploadSpool> spool_;
-  bool finished_ = false;
+  bool claims_ = true;  // no other call can upload it
 };
 
 absl::Status DataSetStore::Impl::Recover() {
@@ -315,6 +320,8 @@ absl::StatusOr<std::unique_ptr<DataSetStore>> DataSetStore::Open(
 
 DataSetStore::DataSetStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DataSetStore::~DataSetStore() = default;
+
+void DataSetStore::Stop() { impl_->Stop(); }
 
 absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::BeginUpload(
     const UploadHeader& header) {

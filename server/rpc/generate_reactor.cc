@@ -50,14 +50,14 @@ GenerateReactor::GenerateReactor(const GenerateEnvironment& environment,
       model_(request.model()),
       arrival_(environment.clock->Now()) {
   environment_.live_calls->Add();
-  const absl::Status status = BringsSamples(request) ? StartLater(request) : Start(request);
+  absl::Status status = environment_.live_calls->Admit();
+  if (status.ok()) status = BringsSamples(request) ? StartLater(request) : Start(request);
   if (!status.ok()) EndStream(status, {});
   BeforeHandOver(this);
 }
 
 // The pool is at work on the request until it is accepted or refused; gRPC keeps it until then.
 absl::Status GenerateReactor::StartLater(const denoised::v1::GenerateRequest& request) {
-  RETURN_IF_ERROR(environment_.live_calls->Admit());
   ASSIGN_OR_RETURN(reservation_,
                    environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong())));
   environment_.pool->Schedule([this, &request] {

@@ -216,6 +216,11 @@ TEST_F(GenerateCallTest, CompressedMessagesAreRefusedUnopened) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNIMPLEMENTED);
 }
 
+TEST_F(GenerateCallTest, IsRefusedAsSoonAsTheServerDrains) {
+  live_calls_.StartDraining();
+  EXPECT_EQ(Generate(Request(2)).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
