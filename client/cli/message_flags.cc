@@ -186,7 +186,7 @@ std::string TypeName(const FieldDescriptor& field) {
         return "N";
     }
   }();
-  return field.is_repeated() ? absl::StrCat(one, ",", one, ",...") : one;
+  return field.is_repeated() ? absl::StrCat(one, ",", one, "...") : one;
 }
 
 // The last of the names in "-m,--model".
@@ -204,20 +204,14 @@ void Declare(CLI::App& app, Message& message, const MessageFlag& flag) {
     app.add_flag_function(flag.flag, set, flag.help)->group(flag.group);
     return;
   }
-  const auto set = [&message, path, name](const std::vector<std::string>& texts) {
+  const auto set = [&message, path, name](const std::string& text) {
     Setter setter(name, MessageAt(message, path), *path.field);
-    for (const std::string& text : texts) setter.Set(text);
+    if (!path.field->is_repeated()) return setter.Set(text);
+    for (const absl::string_view item : absl::StrSplit(text, ',')) setter.Set(std::string(item));
   };
-  CLI::Option* const option =
-      app.add_option_function<std::vector<std::string>>(flag.flag, set, flag.help)
-          ->allow_extra_args(false)
-          ->type_name(TypeName(*path.field))
-          ->group(flag.group);
-  if (path.field->is_repeated()) {
-    option->delimiter(',');
-  } else {
-    option->expected(1);
-  }
+  app.add_option_function<std::string>(flag.flag, set, flag.help)
+      ->type_name(TypeName(*path.field))
+      ->group(flag.group);
 }
 
 }  // namespace

@@ -23,7 +23,8 @@ namespace denoise {
 // linear schedule; the fields below, set before the call, change that. Thread-safe except for the fields.
 class FakeServer {
  public:
-  FakeServer();
+  // Serves `more`, too, which outlive it.
+  explicit FakeServer(const std::vector<grpc::Service*>& more = {});
   ~FakeServer();
 
   const std::string& address() const { return address_; }
@@ -66,6 +67,10 @@ class FakeServer {
   mutable std::mutex mutex_;
   std::vector<denoised::v1::GenerateRequest> requests_;  // guarded by mutex_
 };
+
+// A status with one of google.rpc's details.
+grpc::Status StatusWithDetail(grpc::StatusCode code, const std::string& message,
+                              const google::protobuf::Message& detail);
 
 // A status with google.rpc details: a BadRequest of {field, description} pairs.
 grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::string>>& violations);
