@@ -70,7 +70,7 @@ class Declarer {
     app_.add_option(flag, setting, help)
         ->delimiter(',')
         ->allow_extra_args(false)
-        ->type_name("N,N,...")
+        ->type_name("N,N")
         ->group(group_);
   }
 

@@ -110,15 +110,6 @@ v1::DiffuseAccepted Accept(const v1::DiffuseRequest& request) {
   return accepted;
 }
 
-grpc::Status WithDetails(grpc::StatusCode code, const std::string& message,
-                         const google::protobuf::Message& detail) {
-  google::rpc::Status status;
-  status.set_code(code);
-  status.set_message(message);
-  status.add_details()->PackFrom(detail);
-  return grpc::Status(code, message, status.SerializeAsString());
-}
-
 v1::Model ShapesModel() {
   v1::Model model;
   model.set_name("models/shapes");
@@ -337,14 +328,14 @@ class FakeServer::Models : public v1::Models::Service {
     google::rpc::ResourceInfo info;
     info.set_resource_type("denoised.v1.Model");
     info.set_resource_name(request->name());
-    return WithDetails(grpc::StatusCode::NOT_FOUND, "no such model", info);
+    return StatusWithDetail(grpc::StatusCode::NOT_FOUND, "no such model", info);
   }
 
  private:
   FakeServer& fake_;
 };
 
-FakeServer::FakeServer()
+FakeServer::FakeServer(const std::vector<grpc::Service*>& more)
     : image_generation_(std::make_unique<ImageGeneration>(*this)),
       models_(std::make_unique<Models>(*this)) {
   grpc::EnableDefaultHealthCheckService(true);
@@ -353,6 +344,7 @@ FakeServer::FakeServer()
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(image_generation_.get());
   builder.RegisterService(models_.get());
+  for (grpc::Service* const service : more) builder.RegisterService(service);
   server_ = builder.BuildAndStart();
   address_ = absl::StrCat("127.0.0.1:", port);
   SetServing(true);
@@ -387,6 +379,15 @@ bool FakeServer::ShouldFail(grpc::ServerContext& context) {
   return true;
 }
 
+grpc::Status StatusWithDetail(grpc::StatusCode code, const std::string& message,
+                              const google::protobuf::Message& detail) {
+  google::rpc::Status status;
+  status.set_code(code);
+  status.set_message(message);
+  status.add_details()->PackFrom(detail);
+  return grpc::Status(code, message, status.SerializeAsString());
+}
+
 grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::string>>& violations) {
   google::rpc::BadRequest bad_request;
   for (const auto& [field, description] : violations) {
@@ -394,7 +395,7 @@ grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::stri
     violation->set_field(field);
     violation->set_description(description);
   }
-  return WithDetails(grpc::StatusCode::INVALID_ARGUMENT, "invalid request", bad_request);
+  return StatusWithDetail(grpc::StatusCode::INVALID_ARGUMENT, "invalid request", bad_request);
 }
 
 grpc::Status RetryLaterStatus(absl::Duration delay) {
@@ -402,7 +403,7 @@ grpc::Status RetryLaterStatus(absl::Duration delay) {
   retry.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(delay));
   retry.mutable_retry_delay()->set_nanos(
       static_cast<int32_t>(absl::ToInt64Nanoseconds(delay) % 1000000000));
-  return WithDetails(grpc::StatusCode::UNAVAILABLE, "the queue is full", retry);
+  return StatusWithDetail(grpc::StatusCode::UNAVAILABLE, "the queue is full", retry);
 }
 
 }  // namespace denoise

@@ -23,7 +23,8 @@ namespace denoise {
 // linear schedule; pictures that are sent to it are not looked at. The fields below, set before the call, change that. Thread-safe except for the fields.
 class FakeServer {
  public:
-  FakeServer();
+  // Serves `more`, too, which outlive it.
+  explicit FakeServer(const std::vector<grpc::Service*>& more = {});
   ~FakeServer();
 
   const std::string& address() const { return address_; }
@@ -69,6 +70,10 @@ class FakeServer {
   std::vector<denoised::v1::GenerateRequest> requests_;   // guarded by mutex_
   std::vector<denoised::v1::DiffuseRequest> diffusions_;  // likewise
 };
+
+// A status with one of google.rpc's details.
+grpc::Status StatusWithDetail(grpc::StatusCode code, const std::string& message,
+                              const google::protobuf::Message& detail);
 
 // A status with google.rpc details: a BadRequest of {field, description} pairs.
 grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::string>>& violations);
