@@ -80,21 +80,24 @@ absl::Status Within(std::string_view prefix, const absl::Status& status) {
 
 absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& request) {
   RETURN_IF_ERROR(CheckRequest(request));
-  ASSIGN_OR_RETURN(auto existing,
-                   environment_.store->FindRequest(request.request_id(), HashOf(request)));
+  const std::string hash = HashOf(request);
+  ASSIGN_OR_RETURN(auto existing, environment_.store->FindRequest(request.request_id(), hash));
   if (existing) return *std::move(existing);
   ASSIGN_OR_RETURN(const int64_t id, environment_.store->ReserveId());
   absl::Cleanup remove = [&] { RemoveTree(environment_.state->job(id)).IgnoreError(); };
   ASSIGN_OR_RETURN(const Prepared prepared, Prepare(request, id));
-  auto created = Insert(request, id, prepared);
+  auto created = environment_.store->Create({.id = id,
+                                             .request_id = request.request_id(),
+                                             .request_hash = hash,
+                                             .job = prepared.job,
+                                             .data_sets = {prepared.data_set},
+                                             .max_waiting = environment_.max_waiting_jobs});
   if (created.ok()) std::move(remove).Cancel();
-  // The same request may have come twice at once.
-  if (absl::IsAlreadyExists(created.status())) {
-    ASSIGN_OR_RETURN(existing,
-                     environment_.store->FindRequest(request.request_id(), HashOf(request)));
-    if (existing) return *std::move(existing);
-  }
-  return created;
+  if (!absl::IsAlreadyExists(created.status())) return created;
+  // It came twice at once.
+  ASSIGN_OR_RETURN(existing, environment_.store->FindRequest(request.request_id(), hash));
+  if (!existing) return created.status();
+  return *std::move(existing);
 }
 
 absl::StatusOr<JobCreator::Prepared> JobCreator::Prepare(const CreateTrainingJobRequest& request,
@@ -179,16 +182,6 @@ absl::StatusOr<ModelFiles> JobCreator::ReadModel(std::string_view field,
 
 absl::Status JobCreator::WriteBase(int64_t id, const ModelFiles& files) const {
   return DiskStatus(WriteModelFiles(environment_.state->base_model(id), files));
-}
-
-absl::StatusOr<TrainingJob> JobCreator::Insert(const CreateTrainingJobRequest& request, int64_t id,
-                                               const Prepared& prepared) {
-  return environment_.store->Create({.id = id,
-                                     .request_id = request.request_id(),
-                                     .request_hash = HashOf(request),
-                                     .job = prepared.job,
-                                     .data_sets = {prepared.data_set},
-                                     .max_waiting = environment_.max_waiting_jobs});
 }
 
 }  // namespace denoise

@@ -56,8 +56,6 @@ class JobCreator {
   absl::Status WriteBase(int64_t id, const ModelFiles& files) const;
   absl::StatusOr<DataSetStore::Stored> FindDataSet(std::string_view field,
                                                    const std::string& name) const;
-  absl::StatusOr<denoised::v1::TrainingJob> Insert(
-      const denoised::v1::CreateTrainingJobRequest& request, int64_t id, const Prepared& prepared);
 
   const Environment environment_;
 };

@@ -1,6 +1,7 @@
 #include "server/jobs/run_loader.h"
 
 #include <algorithm>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,6 +49,16 @@ TrainingPictures::Shape ShapeOf(const NetworkSpec& spec) {
           .width = static_cast<int>(spec.width)};
 }
 
+RunFacts FactsOf(const TrainingSettings& settings, int64_t pictures) {
+  RunFacts facts = {
+      .max_steps = settings.max_steps(), .batch_size = settings.batch_size(), .pictures = pictures};
+  if (settings.has_max_duration()) {
+    facts.max_duration = absl::Seconds(settings.max_duration().seconds()) +
+                         absl::Nanoseconds(settings.max_duration().nanos());
+  }
+  return facts;
+}
+
 class Loader {
  public:
   Loader(const RunEnvironment& environment, int64_t job, int device, std::function<void()> written,
@@ -82,14 +93,7 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
   ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
   ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset()));
   ASSIGN_OR_RETURN(auto checkpoints, environment_.checkpoints->Get(job_));
-  const RunFacts facts = {
-      .max_steps = settings.max_steps(),
-      .batch_size = settings.batch_size(),
-      .pictures = data->size(),
-      .max_duration = settings.has_max_duration()
-                          ? absl::Seconds(settings.max_duration().seconds()) +
-                                absl::Nanoseconds(settings.max_duration().nanos())
-                          : absl::InfiniteDuration()};
+  const RunFacts facts = FactsOf(settings, data->size());
   TrainingTask::Setup setup = {.trainer = nullptr,
                                .facts = facts,
                                .progress = RunProgress(facts),
@@ -183,10 +187,12 @@ absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job
                                   std::function<void()> written, std::function<void()> ended) {
   ASSIGN_OR_RETURN(const TrainingJob record, environment.store->Get(job));
   Loader loader(environment, job, device, std::move(written), std::move(ended));
-  return CatchDeviceErrors([&]() -> absl::StatusOr<LoadedRun> {
+  try {
     return record.has_training() ? loader.LoadTraining(record.training())
                                  : loader.LoadEvaluation(record.evaluation());
-  });
+  } catch (const std::exception& error) {  // LibTorch's, or memory ran out
+    return DeviceStatus(DeviceError(error));
+  }
 }
 
 }  // namespace denoise
