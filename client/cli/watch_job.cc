@@ -34,6 +34,12 @@ void PrintLine(const std::string& line) {
   std::fflush(stdout);
 }
 
+// Whether a watch that nobody interrupted ended because the server did: one that shuts down refuses
+// calls, and in the end cancels those that it has not come to.
+bool ServerIsAway(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsCancelled(status);
+}
+
 // Files of a job: every sample grid, evaluations' sheets, and the loss as a table and a picture.
 class JobRecorder {
  public:
@@ -103,7 +109,7 @@ class Watch {
       const int64_t before = last_sequence_;
       status = Follow(client, interrupts);
       if (last_sequence_ > before) heard = absl::Now();
-      const bool away = absl::IsUnavailable(status) && absl::Now() - heard < kLongestAbsence;
+      const bool away = ServerIsAway(status) && absl::Now() - heard < kLongestAbsence;
       if (!away || interrupts.interrupted()) break;
       TellOfAbsence();
       std::this_thread::sleep_for(absl::ToChronoMilliseconds(kRetryInterval));
@@ -179,9 +185,10 @@ absl::Status WatchJob(TrainingClient& client, const v1::TrainingJob& job,
 ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::Status& watched,
                    const WatchOptions& options, const Interrupts& interrupts) {
   if (interrupts.interrupted() && absl::IsCancelled(watched)) {
-    std::fprintf(stderr,
-                 "denoise: stopped watching; the job goes on. `denoise train watch` shows "
-                 "it again, `denoise train cancel` ends it.\n");
+    std::fprintf(
+        stderr,
+        "denoise: stopped watching; the job goes on. `denoise train watch` shows it again,\n"
+        "  `denoise train cancel` ends it.\n");
     return kExitInterrupted;
   }
   if (!watched.ok()) return ReportError(watched, options.json);

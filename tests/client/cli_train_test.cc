@@ -141,9 +141,8 @@ TEST_F(CliTrainTest, AWatchSurvivesTheServerAndRepeatsNothing) {
     for (const v1::TrainingEvent& event : WholeJob()) {
       if (event.sequence() <= request.resume_after()) continue;
       writer.Write(event);
-      if (event.sequence() == 3 || event.sequence() == 4) {
-        return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining");
-      }
+      if (event.sequence() == 3) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining");
+      if (event.sequence() == 4) return grpc::Status::CANCELLED;  // as where it shuts down
     }
     return grpc::Status::OK;
   };
