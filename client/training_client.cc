@@ -118,8 +118,9 @@ TrainingStream TrainingClient::Watch(std::string_view name, int64_t resume_after
   v1::WatchTrainingJobRequest request;
   request.set_name(TrainingJobResourceName(name));
   if (resume_after > 0) request.set_resume_after(resume_after);
-  return impl_->connection.Stream<v1::TrainingEvent>(
-      *impl_->training, &v1::Training::Stub::WatchTrainingJob, request, absl::InfiniteDuration());
+  return impl_->connection.Stream<v1::TrainingEvent>(*impl_->training,
+                                                     &v1::Training::Stub::WatchTrainingJob, request,
+                                                     impl_->connection.options().generate_deadline);
 }
 
 absl::StatusOr<v1::Model> TrainingClient::Publish(const v1::PublishModelRequest& request) {
@@ -151,6 +152,7 @@ absl::StatusOr<v1::Dataset> TrainingClient::Upload(const v1::UploadHeader& heade
                                                    const std::function<bool(int64_t)>& progress) {
   RETURN_IF_ERROR(source.Seek(header.offset()));
   grpc::ClientContext context;
+  Connection::SetDeadline(context, impl_->connection.options().generate_deadline);
   v1::Dataset dataset;
   const auto writer = impl_->datasets->UploadDataset(&context, &dataset);
   v1::UploadDatasetRequest message;

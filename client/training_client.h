@@ -10,7 +10,8 @@
 //       Show(**event);
 //     }
 //
-// Errors are those of client.h.
+// Errors are those of client.h. Watch, Publish and Upload take their time: no deadline holds for them
+// but that of generations.
 #pragma once
 
 #include <cstdint>
@@ -62,7 +63,6 @@ class TrainingClient {
   absl::StatusOr<std::vector<denoised::v1::Checkpoint>> ListCheckpoints(std::string_view job);
   // Events with a sequence above `resume_after`; the stream ends once the job is over.
   TrainingStream Watch(std::string_view name, int64_t resume_after = 0);
-  // Loading and warming up take their time: no deadline but the one for generations.
   absl::StatusOr<denoised::v1::Model> Publish(const denoised::v1::PublishModelRequest& request);
 
   absl::StatusOr<std::vector<denoised::v1::Dataset>> ListDatasets();

@@ -30,6 +30,8 @@ namespace {
 // At least two, so that one picture that takes long to encode or decode does not hold up everybody.
 constexpr int kMinPictureThreads = 2;
 constexpr int kMaxPictureThreads = 4;
+// For calls that wait for the disk, or for a model to be loaded.
+constexpr int kDiskThreads = 2;
 // How exactly --max-write-seconds is kept.
 constexpr absl::Duration kReaderWatchInterval = absl::Seconds(1);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
@@ -113,6 +115,7 @@ class Server::Impl {
         models_(std::move(loaded.models),
                 [this](size_t models) { telemetry_.ModelsLoaded(static_cast<int>(models)); }),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
+        disk_pool_(kDiskThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
         readers_(kReaderWatchInterval),
         engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
@@ -147,8 +150,8 @@ class Server::Impl {
   }
 
   // Stop admitting, let training save what it has, let the engine finish, let the calls hand over
-  // what they have, then close the connections. A call that only watches (health, reflection) does not hold this up beyond the
-  // flush time.
+  // what they have, then close the connections. A call that only watches (health, reflection) does
+  // not hold this up beyond the flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
     SetServing(listener_, false);
@@ -173,7 +176,7 @@ class Server::Impl {
                             .models = &models_,
                             .models_folder = &models_folder_,
                             .observer = &*training_telemetry_,
-                            .turns = {.pool = &pool_,
+                            .turns = {.pool = &disk_pool_,
                                       .clock = &Clock::Real(),
                                       .live_calls = &live_calls_,
                                       .readers = &readers_,
@@ -185,6 +188,7 @@ class Server::Impl {
   ModelRepository models_;
   LiveCalls live_calls_;
   PicturePool pool_;
+  PicturePool disk_pool_;  // of training: pictures of generations wait for no disk
   SampleBudget samples_;
   ReaderWatch readers_;
   Engine engine_;

@@ -52,6 +52,9 @@ Training::Training(std::unique_ptr<StateDir> state, std::unique_ptr<Database> da
       training_service_(jobs_.get(), turns),
       datasets_service_(data_sets_.get(), turns) {}
 
-void Training::Stop(absl::Time deadline) { jobs_->Stop(deadline); }
+void Training::Stop(absl::Time deadline) {
+  jobs_->Stop(deadline);
+  data_sets_->Stop();
+}
 
 }  // namespace denoise

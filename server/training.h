@@ -36,8 +36,8 @@ class Training {
             {denoised::v1::Datasets::service_full_name(), &datasets_service_}};
   }
 
-  // Jobs stop between two steps and save what they have, those that can by `deadline`; they go on when
-  // a server is started there again.
+  // Jobs stop between two steps and save what they have, those that can by `deadline`; the reading of
+  // uploads is given up. Both go on when a server is started there again.
   void Stop(absl::Time deadline);
 
  private:

@@ -9,11 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/diffusion_recorder.h"
 #include "client/cli/error_report.h"
-#include "client/cli/event_json.h"
+#include "client/cli/follow_stream.h"
 #include "client/cli/generate_request.h"
 #include "client/cli/interrupts.h"
 #include "client/client.h"
@@ -32,7 +31,7 @@ constexpr char kExamples[] = R"(Examples:
   denoise diffuse photo.png --mode step-by-step --steps 60 --format npy
 
 Writes the frames, diffusing.png with a row for each picture, and the animation diffusing.webp; tells
-the signal and noise of each level.
+the signal and noise of each level. `denoise roundtrip` goes into noise and comes back.
 
 )";
 
@@ -71,13 +70,12 @@ absl::StatusOr<v1::DiffuseRequest> BuildRequest(Client& client, const DiffuseFla
   return request;
 }
 
-absl::Status Follow(DiffuseStream& stream, DiffusionRecorder& recorder, bool json) {
-  while (true) {
-    ASSIGN_OR_RETURN(const std::optional<v1::DiffuseEvent> event, stream.Next());
-    if (!event.has_value()) return recorder.WriteSummary();
-    ASSIGN_OR_RETURN(const WrittenFile file, recorder.Record(*event));
-    if (json) std::printf("%s\n", EventJson(*event, file).c_str());
-  }
+absl::Status Diffuse(DiffuseStream& stream, DiffusionRecorder& recorder, bool json) {
+  const auto ignore = [](const v1::DiffuseEvent&) {};
+  RETURN_IF_ERROR(FollowStream(stream, recorder, json, ignore));
+  RETURN_IF_ERROR(recorder.WriteSummary());
+  if (!json) std::puts(recorder.SummaryText().c_str());
+  return absl::OkStatus();
 }
 
 ExitCode RunDiffuse(const DiffuseFlags& flags) {
@@ -93,16 +91,9 @@ ExitCode RunDiffuse(const DiffuseFlags& flags) {
   DiffuseStream stream = client->Diffuse(*request);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
   DiffusionRecorder recorder(*std::move(folder), request->pictures_size());
-  const absl::Status status = Follow(stream, recorder, flags.json);
+  const absl::Status status = Diffuse(stream, recorder, flags.json);
   interrupts.SetHandler(nullptr);
-  if (!status.ok()) {
-    const bool interrupted = interrupts.interrupted() && absl::IsCancelled(status);
-    const ExitCode code =
-        ReportError(interrupted ? absl::CancelledError("interrupted") : status, flags.json);
-    return interrupted ? kExitInterrupted : code;
-  }
-  if (!flags.json) std::printf("%s\n", recorder.SummaryText().c_str());
-  return kExitOk;
+  return status.ok() ? kExitOk : ReportEnd(status, interrupts.interrupted(), flags.json);
 }
 
 void AddDiffuseFlags(CLI::App& app, DiffuseFlags& flags) {

@@ -30,7 +30,7 @@ const std::map<std::string, std::string, std::less<>>& RenamedFields() {
       {"guidance.rescale", "--guidance-rescale"},
       {"guidance", "--guidance-scale"},
       {"frames.every_n_steps", "--frames"},
-      {"frames.kind", "--frame-kind"},
+      {"frames.kinds", "--frame-kind"},
       {"frames.encoding", "--frame-encoding"},
       {"frames.max_bytes", "--frame-max-bytes"},
       {"image_encoding", "--format"},
@@ -42,8 +42,10 @@ const std::map<std::string, std::string, std::less<>>& RenamedFields() {
       {"start.frame.sample", "--branch"},
       {"start.frame.step", "--branch-step"},
       {"start.noise.from", "--from-seed"},
+      {"start.noise.from.seed", "--from-seed"},
       {"start.noise.from.sample", "--noise"},
       {"start.noise.to", "--to-seed"},
+      {"start.noise.to.seed", "--to-seed"},
       {"start.noise.to.sample", "--noise-to"},
       {"start.noise.variation", "--variation"},
       {"start.inversion.picture", "--invert"},
@@ -61,7 +63,8 @@ const std::map<std::string, std::string, std::less<>>& RenamedFields() {
 bool IsFlagOnItsOwn(std::string_view field) {
   return field == "model" || field == "class_label" || field == "class_weights" ||
          field == "count" || field == "seed" || field == "sampler" || field == "frames" ||
-         field == "scheduler_config" || field == "steps" || field == "timesteps" || field == "mode";
+         field == "scheduler_config" || field == "steps" || field == "timesteps" ||
+         field == "mode" || field == "strength";
 }
 
 std::string Dashed(std::string_view field) {
@@ -170,6 +173,12 @@ ExitCode ReportError(const absl::Status& status, bool json, FlagNamer flag_of) {
   std::fputs(ErrorText(status, flag_of).c_str(), stderr);
   if (json) std::puts(ErrorJson(status, flag_of).c_str());
   return ExitCodeOf(status);
+}
+
+ExitCode ReportEnd(const absl::Status& status, bool interrupted, bool json) {
+  if (!interrupted || !absl::IsCancelled(status)) return ReportError(status, json);
+  ReportError(absl::CancelledError("interrupted"), json);
+  return kExitInterrupted;
 }
 
 }  // namespace denoise

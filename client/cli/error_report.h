@@ -27,4 +27,8 @@ std::string ErrorJson(const absl::Status& status, FlagNamer flag_of = FlagOfFiel
 // Tells people on standard error and, where `json`, scripts on standard output.
 ExitCode ReportError(const absl::Status& status, bool json, FlagNamer flag_of = FlagOfField);
 
+// The same for the error that a call ended with, which is no failure of the server's where the user
+// has `interrupted` it.
+ExitCode ReportEnd(const absl::Status& status, bool interrupted, bool json);
+
 }  // namespace denoise

@@ -1,25 +1,18 @@
 #include "client/cli/generate_command.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "client/cli/error_report.h"
-#include "client/cli/event_json.h"
 #include "client/cli/generate_flags.h"
 #include "client/cli/generate_request.h"
 #include "client/cli/generate_summary.h"
 #include "client/cli/generation_recorder.h"
+#include "client/cli/generation_view.h"
 #include "client/cli/interrupts.h"
-#include "client/cli/live_display.h"
 #include "client/cli/output_folder.h"
-#include "client/cli/progress.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -34,6 +27,7 @@ constexpr char kExamples[] = R"(Examples:
   denoise generate --class-weights animals=0.6,food=0.4 -n 8 --guidance-scale 4 --guidance-rescale 0.7
   denoise generate -c smileys --guidance-scale 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
   denoise generate -c symbols -n 8 --frames 1 --animation symbols.gif
+  denoise generate -c smileys -n 4 --frames 1 --frame-kind x_t,x0
   denoise generate -c symbols -n 16 --format npy --json > events.jsonl
   denoise generate -c animals --init photo.png --strength 0.6
   denoise generate -c animals --inpaint photo.png --mask mask.png --repaint-times 3
@@ -49,69 +43,15 @@ animation denoising.webp. The same seed and settings make the same images, whoev
 
 )";
 
-void PrintLine(const std::string& line) {
-  std::puts(line.c_str());
-  std::fflush(stdout);
+// Takes events until the stream ends, then writes the summary.
+absl::Status Generate(const GenerateFlags& flags, GenerateStream& stream,
+                      GenerationRecorder& recorder) {
+  GenerationView view(flags);
+  RETURN_IF_ERROR(view.Follow(stream, recorder));
+  RETURN_IF_ERROR(recorder.WriteSummary());
+  if (!flags.json) std::puts(SummaryText(recorder, view.finished()).c_str());
+  return absl::OkStatus();
 }
-
-std::unique_ptr<TerminalPicture> DetectPictures(const GenerateFlags& flags) {
-  if (flags.no_picture || flags.json || !isatty(STDOUT_FILENO)) return nullptr;
-  return TerminalPicture::Detect();
-}
-
-// A live display would garble the lines for scripts where both go to the same terminal.
-bool ShowsProgress(const GenerateFlags& flags) {
-  return isatty(STDERR_FILENO) && !(flags.json && isatty(STDOUT_FILENO));
-}
-
-// One generation, from the first event to the last.
-class Generation {
- public:
-  Generation(const GenerateFlags& flags, GenerationRecorder recorder)
-      : json_(flags.json),
-        recorder_(std::move(recorder)),
-        display_(ShowsProgress(flags), DetectPictures(flags)) {}
-
-  // Takes events until the stream ends, then writes the summary.
-  absl::Status Run(GenerateStream& stream) {
-    const absl::Status status = Follow(stream);
-    display_.Close(progress_, recorder_.history());
-    RETURN_IF_ERROR(status);
-    RETURN_IF_ERROR(recorder_.WriteSummary());
-    if (!json_) PrintLine(SummaryText(recorder_, finished_));
-    return absl::OkStatus();
-  }
-
-  const RecordedFiles& files() const { return recorder_.files(); }
-
- private:
-  absl::Status Follow(GenerateStream& stream) {
-    display_.Draw(progress_, recorder_.history());
-    while (true) {
-      ASSIGN_OR_RETURN(const std::optional<v1::GenerateEvent> event, stream.Next());
-      if (!event.has_value()) return absl::OkStatus();
-      ASSIGN_OR_RETURN(const WrittenFile file, recorder_.Record(*event));
-      if (json_) PrintLine(EventJson(*event, file));
-      progress_.Update(*event, absl::Now());
-      Show(*event);
-      if (event->has_finished()) finished_ = event->finished();
-    }
-  }
-
-  void Show(const v1::GenerateEvent& event) {
-    if (event.has_queued() || event.has_started()) {
-      display_.Draw(progress_, recorder_.history());
-    } else {
-      display_.Update(progress_, recorder_.history(), absl::Now());
-    }
-  }
-
-  const bool json_;
-  GenerationRecorder recorder_;
-  Progress progress_;
-  v1::Finished finished_;
-  LiveDisplay display_;
-};
 
 // What has been written stays, and is said to.
 void ReportPartialResult(const RecordedFiles& files) {
@@ -137,15 +77,13 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
 
   GenerateStream stream = client->Generate(*request);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
-  Generation generation(flags, GenerationRecorder(*std::move(folder), *request, flags.animation));
-  const absl::Status status = generation.Run(stream);
+  GenerationRecorder recorder(*std::move(folder), *request, flags.animation);
+  const absl::Status status = Generate(flags, stream, recorder);
   interrupts.SetHandler(nullptr);
   if (status.ok()) return kExitOk;
-  const bool interrupted = interrupts.interrupted() && absl::IsCancelled(status);
-  const ExitCode code =
-      ReportError(interrupted ? absl::CancelledError("interrupted") : status, flags.json);
-  ReportPartialResult(generation.files());
-  return interrupted ? kExitInterrupted : code;
+  const ExitCode code = ReportEnd(status, interrupts.interrupted(), flags.json);
+  ReportPartialResult(recorder.files());
+  return code;
 }
 
 }  // namespace

@@ -58,9 +58,13 @@ void AddFrameFlags(CLI::App& app, GenerateFlags& flags) {
                      "Keep a picture after every N-th step. 0, the default: none")
           ->type_name("N")
           ->group("Frames");
-  app.add_option("--frame-kind", flags.frame_kind,
-                 "x0: what the network predicts the finished image to be; x_t: the noisy image")
+  app.add_option("--frame-kind", flags.frame_kinds,
+                 "x0: what the network predicts the finished image to be; x_t: the noisy image;\n"
+                 "x_t,x0: both, side by side")
+      ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember({"x0", "x_t"}))
+      ->type_name("KIND[,KIND]")
       ->capture_default_str()
       ->needs(frames)
       ->group("Frames");
@@ -81,6 +85,18 @@ void AddFrameFlags(CLI::App& app, GenerateFlags& flags) {
       ->group("Frames");
 }
 
+}  // namespace
+
+void AddModelFlag(CLI::App& app, std::string& model) {
+  app.add_option("-m,--model", model, "Which model. Default: the only one that is served");
+}
+
+void AddPictureFlags(CLI::App& app, GenerateFlags& flags) {
+  AddClassAndSeedFlags(app, flags);
+  AddSamplerFlags(app, flags.sampler);
+  AddGuidanceFlags(app, flags);
+}
+
 void AddOutputFlags(CLI::App& app, GenerateFlags& flags) {
   app.add_option("-o,--out", flags.out, "The folder to write to; made if need be")
       ->type_name("DIR")
@@ -96,18 +112,6 @@ void AddOutputFlags(CLI::App& app, GenerateFlags& flags) {
       ->group("Output");
   app.add_flag("--no-picture", flags.no_picture, "Show no pictures in the terminal")
       ->group("Output");
-}
-
-}  // namespace
-
-void AddModelFlag(CLI::App& app, std::string& model) {
-  app.add_option("-m,--model", model, "Which model. Default: the only one that is served");
-}
-
-void AddPictureFlags(CLI::App& app, GenerateFlags& flags) {
-  AddClassAndSeedFlags(app, flags);
-  AddSamplerFlags(app, flags.sampler);
-  AddGuidanceFlags(app, flags);
 }
 
 void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "client/cli/connection_flags.h"
 #include "client/cli/start_flags.h"
@@ -29,9 +30,9 @@ struct GenerateFlags {
   std::optional<double> guidance_sigma_max;
   double guidance_rescale = 0;
   StartFlags start;
-  int32_t frames = 0;                  // every n-th step; 0: none
-  std::string frame_kind = "x0";       // "x0", "x_t"
-  std::string frame_encoding = "png";  // "png", "jpeg", "webp", "npy"
+  int32_t frames = 0;                             // every n-th step; 0: none
+  std::vector<std::string> frame_kinds = {"x0"};  // "x0", "x_t"
+  std::string frame_encoding = "png";             // "png", "jpeg", "webp", "npy"
   int32_t frame_max_bytes = 0;
   std::string format = "png";  // "png", "webp", "jpeg", "npy"
   std::string animation;       // a file, .webp or .gif; empty: denoising.webp in `out`
@@ -45,6 +46,9 @@ void AddModelFlag(CLI::App& app, std::string& model);
 // Declares the flags that say which picture a seed becomes: class, seed, sampler and guidance.
 // `flags` outlives `app`.
 void AddPictureFlags(CLI::App& app, GenerateFlags& flags);
+
+// Declares the flags that say where and how pictures are written and what is shown meanwhile.
+void AddOutputFlags(CLI::App& app, GenerateFlags& flags);
 
 // Declares every flag of `denoise generate` on `app`, which fills `flags` in when it parses.
 // `flags` outlives `app`.

@@ -98,7 +98,9 @@ v1::Guidance BuildGuidance(const GenerateFlags& flags) {
 v1::FramePolicy BuildFramePolicy(const GenerateFlags& flags) {
   v1::FramePolicy frames;
   frames.set_every_n_steps(flags.frames);
-  frames.set_kind(flags.frame_kind == "x_t" ? v1::FRAME_KIND_X_T : v1::FRAME_KIND_X0);
+  for (const std::string& kind : flags.frame_kinds) {
+    frames.add_kinds(kind == "x_t" ? v1::FRAME_KIND_X_T : v1::FRAME_KIND_X0);
+  }
   frames.set_encoding(EncodingOf(flags.frame_encoding));
   frames.set_max_bytes(flags.frame_max_bytes);
   return frames;

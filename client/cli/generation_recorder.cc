@@ -1,5 +1,6 @@
 #include "client/cli/generation_recorder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -17,6 +18,14 @@ namespace v1 = denoised::v1;
 constexpr int kMostSteps = 100000;
 constexpr int kMostImages = 10000;
 
+std::vector<v1::FrameKind> KindsOf(const v1::FramePolicy& frames) {
+  std::vector<v1::FrameKind> kinds;
+  for (const int kind : frames.kinds()) kinds.push_back(static_cast<v1::FrameKind>(kind));
+  if (kinds.empty()) kinds.push_back(v1::FRAME_KIND_X0);
+  std::sort(kinds.begin(), kinds.end());
+  return kinds;
+}
+
 AnimationFormat FormatOf(const std::filesystem::path& path) {
   const bool gif = absl::EndsWithIgnoreCase(path.string(), ".gif");
   return gif ? AnimationFormat::kGif : AnimationFormat::kWebp;
@@ -29,6 +38,7 @@ GenerationRecorder::GenerationRecorder(OutputFolder folder, const v1::GenerateRe
     : folder_(std::move(folder)),
       requested_count_(request.has_count() ? request.count() : 1),
       every_n_steps_(request.has_frames() ? request.frames().every_n_steps() : 0),
+      kinds_(KindsOf(request.frames())),
       animation_(animation.empty() ? folder_.path() / "denoising.webp" : animation) {
   files_.folder = folder_.path();
 }
@@ -51,16 +61,22 @@ absl::Status GenerationRecorder::Accept(const v1::Accepted& accepted) {
     return absl::InternalError("the server accepted another request than it was sent");
   }
   accepted_ = accepted;
-  history_.emplace(accepted.count(), accepted.steps(), every_n_steps_);
+  history_.emplace(accepted.count(), accepted.steps(), every_n_steps_,
+                   static_cast<int>(kinds_.size()));
   return absl::OkStatus();
 }
 
 absl::StatusOr<WrittenFile> GenerationRecorder::RecordFrame(const v1::Frame& frame) {
+  const auto kind = std::find(kinds_.begin(), kinds_.end(), frame.kind());
+  if (kind == kinds_.end()) {
+    return absl::InternalError("the server sent a frame of a kind that it was not asked for");
+  }
   ASSIGN_OR_RETURN(ReceivedImage received, ReceiveImage(frame.image()));
-  RETURN_IF_ERROR(
-      history_->AddFrame(frame.image_index(), frame.step(), std::move(received.pixels)));
-  const std::string name = absl::StrFormat("frames/image-%d-step-%03d.%s", frame.image_index(),
-                                           frame.step(), received.extension);
+  RETURN_IF_ERROR(history_->AddFrame(frame.image_index(), frame.step(), std::move(received.pixels),
+                                     static_cast<int>(kind - kinds_.begin())));
+  const std::string suffix = kinds_.size() == 1 ? "" : *kind == v1::FRAME_KIND_X_T ? "-x_t" : "-x0";
+  const std::string name = absl::StrFormat("frames/image-%d-step-%03d%s.%s", frame.image_index(),
+                                           frame.step(), suffix, received.extension);
   ASSIGN_OR_RETURN(WrittenFile file, folder_.Write(name, received.file_bytes));
   ++files_.frames;
   return file;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,7 +27,7 @@ struct RecordedFiles {
 };
 
 //   image-<i>.<extension>
-//   frames/image-<i>-step-<nnn>.<extension>
+//   frames/image-<i>-step-<nnn>.<extension>, of two kinds image-<i>-step-<nnn>-<x_t or x0>.<extension>
 //   contact-sheet.png, and with frames denoising.png and an animation
 // Not thread-safe.
 class GenerationRecorder {
@@ -57,6 +58,7 @@ class GenerationRecorder {
   OutputFolder folder_;
   const int requested_count_;
   const int every_n_steps_;
+  const std::vector<denoised::v1::FrameKind> kinds_;  // of frames; in pictures x_t is above x0
   const std::filesystem::path animation_;
   denoised::v1::Accepted accepted_;
   std::optional<PictureHistory> history_;

@@ -14,6 +14,7 @@
 #include "client/cli/health_command.h"
 #include "client/cli/models_command.h"
 #include "client/cli/plan_command.h"
+#include "client/cli/roundtrip_command.h"
 #include "client/cli/sweep_command.h"
 #include "client/cli/train_command.h"
 
@@ -25,6 +26,7 @@ constexpr char kExamples[] = R"(Examples:
   denoise generate --class-label animals --count 8 --frames 1
   denoise sweep --class-label animals --rows guidance=1,2,4 --columns steps=4,8,16
   denoise diffuse photo.png
+  denoise roundtrip photo.png --class-label animals --strength 0.6
   denoise plan --sampler dpmpp_2m --steps 10
   denoise datasets upload pictures/
   denoise train create --dataset pictures --height 32 --width 32 --max-steps 20000 --watch
@@ -49,6 +51,8 @@ ExitCode Main(int argc, char** argv) {
   commands.Add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
   commands.Add("diffuse", "Turn pictures into noise, level by level, as training does",
                AddDiffuseCommand);
+  commands.Add("roundtrip", "Watch a picture become noise and come back as another",
+               AddRoundTripCommand);
   commands.Add("datasets", "Upload pictures to train on, and see what is in them",
                AddDatasetsCommand);
   commands.Add("train", "Train models on the server, watch them learn, and publish them",

@@ -186,7 +186,7 @@ std::string TypeName(const FieldDescriptor& field) {
         return "N";
     }
   }();
-  return field.is_repeated() ? absl::StrCat(one, ",", one, ",...") : one;
+  return field.is_repeated() ? absl::StrCat(one, ",", one, " ...") : one;
 }
 
 // The last of the names in "-m,--model".
@@ -198,26 +198,20 @@ void Declare(CLI::App& app, Message& message, const MessageFlag& flag) {
   const Path path = FindField(message.GetDescriptor(), flag.field);
   const std::string name = LongName(flag.flag);
   if (path.field->type() == FieldDescriptor::TYPE_BOOL && !path.field->is_repeated()) {
-    const auto set = [&message, path, name](int64_t count) {  // -1 for --switch=false
-      Setter(name, MessageAt(message, path), *path.field).Set(count > 0 ? "true" : "false");
+    const auto set = [&message, path, name](const std::string& text) {  // "true" without a value
+      Setter(name, MessageAt(message, path), *path.field).Set(text);
     };
-    app.add_flag_function(flag.flag, set, flag.help)->group(flag.group);
+    app.add_flag(flag.flag, flag.help)->each(set)->group(flag.group);
     return;
   }
-  const auto set = [&message, path, name](const std::vector<std::string>& texts) {
+  const auto set = [&message, path, name](const std::string& text) {
     Setter setter(name, MessageAt(message, path), *path.field);
-    for (const std::string& text : texts) setter.Set(text);
+    if (!path.field->is_repeated()) return setter.Set(text);
+    for (const absl::string_view item : absl::StrSplit(text, ',')) setter.Set(std::string(item));
   };
-  CLI::Option* const option =
-      app.add_option_function<std::vector<std::string>>(flag.flag, set, flag.help)
-          ->allow_extra_args(false)
-          ->type_name(TypeName(*path.field))
-          ->group(flag.group);
-  if (path.field->is_repeated()) {
-    option->delimiter(',');
-  } else {
-    option->expected(1);
-  }
+  app.add_option_function<std::string>(flag.flag, set, flag.help)
+      ->type_name(TypeName(*path.field))
+      ->group(flag.group);
 }
 
 }  // namespace

@@ -11,10 +11,10 @@
 namespace denoise {
 namespace {
 
-constexpr int kMostAnimationFrames = 60;
+// Odd, so that what is in the middle of a run, such as where it turns, is among those that are kept.
+constexpr int kMostAnimationFrames = 61;
 // Of all kept frames together, as large as the animation shows them.
 constexpr int64_t kMostKeptPixels = int64_t{64} << 20;
-constexpr int kMostSheetColumns = 10;
 
 // Cells are enlarged by whole factors to about this many pixels, that small images can be seen.
 constexpr int kContactSheetCellPixels = 128;
@@ -36,10 +36,12 @@ int ScaleFor(const Image& cell, int cell_pixels) {
   return std::max(1, cell_pixels / std::max(cell.width, cell.height));
 }
 
-// About twice as wide as high, and without holes where that is possible.
-int GridColumns(int cells) {
-  const int widest = static_cast<int>(std::ceil(std::sqrt(2.0 * cells)));
-  const int narrowest = static_cast<int>(std::ceil(std::sqrt(cells)));
+// About twice as wide as high, for cells that are `cell_width` times as wide as high, and without
+// holes where that is possible.
+int GridColumns(int cells, int cell_width = 1) {
+  const double square = static_cast<double>(cells) / cell_width;
+  const int widest = static_cast<int>(std::ceil(std::sqrt(2 * square)));
+  const int narrowest = static_cast<int>(std::ceil(std::sqrt(square)));
   for (int columns = widest; columns >= narrowest; --columns) {
     if (cells % columns == 0) return columns;
   }
@@ -52,10 +54,11 @@ bool SameShape(const Image& a, const Image& b) {
 
 }  // namespace
 
-PictureHistory::PictureHistory(int count, int steps, int every_n_steps)
+PictureHistory::PictureHistory(int count, int steps, int every_n_steps, int kinds)
     : count_(count),
       steps_(steps),
       every_n_steps_(every_n_steps),
+      kinds_(kinds),
       latest_frames_(count),
       images_(count) {}
 
@@ -68,7 +71,7 @@ absl::Status PictureHistory::CheckShape(int image_index, const Image& picture) {
     gray_ = picture;
     std::fill(gray_.pixels.begin(), gray_.pixels.end(), kGray);
     const int64_t scale = ScaleFor(picture, kAnimationCellPixels);
-    const int64_t pixels = count_ * scale * picture.width * scale * picture.height;
+    const int64_t pixels = count_ * kinds_ * scale * picture.width * scale * picture.height;
     const int64_t most = std::clamp<int64_t>(kMostKeptPixels / pixels, 2, kMostAnimationFrames);
     kept_steps_ = SpreadSteps(static_cast<int>(most));
   }
@@ -89,17 +92,17 @@ std::vector<int> PictureHistory::SpreadSteps(int most) const {
   return steps;
 }
 
-absl::Status PictureHistory::AddFrame(int image_index, int step, Image frame) {
+absl::Status PictureHistory::AddFrame(int image_index, int step, Image frame, int kind) {
   RETURN_IF_ERROR(CheckShape(image_index, frame));
   if (step < 1 || step > steps_) {
     return absl::InternalError(
         absl::StrCat("the server sent a frame of step ", step, " of ", steps_));
   }
   if (std::binary_search(kept_steps_.begin(), kept_steps_.end(), step)) {
-    Row& row = frames_.try_emplace(step, count_).first->second;
-    row[image_index] = frame;
+    Row& row = frames_.try_emplace(step, count_ * kinds_).first->second;
+    row[FrameIndex(image_index, kind)] = frame;
   }
-  latest_frames_[image_index] = std::move(frame);
+  if (kind == kinds_ - 1) latest_frames_[image_index] = std::move(frame);
   return absl::OkStatus();
 }
 
@@ -121,13 +124,19 @@ std::vector<const Image*> PictureHistory::Latest() const {
   return latest;
 }
 
-const Image& PictureHistory::At(int image_index, int step) const {
+const Image& PictureHistory::At(int image_index, int kind, int step) const {
   const Image* found = nullptr;
   for (const auto& [frame_step, row] : frames_) {
     if (frame_step > step && found != nullptr) break;
-    if (row[image_index].has_value()) found = &*row[image_index];
+    const std::optional<Image>& frame = row[FrameIndex(image_index, kind)];
+    if (frame.has_value()) found = &*frame;
   }
   return found != nullptr ? *found : gray_;
+}
+
+const Image& PictureHistory::AtOrFinished(int image_index, int kind, int step) const {
+  const std::optional<Image>& image = images_[image_index];
+  return step == steps_ && image.has_value() ? *image : At(image_index, kind, step);
 }
 
 absl::StatusOr<Image> PictureHistory::Grid(const std::vector<Image>& cells, int columns,
@@ -141,31 +150,31 @@ absl::StatusOr<Image> PictureHistory::ContactSheet() const {
   return Grid(cells, GridColumns(count_), kSheetPadding, kContactSheetCellPixels);
 }
 
-absl::StatusOr<Image> PictureHistory::DenoisingSheet() const {
-  const std::vector<int> steps = SpreadSteps(kMostSheetColumns);
+absl::StatusOr<Image> PictureHistory::DenoisingSheet(int most_columns) const {
+  const std::vector<int> steps = SpreadSteps(most_columns);
   std::vector<Image> cells;
   for (int i = 0; i < count_; ++i) {
-    for (const int step : steps) {
-      const bool last = step == steps.back();
-      cells.push_back(last && images_[i].has_value() ? *images_[i] : At(i, step));
+    for (int kind = 0; kind < kinds_; ++kind) {
+      for (const int step : steps) cells.push_back(AtOrFinished(i, kind, step));
     }
   }
   return Grid(cells, static_cast<int>(steps.size()), kSheetPadding, kDenoisingSheetCellPixels);
 }
 
 absl::StatusOr<std::string> PictureHistory::DenoisingAnimation(AnimationFormat format) const {
-  const int columns = GridColumns(count_);
+  const int columns = kinds_ * GridColumns(count_, kinds_);
+  const auto draw = [&](const Image& (PictureHistory::*at)(int, int, int) const, int step) {
+    std::vector<Image> cells;
+    for (int i = 0; i < count_; ++i) {
+      for (int kind = 0; kind < kinds_; ++kind) cells.push_back((this->*at)(i, kind, step));
+    }
+    return Grid(cells, columns, kAnimationPadding, kAnimationCellPixels);
+  };
   std::vector<Image> frames;
   for (const auto& [step, row] : frames_) {
-    std::vector<Image> cells;
-    for (int i = 0; i < count_; ++i) cells.push_back(At(i, step));
-    ASSIGN_OR_RETURN(frames.emplace_back(),
-                     Grid(cells, columns, kAnimationPadding, kAnimationCellPixels));
+    ASSIGN_OR_RETURN(frames.emplace_back(), draw(&PictureHistory::At, step));
   }
-  std::vector<Image> finished;
-  for (int i = 0; i < count_; ++i) finished.push_back(images_[i].value_or(At(i, steps_)));
-  ASSIGN_OR_RETURN(const Image last,
-                   Grid(finished, columns, kAnimationPadding, kAnimationCellPixels));
+  ASSIGN_OR_RETURN(const Image last, draw(&PictureHistory::AtOrFinished, steps_));
   const int milliseconds = std::clamp(kAnimationMilliseconds / static_cast<int>(frames.size()),
                                       kShortestFrameMilliseconds, kLongestFrameMilliseconds);
   // Repeats of one picture cost next to nothing in the file.

@@ -16,53 +16,58 @@ namespace denoise {
 // pictures have one shape. Not thread-safe.
 class PictureHistory {
  public:
-  // Of `count` images over `steps` steps, with a frame after every n-th step and the last; 0 for no
-  // frames.
-  PictureHistory(int count, int steps, int every_n_steps);
+  // Of `count` images over `steps` steps, with a frame of each of `kinds` kinds after every n-th step
+  // and the last; 0 for no frames.
+  PictureHistory(int count, int steps, int every_n_steps, int kinds = 1);
 
   // Internal for an index, a step or a shape that does not fit: the server is not to be trusted.
-  absl::Status AddFrame(int image_index, int step, Image frame);
+  // `kind` is the caller's own, from 0.
+  absl::Status AddFrame(int image_index, int step, Image frame, int kind = 0);
   absl::Status AddImage(int image_index, Image image);
 
   bool has_frames() const { return !frames_.empty(); }
   size_t kept_frames() const { return frames_.size(); }
 
-  // The latest picture of each image, null before its first.
+  // The latest picture of each image, of frames the last kind; null before its first.
   std::vector<const Image*> Latest() const;
 
   // The final images in a grid, enlarged to be seen. Requires an image; those that are missing
   // are gray.
   absl::StatusOr<Image> ContactSheet() const;
 
-  // A row for each image and a column for each of a few frames, noise to picture. Requires
-  // has_frames().
-  absl::StatusOr<Image> DenoisingSheet() const;
+  // A row for each kind of each image and a column for each of up to `most_columns` frames, evenly
+  // spread from the first to the last, where the image is. Requires has_frames().
+  absl::StatusOr<Image> DenoisingSheet(int most_columns = 10) const;
 
-  // An animation of all images in a grid as they are denoised, held at the end. Requires
-  // has_frames().
+  // An animation of all images in a grid as they are denoised, the kinds of each side by side, held at
+  // the end. Requires has_frames().
   absl::StatusOr<std::string> DenoisingAnimation(AnimationFormat format) const;
 
  private:
-  using Row = std::vector<std::optional<Image>>;  // by image index
+  using Row = std::vector<std::optional<Image>>;
 
   absl::Status CheckShape(int image_index, const Image& picture);
   // The steps that are kept, at most `most` of those that have frames, evenly spread, the first and
   // last among them.
   std::vector<int> SpreadSteps(int most) const;
-  // How image `image_index` looked at `step`: its latest frame until then, else its first, else
+  // How an image looked at `step`: its latest frame of that kind until then, else its first, else
   // gray.
-  const Image& At(int image_index, int step) const;
+  const Image& At(int image_index, int kind, int step) const;
+  // The same, but the image itself, if there is one, at the end.
+  const Image& AtOrFinished(int image_index, int kind, int step) const;
+  int FrameIndex(int image_index, int kind) const { return image_index * kinds_ + kind; }
   absl::StatusOr<Image> Grid(const std::vector<Image>& cells, int columns, int padding,
                              int cell_pixels) const;
 
   const int count_;
   const int steps_;
   const int every_n_steps_;
+  const int kinds_;
   std::vector<int> kept_steps_;  // set with the shape
-  std::map<int, Row> frames_;    // by step, kept steps only
-  Row latest_frames_;
-  Row images_;
-  Image gray_;  // has the shape of every picture; empty before the first
+  std::map<int, Row> frames_;    // by step, kept steps only; each by FrameIndex
+  Row latest_frames_;            // by image, of the last kind
+  Row images_;                   // by image
+  Image gray_;                   // has the shape of every picture; empty before the first
 };
 
 }  // namespace denoise

@@ -76,19 +76,22 @@ absl::StatusOr<ShownPlan> AskServer(Client& client, const std::string& model,
                                     const SamplerOverrides& request) {
   ASSIGN_OR_RETURN(const denoised::v1::SamplerPlan message,
                    client.PlanSampler(model, SamplerToProto(request)));
-  absl::StatusOr<SamplerPlan> plan = PlanFromProto(message);
-  if (!plan.ok()) {
-    return absl::InternalError(
-        absl::StrCat("the server sent what is no plan: ", plan.status().message()));
-  }
+  ASSIGN_OR_RETURN(SamplerPlan plan, ReceivePlan(message));
   FieldViolations unknown;
   return ShownPlan{SamplerText(SamplerFromProto(message.sampler(), unknown)),
                    absl::StrCat(Printable(ShortModelName(message.model())), ", version ",
                                 Printable(message.model_version())),
-                   *std::move(plan)};
+                   std::move(plan)};
 }
 
 }  // namespace
+
+absl::StatusOr<SamplerPlan> ReceivePlan(const denoised::v1::SamplerPlan& message) {
+  absl::StatusOr<SamplerPlan> plan = PlanFromProto(message);
+  if (plan.ok()) return plan;
+  return absl::InternalError(
+      absl::StrCat("the server sent what is no plan: ", plan.status().message()));
+}
 
 absl::StatusOr<std::vector<ShownPlan>> GetPlans(const PlanSource& source) {
   ASSIGN_OR_RETURN(Client client, MakeClient(source.connection));

@@ -9,6 +9,7 @@
 #include "core/sampling/plan.h"
 #include "core/sampling/sampler_options.h"
 #include "core/sampling/sampler_overrides.h"
+#include "denoised/v1/sampler_plan.pb.h"
 
 namespace denoise {
 
@@ -26,6 +27,10 @@ struct ShownPlan {
   std::string model;    // "emoji-32, version 1f0c"; empty where it was compiled here
   SamplerPlan plan;
 };
+
+// What the server answered PlanSampler with. Internal where that is no plan: the server is not to be
+// trusted.
+absl::StatusOr<SamplerPlan> ReceivePlan(const denoised::v1::SamplerPlan& message);
 
 // A plan for each sampler. InvalidArgument carries violations named as in a request
 // ("sampler.steps", "model"), or "scheduler_config" and its keys.

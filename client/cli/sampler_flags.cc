@@ -70,7 +70,7 @@ class Declarer {
     app_.add_option(flag, setting, help)
         ->delimiter(',')
         ->allow_extra_args(false)
-        ->type_name("N,N,...")
+        ->type_name("N,N")
         ->group(group_);
   }
 
@@ -124,7 +124,7 @@ void AddSamplerFlags(CLI::App& app, std::vector<NamedSampler>& samplers,
          absl::StrCat("The algorithm, or several to compare: ", SamplerNameList()))
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->type_name("NAME,NAME,...")
+      ->type_name("NAME,NAME")
       ->group(kSamplerGroup);
   AddFlags(app, kSamplerGroup, overrides, [](std::string_view name, OptionSource source) {
     return source == OptionSource::kRequest && name != kSamplerOption;

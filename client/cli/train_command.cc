@@ -131,7 +131,7 @@ Command AddCreate(CLI::App& app) {
   AddMessageFlags(app, flags->request, TrainingFlags());
   app.get_option("--dataset")->required();
   app.get_option("--max-steps")->required();
-  app.add_option("--label", flags->labels, "KEY=VALUE, for you to find the job by; may be repeated")
+  app.add_option("--label", flags->labels, "For you to find the job by; may be repeated")
       ->type_name("KEY=VALUE");
   AddSamplerFlags(app, flags->sampler);
   app.add_flag("-w,--watch", flags->watches, "Show how it goes until it is over");
@@ -186,7 +186,7 @@ Command AddList(CLI::App& app) {
   app.add_option("--state", flags->states, "Only jobs in these states")
       ->delimiter(',')
       ->transform(CLI::CheckedTransformer(StatesByName()).description(""))
-      ->type_name("STATE,STATE,...");
+      ->type_name("STATE");
   app.add_flag("--json", flags->json, "Print one line of JSON for every job, and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] {

@@ -133,6 +133,7 @@ constexpr MessageFlag kEvaluationFlags[] = {
 
 std::string FlagOfJobField(std::span<const MessageFlag> flags, std::string_view sampler_prefix,
                            std::string_view field) {
+  if (field == "labels") return "--label";
   const size_t bracket = std::min(field.find('['), field.size());
   if (std::string flag = FlagOf(flags, field.substr(0, bracket)); !flag.empty()) {
     return flag.append(field.substr(bracket));

@@ -22,6 +22,13 @@ absl::Duration DurationOf(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
+// At most `width` bytes, and so at most as many columns, of whole characters.
+std::string Cut(std::string text, size_t width) {
+  if (text.size() <= width) return text;
+  while (width > 0 && (static_cast<unsigned char>(text[width]) & 0xC0) == 0x80) --width;
+  return text.substr(0, width);
+}
+
 }  // namespace
 
 TrainingHistory::TrainingHistory(const v1::TrainingJob& job)
@@ -36,7 +43,7 @@ absl::Status TrainingHistory::Add(const v1::TrainingEvent& event) {
     state_reason_ = event.state_change().reason();
   } else if (event.has_progress()) {
     progress_ = event.progress();
-    AddLoss(progress_);
+    if (!evaluates_) AddLoss(progress_);
   } else if (event.has_sample_grid()) {
     ASSIGN_OR_RETURN(ReceivedImage received, ReceiveImage(event.sample_grid().image()));
     grid_ = std::move(received.pixels);
@@ -56,7 +63,7 @@ std::string TrainingHistory::Line(int width) const {
   if (state_ != v1::TrainingJob::RUNNING) {
     std::string line = StateText(state_);
     if (!state_reason_.empty()) absl::StrAppend(&line, ": ", StateReasonText(state_reason_));
-    return line.substr(0, static_cast<size_t>(width));
+    return Cut(std::move(line), static_cast<size_t>(width));
   }
   const char* const unit = evaluates_ ? "pictures" : "steps";
   std::string tail = absl::StrFormat("  %d/%d %s", progress_.step(), steps_total_, unit);

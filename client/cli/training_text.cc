@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "client/cli/message_flags.h"
 #include "client/cli/printable.h"
@@ -53,6 +54,7 @@ std::string SettingsText(const Message& settings) {
   std::string text;
   google::protobuf::TextFormat::Printer printer;
   printer.SetInitialIndentLevel(2);
+  printer.SetUseShortRepeatedPrimitives(true);
   (void)printer.PrintToString(settings, &text);
   return text;
 }
@@ -64,6 +66,21 @@ std::string ToJson(const Message& message) {
   std::string json;
   (void)google::protobuf::util::MessageToJsonString(message, &json, options);
   return json;
+}
+
+// The numbers of an evaluation, each with its name.
+std::vector<std::string> EvaluationTexts(const v1::EvaluationResult& result) {
+  std::vector<std::string> texts = {
+      absl::StrFormat("Frechet distance %.4g", result.frechet_distance()),
+      absl::StrFormat("precision %.3f", result.precision()),
+      absl::StrFormat("recall %.3f", result.recall()),
+      absl::StrFormat("density %.3f", result.density()),
+      absl::StrFormat("coverage %.3f", result.coverage()),
+      absl::StrFormat("memorised %.3f", result.memorisation_rate())};
+  if (result.has_bits_per_dim()) {
+    texts.push_back(absl::StrFormat("%.4f bits/dim", result.bits_per_dim()));
+  }
+  return texts;
 }
 
 std::string StateChangeText(const v1::StateChange& change) {
@@ -117,18 +134,6 @@ std::string StateText(v1::TrainingJob::State state) {
 
 std::string StateReasonText(const std::string& reason) { return Printable(reason); }
 
-std::string EvaluationText(const v1::EvaluationResult& result) {
-  std::string text = absl::StrFormat(
-      "Frechet distance %.4g  precision %.3f  recall %.3f  density %.3f  coverage %.3f  "
-      "memorised %.3f",
-      result.frechet_distance(), result.precision(), result.recall(), result.density(),
-      result.coverage(), result.memorisation_rate());
-  if (result.has_bits_per_dim()) {
-    absl::StrAppendFormat(&text, "  %.4f bits/dim", result.bits_per_dim());
-  }
-  return text;
-}
-
 std::string EventText(const v1::TrainingEvent& event, bool evaluates) {
   switch (event.event_case()) {
     case v1::TrainingEvent::kStateChange:
@@ -142,8 +147,8 @@ std::string EventText(const v1::TrainingEvent& event, bool evaluates) {
       return absl::StrCat("step ", event.checkpoint().step(), "  checkpoint, ",
                           BytesText(event.checkpoint().size_bytes()));
     case v1::TrainingEvent::kEvaluation:
-      return absl::StrCat("step ", event.evaluation().step(), "  ",
-                          EvaluationText(event.evaluation()));
+      return absl::StrCat(evaluates ? "" : absl::StrCat("step ", event.evaluation().step(), "  "),
+                          absl::StrJoin(EvaluationTexts(event.evaluation()), "  "));
     case v1::TrainingEvent::kPublished:
       return absl::StrCat("published as ", Short(event.published().model()), ", version ",
                           Printable(event.published().model_version()));
@@ -166,7 +171,7 @@ std::string JobTable(const std::vector<v1::TrainingJob>& jobs) {
   return FormatTable(rows);
 }
 
-std::string JobDetails(const v1::TrainingJob& job) {
+std::string JobSummary(const v1::TrainingJob& job) {
   std::string text = absl::StrCat(Short(job.name()), "\n  state       ", StateText(job.state()));
   if (!job.state_reason().empty()) absl::StrAppend(&text, ": ", Printable(job.state_reason()));
   absl::StrAppend(&text, "\n  steps       ", StepsText(job));
@@ -180,14 +185,19 @@ std::string JobDetails(const v1::TrainingJob& job) {
     absl::StrAppend(&text, "\n  checkpoint  ", Short(job.latest_checkpoint()));
   }
   if (job.has_evaluation_result()) {
-    absl::StrAppend(&text, "\n  evaluation  ", EvaluationText(job.evaluation_result()));
+    absl::StrAppend(&text, "\n  evaluation  ",
+                    absl::StrJoin(EvaluationTexts(job.evaluation_result()), "\n              "));
   }
   for (const auto& [key, value] : job.labels()) {
     absl::StrAppend(&text, "\n  label       ", Printable(key), "=", Printable(value));
   }
+  return text;
+}
+
+std::string JobDetails(const v1::TrainingJob& job) {
   const Message& settings = job.has_evaluation() ? static_cast<const Message&>(job.evaluation())
                                                  : static_cast<const Message&>(job.training());
-  absl::StrAppend(&text, "\n  settings\n", SettingsText(settings));
+  std::string text = absl::StrCat(JobSummary(job), "\n  settings\n", SettingsText(settings));
   text.pop_back();
   return text;
 }

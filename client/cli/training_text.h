@@ -18,9 +18,10 @@ std::string StateReasonText(const std::string& reason);
 std::string EventText(const denoised::v1::TrainingEvent& event, bool evaluates);
 
 std::string JobTable(const std::vector<denoised::v1::TrainingJob>& jobs);
+// Where a job stands, and what has come of it; JobDetails tells its settings, too.
+std::string JobSummary(const denoised::v1::TrainingJob& job);
 std::string JobDetails(const denoised::v1::TrainingJob& job);
 std::string CheckpointTable(const std::vector<denoised::v1::Checkpoint>& checkpoints);
-std::string EvaluationText(const denoised::v1::EvaluationResult& result);
 
 std::string DatasetTable(const std::vector<denoised::v1::Dataset>& datasets);
 // The report, or what there is instead of one.

@@ -34,6 +34,12 @@ void PrintLine(const std::string& line) {
   std::fflush(stdout);
 }
 
+// Whether a watch that nobody interrupted ended because the server did: one that shuts down refuses
+// calls, and in the end cancels those that it has not come to.
+bool ServerIsAway(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsCancelled(status);
+}
+
 // Files of a job: every sample grid, evaluations' sheets, and the loss as a table and a picture.
 class JobRecorder {
  public:
@@ -103,10 +109,12 @@ class Watch {
       const int64_t before = last_sequence_;
       status = Follow(client, interrupts);
       if (last_sequence_ > before) heard = absl::Now();
-      const bool away = absl::IsUnavailable(status) && absl::Now() - heard < kLongestAbsence;
+      const bool away = ServerIsAway(status) && absl::Now() - heard < kLongestAbsence;
       if (!away || interrupts.interrupted()) break;
+      TellOfAbsence();
       std::this_thread::sleep_for(absl::ToChronoMilliseconds(kRetryInterval));
     }
+    interrupts.SetHandler(nullptr);
     if (display_.shown()) display_.Draw(history_);
     display_.Close();
     const absl::Status written = recorder_.WriteLosses(history_);
@@ -118,8 +126,16 @@ class Watch {
     TrainingStream stream = client.Watch(name_, last_sequence_);
     interrupts.SetHandler([&stream] { stream.Cancel(); });
     const absl::Status status = interrupts.interrupted() ? absl::CancelledError() : Take(stream);
-    interrupts.SetHandler(nullptr);
+    interrupts.SetHandler([] {});  // Run looks between streams
     return status;
+  }
+
+  // Once, and again only after something was heard.
+  void TellOfAbsence() {
+    if (told_of_absence_) return;
+    told_of_absence_ = true;
+    display_.Close();
+    std::fputs("denoise: the server is away for now; the job goes on once it is back\n", stderr);
   }
 
   absl::Status Take(TrainingStream& stream) {
@@ -127,6 +143,7 @@ class Watch {
       ASSIGN_OR_RETURN(const std::optional<v1::TrainingEvent> event, stream.Next());
       if (!event.has_value()) return absl::OkStatus();
       last_sequence_ = event->sequence();
+      told_of_absence_ = false;
       RETURN_IF_ERROR(history_.Add(*event));
       ASSIGN_OR_RETURN(const WrittenFile file, recorder_.Record(*event));
       Show(*event, file);
@@ -138,7 +155,8 @@ class Watch {
     if (options_.json) return PrintLine(EventJson(event, file));
     if (!display_.shown()) return PrintLine(EventText(event, evaluates_));
     const bool in_display = event.has_progress() || event.has_sample_grid() ||
-                            event.has_checkpoint() || event.has_state_change();
+                            event.has_checkpoint() || event.has_state_change() ||
+                            (event.has_evaluation() && evaluates_);  // the end tells it
     if (!in_display) {
       display_.Close();
       PrintLine(EventText(event, evaluates_));
@@ -150,6 +168,7 @@ class Watch {
   const bool evaluates_;
   const WatchOptions options_;
   int64_t last_sequence_;
+  bool told_of_absence_ = false;
   TrainingHistory history_;
   JobRecorder recorder_;
   TrainingDisplay display_;
@@ -166,15 +185,16 @@ absl::Status WatchJob(TrainingClient& client, const v1::TrainingJob& job,
 ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::Status& watched,
                    const WatchOptions& options, const Interrupts& interrupts) {
   if (interrupts.interrupted() && absl::IsCancelled(watched)) {
-    std::fprintf(stderr,
-                 "denoise: stopped watching; the job goes on. `denoise train watch` shows "
-                 "it again, `denoise train cancel` ends it.\n");
+    std::fprintf(
+        stderr,
+        "denoise: stopped watching; the job goes on. `denoise train watch` shows it again,\n"
+        "  `denoise train cancel` ends it.\n");
     return kExitInterrupted;
   }
   if (!watched.ok()) return ReportError(watched, options.json);
   const absl::StatusOr<v1::TrainingJob> end = client.GetJob(job);
   if (!end.ok()) return ReportError(end.status(), options.json);
-  if (!options.json) PrintLine(JobDetails(*end));
+  if (!options.json) PrintLine(JobSummary(*end));
   return end->state() == v1::TrainingJob::SUCCEEDED ? kExitOk : kExitFailed;
 }
 

@@ -6,6 +6,11 @@
 #include "absl/strings/str_cat.h"
 
 namespace denoise {
+namespace {
+
+constexpr size_t kFewestLogTicks = 3;
+
+}  // namespace
 
 double TickDistance(const Range& range, int count) {
   const double rough = std::max(range.extent() / count, 1e-9);
@@ -66,6 +71,13 @@ std::vector<Panel::Tick> Panel::LogTicks() const {
       const double y = factor * power;
       if (y >= y_.min && y <= y_.max) ticks.push_back({y, absl::StrCat(y)});
     }
+  }
+  if (ticks.size() >= kFewestLogTicks) return ticks;
+  // Far less than a decade: round numbers all the same distance apart.
+  ticks.clear();
+  const double distance = TickDistance(y_, 5);
+  for (double i = std::ceil(y_.min / distance); i * distance <= y_.max; ++i) {
+    ticks.push_back({i * distance, absl::StrCat(i * distance)});
   }
   return ticks;
 }

@@ -58,11 +58,13 @@ void Sha256::AddSized(std::string_view bytes) {
   Update(bytes);
 }
 
-absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path) {
+absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path,
+                                         const std::function<absl::Status()>& go_on) {
   ASSIGN_OR_RETURN(const RegularFile file, OpenRegularFile(path));
   Sha256 hash;
   std::string buffer(size_t{1} << 18, '\0');
   for (;;) {
+    RETURN_IF_ERROR(go_on());
     const ssize_t count = read(file.descriptor.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return absl::ErrnoToStatus(errno, "cannot be read");

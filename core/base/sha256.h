@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,7 +34,10 @@ class Sha256 {
 };
 
 // Of a regular file's content, read once from the beginning. NotFound: no such file.
-// InvalidArgument: not a regular file. Messages do not contain the path.
-absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path);
+// InvalidArgument: not a regular file. Messages do not contain the path. An error of `go_on`, which
+// is asked before each piece, ends it.
+absl::StatusOr<std::string> Sha256OfFile(
+    const std::filesystem::path& path,
+    const std::function<absl::Status()>& go_on = [] { return absl::OkStatus(); });
 
 }  // namespace denoise

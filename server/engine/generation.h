@@ -23,8 +23,8 @@ using NetworkReplicas = std::vector<std::shared_ptr<const Network>>;
 enum class FrameKind { kXt, kX0 };
 
 struct FrameOptions {
-  int every_n_steps = 0;  // 0: no frames. A frame follows every n-th step and the last
-  FrameKind kind = FrameKind::kX0;
+  int every_n_steps = 0;  // 0: no frames. They follow every n-th step and the last
+  std::vector<FrameKind> kinds = {FrameKind::kX0};  // a frame of each, in this order
 };
 
 // Validated by whoever makes it: the plan suits the network and has an evaluation, labels exist,

@@ -174,13 +174,15 @@ Worker::Pictures Worker::TakePictures(const Batch& batch, const at::Tensor& x0) 
     const Trajectory& trajectory = *batch.images[i]->trajectory;
     const FrameOptions& wanted = batch.images[i]->generation->request().frames;
     if (!WantsFrame(wanted, trajectory)) continue;
-    pictures.frames.push_back({batch.images[i], {}});
-    samples.push_back(wanted.kind == FrameKind::kX0 ? x0[static_cast<int64_t>(i)]
-                                                    : trajectory.PictureOfX());
+    for (const FrameKind kind : wanted.kinds) {
+      pictures.frames.push_back({.image = batch.images[i], .kind = kind, .sample = {}});
+      samples.push_back(kind == FrameKind::kX0 ? x0[static_cast<int64_t>(i)]
+                                               : trajectory.PictureOfX());
+    }
   }
   for (ActiveImage* image : batch.images) {
     if (!image->trajectory->done()) continue;
-    pictures.finished.push_back({image, {}});
+    pictures.finished.push_back({.image = image, .sample = {}});
     samples.push_back(image->trajectory->x());
   }
   if (samples.empty()) return pictures;
@@ -199,7 +201,7 @@ void Worker::SendFrame(Picture frame) {
   frame.image->generation->Frame({.image_index = frame.image->index,
                                   .step = trajectory.steps_done(),
                                   .timestep = trajectory.last().timestep,
-                                  .kind = frame.image->generation->request().frames.kind,
+                                  .kind = frame.kind,
                                   .sample = std::move(frame.sample)});
 }
 

@@ -28,7 +28,8 @@ class Worker {
 
   struct Picture {
     ActiveImage* image;
-    at::Tensor sample;  // [C, H, W] float32 on the CPU
+    FrameKind kind = FrameKind::kXt;  // of a frame
+    at::Tensor sample;                // [C, H, W] float32 on the CPU
     bool finite = true;
   };
   struct Pictures {

@@ -43,33 +43,46 @@ DataSetReader::DataSetReader(Database* database, const StateDir* state, IngestFu
       housekeeping_(std::move(housekeeping)),
       thread_([this] { Loop(); }) {}
 
-DataSetReader::~DataSetReader() {
+DataSetReader::~DataSetReader() { Stop(); }
+
+void DataSetReader::Stop() {
   {
     const MutexLock lock(mutex_);
     stopped_ = true;
   }
   work_.NotifyAll();
-  thread_.join();
-  for (auto& [id, waiting] : reading_) {
-    for (const Done& done : waiting) done(DrainingError());
-  }
-}
-
-void DataSetReader::Add(int64_t id, Done done) {
+  if (thread_.joinable()) thread_.join();
+  std::map<int64_t, Entry> left;
   {
     const MutexLock lock(mutex_);
-    const auto [entry, is_new] = reading_.try_emplace(id);
-    if (done) entry->second.push_back(std::move(done));
-    if (is_new) queue_.push_back(id);
+    left.swap(reading_);
   }
-  work_.NotifyAll();
+  for (const auto& [id, entry] : left) {
+    for (const Done& done : entry.waiting) done(DrainingError());
+  }
 }
 
-bool DataSetReader::Await(int64_t id, Done done) {
+void DataSetReader::Announce(int64_t id) {
+  const MutexLock lock(mutex_);
+  reading_.try_emplace(id);
+}
+
+// The lock goes last: whoever hears `done` may take the reader down.
+bool DataSetReader::Add(int64_t id, const Done& done) {
+  const MutexLock lock(mutex_);
+  if (stopped_) return false;
+  Entry& entry = reading_[id];
+  if (done) entry.waiting.push_back(done);
+  if (!std::exchange(entry.queued, true)) queue_.push_back(id);
+  work_.NotifyAll();
+  return true;
+}
+
+bool DataSetReader::Await(int64_t id, const Done& done) {
   const MutexLock lock(mutex_);
   const auto entry = reading_.find(id);
-  if (entry == reading_.end()) return false;
-  entry->second.push_back(std::move(done));
+  if (stopped_ || entry == reading_.end()) return false;
+  entry->second.waiting.push_back(done);
   return true;
 }
 
@@ -116,6 +129,7 @@ absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
   RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
   RETURN_IF_ERROR(CheckHash(*row));
   const IngestResult result = Ingest(*row);
+  if (!result.status.ok() && stopped()) return DrainingError();
   RETURN_IF_ERROR(Store(id, result));
   RETURN_IF_ERROR(RemoveTree(UploadPath(*state_, id)));
   RETURN_IF_ERROR(result.status);
@@ -127,7 +141,10 @@ absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
 
 // Of bytes that are not what was promised nothing is of use: the upload begins again.
 absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
-  const absl::StatusOr<std::string> hash = Sha256OfFile(UploadPath(*state_, row.id));
+  const absl::StatusOr<std::string> hash = Sha256OfFile(UploadPath(*state_, row.id), [this] {
+    return stopped() ? DrainingError() : absl::OkStatus();
+  });
+  if (!hash.ok() && stopped()) return DrainingError();
   if (!hash.ok() && !absl::IsNotFound(hash.status())) return DiskStatus(hash.status());
   if (hash.ok() && absl::HexStringToBytes(*hash) == row.sha256) return absl::OkStatus();
   RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) {
@@ -171,7 +188,7 @@ void DataSetReader::Finish(int64_t id, const absl::StatusOr<Dataset>& result) {
   std::vector<Done> waiting;
   {
     const MutexLock lock(mutex_);
-    waiting = std::exchange(reading_[id], {});
+    waiting = std::move(reading_[id].waiting);
     reading_.erase(id);  // where the disk was the trouble, the housekeeping adds it again
   }
   for (const Done& done : waiting) done(result);

@@ -46,21 +46,29 @@ class DataSetReader {
   // the reader.
   DataSetReader(Database* database, const StateDir* state, IngestFunction ingest,
                 JobObserver* observer, std::function<void()> housekeeping);
+  ~DataSetReader();  // Stop
+
   // Gives up the reading that is under way; what is left stays READING. Whoever awaits something
-  // hears UNAVAILABLE.
-  ~DataSetReader();
+  // hears UNAVAILABLE, and nothing is added any more. May be called again.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // It will be added at once: Has says so already.
+  void Announce(int64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
   // A data set that is READING. `done`, which may be null, is called once, from the reader's thread,
-  // when it has been read.
-  void Add(int64_t id, Done done = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
+  // when it has been read. False, and `done` is not called: the reader was stopped.
+  bool Add(int64_t id, const Done& done = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same of one that was added before. False, too, where it has been read.
+  bool Await(int64_t id, const Done& done) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The same of one that was added before. False, and `done` is not called, where it has been read.
-  bool Await(int64_t id, Done done) ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // Whether it waits to be read or is being read.
+  // Whether it was announced, waits to be read or is being read.
   bool Has(int64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  struct Entry {
+    bool queued = false;
+    std::vector<Done> waiting;
+  };
+
   void Loop();
   bool stopped() const ABSL_LOCKS_EXCLUDED(mutex_);
   // nullopt: stopped.
@@ -82,7 +90,7 @@ class DataSetReader {
   mutable Mutex mutex_;
   CondVar work_;
   std::deque<int64_t> queue_ ABSL_GUARDED_BY(mutex_);
-  std::map<int64_t, std::vector<Done>> reading_ ABSL_GUARDED_BY(mutex_);  // queued or being read
+  std::map<int64_t, Entry> reading_ ABSL_GUARDED_BY(mutex_);  // announced, queued or being read
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // the last member: it uses all others
 };

@@ -65,6 +65,7 @@ class DataSetStore::Impl {
   absl::StatusOr<DataSetRow> Find(const std::string& name) const;
   absl::Status Delete(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Housekeep() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Stop() { reader_.Stop(); }
   std::filesystem::path stored(int64_t id) const { return StoredPath(*state_, id); }
 
  private:
@@ -76,7 +77,8 @@ class DataSetStore::Impl {
   absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header);
   absl::Status RemoveAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Remove(int64_t id);
-  void EndUpload(int64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // One that is complete is the reader's at the same moment.
+  void EndUpload(int64_t id, bool is_complete) ABSL_LOCKS_EXCLUDED(mutex_);
 
   Database* const database_;
   const StateDir* const state_;
@@ -96,8 +98,9 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
       : store_(store), id_(id), total_bytes_(total_bytes), spool_(std::move(spool)) {}
 
   ~Upload() override {
-    if (spool_ && !finished_) (void)Sync();
-    store_->EndUpload(id_);
+    if (!claims_) return;
+    if (spool_) (void)Sync();
+    store_->EndUpload(id_, /*is_complete=*/false);
   }
 
   absl::Status Append(const UploadChunk& chunk) override {
@@ -112,8 +115,13 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
   }
 
   absl::Status Finish(std::function<void(absl::StatusOr<Dataset>)> done) override {
-    if (spool_) return BeginReading(std::move(done));
-    if (!store_->reader_.Await(id_, done)) done(Result());  // it has been read already
+    if (spool_) RETURN_IF_ERROR(Complete());
+    // The reader's from here on. Once `done` is called the caller may delete the data set, and the
+    // store may go away.
+    claims_ = false;
+    store_->EndUpload(id_, /*is_complete=*/spool_.has_value());
+    const bool heard = spool_ ? store_->reader_.Add(id_, done) : store_->reader_.Await(id_, done);
+    if (!heard) done(Result());  // it has been read already, or will be by the next server
     return absl::OkStatus();
   }
 
@@ -127,19 +135,17 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
     });
   }
 
-  absl::Status BeginReading(std::function<void(absl::StatusOr<Dataset>)> done) {
+  // Whatever happens to the server, it is read once this returns OK.
+  absl::Status Complete() {
     if (spool_->size() < total_bytes_) {
       return InvalidField("header.total_bytes", absl::StrCat("is ", total_bytes_, ", but only ",
                                                              spool_->size(), " bytes came"));
     }
     RETURN_IF_ERROR(Sync());
-    RETURN_IF_ERROR(store_->database_->Write([&](SQLite::Database& connection) {
+    return store_->database_->Write([&](SQLite::Database& connection) {
       WriteDataSetState(connection, id_, Dataset::READING, "", nullptr);
       return absl::OkStatus();
-    }));
-    finished_ = true;
-    store_->reader_.Add(id_, std::move(done));
-    return absl::OkStatus();
+    });
   }
 
   absl::StatusOr<Dataset> Result() const {
@@ -158,7 +164,7 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
   const int64_t id_;
   const int64_t total_bytes_;
   std::optional<UploadSpool> spool_;
-  bool finished_ = false;
+  bool claims_ = true;  // no other call can upload it
 };
 
 absl::Status DataSetStore::Impl::Recover() {
@@ -299,8 +305,9 @@ void DataSetStore::Impl::TryHousekeep() {
   }
 }
 
-void DataSetStore::Impl::EndUpload(int64_t id) {
+void DataSetStore::Impl::EndUpload(int64_t id, bool is_complete) {
   const MutexLock lock(mutex_);
+  if (is_complete) reader_.Announce(id);
   uploading_.erase(id);
 }
 
@@ -314,6 +321,8 @@ absl::StatusOr<std::unique_ptr<DataSetStore>> DataSetStore::Open(
 
 DataSetStore::DataSetStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 DataSetStore::~DataSetStore() = default;
+
+void DataSetStore::Stop() { impl_->Stop(); }
 
 absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::BeginUpload(
     const UploadHeader& header) {

@@ -54,7 +54,11 @@ class DataSetStore {
   static absl::StatusOr<std::unique_ptr<DataSetStore>> Open(
       Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
       const Clock* clock, JobObserver* observer = nullptr);
-  ~DataSetStore();  // gives up the reading that is under way
+  ~DataSetStore();  // Stop
+
+  // Gives up the reading that is under way, and tells those who wait for one: UNAVAILABLE. It goes on
+  // when a store is opened there again. May be called again.
+  void Stop();
 
   // The errors of UploadDataset. Fields are named from the request ("header.name").
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(

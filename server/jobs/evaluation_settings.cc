@@ -42,10 +42,16 @@ absl::StatusOr<EvaluationSettings> ResolveEvaluation(EvaluationSettings settings
   CheckClasses("dataset", context, violations);
   ResolveEvaluationParts("", context, settings, violations);
   RETURN_IF_ERROR(violations.ToStatus());
-  if (settings.features() == EvaluationSettings::INCEPTION && !context.has_inception) {
-    return absl::FailedPreconditionError("the server has no Inception network (--inception)");
-  }
+  RETURN_IF_ERROR(CheckFeaturesServed(context, settings));
   return settings;
+}
+
+absl::Status CheckFeaturesServed(const SettingsContext& context,
+                                 const EvaluationSettings& settings) {
+  if (settings.features() != EvaluationSettings::INCEPTION || context.has_inception) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError("the server has no Inception network (--inception)");
 }
 
 void ResolveEvaluationParts(std::string_view prefix, const SettingsContext& context,

@@ -16,8 +16,7 @@
 
 namespace denoise {
 
-// InvalidArgument has every violation, named from EvaluationSettings; FailedPrecondition where
-// Inception features are asked for and there are none.
+// InvalidArgument has every violation, named from EvaluationSettings; else as CheckFeaturesServed.
 absl::StatusOr<denoised::v1::EvaluationSettings> ResolveEvaluation(
     denoised::v1::EvaluationSettings settings, const SettingsContext& context);
 
@@ -25,6 +24,10 @@ absl::StatusOr<denoised::v1::EvaluationSettings> ResolveEvaluation(
 void ResolveEvaluationParts(std::string_view prefix, const SettingsContext& context,
                             denoised::v1::EvaluationSettings& settings,
                             FieldViolations& violations);
+
+// FailedPrecondition where Inception features are asked for and there are none.
+absl::Status CheckFeaturesServed(const SettingsContext& context,
+                                 const denoised::v1::EvaluationSettings& settings);
 
 // How many pictures an evaluation looks at in all (ModelEvaluation::Progress), of a data set of so many.
 int64_t EvaluationPictures(const denoised::v1::EvaluationSettings& settings, int64_t data_set_size);

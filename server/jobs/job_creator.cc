@@ -49,7 +49,7 @@ std::string HashOf(const CreateTrainingJobRequest& request) {
 absl::Status CheckRequest(const CreateTrainingJobRequest& request) {
   FieldViolations violations;
   if (request.request_id().size() > kMaxTextBytes) {
-    violations.Add("request_id", absl::StrCat("must have at most ", kMaxTextBytes, " characters"));
+    violations.Add("request_id", absl::StrCat("must have at most ", kMaxTextBytes, " bytes"));
   }
   if (request.work_case() == CreateTrainingJobRequest::WORK_NOT_SET) {
     violations.Add("work", "must be training or evaluation");
@@ -61,7 +61,7 @@ absl::Status CheckRequest(const CreateTrainingJobRequest& request) {
   for (const auto& [key, value] : request.labels()) {
     if (key.empty() || key.size() > kMaxTextBytes || value.size() > kMaxTextBytes) {
       violations.Add("labels", absl::StrCat("keys must have 1 to ", kMaxTextBytes,
-                                            " characters, values at most as many"));
+                                            " bytes, values at most as many"));
       break;
     }
   }

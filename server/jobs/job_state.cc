@@ -28,6 +28,11 @@ JobStatus Paused(PauseEnd end, std::string_view reason) {
   return status;
 }
 
+// What has stopped, and would go on by itself, unless a caller has asked it to pause.
+JobStatus UnlessPauseRequested(const JobStatus& status, JobStatus next) {
+  return status.pause_requested ? Paused(PauseEnd::kCaller, next.reason) : next;
+}
+
 JobStatus WithPauseRequested(JobStatus status, bool requested) {
   status.pause_requested = requested;
   return status;
@@ -64,9 +69,9 @@ std::optional<JobStatus> FromRunning(const JobStatus& status, JobAction action,
       if (!status.pause_requested) return status;  // resumed meanwhile: it goes on
       return Paused(PauseEnd::kCaller, reason);
     case JobAction::kDiskFull:
-      return Paused(PauseEnd::kRoomOnDisk, reason);
+      return UnlessPauseRequested(status, Paused(PauseEnd::kRoomOnDisk, reason));
     case JobAction::kRequeue:
-      return In(TrainingJob::QUEUED, reason);
+      return UnlessPauseRequested(status, In(TrainingJob::QUEUED, reason));
     case JobAction::kSucceed:
       return In(TrainingJob::SUCCEEDED, reason);
     case JobAction::kFail:

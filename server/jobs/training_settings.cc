@@ -174,6 +174,9 @@ absl::StatusOr<TrainingSettings> ResolveTraining(TrainingSettings settings,
   ResolveEvaluations(context, settings, violations);
   CheckOptions(context, settings, violations);
   RETURN_IF_ERROR(violations.ToStatus());
+  if (settings.evaluations().every_n_steps() > 0) {
+    RETURN_IF_ERROR(CheckFeaturesServed(context, settings.evaluations().settings()));
+  }
   return settings;
 }
 

@@ -25,7 +25,7 @@ struct SettingsContext {
   int64_t max_micro_batch_pixels = int64_t{1} << 22;  // of a network call in training
 };
 
-// InvalidArgument has every violation, named from TrainingSettings.
+// InvalidArgument has every violation, named from TrainingSettings; else as CheckFeaturesServed.
 absl::StatusOr<denoised::v1::TrainingSettings> ResolveTraining(
     denoised::v1::TrainingSettings settings, const SettingsContext& context);
 

@@ -31,7 +31,8 @@ int64_t MostBytesHeld(const ResolvedRequest& resolved, const Outbox::Limits& lim
   const int64_t sample_bytes = SampleBytes(resolved.model->spec);
   int64_t frame_bytes = 0;
   if (resolved.generation.frames.every_n_steps > 0) {
-    const int frames = std::min(limits.frames, StepsTotal(resolved));
+    const int64_t kinds = static_cast<int64_t>(resolved.generation.frames.kinds.size());
+    const int64_t frames = std::min<int64_t>(limits.frames, kinds * StepsTotal(resolved));
     frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
   }
   constexpr int kMostInputs = 4;
@@ -49,14 +50,14 @@ GenerateReactor::GenerateReactor(const GenerateEnvironment& environment,
       model_(request.model()),
       arrival_(environment.clock->Now()) {
   environment_.live_calls->Add();
-  const absl::Status status = BringsSamples(request) ? StartLater(request) : Start(request);
+  absl::Status status = environment_.live_calls->Admit();
+  if (status.ok()) status = BringsSamples(request) ? StartLater(request) : Start(request);
   if (!status.ok()) EndStream(status, {});
   BeforeHandOver(this);
 }
 
 // The pool is at work on the request until it is accepted or refused; gRPC keeps it until then.
 absl::Status GenerateReactor::StartLater(const denoised::v1::GenerateRequest& request) {
-  RETURN_IF_ERROR(environment_.live_calls->Admit());
   ASSIGN_OR_RETURN(reservation_,
                    environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong())));
   environment_.pool->Schedule([this, &request] {

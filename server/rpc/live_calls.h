@@ -27,7 +27,7 @@ class LiveCalls {
     draining_ = true;
   }
 
-  // For calls that begin with work outside the engine, which refuses the others itself.
+  // For every call that begins: the engine refuses only once training has stopped.
   absl::Status Admit() ABSL_LOCKS_EXCLUDED(mutex_) {
     MutexLock lock(mutex_);
     return draining_ ? DrainingError() : absl::OkStatus();

@@ -28,8 +28,9 @@ void Outbox::PushProgress(absl::Time now) {
 
 void Outbox::PushFrame(FrameUpdate frame) {
   const int64_t bytes = SampleBytes(frame);
+  ++previews_[PreviewOf(frame)];
   while (frames_ > 0 && (frames_ >= limits_.frames || frame_bytes_ + bytes > limits_.frame_bytes)) {
-    DropOldestFrame();
+    DropFrame();
   }
   ++frames_;
   frame_bytes_ += bytes;
@@ -43,8 +44,7 @@ std::optional<OutboxItem> Outbox::Pop() {
   OutboxItem item = std::move(items_.front());
   items_.pop_front();
   if (const auto* frame = std::get_if<FrameUpdate>(&item)) {
-    --frames_;
-    frame_bytes_ -= SampleBytes(*frame);
+    Forget(*frame);
   } else if (std::holds_alternative<ProgressMark>(item)) {
     progress_waits_ = false;
   }
@@ -53,19 +53,32 @@ std::optional<OutboxItem> Outbox::Pop() {
 
 void Outbox::Clear() {
   items_.clear();
+  previews_.clear();
   frames_ = 0;
   frame_bytes_ = 0;
   progress_waits_ = false;
 }
 
-void Outbox::DropOldestFrame() {
-  const auto oldest = std::find_if(items_.begin(), items_.end(), [](const OutboxItem& item) {
-    return std::holds_alternative<FrameUpdate>(item);
+void Outbox::DropFrame() {
+  auto dropped = std::find_if(items_.begin(), items_.end(), [this](const OutboxItem& item) {
+    const auto* frame = std::get_if<FrameUpdate>(&item);
+    return frame != nullptr && previews_.at(PreviewOf(*frame)) > 1;
   });
-  --frames_;
-  frame_bytes_ -= SampleBytes(std::get<FrameUpdate>(*oldest));
+  if (dropped == items_.end()) {
+    dropped = std::find_if(items_.begin(), items_.end(), [](const OutboxItem& item) {
+      return std::holds_alternative<FrameUpdate>(item);
+    });
+  }
+  Forget(std::get<FrameUpdate>(*dropped));
   ++frames_dropped_;
-  items_.erase(oldest);
+  items_.erase(dropped);
+}
+
+void Outbox::Forget(const FrameUpdate& frame) {
+  --frames_;
+  frame_bytes_ -= SampleBytes(frame);
+  const auto preview = previews_.find(PreviewOf(frame));
+  if (--preview->second == 0) previews_.erase(preview);
 }
 
 }  // namespace denoise

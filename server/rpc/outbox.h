@@ -1,16 +1,18 @@
 // What one Generate stream still has to say, in order, while its reader takes its time.
 //
-// Nothing here is lost except frames, of which the oldest go first when there are too many
-// (previews are latest-wins), and stale news: a progress or a queue position that has not been
-// written yet is overtaken by the next. So an outbox is bounded by the frame limits plus the images
-// of its request, which SampleBudget counts before the request begins.
+// Nothing here is lost except frames, when there are too many (previews are latest-wins), and stale
+// news: a progress or a queue position that has not been written yet is overtaken by the next. So an
+// outbox is bounded by the frame limits plus the images of its request, which SampleBudget counts
+// before the request begins.
 //
 // Not thread-safe; its stream guards it.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
+#include <utility>
 #include <variant>
 
 #include "absl/time/time.h"
@@ -44,7 +46,8 @@ class Outbox {
   void PushQueuePosition(int position);
   // Progress is news at most once per interval, `now` being the time of the news.
   void PushProgress(absl::Time now);
-  // Drops the oldest frames where this one would exceed a limit. The newest frame always stays.
+  // Where this one would exceed a limit, drops the oldest frames that a later one of the same image and
+  // kind waits behind, then, where that is not enough, the oldest of all. The newest always stays.
   void PushFrame(FrameUpdate frame);
   void PushImage(ImageUpdate image);
 
@@ -58,11 +61,17 @@ class Outbox {
   int frames_dropped() const { return frames_dropped_; }
 
  private:
-  void DropOldestFrame();
+  // What a later frame takes the place of.
+  using Preview = std::pair<int, FrameKind>;  // image index and kind
+  static Preview PreviewOf(const FrameUpdate& frame) { return {frame.image_index, frame.kind}; }
+
+  void DropFrame();
+  void Forget(const FrameUpdate& frame);
 
   const Limits limits_;
   std::deque<OutboxItem> items_;
-  int frames_ = 0;  // of items_
+  int frames_ = 0;                   // of items_
+  std::map<Preview, int> previews_;  // how many of them, with the one that is about to be added
   int64_t frame_bytes_ = 0;
   int frames_dropped_ = 0;
   bool progress_waits_ = false;  // a ProgressMark is among items_

@@ -1,6 +1,7 @@
 #include "server/rpc/request_validation.h"
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,15 +30,28 @@ Encoding ImageEncoding(const GenerateRequest& request) {
                                          : OrPng(request.image_encoding());
 }
 
+void CheckFrameKinds(const denoised::v1::FramePolicy& frames, FieldViolations& violations) {
+  std::set<int> seen;
+  for (int i = 0; i < frames.kinds_size(); ++i) {
+    const std::string field = absl::StrCat("frames.kinds[", i, "]");
+    const int kind = frames.kinds(i);
+    if (!denoised::v1::FrameKind_IsValid(kind)) {
+      violations.Add(field, absl::StrCat("unknown value ", kind));
+    } else if (kind == denoised::v1::FRAME_KIND_UNSPECIFIED) {
+      violations.Add(field, "must be X_T or X0");
+    } else if (!seen.insert(kind).second) {
+      violations.Add(field, "is given twice");
+    }
+  }
+}
+
 void CheckFrames(const denoised::v1::FramePolicy& frames, const RequestLimits& limits,
                  FieldViolations& violations) {
   if (frames.every_n_steps() < 1) {
     violations.Add("frames.every_n_steps",
                    absl::StrCat("must be at least 1, is ", frames.every_n_steps()));
   }
-  if (!denoised::v1::FrameKind_IsValid(frames.kind())) {
-    violations.Add("frames.kind", absl::StrCat("unknown value ", static_cast<int>(frames.kind())));
-  }
+  CheckFrameKinds(frames, violations);
   CheckEncoding("frames.encoding", frames.encoding(), violations);
   if (frames.max_bytes() < 0 || frames.max_bytes() > limits.max_frame_bytes) {
     violations.Add("frames.max_bytes",
@@ -123,8 +137,11 @@ FrameOptions ResolveFrames(const GenerateRequest& request) {
   FrameOptions frames;
   if (!request.has_frames()) return frames;
   frames.every_n_steps = request.frames().every_n_steps();
-  frames.kind =
-      request.frames().kind() == denoised::v1::FRAME_KIND_X_T ? FrameKind::kXt : FrameKind::kX0;
+  if (request.frames().kinds().empty()) return frames;
+  frames.kinds.clear();
+  for (const int kind : request.frames().kinds()) {
+    frames.kinds.push_back(kind == denoised::v1::FRAME_KIND_X_T ? FrameKind::kXt : FrameKind::kX0);
+  }
   return frames;
 }
 

@@ -1,6 +1,7 @@
 // The `denoise` command as a process, against a server that says what each test needs.
 #include <csignal>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -107,7 +108,7 @@ TEST_F(CliTest, EveryFlagReachesTheRequest) {
                                 "--frames",
                                 "2",
                                 "--frame-kind",
-                                "x_t",
+                                "x_t,x0",
                                 "--frame-encoding",
                                 "webp",
                                 "--frame-max-bytes",
@@ -122,7 +123,8 @@ TEST_F(CliTest, EveryFlagReachesTheRequest) {
             "sigma_spacing: SIGMA_SPACING_KARRAS solver_order: 3 solver_type: SOLVER_TYPE_HEUN "
             "euler_at_final: true final_sigma: FINAL_SIGMA_SIGMA_MIN } "
             "guidance { scale: 2.5 timestep_min: 100 timestep_max: 900 rescale: 0.7 } "
-            "frames { every_n_steps: 2 kind: FRAME_KIND_X_T encoding: ENCODING_WEBP "
+            "frames { every_n_steps: 2 kinds: FRAME_KIND_X_T kinds: FRAME_KIND_X0 "
+            "encoding: ENCODING_WEBP "
             "max_bytes: 9999 } image_encoding: ENCODING_WEBP");
 }
 
@@ -511,6 +513,47 @@ TEST(Cli, PlanRefusesWhatTheServerRefuses) {
   }
 }
 
+TEST_F(CliTest, FramesOfBothKindsStandSideBySide) {
+  // In the order of the request, or not: what is drawn is the same.
+  const auto result = Generate({"--frames", "2", "--frame-kind", "x0,x_t"});
+  ASSERT_EQ(result.exit_status, Exited(0)) << result.error;
+  EXPECT_EQ(
+      FileNames(out()),
+      (std::vector<std::string>{"contact-sheet.png", "denoising.png", "denoising.webp",
+                                "frames/image-0-step-002-x0.png", "frames/image-0-step-002-x_t.png",
+                                "frames/image-0-step-004-x0.png", "frames/image-0-step-004-x_t.png",
+                                "image-0.png"}));
+  const Image sheet = ReadImage(out() / "denoising.png");
+  const Image x_t = ReadImage(out() / "frames/image-0-step-002-x_t.png");
+  const Image x0 = ReadImage(out() / "frames/image-0-step-002-x0.png");
+  constexpr int kPadding = 4, kScale = 6;
+  ASSERT_EQ(sheet.height, 2 * 12 * kScale + 3 * kPadding) << "a row of each kind";
+  const auto cell_is = [&](int row, const Image& frame) {
+    for (int y = 0; y < frame.height; ++y) {
+      const int top = kPadding + row * (frame.height * kScale + kPadding);
+      const size_t cell = 3 * (static_cast<size_t>(top + y * kScale) * sheet.width + kPadding);
+      for (int x = 0; x < frame.width; ++x) {
+        const size_t from = 3 * static_cast<size_t>(y * frame.width + x);
+        if (sheet.pixels[cell + 3 * static_cast<size_t>(x * kScale)] != frame.pixels[from]) {
+          return false;
+        }
+      }
+    }
+    return true;
+  };
+  EXPECT_TRUE(cell_is(0, x_t)) << "x_t above";
+  EXPECT_TRUE(cell_is(1, x0)) << "x0 below";
+}
+
+TEST_F(CliTest, AFrameOfAKindThatWasNotAskedForIsRefused) {
+  server_.edit_event = [](v1::GenerateEvent& event) {
+    if (event.has_frame()) event.mutable_frame()->set_kind(v1::FRAME_KIND_X_T);
+  };
+  const auto result = Generate({"--frames", "1"});
+  EXPECT_EQ(result.exit_status, Exited(1));
+  EXPECT_THAT(result.error, HasSubstr("a kind that it was not asked for"));
+}
+
 TEST_F(CliTest, TheAnimationGoesWhereItIsToldInTheFormatOfItsName) {
   const fs::path gif = folder_.path() / "new/denoising.gif", webp = folder_.path() / "a.webp";
   ASSERT_EQ(Generate({"--frames", "1", "--animation", gif.string()}).exit_status, Exited(0));
@@ -520,6 +563,142 @@ TEST_F(CliTest, TheAnimationGoesWhereItIsToldInTheFormatOfItsName) {
   EXPECT_THAT(ReadFile(webp), StartsWith("RIFF"));
   EXPECT_EQ(Generate({"--frames", "1", "--animation", "a.mp4"}).exit_status, Exited(2));
   EXPECT_EQ(Generate({"--animation", gif.string()}).exit_status, Exited(2));  // of nothing
+}
+
+class RoundTripTest : public CliTest {
+ protected:
+  RoundTripTest() { WriteFile(picture_, "the picture"); }
+
+  ProcessResult RoundTrip(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {
+        "roundtrip", picture_.string(), "--model", "shapes",
+        "-c",        "circle",          "--out",   out().string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Run(arguments);
+  }
+
+  fs::path picture_ = folder_.path() / "photo.png";
+};
+
+TEST_F(RoundTripTest, GoesThroughTheLevelsThatItComesBackThroughWithOneSeed) {
+  const auto result =
+      RoundTrip({"--sampler", "ddim", "--timestep-spacing", "trailing", "--steps", "5", "--eta",
+                 "0.5", "--strength", "0.6", "--guidance-scale", "2", "--format", "webp"});
+  ASSERT_EQ(result.exit_status, Exited(0)) << result.error;
+  ASSERT_EQ(server_.diffusions().size(), 1u);
+  EXPECT_EQ(server_.diffusions()[0].ShortDebugString(),
+            "model: \"models/shapes\" pictures { data: \"the picture\" } timesteps: 199 "
+            "timesteps: 399 timesteps: 599 encoding: ENCODING_WEBP")
+      << "the last 3 of 5 steps, the least noisy first";
+  ASSERT_EQ(server_.requests().size(), 1u);
+  EXPECT_EQ(server_.requests()[0].ShortDebugString(),
+            "model: \"models/shapes\" class_label: 0 seed: 18446744073709551615 "
+            "sampler { sampler: SAMPLER_DDIM steps: 5 timestep_spacing: TIMESTEP_SPACING_TRAILING "
+            "eta: 0.5 } guidance { scale: 2 } frames { every_n_steps: 1 kinds: FRAME_KIND_X_T "
+            "encoding: ENCODING_WEBP } image_encoding: ENCODING_WEBP "
+            "start { image { picture { data: \"the picture\" } strength: 0.6 } }")
+      << "the seed that the server chose for the way there";
+}
+
+TEST_F(RoundTripTest, WritesBothWaysOneAfterTheOther) {
+  const auto result = RoundTrip({"--steps", "3", "--seed", "7"});
+  ASSERT_EQ(result.exit_status, Exited(0)) << result.error;
+  EXPECT_THAT(result.output, AllOf(StartsWith("into the noise of shapes up to timestep "),
+                                   HasSubstr("back by 3 steps of ddim, seed 7, ")));
+  EXPECT_EQ(FileNames(out()),
+            (std::vector<std::string>{
+                "frames/back-001.png", "frames/back-002.png", "frames/back-003.png",
+                "frames/there-000.png", "frames/there-001.png", "frames/there-002.png",
+                "frames/there-003.png", "image-0.png", "roundtrip.png", "roundtrip.webp"}));
+  const Image strip = ReadImage(out() / "roundtrip.png");
+  constexpr int kPadding = 4, kScale = 6;
+  ASSERT_EQ(strip.width, 7 * 16 * kScale + 8 * kPadding);
+  const char* const order[] = {"frames/there-000.png", "frames/there-001.png",
+                               "frames/there-002.png", "frames/there-003.png",
+                               "frames/back-001.png",  "frames/back-002.png",
+                               "image-0.png"};
+  for (int column = 0; column < 7; ++column) {
+    const Image frame = ReadImage(out() / order[column]);
+    for (int x = 0; x < frame.width; ++x) {
+      const int left = kPadding + column * (16 * kScale + kPadding) + x * kScale;
+      EXPECT_EQ(strip.pixels[3 * (static_cast<size_t>(kPadding) * strip.width + left)],
+                frame.pixels[3 * static_cast<size_t>(x)])
+          << "column " << column;
+    }
+  }
+}
+
+TEST_F(RoundTripTest, RefusesAStrengthThatTakesNoStep) {
+  for (const char* strength : {"0", "0.1", "1.5", "nan"}) {
+    const auto result = RoundTrip({"--steps", "4", "--strength", strength});
+    EXPECT_EQ(result.exit_status, Exited(2)) << strength;
+    EXPECT_THAT(result.error, HasSubstr("--strength: ")) << strength;
+  }
+  EXPECT_TRUE(server_.diffusions().empty());
+}
+
+TEST_F(RoundTripTest, CtrlCCancelsTheWayBack) {
+  server_.never_ends = true;
+  auto process = Subprocess::Start({DENOISE_BINARY, "roundtrip", picture_.string(), "--model",
+                                    "shapes", "-c", "circle", "--steps", "3", "--json", "--out",
+                                    out().string(), "--server", server_.address()})
+                     .value();
+  ASSERT_TRUE(process->standard_output().WaitForLine("{\"sequence\":\"2\"", kPatience));
+  process->Signal(SIGINT);
+  EXPECT_EQ(process->Wait(kPatience), Exited(130));
+}
+
+TEST_F(RoundTripTest, AServerThatIsNotToBeTrustedDoesNoHarm) {
+  const std::vector<std::function<void(v1::DiffuseEvent&)>> there = {
+      [](auto& e) {
+        if (e.has_accepted()) e.mutable_accepted()->clear_levels();
+      },
+      [](auto& e) {
+        if (e.has_accepted()) e.mutable_finished();
+      },
+      [](auto& e) {
+        if (e.has_frame()) e.mutable_frame()->set_level_index(4);
+      },
+      [](auto& e) {
+        if (e.has_frame()) e.mutable_frame()->set_level_index(-1);
+      },
+      [](auto& e) {
+        if (e.has_frame()) e.mutable_frame()->set_picture_index(1);
+      },
+      [](auto& e) {
+        if (e.has_frame()) e.clear_frame();
+      },
+  };
+  for (size_t i = 0; i < there.size(); ++i) {
+    server_.edit_diffuse_event = there[i];
+    const auto result = RoundTrip({"--steps", "3"});
+    EXPECT_EQ(result.exit_status, Exited(1)) << "edit " << i << ": " << result.error;
+    EXPECT_THAT(result.error, HasSubstr("the server ")) << "edit " << i;
+  }
+  server_.edit_diffuse_event = nullptr;
+  const std::vector<std::function<void(v1::GenerateEvent&)>> back = {
+      [](auto& e) {
+        if (e.has_accepted()) e.mutable_accepted()->set_steps(4);
+      },
+      [](auto& e) {
+        if (e.has_accepted()) e.mutable_queued();
+      },
+      [](auto& e) {
+        if (e.has_frame()) e.mutable_frame()->set_step(0);
+      },
+      [](auto& e) {
+        if (e.has_frame()) e.mutable_frame()->set_step(4);
+      },
+      [](auto& e) {
+        if (e.has_image()) e.clear_image();
+      },
+  };
+  for (size_t i = 0; i < back.size(); ++i) {
+    server_.edit_event = back[i];
+    const auto result = RoundTrip({"--steps", "3"});
+    EXPECT_EQ(result.exit_status, Exited(1)) << "edit " << i << ": " << result.error;
+    EXPECT_THAT(result.error, HasSubstr("the server ")) << "edit " << i;
+  }
 }
 
 TEST_F(CliTest, ASweepIsOneSheet) {
@@ -603,7 +782,8 @@ TEST(Cli, PlansAreDrawnToPngOrSvg) {
 }
 
 TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {
-  for (const char* command : {"generate", "sweep", "models", "health", "plan"}) {
+  for (const char* command :
+       {"generate", "sweep", "diffuse", "roundtrip", "models", "health", "plan"}) {
     const auto result = RunProcess({DENOISE_BINARY, command, "--help"}, kPatience);
     ASSERT_TRUE(result.ok());
     EXPECT_EQ(result->exit_status, Exited(0));

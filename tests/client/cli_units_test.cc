@@ -1,4 +1,5 @@
 // The parts of the command line that are functions.
+#include <google/protobuf/descriptor.h>
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
@@ -7,7 +8,9 @@
 #include <limits>
 
 #include "client/cli/connection_flags.h"
+#include "client/cli/diffuse_command.h"
 #include "client/cli/error_report.h"
+#include "client/cli/generate_command.h"
 #include "client/cli/output_folder.h"
 #include "client/cli/picture_grid.h"
 #include "client/cli/picture_history.h"
@@ -26,6 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace v1 = denoised::v1;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(OutputFolder, MakesFoldersAndLeavesNoTemporaryFiles) {
@@ -71,6 +75,7 @@ TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
   EXPECT_EQ(FlagOfField("guidance.rescale"), "--guidance-rescale");
   EXPECT_EQ(FlagOfField("class_weights[1].weight"), "--class-weights[1].weight");
   EXPECT_EQ(FlagOfField("frames.every_n_steps"), "--frames");
+  EXPECT_EQ(FlagOfField("frames.kinds[1]"), "--frame-kind[1]");
   EXPECT_EQ(FlagOfField("image_encoding"), "--format");
   EXPECT_EQ(FlagOfField("class_label"), "--class-label");
   EXPECT_EQ(FlagOfField("start.image.picture.data"), "--init");
@@ -79,6 +84,36 @@ TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
   EXPECT_EQ(FlagOfField("inpainting.resamples"), "--repaint-times");
   EXPECT_EQ(FlagOfField("page_token"), "page_token");
   EXPECT_EQ(FlagOfField("--out"), "--out");
+}
+
+// Names like "guidance.scale"; a repeated field is one, whatever it holds.
+void AddFields(const google::protobuf::Descriptor& message, const std::string& prefix,
+               std::vector<std::string>& names) {
+  for (int i = 0; i < message.field_count(); ++i) {
+    const google::protobuf::FieldDescriptor& field = *message.field(i);
+    if (field.message_type() != nullptr && !field.is_repeated()) {
+      AddFields(*field.message_type(), prefix + field.name() + ".", names);
+    } else {
+      names.push_back(prefix + field.name());
+    }
+  }
+}
+
+void ExpectAFlagForEveryField(const CLI::App& app, const google::protobuf::Descriptor& request) {
+  std::vector<std::string> fields;
+  AddFields(request, "", fields);
+  for (const std::string& field : fields) {
+    EXPECT_NE(app.get_option_no_throw(FlagOfField(field)), nullptr)
+        << field << " would be set by " << FlagOfField(field);
+  }
+}
+
+TEST(FlagOfField, IsAFlagOfTheCommandForEveryFieldOfItsRequest) {
+  CLI::App generate, diffuse;
+  AddGenerateCommand(generate);
+  ExpectAFlagForEveryField(generate, *v1::GenerateRequest::descriptor());
+  AddDiffuseCommand(diffuse);
+  ExpectAFlagForEveryField(diffuse, *v1::DiffuseRequest::descriptor());
 }
 
 TEST(ParseDeadline, TakesDurationsAndSeconds) {
@@ -169,6 +204,58 @@ TEST(PictureHistory, KeepsABoundedSpreadOfFramesWithTheFirstAndTheLast) {
   EXPECT_EQ(sheet.pixels[10 * sheet.width + sheet.width - 10], 255);
   EXPECT_LT(sheet.pixels[10 * sheet.width + 450], sheet.pixels[10 * sheet.width + 650]);
   EXPECT_LT(history.DenoisingAnimation(AnimationFormat::kWebp).value().size(), size_t{200} << 10);
+}
+
+TEST(PictureHistory, KindsHaveRowsOfTheirOwnAndTheLastOneIsShownLive) {
+  PictureHistory history(2, 3, 1, /*kinds=*/2);
+  for (int step = 1; step <= 3; ++step) {
+    for (int image = 0; image < 2; ++image) {
+      for (int kind = 0; kind < 2; ++kind) {
+        const int value = 100 * image + 50 * kind + step;
+        ASSERT_TRUE(history.AddFrame(image, step, Picture(static_cast<uint8_t>(value)), kind).ok());
+      }
+    }
+  }
+  EXPECT_EQ(history.Latest()[1]->pixels[0], 153);
+  ASSERT_TRUE(history.AddImage(0, Picture(255)).ok());
+  EXPECT_EQ(history.Latest()[0]->pixels[0], 255);
+  const Image sheet = history.DenoisingSheet().value();
+  ASSERT_EQ(sheet.height, 4 * 48 + 5 * 4);
+  std::vector<int> first, last;
+  for (int row = 0; row < 4; ++row) {
+    const int y = 10 + row * 52;
+    first.push_back(sheet.pixels[y * sheet.width + 10]);
+    last.push_back(sheet.pixels[y * sheet.width + sheet.width - 10]);
+  }
+  EXPECT_THAT(first, ElementsAre(1, 51, 101, 151));
+  EXPECT_THAT(last, ElementsAre(255, 255, 103, 153)) << "both kinds end with the image";
+  const std::string gif = history.DenoisingAnimation(AnimationFormat::kGif).value();
+  const auto number = [&gif](size_t at) {
+    return static_cast<uint8_t>(gif[at]) + 256 * static_cast<uint8_t>(gif[at + 1]);
+  };
+  EXPECT_EQ(number(6), 4 * 128 + 5 * 2) << "the kinds of both images side by side";
+  EXPECT_EQ(number(8), 64 + 2 * 2);
+}
+
+TEST(PictureHistory, CountsEveryKindItKeeps) {
+  PictureHistory history(512, 100, 1, /*kinds=*/2);
+  for (int step = 1; step <= 100; ++step) {
+    for (int kind = 0; kind < 2; ++kind) {
+      ASSERT_TRUE(history.AddFrame(0, step, Image{1, 1, 1, {7}}, kind).ok());
+    }
+  }
+  EXPECT_EQ(history.kept_frames(), 4u);
+}
+
+TEST(PictureHistory, AnOddSpreadOfAnEvenRunHasItsMiddle) {
+  constexpr int kSteps = 201;
+  PictureHistory history(1, kSteps, 1);
+  for (int step = 1; step <= kSteps; ++step) {
+    ASSERT_TRUE(history.AddFrame(0, step, Picture(step == kSteps / 2 + 1 ? 255 : 1)).ok());
+  }
+  const Image sheet = history.DenoisingSheet(/*most_columns=*/11).value();
+  ASSERT_EQ(sheet.width, 11 * 96 + 12 * 4);
+  EXPECT_EQ(sheet.pixels[10 * sheet.width + sheet.width / 2], 255);
 }
 
 TEST(PictureHistory, AnIntervalBeyondAllStepsGivesTheLastStepOnly) {

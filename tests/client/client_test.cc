@@ -4,6 +4,7 @@
 
 #include "absl/time/clock.h"
 #include "client/status_from_grpc.h"
+#include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 #include "gmock/gmock.h"
@@ -21,6 +22,7 @@ using ::testing::ElementsAre;
 using ::testing::Ge;
 using ::testing::HasSubstr;
 using ::testing::Lt;
+using ::testing::Pair;
 
 v1::GenerateRequest SmallRequest() {
   v1::GenerateRequest request;
@@ -228,6 +230,30 @@ TEST(StatusFromGrpc, KeepsTheWholeRpcStatusForOthersToRead) {
       grpc::Status(grpc::StatusCode::UNAVAILABLE, "full", details.SerializeAsString()), "here");
   EXPECT_EQ(status.message(), "full");
   EXPECT_EQ(std::string(status.GetPayload(kRpcStatusUrl).value()), details.SerializeAsString());
+}
+
+TEST(StatusFromGrpc, TellsTheQuotaAndTheNumbersToGoOnFrom) {
+  google::rpc::QuotaFailure quota;
+  quota.add_violations()->set_subject("jobs");
+  google::rpc::ErrorInfo info;
+  (*info.mutable_metadata())["received_bytes"] = "4096";
+  (*info.mutable_metadata())["limit"] = "8";
+  google::rpc::Status details;
+  details.add_details()->PackFrom(quota);
+  details.add_details()->PackFrom(info);
+  const absl::Status status = StatusFromGrpc(
+      grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "full", details.SerializeAsString()), "");
+  ASSERT_TRUE(GetQuotaViolation(status).has_value());
+  EXPECT_EQ(GetQuotaViolation(status)->subject, "jobs");
+  EXPECT_EQ(GetQuotaViolation(status)->description, "full");
+  EXPECT_THAT(GetErrorMetadata(status),
+              ElementsAre(Pair("limit", "8"), Pair("received_bytes", "4096")));
+}
+
+TEST(StatusFromGrpc, AQuotaFailureOfNothingNamesNone) {
+  const grpc::Status status =
+      StatusWithDetail(grpc::StatusCode::RESOURCE_EXHAUSTED, "full", google::rpc::QuotaFailure());
+  EXPECT_FALSE(GetQuotaViolation(StatusFromGrpc(status, "here")).has_value());
 }
 
 TEST(StatusFromGrpc, DetailsThatDoNotParseAreLeftOut) {

@@ -62,11 +62,21 @@ v1::Image Encode(const std::vector<float>& sample, v1::Encoding encoding) {
   return image;
 }
 
+// That are taken.
 int Steps(const v1::GenerateRequest& request) {
-  return request.sampler().has_steps() ? request.sampler().steps() : kDefaultSteps;
+  const int steps = request.sampler().has_steps() ? request.sampler().steps() : kDefaultSteps;
+  if (!request.start().has_image()) return steps;
+  return static_cast<int>(steps * request.start().image().strength());
 }
 
 int Count(const v1::GenerateRequest& request) { return request.has_count() ? request.count() : 1; }
+
+std::vector<v1::FrameKind> Kinds(const v1::GenerateRequest& request) {
+  std::vector<v1::FrameKind> kinds;
+  for (const int kind : request.frames().kinds()) kinds.push_back(v1::FrameKind(kind));
+  if (kinds.empty()) kinds.push_back(v1::FRAME_KIND_X0);
+  return kinds;
+}
 
 v1::Accepted Accept(const v1::GenerateRequest& request) {
   v1::Accepted accepted;
@@ -84,13 +94,20 @@ v1::Accepted Accept(const v1::GenerateRequest& request) {
   return accepted;
 }
 
-grpc::Status WithDetails(grpc::StatusCode code, const std::string& message,
-                         const google::protobuf::Message& detail) {
-  google::rpc::Status status;
-  status.set_code(code);
-  status.set_message(message);
-  status.add_details()->PackFrom(detail);
-  return grpc::Status(code, message, status.SerializeAsString());
+v1::DiffuseAccepted Accept(const v1::DiffuseRequest& request) {
+  v1::DiffuseAccepted accepted;
+  accepted.set_model(request.model());
+  accepted.set_model_version("0123abcd");
+  accepted.set_seed(request.has_seed() ? request.seed() : 18446744073709551615u);
+  accepted.set_mode(request.mode());
+  accepted.add_levels()->set_alpha(1);
+  for (const double timestep : request.timesteps()) {
+    v1::DiffusionLevel& level = *accepted.add_levels();
+    level.set_timestep(timestep);
+    level.set_alpha(0.6);
+    level.set_sigma(0.8);
+  }
+  return accepted;
 }
 
 v1::Model ShapesModel() {
@@ -139,6 +156,36 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
     const bool whole = SendEvents(*context, *request, *writer);
     if (!whole) ++fake_.cancelled_calls_;
     return whole ? fake_.end : grpc::Status::CANCELLED;
+  }
+
+  grpc::Status Diffuse(grpc::ServerContext* context, const v1::DiffuseRequest* request,
+                       grpc::ServerWriter<v1::DiffuseEvent>* writer) override {
+    {
+      const std::lock_guard lock(fake_.mutex_);
+      fake_.diffusions_.push_back(*request);
+    }
+    if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
+    if (!fake_.answer.ok()) return fake_.answer;
+    const auto send = [&](v1::DiffuseEvent event) {
+      if (fake_.edit_diffuse_event) fake_.edit_diffuse_event(event);
+      return writer->Write(event);
+    };
+    v1::DiffuseEvent event;
+    *event.mutable_accepted() = Accept(*request);
+    const int levels = event.accepted().levels_size();
+    bool sent = send(event);
+    for (int level = 0; level < levels && sent; ++level) {
+      for (int picture = 0; picture < request->pictures_size() && sent; ++picture) {
+        v1::DiffusedFrame& frame = *event.mutable_frame();
+        frame.set_picture_index(picture);
+        frame.set_level_index(level);
+        *frame.mutable_image() =
+            Encode(Sample(picture, 1 - static_cast<double>(level) / levels), request->encoding());
+        sent = send(event);
+      }
+    }
+    event.mutable_finished()->set_frames(levels * request->pictures_size());
+    return sent && send(event) ? fake_.end : grpc::Status::CANCELLED;
   }
 
   grpc::Status PlanSampler(grpc::ServerContext* context, const v1::PlanSamplerRequest* request,
@@ -216,17 +263,29 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
     if (!send(event)) return false;
     const int every = request.frames().every_n_steps();
     if (every == 0 || (step % every != 0 && step != Steps(request))) return true;
-    for (int i = 0; i < Count(request); ++i, ++frames) {
-      v1::Frame& frame = *event.mutable_frame();
-      frame.set_image_index(i);
-      frame.set_step(step);
-      frame.set_timestep((Steps(request) - step) * 10);
-      frame.set_kind(request.frames().kind());
-      *frame.mutable_image() = Encode(Sample(i, static_cast<double>(step) / Steps(request)),
-                                      request.frames().encoding());
-      if (!send(event)) return false;
+    for (int i = 0; i < Count(request); ++i) {
+      for (const v1::FrameKind kind : Kinds(request)) {
+        if (!send(FrameOf(request, i, step, kind))) return false;
+        ++frames;
+      }
     }
     return true;
+  }
+
+  // The predicted x0 is halfway to the image from what x_t is.
+  static v1::GenerateEvent FrameOf(const v1::GenerateRequest& request, int image_index, int step,
+                                   v1::FrameKind kind) {
+    const double progress = static_cast<double>(step) / Steps(request);
+    v1::GenerateEvent event;
+    v1::Frame& frame = *event.mutable_frame();
+    frame.set_image_index(image_index);
+    frame.set_step(step);
+    frame.set_timestep((Steps(request) - step) * 10);
+    frame.set_kind(kind);
+    *frame.mutable_image() =
+        Encode(Sample(image_index, kind == v1::FRAME_KIND_X0 ? (1 + progress) / 2 : progress),
+               request.frames().encoding());
+    return event;
   }
 
   bool SendImage(const v1::GenerateRequest& request, int index, Sender& send) {
@@ -269,14 +328,14 @@ class FakeServer::Models : public v1::Models::Service {
     google::rpc::ResourceInfo info;
     info.set_resource_type("denoised.v1.Model");
     info.set_resource_name(request->name());
-    return WithDetails(grpc::StatusCode::NOT_FOUND, "no such model", info);
+    return StatusWithDetail(grpc::StatusCode::NOT_FOUND, "no such model", info);
   }
 
  private:
   FakeServer& fake_;
 };
 
-FakeServer::FakeServer()
+FakeServer::FakeServer(const std::vector<grpc::Service*>& more)
     : image_generation_(std::make_unique<ImageGeneration>(*this)),
       models_(std::make_unique<Models>(*this)) {
   grpc::EnableDefaultHealthCheckService(true);
@@ -285,6 +344,7 @@ FakeServer::FakeServer()
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(image_generation_.get());
   builder.RegisterService(models_.get());
+  for (grpc::Service* const service : more) builder.RegisterService(service);
   server_ = builder.BuildAndStart();
   address_ = absl::StrCat("127.0.0.1:", port);
   SetServing(true);
@@ -302,6 +362,11 @@ std::vector<v1::GenerateRequest> FakeServer::requests() const {
   return requests_;
 }
 
+std::vector<v1::DiffuseRequest> FakeServer::diffusions() const {
+  const std::lock_guard lock(mutex_);
+  return diffusions_;
+}
+
 bool FakeServer::ShouldFail(grpc::ServerContext& context) {
   if (failures_before_success.fetch_sub(1) <= 0) {
     failures_before_success = 0;
@@ -314,6 +379,15 @@ bool FakeServer::ShouldFail(grpc::ServerContext& context) {
   return true;
 }
 
+grpc::Status StatusWithDetail(grpc::StatusCode code, const std::string& message,
+                              const google::protobuf::Message& detail) {
+  google::rpc::Status status;
+  status.set_code(code);
+  status.set_message(message);
+  status.add_details()->PackFrom(detail);
+  return grpc::Status(code, message, status.SerializeAsString());
+}
+
 grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::string>>& violations) {
   google::rpc::BadRequest bad_request;
   for (const auto& [field, description] : violations) {
@@ -321,7 +395,7 @@ grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::stri
     violation->set_field(field);
     violation->set_description(description);
   }
-  return WithDetails(grpc::StatusCode::INVALID_ARGUMENT, "invalid request", bad_request);
+  return StatusWithDetail(grpc::StatusCode::INVALID_ARGUMENT, "invalid request", bad_request);
 }
 
 grpc::Status RetryLaterStatus(absl::Duration delay) {
@@ -329,7 +403,7 @@ grpc::Status RetryLaterStatus(absl::Duration delay) {
   retry.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(delay));
   retry.mutable_retry_delay()->set_nanos(
       static_cast<int32_t>(absl::ToInt64Nanoseconds(delay) % 1000000000));
-  return WithDetails(grpc::StatusCode::UNAVAILABLE, "the queue is full", retry);
+  return StatusWithDetail(grpc::StatusCode::UNAVAILABLE, "the queue is full", retry);
 }
 
 }  // namespace denoise

@@ -20,10 +20,11 @@ namespace denoise {
 // Serves "models/shapes" (16 x 12 RGB, classes "circle" and "square", guidance) and "models/plain"
 // (no classes) on a free port of 127.0.0.1 until destroyed. By default every request gets
 // well-formed events with small PNG, JPEG, WebP or raw pictures, or a plan of our defaults on a
-// linear schedule; the fields below, set before the call, change that. Thread-safe except for the fields.
+// linear schedule; pictures that are sent to it are not looked at. The fields below, set before the call, change that. Thread-safe except for the fields.
 class FakeServer {
  public:
-  FakeServer();
+  // Serves `more`, too, which outlive it.
+  explicit FakeServer(const std::vector<grpc::Service*>& more = {});
   ~FakeServer();
 
   const std::string& address() const { return address_; }
@@ -31,8 +32,9 @@ class FakeServer {
   // What the health service says of ImageGeneration; serving at first.
   void SetServing(bool serving);
 
-  // Requests to Generate so far, in order.
+  // Requests to Generate and to Diffuse so far, in order.
   std::vector<denoised::v1::GenerateRequest> requests() const;
+  std::vector<denoised::v1::DiffuseRequest> diffusions() const;
   // Calls that ended because the client went away or gave up.
   int cancelled_calls() const { return cancelled_calls_; }
 
@@ -50,7 +52,8 @@ class FakeServer {
   bool never_ends = false;  // waits for cancellation after `started`
   int list_page_size = 1;
   std::function<void(denoised::v1::GenerateEvent&)> edit_event;  // the last word on every event
-  std::function<void(denoised::v1::SamplerPlan&)> edit_plan;     // and on every plan
+  std::function<void(denoised::v1::DiffuseEvent&)> edit_diffuse_event;
+  std::function<void(denoised::v1::SamplerPlan&)> edit_plan;  // and on every plan
 
  private:
   class ImageGeneration;
@@ -64,8 +67,13 @@ class FakeServer {
   std::string address_;
   std::atomic<int> cancelled_calls_ = 0;
   mutable std::mutex mutex_;
-  std::vector<denoised::v1::GenerateRequest> requests_;  // guarded by mutex_
+  std::vector<denoised::v1::GenerateRequest> requests_;   // guarded by mutex_
+  std::vector<denoised::v1::DiffuseRequest> diffusions_;  // likewise
 };
+
+// A status with one of google.rpc's details.
+grpc::Status StatusWithDetail(grpc::StatusCode code, const std::string& message,
+                              const google::protobuf::Message& detail);
 
 // A status with google.rpc details: a BadRequest of {field, description} pairs.
 grpc::Status BadRequestStatus(const std::vector<std::pair<std::string, std::string>>& violations);

@@ -79,6 +79,9 @@ TEST(MessageFlags, RefuseWhatTheTypeCannotBe) {
   EXPECT_THAT(ErrorOf("--learning-rate fast"), HasSubstr("must be a number"));
   EXPECT_THAT(ErrorOf("--decay slow"), HasSubstr("must be one of constant, cosine, linear"));
   EXPECT_THAT(ErrorOf("--max-duration soon"), HasSubstr("must be a time"));
+  EXPECT_THAT(ErrorOf("--no-attention=perhaps"), HasSubstr("must be true or false"));
+  EXPECT_THAT(ErrorOf("--block-out-channels 32,,64"), HasSubstr("must be a whole number"));
+  EXPECT_THAT(ErrorOf("--ema-decays 0.9,"), HasSubstr("must be a number"));
 }
 
 // Every field that a table names is there, and no two flags are the same.

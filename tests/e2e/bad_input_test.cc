@@ -147,10 +147,10 @@ const std::vector<BadRequestCase>& BadRequestCases() {
        {"image_encoding"},
        [](auto& r) { r.set_image_encoding(static_cast<denoised::v1::Encoding>(77)); }},
       {"frame kind unknown",
-       {"frames.kind"},
+       {"frames.kinds[0]"},
        [](auto& r) {
          r.mutable_frames()->set_every_n_steps(1);
-         r.mutable_frames()->set_kind(static_cast<denoised::v1::FrameKind>(9));
+         r.mutable_frames()->add_kinds(static_cast<denoised::v1::FrameKind>(9));
        }},
       {"frame interval 0",
        {"frames.every_n_steps"},

@@ -100,7 +100,7 @@ class EditingTest : public testing::Test {
   // One with frames of x_t, each a raw sample.
   static GenerateRequest WithFrames(GenerateRequest request) {
     request.mutable_frames()->set_every_n_steps(1);
-    request.mutable_frames()->set_kind(denoised::v1::FRAME_KIND_X_T);
+    request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
     request.mutable_frames()->set_encoding(denoised::v1::ENCODING_RAW_FLOAT32);
     return request;
   }
@@ -314,6 +314,33 @@ TEST_F(EditingTest, TheCommandEdits) {
   result = generate("init", {"--init", frame});
   EXPECT_EQ(result.exit_status, (ExitStatus{.code = 2}));
   EXPECT_THAT(result.error, HasSubstr("--init: neither a PNG"));
+}
+
+// Where a round trip turns, the forward process has arrived at what the way back starts from: going on
+// from there gives the same image.
+TEST_F(EditingTest, ARoundTripTurnsWhereItsTwoWaysMeet) {
+  const std::string picture = (folder_.path() / "photo.png").string();
+  WriteFile(picture, Png(Picture()));
+  const auto path = [&](const std::string& name) { return (folder_.path() / name).string(); };
+  const auto run = [&](std::vector<std::string> arguments, const std::string& out) {
+    arguments.insert(arguments.end(), {"--server", server_->address(), "--model", "guided",
+                                       "--class-label", "c1", "--seed", "5", "--sampler", "ddim",
+                                       "--steps", "10", "--format", "npy", "--out", path(out)});
+    return RunDenoise(arguments);
+  };
+  const ProcessResult trip = run({"roundtrip", picture, "--strength", "0.7"}, "trip");
+  ASSERT_EQ(trip.exit_status, kExitedCleanly) << trip.error;
+  const ProcessResult branch = run(
+      {"generate", "--branch", path("trip/frames/there-007.npy"), "--branch-step", "3"}, "branch");
+  ASSERT_EQ(branch.exit_status, kExitedCleanly) << branch.error;
+  EXPECT_EQ(ReadFile(path("branch/image-0.npy")), ReadFile(path("trip/image-0.npy")));
+  EXPECT_EQ(ReadFile(path("trip/frames/back-007.npy")), ReadFile(path("trip/image-0.npy")));
+  EXPECT_NE(ReadFile(path("trip/frames/there-006.npy")), ReadFile(path("trip/frames/back-001.npy")))
+      << "the same noise level, but another picture";
+
+  const ProcessResult refused = run({"roundtrip", picture, "--eta", "7"}, "refused");
+  EXPECT_EQ(refused.exit_status, (ExitStatus{.code = 2}));
+  EXPECT_THAT(refused.error, HasSubstr("--eta"));
 }
 
 }  // namespace

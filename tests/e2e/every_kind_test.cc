@@ -106,7 +106,7 @@ void AddStarts(Requests& requests) {
 void AddFrames(Requests& requests) {
   requests["frames"] = Request(10);
   requests["frames"].mutable_frames()->set_every_n_steps(1);
-  requests["frames"].mutable_frames()->set_kind(v1::FRAME_KIND_X_T);
+  requests["frames"].mutable_frames()->add_kinds(v1::FRAME_KIND_X_T);
 }
 
 TEST(EveryKind, SharesBatchesAndGetsTheBytesThatItGetsAlone) {

@@ -110,7 +110,7 @@ TEST_F(FramesTest, ShowThePredictedImageUnlessAskedForTheNoisyOne) {
   ASSERT_THAT(frames, SizeIs(1));
   EXPECT_EQ(frames[0].frame().kind(), denoised::v1::FRAME_KIND_X0);
 
-  request.mutable_frames()->set_kind(denoised::v1::FRAME_KIND_X_T);
+  request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
   const Generation run = Run(request);
   frames = run.Of(GenerateEvent::kFrame);
   ASSERT_THAT(frames, SizeIs(1));
@@ -119,11 +119,30 @@ TEST_F(FramesTest, ShowThePredictedImageUnlessAskedForTheNoisyOne) {
       << "after the last step, x_t is the image";
 }
 
+TEST_F(FramesTest, OfBothKindsComeInPairsThatAreThoseOfEachAlone) {
+  GenerateRequest request = RequestWithFrames(/*steps=*/6, /*every_n_steps=*/2);
+  request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
+  const auto x_t = Run(request).Of(GenerateEvent::kFrame);
+  request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X0);
+  const auto both = Run(request).Of(GenerateEvent::kFrame);
+  request.mutable_frames()->clear_kinds();
+  const auto x0 = Run(request).Of(GenerateEvent::kFrame);
+  ASSERT_THAT(both, SizeIs(6));
+  for (size_t i = 0; i < 6; ++i) {
+    const auto& frame = both[i].frame();
+    const auto& alone = (i % 2 == 0 ? x_t : x0).at(i / 2).frame();
+    EXPECT_EQ(frame.kind(),
+              i % 2 == 0 ? denoised::v1::FRAME_KIND_X_T : denoised::v1::FRAME_KIND_X0);
+    EXPECT_EQ(frame.step(), alone.step());
+    EXPECT_EQ(frame.image().data(), alone.image().data());
+  }
+}
+
 TEST_F(FramesTest, AreNoisyAtFirstAsXtAndNotAsX0) {
   GenerateRequest request = RequestWithFrames(/*steps=*/8, /*every_n_steps=*/1);
   request.mutable_frames()->set_encoding(denoised::v1::ENCODING_RAW_FLOAT32);
   const auto x0 = Run(request).Of(GenerateEvent::kFrame);
-  request.mutable_frames()->set_kind(denoised::v1::FRAME_KIND_X_T);
+  request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
   const auto x_t = Run(request).Of(GenerateEvent::kFrame);
   ASSERT_FALSE(x0.empty());
   ASSERT_FALSE(x_t.empty());

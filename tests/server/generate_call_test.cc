@@ -170,6 +170,35 @@ TEST_F(GenerateCallTest, AReaderWhoNeverReadsIsGivenUpAndHoldsNothing) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
+TEST_F(GenerateCallTest, RoomIsReservedForTheFramesOfEveryKind) {
+  GenerateRequest request = Request(100);
+  request.mutable_frames()->set_every_n_steps(1);
+  request.mutable_frames()->set_encoding(denoised::v1::ENCODING_RAW_FLOAT32);
+  const auto stub = StubWithSmallWindows();
+  const auto reserved = [&] {
+    grpc::ClientContext context;
+    const auto reader = stub->Generate(&context, request);
+    reader->WaitForInitialMetadata();
+    int64_t free = 0;
+    for (int64_t step = kMaxUnreadBytes; step > 0; step /= 2) {
+      if (samples_.Reserve(free + step).ok()) free += step;
+    }
+    context.TryCancel();
+    GenerateEvent event;
+    while (reader->Read(&event)) {
+    }
+    reader->Finish();
+    live_calls_.WaitUntilNone(absl::InfiniteFuture());
+    return kMaxUnreadBytes - free - static_cast<int64_t>(request.ByteSizeLong());
+  };
+  const int64_t of_one = reserved();
+  request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
+  request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X0);
+  const int64_t of_both = reserved();
+  const int64_t sample_bytes = SampleBytes(models_.Find("faces")->spec);
+  EXPECT_EQ(of_both - of_one, 100 * sample_bytes);
+}
+
 TEST_F(GenerateCallTest, MessagesBeyondTheCapAreRefusedByGrpc) {
   GenerateRequest request = Request(2);
   request.set_model(std::string(5000, 'x'));
@@ -187,11 +216,17 @@ TEST_F(GenerateCallTest, CompressedMessagesAreRefusedUnopened) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNIMPLEMENTED);
 }
 
+TEST_F(GenerateCallTest, IsRefusedAsSoonAsTheServerDrains) {
+  live_calls_.StartDraining();
+  EXPECT_EQ(Generate(Request(2)).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
   ModelsService other(&models_);
-  EXPECT_EQ(Listen(flags, {&other}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}).status().code(),
+            absl::StatusCode::kUnavailable);
 }
 
 TEST_F(GenerateCallTest, ModelsAreListedOverTheWire) {

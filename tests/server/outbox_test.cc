@@ -14,11 +14,11 @@ using ::testing::ElementsAre;
 
 constexpr int64_t kFrameBytes = 3 * 4 * 4 * sizeof(float);
 
-FrameUpdate Frame(int step) {
-  return {.image_index = 0,
+FrameUpdate Frame(int step, int image_index = 0, FrameKind kind = FrameKind::kX0) {
+  return {.image_index = image_index,
           .step = step,
           .timestep = 0,
-          .kind = FrameKind::kX0,
+          .kind = kind,
           .sample = at::zeros({3, 4, 4})};
 }
 
@@ -66,6 +66,32 @@ TEST(Outbox, DropsTheOldestFramesBeyondTheLimitAndCountsThem) {
   for (int step = 1; step <= 5; ++step) outbox.PushFrame(Frame(step));
   EXPECT_EQ(outbox.frames_dropped(), 3);
   EXPECT_THAT(Contents(outbox), ElementsAre("frame 4", "frame 5"));
+}
+
+TEST(Outbox, KeepsTheLatestFrameOfEveryImageAndKind) {
+  Outbox outbox({.frames = 4});
+  outbox.PushFrame(Frame(1, /*image_index=*/1));  // which then rests
+  for (int step = 1; step <= 9; ++step) {
+    outbox.PushFrame(Frame(10 + step, 0, FrameKind::kXt));
+    outbox.PushFrame(Frame(20 + step, 0, FrameKind::kX0));
+  }
+  EXPECT_THAT(Contents(outbox), ElementsAre("frame 1", "frame 28", "frame 19", "frame 29"));
+}
+
+TEST(Outbox, DropsTheOldestOfAllWhereThereAreMorePreviewsThanRoom) {
+  Outbox outbox({.frames = 2});
+  for (int image = 0; image < 3; ++image) outbox.PushFrame(Frame(image, image));
+  EXPECT_THAT(Contents(outbox), ElementsAre("frame 1", "frame 2"));
+}
+
+TEST(Outbox, ForgetsWhatWasTaken) {
+  Outbox outbox({.frames = 2});
+  outbox.PushFrame(Frame(1));
+  outbox.Pop();
+  outbox.PushFrame(Frame(2));
+  outbox.PushFrame(Frame(3, /*image_index=*/1));
+  outbox.PushFrame(Frame(4, /*image_index=*/1));
+  EXPECT_THAT(Contents(outbox), ElementsAre("frame 2", "frame 4")) << "2 has nothing behind it";
 }
 
 TEST(Outbox, DropsFramesBeyondTheByteLimit) {

@@ -151,9 +151,22 @@ INSTANTIATE_TEST_SUITE_P(
         BadRequestCase{"negative frame distance", "frames.every_n_steps",
                        SPOIL(r.mutable_frames()->set_every_n_steps(-1))},
         BadRequestCase {
-          "unknown frame kind", "frames.kind",
+          "unknown frame kind", "frames.kinds[0]",
               SPOIL(r.mutable_frames()->set_every_n_steps(1);
-                    r.mutable_frames()->set_kind(static_cast<denoised::v1::FrameKind>(7)))
+                    r.mutable_frames()->add_kinds(static_cast<denoised::v1::FrameKind>(7)))
+        },
+        BadRequestCase {
+          "unspecified frame kind", "frames.kinds[1]",
+              SPOIL(r.mutable_frames()->set_every_n_steps(1);
+                    r.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X0);
+                    r.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_UNSPECIFIED))
+        },
+        BadRequestCase {
+          "frame kind given twice", "frames.kinds[2]",
+              SPOIL(r.mutable_frames()->set_every_n_steps(1);
+                    r.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X0);
+                    r.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
+                    r.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X0))
         },
         BadRequestCase {
           "unknown frame encoding", "frames.encoding",
@@ -245,7 +258,7 @@ TEST(RequestValidation, ResolvesEverythingThatIsSet) {
   request.mutable_guidance()->set_rescale(0.5);
   request.mutable_guidance()->set_timestep_max(800);
   request.mutable_frames()->set_every_n_steps(5);
-  request.mutable_frames()->set_kind(denoised::v1::FRAME_KIND_X_T);
+  request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
   request.mutable_frames()->set_encoding(denoised::v1::ENCODING_WEBP);
   request.mutable_frames()->set_max_bytes(1000);
   request.set_image_encoding(denoised::v1::ENCODING_RAW_FLOAT32);
@@ -265,7 +278,7 @@ TEST(RequestValidation, ResolvesEverythingThatIsSet) {
   EXPECT_TRUE(std::isinf(generation.conditioning.guidance.timesteps.min));
   EXPECT_TRUE(std::isinf(generation.conditioning.guidance.sigmas.max));
   EXPECT_EQ(generation.frames.every_n_steps, 5);
-  EXPECT_EQ(generation.frames.kind, FrameKind::kXt);
+  EXPECT_THAT(generation.frames.kinds, ElementsAre(FrameKind::kXt));
   EXPECT_EQ(resolved->frame_encoding, denoised::v1::ENCODING_WEBP);
   EXPECT_EQ(resolved->frame_bytes_max, 1000);
   EXPECT_EQ(resolved->image_encoding, denoised::v1::ENCODING_RAW_FLOAT32);

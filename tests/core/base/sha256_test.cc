@@ -38,5 +38,14 @@ TEST(Sha256OfFile, IsThatOfItsContent) {
                "not a regular file");
 }
 
+TEST(Sha256OfFile, CanBeGivenUp) {
+  const TempDir folder;
+  WriteFile(folder.path() / "file", std::string(1'000'000, 'a'));
+  int pieces = 0;
+  const auto go_on = [&] { return ++pieces < 2 ? absl::OkStatus() : absl::AbortedError("enough"); };
+  EXPECT_EQ(Sha256OfFile(folder.path() / "file", go_on).status(), absl::AbortedError("enough"));
+  EXPECT_EQ(pieces, 2);
+}
+
 }  // namespace
 }  // namespace denoise

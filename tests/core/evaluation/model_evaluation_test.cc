@@ -215,7 +215,7 @@ TEST(ModelEvaluation, SearchesLargeDataSetsInPart) {
   setup.options.sample_count = 20;
   setup.options.batch_rows = 512;
   setup.options.sheet_samples = 2;
-  const EvaluationReport report = *Evaluate(std::move(setup));
+  const ModelReport report = *Evaluate(std::move(setup));
   EXPECT_EQ(report.pictures_searched, kMaxPicturesSearched);
   EXPECT_DOUBLE_EQ(report.memorisation_rate, 2.0 / 20);
   ExpectEverySampleBesideItself(report.nearest_neighbours_sheet);

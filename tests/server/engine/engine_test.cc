@@ -132,9 +132,9 @@ TEST_F(EngineTest, FramesFollowTheirPolicy) {
   Engine engine({}, Clock::Real(), nullptr);
   const auto networks = Networks(nullptr);
   GenerationRequest request = Request(networks, 0, 1);  // 5 steps
-  request.frames = {.every_n_steps = 2, .kind = FrameKind::kXt};
+  request.frames = {.every_n_steps = 2, .kinds = {FrameKind::kXt}};
   const auto x_t = Submit(engine, request);
-  request.frames.kind = FrameKind::kX0;
+  request.frames.kinds = {FrameKind::kX0};
   const auto x0 = Submit(engine, request);
   ASSERT_EQ(x_t->WaitUntilFinished(), absl::OkStatus());
   ASSERT_EQ(x0->WaitUntilFinished(), absl::OkStatus());
@@ -149,6 +149,27 @@ TEST_F(EngineTest, FramesFollowTheirPolicy) {
   };
   EXPECT_GT(distance(x_t->frames()[0]), distance(x0->frames()[0]));
   EXPECT_EQ(x0->frames()[0].timestep, request.plan->evaluations[1].timestep);
+}
+
+TEST_F(EngineTest, FramesOfBothKindsAreThoseOfEachAlone) {
+  Engine engine({}, Clock::Real(), nullptr);
+  GenerationRequest request = Request(Networks(nullptr), 0, 1);  // 5 steps
+  request.frames = {.every_n_steps = 2, .kinds = {FrameKind::kXt, FrameKind::kX0}};
+  const auto both = Submit(engine, request);
+  request.frames.kinds = {FrameKind::kXt};
+  const auto x_t = Submit(engine, request);
+  request.frames.kinds = {FrameKind::kX0};
+  const auto x0 = Submit(engine, request);
+  for (const auto& sink : {both, x_t, x0}) ASSERT_EQ(sink->WaitUntilFinished(), absl::OkStatus());
+  ASSERT_EQ(both->frames().size(), 6u);
+  for (size_t i = 0; i < 6; ++i) {
+    const FrameUpdate frame = both->frames()[i];
+    const FrameUpdate alone = (i % 2 == 0 ? x_t : x0)->frames()[i / 2];
+    EXPECT_EQ(frame.kind, alone.kind);
+    EXPECT_EQ(frame.step, alone.step);
+    EXPECT_EQ(frame.timestep, alone.timestep);
+    EXPECT_TRUE(frame.sample.equal(alone.sample)) << "frame " << i;
+  }
 }
 
 TEST_F(EngineTest, CancellationTakesEffectAtTheNextEvaluation) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/time/clock.h"
 #include "core/base/error_details.h"
 #include "core/base/sha256.h"
 #include "tests/core/io/full_disk.h"
@@ -49,7 +50,8 @@ UploadChunk Chunk(const std::string& bytes) {
 class FakeIngest {
  public:
   IngestResult operator()(denoised::v1::DatasetFormat, const std::filesystem::path& upload,
-                          const std::filesystem::path& stored) {
+                          const std::filesystem::path& stored,
+                          const std::function<bool()>& stopped) {
     if (gate) gate->wait();
     EXPECT_FALSE(std::filesystem::exists(stored));
     std::filesystem::create_directory(stored);
@@ -60,6 +62,8 @@ class FakeIngest {
     result.report.set_pictures(static_cast<int64_t>(bytes.size()));
     if (bytes[0] == 'E') result.status = absl::InvalidArgumentError("holds no picture");
     if (bytes[0] == 'D' && reads == 1) result.status = absl::ResourceExhaustedError("full");
+    while (bytes[0] == 'W' && !stopped()) absl::SleepFor(absl::Milliseconds(1));
+    if (stopped()) result.status = absl::UnavailableError("stopped");
     if (bytes[0] == 'T') throw std::runtime_error("/secret/path");
     return result;
   }
@@ -85,8 +89,8 @@ class DataSetStoreTest : public ::testing::Test {
   std::unique_ptr<DataSetStore> OpenStore(OpenState& state) {
     return OpenState::Unwrap(DataSetStore::Open(
         state.database.get(), &state.state, quota_,
-        [this](auto format, const auto& upload, const auto& stored, const auto&) {
-          return ingest_(format, upload, stored);
+        [this](auto format, const auto& upload, const auto& stored, const auto& stopped) {
+          return ingest_(format, upload, stored, stopped);
         },
         &state.clock, /*observer=*/nullptr));
   }
@@ -332,6 +336,28 @@ TEST_F(DataSetStoreTest, ACrashWhileReadingReadsAgain) {
     EXPECT_TRUE(Finish(**upload).ok());
   }
   EXPECT_TRUE(store->FindReady("datasets/emoji").ok());
+}
+
+TEST_F(DataSetStoreTest, WhoeverAwaitsReadingHearsThatTheServerStops) {
+  auto before = *store_->BeginUpload(HeaderOf("Wait", "datasets/a"));
+  ASSERT_TRUE(before->Append(Chunk("Wait")).ok());
+  auto after = *store_->BeginUpload(HeaderOf("more", "datasets/b"));
+  ASSERT_TRUE(after->Append(Chunk("more")).ok());
+  std::promise<absl::StatusOr<Dataset>> result;
+  ASSERT_TRUE(before->Finish([&](const auto& data_set) { result.set_value(data_set); }).ok());
+
+  store_->Stop();
+  EXPECT_EQ(result.get_future().get().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Finish(*after).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Get("datasets/a")->state(), Dataset::READING);
+  EXPECT_EQ(Get("datasets/b")->state(), Dataset::READING);
+}
+
+TEST_F(DataSetStoreTest, WhoHasHeardThatItIsReadyMayDeleteIt) {
+  auto upload = *store_->BeginUpload(HeaderOf("pictures"));
+  ASSERT_TRUE(upload->Append(Chunk("pictures")).ok());
+  ASSERT_TRUE(Finish(*upload).ok());
+  EXPECT_TRUE(Delete().ok());  // although the call that uploaded it has not gone yet
 }
 
 TEST_F(DataSetStoreTest, QuotasAreKept) {
