@@ -29,9 +29,11 @@ using denoised::v1::TrainingJob;
 using denoised::v1::TrainingSettings;
 
 absl::StatusOr<std::shared_ptr<const DataSet>> OpenStored(const RunEnvironment& environment,
-                                                          const std::string& name) {
+                                                          const std::string& name,
+                                                          const Model& model) {
   ASSIGN_OR_RETURN(const DataSetStore::Stored stored, environment.data_sets->FindReady(name));
-  return OpenDataSet(stored.path);
+  ASSIGN_OR_RETURN(auto data, OpenDataSet(stored.path));
+  return WithLabelsOf(model, std::move(data));
 }
 
 absl::StatusOr<std::shared_ptr<const FeatureExtractor>> LoadInception(
@@ -91,7 +93,7 @@ class Loader {
 absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings) {
   ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
   ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
-  ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset()));
+  ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset(), model));
   ASSIGN_OR_RETURN(auto checkpoints, environment_.checkpoints->Get(job_));
   const RunFacts facts = FactsOf(settings, data->size());
   TrainingTask::Setup setup = {.trainer = nullptr,
@@ -168,7 +170,7 @@ absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(
 absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& settings) {
   ASSIGN_OR_RETURN(const ModelHandle model,
                    LoadModel(environment_.state->base_model(job_), "base", {.devices = {device_}}));
-  ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset()));
+  ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset(), *model));
   ASSIGN_OR_RETURN(ModelEvaluation::Setup setup, MakeEvaluation(settings, *model, std::move(data)));
   setup.network = model->networks.front();
   ASSIGN_OR_RETURN(auto evaluation, ModelEvaluation::Create(std::move(setup)));

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/data/class_labels.h"
 #include "core/sampling/compile_plan.h"
 #include "core/train/objective.h"
 #include "proto/conversion/sampler_proto.h"
@@ -139,6 +140,12 @@ void CheckOptions(const SettingsContext& context, const TrainingSettings& settin
       Objective::Create(context.model.scheduler, options.objective, context.model.spec).status());
 }
 
+ModelClasses ClassesOf(const Model& model) {
+  return {.count = model.spec.num_class_embeds,
+          .names = model.id2label,
+          .null_class_label = model.null_class_label};
+}
+
 TrainingPrecision PrecisionOf(TrainingSettings::Precision precision) {
   if (precision == TrainingSettings::BFLOAT16) return TrainingPrecision::kBFloat16;
   if (precision == TrainingSettings::FLOAT16) return TrainingPrecision::kFloat16;
@@ -231,22 +238,18 @@ double ResolveGuidance(std::string_view prefix, bool present, double scale, cons
 
 void CheckClasses(std::string_view field, const SettingsContext& context,
                   FieldViolations& violations) {
-  const Model& model = context.model;
-  const auto& classes = context.data_set.report().classes();
-  const int64_t labels =
-      std::max<int64_t>(model.spec.num_class_embeds - (model.null_class_label ? 1 : 0), 0);
-  if (model.spec.num_class_embeds == 0) return;
-  if (classes.size() != labels) {
-    violations.Add(field, absl::StrCat("has ", classes.size(), " classes, the network ", labels));
-    return;
-  }
-  for (int64_t label = 0; label < labels; ++label) {
-    const auto name = model.id2label.find(label);
-    if (name == model.id2label.end() || name->second.empty()) continue;
-    if (name->second == classes.Get(static_cast<int>(label)).display_name()) continue;
-    violations.Add(field, absl::StrCat("class ", label, " of the network has another name"));
-    return;
-  }
+  if (!context.model.is_class_conditional()) return;
+  std::vector<std::string> classes;
+  for (const auto& one : context.data_set.report().classes()) classes.push_back(one.display_name());
+  const auto labels = MatchClasses(classes, ClassesOf(context.model));
+  if (!labels.ok()) violations.Add(field, std::string(labels.status().message()));
+}
+
+absl::StatusOr<std::shared_ptr<const DataSet>> WithLabelsOf(const Model& model,
+                                                            std::shared_ptr<const DataSet> data) {
+  if (!model.is_class_conditional()) return data;
+  ASSIGN_OR_RETURN(auto labels, MatchClasses(data->classes(), ClassesOf(model)));
+  return Relabelled(std::move(data), std::move(labels));
 }
 
 void CheckChannels(std::string_view field, const Model& model, FieldViolations& violations) {

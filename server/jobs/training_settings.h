@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 #include "absl/status/statusor.h"
 #include "core/base/field_violations.h"
+#include "core/data/data_set.h"
 #include "core/train/training_options.h"
 #include "denoised/v1/datasets.pb.h"
 #include "denoised/v1/training.pb.h"
@@ -45,9 +47,12 @@ void ResolveSampling(std::string_view prefix, const SettingsContext& context,
 // The scale, or 2 where it is absent and the model can be guided, or 1.
 double ResolveGuidance(std::string_view prefix, bool present, double scale, const Model& model,
                        FieldViolations& violations);
-// That the data set is of the model's classes, or of none, where the model has none.
+// That every class of the data set is one of the model's (MatchClasses), where the model has any.
 void CheckClasses(std::string_view field, const SettingsContext& context,
                   FieldViolations& violations);
+// The data set as such a model is told of it: with the model's labels.
+absl::StatusOr<std::shared_ptr<const DataSet>> WithLabelsOf(const Model& model,
+                                                            std::shared_ptr<const DataSet> data);
 // That pictures can be samples of the model.
 void CheckChannels(std::string_view field, const Model& model, FieldViolations& violations);
 

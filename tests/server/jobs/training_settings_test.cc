@@ -191,9 +191,12 @@ TEST(TrainingSettings, TheDataSetHasTheClassesOfTheModel) {
   options.class_names = {"cat", "dog"};
   const Model model = ModelOf(options);
 
-  EXPECT_TRUE(Resolve(Settings(), model, DataSetOf({"cat", "dog"})).ok());
-  for (const auto& classes : std::vector<std::vector<std::string>>{
-           {}, {"cat"}, {"cat", "cow"}, {"cat", "dog", "emu"}, {"dog", "cat"}}) {
+  for (const auto& classes :
+       std::vector<std::vector<std::string>>{{"cat", "dog"}, {"dog", "cat"}, {"dog"}}) {
+    EXPECT_TRUE(Resolve(Settings(), model, DataSetOf(classes)).ok());
+  }
+  for (const auto& classes :
+       std::vector<std::vector<std::string>>{{}, {"cow"}, {"cat", "cow"}, {"cat", "dog", "emu"}}) {
     EXPECT_THAT(FieldsOf(Resolve(Settings(), model, DataSetOf(classes)).status()),
                 ElementsAre("dataset"));
   }
