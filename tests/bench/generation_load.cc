@@ -1,11 +1,12 @@
 #include "tests/bench/generation_load.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/randn.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/rand.h>
 
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <string>
 #include <thread>
@@ -14,32 +15,55 @@
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
 #include "core/io/checkpoint.h"
+#include "core/io/model_files.h"
+#include "core/nn/unet2d.h"
 #include "core/sampling/compile_plan.h"
 #include "server/engine/engine.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/support/fixed_batches.h"
 
 namespace denoise {
 namespace {
 
-// Stands for a trainer: the same calls, without data and optimiser.
-class TrainingTask : public DeviceTask {
+class TrainerTask : public DeviceTask {
  public:
-  TrainingTask(std::shared_ptr<const Network> network, int rows) : network_(std::move(network)) {
-    const NetworkSpec& spec = network_->spec();
-    input_.x = at::randn({rows, spec.in_channels, spec.height, spec.width}).set_requires_grad(true);
-    input_.timesteps = at::full({rows}, 500.0, at::kFloat);
-    if (spec.num_class_embeds > 0) input_.class_labels = at::zeros({rows}, at::kLong);
-  }
+  explicit TrainerTask(std::shared_ptr<Trainer> trainer) : trainer_(std::move(trainer)) {}
 
   Outcome RunSlice() override {
-    network_->Forward(input_).square().mean().backward();
-    return Outcome::kMore;
+    return trainer_->RunSlice().ok() ? Outcome::kMore : Outcome::kDone;
   }
 
  private:
-  const std::shared_ptr<const Network> network_;
-  NetworkInput input_;
+  const std::shared_ptr<Trainer> trainer_;
 };
+
+TrainingRows RandomPictures(const NetworkSpec& spec, int count) {
+  TrainingRows rows;
+  rows.x0 = at::rand({count, spec.in_channels, spec.height, spec.width}) * 2 - 1;
+  if (spec.num_class_embeds > 0) {
+    rows.class_labels = at::arange(count, at::kLong).remainder(spec.num_class_embeds);
+  }
+  return rows;
+}
+
+// Trains the weights of `checkpoint` on, as a job does but for reading pictures.
+absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const Checkpoint& checkpoint,
+                                                     const GenerationBench::Options& options) {
+  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(options.checkpoint));
+  ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
+  Trainer::Setup setup;
+  setup.weights = std::move(files.weights);
+  setup.binder = [config](const StateDict& parameters, at::ScalarType dtype) {
+    return BindUNet2D(config, parameters, dtype, {.batch_invariant = false});
+  };
+  setup.scheduler = checkpoint.scheduler;
+  setup.batches = std::make_shared<FixedBatches>(
+      RandomPictures(checkpoint.network->spec(), options.batch_size));
+  setup.options.max_steps = std::numeric_limits<int>::max();
+  setup.options.batch_size = options.batch_size;
+  setup.options.micro_batch_size = options.micro_batch_size;
+  return Trainer::Create(std::move(setup));
+}
 
 // Read once its engine is gone.
 class SliceTimes : public EngineObserver {
@@ -100,12 +124,13 @@ absl::StatusOr<GenerationBench> GenerationBench::Load(const Options& options) {
   sampler.steps = options.steps;
   ASSIGN_OR_RETURN(SamplerPlan plan, CompilePlan(schedule, sampler));
   GenerationRequest request;
+  ASSIGN_OR_RETURN(std::shared_ptr<Trainer> trainer, MakeTrainer(checkpoint, options));
   request.networks = std::make_shared<NetworkReplicas>(NetworkReplicas{checkpoint.network});
   request.plan = std::make_shared<const SamplerPlan>(std::move(plan));
   if (checkpoint.network->spec().num_class_embeds > 0) {
     request.conditioning.class_weights = {{0}};
   }
-  return GenerationBench(options, std::move(request));
+  return GenerationBench(options, std::move(request), std::move(trainer));
 }
 
 absl::StatusOr<GenerationTimes> GenerationBench::Measure(const GenerationLoad& load) const {
@@ -116,8 +141,7 @@ absl::StatusOr<GenerationTimes> GenerationBench::Measure(const GenerationLoad& l
     Engine engine(EngineOptions(options_.threads, load.training_share.value_or(0)), Clock::Real(),
                   &slices);
     if (load.training_share) {
-      engine.AddTask(
-          std::make_shared<TrainingTask>(request_.networks->front(), options_.slice_rows), 0);
+      engine.AddTask(std::make_shared<TrainerTask>(trainer_), 0);
     }
     std::vector<std::thread> clients;
     for (int i = 0; i < load.clients; ++i) {
@@ -140,8 +164,7 @@ double GenerationBench::SlicesPerSecondAlone(absl::Duration time) const {
   SliceTimes slices;
   {
     Engine engine(EngineOptions(options_.threads, 0), Clock::Real(), &slices);
-    engine.AddTask(std::make_shared<TrainingTask>(request_.networks->front(), options_.slice_rows),
-                   0);
+    engine.AddTask(std::make_shared<TrainerTask>(trainer_), 0);
     absl::SleepFor(time);
   }
   return slices.slices / slices.seconds;

@@ -1,4 +1,4 @@
-// Clients that ask an engine for images, with or without a task that trains beside them.
+// Clients that ask an engine for images, with or without a trainer beside them.
 #pragma once
 
 #include <filesystem>
@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "core/nn/network.h"
+#include "core/train/trainer.h"
 #include "server/engine/generation.h"
 
 namespace denoise {
@@ -35,8 +35,9 @@ class GenerationBench {
   struct Options {
     std::filesystem::path checkpoint;
     int threads = 1;
-    int steps = 10;      // of an image, by DDIM
-    int slice_rows = 4;  // of a slice: the network forth and back, by autograd
+    int steps = 10;            // of an image, by DDIM
+    int batch_size = 64;       // pictures of a training step
+    int micro_batch_size = 8;  // of a slice
   };
   static absl::StatusOr<GenerationBench> Load(const Options& options);
 
@@ -46,11 +47,13 @@ class GenerationBench {
   double SlicesPerSecondAlone(absl::Duration time) const;
 
  private:
-  GenerationBench(const Options& options, GenerationRequest request)
-      : options_(options), request_(std::move(request)) {}
+  GenerationBench(const Options& options, GenerationRequest request,
+                  std::shared_ptr<Trainer> trainer)
+      : options_(options), request_(std::move(request)), trainer_(std::move(trainer)) {}
 
   Options options_;
   GenerationRequest request_;  // of one image
+  std::shared_ptr<Trainer> trainer_;
 };
 
 }  // namespace denoise

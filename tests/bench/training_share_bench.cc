@@ -32,7 +32,8 @@ struct Flags {
   int steps = 10;
   int requests = 40;
   int rounds = 3;
-  int slice_rows = 4;
+  int batch_size = 64;
+  int micro_batch_size = 8;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   bool quick = false;
   bool markdown = false;
@@ -94,7 +95,8 @@ absl::Status Run(const Flags& flags) {
                    GenerationBench::Load({.checkpoint = flags.checkpoint,
                                           .threads = flags.threads,
                                           .steps = flags.steps,
-                                          .slice_rows = flags.slice_rows}));
+                                          .batch_size = flags.batch_size,
+                                          .micro_batch_size = flags.micro_batch_size}));
   // What the first images pay for is not measured, and they tell how long the pauses should be.
   ASSIGN_OR_RETURN(const GenerationTimes first, bench.Measure({.clients = 1, .requests = 3}));
   const absl::Duration alone = absl::Seconds(Quantile(first.request_seconds, 0.5));
@@ -115,7 +117,10 @@ int main(int argc, char** argv) {
   app.add_option("--requests", flags.requests, "Images of a client in a round")
       ->capture_default_str();
   app.add_option("--rounds", flags.rounds, "Repetitions, taken together")->capture_default_str();
-  app.add_option("--slice-rows", flags.slice_rows, "Rows that a slice takes forth and back")
+  app.add_option("--batch-size", flags.batch_size, "Pictures of a training step")
+      ->capture_default_str();
+  app.add_option("--micro-batch-size", flags.micro_batch_size,
+                 "Pictures of a network call in training")
       ->capture_default_str();
   app.add_option("--threads", flags.threads, "Threads of the network")->capture_default_str();
   app.add_flag("--quick", flags.quick, "One short round: shows that it works, and little else");
