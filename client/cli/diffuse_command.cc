@@ -111,7 +111,7 @@ void AddDiffuseFlags(CLI::App& app, DiffuseFlags& flags) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->excludes(steps)
-      ->type_name("T,T,...");
+      ->type_name("T,T");
   app.add_option("--mode", flags.mode,
                  "closed-form: each frame from the picture at once, q(x_t | x_0), with one noise;\n"
                  "step-by-step: q(x_t | x_{t-1}), with fresh noise at every timestep")
