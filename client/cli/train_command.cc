@@ -257,6 +257,7 @@ Command AddPublish(CLI::App& app) {
   static constexpr MessageFlag kFlags[] = {
       {"-m,--model", "model", "What to call it; a model of this name gets a new version"},
       {"--ema-decay", "ema_decay", "Which average. Default: the one with the greatest decay"},
+      {"--precision", "precision", "Of the weights in its file. Default: float32"},
       {"--allow-replace", "allow_replace",
        "Even where the model of that name has another shape, classes or schedule"}};
   const auto flags = std::make_shared<Flags>();

@@ -1,7 +1,11 @@
 #include "core/io/model_files.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/isfinite.h>
+
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/io/atomic_file.h"
 #include "core/io/atomic_folder.h"
@@ -23,6 +27,16 @@ absl::StatusOr<StateDict> Canonical(const UNet2DConfig& config, const StateDict&
   absl::StatusOr<StateDict> canonical = CanonicalUNet2DWeights(config, weights);
   if (!canonical.ok()) return InFile(file, canonical.status());
   return canonical;
+}
+
+absl::StatusOr<StateDict> Rounded(StateDict weights, at::ScalarType dtype) {
+  for (auto& [name, weight] : weights) {
+    weight = weight.to(dtype);
+    if (at::isfinite(weight).all().item<bool>()) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(name, " has a weight that is too large for this precision"));
+  }
+  return weights;
 }
 
 absl::StatusOr<ModelFiles> Load(const fs::path& folder) {
@@ -48,10 +62,10 @@ absl::Status WriteTo(const AtomicFolder& folder, const ModelFiles& files,
                 WriteSafetensors(folder.path() / kWeightsFile, weights, {{"format", "pt"}}));
 }
 
-absl::Status Write(const fs::path& path, const ModelFiles& files) {
+absl::Status Write(const fs::path& path, const ModelFiles& files, at::ScalarType dtype) {
   ASSIGN_OR_RETURN(const ModelDescription description, DescribeModel(files));
-  ASSIGN_OR_RETURN(const StateDict weights,
-                   Canonical(description.unet, files.weights, kWeightsFile));
+  ASSIGN_OR_RETURN(StateDict weights, Canonical(description.unet, files.weights, kWeightsFile));
+  ASSIGN_OR_RETURN(weights, Rounded(std::move(weights), dtype));
   ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::Create(path));
   RETURN_IF_ERROR(WriteTo(folder, files, weights));
   return folder.Commit();
@@ -63,8 +77,9 @@ absl::StatusOr<ModelFiles> LoadModelFiles(const fs::path& folder) {
   return WithoutExceptions([&] { return Load(folder); });
 }
 
-absl::Status WriteModelFiles(const fs::path& folder, const ModelFiles& files) {
-  return WithoutExceptions([&] { return Write(folder, files); });
+absl::Status WriteModelFiles(const fs::path& folder, const ModelFiles& files,
+                             at::ScalarType dtype) {
+  return WithoutExceptions([&] { return Write(folder, files, dtype); });
 }
 
 }  // namespace denoise

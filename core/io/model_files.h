@@ -1,6 +1,8 @@
 // A model in the diffusers layout as what its files say: to be trained further, and written again.
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <filesystem>
 #include <string>
 
@@ -24,8 +26,10 @@ absl::StatusOr<ModelFiles> LoadModelFiles(const std::filesystem::path& folder);
 
 // Writes a folder that LoadCheckpoint, and the Python library, load: into a temporary folder beside
 // `folder`, synced, then renamed to `folder`. AlreadyExists: `folder` does. InvalidArgument:
-// LoadCheckpoint would refuse it, with the same errors. ResourceExhausted: the disk is full. Errors
-// of the file system carry no path.
-absl::Status WriteModelFiles(const std::filesystem::path& folder, const ModelFiles& files);
+// LoadCheckpoint would refuse it, with the same errors. FailedPrecondition: a weight is too large
+// for `dtype`, that of the weights in the file. ResourceExhausted: the disk is full. Errors of the
+// file system carry no path.
+absl::Status WriteModelFiles(const std::filesystem::path& folder, const ModelFiles& files,
+                             at::ScalarType dtype = at::kFloat);
 
 }  // namespace denoise

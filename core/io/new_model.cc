@@ -241,7 +241,7 @@ Json VpScheduler(const NewModelOptions& options) {
           {"sample_max_value", 1.0},
           {"steps_offset", 0},
           {"thresholding", false},
-          {"timestep_spacing", "leading"},
+          {"timestep_spacing", "trailing"},
           {"trained_betas", nullptr},
           {"variance_type", options.learned_variance ? "learned_range" : "fixed_small"}};
 }

@@ -1,5 +1,7 @@
 #include "server/jobs/model_publisher.h"
 
+#include <c10/core/ScalarType.h>
+
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -69,6 +71,20 @@ absl::Status CheckReplaces(const Model& replaced, const Model& model) {
                    "; set allow_replace to replace it all the same"));
 }
 
+absl::StatusOr<at::ScalarType> DtypeOf(PublishModelRequest::Precision precision) {
+  switch (precision) {
+    case PublishModelRequest::PRECISION_UNSPECIFIED:
+    case PublishModelRequest::FLOAT32:
+      return at::kFloat;
+    case PublishModelRequest::BFLOAT16:
+      return at::kBFloat16;
+    case PublishModelRequest::FLOAT16:
+      return at::kHalf;
+    default:
+      return InvalidField("precision", "must be one of the precisions");
+  }
+}
+
 }  // namespace
 
 StateDict EmaOf(const TrainingSnapshot& snapshot, size_t index) {
@@ -88,6 +104,7 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
   if (!job_id) {
     return InvalidField("source", "must be \"trainingJobs/\" and a job's name, or a checkpoint's");
   }
+  ASSIGN_OR_RETURN(const at::ScalarType dtype, DtypeOf(request.precision()));
   ASSIGN_OR_RETURN(const TrainingJob job, environment_.store->Get(*job_id));
   if (!job.has_training()) return NoCheckpoint();
   ASSIGN_OR_RETURN(
@@ -105,7 +122,7 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
   ASSIGN_OR_RETURN(ModelHandle model, environment_.models_folder->Install(
                                           *model_id,
                                           [&](const std::filesystem::path& folder) {
-                                            return WriteModelFiles(folder, files);
+                                            return WriteModelFiles(folder, files, dtype);
                                           },
                                           *environment_.models));
   TrainingEvent event;

@@ -281,12 +281,13 @@ TEST_F(CliTrainTest, CheckpointsAreListedAndPublished) {
   EXPECT_THAT(Run({"train", "checkpoints", "7"}).output, HasSubstr("500   3.7 MB  -\n"));
   EXPECT_THAT(Run({"train", "publish", "7", "--model", "mine"}).output, StartsWith("mine\n"));
   EXPECT_EQ(Run({"train", "publish", "7", "-m", "mine", "--step", "500", "--ema-decay", "0.9",
-                 "--allow-replace"})
+                 "--allow-replace", "--precision", "float16"})
                 .exit_status,
             Exited(0));
   EXPECT_THAT(published, ElementsAre("source: \"trainingJobs/7\" model: \"models/mine\"",
                                      "source: \"trainingJobs/7/checkpoints/500\" ema_decay: 0.9 "
-                                     "model: \"models/mine\" allow_replace: true"));
+                                     "model: \"models/mine\" allow_replace: true "
+                                     "precision: FLOAT16"));
 }
 
 TEST_F(CliTrainTest, AnEvaluationIsAskedForAndItsNumbersAreShown) {

@@ -115,6 +115,18 @@ TEST_F(ModelFilesTest, WeightsAreWrittenInFloat32UnderTheNamesOfToday) {
   }
 }
 
+TEST_F(ModelFilesTest, AWeightThatAPrecisionCannotHoldIsNamedAndNothingWritten) {
+  ModelFiles files = *LoadModelFiles(kReference / "class-conditional-v");
+  at::Tensor& bias = files.weights.at("conv_in.bias");
+  bias = at::full(bias.sizes(), 1e5);
+
+  ExpectStatus(WriteModelFiles(model_, files, at::kHalf), absl::StatusCode::kFailedPrecondition,
+               "conv_in.bias");
+
+  EXPECT_EQ(EntriesOfParent(), 0);
+  EXPECT_TRUE(WriteModelFiles(model_, files, at::kBFloat16).ok());
+}
+
 TEST_F(ModelFilesTest, AModelIsNeverOverwritten) {
   const auto files = LoadModelFiles(kReference / "class-conditional-v");
   ASSERT_TRUE(WriteModelFiles(model_, *files).ok());

@@ -77,5 +77,29 @@ TEST_F(ModelPublisherTest, AModelOfAnotherShapeIsReplacedOnlyWhereThatIsAllowed)
   EXPECT_TRUE(Publish(large, "digits", /*allow_replace=*/true).ok());
 }
 
+TEST_F(ModelPublisherTest, WeightsCanTakeHalfTheRoom) {
+  const std::string name = Create(Request(1));
+  WaitFor(name, TrainingJob::SUCCEEDED);
+  denoised::v1::PublishModelRequest request;
+  request.set_source(name);
+  request.set_model("models/half");
+  request.set_precision(denoised::v1::PublishModelRequest::FLOAT16);
+
+  ASSERT_TRUE(Publish(name, "whole").ok());
+  ASSERT_TRUE(jobs().Publish(request).ok());
+
+  const auto size = [&](const char* model) {
+    return static_cast<double>(std::filesystem::file_size(folder() / "models" / model / "unet" /
+                                                          "diffusion_pytorch_model.safetensors"));
+  };
+  EXPECT_NEAR(size("half") / size("whole"), 0.5, 0.1);
+  const StateDict half = Weights("half");
+  for (const auto& [weight, value] : Weights("whole")) {
+    EXPECT_TRUE(half.at(weight).equal(value.to(at::kHalf).to(at::kFloat))) << weight;
+  }
+  request.set_precision(static_cast<denoised::v1::PublishModelRequest::Precision>(7));
+  EXPECT_THAT(FieldsOf(jobs().Publish(request).status()), ElementsAre("precision"));
+}
+
 }  // namespace
 }  // namespace denoise
