@@ -1,5 +1,5 @@
-// Our own kernels for float32 inference on the CPU: group normalisation with all that surrounds it
-// in one pass, linear layers of few rows, and SiLU.
+// Our own kernels for float32 inference on the CPU: linear layers of few rows, and SiLU; group
+// normalisation is in cpu_normalize.h.
 //
 // They take a quarter to three quarters of the time of the operators they stand for, each of which
 // walks the memory once more. And they are batch-invariant: an element's value depends on nothing
@@ -19,20 +19,8 @@ namespace denoise::nn::cpu {
 // float32 on the CPU, and no gradient is wanted of any.
 bool Serves(std::initializer_list<at::Tensor> tensors);
 
-struct NormalizeArgs {
-  at::Tensor x;       // [B, C, H, W]
-  at::Tensor weight;  // [C]
-  at::Tensor bias;    // [C]
-  int64_t groups;
-  double eps;
-  at::Tensor shift_before;  // [B, C] or undefined
-  at::Tensor scale;         // [B, C] or undefined
-  at::Tensor shift;         // [B, C] or undefined
-  bool silu;
-};
-
-// GroupNorm(x + shift_before) * (1 + scale) + shift, then perhaps SiLU. In channels-last order.
-at::Tensor Normalize(NormalizeArgs args);
+// Whether all of them are float32 or bfloat16 on the CPU, and a gradient is wanted of some.
+bool Trains(std::initializer_list<at::Tensor> tensors);
 
 // x W + b of x [B, in], with weight [in, out] contiguous.
 at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);

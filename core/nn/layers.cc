@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/nn/cpu_kernels.h"
+#include "core/nn/cpu_normalize.h"
 #include "core/nn/row_wise.h"
 
 namespace denoise::nn {
@@ -87,11 +88,18 @@ GroupNorm GroupNorm::Load(const WeightScope& scope, int64_t channels, int64_t gr
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x, std::optional<Activation> activation,
                                  const Modulation& modulation) const {
+  const bool silu = activation == Activation::kSilu;
+  const cpu::NormalizeArgs fused = {
+      x,   weight, bias, groups, eps, modulation.shift_before, modulation.scale, modulation.shift,
+      silu};
+  const auto tensors = {
+      x, weight, bias, modulation.shift_before, modulation.scale, modulation.shift};
   at::Tensor y;
-  if (cpu::Serves({x, weight, bias, modulation.shift_before, modulation.scale, modulation.shift})) {
-    const bool silu = activation == Activation::kSilu;
-    y = cpu::Normalize({x, weight, bias, groups, eps, modulation.shift_before, modulation.scale,
-                        modulation.shift, silu});
+  if (cpu::Serves(tensors)) {
+    y = cpu::Normalize(fused).y;
+    if (silu) return y;
+  } else if (cpu::Trains(tensors)) {
+    y = cpu::DifferentiableNormalize(fused);
     if (silu) return y;
   } else {
     y = modulation.shift_before.defined() ? x + PerPixel(modulation.shift_before) : x;
