@@ -31,18 +31,25 @@ v1::UploadHeader UploadHeaderOf(const std::string& name, v1::DatasetFormat forma
   return header;
 }
 
-UploadResult CallUpload(v1::Datasets::Stub& stub, const v1::UploadHeader& header,
-                        std::string_view bytes) {
+std::vector<v1::UploadDatasetRequest> UploadMessages(const v1::UploadHeader& header,
+                                                     std::string_view bytes) {
+  std::vector<v1::UploadDatasetRequest> messages(1);
+  *messages[0].mutable_header() = header;
+  for (auto offset = static_cast<size_t>(header.offset()); offset < bytes.size();
+       offset += kChunkBytes) {
+    messages.emplace_back().mutable_chunk()->set_data(
+        std::string(bytes.substr(offset, kChunkBytes)));
+  }
+  return messages;
+}
+
+UploadResult CallUpload(v1::Datasets::Stub& stub,
+                        const std::vector<v1::UploadDatasetRequest>& messages) {
   grpc::ClientContext context;
   UploadResult result;
   const auto writer = stub.UploadDataset(&context, &result.data_set);
-  v1::UploadDatasetRequest message;
-  *message.mutable_header() = header;
-  bool open = writer->Write(message);
-  for (auto offset = static_cast<size_t>(header.offset()); open && offset < bytes.size();
-       offset += kChunkBytes) {
-    message.mutable_chunk()->set_data(std::string(bytes.substr(offset, kChunkBytes)));
-    open = writer->Write(message);  // false: the answer is there already
+  for (const v1::UploadDatasetRequest& message : messages) {
+    if (!writer->Write(message)) break;  // the answer is there already
   }
   writer->WritesDone();
   result.status = writer->Finish();
@@ -51,7 +58,8 @@ UploadResult CallUpload(v1::Datasets::Stub& stub, const v1::UploadHeader& header
 
 void UploadReady(v1::Datasets::Stub& stub, const std::string& name, v1::DatasetFormat format,
                  const std::string& bytes) {
-  const UploadResult result = CallUpload(stub, UploadHeaderOf(name, format, bytes), bytes);
+  const UploadResult result =
+      CallUpload(stub, UploadMessages(UploadHeaderOf(name, format, bytes), bytes));
   ASSERT_TRUE(result.status.ok()) << result.status.error_message();
   ASSERT_EQ(result.data_set.state(), v1::Dataset::READY);
 }

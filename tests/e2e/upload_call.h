@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "denoised/v1/datasets.grpc.pb.h"
 
@@ -20,9 +21,13 @@ denoised::v1::UploadHeader UploadHeaderOf(const std::string& name,
                                           denoised::v1::DatasetFormat format,
                                           const std::string& bytes);
 
-// Sends the header, then what follows `header.offset` of `bytes`, and waits for the answer.
+// The header, then what follows `header.offset` of `bytes`, in chunks.
+std::vector<denoised::v1::UploadDatasetRequest> UploadMessages(
+    const denoised::v1::UploadHeader& header, std::string_view bytes);
+
+// Sends `messages`, as far as the server takes them, and waits for the answer.
 UploadResult CallUpload(denoised::v1::Datasets::Stub& stub,
-                        const denoised::v1::UploadHeader& header, std::string_view bytes);
+                        const std::vector<denoised::v1::UploadDatasetRequest>& messages);
 
 // Uploads what must be accepted; the test ends here when it is not.
 void UploadReady(denoised::v1::Datasets::Stub& stub, const std::string& name,
