@@ -16,14 +16,20 @@ namespace {
 
 constexpr char kFiller[] = "filler";
 
-// A new namespace for mounts: root's own, or root's within a namespace of users.
+bool Write(const char* path, const std::string& text) {
+  const FileDescriptor file(open(path, O_WRONLY | O_CLOEXEC));
+  return write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+// A namespace of mounts: root's own, or one within a namespace where this user is root.
 bool EnterOwnMounts() {
   const uid_t user = geteuid();
+  const gid_t group = getegid();
   if (user == 0) return unshare(CLONE_NEWNS) == 0;
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-  const FileDescriptor map(open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC));
-  const std::string text = absl::StrCat("0 ", user, " 1");
-  return write(map.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+         Write("/proc/self/uid_map", absl::StrCat("0 ", user, " 1")) &&
+         Write("/proc/self/setgroups", "deny") &&
+         Write("/proc/self/gid_map", absl::StrCat("0 ", group, " 1"));
 }
 
 }  // namespace

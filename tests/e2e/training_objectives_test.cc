@@ -156,8 +156,7 @@ v1::CreateTrainingJobRequest JobOf(const Way& way, const Material& material) {
   network.set_height(kSize);
   network.set_width(kSize);
   network.set_channels(material.channels);
-  network.clear_block_out_channels();
-  for (const int channels : {8, 8}) network.add_block_out_channels(channels);
+  for (int& channels : *network.mutable_block_out_channels()) channels = 8;
   network.set_class_conditional(material.classes);
   settings.mutable_checkpoints()->set_every_n_steps(3);
   settings.mutable_samples()->set_every_n_steps(3);
@@ -170,7 +169,8 @@ std::vector<std::string> Unresolved(const google::protobuf::Message& message) {
   std::vector<std::string> unresolved;
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
     const auto* const field = message.GetDescriptor()->field(i);
-    if (field->message_type() != nullptr || field->is_repeated()) continue;
+    const bool is_choice = field->real_containing_oneof() != nullptr;
+    if (field->message_type() != nullptr || field->is_repeated() || is_choice) continue;
     const auto& reflection = *message.GetReflection();
     const bool is_enum = field->enum_type() != nullptr;
     const bool resolved = is_enum ? reflection.GetEnumValue(message, field) != 0
@@ -199,6 +199,20 @@ std::vector<Case> Cases() {
     swap = !swap;
   }
   return cases;
+}
+
+// Settings of losses, weightings and samplings other than the objective's.
+std::vector<std::string> OfWhatWasNotChosen(const Objective& objective) {
+  std::vector<std::string> settings;
+  const auto add_unless = [&](bool chosen, std::initializer_list<const char*> names) {
+    if (!chosen) settings.insert(settings.end(), names.begin(), names.end());
+  };
+  add_unless(objective.loss() == Objective::HYBRID, {"vlb_weight"});
+  add_unless(objective.weighting() == Objective::MIN_SNR, {"min_snr_gamma"});
+  add_unless(objective.weighting() == Objective::P2, {"p2_gamma", "p2_k"});
+  add_unless(objective.timestep_sampling() == Objective::LOG_NORMAL,
+             {"log_normal_mean", "log_normal_std"});
+  return settings;
 }
 
 class FormatsTest : public testing::Test {
@@ -279,10 +293,8 @@ void ExpectEchoed(const TrainingSettings& requested, const TrainingSettings& ech
   EXPECT_THAT(Unresolved(echoed.augmentation()), IsEmpty());
   EXPECT_THAT(Unresolved(echoed.checkpoints()), IsEmpty());
   EXPECT_THAT(Unresolved(echoed.samples()), IsEmpty());
-  EXPECT_NE(echoed.objective().loss(), Objective::LOSS_UNSPECIFIED);
-  EXPECT_NE(echoed.objective().weighting(), Objective::WEIGHTING_UNSPECIFIED);
-  EXPECT_NE(echoed.objective().timestep_sampling(), Objective::TIMESTEP_SAMPLING_UNSPECIFIED);
-  EXPECT_NE(echoed.precision(), TrainingSettings::PRECISION_UNSPECIFIED);
+  EXPECT_THAT(Unresolved(echoed), IsEmpty());
+  EXPECT_EQ(Unresolved(echoed.objective()), OfWhatWasNotChosen(echoed.objective()));
   EXPECT_FALSE(echoed.ema_decays().empty());
 }
 
