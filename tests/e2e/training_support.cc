@@ -98,4 +98,15 @@ void UploadPictures(const ServerProcess& server, const std::filesystem::path& fo
   ASSERT_EQ(result.exit_status, kExitedCleanly) << result.error;
 }
 
+denoised::v1::TrainingJob WaitForEnd(denoised::v1::Training::Stub& stub, const std::string& name) {
+  denoised::v1::GetTrainingJobRequest request;
+  request.set_name(name);
+  denoised::v1::TrainingJob job;
+  EXPECT_TRUE(Eventually([&] {
+    grpc::ClientContext context;
+    return stub.GetTrainingJob(&context, request, &job).ok() && job.has_end_time();
+  }));
+  return job;
+}
+
 }  // namespace denoise

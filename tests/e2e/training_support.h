@@ -37,4 +37,7 @@ struct TrainingStubs {
 void UploadPictures(const ServerProcess& server, const std::filesystem::path& folder,
                     const std::string& name);
 
+// The job once it is over; as it is, and the test fails, when that takes longer than kPatience.
+denoised::v1::TrainingJob WaitForEnd(denoised::v1::Training::Stub& stub, const std::string& name);
+
 }  // namespace denoise

@@ -66,6 +66,7 @@ class Subprocess {
   const OutputReader& standard_output() const { return *output_; }
   const OutputReader& standard_error() const { return *error_; }
 
+  pid_t pid() const { return pid_; }
   bool running() const { return !exit_status_.has_value(); }  // as far as Wait has seen
 
   void Signal(int signal);
