@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "absl/strings/str_cat.h"
 #include "core/data/stored_data_set.h"
 #include "tests/core/data/upload_testing.h"
@@ -33,6 +35,16 @@ class IngestTest : public testing::Test {
     return labels;
   }
 
+  // On the disk, as far as it has come.
+  int64_t UnfinishedBytes() const {
+    std::error_code error;
+    const auto size = fs::file_size(path_.string() + ".unfinished", error);
+    return error ? 0 : static_cast<int64_t>(size);
+  }
+
+  // Whether all pictures have been written, and what is written can be opened.
+  bool IsFinished() const { return OpenDataSet(path_.string() + ".unfinished").ok(); }
+
   void ExpectRefused(const Ingestion& ingestion, const std::string& part_of_message) {
     ExpectStatus(ingestion.status, kInvalid, part_of_message);
     EXPECT_TRUE(fs::is_empty(folder_.path()));
@@ -41,6 +53,14 @@ class IngestTest : public testing::Test {
   TempDir folder_;
   const fs::path path_ = folder_.path() / "pictures";
 };
+
+// A PNG of `side` x `side` pixels that no compression makes smaller.
+std::string Noise(unsigned seed, int side) {
+  std::mt19937 random(seed);
+  Image image{side, side, 3, std::vector<uint8_t>(size_t{3} * side * side)};
+  for (uint8_t& value : image.pixels) value = static_cast<uint8_t>(random());
+  return *EncodeImage(image, ImageFormat::kPng);
+}
 
 std::vector<std::string> ClassNames(const DataSetReport& report) {
   std::vector<std::string> names;
@@ -271,6 +291,61 @@ TEST_F(IngestTest, ProgressIsToldAndCancels) {
       IngestDataSet(Upload(members + kTarEnd), UploadFormat::kTar, path_, {}, cancel);
   ExpectStatus(cancelled.status, absl::StatusCode::kCancelled, "enough");
   EXPECT_TRUE(fs::is_empty(folder_.path()));
+}
+
+TEST_F(IngestTest, WhatIsStoredIsToldBeforeItIs) {
+  std::string members;
+  for (int i = 0; i < 300; ++i) members += TarFile(absl::StrCat(i, ".png"), Noise(i, 40));
+  int64_t told = 0;
+  const auto record = [&](const IngestProgress& progress) {
+    EXPECT_GE(progress.stored_bytes, UnfinishedBytes());
+    told = progress.stored_bytes;
+    return absl::OkStatus();
+  };
+  const Ingestion ingestion =
+      IngestDataSet(Upload(members + kTarEnd), UploadFormat::kTar, path_, {}, record);
+  ASSERT_TRUE(ingestion.status.ok()) << ingestion.status;
+  EXPECT_EQ(told, static_cast<int64_t>(fs::file_size(path_)));
+}
+
+TEST_F(IngestTest, WhoeverHasNoRoomForMoreEndsItBeforeItIsWritten) {
+  std::string members;
+  for (int i = 0; i < 300; ++i) members += TarFile(absl::StrCat(i, ".png"), Noise(i, 40));
+  constexpr int64_t kRoom = 100'000;
+  int64_t written = 0;
+  const auto keep = [&](const IngestProgress& progress) {
+    written = UnfinishedBytes();
+    return progress.stored_bytes > kRoom ? absl::ResourceExhaustedError("no room")
+                                         : absl::OkStatus();
+  };
+  const Ingestion ingestion =
+      IngestDataSet(Upload(members + kTarEnd), UploadFormat::kTar, path_, {}, keep);
+  ExpectStatus(ingestion.status, absl::StatusCode::kResourceExhausted, "no room");
+  EXPECT_LE(written, kRoom);
+  EXPECT_GT(ingestion.report.pictures, 10);
+  EXPECT_LT(ingestion.report.pictures, 30);
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
+}
+
+// The whole upload has been read, which tells nothing any more.
+TEST_F(IngestTest, ItCanBeStoppedWhileAllPicturesAreLookedAt) {
+  std::string members;
+  for (int i = 0; i < 64; ++i) members += TarFile(absl::StrCat(i, ".png"), Noise(i, 16));
+  const std::string upload = members + kTarEnd;
+  // Before the search, in each of its rounds, and before each picture of the sheet.
+  for (const int asked_last : {1, 2, 16, 17, 80}) {
+    int asked = 0;
+    const auto stop = [&](const IngestProgress& progress) {
+      const bool all_read = progress.bytes_read == static_cast<int64_t>(upload.size()) &&
+                            progress.pictures == 64 && IsFinished();
+      asked += all_read ? 1 : 0;
+      return asked == asked_last ? absl::UnavailableError("the server stops") : absl::OkStatus();
+    };
+    const Ingestion ingestion = IngestDataSet(Upload(upload), UploadFormat::kTar, path_, {}, stop);
+    ExpectStatus(ingestion.status, absl::StatusCode::kUnavailable, "the server stops");
+    EXPECT_EQ(asked, asked_last);
+    EXPECT_TRUE(fs::is_empty(folder_.path()));
+  }
 }
 
 TEST_F(IngestTest, AnUploadThatCannotBeReadIsNotItsFault) {
