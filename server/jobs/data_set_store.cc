@@ -53,7 +53,7 @@ class DataSetStore::Impl {
         quota_(quota),
         clock_(clock),
         observer_(observer),
-        reader_(database, state, std::move(ingest), observer, [this] { TryHousekeep(); }) {}
+        reader_(database, state, quota, std::move(ingest), observer, [this] { TryHousekeep(); }) {}
 
   absl::Status Recover();
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(const UploadHeader& header)
@@ -73,6 +73,7 @@ class DataSetStore::Impl {
 
   void TryHousekeep();
   absl::Status RecoverRow(const DataSetRow& row);
+  absl::Status MeasureStored(const DataSetRow& row);
   absl::Status RemoveOrphans(const std::set<int64_t>& known);
   absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header);
   absl::Status RemoveAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -181,8 +182,9 @@ absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
   const Dataset::State state = row.data_set.state();
   if (state == Dataset::READING) reader_.Add(row.id);
   if (state == Dataset::READY || state == Dataset::FAILED) {
-    return RemoveTree(UploadPath(*state_, row.id));
+    RETURN_IF_ERROR(RemoveTree(UploadPath(*state_, row.id)));
   }
+  if (state == Dataset::READY) return MeasureStored(row);
   // Only somebody who touched the file can have made it shorter.
   const int64_t there = FileSize(UploadPath(*state_, row.id));
   if (state != Dataset::UPLOADING || there >= row.data_set.received_bytes()) {
@@ -190,6 +192,16 @@ absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
   }
   return database_->Write([&](SQLite::Database& connection) {
     WriteReceivedBytes(connection, row.id, there, row.upload_time);
+    return absl::OkStatus();
+  });
+}
+
+// Those of before there was a quota of what is stored are not known yet.
+absl::Status DataSetStore::Impl::MeasureStored(const DataSetRow& row) {
+  const int64_t bytes = TreeBytes(StoredPath(*state_, row.id));
+  if (bytes == row.stored_bytes) return absl::OkStatus();
+  return database_->Write([&](SQLite::Database& connection) {
+    WriteStoredBytes(connection, row.id, bytes);
     return absl::OkStatus();
   });
 }

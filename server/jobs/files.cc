@@ -37,6 +37,9 @@ absl::Status RemoveTree(const std::filesystem::path& path) {
 
 int64_t TreeBytes(const std::filesystem::path& path) {
   std::error_code error;
+  if (const auto size = std::filesystem::file_size(path, error); !error) {
+    return static_cast<int64_t>(size);
+  }
   int64_t bytes = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path, error)) {
     const auto size = entry.is_regular_file(error) ? entry.file_size(error) : 0;

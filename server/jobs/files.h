@@ -18,7 +18,7 @@ absl::Status MakeFolder(const std::filesystem::path& path);
 // Removes it with everything in it; OK where it is not there. Errors carry no path.
 absl::Status RemoveTree(const std::filesystem::path& path);
 
-// Of the files in it, and in the folders in it. 0 where it is not there.
+// Of a file, or of the files in a folder and in the folders in it. 0 where it is not there.
 int64_t TreeBytes(const std::filesystem::path& path);
 
 // Whether a file of that size can be written into `folder` now: it is tried.
