@@ -314,8 +314,11 @@ TEST_F(IngestTest, WhoeverHasNoRoomForMoreEndsItBeforeItIsWritten) {
   const std::string picture = Noise(1, 300);
   std::string members;
   for (int i = 0; i < 9; ++i) members += TarFile(absl::StrCat(i, ".png"), picture);
-  const auto room = static_cast<int64_t>(picture.size()) * 5 / 2;
+  const auto size = static_cast<int64_t>(picture.size());
+  const int64_t room = size * 5 / 2;
   const auto keep = [&](const IngestProgress& progress) {
+    EXPECT_GE(progress.stored_bytes,
+              progress.pictures * size);  // with that which is not written yet
     return progress.stored_bytes > room ? absl::ResourceExhaustedError("no room")
                                         : absl::OkStatus();
   };
