@@ -119,6 +119,23 @@ TEST_F(IngestTest, AFolderWithoutReadablePictureIsRefused) {
                 "the folder \"bees\" holds no readable picture");
 }
 
+TEST_F(IngestTest, AnEmptyFolderIsNoClass) {
+  const Ingestion ingestion = Ingest(TarHeaderOf('5', "ants/") + TarFile("ants/1.png", Png(1)) +
+                                     TarHeaderOf('5', "bees/") + TarFile("cats/2.png", Png(2)));
+  ASSERT_TRUE(ingestion.status.ok()) << ingestion.status;
+  EXPECT_THAT(ClassNames(ingestion.report), ElementsAre("ants", "cats"));
+  EXPECT_EQ(ingestion.report.unreadable_files, 0);
+}
+
+TEST_F(IngestTest, EntriesOfOneNameAreTwoPicturesThatLookAlike) {
+  const Ingestion ingestion =
+      Ingest(TarFile("1.png", Noise(1, 32)) + TarFile("1.png", Noise(1, 32)) +
+             TarFile("2.png", Noise(2, 32)));
+  ASSERT_TRUE(ingestion.status.ok()) << ingestion.status;
+  EXPECT_THAT(Labels(), ElementsAre("1.png=0", "1.png=0", "2.png=0"));
+  EXPECT_EQ(ingestion.report.near_duplicates, 2);
+}
+
 TEST_F(IngestTest, NotesAreNoClasses) {
   const Ingestion ingestion =
       Ingest(TarFile("license.txt", "text") + TarFile("set/readme.txt", "text") +

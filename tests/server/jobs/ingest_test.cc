@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <string>
 
@@ -12,26 +11,13 @@
 #include "core/data/tar_header.h"
 #include "core/image/image.h"
 #include "tests/server/jobs/data_set_store_testing.h"
+#include "tests/support/gzip.h"
 
 namespace denoise {
 namespace {
 
 using denoised::v1::Dataset;
 using ::testing::HasSubstr;
-
-std::string Gzip(const std::string& bytes) {
-  z_stream stream = {};
-  deflateInit2(&stream, 9, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string packed(deflateBound(&stream, bytes.size()) + 32, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  stream.avail_in = static_cast<uInt>(bytes.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
 
 // An archive of one picture again and again, which packs to a hundredth of it.
 std::string TarOf(int pictures) {
