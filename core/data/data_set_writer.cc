@@ -12,7 +12,7 @@
 #include "core/base/status_macros.h"
 #include "core/data/data_set_schema.h"
 #include "core/data/stored_data_set.h"
-#include "core/io/atomic_file.h"
+#include "core/files/atomic_file.h"
 
 namespace denoise {
 namespace {

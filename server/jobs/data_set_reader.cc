@@ -10,6 +10,7 @@
 #include "core/base/retry.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
+#include "core/files/folders.h"
 #include "server/jobs/files.h"
 
 namespace denoise {
@@ -130,12 +131,12 @@ absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
   if (!row || row->data_set.state() != Dataset::READING) {
     return absl::NotFoundError("the data set is not being read");
   }
-  RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, id))));
   RETURN_IF_ERROR(CheckHash(*row));
   const IngestResult result = Ingest(*row);
   if (!result.status.ok() && stopped()) return DrainingError();
   RETURN_IF_ERROR(Store(id, result));
-  RETURN_IF_ERROR(RemoveTree(UploadPath(*state_, id)));
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, id))));
   RETURN_IF_ERROR(result.status);
   ASSIGN_OR_RETURN(std::optional<DataSetRow> ready,
                    database_->Read([&](auto& connection) { return ReadDataSet(connection, id); }));
@@ -196,7 +197,7 @@ absl::Status DataSetReader::Store(int64_t id, const IngestResult& result) {
     observer_->OnTrouble("a data set could not be read", result.status);
   }
   if (MayPass(result.status)) return result.status;
-  if (!result.status.ok()) RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
+  if (!result.status.ok()) RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, id))));
   const std::string error = result.status.ok() ? ""
                             : tell             ? std::string(result.status.message())
                                                : "the data set could not be read";

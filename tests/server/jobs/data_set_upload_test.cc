@@ -5,7 +5,7 @@
 #include <string>
 
 #include "core/base/error_details.h"
-#include "tests/core/io/full_disk.h"
+#include "tests/core/files/full_disk.h"
 #include "tests/server/jobs/data_set_store_testing.h"
 
 namespace denoise {
