@@ -17,7 +17,7 @@
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/models_service.h"
-#include "server/rpc/picture_pool.h"
+#include "server/rpc/work_pool.h"
 #include "server/telemetry/log.h"
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
@@ -33,7 +33,7 @@ constexpr int kMaxPictureThreads = 4;
 // For calls that wait for the disk, or for a model to be loaded.
 constexpr int kDiskThreads = 2;
 // How exactly --max-write-seconds is kept.
-constexpr absl::Duration kReaderWatchInterval = absl::Seconds(1);
+constexpr absl::Duration kCallWatchInterval = absl::Seconds(1);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
 constexpr absl::Duration kFlushTime = absl::Seconds(2);
 
@@ -117,7 +117,7 @@ class Server::Impl {
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         disk_pool_(kDiskThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
-        readers_(kReaderWatchInterval),
+        call_watch_(kCallWatchInterval),
         engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
         image_generation_({.models = &models_,
                            .engine = &engine_,
@@ -126,7 +126,7 @@ class Server::Impl {
                            .telemetry = &telemetry_,
                            .live_calls = &live_calls_,
                            .samples = &samples_,
-                           .readers = &readers_,
+                           .call_watch = &call_watch_,
                            .limits = Limits(flags),
                            .write_time_max = absl::Seconds(flags.max_write_seconds)}),
         models_service_(&models_) {
@@ -179,7 +179,7 @@ class Server::Impl {
                             .turns = {.pool = &disk_pool_,
                                       .clock = &Clock::Real(),
                                       .live_calls = &live_calls_,
-                                      .readers = &readers_,
+                                      .call_watch = &call_watch_,
                                       .write_time_max = absl::Seconds(flags.max_write_seconds)}});
   }
 
@@ -187,10 +187,10 @@ class Server::Impl {
   Telemetry telemetry_;
   ModelRepository models_;
   LiveCalls live_calls_;
-  PicturePool pool_;
-  PicturePool disk_pool_;  // of training: pictures of generations wait for no disk
+  WorkPool pool_;
+  WorkPool disk_pool_;  // of training: pictures of generations wait for no disk
   SampleBudget samples_;
-  ReaderWatch readers_;
+  CallWatch call_watch_;
   Engine engine_;
   ImageGenerationService image_generation_;
   ModelsService models_service_;

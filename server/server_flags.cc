@@ -111,10 +111,13 @@ void AddTrainingFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--max-datasets", flags.max_datasets, "Data sets that may be kept")
       ->check(CLI::Range(1, 1'000'000))
       ->group(kGroup);
-  app.add_option("--max-dataset-gib", flags.max_dataset_gib, "Size of one upload")
+  app.add_option("--max-dataset-gib", flags.max_dataset_gib,
+                 "Size of one upload, and of what is stored of it")
       ->check(CLI::Range(1, 1 << 20))
       ->group(kGroup);
-  app.add_option("--max-datasets-gib", flags.max_datasets_gib, "Size of all data sets together")
+  app.add_option("--max-datasets-gib", flags.max_datasets_gib,
+                 "What all data sets together may take on the disk; one that is uploaded takes its "
+                 "size twice until it has been read")
       ->check(CLI::Range(1, 1 << 20))
       ->group(kGroup);
   app.add_option(

@@ -213,13 +213,13 @@ std::string CheckpointTable(const std::vector<v1::Checkpoint>& checkpoints) {
 
 std::string DatasetTable(const std::vector<v1::Dataset>& datasets) {
   std::vector<std::vector<std::string>> rows = {
-      {"NAME", "STATE", "PICTURES", "CLASSES", "SIZE", "CREATED"}};
+      {"NAME", "STATE", "PICTURES", "CLASSES", "UPLOAD", "STORED", "CREATED"}};
   for (const v1::Dataset& dataset : datasets) {
     rows.push_back({Short(dataset.name()),
                     EnumText(v1::Dataset::State_descriptor()->FindValueByNumber(dataset.state())),
                     absl::StrCat(dataset.report().pictures()),
                     absl::StrCat(dataset.report().classes_size()), BytesText(dataset.total_bytes()),
-                    TimestampText(dataset.create_time())});
+                    BytesText(dataset.stored_bytes()), TimestampText(dataset.create_time())});
   }
   return FormatTable(rows);
 }
@@ -231,6 +231,9 @@ std::string DatasetDetails(const v1::Dataset& dataset) {
   if (!dataset.error().empty()) absl::StrAppend(&text, ": ", Printable(dataset.error()));
   absl::StrAppend(&text, "\n  received          ", BytesText(dataset.received_bytes()), " of ",
                   BytesText(dataset.total_bytes()));
+  if (dataset.stored_bytes() > 0) {
+    absl::StrAppend(&text, "\n  stored            ", BytesText(dataset.stored_bytes()));
+  }
   return dataset.has_report() ? text + ReportText(dataset.report()) : text;
 }
 

@@ -12,7 +12,7 @@
 #include "core/base/status_macros.h"
 #include "core/data/data_set_schema.h"
 #include "core/data/stored_data_set.h"
-#include "core/io/atomic_file.h"
+#include "core/files/atomic_file.h"
 
 namespace denoise {
 namespace {
@@ -56,6 +56,15 @@ class DataSetWriter::File {
         std::make_unique<SQLite::Statement>(database_, "INSERT INTO pictures VALUES (?, ?, ?)");
     encoded_ =
         std::make_unique<SQLite::Statement>(database_, "INSERT INTO encoded VALUES (?, ?, ?)");
+    page_count_ = std::make_unique<SQLite::Statement>(database_, "PRAGMA page_count");
+    page_bytes_ = database_.execAndGet("PRAGMA page_size").getInt64();
+  }
+
+  // With what SQLite has not written yet.
+  int64_t Bytes() {
+    page_count_->reset();
+    page_count_->executeStep();
+    return page_count_->getColumn(0).getInt64() * page_bytes_;
   }
 
   void Add(int64_t group, std::string_view name, std::string_view encoded) {
@@ -117,6 +126,8 @@ class DataSetWriter::File {
   SQLite::Database database_;
   std::unique_ptr<SQLite::Statement> picture_;
   std::unique_ptr<SQLite::Statement> encoded_;
+  std::unique_ptr<SQLite::Statement> page_count_;
+  int64_t page_bytes_ = 0;
   int64_t pictures_ = 0;
 };
 
@@ -146,6 +157,7 @@ DataSetWriter::~DataSetWriter() {
 absl::Status DataSetWriter::Add(int64_t group, std::string_view name, std::string_view encoded) {
   try {
     file_->Add(group, name, encoded);
+    bytes_ = file_->Bytes();
     return absl::OkStatus();
   } catch (const SQLite::Exception& error) {
     return WriteError(error);
@@ -156,6 +168,7 @@ absl::Status DataSetWriter::Finish(const std::vector<int64_t>& label_by_group,
                                    const std::vector<std::string>& classes) {
   try {
     file_->Finish(label_by_group, classes);
+    bytes_ = file_->Bytes();
   } catch (const SQLite::Exception& error) {
     return WriteError(error);
   }

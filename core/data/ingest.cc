@@ -58,6 +58,8 @@ class Ingester {
   DataSetReport TakeReport() && { return std::move(report_); }
 
  private:
+  // `more_bytes` are written next.
+  absl::Status Tell(int64_t more_bytes = 0) const;
   absl::Status ReadAll(const OpenBytes& upload, UploadFormat format);
   absl::Status Take(const UploadEntry& entry);
   absl::Status TakePicture(const UploadEntry& entry, int64_t folder, const Image& image);
@@ -76,11 +78,18 @@ class Ingester {
   DataSetReport report_;
 };
 
+absl::Status Ingester::Tell(int64_t more_bytes) const {
+  if (!progress_) return absl::OkStatus();
+  return progress_({.bytes_read = bytes_read_,
+                    .pictures = survey_.pictures(),
+                    .unreadable_files = report_.unreadable_files,
+                    .stored_bytes = writer_->bytes() + more_bytes});
+}
+
 absl::Status Ingester::ReadAll(const OpenBytes& upload, UploadFormat format) {
-  const auto on_read = [this](size_t size) -> absl::Status {
+  const auto on_read = [this](size_t size) {
     bytes_read_ += static_cast<int64_t>(size);
-    if (!progress_) return absl::OkStatus();
-    return progress_({bytes_read_, survey_.pictures(), report_.unreadable_files});
+    return Tell();
   };
   const OpenBytes metered = [&]() -> absl::StatusOr<std::unique_ptr<ByteSource>> {
     ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> source, upload());
@@ -121,6 +130,7 @@ absl::Status Ingester::TakePicture(const UploadEntry& entry, int64_t folder, con
   folders_.AddPicture(folder);
   pictures_by_folder_.resize(std::max(pictures_by_folder_.size(), static_cast<size_t>(folder) + 1));
   ++pictures_by_folder_[static_cast<size_t>(folder)];
+  RETURN_IF_ERROR(Tell(static_cast<int64_t>(entry.bytes.size())));
   return writer_->Add(folder, entry.name(), entry.bytes);
 }
 
@@ -151,16 +161,20 @@ void Ingester::CountClasses(const FolderClasses& classes) {
 
 // What needs all pictures to be there.
 absl::Status Ingester::LookAtAll() {
+  const auto go_on = [this] { return Tell(); };
+  RETURN_IF_ERROR(go_on());
   ASSIGN_OR_RETURN(const std::shared_ptr<const DataSet> data_set,
                    OpenDataSet(writer_->unfinished_path()));
-  const NearDuplicates similar =
-      FindNearDuplicates(survey_.difference_hashes(), DataSetReport::kMaxExamples);
+  ASSIGN_OR_RETURN(
+      const NearDuplicates similar,
+      FindNearDuplicates(survey_.difference_hashes(), DataSetReport::kMaxExamples, go_on));
   report_.near_duplicates = similar.pictures;
   for (const SimilarPair& pair : similar.examples) {
     report_.near_duplicate_examples.push_back(
         {data_set->name(pair.first), data_set->name(pair.second), pair.hamming_distance});
   }
-  ASSIGN_OR_RETURN(report_.contact_sheet, SampleSheet(*data_set, survey_.MostFrequentSize()));
+  ASSIGN_OR_RETURN(report_.contact_sheet,
+                   SampleSheet(*data_set, survey_.MostFrequentSize(), go_on));
   return absl::OkStatus();
 }
 

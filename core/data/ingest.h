@@ -16,10 +16,12 @@ struct IngestProgress {
   int64_t bytes_read = 0;  // of the upload; an MNIST upload is read twice
   int64_t pictures = 0;
   int64_t unreadable_files = 0;
+  int64_t stored_bytes = 0;  // of the file, with the picture that is written next
 };
 
-// Called for every 64 KiB that are read, on the thread that reads. Anything but OK ends the ingestion
-// with that status.
+// Called for every 64 KiB that are read, before every picture that is written, and again and again
+// while all of them are looked at; on the thread that reads. Anything but OK ends the ingestion with
+// that status: whoever stops is heard soon, and whoever has no room for more says so in time.
 using IngestProgressCallback = std::function<absl::Status(const IngestProgress&)>;
 
 struct Ingestion {

@@ -7,11 +7,16 @@
 #include <tuple>
 #include <utility>
 
+#include "core/base/status_macros.h"
+
 namespace denoise {
 namespace {
 
 constexpr int kColumns = 9;
 constexpr int kRows = 8;
+
+// Some milliseconds of work: how long it may take until somebody who wants it to end is heard.
+constexpr int64_t kComparisonsAtATime = int64_t{1} << 20;
 
 // The mean of the pixels of cell (column, row); every cell has one at least, whatever the size.
 double CellMean(const Image& gray, int column, int row) {
@@ -40,14 +45,15 @@ struct Group {
 
 class Search {
  public:
-  Search(std::span<const uint64_t> hashes, size_t max_examples, int64_t max_comparisons)
-      : max_examples_(max_examples), comparisons_left_(max_comparisons) {
-    MakeGroups(hashes);
-  }
+  Search(size_t max_examples, const std::function<absl::Status()>& go_on, int64_t max_comparisons)
+      : max_examples_(max_examples), go_on_(go_on), comparisons_left_(max_comparisons) {}
 
-  NearDuplicates Run() && {
+  absl::StatusOr<NearDuplicates> Run(std::span<const uint64_t> hashes) && {
+    MakeGroups(hashes);
     for (size_t i = 0; i < kBands.size(); ++i) {
-      for (size_t j = i + 1; j < kBands.size(); ++j) CompareWhereEqual(kBands[i] | kBands[j]);
+      for (size_t j = i + 1; j < kBands.size(); ++j) {
+        RETURN_IF_ERROR(CompareWhereEqual(kBands[i] | kBands[j]));
+      }
     }
     NearDuplicates found;
     for (const Group& group : groups_) {
@@ -87,7 +93,8 @@ class Search {
   }
 
   // Compares groups whose hashes are the same in the bits of `mask`.
-  void CompareWhereEqual(uint64_t mask) {
+  absl::Status CompareWhereEqual(uint64_t mask) {
+    ask_again_at_ = comparisons_left_;  // sorting takes a while, too
     const auto key = [mask](const Group& group) { return group.hash & mask; };
     std::sort(groups_.begin(), groups_.end(), [&](const Group& a, const Group& b) {
       return std::pair(key(a), a.hash) < std::pair(key(b), b.hash);
@@ -97,10 +104,19 @@ class Search {
                                     [&](const Group& group) { return key(group) != key(*begin); });
       const std::span<Group> equal(begin, end);
       for (Group& group : equal) {
-        if (!group.has_neighbour) FindNeighbour(group, equal);
+        if (group.has_neighbour) continue;
+        RETURN_IF_ERROR(AskNowAndThen());
+        FindNeighbour(group, equal);
       }
       begin = end;
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status AskNowAndThen() {
+    if (comparisons_left_ > ask_again_at_) return absl::OkStatus();
+    ask_again_at_ = comparisons_left_ - kComparisonsAtATime;
+    return go_on_();
   }
 
   // The first will do: where many are alike, as among drawings on white, this is soon done.
@@ -122,7 +138,9 @@ class Search {
   }
 
   const size_t max_examples_;
+  const std::function<absl::Status()>& go_on_;
   int64_t comparisons_left_;
+  int64_t ask_again_at_ = 0;  // when so many are left
   std::vector<Group> groups_;
   std::vector<SimilarPair> examples_;
 };
@@ -143,9 +161,11 @@ uint64_t DifferenceHash(const Image& image) {
   return hash;
 }
 
-NearDuplicates FindNearDuplicates(std::span<const uint64_t> hashes, size_t max_examples,
-                                  int64_t max_comparisons) {
-  return Search(hashes, max_examples, max_comparisons).Run();
+absl::StatusOr<NearDuplicates> FindNearDuplicates(std::span<const uint64_t> hashes,
+                                                  size_t max_examples,
+                                                  const std::function<absl::Status()>& go_on,
+                                                  int64_t max_comparisons) {
+  return Search(max_examples, go_on, max_comparisons).Run(hashes);
 }
 
 }  // namespace denoise

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "core/image/image.h"
 
 namespace denoise {
@@ -32,8 +35,11 @@ inline constexpr int kMaxSimilarDistance = 4;
 // Among pictures with these hashes, those within kMaxSimilarDistance bits of another. Pictures of one
 // hash are taken together; of six bands of bits, two hashes within 4 bits share two at least, so that
 // only those are compared that do. Hashes made up so that many do, and yet none is near another, end
-// the search after `max_comparisons`; what it has found is then a lower bound.
-NearDuplicates FindNearDuplicates(std::span<const uint64_t> hashes, size_t max_examples,
-                                  int64_t max_comparisons = int64_t{1} << 31);
+// the search after `max_comparisons`; what it has found is then a lower bound. `go_on` is asked again
+// and again: anything but OK ends the search with that status.
+absl::StatusOr<NearDuplicates> FindNearDuplicates(std::span<const uint64_t> hashes,
+                                                  size_t max_examples,
+                                                  const std::function<absl::Status()>& go_on,
+                                                  int64_t max_comparisons = int64_t{1} << 31);
 
 }  // namespace denoise

@@ -45,13 +45,15 @@ int Scaled(int side, int longer_side) {
 
 }  // namespace
 
-absl::StatusOr<std::string> SampleSheet(const DataSet& data_set, const DataSetReport::Size& size) {
+absl::StatusOr<std::string> SampleSheet(const DataSet& data_set, const DataSetReport::Size& size,
+                                        const std::function<absl::Status()>& go_on) {
   const int longer_side = std::max(size.width, size.height);
   const bool fits = longer_side <= kMaxSide;
   const int width = fits ? size.width : Scaled(size.width, longer_side);
   const int height = fits ? size.height : Scaled(size.height, longer_side);
   std::vector<Image> cells;
   for (int64_t i : Choose(data_set)) {
+    RETURN_IF_ERROR(go_on());
     ASSIGN_OR_RETURN(const Image picture, data_set.Read(i));
     ASSIGN_OR_RETURN(cells.emplace_back(), CropAndResize(Flatten(picture, 3), width, height));
   }

@@ -47,6 +47,9 @@ class DataSetWriter {
   absl::Status Finish(const std::vector<int64_t>& label_by_group,
                       const std::vector<std::string>& classes);
 
+  // Of the file, as far as it has come; to the byte once it is finished.
+  int64_t bytes() const { return bytes_; }
+
   // What has been finished can be opened and looked at by this name before it is committed.
   const std::filesystem::path& unfinished_path() const { return unfinished_; }
 
@@ -60,6 +63,7 @@ class DataSetWriter {
   const std::filesystem::path path_;
   std::filesystem::path unfinished_;  // empty once there is nothing to remove
   std::unique_ptr<File> file_;
+  int64_t bytes_ = 0;
 };
 
 }  // namespace denoise

@@ -82,7 +82,10 @@ absl::StatusOr<std::optional<TarHeader>> TarReader::ReadHeader() {
   RETURN_IF_ERROR(ReadBlock(block));
   absl::StatusOr<std::optional<TarHeader>> header = ParseTarHeader(block);
   const bool is_first = std::exchange(at_start_, false);
-  if (is_first && !header.ok()) return absl::InvalidArgumentError("it is not a tar archive");
+  if (is_first && !header.ok()) {
+    return absl::InvalidArgumentError(
+        "it is not a tar archive, plain or packed with gzip, xz or zstd");
+  }
   return header;
 }
 

@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "core/io/atomic_file.h"
-#include "core/io/atomic_folder.h"
+#include "core/files/atomic_file.h"
+#include "core/files/atomic_folder.h"
 #include "core/io/model_description.h"
 #include "core/io/model_folder.h"
 #include "core/io/model_reader.h"

@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/io/mapped_file.h"
+#include "core/files/mapped_file.h"
 #include "core/io/safetensors_header.h"
 
 namespace denoise {

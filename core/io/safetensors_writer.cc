@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
-#include "core/io/atomic_file.h"
+#include "core/files/atomic_file.h"
 #include "core/io/safetensors.h"
 #include "core/io/safetensors_dtype.h"
 

@@ -11,9 +11,9 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "core/base/status_macros.h"
-#include "core/io/atomic_file.h"
-#include "core/io/atomic_folder.h"
-#include "core/io/mapped_file.h"
+#include "core/files/atomic_file.h"
+#include "core/files/atomic_folder.h"
+#include "core/files/mapped_file.h"
 #include "core/io/safetensors.h"
 #include "core/train/checkpoint_manifest.h"
 

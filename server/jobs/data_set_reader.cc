@@ -10,6 +10,7 @@
 #include "core/base/retry.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
+#include "core/files/folders.h"
 #include "server/jobs/files.h"
 
 namespace denoise {
@@ -19,9 +20,11 @@ using denoised::v1::Dataset;
 
 constexpr absl::Duration kHousekeepingInterval = absl::Minutes(1);
 
+bool IsOverQuota(const absl::Status& status) { return GetQuotaViolation(status).has_value(); }
+
 // The machine's trouble, not the upload's.
 bool MayPass(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
+  return absl::IsUnavailable(status) || (absl::IsResourceExhausted(status) && !IsOverQuota(status));
 }
 
 }  // namespace
@@ -34,10 +37,12 @@ std::filesystem::path StoredPath(const StateDir& state, int64_t data_set) {
   return state.data_set(data_set) / "stored";
 }
 
-DataSetReader::DataSetReader(Database* database, const StateDir* state, IngestFunction ingest,
-                             JobObserver* observer, std::function<void()> housekeeping)
+DataSetReader::DataSetReader(Database* database, const StateDir* state, const DataSetQuota& quota,
+                             IngestFunction ingest, JobObserver* observer,
+                             std::function<void()> housekeeping)
     : database_(database),
       state_(state),
+      quota_(quota),
       ingest_(std::move(ingest)),
       observer_(observer),
       housekeeping_(std::move(housekeeping)),
@@ -126,12 +131,12 @@ absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
   if (!row || row->data_set.state() != Dataset::READING) {
     return absl::NotFoundError("the data set is not being read");
   }
-  RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, id))));
   RETURN_IF_ERROR(CheckHash(*row));
   const IngestResult result = Ingest(*row);
   if (!result.status.ok() && stopped()) return DrainingError();
   RETURN_IF_ERROR(Store(id, result));
-  RETURN_IF_ERROR(RemoveTree(UploadPath(*state_, id)));
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, id))));
   RETURN_IF_ERROR(result.status);
   ASSIGN_OR_RETURN(std::optional<DataSetRow> ready,
                    database_->Read([&](auto& connection) { return ReadDataSet(connection, id); }));
@@ -159,27 +164,48 @@ absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
 }
 
 IngestResult DataSetReader::Ingest(const DataSetRow& row) {
+  int64_t room = row.stored_bytes;
+  const GoOn go_on = [&](int64_t bytes) -> absl::Status {
+    if (stopped()) return DrainingError();
+    if (bytes <= room) return absl::OkStatus();
+    ASSIGN_OR_RETURN(room, TakeRoom(row.id, bytes));
+    return absl::OkStatus();
+  };
   try {
     return ingest_(row.data_set.format(), UploadPath(*state_, row.id), StoredPath(*state_, row.id),
-                   [this] { return stopped(); });
+                   go_on);
   } catch (const std::exception& error) {  // a library's, or memory ran out
     return {absl::InternalError(error.what()), {}};
   }
 }
 
+// Uploads that begin meanwhile want the same room: whoever writes first has it.
+absl::StatusOr<int64_t> DataSetReader::TakeRoom(int64_t id, int64_t bytes) {
+  return database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<int64_t> {
+    ASSIGN_OR_RETURN(const std::optional<DataSetRow> row, ReadDataSet(connection, id));
+    if (!row) return absl::NotFoundError("the data set has been deleted");
+    ASSIGN_OR_RETURN(const int64_t room,
+                     RoomToStore(bytes, row->stored_bytes, quota_, ReadDataSetUsage(connection)));
+    WriteStoredBytes(connection, id, room);
+    return room;
+  });
+}
+
 absl::Status DataSetReader::Store(int64_t id, const IngestResult& result) {
-  const bool tell = absl::IsInvalidArgument(result.status);
+  const bool tell = absl::IsInvalidArgument(result.status) || IsOverQuota(result.status);
   if (!result.status.ok() && !tell && observer_ != nullptr) {
     observer_->OnTrouble("a data set could not be read", result.status);
   }
   if (MayPass(result.status)) return result.status;
-  if (!result.status.ok()) RETURN_IF_ERROR(RemoveTree(StoredPath(*state_, id)));
+  if (!result.status.ok()) RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, id))));
   const std::string error = result.status.ok() ? ""
                             : tell             ? std::string(result.status.message())
                                                : "the data set could not be read";
+  const int64_t stored_bytes = TreeBytes(StoredPath(*state_, id));
   return database_->Write([&](SQLite::Database& connection) {
     WriteDataSetState(connection, id, result.status.ok() ? Dataset::READY : Dataset::FAILED, error,
                       &result.report);
+    WriteStoredBytes(connection, id, stored_bytes);
     return absl::OkStatus();
   });
 }

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/mutex.h"
 #include "denoised/v1/datasets.pb.h"
+#include "server/jobs/data_set_quota.h"
 #include "server/jobs/data_set_rows.h"
 #include "server/jobs/database.h"
 #include "server/jobs/job_observer.h"
@@ -28,11 +29,13 @@ struct IngestResult {
   denoised::v1::DatasetReport report;  // as far as it went
 };
 
-// Reads `upload` and stores what is in it in `stored`, which does not exist; gives up with
-// Unavailable once `stopped` says so.
+// Reads `upload` and stores what is in it in `stored`, which does not exist. Asks `go_on` again and
+// again, and before `stored` grows to more than it has said so far; anything but OK ends the reading
+// with that status.
+using GoOn = std::function<absl::Status(int64_t stored_bytes)>;
 using IngestFunction = std::function<IngestResult(
     denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
-    const std::filesystem::path& stored, const std::function<bool()>& stopped)>;
+    const std::filesystem::path& stored, const GoOn& go_on)>;
 
 std::filesystem::path UploadPath(const StateDir& state, int64_t data_set);
 std::filesystem::path StoredPath(const StateDir& state, int64_t data_set);
@@ -44,8 +47,8 @@ class DataSetReader {
 
   // `housekeeping` is called from the thread about once a minute. `observer` may be null. All outlive
   // the reader.
-  DataSetReader(Database* database, const StateDir* state, IngestFunction ingest,
-                JobObserver* observer, std::function<void()> housekeeping);
+  DataSetReader(Database* database, const StateDir* state, const DataSetQuota& quota,
+                IngestFunction ingest, JobObserver* observer, std::function<void()> housekeeping);
   ~DataSetReader();  // Stop
 
   // Gives up the reading that is under way; what is left stays READING. Whoever awaits something
@@ -73,16 +76,19 @@ class DataSetReader {
   bool stopped() const ABSL_LOCKS_EXCLUDED(mutex_);
   // nullopt: stopped.
   std::optional<int64_t> Next() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Unavailable and ResourceExhausted: to be tried again.
+  // Unavailable, and ResourceExhausted but by a quota: to be tried again.
   absl::StatusOr<denoised::v1::Dataset> Read(int64_t id);
   absl::Status CheckHash(const DataSetRow& row);
   IngestResult Ingest(const DataSetRow& row);
+  // Sets aside room for what is stored of it; how much it then is.
+  absl::StatusOr<int64_t> TakeRoom(int64_t id, int64_t bytes);
   absl::Status Store(int64_t id, const IngestResult& result);
   void Finish(int64_t id, const absl::StatusOr<denoised::v1::Dataset>& result)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   Database* const database_;
   const StateDir* const state_;
+  const DataSetQuota quota_;
   const IngestFunction ingest_;
   JobObserver* const observer_;
   const std::function<void()> housekeeping_;

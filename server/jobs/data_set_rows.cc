@@ -18,7 +18,7 @@ using denoised::v1::TrainingJob;
 
 constexpr char kSelect[] =
     "SELECT id, name, state, format, create_time, upload_time, total_bytes, received_bytes, sha256,"
-    " error, report FROM data_sets ";
+    " error, report, stored_bytes FROM data_sets ";
 
 absl::StatusOr<DataSetRow> FromRow(SQLite::Statement& row) {
   DataSetRow result;
@@ -36,6 +36,8 @@ absl::StatusOr<DataSetRow> FromRow(SQLite::Statement& row) {
   if (!row.isColumnNull(10)) {
     ASSIGN_OR_RETURN(*data_set.mutable_report(), ParseMessage<DatasetReport>(row.getColumn(10)));
   }
+  result.stored_bytes = row.getColumn(11).getInt64();
+  if (data_set.state() == Dataset::READY) data_set.set_stored_bytes(result.stored_bytes);
   return result;
 }
 
@@ -64,8 +66,8 @@ int64_t InsertDataSet(SQLite::Database& connection, const denoised::v1::UploadHe
                       absl::Time now) {
   SQLite::Statement row(connection,
                         "INSERT INTO data_sets (name, state, format, create_time, upload_time,"
-                        " total_bytes, received_bytes, sha256, error)"
-                        " VALUES (?1, ?2, ?3, ?4, ?4, ?5, 0, ?6, '')");
+                        " total_bytes, received_bytes, stored_bytes, sha256, error)"
+                        " VALUES (?1, ?2, ?3, ?4, ?4, ?5, 0, ?5, ?6, '')");
   row.bind(1, header.name());
   row.bind(2, static_cast<int>(Dataset::UPLOADING));
   row.bind(3, static_cast<int>(header.format()));
@@ -96,6 +98,13 @@ void WriteDataSetState(SQLite::Database& connection, int64_t id, Dataset::State 
   row.exec();
 }
 
+void WriteStoredBytes(SQLite::Database& connection, int64_t id, int64_t bytes) {
+  SQLite::Statement row(connection, "UPDATE data_sets SET stored_bytes = ? WHERE id = ?");
+  row.bind(1, bytes);
+  row.bind(2, id);
+  row.exec();
+}
+
 // Jobs that are over no longer need it.
 void DeleteDataSetRow(SQLite::Database& connection, int64_t id) {
   for (const char* statement :
@@ -121,8 +130,11 @@ absl::StatusOr<std::vector<DataSetRow>> ListDataSets(SQLite::Database& connectio
 
 DataSetUsage ReadDataSetUsage(SQLite::Database& connection) {
   SQLite::Statement row(
-      connection, "SELECT count(*), ifnull(sum(iif(state = ?, 0, total_bytes)), 0) FROM data_sets");
-  row.bind(1, static_cast<int>(Dataset::FAILED));
+      connection,
+      "SELECT count(*), ifnull(sum(stored_bytes + iif(state IN (?, ?), total_bytes, 0)), 0)"
+      " FROM data_sets");
+  row.bind(1, static_cast<int>(Dataset::UPLOADING));
+  row.bind(2, static_cast<int>(Dataset::READING));
   row.executeStep();
   return {row.getColumn(0).getInt(), row.getColumn(1).getInt64()};
 }

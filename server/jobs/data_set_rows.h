@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "denoised/v1/datasets.pb.h"
+#include "server/jobs/data_set_quota.h"
 
 namespace denoise {
 
@@ -20,6 +21,7 @@ struct DataSetRow {
   int64_t id = 0;
   denoised::v1::Dataset data_set;  // as callers see it
   std::string sha256;              // 32 bytes
+  int64_t stored_bytes = 0;        // of what is made of it, or what is set aside for that
   absl::Time upload_time;          // when bytes were last received
 };
 
@@ -28,22 +30,21 @@ absl::StatusOr<std::optional<DataSetRow>> FindDataSet(SQLite::Database& connecti
                                                       const std::string& name);
 absl::StatusOr<std::optional<DataSetRow>> ReadDataSet(SQLite::Database& connection, int64_t id);
 
-// UPLOADING, nothing received yet. The new id.
+// UPLOADING, nothing received yet; as much as the upload has is set aside for what is stored of it.
+// The new id.
 int64_t InsertDataSet(SQLite::Database& connection, const denoised::v1::UploadHeader& header,
                       absl::Time now);
 void WriteReceivedBytes(SQLite::Database& connection, int64_t id, int64_t bytes, absl::Time now);
 void WriteDataSetState(SQLite::Database& connection, int64_t id, denoised::v1::Dataset::State state,
                        const std::string& error, const denoised::v1::DatasetReport* report);
+void WriteStoredBytes(SQLite::Database& connection, int64_t id, int64_t bytes);
 void DeleteDataSetRow(SQLite::Database& connection, int64_t id);
 
 // In order of name, those after `name`.
 absl::StatusOr<std::vector<DataSetRow>> ListDataSets(SQLite::Database& connection,
                                                      const std::string& after_name, int limit);
 
-struct DataSetUsage {
-  int data_sets = 0;
-  int64_t bytes = 0;  // of uploads whose data is kept, or will be
-};
+// Uploads that lie there or are on their way, and what is stored of them or will be.
 DataSetUsage ReadDataSetUsage(SQLite::Database& connection);
 
 // A job that is not over and needs it.

@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/mutex.h"
 #include "core/base/paging.h"
 #include "core/base/status_macros.h"
+#include "core/files/folders.h"
 #include "server/jobs/data_set_rows.h"
 #include "server/jobs/files.h"
 #include "server/jobs/resource_names.h"
@@ -53,7 +53,7 @@ class DataSetStore::Impl {
         quota_(quota),
         clock_(clock),
         observer_(observer),
-        reader_(database, state, std::move(ingest), observer, [this] { TryHousekeep(); }) {}
+        reader_(database, state, quota, std::move(ingest), observer, [this] { TryHousekeep(); }) {}
 
   absl::Status Recover();
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(const UploadHeader& header)
@@ -73,7 +73,7 @@ class DataSetStore::Impl {
 
   void TryHousekeep();
   absl::Status RecoverRow(const DataSetRow& row);
-  absl::Status RemoveOrphans(const std::set<int64_t>& known);
+  absl::Status MeasureStored(const DataSetRow& row);
   absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header);
   absl::Status RemoveAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Remove(int64_t id);
@@ -174,15 +174,16 @@ absl::Status DataSetStore::Impl::Recover() {
     known.insert(row.id);
     RETURN_IF_ERROR(RecoverRow(row));
   }
-  return RemoveOrphans(known);
+  return RemoveUnknownFolders(state_->data_sets(), [&](int64_t id) { return known.contains(id); });
 }
 
 absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
   const Dataset::State state = row.data_set.state();
   if (state == Dataset::READING) reader_.Add(row.id);
   if (state == Dataset::READY || state == Dataset::FAILED) {
-    return RemoveTree(UploadPath(*state_, row.id));
+    RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, row.id))));
   }
+  if (state == Dataset::READY) return MeasureStored(row);
   // Only somebody who touched the file can have made it shorter.
   const int64_t there = FileSize(UploadPath(*state_, row.id));
   if (state != Dataset::UPLOADING || there >= row.data_set.received_bytes()) {
@@ -194,18 +195,14 @@ absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
   });
 }
 
-// Folders whose row was deleted before the server ended.
-absl::Status DataSetStore::Impl::RemoveOrphans(const std::set<int64_t>& known) {
-  std::error_code error;
-  std::vector<std::filesystem::path> orphans;
-  for (const auto& entry : std::filesystem::directory_iterator(state_->data_sets(), error)) {
-    int64_t id = 0;
-    if (!absl::SimpleAtoi(entry.path().filename().string(), &id) || !known.contains(id)) {
-      orphans.push_back(entry.path());
-    }
-  }
-  for (const std::filesystem::path& orphan : orphans) RETURN_IF_ERROR(RemoveTree(orphan));
-  return absl::OkStatus();
+// Those of before there was a quota of what is stored are not known yet.
+absl::Status DataSetStore::Impl::MeasureStored(const DataSetRow& row) {
+  const int64_t bytes = TreeBytes(StoredPath(*state_, row.id));
+  if (bytes == row.stored_bytes) return absl::OkStatus();
+  return database_->Write([&](SQLite::Database& connection) {
+    WriteStoredBytes(connection, row.id, bytes);
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::Impl::BeginUpload(
@@ -274,7 +271,7 @@ absl::Status DataSetStore::Impl::Remove(int64_t id) {
     DeleteDataSetRow(connection, id);
     return absl::OkStatus();
   }));
-  return RemoveTree(state_->data_set(id));
+  return DiskStatus(RemoveTree(state_->data_set(id)));
 }
 
 absl::Status DataSetStore::Impl::RemoveAbandoned() {

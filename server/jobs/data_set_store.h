@@ -15,18 +15,12 @@
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "denoised/v1/datasets.pb.h"
+#include "server/jobs/data_set_quota.h"
 #include "server/jobs/data_set_reader.h"
 #include "server/jobs/database.h"
 #include "server/jobs/state_dir.h"
 
 namespace denoise {
-
-struct DataSetQuota {
-  int data_sets = 100;
-  int64_t total_bytes = int64_t{100} << 30;  // of all uploads
-  int64_t data_set_bytes = int64_t{20} << 30;
-  absl::Duration upload_idle = absl::Hours(24);  // then an upload that broke off is removed
-};
 
 // One call that uploads. Not thread-safe. Its destructor makes what was received safe; another call
 // may then go on from there.
@@ -41,8 +35,8 @@ class DataSetUpload {
   // The caller has sent everything. InvalidArgument where bytes are missing. Else `done` is called
   // once, perhaps before this returns and perhaps from another thread, when the data set is READY,
   // or with why it is not: InvalidArgument (FAILED), DataLoss (the SHA-256 of it all: it begins again
-  // at 0), ResourceExhausted (the disk is full; it is read again later), Unavailable (the server
-  // stops; it is read when it is started again).
+  // at 0), ResourceExhausted (a quota: FAILED; the disk is full: it is read again later), Unavailable
+  // (the server stops; it is read when it is started again).
   virtual absl::Status Finish(std::function<void(absl::StatusOr<denoised::v1::Dataset>)> done) = 0;
 };
 

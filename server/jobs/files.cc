@@ -1,15 +1,16 @@
 #include "server/jobs/files.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <system_error>
+#include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/file_descriptor.h"
-#include "core/io/atomic_file.h"
+#include "core/base/status_macros.h"
+#include "core/files/folders.h"
 
 namespace denoise {
 
@@ -21,22 +22,25 @@ absl::Status DiskStatus(const absl::Status& status) {
   return absl::UnavailableError(absl::StrCat("the server's disk: ", status.message()));
 }
 
-absl::Status MakeFolder(const std::filesystem::path& path) {
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-    return DiskStatus(FileSystemError(errno, "a folder cannot be made"));
-  }
-  return DiskStatus(SyncFolder(path.parent_path()));
-}
-
-absl::Status RemoveTree(const std::filesystem::path& path) {
+absl::Status RemoveUnknownFolders(const std::filesystem::path& folder,
+                                  const std::function<absl::StatusOr<bool>(int64_t id)>& is_known) {
   std::error_code error;
-  std::filesystem::remove_all(path, error);
-  if (error) return DiskStatus(FileSystemError(error.value(), "a folder cannot be removed"));
-  return DiskStatus(SyncFolder(path.parent_path()));
+  std::vector<std::filesystem::path> unknown;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    int64_t id = 0;
+    const bool is_id = absl::SimpleAtoi(entry.path().filename().string(), &id);
+    ASSIGN_OR_RETURN(const bool known, is_id ? is_known(id) : absl::StatusOr<bool>(false));
+    if (!known) unknown.push_back(entry.path());
+  }
+  for (const auto& path : unknown) RETURN_IF_ERROR(DiskStatus(RemoveTree(path)));
+  return absl::OkStatus();
 }
 
 int64_t TreeBytes(const std::filesystem::path& path) {
   std::error_code error;
+  if (const auto size = std::filesystem::file_size(path, error); !error) {
+    return static_cast<int64_t>(size);
+  }
   int64_t bytes = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path, error)) {
     const auto size = entry.is_regular_file(error) ? entry.file_size(error) : 0;

@@ -1,10 +1,12 @@
-// Folders that survive a crash, and what errors of the disk are to callers.
+// The folders of the state on disk, and what errors of the disk are to callers.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace denoise {
 
@@ -12,13 +14,12 @@ namespace denoise {
 // Unavailable. OK stays.
 absl::Status DiskStatus(const absl::Status& status);
 
-// Makes `path` if it is not there. Its parent is there. Errors carry no path.
-absl::Status MakeFolder(const std::filesystem::path& path);
+// Removes what lies in `folder`, one folder for each id, and is of none that `is_known`: what was
+// deleted, or never came to be, when the server ended.
+absl::Status RemoveUnknownFolders(const std::filesystem::path& folder,
+                                  const std::function<absl::StatusOr<bool>(int64_t id)>& is_known);
 
-// Removes it with everything in it; OK where it is not there. Errors carry no path.
-absl::Status RemoveTree(const std::filesystem::path& path);
-
-// Of the files in it, and in the folders in it. 0 where it is not there.
+// Of a file, or of the files in a folder and in the folders in it. 0 where it is not there.
 int64_t TreeBytes(const std::filesystem::path& path);
 
 // Whether a file of that size can be written into `folder` now: it is tried.

@@ -36,13 +36,10 @@ void AddSheet(const std::string& png, denoised::v1::DatasetReport& report) {
 }  // namespace
 
 IngestResult IngestUpload(denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
-                          const std::filesystem::path& stored,
-                          const std::function<bool()>& stopped) {
+                          const std::filesystem::path& stored, const GoOn& go_on) {
   const auto open = [&] { return OpenFileSource(upload); };
-  const auto go_on = [&](const IngestProgress&) {
-    return stopped() ? absl::UnavailableError("the server stops") : absl::OkStatus();
-  };
-  Ingestion ingestion = IngestDataSet(open, FormatOf(format), stored, {}, go_on);
+  const auto progress = [&](const IngestProgress& so_far) { return go_on(so_far.stored_bytes); };
+  Ingestion ingestion = IngestDataSet(open, FormatOf(format), stored, {}, progress);
   return {std::move(ingestion.status), ReportToProto(ingestion.report)};
 }
 

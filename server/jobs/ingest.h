@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 
 #include "core/data/data_set_report.h"
 #include "denoised/v1/datasets.pb.h"
@@ -12,8 +11,7 @@ namespace denoise {
 
 // An IngestFunction: what a server reads uploads with.
 IngestResult IngestUpload(denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
-                          const std::filesystem::path& stored,
-                          const std::function<bool()>& stopped);
+                          const std::filesystem::path& stored, const GoOn& go_on);
 
 denoised::v1::DatasetReport ReportToProto(const DataSetReport& report);
 

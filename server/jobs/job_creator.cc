@@ -13,6 +13,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
+#include "core/files/folders.h"
 #include "core/io/model_files.h"
 #include "server/jobs/base_model.h"
 #include "server/jobs/evaluation_settings.h"
@@ -102,7 +103,7 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
 
 absl::StatusOr<JobCreator::Prepared> JobCreator::Prepare(const CreateTrainingJobRequest& request,
                                                          int64_t id) {
-  RETURN_IF_ERROR(MakeFolder(environment_.state->job(id)));
+  RETURN_IF_ERROR(DiskStatus(MakeFolder(environment_.state->job(id))));
   Prepared prepared;
   prepared.job.set_priority(request.priority());
   *prepared.job.mutable_labels() = request.labels();

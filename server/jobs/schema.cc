@@ -62,7 +62,14 @@ CREATE TABLE job_data_sets (
 CREATE INDEX job_data_sets_by_data_set ON job_data_sets (data_set);
 )sql";
 
-constexpr const char* kMigrations[] = {kVersion1};
+// What was stored of a data set was not counted: the store measures it when it opens.
+constexpr char kVersion2[] = R"sql(
+ALTER TABLE data_sets ADD COLUMN
+  stored_bytes INTEGER NOT NULL DEFAULT 0;  -- until it is READY: what is set aside for that
+UPDATE data_sets SET stored_bytes = total_bytes WHERE state IN (1, 2);  -- UPLOADING, READING
+)sql";
+
+constexpr const char* kMigrations[] = {kVersion1, kVersion2};
 
 }  // namespace
 

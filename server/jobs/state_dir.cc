@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/files/folders.h"
 #include "server/jobs/files.h"
 
 namespace denoise {
@@ -42,7 +43,7 @@ absl::StatusOr<StateDir> StateDir::Open(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(FileDescriptor lock, Lock(absolute));
   StateDir state(absolute, std::move(lock));
   for (const std::filesystem::path& folder : {state.data_sets(), state.jobs()}) {
-    const absl::Status made = MakeFolder(folder);
+    const absl::Status made = MakeFolder(folder, 0700);
     if (!made.ok()) {
       return absl::FailedPreconditionError(
           absl::StrCat("the state folder ", path.string(), " cannot be used: ", made.message()));

@@ -2,7 +2,6 @@
 
 #include <set>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/paging.h"
 #include "core/base/status_macros.h"
+#include "core/files/folders.h"
 #include "server/jobs/checkpoint_folders.h"
 #include "server/jobs/files.h"
 #include "server/jobs/job_creator.h"
@@ -55,20 +55,6 @@ absl::StatusOr<Page> PageOf(const Request& request) {
   violations.AddAll("", token.status());
   RETURN_IF_ERROR(violations.ToStatus());
   return Page{*size, before};
-}
-
-// Folders of jobs that were deleted, or never came to be, when the server ended.
-absl::Status RemoveOrphans(const StateDir& state, const JobStore& store) {
-  std::error_code error;
-  std::vector<std::filesystem::path> orphans;
-  for (const auto& entry : std::filesystem::directory_iterator(state.jobs(), error)) {
-    int64_t id = 0;
-    const bool is_job = absl::SimpleAtoi(entry.path().filename().string(), &id);
-    ASSIGN_OR_RETURN(const bool exists, is_job ? store.Exists(id) : absl::StatusOr<bool>(false));
-    if (!exists) orphans.push_back(entry.path());
-  }
-  for (const std::filesystem::path& orphan : orphans) RETURN_IF_ERROR(RemoveTree(orphan));
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -128,7 +114,8 @@ class TrainingJobs::Impl {
 absl::StatusOr<std::unique_ptr<TrainingJobs>> TrainingJobs::Start(
     const Environment& environment, const TrainingJobsOptions& options) {
   auto impl = std::make_unique<Impl>(environment, options);
-  RETURN_IF_ERROR(RemoveOrphans(*environment.state, impl->store_));
+  RETURN_IF_ERROR(RemoveUnknownFolders(environment.state->jobs(),
+                                       [&](int64_t job) { return impl->store_.Exists(job); }));
   impl->Run(options);
   return std::unique_ptr<TrainingJobs>(new TrainingJobs(std::move(impl)));
 }
@@ -187,7 +174,7 @@ absl::Status TrainingJobs::Delete(const denoised::v1::DeleteTrainingJobRequest& 
   ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
   RETURN_IF_ERROR(impl_->store_.Delete(id));
   impl_->checkpoints_.Forget(id);
-  return RemoveTree(impl_->environment_.state->job(id));
+  return DiskStatus(RemoveTree(impl_->environment_.state->job(id)));
 }
 
 absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(

@@ -83,23 +83,4 @@ absl::Status CheckContinues(const UploadHeader& header, const DataSetRow& row) {
   return CheckOffset(header, data_set.received_bytes());
 }
 
-absl::Status CheckQuota(const UploadHeader& header, const DataSetQuota& quota,
-                        const DataSetUsage& usage) {
-  if (header.total_bytes() > quota.data_set_bytes) {
-    return QuotaExceeded("datasets/bytes",
-                         absl::StrCat("a data set may have ", quota.data_set_bytes,
-                                      " bytes; this one has ", header.total_bytes()));
-  }
-  if (usage.data_sets >= quota.data_sets) {
-    return QuotaExceeded("datasets", absl::StrCat("there are ", usage.data_sets,
-                                                  " data sets, as many as may be; delete one"));
-  }
-  if (header.total_bytes() > quota.total_bytes - usage.bytes) {
-    return QuotaExceeded("datasets/bytes",
-                         absl::StrCat("all data sets may have ", quota.total_bytes, " bytes, ",
-                                      usage.bytes, " of which are used; delete one"));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace denoise

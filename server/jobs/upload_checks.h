@@ -6,7 +6,6 @@
 #include "absl/status/status.h"
 #include "denoised/v1/datasets.pb.h"
 #include "server/jobs/data_set_rows.h"
-#include "server/jobs/data_set_store.h"
 
 namespace denoise {
 
@@ -21,9 +20,5 @@ absl::Status CheckOffset(const denoised::v1::UploadHeader& header, int64_t recei
 
 // Whether the call may go on with a data set that exists. AlreadyExists; FailedPrecondition as above.
 absl::Status CheckContinues(const denoised::v1::UploadHeader& header, const DataSetRow& row);
-
-// ResourceExhausted (quota) where a new data set does not fit.
-absl::Status CheckQuota(const denoised::v1::UploadHeader& header, const DataSetQuota& quota,
-                        const DataSetUsage& usage);
 
 }  // namespace denoise

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,7 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
-#include "core/io/atomic_file.h"
+#include "core/files/atomic_file.h"
+#include "core/files/folders.h"
 
 namespace denoise {
 namespace {
@@ -25,13 +25,17 @@ constexpr char kIncoming[] = ".incoming";
 constexpr char kReplaced[] = ".replaced";
 constexpr char kLock[] = ".lock";
 
-absl::Status CannotWrite(int error) {
-  if (error == EROFS || error == EACCES || error == EPERM) {
+absl::Status CannotWrite(const absl::Status& status) {
+  if (absl::IsPermissionDenied(status)) {
     return absl::FailedPreconditionError(
         "the models folder cannot be written to: a server that publishes models needs a writable "
         "one");
   }
-  return FileSystemError(error, "cannot write the models folder");
+  return status;
+}
+
+absl::Status CannotWrite(int error) {
+  return CannotWrite(FileSystemError(error, "cannot write the models folder"));
 }
 
 // Whether anything has this name: a link that leads nowhere, too.
@@ -66,17 +70,6 @@ absl::StatusOr<FileDescriptor> Lock(const fs::path& root) {
   return file;
 }
 
-absl::Status MakeFolder(const fs::path& path) {
-  if (mkdir(path.c_str(), 0777) != 0 && errno != EEXIST) return CannotWrite(errno);
-  return SyncFolder(path.parent_path());
-}
-
-absl::Status RemoveTree(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  return error ? CannotWrite(error.value()) : absl::OkStatus();
-}
-
 // Durable once it returns. Nothing has the name `to`.
 absl::Status Move(const fs::path& from, const fs::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) return CannotWrite(errno);
@@ -92,8 +85,8 @@ absl::Status PutRight(const fs::path& root) {
       if (!Exists(root / id)) RETURN_IF_ERROR(Move(root / kReplaced / id, root / id));
     }
   }
-  RETURN_IF_ERROR(RemoveTree(root / kReplaced));
-  return RemoveTree(root / kIncoming);
+  RETURN_IF_ERROR(CannotWrite(RemoveTree(root / kReplaced)));
+  return CannotWrite(RemoveTree(root / kIncoming));
 }
 
 absl::Status PutRightAtStart(const fs::path& root) {
@@ -150,8 +143,8 @@ absl::StatusOr<ModelHandle> ModelsFolder::Install(const std::string& id, const W
   ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root_));
   RETURN_IF_ERROR(PutRight(root_));
   const auto tidy = absl::MakeCleanup([&] { PutRight(root_).IgnoreError(); });
-  RETURN_IF_ERROR(MakeFolder(root_ / kIncoming));
-  RETURN_IF_ERROR(MakeFolder(root_ / kReplaced));
+  RETURN_IF_ERROR(CannotWrite(MakeFolder(root_ / kIncoming)));
+  RETURN_IF_ERROR(CannotWrite(MakeFolder(root_ / kReplaced)));
   const fs::path incoming = root_ / kIncoming / id;
   RETURN_IF_ERROR(write(incoming));
   ASSIGN_OR_RETURN(ModelHandle model, LoadModel(incoming, id, options_));

@@ -25,7 +25,7 @@ TurnEnvironment TurnsOf(const GenerateEnvironment& environment) {
   return {.pool = environment.pool,
           .clock = environment.clock,
           .live_calls = environment.live_calls,
-          .readers = environment.readers,
+          .call_watch = environment.call_watch,
           .write_time_max = environment.write_time_max};
 }
 

@@ -14,8 +14,8 @@ using denoised::v1::GenerateEvent;
 
 namespace {}  // namespace
 
-EventStream::EventStream(const Options& options, Writer* writer, PicturePool* pool,
-                         const Clock* clock, Telemetry* telemetry)
+EventStream::EventStream(const Options& options, Writer* writer, WorkPool* pool, const Clock* clock,
+                         Telemetry* telemetry)
     : options_(options),
       writer_(writer),
       pool_(pool),
@@ -51,7 +51,7 @@ void EventStream::OnWritten(bool ok) {
   Wake();
 }
 
-void EventStream::CheckReader() {
+void EventStream::CancelIfStalled() {
   {
     MutexLock lock(mutex_);
     if (!Stalled()) return;

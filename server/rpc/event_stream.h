@@ -24,9 +24,9 @@
 #include "core/base/mutex.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/generation.h"
+#include "server/rpc/call_watch.h"
 #include "server/rpc/outbox.h"
-#include "server/rpc/picture_pool.h"
-#include "server/rpc/reader_watch.h"
+#include "server/rpc/work_pool.h"
 #include "server/telemetry/telemetry.h"
 
 namespace denoise {
@@ -40,7 +40,7 @@ struct StreamTotals {
 
 // Thread-safe. Shared by the engine, the pool's tasks and the call; whoever is last deletes it.
 class EventStream final : public GenerationSink,
-                          public WatchedReader,
+                          public WatchedCall,
                           public std::enable_shared_from_this<EventStream> {
  public:
   // The call. Lives until EndStream, which comes exactly once if the stream was opened, and last.
@@ -67,7 +67,7 @@ class EventStream final : public GenerationSink,
   };
 
   // All of these outlive the stream, except `writer`.
-  EventStream(const Options& options, Writer* writer, PicturePool* pool, const Clock* clock,
+  EventStream(const Options& options, Writer* writer, WorkPool* pool, const Clock* clock,
               Telemetry* telemetry);
 
   // The first event, before the engine hears of the sink.
@@ -83,7 +83,7 @@ class EventStream final : public GenerationSink,
   // The reader has gone, or has had enough. The stream ends once the engine has let go.
   void Cancel() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  void CheckReader() override ABSL_LOCKS_EXCLUDED(mutex_);
+  void CancelIfStalled() override ABSL_LOCKS_EXCLUDED(mutex_);
 
   // GenerationSink, for the engine.
   void OnQueued(int position) override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -116,7 +116,7 @@ class EventStream final : public GenerationSink,
 
   const Options options_;
   Writer* const writer_;
-  PicturePool* const pool_;
+  WorkPool* const pool_;
   const Clock* const clock_;
   Telemetry* const telemetry_;
 

@@ -126,7 +126,7 @@ absl::Status GenerateReactor::Start(const denoised::v1::GenerateRequest& request
   // Nothing is written before the engine has the request: a refusal without headers is one that
   // gRPC's own retry policy may try again.
   ASSIGN_OR_RETURN(const Engine::Id id, environment_.engine->Submit(std::move(generation), stream));
-  environment_.readers->Add(stream);
+  environment_.call_watch->Add(stream);
   stream->Open([engine = environment_.engine, id] { engine->Cancel(id); });
   return absl::OkStatus();
 }

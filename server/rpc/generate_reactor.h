@@ -13,12 +13,12 @@
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/engine.h"
 #include "server/models/model_repository.h"
+#include "server/rpc/call_watch.h"
 #include "server/rpc/event_stream.h"
 #include "server/rpc/live_calls.h"
-#include "server/rpc/picture_pool.h"
-#include "server/rpc/reader_watch.h"
 #include "server/rpc/request_validation.h"
 #include "server/rpc/sample_budget.h"
+#include "server/rpc/work_pool.h"
 #include "server/telemetry/telemetry.h"
 
 namespace denoise {
@@ -27,12 +27,12 @@ namespace denoise {
 struct GenerateEnvironment {
   const ModelRepository* models;
   Engine* engine;
-  PicturePool* pool;
+  WorkPool* pool;
   const Clock* clock;
   Telemetry* telemetry;
   LiveCalls* live_calls;
   SampleBudget* samples;
-  ReaderWatch* readers;
+  CallWatch* call_watch;
   RequestLimits limits;
   absl::Duration write_time_max;  // for a reader to take one event
 };

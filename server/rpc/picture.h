@@ -14,7 +14,7 @@
 namespace denoise {
 
 // `sample` is [C, H, W] float32 on the CPU; `encoding` is not UNSPECIFIED. InvalidArgument where
-// the encoding cannot hold it. Slow: runs on a PicturePool.
+// the encoding cannot hold it. Slow: runs on a WorkPool.
 absl::StatusOr<denoised::v1::Image> EncodeSample(const at::Tensor& sample,
                                                  denoised::v1::Encoding encoding);
 
@@ -26,7 +26,7 @@ bool TakesPictures(const NetworkSpec& spec);
 
 // The sample of a picture from outside, [C, H, W] float32 on the CPU, where `spec` TakesPictures().
 // InvalidArgument for one that cannot be decoded or has more than `max_pixels`. Slow: runs on a
-// PicturePool.
+// WorkPool.
 absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,
                                          const NetworkSpec& spec, int64_t max_pixels);
 

@@ -8,12 +8,12 @@
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
-#include "server/rpc/reader_watch.h"
+#include "server/rpc/call_watch.h"
 
 namespace denoise {
 
 // Thread-safe.
-class StalledCall final : public WatchedReader {
+class StalledCall final : public WatchedCall {
  public:
   // `wait_max` is how long the other side may take over one message.
   StalledCall(grpc::CallbackServerContext* context, const Clock* clock, absl::Duration wait_max)
@@ -36,7 +36,7 @@ class StalledCall final : public WatchedReader {
   }
 
   // The caller sees CANCELLED: a status of our own might have to wait behind what is not being read.
-  void CheckReader() override ABSL_LOCKS_EXCLUDED(mutex_) {
+  void CancelIfStalled() override ABSL_LOCKS_EXCLUDED(mutex_) {
     const MutexLock lock(mutex_);
     if (context_ != nullptr && clock_->Now() - wait_began_ > wait_max_) context_->TryCancel();
   }

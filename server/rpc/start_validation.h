@@ -15,7 +15,7 @@
 namespace denoise {
 
 // Whether the request brings pictures or samples along. To make something of them is slow: such a
-// request is resolved on a PicturePool.
+// request is resolved on a WorkPool.
 bool BringsSamples(const denoised::v1::GenerateRequest& request);
 
 // What can be said without the model.

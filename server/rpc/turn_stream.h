@@ -23,21 +23,21 @@
 #include "core/base/mutex.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call_end.h"
+#include "server/rpc/call_watch.h"
 #include "server/rpc/live_calls.h"
-#include "server/rpc/picture_pool.h"
-#include "server/rpc/reader_watch.h"
 #include "server/rpc/request_id.h"
 #include "server/rpc/stalled_call.h"
 #include "server/rpc/status_mapping.h"
+#include "server/rpc/work_pool.h"
 
 namespace denoise {
 
 // What such calls need; outlives all of them.
 struct TurnEnvironment {
-  PicturePool* pool;
+  WorkPool* pool;
   const Clock* clock;
   LiveCalls* live_calls;
-  ReaderWatch* readers;
+  CallWatch* call_watch;
   absl::Duration write_time_max;  // for a reader to take one event
 };
 
@@ -122,7 +122,7 @@ TurnStream<Event>::TurnStream(const TurnEnvironment& environment,
 template <class Event>
 void TurnStream<Event>::Begin(const absl::Status& status) {
   if (!status.ok()) return End(status);
-  environment_.readers->Add(reader_);
+  environment_.call_watch->Add(reader_);
   ScheduleTurn();
 }
 

@@ -10,9 +10,9 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/thread_order.h"
-#include "server/rpc/picture_pool.h"
 #include "server/rpc/request_id.h"
 #include "server/rpc/status_mapping.h"
+#include "server/rpc/work_pool.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -47,7 +47,7 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
 // With what `work()` returns, a StatusOr<Response>, on a thread of `pool`: for what waits for a disk.
 // The call is alive until it is finished.
 template <class Response, class Work>
-grpc::ServerUnaryReactor* AnswerOnPool(PicturePool& pool, grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* AnswerOnPool(WorkPool& pool, grpc::CallbackServerContext* context,
                                        Response* response, Work work) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   BeforeHandOver(reactor);

@@ -26,7 +26,7 @@ UploadStream::UploadStream(const TurnEnvironment& environment, grpc::CallbackSer
     End(status);
     return;
   }
-  environment_.readers->Add(sender_);
+  environment_.call_watch->Add(sender_);
   ReadNext();
 }
 

@@ -218,6 +218,18 @@ TEST(TrainingTexts, EscapeWhatATerminalWouldObey) {
   }
 }
 
+TEST(DatasetTexts, TellWhatWasUploadedAndWhatIsStoredOfIt) {
+  v1::Dataset dataset;
+  dataset.set_total_bytes(2'000'000);
+  dataset.set_received_bytes(2'000'000);
+  EXPECT_THAT(DatasetDetails(dataset), Not(HasSubstr("stored")));
+  dataset.set_stored_bytes(35'000'000);
+  EXPECT_THAT(DatasetDetails(dataset), AllOf(HasSubstr("received          2.0 MB of 2.0 MB"),
+                                             HasSubstr("stored            35.0 MB")));
+  EXPECT_THAT(DatasetTable({dataset}),
+              AllOf(HasSubstr("UPLOAD  STORED "), HasSubstr("2.0 MB  35.0 MB")));
+}
+
 TEST(TrainingTexts, AnUnknownStateIsToldAsSuch) {
   EXPECT_EQ(StateText(static_cast<v1::TrainingJob::State>(99)), "unknown");
 }

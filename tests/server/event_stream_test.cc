@@ -148,7 +148,7 @@ class EventStreamTest : public testing::Test {
   Telemetry telemetry_{"test", {}};
   TestWriter writer_;
   std::atomic<int> cancels_ = 0;
-  PicturePool pool_{2};
+  WorkPool pool_{2};
 };
 
 TEST_F(EventStreamTest, TellsTheWholeStoryInOrder) {
@@ -337,11 +337,11 @@ TEST_F(EventStreamTest, AReaderWhoTakesNothingIsGivenUpAndHoldsNothing) {
   stream->OnImage(std::move(image));
   stream->OnFinished(absl::OkStatus());
   clock_.Advance(absl::Seconds(60));
-  stream->CheckReader();
+  stream->CancelIfStalled();
   EXPECT_EQ(writer_.broken_off(), 0) << "in time";
 
   clock_.Advance(absl::Milliseconds(1));
-  stream->CheckReader();
+  stream->CancelIfStalled();
   EXPECT_EQ(writer_.broken_off(), 1);
   EXPECT_EQ(sample.use_count(), 1u) << "the image waits for a reader who is given up";
   EXPECT_EQ(cancels_, 1);
@@ -356,7 +356,7 @@ TEST_F(EventStreamTest, AReaderWithNothingToTakeIsNotGivenUp) {
   ASSERT_TRUE(writer_.Take());
   stream->OnWritten(true);
   clock_.Advance(absl::Hours(1));  // in the queue, say
-  stream->CheckReader();
+  stream->CancelIfStalled();
   stream->OnImage(Image(0));
   stream->OnFinished(absl::OkStatus());
   writer_.TakeAll(*stream);

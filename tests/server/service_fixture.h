@@ -38,9 +38,9 @@ class ServiceTest : public testing::Test {
   const ModelRepository models_ = TestModels();
   Telemetry telemetry_{"test", {"cpu"}};
   LiveCalls live_calls_;
-  PicturePool pool_{2};
+  WorkPool pool_{2};
   SampleBudget samples_{kMaxUnreadBytes};
-  ReaderWatch readers_{absl::Milliseconds(50)};
+  CallWatch call_watch_{absl::Milliseconds(50)};
   Engine engine_{{}, Clock::Real(), &telemetry_};
   ImageGenerationService generation_{{.models = &models_,
                                       .engine = &engine_,
@@ -49,7 +49,7 @@ class ServiceTest : public testing::Test {
                                       .telemetry = &telemetry_,
                                       .live_calls = &live_calls_,
                                       .samples = &samples_,
-                                      .readers = &readers_,
+                                      .call_watch = &call_watch_,
                                       .limits = {},
                                       .write_time_max = kWriteTimeMax}};
   ModelsService models_service_{&models_};

@@ -9,6 +9,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/time/clock.h"
+#include "core/base/error_details.h"
 #include "core/base/sha256.h"
 #include "denoised/v1/datasets.grpc.pb.h"
 #include "google/rpc/error_details.pb.h"
@@ -63,6 +64,15 @@ std::map<std::string, std::string> MetadataOf(const grpc::Status& status) {
   return {};
 }
 
+bool NamesAQuota(const grpc::Status& status) {
+  google::rpc::Status rich;
+  rich.ParseFromString(status.error_details());
+  for (const auto& any : rich.details()) {
+    if (any.Is<google::rpc::QuotaFailure>()) return true;
+  }
+  return false;
+}
+
 class UploadCallTest : public testing::Test {
  protected:
   UploadCallTest() {
@@ -101,7 +111,7 @@ class UploadCallTest : public testing::Test {
   std::unique_ptr<DataSetStore> store_ = *DataSetStore::Open(
       database_.get(), &state_, {.data_sets = 2, .data_set_bytes = 1 << 20},
       [this](v1::DatasetFormat, const std::filesystem::path&, const std::filesystem::path& stored,
-             const std::function<bool()>&) {
+             const GoOn&) {
         std::filesystem::create_directory(stored);
         IngestResult result{reading_, {}};
         result.report.set_pictures(3);
@@ -109,13 +119,13 @@ class UploadCallTest : public testing::Test {
       },
       &Clock::Real());
   LiveCalls live_calls_;
-  PicturePool pool_{2};
-  ReaderWatch readers_{absl::Milliseconds(50)};
+  WorkPool pool_{2};
+  CallWatch call_watch_{absl::Milliseconds(50)};
   DatasetsService service_{store_.get(),
                            {.pool = &pool_,
                             .clock = &Clock::Real(),
                             .live_calls = &live_calls_,
-                            .readers = &readers_,
+                            .call_watch = &call_watch_,
                             .write_time_max = kWriteTimeMax}};
   GrpcListener listener_;
   std::unique_ptr<v1::Datasets::Stub> stub_;
@@ -169,11 +179,17 @@ TEST_F(UploadCallTest, AQuotaSaysWhatIsUsedUp) {
   EXPECT_TRUE(Upload({Header("b", "x"), Chunk("x")}).ok());
   const grpc::Status status = Upload({Header("c", "x"), Chunk("x")});
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  google::rpc::Status rich;
-  rich.ParseFromString(status.error_details());
-  bool found = false;
-  for (const auto& any : rich.details()) found |= any.Is<google::rpc::QuotaFailure>();
-  EXPECT_TRUE(found);
+  EXPECT_TRUE(NamesAQuota(status));
+}
+
+TEST_F(UploadCallTest, AQuotaThatIsUsedUpWhileReadingIsTold) {
+  reading_ = QuotaExceeded("datasets/bytes", "its pictures take more than is left");
+  const grpc::Status status = Upload({Header("a", "x"), Chunk("x")});
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(status.error_message(), "its pictures take more than is left");
+  EXPECT_TRUE(NamesAQuota(status));
+  EXPECT_EQ(Get("a").state(), v1::Dataset::FAILED);
+  EXPECT_EQ(Get("a").error(), "its pictures take more than is left");
 }
 
 TEST_F(UploadCallTest, WhatHoldsNoPicturesIsInvalid) {

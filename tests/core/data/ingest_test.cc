@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "absl/strings/str_cat.h"
 #include "core/data/stored_data_set.h"
 #include "tests/core/data/upload_testing.h"
@@ -33,6 +35,16 @@ class IngestTest : public testing::Test {
     return labels;
   }
 
+  // On the disk, as far as it has come.
+  int64_t UnfinishedBytes() const {
+    std::error_code error;
+    const auto size = fs::file_size(path_.string() + ".unfinished", error);
+    return error ? 0 : static_cast<int64_t>(size);
+  }
+
+  // Whether all pictures have been written, and what is written can be opened.
+  bool IsFinished() const { return OpenDataSet(path_.string() + ".unfinished").ok(); }
+
   void ExpectRefused(const Ingestion& ingestion, const std::string& part_of_message) {
     ExpectStatus(ingestion.status, kInvalid, part_of_message);
     EXPECT_TRUE(fs::is_empty(folder_.path()));
@@ -41,6 +53,14 @@ class IngestTest : public testing::Test {
   TempDir folder_;
   const fs::path path_ = folder_.path() / "pictures";
 };
+
+// A PNG of `side` x `side` pixels that no compression makes smaller.
+std::string Noise(unsigned seed, int side) {
+  std::mt19937 random(seed);
+  Image image{side, side, 3, std::vector<uint8_t>(size_t{3} * side * side)};
+  for (uint8_t& value : image.pixels) value = static_cast<uint8_t>(random());
+  return *EncodeImage(image, ImageFormat::kPng);
+}
 
 std::vector<std::string> ClassNames(const DataSetReport& report) {
   std::vector<std::string> names;
@@ -97,6 +117,23 @@ TEST_F(IngestTest, AFolderWithoutReadablePictureIsRefused) {
   ExpectRefused(Ingest(TarFile("ants/1.png", Png(1)) + TarHeaderOf('2', "bees/2.png") +
                        TarFile("cats/3.png", Png(3))),
                 "the folder \"bees\" holds no readable picture");
+}
+
+TEST_F(IngestTest, AnEmptyFolderIsNoClass) {
+  const Ingestion ingestion = Ingest(TarHeaderOf('5', "ants/") + TarFile("ants/1.png", Png(1)) +
+                                     TarHeaderOf('5', "bees/") + TarFile("cats/2.png", Png(2)));
+  ASSERT_TRUE(ingestion.status.ok()) << ingestion.status;
+  EXPECT_THAT(ClassNames(ingestion.report), ElementsAre("ants", "cats"));
+  EXPECT_EQ(ingestion.report.unreadable_files, 0);
+}
+
+TEST_F(IngestTest, EntriesOfOneNameAreTwoPicturesThatLookAlike) {
+  const Ingestion ingestion =
+      Ingest(TarFile("1.png", Noise(1, 32)) + TarFile("1.png", Noise(1, 32)) +
+             TarFile("2.png", Noise(2, 32)));
+  ASSERT_TRUE(ingestion.status.ok()) << ingestion.status;
+  EXPECT_THAT(Labels(), ElementsAre("1.png=0", "1.png=0", "2.png=0"));
+  EXPECT_EQ(ingestion.report.near_duplicates, 2);
 }
 
 TEST_F(IngestTest, NotesAreNoClasses) {
@@ -271,6 +308,63 @@ TEST_F(IngestTest, ProgressIsToldAndCancels) {
       IngestDataSet(Upload(members + kTarEnd), UploadFormat::kTar, path_, {}, cancel);
   ExpectStatus(cancelled.status, absl::StatusCode::kCancelled, "enough");
   EXPECT_TRUE(fs::is_empty(folder_.path()));
+}
+
+TEST_F(IngestTest, WhatIsStoredIsToldToTheByte) {
+  std::string members;
+  for (int i = 0; i < 300; ++i) {  // so many classes that they take pages of their own
+    members += TarFile(absl::StrCat(i, std::string(200, 'c'), "/a.png"), Noise(i, 8));
+  }
+  int64_t told = 0;
+  const auto record = [&](const IngestProgress& progress) {
+    EXPECT_GE(progress.stored_bytes, UnfinishedBytes());
+    told = progress.stored_bytes;
+    return absl::OkStatus();
+  };
+  const Ingestion ingestion =
+      IngestDataSet(Upload(members + kTarEnd), UploadFormat::kTar, path_, {}, record);
+  ASSERT_TRUE(ingestion.status.ok()) << ingestion.status;
+  EXPECT_EQ(told, static_cast<int64_t>(fs::file_size(path_)));
+}
+
+TEST_F(IngestTest, WhoeverHasNoRoomForMoreEndsItBeforeItIsWritten) {
+  const std::string picture = Noise(1, 300);
+  std::string members;
+  for (int i = 0; i < 9; ++i) members += TarFile(absl::StrCat(i, ".png"), picture);
+  const auto size = static_cast<int64_t>(picture.size());
+  const int64_t room = size * 5 / 2;
+  const auto keep = [&](const IngestProgress& progress) {
+    EXPECT_GE(progress.stored_bytes,
+              progress.pictures * size);  // with that which is not written yet
+    return progress.stored_bytes > room ? absl::ResourceExhaustedError("no room")
+                                        : absl::OkStatus();
+  };
+  const Ingestion ingestion =
+      IngestDataSet(Upload(members + kTarEnd), UploadFormat::kTar, path_, {}, keep);
+  ExpectStatus(ingestion.status, absl::StatusCode::kResourceExhausted, "no room");
+  EXPECT_EQ(ingestion.report.pictures, 3);  // the third would not fit
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
+}
+
+// The whole upload has been read, which tells nothing any more.
+TEST_F(IngestTest, ItCanBeStoppedWhileAllPicturesAreLookedAt) {
+  std::string members;
+  for (int i = 0; i < 64; ++i) members += TarFile(absl::StrCat(i, ".png"), Noise(i, 16));
+  const std::string upload = members + kTarEnd;
+  // Before the search, in each of its rounds, and before each picture of the sheet.
+  for (const int asked_last : {1, 2, 16, 17, 80}) {
+    int asked = 0;
+    const auto stop = [&](const IngestProgress& progress) {
+      const bool all_read = progress.bytes_read == static_cast<int64_t>(upload.size()) &&
+                            progress.pictures == 64 && IsFinished();
+      asked += all_read ? 1 : 0;
+      return asked == asked_last ? absl::UnavailableError("the server stops") : absl::OkStatus();
+    };
+    const Ingestion ingestion = IngestDataSet(Upload(upload), UploadFormat::kTar, path_, {}, stop);
+    ExpectStatus(ingestion.status, absl::StatusCode::kUnavailable, "the server stops");
+    EXPECT_EQ(asked, asked_last);
+    EXPECT_TRUE(fs::is_empty(folder_.path()));
+  }
 }
 
 TEST_F(IngestTest, AnUploadThatCannotBeReadIsNotItsFault) {

@@ -5,6 +5,7 @@
 #include <bit>
 #include <random>
 
+#include "absl/time/clock.h"
 #include "tests/core/data/upload_testing.h"
 
 namespace denoise {
@@ -40,12 +41,20 @@ std::vector<uint64_t> Clusters(unsigned seed, int clusters, uint64_t mask) {
   return hashes;
 }
 
+NearDuplicates Find(const std::vector<uint64_t>& hashes, size_t max_examples = 20,
+                    int64_t max_comparisons = int64_t{1} << 31) {
+  const auto found = FindNearDuplicates(
+      hashes, max_examples, [] { return absl::OkStatus(); }, max_comparisons);
+  EXPECT_TRUE(found.ok()) << found.status();
+  return found.value_or(NearDuplicates());
+}
+
 TEST(NearDuplicates, AreThoseThatBruteForceFinds) {
   for (unsigned seed = 0; seed < 20; ++seed) {
     // Of every bit, and as hashes of drawings on white are: most bits 0.
     for (uint64_t mask : {~uint64_t{0}, uint64_t{0x00003c3c3c180000}}) {
       const std::vector<uint64_t> hashes = Clusters(seed, 100, mask);
-      EXPECT_EQ(FindNearDuplicates(hashes, 20).pictures, BruteForce(hashes)) << seed;
+      EXPECT_EQ(Find(hashes).pictures, BruteForce(hashes)) << seed;
     }
   }
 }
@@ -57,7 +66,7 @@ TEST(NearDuplicates, EveryPairOfBitsThatMayDifferIsFound) {
         uint64_t other = 0;
         for (int i = 0; i < distance; ++i) other |= uint64_t{1} << (shift + i * stride) % 64;
         const std::vector<uint64_t> hashes = {0, other};
-        EXPECT_EQ(FindNearDuplicates(hashes, 20).pictures, distance <= kMaxSimilarDistance ? 2 : 0);
+        EXPECT_EQ(Find(hashes).pictures, distance <= kMaxSimilarDistance ? 2 : 0);
       }
     }
   }
@@ -65,24 +74,45 @@ TEST(NearDuplicates, EveryPairOfBitsThatMayDifferIsFound) {
 
 TEST(NearDuplicates, ExamplesAreTheMostAlikeAndNoPairTwice) {
   const std::vector<uint64_t> hashes = {0xff00, 7, 0xff00, 0xff01, 0x7f << 20};
-  const NearDuplicates all = FindNearDuplicates(hashes, 20);
+  const NearDuplicates all = Find(hashes);
   EXPECT_EQ(all.pictures, 3);
   EXPECT_THAT(all.examples, ElementsAre(SimilarPair{0, 2, 0}, SimilarPair{0, 3, 1}));
-  EXPECT_THAT(FindNearDuplicates(hashes, 1).examples, ElementsAre(SimilarPair{0, 2, 0}));
-  EXPECT_THAT(FindNearDuplicates({}, 20).examples, IsEmpty());
+  EXPECT_THAT(Find(hashes, 1).examples, ElementsAre(SimilarPair{0, 2, 0}));
+  EXPECT_THAT(Find({}).examples, IsEmpty());
 }
 
 TEST(NearDuplicates, AHundredThousandOfOneHashAreNoWork) {
   const std::vector<uint64_t> hashes(100'000, 42);
-  const NearDuplicates found = FindNearDuplicates(hashes, 20, 0);
+  const NearDuplicates found = Find(hashes, 20, 0);
   EXPECT_EQ(found.pictures, 100'000);
   EXPECT_EQ(found.examples.size(), 20u);
 }
 
 TEST(NearDuplicates, TheSearchEndsAfterSoManyComparisons) {
   const std::vector<uint64_t> hashes = {0xff, 0, 1};  // the first is compared first
-  EXPECT_EQ(FindNearDuplicates(hashes, 20, 0).pictures, 0);
-  EXPECT_EQ(FindNearDuplicates(hashes, 20, 1000).pictures, 2);
+  EXPECT_EQ(Find(hashes, 20, 0).pictures, 0);
+  EXPECT_EQ(Find(hashes, 20, 1000).pictures, 2);
+}
+
+// Hashes that share two bands, so that all are compared with all, and yet are far from each other.
+std::vector<uint64_t> FarApart(int count) {
+  std::mt19937_64 random(1);
+  std::vector<uint64_t> hashes;
+  for (int i = 0; i < count; ++i) hashes.push_back(random() << 22);
+  return hashes;
+}
+
+TEST(NearDuplicates, ASearchThatIsStoppedEndsSoon) {
+  const std::vector<uint64_t> hashes = FarApart(60'000);  // 1.8 thousand million pairs
+  int asked = 0;
+  const auto stop = [&] {
+    return ++asked < 3 ? absl::OkStatus() : absl::UnavailableError("the server stops");
+  };
+  const absl::Time begin = absl::Now();
+  const auto found = FindNearDuplicates(hashes, 20, stop);
+  ExpectStatus(found.status(), absl::StatusCode::kUnavailable, "the server stops");
+  EXPECT_EQ(asked, 3);
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(1));
 }
 
 Image Ramp(int width, int height, int channels, int gain) {

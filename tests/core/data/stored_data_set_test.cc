@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/core/data/upload_testing.h"
-#include "tests/core/io/full_disk.h"
+#include "tests/core/files/full_disk.h"
 
 namespace denoise {
 namespace {

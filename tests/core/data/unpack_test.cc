@@ -1,30 +1,16 @@
 #include <gtest/gtest.h>
 #include <lzma.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include "core/data/unpacked_source.h"
 #include "tests/core/data/upload_testing.h"
+#include "tests/support/gzip.h"
 
 namespace denoise {
 namespace {
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr int64_t kNoByteLimit = int64_t{1} << 40;
-
-std::string Gzip(std::string_view bytes) {
-  z_stream stream = {};
-  deflateInit2(&stream, 6, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string packed(deflateBound(&stream, bytes.size()) + 32, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  stream.avail_in = static_cast<uInt>(bytes.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  return packed;
-}
 
 std::string XzWith(std::string_view bytes, uint32_t dictionary_bytes) {
   lzma_options_lzma options;

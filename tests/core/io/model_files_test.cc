@@ -7,11 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/field_violations.h"
-#include "core/io/atomic_folder.h"
+#include "core/files/atomic_folder.h"
 #include "core/io/checkpoint.h"
 #include "core/io/model_description.h"
 #include "core/io/safetensors.h"
-#include "tests/core/io/full_disk.h"
+#include "tests/core/files/full_disk.h"
 #include "tests/core/io/io_testing.h"
 #include "tests/support/temp_dir.h"
 

@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/status_macros.h"
-#include "tests/core/io/full_disk.h"
+#include "tests/core/files/full_disk.h"
 #include "tests/core/train/trainer_testing.h"
 #include "tests/support/temp_dir.h"
 

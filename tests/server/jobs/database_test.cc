@@ -8,7 +8,7 @@
 #include <string>
 
 #include "server/jobs/schema.h"
-#include "tests/core/io/full_disk.h"
+#include "tests/core/files/full_disk.h"
 #include "tests/support/temp_dir.h"
 
 namespace denoise {

@@ -9,7 +9,7 @@
 
 #include "core/base/error_details.h"
 #include "server/jobs/event_log.h"
-#include "tests/core/io/full_disk.h"
+#include "tests/core/files/full_disk.h"
 #include "tests/server/jobs/training_jobs_testing.h"
 
 namespace denoise {

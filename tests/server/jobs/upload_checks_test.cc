@@ -91,17 +91,5 @@ TEST(UploadChecks, ADataSetIsNotReplaced) {
   EXPECT_EQ(CheckContinues(Header(), other).code(), absl::StatusCode::kAlreadyExists);
 }
 
-TEST(UploadChecks, QuotasBoundTheNumberAndTheBytes) {
-  const DataSetQuota quota = {.data_sets = 2, .total_bytes = 5000, .data_set_bytes = 3000};
-  UploadHeader header = Header();
-  EXPECT_TRUE(CheckQuota(header, quota, {.data_sets = 1, .bytes = 4000}).ok());
-  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, quota, {.data_sets = 2, .bytes = 0}))->subject,
-            "datasets");
-  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, quota, {.data_sets = 1, .bytes = 4001}))->subject,
-            "datasets/bytes");
-  header.set_total_bytes(3001);
-  EXPECT_EQ(GetQuotaViolation(CheckQuota(header, quota, {}))->subject, "datasets/bytes");
-}
-
 }  // namespace
 }  // namespace denoise

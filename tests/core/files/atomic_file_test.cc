@@ -1,8 +1,8 @@
-#include "core/io/atomic_file.h"
+#include "core/files/atomic_file.h"
 
 #include <gtest/gtest.h>
 
-#include "tests/core/io/full_disk.h"
+#include "tests/core/files/full_disk.h"
 #include "tests/core/io/io_testing.h"
 #include "tests/support/temp_dir.h"
 

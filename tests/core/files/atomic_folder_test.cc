@@ -1,9 +1,9 @@
-#include "core/io/atomic_folder.h"
+#include "core/files/atomic_folder.h"
 
 #include <gtest/gtest.h>
 
-#include "core/io/atomic_file.h"
-#include "tests/core/io/full_disk.h"
+#include "core/files/atomic_file.h"
+#include "tests/core/files/full_disk.h"
 #include "tests/core/io/io_testing.h"
 #include "tests/support/temp_dir.h"
 

@@ -1,4 +1,4 @@
-#include "core/io/atomic_file.h"
+#include "core/files/atomic_file.h"
 
 #include <atomic>
 #include <cerrno>

@@ -1,4 +1,4 @@
-#include "server/rpc/picture_pool.h"
+#include "server/rpc/work_pool.h"
 
 #include <gtest/gtest.h>
 
@@ -10,18 +10,18 @@
 namespace denoise {
 namespace {
 
-TEST(PicturePool, RunsTasksInOrderOnOneThread) {
+TEST(WorkPool, RunsTasksInOrderOnOneThread) {
   std::vector<int> order;
   {
-    PicturePool pool(1);
+    WorkPool pool(1);
     for (int i = 0; i < 100; ++i) pool.Schedule([&order, i] { order.push_back(i); });
   }
   ASSERT_EQ(order.size(), 100u);
   for (int i = 0; i < 100; ++i) EXPECT_EQ(order[i], i);
 }
 
-TEST(PicturePool, RunsTasksOnSeveralThreadsAtOnce) {
-  PicturePool pool(2);
+TEST(WorkPool, RunsTasksOnSeveralThreadsAtOnce) {
+  WorkPool pool(2);
   std::promise<void> first, second;
   std::atomic<int> done = 0;
   // Each waits for the other: one thread alone would never get past the first.
@@ -30,10 +30,10 @@ TEST(PicturePool, RunsTasksOnSeveralThreadsAtOnce) {
   while (done < 2) std::this_thread::yield();
 }
 
-TEST(PicturePool, OutlivesATaskThatThrows) {
+TEST(WorkPool, OutlivesATaskThatThrows) {
   std::atomic<int> done = 0;
   {
-    PicturePool pool(1);
+    WorkPool pool(1);
     pool.Schedule([] { throw std::runtime_error("no"); });
     pool.Schedule([] { throw 1; });
     pool.Schedule([&done] { ++done; });
@@ -41,10 +41,10 @@ TEST(PicturePool, OutlivesATaskThatThrows) {
   EXPECT_EQ(done, 1);
 }
 
-TEST(PicturePool, RunsWhatIsQueuedBeforeItGoes) {
+TEST(WorkPool, RunsWhatIsQueuedBeforeItGoes) {
   std::atomic<int> done = 0;
   {
-    PicturePool pool(3);
+    WorkPool pool(3);
     for (int i = 0; i < 50; ++i) {
       // A task may schedule the next, as streams do.
       pool.Schedule([&] { pool.Schedule([&done] { ++done; }); });

@@ -1,4 +1,4 @@
-#include "server/rpc/picture_pool.h"
+#include "server/rpc/work_pool.h"
 
 #include <exception>
 #include <utility>
@@ -12,19 +12,19 @@ void Run(const std::function<void()>& task) {
   try {
     task();
   } catch (const std::exception& error) {
-    LogEvent(spdlog::level::err, "picture task failed", {{"reason", error.what()}});
+    LogEvent(spdlog::level::err, "task failed", {{"reason", error.what()}});
   } catch (...) {
-    LogEvent(spdlog::level::err, "picture task failed", {{"reason", "unknown"}});
+    LogEvent(spdlog::level::err, "task failed", {{"reason", "unknown"}});
   }
 }
 
 }  // namespace
 
-PicturePool::PicturePool(int threads) {
+WorkPool::WorkPool(int threads) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
 }
 
-PicturePool::~PicturePool() {
+WorkPool::~WorkPool() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
@@ -33,7 +33,7 @@ PicturePool::~PicturePool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void PicturePool::Schedule(std::function<void()> task) {
+void WorkPool::Schedule(std::function<void()> task) {
   {
     MutexLock lock(mutex_);
     tasks_.push_back(std::move(task));
@@ -41,7 +41,7 @@ void PicturePool::Schedule(std::function<void()> task) {
   changed_.NotifyOne();
 }
 
-void PicturePool::Loop() {
+void WorkPool::Loop() {
   while (true) {
     std::function<void()> task;
     {

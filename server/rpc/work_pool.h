@@ -1,5 +1,5 @@
-// A few threads that turn samples into pictures and pictures into samples, and hand events to gRPC,
-// so that neither the engine's threads nor gRPC's do.
+// A few threads for what takes a while: they turn samples into pictures and pictures into samples, wait
+// for the disk and hand events to gRPC, so that neither the engine's threads nor gRPC's do.
 //
 // Its queue is bounded by its users: a call has at most one task in the pool at a time, and
 // SampleBudget bounds the calls.
@@ -16,13 +16,13 @@
 namespace denoise {
 
 // Thread-safe.
-class PicturePool {
+class WorkPool {
  public:
-  explicit PicturePool(int threads);
-  ~PicturePool();  // runs what is queued, then joins
+  explicit WorkPool(int threads);
+  ~WorkPool();  // runs what is queued, then joins
 
-  PicturePool(const PicturePool&) = delete;
-  PicturePool& operator=(const PicturePool&) = delete;
+  WorkPool(const WorkPool&) = delete;
+  WorkPool& operator=(const WorkPool&) = delete;
 
   // Runs `task` soon, in order of arrival. What it throws is logged, and ends nothing but it.
   void Schedule(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -1,4 +1,4 @@
-#include "core/io/atomic_folder.h"
+#include "core/files/atomic_folder.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -14,7 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "core/io/atomic_file.h"
+#include "core/files/atomic_file.h"
 
 namespace denoise {
 namespace {

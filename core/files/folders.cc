@@ -1,0 +1,26 @@
+#include "core/files/folders.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "core/files/atomic_file.h"
+
+namespace denoise {
+
+absl::Status MakeFolder(const std::filesystem::path& path, mode_t mode) {
+  if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
+    return FileSystemError(errno, "a folder cannot be made");
+  }
+  return SyncFolder(path.parent_path());
+}
+
+absl::Status RemoveTree(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto removed = std::filesystem::remove_all(path, error);
+  if (error) return FileSystemError(error.value(), "a folder cannot be removed");
+  return removed == 0 ? absl::OkStatus() : SyncFolder(path.parent_path());
+}
+
+}  // namespace denoise

@@ -1,0 +1,52 @@
+#include "server/rpc/call_watch.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace denoise {
+
+CallWatch::CallWatch(absl::Duration interval) : interval_(interval), thread_([this] { Loop(); }) {}
+
+CallWatch::~CallWatch() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  stopped_.NotifyAll();
+  thread_.join();
+}
+
+void CallWatch::Add(std::weak_ptr<WatchedCall> call) {
+  MutexLock lock(mutex_);
+  calls_.push_back(std::move(call));
+}
+
+void CallWatch::Loop() {
+  while (WaitForNextRound()) {
+    for (const auto& call : Calls()) call->CancelIfStalled();
+  }
+}
+
+bool CallWatch::WaitForNextRound() {
+  MutexLock lock(mutex_);
+  const absl::Time next_round = absl::Now() + interval_;
+  while (!stopping_ && !stopped_.WaitUntil(mutex_, next_round)) {
+  }
+  return !stopping_;
+}
+
+// Those that live; the others are forgotten.
+std::vector<std::shared_ptr<WatchedCall>> CallWatch::Calls() {
+  MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<WatchedCall>> alive;
+  std::erase_if(calls_, [&alive](const std::weak_ptr<WatchedCall>& call) {
+    auto held = call.lock();
+    if (!held) return true;
+    alive.push_back(std::move(held));
+    return false;
+  });
+  return alive;
+}
+
+}  // namespace denoise

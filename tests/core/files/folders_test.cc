@@ -1,0 +1,58 @@
+#include "core/files/folders.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "tests/core/io/io_testing.h"
+#include "tests/support/temp_dir.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FoldersTest : public testing::Test {
+ protected:
+  TempDir temp_;
+  const fs::path path_ = temp_.path() / "folder";
+};
+
+TEST_F(FoldersTest, AFolderThatIsThereIsLeftAsItIs) {
+  ASSERT_TRUE(MakeFolder(path_).ok());
+  WriteFile(path_ / "file", "x");
+  EXPECT_TRUE(MakeFolder(path_).ok());
+  EXPECT_EQ(ReadFile(path_ / "file"), "x");
+}
+
+TEST_F(FoldersTest, AFolderMayBePrivate) {
+  ASSERT_TRUE(MakeFolder(path_, 0700).ok());
+  EXPECT_EQ(fs::status(path_).permissions(), fs::perms::owner_all);
+}
+
+TEST_F(FoldersTest, ErrorsDoNotTellThePath) {
+  const absl::Status status = MakeFolder(path_ / "deeper");
+  ExpectStatus(status, absl::StatusCode::kNotFound, "a folder cannot be made");
+  EXPECT_EQ(status.message().find("deeper"), absl::string_view::npos);
+}
+
+TEST_F(FoldersTest, ATreeGoesWithEverythingInItAndMayBeMissing) {
+  fs::create_directories(path_ / "a" / "b");
+  WriteFile(path_ / "a" / "file", "x");
+  EXPECT_TRUE(RemoveTree(path_).ok());
+  EXPECT_FALSE(fs::exists(path_));
+  EXPECT_TRUE(RemoveTree(path_).ok());
+  WriteFile(path_, "a file");
+  EXPECT_TRUE(RemoveTree(path_).ok());
+  EXPECT_FALSE(fs::exists(path_));
+}
+
+TEST_F(FoldersTest, WhatALinkLeadsToStays) {
+  fs::create_directories(path_);
+  WriteFile(temp_.path() / "precious", "keep me");
+  fs::create_symlink(temp_.path() / "precious", path_ / "link");
+  EXPECT_TRUE(RemoveTree(path_).ok());
+  EXPECT_EQ(ReadFile(temp_.path() / "precious"), "keep me");
+}
+
+}  // namespace
+}  // namespace denoise
