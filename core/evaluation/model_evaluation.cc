@@ -1,7 +1,6 @@
 #include "core/evaluation/model_evaluation.h"
 
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/diffusion/device_errors.h"
 #include "core/evaluation/evaluation_stages.h"
 
 namespace denoise {
@@ -70,14 +70,6 @@ absl::Status Validate(const ModelEvaluation::Setup& setup) {
     violations.Add("bits_per_dim_pictures", "must be 0 for a model without a variational bound");
   }
   return violations.ToStatus();
-}
-
-// A c10::Error's own what() holds a stack trace.
-absl::Status DeviceError(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  return absl::InternalError(
-      absl::StrCat("the device failed: ",
-                   torch_error != nullptr ? torch_error->what_without_backtrace() : error.what()));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
-#include "core/train/device_errors.h"
+#include "core/diffusion/device_errors.h"
 #include "core/train/ema.h"
 #include "core/train/gradients.h"
 #include "core/train/learning_rate.h"

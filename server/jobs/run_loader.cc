@@ -8,11 +8,11 @@
 
 #include "core/base/status_macros.h"
 #include "core/data/stored_data_set.h"
+#include "core/diffusion/device_errors.h"
 #include "core/evaluation/inception_features.h"
 #include "core/io/model_files.h"
 #include "core/nn/unet2d.h"
 #include "core/train/batch_loader.h"
-#include "core/train/device_errors.h"
 #include "server/jobs/base_model.h"
 #include "server/jobs/evaluation_settings.h"
 #include "server/jobs/evaluation_task.h"
@@ -173,12 +173,13 @@ absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& setti
   ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset(), *model));
   ASSIGN_OR_RETURN(ModelEvaluation::Setup setup, MakeEvaluation(settings, *model, std::move(data)));
   setup.network = model->networks.front();
-  ASSIGN_OR_RETURN(auto evaluation, ModelEvaluation::Create(std::move(setup)));
+  auto evaluation = ModelEvaluation::Create(std::move(setup));
+  if (!evaluation.ok()) return DeviceStatus(evaluation.status());
   LoadedRun run;
   run.recorder = std::make_unique<RunRecorder>(
       RunRecorder::Destination{.store = environment_.store, .checkpoints = nullptr, .job = job_},
       std::move(written_));
-  run.task = std::make_shared<EvaluationTask>(std::move(evaluation), run.recorder.get(),
+  run.task = std::make_shared<EvaluationTask>(*std::move(evaluation), run.recorder.get(),
                                               environment_.observer, std::move(ended_));
   return run;
 }

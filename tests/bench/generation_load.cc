@@ -35,6 +35,7 @@ class TrainingTask : public DeviceTask {
     network_->Forward(input_).square().mean().backward();
     return Outcome::kMore;
   }
+  void OnFailed(const absl::Status&) override {}
 
  private:
   const std::shared_ptr<const Network> network_;
