@@ -137,11 +137,13 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
     std::shared_ptr<const DataSet> data) const {
   ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
   const TrainingOptions options = TrainingOptionsOf(settings);
+  ASSIGN_OR_RETURN(const auto rolled_back_to, environment_.store->RolledBackTo(job_));
   ASSIGN_OR_RETURN(std::shared_ptr<BatchSource> batches,
                    BatchLoader::Create(std::move(data), {.shape = ShapeOf(model.spec),
                                                          .batch_size = options.batch_size,
                                                          .augmentation = options.augmentation,
-                                                         .seed = options.seed}));
+                                                         .seed = options.seed,
+                                                         .rolled_back_to = rolled_back_to}));
   auto trainer = Trainer::Create({.weights = std::move(files.weights),
                                   .binder =
                                       [config](const StateDict& parameters, at::ScalarType dtype) {
@@ -152,6 +154,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
                                   .null_class_label = model.null_class_label,
                                   .batches = std::move(batches),
                                   .options = options,
+                                  .rolled_back_to = rolled_back_to,
                                   .device = device_});
   if (!trainer.ok()) return DeviceStatus(trainer.status());
   return trainer;

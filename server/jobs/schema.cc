@@ -62,7 +62,16 @@ CREATE TABLE job_data_sets (
 CREATE INDEX job_data_sets_by_data_set ON job_data_sets (data_set);
 )sql";
 
-constexpr const char* kMigrations[] = {kVersion1};
+constexpr char kVersion2[] = R"sql(
+ALTER TABLE jobs DROP COLUMN rolled_back;
+ALTER TABLE jobs ADD COLUMN rolled_back_to INTEGER;  -- the step of the checkpoint; NULL: never was
+-- Runs begun since the last further checkpoint that have not ended in order.
+ALTER TABLE jobs ADD COLUMN lost_runs INTEGER NOT NULL DEFAULT 0;
+-- EvaluationResult: the newest, without its sheet. NULL: there is none since version 2.
+ALTER TABLE jobs ADD COLUMN evaluation BLOB;
+)sql";
+
+constexpr const char* kMigrations[] = {kVersion1, kVersion2};
 
 }  // namespace
 
