@@ -16,27 +16,19 @@
 namespace denoise {
 namespace {
 
-void CheckRange(absl::string_view name, int64_t value, int64_t min, int64_t max,
-                FieldViolations& violations) {
-  if (value >= min && value <= max) return;
-  violations.Add(std::string(name),
-                 absl::StrCat("must be between ", min, " and ", max, ", is ", value));
-}
-
 // Each picture needs as many neighbours.
 void CheckCounts(const EvaluationOptions& options, int64_t pictures, FieldViolations& violations) {
-  CheckRange("nearest_neighbours", options.nearest_neighbours, 1, kMaxNearestNeighbours,
-             violations);
+  violations.CheckRange("nearest_neighbours", options.nearest_neighbours, 1, kMaxNearestNeighbours);
   const int64_t least =
       std::clamp(options.nearest_neighbours, 1, kMaxNearestNeighbours) + int64_t{1};
-  CheckRange("sample_count", options.sample_count, least, kMaxSampleCount, violations);
+  violations.CheckRange("sample_count", options.sample_count, least, kMaxSampleCount);
   if (pictures < least) {
     violations.Add("dataset", absl::StrCat("must have at least ", least, " pictures for ",
                                            least - 1, " neighbours, has ", pictures));
   }
-  CheckRange("bits_per_dim_pictures", options.bits_per_dim_pictures, 0, pictures, violations);
-  CheckRange("batch_rows", options.batch_rows, 1, 4096, violations);
-  CheckRange("sheet_samples", options.sheet_samples, 1, 256, violations);
+  violations.CheckRange("bits_per_dim_pictures", options.bits_per_dim_pictures, 0, pictures);
+  violations.CheckRange("batch_rows", options.batch_rows, 1, 4096);
+  violations.CheckRange("sheet_samples", options.sheet_samples, 1, 256);
 }
 
 void CheckClasses(const ModelEvaluation::Setup& setup, FieldViolations& violations) {
