@@ -10,7 +10,8 @@
 namespace denoise {
 namespace {
 
-constexpr int kMaxBatchSize = 1 << 20;
+// Its rows are kept in a handful of numbers each, its pictures never all at once.
+constexpr int kMaxBatchSize = 1 << 16;
 constexpr double kMaxCropScale = 8;
 constexpr size_t kMaxEmaDecays = 4;
 

@@ -77,7 +77,9 @@ TEST(TrainingOptions, AsksForOneToFourAverages) {
 
 TEST(TrainingOptions, BoundsWhatMemoryIsSpentOn) {
   TrainingOptions options = Valid();
-  options.batch_size = std::numeric_limits<int>::max();
+  options.batch_size = 65536;
+  EXPECT_THAT(ViolatedFields(options), testing::IsEmpty());
+  options.batch_size = 65537;
   options.augmentation.random_crop_scale = 1e9;
   EXPECT_THAT(ViolatedFields(options),
               testing::ElementsAre("augmentation.random_crop_scale", "batch_size"));
