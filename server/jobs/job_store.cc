@@ -126,6 +126,11 @@ absl::StatusOr<TrainingJob> JobStore::Create(const NewJob& job) {
   });
 }
 
+absl::Status JobStore::CheckRoom(int max_waiting) const {
+  return database_->Read(
+      [&](SQLite::Database& connection) { return CheckRoomInQueue(connection, max_waiting); });
+}
+
 absl::StatusOr<std::optional<TrainingJob>> JobStore::FindRequest(
     const std::string& request_id, const std::string& request_hash) const {
   return database_->Read(

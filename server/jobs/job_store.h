@@ -41,6 +41,9 @@ class JobStore {
   // FailedPrecondition where a data set has gone; AlreadyExists where request_id was used.
   absl::StatusOr<denoised::v1::TrainingJob> Create(const NewJob& job);
 
+  // Whether Create would refuse the next job for want of room: before anything is spent on it.
+  absl::Status CheckRoom(int max_waiting) const;
+
   // The job that a request with this id has made; nullopt where there is none, or the id is empty.
   // AlreadyExists where that was another request.
   absl::StatusOr<std::optional<denoised::v1::TrainingJob>> FindRequest(

@@ -13,9 +13,11 @@
 #include "core/io/model_files.h"
 #include "core/nn/unet2d.h"
 #include "core/train/batch_loader.h"
+#include "core/train/checkpoint_folder.h"
 #include "server/jobs/base_model.h"
 #include "server/jobs/evaluation_settings.h"
 #include "server/jobs/evaluation_task.h"
+#include "server/jobs/files.h"
 #include "server/jobs/run_resume.h"
 #include "server/jobs/training_settings.h"
 #include "server/jobs/training_task.h"
@@ -75,6 +77,7 @@ class Loader {
   absl::StatusOr<LoadedRun> LoadEvaluation(const EvaluationSettings& settings);
 
  private:
+  absl::StatusOr<std::shared_ptr<CheckpointFolder>> OpenCheckpoints() const;
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const TrainingSettings& settings,
                                                        const Model& model, ModelFiles files,
                                                        std::shared_ptr<const DataSet> data) const;
@@ -94,7 +97,7 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
   ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
   ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
   ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset(), model));
-  ASSIGN_OR_RETURN(auto checkpoints, environment_.checkpoints->Get(job_));
+  ASSIGN_OR_RETURN(const auto checkpoints, OpenCheckpoints());
   const RunFacts facts = FactsOf(settings, data->size());
   TrainingTask::Setup setup = {.trainer = nullptr,
                                .facts = facts,
@@ -130,6 +133,12 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
   run.task = std::make_shared<TrainingTask>(std::move(setup), run.recorder.get(),
                                             environment_.observer, std::move(ended_));
   return run;
+}
+
+absl::StatusOr<std::shared_ptr<CheckpointFolder>> Loader::OpenCheckpoints() const {
+  auto opened = CheckpointFolder::Open(environment_.state->checkpoints(job_));
+  if (!opened.ok()) return DiskStatus(opened.status());
+  return std::make_shared<CheckpointFolder>(*std::move(opened));
 }
 
 absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
