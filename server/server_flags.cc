@@ -108,6 +108,10 @@ void AddTrainingFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--max-waiting-jobs", flags.max_waiting_jobs, "Jobs that may wait to run")
       ->check(CLI::Range(1, 1'000'000))
       ->group(kGroup);
+  app.add_option("--max-micro-batch-pixels", flags.max_micro_batch_pixels,
+                 "Pixels of one network call in training, which bounds the memory of jobs")
+      ->check(CLI::Range(1, kMaxInt))
+      ->group(kGroup);
   app.add_option("--max-datasets", flags.max_datasets, "Data sets that may be kept")
       ->check(CLI::Range(1, 1'000'000))
       ->group(kGroup);

@@ -39,6 +39,7 @@ struct ServerFlags {
   double training_share = 0.25;  // of a device's time, while requests wait for it
   int max_running_jobs = 1;
   int max_waiting_jobs = 100;
+  int64_t max_micro_batch_pixels = 4 << 20;
   int max_datasets = 100;
   int max_dataset_gib = 20;
   int max_datasets_gib = 100;

@@ -27,6 +27,7 @@ absl::StatusOr<std::unique_ptr<Training>> Training::Start(const ServerFlags& fla
   const TrainingJobsOptions options = {.max_running_jobs = flags.max_running_jobs,
                                        .max_waiting_jobs = flags.max_waiting_jobs,
                                        .max_sampler_steps = flags.max_steps,
+                                       .max_micro_batch_pixels = flags.max_micro_batch_pixels,
                                        .inception = flags.inception};
   ASSIGN_OR_RETURN(auto jobs, TrainingJobs::Start({.state = state.get(),
                                                    .database = database.get(),

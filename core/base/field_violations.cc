@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 
 namespace denoise {
 namespace {
@@ -28,6 +29,15 @@ std::string TakePart(std::string_view& payload) {
 
 void FieldViolations::Add(std::string_view field, std::string_view description) {
   violations_.push_back({std::string(field), std::string(description)});
+}
+
+void FieldViolations::CheckRange(std::string_view field, int64_t value, int64_t min, int64_t max) {
+  if (value >= min && value <= max) return;
+  Add(field, absl::StrCat("must be between ", min, " and ", max, ", is ", value));
+}
+
+void FieldViolations::CheckAtLeast(std::string_view field, int64_t value, int64_t min) {
+  if (value < min) Add(field, absl::StrCat("must be at least ", min, ", is ", value));
 }
 
 void FieldViolations::AddAll(std::string_view prefix, const absl::Status& status) {

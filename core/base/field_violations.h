@@ -6,6 +6,7 @@
 // google.rpc.BadRequest, the command line into lines of text.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,10 @@ struct FieldViolation {
 class FieldViolations {
  public:
   void Add(std::string_view field, std::string_view description);
+
+  // Add one unless `value` is in [min, max], or at least `min`.
+  void CheckRange(std::string_view field, int64_t value, int64_t min, int64_t max);
+  void CheckAtLeast(std::string_view field, int64_t value, int64_t min);
 
   // Adds the violations that `status` carries, each field prefixed with `prefix`. A status without
   // any counts as one violation of `prefix` itself (less its final dot). OK adds nothing.

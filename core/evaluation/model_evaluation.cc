@@ -1,7 +1,6 @@
 #include "core/evaluation/model_evaluation.h"
 
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,32 +10,25 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/diffusion/device_errors.h"
 #include "core/evaluation/evaluation_stages.h"
 
 namespace denoise {
 namespace {
 
-void CheckRange(absl::string_view name, int64_t value, int64_t min, int64_t max,
-                FieldViolations& violations) {
-  if (value >= min && value <= max) return;
-  violations.Add(std::string(name),
-                 absl::StrCat("must be between ", min, " and ", max, ", is ", value));
-}
-
 // Each picture needs as many neighbours.
 void CheckCounts(const EvaluationOptions& options, int64_t pictures, FieldViolations& violations) {
-  CheckRange("nearest_neighbours", options.nearest_neighbours, 1, kMaxNearestNeighbours,
-             violations);
+  violations.CheckRange("nearest_neighbours", options.nearest_neighbours, 1, kMaxNearestNeighbours);
   const int64_t least =
       std::clamp(options.nearest_neighbours, 1, kMaxNearestNeighbours) + int64_t{1};
-  CheckRange("sample_count", options.sample_count, least, kMaxSampleCount, violations);
+  violations.CheckRange("sample_count", options.sample_count, least, kMaxSampleCount);
   if (pictures < least) {
     violations.Add("dataset", absl::StrCat("must have at least ", least, " pictures for ",
                                            least - 1, " neighbours, has ", pictures));
   }
-  CheckRange("bits_per_dim_pictures", options.bits_per_dim_pictures, 0, pictures, violations);
-  CheckRange("batch_rows", options.batch_rows, 1, 4096, violations);
-  CheckRange("sheet_samples", options.sheet_samples, 1, 256, violations);
+  violations.CheckRange("bits_per_dim_pictures", options.bits_per_dim_pictures, 0, pictures);
+  violations.CheckRange("batch_rows", options.batch_rows, 1, 4096);
+  violations.CheckRange("sheet_samples", options.sheet_samples, 1, 256);
 }
 
 void CheckClasses(const ModelEvaluation::Setup& setup, FieldViolations& violations) {
@@ -70,14 +62,6 @@ absl::Status Validate(const ModelEvaluation::Setup& setup) {
     violations.Add("bits_per_dim_pictures", "must be 0 for a model without a variational bound");
   }
   return violations.ToStatus();
-}
-
-// A c10::Error's own what() holds a stack trace.
-absl::Status DeviceError(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  return absl::InternalError(
-      absl::StrCat("the device failed: ",
-                   torch_error != nullptr ? torch_error->what_without_backtrace() : error.what()));
 }
 
 }  // namespace

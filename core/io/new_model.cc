@@ -29,12 +29,6 @@ constexpr size_t kMaxLevels = 8;
 constexpr size_t kMaxClasses = 10'000;
 constexpr int64_t kMaxParameters = 500'000'000;
 
-void CheckRange(std::string_view field, int64_t value, int64_t min, int64_t max,
-                FieldViolations& violations) {
-  if (value >= min && value <= max) return;
-  violations.Add(field, absl::StrCat("must be between ", min, " and ", max, ", is ", value));
-}
-
 std::string Element(std::string_view list, size_t index) {
   return absl::StrCat(std::string(list), "[", index, "]");
 }
@@ -81,8 +75,8 @@ void CheckAttendingPixels(const NewModelOptions& options, size_t level, std::str
 
 // Whatever a size or a list may be by itself.
 void CheckSizes(const NewModelOptions& options, FieldViolations& violations) {
-  CheckRange("height", options.height, 1, kMaxPixels, violations);
-  CheckRange("width", options.width, 1, kMaxPixels, violations);
+  violations.CheckRange("height", options.height, 1, kMaxPixels);
+  violations.CheckRange("width", options.width, 1, kMaxPixels);
   if (options.channels != 1 && options.channels != 3) {
     violations.Add("channels", absl::StrCat("must be 1 or 3, is ", options.channels));
   }
@@ -91,10 +85,10 @@ void CheckSizes(const NewModelOptions& options, FieldViolations& violations) {
     violations.Add("block_out_channels", absl::StrCat("must have 1 to ", kMaxLevels, " levels"));
   }
   for (size_t i = 0; i < std::min(channels.size(), kMaxLevels); ++i) {
-    CheckRange(Element("block_out_channels", i), channels[i], 8, 2048, violations);
+    violations.CheckRange(Element("block_out_channels", i), channels[i], 8, 2048);
   }
-  CheckRange("layers_per_block", options.layers_per_block, 1, 8, violations);
-  CheckRange("num_train_timesteps", options.num_train_timesteps, 50, 10'000, violations);
+  violations.CheckRange("layers_per_block", options.layers_per_block, 1, 8);
+  violations.CheckRange("num_train_timesteps", options.num_train_timesteps, 50, 10'000);
   if (options.class_names.size() > kMaxClasses) {
     violations.Add("class_names", absl::StrCat("must be at most ", kMaxClasses));
   }
@@ -114,7 +108,7 @@ void CheckLevels(const NewModelOptions& options, FieldViolations& violations) {
   for (size_t i = 0; i < std::min(attention.size(), kMaxLevels); ++i) {
     const std::string field = Element("attention_levels", i);
     const int64_t level = attention[i];
-    CheckRange(field, level, 0, static_cast<int64_t>(levels) - 1, violations);
+    violations.CheckRange(field, level, 0, static_cast<int64_t>(levels) - 1);
     if (level < 0 || level >= static_cast<int64_t>(levels)) continue;
     CheckAttendingPixels(options, static_cast<size_t>(level), field, violations);
   }

@@ -95,10 +95,10 @@ at::Tensor GroupNorm::operator()(const at::Tensor& x, std::optional<Activation> 
   const auto tensors = {
       x, weight, bias, modulation.shift_before, modulation.scale, modulation.shift};
   at::Tensor y;
-  if (cpu::Serves(tensors)) {
+  if (options.fuse_normalization && cpu::Serves(tensors)) {
     y = cpu::Normalize(fused).y;
     if (silu) return y;
-  } else if (cpu::Trains(tensors)) {
+  } else if (options.fuse_normalization && cpu::Trains(tensors)) {
     y = cpu::DifferentiableNormalize(fused);
     if (silu) return y;
   } else {

@@ -2,8 +2,8 @@
 // like a function.
 //
 // Parameters are never written to, and nothing here turns gradients off: the same code trains once
-// its parameters require gradients. Kernels of our own know no gradients, and stay out wherever one
-// is wanted. Inference wraps its calls in c10::InferenceMode.
+// its parameters require gradients. Our own linear and SiLU kernels know no gradients, and stay out
+// wherever one is wanted. Inference wraps its calls in c10::InferenceMode.
 //
 // Batch invariance. With `batch_invariant`, where OneDnnServes(), each row of a result is bit for
 // bit what it would be alone:
@@ -31,6 +31,9 @@ namespace denoise::nn {
 
 struct KernelOptions {
   bool batch_invariant = true;
+  // Normalisations on the CPU run in a kernel of our own, with all that surrounds them, rather than
+  // in LibTorch's operators.
+  bool fuse_normalization = true;
 };
 
 // x W^T + b of x [B, in].

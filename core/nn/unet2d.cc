@@ -59,6 +59,11 @@ Layers LoadLayers(const WeightScope& root, const UNet2DConfig& config, at::Devic
   return layers;
 }
 
+KernelOptions KernelsOf(const UNet2DOptions& options) {
+  return {.batch_invariant = options.batch_invariant,
+          .fuse_normalization = options.fuse_normalization};
+}
+
 // Asks for all that a network is made of, and makes none.
 void TakeWeights(WeightSource& source, const UNet2DConfig& config) {
   LoadLayers({source, ""}, config, at::kCPU, at::kFloat, {.batch_invariant = false});
@@ -73,8 +78,7 @@ class UNet2D final : public Network, public std::enable_shared_from_this<UNet2D>
         options_(options),
         device_(device),
         dtype_(dtype),
-        layers_(LoadLayers({reader, ""}, config, device, dtype,
-                           {.batch_invariant = options.batch_invariant})),
+        layers_(LoadLayers({reader, ""}, config, device, dtype, KernelsOf(options))),
         parameters_(reader.taken()) {
     spec_ = {.in_channels = config.in_channels,
              .out_channels = config.out_channels,
@@ -141,7 +145,7 @@ at::Tensor UNet2D::Forward(const NetworkInput& input) const {
 }
 
 at::Tensor UNet2D::ForwardBatch(const NetworkInput& input) const {
-  const KernelOptions kernels{.batch_invariant = options_.batch_invariant};
+  const KernelOptions kernels = KernelsOf(options_);
   const at::Tensor embedding =
       Activate(config_.act_fn, layers_.conditioner(input.timesteps, input.class_labels), kernels);
 

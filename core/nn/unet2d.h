@@ -15,6 +15,8 @@ namespace denoise {
 struct UNet2DOptions {
   // On CPU, choose kernels whose result for a row does not depend on the batch around it.
   bool batch_invariant = true;
+  // On CPU, normalise in one pass of our own; without, by LibTorch's operators, to compare with.
+  bool fuse_normalization = true;
 };
 
 // Builds the network on the CPU in float32 from weights of any floating dtype, on the CPU.

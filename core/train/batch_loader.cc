@@ -32,9 +32,8 @@ int Offset(int spare, double unit) { return static_cast<int>(unit * (spare + 1))
 
 // A random window of `shape`, mirrored or not.
 Image Augment(const Image& picture, const BatchLoaderOptions& options, int64_t step, int64_t row) {
-  const auto unit = [&](RandomPurpose purpose) {
-    return RandomUnit(options.seed, purpose, step, row);
-  };
+  const uint64_t seed = SeedOfStep(options.seed, step, options.rolled_back_to);
+  const auto unit = [&](RandomPurpose purpose) { return RandomUnit(seed, purpose, step, row); };
   const TrainingPictures::Shape& shape = options.shape;
   Image window =
       Crop(picture, {.left = Offset(picture.width - shape.width, unit(RandomPurpose::kCropLeft)),

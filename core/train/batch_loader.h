@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "core/data/data_set.h"
@@ -18,13 +19,15 @@ struct BatchLoaderOptions {
   int batch_size = 1;
   AugmentationOptions augmentation;
   uint64_t seed = 0;
+  std::optional<int64_t> rolled_back_to;       // as of Trainer::Setup
   int threads = 1;                             // that read and decode
   int64_t cache_bytes = int64_t{1} << 30;      // of decoded pictures, kept if all of them fit
   int64_t prefetch_bytes = int64_t{64} << 20;  // of pictures that wait to be taken
 };
 
 // Each epoch shows every picture once, in an order of its own; batches run across the ends of epochs.
-// Which picture is in a row, and how it is cropped and flipped, is a function of (seed, step, row).
+// Which picture is in a row, and how it is cropped and flipped, is a function of (seed, step, row); a
+// roll-back crops and flips the same pictures anew.
 class BatchLoader : public BatchSource {
  public:
   // InvalidArgument for a data set without pictures. `options` come from what was validated.

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,11 +20,16 @@
 
 namespace denoise {
 
-// One at a time for each folder; not thread-safe. Errors do not name the folder.
+// One at a time is open for each folder; not thread-safe. Errors do not name the folder.
 class CheckpointFolder {
  public:
   // Makes the folder if need be, and removes what a crash has left.
   static absl::StatusOr<CheckpointFolder> Open(std::filesystem::path path);
+  // For List and Load alone, on any thread and beside the one that is open. Changes nothing on the
+  // disk; what is not there, or goes meanwhile, is not found.
+  static CheckpointFolder ForReading(std::filesystem::path path) {
+    return CheckpointFolder(std::move(path));
+  }
 
   // Writes to a temporary folder, syncs files and folders, renames, then removes all but the newest
   // `keep` (at least 1), and what was set aside before those. A checkpoint of that step that is

@@ -26,4 +26,9 @@ at::Generator RandomGenerator(uint64_t seed, RandomPurpose purpose, int64_t step
   return at::detail::createCPUGenerator(RandomBits(seed, purpose, step, row));
 }
 
+uint64_t SeedOfStep(uint64_t seed, int64_t step, std::optional<int64_t> rolled_back_to) {
+  if (!rolled_back_to || step <= *rolled_back_to) return seed;
+  return RandomBits(seed, RandomPurpose::kRollBack, *rolled_back_to);
+}
+
 }  // namespace denoise

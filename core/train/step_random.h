@@ -7,6 +7,7 @@
 #include <ATen/core/Generator.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace denoise {
 
@@ -19,6 +20,7 @@ enum class RandomPurpose : uint64_t {
   kTimesteps = 5,  // per step
   kNoise = 6,
   kLabelDropout = 7,
+  kRollBack = 8,  // per step that a run went back to
 };
 
 // 64 bits that are independent for every other combination.
@@ -29,6 +31,11 @@ double RandomUnit(uint64_t seed, RandomPurpose purpose, int64_t step, int64_t ro
 
 // On the CPU, seeded with those bits. (LibTorch reads the low 32 of them.)
 at::Generator RandomGenerator(uint64_t seed, RandomPurpose purpose, int64_t step, int64_t row = 0);
+
+// The seed that `step` draws with. A run that went back to where it was after `rolled_back_to` steps
+// draws anew from there on: on a device that repeats itself it would only repeat what went wrong.
+// nullopt: it never went back.
+uint64_t SeedOfStep(uint64_t seed, int64_t step, std::optional<int64_t> rolled_back_to);
 
 // The finaliser of SplitMix64 (Steele, Lea & Flood 2014): a bijection that scatters all bits.
 constexpr uint64_t MixBits(uint64_t x) {

@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
-#include "core/train/device_errors.h"
+#include "core/diffusion/device_errors.h"
 #include "core/train/ema.h"
 #include "core/train/gradients.h"
 #include "core/train/learning_rate.h"
@@ -104,6 +104,10 @@ RunIdentity Trainer::identity() const {
   return {.options = setup_.options, .pictures = setup_.batches->pictures()};
 }
 
+uint64_t Trainer::SeedOf(int64_t step) const {
+  return SeedOfStep(setup_.options.seed, step, setup_.rolled_back_to);
+}
+
 absl::Status Trainer::CheckWhole() const {
   if (!torn_) return absl::OkStatus();
   return absl::AbortedError("an update of the weights was cut short: restore a snapshot");
@@ -134,7 +138,7 @@ absl::Status Trainer::BeginStep() {
   const c10::AutoGradMode no_gradients(false);
   ZeroInPlace(GradientsOf(model_.weights));
   const int64_t number = steps_done_ + 1;
-  at::Generator generator = RandomGenerator(setup_.options.seed, RandomPurpose::kTimesteps, number);
+  at::Generator generator = RandomGenerator(SeedOf(number), RandomPurpose::kTimesteps, number);
   step_ =
       Step{.number = number, .timesteps = timesteps_.Sample(setup_.options.batch_size, generator)};
   return absl::OkStatus();
@@ -167,12 +171,13 @@ void Trainer::Accumulate(const TrainingRows& rows) {
   const auto to_device = [this](const at::Tensor& x) {
     return x.defined() ? x.to(setup_.device, /*non_blocking=*/true) : x;
   };
+  const uint64_t seed = SeedOf(step_->number);
   at::Tensor labels = rows.class_labels;
   if (options.objective.label_dropout > 0) {
-    labels = DropLabels(options.seed, step_->number, first, labels, options.objective.label_dropout,
+    labels = DropLabels(seed, step_->number, first, labels, options.objective.label_dropout,
                         *setup_.null_class_label);
   }
-  const at::Tensor noise = DrawNoise(options.seed, step_->number, first, rows.x0.sizes());
+  const at::Tensor noise = DrawNoise(seed, step_->number, first, rows.x0.sizes());
 
   const auto network = setup_.binder(model_.weights, DtypeOf(options.precision));
   const Objective::Losses losses =
@@ -265,6 +270,7 @@ absl::Status Trainer::Restore(const TrainingSnapshot& snapshot) {
     timesteps_ = std::move(sampler);
     scaler_.SetState(counters.loss_scale);
     counters_ = counters;
+    if (snapshot.step == setup_.rolled_back_to) counters_.non_finite_in_a_row = 0;
     steps_done_ = snapshot.step;
     step_.reset();
     return absl::OkStatus();

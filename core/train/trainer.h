@@ -2,7 +2,8 @@
 //
 // Whatever is random is a function of (seed, step, row): the order of the pictures, flips, crops,
 // timesteps, noise, dropped labels. So a run that is stopped anywhere and goes on from a snapshot
-// repeats, on a CPU with as many threads bit for bit, what an undisturbed one does.
+// repeats, on a CPU with as many threads bit for bit, what an undisturbed one does. Where that went
+// wrong it may go back to a snapshot and draw anew (Setup::rolled_back_to).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -76,6 +77,9 @@ class Trainer {
     std::optional<int64_t> null_class_label;
     std::shared_ptr<BatchSource> batches;
     TrainingOptions options;
+    // The steps done of the snapshot that the run went back to, if it did: those after it draw anew
+    // (SeedOfStep), but for the order of the pictures, and count steps that are not finite anew.
+    std::optional<int64_t> rolled_back_to;
     at::Device device = at::kCPU;
   };
   // InvalidArgument with field violations named as the members of TrainingOptions.
@@ -115,6 +119,7 @@ class Trainer {
   Trainer(Setup setup, ModelState model, Objective objective, const NetworkSpec& spec);
 
   RunIdentity identity() const;
+  uint64_t SeedOf(int64_t step) const;
   absl::Status CheckWhole() const;
   absl::Status CheckFinite() const;
 

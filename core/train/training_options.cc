@@ -1,6 +1,7 @@
 #include "core/train/training_options.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -10,7 +11,8 @@
 namespace denoise {
 namespace {
 
-constexpr int kMaxBatchSize = 1 << 20;
+// Its rows are kept in a handful of numbers each, its pictures never all at once.
+constexpr int kMaxBatchSize = 1 << 16;
 constexpr double kMaxCropScale = 8;
 constexpr size_t kMaxEmaDecays = 4;
 
@@ -20,17 +22,18 @@ class Check {
     if (!condition) violations_.Add(field, message);
   }
 
-  // NaN and infinities are neither positive nor anything else.
+  // Finite in float32, which training computes in. NaN and infinities are neither positive nor
+  // anything else.
   void Positive(double value, std::string_view field) {
-    Require(std::isfinite(value) && value > 0, field,
+    Require(IsFinite(value) && value > 0, field,
             absl::StrCat("must be a finite number above 0, is ", value));
   }
   void NotNegative(double value, std::string_view field) {
-    Require(std::isfinite(value) && value >= 0, field,
+    Require(IsFinite(value) && value >= 0, field,
             absl::StrCat("must be a finite number of at least 0, is ", value));
   }
   void Finite(double value, std::string_view field) {
-    Require(std::isfinite(value), field, absl::StrCat("must be a finite number, is ", value));
+    Require(IsFinite(value), field, absl::StrCat("must be a finite number, is ", value));
   }
   void Between(double min, double max, double value, std::string_view field) {
     Require(value >= min && value <= max, field,
@@ -47,6 +50,10 @@ class Check {
   absl::Status ToStatus() const { return violations_.ToStatus(); }
 
  private:
+  static bool IsFinite(double value) {
+    return std::abs(value) <= double{std::numeric_limits<float>::max()};
+  }
+
   FieldViolations violations_;
 };
 

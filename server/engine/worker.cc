@@ -6,7 +6,6 @@
 #include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <c10/util/Exception.h>
 
 #include <exception>
 #include <utility>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/diffusion/device_errors.h"
 #include "core/diffusion/row_batch.h"
 
 namespace denoise {
@@ -31,12 +31,6 @@ Start StartOf(const GenerationRequest& request, int index) {
     noise->fraction = static_cast<double>(index) / (request.count - 1);
   }
   return start;
-}
-
-// What went wrong, for the log. A c10::Error's own what() holds a stack trace.
-std::string Describe(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  return torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
 }
 
 }  // namespace
@@ -70,24 +64,30 @@ void Worker::Run(Batch& batch) {
   Report(batch, trajectories, outputs.network_time);
 }
 
-// A task must not throw; one that does is over, and nothing else is.
+// A task that fails is over, and nothing else is.
 void Worker::Run(const Slice& slice) {
   const absl::Time before = clock_.Now();
-  auto outcome = DeviceTask::Outcome::kDone;
-  std::string failure;
-  try {
-    outcome = slice.task->RunSlice();
-    Synchronize();
-  } catch (const std::exception& error) {
-    failure = Describe(error);
-  } catch (...) {
-    failure = "an exception of no known kind";
-  }
+  const absl::StatusOr<DeviceTask::Outcome> outcome = RunSlice(*slice.task);
   if (observer_ != nullptr) {
     observer_->OnSlice(device_name_, clock_.Now() - before);
-    if (!failure.empty()) observer_->OnTaskFailed(device_name_, failure);
+    if (!outcome.ok()) {
+      observer_->OnTaskFailed(device_name_, std::string(outcome.status().message()));
+    }
   }
-  scheduler_.EndSlice(index_, outcome);
+  if (!outcome.ok()) slice.task->OnFailed(outcome.status());
+  scheduler_.EndSlice(index_, outcome.value_or(DeviceTask::Outcome::kDone));
+}
+
+absl::StatusOr<DeviceTask::Outcome> Worker::RunSlice(DeviceTask& task) const {
+  try {
+    const DeviceTask::Outcome outcome = task.RunSlice();
+    Synchronize();
+    return outcome;
+  } catch (const std::exception& error) {
+    return DeviceError(error);
+  } catch (...) {
+    return absl::InternalError("a task threw what is no exception");
+  }
 }
 
 // When a batch fails, its images are evaluated one by one, so that whatever is wrong with one does
@@ -97,7 +97,7 @@ Worker::Outputs Worker::Evaluate(Batch& batch) {
   try {
     return EvaluateTogether(batch);
   } catch (const std::exception& error) {
-    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, Describe(error));
+    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
     return EvaluateOneByOne(batch);
   }
 }
@@ -130,8 +130,9 @@ Worker::Outputs Worker::EvaluateOneByOne(Batch& batch) {
       x0.push_back(std::move(outputs.x0));
       network_time += outputs.network_time;
     } catch (const std::exception& error) {
-      scheduler_.Remove(index_, image,
-                        absl::InternalError(absl::StrCat("the network failed: ", Describe(error))));
+      scheduler_.Remove(
+          index_, image,
+          absl::InternalError(absl::StrCat("the network failed: ", DescribeError(error))));
     }
   }
   batch.images = std::move(evaluated);
@@ -152,7 +153,8 @@ void Worker::Resume(const Batch& batch, const at::Tensor& x0) {
   try {
     pictures = TakePictures(batch, x0);
   } catch (const std::exception& error) {
-    const auto status = absl::InternalError(absl::StrCat("taking pictures: ", Describe(error)));
+    const auto status =
+        absl::InternalError(absl::StrCat("taking pictures: ", DescribeError(error)));
     for (ActiveImage* image : batch.images) scheduler_.Remove(index_, image, status);
     return;
   }

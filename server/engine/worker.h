@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "server/engine/engine.h"
 #include "server/engine/scheduler.h"
@@ -40,6 +41,7 @@ class Worker {
   void Loop();
   void Run(Batch& batch);
   void Run(const Slice& slice);
+  absl::StatusOr<DeviceTask::Outcome> RunSlice(DeviceTask& task) const;
   Outputs Evaluate(Batch& batch);
   void Resume(const Batch& batch, const at::Tensor& x0);
 

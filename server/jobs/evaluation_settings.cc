@@ -4,7 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/variational_bound.h"
 #include "core/evaluation/pixel_features.h"
@@ -17,12 +16,6 @@ using denoised::v1::EvaluationSettings;
 
 constexpr int kSampleCount = 1000;
 constexpr int kNearestNeighbours = 5;
-
-void CheckRange(const std::string& field, int64_t value, int64_t min, int64_t max,
-                FieldViolations& violations) {
-  if (value >= min && value <= max) return;
-  violations.Add(field, absl::StrCat("must be between ", min, " and ", max, ", is ", value));
-}
 
 absl::StatusOr<VariationalBound> BoundOf(const Model& model) {
   const bool learned = model.spec.out_channels == 2 * model.spec.in_channels;
@@ -61,13 +54,13 @@ void ResolveEvaluationParts(std::string_view prefix, const SettingsContext& cont
   if (!settings.has_sample_count()) {
     settings.set_sample_count(static_cast<int32_t>(std::min<int64_t>(kSampleCount, pictures)));
   }
-  CheckRange(field("sample_count"), settings.sample_count(), 2, kMaxSampleCount, violations);
+  violations.CheckRange(field("sample_count"), settings.sample_count(), 2, kMaxSampleCount);
   if (!settings.has_nearest_neighbours()) {
     settings.set_nearest_neighbours(std::clamp(settings.sample_count() - 1, 1, kNearestNeighbours));
   }
   const int64_t compared = std::min<int64_t>(settings.sample_count(), pictures);
-  CheckRange(field("nearest_neighbours"), settings.nearest_neighbours(), 1,
-             std::clamp<int64_t>(compared - 1, 1, kMaxNearestNeighbours), violations);
+  violations.CheckRange(field("nearest_neighbours"), settings.nearest_neighbours(), 1,
+                        std::clamp<int64_t>(compared - 1, 1, kMaxNearestNeighbours));
   ResolveSampling(field("sampler."), context, *settings.mutable_sampler(), violations);
   settings.set_guidance_scale(ResolveGuidance(
       prefix, settings.has_guidance_scale(), settings.guidance_scale(), context.model, violations));
@@ -79,8 +72,8 @@ void ResolveEvaluationParts(std::string_view prefix, const SettingsContext& cont
     settings.set_features(EvaluationSettings::RANDOM_CONVOLUTIONS);
   }
   if (settings.has_bits_per_dim_pictures()) {
-    CheckRange(field("bits_per_dim_pictures"), settings.bits_per_dim_pictures(), 1, pictures,
-               violations);
+    violations.CheckRange(field("bits_per_dim_pictures"), settings.bits_per_dim_pictures(), 1,
+                          pictures);
     const absl::Status bound = BoundOf(context.model).status();
     if (!bound.ok()) violations.Add(field("bits_per_dim_pictures"), std::string(bound.message()));
   }

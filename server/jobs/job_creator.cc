@@ -84,6 +84,7 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
   const std::string hash = HashOf(request);
   ASSIGN_OR_RETURN(auto existing, environment_.store->FindRequest(request.request_id(), hash));
   if (existing) return *std::move(existing);
+  RETURN_IF_ERROR(environment_.store->CheckRoom(environment_.max_waiting_jobs));
   ASSIGN_OR_RETURN(const int64_t id, environment_.store->ReserveId());
   absl::Cleanup remove = [&] { RemoveTree(environment_.state->job(id)).IgnoreError(); };
   ASSIGN_OR_RETURN(const Prepared prepared, Prepare(request, id));

@@ -24,5 +24,11 @@ void WriteJobStatus(SQLite::Database& connection, int64_t id, const JobStatus& s
 
 // All of it, with its newest progress and evaluation. NotFound; DataLoss where the row is none.
 absl::StatusOr<denoised::v1::TrainingJob> ReadJob(SQLite::Database& connection, int64_t id);
+// The same without the sheet of the evaluation, which is not read either: it is large.
+absl::StatusOr<denoised::v1::TrainingJob> ReadListedJob(SQLite::Database& connection, int64_t id);
+
+// What progress, checkpoints and evaluations say of the job. `is_new`: the event was not told before.
+void UpdateFromEvent(SQLite::Database& connection, int64_t id,
+                     const denoised::v1::TrainingEvent& event, bool is_new);
 
 }  // namespace denoise

@@ -109,6 +109,12 @@ void JobRunner::ReapEnded() {
 void JobRunner::Take(Run& run) {
   environment_.engine->RemoveTask(run.task);
   run.loaded.recorder->Flush();
+  NoteEndInOrder(run.job);
+}
+
+void JobRunner::NoteEndInOrder(int64_t job) {
+  const absl::Status noted = environment_.store->EndRun(job);
+  if (!noted.ok()) Trouble("the end of a run could not be written", noted);
 }
 
 // What was not written decides: a run must not be over before everything is on the disk.
@@ -227,7 +233,11 @@ bool JobRunner::IsBusy(int64_t job) const {
   return false;
 }
 
+// That the run begins is written before anything of it that could end the server.
 void JobRunner::Launch(int64_t job) {
+  const absl::StatusOr<int> lost_runs = environment_.store->BeginRun(job);
+  if (!lost_runs.ok()) return RefuseLaunch(job, lost_runs.status());
+  if (*lost_runs >= kMaxLostRuns) return Apply(job, JobAction::kFail, ReasonOfLostRuns(job));
   Run run{.job = job,
           .loaded = {},
           .wakeable = std::make_shared<std::atomic<Engine::TaskId>>(0),
@@ -241,10 +251,8 @@ void JobRunner::Launch(int64_t job) {
         Poke();
       });
   if (!loaded.ok()) {
-    Trouble("a job could not be started", loaded.status());
-    return Apply(job, IsOfTheDisk(loaded.status()) ? JobAction::kDiskFull : JobAction::kFail,
-                 IsOfTheDisk(loaded.status()) ? std::string(loaded.status().message())
-                                              : ReasonOf(loaded.status()));
+    NoteEndInOrder(job);
+    return RefuseLaunch(job, loaded.status());
   }
   run.loaded = *std::move(loaded);
   const auto status = environment_.store->Status(job);  // it may have changed meanwhile
@@ -253,6 +261,25 @@ void JobRunner::Launch(int64_t job) {
   *run.wakeable = run.task;
   environment_.engine->Wake(run.task);  // what was written before it could be woken
   runs_.push_back(std::move(run));
+}
+
+void JobRunner::RefuseLaunch(int64_t job, const absl::Status& status) {
+  Trouble("a job could not be started", status);
+  if (IsOfTheDisk(status)) {
+    Apply(job, JobAction::kDiskFull, std::string(status.message()));
+  } else {
+    Apply(job, JobAction::kFail, ReasonOf(status));
+  }
+}
+
+std::string JobRunner::ReasonOfLostRuns(int64_t job) const {
+  const auto record = environment_.store->Get(job);
+  const bool trains = record.ok() && record->has_training();
+  return absl::StrCat("the server ended ", kMaxLostRuns, " times while this job ran",
+                      trains ? ", each time before a further checkpoint; a smaller "
+                               "micro_batch_size takes less memory, a smaller "
+                               "checkpoints.every_n_steps loses less"
+                             : "; it may need more memory than the server has");
 }
 
 // Those that have come to their end by themselves are settled; the others go on at the next start.

@@ -21,6 +21,11 @@
 
 namespace denoise {
 
+// A job under which the server ends this often, without a further checkpoint in between, FAILED: what
+// it takes may be what ends the server, for ever. More than an operator kills a server in a row, and
+// few enough to be over soon.
+inline constexpr int kMaxLostRuns = 10;
+
 // What is asked of a job is written to the store first; the runner reads it there. Thread-safe.
 class JobRunner {
  public:
@@ -63,9 +68,12 @@ class JobRunner {
 
   absl::Status GoOn(int64_t job);
   void Launch(int64_t job);
+  void RefuseLaunch(int64_t job, const absl::Status& status);
+  std::string ReasonOfLostRuns(int64_t job) const;
   void Settle(const Run& run);
   void EndRuns(absl::Time deadline);
   void Take(Run& run);
+  void NoteEndInOrder(int64_t job);
   // Writes what became of a job; later, where the disk does not take it now.
   void Write(int64_t job, std::function<absl::Status()> write);
   void Apply(int64_t job, JobAction action, const std::string& reason = "");

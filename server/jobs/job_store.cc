@@ -59,9 +59,9 @@ absl::Status CheckRoomInQueue(SQLite::Database& connection, int max_waiting) {
 void InsertJob(SQLite::Database& connection, const JobStore::NewJob& job, absl::Time now) {
   SQLite::Statement row(
       connection,
-      "INSERT INTO jobs (id, state, reason, pause_requested, pause_end, rolled_back, priority,"
-      " request_id, request_hash, job, create_time, steps_done, last_sequence)"
-      " VALUES (?, ?, '', 0, 0, 0, ?, ?, ?, ?, ?, 0, 0)");
+      "INSERT INTO jobs (id, state, reason, pause_requested, pause_end, priority, request_id,"
+      " request_hash, job, create_time, steps_done, last_sequence)"
+      " VALUES (?, ?, '', 0, 0, ?, ?, ?, ?, ?, 0, 0)");
   row.bind(1, job.id);
   row.bind(2, static_cast<int>(TrainingJob::QUEUED));
   row.bind(3, job.job.priority());
@@ -82,23 +82,6 @@ absl::Status ReferToDataSet(SQLite::Database& connection, int64_t job, int64_t d
   row.bind(2, data_set);
   row.exec();
   return absl::OkStatus();
-}
-
-// What progress and checkpoints say of the job, whether or not their event is new.
-void UpdateJob(SQLite::Database& connection, int64_t id, const TrainingEvent& event) {
-  if (event.has_progress()) {
-    SQLite::Statement row(connection, "UPDATE jobs SET steps_done = ? WHERE id = ?");
-    row.bind(1, event.progress().step());
-    row.bind(2, id);
-    row.exec();
-  } else if (event.has_checkpoint()) {
-    SQLite::Statement row(
-        connection,
-        "UPDATE jobs SET checkpoint_step = ?1, steps_done = max(steps_done, ?1) WHERE id = ?2");
-    row.bind(1, event.checkpoint().step());
-    row.bind(2, id);
-    row.exec();
-  }
 }
 
 std::vector<int64_t> ReadIds(SQLite::Statement& rows) {
@@ -143,6 +126,11 @@ absl::StatusOr<TrainingJob> JobStore::Create(const NewJob& job) {
   });
 }
 
+absl::Status JobStore::CheckRoom(int max_waiting) const {
+  return database_->Read(
+      [&](SQLite::Database& connection) { return CheckRoomInQueue(connection, max_waiting); });
+}
+
 absl::StatusOr<std::optional<TrainingJob>> JobStore::FindRequest(
     const std::string& request_id, const std::string& request_hash) const {
   return database_->Read(
@@ -169,10 +157,7 @@ absl::StatusOr<JobStore::Page> JobStore::List(const std::vector<JobState>& state
     Page page;
     size_t bytes = 0;
     for (const int64_t id : ids) {
-      ASSIGN_OR_RETURN(TrainingJob job, ReadJob(connection, id));
-      if (job.has_evaluation_result()) {
-        job.mutable_evaluation_result()->clear_nearest_neighbours_sheet();
-      }
+      ASSIGN_OR_RETURN(TrainingJob job, ReadListedJob(connection, id));
       bytes += job.ByteSizeLong();
       page.more = static_cast<int>(page.jobs.size()) == limit ||
                   (bytes > kMaxPageBytes && !page.jobs.empty());
@@ -229,8 +214,8 @@ absl::Status JobStore::AddEvent(int64_t id, TrainingEvent event) {
   const absl::Time now = clock_->Now();
   const absl::Status added = database_->Write([&](SQLite::Database& connection) -> absl::Status {
     RETURN_IF_ERROR(ReadJobStatus(connection, id).status());
-    UpdateJob(connection, id, event);
-    AppendEvent(connection, id, std::move(event), now);
+    const bool is_new = AppendEvent(connection, id, event, now);
+    UpdateFromEvent(connection, id, event, is_new);
     return absl::OkStatus();
   });
   if (added.ok()) feed_->Notify(id);
@@ -252,7 +237,8 @@ absl::StatusOr<bool> JobStore::RollBackOnce(int64_t id, const std::string& notic
   const auto rolled_back =
       database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<bool> {
         SQLite::Statement row(connection,
-                              "UPDATE jobs SET rolled_back = 1 WHERE id = ? AND rolled_back = 0");
+                              "UPDATE jobs SET rolled_back_to = ifnull(checkpoint_step, 0) "
+                              "WHERE id = ? AND rolled_back_to IS NULL");
         row.bind(1, id);
         if (row.exec() == 0) return false;
         TrainingEvent event;
@@ -262,6 +248,40 @@ absl::StatusOr<bool> JobStore::RollBackOnce(int64_t id, const std::string& notic
       });
   if (rolled_back.ok()) feed_->Notify(id);
   return rolled_back;
+}
+
+absl::StatusOr<std::optional<int64_t>> JobStore::RolledBackTo(int64_t id) const {
+  return database_->Read(
+      [&](SQLite::Database& connection) -> absl::StatusOr<std::optional<int64_t>> {
+        SQLite::Statement row(connection, "SELECT rolled_back_to FROM jobs WHERE id = ?");
+        row.bind(1, id);
+        if (!row.executeStep()) return JobNotFound(id);
+        if (row.isColumnNull(0)) return std::nullopt;
+        return row.getColumn(0).getInt64();
+      });
+}
+
+absl::StatusOr<int> JobStore::BeginRun(int64_t id) {
+  return database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<int> {
+    SQLite::Statement lost(connection, "SELECT lost_runs FROM jobs WHERE id = ?");
+    lost.bind(1, id);
+    if (!lost.executeStep()) return JobNotFound(id);
+    const int runs = lost.getColumn(0).getInt();
+    SQLite::Statement row(connection, "UPDATE jobs SET lost_runs = lost_runs + 1 WHERE id = ?");
+    row.bind(1, id);
+    row.exec();
+    return runs;
+  });
+}
+
+absl::Status JobStore::EndRun(int64_t id) {
+  return database_->Write([&](SQLite::Database& connection) -> absl::Status {
+    SQLite::Statement row(connection,
+                          "UPDATE jobs SET lost_runs = max(lost_runs - 1, 0) WHERE id = ?");
+    row.bind(1, id);
+    row.exec();
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::optional<TrainingEvent>> JobStore::FindEvent(int64_t id,

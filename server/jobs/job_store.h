@@ -41,6 +41,9 @@ class JobStore {
   // FailedPrecondition where a data set has gone; AlreadyExists where request_id was used.
   absl::StatusOr<denoised::v1::TrainingJob> Create(const NewJob& job);
 
+  // Whether Create would refuse the next job for want of room: before anything is spent on it.
+  absl::Status CheckRoom(int max_waiting) const;
+
   // The job that a request with this id has made; nullopt where there is none, or the id is empty.
   // AlreadyExists where that was another request.
   absl::StatusOr<std::optional<denoised::v1::TrainingJob>> FindRequest(
@@ -75,9 +78,17 @@ class JobStore {
   // Of this kind and step; nullopt where there is none.
   absl::StatusOr<std::optional<denoised::v1::TrainingEvent>> FindEvent(
       int64_t id, denoised::v1::TrainingEvent::EventCase kind, int64_t step) const;
-  // Notes that the job was rolled back, with a notice; false, and nothing is changed, where it was
-  // before.
+  // Notes that the job was rolled back to its latest checkpoint, or its beginning, with a notice; false,
+  // and nothing is changed, where it was before.
   absl::StatusOr<bool> RollBackOnce(int64_t id, const std::string& notice);
+  // The step that it was rolled back to; nullopt where it never was.
+  absl::StatusOr<std::optional<int64_t>> RolledBackTo(int64_t id) const;
+
+  // A run of the job begins. Returns how many before it were lost: since the last further checkpoint
+  // they have begun, and neither told of another nor ended in order.
+  absl::StatusOr<int> BeginRun(int64_t id);
+  // The run has ended in order, wherever it was.
+  absl::Status EndRun(int64_t id);
 
   struct Events {
     std::vector<denoised::v1::TrainingEvent> events;

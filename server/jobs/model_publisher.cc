@@ -11,6 +11,7 @@
 #include "core/base/status_macros.h"
 #include "core/io/model_files.h"
 #include "server/jobs/base_model.h"
+#include "server/jobs/files.h"
 
 namespace denoise {
 namespace {
@@ -104,7 +105,7 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
   if (!job_id) {
     return InvalidField("source", "must be \"trainingJobs/\" and a job's name, or a checkpoint's");
   }
-  ASSIGN_OR_RETURN(const at::ScalarType dtype, DtypeOf(request.precision()));
+  RETURN_IF_ERROR(DtypeOf(request.precision()).status());
   ASSIGN_OR_RETURN(const TrainingJob job, environment_.store->Get(*job_id));
   if (!job.has_training()) return NoCheckpoint();
   ASSIGN_OR_RETURN(
@@ -112,41 +113,63 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
       checkpoint ? absl::StatusOr<CheckpointReference>(*checkpoint) : NewestCheckpoint(*job_id));
   ASSIGN_OR_RETURN(const size_t average, AverageOf(job.training(), request));
   ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source));
-  const ModelHandle replaced = environment_.models->Find(*model_id);
-  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(source.job)));
+  auto model = Install(*model_id, request, source.job, EmaOf(snapshot, average));
+  if (!model.ok()) return OfOurFiles(source.job, model.status());
+  Note(source, **model);
+  return model;
+}
+
+absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id,
+                                                    const PublishModelRequest& request, int64_t job,
+                                                    StateDict weights) const {
+  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job)));
+  const ModelHandle replaced = environment_.models->Find(model_id);
   if (replaced != nullptr && !request.allow_replace()) {
     ASSIGN_OR_RETURN(const Model trained, DescribeAsModel(files));
     RETURN_IF_ERROR(CheckReplaces(*replaced, trained));
   }
-  files.weights = EmaOf(snapshot, average);
-  ASSIGN_OR_RETURN(ModelHandle model, environment_.models_folder->Install(
-                                          *model_id,
-                                          [&](const std::filesystem::path& folder) {
-                                            return WriteModelFiles(folder, files, dtype);
-                                          },
-                                          *environment_.models));
+  ASSIGN_OR_RETURN(const at::ScalarType dtype, DtypeOf(request.precision()));
+  files.weights = std::move(weights);
+  return environment_.models_folder->Install(
+      model_id,
+      [&](const std::filesystem::path& folder) {
+        const absl::Status written = WriteModelFiles(folder, files, dtype);
+        return absl::IsResourceExhausted(written) ? DiskStatus(written) : written;
+      },
+      *environment_.models);
+}
+
+// The files are the server's: what is wrong with them is no fault of the request's, and none of its
+// caller's business.
+absl::Status ModelPublisher::OfOurFiles(int64_t job, const absl::Status& status) const {
+  if (!absl::IsInvalidArgument(status) && !absl::IsNotFound(status)) return status;
+  RETURN_IF_ERROR(environment_.store->Status(job).status());  // deleted meanwhile
+  return absl::InternalError(status.message());
+}
+
+void ModelPublisher::Note(const CheckpointReference& source, const Model& model) const {
   TrainingEvent event;
-  event.mutable_published()->set_model(ModelName(model->id));
-  event.mutable_published()->set_model_version(model->version);
-  event.mutable_published()->set_step(snapshot.step);
-  RETURN_IF_ERROR(environment_.store->AddEvent(source.job, std::move(event)));
-  return model;
+  event.mutable_published()->set_model(ModelName(model.id));
+  event.mutable_published()->set_model_version(model.version);
+  event.mutable_published()->set_step(source.step);
+  const absl::Status noted = environment_.store->AddEvent(source.job, std::move(event));
+  if (noted.ok() || environment_.observer == nullptr) return;
+  environment_.observer->OnTrouble("the publication of a model could not be noted", noted);
 }
 
 absl::StatusOr<CheckpointReference> ModelPublisher::NewestCheckpoint(int64_t job) const {
-  ASSIGN_OR_RETURN(const auto folder, environment_.checkpoints->Get(job));
-  const std::vector<CheckpointFolder::Entry> entries = folder->List();
+  const std::vector<CheckpointFolder::Entry> entries = CheckpointsOf(job).List();
   if (entries.empty()) return NoCheckpoint();
   return CheckpointReference{job, entries.front().step};
 }
 
 absl::StatusOr<TrainingSnapshot> ModelPublisher::LoadSnapshot(
     const CheckpointReference& source) const {
-  ASSIGN_OR_RETURN(const auto folder, environment_.checkpoints->Get(source.job));
-  absl::StatusOr<TrainingSnapshot> snapshot = folder->Load(source.step);
+  const CheckpointFolder folder = CheckpointsOf(source.job);
+  absl::StatusOr<TrainingSnapshot> snapshot = folder.Load(source.step);
   if (snapshot.ok()) return snapshot;
   // It may have gone while it was being read.
-  for (const CheckpointFolder::Entry& entry : folder->List()) {
+  for (const CheckpointFolder::Entry& entry : folder.List()) {
     if (entry.step == source.step) return snapshot.status();
   }
   return CheckpointGone();

@@ -6,8 +6,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "core/train/checkpoint_folder.h"
 #include "denoised/v1/training.pb.h"
-#include "server/jobs/checkpoint_folders.h"
+#include "server/jobs/job_observer.h"
 #include "server/jobs/job_store.h"
 #include "server/jobs/resource_names.h"
 #include "server/jobs/state_dir.h"
@@ -22,18 +23,27 @@ class ModelPublisher {
   struct Environment {
     const StateDir* state;
     JobStore* store;
-    CheckpointFolders* checkpoints;
     ModelRepository* models;
     const ModelsFolder* models_folder;
+    JobObserver* observer;  // may be null
   };
   explicit ModelPublisher(const Environment& environment) : environment_(environment) {}
 
-  // The errors of PublishModel. Takes as long as loading a model does.
+  // The errors of PublishModel: after one, nothing has changed. A model that is served is published,
+  // though the job could not note it. Takes as long as loading a model does.
   absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request);
 
  private:
   absl::StatusOr<CheckpointReference> NewestCheckpoint(int64_t job) const;
   absl::StatusOr<TrainingSnapshot> LoadSnapshot(const CheckpointReference& source) const;
+  absl::StatusOr<ModelHandle> Install(const std::string& model_id,
+                                      const denoised::v1::PublishModelRequest& request, int64_t job,
+                                      StateDict weights) const;
+  absl::Status OfOurFiles(int64_t job, const absl::Status& status) const;
+  void Note(const CheckpointReference& source, const Model& model) const;
+  CheckpointFolder CheckpointsOf(int64_t job) const {
+    return CheckpointFolder::ForReading(environment_.state->checkpoints(job));
+  }
 
   const Environment environment_;
 };

@@ -8,14 +8,16 @@
 
 #include "core/base/status_macros.h"
 #include "core/data/stored_data_set.h"
+#include "core/diffusion/device_errors.h"
 #include "core/evaluation/inception_features.h"
 #include "core/io/model_files.h"
 #include "core/nn/unet2d.h"
 #include "core/train/batch_loader.h"
-#include "core/train/device_errors.h"
+#include "core/train/checkpoint_folder.h"
 #include "server/jobs/base_model.h"
 #include "server/jobs/evaluation_settings.h"
 #include "server/jobs/evaluation_task.h"
+#include "server/jobs/files.h"
 #include "server/jobs/run_resume.h"
 #include "server/jobs/training_settings.h"
 #include "server/jobs/training_task.h"
@@ -75,6 +77,7 @@ class Loader {
   absl::StatusOr<LoadedRun> LoadEvaluation(const EvaluationSettings& settings);
 
  private:
+  absl::StatusOr<std::shared_ptr<CheckpointFolder>> OpenCheckpoints() const;
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const TrainingSettings& settings,
                                                        const Model& model, ModelFiles files,
                                                        std::shared_ptr<const DataSet> data) const;
@@ -94,7 +97,7 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
   ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
   ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
   ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset(), model));
-  ASSIGN_OR_RETURN(auto checkpoints, environment_.checkpoints->Get(job_));
+  ASSIGN_OR_RETURN(const auto checkpoints, OpenCheckpoints());
   const RunFacts facts = FactsOf(settings, data->size());
   TrainingTask::Setup setup = {.trainer = nullptr,
                                .facts = facts,
@@ -132,16 +135,24 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
   return run;
 }
 
+absl::StatusOr<std::shared_ptr<CheckpointFolder>> Loader::OpenCheckpoints() const {
+  auto opened = CheckpointFolder::Open(environment_.state->checkpoints(job_));
+  if (!opened.ok()) return DiskStatus(opened.status());
+  return std::make_shared<CheckpointFolder>(*std::move(opened));
+}
+
 absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
     const TrainingSettings& settings, const Model& model, ModelFiles files,
     std::shared_ptr<const DataSet> data) const {
   ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
   const TrainingOptions options = TrainingOptionsOf(settings);
+  ASSIGN_OR_RETURN(const auto rolled_back_to, environment_.store->RolledBackTo(job_));
   ASSIGN_OR_RETURN(std::shared_ptr<BatchSource> batches,
                    BatchLoader::Create(std::move(data), {.shape = ShapeOf(model.spec),
                                                          .batch_size = options.batch_size,
                                                          .augmentation = options.augmentation,
-                                                         .seed = options.seed}));
+                                                         .seed = options.seed,
+                                                         .rolled_back_to = rolled_back_to}));
   auto trainer = Trainer::Create({.weights = std::move(files.weights),
                                   .binder =
                                       [config](const StateDict& parameters, at::ScalarType dtype) {
@@ -152,6 +163,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
                                   .null_class_label = model.null_class_label,
                                   .batches = std::move(batches),
                                   .options = options,
+                                  .rolled_back_to = rolled_back_to,
                                   .device = device_});
   if (!trainer.ok()) return DeviceStatus(trainer.status());
   return trainer;
@@ -173,12 +185,13 @@ absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& setti
   ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset(), *model));
   ASSIGN_OR_RETURN(ModelEvaluation::Setup setup, MakeEvaluation(settings, *model, std::move(data)));
   setup.network = model->networks.front();
-  ASSIGN_OR_RETURN(auto evaluation, ModelEvaluation::Create(std::move(setup)));
+  auto evaluation = ModelEvaluation::Create(std::move(setup));
+  if (!evaluation.ok()) return DeviceStatus(evaluation.status());
   LoadedRun run;
   run.recorder = std::make_unique<RunRecorder>(
       RunRecorder::Destination{.store = environment_.store, .checkpoints = nullptr, .job = job_},
       std::move(written_));
-  run.task = std::make_shared<EvaluationTask>(std::move(evaluation), run.recorder.get(),
+  run.task = std::make_shared<EvaluationTask>(*std::move(evaluation), run.recorder.get(),
                                               environment_.observer, std::move(ended_));
   return run;
 }

@@ -9,7 +9,6 @@
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "server/engine/engine.h"
-#include "server/jobs/checkpoint_folders.h"
 #include "server/jobs/data_set_store.h"
 #include "server/jobs/job_observer.h"
 #include "server/jobs/job_store.h"
@@ -24,7 +23,6 @@ struct RunEnvironment {
   const StateDir* state;
   JobStore* store;
   DataSetStore* data_sets;
-  CheckpointFolders* checkpoints;
   Engine* engine;
   const Clock* clock;
   JobObserver* observer;

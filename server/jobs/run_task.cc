@@ -2,7 +2,7 @@
 
 #include <exception>
 
-#include "core/train/device_errors.h"
+#include "core/diffusion/device_errors.h"
 
 namespace denoise {
 
@@ -14,6 +14,11 @@ DeviceTask::Outcome RunTask::RunSlice() {
   } catch (const std::exception& error) {
     return Fail(DeviceError(error));
   }
+}
+
+// Kernels may fail after the run has ended, which is as it was then.
+void RunTask::OnFailed(const absl::Status& status) {
+  if (!end_) Fail(status);
 }
 
 DeviceTask::Outcome RunTask::Fail(const absl::Status& status) {

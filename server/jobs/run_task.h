@@ -26,6 +26,7 @@ class RunTask : public DeviceTask {
 
   // LibTorch's exceptions end here.
   Outcome RunSlice() final;
+  void OnFailed(const absl::Status& status) final;
 
   // Once `ended` was called.
   const RunEnd& end() const { return *end_; }

@@ -69,7 +69,16 @@ ALTER TABLE data_sets ADD COLUMN
 UPDATE data_sets SET stored_bytes = total_bytes WHERE state IN (1, 2);  -- UPLOADING, READING
 )sql";
 
-constexpr const char* kMigrations[] = {kVersion1, kVersion2};
+constexpr char kVersion3[] = R"sql(
+ALTER TABLE jobs DROP COLUMN rolled_back;
+ALTER TABLE jobs ADD COLUMN rolled_back_to INTEGER;  -- the step of the checkpoint; NULL: never was
+-- Runs begun since the last further checkpoint that have not ended in order.
+ALTER TABLE jobs ADD COLUMN lost_runs INTEGER NOT NULL DEFAULT 0;
+-- EvaluationResult: the newest, without its sheet. NULL: there is none since version 3.
+ALTER TABLE jobs ADD COLUMN evaluation BLOB;
+)sql";
+
+constexpr const char* kMigrations[] = {kVersion1, kVersion2, kVersion3};
 
 }  // namespace
 

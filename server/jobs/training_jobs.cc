@@ -11,7 +11,7 @@
 #include "core/base/paging.h"
 #include "core/base/status_macros.h"
 #include "core/files/folders.h"
-#include "server/jobs/checkpoint_folders.h"
+#include "core/train/checkpoint_folder.h"
 #include "server/jobs/files.h"
 #include "server/jobs/job_creator.h"
 #include "server/jobs/job_runner.h"
@@ -64,7 +64,6 @@ class TrainingJobs::Impl {
   Impl(const Environment& environment, const TrainingJobsOptions& options)
       : environment_(environment),
         store_(environment.database, &feed_, environment.clock, environment.observer),
-        checkpoints_(environment.state),
         creator_({.state = environment.state,
                   .store = &store_,
                   .data_sets = environment.data_sets,
@@ -77,16 +76,15 @@ class TrainingJobs::Impl {
                   .has_inception = !options.inception.empty()}),
         publisher_({.state = environment.state,
                     .store = &store_,
-                    .checkpoints = &checkpoints_,
                     .models = environment.models,
-                    .models_folder = environment.models_folder}) {}
+                    .models_folder = environment.models_folder,
+                    .observer = environment.observer}) {}
 
   void Run(const TrainingJobsOptions& options) {
     runner_ = std::make_unique<JobRunner>(
         RunEnvironment{.state = environment_.state,
                        .store = &store_,
                        .data_sets = environment_.data_sets,
-                       .checkpoints = &checkpoints_,
                        .engine = environment_.engine,
                        .clock = environment_.clock,
                        .observer = environment_.observer,
@@ -105,7 +103,6 @@ class TrainingJobs::Impl {
   const Environment environment_;
   EventFeed feed_;
   JobStore store_;
-  CheckpointFolders checkpoints_;
   JobCreator creator_;
   ModelPublisher publisher_;
   std::unique_ptr<JobRunner> runner_;
@@ -173,7 +170,6 @@ absl::StatusOr<TrainingJob> TrainingJobs::Resume(
 absl::Status TrainingJobs::Delete(const denoised::v1::DeleteTrainingJobRequest& request) {
   ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
   RETURN_IF_ERROR(impl_->store_.Delete(id));
-  impl_->checkpoints_.Forget(id);
   return DiskStatus(RemoveTree(impl_->environment_.state->job(id)));
 }
 
@@ -182,9 +178,9 @@ absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
   ASSIGN_OR_RETURN(const int64_t id, JobIn("parent", request.parent()));
   ASSIGN_OR_RETURN(const Page page, PageOf(request));
   RETURN_IF_ERROR(impl_->store_.Status(id).status());
-  ASSIGN_OR_RETURN(const auto folder, impl_->checkpoints_.Get(id));
+  const auto folder = CheckpointFolder::ForReading(impl_->environment_.state->checkpoints(id));
   ListCheckpointsResponse response;
-  for (const CheckpointFolder::Entry& entry : folder->List()) {
+  for (const CheckpointFolder::Entry& entry : folder.List()) {
     if (page.before > 0 && entry.step >= page.before) continue;
     if (response.checkpoints_size() == page.size) {
       response.set_next_page_token(

@@ -30,19 +30,6 @@ std::string Field(std::string_view prefix, std::string_view name) {
   return std::string(prefix).append(name);
 }
 
-void CheckRange(std::string_view field, int64_t value, int64_t min, int64_t max,
-                FieldViolations& violations) {
-  if (value >= min && value <= max) return;
-  const std::string range = max == std::numeric_limits<int64_t>::max()
-                                ? absl::StrCat("at least ", min)
-                                : absl::StrCat("between ", min, " and ", max);
-  violations.Add(field, absl::StrCat("must be ", range, ", is ", value));
-}
-
-void CheckAtLeast(std::string_view field, int64_t value, int64_t min, FieldViolations& violations) {
-  CheckRange(field, value, min, std::numeric_limits<int64_t>::max(), violations);
-}
-
 // A network call takes memory for each pixel: too much of that ends the server, not just the job.
 void ResolveBatches(const SettingsContext& context, TrainingSettings& settings,
                     FieldViolations& violations) {
@@ -92,8 +79,8 @@ void ResolveCheckpoints(TrainingSettings& settings, FieldViolations& violations)
   auto& policy = *settings.mutable_checkpoints();
   if (!policy.has_every_n_steps()) policy.set_every_n_steps(kEverySteps);
   if (!policy.has_keep()) policy.set_keep(kKeep);
-  CheckAtLeast("checkpoints.every_n_steps", policy.every_n_steps(), 1, violations);
-  CheckRange("checkpoints.keep", policy.keep(), 1, kMaxKeptCheckpoints, violations);
+  violations.CheckAtLeast("checkpoints.every_n_steps", policy.every_n_steps(), 1);
+  violations.CheckRange("checkpoints.keep", policy.keep(), 1, kMaxKeptCheckpoints);
 }
 
 void ResolveSamples(const SettingsContext& context, TrainingSettings& settings,
@@ -103,8 +90,8 @@ void ResolveSamples(const SettingsContext& context, TrainingSettings& settings,
   auto& policy = *settings.mutable_samples();
   if (!policy.has_every_n_steps()) policy.set_every_n_steps(kEverySteps);
   if (!policy.has_count()) policy.set_count(kCount);
-  CheckAtLeast("samples.every_n_steps", policy.every_n_steps(), 0, violations);
-  CheckRange("samples.count", policy.count(), 1, kMaxGridPictures, violations);
+  violations.CheckAtLeast("samples.every_n_steps", policy.every_n_steps(), 0);
+  violations.CheckRange("samples.count", policy.count(), 1, kMaxGridPictures);
   ResolveSampling("samples.sampler.", context, *policy.mutable_sampler(), violations);
   policy.set_guidance_scale(ResolveGuidance("samples.", policy.has_guidance_scale(),
                                             policy.guidance_scale(), context.model, violations));
@@ -113,7 +100,7 @@ void ResolveSamples(const SettingsContext& context, TrainingSettings& settings,
 void ResolveEvaluations(const SettingsContext& context, TrainingSettings& settings,
                         FieldViolations& violations) {
   auto& policy = *settings.mutable_evaluations();
-  CheckAtLeast("evaluations.every_n_steps", policy.every_n_steps(), 0, violations);
+  violations.CheckAtLeast("evaluations.every_n_steps", policy.every_n_steps(), 0);
   auto& evaluation = *policy.mutable_settings();
   if (!evaluation.model().empty()) {
     violations.Add("evaluations.settings.model", "must be empty: it is what is being trained");

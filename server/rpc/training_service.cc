@@ -13,7 +13,7 @@ template <class Request, class Response, class Method>
 grpc::ServerUnaryReactor* TrainingService::Call(grpc::CallbackServerContext* context,
                                                 const Request* request, Response* response,
                                                 Method method) {
-  return AnswerOnPool(*environment_.pool, context, response,
+  return AnswerOnPool(environment_, context, response,
                       [this, request, method]() -> absl::StatusOr<Response> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
                         return (jobs_->*method)(*request);
@@ -59,7 +59,7 @@ grpc::ServerUnaryReactor* TrainingService::ResumeTrainingJob(
 grpc::ServerUnaryReactor* TrainingService::DeleteTrainingJob(
     grpc::CallbackServerContext* context, const v1::DeleteTrainingJobRequest* request,
     google::protobuf::Empty* response) {
-  return AnswerOnPool(*environment_.pool, context, response,
+  return AnswerOnPool(environment_, context, response,
                       [this, request]() -> absl::StatusOr<google::protobuf::Empty> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
                         RETURN_IF_ERROR(jobs_->Delete(*request));
@@ -81,7 +81,7 @@ grpc::ServerWriteReactor<v1::TrainingEvent>* TrainingService::WatchTrainingJob(
 grpc::ServerUnaryReactor* TrainingService::PublishModel(grpc::CallbackServerContext* context,
                                                         const v1::PublishModelRequest* request,
                                                         v1::Model* response) {
-  return AnswerOnPool(*environment_.pool, context, response,
+  return AnswerOnPool(environment_, context, response,
                       [this, request]() -> absl::StatusOr<v1::Model> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
                         ASSIGN_OR_RETURN(const ModelHandle model, jobs_->Publish(*request));

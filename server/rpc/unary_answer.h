@@ -10,9 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/thread_order.h"
+#include "server/rpc/live_calls.h"
 #include "server/rpc/request_id.h"
 #include "server/rpc/status_mapping.h"
-#include "server/rpc/work_pool.h"
+#include "server/rpc/turn_stream.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -44,14 +45,17 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
   return reactor;
 }
 
-// With what `work()` returns, a StatusOr<Response>, on a thread of `pool`: for what waits for a disk.
-// The call is alive until it is finished.
+// With what `work()` returns, a StatusOr<Response>, on a thread of the pool: for what waits for a disk,
+// or for a model to be loaded. The call is alive until it is finished, and a shutdown waits for it.
 template <class Response, class Work>
-grpc::ServerUnaryReactor* AnswerOnPool(WorkPool& pool, grpc::CallbackServerContext* context,
-                                       Response* response, Work work) {
+grpc::ServerUnaryReactor* AnswerOnPool(const TurnEnvironment& environment,
+                                       grpc::CallbackServerContext* context, Response* response,
+                                       Work work) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  LiveCalls* const live_calls = environment.live_calls;
+  live_calls->Add();
   BeforeHandOver(reactor);
-  pool.Schedule([context, reactor, response, work = std::move(work)] {
+  environment.pool->Schedule([context, reactor, response, live_calls, work = std::move(work)] {
     AfterHandOver(reactor);
     absl::StatusOr<Response> result = absl::InternalError("the call was not answered");
     try {
@@ -60,6 +64,7 @@ grpc::ServerUnaryReactor* AnswerOnPool(WorkPool& pool, grpc::CallbackServerConte
       result = absl::InternalError(error.what());
     }
     FinishCall(context, reactor, std::move(result), response);
+    live_calls->Remove();
   });
   return reactor;
 }

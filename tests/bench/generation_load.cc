@@ -32,6 +32,7 @@ class TrainerTask : public DeviceTask {
   Outcome RunSlice() override {
     return trainer_->RunSlice().ok() ? Outcome::kMore : Outcome::kDone;
   }
+  void OnFailed(const absl::Status&) override {}
 
  private:
   const std::shared_ptr<Trainer> trainer_;

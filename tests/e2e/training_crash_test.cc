@@ -4,6 +4,7 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <random>
@@ -22,6 +23,9 @@ namespace fs = std::filesystem;
 namespace v1 = denoised::v1;
 
 constexpr int kCrashes = 50;
+// A job under which the server ends ten times without a further checkpoint has failed: so that this
+// holds on a slow machine, too, the server lives that long now and then.
+constexpr int kCrashesWithoutCheckpoint = 8;
 constexpr int kMaxSteps = 400;
 constexpr char kWeights[] = "unet/diffusion_pytorch_model.safetensors";
 
@@ -69,6 +73,17 @@ class TrainingCrashTest : public testing::Test {
     const grpc::Status status = reader->Finish();
     EXPECT_TRUE(status.ok() || status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)
         << status.error_message();
+  }
+
+  void ListenUntilACheckpoint(const std::string& job) {
+    const auto checkpoints = [this] {
+      return std::count_if(heard_.begin(), heard_.end(),
+                           [](const v1::TrainingEvent& event) { return event.has_checkpoint(); });
+    };
+    const auto before = checkpoints();
+    while (checkpoints() == before && Get(job).state() == v1::TrainingJob::RUNNING) {
+      Listen(job, absl::Milliseconds(100));
+    }
   }
 
   v1::TrainingJob Get(const std::string& job) {
@@ -126,6 +141,9 @@ TEST_F(TrainingCrashTest, AJobThatIsKilledOverAndOverEndsAsAnUndisturbedOne) {
     // Now and then in the middle of a publication: the model of that name is whole or absent.
     std::thread publisher;
     if (crashes % 5 == 4) publisher = std::thread([&] { Publish(job, "disturbed"); });
+    if (crashes % kCrashesWithoutCheckpoint == kCrashesWithoutCheckpoint - 1) {
+      ListenUntilACheckpoint(job);
+    }
     Listen(job, absl::Milliseconds(milliseconds(random)));
     if (Get(job).state() == v1::TrainingJob::RUNNING) ++while_training;
     server_->Kill();

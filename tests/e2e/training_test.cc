@@ -27,7 +27,8 @@ class TrainingTest : public testing::Test {
   void SetUp() override {
     WritePictures(pictures(), 12);
     fs::create_directories(models());
-    server_ = StartServer(models(), {"--state", (folder_.path() / "state").string()});
+    server_ = StartServer(models(), {"--state", (folder_.path() / "state").string(),
+                                     "--max-micro-batch-pixels", "1024"});
   }
 
   fs::path pictures() const { return folder_.path() / "shades"; }
@@ -165,6 +166,9 @@ TEST_F(TrainingTest, WrongSettingsAreNamedByTheirFlags) {
   result = create({"-d", "shades", "-n", "1", "--sampler", "ddim", "--sigma-spacing", "karras"});
   EXPECT_EQ(result.exit_status, (ExitStatus{.code = 2}));
   EXPECT_THAT(result.error, HasSubstr("--sigma-spacing:"));
+  result = create({"-d", "shades", "-n", "1", "--micro-batch-size", "5"});
+  EXPECT_EQ(result.exit_status, (ExitStatus{.code = 2}));
+  EXPECT_THAT(result.error, HasSubstr("--micro-batch-size: must be at most 4"));
   EXPECT_EQ(create({"-d", "nothing", "-n", "1"}).exit_status, (ExitStatus{.code = 5}));
 }
 

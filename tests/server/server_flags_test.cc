@@ -40,6 +40,7 @@ TEST(ServerFlags, HaveDefaultsForEverythingButTheModels) {
   EXPECT_TRUE(parsed.flags().batch_invariant);
   EXPECT_EQ(parsed.flags().max_receive_bytes, 4 << 20);
   EXPECT_EQ(parsed.flags().max_picture_pixels, 16 << 20);
+  EXPECT_EQ(parsed.flags().max_micro_batch_pixels, 4 << 20);
 }
 
 TEST(ServerFlags, AreRead) {

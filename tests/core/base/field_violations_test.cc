@@ -27,6 +27,16 @@ TEST(FieldViolations, TravelInAStatusInOrder) {
                           FieldViolation{"timesteps[3]", ""}));
 }
 
+TEST(FieldViolations, NumbersOutOfTheirRangeAreOnes) {
+  FieldViolations violations;
+  for (const int64_t value : {0, 1, 4, 5}) violations.CheckRange("count", value, 1, 4);
+  for (const int64_t value : {6, 7}) violations.CheckAtLeast("steps", value, 7);
+  EXPECT_EQ(violations.violations(),
+            (std::vector<FieldViolation>{{"count", "must be between 1 and 4, is 0"},
+                                         {"count", "must be between 1 and 4, is 5"},
+                                         {"steps", "must be at least 7, is 6"}}));
+}
+
 TEST(FieldViolations, ArePrefixedByWhoeverEmbedsTheMessage) {
   FieldViolations inner;
   inner.Add("eta", "must not be negative");

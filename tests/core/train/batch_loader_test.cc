@@ -139,6 +139,22 @@ TEST(BatchLoader, RowsDoNotDependOnThreadsMicroBatchesOrWhereARunBegins) {
   EXPECT_FALSE(at::equal(ReadSteps(*Load(data_set, options), 1, 8, 6, 6).x0, expected.x0));
 }
 
+TEST(BatchLoader, ARunThatWentBackIsShownTheSamePicturesCroppedAndFlippedAnew) {
+  const auto data_set = std::make_shared<FakeDataSet>(11);
+  data_set->SetSide(9);
+  BatchLoaderOptions options = {.shape = kShape,
+                                .batch_size = 6,
+                                .augmentation = {.horizontal_flip = true, .random_crop_scale = 1.5},
+                                .seed = 4};
+  const TrainingRows before = ReadSteps(*Load(data_set, options), 1, 8, 6, 6);
+  options.rolled_back_to = 3;
+  const TrainingRows after = ReadSteps(*Load(data_set, options), 1, 8, 6, 6);
+
+  EXPECT_TRUE(at::equal(after.class_labels, before.class_labels));
+  EXPECT_TRUE(at::equal(after.x0.narrow(0, 0, 18), before.x0.narrow(0, 0, 18)));
+  EXPECT_FALSE(at::equal(after.x0.narrow(0, 18, 30), before.x0.narrow(0, 18, 30)));
+}
+
 TEST(BatchLoader, ReadsADataSetThatFitsOnce) {
   const auto data_set = std::make_shared<FakeDataSet>(10);
   const auto cached = Load(data_set, {.shape = kShape, .batch_size = 10, .cache_bytes = 160});

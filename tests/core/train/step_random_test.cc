@@ -25,6 +25,18 @@ TEST(StepRandom, StaysWhatItIs) {
   EXPECT_EQ(RandomBits(42, RandomPurpose::kNoise, 7, 5), 6692886326895942730u);
 }
 
+TEST(StepRandom, ARunThatWentBackDrawsAnewFromThereOn) {
+  EXPECT_EQ(SeedOfStep(42, 1, std::nullopt), 42u);
+  EXPECT_EQ(SeedOfStep(42, 500, 500), 42u);
+  EXPECT_EQ(SeedOfStep(42, 501, 500), SeedOfStep(42, 9999, 500));
+
+  EXPECT_EQ((std::set<uint64_t>{42, SeedOfStep(42, 501, 500), SeedOfStep(42, 501, 499),
+                                SeedOfStep(42, 501, 0), SeedOfStep(43, 501, 500)})
+                .size(),
+            5u);
+  EXPECT_EQ(SeedOfStep(42, 501, 500), 10394571199526087055u);
+}
+
 TEST(StepRandom, UnitsAreUniform) {
   constexpr int kBins = 10, kDraws = 20000;
   int counts[kBins] = {};

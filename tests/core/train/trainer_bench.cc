@@ -2,20 +2,23 @@
 //
 //     build/release/bin/trainer_bench             a table for people
 //     build/release/bin/trainer_bench --markdown  the same for the documentation
+//     build/release/bin/trainer_bench --channels 48 96 144 --batch 32 --precision bfloat16
 //
-// The bare loop has one random batch at hand, and cuts it as the trainer does; it draws timesteps
-// and noise on the device, takes the mean squared error, plain autograd and torch::optim::AdamW. It
-// clips nothing, averages nothing and reads the loss once a step. The trainer does all that it does
-// in a job but for reading pictures. Steps of both alternate and the medians are shown, so that
-// ratios mean something on a machine that is not idle.
+// The bare loop normalises with LibTorch's operators, has one random batch at hand and cuts it as
+// the trainer does; it draws timesteps and noise on the device, takes the mean squared error, plain
+// autograd and torch::optim::AdamW. It clips nothing, averages nothing and reads the loss once a
+// step. The trainer does all that it does in a job but for reading pictures. Steps of both alternate
+// and the medians are shown, so that ratios mean something on a machine that is not idle.
 #include <torch/torch.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <CLI/Validators.hpp>
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -24,19 +27,23 @@
 #include "core/nn/unet2d.h"
 #include "core/train/trainer.h"
 #include "tests/support/bench_report.h"
+#include "tests/support/fixed_batches.h"
 
 namespace denoise {
 namespace {
 
 constexpr UNet2DOptions kNetwork = {.batch_invariant = false};
+constexpr UNet2DOptions kBareNetwork = {.batch_invariant = false, .fuse_normalization = false};
 
 struct Flags {
   int64_t size = 32;
   std::vector<int64_t> channels = {32, 64, 64};
   int batch = 16;
   int steps = 15;
+  int head_dim = 8;
   int threads = 2;
   std::string device = "cpu";
+  std::string precision;  // empty: both
   bool markdown = false;
   bool quick = false;
 };
@@ -55,25 +62,13 @@ absl::StatusOr<UNet2DConfig> NetworkConfig(const Flags& flags) {
   const auto list = [](const auto& items) {
     return absl::StrCat("[", absl::StrJoin(items, ","), "]");
   };
+  int64_t groups = 32;
+  for (const int64_t channels : flags.channels) groups = std::gcd(groups, channels);
   return ParseUNet2DConfig(absl::StrCat(
       R"({"sample_size": )", flags.size, R"(, "block_out_channels": )", list(flags.channels),
       R"(, "down_block_types": )", list(down), R"(, "up_block_types": )", list(up),
-      R"(, "norm_num_groups": 32, "attention_head_dim": 8})"));
+      R"(, "norm_num_groups": )", groups, R"(, "attention_head_dim": )", flags.head_dim, "}"));
 }
-
-// The same pictures in every step.
-class FixedBatches : public BatchSource {
- public:
-  explicit FixedBatches(at::Tensor x0) : x0_(std::move(x0)) {}
-
-  absl::StatusOr<TrainingRows> Rows(int64_t, int first, int count) override {
-    return TrainingRows{.x0 = x0_.narrow(0, first, count)};
-  }
-  int64_t pictures() const override { return x0_.size(0); }
-
- private:
-  const at::Tensor x0_;
-};
 
 class BareLoop {
  public:
@@ -108,7 +103,7 @@ class BareLoop {
     const at::Tensor noise = torch::randn_like(x0);
     const at::Tensor alpha_bar = alphas_cumprod_.index_select(0, t).view({rows, 1, 1, 1});
     const at::Tensor x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise;
-    const auto network = BindUNet2D(config_, weights_, dtype_, kNetwork);
+    const auto network = BindUNet2D(config_, weights_, dtype_, kBareNetwork);
     return torch::mse_loss(network->Forward({.x = x_t, .timesteps = t.to(at::kFloat)}), noise);
   }
 
@@ -142,7 +137,7 @@ absl::StatusOr<TableRow> Measure(const Flags& flags, const Case& measured) {
     return BindUNet2D(config, parameters, dtype, kNetwork);
   };
   ASSIGN_OR_RETURN(setup.scheduler, ParseSchedulerConfig(R"({"_class_name": "DDPMScheduler"})"));
-  setup.batches = std::make_shared<FixedBatches>(x0);
+  setup.batches = std::make_shared<FixedBatches>(TrainingRows{.x0 = x0});
   setup.options.max_steps = 1000000;
   setup.options.batch_size = flags.batch;
   setup.options.micro_batch_size = measured.micro_batch;
@@ -183,6 +178,8 @@ absl::Status Bench(const Flags& flags) {
         Case{.name = "bfloat16, one network call a step",
         .precision = TrainingPrecision::kBFloat16,
         .micro_batch = flags.batch}}) {
+    const bool half = measured.precision == TrainingPrecision::kBFloat16;
+    if (!flags.precision.empty() && half != (flags.precision == "bfloat16")) continue;
     ASSIGN_OR_RETURN(TableRow row, Measure(flags, measured));
     rows.push_back(std::move(row));
   }
@@ -204,6 +201,10 @@ int main(int argc, char** argv) {
   app.add_option("--batch", flags.batch, "Pictures a step")->capture_default_str();
   app.add_option("--steps", flags.steps, "Of each kind, of which the median is shown")
       ->capture_default_str();
+  app.add_option("--head-dim", flags.head_dim, "Channels of an attention head")
+      ->capture_default_str();
+  app.add_option("--precision", flags.precision, "Only this one")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--threads", flags.threads, "Threads of the network")->capture_default_str();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:1")->capture_default_str();
   app.add_flag("--quick", flags.quick, "A tiny network and one step: shows that it works");

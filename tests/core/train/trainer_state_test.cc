@@ -4,6 +4,8 @@
 #include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 
+#include <limits>
+
 #include "tests/core/train/trainer_testing.h"
 
 namespace denoise {
@@ -35,6 +37,50 @@ TEST(TrainerState, ASnapshotTakenWithinAStepIsThatBeforeIt) {
   EXPECT_EQ(within.step, 2);
   EXPECT_EQ(within.state, between.state);
   EXPECT_TRUE(BitEqual(within.tensors, between.tensors));
+}
+
+// As the server does after too many steps that are not finite.
+TEST(TrainerState, ARunThatWentBackDrawsAnewAndGoesOnBitForBit) {
+  Trainer::Setup setup = TinySetup({}, SmallOptions());
+  const auto before = Make(setup);
+  Train(*before, 2);
+  const TrainingSnapshot second = SnapshotOf(*before);
+  Train(*before, 3);
+  setup.rolled_back_to = 2;
+  const auto after = Make(setup);
+  Train(*after, 2);
+  EXPECT_TRUE(BitEqual(SnapshotOf(*after).tensors, second.tensors));
+  Train(*after, 1);
+  const TrainingSnapshot third = SnapshotOf(*after);
+  Train(*after, 2);
+  EXPECT_FALSE(BitEqual(SnapshotOf(*after).tensors, SnapshotOf(*before).tensors));
+
+  for (const TrainingSnapshot& snapshot : {second, third}) {
+    const auto resumed = Make(setup);
+    ASSERT_TRUE(resumed->Restore(snapshot).ok());
+    Train(*resumed, static_cast<int>(5 - snapshot.step));
+    EXPECT_TRUE(BitEqual(SnapshotOf(*resumed).tensors, SnapshotOf(*after).tensors));
+  }
+}
+
+TEST(TrainerState, ARunThatWentBackCountsStepsThatAreNotFiniteAnew) {
+  TrainingOptions options = SmallOptions();
+  options.max_non_finite_steps = 3;
+  Trainer::Setup setup = TinySetup(
+      {.hook = [](const TinyNetworkCall&) { return std::numeric_limits<float>::quiet_NaN(); }},
+      options);
+  const auto before = Make(setup);
+  Train(*before, 2);
+  const TrainingSnapshot snapshot = SnapshotOf(*before);
+  const auto resumed = Make(setup);
+  ASSERT_TRUE(resumed->Restore(snapshot).ok());
+  EXPECT_EQ(RunSteps(*resumed, 1).status().code(), StatusCode::kAborted);
+
+  setup.rolled_back_to = 2;
+  const auto after = Make(setup);
+  ASSERT_TRUE(after->Restore(snapshot).ok());
+  Train(*after, 2);
+  EXPECT_EQ(RunSteps(*after, 1).status().code(), StatusCode::kAborted);
 }
 
 TEST(TrainerState, OnlyRestoresWhatBelongsToIt) {

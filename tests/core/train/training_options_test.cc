@@ -67,6 +67,14 @@ TEST(TrainingOptions, EveryViolationIsNamedAtOnce) {
           "ema_decays[1]", "ema_decays[2]", "max_non_finite_steps"));
 }
 
+TEST(TrainingOptions, NumbersAreFiniteInFloat32) {
+  TrainingOptions options = Valid();
+  options.optimizer.learning_rate = 1e39;
+  options.optimizer.max_gradient_norm = 1e300;
+  EXPECT_THAT(ViolatedFields(options),
+              testing::ElementsAre("optimizer.learning_rate", "optimizer.max_gradient_norm"));
+}
+
 TEST(TrainingOptions, AsksForOneToFourAverages) {
   TrainingOptions options = Valid();
   options.ema_decays = {};
@@ -77,7 +85,9 @@ TEST(TrainingOptions, AsksForOneToFourAverages) {
 
 TEST(TrainingOptions, BoundsWhatMemoryIsSpentOn) {
   TrainingOptions options = Valid();
-  options.batch_size = std::numeric_limits<int>::max();
+  options.batch_size = 65536;
+  EXPECT_THAT(ViolatedFields(options), testing::IsEmpty());
+  options.batch_size = 65537;
   options.augmentation.random_crop_scale = 1e9;
   EXPECT_THAT(ViolatedFields(options),
               testing::ElementsAre("augmentation.random_crop_scale", "batch_size"));

@@ -22,6 +22,7 @@ class NamedTask : public DeviceTask {
  public:
   explicit NamedTask(char name) : name_(name) {}
   Outcome RunSlice() override { return Outcome::kMore; }
+  void OnFailed(const absl::Status&) override {}
   char name() const { return name_; }
 
  private:

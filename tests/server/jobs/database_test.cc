@@ -56,6 +56,31 @@ TEST_F(DatabaseTest, WhatWasWrittenIsThereAgain) {
   EXPECT_EQ(*CountIds(**Database::Open(path())), 1);
 }
 
+TEST_F(DatabaseTest, AFileOfAnOlderVersionIsBroughtUpToDate) {
+  std::filesystem::remove(path());
+  {
+    SQLite::Database older(path().string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    older.exec(Migrations()[0]);
+    older.exec("PRAGMA user_version = 1");
+    older.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
+    older.exec(
+        "INSERT INTO jobs VALUES (7, 2, '', 0, 0, 1, 5, NULL, '', x'', 1, 2, NULL, 30, 20, 4)");
+  }
+
+  const auto opened = Database::Open(path());
+
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const auto row = (*opened)->Read([](SQLite::Database& connection) -> absl::StatusOr<std::string> {
+    return connection
+        .execAndGet(
+            "SELECT priority || ' ' || steps_done || ' ' || checkpoint_step || ' ' || "
+            "last_sequence || ' '"
+            " || lost_runs || ' ' || ifnull(rolled_back_to, 'none') FROM jobs")
+        .getString();
+  });
+  EXPECT_EQ(*row, "5 30 20 4 0 none");
+}
+
 TEST_F(DatabaseTest, AnErrorUndoesTheWholeTransaction) {
   auto database = *Database::Open(path());
 

@@ -1,5 +1,6 @@
 #include "server/jobs/job_runner.h"
 
+#include <SQLiteCpp/Database.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -127,6 +128,48 @@ TEST_F(JobRunnerTest, AJobThatIsStoppedOrLosesPowerGoesOnByItself) {
     EXPECT_TRUE(told.contains({TrainingEvent::kSampleGrid, step})) << step;
 }
 
+TEST_F(JobRunnerTest, AJobUnderWhichTheServerEndsAgainAndAgainFails) {
+  CreateTrainingJobRequest request = Request(1'000'000);
+  request.mutable_training()->mutable_checkpoints()->set_every_n_steps(1'000'000);
+  const std::string name = Create(request);
+  int ends = 0;
+  for (; ends < 3 * kMaxLostRuns && !IsOver(Get(name).state()); ++ends) {
+    const int64_t last = Events(name).back().sequence();
+    Wait(name, [&](const TrainingJob& job) {  // at work: it tells what it did not before
+      return IsOver(job.state()) || Events(name).back().sequence() > last;
+    });
+    LosePower();
+  }
+
+  const TrainingJob job = WaitFor(name, TrainingJob::FAILED);
+
+  EXPECT_GE(ends, kMaxLostRuns);
+  EXPECT_THAT(job.state_reason(), HasSubstr("ended 10 times"));
+  EXPECT_THAT(job.state_reason(), HasSubstr("micro_batch_size"));
+}
+
+TEST_F(JobRunnerTest, AServerThatStopsInOrderIsHeldAgainstNoJob) {
+  const std::string trained = Create(Request(3));
+  WaitFor(trained, TrainingJob::SUCCEEDED);
+  ASSERT_TRUE(Publish(trained, "digits").ok());
+  CreateTrainingJobRequest request;  // of an evaluation, which has no checkpoints
+  auto& settings = *request.mutable_evaluation();
+  settings.set_model("models/digits");
+  settings.set_dataset("datasets/digits");
+  settings.mutable_sampler()->set_steps(1000);
+  settings.set_features(denoised::v1::EvaluationSettings::PIXELS);
+  settings.set_nearest_neighbours(2);
+  const std::string name = Create(request);
+  WaitForStep(name, 1);
+
+  server_.reset();
+
+  SQLite::Database database((folder() / "state" / "state.db").string(), SQLite::OPEN_READWRITE);
+  EXPECT_EQ(database.execAndGet("SELECT state FROM jobs WHERE id = 2").getInt(),
+            TrainingJob::RUNNING);
+  EXPECT_EQ(database.execAndGet("SELECT lost_runs FROM jobs WHERE id = 2").getInt(), 0);
+}
+
 TEST_F(JobRunnerTest, ACancellationOutlivesTheServer) {
   const std::string name = Create(Request(100000));
   WaitForStep(name, 1);
@@ -162,6 +205,25 @@ TEST_F(JobRunnerTest, ALossThatIsNotFiniteGoesBackOnceThenFails) {
   EXPECT_EQ(notices, 1);
   EXPECT_THAT(States(name),
               ElementsAre(TrainingJob::QUEUED, TrainingJob::RUNNING, TrainingJob::FAILED));
+}
+
+TEST_F(JobRunnerTest, AJobThatWentBackDrawsAnew) {
+  WaitFor(Create(Request(30)), TrainingJob::SUCCEEDED);
+  const std::string name = Create(Request(30));
+  WaitForStep(name, 7);
+  ASSERT_TRUE(Pause(name).ok());
+  WaitFor(name, TrainingJob::PAUSED);
+  server_.reset();
+  SQLite::Database((folder() / "state" / "state.db").string(), SQLite::OPEN_READWRITE)
+      .exec("UPDATE jobs SET rolled_back_to = checkpoint_step WHERE id = 2");
+  Start();
+
+  ASSERT_TRUE(Resume(name).ok());
+  WaitFor(name, TrainingJob::SUCCEEDED);
+
+  ASSERT_TRUE(Publish("trainingJobs/1", "undisturbed").ok());
+  ASSERT_TRUE(Publish(name, "anew").ok());
+  EXPECT_FALSE(SameWeights(Weights("anew"), Weights("undisturbed")));
 }
 
 TEST_F(JobRunnerTest, AFullDiskPausesUntilThereIsRoom) {

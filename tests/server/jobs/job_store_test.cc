@@ -1,18 +1,14 @@
 #include "server/jobs/job_store.h"
 
-#include <SQLiteCpp/Statement.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/base/error_details.h"
-#include "server/jobs/data_set_rows.h"
-#include "tests/server/jobs/state_testing.h"
+#include "tests/server/jobs/job_store_testing.h"
 
 namespace denoise {
 namespace {
@@ -21,78 +17,6 @@ using denoised::v1::Dataset;
 using denoised::v1::TrainingEvent;
 using denoised::v1::TrainingJob;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
-
-class JobStoreTest : public ::testing::Test {
- protected:
-  JobStore& jobs() { return open_->jobs; }
-  FakeClock& clock() { return open_->clock; }
-
-  // What the next start of the server finds.
-  void Reopen() {
-    open_.reset();
-    open_ = std::make_unique<OpenState>(temp_.path() / "state");
-  }
-
-  int64_t Create(const std::string& request_id = "", int priority = 0) {
-    JobStore::NewJob job = NewJob(request_id);
-    job.job.set_priority(priority);
-    const auto created = jobs().Create(job);
-    EXPECT_TRUE(created.ok()) << created.status();
-    return job.id;
-  }
-
-  JobStore::NewJob NewJob(const std::string& request_id = "") {
-    JobStore::NewJob job;
-    job.id = *jobs().ReserveId();
-    job.request_id = request_id;
-    job.request_hash = "hash of " + request_id;
-    job.job.mutable_training()->set_max_steps(1000);
-    job.job.set_steps_total(1000);
-    (*job.job.mutable_labels())["team"] = "vision";
-    job.max_waiting = 100;
-    return job;
-  }
-
-  std::vector<TrainingEvent> Events(int64_t id, int64_t after = 0) {
-    const auto events = jobs().EventsAfter(id, after, 1000);
-    EXPECT_TRUE(events.ok()) << events.status();
-    return events->events;
-  }
-
-  int64_t MakeDataSet(Dataset::State state) {
-    return *open_->database->Write([&](SQLite::Database& connection) -> absl::StatusOr<int64_t> {
-      denoised::v1::UploadHeader header;
-      header.set_name("datasets/emoji");
-      header.set_sha256("hash");
-      const int64_t id = InsertDataSet(connection, header, absl::UnixEpoch());
-      WriteDataSetState(connection, id, state, "", nullptr);
-      return id;
-    });
-  }
-
-  TempDir temp_;
-  std::unique_ptr<OpenState> open_ = std::make_unique<OpenState>(temp_.path() / "state");
-};
-
-TrainingEvent Progress(int64_t step, double loss = 0.5) {
-  TrainingEvent event;
-  event.mutable_progress()->set_step(step);
-  event.mutable_progress()->set_loss(loss);
-  return event;
-}
-
-TrainingEvent Checkpoint(int64_t step) {
-  TrainingEvent event;
-  event.mutable_checkpoint()->set_step(step);
-  return event;
-}
-
-TrainingEvent Notice(const std::string& text) {
-  TrainingEvent event;
-  event.set_notice(text);
-  return event;
-}
 
 TEST_F(JobStoreTest, ANewJobIsQueuedAndSaysSo) {
   const int64_t id = Create();
@@ -216,124 +140,6 @@ TEST_F(JobStoreTest, AWishToPauseIsKept) {
   EXPECT_EQ(Events(id).size(), 2u);
 }
 
-TEST_F(JobStoreTest, ARunThatRepeatsStepsAddsNothingTwice) {
-  const int64_t id = Create();
-  ASSERT_TRUE(jobs().AddEvent(id, Progress(10)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(10)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Progress(20)).ok());
-  Reopen();
-
-  ASSERT_TRUE(jobs().AddEvent(id, Progress(20)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(10)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Progress(30)).ok());
-
-  std::vector<int64_t> sequences;
-  for (const TrainingEvent& event : Events(id)) sequences.push_back(event.sequence());
-  EXPECT_THAT(sequences, ElementsAre(1, 2, 3, 4, 5));
-  EXPECT_EQ(Events(id)[4].progress().step(), 30);
-}
-
-TEST_F(JobStoreTest, NoticesMayRepeat) {
-  const int64_t id = Create();
-  ASSERT_TRUE(jobs().AddEvent(id, Notice("again")).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Notice("again")).ok());
-
-  EXPECT_EQ(Events(id).size(), 3u);
-}
-
-TEST_F(JobStoreTest, AJobShowsItsNewestProgressCheckpointAndEvaluation) {
-  const int64_t id = Create();
-  TrainingEvent evaluation;
-  evaluation.mutable_evaluation()->set_step(20);
-  evaluation.mutable_evaluation()->mutable_nearest_neighbours_sheet()->set_data("png");
-  ASSERT_TRUE(jobs().AddEvent(id, Progress(10, 0.9)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Progress(20, 0.4)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(25)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, evaluation).ok());
-  Reopen();
-
-  const TrainingJob job = *jobs().Get(id);
-
-  EXPECT_EQ(job.progress().loss(), 0.4);
-  EXPECT_EQ(job.steps_done(), 25);
-  EXPECT_EQ(job.latest_checkpoint(), "trainingJobs/1/checkpoints/25");
-  EXPECT_EQ(job.evaluation_result().nearest_neighbours_sheet().data(), "png");
-  EXPECT_FALSE(jobs().List({}, 0, 10)->jobs[0].evaluation_result().has_nearest_neighbours_sheet());
-}
-
-TEST_F(JobStoreTest, ACheckpointThatIsRepeatedIsTheLatestAgain) {
-  const int64_t id = Create();
-  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(10)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(20)).ok());
-  ASSERT_TRUE(jobs().SetLatestCheckpoint(id, 10).ok());
-  EXPECT_EQ(jobs().Get(id)->latest_checkpoint(), "trainingJobs/1/checkpoints/10");
-
-  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(20)).ok());
-
-  EXPECT_EQ(jobs().Get(id)->latest_checkpoint(), "trainingJobs/1/checkpoints/20");
-  ASSERT_TRUE(jobs().SetLatestCheckpoint(id, std::nullopt).ok());
-  EXPECT_EQ(jobs().Get(id)->latest_checkpoint(), "");
-}
-
-TEST_F(JobStoreTest, ACheckpointThatWasWrittenLateTakesNoStepBack) {
-  const int64_t id = Create();
-  ASSERT_TRUE(jobs().AddEvent(id, Progress(30)).ok());
-  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(25)).ok());
-
-  EXPECT_EQ(jobs().Get(id)->steps_done(), 30);
-}
-
-TEST_F(JobStoreTest, EventsAreReadAtAWatchersPace) {
-  const int64_t id = Create();
-  for (int step = 1; step <= 10; ++step) ASSERT_TRUE(jobs().AddEvent(id, Progress(step)).ok());
-
-  const auto first = *jobs().EventsAfter(id, 0, 4);
-  const auto rest = *jobs().EventsAfter(id, first.events.back().sequence(), 100);
-
-  EXPECT_EQ(first.events.size(), 4u);
-  EXPECT_EQ(rest.events.size(), 7u);
-  EXPECT_EQ(rest.events.front().sequence(), 5);
-  EXPECT_FALSE(rest.over);
-}
-
-TEST_F(JobStoreTest, LargeEventsAreReadAFewAtATime) {
-  const int64_t id = Create();
-  for (int step = 1; step <= 3; ++step) {
-    TrainingEvent grid;
-    grid.mutable_sample_grid()->set_step(step);
-    grid.mutable_sample_grid()->mutable_image()->set_data(std::string(3 << 20, 'x'));
-    ASSERT_TRUE(jobs().AddEvent(id, grid).ok());
-  }
-
-  EXPECT_EQ(Events(id, 0).size(), 2u);  // the first, of the state, and one grid
-  EXPECT_EQ(Events(id, 2).size(), 1u);
-}
-
-TEST_F(JobStoreTest, AWatchIsOverOnceTheLastEventOfAJobThatIsOverWasRead) {
-  const int64_t id = Create();
-  ASSERT_TRUE(jobs().Apply(id, JobAction::kStart).ok());
-  EXPECT_FALSE(jobs().EventsAfter(id, 2, 10)->over);
-  ASSERT_TRUE(jobs().Apply(id, JobAction::kSucceed).ok());
-
-  EXPECT_FALSE(jobs().EventsAfter(id, 0, 2)->over);
-  EXPECT_TRUE(jobs().EventsAfter(id, 2, 10)->over);
-  EXPECT_TRUE(jobs().EventsAfter(id, 3, 10)->over);
-  EXPECT_THAT(jobs().EventsAfter(id, 3, 10)->events, IsEmpty());
-}
-
-TEST_F(JobStoreTest, WatchersAreWokenAfterTheWrite) {
-  const int64_t id = Create();
-  std::vector<int64_t> seen;
-  const auto subscription = open_->feed.Subscribe(id, [&] { seen.push_back(1); });
-
-  ASSERT_TRUE(jobs().AddEvent(id, Progress(1)).ok());
-  ASSERT_TRUE(jobs().Apply(id, JobAction::kCancel).ok());
-  EXPECT_FALSE(jobs().Apply(id, JobAction::kCancel).ok());
-  ASSERT_TRUE(jobs().Delete(id).ok());
-
-  EXPECT_EQ(seen.size(), 3u);
-}
-
 TEST_F(JobStoreTest, AListIsTheLatestFirstPageByPage) {
   for (int i = 0; i < 5; ++i) Create();
 
@@ -417,48 +223,9 @@ TEST_F(JobStoreTest, AJobNeedsDataSetsThatAreReady) {
   EXPECT_EQ(jobs().Get(job.id).status().code(), absl::StatusCode::kNotFound);
 }
 
-// The state of a machine that loses its power after each write has everything until then.
-TEST_F(JobStoreTest, NothingAcknowledgedIsLostWheneverTheMachineDies) {
-  const int64_t id = Create();
-  for (int step = 1; step <= 5; ++step) {
-    ASSERT_TRUE(jobs().AddEvent(id, Progress(step)).ok());
-    const auto copy = temp_.path() / std::to_string(step);
-    CopyState(temp_.path() / "state", copy);
-    const OpenState after_crash(copy);
-    const auto events = after_crash.jobs.EventsAfter(id, 0, 100);
-    ASSERT_TRUE(events.ok()) << events.status();
-    EXPECT_EQ(events->events.size(), static_cast<size_t>(step) + 1);
-    EXPECT_EQ(events->events.back().progress().step(), step);
-  }
-}
-
-TEST_F(JobStoreTest, WritersOnManyThreadsLeaveNoGaps) {
-  const int64_t id = Create();
-  std::vector<std::thread> threads;
-  for (int thread = 0; thread < 4; ++thread) {
-    threads.emplace_back([&, thread] {
-      for (int step = 0; step < 10; ++step) {
-        EXPECT_TRUE(jobs().AddEvent(id, Progress(step + thread % 2 * 100)).ok());
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-
-  const auto events = Events(id);
-  ASSERT_EQ(events.size(), 21u);  // two threads each wrote the same 10
-  for (size_t i = 0; i < events.size(); ++i) {
-    EXPECT_EQ(events[i].sequence(), static_cast<int64_t>(i) + 1);
-  }
-}
-
 TEST_F(JobStoreTest, ARowThatIsNoMessageIsDataLoss) {
   const int64_t id = Create();
-  open_->database
-      ->Write([](SQLite::Database& connection) {
-        connection.exec("UPDATE jobs SET job = x'FFFFFF'; UPDATE events SET event = x'FFFFFF'");
-        return absl::OkStatus();
-      })
-      .IgnoreError();
+  Execute("UPDATE jobs SET job = x'FFFFFF'; UPDATE events SET event = x'FFFFFF'");
 
   EXPECT_EQ(jobs().Get(id).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(jobs().EventsAfter(id, 0, 10).status().code(), absl::StatusCode::kDataLoss);

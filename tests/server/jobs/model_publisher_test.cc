@@ -1,5 +1,6 @@
 #include "server/jobs/model_publisher.h"
 
+#include <SQLiteCpp/Database.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -62,6 +63,33 @@ TEST_F(ModelPublisherTest, AnyCheckpointThatIsKeptCanBePublished) {
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(Publish("models/latest", "x").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Publish("trainingJobs/99", "x").status().code(), absl::StatusCode::kNotFound);
+}
+
+// What is served is published, whether or not the job could note it.
+TEST_F(ModelPublisherTest, AModelThatIsServedIsPublished) {
+  const std::string name = Create(Request(1));
+  WaitFor(name, TrainingJob::SUCCEEDED);
+  const size_t events = Events(name).size();
+  SQLite::Database((folder() / "state" / "state.db").string(), SQLite::OPEN_READWRITE)
+      .exec("CREATE TRIGGER refuse BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, ''); END");
+
+  const auto published = Publish(name, "digits");
+
+  ASSERT_TRUE(published.ok()) << published.status();
+  EXPECT_EQ(server_->models().Find("digits")->version, (*published)->version);
+  EXPECT_EQ(Events(name).size(), events);
+}
+
+TEST_F(ModelPublisherTest, WhatIsWrongWithOurOwnFilesIsNoFaultOfTheRequest) {
+  const std::string name = Create(Request(1));
+  WaitFor(name, TrainingJob::SUCCEEDED);
+  const auto config = server_->state().base_model(1) / "unet" / "config.json";
+  WriteFile(config, "{}");
+
+  EXPECT_EQ(Publish(name, "digits").status().code(), absl::StatusCode::kInternal);
+
+  std::filesystem::remove(config);
+  EXPECT_EQ(Publish(name, "digits").status().code(), absl::StatusCode::kInternal);
 }
 
 TEST_F(ModelPublisherTest, AModelOfAnotherShapeIsReplacedOnlyWhereThatIsAllowed) {

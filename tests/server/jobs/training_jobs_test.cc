@@ -73,6 +73,19 @@ TEST_F(TrainingJobsTest, ARetryFindsItsJobAndAnotherRequestIsRefused) {
   EXPECT_EQ(jobs().Create(request).status().code(), absl::StatusCode::kAlreadyExists);
 }
 
+TEST_F(TrainingJobsTest, AFullQueueRefusesBeforeAnythingIsMade) {
+  const std::string running = Create(Request(100'000));
+  WaitForStep(running, 1);
+  for (int i = 0; i < 3; ++i) Create(Request(1));
+
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(jobs().Create(Request(1)).status().code(), absl::StatusCode::kResourceExhausted);
+  }
+
+  ASSERT_TRUE(Cancel("trainingJobs/2").ok());
+  EXPECT_EQ(Create(Request(1)), "trainingJobs/5") << "an id was taken";
+}
+
 TEST_F(TrainingJobsTest, InceptionFeaturesNeedANetwork) {
   WaitFor(Create(Request(3)), TrainingJob::SUCCEEDED);
   ASSERT_TRUE(Publish("trainingJobs/1", "digits").ok());
@@ -82,6 +95,21 @@ TEST_F(TrainingJobsTest, InceptionFeaturesNeedANetwork) {
   request.mutable_evaluation()->set_features(denoised::v1::EvaluationSettings::INCEPTION);
 
   EXPECT_EQ(jobs().Create(request).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(TrainingJobsTest, WhoeverReadsCheckpointsMakesNoFolder) {
+  const std::string running = Create(Request(100'000));
+  WaitForStep(running, 1);
+  const std::string queued = Create(Request(1));
+  denoised::v1::ListCheckpointsRequest request;
+  request.set_parent(queued);
+
+  EXPECT_EQ(jobs().ListCheckpoints(request)->checkpoints_size(), 0);
+  EXPECT_EQ(Publish(queued, "digits").status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Publish(queued + "/checkpoints/5", "digits").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+
+  EXPECT_FALSE(std::filesystem::exists(server_->state().checkpoints(2)));
 }
 
 TEST_F(TrainingJobsTest, AJobThatIsOverIsDeletedWithItsFolder) {

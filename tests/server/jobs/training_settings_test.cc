@@ -176,7 +176,7 @@ TEST(TrainingSettings, PrecisionAndBatchesSuitTheDevice) {
 
 TEST(TrainingSettings, ANetworkCallIsBoundedByItsPixels) {
   TrainingSettings request = Settings();
-  request.set_batch_size(1 << 20);
+  request.set_batch_size(1 << 16);
   const Model model = ModelOf(Network());
   EXPECT_EQ(Resolve(request, model, DataSetOf({}), at::kCUDA)->micro_batch_size(),
             (1 << 22) / (16 * 16));

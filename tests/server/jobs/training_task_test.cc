@@ -382,5 +382,19 @@ TEST_F(TrainingTaskTest, TimeSpentTrainingIsBoundedAndTheLastStepHasEverything) 
                                        "progress 5", "grid 5", "evaluation 5", "checkpoint 5"));
 }
 
+TEST_F(TrainingTaskTest, EndsWhereItsKernelsFailOnceAndNotAgain) {
+  JobOnDisk job(path());
+  job.Load();
+  ASSERT_TRUE(job.Run(3));
+
+  job.task_->OnFailed(absl::ResourceExhaustedError("CUDA out of memory"));
+  EXPECT_TRUE(job.ended_);
+  const RunEnd end = job.task_->end();
+  job.task_->OnFailed(absl::InternalError("and again"));
+
+  EXPECT_EQ(end, EndOfWork(absl::ResourceExhaustedError("")));
+  EXPECT_EQ(job.task_->end(), end);
+}
+
 }  // namespace
 }  // namespace denoise

@@ -1,4 +1,4 @@
-#include "core/train/device_errors.h"
+#include "core/diffusion/device_errors.h"
 
 #include <c10/util/Exception.h>
 
@@ -11,14 +11,6 @@
 namespace denoise {
 namespace {
 
-// A c10::Error's own what() holds a stack trace, and some messages have many lines.
-std::string Describe(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  const std::string text =
-      torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
-}
-
 // The allocator of the CPU throws a plain c10::Error: "can't allocate memory", "not enough memory".
 bool RanOutOfMemory(const std::exception& error, const std::string& text) {
   return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
@@ -28,8 +20,15 @@ bool RanOutOfMemory(const std::exception& error, const std::string& text) {
 
 }  // namespace
 
+std::string DescribeError(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  const std::string text =
+      torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
+}
+
 absl::Status DeviceError(const std::exception& error) {
-  const std::string text = Describe(error);
+  const std::string text = DescribeError(error);
   if (RanOutOfMemory(error, text)) {
     return absl::ResourceExhaustedError(absl::StrCat("the device is out of memory: ", text));
   }

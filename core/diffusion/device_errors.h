@@ -2,10 +2,14 @@
 #pragma once
 
 #include <exception>
+#include <string>
 
 #include "absl/status/status.h"
 
 namespace denoise {
+
+// What `error` says, in one line; a c10::Error's own what() holds a stack trace. For the log.
+std::string DescribeError(const std::exception& error);
 
 // ResourceExhausted where memory ran out, else Internal; says what `error` says.
 absl::Status DeviceError(const std::exception& error);
