@@ -52,6 +52,7 @@ absl::Status TrainingHistory::Add(const v1::TrainingEvent& event) {
 }
 
 void TrainingHistory::AddLoss(const v1::TrainingProgress& progress) {
+  while (!losses_.empty() && losses_.back().step >= progress.step()) losses_.pop_back();
   if (losses_seen_++ % loss_stride_ == 0) losses_.push_back({progress.step(), progress.loss()});
   if (losses_.size() < kMostLosses) return;
   for (size_t i = 0; i < losses_.size() / 2; ++i) losses_[i] = losses_[2 * i];

@@ -54,6 +54,18 @@ absl::StatusOr<int64_t> LabelOf(const std::string& name, int64_t label, const Mo
       absl::StrCat("has class ", label, " that the network has not: classes go by their names"));
 }
 
+// Of the names that there are.
+absl::Status CheckNoNameDiffers(const std::vector<std::string>& classes,
+                                const ModelClasses& model) {
+  for (const auto& [label, name] : model.names) {
+    if (name.empty() || label < 0 || label >= static_cast<int64_t>(classes.size())) continue;
+    if (name == classes[label]) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("class ", label, " of the network has another name"));
+  }
+  return absl::OkStatus();
+}
+
 std::vector<int64_t> LabelsFromZero(size_t count) {
   std::vector<int64_t> labels(count);
   std::iota(labels.begin(), labels.end(), 0);
@@ -67,9 +79,12 @@ absl::StatusOr<std::vector<int64_t>> MatchClasses(const std::vector<std::string>
   std::vector<int64_t> labels = LabelsFromZero(classes.size());
   const int64_t count = model.count - (model.null_class_label ? 1 : 0);
   if (classes.empty() || !NamesEveryClass(model)) {
-    if (static_cast<int64_t>(classes.size()) == count) return labels;
-    return absl::InvalidArgumentError(
-        absl::StrCat("has ", classes.size(), " classes, the network ", count));
+    if (static_cast<int64_t>(classes.size()) != count) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("has ", classes.size(), " classes, the network ", count));
+    }
+    RETURN_IF_ERROR(CheckNoNameDiffers(classes, model));
+    return labels;
   }
   for (int64_t& label : labels) {
     ASSIGN_OR_RETURN(label, LabelOf(classes[label], label, model));

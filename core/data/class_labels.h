@@ -22,7 +22,7 @@ struct ModelClasses {
 
 // The model's label of each class of the data set. Where the model names all its classes they are
 // matched by name, and a data set may hold some of them only, in any order. Where it does not, label
-// i is label i, and there must be as many. InvalidArgument says which class the model lacks.
+// i is label i, there must be as many, and none may have another name. InvalidArgument says which.
 absl::StatusOr<std::vector<int64_t>> MatchClasses(const std::vector<std::string>& classes,
                                                   const ModelClasses& model);
 

@@ -31,10 +31,12 @@ absl::StatusOr<StateDict> Canonical(const UNet2DConfig& config, const StateDict&
 
 absl::StatusOr<StateDict> Rounded(StateDict weights, at::ScalarType dtype) {
   for (auto& [name, weight] : weights) {
-    weight = weight.to(dtype);
-    if (at::isfinite(weight).all().item<bool>()) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat(name, " has a weight that is too large for this precision"));
+    const at::Tensor rounded = weight.to(dtype);
+    if (at::isfinite(weight).logical_and(at::isfinite(rounded).logical_not()).any().item<bool>()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(name, " has a weight that is too large for this precision"));
+    }
+    weight = rounded;
   }
   return weights;
 }

@@ -1,5 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <vector>
 
@@ -47,12 +48,13 @@ inline float SiluSlope(float z) {
   return sigmoid * (1.0F + z * (1.0F - sigmoid));
 }
 
-// dz, which may take the place of dy, and the sums.
+// dz and the sums.
 DENOISE_VECTORIZED
-void OutputGradientLoop(const float* __restrict x, const float* dy, const float* __restrict center,
-                        const float* __restrict inverse_deviation, const float* __restrict factor,
-                        const float* __restrict offset, bool silu, int64_t pixels, int64_t channels,
-                        float* dz, float* __restrict sum_n, float* __restrict sum_dz,
+void OutputGradientLoop(const float* __restrict x, const float* __restrict dy,
+                        const float* __restrict center, const float* __restrict inverse_deviation,
+                        const float* __restrict factor, const float* __restrict offset, bool silu,
+                        int64_t pixels, int64_t channels, float* __restrict dz,
+                        float* __restrict sum_n, float* __restrict sum_dz,
                         float* __restrict sum_dz_n) {
   for (int64_t p = 0; p < pixels; ++p, x += channels, dy += channels, dz += channels) {
     if (silu) {
@@ -60,7 +62,7 @@ void OutputGradientLoop(const float* __restrict x, const float* dy, const float*
         const float n = (x[c] - center[c]) * inverse_deviation[c];
         dz[c] = dy[c] * SiluSlope(n * factor[c] + offset[c]);
       }
-    } else if (dz != dy) {
+    } else {
       std::copy_n(dy, channels, dz);
     }
     for (int64_t c = 0; c < channels; ++c) {
@@ -225,6 +227,13 @@ class Differentiator {
   const Pieces pieces_;
 };
 
+// In the order of the rows: at::sum takes another one with other numbers of threads.
+at::Tensor SumOfRows(const at::Tensor& rows) {
+  at::Tensor sum = at::zeros({rows.size(1)}, rows.options());
+  for (int64_t row = 0; row < rows.size(0); ++row) sum += rows[row];
+  return sum;
+}
+
 }  // namespace
 
 NormalizeGradients NormalizeBackward(NormalizeArgs args, const at::Tensor& moments,
@@ -234,7 +243,7 @@ NormalizeGradients NormalizeBackward(NormalizeArgs args, const at::Tensor& momen
   }
   RowGradients rows = Differentiator(args, moments, grad_y).Run();
   const auto over_rows = [&](const at::Tensor& sums) {
-    return (args.scale.defined() ? sums * (args.scale + 1) : sums).sum(0);
+    return SumOfRows(args.scale.defined() ? sums * (args.scale + 1) : sums);
   };
   NormalizeGradients gradients = {
       .x = rows.x, .weight = over_rows(rows.sum_dz_n), .bias = over_rows(rows.sum_dz)};

@@ -174,12 +174,15 @@ absl::Status DataSetStore::Impl::Recover() {
     known.insert(row.id);
     RETURN_IF_ERROR(RecoverRow(row));
   }
+  // Once it is known what all others take.
+  for (const DataSetRow& row : rows) {
+    if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
+  }
   return RemoveUnknownFolders(state_->data_sets(), [&](int64_t id) { return known.contains(id); });
 }
 
 absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
   const Dataset::State state = row.data_set.state();
-  if (state == Dataset::READING) reader_.Add(row.id);
   if (state == Dataset::READY || state == Dataset::FAILED) {
     RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, row.id))));
   }

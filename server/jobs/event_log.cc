@@ -103,11 +103,19 @@ absl::StatusOr<std::optional<TrainingEvent>> FindEvent(SQLite::Database& connect
   return event;
 }
 
+void DisownEventsBeyondRollBack(SQLite::Database& connection, int64_t job) {
+  SQLite::Statement row(connection,
+                        "UPDATE events SET step = NULL WHERE job = ?1 AND step > "
+                        "(SELECT rolled_back_to FROM jobs WHERE id = ?1)");
+  row.bind(1, job);
+  row.exec();
+}
+
 absl::StatusOr<std::optional<TrainingEvent>> NewestEvent(SQLite::Database& connection, int64_t job,
                                                          TrainingEvent::EventCase kind) {
   SQLite::Statement row(connection,
                         "SELECT event FROM events WHERE job = ? AND kind = ? "
-                        "ORDER BY step DESC LIMIT 1");
+                        "AND step IS NOT NULL ORDER BY step DESC LIMIT 1");
   row.bind(1, job);
   row.bind(2, kind);
   if (!row.executeStep()) return std::nullopt;

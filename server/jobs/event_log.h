@@ -32,6 +32,10 @@ absl::StatusOr<std::vector<denoised::v1::TrainingEvent>> ReadEvents(SQLite::Data
                                                                     int64_t job, int64_t after,
                                                                     int limit);
 
+// Those of steps after the one that the job was rolled back to stay in the log, but are of no step any
+// more: these steps will be other ones.
+void DisownEventsBeyondRollBack(SQLite::Database& connection, int64_t job);
+
 // Of this kind, the one with the greatest step.
 absl::StatusOr<std::optional<denoised::v1::TrainingEvent>> NewestEvent(
     SQLite::Database& connection, int64_t job, denoised::v1::TrainingEvent::EventCase kind);

@@ -104,7 +104,7 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
 
 absl::StatusOr<JobCreator::Prepared> JobCreator::Prepare(const CreateTrainingJobRequest& request,
                                                          int64_t id) {
-  RETURN_IF_ERROR(DiskStatus(MakeFolder(environment_.state->job(id))));
+  RETURN_IF_ERROR(DiskStatus(MakeFolder(environment_.state->job(id), 0700)));
   Prepared prepared;
   prepared.job.set_priority(request.priority());
   *prepared.job.mutable_labels() = request.labels();

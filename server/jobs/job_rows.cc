@@ -103,7 +103,8 @@ absl::StatusOr<TrainingJob> ReadJob(SQLite::Database& connection, int64_t id) {
 absl::StatusOr<TrainingJob> ReadListedJob(SQLite::Database& connection, int64_t id) {
   ASSIGN_OR_RETURN(TrainingJob job, ReadJobRow(connection, id));
   if (job.has_evaluation_result()) return job;
-  RETURN_IF_ERROR(AddEvaluation(connection, id, job));  // of before version 2 of the tables
+  RETURN_IF_ERROR(
+      AddEvaluation(connection, id, job));  // of before version 3 of the tables, or of a roll-back
   if (job.has_evaluation_result()) {
     job.mutable_evaluation_result()->clear_nearest_neighbours_sheet();
   }

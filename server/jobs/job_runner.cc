@@ -114,7 +114,12 @@ void JobRunner::Take(Run& run) {
 
 void JobRunner::NoteEndInOrder(int64_t job) {
   const absl::Status noted = environment_.store->EndRun(job);
-  if (!noted.ok()) Trouble("the end of a run could not be written", noted);
+  if (noted.ok()) {
+    unnoted_ends_.erase(job);
+  } else {
+    Trouble("the end of a run could not be written", noted);
+    unnoted_ends_.insert(job);
+  }
 }
 
 // What was not written decides: a run must not be over before everything is on the disk.
@@ -235,6 +240,7 @@ bool JobRunner::IsBusy(int64_t job) const {
 
 // That the run begins is written before anything of it that could end the server.
 void JobRunner::Launch(int64_t job) {
+  if (unnoted_ends_.contains(job)) NoteEndInOrder(job);
   const absl::StatusOr<int> lost_runs = environment_.store->BeginRun(job);
   if (!lost_runs.ok()) return RefuseLaunch(job, lost_runs.status());
   if (*lost_runs >= kMaxLostRuns) return Apply(job, JobAction::kFail, ReasonOfLostRuns(job));

@@ -8,6 +8,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -91,6 +92,8 @@ class JobRunner {
   // Of the runner's thread.
   Runs runs_;
   std::map<int64_t, std::function<absl::Status()>> unwritten_;
+  // Jobs whose run ended in order, which the disk did not take then: or it would count as lost.
+  std::set<int64_t> unnoted_ends_;
   absl::Time next_probe_;
 
   Mutex mutex_;

@@ -237,10 +237,12 @@ absl::StatusOr<bool> JobStore::RollBackOnce(int64_t id, const std::string& notic
   const auto rolled_back =
       database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<bool> {
         SQLite::Statement row(connection,
-                              "UPDATE jobs SET rolled_back_to = ifnull(checkpoint_step, 0) "
+                              "UPDATE jobs SET rolled_back_to = ifnull(checkpoint_step, 0), "
+                              "steps_done = ifnull(checkpoint_step, 0), evaluation = NULL "
                               "WHERE id = ? AND rolled_back_to IS NULL");
         row.bind(1, id);
         if (row.exec() == 0) return false;
+        DisownEventsBeyondRollBack(connection, id);
         TrainingEvent event;
         event.set_notice(notice);
         AppendEvent(connection, id, std::move(event), now);

@@ -79,7 +79,7 @@ class JobStore {
   absl::StatusOr<std::optional<denoised::v1::TrainingEvent>> FindEvent(
       int64_t id, denoised::v1::TrainingEvent::EventCase kind, int64_t step) const;
   // Notes that the job was rolled back to its latest checkpoint, or its beginning, with a notice; false,
-  // and nothing is changed, where it was before.
+  // and nothing is changed, where it was before. Steps after that one are told anew: they are others.
   absl::StatusOr<bool> RollBackOnce(int64_t id, const std::string& notice);
   // The step that it was rolled back to; nullopt where it never was.
   absl::StatusOr<std::optional<int64_t>> RolledBackTo(int64_t id) const;

@@ -34,7 +34,7 @@ CREATE TABLE events (
   job INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
   sequence INTEGER NOT NULL,
   kind INTEGER NOT NULL,            -- number of its field in TrainingEvent
-  step INTEGER,                     -- NULL: may happen more than once
+  step INTEGER,                     -- NULL: may happen more than once, or was rolled back
   event BLOB NOT NULL,              -- TrainingEvent
   PRIMARY KEY (job, sequence),
   UNIQUE (job, kind, step)
@@ -70,8 +70,10 @@ UPDATE data_sets SET stored_bytes = total_bytes WHERE state IN (1, 2);  -- UPLOA
 )sql";
 
 constexpr char kVersion3[] = R"sql(
-ALTER TABLE jobs DROP COLUMN rolled_back;
 ALTER TABLE jobs ADD COLUMN rolled_back_to INTEGER;  -- the step of the checkpoint; NULL: never was
+-- Of which step was not noted: the draws of all its steps stay as they are.
+UPDATE jobs SET rolled_back_to = 9223372036854775807 WHERE rolled_back = 1;
+ALTER TABLE jobs DROP COLUMN rolled_back;
 -- Runs begun since the last further checkpoint that have not ended in order.
 ALTER TABLE jobs ADD COLUMN lost_runs INTEGER NOT NULL DEFAULT 0;
 -- EvaluationResult: the newest, without its sheet. NULL: there is none since version 3.

@@ -21,7 +21,7 @@ absl::Status Failed(int error, std::string_view what) {
 }  // namespace
 
 absl::StatusOr<UploadSpool> UploadSpool::Open(const std::filesystem::path& path, int64_t offset) {
-  RETURN_IF_ERROR(DiskStatus(MakeFolder(path.parent_path())));
+  RETURN_IF_ERROR(DiskStatus(MakeFolder(path.parent_path(), 0700)));
   FileDescriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (file.get() < 0) return Failed(errno, "an upload cannot be opened");
   struct stat info;

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/live_calls.h"
@@ -57,6 +58,7 @@ grpc::ServerUnaryReactor* AnswerOnPool(const TurnEnvironment& environment,
   BeforeHandOver(reactor);
   environment.pool->Schedule([context, reactor, response, live_calls, work = std::move(work)] {
     AfterHandOver(reactor);
+    const absl::Cleanup no_longer_alive = [live_calls] { live_calls->Remove(); };
     absl::StatusOr<Response> result = absl::InternalError("the call was not answered");
     try {
       result = work();
@@ -64,7 +66,6 @@ grpc::ServerUnaryReactor* AnswerOnPool(const TurnEnvironment& environment,
       result = absl::InternalError(error.what());
     }
     FinishCall(context, reactor, std::move(result), response);
-    live_calls->Remove();
   });
   return reactor;
 }

@@ -52,7 +52,9 @@ TEST(ClassLabels, TheClassThatStandsForNoneIsNoneOfThem) {
 
 TEST(ClassLabels, OfAModelWithoutNamesAreCounted) {
   const ModelClasses model = {.count = 3, .names = {{0, "cat"}}, .null_class_label = 2};
-  EXPECT_THAT(*MatchClasses({"yak", "zebra"}, model), ElementsAre(0, 1));
+  EXPECT_THAT(*MatchClasses({"cat", "zebra"}, model), ElementsAre(0, 1));
+  EXPECT_EQ(MatchClasses({"yak", "zebra"}, model).status().message(),
+            "class 0 of the network has another name");
   EXPECT_FALSE(MatchClasses({"yak"}, model).ok());
   EXPECT_FALSE(MatchClasses({"a", "b", "c"}, model).ok());
 }

@@ -78,7 +78,7 @@ TEST_F(DatabaseTest, AFileOfAnOlderVersionIsBroughtUpToDate) {
             " || lost_runs || ' ' || ifnull(rolled_back_to, 'none') FROM jobs")
         .getString();
   });
-  EXPECT_EQ(*row, "5 30 20 4 0 none");
+  EXPECT_EQ(*row, "5 30 20 4 0 9223372036854775807");
 }
 
 TEST_F(DatabaseTest, AnErrorUndoesTheWholeTransaction) {

@@ -224,6 +224,35 @@ TEST_F(JobEventsTest, ARunThatEndsInOrderIsNotCounted) {
   EXPECT_EQ(*jobs().BeginRun(id), 0);
 }
 
+TEST_F(JobEventsTest, StepsThatWereRolledBackAreToldAnew) {
+  const int64_t id = Create();
+  const auto evaluation = [](int64_t step, double distance) {
+    TrainingEvent event;
+    event.mutable_evaluation()->set_step(step);
+    event.mutable_evaluation()->set_frechet_distance(distance);
+    return event;
+  };
+  ASSERT_TRUE(jobs().AddEvent(id, evaluation(10, 3)).ok());
+  ASSERT_TRUE(jobs().AddEvent(id, Checkpoint(10)).ok());
+  ASSERT_TRUE(jobs().AddEvent(id, Progress(20, 0.9)).ok());
+  ASSERT_TRUE(jobs().AddEvent(id, evaluation(20, 99)).ok());
+
+  EXPECT_TRUE(*jobs().RollBackOnce(id, "back"));
+
+  EXPECT_EQ(jobs().Get(id)->steps_done(), 10);
+  EXPECT_FALSE(jobs().Get(id)->has_progress());
+  EXPECT_EQ(jobs().Get(id)->evaluation_result().frechet_distance(), 3);
+  EXPECT_EQ(jobs().List({}, 0, 10)->jobs[0].evaluation_result().frechet_distance(), 3);
+  ASSERT_TRUE(jobs().AddEvent(id, Progress(20, 0.5)).ok());
+  ASSERT_TRUE(jobs().AddEvent(id, evaluation(20, 2)).ok());
+  ASSERT_TRUE(jobs().AddEvent(id, evaluation(20, 1)).ok());  // a repeated step, as ever
+  Reopen();
+  EXPECT_EQ(jobs().Get(id)->progress().loss(), 0.5);
+  EXPECT_EQ(jobs().Get(id)->evaluation_result().frechet_distance(), 2);
+  EXPECT_EQ(jobs().List({}, 0, 10)->jobs[0].evaluation_result().frechet_distance(), 2);
+  EXPECT_EQ(Events(id).size(), 8u) << "nothing told is taken back";
+}
+
 TEST_F(JobEventsTest, AJobIsRolledBackOnceToItsLatestCheckpoint) {
   const int64_t id = Create();
   const int64_t anew = Create();
