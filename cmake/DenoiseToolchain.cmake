@@ -42,6 +42,9 @@ target_compile_options(denoise_warnings INTERFACE
   -Wall -Wextra -Wpedantic $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wnon-virtual-dtor -Woverloaded-virtual
   -Wno-missing-field-initializers  # designated initializers leave the rest at their defaults on purpose
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # g++ 12 sees overlaps in std::string that are not there
-  # With sanitizers g++ knows less of what was initialised, as its manual says.
-  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<BOOL:${DENOISE_SANITIZE}>>:-Wno-maybe-uninitialized>
   $<$<BOOL:${DENOISE_WERROR}>:-Werror>)
+if(DENOISE_SANITIZE)
+  # With sanitizers g++ knows less of what was initialised, as its manual says.
+  target_compile_options(denoise_warnings INTERFACE
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+endif()
