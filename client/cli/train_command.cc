@@ -38,7 +38,7 @@ constexpr char kExamples[] = R"(Examples:
 constexpr char kCreateExamples[] = R"(Examples:
   denoise train create --dataset emoji --height 32 --width 32 --max-steps 20000 --watch
   denoise train create -d emoji --height 32 --width 32 -n 20000 --ema-decays 0.99,0.999 \
-      --horizontal-flip --decay cosine --warmup-steps 500 --weighting min-snr --label animals=yes
+      --horizontal-flip --decay cosine --warmup-steps 500 --label animals=yes
   denoise train create -d digits --height 28 --width 28 --channels 1 --block-out-channels 32,64 \
       --noise-schedule flow -n 5000
   denoise train create -d emoji --base-model emoji-32 -n 2000 --learning-rate 5e-5
