@@ -39,7 +39,8 @@ struct NormalizeGradients {
   at::Tensor scale;
   at::Tensor shift;
 };
-NormalizeGradients NormalizeBackward(NormalizeArgs args, const at::Tensor& moments,
+// The tensors of [B, C] are contiguous.
+NormalizeGradients NormalizeBackward(const NormalizeArgs& args, const at::Tensor& moments,
                                      const at::Tensor& grad_y);
 
 // Normalize(args).y through which gradients flow to all tensors of `args`, each of which may be

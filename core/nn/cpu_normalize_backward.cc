@@ -236,11 +236,8 @@ at::Tensor SumOfRows(const at::Tensor& rows) {
 
 }  // namespace
 
-NormalizeGradients NormalizeBackward(NormalizeArgs args, const at::Tensor& moments,
+NormalizeGradients NormalizeBackward(const NormalizeArgs& args, const at::Tensor& moments,
                                      const at::Tensor& grad_y) {
-  for (at::Tensor* rows_of_channels : {&args.shift_before, &args.scale, &args.shift}) {
-    if (rows_of_channels->defined()) *rows_of_channels = rows_of_channels->contiguous();
-  }
   RowGradients rows = Differentiator(args, moments, grad_y).Run();
   const auto over_rows = [&](const at::Tensor& sums) {
     return SumOfRows(args.scale.defined() ? sums * (args.scale + 1) : sums);

@@ -94,12 +94,10 @@ at::Tensor GroupNorm::operator()(const at::Tensor& x, std::optional<Activation> 
       silu};
   const auto tensors = {
       x, weight, bias, modulation.shift_before, modulation.scale, modulation.shift};
+  const bool serves = cpu::Serves(tensors);
   at::Tensor y;
-  if (options.fuse_normalization && cpu::Serves(tensors)) {
-    y = cpu::Normalize(fused).y;
-    if (silu) return y;
-  } else if (options.fuse_normalization && cpu::Trains(tensors)) {
-    y = cpu::DifferentiableNormalize(fused);
+  if (options.fuse_normalization && (serves || cpu::Trains(tensors))) {
+    y = serves ? cpu::Normalize(fused).y : cpu::DifferentiableNormalize(fused);
     if (silu) return y;
   } else {
     y = modulation.shift_before.defined() ? x + PerPixel(modulation.shift_before) : x;

@@ -40,7 +40,7 @@ class Check {
             absl::StrCat("must be between ", min, " and ", max, ", is ", value));
   }
   void AtLeast(int64_t min, int64_t value, std::string_view field) {
-    Require(value >= min, field, absl::StrCat("must be at least ", min, ", is ", value));
+    violations_.CheckAtLeast(field, value, min);
   }
   void BelowOne(double value, std::string_view field) {
     Require(value >= 0 && value < 1, field,

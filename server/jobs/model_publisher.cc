@@ -105,7 +105,7 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
   if (!job_id) {
     return InvalidField("source", "must be \"trainingJobs/\" and a job's name, or a checkpoint's");
   }
-  RETURN_IF_ERROR(DtypeOf(request.precision()).status());
+  ASSIGN_OR_RETURN(const at::ScalarType dtype, DtypeOf(request.precision()));
   ASSIGN_OR_RETURN(const TrainingJob job, environment_.store->Get(*job_id));
   if (!job.has_training()) return NoCheckpoint();
   ASSIGN_OR_RETURN(
@@ -113,22 +113,22 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
       checkpoint ? absl::StatusOr<CheckpointReference>(*checkpoint) : NewestCheckpoint(*job_id));
   ASSIGN_OR_RETURN(const size_t average, AverageOf(job.training(), request));
   ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source));
-  auto model = Install(*model_id, request, source.job, EmaOf(snapshot, average));
+  auto model =
+      Install(*model_id, request.allow_replace(), source.job, EmaOf(snapshot, average), dtype);
   if (!model.ok()) return OfOurFiles(source.job, model.status());
   Note(source, **model);
   return model;
 }
 
-absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id,
-                                                    const PublishModelRequest& request, int64_t job,
-                                                    StateDict weights) const {
+absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id, bool allow_replace,
+                                                    int64_t job, StateDict weights,
+                                                    at::ScalarType dtype) const {
   ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job)));
   const ModelHandle replaced = environment_.models->Find(model_id);
-  if (replaced != nullptr && !request.allow_replace()) {
+  if (replaced != nullptr && !allow_replace) {
     ASSIGN_OR_RETURN(const Model trained, DescribeAsModel(files));
     RETURN_IF_ERROR(CheckReplaces(*replaced, trained));
   }
-  ASSIGN_OR_RETURN(const at::ScalarType dtype, DtypeOf(request.precision()));
   files.weights = std::move(weights);
   return environment_.models_folder->Install(
       model_id,

@@ -36,9 +36,8 @@ class ModelPublisher {
  private:
   absl::StatusOr<CheckpointReference> NewestCheckpoint(int64_t job) const;
   absl::StatusOr<TrainingSnapshot> LoadSnapshot(const CheckpointReference& source) const;
-  absl::StatusOr<ModelHandle> Install(const std::string& model_id,
-                                      const denoised::v1::PublishModelRequest& request, int64_t job,
-                                      StateDict weights) const;
+  absl::StatusOr<ModelHandle> Install(const std::string& model_id, bool allow_replace, int64_t job,
+                                      StateDict weights, at::ScalarType dtype) const;
   absl::Status OfOurFiles(int64_t job, const absl::Status& status) const;
   void Note(const CheckpointReference& source, const Model& model) const;
   CheckpointFolder CheckpointsOf(int64_t job) const {
