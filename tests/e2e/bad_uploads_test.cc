@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include <fstream>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "tests/e2e/generate_call.h"
 #include "tests/e2e/published_formats.h"
 #include "tests/e2e/server_process.h"
+#include "tests/e2e/shared_training_server.h"
 #include "tests/e2e/training_support.h"
 #include "tests/e2e/upload_call.h"
 
@@ -33,28 +35,12 @@ constexpr auto kCifar = v1::DATASET_FORMAT_CIFAR10;
 constexpr auto kMnist = v1::DATASET_FORMAT_MNIST;
 constexpr int64_t kMiB = int64_t{1} << 20;
 
-class BadUploadsTest : public testing::Test {
+class BadUploadsTest : public SharedTrainingServer {
  protected:
   static void SetUpTestSuite() {
-    folder_ = std::make_unique<TempDir>();
-    models_ = std::make_unique<ModelsFolder>();
-    models_->AddGuided();
-    server_ = StartServer(models_->path(), {"--state", (folder_->path() / "state").string(),
-                                            "--max-dataset-gib", "1"});
-    stubs_ = std::make_unique<TrainingStubs>(*server_);
-  }
-
-  static void TearDownTestSuite() {
-    stubs_.reset();
-    server_.reset();
-    models_.reset();
-    folder_.reset();
-  }
-
-  // After whatever a test did.
-  void TearDown() override {
-    EXPECT_TRUE(Generate(server_->generation(), GuidedRequest(/*steps=*/1)).status.ok())
-        << "the server no longer serves";
+    auto models = std::make_unique<ModelsFolder>();
+    models->AddGuided();
+    Start(std::move(models), {"--max-dataset-gib", "1"});
   }
 
   static UploadResult Call(const std::vector<v1::UploadDatasetRequest>& messages) {
@@ -92,11 +78,6 @@ class BadUploadsTest : public testing::Test {
     ADD_FAILURE() << "the system does not say";
     return 0;
   }
-
-  static inline std::unique_ptr<TempDir> folder_;
-  static inline std::unique_ptr<ModelsFolder> models_;
-  static inline std::unique_ptr<ServerProcess> server_;
-  static inline std::unique_ptr<TrainingStubs> stubs_;
 };
 
 std::string Pictures() { return TarFile("cats/1.png", Png(1)) + TarFile("dogs/1.png", Png(2)); }

@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
 #include "tests/e2e/server_process.h"
+#include "tests/e2e/shared_training_server.h"
 #include "tests/e2e/training_support.h"
 
 namespace denoise {
@@ -40,31 +42,16 @@ Request Named(const std::string& name) {
   return request;
 }
 
-class TrainingBadCallsTest : public testing::Test {
+class TrainingBadCallsTest : public SharedTrainingServer {
  protected:
   static void SetUpTestSuite() {
-    folder_ = std::make_unique<TempDir>();
-    models_ = std::make_unique<ModelsFolder>();
-    models_->AddGuided();
-    server_ = StartServer(models_->path(), {"--state", (folder_->path() / "state").string()});
-    stubs_ = std::make_unique<TrainingStubs>(*server_);
+    auto models = std::make_unique<ModelsFolder>();
+    models->AddGuided();
+    Start(std::move(models));
     WritePictures(folder_->path() / "shades", 3);
     UploadPictures(*server_, folder_->path() / "shades", "shades");
     finished_ = Create(/*max_steps=*/2);
     EXPECT_EQ(WaitForEnd(*stubs_->training, finished_).state(), v1::TrainingJob::SUCCEEDED);
-  }
-
-  static void TearDownTestSuite() {
-    stubs_.reset();
-    server_.reset();
-    models_.reset();
-    folder_.reset();
-  }
-
-  // After whatever a test did.
-  void TearDown() override {
-    EXPECT_TRUE(Generate(server_->generation(), GuidedRequest(/*steps=*/1)).status.ok())
-        << "the server no longer serves";
   }
 
   // A job whose only checkpoint is its last.
@@ -135,10 +122,6 @@ class TrainingBadCallsTest : public testing::Test {
     EXPECT_THAT(ViolatedFields(status), ElementsAre(field));
   }
 
-  static inline std::unique_ptr<TempDir> folder_;
-  static inline std::unique_ptr<ModelsFolder> models_;
-  static inline std::unique_ptr<ServerProcess> server_;
-  static inline std::unique_ptr<TrainingStubs> stubs_;
   static inline std::string finished_;
 };
 

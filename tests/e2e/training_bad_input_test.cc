@@ -6,12 +6,14 @@
 #include <functional>
 #include <limits>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
 #include "tests/e2e/published_formats.h"
 #include "tests/e2e/server_process.h"
+#include "tests/e2e/shared_training_server.h"
 #include "tests/e2e/training_support.h"
 #include "tests/e2e/upload_call.h"
 
@@ -36,34 +38,19 @@ struct BadJobCase {
   std::function<void(TrainingSettings&)> spoil;
 };
 
-class TrainingBadInputTest : public testing::Test {
+class TrainingBadInputTest : public SharedTrainingServer {
  protected:
   static void SetUpTestSuite() {
-    folder_ = std::make_unique<TempDir>();
-    models_ = std::make_unique<ModelsFolder>();
-    models_->AddGuided()
+    auto models = std::make_unique<ModelsFolder>();
+    models->AddGuided()
         .AddReference("class-conditional-v", "classes")
         .AddReference("resnet-resample", "plain");
-    server_ = StartServer(models_->path(), {"--state", (folder_->path() / "state").string()});
-    stubs_ = std::make_unique<TrainingStubs>(*server_);
+    Start(std::move(models));
     WritePictures(folder_->path() / "shades", 3);
     UploadPictures(*server_, folder_->path() / "shades", "shades");
     UploadReady(*stubs_->datasets, "gray", v1::DATASET_FORMAT_MNIST, MnistPictures(6));
     Upload("uploading", v1::DATASET_FORMAT_CIFAR10, /*sent=*/1);
     Upload("failed", v1::DATASET_FORMAT_TAR, /*sent=*/CifarFile(1).size());
-  }
-
-  static void TearDownTestSuite() {
-    stubs_.reset();
-    server_.reset();
-    models_.reset();
-    folder_.reset();
-  }
-
-  // After whatever a test did.
-  void TearDown() override {
-    EXPECT_TRUE(Generate(server_->generation(), GuidedRequest(/*steps=*/1)).status.ok())
-        << "the server no longer serves";
   }
 
   // Sends the beginning of a file of CIFAR-10.
@@ -111,11 +98,6 @@ class TrainingBadInputTest : public testing::Test {
       ExpectHarmless(status);
     }
   }
-
-  static inline std::unique_ptr<TempDir> folder_;
-  static inline std::unique_ptr<ModelsFolder> models_;
-  static inline std::unique_ptr<ServerProcess> server_;
-  static inline std::unique_ptr<TrainingStubs> stubs_;
 };
 
 v1::Optimizer& Optimizer(TrainingSettings& s) { return *s.mutable_optimizer(); }
