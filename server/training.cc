@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
-#include "server/jobs/ingest.h"
+#include "server/jobs/datasets/ingest.h"
 
 namespace denoise {
 namespace {

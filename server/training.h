@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/grpc_listener.h"
-#include "server/jobs/data_set_store.h"
+#include "server/jobs/datasets/data_set_store.h"
 #include "server/jobs/training_jobs.h"
 #include "server/rpc/datasets_service.h"
 #include "server/rpc/training_service.h"

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "client/cli/printable.h"
+#include "client/cli/display/printable.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"

@@ -5,18 +5,18 @@
 #include <exception>
 #include <string>
 
-#include "client/cli/command_set.h"
-#include "client/cli/datasets_command.h"
-#include "client/cli/diffuse_command.h"
-#include "client/cli/evaluate_command.h"
+#include "client/cli/commands/command_set.h"
+#include "client/cli/commands/datasets_command.h"
+#include "client/cli/commands/diffuse_command.h"
+#include "client/cli/commands/evaluate_command.h"
+#include "client/cli/commands/generate_command.h"
+#include "client/cli/commands/health_command.h"
+#include "client/cli/commands/models_command.h"
+#include "client/cli/commands/plan_command.h"
+#include "client/cli/commands/roundtrip_command.h"
+#include "client/cli/commands/sweep_command.h"
+#include "client/cli/commands/train_command.h"
 #include "client/cli/exit_code.h"
-#include "client/cli/generate_command.h"
-#include "client/cli/health_command.h"
-#include "client/cli/models_command.h"
-#include "client/cli/plan_command.h"
-#include "client/cli/roundtrip_command.h"
-#include "client/cli/sweep_command.h"
-#include "client/cli/train_command.h"
 
 namespace denoise {
 namespace {

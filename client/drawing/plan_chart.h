@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/drawing/file_kind.h"
-#include "core/sampling/plan.h"
+#include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 

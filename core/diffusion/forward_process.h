@@ -13,7 +13,7 @@
 
 #include <vector>
 
-#include "core/sampling/schedule.h"
+#include "core/sampling/schedules/schedule.h"
 
 namespace denoise {
 

@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/sampling/plan.h"
+#include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 

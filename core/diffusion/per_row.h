@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "core/sampling/schedule.h"
+#include "core/sampling/schedules/schedule.h"
 
 namespace denoise {
 

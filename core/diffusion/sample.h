@@ -10,7 +10,7 @@
 
 #include "core/diffusion/trajectory.h"
 #include "core/nn/network.h"
-#include "core/sampling/plan.h"
+#include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 

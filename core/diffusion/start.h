@@ -8,7 +8,7 @@
 #include <variant>
 
 #include "core/diffusion/noise_source.h"
-#include "core/sampling/plan.h"
+#include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 

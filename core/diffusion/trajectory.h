@@ -12,7 +12,7 @@
 #include "core/diffusion/noise_source.h"
 #include "core/diffusion/start.h"
 #include "core/nn/network.h"
-#include "core/sampling/plan.h"
+#include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 

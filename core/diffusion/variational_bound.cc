@@ -21,7 +21,7 @@
 #include "core/base/status_macros.h"
 #include "core/diffusion/learned_variance.h"
 #include "core/diffusion/per_row.h"
-#include "core/sampling/preconditioning.h"
+#include "core/sampling/schedules/preconditioning.h"
 
 namespace denoise {
 namespace {

@@ -19,7 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/diffusion/forward_process.h"
-#include "core/sampling/sampler_options.h"
+#include "core/sampling/options/sampler_options.h"
 
 namespace denoise {
 

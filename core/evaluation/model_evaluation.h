@@ -14,7 +14,7 @@
 #include "core/evaluation/set_metrics.h"
 #include "core/image/image.h"
 #include "core/nn/network.h"
-#include "core/sampling/plan.h"
+#include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "core/nn/network.h"
 #include "core/nn/unet2d.h"
-#include "core/sampling/scheduler_config.h"
+#include "core/sampling/options/scheduler_config.h"
 
 namespace denoise {
 

@@ -8,7 +8,7 @@
 #include "core/base/status_macros.h"
 #include "core/io/model_folder.h"
 #include "core/io/model_index.h"
-#include "core/sampling/schedule.h"
+#include "core/sampling/schedules/schedule.h"
 
 namespace denoise {
 namespace {

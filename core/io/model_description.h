@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "core/io/model_files.h"
 #include "core/nn/unet2d_config.h"
-#include "core/sampling/scheduler_config.h"
+#include "core/sampling/options/scheduler_config.h"
 
 namespace denoise {
 

@@ -1,7 +1,7 @@
 // How much an error counts at each noise level.
 #pragma once
 
-#include "core/sampling/noise_level.h"
+#include "core/sampling/schedules/noise_level.h"
 #include "core/train/training_options.h"
 
 namespace denoise {

@@ -10,8 +10,8 @@
 #include "core/diffusion/forward_process.h"
 #include "core/diffusion/variational_bound.h"
 #include "core/nn/network.h"
-#include "core/sampling/preconditioning.h"
-#include "core/sampling/scheduler_config.h"
+#include "core/sampling/options/scheduler_config.h"
+#include "core/sampling/schedules/preconditioning.h"
 #include "core/train/training_options.h"
 
 namespace denoise {

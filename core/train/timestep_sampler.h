@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "core/nn/state_dict.h"
-#include "core/sampling/schedule.h"
+#include "core/sampling/schedules/schedule.h"
 #include "core/train/training_options.h"
 
 namespace denoise {

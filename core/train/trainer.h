@@ -19,7 +19,7 @@
 #include "absl/status/statusor.h"
 #include "core/nn/network.h"
 #include "core/nn/state_dict.h"
-#include "core/sampling/scheduler_config.h"
+#include "core/sampling/options/scheduler_config.h"
 #include "core/train/loss_scaler.h"
 #include "core/train/model_state.h"
 #include "core/train/objective.h"

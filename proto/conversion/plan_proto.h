@@ -2,7 +2,7 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "core/sampling/plan.h"
+#include "core/sampling/samplers/plan.h"
 #include "denoised/v1/sampler_plan.pb.h"
 
 namespace denoise {

@@ -9,8 +9,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "core/sampling/option_names.h"
-#include "core/sampling/option_table.h"
+#include "core/sampling/options/option_names.h"
+#include "core/sampling/options/option_table.h"
 
 namespace denoise {
 namespace {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "core/base/field_violations.h"
-#include "core/sampling/sampler_overrides.h"
-#include "core/sampling/scheduler_config.h"
+#include "core/sampling/options/sampler_overrides.h"
+#include "core/sampling/options/scheduler_config.h"
 #include "denoised/v1/sampler.pb.h"
 
 namespace denoise {

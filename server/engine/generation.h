@@ -12,7 +12,7 @@
 #include "absl/time/time.h"
 #include "core/diffusion/trajectory.h"
 #include "core/nn/network.h"
-#include "core/sampling/plan.h"
+#include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 

@@ -15,11 +15,11 @@
 #include "core/base/status_macros.h"
 #include "core/files/folders.h"
 #include "core/io/model_files.h"
-#include "server/jobs/base_model.h"
-#include "server/jobs/evaluation_settings.h"
-#include "server/jobs/files.h"
-#include "server/jobs/resource_names.h"
-#include "server/jobs/training_settings.h"
+#include "server/jobs/settings/base_model.h"
+#include "server/jobs/settings/evaluation_settings.h"
+#include "server/jobs/settings/training_settings.h"
+#include "server/jobs/store/files.h"
+#include "server/jobs/store/resource_names.h"
 
 namespace denoise {
 namespace {

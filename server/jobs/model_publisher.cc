@@ -10,8 +10,8 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/io/model_files.h"
-#include "server/jobs/base_model.h"
-#include "server/jobs/files.h"
+#include "server/jobs/settings/base_model.h"
+#include "server/jobs/store/files.h"
 
 namespace denoise {
 namespace {

@@ -12,11 +12,11 @@
 #include "core/base/status_macros.h"
 #include "core/files/folders.h"
 #include "core/train/checkpoint_folder.h"
-#include "server/jobs/files.h"
 #include "server/jobs/job_creator.h"
-#include "server/jobs/job_runner.h"
 #include "server/jobs/model_publisher.h"
-#include "server/jobs/resource_names.h"
+#include "server/jobs/runs/job_runner.h"
+#include "server/jobs/store/files.h"
+#include "server/jobs/store/resource_names.h"
 
 namespace denoise {
 

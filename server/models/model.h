@@ -9,9 +9,9 @@
 #include <string_view>
 
 #include "core/nn/network.h"
-#include "core/sampling/sampler_options.h"
-#include "core/sampling/schedule.h"
-#include "core/sampling/scheduler_config.h"
+#include "core/sampling/options/sampler_options.h"
+#include "core/sampling/options/scheduler_config.h"
+#include "core/sampling/schedules/schedule.h"
 #include "server/engine/generation.h"
 
 namespace denoise {

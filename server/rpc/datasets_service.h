@@ -2,7 +2,7 @@
 #pragma once
 
 #include "denoised/v1/datasets.grpc.pb.h"
-#include "server/jobs/data_set_store.h"
+#include "server/jobs/datasets/data_set_store.h"
 #include "server/rpc/turn_stream.h"
 
 namespace denoise {

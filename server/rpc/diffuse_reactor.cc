@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
-#include "server/rpc/seed.h"
+#include "server/requests/seed.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
 

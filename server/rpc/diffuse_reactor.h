@@ -5,9 +5,9 @@
 #include <string>
 
 #include "denoised/v1/image_generation.pb.h"
+#include "server/requests/sample_budget.h"
 #include "server/rpc/diffusion.h"
 #include "server/rpc/generate_reactor.h"
-#include "server/rpc/sample_budget.h"
 #include "server/rpc/turn_stream.h"
 
 namespace denoise {

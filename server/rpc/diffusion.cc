@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
-#include "server/rpc/picture.h"
+#include "server/requests/picture.h"
 
 namespace denoise {
 namespace {

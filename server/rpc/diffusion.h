@@ -10,7 +10,7 @@
 #include "absl/time/time.h"
 #include "core/diffusion/noising.h"
 #include "denoised/v1/image_generation.pb.h"
-#include "server/rpc/diffuse_request.h"
+#include "server/requests/diffuse_request.h"
 
 namespace denoise {
 

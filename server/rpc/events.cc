@@ -6,7 +6,7 @@
 #include <variant>
 
 #include "core/base/status_macros.h"
-#include "server/rpc/picture.h"
+#include "server/requests/picture.h"
 
 namespace denoise {
 namespace {

@@ -8,10 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
+#include "server/requests/seed.h"
+#include "server/requests/start_validation.h"
 #include "server/rpc/call_end.h"
 #include "server/rpc/request_id.h"
-#include "server/rpc/seed.h"
-#include "server/rpc/start_validation.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
 

@@ -13,11 +13,11 @@
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/engine.h"
 #include "server/models/model_repository.h"
+#include "server/requests/request_validation.h"
+#include "server/requests/sample_budget.h"
 #include "server/rpc/call_watch.h"
 #include "server/rpc/event_stream.h"
 #include "server/rpc/live_calls.h"
-#include "server/rpc/request_validation.h"
-#include "server/rpc/sample_budget.h"
 #include "server/rpc/work_pool.h"
 #include "server/telemetry/telemetry.h"
 

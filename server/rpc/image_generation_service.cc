@@ -1,10 +1,10 @@
 #include "server/rpc/image_generation_service.h"
 
 #include "core/base/status_macros.h"
-#include "core/sampling/sampler_overrides.h"
+#include "core/sampling/options/sampler_overrides.h"
 #include "proto/conversion/plan_proto.h"
 #include "proto/conversion/sampler_proto.h"
-#include "server/rpc/request_validation.h"
+#include "server/requests/request_validation.h"
 #include "server/rpc/unary_answer.h"
 
 namespace denoise {

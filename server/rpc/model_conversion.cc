@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "core/sampling/option_names.h"
-#include "core/sampling/sampler_overrides.h"
+#include "core/sampling/options/option_names.h"
+#include "core/sampling/options/sampler_overrides.h"
 #include "proto/conversion/sampler_proto.h"
 
 namespace denoise {

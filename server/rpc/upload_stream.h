@@ -14,7 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "denoised/v1/datasets.pb.h"
-#include "server/jobs/data_set_store.h"
+#include "server/jobs/datasets/data_set_store.h"
 #include "server/rpc/stalled_call.h"
 #include "server/rpc/turn_stream.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "server/jobs/job_observer.h"
+#include "server/jobs/store/job_observer.h"
 
 namespace denoise {
 

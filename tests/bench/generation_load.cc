@@ -17,7 +17,7 @@
 #include "core/io/checkpoint.h"
 #include "core/io/model_files.h"
 #include "core/nn/unet2d.h"
-#include "core/sampling/compile_plan.h"
+#include "core/sampling/samplers/compile_plan.h"
 #include "server/engine/engine.h"
 #include "tests/server/engine/recording_sink.h"
 #include "tests/support/fixed_batches.h"

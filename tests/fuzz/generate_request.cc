@@ -1,5 +1,5 @@
 #include "core/base/field_violations.h"
-#include "server/rpc/request_validation.h"
+#include "server/requests/request_validation.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/server/test_models.h"
 

@@ -1,9 +1,9 @@
-#include "core/sampling/scheduler_config.h"
+#include "core/sampling/options/scheduler_config.h"
 
 #include <algorithm>
 
-#include "core/sampling/compile_plan.h"
-#include "core/sampling/option_names.h"
+#include "core/sampling/options/option_names.h"
+#include "core/sampling/samplers/compile_plan.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace denoise {

@@ -5,9 +5,9 @@
 
 #include <functional>
 
-#include "core/sampling/compile_plan.h"
-#include "core/sampling/option_names.h"
-#include "core/sampling/sampler_families.h"
+#include "core/sampling/options/option_names.h"
+#include "core/sampling/options/sampler_families.h"
+#include "core/sampling/samplers/compile_plan.h"
 
 namespace denoise {
 namespace {

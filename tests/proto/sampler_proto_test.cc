@@ -7,9 +7,9 @@
 #include <set>
 #include <string>
 
-#include "core/sampling/option_names.h"
-#include "core/sampling/option_table.h"
-#include "tests/core/sampling/overrides_testing.h"
+#include "core/sampling/options/option_names.h"
+#include "core/sampling/options/option_table.h"
+#include "tests/core/sampling/options/overrides_testing.h"
 
 namespace denoise {
 namespace {

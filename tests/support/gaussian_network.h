@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/nn/network.h"
-#include "core/sampling/schedule.h"
+#include "core/sampling/schedules/schedule.h"
 
 namespace denoise {
 

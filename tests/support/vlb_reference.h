@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/nn/network.h"
-#include "core/sampling/sampler_options.h"
-#include "core/sampling/schedule.h"
+#include "core/sampling/options/sampler_options.h"
+#include "core/sampling/schedules/schedule.h"
 
 namespace denoise {
 

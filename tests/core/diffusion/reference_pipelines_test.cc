@@ -7,7 +7,7 @@
 
 #include "core/diffusion/sample.h"
 #include "core/io/checkpoint.h"
-#include "core/sampling/compile_plan.h"
+#include "core/sampling/samplers/compile_plan.h"
 
 namespace denoise {
 namespace {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/diffusion/row_batch.h"
-#include "core/sampling/compile_plan.h"
+#include "core/sampling/samplers/compile_plan.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/gaussian_network.h"
 

@@ -11,7 +11,7 @@
 #include <limits>
 
 #include "core/diffusion/sample.h"
-#include "core/sampling/compile_plan.h"
+#include "core/sampling/samplers/compile_plan.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {

@@ -11,8 +11,8 @@
 
 #include "core/diffusion/bits_per_dim.h"
 #include "core/diffusion/noise_source.h"
-#include "core/sampling/compile_plan.h"
-#include "core/sampling/timestep_spacing.h"
+#include "core/sampling/samplers/compile_plan.h"
+#include "core/sampling/samplers/timestep_spacing.h"
 #include "tests/support/vlb_reference.h"
 
 namespace denoise {

@@ -17,7 +17,7 @@
 #include "core/base/field_violations.h"
 #include "core/diffusion/bits_per_dim.h"
 #include "core/diffusion/noise_source.h"
-#include "core/sampling/timestep_spacing.h"
+#include "core/sampling/samplers/timestep_spacing.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {

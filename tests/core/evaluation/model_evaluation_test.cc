@@ -22,7 +22,7 @@
 #include "core/diffusion/sample.h"
 #include "core/evaluation/pixel_features.h"
 #include "core/evaluation/random_convolution_features.h"
-#include "core/sampling/compile_plan.h"
+#include "core/sampling/samplers/compile_plan.h"
 #include "tests/core/evaluation/memory_data_set.h"
 #include "tests/core/evaluation/random_rows.h"
 #include "tests/support/gaussian_network.h"

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "core/sampling/preconditioning.h"
-#include "core/sampling/schedule.h"
+#include "core/sampling/schedules/preconditioning.h"
+#include "core/sampling/schedules/schedule.h"
 
 namespace denoise {
 namespace {

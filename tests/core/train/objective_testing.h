@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "core/nn/network.h"
-#include "core/sampling/scheduler_config.h"
+#include "core/sampling/options/scheduler_config.h"
 #include "core/train/objective.h"
 
 namespace denoise {

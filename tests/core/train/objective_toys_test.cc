@@ -17,7 +17,7 @@
 #include "core/diffusion/bits_per_dim.h"
 #include "core/diffusion/noise_source.h"
 #include "core/diffusion/sample.h"
-#include "core/sampling/compile_plan.h"
+#include "core/sampling/samplers/compile_plan.h"
 #include "core/train/objective.h"
 #include "core/train/timestep_sampler.h"
 #include "tests/support/mlp_network.h"

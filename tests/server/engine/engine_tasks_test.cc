@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "core/io/checkpoint.h"
-#include "core/sampling/compile_plan.h"
+#include "core/sampling/samplers/compile_plan.h"
 #include "server/engine/engine.h"
 #include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"

@@ -11,7 +11,7 @@
 
 #include "core/diffusion/row_batch.h"
 #include "core/diffusion/sample.h"
-#include "core/sampling/compile_plan.h"
+#include "core/sampling/samplers/compile_plan.h"
 #include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"
 #include "tests/support/gaussian_network.h"

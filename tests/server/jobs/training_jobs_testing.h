@@ -16,9 +16,9 @@
 #include "core/base/field_violations.h"
 #include "core/base/sha256.h"
 #include "core/io/model_files.h"
-#include "server/jobs/ingest.h"
+#include "server/jobs/datasets/ingest.h"
 #include "server/jobs/training_jobs.h"
-#include "tests/server/jobs/state_testing.h"
+#include "tests/server/jobs/store/state_testing.h"
 
 namespace denoise {
 

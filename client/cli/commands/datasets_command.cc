@@ -1,0 +1,258 @@
+#include "client/cli/commands/datasets_command.h"
+
+#include <unistd.h>
+
+#include <CLI/Validators.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/commands/command_set.h"
+#include "client/cli/commands/output_folder.h"
+#include "client/cli/commands/upload_file.h"
+#include "client/cli/display/live_screen.h"
+#include "client/cli/display/progress_bar.h"
+#include "client/cli/display/received_image.h"
+#include "client/cli/display/training_text.h"
+#include "client/cli/error_report.h"
+#include "client/cli/flags/connection_flags.h"
+#include "client/cli/interrupts.h"
+#include "client/training_client.h"
+#include "core/base/error_details.h"
+#include "core/base/sha256.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+constexpr char kExamples[] = R"(Examples:
+  denoise datasets upload pictures/                       a folder; its sub-folders are the classes
+  denoise datasets upload animals.tar.gz --name animals
+  denoise datasets upload data_batch_1.bin --format cifar10 --name cifar
+  denoise datasets list
+  denoise datasets report pictures --out report
+
+)";
+
+struct UploadFlags {
+  ConnectionFlags connection;
+  std::string path;
+  std::string name;  // empty: the file's, or the folder's
+  std::string format = "tar";
+  bool json = false;
+};
+
+absl::StatusOr<TrainingClient> MakeTrainingClient(const ConnectionFlags& flags) {
+  ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags));
+  return TrainingClient(std::move(options));
+}
+
+v1::DatasetFormat FormatOf(const std::string& format) {
+  if (format == "cifar10") return v1::DATASET_FORMAT_CIFAR10;
+  if (format == "mnist") return v1::DATASET_FORMAT_MNIST;
+  return v1::DATASET_FORMAT_TAR;
+}
+
+// What a path is called without its folders and endings: "animals" for "data/animals.tar.gz".
+std::string NameOf(const std::filesystem::path& path) {
+  const std::filesystem::path last =
+      path.has_filename() ? path.filename() : path.parent_path().filename();
+  const std::string name = last.string();
+  return name.substr(0, name.find('.', 1));
+}
+
+// All of `source` is read once: the server is told beforehand what it will have.
+absl::StatusOr<v1::UploadHeader> Describe(UploadSource& source) {
+  v1::UploadHeader header;
+  Sha256 hash;
+  int64_t total = 0;
+  RETURN_IF_ERROR(source.Seek(0));
+  while (true) {
+    ASSIGN_OR_RETURN(const std::string bytes, source.Read(size_t{1} << 20));
+    if (bytes.empty()) break;
+    hash.Update(bytes);
+    total += static_cast<int64_t>(bytes.size());
+  }
+  header.set_total_bytes(total);
+  header.set_sha256(absl::HexStringToBytes(hash.Finish()));
+  return header;
+}
+
+// How many bytes of this very upload the server has already.
+absl::StatusOr<int64_t> ReceivedBefore(TrainingClient& client, const v1::UploadHeader& header) {
+  const absl::StatusOr<v1::Dataset> dataset = client.GetDataset(header.name());
+  if (absl::IsNotFound(dataset.status())) return 0;
+  RETURN_IF_ERROR(dataset.status());
+  const bool continues = dataset->state() == v1::Dataset::UPLOADING;
+  return continues ? dataset->received_bytes() : 0;
+}
+
+// The line that tells how far an upload is.
+class UploadDisplay {
+ public:
+  explicit UploadDisplay(bool shown) : screen_(shown, nullptr) {}
+
+  void Show(int64_t sent, int64_t total) {
+    if (!screen_.shown()) return;
+    const std::string tail = absl::StrCat("  ", BytesText(sent), " of ", BytesText(total));
+    const double fraction = static_cast<double>(sent) / static_cast<double>(total);
+    const char* const head = sent < total ? "uploading " : "reading   ";
+    screen_.Draw(nullptr, {}, LineWithBar(head, fraction, tail, screen_.size().columns - 1));
+  }
+
+  void Close() { screen_.Close(); }
+
+ private:
+  LiveScreen screen_;
+};
+
+absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interrupts) {
+  ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
+  ASSIGN_OR_RETURN(const std::unique_ptr<UploadSource> source, OpenUploadSource(flags.path));
+  interrupts.SetHandler([] {});  // a second one ends the process
+  ASSIGN_OR_RETURN(v1::UploadHeader header, Describe(*source));
+  header.set_name(DatasetResourceName(flags.name.empty() ? NameOf(flags.path) : flags.name));
+  header.set_format(FormatOf(flags.format));
+  ASSIGN_OR_RETURN(const int64_t received, ReceivedBefore(client, header));
+  header.set_offset(received);
+  UploadDisplay display(isatty(STDERR_FILENO) && !flags.json);
+  absl::StatusOr<v1::Dataset> dataset = client.Upload(header, *source, [&](int64_t sent) {
+    display.Show(sent, header.total_bytes());
+    return !interrupts.interrupted();
+  });
+  display.Close();
+  return dataset;
+}
+
+std::string FlagOfUploadField(std::string_view field) {
+  if (field == "header.name" || field == "name") return "--name";
+  if (field == "header.format") return "--format";
+  return std::string(field);
+}
+
+ExitCode RunUpload(const UploadFlags& flags) {
+  Interrupts interrupts;
+  const absl::StatusOr<v1::Dataset> dataset = Upload(flags, interrupts);
+  if (!dataset.ok() && interrupts.interrupted()) {
+    std::fprintf(
+        stderr,
+        "denoise: interrupted. What was sent is kept for a day: the same command goes on.\n");
+    return kExitInterrupted;
+  }
+  if (!dataset.ok()) return ReportError(dataset.status(), flags.json, FlagOfUploadField);
+  std::puts((flags.json ? ResourceJson(*dataset) : DatasetDetails(*dataset)).c_str());
+  return kExitOk;
+}
+
+Command AddUpload(CLI::App& app) {
+  const auto flags = std::make_shared<UploadFlags>();
+  app.add_option(
+         "path", flags->path,
+         "A folder of PNG, JPEG and WebP files, whose sub-folders are classes; a tar of one; "
+         "or a file in another format")
+      ->required()
+      ->check(CLI::ExistingPath)
+      ->type_name("PATH");
+  app.add_option("--name", flags->name, "What to call it. Default: as the path is called");
+  app.add_option("--format", flags->format,
+                 "tar, also of folders; cifar10: records of a label and 3072 bytes; mnist: an IDX "
+                 "file of pictures with that of labels behind it")
+      ->check(CLI::IsMember({"tar", "cifar10", "mnist"}))
+      ->capture_default_str();
+  app.add_flag("--json", flags->json, "Print the data set as JSON, and nothing else");
+  AddConnectionFlags(app, flags->connection);
+  return [flags] { return RunUpload(*flags); };
+}
+
+Command AddList(CLI::App& app) {
+  struct Flags {
+    ConnectionFlags connection;
+    bool json = false;
+  };
+  const auto flags = std::make_shared<Flags>();
+  app.add_flag("--json", flags->json, "Print one line of JSON for each, and nothing else");
+  AddConnectionFlags(app, flags->connection);
+  return [flags] {
+    absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->connection);
+    if (!client.ok()) return ReportError(client.status(), flags->json);
+    const auto datasets = client->ListDatasets();
+    if (!datasets.ok()) return ReportError(datasets.status(), flags->json);
+    if (!flags->json) {
+      std::puts(datasets->empty() ? "There are none. `denoise datasets upload` brings some."
+                                  : DatasetTable(*datasets).c_str());
+      return kExitOk;
+    }
+    for (const v1::Dataset& dataset : *datasets) std::puts(ResourceJson(dataset).c_str());
+    return kExitOk;
+  };
+}
+
+struct ReportFlags {
+  ConnectionFlags connection;
+  std::string name;
+  std::string out;
+  bool json = false;
+};
+
+absl::Status WriteContactSheet(const v1::Dataset& dataset, const std::string& out) {
+  ASSIGN_OR_RETURN(OutputFolder folder, OutputFolder::Open(out));
+  ASSIGN_OR_RETURN(const ReceivedImage sheet, ReceiveImage(dataset.report().contact_sheet()));
+  return folder.Write("contact-sheet." + sheet.extension, sheet.file_bytes).status();
+}
+
+ExitCode RunReport(const ReportFlags& flags) {
+  absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags.connection);
+  if (!client.ok()) return ReportError(client.status(), flags.json);
+  const absl::StatusOr<v1::Dataset> dataset = client->GetDataset(flags.name);
+  if (!dataset.ok()) return ReportError(dataset.status(), flags.json);
+  std::puts((flags.json ? ResourceJson(*dataset) : DatasetDetails(*dataset)).c_str());
+  if (flags.out.empty() || !dataset->report().has_contact_sheet()) return kExitOk;
+  const absl::Status written = WriteContactSheet(*dataset, flags.out);
+  return written.ok() ? kExitOk : ReportError(written, flags.json);
+}
+
+Command AddReport(CLI::App& app) {
+  const auto flags = std::make_shared<ReportFlags>();
+  app.add_option("name", flags->name, "As `denoise datasets list` names it")->required();
+  app.add_option("-o,--out", flags->out, "Write a sheet of some of its pictures into this folder")
+      ->type_name("DIR");
+  app.add_flag("--json", flags->json, "Print JSON, and nothing else");
+  AddConnectionFlags(app, flags->connection);
+  return [flags] { return RunReport(*flags); };
+}
+
+Command AddDelete(CLI::App& app) {
+  const auto flags = std::make_shared<ReportFlags>();
+  app.add_option("name", flags->name, "As `denoise datasets list` names it")->required();
+  app.add_flag("--json", flags->json, "Print errors as JSON, too");
+  AddConnectionFlags(app, flags->connection);
+  return [flags] {
+    absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->connection);
+    if (!client.ok()) return ReportError(client.status(), flags->json);
+    const absl::Status status = client->DeleteDataset(flags->name);
+    return status.ok() ? kExitOk : ReportError(status, flags->json);
+  };
+}
+
+}  // namespace
+
+std::function<ExitCode()> AddDatasetsCommand(CLI::App& app) {
+  CommandSet commands(app);
+  commands.Add("upload", "Send pictures to the server, and see what is in them", AddUpload);
+  commands.Add("list", "What the server has", AddList);
+  commands.Add("report", "What is in one: classes, sizes, near-duplicates, broken files",
+               AddReport);
+  commands.Add("delete", "Remove one that no job uses", AddDelete);
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  return commands.Chosen();
+}
+
+}  // namespace denoise

@@ -1,0 +1,48 @@
+// Writes pictures on their way into noise to a folder, as they come.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cli/commands/output_folder.h"
+#include "client/cli/display/picture_history.h"
+#include "denoised/v1/image_generation.pb.h"
+
+namespace denoise {
+
+//   frames/picture-<i>-level-<nnn>.<extension>
+//   diffusing.png, a row for each picture, and diffusing.webp
+// Not thread-safe.
+class DiffusionRecorder {
+ public:
+  // Of `pictures` pictures.
+  DiffusionRecorder(OutputFolder folder, int pictures);
+
+  // Writes what the event carries; an empty path for an event without a picture. Internal when the
+  // event makes no sense or a file cannot be written.
+  absl::StatusOr<WrittenFile> Record(const denoised::v1::DiffuseEvent& event);
+
+  // Writes the sheet and the animation, once everything has come. One that would be too large for
+  // its format is left out, and SummaryText says so.
+  absl::Status WriteSummary();
+
+  // What was made, and where it is, for people.
+  std::string SummaryText() const;
+
+ private:
+  absl::Status Accept(const denoised::v1::DiffuseAccepted& accepted);
+  absl::StatusOr<WrittenFile> RecordFrame(const denoised::v1::DiffusedFrame& frame);
+  bool IsComplete() const;
+
+  OutputFolder folder_;
+  const int pictures_;
+  denoised::v1::DiffuseAccepted accepted_;
+  std::optional<PictureHistory> history_;  // with a step for each level
+  int frames_ = 0;
+  std::string sheet_;
+  std::string animation_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,98 @@
+#include "client/cli/commands/generate_command.h"
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "client/cli/commands/generation_recorder.h"
+#include "client/cli/commands/output_folder.h"
+#include "client/cli/display/generate_summary.h"
+#include "client/cli/display/generation_view.h"
+#include "client/cli/error_report.h"
+#include "client/cli/flags/generate_flags.h"
+#include "client/cli/flags/generate_request.h"
+#include "client/cli/interrupts.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+constexpr char kExamples[] = R"(Examples:
+  denoise generate --class-label animals --count 8 --frames 1
+  denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5 --guidance-scale 2
+  denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --steps 12 --out animals
+  denoise generate --class-weights animals=0.6,food=0.4 -n 8 --guidance-scale 4 --guidance-rescale 0.7
+  denoise generate -c smileys --guidance-scale 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
+  denoise generate -c symbols -n 8 --frames 1 --animation symbols.gif
+  denoise generate -c smileys -n 4 --frames 1 --frame-kind x_t,x0
+  denoise generate -c symbols -n 16 --format npy --json > events.jsonl
+  denoise generate -c animals --init photo.png --strength 0.6
+  denoise generate -c animals --inpaint photo.png --mask mask.png --repaint-times 3
+  denoise generate -c food -n 9 --from-seed 1 --to-seed 2
+  denoise generate -c food -n 8 --from-seed 1 --variation 0.2
+  denoise generate -c food -s 5 --sampler ddim -f 1 --frame-kind x_t --frame-encoding npy --out run
+  denoise generate -c 2 -s 5 --sampler ddim --branch run/frames/image-0-step-007.npy --branch-step 7
+  denoise generate -c food --invert photo.png --sampler ddim --steps 100 --out noise
+  denoise generate -c 2 --noise noise/image-0.npy --sampler ddim --steps 100
+
+Writes image-<i>.<format>, contact-sheet.png, and with --frames the frames, denoising.png and the
+animation denoising.webp. The same seed and settings make the same images, whoever else is served.
+
+)";
+
+// Takes events until the stream ends, then writes the summary.
+absl::Status Generate(const GenerateFlags& flags, GenerateStream& stream,
+                      GenerationRecorder& recorder) {
+  GenerationView view(flags);
+  RETURN_IF_ERROR(view.Follow(stream, recorder));
+  RETURN_IF_ERROR(recorder.WriteSummary());
+  if (!flags.json) std::puts(SummaryText(recorder, view.finished()).c_str());
+  return absl::OkStatus();
+}
+
+// What has been written stays, and is said to.
+void ReportPartialResult(const RecordedFiles& files) {
+  if (files.images == 0 && files.frames == 0) return;
+  std::fprintf(stderr, "  Written before that: %d images and %d frames in %s\n", files.images,
+               files.frames, files.folder.c_str());
+}
+
+absl::StatusOr<v1::GenerateRequest> PrepareRequest(Client& client, const GenerateFlags& flags) {
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.model));
+  return BuildGenerateRequest(flags, model);
+}
+
+ExitCode RunGenerate(const GenerateFlags& flags) {
+  Interrupts interrupts;
+  // A folder that cannot be written to is found out before anything is asked of the server.
+  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.out);
+  if (!folder.ok()) return ReportError(folder.status(), flags.json);
+  absl::StatusOr<Client> client = MakeClient(flags.connection);
+  if (!client.ok()) return ReportError(client.status(), flags.json);
+  const absl::StatusOr<v1::GenerateRequest> request = PrepareRequest(*client, flags);
+  if (!request.ok()) return ReportError(request.status(), flags.json);
+
+  GenerateStream stream = client->Generate(*request);
+  interrupts.SetHandler([&stream] { stream.Cancel(); });
+  GenerationRecorder recorder(*std::move(folder), *request, flags.animation);
+  const absl::Status status = Generate(flags, stream, recorder);
+  interrupts.SetHandler(nullptr);
+  if (status.ok()) return kExitOk;
+  const ExitCode code = ReportEnd(status, interrupts.interrupted(), flags.json);
+  ReportPartialResult(recorder.files());
+  return code;
+}
+
+}  // namespace
+
+std::function<ExitCode()> AddGenerateCommand(CLI::App& app) {
+  const auto flags = std::make_shared<GenerateFlags>();
+  AddGenerateFlags(app, *flags);
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  return [flags] { return RunGenerate(*flags); };
+}
+
+}  // namespace denoise

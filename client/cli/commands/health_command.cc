@@ -1,0 +1,69 @@
+#include "client/cli/commands/health_command.h"
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "client/cli/error_report.h"
+#include "client/cli/flags/connection_flags.h"
+#include "client/client.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kExamples[] = R"(Examples:
+  denoise health && echo ready
+  denoise health --service denoised.v1.ImageGeneration --deadline 2s
+
+Answers 0 when serving, 3 when not serving or not reachable, 5 when there is no such service.
+
+)";
+
+struct HealthFlags {
+  ConnectionFlags connection;
+  std::string service;
+  bool json = false;
+};
+
+const char* HealthName(Health health) {
+  switch (health) {
+    case Health::kServing:
+      return "SERVING";
+    case Health::kNotServing:
+      return "NOT_SERVING";
+    case Health::kUnknown:
+      return "UNKNOWN";
+  }
+  return "UNKNOWN";
+}
+
+ExitCode RunHealth(const HealthFlags& flags) {
+  absl::StatusOr<Client> client = MakeClient(flags.connection);
+  if (!client.ok()) return ReportError(client.status(), flags.json);
+  const absl::StatusOr<Health> health = client->CheckHealth(flags.service);
+  if (!health.ok()) return ReportError(health.status(), flags.json);
+  if (flags.json) {
+    const nlohmann::ordered_json line = {{"service", flags.service},
+                                         {"status", HealthName(*health)}};
+    std::puts(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+  } else {
+    std::puts(HealthName(*health));
+  }
+  return *health == Health::kServing ? kExitOk : kExitUnavailable;
+}
+
+}  // namespace
+
+std::function<ExitCode()> AddHealthCommand(CLI::App& app) {
+  const auto flags = std::make_shared<HealthFlags>();
+  app.add_option("--service", flags->service,
+                 "Ask about this service, such as denoised.v1.ImageGeneration. Default: the server "
+                 "as a whole");
+  app.add_flag("--json", flags->json, "Print {\"service\", \"status\"}, and nothing else");
+  AddConnectionFlags(app, flags->connection);
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  return [flags] { return RunHealth(*flags); };
+}
+
+}  // namespace denoise

@@ -1,0 +1,68 @@
+#include "client/cli/commands/models_command.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/cli/display/model_text.h"
+#include "client/cli/error_report.h"
+#include "client/cli/flags/connection_flags.h"
+#include "client/client.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kExamples[] = R"(Examples:
+  denoise models
+  denoise models emoji-32
+  denoise models --json | jq -r .name
+
+)";
+
+struct ModelsFlags {
+  ConnectionFlags connection;
+  std::string name;
+  bool json = false;
+};
+
+ExitCode ShowOne(Client& client, const ModelsFlags& flags) {
+  const auto model = client.GetModel(flags.name);
+  if (!model.ok()) return ReportError(model.status(), flags.json);
+  std::puts((flags.json ? ModelJson(*model) : ModelDetails(*model)).c_str());
+  return kExitOk;
+}
+
+ExitCode ShowAll(Client& client, const ModelsFlags& flags) {
+  const auto models = client.ListModels();
+  if (!models.ok()) return ReportError(models.status(), flags.json);
+  if (flags.json) {
+    for (const auto& model : *models) std::puts(ModelJson(model).c_str());
+  } else if (models->empty()) {
+    std::puts(
+        "The server serves no model. Its folder of models is named by `denoised --models DIR`.");
+  } else {
+    std::puts(ModelTable(*models).c_str());
+  }
+  return kExitOk;
+}
+
+ExitCode RunModels(const ModelsFlags& flags) {
+  absl::StatusOr<Client> client = MakeClient(flags.connection);
+  if (!client.ok()) return ReportError(client.status(), flags.json);
+  return flags.name.empty() ? ShowAll(*client, flags) : ShowOne(*client, flags);
+}
+
+}  // namespace
+
+std::function<ExitCode()> AddModelsCommand(CLI::App& app) {
+  const auto flags = std::make_shared<ModelsFlags>();
+  app.add_option("name", flags->name, "Tell everything about this model");
+  app.add_flag("--json", flags->json, "Print one line of JSON for every model, and nothing else");
+  AddConnectionFlags(app, flags->connection);
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  return [flags] { return RunModels(*flags); };
+}
+
+}  // namespace denoise

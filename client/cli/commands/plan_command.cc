@@ -1,0 +1,109 @@
+#include "client/cli/commands/plan_command.h"
+
+#include <CLI/Option.hpp>
+#include <CLI/Validators.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "client/cli/commands/output_folder.h"
+#include "client/cli/commands/plan_source.h"
+#include "client/cli/display/plan_text.h"
+#include "client/cli/error_report.h"
+#include "client/cli/flags/sampler_flags.h"
+#include "client/drawing/plan_chart.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kExamples[] = R"(Examples:
+  denoise plan --sampler dpmpp_2m --steps 10
+  denoise plan --sampler ddim --timesteps 999,500,0 --eta 0.5
+  denoise plan --scheduler-config scheduler/scheduler_config.json --json
+  denoise plan --model emoji-32 --sampler ddim,euler --steps 10
+  denoise plan --sampler ddim,dpmpp_2m,heun --steps 10 --draw plan.png
+
+)";
+
+struct PlanFlags {
+  PlanSource source;
+  std::string draw;  // a file, .png or .svg; empty: no picture
+  bool json = false;
+};
+
+bool IsSvg(const std::string& path) { return absl::EndsWithIgnoreCase(path, ".svg"); }
+
+// For CLI11: what is wrong with the path, or nothing.
+std::string CheckSuffix(const std::string& path) {
+  if (IsSvg(path) || absl::EndsWithIgnoreCase(path, ".png")) return "";
+  return "must end with .png or .svg; is " + path;
+}
+
+absl::Status DrawTo(const std::string& path, const std::vector<ShownPlan>& plans) {
+  std::vector<NamedPlan> named;
+  for (const ShownPlan& shown : plans) named.push_back({PlanHeadline(shown), shown.plan});
+  ASSIGN_OR_RETURN(const std::string picture,
+                   DrawPlans(named, IsSvg(path) ? FileKind::kSvg : FileKind::kPng));
+  return WriteWholeFile(path, picture).status();
+}
+
+void PrintTables(const std::vector<ShownPlan>& plans) {
+  for (const ShownPlan& shown : plans) {
+    std::printf("%s%s", &shown == &plans.front() ? "" : "\n", PlanTable(shown).c_str());
+  }
+}
+
+ExitCode RunPlan(const PlanFlags& flags) {
+  const absl::StatusOr<std::vector<ShownPlan>> plans = GetPlans(flags.source);
+  if (!plans.ok()) return ReportError(plans.status(), flags.json);
+  if (!flags.draw.empty()) {
+    const absl::Status drawn = DrawTo(flags.draw, *plans);
+    if (!drawn.ok()) return ReportError(drawn, flags.json);
+  }
+  if (flags.json) {
+    for (const ShownPlan& shown : *plans) std::fputs(PlanToJson(shown.plan).c_str(), stdout);
+  } else {
+    PrintTables(*plans);
+  }
+  return kExitOk;
+}
+
+void AddSourceFlags(CLI::App& app, PlanSource& source) {
+  CLI::Option* const model = app.add_option(
+      "-m,--model", source.model,
+      "Ask the server for the plan of this model. Default: compile it here, without a server");
+  app.add_option(
+         "--scheduler-config", source.scheduler_config,
+         "A scheduler_config.json in the diffusers layout: the noise schedule, and the sampler\n"
+         "unless --sampler names another. Default: 1000 timesteps, linear")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile)
+      ->excludes(model);
+  AddSamplerFlags(app, source.samplers, source.options);
+  AddCheckpointFlags(app, source.options);
+  for (CLI::Option* option : app.get_options()) {
+    if (option->get_group() == kCheckpointGroup) option->excludes(model);
+  }
+  AddConnectionFlags(app, source.connection);
+}
+
+}  // namespace
+
+std::function<ExitCode()> AddPlanCommand(CLI::App& app) {
+  const auto flags = std::make_shared<PlanFlags>();
+  AddSourceFlags(app, flags->source);
+  app.add_flag(
+      "--json", flags->json,
+      "Print the coefficients as JSON, a plan after the other; docs/plan.md explains them");
+  app.add_option("--draw", flags->draw,
+                 "Draw signal, noise and log-SNR over the steps, too, as a PNG or SVG file")
+      ->type_name("FILE")
+      ->check(CLI::Validator(CheckSuffix, ""));
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  return [flags] { return RunPlan(*flags); };
+}
+
+}  // namespace denoise

@@ -1,0 +1,150 @@
+#include "client/cli/commands/roundtrip_command.h"
+
+#include <CLI/Option.hpp>
+#include <CLI/Validators.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/cli/commands/follow_stream.h"
+#include "client/cli/commands/output_folder.h"
+#include "client/cli/commands/plan_source.h"
+#include "client/cli/commands/roundtrip_recorder.h"
+#include "client/cli/display/generation_view.h"
+#include "client/cli/error_report.h"
+#include "client/cli/flags/generate_flags.h"
+#include "client/cli/flags/generate_request.h"
+#include "client/cli/interrupts.h"
+#include "client/client.h"
+#include "core/base/status_macros.h"
+#include "core/sampling/samplers/run.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+constexpr char kExamples[] = R"(Examples:
+  denoise roundtrip photo.png --class-label animals --strength 0.6
+  denoise roundtrip photo.png -c food --seed 7 --sampler ddim --steps 50 --guidance-scale 3
+  denoise roundtrip photo.png -c 2 --strength 0.4 --sampler euler_a --steps 30 --out there-and-back
+
+The way there is the forward process in closed form, through the noise levels that the sampler comes
+back through and with the noise that it starts from: where the run turns, the two ways meet.
+Writes every picture of both, what it has become as image-0, and both ways one after the other as
+roundtrip.png and the looping animation roundtrip.webp.
+
+)";
+
+// Both requests of one round trip.
+struct RoundTrip {
+  v1::DiffuseRequest there;
+  v1::GenerateRequest back;
+  int steps;  // back
+};
+
+// What the network is told at the beginning of each step, in the order of the run.
+std::vector<double> StepTimesteps(const SamplerPlan& plan) {
+  std::vector<double> timesteps;
+  bool begins = true;
+  for (const Evaluation& evaluation : plan.evaluations) {
+    if (begins) timesteps.push_back(evaluation.timestep);
+    begins = evaluation.ends_step;
+  }
+  return timesteps;
+}
+
+// The server tells which levels the sampler will pass, and the picture is taken to just those.
+absl::StatusOr<RoundTrip> Prepare(Client& client, const GenerateFlags& flags) {
+  RoundTrip trip;
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.model));
+  ASSIGN_OR_RETURN(trip.back, BuildGenerateRequest(flags, model));
+  ASSIGN_OR_RETURN(const v1::SamplerPlan message,
+                   client.PlanSampler(trip.back.model(), trip.back.sampler()));
+  ASSIGN_OR_RETURN(const SamplerPlan plan, ReceivePlan(message));
+  std::vector<double> timesteps = StepTimesteps(plan);
+  ASSIGN_OR_RETURN(const std::vector<Segment> run, LayOutRun({.strength = flags.start.strength},
+                                                             static_cast<int>(timesteps.size())));
+  timesteps.erase(timesteps.begin(), timesteps.begin() + run.front().first);
+  trip.steps = static_cast<int>(timesteps.size());
+
+  std::reverse(timesteps.begin(), timesteps.end());
+  timesteps.erase(std::unique(timesteps.begin(), timesteps.end()), timesteps.end());
+  trip.there.set_model(model.name());
+  *trip.there.add_pictures() = trip.back.start().image().picture();
+  trip.there.mutable_timesteps()->Add(timesteps.begin(), timesteps.end());
+  trip.there.set_encoding(trip.back.frames().encoding());
+  if (flags.seed.has_value()) trip.there.set_seed(*flags.seed);
+  return trip;
+}
+
+// What `follow` makes of the stream, which an interrupt cancels.
+template <class Stream, class Follow>
+absl::Status FollowUnlessInterrupted(Interrupts& interrupts, Stream stream, Follow follow) {
+  interrupts.SetHandler([&stream] { stream.Cancel(); });
+  const absl::Status status = follow(stream);
+  interrupts.SetHandler(nullptr);
+  return status;
+}
+
+// Into the noise of a seed and, with the same, back.
+absl::Status Travel(Client& client, RoundTrip trip, const GenerateFlags& flags,
+                    RoundTripRecorder& recorder, Interrupts& interrupts) {
+  RETURN_IF_ERROR(
+      FollowUnlessInterrupted(interrupts, client.Diffuse(trip.there), [&](DiffuseStream& stream) {
+        return FollowStream(stream, recorder, flags.json, [](const v1::DiffuseEvent&) {});
+      }));
+  trip.back.set_seed(recorder.there().seed());
+  GenerationView view(flags);
+  RETURN_IF_ERROR(FollowUnlessInterrupted(
+      interrupts, client.Generate(trip.back),
+      [&](GenerateStream& stream) { return view.Follow(stream, recorder); }));
+  RETURN_IF_ERROR(recorder.WriteSummary());
+  if (!flags.json) std::puts(recorder.SummaryText(view.finished()).c_str());
+  return absl::OkStatus();
+}
+
+ExitCode RunRoundTrip(GenerateFlags flags) {
+  flags.frames = 1;
+  flags.frame_kinds = {"x_t"};
+  flags.frame_encoding = flags.format;
+  Interrupts interrupts;
+  // A folder that cannot be written to is found out before anything is asked of the server.
+  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.out);
+  if (!folder.ok()) return ReportError(folder.status(), flags.json);
+  absl::StatusOr<Client> client = MakeClient(flags.connection);
+  if (!client.ok()) return ReportError(client.status(), flags.json);
+  absl::StatusOr<RoundTrip> trip = Prepare(*client, flags);
+  if (!trip.ok()) return ReportError(trip.status(), flags.json);
+
+  RoundTripRecorder recorder(*std::move(folder), trip->there.timesteps_size() + 1, trip->steps);
+  const absl::Status status = Travel(*client, *std::move(trip), flags, recorder, interrupts);
+  return status.ok() ? kExitOk : ReportEnd(status, interrupts.interrupted(), flags.json);
+}
+
+}  // namespace
+
+std::function<ExitCode()> AddRoundTripCommand(CLI::App& app) {
+  const auto flags = std::make_shared<GenerateFlags>();
+  app.add_option("picture", flags->start.init,
+                 "A PNG, JPEG or WebP file; cropped and resized to the model's pictures")
+      ->required()
+      ->check(CLI::ExistingFile)
+      ->type_name("FILE");
+  flags->start.strength = 1;
+  app.add_option("--strength", flags->start.strength,
+                 "How far to go: the part of the steps that are taken back. Of 1 nothing of the\n"
+                 "picture is left where it turns; little comes back to much the same picture")
+      ->capture_default_str();
+  AddModelFlag(app, flags->model);
+  AddPictureFlags(app, *flags);
+  AddOutputFlags(app, *flags);
+  AddConnectionFlags(app, flags->connection);
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  return [flags] { return RunRoundTrip(*flags); };
+}
+
+}  // namespace denoise

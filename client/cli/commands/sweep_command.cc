@@ -1,0 +1,164 @@
+#include "client/cli/commands/sweep_command.h"
+
+#include <unistd.h>
+
+#include <CLI/Option.hpp>
+#include <CLI/Validators.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/commands/output_folder.h"
+#include "client/cli/commands/sweep_grid.h"
+#include "client/cli/commands/sweep_runner.h"
+#include "client/cli/display/printable.h"
+#include "client/cli/error_report.h"
+#include "client/cli/flags/generate_flags.h"
+#include "client/cli/flags/generate_request.h"
+#include "client/cli/interrupts.h"
+#include "client/drawing/labelled_sheet.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+constexpr char kExamples[] = R"(Examples:
+  denoise sweep -c animals --rows guidance=1,2,4 --columns steps=4,8,16
+  denoise sweep -c food --rows sampler=ddim,euler,dpmpp_2m --columns steps=5,10,20 --out samplers.png
+  denoise sweep -c symbols --columns seed=1,2,3,4,5,6,7,8 --steps 12
+  denoise sweep --rows class=animals,food --columns eta=0,0.5,1 --sampler ddim --seed 7
+
+A side of the grid is --class-label, --seed, or any flag of the sampler or of guidance. All pictures
+are made from seed 0, unless --seed or a side says otherwise.
+
+)";
+
+constexpr int kMostParallel = 64;
+
+struct SweepFlags {
+  GenerateFlags base;
+  std::string rows, columns;
+  int parallel = 16;
+  std::string out = "sweep.png";
+};
+
+struct Sweep {
+  SweepAxis rows, columns;
+  std::string title;
+  std::vector<SweepCell> cells;
+};
+
+// "emoji-32, class animals, seed 1": what all pictures have in common.
+std::string Title(const SweepFlags& flags, const Sweep& sweep, const v1::Model& model) {
+  std::string title = ShortModelName(model.name());
+  const auto is_axis = [&](const char* flag) {
+    return sweep.rows.flag == flag || sweep.columns.flag == flag;
+  };
+  if (flags.base.class_label.has_value() && !is_axis("class-label")) {
+    absl::StrAppend(&title, ", class ", *flags.base.class_label);
+  }
+  if (!is_axis("seed")) absl::StrAppend(&title, ", seed ", *flags.base.seed);
+  return Printable(title);
+}
+
+absl::StatusOr<Sweep> Prepare(const SweepFlags& flags, Client& client) {
+  Sweep sweep;
+  ASSIGN_OR_RETURN(sweep.rows, ParseSweepAxis("--rows", flags.rows));
+  ASSIGN_OR_RETURN(sweep.columns, ParseSweepAxis("--columns", flags.columns));
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.base.model));
+  ASSIGN_OR_RETURN(sweep.cells, SweepCells(flags.base, sweep.rows, sweep.columns, model));
+  sweep.title = Title(flags, sweep, model);
+  return sweep;
+}
+
+std::vector<std::string> Labels(const SweepAxis& axis) {
+  std::vector<std::string> labels;
+  for (size_t i = 0; i < axis.values.size(); ++i) labels.push_back(axis.Label(i));
+  return labels;
+}
+
+absl::Status WriteSheet(const SweepFlags& flags, const Sweep& sweep, std::vector<Image> pictures) {
+  ASSIGN_OR_RETURN(const std::string png,
+                   DrawLabelledSheet({sweep.title, Labels(sweep.rows), Labels(sweep.columns),
+                                      std::move(pictures)}));
+  return WriteWholeFile(flags.out, png).status();
+}
+
+// In place, where somebody looks at it.
+void ShowProgress(size_t done, size_t total) {
+  if (!isatty(STDERR_FILENO)) return;
+  std::fprintf(stderr, "\r%zu of %zu pictures%s", done, total, done == total ? "\n" : "");
+  std::fflush(stderr);
+}
+
+ExitCode ReportFailure(const absl::Status& status, const std::string& cell) {
+  if (!cell.empty()) std::fprintf(stderr, "denoise: the picture of %s failed\n", cell.c_str());
+  return ReportError(status, /*json=*/false);
+}
+
+ExitCode RunCells(const SweepFlags& flags, Sweep sweep, Client& client, Interrupts& interrupts) {
+  const size_t total = sweep.cells.size();
+  SweepRunner runner(client, std::move(sweep.cells),
+                     [total](size_t done) { ShowProgress(done, total); });
+  interrupts.SetHandler([&runner] { runner.Cancel(); });
+  absl::StatusOr<std::vector<Image>> pictures = runner.Run(flags.parallel);
+  interrupts.SetHandler(nullptr);
+  if (!pictures.ok()) {
+    const ExitCode code = ReportFailure(pictures.status(), runner.failed_cell());
+    return interrupts.interrupted() ? kExitInterrupted : code;
+  }
+  const absl::Status written = WriteSheet(flags, sweep, *std::move(pictures));
+  if (!written.ok()) return ReportError(written, /*json=*/false);
+  std::printf("%zu pictures of %s in %s\n", total, sweep.title.c_str(), flags.out.c_str());
+  return kExitOk;
+}
+
+ExitCode RunSweep(const SweepFlags& flags) {
+  Interrupts interrupts;
+  absl::StatusOr<Client> client = MakeClient(flags.base.connection);
+  if (!client.ok()) return ReportError(client.status(), /*json=*/false);
+  absl::StatusOr<Sweep> sweep = Prepare(flags, *client);
+  if (!sweep.ok()) return ReportError(sweep.status(), /*json=*/false);
+  return RunCells(flags, *std::move(sweep), *client, interrupts);
+}
+
+std::string CheckPng(const std::string& path) {
+  return absl::EndsWithIgnoreCase(path, ".png") ? "" : "must end with .png; is " + path;
+}
+
+void AddGridFlags(CLI::App& app, SweepFlags& flags) {
+  CLI::Option_group* const axes = app.add_option_group("Grid");
+  axes->add_option("--rows", flags.rows, "A flag, and its value in each row")
+      ->type_name("FLAG=V,V,...");
+  axes->add_option("--columns", flags.columns, "A flag, and its value in each column")
+      ->type_name("FLAG=V,V,...");
+  axes->require_option(1, 2);
+  app.add_option("--parallel", flags.parallel, "Ask for this many pictures at a time")
+      ->check(CLI::Range(1, kMostParallel))
+      ->capture_default_str();
+  app.add_option("-o,--out", flags.out, "The file to write")
+      ->type_name("FILE")
+      ->check(CLI::Validator(CheckPng, ""))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+std::function<ExitCode()> AddSweepCommand(CLI::App& app) {
+  const auto flags = std::make_shared<SweepFlags>();
+  flags->base.seed = 0;
+  AddGridFlags(app, *flags);
+  AddModelFlag(app, flags->base.model);
+  AddPictureFlags(app, flags->base);
+  AddConnectionFlags(app, flags->base.connection);
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  return [flags] { return RunSweep(*flags); };
+}
+
+}  // namespace denoise

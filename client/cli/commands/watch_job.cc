@@ -1,0 +1,201 @@
+#include "client/cli/commands/watch_job.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "client/cli/commands/event_json.h"
+#include "client/cli/commands/output_folder.h"
+#include "client/cli/display/received_image.h"
+#include "client/cli/display/training_display.h"
+#include "client/cli/display/training_history.h"
+#include "client/cli/display/training_text.h"
+#include "client/cli/error_report.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+// How long a server may be away, and how often it is asked.
+constexpr absl::Duration kLongestAbsence = absl::Minutes(10);
+constexpr absl::Duration kRetryInterval = absl::Seconds(1);
+
+void PrintLine(const std::string& line) {
+  std::puts(line.c_str());
+  std::fflush(stdout);
+}
+
+// Whether a watch that nobody interrupted ended because the server did: one that shuts down refuses
+// calls, and in the end cancels those that it has not come to.
+bool ServerIsAway(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsCancelled(status);
+}
+
+// Files of a job: every sample grid, evaluations' sheets, and the loss as a table and a picture.
+class JobRecorder {
+ public:
+  static absl::StatusOr<JobRecorder> Open(const std::filesystem::path& path) {
+    if (path.empty()) return JobRecorder(std::nullopt);
+    ASSIGN_OR_RETURN(OutputFolder folder, OutputFolder::Open(path));
+    return JobRecorder(std::move(folder));
+  }
+
+  // The file that the event's picture went to; empty where there is none.
+  absl::StatusOr<WrittenFile> Record(const v1::TrainingEvent& event) {
+    if (!folder_) return WrittenFile{};
+    if (event.has_sample_grid()) {
+      return Write("samples", event.sample_grid().step(), event.sample_grid().image());
+    }
+    if (event.has_evaluation() && event.evaluation().has_nearest_neighbours_sheet()) {
+      return Write("nearest-neighbours", event.evaluation().step(),
+                   event.evaluation().nearest_neighbours_sheet());
+    }
+    return WrittenFile{};
+  }
+
+  absl::Status WriteLosses(const TrainingHistory& history) {
+    if (!folder_ || history.losses().empty()) return absl::OkStatus();
+    std::string table = "step,loss\n";
+    for (const LossPoint& point : history.losses()) {
+      absl::StrAppendFormat(&table, "%d,%.9g\n", point.step, point.loss);
+    }
+    RETURN_IF_ERROR(folder_->Write("loss.csv", table).status());
+    const auto chart = DrawLoss(history.losses(), "loss", FileKind::kPng, {});
+    return chart.ok() ? folder_->Write("loss.png", *chart).status() : absl::OkStatus();
+  }
+
+ private:
+  explicit JobRecorder(std::optional<OutputFolder> folder) : folder_(std::move(folder)) {}
+
+  absl::StatusOr<WrittenFile> Write(const char* what, int64_t step, const v1::Image& image) {
+    ASSIGN_OR_RETURN(const ReceivedImage received, ReceiveImage(image));
+    return folder_->Write(absl::StrFormat("%s-step-%08d.%s", what, step, received.extension),
+                          received.file_bytes);
+  }
+
+  std::optional<OutputFolder> folder_;
+};
+
+std::unique_ptr<TerminalPicture> DetectPictures(const WatchOptions& options) {
+  if (options.no_picture || options.json || !isatty(STDOUT_FILENO)) return nullptr;
+  return TerminalPicture::Detect();
+}
+
+// One watch, over as many streams as it takes.
+class Watch {
+ public:
+  Watch(const v1::TrainingJob& job, const WatchOptions& options, JobRecorder recorder)
+      : name_(job.name()),
+        evaluates_(job.has_evaluation()),
+        options_(options),
+        last_sequence_(options.resume_after),
+        history_(job),
+        recorder_(std::move(recorder)),
+        display_(isatty(STDERR_FILENO) && !options.json, DetectPictures(options)) {}
+
+  absl::Status Run(TrainingClient& client, Interrupts& interrupts) {
+    absl::Time heard = absl::Now();
+    absl::Status status;
+    while (true) {
+      const int64_t before = last_sequence_;
+      status = Follow(client, interrupts);
+      if (last_sequence_ > before) heard = absl::Now();
+      const bool away = ServerIsAway(status) && absl::Now() - heard < kLongestAbsence;
+      if (!away || interrupts.interrupted()) break;
+      TellOfAbsence();
+      std::this_thread::sleep_for(absl::ToChronoMilliseconds(kRetryInterval));
+    }
+    interrupts.SetHandler(nullptr);
+    if (display_.shown()) display_.Draw(history_);
+    display_.Close();
+    const absl::Status written = recorder_.WriteLosses(history_);
+    return status.ok() ? written : status;
+  }
+
+ private:
+  absl::Status Follow(TrainingClient& client, Interrupts& interrupts) {
+    TrainingStream stream = client.Watch(name_, last_sequence_);
+    interrupts.SetHandler([&stream] { stream.Cancel(); });
+    const absl::Status status = interrupts.interrupted() ? absl::CancelledError() : Take(stream);
+    interrupts.SetHandler([] {});  // Run looks between streams
+    return status;
+  }
+
+  // Once, and again only after something was heard.
+  void TellOfAbsence() {
+    if (told_of_absence_) return;
+    told_of_absence_ = true;
+    display_.Close();
+    std::fputs("denoise: the server is away for now; the job goes on once it is back\n", stderr);
+  }
+
+  absl::Status Take(TrainingStream& stream) {
+    while (true) {
+      ASSIGN_OR_RETURN(const std::optional<v1::TrainingEvent> event, stream.Next());
+      if (!event.has_value()) return absl::OkStatus();
+      last_sequence_ = event->sequence();
+      told_of_absence_ = false;
+      RETURN_IF_ERROR(history_.Add(*event));
+      ASSIGN_OR_RETURN(const WrittenFile file, recorder_.Record(*event));
+      Show(*event, file);
+    }
+  }
+
+  // Where the line of progress moves, only what it does not tell is printed besides.
+  void Show(const v1::TrainingEvent& event, const WrittenFile& file) {
+    if (options_.json) return PrintLine(EventJson(event, file));
+    if (!display_.shown()) return PrintLine(EventText(event, evaluates_));
+    const bool in_display = event.has_progress() || event.has_sample_grid() ||
+                            event.has_checkpoint() || event.has_state_change() ||
+                            (event.has_evaluation() && evaluates_);  // the end tells it
+    if (!in_display) {
+      display_.Close();
+      PrintLine(EventText(event, evaluates_));
+    }
+    display_.Update(history_, absl::Now());
+  }
+
+  const std::string name_;
+  const bool evaluates_;
+  const WatchOptions options_;
+  int64_t last_sequence_;
+  bool told_of_absence_ = false;
+  TrainingHistory history_;
+  JobRecorder recorder_;
+  TrainingDisplay display_;
+};
+
+}  // namespace
+
+absl::Status WatchJob(TrainingClient& client, const v1::TrainingJob& job,
+                      const WatchOptions& options, Interrupts& interrupts) {
+  ASSIGN_OR_RETURN(JobRecorder recorder, JobRecorder::Open(options.out));
+  return Watch(job, options, std::move(recorder)).Run(client, interrupts);
+}
+
+ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::Status& watched,
+                   const WatchOptions& options, const Interrupts& interrupts) {
+  if (interrupts.interrupted() && absl::IsCancelled(watched)) {
+    std::fprintf(
+        stderr,
+        "denoise: stopped watching; the job goes on. `denoise train watch` shows it again,\n"
+        "  `denoise train cancel` ends it.\n");
+    return kExitInterrupted;
+  }
+  if (!watched.ok()) return ReportError(watched, options.json);
+  const absl::StatusOr<v1::TrainingJob> end = client.GetJob(job);
+  if (!end.ok()) return ReportError(end.status(), options.json);
+  if (!options.json) PrintLine(JobSummary(*end));
+  return end->state() == v1::TrainingJob::SUCCEEDED ? kExitOk : kExitFailed;
+}
+
+}  // namespace denoise

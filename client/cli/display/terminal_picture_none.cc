@@ -1,0 +1,8 @@
+// Stands in for terminal_picture_chafa.cc where the chafa library is not installed.
+#include "client/cli/display/terminal_picture.h"
+
+namespace denoise {
+
+std::unique_ptr<TerminalPicture> TerminalPicture::Detect() { return nullptr; }
+
+}  // namespace denoise

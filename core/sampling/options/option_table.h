@@ -1,0 +1,292 @@
+// The table of sampler options: one line for each member of SamplerOptions.
+//
+// Flags, messages, checks and echoes are loops over this table. A new option is a member of
+// SamplerOptions and of SamplerOverrides, a line here and, unless it comes with checkpoints, a field
+// of denoised.v1.SamplerOptions of the same name.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "core/sampling/options/sampler_options.h"
+#include "core/sampling/options/sampler_overrides.h"
+
+namespace denoise {
+
+using SamplerSet = uint32_t;  // a bit per SamplerKind
+
+constexpr SamplerSet In(SamplerKind sampler) { return 1u << static_cast<int>(sampler); }
+
+enum class OptionSource {
+  kRequest,     // anybody may choose it
+  kCheckpoint,  // belongs to the network, as what it predicts does; no request can change it
+};
+
+// What an option does nothing without. Where that does not hold, the option is refused and is not
+// echoed.
+struct OptionCondition {
+  bool (*holds)(const SamplerOptions&) = [](const SamplerOptions&) { return true; };
+  std::string_view otherwise;  // "has no effect without clip_sample"
+};
+
+// `Setting` is the optional of `Value`, or the same list.
+template <class Value, class Setting>
+struct OptionEntry {
+  std::string_view name;  // of both members, of the message's field and, with dashes, of the flag
+  Value SamplerOptions::*in_options;
+  Setting SamplerOverrides::*in_overrides;
+  SamplerSet readers;
+  const char* help;
+  OptionCondition condition;
+  OptionSource source;
+
+  bool IsReadBy(SamplerKind sampler) const { return (readers & In(sampler)) != 0; }
+  bool HasEffect(const SamplerOptions& options) const {
+    return IsReadBy(options.sampler) && condition.holds(options);
+  }
+};
+
+namespace option_table {
+
+template <class Value, class Setting>
+OptionEntry<Value, Setting> Option(std::string_view name, Value SamplerOptions::*in_options,
+                                   Setting SamplerOverrides::*in_overrides, SamplerSet readers,
+                                   const char* help, OptionCondition condition = {}) {
+  return {name, in_options, in_overrides, readers, help, condition, OptionSource::kRequest};
+}
+
+template <class Value, class Setting>
+OptionEntry<Value, Setting> CheckpointOption(std::string_view name,
+                                             Value SamplerOptions::*in_options,
+                                             Setting SamplerOverrides::*in_overrides,
+                                             SamplerSet readers, const char* help,
+                                             OptionCondition condition = {}) {
+  return {name, in_options, in_overrides, readers, help, condition, OptionSource::kCheckpoint};
+}
+
+using Options = SamplerOptions;
+using Overrides = SamplerOverrides;
+
+inline constexpr SamplerSet kDdpm = In(SamplerKind::kDdpm);
+inline constexpr SamplerSet kDdim = In(SamplerKind::kDdim);
+inline constexpr SamplerSet kOde =
+    In(SamplerKind::kDpmSolver) | In(SamplerKind::kDpmSolverPlusPlus);
+inline constexpr SamplerSet kMultistep = kOde | In(SamplerKind::kSdeDpmSolverPlusPlus);
+inline constexpr SamplerSet kSinglestep = In(SamplerKind::kDpmSolverSinglestep) |
+                                          In(SamplerKind::kDpmSolverPlusPlusSinglestep) |
+                                          In(SamplerKind::kSdeDpmSolverPlusPlusSinglestep);
+inline constexpr SamplerSet kDpm = kMultistep | kSinglestep;
+inline constexpr SamplerSet kUniPc = In(SamplerKind::kUniPc);
+inline constexpr SamplerSet kSolvers = kDpm | kUniPc | In(SamplerKind::kDeis);
+inline constexpr SamplerSet kEuler = In(SamplerKind::kEuler);
+inline constexpr SamplerSet kHeun = In(SamplerKind::kHeun);
+// The samplers in sigma, whose state is x / alpha.
+inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral) | kHeun;
+inline constexpr SamplerSet kPndm = In(SamplerKind::kPndm) | In(SamplerKind::kPlms);
+inline constexpr SamplerSet kLcm = In(SamplerKind::kLcm);
+inline constexpr SamplerSet kTcd = In(SamplerKind::kTcd);
+// Whose networks are distilled for some timesteps only.
+inline constexpr SamplerSet kDistilled = kLcm | kTcd;
+inline constexpr SamplerSet kConsistency = In(SamplerKind::kConsistency);
+inline constexpr SamplerSet kVp = In(SamplerKind::kVpSde) | In(SamplerKind::kVpOde);
+// Those with the churn of Karras et al. 2022.
+inline constexpr SamplerSet kChurning = kEuler | kHeun;
+inline constexpr SamplerSet kStochastic =
+    kDdpm | kDdim | kDistilled | kConsistency | kChurning | In(SamplerKind::kEulerAncestral) |
+    In(SamplerKind::kSdeDpmSolverPlusPlus) | In(SamplerKind::kSdeDpmSolverPlusPlusSinglestep) |
+    In(SamplerKind::kVpSde);
+inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun | kLcm | kConsistency;
+// Whose noise levels may lie between those of timesteps.
+inline constexpr SamplerSet kAnyLevel = kSolvers | kSigma | kVp;
+inline constexpr SamplerSet kSpaced = kDdpm | kDdim | kPndm | kAnyLevel;
+inline constexpr SamplerSet kAll = kSpaced | kDistilled | kConsistency;
+
+inline constexpr OptionCondition kNoTimesteps = {
+    [](const Options& o) { return o.timesteps.empty(); },
+    "cannot be given together with timesteps"};
+inline constexpr OptionCondition kNoSigmas = {[](const Options& o) { return o.sigmas.empty(); },
+                                              "cannot be given together with sigmas"};
+inline constexpr OptionCondition kNoList = {
+    [](const Options& o) { return o.timesteps.empty() && o.sigmas.empty(); },
+    "cannot be given together with timesteps or sigmas"};
+
+// Whether timesteps are laid out at all: the solvers' other spacings go by noise levels alone.
+inline bool LaysOutTimesteps(const Options& o) {
+  const bool solver = (In(o.sampler) & kSolvers) != 0;
+  return kNoList.holds(o) && !(solver && o.sigma_spacing != SigmaSpacing::kTimesteps);
+}
+inline constexpr OptionCondition kTimestepsLaidOut = {
+    LaysOutTimesteps, "has no effect with timesteps, sigmas or, in a solver, a sigma_spacing"};
+inline constexpr OptionCondition kLeading = {
+    [](const Options& o) {
+      return LaysOutTimesteps(o) && o.timestep_spacing == TimestepSpacing::kLeading;
+    },
+    "has no effect without timesteps laid out by timestep_spacing leading"};
+inline constexpr OptionCondition kNoThresholding = {
+    [](const Options& o) { return !o.thresholding; }, "has no effect with thresholding"};
+inline constexpr OptionCondition kClipSample = {
+    [](const Options& o) { return o.clip_sample && !o.thresholding; },
+    "has no effect without clip_sample"};
+inline constexpr OptionCondition kThresholding = {[](const Options& o) { return o.thresholding; },
+                                                  "has no effect without thresholding"};
+inline constexpr OptionCondition kHigherOrder = {
+    [](const Options& o) { return o.solver_order > 1; }, "has no effect at solver_order 1"};
+// UniPC's corrector has a form at order 1, too.
+inline constexpr OptionCondition kHasForm = {
+    [](const Options& o) { return o.solver_order > 1 || o.sampler == SamplerKind::kUniPc; },
+    "has no effect at solver_order 1"};
+// A run that ends without noise ends with order 1 as it is.
+inline constexpr OptionCondition kHigherOrderToTheEnd = {
+    [](const Options& o) { return o.solver_order > 1 && o.final_sigma == FinalSigma::kSigmaMin; },
+    "has no effect at solver_order 1, or without final_sigma sigma_min"};
+inline constexpr OptionCondition kLowerOrderFinal = {
+    [](const Options& o) {
+      return ((In(o.sampler) & kSinglestep) != 0 ? kHigherOrderToTheEnd : kHigherOrder).holds(o);
+    },
+    "has no effect at solver_order 1, or in a singlestep solver without final_sigma sigma_min"};
+inline constexpr OptionCondition kThirdOrder = {
+    [](const Options& o) { return o.solver_order == 3; }, "has no effect without solver_order 3"};
+inline constexpr OptionCondition kChurn = {[](const Options& o) { return o.s_churn != 0; },
+                                           "has no effect without s_churn"};
+inline constexpr OptionCondition kFreshNoise = {
+    [](const Options& o) { return o.s_churn != 0 || o.sampler == SamplerKind::kConsistency; },
+    "has no effect without s_churn"};
+inline constexpr OptionCondition kFlow = {
+    [](const Options& o) {
+      return o.timesteps.empty() &&
+             (o.sigma_spacing == SigmaSpacing::kFlow || IsFlow(o.prediction_type));
+    },
+    "has no effect without sigma_spacing flow"};
+inline constexpr OptionCondition kPredictsWithoutSignal = {
+    [](const Options& o) {
+      return o.prediction_type == PredictionType::kVPrediction ||
+             o.prediction_type == PredictionType::kSample;
+    },
+    "needs a network that predicts v or x0: without signal its noise says nothing of x0"};
+
+inline constexpr OptionCondition kSigmaRange = {
+    [](const Options& o) {
+      return kNoList.holds(o) && o.sigma_spacing != SigmaSpacing::kTimesteps &&
+             o.sigma_spacing != SigmaSpacing::kFlow;
+    },
+    "has no effect without sigma_spacing karras, exponential, lu or beta"};
+inline constexpr OptionCondition kKarras = {
+    [](const Options& o) { return kNoList.holds(o) && o.sigma_spacing == SigmaSpacing::kKarras; },
+    "has no effect without sigma_spacing karras"};
+
+inline constexpr OptionCondition kNoisy = {
+    [](const Options& o) {
+      if ((In(o.sampler) & (kDdim | kTcd)) != 0) return o.eta != 0;
+      return (In(o.sampler) & kChurning) == 0 || o.s_churn != 0;
+    },
+    "has no effect without noise: eta of ddim and tcd, s_churn of euler and heun"};
+
+// Calls `visit` with every OptionEntry. `sampler` comes first and an option after those that its
+// condition looks at: options are judged in this order.
+template <class Visit>
+void ForEachOption(Visit visit) {
+  visit(Option("sampler", &Options::sampler, &Overrides::sampler, kAll, "The algorithm"));
+  visit(Option("steps", &Options::steps, &Overrides::steps, kAll, "Moves along the noise schedule",
+               kNoList));
+  visit(Option("timesteps", &Options::timesteps, &Overrides::timesteps, kAll,
+               "Custom timesteps, descending, in place of steps"));
+  visit(Option("sigmas", &Options::sigmas, &Overrides::sigmas, kAnyLevel,
+               "Custom noise levels, of x / alpha, descending, in place of steps", kNoTimesteps));
+  visit(CheckpointOption("prediction_type", &Options::prediction_type, &Overrides::prediction_type,
+                         kAll, "What the network predicts"));
+  visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing,
+               kAnyLevel | kConsistency, "How to choose noise levels", kNoSigmas));
+  visit(Option("timestep_spacing", &Options::timestep_spacing, &Overrides::timestep_spacing,
+               kSpaced, "How timesteps are laid out", kTimestepsLaidOut));
+  visit(CheckpointOption("steps_offset", &Options::steps_offset, &Overrides::steps_offset, kSpaced,
+                         "Added to leading timesteps", kLeading));
+
+  visit(Option("thresholding", &Options::thresholding, &Overrides::thresholding, kAll,
+               "Dynamic thresholding of every predicted image"));
+  visit(Option("dynamic_thresholding_ratio", &Options::dynamic_thresholding_ratio,
+               &Overrides::dynamic_thresholding_ratio, kAll, "Its quantile of |x0|",
+               kThresholding));
+  visit(Option("sample_max_value", &Options::sample_max_value, &Overrides::sample_max_value, kAll,
+               "Its upper bound", kThresholding));
+  visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kClipping,
+               "Clamp every predicted image (ddpm, ddim, heun, lcm, consistency)",
+               kNoThresholding));
+  visit(Option("clip_sample_range", &Options::clip_sample_range, &Overrides::clip_sample_range,
+               kClipping, "Clamp it to +- this", kClipSample));
+
+  visit(Option("variance_type", &Options::variance_type, &Overrides::variance_type, kDdpm,
+               "The variance of a step of ddpm"));
+
+  visit(Option("eta", &Options::eta, &Overrides::eta, kDdim | kTcd,
+               "Noise of ddim and tcd, 0 to 1: 0 is none, 1 in ddim as much as ddpm"));
+  visit(Option("use_clipped_model_output", &Options::use_clipped_model_output,
+               &Overrides::use_clipped_model_output, kDdim,
+               "Let ddim take its direction from the clipped image"));
+  visit(CheckpointOption("set_alpha_to_one", &Options::set_alpha_to_one,
+                         &Overrides::set_alpha_to_one, kDdim | kPndm,
+                         "Let ddim and pndm end without noise, not at the schedule's first level"));
+  visit(Option("step_to_listed_timestep", &Options::step_to_listed_timestep,
+               &Overrides::step_to_listed_timestep, kDdim,
+               "Let ddim step to the next timestep, not by T / steps", kNoTimesteps));
+
+  visit(Option("original_inference_steps", &Options::original_inference_steps,
+               &Overrides::original_inference_steps, kDistilled,
+               "How many steps the network of lcm and tcd was distilled from", kNoTimesteps));
+  visit(CheckpointOption("timestep_scaling", &Options::timestep_scaling,
+                         &Overrides::timestep_scaling, kLcm,
+                         "Factor of timesteps in the boundary condition of lcm"));
+
+  visit(Option("solver_order", &Options::solver_order, &Overrides::solver_order, kSolvers,
+               "Order of a solver: 1, 2 or 3"));
+  visit(Option("solver_type", &Options::solver_type, &Overrides::solver_type, kDpm | kUniPc,
+               "Form of a solver", kHasForm));
+  visit(Option("final_sigma", &Options::final_sigma, &Overrides::final_sigma, kAnyLevel,
+               "Noise level that a run ends at"));
+  visit(Option("lower_order_final", &Options::lower_order_final, &Overrides::lower_order_final,
+               kSolvers, "Lower the order over the last steps", kLowerOrderFinal));
+  visit(Option("euler_at_final", &Options::euler_at_final, &Overrides::euler_at_final, kMultistep,
+               "Take the last step with order 1", kHigherOrderToTheEnd));
+  visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift,
+               kSolvers | kChurning | kConsistency, "Shift of flow levels towards noise", kFlow));
+  visit(Option("sigma_min", &Options::sigma_min, &Overrides::sigma_min, kAnyLevel,
+               "The least sigma of sigma_spacing karras, exponential, lu, beta", kSigmaRange));
+  visit(Option("sigma_max", &Options::sigma_max, &Overrides::sigma_max, kAnyLevel,
+               "The greatest sigma of sigma_spacing karras, exponential, lu, beta", kSigmaRange));
+  visit(Option("rho", &Options::rho, &Overrides::rho, kAnyLevel,
+               "Exponent of sigma_spacing karras: the higher, the more steps with little noise",
+               kKarras));
+  visit(Option("rescale_betas_zero_snr", &Options::rescale_betas_zero_snr,
+               &Overrides::rescale_betas_zero_snr, kAll,
+               "Rescale the schedule to end without signal", kPredictsWithoutSignal));
+  visit(CheckpointOption("interpolation_type", &Options::interpolation_type,
+                         &Overrides::interpolation_type, kEuler,
+                         "How euler lays noise levels between timesteps"));
+  visit(CheckpointOption("timestep_type", &Options::timestep_type, &Overrides::timestep_type,
+                         kSolvers | kSigma,
+                         "What the network is told: timesteps, or 0.25 log sigma"));
+  visit(CheckpointOption(
+      "lambda_min_clipped", &Options::lambda_min_clipped, &Overrides::lambda_min_clipped, kDpm,
+      "Leave out timesteps with less log(alpha / sigma) than this", kTimestepsLaidOut));
+  visit(Option("disable_corrector", &Options::disable_corrector, &Overrides::disable_corrector,
+               kUniPc, "Steps of unipc without corrector"));
+  visit(Option("s_churn", &Options::s_churn, &Overrides::s_churn, kChurning,
+               "Fresh noise of euler and heun over the whole run; 0 is none"));
+  visit(Option("s_tmin", &Options::s_tmin, &Overrides::s_tmin, kChurning,
+               "Add it from this sigma on", kChurn));
+  visit(Option("s_tmax", &Options::s_tmax, &Overrides::s_tmax, kChurning, "Add it up to this sigma",
+               kChurn));
+  visit(Option("s_noise", &Options::s_noise, &Overrides::s_noise, kChurning | kConsistency,
+               "The standard deviation of fresh noise", kFreshNoise));
+  visit(Option("noise_temperature", &Options::noise_temperature, &Overrides::noise_temperature,
+               kStochastic, "Times the deviation of the noise that the sampler adds on the way",
+               kNoisy));
+  visit(Option(
+      "corrected_third_order", &Options::corrected_third_order, &Overrides::corrected_third_order,
+      kOde, "Put back the factor 2 that third-order solvers are published without", kThirdOrder));
+}
+
+}  // namespace option_table
+
+using option_table::ForEachOption;
+
+}  // namespace denoise

@@ -1,0 +1,83 @@
+// What a caller asks of a sampler: put over the defaults, and told back.
+//
+// The command line and the protocol both go through here, so that they refuse the same things with
+// the same words.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/sampling/options/sampler_options.h"
+
+namespace denoise {
+
+// What was set, each member named as in SamplerOptions; what was not is absent, or an empty list.
+struct SamplerOverrides {
+  std::optional<SamplerKind> sampler;
+  std::optional<int> steps;
+  std::vector<double> timesteps;
+  std::vector<double> sigmas;
+  std::optional<PredictionType> prediction_type;
+  std::optional<TimestepSpacing> timestep_spacing;
+  std::optional<int> steps_offset;
+
+  std::optional<bool> clip_sample;
+  std::optional<double> clip_sample_range;
+  std::optional<bool> thresholding;
+  std::optional<double> dynamic_thresholding_ratio;
+  std::optional<double> sample_max_value;
+
+  std::optional<VarianceType> variance_type;
+
+  std::optional<double> eta;
+  std::optional<bool> use_clipped_model_output;
+  std::optional<bool> set_alpha_to_one;
+  std::optional<bool> step_to_listed_timestep;
+
+  std::optional<int> original_inference_steps;
+  std::optional<double> timestep_scaling;
+
+  std::optional<int> solver_order;
+  std::optional<SolverType> solver_type;
+  std::optional<bool> lower_order_final;
+  std::optional<bool> euler_at_final;
+  std::optional<FinalSigma> final_sigma;
+  std::optional<SigmaSpacing> sigma_spacing;
+  std::optional<double> flow_shift;
+  std::optional<double> sigma_min;
+  std::optional<double> sigma_max;
+  std::optional<double> rho;
+  std::optional<bool> rescale_betas_zero_snr;
+  std::optional<InterpolationType> interpolation_type;
+  std::optional<TimestepType> timestep_type;
+  std::optional<double> lambda_min_clipped;
+  std::vector<int> disable_corrector;
+  std::optional<double> s_churn;
+  std::optional<double> s_tmin;
+  std::optional<double> s_tmax;
+  std::optional<double> s_noise;
+  std::optional<double> noise_temperature;
+  std::optional<bool> corrected_third_order;
+
+  bool operator==(const SamplerOverrides&) const = default;
+};
+
+struct ResolvedSampler {
+  SamplerOptions options;
+  absl::Status violations;  // OK, or InvalidArgument with a violation per field
+};
+
+// `overrides` over `defaults`, which are those of the sampler that `overrides` names, if it names
+// one; default steps above `max_steps` are cut down to it. Refused are: options that the sampler
+// does not read, those that belong to an option which is off, more than `max_steps` steps, numbers
+// that are not finite. Such a value leaves the default in `options`, so that the others can still be
+// judged. Whether values suit the sampler and the schedule is for CompilePlan to say.
+ResolvedSampler ApplyOverrides(const SamplerOptions& defaults, const SamplerOverrides& overrides,
+                               int max_steps);
+
+// Every option that the sampler reads, less those that belong to an option which is off, with the
+// value it has. Applied to the same sampler's defaults, this gives a sampler that does the same.
+SamplerOverrides EffectiveOverrides(SamplerOptions options);
+
+}  // namespace denoise

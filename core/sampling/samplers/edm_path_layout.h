@@ -1,0 +1,14 @@
+// Paths over EDM's noise schedule. Internal to core/sampling.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "core/sampling/options/sampler_options.h"
+#include "core/sampling/samplers/noise_path.h"
+#include "core/sampling/schedules/edm_schedule.h"
+
+namespace denoise {
+
+// As LayOutPath (path_layout.h).
+absl::StatusOr<NoisePath> LayOutEdmPath(const EdmSchedule& schedule, const SamplerOptions& options);
+
+}  // namespace denoise

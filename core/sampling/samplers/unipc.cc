@@ -1,0 +1,169 @@
+// UniPC (Zhao et al. 2023) in its x0 form: a multistep predictor, and a corrector that redoes the
+// step just taken with the prediction made at its end, at no extra network call.
+//
+// Slot 0 is x as predicted, slot 1 the corrected x one step ago, and slot 2 + j the x0 predicted j
+// + 1 steps ago.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/sampling/samplers/linear_form.h"
+#include "core/sampling/samplers/noise_path.h"
+
+namespace denoise {
+namespace {
+
+constexpr int kLastState = 1;
+constexpr int kHistory = 2;
+
+// rho with sum_k rho_k * nodes_k^j = moments_j for j = 0, 1, ...: a Vandermonde system of at most
+// three nodes, which are distinct. Gaussian elimination with pivoting.
+std::vector<double> SolveMoments(const std::vector<double>& nodes, std::vector<double> moments) {
+  const size_t n = nodes.size();
+  std::vector<std::vector<double>> rows(n, std::vector<double>(n, 1.0));
+  for (size_t j = 1; j < n; ++j) {
+    for (size_t k = 0; k < n; ++k) rows[j][k] = rows[j - 1][k] * nodes[k];
+  }
+  for (size_t column = 0; column < n; ++column) {
+    size_t pivot = column;
+    for (size_t row = column; row < n; ++row) {
+      if (std::abs(rows[row][column]) > std::abs(rows[pivot][column])) pivot = row;
+    }
+    std::swap(rows[column], rows[pivot]);
+    std::swap(moments[column], moments[pivot]);
+    for (size_t row = column + 1; row < n; ++row) {
+      const double factor = rows[row][column] / rows[column][column];
+      for (size_t k = column; k < n; ++k) rows[row][k] -= factor * rows[column][k];
+      moments[row] -= factor * moments[column];
+    }
+  }
+  for (size_t row = n; row-- > 0;) {
+    for (size_t k = row + 1; k < n; ++k) moments[row] -= rows[row][k] * moments[k];
+    moments[row] /= rows[row][row];
+  }
+  return moments;
+}
+
+// One step of the unified formula (Zhao et al. 2023, section 3) from `x` at path[step].from to
+// path[step].to.
+class UnifiedStep {
+ public:
+  UnifiedStep(const NoisePath& path, size_t step, int order, SolverType type)
+      : s_(path[step].from), t_(path[step].to), order_(order) {
+    if (order == 1 && t_.sigma == 0)
+      return;  // h is infinite, and the first-order step does not need it
+    h_ = t_.lambda() - s_.lambda();
+    b_ = type == SolverType::kBh1 ? -h_ : std::expm1(-h_);
+    for (int back = 1; back < order; ++back) {
+      nodes_.push_back((path[step - back].from.lambda() - s_.lambda()) / h_);
+    }
+  }
+
+  // UniP. `m` are the x0 predicted at the step's start and at the order - 1 steps before it.
+  LinearForm Predict(const LinearForm& x, const std::vector<LinearForm>& m) const {
+    const LinearForm base = FirstOrder(x, m[0]);
+    if (order_ == 1) return base;
+    // Of order 2 any weight will do; 1/2 is the paper's choice.
+    const std::vector<double> rhos =
+        order_ == 2 ? std::vector<double>{0.5} : SolveMoments(nodes_, Moments(order_ - 1));
+    return base - t_.alpha * b_ * Differences(m, rhos);
+  }
+
+  // UniC. `m_end` is the x0 predicted at the step's end.
+  LinearForm Correct(const LinearForm& x, const std::vector<LinearForm>& m,
+                     const LinearForm& m_end) const {
+    std::vector<double> rhos = {0.5};
+    if (order_ > 1) {
+      std::vector<double> nodes = nodes_;
+      nodes.push_back(1);
+      rhos = SolveMoments(nodes, Moments(order_));
+    }
+    const double rho_end = rhos.back();
+    rhos.pop_back();
+    return FirstOrder(x, m[0]) - t_.alpha * b_ * (Differences(m, rhos) + rho_end * (m_end - m[0]));
+  }
+
+ private:
+  LinearForm FirstOrder(const LinearForm& x, const LinearForm& m0) const {
+    return (t_.sigma / s_.sigma) * x + (t_.alpha - t_.sigma * s_.alpha / s_.sigma) * m0;
+  }
+
+  // sum_k rho_k * (m_k - m_0) / node_k
+  LinearForm Differences(const std::vector<LinearForm>& m, const std::vector<double>& rhos) const {
+    LinearForm sum;
+    for (size_t k = 0; k < rhos.size(); ++k) sum += (rhos[k] / nodes_[k]) * (m[k + 1] - m[0]);
+    return sum;
+  }
+
+  // j! * z * phi_{j+1}(z) / B(h) for j = 1, 2, ..., where z = -h, phi_1(z) = (e^z - 1) / z and
+  // phi_{j+1}(z) = (phi_j(z) - 1 / j!) / z.
+  std::vector<double> Moments(int count) const {
+    std::vector<double> moments;
+    const double z = -h_;
+    double phi = std::expm1(z) / z;
+    double factorial = 1;
+    for (int j = 1; j <= count; ++j) {
+      factorial *= j;
+      phi = (phi - 1 / factorial) / z;
+      moments.push_back(factorial * z * phi / b_);
+    }
+    return moments;
+  }
+
+  NoiseLevel s_;
+  NoiseLevel t_;
+  int order_;
+  double h_ = 0;
+  double b_ = 0;               // B(h)
+  std::vector<double> nodes_;  // where the earlier predictions lie, in units of h; all negative
+};
+
+// Order p needs p - 1 earlier predictions. The last step is of order 1 where its end has no noise
+// (B(h) would be infinite) and where it does not move at all (sigma_min reached already).
+int OrderOfStep(const NoisePath& path, size_t step, const SamplerOptions& options) {
+  int order = std::min<int>(options.solver_order, static_cast<int>(step) + 1);
+  if (options.lower_order_final) order = std::min(order, static_cast<int>(path.size() - step));
+  const Move& move = path[step];
+  return move.to.sigma == 0 || move.to.sigma == move.from.sigma ? 1 : order;
+}
+
+std::vector<LinearForm> History(int order) {
+  std::vector<LinearForm> history;
+  for (int j = 0; j < order; ++j) history.push_back(Slot(kHistory + j));
+  return history;
+}
+
+// The current x, corrected by what the network just said about it.
+LinearForm CorrectedState(const NoisePath& path, size_t step, const SamplerOptions& options) {
+  const std::vector<int>& disabled = options.disable_corrector;
+  if (step == 0) return Slot(0);
+  const int last_step = static_cast<int>(step) - 1;
+  if (std::find(disabled.begin(), disabled.end(), last_step) != disabled.end()) return Slot(0);
+  const int order = OrderOfStep(path, step - 1, options);
+  const SolverType type = ResolvedSolverType(options);
+  return UnifiedStep(path, step - 1, order, type).Correct(Slot(kLastState), History(order), X0());
+}
+
+}  // namespace
+
+SamplerPlan CompileUniPc(const NoisePath& path, const SamplerOptions& options) {
+  SamplerPlan plan = StartPlan(path, options.solver_order + 2);
+  for (size_t step = 0; step < path.size(); ++step) {
+    Evaluation evaluation = StartEvaluation(path[step], options);
+    const LinearForm corrected = CorrectedState(path, step, options);
+
+    const int order = OrderOfStep(path, step, options);
+    const SolverType type = ResolvedSolverType(options);
+    std::vector<LinearForm> m = History(order - 1);
+    m.insert(m.begin(), X0());
+    const LinearForm next = UnifiedStep(path, step, order, type).Predict(corrected, m);
+
+    std::vector<LinearForm> slots = {next, corrected, X0()};
+    for (int slot = kHistory + 1; slot < plan.slots; ++slot) slots.push_back(Slot(slot - 1));
+    evaluation.update = UpdateMatrix(slots);
+    plan.evaluations.push_back(std::move(evaluation));
+  }
+  return plan;
+}
+
+}  // namespace denoise

@@ -1,0 +1,104 @@
+// Reads complete uploads into data sets, one after the other, on a thread of its own.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/base/mutex.h"
+#include "denoised/v1/datasets.pb.h"
+#include "server/jobs/datasets/data_set_quota.h"
+#include "server/jobs/datasets/data_set_rows.h"
+#include "server/jobs/store/database.h"
+#include "server/jobs/store/job_observer.h"
+#include "server/jobs/store/state_dir.h"
+
+namespace denoise {
+
+// What reading an upload came to.
+struct IngestResult {
+  absl::Status status;                 // InvalidArgument: nothing in it can be trained on
+  denoised::v1::DatasetReport report;  // as far as it went
+};
+
+// Reads `upload` and stores what is in it in `stored`, which does not exist. Asks `go_on` again and
+// again, and before `stored` grows to more than it has said so far; anything but OK ends the reading
+// with that status.
+using GoOn = std::function<absl::Status(int64_t stored_bytes)>;
+using IngestFunction = std::function<IngestResult(
+    denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
+    const std::filesystem::path& stored, const GoOn& go_on)>;
+
+std::filesystem::path UploadPath(const StateDir& state, int64_t data_set);
+std::filesystem::path StoredPath(const StateDir& state, int64_t data_set);
+
+// Thread-safe.
+class DataSetReader {
+ public:
+  using Done = std::function<void(absl::StatusOr<denoised::v1::Dataset>)>;
+
+  // `housekeeping` is called from the thread about once a minute. `observer` may be null. All outlive
+  // the reader.
+  DataSetReader(Database* database, const StateDir* state, const DataSetQuota& quota,
+                IngestFunction ingest, JobObserver* observer, std::function<void()> housekeeping);
+  ~DataSetReader();  // Stop
+
+  // Gives up the reading that is under way; what is left stays READING. Whoever awaits something
+  // hears UNAVAILABLE, and nothing is added any more. May be called again.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // It will be added at once: Has says so already.
+  void Announce(int64_t id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // A data set that is READING. `done`, which may be null, is called once, from the reader's thread,
+  // when it has been read. False, and `done` is not called: the reader was stopped.
+  bool Add(int64_t id, const Done& done = nullptr) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same of one that was added before. False, too, where it has been read.
+  bool Await(int64_t id, const Done& done) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Whether it was announced, waits to be read or is being read.
+  bool Has(int64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Entry {
+    bool queued = false;
+    std::vector<Done> waiting;
+  };
+
+  void Loop();
+  bool stopped() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // nullopt: stopped.
+  std::optional<int64_t> Next() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Unavailable, and ResourceExhausted but by a quota: to be tried again.
+  absl::StatusOr<denoised::v1::Dataset> Read(int64_t id);
+  absl::Status CheckHash(const DataSetRow& row);
+  IngestResult Ingest(const DataSetRow& row);
+  // Sets aside room for what is stored of it; how much it then is.
+  absl::StatusOr<int64_t> TakeRoom(int64_t id, int64_t bytes);
+  absl::Status Store(int64_t id, const IngestResult& result);
+  void Finish(int64_t id, const absl::StatusOr<denoised::v1::Dataset>& result)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  Database* const database_;
+  const StateDir* const state_;
+  const DataSetQuota quota_;
+  const IngestFunction ingest_;
+  JobObserver* const observer_;
+  const std::function<void()> housekeeping_;
+
+  mutable Mutex mutex_;
+  CondVar work_;
+  std::deque<int64_t> queue_ ABSL_GUARDED_BY(mutex_);
+  std::map<int64_t, Entry> reading_ ABSL_GUARDED_BY(mutex_);  // announced, queued or being read
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // the last member: it uses all others
+};
+
+}  // namespace denoise

@@ -1,0 +1,53 @@
+// The rows of table `data_sets`. Part of DataSetStore: everything here runs inside its transactions
+// and may throw SQLite::Exception.
+#pragma once
+
+#include <SQLiteCpp/Database.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "denoised/v1/datasets.pb.h"
+#include "server/jobs/datasets/data_set_quota.h"
+
+namespace denoise {
+
+struct DataSetRow {
+  int64_t id = 0;
+  denoised::v1::Dataset data_set;  // as callers see it
+  std::string sha256;              // 32 bytes
+  int64_t stored_bytes = 0;        // of what is made of it, or what is set aside for that
+  absl::Time upload_time;          // when bytes were last received
+};
+
+// nullopt where there is none. DataLoss where the row is no data set.
+absl::StatusOr<std::optional<DataSetRow>> FindDataSet(SQLite::Database& connection,
+                                                      const std::string& name);
+absl::StatusOr<std::optional<DataSetRow>> ReadDataSet(SQLite::Database& connection, int64_t id);
+
+// UPLOADING, nothing received yet; as much as the upload has is set aside for what is stored of it.
+// The new id.
+int64_t InsertDataSet(SQLite::Database& connection, const denoised::v1::UploadHeader& header,
+                      absl::Time now);
+void WriteReceivedBytes(SQLite::Database& connection, int64_t id, int64_t bytes, absl::Time now);
+void WriteDataSetState(SQLite::Database& connection, int64_t id, denoised::v1::Dataset::State state,
+                       const std::string& error, const denoised::v1::DatasetReport* report);
+void WriteStoredBytes(SQLite::Database& connection, int64_t id, int64_t bytes);
+void DeleteDataSetRow(SQLite::Database& connection, int64_t id);
+
+// In order of name, those after `name`.
+absl::StatusOr<std::vector<DataSetRow>> ListDataSets(SQLite::Database& connection,
+                                                     const std::string& after_name, int limit);
+
+// Uploads that lie there or are on their way, and what is stored of them or will be.
+DataSetUsage ReadDataSetUsage(SQLite::Database& connection);
+
+// A job that is not over and needs it.
+std::optional<int64_t> FindUserOfDataSet(SQLite::Database& connection, int64_t id);
+
+}  // namespace denoise

@@ -1,0 +1,379 @@
+#include "server/jobs/datasets/data_set_store.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
+#include "core/base/field_violations.h"
+#include "core/base/mutex.h"
+#include "core/base/paging.h"
+#include "core/base/status_macros.h"
+#include "core/files/folders.h"
+#include "server/jobs/datasets/data_set_rows.h"
+#include "server/jobs/datasets/upload_checks.h"
+#include "server/jobs/datasets/upload_spool.h"
+#include "server/jobs/store/files.h"
+#include "server/jobs/store/resource_names.h"
+
+namespace denoise {
+
+using denoised::v1::Dataset;
+using denoised::v1::UploadChunk;
+using denoised::v1::UploadHeader;
+
+namespace {
+
+// How much of an upload may have to be sent again after a crash; each costs two syncs.
+constexpr int64_t kSyncBytes = 8 << 20;
+
+absl::Status BadName() {
+  return InvalidField("name", "must be \"datasets/\" and a data set's name");
+}
+
+int64_t FileSize(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  return error ? 0 : static_cast<int64_t>(size);
+}
+
+}  // namespace
+
+class DataSetStore::Impl {
+ public:
+  Impl(Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
+       const Clock* clock, JobObserver* observer)
+      : database_(database),
+        state_(state),
+        quota_(quota),
+        clock_(clock),
+        observer_(observer),
+        reader_(database, state, quota, std::move(ingest), observer, [this] { TryHousekeep(); }) {}
+
+  absl::Status Recover();
+  absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(const UploadHeader& header)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::vector<DataSetRow>> Rows(const std::string& after_name, int limit) const {
+    return database_->Read(
+        [&](auto& connection) { return ListDataSets(connection, after_name, limit); });
+  }
+  absl::StatusOr<DataSetRow> Find(const std::string& name) const;
+  absl::Status Delete(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Housekeep() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Stop() { reader_.Stop(); }
+  std::filesystem::path stored(int64_t id) const { return StoredPath(*state_, id); }
+
+ private:
+  class Upload;
+
+  void TryHousekeep();
+  absl::Status RecoverRow(const DataSetRow& row);
+  absl::Status MeasureStored(const DataSetRow& row);
+  absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header);
+  absl::Status RemoveAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Remove(int64_t id);
+  // One that is complete is the reader's at the same moment.
+  void EndUpload(int64_t id, bool is_complete) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  Database* const database_;
+  const StateDir* const state_;
+  const DataSetQuota quota_;
+  const Clock* const clock_;
+  JobObserver* const observer_;
+  Mutex mutex_;  // held while a data set is claimed or removed, so that both cannot be
+  std::set<int64_t> uploading_ ABSL_GUARDED_BY(mutex_);  // those that a call is uploading
+  DataSetReader reader_;
+};
+
+// One call's claim on a data set.
+class DataSetStore::Impl::Upload final : public DataSetUpload {
+ public:
+  // Without a spool: every byte is there, and is being read.
+  Upload(Impl* store, int64_t id, int64_t total_bytes, std::optional<UploadSpool> spool)
+      : store_(store), id_(id), total_bytes_(total_bytes), spool_(std::move(spool)) {}
+
+  ~Upload() override {
+    if (!claims_) return;
+    if (spool_) (void)Sync();
+    store_->EndUpload(id_, /*is_complete=*/false);
+  }
+
+  absl::Status Append(const UploadChunk& chunk) override {
+    RETURN_IF_ERROR(CheckChunk(chunk));
+    const int64_t room = spool_ ? total_bytes_ - spool_->size() : 0;
+    if (static_cast<int64_t>(chunk.data().size()) > room) {
+      return InvalidField("chunk.data",
+                          absl::StrCat("is beyond header.total_bytes, ", total_bytes_));
+    }
+    RETURN_IF_ERROR(spool_->Append(chunk.data()));
+    return spool_->size() - spool_->synced() >= kSyncBytes ? Sync() : absl::OkStatus();
+  }
+
+  absl::Status Finish(std::function<void(absl::StatusOr<Dataset>)> done) override {
+    if (spool_) RETURN_IF_ERROR(Complete());
+    // The reader's from here on. Once `done` is called the caller may delete the data set, and the
+    // store may go away.
+    claims_ = false;
+    store_->EndUpload(id_, /*is_complete=*/spool_.has_value());
+    const bool heard = spool_ ? store_->reader_.Add(id_, done) : store_->reader_.Await(id_, done);
+    if (!heard) done(Result());  // it has been read already, or will be by the next server
+    return absl::OkStatus();
+  }
+
+ private:
+  // The bytes first: the row never promises more than the disk has.
+  absl::Status Sync() {
+    RETURN_IF_ERROR(spool_->Sync());
+    return store_->database_->Write([&](SQLite::Database& connection) {
+      WriteReceivedBytes(connection, id_, spool_->synced(), store_->clock_->Now());
+      return absl::OkStatus();
+    });
+  }
+
+  // Whatever happens to the server, it is read once this returns OK.
+  absl::Status Complete() {
+    if (spool_->size() < total_bytes_) {
+      return InvalidField("header.total_bytes", absl::StrCat("is ", total_bytes_, ", but only ",
+                                                             spool_->size(), " bytes came"));
+    }
+    RETURN_IF_ERROR(Sync());
+    return store_->database_->Write([&](SQLite::Database& connection) {
+      WriteDataSetState(connection, id_, Dataset::READING, "", nullptr);
+      return absl::OkStatus();
+    });
+  }
+
+  absl::StatusOr<Dataset> Result() const {
+    ASSIGN_OR_RETURN(std::optional<DataSetRow> row, store_->database_->Read([&](auto& connection) {
+      return ReadDataSet(connection, id_);
+    }));
+    if (!row) return absl::NotFoundError("the data set has been deleted");
+    if (row->data_set.state() == Dataset::READY) return std::move(row->data_set);
+    if (row->data_set.state() == Dataset::FAILED) {
+      return absl::InvalidArgumentError(row->data_set.error());
+    }
+    return absl::UnavailableError("the data set could not be read yet; ask for it later");
+  }
+
+  Impl* const store_;
+  const int64_t id_;
+  const int64_t total_bytes_;
+  std::optional<UploadSpool> spool_;
+  bool claims_ = true;  // no other call can upload it
+};
+
+absl::Status DataSetStore::Impl::Recover() {
+  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
+  std::set<int64_t> known;
+  for (const DataSetRow& row : rows) {
+    known.insert(row.id);
+    RETURN_IF_ERROR(RecoverRow(row));
+  }
+  // Once it is known what all others take.
+  for (const DataSetRow& row : rows) {
+    if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
+  }
+  return RemoveUnknownFolders(state_->data_sets(), [&](int64_t id) { return known.contains(id); });
+}
+
+absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
+  const Dataset::State state = row.data_set.state();
+  if (state == Dataset::READY || state == Dataset::FAILED) {
+    RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, row.id))));
+  }
+  if (state == Dataset::READY) return MeasureStored(row);
+  // Only somebody who touched the file can have made it shorter.
+  const int64_t there = FileSize(UploadPath(*state_, row.id));
+  if (state != Dataset::UPLOADING || there >= row.data_set.received_bytes()) {
+    return absl::OkStatus();
+  }
+  return database_->Write([&](SQLite::Database& connection) {
+    WriteReceivedBytes(connection, row.id, there, row.upload_time);
+    return absl::OkStatus();
+  });
+}
+
+// Those of before there was a quota of what is stored are not known yet.
+absl::Status DataSetStore::Impl::MeasureStored(const DataSetRow& row) {
+  const int64_t bytes = TreeBytes(StoredPath(*state_, row.id));
+  if (bytes == row.stored_bytes) return absl::OkStatus();
+  return database_->Write([&](SQLite::Database& connection) {
+    WriteStoredBytes(connection, row.id, bytes);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::Impl::BeginUpload(
+    const UploadHeader& header) {
+  RETURN_IF_ERROR(CheckUploadHeader(header));
+  RETURN_IF_ERROR(RemoveAbandoned());
+  const MutexLock lock(mutex_);
+  ASSIGN_OR_RETURN(const DataSetRow row, FindOrMake(header));
+  if (!uploading_.insert(row.id).second) {
+    return absl::AbortedError("another call is uploading this data set");
+  }
+  std::optional<UploadSpool> spool;
+  if (row.data_set.state() == Dataset::UPLOADING) {
+    auto opened = UploadSpool::Open(UploadPath(*state_, row.id), header.offset());
+    if (!opened.ok()) {
+      uploading_.erase(row.id);
+      return opened.status();
+    }
+    spool = *std::move(opened);
+  }
+  return std::make_unique<Upload>(this, row.id, header.total_bytes(), std::move(spool));
+}
+
+absl::StatusOr<DataSetRow> DataSetStore::Impl::FindOrMake(const UploadHeader& header) {
+  return database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<DataSetRow> {
+    ASSIGN_OR_RETURN(std::optional<DataSetRow> row, FindDataSet(connection, header.name()));
+    if (row) {
+      // A call that uploads has the last word on how many bytes are safe.
+      const bool claimed = uploading_.contains(row->id);
+      if (!claimed) RETURN_IF_ERROR(CheckContinues(header, *row));
+      return *std::move(row);
+    }
+    RETURN_IF_ERROR(CheckOffset(header, 0));
+    RETURN_IF_ERROR(CheckQuota(header, quota_, ReadDataSetUsage(connection)));
+    const int64_t id = InsertDataSet(connection, header, clock_->Now());
+    ASSIGN_OR_RETURN(row, ReadDataSet(connection, id));
+    return *std::move(row);
+  });
+}
+
+absl::StatusOr<DataSetRow> DataSetStore::Impl::Find(const std::string& name) const {
+  if (!ParseDataSetName(name)) return BadName();
+  ASSIGN_OR_RETURN(std::optional<DataSetRow> row, database_->Read([&](auto& connection) {
+    return FindDataSet(connection, name);
+  }));
+  if (!row) return ResourceNotFound("data set", name);
+  return *std::move(row);
+}
+
+absl::Status DataSetStore::Impl::Delete(const std::string& name) {
+  const MutexLock lock(mutex_);
+  ASSIGN_OR_RETURN(const DataSetRow row, Find(name));
+  if (uploading_.contains(row.id) || reader_.Has(row.id)) {
+    return absl::FailedPreconditionError("the data set is being uploaded");
+  }
+  return Remove(row.id);
+}
+
+// The row first: a folder without one is removed when the server is started.
+absl::Status DataSetStore::Impl::Remove(int64_t id) {
+  RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) -> absl::Status {
+    if (const std::optional<int64_t> job = FindUserOfDataSet(connection, id)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(JobName(*job), " uses the data set and is not over"));
+    }
+    DeleteDataSetRow(connection, id);
+    return absl::OkStatus();
+  }));
+  return DiskStatus(RemoveTree(state_->data_set(id)));
+}
+
+absl::Status DataSetStore::Impl::RemoveAbandoned() {
+  const absl::Time oldest = clock_->Now() - quota_.upload_idle;
+  const MutexLock lock(mutex_);
+  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
+  for (const DataSetRow& row : rows) {
+    if (row.data_set.state() != Dataset::UPLOADING || row.upload_time > oldest) continue;
+    if (!uploading_.contains(row.id)) RETURN_IF_ERROR(Remove(row.id));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DataSetStore::Impl::Housekeep() {
+  RETURN_IF_ERROR(RemoveAbandoned());
+  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
+  for (const DataSetRow& row : rows) {
+    if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
+  }
+  return absl::OkStatus();
+}
+
+// There is a next time.
+void DataSetStore::Impl::TryHousekeep() {
+  const absl::Status status = Housekeep();
+  if (!status.ok() && observer_ != nullptr) {
+    observer_->OnTrouble("housekeeping of data sets failed", status);
+  }
+}
+
+void DataSetStore::Impl::EndUpload(int64_t id, bool is_complete) {
+  const MutexLock lock(mutex_);
+  if (is_complete) reader_.Announce(id);
+  uploading_.erase(id);
+}
+
+absl::StatusOr<std::unique_ptr<DataSetStore>> DataSetStore::Open(
+    Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
+    const Clock* clock, JobObserver* observer) {
+  auto impl = std::make_unique<Impl>(database, state, quota, std::move(ingest), clock, observer);
+  RETURN_IF_ERROR(impl->Recover());
+  return std::unique_ptr<DataSetStore>(new DataSetStore(std::move(impl)));
+}
+
+DataSetStore::DataSetStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DataSetStore::~DataSetStore() = default;
+
+void DataSetStore::Stop() { impl_->Stop(); }
+
+absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::BeginUpload(
+    const UploadHeader& header) {
+  return impl_->BeginUpload(header);
+}
+
+absl::StatusOr<denoised::v1::ListDatasetsResponse> DataSetStore::List(
+    const denoised::v1::ListDatasetsRequest& request) const {
+  const absl::StatusOr<int> page_size = PageSize(request.page_size());
+  absl::StatusOr<std::string> after = ParsePageToken(request.page_token());
+  if (after.ok() && !after->empty() && !ParseDataSetName(*after)) after = BadPageToken();
+  FieldViolations violations;
+  violations.AddAll("", page_size.status());
+  violations.AddAll("", after.status());
+  RETURN_IF_ERROR(violations.ToStatus());
+
+  // One more than the page holds tells whether another follows.
+  ASSIGN_OR_RETURN(std::vector<DataSetRow> rows, impl_->Rows(*after, *page_size + 1));
+  denoised::v1::ListDatasetsResponse response;
+  size_t bytes = 0;
+  for (DataSetRow& row : rows) {
+    if (row.data_set.has_report()) row.data_set.mutable_report()->clear_contact_sheet();
+    bytes += row.data_set.ByteSizeLong();
+    if (response.datasets_size() == *page_size ||
+        (bytes > kMaxPageBytes && response.datasets_size() > 0)) {
+      response.set_next_page_token(PageTokenAfter(response.datasets().rbegin()->name()));
+      break;
+    }
+    *response.add_datasets() = std::move(row.data_set);
+  }
+  return response;
+}
+
+absl::StatusOr<Dataset> DataSetStore::Get(const denoised::v1::GetDatasetRequest& request) const {
+  ASSIGN_OR_RETURN(DataSetRow row, impl_->Find(request.name()));
+  return std::move(row.data_set);
+}
+
+absl::Status DataSetStore::Delete(const denoised::v1::DeleteDatasetRequest& request) {
+  return impl_->Delete(request.name());
+}
+
+absl::StatusOr<DataSetStore::Stored> DataSetStore::FindReady(const std::string& name) const {
+  ASSIGN_OR_RETURN(DataSetRow row, impl_->Find(name));
+  if (row.data_set.state() != Dataset::READY) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the data set is ", Dataset::State_Name(row.data_set.state()), ", not READY"));
+  }
+  return Stored{row.id, impl_->stored(row.id), std::move(row.data_set)};
+}
+
+absl::Status DataSetStore::Housekeep() { return impl_->Housekeep(); }
+
+}  // namespace denoise

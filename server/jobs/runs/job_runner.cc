@@ -1,0 +1,317 @@
+#include "server/jobs/runs/job_runner.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/base/status_macros.h"
+#include "server/jobs/store/files.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::TrainingJob;
+
+// How soon the runner notices that the clock it was given has moved on.
+constexpr absl::Duration kTick = absl::Seconds(1);
+// How soon it looks again whether runs that it waits for have ended.
+constexpr absl::Duration kEndTick = absl::Milliseconds(10);
+// Beyond a checkpoint: events, their pictures, SQLite's log.
+constexpr int64_t kRoomBytes = int64_t{64} << 20;
+
+StopRequest RequestOf(const JobStatus& status) {
+  if (status.state == TrainingJob::CANCELLING) return StopRequest::kDiscard;
+  return status.pause_requested ? StopRequest::kSave : StopRequest::kNone;
+}
+
+bool IsOfTheDisk(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
+}
+
+// Why a job cannot be started, for a caller.
+std::string ReasonOf(const absl::Status& status) {
+  if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) {
+    return std::string(status.message());
+  }
+  return "what the job needs could not be loaded";
+}
+
+}  // namespace
+
+JobRunner::JobRunner(const RunEnvironment& environment, const Options& options)
+    : environment_(environment),
+      options_(options),
+      next_probe_(environment.clock->Now()),
+      thread_([this] { Loop(); }) {}
+
+JobRunner::~JobRunner() { Stop(absl::InfinitePast()); }
+
+void JobRunner::Poke() {
+  {
+    const MutexLock lock(mutex_);
+    poked_ = true;
+  }
+  changed_.NotifyAll();
+}
+
+void JobRunner::Stop(absl::Time deadline) {
+  {
+    const MutexLock lock(mutex_);
+    stopped_ = true;
+    deadline_ = deadline;
+  }
+  changed_.NotifyAll();
+  if (thread_.joinable()) thread_.join();
+}
+
+void JobRunner::Loop() {
+  while (WaitForWork()) {
+    ReapEnded();
+    ProbeDisk();
+    PassOnRequests();
+    const absl::Status started = StartJobs();
+    if (!started.ok()) Trouble("jobs could not be started", started);
+    if (environment_.observer != nullptr) {
+      environment_.observer->OnRunningJobs(static_cast<int>(runs_.size()));
+    }
+  }
+  absl::Time deadline;
+  {
+    const MutexLock lock(mutex_);
+    deadline = deadline_;
+  }
+  EndRuns(deadline);
+}
+
+bool JobRunner::WaitForWork() {
+  const MutexLock lock(mutex_);
+  while (!stopped_ && !poked_ && environment_.clock->Now() < next_probe_) {
+    changed_.WaitUntil(mutex_, absl::Now() + kTick);
+  }
+  poked_ = false;
+  return !stopped_;
+}
+
+void JobRunner::ReapEnded() {
+  for (auto run = runs_.begin(); run != runs_.end();) {
+    if (!*run->ended) {
+      ++run;
+      continue;
+    }
+    Take(*run);
+    Settle(*run);
+    run = runs_.erase(run);
+  }
+}
+
+// Off the device, with everything written.
+void JobRunner::Take(Run& run) {
+  environment_.engine->RemoveTask(run.task);
+  run.loaded.recorder->Flush();
+  NoteEndInOrder(run.job);
+}
+
+void JobRunner::NoteEndInOrder(int64_t job) {
+  const absl::Status noted = environment_.store->EndRun(job);
+  if (noted.ok()) {
+    unnoted_ends_.erase(job);
+  } else {
+    Trouble("the end of a run could not be written", noted);
+    unnoted_ends_.insert(job);
+  }
+}
+
+// What was not written decides: a run must not be over before everything is on the disk.
+void JobRunner::Settle(const Run& run) {
+  const absl::Status written = run.loaded.recorder->status();
+  if (!written.ok()) Trouble("what a job made could not be written", written);
+  const RunEnd end = written.ok() ? run.loaded.task->end() : EndOfWriting(written);
+  switch (end.kind) {
+    case RunEnd::Kind::kFinished:
+      return Apply(run.job, JobAction::kSucceed, end.reason);
+    case RunEnd::Kind::kStopped:
+      return Apply(run.job, JobAction::kStop);
+    case RunEnd::Kind::kDisk:
+      return Apply(run.job, JobAction::kDiskFull, end.reason);
+    case RunEnd::Kind::kFailed:
+      return Apply(run.job, JobAction::kFail, end.reason);
+    case RunEnd::Kind::kNonFinite:
+      return Write(run.job, [this, job = run.job, reason = end.reason] {
+        return RollBackOrFail(job, reason);
+      });
+  }
+}
+
+// The job stays RUNNING, and is started again from its last checkpoint.
+absl::Status JobRunner::RollBackOrFail(int64_t job, const std::string& reason) {
+  ASSIGN_OR_RETURN(const bool rolled_back,
+                   environment_.store->RollBackOnce(
+                       job, absl::StrCat("back to the last checkpoint, once: ", reason)));
+  if (rolled_back) return absl::OkStatus();
+  return environment_.store->Apply(job, JobAction::kFail, reason).status();
+}
+
+void JobRunner::Apply(int64_t job, JobAction action, const std::string& reason) {
+  Write(job, [this, job, action, reason] {
+    return environment_.store->Apply(job, action, reason).status();
+  });
+}
+
+void JobRunner::Write(int64_t job, std::function<absl::Status()> write) {
+  const absl::Status status = write();
+  if (status.ok()) return;
+  Trouble("a job's state could not be written", status);
+  if (IsOfTheDisk(status)) unwritten_[job] = std::move(write);
+}
+
+void JobRunner::PassOnRequests() {
+  for (Run& run : runs_) {
+    const auto status = environment_.store->Status(run.job);
+    if (!status.ok()) {
+      Trouble("a job's state could not be read", status.status());
+      continue;
+    }
+    run.loaded.task->RequestStop(RequestOf(*status));
+    environment_.engine->Wake(run.task);
+  }
+}
+
+void JobRunner::ProbeDisk() {
+  if (environment_.clock->Now() < next_probe_) return;
+  next_probe_ = environment_.clock->Now() + options_.probe_interval;
+  for (auto& [job, write] : std::exchange(unwritten_, {})) Write(job, std::move(write));
+  const auto waiting = environment_.store->WaitingForRoom();
+  if (!waiting.ok()) return Trouble("jobs could not be read", waiting.status());
+  for (const int64_t job : *waiting) {
+    if (HasRoom(job)) Apply(job, JobAction::kRoomAgain);
+  }
+}
+
+// For one more checkpoint. Its size goes with that of the model: weights, two moments, averages.
+bool JobRunner::HasRoom(int64_t job) const {
+  const auto record = environment_.store->Get(job);
+  if (!record.ok()) return false;
+  const int64_t copies = 3 + record->training().ema_decays_size();
+  const int64_t bytes = copies * TreeBytes(environment_.state->base_model(job)) + kRoomBytes;
+  return HasRoomFor(environment_.state->jobs(), bytes);
+}
+
+absl::Status JobRunner::StartJobs() {
+  for (const JobState state : {TrainingJob::CANCELLING, TrainingJob::RUNNING}) {
+    ASSIGN_OR_RETURN(const std::vector<int64_t> jobs, environment_.store->InState(state));
+    for (const int64_t job : jobs) {
+      if (!IsBusy(job)) RETURN_IF_ERROR(GoOn(job));
+    }
+  }
+  ASSIGN_OR_RETURN(const std::vector<int64_t> queued,
+                   environment_.store->InState(TrainingJob::QUEUED));
+  for (const int64_t job : queued) {
+    if (IsFull()) break;
+    if (IsBusy(job)) continue;
+    // A caller may have paused or cancelled it just now.
+    const absl::Status started = environment_.store->Apply(job, JobAction::kStart).status();
+    if (started.ok()) Launch(job);
+    if (IsOfTheDisk(started)) return started;
+  }
+  return absl::OkStatus();
+}
+
+// With a job that was running when the server ended, or was rolled back.
+absl::Status JobRunner::GoOn(int64_t job) {
+  ASSIGN_OR_RETURN(const JobStatus status, environment_.store->Status(job));
+  if (RequestOf(status) != StopRequest::kNone) {
+    Apply(job, JobAction::kStop);
+  } else if (IsFull()) {
+    Apply(job, JobAction::kRequeue, "the server runs fewer jobs at once than before");
+  } else {
+    Launch(job);
+  }
+  return absl::OkStatus();
+}
+
+bool JobRunner::IsBusy(int64_t job) const {
+  if (unwritten_.contains(job)) return true;
+  for (const Run& run : runs_) {
+    if (run.job == job) return true;
+  }
+  return false;
+}
+
+// That the run begins is written before anything of it that could end the server.
+void JobRunner::Launch(int64_t job) {
+  if (unnoted_ends_.contains(job)) NoteEndInOrder(job);
+  const absl::StatusOr<int> lost_runs = environment_.store->BeginRun(job);
+  if (!lost_runs.ok()) return RefuseLaunch(job, lost_runs.status());
+  if (*lost_runs >= kMaxLostRuns) return Apply(job, JobAction::kFail, ReasonOfLostRuns(job));
+  Run run{.job = job,
+          .loaded = {},
+          .wakeable = std::make_shared<std::atomic<Engine::TaskId>>(0),
+          .ended = std::make_shared<std::atomic<bool>>(false)};
+  const int device = environment_.engine->LeastLoadedDevice();
+  auto loaded = LoadRun(
+      environment_, job, device,
+      [engine = environment_.engine, task = run.wakeable] { engine->Wake(*task); },
+      [this, ended = run.ended] {
+        *ended = true;
+        Poke();
+      });
+  if (!loaded.ok()) {
+    NoteEndInOrder(job);
+    return RefuseLaunch(job, loaded.status());
+  }
+  run.loaded = *std::move(loaded);
+  const auto status = environment_.store->Status(job);  // it may have changed meanwhile
+  if (status.ok()) run.loaded.task->RequestStop(RequestOf(*status));
+  run.task = environment_.engine->AddTask(run.loaded.task, device);
+  *run.wakeable = run.task;
+  environment_.engine->Wake(run.task);  // what was written before it could be woken
+  runs_.push_back(std::move(run));
+}
+
+void JobRunner::RefuseLaunch(int64_t job, const absl::Status& status) {
+  Trouble("a job could not be started", status);
+  if (IsOfTheDisk(status)) {
+    Apply(job, JobAction::kDiskFull, std::string(status.message()));
+  } else {
+    Apply(job, JobAction::kFail, ReasonOf(status));
+  }
+}
+
+std::string JobRunner::ReasonOfLostRuns(int64_t job) const {
+  const auto record = environment_.store->Get(job);
+  const bool trains = record.ok() && record->has_training();
+  return absl::StrCat("the server ended ", kMaxLostRuns, " times while this job ran",
+                      trains ? ", each time before a further checkpoint; a smaller "
+                               "micro_batch_size takes less memory, a smaller "
+                               "checkpoints.every_n_steps loses less"
+                             : "; it may need more memory than the server has");
+}
+
+// Those that have come to their end by themselves are settled; the others go on at the next start.
+void JobRunner::EndRuns(absl::Time deadline) {
+  for (Run& run : runs_) {
+    const auto status = environment_.store->Status(run.job);
+    const bool discard = status.ok() && status->state == TrainingJob::CANCELLING;
+    run.loaded.task->RequestStop(discard ? StopRequest::kDiscard : StopRequest::kSave);
+    environment_.engine->Wake(run.task);
+  }
+  for (Run& run : runs_) {
+    while (!*run.ended && absl::Now() < deadline) absl::SleepFor(kEndTick);
+    Take(run);
+    const bool by_itself = *run.ended && run.loaded.task->end().kind != RunEnd::Kind::kStopped;
+    if (by_itself || RequestedByCaller(run)) Settle(run);
+  }
+  runs_.clear();
+}
+
+bool JobRunner::RequestedByCaller(const Run& run) const {
+  const auto status = environment_.store->Status(run.job);
+  return *run.ended && status.ok() && RequestOf(*status) != StopRequest::kNone;
+}
+
+void JobRunner::Trouble(std::string_view what, const absl::Status& status) const {
+  if (environment_.observer != nullptr) environment_.observer->OnTrouble(what, status);
+}
+
+}  // namespace denoise

@@ -1,0 +1,213 @@
+#include "server/jobs/runs/run_loader.h"
+
+#include <algorithm>
+#include <exception>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/status_macros.h"
+#include "core/data/stored_data_set.h"
+#include "core/diffusion/device_errors.h"
+#include "core/evaluation/inception_features.h"
+#include "core/io/model_files.h"
+#include "core/nn/unet2d.h"
+#include "core/train/batch_loader.h"
+#include "core/train/checkpoint_folder.h"
+#include "server/jobs/runs/evaluation_task.h"
+#include "server/jobs/runs/run_resume.h"
+#include "server/jobs/runs/training_task.h"
+#include "server/jobs/settings/base_model.h"
+#include "server/jobs/settings/evaluation_settings.h"
+#include "server/jobs/settings/training_settings.h"
+#include "server/jobs/store/files.h"
+#include "server/models/model_loader.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::EvaluationSettings;
+using denoised::v1::TrainingJob;
+using denoised::v1::TrainingSettings;
+
+absl::StatusOr<std::shared_ptr<const DataSet>> OpenStored(const RunEnvironment& environment,
+                                                          const std::string& name,
+                                                          const Model& model) {
+  ASSIGN_OR_RETURN(const DataSetStore::Stored stored, environment.data_sets->FindReady(name));
+  ASSIGN_OR_RETURN(auto data, OpenDataSet(stored.path));
+  return WithLabelsOf(model, std::move(data));
+}
+
+absl::StatusOr<std::shared_ptr<const FeatureExtractor>> LoadInception(
+    const RunEnvironment& environment, const EvaluationSettings& settings) {
+  if (settings.features() != EvaluationSettings::INCEPTION) return nullptr;
+  if (environment.inception.empty()) {
+    return absl::FailedPreconditionError("the server has no Inception network (--inception)");
+  }
+  return InceptionFeatures::Load(environment.inception);
+}
+
+TrainingPictures::Shape ShapeOf(const NetworkSpec& spec) {
+  return {.channels = static_cast<int>(spec.in_channels),
+          .height = static_cast<int>(spec.height),
+          .width = static_cast<int>(spec.width)};
+}
+
+RunFacts FactsOf(const TrainingSettings& settings, int64_t pictures) {
+  RunFacts facts = {
+      .max_steps = settings.max_steps(), .batch_size = settings.batch_size(), .pictures = pictures};
+  if (settings.has_max_duration()) {
+    facts.max_duration = absl::Seconds(settings.max_duration().seconds()) +
+                         absl::Nanoseconds(settings.max_duration().nanos());
+  }
+  return facts;
+}
+
+class Loader {
+ public:
+  Loader(const RunEnvironment& environment, int64_t job, int device, std::function<void()> written,
+         std::function<void()> ended)
+      : environment_(environment),
+        job_(job),
+        device_(environment.engine->options().devices[device]),
+        written_(std::move(written)),
+        ended_(std::move(ended)) {}
+
+  absl::StatusOr<LoadedRun> LoadTraining(const TrainingSettings& settings);
+  absl::StatusOr<LoadedRun> LoadEvaluation(const EvaluationSettings& settings);
+
+ private:
+  absl::StatusOr<std::shared_ptr<CheckpointFolder>> OpenCheckpoints() const;
+  absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const TrainingSettings& settings,
+                                                       const Model& model, ModelFiles files,
+                                                       std::shared_ptr<const DataSet> data) const;
+  absl::StatusOr<ModelEvaluation::Setup> MakeEvaluation(const EvaluationSettings& settings,
+                                                        const Model& model,
+                                                        std::shared_ptr<const DataSet> data) const;
+  int max_rows() const { return environment_.engine->options().max_batch_rows; }
+
+  const RunEnvironment& environment_;
+  const int64_t job_;
+  const at::Device device_;
+  std::function<void()> written_;
+  std::function<void()> ended_;
+};
+
+absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings) {
+  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
+  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
+  ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset(), model));
+  ASSIGN_OR_RETURN(const auto checkpoints, OpenCheckpoints());
+  const RunFacts facts = FactsOf(settings, data->size());
+  TrainingTask::Setup setup = {.trainer = nullptr,
+                               .facts = facts,
+                               .progress = RunProgress(facts),
+                               .schedule = ScheduleOf(settings),
+                               .written = {},
+                               .grid = {},
+                               .evaluation = {},
+                               .max_rows = max_rows(),
+                               .clock = environment_.clock};
+  ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, model, std::move(files), data));
+  const std::vector<double> ema_decays(settings.ema_decays().begin(), settings.ema_decays().end());
+  ASSIGN_OR_RETURN(setup.written, ResumeRun({.store = environment_.store,
+                                             .checkpoints = checkpoints.get(),
+                                             .job = job_,
+                                             .ema_decays = ema_decays},
+                                            *setup.trainer, setup.progress));
+  ASSIGN_OR_RETURN(setup.grid, GridOf(settings, model));
+  if (settings.evaluations().every_n_steps() > 0) {
+    ASSIGN_OR_RETURN(setup.evaluation,
+                     MakeEvaluation(settings.evaluations().settings(), model, data));
+  }
+  setup.ema_index = static_cast<size_t>(std::max_element(ema_decays.begin(), ema_decays.end()) -
+                                        ema_decays.begin());
+  LoadedRun run;
+  run.recorder = std::make_unique<RunRecorder>(
+      RunRecorder::Destination{.store = environment_.store,
+                               .checkpoints = checkpoints,
+                               .job = job_,
+                               .keep_checkpoints = settings.checkpoints().keep(),
+                               .ema_decays = ema_decays},
+      std::move(written_));
+  run.task = std::make_shared<TrainingTask>(std::move(setup), run.recorder.get(),
+                                            environment_.observer, std::move(ended_));
+  return run;
+}
+
+absl::StatusOr<std::shared_ptr<CheckpointFolder>> Loader::OpenCheckpoints() const {
+  auto opened = CheckpointFolder::Open(environment_.state->checkpoints(job_));
+  if (!opened.ok()) return DiskStatus(opened.status());
+  return std::make_shared<CheckpointFolder>(*std::move(opened));
+}
+
+absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
+    const TrainingSettings& settings, const Model& model, ModelFiles files,
+    std::shared_ptr<const DataSet> data) const {
+  ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
+  const TrainingOptions options = TrainingOptionsOf(settings);
+  ASSIGN_OR_RETURN(const auto rolled_back_to, environment_.store->RolledBackTo(job_));
+  ASSIGN_OR_RETURN(std::shared_ptr<BatchSource> batches,
+                   BatchLoader::Create(std::move(data), {.shape = ShapeOf(model.spec),
+                                                         .batch_size = options.batch_size,
+                                                         .augmentation = options.augmentation,
+                                                         .seed = options.seed,
+                                                         .rolled_back_to = rolled_back_to}));
+  auto trainer = Trainer::Create({.weights = std::move(files.weights),
+                                  .binder =
+                                      [config](const StateDict& parameters, at::ScalarType dtype) {
+                                        return BindUNet2D(config, parameters, dtype,
+                                                          {.batch_invariant = false});
+                                      },
+                                  .scheduler = model.scheduler,
+                                  .null_class_label = model.null_class_label,
+                                  .batches = std::move(batches),
+                                  .options = options,
+                                  .rolled_back_to = rolled_back_to,
+                                  .device = device_});
+  if (!trainer.ok()) return DeviceStatus(trainer.status());
+  return trainer;
+}
+
+absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(
+    const EvaluationSettings& settings, const Model& model,
+    std::shared_ptr<const DataSet> data) const {
+  ASSIGN_OR_RETURN(auto inception, LoadInception(environment_, settings));
+  return EvaluationSetupOf(settings, {.model = model,
+                                      .data = std::move(data),
+                                      .inception = std::move(inception),
+                                      .max_rows = max_rows()});
+}
+
+absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& settings) {
+  ASSIGN_OR_RETURN(const ModelHandle model,
+                   LoadModel(environment_.state->base_model(job_), "base", {.devices = {device_}}));
+  ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset(), *model));
+  ASSIGN_OR_RETURN(ModelEvaluation::Setup setup, MakeEvaluation(settings, *model, std::move(data)));
+  setup.network = model->networks.front();
+  auto evaluation = ModelEvaluation::Create(std::move(setup));
+  if (!evaluation.ok()) return DeviceStatus(evaluation.status());
+  LoadedRun run;
+  run.recorder = std::make_unique<RunRecorder>(
+      RunRecorder::Destination{.store = environment_.store, .checkpoints = nullptr, .job = job_},
+      std::move(written_));
+  run.task = std::make_shared<EvaluationTask>(*std::move(evaluation), run.recorder.get(),
+                                              environment_.observer, std::move(ended_));
+  return run;
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job, int device,
+                                  std::function<void()> written, std::function<void()> ended) {
+  ASSIGN_OR_RETURN(const TrainingJob record, environment.store->Get(job));
+  Loader loader(environment, job, device, std::move(written), std::move(ended));
+  try {
+    return record.has_training() ? loader.LoadTraining(record.training())
+                                 : loader.LoadEvaluation(record.evaluation());
+  } catch (const std::exception& error) {  // LibTorch's, or memory ran out
+    return DeviceStatus(DeviceError(error));
+  }
+}
+
+}  // namespace denoise

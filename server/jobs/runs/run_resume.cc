@@ -1,0 +1,68 @@
+#include "server/jobs/runs/run_resume.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "server/jobs/runs/run_end.h"
+#include "server/jobs/runs/run_recorder.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::TrainingEvent;
+
+absl::Status TellOf(const RunHistory& history, const CheckpointFolder::Loaded& loaded) {
+  for (const std::string& set_aside : loaded.set_aside) {
+    TrainingEvent notice;
+    notice.set_notice(absl::StrCat("a damaged checkpoint was set aside: ", set_aside));
+    RETURN_IF_ERROR(history.store->AddEvent(history.job, std::move(notice)));
+  }
+  for (const CheckpointFolder::Entry& entry : history.checkpoints->List()) {
+    if (entry.step != loaded.snapshot.step) continue;
+    return history.store->AddEvent(history.job,
+                                   CheckpointEvent(history.job, entry, history.ema_decays));
+  }
+  return absl::InternalError("a checkpoint that was read is missing");
+}
+
+// `missing` says what became of the checkpoints.
+absl::Status BeginAnew(const RunHistory& history, const absl::Status& missing) {
+  ASSIGN_OR_RETURN(const denoised::v1::TrainingJob job, history.store->Get(history.job));
+  if (job.latest_checkpoint().empty()) return absl::OkStatus();
+  TrainingEvent notice;
+  notice.set_notice(absl::StrCat("the job begins anew: ", missing.message()));
+  RETURN_IF_ERROR(history.store->AddEvent(history.job, std::move(notice)));
+  return history.store->SetLatestCheckpoint(history.job, std::nullopt);
+}
+
+absl::StatusOr<Due> WrittenOf(const RunHistory& history, int64_t step) {
+  ASSIGN_OR_RETURN(const auto grid,
+                   history.store->FindEvent(history.job, TrainingEvent::kSampleGrid, step));
+  ASSIGN_OR_RETURN(const auto evaluation,
+                   history.store->FindEvent(history.job, TrainingEvent::kEvaluation, step));
+  return Due{.progress = true,
+             .grid = grid.has_value(),
+             .evaluation = evaluation.has_value(),
+             .checkpoint = true};
+}
+
+}  // namespace
+
+absl::StatusOr<Due> ResumeRun(const RunHistory& history, Trainer& trainer, RunProgress& progress) {
+  absl::StatusOr<CheckpointFolder::Loaded> loaded = history.checkpoints->LoadNewest();
+  if (absl::IsNotFound(loaded.status())) {
+    RETURN_IF_ERROR(BeginAnew(history, loaded.status()));
+    return Due();
+  }
+  RETURN_IF_ERROR(loaded.status());
+  RETURN_IF_ERROR(TellOf(history, *loaded));
+  TrainingSnapshot& snapshot = loaded->snapshot;
+  ASSIGN_OR_RETURN(snapshot.state, progress.Decode(snapshot.state));
+  RETURN_IF_ERROR(DeviceStatus(trainer.Restore(snapshot)));
+  return WrittenOf(history, snapshot.step);
+}
+
+}  // namespace denoise

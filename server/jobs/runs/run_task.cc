@@ -1,0 +1,35 @@
+#include "server/jobs/runs/run_task.h"
+
+#include <exception>
+
+#include "core/diffusion/device_errors.h"
+
+namespace denoise {
+
+DeviceTask::Outcome RunTask::RunSlice() {
+  const absl::Status written = recorder_->status();
+  if (!written.ok()) return End(EndOfWriting(written));
+  try {
+    return Turn();
+  } catch (const std::exception& error) {
+    return Fail(DeviceError(error));
+  }
+}
+
+// Kernels may fail after the run has ended, which is as it was then.
+void RunTask::OnFailed(const absl::Status& status) {
+  if (!end_) Fail(status);
+}
+
+DeviceTask::Outcome RunTask::Fail(const absl::Status& status) {
+  if (observer_ != nullptr) observer_->OnTrouble("a job cannot go on", status);
+  return End(EndOfWork(status));
+}
+
+DeviceTask::Outcome RunTask::End(RunEnd end) {
+  end_ = std::move(end);
+  ended_();
+  return Outcome::kDone;
+}
+
+}  // namespace denoise

@@ -1,0 +1,162 @@
+#include "server/jobs/runs/training_task.h"
+
+#include <utility>
+
+#include "server/jobs/runs/evaluation_result.h"
+#include "server/jobs/runs/picture_sheet.h"
+
+namespace denoise {
+namespace {
+
+// Events that wait for the disk, at most: then training waits, too.
+constexpr size_t kMaxWaiting = 64;
+
+denoised::v1::TrainingEvent ProgressEvent(denoised::v1::TrainingProgress progress) {
+  denoised::v1::TrainingEvent event;
+  *event.mutable_progress() = std::move(progress);
+  return event;
+}
+
+absl::StatusOr<denoised::v1::TrainingEvent> GridEvent(int64_t step,
+                                                      const std::vector<Image>& pictures) {
+  auto sheet = EncodeSheet(pictures);
+  if (!sheet.ok()) return sheet.status();
+  denoised::v1::TrainingEvent event;
+  event.mutable_sample_grid()->set_step(step);
+  *event.mutable_sample_grid()->mutable_image() = *std::move(sheet);
+  return event;
+}
+
+}  // namespace
+
+TrainingTask::TrainingTask(Setup setup, RunRecorder* recorder, JobObserver* observer,
+                           std::function<void()> ended)
+    : RunTask(recorder, observer, std::move(ended)),
+      setup_(std::move(setup)),
+      last_(IsLast()),
+      saved_step_(setup_.trainer->steps_done()) {
+  Plan(setup_.schedule.At(saved_step_, last_), setup_.written);
+}
+
+DeviceTask::Outcome TrainingTask::Turn() {
+  HonourStop();
+  if (!work_.empty()) {
+    switch (work_.front()) {
+      case Work::kGrid:
+        return MakeGrid();
+      case Work::kEvaluation:
+        return Evaluate();
+      case Work::kCheckpoint:
+        return SaveCheckpoint();
+    }
+  }
+  return stopping_ || last_ ? EndOnceWritten() : Train();
+}
+
+// At once, wherever the run is: what is left out is made again when it goes on from its checkpoint.
+void TrainingTask::HonourStop() {
+  const StopRequest request = stop_request();
+  if (request == StopRequest::kNone || (stopping_ && request == StopRequest::kSave)) return;
+  stopping_ = true;
+  work_.clear();
+  grid_.reset();
+  evaluation_.reset();
+  const bool save = request == StopRequest::kSave && setup_.trainer->steps_done() != saved_step_;
+  if (save) work_.push_back(Work::kCheckpoint);
+}
+
+DeviceTask::Outcome TrainingTask::Train() {
+  if (recorder_->waiting() >= kMaxWaiting) return Outcome::kIdle;
+  const absl::Time before = setup_.clock->Now();
+  const absl::StatusOr<std::optional<StepReport>> report = setup_.trainer->RunSlice();
+  if (!report.ok()) return Fail(report.status());
+  const absl::Duration time = setup_.clock->Now() - before;
+  setup_.progress.AddTime(time);
+  step_time_ += time;
+  if (*report) OnStep(**report);
+  return Outcome::kMore;
+}
+
+void TrainingTask::OnStep(const StepReport& report) {
+  setup_.progress.AddStep(report);
+  if (observer_ != nullptr) {
+    observer_->OnTrainingStep(setup_.facts.batch_size, step_time_);
+  }
+  step_time_ = absl::ZeroDuration();
+  last_ = IsLast();
+  const Due due = setup_.schedule.At(report.step, last_);
+  if (due.progress) {
+    recorder_->Write(ProgressEvent(
+        setup_.progress.Take(report, setup_.trainer->non_finite_steps(), setup_.clock->Now())));
+  }
+  Plan(due, {});
+}
+
+void TrainingTask::Plan(const Due& due, const Due& written) {
+  if (due.grid && !written.grid) work_.push_back(Work::kGrid);
+  if (due.evaluation && !written.evaluation) work_.push_back(Work::kEvaluation);
+  if (due.checkpoint && !written.checkpoint) work_.push_back(Work::kCheckpoint);
+}
+
+DeviceTask::Outcome TrainingTask::MakeGrid() {
+  if (!grid_) {
+    auto network = setup_.trainer->EmaNetwork(setup_.ema_index);
+    if (!network.ok()) return Fail(network.status());
+    grid_ = std::make_unique<PictureRun>(*std::move(network), setup_.grid, setup_.max_rows);
+    grid_pictures_.clear();
+  }
+  const at::Tensor pictures = grid_->RunSlice();
+  if (pictures.defined()) {
+    for (Image& image : ImagesOf(pictures)) grid_pictures_.push_back(std::move(image));
+  }
+  if (!grid_->done()) return Outcome::kMore;
+  recorder_->WriteLater(
+      [step = setup_.trainer->steps_done(), images = std::exchange(grid_pictures_, {})] {
+        return GridEvent(step, images);
+      });
+  grid_.reset();
+  work_.pop_front();
+  return Outcome::kMore;
+}
+
+DeviceTask::Outcome TrainingTask::Evaluate() {
+  if (!evaluation_) {
+    auto network = setup_.trainer->EmaNetwork(setup_.ema_index);
+    if (!network.ok()) return Fail(network.status());
+    ModelEvaluation::Setup setup = setup_.evaluation;
+    setup.network = *std::move(network);
+    auto evaluation = ModelEvaluation::Create(std::move(setup));
+    if (!evaluation.ok()) return Fail(evaluation.status());
+    evaluation_ = *std::move(evaluation);
+  }
+  const absl::Status status = evaluation_->RunSlice();
+  if (!status.ok()) return Fail(status);
+  if (!evaluation_->done()) return Outcome::kMore;
+  recorder_->WriteLater([step = setup_.trainer->steps_done(), report = evaluation_->report()] {
+    return EvaluationEvent(step, report);
+  });
+  evaluation_.reset();
+  work_.pop_front();
+  return Outcome::kMore;
+}
+
+// One at a time is being written: each is as large as all of the run's memory.
+DeviceTask::Outcome TrainingTask::SaveCheckpoint() {
+  if (recorder_->checkpoint_waiting()) return Outcome::kIdle;
+  absl::StatusOr<TrainingSnapshot> snapshot = setup_.trainer->Snapshot();
+  if (!snapshot.ok()) return Fail(snapshot.status());
+  snapshot->state = setup_.progress.Encode(snapshot->state);
+  saved_step_ = snapshot->step;
+  recorder_->WriteCheckpoint(*std::move(snapshot));
+  work_.pop_front();
+  return Outcome::kMore;
+}
+
+DeviceTask::Outcome TrainingTask::EndOnceWritten() {
+  if (recorder_->waiting() > 0) return Outcome::kIdle;
+  if (stopping_) return End({RunEnd::Kind::kStopped, ""});
+  return End(
+      {RunEnd::Kind::kFinished, setup_.trainer->done() ? "" : "max_duration was spent training"});
+}
+
+}  // namespace denoise

@@ -1,0 +1,55 @@
+#include "server/jobs/store/state_dir.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/files/folders.h"
+#include "server/jobs/store/files.h"
+
+namespace denoise {
+namespace {
+
+absl::Status Unusable(const std::filesystem::path& path, int error) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("the state folder ", path.string(), " cannot be used: ", std::strerror(error)));
+}
+
+absl::StatusOr<FileDescriptor> Lock(const std::filesystem::path& path) {
+  FileDescriptor lock(open((path / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (lock.get() < 0) return Unusable(path, errno);
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  if (errno != EWOULDBLOCK) return Unusable(path, errno);
+  return absl::FailedPreconditionError(
+      absl::StrCat("another server uses the state folder ", path.string(),
+                   ": stop it, or give this one a folder of its own"));
+}
+
+}  // namespace
+
+absl::StatusOr<StateDir> StateDir::Open(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return Unusable(path, error.value());
+  // Whoever changes the working directory later does not move the state.
+  const std::filesystem::path absolute = std::filesystem::canonical(path, error);
+  if (error) return Unusable(path, error.value());
+  ASSIGN_OR_RETURN(FileDescriptor lock, Lock(absolute));
+  StateDir state(absolute, std::move(lock));
+  for (const std::filesystem::path& folder : {state.data_sets(), state.jobs()}) {
+    const absl::Status made = MakeFolder(folder, 0700);
+    if (!made.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the state folder ", path.string(), " cannot be used: ", made.message()));
+    }
+  }
+  return state;
+}
+
+}  // namespace denoise

@@ -1,0 +1,56 @@
+#include "server/requests/field_checks.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
+#include "core/base/status_macros.h"
+#include "server/requests/picture.h"
+
+namespace denoise {
+
+using denoised::v1::Encoding;
+
+void CheckModelName(std::string_view name, FieldViolations& violations) {
+  if (ParseModelName(name)) return;
+  violations.Add("model",
+                 "must be \"models/\" and a name of letters, digits and ._- that begins with a "
+                 "letter or digit");
+}
+
+absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models,
+                                      const FieldViolations& violations) {
+  const auto id = ParseModelName(name);
+  ModelHandle model = id ? models.Find(*id) : nullptr;
+  if (model) return model;
+  RETURN_IF_ERROR(violations.ToStatus());
+  return ResourceNotFound("model", name);
+}
+
+void CheckEncoding(std::string_view field, Encoding encoding, FieldViolations& violations) {
+  if (!denoised::v1::Encoding_IsValid(encoding)) {
+    violations.Add(field, absl::StrCat("unknown value ", static_cast<int>(encoding)));
+  }
+}
+
+void CheckHoldsChannels(std::string_view field, Encoding encoding, const Model& model,
+                        FieldViolations& violations) {
+  if (EncodingHoldsChannels(encoding, model.spec.in_channels)) return;
+  violations.Add(field, absl::StrCat("must be ENCODING_RAW_FLOAT32: this model's images have ",
+                                     model.spec.in_channels, " channels"));
+}
+
+Encoding OrPng(Encoding encoding) {
+  return encoding == denoised::v1::ENCODING_UNSPECIFIED ? denoised::v1::ENCODING_PNG : encoding;
+}
+
+void CheckPixels(std::string_view field, int count, const Model& model, const RequestLimits& limits,
+                 FieldViolations& violations) {
+  const int64_t pixels = model.spec.height * model.spec.width;
+  if (count > 1 && count <= limits.max_images && count * pixels > limits.max_pixels) {
+    violations.Add(field, absl::StrCat("at ", pixels, " pixels an image, must be at most ",
+                                       std::max<int64_t>(1, limits.max_pixels / pixels)));
+  }
+}
+
+}  // namespace denoise

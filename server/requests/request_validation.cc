@@ -1,0 +1,222 @@
+#include "server/requests/request_validation.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "core/sampling/samplers/compile_plan.h"
+#include "proto/conversion/sampler_proto.h"
+#include "server/requests/conditioning_validation.h"
+#include "server/requests/field_checks.h"
+#include "server/requests/sampler_conversion.h"
+#include "server/requests/start_validation.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::Encoding;
+using denoised::v1::GenerateRequest;
+
+int Count(const GenerateRequest& request) { return request.has_count() ? request.count() : 1; }
+
+// What an inversion ends with is no picture.
+Encoding ImageEncoding(const GenerateRequest& request) {
+  return request.start().has_inversion() ? denoised::v1::ENCODING_RAW_FLOAT32
+                                         : OrPng(request.image_encoding());
+}
+
+void CheckFrameKinds(const denoised::v1::FramePolicy& frames, FieldViolations& violations) {
+  std::set<int> seen;
+  for (int i = 0; i < frames.kinds_size(); ++i) {
+    const std::string field = absl::StrCat("frames.kinds[", i, "]");
+    const int kind = frames.kinds(i);
+    if (!denoised::v1::FrameKind_IsValid(kind)) {
+      violations.Add(field, absl::StrCat("unknown value ", kind));
+    } else if (kind == denoised::v1::FRAME_KIND_UNSPECIFIED) {
+      violations.Add(field, "must be X_T or X0");
+    } else if (!seen.insert(kind).second) {
+      violations.Add(field, "is given twice");
+    }
+  }
+}
+
+void CheckFrames(const denoised::v1::FramePolicy& frames, const RequestLimits& limits,
+                 FieldViolations& violations) {
+  if (frames.every_n_steps() < 1) {
+    violations.Add("frames.every_n_steps",
+                   absl::StrCat("must be at least 1, is ", frames.every_n_steps()));
+  }
+  CheckFrameKinds(frames, violations);
+  CheckEncoding("frames.encoding", frames.encoding(), violations);
+  if (frames.max_bytes() < 0 || frames.max_bytes() > limits.max_frame_bytes) {
+    violations.Add("frames.max_bytes",
+                   absl::StrCat("must be between 0 and ", limits.max_frame_bytes, ", is ",
+                                frames.max_bytes()));
+  }
+}
+
+// What can be said without the model.
+void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
+                FieldViolations& violations) {
+  CheckModelName(request.model(), violations);
+  if (Count(request) < 1 || Count(request) > limits.max_images) {
+    violations.Add("count", absl::StrCat("must be between 1 and ", limits.max_images, ", is ",
+                                         request.count()));
+  }
+  if (request.has_guidance()) CheckGuidance(request.guidance(), violations);
+  if (request.has_frames()) CheckFrames(request.frames(), limits, violations);
+  CheckEncoding("image_encoding", request.image_encoding(), violations);
+  CheckStart(request, violations);
+}
+
+void CheckPictures(const GenerateRequest& request, const Model& model, const RequestLimits& limits,
+                   FieldViolations& violations) {
+  CheckPixels("count", Count(request), model, limits, violations);
+  CheckHoldsChannels("image_encoding", ImageEncoding(request), model, violations);
+  if (request.has_frames()) {
+    CheckHoldsChannels("frames.encoding", OrPng(request.frames().encoding()), model, violations);
+  }
+}
+
+// What only the model can say.
+void CheckAgainstModel(const GenerateRequest& request, const Model& model,
+                       const RequestLimits& limits, FieldViolations& violations) {
+  CheckConditioning(request, model, limits, violations);
+  CheckPictures(request, model, limits, violations);
+}
+
+// The core names parts of the run, which are fields elsewhere, and some options that come from the
+// checkpoint and are no fields; a violation of those is the sampler's: it does not suit the model.
+void AddSamplerViolations(const absl::Status& status, FieldViolations& violations) {
+  const auto* fields = denoised::v1::SamplerOptions::descriptor();
+  for (const FieldViolation& violation : GetFieldViolations(status)) {
+    const std::string name = violation.field.substr(0, violation.field.find('['));
+    if (const std::string_view field = FieldOfRun(name); !field.empty()) {
+      violations.Add(field, violation.description);
+    } else if (fields->FindFieldByName(name) != nullptr) {
+      violations.Add("sampler." + violation.field, violation.description);
+    } else {
+      violations.Add("sampler.sampler",
+                     "does not suit this model: " + violation.field + ": " + violation.description);
+    }
+  }
+}
+
+// Nothing where something is in violation.
+std::shared_ptr<const SamplerPlan> ResolvePlan(const ResolvedSampler& sampler,
+                                               const RunOptions& run, const Model& model,
+                                               FieldViolations& violations) {
+  AddSamplerViolations(sampler.violations, violations);
+  absl::StatusOr<SamplerPlan> plan = CompilePlan(model.schedule, sampler.options, run);
+  if (!plan.ok()) {
+    AddSamplerViolations(plan.status(), violations);
+    return nullptr;
+  }
+  if (plan->NeedsLearnedVariance() && model.spec.out_channels != 2 * model.spec.in_channels) {
+    violations.Add("sampler.variance_type", "must be fixed: this model predicts no variance");
+    return nullptr;
+  }
+  return std::make_shared<const SamplerPlan>(*std::move(plan));
+}
+
+// An inversion has no clips: what the model has by default is left out, what is asked for refused.
+void LeaveOutClipping(const denoised::v1::SamplerOptions& request, ResolvedSampler& sampler,
+                      FieldViolations& violations) {
+  constexpr char kAbsent[] = "must be absent: an inversion leaves out clipping";
+  if (request.clip_sample()) violations.Add("sampler.clip_sample", kAbsent);
+  if (request.thresholding()) violations.Add("sampler.thresholding", kAbsent);
+  sampler.options.clip_sample = sampler.options.thresholding = false;
+}
+
+FrameOptions ResolveFrames(const GenerateRequest& request) {
+  FrameOptions frames;
+  if (!request.has_frames()) return frames;
+  frames.every_n_steps = request.frames().every_n_steps();
+  if (request.frames().kinds().empty()) return frames;
+  frames.kinds.clear();
+  for (const int kind : request.frames().kinds()) {
+    frames.kinds.push_back(kind == denoised::v1::FRAME_KIND_X_T ? FrameKind::kXt : FrameKind::kX0);
+  }
+  return frames;
+}
+
+denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Model& model,
+                                       const GenerationRequest& generation,
+                                       const SamplerOptions& options) {
+  denoised::v1::Accepted accepted;
+  accepted.set_model(ModelName(model.id));
+  accepted.set_model_version(model.version);
+  accepted.set_seed(generation.seed);
+  accepted.set_count(generation.count);
+  *accepted.mutable_sampler() = SamplerToProto(EffectiveOverrides(options));
+  for (const Evaluation& evaluation : generation.plan->evaluations) {
+    accepted.add_timesteps(evaluation.timestep);
+  }
+  accepted.set_steps(generation.plan->NumSteps());
+  accepted.set_evaluations(static_cast<int32_t>(generation.plan->evaluations.size()));
+  if (request.has_guidance()) *accepted.mutable_guidance() = request.guidance();
+  for (const ClassWeight& entry : generation.conditioning.class_weights) {
+    auto& proto = *accepted.add_class_weights();
+    proto.set_class_label(static_cast<int32_t>(entry.class_label));
+    proto.set_weight(entry.weight);
+  }
+  accepted.set_first_step(generation.plan->first_step);
+  return accepted;
+}
+
+}  // namespace
+
+absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
+                                               const ModelRepository& models,
+                                               const RequestLimits& limits, uint64_t seed) {
+  FieldViolations violations;
+  CheckAlone(request, limits, violations);
+  ASSIGN_OR_RETURN(const ModelHandle model, FindModel(request.model(), models, violations));
+  CheckAgainstModel(request, *model, limits, violations);
+  ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
+  if (request.start().has_inversion()) LeaveOutClipping(request.sampler(), sampler, violations);
+  std::shared_ptr<const SamplerPlan> plan =
+      ResolvePlan(sampler, ResolveRun(request, limits), *model, violations);
+  RETURN_IF_ERROR(violations.ToStatus());  // before pictures are decoded, which takes time
+  Start start = ResolveStart(request, *model, limits, violations);
+  std::optional<Inpainting> inpainting = ResolveInpainting(request, *model, limits, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+
+  const int max_bytes = request.frames().max_bytes();
+  ResolvedRequest resolved{
+      .model = model,
+      .generation = {.networks = {model, &model->networks},  // keeps the whole model alive
+                     .plan = std::move(plan),
+                     .conditioning = ResolveConditioning(request, *model),
+                     .seed = request.has_seed() ? request.seed() : seed,
+                     .count = Count(request),
+                     .frames = ResolveFrames(request),
+                     .start = std::move(start),
+                     .inpainting = std::move(inpainting)},
+      .image_encoding = ImageEncoding(request),
+      .frame_encoding = OrPng(request.frames().encoding()),
+      .frame_bytes_max = max_bytes == 0 ? limits.max_frame_bytes : max_bytes,
+      .accepted = {},
+  };
+  resolved.accepted = ResolveAccepted(request, *model, resolved.generation, sampler.options);
+  return resolved;
+}
+
+absl::StatusOr<ResolvedPlan> ResolvePlanRequest(const denoised::v1::PlanSamplerRequest& request,
+                                                const ModelRepository& models,
+                                                const RequestLimits& limits) {
+  FieldViolations violations;
+  CheckModelName(request.model(), violations);
+  ASSIGN_OR_RETURN(ModelHandle model, FindModel(request.model(), models, violations));
+  ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
+  std::shared_ptr<const SamplerPlan> plan = ResolvePlan(sampler, RunOptions(), *model, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+  return ResolvedPlan{std::move(model), std::move(sampler.options), std::move(plan)};
+}
+
+}  // namespace denoise

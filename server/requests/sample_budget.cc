@@ -1,0 +1,45 @@
+#include "server/requests/sample_budget.h"
+
+#include <utility>
+
+#include "core/base/retry.h"
+
+namespace denoise {
+namespace {
+
+constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+
+}  // namespace
+
+int64_t SampleBytes(const NetworkSpec& spec) {
+  return int64_t{spec.in_channels} * spec.height * spec.width * static_cast<int64_t>(sizeof(float));
+}
+
+SampleBudget::Reservation::Reservation(Reservation&& other) noexcept
+    : budget_(std::exchange(other.budget_, nullptr)), bytes_(other.bytes_) {}
+
+SampleBudget::Reservation& SampleBudget::Reservation::operator=(Reservation&& other) noexcept {
+  std::swap(budget_, other.budget_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+SampleBudget::Reservation::~Reservation() {
+  if (budget_ != nullptr) budget_->Release(bytes_);
+}
+
+absl::StatusOr<SampleBudget::Reservation> SampleBudget::Reserve(int64_t bytes) {
+  MutexLock lock(mutex_);
+  if (bytes_ > 0 && bytes > bytes_max_ - bytes_) {
+    return UnavailableRetryAfter("too many images wait for their readers", kRetryDelay);
+  }
+  bytes_ += bytes;
+  return Reservation(this, bytes);
+}
+
+void SampleBudget::Release(int64_t bytes) {
+  MutexLock lock(mutex_);
+  bytes_ -= bytes;
+}
+
+}  // namespace denoise

@@ -1,0 +1,148 @@
+#include "client/cli/flags/message_flags.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <set>
+
+#include "client/cli/flags/training_flags.h"
+#include "denoised/v1/training.pb.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::CreateTrainingJobRequest;
+using denoised::v1::Objective;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// The request that `line` makes, or what CLI11 says of it.
+CreateTrainingJobRequest Parse(const std::string& line) {
+  CreateTrainingJobRequest request;
+  CLI::App app;
+  AddMessageFlags(app, request, TrainingFlags());
+  app.parse(line);
+  return request;
+}
+
+std::string ErrorOf(const std::string& line) {
+  try {
+    Parse(line);
+  } catch (const CLI::ParseError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(MessageFlags, SetFieldsOfEveryType) {
+  const CreateTrainingJobRequest request = Parse(
+      "--dataset emoji --max-steps 2000 --learning-rate 2e-4 --no-attention --priority -3 "
+      "--loss variational-bound --max-duration 1h30m --seed 18446744073709551615");
+  const auto& training = request.training();
+  EXPECT_EQ(training.dataset(), "emoji");
+  EXPECT_EQ(training.max_steps(), 2000);
+  EXPECT_EQ(training.optimizer().learning_rate(), 2e-4);
+  EXPECT_TRUE(training.new_network().no_attention());
+  EXPECT_EQ(request.priority(), -3);
+  EXPECT_EQ(
+      EnumFlagName(*Objective::Loss_descriptor()->FindValueByNumber(training.objective().loss())),
+      "variational-bound");
+  EXPECT_EQ(training.max_duration().seconds(), 5400);
+  EXPECT_EQ(training.seed(), ~uint64_t{0});
+}
+
+TEST(MessageFlags, SetRepeatedFieldsFromLists) {
+  const CreateTrainingJobRequest request =
+      Parse("--block-out-channels 32,64,128 --ema-decays 0.99,0.9999");
+  EXPECT_THAT(request.training().new_network().block_out_channels(), ElementsAre(32, 64, 128));
+  EXPECT_THAT(request.training().ema_decays(), ElementsAre(0.99, 0.9999));
+}
+
+TEST(MessageFlags, LeaveWhatIsNotGivenToTheServer) {
+  const CreateTrainingJobRequest request = Parse("--dataset emoji");
+  EXPECT_FALSE(request.training().has_objective());
+  EXPECT_FALSE(request.training().has_seed());
+  EXPECT_EQ(request.training().base_case(), denoised::v1::TrainingSettings::BASE_NOT_SET);
+}
+
+TEST(MessageFlags, ASwitchCanSayNo) {
+  const auto network = Parse("--class-conditional=false").training().new_network();
+  EXPECT_TRUE(network.has_class_conditional());
+  EXPECT_FALSE(network.class_conditional());
+  EXPECT_TRUE(Parse("--class-conditional").training().new_network().class_conditional());
+}
+
+TEST(MessageFlags, RefuseWhatTheTypeCannotBe) {
+  EXPECT_THAT(ErrorOf("--max-steps many"), HasSubstr("--max-steps: must be a whole number"));
+  EXPECT_THAT(ErrorOf("--max-steps 99999999999999999999"), HasSubstr("must be a whole number"));
+  EXPECT_THAT(ErrorOf("--learning-rate fast"), HasSubstr("must be a number"));
+  EXPECT_THAT(ErrorOf("--decay slow"), HasSubstr("must be one of constant, cosine, linear"));
+  EXPECT_THAT(ErrorOf("--max-duration soon"), HasSubstr("must be a time"));
+  EXPECT_THAT(ErrorOf("--no-attention=perhaps"), HasSubstr("must be true or false"));
+  EXPECT_THAT(ErrorOf("--block-out-channels 32,,64"), HasSubstr("must be a whole number"));
+  EXPECT_THAT(ErrorOf("--ema-decays 0.9,"), HasSubstr("must be a number"));
+}
+
+// Every field that a table names is there, and no two flags are the same.
+void CheckTable(std::span<const MessageFlag> flags) {
+  std::set<std::string> names;
+  for (const MessageFlag& flag : flags) EXPECT_TRUE(names.insert(FlagOf(flags, flag.field)).second);
+  CreateTrainingJobRequest request;
+  CLI::App app;
+  EXPECT_NO_THROW(AddMessageFlags(app, request, flags));
+}
+
+TEST(TrainingFlags, NameFieldsOfTheContract) {
+  CheckTable(TrainingFlags());
+  CheckTable(EvaluationFlags());
+}
+
+// The settings that have no flag of their own, by path.
+void ListWithoutFlag(const google::protobuf::Descriptor& message, const std::string& prefix,
+                     std::span<const MessageFlag> flags, std::vector<std::string>& missing) {
+  for (int i = 0; i < message.field_count(); ++i) {
+    const auto& field = *message.field(i);
+    const std::string path = prefix + field.name();
+    const bool nested = field.message_type() != nullptr && !field.is_map() &&
+                        field.message_type()->full_name() != "google.protobuf.Duration";
+    if (nested && field.name() != "sampler") {
+      ListWithoutFlag(*field.message_type(), path + ".", flags, missing);
+    } else if (FlagOf(flags, path).empty()) {
+      missing.push_back(path);
+    }
+  }
+}
+
+TEST(TrainingFlags, EverySettingOfATrainingJobHasOne) {
+  std::vector<std::string> missing;
+  ListWithoutFlag(*denoised::v1::TrainingSettings::descriptor(), "training.", TrainingFlags(),
+                  missing);
+  // Evaluations of a job are of its own model and data set; samplers have flags of their own.
+  EXPECT_THAT(
+      missing,
+      ElementsAre("training.samples.sampler", "training.evaluations.settings.model",
+                  "training.evaluations.settings.dataset", "training.evaluations.settings.sampler",
+                  "training.evaluations.settings.guidance_scale",
+                  "training.evaluations.settings.seed",
+                  "training.evaluations.settings.nearest_neighbours"));
+}
+
+TEST(TrainingFlags, EverySettingOfAnEvaluationHasOne) {
+  std::vector<std::string> missing;
+  ListWithoutFlag(*denoised::v1::EvaluationSettings::descriptor(), "evaluation.", EvaluationFlags(),
+                  missing);
+  EXPECT_THAT(missing, ElementsAre("evaluation.sampler"));
+}
+
+TEST(TrainingFlags, FieldsInErrorsBecomeFlags) {
+  EXPECT_EQ(FlagOfTrainingField("training.optimizer.learning_rate"), "--learning-rate");
+  EXPECT_EQ(FlagOfTrainingField("training.ema_decays[1]"), "--ema-decays[1]");
+  EXPECT_EQ(FlagOfTrainingField("training.samples.sampler.steps"), "--steps");
+  EXPECT_EQ(FlagOfEvaluationField("evaluation.sample_count"), "--samples");
+  EXPECT_EQ(FlagOfEvaluationField("evaluation.sampler.eta"), "--eta");
+  EXPECT_EQ(FlagOfTrainingField("something.else"), "something.else");
+}
+
+}  // namespace
+}  // namespace denoise

@@ -1,0 +1,110 @@
+#include "server/jobs/datasets/data_set_reader.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <string>
+
+#include "tests/server/jobs/datasets/data_set_store_testing.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::Dataset;
+using denoised::v1::UploadHeader;
+
+class DataSetReaderTest : public DataSetStoreTest {};
+
+TEST_F(DataSetReaderTest, BytesThatAreNotWhatWasAnnouncedBeginAgain) {
+  UploadHeader header = HeaderOf("announced");
+  {
+    auto upload = *store_->BeginUpload(header);
+    ASSERT_TRUE(upload->Append(Chunk("different")).ok());
+    EXPECT_EQ(Finish(*upload).status().code(), absl::StatusCode::kDataLoss);
+  }
+  EXPECT_EQ(Get()->state(), Dataset::UPLOADING);
+  EXPECT_EQ(Get()->received_bytes(), 0);
+  EXPECT_EQ(ingest_.reads, 0);
+
+  EXPECT_TRUE(Upload("announced").ok());
+}
+
+TEST_F(DataSetReaderTest, WhatHoldsNoPictureFailsWithItsReport) {
+  const auto uploaded = Upload("Empty");
+
+  EXPECT_EQ(uploaded.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Get()->state(), Dataset::FAILED);
+  EXPECT_EQ(Get()->error(), "holds no picture");
+  EXPECT_EQ(Get()->report().pictures(), 5);
+  EXPECT_FALSE(std::filesystem::exists(open_->state.data_set(1) / "stored"));
+  EXPECT_EQ(Upload("Empty").status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(store_->FindReady("datasets/emoji").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(Delete().ok());
+}
+
+TEST_F(DataSetReaderTest, ABugInReadingFailsTheDataSetAndTellsNothingOfTheInside) {
+  EXPECT_FALSE(Upload("Throws").ok());
+
+  EXPECT_EQ(Get()->state(), Dataset::FAILED);
+  EXPECT_EQ(Get()->error(), "the data set could not be read");
+}
+
+TEST_F(DataSetReaderTest, AFullDiskWhileReadingIsTriedAgain) {
+  EXPECT_EQ(Upload("Disk").status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(Get()->state(), Dataset::READING);
+
+  ASSERT_TRUE(store_->Housekeep().ok());
+
+  UploadHeader header = HeaderOf("Disk");
+  header.set_offset(4);
+  auto upload = store_->BeginUpload(header);  // READY already, or it waits until it is
+  if (upload.ok()) {
+    EXPECT_TRUE(Finish(**upload).ok());
+  }
+  EXPECT_EQ(Get()->state(), Dataset::READY);
+}
+
+TEST_F(DataSetReaderTest, ACrashWhileReadingReadsAgain) {
+  std::promise<void> open_gate;
+  std::shared_future<void> gate = open_gate.get_future().share();
+  ingest_.gate = &gate;
+  {
+    auto upload = *store_->BeginUpload(HeaderOf("pictures"));
+    ASSERT_TRUE(upload->Append(Chunk("pictures")).ok());
+    ASSERT_TRUE(upload->Finish([](auto) {}).ok());
+  }
+  EXPECT_EQ(Get()->state(), Dataset::READING);
+  EXPECT_EQ(Delete().code(), absl::StatusCode::kFailedPrecondition);
+  CopyState(temp_.path() / "state", temp_.path() / "crashed");
+  std::filesystem::create_directory(temp_.path() / "crashed" / "datasets" / "1" / "stored");
+  open_gate.set_value();
+
+  OpenState crashed(temp_.path() / "crashed");
+  const auto store = OpenStore(crashed);
+  UploadHeader header = HeaderOf("pictures");
+  header.set_offset(8);
+  auto upload = store->BeginUpload(header);  // the answer to the first call was lost
+  if (upload.ok()) {
+    EXPECT_TRUE(Finish(**upload).ok());
+  }
+  EXPECT_TRUE(store->FindReady("datasets/emoji").ok());
+}
+
+TEST_F(DataSetReaderTest, WhoeverAwaitsReadingHearsThatTheServerStops) {
+  auto before = *store_->BeginUpload(HeaderOf("Wait", "datasets/a"));
+  ASSERT_TRUE(before->Append(Chunk("Wait")).ok());
+  auto after = *store_->BeginUpload(HeaderOf("more", "datasets/b"));
+  ASSERT_TRUE(after->Append(Chunk("more")).ok());
+  std::promise<absl::StatusOr<Dataset>> result;
+  ASSERT_TRUE(before->Finish([&](const auto& data_set) { result.set_value(data_set); }).ok());
+
+  store_->Stop();
+  EXPECT_EQ(result.get_future().get().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Finish(*after).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Get("datasets/a")->state(), Dataset::READING);
+  EXPECT_EQ(Get("datasets/b")->state(), Dataset::READING);
+}
+
+}  // namespace
+}  // namespace denoise
