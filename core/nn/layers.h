@@ -14,7 +14,9 @@
 //  - So do functions like exp, or else they run row by row: LibTorch computes the tail of a
 //    vectorised loop with other instructions than its body, and where the tail lies depends on the
 //    batch and on the threads.
-//  - Softmax and bmm treat rows alike as they are. Sums, products and copies of elements are exact.
+//  - Attention over the pixels of an image is the image's own: how a matrix product adds depends on
+//    how many there are and on how they lie in memory. Sums, products and copies of elements are
+//    exact.
 //
 // On the CPU images are kept in channels-last order, which oneDNN's convolutions take as it is.
 #pragma once
