@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
 #include "core/data/data_set_schema.h"
@@ -155,6 +156,7 @@ DataSetWriter::~DataSetWriter() {
 }
 
 absl::Status DataSetWriter::Add(int64_t group, std::string_view name, std::string_view encoded) {
+  DENOISE_DCHECK(file_ != nullptr);
   try {
     file_->Add(group, name, encoded);
     bytes_ = file_->Bytes();
@@ -166,6 +168,7 @@ absl::Status DataSetWriter::Add(int64_t group, std::string_view name, std::strin
 
 absl::Status DataSetWriter::Finish(const std::vector<int64_t>& label_by_group,
                                    const std::vector<std::string>& classes) {
+  DENOISE_DCHECK(file_ != nullptr);
   try {
     file_->Finish(label_by_group, classes);
     bytes_ = file_->Bytes();

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/base/check.h"
 #include "core/data/byte_source.h"
 
 namespace denoise {
@@ -32,7 +33,10 @@ class FolderTar : public ByteSource {
   int64_t other_files() const { return other_files_; }
 
   // Goes on reading at `offset`, between 0 and size().
-  void Seek(int64_t offset) { offset_ = offset; }
+  void Seek(int64_t offset) {
+    DENOISE_DCHECK(offset >= 0 && offset <= size_);
+    offset_ = offset;
+  }
 
   // FailedPrecondition: a file is gone, or has another size than when the folder was opened.
   // Unavailable: it cannot be read.

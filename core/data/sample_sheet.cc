@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/image/image.h"
 
@@ -47,6 +48,7 @@ int Scaled(int side, int longer_side) {
 
 absl::StatusOr<std::string> SampleSheet(const DataSet& data_set, const DataSetReport::Size& size,
                                         const std::function<absl::Status()>& go_on) {
+  DENOISE_DCHECK(data_set.size() > 0);
   const int longer_side = std::max(size.width, size.height);
   const bool fits = longer_side <= kMaxSide;
   const int width = fits ? size.width : Scaled(size.width, longer_side);

@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/data/data_set_schema.h"
@@ -99,7 +100,10 @@ class StoredDataSet : public DataSet {
 
   int64_t size() const override { return static_cast<int64_t>(labels_.size()); }
   const std::vector<std::string>& classes() const override { return classes_; }
-  int64_t label(int64_t i) const override { return labels_[static_cast<size_t>(i)]; }
+  int64_t label(int64_t i) const override {
+    DENOISE_DCHECK(i >= 0 && i < size());
+    return labels_[static_cast<size_t>(i)];
+  }
   std::string name(int64_t i) const override;
   absl::StatusOr<Image> Read(int64_t i) const override;
 

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/base/check.h"
 #include "core/evaluation/distances.h"
 
 namespace denoise {
@@ -73,6 +74,7 @@ void CopySearch::AddToTile(int64_t index) {
 }
 
 Copies CopySearch::result() const {
+  DENOISE_DCHECK(piece_.defined());
   Copies copies;
   int64_t copied = 0;
   for (const SampleTile& tile : tiles_) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/device_errors.h"
@@ -82,6 +83,7 @@ class ModelEvaluation::Impl {
   }
 
   absl::Status RunSlice() {
+    DENOISE_DCHECK(!stage_->done());
     RETURN_IF_ERROR(stage_->RunSlice());
     if (!stage_->done()) return absl::OkStatus();
     stage_->Finish(results_);
@@ -136,6 +138,7 @@ ModelEvaluation::ModelEvaluation(std::unique_ptr<Impl> impl) : impl_(std::move(i
 ModelEvaluation::~ModelEvaluation() = default;
 
 absl::Status ModelEvaluation::RunSlice() {
+  DENOISE_DCHECK(!done());
   const c10::InferenceMode inference;
   try {
     return impl_->RunSlice();
@@ -146,6 +149,9 @@ absl::Status ModelEvaluation::RunSlice() {
 
 bool ModelEvaluation::done() const { return impl_->done(); }
 ModelEvaluation::Progress ModelEvaluation::progress() const { return impl_->progress(); }
-const ModelReport& ModelEvaluation::report() const { return impl_->report(); }
+const ModelReport& ModelEvaluation::report() const {
+  DENOISE_DCHECK(done());
+  return impl_->report();
+}
 
 }  // namespace denoise

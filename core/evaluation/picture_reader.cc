@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/image/image.h"
 
@@ -47,6 +48,7 @@ void PictureReader::ReadAhead() {
 }
 
 absl::StatusOr<std::optional<at::Tensor>> PictureReader::Next() {
+  DENOISE_DCHECK(!done());
   if (ahead_.wait_for(kPatience) != std::future_status::ready) return std::nullopt;
   ASSIGN_OR_RETURN(const std::vector<float> samples, ahead_.get());
   taken_ = std::min(taken_ + batch_, size());

@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/evaluation/distances.h"
 
@@ -108,6 +109,7 @@ void SetComparison::PlanSet(Set SetComparison::*set) {
 }
 
 void SetComparison::RunSlice() {
+  DENOISE_DCHECK(!done());
   const c10::InferenceMode inference;
   const Slice& slice = slices_[next_];
   switch (slice.work) {
@@ -154,6 +156,7 @@ void SetComparison::FillBalls(int64_t row, int64_t column) {
 }
 
 SetMetrics SetComparison::result() const {
+  DENOISE_DCHECK(done());
   const double pairs =
       static_cast<double>(nearest_neighbours_) * static_cast<double>(samples_.rows.size(0));
   return {.frechet_distance = frechet_distance_,

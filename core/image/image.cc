@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/image/codec.h"
 
@@ -21,6 +22,7 @@ uint8_t PixelFromValue(float value) {
 }  // namespace
 
 Image ImageFromSample(std::span<const float> sample, int channels, int height, int width) {
+  DENOISE_DCHECK(sample.size() == size_t{1} * channels * height * width);
   Image image{width, height, channels, {}};
   image.pixels.resize(sample.size());
   const size_t plane = static_cast<size_t>(height) * width;

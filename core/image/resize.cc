@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/status/status.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/image/codec.h"
 
@@ -71,6 +72,7 @@ uint8_t Luma(const uint8_t* rgb) {
 }  // namespace
 
 Image Flatten(const Image& image, int channels) {
+  DENOISE_DCHECK(channels == 1 || channels == 3);
   const bool has_alpha = image.channels % 2 == 0;
   const int colors = image.channels - has_alpha;
   Image flat{image.width, image.height, channels, {}};
@@ -94,6 +96,8 @@ Image Flatten(const Image& image, int channels) {
 }
 
 Image Crop(const Image& image, const Region& region) {
+  DENOISE_DCHECK(region.left >= 0 && region.width <= image.width - region.left);
+  DENOISE_DCHECK(region.top >= 0 && region.height <= image.height - region.top);
   Image cropped{region.width, region.height, image.channels, {}};
   const size_t stride = static_cast<size_t>(region.width) * image.channels;
   cropped.pixels.resize(stride * region.height);
@@ -119,6 +123,7 @@ Image FlipHorizontally(const Image& image) {
 }
 
 absl::StatusOr<Image> CropAndResize(const Image& image, int width, int height) {
+  DENOISE_DCHECK(!image.pixels.empty() && (image.channels == 1 || image.channels == 3));
   const Region centre = Centre(image.width, image.height, width, height);
   if (centre.width == width && centre.height == height) return Crop(image, centre);
   Resampler resampler;

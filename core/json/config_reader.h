@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 
 namespace denoise {
@@ -38,7 +39,9 @@ class ConfigReader {
   enum class Null { kAbsent, kValue };
 
   // `object` must be a JSON object and outlive the reader.
-  ConfigReader(const nlohmann::json& object, Null null) : object_(object), null_(null) {}
+  ConfigReader(const nlohmann::json& object, Null null) : object_(object), null_(null) {
+    DENOISE_DCHECK(object.is_object());
+  }
 
   void Read(const std::string& key, bool& target);
   // NaN and infinities, too, where the parser lets them through.

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "core/base/check.h"
 #include "core/nn/cpu_floats.h"
 #include "core/nn/cpu_loops.h"
 #include "core/nn/cpu_normalize.h"
@@ -238,6 +239,9 @@ at::Tensor SumOfRows(const at::Tensor& rows) {
 
 NormalizeGradients NormalizeBackward(const NormalizeArgs& args, const at::Tensor& moments,
                                      const at::Tensor& grad_y) {
+  for (const at::Tensor* tensor : {&args.shift_before, &args.scale, &args.shift}) {
+    DENOISE_DCHECK(!tensor->defined() || tensor->is_contiguous());
+  }
   RowGradients rows = Differentiator(args, moments, grad_y).Run();
   const auto over_rows = [&](const at::Tensor& sums) {
     return SumOfRows(args.scale.defined() ? sums * (args.scale + 1) : sums);

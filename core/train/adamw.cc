@@ -10,6 +10,7 @@
 
 #include <cmath>
 
+#include "core/base/check.h"
 #include "core/train/tensor_list.h"
 
 namespace denoise {
@@ -21,6 +22,7 @@ AdamMoments ZeroMoments(const StateDict& weights) {
 
 void StepAdamW(const OptimizerOptions& options, double learning_rate, int64_t t,
                const StateDict& gradients, StateDict& weights, AdamMoments& moments) {
+  DENOISE_DCHECK(t >= 1);
   const std::vector<at::Tensor> g = TensorList(gradients), w = TensorList(weights, gradients),
                                 m = TensorList(moments.m, gradients),
                                 v = TensorList(moments.v, gradients);

@@ -2,6 +2,7 @@
 
 #include <bit>
 
+#include "core/base/check.h"
 #include "core/train/step_random.h"
 
 namespace denoise {
@@ -28,6 +29,7 @@ uint64_t Permute(uint64_t x, int half_bits, uint64_t seed, int64_t epoch) {
 // Walks along the cycle of the bijection until it is back among the pictures (Black & Rogaway 2002):
 // fewer than four steps, on average.
 int64_t PictureAt(int64_t index, int64_t pictures, uint64_t seed, int64_t epoch) {
+  DENOISE_DCHECK(index >= 0 && index < pictures);
   const int bits = std::bit_width(static_cast<uint64_t>(pictures - 1));
   const int half_bits = bits < 2 ? 1 : (bits + 1) / 2;
   auto picture = static_cast<uint64_t>(index);

@@ -5,6 +5,7 @@
 #include <ATen/ops/_foreach_zero.h>
 #include <ATen/ops/stack.h>
 
+#include "core/base/check.h"
 #include "core/train/tensor_list.h"
 
 namespace denoise {
@@ -27,6 +28,7 @@ StateDict GradientsOf(const StateDict& weights) {
 }
 
 at::Tensor GlobalNorm(const StateDict& gradients) {
+  DENOISE_DCHECK(!gradients.empty());
   return at::stack(at::_foreach_norm(TensorList(gradients))).norm();
 }
 

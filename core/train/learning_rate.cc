@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/base/check.h"
+
 namespace denoise {
 namespace {
 
@@ -22,6 +24,7 @@ double Remaining(LearningRateDecay decay, double progress) {
 }  // namespace
 
 double LearningRateAt(const OptimizerOptions& options, int64_t max_steps, int64_t step) {
+  DENOISE_DCHECK(step >= 1 && step <= max_steps);
   const int64_t warmup = options.warmup_steps;
   if (step <= warmup) {
     return options.learning_rate * static_cast<double>(step) / static_cast<double>(warmup);

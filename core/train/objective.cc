@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/per_row.h"
@@ -174,6 +175,8 @@ Objective::Losses Objective::Evaluate(const Network& network, const TrainingRows
                                       const std::vector<double>& timesteps,
                                       const at::Tensor& noise) const {
   const at::Tensor& x0 = rows.x0;
+  DENOISE_DCHECK(static_cast<int64_t>(timesteps.size()) == x0.size(0));
+  DENOISE_DCHECK(noise.sizes() == x0.sizes());
   std::vector<Row> coefficients;
   for (double timestep : timesteps) coefficients.push_back(RowAt(timestep));
   const at::Tensor x_t = process_.Marginal(x0, timesteps).At(noise);

@@ -5,9 +5,11 @@
 // new value of each slot is another.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
+#include "core/base/check.h"
 #include "core/sampling/samplers/plan.h"
 
 namespace denoise {
@@ -41,6 +43,11 @@ class LinearForm {
 
   explicit LinearForm(int index) { weights_[index] = 1; }
 
+  bool NamesSlotsBelow(int num_slots) const {
+    return std::all_of(weights_.begin() + num_slots, weights_.begin() + kMaxSlots,
+                       [](double weight) { return weight == 0; });
+  }
+
   std::array<double, kMaxSlots + 2> weights_{};  // slots, x0, output
 };
 
@@ -53,6 +60,7 @@ inline SmallMatrix UpdateMatrix(const std::vector<LinearForm>& slots) {
   const int num_slots = static_cast<int>(slots.size());
   SmallMatrix update(num_slots, num_slots + 2);
   for (int row = 0; row < num_slots; ++row) {
+    DENOISE_DCHECK(slots[row].NamesSlotsBelow(num_slots));
     for (int slot = 0; slot < num_slots; ++slot) update(row, slot) = slots[row].weights_[slot];
     update(row, num_slots) = slots[row].weights_[LinearForm::kX0];
     update(row, num_slots + 1) = slots[row].weights_[LinearForm::kOutput];

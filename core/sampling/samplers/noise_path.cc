@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/base/check.h"
+
 namespace denoise {
 namespace {
 
@@ -157,6 +159,7 @@ SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options,
 }
 
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
+  DENOISE_DCHECK(!path.empty());
   SamplerPlan plan = CompileSampler(path, options);
   for (Evaluation& evaluation : plan.evaluations)
     evaluation.noise = Tempered(evaluation.noise, options.noise_temperature);

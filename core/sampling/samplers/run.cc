@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 
@@ -146,12 +147,14 @@ absl::StatusOr<std::vector<Segment>> LayOutRun(const RunOptions& run, int steps)
 // there.
 absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const SamplerOptions& options,
                                             const std::vector<Segment>& segments) {
+  DENOISE_DCHECK(!segments.empty());
   const int first = segments.front().first;
   SamplerPlan rest = CompileFrom(first, path, options);
   int rest_from = first;
   SamplerPlan plan = rest;
   plan.evaluations.clear();
   for (const Segment& segment : segments) {
+    DENOISE_DCHECK(segment.first < segment.last);
     if (segment.first != rest_from) {
       rest = CompileFrom(segment.first, path, options);
       rest_from = segment.first;

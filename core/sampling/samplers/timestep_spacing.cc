@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 
 namespace denoise {
@@ -62,6 +63,7 @@ std::vector<double> Trailing(const SpacingRange& range, int steps) {
 
 absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
                                                    const SamplerOptions& options) {
+  DENOISE_DCHECK(options.steps >= 1 && options.steps <= range.num_train_timesteps);
   switch (options.timestep_spacing) {
     case TimestepSpacing::kLeading:
       return Leading(range, options.steps, options.steps_offset);
@@ -104,6 +106,8 @@ absl::StatusOr<std::vector<double>> SectionTimesteps(int num_train_timesteps,
 
 std::vector<double> DistilledTimesteps(int num_train_timesteps, const SamplerOptions& options) {
   const int original = options.original_inference_steps;
+  DENOISE_DCHECK(options.steps >= 1 && options.steps <= original);
+  DENOISE_DCHECK(original <= num_train_timesteps);
   const int stride = num_train_timesteps / original;
   const double skip = static_cast<double>(original) / options.steps;
   std::vector<double> timesteps;
