@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/sampling/schedules/preconditioning.h"
+
 namespace denoise {
 
 enum class SamplerKind {
@@ -32,13 +34,6 @@ enum class SamplerKind {
   kConsistency,  // to x0 and back out with fresh noise: Song et al. 2023, algorithm 1
 };
 
-enum class PredictionType {
-  kEpsilon,
-  kSample,
-  kVPrediction,
-  kFlowPrediction,         // epsilon - x0
-  kInvertedFlowPrediction  // x0 - epsilon
-};
 enum class TimestepSpacing { kLeading, kTrailing, kLinspace };
 enum class VarianceType {
   kFixedSmall,
@@ -142,11 +137,6 @@ std::string_view FullSamplerName(const NamedSampler& sampler);
 
 // All names that ParseSampler knows, "ddpm, ddim, ...".
 std::string SamplerNameList();
-
-// Whether `type` is the velocity of a straight line between x0 and noise.
-inline bool IsFlow(PredictionType type) {
-  return type == PredictionType::kFlowPrediction || type == PredictionType::kInvertedFlowPrediction;
-}
 
 // `solver_type`, or what its absence means to the sampler: bh2 for UniPC, else midpoint.
 SolverType ResolvedSolverType(const SamplerOptions& options);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include "core/base/check.h"
@@ -43,9 +44,10 @@ class LinearForm {
 
   explicit LinearForm(int index) { weights_[index] = 1; }
 
+  // NaN is what an infinite coefficient makes of a weight of 0.
   bool NamesSlotsBelow(int num_slots) const {
     return std::all_of(weights_.begin() + num_slots, weights_.begin() + kMaxSlots,
-                       [](double weight) { return weight == 0; });
+                       [](double weight) { return weight == 0 || std::isnan(weight); });
   }
 
   std::array<double, kMaxSlots + 2> weights_{};  // slots, x0, output

@@ -5,10 +5,23 @@
 
 #include <optional>
 
-#include "core/sampling/options/sampler_options.h"
 #include "core/sampling/schedules/noise_level.h"
 
 namespace denoise {
+
+// What a network predicts.
+enum class PredictionType {
+  kEpsilon,
+  kSample,                  // x0
+  kVPrediction,             // alpha * epsilon - sigma * x0
+  kFlowPrediction,          // epsilon - x0
+  kInvertedFlowPrediction,  // x0 - epsilon
+};
+
+// Whether `type` is the velocity of a straight line between x0 and noise.
+inline bool IsFlow(PredictionType type) {
+  return type == PredictionType::kFlowPrediction || type == PredictionType::kInvertedFlowPrediction;
+}
 
 struct Scalings {
   double c_in = 1;
