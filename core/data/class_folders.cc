@@ -82,7 +82,7 @@ absl::Status ClassFolders::CheckFolder(const std::string& folder,
         "there are pictures in ", InWords(*with_pictures), " and in ", InWords(folder),
         " below it; a picture's class is the folder it lies in, so that either has classes"));
   }
-  // Notes beside the pictures of a class, or beside the folders of classes, are no class.
+  // A folder of notes beside the pictures of a class, or beside the classes, is not a class.
   if (with_pictures != above.end()) return absl::OkStatus();
   const auto next = numbers_.upper_bound(folder + "/");
   const bool is_above_others =

@@ -14,7 +14,7 @@
 namespace denoise {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience(5);
+constexpr std::chrono::milliseconds kMaxWait(5);
 
 absl::StatusOr<std::vector<float>> ReadSamples(const DataSet& data,
                                                std::span<const int64_t> indices,
@@ -49,7 +49,7 @@ void PictureReader::ReadAhead() {
 
 absl::StatusOr<std::optional<at::Tensor>> PictureReader::Next() {
   DENOISE_DCHECK(!done());
-  if (ahead_.wait_for(kPatience) != std::future_status::ready) return std::nullopt;
+  if (ahead_.wait_for(kMaxWait) != std::future_status::ready) return std::nullopt;
   ASSIGN_OR_RETURN(const std::vector<float> samples, ahead_.get());
   taken_ = std::min(taken_ + batch_, size());
   ReadAhead();

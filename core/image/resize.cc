@@ -11,8 +11,8 @@
 namespace denoise {
 namespace {
 
-// The largest part in the middle of a `width` x `height` picture whose sides are as `to_width` :
-// `to_height`.
+// The largest region at the centre of a `width` x `height` picture with the proportions `to_width`
+// : `to_height`.
 Region Centre(int width, int height, int to_width, int to_height) {
   const int64_t widest = std::max<int64_t>(1, int64_t{height} * to_width / to_height);
   const int64_t highest = std::max<int64_t>(1, int64_t{width} * to_height / to_width);
@@ -21,7 +21,7 @@ Region Centre(int width, int height, int to_width, int to_height) {
   return {(width - kept_width) / 2, (height - kept_height) / 2, kept_width, kept_height};
 }
 
-// libwebp's own resampling is the one that is at hand wherever its pictures are.
+// Resamples with libwebp, which is a dependency anyway.
 class Resampler {
  public:
   Resampler() : valid_(WebPPictureInit(&picture_)) { picture_.use_argb = 1; }
@@ -33,7 +33,7 @@ class Resampler {
 
   // `rgb` has 3 channels.
   absl::StatusOr<Image> Resample(const Image& rgb, int width, int height) {
-    if (!valid_) return absl::InternalError("libwebp is of another version than its headers");
+    if (!valid_) return absl::InternalError("libwebp's version differs from that of its headers");
     picture_.width = rgb.width;
     picture_.height = rgb.height;
     if (!WebPPictureImportRGB(&picture_, rgb.pixels.data(), rgb.width * rgb.channels) ||

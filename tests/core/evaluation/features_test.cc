@@ -9,8 +9,7 @@
 
 #include <cmath>
 
-#include "core/evaluation/pixel_features.h"
-#include "core/evaluation/random_convolution_features.h"
+#include "core/evaluation/untrained_features.h"
 #include "tests/core/evaluation/random_rows.h"
 
 namespace denoise {

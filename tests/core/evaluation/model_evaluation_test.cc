@@ -20,8 +20,7 @@
 #include "core/base/field_violations.h"
 #include "core/diffusion/bits_per_dim.h"
 #include "core/diffusion/sample.h"
-#include "core/evaluation/pixel_features.h"
-#include "core/evaluation/random_convolution_features.h"
+#include "core/evaluation/untrained_features.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/core/evaluation/memory_data_set.h"
 #include "tests/core/evaluation/random_rows.h"
@@ -385,8 +384,7 @@ TEST(ModelEvaluation, NamesEveryFieldThatIsWrong) {
       ElementsAre(FieldViolation{"sample_count", "must be between 6 and 50000, is 5"},
                   FieldViolation{"batch_rows", "must be between 1 and 4096, is 0"},
                   FieldViolation{"sheet_samples", "must be between 1 and 256, is 257"},
-                  FieldViolation{"guidance_scale",
-                                 "must be 1 for a model without a class that stands for none"},
+                  FieldViolation{"guidance_scale", "must be 1 for a model without a null class"},
                   FieldViolation{"bits_per_dim_pictures",
                                  "must be 0 for a model without a variational bound"}));
 
@@ -401,7 +399,7 @@ TEST(ModelEvaluation, NamesEveryFieldThatIsWrong) {
   EXPECT_THAT(GetFieldViolations(ModelEvaluation::Create(setup).status()),
               ElementsAre(FieldViolation{"dataset",
                                          "must have at least 4 pictures for 3 neighbours, has 3"},
-                          FieldViolation{"dataset", "has class 2, the model has 2"}));
+                          FieldViolation{"dataset", "has class 2, but the model has 2 classes"}));
 }
 
 }  // namespace

@@ -192,7 +192,7 @@ TEST(CompareSets, SaysWhatIsWrong) {
   EXPECT_EQ(message(rows[0], rows, 1), "samples must be rows of float32 or double");
   EXPECT_EQ(message(rows, rows.to(at::kLong), 1), "real must be rows of float32 or double");
   EXPECT_EQ(message(rows, NormalRows(5, 4, 1), 1),
-            "samples and real must have as many features, on one device");
+            "samples and real must have the same number of features and be on the same device");
   at::Tensor broken = rows.clone();
   broken[3][1] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(message(rows, broken, 1), "real must be finite");

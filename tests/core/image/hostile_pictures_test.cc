@@ -74,10 +74,10 @@ TEST(HostilePictures, AreRefusedForAReason) {
       {"jpeg-65280x65280", "65280 x 65280 pixels; at most 65536 are allowed"},
       {"jpeg-5000-scans", "JPEG: too many scans"},
       {"jpeg-cmyk", "JPEG: only gray, YCbCr and RGB are read, not CMYK"},
-      {"jpeg-arithmetic", "JPEG: arithmetic coding is not read"},
+      {"jpeg-arithmetic", "JPEG: arithmetic coding is not supported"},
       {"webp-truncated", "WebP: the file is cut short"},
       {"webp-16384x16384", "16384 x 16384 pixels; at most 65536 are allowed"},
-      {"webp-animated", "WebP: animations are not read"},
+      {"webp-animated", "WebP: animations are not supported"},
   };
   for (const auto& [name, reason] : refusals) {
     SCOPED_TRACE(name);

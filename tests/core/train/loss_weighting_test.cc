@@ -1,11 +1,10 @@
-#include "core/train/loss_weighting.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "core/sampling/schedules/preconditioning.h"
 #include "core/sampling/schedules/schedule.h"
+#include "core/train/objective.h"
 
 namespace denoise {
 namespace {

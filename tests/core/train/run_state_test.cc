@@ -87,7 +87,7 @@ TEST_F(RunStateTest, AnswersWhateverItIsGiven) {
   ExpectRefused(with("surplus", 1), "surplus");
   Json other = good;
   other["run"]["surplus"] = 1;
-  ExpectRefused(other, "not known");
+  ExpectRefused(other, "unknown options");
   other = good;
   other["run"]["seed"] = Json{{"\u0001<script>", 1}};
   ExpectRefused(other, "seed");

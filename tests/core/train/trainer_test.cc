@@ -12,7 +12,7 @@
 #include <limits>
 #include <new>
 
-#include "core/train/learning_rate.h"
+#include "core/train/optimizer.h"
 #include "tests/core/train/trainer_testing.h"
 
 namespace denoise {
