@@ -11,8 +11,8 @@ function(denoise_library name)
   target_link_libraries(denoise_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} denoise_warnings)
 endfunction()
 
-# denoise_interface(network HEADERS network.h LINKS LibTorch::torch) makes denoise::network of headers that
-# others may include without linking the rest of the folder.
+# denoise_interface(network HEADERS network.h LINKS LibTorch::torch)
+# makes denoise::network, of headers that others may include without linking the rest of the folder.
 function(denoise_interface name)
   cmake_parse_arguments(ARG "" "" "HEADERS;LINKS" ${ARGN})
   add_library(denoise_${name} INTERFACE ${ARG_HEADERS})

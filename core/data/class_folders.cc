@@ -58,8 +58,8 @@ absl::StatusOr<FolderClasses> ClassFolders::Resolve() const {
     if (HasPictures(folder)) names.insert(ClassOf(folder));
   }
   if (static_cast<int64_t>(names.size()) > max_classes_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("there are ", names.size(), " classes; at most ", max_classes_, " can be"));
+    return absl::InvalidArgumentError(absl::StrCat("there are ", names.size(), " classes; at most ",
+                                                   max_classes_, " are allowed"));
   }
   classes.names.assign(names.begin(), names.end());
   for (const auto& [folder, number] : numbers_) {
@@ -91,7 +91,7 @@ absl::Status ClassFolders::CheckFolder(const std::string& folder,
       std::binary_search(classes.names.begin(), classes.names.end(), ClassOf(folder));
   if (is_above_others || is_class) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      InWords(folder), " holds no readable picture; leave it out, or mend what is in it"));
+      InWords(folder), " holds no readable picture; remove the folder or fix its files"));
 }
 
 }  // namespace denoise

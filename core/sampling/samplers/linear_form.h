@@ -1,8 +1,8 @@
-// Update rules written as they stand in the papers, compiled to rows of a SmallMatrix.
+// Update rules written like in the papers, compiled to rows of a SmallMatrix.
 //
-// A LinearForm is a weighted sum of what a trajectory has at hand after a network evaluation: its
-// slots, the predicted x0 and the network's output. `alpha * X0() + sigma * Output()` is one; the
-// new value of each slot is another.
+// A LinearForm is a weighted sum of what is available after a network evaluation: the trajectory's
+// slots, the predicted x0 and the network's output. `alpha * X0() + sigma * Output()` is one, and
+// so is the new value of each slot.
 #pragma once
 
 #include <algorithm>
@@ -44,7 +44,7 @@ class LinearForm {
 
   explicit LinearForm(int index) { weights_[index] = 1; }
 
-  // NaN is what an infinite coefficient makes of a weight of 0.
+  // An infinite coefficient turns a weight of 0 into NaN.
   bool NamesSlotsBelow(int num_slots) const {
     return std::all_of(weights_.begin() + num_slots, weights_.begin() + kMaxSlots,
                        [](double weight) { return weight == 0 || std::isnan(weight); });
@@ -57,7 +57,7 @@ inline LinearForm Slot(int index) { return LinearForm(index); }
 inline LinearForm X0() { return LinearForm(LinearForm::kX0); }
 inline LinearForm Output() { return LinearForm(LinearForm::kOutput); }
 
-// The update whose slot k becomes `slots[k]`. No form may name a slot that is not there.
+// The update that sets slot k to `slots[k]`. Requires the forms to use only existing slots.
 inline SmallMatrix UpdateMatrix(const std::vector<LinearForm>& slots) {
   const int num_slots = static_cast<int>(slots.size());
   SmallMatrix update(num_slots, num_slots + 2);

@@ -11,7 +11,7 @@
 namespace denoise {
 namespace {
 
-// Evenly from the last timestep down to 0; where rounded, to the even of two equally near.
+// Evenly spaced from the last timestep down to 0, rounded half to even unless fractional.
 std::vector<double> Linspace(const SpacingRange& range, int steps) {
   const int points = range.leave_out_last ? steps + 1 : steps;
   const double stride = points > 1 ? (range.end - 1.0) / (points - 1) : 0;
@@ -24,7 +24,7 @@ std::vector<double> Linspace(const SpacingRange& range, int steps) {
   return timesteps;
 }
 
-// Multiples of a whole stride, then moved by steps_offset.
+// Multiples of a whole stride, plus steps_offset.
 absl::StatusOr<std::vector<double>> Leading(const SpacingRange& range, int steps,
                                             int steps_offset) {
   const int skipped = range.leave_out_last ? 1 : 0;
@@ -45,8 +45,8 @@ absl::StatusOr<std::vector<double>> Leading(const SpacingRange& range, int steps
   return timesteps;
 }
 
-// From the end down by a fractional stride. The stride is formed as numpy's arange forms it (second
-// value less first), so that values halfway between two timesteps round the same way.
+// From the end down by a fractional stride. The stride is computed like in numpy's arange (second
+// value minus first), so that values halfway between two timesteps round the same way.
 std::vector<double> Trailing(const SpacingRange& range, int steps) {
   const double start = range.end;
   const double stride = start - (start - static_cast<double>(range.num_train_timesteps) / steps);
@@ -92,7 +92,8 @@ absl::StatusOr<std::vector<double>> SectionTimesteps(int num_train_timesteps,
                           absl::StrCat("must be between 1 and ", size,
                                        " timesteps of the section, is ", counts[i]));
     }
-    // Added up, so that values halfway between two timesteps round as the published ones do.
+    // The offset is accumulated, so that values halfway between two timesteps round like the
+    // published ones.
     const double stride = counts[i] > 1 ? (size - 1.0) / (counts[i] - 1) : 0;
     double offset = 0;
     for (int j = 0; j < counts[i]; ++j, offset += stride) {

@@ -109,7 +109,7 @@ double FrechetBias(double rows) {
   return 2 * kDeviation * kDeviation * (kDimensions + kDimensions * (kDimensions + 1) / 4) / rows;
 }
 
-TEST(ModelEvaluation, OfANetworkThatKnowsTheDataFindsAllInPlace) {
+TEST(ModelEvaluation, OfTheExactNetworkHasGoodMetrics) {
   ModelEvaluation::Setup setup = TheSetup();
   setup.plan = Plan(150);
   const ModelReport report = *Evaluate(std::move(setup));
@@ -126,7 +126,7 @@ TEST(ModelEvaluation, OfANetworkThatKnowsTheDataFindsAllInPlace) {
 }
 
 // Too few steps make pictures that are all too likely.
-TEST(ModelEvaluation, OfACrudeSamplerTellsThatVarietyIsLost) {
+TEST(ModelEvaluation, OfACrudeSamplerShowsTheLossOfVariety) {
   const SetMetrics metrics = Evaluate(TheSetup())->metrics;
   EXPECT_GT(metrics.frechet_distance, 2 * FrechetBias(300));
   EXPECT_GT(metrics.precision, 0.95);
@@ -134,7 +134,7 @@ TEST(ModelEvaluation, OfACrudeSamplerTellsThatVarietyIsLost) {
   EXPECT_LT(metrics.recall, 0.6);
 }
 
-TEST(ModelEvaluation, OfANetworkThatIsOffTellsHowFar) {
+TEST(ModelEvaluation, OfAnInaccurateNetworkShowsItsError) {
   ModelEvaluation::Setup setup = TheSetup();
   setup.network = GaussianDenoiser({-0.15});
   const ModelReport report = *Evaluate(std::move(setup));
@@ -143,7 +143,7 @@ TEST(ModelEvaluation, OfANetworkThatIsOffTellsHowFar) {
 }
 
 // What the whole is made of, without slices.
-TEST(ModelEvaluation, SlicesAddUpToOneGo) {
+TEST(ModelEvaluation, SlicesGiveTheWholeComparison) {
   const ModelEvaluation::Setup setup = TheSetup();
   std::vector<SampleRequest> requests;
   for (uint64_t i = 0; i < 300; ++i) requests.push_back({.seed = 7 + i});
@@ -322,7 +322,7 @@ TEST(ModelEvaluation, ProgressNeverGoesBackAndEndsAtItsTotal) {
   EXPECT_EQ(evaluation->progress().pictures_done, 40 + 300 + 20);
 }
 
-// Where a disk hangs, generation on the device goes on between slices.
+// If a disk hangs, generation on the device continues between slices.
 TEST(ModelEvaluation, ASliceDoesNotWaitForTheDisk) {
   ModelEvaluation::Setup setup = TheSetup();
   auto data = std::make_shared<MemoryDataSet>();
@@ -348,7 +348,7 @@ TEST(ModelEvaluation, ASliceDoesNotWaitForTheDisk) {
   while (!evaluation->done()) ASSERT_TRUE(evaluation->RunSlice().ok());
 }
 
-TEST(ModelEvaluation, PassesOnWhatGoesWrong) {
+TEST(ModelEvaluation, PassesErrorsOn) {
   ModelEvaluation::Setup broken_disk = TheSetup();
   auto data = std::make_shared<MemoryDataSet>();
   data->pictures = GaussianPictures(300, 0.25, 1);

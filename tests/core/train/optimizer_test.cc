@@ -138,9 +138,9 @@ void ExpectStepsAsLibTorch(const OptimizerOptions& options) {
   }
 }
 
-TEST(AdamW, MovesAsThatOfLibTorch) { ExpectStepsAsLibTorch({.learning_rate = 0.01}); }
+TEST(AdamW, MatchesLibTorch) { ExpectStepsAsLibTorch({.learning_rate = 0.01}); }
 
-TEST(AdamW, DecaysWeightsAsThatOfLibTorch) {
+TEST(AdamW, DecaysWeightsLikeLibTorch) {
   ExpectStepsAsLibTorch({.learning_rate = 0.01,
                          .beta1 = 0.8,
                          .beta2 = 0.95,
@@ -150,7 +150,7 @@ TEST(AdamW, DecaysWeightsAsThatOfLibTorch) {
                          .decay = LearningRateDecay::kCosine});
 }
 
-TEST(AdamW, WeightsThatNoGradientReachesStay) {
+TEST(AdamW, WeightsWithoutGradientsDoNotChange) {
   StateDict weights = {{"a", at::ones({2})}, {"b", at::ones({2})}};
   AdamMoments moments = ZeroMoments(weights);
   StepAdamW({.weight_decay = 0.5}, 0.1, 1, {{"a", at::zeros({2})}}, weights, moments);
@@ -158,7 +158,7 @@ TEST(AdamW, WeightsThatNoGradientReachesStay) {
   EXPECT_TRUE(at::equal(weights["b"], at::ones({2})));
 }
 
-TEST(Ema, DecaysLessWhileThereIsLittleToRemember) {
+TEST(Ema, DecaysFasterAtTheStart) {
   EXPECT_DOUBLE_EQ(EmaDecayAt(0.999, 0), 1.0 / 10);
   EXPECT_DOUBLE_EQ(EmaDecayAt(0.999, 9), 10.0 / 19);
   EXPECT_DOUBLE_EQ(EmaDecayAt(0.9, 79), 80.0 / 89);
@@ -167,7 +167,7 @@ TEST(Ema, DecaysLessWhileThereIsLittleToRemember) {
 }
 
 // Weights 1, 2, 3 ...: the average is the sum of each times what later decays have left of it.
-TEST(Ema, IsTheSumOfAllWeightsByWhatIsLeftOfThem) {
+TEST(Ema, IsTheSumOfAllWeightsTimesTheirRemainingDecay) {
   constexpr double kDecay = 0.6;
   constexpr int kUpdates = 30;
   StateDict average = {{"w", at::full({2}, 5.0F)}};
@@ -184,7 +184,7 @@ TEST(Ema, IsTheSumOfAllWeightsByWhatIsLeftOfThem) {
   EXPECT_NEAR(average["w"][1].item<double>(), expected, 1e-5);
 }
 
-TEST(Ema, OfWeightsThatStayIsExact) {
+TEST(Ema, OfConstantWeightsIsExact) {
   const StateDict weights = {{"w", at::randn({1000})}};
   StateDict average = {{"w", weights.at("w").clone()}};
   for (int n = 0; n < 100; ++n) UpdateEma(0.999, n, weights, average);
@@ -192,7 +192,7 @@ TEST(Ema, OfWeightsThatStayIsExact) {
 }
 
 // Once warm, an average of constant weights c that began at b is c + (b - c) decay^n.
-TEST(Ema, ComesExponentiallyCloseToWeightsThatStay) {
+TEST(Ema, ConvergesExponentiallyToConstantWeights) {
   StateDict average = {{"w", at::full({1}, 1.0F)}};
   for (int n = 0; n < 20; ++n) UpdateEma(0.9, 1000 + n, {{"w", at::full({1}, 3.0F)}}, average);
   EXPECT_NEAR(average["w"].item<double>(), 3 - 2 * std::pow(0.9, 20), 1e-5);
@@ -218,7 +218,7 @@ TEST(LossScaler, DoublesAfterTwoThousandFiniteStepsInARow) {
   EXPECT_EQ(scaler.state().finite_steps, 0);
 }
 
-TEST(LossScaler, GoesOnFromItsState) {
+TEST(LossScaler, ResumesFromItsState) {
   LossScaler first(TrainingPrecision::kFloat16), second(TrainingPrecision::kFloat16);
   first.Update(false);
   for (int step = 0; step < 1500; ++step) first.Update(true);
@@ -227,7 +227,7 @@ TEST(LossScaler, GoesOnFromItsState) {
   EXPECT_EQ(second.scale(), 65536);
 }
 
-TEST(LossScaler, LeavesPrecisionsWithTheRangeOfFloat32Alone) {
+TEST(LossScaler, DoesNotScalePrecisionsWithTheRangeOfFloat32) {
   for (const auto precision : {TrainingPrecision::kFloat32, TrainingPrecision::kBFloat16}) {
     LossScaler scaler(precision);
     scaler.Update(false);

@@ -25,12 +25,12 @@ TEST(StepRandom, DiffersInEverySeedPurposeStepAndRow) {
 }
 
 // Its values are part of what a seed means, today and in any later version.
-TEST(StepRandom, StaysWhatItIs) {
+TEST(StepRandom, NeverChanges) {
   EXPECT_EQ(MixBits(0x9e3779b97f4a7c15u), 0xe220a8397b1dcdafu);  // SplitMix64's first of seed 0
   EXPECT_EQ(RandomBits(42, RandomPurpose::kNoise, 7, 5), 6692886326895942730u);
 }
 
-TEST(StepRandom, ARunThatWentBackDrawsAnewFromThereOn) {
+TEST(StepRandom, ARollBackDrawsDifferentNumbersFromThereOn) {
   EXPECT_EQ(SeedOfStep(42, 1, std::nullopt), 42u);
   EXPECT_EQ(SeedOfStep(42, 500, 500), 42u);
   EXPECT_EQ(SeedOfStep(42, 501, 500), SeedOfStep(42, 9999, 500));
@@ -76,14 +76,14 @@ TEST(EpochOrder, ShowsEveryPictureOnce) {
   }
 }
 
-TEST(EpochOrder, IsAnotherOneForEachEpochAndSeed) {
+TEST(EpochOrder, DiffersForEachEpochAndSeed) {
   EXPECT_EQ(OrderOf(100, 1, 2), OrderOf(100, 1, 2));
   EXPECT_NE(OrderOf(100, 1, 2), OrderOf(100, 1, 3));
   EXPECT_NE(OrderOf(100, 1, 2), OrderOf(100, 2, 2));
 }
 
 // Of a few pictures every one must come to every place about as often.
-TEST(EpochOrder, PrefersNoPictureAndNoPlace) {
+TEST(EpochOrder, IsUniform) {
   constexpr int64_t kPictures = 7, kEpochs = 7000;
   int counts[kPictures][kPictures] = {};
   int follows[kPictures][kPictures] = {};
@@ -102,7 +102,7 @@ TEST(EpochOrder, PrefersNoPictureAndNoPlace) {
   }
 }
 
-TEST(EpochOrder, KnowsDataSetsThatNoMemoryHolds) {
+TEST(EpochOrder, WorksForDataSetsLargerThanMemory) {
   constexpr int64_t kPictures = int64_t{1} << 40;
   std::set<int64_t> shown;
   for (int64_t i = 0; i < 1000; ++i) {
@@ -114,7 +114,7 @@ TEST(EpochOrder, KnowsDataSetsThatNoMemoryHolds) {
   EXPECT_EQ(shown.size(), 1000u);
 }
 
-TEST(StepDraws, NoiseOfARowDoesNotDependOnTheNetworkCall) {
+TEST(StepDraws, NoiseDoesNotDependOnTheSplitIntoNetworkCalls) {
   const at::Tensor whole = DrawNoise(3, 10, 0, {5, 3, 4, 4});
   const at::Tensor parts =
       at::cat({DrawNoise(3, 10, 0, {2, 3, 4, 4}), DrawNoise(3, 10, 2, {3, 3, 4, 4})});
@@ -130,7 +130,7 @@ TEST(StepDraws, NoiseIsStandardNormal) {
   EXPECT_NEAR(noise.std().item<double>(), 1, 0.03);
 }
 
-TEST(StepDraws, DropsTheAskedPartOfLabels) {
+TEST(StepDraws, DropsTheGivenFractionOfLabels) {
   constexpr int kRows = 4000;
   const at::Tensor labels = at::full({kRows}, 3, at::kLong);
   const at::Tensor dropped = DropLabels(5, 1, 0, labels, 0.2, 9);
