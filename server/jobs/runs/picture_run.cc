@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/check.h"
 #include "core/diffusion/row_batch.h"
 
 namespace denoise {
@@ -25,9 +26,12 @@ std::vector<Conditioning> SpreadOverClasses(const NetworkSpec& network,
 }
 
 PictureRun::PictureRun(std::shared_ptr<const Network> network, PictureOrder order, int max_rows)
-    : network_(std::move(network)), order_(std::move(order)), max_rows_(max_rows) {}
+    : network_(std::move(network)), order_(std::move(order)), max_rows_(max_rows) {
+  DENOISE_DCHECK(!order_.conditionings.empty() && order_.count >= 1);
+}
 
 at::Tensor PictureRun::RunSlice() {
+  DENOISE_DCHECK(!done());
   const c10::InferenceMode inference;
   if (group_.empty()) BeginGroup();
   std::vector<Trajectory*> rows;

@@ -33,7 +33,7 @@ Copies Search(const at::Tensor& samples, const at::Tensor& pictures, int64_t pie
   return search.result();
 }
 
-TEST(CopySearch, CopiesAreThoseAThirdAsFarFromTheNearestAsFromTheSecond) {
+TEST(CopySearch, CopiesAreAThirdAsFarFromTheNearestAsFromTheSecond) {
   // Distances to the nearest two are 1.1 and 2.9, 0.9 and 3.1, 1.1 and 2.9, 0 and 4, 6 and 10.
   const Copies copies = Search(Line({1.1, 0.9, 2.9, 4, 10}), Line({0, 4}));
   EXPECT_THAT(copies.nearest, ElementsAre(0, 0, 1, 1, 1));
@@ -67,7 +67,7 @@ TEST(CopySearch, ByChanceARatioBelowAThirdIsRare) {
   EXPECT_NEAR(Search(samples, pictures).memorisation_rate, 1.0 / 9, 0.015);
 }
 
-TEST(CopySearch, APictureThatIsInTheDataTwiceIsStillCopied) {
+TEST(CopySearch, ADuplicatePictureCanStillBeCopied) {
   const at::Tensor once = NormalRows(50, 20, 1);
   const at::Tensor samples = once + 0.01 * NormalRows(50, 20, 2);
   const at::Tensor twice = at::cat({once, once});

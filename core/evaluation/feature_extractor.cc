@@ -1,4 +1,4 @@
-#include "core/evaluation/picture_tensors.h"
+#include "core/evaluation/feature_extractor.h"
 
 #include <ATen/ops/adaptive_avg_pool2d.h>
 

@@ -1,8 +1,12 @@
-#include "core/data/idx_reader.h"
+#include "core/data/raw_formats.h"
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -13,7 +17,58 @@
 namespace denoise {
 namespace {
 
-// Two zeros, 8 for unsigned bytes, and the number of dimensions.
+constexpr int kCifarSide = 32;
+constexpr size_t kCifarPlane = size_t{kCifarSide} * kCifarSide;
+constexpr size_t kCifarRecordBytes = 1 + 3 * kCifarPlane;
+
+// By label, as published; this happens to be alphabetical order.
+constexpr std::array<std::string_view, 10> kCifarClasses = {
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+
+// A record holds the red plane, then green, then blue.
+Image CifarPicture(std::string_view planes) {
+  Image image{kCifarSide, kCifarSide, 3, std::vector<uint8_t>(3 * kCifarPlane)};
+  for (size_t i = 0; i < kCifarPlane; ++i) {
+    for (size_t c = 0; c < 3; ++c) {
+      image.pixels[i * 3 + c] = static_cast<uint8_t>(planes[c * kCifarPlane + i]);
+    }
+  }
+  return image;
+}
+
+class CifarReader : public UploadReader {
+ public:
+  explicit CifarReader(std::unique_ptr<ByteSource> records) : records_(std::move(records)) {}
+
+  absl::StatusOr<std::optional<UploadEntry>> Next() override;
+
+ private:
+  const std::unique_ptr<ByteSource> records_;
+  int64_t next_ = 0;
+};
+
+absl::StatusOr<std::optional<UploadEntry>> CifarReader::Next() {
+  ASSIGN_OR_RETURN(const std::string record, ReadString(*records_, kCifarRecordBytes));
+  if (record.empty()) return std::nullopt;
+  if (record.size() < kCifarRecordBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("it ends within record ", next_, ", after ",
+                                                   record.size(), " of ", kCifarRecordBytes,
+                                                   " bytes"));
+  }
+  const auto label = static_cast<uint8_t>(record[0]);
+  if (label >= kCifarClasses.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("record ", next_, " has label ", label, "; CIFAR-10 has labels 0 to 9"));
+  }
+  UploadEntry entry;
+  entry.folder = kCifarClasses[label];
+  entry.file = absl::StrFormat("%05d.png", next_++);
+  ASSIGN_OR_RETURN(entry.bytes, EncodeImage(CifarPicture(std::string_view(record).substr(1)),
+                                            ImageFormat::kPng));
+  return entry;
+}
+
+// Two zero bytes, 8 for unsigned bytes, and the number of dimensions.
 constexpr uint32_t kPicturesMagic = 0x803;
 constexpr uint32_t kLabelsMagic = 0x801;
 
@@ -22,7 +77,7 @@ absl::Status CutShort(std::string_view what) {
       absl::StrCat("it ends within ", absl::string_view(what.data(), what.size())));
 }
 
-// `Count` big-endian numbers of 32 bits; nullopt where there is nothing.
+// `Count` big-endian 32-bit numbers; nullopt at the end of the source.
 template <size_t Count>
 absl::StatusOr<std::optional<std::array<uint32_t, Count>>> ReadNumbers(ByteSource& source,
                                                                        std::string_view what) {
@@ -48,7 +103,32 @@ int LabelDigits(const std::string& labels) {
   return static_cast<int>(absl::StrCat(largest).size());
 }
 
-}  // namespace
+class IdxReader : public UploadReader {
+ public:
+  static absl::StatusOr<std::unique_ptr<IdxReader>> Open(const OpenBytes& open,
+                                                         const UploadLimits& limits);
+
+  absl::StatusOr<std::optional<UploadEntry>> Next() override;
+
+ private:
+  struct Shape {
+    int64_t pictures;
+    int height;
+    int width;
+  };
+
+  IdxReader(std::unique_ptr<ByteSource> source, const Shape& shape, std::string labels);
+
+  static absl::StatusOr<Shape> ReadShape(ByteSource& source, const UploadLimits& limits);
+  // What follows the pictures: a label for each, or nothing at all.
+  static absl::StatusOr<std::string> ReadLabels(ByteSource& source, int64_t pictures);
+
+  const std::unique_ptr<ByteSource> source_;
+  const Shape shape_;
+  const std::string labels_;
+  const int label_digits_;  // enough for names to sort like labels
+  int64_t next_ = 0;
+};
 
 absl::StatusOr<std::unique_ptr<IdxReader>> IdxReader::Open(const OpenBytes& open,
                                                            const UploadLimits& limits) {
@@ -69,7 +149,7 @@ IdxReader::IdxReader(std::unique_ptr<ByteSource> source, const Shape& shape, std
       labels_(std::move(labels)),
       label_digits_(LabelDigits(labels_)) {}
 
-// The product of what is let through is far below 2^63.
+// The limits keep the product of all sizes far below 2^63.
 absl::StatusOr<IdxReader::Shape> IdxReader::ReadShape(ByteSource& source,
                                                       const UploadLimits& limits) {
   ASSIGN_OR_RETURN(const auto header, (ReadNumbers<4>(source, "the header of the pictures")));
@@ -118,6 +198,17 @@ absl::StatusOr<std::optional<UploadEntry>> IdxReader::Next() {
   const Image picture{shape_.width, shape_.height, 1, {pixels.begin(), pixels.end()}};
   ASSIGN_OR_RETURN(entry.bytes, EncodeImage(picture, ImageFormat::kPng));
   return entry;
+}
+
+}  // namespace
+
+std::unique_ptr<UploadReader> MakeCifarReader(std::unique_ptr<ByteSource> records) {
+  return std::make_unique<CifarReader>(std::move(records));
+}
+
+absl::StatusOr<std::unique_ptr<UploadReader>> OpenIdxReader(const OpenBytes& open,
+                                                            const UploadLimits& limits) {
+  return IdxReader::Open(open, limits);
 }
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-#include "core/evaluation/random_convolution_features.h"
+#include "core/evaluation/untrained_features.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/adaptive_avg_pool2d.h>
@@ -12,20 +12,20 @@
 #include <cmath>
 #include <cstdint>
 
-#include "core/evaluation/picture_tensors.h"
-
 namespace denoise {
 namespace {
 
-constexpr int64_t kLongestSide = 64;
+constexpr int64_t kPixelFeaturesSide = 16;
+
+constexpr int64_t kRandomConvolutionSide = 64;
 constexpr int kStages = 4;
 constexpr int64_t kFilters = 24;
 constexpr int64_t kKernel = 3;
 constexpr double kFilterNorm = 1.7;
 constexpr uint64_t kSeed = 0;
 
-// SplitMix64 (Steele et al. 2014): exact arithmetic, so weights are the same wherever they are
-// made, which at::randn does not promise.
+// SplitMix64 (Steele et al. 2014). Its arithmetic is exact, so the weights are the same on every
+// machine, which at::randn does not guarantee.
 class UniformSource {
  public:
   explicit UniformSource(uint64_t seed) : state_(seed) {}
@@ -64,6 +64,14 @@ at::Tensor Statistics(const at::Tensor& maps) {
 
 }  // namespace
 
+at::Tensor PixelFeatures::Extract(const at::Tensor& pictures) const {
+  return ShrinkPictures(pictures, kPixelFeaturesSide).flatten(1);
+}
+
+std::shared_ptr<const FeatureExtractor> PixelFeatures::To(at::Device) const {
+  return std::make_shared<PixelFeatures>();
+}
+
 RandomConvolutionFeatures::RandomConvolutionFeatures(at::Device device) {
   UniformSource source(kSeed);
   int64_t in = 3;
@@ -78,7 +86,7 @@ RandomConvolutionFeatures::RandomConvolutionFeatures(at::Device device) {
 }
 
 at::Tensor RandomConvolutionFeatures::Extract(const at::Tensor& pictures) const {
-  at::Tensor maps = AsRgb(ShrinkPictures(pictures, kLongestSide));
+  at::Tensor maps = AsRgb(ShrinkPictures(pictures, kRandomConvolutionSide));
   std::vector<at::Tensor> features = {Statistics(maps)};
   for (const at::Tensor& filters : filters_) {
     maps = at::relu(at::conv2d(at::replication_pad2d(maps, {1, 1, 1, 1}), filters,
