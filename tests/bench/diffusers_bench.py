@@ -247,7 +247,7 @@ class Ours:
         if f"{precision}, milliseconds" not in output:
             sys.exit(f"diffusers_bench: forward_bench did not measure {precision}:\n{output}")
         # The kernels that a server is meant to run: batch-invariant ones in float32. In bfloat16
-        # batch invariance would mean one row at a time, so docs/performance.md says to switch it off.
+        # invariance means one row at a time, so docs/performance.md says to switch it off.
         column = 1 if precision == "float32" else 2
         rates = {}
         for line in output.splitlines():
