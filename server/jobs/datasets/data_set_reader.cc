@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
-#include "absl/time/clock.h"
 #include "core/base/error_details.h"
 #include "core/base/retry.h"
 #include "core/base/sha256.h"
@@ -18,7 +17,8 @@ namespace {
 
 using denoised::v1::Dataset;
 
-constexpr absl::Duration kHousekeepingInterval = absl::Minutes(1);
+// How long to wait before reading again what the disk did not allow to be read.
+constexpr absl::Duration kRetryInterval = absl::Minutes(1);
 
 bool IsOverQuota(const absl::Status& status) { return GetQuotaViolation(status).has_value(); }
 
@@ -38,12 +38,13 @@ std::filesystem::path StoredPath(const StateDir& state, int64_t data_set) {
 }
 
 DataSetReader::DataSetReader(Database* database, const StateDir* state, const DataSetQuota& quota,
-                             IngestFunction ingest, JobObserver* observer,
+                             IngestFunction ingest, const Clock* clock, JobObserver* observer,
                              std::function<void()> housekeeping)
     : database_(database),
       state_(state),
       quota_(quota),
       ingest_(std::move(ingest)),
+      clock_(clock),
       observer_(observer),
       housekeeping_(std::move(housekeeping)),
       thread_([this] { Loop(); }) {}
@@ -107,21 +108,28 @@ void DataSetReader::Loop() {
 
 std::optional<int64_t> DataSetReader::Next() {
   while (true) {
-    bool timed_out = false;
     {
       const MutexLock lock(mutex_);
-      if (!stopped_ && queue_.empty()) {
-        timed_out = work_.WaitUntil(mutex_, absl::Now() + kHousekeepingInterval);
+      while (!stopped_ && queue_.empty() && clock_->Now() < housekeeping_due_) {
+        clock_->WaitUntil(work_, mutex_, housekeeping_due_);
       }
       if (stopped_) return std::nullopt;
-      if (!queue_.empty()) {
+      if (clock_->Now() < housekeeping_due_) {
         const int64_t id = queue_.front();
         queue_.pop_front();
         return id;
       }
+      housekeeping_due_ = absl::InfiniteFuture();
     }
-    if (timed_out) housekeeping_();
+    housekeeping_();
   }
+}
+
+void DataSetReader::HousekeepBy(absl::Time time) {
+  const MutexLock lock(mutex_);
+  if (time >= housekeeping_due_) return;
+  housekeeping_due_ = time;
+  work_.NotifyAll();
 }
 
 // Whatever a crash has left of an earlier attempt is thrown away.
@@ -215,8 +223,10 @@ void DataSetReader::Finish(int64_t id, const absl::StatusOr<Dataset>& result) {
   {
     const MutexLock lock(mutex_);
     waiting = std::move(reading_[id].waiting);
-    reading_.erase(id);  // where the disk was the trouble, the housekeeping adds it again
+    reading_.erase(id);
   }
+  // The housekeeping adds it again.
+  if (MayPass(result.status())) HousekeepBy(clock_->Now() + kRetryInterval);
   for (const Done& done : waiting) done(result);
 }
 

@@ -13,6 +13,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "denoised/v1/datasets.pb.h"
 #include "server/jobs/datasets/data_set_quota.h"
@@ -45,10 +47,11 @@ class DataSetReader {
  public:
   using Done = std::function<void(absl::StatusOr<denoised::v1::Dataset>)>;
 
-  // `housekeeping` is called from the thread about once a minute. `observer` may be null. All outlive
-  // the reader.
+  // `housekeeping` is called from the reader's thread, between two data sets, whenever the time that
+  // HousekeepBy was given has come. `observer` may be null. Everything outlives the reader.
   DataSetReader(Database* database, const StateDir* state, const DataSetQuota& quota,
-                IngestFunction ingest, JobObserver* observer, std::function<void()> housekeeping);
+                IngestFunction ingest, const Clock* clock, JobObserver* observer,
+                std::function<void()> housekeeping);
   ~DataSetReader();  // Stop
 
   // Gives up the reading that is under way; what is left stays READING. Whoever awaits something
@@ -65,6 +68,9 @@ class DataSetReader {
 
   // Whether it was announced, waits to be read or is being read.
   bool Has(int64_t id) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Asks for housekeeping at `time`, or earlier where that was asked for before.
+  void HousekeepBy(absl::Time time) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Entry {
@@ -90,6 +96,7 @@ class DataSetReader {
   const StateDir* const state_;
   const DataSetQuota quota_;
   const IngestFunction ingest_;
+  const Clock* const clock_;
   JobObserver* const observer_;
   const std::function<void()> housekeeping_;
 
@@ -97,6 +104,7 @@ class DataSetReader {
   CondVar work_;
   std::deque<int64_t> queue_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, Entry> reading_ ABSL_GUARDED_BY(mutex_);  // announced, queued or being read
+  absl::Time housekeeping_due_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // the last member: it uses all others
 };
