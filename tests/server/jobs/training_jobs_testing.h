@@ -15,7 +15,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/mutex.h"
 #include "core/base/sha256.h"
-#include "core/io/model_files.h"
+#include "core/io/parsed_model.h"
 #include "server/jobs/datasets/ingest.h"
 #include "server/jobs/training_jobs.h"
 #include "tests/server/jobs/store/state_testing.h"
@@ -252,7 +252,7 @@ class TrainingJobsTest : public ::testing::Test {
     return jobs().Publish(request);
   }
   StateDict Weights(const std::string& model) {
-    return LoadModelFiles(folder() / "models" / model)->weights;
+    return *ParsedModel::Open(folder() / "models" / model)->LoadWeights();
   }
 
   TempDir temp_;

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "core/base/error_details.h"
-#include "server/jobs/store/event_log.h"
+#include "server/jobs/store/job_tables.h"
 #include "tests/core/files/full_disk.h"
 #include "tests/server/jobs/training_jobs_testing.h"
 
