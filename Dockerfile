@@ -7,22 +7,22 @@
 
 FROM debian:12 AS build
 WORKDIR /src
-COPY scripts/bootstrap scripts/bootstrap
+COPY scripts/bootstrap scripts/libtorch scripts/libtorch.lock scripts/
 RUN scripts/bootstrap
 COPY . .
 RUN cmake --preset release -DDENOISE_BUILD_TESTS=OFF -DDENOISE_BUILD_BENCH=OFF \
  && cmake --build --preset release --target denoised denoise \
- && strip build/release/bin/denoised build/release/bin/denoise
+ && cmake --install build/release --strip --prefix /opt/denoised
 
 FROM debian:12-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      ca-certificates libabsl20220623 libcairo2 libchafa0 libcpp-httplib0.11 libgif7 libgomp1 libgrpc++1.51 libjpeg62-turbo \
-      liblzma5 libopenblas0-openmp libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 \
-      libtorch1.13 libwebp7 libwebpmux3 libzstd1 zlib1g \
+      ca-certificates libabsl20220623 libcairo2 libchafa0 libcpp-httplib0.11 libgif7 libgrpc++1.51 libjpeg62-turbo \
+      liblzma5 libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 \
+      libwebp7 libwebpmux3 libzstd1 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --no-create-home denoised
-COPY --from=build /src/build/release/bin/denoised /src/build/release/bin/denoise /usr/local/bin/
+COPY --from=build /opt/denoised /usr/local
 COPY --from=build /src/deploy/models /models
 COPY --from=build /src/LICENSE /usr/share/doc/denoised/
 USER 10001

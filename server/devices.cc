@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/base/status_macros.h"
+#include "core/device/cuda_library.h"
 
 namespace denoise {
 namespace {
@@ -21,7 +22,6 @@ at::Device CudaDevice(int index) {
 
 absl::StatusOr<at::Device> ParseDevice(std::string_view name) {
   if (name == "cpu") return at::Device(at::kCPU);
-  const int devices = static_cast<int>(at::getNumGPUs());
   int index = -1;
   if (name == "cuda") {
     index = 0;
@@ -34,6 +34,11 @@ absl::StatusOr<at::Device> ParseDevice(std::string_view name) {
         absl::StrCat("unknown device \"", std::string(name),
                      "\": use auto, cpu, cuda, or a list such as cuda:0,cuda:1"));
   }
+  if (const absl::Status loaded = LoadCuda(); !loaded.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "no device ", std::string(name), ": ", std::string(loaded.message())));
+  }
+  const int devices = static_cast<int>(at::getNumGPUs());
   if (index >= devices) {
     return absl::FailedPreconditionError(absl::StrCat(
         "no device ", std::string(name), ": this machine has ", devices, " CUDA devices"));
@@ -44,7 +49,9 @@ absl::StatusOr<at::Device> ParseDevice(std::string_view name) {
 }  // namespace
 
 absl::StatusOr<std::vector<at::Device>> ParseDevices(std::string_view text) {
-  if (text == "auto") return ParseDevices(at::getNumGPUs() > 0 ? "cuda" : "cpu");
+  if (text == "auto") {
+    return ParseDevices(LoadCuda().ok() && at::getNumGPUs() > 0 ? "cuda" : "cpu");
+  }
   std::vector<at::Device> devices;
   for (const std::string& name :
        std::vector<std::string>(absl::StrSplit(absl::string_view(text.data(), text.size()), ','))) {

@@ -68,6 +68,13 @@ class Decoder {
     return OrViolation(field, DecodeRaw(bytes, spec_));
   }
 
+  NoiseStart NoiseStartOf(const denoised::v1::NoiseStart& noise) const {
+    UnitNoise from = NoiseOf("start.noise.from", noise.from());
+    std::optional<UnitNoise> to;
+    if (noise.has_to()) to = NoiseOf("start.noise.to", noise.to());
+    return {.from = std::move(from), .to = std::move(to), .variation = noise.variation()};
+  }
+
   UnitNoise NoiseOf(const std::string& field, const Noise& noise) const {
     if (noise.has_seed()) return noise.seed();
     if (!noise.has_sample()) {
@@ -146,13 +153,8 @@ Start ResolveStart(const GenerateRequest& request, const Model& model, const Req
       return PictureStart{decoder.Picture("start.inversion.picture", start.inversion().picture())};
     case denoised::v1::Start::kFrame:
       return FrameStart{decoder.Raw("start.frame.sample", start.frame().sample())};
-    case denoised::v1::Start::kNoise: {
-      NoiseStart noise;
-      noise.from = decoder.NoiseOf("start.noise.from", start.noise().from());
-      if (start.noise().has_to()) noise.to = decoder.NoiseOf("start.noise.to", start.noise().to());
-      noise.variation = start.noise().variation();
-      return noise;
-    }
+    case denoised::v1::Start::kNoise:
+      return decoder.NoiseStartOf(start.noise());
     case denoised::v1::Start::START_NOT_SET:
       break;
   }

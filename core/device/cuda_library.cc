@@ -1,0 +1,54 @@
+#include "core/device/cuda_library.h"
+
+#include <ATen/Context.h>
+#include <dlfcn.h>
+
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace denoise {
+namespace {
+
+// What dlopen says of a library that is not there begins with the name of the one that it lacks.
+std::string LastDlError() {
+  const char* error = dlerror();
+  return error != nullptr ? error : "no reason given";
+}
+
+// Where the loader found the CPU half. Empty where it cannot say.
+std::filesystem::path LibTorchFolder() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0) return {};
+  return std::filesystem::path(info.dli_fname).parent_path();
+}
+
+absl::Status OpenLibraries() {
+  if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) == nullptr) {
+    dlerror();
+    return absl::FailedPreconditionError("this machine has no NVIDIA driver");
+  }
+  const std::filesystem::path library = LibTorchFolder() / "libtorch_cuda.so";
+  std::error_code ignored;
+  if (!std::filesystem::exists(library, ignored)) {
+    return absl::FailedPreconditionError("this build of LibTorch has no CUDA");
+  }
+  // Global, so that what it registers finds the CPU half that is loaded already.
+  if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "this machine has an NVIDIA driver, but not all of CUDA's libraries: ", LastDlError(),
+        ". scripts/bootstrap --cuda fetches them"));
+  }
+  return at::hasCUDA() ? absl::OkStatus()
+                       : absl::FailedPreconditionError("this build of LibTorch has no CUDA");
+}
+
+}  // namespace
+
+absl::Status LoadCuda() {
+  static const absl::Status loaded = OpenLibraries();
+  return loaded;
+}
+
+}  // namespace denoise
