@@ -22,13 +22,4 @@ class Clock {
   static const Clock& Real();
 };
 
-inline const Clock& Clock::Real() {
-  class RealClock : public Clock {
-   public:
-    absl::Time Now() const override { return absl::Now(); }
-  };
-  static const RealClock clock;
-  return clock;
-}
-
 }  // namespace denoise

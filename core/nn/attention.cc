@@ -7,8 +7,6 @@
 
 #include <cmath>
 
-#include "core/nn/row_wise.h"
-
 namespace denoise::nn {
 namespace {
 
