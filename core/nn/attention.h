@@ -31,6 +31,10 @@ struct Attention {
 
   // x [B, C, H, W] -> the same shape.
   at::Tensor operator()(const at::Tensor& x) const;
+
+ private:
+  // softmax(q k^T / sqrt(head_dim)) v for q, k and v of [B, 3 C, H, W] -> [B, C, H, W].
+  at::Tensor Attend(const at::Tensor& projected) const;
 };
 
 }  // namespace denoise::nn
