@@ -1,8 +1,9 @@
 // Time as a parameter, so that tests can replace it.
 #pragma once
 
-#include "absl/time/clock.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "core/base/mutex.h"
 
 namespace denoise {
 
@@ -12,17 +13,13 @@ class Clock {
   virtual ~Clock() = default;
   virtual absl::Time Now() const = 0;
 
+  // Waits on `condition` until it is notified or Now() reaches `deadline`, which may be infinite.
+  // Like every wait it may return for no reason: call it in a loop that checks both.
+  virtual void WaitUntil(CondVar& condition, Mutex& mutex, absl::Time deadline) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) = 0;
+
   // The system's clock, which is never destroyed before its users.
   static const Clock& Real();
 };
-
-inline const Clock& Clock::Real() {
-  class RealClock : public Clock {
-   public:
-    absl::Time Now() const override { return absl::Now(); }
-  };
-  static const RealClock clock;
-  return clock;
-}
 
 }  // namespace denoise

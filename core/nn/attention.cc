@@ -7,7 +7,6 @@
 
 #include <cmath>
 
-
 namespace denoise::nn {
 namespace {
 

@@ -16,7 +16,7 @@ using denoised::v1::EvaluationSettings;
 constexpr int kSampleCount = 1000;
 constexpr int kNearestNeighbours = 5;
 
-absl::StatusOr<VariationalBound> BoundOf(const Model& model) {
+absl::StatusOr<VariationalBound> BoundOf(const ModelInfo& model) {
   const bool learned = model.spec.out_channels == 2 * model.spec.in_channels;
   return VariationalBound::Create(model.schedule,
                                   {.prediction_type = model.scheduler.sampler.prediction_type,

@@ -1,4 +1,4 @@
-#include "server/jobs/settings/base_model.h"
+#include "server/jobs/settings/new_network.h"
 
 #include <string>
 #include <utility>
@@ -6,11 +6,9 @@
 
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
-#include "core/io/model_description.h"
 #include "core/io/new_model.h"
 #include "core/nn/unet2d.h"
 #include "core/sampling/options/option_names.h"
-#include "server/models/model_loader.h"
 
 namespace denoise {
 namespace {
@@ -31,7 +29,7 @@ absl::StatusOr<std::vector<std::string>> ClassesOf(const NewNetwork& network,
 
 absl::StatusOr<NewModelOptions> OptionsOf(const NewNetwork& network, const Dataset& data_set) {
   if (network.no_attention() && !network.attention_levels().empty()) {
-    return InvalidField("no_attention", "must not be set beside attention_levels");
+    return InvalidField("no_attention", "must not be set together with attention_levels");
   }
   NewModelOptions options;
   options.height = network.height();
@@ -73,7 +71,7 @@ void FillIn(NewNetwork& network, const Dataset& data_set) {
   }
 }
 
-// What only the model itself says.
+// Fills in what follows from the other options, as NewModel has chosen it.
 void FillInFrom(const ModelDescription& description, NewNetwork& network) {
   network.set_prediction_type(std::string(NameOf(description.scheduler.sampler.prediction_type)));
   if (network.no_attention()) return;
@@ -85,47 +83,16 @@ void FillInFrom(const ModelDescription& description, NewNetwork& network) {
   }
 }
 
-NetworkSpec SpecOf(const UNet2DConfig& config) {
-  return {.in_channels = config.in_channels,
-          .out_channels = config.out_channels,
-          .height = config.height,
-          .width = config.width,
-          .num_class_embeds = config.num_class_embeds,
-          .num_parameters = CountUNet2DParameters(config)};
-}
-
 }  // namespace
 
-absl::StatusOr<ModelFiles> MakeNewModel(NewNetwork& network, const Dataset& data_set,
-                                        uint64_t seed) {
+absl::StatusOr<ParsedModel> MakeNewModel(NewNetwork& network, const Dataset& data_set,
+                                         uint64_t seed) {
   FillIn(network, data_set);
   ASSIGN_OR_RETURN(const NewModelOptions options, OptionsOf(network, data_set));
-  ASSIGN_OR_RETURN(ModelFiles files, NewModel(options));
-  ASSIGN_OR_RETURN(const ModelDescription description, DescribeModel(files));
-  FillInFrom(description, network);
-  files.weights = InitializeUNet2D(description.unet, seed);
-  return files;
-}
-
-absl::StatusOr<Model> DescribeAsModel(const ModelFiles& files) {
-  ASSIGN_OR_RETURN(ModelDescription description, DescribeModel(files));
-  ASSIGN_OR_RETURN(Schedule schedule, Schedule::Create(description.scheduler.schedule));
-  SamplerOptions default_sampler = DefaultSampler(description.scheduler, schedule);
-  return Model{.id = "base",
-               .version = "",
-               .source = std::move(description.source),
-               .spec = SpecOf(description.unet),
-               .schedule = std::move(schedule),
-               .scheduler = std::move(description.scheduler),
-               .default_sampler = std::move(default_sampler),
-               .id2label = std::move(description.id2label),
-               .null_class_label = description.null_class_label,
-               .networks = {}};
-}
-
-absl::Status CheckTrainable(const ModelFiles& files) {
-  ASSIGN_OR_RETURN(const ModelDescription description, DescribeModel(files));
-  return CheckTrainable(description.unet);
+  ASSIGN_OR_RETURN(ParsedModel model, NewModel(options));
+  FillInFrom(model.description(), network);
+  model.SetWeights(InitializeUNet2D(model.description().unet, seed));
+  return model;
 }
 
 }  // namespace denoise
