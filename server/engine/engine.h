@@ -12,8 +12,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
-#include "server/engine/device_task.h"
 #include "server/engine/generation.h"
+#include "server/scheduling/device_task.h"
 
 namespace denoise {
 

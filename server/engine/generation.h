@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -41,6 +42,8 @@ struct GenerationRequest {
   Start start = NoiseStart();  // with `to`, image i of n goes i / (n - 1) of the way
   std::optional<Inpainting> inpainting;
   absl::Time deadline = absl::InfiniteFuture();
+  int priority = 0;    // higher first; see server/scheduling/queue_policy.h
+  std::string tenant;  // tenants of equal priority alternate
 };
 
 struct FrameUpdate {

@@ -24,6 +24,13 @@ bool WantsFrame(const FrameOptions& frames, const Trajectory& trajectory) {
   return trajectory.steps_done() % frames.every_n_steps == 0 || trajectory.done();
 }
 
+// The engine submits generations only.
+std::vector<ActiveImage*> ImagesOf(const Batch& batch) {
+  std::vector<ActiveImage*> images;
+  for (WorkItem* item : batch.items) images.push_back(static_cast<ActiveImage*>(item));
+  return images;
+}
+
 // Between two noises the images of a request are spread evenly.
 Start StartOf(const GenerationRequest& request, int index) {
   Start start = request.start;
@@ -55,16 +62,15 @@ void Worker::Loop() {
   }
 }
 
-void Worker::Run(Batch& batch) {
-  if (batch.images.empty()) return ReportLoad();
+void Worker::Run(const Batch& batch) {
+  if (batch.items.empty()) return ReportLoad();
   const c10::InferenceMode inference;
-  const int trajectories = static_cast<int>(batch.images.size());
-  const Outputs outputs = Evaluate(batch);
-  Resume(batch, outputs.x0);
-  Report(batch, trajectories, outputs.network_time);
+  const Evaluated evaluated = Evaluate(ImagesOf(batch));
+  Resume(evaluated.images, evaluated.x0);
+  Report(batch, evaluated.network_time);
 }
 
-// A task that fails is over, and nothing else is.
+// A task that fails ends alone: the worker carries on.
 void Worker::Run(const Slice& slice) {
   const absl::Time before = clock_.Now();
   const absl::StatusOr<DeviceTask::Outcome> outcome = RunSlice(*slice.task);
@@ -86,79 +92,78 @@ absl::StatusOr<DeviceTask::Outcome> Worker::RunSlice(DeviceTask& task) const {
   } catch (const std::exception& error) {
     return DeviceError(error);
   } catch (...) {
-    return absl::InternalError("a task threw what is no exception");
+    return absl::InternalError("a task threw something other than an exception");
   }
 }
 
 // When a batch fails, its images are evaluated one by one, so that whatever is wrong with one does
 // not fail its neighbours; those that fail alone leave the batch. LibTorch's exceptions end here and
 // in Resume.
-Worker::Outputs Worker::Evaluate(Batch& batch) {
+Worker::Evaluated Worker::Evaluate(const Images& images) {
   try {
-    return EvaluateTogether(batch);
+    return EvaluateTogether(images);
   } catch (const std::exception& error) {
     if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
-    return EvaluateOneByOne(batch);
+    return EvaluateOneByOne(images);
   }
 }
 
-Worker::Outputs Worker::EvaluateTogether(const Batch& batch) {
+Worker::Evaluated Worker::EvaluateTogether(const Images& images) {
   std::vector<Trajectory*> trajectories;
-  for (ActiveImage* image : batch.images) {
+  for (ActiveImage* image : images) {
     if (!image->trajectory) Begin(*image);
     trajectories.push_back(&*image->trajectory);
   }
-  const Network& network = *(*batch.images.front()->generation->request().networks)[index_];
+  const auto& networks = images.front()->generation->request().networks;
+  const Network& network = *(*networks)[index_];
   RowBatch rows(std::move(trajectories), network);
   const absl::Time before = clock_.Now();
   const at::Tensor output = network.Forward(rows.input());
   Synchronize();
   const absl::Duration network_time = clock_.Now() - before;
-  scheduler_.RecordEvaluation(batch.images.front()->generation->request().networks, network_time);
-  return {rows.Update(output), network_time};
+  scheduler_.RecordEvaluation(networks, network_time);
+  return {images, rows.Update(output), network_time};
 }
 
-Worker::Outputs Worker::EvaluateOneByOne(Batch& batch) {
-  std::vector<ActiveImage*> evaluated;
+Worker::Evaluated Worker::EvaluateOneByOne(const Images& images) {
+  Evaluated all;
   std::vector<at::Tensor> x0;
-  absl::Duration network_time;
-  for (ActiveImage* image : batch.images) {
+  for (ActiveImage* image : images) {
     try {
-      Outputs outputs =
-          EvaluateTogether({.images = {image}, .rows = image->rows, .ready = batch.ready});
-      evaluated.push_back(image);
-      x0.push_back(std::move(outputs.x0));
-      network_time += outputs.network_time;
+      Evaluated one = EvaluateTogether({image});
+      all.images.push_back(image);
+      x0.push_back(std::move(one.x0));
+      all.network_time += one.network_time;
     } catch (const std::exception& error) {
       scheduler_.Remove(
           index_, image,
           absl::InternalError(absl::StrCat("the network failed: ", DescribeError(error))));
     }
   }
-  batch.images = std::move(evaluated);
-  return {x0.empty() ? at::Tensor() : at::cat(x0), network_time};
+  if (!x0.empty()) all.x0 = at::cat(x0);
+  return all;
 }
 
 void Worker::Begin(ActiveImage& image) {
   const GenerationRequest& request = image.generation->request();
   image.generation->Started(clock_.Now());
-  image.trajectory.emplace(
-      request.plan, request.conditioning, request.seed + static_cast<uint64_t>(image.index),
-      *(*request.networks)[index_], StartOf(request, image.index), request.inpainting);
+  image.trajectory.emplace(request.plan, request.conditioning,
+                           image.generation->SeedOf(image.index), *(*request.networks)[index_],
+                           StartOf(request, image.index), request.inpainting);
 }
 
 // Frames out, finished images out. A failure to take pictures ends every image of the batch.
-void Worker::Resume(const Batch& batch, const at::Tensor& x0) {
+void Worker::Resume(const Images& images, const at::Tensor& x0) {
   Pictures pictures;
   try {
-    pictures = TakePictures(batch, x0);
+    pictures = TakePictures(images, x0);
   } catch (const std::exception& error) {
     const auto status =
         absl::InternalError(absl::StrCat("taking pictures: ", DescribeError(error)));
-    for (ActiveImage* image : batch.images) scheduler_.Remove(index_, image, status);
+    for (ActiveImage* image : images) scheduler_.Remove(index_, image, status);
     return;
   }
-  for (ActiveImage* image : batch.images) {
+  for (ActiveImage* image : images) {
     const Trajectory& trajectory = *image->trajectory;
     if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
     if (!trajectory.done()) image->rows = trajectory.rows();
@@ -169,20 +174,20 @@ void Worker::Resume(const Batch& batch, const at::Tensor& x0) {
 
 // Gathered on the device and brought to the host at once, then a tensor of its own each: a reader
 // who is slow to take one must not keep the others in memory.
-Worker::Pictures Worker::TakePictures(const Batch& batch, const at::Tensor& x0) const {
+Worker::Pictures Worker::TakePictures(const Images& images, const at::Tensor& x0) const {
   Pictures pictures;
   std::vector<at::Tensor> samples;
-  for (size_t i = 0; i < batch.images.size(); ++i) {
-    const Trajectory& trajectory = *batch.images[i]->trajectory;
-    const FrameOptions& wanted = batch.images[i]->generation->request().frames;
+  for (size_t i = 0; i < images.size(); ++i) {
+    const Trajectory& trajectory = *images[i]->trajectory;
+    const FrameOptions& wanted = images[i]->generation->request().frames;
     if (!WantsFrame(wanted, trajectory)) continue;
     for (const FrameKind kind : wanted.kinds) {
-      pictures.frames.push_back({.image = batch.images[i], .kind = kind, .sample = {}});
+      pictures.frames.push_back({.image = images[i], .kind = kind, .sample = {}});
       samples.push_back(kind == FrameKind::kX0 ? x0[static_cast<int64_t>(i)]
                                                : trajectory.PictureOfX());
     }
   }
-  for (ActiveImage* image : batch.images) {
+  for (ActiveImage* image : images) {
     if (!image->trajectory->done()) continue;
     pictures.finished.push_back({.image = image, .sample = {}});
     samples.push_back(image->trajectory->x());
@@ -215,7 +220,7 @@ void Worker::Finish(Picture picture) {
   }
   ActiveGeneration& generation = *picture.image->generation;
   generation.Image({.image_index = picture.image->index,
-                    .seed = generation.request().seed + static_cast<uint64_t>(picture.image->index),
+                    .seed = generation.SeedOf(picture.image->index),
                     .sample = std::move(picture.sample)});
   scheduler_.Remove(index_, picture.image, absl::OkStatus());
 }
@@ -226,10 +231,10 @@ void Worker::ReportLoad() {
   observer_->OnActiveRows(device_name_, scheduler_.ActiveRows(index_));
 }
 
-void Worker::Report(const Batch& batch, int trajectories, absl::Duration network_time) {
+void Worker::Report(const Batch& batch, absl::Duration network_time) {
   ReportLoad();
   if (observer_ == nullptr) return;
-  observer_->OnEvaluation(device_name_, {.trajectories = trajectories,
+  observer_->OnEvaluation(device_name_, {.trajectories = static_cast<int>(batch.items.size()),
                                          .rows = batch.rows,
                                          .rows_saved = batch.rows_saved,
                                          .network = network_time,

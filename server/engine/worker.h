@@ -9,8 +9,9 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
+#include "server/engine/active_generation.h"
 #include "server/engine/engine.h"
-#include "server/engine/scheduler.h"
+#include "server/scheduling/scheduler.h"
 
 namespace denoise {
 
@@ -22,8 +23,11 @@ class Worker {
   ~Worker();  // joins; Scheduler::Stop comes first
 
  private:
-  struct Outputs {
-    at::Tensor x0;  // the predicted x0 of every image left in the batch, [images, C, H, W]
+  using Images = std::vector<ActiveImage*>;
+
+  struct Evaluated {
+    Images images;  // without those that failed alone
+    at::Tensor x0;  // predicted for each of them, [images, C, H, W]
     absl::Duration network_time;
   };
 
@@ -39,20 +43,20 @@ class Worker {
   };
 
   void Loop();
-  void Run(Batch& batch);
+  void Run(const Batch& batch);
   void Run(const Slice& slice);
   absl::StatusOr<DeviceTask::Outcome> RunSlice(DeviceTask& task) const;
-  Outputs Evaluate(Batch& batch);
-  void Resume(const Batch& batch, const at::Tensor& x0);
+  Evaluated Evaluate(const Images& images);
+  void Resume(const Images& images, const at::Tensor& x0);
 
-  Outputs EvaluateTogether(const Batch& batch);
-  Outputs EvaluateOneByOne(Batch& batch);
+  Evaluated EvaluateTogether(const Images& images);
+  Evaluated EvaluateOneByOne(const Images& images);
   void Begin(ActiveImage& image);
-  Pictures TakePictures(const Batch& batch, const at::Tensor& x0) const;
+  Pictures TakePictures(const Images& images, const at::Tensor& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
   void ReportLoad();
-  void Report(const Batch& batch, int trajectories, absl::Duration network_time);
+  void Report(const Batch& batch, absl::Duration network_time);
   void Synchronize() const;
 
   const int index_;

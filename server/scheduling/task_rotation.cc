@@ -1,4 +1,4 @@
-#include "server/engine/task_rotation.h"
+#include "server/scheduling/task_rotation.h"
 
 #include <algorithm>
 #include <utility>

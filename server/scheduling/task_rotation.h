@@ -5,7 +5,7 @@
 #include <list>
 #include <memory>
 
-#include "server/engine/device_task.h"
+#include "server/scheduling/device_task.h"
 
 namespace denoise {
 

@@ -1,4 +1,4 @@
-#include "server/engine/time_share.h"
+#include "server/scheduling/time_share.h"
 
 #include <algorithm>
 
