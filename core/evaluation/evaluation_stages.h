@@ -1,4 +1,4 @@
-// What an evaluation does, stage by stage. Internal to core/evaluation.
+// The stages of an evaluation. Internal to core/evaluation.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,14 +10,14 @@
 
 #include "absl/status/status.h"
 #include "core/diffusion/bits_per_dim.h"
-#include "core/diffusion/trajectory.h"
+#include "core/diffusion/sample.h"
 #include "core/evaluation/copy_search.h"
 #include "core/evaluation/model_evaluation.h"
 #include "core/evaluation/picture_reader.h"
 
 namespace denoise {
 
-// What stages leave to those that follow.
+// What stages pass on to later ones.
 struct EvaluationResults {
   at::Tensor sample_features;   // [N, D]
   at::Tensor picture_features;  // [M, D], of the pictures that are compared
@@ -36,24 +36,19 @@ class EvaluationStage {
   virtual int64_t pictures_done() const { return 0; }
 };
 
-// Makes samples, a network call a slice. They are clamped and rounded to 8 bits, [-1, 1].
+// Makes samples, one network call a slice. They are clamped and rounded to 8 bits, [-1, 1].
 class SampleMaker {
  public:
-  // Of the evaluation's samples those of `numbers`.
+  // Makes the evaluation's samples of these `numbers`.
   SampleMaker(const ModelEvaluation::Setup& setup, std::vector<int64_t> numbers);
 
-  bool done() const { return taken_ == static_cast<int64_t>(numbers_.size()); }
-  int64_t taken() const { return taken_; }
-  // One network call; the samples [B, C, H, W] where it completes a batch of them.
+  bool done() const { return run_.done(); }
+  int64_t taken() const { return run_.finished(); }
+  // Makes one network call. Returns samples [B, C, H, W] where it completes a batch of them.
   absl::StatusOr<std::optional<at::Tensor>> Advance();
 
  private:
-  void BeginBatch();
-
-  const ModelEvaluation::Setup& setup_;
-  std::vector<int64_t> numbers_;
-  int64_t taken_ = 0;
-  std::vector<Trajectory> batch_;
+  SampleRun run_;
 };
 
 // The features of all samples.

@@ -5,7 +5,6 @@
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <exception>
 #include <utility>
@@ -14,7 +13,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/diffusion/device_errors.h"
-#include "core/diffusion/row_batch.h"
 
 namespace denoise {
 namespace {
@@ -57,21 +55,30 @@ Worker::~Worker() { thread_.join(); }
 
 void Worker::Loop() {
   at::set_num_threads(cpu_threads_);
+  runtime_ = MakeDeviceRuntime(device_);
   while (auto turn = scheduler_.NextTurn(index_)) {
-    std::visit([this](auto& batch_or_slice) { Run(batch_or_slice); }, *turn);
+    std::visit([this](const auto& batch_or_slice) { Run(batch_or_slice); }, *turn);
   }
+  loops_.clear();
+  runtime_.reset();
 }
 
 void Worker::Run(const Batch& batch) {
-  if (batch.items.empty()) return ReportLoad();
+  const Images images = ImagesOf(batch);
+  if (images.empty()) {
+    Settle(0);
+    return ReportLoad();
+  }
   const c10::InferenceMode inference;
-  const Evaluated evaluated = Evaluate(ImagesOf(batch));
-  Resume(evaluated.images, evaluated.x0);
-  Report(batch, evaluated.network_time);
+  const Networks networks = images.front()->generation->request().networks;
+  BatchResult result = Evaluate(images);
+  Resume(result.images, result.x0);
+  Report(batch, networks, std::move(result.calls));
 }
 
 // A task that fails ends alone: the worker carries on.
 void Worker::Run(const Slice& slice) {
+  Settle(0);
   const absl::Time before = clock_.Now();
   const absl::StatusOr<DeviceTask::Outcome> outcome = RunSlice(*slice.task);
   if (observer_ != nullptr) {
@@ -84,10 +91,11 @@ void Worker::Run(const Slice& slice) {
   scheduler_.EndSlice(index_, outcome.value_or(DeviceTask::Outcome::kDone));
 }
 
+// Kernels of an accelerator run behind the host; waiting for them counts their time as the slice's.
 absl::StatusOr<DeviceTask::Outcome> Worker::RunSlice(DeviceTask& task) const {
   try {
     const DeviceTask::Outcome outcome = task.RunSlice();
-    Synchronize();
+    runtime_->Mark()->Wait();
     return outcome;
   } catch (const std::exception& error) {
     return DeviceError(error);
@@ -97,9 +105,9 @@ absl::StatusOr<DeviceTask::Outcome> Worker::RunSlice(DeviceTask& task) const {
 }
 
 // When a batch fails, its images are evaluated one by one, so that whatever is wrong with one does
-// not fail its neighbours; those that fail alone leave the batch. LibTorch's exceptions end here and
-// in Resume.
-Worker::Evaluated Worker::Evaluate(const Images& images) {
+// not fail its neighbours; those that fail alone leave the batch. LibTorch's exceptions end here,
+// in Resume and in Settle.
+Worker::BatchResult Worker::Evaluate(const Images& images) {
   try {
     return EvaluateTogether(images);
   } catch (const std::exception& error) {
@@ -108,32 +116,28 @@ Worker::Evaluated Worker::Evaluate(const Images& images) {
   }
 }
 
-Worker::Evaluated Worker::EvaluateTogether(const Images& images) {
+Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   std::vector<Trajectory*> trajectories;
   for (ActiveImage* image : images) {
     if (!image->trajectory) Begin(*image);
     trajectories.push_back(&*image->trajectory);
   }
-  const auto& networks = images.front()->generation->request().networks;
-  const Network& network = *(*networks)[index_];
-  RowBatch rows(std::move(trajectories), network);
-  const absl::Time before = clock_.Now();
-  const at::Tensor output = network.Forward(rows.input());
-  Synchronize();
-  const absl::Duration network_time = clock_.Now() - before;
-  scheduler_.RecordEvaluation(networks, network_time);
-  return {images, rows.Update(output), network_time};
+  Evaluated evaluated =
+      LoopFor(images.front()->generation->request().networks).Evaluate(trajectories);
+  return {.images = images,
+          .x0 = std::move(evaluated.x0),
+          .calls = {{std::move(evaluated.network_began), std::move(evaluated.network_ended)}}};
 }
 
-Worker::Evaluated Worker::EvaluateOneByOne(const Images& images) {
-  Evaluated all;
+Worker::BatchResult Worker::EvaluateOneByOne(const Images& images) {
+  BatchResult all;
   std::vector<at::Tensor> x0;
   for (ActiveImage* image : images) {
     try {
-      Evaluated one = EvaluateTogether({image});
+      BatchResult one = EvaluateTogether({image});
       all.images.push_back(image);
       x0.push_back(std::move(one.x0));
-      all.network_time += one.network_time;
+      all.calls.push_back(std::move(one.calls.front()));
     } catch (const std::exception& error) {
       scheduler_.Remove(
           index_, image,
@@ -142,6 +146,17 @@ Worker::Evaluated Worker::EvaluateOneByOne(const Images& images) {
   }
   if (!x0.empty()) all.x0 = at::cat(x0);
   return all;
+}
+
+// Loops of models that are gone hold graphs for nothing.
+DenoisingLoop& Worker::LoopFor(const Networks& networks) {
+  std::erase_if(loops_, [](const auto& item) { return item.second.networks.expired(); });
+  const auto found = loops_.find(networks.get());
+  if (found != loops_.end()) return found->second.loop;
+  return loops_
+      .emplace(networks.get(), CachedLoop{.networks = networks,
+                                          .loop = DenoisingLoop(*(*networks)[index_], runtime_)})
+      .first->second.loop;
 }
 
 void Worker::Begin(ActiveImage& image) {
@@ -231,21 +246,41 @@ void Worker::ReportLoad() {
   observer_->OnActiveRows(device_name_, scheduler_.ActiveRows(index_));
 }
 
-void Worker::Report(const Batch& batch, absl::Duration network_time) {
+void Worker::Report(const Batch& batch, Networks networks, std::vector<NetworkCall> calls) {
   ReportLoad();
-  if (observer_ == nullptr) return;
-  observer_->OnEvaluation(device_name_, {.trajectories = static_cast<int>(batch.items.size()),
-                                         .rows = batch.rows,
-                                         .rows_saved = batch.rows_saved,
-                                         .network = network_time,
-                                         .total = clock_.Now() - batch.ready});
+  pending_.push_back({.networks = std::move(networks),
+                      .calls = std::move(calls),
+                      .report = {.trajectories = static_cast<int>(batch.items.size()),
+                                 .rows = batch.rows,
+                                 .rows_saved = batch.rows_saved,
+                                 .total = clock_.Now() - batch.ready}});
+  Settle(1);
 }
 
-// Kernels of an accelerator run behind the host; waiting for them counts time where it is spent, and
-// keeps the host from running ahead of the device.
-void Worker::Synchronize() const {
-  if (device_.is_cpu()) return;
-  c10::impl::VirtualGuardImpl(device_.type()).getStream(device_).synchronize();
+// Where waiting fails, the device has failed, and the next evaluation says so.
+void Worker::Settle(size_t allowed) {
+  try {
+    while (!pending_.empty()) {
+      const std::vector<NetworkCall>& calls = pending_.front().calls;
+      if (!calls.empty() && pending_.size() > allowed) calls.back().ended->Wait();
+      if (!calls.empty() && !calls.back().ended->reached()) return;
+      ReportOldest();
+    }
+  } catch (const std::exception& error) {
+    pending_.clear();
+    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+  }
+}
+
+void Worker::ReportOldest() {
+  Pending pending = std::move(pending_.front());
+  pending_.pop_front();
+  for (const NetworkCall& call : pending.calls) {
+    const absl::Duration duration = call.ended->Since(*call.began);
+    scheduler_.RecordEvaluation(pending.networks, duration);
+    pending.report.network += duration;
+  }
+  if (observer_ != nullptr) observer_->OnEvaluation(device_name_, pending.report);
 }
 
 }  // namespace denoise

@@ -3,18 +3,26 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <deque>
+#include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
+#include "core/device/device_runtime.h"
+#include "core/diffusion/denoising_loop.h"
 #include "server/engine/active_generation.h"
 #include "server/engine/engine.h"
 #include "server/scheduling/scheduler.h"
 
 namespace denoise {
 
+// The host runs at most one evaluation ahead of its device: it waits for an evaluation only where
+// an image or a frame of it goes to the host, or where the next but one is about to begin. So a
+// device need not wait for the host, and a cancellation still takes effect at once.
 class Worker {
  public:
   // Starts the thread. `scheduler`, `clock` and `observer` (may be null) outlive the worker.
@@ -24,13 +32,17 @@ class Worker {
 
  private:
   using Images = std::vector<ActiveImage*>;
+  using Networks = std::shared_ptr<const NetworkReplicas>;
 
-  struct Evaluated {
+  struct NetworkCall {
+    std::shared_ptr<DeviceMark> began;
+    std::shared_ptr<DeviceMark> ended;
+  };
+  struct BatchResult {
     Images images;  // without those that failed alone
     at::Tensor x0;  // predicted for each of them, [images, C, H, W]
-    absl::Duration network_time;
+    std::vector<NetworkCall> calls;
   };
-
   struct Picture {
     ActiveImage* image;
     FrameKind kind = FrameKind::kXt;  // of a frame
@@ -41,23 +53,37 @@ class Worker {
     std::vector<Picture> frames;
     std::vector<Picture> finished;
   };
+  // A batch whose network calls the device may not have finished.
+  struct Pending {
+    Networks networks;
+    std::vector<NetworkCall> calls;
+    EvaluationReport report;  // without the network's time
+  };
+  struct CachedLoop {
+    std::weak_ptr<const NetworkReplicas> networks;
+    DenoisingLoop loop;
+  };
 
   void Loop();
   void Run(const Batch& batch);
   void Run(const Slice& slice);
   absl::StatusOr<DeviceTask::Outcome> RunSlice(DeviceTask& task) const;
-  Evaluated Evaluate(const Images& images);
+  BatchResult Evaluate(const Images& images);
   void Resume(const Images& images, const at::Tensor& x0);
 
-  Evaluated EvaluateTogether(const Images& images);
-  Evaluated EvaluateOneByOne(const Images& images);
+  BatchResult EvaluateTogether(const Images& images);
+  BatchResult EvaluateOneByOne(const Images& images);
+  DenoisingLoop& LoopFor(const Networks& networks);
   void Begin(ActiveImage& image);
   Pictures TakePictures(const Images& images, const at::Tensor& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
   void ReportLoad();
-  void Report(const Batch& batch, absl::Duration network_time);
-  void Synchronize() const;
+  void Report(const Batch& batch, Networks networks, std::vector<NetworkCall> calls);
+  // Waits until at most `allowed` batches are pending, and reports those that the device has
+  // finished.
+  void Settle(size_t allowed);
+  void ReportOldest();
 
   const int index_;
   const at::Device device_;
@@ -66,7 +92,13 @@ class Worker {
   Scheduler& scheduler_;
   const Clock& clock_;
   EngineObserver* const observer_;
-  std::thread thread_;
+
+  // Of the thread.
+  std::shared_ptr<DeviceRuntime> runtime_;
+  std::map<const NetworkReplicas*, CachedLoop> loops_;
+  std::deque<Pending> pending_;
+
+  std::thread thread_;  // last: it uses everything above
 };
 
 }  // namespace denoise

@@ -5,26 +5,25 @@
 
 namespace denoise {
 
-// Called by one worker's thread, a slice at a time, outside c10::InferenceMode and with the worker's
-// number of intra-op threads. A slice is as short as the work allows: while it runs no generation
-// moves on that device. Kernels may still be running when it returns: the worker waits for those on
-// the device's current stream, and counts their time.
+// Called by one worker's thread, a slice at a time, outside c10::InferenceMode and with the
+// worker's number of intra-op threads. Slices should be as short as the work allows: no generation
+// moves on that device during one. Kernels may still be running when a slice returns: the worker
+// waits for those on the device's current stream, and counts their time.
 class DeviceTask {
  public:
   virtual ~DeviceTask() = default;
 
   enum class Outcome {
     kMore,  // call again
-    kIdle,  // nothing to do until Engine::Wake; one that came during the slice counts
-    kDone,  // never call again; the engine lets go of the task
+    kIdle,  // nothing to do until Engine::Wake; a Wake during the slice counts
+    kDone,  // never call again; the engine releases the task
   };
-  // Does not call Engine::RemoveTask. Nothing slow but device work: files are written on threads of
-  // its own.
+  // Does not call Engine::RemoveTask. Does only device work: other threads write its files.
   virtual Outcome RunSlice() = 0;
 
-  // A slice threw, or the kernels that it left on the device failed, after kDone even: the task is not
-  // called again, and the engine lets go of it. ResourceExhausted: memory ran out; else Internal.
-  // Does not throw.
+  // Called when a slice threw or the kernels that it left on the device failed, even after kDone.
+  // The engine then releases the task and does not call it again. ResourceExhausted if memory ran
+  // out, otherwise Internal. Does not throw.
   virtual void OnFailed(const absl::Status& status) = 0;
 };
 

@@ -108,10 +108,9 @@ void Scheduler::RemoveTask(uint64_t task) {
   removed = loop->tasks.Remove(task);
 }
 
-// What no worker sweeps must not be left over: a request that waits while every loop is empty. There
-// is none: an empty loop takes whatever waits, and what may not be placed, because it has ended or
-// its deadline has passed, is collected whenever a loop is filled. So a worker with neither items
-// nor a slice has nothing to do.
+// A worker without items or a due slice may sleep: no request waits while its loop is empty. An
+// empty loop takes any request, and those that may not be placed because they ended or their
+// deadline passed are collected whenever an item leaves.
 std::optional<Turn> Scheduler::NextTurn(int worker) {
   absl::Time ready = clock_.Now();
   Notices notices;

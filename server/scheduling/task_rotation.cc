@@ -21,7 +21,7 @@ DeviceTask* TaskRotation::Begin() {
   return next->task.get();
 }
 
-// A retired task stays for whoever waits to remove it.
+// A retired task stays until RemoveTask takes it.
 std::shared_ptr<DeviceTask> TaskRotation::End(DeviceTask::Outcome outcome) {
   const auto ended =
       std::find_if(tasks_.begin(), tasks_.end(), [](const Entry& entry) { return entry.running; });

@@ -5,7 +5,7 @@
 namespace denoise {
 namespace {
 
-// The least that a turn counts for: the clock may be coarse, or set back meanwhile.
+// The least that a turn counts for: the clock may be coarse or set back.
 constexpr absl::Duration kTick = absl::Nanoseconds(1);
 
 }  // namespace
