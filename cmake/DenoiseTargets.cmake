@@ -1,5 +1,5 @@
-# One target per folder, so that a wrong include does not link. Headers are included from the root of the
-# repository ("core/sampling/plan.h").
+# One target per folder. scripts/check-borders fails on an include of a folder whose target is not
+# linked. Headers are included from the root of the repository ("core/sampling/samplers/plan.h").
 
 # denoise_library(sampling SOURCES plan.cc PUBLIC denoise::base PRIVATE nlohmann_json::nlohmann_json)
 # makes denoise::sampling.
@@ -9,6 +9,16 @@ function(denoise_library name)
   add_library(denoise::${name} ALIAS denoise_${name})
   target_include_directories(denoise_${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(denoise_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} denoise_warnings)
+endfunction()
+
+# denoise_interface(network HEADERS network.h LINKS LibTorch::torch)
+# makes denoise::network, of headers that others may include without linking the rest of the folder.
+function(denoise_interface name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;LINKS" ${ARGN})
+  add_library(denoise_${name} INTERFACE ${ARG_HEADERS})
+  add_library(denoise::${name} ALIAS denoise_${name})
+  target_include_directories(denoise_${name} INTERFACE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(denoise_${name} INTERFACE ${ARG_LINKS})
 endfunction()
 
 function(denoise_executable name)

@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "core/base/check.h"
 #include "core/diffusion/row_batch.h"
 
 namespace denoise {
@@ -20,6 +21,7 @@ DenoisingLoop::DenoisingLoop(const Network& network, std::shared_ptr<DeviceRunti
       captures_(runtime_->captures()) {}
 
 Evaluated DenoisingLoop::Evaluate(const std::vector<Trajectory*>& trajectories) {
+  DENOISE_DCHECK(!trajectories.empty());
   ++evaluations_;
   Evaluated evaluated;
   if (EvaluationGraph* graph = GraphFor(trajectories)) {

@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "core/base/check.h"
+
 namespace denoise {
 
 SampleRun::SampleRun(const Network& network, std::shared_ptr<const SamplerPlan> plan, int64_t count,
@@ -18,6 +20,7 @@ SampleRun::SampleRun(const Network& network, std::shared_ptr<const SamplerPlan> 
       loop_(network) {}
 
 at::Tensor SampleRun::Advance() {
+  DENOISE_DCHECK(!done());
   const c10::InferenceMode inference;
   if (group_.empty()) BeginGroup();
   std::vector<Trajectory*> trajectories;

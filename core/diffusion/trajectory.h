@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/base/check.h"
 #include "core/diffusion/guidance.h"
 #include "core/diffusion/noise_source.h"
 #include "core/diffusion/start.h"
@@ -36,10 +37,14 @@ class Trajectory {
   bool done() const { return position_ == plan_->evaluations.size(); }
   const SamplerPlan& plan() const { return *plan_; }
   const Conditioning& conditioning() const { return conditioning_; }
-  const Evaluation& next() const { return plan_->evaluations[position_]; }  // requires !done()
-  const Evaluation& last() const {
+  const Evaluation& next() const {  // requires !done()
+    DENOISE_DCHECK(!done());
+    return plan_->evaluations[position_];
+  }
+  const Evaluation& last() const {  // requires an Advance before
+    DENOISE_DCHECK(position_ > 0);
     return plan_->evaluations[position_ - 1];
-  }                                                            // requires an Advance before
+  }
   int rows() const { return NumRows(conditioning_, next()); }  // requires !done()
   int steps_done() const { return steps_done_; }
 
@@ -58,7 +63,10 @@ class Trajectory {
   // Whether the next evaluation keeps the known part of an inpainted picture.
   bool KeepsKnown() const { return inpainting_.has_value() && next().ends_step; }
   // [1, H, W] on the network's device. Requires KeepsKnown().
-  const at::Tensor& mask() const { return inpainting_->mask; }
+  const at::Tensor& mask() const {
+    DENOISE_DCHECK(KeepsKnown());
+    return inpainting_->mask;
+  }
   // The picture at the noise level after the next evaluation, [C, H, W] on the network's device.
   // Its noise is drawn once, after noise(). Requires KeepsKnown().
   const at::Tensor& known();

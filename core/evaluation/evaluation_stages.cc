@@ -12,12 +12,12 @@
 
 #include "core/base/status_macros.h"
 #include "core/evaluation/distances.h"
-#include "core/evaluation/picture_tensors.h"
+#include "core/evaluation/feature_extractor.h"
 
 namespace denoise {
 namespace {
 
-// Pictures in a cell of the sheet, pixels.
+// Size of the sheet's cells in pixels.
 constexpr int64_t kCellMin = 64;
 constexpr int64_t kCellMax = 256;
 constexpr int kSheetColumns = 8;
@@ -25,7 +25,7 @@ constexpr int kSheetPadding = 2;
 
 int64_t SpreadPlace(int64_t i, int64_t count, int64_t size) { return i * size / count; }
 
-// As ImageFromSample and SampleFromImage do, one after the other.
+// Like SampleFromImage(ImageFromSample(x)).
 at::Tensor InEightBits(const at::Tensor& x) {
   return ((x / 2 + 0.5).clamp(0, 1) * 255).round() / 127.5 - 1;
 }
@@ -36,7 +36,7 @@ std::vector<int64_t> Numbers(int64_t count) {
   return numbers;
 }
 
-// `count` of [0, size), evenly spread, ascending; every one where there are no more.
+// `count` indices in [0, size), evenly spread and ascending; all of them if there are no more.
 std::vector<int64_t> SpreadEvenly(int64_t count, int64_t size) {
   std::vector<int64_t> places = Numbers(std::min(count, size));
   for (int64_t& place : places) {
@@ -50,13 +50,13 @@ PictureShape ShapeOf(const ModelEvaluation::Setup& setup) {
   return {spec.in_channels, spec.height, spec.width};
 }
 
-// What the network is told of a picture, the i-th; it is class-conditional.
+// The class that a class-conditional network gets for `picture`, the i-th.
 int64_t ClassOf(const ModelEvaluation::Setup& setup, int64_t picture, int64_t i) {
   if (!setup.data->classes().empty()) return setup.data->label(picture);
   return setup.null_class_label.value_or(i % setup.network->spec().num_class_embeds);
 }
 
-// What sample i should show.
+// The conditioning of sample i.
 Conditioning ConditioningOf(const ModelEvaluation::Setup& setup, int64_t i) {
   Conditioning conditioning{.null_class_label = setup.null_class_label};
   conditioning.guidance.scale = setup.options.guidance_scale;
@@ -71,7 +71,7 @@ std::vector<int64_t> Searched(const ModelEvaluation::Setup& setup) {
   return SpreadEvenly(kMaxPicturesSearched, setup.data->size());
 }
 
-// The samples that lie nearest to one picture for their distance to others.
+// The samples with the smallest ratios.
 std::vector<int64_t> LikeliestCopies(const Copies& copies, int64_t count) {
   std::vector<int64_t> samples = Numbers(static_cast<int64_t>(copies.ratios.size()));
   std::stable_sort(samples.begin(), samples.end(),
@@ -213,7 +213,7 @@ absl::Status BitsPerDimStage::RunSlice() {
   return absl::OkStatus();
 }
 
-// Picture i draws its noise from seed + i, as sample i does.
+// Picture i draws its noise from seed + i, like sample i.
 void BitsPerDimStage::Begin(const at::Tensor& pictures) {
   const at::Device device = setup_.network->device();
   const bool has_classes = setup_.network->spec().num_class_embeds > 0;

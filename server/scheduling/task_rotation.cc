@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/check.h"
+
 namespace denoise {
 
 void TaskRotation::Add(uint64_t id, std::shared_ptr<DeviceTask> task, int priority) {
@@ -15,6 +17,7 @@ bool TaskRotation::Contains(uint64_t id) const {
 }
 
 DeviceTask* TaskRotation::Begin() {
+  DENOISE_DCHECK(HasRunnable());
   const auto next = Find(Next()->id);
   next->running = next->idle = true;
   tasks_.splice(tasks_.end(), tasks_, next);

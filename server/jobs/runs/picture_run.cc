@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/base/check.h"
+
 namespace denoise {
 
 std::vector<Conditioning> SpreadOverClasses(const NetworkSpec& network,
@@ -25,6 +27,8 @@ PictureRun::PictureRun(std::shared_ptr<const Network> network, const PictureOrde
            [seed = order.seed, conditionings = order.conditionings](int64_t i) {
              return SampleRequest{.seed = seed + static_cast<uint64_t>(i),
                                   .conditioning = conditionings[i % conditionings.size()]};
-           }) {}
+           }) {
+  DENOISE_DCHECK(!order.conditionings.empty() && order.count >= 1);
+}
 
 }  // namespace denoise
