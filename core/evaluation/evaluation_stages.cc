@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -12,7 +11,6 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
-#include "core/diffusion/row_batch.h"
 #include "core/evaluation/distances.h"
 #include "core/evaluation/feature_extractor.h"
 
@@ -101,30 +99,15 @@ void AppendImages(const at::Tensor& pictures, std::vector<Image>& images) {
 }  // namespace
 
 SampleMaker::SampleMaker(const ModelEvaluation::Setup& setup, std::vector<int64_t> numbers)
-    : setup_(setup), numbers_(std::move(numbers)) {}
-
-void SampleMaker::BeginBatch() {
-  const int64_t rows = FullRows(ConditioningOf(setup_, 0));
-  const int64_t images = std::max<int64_t>(1, setup_.options.batch_rows / rows);
-  const int64_t end = std::min<int64_t>(taken_ + images, numbers_.size());
-  for (int64_t i = taken_; i < end; ++i) {
-    batch_.emplace_back(setup_.plan, ConditioningOf(setup_, numbers_[i]),
-                        setup_.options.seed + static_cast<uint64_t>(numbers_[i]), *setup_.network);
-  }
-}
+    : run_(*setup.network, setup.plan, static_cast<int64_t>(numbers.size()),
+           setup.options.batch_rows, [&setup, numbers](int64_t i) {
+             return SampleRequest{.seed = setup.options.seed + static_cast<uint64_t>(numbers[i]),
+                                  .conditioning = ConditioningOf(setup, numbers[i])};
+           }) {}
 
 absl::StatusOr<std::optional<at::Tensor>> SampleMaker::Advance() {
-  if (batch_.empty()) BeginBatch();
-  std::vector<Trajectory*> trajectories;
-  for (Trajectory& trajectory : batch_) trajectories.push_back(&trajectory);
-  RowBatch rows(std::move(trajectories), *setup_.network);
-  rows.Update(setup_.network->Forward(rows.input()));
-  if (!batch_.front().done()) return std::nullopt;
-  std::vector<at::Tensor> images;
-  for (const Trajectory& trajectory : batch_) images.push_back(trajectory.x());
-  taken_ += static_cast<int64_t>(batch_.size());
-  batch_.clear();
-  const at::Tensor samples = at::stack(images);
+  const at::Tensor samples = run_.Advance();
+  if (!samples.defined()) return std::nullopt;
   if (!at::isfinite(samples).all().item<bool>()) {
     return absl::InternalError("the network's output was not finite");
   }

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "core/diffusion/bits_per_dim.h"
-#include "core/diffusion/trajectory.h"
+#include "core/diffusion/sample.h"
 #include "core/evaluation/copy_search.h"
 #include "core/evaluation/model_evaluation.h"
 #include "core/evaluation/picture_reader.h"
@@ -42,18 +42,13 @@ class SampleMaker {
   // Makes the evaluation's samples with these numbers.
   SampleMaker(const ModelEvaluation::Setup& setup, std::vector<int64_t> numbers);
 
-  bool done() const { return taken_ == static_cast<int64_t>(numbers_.size()); }
-  int64_t taken() const { return taken_; }
+  bool done() const { return run_.done(); }
+  int64_t taken() const { return run_.finished(); }
   // Runs one network call. Returns samples [B, C, H, W] if it completes a batch.
   absl::StatusOr<std::optional<at::Tensor>> Advance();
 
  private:
-  void BeginBatch();
-
-  const ModelEvaluation::Setup& setup_;
-  std::vector<int64_t> numbers_;
-  int64_t taken_ = 0;
-  std::vector<Trajectory> batch_;
+  SampleRun run_;
 };
 
 // Computes the features of all samples.

@@ -1,11 +1,11 @@
-#include "server/engine/time_share.h"
+#include "server/scheduling/time_share.h"
 
 #include <algorithm>
 
 namespace denoise {
 namespace {
 
-// The least that a turn counts for: the clock may be coarse, or set back meanwhile.
+// The least that a turn counts for: the clock may be coarse or set back.
 constexpr absl::Duration kTick = absl::Nanoseconds(1);
 
 }  // namespace

@@ -1,15 +1,15 @@
-// The tasks of one device, and whose slice is next.
+// The tasks of one device, and which of them runs the next slice.
 #pragma once
 
 #include <cstdint>
 #include <list>
 #include <memory>
 
-#include "server/engine/device_task.h"
+#include "server/scheduling/device_task.h"
 
 namespace denoise {
 
-// Tasks of the highest priority run; those of the same priority take turns, a slice each. One slice
+// Tasks of the highest priority run; those of equal priority alternate, one slice each. One slice
 // runs at a time. Not thread-safe: guarded by its scheduler's lock.
 class TaskRotation {
  public:
@@ -19,18 +19,18 @@ class TaskRotation {
   bool Contains(uint64_t id) const;
   bool HasRunnable() const { return Next() != tasks_.end(); }
 
-  // Begins a slice of the runnable task that is next; there is one.
+  // Begins a slice of the next runnable task. Requires HasRunnable().
   DeviceTask* Begin();
-  // The slice that runs is over. Returns the task where that is done, to be let go of.
+  // Ends the slice that runs. Returns the task if it is done, for the caller to release.
   std::shared_ptr<DeviceTask> End(DeviceTask::Outcome outcome);
 
-  // There is something to do again; during a slice, too. Unknown ids are ignored.
+  // Makes an idle task runnable, even during its slice. Unknown ids are ignored.
   void Wake(uint64_t id);
 
-  // No slice of the task begins from now on.
+  // Begins no further slice of the task.
   void Retire(uint64_t id);
   bool IsRunning(uint64_t id) const;
-  // Takes out a task whose slice does not run; null where the id is unknown.
+  // Removes a task that is not running a slice. Null if the id is unknown.
   std::shared_ptr<DeviceTask> Remove(uint64_t id);
 
  private:
@@ -38,7 +38,7 @@ class TaskRotation {
     uint64_t id;
     std::shared_ptr<DeviceTask> task;
     int priority;
-    bool idle = false;  // nothing to do until woken; presumed while a slice runs, so that a Wake
+    bool idle = false;  // nothing to do until woken; set while a slice runs, so that a Wake
                         // during it is not lost
     bool running = false;
     bool retired = false;

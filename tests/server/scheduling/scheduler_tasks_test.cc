@@ -1,4 +1,4 @@
-// How slices and evaluations take turns: without threads, by a clock that the test moves.
+// How slices and evaluations alternate: without threads, by a clock that the test moves.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,8 +6,8 @@
 #include <future>
 #include <random>
 
-#include "server/engine/scheduler.h"
-#include "tests/server/engine/recording_sink.h"
+#include "server/scheduling/scheduler.h"
+#include "tests/server/scheduling/recording_work.h"
 #include "tests/support/fake_clock.h"
 
 namespace denoise {
@@ -32,13 +32,8 @@ class NamedTask : public DeviceTask {
 class SchedulerTasksTest : public testing::Test {
  protected:
   uint64_t Submit(Scheduler& scheduler, int count = 1) {
-    GenerationRequest request;
-    request.networks = networks_;
-    SamplerPlan plan;
-    plan.evaluations.resize(10);
-    request.plan = std::make_shared<const SamplerPlan>(plan);
-    request.count = count;
-    return *scheduler.Submit(std::move(request), std::make_shared<RecordingSink>());
+    return *scheduler.Submit(std::make_shared<RecordingWork>(
+        WorkDemand{.network = network_, .items = count, .evaluations = 10}));
   }
 
   static uint64_t Add(Scheduler& scheduler, char name, int priority = 0, int worker = 0) {
@@ -65,7 +60,7 @@ class SchedulerTasksTest : public testing::Test {
   FakeClock clock_;
   absl::Duration slice_time_ = kSlice;
   absl::Duration evaluation_time_ = kSlice;
-  std::shared_ptr<const NetworkReplicas> networks_ = std::make_shared<NetworkReplicas>();
+  std::shared_ptr<const int> network_ = std::make_shared<int>();
 };
 
 TEST_F(SchedulerTasksTest, SlicesRunBackToBackWhileThereIsNothingToEvaluate) {
@@ -136,7 +131,7 @@ TEST_F(SchedulerTasksTest, ARequestThatArrivesDuringASliceWaitsForThatOneOnly) {
   EXPECT_EQ(Turn(scheduler), '-');
 }
 
-TEST_F(SchedulerTasksTest, AClockThatStandsStillLetsBothGoOn) {
+TEST_F(SchedulerTasksTest, BothAlternateWhileTheClockStandsStill) {
   slice_time_ = evaluation_time_ = absl::ZeroDuration();
   Scheduler scheduler({.training_share = 0.9}, clock_);
   Add(scheduler, 'a');
@@ -152,7 +147,7 @@ TEST_F(SchedulerTasksTest, WhatASliceTookWithoutRequestsIsNotHeldAgainstLaterOne
   EXPECT_EQ(Turns(scheduler, 4), "-a-a");
 }
 
-TEST_F(SchedulerTasksTest, TasksOfOnePriorityTakeTurns) {
+TEST_F(SchedulerTasksTest, TasksOfOnePriorityRotate) {
   Scheduler scheduler({}, clock_);
   for (char name : {'a', 'b', 'c'}) Add(scheduler, name);
   EXPECT_EQ(Turns(scheduler, 7), "abcabca");
@@ -185,7 +180,7 @@ TEST_F(SchedulerTasksTest, AWakeDuringASliceIsNotLost) {
   EXPECT_EQ(Turn(scheduler), 'a');
 }
 
-TEST_F(SchedulerTasksTest, ATaskThatIsDoneIsLetGoOf) {
+TEST_F(SchedulerTasksTest, ATaskThatIsDoneIsReleased) {
   Scheduler scheduler({}, clock_);
   auto task = std::make_shared<NamedTask>('a');
   const std::weak_ptr<NamedTask> alive = task;
@@ -199,7 +194,7 @@ TEST_F(SchedulerTasksTest, ATaskThatIsDoneIsLetGoOf) {
   EXPECT_EQ(Turns(scheduler, 2), "bb");
 }
 
-TEST_F(SchedulerTasksTest, ARemovedTaskIsLetGoOfAndRunsNoMore) {
+TEST_F(SchedulerTasksTest, ARemovedTaskIsReleasedAndRunsNoMore) {
   Scheduler scheduler({}, clock_);
   auto task = std::make_shared<NamedTask>('a');
   const std::weak_ptr<NamedTask> alive = task;
@@ -242,14 +237,14 @@ TEST(TaskRotation, ARetiredTaskIsLeftToWhoeverRemovesIt) {
   EXPECT_EQ(tasks.size(), 0u);
 }
 
-TEST_F(SchedulerTasksTest, StoppingRunsNoFurtherSliceButFinishesImages) {
+TEST_F(SchedulerTasksTest, StoppingRunsNoFurtherSliceButFinishesItems) {
   Scheduler scheduler({.training_share = 0.5}, clock_);
   Add(scheduler, 'a');
   Submit(scheduler);
   scheduler.Stop();
   EXPECT_EQ(Turn(scheduler), '-');
   const auto turn = scheduler.NextTurn(0);
-  scheduler.Remove(0, std::get<Batch>(*turn).images[0], absl::OkStatus());
+  scheduler.Remove(0, std::get<Batch>(*turn).items[0], absl::OkStatus());
   EXPECT_FALSE(scheduler.NextTurn(0).has_value());
 }
 
@@ -260,7 +255,7 @@ TEST_F(SchedulerTasksTest, DrainingLeavesTasksAlone) {
   EXPECT_EQ(Turns(scheduler, 2), "aa");
 }
 
-TEST_F(SchedulerTasksTest, ATaskKeepsToItsWorkerAndNewImagesPreferAnother) {
+TEST_F(SchedulerTasksTest, ATaskKeepsToItsWorkerAndNewItemsPreferAnother) {
   Scheduler scheduler({.workers = 2}, clock_);
   EXPECT_EQ(scheduler.LeastLoadedWorker(), 0);
   Add(scheduler, 'a', 0, 0);

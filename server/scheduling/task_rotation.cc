@@ -1,7 +1,9 @@
-#include "server/engine/task_rotation.h"
+#include "server/scheduling/task_rotation.h"
 
 #include <algorithm>
 #include <utility>
+
+#include "core/base/check.h"
 
 namespace denoise {
 
@@ -15,13 +17,14 @@ bool TaskRotation::Contains(uint64_t id) const {
 }
 
 DeviceTask* TaskRotation::Begin() {
+  DENOISE_DCHECK(HasRunnable());
   const auto next = Find(Next()->id);
   next->running = next->idle = true;
   tasks_.splice(tasks_.end(), tasks_, next);
   return next->task.get();
 }
 
-// A retired task stays for whoever waits to remove it.
+// A retired task stays until RemoveTask takes it.
 std::shared_ptr<DeviceTask> TaskRotation::End(DeviceTask::Outcome outcome) {
   const auto ended =
       std::find_if(tasks_.begin(), tasks_.end(), [](const Entry& entry) { return entry.running; });

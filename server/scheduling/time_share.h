@@ -1,4 +1,4 @@
-// How a device's time is divided between slices of tasks and evaluations while both are wanted.
+// Divides a device's time between slices of tasks and evaluations while both are wanted.
 #pragma once
 
 #include "absl/time/time.h"
@@ -6,19 +6,19 @@
 namespace denoise {
 
 // A running account: after a slice of duration s, evaluations get at least
-// s * (1 - slice_share) / slice_share before the next slice is due, and always one. What they take
-// beyond that is not saved up. Not thread-safe.
+// s * (1 - slice_share) / slice_share before the next slice is due, and at least one. Time beyond
+// that is not saved up. Not thread-safe.
 class TimeShare {
  public:
   enum class Turn { kEvaluation, kSlice };
 
   explicit TimeShare(double slice_share);  // in [0, 1); 0: no slice is ever due
 
-  // Opens a turn of the device, and closes the one that is open, if any.
+  // Begins a turn of the worker, and ends the one that is open, if any.
   void Begin(Turn turn, absl::Time now);
   void End(absl::Time now);
 
-  // Whether a slice may run although evaluations are wanted.
+  // Whether a slice may run while evaluations are wanted.
   bool SliceIsDue() const { return owed_ <= absl::ZeroDuration(); }
 
  private:
