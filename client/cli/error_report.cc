@@ -1,10 +1,9 @@
 #include "client/cli/error_report.h"
 
-#include <algorithm>
 #include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -15,63 +14,6 @@
 
 namespace denoise {
 namespace {
-
-constexpr std::string_view kSamplerPrefix = "sampler.";
-
-// Fields whose flag is not simply their name with dashes.
-const std::map<std::string, std::string, std::less<>>& RenamedFields() {
-  static const auto* const names = new std::map<std::string, std::string, std::less<>>{
-      {"sampler.sampler", "--sampler"},
-      {"guidance.scale", "--guidance-scale"},
-      {"guidance.timestep_min", "--guidance-min"},
-      {"guidance.timestep_max", "--guidance-max"},
-      {"guidance.sigma_min", "--guidance-sigma-min"},
-      {"guidance.sigma_max", "--guidance-sigma-max"},
-      {"guidance.rescale", "--guidance-rescale"},
-      {"guidance", "--guidance-scale"},
-      {"frames.every_n_steps", "--frames"},
-      {"frames.kinds", "--frame-kind"},
-      {"frames.encoding", "--frame-encoding"},
-      {"frames.max_bytes", "--frame-max-bytes"},
-      {"image_encoding", "--format"},
-      {"encoding", "--format"},
-      {"name", "--model"},
-      {"start.image.picture", "--init"},
-      {"start.image.picture.data", "--init"},
-      {"start.image.strength", "--strength"},
-      {"start.frame.sample", "--branch"},
-      {"start.frame.step", "--branch-step"},
-      {"start.noise.from", "--from-seed"},
-      {"start.noise.from.seed", "--from-seed"},
-      {"start.noise.from.sample", "--noise"},
-      {"start.noise.to", "--to-seed"},
-      {"start.noise.to.seed", "--to-seed"},
-      {"start.noise.to.sample", "--noise-to"},
-      {"start.noise.variation", "--variation"},
-      {"start.inversion.picture", "--invert"},
-      {"start.inversion.picture.data", "--invert"},
-      {"inpainting", "--inpaint"},
-      {"inpainting.picture", "--inpaint"},
-      {"inpainting.picture.data", "--inpaint"},
-      {"inpainting.mask.data", "--mask"},
-      {"inpainting.jump_length", "--repaint-jump"},
-      {"inpainting.resamples", "--repaint-times"},
-  };
-  return *names;
-}
-
-bool IsFlagOnItsOwn(std::string_view field) {
-  return field == "model" || field == "class_label" || field == "class_weights" ||
-         field == "count" || field == "seed" || field == "sampler" || field == "frames" ||
-         field == "scheduler_config" || field == "steps" || field == "timesteps" ||
-         field == "mode" || field == "strength";
-}
-
-std::string Dashed(std::string_view field) {
-  std::string flag = "--" + std::string(field);
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag;
-}
 
 std::string Advice(const absl::Status& status) {
   if (const auto delay = GetRetryDelay(status)) {
@@ -121,20 +63,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   }
 }
 
-std::string FlagOfField(std::string_view field) {
-  const size_t bracket = std::min(field.find('['), field.size());
-  const std::string_view name = field.substr(0, bracket);
-  const std::string index(field.substr(bracket));
-  if (const auto renamed = RenamedFields().find(name); renamed != RenamedFields().end()) {
-    return renamed->second + index;
-  }
-  if (name.substr(0, kSamplerPrefix.size()) == kSamplerPrefix) {
-    return Dashed(name.substr(kSamplerPrefix.size())) + index;
-  }
-  return IsFlagOnItsOwn(name) ? Dashed(name) + index : std::string(field);
-}
-
-std::string ErrorText(const absl::Status& status, FlagNamer flag_of) {
+std::string ErrorText(const absl::Status& status, std::span<const MessageFlag> flags) {
   const std::vector<FieldViolation> violations = GetFieldViolations(status);
   std::string text = "denoise: ";
   if (violations.empty()) {
@@ -142,7 +71,7 @@ std::string ErrorText(const absl::Status& status, FlagNamer flag_of) {
   } else {
     text += "the request cannot be served as it is\n";
     for (const FieldViolation& violation : violations) {
-      absl::StrAppend(&text, "  ", Printable(flag_of(violation.field)), ": ",
+      absl::StrAppend(&text, "  ", Printable(FlagOfField(flags, violation.field)), ": ",
                       Printable(violation.description), "\n");
     }
   }
@@ -152,13 +81,13 @@ std::string ErrorText(const absl::Status& status, FlagNamer flag_of) {
   return text;
 }
 
-std::string ErrorJson(const absl::Status& status, FlagNamer flag_of) {
+std::string ErrorJson(const absl::Status& status, std::span<const MessageFlag> flags) {
   nlohmann::ordered_json error;
   error["code"] = absl::StatusCodeToString(status.code());
   error["message"] = std::string(status.message());
   for (const FieldViolation& violation : GetFieldViolations(status)) {
     error["violations"].push_back({{"field", violation.field},
-                                   {"flag", flag_of(violation.field)},
+                                   {"flag", FlagOfField(flags, violation.field)},
                                    {"description", violation.description}});
   }
   if (const auto delay = GetRetryDelay(status)) {
@@ -169,14 +98,15 @@ std::string ErrorJson(const absl::Status& status, FlagNamer flag_of) {
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-ExitCode ReportError(const absl::Status& status, bool json, FlagNamer flag_of) {
-  std::fputs(ErrorText(status, flag_of).c_str(), stderr);
-  if (json) std::puts(ErrorJson(status, flag_of).c_str());
+ExitCode ReportError(const absl::Status& status, bool json, std::span<const MessageFlag> flags) {
+  std::fputs(ErrorText(status, flags).c_str(), stderr);
+  if (json) std::puts(ErrorJson(status, flags).c_str());
   return ExitCodeOf(status);
 }
 
-ExitCode ReportEnd(const absl::Status& status, bool interrupted, bool json) {
-  if (!interrupted || !absl::IsCancelled(status)) return ReportError(status, json);
+ExitCode ReportEnd(const absl::Status& status, bool interrupted, bool json,
+                   std::span<const MessageFlag> flags) {
+  if (!interrupted || !absl::IsCancelled(status)) return ReportError(status, json, flags);
   ReportError(absl::CancelledError("interrupted"), json);
   return kExitInterrupted;
 }

@@ -5,7 +5,6 @@
 #include <CLI/Validators.hpp>
 #include <cstdio>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +21,7 @@
 #include "client/cli/display/training_text.h"
 #include "client/cli/error_report.h"
 #include "client/cli/flags/connection_flags.h"
+#include "client/cli/flags/message_flags.h"
 #include "client/cli/interrupts.h"
 #include "client/training_client.h"
 #include "core/base/error_details.h"
@@ -42,23 +42,30 @@ constexpr char kExamples[] = R"(Examples:
 
 )";
 
+// The flags of the first message of an upload.
+const FlagTable& UploadTable() {
+  static const auto* const table = new FlagTable{
+      {"--name", "header.name",
+       "The name of the data set. Default: the name of the file or folder, without its endings"},
+      {"--format",
+       "header.format",
+       "tar: a tar file or a folder; cifar10: records of a label byte and 3072 pixel bytes; mnist: "
+       "an IDX file of pictures followed by one of labels",
+       "Options",
+       {.preset = "tar"}}};
+  return *table;
+}
+
 struct UploadFlags {
   ConnectionFlags connection;
   std::string path;
-  std::string name;  // empty: the file's, or the folder's
-  std::string format = "tar";
+  v1::UploadDatasetRequest request;
   bool json = false;
 };
 
 absl::StatusOr<TrainingClient> MakeTrainingClient(const ConnectionFlags& flags) {
   ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags));
   return TrainingClient(std::move(options));
-}
-
-v1::DatasetFormat FormatOf(const std::string& format) {
-  if (format == "cifar10") return v1::DATASET_FORMAT_CIFAR10;
-  if (format == "mnist") return v1::DATASET_FORMAT_MNIST;
-  return v1::DATASET_FORMAT_TAR;
 }
 
 // What a path is called without its folders and endings: "animals" for "data/animals.tar.gz".
@@ -69,9 +76,8 @@ std::string NameOf(const std::filesystem::path& path) {
   return name.substr(0, name.find('.', 1));
 }
 
-// All of `source` is read once: the server is told beforehand what it will have.
-absl::StatusOr<v1::UploadHeader> Describe(UploadSource& source) {
-  v1::UploadHeader header;
+// Reads all of `source` once, as the server is told the size and the hash before the first byte.
+absl::Status Describe(UploadSource& source, v1::UploadHeader& header) {
   Sha256 hash;
   int64_t total = 0;
   RETURN_IF_ERROR(source.Seek(0));
@@ -83,7 +89,7 @@ absl::StatusOr<v1::UploadHeader> Describe(UploadSource& source) {
   }
   header.set_total_bytes(total);
   header.set_sha256(absl::HexStringToBytes(hash.Finish()));
-  return header;
+  return absl::OkStatus();
 }
 
 // How many bytes of this very upload the server has already.
@@ -118,9 +124,10 @@ absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interru
   ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
   ASSIGN_OR_RETURN(const std::unique_ptr<UploadSource> source, OpenUploadSource(flags.path));
   interrupts.SetHandler([] {});  // a second one ends the process
-  ASSIGN_OR_RETURN(v1::UploadHeader header, Describe(*source));
-  header.set_name(DatasetResourceName(flags.name.empty() ? NameOf(flags.path) : flags.name));
-  header.set_format(FormatOf(flags.format));
+  v1::UploadHeader header = flags.request.header();
+  RETURN_IF_ERROR(Describe(*source, header));
+  header.set_name(DatasetResourceName(header.name().empty() ? NameOf(flags.path) : header.name()));
+  if (header.format() == v1::DATASET_FORMAT_UNSPECIFIED) header.set_format(v1::DATASET_FORMAT_TAR);
   ASSIGN_OR_RETURN(const int64_t received, ReceivedBefore(client, header));
   header.set_offset(received);
   UploadDisplay display(isatty(STDERR_FILENO) && !flags.json);
@@ -132,12 +139,6 @@ absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interru
   return dataset;
 }
 
-std::string FlagOfUploadField(std::string_view field) {
-  if (field == "header.name" || field == "name") return "--name";
-  if (field == "header.format") return "--format";
-  return std::string(field);
-}
-
 ExitCode RunUpload(const UploadFlags& flags) {
   Interrupts interrupts;
   const absl::StatusOr<v1::Dataset> dataset = Upload(flags, interrupts);
@@ -147,7 +148,7 @@ ExitCode RunUpload(const UploadFlags& flags) {
         "denoise: interrupted. What was sent is kept for a day: the same command goes on.\n");
     return kExitInterrupted;
   }
-  if (!dataset.ok()) return ReportError(dataset.status(), flags.json, FlagOfUploadField);
+  if (!dataset.ok()) return ReportError(dataset.status(), flags.json, UploadTable());
   std::puts((flags.json ? ResourceJson(*dataset) : DatasetDetails(*dataset)).c_str());
   return kExitOk;
 }
@@ -161,12 +162,7 @@ Command AddUpload(CLI::App& app) {
       ->required()
       ->check(CLI::ExistingPath)
       ->type_name("PATH");
-  app.add_option("--name", flags->name, "What to call it. Default: as the path is called");
-  app.add_option("--format", flags->format,
-                 "tar, also of folders; cifar10: records of a label and 3072 bytes; mnist: an IDX "
-                 "file of pictures with that of labels behind it")
-      ->check(CLI::IsMember({"tar", "cifar10", "mnist"}))
-      ->capture_default_str();
+  AddMessageFlags(app, flags->request, UploadTable());
   app.add_flag("--json", flags->json, "Print the data set as JSON, and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] { return RunUpload(*flags); };

@@ -8,14 +8,12 @@
 #include "client/cli/display/training_text.h"
 #include "client/cli/error_report.h"
 #include "client/cli/flags/connection_flags.h"
-#include "client/cli/flags/generate_request.h"
 #include "client/cli/flags/message_flags.h"
-#include "client/cli/flags/sampler_flags.h"
+#include "client/cli/flags/model_lookup.h"
 #include "client/cli/flags/training_flags.h"
 #include "client/client.h"
 #include "client/training_client.h"
 #include "core/base/status_macros.h"
-#include "proto/conversion/sampler_proto.h"
 
 namespace denoise {
 namespace {
@@ -36,7 +34,6 @@ collapse), and how many are copies. With --out their nearest pictures are writte
 struct Flags {
   ConnectionFlags connection;
   v1::CreateTrainingJobRequest request;
-  SamplerOverrides sampler;
   WatchOptions watch;
 };
 
@@ -48,7 +45,7 @@ absl::StatusOr<v1::CreateTrainingJobRequest> BuildRequest(const Flags& flags,
   ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, settings.model()));
   settings.set_model(model.name());
   settings.set_dataset(DatasetResourceName(settings.dataset()));
-  *settings.mutable_sampler() = SamplerToProto(flags.sampler);
+  settings.mutable_sampler();
   return request;
 }
 
@@ -58,10 +55,10 @@ ExitCode RunEvaluate(const Flags& flags) {
   const absl::StatusOr<ClientOptions> options = MakeClientOptions(flags.connection);
   if (!options.ok()) return ReportError(options.status(), json);
   const absl::StatusOr<v1::CreateTrainingJobRequest> request = BuildRequest(flags, *options);
-  if (!request.ok()) return ReportError(request.status(), json, FlagOfEvaluationField);
+  if (!request.ok()) return ReportError(request.status(), json, EvaluationFlags());
   TrainingClient client(*options);
   const absl::StatusOr<v1::TrainingJob> job = client.CreateJob(*request);
-  if (!job.ok()) return ReportError(job.status(), json, FlagOfEvaluationField);
+  if (!job.ok()) return ReportError(job.status(), json, EvaluationFlags());
   const absl::Status watched = WatchJob(client, *job, flags.watch, interrupts);
   return ReportEnd(client, job->name(), watched, flags.watch, interrupts);
 }
@@ -71,8 +68,6 @@ ExitCode RunEvaluate(const Flags& flags) {
 std::function<ExitCode()> AddEvaluateCommand(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   AddMessageFlags(app, flags->request, EvaluationFlags());
-  app.get_option("--dataset")->required();
-  AddSamplerFlags(app, flags->sampler);
   app.add_option("-o,--out", flags->watch.out,
                  "Write the samples beside their nearest pictures into this folder")
       ->type_name("DIR");

@@ -11,7 +11,7 @@
 #include "client/cli/display/generation_view.h"
 #include "client/cli/error_report.h"
 #include "client/cli/flags/generate_flags.h"
-#include "client/cli/flags/generate_request.h"
+#include "client/cli/flags/model_lookup.h"
 #include "client/cli/interrupts.h"
 #include "core/base/status_macros.h"
 
@@ -46,34 +46,45 @@ animation denoising.webp. The same seed and settings make the same images, whoev
 // Takes events until the stream ends, then writes the summary.
 absl::Status Generate(const GenerateFlags& flags, GenerateStream& stream,
                       GenerationRecorder& recorder) {
-  GenerationView view(flags);
+  GenerationView view(flags.output);
   RETURN_IF_ERROR(view.Follow(stream, recorder));
   RETURN_IF_ERROR(recorder.WriteSummary());
-  if (!flags.json) std::puts(SummaryText(recorder, view.finished()).c_str());
+  if (!flags.output.json) std::puts(SummaryText(recorder, view.finished()).c_str());
   return absl::OkStatus();
 }
 
-// What has been written stays, and is said to.
-void ReportPartialResult(const RecordedFiles& files) {
-  if (files.images == 0 && files.frames == 0) return;
-  std::fprintf(stderr, "  Written before that: %d images and %d frames in %s\n", files.images,
-               files.frames, files.folder.c_str());
+// What was written stays. The seed that the server chose is known once it has accepted the request,
+// and with it the command that generates the same images.
+void ReportPartialResult(const GenerationRecorder& recorder, v1::GenerateRequest request,
+                         const GivenFlags& given) {
+  const RecordedFiles& files = recorder.files();
+  if (files.images > 0 || files.frames > 0) {
+    std::fprintf(stderr, "  Written before that: %d images and %d frames in %s\n", files.images,
+                 files.frames, files.folder.c_str());
+  }
+  if (recorder.history() == nullptr) return;
+  request.set_seed(recorder.accepted().seed());
+  request.set_model(ShortModelName(request.model()));
+  std::fprintf(
+      stderr, "  The same images again: %s\n",
+      CommandLine("denoise generate", ArgumentsOf(GenerateTable(), request, given)).c_str());
 }
 
 absl::StatusOr<v1::GenerateRequest> PrepareRequest(Client& client, const GenerateFlags& flags) {
-  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.model));
-  return BuildGenerateRequest(flags, model);
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.request.model()));
+  return BuildGenerateRequest(GenerateTable(), flags, model);
 }
 
 ExitCode RunGenerate(const GenerateFlags& flags) {
+  const bool json = flags.output.json;
   Interrupts interrupts;
   // A folder that cannot be written to is found out before anything is asked of the server.
-  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.out);
-  if (!folder.ok()) return ReportError(folder.status(), flags.json);
+  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
+  if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
-  if (!client.ok()) return ReportError(client.status(), flags.json);
+  if (!client.ok()) return ReportError(client.status(), json);
   const absl::StatusOr<v1::GenerateRequest> request = PrepareRequest(*client, flags);
-  if (!request.ok()) return ReportError(request.status(), flags.json);
+  if (!request.ok()) return ReportError(request.status(), json, GenerateTable());
 
   GenerateStream stream = client->Generate(*request);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
@@ -81,8 +92,8 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
   const absl::Status status = Generate(flags, stream, recorder);
   interrupts.SetHandler(nullptr);
   if (status.ok()) return kExitOk;
-  const ExitCode code = ReportEnd(status, interrupts.interrupted(), flags.json);
-  ReportPartialResult(recorder.files());
+  const ExitCode code = ReportEnd(status, interrupts.interrupted(), json, GenerateTable());
+  ReportPartialResult(recorder, *request, flags.given);
   return code;
 }
 

@@ -58,7 +58,7 @@ void PrintTables(const std::vector<ShownPlan>& plans) {
 
 ExitCode RunPlan(const PlanFlags& flags) {
   const absl::StatusOr<std::vector<ShownPlan>> plans = GetPlans(flags.source);
-  if (!plans.ok()) return ReportError(plans.status(), flags.json);
+  if (!plans.ok()) return ReportError(plans.status(), flags.json, PlanErrorTable());
   if (!flags.draw.empty()) {
     const absl::Status drawn = DrawTo(flags.draw, *plans);
     if (!drawn.ok()) return ReportError(drawn, flags.json);
@@ -72,18 +72,16 @@ ExitCode RunPlan(const PlanFlags& flags) {
 }
 
 void AddSourceFlags(CLI::App& app, PlanSource& source) {
-  CLI::Option* const model = app.add_option(
-      "-m,--model", source.model,
-      "Ask the server for the plan of this model. Default: compile it here, without a server");
-  app.add_option(
-         "--scheduler-config", source.scheduler_config,
-         "A scheduler_config.json in the diffusers layout: the noise schedule, and the sampler\n"
-         "unless --sampler names another. Default: 1000 timesteps, linear")
+  AddSamplerList(app, source.samplers);
+  AddMessageFlags(app, source.request, PlanTable());
+  CLI::Option* const model = app.get_option("--model");
+  app.add_option("--scheduler-config", source.scheduler_config,
+                 "A scheduler_config.json in the diffusers layout, for the noise schedule and, "
+                 "unless --sampler names another, the sampler. Default: 1000 timesteps, linear")
       ->type_name("FILE")
       ->check(CLI::ExistingFile)
       ->excludes(model);
-  AddSamplerFlags(app, source.samplers, source.options);
-  AddCheckpointFlags(app, source.options);
+  AddCheckpointFlags(app, source.checkpoint);
   for (CLI::Option* option : app.get_options()) {
     if (option->get_group() == kCheckpointGroup) option->excludes(model);
   }

@@ -18,7 +18,7 @@
 #include "client/cli/display/printable.h"
 #include "client/cli/error_report.h"
 #include "client/cli/flags/generate_flags.h"
-#include "client/cli/flags/generate_request.h"
+#include "client/cli/flags/model_lookup.h"
 #include "client/cli/interrupts.h"
 #include "client/drawing/labelled_sheet.h"
 #include "core/base/status_macros.h"
@@ -60,10 +60,11 @@ std::string Title(const SweepFlags& flags, const Sweep& sweep, const v1::Model& 
   const auto is_axis = [&](const char* flag) {
     return sweep.rows.flag == flag || sweep.columns.flag == flag;
   };
-  if (flags.base.class_label.has_value() && !is_axis("class-label")) {
-    absl::StrAppend(&title, ", class ", *flags.base.class_label);
+  const auto label = flags.base.given.find("class_label");
+  if (label != flags.base.given.end() && !is_axis("class-label")) {
+    absl::StrAppend(&title, ", class ", label->second.front());
   }
-  if (!is_axis("seed")) absl::StrAppend(&title, ", seed ", *flags.base.seed);
+  if (!is_axis("seed")) absl::StrAppend(&title, ", seed ", sweep.cells[0].request.seed());
   return Printable(title);
 }
 
@@ -71,7 +72,7 @@ absl::StatusOr<Sweep> Prepare(const SweepFlags& flags, Client& client) {
   Sweep sweep;
   ASSIGN_OR_RETURN(sweep.rows, ParseSweepAxis("--rows", flags.rows));
   ASSIGN_OR_RETURN(sweep.columns, ParseSweepAxis("--columns", flags.columns));
-  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.base.model));
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.base.request.model()));
   ASSIGN_OR_RETURN(sweep.cells, SweepCells(flags.base, sweep.rows, sweep.columns, model));
   sweep.title = Title(flags, sweep, model);
   return sweep;
@@ -97,9 +98,17 @@ void ShowProgress(size_t done, size_t total) {
   std::fflush(stderr);
 }
 
-ExitCode ReportFailure(const absl::Status& status, const std::string& cell) {
-  if (!cell.empty()) std::fprintf(stderr, "denoise: the picture of %s failed\n", cell.c_str());
-  return ReportError(status, /*json=*/false);
+// Names the picture that failed, if it was one, and the command that generates it alone.
+ExitCode ReportFailure(const absl::Status& status, const SweepCell* cell) {
+  if (cell == nullptr) return ReportError(status, /*json=*/false, SweepTable());
+  std::fprintf(stderr, "denoise: the picture of %s failed\n", cell->label.c_str());
+  const ExitCode code = ReportError(status, /*json=*/false, SweepTable());
+  v1::GenerateRequest request = cell->request;
+  request.set_model(ShortModelName(request.model()));
+  std::fprintf(
+      stderr, "  To try it alone: %s\n",
+      CommandLine("denoise generate", ArgumentsOf(GenerateTable(), request, cell->given)).c_str());
+  return code;
 }
 
 ExitCode RunCells(const SweepFlags& flags, Sweep sweep, Client& client, Interrupts& interrupts) {
@@ -124,7 +133,7 @@ ExitCode RunSweep(const SweepFlags& flags) {
   absl::StatusOr<Client> client = MakeClient(flags.base.connection);
   if (!client.ok()) return ReportError(client.status(), /*json=*/false);
   absl::StatusOr<Sweep> sweep = Prepare(flags, *client);
-  if (!sweep.ok()) return ReportError(sweep.status(), /*json=*/false);
+  if (!sweep.ok()) return ReportError(sweep.status(), /*json=*/false, SweepTable());
   return RunCells(flags, *std::move(sweep), *client, interrupts);
 }
 
@@ -152,11 +161,8 @@ void AddGridFlags(CLI::App& app, SweepFlags& flags) {
 
 std::function<ExitCode()> AddSweepCommand(CLI::App& app) {
   const auto flags = std::make_shared<SweepFlags>();
-  flags->base.seed = 0;
   AddGridFlags(app, *flags);
-  AddModelFlag(app, flags->base.model);
-  AddPictureFlags(app, flags->base);
-  AddConnectionFlags(app, flags->base.connection);
+  AddSweepFlags(app, flags->base);
   app.footer(std::string(kExamples) + kExitCodesHelp);
   return [flags] { return RunSweep(*flags); };
 }

@@ -6,7 +6,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/cli/flags/generate_request.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 
@@ -27,7 +26,7 @@ absl::Status SetFlags(const SweepAxis& rows, size_t row, const SweepAxis& column
                       GenerateFlags& flags) {
   CLI::App app;
   app.set_help_flag();
-  AddPictureFlags(app, flags);
+  AddSweepAxisFlags(app, flags);
   std::vector<std::string> arguments;
   const auto add = [&](const SweepAxis& axis, size_t index) {
     if (!axis.flag.empty()) {
@@ -36,8 +35,9 @@ absl::Status SetFlags(const SweepAxis& rows, size_t row, const SweepAxis& column
   };
   add(columns, column);  // CLI11 takes arguments from the back
   add(rows, row);
-  if (flags.guidance_scale.has_value() && rows.flag != kScale && columns.flag != kScale) {
-    arguments.push_back(absl::StrCat("--", kScale, "=", *flags.guidance_scale));  // others need it
+  if (const auto scale = flags.given.find("guidance.scale");
+      scale != flags.given.end() && rows.flag != kScale && columns.flag != kScale) {
+    arguments.push_back(absl::StrCat("--", kScale, "=", scale->second[0]));  // others need it
   }
   try {
     app.parse(arguments);
@@ -92,7 +92,8 @@ absl::StatusOr<std::vector<SweepCell>> SweepCells(const GenerateFlags& base, con
       RETURN_IF_ERROR(SetFlags(rows, row, columns, column, flags));
       SweepCell& cell = cells.emplace_back();
       cell.label = CellLabel(rows.Label(row), columns.Label(column));
-      ASSIGN_OR_RETURN(cell.request, BuildGenerateRequest(flags, model));
+      ASSIGN_OR_RETURN(cell.request, BuildGenerateRequest(SweepTable(), flags, model));
+      cell.given = std::move(flags.given);
     }
   }
   return cells;

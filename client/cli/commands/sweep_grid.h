@@ -26,6 +26,7 @@ absl::StatusOr<SweepAxis> ParseSweepAxis(const std::string& field, const std::st
 struct SweepCell {
   std::string label;  // "steps 8, guidance-scale 2"
   denoised::v1::GenerateRequest request;
+  GivenFlags given;  // those that the request was built from
 };
 
 // A cell for each value of `rows` with each of `columns`, row by row, over `base`. InvalidArgument

@@ -5,7 +5,6 @@
 #include <functional>
 #include <optional>
 #include <set>
-#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -31,8 +30,8 @@ class SweepRunner {
   // Makes Run() return CANCELLED. Does not block; thread-safe.
   void Cancel();
 
-  // After Run(): the label of the cell that failed; empty where none did, or all were cancelled.
-  const std::string& failed_cell() const { return failed_cell_; }
+  // After Run(): the cell that failed; null where none did, or all were cancelled.
+  const SweepCell* failed_cell() const { return failed_cell_; }
 
  private:
   class Entry;  // a stream, while it can be cancelled
@@ -41,7 +40,7 @@ class SweepRunner {
   std::optional<size_t> Take();
   absl::StatusOr<Image> MakePicture(const SweepCell& cell);
   void Finish(size_t index, absl::StatusOr<Image> picture);
-  void Stop(const absl::Status& status, const std::string& cell)
+  void Stop(const absl::Status& status, const SweepCell* cell)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Client& client_;
@@ -54,7 +53,7 @@ class SweepRunner {
   std::set<GenerateStream*> streams_ ABSL_GUARDED_BY(mutex_);
   absl::Status status_ ABSL_GUARDED_BY(mutex_);  // the first failure
   std::vector<Image> pictures_ ABSL_GUARDED_BY(mutex_);
-  std::string failed_cell_;  // written under mutex_, read after Run()
+  const SweepCell* failed_cell_ = nullptr;  // written under mutex_, read after Run()
 };
 
 }  // namespace denoise

@@ -15,12 +15,9 @@
 #include "client/cli/error_report.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/cli/flags/message_flags.h"
-#include "client/cli/flags/sampler_flags.h"
 #include "client/cli/flags/training_flags.h"
 #include "client/client.h"
 #include "client/training_client.h"
-#include "core/base/field_violations.h"
-#include "proto/conversion/sampler_proto.h"
 
 namespace denoise {
 namespace {
@@ -56,8 +53,6 @@ struct JobFlags {
 struct CreateFlags {
   ConnectionFlags connection;
   v1::CreateTrainingJobRequest request;
-  SamplerOverrides sampler;
-  std::vector<std::string> labels;
   WatchOptions watch;
   bool watches = false;
 };
@@ -80,38 +75,20 @@ void PrintJob(const v1::TrainingJob& job, bool json) {
   Print(json ? ResourceJson(job) : JobDetails(job));
 }
 
-absl::Status AddLabels(const std::vector<std::string>& labels,
-                       google::protobuf::Map<std::string, std::string>& target) {
-  FieldViolations violations;
-  for (const std::string& label : labels) {
-    const size_t equals = label.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      violations.Add("labels", absl::StrCat("must be KEY=VALUE, is ", label));
-    } else {
-      target[label.substr(0, equals)] = label.substr(equals + 1);
-    }
-  }
-  return violations.ToStatus();
-}
-
 ExitCode RunCreate(CreateFlags& flags) {
   Interrupts interrupts;
   const bool json = flags.watch.json;
   v1::CreateTrainingJobRequest& request = flags.request;
-  if (const absl::Status status = AddLabels(flags.labels, *request.mutable_labels());
-      !status.ok()) {
-    return ReportError(status, json, FlagOfTrainingField);
-  }
   v1::TrainingSettings& settings = *request.mutable_training();
   settings.set_dataset(DatasetResourceName(settings.dataset()));
   if (settings.has_base_model()) {
     settings.set_base_model(ModelResourceName(settings.base_model()));
   }
-  *settings.mutable_samples()->mutable_sampler() = SamplerToProto(flags.sampler);
+  settings.mutable_samples()->mutable_sampler();
   absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags.connection);
   if (!client.ok()) return ReportError(client.status(), json);
   const absl::StatusOr<v1::TrainingJob> job = client->CreateJob(request);
-  if (!job.ok()) return ReportError(job.status(), json, FlagOfTrainingField);
+  if (!job.ok()) return ReportError(job.status(), json, TrainingFlags());
   if (!flags.watches || json) PrintJob(*job, json);
   if (!flags.watches) return kExitOk;
   const absl::Status watched = WatchJob(*client, *job, flags.watch, interrupts);
@@ -129,11 +106,6 @@ void AddWatchFlags(CLI::App& app, WatchOptions& watch) {
 Command AddCreate(CLI::App& app) {
   const auto flags = std::make_shared<CreateFlags>();
   AddMessageFlags(app, flags->request, TrainingFlags());
-  app.get_option("--dataset")->required();
-  app.get_option("--max-steps")->required();
-  app.add_option("--label", flags->labels, "For you to find the job by; may be repeated")
-      ->type_name("KEY=VALUE");
-  AddSamplerFlags(app, flags->sampler);
   app.add_flag("-w,--watch", flags->watches, "Show how it goes until it is over");
   AddWatchFlags(app, flags->watch);
   AddConnectionFlags(app, flags->connection);
@@ -254,16 +226,9 @@ Command AddPublish(CLI::App& app) {
     v1::PublishModelRequest request;
     int64_t step = 0;
   };
-  static constexpr MessageFlag kFlags[] = {
-      {"-m,--model", "model", "What to call it; a model of this name gets a new version"},
-      {"--ema-decay", "ema_decay", "Which average. Default: the one with the greatest decay"},
-      {"--precision", "precision", "Of the weights in its file. Default: float32"},
-      {"--allow-replace", "allow_replace",
-       "Even where the model of that name has another shape, classes or schedule"}};
   const auto flags = std::make_shared<Flags>();
   AddJobFlags(app, flags->job);
-  AddMessageFlags(app, flags->request, kFlags);
-  app.get_option("--model")->required();
+  AddMessageFlags(app, flags->request, PublishFlags());
   app.add_option("--step", flags->step, "Of which checkpoint. Default: the newest")
       ->check(CLI::PositiveNumber);
   return [flags] {
@@ -276,7 +241,7 @@ Command AddPublish(CLI::App& app) {
       request.set_source(absl::StrCat(request.source(), "/checkpoints/", flags->step));
     }
     const absl::StatusOr<v1::Model> model = client->Publish(request);
-    if (!model.ok()) return ReportError(model.status(), flags->job.json);
+    if (!model.ok()) return ReportError(model.status(), flags->job.json, PublishFlags());
     Print(flags->job.json ? ModelJson(*model) : ModelDetails(*model));
     return kExitOk;
   };

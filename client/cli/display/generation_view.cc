@@ -10,19 +10,19 @@
 namespace denoise {
 namespace {
 
-std::unique_ptr<TerminalPicture> DetectPictures(const GenerateFlags& flags) {
+std::unique_ptr<TerminalPicture> DetectPictures(const OutputFlags& flags) {
   if (flags.no_picture || flags.json || !isatty(STDOUT_FILENO)) return nullptr;
   return TerminalPicture::Detect();
 }
 
 // A live display would garble the lines for scripts where both go to the same terminal.
-bool ShowsProgress(const GenerateFlags& flags) {
+bool ShowsProgress(const OutputFlags& flags) {
   return isatty(STDERR_FILENO) && !(flags.json && isatty(STDOUT_FILENO));
 }
 
 }  // namespace
 
-GenerationView::GenerationView(const GenerateFlags& flags)
+GenerationView::GenerationView(const OutputFlags& flags)
     : json_(flags.json), display_(ShowsProgress(flags), DetectPictures(flags)) {}
 
 void GenerationView::Show(const denoised::v1::GenerateEvent& event, const PictureHistory* history) {

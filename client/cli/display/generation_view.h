@@ -16,7 +16,7 @@ namespace denoise {
 // terminal say. Not thread-safe.
 class GenerationView {
  public:
-  explicit GenerationView(const GenerateFlags& flags);
+  explicit GenerationView(const OutputFlags& flags);
 
   // Takes events to the end of the stream. `recorder` is a GenerationRecorder or the like, with
   // Record(event) and history().

@@ -369,6 +369,9 @@ TEST_F(CliTest, AFailureOnTheWaySaysWhatHasBeenWritten) {
   const auto result = Generate({"--count", "2"});
   EXPECT_EQ(result.exit_status, Exited(1));
   EXPECT_THAT(result.error, AllOf(HasSubstr("the device failed"), HasSubstr("2 images")));
+  EXPECT_THAT(result.error, HasSubstr("denoise generate --model shapes --count 2 --seed "
+                                      "18446744073709551615 --class-label circle\n"))
+      << "with the seed that the server chose";
   EXPECT_TRUE(fs::exists(out() / "image-1.png"));
 }
 
@@ -719,6 +722,8 @@ TEST_F(CliTest, ASweepNamesThePictureThatFails) {
   EXPECT_EQ(result.exit_status, Exited(2));
   EXPECT_THAT(result.error, AllOf(HasSubstr("the picture of steps 0 failed"),
                                   HasSubstr("--steps: must be at least 1")));
+  EXPECT_THAT(result.error, HasSubstr("denoise generate --model shapes --seed 0 --class-label "
+                                      "circle --steps 0\n"));
   EXPECT_FALSE(fs::exists(sheet));
 }
 

@@ -16,11 +16,13 @@
 #include "client/cli/display/progress.h"
 #include "client/cli/error_report.h"
 #include "client/cli/flags/connection_flags.h"
+#include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/sampler_flags.h"
 #include "core/base/field_violations.h"
 #include "core/sampling/options/option_table.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto/conversion/sampler_proto.h"
 #include "tests/core/sampling/options/overrides_testing.h"
 #include "tests/support/temp_dir.h"
 
@@ -65,25 +67,29 @@ TEST(OutputFolder, AFileInTheWayIsAnErrorThatNamesIt) {
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1) << "a temporary file was left";
 }
 
+std::string FlagOfGenerateField(std::string_view field) {
+  return FlagOfField(GenerateTable(), field);
+}
+
 TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
-  EXPECT_EQ(FlagOfField("sampler.steps"), "--steps");
-  EXPECT_EQ(FlagOfField("sampler.timesteps[3]"), "--timesteps[3]");
-  EXPECT_EQ(FlagOfField("sampler.use_clipped_model_output"), "--use-clipped-model-output");
-  EXPECT_EQ(FlagOfField("sampler.sampler"), "--sampler");
-  EXPECT_EQ(FlagOfField("guidance.timestep_max"), "--guidance-max");
-  EXPECT_EQ(FlagOfField("guidance.sigma_min"), "--guidance-sigma-min");
-  EXPECT_EQ(FlagOfField("guidance.rescale"), "--guidance-rescale");
-  EXPECT_EQ(FlagOfField("class_weights[1].weight"), "--class-weights[1].weight");
-  EXPECT_EQ(FlagOfField("frames.every_n_steps"), "--frames");
-  EXPECT_EQ(FlagOfField("frames.kinds[1]"), "--frame-kind[1]");
-  EXPECT_EQ(FlagOfField("image_encoding"), "--format");
-  EXPECT_EQ(FlagOfField("class_label"), "--class-label");
-  EXPECT_EQ(FlagOfField("start.image.picture.data"), "--init");
-  EXPECT_EQ(FlagOfField("start.frame.step"), "--branch-step");
-  EXPECT_EQ(FlagOfField("start.noise.to.sample"), "--noise-to");
-  EXPECT_EQ(FlagOfField("inpainting.resamples"), "--repaint-times");
-  EXPECT_EQ(FlagOfField("page_token"), "page_token");
-  EXPECT_EQ(FlagOfField("--out"), "--out");
+  EXPECT_EQ(FlagOfGenerateField("sampler.steps"), "--steps");
+  EXPECT_EQ(FlagOfGenerateField("sampler.timesteps[3]"), "--timesteps[3]");
+  EXPECT_EQ(FlagOfGenerateField("sampler.use_clipped_model_output"), "--use-clipped-model-output");
+  EXPECT_EQ(FlagOfGenerateField("sampler.sampler"), "--sampler");
+  EXPECT_EQ(FlagOfGenerateField("guidance.timestep_max"), "--guidance-max");
+  EXPECT_EQ(FlagOfGenerateField("guidance.sigma_min"), "--guidance-sigma-min");
+  EXPECT_EQ(FlagOfGenerateField("guidance.rescale"), "--guidance-rescale");
+  EXPECT_EQ(FlagOfGenerateField("class_weights[1].weight"), "--class-weights[1].weight");
+  EXPECT_EQ(FlagOfGenerateField("frames.every_n_steps"), "--frames");
+  EXPECT_EQ(FlagOfGenerateField("frames.kinds[1]"), "--frame-kind[1]");
+  EXPECT_EQ(FlagOfGenerateField("image_encoding"), "--format");
+  EXPECT_EQ(FlagOfGenerateField("class_label"), "--class-label");
+  EXPECT_EQ(FlagOfGenerateField("start.image.picture.data"), "--init");
+  EXPECT_EQ(FlagOfGenerateField("start.frame.step"), "--branch-step");
+  EXPECT_EQ(FlagOfGenerateField("start.noise.to.sample"), "--noise-to");
+  EXPECT_EQ(FlagOfGenerateField("inpainting.resamples"), "--repaint-times");
+  EXPECT_EQ(FlagOfGenerateField("page_token"), "page_token");
+  EXPECT_EQ(FlagOfGenerateField("--out"), "--out");
 }
 
 // Names like "guidance.scale"; a repeated field is one, whatever it holds.
@@ -99,21 +105,22 @@ void AddFields(const google::protobuf::Descriptor& message, const std::string& p
   }
 }
 
-void ExpectAFlagForEveryField(const CLI::App& app, const google::protobuf::Descriptor& request) {
+void ExpectAFlagForEveryField(const CLI::App& app, const FlagTable& table,
+                              const google::protobuf::Descriptor& request) {
   std::vector<std::string> fields;
   AddFields(request, "", fields);
   for (const std::string& field : fields) {
-    EXPECT_NE(app.get_option_no_throw(FlagOfField(field)), nullptr)
-        << field << " would be set by " << FlagOfField(field);
+    EXPECT_NE(app.get_option_no_throw(FlagOfField(table, field)), nullptr)
+        << field << " would be set by " << FlagOfField(table, field);
   }
 }
 
 TEST(FlagOfField, IsAFlagOfTheCommandForEveryFieldOfItsRequest) {
   CLI::App generate, diffuse;
   AddGenerateCommand(generate);
-  ExpectAFlagForEveryField(generate, *v1::GenerateRequest::descriptor());
+  ExpectAFlagForEveryField(generate, GenerateTable(), *v1::GenerateRequest::descriptor());
   AddDiffuseCommand(diffuse);
-  ExpectAFlagForEveryField(diffuse, *v1::DiffuseRequest::descriptor());
+  ExpectAFlagForEveryField(diffuse, DiffuseTable(), *v1::DiffuseRequest::descriptor());
 }
 
 TEST(ParseDeadline, TakesDurationsAndSeconds) {
@@ -125,13 +132,15 @@ TEST(ParseDeadline, TakesDurationsAndSeconds) {
 }
 
 std::string FlagNameOf(std::string_view option) {
-  return FlagOfField("sampler." + std::string(option));
+  const FlagTable table = Join({SamplerFlags("sampler"), CheckpointFlags("sampler")});
+  return FlagOfField(table, "sampler." + std::string(option));
 }
 
 TEST(SamplerFlags, EveryOptionHasAFlagWithItsHelp) {
+  v1::GenerateRequest request;
   SamplerOverrides overrides;
   CLI::App sampler, checkpoint;
-  AddSamplerFlags(sampler, overrides);
+  AddMessageFlags(sampler, request, SamplerFlags("sampler"));
   AddCheckpointFlags(checkpoint, overrides);
   ForEachOption([&](const auto& option) {
     const bool may_be_requested = option.source == OptionSource::kRequest;
@@ -145,12 +154,13 @@ TEST(SamplerFlags, EveryOptionHasAFlagWithItsHelp) {
 }
 
 SamplerOverrides Parse(std::vector<std::string> flags) {
-  SamplerOverrides overrides;
+  v1::GenerateRequest request;
   CLI::App app;
-  AddSamplerFlags(app, overrides);
+  AddMessageFlags(app, request, SamplerFlags("sampler"));
   std::reverse(flags.begin(), flags.end());  // as CLI11 wants them
   app.parse(flags);
-  return overrides;
+  FieldViolations unknown;
+  return SamplerFromProto(request.sampler(), unknown);
 }
 
 TEST(SamplerFlags, FillInTheOptionsTheyAreNamedFor) {

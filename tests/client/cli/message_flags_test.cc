@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <set>
+#include <string>
+#include <vector>
 
+#include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/training_flags.h"
 #include "denoised/v1/training.pb.h"
 
@@ -22,6 +26,7 @@ CreateTrainingJobRequest Parse(const std::string& line) {
   CreateTrainingJobRequest request;
   CLI::App app;
   AddMessageFlags(app, request, TrainingFlags());
+  for (CLI::Option* option : app.get_options()) option->required(false);
   app.parse(line);
   return request;
 }
@@ -136,12 +141,112 @@ TEST(TrainingFlags, EverySettingOfAnEvaluationHasOne) {
 }
 
 TEST(TrainingFlags, FieldsInErrorsBecomeFlags) {
-  EXPECT_EQ(FlagOfTrainingField("training.optimizer.learning_rate"), "--learning-rate");
-  EXPECT_EQ(FlagOfTrainingField("training.ema_decays[1]"), "--ema-decays[1]");
-  EXPECT_EQ(FlagOfTrainingField("training.samples.sampler.steps"), "--steps");
-  EXPECT_EQ(FlagOfEvaluationField("evaluation.sample_count"), "--samples");
-  EXPECT_EQ(FlagOfEvaluationField("evaluation.sampler.eta"), "--eta");
-  EXPECT_EQ(FlagOfTrainingField("something.else"), "something.else");
+  EXPECT_EQ(FlagOfField(TrainingFlags(), "training.optimizer.learning_rate"), "--learning-rate");
+  EXPECT_EQ(FlagOfField(TrainingFlags(), "training.ema_decays[1]"), "--ema-decays[1]");
+  EXPECT_EQ(FlagOfField(TrainingFlags(), "training.samples.sampler.steps"), "--steps");
+  EXPECT_EQ(FlagOfField(EvaluationFlags(), "evaluation.sample_count"), "--samples");
+  EXPECT_EQ(FlagOfField(EvaluationFlags(), "evaluation.sampler.eta"), "--eta");
+  EXPECT_EQ(FlagOfField(TrainingFlags(), "something.else"), "something.else");
+}
+
+// Every option of a sampler is a flag wherever a request has one.
+TEST(TrainingFlags, SamplersHaveTheirFlags) {
+  const auto& sampler = *denoised::v1::SamplerOptions::descriptor();
+  for (int i = 0; i < sampler.field_count(); ++i) {
+    const std::string& name = sampler.field(i)->name();
+    EXPECT_NE(FlagOf(TrainingFlags(), "training.samples.sampler." + name), "") << name;
+    EXPECT_NE(FlagOf(EvaluationFlags(), "evaluation.sampler." + name), "") << name;
+    EXPECT_NE(FlagOf(GenerateTable(), "sampler." + name), "") << name;
+  }
+}
+
+// What `table` makes of a command line, given back as a command line.
+template <class Request>
+std::vector<std::string> ThereAndBack(const FlagTable& table, std::vector<std::string> arguments) {
+  Request request;
+  GivenFlags given;
+  CLI::App app;
+  AddMessageFlags(app, request, table, &given);
+  for (CLI::Option* option : app.get_options()) option->required(false);
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  app.parse(arguments);
+  return ArgumentsOf(table, request, given);
+}
+
+TEST(ArgumentsOf, GiveBackWhatWasParsed) {
+  const std::vector<std::string> training = {"--dataset",
+                                             "emoji",
+                                             "--priority",
+                                             "-3",
+                                             "--label",
+                                             "animals=yes",
+                                             "--block-out-channels",
+                                             "32,64",
+                                             "--no-attention",
+                                             "--class-conditional=false",
+                                             "--loss",
+                                             "variational-bound",
+                                             "--learning-rate",
+                                             "0.0002",
+                                             "--seed",
+                                             "18446744073709551615",
+                                             "--ema-decays",
+                                             "0.99,0.9999",
+                                             "--max-duration",
+                                             "1h30m",
+                                             "--sampler",
+                                             "dpmpp",
+                                             "--sigma-spacing",
+                                             "karras",
+                                             "--final-sigma",
+                                             "sigma_min",
+                                             "--euler-at-final",
+                                             "true"};
+  std::vector<std::string> back = ThereAndBack<CreateTrainingJobRequest>(TrainingFlags(), training);
+  EXPECT_EQ(std::multiset<std::string>(back.begin(), back.end()),
+            std::multiset<std::string>(training.begin(), training.end()));
+  EXPECT_EQ(ThereAndBack<CreateTrainingJobRequest>(TrainingFlags(), back), back);
+
+  const std::vector<std::string> generate = {
+      "--class-weights", "a=1,b=2", "--guidance-scale", "0.1", "--frames",  "2",
+      "--frame-kind",    "x_t,x0",  "--frame-encoding", "npy", "--inpaint", "LICENSE",
+      "--mask",          "LICENSE"};
+  using denoised::v1::GenerateRequest;
+  EXPECT_EQ(ThereAndBack<GenerateRequest>(GenerateTable(), generate), generate);
+}
+
+TEST(ArgumentsOf, LeaveOutBytesThatNobodyNamed) {
+  denoised::v1::GenerateRequest request;
+  request.mutable_start()->mutable_image()->mutable_picture()->set_data("bytes");
+  request.set_class_label(2);
+  EXPECT_THAT(ArgumentsOf(GenerateTable(), request), ElementsAre("--class-label", "2"));
+}
+
+TEST(CommandLine, IsSafeToPasteIntoAShell) {
+  EXPECT_EQ(CommandLine("denoise generate", {"--class-label", "it's ice cream", "--steps", "2"}),
+            "denoise generate --class-label 'it'\\''s ice cream' --steps 2");
+}
+
+TEST(CompleteMessage, ReadsFilesAndNamesThoseThatItCannot) {
+  denoised::v1::GenerateRequest request;
+  const GivenFlags given = {{"start.frame.sample", {"LICENSE"}},
+                            {"inpainting.picture.data", {"LICENSE"}}};
+  const absl::Status status = CompleteMessage(GenerateTable(), given, {}, request);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("start.frame.sample: npy: "));
+  EXPECT_THAT(request.inpainting().picture().data(), HasSubstr("Apache"));
+}
+
+TEST(CompleteMessage, PresetsGoWhereTheirMessageIs) {
+  denoised::v1::GenerateRequest request;
+  ASSERT_TRUE(CompleteMessage(GenerateTable(), {}, {}, request).ok());
+  EXPECT_EQ(request.ShortDebugString(), "image_encoding: ENCODING_PNG");
+  request.mutable_start()->mutable_image();
+  ASSERT_TRUE(CompleteMessage(GenerateTable(), {}, {}, request).ok());
+  EXPECT_EQ(request.start().image().strength(), 0.8);
+  request.mutable_start()->mutable_image()->set_strength(0);
+  const GivenFlags given = {{"start.image.strength", {"0"}}};
+  ASSERT_TRUE(CompleteMessage(GenerateTable(), given, {}, request).ok());
+  EXPECT_EQ(request.start().image().strength(), 0) << "a zero that was given stays";
 }
 
 }  // namespace

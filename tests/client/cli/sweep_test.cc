@@ -61,14 +61,14 @@ v1::Model Model() {
 
 GenerateFlags Base() {
   GenerateFlags flags;
-  flags.class_label = "circle";
-  flags.seed = 7;
+  flags.given["class_label"] = {"circle"};
+  flags.request.set_seed(7);
   return flags;
 }
 
 TEST(SweepCells, AreTheFlagsOfTheirRowAndColumnOverTheOthers) {
   GenerateFlags base = Base();
-  base.sampler.eta = 0.5;
+  base.request.mutable_sampler()->set_eta(0.5);
   const auto cells = SweepCells(base, Axis("guidance=1,2"), Axis("steps=4,8,16"), Model());
   ASSERT_TRUE(cells.ok()) << cells.status();
   ASSERT_EQ(cells->size(), 6u);
@@ -136,7 +136,7 @@ TEST_F(SweepRunnerTest, AsksForAsManyAtATimeAsItMay) {
   EXPECT_TRUE(absl::IsCancelled(runner.Run(/*parallel=*/3).status()));
   canceller.join();
   EXPECT_EQ(server_.requests().size(), 3u);
-  EXPECT_EQ(runner.failed_cell(), "");
+  EXPECT_EQ(runner.failed_cell(), nullptr);
 }
 
 TEST_F(SweepRunnerTest, AFailureNamesItsCellAndEndsTheOthers) {
@@ -144,7 +144,8 @@ TEST_F(SweepRunnerTest, AFailureNamesItsCellAndEndsTheOthers) {
   SweepRunner runner(client_, Cells("steps=0,1,2,3,4,5,6,7"), [](size_t) {});
   const absl::Status status = runner.Run(/*parallel=*/1).status();
   EXPECT_THAT(Violation(status), HasSubstr("sampler.steps"));
-  EXPECT_EQ(runner.failed_cell(), "steps 0");
+  ASSERT_NE(runner.failed_cell(), nullptr);
+  EXPECT_EQ(runner.failed_cell()->label, "steps 0");
   EXPECT_EQ(server_.requests().size(), 1u);
 }
 
