@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "client/drawing/file_kind.h"
+#include "client/drawing/drawing.h"
 #include "core/image/image.h"
 
 namespace denoise {

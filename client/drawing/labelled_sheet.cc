@@ -1,10 +1,9 @@
-#include "client/drawing/labelled_sheet.h"
-
 #include <algorithm>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
 #include "client/drawing/canvas.h"
+#include "client/drawing/drawing.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {

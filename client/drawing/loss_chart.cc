@@ -1,10 +1,9 @@
-#include "client/drawing/loss_chart.h"
-
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "client/drawing/canvas.h"
+#include "client/drawing/drawing.h"
 #include "client/drawing/panel.h"
 
 namespace denoise {

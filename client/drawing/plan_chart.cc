@@ -1,11 +1,10 @@
-#include "client/drawing/plan_chart.h"
-
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/drawing/canvas.h"
+#include "client/drawing/drawing.h"
 #include "client/drawing/panel.h"
 #include "core/base/status_macros.h"
 

@@ -1,10 +1,9 @@
-#include "client/cli/commands/datasets_command.h"
-
 #include <unistd.h>
 
 #include <CLI/Validators.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,21 +11,22 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/commands/command_set.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
-#include "client/cli/commands/upload_file.h"
-#include "client/cli/display/live_screen.h"
-#include "client/cli/display/progress_bar.h"
 #include "client/cli/display/received_image.h"
-#include "client/cli/display/training_text.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/resource_text.h"
+#include "client/cli/display/terminal.h"
+#include "client/cli/display/text.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/cli/flags/message_flags.h"
-#include "client/cli/interrupts.h"
 #include "client/training_client.h"
 #include "core/base/error_details.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
+#include "core/data/byte_source.h"
+#include "core/data/folder_tar.h"
 
 namespace denoise {
 namespace {
@@ -62,6 +62,66 @@ struct UploadFlags {
   v1::UploadDatasetRequest request;
   bool json = false;
 };
+
+absl::Status CannotRead(const std::string& path) {
+  return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+}
+
+class FileUpload final : public UploadSource {
+ public:
+  FileUpload(std::string path, std::ifstream file)
+      : path_(std::move(path)), file_(std::move(file)) {}
+
+  absl::Status Seek(int64_t offset) override {
+    file_.clear();
+    file_.seekg(offset);
+    return file_.good() ? absl::OkStatus() : CannotRead(path_);
+  }
+
+  absl::StatusOr<std::string> Read(size_t max_bytes) override {
+    std::string bytes(max_bytes, '\0');
+    file_.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    if (file_.bad()) return CannotRead(path_);
+    bytes.resize(static_cast<size_t>(file_.gcount()));
+    return bytes;
+  }
+
+ private:
+  const std::string path_;
+  std::ifstream file_;
+};
+
+class FolderUpload final : public UploadSource {
+ public:
+  explicit FolderUpload(std::unique_ptr<FolderTar> tar) : tar_(std::move(tar)) {}
+
+  absl::Status Seek(int64_t offset) override {
+    if (offset < 0 || offset > tar_->size()) {
+      return absl::OutOfRangeError("the server has more of this upload than there is");
+    }
+    tar_->Seek(offset);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string> Read(size_t max_bytes) override {
+    return ReadString(*tar_, max_bytes);
+  }
+
+ private:
+  const std::unique_ptr<FolderTar> tar_;
+};
+
+// A folder becomes a tar of its pictures, made while it is sent; a file is sent as it is.
+// InvalidArgument, naming the path, if it cannot be read.
+absl::StatusOr<std::unique_ptr<UploadSource>> OpenUploadSource(const std::string& path) {
+  if (std::filesystem::is_directory(path)) {
+    ASSIGN_OR_RETURN(std::unique_ptr<FolderTar> tar, FolderTar::Open(path));
+    return std::make_unique<FolderUpload>(std::move(tar));
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file.is_open() || !std::filesystem::is_regular_file(path)) return CannotRead(path);
+  return std::make_unique<FileUpload>(path, std::move(file));
+}
 
 absl::StatusOr<TrainingClient> MakeTrainingClient(const ConnectionFlags& flags) {
   ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags));
@@ -240,7 +300,7 @@ Command AddDelete(CLI::App& app) {
 
 }  // namespace
 
-std::function<ExitCode()> AddDatasetsCommand(CLI::App& app) {
+Command AddDatasetsCommand(CLI::App& app) {
   CommandSet commands(app);
   commands.Add("upload", "Send pictures to the server, and see what is in them", AddUpload);
   commands.Add("list", "What the server has", AddList);

@@ -1,17 +1,16 @@
-#include "client/cli/commands/diffuse_command.h"
-
 #include <CLI/Option.hpp>
 #include <cstdio>
 #include <memory>
 #include <string>
 
+#include "client/cli/commands/commands.h"
 #include "client/cli/commands/diffusion_recorder.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/follow_stream.h"
-#include "client/cli/error_report.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
-#include "client/cli/interrupts.h"
 #include "client/client.h"
 #include "core/base/status_macros.h"
 
@@ -82,7 +81,7 @@ void AddDiffuseFlags(CLI::App& app, DiffuseFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddDiffuseCommand(CLI::App& app) {
+Command AddDiffuseCommand(CLI::App& app) {
   const auto flags = std::make_shared<DiffuseFlags>();
   AddDiffuseFlags(app, *flags);
   app.footer(std::string(kExamples) + kExitCodesHelp);

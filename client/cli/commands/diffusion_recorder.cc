@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/cli/display/printable.h"
 #include "client/cli/display/received_image.h"
+#include "client/cli/display/text.h"
 #include "client/client.h"
 #include "core/base/status_macros.h"
 
@@ -16,10 +16,6 @@ namespace v1 = denoised::v1;
 
 // Far above any server's limit.
 constexpr int kMostLevels = 100001;
-
-std::string Plural(int count, const std::string& noun) {
-  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
-}
 
 }  // namespace
 
@@ -91,12 +87,9 @@ std::string DiffusionRecorder::SummaryText() const {
         level.has_timestep() ? absl::StrFormat("%.6g", level.timestep()) : "picture", level.alpha(),
         level.sigma(), level.alpha_bar(), level.snr());
   }
-  const auto add = [&](const std::string& path, const std::string& what) {
-    if (!path.empty()) absl::StrAppendFormat(&text, "\n  %-32s %s", path, what);
-  };
-  add((folder_.path() / "frames" / "").string(), Plural(frames_, "frame"));
-  add(sheet_, "every picture from clean to noise");
-  add(animation_, "the same as an animation");
+  text += FileLine((folder_.path() / "frames" / "").string(), Plural(frames_, "frame"));
+  text += FileLine(sheet_, "every picture from clean to noise");
+  text += FileLine(animation_, "the same as an animation");
   if (!folder_.left_out().empty()) absl::StrAppend(&text, "\n  left out: ", folder_.left_out());
   return text;
 }

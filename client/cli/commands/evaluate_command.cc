@@ -1,12 +1,11 @@
-#include "client/cli/commands/evaluate_command.h"
-
 #include <cstdio>
 #include <memory>
 #include <string>
 
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/watch_job.h"
-#include "client/cli/display/training_text.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/resource_text.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/cli/flags/message_flags.h"
 #include "client/cli/flags/model_lookup.h"
@@ -65,7 +64,7 @@ ExitCode RunEvaluate(const Flags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddEvaluateCommand(CLI::App& app) {
+Command AddEvaluateCommand(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   AddMessageFlags(app, flags->request, EvaluationFlags());
   app.add_option("-o,--out", flags->watch.out,

@@ -1,18 +1,16 @@
-#include "client/cli/commands/generate_command.h"
-
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/follow_stream.h"
 #include "client/cli/commands/generation_recorder.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
-#include "client/cli/display/generate_summary.h"
-#include "client/cli/display/generation_view.h"
-#include "client/cli/error_report.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
-#include "client/cli/interrupts.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -49,7 +47,7 @@ absl::Status Generate(const GenerateFlags& flags, GenerateStream& stream,
   GenerationView view(flags.output);
   RETURN_IF_ERROR(view.Follow(stream, recorder));
   RETURN_IF_ERROR(recorder.WriteSummary());
-  if (!flags.output.json) std::puts(SummaryText(recorder, view.finished()).c_str());
+  if (!flags.output.json) std::puts(recorder.SummaryText(view.finished()).c_str());
   return absl::OkStatus();
 }
 
@@ -99,7 +97,7 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddGenerateCommand(CLI::App& app) {
+Command AddGenerateCommand(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   AddGenerateFlags(app, *flags);
   app.footer(std::string(kExamples) + kExitCodesHelp);

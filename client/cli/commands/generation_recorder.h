@@ -45,6 +45,10 @@ class GenerationRecorder {
   // its format is left out, and files() says so.
   absl::Status WriteSummary();
 
+  // For people: a sentence about what was generated, then a line for each kind of file. Without a
+  // newline at the end.
+  std::string SummaryText(const denoised::v1::Finished& finished) const;
+
   // Null before `accepted`.
   const PictureHistory* history() const { return history_.has_value() ? &*history_ : nullptr; }
   const denoised::v1::Accepted& accepted() const { return accepted_; }

@@ -1,11 +1,10 @@
-#include "client/cli/commands/health_command.h"
-
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "client/cli/error_report.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/client.h"
 
@@ -55,7 +54,7 @@ ExitCode RunHealth(const HealthFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddHealthCommand(CLI::App& app) {
+Command AddHealthCommand(CLI::App& app) {
   const auto flags = std::make_shared<HealthFlags>();
   app.add_option("--service", flags->service,
                  "Ask about this service, such as denoised.v1.ImageGeneration. Default: the server "

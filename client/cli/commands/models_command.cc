@@ -1,13 +1,12 @@
-#include "client/cli/commands/models_command.h"
-
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/display/model_text.h"
-#include "client/cli/error_report.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/client.h"
 
@@ -56,7 +55,7 @@ ExitCode RunModels(const ModelsFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddModelsCommand(CLI::App& app) {
+Command AddModelsCommand(CLI::App& app) {
   const auto flags = std::make_shared<ModelsFlags>();
   app.add_option("name", flags->name, "Tell everything about this model");
   app.add_flag("--json", flags->json, "Print one line of JSON for every model, and nothing else");

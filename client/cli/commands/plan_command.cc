@@ -1,5 +1,3 @@
-#include "client/cli/commands/plan_command.h"
-
 #include <CLI/Option.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
@@ -8,12 +6,13 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/commands/plan_source.h"
 #include "client/cli/display/plan_text.h"
-#include "client/cli/error_report.h"
 #include "client/cli/flags/sampler_flags.h"
-#include "client/drawing/plan_chart.h"
+#include "client/drawing/drawing.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -90,7 +89,7 @@ void AddSourceFlags(CLI::App& app, PlanSource& source) {
 
 }  // namespace
 
-std::function<ExitCode()> AddPlanCommand(CLI::App& app) {
+Command AddPlanCommand(CLI::App& app) {
   const auto flags = std::make_shared<PlanFlags>();
   AddSourceFlags(app, flags->source);
   app.add_flag(

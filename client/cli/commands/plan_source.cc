@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/display/printable.h"
+#include "client/cli/display/text.h"
 #include "client/cli/flags/sampler_flags.h"
 #include "client/client.h"
 #include "core/base/field_violations.h"

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/cli/display/plan_text.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/cli/flags/message_flags.h"
 #include "core/sampling/options/sampler_options.h"
@@ -22,13 +23,6 @@ struct PlanSource {
   // For all samplers: what a request may set, and what comes with a checkpoint.
   denoised::v1::PlanSamplerRequest request;
   SamplerOverrides checkpoint;
-};
-
-// Text is fit for a terminal.
-struct ShownPlan {
-  std::string sampler;  // "dpmpp of order 2"
-  std::string model;    // "emoji-32, version 1f0c"; empty where it was compiled here
-  SamplerPlan plan;
 };
 
 // What the server answered PlanSampler with. Internal where that is no plan: the server is not to be

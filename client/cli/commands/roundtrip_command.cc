@@ -1,5 +1,3 @@
-#include "client/cli/commands/roundtrip_command.h"
-
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -7,15 +5,15 @@
 #include <utility>
 #include <vector>
 
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/follow_stream.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/commands/plan_source.h"
 #include "client/cli/commands/roundtrip_recorder.h"
-#include "client/cli/display/generation_view.h"
-#include "client/cli/error_report.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
-#include "client/cli/interrupts.h"
 #include "client/client.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
@@ -143,7 +141,7 @@ ExitCode RunRoundTrip(const GenerateFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddRoundTripCommand(CLI::App& app) {
+Command AddRoundTripCommand(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   AddRoundTripFlags(app, *flags);
   app.footer(std::string(kExamples) + kExitCodesHelp);

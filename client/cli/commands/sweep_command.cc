@@ -1,5 +1,3 @@
-#include "client/cli/commands/sweep_command.h"
-
 #include <unistd.h>
 
 #include <CLI/Option.hpp>
@@ -12,15 +10,16 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/commands/sweep_grid.h"
 #include "client/cli/commands/sweep_runner.h"
-#include "client/cli/display/printable.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/text.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
-#include "client/cli/interrupts.h"
-#include "client/drawing/labelled_sheet.h"
+#include "client/drawing/drawing.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -159,7 +158,7 @@ void AddGridFlags(CLI::App& app, SweepFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddSweepCommand(CLI::App& app) {
+Command AddSweepCommand(CLI::App& app) {
   const auto flags = std::make_shared<SweepFlags>();
   AddGridFlags(app, *flags);
   AddSweepFlags(app, flags->base);

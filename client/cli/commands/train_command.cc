@@ -1,5 +1,3 @@
-#include "client/cli/commands/train_command.h"
-
 #include <CLI/Validators.hpp>
 #include <cstdio>
 #include <map>
@@ -8,11 +6,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/commands/command_set.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/watch_job.h"
 #include "client/cli/display/model_text.h"
-#include "client/cli/display/training_text.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/resource_text.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/cli/flags/message_flags.h"
 #include "client/cli/flags/training_flags.h"
@@ -249,7 +247,7 @@ Command AddPublish(CLI::App& app) {
 
 }  // namespace
 
-std::function<ExitCode()> AddTrainCommand(CLI::App& app) {
+Command AddTrainCommand(CLI::App& app) {
   CommandSet commands(app);
   commands.Add("create", "Start a training job", AddCreate);
   commands.Add("watch", "Show how a job goes, until it is over", AddWatch);

@@ -11,13 +11,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
-#include "client/cli/commands/event_json.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/follow_stream.h"
 #include "client/cli/commands/output_folder.h"
+#include "client/cli/display/job_display.h"
+#include "client/cli/display/job_history.h"
 #include "client/cli/display/received_image.h"
-#include "client/cli/display/training_display.h"
-#include "client/cli/display/training_history.h"
-#include "client/cli/display/training_text.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/resource_text.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -62,7 +62,7 @@ class JobRecorder {
     return WrittenFile{};
   }
 
-  absl::Status WriteLosses(const TrainingHistory& history) {
+  absl::Status WriteLosses(const JobHistory& history) {
     if (!folder_ || history.losses().empty()) return absl::OkStatus();
     std::string table = "step,loss\n";
     for (const LossPoint& point : history.losses()) {
@@ -169,9 +169,9 @@ class Watch {
   const WatchOptions options_;
   int64_t last_sequence_;
   bool told_of_absence_ = false;
-  TrainingHistory history_;
+  JobHistory history_;
   JobRecorder recorder_;
-  TrainingDisplay display_;
+  JobDisplay display_;
 };
 
 }  // namespace

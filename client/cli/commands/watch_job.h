@@ -5,8 +5,8 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "client/cli/exit_code.h"
-#include "client/cli/interrupts.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/training_client.h"
 
 namespace denoise {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "client/cli/display/terminal_picture.h"
+#include "client/cli/display/terminal.h"
 
 namespace denoise {
 namespace {
