@@ -4,6 +4,7 @@
 #include <CLI/App.hpp>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,12 @@ Command AddRoundTripCommand(CLI::App& app);
 Command AddSweepCommand(CLI::App& app);
 Command AddTrainCommand(CLI::App& app);
 
+// Ends the help of `app` with examples, a line each, and what else `examples` says, and with the
+// exit codes.
+inline void SetExamples(CLI::App& app, const std::string& examples) {
+  app.footer("Examples:\n" + examples + "\n" + kExitCodesHelp);
+}
+
 // The commands below `app`, one of which the user must choose.
 class CommandSet {
  public:
@@ -35,6 +42,14 @@ class CommandSet {
   template <class Declare>
   void Add(const char* name, const char* description, Declare declare) {
     CLI::App* const command = app_.add_subcommand(name, description);
+    commands_->emplace_back(command, declare(*command));
+  }
+
+  // The same for a command whose help ends with nothing but these examples.
+  template <class Declare>
+  void Add(const char* name, const char* description, const char* examples, Declare declare) {
+    CLI::App* const command = app_.add_subcommand(name, description);
+    SetExamples(*command, examples);
     commands_->emplace_back(command, declare(*command));
   }
 

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -33,20 +34,31 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise datasets upload pictures/                       a folder; its sub-folders are the classes
+constexpr char kExamples[] = R"(  denoise datasets upload pictures/
   denoise datasets upload animals.tar.gz --name animals
-  denoise datasets upload data_batch_1.bin --format cifar10 --name cifar
   denoise datasets list
   denoise datasets report pictures --out report
+)";
+constexpr char kUploadExamples[] =
+    R"(  denoise datasets upload pictures/     # each sub-folder is a class
+  denoise datasets upload animals.tar.gz --name animals
+  denoise datasets upload data_batch_1.bin --format cifar10 --name cifar
 
+An upload that was interrupted continues where it stopped if you run the same
+command again within a day.
+)";
+constexpr char kListExamples[] = R"(  denoise datasets list
+  denoise datasets list --json | jq -r .name
+)";
+constexpr char kReportExamples[] = R"(  denoise datasets report pictures
+  denoise datasets report pictures --out report
 )";
 
 // The flags of the first message of an upload.
 const FlagTable& UploadTable() {
   static const auto* const table = new FlagTable{
       {"--name", "header.name",
-       "The name of the data set. Default: the name of the file or folder, without its endings"},
+       "The name of the data set. Default: that of the file or folder, without endings"},
       {"--format",
        "header.format",
        "tar: a tar file or a folder; cifar10: records of a label byte and 3072 pixel bytes; mnist: "
@@ -97,7 +109,9 @@ class FolderUpload final : public UploadSource {
 
   absl::Status Seek(int64_t offset) override {
     if (offset < 0 || offset > tar_->size()) {
-      return absl::OutOfRangeError("the server has more of this upload than there is");
+      return absl::OutOfRangeError(
+          "the server claims to have more bytes than this upload has. Delete the data set and "
+          "upload it again.");
     }
     tar_->Seek(offset);
     return absl::OkStatus();
@@ -123,12 +137,7 @@ absl::StatusOr<std::unique_ptr<UploadSource>> OpenUploadSource(const std::string
   return std::make_unique<FileUpload>(path, std::move(file));
 }
 
-absl::StatusOr<TrainingClient> MakeTrainingClient(const ConnectionFlags& flags) {
-  ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags));
-  return TrainingClient(std::move(options));
-}
-
-// What a path is called without its folders and endings: "animals" for "data/animals.tar.gz".
+// The name of a path without folders and endings: "animals" for "data/animals.tar.gz".
 std::string NameOf(const std::filesystem::path& path) {
   const std::filesystem::path last =
       path.has_filename() ? path.filename() : path.parent_path().filename();
@@ -152,7 +161,7 @@ absl::Status Describe(UploadSource& source, v1::UploadHeader& header) {
   return absl::OkStatus();
 }
 
-// How many bytes of this very upload the server has already.
+// How many bytes of this upload the server already has.
 absl::StatusOr<int64_t> ReceivedBefore(TrainingClient& client, const v1::UploadHeader& header) {
   const absl::StatusOr<v1::Dataset> dataset = client.GetDataset(header.name());
   if (absl::IsNotFound(dataset.status())) return 0;
@@ -161,7 +170,7 @@ absl::StatusOr<int64_t> ReceivedBefore(TrainingClient& client, const v1::UploadH
   return continues ? dataset->received_bytes() : 0;
 }
 
-// The line that tells how far an upload is.
+// The progress line of an upload.
 class UploadDisplay {
  public:
   explicit UploadDisplay(bool shown) : screen_(shown, nullptr) {}
@@ -183,7 +192,7 @@ class UploadDisplay {
 absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interrupts) {
   ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
   ASSIGN_OR_RETURN(const std::unique_ptr<UploadSource> source, OpenUploadSource(flags.path));
-  interrupts.SetHandler([] {});  // a second one ends the process
+  interrupts.SetHandler([] {});  // a second signal ends the process
   v1::UploadHeader header = flags.request.header();
   RETURN_IF_ERROR(Describe(*source, header));
   header.set_name(DatasetResourceName(header.name().empty() ? NameOf(flags.path) : header.name()));
@@ -205,7 +214,8 @@ ExitCode RunUpload(const UploadFlags& flags) {
   if (!dataset.ok() && interrupts.interrupted()) {
     std::fprintf(
         stderr,
-        "denoise: interrupted. What was sent is kept for a day: the same command goes on.\n");
+        "denoise: interrupted. The server keeps what it has received for a day; run the same\n"
+        "  command again to continue.\n");
     return kExitInterrupted;
   }
   if (!dataset.ok()) return ReportError(dataset.status(), flags.json, UploadTable());
@@ -215,15 +225,15 @@ ExitCode RunUpload(const UploadFlags& flags) {
 
 Command AddUpload(CLI::App& app) {
   const auto flags = std::make_shared<UploadFlags>();
-  app.add_option(
-         "path", flags->path,
-         "A folder of PNG, JPEG and WebP files, whose sub-folders are classes; a tar of one; "
-         "or a file in another format")
+  app.add_option("path", flags->path,
+                 "A folder of PNG, JPEG and WebP files with a sub-folder for each class, a tar "
+                 "file of such "
+                 "a folder, or a file in the format of --format")
       ->required()
       ->check(CLI::ExistingPath)
       ->type_name("PATH");
   AddMessageFlags(app, flags->request, UploadTable());
-  app.add_flag("--json", flags->json, "Print the data set as JSON, and nothing else");
+  app.add_flag("--json", flags->json, "Print the data set as JSON and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] { return RunUpload(*flags); };
 }
@@ -234,7 +244,7 @@ Command AddList(CLI::App& app) {
     bool json = false;
   };
   const auto flags = std::make_shared<Flags>();
-  app.add_flag("--json", flags->json, "Print one line of JSON for each, and nothing else");
+  app.add_flag("--json", flags->json, "Print one line of JSON per data set and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] {
     absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->connection);
@@ -242,7 +252,7 @@ Command AddList(CLI::App& app) {
     const auto datasets = client->ListDatasets();
     if (!datasets.ok()) return ReportError(datasets.status(), flags->json);
     if (!flags->json) {
-      std::puts(datasets->empty() ? "There are none. `denoise datasets upload` brings some."
+      std::puts(datasets->empty() ? "No data sets. Upload one with `denoise datasets upload`."
                                   : DatasetTable(*datasets).c_str());
       return kExitOk;
     }
@@ -277,18 +287,21 @@ ExitCode RunReport(const ReportFlags& flags) {
 
 Command AddReport(CLI::App& app) {
   const auto flags = std::make_shared<ReportFlags>();
-  app.add_option("name", flags->name, "As `denoise datasets list` names it")->required();
-  app.add_option("-o,--out", flags->out, "Write a sheet of some of its pictures into this folder")
+  app.add_option("name", flags->name, "The data set, as `denoise datasets list` prints it")
+      ->required();
+  app.add_option("-o,--out", flags->out,
+                 "Also write a contact sheet of some pictures to this folder")
       ->type_name("DIR");
-  app.add_flag("--json", flags->json, "Print JSON, and nothing else");
+  app.add_flag("--json", flags->json, "Print JSON and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] { return RunReport(*flags); };
 }
 
 Command AddDelete(CLI::App& app) {
   const auto flags = std::make_shared<ReportFlags>();
-  app.add_option("name", flags->name, "As `denoise datasets list` names it")->required();
-  app.add_flag("--json", flags->json, "Print errors as JSON, too");
+  app.add_option("name", flags->name, "The data set, as `denoise datasets list` prints it")
+      ->required();
+  app.add_flag("--json", flags->json, "Also print errors as JSON");
   AddConnectionFlags(app, flags->connection);
   return [flags] {
     absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->connection);
@@ -302,12 +315,14 @@ Command AddDelete(CLI::App& app) {
 
 Command AddDatasetsCommand(CLI::App& app) {
   CommandSet commands(app);
-  commands.Add("upload", "Send pictures to the server, and see what is in them", AddUpload);
-  commands.Add("list", "What the server has", AddList);
-  commands.Add("report", "What is in one: classes, sizes, near-duplicates, broken files",
-               AddReport);
-  commands.Add("delete", "Remove one that no job uses", AddDelete);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  commands.Add("upload", "Upload pictures and print a report about them", kUploadExamples,
+               AddUpload);
+  commands.Add("list", "List the data sets on the server", kListExamples, AddList);
+  commands.Add("report", "Describe a data set: classes, sizes, near-duplicates, broken files",
+               kReportExamples, AddReport);
+  commands.Add("delete", "Delete a data set that no job uses",
+               "  denoise datasets delete pictures\n", AddDelete);
+  SetExamples(app, kExamples);
   return commands.Chosen();
 }
 

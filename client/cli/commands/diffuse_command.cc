@@ -19,14 +19,13 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise diffuse photo.png
-  denoise diffuse cat.jpg dog.webp --timesteps 0,100,250,500,999 --seed 7 --out noise
+constexpr char kExamples[] = R"(  denoise diffuse photo.png
+  denoise diffuse cat.jpg dog.webp --timesteps 0,100,250,500,999 --out noise
   denoise diffuse photo.png --mode step-by-step --steps 60 --format npy
 
-Writes the frames, diffusing.png with a row for each picture, and the animation diffusing.webp; tells
-the signal and noise of each level. `denoise roundtrip` goes into noise and comes back.
-
+Writes the frames, diffusing.png with a row per picture, and the animation
+diffusing.webp; prints the signal and noise of each level. `denoise roundtrip`
+goes into noise and comes back.
 )";
 
 struct DiffuseFlags {
@@ -55,7 +54,7 @@ absl::Status Diffuse(DiffuseStream& stream, DiffusionRecorder& recorder, bool js
 ExitCode RunDiffuse(const DiffuseFlags& flags) {
   const bool json = flags.output.json;
   Interrupts interrupts;
-  // A folder that cannot be written to is found out before anything is asked of the server.
+  // A folder that cannot be written to is reported before the server is asked for anything.
   absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
   if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
@@ -84,7 +83,7 @@ void AddDiffuseFlags(CLI::App& app, DiffuseFlags& flags) {
 Command AddDiffuseCommand(CLI::App& app) {
   const auto flags = std::make_shared<DiffuseFlags>();
   AddDiffuseFlags(app, *flags);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunDiffuse(*flags); };
 }
 

@@ -29,14 +29,14 @@ absl::StatusOr<WrittenFile> DiffusionRecorder::Record(const v1::DiffuseEvent& ev
   }
   if (!event.has_frame()) return WrittenFile{};
   if (!history_.has_value()) {
-    return absl::InternalError("the server sent a picture before it had accepted the request");
+    return absl::InternalError("the server sent a picture before it accepted the request");
   }
   return RecordFrame(event.frame());
 }
 
 absl::Status DiffusionRecorder::Accept(const v1::DiffuseAccepted& accepted) {
   if (history_.has_value() || accepted.levels_size() < 1 || accepted.levels_size() > kMostLevels) {
-    return absl::InternalError("the server accepted another request than it was sent");
+    return absl::InternalError("the server accepted a request other than the one it was sent");
   }
   accepted_ = accepted;
   history_.emplace(pictures_, accepted.levels_size(), /*every_n_steps=*/1);
@@ -88,9 +88,9 @@ std::string DiffusionRecorder::SummaryText() const {
         level.sigma(), level.alpha_bar(), level.snr());
   }
   text += FileLine((folder_.path() / "frames" / "").string(), Plural(frames_, "frame"));
-  text += FileLine(sheet_, "every picture from clean to noise");
+  text += FileLine(sheet_, "every picture from clean to noisy");
   text += FileLine(animation_, "the same as an animation");
-  if (!folder_.left_out().empty()) absl::StrAppend(&text, "\n  left out: ", folder_.left_out());
+  if (!folder_.left_out().empty()) absl::StrAppend(&text, "\n  not written: ", folder_.left_out());
   return text;
 }
 

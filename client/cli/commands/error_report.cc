@@ -17,26 +17,25 @@ namespace {
 
 std::string Advice(const absl::Status& status) {
   if (const auto delay = GetRetryDelay(status)) {
-    return absl::StrCat("The server asks to wait ", absl::FormatDuration(*delay),
-                        " before another attempt.");
+    return absl::StrCat("Try again in ", absl::FormatDuration(*delay), ", as the server asks.");
   }
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
-      return "Is denoised running there? Start it with `denoised --models DIR`, or name another "
-             "server with\n  --server or DENOISED_SERVER. `denoise health` tells when it is ready.";
+      return "Is denoised running there? Start it with `denoised --models DIR`, or name another\n"
+             "  server with --server or DENOISED_SERVER. `denoise health` tells when it is ready.";
     case absl::StatusCode::kDeadlineExceeded:
       return "Allow more time with --deadline, or ask for fewer images or steps.";
     case absl::StatusCode::kNotFound:
-      return "`denoise models`, `denoise datasets list` and `denoise train list` tell what there "
-             "is.";
+      return "`denoise models`, `denoise datasets list` and `denoise train list` show what exists.";
     case absl::StatusCode::kResourceExhausted:
-      return GetQuotaViolation(status).has_value()
-                 ? ""
-                 : "A message may be too large for the server: send smaller pictures, or raise its "
-                   "--max-receive-bytes.";
+      return GetQuotaViolation(status).has_value() ? ""
+                                                   : "The request may be too large for the server. "
+                                                     "Send smaller pictures, or raise its\n"
+                                                     "  --max-receive-bytes.";
     case absl::StatusCode::kUnimplemented:
-      return "The server does not know this call. Training and data sets need one that was started "
-             "with --state;\n  else, is it denoised, and as new as this client?";
+      return "The server does not know this call. For training and data sets, start it with "
+             "--state.\n"
+             "  Otherwise check that it is denoised and at least as new as this client.";
     case absl::StatusCode::kInvalidArgument:
       return "`denoise COMMAND --help` explains every flag.";
     default:
@@ -69,7 +68,7 @@ std::string ErrorText(const absl::Status& status, std::span<const MessageFlag> f
   if (violations.empty()) {
     absl::StrAppend(&text, Printable({status.message().data(), status.message().size()}), "\n");
   } else {
-    text += "the request cannot be served as it is\n";
+    text += "the request is invalid\n";
     for (const FieldViolation& violation : violations) {
       absl::StrAppend(&text, "  ", Printable(FlagOfField(flags, violation.field)), ": ",
                       Printable(violation.description), "\n");
@@ -94,7 +93,7 @@ std::string ErrorJson(const absl::Status& status, std::span<const MessageFlag> f
     error["retry_delay_seconds"] = absl::ToDoubleSeconds(*delay);
   }
   const nlohmann::ordered_json line = {{"error", error}};
-  // What a server says may be any bytes; JSON is UTF-8.
+  // A server may send any bytes; JSON is UTF-8.
   return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 

@@ -19,15 +19,15 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise evaluate --model emoji-32 --dataset emoji
-  denoise evaluate -m emoji-32 -d emoji --samples 2000 --guidance-scale 2 --steps 20 --out results
+constexpr char kExamples[] = R"(  denoise evaluate --model emoji-32 --dataset emoji
+  denoise evaluate -m emoji-32 -d emoji --samples 2000 --steps 20 --out results
   denoise evaluate -m emoji-32 -d emoji --samples 500 --bits-per-dim 64 --json
 
-Makes pictures and compares them with the data set: how alike the two are (Frechet distance), how many
-look like data (precision, density), how much of the data they cover (recall, coverage: low is mode
-collapse), and how many are copies. With --out their nearest pictures are written, too.
-
+Generates images and compares them with the data set: how similar the two are
+(Frechet distance), how many images look like the data (precision, density), how
+much of the data they cover (recall, coverage; low values mean mode collapse),
+and how many are copies of it. --out also writes the nearest pictures of the
+data set.
 )";
 
 struct Flags {
@@ -67,13 +67,14 @@ ExitCode RunEvaluate(const Flags& flags) {
 Command AddEvaluateCommand(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   AddMessageFlags(app, flags->request, EvaluationFlags());
-  app.add_option("-o,--out", flags->watch.out,
-                 "Write the samples beside their nearest pictures into this folder")
+  app.add_option(
+         "-o,--out", flags->watch.out,
+         "Write a sheet of images beside the nearest pictures of the data set to this folder")
       ->type_name("DIR");
   app.add_flag("--no-picture", flags->watch.no_picture, "Show no pictures in the terminal");
-  app.add_flag("--json", flags->watch.json, "Print lines of JSON, and nothing else");
+  app.add_flag("--json", flags->watch.json, "Print one line of JSON per event and nothing else");
   AddConnectionFlags(app, flags->connection);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunEvaluate(*flags); };
 }
 

@@ -18,7 +18,7 @@ using denoised::v1::GenerateEvent;
 using denoised::v1::TrainingEvent;
 using nlohmann::ordered_json;
 
-// Where events have pictures.
+// The members of events that hold pictures.
 constexpr std::pair<const char*, const char*> kPictures[] = {
     {"frame", "image"},
     {"image", "image"},
@@ -31,8 +31,8 @@ std::string ToJson(const google::protobuf::Message& event, const WrittenFile& fi
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = true;
   std::string text;
-  // Fails for times out of range only, which a sound server does not send; what was written before
-  // stands.
+  // Fails only for times out of range, which a correct server does not send; what was written
+  // before that stands.
   (void)google::protobuf::util::MessageToJsonString(event, &text, options);
   ordered_json json = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) json = ordered_json::object();
@@ -52,7 +52,7 @@ std::unique_ptr<TerminalPicture> DetectPictures(const OutputFlags& flags) {
   return TerminalPicture::Detect();
 }
 
-// A live display would garble the lines for scripts where both go to the same terminal.
+// A live display would garble the lines for scripts if both went to the same terminal.
 bool ShowsProgress(const OutputFlags& flags) {
   return isatty(STDERR_FILENO) && !(flags.json && isatty(STDOUT_FILENO));
 }

@@ -18,14 +18,14 @@
 namespace denoise {
 
 // An event as one line of JSON without its newline: protobuf's JSON mapping with the names of the
-// .proto file (64-bit numbers are strings), every field present. The bytes of a picture are replaced
-// by the "path" and "size_bytes" of the file it was written to, if it was.
+// .proto file (64-bit numbers are strings), every field present. The bytes of a picture are
+// replaced by the "path" and "size_bytes" of the file it was written to, if it was.
 std::string EventJson(const denoised::v1::GenerateEvent& event, const WrittenFile& file);
 std::string EventJson(const denoised::v1::DiffuseEvent& event, const WrittenFile& file);
 std::string EventJson(const denoised::v1::TrainingEvent& event, const WrittenFile& file);
 
-// Takes events until the stream ends. Each goes to `recorder`, whose Record returns the file that it
-// wrote; as a line to standard output if `json`; and then to `on_event`.
+// Takes events until the stream ends. Each goes to `recorder`, whose Record returns the file that
+// it wrote; as a line to standard output if `json`; and then to `on_event`.
 template <class Event, class Recorder, class OnEvent>
 absl::Status FollowStream(ServerStream<Event>& stream, Recorder& recorder, bool json,
                           OnEvent on_event) {
@@ -41,8 +41,8 @@ absl::Status FollowStream(ServerStream<Event>& stream, Recorder& recorder, bool 
   }
 }
 
-// What people and scripts see of a generation while it runs: pictures and progress on standard error,
-// or lines of JSON on standard output, as the flags and the terminal say. Not thread-safe.
+// What people and scripts see of a generation while it runs: pictures and progress on standard
+// error, or lines of JSON on standard output, as the flags and the terminal say. Not thread-safe.
 class GenerationView {
  public:
   explicit GenerationView(const OutputFlags& flags);

@@ -18,27 +18,32 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise generate --class-label animals --count 8 --frames 1
-  denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5 --guidance-scale 2
-  denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --steps 12 --out animals
-  denoise generate --class-weights animals=0.6,food=0.4 -n 8 --guidance-scale 4 --guidance-rescale 0.7
-  denoise generate -c smileys --guidance-scale 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
+constexpr char kExamples[] = R"(  denoise generate --class-label animals --count 8 --frames 1
+  denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5
+  denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --out animals
+  denoise generate --class-weights animals=0.6,food=0.4 --guidance-scale 4
+  denoise generate -c smileys -g 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
   denoise generate -c symbols -n 8 --frames 1 --animation symbols.gif
   denoise generate -c smileys -n 4 --frames 1 --frame-kind x_t,x0
   denoise generate -c symbols -n 16 --format npy --json > events.jsonl
   denoise generate -c animals --init photo.png --strength 0.6
-  denoise generate -c animals --inpaint photo.png --mask mask.png --repaint-times 3
+  denoise generate -c animals --inpaint photo.png --mask mask.png
   denoise generate -c food -n 9 --from-seed 1 --to-seed 2
   denoise generate -c food -n 8 --from-seed 1 --variation 0.2
-  denoise generate -c food -s 5 --sampler ddim -f 1 --frame-kind x_t --frame-encoding npy --out run
-  denoise generate -c 2 -s 5 --sampler ddim --branch run/frames/image-0-step-007.npy --branch-step 7
+
+Continue from a frame of another generation, with another class:
+  denoise generate -c food -s 5 --sampler ddim --out run \
+      --frames 1 --frame-kind x_t --frame-encoding npy
+  denoise generate -c 2 -s 5 --sampler ddim \
+      --branch run/frames/image-0-step-007.npy --branch-step 7
+
+Find the noise of a picture, and generate from it:
   denoise generate -c food --invert photo.png --sampler ddim --steps 100 --out noise
   denoise generate -c 2 --noise noise/image-0.npy --sampler ddim --steps 100
 
-Writes image-<i>.<format>, contact-sheet.png, and with --frames the frames, denoising.png and the
-animation denoising.webp. The same seed and settings make the same images, whoever else is served.
-
+Writes image-<i>.<format> and contact-sheet.png; with --frames also the frames,
+denoising.png and the animation denoising.webp. The same seed and settings give
+the same images, whatever else the server is doing.
 )";
 
 // Takes events until the stream ends, then writes the summary.
@@ -76,7 +81,7 @@ absl::StatusOr<v1::GenerateRequest> PrepareRequest(Client& client, const Generat
 ExitCode RunGenerate(const GenerateFlags& flags) {
   const bool json = flags.output.json;
   Interrupts interrupts;
-  // A folder that cannot be written to is found out before anything is asked of the server.
+  // A folder that cannot be written to is reported before the server is asked for anything.
   absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
   if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
@@ -100,7 +105,7 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
 Command AddGenerateCommand(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   AddGenerateFlags(app, *flags);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunGenerate(*flags); };
 }
 

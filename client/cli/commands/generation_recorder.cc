@@ -17,7 +17,7 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-// Far above any server's limit; keeps sums over a hostile answer from overflowing.
+// Far above any server's limits. Keeps sums over a hostile answer from overflowing.
 constexpr int kMostSteps = 100000;
 constexpr int kMostImages = 10000;
 
@@ -58,7 +58,7 @@ absl::StatusOr<WrittenFile> GenerationRecorder::Record(const v1::GenerateEvent& 
   }
   if (!event.has_frame() && !event.has_image()) return WrittenFile{};
   if (!history_.has_value()) {
-    return absl::InternalError("the server sent a picture before it had accepted the request");
+    return absl::InternalError("the server sent a picture before it accepted the request");
   }
   return event.has_frame() ? RecordFrame(event.frame()) : RecordImage(event.image());
 }
@@ -66,7 +66,7 @@ absl::StatusOr<WrittenFile> GenerationRecorder::Record(const v1::GenerateEvent& 
 absl::Status GenerationRecorder::Accept(const v1::Accepted& accepted) {
   if (history_.has_value() || accepted.count() != requested_count_ ||
       accepted.count() > kMostImages || accepted.steps() < 1 || accepted.steps() > kMostSteps) {
-    return absl::InternalError("the server accepted another request than it was sent");
+    return absl::InternalError("the server accepted a request other than the one it was sent");
   }
   accepted_ = accepted;
   history_.emplace(accepted.count(), accepted.steps(), every_n_steps_,

@@ -19,7 +19,7 @@ sigset_t InterruptSignals() {
   return signals;
 }
 
-// Nothing is tidied up but the cursor, which a live display hides.
+// Cleans up nothing but the cursor, which a live display hides.
 [[noreturn]] void Die() {
   constexpr char kShowCursor[] = "\x1b[?25h\n";
   if (isatty(STDERR_FILENO)) {

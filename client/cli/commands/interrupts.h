@@ -10,10 +10,10 @@
 
 namespace denoise {
 
-// While one lives, SIGINT and SIGTERM are taken by a thread of its own instead of ending the
-// process. The first calls the handler, or ends the process with exit code 130 where there is none;
-// any later one ends the process at once. Make it before the first other thread starts, for threads
-// inherit which signals they leave alone. At most one at a time.
+// While one exists, SIGINT and SIGTERM go to a thread of its own instead of ending the process. The
+// first calls the handler, or ends the process with exit code 130 if there is none; any later one
+// ends the process at once. Create it before any other thread starts, because threads inherit the
+// signal mask. At most one at a time.
 class Interrupts {
  public:
   Interrupts();
@@ -21,11 +21,11 @@ class Interrupts {
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
 
-  // `handler` runs on the signal thread. Empty takes it away; once this returns the old one is not
-  // running. Thread-safe.
+  // `handler` runs on the signal thread. An empty one removes the handler; once this returns, the
+  // old one is not running. Thread-safe.
   void SetHandler(std::function<void()> handler);
 
-  // Whether a signal has come. Thread-safe.
+  // Whether a signal has arrived. Thread-safe.
   bool interrupted() const { return interrupted_; }
 
  private:

@@ -1,3 +1,4 @@
+#include <CLI/App.hpp>
 #include <CLI/Option.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
@@ -18,13 +19,11 @@
 namespace denoise {
 namespace {
 
-constexpr char kExamples[] = R"(Examples:
-  denoise plan --sampler dpmpp_2m --steps 10
+constexpr char kExamples[] = R"(  denoise plan --sampler dpmpp_2m --steps 10
   denoise plan --sampler ddim --timesteps 999,500,0 --eta 0.5
   denoise plan --scheduler-config scheduler/scheduler_config.json --json
   denoise plan --model emoji-32 --sampler ddim,euler --steps 10
   denoise plan --sampler ddim,dpmpp_2m,heun --steps 10 --draw plan.png
-
 )";
 
 struct PlanFlags {
@@ -92,14 +91,13 @@ void AddSourceFlags(CLI::App& app, PlanSource& source) {
 Command AddPlanCommand(CLI::App& app) {
   const auto flags = std::make_shared<PlanFlags>();
   AddSourceFlags(app, flags->source);
-  app.add_flag(
-      "--json", flags->json,
-      "Print the coefficients as JSON, a plan after the other; docs/plan.md explains them");
+  app.add_flag("--json", flags->json,
+               "Print the coefficients of each plan as JSON; docs/plan.md explains them");
   app.add_option("--draw", flags->draw,
-                 "Draw signal, noise and log-SNR over the steps, too, as a PNG or SVG file")
+                 "Also draw signal, noise and log-SNR over the steps to this .png or .svg file")
       ->type_name("FILE")
       ->check(CLI::Validator(CheckSuffix, ""));
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunPlan(*flags); };
 }
 

@@ -29,7 +29,7 @@ SamplerOverrides Options(const PlanSource& source) {
   return options;
 }
 
-// What each of the samplers is asked.
+// The options of each sampler.
 std::vector<SamplerOverrides> Requests(const PlanSource& source) {
   const SamplerOverrides options = Options(source);
   if (source.samplers.empty()) return {options};
@@ -43,7 +43,7 @@ std::vector<SamplerOverrides> Requests(const PlanSource& source) {
 }
 
 std::string SamplerText(const SamplerOverrides& effective) {
-  if (!effective.sampler.has_value()) return "a sampler that is not known here";
+  if (!effective.sampler.has_value()) return "a sampler unknown to this client";
   std::string text(SamplerName(*effective.sampler));
   if (effective.solver_order.has_value()) {
     absl::StrAppend(&text, " of order ", *effective.solver_order);
@@ -58,7 +58,7 @@ absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
   return text;
 }
 
-// The file's schedule and sampler, or the defaults of the sampler that was named.
+// The schedule and sampler of the file, or the defaults of `sampler` without one.
 absl::StatusOr<SchedulerConfig> BaseConfig(const std::string& path, SamplerKind sampler) {
   if (path.empty()) return SchedulerConfig{.schedule = {}, .sampler = ClassDefaults(sampler)};
   ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(path));

@@ -25,7 +25,7 @@ struct PlanSource {
   SamplerOverrides checkpoint;
 };
 
-// What the server answered PlanSampler with. Internal where that is no plan: the server is not to be
+// The plan in an answer to PlanSampler. Internal if it is not a valid plan: the server is not
 // trusted.
 absl::StatusOr<SamplerPlan> ReceivePlan(const denoised::v1::SamplerPlan& message);
 
@@ -34,8 +34,8 @@ const FlagTable& PlanTable();
 // Those and every other flag that an error of GetPlans may name.
 const FlagTable& PlanErrorTable();
 
-// A plan for each sampler, compiled here unless the request names a model. InvalidArgument carries violations named as in a request
-// ("sampler.steps", "model"), or "scheduler_config" and its keys.
+// A plan for each sampler, compiled here unless the request names a model. InvalidArgument names
+// fields as a request does ("sampler.steps", "model"), or "scheduler_config" and its keys.
 absl::StatusOr<std::vector<ShownPlan>> GetPlans(const PlanSource& source);
 
 }  // namespace denoise

@@ -24,16 +24,14 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise roundtrip photo.png --class-label animals --strength 0.6
-  denoise roundtrip photo.png -c food --seed 7 --sampler ddim --steps 50 --guidance-scale 3
-  denoise roundtrip photo.png -c 2 --strength 0.4 --sampler euler_a --steps 30 --out there-and-back
+constexpr char kExamples[] = R"(  denoise roundtrip photo.png --class-label animals --strength 0.6
+  denoise roundtrip photo.png -c food --seed 7 --sampler ddim --steps 50
+  denoise roundtrip photo.png -c 2 --strength 0.4 --sampler euler_a --out trip
 
-The way there is the forward process in closed form, through the noise levels that the sampler comes
-back through and with the noise that it starts from: where the run turns, the two ways meet.
-Writes every picture of both, what it has become as image-0, and both ways one after the other as
-roundtrip.png and the looping animation roundtrip.webp.
-
+Noise is added through the levels that the sampler later comes back through, and
+it is the noise that the sampler starts from, so that the two halves meet.
+Writes every frame of both halves, the result as image-0, and both halves one
+after the other as roundtrip.png and the looping animation roundtrip.webp.
 )";
 
 // Both requests of one round trip.
@@ -43,7 +41,7 @@ struct RoundTrip {
   int steps;  // back
 };
 
-// What the network is told at the beginning of each step, in the order of the run.
+// The timestep of the first evaluation of each step, in the order of the run.
 std::vector<double> StepTimesteps(const SamplerPlan& plan) {
   std::vector<double> timesteps;
   bool begins = true;
@@ -61,7 +59,7 @@ void AskForEveryStep(v1::GenerateRequest& request) {
   frames.set_encoding(request.image_encoding());
 }
 
-// The steps that a picture of this strength takes. InvalidArgument names the field of the request.
+// The steps that run on a picture at this strength. InvalidArgument names the field of the request.
 absl::StatusOr<std::vector<Segment>> LayOutSteps(double strength, size_t steps) {
   absl::StatusOr<std::vector<Segment>> run =
       LayOutRun({.strength = strength}, static_cast<int>(steps));
@@ -71,7 +69,7 @@ absl::StatusOr<std::vector<Segment>> LayOutSteps(double strength, size_t steps) 
   return violations.ToStatus();
 }
 
-// The server tells which levels the sampler will pass, and the picture is taken to just those.
+// Asks the server which levels the sampler passes, and diffuses the picture to exactly those.
 absl::StatusOr<RoundTrip> Prepare(Client& client, const GenerateFlags& flags) {
   RoundTrip trip;
   ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.request.model()));
@@ -96,7 +94,7 @@ absl::StatusOr<RoundTrip> Prepare(Client& client, const GenerateFlags& flags) {
   return trip;
 }
 
-// What `follow` makes of the stream, which an interrupt cancels.
+// Returns what `follow` makes of the stream; an interrupt cancels the stream.
 template <class Stream, class Follow>
 absl::Status FollowUnlessInterrupted(Interrupts& interrupts, Stream stream, Follow follow) {
   interrupts.SetHandler([&stream] { stream.Cancel(); });
@@ -105,7 +103,7 @@ absl::Status FollowUnlessInterrupted(Interrupts& interrupts, Stream stream, Foll
   return status;
 }
 
-// Into the noise of a seed and, with the same, back.
+// Diffuses with the noise of a seed and generates from the same noise.
 absl::Status Travel(Client& client, RoundTrip trip, const GenerateFlags& flags,
                     RoundTripRecorder& recorder, Interrupts& interrupts) {
   RETURN_IF_ERROR(
@@ -125,7 +123,7 @@ absl::Status Travel(Client& client, RoundTrip trip, const GenerateFlags& flags,
 ExitCode RunRoundTrip(const GenerateFlags& flags) {
   const bool json = flags.output.json;
   Interrupts interrupts;
-  // A folder that cannot be written to is found out before anything is asked of the server.
+  // A folder that cannot be written to is reported before the server is asked for anything.
   absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
   if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
@@ -144,7 +142,7 @@ ExitCode RunRoundTrip(const GenerateFlags& flags) {
 Command AddRoundTripCommand(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   AddRoundTripFlags(app, *flags);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunRoundTrip(*flags); };
 }
 

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <CLI/App.hpp>
 #include <CLI/Option.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
@@ -27,15 +28,15 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise sweep -c animals --rows guidance=1,2,4 --columns steps=4,8,16
-  denoise sweep -c food --rows sampler=ddim,euler,dpmpp_2m --columns steps=5,10,20 --out samplers.png
+constexpr char kExamples[] =
+    R"(  denoise sweep -c animals --rows guidance=1,2,4 --columns steps=4,8,16
+  denoise sweep -c food --rows sampler=ddim,euler --columns steps=5,10,20 \
+      --out samplers.png
   denoise sweep -c symbols --columns seed=1,2,3,4,5,6,7,8 --steps 12
   denoise sweep --rows class=animals,food --columns eta=0,0.5,1 --sampler ddim --seed 7
 
-A side of the grid is --class-label, --seed, or any flag of the sampler or of guidance. All pictures
-are made from seed 0, unless --seed or a side says otherwise.
-
+Rows and columns may vary --class-label, --seed, and every flag of the sampler
+or of guidance. All images use seed 0 unless --seed or the grid says otherwise.
 )";
 
 constexpr int kMostParallel = 64;
@@ -53,7 +54,7 @@ struct Sweep {
   std::vector<SweepCell> cells;
 };
 
-// "emoji-32, class animals, seed 1": what all pictures have in common.
+// "emoji-32, class animals, seed 1": what all images have in common.
 std::string Title(const SweepFlags& flags, const Sweep& sweep, const v1::Model& model) {
   std::string title = ShortModelName(model.name());
   const auto is_axis = [&](const char* flag) {
@@ -90,7 +91,7 @@ absl::Status WriteSheet(const SweepFlags& flags, const Sweep& sweep, std::vector
   return WriteWholeFile(flags.out, png).status();
 }
 
-// In place, where somebody looks at it.
+// Redrawn in place, and only on a terminal.
 void ShowProgress(size_t done, size_t total) {
   if (!isatty(STDERR_FILENO)) return;
   std::fprintf(stderr, "\r%zu of %zu pictures%s", done, total, done == total ? "\n" : "");
@@ -142,15 +143,16 @@ std::string CheckPng(const std::string& path) {
 
 void AddGridFlags(CLI::App& app, SweepFlags& flags) {
   CLI::Option_group* const axes = app.add_option_group("Grid");
-  axes->add_option("--rows", flags.rows, "A flag, and its value in each row")
+  axes->add_option("--rows", flags.rows, "The flag that differs between rows, with its values")
       ->type_name("FLAG=V,V,...");
-  axes->add_option("--columns", flags.columns, "A flag, and its value in each column")
+  axes->add_option("--columns", flags.columns,
+                   "The flag that differs between columns, with its values")
       ->type_name("FLAG=V,V,...");
   axes->require_option(1, 2);
-  app.add_option("--parallel", flags.parallel, "Ask for this many pictures at a time")
+  app.add_option("--parallel", flags.parallel, "How many images to request at a time")
       ->check(CLI::Range(1, kMostParallel))
       ->capture_default_str();
-  app.add_option("-o,--out", flags.out, "The file to write")
+  app.add_option("-o,--out", flags.out, "The .png file to write")
       ->type_name("FILE")
       ->check(CLI::Validator(CheckPng, ""))
       ->capture_default_str();
@@ -162,7 +164,7 @@ Command AddSweepCommand(CLI::App& app) {
   const auto flags = std::make_shared<SweepFlags>();
   AddGridFlags(app, *flags);
   AddSweepFlags(app, flags->base);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunSweep(*flags); };
 }
 

@@ -10,7 +10,7 @@
 namespace denoise {
 namespace {
 
-// Reads to the end, for a stream that fails late has failed.
+// Reads to the end: a stream that fails late has failed.
 absl::StatusOr<Image> ReceivePicture(GenerateStream& stream) {
   std::optional<Image> picture;
   while (true) {
@@ -89,7 +89,7 @@ void SweepRunner::Finish(size_t index, absl::StatusOr<Image> picture) {
 }
 
 void SweepRunner::Stop(const absl::Status& status, const SweepCell* cell) {
-  if (!status_.ok()) return;  // what was cancelled fails, too
+  if (!status_.ok()) return;  // cancelled streams fail as well
   status_ = status;
   failed_cell_ = cell;
   for (GenerateStream* stream : streams_) stream->Cancel();

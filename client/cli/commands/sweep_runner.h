@@ -1,4 +1,4 @@
-// Many generations of one picture each, at the same time.
+// Many generations of one image each, several at a time.
 #pragma once
 
 #include <cstddef>
@@ -16,21 +16,22 @@
 
 namespace denoise {
 
-// Runs a sweep's cells, several at a time so that they share the server's batches. The first failure
-// cancels all others.
+// Runs the cells of a sweep, several at a time so that they share the batches of the server. The
+// first failure cancels all others.
 class SweepRunner {
  public:
-  // `on_done` is told how many pictures are there, by one thread at a time. `client` outlives this.
+  // `on_done` is called with the number of images so far, by one thread at a time. `client`
+  // outlives this.
   SweepRunner(Client& client, std::vector<SweepCell> cells, std::function<void(size_t)> on_done);
 
-  // The picture of every cell, in their order, at most `parallel` (at least 1) asked for at a time.
-  // The error is that of failed_cell(). Called once.
+  // The image of every cell, in their order; at most `parallel` (at least 1) are requested at a
+  // time. The error is that of failed_cell(). Call it once.
   absl::StatusOr<std::vector<Image>> Run(int parallel);
 
-  // Makes Run() return CANCELLED. Does not block; thread-safe.
+  // Makes Run() return CANCELLED. Does not block. Thread-safe.
   void Cancel();
 
-  // After Run(): the cell that failed; null where none did, or all were cancelled.
+  // After Run(): the cell that failed; null if none did, or if all were cancelled.
   const SweepCell* failed_cell() const { return failed_cell_; }
 
  private:

@@ -11,7 +11,7 @@
 namespace denoise {
 namespace {
 
-// A rate over less than this says little.
+// A rate over a shorter time says little.
 constexpr absl::Duration kShortestRateInterval = absl::Milliseconds(200);
 constexpr absl::Duration kShortestInterval = absl::Milliseconds(100);
 
@@ -84,7 +84,7 @@ void GenerationDisplay::Close(const GenerationProgress& progress, const PictureH
 void GenerationDisplay::Draw(const GenerationProgress& progress, const PictureHistory* history) {
   if (!screen_.shown()) return;
   const TerminalSize size = screen_.size();
-  // One column is left free: a full line would wrap.
+  // Leaves one column free: a full line would wrap.
   const std::string line = progress.Line(std::max(1, size.columns - 1));
   const auto latest = screen_.shows_pictures() && history != nullptr ? history->Latest()
                                                                      : std::vector<const Image*>();

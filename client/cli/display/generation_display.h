@@ -14,10 +14,10 @@
 
 namespace denoise {
 
-// Follows the events of one generation. Not thread-safe.
+// Where one generation stands, from its events. Not thread-safe.
 class GenerationProgress {
  public:
-  // `now` is this machine's time, since the server's clock may differ.
+  // `now` is the time of this machine; the clock of the server may differ.
   void Update(const denoised::v1::GenerateEvent& event, absl::Time now);
 
   // At most `width` columns, UTF-8, no newline:
@@ -27,7 +27,7 @@ class GenerationProgress {
  private:
   enum class Phase { kWaiting, kQueued, kDenoising, kDone };
 
-  // Steps per second since the first image left the queue; 0 while it cannot be told.
+  // Steps per second since the first image left the queue; 0 as long as that is unknown.
   double StepsPerSecond() const;
 
   Phase phase_ = Phase::kWaiting;
@@ -37,30 +37,30 @@ class GenerationProgress {
   int images_done_ = 0;
   int images_total_ = 0;
   absl::Time started_ = absl::InfinitePast();
-  absl::Time counted_ = absl::InfinitePast();  // when steps_done_ was heard of
+  absl::Time counted_ = absl::InfinitePast();  // when steps_done_ arrived
 };
 
-// Draws on standard error, in place, a few times a second at most. Not thread-safe. What stands
-// there when it is closed stays.
+// Draws on standard error, in place, a few times a second at most. What is on the screen when it is
+// closed stays. Not thread-safe.
 class GenerationDisplay {
  public:
-  // `pictures` may be null: progress only. A display that is not `shown` does nothing at all.
+  // Without `pictures` it draws progress only. A display that is not `shown` does nothing at all.
   GenerationDisplay(bool shown, std::unique_ptr<TerminalPicture> pictures);
 
-  // Draws the present state, unless the last drawing was a moment ago. `history` is null before
+  // Draws the current state unless the last drawing was a moment ago. `history` is null before
   // anything is known.
   void Update(const GenerationProgress& progress, const PictureHistory* history, absl::Time now);
 
-  // Draws the present state at once: for what is rare, and may not change again for long.
+  // Draws the current state at once, for events that are rare and may stay the last for long.
   void Draw(const GenerationProgress& progress, const PictureHistory* history);
 
-  // Draws the last state whatever the time, and gives the terminal back.
+  // Draws the last state and restores the terminal.
   void Close(const GenerationProgress& progress, const PictureHistory* history);
   void Close() { screen_.Close(); }
 
  private:
   LiveScreen screen_;
-  GridLayout layout_;  // of the pictures on the screen; no pictures yet while it has no rows
+  GridLayout layout_;  // of the pictures on the screen; no rows: none yet
   absl::Time drawn_ = absl::InfinitePast();
 };
 

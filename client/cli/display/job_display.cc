@@ -15,8 +15,8 @@ constexpr int kTextRows = 2;
 constexpr int kChartParts = 3, kGridParts = 2;  // of the width
 constexpr int64_t kMostChartPixels = 1 << 22;
 
-// Copies `picture` to (left, top), enlarged or reduced to the largest whole size within width x height
-// by nearest neighbours: sample grids are few pixels.
+// Copies `picture` to (left, top), scaled by nearest neighbour to the largest size within width x
+// height: sample grids have few pixels.
 void Place(const Image& picture, int left, int width, int height, Image& page) {
   const double scale = std::min(static_cast<double>(width) / picture.width,
                                 static_cast<double>(height) / picture.height);

@@ -18,7 +18,7 @@ class JobDisplay {
 
   bool shown() const { return screen_.shown(); }
 
-  // Draws the present state, unless the last drawing was a moment ago.
+  // Draws the current state unless the last drawing was a moment ago.
   void Update(const JobHistory& history, absl::Time now);
   void Draw(const JobHistory& history);
   void Close() { screen_.Close(); }
@@ -28,8 +28,8 @@ class JobDisplay {
   absl::Time drawn_ = absl::InfinitePast();
 };
 
-// The chart of the losses and the newest grid side by side, as RGBA, each as high as `height`; empty
-// where there is neither.
+// The chart of the losses and the newest grid side by side, as RGBA, each as high as `height`;
+// empty if there is neither.
 Image DrawJob(const JobHistory& history, int width, int height);
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// What a job's events have told so far, for a display.
+// The state of a job as its events describe it, for a display.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,13 @@
 
 namespace denoise {
 
-// Bounded, whatever a server sends: of very many losses every other one is dropped, again and again.
-// Not thread-safe.
+// Bounded, whatever the server sends: of too many losses every other one is dropped, again and
+// again. Not thread-safe.
 class JobHistory {
  public:
   explicit JobHistory(const denoised::v1::TrainingJob& job);
 
-  // Internal where a picture is none.
+  // Internal if a picture cannot be decoded.
   absl::Status Add(const denoised::v1::TrainingEvent& event);
 
   const std::vector<LossPoint>& losses() const { return losses_; }
@@ -34,13 +34,13 @@ class JobHistory {
  private:
   void AddLoss(const denoised::v1::TrainingProgress& progress);
 
-  const bool evaluates_;  // rather than trains
+  const bool evaluates_;  // an evaluation job
   const int64_t steps_total_;
   denoised::v1::TrainingJob::State state_;
   std::string state_reason_;
   denoised::v1::TrainingProgress progress_;
   std::vector<LossPoint> losses_;
-  int64_t loss_stride_ = 1;  // every as many of the losses is kept
+  int64_t loss_stride_ = 1;  // every loss_stride_-th loss is kept
   int64_t losses_seen_ = 0;
   std::optional<Image> grid_;
 };

@@ -10,7 +10,7 @@
 namespace denoise {
 namespace {
 
-// Signal as full blocks, noise as light ones, by their share of the variance.
+// Full blocks for signal and light ones for noise, by their share of the variance.
 std::string LevelBar(double alpha, double sigma) {
   constexpr int kCells = 24;
   const double signal = alpha * alpha / (alpha * alpha + sigma * sigma);

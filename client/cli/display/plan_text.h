@@ -17,7 +17,7 @@ struct ShownPlan {
 // "dpmpp of order 2: 5 steps, 5 network evaluations, 2 slots".
 std::string PlanHeadline(const ShownPlan& shown);
 
-// The headline, then a line for each evaluation and a last one for where they lead.
+// The headline, a line for each evaluation, and a last line for where they lead.
 std::string PlanTable(const ShownPlan& shown);
 
 }  // namespace denoise

@@ -65,7 +65,7 @@ void LiveScreen::Draw(const Image* picture, const Place& place, const std::strin
   if (pictures_ != nullptr && picture != nullptr) {
     if (place_.rows == 0) {
       place_ = place;
-      // New lines scroll the screen if they must, and never afterwards: positions stay what they are.
+      // New lines scroll the screen now, if at all, so that positions do not change later.
       text += kClearToEndOfLine + std::string(place_.rows, '\n');
     }
     if (place_.rows > 0) {

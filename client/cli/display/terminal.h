@@ -28,22 +28,21 @@ class TerminalPicture {
   virtual ~TerminalPicture() = default;
 
   // Control sequences that show `image`, which is RGBA, stretched over `columns` x `rows` character
-  // cells of a terminal of `size`, from the cursor on to the right and down. They begin by removing
-  // what an earlier picture left in the same place; where the cursor ends up differs between
-  // terminals.
+  // cells of a terminal of `size`, to the right of and below the cursor. They first remove what an
+  // earlier picture left in the same place. Where the cursor ends up differs between terminals.
   virtual std::string Render(const Image& image, int columns, int rows,
                              const TerminalSize& size) const = 0;
 
-  // What the terminal can do, as its environment variables tell. Null where it cannot show
-  // pictures, or where this program was built without chafa.
+  // Detects what the terminal can do from its environment variables. Null if it cannot show
+  // pictures, or if this program was built without chafa.
   static std::unique_ptr<TerminalPicture> Detect();
 };
 
-// A picture and a line below it, drawn over and over in the same place.
-// Draws on standard error. Not thread-safe. What stands there when it is closed stays.
+// A picture and a line below it, redrawn in the same place of standard error. What is on the screen
+// when it is closed stays. Not thread-safe.
 class LiveScreen {
  public:
-  // `pictures` may be null: the line only. A screen that is not `shown` draws nothing at all.
+  // Without `pictures` it draws the line only. A screen that is not `shown` draws nothing at all.
   LiveScreen(bool shown, std::unique_ptr<TerminalPicture> pictures);
   ~LiveScreen();  // Close()
   LiveScreen(const LiveScreen&) = delete;
@@ -59,18 +58,18 @@ class LiveScreen {
     int rows = 0;
   };
 
-  // `line` fits into the terminal. The first place of a picture is kept for all that follow; an empty
-  // one, or a null picture, draws none.
+  // `line` must fit into the terminal. The first place of a picture is kept for all that follow. An
+  // empty place or a null picture draws no picture.
   void Draw(const Image* picture, const Place& place, const std::string& line);
 
-  // Gives the terminal back. Does nothing where nothing was drawn.
+  // Restores the terminal. Does nothing if nothing was drawn.
   void Close();
 
  private:
   const bool shown_;
   const std::unique_ptr<TerminalPicture> pictures_;
   bool open_ = false;
-  Place place_;  // of the picture on the screen; no rows yet: none
+  Place place_;  // of the picture on the screen; no rows: none yet
 };
 
 }  // namespace denoise

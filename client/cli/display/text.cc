@@ -12,8 +12,8 @@ namespace {
 
 bool IsContinuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
-// How many bytes the character at the start of `text` takes; 0 where it is none that may be shown.
-// Not a full check of UTF-8: it is enough that no single byte of it is taken for a control.
+// The length in bytes of the character at the start of `text`; 0 if it must not be shown. Not a
+// full check of UTF-8: it is enough that no byte of it acts as a control character.
 size_t ShownLength(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
   if (first < 0x80) return first >= 0x20 && first != 0x7F ? 1 : 0;
@@ -30,7 +30,7 @@ size_t ShownLength(std::string_view text) {
   return is_control ? 0 : length;
 }
 
-// Characters of UTF-8, each of which takes a column.
+// The number of UTF-8 characters; each takes one column.
 size_t Columns(const std::string& text) {
   return static_cast<size_t>(std::count_if(
       text.begin(), text.end(), [](unsigned char byte) { return (byte & 0xC0) != 0x80; }));

@@ -12,17 +12,17 @@
 
 namespace denoise {
 
-// Text from a server with its control characters written as escapes ("\\x1b"), so that it can neither
-// move the cursor nor pass for more lines than it is. UTF-8 stays as it is except for the control
-// characters U+0080 to U+009F; bytes that are not UTF-8 are escaped.
+// Text from a server with its control characters written as escapes ("\x1b"), so that it can
+// neither move the cursor nor pass for more lines than it is. UTF-8 stays as it is except for the
+// control characters U+0080 to U+009F; bytes that are not UTF-8 are escaped.
 std::string Printable(std::string_view text);
 
 // Rows of equal length, the first of which names the columns. Each column is as wide as its widest
 // text; the last one is ragged. Without a newline at the end.
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows);
 
-// At most `width` columns of UTF-8: `head`, a bar as long as there is room, `tail`. Without room for a
-// bar, the text alone.
+// At most `width` columns of UTF-8: `head`, a bar as long as there is room, `tail`. Without room
+// for a bar, the text alone.
 std::string LineWithBar(const std::string& head, double fraction, const std::string& tail,
                         int width);
 

@@ -38,7 +38,8 @@ struct GenerateFlags {
   std::string animation;  // a file, .webp or .gif; empty: denoising.webp in the folder
 };
 
-// Declare the flags of a command on `app`, which fills `flags` when it parses. `flags` outlives `app`.
+// Declare the flags of a command on `app`, which fills `flags` when it parses. `flags` outlives
+// `app`.
 void AddGenerateFlags(CLI::App& app, GenerateFlags& flags);
 void AddRoundTripFlags(CLI::App& app, GenerateFlags& flags);
 void AddSweepFlags(CLI::App& app, GenerateFlags& flags);

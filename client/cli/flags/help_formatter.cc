@@ -1,7 +1,5 @@
 #include "client/cli/flags/help_formatter.h"
 
-#include <CLI/App.hpp>
-#include <CLI/Formatter.hpp>
 #include <CLI/Option.hpp>
 #include <algorithm>
 #include <set>

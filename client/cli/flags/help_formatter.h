@@ -1,14 +1,14 @@
 // How --help looks.
 #pragma once
 
-#include <CLI/FormatterFwd.hpp>
+#include <CLI/App.hpp>
 #include <cstddef>
 #include <string>
 
 namespace denoise {
 
-// Flags on the left, their help on the right, wrapped to `columns`. What a flag needs or excludes is
-// part of its help. Texts from elsewhere (examples) are printed as they are. Immutable.
+// Flags on the left, their help on the right, wrapped to `columns`. What a flag needs or excludes
+// is part of its help. Texts from elsewhere (examples) are printed as they are. Immutable.
 class HelpFormatter final : public CLI::Formatter {
  public:
   explicit HelpFormatter(int columns);

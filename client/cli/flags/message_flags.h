@@ -1,12 +1,12 @@
-// Flags that set fields of a message, declared as a table. One row holds everything that the command
-// line knows about a field: its flag, its help, how text becomes its value and back, and the name that
-// errors give it. What a flag accepts follows from the field's type.
+// Flags that set fields of a message, declared as a table. One row holds everything that the
+// command line knows about a field: its flag, its help, how text becomes its value and back, and
+// the name that errors give it. What a flag accepts follows from the field's type.
 #pragma once
 
 #include <google/protobuf/message.h>
 
 #include <CLI/App.hpp>
-#include <functional>
+#include <initializer_list>
 #include <map>
 #include <span>
 #include <string>
@@ -24,7 +24,8 @@ struct FlagForm {
   // How the help calls the value; the type's own name where absent. A bool with a name here takes a
   // value ("--clip-sample false"), one without is a switch ("--horizontal-flip").
   const char* value = nullptr;
-  // The value when the flag is not given. Set only where the message that holds the field is present.
+  // The value when the flag is not given. Set only where the message that holds the field is
+  // present.
   const char* preset = nullptr;
   bool required = false;
 
@@ -54,9 +55,10 @@ using GivenFlags = std::map<std::string, std::vector<std::string>, std::less<>>;
 
 // Declares `flags` on `app`; they set fields of `message` when it parses. A field whose flag is not
 // given is left alone, so that the server's default holds. Numbers, text, switches, enumerations by
-// name ("log-normal"), google.protobuf.Duration ("90s", "2h"), repeated fields of these separated by
-// commas, and maps of text (KEY=VALUE, repeatable). `message` and `given` outlive `app`; `given` may be
-// null unless a row needs CompleteMessage. The tables are this program's own: a wrong path ends it.
+// name ("log-normal"), google.protobuf.Duration ("90s", "2h"), repeated fields of these separated
+// by commas, and maps of text (KEY=VALUE, repeatable). `message` and `given` outlive `app`; `given`
+// may be null unless a row needs CompleteMessage. The tables are this program's own: a wrong path
+// ends it.
 void AddMessageFlags(CLI::App& app, google::protobuf::Message& message,
                      std::span<const MessageFlag> flags, GivenFlags* given = nullptr);
 
@@ -65,8 +67,8 @@ void AddMessageFlags(CLI::App& app, google::protobuf::Message& message,
 absl::Status CompleteMessage(std::span<const MessageFlag> flags, const GivenFlags& given,
                              const denoised::v1::Model& model, google::protobuf::Message& message);
 
-// The arguments that set what `message` holds ("--steps", "20"). Files and names go by the texts that
-// were given; bytes without such a text are left out.
+// The arguments that set what `message` holds ("--steps", "20"). Files and names go by the texts
+// that were given; bytes without such a text are left out.
 std::vector<std::string> ArgumentsOf(std::span<const MessageFlag> flags,
                                      const google::protobuf::Message& message,
                                      const GivenFlags& given = {});
@@ -78,7 +80,8 @@ std::string CommandLine(const std::string& command, const std::vector<std::strin
 std::string FlagOf(std::span<const MessageFlag> flags, std::string_view field);
 
 // What an error calls `field`: the flag that sets it, or the first flag of the message that it is.
-// An index stays: "--timesteps[3]" for "sampler.timesteps[3]". A field without a flag is its own name.
+// An index stays: "--timesteps[3]" for "sampler.timesteps[3]". A field without a flag is its own
+// name.
 std::string FlagOfField(std::span<const MessageFlag> flags, std::string_view field);
 
 // An enumerator as flags name it: "log-normal" for TIMESTEP_SAMPLING_LOG_NORMAL. Names that people

@@ -30,8 +30,8 @@ std::string FlagName(std::string_view option) {
 
 std::string ExpectedSampler() { return absl::StrCat("one of ", SamplerNameList()); }
 
-// A name that brings no order leaves it alone. Flags are parsed in the order of their declaration, so
-// that --solver-order, which comes later, has the last word.
+// A name that brings no order leaves it alone. Flags are parsed in the order of their declaration,
+// so that --solver-order, which comes later, has the last word.
 std::string ParseSamplerName(const std::string& name, google::protobuf::Message& parent) {
   const std::optional<NamedSampler> named = ParseSampler(name);
   if (!named.has_value()) return ExpectedSampler();

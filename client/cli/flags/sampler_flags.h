@@ -21,9 +21,9 @@ FlagTable SamplerFlags(const std::string& path);
 // Declares a --sampler that takes several names, separated by commas. `samplers` outlives `app`.
 void AddSamplerList(CLI::App& app, std::vector<NamedSampler>& samplers);
 
-// The options that come with a checkpoint are no fields of a message. The names of their flags, with
-// fields as errors call them ("sampler.steps_offset"), and their declaration in a help group of their
-// own. `overrides` outlives `app`.
+// The options that come with a checkpoint are no fields of a message. The names of their flags,
+// with fields as errors call them ("sampler.steps_offset"), and their declaration in a help group
+// of their own. `overrides` outlives `app`.
 inline constexpr char kCheckpointGroup[] = "Checkpoint";
 FlagTable CheckpointFlags(const std::string& path);
 void AddCheckpointFlags(CLI::App& app, SamplerOverrides& overrides);

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "core/image/image.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -47,7 +46,7 @@ class CliTerminalTest : public testing::Test {
     return Run(std::move(arguments), terminal);
   }
 
-  // The same of a watch of a job that tells `events`, with time to draw after each of them.
+  // The same for a watch of a job with these events.
   std::string Watch(std::vector<v1::TrainingEvent> events, const Terminal& terminal = {}) {
     training_.get_job = [](const auto& request, auto& job) {
       job.set_name(request.name());
@@ -57,10 +56,7 @@ class CliTerminalTest : public testing::Test {
       return grpc::Status::OK;
     };
     training_.watch_job = [events](auto&, const auto&, auto& writer) {
-      for (const v1::TrainingEvent& event : events) {
-        writer.Write(event);
-        absl::SleepFor(absl::Milliseconds(350));
-      }
+      for (const v1::TrainingEvent& event : events) writer.Write(event);
       return grpc::Status::OK;
     };
     return Run({"train", "watch", "7"}, terminal);
@@ -105,7 +101,6 @@ class CliTerminalTest : public testing::Test {
 };
 
 TEST_F(CliTerminalTest, ProgressIsDrawnInPlaceAndTheTerminalGivenBack) {
-  server_.step_time = absl::Milliseconds(80);
   const std::string text = Generate({});
   EXPECT_THAT(text, AllOf(HasSubstr(kHideCursor), HasSubstr("queued, 2 ahead"),
                           HasSubstr("denoising "), HasSubstr("12/12 steps  3/3 images")));

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/image/image.h"
 #include "gtest/gtest.h"
 #include "tests/client/fake_server.h"
@@ -137,7 +137,7 @@ class CliTrainingTest : public testing::Test {
   void ServeForEver(const std::vector<denoised::v1::TrainingEvent>& events) {
     training_.watch_job = [events](auto& context, const auto&, auto& writer) {
       for (const denoised::v1::TrainingEvent& event : events) writer.Write(event);
-      while (!context.IsCancelled()) absl::SleepFor(absl::Milliseconds(2));
+      WaitUntilCancelled(context);
       return grpc::Status::CANCELLED;
     };
   }

@@ -1,12 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "client/cli/commands/sweep_grid.h"
 #include "client/cli/commands/sweep_runner.h"
 #include "client/drawing/drawing.h"
@@ -129,14 +127,30 @@ TEST_F(SweepRunnerTest, AsksForAsManyAtATimeAsItMay) {
   server_.never_ends = true;
   SweepRunner runner(client_, Cells("seed=1,2,3,4,5"), [](size_t) {});
   std::thread canceller([&] {
-    while (server_.requests().size() < 3) absl::SleepFor(absl::Milliseconds(2));
-    absl::SleepFor(absl::Milliseconds(50));  // for a fourth, were there one
+    EXPECT_TRUE(server_.WaitForRequests(3));
     runner.Cancel();
   });
   EXPECT_TRUE(absl::IsCancelled(runner.Run(/*parallel=*/3).status()));
   canceller.join();
   EXPECT_EQ(server_.requests().size(), 3u);
   EXPECT_EQ(runner.failed_cell(), nullptr);
+}
+
+TEST_F(SweepRunnerTest, NeverHasMoreUnderWayThanItMay) {
+  server_.holds_calls = true;
+  SweepRunner runner(client_, Cells("seed=1,2,3,4,5,6,7,8,9"), [](size_t) {});
+  std::thread server([&] {
+    for (size_t requests = 3; requests <= 9; ++requests) {
+      EXPECT_TRUE(server_.WaitForRequests(requests));
+      server_.LetOneCallFinish();
+    }
+    server_.LetOneCallFinish();
+    server_.LetOneCallFinish();
+  });
+  EXPECT_TRUE(runner.Run(/*parallel=*/3).ok());
+  server.join();
+  EXPECT_EQ(server_.requests().size(), 9u);
+  EXPECT_EQ(server_.most_open_calls(), 3);
 }
 
 TEST_F(SweepRunnerTest, AFailureNamesItsCellAndEndsTheOthers) {
