@@ -188,12 +188,10 @@ absl::Status WatchJob(TrainingClient& client, const v1::TrainingJob& job,
 ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::Status& watched,
                    const WatchOptions& options, const Interrupts& interrupts) {
   if (interrupts.interrupted() && absl::IsCancelled(watched)) {
-    std::fprintf(
-        stderr,
-        "denoise: stopped watching; the job goes on. `denoise train watch` follows it again,
-"
-        "  `denoise train cancel` ends it.
-");
+    std::fprintf(stderr,
+                 "denoise: stopped watching; the job keeps running. `denoise train watch` follows "
+                 "it again,\n"
+                 "  `denoise train cancel` ends it.\n");
     return kExitInterrupted;
   }
   if (!watched.ok()) return ReportError(watched, options.json);
