@@ -1,6 +1,6 @@
 #include "client/cli/flags/help_formatter.h"
 
-#include <CLI/Option.hpp>
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <set>
 #include <string_view>
