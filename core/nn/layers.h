@@ -14,9 +14,9 @@
 //  - Functions like exp use our own kernels or run row by row: LibTorch computes the tail of a
 //    vectorised loop with other instructions than its body, and where the tail begins depends on
 //    the batch and the number of threads.
-//  - Attention runs image by image, because a matrix product's order of summation depends on how
-//    many products there are and on how their operands lie in memory. Elementwise sums, products
-//    and copies are exact.
+//  - Attention over an image's pixels runs image by image: the order in which a matrix product sums
+//    depends on how many there are and on how they lie in memory. Elementwise sums, products and
+//    copies are exact.
 //
 // On the CPU, images are kept in channels-last order, which oneDNN's convolutions use directly.
 #pragma once
