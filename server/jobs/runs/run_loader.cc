@@ -93,8 +93,7 @@ class Loader {
 };
 
 absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings) {
-  ASSIGN_OR_RETURN(const ParsedModel base,
-                   ParsedModel::Open(environment_.state->base_model(job_)));
+  ASSIGN_OR_RETURN(const ParsedModel base, ParsedModel::Open(environment_.state->base_model(job_)));
   const ModelInfo model = InfoOf(base.description());
   ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset(), model));
   ASSIGN_OR_RETURN(const auto checkpoints, OpenCheckpoints());
@@ -154,19 +153,18 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
                                                          .augmentation = options.augmentation,
                                                          .seed = options.seed,
                                                          .rolled_back_to = rolled_back_to}));
-  auto trainer = Trainer::Create({.weights = std::move(weights),
-                                  .binder =
-                                      [unet = model.unet](const StateDict& parameters,
-                                                          at::ScalarType dtype) {
-                                        return BindUNet2D(unet, parameters, dtype,
-                                                          {.batch_invariant = false});
-                                      },
-                                  .scheduler = model.scheduler,
-                                  .null_class_label = model.null_class_label,
-                                  .batches = std::move(batches),
-                                  .options = options,
-                                  .rolled_back_to = rolled_back_to,
-                                  .device = device_});
+  auto trainer =
+      Trainer::Create({.weights = std::move(weights),
+                       .binder =
+                           [unet = model.unet](const StateDict& parameters, at::ScalarType dtype) {
+                             return BindUNet2D(unet, parameters, dtype, {.batch_invariant = false});
+                           },
+                       .scheduler = model.scheduler,
+                       .null_class_label = model.null_class_label,
+                       .batches = std::move(batches),
+                       .options = options,
+                       .rolled_back_to = rolled_back_to,
+                       .device = device_});
   if (!trainer.ok()) return DeviceStatus(trainer.status());
   return trainer;
 }
