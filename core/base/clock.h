@@ -1,4 +1,4 @@
-// Time as a parameter, so that tests replace it.
+// Time as a parameter, so that tests can replace it.
 #pragma once
 
 #include "absl/base/thread_annotations.h"
@@ -7,7 +7,7 @@
 
 namespace denoise {
 
-// Thread-safe. The real clock never goes away; a test's clock outlives whatever it was given to.
+// Thread-safe. A test's clock must outlive everything it was given to.
 class Clock {
  public:
   virtual ~Clock() = default;
@@ -18,7 +18,7 @@ class Clock {
   virtual void WaitUntil(CondVar& condition, Mutex& mutex, absl::Time deadline) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) = 0;
 
-  // The system's clock.
+  // The system's clock, which is never destroyed before its users.
   static const Clock& Real();
 };
 

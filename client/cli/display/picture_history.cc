@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -145,12 +146,14 @@ absl::StatusOr<Image> PictureHistory::Grid(const std::vector<Image>& cells, int 
 }
 
 absl::StatusOr<Image> PictureHistory::ContactSheet() const {
+  DENOISE_DCHECK(!gray_.pixels.empty());
   std::vector<Image> cells;
   for (const auto& image : images_) cells.push_back(image.value_or(gray_));
   return Grid(cells, GridColumns(count_), kSheetPadding, kContactSheetCellPixels);
 }
 
 absl::StatusOr<Image> PictureHistory::DenoisingSheet(int most_columns) const {
+  DENOISE_DCHECK(has_frames());
   const std::vector<int> steps = SpreadSteps(most_columns);
   std::vector<Image> cells;
   for (int i = 0; i < count_; ++i) {
@@ -162,6 +165,7 @@ absl::StatusOr<Image> PictureHistory::DenoisingSheet(int most_columns) const {
 }
 
 absl::StatusOr<std::string> PictureHistory::DenoisingAnimation(AnimationFormat format) const {
+  DENOISE_DCHECK(has_frames());
   const int columns = kinds_ * GridColumns(count_, kinds_);
   const auto draw = [&](const Image& (PictureHistory::*at)(int, int, int) const, int step) {
     std::vector<Image> cells;

@@ -270,7 +270,7 @@ void JobRunner::Launch(int64_t job) {
   run.loaded = *std::move(loaded);
   const auto status = environment_.store->Status(job);  // it may have changed while loading
   if (status.ok()) run.loaded.task->RequestStop(RequestOf(*status));
-  run.task = environment_.engine->AddTask(run.loaded.task, device);
+  run.task = environment_.engine->AddTask(run.loaded.task, device, run.loaded.priority);
   *run.wakeable = run.task;
   environment_.engine->Wake(run.task);  // for what was written before the task had an id
   runs_.push_back(std::move(run));

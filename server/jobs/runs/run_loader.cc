@@ -203,8 +203,11 @@ absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job
   ASSIGN_OR_RETURN(const TrainingJob record, environment.store->Get(job));
   Loader loader(environment, job, device, std::move(written), std::move(ended));
   try {
-    return record.has_training() ? loader.LoadTraining(record.training())
-                                 : loader.LoadEvaluation(record.evaluation());
+    ASSIGN_OR_RETURN(LoadedRun run, record.has_training()
+                                        ? loader.LoadTraining(record.training())
+                                        : loader.LoadEvaluation(record.evaluation()));
+    run.priority = record.priority();
+    return run;
   } catch (const std::exception& error) {  // LibTorch's, or memory ran out
     return DeviceStatus(DeviceError(error));
   }

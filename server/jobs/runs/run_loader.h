@@ -34,6 +34,7 @@ struct RunEnvironment {
 struct LoadedRun {
   std::unique_ptr<RunRecorder> recorder;
   std::shared_ptr<RunTask> task;  // destroyed first, because it uses the recorder
+  int priority = 0;               // the job's, for its task
 };
 
 // Loads the job so that it resumes from its newest intact checkpoint on `device`, an index into the

@@ -6,8 +6,7 @@
 
 #include "core/base/status_macros.h"
 #include "core/diffusion/variational_bound.h"
-#include "core/evaluation/pixel_features.h"
-#include "core/evaluation/random_convolution_features.h"
+#include "core/evaluation/untrained_features.h"
 
 namespace denoise {
 namespace {

@@ -10,7 +10,7 @@
 namespace denoise {
 namespace {
 
-TEST(Clock, TheRealOneTellsTheTime) {
+TEST(Clock, TheRealClockTellsTheTime) {
   const absl::Time before = absl::Now();
   const absl::Time now = Clock::Real().Now();
   EXPECT_LE(before, now);

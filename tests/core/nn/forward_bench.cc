@@ -1,7 +1,7 @@
 // Milliseconds per network evaluation of the starter model, with batch-invariant kernels and with
 // LibTorch's own choice, interleaved in one run so that both see the same machine.
 //
-//   forward_bench [threads] [checkpoint folder]
+//   forward_bench [threads] [checkpoint folder] [float32 | bfloat16]
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include "tests/core/nn/test_checkpoints.h"
 
@@ -37,14 +38,15 @@ void Compare(const Network& invariant, const Network& plain, int64_t batch) {
               plain_ms, invariant_ms / plain_ms, invariant_ms / rows, plain_ms / rows);
 }
 
-void Run(const char* folder) {
+void Run(const char* folder, at::ScalarType dtype) {
   const c10::InferenceMode inference;
   const UNetFolder unet = ReadUNetFolder(folder);
-  const auto invariant = LoadNetwork(unet, {.batch_invariant = true});
-  const auto plain = LoadNetwork(unet, {.batch_invariant = false});
+  const auto invariant = LoadNetwork(unet, {.batch_invariant = true})->To(at::kCPU, dtype);
+  const auto plain = LoadNetwork(unet, {.batch_invariant = false})->To(at::kCPU, dtype);
   std::printf(
-      "%d threads, milliseconds\nbatch batch_invariant       plain        ratio %18s %14s\n",
-      at::get_num_threads(), "invariant per row", "plain per row");
+      "%d threads, %s, milliseconds\nbatch batch_invariant       plain        ratio %18s %14s\n",
+      at::get_num_threads(), dtype == at::kFloat ? "float32" : "bfloat16", "invariant per row",
+      "plain per row");
   for (int64_t batch : {1, 2, 4, 8, 16}) Compare(*invariant, *plain, batch);
 }
 
@@ -53,5 +55,6 @@ void Run(const char* folder) {
 
 int main(int argc, char** argv) {
   at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 2);
-  denoise::Run(argc > 2 ? argv[2] : "deploy/models/emoji-32");
+  const bool half = argc > 3 && argv[3] == std::string_view("bfloat16");
+  denoise::Run(argc > 2 ? argv[2] : "deploy/models/emoji-32", half ? at::kBFloat16 : at::kFloat);
 }
