@@ -86,6 +86,14 @@ class CheckBorders(unittest.TestCase):
         self.write("core/diffusion/d.cc", '#include "core/nn/unet.h"\n')
         self.assert_fails('core/diffusion/d.cc:1: "core/nn/unet.h" needs a link to denoise_nn')
 
+    def test_targets_of_one_folder_may_include_all_its_headers(self):
+        self.target("denoise_device", "core/device", "runtime.cc")
+        self.target("denoise_cuda", "core/device", "cuda.cc", kind="MODULE_LIBRARY")
+        self.write("core/device/runtime.h")
+        self.write("core/device/runtime.cc", '#include "core/device/runtime.h"\n')
+        self.write("core/device/cuda.cc", '#include "core/device/runtime.h"\n')
+        self.assert_passes()
+
     def test_libraries_from_outside_must_be_linked(self):
         self.target("denoise_rpc", "server/rpc", "r.cc", "gRPC::grpc++")
         self.write("server/rpc/r.cc", "#include <grpcpp/grpcpp.h>\n#include <vector>\n")
