@@ -22,7 +22,7 @@
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
 #include "server/telemetry/training_telemetry.h"
-#include "server/training.h"
+#include "server/training_services.h"
 
 namespace denoise {
 namespace {
@@ -169,18 +169,18 @@ class Server::Impl {
   const std::string& metrics_address() const { return metrics_address_; }
 
  private:
-  absl::StatusOr<std::unique_ptr<Training>> StartTraining(const ServerFlags& flags) {
+  absl::StatusOr<std::unique_ptr<TrainingServices>> StartTraining(const ServerFlags& flags) {
     training_telemetry_.emplace(*telemetry_.registry());
-    return Training::Start(flags,
-                           {.engine = &engine_,
-                            .models = &models_,
-                            .models_folder = &models_folder_,
-                            .observer = &*training_telemetry_,
-                            .turns = {.pool = &disk_pool_,
-                                      .clock = &Clock::Real(),
-                                      .live_calls = &live_calls_,
-                                      .call_watch = &call_watch_,
-                                      .write_time_max = absl::Seconds(flags.max_write_seconds)}});
+    return TrainingServices::Start(
+        flags, {.engine = &engine_,
+                .models = &models_,
+                .models_folder = &models_folder_,
+                .observer = &*training_telemetry_,
+                .turns = {.pool = &disk_pool_,
+                          .clock = &Clock::Real(),
+                          .live_calls = &live_calls_,
+                          .call_watch = &call_watch_,
+                          .write_time_max = absl::Seconds(flags.max_write_seconds)}});
   }
 
   const ModelsFolder models_folder_;
@@ -195,7 +195,7 @@ class Server::Impl {
   ImageGenerationService image_generation_;
   ModelsService models_service_;
   std::optional<TrainingTelemetry> training_telemetry_;
-  std::unique_ptr<Training> training_;  // null without --state
+  std::unique_ptr<TrainingServices> training_;  // null without --state
   std::unique_ptr<MetricsEndpoint> metrics_;
   std::string metrics_address_;
   GrpcListener listener_;
