@@ -9,6 +9,15 @@ foreach(target denoised denoise)
   endif()
 endforeach()
 
+if(TARGET denoise_cuda)  # where LoadCuda looks for it
+  install(TARGETS denoise_cuda LIBRARY DESTINATION lib/denoised)
+endif()
+
+if(TARGET denoise_cuda)
+  set_target_properties(denoise_cuda PROPERTIES INSTALL_RPATH "$ORIGIN/torch/lib")
+  install(TARGETS denoise_cuda LIBRARY DESTINATION lib/denoised COMPONENT cuda EXCLUDE_FROM_ALL)
+endif()
+
 # Folders keep their places, because LibTorch's libraries look for NVIDIA's relative to their own.
 set(_torch_lib ${DENOISE_TORCH_ROOT}/lib)
 set(_cuda_libraries libtorch_cuda* libc10_cuda.so libtorch_nvshmem.so libcaffe2_nvrtc.so)

@@ -1,5 +1,5 @@
-# One target per folder, so that a wrong include does not link. Headers are included from the root of the
-# repository ("core/sampling/plan.h").
+# One target per folder. scripts/check-borders fails on an include of a folder whose target is not
+# linked. Headers are included from the root of the repository ("core/sampling/samplers/plan.h").
 
 # denoise_library(sampling SOURCES plan.cc PUBLIC denoise::base PRIVATE nlohmann_json::nlohmann_json)
 # makes denoise::sampling.
@@ -9,6 +9,17 @@ function(denoise_library name)
   add_library(denoise::${name} ALIAS denoise_${name})
   target_include_directories(denoise_${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(denoise_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} denoise_warnings)
+  set_property(GLOBAL APPEND PROPERTY DENOISE_TARGETS denoise_${name})
+endfunction()
+
+# denoise_interface(network HEADERS network.h LINKS LibTorch::torch)
+# makes denoise::network, of headers that others may include without linking the rest of the folder.
+function(denoise_interface name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;LINKS" ${ARGN})
+  add_library(denoise_${name} INTERFACE ${ARG_HEADERS})
+  add_library(denoise::${name} ALIAS denoise_${name})
+  target_include_directories(denoise_${name} INTERFACE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(denoise_${name} INTERFACE ${ARG_LINKS})
 endfunction()
 
 function(denoise_executable name)
@@ -16,6 +27,7 @@ function(denoise_executable name)
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} denoise_warnings)
+  set_property(GLOBAL APPEND PROPERTY DENOISE_TARGETS ${name})
 endfunction()
 
 # denoise_test(plan_test SOURCES plan_test.cc LIBS denoise::sampling [LABELS slow])
@@ -24,6 +36,7 @@ function(denoise_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} denoise_warnings GTest::gmock_main)
+  set_property(GLOBAL APPEND PROPERTY DENOISE_TARGETS ${name})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()

@@ -17,6 +17,7 @@ if(CCACHE_PROGRAM)
   # name the folder of another clone.)
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_INODECACHE=1  # for precompiled headers
       ${CCACHE_PROGRAM})
 endif()
 

@@ -62,7 +62,10 @@ set_target_properties(LibTorch::torch PROPERTIES
   INTERFACE_LINK_LIBRARIES LibTorch::c10)
 
 # Narrow headers: ATen/TensorOperators.h includes the one operator that it needs, not all of them.
-set_target_properties(LibTorch::torch PROPERTIES INTERFACE_COMPILE_DEFINITIONS AT_PER_OPERATOR_HEADERS)
+# -pthread, which some of our libraries ask for, is everywhere, since it is part of what a precompiled header is valid for.
+set_target_properties(LibTorch::torch PROPERTIES
+  INTERFACE_COMPILE_DEFINITIONS AT_PER_OPERATOR_HEADERS
+  INTERFACE_COMPILE_OPTIONS -pthread)
 
 # The libgomp that LibTorch brings along, if it does: a process must not load two.
 if(EXISTS ${DENOISE_TORCH_ROOT}/lib/libgomp.so.1)

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -19,16 +20,42 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kUsageError = 2;
 
-// OpenMP's threads spin at every barrier by default, which slows the network many times over as
-// soon as anything else wants the cores; threads that sleep at once are slow to wake. So they spin
-// for some tens of microseconds and then sleep. The runtime reads these settings when it is loaded,
-// before main, so the program starts over with them, unless the operator has chosen.
-void WaitForThreadsWithLittleSpinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/1);
-  setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/0);
-  execv("/proc/self/exe", argv);  // returns only where it fails; then the threads spin
+// OpenMP's threads spin at every barrier by default, which slows the network many times over when
+// anything else wants the cores; threads that sleep at once are slow to wake. So they spin for some
+// tens of microseconds and then sleep, unless the operator has chosen. OpenMP reads its settings
+// while it is loaded, so the program starts over with them.
+//
+// It does so before LibTorch initialises, which takes longer than all else at start: the loader
+// calls what is in .preinit_array before any library's initialisers. No library can be counted on
+// at that point, and sanitizers have not started either.
+__attribute__((no_sanitize("address", "thread", "undefined"))) void StartOverWithLittleSpinning(
+    int /*argc*/, char** argv, char** environment) {
+  constexpr int kMaxVariables = 4096;
+  constexpr char kChosen[] = "OMP_WAIT_POLICY=";
+  static char wait_policy[] = "OMP_WAIT_POLICY=passive", spin_count[] = "GOMP_SPINCOUNT=10000";
+  static char* variables[kMaxVariables + 3];
+  static char
+      program[4096];  // the full path, not /proc/self/exe, by which `ps` would call us "exe"
+
+  int count = 0;
+  for (; *environment != nullptr; ++environment) {
+    const char* variable = *environment;
+    int i = 0;
+    while (kChosen[i] != '\0' && variable[i] == kChosen[i]) ++i;
+    if (kChosen[i] == '\0' || count == kMaxVariables) return;
+    variables[count++] = *environment;
+  }
+  variables[count++] = wait_policy;
+  variables[count] = spin_count;  // behind an operator's own, of which the first is read
+  const long length =
+      syscall(SYS_readlink, "/proc/self/exe", program, static_cast<long>(sizeof(program)) - 1);
+  if (length > 0) syscall(SYS_execve, program, argv, variables);
+  // It returns only if it fails; then the threads spin.
 }
+
+__attribute__((section(".preinit_array"),
+               used)) void (*const kBeforeInitialisers)(int, char**,
+                                                        char**) = &StartOverWithLittleSpinning;
 
 // A server that runs out of file descriptors stops accepting connections for good.
 void RaiseFileDescriptorLimit() {
@@ -69,7 +96,6 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
 }  // namespace
 
 int main(int argc, char** argv) {
-  WaitForThreadsWithLittleSpinning(argv);
   const auto parsed = denoise::ParseServerFlags(argc, argv, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const auto& flags = std::get<denoise::ServerFlags>(parsed);

@@ -1,22 +1,18 @@
 // `denoise`: the command line of denoised.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <string>
 
-#include "client/cli/commands/command_set.h"
-#include "client/cli/commands/datasets_command.h"
-#include "client/cli/commands/diffuse_command.h"
-#include "client/cli/commands/evaluate_command.h"
-#include "client/cli/commands/generate_command.h"
-#include "client/cli/commands/health_command.h"
-#include "client/cli/commands/models_command.h"
-#include "client/cli/commands/plan_command.h"
-#include "client/cli/commands/roundtrip_command.h"
-#include "client/cli/commands/sweep_command.h"
-#include "client/cli/commands/train_command.h"
-#include "client/cli/exit_code.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/display/terminal.h"
+#include "client/cli/flags/help_formatter.h"
 
 namespace denoise {
 namespace {
@@ -24,45 +20,69 @@ namespace {
 constexpr char kExamples[] = R"(Examples:
   denoise models
   denoise generate --class-label animals --count 8 --frames 1
-  denoise sweep --class-label animals --rows guidance=1,2,4 --columns steps=4,8,16
+  denoise sweep -c animals --rows guidance=1,2,4 --columns steps=4,8,16
   denoise diffuse photo.png
   denoise roundtrip photo.png --class-label animals --strength 0.6
   denoise plan --sampler dpmpp_2m --steps 10
   denoise datasets upload pictures/
-  denoise train create --dataset pictures --height 32 --width 32 --max-steps 20000 --watch
+  denoise train create -d pictures --height 32 --width 32 -n 20000 --watch
   denoise evaluate --model pictures --dataset pictures
   denoise health
 
-`denoise COMMAND --help` explains a command. The server is $DENOISED_SERVER, else 127.0.0.1:50051.
+`denoise COMMAND --help` explains a command. The server is --server, otherwise
+$DENOISED_SERVER, otherwise 127.0.0.1:50051.
 
 )";
 
-// gRPC's own log lines would end up among ours; whoever debugs a connection sets GRPC_VERBOSITY.
+// gRPC's own log lines would appear among ours. To debug a connection, set GRPC_VERBOSITY.
 void QuietGrpc() { setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0); }
+
+int HelpColumns() {
+  return isatty(STDOUT_FILENO) ? GetTerminalSize(STDOUT_FILENO).columns : TerminalSize().columns;
+}
+
+// "denoise train create", as far as the command line was understood.
+std::string CommandName(const CLI::App* app) {
+  std::string name = app->get_name();
+  for (auto chosen = app->get_subcommands(); !chosen.empty();) {
+    absl::StrAppend(&name, " ", chosen.front()->get_name());
+    chosen = chosen.front()->get_subcommands();
+  }
+  return name;
+}
+
+std::string UsageErrorText(const CLI::App* app, const CLI::Error& error) {
+  std::string message = error.what();
+  if (dynamic_cast<const CLI::ExcludesError*>(&error) != nullptr) {
+    message = absl::StrReplaceAll(message, {{" excludes ", " cannot be combined with "}});
+  }
+  return absl::StrCat("denoise: ", message, "\n  `", CommandName(app),
+                      " --help` explains every flag.\n");
+}
 
 ExitCode Main(int argc, char** argv) {
   CLI::App app("Generates images with a denoised server.", "denoise");
-  app.set_version_flag("--version", "denoise " DENOISE_VERSION);
+  app.formatter(std::make_shared<HelpFormatter>(HelpColumns()));
+  app.failure_message(UsageErrorText);
+  app.set_help_flag("-h,--help", "Print this help");
+  app.set_version_flag("--version", "denoise " DENOISE_VERSION, "Print the version");
   app.footer(std::string(kExamples) + kExitCodesHelp);
 
   CommandSet commands(app);
-  commands.Add("generate", "Generate images and watch them appear out of noise",
-               AddGenerateCommand);
-  commands.Add("sweep", "Generate a labelled grid of pictures over two flags", AddSweepCommand);
-  commands.Add("diffuse", "Turn pictures into noise, level by level, as training does",
+  commands.Add("generate", "Generate images and watch them emerge from noise", AddGenerateCommand);
+  commands.Add("sweep", "Generate a labelled grid of images over two flags", AddSweepCommand);
+  commands.Add("diffuse", "Add noise to pictures, level by level, as in training",
                AddDiffuseCommand);
-  commands.Add("roundtrip", "Watch a picture become noise and come back as another",
+  commands.Add("roundtrip", "Turn a picture into noise and the noise into another picture",
                AddRoundTripCommand);
-  commands.Add("datasets", "Upload pictures to train on, and see what is in them",
-               AddDatasetsCommand);
-  commands.Add("train", "Train models on the server, watch them learn, and publish them",
+  commands.Add("datasets", "Upload pictures for training and inspect them", AddDatasetsCommand);
+  commands.Add("train", "Train models on the server, watch their progress, publish them",
                AddTrainCommand);
-  commands.Add("evaluate", "Measure how good and how varied a model's pictures are",
+  commands.Add("evaluate", "Measure the quality and diversity of a model's images",
                AddEvaluateCommand);
-  commands.Add("models", "List the models that are served, or tell everything about one",
-               AddModelsCommand);
-  commands.Add("health", "Ask whether the server is ready", AddHealthCommand);
-  commands.Add("plan", "Print what a sampler will do, step by step, here or on a server's model",
+  commands.Add("models", "List the models that are served, or describe one", AddModelsCommand);
+  commands.Add("health", "Check whether the server is ready", AddHealthCommand);
+  commands.Add("plan", "Print what a sampler does at every step, with or without a server",
                AddPlanCommand);
 
   try {

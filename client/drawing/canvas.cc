@@ -15,7 +15,7 @@ cairo_status_t Append(void* bytes, const unsigned char* data, unsigned int size)
   return CAIRO_STATUS_SUCCESS;
 }
 
-// Cairo keeps a pixel as a number of 32 bits, red above green above blue.
+// Cairo stores a pixel as a number of 32 bits, red above green above blue.
 uint32_t PixelOf(const uint8_t* from, int channels) {
   const bool gray = channels < 3, has_alpha = channels % 2 == 0;
   const int alpha = has_alpha ? from[channels - 1] : 255;
@@ -27,7 +27,7 @@ uint32_t PixelOf(const uint8_t* from, int channels) {
   return pixel;
 }
 
-// With the rows as long as cairo wants them: four bytes a pixel need no padding.
+// Four bytes per pixel need no padding of rows.
 std::vector<uint32_t> Pixels(const Image& image) {
   std::vector<uint32_t> pixels;
   for (size_t i = 0; i < image.pixels.size(); i += image.channels) {
@@ -77,7 +77,7 @@ void Canvas::Text(double x, double y, double size, Align align, const std::strin
   const double left = align == Align::kLeft ? 0 : align == Align::kCenter ? width / 2 : width;
   cairo_move_to(get(), x - left, y);
   cairo_show_text(get(), text.c_str());
-  cairo_new_path(get());  // text leaves a point that the next line would begin at
+  cairo_new_path(get());  // text leaves a current point, where the next line would begin
 }
 
 double Canvas::TextWidth(double size, const std::string& text) {

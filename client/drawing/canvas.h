@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "client/drawing/file_kind.h"
+#include "client/drawing/drawing.h"
 #include "core/image/image.h"
 
 namespace denoise {
@@ -18,28 +18,29 @@ struct Color {
 
 enum class Align { kLeft, kCenter, kRight };
 
-// White at first. Positions are in pixels from the top left corner, one to a point of an SVG. Used by
-// one thread. What goes wrong below is told by Finish.
+// White at first. Positions are in pixels from the top left corner; one pixel is one point of an
+// SVG. Errors surface in Finish. Used by one thread.
 class Canvas {
  public:
-  // A PNG holds `scale` pixels for each unit of length.
+  // A PNG has `scale` pixels per unit of length.
   Canvas(FileKind kind, int width, int height, double scale = 1);
 
   cairo_t* get() { return context_.get(); }
 
   void SetColor(const Color& color);
-  // Lines of `width`, dashed where `dash` is not 0.
+  // Sets the width of lines; dashed unless `dash` is 0.
   void SetLine(double width, double dash = 0);
   void Line(double x1, double y1, double x2, double y2);
 
-  // One line of text of `size`, its base line at `y`.
+  // One line of text with its baseline at `y`.
   void Text(double x, double y, double size, Align align, const std::string& text);
   double TextWidth(double size, const std::string& text);
 
-  // `image`, each pixel a square of `scale`, with its top left corner at (x, y). Alpha shows white.
+  // Draws `image` with its top left corner at (x, y), each pixel a square of `scale`. Transparency
+  // shows white.
   void Picture(double x, double y, int scale, const Image& image);
 
-  // The whole file. InvalidArgument: the page is too large for cairo.
+  // The bytes of the file. InvalidArgument if the page is too large for cairo.
   absl::StatusOr<std::string> Finish();
 
  private:
@@ -49,7 +50,7 @@ class Canvas {
   };
 
   const FileKind kind_;
-  std::string bytes_;  // written to by the surface, which is destroyed first
+  std::string bytes_;  // the surface writes to it and is destroyed first
   std::unique_ptr<cairo_surface_t, Destroy> surface_;
   std::unique_ptr<cairo_t, Destroy> context_;
 };

@@ -1,10 +1,9 @@
-#include "client/drawing/labelled_sheet.h"
-
 #include <algorithm>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
 #include "client/drawing/canvas.h"
+#include "client/drawing/drawing.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -12,7 +11,7 @@ namespace {
 
 constexpr Color kInk{0.15, 0.15, 0.15};
 constexpr double kTextSize = 14;
-constexpr int kCellPixels = 128;  // about as large as small pictures become
+constexpr int kCellPixels = 128;  // the size that small pictures are enlarged to
 constexpr int kGap = 6;
 constexpr int kMargin = 12;
 constexpr int kLine = 26;
@@ -36,7 +35,7 @@ absl::Status Validate(const LabelledSheet& sheet) {
 // Where everything is, in pixels.
 struct Layout {
   int scale;
-  int cell_width, cell_height;  // with the room that labels need, without the gap
+  int cell_width, cell_height;  // with room for the labels, without the gap
   int left, top;                // of the first cell
   int64_t width, height;        // of the sheet
 };

@@ -1,10 +1,9 @@
-#include "client/drawing/loss_chart.h"
-
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "client/drawing/canvas.h"
+#include "client/drawing/drawing.h"
 #include "client/drawing/panel.h"
 
 namespace denoise {
@@ -12,7 +11,7 @@ namespace {
 
 constexpr double kLeft = 60, kTop = 34, kRight = 20, kBottom = 48;
 constexpr Color kFaint{0.70, 0.82, 0.90};
-// The average forgets over this part of the points, or over this many where that is more.
+// The time constant of the average: this fraction of the points, but at least this many.
 constexpr double kSmoothedPart = 0.02;
 constexpr double kFewestSmoothed = 5;
 
@@ -26,7 +25,7 @@ std::vector<Point> Drawable(std::span<const LossPoint> points) {
   return drawable;
 }
 
-// In the logarithm, as it is drawn; the first points weigh as if they were all there is.
+// Averages the logarithm, as it is drawn; the first points are weighted as if they were all.
 std::vector<Point> Smoothed(const std::vector<Point>& points) {
   const double window =
       std::max(kFewestSmoothed, kSmoothedPart * static_cast<double>(points.size()));

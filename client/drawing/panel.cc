@@ -73,7 +73,7 @@ std::vector<Panel::Tick> Panel::LogTicks() const {
     }
   }
   if (ticks.size() >= kFewestLogTicks) return ticks;
-  // Far less than a decade: round numbers all the same distance apart.
+  // Far less than a decade: evenly spaced round numbers.
   ticks.clear();
   const double distance = TickDistance(y_, 5);
   for (double i = std::ceil(y_.min / distance); i * distance <= y_.max; ++i) {

@@ -12,7 +12,7 @@ inline constexpr Color kInk{0.15, 0.15, 0.15};
 inline constexpr Color kGrid{0.88, 0.88, 0.88};
 inline constexpr double kTextSize = 12;
 
-// Okabe and Ito 2008: told apart by color-blind people, too.
+// Okabe and Ito 2008: distinguishable for color-blind people.
 inline constexpr Color kPalette[] = {
     {0.00, 0.45, 0.70}, {0.84, 0.37, 0.00}, {0.00, 0.62, 0.45}, {0.80, 0.47, 0.65},
     {0.90, 0.62, 0.00}, {0.34, 0.71, 0.91}, {0.35, 0.35, 0.35}, {0.55, 0.34, 0.16},
@@ -30,7 +30,7 @@ struct Point {
 
 enum class AxisScale { kLinear, kLog };
 
-// 1, 2 or 5 times a power of ten, so that about `count` of them fill the range.
+// 1, 2 or 5 times a power of ten, so that about `count` ticks fill the range.
 double TickDistance(const Range& range, int count);
 
 class Panel {
@@ -39,14 +39,14 @@ class Panel {
     double left, top, width, height;  // without the labels around it
   };
 
-  // `x` and `y` are what the sides stand for; neither is empty, and a logarithmic y is above 0.
+  // `x` and `y` are the ranges of the axes. Neither is empty; a logarithmic y is above 0.
   Panel(Canvas& canvas, const Place& place, Range x, Range y,
         AxisScale y_scale = AxisScale::kLinear);
 
-  // Whole numbers along x, which `x_label` names.
+  // Labels x with whole numbers and the name `x_label`.
   void DrawAxes(const std::string& title, const std::string& x_label);
-  // Through `points`, in the canvas's present color and line. What lies outside in y is drawn on the
-  // edge.
+  // Draws a line through `points` in the canvas's current color and width. Points outside the range
+  // of y are drawn on the edge.
   void DrawLine(const std::vector<Point>& points);
 
   double X(double x) const;

@@ -1,11 +1,10 @@
-#include "client/drawing/plan_chart.h"
-
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/drawing/canvas.h"
+#include "client/drawing/drawing.h"
 #include "client/drawing/panel.h"
 #include "core/base/status_macros.h"
 
@@ -25,13 +24,13 @@ constexpr double kMarkRadius = 3;
 constexpr char kStepsLabel[] = "steps done";
 constexpr double kSignalDash = 0, kNoiseDash = 5;
 
-// The image where the network is asked, or where the run ends.
+// A noise level at which the network is evaluated, or at which the run ends.
 struct Level {
-  double step;   // steps done; an evaluation within a step stands at a fraction
+  double step;   // steps done; fractional for an evaluation within a step
   double alpha;  // alpha^2 + sigma^2 = 1
   double sigma;
   bool asks_network;   // false at the end
-  bool between_steps;  // whether a picture could be shown here
+  bool between_steps;  // whether a frame could be shown here
 };
 
 double Signal(const Level& level) { return level.alpha; }
@@ -80,7 +79,7 @@ Range LogSnrRange(const std::vector<Curve>& curves) {
   return {std::floor(range.min / tick) * tick, (std::floor(range.max / tick) + 1) * tick};
 }
 
-// Marks where the network is asked, hollow ones within a step.
+// Marks an evaluation; hollow within a step.
 void DrawMark(Canvas& canvas, const Panel& panel, const Color& color, const Level& level,
               double value) {
   canvas.SetLine(1.4);

@@ -1,5 +1,5 @@
-// What a status says besides its message, for whoever answers callers: the resource that is missing,
-// the quota that is used up, numbers to go on from.
+// What a status carries besides its message, for the code that answers callers: the missing
+// resource, the exhausted quota, and metadata.
 #pragma once
 
 #include <map>
@@ -21,8 +21,8 @@ struct ResourceReference {
 absl::Status ResourceNotFound(std::string_view type, std::string_view name);
 std::optional<ResourceReference> GetResource(const absl::Status& status);
 
-// ResourceExhausted. `subject` is what is limited ("datasets"), `description` says how much of it
-// there is and what to do.
+// ResourceExhausted. `subject` is what is limited ("datasets"); `description` states the limit and
+// what to do.
 struct QuotaViolation {
   std::string subject;
   std::string description;
@@ -30,7 +30,7 @@ struct QuotaViolation {
 absl::Status QuotaExceeded(std::string_view subject, std::string_view description);
 std::optional<QuotaViolation> GetQuotaViolation(const absl::Status& status);
 
-// Facts by name for a program to act on ("received_bytes": "1048576").
+// Named facts for programs to act on ("received_bytes": "1048576").
 absl::Status WithErrorMetadata(absl::Status status, std::string_view key, std::string_view value);
 std::map<std::string, std::string> GetErrorMetadata(const absl::Status& status);
 

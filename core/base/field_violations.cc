@@ -9,7 +9,7 @@
 namespace denoise {
 namespace {
 
-// The payload is a flat list "field\0description\0..."; neither part may hold a zero byte.
+// The payload is a flat list "field\0description\0..."; neither part can contain a zero byte.
 constexpr char kPayloadUrl[] = "denoise/field-violations";
 constexpr char kSeparator = '\0';
 

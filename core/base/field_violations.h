@@ -1,9 +1,9 @@
 // What is wrong with an input from outside, field by field.
 //
-// Validation collects every violation before it returns, so that a caller can mend all of them at
-// once. The core names fields relative to the message it was given ("steps", "timesteps[3]");
-// whoever embeds that message adds its own prefix ("sampler."). The RPC layer turns the result into
-// google.rpc.BadRequest, the command line into lines of text.
+// Validation collects all violations before it returns, so that callers can fix them all at once.
+// The core names fields relative to the message it was given ("steps", "timesteps[3]"); code that
+// embeds that message adds its own prefix ("sampler."). The RPC layer turns the result into
+// google.rpc.BadRequest, the command line into text.
 #pragma once
 
 #include <cstdint>
@@ -26,19 +26,18 @@ class FieldViolations {
  public:
   void Add(std::string_view field, std::string_view description);
 
-  // Add one unless `value` is in [min, max], or at least `min`.
+  // Add a violation unless `value` is in [min, max], or at least `min`.
   void CheckRange(std::string_view field, int64_t value, int64_t min, int64_t max);
   void CheckAtLeast(std::string_view field, int64_t value, int64_t min);
 
-  // Adds the violations that `status` carries, each field prefixed with `prefix`. A status without
-  // any counts as one violation of `prefix` itself (less its final dot). OK adds nothing.
+  // Adds the violations in `status`, with `prefix` before each field. An error without violations
+  // becomes one violation of `prefix` itself (without its final dot). OK adds nothing.
   void AddAll(std::string_view prefix, const absl::Status& status);
 
   bool empty() const { return violations_.empty(); }
   const std::vector<FieldViolation>& violations() const { return violations_; }
 
-  // OK when empty; else InvalidArgument whose message lists the violations and whose payload
-  // carries them.
+  // OK when empty, else InvalidArgument with the violations in its message and payload.
   absl::Status ToStatus() const;
 
  private:
@@ -48,7 +47,7 @@ class FieldViolations {
 // One violation as a status.
 absl::Status InvalidField(std::string_view field, std::string_view description);
 
-// The violations a status carries; empty for any other status.
+// The violations in a status; empty for any other status.
 std::vector<FieldViolation> GetFieldViolations(const absl::Status& status);
 
 }  // namespace denoise

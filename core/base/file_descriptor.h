@@ -1,4 +1,4 @@
-// An open file with an owner. Internal to core/io.
+// An open file that is closed by its owner.
 #pragma once
 
 #include <fcntl.h>
@@ -35,13 +35,13 @@ class FileDescriptor {
 
 struct RegularFile {
   FileDescriptor descriptor;
-  size_t size;  // when it was opened
+  size_t size;  // at the time it was opened
 };
 
-// For reading. NotFound: no such file. InvalidArgument: not a regular file. Messages do not contain
-// the path.
+// Opens a file for reading. NotFound: no such file. InvalidArgument: not a regular file. Messages
+// do not contain the path.
 inline absl::StatusOr<RegularFile> OpenRegularFile(const std::filesystem::path& path) {
-  // Without O_NONBLOCK, a pipe in the place of a file would block until somebody writes to it.
+  // Without O_NONBLOCK, opening a pipe would block until somebody writes to it.
   FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return absl::ErrnoToStatus(errno, "cannot be opened");
   struct stat info;

@@ -1,8 +1,8 @@
-// std::mutex and std::condition_variable with thread-safety annotations, checked by clang
+// std::mutex and std::condition_variable with thread-safety annotations, which clang checks
 // (-Wthread-safety).
 //
-// Used instead of absl::Mutex because the thread sanitizer understands the standard ones, while the
-// distribution's Abseil is built without it, which would make every guarded field look like a race.
+// absl::Mutex would look like a race to the thread sanitizer, because the distribution's Abseil is
+// built without it.
 #pragma once
 
 #include <condition_variable>
@@ -36,7 +36,7 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex& mutex_;
 };
 
-// Waits return for no reason too: call them in a loop that checks the condition.
+// Waits may wake up spuriously: call them in a loop that checks the condition.
 class CondVar {
  public:
   void Wait(Mutex& mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
@@ -45,7 +45,7 @@ class CondVar {
     lock.release();
   }
 
-  // Whether `deadline` has passed, by the system's clock.
+  // Returns whether `deadline`, by the system's clock, has passed.
   bool WaitUntil(Mutex& mutex, absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     if (deadline == absl::InfiniteFuture()) {
       Wait(mutex);

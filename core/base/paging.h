@@ -1,4 +1,4 @@
-// Pages of a list, as the public design guide has them (AIP-158).
+// Pagination of lists, as described in AIP-158.
 #pragma once
 
 #include <cstddef>
@@ -9,17 +9,18 @@
 
 namespace denoise {
 
-// 0 is the server's choice, and more than the most is the most. InvalidArgument names "page_size".
+// The number of entries for a requested `page_size`: 0 means the default, and larger values are cut
+// to the maximum. InvalidArgument names "page_size".
 absl::StatusOr<int> PageSize(int page_size);
 
-// What a page holds at most, if it holds more than one entry: it fits gRPC's usual receive cap.
+// The maximum size of a page with more than one entry; fits gRPC's default limit on messages.
 inline constexpr size_t kMaxPageBytes = 2 << 20;
 
-// A token that says after which entry a page begins, opaque to callers.
+// An opaque token for the page that begins after `last_entry`.
 std::string PageTokenAfter(std::string_view last_entry);
 
-// The entry of a token; empty for the first page. InvalidArgument names "page_token" where no list
-// made it; what it says is still to be checked.
+// The entry in a token; empty for the first page. InvalidArgument names "page_token" if no list
+// made it. Callers must still check the entry.
 absl::StatusOr<std::string> ParsePageToken(std::string_view token);
 absl::Status BadPageToken();
 

@@ -1,5 +1,5 @@
-// Text from outside in a message of ours. It may hold anything: here control characters, quotes and
-// bytes beyond ASCII become escapes ("\x1b"), and what is long is cut.
+// Makes text from outside safe to show in our messages: control characters, quotes and bytes beyond
+// ASCII are escaped ("\x1b"), and long text is truncated.
 #pragma once
 
 #include <string>
@@ -7,10 +7,10 @@
 
 namespace denoise {
 
-// Bare, where the message sets it apart by itself, as the name of a field does.
+// Without quotes, for text that stands apart anyway, such as a field's name.
 std::string Escaped(std::string_view text);
 
-// In quotes, in the middle of a sentence.
+// In quotes, for the middle of a sentence.
 std::string Quoted(std::string_view text);
 
 }  // namespace denoise

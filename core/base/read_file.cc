@@ -15,7 +15,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) 
   if (bytes.size() > max_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(path, " has more than ", max_bytes, " bytes"));
   }
-  // Reading a folder sets badbit; a file that ends sets only the other two.
+  // Reading a folder sets badbit; the end of a file sets only the other two bits.
   if (file.bad() || !file.eof())
     return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
   if (bytes.empty()) return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));

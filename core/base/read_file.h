@@ -1,4 +1,4 @@
-// Small files that a flag names, as a whole.
+// Reads small files named by flags.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +8,9 @@
 
 namespace denoise {
 
-// The bytes of `path`. InvalidArgument where it cannot be read, is empty or has more than
-// `max_bytes`; the message names the path, so it is for whoever gave the flag and not for callers
-// from outside.
+// The content of `path`. InvalidArgument: it cannot be read, is empty, or has more than
+// `max_bytes`. The message names the path, so show it only to the user who gave the flag, not to
+// remote callers.
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes);
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// "Not now, try again in a while", as a status.
+// Statuses that ask callers to retry later.
 #pragma once
 
 #include <optional>
@@ -9,13 +9,13 @@
 
 namespace denoise {
 
-// UNAVAILABLE, carrying how long a caller should wait.
+// Unavailable, with the time that callers should wait before they retry.
 absl::Status UnavailableRetryAfter(std::string_view message, absl::Duration delay);
 
-// The delay a status carries, if any.
+// The delay in a status, if any.
 std::optional<absl::Duration> GetRetryDelay(const absl::Status& status);
 
-// What calls are told once the server shuts down: to try another replica.
+// The status of calls during shutdown: retry on another replica.
 absl::Status DrainingError();
 
 }  // namespace denoise

@@ -21,7 +21,7 @@ struct Sha256::Context {
 
 namespace {
 
-// Fails only without memory, or where the system's library forbids SHA-256.
+// Fails only when out of memory, or if the system's library forbids SHA-256.
 void Check(int result) {
   if (result != 1) throw std::runtime_error("SHA-256 is not available");
 }
@@ -59,12 +59,12 @@ void Sha256::AddSized(std::string_view bytes) {
 }
 
 absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path,
-                                         const std::function<absl::Status()>& go_on) {
+                                         const std::function<absl::Status()>& check_cancelled) {
   ASSIGN_OR_RETURN(const RegularFile file, OpenRegularFile(path));
   Sha256 hash;
   std::string buffer(size_t{1} << 18, '\0');
   for (;;) {
-    RETURN_IF_ERROR(go_on());
+    RETURN_IF_ERROR(check_cancelled());
     const ssize_t count = read(file.descriptor.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return absl::ErrnoToStatus(errno, "cannot be read");

@@ -1,4 +1,4 @@
-// SHA-256, of what arrives piece by piece, of files, of named parts.
+// SHA-256 of streams, files and named parts.
 #pragma once
 
 #include <filesystem>
@@ -17,13 +17,13 @@ class Sha256 {
   Sha256();
   ~Sha256();
 
-  // More of the message.
+  // Appends to the message.
   void Update(std::string_view bytes);
 
-  // Lengths are hashed as well: no two lists of parts run together to the same bytes.
+  // Appends a part, including the lengths, so that different lists of parts hash differently.
   void AddPart(std::string_view name, std::string_view content);
 
-  // Lower-case hexadecimal; ends the hash.
+  // Returns the hash in lower-case hexadecimal. Call it once, last.
   std::string Finish();
 
  private:
@@ -33,11 +33,11 @@ class Sha256 {
   std::unique_ptr<Context> context_;
 };
 
-// Of a regular file's content, read once from the beginning. NotFound: no such file.
-// InvalidArgument: not a regular file. Messages do not contain the path. An error of `go_on`, which
-// is asked before each piece, ends it.
+// The hash of a regular file. NotFound: no such file. InvalidArgument: not a regular file. Messages
+// do not contain the path. `check_cancelled` is called before each read; its error ends the
+// hashing.
 absl::StatusOr<std::string> Sha256OfFile(
     const std::filesystem::path& path,
-    const std::function<absl::Status()>& go_on = [] { return absl::OkStatus(); });
+    const std::function<absl::Status()>& check_cancelled = [] { return absl::OkStatus(); });
 
 }  // namespace denoise

@@ -12,7 +12,7 @@
     if (absl::Status _status = (expression); !_status.ok()) return _status; \
   } while (false)
 
-// ASSIGN_OR_RETURN(auto plan, CompilePlan(...)): the value, or an early return of the error.
+// ASSIGN_OR_RETURN(auto plan, CompilePlan(...)) assigns the value or returns the error.
 #define ASSIGN_OR_RETURN(declaration, expression) \
   DENOISE_ASSIGN_OR_RETURN_(DENOISE_CONCAT_(_status_or_, __LINE__), declaration, expression)
 

@@ -1,8 +1,8 @@
-// For the thread sanitizer: an order between threads that it cannot see.
+// Tells the thread sanitizer about an order between threads that it cannot see.
 //
-// gRPC is linked as it comes, without instrumentation, so the sanitizer does not know that what a
-// thread did before it handed an object to gRPC comes before what gRPC's thread does with it later.
-// These two say so, and are nothing in any other build.
+// gRPC is linked without instrumentation, so the sanitizer does not know that what a thread did
+// before it handed an object to gRPC happens before what gRPC's threads do with it. These functions
+// do nothing in other builds.
 #pragma once
 
 #ifdef __SANITIZE_THREAD__
@@ -14,7 +14,7 @@ void __tsan_release(void* address);
 
 namespace denoise {
 
-// What this thread has done so far comes before everything that follows an AfterHandOver(object).
+// Everything this thread has done so far happens before what follows AfterHandOver(object).
 inline void BeforeHandOver([[maybe_unused]] void* object) {
 #ifdef __SANITIZE_THREAD__
   __tsan_release(object);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/base/check.h"
 #include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
 
@@ -18,6 +19,7 @@ class FileSource : public ByteSource {
   explicit FileSource(FileDescriptor file) : file_(std::move(file)) {}
 
   absl::StatusOr<size_t> Read(std::span<char> buffer) override {
+    DENOISE_DCHECK(!buffer.empty());
     for (;;) {
       const ssize_t size = read(file_.get(), buffer.data(), buffer.size());
       if (size >= 0) return static_cast<size_t>(size);
@@ -37,6 +39,7 @@ absl::StatusOr<std::unique_ptr<ByteSource>> OpenFileSource(const std::filesystem
 }
 
 absl::StatusOr<size_t> StringSource::Read(std::span<char> buffer) {
+  DENOISE_DCHECK(!buffer.empty());
   const size_t size = std::min(buffer.size(), bytes_.size() - position_);
   std::memcpy(buffer.data(), bytes_.data() + position_, size);
   position_ += size;

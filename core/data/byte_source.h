@@ -1,4 +1,4 @@
-// Bytes in order, pulled piece by piece, from wherever they come: a file, memory, a decoder.
+// A stream of bytes to pull from: a file, memory or a decoder.
 #pragma once
 
 #include <cstddef>
@@ -13,21 +13,21 @@
 
 namespace denoise {
 
-// Not thread-safe. After an error the source is of no more use.
+// Not thread-safe. Must not be used after an error.
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
 
-  // Writes to the front of `buffer`, which is not empty, and returns how many bytes; 0 only at the
-  // end.
+  // Fills the front of `buffer` and returns the number of bytes written; 0 only at the end.
+  // Requires a buffer that is not empty.
   virtual absl::StatusOr<size_t> Read(std::span<char> buffer) = 0;
 };
 
-// A new source of the same bytes, from the beginning: who needs to look twice opens twice.
+// Opens a new source of the same bytes, from the beginning. Open twice to read twice.
 using OpenBytes = std::function<absl::StatusOr<std::unique_ptr<ByteSource>>()>;
 
-// Of a regular file. NotFound, InvalidArgument (not a regular file); Unavailable where it cannot be
-// read. Messages do not contain the path.
+// A regular file. NotFound. InvalidArgument: not a regular file. Unavailable: it cannot be read.
+// Messages do not contain the path.
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenFileSource(const std::filesystem::path& path);
 
 class StringSource : public ByteSource {
@@ -40,13 +40,14 @@ class StringSource : public ByteSource {
   size_t position_ = 0;
 };
 
-// Fills `buffer`; returns fewer bytes than it has only at the end of the source.
+// Fills `buffer`. Returns less than its size only at the end of the source.
 absl::StatusOr<size_t> ReadFully(ByteSource& source, std::span<char> buffer);
 
-// The next `size` bytes, or fewer at the end. Memory grows with what is there, not with `size`.
+// The next `size` bytes, or fewer at the end. Memory grows with what the source holds, not with
+// `size`.
 absl::StatusOr<std::string> ReadString(ByteSource& source, size_t size);
 
-// Passes over `size` bytes; returns how many there were.
+// Skips `size` bytes and returns how many there were.
 absl::StatusOr<int64_t> Skip(ByteSource& source, int64_t size);
 
 }  // namespace denoise

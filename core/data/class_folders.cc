@@ -58,8 +58,8 @@ absl::StatusOr<FolderClasses> ClassFolders::Resolve() const {
     if (HasPictures(folder)) names.insert(ClassOf(folder));
   }
   if (static_cast<int64_t>(names.size()) > max_classes_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("there are ", names.size(), " classes; at most ", max_classes_, " can be"));
+    return absl::InvalidArgumentError(absl::StrCat("there are ", names.size(), " classes; at most ",
+                                                   max_classes_, " are allowed"));
   }
   classes.names.assign(names.begin(), names.end());
   for (const auto& [folder, number] : numbers_) {
@@ -82,7 +82,7 @@ absl::Status ClassFolders::CheckFolder(const std::string& folder,
         "there are pictures in ", InWords(*with_pictures), " and in ", InWords(folder),
         " below it; a picture's class is the folder it lies in, so that either has classes"));
   }
-  // Notes beside the pictures of a class, or beside the folders of classes, are no class.
+  // A folder of notes beside the pictures of a class, or beside the classes, is not a class.
   if (with_pictures != above.end()) return absl::OkStatus();
   const auto next = numbers_.upper_bound(folder + "/");
   const bool is_above_others =
@@ -91,7 +91,7 @@ absl::Status ClassFolders::CheckFolder(const std::string& folder,
       std::binary_search(classes.names.begin(), classes.names.end(), ClassOf(folder));
   if (is_above_others || is_class) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      InWords(folder), " holds no readable picture; leave it out, or mend what is in it"));
+      InWords(folder), " holds no readable picture; remove the folder or fix its files"));
 }
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// Which classes the folders of an upload make. Internal to core/data.
+// Derives classes from the folders of an upload. Internal to core/data.
 #pragma once
 
 #include <cstdint>
@@ -15,20 +15,20 @@ struct FolderClasses {
   std::vector<int64_t> labels;     // by folder; 0 for those without pictures
 };
 
-// A picture's class is the folder directly above it. Pictures that all lie in one folder, or in none,
-// have no classes. Not thread-safe.
+// A picture's class is the folder directly above it. If all pictures lie in one folder, or in none,
+// there are no classes. Not thread-safe.
 class ClassFolders {
  public:
   ClassFolders(int64_t max_folders, int64_t max_classes)
       : max_folders_(max_folders), max_classes_(max_classes) {}
 
-  // The number of a folder, counted from 0. InvalidArgument: there are too many.
+  // The number of a folder, from 0. InvalidArgument: there are too many folders.
   absl::StatusOr<int64_t> Find(const std::string& folder);
   void AddPicture(int64_t folder) { has_pictures_[static_cast<size_t>(folder)] = true; }
 
-  // InvalidArgument, naming folders: there are too many classes; pictures lie both in a folder and in
-  // folders below it, which leaves open what the classes are; or a folder that was to be a class has
-  // no picture, so that all labels behind it would not be what was meant.
+  // InvalidArgument, naming folders: there are too many classes; a folder has pictures both
+  // directly in it and in folders below it, so the classes are ambiguous; or a folder meant as a
+  // class has no picture, which would shift the labels of all classes after it.
   absl::StatusOr<FolderClasses> Resolve() const;
 
  private:

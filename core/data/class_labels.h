@@ -1,4 +1,4 @@
-// Which of a model's classes the classes of a data set are. No LibTorch.
+// Matches the classes of a data set to those of a model. No LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -13,21 +13,21 @@
 
 namespace denoise {
 
-// What a class-conditional model says of its labels.
+// A class-conditional model's labels.
 struct ModelClasses {
-  int64_t count = 0;                        // labels, that which stands for none among them
-  std::map<int64_t, std::string> names;     // may lack labels, or all of them
-  std::optional<int64_t> null_class_label;  // stands for none
+  int64_t count = 0;                        // labels, including the null class
+  std::map<int64_t, std::string> names;     // of some labels, of all, or of none
+  std::optional<int64_t> null_class_label;  // stands for "no class"
 };
 
-// The model's label of each class of the data set. Where the model names all its classes they are
-// matched by name, and a data set may hold some of them only, in any order. Where it does not, label
-// i is label i, there must be as many, and none may have another name. InvalidArgument says which.
+// The model's label for each class of the data set. If the model names all its classes, they are
+// matched by name, and the data set may have only some of them, in any order. Otherwise label i
+// stays label i; the numbers of classes must agree and names must not differ. InvalidArgument says
+// which class does not match.
 absl::StatusOr<std::vector<int64_t>> MatchClasses(const std::vector<std::string>& classes,
                                                   const ModelClasses& model);
 
-// `data_set` with labels[i] in place of label i, and the model's names of them. Where the data set
-// has no classes, or its labels are the model's, that is `data_set` itself.
+// `data_set` with label i replaced by labels[i]. Returns `data_set` itself if nothing changes.
 std::shared_ptr<const DataSet> Relabelled(std::shared_ptr<const DataSet> data_set,
                                           std::vector<int64_t> labels);
 

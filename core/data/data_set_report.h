@@ -1,4 +1,4 @@
-// A look at the pictures of a data set before anything is trained on them.
+// Statistics about the pictures of a data set, to look at before training on it.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace denoise {
 
-// Files are named as in the upload, or escaped where their names were not valid.
+// Files are named as in the upload; invalid names are escaped.
 struct DataSetReport {
   struct Class {
     std::string name;
@@ -45,28 +45,28 @@ struct DataSetReport {
   static constexpr size_t kMaxSheetPictures = 64;
 
   int64_t pictures = 0;
-  std::vector<Class> classes;  // by label; empty: there are none
-  std::vector<Size> sizes;     // the most frequent first
+  std::vector<Class> classes;  // by label; empty if there are none
+  std::vector<Size> sizes;     // most frequent first
   int64_t distinct_sizes = 0;
   std::map<int, int64_t> pictures_by_channels;  // 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA
-  // Red, green and blue over all pixels, alpha laid over white, in [-1, 1]; empty: no pictures.
+  // Red, green and blue over all pixels, blended over white, in [-1, 1]. Empty without pictures.
   std::vector<Channel> channel_statistics;
   int64_t near_duplicates = 0;
   std::vector<NearDuplicate> near_duplicate_examples;
   int64_t unreadable_files = 0;
   std::vector<UnreadableFile> unreadable_examples;
-  std::string contact_sheet;  // PNG; empty: no pictures
+  std::string contact_sheet;  // PNG; empty without pictures
 
-  // The largest class over the smallest, in pictures; 0 where there are no classes.
+  // The ratio of the largest class to the smallest, in pictures; 0 without classes.
   double ClassImbalance() const;
 
   bool operator==(const DataSetReport&) const = default;
 };
 
-// To be kept beside the data.
+// For storing beside the data.
 std::string DataSetReportToJson(const DataSetReport& report);
 
-// The other way round. InvalidArgument says what is wrong, key by key.
+// Parses what DataSetReportToJson wrote. InvalidArgument lists the violations by key.
 absl::StatusOr<DataSetReport> ParseDataSetReport(std::string_view json);
 
 }  // namespace denoise

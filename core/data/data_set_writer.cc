@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
 #include "core/data/data_set_schema.h"
@@ -24,14 +25,14 @@ absl::Status WriteError(int error) {
   return absl::IsResourceExhausted(status) ? status : absl::UnavailableError(status.message());
 }
 
-// SQLite tells a full disk from all other errors. A quota that is used up is one of those.
+// SQLite reports a full disk separately, but not an exhausted quota.
 absl::Status WriteError(const SQLite::Exception& error) {
   const bool no_room =
       error.getErrorCode() == SQLITE_FULL || error.getExtendedErrorCode() == SQLITE_IOERR_WRITE;
   return WriteError(no_room ? ENOSPC : EIO);
 }
 
-// Everything of the file first, then its name, then the folder that holds it.
+// Syncs the file, renames it, then syncs its folder.
 absl::Status MoveDurably(const fs::path& from, const fs::path& to) {
   const FileDescriptor file(open(from.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0 || fsync(file.get()) != 0) return WriteError(errno);
@@ -41,7 +42,7 @@ absl::Status MoveDurably(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-// One transaction without a journal: a file that was not finished is thrown away, never repaired.
+// One transaction without a journal: an unfinished file is discarded, never repaired.
 class DataSetWriter::File {
  public:
   explicit File(const fs::path& path)
@@ -60,7 +61,7 @@ class DataSetWriter::File {
     page_bytes_ = database_.execAndGet("PRAGMA page_size").getInt64();
   }
 
-  // With what SQLite has not written yet.
+  // Including what SQLite has not written yet.
   int64_t Bytes() {
     page_count_->reset();
     page_count_->executeStep();
@@ -155,6 +156,7 @@ DataSetWriter::~DataSetWriter() {
 }
 
 absl::Status DataSetWriter::Add(int64_t group, std::string_view name, std::string_view encoded) {
+  DENOISE_DCHECK(file_ != nullptr);
   try {
     file_->Add(group, name, encoded);
     bytes_ = file_->Bytes();
@@ -166,6 +168,7 @@ absl::Status DataSetWriter::Add(int64_t group, std::string_view name, std::strin
 
 absl::Status DataSetWriter::Finish(const std::vector<int64_t>& label_by_group,
                                    const std::vector<std::string>& classes) {
+  DENOISE_DCHECK(file_ != nullptr);
   try {
     file_->Finish(label_by_group, classes);
     bytes_ = file_->Bytes();

@@ -10,7 +10,7 @@
 namespace denoise {
 namespace {
 
-// The bytes of the character that `first` begins; 0 where none begins with it.
+// The length of the character that starts with `first`; 0 if none does.
 size_t CharacterBytes(uint8_t first) {
   if (first < 0x80) return 1;
   if (first >= 0xc2 && first <= 0xdf) return 2;
@@ -19,7 +19,8 @@ size_t CharacterBytes(uint8_t first) {
   return 0;
 }
 
-// The second byte tells overlong forms, surrogates and what lies beyond Unicode (RFC 3629, section 4).
+// The second byte reveals overlong forms, surrogates and code points beyond Unicode (RFC 3629,
+// section 4).
 bool IsSecondByte(uint8_t first, uint8_t second) {
   const uint8_t least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
   const uint8_t most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;

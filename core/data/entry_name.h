@@ -1,4 +1,4 @@
-// The names of files in an upload: which are taken, and which class a file belongs to.
+// The names of files in an upload, checked and split into folder and file.
 #pragma once
 
 #include <cstddef>
@@ -13,15 +13,15 @@ inline constexpr size_t kMaxNameBytes = 1024;
 
 struct EntryName {
   std::string folder;   // "train/cats"; empty: none
-  std::string file;     // "1.png"; empty where the name is that of the folder that holds everything
-  bool hidden = false;  // it or a folder above it begins with a dot, as what macOS adds does
-  std::string problem;  // why no file can have this name here; `file` is then what to call it
+  std::string file;     // "1.png"; empty if the name is that of the archive's root folder
+  bool hidden = false;  // it or a folder above it begins with a dot, like the files macOS adds
+  std::string problem;  // why this name is not accepted; `file` is then the escaped name
 };
 
-// `name` as an archive writes it, less "./", doubled slashes and a final one. InvalidArgument, with
-// the name escaped, where it would lead out of the folder that an archive is unpacked in: it begins
-// with a slash or has a "..". Names that are too long, not UTF-8 or hold control characters are
-// problems.
+// Parses `name` as an archive writes it, without "./", double slashes and a final slash.
+// InvalidArgument, with the name escaped: it begins with a slash or contains "..", so it would lead
+// out of the folder that the archive is unpacked in. Names that are too long, not UTF-8 or contain
+// control characters have a `problem`.
 absl::StatusOr<EntryName> ParseEntryName(std::string_view name);
 
 bool IsUtf8(std::string_view text);

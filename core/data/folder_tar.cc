@@ -128,7 +128,7 @@ absl::StatusOr<size_t> FolderTar::ReadMember(const Member& member, int64_t begin
   if (begin < header_size) return CopyFrom(header, begin, buffer);
   const int64_t content_begin = begin - header_size;
   if (content_begin < member.size) return ReadFile(member, content_begin, buffer);
-  // Zeros fill up the last block; behind the last member they end the archive.
+  // Zeros pad the last block; after the last member they also end the archive.
   const bool is_last = &member == &members_.back();
   const int64_t zeros_end = member.size + TarPadding(member.size) + (is_last ? kEndBytes : 0);
   const size_t size = std::min(buffer.size(), static_cast<size_t>(zeros_end - content_begin));

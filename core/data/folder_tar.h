@@ -1,4 +1,4 @@
-// The tar of an image folder, made while it is read: what a client uploads.
+// A tar archive of an image folder, generated while it is read. This is what a client uploads.
 #pragma once
 
 #include <cstdint>
@@ -9,33 +9,37 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/base/check.h"
 #include "core/data/byte_source.h"
 
 namespace denoise {
 
-// The same files give the same bytes, so that an upload that broke off can go on at any offset: names
-// are sorted, and nothing but names and contents goes in. Takes memory for the names alone. Not
+// The same files give the same bytes, so an interrupted upload can resume at any offset: names are
+// sorted, and only names and contents go into the archive. Memory is proportional to the names. Not
 // thread-safe.
 class FolderTar : public ByteSource {
  public:
-  // Looks for pictures (files named .png, .jpg, .jpeg or .webp, in either case) in `folder` and the
-  // folders below it. Names that begin with a dot are passed over; links to files are followed, links
-  // to folders are not. Messages name files: they are for whoever owns them. NotFound: no such folder.
-  // InvalidArgument: it has no picture, or one whose name is not UTF-8, too long, or holds control
-  // characters. Unavailable: a folder cannot be read.
+  // Finds the pictures (files named .png, .jpg, .jpeg or .webp, in either case) in `folder` and the
+  // folders below it. Skips names that begin with a dot; follows links to files, but not to
+  // folders. Messages name files, since they are for the files' owner. NotFound: no such folder.
+  // InvalidArgument: there are no pictures, or one has a name that is not UTF-8, too long, or
+  // contains control characters. Unavailable: a folder cannot be read.
   static absl::StatusOr<std::unique_ptr<FolderTar>> Open(const std::filesystem::path& folder);
 
-  // Of the whole archive.
+  // The size of the whole archive.
   int64_t size() const { return size_; }
   int64_t pictures() const { return static_cast<int64_t>(members_.size()); }
-  // That were passed over because they are no pictures by their names.
+  // Files skipped because their names are not those of pictures.
   int64_t other_files() const { return other_files_; }
 
-  // Goes on reading at `offset`, between 0 and size().
-  void Seek(int64_t offset) { offset_ = offset; }
+  // Continues reading at `offset`. Requires 0 <= offset <= size().
+  void Seek(int64_t offset) {
+    DENOISE_DCHECK(offset >= 0 && offset <= size_);
+    offset_ = offset;
+  }
 
-  // FailedPrecondition: a file is gone, or has another size than when the folder was opened.
-  // Unavailable: it cannot be read.
+  // FailedPrecondition: a file is gone or has changed its size since the folder was opened.
+  // Unavailable: a file cannot be read.
   absl::StatusOr<size_t> Read(std::span<char> buffer) override;
 
  private:
@@ -51,7 +55,7 @@ class FolderTar : public ByteSource {
   absl::Status AddFile(const std::filesystem::path& path);
   absl::Status LayOut();
 
-  // The bytes of `member` from `begin` on, counted from its header.
+  // The bytes of `member` from `begin` on, where 0 is the start of its header.
   absl::StatusOr<size_t> ReadMember(const Member& member, int64_t begin, std::span<char> buffer);
   absl::StatusOr<size_t> ReadFile(const Member& member, int64_t begin, std::span<char> buffer);
 

@@ -12,13 +12,12 @@
 #include "core/data/class_folders.h"
 #include "core/data/near_duplicates.h"
 #include "core/data/picture_survey.h"
-#include "core/data/sample_sheet.h"
 #include "core/data/stored_data_set.h"
 
 namespace denoise {
 namespace {
 
-// Tells how far it is read.
+// Reports how far it has been read.
 class MeteredSource : public ByteSource {
  public:
   using OnRead = std::function<absl::Status(size_t)>;
@@ -58,8 +57,8 @@ class Ingester {
   DataSetReport TakeReport() && { return std::move(report_); }
 
  private:
-  // `more_bytes` are written next.
-  absl::Status Tell(int64_t more_bytes = 0) const;
+  // `more_bytes` are about to be written.
+  absl::Status ReportProgress(int64_t more_bytes = 0) const;
   absl::Status ReadAll(const OpenBytes& upload, UploadFormat format);
   absl::Status Take(const UploadEntry& entry);
   absl::Status TakePicture(const UploadEntry& entry, int64_t folder, const Image& image);
@@ -78,7 +77,7 @@ class Ingester {
   DataSetReport report_;
 };
 
-absl::Status Ingester::Tell(int64_t more_bytes) const {
+absl::Status Ingester::ReportProgress(int64_t more_bytes) const {
   if (!progress_) return absl::OkStatus();
   return progress_({.bytes_read = bytes_read_,
                     .pictures = survey_.pictures(),
@@ -89,7 +88,7 @@ absl::Status Ingester::Tell(int64_t more_bytes) const {
 absl::Status Ingester::ReadAll(const OpenBytes& upload, UploadFormat format) {
   const auto on_read = [this](size_t size) {
     bytes_read_ += static_cast<int64_t>(size);
-    return Tell();
+    return ReportProgress();
   };
   const OpenBytes metered = [&]() -> absl::StatusOr<std::unique_ptr<ByteSource>> {
     ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> source, upload());
@@ -130,7 +129,7 @@ absl::Status Ingester::TakePicture(const UploadEntry& entry, int64_t folder, con
   folders_.AddPicture(folder);
   pictures_by_folder_.resize(std::max(pictures_by_folder_.size(), static_cast<size_t>(folder) + 1));
   ++pictures_by_folder_[static_cast<size_t>(folder)];
-  RETURN_IF_ERROR(Tell(static_cast<int64_t>(entry.bytes.size())));
+  RETURN_IF_ERROR(ReportProgress(static_cast<int64_t>(entry.bytes.size())));
   return writer_->Add(folder, entry.name(), entry.bytes);
 }
 
@@ -159,22 +158,22 @@ void Ingester::CountClasses(const FolderClasses& classes) {
   }
 }
 
-// What needs all pictures to be there.
+// The part of the report that needs all pictures.
 absl::Status Ingester::LookAtAll() {
-  const auto go_on = [this] { return Tell(); };
-  RETURN_IF_ERROR(go_on());
+  const auto check_cancelled = [this] { return ReportProgress(); };
+  RETURN_IF_ERROR(check_cancelled());
   ASSIGN_OR_RETURN(const std::shared_ptr<const DataSet> data_set,
                    OpenDataSet(writer_->unfinished_path()));
-  ASSIGN_OR_RETURN(
-      const NearDuplicates similar,
-      FindNearDuplicates(survey_.difference_hashes(), DataSetReport::kMaxExamples, go_on));
+  ASSIGN_OR_RETURN(const NearDuplicates similar,
+                   FindNearDuplicates(survey_.difference_hashes(), DataSetReport::kMaxExamples,
+                                      check_cancelled));
   report_.near_duplicates = similar.pictures;
   for (const SimilarPair& pair : similar.examples) {
     report_.near_duplicate_examples.push_back(
         {data_set->name(pair.first), data_set->name(pair.second), pair.hamming_distance});
   }
   ASSIGN_OR_RETURN(report_.contact_sheet,
-                   SampleSheet(*data_set, survey_.MostFrequentSize(), go_on));
+                   SampleSheet(*data_set, survey_.MostFrequentSize(), check_cancelled));
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-// From an upload to a stored data set and a report of what is in it.
+// Turns an upload into a stored data set and a report about it.
 #pragma once
 
 #include <cstdint>
@@ -16,26 +16,25 @@ struct IngestProgress {
   int64_t bytes_read = 0;  // of the upload; an MNIST upload is read twice
   int64_t pictures = 0;
   int64_t unreadable_files = 0;
-  int64_t stored_bytes = 0;  // of the file, with the picture that is written next
+  int64_t stored_bytes = 0;  // size of the file, including the picture about to be written
 };
 
-// Called for every 64 KiB that are read, before every picture that is written, and again and again
-// while all of them are looked at; on the thread that reads. Anything but OK ends the ingestion with
-// that status: whoever stops is heard soon, and whoever has no room for more says so in time.
+// Called on the reading thread, for every 64 KiB read, before every picture is written, and
+// frequently while the report is made. Returning an error ends the ingestion with that status, so
+// it can be cancelled quickly and a quota can be enforced before it is exceeded.
 using IngestProgressCallback = std::function<absl::Status(const IngestProgress&)>;
 
 struct Ingestion {
-  // OK: the data set is stored. InvalidArgument: nothing in the upload can be trained on, or it is
-  // refused; the message is for whoever made it. ResourceExhausted (no room on the disk),
-  // Unavailable: later it may succeed. Or what the callback has returned. Unless it is OK, nothing
-  // is left on the disk.
+  // OK: the data set is stored. InvalidArgument: the upload is refused or has no usable picture;
+  // the message is for its sender. ResourceExhausted (the disk is full) and Unavailable: a retry
+  // may succeed. Otherwise what the callback returned. Unless OK, nothing is left on disk.
   absl::Status status;
-  // As far as it went.
+  // Covers what has been read.
   DataSetReport report;
 };
 
-// Reads `upload` and stores its pictures in the new file `path`; OpenDataSet opens it. Takes memory
-// for one file of the upload, and some twenty bytes for each picture. `progress` may be empty.
+// Reads `upload` and stores its pictures in the new file `path`, for OpenDataSet. Needs memory for
+// one file of the upload and about twenty bytes per picture. `progress` may be empty.
 Ingestion IngestDataSet(const OpenBytes& upload, UploadFormat format,
                         const std::filesystem::path& path, const UploadLimits& limits = {},
                         const IngestProgressCallback& progress = {});

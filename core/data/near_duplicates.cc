@@ -15,10 +15,10 @@ namespace {
 constexpr int kColumns = 9;
 constexpr int kRows = 8;
 
-// Some milliseconds of work: how long it may take until somebody who wants it to end is heard.
+// A few milliseconds of work between two checks for cancellation.
 constexpr int64_t kComparisonsAtATime = int64_t{1} << 20;
 
-// The mean of the pixels of cell (column, row); every cell has one at least, whatever the size.
+// The mean of the pixels of cell (column, row). Every cell has at least one, whatever the size.
 double CellMean(const Image& gray, int column, int row) {
   const auto begin = [](int cell, int cells, int size) {
     return static_cast<int>(int64_t{cell} * size / cells);
@@ -35,7 +35,7 @@ double CellMean(const Image& gray, int column, int row) {
   return static_cast<double>(sum) / (int64_t{right - left} * (bottom - top));
 }
 
-// Pictures of one hash.
+// Pictures with the same hash.
 struct Group {
   uint64_t hash;
   int64_t first;  // picture of it
@@ -45,8 +45,11 @@ struct Group {
 
 class Search {
  public:
-  Search(size_t max_examples, const std::function<absl::Status()>& go_on, int64_t max_comparisons)
-      : max_examples_(max_examples), go_on_(go_on), comparisons_left_(max_comparisons) {}
+  Search(size_t max_examples, const std::function<absl::Status()>& check_cancelled,
+         int64_t max_comparisons)
+      : max_examples_(max_examples),
+        check_cancelled_(check_cancelled),
+        comparisons_left_(max_comparisons) {}
 
   absl::StatusOr<NearDuplicates> Run(std::span<const uint64_t> hashes) && {
     MakeGroups(hashes);
@@ -92,9 +95,9 @@ class Search {
     }
   }
 
-  // Compares groups whose hashes are the same in the bits of `mask`.
+  // Compares groups whose hashes agree in the bits of `mask`.
   absl::Status CompareWhereEqual(uint64_t mask) {
-    ask_again_at_ = comparisons_left_;  // sorting takes a while, too
+    next_check_ = comparisons_left_;  // sorting takes a while
     const auto key = [mask](const Group& group) { return group.hash & mask; };
     std::sort(groups_.begin(), groups_.end(), [&](const Group& a, const Group& b) {
       return std::pair(key(a), a.hash) < std::pair(key(b), b.hash);
@@ -105,7 +108,7 @@ class Search {
       const std::span<Group> equal(begin, end);
       for (Group& group : equal) {
         if (group.has_neighbour) continue;
-        RETURN_IF_ERROR(AskNowAndThen());
+        RETURN_IF_ERROR(CheckCancelledNowAndThen());
         FindNeighbour(group, equal);
       }
       begin = end;
@@ -113,13 +116,14 @@ class Search {
     return absl::OkStatus();
   }
 
-  absl::Status AskNowAndThen() {
-    if (comparisons_left_ > ask_again_at_) return absl::OkStatus();
-    ask_again_at_ = comparisons_left_ - kComparisonsAtATime;
-    return go_on_();
+  absl::Status CheckCancelledNowAndThen() {
+    if (comparisons_left_ > next_check_) return absl::OkStatus();
+    next_check_ = comparisons_left_ - kComparisonsAtATime;
+    return check_cancelled_();
   }
 
-  // The first will do: where many are alike, as among drawings on white, this is soon done.
+  // One neighbour is enough. This ends early among many similar pictures, such as drawings on
+  // white.
   void FindNeighbour(Group& group, std::span<Group> among) {
     for (Group& other : among) {
       if (&other == &group) continue;
@@ -138,9 +142,9 @@ class Search {
   }
 
   const size_t max_examples_;
-  const std::function<absl::Status()>& go_on_;
+  const std::function<absl::Status()>& check_cancelled_;
   int64_t comparisons_left_;
-  int64_t ask_again_at_ = 0;  // when so many are left
+  int64_t next_check_ = 0;  // when so many are left
   std::vector<Group> groups_;
   std::vector<SimilarPair> examples_;
 };
@@ -161,11 +165,10 @@ uint64_t DifferenceHash(const Image& image) {
   return hash;
 }
 
-absl::StatusOr<NearDuplicates> FindNearDuplicates(std::span<const uint64_t> hashes,
-                                                  size_t max_examples,
-                                                  const std::function<absl::Status()>& go_on,
-                                                  int64_t max_comparisons) {
-  return Search(max_examples, go_on, max_comparisons).Run(hashes);
+absl::StatusOr<NearDuplicates> FindNearDuplicates(
+    std::span<const uint64_t> hashes, size_t max_examples,
+    const std::function<absl::Status()>& check_cancelled, int64_t max_comparisons) {
+  return Search(max_examples, check_cancelled, max_comparisons).Run(hashes);
 }
 
 }  // namespace denoise

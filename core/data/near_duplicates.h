@@ -1,4 +1,4 @@
-// Pictures that look all but the same. Internal to core/data.
+// Finds pictures that look almost the same. Internal to core/data.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@
 
 namespace denoise {
 
-// The 64-bit difference hash: the picture, in gray over white, averaged to 9 x 8 cells; a bit says
-// whether a cell is darker than its right neighbour. Scaling, compression and overall brightness
-// leave most bits as they are.
+// The 64-bit difference hash. The picture, in gray over white, is averaged to 9 x 8 cells; each bit
+// says whether a cell is darker than its right neighbour. Scaling, compression and brightness
+// change few bits.
 uint64_t DifferenceHash(const Image& image);
 
 struct SimilarPair {
-  int64_t first;  // less than the second
+  int64_t first;  // less than `second`
   int64_t second;
   int hamming_distance;
 
@@ -26,20 +26,20 @@ struct SimilarPair {
 };
 
 struct NearDuplicates {
-  int64_t pictures = 0;               // that have another within the distance
-  std::vector<SimilarPair> examples;  // some pairs of them, the most alike first
+  int64_t pictures = 0;               // that have a near-duplicate
+  std::vector<SimilarPair> examples;  // some pairs, most similar first
 };
 
 inline constexpr int kMaxSimilarDistance = 4;
 
-// Among pictures with these hashes, those within kMaxSimilarDistance bits of another. Pictures of one
-// hash are taken together; of six bands of bits, two hashes within 4 bits share two at least, so that
-// only those are compared that do. Hashes made up so that many do, and yet none is near another, end
-// the search after `max_comparisons`; what it has found is then a lower bound. `go_on` is asked again
-// and again: anything but OK ends the search with that status.
-absl::StatusOr<NearDuplicates> FindNearDuplicates(std::span<const uint64_t> hashes,
-                                                  size_t max_examples,
-                                                  const std::function<absl::Status()>& go_on,
-                                                  int64_t max_comparisons = int64_t{1} << 31);
+// Finds the pictures whose hash is within kMaxSimilarDistance bits of another's. Pictures with
+// equal hashes are grouped first. Of six bands of bits, two hashes within 4 bits share at least
+// two, so only hashes that share two bands are compared. Crafted hashes that share bands without
+// being similar end the search after `max_comparisons`; the result is then a lower bound.
+// `check_cancelled` is called frequently; its error ends the search.
+absl::StatusOr<NearDuplicates> FindNearDuplicates(
+    std::span<const uint64_t> hashes, size_t max_examples,
+    const std::function<absl::Status()>& check_cancelled,
+    int64_t max_comparisons = int64_t{1} << 31);
 
 }  // namespace denoise

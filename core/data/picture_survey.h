@@ -1,17 +1,22 @@
-// What a report says of the pictures themselves, gathered one by one. Internal to core/data.
+// The part of a data set's report about the pictures themselves: statistics, and a sheet of
+// samples. Internal to core/data.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "core/data/data_set.h"
 #include "core/data/data_set_report.h"
 #include "core/image/image.h"
 
 namespace denoise {
 
-// Takes 16 bytes a picture. Not thread-safe.
+// Collects statistics picture by picture, in 16 bytes for each. Not thread-safe.
 class PictureSurvey {
  public:
   void Add(const Image& image);
@@ -23,7 +28,7 @@ class PictureSurvey {
   // Sizes, channels and their statistics.
   void Describe(DataSetReport& report) const;
 
-  // Width and height that most pictures have; of several, the smallest. There is a picture.
+  // The size that most pictures have; on a tie the smallest. Requires at least one picture.
   DataSetReport::Size MostFrequentSize() const;
 
  private:
@@ -33,7 +38,7 @@ class PictureSurvey {
     auto operator<=>(const PackedSize&) const = default;
   };
 
-  // The most frequent first.
+  // Most frequent first.
   std::vector<DataSetReport::Size> CountSizes() const;
 
   std::vector<PackedSize> sizes_;
@@ -42,5 +47,12 @@ class PictureSurvey {
   std::array<std::array<int64_t, 256>, 3> histograms_ = {};  // of red, green and blue
   int64_t total_pixels_ = 0;
 };
+
+// Renders a PNG of up to 64 pictures, the same number per class where possible, spread over each
+// class, in the order of the classes. Cells have `size`, scaled down if a side has more than 96
+// pixels. Requires a data set with pictures. An error of `check_cancelled`, which is called before
+// each picture, ends it.
+absl::StatusOr<std::string> SampleSheet(const DataSet& data_set, const DataSetReport::Size& size,
+                                        const std::function<absl::Status()>& check_cancelled);
 
 }  // namespace denoise

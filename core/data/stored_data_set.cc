@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/data/data_set_schema.h"
@@ -18,10 +19,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Pictures were within the limits when they were taken in.
+// The pictures were within the limits when they were stored.
 constexpr int64_t kAnyPixels = std::numeric_limits<int64_t>::max();
 
-// As SQLite's URIs have it (sqlite.org/uri.html). Nobody changes the file: no locks, no journal.
+// An SQLite URI (sqlite.org/uri.html). The file never changes, so it needs no locks and no journal.
 std::string ImmutableUri(const fs::path& path) {
   std::string uri = "file:";
   for (char c : fs::absolute(path).string()) {
@@ -39,13 +40,13 @@ absl::Status Damaged(std::string_view what) {
       absl::StrCat("the stored data set ", absl::string_view(what.data(), what.size())));
 }
 
-// A connection with its statements; one thread at a time.
+// A connection with its prepared statements, for one thread at a time.
 class Connection {
  public:
-  // Throws SQLite::Exception, as the others do.
+  // Throws SQLite::Exception, like all its functions.
   explicit Connection(const std::string& uri)
       : database_(uri, SQLite::OPEN_READONLY | SQLite::OPEN_URI | SQLite::OPEN_NOMUTEX) {
-    // The file is not trusted: its schema can run no function of its own.
+    // The file is not trusted; this keeps its schema from calling functions.
     sqlite3_db_config(database_.getHandle(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     sqlite3_db_config(database_.getHandle(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
     database_.exec("PRAGMA cell_size_check = ON");
@@ -68,7 +69,7 @@ class Connection {
   }
 
  private:
-  // The one row of a statement that `id` finds; afterwards the statement can be asked again.
+  // The row of a statement for `id`. Resets the statement afterwards.
   class Row {
    public:
     Row(SQLite::Statement& statement, int64_t id) : statement_(statement) {
@@ -94,12 +95,15 @@ class StoredDataSet : public DataSet {
     idle_.push_back(std::move(connection));
   }
 
-  // Before anybody else sees it. Throws SQLite::Exception.
+  // Called once, before the object is shared. Throws SQLite::Exception.
   absl::Status Load();
 
   int64_t size() const override { return static_cast<int64_t>(labels_.size()); }
   const std::vector<std::string>& classes() const override { return classes_; }
-  int64_t label(int64_t i) const override { return labels_[static_cast<size_t>(i)]; }
+  int64_t label(int64_t i) const override {
+    DENOISE_DCHECK(i >= 0 && i < size());
+    return labels_[static_cast<size_t>(i)];
+  }
   std::string name(int64_t i) const override;
   absl::StatusOr<Image> Read(int64_t i) const override;
 
@@ -107,8 +111,8 @@ class StoredDataSet : public DataSet {
   absl::Status LoadClasses(SQLite::Database& database);
   absl::Status LoadLabels(SQLite::Database& database);
 
-  // Runs `work(connection)` on a connection that no other thread has. There are as many as threads
-  // have read at once.
+  // Runs `work(connection)` with a connection of its own. There are as many connections as there
+  // ever were concurrent readers.
   template <typename Work>
   auto WithConnection(Work work) const {
     std::unique_ptr<Connection> connection = TakeIdle();
@@ -128,7 +132,7 @@ class StoredDataSet : public DataSet {
   }
 
   const std::string uri_;
-  std::vector<std::string> classes_;  // constant after Load, as the next
+  std::vector<std::string> classes_;  // constant after Load, like labels_
   std::vector<int32_t> labels_;
 
   mutable Mutex mutex_;
@@ -184,7 +188,7 @@ std::string StoredDataSet::name(int64_t i) const {
   try {
     return WithConnection([&](Connection& connection) { return connection.Name(i); });
   } catch (const SQLite::Exception&) {
-    return absl::StrCat("picture ", i);  // Read says what has happened to the disk
+    return absl::StrCat("picture ", i);  // Read reports the error
   }
 }
 

@@ -1,13 +1,13 @@
-// A data set as one file: made once, never changed, read at random from many threads.
+// A data set in one file that is written once and then read by many threads in any order.
 //
-// It is an SQLite database, which any SQLite opens:
+// It is an SQLite database that any SQLite can open:
 //
 //     classes   label, name
 //     pictures  id (from 0), label, name: as in the upload, for people
 //     encoded   id, crc32, bytes: PNG, JPEG or WebP
-//     meta      key, value: what was promised when it was finished
+//     meta      key, value: checksums and counts
 //
-// `sqlite3 FILE "SELECT writefile(id || '.png', bytes) FROM encoded"` takes the pictures out again.
+// `sqlite3 FILE "SELECT writefile(id || '.png', bytes) FROM encoded"` extracts the pictures.
 #pragma once
 
 #include <cstdint>
@@ -23,37 +23,38 @@
 
 namespace denoise {
 
-// Opens what DataSetWriter has finished, and reads all labels and names once to check them. NotFound:
-// no such file. DataLoss: it is no data set, not a whole one, or damaged. Pictures are checked as
-// they are read. Messages do not contain the path.
+// Opens a data set written by DataSetWriter, and verifies all labels and names. Pictures are
+// verified when they are read. NotFound: no such file. DataLoss: not a data set, incomplete, or
+// damaged. Messages do not contain the path.
 absl::StatusOr<std::shared_ptr<const DataSet>> OpenDataSet(const std::filesystem::path& path);
 
-// Writes a data set. Until Commit returns OK there is no file of that name, only an unfinished one
-// beside it, which the destructor removes and which the next writer of that name replaces. One writer
-// of a name at a time. Not thread-safe. Errors: ResourceExhausted where the disk is full, else
-// Unavailable; messages do not contain the path.
+// Writes a data set. Until Commit returns OK, the file has a temporary name beside its final one.
+// The destructor removes an uncommitted file; the next writer replaces one left by a crash. Only
+// one writer may use a name at a time. Not thread-safe. ResourceExhausted: the disk is full. Other
+// errors are Unavailable. Messages do not contain the path.
 class DataSetWriter {
  public:
-  // AlreadyExists: there is a file of that name.
+  // AlreadyExists: `path` exists.
   static absl::StatusOr<std::unique_ptr<DataSetWriter>> Create(std::filesystem::path path);
   ~DataSetWriter();
   DataSetWriter(const DataSetWriter&) = delete;
   DataSetWriter& operator=(const DataSetWriter&) = delete;
 
-  // Pictures get ids in the order that they are added in. `group` is any number.
+  // Pictures get ids in the order they are added. `group` is an index into Finish's labels.
+  // Requires that Finish has not been called.
   absl::Status Add(int64_t group, std::string_view name, std::string_view encoded);
 
-  // Gives each picture the label of its group. Nothing can be added any more.
+  // Gives each picture the label of its group. Requires that Finish has not been called.
   absl::Status Finish(const std::vector<int64_t>& label_by_group,
                       const std::vector<std::string>& classes);
 
-  // Of the file, as far as it has come; to the byte once it is finished.
+  // The current size of the file; exact once it is finished.
   int64_t bytes() const { return bytes_; }
 
-  // What has been finished can be opened and looked at by this name before it is committed.
+  // The temporary name, by which the file can be opened between Finish and Commit.
   const std::filesystem::path& unfinished_path() const { return unfinished_; }
 
-  // Gives the file its name, durably.
+  // Renames the file to its final name, durably.
   absl::Status Commit();
 
  private:

@@ -11,7 +11,7 @@
 namespace denoise {
 namespace {
 
-// Fields of a header: where they begin, and how many bytes they have.
+// A field of a header.
 struct Field {
   size_t offset;
   size_t size;
@@ -26,15 +26,15 @@ constexpr Field kChecksum = {148, 8};
 constexpr size_t kType = 156;
 constexpr Field kMagic = {257, 8};
 constexpr Field kPrefix = {345, 155};
-constexpr size_t kSparseHeaderGoesOn = 482;
-constexpr size_t kSparseMapGoesOn = 504;
+constexpr size_t kSparseHeaderContinues = 482;
+constexpr size_t kSparseMapContinues = 504;
 
 constexpr std::string_view kUstarMagic{
     "ustar\0"
     "00",
     8};
 
-// No file is larger, and sums of two stay far from overflow.
+// No file is larger, and the sum of two cannot overflow.
 constexpr int64_t kMaxSize = int64_t{1} << 60;
 
 std::string_view Bytes(const TarBlock& block, Field field) {
@@ -46,7 +46,7 @@ std::string_view Text(const TarBlock& block, Field field) {
   return bytes.substr(0, bytes.find('\0'));
 }
 
-// Octal digits between spaces and zeros; none of them is 0, as some fields of old archives are.
+// Octal digits between spaces and zero bytes. No digits mean 0: old archives have such fields.
 std::optional<int64_t> ParseOctal(std::string_view field) {
   while (field.starts_with(' ')) field.remove_prefix(1);
   int64_t number = 0;
@@ -58,7 +58,7 @@ std::optional<int64_t> ParseOctal(std::string_view field) {
   return number;
 }
 
-// GNU's form of numbers too large for octal: the first bit set, the rest big-endian.
+// GNU's format for numbers too large for octal: the first bit is set, the rest is big-endian.
 std::optional<int64_t> ParseNumber(std::string_view field) {
   const auto first = static_cast<uint8_t>(field[0]);
   if (first < 0x80) return ParseOctal(field);
@@ -71,8 +71,8 @@ std::optional<int64_t> ParseNumber(std::string_view field) {
   return number;
 }
 
-// The sum of all bytes, those of the checksum taken as spaces. `Byte` is unsigned in POSIX, and was
-// signed in some older programs.
+// The sum of all bytes, counting those of the checksum as spaces. `Byte` is unsigned in POSIX, but
+// was signed in some older programs.
 template <typename Byte>
 int64_t Checksum(const TarBlock& block) {
   int64_t sum = 0;
@@ -86,7 +86,7 @@ int64_t Checksum(const TarBlock& block) {
 TarType ParseType(char type, std::string_view name) {
   switch (type) {
     case '\0':
-    case '0':  // a name with a slash at its end was the first way to write a folder
+    case '0':  // the oldest archives mark folders by a slash at the end of the name
       return name.ends_with('/') ? TarType::kFolder : TarType::kFile;
     case '1':
     case '2':
@@ -147,7 +147,7 @@ void Put(TarBlock& block, Field field, std::string_view text) {
   std::memcpy(block.data() + field.offset, text.data(), text.size());
 }
 
-// With a zero behind the digits.
+// Digits followed by a zero byte.
 void PutOctal(TarBlock& block, Field field, int64_t number) {
   const auto digits = static_cast<int>(field.size) - 1;
   Put(block, field, absl::StrFormat("%0*o", digits, number));
@@ -198,15 +198,15 @@ absl::StatusOr<std::optional<TarHeader>> ParseTarHeader(const TarBlock& block) {
   header.type = ParseType(block[kType], header.name);
   const std::optional<int64_t> size = ParseNumber(Bytes(block, kSize));
   if (!size) return absl::InvalidArgumentError("the size in a header is malformed");
-  // Some archives give folders and links a size; nothing follows all the same.
+  // Some archives give folders and links a size although no data follows.
   const bool has_data = header.type != TarType::kFolder && header.type != TarType::kLink &&
                         header.type != TarType::kDevice;
   header.data_bytes = has_data ? *size : 0;
-  header.map_follows = header.type == TarType::kGnuSparse && block[kSparseHeaderGoesOn] != '\0';
+  header.map_follows = header.type == TarType::kGnuSparse && block[kSparseHeaderContinues] != '\0';
   return header;
 }
 
-bool MapGoesOn(const TarBlock& block) { return block[kSparseMapGoesOn] != '\0'; }
+bool SparseMapContinues(const TarBlock& block) { return block[kSparseMapContinues] != '\0'; }
 
 absl::StatusOr<PaxRecords> ParsePaxRecords(std::string_view text) {
   PaxRecords records;

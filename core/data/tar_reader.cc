@@ -11,10 +11,10 @@
 namespace denoise {
 namespace {
 
-// Names have 1024 bytes at most; records may hold more than names.
+// Names have at most 1024 bytes, but records may hold other things.
 constexpr int64_t kMaxExtensionBytes = int64_t{1} << 20;
 
-// One of each kind, and some to spare.
+// One of each kind, and a few more.
 constexpr int kMaxExtensions = 16;
 
 absl::Status CutShort() { return absl::InvalidArgumentError("the archive is cut short"); }
@@ -69,7 +69,7 @@ absl::StatusOr<bool> TarReader::TakeExtension(const TarHeader& header) {
       return true;
     }
     case TarType::kGnuLongLink:
-    case TarType::kPaxDefaults:  // no file has its name or size from them
+    case TarType::kPaxDefaults:  // these cannot give a file its name or size
       RETURN_IF_ERROR(ReadExtension(header).status());
       return true;
     default:
@@ -144,15 +144,15 @@ absl::Status TarReader::SkipData(const TarHeader& header) {
   if (header.map_follows) {
     TarBlock block;
     do RETURN_IF_ERROR(ReadBlock(block));
-    while (MapGoesOn(block));
+    while (SparseMapContinues(block));
   }
   const int64_t bytes = header.data_bytes + TarPadding(header.data_bytes);
   ASSIGN_OR_RETURN(const int64_t skipped, Skip(*archive_, bytes));
   return skipped == bytes ? absl::OkStatus() : CutShort();
 }
 
-// What follows the block of zeros is zeros: a second archive behind the first would be lost in
-// silence. Reading on to the end of a compressed archive also compares its checksum.
+// Only zeros may follow the block of zeros; a second archive would be ignored silently. Reading to
+// the end also makes the decoder verify the checksum of a compressed archive.
 absl::Status TarReader::CheckEnd() {
   at_end_ = true;
   std::array<char, 4096> piece;

@@ -21,9 +21,9 @@ class TarReader : public UploadReader {
   absl::StatusOr<std::optional<UploadEntry>> Next() override;
 
  private:
-  // A header with what the headers before it say of it. nullopt at the end.
+  // The next header, completed by the extension headers before it. nullopt at the end.
   absl::StatusOr<std::optional<TarHeader>> NextHeader();
-  // Takes in a header that says something of the next file; false where it is of a file itself.
+  // Reads an extension header about the next file. Returns false if `header` is not one.
   absl::StatusOr<bool> TakeExtension(const TarHeader& header);
   absl::StatusOr<std::optional<TarHeader>> ReadHeader();
   absl::Status ReadBlock(TarBlock& block);
@@ -37,7 +37,7 @@ class TarReader : public UploadReader {
 
   const std::unique_ptr<ByteSource> archive_;
   const UploadLimits limits_;
-  std::optional<std::string> long_name_;  // of the next file, as the next
+  std::optional<std::string> long_name_;  // of the next file, like records_
   PaxRecords records_;
   bool at_start_ = true;
   bool at_end_ = false;

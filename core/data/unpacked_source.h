@@ -1,4 +1,4 @@
-// Takes the compression off a stream.
+// Decompresses a stream.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,10 @@
 
 namespace denoise {
 
-// The bytes of `packed` without gzip, xz or zstd, told by its first bytes; any others are handed on
-// as they are. A compression within a compression is not taken off. InvalidArgument, when it is
-// read: damaged, cut short, followed by something else, or more than `max_bytes` when unpacked.
+// The content of `packed`, decompressed if its first bytes are those of gzip, xz or zstd, otherwise
+// unchanged. Only one layer of compression is removed. Reading returns InvalidArgument for data
+// that is damaged, truncated, followed by something else, or larger than `max_bytes` once
+// decompressed.
 std::unique_ptr<ByteSource> Unpack(std::unique_ptr<ByteSource> packed, int64_t max_bytes);
 
 }  // namespace denoise

@@ -3,8 +3,7 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
-#include "core/data/cifar_reader.h"
-#include "core/data/idx_reader.h"
+#include "core/data/raw_formats.h"
 #include "core/data/tar_reader.h"
 #include "core/data/unpacked_source.h"
 
@@ -17,9 +16,9 @@ absl::StatusOr<std::unique_ptr<UploadReader>> OpenUpload(UploadFormat format,
     ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> packed, upload());
     return Unpack(std::move(packed), limits.max_unpacked_bytes);
   };
-  if (format == UploadFormat::kMnist) return IdxReader::Open(unpacked, limits);
+  if (format == UploadFormat::kMnist) return OpenIdxReader(unpacked, limits);
   ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> bytes, unpacked());
-  if (format == UploadFormat::kCifar10) return std::make_unique<CifarReader>(std::move(bytes));
+  if (format == UploadFormat::kCifar10) return MakeCifarReader(std::move(bytes));
   return std::make_unique<TarReader>(std::move(bytes), limits);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "core/device/device_runtime.h"
 
 namespace denoise {
 namespace {
@@ -22,6 +23,22 @@ std::filesystem::path LibTorchFolder() {
   Dl_info info;
   if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &info) == 0) return {};
   return std::filesystem::path(info.dli_fname).parent_path();
+}
+
+// Absent where the build had no CUDA headers.
+void OpenRuntimeModule() {
+  std::error_code ignored;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const char* folder : {".", "../lib/denoised"}) {
+    const std::filesystem::path path = program / folder / "libdenoise_cuda.so";
+    void* const module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (module == nullptr) continue;
+    using Factory = DeviceRuntimeFactory (*)();
+    const auto factory = reinterpret_cast<Factory>(dlsym(module, "DenoiseCudaRuntimeFactory"));
+    if (factory == nullptr) continue;
+    return RegisterDeviceRuntime(at::DeviceType::CUDA, factory());
+  }
+  dlerror();
 }
 
 absl::Status OpenLibraries() {
@@ -40,8 +57,9 @@ absl::Status OpenLibraries() {
         "this machine has an NVIDIA driver, but not all of CUDA's libraries: ", LastDlError(),
         ". scripts/bootstrap --cuda fetches them"));
   }
-  return at::hasCUDA() ? absl::OkStatus()
-                       : absl::FailedPreconditionError("this build of LibTorch has no CUDA");
+  if (!at::hasCUDA()) return absl::FailedPreconditionError("this build of LibTorch has no CUDA");
+  OpenRuntimeModule();
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <utility>
 
+#include "core/base/check.h"
 #include "core/diffusion/noise_source.h"
 
 namespace denoise {
@@ -61,6 +62,7 @@ void BitsPerDimRun::Measure(const at::Tensor& x_t, const at::Tensor& noise,
 }
 
 BitsPerDim BitsPerDimRun::Result() const {
+  DENOISE_DCHECK(done());
   const at::Tensor vb = at::stack(vb_, 1), prior = bound_.Prior(x0_).to(at::kCPU);
   return {.total = prior + vb.sum(1),
           .prior = prior,

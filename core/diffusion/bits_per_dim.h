@@ -1,5 +1,5 @@
-// The variational bound of whole pictures, one network call at a time, so that a device can be
-// shared meanwhile and progress be told.
+// The variational bound of whole pictures, one network call at a time, so that others can share the
+// device and progress can be reported.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,8 +16,8 @@ namespace denoise {
 // Standard normal noise of a shape, [B, C, H, W] in float32; another draw at every call.
 using DrawNoise = std::function<at::Tensor(at::IntArrayRef shape)>;
 
-// Row i has a generator of its own, seeded with seeds[i], as images have (noise_source.h): what is
-// measured of a picture does not depend on the others of its batch.
+// Row i has its own generator, seeded with seeds[i], as images have (noise_source.h): the result
+// for a picture does not depend on the rest of its batch.
 DrawNoise NoiseOfSeeds(const std::vector<uint64_t>& seeds);
 
 // Bits per dimension of each picture and what they are made of; double, on the CPU. N timesteps, in

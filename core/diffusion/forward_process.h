@@ -6,7 +6,8 @@
 // sigma_s^2 for s less noisy than t (Kingma et al. 2021, section 2 and appendix A). On neighbouring
 // timesteps of DDPM these are its sqrt(1 - beta_t) and beta_t (Ho et al. 2020, section 2).
 //
-// Every function takes one timestep per row, as the schedule's LevelAt does, and x of shape [B, ...].
+// Every function takes one timestep per row, as the schedule's LevelAt does, and x of shape [B,
+// ...].
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -40,8 +41,8 @@ class ForwardProcess {
   Gaussian Step(const at::Tensor& x_s, const std::vector<double>& s,
                 const std::vector<double>& t) const;
 
-  // q(x_s | x_t, x_0), by Bayes' rule. There is signal at s and noise at t; without noise at s it is
-  // the point x_0.
+  // q(x_s | x_t, x_0), by Bayes' rule. There is signal at s and noise at t. Without noise at s it
+  // is the point x_0.
   Gaussian Posterior(const at::Tensor& x0, const at::Tensor& x_t, const std::vector<double>& s,
                      const std::vector<double>& t) const;
 

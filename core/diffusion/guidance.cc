@@ -36,6 +36,17 @@ std::vector<int64_t> RowLabels(const Conditioning& conditioning, const Evaluatio
   return labels;
 }
 
+std::vector<double> RowWeights(const Conditioning& conditioning, const Evaluation& evaluation) {
+  std::vector<double> weights(ConditionalRows(conditioning), 1.0);
+  for (size_t i = 0; weights.size() > 1 && i < weights.size(); ++i) {
+    weights[i] = conditioning.class_weights[i].weight;
+  }
+  if (!IsGuided(conditioning, evaluation)) return weights;
+  for (double& weight : weights) weight *= conditioning.guidance.scale;
+  weights.push_back(1 - conditioning.guidance.scale);
+  return weights;
+}
+
 int ConditionalRows(const Conditioning& conditioning) {
   return std::max(1, static_cast<int>(conditioning.class_weights.size()));
 }

@@ -1,5 +1,5 @@
-// What an image shall be and how strongly: class weights, classifier-free guidance, and the rows of
-// a network batch that both take. docs/guidance.md shows what each does.
+// What an image should show and how strongly: class weights, classifier-free guidance, and the rows
+// of a network batch that both take. docs/guidance.md shows what each does.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -49,6 +49,10 @@ bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation);
 // What each row of `evaluation` is told: the class labels, then the null class where it is guided.
 // 0 stands in for a network that is not class-conditional.
 std::vector<int64_t> RowLabels(const Conditioning& conditioning, const Evaluation& evaluation);
+
+// The weight of each of those rows in the guided prediction, m = sum_i weight_i row_i, before any
+// rescaling: the class weights where it is not guided, else scale * class weight and 1 - scale.
+std::vector<double> RowWeights(const Conditioning& conditioning, const Evaluation& evaluation);
 
 // How many rows those are.
 int NumRows(const Conditioning& conditioning, const Evaluation& evaluation);

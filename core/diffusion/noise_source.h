@@ -13,10 +13,10 @@ namespace denoise {
 // Python, whatever the device. (As there, the generator reads the low 32 bits of the seed.) The
 // draws of a trajectory, in order:
 //
-//     its own initial noise, whether or not it starts from that
-//     as many as the steps before its first one have drawn, where it starts from a frame
-//     for each evaluation, the noise of the sampler where it AddsNoise(), then, where a step of an
-//     inpainted trajectory ends with noise, that of the known part
+//     its own initial noise, even if it starts from something else
+//     if it starts from a frame: the draws of the skipped steps
+//     for each evaluation: the sampler's noise if it AddsNoise(), then the noise of the known part
+//     if this ends a step of an inpainted trajectory at a level with noise
 class NoiseSource {
  public:
   explicit NoiseSource(uint64_t seed);

@@ -1,4 +1,4 @@
-// A picture on its way into noise: the forward process, frame after frame.
+// The forward process, frame by frame: a picture that turns into noise.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,7 +16,7 @@ enum class NoisingMode {
   kStepByStep,  // q(x_t | x_s) from each stop to the next, with fresh noise at each
 };
 
-// A timestep on the way into noise.
+// A timestep of the forward process.
 struct NoisingStop {
   double timestep;
   bool shown;  // has a frame
@@ -24,13 +24,14 @@ struct NoisingStop {
   bool operator==(const NoisingStop&) const = default;
 };
 
-// The stops of a way with frames at `timesteps`, noisier one after the other and at least one. Step
-// by step through a discrete schedule, it passes every whole timestep from 0 to the last of them.
+// Returns the stops of a run with frames at `timesteps`, of which there is at least one, each
+// noisier than the one before. A step-by-step run through a discrete schedule stops at every whole
+// timestep from 0 to the last one.
 std::vector<NoisingStop> LayOutNoising(const Schedule& schedule,
                                        const std::vector<double>& timesteps, NoisingMode mode);
 
-// `count` timesteps, evenly spaced, the last of them the schedule's noisiest; whole ones where the
-// schedule is discrete, so that they may be fewer.
+// Returns `count` evenly spaced timesteps that end at the schedule's noisiest. A discrete schedule
+// has whole timesteps only, so there may be fewer.
 std::vector<double> EvenTimesteps(const Schedule& schedule, int count);
 
 // Movable. Not thread-safe. Either mode draws from the seed's generator as a Trajectory does.

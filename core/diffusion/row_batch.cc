@@ -4,14 +4,12 @@
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 #include <ATen/ops/quantile.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 
-#include <limits>
+#include <algorithm>
 #include <map>
 #include <utility>
 #include <variant>
@@ -21,41 +19,6 @@
 namespace denoise {
 namespace {
 
-// A trajectory's scalars for one evaluation, one copy to the device a batch; its update matrix is
-// collated in UpdatedSlots.
-enum Coefficient : int64_t {
-  kInputScale,
-  kX0FromState,
-  kX0FromOutput,
-  kClipMin,
-  kClipMax,
-  kNumCoefficients,
-};
-
-void Collate(const Trajectory& trajectory, float* row) {
-  const Evaluation& evaluation = trajectory.next();
-  const auto* clip = std::get_if<StaticClip>(&evaluation.clip);
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  row[kInputScale] = static_cast<float>(evaluation.input_scale);
-  row[kX0FromState] = static_cast<float>(evaluation.x0_from_state);
-  row[kX0FromOutput] = static_cast<float>(evaluation.x0_from_output);
-  row[kClipMin] = clip ? static_cast<float>(clip->min) : -kInfinity;
-  row[kClipMax] = clip ? static_cast<float>(clip->max) : kInfinity;
-}
-
-// Row-major.
-float* CopyMatrix(const SmallMatrix& matrix, float* to) {
-  for (int i = 0; i < matrix.rows(); ++i) {
-    for (int j = 0; j < matrix.columns(); ++j) *to++ = static_cast<float>(matrix(i, j));
-  }
-  return to;
-}
-
-// [rows, 1, 1, 1], to be broadcast over pictures.
-at::Tensor Column(const at::Tensor& coefficients, int64_t column) {
-  return coefficients.select(1, column).view({-1, 1, 1, 1});
-}
-
 // Saharia et al. 2022, section 2.3, over one picture.
 at::Tensor ApplyDynamicThreshold(const at::Tensor& x0, const DynamicThreshold& threshold) {
   const at::Tensor s =
@@ -63,135 +26,153 @@ at::Tensor ApplyDynamicThreshold(const at::Tensor& x0, const DynamicThreshold& t
   return at::minimum(at::maximum(x0, -s), s) / s;
 }
 
-// The standard deviation of one trajectory's noise; `v` is the network's second half, blended as
-// its conditional rows are.
-at::Tensor NoiseDeviation(const NoiseScale& scale, const at::Tensor& v) {
+// The standard deviation of learned noise; `v` is the network's second half, blended as its
+// conditional rows are.
+at::Tensor LearnedDeviation(const NoiseScale& scale, const at::Tensor& v) {
   if (std::holds_alternative<LearnedVariance>(scale)) return v.sqrt();
   const auto& range = std::get<LearnedRange>(scale);
   return (0.5 * LearnedRangeLogVariance(v, range.log_variance_min, range.log_variance_max)).exp();
 }
 
+bool IsLearned(const NoiseScale& scale) { return !std::holds_alternative<double>(scale); }
+
 }  // namespace
 
-RowBatch::RowBatch(std::vector<Trajectory*> trajectories, const Network& network)
+std::vector<UpdateGroup> GroupForUpdate(const std::vector<Trajectory*>& trajectories,
+                                        at::Device device) {
+  std::map<UpdateShape, std::vector<int64_t>> members;
+  UpdateShape largest;
+  for (size_t i = 0; i < trajectories.size(); ++i) {
+    const UpdateShape shape = UpdateShapeOf(*trajectories[i]);
+    largest = {.slots = std::max(largest.slots, shape.slots),
+               .rows = std::max(largest.rows, shape.rows),
+               .noise = largest.noise || shape.noise};
+    members[device.is_cpu() ? shape : UpdateShape()].push_back(static_cast<int64_t>(i));
+  }
+  std::vector<UpdateGroup> groups;
+  for (auto& [shape, indexes] : members) {
+    const int64_t size = static_cast<int64_t>(indexes.size());
+    groups.push_back(
+        {.shape = device.is_cpu() ? shape : largest, .members = std::move(indexes), .size = size});
+  }
+  return groups;
+}
+
+at::Tensor UpdateColumns(const at::Tensor& slots, const at::Tensor& rows, const at::Tensor& noise) {
+  std::vector<at::Tensor> parts = {slots, rows, slots.narrow(1, 0, 1)};
+  if (noise.defined()) parts.push_back(noise);
+  return at::cat(parts, 1);
+}
+
+at::Tensor PredictX0(const UpdateShape& shape, const GroupNumbers& numbers,
+                     const at::Tensor& columns) {
+  return at::clamp(at::bmm(numbers.to_x0, columns.narrow(1, 0, shape.slots + shape.rows)),
+                   numbers.clip_min, numbers.clip_max);
+}
+
+RowBatch::RowBatch(std::vector<Trajectory*> trajectories, const Network& network,
+                   DeviceRuntime& runtime)
     : trajectories_(std::move(trajectories)),
+      runtime_(runtime),
       channels_(network.spec().in_channels),
-      device_(network.device()) {
-  const int64_t count = static_cast<int64_t>(trajectories_.size());
-  at::Tensor coefficients = at::empty({count, kNumCoefficients}, at::kFloat);
+      groups_(GroupForUpdate(trajectories_, runtime.device())),
+      table_(trajectories_, groups_),
+      numbers_(table_.View(runtime.Upload(table_.Pack(runtime)))) {
   std::vector<at::Tensor> x;
-  std::vector<float> timesteps;
-  std::vector<int64_t> labels, owners;
-  for (int64_t i = 0; i < count; ++i) {
-    const Trajectory& trajectory = *trajectories_[i];
-    Collate(trajectory, coefficients.data_ptr<float>() + i * kNumCoefficients);
-    x.push_back(trajectory.x());
-    row_begin_.push_back(static_cast<int64_t>(owners.size()));
-    for (int64_t label : RowLabels(trajectory.conditioning(), trajectory.next())) {
-      labels.push_back(label);
-      timesteps.push_back(static_cast<float>(trajectory.next().timestep));
-      owners.push_back(i);
-    }
+  for (const Trajectory* trajectory : trajectories_) x.push_back(trajectory->x());
+  input_.x = at::stack(x) * numbers_.input_scale;
+  if (table_.rows() > static_cast<int64_t>(trajectories_.size())) {
+    input_.x = input_.x.index_select(0, numbers_.owners);
   }
-  row_begin_.push_back(static_cast<int64_t>(owners.size()));
-  coefficients_ = coefficients.to(device_);
-  x_ = at::stack(x);
-  input_.x = x_ * Column(coefficients_, kInputScale);
-  if (row_begin_.back() > count) {
-    input_.x = input_.x.index_select(0, at::tensor(owners).to(device_));
-  }
-  input_.timesteps = at::tensor(timesteps).to(device_);
-  if (network.spec().num_class_embeds > 0) input_.class_labels = at::tensor(labels).to(device_);
+  input_.timesteps = numbers_.timesteps;
+  if (network.spec().num_class_embeds > 0) input_.class_labels = numbers_.labels;
 }
 
 at::Tensor RowBatch::Update(const at::Tensor& output) {
-  std::vector<at::Tensor> conditional, guided;
-  for (size_t i = 0; i < trajectories_.size(); ++i) {
-    conditional.push_back(Conditional(i, output));
-    guided.push_back(Guided(i, conditional[i], output));
+  std::vector<at::Tensor> x0(trajectories_.size()), slots(trajectories_.size());
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const std::vector<int64_t>& members = groups_[g].members;
+    const Updated updated = UpdateGroupOf(groups_[g], numbers_.groups[g], output);
+    for (size_t j = 0; j < members.size(); ++j) {
+      const Trajectory& trajectory = *trajectories_[members[j]];
+      x0[members[j]] = updated.x0[static_cast<int64_t>(j)].view_as(trajectory.x());
+      slots[members[j]] = updated.slots[static_cast<int64_t>(j)]
+                              .narrow(0, 0, trajectory.plan().slots)
+                              .view_as(trajectory.slots());
+      KeepKnown(members[j], slots[members[j]]);
+    }
   }
-  const at::Tensor m = at::stack(guided);
-  at::Tensor x0 = PredictX0(m);
-  std::vector<at::Tensor> slots = UpdatedSlots(x0, m);
-  for (size_t i = 0; i < trajectories_.size(); ++i) {
-    AddNoise(i, conditional[i], slots[i]);
-    KeepKnown(i, slots[i]);
-  }
+  const at::Tensor all_x0 = at::stack(x0);
   // Only now, when nothing can throw any more: either all trajectories move or none does, and the
   // batch can be tried again image by image.
   for (size_t i = 0; i < trajectories_.size(); ++i) trajectories_[i]->Advance(std::move(slots[i]));
-  return x0;
+  return all_x0;
 }
 
-// One product for all trajectories whose plans have equally many slots.
-std::vector<at::Tensor> RowBatch::UpdatedSlots(const at::Tensor& x0, const at::Tensor& m) const {
-  std::map<int64_t, std::vector<int64_t>> members_by_slots;
-  for (size_t i = 0; i < trajectories_.size(); ++i) {
-    members_by_slots[trajectories_[i]->plan().slots].push_back(static_cast<int64_t>(i));
+RowBatch::Updated RowBatch::UpdateGroupOf(const UpdateGroup& group, const GroupNumbers& numbers,
+                                          const at::Tensor& output) const {
+  const at::Tensor slots = at::cat(PaddedSlots(MembersOf(group), group.shape.slots))
+                               .view({group.size, group.shape.slots, -1});
+  const at::Tensor columns =
+      UpdateColumns(slots, Rows(group, numbers, output), Noise(group, output));
+  Updated updated{.x0 = PredictX0(group.shape, numbers, columns)};
+  for (size_t j = 0; j < group.members.size(); ++j) {
+    const Trajectory& trajectory = *trajectories_[group.members[j]];
+    const auto* threshold = std::get_if<DynamicThreshold>(&trajectory.next().clip);
+    if (threshold == nullptr) continue;
+    const at::Tensor x0 = updated.x0[static_cast<int64_t>(j)];
+    x0.copy_(ApplyDynamicThreshold(x0, *threshold));
   }
-  const at::Tensor x0_rows = x0.flatten(1), m_rows = m.flatten(1);
-  std::vector<at::Tensor> updated(trajectories_.size());
-  for (const auto& [slots, members] : members_by_slots) {
-    const int64_t count = static_cast<int64_t>(members.size());
-    const at::Tensor update = at::empty({count, slots, slots + 2}, at::kFloat);
-    float* next = update.data_ptr<float>();
-    std::vector<at::Tensor> columns;
-    for (int64_t i : members) {
-      next = CopyMatrix(trajectories_[i]->next().update, next);
-      for (const at::Tensor& column : {trajectories_[i]->slots().flatten(1),
-                                       x0_rows.narrow(0, i, 1), m_rows.narrow(0, i, 1)}) {
-        columns.push_back(column);
-      }
-    }
-    const at::Tensor product =
-        at::bmm(update.to(device_), at::cat(columns).view({count, slots + 2, -1}));
-    for (int64_t j = 0; j < count; ++j) {
-      updated[members[j]] = product[j].view_as(trajectories_[members[j]]->slots());
-    }
-  }
+  columns.narrow(1, group.shape.x0_column(), 1).copy_(updated.x0);
+  updated.slots = at::bmm(numbers.update, columns);
   return updated;
 }
 
-at::Tensor RowBatch::Conditional(size_t i, const at::Tensor& output) const {
+at::Tensor RowBatch::Rows(const UpdateGroup& group, const GroupNumbers& numbers,
+                          const at::Tensor& output) const {
+  const at::Tensor rows = output.narrow(1, 0, channels_)
+                              .index_select(0, numbers.row_index)
+                              .view({group.size, group.shape.rows, -1});
+  for (size_t j = 0; j < group.members.size(); ++j) {
+    const int64_t i = group.members[j];
+    if (!IsRescaled(*trajectories_[i])) continue;
+    rows[static_cast<int64_t>(j)][0].copy_(RescaledPrediction(i, output).flatten());
+  }
+  return rows;
+}
+
+// Drawn while the network still runs, where the device works beside the host.
+at::Tensor RowBatch::Noise(const UpdateGroup& group, const at::Tensor& output) const {
+  if (!group.shape.noise) return {};
+  const at::Tensor noise = runtime_.Upload(HostNoise(MembersOf(group), runtime_));
+  for (size_t j = 0; j < group.members.size(); ++j) {
+    const int64_t i = group.members[j];
+    const NoiseScale& scale = trajectories_[i]->next().noise;
+    if (!IsLearned(scale)) continue;
+    noise[static_cast<int64_t>(j)].mul_(
+        LearnedDeviation(scale, Conditional(i, output, channels_)).view({1, -1}));
+  }
+  return noise;
+}
+
+std::vector<Trajectory*> RowBatch::MembersOf(const UpdateGroup& group) const {
+  std::vector<Trajectory*> members;
+  for (const int64_t i : group.members) members.push_back(trajectories_[i]);
+  return members;
+}
+
+at::Tensor RowBatch::Conditional(int64_t i, const at::Tensor& output, int64_t channel) const {
   const Conditioning& conditioning = trajectories_[i]->conditioning();
-  return BlendRows(output.narrow(0, row_begin_[i], ConditionalRows(conditioning)),
-                   conditioning.class_weights);
+  const at::Tensor rows = output.narrow(0, table_.row_begin(i), ConditionalRows(conditioning));
+  return BlendRows(rows.narrow(1, channel, channels_), conditioning.class_weights);
 }
 
-// The network's second half, where it has one, is the learned variance: no guidance for that.
-at::Tensor RowBatch::Guided(size_t i, const at::Tensor& conditional,
-                            const at::Tensor& output) const {
-  const Trajectory& trajectory = *trajectories_[i];
-  const at::Tensor prediction = conditional.narrow(0, 0, channels_);
-  if (!IsGuided(trajectory.conditioning(), trajectory.next())) return prediction;
-  const at::Tensor unconditional = output[row_begin_[i + 1] - 1].narrow(0, 0, channels_);
-  return Guide(prediction, unconditional, trajectory.conditioning().guidance);
+at::Tensor RowBatch::RescaledPrediction(int64_t i, const at::Tensor& output) const {
+  const at::Tensor unconditional = output[table_.row_begin(i + 1) - 1].narrow(0, 0, channels_);
+  return Guide(Conditional(i, output, 0), unconditional, trajectories_[i]->conditioning().guidance);
 }
 
-at::Tensor RowBatch::PredictX0(const at::Tensor& m) const {
-  const at::Tensor x0 =
-      at::clamp(Column(coefficients_, kX0FromState) * x_ + Column(coefficients_, kX0FromOutput) * m,
-                Column(coefficients_, kClipMin), Column(coefficients_, kClipMax));
-  for (size_t i = 0; i < trajectories_.size(); ++i) {
-    const auto* threshold = std::get_if<DynamicThreshold>(&trajectories_[i]->next().clip);
-    if (threshold != nullptr) x0[i].copy_(ApplyDynamicThreshold(x0[i], *threshold));
-  }
-  return x0;
-}
-
-void RowBatch::AddNoise(size_t i, const at::Tensor& conditional, const at::Tensor& slots) const {
-  const Evaluation& evaluation = trajectories_[i]->next();
-  if (!AddsNoise(evaluation)) return;
-  const at::Tensor& z = trajectories_[i]->noise();
-  if (const double* deviation = std::get_if<double>(&evaluation.noise)) {
-    slots[0].add_((z * *deviation).to(device_));
-    return;
-  }
-  const at::Tensor v = conditional.narrow(0, channels_, channels_);
-  slots[0].add_(NoiseDeviation(evaluation.noise, v) * z.to(device_));
-}
-
-void RowBatch::KeepKnown(size_t i, const at::Tensor& slots) const {
+void RowBatch::KeepKnown(int64_t i, const at::Tensor& slots) const {
   if (!trajectories_[i]->KeepsKnown()) return;
   const at::Tensor& mask = trajectories_[i]->mask();
   slots[0].copy_(mask * slots[0] + (1 - mask) * trajectories_[i]->known());

@@ -1,20 +1,22 @@
 // One network call for many trajectories: gather their rows, then update them all at once.
 //
-//     RowBatch batch(trajectories, network);
+//     RowBatch batch(trajectories, network, runtime);
 //     at::Tensor output = network.Forward(batch.input());
 //     at::Tensor x0 = batch.Update(output);
 //
-// The offline loop, the server's workers and the sample grids of training all run these three
-// lines. The trajectories may have different samplers, positions, guidance scales, classes and
-// seeds. On the CPU a trajectory's result does not depend on the others, bit for bit: what runs
-// over the whole batch is exactly rounded (products, sums, clamps) or one product a trajectory, of a
-// shape that its own plan gives; everything else runs row by row.
+// The trajectories may have different samplers, positions, guidance scales, classes and seeds. On
+// the CPU a trajectory's result does not depend on the others, bit for bit: operations on the whole
+// batch are exactly rounded (elementwise products, sums and clamps) or small matrix products, one
+// per trajectory, whose shape follows from its own plan and conditioning. The rest runs image by
+// image.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <vector>
 
+#include "core/device/device_runtime.h"
+#include "core/diffusion/evaluation_numbers.h"
 #include "core/diffusion/trajectory.h"
 #include "core/nn/network.h"
 
@@ -22,38 +24,56 @@ namespace denoise {
 
 class RowBatch {
  public:
-  // None of `trajectories` is done; all suit `network`; they outlive the batch and are not touched
-  // meanwhile.
-  RowBatch(std::vector<Trajectory*> trajectories, const Network& network);
+  // None of `trajectories` is done; all suit `network`; they outlive the batch and nothing else
+  // touches them meanwhile.
+  RowBatch(std::vector<Trajectory*> trajectories, const Network& network, DeviceRuntime& runtime);
 
-  // Each trajectory's rows in turn: one for each of its classes, then its unconditional row where it
-  // is guided.
+  // Each trajectory's rows together: one for each of its classes, then its unconditional row where
+  // it is guided.
   const NetworkInput& input() const { return input_; }
 
   // Guidance, x0, clipping, the update and its noise: every trajectory moves past its evaluation.
   // Returns the predicted x0, [trajectories, C, H, W] float32 on the network's device. `output` is
-  // what the network made of input(). Where this throws, no trajectory has moved, and the evaluation
-  // can be tried again.
+  // the network's for input(). If this throws, no trajectory has moved, and the evaluation can be
+  // tried again.
   at::Tensor Update(const at::Tensor& output);
 
  private:
-  // The blend of trajectory i's conditional rows, [out_channels, H, W].
-  at::Tensor Conditional(size_t i, const at::Tensor& output) const;
-  // Trajectory i's m, [C, H, W].
-  at::Tensor Guided(size_t i, const at::Tensor& conditional, const at::Tensor& output) const;
-  at::Tensor PredictX0(const at::Tensor& m) const;  // clipped or thresholded
-  // Each trajectory's next state, [K, C, H, W], before its noise.
-  std::vector<at::Tensor> UpdatedSlots(const at::Tensor& x0, const at::Tensor& m) const;
-  void AddNoise(size_t i, const at::Tensor& conditional, const at::Tensor& slots) const;
-  void KeepKnown(size_t i, const at::Tensor& slots) const;  // of an inpainted picture
+  struct Updated {
+    at::Tensor x0;     // [n, 1, D], clipped or thresholded
+    at::Tensor slots;  // [n, K, D]
+  };
+  Updated UpdateGroupOf(const UpdateGroup& group, const GroupNumbers& numbers,
+                        const at::Tensor& output) const;
+  // The group's rows of the network's output, [n, R, D], without the learned variance.
+  at::Tensor Rows(const UpdateGroup& group, const GroupNumbers& numbers,
+                  const at::Tensor& output) const;
+  at::Tensor Noise(const UpdateGroup& group, const at::Tensor& output) const;  // [n, 1, D]
+  std::vector<Trajectory*> MembersOf(const UpdateGroup& group) const;
+  // The blend of trajectory i's conditional rows: C channels, beginning with `channel`.
+  at::Tensor Conditional(int64_t i, const at::Tensor& output, int64_t channel) const;
+  at::Tensor RescaledPrediction(int64_t i, const at::Tensor& output) const;  // [C, H, W]
+  void KeepKnown(int64_t i, const at::Tensor& slots) const;  // of an inpainted picture
 
   std::vector<Trajectory*> trajectories_;
-  std::vector<int64_t> row_begin_;  // trajectory i has rows [row_begin_[i], row_begin_[i + 1])
+  DeviceRuntime& runtime_;
   int64_t channels_;
-  at::Device device_;
-  at::Tensor x_;             // every slot 0, [trajectories, C, H, W]
-  at::Tensor coefficients_;  // [trajectories, kNumCoefficients], see row_batch.cc
+  std::vector<UpdateGroup> groups_;
+  NumberTable table_;
+  EvaluationNumbers numbers_;
   NetworkInput input_;
 };
+
+// How the trajectories' products are grouped on `device`.
+std::vector<UpdateGroup> GroupForUpdate(const std::vector<Trajectory*>& trajectories,
+                                        at::Device device);
+
+// The columns [slots ; rows ; x0 ; z] of a group's second product, [n, columns, D]; x0 is yet to be
+// filled in. `noise` is undefined where the shape has none.
+at::Tensor UpdateColumns(const at::Tensor& slots, const at::Tensor& rows, const at::Tensor& noise);
+
+// x0 of a group, [n, 1, D], clipped.
+at::Tensor PredictX0(const UpdateShape& shape, const GroupNumbers& numbers,
+                     const at::Tensor& columns);
 
 }  // namespace denoise

@@ -3,27 +3,55 @@
 #include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
 
-#include "core/diffusion/row_batch.h"
+#include <limits>
+#include <utility>
+
+#include "core/base/check.h"
 
 namespace denoise {
 
+SampleRun::SampleRun(const Network& network, std::shared_ptr<const SamplerPlan> plan, int64_t count,
+                     int64_t max_rows, std::function<SampleRequest(int64_t)> request)
+    : network_(network),
+      plan_(std::move(plan)),
+      count_(count),
+      max_rows_(max_rows),
+      request_(std::move(request)),
+      loop_(network) {}
+
+at::Tensor SampleRun::Advance() {
+  DENOISE_DCHECK(!done());
+  const c10::InferenceMode inference;
+  if (group_.empty()) BeginGroup();
+  std::vector<Trajectory*> trajectories;
+  for (Trajectory& trajectory : group_) trajectories.push_back(&trajectory);
+  loop_.Evaluate(trajectories);
+  if (!group_.front().done()) return {};
+  std::vector<at::Tensor> images;
+  for (const Trajectory& trajectory : group_) images.push_back(trajectory.x());
+  finished_ += static_cast<int64_t>(group_.size());
+  group_.clear();
+  return at::stack(images);
+}
+
+void SampleRun::BeginGroup() {
+  int64_t rows = 0;
+  for (int64_t i = finished_; i < count_; ++i) {
+    SampleRequest request = request_(i);
+    rows += MaxRows(request.conditioning, *plan_);
+    if (rows > max_rows_ && !group_.empty()) return;
+    group_.emplace_back(plan_, std::move(request.conditioning), request.seed, network_,
+                        request.start, std::move(request.inpainting));
+  }
+}
+
 at::Tensor Sample(const Network& network, std::shared_ptr<const SamplerPlan> plan,
                   const std::vector<SampleRequest>& requests) {
-  const c10::InferenceMode inference;
-  std::vector<Trajectory> trajectories;
-  trajectories.reserve(requests.size());
-  std::vector<Trajectory*> rows;
-  for (const SampleRequest& request : requests) {
-    rows.push_back(&trajectories.emplace_back(plan, request.conditioning, request.seed, network,
-                                              request.start, request.inpainting));
-  }
-  for (size_t e = 0; e < plan->evaluations.size(); ++e) {
-    RowBatch batch(rows, network);
-    batch.Update(network.Forward(batch.input()));
-  }
-  std::vector<at::Tensor> images;
-  for (const Trajectory& trajectory : trajectories) images.push_back(trajectory.x());
-  return at::stack(images);
+  SampleRun run(network, std::move(plan), static_cast<int64_t>(requests.size()),
+                std::numeric_limits<int64_t>::max(), [&](int64_t i) { return requests[i]; });
+  at::Tensor images;
+  while (!run.done()) images = run.Advance();
+  return images;
 }
 
 }  // namespace denoise

@@ -30,7 +30,7 @@ at::Tensor StartingState(const Start& start, const SamplerPlan& plan, bool inpai
     return from->picture * first.alpha + own * first.sigma;
   }
   if (const auto* from = std::get_if<FrameStart>(&start)) {
-    // Every step left out ended with noise, which the known part drew, too.
+    // Inpainting drew noise for the known part at the end of every skipped step.
     const int draws = plan.draws_left_out + (inpainted ? plan.first_step : 0);
     for (int draw = 0; draw < draws; ++draw) source.Draw(shape);
     return from->frame / first.input_scale;

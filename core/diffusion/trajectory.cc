@@ -27,11 +27,13 @@ Trajectory::Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning con
 at::Tensor Trajectory::PictureOfX() const { return done() ? x() : x() * next().input_scale; }
 
 const at::Tensor& Trajectory::noise() {
+  DENOISE_DCHECK(AddsNoise(next()));
   if (!noise_.defined()) noise_ = noise_source_.Draw(slots_.sizes().slice(1));
   return noise_;
 }
 
 const at::Tensor& Trajectory::known() {
+  DENOISE_DCHECK(KeepsKnown());
   if (known_.defined()) return known_;
   const NoiseLevel level = plan_->LevelAfter(position_);
   known_ = inpainting_->picture * level.alpha;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/base/check.h"
 #include "core/diffusion/guidance.h"
 #include "core/diffusion/noise_source.h"
 #include "core/diffusion/start.h"
@@ -16,19 +17,19 @@
 
 namespace denoise {
 
-// Makes a picture anew where a mask says so, and keeps it elsewhere: wherever a step ends, x becomes
-// mask * x + (1 - mask) * the picture at that noise level, with noise of its own each time (Lugmayr et
+// Repaints a picture where a mask says so, and keeps the rest: at the end of every step x becomes
+// mask * x + (1 - mask) * the picture at that noise level, with fresh noise each time (Lugmayr et
 // al. 2022, section 4.1).
 struct Inpainting {
   at::Tensor picture;  // [C, H, W] float32 in [-1, 1]
-  at::Tensor mask;     // [1, H, W] float32 in [0, 1]; 1 where the picture is made anew
+  at::Tensor mask;     // [1, H, W] float32 in [0, 1]; 1 where the picture is repainted
 };
 
-// Movable. Not thread-safe: whoever evaluates it owns it meanwhile.
+// Movable. Not thread-safe: one thread at a time owns it.
 class Trajectory {
  public:
-  // `plan` has at least one evaluation, and suits `start`; `network` is read for its shape and
-  // device only, and gives the pictures' shape.
+  // `plan` has at least one evaluation, and suits `start`. `network` gives the pictures' shape and
+  // the device; it is not kept.
   Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning, uint64_t seed,
              const Network& network, const Start& start = NoiseStart(),
              std::optional<Inpainting> inpainting = std::nullopt);
@@ -36,20 +37,23 @@ class Trajectory {
   bool done() const { return position_ == plan_->evaluations.size(); }
   const SamplerPlan& plan() const { return *plan_; }
   const Conditioning& conditioning() const { return conditioning_; }
-  const Evaluation& next() const { return plan_->evaluations[position_]; }  // requires !done()
-  const Evaluation& last() const {
+  const Evaluation& next() const {  // requires !done()
+    DENOISE_DCHECK(!done());
+    return plan_->evaluations[position_];
+  }
+  const Evaluation& last() const {  // requires an Advance before
+    DENOISE_DCHECK(position_ > 0);
     return plan_->evaluations[position_ - 1];
-  }                                                            // requires an Advance before
+  }
   int rows() const { return NumRows(conditioning_, next()); }  // requires !done()
   int steps_done() const { return steps_done_; }
 
-  // [K, C, H, W] float32 on the network's device, K as the plan says. May share its memory with the
-  // trajectories that it was last evaluated with.
+  // [K, C, H, W] float32 on the network's device, where K is the plan's. May share memory with the
+  // trajectories of the last batch.
   const at::Tensor& slots() const { return slots_; }
   at::Tensor x() const { return slots_[0]; }  // [C, H, W]
 
-  // x as a picture: where the sampler works in sigma space, scaled to what the network would be
-  // shown.
+  // x as a picture: scaled as the network's input is, where the sampler works in sigma space.
   at::Tensor PictureOfX() const;
 
   // The noise that the next evaluation adds, [C, H, W] on the CPU. Drawn once: an evaluation that
@@ -59,9 +63,12 @@ class Trajectory {
   // Whether the next evaluation keeps the known part of an inpainted picture.
   bool KeepsKnown() const { return inpainting_.has_value() && next().ends_step; }
   // [1, H, W] on the network's device. Requires KeepsKnown().
-  const at::Tensor& mask() const { return inpainting_->mask; }
-  // The picture at the noise level after the next evaluation, [C, H, W] on the network's device. Its
-  // noise is drawn once, after noise(). Requires KeepsKnown().
+  const at::Tensor& mask() const {
+    DENOISE_DCHECK(KeepsKnown());
+    return inpainting_->mask;
+  }
+  // The picture at the noise level after the next evaluation, [C, H, W] on the network's device.
+  // Its noise is drawn once, after noise(). Requires KeepsKnown().
   const at::Tensor& known();
 
   // Moves past the next evaluation; `slots` replace the state.

@@ -1,5 +1,5 @@
-// The variational bound on the bits that a model needs for a picture (Ho et al. 2020, eq. 5), over a
-// discrete variance-preserving schedule or a part of its timesteps:
+// The variational bound on the bits that a model needs for a picture (Ho et al. 2020, eq. 5), over
+// all timesteps of a discrete variance-preserving schedule or some of them:
 //
 //     L_T = KL(q(x_T | x_0) || N(0, I))                         the prior's term
 //     L_t = KL(q(x_s | x_t, x_0) || p(x_s | x_t))               s being the timestep before t
@@ -31,7 +31,7 @@ at::Tensor KlDivergence(const Gaussian& q, const Gaussian& p);
 // At least log 1e-12.
 at::Tensor DecoderLogLikelihood(const at::Tensor& x0, const Gaussian& p);
 
-// How a network's answer is read.
+// How to read a network's output.
 struct ReverseProcess {
   PredictionType prediction_type = PredictionType::kEpsilon;
   VarianceType variance_type = VarianceType::kFixedSmall;
@@ -50,13 +50,13 @@ class VariationalBound {
   const ForwardProcess& process() const { return process_; }
   const std::vector<double>& timesteps() const { return timesteps_; }
 
-  // What the network's answer at x_t says.
+  // What the network's output at x_t means.
   struct Answer {
     at::Tensor x0;
     Gaussian x_s;  // p(x_s | x_t); of x_0 itself at the least noisy timestep
   };
-  // `output` has twice the channels of `x_t` where the variance is learned; otherwise more channels
-  // than x_t's are left aside. Every t is one of timesteps(), here and below.
+  // `output` has twice the channels of `x_t` where the variance is learned. Otherwise channels
+  // beyond those of x_t are ignored. Every t is one of timesteps(), here and below.
   Answer Read(const at::Tensor& output, const at::Tensor& x_t, const std::vector<double>& t) const;
 
   // L_t or L_0, [B].

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/base/check.h"
 #include "core/evaluation/distances.h"
 
 namespace denoise {
@@ -20,7 +21,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kCopyRatio = 1.0 / 3;
 
-// 1, no copy, where there is no second picture to compare with.
+// 1, meaning no copy, if there is no second picture to compare with.
 double Ratio(double nearest, double second) {
   if (nearest == 0) return 0;
   return std::isinf(second) ? 1 : std::sqrt(nearest / second);
@@ -36,7 +37,7 @@ CopySearch::CopySearch(const at::Tensor& samples) {
     tiles_.push_back({.samples = rows,
                       .distances = at::full({rows.size(0), 2}, kInfinity, centre_.options()),
                       .indices = at::zeros({rows.size(0), 2}, rows.options().dtype(at::kLong)),
-                      .nearest = rows});  // of nothing, until the first picture
+                      .nearest = rows});  // meaningless until the first picture
   }
 }
 
@@ -47,7 +48,7 @@ void CopySearch::BeginPiece(const at::Tensor& pictures) {
   repeated_ = (SquaredDistances(piece_, piece_, centre_) == 0).tril(/*diagonal=*/-1).any(1);
 }
 
-// A copy of the second nearest changes nothing: it is as far away.
+// Duplicates of the second nearest need no such treatment: they are just as far away.
 at::Tensor CopySearch::DistancesToNew(const SampleTile& tile) const {
   at::Tensor seen = repeated_.unsqueeze(0);
   if (pictures_before_ > 0) {
@@ -65,7 +66,7 @@ void CopySearch::AddToTile(int64_t index) {
   const at::Tensor indices =
       at::cat({tile.indices, numbers.expand({tile.samples.size(0), piece_.size(0)})}, 1);
   const auto [smallest, places] = at::topk(distances, 2, 1, /*largest=*/false, /*sorted=*/true);
-  const at::Tensor place = places.select(1, 0);  // from 2 on, of the piece
+  const at::Tensor place = places.select(1, 0);  // 2 and above are rows of the piece
   tile.nearest = at::where(place.unsqueeze(1) < 2, tile.nearest,
                            piece_.index_select(0, (place - 2).clamp_min(0)));
   tile.distances = smallest;
@@ -73,6 +74,7 @@ void CopySearch::AddToTile(int64_t index) {
 }
 
 Copies CopySearch::result() const {
+  DENOISE_DCHECK(piece_.defined());
   Copies copies;
   int64_t copied = 0;
   for (const SampleTile& tile : tiles_) {

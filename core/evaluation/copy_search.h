@@ -1,9 +1,9 @@
-// Which samples are copies of pictures of the data.
+// Finds samples that are copies of pictures in the data set.
 //
-// A sample is a copy where the nearest picture is less than a third as far away as the second
-// nearest (Yoon et al. 2023, "Diffusion Probabilistic Models Generalize When They Fail to
-// Memorize"): among many dimensions the distances to the nearest two are otherwise all but equal.
-// Pictures that are in the data twice count once, as those are what a network memorises first.
+// A sample is a copy if its distance to the nearest picture is less than a third of that to the
+// second nearest (Yoon et al. 2023, "Diffusion Probabilistic Models Generalize When They Fail to
+// Memorize"): in many dimensions these distances are otherwise almost equal. Duplicate pictures
+// count once, because a network memorises them first.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,45 +14,45 @@
 namespace denoise {
 
 struct Copies {
-  double memorisation_rate = 0;  // the part of samples that are copies
+  double memorisation_rate = 0;  // the fraction of samples that are copies
   std::vector<int64_t> nearest;  // of each sample, the index of the nearest picture
-  std::vector<double> ratios;    // distance to it over that to the second nearest, in [0, 1]
+  std::vector<double> ratios;    // its distance over that of the second nearest, in [0, 1]
 };
 
-// Sees the pictures a piece at a time and keeps none but the nearest. Not thread-safe.
+// Takes the pictures piece by piece and keeps only the nearest ones. Not thread-safe.
 class CopySearch {
  public:
-  // Features of N samples, [N, D] floating-point and finite.
+  // `samples` are features [N, D], floating-point and finite.
   explicit CopySearch(const at::Tensor& samples);
 
-  // Compares with the features of further pictures, [M, D] on the same device: BeginPiece, then
-  // AddToTile(i) for each i in [0, tiles()). Best of kTileRows pictures or somewhat fewer; time and
-  // memory of a call are those of two tiles of distances. Pictures are counted from 0 over all
-  // pieces. Throw c10::Error where the device fails.
+  // Compares the samples with more pictures, whose features [M, D] are on the same device: call
+  // BeginPiece, then AddToTile(i) for each i in [0, tiles()). A piece should have about kTileRows
+  // pictures; a call needs the time and memory of two tiles of distances. Pictures are numbered
+  // from 0 over all pieces. Throw c10::Error if the device fails.
   void BeginPiece(const at::Tensor& pictures);
   int64_t tiles() const { return static_cast<int64_t>(tiles_.size()); }
   void AddToTile(int64_t tile);
 
-  // Requires a picture.
+  // Requires at least one picture.
   Copies result() const;
 
  private:
-  // What is known of some of the samples.
+  // The state of some of the samples.
   struct SampleTile {
     at::Tensor samples;    // [n, D]
-    at::Tensor distances;  // [n, 2] double, squared, to the nearest two
-    at::Tensor indices;    // [n, 2] int64
+    at::Tensor distances;  // [n, 2] double, squared, to the two nearest pictures
+    at::Tensor indices;    // [n, 2] int64, of these pictures
     at::Tensor nearest;    // [n, D], features of the nearest
   };
 
-  // [n, M] squared distances, infinite where the picture has been seen before.
+  // [n, M] squared distances; infinite for pictures seen before.
   at::Tensor DistancesToNew(const SampleTile& tile) const;
 
   at::Tensor centre_;
   std::vector<SampleTile> tiles_;
   at::Tensor piece_;
-  at::Tensor repeated_;          // [M] bool, whether an earlier row of the piece is the same
-  int64_t pictures_before_ = 0;  // the piece
+  at::Tensor repeated_;          // [M] bool, whether the row repeats an earlier one of the piece
+  int64_t pictures_before_ = 0;  // before this piece
 };
 
 }  // namespace denoise

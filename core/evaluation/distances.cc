@@ -9,7 +9,8 @@
 namespace denoise {
 namespace {
 
-// Of two computations of one row, relative to its size: some ten times float32's rounding, squared.
+// The relative squared distance of two computations of the same row: about ten times float32's
+// rounding error, squared.
 constexpr double kSameRow = 1e-10;
 
 at::Tensor Centred(const at::Tensor& rows, const at::Tensor& centre) {

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -12,14 +11,13 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
-#include "core/diffusion/row_batch.h"
 #include "core/evaluation/distances.h"
-#include "core/evaluation/picture_tensors.h"
+#include "core/evaluation/feature_extractor.h"
 
 namespace denoise {
 namespace {
 
-// Pictures in a cell of the sheet, pixels.
+// Size of the sheet's cells in pixels.
 constexpr int64_t kCellMin = 64;
 constexpr int64_t kCellMax = 256;
 constexpr int kSheetColumns = 8;
@@ -27,7 +25,7 @@ constexpr int kSheetPadding = 2;
 
 int64_t SpreadPlace(int64_t i, int64_t count, int64_t size) { return i * size / count; }
 
-// As ImageFromSample and SampleFromImage do, one after the other.
+// Like SampleFromImage(ImageFromSample(x)).
 at::Tensor InEightBits(const at::Tensor& x) {
   return ((x / 2 + 0.5).clamp(0, 1) * 255).round() / 127.5 - 1;
 }
@@ -38,7 +36,7 @@ std::vector<int64_t> Numbers(int64_t count) {
   return numbers;
 }
 
-// `count` of [0, size), evenly spread, ascending; every one where there are no more.
+// `count` indices in [0, size), evenly spread and ascending; all of them if there are no more.
 std::vector<int64_t> SpreadEvenly(int64_t count, int64_t size) {
   std::vector<int64_t> places = Numbers(std::min(count, size));
   for (int64_t& place : places) {
@@ -52,13 +50,13 @@ PictureShape ShapeOf(const ModelEvaluation::Setup& setup) {
   return {spec.in_channels, spec.height, spec.width};
 }
 
-// What the network is told of a picture, the i-th; it is class-conditional.
+// The class that a class-conditional network gets for `picture`, the i-th.
 int64_t ClassOf(const ModelEvaluation::Setup& setup, int64_t picture, int64_t i) {
   if (!setup.data->classes().empty()) return setup.data->label(picture);
   return setup.null_class_label.value_or(i % setup.network->spec().num_class_embeds);
 }
 
-// What sample i shall be.
+// The conditioning of sample i.
 Conditioning ConditioningOf(const ModelEvaluation::Setup& setup, int64_t i) {
   Conditioning conditioning{.null_class_label = setup.null_class_label};
   conditioning.guidance.scale = setup.options.guidance_scale;
@@ -73,7 +71,7 @@ std::vector<int64_t> Searched(const ModelEvaluation::Setup& setup) {
   return SpreadEvenly(kMaxPicturesSearched, setup.data->size());
 }
 
-// The samples that lie nearest to one picture for their distance to others.
+// The samples with the smallest ratios.
 std::vector<int64_t> LikeliestCopies(const Copies& copies, int64_t count) {
   std::vector<int64_t> samples = Numbers(static_cast<int64_t>(copies.ratios.size()));
   std::stable_sort(samples.begin(), samples.end(),
@@ -101,30 +99,15 @@ void AppendImages(const at::Tensor& pictures, std::vector<Image>& images) {
 }  // namespace
 
 SampleMaker::SampleMaker(const ModelEvaluation::Setup& setup, std::vector<int64_t> numbers)
-    : setup_(setup), numbers_(std::move(numbers)) {}
-
-void SampleMaker::BeginBatch() {
-  const int64_t rows = FullRows(ConditioningOf(setup_, 0));
-  const int64_t images = std::max<int64_t>(1, setup_.options.batch_rows / rows);
-  const int64_t end = std::min<int64_t>(taken_ + images, numbers_.size());
-  for (int64_t i = taken_; i < end; ++i) {
-    batch_.emplace_back(setup_.plan, ConditioningOf(setup_, numbers_[i]),
-                        setup_.options.seed + static_cast<uint64_t>(numbers_[i]), *setup_.network);
-  }
-}
+    : run_(*setup.network, setup.plan, static_cast<int64_t>(numbers.size()),
+           setup.options.batch_rows, [&setup, numbers](int64_t i) {
+             return SampleRequest{.seed = setup.options.seed + static_cast<uint64_t>(numbers[i]),
+                                  .conditioning = ConditioningOf(setup, numbers[i])};
+           }) {}
 
 absl::StatusOr<std::optional<at::Tensor>> SampleMaker::Advance() {
-  if (batch_.empty()) BeginBatch();
-  std::vector<Trajectory*> trajectories;
-  for (Trajectory& trajectory : batch_) trajectories.push_back(&trajectory);
-  RowBatch rows(std::move(trajectories), *setup_.network);
-  rows.Update(setup_.network->Forward(rows.input()));
-  if (!batch_.front().done()) return std::nullopt;
-  std::vector<at::Tensor> images;
-  for (const Trajectory& trajectory : batch_) images.push_back(trajectory.x());
-  taken_ += static_cast<int64_t>(batch_.size());
-  batch_.clear();
-  const at::Tensor samples = at::stack(images);
+  const at::Tensor samples = run_.Advance();
+  if (!samples.defined()) return std::nullopt;
   if (!at::isfinite(samples).all().item<bool>()) {
     return absl::InternalError("the network's output was not finite");
   }
@@ -230,7 +213,7 @@ absl::Status BitsPerDimStage::RunSlice() {
   return absl::OkStatus();
 }
 
-// Picture i draws its noise from seed + i, as sample i does.
+// Picture i draws its noise from seed + i, like sample i.
 void BitsPerDimStage::Begin(const at::Tensor& pictures) {
   const at::Device device = setup_.network->device();
   const bool has_classes = setup_.network->spec().num_class_embeds > 0;

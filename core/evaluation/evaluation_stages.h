@@ -1,4 +1,4 @@
-// What an evaluation does, stage by stage. Internal to core/evaluation.
+// The stages of an evaluation. Internal to core/evaluation.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,22 +10,22 @@
 
 #include "absl/status/status.h"
 #include "core/diffusion/bits_per_dim.h"
-#include "core/diffusion/trajectory.h"
+#include "core/diffusion/sample.h"
 #include "core/evaluation/copy_search.h"
 #include "core/evaluation/model_evaluation.h"
 #include "core/evaluation/picture_reader.h"
 
 namespace denoise {
 
-// What stages leave to those that follow.
+// What stages pass on to later ones.
 struct EvaluationResults {
   at::Tensor sample_features;   // [N, D]
-  at::Tensor picture_features;  // [M, D], of the pictures that are compared
-  Copies copies;                // by the indices of the data set
+  at::Tensor picture_features;  // [M, D], of the pictures to compare with
+  Copies copies;                // with indices in the data set
   ModelReport report;
 };
 
-// A stage does a slice of its work at each call until it is done. Not thread-safe; called under
+// Does a slice of its work per call until it is done. Not thread-safe. Called under
 // c10::InferenceMode. The setup and the results so far outlive it.
 class EvaluationStage {
  public:
@@ -36,27 +36,22 @@ class EvaluationStage {
   virtual int64_t pictures_done() const { return 0; }
 };
 
-// Makes samples, a network call a slice. They are clamped and rounded to 8 bits, [-1, 1].
+// Makes samples, one network call per slice, clamped to [-1, 1] and rounded to 8 bits.
 class SampleMaker {
  public:
-  // Of the evaluation's samples those of `numbers`.
+  // Makes the evaluation's samples with these numbers.
   SampleMaker(const ModelEvaluation::Setup& setup, std::vector<int64_t> numbers);
 
-  bool done() const { return taken_ == static_cast<int64_t>(numbers_.size()); }
-  int64_t taken() const { return taken_; }
-  // One network call; the samples [B, C, H, W] where it completes a batch of them.
+  bool done() const { return run_.done(); }
+  int64_t taken() const { return run_.finished(); }
+  // Runs one network call. Returns samples [B, C, H, W] if it completes a batch.
   absl::StatusOr<std::optional<at::Tensor>> Advance();
 
  private:
-  void BeginBatch();
-
-  const ModelEvaluation::Setup& setup_;
-  std::vector<int64_t> numbers_;
-  int64_t taken_ = 0;
-  std::vector<Trajectory> batch_;
+  SampleRun run_;
 };
 
-// The features of all samples.
+// Computes the features of all samples.
 class SampleStage : public EvaluationStage {
  public:
   explicit SampleStage(const ModelEvaluation::Setup& setup);
@@ -68,11 +63,11 @@ class SampleStage : public EvaluationStage {
  private:
   const ModelEvaluation::Setup& setup_;
   SampleMaker maker_;
-  at::Tensor samples_;  // whose features are next
+  at::Tensor samples_;  // to extract features of next
   std::vector<at::Tensor> features_;
 };
 
-// The pictures of the data: the features of those that are compared, and the search for copies.
+// Reads the pictures, computes the features of those to compare with, and searches for copies.
 class PictureStage : public EvaluationStage {
  public:
   PictureStage(const ModelEvaluation::Setup& setup, const EvaluationResults& results);
@@ -87,17 +82,17 @@ class PictureStage : public EvaluationStage {
 
   const ModelEvaluation::Setup& setup_;
   std::vector<int64_t> searched_;  // indices in the data set
-  std::vector<int64_t> compared_;  // places in searched_
+  std::vector<int64_t> compared_;  // indices in searched_
   PictureReader reader_;
   CopySearch copies_;
-  int64_t next_tile_;              // of the piece that is being searched
-  std::vector<at::Tensor> piece_;  // features to be searched next
+  int64_t next_tile_;              // of the piece being searched
+  std::vector<at::Tensor> piece_;  // features to search next
   int64_t piece_rows_ = 0;
   std::vector<at::Tensor> features_;
   size_t features_taken_ = 0;  // of compared_
 };
 
-// Precision, recall and their like.
+// Computes precision, recall and the other comparisons of the two sets.
 class ComparisonStage : public EvaluationStage {
  public:
   ComparisonStage(const ModelEvaluation::Setup& setup, const EvaluationResults& results)
@@ -112,7 +107,7 @@ class ComparisonStage : public EvaluationStage {
   std::optional<SetComparison> comparison_;
 };
 
-// Bits per dimension, a network call a slice.
+// Measures bits per dimension, one network call per slice.
 class BitsPerDimStage : public EvaluationStage {
  public:
   explicit BitsPerDimStage(const ModelEvaluation::Setup& setup);
@@ -133,7 +128,7 @@ class BitsPerDimStage : public EvaluationStage {
   double prior_ = 0;
 };
 
-// The likeliest copies, made once more, beside their nearest pictures.
+// Makes the likeliest copies again and shows them beside their nearest pictures.
 class SheetStage : public EvaluationStage {
  public:
   SheetStage(const ModelEvaluation::Setup& setup, const EvaluationResults& results);

@@ -15,8 +15,8 @@
 namespace denoise {
 namespace {
 
-// F with F^T F = S: root(w) V^T of the eigendecomposition V w V^T. Rounding may leave eigenvalues a
-// little below 0.
+// F with F^T F = S: sqrt(w) V^T from the eigendecomposition V w V^T. Rounding may make eigenvalues
+// slightly negative.
 at::Tensor SymmetricFactor(const at::Tensor& covariance) {
   const auto [values, vectors] = at::linalg_eigh(covariance, "L");
   return values.clamp_min(0).sqrt().unsqueeze(1) * vectors.t();

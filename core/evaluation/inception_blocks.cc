@@ -22,7 +22,7 @@ InceptionConvolution Fold(const at::Tensor& weight, const at::Tensor& gamma, con
 
 InceptionConvolution LoadConvolution(const nn::WeightScope& scope,
                                      const InceptionConvolutionSpec& spec, int64_t in) {
-  const nn::Initial none = nn::Initial::Constant(0);  // it is never made anew
+  const nn::Initial none = nn::Initial::Constant(0);  // unused: it is never initialised
   const auto norm = [&](const char* name) { return (scope / "bn").Take(name, {spec.out}, none); };
   const at::Tensor weight =
       (scope / "conv").Take("weight", {spec.out, in, spec.kernel_height, spec.kernel_width}, none);
@@ -53,7 +53,7 @@ at::Tensor Pooled(InceptionPool pool, const at::Tensor& x) {
   return x;
 }
 
-// Advances `channels` from what goes in to what comes out.
+// Changes `channels` from the branch's input channels to its output channels.
 InceptionBranch LoadBranch(const nn::WeightScope& scope, const InceptionBranchSpec& spec,
                            int64_t& channels) {
   InceptionBranch branch{.pool = spec.pool};

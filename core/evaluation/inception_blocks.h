@@ -1,4 +1,4 @@
-// What the Inception network is made of: blocks of parallel branches, described as tables.
+// The building blocks of the Inception network: blocks of parallel branches, described as tables.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,29 +12,29 @@ namespace denoise {
 
 // A convolution, batch normalisation and ReLU.
 struct InceptionConvolutionSpec {
-  const char* name;  // in its block
+  const char* name;  // within its block
   int64_t out = 0;
   int64_t kernel_height = 1;
   int64_t kernel_width = 1;
   int64_t stride = 1;
-  bool padded = true;  // so that stride 1 keeps the size
+  bool padded = true;  // such that stride 1 keeps the size
 };
 
 enum class InceptionPool {
   kNone,
-  kAverage,        // 3 x 3, stride 1, padded by nothing: the border averages fewer
+  kAverage,        // 3 x 3, stride 1; at the border it averages fewer pixels
   kMax,            // 3 x 3, stride 1
   kMaxDownsample,  // 3 x 3, stride 2, without padding
 };
 
 struct InceptionBranchSpec {
   std::vector<InceptionConvolutionSpec> convolutions;
-  std::vector<InceptionConvolutionSpec> fork = {};  // side by side after them
-  InceptionPool pool = InceptionPool::kNone;        // before them
+  std::vector<InceptionConvolutionSpec> fork = {};  // in parallel, after the convolutions
+  InceptionPool pool = InceptionPool::kNone;        // before the convolutions
 };
 
 struct InceptionBlockSpec {
-  const char* name;  // empty: its convolutions are named without it
+  const char* name;  // empty if its convolutions are named without a prefix
   std::vector<InceptionBranchSpec> branches;
 };
 
@@ -60,10 +60,10 @@ struct InceptionBlock {
   std::vector<InceptionBranch> branches;
   int64_t out = 0;  // channels
 
-  // What does not fit is left to the reader to tell; the block is of no use then.
+  // Missing or misshapen tensors are reported by the reader; the block must not be used then.
   static InceptionBlock Load(const nn::WeightScope& scope, const InceptionBlockSpec& spec,
                              int64_t in);
-  // [B, in, H, W] -> [B, out, H', W'], the branches' channels in their order.
+  // [B, in, H, W] -> [B, out, H', W'], the branches' channels in order.
   at::Tensor operator()(const at::Tensor& x) const;
 };
 

@@ -11,7 +11,6 @@
 #include "core/base/field_violations.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
-#include "core/evaluation/picture_tensors.h"
 #include "core/io/safetensors.h"
 #include "core/nn/weight_reader.h"
 
@@ -95,7 +94,7 @@ std::vector<Block> Architecture() {
       BlockE("Mixed_7c", kMax)};
 }
 
-bool IsLeftAside(std::string_view name) {
+bool IsIgnored(std::string_view name) {
   return name.starts_with("fc.") || name.starts_with("AuxLogits.") ||
          name.ends_with(".bn.num_batches_tracked");
 }
@@ -128,7 +127,7 @@ absl::StatusOr<std::shared_ptr<const InceptionFeatures>> InceptionFeatures::Load
   StateDict weights;
   FieldViolations violations;
   for (const auto& [name, entry] : file.header().tensors) {
-    if (IsLeftAside(name)) continue;
+    if (IsIgnored(name)) continue;
     absl::StatusOr<at::Tensor> tensor = file.Get(name);
     if (!tensor.ok()) {
       violations.Add(Escaped(name), std::string(tensor.status().message()));
@@ -144,7 +143,7 @@ absl::StatusOr<std::shared_ptr<const InceptionFeatures>> InceptionFeatures::Crea
     const StateDict& weights) {
   nn::WeightReader reader(weights, at::kCPU, at::kFloat);
   for (const auto& [name, tensor] : weights) {
-    if (IsLeftAside(name)) reader.Ignore(name);
+    if (IsIgnored(name)) reader.Ignore(name);
   }
   std::vector<InceptionBlock> blocks;
   int64_t channels = 3;

@@ -1,4 +1,4 @@
-// The features that the FID of papers is computed over (Heusel et al. 2017).
+// The features that the FID in papers is computed from (Heusel et al. 2017).
 #pragma once
 
 #include <filesystem>
@@ -12,16 +12,16 @@
 
 namespace denoise {
 
-// Inception v3 (Szegedy et al. 2016) up to its last pooling, 2048 features, as pytorch-fid has it:
-// its average pools leave the padding aside, and the last block pools maxima. Pictures are resized
-// to 299 x 299, bilinearly between pixels' centres, and kept in [-1, 1]; gray ones are repeated in
-// 3 channels. Weights have the names that torchvision and pytorch-fid give them.
+// Inception v3 (Szegedy et al. 2016) up to its last pooling, with 2048 features, in the variant of
+// pytorch-fid: average pools ignore the padding, and the last block uses a max pool. Pictures are
+// resized bilinearly to 299 x 299, aligned by pixel centres, and stay in [-1, 1]; gray is repeated
+// in 3 channels. Weights have the names of torchvision and pytorch-fid.
 class InceptionFeatures : public FeatureExtractor {
  public:
-  // From a safetensors file, onto the CPU. The classifier's tensors ("fc.", "AuxLogits.") and the
-  // counters of batch normalisation are left aside; every other must be there, fit and be finite.
-  // InvalidArgument with a field violation for each tensor that is not so; other errors are those
-  // of SafetensorsFile::Open. Copies the weights.
+  // Loads a safetensors file to the CPU. Ignores the classifier's tensors ("fc.", "AuxLogits.") and
+  // the counters of batch normalisation. InvalidArgument, with a field violation for each tensor
+  // that is missing, unexpected, misshapen or not finite; other errors are those of
+  // SafetensorsFile::Open. Copies the weights.
   static absl::StatusOr<std::shared_ptr<const InceptionFeatures>> Load(
       const std::filesystem::path& path);
   static absl::StatusOr<std::shared_ptr<const InceptionFeatures>> Create(const StateDict& weights);

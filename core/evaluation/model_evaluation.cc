@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/device_errors.h"
@@ -16,7 +17,7 @@
 namespace denoise {
 namespace {
 
-// Each picture needs as many neighbours.
+// Each picture needs that many neighbours.
 void CheckCounts(const EvaluationOptions& options, int64_t pictures, FieldViolations& violations) {
   violations.CheckRange("nearest_neighbours", options.nearest_neighbours, 1, kMaxNearestNeighbours);
   const int64_t least =
@@ -37,7 +38,8 @@ void CheckClasses(const ModelEvaluation::Setup& setup, FieldViolations& violatio
   for (int64_t i = 0; i < setup.data->size(); ++i) {
     const int64_t label = setup.data->label(i);
     if (label >= 0 && label < classes) continue;
-    violations.Add("dataset", absl::StrCat("has class ", label, ", the model has ", classes));
+    violations.Add("dataset",
+                   absl::StrCat("has class ", label, ", but the model has ", classes, " classes"));
     return;
   }
 }
@@ -49,14 +51,14 @@ absl::Status Validate(const ModelEvaluation::Setup& setup) {
   CheckClasses(setup, violations);
   const NetworkSpec& spec = setup.network->spec();
   if (spec.in_channels != 1 && spec.in_channels != 3) {
-    violations.Add("model",
-                   absl::StrCat("must make pictures of 1 or 3 channels, makes ", spec.in_channels));
+    violations.Add(
+        "model", absl::StrCat("must make pictures with 1 or 3 channels, makes ", spec.in_channels));
   }
   if (!std::isfinite(options.guidance_scale)) {
     violations.Add("guidance_scale", "must be finite");
   } else if (options.guidance_scale != 1 &&
              (!setup.null_class_label || spec.num_class_embeds == 0)) {
-    violations.Add("guidance_scale", "must be 1 for a model without a class that stands for none");
+    violations.Add("guidance_scale", "must be 1 for a model without a null class");
   }
   if (options.bits_per_dim_pictures > 0 && !setup.bound) {
     violations.Add("bits_per_dim_pictures", "must be 0 for a model without a variational bound");
@@ -82,6 +84,7 @@ class ModelEvaluation::Impl {
   }
 
   absl::Status RunSlice() {
+    DENOISE_DCHECK(!stage_->done());
     RETURN_IF_ERROR(stage_->RunSlice());
     if (!stage_->done()) return absl::OkStatus();
     stage_->Finish(results_);
@@ -93,7 +96,7 @@ class ModelEvaluation::Impl {
 
  private:
   void BeginStage() {
-    stage_.reset();  // before the next takes memory
+    stage_.reset();  // frees memory for the next one
     stage_ = MakeStage();
   }
 
@@ -136,6 +139,7 @@ ModelEvaluation::ModelEvaluation(std::unique_ptr<Impl> impl) : impl_(std::move(i
 ModelEvaluation::~ModelEvaluation() = default;
 
 absl::Status ModelEvaluation::RunSlice() {
+  DENOISE_DCHECK(!done());
   const c10::InferenceMode inference;
   try {
     return impl_->RunSlice();
@@ -146,6 +150,9 @@ absl::Status ModelEvaluation::RunSlice() {
 
 bool ModelEvaluation::done() const { return impl_->done(); }
 ModelEvaluation::Progress ModelEvaluation::progress() const { return impl_->progress(); }
-const ModelReport& ModelEvaluation::report() const { return impl_->report(); }
+const ModelReport& ModelEvaluation::report() const {
+  DENOISE_DCHECK(done());
+  return impl_->report();
+}
 
 }  // namespace denoise

@@ -7,13 +7,14 @@
 #include <span>
 #include <utility>
 
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/image/image.h"
 
 namespace denoise {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience(5);
+constexpr std::chrono::milliseconds kMaxWait(5);
 
 absl::StatusOr<std::vector<float>> ReadSamples(const DataSet& data,
                                                std::span<const int64_t> indices,
@@ -47,7 +48,8 @@ void PictureReader::ReadAhead() {
 }
 
 absl::StatusOr<std::optional<at::Tensor>> PictureReader::Next() {
-  if (ahead_.wait_for(kPatience) != std::future_status::ready) return std::nullopt;
+  DENOISE_DCHECK(!done());
+  if (ahead_.wait_for(kMaxWait) != std::future_status::ready) return std::nullopt;
   ASSIGN_OR_RETURN(const std::vector<float> samples, ahead_.get());
   taken_ = std::min(taken_ + batch_, size());
   ReadAhead();

@@ -1,4 +1,4 @@
-// Pictures of a data set as tensors, read ahead while a device does other work.
+// Reads pictures of a data set as tensors, ahead of their use, while a device does other work.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,11 +20,11 @@ struct PictureShape {
   int64_t width = 0;
 };
 
-// Used by one thread. One batch is read ahead, on a thread of its own, from the beginning on; the
+// Not thread-safe. A thread of its own reads one batch ahead, starting at construction; the
 // destructor waits for it.
 class PictureReader {
  public:
-  // Pictures `indices` of `data`, in this order; `batch` at once.
+  // Reads the pictures `indices` of `data`, in this order, `batch` at a time.
   PictureReader(std::shared_ptr<const DataSet> data, std::vector<int64_t> indices,
                 PictureShape shape, int64_t batch);
 
@@ -32,10 +32,10 @@ class PictureReader {
   int64_t taken() const { return taken_; }
   int64_t size() const { return static_cast<int64_t>(indices_.size()); }
 
-  // Requires !done(). The next batch, flattened, cropped and resized to the shape: [B, C, H, W]
-  // float32 in [-1, 1] on the CPU. nullopt: it is still being read; this waits for a few
-  // milliseconds only, as a device may have other work. Errors are the data set's and
-  // CropAndResize's.
+  // Returns the next batch, flattened, cropped and resized to the shape: [B, C, H, W] float32 in
+  // [-1, 1] on the CPU. nullopt: it is still being read; the call waits only a few milliseconds, as
+  // the device may have other work. Requires !done(). Errors are those of the data set and
+  // CropAndResize.
   absl::StatusOr<std::optional<at::Tensor>> Next();
 
  private:

@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/evaluation/distances.h"
 
@@ -20,8 +21,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Of a ball's squared radius: where a sample is a picture of the data set, it lies on the spheres
-// that the picture lies on.
+// Factor of a ball's squared radius. A sample that copies a picture lies on the surface of every
+// ball that ends at that picture.
 constexpr double kRadiusSlack = 1 + 1e-5;
 
 absl::Status CheckRows(absl::string_view name, const at::Tensor& rows, int nearest_neighbours) {
@@ -72,7 +73,8 @@ absl::StatusOr<SetComparison> SetComparison::Create(const at::Tensor& samples,
   RETURN_IF_ERROR(CheckRows("samples", samples, nearest_neighbours));
   RETURN_IF_ERROR(CheckRows("real", real, nearest_neighbours));
   if (samples.size(1) != real.size(1) || samples.device() != real.device()) {
-    return absl::InvalidArgumentError("samples and real must have as many features, on one device");
+    return absl::InvalidArgumentError(
+        "samples and real must have the same number of features and be on the same device");
   }
   return SetComparison(samples, real, nearest_neighbours);
 }
@@ -93,7 +95,7 @@ SetComparison::SetComparison(const at::Tensor& samples, const at::Tensor& real,
   }
 }
 
-// What concerns one set alone. Distances are the same both ways, so half the tiles do.
+// Plans the slices that concern one set alone. Distances are symmetric, so half the tiles suffice.
 void SetComparison::PlanSet(Set SetComparison::*set) {
   for (int64_t tile = 0; tile < (this->*set).fit.tiles(); ++tile) {
     slices_.push_back({Work::kFit, set, tile});
@@ -108,6 +110,7 @@ void SetComparison::PlanSet(Set SetComparison::*set) {
 }
 
 void SetComparison::RunSlice() {
+  DENOISE_DCHECK(!done());
   const c10::InferenceMode inference;
   const Slice& slice = slices_[next_];
   switch (slice.work) {
@@ -130,7 +133,7 @@ void SetComparison::RunSlice() {
   ++next_;
 }
 
-// Nothing is its own neighbour.
+// A row is not its own neighbour.
 void SetComparison::FindNeighbours(Set& set, int64_t row, int64_t column) const {
   at::Tensor distances = SquaredDistances(Tile(set.rows, row), Tile(set.rows, column), centre_);
   if (row == column) distances.fill_diagonal_(kInfinity);
@@ -154,6 +157,7 @@ void SetComparison::FillBalls(int64_t row, int64_t column) {
 }
 
 SetMetrics SetComparison::result() const {
+  DENOISE_DCHECK(done());
   const double pairs =
       static_cast<double>(nearest_neighbours_) * static_cast<double>(samples_.rows.size(0));
   return {.frechet_distance = frechet_distance_,

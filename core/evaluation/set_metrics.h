@@ -1,8 +1,8 @@
-// How like two sets of pictures are, as numbers over their features. docs/evaluation.md says how to
-// read them.
+// Measures how similar two sets of pictures are, from their features. docs/evaluation.md explains
+// the numbers.
 //
-// Each picture of a set has a ball around it, which reaches to its k-th nearest neighbour in that
-// set (closed, and a little wider than float32 can tell); a picture of the other set that lies in
+// Around each picture of a set is a ball that reaches to its k-th nearest neighbour in that set
+// (closed, and slightly larger, to allow for float32's rounding). A picture of the other set inside
 // one of the balls looks like this set.
 #pragma once
 
@@ -18,31 +18,33 @@ namespace denoise {
 
 struct SetMetrics {
   double frechet_distance = 0;  // Heusel et al. 2017, eq. 6
-  double precision =
-      0;              // samples in a ball of the real ones: Kynkaanniemi et al. 2019, eq. 1 and 2
-  double recall = 0;  // real ones in a ball of the samples
-  double density =
-      0;  // balls of the real ones a sample lies in, over k: Naeem et al. 2020, section 3
-  double coverage = 0;  // balls of the real ones that hold a sample: the same
+  // Samples in a ball of the real pictures, and real pictures in a ball of the samples:
+  // Kynkaanniemi et al. 2019, eq. 1 and 2.
+  double precision = 0;
+  double recall = 0;
+  // Balls of real pictures per sample, divided by k, and balls of real pictures that hold a sample:
+  // Naeem et al. 2020, section 3.
+  double density = 0;
+  double coverage = 0;
 
   bool operator==(const SetMetrics&) const = default;
 };
 
-// The comparison in slices, each a tile of distances (10^6 D products) or a step of the Frechet
-// distance, of which three decompose a matrix of the smaller of N and D rows: on two cores a tenth
-// of a second and a second where D = 2048. Not thread-safe.
+// Runs the comparison in slices. A slice is a tile of distances (10^6 D products) or a step of the
+// Frechet distance; three of those decompose a matrix with min(N, D) rows. With D = 2048, the
+// former take a tenth of a second on two cores, the latter a second. Not thread-safe.
 class SetComparison {
  public:
-  // `samples` [N, D] and `real` [M, D], float32 or double, on one device; both of more than
-  // `nearest_neighbours` rows, which is at least 1, and of 2 at least. InvalidArgument says what is
-  // wrong. The tensors are shared, not copied.
+  // `samples` [N, D] and `real` [M, D] are float32 or double, on one device, with more than
+  // `nearest_neighbours` rows each. `nearest_neighbours` is at least 1. InvalidArgument says what
+  // is wrong. The tensors are shared, not copied.
   static absl::StatusOr<SetComparison> Create(const at::Tensor& samples, const at::Tensor& real,
                                               int nearest_neighbours);
 
   int64_t slices_done() const { return static_cast<int64_t>(next_); }
   int64_t slices_total() const { return static_cast<int64_t>(slices_.size()); }
   bool done() const { return next_ == slices_.size(); }
-  void RunSlice();            // requires !done(); throws c10::Error where the device fails
+  void RunSlice();            // requires !done(); throws c10::Error if the device fails
   SetMetrics result() const;  // requires done()
 
  private:
@@ -52,9 +54,9 @@ class SetComparison {
     at::Tensor rows;
     GaussianFit fit;
     FittedGaussian gaussian;
-    at::Tensor nearest;       // [N, k], squared distances to the nearest so far in this set
-    at::Tensor in_a_ball;     // [N] bool, of the other set
-    at::Tensor ball_is_used;  // [N] bool, by one of the other set
+    at::Tensor nearest;       // [N, k], squared distances to the nearest found so far in this set
+    at::Tensor in_a_ball;     // [N] bool, whether it lies in a ball of the other set
+    at::Tensor ball_is_used;  // [N] bool, whether its ball holds one of the other set
   };
   enum class Work { kFit, kFinishFit, kFrechetDistance, kNeighbours, kBalls };
   struct Slice {
@@ -74,11 +76,11 @@ class SetComparison {
   at::Tensor centre_;
   std::vector<Slice> slices_;
   size_t next_ = 0;
-  int64_t balls_entered_ = 0;  // by samples, of the real ones
+  int64_t balls_entered_ = 0;  // pairs of a sample and the ball of a real picture that holds it
   double frechet_distance_ = 0;
 };
 
-// All of it at once.
+// Runs the whole comparison.
 absl::StatusOr<SetMetrics> CompareSets(const at::Tensor& samples, const at::Tensor& real,
                                        int nearest_neighbours);
 

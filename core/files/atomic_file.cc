@@ -25,7 +25,7 @@ absl::Status SyncFolder(const fs::path& folder) {
   const char* path = folder.empty() ? "." : folder.c_str();  // the parent of a bare name
   const FileDescriptor file(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (file.get() < 0) return FileSystemError(errno, "cannot open the folder");
-  // Some file systems sync folders by themselves and say EINVAL to whoever asks.
+  // Some file systems sync folders by themselves and return EINVAL.
   if (fsync(file.get()) != 0 && errno != EINVAL) {
     return FileSystemError(errno, "cannot write the folder");
   }
@@ -39,7 +39,7 @@ absl::StatusOr<AtomicFile> AtomicFile::Create(fs::path goal) {
     path += absl::StrCat(".", getpid(), ".", counter++, ".tmp");
     FileDescriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     if (file.get() >= 0) return AtomicFile(std::move(goal), std::move(path), std::move(file));
-    // A process of the same number may have left one of that name: numbers repeat in containers.
+    // A process with the same pid may have left this file: pids repeat in containers.
     if (errno != EEXIST) return FileSystemError(errno, "cannot create the file");
   }
 }
@@ -67,7 +67,7 @@ absl::Status AtomicFile::Append(std::string_view bytes) {
 }
 
 absl::Status AtomicFile::Commit() {
-  // Durable: the content first, then the name, then the folder that holds it.
+  // The content must be durable before the name, and the name needs its folder synced.
   if (fsync(file_.get()) != 0) return FileSystemError(errno, "cannot write the file");
   if (std::rename(path_.c_str(), goal_.c_str()) != 0) {
     return FileSystemError(errno, "cannot replace the file");

@@ -1,4 +1,4 @@
-// Files that appear whole or not at all, and are on the disk when they do.
+// Writes files atomically and durably: a file appears complete or not at all.
 #pragma once
 
 #include <filesystem>
@@ -10,20 +10,20 @@
 
 namespace denoise {
 
-// A file being written under a temporary name beside its goal, and removed unless it is committed.
-// Not thread-safe. Errors come from the file system, their messages do not contain the path;
-// ResourceExhausted where the disk, or a quota on it, is full.
+// A file being written under a temporary name beside its final one, and removed unless committed.
+// Not thread-safe. Errors are those of the file system, without the path in their messages;
+// ResourceExhausted: the disk or a quota is full.
 class AtomicFile {
  public:
-  // `goal` may exist; the folder it lies in must.
+  // `goal` may exist; its folder must.
   static absl::StatusOr<AtomicFile> Create(std::filesystem::path goal);
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   ~AtomicFile();
 
   absl::Status Append(std::string_view bytes);
-  // Syncs, and takes the place of `goal`: a reader sees the old file or the new one, a crash leaves
-  // one of them.
+  // Syncs the file and renames it to `goal`. Readers see either the old file or the new one, and a
+  // crash leaves one of them.
   absl::Status Commit();
 
  private:
@@ -34,13 +34,13 @@ class AtomicFile {
   FileDescriptor file_;
 };
 
-// All of a file at once.
+// Writes a whole file.
 absl::Status WriteFileAtomically(const std::filesystem::path& goal, std::string_view content);
 
-// `error` of the file system as a status: ResourceExhausted where there is no room.
+// The errno `error` as a status; ResourceExhausted if there is no space left.
 absl::Status FileSystemError(int error, std::string_view message);
 
-// What a folder holds is durable only once the folder itself is synced.
+// Makes the folder's entries durable.
 absl::Status SyncFolder(const std::filesystem::path& folder);
 
 }  // namespace denoise

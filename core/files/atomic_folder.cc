@@ -23,14 +23,14 @@ namespace fs = std::filesystem;
 
 constexpr char kPrefix[] = ".writing-";
 
-absl::Status AlreadyExists() { return absl::AlreadyExistsError("the folder is there already"); }
+absl::Status AlreadyExists() { return absl::AlreadyExistsError("the folder already exists"); }
 
 bool IsThere(const fs::path& path) {
   std::error_code error;
   return fs::symlink_status(path, error).type() != fs::file_type::not_found;
 }
 
-// rename() would take the place of an empty folder without a word.
+// rename() would silently replace an empty folder.
 absl::Status RenameToNewName(const fs::path& from, const fs::path& to) {
   int result = renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
   if (result != 0 && (errno == EINVAL || errno == ENOSYS)) {  // not every file system knows it
@@ -42,7 +42,7 @@ absl::Status RenameToNewName(const fs::path& from, const fs::path& to) {
   return FileSystemError(errno, "cannot rename the folder");
 }
 
-// The folder and those within it, the deepest first.
+// Syncs the folder and those within it, deepest first.
 absl::Status SyncFolders(const fs::path& folder) {
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
@@ -58,7 +58,7 @@ absl::StatusOr<fs::path> MakeTemporaryFolder(const fs::path& parent) {
   for (;;) {
     fs::path path = parent / absl::StrCat(kPrefix, getpid(), "-", counter++);
     if (mkdir(path.c_str(), 0777) == 0) return path;
-    // A process of the same number may have left one of that name: numbers repeat in containers.
+    // A process with the same pid may have left this folder: pids repeat in containers.
     if (errno != EEXIST) return FileSystemError(errno, "cannot create the folder");
   }
 }
@@ -79,7 +79,7 @@ AtomicFolder::AtomicFolder(AtomicFolder&& other) noexcept
     : goal_(std::move(other.goal_)), path_(std::exchange(other.path_, fs::path())) {}
 
 AtomicFolder::~AtomicFolder() {
-  std::error_code ignored;  // what stays is removed by RemoveUnfinishedFolders
+  std::error_code ignored;  // RemoveUnfinishedFolders will remove the rest
   if (!path_.empty()) fs::remove_all(path_, ignored);
 }
 

@@ -1,5 +1,5 @@
-// Folders that appear whole or not at all, and are on the disk when they do: models, training
-// checkpoints, data sets.
+// Writes folders atomically and durably: models, training checkpoints and data sets appear complete
+// or not at all.
 #pragma once
 
 #include <filesystem>
@@ -9,18 +9,17 @@
 
 namespace denoise {
 
-// A folder being filled under a temporary name, ".writing-...", beside its goal, and removed unless
-// it is committed. Whoever fills it writes files that are durable themselves (WriteSafetensors,
-// WriteFileAtomically); folders within it are synced here. Not thread-safe. Errors come from the
-// file system, their messages do not contain the path; ResourceExhausted where the disk, or a quota
-// on it, is full.
+// A folder being filled under a temporary name, ".writing-...", beside its final one, and removed
+// unless committed. The files written into it must be durable themselves (WriteSafetensors,
+// WriteFileAtomically); Commit syncs the folders. Not thread-safe. Errors are those of the file
+// system, without the path in their messages; ResourceExhausted: the disk or a quota is full.
 //
 //     ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::Create(goal));
 //     RETURN_IF_ERROR(WriteFileAtomically(folder.path() / "state.json", text));
 //     return folder.Commit();
 class AtomicFolder {
  public:
-  // The folder that `goal` lies in must exist. AlreadyExists: `goal` does.
+  // The folder of `goal` must exist. AlreadyExists: `goal` exists.
   static absl::StatusOr<AtomicFolder> Create(std::filesystem::path goal);
   AtomicFolder(AtomicFolder&& other) noexcept;
   AtomicFolder& operator=(AtomicFolder&&) = delete;
@@ -29,11 +28,11 @@ class AtomicFolder {
   // Where to write until Commit.
   const std::filesystem::path& path() const { return path_; }
 
-  // Makes a folder within this one, "unet".
+  // Creates a folder within this one ("unet").
   absl::Status MakeFolder(const std::filesystem::path& name) const;
 
-  // Syncs every folder and takes the name of `goal`. AlreadyExists: somebody else has taken it
-  // meanwhile. After any other error `goal` is there whole, or not at all.
+  // Syncs every folder and renames this one to `goal`. AlreadyExists: `goal` has been created
+  // meanwhile. After any other error `goal` is complete or does not exist.
   absl::Status Commit();
 
  private:
@@ -43,12 +42,12 @@ class AtomicFolder {
   std::filesystem::path path_;  // empty once there is nothing to remove
 };
 
-// Removes a folder and everything in it. It loses its name first: after a crash it is whole, or gone
-// but for what RemoveUnfinishedFolders removes.
+// Removes a folder and everything in it. Renames it first, so a crash leaves it complete or leaves
+// remains that RemoveUnfinishedFolders removes.
 absl::Status RemoveFolder(const std::filesystem::path& path);
 
-// Removes the temporary folders that a crash has left in `parent`. To be called where nobody else
-// is writing there: before the first AtomicFolder.
+// Removes the temporary folders that a crash has left in `parent`. Call it while nobody is writing
+// there, before the first AtomicFolder.
 absl::Status RemoveUnfinishedFolders(const std::filesystem::path& parent);
 
 }  // namespace denoise

@@ -11,7 +11,7 @@ namespace denoise {
 
 absl::Status MakeFolder(const std::filesystem::path& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
-    return FileSystemError(errno, "a folder cannot be made");
+    return FileSystemError(errno, "cannot create the folder");
   }
   return SyncFolder(path.parent_path());
 }
@@ -19,7 +19,7 @@ absl::Status MakeFolder(const std::filesystem::path& path, mode_t mode) {
 absl::Status RemoveTree(const std::filesystem::path& path) {
   std::error_code error;
   const auto removed = std::filesystem::remove_all(path, error);
-  if (error) return FileSystemError(error.value(), "a folder cannot be removed");
+  if (error) return FileSystemError(error.value(), "cannot remove the folder");
   return removed == 0 ? absl::OkStatus() : SyncFolder(path.parent_path());
 }
 

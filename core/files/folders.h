@@ -1,4 +1,4 @@
-// Folders made and removed so that a crash does not undo it.
+// Creates and removes folders durably.
 #pragma once
 
 #include <sys/types.h>
@@ -9,14 +9,14 @@
 
 namespace denoise {
 
-// Errors come from the file system, their messages do not contain the path; ResourceExhausted where
-// the disk, or a quota on it, is full.
+// Errors are those of the file system, without the path in their messages; ResourceExhausted: the
+// disk or a quota is full.
 
-// Makes `path` with `mode`, less the process's umask, if it is not there. Its parent is there.
+// Creates `path` with `mode`, less the process's umask, unless it exists. Its parent must exist.
 absl::Status MakeFolder(const std::filesystem::path& path, mode_t mode = 0777);
 
-// Removes a file, or a folder with everything in it; OK where there is none. A crash may leave some of
-// it: see RemoveFolder (atomic_folder.h) where that matters.
+// Removes a file, or a folder with everything in it; OK if there is none. A crash may leave parts
+// of it. RemoveFolder (atomic_folder.h) avoids that.
 absl::Status RemoveTree(const std::filesystem::path& path);
 
 }  // namespace denoise

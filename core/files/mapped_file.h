@@ -1,4 +1,4 @@
-// A whole file as memory.
+// A file mapped into memory.
 #pragma once
 
 #include <filesystem>
@@ -9,11 +9,11 @@
 
 namespace denoise {
 
-// A private, read-only mapping of a regular file; whatever shares it keeps it alive. Thread-safe.
+// A private, read-only mapping of a regular file, kept alive by its shared pointers. Thread-safe.
 //
-// Replace a file that may be mapped by renaming another one over it, as WriteSafetensors does: the
-// mapping stays with the old one. Cutting it short in place ends every process that reads the lost
-// pages with SIGBUS, as for any mapping.
+// Replace a file that may be mapped by renaming another one over it, as WriteSafetensors does; the
+// mapping then keeps the old content. Truncating it in place kills every process that reads the
+// lost pages with SIGBUS.
 class MappedFile {
  public:
   // NotFound: no such file. InvalidArgument: not a regular file. Messages do not contain the path.

@@ -19,7 +19,7 @@ absl::Status CheckRange(absl::string_view name, int value, int min, int max) {
 }
 
 absl::Status ValidateCells(std::span<const Image> images) {
-  if (images.empty()) return absl::InvalidArgumentError("a contact sheet needs an image");
+  if (images.empty()) return absl::InvalidArgumentError("a contact sheet needs at least one image");
   const Image& first = images[0];
   for (const Image& image : images) {
     RETURN_IF_ERROR(ValidateImage(image));

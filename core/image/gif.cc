@@ -18,7 +18,7 @@ namespace {
 constexpr int kMaxSide = 65535;
 constexpr int kMillisecondsPerTick = 10;
 constexpr int kMaxTicks = 65535;
-// Browsers show what is shorter for ten.
+// Browsers show shorter frames for ten hundredths.
 constexpr int kMinTicks = 2;
 
 int Append(GifFileType* gif, const GifByteType* data, int size) noexcept {
@@ -36,7 +36,7 @@ struct FreeColorMap {
 };
 using ColorMapPtr = std::unique_ptr<ColorMapObject, FreeColorMap>;
 
-// As large as a power of two, as the format has it; the rest stays black.
+// Padded with black to a power of two, which the format requires.
 ColorMapPtr MakeColorMap(const std::vector<Rgb>& colors) {
   int size = 2;
   while (size < static_cast<int>(colors.size())) size *= 2;
@@ -86,7 +86,7 @@ class Writer {
   }
 
  private:
-  // The extension that Netscape 2.0 introduced, and every viewer knows.
+  // The looping extension of Netscape 2.0, which every viewer knows.
   absl::Status PutLoopForever() {
     constexpr std::string_view kApplication = "NETSCAPE2.0";
     constexpr GifByteType kForever[] = {1, 0, 0};
@@ -131,7 +131,7 @@ absl::StatusOr<std::string> EncodeGifAnimation(std::span<const Image> frames,
   Writer writer;
   RETURN_IF_ERROR(writer.Begin(rgb[0].width, rgb[0].height, colors.get()));
   for (size_t i = 0; i < rgb.size();) {
-    // One picture, shown longer, for frames that repeat it.
+    // Repeated frames become one picture, shown longer.
     size_t next = i + 1;
     while (next < rgb.size() && rgb[next] == rgb[i] &&
            static_cast<int>(next + 1 - i) * ticks <= kMaxTicks) {

@@ -4,23 +4,48 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/image/codec.h"
 
 namespace denoise {
 namespace {
 
-// Half to even, in float32: the arithmetic of numpy and so of the Python pipelines. NaN fails the
-// first comparison.
+// Rounds half to even in float32, like numpy and so the Python pipelines. NaN fails the first
+// comparison.
 uint8_t PixelFromValue(float value) {
   const float unit = value / 2 + 0.5f;
   if (!(unit > 0)) return 0;
   return static_cast<uint8_t>(std::nearbyint(std::min(unit, 1.0f) * 255.0f));
 }
 
+// WebP stores durations in 24 bits. Much shorter ones are already a mistake.
+constexpr int kMaxFrameMilliseconds = 60'000;
+constexpr size_t kMaxFrames = 10'000;
+
+absl::Status ValidateFrames(std::span<const Image> frames, int frame_milliseconds) {
+  if (frames.empty()) return absl::InvalidArgumentError("an animation needs at least one frame");
+  if (frames.size() > kMaxFrames) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("an animation holds at most ", kMaxFrames, " frames"));
+  }
+  if (frame_milliseconds < 1 || frame_milliseconds > kMaxFrameMilliseconds) {
+    return absl::InvalidArgumentError(absl::StrCat("a frame lasts 1 to ", kMaxFrameMilliseconds,
+                                                   " ms, not ", frame_milliseconds));
+  }
+  for (const Image& frame : frames) {
+    RETURN_IF_ERROR(ValidateImage(frame));
+    if (frame.width != frames[0].width || frame.height != frames[0].height) {
+      return absl::InvalidArgumentError("the frames of an animation differ in size");
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Image ImageFromSample(std::span<const float> sample, int channels, int height, int width) {
+  DENOISE_DCHECK(sample.size() == size_t{1} * channels * height * width);
   Image image{width, height, channels, {}};
   image.pixels.resize(sample.size());
   const size_t plane = static_cast<size_t>(height) * width;
@@ -54,6 +79,18 @@ absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels) {
   return absl::InvalidArgumentError("neither a PNG, a JPEG nor a WebP picture");
 }
 
+absl::StatusOr<std::string> EncodeAnimation(std::span<const Image> frames, int frame_milliseconds,
+                                            AnimationFormat format) {
+  RETURN_IF_ERROR(ValidateFrames(frames, frame_milliseconds));
+  switch (format) {
+    case AnimationFormat::kWebp:
+      return EncodeWebpAnimation(frames, frame_milliseconds);
+    case AnimationFormat::kGif:
+      return EncodeGifAnimation(frames, frame_milliseconds);
+  }
+  return absl::InvalidArgumentError("unknown animation format");
+}
+
 absl::Status ValidateImage(const Image& image) {
   if (image.width < 1 || image.height < 1) {
     return absl::InvalidArgumentError(
@@ -61,11 +98,11 @@ absl::Status ValidateImage(const Image& image) {
   }
   if (image.channels < 1 || image.channels > 4) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the image has ", image.channels, " channels; 1 to 4 can be encoded"));
+        absl::StrCat("the image has ", image.channels, " channels; must have 1 to 4"));
   }
   // No overflow: below 2^31 * 2^31 * 4.
   if (image.pixels.size() != uint64_t{1} * image.width * image.height * image.channels) {
-    return absl::InvalidArgumentError("the image holds fewer or more pixels than its size says");
+    return absl::InvalidArgumentError("the image's pixels do not match its size");
   }
   return absl::OkStatus();
 }

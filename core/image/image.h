@@ -1,4 +1,4 @@
-// Pictures as plain bytes, and how samples become pictures. No LibTorch.
+// Pictures as plain bytes, and their conversion from and to samples. No LibTorch.
 #pragma once
 
 #include <cstddef>
@@ -28,18 +28,17 @@ Image ImageFromSample(std::span<const float> sample, int channels, int height, i
 
 enum class ImageFormat { kPng, kJpeg, kWebp };  // WebP is lossless; JPEG drops alpha
 
-// InvalidArgument where the format cannot hold the image (empty, too large, wrong number of
-// channels).
+// InvalidArgument: the format cannot hold the image (empty, too large, wrong number of channels).
 absl::StatusOr<std::string> EncodeImage(const Image& image, ImageFormat format);
 
-// Tells the format from the first bytes. 16-bit PNGs are scaled to 8 bits, palettes become RGB or
-// RGBA; WebP has no gray and comes back as RGB or RGBA. InvalidArgument for more than `max_pixels`,
-// which is decided from the header before memory is spent, and for what is malformed, cut short,
-// CMYK or animated.
+// Recognises the format by the first bytes. 16-bit PNGs are scaled to 8 bits, palettes become RGB
+// or RGBA, and gray WebP pictures, which the format stores as color, become RGB or RGBA.
+// InvalidArgument: the picture has more than `max_pixels` (checked in the header, before memory is
+// spent), or is malformed, truncated, CMYK or animated.
 absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels);
 
-// `image` in 1 channel (gray: the luma of ITU-R BT.601) or 3 (RGB): gray is repeated, alpha laid
-// over white.
+// `image` with 1 channel (gray: the luma of ITU-R BT.601) or 3 (RGB; gray is repeated), blended
+// over white if it has alpha. Requires `channels` to be 1 or 3.
 Image Flatten(const Image& image, int channels);
 
 struct Region {
@@ -49,38 +48,37 @@ struct Region {
   int height = 0;
 };
 
-// The part of `image` that `region`, which lies within it, covers.
+// The part of `image` inside `region`. Requires the region to lie within the image.
 Image Crop(const Image& image, const Region& region);
 
-// Left becomes right.
 Image FlipHorizontally(const Image& image);
 
-// The middle of `image`, cut to the proportions width : height, then resized to exactly that:
-// averaged over areas where it shrinks, so that nothing aliases, and linear between pixels where it
-// grows. `image` is not empty and has 1 or 3 channels. ResourceExhausted where memory runs out.
+// Crops `image` at its centre to the proportions width : height, then resizes it to that size:
+// averaging over areas to shrink, so that nothing aliases, and interpolating linearly to grow.
+// Requires an image with 1 or 3 channels that is not empty. ResourceExhausted: out of memory.
 absl::StatusOr<Image> CropAndResize(const Image& image, int width, int height);
 
 // The CHW sample of a picture: pixel / 127.5 - 1.
 std::vector<float> SampleFromImage(const Image& image);
 
-// A picture from outside as a model's sample, channels (1 or 3) * height * width values: decoded,
-// flattened, cropped and resized as above. Errors are those of DecodeImage and CropAndResize.
+// Turns a picture from outside into a model's sample of channels (1 or 3) * height * width values:
+// DecodeImage, Flatten, CropAndResize, SampleFromImage. Errors are those of these functions.
 absl::StatusOr<std::vector<float>> DecodeSample(std::string_view bytes, int64_t max_pixels,
                                                 int channels, int height, int width);
 
-// One picture of equally sized cells, `columns` wide, `padding` white pixels between and around,
-// each cell enlarged `scale` times by nearest neighbour. InvalidArgument unless the images have one
-// shape, there is one, and the sheet is of reasonable size.
+// A grid of the images, `columns` wide, with `padding` white pixels between and around them, each
+// enlarged `scale` times by nearest neighbour. InvalidArgument: there are no images, their shapes
+// differ, or the sheet would be unreasonably large.
 absl::StatusOr<Image> ContactSheet(std::span<const Image> images, int columns, int padding,
                                    int scale);
 
-// WebP is lossless. GIF has at most 256 colors for the whole animation (exact where there are no
-// more, else by median cut, each pixel taking the nearest), no alpha, and time in hundredths of a
-// second, at least two.
+// WebP is lossless. GIF has at most 256 colors for the whole animation (exact if there are no more,
+// otherwise chosen by median cut, with each pixel taking the nearest), no alpha, and frames of
+// whole hundredths of a second, at least two.
 enum class AnimationFormat { kWebp, kGif };
 
-// A looping animation. InvalidArgument unless all frames have one size that the format can hold and
-// there is one, of 1 to 60000 ms.
+// A looping animation. InvalidArgument: there are no frames, their sizes differ or exceed the
+// format, or a frame does not last 1 to 60000 ms.
 absl::StatusOr<std::string> EncodeAnimation(std::span<const Image> frames, int frame_milliseconds,
                                             AnimationFormat format);
 
@@ -89,11 +87,11 @@ std::string EncodeNpy(std::span<const float> values, std::span<const int64_t> sh
 
 struct NpyArray {
   std::vector<int64_t> shape;
-  std::vector<float> values;  // as many as the shape says
+  std::vector<float> values;  // the product of the shape
 };
 
 // Reads what EncodeNpy and numpy.save write: version 1.0, little-endian float32 in C order.
-// InvalidArgument for anything else, and for a file that holds more or less than its shape says.
+// InvalidArgument: anything else, or a file whose length does not match its shape.
 absl::StatusOr<NpyArray> DecodeNpy(std::string_view bytes);
 
 }  // namespace denoise

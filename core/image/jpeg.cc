@@ -16,11 +16,11 @@ namespace {
 
 constexpr int kQuality = 95;
 
-// Encoders write about ten scans. Each one costs a pass over the whole picture however few bytes it
-// takes, so that a small file could keep a decoder busy for hours.
+// Encoders write about ten scans. Each scan is a pass over the whole picture however few bytes it
+// has, so a small file could keep a decoder busy for hours.
 constexpr int kMaxScans = 64;
 
-// libjpeg's error manager first, so that its pointer is a pointer to this.
+// libjpeg's error manager is the first member, so a pointer to it is a pointer to this.
 struct ErrorManager {
   jpeg_error_mgr base;
   LongjmpGuard guard;
@@ -32,7 +32,7 @@ struct ErrorManager {
   reinterpret_cast<ErrorManager*>(codec->err)->guard.Fail(message);
 }
 
-// Level -1 is a warning: the data is corrupt or ends early, and libjpeg would go on with made-up
+// Level -1 is a warning: the data is corrupt or ends early, and libjpeg would continue with made-up
 // pixels.
 void OnMessage(j_common_ptr codec, int level) {
   if (level < 0) Fail(codec);
@@ -133,9 +133,9 @@ class Reader {
         return absl::InvalidArgumentError(
             "JPEG: only gray, YCbCr and RGB are read, not CMYK or others");
     }
-    if (codec_.arith_code) return absl::InvalidArgumentError("JPEG: arithmetic coding is not read");
-    // A Huffman code takes at least one bit for each block, so a header that promises more than
-    // that lies.
+    if (codec_.arith_code)
+      return absl::InvalidArgumentError("JPEG: arithmetic coding is not supported");
+    // A Huffman code takes at least one bit per block, so a header that promises more is wrong.
     uint64_t blocks = 0;
     for (int c = 0; c < codec_.num_components; ++c) {
       blocks +=

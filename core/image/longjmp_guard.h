@@ -1,5 +1,4 @@
-// A fence around libpng and libjpeg, which report errors by longjmp. The only place where setjmp is
-// called.
+// Contains the longjmp by which libpng and libjpeg report errors. The only place that calls setjmp.
 #pragma once
 
 #include <csetjmp>
@@ -9,21 +8,21 @@
 
 namespace denoise {
 
-// Lives on one thread's stack, around the library's handle and outside every body it runs.
+// Lives on one thread's stack, longer than the library's handle and outside every body it runs.
 //
-// A body that fails is left without unwinding: neither it nor a callback above it may own anything
-// with a destructor at the moment it calls into the library. What they fill (buffers, handles)
-// belongs to the caller of Run.
+// A body that fails is left without unwinding the stack. So neither it nor a callback may own
+// anything with a destructor while it calls into the library; buffers and handles belong to the
+// caller of Run.
 class LongjmpGuard {
  public:
   LongjmpGuard() = default;
   LongjmpGuard(const LongjmpGuard&) = delete;
   LongjmpGuard& operator=(const LongjmpGuard&) = delete;
 
-  // Runs `body`; false when it ended in Fail(). Not to be nested.
+  // Runs `body`. Returns false if it ended in Fail(). Calls must not be nested.
   [[nodiscard]] bool Run(absl::FunctionRef<void()> body);
 
-  // For the library's error callback, below Run(): remembers the message and leaves the body.
+  // For the library's error callback, during Run(): stores the message and leaves the body.
   [[noreturn]] void Fail(const char* message);
 
   // Why the last Run() failed.

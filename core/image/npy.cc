@@ -9,15 +9,15 @@
 namespace denoise {
 
 static_assert(std::endian::native == std::endian::little,
-              "the values are written as they lie in memory");
+              "values are copied without swapping bytes");
 
 namespace {
 
-constexpr std::string_view kMagic("\x93NUMPY\x01\x00", 8);  // with the version
-constexpr size_t kPreamble = 10;                            // and the length of the header
+constexpr std::string_view kMagic("\x93NUMPY\x01\x00", 8);  // including the version
+constexpr size_t kPreamble = 10;                            // magic and the header's length
 constexpr int64_t kMostValues = int64_t{1} << 40;
 
-// Takes a header apart from the front.
+// Parses a header from front to back.
 class HeaderReader {
  public:
   explicit HeaderReader(std::string_view text) : rest_(text) {}
@@ -80,7 +80,7 @@ absl::StatusOr<std::vector<int64_t>> ReadShape(std::string_view header) {
   return shape;
 }
 
-// Of a shape from outside; -1 for one that no file holds.
+// The number of values in a shape from outside; -1 if no file could hold them.
 int64_t CountValues(const std::vector<int64_t>& shape) {
   int64_t count = 1;
   for (int64_t size : shape) {
@@ -116,7 +116,7 @@ std::string EncodeNpy(std::span<const float> values, std::span<const int64_t> sh
 
 absl::StatusOr<NpyArray> DecodeNpy(std::string_view bytes) {
   if (!bytes.starts_with(kMagic) || bytes.size() < kPreamble) {
-    return absl::InvalidArgumentError("npy: not a file of numpy's format, version 1.0");
+    return absl::InvalidArgumentError("npy: not a numpy file of version 1.0");
   }
   const size_t header_size =
       static_cast<uint8_t>(bytes[8]) | static_cast<size_t>(static_cast<uint8_t>(bytes[9])) << 8;
@@ -129,8 +129,8 @@ absl::StatusOr<NpyArray> DecodeNpy(std::string_view bytes) {
   const int64_t count = CountValues(array.shape);
   if (count < 0 || data.size() != static_cast<size_t>(count) * sizeof(float)) {
     return absl::InvalidArgumentError(absl::StrCat("npy: the file holds ", data.size(),
-                                                   " bytes of values, which is not what its shape "
-                                                   "says"));
+                                                   " bytes of values, which does not match its "
+                                                   "shape"));
   }
   array.values.resize(count);
   if (count > 0) std::memcpy(array.values.data(), data.data(), data.size());

@@ -7,10 +7,10 @@
 namespace denoise {
 namespace {
 
-// Of colors whose nearest is remembered: noise has millions.
+// Size of the cache of nearest colors: noise has millions of colors.
 constexpr size_t kMostRemembered = size_t{1} << 18;
 
-// Colors that agree in this many bits of each channel are one to median cut.
+// Median cut treats colors that agree in this many bits per channel as one.
 constexpr int kBits = 6;
 
 struct WeightedColor {
@@ -31,7 +31,7 @@ void ForEachPixel(std::span<const Image> pictures, Visit visit) {
   }
 }
 
-// In order, or one more than a palette holds.
+// All distinct colors in order, or one more than a palette holds.
 std::set<Rgb> DistinctColors(std::span<const Image> pictures) {
   std::set<Rgb> colors;
   ForEachPixel(pictures, [&](const Rgb& color) {

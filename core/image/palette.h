@@ -1,4 +1,4 @@
-// At most 256 colors that stand for all colors of some pictures. Internal to core/image.
+// A palette of at most 256 colors for some pictures. Internal to core/image.
 #pragma once
 
 #include <array>
@@ -13,13 +13,13 @@ namespace denoise {
 
 using Rgb = std::array<uint8_t, 3>;
 
-// The colors themselves where there are few enough, otherwise those of median cut (Heckbert 1982).
-// Used by one thread.
+// The pictures' own colors if there are few enough, otherwise chosen by median cut (Heckbert 1982).
+// Not thread-safe.
 class Palette {
  public:
   static constexpr size_t kMaxColors = 256;
 
-  // Of RGB pictures, at least one with a pixel.
+  // Requires RGB pictures, at least one of them with a pixel.
   explicit Palette(std::span<const Image> pictures);
 
   const std::vector<Rgb>& colors() const { return colors_; }
@@ -29,7 +29,7 @@ class Palette {
 
  private:
   std::vector<Rgb> colors_;
-  std::unordered_map<uint32_t, uint8_t> nearest_;  // of what was asked before
+  std::unordered_map<uint32_t, uint8_t> nearest_;  // cache of Nearest
 };
 
 }  // namespace denoise

@@ -4,14 +4,15 @@
 #include <cstring>
 
 #include "absl/status/status.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/image/codec.h"
 
 namespace denoise {
 namespace {
 
-// The largest part in the middle of a `width` x `height` picture whose sides are as `to_width` :
-// `to_height`.
+// The largest region at the centre of a `width` x `height` picture with the proportions `to_width`
+// : `to_height`.
 Region Centre(int width, int height, int to_width, int to_height) {
   const int64_t widest = std::max<int64_t>(1, int64_t{height} * to_width / to_height);
   const int64_t highest = std::max<int64_t>(1, int64_t{width} * to_height / to_width);
@@ -20,7 +21,7 @@ Region Centre(int width, int height, int to_width, int to_height) {
   return {(width - kept_width) / 2, (height - kept_height) / 2, kept_width, kept_height};
 }
 
-// libwebp's own resampling is the one that is at hand wherever its pictures are.
+// Resamples with libwebp, which is a dependency anyway.
 class Resampler {
  public:
   Resampler() : valid_(WebPPictureInit(&picture_)) { picture_.use_argb = 1; }
@@ -32,7 +33,7 @@ class Resampler {
 
   // `rgb` has 3 channels.
   absl::StatusOr<Image> Resample(const Image& rgb, int width, int height) {
-    if (!valid_) return absl::InternalError("libwebp is of another version than its headers");
+    if (!valid_) return absl::InternalError("libwebp's version differs from that of its headers");
     picture_.width = rgb.width;
     picture_.height = rgb.height;
     if (!WebPPictureImportRGB(&picture_, rgb.pixels.data(), rgb.width * rgb.channels) ||
@@ -71,6 +72,7 @@ uint8_t Luma(const uint8_t* rgb) {
 }  // namespace
 
 Image Flatten(const Image& image, int channels) {
+  DENOISE_DCHECK(channels == 1 || channels == 3);
   const bool has_alpha = image.channels % 2 == 0;
   const int colors = image.channels - has_alpha;
   Image flat{image.width, image.height, channels, {}};
@@ -94,6 +96,8 @@ Image Flatten(const Image& image, int channels) {
 }
 
 Image Crop(const Image& image, const Region& region) {
+  DENOISE_DCHECK(region.left >= 0 && region.width <= image.width - region.left);
+  DENOISE_DCHECK(region.top >= 0 && region.height <= image.height - region.top);
   Image cropped{region.width, region.height, image.channels, {}};
   const size_t stride = static_cast<size_t>(region.width) * image.channels;
   cropped.pixels.resize(stride * region.height);
@@ -119,6 +123,7 @@ Image FlipHorizontally(const Image& image) {
 }
 
 absl::StatusOr<Image> CropAndResize(const Image& image, int width, int height) {
+  DENOISE_DCHECK(!image.pixels.empty() && (image.channels == 1 || image.channels == 3));
   const Region centre = Centre(image.width, image.height, width, height);
   if (centre.width == width && centre.height == height) return Crop(image, centre);
   Resampler resampler;

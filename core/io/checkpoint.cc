@@ -5,7 +5,7 @@
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/io/model_folder.h"
-#include "core/io/model_reader.h"
+#include "core/io/weights.h"
 
 namespace denoise {
 namespace {
@@ -13,29 +13,22 @@ namespace {
 constexpr size_t kVersionDigits = 32;  // 128 bits
 
 // Over every byte of the model, once it is known that each has its place in the network.
-std::string VersionOf(const OpenedModel& model) {
+std::string VersionOf(const ParsedModel& model) {
   Sha256 hash;
-  hash.AddPart(model.names.model_index, model.files.model_index);
-  hash.AddPart(model.names.unet_config, model.files.unet_config);
-  hash.AddPart(model.names.scheduler_config, model.files.scheduler_config);
-  for (const auto& [name, file] : model.weights.files) hash.AddPart(name, file.bytes());
+  hash.AddPart(model.names().model_index, model.texts().model_index);
+  hash.AddPart(model.names().unet_config, model.texts().unet_config);
+  hash.AddPart(model.names().scheduler_config, model.texts().scheduler_config);
+  for (const auto& [name, file] : model.weights().files) hash.AddPart(name, file.bytes());
   return hash.Finish().substr(0, kVersionDigits);
 }
 
 absl::StatusOr<Checkpoint> Load(const std::filesystem::path& path, const UNet2DOptions& options) {
-  ASSIGN_OR_RETURN(OpenedModel model, OpenModel(path));
+  ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Open(path));
   // The network copies what it needs: nothing refers to the mapped files afterwards.
   absl::StatusOr<std::shared_ptr<const Network>> network =
-      CreateUNet2D(model.description.unet, model.weights.tensors, options);
-  if (!network.ok()) return InFile(model.weights.file, network.status());
-  return Checkpoint{
-      .network = *std::move(network),
-      .scheduler = std::move(model.description.scheduler),
-      .id2label = std::move(model.description.id2label),
-      .null_class_label = model.description.null_class_label,
-      .source = std::move(model.description.source),
-      .version = VersionOf(model),
-  };
+      CreateUNet2D(model.description().unet, model.weights().tensors, options);
+  if (!network.ok()) return InFile(model.weights().file, network.status());
+  return Checkpoint{model.description(), *std::move(network), VersionOf(model)};
 }
 
 }  // namespace

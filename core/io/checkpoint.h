@@ -3,25 +3,19 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "core/io/parsed_model.h"
 #include "core/nn/network.h"
 #include "core/nn/unet2d.h"
-#include "core/sampling/options/scheduler_config.h"
 
 namespace denoise {
 
-struct Checkpoint {
+struct Checkpoint : ModelDescription {
   std::shared_ptr<const Network> network;  // on the CPU, float32
-  SchedulerConfig scheduler;
-  std::map<int64_t, std::string> id2label;  // class names, may be empty
-  std::optional<int64_t> null_class_label;  // the class that stands for none
-  std::string source;                       // "DDPMPipeline / UNet2DModel, diffusers 0.40.0"
-  std::string version;                      // a hash over configuration and weights, hexadecimal
+  std::string version;                     // a hash of configurations and weights, hexadecimal
 };
 
 // Every file in `folder` is hostile. Errors name the file relative to `folder` and what is wrong

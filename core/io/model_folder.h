@@ -1,6 +1,7 @@
 // A checkpoint's folder, whose files are named relative to it. Internal to core/io.
 #pragma once
 
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -13,6 +14,16 @@ namespace denoise {
 
 // `status` with `file` before its message, code and payloads kept.
 absl::Status InFile(std::string_view file, const absl::Status& status);
+
+// `load()`, or ResourceExhausted where a library throws: its texts may hold paths and stacks.
+template <typename Load>
+auto WithoutExceptions(const Load& load) -> decltype(load()) {
+  try {
+    return load();
+  } catch (const std::exception&) {
+    return absl::ResourceExhaustedError("a library failed, most likely for want of memory");
+  }
+}
 
 // Statuses name files relative to the folder and never the folder.
 //

@@ -11,7 +11,6 @@
 #include "core/base/field_violations.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
-#include "core/io/model_description.h"
 #include "core/nn/unet2d.h"
 
 namespace denoise {
@@ -291,14 +290,13 @@ absl::Status InOptions(const absl::Status& status) {
   return violations.empty() ? status : violations.ToStatus();
 }
 
-absl::StatusOr<ModelFiles> Texts(const NewModelOptions& options) {
+absl::StatusOr<ModelTexts> Texts(const NewModelOptions& options) {
   const Json scheduler = SchedulerJson(options);
   try {
-    return ModelFiles{
+    return ModelTexts{
         .model_index = IndexText(options, scheduler["_class_name"].get<std::string>()),
         .unet_config = UNetText(options),
-        .scheduler_config = scheduler.dump(2),
-        .weights = {}};
+        .scheduler_config = scheduler.dump(2)};
   } catch (const nlohmann::json::exception&) {
     return InvalidField("class_names", "must be valid UTF-8");
   }
@@ -306,22 +304,22 @@ absl::StatusOr<ModelFiles> Texts(const NewModelOptions& options) {
 
 }  // namespace
 
-absl::StatusOr<ModelFiles> NewModel(const NewModelOptions& options) {
+absl::StatusOr<ParsedModel> NewModel(const NewModelOptions& options) {
   FieldViolations violations;
   CheckSizes(options, violations);
   if (violations.empty()) CheckLevels(options, violations);
   CheckDiffusion(options, violations);
   RETURN_IF_ERROR(violations.ToStatus());
-  ASSIGN_OR_RETURN(ModelFiles files, Texts(options));
-  const absl::StatusOr<ModelDescription> description = DescribeModel(files);
-  if (!description.ok()) return InOptions(description.status());
-  const int64_t parameters = CountUNet2DParameters(description->unet);
+  ASSIGN_OR_RETURN(ModelTexts texts, Texts(options));
+  absl::StatusOr<ParsedModel> model = ParsedModel::Parse(std::move(texts));
+  if (!model.ok()) return InOptions(model.status());
+  const int64_t parameters = CountUNet2DParameters(model->description().unet);
   if (parameters > kMaxParameters) {
     return InvalidField("block_out_channels",
                         absl::StrCat("make a network of ", parameters, " parameters; at most ",
                                      kMaxParameters, " are trained"));
   }
-  return files;
+  return model;
 }
 
 }  // namespace denoise

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "core/io/model_files.h"
+#include "core/io/parsed_model.h"
 
 namespace denoise {
 
@@ -40,16 +40,15 @@ struct NewModelOptions {
   bool scale_shift_norm = false;  // a scale and a shift after each block's second norm
 };
 
-// The texts of a model that LoadModelFiles and the Python library load, with keys, classes and
-// pipeline of the library, once `weights`, which are left empty, hold InitializeUNet2D's of its
-// UNet.
+// Makes the configurations of a model, with the keys, classes and pipeline of the Python library. It
+// has no weights yet: InitializeUNet2D draws them.
 //
-// The rest follows: norm groups are the largest power of two, up to 32, that divides all channels;
+// What the options do not say follows from them: norm groups are the largest power of two, up to 32, that divides all channels;
 // heads have 64 channels, or there is one head where 64 does not divide; betas run from 0.1 / T to
 // 20 / T over T timesteps (Ho et al. 2020 have T = 1000), which destroys as much whatever T is.
 //
 // InvalidArgument with field violations named as the options, also for networks of more than 500
 // million parameters.
-absl::StatusOr<ModelFiles> NewModel(const NewModelOptions& options);
+absl::StatusOr<ParsedModel> NewModel(const NewModelOptions& options);
 
 }  // namespace denoise

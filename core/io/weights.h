@@ -11,10 +11,14 @@
 
 namespace denoise {
 
+// Where WriteModel puts the weights.
+inline constexpr char kWeightsFile[] = "unet/diffusion_pytorch_model.safetensors";
+
 // Immutable and thread-safe.
 struct Weights {
   StateDict tensors;  // views of the mapped files, which they keep alive: not to be written to
-  std::string file;   // where they are described, relative to the model's folder
+  // Where they are described, relative to the model's folder.
+  std::string file = kWeightsFile;
   std::map<std::string, SafetensorsFile> files;  // all that hold tensors, by their names
 };
 

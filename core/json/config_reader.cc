@@ -10,7 +10,7 @@
 namespace denoise {
 namespace {
 
-// A file of a thousand wrong keys deserves no message of a thousand lines.
+// Keeps the message short for a file with a thousand wrong keys.
 constexpr size_t kMaxViolations = 20;
 
 constexpr IntRange kInt = {std::numeric_limits<int>::min(), std::numeric_limits<int>::max()};

@@ -1,4 +1,4 @@
-// Reads a configuration, a JSON object, key by key into the fields of a struct, and remembers
+// Reads a configuration, a JSON object, key by key into the fields of a struct, and collects
 // everything that is wrong with it.
 #pragma once
 
@@ -14,38 +14,41 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 
 namespace denoise {
 
-// Both ends belong to it.
+// Includes both ends.
 struct IntRange {
   int64_t min;
   int64_t max;
 };
 
-// What the words of a configuration mean.
+// The meaning of a configuration's words.
 template <typename Value>
 using NamedValues = std::span<const std::pair<std::string_view, Value>>;
 
-// Every Read leaves its target as it is, at its default, where the key is absent or its value is
-// wrong; what was wrong comes out of Finish(). Whole numbers may be written as 1, 1.0 or 1e0, which
-// JSON does not tell apart. Not thread-safe.
+// Every Read leaves its target at its default if the key is absent or its value is wrong; Finish()
+// reports what was wrong. Integers may be written as 1, 1.0 or 1e0, since JSON does not distinguish
+// them. Not thread-safe.
 class ConfigReader {
  public:
-  // What null stands for: nothing was chosen, as though the key were absent; or a value of its own,
-  // which is wrong for every key but those that say what it means.
+  // What null means: the same as an absent key, or a value of its own, which is wrong for every key
+  // that does not define it.
   enum class Null { kAbsent, kValue };
 
-  // `object` must be a JSON object and outlive the reader.
-  ConfigReader(const nlohmann::json& object, Null null) : object_(object), null_(null) {}
+  // Requires `object` to be a JSON object. It must outlive the reader.
+  ConfigReader(const nlohmann::json& object, Null null) : object_(object), null_(null) {
+    DENOISE_DCHECK(object.is_object());
+  }
 
   void Read(const std::string& key, bool& target);
-  // NaN and infinities, too, where the parser lets them through.
+  // Accepts NaN and infinities if the parser did.
   void Read(const std::string& key, double& target);
   void Read(const std::string& key, int& target);
   void Read(const std::string& key, int64_t& target, IntRange range);
-  // Null as a value means nullopt.
+  // With Null::kValue, null means nullopt.
   void Read(const std::string& key, std::optional<int64_t>& target, IntRange range);
   void Read(const std::string& key, std::string& target);
   void Read(const std::string& key, std::vector<double>& target);
@@ -53,30 +56,30 @@ class ConfigReader {
   // 1 to `max_size` numbers.
   void Read(const std::string& key, std::vector<int64_t>& target, size_t max_size, IntRange range);
 
-  // One of `names`. Null as a value means `null_means`, where that is given.
+  // One of `names`. With Null::kValue, null means `null_means` if that is given.
   template <typename Value>
   void ReadName(const std::string& key, NamedValues<std::type_identity_t<Value>> names,
                 Value& target,
                 std::optional<std::type_identity_t<Value>> null_means = std::nullopt);
 
-  // A list of 1 to `max_size` of `names`. A name that is none of them is a violation of its element
-  // ("key[2]"), and Value() takes its place: the length of the list is what the file says.
+  // A list of 1 to `max_size` of `names`. Any other name is a violation of its element ("key[2]")
+  // and becomes Value(), so the list keeps the length it has in the file.
   template <typename Value>
   void ReadNames(const std::string& key, NamedValues<std::type_identity_t<Value>> names,
                  size_t max_size, std::vector<Value>& target);
 
-  // The value of `key`; a null pointer where it is absent. Makes the key known.
+  // The value of `key`, or a null pointer if it is absent. Marks the key as known.
   const nlohmann::json* Find(const std::string& key);
 
-  // `field` and `description` go into messages as they are: the caller escapes what is not its own.
+  // Adds a violation. `field` and `description` appear in messages unchanged, so escape any text
+  // from outside.
   void Violate(std::string_view field, std::string_view description);
 
-  // What has been found wrong so far: InvalidArgument with a field violation each. Of many only the
-  // first 20 are reported.
+  // The violations found so far: InvalidArgument with up to 20 field violations.
   absl::Status status() const { return violations_.ToStatus(); }
 
-  // Refuses the keys that nobody asked for, too, and reports. The library's own notes, which begin
-  // with an underscore, and the keys in `ignored` may be there. `class_name` is for the message.
+  // Also reports unknown keys, except those that begin with an underscore (the library's own notes)
+  // and those in `ignored`. `class_name` is for the message.
   absl::Status Finish(std::string_view class_name, std::span<const std::string_view> ignored = {});
 
  private:
@@ -85,7 +88,7 @@ class ConfigReader {
                         NamedValues<Value> names);
   void RefuseName(const std::string& field, const nlohmann::json& text,
                   const std::vector<std::string_view>& names);
-  // The list of 1 to `max_size` elements at `key`; null where it is absent or wrong.
+  // The list of 1 to `max_size` elements at `key`; null if it is absent or wrong.
   const nlohmann::json* FindList(const std::string& key, size_t max_size, std::string_view of);
 
   const nlohmann::json& object_;

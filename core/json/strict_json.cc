@@ -20,16 +20,16 @@ constexpr std::pair<std::string_view, double> kNonFinite[] = {
     {"NaN", std::numeric_limits<double>::quiet_NaN()},
 };
 
-// A string of the text that stands for a number.
+// A string in the text that stands for a number.
 struct NonFinite {
-  size_t string;  // counted from the text's first, keys included
+  size_t string;  // its number among the text's strings, including keys
   double number;
 };
 
-// The parser stops at the bare words of kNonFinite. Here the first and the last letter of each
-// become quotes, so that the parser meets a string, and errors keep their place in the text. A word
-// within a string is none, and strings are told from words by their number, so that no text can
-// pass for a word.
+// The parser does not accept the bare words of kNonFinite. This replaces their first and last
+// letter with quotes, so that the parser sees a string and errors keep their position. Words inside
+// strings are left alone. Words and strings are told apart by their number, so no string can be
+// mistaken for a word.
 std::vector<NonFinite> QuoteNonFinite(std::string& text) {
   std::vector<NonFinite> found;
   size_t strings = 0;
@@ -54,10 +54,10 @@ std::vector<NonFinite> QuoteNonFinite(std::string& text) {
 }
 
 // Builds the document event by event, and stops the parser (by returning false) at the first
-// breach.
+// violation.
 class DocumentBuilder : public nlohmann::json_sax<Json> {
  public:
-  // `non_finite` in the order of the text.
+  // `non_finite` is in the order of the text.
   DocumentBuilder(const JsonOptions& options, std::vector<NonFinite> non_finite)
       : options_(options), non_finite_(std::move(non_finite)) {}
 
@@ -72,7 +72,7 @@ class DocumentBuilder : public nlohmann::json_sax<Json> {
     if (const NonFinite* word = NextNonFinite()) return Add(word->number) != nullptr;
     return Add(std::move(value)) != nullptr;
   }
-  bool binary(binary_t&) override { return Fail("not valid JSON"); }  // no such thing in text
+  bool binary(binary_t&) override { return Fail("not valid JSON"); }  // never in text
 
   bool start_object(size_t) override { return Open(Json::object()); }
   bool end_object() override { return Close(); }
@@ -103,14 +103,14 @@ class DocumentBuilder : public nlohmann::json_sax<Json> {
     return false;
   }
 
-  // Called for every string in turn: the word that it stands for, or null.
+  // Called for every string in turn. Returns the word that it stands for, or null.
   const NonFinite* NextNonFinite() {
     const size_t string = strings_++;
     const bool found = words_ < non_finite_.size() && non_finite_[words_].string == string;
     return found ? &non_finite_[words_++] : nullptr;
   }
 
-  // Where the value came to lie; null when there are too many.
+  // Returns the added value's place in the document; null if there are too many values.
   Json* Add(Json value) {
     if (++values_ > options_.max_values) {
       Fail(absl::StrCat("more than ", options_.max_values, " values"));
@@ -128,7 +128,7 @@ class DocumentBuilder : public nlohmann::json_sax<Json> {
     }
     Json* added = Add(std::move(container));
     if (added == nullptr) return false;
-    open_.push_back(added);  // stays where it is: until it is closed, its parents do not grow
+    open_.push_back(added);  // stays valid: its parents do not grow until it is closed
     return true;
   }
 
@@ -142,7 +142,7 @@ class DocumentBuilder : public nlohmann::json_sax<Json> {
   Json root_;
   std::vector<Json*> open_;  // from the root inwards
   std::string key_;          // of the next value in an object
-  size_t values_ = 0;        // so far, as the next two
+  size_t values_ = 0;        // so far, like the next two
   size_t strings_ = 0;
   size_t words_ = 0;  // of non_finite_
   std::string error_;

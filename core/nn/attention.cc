@@ -57,25 +57,35 @@ Attention Attention::Load(const WeightScope& scope, const Shape& shape, KernelOp
 }
 
 at::Tensor Attention::operator()(const at::Tensor& x) const {
-  const int64_t batch = x.size(0), channels = x.size(1), pixels = x.size(2) * x.size(3);
+  const at::Tensor projected = query_key_value(norm ? (*norm)(x) : x);
+  const bool one_by_one = query_key_value.batch_invariant && x.device().is_cpu();
+  const at::Tensor mixed =
+      one_by_one ? RowWise(projected, [this](const at::Tensor& row) { return Attend(row); })
+                 : Attend(projected);
+  const at::Tensor sum = output(mixed) + x;
+  return output_scale_factor == 1 ? sum : sum / output_scale_factor;
+}
+
+at::Tensor Attention::Attend(const at::Tensor& projected) const {
+  const int64_t batch = projected.size(0), channels = projected.size(1) / 3;
+  const int64_t height = projected.size(2), width = projected.size(3), pixels = height * width;
   const int64_t head_dim = channels / heads;
-  // [3, B * heads, pixels, head_dim]
-  const at::Tensor qkv = query_key_value(norm ? (*norm)(x) : x)
-                             .view({batch, 3, heads, head_dim, pixels})
+  // [3, B * heads, pixels, head_dim], in memory of its own: matrix products add in an order that
+  // depends on how their operands are aligned.
+  const at::Tensor qkv = projected.view({batch, 3, heads, head_dim, pixels})
                              .permute({1, 0, 2, 4, 3})
-                             .reshape({3, batch * heads, pixels, head_dim});
+                             .clone(at::MemoryFormat::Contiguous)
+                             .view({3, batch * heads, pixels, head_dim});
   const at::Tensor query = qkv[0] * (1 / std::sqrt(static_cast<double>(head_dim)));
   const at::Tensor scores = at::bmm(query, qkv[1].transpose(1, 2));
   // Softmax in float32, whatever the network runs in.
-  const at::Tensor weights = at::softmax(scores, -1, at::kFloat).to(x.scalar_type());
-  const at::Tensor mixed = at::bmm(weights, qkv[2])
-                               .view({batch, heads, pixels, head_dim})
-                               .transpose(1, 2)
-                               .reshape({batch, pixels, channels})
-                               .transpose(1, 2)
-                               .view(x.sizes());
-  const at::Tensor sum = output(mixed) + x;
-  return output_scale_factor == 1 ? sum : sum / output_scale_factor;
+  const at::Tensor weights = at::softmax(scores, -1, at::kFloat).to(projected.scalar_type());
+  return at::bmm(weights, qkv[2])
+      .view({batch, heads, pixels, head_dim})
+      .transpose(1, 2)
+      .reshape({batch, pixels, channels})
+      .transpose(1, 2)
+      .view({batch, channels, height, width});
 }
 
 }  // namespace denoise::nn

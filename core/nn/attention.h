@@ -10,8 +10,8 @@
 
 namespace denoise::nn {
 
-// The projections are 1x1 convolutions of [B, C, H, W]: pixels need no transposing, and what is
-// said of convolutions and batches holds for them too.
+// The projections are 1x1 convolutions of [B, C, H, W], so pixels need no transposing, and they are
+// batch-invariant like all convolutions (layers.h).
 struct Attention {
   std::optional<GroupNorm> norm;
   Conv2d query_key_value;  // one convolution to 3 C channels
@@ -26,11 +26,15 @@ struct Attention {
     double norm_eps;
     double output_scale_factor = 1;
   };
-  // Knows both the names to_q, to_k, to_v, to_out.0 and the older query, key, value, proj_attn.
+  // Accepts both the names to_q, to_k, to_v, to_out.0 and the older query, key, value, proj_attn.
   static Attention Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
 
   // x [B, C, H, W] -> the same shape.
   at::Tensor operator()(const at::Tensor& x) const;
+
+ private:
+  // softmax(q k^T / sqrt(head_dim)) v for q, k and v of [B, 3 C, H, W] -> [B, C, H, W].
+  at::Tensor Attend(const at::Tensor& projected) const;
 };
 
 }  // namespace denoise::nn

@@ -1,4 +1,4 @@
-// float32 and bfloat16 tensors as runs of float32, for loops over elements. Internal to core/nn.
+// Gives loops access to float32 and bfloat16 tensors as float32. Internal to core/nn.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,12 +8,12 @@
 
 namespace denoise::nn::cpu {
 
-// Contiguous elements in memory order. The tensor outlives it.
+// Reads contiguous elements in memory order. The tensor must outlive it.
 class FloatReader {
  public:
   explicit FloatReader(const at::Tensor& tensor);
 
-  // Elements [offset, offset + count): in place, or converted into `buffer`.
+  // Returns elements [offset, offset + count), either in place or converted into `buffer`.
   const float* Read(int64_t offset, int64_t count, std::vector<float>& buffer) const;
 
  private:
@@ -25,9 +25,10 @@ class FloatWriter {
  public:
   explicit FloatWriter(at::Tensor& tensor);
 
-  // Where to put elements [offset, offset + count): their place, or `buffer`. Then Write.
+  // Returns where to put elements [offset, offset + count): in place, or in `buffer`. Call Write
+  // afterwards.
   float* Place(int64_t offset, int64_t count, std::vector<float>& buffer) const;
-  // To nearest, ties to even; NaN stays NaN.
+  // Rounds to nearest, ties to even; NaN stays NaN.
   void Write(int64_t offset, int64_t count, const float* place) const;
 
  private:

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "core/base/check.h"
 #include "core/nn/cpu_loops.h"
 
 namespace denoise::nn::cpu {
@@ -58,6 +59,7 @@ bool Trains(std::initializer_list<at::Tensor> tensors) {
 at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   constexpr int64_t kColumns =
       128;  // of a task: the slice of W serves every row while it is in cache
+  DENOISE_DCHECK(weight.is_contiguous() && x.size(1) == weight.size(0));
   const at::Tensor in = x.contiguous();
   const int64_t rows = x.size(0), size = weight.size(0), columns = weight.size(1);
   at::Tensor y = at::empty({rows, columns}, x.options());

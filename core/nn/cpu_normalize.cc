@@ -8,14 +8,12 @@
 
 #include "core/nn/cpu_floats.h"
 #include "core/nn/cpu_loops.h"
-#include "core/nn/cpu_rows.h"
 
 namespace denoise::nn::cpu {
 namespace {
 
-// What a normalisation comes down to: y = (x - center) * scale + shift, with one of each per
-// channel. (scale * x + shift would do, but loses digits where the mean is much larger than the
-// deviation.)
+// A normalisation as y = (x - center) * scale + shift, with one of each per channel. (Plain
+// scale * x + shift would lose digits if the mean is much larger than the deviation.)
 struct Affine {
   const float* center;
   const float* scale;
@@ -40,13 +38,13 @@ void AffineSiluLoop(const float* x, Affine affine, int64_t pixels, int64_t chann
   }
 }
 
-// Each channel's mean, and its sum of squared deviations from that.
+// Each channel's mean and sum of squared deviations from it.
 DENOISE_VECTORIZED
 void MomentsLoop(const float* x, int64_t pixels, int64_t channels, float* __restrict mean,
                  float* __restrict deviation) {
   std::fill_n(mean, channels, 0.0F);
   std::fill_n(deviation, channels, 0.0F);
-  // Four pixels at once, so that an addition need not wait for the one before.
+  // Four pixels at once, so that additions do not wait for each other.
   const int64_t quads = pixels / 4 * 4;
   for (int64_t p = 0; p < quads; p += 4) {
     const float *x0 = x + p * channels, *x1 = x0 + channels, *x2 = x1 + channels,
@@ -81,8 +79,8 @@ class RowAffine {
   RowAffine(const NormalizeArgs& args, const Pieces& pieces, int64_t channels)
       : args_(args), pieces_(pieces), channels_(channels), coefficients_(3 * channels) {}
 
-  // `moments`: per piece, the channels' means and then their deviations. `group_moments`: where to
-  // put the row's of Normalized, or null.
+  // `moments` holds, per piece, the channels' means and then their deviations. `group_moments`, if
+  // not null, receives the row's part of Normalized::moments.
   void Compute(const float* moments, int64_t row, float* group_moments) {
     const int64_t group_channels = channels_ / args_.groups;
     for (int64_t first = 0; first < channels_; first += group_channels) {
@@ -108,7 +106,7 @@ class RowAffine {
     double variance;
   };
 
-  // Chan, Golub & LeVeque 1983: means and deviations of the parts give those of the whole.
+  // Combines the means and deviations of the parts (Chan, Golub & LeVeque 1983).
   Moments Combine(const float* moments, int64_t row, int64_t first, int64_t last) const {
     const float* before = RowOf(args_.shift_before, row, channels_);
     double sum = 0;
@@ -155,7 +153,7 @@ class RowAffine {
   std::vector<float> coefficients_;  // centers, scales, shifts
 };
 
-// Cuts the work of one Normalize call.
+// Splits one Normalize call into parallel tasks.
 class Normalizer {
  public:
   explicit Normalizer(const NormalizeArgs& args)

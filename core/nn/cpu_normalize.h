@@ -1,7 +1,7 @@
-// Group normalisation on the CPU with all that surrounds it in one pass, forth and back.
+// Group normalisation on the CPU, forward and backward, fused with the operations around it.
 //
-// Batch-invariant, as the kernels of cpu_kernels.h: a row's results depend on nothing but that row.
-// Sums over rows are taken in their order, whatever the number of threads.
+// Batch-invariant like the kernels of cpu_kernels.h: a row's results depend only on that row. Sums
+// over rows are taken in order, whatever the number of threads.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,28 +23,28 @@ struct NormalizeArgs {
 };
 
 struct Normalized {
-  at::Tensor y;        // as x, in channels-last order
-  at::Tensor moments;  // [B, groups, 2] float32: of x + shift_before the mean and 1 / deviation
+  at::Tensor y;        // like x, in channels-last order
+  at::Tensor moments;  // [B, groups, 2] float32: mean and 1 / deviation of x + shift_before
 };
 
-// GroupNorm(x + shift_before) * (1 + scale) + shift, then perhaps SiLU.
+// GroupNorm(x + shift_before) * (1 + scale) + shift, followed by SiLU if `silu`.
 Normalized Normalize(NormalizeArgs args);
 
-// Of a loss, by what its gradient by y is.
+// Gradients of a loss with respect to the arguments.
 struct NormalizeGradients {
-  at::Tensor x;       // as x, in channels-last order
-  at::Tensor weight;  // [C] float32, as all below
+  at::Tensor x;       // like x, in channels-last order
+  at::Tensor weight;  // [C] float32, like all below
   at::Tensor bias;
-  at::Tensor shift_before;  // [B, C], where there is one; likewise those below
+  at::Tensor shift_before;  // [B, C] if that argument is defined, like those below
   at::Tensor scale;
   at::Tensor shift;
 };
-// The tensors of [B, C] are contiguous.
+// `grad_y` is the gradient with respect to y. Requires contiguous [B, C] tensors in `args`.
 NormalizeGradients NormalizeBackward(const NormalizeArgs& args, const at::Tensor& moments,
                                      const at::Tensor& grad_y);
 
-// Normalize(args).y through which gradients flow to all tensors of `args`, each of which may be
-// float32 or bfloat16. They have no gradients in turn.
+// A differentiable Normalize(args).y. The tensors of `args` may be float32 or bfloat16, and all of
+// them receive gradients. There are no second derivatives.
 at::Tensor DifferentiableNormalize(const NormalizeArgs& args);
 
 }  // namespace denoise::nn::cpu

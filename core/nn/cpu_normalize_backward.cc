@@ -4,15 +4,15 @@
 
 #include <vector>
 
+#include "core/base/check.h"
 #include "core/nn/cpu_floats.h"
 #include "core/nn/cpu_loops.h"
 #include "core/nn/cpu_normalize.h"
-#include "core/nn/cpu_rows.h"
 
 namespace denoise::nn::cpu {
 namespace {
 
-// In one row, with u = x + shift_before:
+// For one row, with u = x + shift_before:
 //
 //     n = (u - mean) / deviation            of the channel's group
 //     z = n * factor + offset               factor = weight (1 + scale), offset likewise
@@ -23,7 +23,7 @@ namespace {
 //     dz = dy or dy SiLU'(z)
 //     dx = (factor dz - (sum(factor dz) + n sum(factor dz n)) / N) / deviation
 //
-// Per channel of that row.
+// Here are the coefficients per channel of that row.
 struct Coefficients {
   explicit Coefficients(int64_t channels)
       : center(channels), inverse_deviation(channels), factor(channels), offset(channels) {}
@@ -34,7 +34,7 @@ struct Coefficients {
   std::vector<float> offset;
 };
 
-// Over a piece's pixels, per channel.
+// Sums over a piece's pixels, per channel.
 struct Sums {
   explicit Sums(int64_t channels) : n(channels), dz(channels), dz_n(channels) {}
 
@@ -48,7 +48,7 @@ inline float SiluSlope(float z) {
   return sigmoid * (1.0F + z * (1.0F - sigmoid));
 }
 
-// dz and the sums.
+// Computes dz and the sums.
 DENOISE_VECTORIZED
 void OutputGradientLoop(const float* __restrict x, const float* __restrict dy,
                         const float* __restrict center, const float* __restrict inverse_deviation,
@@ -89,7 +89,8 @@ void InputGradientLoop(const float* __restrict x, const float* __restrict dz,
   }
 }
 
-// The gradient by x, and what those by everything else are made of: [B, C] float32 each.
+// The gradient with respect to x, and the sums that the other gradients are made of, each [B, C]
+// float32.
 struct RowGradients {
   at::Tensor x;
   at::Tensor sum_dz;
@@ -145,7 +146,7 @@ class Differentiator {
     float* const sum_dz = gradients.sum_dz.data_ptr<float>() + row * channels_;
     float* const sum_dz_n = gradients.sum_dz_n.data_ptr<float>() + row * channels_;
     const std::vector<double> sum_n = FindOutputGradient(row, k, dz, sum_dz, sum_dz_n);
-    // Of the group's elements, times 1 / deviation.
+    // Means over the group's elements, times 1 / deviation.
     std::vector<float> slope(channels_), mean_gradient(channels_), mean_gradient_n(channels_);
     const int64_t group_channels = channels_ / args_.groups;
     for (int64_t first = 0; first < channels_; first += group_channels) {
@@ -172,7 +173,7 @@ class Differentiator {
     FindInputGradient(row, k, dz, {slope, mean_gradient, mean_gradient_n}, gradients.x);
   }
 
-  // Fills dz and the row's sums; returns those of n.
+  // Fills dz and the row's sums. Returns the sums of n.
   std::vector<double> FindOutputGradient(int64_t row, const Coefficients& k, std::vector<float>& dz,
                                          float* row_dz, float* row_dz_n) const {
     const FloatReader x(x_), grad_y(grad_y_);
@@ -227,7 +228,7 @@ class Differentiator {
   const Pieces pieces_;
 };
 
-// In the order of the rows: at::sum takes another one with other numbers of threads.
+// Adds rows in order. (The order of at::sum depends on the number of threads.)
 at::Tensor SumOfRows(const at::Tensor& rows) {
   at::Tensor sum = at::zeros({rows.size(1)}, rows.options());
   for (int64_t row = 0; row < rows.size(0); ++row) sum += rows[row];
@@ -238,6 +239,9 @@ at::Tensor SumOfRows(const at::Tensor& rows) {
 
 NormalizeGradients NormalizeBackward(const NormalizeArgs& args, const at::Tensor& moments,
                                      const at::Tensor& grad_y) {
+  for (const at::Tensor* tensor : {&args.shift_before, &args.scale, &args.shift}) {
+    DENOISE_DCHECK(!tensor->defined() || tensor->is_contiguous());
+  }
   RowGradients rows = Differentiator(args, moments, grad_y).Run();
   const auto over_rows = [&](const at::Tensor& sums) {
     return SumOfRows(args.scale.defined() ? sums * (args.scale + 1) : sums);

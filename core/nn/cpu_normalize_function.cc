@@ -9,7 +9,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Functions take no undefined tensors: empty ones stand for them.
+// Autograd functions do not accept undefined tensors, so empty ones stand for them.
 at::Tensor OrEmpty(const at::Tensor& tensor) {
   return tensor.defined() ? tensor : at::empty({0}, at::kFloat);
 }

@@ -15,12 +15,10 @@
 #include <cmath>
 #include <vector>
 
-#include "core/nn/row_wise.h"
-
 namespace denoise::nn {
 namespace {
 
-// exp(-log(10000) i / (half - freq_shift)), rounded as the library rounds it.
+// exp(-log(10000) i / (half - freq_shift)), rounded like in the library.
 at::Tensor PositionalFrequencies(int64_t half, double freq_shift, at::Device device) {
   const at::Tensor exponents =
       at::arange(half, at::TensorOptions().dtype(at::kFloat)) * -std::log(10000.0);
@@ -47,12 +45,11 @@ TimeProjection TimeProjection::Load(const WeightScope& root, const UNet2DConfig&
       projection.pad_one = channels % 2 == 1;
       break;
     case TimeEmbeddingType::kFourier: {
-      // The library pays no heed to flip_sin_to_cos here. Old files hold the weight under two
-      // names.
+      // The library ignores flip_sin_to_cos here. Old files store the weight under two names.
       const at::Tensor weight =
           (root / "time_proj").Take("weight", {channels}, Initial::Normal(16));
       root.source.Ignore(root.prefix + "time_proj.W");
-      // Drawn once, and never trained: no gradient goes there.
+      // Drawn once and never trained, so no gradient flows there.
       if (weight.defined()) projection.frequencies = weight.detach().to(at::kFloat) * (2 * M_PI);
       break;
     }

@@ -1,4 +1,4 @@
-// What the network is told besides the image: the time and the class, as one vector per row.
+// Turns the timestep and the class of each row into one vector.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,13 +9,12 @@
 
 namespace denoise::nn {
 
-// A number to a vector, without anything learned but the table or the frequencies. Computed in
-// float32.
+// Projects a number to a vector. Only the table or the frequencies are stored. Computed in float32.
 //  - positional: sines and cosines of t * 10000^(-i / (half - freq_shift))
 //    (Vaswani et al. 2017; Ho et al. 2020);
 //  - fourier: sines and cosines of 2 pi w_i log t with random frequencies w
 //    (Song et al. 2021, app. C.2);
-//  - learned: a table, read at the nearest whole timestep it has.
+//  - learned: a table, read at the nearest whole timestep.
 struct TimeProjection {
   TimeEmbeddingType type = TimeEmbeddingType::kPositional;
   at::Tensor frequencies;  // [dim / 2] float32
@@ -26,7 +25,7 @@ struct TimeProjection {
 
   static TimeProjection Load(const WeightScope& root, const UNet2DConfig& config, at::Device device,
                              KernelOptions options);
-  // Size of the vector.
+  // The size of the vector.
   static int64_t Dim(const UNet2DConfig& config);
   // numbers [B] float32 -> [B, dim] float32 (learned: in the table's dtype).
   at::Tensor operator()(const at::Tensor& numbers) const;
@@ -43,7 +42,7 @@ struct EmbeddingMlp {
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
-// Time and class together.
+// The sum of the embeddings of time and class.
 struct Conditioner {
   TimeProjection time_projection;
   EmbeddingMlp time_embedding;

@@ -16,14 +16,13 @@
 
 #include "core/nn/cpu_kernels.h"
 #include "core/nn/cpu_normalize.h"
-#include "core/nn/row_wise.h"
 
 namespace denoise::nn {
 namespace {
 
-// In channels-last order, with the strides that say so. Where a dimension has size 1 its stride
-// means nothing, but LibTorch tells the order by it, and would choose another kernel for a single
-// row.
+// Converts to channels-last order with exactly the strides of that order. The stride of a dimension
+// of size 1 has no meaning, but LibTorch derives the order from it and would choose another kernel
+// for a single row.
 at::Tensor InChannelsLast(const at::Tensor& x) {
   const int64_t channels = x.size(1), height = x.size(2), width = x.size(3);
   return x.contiguous(at::MemoryFormat::ChannelsLast)
@@ -62,9 +61,9 @@ Conv2d Conv2d::Load(const WeightScope& scope, const Shape& shape, KernelOptions 
 
 Conv2d Conv2d::Make(const at::Tensor& weight, at::Tensor bias, const Shape& shape,
                     KernelOptions options) {
-  // Weights in training are bound anew for every call: a copy here would be one more.
+  // In training, weights are bound again for every call, so reordering would cost a copy each time.
   const bool reorder = weight.defined() && !weight.requires_grad();
-  return {.weight = reorder ? weight.contiguous(ImageFormat(weight.device())) : weight,
+  return {.weight = reorder ? weight.contiguous(PreferredMemoryFormat(weight.device())) : weight,
           .bias = std::move(bias),
           .stride = shape.stride,
           .padding = shape.padding,
@@ -127,7 +126,7 @@ at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions op
   return options.batch_invariant && x.device().is_cpu() ? RowWise(x, apply) : apply(x);
 }
 
-at::MemoryFormat ImageFormat(at::Device device) {
+at::MemoryFormat PreferredMemoryFormat(at::Device device) {
   return device.is_cpu() ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
 }
 

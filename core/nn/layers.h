@@ -1,28 +1,32 @@
-// The layers everything else is built of. Each is a small immutable struct of plain tensors, called
-// like a function.
+// The layers that networks are built from. Each is a small immutable struct of plain tensors,
+// called like a function.
 //
-// Parameters are never written to, and nothing here turns gradients off: the same code trains once
-// its parameters require gradients. Our own linear and SiLU kernels know no gradients, and stay out
-// wherever one is wanted. Inference wraps its calls in c10::InferenceMode.
+// Parameters are never written to, and nothing here turns gradients off: the same code trains if
+// its parameters require gradients. Our own linear and SiLU kernels have no gradients and are not
+// used when one is needed. Inference wraps its calls in c10::InferenceMode.
 //
-// Batch invariance. With `batch_invariant`, where OneDnnServes(), each row of a result is bit for
+// Batch invariance. With `batch_invariant`, and if OneDnnServes(), each row of a result is bit for
 // bit what it would be alone:
-//  - Convolutions call oneDNN directly; at::conv2d goes by the batch in choosing between oneDNN and
-//    LibTorch's own kernels.
-//  - Linear layers run through a kernel of our own, since the order in which a matrix product sums
-//    depends on its number of rows.
-//  - So do functions like exp, or else they run row by row: LibTorch computes the tail of a
-//    vectorised loop with other instructions than its body, and where the tail lies depends on the
-//    batch and on the threads.
-//  - Softmax and bmm treat rows alike as they are. Sums, products and copies of elements are exact.
+//  - Convolutions call oneDNN directly, because at::conv2d chooses between oneDNN and LibTorch's
+//    own kernels by the size of the batch.
+//  - Linear layers use our own kernel, because a matrix product's order of summation depends on its
+//    number of rows.
+//  - Functions like exp use our own kernels or run row by row: LibTorch computes the tail of a
+//    vectorised loop with other instructions than its body, and where the tail begins depends on
+//    the batch and the number of threads.
+//  - Attention over an image's pixels runs image by image: the order in which a matrix product sums
+//    depends on how many there are and on how they lie in memory. Elementwise sums, products and
+//    copies are exact.
 //
-// On the CPU images are kept in channels-last order, which oneDNN's convolutions take as it is.
+// On the CPU, images are kept in channels-last order, which oneDNN's convolutions use directly.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "core/nn/unet2d_config.h"
 #include "core/nn/weight_source.h"
@@ -31,14 +35,14 @@ namespace denoise::nn {
 
 struct KernelOptions {
   bool batch_invariant = true;
-  // Normalisations on the CPU run in a kernel of our own, with all that surrounds them, rather than
-  // in LibTorch's operators.
+  // Run normalisations on the CPU in our own kernel, fused with the operations around them, instead
+  // of LibTorch's operators.
   bool fuse_normalization = true;
 };
 
-// x W^T + b of x [B, in].
+// x W^T + b for x [B, in].
 struct Linear {
-  at::Tensor weight;  // [out, in], stored transposed where batch-invariant
+  at::Tensor weight;  // [out, in]; stored transposed if batch-invariant
   at::Tensor bias;    // [out]
   bool batch_invariant = true;
 
@@ -62,17 +66,17 @@ struct Conv2d {
     int64_t padding = 1;
   };
   static Conv2d Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
-  // From tensors that are at hand.
+  // Makes a layer of given tensors.
   static Conv2d Make(const at::Tensor& weight, at::Tensor bias, const Shape& shape,
                      KernelOptions options);
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
-// What a normalisation may do besides, per row and channel: each is [B, channels] or undefined.
+// Optional operations around a normalisation, per row and channel: each [B, channels] or undefined.
 struct Modulation {
-  at::Tensor shift_before;  // added to x beforehand
-  at::Tensor scale;         // the result times 1 + scale ...
-  at::Tensor shift;         // ... plus shift
+  at::Tensor shift_before;  // added to x before the normalisation
+  at::Tensor scale;         // the result is multiplied by 1 + scale ...
+  at::Tensor shift;         // ... and shift is added
 };
 
 // Group normalisation (Wu & He 2018) of x [B, channels, H, W].
@@ -90,13 +94,24 @@ struct GroupNorm {
                         const Modulation& modulation = {}) const;
 };
 
-// An elementwise nonlinearity of x [B, ...].
+// Applies an elementwise nonlinearity to x [B, ...].
 at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions options);
 
-// Whether convolutions on `device` in `dtype` can be given to oneDNN.
+// Whether oneDNN can run convolutions on `device` in `dtype`.
 bool OneDnnServes(at::Device device, at::ScalarType dtype);
 
-// The order in memory that images are best kept in on `device`.
-at::MemoryFormat ImageFormat(at::Device device);
+// The best order in memory for images on `device`.
+at::MemoryFormat PreferredMemoryFormat(at::Device device);
+
+// Applies `f` to each row of x [B, ...] separately, so that results are batch-invariant.
+template <typename Function>
+at::Tensor RowWise(const at::Tensor& x, const Function& f) {
+  const int64_t rows = x.size(0);
+  if (rows == 1) return f(x);
+  std::vector<at::Tensor> results;
+  results.reserve(static_cast<size_t>(rows));
+  for (int64_t i = 0; i < rows; ++i) results.push_back(f(x.narrow(0, i, 1)));
+  return at::cat(results);
+}
 
 }  // namespace denoise::nn

@@ -1,4 +1,4 @@
-// The residual block of Ho et al. 2020, with the resampling and the scale-shift norm of Nichol &
+// The residual block of Ho et al. 2020, with the resampling and scale-shift norm of Nichol &
 // Dhariwal 2021.
 #pragma once
 
@@ -20,7 +20,7 @@ struct ResnetBlock {
   Linear time_projection;
   GroupNorm norm2;
   Conv2d conv2;
-  std::optional<Conv2d> shortcut;  // where the number of channels changes
+  std::optional<Conv2d> shortcut;  // if the number of channels changes
   Resample resample = Resample::kNone;
   TimeShift time_shift = TimeShift::kDefault;
   Activation activation = Activation::kSilu;
@@ -35,8 +35,8 @@ struct ResnetBlock {
   static ResnetBlock Load(const WeightScope& scope, const UNet2DConfig& config, const Shape& shape,
                           KernelOptions options);
 
-  // x [B, in, H, W], activated_embedding [B, time_embedding_dim]: the embedding after `activation`,
-  // which all blocks share. -> [B, out, H', W'].
+  // x [B, in, H, W], activated_embedding [B, time_embedding_dim] -> [B, out, H', W']. All blocks
+  // share the embedding after `activation`.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& activated_embedding) const;
 };
 

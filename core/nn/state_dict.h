@@ -1,4 +1,4 @@
-// Weights by their names in the checkpoint.
+// Weights by their names in a checkpoint.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -44,7 +44,7 @@ Layers LoadLayers(const WeightScope& root, const UNet2DConfig& config, at::Devic
   }
   if (config.mid_block) layers.mid_block = MidBlock::Load(root / "mid_block", config, options);
   for (size_t i = 0; i < levels; ++i) {
-    const size_t level = levels - 1 - i;  // as the way down counts
+    const size_t level = levels - 1 - i;  // counted like the down blocks
     layers.up_blocks.push_back(UpBlock::Load(root / "up_blocks" / i, config, config.up_blocks[i],
                                              {.in = channels[i == 0 ? level : level + 1],
                                               .out = channels[level],
@@ -64,14 +64,14 @@ KernelOptions KernelsOf(const UNet2DOptions& options) {
           .fuse_normalization = options.fuse_normalization};
 }
 
-// Asks for all that a network is made of, and makes none.
+// Takes every tensor of a network from `source` without keeping the layers.
 void TakeWeights(WeightSource& source, const UNet2DConfig& config) {
   LoadLayers({source, ""}, config, at::kCPU, at::kFloat, {.batch_invariant = false});
 }
 
 class UNet2D final : public Network, public std::enable_shared_from_this<UNet2D> {
  public:
-  // Not to be used where the weights did not fit, which `reader` knows.
+  // Do not use the network if `reader` has errors.
   UNet2D(const UNet2DConfig& config, WeightReader& reader, at::Device device, at::ScalarType dtype,
          const UNet2DOptions& options)
       : config_(config),
@@ -107,7 +107,7 @@ class UNet2D final : public Network, public std::enable_shared_from_this<UNet2D>
   at::Device device_;
   at::ScalarType dtype_;
   Layers layers_;
-  StateDict parameters_;  // what layers_ was made of, under the names of today
+  StateDict parameters_;  // the tensors of layers_, under their current names
   NetworkSpec spec_;
 };
 
@@ -150,14 +150,14 @@ at::Tensor UNet2D::ForwardBatch(const NetworkInput& input) const {
       Activate(config_.act_fn, layers_.conditioner(input.timesteps, input.class_labels), kernels);
 
   at::Tensor x = config_.center_input_sample ? input.x * 2 - 1 : input.x;
-  x = layers_.conv_in(x.to(dtype_).contiguous(ImageFormat(device_)));
+  x = layers_.conv_in(x.to(dtype_).contiguous(PreferredMemoryFormat(device_)));
   Skips skips{x};
   for (const DownBlock& block : layers_.down_blocks) x = block(x, embedding, skips);
   if (layers_.mid_block) x = (*layers_.mid_block)(x, embedding);
   for (const UpBlock& block : layers_.up_blocks) x = block(x, embedding, skips);
 
   x = layers_.conv_out(layers_.norm_out(x, Activation::kSilu)).to(at::kFloat).contiguous();
-  // Networks with Fourier features are trained on sigmas, and predict the noise as a score (Song et
+  // Networks with Fourier features are trained on sigmas and predict the noise as a score (Song et
   // al. 2021).
   const bool divide = config_.time_embedding_type == TimeEmbeddingType::kFourier;
   return divide ? x / input.timesteps.view({-1, 1, 1, 1}) : x;
@@ -189,7 +189,7 @@ std::shared_ptr<const Network> BindUNet2D(const UNet2DConfig& config, const Stat
   nn::WeightReader reader(parameters, device, dtype, nn::WeightReader::Storage::kShared);
   const auto network = std::make_shared<nn::UNet2D>(config, reader, device, dtype, options);
   const absl::Status status = reader.Finish();
-  TORCH_CHECK(status.ok(), "the parameters are of another network: ", status.ToString());
+  TORCH_CHECK(status.ok(), "the parameters belong to another network: ", status.ToString());
   return network;
 }
 

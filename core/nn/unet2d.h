@@ -13,52 +13,52 @@
 namespace denoise {
 
 struct UNet2DOptions {
-  // On CPU, choose kernels whose result for a row does not depend on the batch around it.
+  // On the CPU, use kernels whose result for a row does not depend on the rest of the batch.
   bool batch_invariant = true;
-  // On CPU, normalise in one pass of our own; without, by LibTorch's operators, to compare with.
+  // On the CPU, use our own fused normalisation; false uses LibTorch's operators, for comparison.
   bool fuse_normalization = true;
 };
 
-// Builds the network on the CPU in float32 from weights of any floating dtype, on the CPU.
-// InvalidArgument lists missing, unexpected and misshapen tensors by name. Both new (to_q ...) and
-// old (query ...) attention names are known.
+// Builds the network on the CPU in float32, from weights on the CPU in any floating-point dtype.
+// InvalidArgument lists missing, unexpected and misshapen tensors by name. Attention layers may
+// have new (to_q ...) or old (query ...) names.
 absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2D(const UNet2DConfig& config,
                                                             const StateDict& weights,
                                                             const UNet2DOptions& options);
 
-// A network made of `parameters`, to train them: where gradients are enabled, Forward is
-// differentiable down to each of them but Fourier time features, which are never trained. It lives
-// on their device and computes in `dtype`; float32 leaves and a `dtype` of less make mixed
-// precision, whose gradients arrive in float32.
+// A network made of `parameters`, for training them: with gradients enabled, Forward is
+// differentiable with respect to each of them, except Fourier time features, which are never
+// trained. It is on their device and computes in `dtype`. With float32 parameters and a smaller
+// `dtype` training is in mixed precision, with float32 gradients.
 //
-// It shares what it need not convert: binding takes less than a hundredth of the time of a call
-// forth and back, and is done again for every call. Afterwards parameters may be changed in place,
-// but not between Forward and the backward pass. They are no tensors made under c10::InferenceMode.
-// On the CPU gradients repeat themselves bit for bit with as many threads; training has no use for
-// `options.batch_invariant`, and takes a fifth longer with it.
+// Tensors that need no conversion are shared, so binding takes less than a hundredth of the time of
+// a forward and backward pass; bind again for every call. Between calls parameters may be changed
+// in place, but not between Forward and the backward pass. They must not have been made under
+// c10::InferenceMode. On the CPU, gradients are the same bit for bit with the same number of
+// threads. Training does not need `options.batch_invariant`, which makes it a fifth slower.
 //
-// Throws c10::Error where `parameters` are not those that InitializeUNet2D or
-// CanonicalUNet2DWeights give for `config`.
+// Throws c10::Error unless `parameters` are those that InitializeUNet2D or CanonicalUNet2DWeights
+// return for `config`.
 std::shared_ptr<const Network> BindUNet2D(const UNet2DConfig& config, const StateDict& parameters,
                                           at::ScalarType dtype, const UNet2DOptions& options);
 
-// Whether BindUNet2D trains the network as the library would. InvalidArgument names `dropout` where
-// it is above 0: a network has no source of randomness here, and to leave it out would be another
-// training without a word.
+// Checks that BindUNet2D can train the network like the library does. InvalidArgument: `dropout` is
+// above 0. Networks have no source of randomness here, and silently ignoring dropout would change
+// the training.
 absl::Status CheckTrainable(const UNet2DConfig& config);
 
-// `weights`, which CreateUNet2D takes, as float32 on the CPU, under the names and in the shapes of
-// today, in storage of their own. Errors as CreateUNet2D's.
+// Copies `weights`, which may be anything that CreateUNet2D accepts, to float32 on the CPU, under
+// their current names and in their current shapes. Errors are those of CreateUNet2D.
 absl::StatusOr<StateDict> CanonicalUNet2DWeights(const UNet2DConfig& config,
                                                  const StateDict& weights);
 
-// Weights of a new network, initialised as PyTorch initialises its layers: convolutions and linear
-// layers, with their biases, uniform within 1 / sqrt(fan in), norms 1 and 0, tables standard
-// normal, Fourier features normal with deviation 16. Drawn from one CPU generator in the order of
-// their names: a seed gives the same weights everywhere.
+// Weights of a new network, initialised like PyTorch's layers: convolutions and linear layers, with
+// their biases, uniformly within 1 / sqrt(fan in); norms with 1 and 0; tables standard normal;
+// Fourier features normal with deviation 16. All are drawn from one CPU generator in the order of
+// their names, so a seed gives the same weights everywhere.
 StateDict InitializeUNet2D(const UNet2DConfig& config, uint64_t seed);
 
-// The size of those, without making them.
+// The number of these weights, without making them.
 int64_t CountUNet2DParameters(const UNet2DConfig& config);
 
 }  // namespace denoise

@@ -20,8 +20,8 @@ constexpr IntRange kLayers = {1, 64};
 constexpr IntRange kEmbeddingDim = {1, 65536};
 constexpr IntRange kTableRows = {1, 10'000'000};
 
-// Timestep and identity class embeddings take any number for a label. Where the file does not say
-// how many there are, this many are offered, the usual range of a timestep.
+// Timestep and identity class embeddings accept any number as a label. If the file does not say how
+// many there are, this is the number: the usual range of a timestep.
 constexpr int64_t kDefaultNumericLabels = 1000;
 
 template <typename Value>
@@ -71,7 +71,7 @@ void ReadClassEmbedding(ConfigReader& reader, UNet2DConfig& config) {
                                                     {"identity", ClassEmbedding::kIdentity}};
   std::optional<int64_t> labels;
   reader.Read("num_class_embeds", labels, kTableRows);
-  // Without a type there is a table, where it has rows.
+  // Without a type it is a table, if that has rows.
   ClassEmbedding type = ClassEmbedding::kTable;
   reader.ReadName("class_embed_type", kTypes, type, /*null_means=*/ClassEmbedding::kTable);
   if (type != ClassEmbedding::kTable) {
@@ -83,7 +83,7 @@ void ReadClassEmbedding(ConfigReader& reader, UNet2DConfig& config) {
   }
 }
 
-// Blocks without attention carry their resampling in their name, those with it have a key for it.
+// Blocks without attention have their resampling in their name, those with attention in a key.
 void ReadLevels(ConfigReader& reader, UNet2DConfig& config) {
   static constexpr Name<Resampling> kResampling[] = {{"conv", Resampling::kConv},
                                                      {"resnet", Resampling::kResnet}};
@@ -106,7 +106,7 @@ void ReadLevels(ConfigReader& reader, UNet2DConfig& config) {
   for (const auto& [key, size] : {std::pair{"down_block_types", config.down_blocks.size()},
                                   std::pair{"up_block_types", config.up_blocks.size()}}) {
     if (size != config.block_out_channels.size()) {
-      reader.Violate(key, "must be as many as block_out_channels");
+      reader.Violate(key, "must have as many entries as block_out_channels");
     }
   }
 }
@@ -147,7 +147,7 @@ void ReadLayers(ConfigReader& reader, UNet2DConfig& config) {
   }
 }
 
-// What must divide what. Called once every number is in range.
+// Checks which sizes divide which. Every number is in range.
 void CheckDivisibility(ConfigReader& reader, const UNet2DConfig& config) {
   const auto has_attention = [](const UNet2DLevel& level) { return level.attention; };
   const size_t levels = config.block_out_channels.size();

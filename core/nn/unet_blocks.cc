@@ -19,8 +19,8 @@ Attention LoadLevelAttention(const WeightScope& scope, const UNet2DConfig& confi
                          options);
 }
 
-// A strided 3x3 convolution. Padding 0 pads the right and the bottom by one instead, as TensorFlow
-// did for the first checkpoints.
+// A strided 3x3 convolution. Padding 0 means to pad the right and the bottom by one, like
+// TensorFlow did for the first checkpoints.
 at::Tensor Downsampled(const Conv2d& conv, const at::Tensor& x) {
   return conv(conv.padding == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
 }
@@ -81,7 +81,7 @@ MidBlock MidBlock::Load(const WeightScope& scope, const UNet2DConfig& config,
   block.resnet_in = ResnetBlock::Load(scope / "resnets" / 0, config, shape, options);
   block.resnet_out = ResnetBlock::Load(scope / "resnets" / 1, config, shape, options);
   if (config.mid_attention) {
-    // With scale-shift resnets and no groups of its own, this attention has no norm.
+    // With scale-shift resnets and without groups of its own, this attention has no norm.
     std::optional<int64_t> groups = config.attn_norm_num_groups;
     if (!groups && config.resnet_time_scale_shift == TimeShift::kDefault) {
       groups = config.norm_num_groups;

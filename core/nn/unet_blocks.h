@@ -1,4 +1,4 @@
-// The levels of a UNet: on the way down, in the middle, on the way up.
+// The down, mid and up blocks of a UNet.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,14 +14,14 @@
 
 namespace denoise::nn {
 
-// What the way down leaves for the way up, last in first out.
+// Outputs of the down blocks that the up blocks consume, last in first out.
 using Skips = std::vector<at::Tensor>;
 
-// layers_per_block times resnet and, perhaps, attention; then half the resolution, except at the
-// deepest level.
+// layers_per_block times a resnet and an optional attention; then half the resolution, except at
+// the deepest level.
 struct DownBlock {
   std::vector<ResnetBlock> resnets;
-  std::vector<Attention> attentions;  // as many as resnets, or none
+  std::vector<Attention> attentions;  // one per resnet, or none
   std::optional<Conv2d> conv_downsample;
   std::optional<ResnetBlock> resnet_downsample;
 
@@ -36,7 +36,7 @@ struct DownBlock {
   at::Tensor operator()(at::Tensor x, const at::Tensor& activated_embedding, Skips& skips) const;
 };
 
-// Resnet, attention (perhaps), resnet.
+// Resnet, optional attention, resnet.
 struct MidBlock {
   ResnetBlock resnet_in;
   std::optional<Attention> attention;
@@ -46,23 +46,23 @@ struct MidBlock {
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& activated_embedding) const;
 };
 
-// layers_per_block + 1 times resnet and, perhaps, attention, each taking one skip; then twice the
-// resolution, except at the last level.
+// layers_per_block + 1 times a resnet, which consumes one skip, and an optional attention; then
+// twice the resolution, except at the last level.
 struct UpBlock {
   std::vector<ResnetBlock> resnets;
-  std::vector<Attention> attentions;  // as many as resnets, or none
+  std::vector<Attention> attentions;  // one per resnet, or none
   std::optional<Conv2d> conv_upsample;
   std::optional<ResnetBlock> resnet_upsample;
 
   struct Shape {
-    int64_t in;  // channels that arrive from below
+    int64_t in;  // channels from the level below
     int64_t out;
     int64_t last_skip;  // channels of the last skip; the others have `out`
     bool upsample;
   };
   static UpBlock Load(const WeightScope& scope, const UNet2DConfig& config,
                       const UNet2DLevel& level, const Shape& shape, KernelOptions options);
-  // Pops as many skips as it has resnets.
+  // Pops one skip per resnet.
   at::Tensor operator()(at::Tensor x, const at::Tensor& activated_embedding, Skips& skips) const;
 };
 

@@ -15,11 +15,11 @@ at::Tensor Draw(at::IntArrayRef shape, Initial initial, at::Generator& generator
     case Initial::Kind::kConstant:
       return at::full(shape, initial.scale, at::kFloat);
     case Initial::Kind::kUniform:
-      // Draws from [0, 1) have 24 bits; a product and a difference are rounded alike everywhere, a
-      // fused multiply-add would not be.
+      // Draws from [0, 1) have 24 bits. A product and a difference are rounded the same way
+      // everywhere; a fused multiply-add would not be.
       return at::rand(shape, generator, at::kFloat) * (2 * initial.scale) - initial.scale;
     case Initial::Kind::kNormal:
-      // In float32 the logarithm and the cosine behind it go by the machine's vector instructions.
+      // In float32 the underlying logarithm and cosine depend on the machine's vector instructions.
       return (at::randn(shape, generator, at::kDouble) * initial.scale).to(at::kFloat);
   }
   return {};

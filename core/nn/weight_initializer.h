@@ -1,4 +1,4 @@
-// The tensors of a new network.
+// Makes the tensors of a new network.
 #pragma once
 
 #include <cstdint>
@@ -11,18 +11,18 @@
 
 namespace denoise::nn {
 
-// A network asks for every tensor, and gets none; then all of them can be counted, and made. Not
-// thread-safe.
+// Records every tensor that a network asks for and returns undefined ones. Afterwards all of them
+// can be counted or made. Not thread-safe.
 class WeightInitializer final : public WeightSource {
  public:
   at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape,
                   Initial initial) override;
   void Ignore(const std::string&) override {}
 
-  int64_t count() const;  // of numbers
+  int64_t count() const;  // of elements in all tensors
 
-  // Float32 on the CPU, drawn from one generator in the (byte) order of their names. Every draw is
-  // rounded in a way that is the same on any machine.
+  // Makes all tensors in float32 on the CPU, drawn from one generator in the (byte) order of their
+  // names. The draws are the same on any machine.
   StateDict Make(uint64_t seed) const;
 
  private:

@@ -1,4 +1,4 @@
-// Takes tensors out of a checkpoint by name and shape, and remembers all that did not fit.
+// Takes tensors from a checkpoint by name and shape, and collects everything that did not fit.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,29 +13,29 @@
 
 namespace denoise::nn {
 
-// A network asks for every tensor it needs, then calls Finish(): so that one error names every
-// missing, misshapen and unexpected tensor. Not thread-safe.
+// A network asks for every tensor it needs, then calls Finish(), so that one error names all
+// missing, misshapen and unexpected tensors. Not thread-safe.
 class WeightReader final : public WeightSource {
  public:
-  // What tensors are handed out as: contiguous storage of their own, since a checkpoint may be a
-  // mapped file that goes away, or changes; or the tensors themselves where nothing has to change.
+  // kCopied returns copies in contiguous storage, since a checkpoint may be a mapped file. kShared
+  // returns the tensors themselves if nothing has to be converted.
   enum class Storage { kCopied, kShared };
 
-  // Tensors are handed out on `device` in `dtype`. `weights` must outlive the reader.
+  // Returns tensors on `device` in `dtype`. `weights` must outlive the reader.
   WeightReader(const StateDict& weights, at::Device device, at::ScalarType dtype,
                Storage storage = Storage::kCopied);
 
-  // The tensor of the first of `names` that is there, as `shape`; trailing dimensions of 1 may be
-  // there or not, since old checkpoints store some linear layers as 1x1 convolutions. Undefined if
-  // it does not fit.
+  // The tensor under the first of `names` that exists, reshaped to `shape`. Trailing dimensions of
+  // 1 may differ, since old checkpoints store some linear layers as 1x1 convolutions. Undefined if
+  // the tensor does not fit.
   at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape,
                   Initial initial) override;
   void Ignore(const std::string& name) override;
 
-  // InvalidArgument with a field violation per tensor, the first 20 of them by name.
+  // InvalidArgument with a field violation per tensor; the first 20 are named.
   absl::Status Finish() const;
 
-  // Every tensor handed out, by the first of its names.
+  // Every tensor returned so far, under the first of its names.
   const StateDict& taken() const { return taken_; }
 
  private:

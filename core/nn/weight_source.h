@@ -1,4 +1,4 @@
-// Where the layers of a network get their tensors from.
+// Where the layers of a network get their tensors.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,8 +10,8 @@
 
 namespace denoise::nn {
 
-// What a tensor of a new network is filled with: a constant, or draws from [-scale, scale) or from
-// a normal distribution of standard deviation `scale`.
+// How to initialise a tensor of a new network: with a constant, uniformly in [-scale, scale), or
+// with a normal distribution of standard deviation `scale`.
 struct Initial {
   enum class Kind { kConstant, kUniform, kNormal };
   Kind kind;
@@ -19,28 +19,29 @@ struct Initial {
 
   static Initial Constant(double value) { return {Kind::kConstant, value}; }
   static Initial Normal(double deviation) { return {Kind::kNormal, deviation}; }
-  // Weight and bias of a layer that sums `fan_in` numbers, as PyTorch has it: He et al. 2015's
-  // uniform distribution with a leaky slope of sqrt(5) comes down to 1 / sqrt(fan_in).
+  // For weight and bias of a layer that sums `fan_in` numbers, as in PyTorch: the uniform
+  // distribution of He et al. 2015 with a leaky slope of sqrt(5), which simplifies to 1 /
+  // sqrt(fan_in).
   static Initial ForFanIn(int64_t fan_in) {
     return {Kind::kUniform, 1 / std::sqrt(static_cast<double>(fan_in))};
   }
 };
 
-// A network asks it for every tensor that it is made of.
+// Supplies every tensor of a network.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
-  // The tensor that has one of `names`, the first of which is the one of today, as `shape`. May be
-  // undefined: then the network is not to be used.
+  // Returns the tensor stored under any of `names` (current name first, then historical aliases) as
+  // `shape`. If it is undefined, do not use the network.
   virtual at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape,
                           Initial initial) = 0;
 
-  // Takes `name`, where present, as known and without use.
+  // Marks `name` as known but unused, if it is present.
   virtual void Ignore(const std::string& name) = 0;
 };
 
-// A place in the tree of names: WeightScope{source, ""} / "down_blocks" / 0 reads names under
+// A prefix in the tree of names: WeightScope{source, ""} / "down_blocks" / 0 takes tensors under
 // "down_blocks.0.".
 struct WeightScope {
   WeightSource& source;

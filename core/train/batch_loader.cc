@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "core/base/status_macros.h"
-#include "core/train/epoch_order.h"
 #include "core/train/step_random.h"
 
 namespace denoise {

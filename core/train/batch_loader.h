@@ -1,4 +1,4 @@
-// Batches from a data set, read ahead by threads.
+// Batches from a data set, prefetched by threads.
 #pragma once
 
 #include <cstdint>
@@ -15,22 +15,22 @@
 namespace denoise {
 
 struct BatchLoaderOptions {
-  TrainingPictures::Shape shape;  // of what the network is trained on
+  TrainingPictures::Shape shape;  // of the network's input
   int batch_size = 1;
   AugmentationOptions augmentation;
   uint64_t seed = 0;
-  std::optional<int64_t> rolled_back_to;       // as of Trainer::Setup
-  int threads = 1;                             // that read and decode
+  std::optional<int64_t> rolled_back_to;       // see Trainer::Setup
+  int threads = 1;                             // to read and decode with
   int64_t cache_bytes = int64_t{1} << 30;      // of decoded pictures, kept if all of them fit
-  int64_t prefetch_bytes = int64_t{64} << 20;  // of pictures that wait to be taken
+  int64_t prefetch_bytes = int64_t{64} << 20;  // of pictures waiting to be taken
 };
 
-// Each epoch shows every picture once, in an order of its own; batches run across the ends of epochs.
-// Which picture is in a row, and how it is cropped and flipped, is a function of (seed, step, row); a
-// roll-back crops and flips the same pictures anew.
+// Each epoch shows every picture once, in its own order; batches may span epochs. Which picture a
+// row holds and how it is cropped and flipped is a function of (seed, step, row). After a roll-back
+// the pictures stay the same and are cropped and flipped differently.
 class BatchLoader : public BatchSource {
  public:
-  // InvalidArgument for a data set without pictures. `options` come from what was validated.
+  // InvalidArgument: the data set has no pictures. `options` are valid.
   static absl::StatusOr<std::unique_ptr<BatchLoader>> Create(
       std::shared_ptr<const DataSet> data_set, const BatchLoaderOptions& options);
 
@@ -45,8 +45,8 @@ class BatchLoader : public BatchSource {
   absl::StatusOr<Image> Make(int64_t position);
 
   const BatchLoaderOptions options_;
-  TrainingPictures pictures_;     // at the size that windows are cut from
-  PicturePrefetcher prefetcher_;  // last: its threads use all of the above
+  TrainingPictures pictures_;     // at the size that windows are cropped from
+  PicturePrefetcher prefetcher_;  // last, because its threads use the members above
 };
 
 }  // namespace denoise

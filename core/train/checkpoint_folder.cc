@@ -51,7 +51,7 @@ std::vector<int64_t> StepsIn(const fs::path& path, const std::string& suffix) {
   return steps;
 }
 
-// Of one of the small files.
+// The text of a small file.
 absl::StatusOr<std::string> ReadText(const fs::path& path) {
   constexpr size_t kMaxBytes = size_t{1} << 20;
   ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
@@ -69,7 +69,7 @@ absl::StatusOr<StateDict> ReadTensors(const fs::path& path) {
   return tensors;
 }
 
-// Whether a failure to read says that the checkpoint is damaged, and not that reading failed today.
+// Whether a read error means that the checkpoint is damaged, rather than unreadable for now.
 bool MeansDamage(const absl::Status& status) {
   return absl::IsNotFound(status) || absl::IsInvalidArgument(status) || absl::IsDataLoss(status);
 }
@@ -92,7 +92,7 @@ absl::Status CheckManifest(const fs::path& folder, int64_t step) {
                         absl::StrCat(kManifestFile, ": ", manifest.status().message()));
   }
   if (manifest->step != step) {
-    return absl::DataLossError(absl::StrCat(kManifestFile, " is of step ", manifest->step));
+    return absl::DataLossError(absl::StrCat(kManifestFile, " is for step ", manifest->step));
   }
   ASSIGN_OR_RETURN(const CheckpointManifest found, DescribeCheckpoint(folder, step));
   RETURN_IF_ERROR(CheckFile(kSnapshotFile, found.snapshot, manifest->snapshot));
@@ -186,7 +186,7 @@ absl::StatusOr<CheckpointFolder::Loaded> CheckpointFolder::LoadNewest() {
   return absl::NotFoundError(message);
 }
 
-// One that was set aside at the same step before makes room.
+// Replaces an older one that was set aside at the same step.
 absl::Status CheckpointFolder::SetAside(int64_t step) const {
   const fs::path goal = path_ / (NameOf(step) + kSetAsideSuffix);
   std::error_code error;

@@ -1,4 +1,5 @@
-// manifest.json of a training checkpoint: what its other files must be. Internal to CheckpointFolder.
+// manifest.json of a training checkpoint: sizes and hashes of its other files. Internal to
+// CheckpointFolder.
 #pragma once
 
 #include <cstdint>
@@ -28,12 +29,12 @@ struct CheckpointManifest {
   File state;
 };
 
-// What the files in `folder` are. NotFound: one of them is missing. No error names the folder.
+// Describes the files in `folder`. NotFound: one of them is missing. Errors do not name the folder.
 absl::StatusOr<CheckpointManifest> DescribeCheckpoint(const std::filesystem::path& folder,
                                                       int64_t step);
 
 std::string EncodeManifest(const CheckpointManifest& manifest);
-// `json` is hostile. InvalidArgument: it is no manifest.
+// `json` may be anything. InvalidArgument: not a manifest.
 absl::StatusOr<CheckpointManifest> DecodeManifest(std::string_view json);
 
 }  // namespace denoise

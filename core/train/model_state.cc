@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
-#include "core/train/gradients.h"
 #include "core/train/tensor_list.h"
 
 namespace denoise {

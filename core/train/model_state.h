@@ -1,4 +1,4 @@
-// What training changes of a network.
+// What training changes: a network's weights, their moments and their averages.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,30 +8,30 @@
 
 #include "absl/status/status.h"
 #include "core/nn/state_dict.h"
-#include "core/train/adamw.h"
+#include "core/train/optimizer.h"
 
 namespace denoise {
 
-// Everything is float32, on one device, by the weights' names.
+// All tensors are float32, on one device, under the weights' names.
 struct ModelState {
-  StateDict weights;  // leaves that have gradients
+  StateDict weights;  // leaves that require gradients
   AdamMoments moments;
   std::vector<StateDict> averages;
 };
 
-// Before the first step: averages are the weights, moments 0.
+// The state before the first step: averages equal the weights, moments are 0.
 ModelState InitialModelState(const StateDict& weights, size_t averages, at::Device device);
 
 // Copies on the CPU: "weights.NAME", "adam.m.NAME", "adam.v.NAME", "ema.I.NAME".
 StateDict PackModelState(const ModelState& model);
 
-// InvalidArgument unless `packed` is of such a network with as many averages as `model`.
+// InvalidArgument unless `packed` has the same tensors as PackModelState(model).
 absl::Status CheckPackedModelState(const StateDict& packed, const ModelState& model);
 
-// Copies `packed`, which passed that, into the tensors of `model`, which stay where they are.
+// Copies `packed`, which has passed that check, into the existing tensors of `model`.
 void UnpackModelState(const StateDict& packed, ModelState& model);
 
-// New tensors, even where they are on that device already.
+// New tensors, even for those already on that device.
 StateDict CopyTo(at::Device device, const StateDict& tensors);
 
 }  // namespace denoise

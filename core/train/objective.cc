@@ -5,17 +5,19 @@
 #include <ATen/ops/pow.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/per_row.h"
-#include "core/train/loss_weighting.h"
 
 namespace denoise {
 namespace {
 
-// Of schedules that do not state one (Karras et al. 2022, table 1).
+// For schedules that do not state one (Karras et al. 2022, table 1).
 constexpr double kSigmaData = 0.5;
 
 bool NeedsBound(LossKind loss) { return loss != LossKind::kSimple; }
@@ -26,33 +28,36 @@ std::optional<Preconditioning> PreconditioningOf(const Schedule& schedule) {
   return edm->preconditioning();
 }
 
-// Whether `network` can be trained on `schedule` at all.
+// Checks that `network` can be trained on `schedule` at all.
 void CheckTrainable(const Schedule& schedule, const SamplerOptions& sampler,
                     const NetworkSpec& network, FieldViolations& violations) {
   const ScheduleFamily family = schedule.family();
   const bool preserving = family == ScheduleFamily::kVariancePreserving;
   if (family == ScheduleFamily::kConsistency) {
-    violations.Add("loss", "there is none for consistency models, which learn from another model");
+    violations.Add("loss",
+                   "is not defined for consistency models, which are distilled from another model");
   }
   if (preserving && IsFlow(sampler.prediction_type)) {
     violations.Add("loss",
-                   "there is none for a network that predicts a flow over the timesteps of "
-                   "a variance-preserving noise schedule");
+                   "is not defined for a network that predicts a flow on a variance-preserving "
+                   "noise schedule");
   }
   if (preserving && sampler.timestep_type == TimestepType::kContinuous) {
     violations.Add("loss",
-                   "there is none for a network that is told 0.25 log sigma over a "
+                   "is not defined for a network that takes 0.25 log sigma on a "
                    "variance-preserving noise schedule");
   }
   if (preserving && sampler.prediction_type == PredictionType::kEpsilon &&
       schedule.alpha(schedule.timestep_max()) == 0) {
     violations.Add("loss",
-                   "at the last timestep, where there is no signal, epsilon says nothing of "
-                   "x0: the network must predict v or the sample");
+                   "is not defined at the last timestep: it has no signal, so epsilon says "
+                   "nothing about x0. The network must predict v or the sample");
   }
   if (network.out_channels != network.in_channels &&
       network.out_channels != 2 * network.in_channels) {
-    violations.Add("loss", "needs a network with as many channels out as in, or twice as many");
+    violations.Add("loss",
+                   "needs a network with as many output channels as input channels, or twice as "
+                   "many");
   }
 }
 
@@ -62,27 +67,28 @@ void CheckBound(const Schedule& schedule, const SamplerOptions& sampler,
   if (!NeedsBound(options.loss)) return;
   if (schedule.family() != ScheduleFamily::kVariancePreserving) {
     violations.Add("loss",
-                   "must be simple unless the noise schedule is variance preserving: the "
-                   "variational bound is over its timesteps");
+                   "must be simple on this noise schedule: the variational bound needs a "
+                   "variance-preserving one");
     return;
   }
   const bool range = sampler.variance_type == VarianceType::kLearnedRange;
   if (sampler.variance_type == VarianceType::kLearned) {
     violations.Add("loss",
-                   "cannot train a variance of type learned, which may fall below 0; "
-                   "variance_type learned_range can be trained");
+                   "cannot train variance_type learned, which may become negative; train "
+                   "variance_type learned_range instead");
   } else if (options.loss == LossKind::kHybrid && !range) {
     violations.Add("loss",
-                   "hybrid trains the variance, which is fixed; it needs variance_type "
-                   "learned_range");
+                   "hybrid trains the variance, but this model's is fixed; it needs "
+                   "variance_type learned_range");
   }
   if (range && network.out_channels != 2 * network.in_channels) {
     violations.Add("loss",
-                   "needs a network with twice as many channels out as in, as its variance "
-                   "is learned");
+                   "needs a network with twice as many output channels as input channels, "
+                   "because the variance is learned");
   }
   if (options.loss == LossKind::kVariationalBound && options.weighting != LossWeighting::kUniform) {
-    violations.Add("weighting", "is of the simple loss; must be uniform with variational_bound");
+    violations.Add("weighting",
+                   "applies to the simple loss; must be uniform with variational_bound");
   }
 }
 
@@ -98,13 +104,13 @@ at::Tensor MeanOfRows(const at::Tensor& x) { return x.flatten(1).mean(1); }
 
 }  // namespace
 
-// At its timestep the network is given c_in * x_t, and its answer, the prediction, should be
+// The network's input is c_in * x_t, and its prediction should be
 // from_x0 * x0 + from_noise * noise.
 struct Objective::Row {
   double c_in;
   double from_x0;
   double from_noise;
-  double weight;  // of its squared error
+  double weight;  // of the squared error
 };
 
 absl::StatusOr<Objective> Objective::Create(const SchedulerConfig& scheduler,
@@ -134,8 +140,8 @@ Objective::Objective(const Schedule& schedule, PredictionType prediction_type,
       options_(options),
       bound_(std::move(bound)) {}
 
-// The target is what makes x0 = c_skip * x_t + c_out * target true of x_t = alpha * x0 + sigma *
-// noise. Formed of x0 and noise, nothing cancels out where there is little noise.
+// The target solves x0 = c_skip * x_t + c_out * target for x_t = alpha * x0 + sigma * noise.
+// Computed from x0 and noise directly, it does not lose digits at low noise.
 Objective::Row Objective::RowAt(double timestep) const {
   const NoiseLevel level = schedule().LevelAt(timestep);
   const Scalings scalings = ScalingsAt(level, prediction_type_, preconditioning_);
@@ -146,7 +152,7 @@ Objective::Row Objective::RowAt(double timestep) const {
           .weight = OutputWeight(options_, level, scalings.c_out, sigma_data)};
 }
 
-// Of each row, not yet weighted.
+// Per row, unweighted.
 at::Tensor Objective::SimpleLoss(const at::Tensor& prediction, const at::Tensor& x0,
                                  const at::Tensor& noise, const std::vector<Row>& rows) const {
   const at::Tensor target = PerRow(rows, x0, [](const Row& row) { return row.from_x0; }) * x0 +
@@ -154,8 +160,8 @@ at::Tensor Objective::SimpleLoss(const at::Tensor& prediction, const at::Tensor&
   return MeanOfRows(at::pow(prediction - target, 2));
 }
 
-// In L_hybrid the bound trains the variance alone: the mean is held (Nichol & Dhariwal 2021, section
-// 3.1).
+// In L_hybrid the bound trains only the variance; the mean is detached (Nichol & Dhariwal 2021,
+// section 3.1).
 at::Tensor Objective::VlbLoss(const at::Tensor& output, const at::Tensor& x0, const at::Tensor& x_t,
                               const std::vector<double>& timesteps) const {
   at::Tensor answer = output;
@@ -174,6 +180,8 @@ Objective::Losses Objective::Evaluate(const Network& network, const TrainingRows
                                       const std::vector<double>& timesteps,
                                       const at::Tensor& noise) const {
   const at::Tensor& x0 = rows.x0;
+  DENOISE_DCHECK(static_cast<int64_t>(timesteps.size()) == x0.size(0));
+  DENOISE_DCHECK(noise.sizes() == x0.sizes());
   std::vector<Row> coefficients;
   for (double timestep : timesteps) coefficients.push_back(RowAt(timestep));
   const at::Tensor x_t = process_.Marginal(x0, timesteps).At(noise);
@@ -194,6 +202,28 @@ Objective::Losses Objective::Evaluate(const Network& network, const TrainingRows
     losses.loss = losses.loss.defined() ? losses.loss + options_.vlb_weight * vlb : vlb;
   }
   return losses;
+}
+
+double X0Weight(const ObjectiveOptions& options, const NoiseLevel& level, double sigma_data) {
+  const double ratio = level.alpha / level.sigma;
+  const double snr = ratio * ratio;
+  switch (options.weighting) {
+    case LossWeighting::kUniform:
+      break;
+    case LossWeighting::kMinSnr:  // Hang et al. 2023, eq. 7
+      return std::min(snr, options.min_snr_gamma);
+    case LossWeighting::kP2:  // Choi et al. 2022, eq. 8; x0's error is 1 / SNR of epsilon's
+      return snr / std::pow(options.p2_k + snr, options.p2_gamma);
+    case LossWeighting::kEdm:  // Karras et al. 2022, table 1, with sigma^2 = 1 / SNR
+      return snr + 1 / (sigma_data * sigma_data);
+  }
+  return 1;
+}
+
+double OutputWeight(const ObjectiveOptions& options, const NoiseLevel& level, double x0_from_output,
+                    double sigma_data) {
+  if (options.weighting == LossWeighting::kUniform) return 1;
+  return X0Weight(options, level, sigma_data) * x0_from_output * x0_from_output;
 }
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// What training minimises: the variational bound and its simplified, weighted relatives.
+// What training minimises: the variational bound, or its simplified and weighted forms.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,7 +16,7 @@
 
 namespace denoise {
 
-// Pictures of one network call.
+// The pictures of one network call.
 struct TrainingRows {
   at::Tensor x0;            // [B, C, H, W] float32 in [-1, 1], on the network's device
   at::Tensor class_labels;  // [B] int64; undefined where the network is not class-conditional
@@ -25,31 +25,32 @@ struct TrainingRows {
 // Immutable and thread-safe.
 class Objective {
  public:
-  // InvalidArgument with field violations named as the members of ObjectiveOptions where the
-  // objective does not suit the schedule, what the network predicts, or its channels. `options` are
-  // in range (ValidateTrainingOptions).
+  // InvalidArgument, with field violations named like the members of ObjectiveOptions, if the
+  // objective does not suit the schedule, the network's prediction type or its channels. `options`
+  // have passed ValidateTrainingOptions.
   static absl::StatusOr<Objective> Create(const SchedulerConfig& scheduler,
                                           const ObjectiveOptions& options,
                                           const NetworkSpec& network);
 
-  // Of each row; `loss` is what is minimised. The others are for people, without gradient, and
-  // undefined where they are not part of the objective.
+  // Per row. `loss` is what is minimised. The others are for people: they carry no gradient, and
+  // are undefined when they are not part of the objective.
   struct Losses {
     at::Tensor loss;    // [B] float32
-    at::Tensor simple;  // [B] mean squared error of what the network predicts, without weighting
-    at::Tensor vlb;  // [B] bits per dimension: the row's term times the number of timesteps, whose
-                     // mean over timesteps is the bound less its prior
+    at::Tensor simple;  // [B] unweighted mean squared error of the prediction
+    at::Tensor vlb;     // [B] bits per dimension: the row's term times the number of timesteps. The
+                        // mean over timesteps is the bound without its prior.
   };
 
-  // `timesteps` has one entry a row, `noise` is standard normal of the shape of x0. Timesteps lie
-  // between the schedule's timestep_min and timestep_max, and are whole where the bound is asked for.
+  // Requires one timestep per row and standard normal `noise` in the shape of x0. Timesteps lie
+  // between the schedule's timestep_min and timestep_max, and are whole if the objective includes
+  // the bound.
   Losses Evaluate(const Network& network, const TrainingRows& rows,
                   const std::vector<double>& timesteps, const at::Tensor& noise) const;
 
   const Schedule& schedule() const { return process_.schedule(); }
 
  private:
-  struct Row;  // the coefficients of one
+  struct Row;  // the coefficients of one row
 
   Objective(const Schedule& schedule, PredictionType prediction_type,
             const ObjectiveOptions& options, std::optional<VariationalBound> bound);
@@ -64,7 +65,17 @@ class Objective {
   PredictionType prediction_type_;
   std::optional<Preconditioning> preconditioning_;
   ObjectiveOptions options_;
-  std::optional<VariationalBound> bound_;  // where it is part of the loss
+  std::optional<VariationalBound> bound_;  // if it is part of the loss
 };
+
+// The weight of the squared error in x0 at `level`; kUniform has none. Only kEdm reads
+// `sigma_data`.
+double X0Weight(const ObjectiveOptions& options, const NoiseLevel& level, double sigma_data);
+
+// The weight of the squared error in the network's output, an error in which is `x0_from_output`
+// times as large in x0. So the same weighting means the same for every prediction type, except
+// kUniform, which weighs the output itself uniformly.
+double OutputWeight(const ObjectiveOptions& options, const NoiseLevel& level, double x0_from_output,
+                    double sigma_data);
 
 }  // namespace denoise

@@ -2,10 +2,13 @@
 
 #include <utility>
 
+#include "core/base/check.h"
+
 namespace denoise {
 
 PicturePrefetcher::PicturePrefetcher(Make make, int threads, int64_t capacity)
     : make_(std::move(make)), capacity_(capacity) {
+  DENOISE_DCHECK(capacity >= 1);
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 

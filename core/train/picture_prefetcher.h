@@ -1,4 +1,4 @@
-// Makes pictures ahead of whoever takes them.
+// Makes pictures ahead of their consumer.
 #pragma once
 
 #include <cstdint>
@@ -14,20 +14,21 @@
 
 namespace denoise {
 
-// A bounded queue of pictures by position, filled by threads of its own and taken in order by one
+// A bounded queue of pictures by position, filled by its own threads and consumed in order by one
 // other thread.
 class PicturePrefetcher {
  public:
-  // Called by several threads at once. Does not throw. What it makes of a position is always the same.
+  // Called by several threads at once. Must not throw. The same position always gives the same
+  // picture.
   using Make = std::function<absl::StatusOr<Image>(int64_t position)>;
 
-  // At most `capacity` pictures (at least 1) wait, and one a thread is being made.
+  // At most `capacity` finished pictures wait, at least 1; besides, each thread may be making one.
   PicturePrefetcher(Make make, int threads, int64_t capacity);
-  ~PicturePrefetcher();  // waits for the pictures that are being made
+  ~PicturePrefetcher();  // waits for pictures being made
 
-  // The picture of `position`; those after it are being made from now on. Blocks until it is there. To
-  // take another than the next is a new start. An error is handed over once and nothing is made after
-  // it: the next Take makes that position again.
+  // Returns the picture of `position`, blocking until it is made, and lets the threads make the
+  // ones after it. Any position other than the next restarts the queue there. An error is returned
+  // once and also restarts the queue: the next Take makes that position again.
   absl::StatusOr<Image> Take(int64_t position);
 
  private:

@@ -82,7 +82,7 @@ const char* Name(TrainingPrecision precision) {
   return "";
 }
 
-// Everything that must not change, by the names of the members.
+// Everything that must stay the same, under the names of the members.
 Json Identity(const RunIdentity& run) {
   const ObjectiveOptions& objective = run.options.objective;
   const OptimizerOptions& optimizer = run.options.optimizer;
@@ -130,7 +130,7 @@ absl::Status CheckSame(const Json& stored, const Json& expected) {
     }
   }
   if (violations.empty() && stored.size() != expected.size()) {
-    return absl::InvalidArgumentError("the checkpoint was written with options that are not known");
+    return absl::InvalidArgumentError("the checkpoint was written with unknown options");
   }
   return violations.ToStatus();
 }

@@ -1,4 +1,4 @@
-// The part of a training snapshot that is no tensor, as JSON.
+// The part of a training snapshot that is not tensors, as JSON.
 #pragma once
 
 #include <cstdint>
@@ -6,12 +6,12 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "core/train/loss_scaler.h"
+#include "core/train/optimizer.h"
 #include "core/train/training_options.h"
 
 namespace denoise {
 
-// What a run is made of: a snapshot belongs to one such run.
+// What identifies a run. A snapshot can only be restored into a run with the same identity.
 struct RunIdentity {
   const TrainingOptions& options;
   int64_t pictures;  // in the data set
@@ -28,8 +28,8 @@ struct RunCounters {
 
 std::string EncodeRunState(const RunIdentity& run, const RunCounters& counters);
 
-// `json` is hostile. InvalidArgument where it is malformed, and, with field violations, where the run
-// it was written by had other options; max_steps may differ.
+// `json` may be anything. InvalidArgument: malformed; or, with field violations, written by a run
+// with other options (max_steps may differ).
 absl::StatusOr<RunCounters> DecodeRunState(std::string_view json, const RunIdentity& run);
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// The losses of a step, gathered over its network calls and read from the device once.
+// The losses of a step, collected over its network calls and read from the device once.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,23 +12,23 @@ namespace denoise {
 
 class StepLosses {
  public:
-  // Of the next rows. Keeps no graph.
+  // Adds the losses of the next rows. Keeps no graph.
   void Add(const Objective::Losses& losses);
 
-  // Means over the rows of the step, each weighted by its `weights`.
+  // Weighted means over the rows of the step.
   struct Values {
-    at::Tensor rows;  // [B] losses on the CPU, not weighted
+    at::Tensor rows;  // [B] unweighted losses on the CPU
     double loss = 0;
     std::optional<double> simple;
     std::optional<double> vlb;
     double gradient_norm = 0;
-    bool finite = false;  // every loss, and the norm
+    bool finite = false;  // every loss and the norm
   };
-  // The only place where a step waits for its device. `gradient_norm` is a scalar on it.
+  // The only place where a step waits for its device. `gradient_norm` is a scalar on that device.
   Values Read(const std::vector<float>& weights, const at::Tensor& gradient_norm) const;
 
  private:
-  std::vector<at::Tensor> loss_, simple_, vlb_;  // [B of a network call]; empty where there is none
+  std::vector<at::Tensor> loss_, simple_, vlb_;  // one [B] per network call; empty if not computed
 };
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// The tensors of a StateDict as LibTorch's operators on many tensors take them.
+// The tensors of a StateDict as lists, which LibTorch's _foreach operators take.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,8 +9,8 @@
 
 namespace denoise {
 
-// In the order of their names, so that the lists of two dictionaries with the same names match. The
-// list shares the tensors' memory.
+// In the order of their names, so lists of dictionaries with the same names match. Shares the
+// tensors' memory.
 inline std::vector<at::Tensor> TensorList(const StateDict& tensors) {
   std::vector<at::Tensor> list;
   list.reserve(tensors.size());
@@ -18,7 +18,7 @@ inline std::vector<at::Tensor> TensorList(const StateDict& tensors) {
   return list;
 }
 
-// Those that `names` has, too.
+// Only the tensors whose names `names` also has.
 inline std::vector<at::Tensor> TensorList(const StateDict& tensors, const StateDict& names) {
   std::vector<at::Tensor> list;
   list.reserve(names.size());
@@ -26,7 +26,7 @@ inline std::vector<at::Tensor> TensorList(const StateDict& tensors, const StateD
   return list;
 }
 
-// One for each of `tensors`, made by function(tensor).
+// function(tensor) for each tensor, under the same name.
 template <class Function>
 StateDict MapTensors(const StateDict& tensors, Function function) {
   StateDict mapped;

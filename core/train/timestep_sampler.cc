@@ -16,7 +16,7 @@
 namespace denoise {
 namespace {
 
-// Nichol & Dhariwal 2021, section 3.3; the part that stays uniform is their code's.
+// Nichol & Dhariwal 2021, section 3.3. The uniform part is that of their code.
 constexpr int kHistory = 10;
 constexpr double kUniformPart = 0.001;
 
@@ -28,7 +28,7 @@ std::vector<double> ToVector(const at::Tensor& x) {
   return {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()};
 }
 
-// Null where `state` has no such tensor.
+// Null if `state` has no such tensor.
 const at::Tensor* Find(const StateDict& state, const char* name, at::IntArrayRef shape) {
   const auto found = state.find(name);
   if (found == state.end() || !found->second.defined()) return nullptr;
@@ -71,7 +71,7 @@ SampledTimesteps TimestepSampler::Sample(int64_t rows, at::Generator& generator)
   return {};
 }
 
-// Timesteps are sigma of a flow and log sigma of EDM, up to a factor.
+// Timesteps are sigma on a flow and log sigma on EDM's schedule, up to a factor.
 SampledTimesteps TimestepSampler::SampleUniform(int64_t rows, at::Generator& generator) const {
   const double min = schedule_.timestep_min(), max = schedule_.timestep_max();
   const at::Tensor timesteps =
@@ -81,8 +81,8 @@ SampledTimesteps TimestepSampler::SampleUniform(int64_t rows, at::Generator& gen
   return {ToVector(timesteps), std::vector<float>(static_cast<size_t>(rows), 1)};
 }
 
-// What is normal is log(sigma / alpha): log sigma of EDM (Karras et al. 2022, table 1), logit sigma
-// of a flow (Esser et al. 2024, eq. 19).
+// log(sigma / alpha) is normal: log sigma on EDM's schedule (Karras et al. 2022, table 1), logit
+// sigma on a flow (Esser et al. 2024, eq. 19).
 SampledTimesteps TimestepSampler::SampleLogNormal(int64_t rows, at::Generator& generator) const {
   const at::Tensor log_ratios = options_.log_normal_mean +
                                 options_.log_normal_std * at::randn({rows}, generator, at::kDouble);
@@ -96,7 +96,7 @@ SampledTimesteps TimestepSampler::SampleLogNormal(int64_t rows, at::Generator& g
   return sampled;
 }
 
-// By the root of the mean of the squared losses (Nichol & Dhariwal 2021, eq. 18).
+// Proportional to the root mean square of the losses (Nichol & Dhariwal 2021, eq. 18).
 std::vector<double> TimestepSampler::Probabilities() const {
   std::vector<double> probabilities;
   double total = 0;
@@ -154,7 +154,7 @@ StateDict TimestepSampler::state() const {
 
 absl::Status TimestepSampler::SetState(const StateDict& state) {
   if (!remembers()) {
-    return state.empty() ? absl::OkStatus() : InvalidState("is of one that remembers losses");
+    return state.empty() ? absl::OkStatus() : InvalidState("is from one that records losses");
   }
   const int64_t timesteps = static_cast<int64_t>(counts_.size());
   const at::Tensor* losses = Find(state, kLosses, {timesteps, kHistory});
@@ -165,7 +165,7 @@ absl::Status TimestepSampler::SetState(const StateDict& state) {
   std::vector<float> new_losses = Floats(*losses), new_counts = Floats(*counts);
   if (!std::all_of(new_losses.begin(), new_losses.end(), IsLoss) ||
       !std::all_of(new_counts.begin(), new_counts.end(), IsCount)) {
-    return InvalidState("holds numbers that it cannot have");
+    return InvalidState("holds impossible numbers");
   }
   losses_ = std::move(new_losses);
   counts_ = std::move(new_counts);

@@ -1,4 +1,4 @@
-// At which timesteps a network is trained.
+// Chooses the timesteps that a network is trained at.
 #pragma once
 
 #include <ATen/core/Generator.h>
@@ -16,28 +16,28 @@ namespace denoise {
 
 struct SampledTimesteps {
   std::vector<double> timesteps;
-  // Of the rows' losses, so that their mean is that of uniform sampling; 1 but for
-  // kLossSecondMoment. A log-normal choice is meant to weight the loss.
+  // Weights of the rows' losses that make their mean an estimate of the mean under uniform
+  // sampling. 1 except with kLossSecondMoment; log-normal sampling is meant to weight the loss.
   std::vector<float> weights;
 };
 
-// Between the schedule's timestep_min and timestep_max, in whole timesteps of a variance-preserving
-// schedule; kUniform is in sigma on a flow, in log sigma on EDM's schedule. Not thread-safe. What it
-// has learned of the losses is part of a training checkpoint.
+// Timesteps lie between the schedule's timestep_min and timestep_max and are whole on a
+// variance-preserving schedule. kUniform is uniform in sigma on a flow and in log sigma on EDM's
+// schedule. Not thread-safe. The history of losses is part of a training checkpoint.
 class TimestepSampler {
  public:
-  // `options` suits the schedule, as Objective::Create says.
+  // `options` suit the schedule, as checked by Objective::Create.
   TimestepSampler(Schedule schedule, const ObjectiveOptions& options);
 
   SampledTimesteps Sample(int64_t rows, at::Generator& generator) const;
 
-  // The unweighted losses of rows that were trained on, [B]. Only kLossSecondMoment remembers them:
-  // the last few of every timestep. Those that are not finite are left out.
+  // Records the unweighted losses [B] of rows that were trained on. Only kLossSecondMoment uses
+  // them: it keeps the last few of each timestep, without those that are not finite.
   void Update(const std::vector<double>& timesteps, const at::Tensor& losses);
 
-  // What it remembers, on the CPU; empty where that is nothing.
+  // The recorded losses, on the CPU; empty if there are none.
   StateDict state() const;
-  // InvalidArgument where `state` is not of such a sampler. Changes nothing then.
+  // InvalidArgument, changing nothing, if `state` is not from a sampler with these options.
   absl::Status SetState(const StateDict& state);
 
  private:
@@ -45,14 +45,14 @@ class TimestepSampler {
   SampledTimesteps SampleUniform(int64_t rows, at::Generator& generator) const;
   SampledTimesteps SampleLogNormal(int64_t rows, at::Generator& generator) const;
   SampledTimesteps SampleByLoss(int64_t rows, at::Generator& generator) const;
-  // Of each timestep; empty before all of them have been seen often enough.
+  // Per timestep; empty until every timestep has enough recorded losses.
   std::vector<double> Probabilities() const;
 
   Schedule schedule_;
   ObjectiveOptions options_;
   // kLossSecondMoment only.
-  std::vector<float> losses_;  // the last few of each timestep, the newest last
-  std::vector<float> counts_;  // how many have been seen of each, up to as many
+  std::vector<float> losses_;  // the last few of each timestep, newest last
+  std::vector<float> counts_;  // how many of those there are
 };
 
 }  // namespace denoise

@@ -13,13 +13,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/device_errors.h"
-#include "core/train/ema.h"
-#include "core/train/gradients.h"
-#include "core/train/learning_rate.h"
-#include "core/train/step_draws.h"
 #include "core/train/step_random.h"
-#include "core/train/tensor_list.h"
-#include "core/train/training_rows.h"
 
 namespace denoise {
 namespace {
@@ -49,11 +43,12 @@ void CheckLabelDropout(const Trainer::Setup& setup, const NetworkSpec& spec,
   const std::optional<int64_t>& label = setup.null_class_label;
   if (!label || *label < 0 || *label >= spec.num_class_embeds) {
     violations.Add("objective.label_dropout",
-                   "must be 0, as the network has no class that stands for none");
+                   "must be 0: the network has no class that stands for \"no class\"");
   }
 }
 
-// Not every device has every kernel in every precision: one row forth and back shows it.
+// Not every device has every kernel in every precision. One forward and backward pass of a single
+// row shows whether this one does.
 void CheckPrecision(const Trainer::Setup& setup, const ModelState& model,
                     FieldViolations& violations) {
   if (setup.options.precision == TrainingPrecision::kFloat32) return;
@@ -69,6 +64,31 @@ void CheckPrecision(const Trainer::Setup& setup, const ModelState& model,
   } catch (const std::exception& error) {
     violations.Add("precision", std::string(DeviceError(error).message()));
   }
+}
+
+bool Has(const at::Tensor& tensor, at::ScalarType dtype, at::IntArrayRef shape) {
+  return tensor.defined() && tensor.scalar_type() == dtype && tensor.sizes() == shape;
+}
+
+// `rows` are on the CPU. InvalidArgument unless they are `count` pictures with the shape and labels
+// that the network takes. (A label out of range would crash a GPU's kernels.)
+absl::Status CheckRows(const TrainingRows& rows, int64_t count, const NetworkSpec& spec) {
+  if (!Has(rows.x0, at::kFloat, {count, spec.in_channels, spec.height, spec.width})) {
+    return absl::InvalidArgumentError("the pictures do not have the shape of the network's input");
+  }
+  if (spec.num_class_embeds == 0) return absl::OkStatus();
+  if (!Has(rows.class_labels, at::kLong, {count})) {
+    return absl::InvalidArgumentError("the network needs a class for each picture");
+  }
+  const int64_t* labels = rows.class_labels.data_ptr<int64_t>();
+  for (int64_t i = 0; i < count; ++i) {
+    if (labels[i] < 0 || labels[i] >= spec.num_class_embeds) {
+      return absl::InvalidArgumentError(absl::StrCat("a picture has class ", labels[i],
+                                                     ", but the network has ",
+                                                     spec.num_class_embeds, " classes"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -110,7 +130,7 @@ uint64_t Trainer::SeedOf(int64_t step) const {
 
 absl::Status Trainer::CheckWhole() const {
   if (!torn_) return absl::OkStatus();
-  return absl::AbortedError("an update of the weights was cut short: restore a snapshot");
+  return absl::AbortedError("an update of the weights was interrupted; restore a snapshot");
 }
 
 absl::Status Trainer::CheckFinite() const {
@@ -130,7 +150,7 @@ absl::StatusOr<std::optional<StepReport>> Trainer::RunSlice() {
   if (!step_) RETURN_IF_ERROR(CatchDeviceErrors([this] { return BeginStep(); }));
   ASSIGN_OR_RETURN(const TrainingRows rows, CatchDeviceErrors([this] { return NextRows(); }));
   auto report = CatchDeviceErrors([&] { return TrainOn(rows); });
-  if (!report.ok()) step_.reset();  // nobody knows what it has added to the gradients
+  if (!report.ok()) step_.reset();  // its gradients may be incomplete
   return report;
 }
 
@@ -161,7 +181,7 @@ absl::StatusOr<std::optional<StepReport>> Trainer::TrainOn(const TrainingRows& r
   return report;
 }
 
-// Adds the rows' part of the gradient of the mean over the whole batch, whatever the number of rows.
+// Adds these rows' share of the gradient of the batch mean.
 void Trainer::Accumulate(const TrainingRows& rows) {
   const TrainingOptions& options = setup_.options;
   const int64_t first = step_->rows_done, count = rows.x0.size(0);
@@ -217,7 +237,7 @@ StepReport Trainer::FinishStep() {
   return report;
 }
 
-// Skipped steps leave the moments as they are, so that these count updates, not steps.
+// Skipped steps do not change the moments, so AdamW and the averages count updates, not steps.
 void Trainer::UpdateModel(const StepReport& report) {
   const OptimizerOptions& options = setup_.options.optimizer;
   const int64_t updates_before = steps_done_ - counters_.non_finite_steps;
@@ -253,7 +273,7 @@ absl::Status Trainer::Restore(const TrainingSnapshot& snapshot) {
   ASSIGN_OR_RETURN(const RunCounters counters, DecodeRunState(snapshot.state, identity()));
   if (snapshot.step < 0 || snapshot.step > setup_.options.max_steps) {
     return InvalidField("max_steps", absl::StrCat("must be at least ", snapshot.step,
-                                                  ", as so many steps are done"));
+                                                  ", the number of steps already done"));
   }
   StateDict model, timesteps;
   for (const auto& [name, tensor] : snapshot.tensors) {

@@ -1,9 +1,9 @@
-// Trains a network, step by step, in slices that a device shares with generation.
+// Trains a network step by step, in slices, so that a device can generate images in between.
 //
-// Whatever is random is a function of (seed, step, row): the order of the pictures, flips, crops,
-// timesteps, noise, dropped labels. So a run that is stopped anywhere and goes on from a snapshot
-// repeats, on a CPU with as many threads bit for bit, what an undisturbed one does. Where that went
-// wrong it may go back to a snapshot and draw anew (Setup::rolled_back_to).
+// Everything random is a function of (seed, step, row): the order of the pictures, flips, crops,
+// timesteps, noise and dropped labels. So a run that stops anywhere and resumes from a snapshot
+// repeats what an uninterrupted run does, bit for bit on a CPU with the same number of threads. A
+// run that diverged may roll back to a snapshot and draw different numbers (Setup::rolled_back_to).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,9 +20,9 @@
 #include "core/nn/network.h"
 #include "core/nn/state_dict.h"
 #include "core/sampling/options/scheduler_config.h"
-#include "core/train/loss_scaler.h"
 #include "core/train/model_state.h"
 #include "core/train/objective.h"
+#include "core/train/optimizer.h"
 #include "core/train/run_state.h"
 #include "core/train/step_losses.h"
 #include "core/train/timestep_sampler.h"
@@ -30,85 +30,87 @@
 
 namespace denoise {
 
-// A network made of `parameters`, through which gradients reach them; cheap enough to make for every
-// network call. `parameters` are float32 on the device it shall live on.
+// Makes a network of `parameters`, which are float32 and on the network's device, such that
+// gradients flow to them. Cheap enough to call for every network call.
 using NetworkBinder = std::function<std::shared_ptr<const Network>(const StateDict& parameters,
                                                                    at::ScalarType dtype)>;
 
-// Where batches come from. Called from the trainer's thread, step after step; may prefetch.
+// Provides the batches. Called on the trainer's thread, step after step; may prefetch.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
-  // Pictures [first, first + count) of the batch of `step`, 1 is the first, on the CPU: x0 [count, C,
-  // H, W] float32 and labels (0 where there are no classes), the same whenever it is asked. Blocks
-  // while they are being read.
+  // Pictures [first, first + count) of the batch of `step` (counted from 1), on the CPU: x0 [count,
+  // C, H, W] float32 and labels (0 without classes). The same arguments always give the same
+  // pictures. Blocks while they are being read.
   virtual absl::StatusOr<TrainingRows> Rows(int64_t step, int first, int count) = 0;
   virtual int64_t pictures() const = 0;  // in the data set
 };
 
-// One step of the optimiser.
+// The result of one optimiser step.
 struct StepReport {
-  int64_t step = 0;  // 1 is the first
+  int64_t step = 0;  // counted from 1
   double loss = 0;   // mean over the batch
   std::optional<double> simple_loss;
   std::optional<double> vlb_loss;
   double learning_rate = 0;
   double gradient_norm = 0;  // before clipping
-  bool skipped = false;      // loss or gradient was not finite: nothing was changed
+  bool skipped = false;      // the loss or a gradient was not finite, so nothing changed
 };
 
-// All that a run is, between two steps. Immutable: its tensors are copies of their own, on the CPU.
+// The complete state of a run between two steps. Immutable; the tensors are its own copies on the
+// CPU.
 struct TrainingSnapshot {
   int64_t step = 0;  // steps done
   // "weights.NAME", "ema.I.NAME", "adam.m.NAME", "adam.v.NAME", "timesteps.NAME", all float32.
   StateDict tensors;
-  std::string state;  // JSON of everything else: options, counters, loss scale
+  std::string state;  // everything else as JSON: options, counters, loss scale
 };
 
-// Not thread-safe: one thread at a time. Gradients must be recorded there: never under
-// c10::InferenceMode, nor without c10::GradMode. Every call that fails with ResourceExhausted has run
-// out of the device's memory; Internal: the device failed.
+// Not thread-safe. Gradients must be recorded on the calling thread: no c10::InferenceMode, and
+// c10::GradMode enabled. ResourceExhausted means that the device is out of memory, Internal that
+// the device failed.
 class Trainer {
  public:
   struct Setup {
-    StateDict weights;  // what training starts from, on the CPU; not changed
+    StateDict weights;  // what training starts from, on the CPU; never written to
     NetworkBinder binder;
     SchedulerConfig scheduler;
     std::optional<int64_t> null_class_label;
     std::shared_ptr<BatchSource> batches;
     TrainingOptions options;
-    // The steps done of the snapshot that the run went back to, if it did: those after it draw anew
-    // (SeedOfStep), but for the order of the pictures, and count steps that are not finite anew.
+    // If the run rolled back: the steps done in the snapshot it rolled back to. Later steps draw
+    // different numbers (SeedOfStep), except for the order of the pictures, and the count of
+    // consecutive non-finite steps restarts.
     std::optional<int64_t> rolled_back_to;
     at::Device device = at::kCPU;
   };
-  // InvalidArgument with field violations named as the members of TrainingOptions.
+  // InvalidArgument with field violations named like the members of TrainingOptions.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(Setup setup);
 
-  // One network call forth and back; the last one of a step moves the weights, too, and returns what
-  // became of the step. No graph or activation outlives a slice. Errors of the batch source are
-  // passed on, and the slice may be tried again; after one of the device, so may the step.
-  // Aborted: too many steps in a row were not finite; Restore, or give up.
-  // FailedPrecondition: it is done, or gradients are not recorded.
+  // Runs one forward and backward pass. The last pass of a step also updates the weights and
+  // returns that step's result. No graph or activation outlives a slice. Errors of the batch source
+  // are passed on; the slice may then be retried. After a device error the whole step is retried.
+  // Aborted: too many consecutive steps were not finite. Restore a snapshot or give up.
+  // FailedPrecondition: training is done, or gradients are not being recorded.
   absl::StatusOr<std::optional<StepReport>> RunSlice();
 
   int64_t steps_done() const { return steps_done_; }
   int64_t non_finite_steps() const { return counters_.non_finite_steps; }  // since the beginning
   bool done() const { return steps_done_ == setup_.options.max_steps; }
 
-  // After the steps done; what there is of another one is left out.
+  // The state after the last complete step; a step under way is left out.
   absl::StatusOr<TrainingSnapshot> Snapshot() const;
-  // InvalidArgument, with nothing changed, where it belongs to another network or other options
-  // (max_steps aside).
+  // InvalidArgument if the snapshot belongs to another network or other options; max_steps may
+  // differ. Nothing changes then.
   absl::Status Restore(const TrainingSnapshot& snapshot);
 
-  // The averages, as they are now, as a network in float32 for sampling, and as weights on the CPU to
-  // be published. `index` is that of the decay.
+  // The current moving average with decay number `index`: as a float32 network to sample from, and
+  // as weights on the CPU to publish.
   absl::StatusOr<std::shared_ptr<const Network>> EmaNetwork(size_t index) const;
   absl::StatusOr<StateDict> EmaWeights(size_t index) const;
 
  private:
-  // A step that is under way.
+  // A step under way.
   struct Step {
     int64_t number;
     SampledTimesteps timesteps;
@@ -131,18 +133,17 @@ class Trainer {
   void UpdateModel(const StepReport& report);
 
   // Constant after construction.
-  Setup setup_;  // its weights have become those of model_
+  Setup setup_;  // without its weights, which moved to model_
   Objective objective_;
   NetworkSpec spec_;
 
   ModelState model_;
   TimestepSampler timesteps_;
   LossScaler scaler_;
-  RunCounters counters_;  // the loss scale aside, which scaler_ holds
+  RunCounters counters_;  // except for the loss scale, which scaler_ holds
   int64_t steps_done_ = 0;
   std::optional<Step> step_;
-  bool torn_ =
-      false;  // an update was cut short: the model is neither what it was nor what it was to be
+  bool torn_ = false;  // an update was interrupted: part of the model is old, part is new
 };
 
 }  // namespace denoise

@@ -11,7 +11,7 @@
 namespace denoise {
 namespace {
 
-// Its rows are kept in a handful of numbers each, its pictures never all at once.
+// A step keeps a handful of numbers per row, and never all pictures at once.
 constexpr int kMaxBatchSize = 1 << 16;
 constexpr double kMaxCropScale = 8;
 constexpr size_t kMaxEmaDecays = 4;
@@ -22,8 +22,7 @@ class Check {
     if (!condition) violations_.Add(field, message);
   }
 
-  // Finite in float32, which training computes in. NaN and infinities are neither positive nor
-  // anything else.
+  // Finite in float32, which training computes in. NaN and infinities fail every check.
   void Positive(double value, std::string_view field) {
     Require(IsFinite(value) && value > 0, field,
             absl::StrCat("must be a finite number above 0, is ", value));
@@ -79,7 +78,7 @@ void CheckOptimizer(const OptimizerOptions& options, Check& check) {
 
 void CheckEmaDecays(const std::vector<double>& decays, Check& check) {
   check.Require(!decays.empty() && decays.size() <= kMaxEmaDecays, "ema_decays",
-                absl::StrCat("must be 1 to ", kMaxEmaDecays, " numbers, are ", decays.size()));
+                absl::StrCat("must have 1 to ", kMaxEmaDecays, " entries, has ", decays.size()));
   for (size_t i = 0; i < decays.size() && i < kMaxEmaDecays; ++i) {
     check.Require(decays[i] > 0 && decays[i] < 1, absl::StrCat("ema_decays[", i, "]"),
                   absl::StrCat("must be above 0 and below 1, is ", decays[i]));

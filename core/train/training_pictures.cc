@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 
@@ -17,6 +18,7 @@ TrainingPictures::TrainingPictures(std::shared_ptr<const DataSet> data_set, cons
 }
 
 absl::StatusOr<std::shared_ptr<const Image>> TrainingPictures::Get(int64_t i) {
+  DENOISE_DCHECK(i >= 0 && i < data_set_->size());
   if (auto cached = Cached(i)) return cached;
   auto picture = Read(i);
   if (!picture.ok()) {

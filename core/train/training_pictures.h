@@ -1,4 +1,4 @@
-// The pictures of a data set as training takes them: flattened and of one size.
+// The pictures of a data set as training uses them: without alpha and of one size.
 #pragma once
 
 #include <cstdint>
@@ -23,12 +23,11 @@ class TrainingPictures {
     int64_t bytes() const { return int64_t{channels} * height * width; }
   };
 
-  // Keeps what it has read where the whole data set at this shape fits in `cache_bytes`.
+  // Caches what it has read if the whole data set at this shape fits in `cache_bytes`.
   TrainingPictures(std::shared_ptr<const DataSet> data_set, const Shape& shape,
                    int64_t cache_bytes);
 
-  // Picture i in [0, size()), cropped to the middle and resized. An error comes with the picture's
-  // name.
+  // Picture i in [0, size()), cropped to the centre and resized. Errors name the picture.
   absl::StatusOr<std::shared_ptr<const Image>> Get(int64_t i);
 
   const DataSet& data_set() const { return *data_set_; }
@@ -41,7 +40,7 @@ class TrainingPictures {
   const Shape shape_;
 
   Mutex mutex_;
-  // By picture; null where it has not been read. Empty where nothing is kept.
+  // By picture, null if not read yet. Empty if nothing is cached.
   std::vector<std::shared_ptr<const Image>> cache_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -4,11 +4,30 @@
 
 namespace denoise {
 
-ActiveGeneration::ActiveGeneration(uint64_t id, GenerationRequest request,
-                                   std::shared_ptr<GenerationSink> sink, absl::Time submitted)
-    : id_(id), request_(std::move(request)), submitted_(submitted), sink_(std::move(sink)) {}
+WorkDemand DemandOf(const GenerationRequest& request) {
+  return {.network = request.networks,
+          .items = request.count,
+          .evaluations = static_cast<int>(request.plan->evaluations.size()),
+          .rows_first = NumRows(request.conditioning, request.plan->evaluations.front()),
+          .rows_max = MaxRows(request.conditioning, *request.plan),
+          .rows_full = FullRows(request.conditioning),
+          .priority = request.priority,
+          .tenant = request.tenant,
+          .deadline = request.deadline};
+}
 
-void ActiveGeneration::Queued(int position) {
+ActiveGeneration::ActiveGeneration(GenerationRequest request, std::shared_ptr<GenerationSink> sink,
+                                   absl::Time submitted)
+    : Work(DemandOf(request)),
+      request_(std::move(request)),
+      submitted_(submitted),
+      sink_(std::move(sink)) {}
+
+std::unique_ptr<WorkItem> ActiveGeneration::MakeItem(int index) {
+  return std::make_unique<ActiveImage>(index, shared_from_this());
+}
+
+void ActiveGeneration::OnQueued(int position) {
   const MutexLock lock(mutex_);
   if (!sink_ || started_ || position >= position_) return;
   position_ = position;
@@ -37,7 +56,7 @@ void ActiveGeneration::Image(ImageUpdate image) {
   if (sink_) sink_->OnImage(std::move(image));
 }
 
-void ActiveGeneration::Finish(const absl::Status& status) {
+void ActiveGeneration::OnFinished(const absl::Status& status) {
   const MutexLock lock(mutex_);
   if (const auto sink = std::exchange(sink_, nullptr)) sink->OnFinished(status);
 }

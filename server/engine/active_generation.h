@@ -1,37 +1,60 @@
-// A generation that the engine has accepted: the request, its sink, and how far it is.
+// A generation that the engine has accepted: the request, its sink and its progress, as the
+// scheduler's work.
 #pragma once
 
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
+#include "core/diffusion/trajectory.h"
 #include "server/engine/generation.h"
+#include "server/scheduling/work.h"
 
 namespace denoise {
 
-// Shared by the scheduler and the workers that hold its images. Its sink hears of one thing at a
-// time, and of nothing after OnFinished, whichever threads call. Thread-safe.
-class ActiveGeneration {
+class ActiveGeneration;
+
+// One image in a worker's loop.
+struct ActiveImage : WorkItem {
+  ActiveImage(int image_index, std::shared_ptr<ActiveGeneration> owner)
+      : WorkItem(image_index), generation(std::move(owner)) {}
+
+  const std::shared_ptr<ActiveGeneration> generation;
+  std::optional<Trajectory> trajectory;  // made by the worker, at the first evaluation
+};
+
+// What `request` asks of a device.
+WorkDemand DemandOf(const GenerationRequest& request);
+
+// Shared by the scheduler and the workers that hold its images. Calls its sink one call at a time,
+// and never again after OnFinished, whichever threads call. Thread-safe.
+class ActiveGeneration : public Work, public std::enable_shared_from_this<ActiveGeneration> {
  public:
-  ActiveGeneration(uint64_t id, GenerationRequest request, std::shared_ptr<GenerationSink> sink,
+  ActiveGeneration(GenerationRequest request, std::shared_ptr<GenerationSink> sink,
                    absl::Time submitted);
 
-  uint64_t id() const { return id_; }
   const GenerationRequest& request() const { return request_; }
+  uint64_t SeedOf(int image_index) const {
+    return request_.seed + static_cast<uint64_t>(image_index);
+  }
 
-  void Queued(int position) ABSL_LOCKS_EXCLUDED(mutex_);     // told only as it falls
-  void Started(absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);  // the first call only
+  std::unique_ptr<WorkItem> MakeItem(int index) override;
+  // Passes on only positions that fall, until the generation starts.
+  void OnQueued(int position) override ABSL_LOCKS_EXCLUDED(mutex_);
+  // Only the first call counts.
+  void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
+
+  void Started(absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);  // only the first call counts
   void Step(int image_index, int step) ABSL_LOCKS_EXCLUDED(mutex_);
   void Frame(FrameUpdate frame) ABSL_LOCKS_EXCLUDED(mutex_);
   void Image(ImageUpdate image) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Finish(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);  // the first call only
 
  private:
-  const uint64_t id_;
   const GenerationRequest request_;
   const absl::Time submitted_;
 

@@ -4,15 +4,16 @@
 #include <utility>
 
 #include "core/base/retry.h"
-#include "server/engine/scheduler.h"
+#include "server/engine/active_generation.h"
 #include "server/engine/worker.h"
+#include "server/scheduling/scheduler.h"
 
 namespace denoise {
 namespace {
 
-// For what is cut off: by then another replica has taken over.
+// For requests that a drain cuts off: by then another replica has taken over.
 constexpr absl::Duration kRetryElsewhere = absl::Seconds(5);
-// Beyond it requests would hardly move.
+// With more, requests would hardly progress.
 constexpr double kMaxTrainingShare = 0.99;
 
 // A guided image needs two rows, and a loop at least one full batch.
@@ -38,24 +39,26 @@ Scheduler::Options SchedulerOptions(const Engine::Options& options) {
 class Engine::Impl {
  public:
   Impl(const Options& options, const Clock& clock, EngineObserver* observer)
-      : options_(Sane(options)), scheduler_(SchedulerOptions(options_), clock) {
+      : options_(Sane(options)), clock_(clock), scheduler_(SchedulerOptions(options_), clock) {
     try {
       for (size_t i = 0; i < options_.devices.size(); ++i) {
         workers_.push_back(std::make_unique<Worker>(static_cast<int>(i), options_.devices[i],
                                                     options_.cpu_threads, scheduler_, clock,
                                                     observer));
       }
-    } catch (...) {  // no thread to be had: let those that run end
+    } catch (...) {  // a thread could not start: let the running ones end
       scheduler_.Stop();
       throw;
     }
   }
 
   const Options& options() const { return options_; }
+  const Clock& clock() const { return clock_; }
   Scheduler& scheduler() { return scheduler_; }
 
  private:
   const Options options_;
+  const Clock& clock_;
   Scheduler scheduler_;
   std::vector<std::unique_ptr<Worker>> workers_;  // joined before the scheduler goes
 };
@@ -72,7 +75,8 @@ const Engine::Options& Engine::options() const { return impl_->options(); }
 
 absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
                                           std::shared_ptr<GenerationSink> sink) {
-  return impl_->scheduler().Submit(std::move(request), std::move(sink));
+  return impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
+      std::move(request), std::move(sink), impl_->clock().Now()));
 }
 
 void Engine::Cancel(Id id) {

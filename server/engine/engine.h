@@ -12,8 +12,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
-#include "server/engine/device_task.h"
 #include "server/engine/generation.h"
+#include "server/scheduling/device_task.h"
 
 namespace denoise {
 
@@ -23,20 +23,20 @@ struct EvaluationReport {
   int rows = 0;
   int rows_saved = 0;      // unconditional rows that intervals of guidance left out
   absl::Duration network;  // the network call
-  absl::Duration total;    // the whole turn of the loop
+  absl::Duration total;    // from when the batch could have run until its results were sent
 };
 
-// What the engine tells about itself. Called from the engine's threads; must not block.
+// Hears what the engine does. Called from the engine's threads; must not block.
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;
   virtual void OnQueueDepth(int requests) = 0;  // requests that have not started
   virtual void OnActiveRows(const std::string& device, int rows) = 0;
-  // A batch threw and is evaluated again image by image; `what` is for the log.
+  // A batch threw and is evaluated again image by image. `what` is for the log.
   virtual void OnBatchFailed(const std::string& device, const std::string& what) = 0;
   virtual void OnEvaluation(const std::string& device, const EvaluationReport& report) = 0;
   virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;
-  // A task threw, and is removed; `what` is for the log.
+  // A task threw and is removed. `what` is for the log.
   virtual void OnTaskFailed(const std::string& device, const std::string& what) = 0;
 };
 
@@ -48,8 +48,8 @@ class Engine {
     int max_active_rows = 64;  // rows of all trajectories in one worker's loop; they rotate
     int queue_size = 64;       // requests waiting to start, over all workers
     int cpu_threads = 1;       // intra-op threads of a CPU worker
-    // The part of a device's time that tasks may take while generation requests wait for it, in
-    // [0, 1). 0: they run only while it has none.
+    // The fraction of a device's time that tasks may take while generation requests wait for it, in
+    // [0, 1). 0: tasks run only while there are no requests.
     double training_share = 0.25;
   };
 
@@ -58,7 +58,7 @@ class Engine {
 
   // Starts one worker thread per device. `clock` and `observer` (may be null) outlive the engine.
   Engine(const Options& options, const Clock& clock, EngineObserver* observer);
-  ~Engine();  // ends what is left, as Drain(now) does
+  ~Engine();  // ends the requests that are left, as Drain(now) does
 
   const Options& options() const;
 
@@ -71,29 +71,31 @@ class Engine {
   // Unknown or finished ids are ignored. Thread-safe.
   void Cancel(Id id);
 
-  // Runs slices of `task` on a device, an index into Options::devices: back to back while no request
-  // is there, and for Options::training_share of its time while some are. A request that arrives
-  // during a slice waits for that one only. Tasks of a higher priority run first, those of the same
-  // take turns. The task is kept until it is done, fails or is removed. Thread-safe.
+  // Runs slices of `task` on a device, an index into Options::devices: back to back while there are
+  // no requests, and otherwise for Options::training_share of its time. A request that arrives
+  // during a slice waits for that slice only. Tasks of a higher priority run first; those of equal
+  // priority alternate. The engine keeps the task until it is done, fails or is removed.
+  // Thread-safe.
   TaskId AddTask(std::shared_ptr<DeviceTask> task, int device, int priority = 0);
 
   // The device with the fewest tasks: where the tensors of the next one should live. Thread-safe.
   int LeastLoadedDevice() const;
 
-  // An idle task has something to do again. Unknown ids are ignored. Thread-safe, and may be called
-  // from RunSlice.
+  // Makes an idle task run again. Unknown ids are ignored. Thread-safe, and may be called from
+  // RunSlice.
   void Wake(TaskId id);
 
-  // Returns once no slice of the task runs, none will, and the engine has let go of it. Unknown ids
+  // Returns once no slice of the task runs or will run, and the engine has released it. Unknown ids
   // are ignored. Any thread but the workers' may call it: not RunSlice, a sink or an observer.
   void RemoveTask(TaskId id);
 
   // Refuses new requests, lets accepted ones finish until `deadline`, then ends the others with
-  // UNAVAILABLE. Returns once every sink has heard OnFinished. Thread-safe, may be called again.
+  // UNAVAILABLE. Returns once OnFinished has been called on every sink. Thread-safe, and may be
+  // called again.
   //
-  // Tasks hear nothing of it and go on; once the engine is being destroyed none gets another slice,
-  // and it lets go of those that are left. So whoever added a task, and has to save what it did,
-  // removes it before or beside Drain, saves, and then lets the engine go.
+  // Tasks are not notified and keep running. Destroying the engine runs no further slice and
+  // releases the tasks that are left. So whoever added a task and has to save its work removes the
+  // task before or during Drain, saves, and then destroys the engine.
   void Drain(absl::Time deadline);
 
  private:

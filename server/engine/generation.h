@@ -1,4 +1,4 @@
-// What the engine is asked for, and how it answers. No gRPC, no proto.
+// What callers ask of the engine, and how it answers. No gRPC, no proto.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,12 +28,12 @@ struct FrameOptions {
   std::vector<FrameKind> kinds = {FrameKind::kX0};  // a frame of each, in this order
 };
 
-// Validated by whoever makes it: the plan suits the network and has an evaluation, labels exist,
-// guidance has a null class, count is at least 1 (2 for a start between two noises), no evaluation of an
-// image takes more rows than Engine::Options::max_batch_rows, and the tensors of the start and the
-// inpainting have the network's shape.
+// The caller has validated it: the plan suits the network and has an evaluation, labels exist,
+// guidance has a null class, count is at least 1 (2 for a start between two noises), no evaluation
+// of an image takes more rows than Engine::Options::max_batch_rows, and the tensors of the start
+// and the inpainting have the network's shape.
 struct GenerationRequest {
-  std::shared_ptr<const NetworkReplicas> networks;  // may alias whatever must stay alive meanwhile
+  std::shared_ptr<const NetworkReplicas> networks;  // may alias an owner that must stay alive
   std::shared_ptr<const SamplerPlan> plan;
   Conditioning conditioning;
   uint64_t seed = 0;  // image i uses seed + i
@@ -41,6 +42,8 @@ struct GenerationRequest {
   Start start = NoiseStart();  // with `to`, image i of n goes i / (n - 1) of the way
   std::optional<Inpainting> inpainting;
   absl::Time deadline = absl::InfiniteFuture();
+  int priority = 0;    // higher first; see server/scheduling/queue_policy.h
+  std::string tenant;  // tenants of equal priority alternate
 };
 
 struct FrameUpdate {
@@ -58,10 +61,10 @@ struct ImageUpdate {
   at::Tensor sample;  // [C, H, W] float32 on the CPU, not clamped
 };
 
-// Hears of one generation. Calls come one at a time, from the submitting thread (OnQueued only) and
-// from the engine's threads; none may block, or call back into the engine. OnFinished comes last
-// and exactly once, unless Submit failed: then nothing is called. When its status is not OK, images
-// may be missing.
+// Receives the events of one generation. Calls come one at a time, from the submitting thread
+// (OnQueued only) and from the engine's threads. None may block or call back into the engine.
+// OnFinished comes last and exactly once, unless Submit failed: then nothing is called. If its
+// status is not OK, images may be missing.
 class GenerationSink {
  public:
   virtual ~GenerationSink() = default;

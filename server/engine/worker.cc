@@ -5,7 +5,6 @@
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <exception>
 #include <utility>
@@ -14,7 +13,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/diffusion/device_errors.h"
-#include "core/diffusion/row_batch.h"
 
 namespace denoise {
 namespace {
@@ -22,6 +20,13 @@ namespace {
 bool WantsFrame(const FrameOptions& frames, const Trajectory& trajectory) {
   if (frames.every_n_steps == 0 || !trajectory.last().ends_step) return false;
   return trajectory.steps_done() % frames.every_n_steps == 0 || trajectory.done();
+}
+
+// The engine submits generations only.
+std::vector<ActiveImage*> ImagesOf(const Batch& batch) {
+  std::vector<ActiveImage*> images;
+  for (WorkItem* item : batch.items) images.push_back(static_cast<ActiveImage*>(item));
+  return images;
 }
 
 // Between two noises the images of a request are spread evenly.
@@ -50,22 +55,30 @@ Worker::~Worker() { thread_.join(); }
 
 void Worker::Loop() {
   at::set_num_threads(cpu_threads_);
+  runtime_ = MakeDeviceRuntime(device_);
   while (auto turn = scheduler_.NextTurn(index_)) {
-    std::visit([this](auto& batch_or_slice) { Run(batch_or_slice); }, *turn);
+    std::visit([this](const auto& batch_or_slice) { Run(batch_or_slice); }, *turn);
   }
+  loops_.clear();
+  runtime_.reset();
 }
 
-void Worker::Run(Batch& batch) {
-  if (batch.images.empty()) return ReportLoad();
+void Worker::Run(const Batch& batch) {
+  const Images images = ImagesOf(batch);
+  if (images.empty()) {
+    Settle(0);
+    return ReportLoad();
+  }
   const c10::InferenceMode inference;
-  const int trajectories = static_cast<int>(batch.images.size());
-  const Outputs outputs = Evaluate(batch);
-  Resume(batch, outputs.x0);
-  Report(batch, trajectories, outputs.network_time);
+  const Networks networks = images.front()->generation->request().networks;
+  BatchResult result = Evaluate(images);
+  Resume(result.images, result.x0);
+  Report(batch, networks, std::move(result.calls));
 }
 
-// A task that fails is over, and nothing else is.
+// A task that fails ends alone: the worker carries on.
 void Worker::Run(const Slice& slice) {
+  Settle(0);
   const absl::Time before = clock_.Now();
   const absl::StatusOr<DeviceTask::Outcome> outcome = RunSlice(*slice.task);
   if (observer_ != nullptr) {
@@ -78,87 +91,94 @@ void Worker::Run(const Slice& slice) {
   scheduler_.EndSlice(index_, outcome.value_or(DeviceTask::Outcome::kDone));
 }
 
+// Kernels of an accelerator run behind the host; waiting for them counts their time as the slice's.
 absl::StatusOr<DeviceTask::Outcome> Worker::RunSlice(DeviceTask& task) const {
   try {
     const DeviceTask::Outcome outcome = task.RunSlice();
-    Synchronize();
+    runtime_->Mark()->Wait();
     return outcome;
   } catch (const std::exception& error) {
     return DeviceError(error);
   } catch (...) {
-    return absl::InternalError("a task threw what is no exception");
+    return absl::InternalError("a task threw something other than an exception");
   }
 }
 
 // When a batch fails, its images are evaluated one by one, so that whatever is wrong with one does
-// not fail its neighbours; those that fail alone leave the batch. LibTorch's exceptions end here and
-// in Resume.
-Worker::Outputs Worker::Evaluate(Batch& batch) {
+// not fail its neighbours; those that fail alone leave the batch. LibTorch's exceptions end here,
+// in Resume and in Settle.
+Worker::BatchResult Worker::Evaluate(const Images& images) {
   try {
-    return EvaluateTogether(batch);
+    return EvaluateTogether(images);
   } catch (const std::exception& error) {
     if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
-    return EvaluateOneByOne(batch);
+    return EvaluateOneByOne(images);
   }
 }
 
-Worker::Outputs Worker::EvaluateTogether(const Batch& batch) {
+Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   std::vector<Trajectory*> trajectories;
-  for (ActiveImage* image : batch.images) {
+  for (ActiveImage* image : images) {
     if (!image->trajectory) Begin(*image);
     trajectories.push_back(&*image->trajectory);
   }
-  const Network& network = *(*batch.images.front()->generation->request().networks)[index_];
-  RowBatch rows(std::move(trajectories), network);
-  const absl::Time before = clock_.Now();
-  const at::Tensor output = network.Forward(rows.input());
-  Synchronize();
-  const absl::Duration network_time = clock_.Now() - before;
-  scheduler_.RecordEvaluation(batch.images.front()->generation->request().networks, network_time);
-  return {rows.Update(output), network_time};
+  Evaluated evaluated =
+      LoopFor(images.front()->generation->request().networks).Evaluate(trajectories);
+  return {.images = images,
+          .x0 = std::move(evaluated.x0),
+          .calls = {{std::move(evaluated.network_began), std::move(evaluated.network_ended)}}};
 }
 
-Worker::Outputs Worker::EvaluateOneByOne(Batch& batch) {
-  std::vector<ActiveImage*> evaluated;
+Worker::BatchResult Worker::EvaluateOneByOne(const Images& images) {
+  BatchResult all;
   std::vector<at::Tensor> x0;
-  absl::Duration network_time;
-  for (ActiveImage* image : batch.images) {
+  for (ActiveImage* image : images) {
     try {
-      Outputs outputs =
-          EvaluateTogether({.images = {image}, .rows = image->rows, .ready = batch.ready});
-      evaluated.push_back(image);
-      x0.push_back(std::move(outputs.x0));
-      network_time += outputs.network_time;
+      BatchResult one = EvaluateTogether({image});
+      all.images.push_back(image);
+      x0.push_back(std::move(one.x0));
+      all.calls.push_back(std::move(one.calls.front()));
     } catch (const std::exception& error) {
       scheduler_.Remove(
           index_, image,
           absl::InternalError(absl::StrCat("the network failed: ", DescribeError(error))));
     }
   }
-  batch.images = std::move(evaluated);
-  return {x0.empty() ? at::Tensor() : at::cat(x0), network_time};
+  if (!x0.empty()) all.x0 = at::cat(x0);
+  return all;
+}
+
+// Loops of models that are gone hold graphs for nothing.
+DenoisingLoop& Worker::LoopFor(const Networks& networks) {
+  std::erase_if(loops_, [](const auto& item) { return item.second.networks.expired(); });
+  const auto found = loops_.find(networks.get());
+  if (found != loops_.end()) return found->second.loop;
+  return loops_
+      .emplace(networks.get(), CachedLoop{.networks = networks,
+                                          .loop = DenoisingLoop(*(*networks)[index_], runtime_)})
+      .first->second.loop;
 }
 
 void Worker::Begin(ActiveImage& image) {
   const GenerationRequest& request = image.generation->request();
   image.generation->Started(clock_.Now());
-  image.trajectory.emplace(
-      request.plan, request.conditioning, request.seed + static_cast<uint64_t>(image.index),
-      *(*request.networks)[index_], StartOf(request, image.index), request.inpainting);
+  image.trajectory.emplace(request.plan, request.conditioning,
+                           image.generation->SeedOf(image.index), *(*request.networks)[index_],
+                           StartOf(request, image.index), request.inpainting);
 }
 
 // Frames out, finished images out. A failure to take pictures ends every image of the batch.
-void Worker::Resume(const Batch& batch, const at::Tensor& x0) {
+void Worker::Resume(const Images& images, const at::Tensor& x0) {
   Pictures pictures;
   try {
-    pictures = TakePictures(batch, x0);
+    pictures = TakePictures(images, x0);
   } catch (const std::exception& error) {
     const auto status =
         absl::InternalError(absl::StrCat("taking pictures: ", DescribeError(error)));
-    for (ActiveImage* image : batch.images) scheduler_.Remove(index_, image, status);
+    for (ActiveImage* image : images) scheduler_.Remove(index_, image, status);
     return;
   }
-  for (ActiveImage* image : batch.images) {
+  for (ActiveImage* image : images) {
     const Trajectory& trajectory = *image->trajectory;
     if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
     if (!trajectory.done()) image->rows = trajectory.rows();
@@ -169,20 +189,20 @@ void Worker::Resume(const Batch& batch, const at::Tensor& x0) {
 
 // Gathered on the device and brought to the host at once, then a tensor of its own each: a reader
 // who is slow to take one must not keep the others in memory.
-Worker::Pictures Worker::TakePictures(const Batch& batch, const at::Tensor& x0) const {
+Worker::Pictures Worker::TakePictures(const Images& images, const at::Tensor& x0) const {
   Pictures pictures;
   std::vector<at::Tensor> samples;
-  for (size_t i = 0; i < batch.images.size(); ++i) {
-    const Trajectory& trajectory = *batch.images[i]->trajectory;
-    const FrameOptions& wanted = batch.images[i]->generation->request().frames;
+  for (size_t i = 0; i < images.size(); ++i) {
+    const Trajectory& trajectory = *images[i]->trajectory;
+    const FrameOptions& wanted = images[i]->generation->request().frames;
     if (!WantsFrame(wanted, trajectory)) continue;
     for (const FrameKind kind : wanted.kinds) {
-      pictures.frames.push_back({.image = batch.images[i], .kind = kind, .sample = {}});
+      pictures.frames.push_back({.image = images[i], .kind = kind, .sample = {}});
       samples.push_back(kind == FrameKind::kX0 ? x0[static_cast<int64_t>(i)]
                                                : trajectory.PictureOfX());
     }
   }
-  for (ActiveImage* image : batch.images) {
+  for (ActiveImage* image : images) {
     if (!image->trajectory->done()) continue;
     pictures.finished.push_back({.image = image, .sample = {}});
     samples.push_back(image->trajectory->x());
@@ -215,7 +235,7 @@ void Worker::Finish(Picture picture) {
   }
   ActiveGeneration& generation = *picture.image->generation;
   generation.Image({.image_index = picture.image->index,
-                    .seed = generation.request().seed + static_cast<uint64_t>(picture.image->index),
+                    .seed = generation.SeedOf(picture.image->index),
                     .sample = std::move(picture.sample)});
   scheduler_.Remove(index_, picture.image, absl::OkStatus());
 }
@@ -226,21 +246,41 @@ void Worker::ReportLoad() {
   observer_->OnActiveRows(device_name_, scheduler_.ActiveRows(index_));
 }
 
-void Worker::Report(const Batch& batch, int trajectories, absl::Duration network_time) {
+void Worker::Report(const Batch& batch, Networks networks, std::vector<NetworkCall> calls) {
   ReportLoad();
-  if (observer_ == nullptr) return;
-  observer_->OnEvaluation(device_name_, {.trajectories = trajectories,
-                                         .rows = batch.rows,
-                                         .rows_saved = batch.rows_saved,
-                                         .network = network_time,
-                                         .total = clock_.Now() - batch.ready});
+  pending_.push_back({.networks = std::move(networks),
+                      .calls = std::move(calls),
+                      .report = {.trajectories = static_cast<int>(batch.items.size()),
+                                 .rows = batch.rows,
+                                 .rows_saved = batch.rows_saved,
+                                 .total = clock_.Now() - batch.ready}});
+  Settle(1);
 }
 
-// Kernels of an accelerator run behind the host; waiting for them counts time where it is spent, and
-// keeps the host from running ahead of the device.
-void Worker::Synchronize() const {
-  if (device_.is_cpu()) return;
-  c10::impl::VirtualGuardImpl(device_.type()).getStream(device_).synchronize();
+// Where waiting fails, the device has failed, and the next evaluation says so.
+void Worker::Settle(size_t allowed) {
+  try {
+    while (!pending_.empty()) {
+      const std::vector<NetworkCall>& calls = pending_.front().calls;
+      if (!calls.empty() && pending_.size() > allowed) calls.back().ended->Wait();
+      if (!calls.empty() && !calls.back().ended->reached()) return;
+      ReportOldest();
+    }
+  } catch (const std::exception& error) {
+    pending_.clear();
+    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+  }
+}
+
+void Worker::ReportOldest() {
+  Pending pending = std::move(pending_.front());
+  pending_.pop_front();
+  for (const NetworkCall& call : pending.calls) {
+    const absl::Duration duration = call.ended->Since(*call.began);
+    scheduler_.RecordEvaluation(pending.networks, duration);
+    pending.report.network += duration;
+  }
+  if (observer_ != nullptr) observer_->OnEvaluation(device_name_, pending.report);
 }
 
 }  // namespace denoise

@@ -3,17 +3,26 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <deque>
+#include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
+#include "core/device/device_runtime.h"
+#include "core/diffusion/denoising_loop.h"
+#include "server/engine/active_generation.h"
 #include "server/engine/engine.h"
-#include "server/engine/scheduler.h"
+#include "server/scheduling/scheduler.h"
 
 namespace denoise {
 
+// The host runs at most one evaluation ahead of its device: it waits for an evaluation only where
+// an image or a frame of it goes to the host, or where the next but one is about to begin. So a
+// device need not wait for the host, and a cancellation still takes effect at once.
 class Worker {
  public:
   // Starts the thread. `scheduler`, `clock` and `observer` (may be null) outlive the worker.
@@ -22,11 +31,18 @@ class Worker {
   ~Worker();  // joins; Scheduler::Stop comes first
 
  private:
-  struct Outputs {
-    at::Tensor x0;  // the predicted x0 of every image left in the batch, [images, C, H, W]
-    absl::Duration network_time;
-  };
+  using Images = std::vector<ActiveImage*>;
+  using Networks = std::shared_ptr<const NetworkReplicas>;
 
+  struct NetworkCall {
+    std::shared_ptr<DeviceMark> began;
+    std::shared_ptr<DeviceMark> ended;
+  };
+  struct BatchResult {
+    Images images;  // without those that failed alone
+    at::Tensor x0;  // predicted for each of them, [images, C, H, W]
+    std::vector<NetworkCall> calls;
+  };
   struct Picture {
     ActiveImage* image;
     FrameKind kind = FrameKind::kXt;  // of a frame
@@ -37,23 +53,37 @@ class Worker {
     std::vector<Picture> frames;
     std::vector<Picture> finished;
   };
+  // A batch whose network calls the device may not have finished.
+  struct Pending {
+    Networks networks;
+    std::vector<NetworkCall> calls;
+    EvaluationReport report;  // without the network's time
+  };
+  struct CachedLoop {
+    std::weak_ptr<const NetworkReplicas> networks;
+    DenoisingLoop loop;
+  };
 
   void Loop();
-  void Run(Batch& batch);
+  void Run(const Batch& batch);
   void Run(const Slice& slice);
   absl::StatusOr<DeviceTask::Outcome> RunSlice(DeviceTask& task) const;
-  Outputs Evaluate(Batch& batch);
-  void Resume(const Batch& batch, const at::Tensor& x0);
+  BatchResult Evaluate(const Images& images);
+  void Resume(const Images& images, const at::Tensor& x0);
 
-  Outputs EvaluateTogether(const Batch& batch);
-  Outputs EvaluateOneByOne(Batch& batch);
+  BatchResult EvaluateTogether(const Images& images);
+  BatchResult EvaluateOneByOne(const Images& images);
+  DenoisingLoop& LoopFor(const Networks& networks);
   void Begin(ActiveImage& image);
-  Pictures TakePictures(const Batch& batch, const at::Tensor& x0) const;
+  Pictures TakePictures(const Images& images, const at::Tensor& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
   void ReportLoad();
-  void Report(const Batch& batch, int trajectories, absl::Duration network_time);
-  void Synchronize() const;
+  void Report(const Batch& batch, Networks networks, std::vector<NetworkCall> calls);
+  // Waits until at most `allowed` batches are pending, and reports those that the device has
+  // finished.
+  void Settle(size_t allowed);
+  void ReportOldest();
 
   const int index_;
   const at::Device device_;
@@ -62,7 +92,13 @@ class Worker {
   Scheduler& scheduler_;
   const Clock& clock_;
   EngineObserver* const observer_;
-  std::thread thread_;
+
+  // Of the thread.
+  std::shared_ptr<DeviceRuntime> runtime_;
+  std::map<const NetworkReplicas*, CachedLoop> loops_;
+  std::deque<Pending> pending_;
+
+  std::thread thread_;  // last: it uses everything above
 };
 
 }  // namespace denoise

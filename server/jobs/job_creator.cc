@@ -14,12 +14,14 @@
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/files/folders.h"
-#include "core/io/model_files.h"
-#include "server/jobs/settings/base_model.h"
+#include "core/io/model_writer.h"
+#include "core/nn/unet2d.h"
 #include "server/jobs/settings/evaluation_settings.h"
+#include "server/jobs/settings/new_network.h"
 #include "server/jobs/settings/training_settings.h"
 #include "server/jobs/store/files.h"
 #include "server/jobs/store/resource_names.h"
+#include "server/models/model_loader.h"
 
 namespace denoise {
 namespace {
@@ -30,10 +32,10 @@ using denoised::v1::TrainingJob;
 constexpr size_t kMaxTextBytes = 128;
 constexpr int kMaxLabels = 64;
 
-// Of a request that names none: short enough to be typed again.
+// For requests without a seed. 32 bits, so that people can type it.
 uint64_t ChooseSeed() { return std::random_device()(); }
 
-// The same for equal requests: maps are written in order.
+// Equal requests have equal hashes: the entries of maps are serialised in order.
 std::string HashOf(const CreateTrainingJobRequest& request) {
   std::string bytes;
   {
@@ -57,19 +59,19 @@ absl::Status CheckRequest(const CreateTrainingJobRequest& request) {
   }
   if (request.labels_size() > kMaxLabels) {
     violations.Add("labels",
-                   absl::StrCat("must be at most ", kMaxLabels, ", are ", request.labels_size()));
+                   absl::StrCat("must be at most ", kMaxLabels, ", is ", request.labels_size()));
   }
   for (const auto& [key, value] : request.labels()) {
     if (key.empty() || key.size() > kMaxTextBytes || value.size() > kMaxTextBytes) {
       violations.Add("labels", absl::StrCat("keys must have 1 to ", kMaxTextBytes,
-                                            " bytes, values at most as many"));
+                                            " bytes, values at most ", kMaxTextBytes));
       break;
     }
   }
   return violations.ToStatus();
 }
 
-// `status` of a part of the request, its fields named from the request.
+// `status` of a part of the request, with its fields named from the whole request.
 absl::Status Within(std::string_view prefix, const absl::Status& status) {
   if (GetFieldViolations(status).empty()) return status;
   FieldViolations violations;
@@ -96,7 +98,7 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
                                              .max_waiting = environment_.max_waiting_jobs});
   if (created.ok()) std::move(remove).Cancel();
   if (!absl::IsAlreadyExists(created.status())) return created;
-  // It came twice at once.
+  // Another call with the same request_id has created it meanwhile.
   ASSIGN_OR_RETURN(existing, environment_.store->FindRequest(request.request_id(), hash));
   if (!existing) return created.status();
   return *std::move(existing);
@@ -125,37 +127,41 @@ absl::Status JobCreator::PrepareTraining(int64_t id, Prepared& prepared) {
   if (settings.base_case() == denoised::v1::TrainingSettings::BASE_NOT_SET) {
     return InvalidField("base", "must be base_model or new_network");
   }
-  ModelFiles files;
-  if (settings.has_base_model()) {
-    ASSIGN_OR_RETURN(files, ReadModel("base_model", settings.base_model()));
-    const absl::Status trainable = CheckTrainable(files);
-    if (!trainable.ok()) return InvalidField("base_model", std::string(trainable.message()));
-  } else {
-    auto made = MakeNewModel(*settings.mutable_new_network(), data.data_set, settings.seed());
-    if (!made.ok()) return Within("new_network.", made.status());
-    files = *std::move(made);
-  }
-  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
+  ASSIGN_OR_RETURN(const ParsedModel base, MakeBase(settings, data.data_set));
+  const ModelInfo model = InfoOf(base.description());
   const SettingsContext context = ContextOf(model, data.data_set, settings.seed());
   ASSIGN_OR_RETURN(settings, ResolveTraining(settings, context));
   prepared.job.set_steps_total(settings.max_steps());
   prepared.data_set = data.id;
-  return WriteBase(id, files);
+  return WriteBase(id, base);
+}
+
+absl::StatusOr<ParsedModel> JobCreator::MakeBase(denoised::v1::TrainingSettings& settings,
+                                                 const denoised::v1::Dataset& data_set) const {
+  if (settings.has_base_model()) {
+    ASSIGN_OR_RETURN(ParsedModel base, OpenServedModel("base_model", settings.base_model()));
+    const absl::Status trainable = CheckTrainable(base.description().unet);
+    if (!trainable.ok()) return InvalidField("base_model", std::string(trainable.message()));
+    return base;
+  }
+  auto base = MakeNewModel(*settings.mutable_new_network(), data_set, settings.seed());
+  if (!base.ok()) return Within("new_network.", base.status());
+  return base;
 }
 
 absl::Status JobCreator::PrepareEvaluation(int64_t id, Prepared& prepared) {
   auto& settings = *prepared.job.mutable_evaluation();
   ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
-  ASSIGN_OR_RETURN(const ModelFiles files, ReadModel("model", settings.model()));
-  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
+  ASSIGN_OR_RETURN(const ParsedModel base, OpenServedModel("model", settings.model()));
+  const ModelInfo model = InfoOf(base.description());
   const SettingsContext context = ContextOf(model, data.data_set, ChooseSeed());
   ASSIGN_OR_RETURN(settings, ResolveEvaluation(settings, context));
   prepared.job.set_steps_total(EvaluationPictures(settings, data.data_set.report().pictures()));
   prepared.data_set = data.id;
-  return WriteBase(id, files);
+  return WriteBase(id, base);
 }
 
-SettingsContext JobCreator::ContextOf(const Model& model, const denoised::v1::Dataset& data_set,
+SettingsContext JobCreator::ContextOf(const ModelInfo& model, const denoised::v1::Dataset& data_set,
                                       uint64_t seed) const {
   return {.model = model,
           .data_set = data_set,
@@ -174,16 +180,16 @@ absl::StatusOr<DataSetStore::Stored> JobCreator::FindDataSet(std::string_view fi
   return environment_.data_sets->FindReady(name);
 }
 
-absl::StatusOr<ModelFiles> JobCreator::ReadModel(std::string_view field,
-                                                 const std::string& name) const {
+absl::StatusOr<ParsedModel> JobCreator::OpenServedModel(std::string_view field,
+                                                        const std::string& name) const {
   const auto model_id = ParseModelName(name);
   if (!model_id) return InvalidField(field, "must be \"models/\" and a model's name");
   if (environment_.models->Find(*model_id) == nullptr) return ResourceNotFound("model", name);
-  return environment_.models_folder->Read(*model_id);
+  return environment_.models_folder->Open(*model_id);
 }
 
-absl::Status JobCreator::WriteBase(int64_t id, const ModelFiles& files) const {
-  return DiskStatus(WriteModelFiles(environment_.state->base_model(id), files));
+absl::Status JobCreator::WriteBase(int64_t id, const ParsedModel& model) const {
+  return DiskStatus(WriteModel(environment_.state->base_model(id), model));
 }
 
 }  // namespace denoise

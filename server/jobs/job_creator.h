@@ -1,15 +1,15 @@
-// From a request to a job in the queue.
+// Turns requests into queued jobs.
 #pragma once
 
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "core/io/model_files.h"
+#include "core/io/parsed_model.h"
 #include "denoised/v1/training.pb.h"
 #include "server/engine/engine.h"
 #include "server/jobs/datasets/data_set_store.h"
-#include "server/jobs/settings/training_settings.h"
+#include "server/jobs/settings/common_settings.h"
 #include "server/jobs/store/job_store.h"
 #include "server/jobs/store/state_dir.h"
 #include "server/models/model_repository.h"
@@ -34,8 +34,8 @@ class JobCreator {
   };
   explicit JobCreator(const Environment& environment) : environment_(environment) {}
 
-  // The errors of CreateTrainingJob. Writes the model that the job starts from, then the job: one that
-  // is there has everything it needs.
+  // Writes the model that the job starts from, then the job, so that a job in the store has everything
+  // it needs. Errors are those of CreateTrainingJob.
   absl::StatusOr<denoised::v1::TrainingJob> Create(
       const denoised::v1::CreateTrainingJobRequest& request);
 
@@ -49,11 +49,14 @@ class JobCreator {
                                    int64_t id);
   absl::Status PrepareTraining(int64_t id, Prepared& prepared);
   absl::Status PrepareEvaluation(int64_t id, Prepared& prepared);
-  SettingsContext ContextOf(const Model& model, const denoised::v1::Dataset& data_set,
+  SettingsContext ContextOf(const ModelInfo& model, const denoised::v1::Dataset& data_set,
                             uint64_t seed) const;
-  // Of a model that is being served.
-  absl::StatusOr<ModelFiles> ReadModel(std::string_view field, const std::string& name) const;
-  absl::Status WriteBase(int64_t id, const ModelFiles& files) const;
+  // What a training job starts from; fills in the settings of a new network.
+  absl::StatusOr<ParsedModel> MakeBase(denoised::v1::TrainingSettings& settings,
+                                       const denoised::v1::Dataset& data_set) const;
+  absl::StatusOr<ParsedModel> OpenServedModel(std::string_view field,
+                                              const std::string& name) const;
+  absl::Status WriteBase(int64_t id, const ParsedModel& model) const;
   absl::StatusOr<DataSetStore::Stored> FindDataSet(std::string_view field,
                                                    const std::string& name) const;
 

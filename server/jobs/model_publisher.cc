@@ -9,9 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
-#include "core/io/model_files.h"
-#include "server/jobs/settings/base_model.h"
+#include "core/io/model_writer.h"
+#include "core/io/parsed_model.h"
 #include "server/jobs/store/files.h"
+#include "server/models/model_loader.h"
 
 namespace denoise {
 namespace {
@@ -28,7 +29,7 @@ absl::Status CheckpointGone() {
   return absl::FailedPreconditionError("the checkpoint has been removed; take a newer one");
 }
 
-// That of `decay`, or the one with the greatest.
+// The index of the moving average that was asked for; the default is the one with the greatest decay.
 absl::StatusOr<size_t> AverageOf(const denoised::v1::TrainingSettings& settings,
                                  const PublishModelRequest& request) {
   const auto& decays = settings.ema_decays();
@@ -58,8 +59,8 @@ bool SameShape(const NetworkSpec& a, const NetworkSpec& b) {
   return a.in_channels == b.in_channels && a.height == b.height && a.width == b.width;
 }
 
-// Whether callers of the one can go on with the other.
-absl::Status CheckReplaces(const Model& replaced, const Model& model) {
+// Whether clients of `replaced` can use `model` instead.
+absl::Status CheckReplaces(const ModelInfo& replaced, const ModelInfo& model) {
   const char* other = !SameShape(model.spec, replaced.spec) ? "shape"
                       : model.spec.num_class_embeds != replaced.spec.num_class_embeds ||
                               model.id2label != replaced.id2label
@@ -69,7 +70,7 @@ absl::Status CheckReplaces(const Model& replaced, const Model& model) {
   if (other == nullptr) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("the model of that name has another ", other,
-                   "; set allow_replace to replace it all the same"));
+                   "; set allow_replace to replace it anyway"));
 }
 
 absl::StatusOr<at::ScalarType> DtypeOf(PublishModelRequest::Precision precision) {
@@ -115,46 +116,44 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
   ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source));
   auto model =
       Install(*model_id, request.allow_replace(), source.job, EmaOf(snapshot, average), dtype);
-  if (!model.ok()) return OfOurFiles(source.job, model.status());
-  Note(source, **model);
+  if (!model.ok()) return ErrorOfOurFiles(source.job, model.status());
+  RecordPublication(source, **model);
   return model;
 }
 
 absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id, bool allow_replace,
                                                     int64_t job, StateDict weights,
                                                     at::ScalarType dtype) const {
-  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job)));
+  ASSIGN_OR_RETURN(ParsedModel model, ParsedModel::Open(environment_.state->base_model(job)));
   const ModelHandle replaced = environment_.models->Find(model_id);
   if (replaced != nullptr && !allow_replace) {
-    ASSIGN_OR_RETURN(const Model trained, DescribeAsModel(files));
-    RETURN_IF_ERROR(CheckReplaces(*replaced, trained));
+    RETURN_IF_ERROR(CheckReplaces(*replaced, InfoOf(model.description())));
   }
-  files.weights = std::move(weights);
+  model.SetWeights(std::move(weights));
   return environment_.models_folder->Install(
       model_id,
       [&](const std::filesystem::path& folder) {
-        const absl::Status written = WriteModelFiles(folder, files, dtype);
+        const absl::Status written = WriteModel(folder, model, dtype);
         return absl::IsResourceExhausted(written) ? DiskStatus(written) : written;
       },
       *environment_.models);
 }
 
-// The files are the server's: what is wrong with them is no fault of the request's, and none of its
-// caller's business.
-absl::Status ModelPublisher::OfOurFiles(int64_t job, const absl::Status& status) const {
+// Errors in the server's own files are not the caller's fault: Internal instead of InvalidArgument.
+absl::Status ModelPublisher::ErrorOfOurFiles(int64_t job, const absl::Status& status) const {
   if (!absl::IsInvalidArgument(status) && !absl::IsNotFound(status)) return status;
-  RETURN_IF_ERROR(environment_.store->Status(job).status());  // deleted meanwhile
+  RETURN_IF_ERROR(environment_.store->Status(job).status());  // it may have been deleted
   return absl::InternalError(status.message());
 }
 
-void ModelPublisher::Note(const CheckpointReference& source, const Model& model) const {
+void ModelPublisher::RecordPublication(const CheckpointReference& source, const Model& model) const {
   TrainingEvent event;
   event.mutable_published()->set_model(ModelName(model.id));
   event.mutable_published()->set_model_version(model.version);
   event.mutable_published()->set_step(source.step);
-  const absl::Status noted = environment_.store->AddEvent(source.job, std::move(event));
-  if (noted.ok() || environment_.observer == nullptr) return;
-  environment_.observer->OnTrouble("the publication of a model could not be noted", noted);
+  const absl::Status recorded = environment_.store->AddEvent(source.job, std::move(event));
+  if (recorded.ok() || environment_.observer == nullptr) return;
+  environment_.observer->OnTrouble("the publication of a model could not be recorded", recorded);
 }
 
 absl::StatusOr<CheckpointReference> ModelPublisher::NewestCheckpoint(int64_t job) const {
@@ -168,7 +167,7 @@ absl::StatusOr<TrainingSnapshot> ModelPublisher::LoadSnapshot(
   const CheckpointFolder folder = CheckpointsOf(source.job);
   absl::StatusOr<TrainingSnapshot> snapshot = folder.Load(source.step);
   if (snapshot.ok()) return snapshot;
-  // It may have gone while it was being read.
+  // It may have been removed while it was being read.
   for (const CheckpointFolder::Entry& entry : folder.List()) {
     if (entry.step == source.step) return snapshot.status();
   }

@@ -1,4 +1,4 @@
-// From a checkpoint of a job to a model that is served.
+// Makes checkpoints of jobs models that are served.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ class ModelPublisher {
   };
   explicit ModelPublisher(const Environment& environment) : environment_(environment) {}
 
-  // The errors of PublishModel: after one, nothing has changed. A model that is served is published,
-  // though the job could not note it. Takes as long as loading a model does.
+  // Errors are those of PublishModel; nothing has changed after one. Once the model is served this
+  // succeeds, even if the job's event cannot be written. Takes as long as loading a model.
   absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request);
 
  private:
@@ -38,8 +38,8 @@ class ModelPublisher {
   absl::StatusOr<TrainingSnapshot> LoadSnapshot(const CheckpointReference& source) const;
   absl::StatusOr<ModelHandle> Install(const std::string& model_id, bool allow_replace, int64_t job,
                                       StateDict weights, at::ScalarType dtype) const;
-  absl::Status OfOurFiles(int64_t job, const absl::Status& status) const;
-  void Note(const CheckpointReference& source, const Model& model) const;
+  absl::Status ErrorOfOurFiles(int64_t job, const absl::Status& status) const;
+  void RecordPublication(const CheckpointReference& source, const Model& model) const;
   CheckpointFolder CheckpointsOf(int64_t job) const {
     return CheckpointFolder::ForReading(environment_.state->checkpoints(job));
   }
@@ -47,7 +47,7 @@ class ModelPublisher {
   const Environment environment_;
 };
 
-// The average of that index among `snapshot.tensors`, under the weights' own names.
+// The weights of the moving average number `index` in `snapshot.tensors`, under their own names.
 StateDict EmaOf(const TrainingSnapshot& snapshot, size_t index);
 
 }  // namespace denoise

@@ -96,7 +96,7 @@ class TrainingJobs::Impl {
   absl::StatusOr<TrainingJob> Apply(const std::string& name, JobAction action) {
     ASSIGN_OR_RETURN(const int64_t id, JobIn("name", name));
     RETURN_IF_ERROR(store_.Apply(id, action).status());
-    runner_->Poke();
+    runner_->Notify();
     return store_.Get(id);
   }
 
@@ -123,7 +123,7 @@ TrainingJobs::~TrainingJobs() { Stop(absl::InfinitePast()); }
 absl::StatusOr<TrainingJob> TrainingJobs::Create(
     const denoised::v1::CreateTrainingJobRequest& request) {
   ASSIGN_OR_RETURN(TrainingJob job, impl_->creator_.Create(request));
-  impl_->runner_->Poke();
+  impl_->runner_->Notify();
   return job;
 }
 

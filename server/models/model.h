@@ -1,4 +1,4 @@
-// A model that is loaded and ready, and what it is called.
+// A model that is loaded and ready to serve, and its names.
 #pragma once
 
 #include <cstdint>
@@ -16,29 +16,29 @@
 
 namespace denoise {
 
-// Immutable and shared: whoever holds one keeps its weights alive.
-struct Model {
-  std::string id;  // the folder's name, "emoji-32"
-  std::string version;
-  std::string source;
+// What is known of a model without its weights. Requests and settings of jobs are checked against it.
+struct ModelInfo {
+  std::string source;  // "DDPMPipeline / UNet2DModel, diffusers 0.40.0"
   NetworkSpec spec;
   Schedule schedule;
   SchedulerConfig scheduler;
-  SamplerOptions default_sampler;           // what a request gets that asks for nothing
+  SamplerOptions default_sampler;           // for requests that choose none
   std::map<int64_t, std::string> id2label;  // may be empty, or lack labels
   std::optional<int64_t> null_class_label;  // the class that stands for none
-  NetworkReplicas networks;                 // one per device
 
   bool is_class_conditional() const { return spec.num_class_embeds > 0; }
 };
 
+// A model that is being served. Immutable and shared: whoever holds one keeps its weights alive.
+struct Model : ModelInfo {
+  std::string id;            // the folder's name, "emoji-32"
+  std::string version;       // a hash of its files
+  NetworkReplicas networks;  // one per device
+};
+
 using ModelHandle = std::shared_ptr<const Model>;
 
-// Whether a folder of this name can be served: [a-zA-Z0-9][a-zA-Z0-9._-]*, at most 128 characters.
-// In particular such a name is no path.
-bool IsValidModelId(std::string_view id);
-
-// "models/emoji-32".
+// "models/emoji-32". Ids are valid resource ids (core/base/resource_id.h).
 std::string ModelName(std::string_view id);
 
 // The id in "models/{id}"; nullopt where the name is malformed.

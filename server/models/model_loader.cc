@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/io/checkpoint.h"
 #include "core/sampling/samplers/compile_plan.h"
 
 namespace denoise {
@@ -54,13 +55,32 @@ absl::Status CheckOutput(const at::Tensor& output, const NetworkSpec& spec) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
 SamplerOptions DefaultSampler(const SchedulerConfig& config, const Schedule& schedule) {
   const bool one_step = schedule.family() == ScheduleFamily::kConsistency;
   SamplerOptions options = config.sampler;
   options.steps = one_step ? 1 : std::min(kDefaultSteps, schedule.num_train_timesteps());
   return options;
+}
+
+NetworkSpec SpecOf(const UNet2DConfig& config) {
+  return {.in_channels = config.in_channels,
+          .out_channels = config.out_channels,
+          .height = config.height,
+          .width = config.width,
+          .num_class_embeds = config.num_class_embeds,
+          .num_parameters = CountUNet2DParameters(config)};
+}
+
+}  // namespace
+
+ModelInfo InfoOf(const ModelDescription& description) {
+  return {.source = description.source,
+          .spec = SpecOf(description.unet),
+          .schedule = description.schedule,
+          .scheduler = description.scheduler,
+          .default_sampler = DefaultSampler(description.scheduler, description.schedule),
+          .id2label = description.id2label,
+          .null_class_label = description.null_class_label};
 }
 
 absl::Status WarmUp(const Network& network) {
@@ -83,20 +103,8 @@ absl::Status WarmUp(const Network& network) {
 absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                       const ModelLoadOptions& options) {
   ASSIGN_OR_RETURN(Checkpoint checkpoint, LoadCheckpoint(folder, options.network));
-  ASSIGN_OR_RETURN(Schedule schedule, Schedule::Create(checkpoint.scheduler.schedule));
-  SamplerOptions default_sampler = DefaultSampler(checkpoint.scheduler, schedule);
-  auto model = std::make_shared<Model>(Model{
-      .id = std::move(id),
-      .version = std::move(checkpoint.version),
-      .source = std::move(checkpoint.source),
-      .spec = checkpoint.network->spec(),
-      .schedule = std::move(schedule),
-      .scheduler = std::move(checkpoint.scheduler),
-      .default_sampler = std::move(default_sampler),
-      .id2label = std::move(checkpoint.id2label),
-      .null_class_label = checkpoint.null_class_label,
-      .networks = {},
-  });
+  auto model = std::make_shared<Model>(
+      Model{InfoOf(checkpoint), std::move(id), std::move(checkpoint.version), {}});
   RETURN_IF_ERROR(CheckSampler(*model));
   for (const at::Device& device : options.devices) {
     ASSIGN_OR_RETURN(auto replica, Replicate(*checkpoint.network, device, options.dtype));

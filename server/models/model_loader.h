@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/io/checkpoint.h"
+#include "core/io/parsed_model.h"
 #include "core/nn/unet2d.h"
 #include "server/models/model.h"
 
@@ -23,18 +23,18 @@ struct ModelLoadOptions {
 
 // Loads `folder`, copies its network to every device and warms each copy up. `folder` is hostile;
 // errors name files relative to it and never its own path. InvalidArgument also where the parts do
-// not fit together: a sampler that needs a variance the network does not predict, labels beyond the
-// classes.
+// not fit together: a sampler that needs a variance the network does not predict, or labels beyond
+// the classes.
 absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                       const ModelLoadOptions& options);
 
-// What a request gets that asks for nothing: the checkpoint's scheduler, in 20 steps where its
-// schedule has as many; a consistency model is there to take one.
-SamplerOptions DefaultSampler(const SchedulerConfig& config, const Schedule& schedule);
+// What a server knows of a model that was parsed. Its default sampler is the checkpoint's scheduler,
+// in 20 steps where its schedule has as many; a consistency model takes one.
+ModelInfo InfoOf(const ModelDescription& description);
 
-// One evaluation of one row, so that the first request finds kernels chosen and memory allocated.
-// Internal where the network throws; InvalidArgument where it answers with another shape, or with
-// values that are not finite.
+// Evaluates one row, so that kernels are chosen and memory is allocated before the first request.
+// Internal where the network throws; InvalidArgument where its output has another shape than its
+// spec says, or is not finite.
 absl::Status WarmUp(const Network& network);
 
 }  // namespace denoise

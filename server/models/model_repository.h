@@ -14,18 +14,18 @@
 
 namespace denoise {
 
-// Models come while requests use others: a request holds the handle that it found, and finishes on
-// it. Thread-safe.
+// Models may be added and replaced while requests run: a request keeps the handle that it found, and
+// finishes with that model. Thread-safe.
 class ModelRepository {
  public:
-  // Told how many models there are, at the start and after each change, in order. It must not block,
-  // nor call the repository.
+  // Called with the number of models at the start and after each change, in order. It must neither
+  // block nor call the repository.
   using SizeListener = std::function<void(size_t)>;
 
   explicit ModelRepository(std::vector<ModelHandle> models = {}, SizeListener on_size = nullptr);
 
-  // Adds a model, or gives it the id of the one that it replaces, whose weights go with its last
-  // handle.
+  // Adds a model, or replaces the one that has its id. The weights of that one are freed with its
+  // last handle.
   void Publish(ModelHandle model) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Null where there is none.

@@ -12,6 +12,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/file_descriptor.h"
+#include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"
@@ -38,13 +39,13 @@ absl::Status CannotWrite(int error) {
   return CannotWrite(FileSystemError(error, "cannot write the models folder"));
 }
 
-// Whether anything has this name: a link that leads nowhere, too.
+// Whether anything has this name, even a link that leads nowhere.
 bool Exists(const fs::path& path) {
   std::error_code error;
   return fs::exists(fs::symlink_status(path, error));
 }
 
-// What `folder` holds and does not hide, in order.
+// The entries of `folder` that are not hidden, in order.
 absl::StatusOr<std::vector<std::string>> VisibleNames(const fs::path& folder) {
   std::error_code error;
   std::vector<std::string> names;
@@ -60,7 +61,8 @@ absl::StatusOr<std::vector<std::string>> VisibleNames(const fs::path& folder) {
   return names;
 }
 
-// Waits until no other thread or process changes the folder; until the descriptor goes.
+// Keeps other threads and processes from changing the folder while the descriptor is open. Waits for
+// those that do.
 absl::StatusOr<FileDescriptor> Lock(const fs::path& root) {
   FileDescriptor file(open((root / kLock).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (file.get() < 0) return CannotWrite(errno);
@@ -77,8 +79,8 @@ absl::Status Move(const fs::path& from, const fs::path& to) {
   return SyncFolder(from.parent_path());
 }
 
-// What an install that did not end has left. The caller holds the lock.
-absl::Status PutRight(const fs::path& root) {
+// Repairs what an interrupted install has left. The caller holds the lock.
+absl::Status Repair(const fs::path& root) {
   if (Exists(root / kReplaced)) {
     ASSIGN_OR_RETURN(const auto ids, VisibleNames(root / kReplaced));
     for (const std::string& id : ids) {
@@ -89,13 +91,13 @@ absl::Status PutRight(const fs::path& root) {
   return CannotWrite(RemoveTree(root / kIncoming));
 }
 
-absl::Status PutRightAtStart(const fs::path& root) {
+absl::Status RepairAtStart(const fs::path& root) {
   if (!Exists(root / kReplaced) && !Exists(root / kIncoming)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root));
-  return PutRight(root);
+  return Repair(root);
 }
 
-// `id` names the incoming version instead of the one that it names now, if any.
+// Gives the name `id` to the incoming version, in place of the one that has it now, if any.
 absl::Status Swap(const fs::path& root, const std::string& id) {
   const bool replaces = Exists(root / id);
   if (replaces) RETURN_IF_ERROR(Move(root / id, root / kReplaced / id));
@@ -109,14 +111,14 @@ ModelsFolder::ModelsFolder(fs::path root, ModelLoadOptions options)
 
 absl::StatusOr<LoadedModels> ModelsFolder::Load() const {
   LoadedModels loaded;
-  if (const absl::Status status = PutRightAtStart(root_); !status.ok()) {
+  if (const absl::Status status = RepairAtStart(root_); !status.ok()) {
     loaded.broken.push_back({kReplaced, status});
   }
   ASSIGN_OR_RETURN(const auto names, VisibleNames(root_));
   for (const std::string& id : names) {
-    std::error_code ignored;  // an entry that cannot be looked at is no folder
+    std::error_code ignored;  // an entry that cannot be examined is no folder
     if (!fs::is_directory(root_ / id, ignored)) continue;
-    auto model = IsValidModelId(id)
+    auto model = IsValidResourceId(id)
                      ? LoadModel(root_ / id, id, options_)
                      : absl::InvalidArgumentError("a model's name is letters, digits and ._-");
     if (model.ok()) {
@@ -128,21 +130,22 @@ absl::StatusOr<LoadedModels> ModelsFolder::Load() const {
   return loaded;
 }
 
-absl::StatusOr<ModelFiles> ModelsFolder::Read(const std::string& id) const {
-  // Nobody replaces it meanwhile; in a folder that cannot be written to, nobody can.
+absl::StatusOr<ParsedModel> ModelsFolder::Open(const std::string& id) const {
+  // The lock keeps others from replacing it meanwhile. Where the folder cannot be written to, nobody
+  // can.
   const absl::StatusOr<FileDescriptor> lock = Lock(root_);
   if (!lock.ok() && !absl::IsFailedPrecondition(lock.status())) return lock.status();
-  return LoadModelFiles(root_ / id);
+  return ParsedModel::Open(root_ / id);
 }
 
 absl::StatusOr<ModelHandle> ModelsFolder::Install(const std::string& id, const Writer& write,
                                                   ModelRepository& models) const {
-  if (!IsValidModelId(id)) {
+  if (!IsValidResourceId(id)) {
     return absl::InvalidArgumentError("a model's name is letters, digits and ._-");
   }
   ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root_));
-  RETURN_IF_ERROR(PutRight(root_));
-  const auto tidy = absl::MakeCleanup([&] { PutRight(root_).IgnoreError(); });
+  RETURN_IF_ERROR(Repair(root_));
+  const auto tidy = absl::MakeCleanup([&] { Repair(root_).IgnoreError(); });
   RETURN_IF_ERROR(CannotWrite(MakeFolder(root_ / kIncoming)));
   RETURN_IF_ERROR(CannotWrite(MakeFolder(root_ / kReplaced)));
   const fs::path incoming = root_ / kIncoming / id;

@@ -7,8 +7,9 @@
 //     .lock                held by the process that changes any of these
 //
 // A version is written, loaded and warmed up as .incoming/emoji-32. Then the old one is moved away,
-// the new one moved in, and the old one removed. A server that starts puts right what a crash has
-// left: a replaced version whose name nobody has gets it back, the rest of the hidden folders goes.
+// the new one moved in, and the old one removed. When a server starts it repairs what a crash has
+// left: a replaced version gets its name back unless another one has it, and what else is in the
+// hidden folders is removed.
 #pragma once
 
 #include <filesystem>
@@ -18,14 +19,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/io/model_files.h"
+#include "core/io/parsed_model.h"
 #include "server/models/model.h"
 #include "server/models/model_loader.h"
 #include "server/models/model_repository.h"
 
 namespace denoise {
 
-// A folder that is left out, and why.
+// A folder that is not served, and why.
 struct BrokenModel {
   std::string folder;  // its name, not its path
   absl::Status status;
@@ -36,30 +37,30 @@ struct LoadedModels {
   std::vector<BrokenModel> broken;
 };
 
-// Immutable and thread-safe. Processes that share the folder may install models, too: they wait for
+// Immutable and thread-safe. Several processes may install models into one folder; they wait for
 // each other.
 class ModelsFolder {
  public:
   ModelsFolder(std::filesystem::path root, ModelLoadOptions options);
 
-  // Loads every folder in the root in order of name, after putting right what a crash has left.
-  // Hidden folders and files are passed over; a folder that is broken, or whose name is not a valid
-  // model id, is reported and left out. Fails only where the root cannot be read.
+  // Repairs what a crash has left, then loads every folder in the root in order of name. Hidden
+  // folders and files are skipped; a folder that is broken, or whose name is not a valid model id, is
+  // reported and not served. Fails only where the root cannot be read.
   absl::StatusOr<LoadedModels> Load() const;
 
-  // The files of a model as they are now: all of one version. NotFound; InvalidArgument where they are
-  // no model (core/io/model_files.h).
-  absl::StatusOr<ModelFiles> Read(const std::string& id) const;
+  // Opens the model as it is now, with all files of one version. NotFound; InvalidArgument where they
+  // are no model.
+  absl::StatusOr<ParsedModel> Open(const std::string& id) const;
 
-  // Makes a durable checkpoint folder of the path it is given, which does not exist but whose parent
-  // does: WriteModelFiles (core/io/model_files.h).
+  // Writes a durable checkpoint folder at the path it is given, which does not exist but whose parent
+  // does. WriteModel (core/io/model_writer.h) is one.
   using Writer = std::function<absl::Status(const std::filesystem::path& folder)>;
 
-  // Puts what `write` makes under the name `id` and publishes it in `models`, once it has been
-  // loaded and warmed up. Takes as long as that takes. InvalidArgument: `id` is no model id, or the
-  // new version does not load. FailedPrecondition: the root cannot be written to. Other errors come
-  // from `write` or the file system. After an error `models` is as it was, and the folder has the
-  // old version or, where the disk failed at the very end, the new one.
+  // Installs what `write` makes under the name `id`, and publishes it in `models` once it has been
+  // loaded and warmed up, which takes a while. InvalidArgument: `id` is no model id, or the new
+  // version does not load. FailedPrecondition: the root cannot be written to. Other errors come from
+  // `write` or the file system. After an error `models` is unchanged, and the folder has the old
+  // version or, where the disk failed at the very end, the new one.
   absl::StatusOr<ModelHandle> Install(const std::string& id, const Writer& write,
                                       ModelRepository& models) const;
 

@@ -7,6 +7,7 @@
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/paging.h"
+#include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
 #include "server/rpc/model_conversion.h"
 #include "server/rpc/unary_answer.h"
@@ -17,7 +18,7 @@ namespace {
 // A page continues after the last model of the page before; models are listed in order of id.
 absl::StatusOr<std::string> ParseModelToken(const std::string& token) {
   ASSIGN_OR_RETURN(std::string id, ParsePageToken(token));
-  if (!id.empty() && !IsValidModelId(id)) return BadPageToken();
+  if (!id.empty() && !IsValidResourceId(id)) return BadPageToken();
   return id;
 }
 

@@ -1,7 +1,7 @@
 // How far apart two distributions are, judged by samples of both.
 //
-// The energy distance (Szekely & Rizzo 2013) is 2 E|X - Y| - E|X - X'| - E|Y - Y'|: zero where X and
-// Y have one distribution and above it elsewhere. It needs no features and no density, only
+// The energy distance (Szekely & Rizzo 2013) is 2 E|X - Y| - E|X - X'| - E|Y - Y'|: zero where X
+// and Y have one distribution and above it elsewhere. It needs no features and no density, only
 // distances between samples.
 #pragma once
 
@@ -20,8 +20,8 @@ struct EnergyDistance {
   double chance;
 };
 
-// Rows of [N, ...] and [M, ...] are independent samples, two at least on either side. `seed` is that
-// of the splits.
+// Rows of [N, ...] and [M, ...] are independent samples, two at least on either side. `seed` is
+// that of the splits.
 EnergyDistance MeasureEnergyDistance(const at::Tensor& x, const at::Tensor& y, uint64_t seed);
 
 }  // namespace denoise

@@ -15,7 +15,7 @@
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
 #include "core/io/checkpoint.h"
-#include "core/io/model_files.h"
+#include "core/io/parsed_model.h"
 #include "core/nn/unet2d.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/engine/engine.h"
@@ -50,11 +50,10 @@ TrainingRows RandomPictures(const NetworkSpec& spec, int count) {
 // Trains the weights of `checkpoint` on, as a job does but for reading pictures.
 absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const Checkpoint& checkpoint,
                                                      const GenerationBench::Options& options) {
-  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(options.checkpoint));
-  ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
+  ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Open(options.checkpoint));
   Trainer::Setup setup;
-  setup.weights = std::move(files.weights);
-  setup.binder = [config](const StateDict& parameters, at::ScalarType dtype) {
+  ASSIGN_OR_RETURN(setup.weights, model.LoadWeights());
+  setup.binder = [config = model.description().unet](const StateDict& parameters, at::ScalarType dtype) {
     return BindUNet2D(config, parameters, dtype, {.batch_invariant = false});
   };
   setup.scheduler = checkpoint.scheduler;

@@ -4,13 +4,14 @@
 
 #include <deque>
 
-#include "core/diffusion/row_batch.h"
+#include "core/diffusion/denoising_loop.h"
 
 namespace denoise {
 
 void SampleTogether(const Network& network, std::vector<Trajectory>& trajectories, int batch_size,
                     const std::function<void(size_t done, size_t total)>& progress) {
   const c10::InferenceMode inference;
+  DenoisingLoop loop(network);
   std::deque<Trajectory*> waiting;
   size_t done = 0, total = 0;
   for (Trajectory& trajectory : trajectories) {
@@ -23,8 +24,7 @@ void SampleTogether(const Network& network, std::vector<Trajectory>& trajectorie
       running.push_back(waiting.front());
       waiting.pop_front();
     }
-    RowBatch batch(running, network);
-    batch.Update(network.Forward(batch.input()));
+    loop.Evaluate(running);
     progress(done += running.size(), total);
     for (Trajectory* trajectory : running) {
       if (!trajectory->done()) waiting.push_back(trajectory);

@@ -9,8 +9,8 @@
 
 namespace denoise {
 
-// Runs all `trajectories` to their ends, up to `batch_size` of them a network call. `progress` hears
-// after each call how many evaluations of how many are done.
+// Runs all `trajectories` to their ends, up to `batch_size` of them per network call. `progress` is
+// called after each one with the numbers of evaluations done and in total.
 void SampleTogether(const Network& network, std::vector<Trajectory>& trajectories, int batch_size,
                     const std::function<void(size_t done, size_t total)>& progress);
 

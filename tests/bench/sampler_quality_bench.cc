@@ -7,8 +7,8 @@
 // A deterministic sampler follows the ODE of the diffusion: its images are compared one by one with
 // those that it makes of the same noise in 1000 steps, and these with dpmpp_2m's, so that nobody
 // shines by following another ODE. Stochastic ones are compared as distributions, over many seeds,
-// with what DDPM makes in 1000 steps, the reverse process as it was learned. The samplers that clip do
-// so where the checkpoint says, as in use. All trajectories share one loop.
+// with what DDPM makes in 1000 steps, the reverse process as it was learned. The samplers that clip
+// do so where the checkpoint says, as in use. All trajectories share one loop.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/stack.h>
@@ -74,8 +74,8 @@ SamplerOverrides Sampler(std::string_view name) {
   return overrides;
 }
 
-// From the greatest sigma that Karras et al. 2022 (table 1) use to the schedule's least. Solvers lay
-// their levels without timesteps, the others between those of the first timestep and the last.
+// From the greatest sigma that Karras et al. 2022 (table 1) use to the schedule's least. Solvers
+// lay their levels without timesteps, the others between those of the first timestep and the last.
 SamplerOverrides Karras(std::string_view name) {
   SamplerOverrides overrides = Sampler(name);
   overrides.sigma_spacing = SigmaSpacing::kKarras;
@@ -85,8 +85,8 @@ SamplerOverrides Karras(std::string_view name) {
   return overrides;
 }
 
-// Of samplers that average slopes or noises of very different levels, and diverge where the first step
-// of a cosine schedule spans them all: a little signal is left here.
+// Of samplers that average slopes or noises of very different levels, and diverge where the first
+// step of a cosine schedule spans them all: a little signal is left here.
 SamplerOverrides Listed(std::string_view name) {
   SamplerOverrides overrides = Sampler(name);
   overrides.timestep_spacing.reset();

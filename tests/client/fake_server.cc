@@ -4,6 +4,7 @@
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <utility>
 
@@ -25,6 +26,7 @@ namespace v1 = denoised::v1;
 
 constexpr int kWidth = 16, kHeight = 12, kChannels = 3;
 constexpr int kDefaultSteps = 4, kMostSteps = 1000;
+constexpr std::chrono::minutes kPatience{1};
 
 // A disc on a ramp, the less noisy the further along; values leave [-1, 1] as raw samples may.
 std::vector<float> Sample(int image_index, double progress) {
@@ -147,15 +149,11 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         grpc::ServerWriter<v1::GenerateEvent>* writer) override {
-    {
-      const std::lock_guard lock(fake_.mutex_);
-      fake_.requests_.push_back(*request);
-    }
-    if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
-    if (!fake_.answer.ok()) return fake_.answer;
-    const bool whole = SendEvents(*context, *request, *writer);
-    if (!whole) ++fake_.cancelled_calls_;
-    return whole ? fake_.end : grpc::Status::CANCELLED;
+    fake_.BeginCall(*request);
+    bool whole = true;
+    const grpc::Status status = Answer(*context, *request, *writer, whole);
+    fake_.EndCall(whole);
+    return status;
   }
 
   grpc::Status Diffuse(grpc::ServerContext* context, const v1::DiffuseRequest* request,
@@ -224,6 +222,15 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
     int64_t sequence_ = 0;
   };
 
+  // `whole` becomes false where the client went away.
+  grpc::Status Answer(grpc::ServerContext& context, const v1::GenerateRequest& request,
+                      grpc::ServerWriter<v1::GenerateEvent>& writer, bool& whole) {
+    if (fake_.ShouldFail(context)) return RetryLaterStatus(fake_.pushback);
+    if (!fake_.answer.ok()) return fake_.answer;
+    whole = SendEvents(context, request, writer);
+    return whole ? fake_.end : grpc::Status::CANCELLED;
+  }
+
   bool SendEvents(grpc::ServerContext& context, const v1::GenerateRequest& request,
                   grpc::ServerWriter<v1::GenerateEvent>& writer) {
     Sender send(fake_, writer);
@@ -234,10 +241,11 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
     if (!send(event)) return false;
     event.mutable_started()->mutable_queue_wait()->set_nanos(5000000);
     if (!send(event)) return false;
-    while (fake_.never_ends) {
-      if (context.IsCancelled()) return false;
-      absl::SleepFor(absl::Milliseconds(2));
+    if (fake_.never_ends) {
+      WaitUntilCancelled(context);
+      return false;
     }
+    if (fake_.holds_calls) fake_.WaitForPermit();
     int frames = 0;
     for (int step = 1; step <= Steps(request); ++step) {
       if (!SendStep(context, request, step, send, frames)) return false;
@@ -255,7 +263,6 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
   bool SendStep(grpc::ServerContext& context, const v1::GenerateRequest& request, int step,
                 Sender& send, int& frames) {
     if (context.IsCancelled()) return false;
-    absl::SleepFor(fake_.step_time);
     v1::GenerateEvent event;
     v1::Progress& progress = *event.mutable_progress();
     progress.set_steps_done(step * Count(request));
@@ -367,6 +374,52 @@ std::vector<v1::DiffuseRequest> FakeServer::diffusions() const {
   return diffusions_;
 }
 
+int FakeServer::cancelled_calls() const {
+  const std::lock_guard lock(mutex_);
+  return cancelled_calls_;
+}
+
+int FakeServer::most_open_calls() const {
+  const std::lock_guard lock(mutex_);
+  return most_open_calls_;
+}
+
+bool FakeServer::WaitForRequests(size_t count) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, kPatience, [&] { return requests_.size() >= count; });
+}
+
+bool FakeServer::WaitForCancelledCalls(int count) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, kPatience, [&] { return cancelled_calls_ >= count; });
+}
+
+void FakeServer::LetOneCallFinish() {
+  const std::lock_guard lock(mutex_);
+  ++permits_;
+  changed_.notify_all();
+}
+
+void FakeServer::WaitForPermit() {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, kPatience, [&] { return permits_ > 0; });
+  --permits_;
+}
+
+void FakeServer::BeginCall(const v1::GenerateRequest& request) {
+  const std::lock_guard lock(mutex_);
+  requests_.push_back(request);
+  most_open_calls_ = std::max(most_open_calls_, ++open_calls_);
+  changed_.notify_all();
+}
+
+void FakeServer::EndCall(bool whole) {
+  const std::lock_guard lock(mutex_);
+  --open_calls_;
+  if (!whole) ++cancelled_calls_;
+  changed_.notify_all();
+}
+
 bool FakeServer::ShouldFail(grpc::ServerContext& context) {
   if (failures_before_success.fetch_sub(1) <= 0) {
     failures_before_success = 0;
@@ -377,6 +430,10 @@ bool FakeServer::ShouldFail(grpc::ServerContext& context) {
                                 absl::StrCat(absl::ToInt64Milliseconds(pushback)));
   }
   return true;
+}
+
+void WaitUntilCancelled(const grpc::ServerContext& context) {
+  while (!context.IsCancelled()) absl::SleepFor(absl::Milliseconds(2));
 }
 
 grpc::Status StatusWithDetail(grpc::StatusCode code, const std::string& message,

@@ -5,6 +5,7 @@
 #include <grpcpp/server_context.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -20,7 +21,8 @@ namespace denoise {
 // Serves "models/shapes" (16 x 12 RGB, classes "circle" and "square", guidance) and "models/plain"
 // (no classes) on a free port of 127.0.0.1 until destroyed. By default every request gets
 // well-formed events with small PNG, JPEG, WebP or raw pictures, or a plan of our defaults on a
-// linear schedule; pictures that are sent to it are not looked at. The fields below, set before the call, change that. Thread-safe except for the fields.
+// linear schedule; pictures that are sent to it are not looked at. The fields below, set before the
+// call, change that. Thread-safe except for the fields.
 class FakeServer {
  public:
   // Serves `more`, too, which outlive it.
@@ -36,7 +38,16 @@ class FakeServer {
   std::vector<denoised::v1::GenerateRequest> requests() const;
   std::vector<denoised::v1::DiffuseRequest> diffusions() const;
   // Calls that ended because the client went away or gave up.
-  int cancelled_calls() const { return cancelled_calls_; }
+  int cancelled_calls() const;
+
+  // Wait until there have been as many; false if that takes more than a minute.
+  bool WaitForRequests(size_t count) const;
+  bool WaitForCancelledCalls(int count) const;
+
+  // With `holds_calls`: lets one call that waits, or the next, go on.
+  void LetOneCallFinish();
+  // The most calls to Generate that were under way at a time.
+  int most_open_calls() const;
 
   // The next this many calls fail with UNAVAILABLE, telling gRPC to come back after `pushback`.
   std::atomic<int> failures_before_success = 0;
@@ -44,12 +55,12 @@ class FakeServer {
   // The service config of the client decides over pushback when false.
   bool sends_pushback = true;
 
-  grpc::Status answer;  // instead of events, unless OK
-  grpc::Status end;     // after the events
-  absl::Duration step_time = absl::ZeroDuration();
+  grpc::Status answer;           // instead of events, unless OK
+  grpc::Status end;              // after the events
   size_t extra_event_bytes = 0;  // pads the first image's PNG with bytes after its end
   bool leaves_out_finished = false;
-  bool never_ends = false;  // waits for cancellation after `started`
+  bool never_ends = false;   // waits for cancellation after `started`
+  bool holds_calls = false;  // waits for LetOneCallFinish() after `started`
   int list_page_size = 1;
   std::function<void(denoised::v1::GenerateEvent&)> edit_event;  // the last word on every event
   std::function<void(denoised::v1::DiffuseEvent&)> edit_diffuse_event;
@@ -60,16 +71,27 @@ class FakeServer {
   class Models;
 
   bool ShouldFail(grpc::ServerContext& context);
+  void BeginCall(const denoised::v1::GenerateRequest& request);
+  void EndCall(bool whole);
+  void WaitForPermit();
 
   std::unique_ptr<ImageGeneration> image_generation_;
   std::unique_ptr<Models> models_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
-  std::atomic<int> cancelled_calls_ = 0;
   mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
   std::vector<denoised::v1::GenerateRequest> requests_;   // guarded by mutex_
-  std::vector<denoised::v1::DiffuseRequest> diffusions_;  // likewise
+  std::vector<denoised::v1::DiffuseRequest> diffusions_;  // likewise, as everything below
+  int cancelled_calls_ = 0;
+  int open_calls_ = 0;
+  int most_open_calls_ = 0;
+  int permits_ = 0;  // calls that may still finish
 };
+
+// Returns once the client has cancelled the call or is gone. The synchronous API of gRPC has no event
+// for that: this is the one place that asks again and again.
+void WaitUntilCancelled(const grpc::ServerContext& context);
 
 // A status with one of google.rpc's details.
 grpc::Status StatusWithDetail(grpc::StatusCode code, const std::string& message,

@@ -1,4 +1,5 @@
-// Training and data sets without a network or a disk: answers over real gRPC what a test tells it to.
+// Training and data sets without a network or a disk: answers over real gRPC what a test tells it
+// to.
 #pragma once
 
 #include <grpcpp/impl/service_type.h>
@@ -14,8 +15,8 @@
 namespace denoise {
 
 // The services Training and Datasets, for a FakeServer that it outlives. Each call is answered by
-// the function below, set before the call and called on gRPC's threads; UNIMPLEMENTED where there is
-// none.
+// the function below, set before the call and called on gRPC's threads; UNIMPLEMENTED where there
+// is none.
 class FakeTraining {
  public:
   FakeTraining();

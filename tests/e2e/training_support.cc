@@ -99,14 +99,32 @@ void UploadPictures(const ServerProcess& server, const std::filesystem::path& fo
 }
 
 denoised::v1::TrainingJob WaitForEnd(denoised::v1::Training::Stub& stub, const std::string& name) {
-  denoised::v1::GetTrainingJobRequest request;
-  request.set_name(name);
-  denoised::v1::TrainingJob job;
-  EXPECT_TRUE(Eventually([&] {
+  return WaitForState(stub, name, denoised::v1::TrainingJob::STATE_UNSPECIFIED);
+}
+
+denoised::v1::TrainingJob WaitForState(denoised::v1::Training::Stub& stub, const std::string& name,
+                                       denoised::v1::TrainingJob::State state) {
+  const auto get = [&] {
+    denoised::v1::GetTrainingJobRequest request;
+    request.set_name(name);
     grpc::ClientContext context;
-    return stub.GetTrainingJob(&context, request, &job).ok() && job.has_end_time();
-  }));
-  return job;
+    denoised::v1::TrainingJob job;
+    EXPECT_TRUE(stub.GetTrainingJob(&context, request, &job).ok());
+    return job;
+  };
+  denoised::v1::WatchTrainingJobRequest request;
+  request.set_name(name);
+  grpc::ClientContext context;
+  const auto reader = stub.WatchTrainingJob(&context, request);
+  for (denoised::v1::TrainingEvent event; reader->Read(&event);) {
+    if (!event.has_state_change() || get().state() != state) continue;
+    context.TryCancel();
+    while (reader->Read(&event)) {
+    }
+    break;
+  }
+  (void)reader->Finish();
+  return get();
 }
 
 }  // namespace denoise

@@ -37,7 +37,11 @@ struct TrainingStubs {
 void UploadPictures(const ServerProcess& server, const std::filesystem::path& folder,
                     const std::string& name);
 
-// The job once it is over; as it is, and the test fails, when that takes longer than kPatience.
+// Watches the job until it is over, and returns it then.
 denoised::v1::TrainingJob WaitForEnd(denoised::v1::Training::Stub& stub, const std::string& name);
+
+// The same until it is in `state`, or over.
+denoised::v1::TrainingJob WaitForState(denoised::v1::Training::Stub& stub, const std::string& name,
+                                       denoised::v1::TrainingJob::State state);
 
 }  // namespace denoise

@@ -15,6 +15,7 @@ namespace denoise {
 namespace {
 
 namespace fs = std::filesystem;
+using denoised::v1::TrainingJob;
 using nlohmann::json;
 using testing::AllOf;
 using testing::Contains;
@@ -117,17 +118,17 @@ TEST_F(TrainingTest, AJobIsPausedResumedAndCancelled) {
   UploadPictures(*server_, pictures(), "shades");
   Do(Concatenated({"train", "create", "-d", "shades"}, SmallJobFlags(100000)));
   Do({"train", "pause", "1"});
-  const auto state_is = [&](const std::string& state) {
-    return Eventually([&] {
-      return Run({"train", "get", "1"}).output.find("state       " + state) != std::string::npos;
-    });
+  const TrainingStubs stubs(*server_);
+  const auto expect_state = [&](TrainingJob::State state, const std::string& name) {
+    WaitForState(*stubs.training, "trainingJobs/1", state);
+    EXPECT_THAT(Do({"train", "get", "1"}), HasSubstr("state       " + name));
   };
-  EXPECT_TRUE(state_is("paused"));
+  expect_state(TrainingJob::PAUSED, "paused");
   EXPECT_THAT(Do({"train", "list", "--state", "paused"}), HasSubstr("paused"));
   Do({"train", "resume", "1"});
-  EXPECT_TRUE(state_is("running"));
+  expect_state(TrainingJob::RUNNING, "running");
   Do({"train", "cancel", "1"});
-  EXPECT_TRUE(state_is("cancelled"));
+  expect_state(TrainingJob::CANCELLED, "cancelled");
   EXPECT_EQ(Run({"train", "resume", "1"}).exit_status, (ExitStatus{.code = 1}));
   Do({"train", "delete", "1"});
   EXPECT_EQ(Run({"train", "get", "1"}).exit_status, (ExitStatus{.code = 5}));

@@ -20,16 +20,14 @@ Model MakeModel(std::string id, int classes) {
   auto network = std::make_shared<GaussianNetwork>(schedule, data, 3, 8, 8);
   NetworkSpec spec = network->spec();
   spec.num_class_embeds = classes;
-  return {.id = std::move(id),
-          .version = "0123abcd",
-          .source = "DDPMPipeline / UNet2DModel",
-          .spec = spec,
-          .schedule = std::move(schedule),
-          .scheduler = scheduler,
-          .default_sampler = scheduler.sampler,
-          .id2label = {},
-          .null_class_label = std::nullopt,
-          .networks = {std::move(network)}};
+  ModelInfo info = {.source = "DDPMPipeline / UNet2DModel",
+                    .spec = spec,
+                    .schedule = std::move(schedule),
+                    .scheduler = scheduler,
+                    .default_sampler = scheduler.sampler,
+                    .id2label = {},
+                    .null_class_label = std::nullopt};
+  return {std::move(info), std::move(id), "0123abcd", {std::move(network)}};
 }
 
 }  // namespace

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/base/check.h"
+
 namespace denoise {
 
 double Median(std::vector<double> values) {
+  DENOISE_DCHECK(!values.empty());
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;

@@ -1,4 +1,4 @@
-// What benchmarks show: medians, in tables for people and for the documentation.
+// Results of benchmarks: medians, and tables for people and for the documentation.
 #pragma once
 
 #include <string>
@@ -6,12 +6,12 @@
 
 namespace denoise {
 
-// Of at least one value.
+// Requires at least one value.
 double Median(std::vector<double> values);
 
 using TableRow = std::vector<std::string>;
 
-// To standard output; the first row is the heading, the first column is aligned left.
+// Prints to standard output. The first row is the heading; the first column is left-aligned.
 void PrintTable(const std::string& title, const std::vector<TableRow>& rows, bool markdown);
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// The same pictures in every step of training, for benchmarks: nothing is read.
+// Returns the same pictures in every training step, for benchmarks that must not read any.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace denoise {
 
 class FixedBatches : public BatchSource {
  public:
-  // As many as a step takes.
+  // Requires one batch of pictures.
   explicit FixedBatches(TrainingRows pictures) : pictures_(std::move(pictures)) {}
 
   absl::StatusOr<TrainingRows> Rows(int64_t, int first, int count) override {

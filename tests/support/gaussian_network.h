@@ -1,4 +1,4 @@
-// The exact denoiser of Gaussian data, so that what a sampler should make is known in closed form.
+// The exact denoiser of Gaussian data, for which samplers' results are known in closed form.
 #pragma once
 
 #include <functional>
@@ -9,8 +9,8 @@
 
 namespace denoise {
 
-// Every pixel of class k is N(means[k], deviation^2), and independent. Predicts epsilon: E[epsilon
-// | x_t].
+// Every pixel of class k is independently N(means[k], deviation^2). The network predicts
+// E[epsilon | x_t].
 struct GaussianData {
   std::vector<double> means = {0.25};
   double deviation = 0.5;
@@ -18,8 +18,8 @@ struct GaussianData {
 
 class GaussianNetwork : public Network {
  public:
-  // Called before every Forward with the input; may block or throw, to stand for a slow or a
-  // failing device.
+  // Called with the input before every Forward. May block or throw to simulate a slow or failing
+  // device.
   using Hook = std::function<void(const NetworkInput&)>;
 
   GaussianNetwork(Schedule schedule, GaussianData data, int64_t channels, int64_t height,

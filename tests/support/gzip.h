@@ -1,4 +1,4 @@
-// Packs with gzip, for tests of what unpacks. Whoever includes it links ZLIB::ZLIB.
+// Compresses with gzip, for tests of decompression. Link ZLIB::ZLIB to use it.
 #pragma once
 
 #include <gtest/gtest.h>

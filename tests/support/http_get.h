@@ -1,4 +1,4 @@
-// Just enough HTTP to read a metrics page.
+// A minimal HTTP client, for reading a metrics page.
 #pragma once
 
 #include <string>
@@ -7,8 +7,8 @@
 
 namespace denoise {
 
-// The body of http://`address``path`; `address` is "HOST:PORT". UNAVAILABLE when nobody answers,
-// INTERNAL when the answer is not 200.
+// The body of http://`address``path`, where `address` is "HOST:PORT". Unavailable: no answer.
+// Internal: the status is not 200.
 absl::StatusOr<std::string> HttpGet(const std::string& address, const std::string& path);
 
 }  // namespace denoise

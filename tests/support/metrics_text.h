@@ -1,4 +1,4 @@
-// Reads a metrics page in Prometheus' text format.
+// Parses a metrics page in Prometheus' text format.
 #pragma once
 
 #include <map>
@@ -18,13 +18,13 @@ class MetricsPage {
  public:
   explicit MetricsPage(std::string_view text);
 
-  // What stands for a page that could not be had: it has no samples, and its sums are NaN.
+  // Represents a page that could not be read: it has no samples, and its sums are NaN.
   static MetricsPage Unreadable();
 
   const std::vector<MetricSample>& samples() const { return samples_; }
   bool Has(std::string_view name) const;
 
-  // The sum over every sample of this name that has all of `labels`; 0 where there is none.
+  // The sum over all samples with this name and all of `labels`; 0 if there are none.
   double Sum(std::string_view name, const std::map<std::string, std::string>& labels = {}) const;
 
  private:

@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -52,16 +51,16 @@ void OutputReader::Read() {
   while (true) {
     const ssize_t count = read(fd_, buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
-    std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (count > 0) text_.append(buffer.data(), static_cast<size_t>(count));
     ended_ = count <= 0;
-    changed_.notify_all();
+    changed_.NotifyAll();
     if (ended_) return;
   }
 }
 
 std::string OutputReader::text() const {
-  std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return text_;
 }
 
@@ -76,18 +75,18 @@ std::optional<std::string> OutputReader::FindLine(std::string_view prefix) const
 
 std::optional<std::string> OutputReader::WaitForLine(std::string_view prefix,
                                                      absl::Duration timeout) const {
-  std::unique_lock lock(mutex_);
-  std::optional<std::string> line;
-  changed_.wait_for(lock, absl::ToChronoNanoseconds(timeout), [&] {
-    line = FindLine(prefix);
-    return line.has_value() || ended_;
-  });
-  return line;
+  const absl::Time deadline = absl::Now() + timeout;
+  const MutexLock lock(mutex_);
+  for (;;) {
+    std::optional<std::string> line = FindLine(prefix);
+    if (line.has_value() || ended_) return line;
+    if (changed_.WaitUntil(mutex_, deadline)) return FindLine(prefix);
+  }
 }
 
 std::string OutputReader::WaitForEnd() const {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return ended_; });
+  const MutexLock lock(mutex_);
+  while (!ended_) changed_.Wait(mutex_);
   return text_;
 }
 
@@ -119,11 +118,23 @@ absl::StatusOr<std::unique_ptr<Subprocess>> Subprocess::Start(
 Subprocess::Subprocess(pid_t pid, int output_fd, int error_fd)
     : pid_(pid),
       output_(std::make_unique<OutputReader>(output_fd)),
-      error_(std::make_unique<OutputReader>(error_fd)) {}
+      error_(std::make_unique<OutputReader>(error_fd)),
+      thread_([this] { AwaitEnd(); }) {}
 
 Subprocess::~Subprocess() {
   Signal(SIGKILL);
   Wait(absl::InfiniteDuration());
+  thread_.join();
+}
+
+// Leaves the program to be reaped by Wait: until then nothing else can get its pid.
+void Subprocess::AwaitEnd() {
+  siginfo_t info;
+  while (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
+  }
+  const MutexLock lock(mutex_);
+  ended_ = true;
+  has_ended_.NotifyAll();
 }
 
 void Subprocess::Signal(int signal) {
@@ -131,20 +142,18 @@ void Subprocess::Signal(int signal) {
 }
 
 std::optional<ExitStatus> Subprocess::Wait(absl::Duration timeout) {
-  // The kernel offers no wait with a timeout that composes with other children, so this asks again
-  // and again.
+  if (exit_status_) return exit_status_;
   const absl::Time deadline = absl::Now() + timeout;
-  while (!exit_status_) {
-    int status = 0;
-    if (waitpid(pid_, &status, WNOHANG) == pid_) {
-      exit_status_ = WIFSIGNALED(status) ? ExitStatus{0, WTERMSIG(status)}
-                                         : ExitStatus{WEXITSTATUS(status), 0};
-    } else if (absl::Now() >= deadline) {
-      return std::nullopt;
-    } else {
-      absl::SleepFor(absl::Milliseconds(5));
+  {
+    const MutexLock lock(mutex_);
+    while (!ended_) {
+      if (has_ended_.WaitUntil(mutex_, deadline) && !ended_) return std::nullopt;
     }
   }
+  int status = 0;
+  waitpid(pid_, &status, 0);
+  exit_status_ =
+      WIFSIGNALED(status) ? ExitStatus{0, WTERMSIG(status)} : ExitStatus{WEXITSTATUS(status), 0};
   return exit_status_;
 }
 
@@ -153,7 +162,7 @@ absl::StatusOr<ProcessResult> RunProcess(const std::vector<std::string>& argv,
   ASSIGN_OR_RETURN(auto process, Subprocess::Start(argv));
   const auto exit_status = process->Wait(timeout);
   if (!exit_status) {
-    return absl::DeadlineExceededError(absl::StrCat(argv[0], " still runs after ",
+    return absl::DeadlineExceededError(absl::StrCat(argv[0], " is still running after ",
                                                     absl::FormatDuration(timeout), ": ",
                                                     process->standard_error().text()));
   }

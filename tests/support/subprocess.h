@@ -1,12 +1,10 @@
-// Another program, started, watched and ended by a test.
+// Another program that a test starts, watches and ends.
 #pragma once
 
 #include <signal.h>
 #include <sys/types.h>
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,10 +13,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/base/mutex.h"
 
 namespace denoise {
 
-// Collects what a file descriptor says until it ends. Thread-safe.
+// Collects what can be read from a file descriptor until it ends. Thread-safe.
 class OutputReader {
  public:
   explicit OutputReader(int fd);  // owns `fd`
@@ -26,23 +25,24 @@ class OutputReader {
 
   std::string text() const;
 
-  // Waits until a whole line that starts with `prefix` has come; the rest of it. nullopt when the
+  // Waits for a complete line that starts with `prefix`, and returns the rest of it. nullopt if the
   // output ends or `timeout` passes first.
   std::optional<std::string> WaitForLine(std::string_view prefix, absl::Duration timeout) const;
 
-  // Waits until whoever writes has closed its end, and returns everything.
+  // Waits until the writing end is closed, and returns everything.
   std::string WaitForEnd() const;
 
  private:
   void Read();
-  std::optional<std::string> FindLine(std::string_view prefix) const;  // requires mutex_
+  std::optional<std::string> FindLine(std::string_view prefix) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int fd_;
-  mutable std::mutex mutex_;
-  mutable std::condition_variable changed_;
-  std::string text_;    // guarded by mutex_
-  bool ended_ = false;  // guarded by mutex_
-  std::thread thread_;
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  std::string text_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // last, because it uses the members above
 };
 
 // How a program ended: by itself with `code`, or by `signal`.
@@ -54,10 +54,10 @@ struct ExitStatus {
 };
 inline constexpr ExitStatus kExitedCleanly{0, 0};
 
-// Kills the program, if it still runs, when destroyed. Used by one thread.
+// Kills the program when destroyed, if it is still running. Not thread-safe.
 class Subprocess {
  public:
-  // argv[0] is the path of the program. Its input is empty, its output and errors are collected.
+  // argv[0] is the path of the program. Its input is empty; its output and errors are collected.
   static absl::StatusOr<std::unique_ptr<Subprocess>> Start(const std::vector<std::string>& argv);
   ~Subprocess();
   Subprocess(const Subprocess&) = delete;
@@ -67,20 +67,26 @@ class Subprocess {
   const OutputReader& standard_error() const { return *error_; }
 
   pid_t pid() const { return pid_; }
-  bool running() const { return !exit_status_.has_value(); }  // as far as Wait has seen
+  bool running() const { return !exit_status_.has_value(); }  // unless Wait has seen its end
 
   void Signal(int signal);
 
-  // Waits for the program to end; nullopt when it still runs after `timeout`.
+  // Waits for the program to end. nullopt if it is still running after `timeout`.
   std::optional<ExitStatus> Wait(absl::Duration timeout);
 
  private:
   Subprocess(pid_t pid, int output_fd, int error_fd);
+  void AwaitEnd();
 
   const pid_t pid_;
   std::optional<ExitStatus> exit_status_;  // set once reaped
   std::unique_ptr<OutputReader> output_;
   std::unique_ptr<OutputReader> error_;
+
+  Mutex mutex_;
+  CondVar has_ended_;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // last, because it uses the members above
 };
 
 // Runs a program to its end.
@@ -90,7 +96,7 @@ struct ProcessResult {
   std::string error;
 };
 
-// DEADLINE_EXCEEDED, after killing it, when the program takes longer than `timeout`.
+// DeadlineExceeded, after killing the program, if it runs longer than `timeout`.
 absl::StatusOr<ProcessResult> RunProcess(const std::vector<std::string>& argv,
                                          absl::Duration timeout);
 

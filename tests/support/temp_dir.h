@@ -1,4 +1,4 @@
-// A folder that lives as long as the object.
+// A temporary folder.
 #pragma once
 
 #include <filesystem>
@@ -7,8 +7,8 @@
 
 namespace denoise {
 
-// Creates a folder of its own in the system's temporary folder, and removes it with everything in
-// it. Aborts where that is impossible: no test can go on from there.
+// Creates a new folder in the system's temporary folder, and removes it with everything in it when
+// destroyed. Aborts if that is impossible, since no test can continue.
 class TempDir {
  public:
   TempDir();
@@ -22,7 +22,7 @@ class TempDir {
   std::filesystem::path path_;
 };
 
-// Whole files. A file that cannot be read or written aborts.
+// Read and write whole files. Abort if that fails.
 std::string ReadFile(const std::filesystem::path& path);
 void WriteFile(const std::filesystem::path& path, std::string_view bytes);
 

@@ -1,4 +1,4 @@
-// Distributions of very small pictures whose density and entropy are known.
+// Distributions of tiny pictures with known density and entropy.
 #pragma once
 
 #include <ATen/core/Generator.h>
@@ -10,7 +10,7 @@
 
 namespace denoise {
 
-// Of pictures of two pixels, [N, 1, 1, 2] float32.
+// A mixture of Gaussians over pictures of two pixels, [N, 1, 1, 2] float32.
 class GaussianMixture {
  public:
   struct Part {
@@ -24,12 +24,12 @@ class GaussianMixture {
   const std::vector<Part>& parts() const { return parts_; }
   at::Tensor Sample(int64_t count, at::Generator& generator) const;
 
-  // Natural logarithm, [N].
+  // The natural logarithm of the density, [N].
   at::Tensor LogDensity(const at::Tensor& x) const;
-  // The part that each picture most probably is of, [N] int64.
+  // The most probable part for each picture, [N] int64.
   at::Tensor NearestPart(const at::Tensor& x) const;
 
-  // Bits per dimension of its pictures once they are ToPixelValues.
+  // The bits per dimension of its pictures after ToPixelValues.
   double EntropyOfPixels() const;
 
  private:
@@ -41,7 +41,7 @@ class GaussianMixture {
 // Rounds to the 256 values of 8-bit pixels, in [-1, 1].
 at::Tensor ToPixelValues(const at::Tensor& x);
 
-GaussianMixture TwoModes();  // 0.3 and 0.7 of all pictures, well apart
-GaussianMixture TwoMoons();  // two half circles, one within the other's reach
+GaussianMixture TwoModes();  // with weights 0.3 and 0.7, well separated
+GaussianMixture TwoMoons();  // two interlocking half circles
 
 }  // namespace denoise

@@ -23,9 +23,9 @@ struct VlbCase {
   std::string name() const;  // "linear_FIXED_SMALL_EPSILON_0"
   std::string mean() const { return values.at("mean"); }
   bool is_loop() const { return values.contains("kind"); }
-  bool learned() const;  // the variance
+  bool learned() const;  // whether the variance is
   VarianceType variance_type() const;
-  // Of "EPSILON" and "START_X"; a network that predicts x_s itself ("PREVIOUS_X") has none here.
+  // For "EPSILON" and "START_X"; there is none for a network that predicts x_s ("PREVIOUS_X").
   PredictionType prediction_type() const;
   VpOptions schedule() const;
   std::vector<double> Numbers(const char* field) const { return values.at(field); }
@@ -35,11 +35,11 @@ void PrintTo(const VlbCase& reference, std::ostream* stream);
 
 at::Tensor VlbPictures();                                           // [4, 3, 8, 8]
 at::Tensor VlbNoise();                                              // the same shape
-inline const std::vector<double> kVlbTimesteps = {0, 1, 500, 999};  // of the rows
+inline const std::vector<double> kVlbTimesteps = {0, 1, 500, 999};  // one per row
 
-// m(x, t) = x t / (t + 1). With a learned variance the second half of the channels is what the file
-// calls it, the log variance tanh(x), or for kLearned exp(tanh(x)): samplers take that half for the
-// variance itself.
+// m(x, t) = x t / (t + 1). With a learned variance the second half of the channels is the file's
+// log variance, tanh(x), or for kLearned exp(tanh(x)), since samplers then read the variance
+// itself.
 class VlbNetwork : public Network {
  public:
   explicit VlbNetwork(VarianceType variance_type);

@@ -1,11 +1,10 @@
-#include "client/cli/commands/datasets_command.h"
-
 #include <unistd.h>
 
+#include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
 #include <filesystem>
-#include <map>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,55 +12,132 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/commands/command_set.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
-#include "client/cli/commands/upload_file.h"
-#include "client/cli/display/live_screen.h"
-#include "client/cli/display/progress_bar.h"
 #include "client/cli/display/received_image.h"
-#include "client/cli/display/training_text.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/resource_text.h"
+#include "client/cli/display/terminal.h"
+#include "client/cli/display/text.h"
 #include "client/cli/flags/connection_flags.h"
-#include "client/cli/interrupts.h"
+#include "client/cli/flags/message_flags.h"
 #include "client/training_client.h"
 #include "core/base/error_details.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
+#include "core/data/byte_source.h"
+#include "core/data/folder_tar.h"
 
 namespace denoise {
 namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise datasets upload pictures/                       a folder; its sub-folders are the classes
+constexpr char kExamples[] = R"(  denoise datasets upload pictures/
   denoise datasets upload animals.tar.gz --name animals
-  denoise datasets upload data_batch_1.bin --format cifar10 --name cifar
   denoise datasets list
   denoise datasets report pictures --out report
-
 )";
+constexpr char kUploadExamples[] =
+    R"(  denoise datasets upload pictures/     # each sub-folder is a class
+  denoise datasets upload animals.tar.gz --name animals
+  denoise datasets upload data_batch_1.bin --format cifar10 --name cifar
+
+An upload that was interrupted continues where it stopped if you run the same
+command again within a day.
+)";
+constexpr char kListExamples[] = R"(  denoise datasets list
+  denoise datasets list --json | jq -r .name
+)";
+constexpr char kReportExamples[] = R"(  denoise datasets report pictures
+  denoise datasets report pictures --out report
+)";
+
+// The flags of the first message of an upload.
+const FlagTable& UploadTable() {
+  static const auto* const table = new FlagTable{
+      {"--name", "header.name",
+       "The name of the data set. Default: that of the file or folder, without endings"},
+      {"--format",
+       "header.format",
+       "tar: a tar file or a folder; cifar10: records of a label byte and 3072 pixel bytes; mnist: "
+       "an IDX file of pictures followed by one of labels",
+       "Options",
+       {.preset = "tar"}}};
+  return *table;
+}
 
 struct UploadFlags {
   ConnectionFlags connection;
   std::string path;
-  std::string name;  // empty: the file's, or the folder's
-  std::string format = "tar";
+  v1::UploadDatasetRequest request;
   bool json = false;
 };
 
-absl::StatusOr<TrainingClient> MakeTrainingClient(const ConnectionFlags& flags) {
-  ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags));
-  return TrainingClient(std::move(options));
+absl::Status CannotRead(const std::string& path) {
+  return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
 }
 
-v1::DatasetFormat FormatOf(const std::string& format) {
-  if (format == "cifar10") return v1::DATASET_FORMAT_CIFAR10;
-  if (format == "mnist") return v1::DATASET_FORMAT_MNIST;
-  return v1::DATASET_FORMAT_TAR;
+class FileUpload final : public UploadSource {
+ public:
+  FileUpload(std::string path, std::ifstream file)
+      : path_(std::move(path)), file_(std::move(file)) {}
+
+  absl::Status Seek(int64_t offset) override {
+    file_.clear();
+    file_.seekg(offset);
+    return file_.good() ? absl::OkStatus() : CannotRead(path_);
+  }
+
+  absl::StatusOr<std::string> Read(size_t max_bytes) override {
+    std::string bytes(max_bytes, '\0');
+    file_.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    if (file_.bad()) return CannotRead(path_);
+    bytes.resize(static_cast<size_t>(file_.gcount()));
+    return bytes;
+  }
+
+ private:
+  const std::string path_;
+  std::ifstream file_;
+};
+
+class FolderUpload final : public UploadSource {
+ public:
+  explicit FolderUpload(std::unique_ptr<FolderTar> tar) : tar_(std::move(tar)) {}
+
+  absl::Status Seek(int64_t offset) override {
+    if (offset < 0 || offset > tar_->size()) {
+      return absl::OutOfRangeError(
+          "the server claims to have more bytes than this upload has. Delete the data set and "
+          "upload it again.");
+    }
+    tar_->Seek(offset);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string> Read(size_t max_bytes) override {
+    return ReadString(*tar_, max_bytes);
+  }
+
+ private:
+  const std::unique_ptr<FolderTar> tar_;
+};
+
+// A folder becomes a tar of its pictures, made while it is sent; a file is sent as it is.
+// InvalidArgument, naming the path, if it cannot be read.
+absl::StatusOr<std::unique_ptr<UploadSource>> OpenUploadSource(const std::string& path) {
+  if (std::filesystem::is_directory(path)) {
+    ASSIGN_OR_RETURN(std::unique_ptr<FolderTar> tar, FolderTar::Open(path));
+    return std::make_unique<FolderUpload>(std::move(tar));
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file.is_open() || !std::filesystem::is_regular_file(path)) return CannotRead(path);
+  return std::make_unique<FileUpload>(path, std::move(file));
 }
 
-// What a path is called without its folders and endings: "animals" for "data/animals.tar.gz".
+// The name of a path without folders and endings: "animals" for "data/animals.tar.gz".
 std::string NameOf(const std::filesystem::path& path) {
   const std::filesystem::path last =
       path.has_filename() ? path.filename() : path.parent_path().filename();
@@ -69,9 +145,8 @@ std::string NameOf(const std::filesystem::path& path) {
   return name.substr(0, name.find('.', 1));
 }
 
-// All of `source` is read once: the server is told beforehand what it will have.
-absl::StatusOr<v1::UploadHeader> Describe(UploadSource& source) {
-  v1::UploadHeader header;
+// Reads all of `source` once, as the server is told the size and the hash before the first byte.
+absl::Status Describe(UploadSource& source, v1::UploadHeader& header) {
   Sha256 hash;
   int64_t total = 0;
   RETURN_IF_ERROR(source.Seek(0));
@@ -83,10 +158,10 @@ absl::StatusOr<v1::UploadHeader> Describe(UploadSource& source) {
   }
   header.set_total_bytes(total);
   header.set_sha256(absl::HexStringToBytes(hash.Finish()));
-  return header;
+  return absl::OkStatus();
 }
 
-// How many bytes of this very upload the server has already.
+// How many bytes of this upload the server already has.
 absl::StatusOr<int64_t> ReceivedBefore(TrainingClient& client, const v1::UploadHeader& header) {
   const absl::StatusOr<v1::Dataset> dataset = client.GetDataset(header.name());
   if (absl::IsNotFound(dataset.status())) return 0;
@@ -95,7 +170,7 @@ absl::StatusOr<int64_t> ReceivedBefore(TrainingClient& client, const v1::UploadH
   return continues ? dataset->received_bytes() : 0;
 }
 
-// The line that tells how far an upload is.
+// The progress line of an upload.
 class UploadDisplay {
  public:
   explicit UploadDisplay(bool shown) : screen_(shown, nullptr) {}
@@ -117,10 +192,11 @@ class UploadDisplay {
 absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interrupts) {
   ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
   ASSIGN_OR_RETURN(const std::unique_ptr<UploadSource> source, OpenUploadSource(flags.path));
-  interrupts.SetHandler([] {});  // a second one ends the process
-  ASSIGN_OR_RETURN(v1::UploadHeader header, Describe(*source));
-  header.set_name(DatasetResourceName(flags.name.empty() ? NameOf(flags.path) : flags.name));
-  header.set_format(FormatOf(flags.format));
+  interrupts.SetHandler([] {});  // a second signal ends the process
+  v1::UploadHeader header = flags.request.header();
+  RETURN_IF_ERROR(Describe(*source, header));
+  header.set_name(DatasetResourceName(header.name().empty() ? NameOf(flags.path) : header.name()));
+  if (header.format() == v1::DATASET_FORMAT_UNSPECIFIED) header.set_format(v1::DATASET_FORMAT_TAR);
   ASSIGN_OR_RETURN(const int64_t received, ReceivedBefore(client, header));
   header.set_offset(received);
   UploadDisplay display(isatty(STDERR_FILENO) && !flags.json);
@@ -132,42 +208,32 @@ absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interru
   return dataset;
 }
 
-std::string FlagOfUploadField(std::string_view field) {
-  if (field == "header.name" || field == "name") return "--name";
-  if (field == "header.format") return "--format";
-  return std::string(field);
-}
-
 ExitCode RunUpload(const UploadFlags& flags) {
   Interrupts interrupts;
   const absl::StatusOr<v1::Dataset> dataset = Upload(flags, interrupts);
   if (!dataset.ok() && interrupts.interrupted()) {
     std::fprintf(
         stderr,
-        "denoise: interrupted. What was sent is kept for a day: the same command goes on.\n");
+        "denoise: interrupted. The server keeps what it has received for a day; run the same\n"
+        "  command again to continue.\n");
     return kExitInterrupted;
   }
-  if (!dataset.ok()) return ReportError(dataset.status(), flags.json, FlagOfUploadField);
+  if (!dataset.ok()) return ReportError(dataset.status(), flags.json, UploadTable());
   std::puts((flags.json ? ResourceJson(*dataset) : DatasetDetails(*dataset)).c_str());
   return kExitOk;
 }
 
 Command AddUpload(CLI::App& app) {
   const auto flags = std::make_shared<UploadFlags>();
-  app.add_option(
-         "path", flags->path,
-         "A folder of PNG, JPEG and WebP files, whose sub-folders are classes; a tar of one; "
-         "or a file in another format")
+  app.add_option("path", flags->path,
+                 "A folder of PNG, JPEG and WebP files with a sub-folder for each class, a tar "
+                 "file of such "
+                 "a folder, or a file in the format of --format")
       ->required()
       ->check(CLI::ExistingPath)
       ->type_name("PATH");
-  app.add_option("--name", flags->name, "What to call it. Default: as the path is called");
-  app.add_option("--format", flags->format,
-                 "tar, also of folders; cifar10: records of a label and 3072 bytes; mnist: an IDX "
-                 "file of pictures with that of labels behind it")
-      ->check(CLI::IsMember({"tar", "cifar10", "mnist"}))
-      ->capture_default_str();
-  app.add_flag("--json", flags->json, "Print the data set as JSON, and nothing else");
+  AddMessageFlags(app, flags->request, UploadTable());
+  app.add_flag("--json", flags->json, "Print the data set as JSON and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] { return RunUpload(*flags); };
 }
@@ -178,7 +244,7 @@ Command AddList(CLI::App& app) {
     bool json = false;
   };
   const auto flags = std::make_shared<Flags>();
-  app.add_flag("--json", flags->json, "Print one line of JSON for each, and nothing else");
+  app.add_flag("--json", flags->json, "Print one line of JSON per data set and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] {
     absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->connection);
@@ -186,7 +252,7 @@ Command AddList(CLI::App& app) {
     const auto datasets = client->ListDatasets();
     if (!datasets.ok()) return ReportError(datasets.status(), flags->json);
     if (!flags->json) {
-      std::puts(datasets->empty() ? "There are none. `denoise datasets upload` brings some."
+      std::puts(datasets->empty() ? "No data sets. Upload one with `denoise datasets upload`."
                                   : DatasetTable(*datasets).c_str());
       return kExitOk;
     }
@@ -221,18 +287,21 @@ ExitCode RunReport(const ReportFlags& flags) {
 
 Command AddReport(CLI::App& app) {
   const auto flags = std::make_shared<ReportFlags>();
-  app.add_option("name", flags->name, "As `denoise datasets list` names it")->required();
-  app.add_option("-o,--out", flags->out, "Write a sheet of some of its pictures into this folder")
+  app.add_option("name", flags->name, "The data set, as `denoise datasets list` prints it")
+      ->required();
+  app.add_option("-o,--out", flags->out,
+                 "Also write a contact sheet of some pictures to this folder")
       ->type_name("DIR");
-  app.add_flag("--json", flags->json, "Print JSON, and nothing else");
+  app.add_flag("--json", flags->json, "Print JSON and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] { return RunReport(*flags); };
 }
 
 Command AddDelete(CLI::App& app) {
   const auto flags = std::make_shared<ReportFlags>();
-  app.add_option("name", flags->name, "As `denoise datasets list` names it")->required();
-  app.add_flag("--json", flags->json, "Print errors as JSON, too");
+  app.add_option("name", flags->name, "The data set, as `denoise datasets list` prints it")
+      ->required();
+  app.add_flag("--json", flags->json, "Also print errors as JSON");
   AddConnectionFlags(app, flags->connection);
   return [flags] {
     absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->connection);
@@ -244,14 +313,16 @@ Command AddDelete(CLI::App& app) {
 
 }  // namespace
 
-std::function<ExitCode()> AddDatasetsCommand(CLI::App& app) {
+Command AddDatasetsCommand(CLI::App& app) {
   CommandSet commands(app);
-  commands.Add("upload", "Send pictures to the server, and see what is in them", AddUpload);
-  commands.Add("list", "What the server has", AddList);
-  commands.Add("report", "What is in one: classes, sizes, near-duplicates, broken files",
-               AddReport);
-  commands.Add("delete", "Remove one that no job uses", AddDelete);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  commands.Add("upload", "Upload pictures and print a report about them", kUploadExamples,
+               AddUpload);
+  commands.Add("list", "List the data sets on the server", kListExamples, AddList);
+  commands.Add("report", "Describe a data set: classes, sizes, near-duplicates, broken files",
+               kReportExamples, AddReport);
+  commands.Add("delete", "Delete a data set that no job uses",
+               "  denoise datasets delete pictures\n", AddDelete);
+  SetExamples(app, kExamples);
   return commands.Chosen();
 }
 

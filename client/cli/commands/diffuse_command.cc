@@ -1,23 +1,17 @@
-#include "client/cli/commands/diffuse_command.h"
-
 #include <CLI/Option.hpp>
-#include <CLI/Validators.hpp>
-#include <cstdint>
 #include <cstdio>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
+#include "client/cli/commands/commands.h"
 #include "client/cli/commands/diffusion_recorder.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/follow_stream.h"
-#include "client/cli/error_report.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/flags/connection_flags.h"
-#include "client/cli/flags/generate_request.h"
-#include "client/cli/interrupts.h"
+#include "client/cli/flags/generate_flags.h"
+#include "client/cli/flags/model_lookup.h"
 #include "client/client.h"
-#include "core/base/field_violations.h"
-#include "core/base/read_file.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -25,48 +19,27 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise diffuse photo.png
-  denoise diffuse cat.jpg dog.webp --timesteps 0,100,250,500,999 --seed 7 --out noise
+constexpr char kExamples[] = R"(  denoise diffuse photo.png
+  denoise diffuse cat.jpg dog.webp --timesteps 0,100,250,500,999 --out noise
   denoise diffuse photo.png --mode step-by-step --steps 60 --format npy
 
-Writes the frames, diffusing.png with a row for each picture, and the animation diffusing.webp; tells
-the signal and noise of each level. `denoise roundtrip` goes into noise and comes back.
-
+Writes the frames, diffusing.png with a row per picture, and the animation
+diffusing.webp; prints the signal and noise of each level. `denoise roundtrip`
+goes into noise and comes back.
 )";
-
-constexpr size_t kMostFileBytes = size_t{64} << 20;  // far more than a server takes
 
 struct DiffuseFlags {
   ConnectionFlags connection;
-  std::string model;  // empty: the only one served
-  std::vector<std::string> pictures;
-  std::vector<double> timesteps;
-  std::optional<int32_t> steps;
-  std::optional<uint64_t> seed;
-  std::string mode = "closed-form";
-  std::string format = "png";
-  std::string out = "out";
-  bool json = false;
+  v1::DiffuseRequest request;
+  GivenFlags given;
+  OutputFlags output;
 };
 
 absl::StatusOr<v1::DiffuseRequest> BuildRequest(Client& client, const DiffuseFlags& flags) {
-  v1::DiffuseRequest request;
-  FieldViolations violations;
-  for (const std::string& path : flags.pictures) {
-    absl::StatusOr<std::string> bytes = ReadFile(path, kMostFileBytes);
-    violations.AddAll("pictures", bytes.status());
-    if (bytes.ok()) request.add_pictures()->set_data(*std::move(bytes));
-  }
-  RETURN_IF_ERROR(violations.ToStatus());
-  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.model));
+  v1::DiffuseRequest request = flags.request;
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, request.model()));
   request.set_model(model.name());
-  request.mutable_timesteps()->Add(flags.timesteps.begin(), flags.timesteps.end());
-  if (flags.steps.has_value()) request.set_steps(*flags.steps);
-  if (flags.seed.has_value()) request.set_seed(*flags.seed);
-  request.set_mode(flags.mode == "step-by-step" ? v1::DIFFUSE_MODE_STEP_BY_STEP
-                                                : v1::DIFFUSE_MODE_CLOSED_FORM);
-  request.set_encoding(EncodingOf(flags.format));
+  RETURN_IF_ERROR(CompleteMessage(DiffuseTable(), flags.given, model, request));
   return request;
 }
 
@@ -79,65 +52,38 @@ absl::Status Diffuse(DiffuseStream& stream, DiffusionRecorder& recorder, bool js
 }
 
 ExitCode RunDiffuse(const DiffuseFlags& flags) {
+  const bool json = flags.output.json;
   Interrupts interrupts;
-  // A folder that cannot be written to is found out before anything is asked of the server.
-  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.out);
-  if (!folder.ok()) return ReportError(folder.status(), flags.json);
+  // A folder that cannot be written to is reported before the server is asked for anything.
+  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
+  if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
-  if (!client.ok()) return ReportError(client.status(), flags.json);
+  if (!client.ok()) return ReportError(client.status(), json);
   const absl::StatusOr<v1::DiffuseRequest> request = BuildRequest(*client, flags);
-  if (!request.ok()) return ReportError(request.status(), flags.json);
+  if (!request.ok()) return ReportError(request.status(), json, DiffuseTable());
 
   DiffuseStream stream = client->Diffuse(*request);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
   DiffusionRecorder recorder(*std::move(folder), request->pictures_size());
-  const absl::Status status = Diffuse(stream, recorder, flags.json);
+  const absl::Status status = Diffuse(stream, recorder, json);
   interrupts.SetHandler(nullptr);
-  return status.ok() ? kExitOk : ReportEnd(status, interrupts.interrupted(), flags.json);
+  if (status.ok()) return kExitOk;
+  return ReportEnd(status, interrupts.interrupted(), json, DiffuseTable());
 }
 
 void AddDiffuseFlags(CLI::App& app, DiffuseFlags& flags) {
-  app.add_option("pictures", flags.pictures,
-                 "PNG, JPEG or WebP files; cropped and resized to the model's pictures")
-      ->required()
-      ->check(CLI::ExistingFile)
-      ->type_name("FILE");
-  app.add_option("-m,--model", flags.model,
-                 "Whose noise schedule. Default: the only model that is served");
-  CLI::Option* const steps = app.add_option(
-      "--steps", flags.steps,
-      "Frames, evenly spaced over the schedule, where it has as many timesteps. Default: 9");
-  app.add_option("--timesteps", flags.timesteps, "Frames at just these timesteps, ascending")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->excludes(steps)
-      ->type_name("T,T");
-  app.add_option("--mode", flags.mode,
-                 "closed-form: each frame from the picture at once, q(x_t | x_0), with one noise;\n"
-                 "step-by-step: q(x_t | x_{t-1}), with fresh noise at every timestep")
-      ->check(CLI::IsMember({"closed-form", "step-by-step"}))
-      ->capture_default_str();
-  app.add_option("-s,--seed", flags.seed,
-                 "Picture i gets the noise of seed S + i. Default: the server chooses")
-      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""))
-      ->type_name("S");
-  app.add_option("-o,--out", flags.out, "The folder to write to; made if need be")
-      ->type_name("DIR")
-      ->capture_default_str();
-  app.add_option("--format", flags.format,
-                 "The file format of frames; npy is x_t itself, float32, [C, H, W]")
-      ->check(CLI::IsMember({"png", "webp", "jpeg", "npy"}))
-      ->capture_default_str();
-  app.add_flag("--json", flags.json, "Print one line of JSON for every event, and nothing else");
+  AddMessageFlags(app, flags.request, DiffuseTable(), &flags.given);
+  app.get_option("--timesteps")->excludes(app.get_option("--steps"));
+  AddOutputFlags(app, flags.output);
   AddConnectionFlags(app, flags.connection);
 }
 
 }  // namespace
 
-std::function<ExitCode()> AddDiffuseCommand(CLI::App& app) {
+Command AddDiffuseCommand(CLI::App& app) {
   const auto flags = std::make_shared<DiffuseFlags>();
   AddDiffuseFlags(app, *flags);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunDiffuse(*flags); };
 }
 

@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/cli/display/printable.h"
 #include "client/cli/display/received_image.h"
+#include "client/cli/display/text.h"
 #include "client/client.h"
 #include "core/base/status_macros.h"
 
@@ -16,10 +16,6 @@ namespace v1 = denoised::v1;
 
 // Far above any server's limit.
 constexpr int kMostLevels = 100001;
-
-std::string Plural(int count, const std::string& noun) {
-  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
-}
 
 }  // namespace
 
@@ -33,14 +29,14 @@ absl::StatusOr<WrittenFile> DiffusionRecorder::Record(const v1::DiffuseEvent& ev
   }
   if (!event.has_frame()) return WrittenFile{};
   if (!history_.has_value()) {
-    return absl::InternalError("the server sent a picture before it had accepted the request");
+    return absl::InternalError("the server sent a picture before it accepted the request");
   }
   return RecordFrame(event.frame());
 }
 
 absl::Status DiffusionRecorder::Accept(const v1::DiffuseAccepted& accepted) {
   if (history_.has_value() || accepted.levels_size() < 1 || accepted.levels_size() > kMostLevels) {
-    return absl::InternalError("the server accepted another request than it was sent");
+    return absl::InternalError("the server accepted a request other than the one it was sent");
   }
   accepted_ = accepted;
   history_.emplace(pictures_, accepted.levels_size(), /*every_n_steps=*/1);
@@ -91,13 +87,10 @@ std::string DiffusionRecorder::SummaryText() const {
         level.has_timestep() ? absl::StrFormat("%.6g", level.timestep()) : "picture", level.alpha(),
         level.sigma(), level.alpha_bar(), level.snr());
   }
-  const auto add = [&](const std::string& path, const std::string& what) {
-    if (!path.empty()) absl::StrAppendFormat(&text, "\n  %-32s %s", path, what);
-  };
-  add((folder_.path() / "frames" / "").string(), Plural(frames_, "frame"));
-  add(sheet_, "every picture from clean to noise");
-  add(animation_, "the same as an animation");
-  if (!folder_.left_out().empty()) absl::StrAppend(&text, "\n  left out: ", folder_.left_out());
+  text += FileLine((folder_.path() / "frames" / "").string(), Plural(frames_, "frame"));
+  text += FileLine(sheet_, "every picture from clean to noisy");
+  text += FileLine(animation_, "the same as an animation");
+  if (!folder_.left_out().empty()) absl::StrAppend(&text, "\n  not written: ", folder_.left_out());
   return text;
 }
 

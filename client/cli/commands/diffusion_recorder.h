@@ -1,4 +1,4 @@
-// Writes pictures on their way into noise to a folder, as they come.
+// Writes the frames of a diffusion to a folder as they arrive.
 #pragma once
 
 #include <optional>
@@ -17,18 +17,18 @@ namespace denoise {
 // Not thread-safe.
 class DiffusionRecorder {
  public:
-  // Of `pictures` pictures.
+  // For a request with this many pictures.
   DiffusionRecorder(OutputFolder folder, int pictures);
 
-  // Writes what the event carries; an empty path for an event without a picture. Internal when the
-  // event makes no sense or a file cannot be written.
+  // Writes the picture of the event; the path is empty if it has none. Internal if the event
+  // contradicts the request or a file cannot be written.
   absl::StatusOr<WrittenFile> Record(const denoised::v1::DiffuseEvent& event);
 
-  // Writes the sheet and the animation, once everything has come. One that would be too large for
-  // its format is left out, and SummaryText says so.
+  // Writes the sheet and the animation once every frame has arrived. One that is too large for its
+  // format is skipped, and SummaryText says so.
   absl::Status WriteSummary();
 
-  // What was made, and where it is, for people.
+  // What was written and where, for people.
   std::string SummaryText() const;
 
  private:

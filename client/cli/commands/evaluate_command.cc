@@ -1,42 +1,38 @@
-#include "client/cli/commands/evaluate_command.h"
-
 #include <cstdio>
 #include <memory>
 #include <string>
 
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/watch_job.h"
-#include "client/cli/display/training_text.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/resource_text.h"
 #include "client/cli/flags/connection_flags.h"
-#include "client/cli/flags/generate_request.h"
 #include "client/cli/flags/message_flags.h"
-#include "client/cli/flags/sampler_flags.h"
+#include "client/cli/flags/model_lookup.h"
 #include "client/cli/flags/training_flags.h"
 #include "client/client.h"
 #include "client/training_client.h"
 #include "core/base/status_macros.h"
-#include "proto/conversion/sampler_proto.h"
 
 namespace denoise {
 namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise evaluate --model emoji-32 --dataset emoji
-  denoise evaluate -m emoji-32 -d emoji --samples 2000 --guidance-scale 2 --steps 20 --out results
+constexpr char kExamples[] = R"(  denoise evaluate --model emoji-32 --dataset emoji
+  denoise evaluate -m emoji-32 -d emoji --samples 2000 --steps 20 --out results
   denoise evaluate -m emoji-32 -d emoji --samples 500 --bits-per-dim 64 --json
 
-Makes pictures and compares them with the data set: how alike the two are (Frechet distance), how many
-look like data (precision, density), how much of the data they cover (recall, coverage: low is mode
-collapse), and how many are copies. With --out their nearest pictures are written, too.
-
+Generates images and compares them with the data set: how similar the two are
+(Frechet distance), how many images look like the data (precision, density), how
+much of the data they cover (recall, coverage; low values mean mode collapse),
+and how many are copies of it. --out also writes the nearest pictures of the
+data set.
 )";
 
 struct Flags {
   ConnectionFlags connection;
   v1::CreateTrainingJobRequest request;
-  SamplerOverrides sampler;
   WatchOptions watch;
 };
 
@@ -48,7 +44,7 @@ absl::StatusOr<v1::CreateTrainingJobRequest> BuildRequest(const Flags& flags,
   ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, settings.model()));
   settings.set_model(model.name());
   settings.set_dataset(DatasetResourceName(settings.dataset()));
-  *settings.mutable_sampler() = SamplerToProto(flags.sampler);
+  settings.mutable_sampler();
   return request;
 }
 
@@ -58,28 +54,27 @@ ExitCode RunEvaluate(const Flags& flags) {
   const absl::StatusOr<ClientOptions> options = MakeClientOptions(flags.connection);
   if (!options.ok()) return ReportError(options.status(), json);
   const absl::StatusOr<v1::CreateTrainingJobRequest> request = BuildRequest(flags, *options);
-  if (!request.ok()) return ReportError(request.status(), json, FlagOfEvaluationField);
+  if (!request.ok()) return ReportError(request.status(), json, EvaluationFlags());
   TrainingClient client(*options);
   const absl::StatusOr<v1::TrainingJob> job = client.CreateJob(*request);
-  if (!job.ok()) return ReportError(job.status(), json, FlagOfEvaluationField);
+  if (!job.ok()) return ReportError(job.status(), json, EvaluationFlags());
   const absl::Status watched = WatchJob(client, *job, flags.watch, interrupts);
   return ReportEnd(client, job->name(), watched, flags.watch, interrupts);
 }
 
 }  // namespace
 
-std::function<ExitCode()> AddEvaluateCommand(CLI::App& app) {
+Command AddEvaluateCommand(CLI::App& app) {
   const auto flags = std::make_shared<Flags>();
   AddMessageFlags(app, flags->request, EvaluationFlags());
-  app.get_option("--dataset")->required();
-  AddSamplerFlags(app, flags->sampler);
-  app.add_option("-o,--out", flags->watch.out,
-                 "Write the samples beside their nearest pictures into this folder")
+  app.add_option(
+         "-o,--out", flags->watch.out,
+         "Write a sheet of images beside the nearest pictures of the data set to this folder")
       ->type_name("DIR");
   app.add_flag("--no-picture", flags->watch.no_picture, "Show no pictures in the terminal");
-  app.add_flag("--json", flags->watch.json, "Print lines of JSON, and nothing else");
+  app.add_flag("--json", flags->watch.json, "Print one line of JSON per event and nothing else");
   AddConnectionFlags(app, flags->connection);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunEvaluate(*flags); };
 }
 

@@ -1,18 +1,16 @@
-#include "client/cli/commands/generate_command.h"
-
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/follow_stream.h"
 #include "client/cli/commands/generation_recorder.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
-#include "client/cli/display/generate_summary.h"
-#include "client/cli/display/generation_view.h"
-#include "client/cli/error_report.h"
 #include "client/cli/flags/generate_flags.h"
-#include "client/cli/flags/generate_request.h"
-#include "client/cli/interrupts.h"
+#include "client/cli/flags/model_lookup.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -20,60 +18,76 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise generate --class-label animals --count 8 --frames 1
-  denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5 --guidance-scale 2
-  denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --steps 12 --out animals
-  denoise generate --class-weights animals=0.6,food=0.4 -n 8 --guidance-scale 4 --guidance-rescale 0.7
-  denoise generate -c smileys --guidance-scale 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
+constexpr char kExamples[] = R"(  denoise generate --class-label animals --count 8 --frames 1
+  denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5
+  denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --out animals
+  denoise generate --class-weights animals=0.6,food=0.4 --guidance-scale 4
+  denoise generate -c smileys -g 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
   denoise generate -c symbols -n 8 --frames 1 --animation symbols.gif
   denoise generate -c smileys -n 4 --frames 1 --frame-kind x_t,x0
   denoise generate -c symbols -n 16 --format npy --json > events.jsonl
   denoise generate -c animals --init photo.png --strength 0.6
-  denoise generate -c animals --inpaint photo.png --mask mask.png --repaint-times 3
+  denoise generate -c animals --inpaint photo.png --mask mask.png
   denoise generate -c food -n 9 --from-seed 1 --to-seed 2
   denoise generate -c food -n 8 --from-seed 1 --variation 0.2
-  denoise generate -c food -s 5 --sampler ddim -f 1 --frame-kind x_t --frame-encoding npy --out run
-  denoise generate -c 2 -s 5 --sampler ddim --branch run/frames/image-0-step-007.npy --branch-step 7
+
+Continue from a frame of another generation, with another class:
+  denoise generate -c food -s 5 --sampler ddim --out run \
+      --frames 1 --frame-kind x_t --frame-encoding npy
+  denoise generate -c 2 -s 5 --sampler ddim \
+      --branch run/frames/image-0-step-007.npy --branch-step 7
+
+Find the noise of a picture, and generate from it:
   denoise generate -c food --invert photo.png --sampler ddim --steps 100 --out noise
   denoise generate -c 2 --noise noise/image-0.npy --sampler ddim --steps 100
 
-Writes image-<i>.<format>, contact-sheet.png, and with --frames the frames, denoising.png and the
-animation denoising.webp. The same seed and settings make the same images, whoever else is served.
-
+Writes image-<i>.<format> and contact-sheet.png; with --frames also the frames,
+denoising.png and the animation denoising.webp. The same seed and settings give
+the same images, whatever else the server is doing.
 )";
 
 // Takes events until the stream ends, then writes the summary.
 absl::Status Generate(const GenerateFlags& flags, GenerateStream& stream,
                       GenerationRecorder& recorder) {
-  GenerationView view(flags);
+  GenerationView view(flags.output);
   RETURN_IF_ERROR(view.Follow(stream, recorder));
   RETURN_IF_ERROR(recorder.WriteSummary());
-  if (!flags.json) std::puts(SummaryText(recorder, view.finished()).c_str());
+  if (!flags.output.json) std::puts(recorder.SummaryText(view.finished()).c_str());
   return absl::OkStatus();
 }
 
-// What has been written stays, and is said to.
-void ReportPartialResult(const RecordedFiles& files) {
-  if (files.images == 0 && files.frames == 0) return;
-  std::fprintf(stderr, "  Written before that: %d images and %d frames in %s\n", files.images,
-               files.frames, files.folder.c_str());
+// What was written stays. The seed that the server chose is known once it has accepted the request,
+// and with it the command that generates the same images.
+void ReportPartialResult(const GenerationRecorder& recorder, v1::GenerateRequest request,
+                         const GivenFlags& given) {
+  const RecordedFiles& files = recorder.files();
+  if (files.images > 0 || files.frames > 0) {
+    std::fprintf(stderr, "  Written before that: %d images and %d frames in %s\n", files.images,
+                 files.frames, files.folder.c_str());
+  }
+  if (recorder.history() == nullptr) return;
+  request.set_seed(recorder.accepted().seed());
+  request.set_model(ShortModelName(request.model()));
+  std::fprintf(
+      stderr, "  The same images again: %s\n",
+      CommandLine("denoise generate", ArgumentsOf(GenerateTable(), request, given)).c_str());
 }
 
 absl::StatusOr<v1::GenerateRequest> PrepareRequest(Client& client, const GenerateFlags& flags) {
-  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.model));
-  return BuildGenerateRequest(flags, model);
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.request.model()));
+  return BuildGenerateRequest(GenerateTable(), flags, model);
 }
 
 ExitCode RunGenerate(const GenerateFlags& flags) {
+  const bool json = flags.output.json;
   Interrupts interrupts;
-  // A folder that cannot be written to is found out before anything is asked of the server.
-  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.out);
-  if (!folder.ok()) return ReportError(folder.status(), flags.json);
+  // A folder that cannot be written to is reported before the server is asked for anything.
+  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
+  if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
-  if (!client.ok()) return ReportError(client.status(), flags.json);
+  if (!client.ok()) return ReportError(client.status(), json);
   const absl::StatusOr<v1::GenerateRequest> request = PrepareRequest(*client, flags);
-  if (!request.ok()) return ReportError(request.status(), flags.json);
+  if (!request.ok()) return ReportError(request.status(), json, GenerateTable());
 
   GenerateStream stream = client->Generate(*request);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
@@ -81,17 +95,17 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
   const absl::Status status = Generate(flags, stream, recorder);
   interrupts.SetHandler(nullptr);
   if (status.ok()) return kExitOk;
-  const ExitCode code = ReportEnd(status, interrupts.interrupted(), flags.json);
-  ReportPartialResult(recorder.files());
+  const ExitCode code = ReportEnd(status, interrupts.interrupted(), json, GenerateTable());
+  ReportPartialResult(recorder, *request, flags.given);
   return code;
 }
 
 }  // namespace
 
-std::function<ExitCode()> AddGenerateCommand(CLI::App& app) {
+Command AddGenerateCommand(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   AddGenerateFlags(app, *flags);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunGenerate(*flags); };
 }
 

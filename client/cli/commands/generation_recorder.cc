@@ -7,6 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/display/received_image.h"
+#include "client/cli/display/text.h"
+#include "client/cli/flags/sampler_flags.h"
+#include "client/client.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -14,7 +17,7 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-// Far above any server's limit; keeps sums over a hostile answer from overflowing.
+// Far above any server's limits. Keeps sums over a hostile answer from overflowing.
 constexpr int kMostSteps = 100000;
 constexpr int kMostImages = 10000;
 
@@ -29,6 +32,11 @@ std::vector<v1::FrameKind> KindsOf(const v1::FramePolicy& frames) {
 AnimationFormat FormatOf(const std::filesystem::path& path) {
   const bool gif = absl::EndsWithIgnoreCase(path.string(), ".gif");
   return gif ? AnimationFormat::kGif : AnimationFormat::kWebp;
+}
+
+std::string SeedsText(const v1::Accepted& accepted) {
+  if (accepted.count() == 1) return absl::StrCat("seed ", accepted.seed());
+  return absl::StrCat("seeds ", accepted.seed(), " to ", accepted.seed() + accepted.count() - 1);
 }
 
 }  // namespace
@@ -50,7 +58,7 @@ absl::StatusOr<WrittenFile> GenerationRecorder::Record(const v1::GenerateEvent& 
   }
   if (!event.has_frame() && !event.has_image()) return WrittenFile{};
   if (!history_.has_value()) {
-    return absl::InternalError("the server sent a picture before it had accepted the request");
+    return absl::InternalError("the server sent a picture before it accepted the request");
   }
   return event.has_frame() ? RecordFrame(event.frame()) : RecordImage(event.image());
 }
@@ -58,7 +66,7 @@ absl::StatusOr<WrittenFile> GenerationRecorder::Record(const v1::GenerateEvent& 
 absl::Status GenerationRecorder::Accept(const v1::Accepted& accepted) {
   if (history_.has_value() || accepted.count() != requested_count_ ||
       accepted.count() > kMostImages || accepted.steps() < 1 || accepted.steps() > kMostSteps) {
-    return absl::InternalError("the server accepted another request than it was sent");
+    return absl::InternalError("the server accepted a request other than the one it was sent");
   }
   accepted_ = accepted;
   history_.emplace(accepted.count(), accepted.steps(), every_n_steps_,
@@ -108,6 +116,28 @@ absl::Status GenerationRecorder::WriteSummary() {
   }
   files_.left_out = folder_.left_out();
   return absl::OkStatus();
+}
+
+std::string GenerationRecorder::SummaryText(const v1::Finished& finished) const {
+  std::string text = absl::StrFormat(
+      "%s by %s: %s of %s, %s, %.1f s", Plural(files_.images, "image"),
+      Printable(ShortModelName(accepted_.model())), Plural(accepted_.steps(), "step"),
+      SamplerFlagName(accepted_.sampler()), SeedsText(accepted_), SecondsOf(finished.elapsed()));
+  const bool several = files_.images > 1;
+  text += FileLine(several ? files_.first_image + " ..." : files_.first_image,
+                   Plural(files_.images, "image"));
+  if (files_.frames > 0) {
+    std::string frames = Plural(files_.frames, "frame");
+    if (finished.frames_dropped() > 0) {
+      absl::StrAppend(&frames, ", ", finished.frames_dropped(), " skipped");
+    }
+    text += FileLine((files_.folder / "frames" / "").string(), frames);
+  }
+  text += FileLine(files_.contact_sheet, "all images on one sheet");
+  text += FileLine(files_.denoising_sheet, "every image from noise to picture");
+  text += FileLine(files_.animation, "the same as an animation");
+  if (!files_.left_out.empty()) absl::StrAppend(&text, "\n  not written: ", files_.left_out);
+  return text;
 }
 
 }  // namespace denoise

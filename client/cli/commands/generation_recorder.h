@@ -1,4 +1,4 @@
-// Writes a generation to a folder as its events come.
+// Writes a generation to a folder as its events arrive.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +14,7 @@
 
 namespace denoise {
 
-// Files that were written. Empty: not written.
+// The files that were written; empty paths for those that were not.
 struct RecordedFiles {
   std::filesystem::path folder;
   int images = 0;
@@ -23,27 +23,32 @@ struct RecordedFiles {
   std::string contact_sheet;
   std::string denoising_sheet;
   std::string animation;
-  std::string left_out;  // why a sheet or the animation could not be made, for people
+  std::string left_out;  // why a sheet or the animation was not written, for people
 };
 
 //   image-<i>.<extension>
-//   frames/image-<i>-step-<nnn>.<extension>, of two kinds image-<i>-step-<nnn>-<x_t or x0>.<extension>
+//   frames/image-<i>-step-<nnn>.<extension>; of two kinds of frames
+//   frames/image-<i>-step-<nnn>-x_t.<extension> and ...-x0.<extension>
 //   contact-sheet.png, and with frames denoising.png and an animation
 // Not thread-safe.
 class GenerationRecorder {
  public:
-  // Of a generation that was asked for with this request. The animation is written to `animation`, as
-  // a GIF where that ends with .gif, else as WebP; empty: denoising.webp in the folder.
+  // For the generation that `request` asks for. The animation goes to `animation`, as a GIF if that
+  // ends with .gif, otherwise as WebP; to denoising.webp in the folder if it is empty.
   GenerationRecorder(OutputFolder folder, const denoised::v1::GenerateRequest& request,
                      const std::filesystem::path& animation = {});
 
-  // Writes what the event carries; an empty path for an event without a picture.
-  // Internal when the event makes no sense or a file cannot be written.
+  // Writes the picture of the event; the path is empty if it has none. Internal if the event
+  // contradicts the request or a file cannot be written.
   absl::StatusOr<WrittenFile> Record(const denoised::v1::GenerateEvent& event);
 
-  // Writes the sheets and the animation, once everything has come. One that would be too large for
-  // its format is left out, and files() says so.
+  // Writes the sheets and the animation once everything has arrived. One that is too large for its
+  // format is skipped, and files() says so.
   absl::Status WriteSummary();
+
+  // For people: a sentence about what was generated, then a line for each kind of file. Without a
+  // newline at the end.
+  std::string SummaryText(const denoised::v1::Finished& finished) const;
 
   // Null before `accepted`.
   const PictureHistory* history() const { return history_.has_value() ? &*history_ : nullptr; }
@@ -58,7 +63,7 @@ class GenerationRecorder {
   OutputFolder folder_;
   const int requested_count_;
   const int every_n_steps_;
-  const std::vector<denoised::v1::FrameKind> kinds_;  // of frames; in pictures x_t is above x0
+  const std::vector<denoised::v1::FrameKind> kinds_;  // of frames; on sheets x_t is above x0
   const std::filesystem::path animation_;
   denoised::v1::Accepted accepted_;
   std::optional<PictureHistory> history_;

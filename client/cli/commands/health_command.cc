@@ -1,23 +1,21 @@
-#include "client/cli/commands/health_command.h"
-
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "client/cli/error_report.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/client.h"
 
 namespace denoise {
 namespace {
 
-constexpr char kExamples[] = R"(Examples:
-  denoise health && echo ready
+constexpr char kExamples[] = R"(  denoise health && echo ready
   denoise health --service denoised.v1.ImageGeneration --deadline 2s
 
-Answers 0 when serving, 3 when not serving or not reachable, 5 when there is no such service.
-
+The exit code is 0 if the server is serving, 3 if it is not serving or not
+reachable, and 5 if it has no such service.
 )";
 
 struct HealthFlags {
@@ -55,14 +53,15 @@ ExitCode RunHealth(const HealthFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddHealthCommand(CLI::App& app) {
+Command AddHealthCommand(CLI::App& app) {
   const auto flags = std::make_shared<HealthFlags>();
   app.add_option("--service", flags->service,
-                 "Ask about this service, such as denoised.v1.ImageGeneration. Default: the server "
-                 "as a whole");
-  app.add_flag("--json", flags->json, "Print {\"service\", \"status\"}, and nothing else");
+                 "The service to ask about, such as denoised.v1.ImageGeneration. Default: the "
+                 "whole server");
+  app.add_flag("--json", flags->json,
+               "Print one line of JSON with service and status, and nothing else");
   AddConnectionFlags(app, flags->connection);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunHealth(*flags); };
 }
 

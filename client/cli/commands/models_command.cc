@@ -1,24 +1,21 @@
-#include "client/cli/commands/models_command.h"
-
 #include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/display/model_text.h"
-#include "client/cli/error_report.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/client.h"
 
 namespace denoise {
 namespace {
 
-constexpr char kExamples[] = R"(Examples:
-  denoise models
+constexpr char kExamples[] = R"(  denoise models
   denoise models emoji-32
   denoise models --json | jq -r .name
-
 )";
 
 struct ModelsFlags {
@@ -41,7 +38,7 @@ ExitCode ShowAll(Client& client, const ModelsFlags& flags) {
     for (const auto& model : *models) std::puts(ModelJson(model).c_str());
   } else if (models->empty()) {
     std::puts(
-        "The server serves no model. Its folder of models is named by `denoised --models DIR`.");
+        "The server serves no model. Start it with a folder of models: `denoised --models DIR`.");
   } else {
     std::puts(ModelTable(*models).c_str());
   }
@@ -56,12 +53,12 @@ ExitCode RunModels(const ModelsFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddModelsCommand(CLI::App& app) {
+Command AddModelsCommand(CLI::App& app) {
   const auto flags = std::make_shared<ModelsFlags>();
-  app.add_option("name", flags->name, "Tell everything about this model");
-  app.add_flag("--json", flags->json, "Print one line of JSON for every model, and nothing else");
+  app.add_option("name", flags->name, "Describe this model. Default: list all");
+  app.add_flag("--json", flags->json, "Print one line of JSON per model and nothing else");
   AddConnectionFlags(app, flags->connection);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunModels(*flags); };
 }
 

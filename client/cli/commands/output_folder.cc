@@ -54,10 +54,10 @@ absl::StatusOr<WrittenFile> WriteWholeFile(const fs::path& path, std::string_vie
 absl::StatusOr<OutputFolder> OutputFolder::Open(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  // An existing file, or a link to nowhere, is told from the folder it should be.
+  // Tells an existing file, or a link to nowhere, from the folder it should be.
   if (error || !fs::is_directory(path, error)) {
-    return InvalidField("--out", absl::StrCat("cannot make the folder ", path.string(), ": ",
-                                              error ? error.message() : "not a folder"));
+    return InvalidField("--out", absl::StrCat("cannot create the folder ", path.string(), ": ",
+                                              error ? error.message() : "a file is in its place"));
   }
   if (access(path.c_str(), W_OK | X_OK) != 0) {
     return InvalidField("--out", absl::StrCat("cannot write to the folder ", path.string(), ": ",

@@ -1,5 +1,4 @@
-#include "client/cli/commands/plan_command.h"
-
+#include <CLI/App.hpp>
 #include <CLI/Option.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
@@ -8,24 +7,23 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/commands/plan_source.h"
 #include "client/cli/display/plan_text.h"
-#include "client/cli/error_report.h"
 #include "client/cli/flags/sampler_flags.h"
-#include "client/drawing/plan_chart.h"
+#include "client/drawing/drawing.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
 
-constexpr char kExamples[] = R"(Examples:
-  denoise plan --sampler dpmpp_2m --steps 10
+constexpr char kExamples[] = R"(  denoise plan --sampler dpmpp_2m --steps 10
   denoise plan --sampler ddim --timesteps 999,500,0 --eta 0.5
   denoise plan --scheduler-config scheduler/scheduler_config.json --json
   denoise plan --model emoji-32 --sampler ddim,euler --steps 10
   denoise plan --sampler ddim,dpmpp_2m,heun --steps 10 --draw plan.png
-
 )";
 
 struct PlanFlags {
@@ -58,7 +56,7 @@ void PrintTables(const std::vector<ShownPlan>& plans) {
 
 ExitCode RunPlan(const PlanFlags& flags) {
   const absl::StatusOr<std::vector<ShownPlan>> plans = GetPlans(flags.source);
-  if (!plans.ok()) return ReportError(plans.status(), flags.json);
+  if (!plans.ok()) return ReportError(plans.status(), flags.json, PlanErrorTable());
   if (!flags.draw.empty()) {
     const absl::Status drawn = DrawTo(flags.draw, *plans);
     if (!drawn.ok()) return ReportError(drawn, flags.json);
@@ -72,18 +70,16 @@ ExitCode RunPlan(const PlanFlags& flags) {
 }
 
 void AddSourceFlags(CLI::App& app, PlanSource& source) {
-  CLI::Option* const model = app.add_option(
-      "-m,--model", source.model,
-      "Ask the server for the plan of this model. Default: compile it here, without a server");
-  app.add_option(
-         "--scheduler-config", source.scheduler_config,
-         "A scheduler_config.json in the diffusers layout: the noise schedule, and the sampler\n"
-         "unless --sampler names another. Default: 1000 timesteps, linear")
+  AddSamplerList(app, source.samplers);
+  AddMessageFlags(app, source.request, PlanTable());
+  CLI::Option* const model = app.get_option("--model");
+  app.add_option("--scheduler-config", source.scheduler_config,
+                 "A scheduler_config.json in the diffusers layout, for the noise schedule and, "
+                 "unless --sampler names another, the sampler. Default: 1000 timesteps, linear")
       ->type_name("FILE")
       ->check(CLI::ExistingFile)
       ->excludes(model);
-  AddSamplerFlags(app, source.samplers, source.options);
-  AddCheckpointFlags(app, source.options);
+  AddCheckpointFlags(app, source.checkpoint);
   for (CLI::Option* option : app.get_options()) {
     if (option->get_group() == kCheckpointGroup) option->excludes(model);
   }
@@ -92,17 +88,16 @@ void AddSourceFlags(CLI::App& app, PlanSource& source) {
 
 }  // namespace
 
-std::function<ExitCode()> AddPlanCommand(CLI::App& app) {
+Command AddPlanCommand(CLI::App& app) {
   const auto flags = std::make_shared<PlanFlags>();
   AddSourceFlags(app, flags->source);
-  app.add_flag(
-      "--json", flags->json,
-      "Print the coefficients as JSON, a plan after the other; docs/plan.md explains them");
+  app.add_flag("--json", flags->json,
+               "Print the coefficients of each plan as JSON; docs/plan.md explains them");
   app.add_option("--draw", flags->draw,
-                 "Draw signal, noise and log-SNR over the steps, too, as a PNG or SVG file")
+                 "Also draw signal, noise and log-SNR over the steps to this .png or .svg file")
       ->type_name("FILE")
       ->check(CLI::Validator(CheckSuffix, ""));
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  SetExamples(app, kExamples);
   return [flags] { return RunPlan(*flags); };
 }
 

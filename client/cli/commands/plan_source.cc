@@ -3,11 +3,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/display/printable.h"
+#include "client/cli/display/text.h"
+#include "client/cli/flags/sampler_flags.h"
 #include "client/client.h"
 #include "core/base/field_violations.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
+#include "core/sampling/options/option_table.h"
 #include "core/sampling/options/scheduler_config.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "proto/conversion/plan_proto.h"
@@ -16,12 +18,24 @@
 namespace denoise {
 namespace {
 
-// What each of the samplers is asked.
+// The options of a request and, as no request can set them, those of a checkpoint.
+SamplerOverrides Options(const PlanSource& source) {
+  FieldViolations none;  // flags set known values only
+  SamplerOverrides options = SamplerFromProto(source.request.sampler(), none);
+  ForEachOption([&](const auto& option) {
+    if (option.source != OptionSource::kCheckpoint) return;
+    options.*option.in_overrides = source.checkpoint.*option.in_overrides;
+  });
+  return options;
+}
+
+// The options of each sampler.
 std::vector<SamplerOverrides> Requests(const PlanSource& source) {
-  if (source.samplers.empty()) return {source.options};
+  const SamplerOverrides options = Options(source);
+  if (source.samplers.empty()) return {options};
   std::vector<SamplerOverrides> requests;
   for (const NamedSampler& named : source.samplers) {
-    SamplerOverrides& request = requests.emplace_back(source.options);
+    SamplerOverrides& request = requests.emplace_back(options);
     request.sampler = named.sampler;
     if (!request.solver_order.has_value()) request.solver_order = named.solver_order;
   }
@@ -29,7 +43,7 @@ std::vector<SamplerOverrides> Requests(const PlanSource& source) {
 }
 
 std::string SamplerText(const SamplerOverrides& effective) {
-  if (!effective.sampler.has_value()) return "a sampler that is not known here";
+  if (!effective.sampler.has_value()) return "a sampler unknown to this client";
   std::string text(SamplerName(*effective.sampler));
   if (effective.solver_order.has_value()) {
     absl::StrAppend(&text, " of order ", *effective.solver_order);
@@ -44,7 +58,7 @@ absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
   return text;
 }
 
-// The file's schedule and sampler, or the defaults of the sampler that was named.
+// The schedule and sampler of the file, or the defaults of `sampler` without one.
 absl::StatusOr<SchedulerConfig> BaseConfig(const std::string& path, SamplerKind sampler) {
   if (path.empty()) return SchedulerConfig{.schedule = {}, .sampler = ClassDefaults(sampler)};
   ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(path));
@@ -93,13 +107,34 @@ absl::StatusOr<SamplerPlan> ReceivePlan(const denoised::v1::SamplerPlan& message
       absl::StrCat("the server sent what is no plan: ", plan.status().message()));
 }
 
+const FlagTable& PlanTable() {
+  static const auto* const table = [] {
+    FlagTable flags = Join({{{"-m,--model", "model",
+                              "Ask the server for the plan on this model. Default: compile the "
+                              "plan here, without a server"}},
+                            SamplerFlags("sampler")});
+    std::erase_if(flags, [](const MessageFlag& flag) { return flag.field == "sampler.sampler"; });
+    return new FlagTable(std::move(flags));
+  }();
+  return *table;
+}
+
+const FlagTable& PlanErrorTable() {
+  static const auto* const table = new FlagTable(
+      Join({PlanTable(),
+            {{"--sampler", "sampler.sampler", ""}, {"--scheduler-config", "scheduler_config", ""}},
+            CheckpointFlags("sampler")}));
+  return *table;
+}
+
 absl::StatusOr<std::vector<ShownPlan>> GetPlans(const PlanSource& source) {
   ASSIGN_OR_RETURN(Client client, MakeClient(source.connection));
   std::vector<ShownPlan> plans;
   for (const SamplerOverrides& request : Requests(source)) {
-    ASSIGN_OR_RETURN(plans.emplace_back(), source.model.empty()
-                                               ? CompileHere(source.scheduler_config, request)
-                                               : AskServer(client, source.model, request));
+    ASSIGN_OR_RETURN(plans.emplace_back(),
+                     source.request.model().empty()
+                         ? CompileHere(source.scheduler_config, request)
+                         : AskServer(client, source.request.model(), request));
   }
   return plans;
 }

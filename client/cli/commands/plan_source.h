@@ -5,35 +5,37 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/cli/display/plan_text.h"
 #include "client/cli/flags/connection_flags.h"
+#include "client/cli/flags/message_flags.h"
 #include "core/sampling/options/sampler_options.h"
 #include "core/sampling/options/sampler_overrides.h"
 #include "core/sampling/samplers/plan.h"
+#include "denoised/v1/image_generation.pb.h"
 #include "denoised/v1/sampler_plan.pb.h"
 
 namespace denoise {
 
 struct PlanSource {
   ConnectionFlags connection;
-  std::string model;                   // asks the server; empty: compiles here
   std::string scheduler_config;        // a file; empty: DDPM's linear schedule
   std::vector<NamedSampler> samplers;  // empty: the default one
-  SamplerOverrides options;            // for all of them
+  // For all samplers: what a request may set, and what comes with a checkpoint.
+  denoised::v1::PlanSamplerRequest request;
+  SamplerOverrides checkpoint;
 };
 
-// Text is fit for a terminal.
-struct ShownPlan {
-  std::string sampler;  // "dpmpp of order 2"
-  std::string model;    // "emoji-32, version 1f0c"; empty where it was compiled here
-  SamplerPlan plan;
-};
-
-// What the server answered PlanSampler with. Internal where that is no plan: the server is not to be
+// The plan in an answer to PlanSampler. Internal if it is not a valid plan: the server is not
 // trusted.
 absl::StatusOr<SamplerPlan> ReceivePlan(const denoised::v1::SamplerPlan& message);
 
-// A plan for each sampler. InvalidArgument carries violations named as in a request
-// ("sampler.steps", "model"), or "scheduler_config" and its keys.
+// The flags of PlanSamplerRequest but for --sampler, which takes several here.
+const FlagTable& PlanTable();
+// Those and every other flag that an error of GetPlans may name.
+const FlagTable& PlanErrorTable();
+
+// A plan for each sampler, compiled here unless the request names a model. InvalidArgument names
+// fields as a request does ("sampler.steps", "model"), or "scheduler_config" and its keys.
 absl::StatusOr<std::vector<ShownPlan>> GetPlans(const PlanSource& source);
 
 }  // namespace denoise

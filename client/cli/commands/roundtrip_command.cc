@@ -1,7 +1,3 @@
-#include "client/cli/commands/roundtrip_command.h"
-
-#include <CLI/Option.hpp>
-#include <CLI/Validators.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -9,16 +5,17 @@
 #include <utility>
 #include <vector>
 
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/follow_stream.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/commands/plan_source.h"
 #include "client/cli/commands/roundtrip_recorder.h"
-#include "client/cli/display/generation_view.h"
-#include "client/cli/error_report.h"
 #include "client/cli/flags/generate_flags.h"
-#include "client/cli/flags/generate_request.h"
-#include "client/cli/interrupts.h"
+#include "client/cli/flags/model_lookup.h"
 #include "client/client.h"
+#include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/sampling/samplers/run.h"
 
@@ -27,16 +24,14 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise roundtrip photo.png --class-label animals --strength 0.6
-  denoise roundtrip photo.png -c food --seed 7 --sampler ddim --steps 50 --guidance-scale 3
-  denoise roundtrip photo.png -c 2 --strength 0.4 --sampler euler_a --steps 30 --out there-and-back
+constexpr char kExamples[] = R"(  denoise roundtrip photo.png --class-label animals --strength 0.6
+  denoise roundtrip photo.png -c food --seed 7 --sampler ddim --steps 50
+  denoise roundtrip photo.png -c 2 --strength 0.4 --sampler euler_a --out trip
 
-The way there is the forward process in closed form, through the noise levels that the sampler comes
-back through and with the noise that it starts from: where the run turns, the two ways meet.
-Writes every picture of both, what it has become as image-0, and both ways one after the other as
-roundtrip.png and the looping animation roundtrip.webp.
-
+Noise is added through the levels that the sampler later comes back through, and
+it is the noise that the sampler starts from, so that the two halves meet.
+Writes every frame of both halves, the result as image-0, and both halves one
+after the other as roundtrip.png and the looping animation roundtrip.webp.
 )";
 
 // Both requests of one round trip.
@@ -46,7 +41,7 @@ struct RoundTrip {
   int steps;  // back
 };
 
-// What the network is told at the beginning of each step, in the order of the run.
+// The timestep of the first evaluation of each step, in the order of the run.
 std::vector<double> StepTimesteps(const SamplerPlan& plan) {
   std::vector<double> timesteps;
   bool begins = true;
@@ -57,17 +52,35 @@ std::vector<double> StepTimesteps(const SamplerPlan& plan) {
   return timesteps;
 }
 
-// The server tells which levels the sampler will pass, and the picture is taken to just those.
+void AskForEveryStep(v1::GenerateRequest& request) {
+  v1::FramePolicy& frames = *request.mutable_frames();
+  frames.set_every_n_steps(1);
+  frames.add_kinds(v1::FRAME_KIND_X_T);
+  frames.set_encoding(request.image_encoding());
+}
+
+// The steps that run on a picture at this strength. InvalidArgument names the field of the request.
+absl::StatusOr<std::vector<Segment>> LayOutSteps(double strength, size_t steps) {
+  absl::StatusOr<std::vector<Segment>> run =
+      LayOutRun({.strength = strength}, static_cast<int>(steps));
+  if (run.ok()) return run;
+  FieldViolations violations;
+  violations.AddAll("start.image.", run.status());
+  return violations.ToStatus();
+}
+
+// Asks the server which levels the sampler passes, and diffuses the picture to exactly those.
 absl::StatusOr<RoundTrip> Prepare(Client& client, const GenerateFlags& flags) {
   RoundTrip trip;
-  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.model));
-  ASSIGN_OR_RETURN(trip.back, BuildGenerateRequest(flags, model));
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.request.model()));
+  ASSIGN_OR_RETURN(trip.back, BuildGenerateRequest(RoundTripTable(), flags, model));
+  AskForEveryStep(trip.back);
   ASSIGN_OR_RETURN(const v1::SamplerPlan message,
                    client.PlanSampler(trip.back.model(), trip.back.sampler()));
   ASSIGN_OR_RETURN(const SamplerPlan plan, ReceivePlan(message));
   std::vector<double> timesteps = StepTimesteps(plan);
-  ASSIGN_OR_RETURN(const std::vector<Segment> run, LayOutRun({.strength = flags.start.strength},
-                                                             static_cast<int>(timesteps.size())));
+  ASSIGN_OR_RETURN(const std::vector<Segment> run,
+                   LayOutSteps(trip.back.start().image().strength(), timesteps.size()));
   timesteps.erase(timesteps.begin(), timesteps.begin() + run.front().first);
   trip.steps = static_cast<int>(timesteps.size());
 
@@ -77,11 +90,11 @@ absl::StatusOr<RoundTrip> Prepare(Client& client, const GenerateFlags& flags) {
   *trip.there.add_pictures() = trip.back.start().image().picture();
   trip.there.mutable_timesteps()->Add(timesteps.begin(), timesteps.end());
   trip.there.set_encoding(trip.back.frames().encoding());
-  if (flags.seed.has_value()) trip.there.set_seed(*flags.seed);
+  if (trip.back.has_seed()) trip.there.set_seed(trip.back.seed());
   return trip;
 }
 
-// What `follow` makes of the stream, which an interrupt cancels.
+// Returns what `follow` makes of the stream; an interrupt cancels the stream.
 template <class Stream, class Follow>
 absl::Status FollowUnlessInterrupted(Interrupts& interrupts, Stream stream, Follow follow) {
   interrupts.SetHandler([&stream] { stream.Cancel(); });
@@ -90,60 +103,46 @@ absl::Status FollowUnlessInterrupted(Interrupts& interrupts, Stream stream, Foll
   return status;
 }
 
-// Into the noise of a seed and, with the same, back.
+// Diffuses with the noise of a seed and generates from the same noise.
 absl::Status Travel(Client& client, RoundTrip trip, const GenerateFlags& flags,
                     RoundTripRecorder& recorder, Interrupts& interrupts) {
   RETURN_IF_ERROR(
       FollowUnlessInterrupted(interrupts, client.Diffuse(trip.there), [&](DiffuseStream& stream) {
-        return FollowStream(stream, recorder, flags.json, [](const v1::DiffuseEvent&) {});
+        return FollowStream(stream, recorder, flags.output.json, [](const v1::DiffuseEvent&) {});
       }));
   trip.back.set_seed(recorder.there().seed());
-  GenerationView view(flags);
+  GenerationView view(flags.output);
   RETURN_IF_ERROR(FollowUnlessInterrupted(
       interrupts, client.Generate(trip.back),
       [&](GenerateStream& stream) { return view.Follow(stream, recorder); }));
   RETURN_IF_ERROR(recorder.WriteSummary());
-  if (!flags.json) std::puts(recorder.SummaryText(view.finished()).c_str());
+  if (!flags.output.json) std::puts(recorder.SummaryText(view.finished()).c_str());
   return absl::OkStatus();
 }
 
-ExitCode RunRoundTrip(GenerateFlags flags) {
-  flags.frames = 1;
-  flags.frame_kinds = {"x_t"};
-  flags.frame_encoding = flags.format;
+ExitCode RunRoundTrip(const GenerateFlags& flags) {
+  const bool json = flags.output.json;
   Interrupts interrupts;
-  // A folder that cannot be written to is found out before anything is asked of the server.
-  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.out);
-  if (!folder.ok()) return ReportError(folder.status(), flags.json);
+  // A folder that cannot be written to is reported before the server is asked for anything.
+  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
+  if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
-  if (!client.ok()) return ReportError(client.status(), flags.json);
+  if (!client.ok()) return ReportError(client.status(), json);
   absl::StatusOr<RoundTrip> trip = Prepare(*client, flags);
-  if (!trip.ok()) return ReportError(trip.status(), flags.json);
+  if (!trip.ok()) return ReportError(trip.status(), json, RoundTripTable());
 
   RoundTripRecorder recorder(*std::move(folder), trip->there.timesteps_size() + 1, trip->steps);
   const absl::Status status = Travel(*client, *std::move(trip), flags, recorder, interrupts);
-  return status.ok() ? kExitOk : ReportEnd(status, interrupts.interrupted(), flags.json);
+  if (status.ok()) return kExitOk;
+  return ReportEnd(status, interrupts.interrupted(), json, RoundTripTable());
 }
 
 }  // namespace
 
-std::function<ExitCode()> AddRoundTripCommand(CLI::App& app) {
+Command AddRoundTripCommand(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
-  app.add_option("picture", flags->start.init,
-                 "A PNG, JPEG or WebP file; cropped and resized to the model's pictures")
-      ->required()
-      ->check(CLI::ExistingFile)
-      ->type_name("FILE");
-  flags->start.strength = 1;
-  app.add_option("--strength", flags->start.strength,
-                 "How far to go: the part of the steps that are taken back. Of 1 nothing of the\n"
-                 "picture is left where it turns; little comes back to much the same picture")
-      ->capture_default_str();
-  AddModelFlag(app, flags->model);
-  AddPictureFlags(app, *flags);
-  AddOutputFlags(app, *flags);
-  AddConnectionFlags(app, flags->connection);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  AddRoundTripFlags(app, *flags);
+  SetExamples(app, kExamples);
   return [flags] { return RunRoundTrip(*flags); };
 }
 

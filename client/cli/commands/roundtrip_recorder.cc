@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/cli/display/printable.h"
 #include "client/cli/display/received_image.h"
+#include "client/cli/display/text.h"
 #include "client/cli/flags/sampler_flags.h"
 #include "client/client.h"
 #include "core/base/status_macros.h"
@@ -15,19 +15,15 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-// Odd, so that the turn of a way that is as long there as back is one of them.
+// Odd, so that the noisiest picture of a symmetric trip is one of them.
 constexpr int kMostColumns = 11;
 
 absl::Status AnotherRequest() {
-  return absl::InternalError("the server accepted another request than it was sent");
+  return absl::InternalError("the server accepted a request other than the one it was sent");
 }
 
 absl::Status NotAccepted() {
-  return absl::InternalError("the server sent a picture before it had accepted the request");
-}
-
-double Seconds(const google::protobuf::Duration& duration) {
-  return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
+  return absl::InternalError("the server sent a picture before it accepted the request");
 }
 
 }  // namespace
@@ -103,20 +99,18 @@ absl::Status RoundTripRecorder::WriteSummary() {
 }
 
 std::string RoundTripRecorder::SummaryText(const v1::Finished& finished) const {
-  const v1::DiffusionLevel& turn = there_.levels(levels_ - 1);
+  const v1::DiffusionLevel& noisiest = there_.levels(levels_ - 1);
   std::string text = absl::StrFormat(
       "into the noise of %s up to timestep %.6g (alpha %.5f, sigma %.5f), and back by %d steps of "
       "%s, seed %d, %.1f s",
-      Printable(ShortModelName(there_.model())), turn.timestep(), turn.alpha(), turn.sigma(),
-      steps_, SamplerFlagName(back_.sampler()), there_.seed(), Seconds(finished.elapsed()));
-  const auto add = [&](const std::string& path, const std::string& what) {
-    if (!path.empty()) absl::StrAppendFormat(&text, "\n  %-32s %s", path, what);
-  };
-  add(image_, "what the picture has become");
-  add((folder_.path() / "frames" / "").string(), "every level there, every step back");
-  add(strip_, "both ways in a strip");
-  add(animation_, "the same as an animation");
-  if (!folder_.left_out().empty()) absl::StrAppend(&text, "\n  left out: ", folder_.left_out());
+      Printable(ShortModelName(there_.model())), noisiest.timestep(), noisiest.alpha(),
+      noisiest.sigma(), steps_, SamplerFlagName(back_.sampler()), there_.seed(),
+      SecondsOf(finished.elapsed()));
+  text += FileLine(image_, "the result");
+  text += FileLine((folder_.path() / "frames" / "").string(), "every level there, every step back");
+  text += FileLine(strip_, "both halves on one strip");
+  text += FileLine(animation_, "the same as an animation");
+  if (!folder_.left_out().empty()) absl::StrAppend(&text, "\n  not written: ", folder_.left_out());
   return text;
 }
 

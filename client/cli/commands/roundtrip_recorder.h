@@ -1,4 +1,4 @@
-// Writes a picture's way into noise and back to a folder, as it comes.
+// Writes a round trip, a picture diffused and denoised again, to a folder as it arrives.
 #pragma once
 
 #include <string>
@@ -13,29 +13,29 @@
 
 namespace denoise {
 
-//   frames/there-<nnn>.<extension>   at level nnn; 000 is the picture, the last is where it turns
+//   frames/there-<nnn>.<extension>   at level nnn; 000 is the picture, the last the noisiest
 //   frames/back-<nnn>.<extension>    after step nnn, x_t
-//   image-0.<extension>              what the picture has become
-//   roundtrip.png and roundtrip.webp, both ways one after the other
+//   image-0.<extension>              the result
+//   roundtrip.png and roundtrip.webp, both halves one after the other
 // Not thread-safe.
 class RoundTripRecorder {
  public:
-  // Of a way through `levels` levels, the picture's among them, and back in `steps` steps.
+  // For `levels` levels there, the clean picture included, and `steps` steps back.
   RoundTripRecorder(OutputFolder folder, int levels, int steps);
 
-  // Writes what the event carries; an empty path for an event without a picture. Internal when the
-  // event makes no sense or a file cannot be written.
+  // Writes the picture of the event; the path is empty if it has none. Internal if the event
+  // contradicts the request or a file cannot be written.
   absl::StatusOr<WrittenFile> Record(const denoised::v1::DiffuseEvent& event);
   absl::StatusOr<WrittenFile> Record(const denoised::v1::GenerateEvent& event);
 
-  // Writes the strip and the animation, once everything has come. One that would be too large for its
-  // format is left out, and SummaryText says so.
+  // Writes the strip and the animation once everything has arrived. One that is too large for its
+  // format is skipped, and SummaryText says so.
   absl::Status WriteSummary();
 
-  // What was made, and where it is, for people.
+  // What was written and where, for people.
   std::string SummaryText(const denoised::v1::Finished& finished) const;
 
-  // Of the first picture to the last; a step for every level and every step.
+  // From the first picture to the last, with a step for every level and every step.
   const PictureHistory* history() const { return &history_; }
   const denoised::v1::DiffuseAccepted& there() const { return there_; }
 

@@ -1,7 +1,6 @@
-#include "client/cli/commands/sweep_command.h"
-
 #include <unistd.h>
 
+#include <CLI/App.hpp>
 #include <CLI/Option.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
@@ -12,15 +11,16 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/commands/sweep_grid.h"
 #include "client/cli/commands/sweep_runner.h"
-#include "client/cli/display/printable.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/text.h"
 #include "client/cli/flags/generate_flags.h"
-#include "client/cli/flags/generate_request.h"
-#include "client/cli/interrupts.h"
-#include "client/drawing/labelled_sheet.h"
+#include "client/cli/flags/model_lookup.h"
+#include "client/drawing/drawing.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -28,15 +28,15 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise sweep -c animals --rows guidance=1,2,4 --columns steps=4,8,16
-  denoise sweep -c food --rows sampler=ddim,euler,dpmpp_2m --columns steps=5,10,20 --out samplers.png
+constexpr char kExamples[] =
+    R"(  denoise sweep -c animals --rows guidance=1,2,4 --columns steps=4,8,16
+  denoise sweep -c food --rows sampler=ddim,euler --columns steps=5,10,20 \
+      --out samplers.png
   denoise sweep -c symbols --columns seed=1,2,3,4,5,6,7,8 --steps 12
   denoise sweep --rows class=animals,food --columns eta=0,0.5,1 --sampler ddim --seed 7
 
-A side of the grid is --class-label, --seed, or any flag of the sampler or of guidance. All pictures
-are made from seed 0, unless --seed or a side says otherwise.
-
+Rows and columns may vary --class-label, --seed, and every flag of the sampler
+or of guidance. All images use seed 0 unless --seed or the grid says otherwise.
 )";
 
 constexpr int kMostParallel = 64;
@@ -54,16 +54,17 @@ struct Sweep {
   std::vector<SweepCell> cells;
 };
 
-// "emoji-32, class animals, seed 1": what all pictures have in common.
+// "emoji-32, class animals, seed 1": what all images have in common.
 std::string Title(const SweepFlags& flags, const Sweep& sweep, const v1::Model& model) {
   std::string title = ShortModelName(model.name());
   const auto is_axis = [&](const char* flag) {
     return sweep.rows.flag == flag || sweep.columns.flag == flag;
   };
-  if (flags.base.class_label.has_value() && !is_axis("class-label")) {
-    absl::StrAppend(&title, ", class ", *flags.base.class_label);
+  const auto label = flags.base.given.find("class_label");
+  if (label != flags.base.given.end() && !is_axis("class-label")) {
+    absl::StrAppend(&title, ", class ", label->second.front());
   }
-  if (!is_axis("seed")) absl::StrAppend(&title, ", seed ", *flags.base.seed);
+  if (!is_axis("seed")) absl::StrAppend(&title, ", seed ", sweep.cells[0].request.seed());
   return Printable(title);
 }
 
@@ -71,7 +72,7 @@ absl::StatusOr<Sweep> Prepare(const SweepFlags& flags, Client& client) {
   Sweep sweep;
   ASSIGN_OR_RETURN(sweep.rows, ParseSweepAxis("--rows", flags.rows));
   ASSIGN_OR_RETURN(sweep.columns, ParseSweepAxis("--columns", flags.columns));
-  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.base.model));
+  ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.base.request.model()));
   ASSIGN_OR_RETURN(sweep.cells, SweepCells(flags.base, sweep.rows, sweep.columns, model));
   sweep.title = Title(flags, sweep, model);
   return sweep;
@@ -90,16 +91,24 @@ absl::Status WriteSheet(const SweepFlags& flags, const Sweep& sweep, std::vector
   return WriteWholeFile(flags.out, png).status();
 }
 
-// In place, where somebody looks at it.
+// Redrawn in place, and only on a terminal.
 void ShowProgress(size_t done, size_t total) {
   if (!isatty(STDERR_FILENO)) return;
   std::fprintf(stderr, "\r%zu of %zu pictures%s", done, total, done == total ? "\n" : "");
   std::fflush(stderr);
 }
 
-ExitCode ReportFailure(const absl::Status& status, const std::string& cell) {
-  if (!cell.empty()) std::fprintf(stderr, "denoise: the picture of %s failed\n", cell.c_str());
-  return ReportError(status, /*json=*/false);
+// Names the picture that failed, if it was one, and the command that generates it alone.
+ExitCode ReportFailure(const absl::Status& status, const SweepCell* cell) {
+  if (cell == nullptr) return ReportError(status, /*json=*/false, SweepTable());
+  std::fprintf(stderr, "denoise: the picture of %s failed\n", cell->label.c_str());
+  const ExitCode code = ReportError(status, /*json=*/false, SweepTable());
+  v1::GenerateRequest request = cell->request;
+  request.set_model(ShortModelName(request.model()));
+  std::fprintf(
+      stderr, "  To try it alone: %s\n",
+      CommandLine("denoise generate", ArgumentsOf(GenerateTable(), request, cell->given)).c_str());
+  return code;
 }
 
 ExitCode RunCells(const SweepFlags& flags, Sweep sweep, Client& client, Interrupts& interrupts) {
@@ -124,7 +133,7 @@ ExitCode RunSweep(const SweepFlags& flags) {
   absl::StatusOr<Client> client = MakeClient(flags.base.connection);
   if (!client.ok()) return ReportError(client.status(), /*json=*/false);
   absl::StatusOr<Sweep> sweep = Prepare(flags, *client);
-  if (!sweep.ok()) return ReportError(sweep.status(), /*json=*/false);
+  if (!sweep.ok()) return ReportError(sweep.status(), /*json=*/false, SweepTable());
   return RunCells(flags, *std::move(sweep), *client, interrupts);
 }
 
@@ -134,15 +143,16 @@ std::string CheckPng(const std::string& path) {
 
 void AddGridFlags(CLI::App& app, SweepFlags& flags) {
   CLI::Option_group* const axes = app.add_option_group("Grid");
-  axes->add_option("--rows", flags.rows, "A flag, and its value in each row")
+  axes->add_option("--rows", flags.rows, "The flag that differs between rows, with its values")
       ->type_name("FLAG=V,V,...");
-  axes->add_option("--columns", flags.columns, "A flag, and its value in each column")
+  axes->add_option("--columns", flags.columns,
+                   "The flag that differs between columns, with its values")
       ->type_name("FLAG=V,V,...");
   axes->require_option(1, 2);
-  app.add_option("--parallel", flags.parallel, "Ask for this many pictures at a time")
+  app.add_option("--parallel", flags.parallel, "How many images to request at a time")
       ->check(CLI::Range(1, kMostParallel))
       ->capture_default_str();
-  app.add_option("-o,--out", flags.out, "The file to write")
+  app.add_option("-o,--out", flags.out, "The .png file to write")
       ->type_name("FILE")
       ->check(CLI::Validator(CheckPng, ""))
       ->capture_default_str();
@@ -150,14 +160,11 @@ void AddGridFlags(CLI::App& app, SweepFlags& flags) {
 
 }  // namespace
 
-std::function<ExitCode()> AddSweepCommand(CLI::App& app) {
+Command AddSweepCommand(CLI::App& app) {
   const auto flags = std::make_shared<SweepFlags>();
-  flags->base.seed = 0;
   AddGridFlags(app, *flags);
-  AddModelFlag(app, flags->base.model);
-  AddPictureFlags(app, flags->base);
-  AddConnectionFlags(app, flags->base.connection);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  AddSweepFlags(app, flags->base);
+  SetExamples(app, kExamples);
   return [flags] { return RunSweep(*flags); };
 }
 

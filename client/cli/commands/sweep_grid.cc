@@ -6,7 +6,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/cli/flags/generate_request.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 
@@ -22,12 +21,12 @@ std::string FullName(const std::string& name) {
   return name;
 }
 
-// As if `generate` had been given the flags of both axes after all others.
+// Parses the flags of both axes as if they came after all others.
 absl::Status SetFlags(const SweepAxis& rows, size_t row, const SweepAxis& columns, size_t column,
                       GenerateFlags& flags) {
   CLI::App app;
   app.set_help_flag();
-  AddPictureFlags(app, flags);
+  AddSweepAxisFlags(app, flags);
   std::vector<std::string> arguments;
   const auto add = [&](const SweepAxis& axis, size_t index) {
     if (!axis.flag.empty()) {
@@ -36,8 +35,9 @@ absl::Status SetFlags(const SweepAxis& rows, size_t row, const SweepAxis& column
   };
   add(columns, column);  // CLI11 takes arguments from the back
   add(rows, row);
-  if (flags.guidance_scale.has_value() && rows.flag != kScale && columns.flag != kScale) {
-    arguments.push_back(absl::StrCat("--", kScale, "=", *flags.guidance_scale));  // others need it
+  if (const auto scale = flags.given.find("guidance.scale");
+      scale != flags.given.end() && rows.flag != kScale && columns.flag != kScale) {
+    arguments.push_back(absl::StrCat("--", kScale, "=", scale->second[0]));  // others need it
   }
   try {
     app.parse(arguments);
@@ -67,14 +67,15 @@ absl::StatusOr<SweepAxis> ParseSweepAxis(const std::string& field, const std::st
   SweepAxis axis{FullName(parts.first), absl::StrSplit(parts.second, ',', absl::SkipEmpty())};
   if (axis.flag.empty() || axis.values.empty()) {
     return InvalidField(
-        field, absl::StrCat("must be a flag and its values, such as ", "steps=4,8,16; is ", text));
+        field, absl::StrCat("must be a flag and its values, such as steps=4,8,16; is ", text));
   }
   if (axis.flag == "class-weights") {
-    return InvalidField(field, "cannot be class-weights, whose values have commas of their own");
+    return InvalidField(field,
+                        "cannot be class-weights, whose values contain commas. Use class-label");
   }
   if (axis.values.size() > kMostValues) {
     return InvalidField(
-        field, absl::StrCat("takes at most ", kMostValues, " values, not ", axis.values.size()));
+        field, absl::StrCat("takes at most ", kMostValues, " values; has ", axis.values.size()));
   }
   return axis;
 }
@@ -83,7 +84,8 @@ absl::StatusOr<std::vector<SweepCell>> SweepCells(const GenerateFlags& base, con
                                                   const SweepAxis& columns,
                                                   const denoised::v1::Model& model) {
   if (!rows.flag.empty() && rows.flag == columns.flag) {
-    return InvalidField("--columns", "must be another flag than that of --rows");
+    return InvalidField("--columns",
+                        absl::StrCat("must be another flag than --rows; both are ", rows.flag));
   }
   std::vector<SweepCell> cells;
   for (size_t row = 0; row < rows.values.size(); ++row) {
@@ -92,7 +94,8 @@ absl::StatusOr<std::vector<SweepCell>> SweepCells(const GenerateFlags& base, con
       RETURN_IF_ERROR(SetFlags(rows, row, columns, column, flags));
       SweepCell& cell = cells.emplace_back();
       cell.label = CellLabel(rows.Label(row), columns.Label(column));
-      ASSIGN_OR_RETURN(cell.request, BuildGenerateRequest(flags, model));
+      ASSIGN_OR_RETURN(cell.request, BuildGenerateRequest(SweepTable(), flags, model));
+      cell.given = std::move(flags.given);
     }
   }
   return cells;

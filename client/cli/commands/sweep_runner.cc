@@ -10,7 +10,7 @@
 namespace denoise {
 namespace {
 
-// Reads to the end, for a stream that fails late has failed.
+// Reads to the end: a stream that fails late has failed.
 absl::StatusOr<Image> ReceivePicture(GenerateStream& stream) {
   std::optional<Image> picture;
   while (true) {
@@ -62,7 +62,7 @@ absl::StatusOr<std::vector<Image>> SweepRunner::Run(int parallel) {
 
 void SweepRunner::Cancel() {
   const MutexLock lock(mutex_);
-  Stop(absl::CancelledError("interrupted"), "");
+  Stop(absl::CancelledError("interrupted"), nullptr);
 }
 
 void SweepRunner::Work() {
@@ -83,13 +83,13 @@ absl::StatusOr<Image> SweepRunner::MakePicture(const SweepCell& cell) {
 
 void SweepRunner::Finish(size_t index, absl::StatusOr<Image> picture) {
   const MutexLock lock(mutex_);
-  if (!picture.ok()) return Stop(picture.status(), cells_[index].label);
+  if (!picture.ok()) return Stop(picture.status(), &cells_[index]);
   pictures_[index] = *std::move(picture);
   on_done_(++done_);
 }
 
-void SweepRunner::Stop(const absl::Status& status, const std::string& cell) {
-  if (!status_.ok()) return;  // what was cancelled fails, too
+void SweepRunner::Stop(const absl::Status& status, const SweepCell* cell) {
+  if (!status_.ok()) return;  // cancelled streams fail as well
   status_ = status;
   failed_cell_ = cell;
   for (GenerateStream* stream : streams_) stream->Cancel();

@@ -1,11 +1,10 @@
-// Many generations of one picture each, at the same time.
+// Many generations of one image each, several at a time.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <optional>
 #include <set>
-#include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -17,22 +16,23 @@
 
 namespace denoise {
 
-// Runs a sweep's cells, several at a time so that they share the server's batches. The first failure
-// cancels all others.
+// Runs the cells of a sweep, several at a time so that they share the batches of the server. The
+// first failure cancels all others.
 class SweepRunner {
  public:
-  // `on_done` is told how many pictures are there, by one thread at a time. `client` outlives this.
+  // `on_done` is called with the number of images so far, by one thread at a time. `client`
+  // outlives this.
   SweepRunner(Client& client, std::vector<SweepCell> cells, std::function<void(size_t)> on_done);
 
-  // The picture of every cell, in their order, at most `parallel` (at least 1) asked for at a time.
-  // The error is that of failed_cell(). Called once.
+  // The image of every cell, in their order; at most `parallel` (at least 1) are requested at a
+  // time. The error is that of failed_cell(). Call it once.
   absl::StatusOr<std::vector<Image>> Run(int parallel);
 
-  // Makes Run() return CANCELLED. Does not block; thread-safe.
+  // Makes Run() return CANCELLED. Does not block. Thread-safe.
   void Cancel();
 
-  // After Run(): the label of the cell that failed; empty where none did, or all were cancelled.
-  const std::string& failed_cell() const { return failed_cell_; }
+  // After Run(): the cell that failed; null if none did, or if all were cancelled.
+  const SweepCell* failed_cell() const { return failed_cell_; }
 
  private:
   class Entry;  // a stream, while it can be cancelled
@@ -41,7 +41,7 @@ class SweepRunner {
   std::optional<size_t> Take();
   absl::StatusOr<Image> MakePicture(const SweepCell& cell);
   void Finish(size_t index, absl::StatusOr<Image> picture);
-  void Stop(const absl::Status& status, const std::string& cell)
+  void Stop(const absl::Status& status, const SweepCell* cell)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Client& client_;
@@ -54,7 +54,7 @@ class SweepRunner {
   std::set<GenerateStream*> streams_ ABSL_GUARDED_BY(mutex_);
   absl::Status status_ ABSL_GUARDED_BY(mutex_);  // the first failure
   std::vector<Image> pictures_ ABSL_GUARDED_BY(mutex_);
-  std::string failed_cell_;  // written under mutex_, read after Run()
+  const SweepCell* failed_cell_ = nullptr;  // written under mutex_, read after Run()
 };
 
 }  // namespace denoise

@@ -1,5 +1,4 @@
-#include "client/cli/commands/train_command.h"
-
+#include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
 #include <map>
@@ -8,43 +7,58 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/commands/command_set.h"
+#include "client/cli/commands/commands.h"
+#include "client/cli/commands/error_report.h"
 #include "client/cli/commands/watch_job.h"
 #include "client/cli/display/model_text.h"
-#include "client/cli/display/training_text.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/resource_text.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/cli/flags/message_flags.h"
-#include "client/cli/flags/sampler_flags.h"
 #include "client/cli/flags/training_flags.h"
 #include "client/client.h"
 #include "client/training_client.h"
-#include "core/base/field_violations.h"
-#include "proto/conversion/sampler_proto.h"
 
 namespace denoise {
 namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(Examples:
-  denoise train create --dataset emoji --height 32 --width 32 --max-steps 20000 --watch
-  denoise train create --dataset emoji --base-model emoji-32 --max-steps 2000 --learning-rate 5e-5
+constexpr char kExamples[] =
+    R"(  denoise train create -d emoji --height 32 --width 32 --max-steps 20000 --watch
+  denoise train create -d emoji --base-model emoji-32 --max-steps 2000
   denoise train watch 1
   denoise train list --state running,queued
   denoise train publish 1 --model emoji-32
 
+`denoise train COMMAND --help` has more of them.
 )";
-constexpr char kCreateExamples[] = R"(Examples:
-  denoise train create --dataset emoji --height 32 --width 32 --max-steps 20000 --watch
-  denoise train create -d emoji --height 32 --width 32 -n 20000 --ema-decays 0.99,0.999 \
-      --horizontal-flip --decay cosine --warmup-steps 500 --label animals=yes
-  denoise train create -d digits --height 28 --width 28 --channels 1 --block-out-channels 32,64 \
-      --noise-schedule flow -n 5000
+constexpr char kCreateExamples[] =
+    R"(  denoise train create -d emoji --height 32 --width 32 --max-steps 20000 --watch
+  denoise train create -d emoji --height 32 --width 32 -n 20000 \
+      --horizontal-flip --decay cosine --warmup-steps 500 \
+      --ema-decays 0.99,0.999 --label animals=yes
+  denoise train create -d digits --height 28 --width 28 --channels 1 \
+      --block-out-channels 32,64 --noise-schedule flow -n 5000
   denoise train create -d emoji --base-model emoji-32 -n 2000 --learning-rate 5e-5
 
-The flags of samplers are those of the sample grids.
-
+The sampler flags apply to the sample grids.
+)";
+constexpr char kWatchExamples[] = R"(  denoise train watch 1
+  denoise train watch 1 --out run
+  denoise train watch 1 --json --resume-after 120
+)";
+constexpr char kListExamples[] = R"(  denoise train list
+  denoise train list --state running,queued
+  denoise train list --json | jq -r .name
+)";
+constexpr char kGetExamples[] = R"(  denoise train get 1
+  denoise train get 1 --json | jq .progress
+)";
+constexpr char kCheckpointsExamples[] = R"(  denoise train checkpoints 1
+)";
+constexpr char kPublishExamples[] = R"(  denoise train publish 1 --model emoji-32
+  denoise train publish 1 --model emoji-32 --step 5000 --ema-decay 0.99
+  denoise train publish 1 --model small --precision float16
 )";
 
 struct JobFlags {
@@ -56,21 +70,13 @@ struct JobFlags {
 struct CreateFlags {
   ConnectionFlags connection;
   v1::CreateTrainingJobRequest request;
-  SamplerOverrides sampler;
-  std::vector<std::string> labels;
   WatchOptions watch;
   bool watches = false;
 };
 
-absl::StatusOr<TrainingClient> MakeTrainingClient(const ConnectionFlags& flags) {
-  absl::StatusOr<ClientOptions> options = MakeClientOptions(flags);
-  if (!options.ok()) return options.status();
-  return TrainingClient(*std::move(options));
-}
-
 void AddJobFlags(CLI::App& app, JobFlags& flags) {
-  app.add_option("job", flags.job, "As `denoise train list` names it")->required();
-  app.add_flag("--json", flags.json, "Print JSON, and nothing else");
+  app.add_option("job", flags.job, "The job, as `denoise train list` prints it")->required();
+  app.add_flag("--json", flags.json, "Print JSON and nothing else");
   AddConnectionFlags(app, flags.connection);
 }
 
@@ -80,38 +86,20 @@ void PrintJob(const v1::TrainingJob& job, bool json) {
   Print(json ? ResourceJson(job) : JobDetails(job));
 }
 
-absl::Status AddLabels(const std::vector<std::string>& labels,
-                       google::protobuf::Map<std::string, std::string>& target) {
-  FieldViolations violations;
-  for (const std::string& label : labels) {
-    const size_t equals = label.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      violations.Add("labels", absl::StrCat("must be KEY=VALUE, is ", label));
-    } else {
-      target[label.substr(0, equals)] = label.substr(equals + 1);
-    }
-  }
-  return violations.ToStatus();
-}
-
 ExitCode RunCreate(CreateFlags& flags) {
   Interrupts interrupts;
   const bool json = flags.watch.json;
   v1::CreateTrainingJobRequest& request = flags.request;
-  if (const absl::Status status = AddLabels(flags.labels, *request.mutable_labels());
-      !status.ok()) {
-    return ReportError(status, json, FlagOfTrainingField);
-  }
   v1::TrainingSettings& settings = *request.mutable_training();
   settings.set_dataset(DatasetResourceName(settings.dataset()));
   if (settings.has_base_model()) {
     settings.set_base_model(ModelResourceName(settings.base_model()));
   }
-  *settings.mutable_samples()->mutable_sampler() = SamplerToProto(flags.sampler);
+  settings.mutable_samples()->mutable_sampler();
   absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags.connection);
   if (!client.ok()) return ReportError(client.status(), json);
   const absl::StatusOr<v1::TrainingJob> job = client->CreateJob(request);
-  if (!job.ok()) return ReportError(job.status(), json, FlagOfTrainingField);
+  if (!job.ok()) return ReportError(job.status(), json, TrainingFlags());
   if (!flags.watches || json) PrintJob(*job, json);
   if (!flags.watches) return kExitOk;
   const absl::Status watched = WatchJob(*client, *job, flags.watch, interrupts);
@@ -120,24 +108,19 @@ ExitCode RunCreate(CreateFlags& flags) {
 
 void AddWatchFlags(CLI::App& app, WatchOptions& watch) {
   app.add_option("-o,--out", watch.out,
-                 "Write sample grids, evaluations' sheets and the loss into this folder")
+                 "Write sample grids, evaluation sheets and the loss to this folder")
       ->type_name("DIR");
   app.add_flag("--no-picture", watch.no_picture, "Show no pictures in the terminal");
-  app.add_flag("--json", watch.json, "Print lines of JSON, and nothing else");
+  app.add_flag("--json", watch.json, "Print one line of JSON per event and nothing else");
 }
 
 Command AddCreate(CLI::App& app) {
   const auto flags = std::make_shared<CreateFlags>();
   AddMessageFlags(app, flags->request, TrainingFlags());
-  app.get_option("--dataset")->required();
-  app.get_option("--max-steps")->required();
-  app.add_option("--label", flags->labels, "For you to find the job by; may be repeated")
-      ->type_name("KEY=VALUE");
-  AddSamplerFlags(app, flags->sampler);
-  app.add_flag("-w,--watch", flags->watches, "Show how it goes until it is over");
+  app.add_flag("-w,--watch", flags->watches, "Watch the job until it ends");
   AddWatchFlags(app, flags->watch);
   AddConnectionFlags(app, flags->connection);
-  app.footer(std::string(kCreateExamples) + kExitCodesHelp);
+  SetExamples(app, kCreateExamples);
   return [flags] { return RunCreate(*flags); };
 }
 
@@ -148,9 +131,9 @@ Command AddWatch(CLI::App& app) {
     WatchOptions watch;
   };
   const auto flags = std::make_shared<Flags>();
-  app.add_option("job", flags->job, "As `denoise train list` names it")->required();
+  app.add_option("job", flags->job, "The job, as `denoise train list` prints it")->required();
   app.add_option("--resume-after", flags->watch.resume_after,
-                 "Only events with a greater sequence number")
+                 "Only events with a higher sequence number")
       ->check(CLI::NonNegativeNumber);
   AddWatchFlags(app, flags->watch);
   AddConnectionFlags(app, flags->connection);
@@ -165,7 +148,7 @@ Command AddWatch(CLI::App& app) {
   };
 }
 
-// The names of TrainingJob.State, small.
+// The names of TrainingJob.State in small letters.
 std::map<std::string, v1::TrainingJob::State> StatesByName() {
   std::map<std::string, v1::TrainingJob::State> states;
   const auto* type = v1::TrainingJob::State_descriptor();
@@ -183,11 +166,11 @@ Command AddList(CLI::App& app) {
     bool json = false;
   };
   const auto flags = std::make_shared<Flags>();
-  app.add_option("--state", flags->states, "Only jobs in these states")
+  app.add_option("--state", flags->states, "Only jobs in these states, separated by commas")
       ->delimiter(',')
       ->transform(CLI::CheckedTransformer(StatesByName()).description(""))
       ->type_name("STATE");
-  app.add_flag("--json", flags->json, "Print one line of JSON for every job, and nothing else");
+  app.add_flag("--json", flags->json, "Print one line of JSON per job and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] {
     absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->connection);
@@ -195,7 +178,8 @@ Command AddList(CLI::App& app) {
     const auto jobs = client->ListJobs(flags->states);
     if (!jobs.ok()) return ReportError(jobs.status(), flags->json);
     if (!flags->json) {
-      Print(jobs->empty() ? "There are no such jobs." : JobTable(*jobs));
+      Print(jobs->empty() ? "No such jobs. Start one with `denoise train create`."
+                          : JobTable(*jobs));
       return kExitOk;
     }
     for (const v1::TrainingJob& job : *jobs) Print(ResourceJson(job));
@@ -203,7 +187,7 @@ Command AddList(CLI::App& app) {
   };
 }
 
-// A command that asks for one job and shows what becomes of it.
+// A command that makes one call for a job and prints the job as it is afterwards.
 using JobCall = absl::StatusOr<v1::TrainingJob> (TrainingClient::*)(std::string_view name);
 
 template <JobCall kCall>
@@ -229,7 +213,7 @@ Command AddCheckpoints(CLI::App& app) {
     const auto checkpoints = client->ListCheckpoints(flags->job);
     if (!checkpoints.ok()) return ReportError(checkpoints.status(), flags->json);
     if (!flags->json) {
-      Print(checkpoints->empty() ? "There are none yet." : CheckpointTable(*checkpoints));
+      Print(checkpoints->empty() ? "No checkpoints yet." : CheckpointTable(*checkpoints));
       return kExitOk;
     }
     for (const v1::Checkpoint& checkpoint : *checkpoints) Print(ResourceJson(checkpoint));
@@ -254,17 +238,11 @@ Command AddPublish(CLI::App& app) {
     v1::PublishModelRequest request;
     int64_t step = 0;
   };
-  static constexpr MessageFlag kFlags[] = {
-      {"-m,--model", "model", "What to call it; a model of this name gets a new version"},
-      {"--ema-decay", "ema_decay", "Which average. Default: the one with the greatest decay"},
-      {"--precision", "precision", "Of the weights in its file. Default: float32"},
-      {"--allow-replace", "allow_replace",
-       "Even where the model of that name has another shape, classes or schedule"}};
   const auto flags = std::make_shared<Flags>();
   AddJobFlags(app, flags->job);
-  AddMessageFlags(app, flags->request, kFlags);
-  app.get_option("--model")->required();
-  app.add_option("--step", flags->step, "Of which checkpoint. Default: the newest")
+  AddMessageFlags(app, flags->request, PublishFlags());
+  app.add_option("--step", flags->step,
+                 "The step of the checkpoint to publish. Default: the newest")
       ->check(CLI::PositiveNumber);
   return [flags] {
     absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->job.connection);
@@ -276,7 +254,7 @@ Command AddPublish(CLI::App& app) {
       request.set_source(absl::StrCat(request.source(), "/checkpoints/", flags->step));
     }
     const absl::StatusOr<v1::Model> model = client->Publish(request);
-    if (!model.ok()) return ReportError(model.status(), flags->job.json);
+    if (!model.ok()) return ReportError(model.status(), flags->job.json, PublishFlags());
     Print(flags->job.json ? ModelJson(*model) : ModelDetails(*model));
     return kExitOk;
   };
@@ -284,20 +262,25 @@ Command AddPublish(CLI::App& app) {
 
 }  // namespace
 
-std::function<ExitCode()> AddTrainCommand(CLI::App& app) {
+Command AddTrainCommand(CLI::App& app) {
   CommandSet commands(app);
   commands.Add("create", "Start a training job", AddCreate);
-  commands.Add("watch", "Show how a job goes, until it is over", AddWatch);
-  commands.Add("list", "All jobs, the latest first", AddList);
-  commands.Add("get", "Everything about one job", AddJobCall<&TrainingClient::GetJob>);
-  commands.Add("cancel", "End a job", AddJobCall<&TrainingClient::CancelJob>);
-  commands.Add("pause", "Stop a job, with a checkpoint, until it is resumed",
-               AddJobCall<&TrainingClient::PauseJob>);
-  commands.Add("resume", "Let a paused job go on", AddJobCall<&TrainingClient::ResumeJob>);
-  commands.Add("delete", "Remove a job that is over, with its checkpoints", AddDelete);
-  commands.Add("checkpoints", "Those of a job that are kept, the newest first", AddCheckpoints);
-  commands.Add("publish", "Serve what a job has learned, without a restart", AddPublish);
-  app.footer(std::string(kExamples) + kExitCodesHelp);
+  commands.Add("watch", "Follow a job until it ends", kWatchExamples, AddWatch);
+  commands.Add("list", "List all jobs, the latest first", kListExamples, AddList);
+  commands.Add("get", "Describe a job", kGetExamples, AddJobCall<&TrainingClient::GetJob>);
+  commands.Add("cancel", "End a job", "  denoise train cancel 1\n",
+               AddJobCall<&TrainingClient::CancelJob>);
+  commands.Add("pause", "Save a checkpoint and stop until the job is resumed",
+               "  denoise train pause 1\n", AddJobCall<&TrainingClient::PauseJob>);
+  commands.Add("resume", "Continue a paused job", "  denoise train resume 1\n",
+               AddJobCall<&TrainingClient::ResumeJob>);
+  commands.Add("delete", "Delete a job that has ended, with its checkpoints",
+               "  denoise train delete 1\n", AddDelete);
+  commands.Add("checkpoints", "List the checkpoints of a job, the newest first",
+               kCheckpointsExamples, AddCheckpoints);
+  commands.Add("publish", "Serve the model that a job has trained, without a restart",
+               kPublishExamples, AddPublish);
+  SetExamples(app, kExamples);
   return commands.Chosen();
 }
 

@@ -11,13 +11,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
-#include "client/cli/commands/event_json.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/follow_stream.h"
 #include "client/cli/commands/output_folder.h"
+#include "client/cli/display/job_display.h"
+#include "client/cli/display/job_history.h"
 #include "client/cli/display/received_image.h"
-#include "client/cli/display/training_display.h"
-#include "client/cli/display/training_history.h"
-#include "client/cli/display/training_text.h"
-#include "client/cli/error_report.h"
+#include "client/cli/display/resource_text.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -25,7 +25,7 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-// How long a server may be away, and how often it is asked.
+// How long the server may be away, and how often to try to reach it.
 constexpr absl::Duration kLongestAbsence = absl::Minutes(10);
 constexpr absl::Duration kRetryInterval = absl::Seconds(1);
 
@@ -34,13 +34,14 @@ void PrintLine(const std::string& line) {
   std::fflush(stdout);
 }
 
-// Whether a watch that nobody interrupted ended because the server did: one that shuts down refuses
-// calls, and in the end cancels those that it has not come to.
+// Whether a watch that the user did not interrupt ended because the server did. A server that shuts
+// down first refuses calls and finally cancels those that it has not got to.
 bool ServerIsAway(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsCancelled(status);
 }
 
-// Files of a job: every sample grid, evaluations' sheets, and the loss as a table and a picture.
+// The files of a job: every sample grid, the sheets of evaluations, and the loss as a table and a
+// picture.
 class JobRecorder {
  public:
   static absl::StatusOr<JobRecorder> Open(const std::filesystem::path& path) {
@@ -49,7 +50,7 @@ class JobRecorder {
     return JobRecorder(std::move(folder));
   }
 
-  // The file that the event's picture went to; empty where there is none.
+  // Writes the picture of the event; the path is empty if it has none.
   absl::StatusOr<WrittenFile> Record(const v1::TrainingEvent& event) {
     if (!folder_) return WrittenFile{};
     if (event.has_sample_grid()) {
@@ -62,7 +63,7 @@ class JobRecorder {
     return WrittenFile{};
   }
 
-  absl::Status WriteLosses(const TrainingHistory& history) {
+  absl::Status WriteLosses(const JobHistory& history) {
     if (!folder_ || history.losses().empty()) return absl::OkStatus();
     std::string table = "step,loss\n";
     for (const LossPoint& point : history.losses()) {
@@ -103,15 +104,15 @@ class Watch {
         display_(isatty(STDERR_FILENO) && !options.json, DetectPictures(options)) {}
 
   absl::Status Run(TrainingClient& client, Interrupts& interrupts) {
-    absl::Time heard = absl::Now();
+    absl::Time last_event = absl::Now();
     absl::Status status;
     while (true) {
       const int64_t before = last_sequence_;
       status = Follow(client, interrupts);
-      if (last_sequence_ > before) heard = absl::Now();
-      const bool away = ServerIsAway(status) && absl::Now() - heard < kLongestAbsence;
+      if (last_sequence_ > before) last_event = absl::Now();
+      const bool away = ServerIsAway(status) && absl::Now() - last_event < kLongestAbsence;
       if (!away || interrupts.interrupted()) break;
-      TellOfAbsence();
+      ReportAbsence();
       std::this_thread::sleep_for(absl::ToChronoMilliseconds(kRetryInterval));
     }
     interrupts.SetHandler(nullptr);
@@ -126,16 +127,16 @@ class Watch {
     TrainingStream stream = client.Watch(name_, last_sequence_);
     interrupts.SetHandler([&stream] { stream.Cancel(); });
     const absl::Status status = interrupts.interrupted() ? absl::CancelledError() : Take(stream);
-    interrupts.SetHandler([] {});  // Run looks between streams
+    interrupts.SetHandler([] {});  // Run checks between streams
     return status;
   }
 
-  // Once, and again only after something was heard.
-  void TellOfAbsence() {
-    if (told_of_absence_) return;
-    told_of_absence_ = true;
+  // Once per absence.
+  void ReportAbsence() {
+    if (reported_absence_) return;
+    reported_absence_ = true;
     display_.Close();
-    std::fputs("denoise: the server is away for now; the job goes on once it is back\n", stderr);
+    std::fputs("denoise: the server is away; watching continues when it is back\n", stderr);
   }
 
   absl::Status Take(TrainingStream& stream) {
@@ -143,35 +144,37 @@ class Watch {
       ASSIGN_OR_RETURN(const std::optional<v1::TrainingEvent> event, stream.Next());
       if (!event.has_value()) return absl::OkStatus();
       last_sequence_ = event->sequence();
-      told_of_absence_ = false;
+      reported_absence_ = false;
       RETURN_IF_ERROR(history_.Add(*event));
       ASSIGN_OR_RETURN(const WrittenFile file, recorder_.Record(*event));
       Show(*event, file);
     }
   }
 
-  // Where the line of progress moves, only what it does not tell is printed besides.
+  // Prints only what the live display does not show.
   void Show(const v1::TrainingEvent& event, const WrittenFile& file) {
     if (options_.json) return PrintLine(EventJson(event, file));
     if (!display_.shown()) return PrintLine(EventText(event, evaluates_));
     const bool in_display = event.has_progress() || event.has_sample_grid() ||
                             event.has_checkpoint() || event.has_state_change() ||
-                            (event.has_evaluation() && evaluates_);  // the end tells it
+                            (event.has_evaluation() && evaluates_);  // shown at the end
     if (!in_display) {
       display_.Close();
       PrintLine(EventText(event, evaluates_));
     }
-    display_.Update(history_, absl::Now());
+    // Progress comes often and may be skipped; anything else may be the last event for long.
+    if (event.has_progress()) return display_.Update(history_, absl::Now());
+    display_.Draw(history_);
   }
 
   const std::string name_;
   const bool evaluates_;
   const WatchOptions options_;
   int64_t last_sequence_;
-  bool told_of_absence_ = false;
-  TrainingHistory history_;
+  bool reported_absence_ = false;
+  JobHistory history_;
   JobRecorder recorder_;
-  TrainingDisplay display_;
+  JobDisplay display_;
 };
 
 }  // namespace
@@ -185,10 +188,10 @@ absl::Status WatchJob(TrainingClient& client, const v1::TrainingJob& job,
 ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::Status& watched,
                    const WatchOptions& options, const Interrupts& interrupts) {
   if (interrupts.interrupted() && absl::IsCancelled(watched)) {
-    std::fprintf(
-        stderr,
-        "denoise: stopped watching; the job goes on. `denoise train watch` shows it again,\n"
-        "  `denoise train cancel` ends it.\n");
+    std::fprintf(stderr,
+                 "denoise: stopped watching; the job keeps running. `denoise train watch` follows "
+                 "it again,\n"
+                 "  `denoise train cancel` ends it.\n");
     return kExitInterrupted;
   }
   if (!watched.ok()) return ReportError(watched, options.json);

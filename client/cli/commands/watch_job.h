@@ -1,30 +1,30 @@
-// Follows a job until it is over.
+// Follows a job until it ends.
 #pragma once
 
 #include <filesystem>
 #include <string>
 
 #include "absl/status/status.h"
-#include "client/cli/exit_code.h"
-#include "client/cli/interrupts.h"
+#include "client/cli/commands/error_report.h"
+#include "client/cli/commands/interrupts.h"
 #include "client/training_client.h"
 
 namespace denoise {
 
 struct WatchOptions {
-  std::filesystem::path out;  // where grids, sheets and the loss are written; empty: nowhere
+  std::filesystem::path out;  // the folder for grids, sheets and the loss; empty: none
   bool json = false;
   bool no_picture = false;
-  int64_t resume_after = 0;  // events up to this sequence number are left out
+  int64_t resume_after = 0;  // skips events up to this sequence number
 };
 
-// Shows the events of `job` as they come: in a terminal a live picture, elsewhere a line each. Goes on
-// by itself when the server is away for a while. Ends OK when the job does, however that is; CANCELLED
-// when interrupted, which leaves the job alone.
+// Shows the events of `job` as they arrive: live in a terminal, elsewhere as a line each.
+// Reconnects if the server goes away for a while. Returns OK when the job ends, however it ends,
+// and CANCELLED if the user interrupts, which does not affect the job.
 absl::Status WatchJob(TrainingClient& client, const denoised::v1::TrainingJob& job,
                       const WatchOptions& options, Interrupts& interrupts);
 
-// What the end of a watch means for whoever started the command: a job that FAILED is a failure.
+// Reports the end of a watch. A job that FAILED is a failure of the command.
 ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::Status& watched,
                    const WatchOptions& options, const Interrupts& interrupts);
 

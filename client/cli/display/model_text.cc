@@ -4,8 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/cli/display/printable.h"
-#include "client/cli/display/table.h"
+#include "client/cli/display/text.h"
 #include "client/cli/flags/sampler_flags.h"
 #include "client/client.h"
 

@@ -8,10 +8,10 @@
 
 namespace denoise {
 
-// One line for each model under a line of headings.
+// A line for each model below a line of headings.
 std::string ModelTable(const std::vector<denoised::v1::Model>& models);
 
-// Everything there is to say about one, its classes included.
+// Everything about one model, its classes included.
 std::string ModelDetails(const denoised::v1::Model& model);
 
 // One line: protobuf's JSON mapping with the names of the .proto file (so that 64-bit numbers are

@@ -11,7 +11,7 @@ constexpr int kMostPictureRows = 16;
 constexpr int kFewestPictureRows = 6;
 constexpr int kGapColumns = 2;
 constexpr int kGapRows = 1;
-constexpr int kTextRows = 3;  // the progress line, and some of what stood before
+constexpr int kTextRows = 3;  // the progress line, and some of the text before
 
 int PictureColumns(const TerminalSize& size, int rows, int width, int height) {
   const double columns = static_cast<double>(rows) * size.cell_height * width /
@@ -29,7 +29,7 @@ GridLayout MakeLayout(int pictures, int across, int picture_columns, int picture
           .rows = down * (picture_rows + kGapRows) - kGapRows};
 }
 
-// One column is left free, for a full line would wrap.
+// Leaves one column free: a full line would wrap.
 bool Fits(const GridLayout& layout, const TerminalSize& size) {
   return layout.columns < size.columns && layout.rows + kTextRows <= size.rows;
 }

@@ -6,25 +6,26 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
 
-// Odd, so that what is in the middle of a run, such as where it turns, is among those that are kept.
+// Odd, so that the middle of a run is among the frames that are kept.
 constexpr int kMostAnimationFrames = 61;
-// Of all kept frames together, as large as the animation shows them.
+// Of all kept frames together, at the size that the animation shows them.
 constexpr int64_t kMostKeptPixels = int64_t{64} << 20;
 
-// Cells are enlarged by whole factors to about this many pixels, that small images can be seen.
+// Cells are enlarged by whole factors to about this many pixels, so that small images can be seen.
 constexpr int kContactSheetCellPixels = 128;
 constexpr int kDenoisingSheetCellPixels = 96;
 constexpr int kAnimationCellPixels = 128;
 constexpr int kSheetPadding = 4;
 constexpr int kAnimationPadding = 2;
 
-// An animation plays for about so long, whatever its number of frames, and then holds the finished
-// pictures.
+// An animation plays for about this long, whatever its number of frames, and then holds the
+// finished images.
 constexpr int kAnimationMilliseconds = 3000;
 constexpr int kHoldMilliseconds = 1500;
 constexpr int kShortestFrameMilliseconds = 50;
@@ -36,8 +37,8 @@ int ScaleFor(const Image& cell, int cell_pixels) {
   return std::max(1, cell_pixels / std::max(cell.width, cell.height));
 }
 
-// About twice as wide as high, for cells that are `cell_width` times as wide as high, and without
-// holes where that is possible.
+// Columns of a grid about twice as wide as high, for cells that are `cell_width` times as wide as
+// high, without holes if possible.
 int GridColumns(int cells, int cell_width = 1) {
   const double square = static_cast<double>(cells) / cell_width;
   const int widest = static_cast<int>(std::ceil(std::sqrt(2 * square)));
@@ -145,12 +146,14 @@ absl::StatusOr<Image> PictureHistory::Grid(const std::vector<Image>& cells, int 
 }
 
 absl::StatusOr<Image> PictureHistory::ContactSheet() const {
+  DENOISE_DCHECK(!gray_.pixels.empty());
   std::vector<Image> cells;
   for (const auto& image : images_) cells.push_back(image.value_or(gray_));
   return Grid(cells, GridColumns(count_), kSheetPadding, kContactSheetCellPixels);
 }
 
 absl::StatusOr<Image> PictureHistory::DenoisingSheet(int most_columns) const {
+  DENOISE_DCHECK(has_frames());
   const std::vector<int> steps = SpreadSteps(most_columns);
   std::vector<Image> cells;
   for (int i = 0; i < count_; ++i) {
@@ -162,6 +165,7 @@ absl::StatusOr<Image> PictureHistory::DenoisingSheet(int most_columns) const {
 }
 
 absl::StatusOr<std::string> PictureHistory::DenoisingAnimation(AnimationFormat format) const {
+  DENOISE_DCHECK(has_frames());
   const int columns = kinds_ * GridColumns(count_, kinds_);
   const auto draw = [&](const Image& (PictureHistory::*at)(int, int, int) const, int step) {
     std::vector<Image> cells;
@@ -177,7 +181,7 @@ absl::StatusOr<std::string> PictureHistory::DenoisingAnimation(AnimationFormat f
   ASSIGN_OR_RETURN(const Image last, draw(&PictureHistory::AtOrFinished, steps_));
   const int milliseconds = std::clamp(kAnimationMilliseconds / static_cast<int>(frames.size()),
                                       kShortestFrameMilliseconds, kLongestFrameMilliseconds);
-  // Repeats of one picture cost next to nothing in the file.
+  // Repeats of one picture take almost no room in the file.
   frames.insert(frames.end(), kHoldMilliseconds / milliseconds, last);
   return EncodeAnimation(frames, milliseconds, format);
 }

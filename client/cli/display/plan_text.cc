@@ -5,11 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/display/text.h"
 
 namespace denoise {
 namespace {
 
-// Signal as full blocks, noise as light ones, by their share of the variance.
+// Full blocks for signal and light ones for noise, by their share of the variance.
 std::string LevelBar(double alpha, double sigma) {
   constexpr int kCells = 24;
   const double signal = alpha * alpha / (alpha * alpha + sigma * sigma);
@@ -29,10 +30,6 @@ std::string TableRow(const std::string& number, const std::string& timestep, dou
                      double sigma, const std::string& noise) {
   return absl::StrFormat("%5s  %9s  %8.5f  %8.5f  %8.3f  %9s  %s\n", number, timestep, alpha, sigma,
                          2 * std::log(alpha / sigma), noise, LevelBar(alpha, sigma));
-}
-
-std::string Plural(size_t count, const char* noun) {
-  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ absl::StatusOr<ReceivedImage> ReceiveImage(const v1::Image& image) {
     case v1::ENCODING_RAW_FLOAT32:
       return ReceiveRaw(image);
     default:
-      return absl::InternalError("the server sent an image in an encoding that is not known here");
+      return absl::InternalError("the server sent an image in an encoding unknown to this client");
   }
 }
 

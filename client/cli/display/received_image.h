@@ -1,4 +1,4 @@
-// A picture from the server, as pixels to look at and as a file to keep.
+// A picture from the server, as pixels to show and as a file to keep.
 #pragma once
 
 #include <string>
@@ -12,10 +12,10 @@ namespace denoise {
 struct ReceivedImage {
   Image pixels;
   std::string extension;   // "png", "jpg", "webp" or "npy"
-  std::string file_bytes;  // as it was sent; a raw sample becomes a .npy file of float32, [C, H, W]
+  std::string file_bytes;  // as sent; a raw sample becomes a .npy file, float32, [C, H, W]
 };
 
-// Internal when the bytes are not what they are said to be: the server is not to be trusted.
+// Internal if the bytes do not match their description: the server is not trusted.
 absl::StatusOr<ReceivedImage> ReceiveImage(const denoised::v1::Image& image);
 
 }  // namespace denoise

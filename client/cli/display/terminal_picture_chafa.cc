@@ -7,12 +7,12 @@
 #include <string_view>
 #include <utility>
 
-#include "client/cli/display/terminal_picture.h"
+#include "client/cli/display/terminal.h"
 
 namespace denoise {
 namespace {
 
-// chafa's objects are counted references, each with its own function to let go.
+// chafa's objects are reference-counted, each type with its own function to release it.
 template <auto kUnref>
 struct Unref {
   template <typename T>
@@ -25,8 +25,7 @@ using SymbolMap = std::unique_ptr<ChafaSymbolMap, Unref<chafa_symbol_map_unref>>
 using CanvasConfig = std::unique_ptr<ChafaCanvasConfig, Unref<chafa_canvas_config_unref>>;
 using Canvas = std::unique_ptr<ChafaCanvas, Unref<chafa_canvas_unref>>;
 
-// kitty keeps pictures until told otherwise; this removes, with its memory, the one under the
-// cursor.
+// kitty keeps pictures until told otherwise. Removes the one under the cursor, and its memory.
 constexpr char kRemoveKittyPicture[] = "\x1b_Ga=d,d=C,q=2\x1b\\";
 
 ChafaPixelMode PixelMode(const ChafaTermInfo* info) {
@@ -54,7 +53,7 @@ ChafaCanvasMode ColourMode(const ChafaTermInfo* info, ChafaPixelMode pixel_mode)
   return CHAFA_CANVAS_MODE_FGBG;
 }
 
-// Half blocks show two exact pixels in a cell, which suits small images; quadrants add detail to
+// Half blocks show two exact pixels per cell, which suits small images; quadrants add detail to
 // large ones.
 SymbolMap Symbols(bool utf8) {
   SymbolMap symbols(chafa_symbol_map_new());
@@ -118,8 +117,8 @@ std::unique_ptr<TerminalPicture> TerminalPicture::Detect() {
   const char* const terminal = std::getenv("TERM");
   if (terminal == nullptr || std::string_view(terminal) == "dumb") return nullptr;
   std::setlocale(LC_CTYPE, "");
-  // A terminal that speaks Latin-1 sets a locale for it; the bare "C" locale of containers and
-  // services says nothing, and terminals are UTF-8 today.
+  // A Latin-1 terminal sets a locale for it. The bare "C" locale of containers and services says
+  // nothing, and terminals are UTF-8 today.
   const std::string_view codeset = nl_langinfo(CODESET);
   const bool utf8 = codeset == "UTF-8" || codeset == "ANSI_X3.4-1968";
   gchar** const environment = g_get_environ();

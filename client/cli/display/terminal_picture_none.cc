@@ -1,5 +1,5 @@
 // Stands in for terminal_picture_chafa.cc where the chafa library is not installed.
-#include "client/cli/display/terminal_picture.h"
+#include "client/cli/display/terminal.h"
 
 namespace denoise {
 

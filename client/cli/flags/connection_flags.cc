@@ -40,7 +40,7 @@ absl::StatusOr<absl::Duration> ParseDeadline(const std::string& text) {
   }
   if (deadline > absl::ZeroDuration()) return deadline;
   return absl::InvalidArgumentError(
-      absl::StrCat("must be a positive duration such as 60s or 1m30s, is ", text));
+      absl::StrCat("must be a positive duration such as 60s or 1m30s; is ", text));
 }
 
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
@@ -52,16 +52,16 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
     flags.deadline = *deadline;
   };
   app.add_option("--server", flags.server,
-                 "Where denoised listens. Default: $DENOISED_SERVER, else 127.0.0.1:50051")
+                 "The address of the server. Default: $DENOISED_SERVER, otherwise 127.0.0.1:50051")
       ->type_name("HOST:PORT")
       ->group("Connection");
   app.add_option_function<std::string>("--deadline", parse_deadline,
-                                       "Give up after this long, for example 60s or 1m30s")
+                                       "Give up on each call after this long, such as 60s or 1m30s")
       ->type_name("DURATION")
       ->group("Connection");
-  app.add_flag("--tls", flags.tls, "Encrypt, trusting this system's certificates")
+  app.add_flag("--tls", flags.tls, "Encrypt; trust the certificates of this system")
       ->group("Connection");
-  app.add_option("--tls-ca", flags.tls_ca, "Encrypt, trusting the certificates in this PEM file")
+  app.add_option("--tls-ca", flags.tls_ca, "Encrypt; trust the certificates in this PEM file")
       ->type_name("FILE")
       ->group("Connection");
 }
@@ -84,6 +84,11 @@ absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags) {
 absl::StatusOr<Client> MakeClient(const ConnectionFlags& flags) {
   ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags));
   return Client(std::move(options));
+}
+
+absl::StatusOr<TrainingClient> MakeTrainingClient(const ConnectionFlags& flags) {
+  ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags));
+  return TrainingClient(std::move(options));
 }
 
 }  // namespace denoise

@@ -1,12 +1,217 @@
 #include "client/cli/flags/generate_flags.h"
 
 #include <CLI/Validators.hpp>
+#include <initializer_list>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/flags/model_lookup.h"
 #include "client/cli/flags/sampler_flags.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "core/image/image.h"
 
 namespace denoise {
 namespace {
+
+namespace v1 = denoised::v1;
+
+constexpr char kGuidance[] = "Guidance";
+constexpr char kFrames[] = "Frames";
+constexpr char kOutput[] = "Output";
+constexpr char kStart[] = "Start";
+constexpr char kInpainting[] = "Inpainting";
+
+// Pictures are sent as they are.
+absl::StatusOr<std::string> PictureFile(const std::string& bytes) { return bytes; }
+
+// The values of a .npy file as ENCODING_RAW_FLOAT32 has them.
+absl::StatusOr<std::string> NpyFile(const std::string& bytes) {
+  ASSIGN_OR_RETURN(const NpyArray array, DecodeNpy(bytes));
+  return std::string(reinterpret_cast<const char*>(array.values.data()),
+                     array.values.size() * sizeof(float));
+}
+
+FlagTable ModelRow() {
+  return {{"-m,--model", "model", "The model to use. Default: the only one that is served"}};
+}
+
+FlagTable CountRow() {
+  return {{"-n,--count", "count", "How many images to generate. Default: 1"}};
+}
+
+FlagTable ClassRows() {
+  return {{"-c,--class-label",
+           "class_label",
+           "The class to generate, by name or index; `denoise models NAME` lists them",
+           "Options",
+           {.value = "NAME|INDEX", .from_model = SetClassLabel}},
+          {"--class-weights",
+           "class_weights",
+           "Blend several classes, each with its weight: animals=0.7,food=0.3",
+           "Options",
+           {.value = "CLASS=WEIGHT,...", .from_model = SetClassWeights}}};
+}
+
+FlagTable SeedRow() {
+  return {{"-s,--seed",
+           "seed",
+           "Image i is generated from seed S + i. Default: the server chooses and reports it",
+           "Options",
+           {.value = "S"}}};
+}
+
+FlagTable GuidanceRows() {
+  return {{"-g,--guidance-scale", "guidance.scale",
+           "How strongly images follow the class; 1 leaves the prediction as it is. Default: no "
+           "guidance",
+           kGuidance},
+          {"--guidance-rescale", "guidance.rescale",
+           "How much of the contrast that guidance adds is taken out again, 0 to 1. Default: 0",
+           kGuidance},
+          {"--guidance-min", "guidance.timestep_min", "Guide only at this timestep and above",
+           kGuidance},
+          {"--guidance-max", "guidance.timestep_max", "Guide only at this timestep and below",
+           kGuidance},
+          {"--guidance-sigma-min", "guidance.sigma_min",
+           "Guide only at this noise level (sigma / alpha) and above", kGuidance},
+          {"--guidance-sigma-max", "guidance.sigma_max", "Guide only at this noise level and below",
+           kGuidance}};
+}
+
+FlagTable FrameRows() {
+  return {{"-f,--frames", "frames.every_n_steps",
+           "Save a frame after every N-th step and after the last. Default: 0, no frames", kFrames},
+          {"--frame-kind",
+           "frames.kinds",
+           "x0: the finished image as the network predicts it; x_t: the noisy image; x_t,x0: both, "
+           "side by side",
+           kFrames,
+           {.value = "KIND,KIND", .preset = "x0"}},
+          {"--frame-encoding",
+           "frames.encoding",
+           "The file format of frames",
+           kFrames,
+           {.preset = "png"}},
+          {"--frame-max-bytes", "frames.max_bytes",
+           "Skip frames of more bytes than this. Default: the server's limit", kFrames}};
+}
+
+MessageFlag FormatRow(const char* field, const char* help, const char* group) {
+  return {"--format", field, help, group, {.preset = "png"}};
+}
+
+FlagTable ImageFormatRow() {
+  return {FormatRow("image_encoding",
+                    "The file format of images; npy is the float32 sample itself, [C, H, W], not "
+                    "clipped",
+                    kOutput)};
+}
+
+FlagTable StartRows() {
+  return {
+      {"--init",
+       "start.image.picture.data",
+       "Start from this picture (PNG, JPEG or WebP) with noise added",
+       kStart,
+       {.value = "FILE", .from_file = PictureFile}},
+      {"--strength",
+       "start.image.strength",
+       "The fraction of the steps that run on the picture. Low values keep it, 1 replaces it",
+       kStart,
+       {.preset = "0.8"}},
+      {"--branch",
+       "start.frame.sample",
+       "Continue from this frame of another generation: an x_t frame, as .npy",
+       kStart,
+       {.value = "FILE", .from_file = NpyFile}},
+      {"--branch-step", "start.frame.step", "The step after which that frame was saved", kStart},
+      {"--from-seed",
+       "start.noise.from.seed",
+       "Start from the noise of this seed",
+       kStart,
+       {.value = "S"}},
+      {"--noise",
+       "start.noise.from.sample",
+       "Start from this noise, as .npy",
+       kStart,
+       {.value = "FILE", .from_file = NpyFile}},
+      {"--to-seed",
+       "start.noise.to.seed",
+       "Spread the images evenly between that noise and the noise of this seed",
+       kStart,
+       {.value = "S"}},
+      {"--noise-to",
+       "start.noise.to.sample",
+       "The same, with the noise of a .npy file",
+       kStart,
+       {.value = "FILE", .from_file = NpyFile}},
+      {"--variation", "start.noise.variation",
+       "How far to go from there towards each image's own noise, 0 to 1. Default: 0", kStart},
+      {"--invert",
+       "start.inversion.picture.data",
+       "Find the noise that turns into this picture; writes it as image-0.npy",
+       kStart,
+       {.value = "FILE", .from_file = PictureFile}}};
+}
+
+FlagTable InpaintingRows() {
+  return {{"--inpaint",
+           "inpainting.picture.data",
+           "Generate part of this picture anew and keep the rest",
+           kInpainting,
+           {.value = "FILE", .from_file = PictureFile}},
+          {"--mask",
+           "inpainting.mask.data",
+           "A picture that is white where --inpaint generates and black where it keeps",
+           kInpainting,
+           {.value = "FILE", .from_file = PictureFile}},
+          {"--repaint-jump", "inpainting.jump_length",
+           "RePaint: how many steps each jump goes back. Default: 10", kInpainting},
+          {"--repaint-times", "inpainting.resamples",
+           "RePaint: how often these steps are taken. Default: 1, no jumps", kInpainting}};
+}
+
+// The flags that decide which picture a seed becomes.
+FlagTable PictureRows() { return Join({ClassRows(), SamplerFlags("sampler"), GuidanceRows()}); }
+
+void Need(CLI::App& app, std::initializer_list<const char*> flags, const char* needed) {
+  for (const char* flag : flags) app.get_option(flag)->needs(app.get_option(needed));
+}
+
+// Each flag of one list refuses each of the other.
+void Exclude(CLI::App& app, std::initializer_list<const char*> flags,
+             std::initializer_list<const char*> others) {
+  for (const char* flag : flags) {
+    for (const char* other : others) app.get_option(flag)->excludes(app.get_option(other));
+  }
+}
+
+// What goes with what among PictureRows.
+void RelatePictureFlags(CLI::App& app) {
+  Exclude(app, {"--class-weights"}, {"--class-label"});
+  Need(app,
+       {"--guidance-rescale", "--guidance-min", "--guidance-max", "--guidance-sigma-min",
+        "--guidance-sigma-max"},
+       "--guidance-scale");
+  Exclude(app, {"--guidance-sigma-min", "--guidance-sigma-max"},
+          {"--guidance-min", "--guidance-max"});
+}
+
+void RelateStartFlags(CLI::App& app) {
+  Need(app, {"--strength"}, "--init");
+  Need(app, {"--branch"}, "--branch-step");
+  Need(app, {"--branch-step"}, "--branch");
+  Need(app, {"--mask", "--repaint-jump", "--repaint-times"}, "--inpaint");
+  Need(app, {"--inpaint"}, "--mask");
+  Exclude(app, {"--noise"}, {"--from-seed"});
+  Exclude(app, {"--noise-to"}, {"--to-seed"});
+  Exclude(app, {"--noise", "--from-seed", "--noise-to", "--to-seed", "--variation"},
+          {"--init", "--branch", "--invert"});
+  Exclude(app, {"--init"}, {"--branch", "--invert"});
+  Exclude(app, {"--branch"}, {"--invert"});
+  Exclude(app, {"--invert"}, {"--format", "--inpaint"});
+}
 
 // For CLI11: what is wrong with the path, or nothing.
 std::string CheckAnimationSuffix(const std::string& path) {
@@ -15,113 +220,149 @@ std::string CheckAnimationSuffix(const std::string& path) {
   return known ? "" : "must end with .webp or .gif; is " + path;
 }
 
-void AddClassAndSeedFlags(CLI::App& app, GenerateFlags& flags) {
-  CLI::Option* const class_label =
-      app.add_option("-c,--class-label", flags.class_label,
-                     "What to make: a class by its name or index, as `denoise models` lists them")
-          ->type_name("NAME|INDEX");
-  app.add_option("--class-weights", flags.class_weights,
-                 "A blend of classes, each with its weight: animals=0.7,food=0.3")
-      ->type_name("CLASS=WEIGHT,...")
-      ->excludes(class_label);
-  app.add_option("-s,--seed", flags.seed,
-                 "Image i is made from seed S + i. Default: the server chooses, and says which")
-      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""))
-      ->type_name("S");
-}
-
-void AddGuidanceFlags(CLI::App& app, GenerateFlags& flags) {
-  CLI::Option* const scale =
-      app.add_option("-g,--guidance-scale", flags.guidance_scale,
-                     "How strongly the class draws; 1 is the class alone. Default: no guidance")
-          ->group("Guidance");
-  const auto add = [&](const char* flag, auto& value, const char* help) {
-    return app.add_option(flag, value, help)->needs(scale)->group("Guidance");
-  };
-  add("--guidance-rescale", flags.guidance_rescale,
-      "Undo the contrast that guidance adds: 0, the default, not at all, to 1, all of it");
-  CLI::Option* const timesteps[] = {
-      add("--guidance-min", flags.guidance_min, "Guide at this timestep and above only"),
-      add("--guidance-max", flags.guidance_max, "Guide at this timestep and below only")};
-  CLI::Option* const sigmas[] = {add("--guidance-sigma-min", flags.guidance_sigma_min,
-                                     "Guide at this noise level, sigma / alpha, and above only"),
-                                 add("--guidance-sigma-max", flags.guidance_sigma_max,
-                                     "Guide at this noise level and below only")};
-  for (CLI::Option* const sigma : sigmas) {
-    for (CLI::Option* const timestep : timesteps) sigma->excludes(timestep);
-  }
-}
-
-void AddFrameFlags(CLI::App& app, GenerateFlags& flags) {
-  CLI::Option* const frames =
-      app.add_option("-f,--frames", flags.frames,
-                     "Keep a picture after every N-th step. 0, the default: none")
-          ->type_name("N")
-          ->group("Frames");
-  app.add_option("--frame-kind", flags.frame_kinds,
-                 "x0: what the network predicts the finished image to be; x_t: the noisy image;\n"
-                 "x_t,x0: both, side by side")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::IsMember({"x0", "x_t"}))
-      ->type_name("KIND[,KIND]")
-      ->capture_default_str()
-      ->needs(frames)
-      ->group("Frames");
-  app.add_option("--frame-encoding", flags.frame_encoding, "The file format of frames")
-      ->check(CLI::IsMember({"png", "jpeg", "webp", "npy"}))
-      ->capture_default_str()
-      ->needs(frames)
-      ->group("Frames");
-  app.add_option("--frame-max-bytes", flags.frame_max_bytes,
-                 "Leave out frames larger than this. Default: the server's limit")
-      ->needs(frames)
-      ->group("Frames");
-  app.add_option("--animation", flags.animation,
+void AddAnimationFlag(CLI::App& app, std::string& animation) {
+  app.add_option("--animation", animation,
                  "Write the animation to this .webp or .gif file. Default: denoising.webp in --out")
       ->type_name("FILE")
       ->check(CLI::Validator(CheckAnimationSuffix, ""))
-      ->needs(frames)
-      ->group("Frames");
+      ->group(kFrames);
 }
+
+bool IsGiven(const GenerateFlags& flags, const char* field) { return flags.given.contains(field); }
 
 }  // namespace
 
-void AddModelFlag(CLI::App& app, std::string& model) {
-  app.add_option("-m,--model", model, "Which model. Default: the only one that is served");
+const FlagTable& GenerateTable() {
+  static const auto* const table =
+      new FlagTable(Join({ModelRow(), CountRow(), SeedRow(), PictureRows(), FrameRows(),
+                          ImageFormatRow(), StartRows(), InpaintingRows()}));
+  return *table;
 }
 
-void AddPictureFlags(CLI::App& app, GenerateFlags& flags) {
-  AddClassAndSeedFlags(app, flags);
-  AddSamplerFlags(app, flags.sampler);
-  AddGuidanceFlags(app, flags);
+const FlagTable& DiffuseTable() {
+  static const auto* const table = new FlagTable{
+      {"pictures",
+       "pictures.data",
+       "PNG, JPEG or WebP files; cropped and resized to the size of the model's images",
+       "Options",
+       {.value = "FILE", .required = true, .from_file = PictureFile}},
+      {"-m,--model", "model",
+       "The model whose noise schedule to use. Default: the only one served"},
+      {"--steps", "steps",
+       "How many frames, evenly spaced over the schedule as far as it has timesteps. Default: 9"},
+      {"--timesteps", "timesteps", "Frames at exactly these timesteps, ascending"},
+      {"--mode",
+       "mode",
+       "closed-form: each frame straight from the picture, q(x_t | x_0), with one noise; "
+       "step-by-step: q(x_t | x_{t-1}), with fresh noise at every timestep",
+       "Options",
+       {.preset = "closed-form"}},
+      {"-s,--seed",
+       "seed",
+       "Picture i gets the noise of seed S + i. Default: the server chooses and reports it",
+       "Options",
+       {.value = "S"}},
+      FormatRow("encoding", "The file format of frames; npy is x_t itself, float32, [C, H, W]",
+                kOutput)};
+  return *table;
 }
 
-void AddOutputFlags(CLI::App& app, GenerateFlags& flags) {
-  app.add_option("-o,--out", flags.out, "The folder to write to; made if need be")
+const FlagTable& RoundTripTable() {
+  static const auto* const table = new FlagTable(Join(
+      {{{"picture",
+         "start.image.picture.data",
+         "A PNG, JPEG or WebP file; cropped and resized to the size of the model's images",
+         "Options",
+         {.value = "FILE", .required = true, .from_file = PictureFile}},
+        {"--strength",
+         "start.image.strength",
+         "How far into noise to go, as a fraction of the steps. At 1 nothing of the picture is "
+         "left; low values come back to nearly the same picture",
+         "Options",
+         {.preset = "1"}}},
+       ModelRow(),
+       SeedRow(),
+       PictureRows(),
+       ImageFormatRow()}));
+  return *table;
+}
+
+const FlagTable& SweepAxisTable() {
+  static const auto* const table = new FlagTable(Join({{{"-s,--seed",
+                                                         "seed",
+                                                         "The seed of every picture",
+                                                         "Options",
+                                                         {.value = "S", .preset = "0"}}},
+                                                       PictureRows()}));
+  return *table;
+}
+
+const FlagTable& SweepTable() {
+  static const auto* const table = new FlagTable(Join({ModelRow(), SweepAxisTable()}));
+  return *table;
+}
+
+void AddOutputFlags(CLI::App& app, OutputFlags& flags) {
+  app.add_option("-o,--out", flags.out, "The folder to write to; created if missing")
       ->type_name("DIR")
       ->capture_default_str()
-      ->group("Output");
-  app.add_option(
-         "--format", flags.format,
-         "The file format of images; npy is the float32 sample itself, [C, H, W], unclipped")
-      ->check(CLI::IsMember({"png", "webp", "jpeg", "npy"}))
-      ->capture_default_str()
-      ->group("Output");
-  app.add_flag("--json", flags.json, "Print one line of JSON for every event, and nothing else")
-      ->group("Output");
-  app.add_flag("--no-picture", flags.no_picture, "Show no pictures in the terminal")
-      ->group("Output");
+      ->group(kOutput);
+  app.add_flag("--json", flags.json, "Print one line of JSON per event and nothing else")
+      ->group(kOutput);
 }
 
 void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
-  AddModelFlag(app, flags.model);
-  app.add_option("-n,--count", flags.count, "How many images. Default: 1");
-  AddPictureFlags(app, flags);
-  AddFrameFlags(app, flags);
-  AddOutputFlags(app, flags);
-  AddStartFlags(app, flags.start);
+  AddMessageFlags(app, flags.request, GenerateTable(), &flags.given);
+  AddAnimationFlag(app, flags.animation);
+  AddOutputFlags(app, flags.output);
+  app.add_flag("--no-picture", flags.output.no_picture, "Show no pictures in the terminal")
+      ->group(kOutput);
+  RelatePictureFlags(app);
+  Need(app, {"--frame-kind", "--frame-encoding", "--frame-max-bytes", "--animation"}, "--frames");
+  RelateStartFlags(app);
   AddConnectionFlags(app, flags.connection);
+}
+
+void AddRoundTripFlags(CLI::App& app, GenerateFlags& flags) {
+  AddMessageFlags(app, flags.request, RoundTripTable(), &flags.given);
+  AddOutputFlags(app, flags.output);
+  app.add_flag("--no-picture", flags.output.no_picture, "Show no pictures in the terminal")
+      ->group(kOutput);
+  RelatePictureFlags(app);
+  AddConnectionFlags(app, flags.connection);
+}
+
+void AddSweepFlags(CLI::App& app, GenerateFlags& flags) {
+  AddMessageFlags(app, flags.request, SweepTable(), &flags.given);
+  RelatePictureFlags(app);
+  AddConnectionFlags(app, flags.connection);
+}
+
+void AddSweepAxisFlags(CLI::App& app, GenerateFlags& flags) {
+  AddMessageFlags(app, flags.request, SweepAxisTable(), &flags.given);
+  RelatePictureFlags(app);
+}
+
+absl::StatusOr<v1::GenerateRequest> BuildGenerateRequest(const FlagTable& table,
+                                                         const GenerateFlags& flags,
+                                                         const v1::Model& model) {
+  v1::GenerateRequest request = flags.request;
+  request.set_model(model.name());
+  request.mutable_sampler();
+  GivenFlags given = flags.given;
+  if (IsGiven(flags, "class_label")) {
+    given.erase("class_weights");  // a sweep's axis over a blend
+  } else if (!IsGiven(flags, "class_weights") && !model.classes().empty()) {
+    return InvalidField("class_label",
+                        absl::StrCat("is required; the classes are: ", ClassNames(model)));
+  }
+  if (request.frames().every_n_steps() == 0) request.clear_frames();
+  RETURN_IF_ERROR(CompleteMessage(table, given, model, request));
+  if (request.start().has_inversion()) request.set_image_encoding(v1::ENCODING_RAW_FLOAT32);
+  if (request.image_encoding() == v1::ENCODING_UNSPECIFIED) {
+    request.set_image_encoding(v1::ENCODING_PNG);
+  }
+  return request;
 }
 
 }  // namespace denoise

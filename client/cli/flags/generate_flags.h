@@ -1,57 +1,56 @@
-// What `denoise generate` was told on the command line.
+// What `denoise generate` and the commands akin to it were told: tables of the flags of their
+// requests, and what else they take.
 #pragma once
 
 #include <CLI/App.hpp>
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "client/cli/flags/connection_flags.h"
-#include "client/cli/flags/start_flags.h"
-#include "core/sampling/options/sampler_overrides.h"
+#include "client/cli/flags/message_flags.h"
+#include "denoised/v1/image_generation.pb.h"
+#include "denoised/v1/models.pb.h"
 
 namespace denoise {
 
-// Absent: the server's default. Names are checked when they are parsed; numbers are the server's to
-// judge.
-struct GenerateFlags {
-  ConnectionFlags connection;
-  std::string model;                         // empty: the only one served
-  std::optional<std::string> class_label;    // a name or an index
-  std::optional<std::string> class_weights;  // "animals=0.7,5=0.3"
-  std::optional<int32_t> count;
-  std::optional<uint64_t> seed;
-  SamplerOverrides sampler;
-  std::optional<double> guidance_scale;
-  std::optional<double> guidance_min;
-  std::optional<double> guidance_max;
-  std::optional<double> guidance_sigma_min;
-  std::optional<double> guidance_sigma_max;
-  double guidance_rescale = 0;
-  StartFlags start;
-  int32_t frames = 0;                             // every n-th step; 0: none
-  std::vector<std::string> frame_kinds = {"x0"};  // "x0", "x_t"
-  std::string frame_encoding = "png";             // "png", "jpeg", "webp", "npy"
-  int32_t frame_max_bytes = 0;
-  std::string format = "png";  // "png", "webp", "jpeg", "npy"
-  std::string animation;       // a file, .webp or .gif; empty: denoising.webp in `out`
+// Every field of GenerateRequest, and of DiffuseRequest.
+const FlagTable& GenerateTable();
+const FlagTable& DiffuseTable();
+// The fields of GenerateRequest that `roundtrip` and `sweep` let people choose.
+const FlagTable& RoundTripTable();
+const FlagTable& SweepTable();
+// Those of them that one side of a sweep's grid may change.
+const FlagTable& SweepAxisTable();
+
+struct OutputFlags {
   std::string out = "out";
   bool json = false;
   bool no_picture = false;
 };
 
-void AddModelFlag(CLI::App& app, std::string& model);
+// `request` is as far as parsing could take it; BuildGenerateRequest does the rest.
+struct GenerateFlags {
+  ConnectionFlags connection;
+  denoised::v1::GenerateRequest request;
+  GivenFlags given;
+  OutputFlags output;
+  std::string animation;  // a file, .webp or .gif; empty: denoising.webp in the folder
+};
 
-// Declares the flags that say which picture a seed becomes: class, seed, sampler and guidance.
-// `flags` outlives `app`.
-void AddPictureFlags(CLI::App& app, GenerateFlags& flags);
-
-// Declares the flags that say where and how pictures are written and what is shown meanwhile.
-void AddOutputFlags(CLI::App& app, GenerateFlags& flags);
-
-// Declares every flag of `denoise generate` on `app`, which fills `flags` in when it parses.
-// `flags` outlives `app`.
+// Declare the flags of a command on `app`, which fills `flags` when it parses. `flags` outlives
+// `app`.
 void AddGenerateFlags(CLI::App& app, GenerateFlags& flags);
+void AddRoundTripFlags(CLI::App& app, GenerateFlags& flags);
+void AddSweepFlags(CLI::App& app, GenerateFlags& flags);
+void AddSweepAxisFlags(CLI::App& app, GenerateFlags& flags);
+
+// --out, --json and, for commands that draw while they run, --no-picture.
+void AddOutputFlags(CLI::App& app, OutputFlags& flags);
+
+// The request for these flags of the command that has `table`. InvalidArgument for what can only be
+// checked here: names of classes, and files. Everything else is for the server to judge.
+absl::StatusOr<denoised::v1::GenerateRequest> BuildGenerateRequest(
+    const FlagTable& table, const GenerateFlags& flags, const denoised::v1::Model& model);
 
 }  // namespace denoise

@@ -6,7 +6,6 @@
 #include <optional>
 #include <string_view>
 #include <type_traits>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
@@ -17,128 +16,123 @@
 namespace denoise {
 namespace {
 
+namespace v1 = denoised::v1;
+
+constexpr char kSamplerGroup[] = "Sampler";
+constexpr char kSamplerFlag[] = "--sampler";
+constexpr char kTrueOrFalse[] = "true|false";
+
 std::string FlagName(std::string_view option) {
-  std::string flag = "--" + std::string(option);
+  std::string flag = absl::StrCat("--", std::string(option));
   std::replace(flag.begin(), flag.end(), '_', '-');
   return flag;
 }
 
-CLI::ValidationError UnknownName(const std::string& flag, const std::string& names,
-                                 const std::string& name) {
-  return CLI::ValidationError(flag, "must be one of " + names + "; is " + name);
+std::string ExpectedSampler() { return absl::StrCat("one of ", SamplerNameList()); }
+
+// A name that brings no order leaves it alone. Flags are parsed in the order of their declaration,
+// so that --solver-order, which comes later, has the last word.
+std::string ParseSamplerName(const std::string& name, google::protobuf::Message& parent) {
+  const std::optional<NamedSampler> named = ParseSampler(name);
+  if (!named.has_value()) return ExpectedSampler();
+  SamplerOverrides overrides;
+  overrides.sampler = named->sampler;
+  overrides.solver_order = named->solver_order;
+  static_cast<v1::SamplerOptions&>(parent).MergeFrom(SamplerToProto(overrides));
+  return "";
 }
 
-// Declares flags one by one.
-class Declarer {
- public:
-  Declarer(CLI::App& app, const char* group, SamplerOverrides& overrides)
-      : app_(app), group_(group), overrides_(overrides) {}
-
-  template <class Value, class Setting>
-  void Declare(const OptionEntry<Value, Setting>& option) {
-    Declare(FlagName(option.name), option.help, overrides_.*option.in_overrides);
-  }
-
- private:
-  // Parsing runs through the flags as they were declared, this one first: --solver-order has the
-  // last word.
-  void Declare(const std::string& flag, const char* help, std::optional<SamplerKind>& sampler) {
-    const auto parse = [&overrides = overrides_, &sampler](const std::string& name) {
-      const std::optional<NamedSampler> named = ParseSampler(name);
-      if (!named.has_value()) return false;
-      sampler = named->sampler;
-      if (named->solver_order.has_value()) overrides.solver_order = named->solver_order;
-      return true;
-    };
-    DeclareName(flag, help, SamplerNameList(), parse);
-  }
-
-  template <class T>
-  void Declare(const std::string& flag, const char* help, std::optional<T>& setting) {
-    if constexpr (std::is_enum_v<T>) {
-      DeclareName(flag, help, NameList<T>(), [&setting](const std::string& name) {
-        setting = FromName<T>(name);
-        return setting.has_value();
-      });
-    } else {
-      app_.add_option(flag, setting, help)->group(group_);
-    }
-  }
-
-  template <class T>
-  void Declare(const std::string& flag, const char* help, std::vector<T>& setting) {
-    app_.add_option(flag, setting, help)
-        ->delimiter(',')
-        ->allow_extra_args(false)
-        ->type_name("N,N")
-        ->group(group_);
-  }
-
-  // `parse` takes the text and says whether it knows it.
-  template <class Parse>
-  void DeclareName(const std::string& flag, const char* help, const std::string& names,
-                   Parse parse) {
-    const auto callback = [flag, names, parse](const std::string& text) {
-      if (!parse(text)) throw UnknownName(flag, names, text);
-    };
-    app_.add_option_function<std::string>(flag, callback, absl::StrCat(help, ": ", names))
-        ->type_name("NAME")
-        ->group(group_);
-  }
-
-  CLI::App& app_;
-  const char* group_;
-  SamplerOverrides& overrides_;
-};
-
-constexpr char kSamplerGroup[] = "Sampler";
-constexpr std::string_view kSamplerOption = "sampler";
-
-// Those that `wanted` says yes to.
-template <class Wanted>
-void AddFlags(CLI::App& app, const char* group, SamplerOverrides& overrides, Wanted wanted) {
-  Declarer declarer(app, group, overrides);
+// Calls `visit` with every option of `source`.
+template <class Visit>
+void ForEachOptionOf(OptionSource source, Visit visit) {
   ForEachOption([&](const auto& option) {
-    if (wanted(option.name, option.source)) declarer.Declare(option);
+    if (option.source == source) visit(option);
   });
+}
+
+// A row for each option of `source`.
+FlagTable Rows(OptionSource source, const std::string& path, const char* group) {
+  FlagTable table;
+  ForEachOptionOf(source, [&](const auto& option) {
+    MessageFlag& row = table.emplace_back(
+        MessageFlag{FlagName(option.name), absl::StrCat(path, ".", std::string(option.name)),
+                    option.help, group});
+    using Value = std::remove_cvref_t<decltype(SamplerOptions().*option.in_options)>;
+    if constexpr (std::is_same_v<Value, bool> || std::is_same_v<Value, std::optional<bool>>) {
+      row.form.value = kTrueOrFalse;
+    }
+    if constexpr (std::is_same_v<Value, SamplerKind>) {
+      row.help = absl::StrCat(option.help, ": ", SamplerNameList());
+      row.form.value = "NAME";
+      row.form.parse = ParseSamplerName;
+    }
+  });
+  return table;
+}
+
+// Declares a flag for one option of a checkpoint.
+template <class T>
+void AddCheckpointFlag(CLI::App& app, const std::string& flag, const char* help,
+                       std::optional<T>& setting) {
+  if constexpr (std::is_enum_v<T>) {
+    const auto parse = [flag, &setting](const std::string& name) {
+      setting = FromName<T>(name);
+      if (setting.has_value()) return;
+      throw CLI::ValidationError(flag,
+                                 absl::StrCat("must be one of ", NameList<T>(), "; is ", name));
+    };
+    app.add_option_function<std::string>(flag, parse, absl::StrCat(help, ": ", NameList<T>()))
+        ->type_name("NAME")
+        ->group(kCheckpointGroup);
+  } else {
+    app.add_option(flag, setting, help)
+        ->type_name(std::is_same_v<T, bool>     ? kTrueOrFalse
+                    : std::is_same_v<T, double> ? "X"
+                                                : "N")
+        ->group(kCheckpointGroup);
+  }
 }
 
 }  // namespace
 
-void AddSamplerFlags(CLI::App& app, SamplerOverrides& overrides) {
-  AddFlags(app, kSamplerGroup, overrides,
-           [](std::string_view, OptionSource source) { return source == OptionSource::kRequest; });
+FlagTable SamplerFlags(const std::string& path) {
+  return Rows(OptionSource::kRequest, path, kSamplerGroup);
 }
 
-void AddSamplerFlags(CLI::App& app, std::vector<NamedSampler>& samplers,
-                     SamplerOverrides& overrides) {
+void AddSamplerList(CLI::App& app, std::vector<NamedSampler>& samplers) {
   const auto parse = [&samplers](const std::vector<std::string>& names) {
     for (const std::string& name : names) {
       const std::optional<NamedSampler> named = ParseSampler(name);
-      if (!named.has_value()) throw UnknownName(FlagName(kSamplerOption), SamplerNameList(), name);
+      if (!named.has_value()) {
+        throw CLI::ValidationError(kSamplerFlag,
+                                   absl::StrCat("must be ", ExpectedSampler(), "; is ", name));
+      }
       samplers.push_back(*named);
     }
   };
   app.add_option_function<std::vector<std::string>>(
-         FlagName(kSamplerOption), parse,
-         absl::StrCat("The algorithm, or several to compare: ", SamplerNameList()))
+         kSamplerFlag, parse,
+         absl::StrCat("Sampling algorithm, or several to compare: ", SamplerNameList()))
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->type_name("NAME,NAME")
+      ->type_name("NAME,NAME,...")
       ->group(kSamplerGroup);
-  AddFlags(app, kSamplerGroup, overrides, [](std::string_view name, OptionSource source) {
-    return source == OptionSource::kRequest && name != kSamplerOption;
-  });
+}
+
+FlagTable CheckpointFlags(const std::string& path) {
+  return Rows(OptionSource::kCheckpoint, path, kCheckpointGroup);
 }
 
 void AddCheckpointFlags(CLI::App& app, SamplerOverrides& overrides) {
-  AddFlags(app, kCheckpointGroup, overrides, [](std::string_view, OptionSource source) {
-    return source == OptionSource::kCheckpoint;
+  ForEachOptionOf(OptionSource::kCheckpoint, [&](const auto& option) {
+    if constexpr (requires { (overrides.*option.in_overrides).has_value(); }) {
+      AddCheckpointFlag(app, FlagName(option.name), option.help, overrides.*option.in_overrides);
+    }
   });
 }
 
-std::string SamplerFlagName(const denoised::v1::SamplerOptions& options) {
-  if (options.sampler() == denoised::v1::SAMPLER_UNSPECIFIED) return "default";
+std::string SamplerFlagName(const v1::SamplerOptions& options) {
+  if (options.sampler() == v1::SAMPLER_UNSPECIFIED) return "default";
   FieldViolations unknown;
   const SamplerOverrides overrides = SamplerFromProto(options, unknown);
   if (!overrides.sampler.has_value()) return "unknown";

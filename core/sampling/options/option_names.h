@@ -1,5 +1,5 @@
-// The names of the sampling enumerations, as configs, protocols and people write them. One table
-// for each; reading, printing and listing all go through it.
+// The names of the sampling enumerations in configs, protocols and flags. Each has one table, which
+// reading, printing and listing all use.
 #pragma once
 
 #include <array>

@@ -1,8 +1,8 @@
 // The table of sampler options: one line for each member of SamplerOptions.
 //
-// Flags, messages, checks and echoes are loops over this table. A new option is a member of
-// SamplerOptions and of SamplerOverrides, a line here and, unless it comes with checkpoints, a field
-// of denoised.v1.SamplerOptions of the same name.
+// Flags, messages, checks and echoes are loops over this table. A new option needs a member of
+// SamplerOptions and of SamplerOverrides, a line here and, unless it belongs to checkpoints, a
+// field of denoised.v1.SamplerOptions with the same name.
 #pragma once
 
 #include <cstdint>
@@ -18,21 +18,21 @@ using SamplerSet = uint32_t;  // a bit per SamplerKind
 constexpr SamplerSet In(SamplerKind sampler) { return 1u << static_cast<int>(sampler); }
 
 enum class OptionSource {
-  kRequest,     // anybody may choose it
-  kCheckpoint,  // belongs to the network, as what it predicts does; no request can change it
+  kRequest,     // any request may set it
+  kCheckpoint,  // a property of the network, like what it predicts; no request can change it
 };
 
-// What an option does nothing without. Where that does not hold, the option is refused and is not
+// The condition for an option to have an effect. If it does not hold, the option is refused and not
 // echoed.
 struct OptionCondition {
   bool (*holds)(const SamplerOptions&) = [](const SamplerOptions&) { return true; };
   std::string_view otherwise;  // "has no effect without clip_sample"
 };
 
-// `Setting` is the optional of `Value`, or the same list.
+// `Setting` is std::optional<Value>, or the same list type as `Value`.
 template <class Value, class Setting>
 struct OptionEntry {
-  std::string_view name;  // of both members, of the message's field and, with dashes, of the flag
+  std::string_view name;  // of both members, the message's field and, with dashes, the flag
   Value SamplerOptions::*in_options;
   Setting SamplerOverrides::*in_overrides;
   SamplerSet readers;
@@ -85,18 +85,18 @@ inline constexpr SamplerSet kSigma = kEuler | In(SamplerKind::kEulerAncestral) |
 inline constexpr SamplerSet kPndm = In(SamplerKind::kPndm) | In(SamplerKind::kPlms);
 inline constexpr SamplerSet kLcm = In(SamplerKind::kLcm);
 inline constexpr SamplerSet kTcd = In(SamplerKind::kTcd);
-// Whose networks are distilled for some timesteps only.
+// Samplers of networks that were distilled for a few timesteps.
 inline constexpr SamplerSet kDistilled = kLcm | kTcd;
 inline constexpr SamplerSet kConsistency = In(SamplerKind::kConsistency);
 inline constexpr SamplerSet kVp = In(SamplerKind::kVpSde) | In(SamplerKind::kVpOde);
-// Those with the churn of Karras et al. 2022.
+// Samplers with the churn of Karras et al. 2022.
 inline constexpr SamplerSet kChurning = kEuler | kHeun;
 inline constexpr SamplerSet kStochastic =
     kDdpm | kDdim | kDistilled | kConsistency | kChurning | In(SamplerKind::kEulerAncestral) |
     In(SamplerKind::kSdeDpmSolverPlusPlus) | In(SamplerKind::kSdeDpmSolverPlusPlusSinglestep) |
     In(SamplerKind::kVpSde);
 inline constexpr SamplerSet kClipping = kDdpm | kDdim | kHeun | kLcm | kConsistency;
-// Whose noise levels may lie between those of timesteps.
+// Samplers whose noise levels may lie between those of timesteps.
 inline constexpr SamplerSet kAnyLevel = kSolvers | kSigma | kVp;
 inline constexpr SamplerSet kSpaced = kDdpm | kDdim | kPndm | kAnyLevel;
 inline constexpr SamplerSet kAll = kSpaced | kDistilled | kConsistency;
@@ -110,7 +110,7 @@ inline constexpr OptionCondition kNoList = {
     [](const Options& o) { return o.timesteps.empty() && o.sigmas.empty(); },
     "cannot be given together with timesteps or sigmas"};
 
-// Whether timesteps are laid out at all: the solvers' other spacings go by noise levels alone.
+// Whether timesteps are laid out at all. The solvers' other spacings use only noise levels.
 inline bool LaysOutTimesteps(const Options& o) {
   const bool solver = (In(o.sampler) & kSolvers) != 0;
   return kNoList.holds(o) && !(solver && o.sigma_spacing != SigmaSpacing::kTimesteps);
@@ -131,11 +131,11 @@ inline constexpr OptionCondition kThresholding = {[](const Options& o) { return 
                                                   "has no effect without thresholding"};
 inline constexpr OptionCondition kHigherOrder = {
     [](const Options& o) { return o.solver_order > 1; }, "has no effect at solver_order 1"};
-// UniPC's corrector has a form at order 1, too.
+// UniPC's corrector also has a form at order 1.
 inline constexpr OptionCondition kHasForm = {
     [](const Options& o) { return o.solver_order > 1 || o.sampler == SamplerKind::kUniPc; },
     "has no effect at solver_order 1"};
-// A run that ends without noise ends with order 1 as it is.
+// A run that ends without noise always ends with order 1.
 inline constexpr OptionCondition kHigherOrderToTheEnd = {
     [](const Options& o) { return o.solver_order > 1 && o.final_sigma == FinalSigma::kSigmaMin; },
     "has no effect at solver_order 1, or without final_sigma sigma_min"};
@@ -162,7 +162,7 @@ inline constexpr OptionCondition kPredictsWithoutSignal = {
       return o.prediction_type == PredictionType::kVPrediction ||
              o.prediction_type == PredictionType::kSample;
     },
-    "needs a network that predicts v or x0: without signal its noise says nothing of x0"};
+    "needs a network that predicts v or x0: without signal its noise says nothing about x0"};
 
 inline constexpr OptionCondition kSigmaRange = {
     [](const Options& o) {
@@ -181,8 +181,8 @@ inline constexpr OptionCondition kNoisy = {
     },
     "has no effect without noise: eta of ddim and tcd, s_churn of euler and heun"};
 
-// Calls `visit` with every OptionEntry. `sampler` comes first and an option after those that its
-// condition looks at: options are judged in this order.
+// Calls `visit` with every OptionEntry. Options are checked in this order, so `sampler` comes
+// first, and an option comes after those that its condition reads.
 template <class Visit>
 void ForEachOption(Visit visit) {
   visit(Option("sampler", &Options::sampler, &Overrides::sampler, kAll, "The algorithm"));
@@ -262,8 +262,7 @@ void ForEachOption(Visit visit) {
                          &Overrides::interpolation_type, kEuler,
                          "How euler lays noise levels between timesteps"));
   visit(CheckpointOption("timestep_type", &Options::timestep_type, &Overrides::timestep_type,
-                         kSolvers | kSigma,
-                         "What the network is told: timesteps, or 0.25 log sigma"));
+                         kSolvers | kSigma, "The network's input: timesteps, or 0.25 log sigma"));
   visit(CheckpointOption(
       "lambda_min_clipped", &Options::lambda_min_clipped, &Overrides::lambda_min_clipped, kDpm,
       "Leave out timesteps with less log(alpha / sigma) than this", kTimestepsLaidOut));

@@ -11,8 +11,8 @@
 namespace denoise {
 namespace {
 
-// Those that know of a level nothing but its alpha and sigma. DDPM, DDIM and their kin step along
-// alphas_cumprod or timesteps and need both to be those of a variance-preserving schedule.
+// Samplers that only use a level's alpha and sigma. DDPM, DDIM and similar ones step along
+// alphas_cumprod or timesteps and need those of a variance-preserving schedule.
 constexpr SamplerKind kEdmSamplers[] = {
     SamplerKind::kEuler,
     SamplerKind::kEulerAncestral,
@@ -31,13 +31,12 @@ constexpr PredictionType kEdmPredictions[] = {PredictionType::kEpsilon,
 constexpr SigmaSpacing kEdmSpacings[] = {SigmaSpacing::kKarras, SigmaSpacing::kExponential,
                                          SigmaSpacing::kBeta};
 
-// The network answers with the end of its trajectory, which is not the mean of all x0 that an ODE
-// needs.
+// The network predicts the end of its trajectory, not the mean of all x0 that an ODE needs.
 constexpr SamplerKind kConsistencySamplers[] = {SamplerKind::kConsistency};
 constexpr PredictionType kConsistencyPredictions[] = {PredictionType::kEpsilon};
 constexpr SigmaSpacing kConsistencySpacings[] = {SigmaSpacing::kKarras};
 
-// Euler ancestral steps in sigma / alpha, which is infinite where a flow begins.
+// Euler ancestral steps in sigma / alpha, which is infinite at the start of a flow.
 constexpr SamplerKind kFlowSamplers[] = {
     SamplerKind::kEuler,
     SamplerKind::kHeun,
@@ -52,7 +51,7 @@ constexpr PredictionType kFlowPredictions[] = {PredictionType::kFlowPrediction,
 constexpr SigmaSpacing kFlowSpacings[] = {SigmaSpacing::kFlow, SigmaSpacing::kKarras,
                                           SigmaSpacing::kExponential, SigmaSpacing::kBeta};
 
-// What one family takes. Empty: everything.
+// What a family accepts. Empty means everything.
 struct FamilyRules {
   const char* name;
   std::span<const SamplerKind> samplers;
@@ -110,7 +109,7 @@ void Require(bool holds, std::string_view field, std::string_view otherwise,
   if (!holds) violations.Add(field, otherwise);
 }
 
-// Some configs of solvers lay flow levels over a schedule that they do not use.
+// Some configs of solvers use flow levels on a variance-preserving schedule.
 void CheckVariancePreserving(const SamplerOptions& options, FieldViolations& violations) {
   const bool solver = SamplerReads(options.sampler, "solver_order");
   const bool flow_levels = SamplerReads(options.sampler, "sigma_spacing") &&

@@ -1,4 +1,4 @@
-// Which samplers suit which families of noise schedules: the one place that decides.
+// Decides which samplers suit which families of noise schedules.
 #pragma once
 
 #include "core/base/field_violations.h"
@@ -9,9 +9,9 @@ namespace denoise {
 
 bool SuitsFamily(SamplerKind sampler, ScheduleFamily family);
 
-// What of `options` does not go with schedules of `family`, each field named as the member of
-// SamplerOptions: the sampler, what the network predicts, how levels are spaced. Where the sampler
-// is wrong nothing else is judged.
+// Adds what in `options` does not suit schedules of `family`: the sampler, the prediction type, the
+// spacing. Fields are named like the members of SamplerOptions. If the sampler does not suit,
+// nothing else is checked.
 void CheckFamily(const SamplerOptions& options, ScheduleFamily family, FieldViolations& violations);
 
 }  // namespace denoise

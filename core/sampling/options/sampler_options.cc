@@ -8,7 +8,7 @@
 namespace denoise {
 namespace {
 
-// Names that fix the solver's order as well.
+// A name that includes the solver's order.
 struct Alias {
   std::string_view name;
   NamedSampler meaning;

@@ -1,4 +1,4 @@
-// Everything a caller may choose about sampling, as plain data.
+// All options of sampling, as plain data.
 #pragma once
 
 #include <limits>
@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "core/sampling/schedules/preconditioning.h"
 
 namespace denoise {
 
@@ -24,21 +26,14 @@ enum class SamplerKind {
   kSdeDpmSolverPlusPlusSinglestep,  // its stochastic form
   kDeis,                            // multistep, in log rho: Zhang & Chen 2023
   kPndm,                            // Runge-Kutta, then linear multistep: Liu et al. 2022
-  kPlms,                            // the latter alone
+  kPlms,                            // only the latter
   kLcm,                             // consistency: Luo et al. 2023
   kTcd,                             // trajectory consistency: Zheng et al. 2024
   kVpSde,                           // Euler-Maruyama in time: Song et al. 2021 (score-based)
-  kVpOde,                           // its probability flow, by Euler's method
+  kVpOde,                           // its probability flow ODE, by Euler's method
   kConsistency,  // to x0 and back out with fresh noise: Song et al. 2023, algorithm 1
 };
 
-enum class PredictionType {
-  kEpsilon,
-  kSample,
-  kVPrediction,
-  kFlowPrediction,         // epsilon - x0
-  kInvertedFlowPrediction  // x0 - epsilon
-};
 enum class TimestepSpacing { kLeading, kTrailing, kLinspace };
 enum class VarianceType {
   kFixedSmall,
@@ -48,25 +43,21 @@ enum class VarianceType {
   kLearned,
   kLearnedRange
 };
-enum class SolverType {
-  kMidpoint,
-  kHeun,
-  kBh1,
-  kBh2
-};  // the first two: DPM-Solver; the last two: UniPC
+// The first two belong to DPM-Solver, the last two to UniPC.
+enum class SolverType { kMidpoint, kHeun, kBh1, kBh2 };
 enum class SigmaSpacing { kTimesteps, kKarras, kExponential, kLu, kFlow, kBeta };
 enum class FinalSigma { kZero, kSigmaMin };
 enum class InterpolationType { kLinear, kLogLinear };
 enum class TimestepType { kDiscrete, kContinuous };
 
-// The defaults are ours; a scheduler_config.json brings its class's own (scheduler_config.h). What a
-// caller may choose, and how it is told, stands in option_table.h.
+// These defaults are ours; a scheduler_config.json has those of its class (scheduler_config.h).
+// option_table.h says which options a request may set, and describes them.
 struct SamplerOptions {
   SamplerKind sampler = SamplerKind::kDpmSolverPlusPlus;
   int steps = 20;
-  std::vector<double>
-      timesteps;  // custom, strictly descending; replaces `steps` and the spacing when not empty
-  std::vector<double> sigmas;  // custom, of x / alpha, strictly descending; in place of all three
+  // Custom timesteps, strictly descending; unless empty, they replace `steps` and the spacing.
+  std::vector<double> timesteps;
+  std::vector<double> sigmas;  // likewise, as sigmas of x / alpha
   PredictionType prediction_type = PredictionType::kEpsilon;
   TimestepSpacing timestep_spacing = TimestepSpacing::kLeading;
   int steps_offset = 0;
@@ -81,52 +72,53 @@ struct SamplerOptions {
 
   double eta = 0;                         // DDIM; TCD, where it is the paper's gamma
   bool use_clipped_model_output = false;  // DDIM
-  bool set_alpha_to_one =
-      true;  // DDIM, PNDM: alphas_cumprod before timestep 0 is 1, else alphas_cumprod[0]
-  bool step_to_listed_timestep =
-      false;  // DDIM: step to the next listed timestep, not to t - T / steps
+  // DDIM, PNDM: alphas_cumprod before timestep 0 is 1 instead of alphas_cumprod[0].
+  bool set_alpha_to_one = true;
+  // DDIM: step to the next listed timestep instead of t - T / steps.
+  bool step_to_listed_timestep = false;
 
   int original_inference_steps = 50;  // LCM, TCD: how many steps the network was distilled from
-  double timestep_scaling = 10;       // LCM: of the timesteps in its boundary condition
+  double timestep_scaling = 10;       // LCM: scales the timesteps in its boundary condition
 
   int solver_order = 2;                   // DPM-Solver, UniPC: 1 to 3
-  std::optional<SolverType> solver_type;  // absent: the sampler's own (ResolvedSolverType)
+  std::optional<SolverType> solver_type;  // absent: see ResolvedSolverType
   bool lower_order_final = true;
   bool euler_at_final = false;
   FinalSigma final_sigma = FinalSigma::kZero;
   SigmaSpacing sigma_spacing = SigmaSpacing::kTimesteps;
   double flow_shift = 1;
-  // Of karras, exponential, lu and beta spacing; absent: the schedule's own.
+  // For karras, exponential, lu and beta spacing; absent: those of the schedule.
   std::optional<double> sigma_min;
   std::optional<double> sigma_max;
   std::optional<double> rho;
-  std::optional<bool> rescale_betas_zero_snr;                         // absent: as the schedule is
+  std::optional<bool> rescale_betas_zero_snr;                         // absent: as in the schedule
   InterpolationType interpolation_type = InterpolationType::kLinear;  // Euler
-  TimestepType timestep_type = TimestepType::kDiscrete;  // continuous: told 0.25 log sigma
+  TimestepType timestep_type = TimestepType::kDiscrete;               // continuous: 0.25 log sigma
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
   std::vector<int> disable_corrector;  // UniPC: steps without the corrector
 
-  // Euler, Heun: fresh noise on the way (Karras et al. 2022, algorithm 2); 0 is none. Consistency
-  // sampling reads s_noise alone.
+  // Euler, Heun: fresh noise along the way (Karras et al. 2022, algorithm 2); 0 is none.
+  // Consistency sampling reads only s_noise.
   double s_churn = 0;
   double s_tmin = 0;  // between these sigmas
   double s_tmax = std::numeric_limits<double>::infinity();
-  double s_noise = 1;  // the deviation of that noise
+  double s_noise = 1;  // the standard deviation of that noise
 
-  // Times the deviation of the noise that the sampler adds on the way. The jumps of a run and the
-  // known part of an inpainted picture keep theirs: they must arrive at their level.
+  // Multiplies the standard deviation of the noise that the sampler adds along the way. The jumps
+  // of a run and the known part of an inpainted picture are not affected, because they must reach
+  // their level.
   double noise_temperature = 1;
 
-  // DPM-Solver, DPM-Solver++ of order 3: with the factor 2 that the published second difference
-  // lacks. Without it the order of convergence is 2; images made elsewhere were made without it.
+  // DPM-Solver, DPM-Solver++ of order 3: use the factor 2 that is missing from the published second
+  // difference. Without it the order of convergence is 2, but images match those of other
+  // implementations.
   bool corrected_third_order = false;
 };
 
-// Names as people and protocols write them: "ddpm", "ddim", "dpm_solver", "dpmpp", "dpmpp_sde",
-// "unipc", "euler", ... The names of all are in option_names.h.
+// The name in flags and protocols: "ddpm", "ddim", "dpm_solver", "dpmpp", ... See option_names.h.
 std::string_view SamplerName(SamplerKind sampler);
 
-// A sampler as a person names it: the names above, and names that fix the solver's order, too
+// A sampler as users name it: by one of the names above, or by one that includes the solver's order
 // ("dpmpp_2m", "unipc_3").
 struct NamedSampler {
   SamplerKind sampler;
@@ -136,32 +128,26 @@ struct NamedSampler {
 };
 std::optional<NamedSampler> ParseSampler(std::string_view name);
 
-// The name that ParseSampler takes for `sampler` with its order, where there is one ("dpmpp_2m"),
-// else the sampler's own.
+// The name that includes the order ("dpmpp_2m") if there is one, otherwise the sampler's own.
 std::string_view FullSamplerName(const NamedSampler& sampler);
 
-// All names that ParseSampler knows, "ddpm, ddim, ...".
+// All names that ParseSampler accepts: "ddpm, ddim, ...".
 std::string SamplerNameList();
 
-// Whether `type` is the velocity of a straight line between x0 and noise.
-inline bool IsFlow(PredictionType type) {
-  return type == PredictionType::kFlowPrediction || type == PredictionType::kInvertedFlowPrediction;
-}
-
-// `solver_type`, or what its absence means to the sampler: bh2 for UniPC, else midpoint.
+// `solver_type`, or the sampler's default if that is absent: bh2 for UniPC, otherwise midpoint.
 SolverType ResolvedSolverType(const SamplerOptions& options);
 
-// DPM-Solver in its singlestep forms.
+// Whether this is a singlestep form of DPM-Solver.
 bool IsSinglestep(SamplerKind sampler);
 
-// DPM-Solver++ in its stochastic forms.
+// Whether this is a stochastic form of DPM-Solver++.
 bool IsSdeSolver(SamplerKind sampler);
 
-// Whether this is a form of UniPC; the others are of DPM-Solver.
+// Whether this is a form of UniPC; the others belong to DPM-Solver.
 bool IsUniPcType(SolverType type);
 
-// Whether `sampler` reads the member of SamplerOptions called `option`; false for a name that is no
-// member. ApplyOverrides refuses what is set and not read.
+// Whether `sampler` reads the member of SamplerOptions called `option`; false for unknown names.
+// ApplyOverrides refuses options that are set but not read.
 bool SamplerReads(SamplerKind sampler, std::string_view option);
 
 }  // namespace denoise

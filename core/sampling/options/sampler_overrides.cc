@@ -24,7 +24,7 @@ bool IsSet(const std::vector<T>& setting) {
   return !setting.empty();
 }
 
-// Puts one option after the other into `options`.
+// Applies options one after the other.
 class Applier {
  public:
   Applier(SamplerOptions& options, int max_steps, FieldViolations& violations)
@@ -52,7 +52,7 @@ class Applier {
   template <class T, class Value>
   bool IsUsable(std::string_view field, const std::optional<T>& setting, const Value& absent) {
     if constexpr (std::is_floating_point_v<T>) {
-      // An infinity may be an option's own word for none.
+      // Infinity may be an option's own value for "none".
       if (*setting != absent) return IsFinite(field, *setting);
     }
     return true;
@@ -82,7 +82,7 @@ class Applier {
   FieldViolations& violations_;
 };
 
-// What concerns the number of steps beyond the table. A number out of range is as if not set.
+// Checks of the number of steps that are not in the table. Ignores a number out of range.
 SamplerOverrides CheckSteps(SamplerOverrides overrides, int max_steps,
                             FieldViolations& violations) {
   if (!overrides.steps.has_value()) return overrides;

@@ -1,7 +1,7 @@
-// What a caller asks of a sampler: put over the defaults, and told back.
+// The options that a request sets: applied over the defaults, and echoed as resolved.
 //
-// The command line and the protocol both go through here, so that they refuse the same things with
-// the same words.
+// The command line and the protocol both use this, so they refuse the same things in the same
+// words.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,8 @@
 
 namespace denoise {
 
-// What was set, each member named as in SamplerOptions; what was not is absent, or an empty list.
+// What was set. Members are named like those of SamplerOptions; unset ones are absent or empty
+// lists.
 struct SamplerOverrides {
   std::optional<SamplerKind> sampler;
   std::optional<int> steps;
@@ -68,16 +69,16 @@ struct ResolvedSampler {
   absl::Status violations;  // OK, or InvalidArgument with a violation per field
 };
 
-// `overrides` over `defaults`, which are those of the sampler that `overrides` names, if it names
-// one; default steps above `max_steps` are cut down to it. Refused are: options that the sampler
-// does not read, those that belong to an option which is off, more than `max_steps` steps, numbers
-// that are not finite. Such a value leaves the default in `options`, so that the others can still be
-// judged. Whether values suit the sampler and the schedule is for CompilePlan to say.
+// Applies `overrides` to `defaults`, which must be those of the sampler that `overrides` names, if
+// any. Default steps above `max_steps` are reduced to it. Violations are: options that the sampler
+// does not read, options without effect because another one is off, more than `max_steps` steps,
+// and numbers that are not finite. Such values leave the default in `options`, so that the others
+// can still be checked. CompilePlan checks whether values suit the sampler and the schedule.
 ResolvedSampler ApplyOverrides(const SamplerOptions& defaults, const SamplerOverrides& overrides,
                                int max_steps);
 
-// Every option that the sampler reads, less those that belong to an option which is off, with the
-// value it has. Applied to the same sampler's defaults, this gives a sampler that does the same.
+// The value of every option that has an effect. Applied to the defaults of the same sampler, they
+// give an equivalent sampler.
 SamplerOverrides EffectiveOverrides(SamplerOptions options);
 
 }  // namespace denoise

@@ -20,7 +20,7 @@ class Checker {
     if (!holds) violations_.Add(field, requirement);
   }
 
-  // Bounds included. NaN is inside no range.
+  // Includes the bounds. NaN is in no range.
   template <typename Number>
   void RequireBetween(Number value, Number min, Number max, std::string_view field) {
     Require(value >= min && value <= max, field,
@@ -58,8 +58,8 @@ void CheckSolver(const SamplerOptions& options, Checker& check) {
   if (unipc && options.solver_order > 1 && options.final_sigma == FinalSigma::kZero) {
     check.Require(
         options.lower_order_final, "lower_order_final",
-        "must be true where the last step ends without noise, which no step of order 2 or "
-        "3 can do; or choose final_sigma sigma_min");
+        "must be true if the last step ends without noise, since no step of order 2 or 3 can do "
+        "that; or choose final_sigma sigma_min");
   }
   if (options.sigma_spacing == SigmaSpacing::kFlow) {
     check.Require(options.final_sigma == FinalSigma::kZero, "final_sigma",
@@ -85,7 +85,7 @@ void CheckNoise(const SamplerOptions& options, Checker& check) {
   const bool from_network =
       options.sampler == SamplerKind::kDdpm && options.variance_type == VarianceType::kLearned;
   check.Require(!from_network || options.noise_temperature == 1, "noise_temperature",
-                "must be 1 with variance_type learned, where the network alone says how much noise "
+                "must be 1 with variance_type learned, where the network decides how much noise "
                 "there is");
 }
 
@@ -98,7 +98,7 @@ void CheckSteps(const SamplerOptions& options, const Schedule& schedule, Checker
   check.RequireBetween(options.steps, 1, most, "steps");
 }
 
-// No longer than there are training timesteps.
+// A list has at most as many numbers as there are training timesteps.
 bool CheckLength(const std::vector<double>& list, const Schedule& schedule, std::string_view field,
                  Checker& check) {
   const size_t most = static_cast<size_t>(schedule.num_train_timesteps());
@@ -122,7 +122,7 @@ void CheckTimesteps(const std::vector<double>& timesteps, const Schedule& schedu
   }
 }
 
-// Which of them a schedule has is for the layout of the path to say.
+// The layout of the path checks which sigmas a schedule has.
 void CheckSigmas(const SamplerOptions& options, const Schedule& schedule, Checker& check) {
   const std::vector<double>& sigmas = options.sigmas;
   if (!SamplerReads(options.sampler, "sigmas")) {
@@ -163,7 +163,7 @@ FieldViolations ValidateSamplerOptions(const SamplerOptions& options) {
   if (SamplerReads(options.sampler, "solver_order")) CheckSolver(options, check);
   check.Require(options.timestep_type == TimestepType::kDiscrete ||
                     SamplerReads(options.sampler, "timestep_type"),
-                "sampler", "is not for this model, whose network is told 0.25 log sigma");
+                "sampler", "does not suit this model, whose network takes 0.25 log sigma");
   return violations;
 }
 

@@ -1,4 +1,4 @@
-// What is wrong with sampler options, before anything is computed from them.
+// Validates sampler options before anything is computed from them.
 #pragma once
 
 #include "core/base/field_violations.h"
@@ -7,13 +7,13 @@
 
 namespace denoise {
 
-// Every violation that holds on any noise schedule (sampler_families.h has the others), each field
-// named as the member of SamplerOptions. Options that the sampler does
-// not read are checked as well, so that a NaN is refused wherever it stands. `steps` and
-// `timesteps` are left to ValidateTimesteps.
+// All violations that do not depend on the noise schedule (see sampler_families.h for the others).
+// Fields are named like the members of SamplerOptions. Options that the sampler does not read are
+// also checked, so that NaN is refused everywhere. ValidateTimesteps checks `steps` and
+// `timesteps`.
 FieldViolations ValidateSamplerOptions(const SamplerOptions& options);
 
-// Whether `timesteps`, or `steps` where those are empty, fit a schedule.
+// Checks `timesteps`, or `steps` if those are empty, against a schedule.
 FieldViolations ValidateTimesteps(const SamplerOptions& options, const Schedule& schedule);
 
 }  // namespace denoise

@@ -66,8 +66,7 @@ constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
                                              "use_lu_lambdas",
                                              "variance_type"};
 
-// A key that is documented, but whose every value except `supported` asks for something we do not
-// do.
+// Reads a documented key of which only the value `supported` is supported.
 void Require(ConfigReader& reader, const char* key, bool supported) {
   bool value = supported;
   reader.Read(key, value);
@@ -134,8 +133,8 @@ void ReadSigmaSpacing(ConfigReader& reader, std::initializer_list<SpacingFlag> f
   }
 }
 
-// The solver's form. Each class takes the other's names for its own default, as configs are passed
-// from one to another.
+// The solver's form. Because configs are converted between classes, each class accepts the other's
+// names and uses its own default for them.
 void ReadSolverType(ConfigReader& reader, SamplerOptions& sampler) {
   std::string name(NameOf(ResolvedSolverType(sampler)));
   reader.Read("solver_type", name);
@@ -157,7 +156,7 @@ void ReadSolver(ConfigReader& reader, std::initializer_list<SpacingFlag> spacing
   reader.Read("flow_shift", sampler.flow_shift);
   ReadSigmaSpacing(reader, spacings, sampler);
   Require(reader, "use_dynamic_shifting", false);
-  std::string time_shift_type;  // only dynamic shifting reads it
+  std::string time_shift_type;  // only used by dynamic shifting
   reader.Read("time_shift_type", time_shift_type);
 }
 
@@ -175,7 +174,7 @@ void ReadDpmSolverMultistep(ConfigReader& reader, SamplerOptions& sampler) {
       {"dpmsolver", SamplerKind::kDpmSolver},
       {"dpmsolver++", SamplerKind::kDpmSolverPlusPlus},
       {"sde-dpmsolver++", SamplerKind::kSdeDpmSolverPlusPlus},
-      {"deis", SamplerKind::kDpmSolverPlusPlus},  // the class takes it for its default
+      {"deis", SamplerKind::kDpmSolverPlusPlus},  // the class uses its default for it
   };
   reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
   ReadDpmSolver(reader, {kKarras, kExponential, kBeta, kFlow, kLu}, sampler);
@@ -187,7 +186,7 @@ void ReadDpmSolverSinglestep(ConfigReader& reader, SamplerOptions& sampler) {
       {"dpmsolver", SamplerKind::kDpmSolverSinglestep},
       {"dpmsolver++", SamplerKind::kDpmSolverPlusPlusSinglestep},
       {"sde-dpmsolver++", SamplerKind::kSdeDpmSolverPlusPlusSinglestep},
-      {"deis", SamplerKind::kDpmSolverPlusPlusSinglestep},  // the class takes it for its default
+      {"deis", SamplerKind::kDpmSolverPlusPlusSinglestep},  // the class uses its default for it
   };
   reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
   ReadDpmSolver(reader, {kKarras, kExponential, kBeta, kFlow}, sampler);
@@ -196,7 +195,7 @@ void ReadDpmSolverSinglestep(ConfigReader& reader, SamplerOptions& sampler) {
 void ReadDeis(ConfigReader& reader, SamplerOptions& sampler) {
   static constexpr std::pair<std::string_view, SamplerKind> kAlgorithms[] = {
       {"deis", SamplerKind::kDeis},
-      {"dpmsolver", SamplerKind::kDeis},  // the class takes these two for its default
+      {"dpmsolver", SamplerKind::kDeis},  // the class uses its default for these two
       {"dpmsolver++", SamplerKind::kDeis},
   };
   reader.ReadName("algorithm_type", kAlgorithms, sampler.sampler);
@@ -226,7 +225,7 @@ void ReadEdmDpmSolver(ConfigReader& reader, SamplerOptions& sampler) {
   static constexpr std::pair<std::string_view, SamplerKind> kAlgorithms[] = {
       {"dpmsolver++", SamplerKind::kDpmSolverPlusPlus},
       {"sde-dpmsolver++", SamplerKind::kSdeDpmSolverPlusPlus},
-      {"deis", SamplerKind::kDpmSolverPlusPlus},  // the class takes it for its default
+      {"deis", SamplerKind::kDpmSolverPlusPlus},  // the class uses its default for it
   };
   ReadEdmSpacing(reader, sampler);
   ReadThresholding(reader, sampler);
@@ -244,7 +243,7 @@ void ReadEuler(ConfigReader& reader, SamplerOptions& sampler) {
   ReadOptional(reader, "sigma_max", sampler.sigma_max);
   reader.ReadName("interpolation_type", kNames<InterpolationType>, sampler.interpolation_type);
   reader.ReadName("timestep_type", kNames<TimestepType>, sampler.timestep_type);
-  // The class heeds it in networks that predict v only.
+  // The class only uses it for networks that predict v.
   if (sampler.prediction_type != PredictionType::kVPrediction) {
     sampler.timestep_type = TimestepType::kDiscrete;
   }

@@ -13,7 +13,7 @@ namespace denoise {
 
 struct SchedulerClass {
   SamplerKind sampler = SamplerKind::kDdpm;
-  // Reads the keys that not all classes have. `options` holds the class's defaults.
+  // Reads the keys that not all classes have. `options` contains the class's defaults.
   void (*read)(ConfigReader& reader, SamplerOptions& options) = nullptr;
   // The class's own defaults of a variance-preserving schedule.
   BetaSchedule beta_schedule = BetaSchedule::kLinear;
@@ -27,8 +27,8 @@ struct SchedulerClass {
 // By name: "DDPMScheduler".
 NamedValues<SchedulerClass> SchedulerClasses();
 
-// The keys that some class of the library documents and not all have. Those of other classes stay in
-// a config that the library passes from one class to another; as there, they mean nothing.
+// All keys documented by some class of the library. The library keeps the keys of other classes
+// when it converts a config from one class to another; like there, they are ignored.
 std::span<const std::string_view> LibraryKeys();
 
 }  // namespace denoise

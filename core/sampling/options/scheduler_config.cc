@@ -88,8 +88,8 @@ ScheduleOptions ReadSchedule(ConfigReader& reader, const SchedulerClass& schedul
   return VpOptions();
 }
 
-// The keys that all classes of a family have, or all but a few. Flow matching and consistency models
-// leave no choice of what the network predicts.
+// Reads the keys that all or most classes of a family have. With flow matching and consistency
+// models the prediction type is fixed.
 void ReadCommon(ConfigReader& reader, const SchedulerClass& scheduler_class,
                 SamplerOptions& sampler) {
   const ScheduleFamily family = scheduler_class.family;
@@ -112,7 +112,7 @@ bool IsDeis(SamplerKind sampler) { return sampler == SamplerKind::kDeis; }
 
 bool IsSolver(SamplerKind sampler) { return SamplerReads(sampler, "solver_order"); }
 
-// What a request may change of the schedule is an option of its samplers.
+// Copies the parts of the schedule that a request may change to the sampler's options.
 void AdoptSchedule(SchedulerConfig& config) {
   if (const EdmOptions* edm = std::get_if<EdmOptions>(&config.schedule)) {
     config.sampler.sigma_min = edm->sigma_min;
@@ -192,9 +192,9 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
     to.original_inference_steps = from.original_inference_steps;
   }
   if (both_read("final_sigma") && !IsDeis(from.sampler) && !IsDeis(sampler)) {
-    to.final_sigma = from.final_sigma;  // which DEIS does not choose
+    to.final_sigma = from.final_sigma;  // DEIS has no such choice
   }
-  // Where the schedule is no flow, flow levels are the solvers' own.
+  // Only solvers use flow levels on a schedule that is not a flow.
   const bool flow = from.sigma_spacing == SigmaSpacing::kFlow;
   const bool flow_schedule = std::holds_alternative<FlowOptions>(config.schedule);
   if (both_read("sigma_spacing") && (IsSolver(sampler) || flow_schedule || !flow)) {
@@ -208,7 +208,7 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
   to.timestep_type = from.timestep_type;
   if (both_read("solver_order")) {
     to.solver_order = IsSdeSolver(sampler) ? std::min(from.solver_order, 2) : from.solver_order;
-    // A singlestep solver ends a block by it.
+    // In singlestep solvers it has another meaning: it completes a block.
     if (!IsSinglestep(from.sampler) && !IsSinglestep(sampler)) {
       to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;
     }

@@ -10,27 +10,26 @@
 
 namespace denoise {
 
-// What a checkpoint's scheduler says: the noise levels it was trained with and how it is sampled by
-// default.
+// A checkpoint's scheduler: the noise schedule it was trained with, and its default sampler.
 struct SchedulerConfig {
   std::string class_name;  // "DDPMScheduler"
   ScheduleOptions schedule;
   SamplerOptions sampler;  // `steps` is left at its default
 };
 
-// `json` is the text of a scheduler_config.json of one of the classes that scheduler_classes.cc
-// lists. Absent keys take that class's defaults. InvalidArgument names an unknown class, key value
-// or type. `json` is hostile: any bytes are answered, none crash.
+// Parses a scheduler_config.json of one of the classes in scheduler_classes.cc. Absent keys take
+// that class's defaults. InvalidArgument names an unknown class, value or type. `json` may be any
+// bytes.
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json);
 
-// The options that the class naming `sampler` starts from.
+// The default options of the class for `sampler`.
 SamplerOptions ClassDefaults(SamplerKind sampler);
 
-// Tells a schedule that depends on it (dynamic shifting) the size of the images, in pixels.
+// Sets the size of the images in pixels, for schedules that depend on it (dynamic shifting).
 void SetImageSize(int64_t height, int64_t width, SchedulerConfig& config);
 
-// The options for another sampler on the same checkpoint: keys that mean the same to both are
-// carried over, the others take the defaults of the class that names `sampler`.
+// The options for another sampler on the same checkpoint. Keys with the same meaning for both are
+// kept; the others take the defaults of the class for `sampler`.
 SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler);
 
 }  // namespace denoise

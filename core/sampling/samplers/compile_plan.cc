@@ -15,7 +15,7 @@
 namespace denoise {
 namespace {
 
-// Coefficients meet float32 images.
+// Coefficients are applied to float32 images.
 bool IsUsable(double coefficient) {
   return std::abs(coefficient) <= std::numeric_limits<float>::max();  // false for NaN
 }
@@ -40,8 +40,7 @@ bool IsUsable(const Evaluation& evaluation) {
   return usable;
 }
 
-// The last line of defence: schedules so extreme that double precision cannot hold a step along
-// them.
+// Refuses schedules so extreme that double precision cannot represent a step.
 absl::Status CheckCoefficients(const SamplerPlan& plan) {
   if (!IsUsable(plan.init_noise_scale)) {
     return InvalidField("steps",
@@ -58,7 +57,7 @@ absl::Status CheckCoefficients(const SamplerPlan& plan) {
   return absl::OkStatus();
 }
 
-// The path over the schedule, or over what a request makes of it.
+// The path over the schedule, which the request may rescale.
 absl::StatusOr<NoisePath> RequestedPath(const Schedule& schedule, const SamplerOptions& options) {
   const VpSchedule* vp = schedule.As<VpSchedule>();
   if (vp == nullptr || !options.rescale_betas_zero_snr.has_value()) {

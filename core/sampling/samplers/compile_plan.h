@@ -1,4 +1,4 @@
-// From (schedule, options) to a plan. Pure: the same inputs give the same plan.
+// Compiles a schedule and options to a plan. Pure: the same inputs give the same plan.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -9,9 +9,9 @@
 
 namespace denoise {
 
-// InvalidArgument carries field violations (core/base/field_violations.h) named as the members of
-// SamplerOptions, and says why: options out of range, epsilon prediction where there is no signal,
-// timesteps beyond the schedule. Those of `run` (run.h) are named as the members of RunOptions.
+// InvalidArgument has field violations (core/base/field_violations.h) named like the members of
+// SamplerOptions and RunOptions (run.h): options out of range, epsilon prediction without signal,
+// timesteps beyond the schedule.
 absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerOptions& options,
                                         const RunOptions& run = {});
 

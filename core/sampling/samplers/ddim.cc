@@ -1,6 +1,6 @@
-// Denoising diffusion implicit models (Song et al. 2021, eq. 12): towards the predicted x0, then
-// back out along the predicted noise to the next level, with fresh noise in the place of a part of
-// it when eta > 0.
+// Denoising diffusion implicit models (Song et al. 2021, eq. 12): to the predicted x0, then back
+// along the predicted noise to the next level. With eta > 0, fresh noise replaces a part of the
+// predicted noise.
 #include <algorithm>
 #include <cmath>
 
@@ -17,8 +17,8 @@ double StepNoise(const Move& move, double eta) {
   return eta * (move.to.sigma / move.from.sigma) * std::sqrt(beta);
 }
 
-// The noise that the network sees in x, whatever it predicts. By default it is read from the raw
-// output: a clipped x0 does not change the direction.
+// The noise that the network sees in x, whatever it predicts. By default it is computed from the
+// raw output, so clipping x0 does not change the direction.
 LinearForm PredictedNoise(const Evaluation& evaluation, const SamplerOptions& options) {
   const LinearForm raw_x0 =
       evaluation.x0_from_state * Slot(0) + evaluation.x0_from_output * Output();

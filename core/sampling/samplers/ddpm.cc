@@ -9,12 +9,12 @@
 namespace denoise {
 namespace {
 
-// The library's floor under the posterior variance. It is why the last step of a spacing that stops
-// above timestep 0 still draws noise, of a scale too small to see.
+// The library's lower bound of the posterior variance. Because of it, the last step of a spacing
+// that stops above timestep 0 still draws noise, too little to see.
 constexpr double kMinVariance = 1e-20;
 
-// The posterior q(x_prev | x_t, x0) (Ho et al. 2020, eq. 6 and 7), where one step may span many
-// training timesteps.
+// The posterior q(x_prev | x_t, x0) (Ho et al. 2020, eq. 6 and 7). One step may span many training
+// timesteps.
 struct Posterior {
   double beta;     // 1 - alphas_cumprod[t] / alphas_cumprod[prev]
   double from_x0;  // mean = from_x0 * x0 + from_xt * x_t

@@ -1,12 +1,12 @@
 // DEIS (Zhang & Chen 2023, section 3.3), multistep, of order 1 to 3, its polynomial in log rho.
 //
 // For x / alpha the diffusion ODE is d(x / alpha) / drho = epsilon with rho = sigma / alpha.
-// Between the step's start and its end epsilon is taken for the polynomial in log rho through the
-// last predictions, and integrated exactly:
+// Between the step's start and end, epsilon is approximated by the polynomial in log rho through
+// the last predictions and integrated exactly:
 //
 //     x_t / alpha_t = x_s / alpha_s + sum_j C_j epsilon_j,  C_j = integral of L_j(log rho) drho
 //
-// L_j being Lagrange's polynomials. Slot 0 is x; slot j is the noise predicted j steps ago.
+// where L_j are Lagrange's polynomials. Slot 0 is x; slot j is the noise predicted j steps ago.
 #include <cmath>
 #include <vector>
 
@@ -16,7 +16,7 @@
 namespace denoise {
 namespace {
 
-// The polynomial that is 1 at nodes[j] and 0 at the others. Its coefficients, the constant first.
+// The coefficients, constant first, of the polynomial that is 1 at nodes[j] and 0 at the others.
 std::vector<double> LagrangePolynomial(const std::vector<double>& nodes, size_t j) {
   std::vector<double> polynomial = {1};
   for (size_t k = 0; k < nodes.size(); ++k) {
@@ -32,7 +32,7 @@ std::vector<double> LagrangePolynomial(const std::vector<double>& nodes, size_t 
   return polynomial;
 }
 
-// The integral of polynomial(u) e^u from 0 to `end`; a constant's exists to -inf, too. By parts,
+// The integral of polynomial(u) e^u from 0 to `end`, which may be -inf for a constant. By parts,
 // that of u^k e^u is end^k e^end - k times that of u^(k - 1) e^u.
 double IntegrateAgainstExponential(const std::vector<double>& polynomial, double end) {
   double moment = std::expm1(end);

@@ -1,9 +1,9 @@
 // Heun's method in sigma: algorithms 1 and 2 of Karras et al. 2022.
 //
-// A step of Euler's method, and then the step again with the mean of the directions dx / dsigma at
-// its two ends. Slot 0 is x / alpha; slot 1, between the two evaluations of a step, is where half a
-// step along the first direction leads. Algorithm 2 adds fresh noise before a step asks the
-// network; the evaluation before does that here, and the start's own noise before the first.
+// Takes a step of Euler's method, then repeats it with the mean of the directions dx / dsigma at
+// its two ends. Slot 0 is x / alpha. Between the two evaluations of a step, slot 1 is x / alpha
+// after half a step along the first direction. Algorithm 2 adds fresh noise before a step evaluates
+// the network; here the previous evaluation adds it, or the initial noise before the first step.
 #include <cmath>
 
 #include "core/sampling/samplers/linear_form.h"
@@ -12,7 +12,7 @@
 namespace denoise {
 namespace {
 
-// Whether to redo the step. No direction exists where no noise is left; a step that stands still
+// Whether to repeat the step. Without noise there is no direction, and a step that does not move
 // needs none.
 bool HasCorrection(const Move& move) {
   return move.to.sigma > 0 && move.to.sigma != move.from.sigma;

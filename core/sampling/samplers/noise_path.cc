@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/base/check.h"
+
 namespace denoise {
 namespace {
 
-// Shorter runs than this lower the order over their last steps when lower_order_final says so.
+// With lower_order_final, runs shorter than this lower the order over their last steps.
 constexpr size_t kFewSteps = 15;
 
 Clip X0Clip(const SamplerOptions& options) {
@@ -88,7 +90,7 @@ SamplerPlan StartPlan(const NoisePath& path, int slots) {
   const Move& first = path.front();
   SamplerPlan plan;
   plan.slots = slots;
-  // EDM starts with the deviation of data of deviation 1 with that noise.
+  // EDM starts with the deviation of data with deviation 1 plus that noise.
   if (first.preconditioning.has_value()) plan.init_noise_scale = std::hypot(first.from.sigma, 1);
   plan.evaluations.reserve(path.size());
   plan.final_alpha = path.back().to.alpha;
@@ -140,9 +142,9 @@ double SigmaOf(const NoiseLevel& level, const SamplerOptions& options) {
 
 LinearForm SigmaDirection(double sigma) { return (Slot(0) - X0()) / sigma; }
 
-// The noise at the start is that of x / alpha where the run begins at the schedule's end. Leading
-// timesteps begin below it, and the library makes room for the signal that would be there; so it
-// does on EDM's schedule. A flow starts with its noise.
+// A run that begins at the schedule's end starts with the noise of x / alpha. Leading timesteps
+// begin below it, and there the library allows for the signal that would be present, as it does on
+// EDM's schedule. A flow starts with its noise.
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots) {
   SamplerPlan plan = StartPlan(path, slots);
   if (IsFlow(options.prediction_type)) return plan;
@@ -157,6 +159,7 @@ SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options,
 }
 
 SamplerPlan CompilePath(const NoisePath& path, const SamplerOptions& options) {
+  DENOISE_DCHECK(!path.empty());
   SamplerPlan plan = CompileSampler(path, options);
   for (Evaluation& evaluation : plan.evaluations)
     evaluation.noise = Tempered(evaluation.noise, options.noise_temperature);

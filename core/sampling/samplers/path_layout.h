@@ -1,5 +1,4 @@
-// Lays a sampler's path over a training schedule: which timesteps it visits, and which noise
-// levels.
+// Lays out a sampler's path over a training schedule: which timesteps and noise levels it visits.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -9,9 +8,9 @@
 
 namespace denoise {
 
-// At least one move. InvalidArgument with field violations named as the members of SamplerOptions:
-// an offset past the schedule's end, a step of no length, epsilon prediction where there is no
-// signal. `options` is valid (sampler_validation.h).
+// Returns at least one move. Requires valid options (sampler_validation.h). InvalidArgument with
+// field violations named like the members of SamplerOptions: an offset past the schedule's end, a
+// step of no length, epsilon prediction without signal.
 absl::StatusOr<NoisePath> LayOutPath(const Schedule& schedule, const SamplerOptions& options);
 
 }  // namespace denoise

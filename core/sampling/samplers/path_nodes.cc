@@ -1,11 +1,12 @@
 #include "core/sampling/samplers/path_nodes.h"
 
+#include <boost/math/special_functions/beta.hpp>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
-#include "core/sampling/samplers/beta_quantile.h"
 #include "core/sampling/schedules/linspace.h"
 
 namespace denoise {
@@ -19,7 +20,14 @@ std::vector<double> KarrasLogSigmas(const SigmaRange& range, int steps) {
   return log_sigmas;
 }
 
-// Lee et al. 2024: sigma at the quantiles of Beta(0.6, 0.6), which crowd at both ends.
+// The x with P(X <= x) = `probability` for X ~ Beta(a, b).
+double BetaQuantile(double a, double b, double probability) {
+  DENOISE_DCHECK(a > 0 && b > 0);
+  DENOISE_DCHECK(probability >= 0 && probability <= 1);
+  return boost::math::ibeta_inv(a, b, probability);
+}
+
+// Lee et al. 2024: sigma at the quantiles of Beta(0.6, 0.6), which are denser at both ends.
 std::vector<double> BetaLogSigmas(const SigmaRange& range, int steps) {
   constexpr double kShape = 0.6;
   const double sigma_min = std::exp(range.log_min), sigma_max = std::exp(range.log_max);
@@ -41,12 +49,12 @@ absl::StatusOr<SigmaRange> Narrowed(SigmaRange range, const SamplerOptions& opti
                                    ", and sigma_max, ", std::exp(range.log_max)));
 }
 
-// Two levels of log sigma that are closer than this are the same: computed ones are rounded, given
-// ones are printed with six digits.
+// Two values of log sigma closer than this are the same: computed ones are rounded, and given ones
+// are printed with six digits.
 constexpr double kRoundingError = 1e-5;
 
-// Spacings computed in log sigma arrive at sigma_min but for rounding; the last step then stands
-// still instead of going a hair backwards.
+// Spacings computed in log sigma reach sigma_min up to rounding. The last step then stays in place
+// instead of going slightly backwards.
 Node EndAfter(const Node& last, const Node& end) {
   return std::abs(last.level.lambda() - end.level.lambda()) < kRoundingError ? last : end;
 }

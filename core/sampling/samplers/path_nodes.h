@@ -1,5 +1,4 @@
-// The points that a path goes through, and what the families lay them out with. Internal to
-// core/sampling.
+// The nodes of a path, and the functions that lay them out. Internal to core/sampling.
 #pragma once
 
 #include <functional>
@@ -8,19 +7,20 @@
 #include "absl/status/statusor.h"
 #include "core/sampling/options/sampler_options.h"
 #include "core/sampling/samplers/noise_path.h"
+#include "core/sampling/schedules/vp_schedule.h"
 
 namespace denoise {
 
-// A sampled timestep and the noise level the image has there.
+// A timestep and the image's noise level there.
 struct Node {
   double timestep;
   NoiseLevel level;
 };
 
-// The level whose sigma / alpha is `ratio`, scaled to preserve variance.
+// The variance-preserving level with sigma / alpha = `ratio`.
 NoiseLevel PreservingLevel(double ratio);
 
-// The whole timestep at or below. A value a rounding error below a whole one counts as that.
+// The whole timestep at or below `timestep`, allowing for a rounding error.
 double CutOff(double timestep);
 
 struct SigmaRange {
@@ -29,22 +29,25 @@ struct SigmaRange {
   double rho = 7;  // Karras et al. 2022, table 1
 };
 
-// options.steps values of log sigma down `range`, spaced as options.sigma_spacing says: evenly,
-// Karras or beta. What options say of sigma_min, sigma_max and rho takes the place of the range's.
-// InvalidArgument where that leaves nothing between them.
+// options.steps values of log sigma, descending over `range` and spaced by options.sigma_spacing:
+// evenly, Karras or beta. sigma_min, sigma_max and rho in `options` replace those of the range.
+// InvalidArgument if that leaves an empty range.
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range, const SamplerOptions& options);
 
-// A move from every node to the next, and from the last to `end`. InvalidArgument where two nodes
-// have the same level.
+// Makes a move from every node to the next, and from the last to `end`. InvalidArgument if two
+// nodes have the same level.
 absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const Node& end,
                                        const SamplerOptions& options);
 
-// InvalidArgument where one of options.sigmas lies outside `range`.
+// InvalidArgument if one of options.sigmas is outside `range`.
 absl::Status CheckSigmas(const SigmaRange& range, const SamplerOptions& options);
 
-// `path` with a move up to more noise before each move that options.s_churn concerns (Karras et al.
-// 2022, algorithm 2). `node_at` says where the schedule has a sigma.
+// Inserts a move up to more noise before each move that options.s_churn affects (Karras et al.
+// 2022, algorithm 2). `node_at` finds a sigma in the schedule.
 NoisePath AddChurn(const NoisePath& path, const SamplerOptions& options,
                    const std::function<Node(double log_sigma)>& node_at);
+
+// Lays out a path over a variance-preserving schedule; see LayOutPath.
+absl::StatusOr<NoisePath> LayOutVpPath(const VpSchedule& schedule, const SamplerOptions& options);
 
 }  // namespace denoise

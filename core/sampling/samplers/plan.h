@@ -1,18 +1,18 @@
 // A sampler, compiled for one request: a table of small matrices.
 //
-// Every sampler here is linear in what it remembers. For each evaluation e of a trajectory with K
-// state slots S (S[0] is x, the image on its way):
+// Every sampler here is linear in its state. For each evaluation of a trajectory with K state slots
+// S (S[0] is x, the noisy image):
 //
 //     network input   input_scale * S[0]  at `timestep`
 //     prediction      x0 = x0_from_state * S[0] + x0_from_output * m
 //     update          S' = update * [S ; x0 ; m] + noise * z
 //
-// where m is the guided network output, x0 is clipped or thresholded as `clip` says, and z is
-// standard normal and enters S[0] only.
+// where m is the guided network output, x0 is clipped or thresholded by `clip`, and z is standard
+// normal and only added to S[0].
 //
-// A plan is computed once per request, on the host, in double precision, and is immutable and
-// shared afterwards. The column of m is there because a clipped x0 and the raw output are two
-// things. See ARCHITECTURE.md, "A sampler is a table".
+// A plan is computed once per request, on the host, in double precision. It is immutable and
+// shared. The update has a column for m because a clipped x0 does not determine the raw output. See
+// ARCHITECTURE.md, "A sampler is a table".
 #pragma once
 
 #include <optional>
@@ -24,7 +24,7 @@
 
 namespace denoise {
 
-// No sampler here remembers more than this many images (PRK needs 6).
+// No sampler here has more slots (PRK needs 6).
 inline constexpr int kMaxSlots = 6;
 
 // x0 is clamped to [min, max].
@@ -75,17 +75,17 @@ class SmallMatrix {
 
 // One network evaluation of one trajectory, as coefficients.
 struct Evaluation {
-  double timestep = 0;       // what the network is told
+  double timestep = 0;       // the network's input
   double input_scale = 1;    // network input = input_scale * slot[0]
   double x0_from_state = 0;  // x0 = x0_from_state * slot[0] + x0_from_output * output
   double x0_from_output = 0;
-  Clip clip;           // applied to x0
-  SmallMatrix update;  // K x (K + 2): slots' = update * [slots..., x0, output]
-  NoiseScale noise =
-      0.0;  // added to slot[0] afterwards; a draw is made exactly where AddsNoise() says
-  double alpha =
-      1;  // the signal level of slot[0] before this evaluation: x = alpha * x0 + sigma * epsilon,
-  double sigma = 0;       // for display, frames and the interval of guidance
+  Clip clip;               // applied to x0
+  SmallMatrix update;      // K x (K + 2): slots' = update * [slots..., x0, output]
+  NoiseScale noise = 0.0;  // added to slot[0] afterwards; drawn exactly if AddsNoise()
+  // The level of slot[0] before this evaluation, x = alpha * x0 + sigma * epsilon: for display,
+  // frames and the guidance interval.
+  double alpha = 1;
+  double sigma = 0;
   bool ends_step = true;  // a frame may be shown after this evaluation
 };
 
@@ -95,21 +95,21 @@ struct SamplerPlan {
   std::vector<Evaluation> evaluations;
   double final_alpha = 1;  // the levels after the last evaluation
   double final_sigma = 0;
-  int first_step = 0;      // steps of the sampler before this plan's, which has the rest (run.h)
+  int first_step = 0;      // steps of the sampler that this plan leaves out at the start (run.h)
   int draws_left_out = 0;  // noise draws of those steps
 
   NoiseLevel LevelAfter(size_t e) const;  // of slot[0] after evaluation `e`
 
-  bool NeedsLearnedVariance()
-      const;             // some evaluation reads the second half of the network's channels
+  // Whether some evaluation reads the second half of the network's channels.
+  bool NeedsLearnedVariance() const;
   int NumSteps() const;  // evaluations that end a step
 };
 
 // Whether a trajectory draws noise after this evaluation: a scale of exactly 0 draws nothing.
 bool AddsNoise(const Evaluation& evaluation);
 
-// The plan as JSON, exactly what the engine will use, numbers with 17 significant digits; the
-// fields are documented in docs/plan.md.
+// The plan as JSON, exactly as the engine uses it, with 17 significant digits. docs/plan.md
+// documents the fields.
 std::string PlanToJson(const SamplerPlan& plan);
 
 }  // namespace denoise

@@ -1,13 +1,13 @@
 // Pseudo numerical methods for diffusion models (Liu et al. 2022, section 3): classical methods for
 // ordinary differential equations, each move replaced by one along the forward process.
 //
-// The noise of several evaluations is combined as a Runge-Kutta method (PRK) or a linear multistep
-// method (PLMS, Adams-Bashforth) would combine slopes; x then moves as DDIM does with that noise.
-// PRK asks four times a step and brings up the history that PLMS needs; without PRK the first step
+// The noise of several evaluations is combined like the slopes of a Runge-Kutta method (PRK) or a
+// linear multistep method (PLMS, Adams-Bashforth); x then moves like in DDIM with that noise. PRK
+// takes four evaluations per step and fills the history that PLMS needs. Without PRK the first step
 // of PLMS is Heun's.
 //
-// Slot 0 is x, slot 1 is x at the start of a step that asks more than once, slots 2 to 4 are the
-// noises predicted at the starts of the last three steps, and slot 5, in PRK, sums up its four.
+// Slot 0 is x. Slot 1 is x at the start of a step with several evaluations. Slots 2 to 4 are the
+// noises predicted at the starts of the last three steps. Slot 5, in PRK, accumulates its four.
 #include <algorithm>
 #include <vector>
 
@@ -24,7 +24,8 @@ constexpr int kPlmsSlots = 5;
 constexpr int kPrkSlots = 6;
 constexpr int kOrder = 4;
 
-// The paper's transfer part: along the forward process from one level to another with this noise.
+// The paper's transfer part: moves along the forward process from one level to another with this
+// noise.
 LinearForm Transfer(const LinearForm& x, const LinearForm& noise, const NoiseLevel& from,
                     const NoiseLevel& to) {
   return (to.alpha / from.alpha) * x + (to.sigma - to.alpha * from.ratio()) * noise;
@@ -43,12 +44,12 @@ LinearForm AdamsBashforth(const LinearForm& newest, int order) {
   return sum;
 }
 
-// What an evaluation leaves in the slots.
+// The slots after an evaluation.
 struct Remembered {
   LinearForm x;
   LinearForm start;            // nothing between steps
   LinearForm sum;              // nothing outside PRK
-  bool keeps_history = false;  // or the noise predicted now becomes part of it
+  bool keeps_history = false;  // false: the noise just predicted becomes part of it
 };
 
 void Ask(const Move& at, const Remembered& next, const SamplerOptions& options, SamplerPlan& plan) {
@@ -62,7 +63,8 @@ void Ask(const Move& at, const Remembered& next, const SamplerOptions& options, 
   plan.evaluations.push_back(std::move(evaluation));
 }
 
-// The classical Runge-Kutta method over two moves from `first` on, to the middle and to the end.
+// The classical Runge-Kutta method over the two moves from `first` on, to the middle and to the
+// end.
 void AddRungeKuttaStep(const NoisePath& path, size_t first, const SamplerOptions& options,
                        SamplerPlan& plan) {
   const Move& start = path[first];

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 
@@ -43,8 +44,8 @@ int StepsToTake(const RunOptions& run, int steps) {
   return std::min(static_cast<int>(steps * run.strength), steps - run.first_step);
 }
 
-// How many places a run of `steps` steps jumps back from: with 0, 1, 2 ... times jump_length steps
-// to go, wherever as many have been taken and one more.
+// How many places a run of `steps` steps jumps back from: those with 0, 1, 2 ... times jump_length
+// remaining steps, if more than jump_length steps have been taken.
 int64_t JumpPlaces(const RunOptions& run, int steps) {
   if (steps <= run.jump_length) return 0;
   return (int64_t{steps} - 1) / run.jump_length;
@@ -57,8 +58,8 @@ absl::Status CheckTotal(const RunOptions& run, int steps) {
                                                 run.max_steps, " are allowed"));
 }
 
-// Options that count steps, for a run without its first ones. (One that is shorter than the few
-// steps that lower_order_final speaks of lowers its orders like any other.)
+// Adjusts options that count steps for a run without its first ones. (If the rest is short enough
+// for lower_order_final, it lowers its orders like any other run.)
 SamplerOptions OptionsFrom(int first, size_t steps, SamplerOptions options) {
   options.s_churn *= static_cast<double>(steps - first) / static_cast<double>(steps);
   std::vector<int> disabled;
@@ -86,7 +87,7 @@ int CountNoiseDraws(const SamplerPlan& plan, size_t evaluations) {
       std::count_if(plan.evaluations.begin(), plan.evaluations.begin() + evaluations, AddsNoise));
 }
 
-// Slot 0 goes on from the level after `last` to `target`, which has more noise. Variances add.
+// Moves slot 0 from the level after `last` to `target`, which has more noise. Variances add.
 absl::Status JumpBack(const NoiseLevel& reached, const NoiseLevel& target, Evaluation& last) {
   const double* deviation = std::get_if<double>(&last.noise);
   if (deviation == nullptr) {
@@ -99,9 +100,9 @@ absl::Status JumpBack(const NoiseLevel& reached, const NoiseLevel& target, Evalu
   return absl::OkStatus();
 }
 
-// DDIM's step with eta 0 from the end of `move` to its start: what is left of `x` without its noise
-// `epsilon` moves to the new level, and so does the noise (Song et al. 2021, eq. 12 with the two
-// levels exchanged).
+// DDIM's step with eta 0 from the end of `move` to its start: the signal in `x` and its noise
+// `epsilon` are both scaled to the new level (Song et al. 2021, eq. 12 with the two levels
+// exchanged).
 LinearForm Undo(const Move& move, const LinearForm& x, const LinearForm& epsilon) {
   return move.from.alpha / move.to.alpha * (x - move.to.sigma * epsilon) +
          move.from.sigma * epsilon;
@@ -142,16 +143,18 @@ absl::StatusOr<std::vector<Segment>> LayOutRun(const RunOptions& run, int steps)
   return segments;
 }
 
-// A segment is the beginning of what is left of the path, so that its last step is like any other
-// there.
+// A segment is compiled as the beginning of the rest of the path, so that its last step is no
+// special case.
 absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const SamplerOptions& options,
                                             const std::vector<Segment>& segments) {
+  DENOISE_DCHECK(!segments.empty());
   const int first = segments.front().first;
   SamplerPlan rest = CompileFrom(first, path, options);
   int rest_from = first;
   SamplerPlan plan = rest;
   plan.evaluations.clear();
   for (const Segment& segment : segments) {
+    DENOISE_DCHECK(segment.first < segment.last);
     if (segment.first != rest_from) {
       rest = CompileFrom(segment.first, path, options);
       rest_from = segment.first;
@@ -176,15 +179,15 @@ absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const Sampler
   return plan;
 }
 
-// A step of DDIM from x_f to x_t takes the noise that the network sees in x_f, which is what its
-// inverse has yet to find: x_f = Undo(x_t, epsilon(x_f)). One iteration towards that fixed point (Pan
-// et al. 2023) starts from a guess with the noise of the step before. Slot 0 is the guess, slot 1
-// x_t. The first step has no noise before it and asks about the picture.
+// DDIM's step from x_f to x_t uses the noise that the network sees in x_f, but the inverse does not
+// know x_f yet: x_f = Undo(x_t, epsilon(x_f)). One iteration towards that fixed point (Pan et al.
+// 2023) starts from a guess with the noise of the previous step. Slot 0 is the guess, slot 1 is
+// x_t. The first step has no previous noise and evaluates the picture itself.
 absl::StatusOr<SamplerPlan> CompileInversion(const NoisePath& path, const SamplerOptions& options) {
   RETURN_IF_ERROR(CheckInvertible(options));
   NoisePath moves(path.rbegin(), path.rend());
-  moves.front().to = {1, 0};  // the picture is taken for an end without noise
-  // The result is x; slot 0 of the sampler is perhaps x / alpha.
+  moves.front().to = {1, 0};  // treats the picture as an end without noise
+  // The result is x, but slot 0 of the sampler may be x / alpha.
   const NoiseLevel& start = path.front().from;
   const SamplerPlan forward = CompilePath(path, options);
   const double x_of_noise =

@@ -1,8 +1,9 @@
-// What a plan covers of a path: all of it, its rest, some of it again and again, or the way back.
+// Which part of a path a plan covers: all of it, its last steps, some steps repeatedly, or the way
+// back.
 //
-// Starting from a picture leaves out the steps above its noise level (SDEdit, Meng et al. 2022);
-// RePaint (Lugmayr et al. 2022) jumps back to noise on the way; DDIM inversion (Song et al. 2021,
-// section 4.3) walks from a picture to the noise that would have become it.
+// Starting from a picture leaves out the steps above its noise level (SDEdit, Meng et al. 2022).
+// RePaint (Lugmayr et al. 2022) jumps back to noise along the way. DDIM inversion (Song et al.
+// 2021, section 4.3) goes from a picture to the noise that would have produced it.
 #pragma once
 
 #include <vector>
@@ -13,22 +14,22 @@
 namespace denoise {
 
 struct RunOptions {
-  // The part of the steps that are taken, the last ones: min(floor(steps * strength), steps).
+  // The fraction of steps to take, counted from the end: min(floor(steps * strength), steps).
   double strength = 1;  // in (0, 1]
-  int first_step = 0;   // steps that are left out; goes with a strength of 1 only
+  int first_step = 0;   // steps left out at the start; only with a strength of 1
 
-  // Whenever the steps still to go are a multiple of `jump_length`, go as many steps back towards
-  // noise and take them again, until they have been taken `resamples` times (Lugmayr et al. 2022,
-  // section 4.2).
+  // Whenever the number of remaining steps is a multiple of `jump_length`, go that many steps back
+  // towards noise and take them again, until they have been taken `resamples` times (Lugmayr et al.
+  // 2022, section 4.2).
   int jump_length = 1;
   int resamples = 1;
 
-  bool inverted = false;  // from a picture to its noise; goes with none of the above
+  bool inverted = false;  // from a picture to its noise; excludes the above
 
-  int max_steps = 100000;  // with those taken again
+  int max_steps = 100000;  // including repeated ones
 };
 
-// Steps [first, last) of a path, one after the other.
+// Steps [first, last) of a path.
 struct Segment {
   int first;
   int last;
@@ -36,22 +37,23 @@ struct Segment {
   bool operator==(const Segment&) const = default;
 };
 
-// The segments of a run over `steps` steps, at least one and none empty; each but the last is
-// followed by a jump back to where the next one starts. InvalidArgument names the member of
-// RunOptions: out of range, nothing left to do, more than max_steps.
+// The segments of a run over `steps` steps: at least one, and none empty. After each segment but
+// the last, the run jumps back to the start of the next one. InvalidArgument names the member of
+// RunOptions that is out of range, leaves nothing to do, or exceeds max_steps.
 absl::StatusOr<std::vector<Segment>> LayOutRun(const RunOptions& run, int steps);
 
-// The sampler along `segments` of `path`. Each begins with empty history. The jump between two adds
-// the noise that q(x_earlier | x_later) has (Ho et al. 2020, eq. 2), in the evaluation before it.
-// InvalidArgument where that adds learned noise: the sum of the two is of no kind that a plan has.
+// Compiles the sampler along `segments` of `path`, each with an empty history at its start.
+// Requires at least one segment and none empty. The jump between two segments adds the noise of
+// q(x_earlier | x_later) (Ho et al. 2020, eq. 2) in the evaluation before it. InvalidArgument if
+// that evaluation has learned noise, since a plan cannot represent the sum.
 absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const SamplerOptions& options,
                                             const std::vector<Segment>& segments);
 
-// The path backwards: from a picture, at the path's end, to its noise, scaled so that a plan
-// compiled along the path starts from init_noise_scale times the result. Every step undoes one of
-// DDIM's with eta 0, so that the way there and back is exact to second order. Two slots; x0 is not
-// clipped. InvalidArgument names the member of SamplerOptions: a sampler that is neither DDIM nor
-// Euler, or one that adds noise.
+// Compiles the path backwards: from a picture, at the path's end, to its noise, scaled such that a
+// plan compiled along the path starts from init_noise_scale times the result. Every step inverts
+// one of DDIM with eta 0; the round trip is exact to second order. Two slots; x0 is not clipped.
+// InvalidArgument names the member of SamplerOptions: the sampler is neither DDIM nor Euler, or
+// adds noise.
 absl::StatusOr<SamplerPlan> CompileInversion(const NoisePath& path, const SamplerOptions& options);
 
 }  // namespace denoise

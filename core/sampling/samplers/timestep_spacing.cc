@@ -5,12 +5,13 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/field_violations.h"
 
 namespace denoise {
 namespace {
 
-// Evenly from the last timestep down to 0; where rounded, to the even of two equally near.
+// Evenly spaced from the last timestep down to 0, rounded half to even unless fractional.
 std::vector<double> Linspace(const SpacingRange& range, int steps) {
   const int points = range.leave_out_last ? steps + 1 : steps;
   const double stride = points > 1 ? (range.end - 1.0) / (points - 1) : 0;
@@ -23,7 +24,7 @@ std::vector<double> Linspace(const SpacingRange& range, int steps) {
   return timesteps;
 }
 
-// Multiples of a whole stride, then moved by steps_offset.
+// Multiples of a whole stride, plus steps_offset.
 absl::StatusOr<std::vector<double>> Leading(const SpacingRange& range, int steps,
                                             int steps_offset) {
   const int skipped = range.leave_out_last ? 1 : 0;
@@ -44,8 +45,8 @@ absl::StatusOr<std::vector<double>> Leading(const SpacingRange& range, int steps
   return timesteps;
 }
 
-// From the end down by a fractional stride. The stride is formed as numpy's arange forms it (second
-// value less first), so that values halfway between two timesteps round the same way.
+// From the end down by a fractional stride. The stride is computed like in numpy's arange (second
+// value minus first), so that values halfway between two timesteps round the same way.
 std::vector<double> Trailing(const SpacingRange& range, int steps) {
   const double start = range.end;
   const double stride = start - (start - static_cast<double>(range.num_train_timesteps) / steps);
@@ -62,6 +63,7 @@ std::vector<double> Trailing(const SpacingRange& range, int steps) {
 
 absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
                                                    const SamplerOptions& options) {
+  DENOISE_DCHECK(options.steps >= 1 && options.steps <= range.num_train_timesteps);
   switch (options.timestep_spacing) {
     case TimestepSpacing::kLeading:
       return Leading(range, options.steps, options.steps_offset);
@@ -90,7 +92,8 @@ absl::StatusOr<std::vector<double>> SectionTimesteps(int num_train_timesteps,
                           absl::StrCat("must be between 1 and ", size,
                                        " timesteps of the section, is ", counts[i]));
     }
-    // Added up, so that values halfway between two timesteps round as the published ones do.
+    // The offset is accumulated, so that values halfway between two timesteps round like the
+    // published ones.
     const double stride = counts[i] > 1 ? (size - 1.0) / (counts[i] - 1) : 0;
     double offset = 0;
     for (int j = 0; j < counts[i]; ++j, offset += stride) {
@@ -104,6 +107,8 @@ absl::StatusOr<std::vector<double>> SectionTimesteps(int num_train_timesteps,
 
 std::vector<double> DistilledTimesteps(int num_train_timesteps, const SamplerOptions& options) {
   const int original = options.original_inference_steps;
+  DENOISE_DCHECK(options.steps >= 1 && options.steps <= original);
+  DENOISE_DCHECK(original <= num_train_timesteps);
   const int stride = num_train_timesteps / original;
   const double skip = static_cast<double>(original) / options.steps;
   std::vector<double> timesteps;

@@ -1,7 +1,7 @@
-// UniPC (Zhao et al. 2023) in its x0 form: a multistep predictor, and a corrector that redoes the
-// step just taken with the prediction made at its end, at no extra network call.
+// UniPC (Zhao et al. 2023) in its x0 form: a multistep predictor, and a corrector that repeats the
+// last step with the prediction made at its end, without an extra network call.
 //
-// Slot 0 is x as predicted, slot 1 the corrected x one step ago, and slot 2 + j the x0 predicted j
+// Slot 0 is the predicted x, slot 1 the corrected x one step ago, and slot 2 + j the x0 predicted j
 // + 1 steps ago.
 #include <algorithm>
 #include <cmath>
@@ -16,8 +16,8 @@ namespace {
 constexpr int kLastState = 1;
 constexpr int kHistory = 2;
 
-// rho with sum_k rho_k * nodes_k^j = moments_j for j = 0, 1, ...: a Vandermonde system of at most
-// three nodes, which are distinct. Gaussian elimination with pivoting.
+// Solves sum_k rho_k * nodes_k^j = moments_j for j = 0, 1, ..., a Vandermonde system of at most
+// three distinct nodes, by Gaussian elimination with pivoting.
 std::vector<double> SolveMoments(const std::vector<double>& nodes, std::vector<double> moments) {
   const size_t n = nodes.size();
   std::vector<std::vector<double>> rows(n, std::vector<double>(n, 1.0));
@@ -63,7 +63,7 @@ class UnifiedStep {
   LinearForm Predict(const LinearForm& x, const std::vector<LinearForm>& m) const {
     const LinearForm base = FirstOrder(x, m[0]);
     if (order_ == 1) return base;
-    // Of order 2 any weight will do; 1/2 is the paper's choice.
+    // For order 2 any weight works; 1/2 is the paper's choice.
     const std::vector<double> rhos =
         order_ == 2 ? std::vector<double>{0.5} : SolveMoments(nodes_, Moments(order_ - 1));
     return base - t_.alpha * b_ * Differences(m, rhos);
@@ -118,8 +118,8 @@ class UnifiedStep {
   std::vector<double> nodes_;  // where the earlier predictions lie, in units of h; all negative
 };
 
-// Order p needs p - 1 earlier predictions. The last step is of order 1 where its end has no noise
-// (B(h) would be infinite) and where it does not move at all (sigma_min reached already).
+// Order p needs p - 1 earlier predictions. The last step has order 1 if its end has no noise (B(h)
+// would be infinite) or if it does not move (sigma_min has been reached).
 int OrderOfStep(const NoisePath& path, size_t step, const SamplerOptions& options) {
   int order = std::min<int>(options.solver_order, static_cast<int>(step) + 1);
   if (options.lower_order_final) order = std::min(order, static_cast<int>(path.size() - step));
@@ -133,7 +133,7 @@ std::vector<LinearForm> History(int order) {
   return history;
 }
 
-// The current x, corrected by what the network just said about it.
+// The current x, corrected with the network's latest output.
 LinearForm CorrectedState(const NoisePath& path, size_t step, const SamplerOptions& options) {
   const std::vector<int>& disabled = options.disable_corrector;
   if (step == 0) return Slot(0);

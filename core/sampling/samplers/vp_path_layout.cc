@@ -1,5 +1,3 @@
-#include "core/sampling/samplers/vp_path_layout.h"
-
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -20,9 +18,9 @@ absl::StatusOr<std::vector<double>> Timesteps(const SpacingRange& range,
   return SpaceTimesteps(range, options);
 }
 
-// DDPM and DDIM: levels straight from the schedule, and a clean image after the last step. DDIM's
-// steps end at t - T/n unless the timesteps are custom or `step_to_listed_timestep` asks for the
-// next one listed.
+// DDPM and DDIM: levels from the schedule, and a clean image after the last step. DDIM's steps end
+// at t - T/n, unless the timesteps are custom or `step_to_listed_timestep` asks for the next listed
+// one.
 absl::StatusOr<NoisePath> LayOutDdpmOrDdim(const VpSchedule& schedule,
                                            const SamplerOptions& options) {
   const int num_train_timesteps = schedule.num_train_timesteps();
@@ -57,7 +55,7 @@ NoisePath MovesBetween(const std::vector<double>& timesteps, const NoiseLevel& e
   return path;
 }
 
-// `move` in two, by way of the whole timestep halfway.
+// Splits `move` in two at the whole timestep halfway.
 NoisePath Halves(const Move& move, const VpSchedule& schedule) {
   Move first = move, second = move;
   second.timestep = move.end_timestep + std::floor((move.timestep - move.end_timestep) / 2);
@@ -67,7 +65,7 @@ NoisePath Halves(const Move& move, const VpSchedule& schedule) {
   return {first, second};
 }
 
-// PNDM: the Runge-Kutta steps come first, and all have a step after them.
+// PNDM: the Runge-Kutta steps come first, and each is followed by another step.
 absl::StatusOr<NoisePath> LayOutPndm(const VpSchedule& schedule, const SamplerOptions& options) {
   const int num_train_timesteps = schedule.num_train_timesteps();
   ASSIGN_OR_RETURN(
@@ -97,8 +95,8 @@ NoisePath LayOutLcm(const VpSchedule& schedule, const SamplerOptions& options) {
   return MovesBetween(DistilledOrCustomTimesteps(schedule, options), NoiseLevel{1, 0}, schedule);
 }
 
-// TCD: jumps to a timestep below the next one, and up to that with fresh noise. The last jump is to
-// timestep 0, as the library's.
+// TCD: jumps to a timestep below the next one, then up to it with fresh noise. The last jump is to
+// timestep 0, as in the library.
 NoisePath LayOutTcd(const VpSchedule& schedule, const SamplerOptions& options) {
   const std::vector<double> timesteps = DistilledOrCustomTimesteps(schedule, options);
   NoisePath path;
@@ -118,8 +116,8 @@ SigmaRange WholeRange(const VpSchedule& schedule) {
           .log_min = -schedule.LevelAt(schedule.timestep_min()).lambda()};
 }
 
-// The whole timestep that the network is told. The library rounds, except that it cuts off
-// exponential and beta spacing and, in DPM-Solver, cosine schedules.
+// The whole timestep for the network's input. The library rounds to nearest, but rounds down with
+// exponential and beta spacing and, in DPM-Solver, with cosine schedules.
 double WholeTimestep(double timestep, const VpSchedule& schedule, const SamplerOptions& options) {
   const bool cosine_dpm_solver =
       schedule.options().beta_schedule == BetaSchedule::kSquaredCosCapV2 &&
@@ -143,10 +141,9 @@ absl::StatusOr<std::vector<Node>> SigmaNodes(const VpSchedule& schedule,
   return nodes;
 }
 
-// Levels of flow matching (flow_schedule.h) in place of the schedule's own, evenly spaced and then
-// shifted towards noise. The library's classes differ: UniPC's sigmas
-// start at (all but) 1 and stop a stride above 1 / T; DPM-Solver's start at 1 - 1 / T and stop a
-// stride above 0.
+// Levels of flow matching (flow_schedule.h) instead of the schedule's own, evenly spaced and then
+// shifted towards noise. The library's classes differ: UniPC's sigmas start at (almost) 1 and stop
+// a stride above 1 / T; DPM-Solver's start at 1 - 1 / T and stop a stride above 0.
 std::vector<Node> FlowNodes(int num_train_timesteps, const SamplerOptions& options) {
   const double least = 1.0 / num_train_timesteps;
   const double stride = (1 - least) / options.steps;
@@ -160,7 +157,7 @@ std::vector<Node> FlowNodes(int num_train_timesteps, const SamplerOptions& optio
   return nodes;
 }
 
-// How many timesteps have log(alpha / sigma) of at least `lambda_min`.
+// The number of timesteps with log(alpha / sigma) of at least `lambda_min`.
 int CountFrom(double lambda_min, const VpSchedule& schedule) {
   int count = 0;
   while (count < schedule.num_train_timesteps() && schedule.LevelAt(count).lambda() >= lambda_min) {
@@ -200,8 +197,8 @@ bool IsLogLinear(const SamplerOptions& options) {
          options.sigmas.empty();
 }
 
-// The whole schedule evenly in log sigma, with one level more than there are steps: the last step
-// ends at the least noise. As in the library the timesteps remain those of the spacing.
+// Covers the whole schedule evenly in log sigma, with one level more than steps; the last step ends
+// at the least noise. As in the library, the timesteps remain those of the spacing.
 void LayLogLinear(const VpSchedule& schedule, std::vector<Node>& nodes) {
   const SigmaRange range = WholeRange(schedule);
   const std::vector<double> log_sigmas =
@@ -211,8 +208,8 @@ void LayLogLinear(const VpSchedule& schedule, std::vector<Node>& nodes) {
   }
 }
 
-// The samplers in sigma, as the library has them: timesteps are fractional, levels are interpolated
-// in sigma, and the other spacings run between the first and the last of the timesteps' levels.
+// The samplers in sigma, as in the library: timesteps are fractional, levels are interpolated in
+// sigma, and the other spacings run from the first to the last of the timesteps' levels.
 absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
                                                   const SamplerOptions& options) {
   const int num_train_timesteps = schedule.num_train_timesteps();
@@ -240,7 +237,7 @@ absl::StatusOr<std::vector<Node>> FractionalNodes(const VpSchedule& schedule,
   return nodes;
 }
 
-// At options.sigmas. The solvers tell their networks whole timesteps.
+// Nodes at options.sigmas. The solvers use whole timesteps for the network.
 absl::StatusOr<std::vector<Node>> CustomNodes(const VpSchedule& schedule,
                                               const SamplerOptions& options) {
   RETURN_IF_ERROR(CheckSigmas(WholeRange(schedule), options));
@@ -269,11 +266,11 @@ Node FinalNode(const VpSchedule& schedule, const SamplerOptions& options) {
   return {schedule.TimestepAt(std::log(*options.sigma_min)), PreservingLevel(*options.sigma_min)};
 }
 
-// What networks of continuous time are told: EDM's c_noise (Karras et al. 2022, table 1).
+// The input of networks with continuous time: EDM's c_noise (Karras et al. 2022, table 1).
 double ContinuousTimestep(const NoiseLevel& level) { return -0.25 * level.lambda(); }
 
-// Solvers, samplers in sigma and the SDE: every step goes from one node to the next, the last to
-// the final level.
+// Solvers, samplers in sigma and the SDE: steps go from node to node, and the last one to the final
+// level.
 absl::StatusOr<NoisePath> LayOutSolver(const VpSchedule& schedule, const SamplerOptions& options) {
   if (options.sigma_spacing != SigmaSpacing::kTimesteps && !options.timesteps.empty()) {
     return InvalidField("timesteps",

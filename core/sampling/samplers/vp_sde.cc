@@ -2,8 +2,8 @@
 // backwards in time by Euler-Maruyama (eq. 6), and its probability flow ODE by Euler's method (eq.
 // 13).
 //
-// beta enters a step by its integral over it, which is 2 log(alpha_to / alpha_from). A last step to
-// no noise takes the denoised mean, E[x0 | x].
+// A step uses the integral of beta over it, 2 log(alpha_to / alpha_from). A last step to no noise
+// takes the denoised mean, E[x0 | x].
 #include <cmath>
 
 #include "core/sampling/samplers/linear_form.h"

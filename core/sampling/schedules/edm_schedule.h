@@ -1,5 +1,5 @@
 // The noise schedule of EDM (Karras et al. 2022) and of consistency models (Song et al. 2023):
-// x = x0 + sigma * epsilon, at any sigma, and a preconditioned network. Immutable.
+// x = x0 + sigma * epsilon for any sigma, with a preconditioned network. Immutable.
 #pragma once
 
 #include <cmath>
@@ -18,14 +18,14 @@ struct EdmOptions {
   double sigma_data = 0.5;  // the standard deviation of the data
   double rho = 7;           // of Karras spacing
   int num_train_timesteps = 1000;
-  // The network answers with the end of the trajectory, at sigma_min, and its training cut the
-  // range of sigma into num_train_timesteps levels.
+  // The network predicts the end of the trajectory, at sigma_min. It was trained at
+  // num_train_timesteps levels of sigma.
   bool consistency_model = false;
 };
 
 class EdmSchedule {
  public:
-  // InvalidArgument with field violations named as the members of EdmOptions.
+  // InvalidArgument with field violations named like the members of EdmOptions.
   static absl::StatusOr<EdmSchedule> Create(const EdmOptions& options);
 
   const EdmOptions& options() const { return options_; }
@@ -36,8 +36,8 @@ class EdmSchedule {
   double timestep_min() const { return TimestepAt(std::log(options_.sigma_min)); }
   double timestep_max() const { return TimestepAt(std::log(options_.sigma_max)); }
 
-  // `timestep` is 0.25 log sigma (Karras et al. 2022, table 1, c_noise), to consistency models 1000
-  // times that; -inf is the image itself.
+  // `timestep` is 0.25 log sigma (Karras et al. 2022, table 1, c_noise), or 1000 times that for
+  // consistency models; -inf is the image itself.
   NoiseLevel LevelAt(double timestep) const;
   double TimestepAt(double log_ratio) const;
 

@@ -1,4 +1,4 @@
-// How much signal and how much noise an image holds.
+// How much signal and noise an image contains.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@ struct NoiseLevel {
   double alpha = 1;
   double sigma = 0;
 
-  double ratio() const { return sigma / alpha; }  // "sigma" to the samplers that step in it
+  double ratio() const { return sigma / alpha; }  // the "sigma" of the samplers in sigma
 
   // log(alpha / sigma), half the log-SNR; +inf without noise, -inf without signal.
   double lambda() const { return std::log(alpha) - std::log(sigma); }

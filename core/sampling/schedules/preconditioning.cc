@@ -5,9 +5,9 @@
 namespace denoise {
 namespace {
 
-// From x = alpha * x0 + sigma * epsilon and what the network predicts. v = alpha * epsilon - sigma *
-// x0 (Salimans & Ho 2022) where alpha^2 + sigma^2 = 1; the flow's velocity is epsilon - x0 (Lipman
-// et al. 2023) where alpha + sigma = 1.
+// Solves x = alpha * x0 + sigma * epsilon for x0, given what the network predicts. Its v is
+// alpha * epsilon - sigma * x0 (Salimans & Ho 2022), which assumes alpha^2 + sigma^2 = 1; a flow's
+// velocity is epsilon - x0 (Lipman et al. 2023), which assumes alpha + sigma = 1.
 Scalings PlainScalings(const NoiseLevel& level, PredictionType type) {
   switch (type) {
     case PredictionType::kEpsilon:

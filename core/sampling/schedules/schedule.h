@@ -1,9 +1,9 @@
-// Noise schedules: how much signal and how much noise an image holds at each timestep,
+// Noise schedules: how much signal and noise an image contains at each timestep,
 //
 //     x = alpha * x0 + sigma * epsilon
 //
-// where a timestep is what the network is told. Each family is a class of its own; what holds for
-// all of them is asked of a Schedule. Host doubles, immutable, no LibTorch.
+// where the timestep is an input of the network. Each family has its own class; Schedule is their
+// common interface. Computes in double on the host. Immutable; no LibTorch.
 #pragma once
 
 #include <variant>
@@ -27,21 +27,21 @@ using ScheduleOptions = std::variant<VpOptions, EdmOptions, FlowOptions>;
 
 class Schedule {
  public:
-  // InvalidArgument with field violations named as the members of the options.
+  // InvalidArgument with field violations named like the members of the options.
   static absl::StatusOr<Schedule> Create(const ScheduleOptions& options);
 
   ScheduleFamily family() const;
-  // The schedule as one of its family; null where it is of another.
+  // The schedule as a `Family`; null if it belongs to another one.
   template <class Family>
   const Family* As() const {
     return std::get_if<Family>(&family_);
   }
 
   int num_train_timesteps() const;
-  double image_timestep() const;              // stands for the image itself, without noise
-  double timestep_min() const;                // what networks are told, from
-  double timestep_max() const;                // the least to the most noise
-  NoiseLevel LevelAt(double timestep) const;  // each family says down to where
+  double image_timestep() const;              // of the image itself, without noise
+  double timestep_min() const;                // of the networks' inputs, with the least
+  double timestep_max() const;                // and the most noise
+  NoiseLevel LevelAt(double timestep) const;  // see each family for the range
   double alpha(double timestep) const { return LevelAt(timestep).alpha; }
   double sigma(double timestep) const { return LevelAt(timestep).sigma; }
   // The timestep whose level has the signal-to-noise ratio of `level`.

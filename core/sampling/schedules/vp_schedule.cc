@@ -17,7 +17,7 @@
 namespace denoise {
 namespace {
 
-// Of alphas_cumprod before the last: below it a double has lost its digits.
+// The least alphas_cumprod before the last one: below it a double has no digits left.
 constexpr double kLeastSignal = std::numeric_limits<double>::min();
 
 bool IsBeta(double beta) { return beta > 0 && beta < 1; }
@@ -93,8 +93,8 @@ NoiseLevel LevelOfAlphaCumprod(double alpha_cumprod) {
   return {std::sqrt(alpha_cumprod), std::sqrt(1 - alpha_cumprod)};
 }
 
-// Shifts and scales sqrt(alphas_cumprod) so that the last is 0 and the first stays (Lin et al.
-// 2023, algorithm 1).
+// Shifts and scales sqrt(alphas_cumprod) so that the last one becomes 0 and the first stays (Lin et
+// al. 2023, algorithm 1).
 std::vector<double> RescaleToZeroTerminalSnr(const std::vector<double>& betas) {
   std::vector<double> alphas_cumprod = CumulativeAlphas(betas);
   const double first = std::sqrt(alphas_cumprod.front());

@@ -2,7 +2,8 @@
 //
 //     x_t = sqrt(alphas_cumprod[t]) * x_0 + sqrt(1 - alphas_cumprod[t]) * epsilon
 //
-// (Ho et al. 2020, eq. 4), at whole timesteps t of [0, T). Host doubles, immutable.
+// (Ho et al. 2020, eq. 4), for whole timesteps t in [0, T). Computes in double on the host.
+// Immutable.
 #pragma once
 
 #include <vector>
@@ -24,14 +25,14 @@ struct VpOptions {
   double beta_start = 1e-4;
   double beta_end = 0.02;
   int num_train_timesteps = 1000;
-  std::vector<double> trained_betas;    // replaces the four above when not empty
+  std::vector<double> trained_betas;    // replaces the four above unless empty
   bool rescale_betas_zero_snr = false;  // Lin et al. 2023, algorithm 1
 };
 
 class VpSchedule {
  public:
-  // InvalidArgument with field violations (core/base/field_violations.h) named as the members of
-  // VpOptions: betas outside (0, 1), no timestep or more than kMaxTrainTimesteps (schedule.h).
+  // InvalidArgument with field violations (core/base/field_violations.h) named like the members of
+  // VpOptions: betas outside (0, 1), or a number of timesteps outside 1 to kMaxTrainTimesteps.
   static absl::StatusOr<VpSchedule> Create(const VpOptions& options);
 
   const VpOptions& options() const { return options_; }
@@ -39,26 +40,26 @@ class VpSchedule {
   const std::vector<double>& betas() const { return betas_; }
   const std::vector<double>& alphas_cumprod() const { return alphas_cumprod_; }
 
-  // What networks are told.
+  // The range of the networks' inputs, and the image without noise.
   double image_timestep() const { return -1; }
   double timestep_min() const { return 0; }
   double timestep_max() const { return num_train_timesteps() - 1; }
 
-  // `timestep` in [-1, T - 1], -1 being the image itself. Between whole timesteps alphas_cumprod is
-  // linear.
+  // `timestep` is in [-1, T - 1], where -1 is the image itself. alphas_cumprod is interpolated
+  // linearly between whole timesteps.
   NoiseLevel LevelAt(double timestep) const;
 
-  // sigma / alpha at a timestep of [0, T - 1], linear between whole ones: how the samplers in sigma
-  // see a schedule.
+  // sigma / alpha at a timestep in [0, T - 1], interpolated linearly between whole ones, for the
+  // samplers in sigma.
   double RatioAt(double timestep) const;
 
-  // The timestep of [0, T - 1] at which sigma / alpha is exp(`log_ratio`), linear in `log_ratio`
+  // The timestep in [0, T - 1] at which sigma / alpha is exp(`log_ratio`), linear in `log_ratio`
   // between whole ones.
   double TimestepAt(double log_ratio) const;
 
-  // This schedule with signal at its last timestep, for the solvers that divide by it: with zero
-  // terminal SNR alphas_cumprod is taken for 2^-24 there, the library's value and the smallest
-  // number of float16.
+  // This schedule with some signal at its last timestep, for the solvers that divide by it. With
+  // zero terminal SNR alphas_cumprod becomes 2^-24 there, which is the library's value and the
+  // smallest float16 number.
   VpSchedule WithSignal() const;
 
  private:

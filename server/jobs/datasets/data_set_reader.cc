@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
-#include "absl/time/clock.h"
 #include "core/base/error_details.h"
 #include "core/base/retry.h"
 #include "core/base/sha256.h"
@@ -18,12 +17,13 @@ namespace {
 
 using denoised::v1::Dataset;
 
-constexpr absl::Duration kHousekeepingInterval = absl::Minutes(1);
+// When to try again what the disk did not allow to be read.
+constexpr absl::Duration kRetryInterval = absl::Minutes(1);
 
 bool IsOverQuota(const absl::Status& status) { return GetQuotaViolation(status).has_value(); }
 
-// The machine's trouble, not the upload's.
-bool MayPass(const absl::Status& status) {
+// A problem of the machine, not of the upload.
+bool IsTemporary(const absl::Status& status) {
   return absl::IsUnavailable(status) || (absl::IsResourceExhausted(status) && !IsOverQuota(status));
 }
 
@@ -38,12 +38,13 @@ std::filesystem::path StoredPath(const StateDir& state, int64_t data_set) {
 }
 
 DataSetReader::DataSetReader(Database* database, const StateDir* state, const DataSetQuota& quota,
-                             IngestFunction ingest, JobObserver* observer,
+                             IngestFunction ingest, const Clock* clock, JobObserver* observer,
                              std::function<void()> housekeeping)
     : database_(database),
       state_(state),
       quota_(quota),
       ingest_(std::move(ingest)),
+      clock_(clock),
       observer_(observer),
       housekeeping_(std::move(housekeeping)),
       thread_([this] { Loop(); }) {}
@@ -72,7 +73,7 @@ void DataSetReader::Announce(int64_t id) {
   reading_.try_emplace(id);
 }
 
-// The lock goes last: whoever hears `done` may take the reader down.
+// Holds the lock to the end: `done` may destroy the reader.
 bool DataSetReader::Add(int64_t id, const Done& done) {
   const MutexLock lock(mutex_);
   if (stopped_) return false;
@@ -107,24 +108,31 @@ void DataSetReader::Loop() {
 
 std::optional<int64_t> DataSetReader::Next() {
   while (true) {
-    bool timed_out = false;
     {
       const MutexLock lock(mutex_);
-      if (!stopped_ && queue_.empty()) {
-        timed_out = work_.WaitUntil(mutex_, absl::Now() + kHousekeepingInterval);
+      while (!stopped_ && queue_.empty() && clock_->Now() < housekeeping_due_) {
+        clock_->WaitUntil(work_, mutex_, housekeeping_due_);
       }
       if (stopped_) return std::nullopt;
-      if (!queue_.empty()) {
+      if (clock_->Now() < housekeeping_due_) {
         const int64_t id = queue_.front();
         queue_.pop_front();
         return id;
       }
+      housekeeping_due_ = absl::InfiniteFuture();
     }
-    if (timed_out) housekeeping_();
+    housekeeping_();
   }
 }
 
-// Whatever a crash has left of an earlier attempt is thrown away.
+void DataSetReader::HousekeepBy(absl::Time time) {
+  const MutexLock lock(mutex_);
+  if (time >= housekeeping_due_) return;
+  housekeeping_due_ = time;
+  work_.NotifyAll();
+}
+
+// Removes what a crash has left of an earlier attempt first.
 absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
   ASSIGN_OR_RETURN(const std::optional<DataSetRow> row,
                    database_->Read([&](auto& connection) { return ReadDataSet(connection, id); }));
@@ -144,7 +152,7 @@ absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
   return std::move(ready->data_set);
 }
 
-// Of bytes that are not what was promised nothing is of use: the upload begins again.
+// An upload with another hash than announced is of no use and begins again.
 absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
   const absl::StatusOr<std::string> hash = Sha256OfFile(UploadPath(*state_, row.id), [this] {
     return stopped() ? DrainingError() : absl::OkStatus();
@@ -158,14 +166,14 @@ absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
     return absl::OkStatus();
   }));
   return WithErrorMetadata(
-      absl::DataLossError("the SHA-256 of what was uploaded is not the one that was announced; "
-                          "upload it again"),
+      absl::DataLossError("the SHA-256 of the upload is not the one that was announced; upload it "
+                          "again"),
       "received_bytes", "0");
 }
 
 IngestResult DataSetReader::Ingest(const DataSetRow& row) {
   int64_t room = row.stored_bytes;
-  const GoOn go_on = [&](int64_t bytes) -> absl::Status {
+  const IngestProgressFunction progress = [&](int64_t bytes) -> absl::Status {
     if (stopped()) return DrainingError();
     if (bytes <= room) return absl::OkStatus();
     ASSIGN_OR_RETURN(room, TakeRoom(row.id, bytes));
@@ -173,13 +181,13 @@ IngestResult DataSetReader::Ingest(const DataSetRow& row) {
   };
   try {
     return ingest_(row.data_set.format(), UploadPath(*state_, row.id), StoredPath(*state_, row.id),
-                   go_on);
+                   progress);
   } catch (const std::exception& error) {  // a library's, or memory ran out
     return {absl::InternalError(error.what()), {}};
   }
 }
 
-// Uploads that begin meanwhile want the same room: whoever writes first has it.
+// Uploads that begin meanwhile compete for the same room: the first to write gets it.
 absl::StatusOr<int64_t> DataSetReader::TakeRoom(int64_t id, int64_t bytes) {
   return database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<int64_t> {
     ASSIGN_OR_RETURN(const std::optional<DataSetRow> row, ReadDataSet(connection, id));
@@ -192,14 +200,14 @@ absl::StatusOr<int64_t> DataSetReader::TakeRoom(int64_t id, int64_t bytes) {
 }
 
 absl::Status DataSetReader::Store(int64_t id, const IngestResult& result) {
-  const bool tell = absl::IsInvalidArgument(result.status) || IsOverQuota(result.status);
-  if (!result.status.ok() && !tell && observer_ != nullptr) {
+  const bool for_caller = absl::IsInvalidArgument(result.status) || IsOverQuota(result.status);
+  if (!result.status.ok() && !for_caller && observer_ != nullptr) {
     observer_->OnTrouble("a data set could not be read", result.status);
   }
-  if (MayPass(result.status)) return result.status;
+  if (IsTemporary(result.status)) return result.status;
   if (!result.status.ok()) RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, id))));
   const std::string error = result.status.ok() ? ""
-                            : tell             ? std::string(result.status.message())
+                            : for_caller       ? std::string(result.status.message())
                                                : "the data set could not be read";
   const int64_t stored_bytes = TreeBytes(StoredPath(*state_, id));
   return database_->Write([&](SQLite::Database& connection) {
@@ -215,8 +223,10 @@ void DataSetReader::Finish(int64_t id, const absl::StatusOr<Dataset>& result) {
   {
     const MutexLock lock(mutex_);
     waiting = std::move(reading_[id].waiting);
-    reading_.erase(id);  // where the disk was the trouble, the housekeeping adds it again
+    reading_.erase(id);
   }
+  // The housekeeping adds it again.
+  if (IsTemporary(result.status())) HousekeepBy(clock_->Now() + kRetryInterval);
   for (const Done& done : waiting) done(result);
 }
 

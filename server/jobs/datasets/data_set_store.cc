@@ -32,6 +32,9 @@ namespace {
 // How much of an upload may have to be sent again after a crash; each costs two syncs.
 constexpr int64_t kSyncBytes = 8 << 20;
 
+// When to try again after housekeeping has failed.
+constexpr absl::Duration kRetryInterval = absl::Minutes(1);
+
 absl::Status BadName() {
   return InvalidField("name", "must be \"datasets/\" and a data set's name");
 }
@@ -53,7 +56,8 @@ class DataSetStore::Impl {
         quota_(quota),
         clock_(clock),
         observer_(observer),
-        reader_(database, state, quota, std::move(ingest), observer, [this] { TryHousekeep(); }) {}
+        reader_(database, state, quota, std::move(ingest), clock, observer,
+                [this] { TryHousekeep(); }) {}
 
   absl::Status Recover();
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(const UploadHeader& header)
@@ -76,6 +80,10 @@ class DataSetStore::Impl {
   absl::Status MeasureStored(const DataSetRow& row);
   absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header);
   absl::Status RemoveAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Removes the upload when it has not been continued by then.
+  void ExpireUpload(absl::Time last_upload) {
+    reader_.HousekeepBy(last_upload + quota_.upload_idle);
+  }
   absl::Status Remove(int64_t id);
   // One that is complete is the reader's at the same moment.
   void EndUpload(int64_t id, bool is_complete) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -177,6 +185,7 @@ absl::Status DataSetStore::Impl::Recover() {
   // Once it is known what all others take.
   for (const DataSetRow& row : rows) {
     if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
+    if (row.data_set.state() == Dataset::UPLOADING) ExpireUpload(row.upload_time);
   }
   return RemoveUnknownFolders(state_->data_sets(), [&](int64_t id) { return known.contains(id); });
 }
@@ -222,6 +231,7 @@ absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::Impl::BeginUpload(
     auto opened = UploadSpool::Open(UploadPath(*state_, row.id), header.offset());
     if (!opened.ok()) {
       uploading_.erase(row.id);
+      ExpireUpload(clock_->Now());
       return opened.status();
     }
     spool = *std::move(opened);
@@ -290,24 +300,32 @@ absl::Status DataSetStore::Impl::RemoveAbandoned() {
 
 absl::Status DataSetStore::Impl::Housekeep() {
   RETURN_IF_ERROR(RemoveAbandoned());
+  const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
   for (const DataSetRow& row : rows) {
     if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
+    // A call that is uploading asks for this when it ends.
+    const bool waits =
+        row.data_set.state() == Dataset::UPLOADING && !uploading_.contains(row.id);
+    if (waits) ExpireUpload(row.upload_time);
   }
   return absl::OkStatus();
 }
 
-// There is a next time.
 void DataSetStore::Impl::TryHousekeep() {
   const absl::Status status = Housekeep();
-  if (!status.ok() && observer_ != nullptr) {
-    observer_->OnTrouble("housekeeping of data sets failed", status);
-  }
+  if (status.ok()) return;
+  if (observer_ != nullptr) observer_->OnTrouble("housekeeping of data sets failed", status);
+  reader_.HousekeepBy(clock_->Now() + kRetryInterval);
 }
 
 void DataSetStore::Impl::EndUpload(int64_t id, bool is_complete) {
   const MutexLock lock(mutex_);
-  if (is_complete) reader_.Announce(id);
+  if (is_complete) {
+    reader_.Announce(id);
+  } else {
+    ExpireUpload(clock_->Now());
+  }
   uploading_.erase(id);
 }
 

@@ -70,8 +70,8 @@ class DataSetStore {
   };
   absl::StatusOr<Stored> FindReady(const std::string& name) const;
 
-  // Once a minute, by the store itself: removes uploads that were not continued in time, and reads
-  // again what could not be read because of the disk.
+  // Removes uploads that were not continued in time, and reads again what the disk did not allow to
+  // be read. The store calls it by itself when one of these is due.
   absl::Status Housekeep();
 
  private:

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "core/data/data_set_report.h"
 #include "core/data/ingest.h"
 #include "core/image/image.h"
 
@@ -31,16 +32,6 @@ void AddSheet(const std::string& png, denoised::v1::DatasetReport& report) {
   sheet.set_channels(decoded->channels);
   sheet.set_height(decoded->height);
   sheet.set_width(decoded->width);
-}
-
-}  // namespace
-
-IngestResult IngestUpload(denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
-                          const std::filesystem::path& stored, const GoOn& go_on) {
-  const auto open = [&] { return OpenFileSource(upload); };
-  const auto progress = [&](const IngestProgress& so_far) { return go_on(so_far.stored_bytes); };
-  Ingestion ingestion = IngestDataSet(open, FormatOf(format), stored, {}, progress);
-  return {std::move(ingestion.status), ReportToProto(ingestion.report)};
 }
 
 denoised::v1::DatasetReport ReportToProto(const DataSetReport& report) {
@@ -82,6 +73,17 @@ denoised::v1::DatasetReport ReportToProto(const DataSetReport& report) {
   message.set_class_imbalance(report.ClassImbalance());
   AddSheet(report.contact_sheet, message);
   return message;
+}
+
+}  // namespace
+
+IngestResult IngestUpload(denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
+                          const std::filesystem::path& stored,
+                          const IngestProgressFunction& progress) {
+  Ingestion ingestion = IngestDataSet(
+      [&] { return OpenFileSource(upload); }, FormatOf(format), stored, {},
+      [&](const IngestProgress& so_far) { return progress(so_far.stored_bytes); });
+  return {std::move(ingestion.status), ReportToProto(ingestion.report)};
 }
 
 }  // namespace denoise

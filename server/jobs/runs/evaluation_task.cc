@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/jobs/runs/evaluation_result.h"
+#include "server/jobs/runs/run_events.h"
 
 namespace denoise {
 namespace {

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "core/base/status_macros.h"
 #include "server/jobs/store/files.h"
 
@@ -13,10 +12,6 @@ namespace {
 
 using denoised::v1::TrainingJob;
 
-// How soon the runner notices that the clock it was given has moved on.
-constexpr absl::Duration kTick = absl::Seconds(1);
-// How soon it looks again whether runs that it waits for have ended.
-constexpr absl::Duration kEndTick = absl::Milliseconds(10);
 // Beyond a checkpoint: events, their pictures, SQLite's log.
 constexpr int64_t kRoomBytes = int64_t{64} << 20;
 
@@ -47,10 +42,10 @@ JobRunner::JobRunner(const RunEnvironment& environment, const Options& options)
 
 JobRunner::~JobRunner() { Stop(absl::InfinitePast()); }
 
-void JobRunner::Poke() {
+void JobRunner::Notify() {
   {
     const MutexLock lock(mutex_);
-    poked_ = true;
+    notified_ = true;
   }
   changed_.NotifyAll();
 }
@@ -67,11 +62,12 @@ void JobRunner::Stop(absl::Time deadline) {
 
 void JobRunner::Loop() {
   while (WaitForWork()) {
-    ReapEnded();
+    SettleEnded();
     ProbeDisk();
     PassOnRequests();
     const absl::Status started = StartJobs();
-    if (!started.ok()) Trouble("jobs could not be started", started);
+    if (!started.ok()) Retry("jobs could not be started", started);
+    PlanNextProbe();
     if (environment_.observer != nullptr) {
       environment_.observer->OnRunningJobs(static_cast<int>(runs_.size()));
     }
@@ -86,14 +82,14 @@ void JobRunner::Loop() {
 
 bool JobRunner::WaitForWork() {
   const MutexLock lock(mutex_);
-  while (!stopped_ && !poked_ && environment_.clock->Now() < next_probe_) {
-    changed_.WaitUntil(mutex_, absl::Now() + kTick);
+  while (!stopped_ && !notified_ && environment_.clock->Now() < next_probe_) {
+    environment_.clock->WaitUntil(changed_, mutex_, next_probe_);
   }
-  poked_ = false;
+  notified_ = false;
   return !stopped_;
 }
 
-void JobRunner::ReapEnded() {
+void JobRunner::SettleEnded() {
   for (auto run = runs_.begin(); run != runs_.end();) {
     if (!*run->ended) {
       ++run;
@@ -169,7 +165,7 @@ void JobRunner::PassOnRequests() {
   for (Run& run : runs_) {
     const auto status = environment_.store->Status(run.job);
     if (!status.ok()) {
-      Trouble("a job's state could not be read", status.status());
+      Retry("a job's state could not be read", status.status());
       continue;
     }
     run.loaded.task->RequestStop(RequestOf(*status));
@@ -179,12 +175,22 @@ void JobRunner::PassOnRequests() {
 
 void JobRunner::ProbeDisk() {
   if (environment_.clock->Now() < next_probe_) return;
-  next_probe_ = environment_.clock->Now() + options_.probe_interval;
+  next_probe_ = absl::InfiniteFuture();
   for (auto& [job, write] : std::exchange(unwritten_, {})) Write(job, std::move(write));
   const auto waiting = environment_.store->WaitingForRoom();
-  if (!waiting.ok()) return Trouble("jobs could not be read", waiting.status());
+  if (!waiting.ok()) return Retry("jobs could not be read", waiting.status());
   for (const int64_t job : *waiting) {
     if (HasRoom(job)) Apply(job, JobAction::kRoomAgain);
+  }
+}
+
+void JobRunner::PlanNextProbe() {
+  const auto waiting = environment_.store->WaitingForRoom();
+  const bool failed = std::exchange(store_failed_, false) || !waiting.ok();
+  if (!failed && waiting->empty() && unwritten_.empty()) {
+    next_probe_ = absl::InfiniteFuture();
+  } else if (next_probe_ == absl::InfiniteFuture()) {
+    next_probe_ = environment_.clock->Now() + options_.probe_interval;
   }
 }
 
@@ -201,7 +207,7 @@ absl::Status JobRunner::StartJobs() {
   for (const JobState state : {TrainingJob::CANCELLING, TrainingJob::RUNNING}) {
     ASSIGN_OR_RETURN(const std::vector<int64_t> jobs, environment_.store->InState(state));
     for (const int64_t job : jobs) {
-      if (!IsBusy(job)) RETURN_IF_ERROR(GoOn(job));
+      if (!IsBusy(job)) RETURN_IF_ERROR(Resume(job));
     }
   }
   ASSIGN_OR_RETURN(const std::vector<int64_t> queued,
@@ -217,8 +223,8 @@ absl::Status JobRunner::StartJobs() {
   return absl::OkStatus();
 }
 
-// With a job that was running when the server ended, or was rolled back.
-absl::Status JobRunner::GoOn(int64_t job) {
+// Continues a job that was running when the server ended, or that was rolled back.
+absl::Status JobRunner::Resume(int64_t job) {
   ASSIGN_OR_RETURN(const JobStatus status, environment_.store->Status(job));
   if (RequestOf(status) != StopRequest::kNone) {
     Apply(job, JobAction::kStop);
@@ -254,7 +260,7 @@ void JobRunner::Launch(int64_t job) {
       [engine = environment_.engine, task = run.wakeable] { engine->Wake(*task); },
       [this, ended = run.ended] {
         *ended = true;
-        Poke();
+        Notify();
       });
   if (!loaded.ok()) {
     NoteEndInOrder(job);
@@ -263,7 +269,7 @@ void JobRunner::Launch(int64_t job) {
   run.loaded = *std::move(loaded);
   const auto status = environment_.store->Status(job);  // it may have changed meanwhile
   if (status.ok()) run.loaded.task->RequestStop(RequestOf(*status));
-  run.task = environment_.engine->AddTask(run.loaded.task, device);
+  run.task = environment_.engine->AddTask(run.loaded.task, device, run.loaded.priority);
   *run.wakeable = run.task;
   environment_.engine->Wake(run.task);  // what was written before it could be woken
   runs_.push_back(std::move(run));
@@ -297,7 +303,7 @@ void JobRunner::EndRuns(absl::Time deadline) {
     environment_.engine->Wake(run.task);
   }
   for (Run& run : runs_) {
-    while (!*run.ended && absl::Now() < deadline) absl::SleepFor(kEndTick);
+    AwaitEnd(run, deadline);
     Take(run);
     const bool by_itself = *run.ended && run.loaded.task->end().kind != RunEnd::Kind::kStopped;
     if (by_itself || RequestedByCaller(run)) Settle(run);
@@ -305,9 +311,21 @@ void JobRunner::EndRuns(absl::Time deadline) {
   runs_.clear();
 }
 
+void JobRunner::AwaitEnd(const Run& run, absl::Time deadline) {
+  const MutexLock lock(mutex_);
+  while (!*run.ended && environment_.clock->Now() < deadline) {
+    environment_.clock->WaitUntil(changed_, mutex_, deadline);
+  }
+}
+
 bool JobRunner::RequestedByCaller(const Run& run) const {
   const auto status = environment_.store->Status(run.job);
   return *run.ended && status.ok() && RequestOf(*status) != StopRequest::kNone;
+}
+
+void JobRunner::Retry(std::string_view what, const absl::Status& status) {
+  store_failed_ = true;
+  Trouble(what, status);
 }
 
 void JobRunner::Trouble(std::string_view what, const absl::Status& status) const {

@@ -39,11 +39,11 @@ class JobRunner {
   JobRunner(const RunEnvironment& environment, const Options& options);
   ~JobRunner();  // Stop(now)
 
-  // Something may have changed in the store.
-  void Poke() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Tells the runner that something may have changed in the store.
+  void Notify() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Running jobs stop where they are and write a checkpoint, as far as they have by `deadline`; what
-  // is being written then is written to its end. They stay RUNNING in the store. May be called again.
+  // Stops the running jobs where they are. Each saves a checkpoint, unless it has not begun to by
+  // `deadline` of the environment's clock. They stay RUNNING in the store. May be called again.
   void Stop(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -58,21 +58,23 @@ class JobRunner {
   using Runs = std::list<Run>;
 
   void Loop();
-  // False: stopped.
+  // Waits for a notification or the next probe of the disk. False: stopped.
   bool WaitForWork() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Each is a part of a turn of the loop.
-  void ReapEnded();
-  void PassOnRequests();
+  // The steps of one pass of the loop, in order.
+  void SettleEnded();
   void ProbeDisk();
+  void PassOnRequests();
   absl::Status StartJobs();
+  void PlanNextProbe();
 
-  absl::Status GoOn(int64_t job);
+  absl::Status Resume(int64_t job);
   void Launch(int64_t job);
   void RefuseLaunch(int64_t job, const absl::Status& status);
   std::string ReasonOfLostRuns(int64_t job) const;
   void Settle(const Run& run);
   void EndRuns(absl::Time deadline);
+  void AwaitEnd(const Run& run, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   void Take(Run& run);
   void NoteEndInOrder(int64_t job);
   // Writes what became of a job; later, where the disk does not take it now.
@@ -84,6 +86,8 @@ class JobRunner {
   bool HasRoom(int64_t job) const;
   // That it has stopped is what somebody asked for.
   bool RequestedByCaller(const Run& run) const;
+  // Reports a failure of the store, and asks for another pass with the next probe of the disk.
+  void Retry(std::string_view what, const absl::Status& status);
   void Trouble(std::string_view what, const absl::Status& status) const;
 
   const RunEnvironment environment_;
@@ -94,11 +98,13 @@ class JobRunner {
   std::map<int64_t, std::function<absl::Status()>> unwritten_;
   // Jobs whose run ended in order, which the disk did not take then: or it would count as lost.
   std::set<int64_t> unnoted_ends_;
+  // When to look at the disk again; infinite where nothing waits for it.
   absl::Time next_probe_;
+  bool store_failed_ = false;  // in this pass of the loop, which is tried again with the next probe
 
   Mutex mutex_;
   CondVar changed_;
-  bool poked_ ABSL_GUARDED_BY(mutex_) = true;
+  bool notified_ ABSL_GUARDED_BY(mutex_) = true;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time deadline_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   std::thread thread_;  // the last member: it uses all others

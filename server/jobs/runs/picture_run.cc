@@ -1,12 +1,8 @@
 #include "server/jobs/runs/picture_run.h"
 
-#include <ATen/ops/stack.h>
-#include <c10/core/InferenceMode.h>
-
-#include <algorithm>
 #include <utility>
 
-#include "core/diffusion/row_batch.h"
+#include "core/base/check.h"
 
 namespace denoise {
 
@@ -24,33 +20,15 @@ std::vector<Conditioning> SpreadOverClasses(const NetworkSpec& network,
   return conditionings;
 }
 
-PictureRun::PictureRun(std::shared_ptr<const Network> network, PictureOrder order, int max_rows)
-    : network_(std::move(network)), order_(std::move(order)), max_rows_(max_rows) {}
-
-at::Tensor PictureRun::RunSlice() {
-  const c10::InferenceMode inference;
-  if (group_.empty()) BeginGroup();
-  std::vector<Trajectory*> rows;
-  for (Trajectory& trajectory : group_) rows.push_back(&trajectory);
-  RowBatch batch(std::move(rows), *network_);
-  batch.Update(network_->Forward(batch.input()));
-  if (!group_.front().done()) return {};  // they have one plan, and move together
-  std::vector<at::Tensor> pictures;
-  for (const Trajectory& trajectory : group_) pictures.push_back(trajectory.x());
-  group_.clear();
-  return at::stack(pictures);
-}
-
-void PictureRun::BeginGroup() {
-  int rows = 0;
-  while (next_ < order_.count) {
-    const Conditioning& conditioning = order_.conditionings[next_ % order_.conditionings.size()];
-    rows += MaxRows(conditioning, *order_.plan);
-    if (rows > max_rows_ && !group_.empty()) return;
-    group_.emplace_back(order_.plan, conditioning, order_.seed + static_cast<uint64_t>(next_),
-                        *network_);
-    ++next_;
-  }
+PictureRun::PictureRun(std::shared_ptr<const Network> network, const PictureOrder& order,
+                       int max_rows)
+    : network_(std::move(network)),
+      run_(*network_, order.plan, order.count, max_rows,
+           [seed = order.seed, conditionings = order.conditionings](int64_t i) {
+             return SampleRequest{.seed = seed + static_cast<uint64_t>(i),
+                                  .conditioning = conditionings[i % conditionings.size()]};
+           }) {
+  DENOISE_DCHECK(!order.conditionings.empty() && order.count >= 1);
 }
 
 }  // namespace denoise

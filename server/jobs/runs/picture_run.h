@@ -1,5 +1,4 @@
-// Pictures made by a network, a network call at a time: the sample grids of training, and what
-// evaluations look at.
+// Pictures made by a network, one network call at a time: the sample grids of training.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,13 +8,13 @@
 #include <optional>
 #include <vector>
 
-#include "core/diffusion/trajectory.h"
+#include "core/diffusion/sample.h"
 #include "core/nn/network.h"
 #include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 
-// What is to be made: picture i has `conditionings[i % size]` and the seed `seed + i`.
+// What to make: picture i has `conditionings[i % size]` and the seed `seed + i`.
 struct PictureOrder {
   std::shared_ptr<const SamplerPlan> plan;
   std::vector<Conditioning> conditionings;  // at least one
@@ -33,23 +32,16 @@ std::vector<Conditioning> SpreadOverClasses(const NetworkSpec& network,
 class PictureRun {
  public:
   // As many pictures at once as `max_rows`, at least 2, allow.
-  PictureRun(std::shared_ptr<const Network> network, PictureOrder order, int max_rows);
+  PictureRun(std::shared_ptr<const Network> network, const PictureOrder& order, int max_rows);
 
-  bool done() const { return next_ == order_.count && group_.empty(); }
+  bool done() const { return run_.done(); }
 
-  // One network call. Returns pictures that it has finished, the next in order, [B, C, H, W] float32
-  // on the network's device; undefined where it has finished none. Requires !done(). Throws what the
-  // network throws, and may then be called again.
-  at::Tensor RunSlice();
+  // As SampleRun::Advance.
+  at::Tensor RunSlice() { return run_.Advance(); }
 
  private:
-  void BeginGroup();
-
   const std::shared_ptr<const Network> network_;
-  const PictureOrder order_;
-  const int max_rows_;
-  std::vector<Trajectory> group_;  // under way, side by side
-  int next_ = 0;                   // the first picture of the next group
+  SampleRun run_;
 };
 
 }  // namespace denoise

@@ -10,14 +10,13 @@
 #include "core/data/stored_data_set.h"
 #include "core/diffusion/device_errors.h"
 #include "core/evaluation/inception_features.h"
-#include "core/io/model_files.h"
+#include "core/io/parsed_model.h"
 #include "core/nn/unet2d.h"
 #include "core/train/batch_loader.h"
 #include "core/train/checkpoint_folder.h"
 #include "server/jobs/runs/evaluation_task.h"
 #include "server/jobs/runs/run_resume.h"
 #include "server/jobs/runs/training_task.h"
-#include "server/jobs/settings/base_model.h"
 #include "server/jobs/settings/evaluation_settings.h"
 #include "server/jobs/settings/training_settings.h"
 #include "server/jobs/store/files.h"
@@ -32,7 +31,7 @@ using denoised::v1::TrainingSettings;
 
 absl::StatusOr<std::shared_ptr<const DataSet>> OpenStored(const RunEnvironment& environment,
                                                           const std::string& name,
-                                                          const Model& model) {
+                                                          const ModelInfo& model) {
   ASSIGN_OR_RETURN(const DataSetStore::Stored stored, environment.data_sets->FindReady(name));
   ASSIGN_OR_RETURN(auto data, OpenDataSet(stored.path));
   return WithLabelsOf(model, std::move(data));
@@ -47,10 +46,10 @@ absl::StatusOr<std::shared_ptr<const FeatureExtractor>> LoadInception(
   return InceptionFeatures::Load(environment.inception);
 }
 
-TrainingPictures::Shape ShapeOf(const NetworkSpec& spec) {
-  return {.channels = static_cast<int>(spec.in_channels),
-          .height = static_cast<int>(spec.height),
-          .width = static_cast<int>(spec.width)};
+TrainingPictures::Shape ShapeOf(const UNet2DConfig& unet) {
+  return {.channels = static_cast<int>(unet.in_channels),
+          .height = static_cast<int>(unet.height),
+          .width = static_cast<int>(unet.width)};
 }
 
 RunFacts FactsOf(const TrainingSettings& settings, int64_t pictures) {
@@ -79,10 +78,10 @@ class Loader {
  private:
   absl::StatusOr<std::shared_ptr<CheckpointFolder>> OpenCheckpoints() const;
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const TrainingSettings& settings,
-                                                       const Model& model, ModelFiles files,
+                                                       const ParsedModel& base,
                                                        std::shared_ptr<const DataSet> data) const;
   absl::StatusOr<ModelEvaluation::Setup> MakeEvaluation(const EvaluationSettings& settings,
-                                                        const Model& model,
+                                                        const ModelInfo& model,
                                                         std::shared_ptr<const DataSet> data) const;
   int max_rows() const { return environment_.engine->options().max_batch_rows; }
 
@@ -94,8 +93,8 @@ class Loader {
 };
 
 absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings) {
-  ASSIGN_OR_RETURN(ModelFiles files, LoadModelFiles(environment_.state->base_model(job_)));
-  ASSIGN_OR_RETURN(const Model model, DescribeAsModel(files));
+  ASSIGN_OR_RETURN(const ParsedModel base, ParsedModel::Open(environment_.state->base_model(job_)));
+  const ModelInfo model = InfoOf(base.description());
   ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset(), model));
   ASSIGN_OR_RETURN(const auto checkpoints, OpenCheckpoints());
   const RunFacts facts = FactsOf(settings, data->size());
@@ -108,7 +107,7 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
                                .evaluation = {},
                                .max_rows = max_rows(),
                                .clock = environment_.clock};
-  ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, model, std::move(files), data));
+  ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, base, data));
   const std::vector<double> ema_decays(settings.ema_decays().begin(), settings.ema_decays().end());
   ASSIGN_OR_RETURN(setup.written, ResumeRun({.store = environment_.store,
                                              .checkpoints = checkpoints.get(),
@@ -142,35 +141,36 @@ absl::StatusOr<std::shared_ptr<CheckpointFolder>> Loader::OpenCheckpoints() cons
 }
 
 absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
-    const TrainingSettings& settings, const Model& model, ModelFiles files,
+    const TrainingSettings& settings, const ParsedModel& base,
     std::shared_ptr<const DataSet> data) const {
-  ASSIGN_OR_RETURN(const UNet2DConfig config, ParseUNet2DConfig(files.unet_config));
+  const ModelDescription& model = base.description();
   const TrainingOptions options = TrainingOptionsOf(settings);
+  ASSIGN_OR_RETURN(StateDict weights, base.LoadWeights());
   ASSIGN_OR_RETURN(const auto rolled_back_to, environment_.store->RolledBackTo(job_));
   ASSIGN_OR_RETURN(std::shared_ptr<BatchSource> batches,
-                   BatchLoader::Create(std::move(data), {.shape = ShapeOf(model.spec),
+                   BatchLoader::Create(std::move(data), {.shape = ShapeOf(model.unet),
                                                          .batch_size = options.batch_size,
                                                          .augmentation = options.augmentation,
                                                          .seed = options.seed,
                                                          .rolled_back_to = rolled_back_to}));
-  auto trainer = Trainer::Create({.weights = std::move(files.weights),
-                                  .binder =
-                                      [config](const StateDict& parameters, at::ScalarType dtype) {
-                                        return BindUNet2D(config, parameters, dtype,
-                                                          {.batch_invariant = false});
-                                      },
-                                  .scheduler = model.scheduler,
-                                  .null_class_label = model.null_class_label,
-                                  .batches = std::move(batches),
-                                  .options = options,
-                                  .rolled_back_to = rolled_back_to,
-                                  .device = device_});
+  auto trainer =
+      Trainer::Create({.weights = std::move(weights),
+                       .binder =
+                           [unet = model.unet](const StateDict& parameters, at::ScalarType dtype) {
+                             return BindUNet2D(unet, parameters, dtype, {.batch_invariant = false});
+                           },
+                       .scheduler = model.scheduler,
+                       .null_class_label = model.null_class_label,
+                       .batches = std::move(batches),
+                       .options = options,
+                       .rolled_back_to = rolled_back_to,
+                       .device = device_});
   if (!trainer.ok()) return DeviceStatus(trainer.status());
   return trainer;
 }
 
 absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(
-    const EvaluationSettings& settings, const Model& model,
+    const EvaluationSettings& settings, const ModelInfo& model,
     std::shared_ptr<const DataSet> data) const {
   ASSIGN_OR_RETURN(auto inception, LoadInception(environment_, settings));
   return EvaluationSetupOf(settings, {.model = model,
@@ -203,11 +203,24 @@ absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job
   ASSIGN_OR_RETURN(const TrainingJob record, environment.store->Get(job));
   Loader loader(environment, job, device, std::move(written), std::move(ended));
   try {
-    return record.has_training() ? loader.LoadTraining(record.training())
-                                 : loader.LoadEvaluation(record.evaluation());
+    ASSIGN_OR_RETURN(LoadedRun run, record.has_training()
+                                        ? loader.LoadTraining(record.training())
+                                        : loader.LoadEvaluation(record.evaluation()));
+    run.priority = record.priority();
+    return run;
   } catch (const std::exception& error) {  // LibTorch's, or memory ran out
     return DeviceStatus(DeviceError(error));
   }
+}
+
+absl::StatusOr<PictureOrder> GridOf(const TrainingSettings& settings, const ModelInfo& model) {
+  const auto& policy = settings.samples();
+  PictureOrder order;
+  ASSIGN_OR_RETURN(order.plan, PlanOf(policy.sampler(), model));
+  order.conditionings =
+      SpreadOverClasses(model.spec, model.null_class_label, policy.guidance_scale());
+  order.count = policy.count();
+  return order;
 }
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// From a job on disk to one that can run.
+// Loads jobs from disk, ready to run.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,13 @@
 #include "core/base/clock.h"
 #include "server/engine/engine.h"
 #include "server/jobs/datasets/data_set_store.h"
+#include "server/jobs/runs/picture_run.h"
 #include "server/jobs/runs/run_recorder.h"
 #include "server/jobs/runs/run_task.h"
 #include "server/jobs/store/job_observer.h"
 #include "server/jobs/store/job_store.h"
 #include "server/jobs/store/state_dir.h"
+#include "server/models/model.h"
 
 namespace denoise {
 
@@ -31,14 +33,19 @@ struct RunEnvironment {
 
 struct LoadedRun {
   std::unique_ptr<RunRecorder> recorder;
-  std::shared_ptr<RunTask> task;  // goes first
+  std::shared_ptr<RunTask> task;  // destroyed first, because it uses the recorder
+  int priority = 0;               // the job's, for its task
 };
 
-// The job as it goes on from its newest good checkpoint, on `device`, an index into the engine's.
-// Checkpoints that are damaged become notices. `written` and `ended` are those of RunRecorder and
-// RunTask. Slow. Unavailable and ResourceExhausted: the disk; other errors end the job, and are for
-// callers where they are InvalidArgument or FailedPrecondition.
+// Loads the job so that it resumes from its newest intact checkpoint on `device`, an index into the
+// engine's devices. Damaged checkpoints are reported as notices. `written` and `ended` are those of
+// RunRecorder and RunTask. Slow. Unavailable and ResourceExhausted are the disk's; other errors end
+// the job, and callers may see those that are InvalidArgument or FailedPrecondition.
 absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job, int device,
                                   std::function<void()> written, std::function<void()> ended);
+
+// The sample grid of resolved settings.
+absl::StatusOr<PictureOrder> GridOf(const denoised::v1::TrainingSettings& settings,
+                                    const ModelInfo& model);
 
 }  // namespace denoise

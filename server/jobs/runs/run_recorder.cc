@@ -4,22 +4,12 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
+#include "server/jobs/runs/run_events.h"
 #include "server/jobs/store/files.h"
-#include "server/jobs/store/resource_names.h"
 
 namespace denoise {
 
 using denoised::v1::TrainingEvent;
-
-TrainingEvent CheckpointEvent(int64_t job, const CheckpointFolder::Entry& entry,
-                              const std::vector<double>& ema_decays) {
-  TrainingEvent event;
-  event.mutable_checkpoint()->set_name(CheckpointName({job, entry.step}));
-  event.mutable_checkpoint()->set_step(entry.step);
-  event.mutable_checkpoint()->set_size_bytes(entry.size_bytes);
-  event.mutable_checkpoint()->mutable_ema_decays()->Assign(ema_decays.begin(), ema_decays.end());
-  return event;
-}
 
 RunRecorder::RunRecorder(Destination destination, std::function<void()> written)
     : destination_(std::move(destination)),

@@ -73,8 +73,4 @@ class RunRecorder {
   std::thread thread_;  // the last member: it uses all others
 };
 
-// The event of a checkpoint.
-denoised::v1::TrainingEvent CheckpointEvent(int64_t job, const CheckpointFolder::Entry& entry,
-                                            const std::vector<double>& ema_decays);
-
 }  // namespace denoise

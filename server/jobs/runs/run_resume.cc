@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/jobs/runs/run_end.h"
-#include "server/jobs/runs/run_recorder.h"
+#include "server/jobs/runs/run_events.h"
 
 namespace denoise {
 namespace {

@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "server/engine/device_task.h"
 #include "server/jobs/runs/run_end.h"
 #include "server/jobs/runs/run_recorder.h"
 #include "server/jobs/store/job_observer.h"
+#include "server/scheduling/device_task.h"
 
 namespace denoise {
 

@@ -2,30 +2,14 @@
 
 #include <utility>
 
-#include "server/jobs/runs/evaluation_result.h"
 #include "server/jobs/runs/picture_sheet.h"
+#include "server/jobs/runs/run_events.h"
 
 namespace denoise {
 namespace {
 
 // Events that wait for the disk, at most: then training waits, too.
 constexpr size_t kMaxWaiting = 64;
-
-denoised::v1::TrainingEvent ProgressEvent(denoised::v1::TrainingProgress progress) {
-  denoised::v1::TrainingEvent event;
-  *event.mutable_progress() = std::move(progress);
-  return event;
-}
-
-absl::StatusOr<denoised::v1::TrainingEvent> GridEvent(int64_t step,
-                                                      const std::vector<Image>& pictures) {
-  auto sheet = EncodeSheet(pictures);
-  if (!sheet.ok()) return sheet.status();
-  denoised::v1::TrainingEvent event;
-  event.mutable_sample_grid()->set_step(step);
-  *event.mutable_sample_grid()->mutable_image() = *std::move(sheet);
-  return event;
-}
 
 }  // namespace
 

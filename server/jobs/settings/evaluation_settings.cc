@@ -6,8 +6,7 @@
 
 #include "core/base/status_macros.h"
 #include "core/diffusion/variational_bound.h"
-#include "core/evaluation/pixel_features.h"
-#include "core/evaluation/random_convolution_features.h"
+#include "core/evaluation/untrained_features.h"
 
 namespace denoise {
 namespace {
@@ -17,7 +16,7 @@ using denoised::v1::EvaluationSettings;
 constexpr int kSampleCount = 1000;
 constexpr int kNearestNeighbours = 5;
 
-absl::StatusOr<VariationalBound> BoundOf(const Model& model) {
+absl::StatusOr<VariationalBound> BoundOf(const ModelInfo& model) {
   const bool learned = model.spec.out_channels == 2 * model.spec.in_channels;
   return VariationalBound::Create(model.schedule,
                                   {.prediction_type = model.scheduler.sampler.prediction_type,

@@ -1,45 +1,141 @@
 #include "server/jobs/settings/training_settings.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "core/data/class_labels.h"
-#include "core/sampling/samplers/compile_plan.h"
 #include "core/train/objective.h"
-#include "proto/conversion/sampler_proto.h"
 #include "server/jobs/settings/evaluation_settings.h"
-#include "server/jobs/settings/objective_settings.h"
+#include "server/jobs/settings/setting_table.h"
 
 namespace denoise {
 namespace {
 
+using denoised::v1::Optimizer;
 using denoised::v1::TrainingSettings;
+using ObjectiveSettings = denoised::v1::Objective;
 
-constexpr double kMaxGuidanceScale = 1e4;  // as of Generate
-constexpr double kGuidanceScale = 2;
 constexpr int kMaxGridPictures = 64;
 constexpr int kMaxKeptCheckpoints = 1000;
+constexpr double kLabelDropout = 0.1;
 
-std::string Field(std::string_view prefix, std::string_view name) {
-  return std::string(prefix).append(name);
+// A number that the objective reads only with one of its choices.
+struct ObjectiveSetting {
+  Setting<ObjectiveOptions> setting;
+  bool (*is_read)(const ObjectiveSettings& objective);
+  const char* goes_with;
+};
+constexpr ObjectiveSetting kObjectiveSettings[] = {
+    {{"vlb_weight", &ObjectiveOptions::vlb_weight},
+     [](const ObjectiveSettings& o) { return o.loss() == ObjectiveSettings::HYBRID; },
+     "goes with the loss HYBRID"},
+    {{"min_snr_gamma", &ObjectiveOptions::min_snr_gamma},
+     [](const ObjectiveSettings& o) { return o.weighting() == ObjectiveSettings::MIN_SNR; },
+     "goes with the weighting MIN_SNR"},
+    {{"p2_gamma", &ObjectiveOptions::p2_gamma},
+     [](const ObjectiveSettings& o) { return o.weighting() == ObjectiveSettings::P2; },
+     "goes with the weighting P2"},
+    {{"p2_k", &ObjectiveOptions::p2_k},
+     [](const ObjectiveSettings& o) { return o.weighting() == ObjectiveSettings::P2; },
+     "goes with the weighting P2"},
+    {{"log_normal_mean", &ObjectiveOptions::log_normal_mean},
+     [](const ObjectiveSettings& o) {
+       return o.timestep_sampling() == ObjectiveSettings::LOG_NORMAL;
+     },
+     "goes with the timestep sampling LOG_NORMAL"},
+    {{"log_normal_std", &ObjectiveOptions::log_normal_std},
+     [](const ObjectiveSettings& o) {
+       return o.timestep_sampling() == ObjectiveSettings::LOG_NORMAL;
+     },
+     "goes with the timestep sampling LOG_NORMAL"},
+};
+
+constexpr Setting<OptimizerOptions> kOptimizerSettings[] = {
+    {"learning_rate", &OptimizerOptions::learning_rate},
+    {"beta1", &OptimizerOptions::beta1},
+    {"beta2", &OptimizerOptions::beta2},
+    {"epsilon", &OptimizerOptions::epsilon},
+    {"weight_decay", &OptimizerOptions::weight_decay},
+    {"max_gradient_norm", &OptimizerOptions::max_gradient_norm},
+    {"warmup_steps", &OptimizerOptions::warmup_steps},
+};
+
+constexpr Setting<AugmentationOptions> kAugmentationSettings[] = {
+    {"random_crop_scale", &AugmentationOptions::random_crop_scale},
+};
+
+// Those whose default does not depend on the model or the device.
+constexpr Setting<TrainingOptions> kSettings[] = {
+    {"batch_size", &TrainingOptions::batch_size},
+    {"max_non_finite_steps", &TrainingOptions::max_non_finite_steps},
+};
+
+void ResolveChoices(const ModelInfo& model, ObjectiveSettings& objective,
+                    FieldViolations& violations) {
+  const bool edm = model.schedule.family() == ScheduleFamily::kEdm;
+  if (!ObjectiveSettings::Loss_IsValid(objective.loss())) {
+    violations.Add("objective.loss", "must be one of the losses");
+  }
+  if (objective.loss() == ObjectiveSettings::LOSS_UNSPECIFIED) {
+    const bool learns_variance = model.spec.out_channels == 2 * model.spec.in_channels;
+    objective.set_loss(learns_variance ? ObjectiveSettings::HYBRID : ObjectiveSettings::SIMPLE);
+  }
+  if (!ObjectiveSettings::Weighting_IsValid(objective.weighting())) {
+    violations.Add("objective.weighting", "must be one of the weightings");
+  }
+  if (objective.weighting() == ObjectiveSettings::WEIGHTING_UNSPECIFIED) {
+    objective.set_weighting(edm ? ObjectiveSettings::EDM : ObjectiveSettings::UNIFORM);
+  }
+  if (!ObjectiveSettings::TimestepSampling_IsValid(objective.timestep_sampling())) {
+    violations.Add("objective.timestep_sampling", "must be one of the ways to sample timesteps");
+  }
+  if (objective.timestep_sampling() == ObjectiveSettings::TIMESTEP_SAMPLING_UNSPECIFIED) {
+    objective.set_timestep_sampling(edm ? ObjectiveSettings::LOG_NORMAL
+                                        : ObjectiveSettings::TIMESTEP_SAMPLING_UNIFORM);
+  }
 }
 
-// A network call takes memory for each pixel: too much of that ends the server, not just the job.
-void ResolveBatches(const SettingsContext& context, TrainingSettings& settings,
-                    FieldViolations& violations) {
-  const TrainingOptions defaults;
+// Whether the values suit each other is for Objective::Create to say.
+void ResolveObjective(const ModelInfo& model, ObjectiveSettings& objective,
+                      FieldViolations& violations) {
+  ResolveChoices(model, objective, violations);
+  ObjectiveOptions defaults;
+  if (model.schedule.family() == ScheduleFamily::kFlow) {
+    defaults.log_normal_mean = 0;
+    defaults.log_normal_std = 1;
+  }
+  for (const auto& [setting, is_read, goes_with] : kObjectiveSettings) {
+    if (is_read(objective)) {
+      FillIn(setting, defaults, objective);
+    } else if (IsSet(objective, setting.field)) {
+      violations.Add(absl::StrCat("objective.", setting.field), goes_with);
+    }
+  }
+  const bool can_drop = model.null_class_label.has_value();
+  if (!objective.has_label_dropout()) objective.set_label_dropout(can_drop ? kLabelDropout : 0);
+  if (objective.label_dropout() != 0 && !can_drop) {
+    violations.Add("objective.label_dropout",
+                   "must be 0: the network has no class that stands for none");
+  }
+}
+
+void ResolveOptimizer(Optimizer& optimizer, FieldViolations& violations) {
+  for (const auto& setting : kOptimizerSettings) FillIn(setting, {}, optimizer);
+  if (!Optimizer::Decay_IsValid(optimizer.decay())) {
+    violations.Add("optimizer.decay", "must be one of the decays");
+  }
+  if (optimizer.decay() == Optimizer::DECAY_UNSPECIFIED) optimizer.set_decay(Optimizer::CONSTANT);
+}
+
+// A network call takes memory for each pixel. Running out of it kills the server, not just the job.
+void ResolveMicroBatches(const SettingsContext& context, TrainingSettings& settings,
+                         FieldViolations& violations) {
   const NetworkSpec& spec = context.model.spec;
   const int64_t most =
       std::max<int64_t>(context.max_micro_batch_pixels / (spec.height * spec.width), 1);
-  if (!settings.has_batch_size()) settings.set_batch_size(defaults.batch_size);
   if (!settings.has_micro_batch_size()) {
-    const int64_t wanted = context.device == at::kCPU ? defaults.micro_batch_size : most;
+    const int64_t wanted = context.device == at::kCPU ? TrainingOptions().micro_batch_size : most;
     settings.set_micro_batch_size(static_cast<int32_t>(
         std::clamp<int64_t>(settings.batch_size(), 1, std::min(wanted, most))));
   }
@@ -64,7 +160,7 @@ void ResolvePrecision(const SettingsContext& context, TrainingSettings& settings
   }
 }
 
-void ResolveDuration(const TrainingSettings& settings, FieldViolations& violations) {
+void CheckDuration(const TrainingSettings& settings, FieldViolations& violations) {
   if (!settings.has_max_duration()) return;
   const auto& duration = settings.max_duration();
   if (duration.seconds() < 0 || duration.nanos() < 0 ||
@@ -103,17 +199,19 @@ void ResolveEvaluations(const SettingsContext& context, TrainingSettings& settin
   violations.CheckAtLeast("evaluations.every_n_steps", policy.every_n_steps(), 0);
   auto& evaluation = *policy.mutable_settings();
   if (!evaluation.model().empty()) {
-    violations.Add("evaluations.settings.model", "must be empty: it is what is being trained");
+    violations.Add("evaluations.settings.model",
+                   "must be empty: the model that is being trained is evaluated");
   }
   if (!evaluation.dataset().empty()) {
-    violations.Add("evaluations.settings.dataset", "must be empty: it is what is trained on");
+    violations.Add("evaluations.settings.dataset",
+                   "must be empty: the data set that is trained on is used");
   }
   if (policy.every_n_steps() > 0) {
     ResolveEvaluationParts("evaluations.settings.", context, evaluation, violations);
   }
 }
 
-// What only the core can say of the options.
+// Adds what only the core can say of the options.
 void CheckOptions(const SettingsContext& context, const TrainingSettings& settings,
                   FieldViolations& violations) {
   const TrainingOptions options = TrainingOptionsOf(settings);
@@ -127,10 +225,40 @@ void CheckOptions(const SettingsContext& context, const TrainingSettings& settin
       Objective::Create(context.model.scheduler, options.objective, context.model.spec).status());
 }
 
-ModelClasses ClassesOf(const Model& model) {
-  return {.count = model.spec.num_class_embeds,
-          .names = model.id2label,
-          .null_class_label = model.null_class_label};
+ObjectiveOptions ObjectiveOptionsOf(const ObjectiveSettings& objective) {
+  ObjectiveOptions options;
+  options.loss = objective.loss() == ObjectiveSettings::HYBRID ? LossKind::kHybrid
+                 : objective.loss() == ObjectiveSettings::VARIATIONAL_BOUND
+                     ? LossKind::kVariationalBound
+                     : LossKind::kSimple;
+  options.weighting = objective.weighting() == ObjectiveSettings::MIN_SNR ? LossWeighting::kMinSnr
+                      : objective.weighting() == ObjectiveSettings::P2    ? LossWeighting::kP2
+                      : objective.weighting() == ObjectiveSettings::EDM   ? LossWeighting::kEdm
+                                                                        : LossWeighting::kUniform;
+  options.timestep_sampling =
+      objective.timestep_sampling() == ObjectiveSettings::LOSS_SECOND_MOMENT
+          ? TimestepSampling::kLossSecondMoment
+      : objective.timestep_sampling() == ObjectiveSettings::LOG_NORMAL
+          ? TimestepSampling::kLogNormal
+          : TimestepSampling::kUniform;
+  for (const ObjectiveSetting& row : kObjectiveSettings) Apply(row.setting, objective, options);
+  options.label_dropout = objective.label_dropout();
+  return options;
+}
+
+OptimizerOptions OptimizerOptionsOf(const Optimizer& optimizer) {
+  OptimizerOptions options;
+  for (const auto& setting : kOptimizerSettings) Apply(setting, optimizer, options);
+  options.decay = optimizer.decay() == Optimizer::COSINE   ? LearningRateDecay::kCosine
+                  : optimizer.decay() == Optimizer::LINEAR ? LearningRateDecay::kLinear
+                                                           : LearningRateDecay::kConstant;
+  return options;
+}
+
+AugmentationOptions AugmentationOptionsOf(const denoised::v1::Augmentation& augmentation) {
+  AugmentationOptions options = {.horizontal_flip = augmentation.horizontal_flip()};
+  for (const auto& setting : kAugmentationSettings) Apply(setting, augmentation, options);
+  return options;
 }
 
 TrainingPrecision PrecisionOf(TrainingSettings::Precision precision) {
@@ -149,20 +277,19 @@ absl::StatusOr<TrainingSettings> ResolveTraining(TrainingSettings settings,
   CheckClasses("dataset", context, violations);
   if (settings.has_base_model() && context.model.spec.num_class_embeds == 0 &&
       !context.data_set.report().classes().empty()) {
-    violations.Add("dataset", "has classes, the network none");
+    violations.Add("dataset", "has classes, but the network has none");
   }
   ResolveObjective(context.model, *settings.mutable_objective(), violations);
   ResolveOptimizer(*settings.mutable_optimizer(), violations);
-  ResolveBatches(context, settings, violations);
+  for (const auto& setting : kSettings) FillIn(setting, {}, settings);
+  for (const auto& setting : kAugmentationSettings) {
+    FillIn(setting, {}, *settings.mutable_augmentation());
+  }
+  ResolveMicroBatches(context, settings, violations);
   ResolvePrecision(context, settings, violations);
-  ResolveDuration(settings, violations);
+  CheckDuration(settings, violations);
   if (!settings.has_seed()) settings.set_seed(context.seed);
   if (settings.ema_decays().empty()) settings.add_ema_decays(TrainingOptions().ema_decays[0]);
-  auto& augmentation = *settings.mutable_augmentation();
-  if (!augmentation.has_random_crop_scale()) augmentation.set_random_crop_scale(1);
-  if (!settings.has_max_non_finite_steps()) {
-    settings.set_max_non_finite_steps(TrainingOptions().max_non_finite_steps);
-  }
   ResolveCheckpoints(settings, violations);
   ResolveSamples(context, settings, violations);
   ResolveEvaluations(context, settings, violations);
@@ -175,83 +302,17 @@ absl::StatusOr<TrainingSettings> ResolveTraining(TrainingSettings settings,
 }
 
 TrainingOptions TrainingOptionsOf(const TrainingSettings& settings) {
-  return {.objective = ObjectiveOptionsOf(settings.objective()),
-          .optimizer = OptimizerOptionsOf(settings.optimizer()),
-          .augmentation = {.horizontal_flip = settings.augmentation().horizontal_flip(),
-                           .random_crop_scale = settings.augmentation().random_crop_scale()},
-          .max_steps = settings.max_steps(),
-          .batch_size = settings.batch_size(),
-          .micro_batch_size = settings.micro_batch_size(),
-          .seed = settings.seed(),
-          .ema_decays = {settings.ema_decays().begin(), settings.ema_decays().end()},
-          .precision = PrecisionOf(settings.precision()),
-          .max_non_finite_steps = settings.max_non_finite_steps()};
-}
-
-absl::StatusOr<PictureOrder> GridOf(const TrainingSettings& settings, const Model& model) {
-  const auto& policy = settings.samples();
-  PictureOrder order;
-  ASSIGN_OR_RETURN(order.plan, PlanOf(policy.sampler(), model));
-  order.conditionings =
-      SpreadOverClasses(model.spec, model.null_class_label, policy.guidance_scale());
-  order.count = policy.count();
-  return order;
-}
-
-void ResolveSampling(std::string_view prefix, const SettingsContext& context,
-                     denoised::v1::SamplerOptions& sampler, FieldViolations& violations) {
-  const Model& model = context.model;
-  const ResolvedSampler resolved =
-      ResolveSampler(sampler, model.scheduler, model.default_sampler, context.max_sampler_steps);
-  violations.AddAll(prefix, resolved.violations);
-  if (!resolved.violations.ok()) return;
-  violations.AddAll(prefix, CompilePlan(model.schedule, resolved.options).status());
-  sampler = SamplerToProto(EffectiveOverrides(resolved.options));
-}
-
-double ResolveGuidance(std::string_view prefix, bool present, double scale, const Model& model,
-                       FieldViolations& violations) {
-  const bool can_be_guided = model.null_class_label.has_value();
-  if (!present) return can_be_guided ? kGuidanceScale : 1;
-  const std::string field = Field(prefix, "guidance_scale");
-  if (!std::isfinite(scale) || scale < 0 || scale > kMaxGuidanceScale) {
-    violations.Add(field,
-                   absl::StrCat("must be between 0 and ", kMaxGuidanceScale, ", is ", scale));
-  } else if (scale != 1 && !can_be_guided) {
-    violations.Add(field, "must be 1: the network has no class that stands for none");
-  }
-  return scale;
-}
-
-void CheckClasses(std::string_view field, const SettingsContext& context,
-                  FieldViolations& violations) {
-  if (!context.model.is_class_conditional()) return;
-  std::vector<std::string> classes;
-  for (const auto& one : context.data_set.report().classes()) classes.push_back(one.display_name());
-  const auto labels = MatchClasses(classes, ClassesOf(context.model));
-  if (!labels.ok()) violations.Add(field, std::string(labels.status().message()));
-}
-
-absl::StatusOr<std::shared_ptr<const DataSet>> WithLabelsOf(const Model& model,
-                                                            std::shared_ptr<const DataSet> data) {
-  if (!model.is_class_conditional()) return data;
-  ASSIGN_OR_RETURN(auto labels, MatchClasses(data->classes(), ClassesOf(model)));
-  return Relabelled(std::move(data), std::move(labels));
-}
-
-void CheckChannels(std::string_view field, const Model& model, FieldViolations& violations) {
-  if (model.spec.in_channels == 1 || model.spec.in_channels == 3) return;
-  violations.Add(field, absl::StrCat("makes pictures of ", model.spec.in_channels,
-                                     " channels; must be 1 or 3"));
-}
-
-absl::StatusOr<std::shared_ptr<const SamplerPlan>> PlanOf(
-    const denoised::v1::SamplerOptions& sampler, const Model& model) {
-  const ResolvedSampler resolved = ResolveSampler(sampler, model.scheduler, model.default_sampler,
-                                                  std::numeric_limits<int>::max());
-  RETURN_IF_ERROR(resolved.violations);
-  ASSIGN_OR_RETURN(SamplerPlan plan, CompilePlan(model.schedule, resolved.options));
-  return std::make_shared<const SamplerPlan>(std::move(plan));
+  TrainingOptions options = {
+      .objective = ObjectiveOptionsOf(settings.objective()),
+      .optimizer = OptimizerOptionsOf(settings.optimizer()),
+      .augmentation = AugmentationOptionsOf(settings.augmentation()),
+      .max_steps = settings.max_steps(),
+      .micro_batch_size = settings.micro_batch_size(),
+      .seed = settings.seed(),
+      .ema_decays = {settings.ema_decays().begin(), settings.ema_decays().end()},
+      .precision = PrecisionOf(settings.precision())};
+  for (const auto& setting : kSettings) Apply(setting, settings, options);
+  return options;
 }
 
 }  // namespace denoise

@@ -11,8 +11,7 @@
 #include "core/base/status_macros.h"
 #include "denoised/v1/datasets.pb.h"
 #include "server/jobs/store/columns.h"
-#include "server/jobs/store/event_log.h"
-#include "server/jobs/store/job_rows.h"
+#include "server/jobs/store/job_tables.h"
 #include "server/jobs/store/resource_names.h"
 
 namespace denoise {
@@ -51,9 +50,10 @@ absl::Status CheckRoomInQueue(SQLite::Database& connection, int max_waiting) {
   row.bind(1, static_cast<int>(TrainingJob::QUEUED));
   row.executeStep();
   if (row.getColumn(0).getInt() < max_waiting) return absl::OkStatus();
-  return QuotaExceeded("trainingJobs", absl::StrCat(max_waiting,
-                                                    " training jobs wait to run, which is as many "
-                                                    "as may; cancel one, or wait for one to run"));
+  return QuotaExceeded("trainingJobs",
+                       absl::StrCat(max_waiting,
+                                    " training jobs are already queued, the maximum; cancel one, or "
+                                    "wait for one to start"));
 }
 
 void InsertJob(SQLite::Database& connection, const JobStore::NewJob& job, absl::Time now) {
@@ -242,7 +242,7 @@ absl::StatusOr<bool> JobStore::RollBackOnce(int64_t id, const std::string& notic
                               "WHERE id = ? AND rolled_back_to IS NULL");
         row.bind(1, id);
         if (row.exec() == 0) return false;
-        DisownEventsBeyondRollBack(connection, id);
+        DetachEventsBeyondRollBack(connection, id);
         TrainingEvent event;
         event.set_notice(notice);
         AppendEvent(connection, id, std::move(event), now);

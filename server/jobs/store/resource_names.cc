@@ -2,7 +2,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/models/model.h"
+#include "core/base/resource_id.h"
 
 namespace denoise {
 namespace {
@@ -48,7 +48,7 @@ std::string DataSetName(std::string_view id) { return std::string(kDataSets).app
 std::optional<std::string> ParseDataSetName(std::string_view name) {
   if (!name.starts_with(kDataSets)) return std::nullopt;
   const std::string_view id = name.substr(kDataSets.size());
-  if (!IsValidModelId(id)) return std::nullopt;
+  if (!IsValidResourceId(id)) return std::nullopt;
   return std::string(id);
 }
 

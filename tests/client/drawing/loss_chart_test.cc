@@ -1,4 +1,4 @@
-#include "client/drawing/loss_chart.h"
+#include "client/drawing/drawing.h"
 
 #include <gtest/gtest.h>
 

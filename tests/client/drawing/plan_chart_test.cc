@@ -1,4 +1,4 @@
-#include "client/drawing/plan_chart.h"
+#include "client/drawing/drawing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -14,7 +14,7 @@ TEST(FieldViolations, NoneIsOk) {
   EXPECT_TRUE(violations.ToStatus().ok());
 }
 
-TEST(FieldViolations, TravelInAStatusInOrder) {
+TEST(FieldViolations, KeepTheirOrderInAStatus) {
   FieldViolations violations;
   violations.Add("steps", "must be between 1 and 1000, is 0");
   violations.Add("timesteps[3]", "");
@@ -27,7 +27,7 @@ TEST(FieldViolations, TravelInAStatusInOrder) {
                           FieldViolation{"timesteps[3]", ""}));
 }
 
-TEST(FieldViolations, NumbersOutOfTheirRangeAreOnes) {
+TEST(FieldViolations, IncludeNumbersOutOfRange) {
   FieldViolations violations;
   for (const int64_t value : {0, 1, 4, 5}) violations.CheckRange("count", value, 1, 4);
   for (const int64_t value : {6, 7}) violations.CheckAtLeast("steps", value, 7);
@@ -37,7 +37,7 @@ TEST(FieldViolations, NumbersOutOfTheirRangeAreOnes) {
                                          {"steps", "must be at least 7, is 6"}}));
 }
 
-TEST(FieldViolations, ArePrefixedByWhoeverEmbedsTheMessage) {
+TEST(FieldViolations, GetThePrefixOfTheEmbeddingMessage) {
   FieldViolations inner;
   inner.Add("eta", "must not be negative");
   inner.Add("steps", "is 0");
@@ -50,13 +50,13 @@ TEST(FieldViolations, ArePrefixedByWhoeverEmbedsTheMessage) {
                                               FieldViolation{"sampler.steps", "is 0"}));
 }
 
-TEST(FieldViolations, AStatusWithoutAnyIsOneViolationOfThePrefix) {
+TEST(FieldViolations, AnErrorWithoutViolationsIsAViolationOfThePrefix) {
   FieldViolations violations;
   violations.AddAll("sampler.", absl::InvalidArgumentError("unknown sampler"));
   EXPECT_THAT(violations.violations(), ElementsAre(FieldViolation{"sampler", "unknown sampler"}));
 }
 
-TEST(FieldViolations, OtherStatusesCarryNone) {
+TEST(FieldViolations, OtherStatusesHaveNone) {
   EXPECT_THAT(GetFieldViolations(absl::OkStatus()), IsEmpty());
   EXPECT_THAT(GetFieldViolations(absl::InvalidArgumentError("steps: is 0")), IsEmpty());
 }

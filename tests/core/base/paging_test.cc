@@ -7,7 +7,7 @@
 namespace denoise {
 namespace {
 
-TEST(Paging, ZeroIsTheServersChoiceAndTooMuchIsTheMost) {
+TEST(Paging, ZeroIsTheDefaultAndLargeSizesAreCut) {
   EXPECT_EQ(*PageSize(0), 100);
   EXPECT_EQ(*PageSize(7), 7);
   EXPECT_EQ(*PageSize(100000), 1000);
@@ -15,12 +15,12 @@ TEST(Paging, ZeroIsTheServersChoiceAndTooMuchIsTheMost) {
   EXPECT_EQ(GetFieldViolations(PageSize(-1).status())[0].field, "page_size");
 }
 
-TEST(Paging, ATokenNamesTheEntryItWasMadeOf) {
+TEST(Paging, ATokenContainsItsEntry) {
   EXPECT_EQ(*ParsePageToken(PageTokenAfter("models/emoji-32")), "models/emoji-32");
   EXPECT_EQ(*ParsePageToken(""), "");
 }
 
-TEST(Paging, TokensThatNobodyMadeAreRefused) {
+TEST(Paging, RefusesInvalidTokens) {
   for (const char* token : {"made up", "bWFkZSB1cA", "!"}) {
     const absl::Status status = ParsePageToken(token).status();
     ASSERT_EQ(GetFieldViolations(status).size(), 1u) << token;

@@ -20,14 +20,14 @@ TEST(Sha256, PiecesMakeTheMessage) {
   EXPECT_EQ(hash.Finish(), kOfAbc);
 }
 
-TEST(Sha256, PartsDoNotRunTogether) {
+TEST(Sha256, DistinguishesHowPartsAreDivided) {
   Sha256 one, other;
   one.AddPart("ab", "c");
   other.AddPart("a", "bc");
   EXPECT_NE(one.Finish(), other.Finish());
 }
 
-TEST(Sha256OfFile, IsThatOfItsContent) {
+TEST(Sha256OfFile, HashesTheContent) {
   const TempDir folder;
   WriteFile(folder.path() / "file", std::string(1'000'000, 'a'));
   const auto hash = Sha256OfFile(folder.path() / "file");
@@ -38,12 +38,15 @@ TEST(Sha256OfFile, IsThatOfItsContent) {
                "not a regular file");
 }
 
-TEST(Sha256OfFile, CanBeGivenUp) {
+TEST(Sha256OfFile, CanBeCancelled) {
   const TempDir folder;
   WriteFile(folder.path() / "file", std::string(1'000'000, 'a'));
   int pieces = 0;
-  const auto go_on = [&] { return ++pieces < 2 ? absl::OkStatus() : absl::AbortedError("enough"); };
-  EXPECT_EQ(Sha256OfFile(folder.path() / "file", go_on).status(), absl::AbortedError("enough"));
+  const auto check_cancelled = [&] {
+    return ++pieces < 2 ? absl::OkStatus() : absl::AbortedError("enough");
+  };
+  EXPECT_EQ(Sha256OfFile(folder.path() / "file", check_cancelled).status(),
+            absl::AbortedError("enough"));
   EXPECT_EQ(pieces, 2);
 }
 

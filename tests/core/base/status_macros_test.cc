@@ -13,7 +13,7 @@ absl::Status Check(const absl::Status& status, int& evaluations, bool& went_on) 
   return absl::OkStatus();
 }
 
-TEST(ReturnIfError, GoesOnWhenOk) {
+TEST(ReturnIfError, ContinuesWhenOk) {
   int evaluations = 0;
   bool went_on = false;
   EXPECT_TRUE(Check(absl::OkStatus(), evaluations, went_on).ok());
@@ -38,7 +38,7 @@ absl::StatusOr<int> Sum(absl::StatusOr<std::unique_ptr<int>> a,
   return *first + *second;
 }
 
-TEST(AssignOrReturn, GivesTheValueOrReturnsTheError) {
+TEST(AssignOrReturn, AssignsTheValueOrReturnsTheError) {
   EXPECT_EQ(*Sum(std::make_unique<int>(2), std::make_unique<int>(3)), 5);
   const absl::Status error = absl::DataLossError("gone");
   EXPECT_EQ(Sum(std::make_unique<int>(2), error).status(), error);

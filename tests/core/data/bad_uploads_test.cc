@@ -142,7 +142,7 @@ std::map<std::string, Answer> DocumentedAnswers() {
   return answers;
 }
 
-TEST(BadUploads, AreThoseThatAreDocumented) {
+TEST(BadUploads, AreExactlyTheDocumentedOnes) {
   std::vector<std::string> tested, documented;
   for (const BadUpload& upload : BadUploads()) tested.push_back(upload.what);
   for (const auto& [what, answer] : DocumentedAnswers()) documented.push_back(what);
@@ -152,7 +152,7 @@ TEST(BadUploads, AreThoseThatAreDocumented) {
 
 class BadUploadTest : public testing::TestWithParam<size_t> {};
 
-TEST_P(BadUploadTest, HasTheAnswerThatIsDocumented) {
+TEST_P(BadUploadTest, GetsTheDocumentedError) {
   const BadUpload& upload = BadUploads()[GetParam()];
   const auto answers = DocumentedAnswers();
   const auto answer = answers.find(upload.what);

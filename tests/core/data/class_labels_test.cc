@@ -44,13 +44,13 @@ TEST(ClassLabels, AClassThatTheModelLacksIsRefused) {
   EXPECT_FALSE(MatchClasses({}, kPets).ok());
 }
 
-TEST(ClassLabels, TheClassThatStandsForNoneIsNoneOfThem) {
+TEST(ClassLabels, TheNullClassMatchesNoClass) {
   ModelClasses model = kPets;
   model.names[3] = "nothing";
   EXPECT_FALSE(MatchClasses({"nothing"}, model).ok());
 }
 
-TEST(ClassLabels, OfAModelWithoutNamesAreCounted) {
+TEST(ClassLabels, OfAModelWithoutNamesMustAgreeInNumber) {
   const ModelClasses model = {.count = 3, .names = {{0, "cat"}}, .null_class_label = 2};
   EXPECT_THAT(*MatchClasses({"cat", "zebra"}, model), ElementsAre(0, 1));
   EXPECT_EQ(MatchClasses({"yak", "zebra"}, model).status().message(),
@@ -59,7 +59,7 @@ TEST(ClassLabels, OfAModelWithoutNamesAreCounted) {
   EXPECT_FALSE(MatchClasses({"a", "b", "c"}, model).ok());
 }
 
-TEST(ClassLabels, OfTwoClassesOfOneNameTheOneInItsPlaceIsMeant) {
+TEST(ClassLabels, OfTwoClassesWithOneNameTheOneInTheSamePlaceMatches) {
   EXPECT_THAT(*MatchClasses({"albatross", "crane"},
                             {.count = 3, .names = {{0, "crane"}, {1, "crane"}, {2, "albatross"}}}),
               ElementsAre(2, 1));

@@ -24,7 +24,7 @@ DataSetReport FullReport() {
   return report;
 }
 
-TEST(DataSetReport, ComesBackFromJson) {
+TEST(DataSetReport, RoundTripsThroughJson) {
   for (const DataSetReport& report : {FullReport(), DataSetReport()}) {
     const auto again = ParseDataSetReport(DataSetReportToJson(report));
     ASSERT_TRUE(again.ok()) << again.status();

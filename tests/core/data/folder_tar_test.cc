@@ -47,7 +47,7 @@ TEST_F(FolderTarTest, HoldsThePicturesSortedByName) {
   EXPECT_EQ((*entries)[3].bytes, "bb");
 }
 
-TEST_F(FolderTarTest, OtherFilesArePassedOverAndCounted) {
+TEST_F(FolderTarTest, SkipsAndCountsOtherFiles) {
   Add("a.png", "1");
   Add("readme.txt", "x");
   Add("png", "x");
@@ -64,7 +64,7 @@ TEST_F(FolderTarTest, OtherFilesArePassedOverAndCounted) {
   EXPECT_EQ((*entries)[1].bytes, "1");
 }
 
-TEST_F(FolderTarTest, GoesOnAtAnyOffset) {
+TEST_F(FolderTarTest, ResumesAtAnyOffset) {
   Add(std::string(150, 'n') + ".png", std::string(700, '1'));
   Add("b/2.png", std::string(512, '2'));
   Add("b/3.png", "");
@@ -78,7 +78,7 @@ TEST_F(FolderTarTest, GoesOnAtAnyOffset) {
   }
 }
 
-TEST_F(FolderTarTest, GivesTheSameBytesWhenAskedForFewAtATime) {
+TEST_F(FolderTarTest, GivesTheSameBytesInSmallReads) {
   Add("a.png", std::string(700, '1'));
   Add("b.png", "2");
   const std::string whole = Bytes();
@@ -102,7 +102,7 @@ TEST_F(FolderTarTest, TimesAndOwnersDoNotMatter) {
   EXPECT_TRUE(Bytes() == before);
 }
 
-TEST_F(FolderTarTest, AFileThatChangesOnTheWayIsNoticed) {
+TEST_F(FolderTarTest, NoticesAFileThatChangesMeanwhile) {
   for (const std::string after : {"12", "1234"}) {
     Add("a.png", "123");
     const auto tar = Open();
@@ -117,7 +117,7 @@ TEST_F(FolderTarTest, AFileThatChangesOnTheWayIsNoticed) {
                "\"a.png\" has changed");
 }
 
-TEST_F(FolderTarTest, WhatTheServerWouldNotTakeIsRefusedBeforeTheUpload) {
+TEST_F(FolderTarTest, RefusesBeforehandWhatTheServerWouldRefuse) {
   ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kNotFound, "is not a folder");
   Add("readme.txt", "x");
   ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kInvalidArgument, "no picture");

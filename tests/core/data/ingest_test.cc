@@ -81,7 +81,7 @@ TEST_F(IngestTest, FoldersAreClassesSortedByName) {
   EXPECT_EQ(ingestion.report.ClassImbalance(), 2);
 }
 
-TEST_F(IngestTest, FoldersOfOneNameAreOneClass) {
+TEST_F(IngestTest, FoldersWithOneNameAreOneClass) {
   const Ingestion ingestion =
       Ingest(TarFile("train/cats/1.png", Png(1)) + TarFile("train/dogs/2.png", Png(2)) +
              TarFile("test/dogs/3.png", Png(3)));
@@ -127,7 +127,7 @@ TEST_F(IngestTest, AnEmptyFolderIsNoClass) {
   EXPECT_EQ(ingestion.report.unreadable_files, 0);
 }
 
-TEST_F(IngestTest, EntriesOfOneNameAreTwoPicturesThatLookAlike) {
+TEST_F(IngestTest, EntriesWithOneNameAreTwoPictures) {
   const Ingestion ingestion =
       Ingest(TarFile("1.png", Noise(1, 32)) + TarFile("1.png", Noise(1, 32)) +
              TarFile("2.png", Noise(2, 32)));
@@ -136,7 +136,7 @@ TEST_F(IngestTest, EntriesOfOneNameAreTwoPicturesThatLookAlike) {
   EXPECT_EQ(ingestion.report.near_duplicates, 2);
 }
 
-TEST_F(IngestTest, NotesAreNoClasses) {
+TEST_F(IngestTest, FoldersOfNotesAreNoClasses) {
   const Ingestion ingestion =
       Ingest(TarFile("license.txt", "text") + TarFile("set/readme.txt", "text") +
              TarFile("set/cats/1.png", Png(1)) + TarFile("set/dogs/2.png", Png(2)) +
@@ -146,7 +146,7 @@ TEST_F(IngestTest, NotesAreNoClasses) {
   EXPECT_EQ(ingestion.report.unreadable_files, 4);
 }
 
-TEST_F(IngestTest, OneUnreadablePictureAmongManyIsLeftOutAndReported) {
+TEST_F(IngestTest, SkipsAndReportsAnUnreadablePicture) {
   std::string members;
   for (int i = 0; i < 100; ++i) {
     members += TarFile(absl::StrCat("set/", i, ".png"), i == 57 ? Png(i).substr(0, 60) : Png(i));
@@ -170,7 +170,7 @@ TEST_F(IngestTest, OfManyUnreadableFilesTheFirstAreNamed) {
   EXPECT_EQ(ingestion.report.unreadable_examples.back().file, "no19.txt");
 }
 
-TEST_F(IngestTest, WithoutAnyPictureItIsRefusedAndReported) {
+TEST_F(IngestTest, AnUploadWithoutPicturesIsRefusedAndReported) {
   ExpectRefused(Ingest(""), "there is no picture in it");
   const Ingestion ingestion = Ingest(TarFile("a.txt", "text") + TarFile("b.txt", "text"));
   ExpectRefused(ingestion, "none of its 2 files is a picture; the first, \"a.txt\": neither a PNG");
@@ -206,7 +206,7 @@ TEST_F(IngestTest, LimitsHold) {
   EXPECT_THAT(ingestion.report.unreadable_examples[0].reason, HasSubstr("at most 100 are allowed"));
 }
 
-TEST_F(IngestTest, TheReportSaysWhatThePicturesAreLike) {
+TEST_F(IngestTest, TheReportDescribesThePictures) {
   const auto encode = [](const Image& image) { return *EncodeImage(image, ImageFormat::kPng); };
   const Ingestion ingestion =
       Ingest(TarFile("rgb.png", encode({2, 1, 3, {255, 0, 0, 255, 255, 0}})) +
@@ -285,7 +285,7 @@ TEST_F(IngestTest, CifarAndMnistAreStoredToo) {
   EXPECT_EQ(*(*data_set)->Read(0), (Image{2, 2, 1, {'a', 'a', 'b', 'b'}}));
 }
 
-TEST_F(IngestTest, ProgressIsToldAndCancels) {
+TEST_F(IngestTest, ReportsProgressAndCanBeCancelled) {
   std::string members;
   for (int i = 0; i < 500; ++i) members += TarFile(absl::StrCat(i, ".png"), Png(i, 40, 40));
   std::vector<IngestProgress> seen;
@@ -310,7 +310,7 @@ TEST_F(IngestTest, ProgressIsToldAndCancels) {
   EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
-TEST_F(IngestTest, WhatIsStoredIsToldToTheByte) {
+TEST_F(IngestTest, ReportsTheStoredSizeExactly) {
   std::string members;
   for (int i = 0; i < 300; ++i) {  // so many classes that they take pages of their own
     members += TarFile(absl::StrCat(i, std::string(200, 'c'), "/a.png"), Noise(i, 8));
@@ -327,7 +327,7 @@ TEST_F(IngestTest, WhatIsStoredIsToldToTheByte) {
   EXPECT_EQ(told, static_cast<int64_t>(fs::file_size(path_)));
 }
 
-TEST_F(IngestTest, WhoeverHasNoRoomForMoreEndsItBeforeItIsWritten) {
+TEST_F(IngestTest, AQuotaCanBeEnforcedBeforeWriting) {
   const std::string picture = Noise(1, 300);
   std::string members;
   for (int i = 0; i < 9; ++i) members += TarFile(absl::StrCat(i, ".png"), picture);
@@ -346,8 +346,8 @@ TEST_F(IngestTest, WhoeverHasNoRoomForMoreEndsItBeforeItIsWritten) {
   EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
-// The whole upload has been read, which tells nothing any more.
-TEST_F(IngestTest, ItCanBeStoppedWhileAllPicturesAreLookedAt) {
+// By then the whole upload has been read, so reading reports no more progress.
+TEST_F(IngestTest, CanBeCancelledWhileTheReportIsMade) {
   std::string members;
   for (int i = 0; i < 64; ++i) members += TarFile(absl::StrCat(i, ".png"), Noise(i, 16));
   const std::string upload = members + kTarEnd;
@@ -367,7 +367,7 @@ TEST_F(IngestTest, ItCanBeStoppedWhileAllPicturesAreLookedAt) {
   }
 }
 
-TEST_F(IngestTest, AnUploadThatCannotBeReadIsNotItsFault) {
+TEST_F(IngestTest, AReadErrorIsNotInvalidArgument) {
   const OpenBytes broken = []() -> absl::StatusOr<std::unique_ptr<ByteSource>> {
     return absl::UnavailableError("the file cannot be read");
   };

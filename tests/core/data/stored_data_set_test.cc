@@ -58,7 +58,7 @@ class StoredDataSetTest : public testing::Test {
   const fs::path path_ = folder_.path() / "pictures?of #100%.sqlite";
 };
 
-TEST_F(StoredDataSetTest, WhatWasAddedIsReadInAnyOrder) {
+TEST_F(StoredDataSetTest, ReadsInAnyOrder) {
   ASSERT_TRUE(Write(10).ok());
   const auto data_set = Open();
   ASSERT_NE(data_set, nullptr);
@@ -94,7 +94,7 @@ TEST_F(StoredDataSetTest, ManyThreadsReadAtOnce) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST_F(StoredDataSetTest, IsThereOnlyOnceItIsCommitted) {
+TEST_F(StoredDataSetTest, AppearsOnCommit) {
   {
     auto writer = DataSetWriter::Create(path_);
     ASSERT_TRUE(writer.ok()) << writer.status();
@@ -115,7 +115,8 @@ TEST_F(StoredDataSetTest, AKilledWriterLeavesNoDataSet) {
     const pid_t child = fork();
     if (child == 0) {
       auto writer = DataSetWriter::Create(path_);
-      // Random enough not to be compressed: more than SQLite's cache holds, so that some is written.
+      // Random enough not to be compressed: more than SQLite's cache holds, so that some is
+      // written.
       for (int i = 0; i < added; ++i) {
         (void)(*writer)->Add(0, Name(i), *EncodeImage(TestImage(97, 61, 3), ImageFormat::kPng));
       }
@@ -141,7 +142,7 @@ TEST_F(StoredDataSetTest, AnUnfinishedFileUnderItsNameIsRefused) {
   ExpectStatus(OpenDataSet(path_).status(), absl::StatusCode::kDataLoss, "");
 }
 
-TEST_F(StoredDataSetTest, ANameIsTakenOnce) {
+TEST_F(StoredDataSetTest, RefusesAnExistingName) {
   ASSERT_TRUE(Write(1).ok());
   ExpectStatus(Write(1), absl::StatusCode::kAlreadyExists, "there is a file of that name");
 }
@@ -156,12 +157,12 @@ TEST_F(StoredDataSetTest, AFullDiskIsResourceExhaustedAndLeavesNothing) {
   EXPECT_THAT(FilesInFolder(), testing::IsEmpty());
 }
 
-TEST_F(StoredDataSetTest, AFolderThatIsNotThereIsUnavailable) {
+TEST_F(StoredDataSetTest, AMissingFolderIsUnavailable) {
   ExpectStatus(DataSetWriter::Create(folder_.path() / "none" / "file").status(),
                absl::StatusCode::kUnavailable, "cannot be written now");
 }
 
-TEST_F(StoredDataSetTest, AnotherFileIsDataLoss) {
+TEST_F(StoredDataSetTest, AFileOfAnotherKindIsDataLoss) {
   WriteFile(path_, "");
   ExpectStatus(OpenDataSet(path_).status(), absl::StatusCode::kDataLoss, "");
   WriteFile(path_, std::string(5000, 'x'));
@@ -188,7 +189,7 @@ TEST_F(StoredDataSetTest, EveryTruncationIsDataLoss) {
 }
 
 // Whatever byte changes, no other picture, label or name is handed out.
-TEST_F(StoredDataSetTest, NoDamageGoesUnnoticed) {
+TEST_F(StoredDataSetTest, DetectsAnyDamage) {
   constexpr int kPictures = 40;
   ASSERT_TRUE(Write(kPictures).ok());
   const std::string bytes = ReadFile(path_);

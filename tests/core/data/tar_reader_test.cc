@@ -48,14 +48,14 @@ TEST(TarReader, GivesFilesInOrderWithTheirFoldersAndBytes) {
   EXPECT_EQ((*entries)[2].bytes, std::string(513, 'n'));
 }
 
-TEST(TarReader, NamesLoseWhatSaysNothing) {
+TEST(TarReader, NamesAreNormalised) {
   const auto entries =
       ReadTar(TarFile("./a.png", "1") + TarFile("b//c/./d.png", "2") + TarFile("././e/f.png", "3"));
   ASSERT_TRUE(entries.ok()) << entries.status();
   EXPECT_THAT(Names(*entries), ElementsAre("a.png", "b/c/d.png", "e/f.png"));
 }
 
-TEST(TarReader, FoldersAndHiddenFilesArePassedOver) {
+TEST(TarReader, SkipsFoldersAndHiddenFiles) {
   const auto entries = ReadTar(
       TarHeaderOf('5', "./") + TarHeaderOf('5', "cats/") + TarHeaderOf('0', "old/") +
       TarHeaderOf('5', "sized/", 7) + TarFile("cats/._1.png", "resource fork") +
@@ -64,7 +64,7 @@ TEST(TarReader, FoldersAndHiddenFilesArePassedOver) {
   EXPECT_THAT(Names(*entries), ElementsAre("a.png"));
 }
 
-TEST(TarReader, LinksDevicesAndPipesAreNoPicturesAndHaveNoData) {
+TEST(TarReader, LinksDevicesAndPipesAreNotPicturesAndHaveNoData) {
   EXPECT_THAT(ProblemOf(TarHeaderOf('2', "link.png")), HasSubstr("a link"));
   EXPECT_THAT(ProblemOf(TarHeaderOf('1', "link.png", 5000)), HasSubstr("a link"));
   for (char type : {'3', '4', '6'}) {
@@ -73,7 +73,7 @@ TEST(TarReader, LinksDevicesAndPipesAreNoPicturesAndHaveNoData) {
   EXPECT_EQ(ProblemOf(TarExtension('Z', "whatever this is")), "not a plain file");
 }
 
-TEST(TarReader, AFileThatIsEmptyOrTooLargeIsNoPicture) {
+TEST(TarReader, AnEmptyOrTooLargeFileIsNotAPicture) {
   EXPECT_EQ(ProblemOf(TarFile("empty.png", "")), "the file is empty");
   const UploadLimits limits = {.max_file_bytes = 999};
   EXPECT_EQ(ProblemOf(TarFile("large.png", std::string(999, 'x')), limits), "");
@@ -91,7 +91,7 @@ TEST(TarReader, NamesThatLeadOutRefuseTheUpload) {
   ExpectRefused(TarFile("../\x1b[2J.png", "x") + kTarEnd, "\"../\\x1b[2J.png\"");
 }
 
-TEST(TarReader, ANameThatCannotBeShownIsAProblemOfItsFileAlone) {
+TEST(TarReader, ABadNameOnlyAffectsItsFile) {
   EXPECT_EQ(ProblemOf(TarFile("caf\xe9/1.png", "x")), "its name is not UTF-8");
   EXPECT_EQ(ProblemOf(TarFile("a\nb.png", "x")), "its name holds control characters");
   EXPECT_EQ(ProblemOf(TarFile(std::string(1025, 'n'), "x")), "its name has more than 1024 bytes");
@@ -102,7 +102,7 @@ TEST(TarReader, ANameThatCannotBeShownIsAProblemOfItsFileAlone) {
   EXPECT_EQ(entries->front().name(), "caf\\xe9/1.png");
 }
 
-TEST(TarReader, PaxRecordsNameAndMeasureTheNextFile) {
+TEST(TarReader, PaxRecordsGiveTheNextFilesNameAndSize) {
   const auto entries =
       ReadTar(TarExtension('g', PaxRecord("path=not this") + PaxRecord("comment=a pack")) +
               TarExtension('x', PaxRecord("path=b/c.png") + "9 size=3\n") +
@@ -123,7 +123,7 @@ TEST(TarReader, MalformedPaxRecordsAreRefused) {
   }
 }
 
-TEST(TarReader, LongNamesOfGnuTarAreTaken) {
+TEST(TarReader, ReadsLongNamesOfGnuTar) {
   const std::string name = "folder/" + std::string(300, 'n') + ".png";
   const auto entries = ReadTar(TarExtension('K', std::string(400, 'k')) +
                                TarExtension('L', name + std::string(1, '\0')) +
@@ -190,7 +190,7 @@ TEST(TarReader, AWrongChecksumIsRefused) {
   ExpectRefused(archive, "it is not a tar archive");
 }
 
-TEST(TarReader, ChecksumsOfSignedBytesAreTaken) {
+TEST(TarReader, AcceptsChecksumsOfSignedBytes) {
   std::string header = MakeTarHeader("ü.png", 0);
   int sum = 8 * ' ';
   for (size_t i = 0; i < header.size(); ++i) {
@@ -212,18 +212,18 @@ TEST(TarReader, EveryTruncationIsRefused) {
   }
 }
 
-TEST(TarReader, WhatFollowsTheEndIsRefusedUnlessItIsPadding) {
+TEST(TarReader, RefusesDataAfterTheEndExceptPadding) {
   const std::string archive = TarFile("a.png", "1") + kTarEnd;
   EXPECT_TRUE(ReadUpload(UploadFormat::kTar, archive + std::string(20 * 512, '\0')).ok());
   ExpectRefused(archive + archive, "something follows the end");
 }
 
-TEST(TarReader, WhatIsNoArchiveIsSaidToBeNone) {
+TEST(TarReader, RefusesWhatIsNotAnArchive) {
   ExpectRefused(std::string(600, 'x'), "it is not a tar archive");
   ExpectRefused(Png(1) + std::string(512, 'x'), "it is not a tar archive");
 }
 
-TEST(TarReader, AMillionEmptyFilesTakeNoMemoryAndLittleTime) {
+TEST(TarReader, AMillionEmptyFilesTakeNoMemory) {
   class Repeated : public ByteSource {
    public:
     absl::StatusOr<size_t> Read(std::span<char> buffer) override {

@@ -105,7 +105,7 @@ TEST_P(UnpackTest, DamageIsNoticedByTheChecksum) {
       EXPECT_EQ(unpacked.status().code(), kInvalid);
       ++refused;
     } else {
-      EXPECT_EQ(*unpacked, std::string(1000, 'a')) << i;  // a byte that says nothing of the content
+      EXPECT_EQ(*unpacked, std::string(1000, 'a')) << i;  // a byte that does not affect the content
     }
   }
   EXPECT_GT(refused, 10);

@@ -102,6 +102,17 @@ TEST(Rows, AreTheClassesAndThenTheNullClass) {
   EXPECT_THAT(RowLabels({}, At(0, 1, 1)), ElementsAre(0)) << "a network without classes";
 }
 
+TEST(RowWeights, AreThoseOfTheGuidedPrediction) {
+  Conditioning conditioning{.class_weights = {{5, 0.25}, {3, 0.75}}, .null_class_label = 8};
+  EXPECT_THAT(RowWeights(conditioning, At(0, 1, 1)), ElementsAre(0.25, 0.75));
+  conditioning.guidance = {.scale = 4, .timesteps = {.min = 100}};
+  EXPECT_THAT(RowWeights(conditioning, At(0, 1, 1)), ElementsAre(0.25, 0.75));
+  EXPECT_THAT(RowWeights(conditioning, At(100, 1, 1)), ElementsAre(1, 3, -3));
+  conditioning.class_weights = {{5, 1}};
+  EXPECT_THAT(RowWeights(conditioning, At(100, 1, 1)), ElementsAre(4, -3));
+  EXPECT_THAT(RowWeights({}, At(0, 1, 1)), ElementsAre(1)) << "a network without classes";
+}
+
 TEST(Rows, AreCounted) {
   SamplerPlan plan;
   plan.evaluations = {At(900, 1, 9), At(100, 1, 1)};

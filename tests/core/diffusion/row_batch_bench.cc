@@ -1,4 +1,5 @@
-// Microseconds that the update around a network call takes, for images of the starter model's shape.
+// Microseconds that the update around a network call takes, for images of the starter model's
+// shape.
 //
 //   row_batch_bench [threads]
 #include <ATen/Parallel.h>
@@ -28,12 +29,13 @@ void Measure(const char* name, const SamplerOptions& options, int images) {
   const auto plan = std::make_shared<const SamplerPlan>(*CompilePlan(schedule, options));
   std::vector<Trajectory> trajectories;
   for (int i = 0; i < images; ++i) trajectories.emplace_back(plan, Conditioning{}, i, network);
+  const auto runtime = MakeDeviceRuntime(at::kCPU);
   std::vector<double> gather, update;
   while (!trajectories.front().done()) {
     std::vector<Trajectory*> running;
     for (Trajectory& trajectory : trajectories) running.push_back(&trajectory);
     const auto start = std::chrono::steady_clock::now();
-    RowBatch batch(std::move(running), network);
+    RowBatch batch(std::move(running), network, *runtime);
     const auto gathered = std::chrono::steady_clock::now();
     const at::Tensor output = network.Forward(batch.input());
     const auto evaluated = std::chrono::steady_clock::now();

@@ -10,6 +10,7 @@
 #include <functional>
 #include <limits>
 
+#include "core/diffusion/denoising_loop.h"
 #include "core/diffusion/sample.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/support/gaussian_network.h"
@@ -87,8 +88,12 @@ Trajectory MakeTrajectory(const std::vector<Plan>& plans, int i, const Network& 
 }
 
 void Evaluate(const std::vector<Trajectory*>& trajectories, const Network& network) {
-  RowBatch batch(trajectories, network);
-  batch.Update(network.Forward(batch.input()));
+  DenoisingLoop(network).Evaluate(trajectories);
+}
+
+DeviceRuntime& CpuRuntime() {
+  static const std::shared_ptr<DeviceRuntime> runtime = MakeDeviceRuntime(at::kCPU);
+  return *runtime;
 }
 
 at::Tensor RunAlone(Trajectory trajectory, const Network& network) {
@@ -127,7 +132,7 @@ std::vector<int64_t> RowsOfEvaluations(const Plan& plan, const Conditioning& con
   std::vector<int64_t> rows;
   while (!trajectory.done()) {
     const int expected = trajectory.rows();
-    RowBatch batch({&trajectory}, network);
+    RowBatch batch({&trajectory}, network, CpuRuntime());
     rows.push_back(batch.input().x.size(0));
     EXPECT_EQ(rows.back(), expected);
     batch.Update(network.Forward(batch.input()));
@@ -157,7 +162,7 @@ TEST(RowBatch, LaysOutTheRowsOfATrajectoryTogether) {
       {.class_weights = {{1, 0.5}, {0, 0.5}}, .null_class_label = 2, .guidance = {.scale = 2}}, 1,
       network);
   Trajectory plain(later, {.class_weights = {{1}}, .null_class_label = 2}, 2, network);
-  const RowBatch batch({&blended, &plain}, network);
+  const RowBatch batch({&blended, &plain}, network, CpuRuntime());
   EXPECT_TRUE(batch.input().class_labels.equal(at::tensor({1, 0, 2, 1}, at::kLong)));
   EXPECT_TRUE(batch.input().timesteps.equal(at::tensor({500.f, 500.f, 500.f, 100.f})));
   EXPECT_TRUE(batch.input().x[2].equal(blended.x()));
@@ -172,7 +177,7 @@ void ExpectPrediction(const Conditioning& conditioning,
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 1, .timesteps = {500}});
   Trajectory trajectory(plan, conditioning, 1, network);
   const at::Tensor x = trajectory.x().clone();
-  RowBatch batch({&trajectory}, network);
+  RowBatch batch({&trajectory}, network, CpuRuntime());
   const at::Tensor output = network.Forward(batch.input());
   const at::Tensor x0 = batch.Update(output)[0];
   const Schedule schedule = LinearSchedule();
@@ -224,7 +229,7 @@ TEST(RowBatch, ClippedPredictionsStayInRange) {
   const GaussianNetwork network(LinearSchedule(), {.means = {3}, .deviation = 1}, 1, 8, 8);
   Trajectory clipped(Compile({.sampler = SamplerKind::kDdim, .steps = 5, .clip_sample = true}), {},
                      3, network);
-  RowBatch batch({&clipped}, network);
+  RowBatch batch({&clipped}, network, CpuRuntime());
   const at::Tensor x0 = batch.Update(network.Forward(batch.input()));
   EXPECT_LE(x0.abs().max().item<float>(), 1);
   EXPECT_EQ(x0.max().item<float>(), 1);

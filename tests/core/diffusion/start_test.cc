@@ -12,7 +12,7 @@
 #include <cmath>
 #include <vector>
 
-#include "core/diffusion/row_batch.h"
+#include "core/diffusion/denoising_loop.h"
 #include "core/diffusion/sample.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/support/gaussian_network.h"
@@ -158,8 +158,7 @@ at::Tensor Branch(const SamplerOptions& options, int step, uint64_t seed) {
   const GaussianNetwork network = TestNetwork();
   Trajectory original(Compile(options), {}, 5, network);
   for (int i = 0; i < step; ++i) {
-    RowBatch batch({&original}, network);
-    batch.Update(network.Forward(batch.input()));
+    DenoisingLoop(network).Evaluate({&original});
   }
   return Generate(Compile(options, {.first_step = step}),
                   From(FrameStart{original.PictureOfX()}, seed));
@@ -231,8 +230,7 @@ TEST(Inpainting, TheKnownPartIsAtTheLevelOfTheStep) {
     Trajectory trajectory(plan, {}, 3, network, NoiseStart(),
                           Inpainting{picture, at::zeros({1, height, width})});
     for (size_t e = 0; !trajectory.done(); ++e) {
-      RowBatch batch({&trajectory}, network);
-      batch.Update(network.Forward(batch.input()));
+      DenoisingLoop(network).Evaluate({&trajectory});
       const auto [alpha, sigma] = plan->LevelAfter(e);
       EXPECT_NEAR(trajectory.x().mean().item<double>(), 0.5 * alpha, 0.05 * sigma + 1e-6);
       EXPECT_NEAR(Deviation(trajectory.x()), sigma, 0.03 * sigma + 1e-6);
@@ -250,8 +248,7 @@ TEST(Inpainting, ABranchWithTheSameSeedGoesOnBitForBit) {
     at::Tensor frame;
     while (!original.done()) {
       if (original.steps_done() == 4) frame = original.PictureOfX();
-      RowBatch batch({&original}, network);
-      batch.Update(network.Forward(batch.input()));
+      DenoisingLoop(network).Evaluate({&original});
     }
     SampleRequest branch = From(FrameStart{frame}, 5);
     branch.inpainting = inpainting;
@@ -300,8 +297,7 @@ TEST(RowBatch, StartsOfEveryKindShareBatchesBitForBit) {
       if (!trajectory.done()) running.push_back(&trajectory);
     }
     if (running.empty()) break;
-    RowBatch batch(running, network);
-    batch.Update(network.Forward(batch.input()));
+    DenoisingLoop(network).Evaluate(running);
   }
   for (size_t i = 0; i < jobs.size(); ++i) {
     EXPECT_TRUE(together[i].x().equal(Generate(jobs[i].plan, jobs[i].request))) << i;

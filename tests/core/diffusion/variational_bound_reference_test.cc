@@ -20,8 +20,8 @@ namespace {
 
 constexpr double kTolerance = 1e-4;  // relative
 
-// The reference values are computed in float32, where (log ratio - 1 + ratio) / 2 of a KL divergence
-// that is all but 0 has this absolute error, in bits.
+// The reference values are computed in float32, where (log ratio - 1 + ratio) / 2 of a KL
+// divergence that is all but 0 has this absolute error, in bits.
 constexpr double kKlRounding = 2e-7;
 
 void ExpectNear(const at::Tensor& actual, const std::vector<double>& expected, const char* what,
@@ -57,9 +57,9 @@ Gaussian Reverse(const VariationalBound& bound, const VlbCase& reference, const 
   return x_s;
 }
 
-// The terms, whose first row is L_0. In float32 a distribution function near 1 has no digits left for
-// a pixel 5 to 8 deviations out, which the reference takes for impossible; ours is in double, and
-// only agrees to the last digit once it is asked in float32, too.
+// The terms, whose first row is L_0. In float32 a distribution function near 1 has no digits left
+// for a pixel 5 to 8 deviations out, which the reference takes for impossible; ours is in double,
+// and only agrees to the last digit once it is asked in float32, too.
 void ExpectTerms(const at::Tensor& terms, const Gaussian& x_s, std::vector<double> expected,
                  const char* what) {
   const at::Tensor x0 = VlbPictures();

@@ -15,9 +15,11 @@
 namespace denoise {
 namespace {
 
+using testing::DoubleNear;
 using testing::Each;
 using testing::ElementsAre;
 using testing::Lt;
+using testing::Pointwise;
 
 at::Tensor Line(const std::vector<float>& places) { return at::tensor(places).unsqueeze(1); }
 
@@ -31,7 +33,7 @@ Copies Search(const at::Tensor& samples, const at::Tensor& pictures, int64_t pie
   return search.result();
 }
 
-TEST(CopySearch, CopiesAreThoseAThirdAsFarFromTheNearestAsFromTheSecond) {
+TEST(CopySearch, CopiesAreAThirdAsFarFromTheNearestAsFromTheSecond) {
   // Distances to the nearest two are 1.1 and 2.9, 0.9 and 3.1, 1.1 and 2.9, 0 and 4, 6 and 10.
   const Copies copies = Search(Line({1.1, 0.9, 2.9, 4, 10}), Line({0, 4}));
   EXPECT_THAT(copies.nearest, ElementsAre(0, 0, 1, 1, 1));
@@ -65,7 +67,7 @@ TEST(CopySearch, ByChanceARatioBelowAThirdIsRare) {
   EXPECT_NEAR(Search(samples, pictures).memorisation_rate, 1.0 / 9, 0.015);
 }
 
-TEST(CopySearch, APictureThatIsInTheDataTwiceIsStillCopied) {
+TEST(CopySearch, ADuplicatePictureCanStillBeCopied) {
   const at::Tensor once = NormalRows(50, 20, 1);
   const at::Tensor samples = once + 0.01 * NormalRows(50, 20, 2);
   const at::Tensor twice = at::cat({once, once});
@@ -83,7 +85,8 @@ TEST(CopySearch, PiecesDoNotMatter) {
   for (const int64_t piece : {1, 3, 64}) {
     const Copies pieces = Search(samples, pictures, piece);
     EXPECT_EQ(pieces.nearest, whole.nearest);
-    EXPECT_EQ(pieces.ratios, whole.ratios);
+    // How a matrix product rounds depends on its shape.
+    EXPECT_THAT(pieces.ratios, Pointwise(DoubleNear(1e-6), whole.ratios));
   }
 }
 

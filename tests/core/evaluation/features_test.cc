@@ -9,8 +9,7 @@
 
 #include <cmath>
 
-#include "core/evaluation/pixel_features.h"
-#include "core/evaluation/random_convolution_features.h"
+#include "core/evaluation/untrained_features.h"
 #include "tests/core/evaluation/random_rows.h"
 
 namespace denoise {
@@ -40,7 +39,7 @@ TEST(PixelFeatures, OfLargerPicturesAreAveragesOfTheirProportions) {
   EXPECT_FLOAT_EQ(features[0][17].item<float>(), 1.5 + 4 + (1.5 + 4) * 64);
 }
 
-TEST(RandomConvolutionFeatures, AreOneNumberOfFeaturesForEveryShape) {
+TEST(RandomConvolutionFeatures, HaveTheSameNumberForEveryShape) {
   const RandomConvolutionFeatures features;
   for (const auto& [channels, height, width] :
        {std::tuple{1, 1, 1}, {3, 8, 8}, {3, 32, 32}, {1, 33, 7}, {3, 128, 200}}) {
@@ -71,13 +70,13 @@ TEST(RandomConvolutionFeatures, OfAPictureDoNotDependOnTheOthers) {
   }
 }
 
-TEST(RandomConvolutionFeatures, OfAFlatPictureAreItsColourAlone) {
+TEST(RandomConvolutionFeatures, OfAFlatPictureAreItsColour) {
   const at::Tensor features = RandomConvolutionFeatures().Extract(at::full({1, 3, 32, 32}, 0.5))[0];
   EXPECT_LT(MaxDifference(features.narrow(0, 0, 12), at::full({12}, 0.5)), 1e-6);
   EXPECT_LT(features.narrow(0, 12, 483).abs().max().item<double>(), 1e-5);
 }
 
-TEST(RandomConvolutionFeatures, OfGrayAreThoseOfTheSameInColour) {
+TEST(RandomConvolutionFeatures, OfGrayMatchTheSamePictureInColour) {
   const RandomConvolutionFeatures features;
   const at::Tensor gray = Pictures(2, 1, 16, 16, 1);
   EXPECT_LT(MaxDifference(features.Extract(gray), features.Extract(gray.expand({2, 3, 16, 16}))),
@@ -95,7 +94,7 @@ TEST(RandomConvolutionFeatures, EveryStageVaries) {
   }
 }
 
-TEST(RandomConvolutionFeatures, TellWhereThingsAre) {
+TEST(RandomConvolutionFeatures, ShowWhereThingsAre) {
   at::Tensor left = at::full({1, 3, 32, 32}, -1.0), right = left.clone();
   left.slice(3, 4, 8).fill_(1);
   right.slice(3, 24, 28).fill_(1);

@@ -168,7 +168,7 @@ std::vector<FieldViolation> Violations(const StateDict& weights) {
   return GetFieldViolations(InceptionFeatures::Create(weights).status());
 }
 
-TEST(InceptionFeatures, AreThoseOfTheNetworkWithoutAnythingFolded) {
+TEST(InceptionFeatures, MatchTheNetworkWithoutFolding) {
   const c10::InferenceMode inference;
   const auto features = InceptionFeatures::Create(TheReference().network.weights);
   ASSERT_TRUE(features.ok()) << features.status();
@@ -228,7 +228,7 @@ TEST(InceptionFeatures, NameEveryTensorThatIsNotANumber) {
                           FieldViolation{"Mixed_6a.branch3x3.bn.running_var", "is negative"}));
 }
 
-TEST(InceptionFeatures, WithoutAFileSayNothingOfItsPath) {
+TEST(InceptionFeatures, ErrorsDoNotNameThePath) {
   const auto features = InceptionFeatures::Load("/nowhere/secret.safetensors");
   EXPECT_EQ(features.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(features.status().message()), testing::Not(HasSubstr("secret")));

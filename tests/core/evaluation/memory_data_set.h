@@ -1,4 +1,4 @@
-// A data set that is at hand.
+// A data set in memory.
 #pragma once
 
 #include <cstdint>

@@ -20,8 +20,7 @@
 #include "core/base/field_violations.h"
 #include "core/diffusion/bits_per_dim.h"
 #include "core/diffusion/sample.h"
-#include "core/evaluation/pixel_features.h"
-#include "core/evaluation/random_convolution_features.h"
+#include "core/evaluation/untrained_features.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/core/evaluation/memory_data_set.h"
 #include "tests/core/evaluation/random_rows.h"
@@ -110,7 +109,7 @@ double FrechetBias(double rows) {
   return 2 * kDeviation * kDeviation * (kDimensions + kDimensions * (kDimensions + 1) / 4) / rows;
 }
 
-TEST(ModelEvaluation, OfANetworkThatKnowsTheDataFindsAllInPlace) {
+TEST(ModelEvaluation, OfTheExactNetworkHasGoodMetrics) {
   ModelEvaluation::Setup setup = TheSetup();
   setup.plan = Plan(150);
   const ModelReport report = *Evaluate(std::move(setup));
@@ -127,7 +126,7 @@ TEST(ModelEvaluation, OfANetworkThatKnowsTheDataFindsAllInPlace) {
 }
 
 // Too few steps make pictures that are all too likely.
-TEST(ModelEvaluation, OfACrudeSamplerTellsThatVarietyIsLost) {
+TEST(ModelEvaluation, OfACrudeSamplerShowsTheLossOfVariety) {
   const SetMetrics metrics = Evaluate(TheSetup())->metrics;
   EXPECT_GT(metrics.frechet_distance, 2 * FrechetBias(300));
   EXPECT_GT(metrics.precision, 0.95);
@@ -135,7 +134,7 @@ TEST(ModelEvaluation, OfACrudeSamplerTellsThatVarietyIsLost) {
   EXPECT_LT(metrics.recall, 0.6);
 }
 
-TEST(ModelEvaluation, OfANetworkThatIsOffTellsHowFar) {
+TEST(ModelEvaluation, OfAnInaccurateNetworkShowsItsError) {
   ModelEvaluation::Setup setup = TheSetup();
   setup.network = GaussianDenoiser({-0.15});
   const ModelReport report = *Evaluate(std::move(setup));
@@ -144,7 +143,7 @@ TEST(ModelEvaluation, OfANetworkThatIsOffTellsHowFar) {
 }
 
 // What the whole is made of, without slices.
-TEST(ModelEvaluation, SlicesAddUpToOneGo) {
+TEST(ModelEvaluation, SlicesGiveTheWholeComparison) {
   const ModelEvaluation::Setup setup = TheSetup();
   std::vector<SampleRequest> requests;
   for (uint64_t i = 0; i < 300; ++i) requests.push_back({.seed = 7 + i});
@@ -323,7 +322,7 @@ TEST(ModelEvaluation, ProgressNeverGoesBackAndEndsAtItsTotal) {
   EXPECT_EQ(evaluation->progress().pictures_done, 40 + 300 + 20);
 }
 
-// Where a disk hangs, generation on the device goes on between slices.
+// If a disk hangs, generation on the device continues between slices.
 TEST(ModelEvaluation, ASliceDoesNotWaitForTheDisk) {
   ModelEvaluation::Setup setup = TheSetup();
   auto data = std::make_shared<MemoryDataSet>();
@@ -349,7 +348,7 @@ TEST(ModelEvaluation, ASliceDoesNotWaitForTheDisk) {
   while (!evaluation->done()) ASSERT_TRUE(evaluation->RunSlice().ok());
 }
 
-TEST(ModelEvaluation, PassesOnWhatGoesWrong) {
+TEST(ModelEvaluation, PassesErrorsOn) {
   ModelEvaluation::Setup broken_disk = TheSetup();
   auto data = std::make_shared<MemoryDataSet>();
   data->pictures = GaussianPictures(300, 0.25, 1);
@@ -385,8 +384,7 @@ TEST(ModelEvaluation, NamesEveryFieldThatIsWrong) {
       ElementsAre(FieldViolation{"sample_count", "must be between 6 and 50000, is 5"},
                   FieldViolation{"batch_rows", "must be between 1 and 4096, is 0"},
                   FieldViolation{"sheet_samples", "must be between 1 and 256, is 257"},
-                  FieldViolation{"guidance_scale",
-                                 "must be 1 for a model without a class that stands for none"},
+                  FieldViolation{"guidance_scale", "must be 1 for a model without a null class"},
                   FieldViolation{"bits_per_dim_pictures",
                                  "must be 0 for a model without a variational bound"}));
 
@@ -401,7 +399,7 @@ TEST(ModelEvaluation, NamesEveryFieldThatIsWrong) {
   EXPECT_THAT(GetFieldViolations(ModelEvaluation::Create(setup).status()),
               ElementsAre(FieldViolation{"dataset",
                                          "must have at least 4 pictures for 3 neighbours, has 3"},
-                          FieldViolation{"dataset", "has class 2, the model has 2"}));
+                          FieldViolation{"dataset", "has class 2, but the model has 2 classes"}));
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 namespace denoise {
 
-// Standard normal, [rows, dimensions].
+// Standard normal features [rows, dimensions].
 inline at::Tensor NormalRows(int64_t rows, int64_t dimensions, uint64_t seed,
                              at::ScalarType dtype = at::kFloat) {
   at::Generator generator = at::detail::createCPUGenerator(seed);

@@ -115,7 +115,7 @@ TEST(CompareSets, AgreesWithTheDefinitionsAcrossTiles) {
   EXPECT_LT(metrics.coverage, 0.9);
 }
 
-TEST(CompareSets, IdenticalSetsAreAsLikeAsCanBe) {
+TEST(CompareSets, IdenticalSetsAreMaximallySimilar) {
   const at::Tensor real = NormalRows(200, 30, 1) + 5;
   const SetMetrics metrics = Compare(real, real, 3);
   EXPECT_LT(metrics.frechet_distance, 1e-5);
@@ -163,7 +163,7 @@ TEST(CompareSets, CollapseOntoOneModeIsLowRecallAndCoverageAtFullPrecision) {
   EXPECT_GT(metrics.frechet_distance, 1000);
 }
 
-TEST(CompareSets, SamplesThatAreAllOnePictureRecallOnlyThat) {
+TEST(CompareSets, CopiesOfOnePictureOnlyRecallThatPicture) {
   const at::Tensor real = NormalRows(50, 8, 1) + 3;
   const SetMetrics metrics = Compare(real.narrow(0, 7, 1).expand({40, 8}), real, 3);
   EXPECT_EQ(metrics.precision, 1);
@@ -192,7 +192,7 @@ TEST(CompareSets, SaysWhatIsWrong) {
   EXPECT_EQ(message(rows[0], rows, 1), "samples must be rows of float32 or double");
   EXPECT_EQ(message(rows, rows.to(at::kLong), 1), "real must be rows of float32 or double");
   EXPECT_EQ(message(rows, NormalRows(5, 4, 1), 1),
-            "samples and real must have as many features, on one device");
+            "samples and real must have the same number of features and be on the same device");
   at::Tensor broken = rows.clone();
   broken[3][1] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(message(rows, broken, 1), "real must be finite");

@@ -22,7 +22,7 @@ class AtomicFileTest : public testing::Test {
   const fs::path path_ = folder_.path() / "file";
 };
 
-TEST_F(AtomicFileTest, AppearsWithItsContentOnceItIsCommitted) {
+TEST_F(AtomicFileTest, AppearsWithItsContentOnCommit) {
   auto file = AtomicFile::Create(path_);
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_TRUE(file->Append("one, ").ok());
@@ -33,7 +33,7 @@ TEST_F(AtomicFileTest, AppearsWithItsContentOnceItIsCommitted) {
   EXPECT_EQ(FilesInFolder(), 1);
 }
 
-TEST_F(AtomicFileTest, ReplacesAFileOfThatName) {
+TEST_F(AtomicFileTest, ReplacesAnExistingFile) {
   ASSERT_TRUE(WriteFileAtomically(path_, "old").ok());
   ASSERT_TRUE(WriteFileAtomically(path_, "new").ok());
   EXPECT_EQ(ReadFile(path_), "new");
@@ -56,7 +56,7 @@ TEST_F(AtomicFileTest, AFullDiskIsResourceExhaustedAndLeavesTheOldFile) {
   EXPECT_EQ(FilesInFolder(), 1);
 }
 
-TEST(FileSystemError, WantOfRoomIsResourceExhausted) {
+TEST(FileSystemError, NoSpaceLeftIsResourceExhausted) {
   for (int error : {ENOSPC, EDQUOT, EFBIG}) {
     EXPECT_TRUE(absl::IsResourceExhausted(FileSystemError(error, "no"))) << error;
   }

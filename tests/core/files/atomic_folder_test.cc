@@ -25,7 +25,7 @@ class AtomicFolderTest : public testing::Test {
   const fs::path goal_ = parent_.path() / "goal";
 };
 
-TEST_F(AtomicFolderTest, AppearsWholeOnceItIsCommitted) {
+TEST_F(AtomicFolderTest, AppearsCompleteOnCommit) {
   auto folder = AtomicFolder::Create(goal_);
   ASSERT_TRUE(folder.ok()) << folder.status();
   ASSERT_TRUE(folder->MakeFolder("unet").ok());
@@ -45,7 +45,7 @@ TEST_F(AtomicFolderTest, LeavesNothingUnlessItIsCommitted) {
   EXPECT_EQ(EntriesOfParent(), 0);
 }
 
-TEST_F(AtomicFolderTest, NeverTakesThePlaceOfAnything) {
+TEST_F(AtomicFolderTest, NeverReplacesAnything) {
   fs::create_directory(goal_);
   ExpectStatus(AtomicFolder::Create(goal_).status(), kExists, "");
   ExpectStatus(AtomicFolder::Create(goal_ / "").status(), kExists, "");
@@ -71,7 +71,7 @@ TEST_F(AtomicFolderTest, ErrorsDoNotNameThePath) {
 }
 
 // Killed in the middle of a write, as by a crash of the machine.
-TEST_F(AtomicFolderTest, AKilledWriterLeavesOnlyWhatIsRemovedLater) {
+TEST_F(AtomicFolderTest, AKilledWriterLeavesOnlyFilesThatAreRemovedLater) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const fs::path goal = "build/atomic_folder_test/goal";  // the same in the other process
   fs::remove_all(goal.parent_path());
@@ -90,7 +90,7 @@ TEST_F(AtomicFolderTest, AKilledWriterLeavesOnlyWhatIsRemovedLater) {
   EXPECT_EQ(fs::remove_all(goal.parent_path()), 2u);
 }
 
-TEST_F(AtomicFolderTest, RemovesAFolderWithAllThatIsInIt) {
+TEST_F(AtomicFolderTest, RemovesAFolderWithItsContents) {
   fs::create_directories(goal_ / "a" / "b");
   WriteFile(goal_ / "a" / "file", "text");
   WriteFile(parent_.path() / "other", "stays");
@@ -100,7 +100,7 @@ TEST_F(AtomicFolderTest, RemovesAFolderWithAllThatIsInIt) {
   EXPECT_EQ(EntriesOfParent(), 1);
 }
 
-TEST_F(AtomicFolderTest, WhatACrashLeftIsNoObstacle) {
+TEST_F(AtomicFolderTest, IgnoresWhatACrashLeft) {
   const auto first = AtomicFolder::Create(goal_);
   const std::string name = first->path().filename();
   // As processes of the same number, one after the other, would name them.

@@ -17,7 +17,7 @@ class FoldersTest : public testing::Test {
   const fs::path path_ = temp_.path() / "folder";
 };
 
-TEST_F(FoldersTest, AFolderThatIsThereIsLeftAsItIs) {
+TEST_F(FoldersTest, LeavesAnExistingFolderUnchanged) {
   ASSERT_TRUE(MakeFolder(path_).ok());
   WriteFile(path_ / "file", "x");
   EXPECT_TRUE(MakeFolder(path_).ok());
@@ -29,13 +29,13 @@ TEST_F(FoldersTest, AFolderMayBePrivate) {
   EXPECT_EQ(fs::status(path_).permissions(), fs::perms::owner_all);
 }
 
-TEST_F(FoldersTest, ErrorsDoNotTellThePath) {
+TEST_F(FoldersTest, ErrorsDoNotNameThePath) {
   const absl::Status status = MakeFolder(path_ / "deeper");
-  ExpectStatus(status, absl::StatusCode::kNotFound, "a folder cannot be made");
+  ExpectStatus(status, absl::StatusCode::kNotFound, "cannot create the folder");
   EXPECT_EQ(status.message().find("deeper"), absl::string_view::npos);
 }
 
-TEST_F(FoldersTest, ATreeGoesWithEverythingInItAndMayBeMissing) {
+TEST_F(FoldersTest, RemovesATreeAndIgnoresAMissingOne) {
   fs::create_directories(path_ / "a" / "b");
   WriteFile(path_ / "a" / "file", "x");
   EXPECT_TRUE(RemoveTree(path_).ok());
@@ -46,7 +46,7 @@ TEST_F(FoldersTest, ATreeGoesWithEverythingInItAndMayBeMissing) {
   EXPECT_FALSE(fs::exists(path_));
 }
 
-TEST_F(FoldersTest, WhatALinkLeadsToStays) {
+TEST_F(FoldersTest, KeepsTheTargetOfALink) {
   fs::create_directories(path_);
   WriteFile(temp_.path() / "precious", "keep me");
   fs::create_symlink(temp_.path() / "precious", path_ / "link");

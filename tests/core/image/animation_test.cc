@@ -61,7 +61,7 @@ TEST(EncodeAnimation, LoopsForeverThroughEveryFrameExactly) {
     EXPECT_EQ(animation.rgba[i], WithOpaqueAlpha(frames[i]));
 }
 
-TEST(EncodeAnimation, RefusesWhatIsNoAnimation) {
+TEST(EncodeAnimation, RefusesWhatIsNotAnAnimation) {
   const std::vector<Image> two_sizes = {TestImage(2, 2, 3), TestImage(2, 3, 3)};
   const std::vector<Image> empty_frame = {Image{}};
   const std::vector<Image> too_large = {TestImage(65536, 1, 3)};

@@ -35,7 +35,7 @@ TEST(ContactSheet, FewerImagesThanColumnsLeaveWhiteCells) {
   EXPECT_EQ(*sheet, (Image{3, 1, 1, {9, 255, 255}}));
 }
 
-TEST(ContactSheet, RefusesWhatMakesNoSheet) {
+TEST(ContactSheet, RefusesImagesThatDoNotMakeASheet) {
   const std::vector<Image> image = {TestImage(4, 4, 3)};
   const std::vector<Image> two_sizes = {TestImage(4, 4, 3), TestImage(4, 5, 3)};
   const std::vector<Image> two_kinds = {TestImage(4, 4, 3), TestImage(4, 4, 1)};

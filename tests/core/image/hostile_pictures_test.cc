@@ -1,4 +1,5 @@
-// What every picture of the fuzzing corpus is answered, and that none costs more memory than it may.
+// What every picture of the fuzzing corpus is answered, and that none costs more memory than it
+// may.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -13,8 +14,8 @@ namespace {
 constexpr char kFolder[] = "tests/data/fuzz/decode_image/";
 constexpr int64_t kMaxPixels = 1 << 16;
 
-// For pictures of kMaxPixels: the pixels, what a decoder holds of them and its buffers. The bombs of
-// the corpus expand to more.
+// For pictures of kMaxPixels: the pixels, what a decoder holds of them and its buffers. The bombs
+// of the corpus expand to more.
 constexpr rlim_t kMemoryBytes = 8 << 20;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -29,7 +30,7 @@ rlim_t MappedBytes() {
   return pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
 }
 
-// While it lives the process can map only this much more: whoever asks for more gets none.
+// While it exists, the process can map only this much more memory.
 class MemoryLimit {
  public:
   explicit MemoryLimit(rlim_t more_bytes) {
@@ -56,7 +57,7 @@ absl::StatusOr<Image> DecodeWithinLimits(const std::string& name) {
   return DecodeImage(bytes, kMaxPixels);
 }
 
-TEST(HostilePictures, AreRefusedForAReason) {
+TEST(HostilePictures, AreRefusedWithAReason) {
   const std::pair<const char*, const char*> refusals[] = {
       {"empty", "neither a PNG, a JPEG nor a WebP picture"},
       {"gif", "neither a PNG, a JPEG nor a WebP picture"},
@@ -74,10 +75,10 @@ TEST(HostilePictures, AreRefusedForAReason) {
       {"jpeg-65280x65280", "65280 x 65280 pixels; at most 65536 are allowed"},
       {"jpeg-5000-scans", "JPEG: too many scans"},
       {"jpeg-cmyk", "JPEG: only gray, YCbCr and RGB are read, not CMYK"},
-      {"jpeg-arithmetic", "JPEG: arithmetic coding is not read"},
+      {"jpeg-arithmetic", "JPEG: arithmetic coding is not supported"},
       {"webp-truncated", "WebP: the file is cut short"},
       {"webp-16384x16384", "16384 x 16384 pixels; at most 65536 are allowed"},
-      {"webp-animated", "WebP: animations are not read"},
+      {"webp-animated", "WebP: animations are not supported"},
   };
   for (const auto& [name, reason] : refusals) {
     SCOPED_TRACE(name);
@@ -90,7 +91,7 @@ struct Shape {
   int width, height, channels;
 };
 
-TEST(HostilePictures, AreReadWhereTheyAreSound) {
+TEST(HostilePictures, AreReadIfTheyAreValid) {
   const Shape shapes[] = {
       {"png-1-bit", 9, 2, 1},
       {"png-gray", 5, 3, 1},
@@ -126,7 +127,7 @@ TEST(HostilePictures, AreReadWhereTheyAreSound) {
   }
 }
 
-TEST(HostilePictures, TheLargestSoundOnesFitIntoTheMemoryToo) {
+TEST(HostilePictures, TheLargestValidOnesFitIntoMemory) {
   for (const ImageFormat format : {ImageFormat::kPng, ImageFormat::kJpeg, ImageFormat::kWebp}) {
     const std::string bytes = *EncodeImage(TestImage(256, 256, 4), format);
     const MemoryLimit limit(kMemoryBytes);
@@ -134,7 +135,7 @@ TEST(HostilePictures, TheLargestSoundOnesFitIntoTheMemoryToo) {
   }
 }
 
-TEST(HostilePictures, ASmallFileIsNotGivenMemoryForItsPromises) {
+TEST(HostilePictures, ASmallFileGetsNoMemoryForAnExaggeratedSize) {
   if (!kMemoryCanBeLimited) GTEST_SKIP();
   const std::string bytes = ReadPicture("png-too-short-for-its-size");
   const MemoryLimit limit(0);

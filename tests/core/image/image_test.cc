@@ -36,7 +36,7 @@ TEST(ImageFromSample, InterleavesPlanes) {
   EXPECT_EQ(image, (Image{2, 1, 3, {0, 255, 255, 255, 255, 0}}));
 }
 
-TEST(EncodeImage, RefusesImagesThatAreNone) {
+TEST(EncodeImage, RefusesInvalidImages) {
   const Image cases[] = {
       {},
       {0, 3, 3, {}},
@@ -61,14 +61,14 @@ TEST(EncodeImage, GivesTheSameBytesEveryTime) {
   }
 }
 
-TEST(DecodeImage, RefusesWhatIsNoPicture) {
+TEST(DecodeImage, RefusesWhatIsNotAPicture) {
   for (const char* bytes :
        {"", "G", "GIF89a", "BM", "\x89PNG", "\xff\xd8", "RIFF", "RIFF1234WAVE"}) {
     ExpectRefused(DecodeImage(bytes, kNoLimit), "neither a PNG, a JPEG nor a WebP");
   }
 }
 
-TEST(DecodeImage, TheLimitIsOnPixelsAndIncluded) {
+TEST(DecodeImage, TheLimitOnPixelsIsInclusive) {
   for (ImageFormat format : {ImageFormat::kPng, ImageFormat::kJpeg, ImageFormat::kWebp}) {
     const std::string bytes = *EncodeImage(TestImage(6, 5, 3), format);
     EXPECT_TRUE(DecodeImage(bytes, 30).ok());

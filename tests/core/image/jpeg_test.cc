@@ -123,7 +123,7 @@ TEST(Jpeg, RefusesToWriteWhatTheFormatCannotHold) {
   EXPECT_THAT(std::string(bytes.status().message()), testing::HasSubstr("at most 65500"));
 }
 
-TEST(Jpeg, ProgressivePicturesAreReadUpToAnHonestNumberOfScans) {
+TEST(Jpeg, ProgressivePicturesAreReadUpToAReasonableNumberOfScans) {
   const Image image = SmoothImage(24, 16, 3);
   const auto decoded = DecodeImage(WriteJpeg(image, {.scans = ProgressiveScans(3, 4)}), kNoLimit);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
@@ -144,7 +144,7 @@ TEST(Jpeg, TruncationsAreRefused) {
   ExpectEveryTruncationIsRefused(WriteJpeg(TestImage(9, 5, 3), {.scans = ProgressiveScans(3, 2)}));
 }
 
-TEST(Jpeg, DamagedBytesAreAnswered) {
+TEST(Jpeg, DamagedBytesNeverCrash) {
   ExpectEveryDamagedByteIsAnswered(*EncodeImage(TestImage(9, 5, 3), ImageFormat::kJpeg), 10000);
   ExpectEveryDamagedByteIsAnswered(WriteJpeg(TestImage(9, 5, 3), {.scans = ProgressiveScans(3, 2)}),
                                    10000);

@@ -50,7 +50,7 @@ TEST(DecodeNpy, ReadsWhatIsWritten) {
   EXPECT_TRUE(DecodeNpy(EncodeNpy({}, std::vector<int64_t>{0, 4}))->values.empty());
 }
 
-TEST(DecodeNpy, RefusesWhatIsNoArrayOfFloats) {
+TEST(DecodeNpy, RefusesWhatIsNotAnArrayOfFloats) {
   const std::string four(4, 'x');
   const auto refused = [](const std::string& bytes, const std::string& part_of_message) {
     const absl::Status status = DecodeNpy(bytes).status();
@@ -75,7 +75,7 @@ TEST(DecodeNpy, RefusesWhatIsNoArrayOfFloats) {
   }
 }
 
-TEST(DecodeNpy, AFileMustHoldWhatItsShapeSays) {
+TEST(DecodeNpy, AFileMustMatchItsShape) {
   const std::string bytes = EncodeNpy(std::vector<float>{1, 2, 3}, std::vector<int64_t>{3});
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_FALSE(DecodeNpy(bytes.substr(0, size)).ok()) << size;

@@ -106,7 +106,7 @@ TEST(Png, TruncationsAreRefused) {
       Png(Header(2, 2, 8, kGray, true), Bytes({0, 10, 0, 20, 0, 30, 40})));
 }
 
-TEST(Png, DamagedBytesAreAnswered) {
+TEST(Png, DamagedBytesNeverCrash) {
   ExpectEveryDamagedByteIsAnswered(*EncodeImage(TestImage(5, 3, 3), ImageFormat::kPng), 1000);
 }
 

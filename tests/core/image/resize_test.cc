@@ -23,7 +23,7 @@ TEST(Flatten, GrayIsRepeatedAndColorsBecomeLuma) {
             (Image{3, 1, 1, {76, 150, 29}}));
 }
 
-TEST(Flatten, AlphaIsLaidOverWhite) {
+TEST(Flatten, AlphaIsBlendedOverWhite) {
   EXPECT_EQ(Flatten(Image{3, 1, 4, {9, 9, 9, 0, 10, 20, 30, 255, 0, 100, 200, 128}}, 3),
             (Image{3, 1, 3, {255, 255, 255, 10, 20, 30, 127, 177, 227}}));
   EXPECT_EQ(Flatten(Image{2, 1, 2, {0, 0, 0, 255}}, 1), (Image{2, 1, 1, {255, 0}}));

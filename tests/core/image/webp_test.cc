@@ -50,7 +50,7 @@ TEST(Webp, TruncationsAreRefused) {
   ExpectEveryTruncationIsRefused(*EncodeImage(TestImage(3, 4, 4), ImageFormat::kWebp));
 }
 
-TEST(Webp, DamagedBytesAreAnswered) {
+TEST(Webp, DamagedBytesNeverCrash) {
   ExpectEveryDamagedByteIsAnswered(*EncodeImage(TestImage(5, 3, 4), ImageFormat::kWebp), 10000);
 }
 

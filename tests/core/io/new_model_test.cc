@@ -8,7 +8,7 @@
 
 #include "core/base/field_violations.h"
 #include "core/io/checkpoint.h"
-#include "core/io/model_description.h"
+#include "core/io/model_writer.h"
 #include "tests/core/io/io_testing.h"
 #include "tests/support/temp_dir.h"
 
@@ -32,13 +32,13 @@ std::vector<std::string> ViolatedFields(const NewModelOptions& options) {
 }
 
 ModelDescription Described(const NewModelOptions& options) {
-  const auto files = NewModel(options);
-  EXPECT_TRUE(files.ok()) << files.status();
-  return DescribeModel(*files).value();
+  const auto model = NewModel(options);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return model->description();
 }
 
 json UNetJson(const NewModelOptions& options) {
-  return json::parse(NewModel(options)->unet_config);
+  return json::parse(NewModel(options)->texts().unet_config);
 }
 
 TEST(NewModel, DefaultsAreThoseOfTheContract) {
@@ -71,12 +71,13 @@ TEST(NewModel, HasTheKeysOfAModelThatTheLibraryWrote) {
   };
   NewModelOptions options = Small();
   options.class_names = {"cat"};
-  const auto files = NewModel(options);
-  ASSERT_TRUE(files.ok()) << files.status();
+  const auto model = NewModel(options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const ModelTexts& texts = model->texts();
   const std::string starter = "deploy/models/emoji-32/";
-  EXPECT_EQ(keys_of(files->model_index), keys_of(ReadFile(starter + "model_index.json")));
-  EXPECT_EQ(keys_of(files->unet_config), keys_of(ReadFile(starter + "unet/config.json")));
-  EXPECT_EQ(keys_of(files->scheduler_config),
+  EXPECT_EQ(keys_of(texts.model_index), keys_of(ReadFile(starter + "model_index.json")));
+  EXPECT_EQ(keys_of(texts.unet_config), keys_of(ReadFile(starter + "unet/config.json")));
+  EXPECT_EQ(keys_of(texts.scheduler_config),
             keys_of(ReadFile(starter + "scheduler/scheduler_config.json")));
 }
 
@@ -87,11 +88,11 @@ TEST(NewModel, WithItsWeightsItLoadsAndRuns) {
     NewModelOptions options = Small();
     options.noise_schedule = schedule;
     options.class_names = {"cat", "dog"};
-    auto files = NewModel(options);
-    ASSERT_TRUE(files.ok()) << files.status();
-    files->weights = InitializeUNet2D(DescribeModel(*files)->unet, 1);
+    auto model = NewModel(options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    model->SetWeights(InitializeUNet2D(model->description().unet, 1));
     const TempDir folder;
-    ASSERT_TRUE(WriteModelFiles(folder.path() / "model", *files).ok());
+    ASSERT_TRUE(WriteModel(folder.path() / "model", *model).ok());
     const auto checkpoint = LoadCheckpoint(folder.path() / "model", {});
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
     EXPECT_EQ(checkpoint->id2label, (std::map<int64_t, std::string>{{0, "cat"}, {1, "dog"}}));
@@ -134,7 +135,7 @@ TEST(NewModel, FewTimestepsDestroyAsMuchAsMany) {
       NewModelOptions options = Small();
       options.noise_schedule = name;
       options.num_train_timesteps = timesteps;
-      const Schedule schedule = Schedule::Create(Described(options).scheduler.schedule).value();
+      const Schedule schedule = Described(options).schedule;
       EXPECT_LT(schedule.LevelAt(timesteps - 1).alpha, 0.04) << name << " " << timesteps;
     }
   }

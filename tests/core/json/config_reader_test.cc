@@ -29,8 +29,7 @@ std::vector<std::string> Wrong(const json& object, Null null, ReadKeys read) {
   return fields;
 }
 
-// What becomes of a target that holds `value` when `text` is read as key "a", and whether that was
-// a violation.
+// The target, initially `value`, after reading `text` as key "a", and whether that was a violation.
 template <typename T, typename... Limits>
 std::pair<T, bool> ReadAs(T value, const char* text, Null null, Limits... limits) {
   const json object = {{"a", json::parse(text)}};
@@ -106,7 +105,7 @@ TEST(ConfigReader, RefusesOtherTypes) {
   EXPECT_EQ(ReadAs(std::string("x"), "[\"y\"]", Null::kValue), std::pair(std::string("x"), false));
 }
 
-TEST(ConfigReader, ListsAreTakenWholeOrNotAtAll) {
+TEST(ConfigReader, ListsAreAcceptedCompletelyOrNotAtAll) {
   using Doubles = std::vector<double>;
   using Ints = std::vector<int>;
   using Longs = std::vector<int64_t>;
@@ -126,7 +125,7 @@ TEST(ConfigReader, ListsAreTakenWholeOrNotAtAll) {
   }
 }
 
-TEST(ConfigReader, NamesAreThoseOfTheTable) {
+TEST(ConfigReader, AcceptsOnlyNamesInTheTable) {
   const json object = {{"a", "two"}, {"b", "three\n"}, {"c", 1}};
   ConfigReader reader(object, Null::kValue);
   int a = 0, b = 7, c = 7;
@@ -160,7 +159,7 @@ TEST(ConfigReader, ListsOfNamesKeepTheirLength) {
               ElementsAre("a"));
 }
 
-TEST(ConfigReader, RefusesKeysThatNobodyAskedFor) {
+TEST(ConfigReader, RefusesUnknownKeys) {
   const json object = {{"_note", {1}}, {"", 1}, {"a\x1b", 1}, {"b", nullptr}, {"c", 1}, {"d", 1}};
   const auto finish = [&](Null null) {
     ConfigReader reader(object, null);

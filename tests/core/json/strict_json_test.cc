@@ -52,7 +52,7 @@ TEST(StrictJson, RefusesWhatIsNotJson) {
   }
 }
 
-TEST(StrictJson, RefusesAKeyThatIsThereTwice) {
+TEST(StrictJson, RefusesDuplicateKeys) {
   ExpectRefused(R"({"a": 1, "b": {"c": 1, "c": 1}})", {}, "the key \"c\" is there twice");
   // The same key once escaped.
   ExpectRefused(R"({"a": 1, "\u0061": 2})", {}, "the key \"a\" is there twice");
@@ -72,7 +72,7 @@ TEST(StrictJson, BoundsSizeDepthAndNumberOfValues) {
   ExpectRefused("[1, 2, 3]", {.max_values = 3}, "more than 3 values");
 }
 
-TEST(StrictJson, RefusesWhatIsNoObjectWhereOneIsNeeded) {
+TEST(StrictJson, RefusesOtherValuesWhereAnObjectIsNeeded) {
   EXPECT_EQ(*ParseStrictJsonObject(R"({"a": 1})"), nlohmann::json({{"a", 1}}));
   for (const char* text : {"[]", "[{}]", "1", "null", "\"text\""}) {
     EXPECT_EQ(ParseStrictJsonObject(text).status(),
@@ -96,7 +96,7 @@ TEST(StrictJson, ReadsPythonsNonFiniteNumbersWhereAsked) {
 }
 
 // What stands for a word within the parser ("a" for NaN) is a string where the text has it.
-TEST(StrictJson, StringsNeverPassForNonFiniteNumbers) {
+TEST(StrictJson, StringsAreNeverMistakenForNonFiniteNumbers) {
   const char* text =
       R"({"NaN": "NaN", "a": "Infinity", "nfinit": ["\"NaN", "a", "\\"], "Infinity": "nfinit"})";
   const auto json = ParseStrictJson(text, kNonFinite);
@@ -104,7 +104,7 @@ TEST(StrictJson, StringsNeverPassForNonFiniteNumbers) {
   EXPECT_EQ(*json, nlohmann::json::parse(text));
 }
 
-TEST(StrictJson, NonFiniteNumbersStandWhereNumbersMay) {
+TEST(StrictJson, NonFiniteNumbersAreAllowedWhereNumbersAre) {
   for (const char* text : {"--Infinity", "InfinityNaN", "1NaN", "NaN1", "+Infinity", "nan", "Nan",
                            "Infinit", "- Infinity", R"("a"NaN)", R"(NaN"a")"}) {
     ExpectRefused(text, kNonFinite, "not valid JSON at byte");

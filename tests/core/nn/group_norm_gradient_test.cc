@@ -106,7 +106,7 @@ TEST_P(GroupNormGradient, AgreesWithTheOperators) {
   }
 }
 
-TEST_P(GroupNormGradient, IsTheSameBitsWhateverTheThreads) {
+TEST_P(GroupNormGradient, DoesNotDependOnThreads) {
   const int threads = at::get_num_threads();
   std::vector<std::vector<at::Tensor>> runs;
   for (const int count : {1, 2, 3}) {
@@ -170,7 +170,7 @@ INSTANTIATE_TEST_SUITE_P(
                      .dtype = at::kBFloat16,
                      .silu = false}));
 
-TEST(GroupNormGradient, KeepsTheOrderInMemoryThatConvolutionsWant) {
+TEST(GroupNormGradient, KeepsChannelsLastOrder) {
   const GradientCase c{2, 8, 4, 4, 2};
   for (const at::MemoryFormat format :
        {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
@@ -185,7 +185,7 @@ TEST(GroupNormGradient, KeepsTheOrderInMemoryThatConvolutionsWant) {
   }
 }
 
-TEST(GroupNormGradient, OfMixedPrecisionsHasThoseOfWhatItIsBy) {
+TEST(GroupNormGradient, HasThePrecisionOfEachArgument) {
   const GradientCase c{.rows = 2,
                        .channels = 8,
                        .height = 3,
@@ -202,7 +202,7 @@ TEST(GroupNormGradient, OfMixedPrecisionsHasThoseOfWhatItIsBy) {
   EXPECT_EQ(leaves.bias.grad().scalar_type(), at::kBFloat16);
 }
 
-TEST(GroupNormGradient, HasNoGradientOfItsOwn) {
+TEST(GroupNormGradient, HasNoSecondDerivative) {
   const GradientCase c{2, 8, 3, 3, 2};
   Leaves leaves = RandomLeaves(c);
 
@@ -210,7 +210,7 @@ TEST(GroupNormGradient, HasNoGradientOfItsOwn) {
                c10::Error);
 }
 
-TEST(GroupNormGradient, NotANumberStaysOneInBFloat16) {
+TEST(GroupNormGradient, NanStaysNanInBFloat16) {
   const GradientCase c{
       .rows = 1, .channels = 4, .height = 2, .width = 2, .groups = 2, .dtype = at::kBFloat16};
   Leaves leaves = RandomLeaves(c);

@@ -25,7 +25,7 @@ class GroupNormKernel : public testing::TestWithParam<NormCase> {
   c10::InferenceMode inference_;
 };
 
-TEST_P(GroupNormKernel, AgreesWithTheOperatorsItStandsFor) {
+TEST_P(GroupNormKernel, AgreesWithTheOperatorsItReplaces) {
   const auto [rows, channels, height, width, groups] = GetParam();
   at::Generator generator = at::detail::createCPUGenerator(5);
   const auto randn = [&](std::vector<int64_t> shape) { return at::randn(shape, generator); };
@@ -80,7 +80,7 @@ TEST(SiluKernel, IsAccurateOverTheWholeRange) {
   EXPECT_EQ(cpu::Silu(at::zeros({1})).item<float>(), 0.0F);
 }
 
-TEST(SiluKernel, KeepsWhatIsNotFinite) {
+TEST(SiluKernel, KeepsNanAndInfinity) {
   const c10::InferenceMode inference;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   EXPECT_EQ(cpu::Silu(at::full({1}, kInfinity)).item<float>(), kInfinity);
@@ -89,7 +89,7 @@ TEST(SiluKernel, KeepsWhatIsNotFinite) {
   EXPECT_EQ(cpu::Silu(at::full({1}, 1000.0)).item<float>(), 1000.0F);
 }
 
-TEST(SiluKernel, AnElementsPlaceDoesNotMatter) {
+TEST(SiluKernel, DoesNotDependOnAnElementsPlace) {
   const c10::InferenceMode inference;
   const at::Tensor x = at::randn({1000});
   const at::Tensor expected = cpu::Silu(x);
@@ -114,7 +114,7 @@ TEST(LinearKernel, AgreesWithTheOperator) {
 }
 
 // Kernels of our own would cut the graph: a gradient wanted of a single tensor keeps them out.
-TEST(Kernels, StayOutWhereOneGradientIsWanted) {
+TEST(Kernels, AreNotUsedIfAGradientIsNeeded) {
   at::Tensor x = at::randn({2, 4, 3, 3}), rows = at::randn({2, 4});
   at::Tensor weight = at::randn({4}), bias = at::randn({4}), matrix = at::randn({4, 4});
   Modulation modulation{at::randn({2, 4}), at::randn({2, 4}), at::randn({2, 4})};

@@ -1,5 +1,5 @@
-// Processor milliseconds of what a training slice of the starter model spends on its network:
-// binding it to parameters, and the call forth and back.
+// CPU milliseconds that a training slice of the starter model spends on its network: binding it to
+// parameters, and the forward and backward pass.
 //
 //   train_bench [threads] [rows] [checkpoint folder]
 #include <ATen/Functions.h>

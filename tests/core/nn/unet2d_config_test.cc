@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 
 namespace denoise {
@@ -102,7 +103,7 @@ TEST(UNet2DConfig, NullIsAValueWhereTheLibraryGivesItAMeaning) {
   EXPECT_EQ(config->time_embedding_dim, 4 * 16);
   for (const char* key :
        {"_class_name", "in_channels", "act_fn", "dropout", "add_attention", "no_such_key"}) {
-    EXPECT_THAT(ViolatedFields(SmallJson("\"" + std::string(key) + "\": null,")), Contains(key));
+    EXPECT_THAT(ViolatedFields(SmallJson(absl::StrCat("\"", key, "\": null,"))), Contains(key));
   }
 }
 

@@ -156,7 +156,7 @@ TEST(BindUNet2D, GradientsAgreeWithFiniteDifferences) {
   }
 }
 
-TEST(BindUNet2D, EveryParameterHasAGradientButFourierFrequencies) {
+TEST(BindUNet2D, EveryParameterExceptFourierFrequenciesHasAGradient) {
   for (const Variant& variant : Variants()) {
     SCOPED_TRACE(variant.name);
     Training training(variant.config_json, WeightsOf(variant.config_json), 2);
@@ -229,7 +229,7 @@ TEST(BindUNet2D, ComputesWhatACreatedNetworkDoes) {
   }
 }
 
-TEST(BindUNet2D, BackwardRepeatsItselfBitForBitWithTwoThreads) {
+TEST(BindUNet2D, GradientsAreReproducibleWithTwoThreads) {
   const int threads_before = at::get_num_threads();
   at::set_num_threads(2);
   const UNetFolder starter = ReadUNetFolder("deploy/models/emoji-32");
@@ -241,7 +241,7 @@ TEST(BindUNet2D, BackwardRepeatsItselfBitForBitWithTwoThreads) {
   at::set_num_threads(threads_before);
 }
 
-TEST(BindUNet2D, ParametersMayMoveBetweenCalls) {
+TEST(BindUNet2D, ParametersMayChangeBetweenCalls) {
   const Variant variant = Variants().front();
   Training training(variant.config_json, WeightsOf(variant.config_json), 2);
   const StateDict first = training.Gradients(at::kFloat);
@@ -272,7 +272,7 @@ TEST(CheckTrainable, DropoutIsRefused) {
   EXPECT_EQ(GetFieldViolations(CheckTrainable(config)).front().field, "dropout");
 }
 
-TEST(InitializeUNet2D, MakesExactlyWhatTheNetworkIsMadeOf) {
+TEST(InitializeUNet2D, MakesExactlyTheNetworksTensors) {
   for (const Variant& variant : Variants()) {
     SCOPED_TRACE(variant.name);
     const UNet2DConfig config = ParseUNet2DConfig(variant.config_json).value();
@@ -282,7 +282,7 @@ TEST(InitializeUNet2D, MakesExactlyWhatTheNetworkIsMadeOf) {
   }
 }
 
-TEST(InitializeUNet2D, DrawsAsPyTorchDoes) {
+TEST(InitializeUNet2D, DrawsLikePyTorch) {
   const UNet2DConfig config =
       ParseUNet2DConfig(ReadReferenceUNet("class-conditional-v").config_json).value();
   const StateDict weights = InitializeUNet2D(config, 3);

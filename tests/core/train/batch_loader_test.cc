@@ -78,7 +78,7 @@ TrainingRows ReadSteps(BatchLoader& loader, int64_t first_step, int64_t steps, i
   return {at::cat(x0), at::cat(labels)};
 }
 
-TEST(BatchLoader, ShowsEveryPictureOnceAnEpochAcrossTheEndsOfBatches) {
+TEST(BatchLoader, ShowsEveryPictureOncePerEpochAcrossBatches) {
   const auto data_set = std::make_shared<FakeDataSet>(10);
   const auto loader = Load(data_set, {.shape = kShape, .batch_size = 4});
   EXPECT_EQ(loader->pictures(), 10);
@@ -113,7 +113,7 @@ TEST(BatchLoader, PicturesAreSamplesWithTheirLabels) {
   }
 }
 
-TEST(BatchLoader, RowsDoNotDependOnThreadsMicroBatchesOrWhereARunBegins) {
+TEST(BatchLoader, RowsDoNotDependOnThreadsMicroBatchesOrTheFirstStep) {
   const auto data_set = std::make_shared<FakeDataSet>(11);
   data_set->SetSide(9);
   BatchLoaderOptions options = {.shape = kShape,
@@ -139,7 +139,7 @@ TEST(BatchLoader, RowsDoNotDependOnThreadsMicroBatchesOrWhereARunBegins) {
   EXPECT_FALSE(at::equal(ReadSteps(*Load(data_set, options), 1, 8, 6, 6).x0, expected.x0));
 }
 
-TEST(BatchLoader, ARunThatWentBackIsShownTheSamePicturesCroppedAndFlippedAnew) {
+TEST(BatchLoader, ARollBackCropsAndFlipsTheSamePicturesDifferently) {
   const auto data_set = std::make_shared<FakeDataSet>(11);
   data_set->SetSide(9);
   BatchLoaderOptions options = {.shape = kShape,
@@ -155,7 +155,7 @@ TEST(BatchLoader, ARunThatWentBackIsShownTheSamePicturesCroppedAndFlippedAnew) {
   EXPECT_FALSE(at::equal(after.x0.narrow(0, 18, 30), before.x0.narrow(0, 18, 30)));
 }
 
-TEST(BatchLoader, ReadsADataSetThatFitsOnce) {
+TEST(BatchLoader, ReadsADataSetThatFitsInTheCacheOnce) {
   const auto data_set = std::make_shared<FakeDataSet>(10);
   const auto cached = Load(data_set, {.shape = kShape, .batch_size = 10, .cache_bytes = 160});
   ReadSteps(*cached, 1, 3, 10, 10);
@@ -183,7 +183,7 @@ TEST(BatchLoader, FlipsHalfOfThePictures) {
 }
 
 // 8 pixels wide: windows of 4 begin in each of 5 places.
-TEST(BatchLoader, TakesWindowsFromEverywhereOfAPictureThatIsLarger) {
+TEST(BatchLoader, CropsWindowsFromEveryPlaceInALargerPicture) {
   const auto data_set = std::make_shared<FakeDataSet>(1);
   data_set->SetSide(8);
   const auto loader = Load(
@@ -196,7 +196,7 @@ TEST(BatchLoader, TakesWindowsFromEverywhereOfAPictureThatIsLarger) {
   EXPECT_EQ(lefts.rbegin()->first, 4);
 }
 
-TEST(BatchLoader, AnUnreadablePictureIsNamedUntilItCanBeRead) {
+TEST(BatchLoader, AnUnreadablePictureIsNamedInTheErrorUntilItCanBeRead) {
   const auto data_set = std::make_shared<FakeDataSet>(10);
   const auto loader = Load(data_set, {.shape = kShape, .batch_size = 10, .threads = 2});
   data_set->Break(7);

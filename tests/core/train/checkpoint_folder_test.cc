@@ -91,7 +91,7 @@ class CheckpointFolderTest : public testing::Test {
   CheckpointFolder folder_;
 };
 
-TEST_F(CheckpointFolderTest, GivesBackWhatItWasGiven) {
+TEST_F(CheckpointFolderTest, LoadsWhatWasWritten) {
   Write(5);
   const auto snapshot = folder_.Load(5);
   ASSERT_TRUE(snapshot.ok()) << snapshot.status();
@@ -101,7 +101,7 @@ TEST_F(CheckpointFolderTest, GivesBackWhatItWasGiven) {
   EXPECT_TRUE(BitEqual(snapshot->tensors, written.tensors));
 }
 
-TEST_F(CheckpointFolderTest, WhatWasReadDoesNotChangeWithItsFile) {
+TEST_F(CheckpointFolderTest, ALoadedSnapshotDoesNotChangeWithItsFile) {
   Write(5);
   const auto loaded = folder_.LoadNewest();
   ASSERT_TRUE(loaded.ok()) << loaded.status();
@@ -124,7 +124,7 @@ TEST_F(CheckpointFolderTest, KeepsTheNewest) {
   EXPECT_LT(entries.front().size_bytes, 6000);
 }
 
-TEST_F(CheckpointFolderTest, AStepThatIsThereIsKept) {
+TEST_F(CheckpointFolderTest, KeepsAnExistingCheckpointOfTheSameStep) {
   Write(5);
   TrainingSnapshot other = SnapshotOfStep(5);
   other.state = "{}";
@@ -132,7 +132,7 @@ TEST_F(CheckpointFolderTest, AStepThatIsThereIsKept) {
   EXPECT_EQ(folder_.Load(5)->state, SnapshotOfStep(5).state);
 }
 
-TEST_F(CheckpointFolderTest, SaysThatThereIsNone) {
+TEST_F(CheckpointFolderTest, IsNotFoundWhenThereIsNone) {
   EXPECT_EQ(folder_.LoadNewest().status().code(), StatusCode::kNotFound);
   EXPECT_EQ(folder_.Load(3).status().code(), StatusCode::kNotFound);
   Write(5);
@@ -142,7 +142,7 @@ TEST_F(CheckpointFolderTest, SaysThatThereIsNone) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("step 5: manifest.json"));
 }
 
-TEST_F(CheckpointFolderTest, SetsAsideOneWithAFlippedByte) {
+TEST_F(CheckpointFolderTest, SetsAsideACheckpointWithAFlippedByte) {
   ExpectSetAside(
       [this] {
         std::string bytes = ReadFile(FileOf(10, "snapshot.safetensors"));
@@ -152,22 +152,22 @@ TEST_F(CheckpointFolderTest, SetsAsideOneWithAFlippedByte) {
       "snapshot.safetensors has another hash");
 }
 
-TEST_F(CheckpointFolderTest, SetsAsideOneThatIsCutShort) {
+TEST_F(CheckpointFolderTest, SetsAsideATruncatedCheckpoint) {
   ExpectSetAside([this] { fs::resize_file(FileOf(10, "snapshot.safetensors"), 100); },
                  "snapshot.safetensors has 100 bytes");
 }
 
-TEST_F(CheckpointFolderTest, SetsAsideOneThatLacksAFile) {
+TEST_F(CheckpointFolderTest, SetsAsideACheckpointWithoutAllItsFiles) {
   ExpectSetAside([this] { fs::remove(FileOf(10, "snapshot.safetensors")); },
                  "snapshot.safetensors");
 }
 
-TEST_F(CheckpointFolderTest, SetsAsideOneWhoseStateHasChanged) {
+TEST_F(CheckpointFolderTest, SetsAsideACheckpointWhoseStateHasChanged) {
   ExpectSetAside([this] { WriteFile(FileOf(10, "state.json"), R"({"run": []})"); },
                  "state.json has another hash");
 }
 
-TEST_F(CheckpointFolderTest, SetsAsideOneWhoseManifestIsNone) {
+TEST_F(CheckpointFolderTest, SetsAsideACheckpointWithAMalformedManifest) {
   const std::string hash(64, 'a');
   const nlohmann::json file = {{"size_bytes", 1}, {"sha256", hash}};
   for (const std::string& manifest :
@@ -186,7 +186,7 @@ TEST_F(CheckpointFolderTest, SetsAsideOneWhoseManifestIsNone) {
   }
 }
 
-TEST_F(CheckpointFolderTest, SetsAsideOneThatIsOfAnotherStep) {
+TEST_F(CheckpointFolderTest, SetsAsideACheckpointOfAnotherStep) {
   ExpectSetAside(
       [this] {
         fs::copy_file(FileOf(5, "manifest.json"), FileOf(10, "manifest.json"),
@@ -195,7 +195,7 @@ TEST_F(CheckpointFolderTest, SetsAsideOneThatIsOfAnotherStep) {
       "manifest.json is of step 5");
 }
 
-TEST_F(CheckpointFolderTest, WhatWasSetAsideMakesRoomAndGoesInItsTime) {
+TEST_F(CheckpointFolderTest, SetAsideCheckpointsAreReplacedAndPruned) {
   for (int repetition = 0; repetition < 2; ++repetition) {
     Write(5);
     Write(10);
@@ -208,7 +208,7 @@ TEST_F(CheckpointFolderTest, WhatWasSetAsideMakesRoomAndGoesInItsTime) {
   EXPECT_THAT(Names(), ElementsAre("step-00000015", "step-00000020"));
 }
 
-TEST_F(CheckpointFolderTest, RemovesWhatACrashHasLeft) {
+TEST_F(CheckpointFolderTest, RemovesWhatACrashLeft) {
   Write(5);
   fs::create_directory(path_ / ".writing-1-2");
   WriteFile(path_ / ".writing-1-2" / "snapshot.safetensors", "half");
@@ -241,7 +241,7 @@ TEST_F(CheckpointFolderTest, ErrorsDoNotNameTheFolder) {
   EXPECT_THAT(std::string(status.message()), testing::Not(HasSubstr(parent_.path().string())));
 }
 
-// Training that stops, is written to disk, and goes on in another process.
+// Training that stops, is written to disk and resumes in another process.
 
 struct Progress {
   std::vector<double> losses;
@@ -305,7 +305,7 @@ absl::StatusOr<Progress> TrainWithABreak(const Trainer::Setup& setup, const fs::
   return progress;
 }
 
-TEST(InterruptedTraining, RepeatsAnUndisturbedRunBitForBit) {
+TEST(InterruptedTraining, RepeatsAnUninterruptedRunBitForBit) {
   at::set_num_threads(2);
   for (const auto precision : {TrainingPrecision::kFloat32, TrainingPrecision::kBFloat16}) {
     const TempDir dir;

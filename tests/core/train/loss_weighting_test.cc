@@ -1,11 +1,10 @@
-#include "core/train/loss_weighting.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "core/sampling/schedules/preconditioning.h"
 #include "core/sampling/schedules/schedule.h"
+#include "core/train/objective.h"
 
 namespace denoise {
 namespace {
@@ -49,7 +48,7 @@ TEST_P(LossWeightingAt, P2HasItsPublishedForm) {
               1 / std::pow(1.5 + snr_, 0.8));
 }
 
-TEST_P(LossWeightingAt, UniformIsOneWhateverIsPredicted) {
+TEST_P(LossWeightingAt, UniformIsOneForEveryPredictionType) {
   for (PredictionType type :
        {PredictionType::kSample, PredictionType::kEpsilon, PredictionType::kVPrediction}) {
     EXPECT_EQ(Weight(LossWeighting::kUniform, level_, type), 1);
@@ -57,7 +56,7 @@ TEST_P(LossWeightingAt, UniformIsOneWhateverIsPredicted) {
 }
 
 // A network whose x0 is off by d makes one loss, whatever it predicts.
-TEST_P(LossWeightingAt, AnErrorInX0CountsTheSameWhateverIsPredicted) {
+TEST_P(LossWeightingAt, AnErrorInX0CountsTheSameForEveryPredictionType) {
   for (LossWeighting weighting :
        {LossWeighting::kMinSnr, LossWeighting::kP2, LossWeighting::kEdm}) {
     const double expected = Weight(weighting, level_, PredictionType::kSample);

@@ -117,7 +117,7 @@ TEST_P(SimpleLoss, IsTheMeanSquaredErrorOfWhatIsPredicted) {
   EXPECT_FALSE(losses.vlb.defined());
 }
 
-TEST_P(SimpleLoss, AsksTheNetworkAsSamplersDo) {
+TEST_P(SimpleLoss, CallsTheNetworkLikeSamplers) {
   const Setting& setting = GetParam();
   NetworkInput seen;
   Evaluate(FunctionNetwork(kChannels, kChannels, [&](const NetworkInput& input) {

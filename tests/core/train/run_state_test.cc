@@ -36,7 +36,7 @@ class RunStateTest : public testing::Test {
       .max_steps = 20, .seed = 0xffffffffffffffff, .ema_decays = {0.1, 0.7}};
 };
 
-TEST_F(RunStateTest, ComesBackAsItWas) {
+TEST_F(RunStateTest, RoundTrips) {
   const auto decoded = Decode(Encode());
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(*decoded, kCounters);
@@ -56,18 +56,18 @@ TEST_F(RunStateTest, NamesEveryOptionThatDiffers) {
                                                     "objective.weighting"));
 }
 
-TEST_F(RunStateTest, BelongsToADataSetOfThatSize) {
+TEST_F(RunStateTest, RefusesADataSetOfAnotherSize) {
   const auto decoded = DecodeRunState(Encode(), {options_, kPictures + 1});
   EXPECT_EQ(GetFieldViolations(decoded.status()).front().field, "pictures");
 }
 
-TEST_F(RunStateTest, ARunMayGetMoreSteps) {
+TEST_F(RunStateTest, ARunMayBeExtended) {
   const std::string json = Encode();
   options_.max_steps = 1000;
   EXPECT_TRUE(Decode(json).ok());
 }
 
-TEST_F(RunStateTest, AnswersWhateverItIsGiven) {
+TEST_F(RunStateTest, NeverCrashesOnMalformedJson) {
   EXPECT_EQ(Decode(std::string("{")).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Decode(std::string(1 << 20, ' ')).status().code(), absl::StatusCode::kInvalidArgument);
   const Json good = Json::parse(Encode());
@@ -87,7 +87,7 @@ TEST_F(RunStateTest, AnswersWhateverItIsGiven) {
   ExpectRefused(with("surplus", 1), "surplus");
   Json other = good;
   other["run"]["surplus"] = 1;
-  ExpectRefused(other, "not known");
+  ExpectRefused(other, "unknown options");
   other = good;
   other["run"]["seed"] = Json{{"\u0001<script>", 1}};
   ExpectRefused(other, "seed");

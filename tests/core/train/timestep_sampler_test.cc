@@ -154,7 +154,7 @@ TEST(TimestepsByLoss, AreUniformUntilEveryTimestepHasTenLosses) {
   EXPECT_FALSE(IsUniform(sampler));
 }
 
-TEST(TimestepsByLoss, AreDrawnByTheRootOfTheSecondMoment) {
+TEST(TimestepsByLoss, AreDrawnByTheRootMeanSquareLoss) {
   TimestepSampler sampler(Vp(3), kByLoss);
   // The mean of the squares is 1, 4 and (5 * 0 + 5 * 18) / 10 = 9.
   Fill(sampler, 3, 5, [](double t) { return t == 2 ? 0 : t + 1; });
@@ -187,7 +187,7 @@ TEST(TimestepsByLoss, WeightsMakeTheMeanThatOfUniformSampling) {
   EXPECT_LT(error, 0.002 * exact);  // that of uniform sampling is 0.0055
 }
 
-TEST(TimestepsByLoss, RememberTheLastTenLosses) {
+TEST(TimestepsByLoss, UseTheLastTenLosses) {
   TimestepSampler sampler(Vp(4), kByLoss), fresh(Vp(4), kByLoss);
   Fill(sampler, 4, 10);
   Fill(sampler, 4, 10, [](double t) { return 4 - t; });
@@ -195,7 +195,7 @@ TEST(TimestepsByLoss, RememberTheLastTenLosses) {
   EXPECT_TRUE(sampler.state().at("losses").equal(fresh.state().at("losses")));
 }
 
-TEST(TimestepsByLoss, LeaveOutLossesThatAreNotFinite) {
+TEST(TimestepsByLoss, IgnoreNonFiniteLosses) {
   TimestepSampler sampler(Vp(4), kByLoss);
   Fill(sampler, 4, 10);
   const at::Tensor before = sampler.state().at("losses");
@@ -204,13 +204,13 @@ TEST(TimestepsByLoss, LeaveOutLossesThatAreNotFinite) {
   EXPECT_TRUE(sampler.state().at("losses").equal(before));
 }
 
-TEST(TimestepsByLoss, AreUniformWhereNothingIsLost) {
+TEST(TimestepsByLoss, AreUniformIfAllLossesAreZero) {
   TimestepSampler sampler(Vp(4), kByLoss);
   Fill(sampler, 4, 10, [](double) { return 0; });
   EXPECT_TRUE(IsUniform(sampler));
 }
 
-TEST(TimestepSamplerState, IsAllThatFurtherDrawsDependOn) {
+TEST(TimestepSamplerState, DeterminesFurtherDraws) {
   TimestepSampler sampler(Vp(8), kByLoss), other(Vp(8), kByLoss);
   Fill(sampler, 8, 7);
   ASSERT_TRUE(other.SetState(sampler.state()).ok());
@@ -223,7 +223,7 @@ TEST(TimestepSamplerState, IsAllThatFurtherDrawsDependOn) {
   EXPECT_NE(a.weights, std::vector<float>(50, 1));
 }
 
-TEST(TimestepSamplerState, IsEmptyWhereNothingIsRemembered) {
+TEST(TimestepSamplerState, IsEmptyIfNoLossesAreRecorded) {
   TimestepSampler uniform(Vp(8), {});
   uniform.Update({1}, at::tensor({1.0f}));
   EXPECT_TRUE(uniform.state().empty());
@@ -231,7 +231,7 @@ TEST(TimestepSamplerState, IsEmptyWhereNothingIsRemembered) {
   EXPECT_FALSE(uniform.SetState(TimestepSampler(Vp(8), kByLoss).state()).ok());
 }
 
-TEST(TimestepSamplerState, IsRefusedWhereItIsNotThatOfSuchASampler) {
+TEST(TimestepSamplerState, IsRefusedIfItBelongsToAnotherSampler) {
   TimestepSampler sampler(Vp(8), kByLoss);
   Fill(sampler, 8, 10);
   const StateDict good = sampler.state();

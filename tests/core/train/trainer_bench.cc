@@ -4,11 +4,11 @@
 //     build/release/bin/trainer_bench --markdown  the same for the documentation
 //     build/release/bin/trainer_bench --channels 48 96 144 --batch 32 --precision bfloat16
 //
-// The bare loop normalises with LibTorch's operators, has one random batch at hand and cuts it as
-// the trainer does; it draws timesteps and noise on the device, takes the mean squared error, plain
-// autograd and torch::optim::AdamW. It clips nothing, averages nothing and reads the loss once a
-// step. The trainer does all that it does in a job but for reading pictures. Steps of both alternate
-// and the medians are shown, so that ratios mean something on a machine that is not idle.
+// The bare loop normalises with LibTorch's operators and uses one random batch, split like the
+// trainer's. It draws timesteps and noise on the device and uses the mean squared error, plain
+// autograd and torch::optim::AdamW. It does no clipping and no averaging, and reads the loss once
+// per step. The trainer does everything it does in a job except reading pictures. Steps of both
+// alternate and medians are shown, so ratios are meaningful even on a machine that is not idle.
 #include <torch/torch.h>
 
 #include <CLI/App.hpp>

@@ -12,7 +12,7 @@
 #include <limits>
 #include <new>
 
-#include "core/train/learning_rate.h"
+#include "core/train/optimizer.h"
 #include "tests/core/train/trainer_testing.h"
 
 namespace denoise {
@@ -89,7 +89,7 @@ TEST(Trainer, ClipsTheGradientAndReportsItAsItWas) {
   EXPECT_NEAR(std::sqrt(squared), 0.01, 1e-5);
 }
 
-TEST(Trainer, WeightsThatNoGradientReachesStay) {
+TEST(Trainer, WeightsWithoutGradientsDoNotChange) {
   TrainingOptions options = SmallOptions();
   options.optimizer.weight_decay = 0.5;
   const auto trainer = Make(options);
@@ -102,7 +102,7 @@ TEST(Trainer, WeightsThatNoGradientReachesStay) {
   EXPECT_FALSE(at::equal(before.at("weights.in"), after.at("weights.in")));
 }
 
-TEST(Trainer, NothingOfANetworkCallOutlivesItsSlice) {
+TEST(Trainer, NoGraphOutlivesItsSlice) {
   Trainer::Setup setup = TinySetup({}, SmallOptions());
   std::vector<std::weak_ptr<const Network>> networks;
   setup.binder = [&, bind = setup.binder](const StateDict& weights, at::ScalarType dtype) {
@@ -179,7 +179,7 @@ TEST(Trainer, StopsAfterTooManyStepsInARowThatAreNotFinite) {
   EXPECT_FALSE(Train(*trainer, 1).front().skipped);
 }
 
-TEST(Trainer, NeverRunsWhereGradientsAreNotRecorded) {
+TEST(Trainer, FailsIfGradientsAreNotRecorded) {
   const auto trainer = Make(SmallOptions());
   {
     const c10::InferenceMode inference;
@@ -194,7 +194,7 @@ TEST(Trainer, NeverRunsWhereGradientsAreNotRecorded) {
   EXPECT_TRUE(trainer->RunSlice().ok());
 }
 
-TEST(Trainer, ErrorsOfTheBatchSourceLeaveTheStepAsItIs) {
+TEST(Trainer, ErrorsOfTheBatchSourceDoNotAffectTheStep) {
   const Trainer::Setup setup = TinySetup({}, SmallOptions());
   auto& batches = dynamic_cast<FakeBatches&>(*setup.batches);
   const auto trainer = Make(setup);
@@ -207,7 +207,7 @@ TEST(Trainer, ErrorsOfTheBatchSourceLeaveTheStepAsItIs) {
   EXPECT_TRUE(BitEqual(SnapshotOf(*trainer).tensors, SnapshotOf(*undisturbed).tensors));
 }
 
-TEST(Trainer, AStepThatADeviceHasFailedMayBeTriedAgain) {
+TEST(Trainer, AStepCanBeRetriedAfterADeviceError) {
   const auto trainer = Make(SmallOptions(), {.hook = [](const TinyNetworkCall& call) {
                               if (call.number == 5) throw std::bad_alloc();
                               if (call.number == 8)

@@ -1,4 +1,4 @@
-// Networks and pictures whose training is quick, and goes wrong when a test wants it to.
+// Networks and pictures that train quickly, and fail when a test wants them to.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,7 +14,7 @@ namespace denoise {
 
 // Every call of a TinyNetwork, as a test sees it.
 struct TinyNetworkCall {
-  int number;  // 1 is the first
+  int number;  // counted from 1
   const NetworkInput& input;
 };
 
@@ -23,17 +23,18 @@ struct TinyNetworkOptions {
   int64_t height = 4;
   int64_t width = 4;
   int64_t num_class_embeds = 0;
-  // Called with every call; what it returns multiplies the answer, so that NaN spoils it. May throw.
+  // Called with every call. The output is multiplied by its result, so NaN spoils it. May throw.
   std::function<float(const TinyNetworkCall&)> hook;
 };
 
 StateDict TinyNetworkWeights(const TinyNetworkOptions& options);
 
-// One hidden layer over all pixels, told the time and the class, and a weight that does nothing. Weights pass through the dtype on
-// their way, and gradients on theirs; arithmetic is float32.
+// One hidden layer over all pixels, the time and the class, and an unused weight. Weights and
+// gradients are rounded to the dtype; arithmetic is float32.
 NetworkBinder TinyNetworkBinder(const TinyNetworkOptions& options);
 
-// Random pictures, the same for a step and row; class row % classes. Errors are handed out once each.
+// Random pictures that depend only on the step and row, with class row % classes. Each error is
+// returned once.
 class FakeBatches : public BatchSource {
  public:
   FakeBatches(int64_t channels, int64_t height, int64_t width, int64_t classes)
@@ -52,10 +53,10 @@ class FakeBatches : public BatchSource {
 // A trainer of a TinyNetwork on FakeBatches, on DDPM's schedule.
 Trainer::Setup TinySetup(const TinyNetworkOptions& network, const TrainingOptions& options);
 
-// Seven pictures a step in network calls of three.
+// Seven pictures per step, in network calls of three.
 TrainingOptions SmallOptions();
 
-// The three below fail the test where they fail.
+// The functions below, up to SnapshotOf, fail the test if they fail.
 std::unique_ptr<Trainer> Make(const Trainer::Setup& setup);
 std::unique_ptr<Trainer> Make(const TrainingOptions& options,
                               const TinyNetworkOptions& network = {});

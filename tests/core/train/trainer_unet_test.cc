@@ -64,7 +64,7 @@ void ExpectRepeats(const Trainer::Setup& setup) {
   EXPECT_EQ(straight->state, interrupted->state);
 }
 
-TEST_F(TrainerOfAUNet, RepeatsAnUndisturbedRunBitForBit) {
+TEST_F(TrainerOfAUNet, RepeatsAnUninterruptedRunBitForBit) {
   at::set_num_threads(2);
   ExpectRepeats(UNetSetup(TrainingPrecision::kFloat32, 4));
 }

@@ -9,6 +9,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "core/diffusion/denoising_loop.h"
 #include "core/diffusion/row_batch.h"
 #include "core/diffusion/sample.h"
 #include "core/sampling/samplers/compile_plan.h"
@@ -216,14 +217,14 @@ TEST(RowBatchRetry, AnEvaluationThatFailedHasTheSameNoiseWhenTriedAgain) {
   const auto plan = Compile(SamplerKind::kDdpm, 3);
   Trajectory retried(plan, {}, 7, network), undisturbed(plan, {}, 7, network);
   {
-    RowBatch batch({&retried}, network);
+    const auto runtime = MakeDeviceRuntime(at::kCPU);
+    RowBatch batch({&retried}, network, *runtime);
     const at::Tensor noise = retried.noise().clone();
     EXPECT_ANY_THROW(batch.Update(network.Forward(batch.input()).narrow(2, 0, 3)));
     EXPECT_TRUE(retried.noise().equal(noise));
   }
   for (Trajectory* trajectory : {&retried, &undisturbed}) {
-    RowBatch batch({trajectory}, network);
-    batch.Update(network.Forward(batch.input()));
+    DenoisingLoop(network).Evaluate({trajectory});
   }
   EXPECT_TRUE(retried.slots().equal(undisturbed.slots()));
 }

@@ -1,4 +1,4 @@
-// Holds network calls or slices until a test lets them go, so that what happens meanwhile is certain.
+// Holds network calls or slices until a test releases them, so that the order of events is certain.
 #pragma once
 
 #include "core/base/mutex.h"

@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
-
 #include "core/base/error_details.h"
 #include "tests/server/jobs/training_jobs_testing.h"
 
@@ -74,7 +72,7 @@ TEST_F(TrainingJobsTest, ARetryFindsItsJobAndAnotherRequestIsRefused) {
 }
 
 TEST_F(TrainingJobsTest, AFullQueueRefusesBeforeAnythingIsMade) {
-  const std::string running = Create(Request(100'000));
+  const std::string running = Create(EndlessRequest());
   WaitForStep(running, 1);
   for (int i = 0; i < 3; ++i) Create(Request(1));
 
@@ -98,7 +96,7 @@ TEST_F(TrainingJobsTest, InceptionFeaturesNeedANetwork) {
 }
 
 TEST_F(TrainingJobsTest, WhoeverReadsCheckpointsMakesNoFolder) {
-  const std::string running = Create(Request(100'000));
+  const std::string running = Create(EndlessRequest());
   WaitForStep(running, 1);
   const std::string queued = Create(Request(1));
   denoised::v1::ListCheckpointsRequest request;
@@ -126,22 +124,22 @@ TEST_F(TrainingJobsTest, AJobThatIsOverIsDeletedWithItsFolder) {
 
 TEST_F(TrainingJobsTest, AWatcherIsWokenAndHearsEveryEventUntilTheEnd) {
   const std::string name = Create(Request(20));
-  std::atomic<int> woken = 0;
+  Signal woken;
   denoised::v1::WatchTrainingJobRequest request;
   request.set_name(name);
   request.set_resume_after(1);
-  auto watcher = *jobs().Watch(request, [&] { ++woken; });
+  auto watcher = *jobs().Watch(request, [&] { woken.Notify(); });
 
   std::vector<int64_t> sequences;
   while (true) {
-    const int seen = woken;
+    const int64_t seen = woken.count();
     const auto event = *watcher->Next();
     if (event) {
       sequences.push_back(event->sequence());
     } else if (watcher->over()) {
       break;
     } else {
-      while (woken == seen) absl::SleepFor(absl::Milliseconds(1));
+      woken.WaitForMoreThan(seen);
     }
   }
 

@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
-#include "absl/time/clock.h"
 #include "core/base/field_violations.h"
+#include "core/base/mutex.h"
 #include "core/base/sha256.h"
-#include "core/io/model_files.h"
+#include "core/io/parsed_model.h"
 #include "server/jobs/datasets/ingest.h"
 #include "server/jobs/training_jobs.h"
 #include "tests/server/jobs/store/state_testing.h"
@@ -27,7 +27,31 @@ using denoised::v1::TrainingEvent;
 using denoised::v1::TrainingJob;
 using denoised::v1::TrainingSettings;
 
-inline constexpr absl::Duration kPatience = absl::Seconds(60);
+// Counts how often something happened. Thread-safe.
+class Signal {
+ public:
+  void Notify() {
+    {
+      const MutexLock lock(mutex_);
+      ++count_;
+    }
+    changed_.NotifyAll();
+  }
+  int64_t count() const {
+    const MutexLock lock(mutex_);
+    return count_;
+  }
+  // Waits for more notifications than `seen`.
+  void WaitForMoreThan(int64_t seen) const {
+    const MutexLock lock(mutex_);
+    while (count_ <= seen) changed_.Wait(mutex_);
+  }
+
+ private:
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  int64_t count_ ABSL_GUARDED_BY(mutex_) = 0;
+};
 
 // Ten digits of two shades, as MNIST has them.
 inline std::string Digits() {
@@ -146,6 +170,8 @@ class TrainingJobsTest : public ::testing::Test {
     settings.mutable_samples()->mutable_sampler()->set_steps(2);
     return request;
   }
+  // One that does not end by itself within any test.
+  static CreateTrainingJobRequest EndlessRequest() { return Request(1'000'000); }
   std::string Create(const CreateTrainingJobRequest& request) {
     const auto job = jobs().Create(request);
     EXPECT_TRUE(job.ok()) << job.status();
@@ -175,20 +201,26 @@ class TrainingJobsTest : public ::testing::Test {
     return jobs().Delete(Named<denoised::v1::DeleteTrainingJobRequest>(name));
   }
 
+  // Looks at the job after each of its changes.
   TrainingJob Wait(const std::string& name, const std::function<bool(const TrainingJob&)>& until) {
-    const absl::Time deadline = absl::Now() + kPatience;
-    while (absl::Now() < deadline) {
+    Signal changed;
+    const auto watcher = *jobs().Watch(Named<denoised::v1::WatchTrainingJobRequest>(name),
+                                       [&] { changed.Notify(); });
+    while (true) {
+      const int64_t seen = changed.count();
       TrainingJob job = Get(name);
       if (until(job)) return job;
-      absl::SleepFor(absl::Milliseconds(2));
+      changed.WaitForMoreThan(seen);
     }
-    ADD_FAILURE() << name << " is still " << Get(name).ShortDebugString();
-    return Get(name);
   }
   TrainingJob WaitFor(const std::string& name, TrainingJob::State state) {
     return Wait(name, [&](const TrainingJob& job) {
       return job.state() == state || (IsOver(job.state()) && !IsOver(state));
     });
+  }
+  TrainingJob PauseAndWait(const std::string& name) {
+    EXPECT_TRUE(Pause(name).ok());
+    return WaitFor(name, TrainingJob::PAUSED);
   }
   TrainingJob WaitForStep(const std::string& name, int64_t step) {
     return Wait(name, [&](const TrainingJob& job) { return job.steps_done() >= step; });
@@ -220,7 +252,7 @@ class TrainingJobsTest : public ::testing::Test {
     return jobs().Publish(request);
   }
   StateDict Weights(const std::string& model) {
-    return LoadModelFiles(folder() / "models" / model)->weights;
+    return *ParsedModel::Open(folder() / "models" / model)->LoadWeights();
   }
 
   TempDir temp_;

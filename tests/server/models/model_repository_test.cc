@@ -16,16 +16,14 @@ namespace {
 using ::testing::ElementsAre;
 
 ModelHandle NewModel(std::string id, std::string version = "1") {
-  return std::make_shared<Model>(Model{.id = std::move(id),
-                                       .version = std::move(version),
-                                       .source = {},
-                                       .spec = {},
-                                       .schedule = *Schedule::Create({}),
-                                       .scheduler = {},
-                                       .default_sampler = {},
-                                       .id2label = {},
-                                       .null_class_label = {},
-                                       .networks = {}});
+  ModelInfo info = {.source = {},
+                    .spec = {},
+                    .schedule = *Schedule::Create({}),
+                    .scheduler = {},
+                    .default_sampler = {},
+                    .id2label = {},
+                    .null_class_label = {}};
+  return std::make_shared<Model>(Model{std::move(info), std::move(id), std::move(version), {}});
 }
 
 std::vector<std::string> Ids(const std::vector<ModelHandle>& models) {

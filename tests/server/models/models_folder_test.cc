@@ -79,6 +79,7 @@ TEST_F(ModelsFolderTest, LoadsEveryFolder) {
   EXPECT_FALSE(classes->version.empty());
   ASSERT_EQ(classes->networks.size(), 1u);
   EXPECT_EQ(classes->networks[0]->device(), at::Device(at::kCPU));
+  EXPECT_EQ(classes->spec.num_parameters, classes->networks[0]->spec().num_parameters);
   EXPECT_EQ(models.at("gray")->spec.in_channels, 1);
   EXPECT_NE(models.at("gray")->version, classes->version);
 }
@@ -312,7 +313,7 @@ TEST_F(InterruptedInstallTest, LeavesOneCompleteModelWhereverItHappens) {
   }
 }
 
-TEST_F(InterruptedInstallTest, TheNextInstallPutsItRightToo) {
+TEST_F(InterruptedInstallTest, TheNextInstallRepairsItToo) {
   Put(kNew, ".incoming/m");
   Put(kOld, ".replaced/m");
   ASSERT_TRUE(Folder().Install("other", Copy(kNew), models_).ok());

@@ -111,7 +111,7 @@ class UploadCallTest : public testing::Test {
   std::unique_ptr<DataSetStore> store_ = *DataSetStore::Open(
       database_.get(), &state_, {.data_sets = 2, .data_set_bytes = 1 << 20},
       [this](v1::DatasetFormat, const std::filesystem::path&, const std::filesystem::path& stored,
-             const GoOn&) {
+             const IngestProgressFunction&) {
         std::filesystem::create_directory(stored);
         IngestResult result{reading_, {}};
         result.report.set_pictures(3);

@@ -77,7 +77,7 @@ inline std::vector<RefusedOverrides> OverridesToRefuse() {
       {{"--sampler", "ddim", "--rescale-betas-zero-snr", "true"},
        {.sampler = kDdim, .rescale_betas_zero_snr = true},
        {{"rescale_betas_zero_snr",
-         "needs a network that predicts v or x0: without signal its noise says nothing of x0"}}},
+         "needs a network that predicts v or x0: without signal its noise says nothing about x0"}}},
       {{"--sampler", "euler_a", "--s-churn", "1"},
        {.sampler = SamplerKind::kEulerAncestral, .s_churn = 1},
        {{"s_churn", "is not an option of euler_a"}}},

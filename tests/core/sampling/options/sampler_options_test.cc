@@ -73,7 +73,7 @@ TEST(OptionNames, RoundTripForEveryEnumeration) {
   ExpectNamesRoundTrip<TimeShiftType>();
 }
 
-TEST(SamplerReads, TellsWhichSamplerReadsWhat) {
+TEST(SamplerReads, KnowsWhichSamplerReadsWhat) {
   EXPECT_TRUE(SamplerReads(SamplerKind::kDdim, "eta"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDdpm, "eta"));
   EXPECT_TRUE(SamplerReads(SamplerKind::kDdpm, "variance_type"));

@@ -28,7 +28,7 @@ ResolvedSampler Apply(const SamplerOverrides& overrides) {
   return ApplyOverrides(ClassDefaults(overrides.sampler.value()), overrides, kMaxSteps);
 }
 
-TEST(OptionTable, EveryOptionHasItsNameToItselfAndSomebodyWhoReadsIt) {
+TEST(OptionTable, EveryOptionHasAUniqueNameAndAReader) {
   std::set<std::string_view> names;
   ForEachOption([&](const auto& option) {
     EXPECT_TRUE(names.insert(option.name).second) << option.name;
@@ -99,7 +99,7 @@ TEST(OptionTable, HasALineForEveryMember) {
 }
 
 // No two lines of the table fill in one member, nor does one line fill in another's.
-TEST(OptionTable, EveryLineHasItsMembersToItself) {
+TEST(OptionTable, NoTwoLinesShareAMember) {
   ForEachOption([](const auto& option) {
     SamplerOverrides one;
     SetSomething(one.*option.in_overrides);
@@ -151,7 +151,7 @@ TEST(ApplyOverrides, ChangesWhatIsSetAndNothingElse) {
   EXPECT_EQ(resolved.options.solver_order, defaults.solver_order);
 }
 
-TEST(ApplyOverrides, AValueInViolationLeavesTheDefaultAndTheOthersAreTaken) {
+TEST(ApplyOverrides, AnInvalidValueLeavesItsDefaultAndTheOthersApply) {
   const ResolvedSampler resolved =
       Apply({.sampler = SamplerKind::kDdim, .steps = 0, .eta = std::nan(""), .solver_order = 1});
   EXPECT_EQ(resolved.options.steps, SamplerOptions().steps);
@@ -163,7 +163,7 @@ TEST(ApplyOverrides, AValueInViolationLeavesTheDefaultAndTheOthersAreTaken) {
   EXPECT_EQ(other.options.eta, 1);
 }
 
-TEST(ApplyOverrides, ListsAreAsLongAsThereAreStepsAtMost) {
+TEST(ApplyOverrides, ListsAreAtMostAsLongAsTheStepLimit) {
   const SamplerOverrides overrides = {
       .sampler = SamplerKind::kUniPc, .timesteps = {9, 8, 7, 6}, .disable_corrector = {0, 1, 2, 3}};
   const SamplerOptions defaults = ClassDefaults(SamplerKind::kUniPc);
@@ -183,7 +183,7 @@ TEST(ApplyOverrides, DefaultStepsAreCutDownToTheLimit) {
   EXPECT_EQ(resolved.options.steps, 10);
 }
 
-TEST(ApplyOverrides, AnInfinityThatMeansNoneIsTaken) {
+TEST(ApplyOverrides, AcceptsInfinityWhereItMeansNone) {
   const SamplerOptions clipped = {.lambda_min_clipped = -5};
   EXPECT_EQ(ApplyOverrides(clipped, {.lambda_min_clipped = -kInfinity}, kMaxSteps)
                 .options.lambda_min_clipped,
@@ -207,7 +207,7 @@ TEST(ApplyOverrides, AnOffsetOfTimestepsThatAreNotLeadingIsRefused) {
           "steps_offset", "has no effect without timesteps laid out by timestep_spacing leading"}));
 }
 
-TEST(ApplyOverrides, WhatGoesByTimestepsIsRefusedWhereNoneAreLaidOut) {
+TEST(ApplyOverrides, RefusesOptionsOfTimestepsWhenNoneAreLaidOut) {
   const auto refused = [](const SamplerOverrides& overrides) {
     std::vector<std::string> fields;
     for (const FieldViolation& violation : GetFieldViolations(Apply(overrides).violations))
@@ -231,8 +231,8 @@ TEST(ApplyOverrides, WhatGoesByTimestepsIsRefusedWhereNoneAreLaidOut) {
               IsEmpty());
 }
 
-// What is told back can be asked for again, and gives the same plan.
-TEST(EffectiveOverrides, AreTakenAsTheyAreAndGiveTheSamePlan) {
+// Echoed options can be sent again and give the same plan.
+TEST(EffectiveOverrides, CanBeAppliedAgainAndGiveTheSamePlan) {
   const Schedule schedule = Schedule::Create({}).value();
   const SamplerOptions some_options[] = {
       {.sampler = SamplerKind::kDdpm, .variance_type = VarianceType::kFixedLarge},
@@ -284,7 +284,7 @@ TEST(EffectiveOverrides, AreTakenAsTheyAreAndGiveTheSamePlan) {
   }
 }
 
-TEST(EffectiveOverrides, NameOnlyWhatHasAnEffect) {
+TEST(EffectiveOverrides, ContainOnlyOptionsWithAnEffect) {
   const SamplerOverrides ddim =
       EffectiveOverrides({.sampler = SamplerKind::kDdim, .timesteps = {5}, .clip_sample = false});
   EXPECT_EQ(ddim.clip_sample, false);
@@ -296,7 +296,7 @@ TEST(EffectiveOverrides, NameOnlyWhatHasAnEffect) {
   EXPECT_THAT(ddim.timesteps, ElementsAre(5));
 }
 
-TEST(EffectiveOverrides, SayWhichTypeOfSolverAnAbsentOneIs) {
+TEST(EffectiveOverrides, ResolveAnAbsentSolverType) {
   EXPECT_EQ(EffectiveOverrides({.sampler = SamplerKind::kUniPc}).solver_type, SolverType::kBh2);
   EXPECT_EQ(EffectiveOverrides({.sampler = SamplerKind::kDpmSolver}).solver_type,
             SolverType::kMidpoint);

@@ -277,7 +277,7 @@ struct BadConfig {
 };
 
 // A config that the library made from another class's keeps that class's keys; they mean nothing.
-TEST(ParseSchedulerConfig, KeysOfOtherClassesMeanNothing) {
+TEST(ParseSchedulerConfig, IgnoresKeysOfOtherClasses) {
   const SamplerOptions ddim = Parse(kDdim, R"("solver_order": 3, "skip_prk_steps": true)").sampler;
   EXPECT_EQ(ddim.solver_order, ClassDefaults(SamplerKind::kDdim).solver_order);
   const SamplerOptions singlestep =
@@ -408,7 +408,7 @@ TEST(ParseSchedulerConfig, ReadsEveryKeyOfAConsistencyModel) {
   EXPECT_FALSE(config.sampler.clip_sample);
 }
 
-TEST(ParseSchedulerConfig, ReadsWhatEulerKnowsOfContinuousTime) {
+TEST(ParseSchedulerConfig, ReadsEulersOptionsForContinuousTime) {
   const SamplerOptions options =
       Parse(kEuler, R"("interpolation_type": "log_linear", "timestep_type": "continuous",
       "prediction_type": "v_prediction", "sigma_min": 0.002, "sigma_max": 700.0, "use_karras_sigmas": true)")
@@ -490,7 +490,7 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
   }
 }
 
-TEST(ParseSchedulerConfig, RefusesTextsThatAreNoConfig) {
+TEST(ParseSchedulerConfig, RefusesTextThatIsNotAConfig) {
   for (const char* text :
        {"", "{}", "null", "[]", R"({"_class_name": 5})", R"({"_class_name": ["DDIMScheduler"]})",
         R"({"_class_name": "DDIMScheduler", "_class_name": "DDPMScheduler"})",
@@ -622,7 +622,7 @@ TEST(SwitchSampler, CarriesNoiseLevelsBetweenSolvers) {
   EXPECT_TRUE(sde.euler_at_final);
 }
 
-TEST(SwitchSampler, WhereARunEndsIsNotDeisToSay) {
+TEST(SwitchSampler, DeisDoesNotChooseWhereARunEnds) {
   const SchedulerConfig dpm = Parse(kDpm, R"("solver_order": 3, "lower_order_final": false)");
   const SamplerOptions deis = SwitchSampler(dpm, SamplerKind::kDeis);
   EXPECT_EQ(deis.final_sigma, FinalSigma::kSigmaMin);
@@ -642,7 +642,7 @@ TEST(SwitchSampler, SinglestepSolversEndTheirBlocksByTheirOwnDefault) {
   EXPECT_TRUE(SwitchSampler(Parse(kSinglestep), SamplerKind::kDpmSolverPlusPlus).lower_order_final);
 }
 
-TEST(SwitchSampler, WhereARunEndsIsTheSameToDdimAndPndm) {
+TEST(SwitchSampler, DdimAndPndmEndAtTheSameLevel) {
   EXPECT_FALSE(SwitchSampler(Parse(kPndm), SamplerKind::kDdim).set_alpha_to_one);
   EXPECT_TRUE(SwitchSampler(Parse(kDdim), SamplerKind::kPlms).set_alpha_to_one);
   const SchedulerConfig lcm = Parse(kLcm, R"("original_inference_steps": 100)");

@@ -280,7 +280,7 @@ TEST(CompilePlan, SigmaRangeAndRhoCanBeChosen) {
   EXPECT_NEAR(preserving.final_sigma / preserving.final_alpha, 0.1, 1e-9);
 }
 
-TEST(CompilePlan, CustomTimestepsTakeThePlaceOfAFamilysSpacing) {
+TEST(CompilePlan, CustomTimestepsReplaceAFamilysSpacing) {
   SamplerOptions edm = EdmSampler(kEuler, 5);
   edm.timesteps = {1, 0, -1};
   EXPECT_THAT(Sigmas(CompileOn(EdmOptions{}, edm)),
@@ -354,7 +354,7 @@ TEST(CompilePlan, AConsistencyModelTakesOneStepFromNoiseToImage) {
   EXPECT_FALSE(AddsNoise(only));
 }
 
-TEST(CompilePlan, AConsistencyModelNoisesAnewBetweenSteps) {
+TEST(CompilePlan, AConsistencyModelAddsFreshNoiseBetweenSteps) {
   SamplerOptions options = EdmSampler(kConsistency, 3);
   options.s_noise = 0.5;
   const SamplerPlan plan = CompileOn(kConsistencyModel, options);
@@ -415,7 +415,7 @@ TEST(CompilePlan, SigmaMinIsTheEndOfASpacingThatItBelongsTo) {
   EXPECT_NEAR(Compile(options).final_sigma, schedule.sigma(0) / schedule.alpha(0), 1e-12);
 }
 
-TEST(CompilePlan, NetworksOfContinuousTimeAreToldAQuarterOfLogSigma) {
+TEST(CompilePlan, NetworksWithContinuousTimeGetAQuarterOfLogSigma) {
   for (SamplerKind sampler : {kEuler, kHeun, kDpmpp, kUniPc}) {
     const SamplerPlan plan = Compile({.sampler = sampler,
                                       .steps = 3,
@@ -561,7 +561,7 @@ TEST(CompilePlan, LogFormsOfFixedVarianceAreTheSameVariance) {
   EXPECT_LT(noise(VarianceType::kFixedSmall), noise(VarianceType::kFixedLarge));
 }
 
-TEST(CompilePlan, LearnedVarianceIsAskedOfTheNetwork) {
+TEST(CompilePlan, LearnedVarianceComesFromTheNetwork) {
   const SamplerPlan range =
       Compile({.sampler = kDdpm, .variance_type = VarianceType::kLearnedRange});
   EXPECT_TRUE(range.NeedsLearnedVariance());
@@ -598,7 +598,7 @@ TEST(CompilePlan, DdimMayEndAtTheSchedulesFirstLevel) {
                    schedule.sigma(0));
 }
 
-TEST(CompilePlan, ThresholdingTakesThePlaceOfTheClip) {
+TEST(CompilePlan, ThresholdingReplacesTheClip) {
   const SamplerOptions both{
       .sampler = kDdim, .clip_sample = true, .thresholding = true, .sample_max_value = 2};
   const Clip clip = Compile(both).evaluations[0].clip;
@@ -635,7 +635,7 @@ TEST(CompilePlan, RefusesEpsilonWhereThereIsNoSignal) {
   EXPECT_TRUE(CompilePlan(ZeroSnrSchedule(), {.sampler = kDdim, .timesteps = {998, 500}}).ok());
 }
 
-TEST(CompilePlan, RefusesEpsilonWithZeroTerminalSnrOfEverySampler) {
+TEST(CompilePlan, RefusesEpsilonWithZeroTerminalSnrForEverySampler) {
   for (const auto& [name, sampler] : kNames<SamplerKind>) {
     if (!SuitsFamily(sampler, ScheduleFamily::kVariancePreserving)) continue;
     SamplerOptions options{
@@ -651,7 +651,7 @@ TEST(CompilePlan, RefusesEpsilonWithZeroTerminalSnrOfEverySampler) {
   }
 }
 
-TEST(CompilePlan, SolversTakeZeroTerminalSnrForTheLeastOfFloat16) {
+TEST(CompilePlan, SolversReplaceZeroTerminalSnrByTheLeastFloat16) {
   const absl::StatusOr<SamplerPlan> plan =
       CompilePlan(ZeroSnrSchedule(), {.sampler = kDpmpp,
                                       .timesteps = {999, 500},
@@ -817,7 +817,7 @@ TEST(CompilePlan, PndmsTimestepsAreThoseOfItsClass) {
               testing::ElementsAre(750, 500, 500, 250, 0));
 }
 
-TEST(CompilePlan, PndmEndsAtTheSchedulesFirstLevelWhereItsConfigSaysSo) {
+TEST(CompilePlan, PndmEndsAtTheSchedulesFirstLevelIfItsConfigSaysSo) {
   EXPECT_EQ(Compile({.sampler = SamplerKind::kPlms}).final_sigma, 0);
   EXPECT_DOUBLE_EQ(Compile({.sampler = SamplerKind::kPlms, .set_alpha_to_one = false}).final_sigma,
                    MakeSchedule().sigma(0));
@@ -916,8 +916,8 @@ TEST(CompilePlan, CustomSigmasMayEndAtTheSchedulesLeast) {
   EXPECT_NEAR(plan.evaluations.back().update(0, 0), 1, 1e-5);  // the last step stands still
 }
 
-// Karras et al. 2022, algorithm 2: the network is asked about the image with the fresh noise.
-TEST(CompilePlan, HeunsChurnComesBeforeTheNetworkIsAsked) {
+// Karras et al. 2022, algorithm 2: the network's input is the image with the fresh noise.
+TEST(CompilePlan, HeunsChurnComesBeforeTheNetworkCall) {
   const SamplerOptions still{.sampler = kHeun, .sigmas = {50, 5, 0.5}};
   SamplerOptions churned = still;
   churned.s_churn = 0.6;  // gamma 0.2
@@ -969,7 +969,7 @@ TEST(CompilePlan, EdmSchedulesTakeCustomSigmasBetaSpacingAndChurn) {
   }
 }
 
-TEST(CompilePlan, NoiseTemperatureScalesAllNoiseOnTheWay) {
+TEST(CompilePlan, NoiseTemperatureScalesAllAddedNoise) {
   for (const auto& [name, sampler] : kNames<SamplerKind>) {
     if (!SamplerReads(sampler, "noise_temperature")) continue;
     if (!SuitsFamily(sampler, ScheduleFamily::kVariancePreserving)) continue;

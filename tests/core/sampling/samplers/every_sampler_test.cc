@@ -140,7 +140,7 @@ TEST_P(StochasticSampler, DrawsFromTheDistributionOfTheData) {
   EXPECT_LT(Distance(GetParam().options), kFarthest);
 }
 
-TEST_P(StochasticSampler, IsSeenToDrawFromAnotherWithLessNoise) {
+TEST_P(StochasticSampler, IsDetectedToDifferWithLessNoise) {
   SamplerOptions options = GetParam().options;
   options.noise_temperature = 0.7;
   EXPECT_GT(Distance(options), kFarthest);

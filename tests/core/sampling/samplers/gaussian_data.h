@@ -35,7 +35,8 @@ double OutputFor(double x0, PredictionType type, const NoiseLevel& seen, double 
 // What a perfect network says of x, at the level that it sees.
 double PerfectOutput(const Gaussian& data, PredictionType type, const NoiseLevel& seen, double x);
 
-// What a network says of `input` that `evaluation` reads as `x0`: for networks with preconditioning.
+// What a network says of `input` that `evaluation` reads as `x0`: for networks with
+// preconditioning.
 double OutputReadAs(double x0, const Evaluation& evaluation, double input);
 
 // The level that the network sees.

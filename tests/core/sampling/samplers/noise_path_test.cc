@@ -254,7 +254,7 @@ TEST(NoisePath, DeisInLogRhoIsDpmSolverWithExactIntegrals) {
   }
 }
 
-TEST(NoisePath, AStepThatGoesNowhereLeavesTheImageAlone) {
+TEST(NoisePath, AStepThatDoesNotMoveKeepsTheImage) {
   NoisePath path = PreservingPath();
   path.back().to = path.back().from;  // Karras sigmas that end at sigma_min do this
   for (SamplerKind sampler :
@@ -286,7 +286,7 @@ TEST(NoisePath, EulerAncestralIsDdpmInSigma) {
   EXPECT_FALSE(AddsNoise(euler.evaluations.back()));
 }
 
-TEST(NoisePath, HeunAsksTwiceAStepAndOnceWhereNoNoiseIsLeft) {
+TEST(NoisePath, HeunEvaluatesTwicePerStepAndOnceWithoutNoise) {
   NoisePath path = PreservingPath();
   const auto asked = [&] {
     std::vector<std::pair<double, bool>> evaluations;
@@ -307,7 +307,7 @@ TEST(NoisePath, HeunAsksTwiceAStepAndOnceWhereNoNoiseIsLeft) {
 }
 
 // The state is x / alpha; what the network sees, and a picture of x_t shows, is x.
-TEST(NoisePath, SamplersInSigmaShowTheNetworkTheSameLevelsAsTheOthers) {
+TEST(NoisePath, SamplersInSigmaUseTheSameLevelsAsTheOthers) {
   const NoisePath path = PreservingPath();
   const SamplerPlan plan = CompilePath(path, {.sampler = SamplerKind::kEuler});
   for (size_t step = 0; step < path.size(); ++step) {
@@ -357,7 +357,7 @@ TEST(NoisePath, PlmsStartsWithHeunAndRisesToOrderFour) {
   EXPECT_THAT(history, ElementsAre(0, 1, 1, 2, 3, 3, 3, 3));
 }
 
-TEST(NoisePath, PrkAsksFourTimesAStepAndHandsItsHistoryToPlms) {
+TEST(NoisePath, PrkEvaluatesFourTimesPerStepAndFillsTheHistoryOfPlms) {
   const NoisePath path = PreservingPath();  // three steps of two moves, and one more
   const SamplerPlan plan = CompilePath(path, {.sampler = SamplerKind::kPndm});
   ASSERT_EQ(plan.evaluations.size(), 13u);
@@ -406,7 +406,7 @@ TEST(NoisePath, VpStepsAreEulersInTime) {
   }
 }
 
-TEST(NoisePath, LcmLeavesTheImageAloneAtTimestepZero) {
+TEST(NoisePath, LcmKeepsTheImageAtTimestepZero) {
   const NoiseLevel t = LevelOfLambda(0);
   const auto update = [&](double timestep) {
     return CompilePath({{timestep, t, {1, 0}}},

@@ -74,8 +74,8 @@ void ExpectNear(const std::vector<double>& actual, const std::vector<double>& ex
 // further.
 double PixelTolerance(const ReferenceCase& reference) { return reference.index == 7 ? 2 : 1; }
 
-// What float32 leaves where a step cancels everything out, as the last one does in a run of Euler or
-// Heun that predicts the sample: the network says 0 at timestep 0, and the library, which moves
+// What float32 leaves where a step cancels everything out, as the last one does in a run of Euler
+// or Heun that predicts the sample: the network says 0 at timestep 0, and the library, which moves
 // there by a difference, arrives at 1e-9 a pixel.
 double RoundingError(const ReferenceCase& reference) {
   constexpr double kEpsilon = std::numeric_limits<float>::epsilon();

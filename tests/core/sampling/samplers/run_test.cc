@@ -86,7 +86,7 @@ TEST(LayOutRun, JumpsBackWhereRePaintDoes) {
               ElementsAre(Segment{3, 6}, Segment{4, 6}));
 }
 
-TEST(LayOutRun, CountsTheStepsTakenAgainAgainstTheLimit) {
+TEST(LayOutRun, CountsRepeatedStepsAgainstTheLimit) {
   const RunOptions run{.jump_length = 2, .resamples = 2, .max_steps = 10};
   EXPECT_EQ(LayOutRun(run, 6)->size(), 3u);
   RunOptions tight = run;
@@ -108,7 +108,7 @@ TEST(CompilePlan, AWholeRunIsTheSamplerItself) {
   EXPECT_EQ(Json(Compile(options, {.jump_length = 2})), Json(Compile(options)));
 }
 
-TEST(CompilePlan, ASamplerWithoutHistoryGoesOnAsTheWholeRunWould) {
+TEST(CompilePlan, ASamplerWithoutHistoryContinuesLikeTheWholeRun) {
   const SamplerOptions samplers[] = {
       {.sampler = SamplerKind::kDdim, .steps = 10},
       {.sampler = SamplerKind::kDdpm, .steps = 10},
@@ -124,12 +124,12 @@ TEST(CompilePlan, ASamplerWithoutHistoryGoesOnAsTheWholeRunWould) {
   }
 }
 
-TEST(CompilePlan, AStepIsTwoEvaluationsOfHeun) {
+TEST(CompilePlan, AStepOfHeunIsTwoEvaluations) {
   const SamplerOptions options{.sampler = SamplerKind::kHeun, .steps = 6};
   EXPECT_EQ(Json(Compile(options, {.strength = 0.5})), Json(Rest(Compile(options), 6)));
 }
 
-TEST(CompilePlan, ASolverBeginsAgainWithEmptyHistory) {
+TEST(CompilePlan, ASolverRestartsWithAnEmptyHistory) {
   for (SamplerKind sampler : {SamplerKind::kDpmSolverPlusPlus, SamplerKind::kUniPc}) {
     const SamplerOptions options{.sampler = sampler, .steps = 10, .solver_order = 3};
     const SamplerPlan rest = Compile(options, {.strength = 0.6});
@@ -162,7 +162,7 @@ TEST(CompilePlan, CountsTheDrawsOfTheStepsLeftOut) {
 
 // x at the later level of `jump`, of which the signal is x0 and the noise has deviation 1, arrives
 // at the level where the next segment begins.
-TEST(CompilePlan, AJumpBackArrivesAtTheEarlierLevel) {
+TEST(CompilePlan, AJumpBackReachesTheEarlierLevel) {
   for (SamplerKind sampler : {SamplerKind::kDdim, SamplerKind::kDdpm, SamplerKind::kEuler,
                               SamplerKind::kEulerAncestral, SamplerKind::kHeun}) {
     SamplerOptions options{.sampler = sampler, .steps = 6};
@@ -284,7 +284,7 @@ double RoundTripError(const SamplerOptions& options) {
   return error;
 }
 
-TEST(CompileInversion, TheWayBackArrivesAtThePicture) {
+TEST(CompileInversion, TheRoundTripReturnsToThePicture) {
   for (SamplerKind sampler : {SamplerKind::kDdim, SamplerKind::kEuler}) {
     const SamplerOptions options{.sampler = sampler, .steps = 100};
     SamplerOptions more = options;
@@ -294,9 +294,9 @@ TEST(CompileInversion, TheWayBackArrivesAtThePicture) {
   }
 }
 
-// The same data under EDM's schedule, where the network is told log(sigma) / 4 and shown x over its
-// deviation.
-TEST(CompileInversion, TheWayBackArrivesAtThePictureInEdmsSigmas) {
+// The same data under EDM's schedule, where the network's inputs are log(sigma) / 4 and x divided
+// by its deviation.
+TEST(CompileInversion, TheRoundTripReturnsToThePictureInEdmsSigmas) {
   const ExactEpsilon data;
   const Schedule schedule = *Schedule::Create(EdmOptions());
   const auto network = [&](const Values& input, const Evaluation& evaluation) {
@@ -325,7 +325,7 @@ TEST(CompileInversion, TheWayBackArrivesAtThePictureInEdmsSigmas) {
 }
 
 // The exact flow keeps a picture's place in its distribution: so many deviations from the mean.
-TEST(CompileInversion, ThePictureBecomesTheNoiseOfItsPlaceInTheDistribution) {
+TEST(CompileInversion, ThePictureBecomesTheNoiseAtItsQuantile) {
   const ExactEpsilon data;
   const SamplerPlan plan =
       Compile({.sampler = SamplerKind::kDdim, .steps = 500}, {.inverted = true});

@@ -62,7 +62,7 @@ TEST(SpaceTimesteps, TakesOneStep) {
   EXPECT_THAT(Ancestral(Options(TimestepSpacing::kLinspace, 1), 1), ElementsAre(0));
 }
 
-TEST(SpaceTimesteps, GivesExactlyAsManyTimestepsAsStepsWhateverTheirNumber) {
+TEST(SpaceTimesteps, GivesExactlyOneTimestepPerStep) {
   for (int steps = 1; steps <= 1000; ++steps) {
     for (TimestepSpacing spacing :
          {TimestepSpacing::kLeading, TimestepSpacing::kTrailing, TimestepSpacing::kLinspace}) {
@@ -99,7 +99,7 @@ TEST(SpaceTimesteps, RefusesMoreLeadingStepsThanTheRangeHas) {
   EXPECT_THAT(GetFieldViolations(status), ElementsAre(Field(&FieldViolation::field, "steps")));
 }
 
-TEST(SectionTimesteps, TakesAsManyOfEachSectionAsItIsTold) {
+TEST(SectionTimesteps, TakesTheGivenNumberFromEachSection) {
   EXPECT_THAT(SectionTimesteps(10, {5}).value(), ElementsAre(9, 7, 4, 2, 0));
   // Sections [0, 4), [4, 7) and [7, 10).
   EXPECT_THAT(SectionTimesteps(10, {2, 3, 1}).value(), ElementsAre(7, 6, 5, 4, 3, 0));

@@ -74,14 +74,14 @@ INSTANTIATE_TEST_SUITE_P(
         FamilyCase{"flow", FlowOptions{}, ScheduleFamily::kFlow, 0, {0.5, 20, 500, 999.5}}),
     [](const auto& instance) { return std::string(instance.param.name); });
 
-TEST(Schedule, EdmTellsTheNetworkAQuarterOfLogSigma) {
+TEST(Schedule, EdmsTimestepIsAQuarterOfLogSigma) {
   const Schedule schedule = Schedule::Create(EdmOptions{}).value();
   EXPECT_NEAR(schedule.TimestepAt({1, 80}), 0.25 * std::log(80), 1e-12);
   EXPECT_NEAR(schedule.sigma(0.25 * std::log(0.002)), 0.002, 1e-12);
   EXPECT_EQ(schedule.alpha(1), 1);
 }
 
-TEST(Schedule, ConsistencyModelsAreToldAThousandTimesThat) {
+TEST(Schedule, ConsistencyModelsGetAThousandTimesThat) {
   const Schedule schedule = Schedule::Create(EdmOptions{.consistency_model = true}).value();
   EXPECT_NEAR(schedule.TimestepAt({1, 80}), 250 * std::log(80), 1e-9);
 }

@@ -65,6 +65,24 @@ TEST_F(DataSetReaderTest, AFullDiskWhileReadingIsTriedAgain) {
   EXPECT_EQ(Get()->state(), Dataset::READY);
 }
 
+TEST_F(DataSetReaderTest, AFullDiskWhileReadingIsTriedAgainAMinuteLater) {
+  EXPECT_EQ(Upload("Disk").status().code(), absl::StatusCode::kResourceExhausted);
+  std::promise<void> reads_again, go_on;
+  ingest_.after_growing = [&] {
+    reads_again.set_value();
+    go_on.get_future().wait();
+  };
+
+  open_->clock.Advance(absl::Minutes(1));
+
+  reads_again.get_future().wait();
+  UploadHeader header = HeaderOf("Disk");
+  header.set_offset(4);
+  auto upload = *store_->BeginUpload(header);
+  go_on.set_value();
+  EXPECT_EQ(Finish(*upload)->state(), Dataset::READY);
+}
+
 TEST_F(DataSetReaderTest, ACrashWhileReadingReadsAgain) {
   std::promise<void> open_gate;
   std::shared_future<void> gate = open_gate.get_future().share();

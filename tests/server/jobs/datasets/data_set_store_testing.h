@@ -12,7 +12,6 @@
 #include <string>
 
 #include "absl/strings/escaping.h"
-#include "absl/time/clock.h"
 #include "core/base/sha256.h"
 #include "server/jobs/datasets/data_set_store.h"
 #include "tests/server/jobs/store/state_testing.h"
@@ -45,7 +44,8 @@ inline denoised::v1::UploadChunk Chunk(const std::string& bytes) {
 class FakeIngest {
  public:
   IngestResult operator()(denoised::v1::DatasetFormat, const std::filesystem::path& upload,
-                          const std::filesystem::path& stored, const GoOn& go_on) {
+                          const std::filesystem::path& stored,
+                          const IngestProgressFunction& progress) {
     if (gate) gate->wait();
     EXPECT_FALSE(std::filesystem::exists(stored));
     std::filesystem::create_directory(stored);
@@ -54,15 +54,13 @@ class FakeIngest {
     IngestResult result;
     result.report.set_pictures(static_cast<int64_t>(bytes.size()));
     if (stored_bytes) bytes.resize(*stored_bytes, ' ');
-    result.status = go_on(static_cast<int64_t>(bytes.size()));
+    result.status = progress(static_cast<int64_t>(bytes.size()));
     if (after_growing) after_growing();
     if (result.status.ok()) WriteFile(stored / "pictures", bytes);
     if (bytes[0] == 'E') result.status = absl::InvalidArgumentError("holds no picture");
     if (bytes[0] == 'D' && reads == 1) result.status = absl::ResourceExhaustedError("full");
-    while (bytes[0] == 'W' && result.status.ok()) {
-      absl::SleepFor(absl::Milliseconds(1));
-      result.status = go_on(0);
-    }
+    // An archive without end: only a server that stops ends the reading.
+    while (bytes[0] == 'W' && result.status.ok()) result.status = progress(0);
     if (bytes[0] == 'T') throw std::runtime_error("/secret/path");
     return result;
   }
@@ -90,8 +88,8 @@ class DataSetStoreTest : public ::testing::Test {
   std::unique_ptr<DataSetStore> OpenStore(OpenState& state) {
     return OpenState::Unwrap(DataSetStore::Open(
         state.database.get(), &state.state, quota_,
-        [this](auto format, const auto& upload, const auto& stored, const auto& go_on) {
-          return ingest_(format, upload, stored, go_on);
+        [this](auto format, const auto& upload, const auto& stored, const auto& progress) {
+          return ingest_(format, upload, stored, progress);
         },
         &state.clock, /*observer=*/nullptr));
   }

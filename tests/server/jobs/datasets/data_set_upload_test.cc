@@ -156,5 +156,24 @@ TEST_F(DataSetUploadTest, AnUploadThatIsNotContinuedIsRemoved) {
   EXPECT_TRUE(Get("datasets/alive").ok());  // a call is still at it
 }
 
+TEST_F(DataSetUploadTest, AnUploadExpiresByItselfAlsoAfterARestart) {
+  (void)*store_->BeginUpload(HeaderOf("0123456789", "datasets/before"));
+  Reopen();
+  open_->clock.Advance(absl::Hours(1));
+  (void)*store_->BeginUpload(HeaderOf("0123456789", "datasets/after"));
+  for (const char* name : {"datasets/before", "datasets/after"}) {
+    auto other = *store_->BeginUpload(HeaderOf("x", "datasets/other"));
+    EXPECT_TRUE(Get(name).ok());
+
+    open_->clock.Advance(absl::Hours(name == std::string("datasets/before") ? 23 : 1));
+
+    // The reader keeps house before it reads this.
+    ASSERT_TRUE(other->Append(Chunk("x")).ok());
+    ASSERT_TRUE(Finish(*other).ok());
+    EXPECT_EQ(Get(name).status().code(), absl::StatusCode::kNotFound);
+    ASSERT_TRUE(Delete("datasets/other").ok());
+  }
+}
+
 }  // namespace
 }  // namespace denoise

@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "core/data/data_set.h"
-#include "core/evaluation/pixel_features.h"
+#include "core/evaluation/untrained_features.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/jobs/runs/run_resume.h"
-#include "server/jobs/store/event_log.h"
+#include "server/jobs/store/job_tables.h"
 #include "tests/core/train/trainer_testing.h"
 #include "tests/server/jobs/store/state_testing.h"
 

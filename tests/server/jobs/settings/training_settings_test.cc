@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/io/new_model.h"
-#include "server/jobs/settings/base_model.h"
 #include "server/jobs/settings/evaluation_settings.h"
+#include "server/models/model_loader.h"
 
 namespace denoise {
 namespace {
@@ -28,10 +28,10 @@ NewModelOptions Network() {
   return options;
 }
 
-Model ModelOf(const NewModelOptions& options) {
-  const auto files = NewModel(options);
-  EXPECT_TRUE(files.ok()) << files.status();
-  return *DescribeAsModel(*files);
+ModelInfo ModelOf(const NewModelOptions& options) {
+  const auto model = NewModel(options);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return InfoOf(model->description());
 }
 
 Dataset DataSetOf(const std::vector<std::string>& classes, int64_t pictures = 100) {
@@ -50,7 +50,7 @@ TrainingSettings Settings() {
   return settings;
 }
 
-absl::StatusOr<TrainingSettings> Resolve(const TrainingSettings& settings, const Model& model,
+absl::StatusOr<TrainingSettings> Resolve(const TrainingSettings& settings, const ModelInfo& model,
                                          const Dataset& data_set,
                                          at::DeviceType device = at::kCPU) {
   return ResolveTraining(settings, {.model = model, .data_set = data_set, .device = device});
@@ -165,7 +165,7 @@ TEST(TrainingSettings, OptionsAreTheCoresByName) {
 
 TEST(TrainingSettings, PrecisionAndBatchesSuitTheDevice) {
   TrainingSettings request = Settings();
-  const Model model = ModelOf(Network());
+  const ModelInfo model = ModelOf(Network());
   const auto on_gpu = Resolve(request, model, DataSetOf({}), at::kCUDA);
   EXPECT_EQ(on_gpu->precision(), TrainingSettings::BFLOAT16);
   EXPECT_EQ(on_gpu->micro_batch_size(), 64);
@@ -177,7 +177,7 @@ TEST(TrainingSettings, PrecisionAndBatchesSuitTheDevice) {
 TEST(TrainingSettings, ANetworkCallIsBoundedByItsPixels) {
   TrainingSettings request = Settings();
   request.set_batch_size(1 << 16);
-  const Model model = ModelOf(Network());
+  const ModelInfo model = ModelOf(Network());
   EXPECT_EQ(Resolve(request, model, DataSetOf({}), at::kCUDA)->micro_batch_size(),
             (1 << 22) / (16 * 16));
   request.set_micro_batch_size(1 << 20);
@@ -189,7 +189,7 @@ TEST(TrainingSettings, ANetworkCallIsBoundedByItsPixels) {
 TEST(TrainingSettings, TheDataSetHasTheClassesOfTheModel) {
   NewModelOptions options = Network();
   options.class_names = {"cat", "dog"};
-  const Model model = ModelOf(options);
+  const ModelInfo model = ModelOf(options);
 
   for (const auto& classes :
        std::vector<std::vector<std::string>>{{"cat", "dog"}, {"dog", "cat"}, {"dog"}}) {
@@ -205,7 +205,7 @@ TEST(TrainingSettings, TheDataSetHasTheClassesOfTheModel) {
 TEST(TrainingSettings, AServedModelWithoutClassesTakesADataSetWithoutClasses) {
   TrainingSettings request = Settings();
   request.set_base_model("models/plain");
-  const Model model = ModelOf(Network());
+  const ModelInfo model = ModelOf(Network());
 
   EXPECT_TRUE(Resolve(request, model, DataSetOf({})).ok());
   EXPECT_THAT(FieldsOf(Resolve(request, model, DataSetOf({"cat"})).status()),
@@ -223,21 +223,6 @@ TEST(TrainingSettings, EvaluationsWhileTrainingNameNeitherModelNorDataSet) {
   EXPECT_THAT(FieldsOf(Resolve(request, ModelOf(Network()), DataSetOf({})).status()),
               ElementsAre("evaluations.every_n_steps", "evaluations.settings.model",
                           "evaluations.settings.dataset"));
-}
-
-TEST(TrainingSettings, GridsSpreadOverTheClasses) {
-  NewModelOptions options = Network();
-  options.class_names = {"cat", "dog"};
-  const Model model = ModelOf(options);
-  const auto settings = Resolve(Settings(), model, DataSetOf({"cat", "dog"}));
-
-  const auto grid = GridOf(*settings, model);
-
-  ASSERT_TRUE(grid.ok()) << grid.status();
-  EXPECT_EQ(grid->count, 16);
-  EXPECT_EQ(grid->conditionings.size(), 2u);
-  EXPECT_EQ(grid->conditionings[0].guidance.scale, 2);
-  EXPECT_FALSE(grid->plan->evaluations.empty());
 }
 
 TEST(EvaluationSettings, DefaultsSuitTheDataSet) {

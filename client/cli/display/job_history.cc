@@ -1,0 +1,84 @@
+#include "client/cli/display/job_history.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/display/received_image.h"
+#include "client/cli/display/resource_text.h"
+#include "client/cli/display/text.h"
+#include "client/cli/flags/message_flags.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+constexpr size_t kMostLosses = 20000;
+
+absl::Duration DurationOf(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+// At most `width` bytes, and so at most as many columns, of whole characters.
+std::string Cut(std::string text, size_t width) {
+  if (text.size() <= width) return text;
+  while (width > 0 && (static_cast<unsigned char>(text[width]) & 0xC0) == 0x80) --width;
+  return text.substr(0, width);
+}
+
+}  // namespace
+
+JobHistory::JobHistory(const v1::TrainingJob& job)
+    : evaluates_(job.has_evaluation()),
+      steps_total_(job.steps_total()),
+      state_(job.state()),
+      state_reason_(job.state_reason()) {}
+
+absl::Status JobHistory::Add(const v1::TrainingEvent& event) {
+  if (event.has_state_change()) {
+    state_ = event.state_change().state();
+    state_reason_ = event.state_change().reason();
+  } else if (event.has_progress()) {
+    progress_ = event.progress();
+    if (!evaluates_) AddLoss(progress_);
+  } else if (event.has_sample_grid()) {
+    ASSIGN_OR_RETURN(ReceivedImage received, ReceiveImage(event.sample_grid().image()));
+    grid_ = std::move(received.pixels);
+  }
+  return absl::OkStatus();
+}
+
+void JobHistory::AddLoss(const v1::TrainingProgress& progress) {
+  while (!losses_.empty() && losses_.back().step >= progress.step()) losses_.pop_back();
+  if (losses_seen_++ % loss_stride_ == 0) losses_.push_back({progress.step(), progress.loss()});
+  if (losses_.size() < kMostLosses) return;
+  for (size_t i = 0; i < losses_.size() / 2; ++i) losses_[i] = losses_[2 * i];
+  losses_.resize(losses_.size() / 2);
+  loss_stride_ *= 2;
+}
+
+std::string JobHistory::Line(int width) const {
+  if (state_ != v1::TrainingJob::RUNNING) {
+    std::string line = StateText(state_);
+    if (!state_reason_.empty()) absl::StrAppend(&line, ": ", StateReasonText(state_reason_));
+    return Cut(std::move(line), static_cast<size_t>(width));
+  }
+  const char* const unit = evaluates_ ? "pictures" : "steps";
+  std::string tail = absl::StrFormat("  %d/%d %s", progress_.step(), steps_total_, unit);
+  if (progress_.step() > 0 && !evaluates_) {
+    absl::StrAppendFormat(&tail, "  loss %.4f  %.1f images/s", progress_.loss(),
+                          progress_.pictures_per_second());
+    if (progress_.step() < steps_total_) {
+      absl::StrAppend(&tail, "  ", TimeText(DurationOf(progress_.time_left())), " left");
+    }
+  }
+  const double fraction =
+      steps_total_ > 0 ? static_cast<double>(progress_.step()) / static_cast<double>(steps_total_)
+                       : 0;
+  return LineWithBar(evaluates_ ? "evaluating " : "training ", fraction, tail, width);
+}
+
+}  // namespace denoise

@@ -1,0 +1,48 @@
+// The state of a job as its events describe it, for a display.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/drawing/drawing.h"
+#include "core/image/image.h"
+#include "denoised/v1/training.pb.h"
+
+namespace denoise {
+
+// Bounded, whatever the server sends: of too many losses every other one is dropped, again and
+// again. Not thread-safe.
+class JobHistory {
+ public:
+  explicit JobHistory(const denoised::v1::TrainingJob& job);
+
+  // Internal if a picture cannot be decoded.
+  absl::Status Add(const denoised::v1::TrainingEvent& event);
+
+  const std::vector<LossPoint>& losses() const { return losses_; }
+  const std::optional<Image>& grid() const { return grid_; }  // the newest sample grid
+  denoised::v1::TrainingJob::State state() const { return state_; }
+  const std::string& state_reason() const { return state_reason_; }
+
+  // At most `width` columns, UTF-8, no newline:
+  //   training ██████░░░░░░  500/2000 steps  loss 0.0432  12.3 images/s  2 min left
+  std::string Line(int width) const;
+
+ private:
+  void AddLoss(const denoised::v1::TrainingProgress& progress);
+
+  const bool evaluates_;  // an evaluation job
+  const int64_t steps_total_;
+  denoised::v1::TrainingJob::State state_;
+  std::string state_reason_;
+  denoised::v1::TrainingProgress progress_;
+  std::vector<LossPoint> losses_;
+  int64_t loss_stride_ = 1;  // every loss_stride_-th loss is kept
+  int64_t losses_seen_ = 0;
+  std::optional<Image> grid_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,252 @@
+#include "client/cli/display/resource_text.h"
+
+#include <google/protobuf/text_format.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "client/cli/display/text.h"
+#include "client/cli/flags/message_flags.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+using google::protobuf::EnumValueDescriptor;
+using google::protobuf::Message;
+
+// The last part of a resource's name.
+std::string Short(const std::string& name) {
+  return Printable(std::string_view(name).substr(name.rfind('/') + 1));
+}
+
+std::string TimestampText(const google::protobuf::Timestamp& time) {
+  if (time.seconds() == 0) return "-";
+  return absl::FormatTime("%Y-%m-%d %H:%M", absl::FromUnixSeconds(time.seconds()),
+                          absl::LocalTimeZone());
+}
+
+std::string EnumText(const EnumValueDescriptor* value) {
+  return value == nullptr ? "unknown" : EnumFlagName(*value);
+}
+
+std::string StepsText(const v1::TrainingJob& job) {
+  return absl::StrCat(job.steps_done(), "/", job.steps_total());
+}
+
+std::string LossText(const v1::TrainingJob& job) {
+  return job.has_progress() && job.has_training() ? absl::StrFormat("%.4f", job.progress().loss())
+                                                  : "-";
+}
+
+const std::string& DatasetOf(const v1::TrainingJob& job) {
+  return job.has_evaluation() ? job.evaluation().dataset() : job.training().dataset();
+}
+
+// Every setting that is set, a line each, as in the contract.
+std::string SettingsText(const Message& settings) {
+  std::string text;
+  google::protobuf::TextFormat::Printer printer;
+  printer.SetInitialIndentLevel(2);
+  printer.SetUseShortRepeatedPrimitives(true);
+  (void)printer.PrintToString(settings, &text);
+  return text;
+}
+
+std::string ToJson(const Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  (void)google::protobuf::util::MessageToJsonString(message, &json, options);
+  return json;
+}
+
+// The numbers of an evaluation, each with its name.
+std::vector<std::string> EvaluationTexts(const v1::EvaluationResult& result) {
+  std::vector<std::string> texts = {
+      absl::StrFormat("Frechet distance %.4g", result.frechet_distance()),
+      absl::StrFormat("precision %.3f", result.precision()),
+      absl::StrFormat("recall %.3f", result.recall()),
+      absl::StrFormat("density %.3f", result.density()),
+      absl::StrFormat("coverage %.3f", result.coverage()),
+      absl::StrFormat("memorised %.3f", result.memorisation_rate())};
+  if (result.has_bits_per_dim()) {
+    texts.push_back(absl::StrFormat("%.4f bits/dim", result.bits_per_dim()));
+  }
+  return texts;
+}
+
+std::string StateChangeText(const v1::StateChange& change) {
+  const std::string state = StateText(change.state());
+  return change.reason().empty() ? state : absl::StrCat(state, ": ", Printable(change.reason()));
+}
+
+std::string ProgressText(const v1::TrainingProgress& progress) {
+  return absl::StrFormat(
+      "step %d  loss %.5f  learning rate %.3g  gradient norm %.3g  %.1f images/s", progress.step(),
+      progress.loss(), progress.learning_rate(), progress.gradient_norm(),
+      progress.pictures_per_second());
+}
+
+std::string ReportText(const v1::DatasetReport& report) {
+  std::string text = absl::StrCat("\n  pictures          ", report.pictures());
+  if (report.unreadable_files() > 0) {
+    absl::StrAppend(&text, "\n  unreadable files  ", report.unreadable_files());
+    for (const auto& file : report.unreadable_examples()) {
+      absl::StrAppend(&text, "\n    ", Printable(file.file()), ": ", Printable(file.reason()));
+    }
+  }
+  absl::StrAppend(&text, "\n  near-duplicates   ", report.near_duplicates());
+  absl::StrAppend(&text, "\n  sizes             ", report.distinct_sizes());
+  for (const auto& size : report.sizes()) {
+    absl::StrAppendFormat(&text, "\n    %6d  %d x %d", size.pictures(), size.width(),
+                          size.height());
+  }
+  for (int i = 0; i < report.channel_statistics_size(); ++i) {
+    constexpr const char* kNames[] = {"red  ", "green", "blue "};
+    if (i >= 3) break;
+    absl::StrAppendFormat(&text, "\n  %s             mean %+.3f, deviation %.3f", kNames[i],
+                          report.channel_statistics(i).mean(),
+                          report.channel_statistics(i).standard_deviation());
+  }
+  if (report.classes().empty()) return text + "\n  classes           none";
+  absl::StrAppendFormat(&text, "\n  classes           %d, the largest %.1f times the smallest",
+                        report.classes_size(), report.class_imbalance());
+  for (int i = 0; i < report.classes_size(); ++i) {
+    absl::StrAppendFormat(&text, "\n    %4d  %6d  %s", i, report.classes(i).pictures(),
+                          Printable(report.classes(i).display_name()));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string StateText(v1::TrainingJob::State state) {
+  return EnumText(v1::TrainingJob::State_descriptor()->FindValueByNumber(state));
+}
+
+std::string StateReasonText(const std::string& reason) { return Printable(reason); }
+
+std::string EventText(const v1::TrainingEvent& event, bool evaluates) {
+  switch (event.event_case()) {
+    case v1::TrainingEvent::kStateChange:
+      return StateChangeText(event.state_change());
+    case v1::TrainingEvent::kProgress:
+      return evaluates ? absl::StrCat(event.progress().step(), " pictures")
+                       : ProgressText(event.progress());
+    case v1::TrainingEvent::kSampleGrid:
+      return absl::StrCat("step ", event.sample_grid().step(), "  samples");
+    case v1::TrainingEvent::kCheckpoint:
+      return absl::StrCat("step ", event.checkpoint().step(), "  checkpoint, ",
+                          BytesText(event.checkpoint().size_bytes()));
+    case v1::TrainingEvent::kEvaluation:
+      return absl::StrCat(evaluates ? "" : absl::StrCat("step ", event.evaluation().step(), "  "),
+                          absl::StrJoin(EvaluationTexts(event.evaluation()), "  "));
+    case v1::TrainingEvent::kPublished:
+      return absl::StrCat("published as ", Short(event.published().model()), ", version ",
+                          Printable(event.published().model_version()));
+    case v1::TrainingEvent::kNotice:
+      return Printable(event.notice());
+    case v1::TrainingEvent::EVENT_NOT_SET:
+      break;
+  }
+  return "";
+}
+
+std::string JobTable(const std::vector<v1::TrainingJob>& jobs) {
+  std::vector<std::vector<std::string>> rows = {
+      {"JOB", "KIND", "STATE", "STEPS", "LOSS", "DATA SET", "CREATED"}};
+  for (const v1::TrainingJob& job : jobs) {
+    rows.push_back({Short(job.name()), job.has_evaluation() ? "evaluation" : "training",
+                    StateText(job.state()), StepsText(job), LossText(job), Short(DatasetOf(job)),
+                    TimestampText(job.create_time())});
+  }
+  return FormatTable(rows);
+}
+
+std::string JobSummary(const v1::TrainingJob& job) {
+  std::string text = absl::StrCat(Short(job.name()), "\n  state       ", StateText(job.state()));
+  if (!job.state_reason().empty()) absl::StrAppend(&text, ": ", Printable(job.state_reason()));
+  absl::StrAppend(&text, "\n  steps       ", StepsText(job));
+  if (job.has_progress() && job.has_training()) {
+    absl::StrAppend(&text, "\n  progress    ", ProgressText(job.progress()));
+  }
+  absl::StrAppend(&text, "\n  created     ", TimestampText(job.create_time()), "\n  started     ",
+                  TimestampText(job.start_time()), "\n  ended       ",
+                  TimestampText(job.end_time()));
+  if (!job.latest_checkpoint().empty()) {
+    absl::StrAppend(&text, "\n  checkpoint  ", Short(job.latest_checkpoint()));
+  }
+  if (job.has_evaluation_result()) {
+    absl::StrAppend(&text, "\n  evaluation  ",
+                    absl::StrJoin(EvaluationTexts(job.evaluation_result()), "\n              "));
+  }
+  for (const auto& [key, value] : job.labels()) {
+    absl::StrAppend(&text, "\n  label       ", Printable(key), "=", Printable(value));
+  }
+  return text;
+}
+
+std::string JobDetails(const v1::TrainingJob& job) {
+  const Message& settings = job.has_evaluation() ? static_cast<const Message&>(job.evaluation())
+                                                 : static_cast<const Message&>(job.training());
+  std::string text = absl::StrCat(JobSummary(job), "\n  settings\n", SettingsText(settings));
+  text.pop_back();
+  return text;
+}
+
+std::string CheckpointTable(const std::vector<v1::Checkpoint>& checkpoints) {
+  std::vector<std::vector<std::string>> rows = {{"STEP", "SIZE", "CREATED"}};
+  for (const v1::Checkpoint& checkpoint : checkpoints) {
+    rows.push_back({absl::StrCat(checkpoint.step()), BytesText(checkpoint.size_bytes()),
+                    TimestampText(checkpoint.create_time())});
+  }
+  return FormatTable(rows);
+}
+
+std::string DatasetTable(const std::vector<v1::Dataset>& datasets) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "STATE", "PICTURES", "CLASSES", "UPLOAD", "STORED", "CREATED"}};
+  for (const v1::Dataset& dataset : datasets) {
+    rows.push_back({Short(dataset.name()),
+                    EnumText(v1::Dataset::State_descriptor()->FindValueByNumber(dataset.state())),
+                    absl::StrCat(dataset.report().pictures()),
+                    absl::StrCat(dataset.report().classes_size()), BytesText(dataset.total_bytes()),
+                    BytesText(dataset.stored_bytes()), TimestampText(dataset.create_time())});
+  }
+  return FormatTable(rows);
+}
+
+std::string DatasetDetails(const v1::Dataset& dataset) {
+  std::string text =
+      absl::StrCat(Short(dataset.name()), "\n  state             ",
+                   EnumText(v1::Dataset::State_descriptor()->FindValueByNumber(dataset.state())));
+  if (!dataset.error().empty()) absl::StrAppend(&text, ": ", Printable(dataset.error()));
+  absl::StrAppend(&text, "\n  received          ", BytesText(dataset.received_bytes()), " of ",
+                  BytesText(dataset.total_bytes()));
+  if (dataset.stored_bytes() > 0) {
+    absl::StrAppend(&text, "\n  stored            ", BytesText(dataset.stored_bytes()));
+  }
+  return dataset.has_report() ? text + ReportText(dataset.report()) : text;
+}
+
+std::string ResourceJson(v1::TrainingJob job) {
+  if (job.has_evaluation_result()) {
+    job.mutable_evaluation_result()->mutable_nearest_neighbours_sheet()->clear_data();
+  }
+  return ToJson(job);
+}
+
+std::string ResourceJson(v1::Dataset dataset) {
+  if (dataset.has_report()) dataset.mutable_report()->mutable_contact_sheet()->clear_data();
+  return ToJson(dataset);
+}
+
+std::string ResourceJson(const v1::Checkpoint& checkpoint) { return ToJson(checkpoint); }
+
+}  // namespace denoise

@@ -1,0 +1,37 @@
+// Training jobs, evaluations and data sets as text for people, and as JSON for scripts.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "denoised/v1/datasets.pb.h"
+#include "denoised/v1/training.pb.h"
+
+namespace denoise {
+
+// "running", "cancelling".
+std::string StateText(denoised::v1::TrainingJob::State state);
+// A reason from the server, with control characters escaped.
+std::string StateReasonText(const std::string& reason);
+
+// One line for people about an event of a training or evaluation job; empty if there is nothing to
+// say.
+std::string EventText(const denoised::v1::TrainingEvent& event, bool evaluates);
+
+std::string JobTable(const std::vector<denoised::v1::TrainingJob>& jobs);
+// The state and results of a job. JobDetails adds its settings.
+std::string JobSummary(const denoised::v1::TrainingJob& job);
+std::string JobDetails(const denoised::v1::TrainingJob& job);
+std::string CheckpointTable(const std::vector<denoised::v1::Checkpoint>& checkpoints);
+
+std::string DatasetTable(const std::vector<denoised::v1::Dataset>& datasets);
+// The report, or the state of the upload before there is one.
+std::string DatasetDetails(const denoised::v1::Dataset& dataset);
+
+// One line of JSON without a newline: protobuf's mapping with the names of the .proto file. The
+// bytes of pictures are dropped.
+std::string ResourceJson(denoised::v1::TrainingJob job);
+std::string ResourceJson(denoised::v1::Dataset dataset);
+std::string ResourceJson(const denoised::v1::Checkpoint& checkpoint);
+
+}  // namespace denoise

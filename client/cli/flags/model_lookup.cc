@@ -1,0 +1,98 @@
+#include "client/cli/flags/model_lookup.h"
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "denoised/v1/image_generation.pb.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+
+std::string ModelNames(const std::vector<v1::Model>& models) {
+  return absl::StrJoin(models, ", ", [](std::string* out, const v1::Model& model) {
+    absl::StrAppend(out, ShortModelName(model.name()));
+  });
+}
+
+absl::StatusOr<v1::Model> OnlyModel(Client& client) {
+  ASSIGN_OR_RETURN(std::vector<v1::Model> models, client.ListModels());
+  if (models.empty()) {
+    return absl::NotFoundError(
+        "the server serves no model. Start it with `denoised --models DIR`.");
+  }
+  if (models.size() == 1) return models.front();
+  return InvalidField(
+      "model", absl::StrCat("is required, as several models are served: ", ModelNames(models)));
+}
+
+absl::StatusOr<int32_t> FindClass(const std::string& text, const v1::Model& model) {
+  if (int32_t label = 0; absl::SimpleAtoi(text, &label)) return label;
+  for (const v1::ModelClass& entry : model.classes()) {
+    if (!text.empty() && absl::EqualsIgnoreCase(entry.display_name(), text)) return entry.label();
+  }
+  if (model.classes().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(ShortModelName(model.name()), " has no classes; leave the flag out"));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("no class is named ", text, "; there are: ", ClassNames(model)));
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Model> ResolveModel(Client& client, const std::string& name) {
+  if (name.empty()) return OnlyModel(client);
+  absl::StatusOr<v1::Model> model = client.GetModel(name);
+  if (absl::IsInvalidArgument(model.status())) {
+    for (const FieldViolation& violation : GetFieldViolations(model.status())) {
+      return InvalidField("model", violation.description);
+    }
+  }
+  if (!absl::IsNotFound(model.status())) return model;
+  const auto models = client.ListModels();
+  if (!models.ok()) return model;
+  return absl::NotFoundError(absl::StrCat("there is no model ", ShortModelName(name), "; served: ",
+                                          models->empty() ? "none" : ModelNames(*models)));
+}
+
+absl::Status SetClassLabel(const std::string& text, const v1::Model& model,
+                           google::protobuf::Message& request) {
+  ASSIGN_OR_RETURN(const int32_t label, FindClass(text, model));
+  static_cast<v1::GenerateRequest&>(request).set_class_label(label);
+  return absl::OkStatus();
+}
+
+absl::Status SetClassWeights(const std::string& text, const v1::Model& model,
+                             google::protobuf::Message& request) {
+  const std::vector<std::string> entries = absl::StrSplit(text, ',');
+  for (const std::string& entry : entries) {
+    const size_t equals = entry.rfind('=');
+    double number = 0;
+    if (equals == std::string::npos || !absl::SimpleAtod(entry.substr(equals + 1), &number)) {
+      return absl::InvalidArgumentError(absl::StrCat("must be CLASS=WEIGHT,...; has ", entry));
+    }
+    ASSIGN_OR_RETURN(const int32_t label, FindClass(entry.substr(0, equals), model));
+    v1::ClassWeight& weight = *static_cast<v1::GenerateRequest&>(request).add_class_weights();
+    weight.set_class_label(label);
+    weight.set_weight(number);
+  }
+  return absl::OkStatus();
+}
+
+std::string ClassNames(const v1::Model& model) {
+  return absl::StrJoin(model.classes(), ", ", [](std::string* out, const v1::ModelClass& entry) {
+    absl::StrAppend(out, entry.display_name(), entry.display_name().empty() ? "" : " ", "(",
+                    entry.label(), ")");
+  });
+}
+
+}  // namespace denoise

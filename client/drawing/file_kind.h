@@ -1,8 +1,0 @@
-// The files that drawings are written to.
-#pragma once
-
-namespace denoise {
-
-enum class FileKind { kPng, kSvg };
-
-}  // namespace denoise

@@ -1,0 +1,11 @@
+// The part of a resource's name that people choose: "emoji-32" of models/emoji-32.
+#pragma once
+
+#include <string_view>
+
+namespace denoise {
+
+// Whether `id` is [a-zA-Z0-9][a-zA-Z0-9._-]* of at most 128 characters. Such an id is never a path.
+bool IsValidResourceId(std::string_view id);
+
+}  // namespace denoise

@@ -1,0 +1,61 @@
+// The body of every denoising loop: one network evaluation of many trajectories. The server's
+// workers, the sample grids of training, evaluations of models and offline sampling all call it;
+// which trajectories take part, and what happens to them afterwards, is theirs to decide.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "core/device/device_runtime.h"
+#include "core/diffusion/evaluation_graph.h"
+#include "core/diffusion/trajectory.h"
+#include "core/nn/network.h"
+
+namespace denoise {
+
+// What one evaluation leaves. On an accelerator it may still be running: whatever reads `x0` or a
+// trajectory in stream order needs no wait.
+struct Evaluated {
+  at::Tensor x0;  // predicted, [trajectories, C, H, W] float32 on the network's device
+  std::shared_ptr<DeviceMark> network_began;
+  std::shared_ptr<DeviceMark> network_ended;
+};
+
+// Belongs to one thread, which owns the device. Called under c10::InferenceMode.
+//
+// Where the device can capture graphs, an evaluation is captured once batches of its shape come
+// repeatedly, and replayed from then on. Batches with an image that needs more than the two
+// products of evaluation_numbers.h are evaluated without a graph.
+class DenoisingLoop {
+ public:
+  // `network` outlives the loop's last Evaluate. Without `runtime` the loop makes its own.
+  explicit DenoisingLoop(const Network& network, std::shared_ptr<DeviceRuntime> runtime = nullptr);
+
+  // Moves every trajectory past its next evaluation. None of them is done, and there is at least
+  // one. Throws what LibTorch throws; then no trajectory has moved, and the evaluation may be tried
+  // again.
+  Evaluated Evaluate(const std::vector<Trajectory*>& trajectories);
+
+ private:
+  struct Candidate {
+    int64_t seen = 0;       // evaluations of this shape
+    int64_t last_used = 0;  // the number of the evaluation
+    std::unique_ptr<EvaluationGraph> graph;
+  };
+
+  // Null where these trajectories are evaluated without a graph.
+  EvaluationGraph* GraphFor(const std::vector<Trajectory*>& trajectories);
+  void ForgetLeastRecentlyUsed();
+
+  const Network& network_;
+  const std::shared_ptr<DeviceRuntime> runtime_;
+  bool captures_;  // false for good once a capture has failed
+  int64_t evaluations_ = 0;
+  std::map<GraphShape, Candidate> candidates_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,157 @@
+#include "core/io/parsed_model.h"
+
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "core/io/model_folder.h"
+#include "core/io/model_index.h"
+#include "core/io/weights.h"
+#include "core/nn/unet2d.h"
+
+namespace denoise {
+namespace {
+
+constexpr size_t kMaxConfigBytes = size_t{1} << 20;
+
+absl::Status CheckChannels(const UNet2DConfig& unet, const SamplerOptions& sampler) {
+  const VarianceType variance = sampler.variance_type;
+  const bool learned =
+      variance == VarianceType::kLearned || variance == VarianceType::kLearnedRange;
+  const bool doubled = unet.out_channels == 2 * unet.in_channels;
+  if (!doubled && unet.out_channels != unet.in_channels) {
+    return InvalidField(
+        "out_channels",
+        absl::StrCat("must be in_channels, ", unet.in_channels,
+                     ", or twice as many where the variance is learned; is ", unet.out_channels));
+  }
+  if (learned && !doubled) {
+    return InvalidField("out_channels",
+                        "must be twice in_channels, as the scheduler's variance is learned");
+  }
+  // Samplers that have no choice of variance read the first half only.
+  if (doubled && !learned && sampler.sampler == SamplerKind::kDdpm) {
+    return InvalidField("out_channels",
+                        "is twice in_channels, but the scheduler's variance is not learned");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTimesteps(const UNet2DConfig& unet, const Schedule& schedule) {
+  if (unet.time_embedding_type == TimeEmbeddingType::kFourier && schedule.timestep_min() < 0) {
+    return InvalidField(
+        "time_embedding_type",
+        "fourier takes the logarithm of timesteps, which this schedule has below 0");
+  }
+  if (unet.num_train_timesteps == 0 || schedule.num_train_timesteps() <= unet.num_train_timesteps) {
+    return absl::OkStatus();
+  }
+  return InvalidField(
+      "num_train_timesteps",
+      absl::StrCat("the network knows ", unet.num_train_timesteps, " timesteps, the schedule has ",
+                   schedule.num_train_timesteps()));
+}
+
+std::string Source(const ModelIndex& index) {
+  std::string source = absl::StrCat(index.pipeline, " / ", index.unet_class);
+  if (!index.library_version.empty())
+    absl::StrAppend(&source, ", diffusers ", index.library_version);
+  return source;
+}
+
+// `parsed`, with the file in its error.
+template <typename Value>
+absl::StatusOr<Value> Named(const std::string& file, absl::StatusOr<Value> parsed) {
+  if (!parsed.ok()) return InFile(file, parsed.status());
+  return parsed;
+}
+
+// Each file is well-formed; do they fit one another?
+absl::Status CheckConsistency(const ModelIndex& index, const UNet2DConfig& unet,
+                              const SchedulerConfig& scheduler, const Schedule& schedule,
+                              const ModelFileNames& names) {
+  // A class that differs from the index would mean one thing to us and another to others.
+  if (scheduler.class_name != index.scheduler_class) {
+    return InFile(names.scheduler_config,
+                  InvalidField("_class_name", absl::StrCat("is not ", index.scheduler_class,
+                                                           ", as ", names.model_index, " has it")));
+  }
+  RETURN_IF_ERROR(InFile(names.model_index, CheckLabels(index, unet.num_class_embeds)));
+  RETURN_IF_ERROR(InFile(names.unet_config, CheckTimesteps(unet, schedule)));
+  return InFile(names.unet_config, CheckChannels(unet, scheduler.sampler));
+}
+
+absl::StatusOr<ModelDescription> Describe(const ModelTexts& texts, const ModelFileNames& names) {
+  ASSIGN_OR_RETURN(ModelIndex index, Named(names.model_index, ParseModelIndex(texts.model_index)));
+  ASSIGN_OR_RETURN(UNet2DConfig unet,
+                   Named(names.unet_config, ParseUNet2DConfig(texts.unet_config)));
+  ASSIGN_OR_RETURN(SchedulerConfig scheduler,
+                   Named(names.scheduler_config, ParseSchedulerConfig(texts.scheduler_config)));
+  SetImageSize(unet.height, unet.width, scheduler);
+  ASSIGN_OR_RETURN(Schedule schedule,
+                   Named(names.scheduler_config, Schedule::Create(scheduler.schedule)));
+  RETURN_IF_ERROR(CheckConsistency(index, unet, scheduler, schedule, names));
+  return ModelDescription{.unet = std::move(unet),
+                          .scheduler = std::move(scheduler),
+                          .schedule = std::move(schedule),
+                          .id2label = std::move(index.id2label),
+                          .null_class_label = index.null_class_label,
+                          .source = Source(index)};
+}
+
+// Components have folders of their own or, in the oldest checkpoints, are in the root.
+std::string ComponentPrefix(const ModelFolder& folder, const std::string& component) {
+  return folder.HasFolder(component) ? component + "/" : "";
+}
+
+absl::StatusOr<ModelTexts> ReadTexts(const ModelFolder& folder, const ModelFileNames& names) {
+  ModelTexts texts;
+  for (const auto& [text, name] : {std::pair{&texts.model_index, names.model_index},
+                                   {&texts.unet_config, names.unet_config},
+                                   {&texts.scheduler_config, names.scheduler_config}}) {
+    ASSIGN_OR_RETURN(*text, folder.ReadText(name, kMaxConfigBytes));
+  }
+  return texts;
+}
+
+}  // namespace
+
+ParsedModel::ParsedModel(ModelTexts texts, ModelFileNames names, ModelDescription description)
+    : texts_(std::move(texts)),
+      names_(std::move(names)),
+      description_(std::move(description)),
+      weights_(std::make_shared<Weights>()) {}
+
+absl::StatusOr<ParsedModel> ParsedModel::Parse(ModelTexts texts, const ModelFileNames& names) {
+  ASSIGN_OR_RETURN(ModelDescription description, Describe(texts, names));
+  return ParsedModel(std::move(texts), names, std::move(description));
+}
+
+absl::StatusOr<ParsedModel> ParsedModel::Open(const std::filesystem::path& path) {
+  return WithoutExceptions([&]() -> absl::StatusOr<ParsedModel> {
+    ASSIGN_OR_RETURN(const ModelFolder folder, ModelFolder::Open(path));
+    const std::string unet_prefix = ComponentPrefix(folder, "unet");
+    const ModelFileNames names = {
+        .unet_config = unet_prefix + "config.json",
+        .scheduler_config = ComponentPrefix(folder, "scheduler") + "scheduler_config.json"};
+    ASSIGN_OR_RETURN(ModelTexts texts, ReadTexts(folder, names));
+    ASSIGN_OR_RETURN(ParsedModel model, Parse(std::move(texts), names));
+    ASSIGN_OR_RETURN(Weights weights, denoise::LoadWeights(folder, unet_prefix));
+    model.weights_ = std::make_shared<Weights>(std::move(weights));
+    return model;
+  });
+}
+
+absl::StatusOr<StateDict> ParsedModel::LoadWeights() const {
+  return WithoutExceptions([&] {
+    return Named(weights_->file, CanonicalUNet2DWeights(description_.unet, weights_->tensors));
+  });
+}
+
+void ParsedModel::SetWeights(StateDict weights) {
+  weights_ = std::make_shared<Weights>(Weights{.tensors = std::move(weights)});
+}
+
+}  // namespace denoise

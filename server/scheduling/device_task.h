@@ -1,0 +1,30 @@
+// Work that shares a device with generation, in slices: training, evaluation.
+#pragma once
+
+#include "absl/status/status.h"
+
+namespace denoise {
+
+// Called by one worker's thread, a slice at a time, outside c10::InferenceMode and with the
+// worker's number of intra-op threads. Slices should be as short as the work allows: no generation
+// moves on that device during one. Kernels may still be running when a slice returns: the worker
+// waits for those on the device's current stream, and counts their time.
+class DeviceTask {
+ public:
+  virtual ~DeviceTask() = default;
+
+  enum class Outcome {
+    kMore,  // call again
+    kIdle,  // nothing to do until Engine::Wake; a Wake during the slice counts
+    kDone,  // never call again; the engine releases the task
+  };
+  // Does not call Engine::RemoveTask. Does only device work: other threads write its files.
+  virtual Outcome RunSlice() = 0;
+
+  // Called when a slice threw or the kernels that it left on the device failed, even after kDone.
+  // The engine then releases the task and does not call it again. ResourceExhausted if memory ran
+  // out, otherwise Internal. Does not throw.
+  virtual void OnFailed(const absl::Status& status) = 0;
+};
+
+}  // namespace denoise

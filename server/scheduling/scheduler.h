@@ -1,0 +1,180 @@
+// Decides which items run next, on which worker. Bookkeeping only: work is opaque here (work.h),
+// and the order is a pure policy (queue_policy.h) over numbers that this class keeps.
+//
+// Requests wait in one bounded queue. An item that is placed stays in its worker's loop until it is
+// finished; the items of a loop take part in its network calls in rotation.
+//
+// Tasks other than requests run in slices, each task on one worker: back to back while the worker
+// has no items, and otherwise for a stated share of its time (time_share.h). An item that arrives
+// during a slice waits for that slice only.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "server/scheduling/device_task.h"
+#include "server/scheduling/queue_policy.h"
+#include "server/scheduling/task_rotation.h"
+#include "server/scheduling/time_share.h"
+#include "server/scheduling/work.h"
+
+namespace denoise {
+
+// The items of one network call.
+struct Batch {
+  std::vector<WorkItem*> items;  // each valid until passed to Scheduler::Remove
+  int rows = 0;
+  int rows_saved = 0;  // by guidance intervals
+  absl::Time ready;    // since when these rows could have run
+};
+
+// One slice of `task`, which stays until Scheduler::EndSlice.
+struct Slice {
+  DeviceTask* task = nullptr;
+};
+
+// What a worker does next.
+using Turn = std::variant<Batch, Slice>;
+
+// Thread-safe. NextTurn, Remove and EndSlice are called by the worker that they name. Requests are
+// notified and tasks released without the lock.
+class Scheduler {
+ public:
+  struct Options {
+    int workers = 1;
+    int max_batch_rows = 16;       // at least 2
+    int max_active_rows = 64;      // of one worker, at least max_batch_rows
+    int queue_size = 64;           // requests that have not started, over all workers
+    double training_share = 0.25;  // of a worker's time for slices while it has items, in [0, 1)
+  };
+
+  Scheduler(const Options& options, const Clock& clock);
+
+  // Queues a request and returns its id. UNAVAILABLE or DEADLINE_EXCEEDED as Engine::Submit.
+  absl::StatusOr<uint64_t> Submit(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Ends a request with `status` before the next evaluation. Unknown ids are ignored.
+  void End(uint64_t id, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+  void EndAll(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // As the engine's methods of these names. RemoveTask is not called by a worker.
+  uint64_t AddTask(std::shared_ptr<DeviceTask> task, int worker, int priority)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  int LeastLoadedWorker() const ABSL_LOCKS_EXCLUDED(mutex_);
+  void Wake(uint64_t task) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RemoveTask(uint64_t task) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // What `worker` does now; blocks until there is something to do. Returns an empty batch where
+  // every item has just been cancelled, so that the worker can report an empty loop. nullopt after
+  // Stop. A turn lasts until the next call, which is how its time is measured.
+  std::optional<Turn> NextTurn(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The slice of `worker` is over.
+  void EndSlice(int worker, DeviceTask::Outcome outcome) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // `item` leaves the loop of `worker`: it is finished, or `status` is the error that ends its
+  // request.
+  void Remove(int worker, WorkItem* item, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Records the duration of an evaluation of `network`. Submit refuses deadlines that even the
+  // shortest recorded duration cannot meet.
+  void RecordEvaluation(const std::shared_ptr<const void>& network, absl::Duration duration)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Refuses new requests and waits, by the system's clock. Returns true once none is left and every
+  // request has been notified; false at `deadline`.
+  bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Makes every worker's NextTurn return nullopt once its loop is empty. No slice begins any more.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  int QueueDepth() const ABSL_LOCKS_EXCLUDED(mutex_);  // requests that have not started
+  int ActiveRows(int worker) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  // A request that is not over.
+  struct Entry {
+    bool waits() const { return end.ok() && items_begun < work->demand().items; }
+
+    std::shared_ptr<Work> work;
+    absl::Time waiting_since;
+    uint64_t last_event = 0;
+    int overtaken_by_rows = 0;
+    int items_begun = 0;   // placed in a loop so far
+    int items_active = 0;  // in a loop now
+    absl::Status end;      // not OK: ends before the next evaluation
+  };
+  using Entries = std::map<uint64_t, Entry>;
+  using Items = std::list<std::unique_ptr<WorkItem>>;
+  struct Loop {
+    Items items;   // the front has waited longest
+    int rows = 0;  // by rows_max
+    TaskRotation tasks;
+    TimeShare time;
+  };
+  struct FastestEvaluation {
+    std::weak_ptr<const void> network;
+    absl::Duration duration;
+  };
+  // The requests that wait for a loop, as the policy sees them and by id.
+  struct Waiting {
+    std::vector<WaitingWork> work;
+    std::vector<uint64_t> ids;
+  };
+  // What to do once the lock is released.
+  struct Notices {
+    std::vector<std::unique_ptr<WorkItem>> dropped;
+    std::vector<Entry> over;
+    std::vector<std::shared_ptr<Work>> queued;  // by position
+  };
+  void Notify(Notices& notices) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  absl::Status Admissible(const WorkDemand& demand, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Waiting WaitingRequests() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<std::shared_ptr<Work>> NotStarted(absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int CountNotStarted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FillLoops(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PlaceItem(uint64_t id, Loop& loop, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Loop* LoopOfTask(uint64_t task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool SliceIsDue(const Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndExpired(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropEnded(Loop& loop, Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CollectOver(Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::unique_ptr<WorkItem> Unlink(Loop& loop, Items::iterator item)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Batch TakeBatch(Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+  const QueuePolicy policy_;
+  const Clock& clock_;
+
+  mutable Mutex mutex_;
+  CondVar work_;  // a loop got an item or a task something to do, or Stop
+  CondVar slice_over_;
+  CondVar idle_;                                     // a request is over and has been notified
+  uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;     // of requests and tasks
+  uint64_t last_event_ ABSL_GUARDED_BY(mutex_) = 0;  // arrivals and placements, numbered
+  Entries entries_ ABSL_GUARDED_BY(mutex_);          // in order of arrival
+  std::map<std::string, uint64_t> tenants_ ABSL_GUARDED_BY(mutex_);  // last events, of all entries'
+  std::vector<Loop> loops_ ABSL_GUARDED_BY(mutex_);
+  std::map<const void*, FastestEvaluation> fastest_ ABSL_GUARDED_BY(mutex_);
+  int unnotified_ ABSL_GUARDED_BY(mutex_) = 0;  // requests that are over and not yet notified
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace denoise

@@ -1,0 +1,32 @@
+// Divides a device's time between slices of tasks and evaluations while both are wanted.
+#pragma once
+
+#include "absl/time/time.h"
+
+namespace denoise {
+
+// A running account: after a slice of duration s, evaluations get at least
+// s * (1 - slice_share) / slice_share before the next slice is due, and at least one. Time beyond
+// that is not saved up. Not thread-safe.
+class TimeShare {
+ public:
+  enum class Turn { kEvaluation, kSlice };
+
+  explicit TimeShare(double slice_share);  // in [0, 1); 0: no slice is ever due
+
+  // Begins a turn of the worker, and ends the one that is open, if any.
+  void Begin(Turn turn, absl::Time now);
+  void End(absl::Time now);
+
+  // Whether a slice may run while evaluations are wanted.
+  bool SliceIsDue() const { return owed_ <= absl::ZeroDuration(); }
+
+ private:
+  double evaluation_per_slice_;  // seconds of evaluations to a second of slices
+  absl::Duration owed_;          // to evaluations, before the next slice
+  bool open_ = false;
+  Turn turn_ = Turn::kEvaluation;
+  absl::Time began_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,63 @@
+// What the scheduler schedules: requests made of items, each of which takes rows of network calls
+// until it is finished. The scheduler sees numbers and whom to notify; what an item computes is
+// known to its request and its worker only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace denoise {
+
+// What a request asks of a device. Constant once the request is submitted.
+struct WorkDemand {
+  std::shared_ptr<const void> network;  // items of the same network share its calls
+  int items = 1;                        // at least 1
+  int evaluations = 1;                  // of each item
+  int rows_first = 1;                   // of an item's first evaluation
+  int rows_max = 1;    // the most that any evaluation takes, at most Options::max_batch_rows
+  int rows_full = 1;   // what an evaluation takes where no guidance interval saves rows
+  int priority = 0;    // higher first
+  std::string tenant;  // tenants of equal priority alternate
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+// One item in a worker's loop. The scheduler owns it and reads `rows`; only the item's worker
+// touches it otherwise.
+struct WorkItem {
+  explicit WorkItem(int item_index) : index(item_index) {}
+  virtual ~WorkItem() = default;
+
+  uint64_t work_id = 0;  // set by the scheduler
+  const int index;       // which item of the request
+  int rows = 1;          // of its next evaluation; kept current by its worker
+};
+
+// A request. Its constant parts may be read by any thread.
+class Work {
+ public:
+  explicit Work(WorkDemand demand) : demand_(std::move(demand)) {}
+  virtual ~Work() = default;
+
+  const WorkDemand& demand() const { return demand_; }
+
+  // Makes an item to be placed in a loop. Called under the scheduler's lock: cheap, and calls
+  // nothing of the scheduler.
+  virtual std::unique_ptr<WorkItem> MakeItem(int index) = 0;
+
+  // Requests ahead of this one that have not started. Called without the lock, by any thread,
+  // possibly late: positions may arrive out of order and after the first item has begun.
+  virtual void OnQueued(int position) = 0;
+
+  // Called exactly once and last, without the lock, unless Scheduler::Submit has failed.
+  virtual void OnFinished(const absl::Status& status) = 0;
+
+ private:
+  const WorkDemand demand_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,88 @@
+// Random traces of requests through loops that QueuePolicy fills, in virtual time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/scheduling/queue_policy.h"
+
+namespace denoise {
+
+struct SimulatedRequest {
+  absl::Time arrival;
+  int items = 1;
+  int rows = 1;
+  int evaluations = 1;  // of each item
+  int priority = 0;
+  std::string tenant;
+  int network = 0;
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+// What a simulation shows of itself each time the policy has decided on a placement.
+struct SimulatedDecision {
+  absl::Time now;
+  std::span<const WaitingWork> waiting;
+  std::span<const int> requests;  // whose entries of `waiting` those are
+  std::span<const LoopLoad> loops;
+  const Placement* placement;  // null where nothing could be placed
+};
+
+struct SimulationResult {
+  std::vector<int> placed;          // requests, in the order of their placements
+  std::map<int, absl::Time> ended;  // when the last item of each request finished
+  std::vector<int> unfinished;      // requests with items that were never placed or finished
+};
+
+class QueueSimulation {
+ public:
+  QueueSimulation(QueuePolicy::Options options, int loops, absl::Duration evaluation)
+      : options_(options), policy_(options), evaluation_(evaluation), loops_(loops) {}
+
+  // Hears of every decision.
+  std::function<void(const SimulatedDecision&)> on_decision = [](const SimulatedDecision&) {};
+  // Hears how many evaluations an item of `rows` rows has waited for this one, and how many rows
+  // its loop held at most meanwhile.
+  std::function<void(int rows, int waited, int loop_rows)> on_evaluation = [](int, int, int) {};
+
+  // Runs `requests`, in order of arrival, until nothing is left to do. Every loop evaluates a batch
+  // at each multiple of the evaluation's duration.
+  SimulationResult Run(const std::vector<SimulatedRequest>& requests);
+
+ private:
+  struct Item {
+    int request;
+    int evaluations_left;
+    int waited = 0;         // evaluations of its loop since its last one
+    int loop_rows_max = 0;  // meanwhile
+  };
+  struct Loop {
+    std::vector<Item> items;  // the first has waited longest
+    int rows = 0;
+  };
+  struct Pending {
+    int begun = 0;
+    int finished = 0;
+    WaitingWork work;
+  };
+
+  void Fill(absl::Time now);
+  void Evaluate(Loop& loop, absl::Time now);
+
+  const QueuePolicy::Options options_;
+  const QueuePolicy policy_;
+  const absl::Duration evaluation_;
+  std::vector<Loop> loops_;
+  const std::vector<SimulatedRequest>* requests_ = nullptr;
+  std::map<int, Pending> pending_;  // arrived and not finished
+  std::map<std::string, uint64_t> tenants_;
+  uint64_t last_event_ = 0;
+  SimulationResult result_;
+};
+
+}  // namespace denoise

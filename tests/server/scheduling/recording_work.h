@@ -1,0 +1,40 @@
+// Work that computes nothing and remembers what it was notified of.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "server/scheduling/work.h"
+
+namespace denoise {
+
+// For one thread at a time.
+class RecordingWork : public Work {
+ public:
+  explicit RecordingWork(WorkDemand demand) : Work(std::move(demand)) {}
+
+  std::unique_ptr<WorkItem> MakeItem(int index) override {
+    return std::make_unique<WorkItem>(index);
+  }
+  void OnQueued(int position) override {
+    if (positions_.empty() || position != positions_.back()) positions_.push_back(position);
+  }
+  void OnFinished(const absl::Status& status) override {
+    ++finishes_;
+    status_ = status;
+  }
+
+  bool finished() const { return status_.has_value(); }
+  const std::optional<absl::Status>& status() const { return status_; }
+  int finishes() const { return finishes_; }
+  const std::vector<int>& positions() const { return positions_; }
+
+ private:
+  std::optional<absl::Status> status_;
+  int finishes_ = 0;
+  std::vector<int> positions_;
+};
+
+}  // namespace denoise

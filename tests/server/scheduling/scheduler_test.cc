@@ -1,0 +1,365 @@
+#include "server/scheduling/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "core/base/retry.h"
+#include "tests/server/scheduling/recording_work.h"
+#include "tests/support/fake_clock.h"
+
+namespace denoise {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+class SchedulerTest : public testing::Test {
+ protected:
+  WorkDemand Request(int items, int rows = 1) {
+    return {.network = network_,
+            .items = items,
+            .evaluations = 10,
+            .rows_first = rows,
+            .rows_max = rows,
+            .rows_full = rows};
+  }
+
+  uint64_t Submit(Scheduler& scheduler, WorkDemand demand) {
+    works_.push_back(std::make_shared<RecordingWork>(std::move(demand)));
+    const auto id = scheduler.Submit(works_.back());
+    EXPECT_TRUE(id.ok()) << id.status();
+    return id.value_or(0);
+  }
+
+  static std::optional<Batch> NextBatch(Scheduler& scheduler, int worker) {
+    std::optional<Turn> turn = scheduler.NextTurn(worker);
+    if (!turn) return std::nullopt;
+    return std::get<Batch>(*std::move(turn));
+  }
+
+  static std::vector<std::pair<uint64_t, int>> Items(const Batch& batch) {
+    std::vector<std::pair<uint64_t, int>> items;
+    for (const WorkItem* item : batch.items) items.emplace_back(item->work_id, item->index);
+    return items;
+  }
+
+  static bool Contains(const Batch& batch, uint64_t id) {
+    return std::any_of(batch.items.begin(), batch.items.end(),
+                       [&](const WorkItem* item) { return item->work_id == id; });
+  }
+
+  FakeClock clock_;
+  std::shared_ptr<const int> network_ = std::make_shared<int>();
+  std::vector<std::shared_ptr<RecordingWork>> works_;
+};
+
+TEST_F(SchedulerTest, RotatesSoThatEveryItemRunsWithinOneRound) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 16}, clock_);
+  Submit(scheduler, Request(10));
+  std::map<int, int> last_run;
+  for (int evaluation = 1; evaluation <= 30; ++evaluation) {
+    const auto batch = NextBatch(scheduler, 0);
+    EXPECT_EQ(batch->items.size(), 4u);
+    for (const auto& [id, index] : Items(*batch)) last_run[index] = evaluation;
+    if (evaluation < 3) continue;  // ceil(10 / 4)
+    ASSERT_EQ(last_run.size(), 10u);
+    for (const auto& [index, last] : last_run) EXPECT_GT(last, evaluation - 3) << "item " << index;
+  }
+}
+
+TEST_F(SchedulerTest, ARequestJoinsAtTheNextEvaluation) {
+  Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  Submit(scheduler, Request(2));
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 2u);
+  Submit(scheduler, Request(3));
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 5u);
+}
+
+TEST_F(SchedulerTest, ItemsOfTwoRowsTakeTwoRows) {
+  Scheduler scheduler({.max_batch_rows = 5, .max_active_rows = 16}, clock_);
+  Submit(scheduler, Request(3, 2));
+  const auto batch = NextBatch(scheduler, 0);
+  EXPECT_EQ(batch->items.size(), 2u);
+  EXPECT_EQ(batch->rows, 4);
+  EXPECT_EQ(scheduler.ActiveRows(0), 6);
+}
+
+TEST_F(SchedulerTest, ItemsOfFourRowsTakeFourRows) {
+  Scheduler scheduler({.max_batch_rows = 9, .max_active_rows = 16}, clock_);
+  Submit(scheduler, Request(3, 4));
+  const auto batch = NextBatch(scheduler, 0);
+  EXPECT_EQ(batch->items.size(), 2u);
+  EXPECT_EQ(batch->rows, 8);
+  EXPECT_EQ(scheduler.ActiveRows(0), 12);
+}
+
+TEST_F(SchedulerTest, CountsTheRowsThatIntervalsOfGuidanceSave) {
+  Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  WorkDemand outside = Request(2);
+  outside.rows_full = 2;
+  Submit(scheduler, std::move(outside));
+  Submit(scheduler, Request(1, 2));
+  Submit(scheduler, Request(1));
+  const auto batch = NextBatch(scheduler, 0);
+  EXPECT_EQ(batch->items.size(), 4u);
+  EXPECT_EQ(batch->rows, 5);
+  EXPECT_EQ(batch->rows_saved, 2);
+}
+
+// Items of 1 and of 4 rows in one loop, by the bound that queue_policy.h states.
+TEST_F(SchedulerTest, ItemsOfManyRowsWaitNoLongerThanStated) {
+  constexpr int kCap = 5, kWide = 3, kNarrow = 6, kRows = 4 * kWide + kNarrow;
+  Scheduler scheduler({.max_batch_rows = kCap, .max_active_rows = kRows}, clock_);
+  Submit(scheduler, Request(kWide, 4));
+  Submit(scheduler, Request(kNarrow));
+  std::map<const WorkItem*, int> last_run;
+  for (int evaluation = 1; evaluation <= 100; ++evaluation) {
+    const auto batch = NextBatch(scheduler, 0);
+    ASSERT_LE(batch->rows, kCap);
+    for (const WorkItem* item : batch->items) {
+      const int waited = evaluation - last_run[item];
+      EXPECT_LE(waited, 1 + (kRows - item->rows) / (kCap - item->rows + 1));
+      last_run[item] = evaluation;
+    }
+  }
+  EXPECT_EQ(last_run.size(), size_t{kWide + kNarrow});
+}
+
+TEST_F(SchedulerTest, OnlyItemsOfTheSameNetworkShareABatch) {
+  Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  const uint64_t first = Submit(scheduler, Request(2));
+  network_ = std::make_shared<int>();
+  const uint64_t second = Submit(scheduler, Request(2));
+  EXPECT_THAT(Items(*NextBatch(scheduler, 0)),
+              ElementsAre(std::pair(first, 0), std::pair(first, 1)));
+  EXPECT_THAT(Items(*NextBatch(scheduler, 0)),
+              ElementsAre(std::pair(second, 0), std::pair(second, 1)));
+  EXPECT_THAT(Items(*NextBatch(scheduler, 0)),
+              ElementsAre(std::pair(first, 0), std::pair(first, 1)));
+}
+
+TEST_F(SchedulerTest, ALargeRequestDoesNotHoldUpASmallOne) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
+  Submit(scheduler, Request(100));
+  const uint64_t small = Submit(scheduler, Request(1));
+  EXPECT_THAT(works_[1]->positions(), ElementsAre(0));
+  auto batch = NextBatch(scheduler, 0);
+  scheduler.Remove(0, batch->items[0], absl::OkStatus());
+  scheduler.Remove(0, batch->items[1], absl::OkStatus());
+  batch = NextBatch(scheduler, 0);
+  std::set<uint64_t> running;
+  for (const auto& [id, index] : Items(*batch)) running.insert(id);
+  EXPECT_TRUE(running.contains(small));
+}
+
+TEST_F(SchedulerTest, AFullQueueIsUnavailableWithADelay) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2, .queue_size = 1}, clock_);
+  Submit(scheduler, Request(2));
+  Submit(scheduler, Request(1));
+  EXPECT_EQ(scheduler.QueueDepth(), 1);
+  const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(Request(1)));
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(GetRetryDelay(refused.status()).has_value());
+}
+
+TEST_F(SchedulerTest, PositionsFallAsTheQueueMoves) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  Submit(scheduler, Request(2));
+  Submit(scheduler, Request(1));
+  Submit(scheduler, Request(1));
+  EXPECT_THAT(works_[0]->positions(), IsEmpty());
+  EXPECT_THAT(works_[2]->positions(), ElementsAre(1));
+  const auto batch = NextBatch(scheduler, 0);
+  scheduler.Remove(0, batch->items[0], absl::OkStatus());
+  NextBatch(scheduler, 0);
+  EXPECT_THAT(works_[2]->positions(), ElementsAre(1, 0));
+}
+
+TEST_F(SchedulerTest, AnEndedRequestIsGoneAtTheNextEvaluation) {
+  Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  const uint64_t cancelled = Submit(scheduler, Request(3));
+  const uint64_t other = Submit(scheduler, Request(1));
+  NextBatch(scheduler, 0);
+  scheduler.End(cancelled, absl::CancelledError(""));
+  EXPECT_FALSE(works_[0]->finished());
+  EXPECT_THAT(Items(*NextBatch(scheduler, 0)), ElementsAre(std::pair(other, 0)));
+  EXPECT_EQ(works_[0]->status(), absl::CancelledError(""));
+  EXPECT_EQ(works_[0]->finishes(), 1);
+  EXPECT_EQ(scheduler.ActiveRows(0), 1);
+}
+
+// So that the worker reports an empty loop, although there is nothing to run.
+TEST_F(SchedulerTest, TheNextBatchIsEmptyOnceTheLastRequestHasEnded) {
+  Scheduler scheduler({}, clock_);
+  const uint64_t last = Submit(scheduler, Request(2));
+  NextBatch(scheduler, 0);
+  scheduler.End(last, absl::CancelledError(""));
+  const auto batch = NextBatch(scheduler, 0);
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_THAT(batch->items, IsEmpty());
+  EXPECT_EQ(scheduler.ActiveRows(0), 0);
+  EXPECT_TRUE(works_[0]->finished());
+}
+
+TEST_F(SchedulerTest, AWaitingRequestCanBeEndedToo) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  Submit(scheduler, Request(2));
+  const uint64_t waiting = Submit(scheduler, Request(5));
+  scheduler.End(waiting, absl::CancelledError(""));
+  NextBatch(scheduler, 0);
+  EXPECT_EQ(works_[1]->status(), absl::CancelledError(""));
+  EXPECT_EQ(scheduler.QueueDepth(), 0);
+}
+
+TEST_F(SchedulerTest, ADeadlineThatPassesEndsARequest) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
+  WorkDemand hurried = Request(2);
+  hurried.deadline = clock_.Now() + absl::Seconds(1);
+  Submit(scheduler, std::move(hurried));
+  Submit(scheduler, Request(1));
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 3u);
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 1u);
+  EXPECT_EQ(works_[0]->status()->code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(SchedulerTest, ADeadlineThatCannotBeMetIsRefusedAtOnce) {
+  Scheduler scheduler({}, clock_);
+  scheduler.RecordEvaluation(network_, absl::Milliseconds(300));
+  scheduler.RecordEvaluation(
+      network_, absl::Milliseconds(100));  // the shortest counts: 10 evaluations take 1 s
+  WorkDemand hurried = Request(1);
+  hurried.deadline = clock_.Now() + absl::Milliseconds(999);
+  const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(hurried));
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kDeadlineExceeded);
+  hurried.deadline = clock_.Now() + absl::Milliseconds(1001);
+  Submit(scheduler, hurried);
+}
+
+TEST_F(SchedulerTest, AFailedItemEndsItsRequestAndNoOther) {
+  Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  Submit(scheduler, Request(2));
+  const uint64_t healthy = Submit(scheduler, Request(1));
+  const auto batch = NextBatch(scheduler, 0);
+  scheduler.Remove(0, batch->items[0], absl::InternalError("broken"));
+  EXPECT_THAT(Items(*NextBatch(scheduler, 0)), ElementsAre(std::pair(healthy, 0)));
+  EXPECT_EQ(works_[0]->status(), absl::InternalError("broken"));
+  EXPECT_FALSE(works_[1]->finished());
+}
+
+TEST_F(SchedulerTest, ItemsSpreadOverTheWorkers) {
+  Scheduler scheduler({.workers = 2, .max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  Submit(scheduler, Request(6));
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 3u);
+  EXPECT_EQ(NextBatch(scheduler, 1)->items.size(), 3u);
+}
+
+TEST_F(SchedulerTest, ARequestOnTwoWorkersEndsOnceWhenBothHaveLetGo) {
+  Scheduler scheduler({.workers = 2, .max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  const uint64_t id = Submit(scheduler, Request(2));
+  Submit(scheduler, Request(2));
+  scheduler.End(id, absl::CancelledError(""));
+  NextBatch(scheduler, 0);
+  EXPECT_FALSE(works_[0]->finished());
+  NextBatch(scheduler, 1);
+  EXPECT_EQ(works_[0]->finishes(), 1);
+}
+
+TEST_F(SchedulerTest, AHigherPriorityGoesFirstInTheQueueAndInItsPositions) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  Submit(scheduler, Request(2));
+  const uint64_t plain = Submit(scheduler, Request(1));
+  WorkDemand urgent_demand = Request(1);
+  urgent_demand.priority = 1;
+  const uint64_t urgent = Submit(scheduler, std::move(urgent_demand));
+  EXPECT_THAT(works_[1]->positions(), ElementsAre(0));
+  EXPECT_THAT(works_[2]->positions(), ElementsAre(0));
+  auto batch = NextBatch(scheduler, 0);
+  EXPECT_THAT(works_[1]->positions(), ElementsAre(0, 1));
+  scheduler.Remove(0, batch->items[0], absl::OkStatus());
+  batch = NextBatch(scheduler, 0);
+  EXPECT_EQ(Items(*batch)[1], std::pair(urgent, 0));
+  scheduler.Remove(0, batch->items[0], absl::OkStatus());
+  EXPECT_EQ(Items(*NextBatch(scheduler, 0))[1], std::pair(plain, 0));
+}
+
+TEST_F(SchedulerTest, TenantsAlternate) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
+  Submit(scheduler, Request(4));
+  for (int i = 0; i < 3; ++i) Submit(scheduler, Request(1));
+  WorkDemand other = Request(1);
+  other.tenant = "other";
+  const uint64_t id = Submit(scheduler, std::move(other));
+  const auto batch = NextBatch(scheduler, 0);
+  scheduler.Remove(0, batch->items[0], absl::OkStatus());
+  scheduler.Remove(0, batch->items[1], absl::OkStatus());
+  const auto items = Items(*NextBatch(scheduler, 0));
+  EXPECT_EQ(std::count(items.begin(), items.end(), std::pair(id, 0)), 1);
+}
+
+TEST_F(SchedulerTest, AnItemThatFitsNoLoopDoesNotBlockThoseBehindIt) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
+  Submit(scheduler, Request(1));
+  const uint64_t wide = Submit(scheduler, Request(1, 4));
+  const uint64_t narrow = Submit(scheduler, Request(1));
+  EXPECT_FALSE(Contains(*NextBatch(scheduler, 0), wide));
+  EXPECT_TRUE(Contains(*NextBatch(scheduler, 0), narrow));
+}
+
+// Narrow requests keep coming, and each could run at once.
+TEST_F(SchedulerTest, AnItemThatFitsNoLoopIsNotOvertakenForEver) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
+  Submit(scheduler, Request(3));
+  const uint64_t wide = Submit(scheduler, Request(1, 4));
+  int evaluations = 0;
+  for (; evaluations < 20; ++evaluations) {
+    Submit(scheduler, Request(1));
+    const auto batch = NextBatch(scheduler, 0);
+    if (Contains(*batch, wide)) break;
+    scheduler.Remove(0, batch->items[0], absl::OkStatus());
+  }
+  EXPECT_EQ(evaluations, 4 + 3);  // overtaken by four, then the loop empties
+}
+
+// The queue holds only requests that no worker would sweep by itself.
+TEST_F(SchedulerTest, ARequestThatEndsWhileItWaitsIsCollectedWithTheLastItem) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  Submit(scheduler, Request(1, 2));
+  const uint64_t ended = Submit(scheduler, Request(1));
+  WorkDemand hurried = Request(1);
+  hurried.deadline = clock_.Now() + absl::Seconds(1);
+  Submit(scheduler, std::move(hurried));
+  const auto batch = NextBatch(scheduler, 0);
+  scheduler.End(ended, absl::CancelledError(""));
+  clock_.Advance(absl::Seconds(1));
+  scheduler.Remove(0, batch->items[0], absl::OkStatus());
+  EXPECT_EQ(works_[1]->status(), absl::CancelledError(""));
+  EXPECT_EQ(works_[2]->status()->code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(scheduler.Drain(absl::InfinitePast()));
+}
+
+TEST_F(SchedulerTest, DrainingRefusesNewRequestsAndWaitsForTheOthers) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  Submit(scheduler, Request(1));
+  EXPECT_FALSE(scheduler.Drain(absl::UnixEpoch()));
+  const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(Request(1)));
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
+  const auto batch = NextBatch(scheduler, 0);
+  scheduler.Remove(0, batch->items[0], absl::OkStatus());
+  EXPECT_TRUE(scheduler.Drain(absl::InfiniteFuture()));
+  EXPECT_EQ(works_[0]->status(), absl::OkStatus());
+}
+
+TEST_F(SchedulerTest, StoppingEndsTheWorkersLoop) {
+  Scheduler scheduler({}, clock_);
+  scheduler.Stop();
+  EXPECT_FALSE(NextBatch(scheduler, 0).has_value());
+}
+
+}  // namespace
+}  // namespace denoise
