@@ -23,7 +23,7 @@ class Training {
     ModelRepository* models;
     const ModelsFolder* models_folder;
     JobObserver* observer;
-    TurnEnvironment turns;
+    CallEnvironment calls;
   };
 
   // Takes the folder of --state, and goes on with what was under way when a server ended there. The
@@ -43,7 +43,7 @@ class Training {
  private:
   Training(std::unique_ptr<StateDir> state, std::unique_ptr<Database> database,
            std::unique_ptr<DataSetStore> data_sets, std::unique_ptr<TrainingJobs> jobs,
-           const TurnEnvironment& turns);
+           const CallEnvironment& calls);
 
   // Destroyed in reverse order.
   const std::unique_ptr<StateDir> state_;
