@@ -18,7 +18,7 @@ DataSetQuota QuotaOf(const ServerFlags& flags) {
 
 absl::StatusOr<std::unique_ptr<TrainingServices>> TrainingServices::Start(
     const ServerFlags& flags, const Environment& environment) {
-  const Clock* const clock = environment.turns.clock;
+  const Clock* const clock = environment.calls.clock;
   ASSIGN_OR_RETURN(StateDir opened, StateDir::Open(flags.state));
   auto state = std::make_unique<StateDir>(std::move(opened));
   ASSIGN_OR_RETURN(auto database, Database::Open(state->database()));
@@ -40,19 +40,19 @@ absl::StatusOr<std::unique_ptr<TrainingServices>> TrainingServices::Start(
                                                   options));
   return std::unique_ptr<TrainingServices>(
       new TrainingServices(std::move(state), std::move(database), std::move(data_sets),
-                           std::move(jobs), environment.turns));
+                           std::move(jobs), environment.calls));
 }
 
 TrainingServices::TrainingServices(std::unique_ptr<StateDir> state,
                                    std::unique_ptr<Database> database,
                                    std::unique_ptr<DataSetStore> data_sets,
-                                   std::unique_ptr<TrainingJobs> jobs, const TurnEnvironment& turns)
+                                   std::unique_ptr<TrainingJobs> jobs, const CallEnvironment& calls)
     : state_(std::move(state)),
       database_(std::move(database)),
       data_sets_(std::move(data_sets)),
       jobs_(std::move(jobs)),
-      training_service_(jobs_.get(), turns),
-      datasets_service_(data_sets_.get(), turns) {}
+      training_service_(jobs_.get(), calls),
+      datasets_service_(data_sets_.get(), calls) {}
 
 void TrainingServices::Stop(absl::Time deadline) {
   jobs_->Stop(deadline);

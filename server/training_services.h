@@ -23,7 +23,7 @@ class TrainingServices {
     ModelRepository* models;
     const ModelsFolder* models_folder;
     JobObserver* observer;
-    TurnEnvironment turns;
+    CallEnvironment calls;
   };
 
   // Opens the folder of --state, and continues what was under way when a server ended there. The
@@ -43,7 +43,7 @@ class TrainingServices {
  private:
   TrainingServices(std::unique_ptr<StateDir> state, std::unique_ptr<Database> database,
                    std::unique_ptr<DataSetStore> data_sets, std::unique_ptr<TrainingJobs> jobs,
-                   const TurnEnvironment& turns);
+                   const CallEnvironment& calls);
 
   // Destroyed in reverse order.
   const std::unique_ptr<StateDir> state_;
