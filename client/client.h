@@ -56,7 +56,8 @@ class Client {
   GenerateStream Generate(const denoised::v1::GenerateRequest& request, absl::Duration deadline);
 
   // Reads a generation that runs or is kept, beside its other readers: the events numbered above
-  // `resume_after`, none if that was the last; -1 for all. `name` is "generations/photo-1", or "photo-1" for short.
+  // `resume_after`, none if that was the last; -1 for all. `name` is "generations/photo-1", or
+  // "photo-1" for short.
   GenerateStream WatchGeneration(std::string_view name, int64_t resume_after = -1);
   absl::StatusOr<denoised::v1::Generation> GetGeneration(std::string_view name);
   // Those that run and those whose results are kept, the latest first, all pages.

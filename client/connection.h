@@ -41,7 +41,8 @@ class Connection {
     return response;
   }
 
-  // Starts the server-streaming `method` of `stub`. `may_be_empty`: without an event, OK is no error.
+  // Starts the server-streaming `method` of `stub`. `may_be_empty`: without an event, OK is no
+  // error.
   template <typename Event, typename Stub, typename Method, typename Request>
   ServerStream<Event> Stream(Stub& stub, Method method, const Request& request,
                              absl::Duration deadline, bool may_be_empty = false) const {

@@ -20,9 +20,9 @@ namespace v1 = denoised::v1;
 
 namespace {
 
-// One UploadDataset call. One message is on its way at a time: it is written to the disk on the pool
-// before the next is asked for, so an upload holds no more memory than a message, however fast it
-// comes.
+// One UploadDataset call. One message is on its way at a time: it is written to the disk on the
+// pool before the next is asked for, so an upload holds no more memory than a message, however fast
+// it comes.
 //
 // Deletes itself when gRPC is done with it. Never blocks one of gRPC's threads.
 class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetRequest> {

@@ -62,7 +62,8 @@ class GenerationLog final : public GenerationSink {
     absl::Time arrival;               // of the request
     const Clock* clock = &Clock::Real();
     Limits limits = {};
-    // Called by the thread that writes, after the event is in the log. May be empty; must not block.
+    // Called by the thread that writes, after the event is in the log. May be empty; must not
+    // block.
     std::function<void(absl::Duration queue_wait)> on_started = {};
     std::function<void()> on_end = {};
   };

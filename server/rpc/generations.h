@@ -2,8 +2,8 @@
 //
 // A generation begins with the Generate call that no running one answers. It is the engine's to
 // run, its log (generation_log.h) is what happened, and streams read that log. Once the last reader
-// has left, it is cancelled or goes on, as its caller chose. After its end it is kept for a while if
-// its caller can come back to it, that is if it has a request_id or was started with DETACH.
+// has left, it is cancelled or goes on, as its caller chose. After its end it is kept for a while
+// if its caller can come back to it, that is if it has a request_id or was started with DETACH.
 //
 // Memory: a generation that runs or is being read holds what SampleBudget reserved for it before it
 // began. A result that nobody has read since its end counts against Limits::keep_bytes instead; the

@@ -44,8 +44,9 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
   return reactor;
 }
 
-// With what `work()` returns, a StatusOr<Response>, on a thread of the pool: for what waits for a disk,
-// or for a model to be loaded. The call is alive until it is finished, and a shutdown waits for it.
+// With what `work()` returns, a StatusOr<Response>, on a thread of the pool: for what waits for a
+// disk, or for a model to be loaded. The call is alive until it is finished, and a shutdown waits
+// for it.
 template <class Response, class Work>
 grpc::ServerUnaryReactor* AnswerOnPool(const CallEnvironment& environment,
                                        grpc::CallbackServerContext* context, Response* response,

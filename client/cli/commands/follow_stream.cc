@@ -9,6 +9,8 @@
 
 #include "absl/time/clock.h"
 #include "client/cli/display/terminal.h"
+#include "client/cli/display/text.h"
+#include "client/client.h"
 
 namespace denoise {
 namespace {

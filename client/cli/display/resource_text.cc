@@ -38,7 +38,7 @@ std::string StepsText(const v1::TrainingJob& job) {
   return absl::StrCat(job.steps_done(), "/", job.steps_total());
 }
 
-std::string StateText(const v1::Generation& generation) {
+std::string GenerationStateText(const v1::Generation& generation) {
   return EnumText(v1::Generation::State_descriptor()->FindValueByNumber(generation.state()));
 }
 
@@ -251,10 +251,11 @@ std::string GenerationTable(const std::vector<v1::Generation>& generations) {
   std::vector<std::vector<std::string>> rows = {
       {"NAME", "STATE", "MODEL", "STEPS", "IMAGES", "READERS", "CREATED", "KEPT UNTIL"}};
   for (const v1::Generation& generation : generations) {
-    rows.push_back(
-        {Short(generation.name()), StateText(generation), Short(generation.accepted().model()),
-         StepsText(generation), ImagesText(generation), absl::StrCat(generation.readers()),
-         TimestampText(generation.create_time()), TimestampText(generation.expire_time())});
+    rows.push_back({Short(generation.name()), GenerationStateText(generation),
+                    Short(generation.accepted().model()), StepsText(generation),
+                    ImagesText(generation), absl::StrCat(generation.readers()),
+                    TimestampText(generation.create_time()),
+                    TimestampText(generation.expire_time())});
   }
   return FormatTable(rows);
 }
@@ -263,8 +264,8 @@ std::string GenerationDetails(const v1::Generation& generation) {
   const v1::Accepted& accepted = generation.accepted();
   const auto* on_disconnect =
       v1::OnDisconnect_descriptor()->FindValueByNumber(generation.on_disconnect());
-  std::string text =
-      absl::StrCat(Short(generation.name()), "\n  state          ", StateText(generation));
+  std::string text = absl::StrCat(Short(generation.name()), "\n  state          ",
+                                  GenerationStateText(generation));
   if (!generation.error().empty()) absl::StrAppend(&text, ": ", Printable(generation.error()));
   absl::StrAppend(&text, "\n  model          ", Short(accepted.model()), "\n  seed           ",
                   accepted.seed(), "\n  steps          ", StepsText(generation),

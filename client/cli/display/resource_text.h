@@ -1,4 +1,5 @@
-// Training jobs, evaluations, data sets and generations as text for people, and as JSON for scripts.
+// Training jobs, evaluations, data sets and generations as text for people, and as JSON for
+// scripts.
 #pragma once
 
 #include <string>
