@@ -125,7 +125,7 @@ grpc::ServerUnaryReactor* TrainingService::ListCheckpoints(
 
 grpc::ServerWriteReactor<v1::TrainingEvent>* TrainingService::WatchTrainingJob(
     grpc::CallbackServerContext* context, const v1::WatchTrainingJobRequest* request) {
-  return new EventStream<v1::TrainingEvent>(environment_, context, [&](Call call) {
+  return new EventStream<v1::TrainingEvent>(environment_, context, [&](denoise::Call call) {
     return std::make_unique<WatchJobSource>(environment_.live_calls, jobs_, *request,
                                             std::move(call));
   });
