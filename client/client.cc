@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/connection.h"
+#include "denoised/v1/generations.grpc.pb.h"
 #include "denoised/v1/image_generation.grpc.pb.h"
 #include "denoised/v1/models.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -14,7 +15,17 @@ namespace {
 namespace v1 = denoised::v1;
 namespace health = grpc::health::v1;
 
-constexpr char kModelsPrefix[] = "models/";
+constexpr std::string_view kModelsPrefix = "models/";
+constexpr std::string_view kGenerationsPrefix = "generations/";
+
+std::string WithPrefix(std::string_view prefix, std::string_view name) {
+  return name.starts_with(prefix) ? std::string(name) : std::string(prefix).append(name);
+}
+
+std::string WithoutPrefix(std::string_view prefix, std::string_view name) {
+  if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  return std::string(name);
+}
 
 }  // namespace
 
@@ -23,12 +34,14 @@ class Client::Impl {
   explicit Impl(ClientOptions options)
       : connection(std::move(options)),
         generation(v1::ImageGeneration::NewStub(connection.channel())),
+        generations(v1::Generations::NewStub(connection.channel())),
         models(v1::Models::NewStub(connection.channel())),
         health_service(health::Health::NewStub(connection.channel())) {}
 
   // Constant after construction.
   const Connection connection;
   const std::unique_ptr<v1::ImageGeneration::Stub> generation;
+  const std::unique_ptr<v1::Generations::Stub> generations;
   const std::unique_ptr<v1::Models::Stub> models;
   const std::unique_ptr<health::Health::Stub> health_service;
 };
@@ -47,6 +60,35 @@ GenerateStream Client::Generate(const v1::GenerateRequest& request) {
 GenerateStream Client::Generate(const v1::GenerateRequest& request, absl::Duration deadline) {
   return impl_->connection.Stream<v1::GenerateEvent>(
       *impl_->generation, &v1::ImageGeneration::Stub::Generate, request, deadline);
+}
+
+GenerateStream Client::WatchGeneration(std::string_view name, int64_t resume_after) {
+  v1::WatchGenerationRequest request;
+  request.set_name(GenerationResourceName(name));
+  if (resume_after >= 0) request.set_resume_after(resume_after);
+  return impl_->connection.Stream<v1::GenerateEvent>(*impl_->generations,
+                                                     &v1::Generations::Stub::WatchGeneration,
+                                                     request, options().generate_deadline);
+}
+
+absl::StatusOr<v1::Generation> Client::GetGeneration(std::string_view name) {
+  v1::GetGenerationRequest request;
+  request.set_name(GenerationResourceName(name));
+  return impl_->connection.Call<v1::Generation>(*impl_->generations,
+                                                &v1::Generations::Stub::GetGeneration, request);
+}
+
+absl::StatusOr<std::vector<v1::Generation>> Client::ListGenerations() {
+  return impl_->connection.ListAll<v1::Generation, v1::ListGenerationsResponse>(
+      *impl_->generations, &v1::Generations::Stub::ListGenerations, v1::ListGenerationsRequest(),
+      &v1::ListGenerationsResponse::mutable_generations);
+}
+
+absl::StatusOr<v1::Generation> Client::CancelGeneration(std::string_view name) {
+  v1::CancelGenerationRequest request;
+  request.set_name(GenerationResourceName(name));
+  return impl_->connection.Call<v1::Generation>(*impl_->generations,
+                                                &v1::Generations::Stub::CancelGeneration, request);
 }
 
 DiffuseStream Client::Diffuse(const v1::DiffuseRequest& request) {
@@ -96,14 +138,14 @@ absl::StatusOr<Health> Client::CheckHealth(std::string_view service) {
   }
 }
 
-std::string ModelResourceName(std::string_view name) {
-  return kModelsPrefix + ShortModelName(name);
-}
+std::string ModelResourceName(std::string_view name) { return WithPrefix(kModelsPrefix, name); }
+std::string ShortModelName(std::string_view name) { return WithoutPrefix(kModelsPrefix, name); }
 
-std::string ShortModelName(std::string_view name) {
-  constexpr std::string_view kPrefix = kModelsPrefix;
-  if (name.substr(0, kPrefix.size()) == kPrefix) name.remove_prefix(kPrefix.size());
-  return std::string(name);
+std::string GenerationResourceName(std::string_view name) {
+  return WithPrefix(kGenerationsPrefix, name);
+}
+std::string ShortGenerationName(std::string_view name) {
+  return WithoutPrefix(kGenerationsPrefix, name);
 }
 
 }  // namespace denoise

@@ -17,6 +17,7 @@
 // by gRPC as ClientOptions says.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@
 #include "absl/time/time.h"
 #include "client/client_options.h"
 #include "client/server_stream.h"
+#include "denoised/v1/generations.pb.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "denoised/v1/models.pb.h"
 
@@ -53,7 +55,16 @@ class Client {
   GenerateStream Generate(const denoised::v1::GenerateRequest& request);
   GenerateStream Generate(const denoised::v1::GenerateRequest& request, absl::Duration deadline);
 
-  // Starts the forward process of some pictures, the same way.
+  // Reads a generation that runs or is kept, beside its other readers: the events numbered above
+  // `resume_after`, none if that was the last; -1 for all. `name` is "generations/photo-1", or
+  // "photo-1" for short.
+  GenerateStream WatchGeneration(std::string_view name, int64_t resume_after = -1);
+  absl::StatusOr<denoised::v1::Generation> GetGeneration(std::string_view name);
+  // Those that run and those whose results are kept, the latest first, all pages.
+  absl::StatusOr<std::vector<denoised::v1::Generation>> ListGenerations();
+  absl::StatusOr<denoised::v1::Generation> CancelGeneration(std::string_view name);
+
+  // Starts the forward process of some pictures, as Generate starts a generation.
   DiffuseStream Diffuse(const denoised::v1::DiffuseRequest& request);
 
   // Every model being served, by name, all pages.
@@ -78,5 +89,9 @@ class Client {
 // "models/emoji-32" for "emoji-32" and for itself; the other way round.
 std::string ModelResourceName(std::string_view name);
 std::string ShortModelName(std::string_view name);
+
+// "generations/photo-1" for "photo-1" and for itself; the other way round.
+std::string GenerationResourceName(std::string_view name);
+std::string ShortGenerationName(std::string_view name);
 
 }  // namespace denoise

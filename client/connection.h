@@ -41,14 +41,16 @@ class Connection {
     return response;
   }
 
-  // Starts the server-streaming `method` of `stub`.
+  // Starts the server-streaming `method` of `stub`. `may_be_empty`: without an event, OK is no
+  // error.
   template <typename Event, typename Stub, typename Method, typename Request>
   ServerStream<Event> Stream(Stub& stub, Method method, const Request& request,
-                             absl::Duration deadline) const {
+                             absl::Duration deadline, bool may_be_empty = false) const {
     auto call = std::make_unique<typename ServerStream<Event>::Call>();
     call->context = std::make_unique<grpc::ClientContext>();
     SetDeadline(*call->context, deadline);
     call->address = options_.address;
+    call->may_be_empty = may_be_empty;
     call->reader = (stub.*method)(call->context.get(), request);
     return ServerStream<Event>(std::move(call));
   }

@@ -41,7 +41,7 @@ ServerStream<Event>::Call::~Call() {
 template <class Event>
 absl::Status ServerStream<Event>::Call::Finish() {
   absl::Status status = StatusFromGrpc(reader->Finish(), address);
-  if (status.ok() && !end_seen) {
+  if (status.ok() && !end_seen && !(may_be_empty && empty)) {
     return absl::InternalError("the stream ended before the server said how it all ended");
   }
   return status;
@@ -61,6 +61,7 @@ absl::StatusOr<std::optional<Event>> ServerStream<Event>::Next() {
   if (!call_->end.has_value()) {
     Event event;
     if (call_->reader->Read(&event)) {
+      call_->empty = false;
       call_->end_seen |= Ends(event);
       return event;
     }

@@ -21,6 +21,8 @@ class ServerStream<Event>::Call {
   std::unique_ptr<grpc::ClientContext> context;
   std::unique_ptr<grpc::ClientReader<Event>> reader;
   std::string address;
+  bool may_be_empty = false;  // it resumes, maybe after its last event
+  bool empty = true;
   bool end_seen = false;
   std::optional<absl::Status> end;  // set once the stream has ended
 

@@ -120,7 +120,8 @@ TrainingStream TrainingClient::Watch(std::string_view name, int64_t resume_after
   if (resume_after > 0) request.set_resume_after(resume_after);
   return impl_->connection.Stream<v1::TrainingEvent>(*impl_->training,
                                                      &v1::Training::Stub::WatchTrainingJob, request,
-                                                     impl_->connection.options().generate_deadline);
+                                                     impl_->connection.options().generate_deadline,
+                                                     /*may_be_empty=*/request.has_resume_after());
 }
 
 absl::StatusOr<v1::Model> TrainingClient::Publish(const v1::PublishModelRequest& request) {

@@ -22,7 +22,7 @@
 #include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
 #include "server/telemetry/training_telemetry.h"
-#include "server/training.h"
+#include "server/training_services.h"
 
 namespace denoise {
 namespace {
@@ -118,17 +118,25 @@ class Server::Impl {
         disk_pool_(kDiskThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
         call_watch_(kCallWatchInterval),
+        generations_({.submit =
+                          [this](GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
+                            return engine_.Submit(std::move(request), std::move(sink));
+                          },
+                      .cancel = [this](Engine::Id id) { engine_.Cancel(id); },
+                      .clock = &Clock::Real(),
+                      .samples = &samples_,
+                      .telemetry = &telemetry_},
+                     {.keep_time = absl::Seconds(flags.keep_results_seconds),
+                      .keep_bytes = int64_t{flags.keep_results_mib} << 20}),
         engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
-        image_generation_({.models = &models_,
-                           .engine = &engine_,
-                           .pool = &pool_,
-                           .clock = &Clock::Real(),
-                           .telemetry = &telemetry_,
-                           .live_calls = &live_calls_,
-                           .samples = &samples_,
-                           .call_watch = &call_watch_,
-                           .limits = Limits(flags),
-                           .write_time_max = absl::Seconds(flags.max_write_seconds)}),
+        generation_environment_{.calls = Calls(&pool_, flags),
+                                .models = &models_,
+                                .generations = &generations_,
+                                .samples = &samples_,
+                                .telemetry = &telemetry_,
+                                .limits = Limits(flags)},
+        image_generation_(generation_environment_),
+        generations_service_(generation_environment_),
         models_service_(&models_) {
     telemetry_.ModelsBroken(static_cast<int>(loaded.broken.size()));
   }
@@ -140,6 +148,7 @@ class Server::Impl {
     }
     std::vector<NamedService> services = {
         {denoised::v1::ImageGeneration::service_full_name(), &image_generation_},
+        {denoised::v1::Generations::service_full_name(), &generations_service_},
         {denoised::v1::Models::service_full_name(), &models_service_}};
     if (!flags.state.empty()) {
       ASSIGN_OR_RETURN(training_, StartTraining(flags));
@@ -169,18 +178,22 @@ class Server::Impl {
   const std::string& metrics_address() const { return metrics_address_; }
 
  private:
-  absl::StatusOr<std::unique_ptr<Training>> StartTraining(const ServerFlags& flags) {
+  absl::StatusOr<std::unique_ptr<TrainingServices>> StartTraining(const ServerFlags& flags) {
     training_telemetry_.emplace(*telemetry_.registry());
-    return Training::Start(flags,
-                           {.engine = &engine_,
-                            .models = &models_,
-                            .models_folder = &models_folder_,
-                            .observer = &*training_telemetry_,
-                            .turns = {.pool = &disk_pool_,
-                                      .clock = &Clock::Real(),
-                                      .live_calls = &live_calls_,
-                                      .call_watch = &call_watch_,
-                                      .write_time_max = absl::Seconds(flags.max_write_seconds)}});
+    return TrainingServices::Start(flags, {.engine = &engine_,
+                                           .models = &models_,
+                                           .models_folder = &models_folder_,
+                                           .observer = &*training_telemetry_,
+                                           .calls = Calls(&disk_pool_, flags)});
+  }
+
+  // For calls that do their work on `pool`.
+  CallEnvironment Calls(WorkPool* pool, const ServerFlags& flags) {
+    return {.pool = pool,
+            .clock = &Clock::Real(),
+            .live_calls = &live_calls_,
+            .call_watch = &call_watch_,
+            .write_time_max = absl::Seconds(flags.max_write_seconds)};
   }
 
   const ModelsFolder models_folder_;
@@ -191,11 +204,14 @@ class Server::Impl {
   WorkPool disk_pool_;  // of training: pictures of generations wait for no disk
   SampleBudget samples_;
   CallWatch call_watch_;
+  Generations generations_;  // hears of the engine's last words
   Engine engine_;
+  const GenerationEnvironment generation_environment_;
   ImageGenerationService image_generation_;
+  GenerationsService generations_service_;
   ModelsService models_service_;
   std::optional<TrainingTelemetry> training_telemetry_;
-  std::unique_ptr<Training> training_;  // null without --state
+  std::unique_ptr<TrainingServices> training_;  // null without --state
   std::unique_ptr<MetricsEndpoint> metrics_;
   std::string metrics_address_;
   GrpcListener listener_;

@@ -89,6 +89,12 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--max-write-seconds", flags.max_write_seconds,
                  "How long a reader may take over one event before its call is cancelled")
       ->check(CLI::Range(1, 86'400));
+  app.add_option("--keep-results-seconds", flags.keep_results_seconds,
+                 "How long the result of a request with a request_id or DETACH is kept")
+      ->check(CLI::Range(0, 86'400));
+  app.add_option("--keep-results-mib", flags.keep_results_mib,
+                 "Memory for such results; beyond it the oldest go earlier")
+      ->check(CLI::Range(0, 1 << 24));
 }
 
 void AddTrainingFlags(CLI::App& app, ServerFlags& flags) {

@@ -34,6 +34,8 @@ struct ServerFlags {
   int memory_quota_mib = 512;
   int max_unread_mib = 4096;
   int max_write_seconds = 60;
+  int keep_results_seconds = 600;  // of generations that can be come back to
+  int keep_results_mib = 256;
 
   std::string state;             // empty: no training
   double training_share = 0.25;  // of a device's time, while requests wait for it

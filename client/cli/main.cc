@@ -20,6 +20,8 @@ namespace {
 constexpr char kExamples[] = R"(Examples:
   denoise models
   denoise generate --class-label animals --count 8 --frames 1
+  denoise generate -c animals -n 64 --request-id zoo --detach
+  denoise watch zoo
   denoise sweep -c animals --rows guidance=1,2,4 --columns steps=4,8,16
   denoise diffuse photo.png
   denoise roundtrip photo.png --class-label animals --strength 0.6
@@ -70,6 +72,9 @@ ExitCode Main(int argc, char** argv) {
 
   CommandSet commands(app);
   commands.Add("generate", "Generate images and watch them emerge from noise", AddGenerateCommand);
+  commands.Add("watch", "Follow a generation that was started elsewhere, and get its images",
+               AddWatchCommand);
+  commands.Add("generations", "List, describe and cancel generations", AddGenerationsCommand);
   commands.Add("sweep", "Generate a labelled grid of images over two flags", AddSweepCommand);
   commands.Add("diffuse", "Add noise to pictures, level by level, as in training",
                AddDiffuseCommand);

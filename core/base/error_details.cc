@@ -12,6 +12,7 @@ namespace {
 constexpr char kResourceTypeUrl[] = "denoise/resource-type";
 constexpr char kResourceNameUrl[] = "denoise/resource-name";
 constexpr char kQuotaSubjectUrl[] = "denoise/quota-subject";
+constexpr char kReasonUrl[] = "denoise/reason";
 constexpr char kMetadataUrlPrefix[] = "denoise/metadata/";
 
 absl::string_view ToAbsl(std::string_view text) { return {text.data(), text.size()}; }
@@ -29,8 +30,13 @@ std::optional<std::string> Get(const absl::Status& status, absl::string_view url
 }  // namespace
 
 absl::Status ResourceNotFound(std::string_view type, std::string_view name) {
-  absl::Status status =
-      absl::NotFoundError(absl::StrCat("no such ", ToAbsl(type), ": ", ToAbsl(name)));
+  return ResourceNotFound(type, name,
+                          std::string("no such ").append(type).append(": ").append(name));
+}
+
+absl::Status ResourceNotFound(std::string_view type, std::string_view name,
+                              std::string_view message) {
+  absl::Status status = absl::NotFoundError(ToAbsl(message));
   Set(status, kResourceTypeUrl, type);
   Set(status, kResourceNameUrl, name);
   return status;
@@ -53,6 +59,15 @@ std::optional<QuotaViolation> GetQuotaViolation(const absl::Status& status) {
   auto subject = Get(status, kQuotaSubjectUrl);
   if (!subject) return std::nullopt;
   return QuotaViolation{*std::move(subject), std::string(status.message())};
+}
+
+absl::Status WithErrorReason(absl::Status status, std::string_view reason) {
+  Set(status, kReasonUrl, reason);
+  return status;
+}
+
+std::optional<std::string> GetErrorReason(const absl::Status& status) {
+  return Get(status, kReasonUrl);
 }
 
 absl::Status WithErrorMetadata(absl::Status status, std::string_view key, std::string_view value) {

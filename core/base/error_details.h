@@ -17,8 +17,10 @@ struct ResourceReference {
   std::string name;
 };
 
-// NotFound.
+// NotFound. The second says with `message` what became of it.
 absl::Status ResourceNotFound(std::string_view type, std::string_view name);
+absl::Status ResourceNotFound(std::string_view type, std::string_view name,
+                              std::string_view message);
 std::optional<ResourceReference> GetResource(const absl::Status& status);
 
 // ResourceExhausted. `subject` is what is limited ("datasets"); `description` states the limit and
@@ -29,6 +31,11 @@ struct QuotaViolation {
 };
 absl::Status QuotaExceeded(std::string_view subject, std::string_view description);
 std::optional<QuotaViolation> GetQuotaViolation(const absl::Status& status);
+
+// Says which error of its code this is ("GENERATION_EXPIRED"), where callers must tell several
+// apart.
+absl::Status WithErrorReason(absl::Status status, std::string_view reason);
+std::optional<std::string> GetErrorReason(const absl::Status& status);
 
 // Named facts for programs to act on ("received_bytes": "1048576").
 absl::Status WithErrorMetadata(absl::Status status, std::string_view key, std::string_view value);

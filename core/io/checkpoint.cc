@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kVersionDigits = 32;  // 128 bits
 
-// Over every byte of the model, once it is known that each has its place in the network.
+// A hash of every byte of the model.
 std::string VersionOf(const ParsedModel& model) {
   Sha256 hash;
   hash.AddPart(model.names().model_index, model.texts().model_index);
@@ -24,7 +24,7 @@ std::string VersionOf(const ParsedModel& model) {
 
 absl::StatusOr<Checkpoint> Load(const std::filesystem::path& path, const UNet2DOptions& options) {
   ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Open(path));
-  // The network copies what it needs: nothing refers to the mapped files afterwards.
+  // The network copies its weights; nothing refers to the mapped files afterwards.
   absl::StatusOr<std::shared_ptr<const Network>> network =
       CreateUNet2D(model.description().unet, model.weights().tensors, options);
   if (!network.ok()) return InFile(model.weights().file, network.status());

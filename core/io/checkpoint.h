@@ -24,9 +24,9 @@ struct Checkpoint : ModelDescription {
 // variance and channels, timesteps).
 //
 // Weights are diffusion_pytorch_model.safetensors, the shards of its .index.json, or the .fp16
-// variant. The network keeps copies: files may change or go away afterwards. Symbolic links are
-// followed, as caches of downloaded models and mounted volumes consist of them; only regular files
-// are read, and never quoted.
+// variant. The network keeps copies, so files may change or disappear afterwards. Symbolic links
+// are followed, because caches of downloaded models and mounted volumes consist of them; only
+// regular files are read, and messages never quote them.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
                                           const UNet2DOptions& options);
 

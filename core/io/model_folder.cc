@@ -24,7 +24,7 @@ absl::StatusOr<std::string> ReadWhole(const fs::path& path, size_t max_bytes) {
     const ssize_t count = read(file.descriptor.get(), &text[done], text.size() - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return absl::ErrnoToStatus(errno, "cannot be read");
-    if (count == 0) break;  // cut short meanwhile
+    if (count == 0) break;  // the file was truncated meanwhile
     done += static_cast<size_t>(count);
   }
   text.resize(done);

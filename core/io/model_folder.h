@@ -1,4 +1,4 @@
-// A checkpoint's folder, whose files are named relative to it. Internal to core/io.
+// The folder of a checkpoint. Internal to core/io.
 #pragma once
 
 #include <exception>
@@ -15,7 +15,8 @@ namespace denoise {
 // `status` with `file` before its message, code and payloads kept.
 absl::Status InFile(std::string_view file, const absl::Status& status);
 
-// `load()`, or ResourceExhausted where a library throws: its texts may hold paths and stacks.
+// `load()`, or ResourceExhausted where a library throws. The texts of exceptions may contain paths
+// and stack traces, so they are dropped.
 template <typename Load>
 auto WithoutExceptions(const Load& load) -> decltype(load()) {
   try {
@@ -25,11 +26,12 @@ auto WithoutExceptions(const Load& load) -> decltype(load()) {
   }
 }
 
-// Statuses name files relative to the folder and never the folder.
+// Statuses name files relative to the folder and never the folder itself.
 //
-// Symbolic links are followed: caches of downloaded models and volumes of Kubernetes are made of
-// them, and whoever may put a link into the folder may put the file there. What a link leads to is
-// as little trusted as a file: it is read only when it is a regular file, and no message quotes it.
+// Symbolic links are followed, because caches of downloaded models and volumes of Kubernetes
+// consist of them, and whoever can put a link into the folder could put the file there. The target
+// of a link is trusted no more than a file: it is read only if it is a regular file, and messages
+// never quote it.
 class ModelFolder {
  public:
   // NotFound: no such folder.

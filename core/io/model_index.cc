@@ -15,9 +15,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMaxNameBytes = 256;
-constexpr size_t kMaxViolations = 20;  // enough to mend a file by, not enough to fill a log
+constexpr size_t kMaxViolations = 20;  // enough to fix a file, too few to flood a log
 
-// Names are shown to people, also in terminals.
+// Names are shown to people, for example in terminals.
 bool IsPrintable(std::string_view text) {
   if (text.empty() || text.size() > kMaxNameBytes) return false;
   for (char c : text) {
@@ -83,7 +83,7 @@ class Reader {
     if (labels.is_null()) return;
     if (!labels.is_object()) return Violate("id2label", "must be an object");
     for (const auto& [key, name] : labels.items()) {
-      // Only the way numbers are written out again: then no two keys mean the same label.
+      // Only canonical numbers, so that no two keys mean the same label.
       int64_t label = 0;
       if (!absl::SimpleAtoi(key, &label) || label < 0 || absl::StrCat(label) != key) {
         Violate("id2label", absl::StrCat(Quoted(key), " is not a class label"));

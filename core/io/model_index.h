@@ -1,4 +1,4 @@
-// model_index.json: what a pipeline is made of. Internal to core/io.
+// model_index.json, which lists the components of a pipeline. Internal to core/io.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct ModelIndex {
 // a unet and a scheduler are refused by name, unless they are declared absent ([null, null]).
 absl::StatusOr<ModelIndex> ParseModelIndex(std::string_view json);
 
-// Whether the labels exist in a network with `num_class_embeds` classes. InvalidArgument carries
-// field violations.
+// Checks that the labels exist in a network with `num_class_embeds` classes. InvalidArgument
+// carries field violations.
 absl::Status CheckLabels(const ModelIndex& index, int64_t num_class_embeds);
 
 }  // namespace denoise

@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kLibraryVersion[] = "0.40.0";  // whose keys these are
+constexpr char kLibraryVersion[] = "0.40.0";  // of diffusers, which has these keys
 constexpr int64_t kMaxPixels = 1024;
 constexpr int64_t kMaxAttendingPixels = 64 * 64;
 constexpr int64_t kDefaultAttentionSize = 16;
@@ -46,7 +46,7 @@ std::string PredictionTypeOf(const NewModelOptions& options) {
   return options.noise_schedule == "edm" ? "epsilon" : "v_prediction";
 }
 
-// The larger side of the pictures at a level.
+// The larger side of pictures at a level.
 int64_t SizeAt(const NewModelOptions& options, size_t level) {
   return std::max(options.height, options.width) >> level;
 }
@@ -69,10 +69,10 @@ void CheckAttendingPixels(const NewModelOptions& options, size_t level, std::str
   const int64_t pixels = (options.height >> level) * (options.width >> level);
   if (pixels <= kMaxAttendingPixels) return;
   violations.Add(field, absl::StrCat("level ", level, " has ", pixels, " pixels; at most ",
-                                     kMaxAttendingPixels, " attend to one another"));
+                                     kMaxAttendingPixels, " may attend to each other"));
 }
 
-// Whatever a size or a list may be by itself.
+// Checks each size and list by itself.
 void CheckSizes(const NewModelOptions& options, FieldViolations& violations) {
   violations.CheckRange("height", options.height, 1, kMaxPixels);
   violations.CheckRange("width", options.width, 1, kMaxPixels);
@@ -93,7 +93,7 @@ void CheckSizes(const NewModelOptions& options, FieldViolations& violations) {
   }
 }
 
-// Once the sizes are right.
+// Requires valid sizes.
 void CheckLevels(const NewModelOptions& options, FieldViolations& violations) {
   const size_t levels = options.block_out_channels.size();
   const int64_t factor = int64_t{1} << (levels - 1);
@@ -101,7 +101,7 @@ void CheckLevels(const NewModelOptions& options, FieldViolations& violations) {
        {std::pair{"height", options.height}, {"width", options.width}}) {
     if (size % factor == 0) continue;
     violations.Add(field, absl::StrCat("must be divisible by ", factor,
-                                       ", as every level but the last halves it"));
+                                       ", because every level but the last halves it"));
   }
   const std::vector<int64_t> attention = AttentionLevels(options);
   for (size_t i = 0; i < std::min(attention.size(), kMaxLevels); ++i) {
@@ -111,7 +111,9 @@ void CheckLevels(const NewModelOptions& options, FieldViolations& violations) {
     if (level < 0 || level >= static_cast<int64_t>(levels)) continue;
     CheckAttendingPixels(options, static_cast<size_t>(level), field, violations);
   }
-  if (attention.size() > kMaxLevels) violations.Add("attention_levels", "are more than levels");
+  if (attention.size() > kMaxLevels) {
+    violations.Add("attention_levels", absl::StrCat("must be at most ", kMaxLevels));
+  }
   if (HasMidAttention(options)) {
     CheckAttendingPixels(options, levels - 1, "block_out_channels", violations);
   }
@@ -132,12 +134,12 @@ void CheckDiffusion(const NewModelOptions& options, FieldViolations& violations)
                         ? IsOneOf(prediction, {"epsilon", "v_prediction"})
                         : IsOneOf(prediction, {"epsilon", "sample", "v_prediction"});
   if (!fits) {
-    violations.Add("prediction_type",
-                   absl::StrCat(Quoted(prediction), " is not what networks of noise schedule ",
-                                schedule, " predict"));
+    violations.Add(
+        "prediction_type",
+        absl::StrCat(Quoted(prediction), " does not go with the noise schedule ", schedule));
   }
   if (options.learned_variance && !IsVariancePreserving(options)) {
-    violations.Add("learned_variance", "takes a variance preserving noise schedule");
+    violations.Add("learned_variance", "needs a variance preserving noise schedule");
   }
 }
 
@@ -275,7 +277,7 @@ Json SchedulerJson(const NewModelOptions& options) {
   return VpScheduler(options);
 }
 
-// Which option a key of the texts comes from.
+// The option that a key of the texts comes from.
 std::string OptionOf(const std::string& key) {
   absl::string_view label = key;
   if (absl::ConsumePrefix(&label, "id2label.")) return absl::StrCat("class_names[", label, "]");
@@ -317,7 +319,7 @@ absl::StatusOr<ParsedModel> NewModel(const NewModelOptions& options) {
   if (parameters > kMaxParameters) {
     return InvalidField("block_out_channels",
                         absl::StrCat("make a network of ", parameters, " parameters; at most ",
-                                     kMaxParameters, " are trained"));
+                                     kMaxParameters, " are allowed"));
   }
   return model;
 }

@@ -43,15 +43,15 @@ absl::Status CheckTimesteps(const UNet2DConfig& unet, const Schedule& schedule) 
   if (unet.time_embedding_type == TimeEmbeddingType::kFourier && schedule.timestep_min() < 0) {
     return InvalidField(
         "time_embedding_type",
-        "fourier takes the logarithm of timesteps, which this schedule has below 0");
+        "fourier takes the logarithm of timesteps, but this schedule has some below 0");
   }
   if (unet.num_train_timesteps == 0 || schedule.num_train_timesteps() <= unet.num_train_timesteps) {
     return absl::OkStatus();
   }
   return InvalidField(
       "num_train_timesteps",
-      absl::StrCat("the network knows ", unet.num_train_timesteps, " timesteps, the schedule has ",
-                   schedule.num_train_timesteps()));
+      absl::StrCat("the network has ", unet.num_train_timesteps,
+                   " timesteps, but the schedule has ", schedule.num_train_timesteps()));
 }
 
 std::string Source(const ModelIndex& index) {
@@ -68,15 +68,16 @@ absl::StatusOr<Value> Named(const std::string& file, absl::StatusOr<Value> parse
   return parsed;
 }
 
-// Each file is well-formed; do they fit one another?
+// Checks that the files, each valid by itself, fit together.
 absl::Status CheckConsistency(const ModelIndex& index, const UNet2DConfig& unet,
                               const SchedulerConfig& scheduler, const Schedule& schedule,
                               const ModelFileNames& names) {
-  // A class that differs from the index would mean one thing to us and another to others.
+  // Other programs take the class from the index.
   if (scheduler.class_name != index.scheduler_class) {
-    return InFile(names.scheduler_config,
-                  InvalidField("_class_name", absl::StrCat("is not ", index.scheduler_class,
-                                                           ", as ", names.model_index, " has it")));
+    return InFile(
+        names.scheduler_config,
+        InvalidField("_class_name", absl::StrCat("is not ", index.scheduler_class, ", which ",
+                                                 names.model_index, " names")));
   }
   RETURN_IF_ERROR(InFile(names.model_index, CheckLabels(index, unet.num_class_embeds)));
   RETURN_IF_ERROR(InFile(names.unet_config, CheckTimesteps(unet, schedule)));

@@ -1,5 +1,5 @@
-// A model in the diffusers layout, parsed: the texts of its configurations, what they say, and where
-// its weights come from. Files are parsed once, where they enter; everybody else gets this.
+// A model in the diffusers layout, parsed: the texts of its configurations, what they say, and
+// where its weights come from. Files are parsed once, where they enter; everybody else gets this.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,8 @@ struct ModelDescription {
 class ParsedModel {
  public:
   // Parses `texts`, which are hostile. InvalidArgument names the file and carries its field
-  // violations: anything malformed, not supported, or at odds with another file (labels and classes,
-  // learned variance and channels, timesteps). There are no weights yet.
+  // violations: anything malformed, not supported, or at odds with another file (labels and
+  // classes, learned variance and channels, timesteps). There are no weights yet.
   static absl::StatusOr<ParsedModel> Parse(ModelTexts texts, const ModelFileNames& names = {});
 
   // Parses the texts of `folder` and opens its weights, with the errors of LoadCheckpoint. Weights

@@ -1,4 +1,4 @@
-// Files of named tensors, mapped and written. The format is described in safetensors_header.h.
+// Reads and writes files of named tensors. safetensors_header.h describes the format.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,9 +25,9 @@ class SafetensorsFile {
   const SafetensorsHeader& header() const { return header_; }
   std::string_view bytes() const { return file_->bytes(); }
 
-  // One tensor on the CPU: F64, F32, F16 or BF16. It views the mapping, keeps it alive and must not
-  // be written to; one that lies at an odd address is a copy. NotFound: no such tensor.
-  // InvalidArgument: any other dtype.
+  // A tensor on the CPU, of dtype F64, F32, F16 or BF16. It is a view of the mapping, which it
+  // keeps alive and which must not be written to; a tensor that is not aligned is copied. NotFound:
+  // no such tensor. InvalidArgument: any other dtype.
   absl::StatusOr<at::Tensor> Get(const std::string& name) const;
 
  private:
@@ -38,11 +38,10 @@ class SafetensorsFile {
   SafetensorsHeader header_;
 };
 
-// Replaces `path` by a file of `tensors` (F64, F32, F16, BF16, on any device) at once: a reader
-// sees the old file or the new one, a crash leaves one of them. The same tensors give the same
-// bytes: data is sorted by dtype size and name, so that every tensor is aligned. InvalidArgument
-// names a tensor that cannot be written; other codes come from the file system, and their messages
-// do not contain the path.
+// Atomically replaces `path` by a file of `tensors` (F64, F32, F16, BF16, on any device): readers,
+// and a crash, see the old file or the new one. The same tensors give the same bytes. Data is
+// sorted by dtype size and name, which aligns every tensor. InvalidArgument names a tensor that
+// cannot be written; other errors come from the file system, without the path.
 absl::Status WriteSafetensors(const std::filesystem::path& path,
                               const std::map<std::string, at::Tensor>& tensors,
                               const std::map<std::string, std::string>& metadata = {});

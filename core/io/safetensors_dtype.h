@@ -11,15 +11,15 @@
 namespace denoise {
 
 static_assert(std::endian::native == std::endian::little,
-              "tensors are used as they lie in the file");
+              "the bytes of tensors are used as they are in the file");
 
 struct SafetensorsDtype {
   std::string_view name;
   size_t size;
-  std::optional<at::ScalarType> weights;  // as what it is read, where it can hold weights
+  std::optional<at::ScalarType> weights;  // the type to read it as; nullopt if it holds no weights
 };
 
-// Those of whole bytes.
+// The dtypes of whole bytes.
 inline constexpr SafetensorsDtype kSafetensorsDtypes[] = {
     {"F64", 8, at::kDouble},      {"F32", 4, at::kFloat},       {"F16", 2, at::kHalf},
     {"BF16", 2, at::kBFloat16},   {"C64", 8, std::nullopt},     {"I64", 8, std::nullopt},

@@ -4,7 +4,7 @@
 //     8 bytes   the size of the header, little-endian
 //     header    JSON: {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]},
 //               ..., "__metadata__": {"key": "text"}}; offsets count from the header's end
-//     data      little-endian, row-major, each byte part of exactly one tensor
+//     data      little-endian, row-major; each byte belongs to exactly one tensor
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ namespace denoise {
 struct SafetensorsHeader {
   struct Entry {
     std::string dtype;           // one of the format's names
-    std::vector<int64_t> shape;  // the product fits 63 bits, also without its zeros
+    std::vector<int64_t> shape;  // its product fits 63 bits, even without the zeros
     size_t begin = 0;            // bytes into the data
     size_t end = 0;              // begin + product of shape * size of dtype
   };

@@ -16,7 +16,7 @@ namespace {
 constexpr char kStem[] = "diffusion_pytorch_model";
 constexpr size_t kMaxIndexBytes = size_t{16} << 20;
 constexpr size_t kMaxShards = 1000;
-// A value for each tensor, and a few.
+// One value per tensor, and a few more.
 constexpr JsonOptions kIndexOptions = {.max_bytes = kMaxIndexBytes, .max_values = 1 << 20};
 
 // The tensors of each shard.
@@ -42,7 +42,7 @@ absl::StatusOr<Shards> ParseIndex(std::string_view text) {
     if (!IsPlainFileName(name)) {
       return absl::InvalidArgumentError(
           absl::StrCat("weight_map: ", Quoted(tensor), " is in ", Quoted(name),
-                       ", which is no plain name of a safetensors file"));
+                       ", which is not a plain name of a safetensors file"));
     }
     shards[name].insert(tensor);
   }

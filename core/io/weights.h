@@ -1,4 +1,4 @@
-// A component's weights, in one file or in shards. Internal to core/io.
+// The weights of a component, in one file or in shards. Internal to core/io.
 #pragma once
 
 #include <map>
@@ -16,19 +16,19 @@ inline constexpr char kWeightsFile[] = "unet/diffusion_pytorch_model.safetensors
 
 // Immutable and thread-safe.
 struct Weights {
-  StateDict tensors;  // views of the mapped files, which they keep alive: not to be written to
+  StateDict tensors;  // may be views of mapped files, so do not write to them
   // Where they are described, relative to the model's folder.
   std::string file = kWeightsFile;
-  std::map<std::string, SafetensorsFile> files;  // all that hold tensors, by their names
+  std::map<std::string, SafetensorsFile> files;  // the files of the tensors, by name
 };
 
-// The weights of the component whose files begin with `prefix` ("unet/", or "" in the root). Reads
-// headers only; the data is read by whoever looks at a tensor.
+// Opens the weights of the component whose files begin with `prefix` ("unet/", or "" in the root).
+// Reads headers only; data is read when a tensor is used.
 //
-// Takes the first there is of diffusion_pytorch_model.safetensors.index.json (with the shards it
+// Uses the first that exists of diffusion_pytorch_model.safetensors.index.json (with the shards it
 // names), diffusion_pytorch_model.safetensors and diffusion_pytorch_model.fp16.safetensors. Shards
-// are plain names of files in the same folder, and hold exactly the tensors the index says. Pickled
-// weights (.bin) are never read.
+// are files in the same folder and hold exactly the tensors that the index lists. Pickled weights
+// (.bin) are never read.
 absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix);
 
 }  // namespace denoise

@@ -34,8 +34,8 @@ class JobCreator {
   };
   explicit JobCreator(const Environment& environment) : environment_(environment) {}
 
-  // Writes the model that the job starts from, then the job, so that a job in the store has everything
-  // it needs. Errors are those of CreateTrainingJob.
+  // Writes the model that the job starts from, then the job, so that a job in the store has
+  // everything it needs. Errors are those of CreateTrainingJob.
   absl::StatusOr<denoised::v1::TrainingJob> Create(
       const denoised::v1::CreateTrainingJobRequest& request);
 

@@ -29,7 +29,8 @@ absl::Status CheckpointGone() {
   return absl::FailedPreconditionError("the checkpoint has been removed; take a newer one");
 }
 
-// The index of the moving average that was asked for; the default is the one with the greatest decay.
+// The index of the moving average that was asked for; the default is the one with the greatest
+// decay.
 absl::StatusOr<size_t> AverageOf(const denoised::v1::TrainingSettings& settings,
                                  const PublishModelRequest& request) {
   const auto& decays = settings.ema_decays();
@@ -68,9 +69,8 @@ absl::Status CheckReplaces(const ModelInfo& replaced, const ModelInfo& model) {
                       : !SameSchedule(model.schedule, replaced.schedule) ? "schedule"
                                                                          : nullptr;
   if (other == nullptr) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("the model of that name has another ", other,
-                   "; set allow_replace to replace it anyway"));
+  return absl::FailedPreconditionError(absl::StrCat("the model of that name has another ", other,
+                                                    "; set allow_replace to replace it anyway"));
 }
 
 absl::StatusOr<at::ScalarType> DtypeOf(PublishModelRequest::Precision precision) {
@@ -146,14 +146,15 @@ absl::Status ModelPublisher::ErrorOfOurFiles(int64_t job, const absl::Status& st
   return absl::InternalError(status.message());
 }
 
-void ModelPublisher::RecordPublication(const CheckpointReference& source, const Model& model) const {
+void ModelPublisher::RecordPublication(const CheckpointReference& source,
+                                       const Model& model) const {
   TrainingEvent event;
   event.mutable_published()->set_model(ModelName(model.id));
   event.mutable_published()->set_model_version(model.version);
   event.mutable_published()->set_step(source.step);
   const absl::Status recorded = environment_.store->AddEvent(source.job, std::move(event));
   if (recorded.ok() || environment_.observer == nullptr) return;
-  environment_.observer->OnTrouble("the publication of a model could not be recorded", recorded);
+  environment_.observer->OnError("the publication of a model could not be recorded", recorded);
 }
 
 absl::StatusOr<CheckpointReference> ModelPublisher::NewestCheckpoint(int64_t job) const {

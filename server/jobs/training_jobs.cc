@@ -28,7 +28,7 @@ using denoised::v1::TrainingJob;
 namespace {
 
 // How many events a watcher reads at a time.
-constexpr int kEventsAtATime = 64;
+constexpr int kEventsPerRead = 64;
 
 absl::StatusOr<int64_t> JobIn(std::string_view field, const std::string& name) {
   const auto id = ParseJobName(name);
@@ -36,10 +36,9 @@ absl::StatusOr<int64_t> JobIn(std::string_view field, const std::string& name) {
   return *id;
 }
 
-// Of a page that continues before job or checkpoint `number`; 0 for the first one.
 struct Page {
   int size = 0;
-  int64_t before = 0;
+  int64_t before = 0;  // the job or checkpoint that it continues before; 0 for the first page
 };
 
 template <class Request>
@@ -92,7 +91,7 @@ class TrainingJobs::Impl {
         JobRunner::Options{.max_running_jobs = options.max_running_jobs});
   }
 
-  // What a caller asks of a job: written first, then passed on to the runner.
+  // Writes what a caller wants of a job, then notifies the runner.
   absl::StatusOr<TrainingJob> Apply(const std::string& name, JobAction action) {
     ASSIGN_OR_RETURN(const int64_t id, JobIn("name", name));
     RETURN_IF_ERROR(store_.Apply(id, action).status());
@@ -189,7 +188,7 @@ absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
     }
     ASSIGN_OR_RETURN(auto event,
                      impl_->store_.FindEvent(id, TrainingEvent::kCheckpoint, entry.step));
-    // One that was written just now, and is not told of yet.
+    // Without an event it was written just now, and is not announced yet.
     if (event) *response.add_checkpoints() = std::move(*event->mutable_checkpoint());
   }
   return response;
@@ -215,7 +214,7 @@ absl::StatusOr<std::unique_ptr<TrainingJobs::Watcher>> TrainingJobs::Watch(
 
 absl::StatusOr<std::optional<TrainingEvent>> TrainingJobs::Watcher::Next() {
   if (read_.empty() && !over_) {
-    ASSIGN_OR_RETURN(JobStore::Events events, store_->EventsAfter(job_, last_, kEventsAtATime));
+    ASSIGN_OR_RETURN(JobStore::Events events, store_->EventsAfter(job_, last_, kEventsPerRead));
     over_ = events.over;
     for (TrainingEvent& event : events.events) read_.push_back(std::move(event));
   }

@@ -1,4 +1,4 @@
-// Everything that the service Training does, without gRPC.
+// The service Training, without gRPC.
 #pragma once
 
 #include <cstdint>
@@ -28,13 +28,13 @@ struct TrainingJobsOptions {
   int max_running_jobs = 1;
   int max_waiting_jobs = 100;                         // QUEUED
   int max_sampler_steps = 1000;                       // of grids and evaluations
-  int64_t max_micro_batch_pixels = int64_t{1} << 22;  // of a network call in training
-  std::filesystem::path inception;                    // weights for FEATURES_INCEPTION; empty: none
+  int64_t max_micro_batch_pixels = int64_t{1} << 22;  // per network call in training
+  std::filesystem::path inception;                    // weights for INCEPTION features; empty: none
 };
 
-// Thread-safe. Methods wait for the disk, Create and Publish for a model to be loaded, too: call them
-// off gRPC's threads. Errors are those of training.proto; invalid fields are named by their path in
-// the request.
+// Thread-safe. Methods wait for the disk, and Create and Publish for a model to load: do not call
+// them on gRPC's threads. Errors are those of training.proto; invalid fields are named by their
+// path in the request.
 class TrainingJobs {
  public:
   struct Environment {
@@ -47,7 +47,7 @@ class TrainingJobs {
     const Clock* clock;
     JobObserver* observer = nullptr;  // may be null
   };
-  // Jobs that were running when the server ended go on. Everything outlives the object.
+  // Resumes the jobs that were running when the server ended. Everything outlives the object.
   static absl::StatusOr<std::unique_ptr<TrainingJobs>> Start(const Environment& environment,
                                                              const TrainingJobsOptions& options);
   ~TrainingJobs();  // Stop(now)
@@ -66,14 +66,14 @@ class TrainingJobs {
   absl::Status Delete(const denoised::v1::DeleteTrainingJobRequest& request);
   absl::StatusOr<denoised::v1::ListCheckpointsResponse> ListCheckpoints(
       const denoised::v1::ListCheckpointsRequest& request);
-  // What was published, as it is now served; a Model of the contract is made of it.
+  // Returns the published model as it is served.
   absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request);
 
-  // One watcher of a job, from where the request says. Used by one thread at a time.
+  // Watches a job, starting where the request says. Used by one thread at a time.
   class Watcher {
    public:
-    // The next event; nullopt where there is none now: `over()` says that none will come, else `wake`
-    // is called once there may be.
+    // The next event. nullopt where there is none yet: either over() is true and none will come, or
+    // `wake` is called once there may be one.
     absl::StatusOr<std::optional<denoised::v1::TrainingEvent>> Next();
     bool over() const { return over_; }
 
@@ -84,17 +84,18 @@ class TrainingJobs {
 
     const JobStore* const store_;
     const int64_t job_;
-    int64_t last_;                                  // sequence number that was read
-    std::deque<denoised::v1::TrainingEvent> read_;  // and not handed over yet
+    int64_t last_;                                  // the sequence number returned last
+    std::deque<denoised::v1::TrainingEvent> read_;  // but not returned yet
     bool over_ = false;
     std::unique_ptr<EventFeed::Subscription> subscription_;
   };
-  // `wake` is called from other threads, see EventFeed::Subscribe.
+  // `wake` is called on other threads, see EventFeed::Subscribe.
   absl::StatusOr<std::unique_ptr<Watcher>> Watch(
       const denoised::v1::WatchTrainingJobRequest& request, std::function<void()> wake);
 
-  // Running jobs stop where they are and write a checkpoint, as far as they have by `deadline`; they
-  // stay RUNNING and go on when the server is started again. Watchers are woken.
+  // Stops the running jobs where they are. Each saves a checkpoint, unless it has not begun to by
+  // `deadline` of the environment's clock; it stays RUNNING and resumes when the server starts
+  // again. Watchers are woken.
   void Stop(absl::Time deadline);
 
  private:

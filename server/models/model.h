@@ -16,7 +16,8 @@
 
 namespace denoise {
 
-// What is known of a model without its weights. Requests and settings of jobs are checked against it.
+// What is known of a model without its weights. Requests and settings of jobs are checked against
+// it.
 struct ModelInfo {
   std::string source;  // "DDPMPipeline / UNet2DModel, diffusers 0.40.0"
   NetworkSpec spec;

@@ -28,7 +28,7 @@ absl::Status CheckSampler(const Model& model) {
   return absl::OkStatus();
 }
 
-// LibTorch throws when a device is absent or out of memory.
+// Catches LibTorch's exceptions: a device is missing or out of memory.
 absl::StatusOr<std::shared_ptr<const Network>> Replicate(const Network& network, at::Device device,
                                                          at::ScalarType dtype) {
   try {

@@ -28,8 +28,8 @@ struct ModelLoadOptions {
 absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                       const ModelLoadOptions& options);
 
-// What a server knows of a model that was parsed. Its default sampler is the checkpoint's scheduler,
-// in 20 steps where its schedule has as many; a consistency model takes one.
+// What a server knows of a model that was parsed. Its default sampler is the checkpoint's
+// scheduler, in 20 steps where its schedule has as many; a consistency model takes one.
 ModelInfo InfoOf(const ModelDescription& description);
 
 // Evaluates one row, so that kernels are chosen and memory is allocated before the first request.

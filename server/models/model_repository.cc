@@ -16,7 +16,7 @@ ModelRepository::ModelRepository(std::vector<ModelHandle> models, SizeListener o
 void ModelRepository::Publish(ModelHandle model) {
   std::string id = model->id;
   const MutexLock lock(mutex_);
-  // The parameter takes the replaced model with it: its weights are freed without the lock.
+  // The parameter keeps the replaced model, so that its weights are freed without the lock.
   models_[std::move(id)].swap(model);
   if (on_size_) on_size_(models_.size());
 }

@@ -14,8 +14,8 @@
 
 namespace denoise {
 
-// Models may be added and replaced while requests run: a request keeps the handle that it found, and
-// finishes with that model. Thread-safe.
+// Models may be added and replaced while requests run: a request keeps the handle that it found,
+// and finishes with that model. Thread-safe.
 class ModelRepository {
  public:
   // Called with the number of models at the start and after each change, in order. It must neither

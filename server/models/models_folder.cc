@@ -61,8 +61,8 @@ absl::StatusOr<std::vector<std::string>> VisibleNames(const fs::path& folder) {
   return names;
 }
 
-// Keeps other threads and processes from changing the folder while the descriptor is open. Waits for
-// those that do.
+// Keeps other threads and processes from changing the folder while the descriptor is open. Waits
+// for those that do.
 absl::StatusOr<FileDescriptor> Lock(const fs::path& root) {
   FileDescriptor file(open((root / kLock).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (file.get() < 0) return CannotWrite(errno);
@@ -131,8 +131,8 @@ absl::StatusOr<LoadedModels> ModelsFolder::Load() const {
 }
 
 absl::StatusOr<ParsedModel> ModelsFolder::Open(const std::string& id) const {
-  // The lock keeps others from replacing it meanwhile. Where the folder cannot be written to, nobody
-  // can.
+  // The lock keeps others from replacing it meanwhile. Where the folder cannot be written to,
+  // nobody can.
   const absl::StatusOr<FileDescriptor> lock = Lock(root_);
   if (!lock.ok() && !absl::IsFailedPrecondition(lock.status())) return lock.status();
   return ParsedModel::Open(root_ / id);

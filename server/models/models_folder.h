@@ -44,23 +44,23 @@ class ModelsFolder {
   ModelsFolder(std::filesystem::path root, ModelLoadOptions options);
 
   // Repairs what a crash has left, then loads every folder in the root in order of name. Hidden
-  // folders and files are skipped; a folder that is broken, or whose name is not a valid model id, is
-  // reported and not served. Fails only where the root cannot be read.
+  // folders and files are skipped; a folder that is broken, or whose name is not a valid model id,
+  // is reported and not served. Fails only where the root cannot be read.
   absl::StatusOr<LoadedModels> Load() const;
 
-  // Opens the model as it is now, with all files of one version. NotFound; InvalidArgument where they
-  // are no model.
+  // Opens the model as it is now, with all files of one version. NotFound; InvalidArgument where
+  // they are no model.
   absl::StatusOr<ParsedModel> Open(const std::string& id) const;
 
-  // Writes a durable checkpoint folder at the path it is given, which does not exist but whose parent
-  // does. WriteModel (core/io/model_writer.h) is one.
+  // Writes a durable checkpoint folder at the path it is given, which does not exist but whose
+  // parent does. WriteModel (core/io/model_writer.h) is one.
   using Writer = std::function<absl::Status(const std::filesystem::path& folder)>;
 
   // Installs what `write` makes under the name `id`, and publishes it in `models` once it has been
   // loaded and warmed up, which takes a while. InvalidArgument: `id` is no model id, or the new
-  // version does not load. FailedPrecondition: the root cannot be written to. Other errors come from
-  // `write` or the file system. After an error `models` is unchanged, and the folder has the old
-  // version or, where the disk failed at the very end, the new one.
+  // version does not load. FailedPrecondition: the root cannot be written to. Other errors come
+  // from `write` or the file system. After an error `models` is unchanged, and the folder has the
+  // old version or, where the disk failed at the very end, the new one.
   absl::StatusOr<ModelHandle> Install(const std::string& id, const Writer& write,
                                       ModelRepository& models) const;
 

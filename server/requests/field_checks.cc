@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
 #include "core/base/status_macros.h"
@@ -11,11 +12,32 @@ namespace denoise {
 
 using denoised::v1::Encoding;
 
+namespace {
+
+constexpr size_t kMaxRequestIdBytes = 64;
+
+}  // namespace
+
 void CheckModelName(std::string_view name, FieldViolations& violations) {
   if (ParseModelName(name)) return;
   violations.Add("model",
                  "must be \"models/\" and a name of letters, digits and ._- that begins with a "
                  "letter or digit");
+}
+
+bool IsValidRequestId(std::string_view id) {
+  if (id.empty() || id.size() > kMaxRequestIdBytes || !absl::ascii_isalnum(id.front()))
+    return false;
+  return std::all_of(id.begin(), id.end(), [](char c) {
+    return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
+  });
+}
+
+void CheckRequestId(std::string_view id, FieldViolations& violations) {
+  if (id.empty() || IsValidRequestId(id)) return;
+  violations.Add("request_id", absl::StrCat("must be at most ", kMaxRequestIdBytes,
+                                            " letters, digits and ._- that begin with a letter or "
+                                            "digit"));
 }
 
 absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models,

@@ -17,6 +17,12 @@ namespace denoise {
 // The field "model".
 void CheckModelName(std::string_view name, FieldViolations& violations);
 
+// What a request_id may be, and so the last part of a generation's name: letters, digits, '-', '_'
+// and '.', at most 64, the first a letter or digit.
+bool IsValidRequestId(std::string_view id);
+// The field "request_id", which may be empty.
+void CheckRequestId(std::string_view id, FieldViolations& violations);
+
 // NotFound, or what has been found wrong so far, where there is no such model.
 absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models,
                                       const FieldViolations& violations);

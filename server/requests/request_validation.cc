@@ -72,6 +72,11 @@ void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
   if (request.has_frames()) CheckFrames(request.frames(), limits, violations);
   CheckEncoding("image_encoding", request.image_encoding(), violations);
   CheckStart(request, violations);
+  CheckRequestId(request.request_id(), violations);
+  if (!denoised::v1::OnDisconnect_IsValid(request.on_disconnect())) {
+    violations.Add("on_disconnect",
+                   absl::StrCat("unknown value ", static_cast<int>(request.on_disconnect())));
+  }
 }
 
 void CheckPictures(const GenerateRequest& request, const Model& model, const RequestLimits& limits,
@@ -145,9 +150,23 @@ FrameOptions ResolveFrames(const GenerateRequest& request) {
   return frames;
 }
 
+int FrameBytesMax(const denoised::v1::FramePolicy& frames, const RequestLimits& limits) {
+  return frames.max_bytes() == 0 ? limits.max_frame_bytes : frames.max_bytes();
+}
+
+// As requested, defaults filled in.
+denoised::v1::FramePolicy ResolveFramePolicy(const denoised::v1::FramePolicy& requested,
+                                             const RequestLimits& limits) {
+  denoised::v1::FramePolicy frames = requested;
+  if (frames.kinds().empty()) frames.add_kinds(denoised::v1::FRAME_KIND_X0);
+  frames.set_encoding(OrPng(requested.encoding()));
+  frames.set_max_bytes(FrameBytesMax(requested, limits));
+  return frames;
+}
+
 denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Model& model,
                                        const GenerationRequest& generation,
-                                       const SamplerOptions& options) {
+                                       const SamplerOptions& options, const RequestLimits& limits) {
   denoised::v1::Accepted accepted;
   accepted.set_model(ModelName(model.id));
   accepted.set_model_version(model.version);
@@ -166,6 +185,9 @@ denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Mod
     proto.set_weight(entry.weight);
   }
   accepted.set_first_step(generation.plan->first_step);
+  if (request.has_frames()) {
+    *accepted.mutable_frames() = ResolveFramePolicy(request.frames(), limits);
+  }
   return accepted;
 }
 
@@ -187,7 +209,6 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   std::optional<Inpainting> inpainting = ResolveInpainting(request, *model, limits, violations);
   RETURN_IF_ERROR(violations.ToStatus());
 
-  const int max_bytes = request.frames().max_bytes();
   ResolvedRequest resolved{
       .model = model,
       .generation = {.networks = {model, &model->networks},  // keeps the whole model alive
@@ -200,10 +221,11 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
                      .inpainting = std::move(inpainting)},
       .image_encoding = ImageEncoding(request),
       .frame_encoding = OrPng(request.frames().encoding()),
-      .frame_bytes_max = max_bytes == 0 ? limits.max_frame_bytes : max_bytes,
+      .frame_bytes_max = FrameBytesMax(request.frames(), limits),
       .accepted = {},
   };
-  resolved.accepted = ResolveAccepted(request, *model, resolved.generation, sampler.options);
+  resolved.accepted =
+      ResolveAccepted(request, *model, resolved.generation, sampler.options, limits);
   return resolved;
 }
 

@@ -6,6 +6,33 @@
 
 namespace denoise {
 
+void WatchedCall::BeginWait() {
+  const MutexLock lock(mutex_);
+  wait_began_ = clock_->Now();
+}
+
+void WatchedCall::EndWait() {
+  const MutexLock lock(mutex_);
+  wait_began_ = absl::InfiniteFuture();
+}
+
+void WatchedCall::Leave() {
+  const MutexLock lock(mutex_);
+  context_ = nullptr;
+}
+
+void WatchedCall::CancelIfStalled() {
+  const MutexLock lock(mutex_);
+  if (context_ == nullptr || clock_->Now() - wait_began_ <= wait_max_) return;
+  stalled_ = true;
+  context_->TryCancel();
+}
+
+bool WatchedCall::stalled() const {
+  const MutexLock lock(mutex_);
+  return stalled_;
+}
+
 CallWatch::CallWatch(absl::Duration interval) : interval_(interval), thread_([this] { Loop(); }) {}
 
 CallWatch::~CallWatch() {

@@ -1,6 +1,8 @@
-// Ends the calls whose other side stalls: a connection that answers pings, but on which nobody reads or
-// sends, would keep its call, and the images of it, for ever.
+// Ends the calls whose other side stalls: a connection that answers pings, but on which nobody
+// reads or sends, would otherwise keep its call, and the call's images, for ever.
 #pragma once
+
+#include <grpcpp/server_context.h>
 
 #include <memory>
 #include <thread>
@@ -8,20 +10,41 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "core/base/clock.h"
 #include "core/base/mutex.h"
 
 namespace denoise {
 
-// What is watched of a call. Thread-safe.
+// Since when a call has waited for its other side. Thread-safe; may outlive the call.
 class WatchedCall {
  public:
-  virtual ~WatchedCall() = default;
+  // `wait_max` is how long the other side may take over one message.
+  WatchedCall(grpc::CallbackServerContext* context, const Clock* clock, absl::Duration wait_max)
+      : context_(context), clock_(clock), wait_max_(wait_max) {}
 
-  // Breaks the call off where the other side has taken longer than allowed over a message.
-  virtual void CancelIfStalled() = 0;
+  void BeginWait() ABSL_LOCKS_EXCLUDED(mutex_);
+  void EndWait() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The call is over, and its context goes away.
+  void Leave() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Cancels the call where the other side has taken too long. The caller sees CANCELLED: a status
+  // of our own might have to wait behind what is not being read.
+  void CancelIfStalled() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Whether it was cancelled so.
+  bool stalled() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  mutable Mutex mutex_;
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(mutex_);
+  const Clock* const clock_;
+  const absl::Duration wait_max_;
+  absl::Time wait_began_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Has one thread, which asks every call now and then. Thread-safe.
+// Has one thread, which looks at every call once per interval. Thread-safe.
 class CallWatch {
  public:
   explicit CallWatch(absl::Duration interval);

@@ -1,12 +1,167 @@
 #include "server/rpc/datasets_service.h"
 
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/base/thread_order.h"
+#include "server/rpc/status_mapping.h"
 #include "server/rpc/unary_answer.h"
-#include "server/rpc/upload_stream.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
 
 namespace v1 = denoised::v1;
+
+namespace {
+
+// One UploadDataset call. One message is on its way at a time: it is written to the disk on the
+// pool before the next is asked for, so an upload holds no more memory than a message, however fast
+// it comes.
+//
+// Deletes itself when gRPC is done with it. Never blocks one of gRPC's threads.
+class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetRequest> {
+ public:
+  // `context` and `response` are gRPC's, and live until OnDone.
+  UploadStream(const CallEnvironment& environment, grpc::CallbackServerContext* context,
+               DataSetStore* data_sets, v1::Dataset* response);
+
+  void OnReadDone(bool ok) override;
+  void OnDone() override;
+
+ private:
+  ~UploadStream() override = default;
+
+  void ReadNext();
+  // On the pool.
+  void Take();
+  absl::Status TakeMessage();
+  absl::Status Begin(const v1::UploadHeader& header);
+  void TakeEnd();
+  void End(const absl::StatusOr<v1::Dataset>& result);
+
+  const CallEnvironment environment_;
+  grpc::CallbackServerContext* const context_;
+  DataSetStore* const data_sets_;
+  v1::Dataset* const response_;
+  const std::string request_id_;
+  const std::shared_ptr<WatchedCall> sender_;
+  v1::UploadDatasetRequest message_;       // being read, then being taken
+  std::string name_;                       // as the caller named it
+  std::unique_ptr<DataSetUpload> upload_;  // once there was a header
+  int64_t bytes_ = 0;                      // received by this call
+};
+
+UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackServerContext* context,
+                           DataSetStore* data_sets, v1::Dataset* response)
+    : environment_(environment),
+      context_(context),
+      data_sets_(data_sets),
+      response_(response),
+      request_id_(NewRequestId()),
+      sender_(
+          std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
+  environment_.live_calls->Add();
+  if (const absl::Status status = environment_.live_calls->Admit(); !status.ok()) {
+    End(status);
+    return;
+  }
+  environment_.call_watch->Add(sender_);
+  ReadNext();
+}
+
+void UploadStream::ReadNext() {
+  sender_->BeginWait();
+  BeforeHandOver(this);
+  StartRead(&message_);
+}
+
+void UploadStream::OnReadDone(bool ok) {
+  AfterHandOver(this);
+  sender_->EndWait();
+  BeforeHandOver(this);
+  environment_.pool->Schedule([this, ok] {
+    AfterHandOver(this);
+    return ok ? Take() : TakeEnd();
+  });
+}
+
+void UploadStream::Take() {
+  absl::Status status = environment_.live_calls->Admit();
+  try {
+    if (status.ok()) status = TakeMessage();
+  } catch (const std::exception& error) {  // a library's, or memory ran out
+    status = absl::InternalError(absl::StrCat("an upload failed: ", error.what()));
+  }
+  if (!status.ok()) return End(status);
+  ReadNext();
+}
+
+absl::Status UploadStream::TakeMessage() {
+  switch (message_.message_case()) {
+    case v1::UploadDatasetRequest::kHeader:
+      if (upload_) return InvalidField("header", "must be in the first message only");
+      return Begin(message_.header());
+    case v1::UploadDatasetRequest::kChunk:
+      if (!upload_) return InvalidField("header", "must be in the first message");
+      bytes_ += static_cast<int64_t>(message_.chunk().data().size());
+      return upload_->Append(message_.chunk());
+    case v1::UploadDatasetRequest::MESSAGE_NOT_SET:
+      break;
+  }
+  return InvalidField("message", "must be a header or a chunk");
+}
+
+absl::Status UploadStream::Begin(const v1::UploadHeader& header) {
+  name_ = header.name();
+  ASSIGN_OR_RETURN(upload_, data_sets_->BeginUpload(header));
+  return absl::OkStatus();
+}
+
+// The caller has said everything, or has gone.
+void UploadStream::TakeEnd() {
+  if (context_->IsCancelled()) return End(absl::CancelledError("the caller has gone"));
+  if (!upload_) return End(InvalidField("header", "must be in the first message"));
+  // The answer may come, and the call be over, before Finish returns.
+  std::unique_ptr<DataSetUpload> upload = std::move(upload_);
+  BeforeHandOver(this);
+  const absl::Status status = upload->Finish([this](absl::StatusOr<v1::Dataset> result) {
+    AfterHandOver(this);
+    End(result);
+  });
+  if (status.ok()) return;
+  upload.reset();  // what came is safe before this call is heard of
+  End(status);
+}
+
+void UploadStream::End(const absl::StatusOr<v1::Dataset>& result) {
+  const absl::Status& status = result.status();
+  LogEvent(WithholdsMessage(status) ? spdlog::level::err : spdlog::level::info, "upload finished",
+           {{"request", request_id_},
+            {"dataset", name_},
+            {"code", absl::StatusCodeToString(status.code())},
+            {"message", std::string(status.message())},
+            {"bytes", bytes_}});
+  if (result.ok()) *response_ = *result;
+  upload_.reset();  // another call may go on before this one is heard of
+  grpc::Status grpc_status = ToGrpcStatus(status, request_id_, *context_);
+  BeforeHandOver(this);
+  Finish(std::move(grpc_status));
+}
+
+void UploadStream::OnDone() {
+  AfterHandOver(this);
+  sender_->Leave();
+  environment_.live_calls->Remove();
+  delete this;
+}
+
+}  // namespace
 
 grpc::ServerReadReactor<v1::UploadDatasetRequest>* DatasetsService::UploadDataset(
     grpc::CallbackServerContext* context, v1::Dataset* response) {

@@ -3,7 +3,7 @@
 
 #include "denoised/v1/datasets.grpc.pb.h"
 #include "server/jobs/datasets/data_set_store.h"
-#include "server/rpc/turn_stream.h"
+#include "server/rpc/call.h"
 
 namespace denoise {
 
@@ -11,7 +11,7 @@ namespace denoise {
 // call waits for the disk, so all of them are answered on the pool.
 class DatasetsService final : public denoised::v1::Datasets::CallbackService {
  public:
-  DatasetsService(DataSetStore* data_sets, const TurnEnvironment& environment)
+  DatasetsService(DataSetStore* data_sets, const CallEnvironment& environment)
       : data_sets_(data_sets), environment_(environment) {}
 
   grpc::ServerReadReactor<denoised::v1::UploadDatasetRequest>* UploadDataset(
@@ -28,7 +28,7 @@ class DatasetsService final : public denoised::v1::Datasets::CallbackService {
 
  private:
   DataSetStore* const data_sets_;
-  const TurnEnvironment environment_;
+  const CallEnvironment environment_;
 };
 
 }  // namespace denoise

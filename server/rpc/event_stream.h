@@ -1,139 +1,253 @@
-// One Generate stream: between the engine, which tells what happens, and a reader, who takes it at
-// their own pace.
+// A server-streaming call: it takes events from a source, one after the other, and writes them at
+// the reader's pace. Generate, Diffuse and the two watches differ in their sources only.
 //
-// The engine's threads only put things into the outbox. Whenever the reader is ready for the next
-// event, one task on the picture pool takes the next item, makes a picture of it where it is one,
-// and hands the event to the writer. So at most one event is being made or written at a time,
-// pictures are encoded only once somebody is ready to take them, and no thread ever waits for a
-// reader.
-//
-//     held --Open--> idle --something to say--> busy --written--> idle ... --nothing left and
-//     over--> ended
+// The source is asked for the next event on the pool, and only once the event before has been
+// taken. So at most one event is being made or written at a time, pictures are encoded only for
+// readers who are ready for them, and no thread ever waits for a reader. A source that has nothing
+// to say wakes the stream once it has.
 #pragma once
 
-#include <cstdint>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <atomic>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
+#include <variant>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "core/base/clock.h"
 #include "core/base/mutex.h"
-#include "denoised/v1/image_generation.pb.h"
-#include "server/engine/generation.h"
-#include "server/rpc/call_watch.h"
-#include "server/rpc/outbox.h"
-#include "server/rpc/work_pool.h"
-#include "server/telemetry/telemetry.h"
+#include "core/base/thread_order.h"
+#include "server/rpc/call.h"
+#include "server/rpc/status_mapping.h"
 
 namespace denoise {
 
-// What a stream has written so far.
-struct StreamTotals {
-  int images = 0;
-  int frames_sent = 0;
-  int frames_dropped = 0;
+// Where a stream's events come from. The stream owns it and asks it for one thing at a time; it
+// goes away with the call.
+template <class Event>
+class EventSource {
+ public:
+  struct Again {};  // nothing to say yet; ask again
+  struct Wait {};   // nothing to say until the call is woken
+  struct Over {};   // the stream ends as it should
+  using Outcome = std::variant<Event, Again, Wait, Over>;
+
+  virtual ~EventSource() = default;
+
+  // On gRPC's thread, so it must be quick. An error ends the call before its first event.
+  virtual absl::Status Start() { return absl::OkStatus(); }
+
+  // On the pool. An error ends the call; what it throws ends it as INTERNAL.
+  virtual absl::StatusOr<Outcome> Next() = 0;
+
+  // On the pool: the caller has gone, and Next is not called again. Returns what the call ends
+  // with; nullopt to be asked again once the call is woken.
+  virtual std::optional<absl::Status> Leave() { return CallerGone(); }
+
+  // The call is about to end with `status`, for the log and the metrics.
+  virtual void OnEnd(const absl::Status& status) = 0;
 };
 
-// Thread-safe. Shared by the engine, the pool's tasks and the call; whoever is last deletes it.
-class EventStream final : public GenerationSink,
-                          public WatchedCall,
-                          public std::enable_shared_from_this<EventStream> {
+// Deletes itself when gRPC is done with it. Never blocks one of gRPC's threads.
+template <class Event>
+class EventStream final : public grpc::ServerWriteReactor<Event> {
  public:
-  // The call. Lives until EndStream, which comes exactly once if the stream was opened, and last.
-  class Writer {
-   public:
-    virtual void WriteEvent(denoised::v1::GenerateEvent event) = 0;  // answered by OnWritten
-    virtual void EndStream(const absl::Status& status, const StreamTotals& totals) = 0;
-    // Makes the write that is on its way fail. May not call the stream before it returns.
-    virtual void BreakOff() = 0;
+  using MakeSource = std::function<std::unique_ptr<EventSource<Event>>(Call call)>;
 
-   protected:
-    ~Writer() = default;
-  };
+  // `context` is gRPC's, and lives until OnDone, as the call's request does.
+  EventStream(const CallEnvironment& environment, grpc::CallbackServerContext* context,
+              const MakeSource& make_source);
 
-  struct Options {
-    denoised::v1::Encoding image_encoding = denoised::v1::ENCODING_PNG;
-    denoised::v1::Encoding frame_encoding = denoised::v1::ENCODING_PNG;
-    int frame_bytes_max = 0;  // larger frames, once encoded, are left out
-    int steps_total = 0;      // over all images
-    absl::Time arrival;       // of the request
-    absl::Time deadline = absl::InfiniteFuture();
-    absl::Duration write_time_max = absl::InfiniteDuration();  // for a reader to take one event
-    Outbox::Limits outbox;
-  };
-
-  // All of these outlive the stream, except `writer`.
-  EventStream(const Options& options, Writer* writer, WorkPool* pool, const Clock* clock,
-              Telemetry* telemetry);
-
-  // The first event, before the engine hears of the sink.
-  void Accept(denoised::v1::Accepted accepted) ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // The engine has the request: writing begins. `cancel` makes the engine end it, and is called at
-  // most once. Never called when the engine refused; then the stream just goes away.
-  void Open(std::function<void()> cancel) ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // The event that the writer was given is on its way; not `ok`: the reader has gone.
-  void OnWritten(bool ok) ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // The reader has gone, or has had enough. The stream ends once the engine has let go.
-  void Cancel() ABSL_LOCKS_EXCLUDED(mutex_);
-
-  void CancelIfStalled() override ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // GenerationSink, for the engine.
-  void OnQueued(int position) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnStarted(absl::Duration queue_wait) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnStep(int image_index, int step) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnFrame(FrameUpdate frame) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnImage(ImageUpdate image) override ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
 
  private:
-  enum class State { kHeld, kIdle, kBusy, kEnded };
+  using Source = EventSource<Event>;
+  using Outcome = typename Source::Outcome;
 
-  // What to do next, decided under the lock and done without it.
-  struct Turn {
-    std::optional<OutboxItem> item;   // to be written
-    std::optional<absl::Status> end;  // or the end
-    StreamTotals totals;              // with `end`
+  // What others hold of the stream, to wake it even after it is over.
+  struct Link {
+    Mutex mutex;
+    EventStream* stream ABSL_GUARDED_BY(mutex);  // null once it goes away
   };
 
-  void Wake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WriteNext() ABSL_LOCKS_EXCLUDED(mutex_);
-  Turn NextTurn() ABSL_LOCKS_EXCLUDED(mutex_);
-  std::optional<OutboxItem> NextItem() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<denoised::v1::GenerateEvent> MakeEvent(OutboxItem item) const;
-  void Stamp(denoised::v1::GenerateEvent& event) ABSL_LOCKS_EXCLUDED(mutex_);
-  bool Stalled() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status EndStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  StreamTotals Totals() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Abandon(absl::Status why) ABSL_LOCKS_EXCLUDED(mutex_);
+  ~EventStream() override = default;
 
-  const Options options_;
-  Writer* const writer_;
-  WorkPool* const pool_;
-  const Clock* const clock_;
-  Telemetry* const telemetry_;
+  std::function<void()> Waker();
+  absl::Status Start();
+  void ScheduleNext();
+  void WriteNext();
+  absl::StatusOr<Outcome> AskSource();
+  void EndCancelled();
+  void Write(Event event);
+  void WaitForWake() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Woken() ABSL_LOCKS_EXCLUDED(mutex_);
+  void End(const absl::Status& status);
 
-  mutable Mutex mutex_;
-  State state_ ABSL_GUARDED_BY(mutex_) = State::kHeld;
-  absl::Time write_began_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // of the one under way
-  Outbox outbox_ ABSL_GUARDED_BY(mutex_);
-  std::function<void()> cancel_ ABSL_GUARDED_BY(mutex_);
-  absl::Status abandoned_ ABSL_GUARDED_BY(mutex_);  // not OK: nothing more is written, and why
-  std::optional<absl::Status> finished_ ABSL_GUARDED_BY(mutex_);  // what the engine said
-  bool said_finished_ ABSL_GUARDED_BY(mutex_) = false;            // the last event has been taken
-  int64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
-  int steps_done_ ABSL_GUARDED_BY(mutex_) = 0;
-  int images_done_ ABSL_GUARDED_BY(mutex_) = 0;
-  int images_sent_ ABSL_GUARDED_BY(mutex_) = 0;
-  int frames_sent_ ABSL_GUARDED_BY(mutex_) = 0;
-  int frames_too_large_ ABSL_GUARDED_BY(mutex_) = 0;
+  const CallEnvironment environment_;
+  grpc::CallbackServerContext* const context_;
+  const std::shared_ptr<WatchedCall> reader_;
+  const std::shared_ptr<Link> link_ = std::make_shared<Link>();
+  const std::string request_id_ = NewRequestId();
+  std::unique_ptr<Source> source_;
+  std::atomic<bool> cancelled_ = false;
+  Event event_;  // being written
+
+  Mutex mutex_;
+  bool waiting_ ABSL_GUARDED_BY(mutex_) = false;  // nothing is under way or scheduled
+  bool woken_ ABSL_GUARDED_BY(mutex_) = false;    // while something was: the next wait is none
 };
+
+template <class Event>
+EventStream<Event>::EventStream(const CallEnvironment& environment,
+                                grpc::CallbackServerContext* context, const MakeSource& make_source)
+    : environment_(environment),
+      context_(context),
+      reader_(
+          std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
+  environment_.live_calls->Add();
+  source_ = make_source({.id = request_id_,
+                         .arrival = environment_.clock->Now(),
+                         .deadline = DeadlineOf(*context_),
+                         .wake = Waker()});
+  if (const absl::Status status = Start(); !status.ok()) {
+    End(status);
+    return;
+  }
+  environment_.call_watch->Add(reader_);
+  ScheduleNext();
+}
+
+template <class Event>
+std::function<void()> EventStream<Event>::Waker() {
+  {
+    const MutexLock lock(link_->mutex);
+    link_->stream = this;
+  }
+  return [link = link_] {
+    const MutexLock lock(link->mutex);
+    if (link->stream != nullptr) link->stream->Woken();
+  };
+}
+
+template <class Event>
+absl::Status EventStream<Event>::Start() {
+  const absl::Status admitted = environment_.live_calls->Admit();
+  return admitted.ok() ? source_->Start() : admitted;
+}
+
+template <class Event>
+void EventStream<Event>::ScheduleNext() {
+  BeforeHandOver(this);
+  environment_.pool->Schedule([this] {
+    AfterHandOver(this);
+    WriteNext();
+  });
+}
+
+template <class Event>
+void EventStream<Event>::WriteNext() {
+  if (cancelled_) return EndCancelled();
+  absl::StatusOr<Outcome> outcome = AskSource();
+  if (!outcome.ok()) return End(outcome.status());
+  if (std::holds_alternative<typename Source::Over>(*outcome)) return End(absl::OkStatus());
+  if (std::holds_alternative<typename Source::Again>(*outcome)) return ScheduleNext();
+  if (std::holds_alternative<typename Source::Wait>(*outcome)) return WaitForWake();
+  Write(std::get<Event>(*std::move(outcome)));
+}
+
+template <class Event>
+absl::StatusOr<typename EventStream<Event>::Outcome> EventStream<Event>::AskSource() {
+  try {
+    return source_->Next();
+  } catch (const std::exception& error) {  // a library's, or memory ran out
+    return absl::InternalError(absl::StrCat("cannot make an event: ", error.what()));
+  }
+}
+
+template <class Event>
+void EventStream<Event>::EndCancelled() {
+  const std::optional<absl::Status> status = source_->Leave();
+  if (!status) return WaitForWake();
+  if (status->ok() || !reader_->stalled()) return End(*status);
+  End(absl::CancelledError(absl::StrCat("the reader has taken nothing for ",
+                                        absl::FormatDuration(environment_.write_time_max))));
+}
+
+template <class Event>
+void EventStream<Event>::Write(Event event) {
+  event_ = std::move(event);
+  reader_->BeginWait();
+  BeforeHandOver(this);
+  this->StartWrite(&event_);
+}
+
+template <class Event>
+void EventStream<Event>::WaitForWake() {
+  {
+    const MutexLock lock(mutex_);
+    waiting_ = !std::exchange(woken_, false);
+    if (waiting_) return;
+  }
+  ScheduleNext();
+}
+
+template <class Event>
+void EventStream<Event>::Woken() {
+  {
+    const MutexLock lock(mutex_);
+    if (!std::exchange(waiting_, false)) {
+      woken_ = true;
+      return;
+    }
+  }
+  ScheduleNext();
+}
+
+template <class Event>
+void EventStream<Event>::End(const absl::Status& status) {
+  const absl::Status told = WithDeadline(status, DeadlineOf(*context_), environment_.clock->Now());
+  source_->OnEnd(told);
+  grpc::Status grpc_status = ToGrpcStatus(told, request_id_, *context_);
+  BeforeHandOver(this);
+  this->Finish(std::move(grpc_status));
+}
+
+template <class Event>
+void EventStream<Event>::OnWriteDone(bool ok) {
+  AfterHandOver(this);
+  reader_->EndWait();
+  if (!ok) cancelled_ = true;
+  ScheduleNext();
+}
+
+template <class Event>
+void EventStream<Event>::OnCancel() {
+  AfterHandOver(this);
+  cancelled_ = true;
+  Woken();
+}
+
+template <class Event>
+void EventStream<Event>::OnDone() {
+  AfterHandOver(this);
+  reader_->Leave();
+  {
+    const MutexLock lock(link_->mutex);
+    link_->stream = nullptr;
+  }
+  source_.reset();  // what the call held is free before anybody hears that it is over
+  environment_.live_calls->Remove();
+  delete this;
+}
 
 }  // namespace denoise

@@ -1,19 +1,63 @@
 #include "server/rpc/image_generation_service.h"
 
+#include <utility>
+
 #include "core/base/status_macros.h"
 #include "core/sampling/options/sampler_overrides.h"
 #include "proto/conversion/plan_proto.h"
 #include "proto/conversion/sampler_proto.h"
 #include "server/requests/request_validation.h"
+#include "server/rpc/diffuse_stream.h"
 #include "server/rpc/unary_answer.h"
 
 namespace denoise {
+
+namespace v1 = denoised::v1;
+
+grpc::ServerWriteReactor<v1::GenerateEvent>* ImageGenerationService::Generate(
+    grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
+  return new EventStream<v1::GenerateEvent>(environment_.calls, context, [&](Call call) {
+    return MakeGenerateSource(environment_, *request, std::move(call));
+  });
+}
+
+grpc::ServerWriteReactor<v1::DiffuseEvent>* ImageGenerationService::Diffuse(
+    grpc::CallbackServerContext* context, const v1::DiffuseRequest* request) {
+  return new EventStream<v1::DiffuseEvent>(environment_.calls, context, [&](Call call) {
+    return MakeDiffuseSource(environment_, *request, std::move(call));
+  });
+}
 
 grpc::ServerUnaryReactor* ImageGenerationService::PlanSampler(
     grpc::CallbackServerContext* context, const denoised::v1::PlanSamplerRequest* request,
     denoised::v1::SamplerPlan* response) {
   return Answer(context, denoise::PlanSampler(*request, *environment_.models, environment_.limits),
                 response);
+}
+
+grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationsService::WatchGeneration(
+    grpc::CallbackServerContext* context, const v1::WatchGenerationRequest* request) {
+  return new EventStream<v1::GenerateEvent>(environment_.calls, context, [&](Call call) {
+    return MakeWatchSource(environment_, *request, std::move(call));
+  });
+}
+
+grpc::ServerUnaryReactor* GenerationsService::GetGeneration(grpc::CallbackServerContext* context,
+                                                            const v1::GetGenerationRequest* request,
+                                                            v1::Generation* response) {
+  return Answer(context, environment_.generations->Get(*request), response);
+}
+
+grpc::ServerUnaryReactor* GenerationsService::ListGenerations(
+    grpc::CallbackServerContext* context, const v1::ListGenerationsRequest* request,
+    v1::ListGenerationsResponse* response) {
+  return Answer(context, environment_.generations->List(*request), response);
+}
+
+grpc::ServerUnaryReactor* GenerationsService::CancelGeneration(
+    grpc::CallbackServerContext* context, const v1::CancelGenerationRequest* request,
+    v1::Generation* response) {
+  return Answer(context, environment_.generations->Cancel(*request), response);
 }
 
 absl::StatusOr<denoised::v1::SamplerPlan> PlanSampler(

@@ -23,6 +23,9 @@ class ModelsService final : public denoised::v1::Models::CallbackService {
   const ModelRepository* const models_;
 };
 
+// A model as the contract describes it.
+denoised::v1::Model ModelToProto(const Model& model);
+
 // The services' work, without gRPC. The page token is opaque to callers; only ListModels makes and
 // reads it.
 absl::StatusOr<denoised::v1::ListModelsResponse> ListModels(

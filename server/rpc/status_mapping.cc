@@ -62,7 +62,7 @@ const char* Reason(const absl::Status& status) {
 void AddErrorInfo(const absl::Status& status, std::string_view request_id,
                   google::rpc::Status& wire) {
   google::rpc::ErrorInfo info;
-  info.set_reason(Reason(status));
+  info.set_reason(GetErrorReason(status).value_or(Reason(status)));
   info.set_domain(kDomain);
   for (const auto& [key, value] : GetErrorMetadata(status)) (*info.mutable_metadata())[key] = value;
   (*info.mutable_metadata())["request_id"] = std::string(request_id);

@@ -5,7 +5,8 @@
 //     a retry delay (core/base/retry)      -> RetryInfo, and the trailer grpc-retry-pushback-ms
 //     a resource (core/base/error_details) -> ResourceInfo
 //     a quota                              -> QuotaFailure
-//     every failure                        -> ErrorInfo {reason, domain "denoised", metadata
+//     every failure                        -> ErrorInfo {reason, which is that of the status or
+//                                             follows from its code; domain "denoised"; metadata
 //                                             request_id and what the status says}
 //
 // INTERNAL and UNKNOWN say nothing of the inside on the wire: the log has it, under the

@@ -1,13 +1,63 @@
 #include "server/rpc/training_service.h"
 
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "core/base/status_macros.h"
-#include "server/rpc/model_conversion.h"
+#include "server/rpc/event_stream.h"
+#include "server/rpc/models_service.h"
 #include "server/rpc/unary_answer.h"
-#include "server/rpc/watch_stream.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
 
 namespace v1 = denoised::v1;
+
+namespace {
+
+// What the stream of a WatchTrainingJob call reads.
+class WatchJobSource final : public EventSource<v1::TrainingEvent> {
+ public:
+  // `request` is gRPC's, and lives until the call is over.
+  WatchJobSource(LiveCalls* live_calls, TrainingJobs* jobs,
+                 const v1::WatchTrainingJobRequest& request, Call call)
+      : live_calls_(live_calls), jobs_(jobs), request_(request), call_(std::move(call)) {}
+
+  absl::StatusOr<Outcome> Next() override {
+    RETURN_IF_ERROR(live_calls_->Admit());  // a watcher must not hold a draining server up
+    if (!watcher_) {
+      ASSIGN_OR_RETURN(watcher_, jobs_->Watch(request_, call_.wake));
+    }
+    ASSIGN_OR_RETURN(std::optional<v1::TrainingEvent> event, watcher_->Next());
+    if (event) {
+      ++events_;
+      return *std::move(event);
+    }
+    if (watcher_->over()) return Over();
+    return Wait();
+  }
+
+  void OnEnd(const absl::Status& status) override {
+    LogEvent(WithholdsMessage(status) ? spdlog::level::err : spdlog::level::info, "watch finished",
+             {{"request", call_.id},
+              {"job", request_.name()},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"message", std::string(status.message())},
+              {"events", events_}});
+  }
+
+ private:
+  LiveCalls* const live_calls_;
+  TrainingJobs* const jobs_;
+  const v1::WatchTrainingJobRequest& request_;
+  const Call call_;
+  std::unique_ptr<TrainingJobs::Watcher> watcher_;  // made on the pool: that reads from the disk
+  int64_t events_ = 0;
+};
+
+}  // namespace
 
 template <class Request, class Response, class Method>
 grpc::ServerUnaryReactor* TrainingService::Call(grpc::CallbackServerContext* context,
@@ -75,7 +125,10 @@ grpc::ServerUnaryReactor* TrainingService::ListCheckpoints(
 
 grpc::ServerWriteReactor<v1::TrainingEvent>* TrainingService::WatchTrainingJob(
     grpc::CallbackServerContext* context, const v1::WatchTrainingJobRequest* request) {
-  return new WatchStream(environment_, context, jobs_, request);
+  return new EventStream<v1::TrainingEvent>(environment_, context, [&](denoise::Call call) {
+    return std::make_unique<WatchJobSource>(environment_.live_calls, jobs_, *request,
+                                            std::move(call));
+  });
 }
 
 grpc::ServerUnaryReactor* TrainingService::PublishModel(grpc::CallbackServerContext* context,

@@ -3,7 +3,7 @@
 
 #include "denoised/v1/training.grpc.pb.h"
 #include "server/jobs/training_jobs.h"
-#include "server/rpc/turn_stream.h"
+#include "server/rpc/call.h"
 
 namespace denoise {
 
@@ -11,7 +11,7 @@ namespace denoise {
 // waits for the disk, so all of them are answered on the pool.
 class TrainingService final : public denoised::v1::Training::CallbackService {
  public:
-  TrainingService(TrainingJobs* jobs, const TurnEnvironment& environment)
+  TrainingService(TrainingJobs* jobs, const CallEnvironment& environment)
       : jobs_(jobs), environment_(environment) {}
 
   grpc::ServerUnaryReactor* CreateTrainingJob(grpc::CallbackServerContext* context,
@@ -52,7 +52,7 @@ class TrainingService final : public denoised::v1::Training::CallbackService {
                                  Response* response, Method method);
 
   TrainingJobs* const jobs_;
-  const TurnEnvironment environment_;
+  const CallEnvironment environment_;
 };
 
 }  // namespace denoise

@@ -11,10 +11,8 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
 #include "core/base/thread_order.h"
-#include "server/rpc/live_calls.h"
-#include "server/rpc/request_id.h"
+#include "server/rpc/call.h"
 #include "server/rpc/status_mapping.h"
-#include "server/rpc/turn_stream.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -46,10 +44,11 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
   return reactor;
 }
 
-// With what `work()` returns, a StatusOr<Response>, on a thread of the pool: for what waits for a disk,
-// or for a model to be loaded. The call is alive until it is finished, and a shutdown waits for it.
+// With what `work()` returns, a StatusOr<Response>, on a thread of the pool: for what waits for a
+// disk, or for a model to be loaded. The call is alive until it is finished, and a shutdown waits
+// for it.
 template <class Response, class Work>
-grpc::ServerUnaryReactor* AnswerOnPool(const TurnEnvironment& environment,
+grpc::ServerUnaryReactor* AnswerOnPool(const CallEnvironment& environment,
                                        grpc::CallbackServerContext* context, Response* response,
                                        Work work) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();

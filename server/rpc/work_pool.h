@@ -1,8 +1,9 @@
-// A few threads for what takes a while: they turn samples into pictures and pictures into samples, wait
-// for the disk and hand events to gRPC, so that neither the engine's threads nor gRPC's do.
+// A few threads for what takes a while: they turn samples into pictures and pictures into samples,
+// wait for the disk and hand events to gRPC, so that neither the engine's threads nor gRPC's do.
 //
-// Its queue is bounded by its users: a call has at most one task in the pool at a time. SampleBudget
-// bounds the calls that make pictures, --max-concurrent-streams those of each connection.
+// Its queue is bounded by its users: a call has at most one task in the pool at a time.
+// SampleBudget bounds the calls that make pictures, --max-concurrent-streams those of each
+// connection.
 #pragma once
 
 #include <deque>

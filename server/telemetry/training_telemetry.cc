@@ -57,7 +57,7 @@ void TrainingTelemetry::OnTrainingStep(int pictures, absl::Duration device_time)
   step_seconds_.Increment(absl::ToDoubleSeconds(device_time));
 }
 
-void TrainingTelemetry::OnTrouble(std::string_view what, const absl::Status& status) {
+void TrainingTelemetry::OnError(std::string_view what, const absl::Status& status) {
   LogEvent(spdlog::level::err, "trouble",
            {{"what", what},
             {"code", absl::StatusCodeToString(status.code())},

@@ -21,7 +21,7 @@ class TrainingTelemetry final : public JobObserver {
                   const std::string& reason) override;
   void OnRunningJobs(int jobs) override;
   void OnTrainingStep(int pictures, absl::Duration device_time) override;
-  void OnTrouble(std::string_view what, const absl::Status& status) override;
+  void OnError(std::string_view what, const absl::Status& status) override;
 
  private:
   prometheus::Family<prometheus::Counter>& job_states_;

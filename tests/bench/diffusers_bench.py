@@ -241,7 +241,7 @@ class Ours:
         output = run(
             [
                 *[self.options.ours / "forward_bench", self.options.threads],
-                *[self.options.model, precision],
+                *[self.options.model, precision, self.options.repeats],
             ]
         )
         if f"{precision}, milliseconds" not in output:

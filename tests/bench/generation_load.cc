@@ -53,7 +53,8 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const Checkpoint& checkpoin
   ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Open(options.checkpoint));
   Trainer::Setup setup;
   ASSIGN_OR_RETURN(setup.weights, model.LoadWeights());
-  setup.binder = [config = model.description().unet](const StateDict& parameters, at::ScalarType dtype) {
+  setup.binder = [config = model.description().unet](const StateDict& parameters,
+                                                     at::ScalarType dtype) {
     return BindUNet2D(config, parameters, dtype, {.batch_invariant = false});
   };
   setup.scheduler = checkpoint.scheduler;

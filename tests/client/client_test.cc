@@ -7,6 +7,7 @@
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
+#include "denoised/v1/generations.grpc.pb.h"
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -257,6 +258,34 @@ TEST(StatusFromGrpc, DetailsThatDoNotParseAreLeftOut) {
   const absl::Status status =
       StatusFromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\xff\xff"), "here");
   EXPECT_EQ(status, absl::InternalError("broken"));
+}
+
+// A server whose only generation has ended with event 9.
+class EndedGeneration final : public v1::Generations::Service {
+  grpc::Status WatchGeneration(grpc::ServerContext*, const v1::WatchGenerationRequest* request,
+                               grpc::ServerWriter<v1::GenerateEvent>* writer) override {
+    if (request->name() != "generations/zoo") return {grpc::StatusCode::NOT_FOUND, ""};
+    if (request->resume_after() >= 9) return grpc::Status::OK;
+    v1::GenerateEvent event;
+    event.set_sequence(9);
+    if (request->has_resume_after()) event.mutable_finished();
+    writer->Write(event);
+    return grpc::Status::OK;
+  }
+};
+
+TEST(WatchGeneration, AStreamThatResumesAfterTheEndIsEmpty) {
+  EndedGeneration generations;
+  FakeServer server({&generations});
+  Client client({.address = server.address()});
+  const auto rest = Collect(client.WatchGeneration("zoo", 8));
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  EXPECT_EQ(rest->size(), 1u);
+  const auto nothing = Collect(client.WatchGeneration("generations/zoo", 9));
+  ASSERT_TRUE(nothing.ok()) << nothing.status();
+  EXPECT_TRUE(nothing->empty());
+  EXPECT_TRUE(absl::IsInternal(Collect(client.WatchGeneration("zoo")).status()))
+      << "it ended without finished";
 }
 
 }  // namespace

@@ -61,9 +61,10 @@ TEST_F(GenerateTest, StreamsAcceptedStartedImagesAndFinishedInOrder) {
 
   ASSERT_GE(run.events.size(), 5u);
   for (size_t i = 0; i < run.events.size(); ++i) {
-    EXPECT_EQ(run.events[i].sequence(), static_cast<int64_t>(i));
+    if (i > 0) EXPECT_GT(run.events[i].sequence(), run.events[i - 1].sequence());
     EXPECT_GT(run.events[i].time().seconds(), 1'600'000'000);
   }
+  EXPECT_EQ(run.events.front().sequence(), 0);
   EXPECT_TRUE(run.events.front().has_accepted());
   EXPECT_TRUE(run.events.back().has_finished());
   EXPECT_THAT(run.Of(GenerateEvent::kAccepted), SizeIs(1));

@@ -1,5 +1,5 @@
-// Calls about jobs, checkpoints and data sets that name what is not there, ask for pages that no list
-// gave, or come at the wrong time.
+// Calls about jobs, checkpoints and data sets that name what is not there, ask for pages that no
+// list gave, or come at the wrong time.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// Every kind of job that cannot be gets its documented status and names its field, and the server keeps
-// serving.
+// Every kind of job that cannot be gets its documented status and names its field, and the server
+// keeps serving.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

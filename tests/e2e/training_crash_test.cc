@@ -25,8 +25,8 @@ namespace fs = std::filesystem;
 namespace v1 = denoised::v1;
 
 constexpr int kCrashes = 50;
-// About one step of the job, which tells of more than 500 events in all: however far the server gets
-// before it is killed, the job is not over before the last crash.
+// About one step of the job, which tells of more than 500 events in all: however far the server
+// gets before it is killed, the job is not over before the last crash.
 constexpr int kEventsPerCrash = 8;
 // After 10 runs that were lost without another checkpoint the server gives the job up.
 constexpr int kMaxLostRuns = 8;
@@ -60,8 +60,8 @@ class TrainingCrashTest : public testing::Test {
   }
 
   // Receives the events of `job` until `enough()`, which is asked before the first and after each
-  // one; all of them where the job ends first. Each follows the one before, and repeats nothing that
-  // was told before a crash.
+  // one; all of them where the job ends first. Each follows the one before, and repeats nothing
+  // that was told before a crash.
   void Listen(const std::string& job, const std::function<bool()>& enough) {
     if (enough()) return;
     v1::WatchTrainingJobRequest request;

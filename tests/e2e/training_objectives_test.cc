@@ -1,5 +1,5 @@
-// Every objective, schedule and way to train, on data sets in the formats of CIFAR-10 and MNIST, with
-// classes and without: from the upload to pictures of the model that was published.
+// Every objective, schedule and way to train, on data sets in the formats of CIFAR-10 and MNIST,
+// with classes and without: from the upload to pictures of the model that was published.
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>

@@ -18,8 +18,8 @@ class FakeClock : public Clock {
     return absl::UnixEpoch() + absl::Nanoseconds(nanoseconds_.load());
   }
 
-  void WaitUntil(CondVar& condition, Mutex& mutex, absl::Time deadline) const override
-      ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  void WaitUntil(CondVar& condition, Mutex& mutex,
+                 absl::Time deadline) const override ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const auto waiter = Register(condition, mutex, deadline);
     if (waiter->deadline > Now()) condition.Wait(mutex);
     mutex.Unlock();  // Advance may need it before it lets go of the waiter

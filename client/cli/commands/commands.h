@@ -20,12 +20,14 @@ Command AddDatasetsCommand(CLI::App& app);
 Command AddDiffuseCommand(CLI::App& app);
 Command AddEvaluateCommand(CLI::App& app);
 Command AddGenerateCommand(CLI::App& app);
+Command AddGenerationsCommand(CLI::App& app);
 Command AddHealthCommand(CLI::App& app);
 Command AddModelsCommand(CLI::App& app);
 Command AddPlanCommand(CLI::App& app);
 Command AddRoundTripCommand(CLI::App& app);
 Command AddSweepCommand(CLI::App& app);
 Command AddTrainCommand(CLI::App& app);
+Command AddWatchCommand(CLI::App& app);
 
 // Ends the help of `app` with examples, a line each, and what else `examples` says, and with the
 // exit codes.

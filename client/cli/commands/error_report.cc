@@ -26,7 +26,8 @@ std::string Advice(const absl::Status& status) {
     case absl::StatusCode::kDeadlineExceeded:
       return "Allow more time with --deadline, or ask for fewer images or steps.";
     case absl::StatusCode::kNotFound:
-      return "`denoise models`, `denoise datasets list` and `denoise train list` show what exists.";
+      return "`denoise models`, `denoise generations list`, `denoise datasets list` and `denoise "
+             "train\n  list` show what exists.";
     case absl::StatusCode::kResourceExhausted:
       return GetQuotaViolation(status).has_value() ? ""
                                                    : "The request may be too large for the server. "

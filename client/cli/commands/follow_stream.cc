@@ -9,6 +9,8 @@
 
 #include "absl/time/clock.h"
 #include "client/cli/display/terminal.h"
+#include "client/cli/display/text.h"
+#include "client/client.h"
 
 namespace denoise {
 namespace {
@@ -83,6 +85,18 @@ std::string EventJson(const TrainingEvent& event, const WrittenFile& file) {
 
 GenerationView::GenerationView(const OutputFlags& flags)
     : json_(flags.json), display_(ShowsProgress(flags), DetectPictures(flags)) {}
+
+void GenerationView::Accept(const GenerateEvent& accepted) {
+  progress_.Update(accepted, absl::Now());
+}
+
+void ReportContinues(const std::string& generation) {
+  const std::string id = Printable(ShortGenerationName(generation));
+  std::fprintf(stderr,
+               "  The generation continues. `denoise watch %s` follows it;\n"
+               "  `denoise generations cancel %s` ends it.\n",
+               id.c_str(), id.c_str());
+}
 
 void GenerationView::Show(const denoised::v1::GenerateEvent& event, const PictureHistory* history) {
   progress_.Update(event, absl::Now());

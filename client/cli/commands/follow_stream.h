@@ -59,6 +59,9 @@ class GenerationView {
     return status;
   }
 
+  // For a stream that begins after its `accepted`.
+  void Accept(const denoised::v1::GenerateEvent& accepted);
+
   const denoised::v1::Finished& finished() const { return finished_; }
 
  private:
@@ -69,5 +72,8 @@ class GenerationView {
   denoised::v1::Finished finished_;
   GenerationDisplay display_;
 };
+
+// Says on standard error that a generation continues although the command has been interrupted.
+void ReportContinues(const std::string& generation);
 
 }  // namespace denoise

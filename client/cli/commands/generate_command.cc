@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "client/cli/commands/generation_recorder.h"
 #include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
+#include "client/cli/display/text.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
 #include "core/base/status_macros.h"
@@ -30,6 +32,8 @@ constexpr char kExamples[] = R"(  denoise generate --class-label animals --count
   denoise generate -c animals --inpaint photo.png --mask mask.png
   denoise generate -c food -n 9 --from-seed 1 --to-seed 2
   denoise generate -c food -n 8 --from-seed 1 --variation 0.2
+  denoise generate -c animals -n 64 --request-id zoo
+  denoise generate -c animals -n 64 --request-id park --detach
 
 Continue from a frame of another generation, with another class:
   denoise generate -c food -s 5 --sampler ddim --out run \
@@ -74,6 +78,18 @@ void ReportPartialResult(const GenerationRecorder& recorder, v1::GenerateRequest
       CommandLine("denoise generate", ArgumentsOf(GenerateTable(), request, given)).c_str());
 }
 
+// Leaves the generation to the server once it has it.
+ExitCode StartDetached(GenerateStream& stream, bool json) {
+  const absl::StatusOr<std::optional<v1::GenerateEvent>> event = stream.Next();
+  if (!event.ok()) return ReportError(event.status(), json, GenerateTable());
+  if (!event->has_value() || !(*event)->has_accepted()) {
+    return ReportError(absl::InternalError("the server did not say what it accepted"), json);
+  }
+  const std::string id = Printable(ShortGenerationName((*event)->accepted().generation()));
+  std::puts((json ? EventJson(**event, {}) : id).c_str());
+  return kExitOk;
+}
+
 absl::StatusOr<v1::GenerateRequest> PrepareRequest(Client& client, const GenerateFlags& flags) {
   ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.request.model()));
   return BuildGenerateRequest(GenerateTable(), flags, model);
@@ -92,12 +108,22 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
 
   GenerateStream stream = client->Generate(*request);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
+  if (flags.detach) {
+    const ExitCode code = StartDetached(stream, json);
+    interrupts.SetHandler(nullptr);
+    return code;
+  }
   GenerationRecorder recorder(*std::move(folder), *request, flags.animation);
   const absl::Status status = Generate(flags, stream, recorder);
   interrupts.SetHandler(nullptr);
   if (status.ok()) return kExitOk;
   const ExitCode code = ReportEnd(status, interrupts.interrupted(), json, GenerateTable());
   ReportPartialResult(recorder, *request, flags.given);
+  const std::string& generation = recorder.accepted().generation();
+  if (code == kExitInterrupted && !generation.empty() &&
+      request->on_disconnect() == v1::ON_DISCONNECT_DETACH) {
+    ReportContinues(generation);
+  }
   return code;
 }
 

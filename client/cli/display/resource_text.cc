@@ -38,6 +38,18 @@ std::string StepsText(const v1::TrainingJob& job) {
   return absl::StrCat(job.steps_done(), "/", job.steps_total());
 }
 
+std::string GenerationStateText(const v1::Generation& generation) {
+  return EnumText(v1::Generation::State_descriptor()->FindValueByNumber(generation.state()));
+}
+
+std::string StepsText(const v1::Generation& generation) {
+  return absl::StrCat(generation.progress().steps_done(), "/", generation.progress().steps_total());
+}
+
+std::string ImagesText(const v1::Generation& generation) {
+  return absl::StrCat(generation.progress().images_done(), "/", generation.accepted().count());
+}
+
 std::string LossText(const v1::TrainingJob& job) {
   return job.has_progress() && job.has_training() ? absl::StrFormat("%.4f", job.progress().loss())
                                                   : "-";
@@ -235,6 +247,38 @@ std::string DatasetDetails(const v1::Dataset& dataset) {
   return dataset.has_report() ? text + ReportText(dataset.report()) : text;
 }
 
+std::string GenerationTable(const std::vector<v1::Generation>& generations) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "STATE", "MODEL", "STEPS", "IMAGES", "READERS", "CREATED", "KEPT UNTIL"}};
+  for (const v1::Generation& generation : generations) {
+    rows.push_back({Short(generation.name()), GenerationStateText(generation),
+                    Short(generation.accepted().model()), StepsText(generation),
+                    ImagesText(generation), absl::StrCat(generation.readers()),
+                    TimestampText(generation.create_time()),
+                    TimestampText(generation.expire_time())});
+  }
+  return FormatTable(rows);
+}
+
+std::string GenerationDetails(const v1::Generation& generation) {
+  const v1::Accepted& accepted = generation.accepted();
+  const auto* on_disconnect =
+      v1::OnDisconnect_descriptor()->FindValueByNumber(generation.on_disconnect());
+  std::string text = absl::StrCat(Short(generation.name()), "\n  state          ",
+                                  GenerationStateText(generation));
+  if (!generation.error().empty()) absl::StrAppend(&text, ": ", Printable(generation.error()));
+  absl::StrAppend(&text, "\n  model          ", Short(accepted.model()), "\n  seed           ",
+                  accepted.seed(), "\n  steps          ", StepsText(generation),
+                  "\n  images         ", ImagesText(generation));
+  absl::StrAppend(&text, "\n  readers        ", generation.readers(), "\n  on disconnect  ",
+                  EnumText(on_disconnect), "\n  last event     ", generation.last_sequence());
+  absl::StrAppend(&text, "\n  created        ", TimestampText(generation.create_time()),
+                  "\n  started        ", TimestampText(generation.start_time()),
+                  "\n  ended          ", TimestampText(generation.end_time()),
+                  "\n  kept until     ", TimestampText(generation.expire_time()));
+  return text;
+}
+
 std::string ResourceJson(v1::TrainingJob job) {
   if (job.has_evaluation_result()) {
     job.mutable_evaluation_result()->mutable_nearest_neighbours_sheet()->clear_data();
@@ -248,5 +292,7 @@ std::string ResourceJson(v1::Dataset dataset) {
 }
 
 std::string ResourceJson(const v1::Checkpoint& checkpoint) { return ToJson(checkpoint); }
+
+std::string ResourceJson(const v1::Generation& generation) { return ToJson(generation); }
 
 }  // namespace denoise

@@ -1,10 +1,12 @@
-// Training jobs, evaluations and data sets as text for people, and as JSON for scripts.
+// Training jobs, evaluations, data sets and generations as text for people, and as JSON for
+// scripts.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "denoised/v1/datasets.pb.h"
+#include "denoised/v1/generations.pb.h"
 #include "denoised/v1/training.pb.h"
 
 namespace denoise {
@@ -28,10 +30,14 @@ std::string DatasetTable(const std::vector<denoised::v1::Dataset>& datasets);
 // The report, or the state of the upload before there is one.
 std::string DatasetDetails(const denoised::v1::Dataset& dataset);
 
+std::string GenerationTable(const std::vector<denoised::v1::Generation>& generations);
+std::string GenerationDetails(const denoised::v1::Generation& generation);
+
 // One line of JSON without a newline: protobuf's mapping with the names of the .proto file. The
 // bytes of pictures are dropped.
 std::string ResourceJson(denoised::v1::TrainingJob job);
 std::string ResourceJson(denoised::v1::Dataset dataset);
 std::string ResourceJson(const denoised::v1::Checkpoint& checkpoint);
+std::string ResourceJson(const denoised::v1::Generation& generation);
 
 }  // namespace denoise

@@ -21,6 +21,7 @@ constexpr char kFrames[] = "Frames";
 constexpr char kOutput[] = "Output";
 constexpr char kStart[] = "Start";
 constexpr char kInpainting[] = "Inpainting";
+constexpr char kReturn[] = "Coming back";
 
 // Pictures are sent as they are.
 absl::StatusOr<std::string> PictureFile(const std::string& bytes) { return bytes; }
@@ -172,6 +173,18 @@ FlagTable InpaintingRows() {
            "RePaint: how often these steps are taken. Default: 1, no jumps", kInpainting}};
 }
 
+FlagTable ReturnRows() {
+  return {{"--request-id",
+           "request_id",
+           "Join the generation with this id if it is running or kept, otherwise start it",
+           kReturn,
+           {.value = "ID"}},
+          {"--on-disconnect", "on_disconnect",
+           "What happens when nobody reads the generation any more. Default: cancel; with "
+           "--request-id or --detach: detach, which lets it continue",
+           kReturn}};
+}
+
 // The flags that decide which picture a seed becomes.
 FlagTable PictureRows() { return Join({ClassRows(), SamplerFlags("sampler"), GuidanceRows()}); }
 
@@ -235,7 +248,7 @@ bool IsGiven(const GenerateFlags& flags, const char* field) { return flags.given
 const FlagTable& GenerateTable() {
   static const auto* const table =
       new FlagTable(Join({ModelRow(), CountRow(), SeedRow(), PictureRows(), FrameRows(),
-                          ImageFormatRow(), StartRows(), InpaintingRows()}));
+                          ImageFormatRow(), StartRows(), InpaintingRows(), ReturnRows()}));
   return *table;
 }
 
@@ -318,6 +331,10 @@ void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
   app.add_flag("--no-picture", flags.output.no_picture, "Show no pictures in the terminal")
       ->group(kOutput);
   RelatePictureFlags(app);
+  app.add_flag("--detach", flags.detach,
+               "Start the generation, print its name for `denoise watch`, and exit")
+      ->excludes(app.get_option("--on-disconnect"))
+      ->group(kReturn);
   Need(app, {"--frame-kind", "--frame-encoding", "--frame-max-bytes", "--animation"}, "--frames");
   RelateStartFlags(app);
   AddConnectionFlags(app, flags.connection);
@@ -359,6 +376,10 @@ absl::StatusOr<v1::GenerateRequest> BuildGenerateRequest(const FlagTable& table,
   if (request.frames().every_n_steps() == 0) request.clear_frames();
   RETURN_IF_ERROR(CompleteMessage(table, given, model, request));
   if (request.start().has_inversion()) request.set_image_encoding(v1::ENCODING_RAW_FLOAT32);
+  // A command with an id is meant to be run again.
+  if (flags.detach || (!request.request_id().empty() && !IsGiven(flags, "on_disconnect"))) {
+    request.set_on_disconnect(v1::ON_DISCONNECT_DETACH);
+  }
   if (request.image_encoding() == v1::ENCODING_UNSPECIFIED) {
     request.set_image_encoding(v1::ENCODING_PNG);
   }

@@ -35,6 +35,7 @@ struct GenerateFlags {
   denoised::v1::GenerateRequest request;
   GivenFlags given;
   OutputFlags output;
+  bool detach = false;    // leave once the server has accepted the request
   std::string animation;  // a file, .webp or .gif; empty: denoising.webp in the folder
 };
 

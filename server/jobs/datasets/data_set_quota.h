@@ -1,9 +1,9 @@
-// How much data sets may take on the disk. Pure.
+// How much disk space data sets may take. Pure functions.
 //
-// A data set takes its upload until it has been read, and what is stored of it from then on. Room for
-// both is set aside when the upload begins, as much for one as for the other: what is stored of
-// pictures has about the size of the upload that they came in. A compressed upload may store more,
-// and takes more room while it is read, as long as there is some.
+// A data set takes the space of its upload until that has been read, and the space of its stored
+// pictures afterwards. When the upload begins, the same amount is reserved for both, because stored
+// pictures are about as large as the upload that they came in. A compressed upload may need more,
+// and reserves it while it is being read, as long as there is some.
 #pragma once
 
 #include <cstdint>
@@ -17,24 +17,24 @@ namespace denoise {
 
 struct DataSetQuota {
   int data_sets = 100;
-  int64_t total_bytes = int64_t{100} << 30;      // of all of them, on the disk
-  int64_t data_set_bytes = int64_t{20} << 30;    // of one upload, and of what is stored of it
-  absl::Duration upload_idle = absl::Hours(24);  // then an upload that broke off is removed
+  int64_t total_bytes = int64_t{100} << 30;      // of all data sets together
+  int64_t data_set_bytes = int64_t{20} << 30;    // of one upload, and of its stored pictures
+  absl::Duration upload_idle = absl::Hours(24);  // after which an interrupted upload is removed
 };
 
 struct DataSetUsage {
   int data_sets = 0;
-  int64_t bytes = 0;  // that are taken or set aside
+  int64_t bytes = 0;  // taken or reserved
 };
 
-// ResourceExhausted (quota) where a new data set does not fit.
+// ResourceExhausted (quota): the new data set does not fit.
 absl::Status CheckQuota(const denoised::v1::UploadHeader& header, const DataSetQuota& quota,
                         const DataSetUsage& usage);
 
-// What to set aside for what is stored of a data set that needs `bytes` for it now and has
-// `set_aside`, which is less: that much or somewhat more, so that it does not ask for every picture.
-// `usage` contains what it has. ResourceExhausted (quota) where there is no room.
-absl::StatusOr<int64_t> RoomToStore(int64_t bytes, int64_t set_aside, const DataSetQuota& quota,
+// How much to reserve for the stored pictures of a data set that needs `bytes` now and has reserved
+// less. Somewhat more than it needs, so that it does not have to ask for every picture. `usage`
+// includes what it has. ResourceExhausted (quota): there is no room.
+absl::StatusOr<int64_t> RoomToStore(int64_t bytes, int64_t reserved, const DataSetQuota& quota,
                                     const DataSetUsage& usage);
 
 }  // namespace denoise

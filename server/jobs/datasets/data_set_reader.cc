@@ -202,7 +202,7 @@ absl::StatusOr<int64_t> DataSetReader::TakeRoom(int64_t id, int64_t bytes) {
 absl::Status DataSetReader::Store(int64_t id, const IngestResult& result) {
   const bool for_caller = absl::IsInvalidArgument(result.status) || IsOverQuota(result.status);
   if (!result.status.ok() && !for_caller && observer_ != nullptr) {
-    observer_->OnTrouble("a data set could not be read", result.status);
+    observer_->OnError("a data set could not be read", result.status);
   }
   if (IsTemporary(result.status)) return result.status;
   if (!result.status.ok()) RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, id))));

@@ -31,9 +31,9 @@ struct IngestResult {
   denoised::v1::DatasetReport report;  // as far as it was read
 };
 
-// Reads `upload` and stores its pictures in `stored`, which does not exist yet. Calls `progress` again
-// and again, and always before `stored` grows beyond what was reported so far. Any status but OK ends
-// the reading with that status.
+// Reads `upload` and stores its pictures in `stored`, which does not exist yet. Calls `progress`
+// again and again, and always before `stored` grows beyond what was reported so far. Any status but
+// OK ends the reading with that status.
 using IngestProgressFunction = std::function<absl::Status(int64_t stored_bytes)>;
 using IngestFunction = std::function<IngestResult(
     denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
@@ -47,8 +47,8 @@ class DataSetReader {
  public:
   using Done = std::function<void(absl::StatusOr<denoised::v1::Dataset>)>;
 
-  // `housekeeping` is called from the reader's thread, between two data sets, whenever the time that
-  // HousekeepBy was given has come. `observer` may be null. Everything outlives the reader.
+  // `housekeeping` is called from the reader's thread, between two data sets, whenever the time
+  // that HousekeepBy was given has come. `observer` may be null. Everything outlives the reader.
   DataSetReader(Database* database, const StateDir* state, const DataSetQuota& quota,
                 IngestFunction ingest, const Clock* clock, JobObserver* observer,
                 std::function<void()> housekeeping);

@@ -105,7 +105,7 @@ void WriteStoredBytes(SQLite::Database& connection, int64_t id, int64_t bytes) {
   row.exec();
 }
 
-// Jobs that are over no longer need it.
+// Detaches it from jobs that are over.
 void DeleteDataSetRow(SQLite::Database& connection, int64_t id) {
   for (const char* statement :
        {"DELETE FROM job_data_sets WHERE data_set = ?", "DELETE FROM data_sets WHERE id = ?"}) {

@@ -1,5 +1,5 @@
-// The rows of table `data_sets`. Part of DataSetStore: everything here runs inside its transactions
-// and may throw SQLite::Exception.
+// The table `data_sets`. Part of DataSetStore: everything here runs inside its transactions and may
+// throw SQLite::Exception.
 #pragma once
 
 #include <SQLiteCpp/Database.h>
@@ -21,7 +21,7 @@ struct DataSetRow {
   int64_t id = 0;
   denoised::v1::Dataset data_set;  // as callers see it
   std::string sha256;              // 32 bytes
-  int64_t stored_bytes = 0;        // of what is made of it, or what is set aside for that
+  int64_t stored_bytes = 0;        // of its stored pictures, or reserved for them
   absl::Time upload_time;          // when bytes were last received
 };
 
@@ -30,8 +30,8 @@ absl::StatusOr<std::optional<DataSetRow>> FindDataSet(SQLite::Database& connecti
                                                       const std::string& name);
 absl::StatusOr<std::optional<DataSetRow>> ReadDataSet(SQLite::Database& connection, int64_t id);
 
-// UPLOADING, nothing received yet; as much as the upload has is set aside for what is stored of it.
-// The new id.
+// Adds a data set that is UPLOADING with nothing received, and reserves as much for its pictures as
+// the upload has. Returns its id.
 int64_t InsertDataSet(SQLite::Database& connection, const denoised::v1::UploadHeader& header,
                       absl::Time now);
 void WriteReceivedBytes(SQLite::Database& connection, int64_t id, int64_t bytes, absl::Time now);
@@ -40,14 +40,14 @@ void WriteDataSetState(SQLite::Database& connection, int64_t id, denoised::v1::D
 void WriteStoredBytes(SQLite::Database& connection, int64_t id, int64_t bytes);
 void DeleteDataSetRow(SQLite::Database& connection, int64_t id);
 
-// In order of name, those after `name`.
+// The data sets after `after_name`, in order of name.
 absl::StatusOr<std::vector<DataSetRow>> ListDataSets(SQLite::Database& connection,
                                                      const std::string& after_name, int limit);
 
-// Uploads that lie there or are on their way, and what is stored of them or will be.
+// What uploads and stored pictures take, or have reserved.
 DataSetUsage ReadDataSetUsage(SQLite::Database& connection);
 
-// A job that is not over and needs it.
+// A job that uses the data set and is not over.
 std::optional<int64_t> FindUserOfDataSet(SQLite::Database& connection, int64_t id);
 
 }  // namespace denoise

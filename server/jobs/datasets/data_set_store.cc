@@ -29,7 +29,7 @@ using denoised::v1::UploadHeader;
 
 namespace {
 
-// How much of an upload may have to be sent again after a crash; each costs two syncs.
+// How much of an upload may have to be sent again after a crash. Each time costs two syncs.
 constexpr int64_t kSyncBytes = 8 << 20;
 
 // When to try again after housekeeping has failed.
@@ -85,7 +85,7 @@ class DataSetStore::Impl {
     reader_.HousekeepBy(last_upload + quota_.upload_idle);
   }
   absl::Status Remove(int64_t id);
-  // One that is complete is the reader's at the same moment.
+  // Hands a complete upload over to the reader in the same moment.
   void EndUpload(int64_t id, bool is_complete) ABSL_LOCKS_EXCLUDED(mutex_);
 
   Database* const database_;
@@ -93,15 +93,15 @@ class DataSetStore::Impl {
   const DataSetQuota quota_;
   const Clock* const clock_;
   JobObserver* const observer_;
-  Mutex mutex_;  // held while a data set is claimed or removed, so that both cannot be
-  std::set<int64_t> uploading_ ABSL_GUARDED_BY(mutex_);  // those that a call is uploading
+  Mutex mutex_;  // held while a data set is claimed or removed, so that both cannot happen at once
+  std::set<int64_t> uploading_ ABSL_GUARDED_BY(mutex_);  // claimed by calls that upload
   DataSetReader reader_;
 };
 
-// One call's claim on a data set.
+// A call's claim on a data set.
 class DataSetStore::Impl::Upload final : public DataSetUpload {
  public:
-  // Without a spool: every byte is there, and is being read.
+  // Without a spool every byte has been received, and the upload is being read.
   Upload(Impl* store, int64_t id, int64_t total_bytes, std::optional<UploadSpool> spool)
       : store_(store), id_(id), total_bytes_(total_bytes), spool_(std::move(spool)) {}
 
@@ -124,17 +124,17 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
 
   absl::Status Finish(std::function<void(absl::StatusOr<Dataset>)> done) override {
     if (spool_) RETURN_IF_ERROR(Complete());
-    // The reader's from here on. Once `done` is called the caller may delete the data set, and the
-    // store may go away.
+    // From here on it belongs to the reader. Once `done` is called, the caller may delete the data
+    // set and destroy the store.
     claims_ = false;
     store_->EndUpload(id_, /*is_complete=*/spool_.has_value());
     const bool heard = spool_ ? store_->reader_.Add(id_, done) : store_->reader_.Await(id_, done);
-    if (!heard) done(Result());  // it has been read already, or will be by the next server
+    if (!heard) done(Result());  // it has been read, or the next server will read it
     return absl::OkStatus();
   }
 
  private:
-  // The bytes first: the row never promises more than the disk has.
+  // Syncs the bytes first, so that the row never promises more than the disk has.
   absl::Status Sync() {
     RETURN_IF_ERROR(spool_->Sync());
     return store_->database_->Write([&](SQLite::Database& connection) {
@@ -143,7 +143,7 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
     });
   }
 
-  // Whatever happens to the server, it is read once this returns OK.
+  // Once this returns OK the upload will be read, whatever happens to the server.
   absl::Status Complete() {
     if (spool_->size() < total_bytes_) {
       return InvalidField("header.total_bytes", absl::StrCat("is ", total_bytes_, ", but only ",
@@ -182,7 +182,7 @@ absl::Status DataSetStore::Impl::Recover() {
     known.insert(row.id);
     RETURN_IF_ERROR(RecoverRow(row));
   }
-  // Once it is known what all others take.
+  // Only now, because reading one reserves room that depends on all the others.
   for (const DataSetRow& row : rows) {
     if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
     if (row.data_set.state() == Dataset::UPLOADING) ExpireUpload(row.upload_time);
@@ -196,7 +196,7 @@ absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
     RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, row.id))));
   }
   if (state == Dataset::READY) return MeasureStored(row);
-  // Only somebody who touched the file can have made it shorter.
+  // The file is shorter than promised only if somebody has changed it.
   const int64_t there = FileSize(UploadPath(*state_, row.id));
   if (state != Dataset::UPLOADING || there >= row.data_set.received_bytes()) {
     return absl::OkStatus();
@@ -207,7 +207,7 @@ absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
   });
 }
 
-// Those of before there was a quota of what is stored are not known yet.
+// Data sets from before there was a quota for stored pictures have not been measured.
 absl::Status DataSetStore::Impl::MeasureStored(const DataSetRow& row) {
   const int64_t bytes = TreeBytes(StoredPath(*state_, row.id));
   if (bytes == row.stored_bytes) return absl::OkStatus();
@@ -243,7 +243,7 @@ absl::StatusOr<DataSetRow> DataSetStore::Impl::FindOrMake(const UploadHeader& he
   return database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<DataSetRow> {
     ASSIGN_OR_RETURN(std::optional<DataSetRow> row, FindDataSet(connection, header.name()));
     if (row) {
-      // A call that uploads has the last word on how many bytes are safe.
+      // While a call uploads, only that call knows how many bytes are safe.
       const bool claimed = uploading_.contains(row->id);
       if (!claimed) RETURN_IF_ERROR(CheckContinues(header, *row));
       return *std::move(row);
@@ -274,12 +274,12 @@ absl::Status DataSetStore::Impl::Delete(const std::string& name) {
   return Remove(row.id);
 }
 
-// The row first: a folder without one is removed when the server is started.
+// Removes the row first. A folder without a row is removed at the next start.
 absl::Status DataSetStore::Impl::Remove(int64_t id) {
   RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) -> absl::Status {
     if (const std::optional<int64_t> job = FindUserOfDataSet(connection, id)) {
       return absl::FailedPreconditionError(
-          absl::StrCat(JobName(*job), " uses the data set and is not over"));
+          absl::StrCat(JobName(*job), " uses the data set and is not over; cancel it first"));
     }
     DeleteDataSetRow(connection, id);
     return absl::OkStatus();
@@ -305,8 +305,7 @@ absl::Status DataSetStore::Impl::Housekeep() {
   for (const DataSetRow& row : rows) {
     if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
     // A call that is uploading asks for this when it ends.
-    const bool waits =
-        row.data_set.state() == Dataset::UPLOADING && !uploading_.contains(row.id);
+    const bool waits = row.data_set.state() == Dataset::UPLOADING && !uploading_.contains(row.id);
     if (waits) ExpireUpload(row.upload_time);
   }
   return absl::OkStatus();
@@ -315,7 +314,7 @@ absl::Status DataSetStore::Impl::Housekeep() {
 void DataSetStore::Impl::TryHousekeep() {
   const absl::Status status = Housekeep();
   if (status.ok()) return;
-  if (observer_ != nullptr) observer_->OnTrouble("housekeeping of data sets failed", status);
+  if (observer_ != nullptr) observer_->OnError("housekeeping of data sets failed", status);
   reader_.HousekeepBy(clock_->Now() + kRetryInterval);
 }
 

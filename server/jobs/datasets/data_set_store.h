@@ -1,7 +1,7 @@
-// Data sets on disk, from the first byte that is uploaded until they are deleted.
+// Data sets on disk, from the first byte of the upload until they are deleted.
 //
-//     datasets/ID/upload    what was sent, in order; removed once it has been read
-//     datasets/ID/stored    what was made of it, complete where the data set is READY
+//     datasets/ID/upload    the bytes received so far; removed once they have been read
+//     datasets/ID/stored    the stored pictures, complete if the data set is READY
 #pragma once
 
 #include <cstdint>
@@ -22,39 +22,39 @@
 
 namespace denoise {
 
-// One call that uploads. Not thread-safe. Its destructor makes what was received safe; another call
-// may then go on from there.
+// A call that uploads. Not thread-safe. Its destructor syncs what was received, so that another
+// call can continue from there.
 class DataSetUpload {
  public:
   virtual ~DataSetUpload() = default;
 
-  // Writes. InvalidArgument (empty, too long, more than total_bytes), DataLoss (the checksum),
-  // ResourceExhausted or Unavailable (the disk).
+  // Appends a chunk. InvalidArgument: empty, too long, or more than total_bytes. DataLoss: the
+  // checksum is wrong. ResourceExhausted and Unavailable are the disk's.
   virtual absl::Status Append(const denoised::v1::UploadChunk& chunk) = 0;
 
-  // The caller has sent everything. InvalidArgument where bytes are missing. Else `done` is called
-  // once, perhaps before this returns and perhaps from another thread, when the data set is READY,
-  // or with why it is not: InvalidArgument (FAILED), DataLoss (the SHA-256 of it all: it begins again
-  // at 0), ResourceExhausted (a quota: FAILED; the disk is full: it is read again later), Unavailable
-  // (the server stops; it is read when it is started again).
+  // The caller has sent everything. InvalidArgument: bytes are missing. Otherwise `done` is called
+  // once, possibly before this returns and possibly on another thread, with the data set when it is
+  // READY or with the reason why it is not. InvalidArgument: it FAILED. DataLoss: the SHA-256 is
+  // wrong, and the upload starts over at 0. ResourceExhausted: over a quota, and it FAILED; or the
+  // disk is full, and it is read again later. Unavailable: the server stops, and reads it after the
+  // next start.
   virtual absl::Status Finish(std::function<void(absl::StatusOr<denoised::v1::Dataset>)> done) = 0;
 };
 
 // Thread-safe. Outlives its uploads. Methods wait for the disk: call them off gRPC's threads.
 class DataSetStore {
  public:
-  // Goes on with what a crash has interrupted. Everything outlives the store;
-  // `observer` may be null.
+  // Continues what a crash has interrupted. Everything outlives the store; `observer` may be null.
   static absl::StatusOr<std::unique_ptr<DataSetStore>> Open(
       Database* database, const StateDir* state, const DataSetQuota& quota, IngestFunction ingest,
       const Clock* clock, JobObserver* observer = nullptr);
   ~DataSetStore();  // Stop
 
-  // Gives up the reading that is under way, and tells those who wait for one: UNAVAILABLE. It goes on
-  // when a store is opened there again. May be called again.
+  // Abandons the reading of uploads; callers that wait get UNAVAILABLE. It continues when a store
+  // is opened there again. May be called again.
   void Stop();
 
-  // The errors of UploadDataset. Fields are named from the request ("header.name").
+  // Errors are those of UploadDataset, with fields named from the request ("header.name").
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(
       const denoised::v1::UploadHeader& header);
   absl::StatusOr<denoised::v1::ListDatasetsResponse> List(
@@ -62,10 +62,11 @@ class DataSetStore {
   absl::StatusOr<denoised::v1::Dataset> Get(const denoised::v1::GetDatasetRequest& request) const;
   absl::Status Delete(const denoised::v1::DeleteDatasetRequest& request);
 
-  // One that is READY, by its name ("datasets/emoji"). NotFound; FailedPrecondition: not READY.
+  // Finds a data set that is READY by its name ("datasets/emoji"). NotFound; FailedPrecondition: it
+  // is not READY.
   struct Stored {
     int64_t id = 0;
-    std::filesystem::path path;  // of what IngestFunction has stored
+    std::filesystem::path path;  // what IngestFunction has stored
     denoised::v1::Dataset data_set;
   };
   absl::StatusOr<Stored> FindReady(const std::string& name) const;

@@ -80,9 +80,9 @@ denoised::v1::DatasetReport ReportToProto(const DataSetReport& report) {
 IngestResult IngestUpload(denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
                           const std::filesystem::path& stored,
                           const IngestProgressFunction& progress) {
-  Ingestion ingestion = IngestDataSet(
-      [&] { return OpenFileSource(upload); }, FormatOf(format), stored, {},
-      [&](const IngestProgress& so_far) { return progress(so_far.stored_bytes); });
+  Ingestion ingestion =
+      IngestDataSet([&] { return OpenFileSource(upload); }, FormatOf(format), stored, {},
+                    [&](const IngestProgress& so_far) { return progress(so_far.stored_bytes); });
   return {std::move(ingestion.status), ReportToProto(ingestion.report)};
 }
 

@@ -63,17 +63,18 @@ absl::Status CheckChunk(const UploadChunk& chunk) {
 
 absl::Status CheckOffset(const UploadHeader& header, int64_t received_bytes) {
   if (header.offset() == received_bytes) return absl::OkStatus();
-  return WithErrorMetadata(absl::FailedPreconditionError(
-                               absl::StrCat("header.offset must be ", received_bytes,
-                                            ", the bytes that are safe; it is ", header.offset())),
+  return WithErrorMetadata(absl::FailedPreconditionError(absl::StrCat(
+                               "header.offset must be ", received_bytes,
+                               ", the bytes received so far; it is ", header.offset())),
                            "received_bytes", std::to_string(received_bytes));
 }
 
 absl::Status CheckContinues(const UploadHeader& header, const DataSetRow& row) {
   const Dataset& data_set = row.data_set;
   if (data_set.state() == Dataset::READY || data_set.state() == Dataset::FAILED) {
-    return absl::AlreadyExistsError(absl::StrCat("there is a data set of this name, and it is ",
-                                                 Dataset::State_Name(data_set.state())));
+    return absl::AlreadyExistsError(
+        absl::StrCat("there is already a data set of this name, and it is ",
+                     Dataset::State_Name(data_set.state())));
   }
   if (header.format() != data_set.format() || header.total_bytes() != data_set.total_bytes() ||
       header.sha256() != row.sha256) {

@@ -1,4 +1,4 @@
-// What a call that uploads may say. Pure. Fields are named from UploadDatasetRequest.
+// Checks of upload requests. Pure functions. Fields are named from UploadDatasetRequest.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +9,16 @@
 
 namespace denoise {
 
-// InvalidArgument, with everything that is wrong.
+// InvalidArgument lists every violation.
 absl::Status CheckUploadHeader(const denoised::v1::UploadHeader& header);
 
-// InvalidArgument (empty or too long), DataLoss (its checksum).
+// InvalidArgument: empty or too long. DataLoss: the checksum is wrong.
 absl::Status CheckChunk(const denoised::v1::UploadChunk& chunk);
 
-// FailedPrecondition, with metadata `received_bytes`, where the call does not begin there.
+// FailedPrecondition, with `received_bytes` as metadata: the upload does not continue there.
 absl::Status CheckOffset(const denoised::v1::UploadHeader& header, int64_t received_bytes);
 
-// Whether the call may go on with a data set that exists. AlreadyExists; FailedPrecondition as above.
+// Whether the call may continue an upload that exists. AlreadyExists; FailedPrecondition as above.
 absl::Status CheckContinues(const denoised::v1::UploadHeader& header, const DataSetRow& row);
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// The bytes of an upload on disk, as far as they have come.
+// The bytes of an upload on disk, as far as they have been received.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,12 @@ namespace denoise {
 // Not thread-safe. Errors are those of DiskStatus.
 class UploadSpool {
  public:
-  // Goes on at `offset`; what lies behind it, never acknowledged, is dropped. The folder of `path` is
-  // made if need be. DataLoss where fewer bytes than that are there.
+  // Continues at `offset`; later bytes were never acknowledged and are dropped. Creates the folder
+  // of `path` if needed. DataLoss: the file has fewer bytes.
   static absl::StatusOr<UploadSpool> Open(const std::filesystem::path& path, int64_t offset);
 
   absl::Status Append(std::string_view bytes);
-  // Once it returns OK, everything appended survives a crash.
+  // After OK, everything appended survives a crash.
   absl::Status Sync();
 
   int64_t size() const { return size_; }

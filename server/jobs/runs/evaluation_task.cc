@@ -7,32 +7,32 @@
 
 namespace denoise {
 namespace {
-constexpr int64_t kProgressOfAJob = 100;  // at most
+constexpr int64_t kReportsPerJob = 100;  // at most
 }  // namespace
 
 EvaluationTask::EvaluationTask(std::unique_ptr<ModelEvaluation> evaluation, RunRecorder* recorder,
                                JobObserver* observer, std::function<void()> ended)
     : RunTask(recorder, observer, std::move(ended)), evaluation_(std::move(evaluation)) {}
 
-DeviceTask::Outcome EvaluationTask::Turn() {
-  if (result_told_) {
+DeviceTask::Outcome EvaluationTask::Work() {
+  if (result_reported_) {
     return recorder_->waiting() > 0 ? Outcome::kIdle : End({RunEnd::Kind::kFinished, ""});
   }
   if (stop_request() != StopRequest::kNone) return End({RunEnd::Kind::kStopped, ""});
   const absl::Status status = evaluation_->RunSlice();
   if (!status.ok()) return Fail(status);
-  TellProgress();
+  ReportProgress();
   if (!evaluation_->done()) return Outcome::kMore;
   recorder_->WriteLater([report = evaluation_->report()] { return EvaluationEvent(0, report); });
-  result_told_ = true;
+  result_reported_ = true;
   return Outcome::kMore;
 }
 
-void EvaluationTask::TellProgress() {
+void EvaluationTask::ReportProgress() {
   const auto [done, total] = evaluation_->progress();
-  const int64_t interval = std::max<int64_t>(total / kProgressOfAJob, 1);
-  if (done / interval == told_ / interval && (done < total || told_ == total)) return;
-  told_ = done;
+  const int64_t interval = std::max<int64_t>(total / kReportsPerJob, 1);
+  if (done / interval == reported_ / interval && (done < total || reported_ == total)) return;
+  reported_ = done;
   denoised::v1::TrainingEvent event;
   event.mutable_progress()->set_step(done);
   recorder_->Write(std::move(event));

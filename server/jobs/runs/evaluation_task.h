@@ -1,4 +1,4 @@
-// An evaluation job while it runs. One that is stopped begins anew.
+// An evaluation job while it runs. After a stop it starts over.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,12 @@ class EvaluationTask final : public RunTask {
                  JobObserver* observer, std::function<void()> ended);
 
  private:
-  Outcome Turn() override;
-  void TellProgress();
+  Outcome Work() override;
+  void ReportProgress();
 
   const std::unique_ptr<ModelEvaluation> evaluation_;
-  int64_t told_ = 0;          // pictures, of the last progress
-  bool result_told_ = false;  // and perhaps not written yet
+  int64_t reported_ = 0;          // pictures, in the last progress event
+  bool result_reported_ = false;  // but perhaps not written yet
 };
 
 }  // namespace denoise

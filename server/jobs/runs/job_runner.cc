@@ -12,7 +12,7 @@ namespace {
 
 using denoised::v1::TrainingJob;
 
-// Beyond a checkpoint: events, their pictures, SQLite's log.
+// Room for more than the checkpoint: events, their pictures, SQLite's log.
 constexpr int64_t kRoomBytes = int64_t{64} << 20;
 
 StopRequest RequestOf(const JobStatus& status) {
@@ -20,16 +20,16 @@ StopRequest RequestOf(const JobStatus& status) {
   return status.pause_requested ? StopRequest::kSave : StopRequest::kNone;
 }
 
-bool IsOfTheDisk(const absl::Status& status) {
+bool IsDiskError(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsUnavailable(status);
 }
 
-// Why a job cannot be started, for a caller.
+// Tells callers why a job cannot be started.
 std::string ReasonOf(const absl::Status& status) {
   if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) {
     return std::string(status.message());
   }
-  return "what the job needs could not be loaded";
+  return "the job's model or data could not be loaded";
 }
 
 }  // namespace
@@ -95,33 +95,33 @@ void JobRunner::SettleEnded() {
       ++run;
       continue;
     }
-    Take(*run);
+    TakeOffEngine(*run);
     Settle(*run);
     run = runs_.erase(run);
   }
 }
 
-// Off the device, with everything written.
-void JobRunner::Take(Run& run) {
+// Waits until nothing of the run is on the device and everything it reported is written.
+void JobRunner::TakeOffEngine(Run& run) {
   environment_.engine->RemoveTask(run.task);
   run.loaded.recorder->Flush();
-  NoteEndInOrder(run.job);
+  RecordCleanEnd(run.job);
 }
 
-void JobRunner::NoteEndInOrder(int64_t job) {
-  const absl::Status noted = environment_.store->EndRun(job);
-  if (noted.ok()) {
-    unnoted_ends_.erase(job);
+void JobRunner::RecordCleanEnd(int64_t job) {
+  const absl::Status recorded = environment_.store->EndRun(job);
+  if (recorded.ok()) {
+    unrecorded_ends_.erase(job);
   } else {
-    Trouble("the end of a run could not be written", noted);
-    unnoted_ends_.insert(job);
+    ReportError("the end of a run could not be written", recorded);
+    unrecorded_ends_.insert(job);
   }
 }
 
-// What was not written decides: a run must not be over before everything is on the disk.
+// A failure to write comes first: a run is not over before everything is on the disk.
 void JobRunner::Settle(const Run& run) {
   const absl::Status written = run.loaded.recorder->status();
-  if (!written.ok()) Trouble("what a job made could not be written", written);
+  if (!written.ok()) ReportError("the results of a job could not be written", written);
   const RunEnd end = written.ok() ? run.loaded.task->end() : EndOfWriting(written);
   switch (end.kind) {
     case RunEnd::Kind::kFinished:
@@ -139,11 +139,11 @@ void JobRunner::Settle(const Run& run) {
   }
 }
 
-// The job stays RUNNING, and is started again from its last checkpoint.
+// After a roll-back the job stays RUNNING and restarts from its last checkpoint.
 absl::Status JobRunner::RollBackOrFail(int64_t job, const std::string& reason) {
   ASSIGN_OR_RETURN(const bool rolled_back,
                    environment_.store->RollBackOnce(
-                       job, absl::StrCat("back to the last checkpoint, once: ", reason)));
+                       job, absl::StrCat("rolled back to the last checkpoint, once: ", reason)));
   if (rolled_back) return absl::OkStatus();
   return environment_.store->Apply(job, JobAction::kFail, reason).status();
 }
@@ -157,8 +157,8 @@ void JobRunner::Apply(int64_t job, JobAction action, const std::string& reason) 
 void JobRunner::Write(int64_t job, std::function<absl::Status()> write) {
   const absl::Status status = write();
   if (status.ok()) return;
-  Trouble("a job's state could not be written", status);
-  if (IsOfTheDisk(status)) unwritten_[job] = std::move(write);
+  ReportError("a job's state could not be written", status);
+  if (IsDiskError(status)) unwritten_[job] = std::move(write);
 }
 
 void JobRunner::PassOnRequests() {
@@ -194,7 +194,8 @@ void JobRunner::PlanNextProbe() {
   }
 }
 
-// For one more checkpoint. Its size goes with that of the model: weights, two moments, averages.
+// Whether there is room for another checkpoint: weights, two moments and the averages, each of the
+// size of the model.
 bool JobRunner::HasRoom(int64_t job) const {
   const auto record = environment_.store->Get(job);
   if (!record.ok()) return false;
@@ -215,10 +216,10 @@ absl::Status JobRunner::StartJobs() {
   for (const int64_t job : queued) {
     if (IsFull()) break;
     if (IsBusy(job)) continue;
-    // A caller may have paused or cancelled it just now.
+    // This fails if a caller has just paused or cancelled it.
     const absl::Status started = environment_.store->Apply(job, JobAction::kStart).status();
     if (started.ok()) Launch(job);
-    if (IsOfTheDisk(started)) return started;
+    if (IsDiskError(started)) return started;
   }
   return absl::OkStatus();
 }
@@ -229,7 +230,7 @@ absl::Status JobRunner::Resume(int64_t job) {
   if (RequestOf(status) != StopRequest::kNone) {
     Apply(job, JobAction::kStop);
   } else if (IsFull()) {
-    Apply(job, JobAction::kRequeue, "the server runs fewer jobs at once than before");
+    Apply(job, JobAction::kRequeue, "the server now runs fewer jobs at once than before");
   } else {
     Launch(job);
   }
@@ -244,9 +245,9 @@ bool JobRunner::IsBusy(int64_t job) const {
   return false;
 }
 
-// That the run begins is written before anything of it that could end the server.
+// The beginning of a run is recorded before the run does anything that could kill the server.
 void JobRunner::Launch(int64_t job) {
-  if (unnoted_ends_.contains(job)) NoteEndInOrder(job);
+  if (unrecorded_ends_.contains(job)) RecordCleanEnd(job);
   const absl::StatusOr<int> lost_runs = environment_.store->BeginRun(job);
   if (!lost_runs.ok()) return RefuseLaunch(job, lost_runs.status());
   if (*lost_runs >= kMaxLostRuns) return Apply(job, JobAction::kFail, ReasonOfLostRuns(job));
@@ -263,21 +264,21 @@ void JobRunner::Launch(int64_t job) {
         Notify();
       });
   if (!loaded.ok()) {
-    NoteEndInOrder(job);
+    RecordCleanEnd(job);
     return RefuseLaunch(job, loaded.status());
   }
   run.loaded = *std::move(loaded);
-  const auto status = environment_.store->Status(job);  // it may have changed meanwhile
+  const auto status = environment_.store->Status(job);  // it may have changed while loading
   if (status.ok()) run.loaded.task->RequestStop(RequestOf(*status));
   run.task = environment_.engine->AddTask(run.loaded.task, device, run.loaded.priority);
   *run.wakeable = run.task;
-  environment_.engine->Wake(run.task);  // what was written before it could be woken
+  environment_.engine->Wake(run.task);  // for what was written before the task had an id
   runs_.push_back(std::move(run));
 }
 
 void JobRunner::RefuseLaunch(int64_t job, const absl::Status& status) {
-  Trouble("a job could not be started", status);
-  if (IsOfTheDisk(status)) {
+  ReportError("a job could not be started", status);
+  if (IsDiskError(status)) {
     Apply(job, JobAction::kDiskFull, std::string(status.message()));
   } else {
     Apply(job, JobAction::kFail, ReasonOf(status));
@@ -287,14 +288,13 @@ void JobRunner::RefuseLaunch(int64_t job, const absl::Status& status) {
 std::string JobRunner::ReasonOfLostRuns(int64_t job) const {
   const auto record = environment_.store->Get(job);
   const bool trains = record.ok() && record->has_training();
-  return absl::StrCat("the server ended ", kMaxLostRuns, " times while this job ran",
-                      trains ? ", each time before a further checkpoint; a smaller "
-                               "micro_batch_size takes less memory, a smaller "
-                               "checkpoints.every_n_steps loses less"
+  return absl::StrCat("the server ended ", kMaxLostRuns, " times while running this job",
+                      trains ? " without saving a new checkpoint; a smaller micro_batch_size takes "
+                               "less memory, a smaller checkpoints.every_n_steps loses less"
                              : "; it may need more memory than the server has");
 }
 
-// Those that have come to their end by themselves are settled; the others go on at the next start.
+// Settles the runs that have ended by themselves. The others resume when the server starts again.
 void JobRunner::EndRuns(absl::Time deadline) {
   for (Run& run : runs_) {
     const auto status = environment_.store->Status(run.job);
@@ -304,7 +304,7 @@ void JobRunner::EndRuns(absl::Time deadline) {
   }
   for (Run& run : runs_) {
     AwaitEnd(run, deadline);
-    Take(run);
+    TakeOffEngine(run);
     const bool by_itself = *run.ended && run.loaded.task->end().kind != RunEnd::Kind::kStopped;
     if (by_itself || RequestedByCaller(run)) Settle(run);
   }
@@ -325,11 +325,11 @@ bool JobRunner::RequestedByCaller(const Run& run) const {
 
 void JobRunner::Retry(std::string_view what, const absl::Status& status) {
   store_failed_ = true;
-  Trouble(what, status);
+  ReportError(what, status);
 }
 
-void JobRunner::Trouble(std::string_view what, const absl::Status& status) const {
-  if (environment_.observer != nullptr) environment_.observer->OnTrouble(what, status);
+void JobRunner::ReportError(std::string_view what, const absl::Status& status) const {
+  if (environment_.observer != nullptr) environment_.observer->OnError(what, status);
 }
 
 }  // namespace denoise

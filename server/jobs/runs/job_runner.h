@@ -1,5 +1,5 @@
-// Runs jobs on the engine: those that wait, by priority and age, as many at once as may; and those
-// that were running when the server ended.
+// Runs jobs on the engine: first those that were running when the server ended, then queued ones by
+// priority and age, up to the configured number at once.
 #pragma once
 
 #include <atomic>
@@ -22,20 +22,21 @@
 
 namespace denoise {
 
-// A job under which the server ends this often, without a further checkpoint in between, FAILED: what
-// it takes may be what ends the server, for ever. More than an operator kills a server in a row, and
-// few enough to be over soon.
+// A job fails after the server has died this many times while running it without saving a new
+// checkpoint: the job is probably what kills the server. More often than an operator kills a server
+// in a row, and not so often that it takes for ever.
 inline constexpr int kMaxLostRuns = 10;
 
-// What is asked of a job is written to the store first; the runner reads it there. Thread-safe.
+// Callers write what they want of a job to the store and notify the runner, which reads it there.
+// Thread-safe.
 class JobRunner {
  public:
   struct Options {
     int max_running_jobs = 1;
-    absl::Duration probe_interval = absl::Seconds(30);  // of a disk that was full
+    absl::Duration probe_interval = absl::Seconds(30);  // how often to try a disk that was full
   };
 
-  // Starts the runner's thread. What `environment` points to outlives it.
+  // Starts the runner's thread. What `environment` points to outlives the runner.
   JobRunner(const RunEnvironment& environment, const Options& options);
   ~JobRunner();  // Stop(now)
 
@@ -75,32 +76,32 @@ class JobRunner {
   void Settle(const Run& run);
   void EndRuns(absl::Time deadline);
   void AwaitEnd(const Run& run, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Take(Run& run);
-  void NoteEndInOrder(int64_t job);
-  // Writes what became of a job; later, where the disk does not take it now.
+  void TakeOffEngine(Run& run);
+  void RecordCleanEnd(int64_t job);
+  // Writes a job's new state, or does so later if the disk fails now.
   void Write(int64_t job, std::function<absl::Status()> write);
   void Apply(int64_t job, JobAction action, const std::string& reason = "");
   absl::Status RollBackOrFail(int64_t job, const std::string& reason);
   bool IsBusy(int64_t job) const;
   bool IsFull() const { return static_cast<int>(runs_.size()) >= options_.max_running_jobs; }
   bool HasRoom(int64_t job) const;
-  // That it has stopped is what somebody asked for.
+  // Whether the run has stopped because a caller asked for it.
   bool RequestedByCaller(const Run& run) const;
-  // Reports a failure of the store, and asks for another pass with the next probe of the disk.
+  // Reports a failure of the store, and plans another pass for the next probe of the disk.
   void Retry(std::string_view what, const absl::Status& status);
-  void Trouble(std::string_view what, const absl::Status& status) const;
+  void ReportError(std::string_view what, const absl::Status& status) const;
 
   const RunEnvironment environment_;
   const Options options_;
 
-  // Of the runner's thread.
+  // Used by the runner's thread only.
   Runs runs_;
   std::map<int64_t, std::function<absl::Status()>> unwritten_;
-  // Jobs whose run ended in order, which the disk did not take then: or it would count as lost.
-  std::set<int64_t> unnoted_ends_;
+  // Jobs whose run ended cleanly while the disk could not be written: these runs are not lost.
+  std::set<int64_t> unrecorded_ends_;
   // When to look at the disk again; infinite where nothing waits for it.
   absl::Time next_probe_;
-  bool store_failed_ = false;  // in this pass of the loop, which is tried again with the next probe
+  bool store_failed_ = false;  // in this pass of the loop
 
   Mutex mutex_;
   CondVar changed_;

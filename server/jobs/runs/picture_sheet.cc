@@ -11,7 +11,7 @@ namespace denoise {
 namespace {
 
 constexpr int kPadding = 1;
-// With its event it fits gRPC's usual receive cap of 4 MiB.
+// An event with it stays below gRPC's default limit of 4 MiB for received messages.
 constexpr size_t kMaxPictureBytes = 3 << 20;
 
 int SquareColumns(size_t pictures) {

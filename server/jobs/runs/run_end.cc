@@ -12,7 +12,7 @@ RunEnd EndOfWork(const absl::Status& status) {
       return {RunEnd::Kind::kFailed, "a picture of the data set is damaged"};
     case absl::StatusCode::kResourceExhausted:
       return {RunEnd::Kind::kFailed,
-              "the device has not enough memory; a smaller micro_batch_size takes less"};
+              "the device does not have enough memory; a smaller micro_batch_size takes less"};
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
       return {RunEnd::Kind::kFailed, std::string(status.message())};
@@ -25,7 +25,7 @@ RunEnd EndOfWriting(const absl::Status& status) {
   if (absl::IsResourceExhausted(status) || absl::IsUnavailable(status)) {
     return {RunEnd::Kind::kDisk, std::string(status.message())};
   }
-  return {RunEnd::Kind::kFailed, "what the job made could not be written"};
+  return {RunEnd::Kind::kFailed, "the results of the job could not be written"};
 }
 
 absl::Status DeviceStatus(const absl::Status& status) {

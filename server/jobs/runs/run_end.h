@@ -1,4 +1,4 @@
-// How a run is stopped, and what it ended with.
+// How a run is stopped, and how it ended.
 #pragma once
 
 #include <string>
@@ -9,32 +9,33 @@ namespace denoise {
 
 enum class StopRequest {
   kNone,
-  kSave,     // after the steps that are done, with a checkpoint
-  kDiscard,  // the same without
+  kSave,     // stop after the current step and save a checkpoint
+  kDiscard,  // stop without saving
 };
 
 struct RunEnd {
   enum class Kind {
     kFinished,
-    kStopped,    // as it was asked to
-    kDisk,       // which is full, or cannot be read or written
-    kNonFinite,  // too many steps in a row
+    kStopped,    // as requested
+    kDisk,       // the disk is full, or cannot be read or written
+    kNonFinite,  // too many consecutive steps were not finite
     kFailed,
   };
   Kind kind = Kind::kFinished;
-  std::string reason;  // for a caller
+  std::string reason;  // for callers
 
   bool operator==(const RunEnd&) const = default;
 };
 
-// What `status`, which is not OK, of the device's work ends a run with; of a data set that cannot be
-// read, too. What only the log should know is left out.
+// How a run ends after `status`, which is not OK, of its work on the device or of its data set. The
+// reason leaves out what only the log should say.
 RunEnd EndOfWork(const absl::Status& status);
 
-// The same of what the recorder could not write.
+// The same for an error of the recorder.
 RunEnd EndOfWriting(const absl::Status& status);
 
-// `status` of the device, apart from what the disk says: FailedPrecondition where memory ran out.
+// `status` of the device with FailedPrecondition in place of ResourceExhausted, which would mean
+// that the disk is full.
 absl::Status DeviceStatus(const absl::Status& status);
 
 }  // namespace denoise

@@ -20,7 +20,7 @@
 
 namespace denoise {
 
-// What jobs need to run. Everything outlives them; `observer` may be null.
+// What jobs need in order to run. Everything outlives them; `observer` may be null.
 struct RunEnvironment {
   const StateDir* state;
   JobStore* store;
@@ -28,7 +28,7 @@ struct RunEnvironment {
   Engine* engine;
   const Clock* clock;
   JobObserver* observer;
-  std::filesystem::path inception;  // weights for FEATURES_INCEPTION; empty: none
+  std::filesystem::path inception;  // weights for INCEPTION features; empty: none
 };
 
 struct LoadedRun {

@@ -17,13 +17,13 @@ using Json = nlohmann::json;
 
 constexpr IntRange kSteps = {0, std::numeric_limits<int64_t>::max()};
 
-// The longest that a Duration may say: ten thousand years.
+// The longest Duration that protobuf allows: ten thousand years.
 constexpr int64_t kMaxSeconds = 315'576'000'000;
 
 google::protobuf::Duration ToProto(absl::Duration duration) {
   google::protobuf::Duration message;
   message.set_seconds(std::clamp<int64_t>(absl::ToInt64Seconds(duration), 0, kMaxSeconds));
-  return message;  // of an estimate the rest is noise
+  return message;  // an estimate needs no nanoseconds
 }
 
 }  // namespace

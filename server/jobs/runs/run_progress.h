@@ -1,4 +1,4 @@
-// How far a training run has come, and what its last steps were like.
+// The progress of a training run: how far it has come, and the losses of its last steps.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace denoise {
 
-// What never changes of a run.
+// What stays the same during a run.
 struct RunFacts {
   int64_t max_steps = 0;
   int batch_size = 0;
@@ -21,13 +21,13 @@ struct RunFacts {
   absl::Duration max_duration = absl::InfiniteDuration();
 };
 
-// Sums over the steps since the last message, and the time that all steps have taken. It is kept with
-// each checkpoint, so that a run that goes on from there tells the same losses. Not thread-safe.
+// Sums over the steps since the last message, and the device time of all steps. Saved with each
+// checkpoint, so that a run that resumes from there reports the same losses. Not thread-safe.
 class RunProgress {
  public:
   explicit RunProgress(const RunFacts& facts) : facts_(facts) {}
 
-  // A network call on the device took this long.
+  // Adds the time of a network call on the device.
   void AddTime(absl::Duration device_time) {
     sums_.device_seconds += absl::ToDoubleSeconds(device_time);
   }
@@ -36,13 +36,14 @@ class RunProgress {
   // Whether max_duration has been spent.
   bool TimeIsUp() const;
 
-  // The message, after which the sums begin anew. `now` is the system's time.
+  // Returns the message and resets the sums. `now` is the time of the clock.
   denoised::v1::TrainingProgress Take(const StepReport& last, int64_t non_finite_steps,
                                       absl::Time now);
 
-  // As JSON, with `trainer_state` (TrainingSnapshot::state) beside it.
+  // The sums as JSON, together with `trainer_state` (TrainingSnapshot::state).
   std::string Encode(std::string_view trainer_state) const;
-  // Takes over what Encode wrote, and returns the trainer's state. DataLoss where it is something else.
+  // Restores what Encode wrote, and returns the trainer's state. DataLoss where it is something
+  // else.
   absl::StatusOr<std::string> Decode(std::string_view json);
 
  private:
@@ -62,8 +63,8 @@ class RunProgress {
   RunFacts facts_;
   Sums sums_;
   double device_seconds_before_ = 0;           // of the steps before those in sums_
-  absl::Time since_ = absl::InfiniteFuture();  // when the sums began; unknown before the first step
-  int64_t steps_here_ = 0;                     // in sums_, made since then
+  absl::Time since_ = absl::InfiniteFuture();  // the last message; infinite before the first
+  int64_t steps_here_ = 0;                     // in sums_, done since then in this run
 };
 
 }  // namespace denoise

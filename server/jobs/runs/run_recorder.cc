@@ -52,7 +52,7 @@ absl::Status RunRecorder::SaveCheckpoint(const TrainingSnapshot& snapshot) {
     return destination_.store->AddEvent(
         destination_.job, CheckpointEvent(destination_.job, entry, destination_.ema_decays));
   }
-  return absl::InternalError("a checkpoint that was written is missing");
+  return absl::InternalError("a checkpoint is missing after it was written");
 }
 
 size_t RunRecorder::waiting() const {
@@ -102,7 +102,7 @@ void RunRecorder::Loop() {
     } catch (const std::exception& error) {  // a library's, or memory ran out
       status = absl::InternalError(error.what());
     }
-    write = nullptr;  // a snapshot goes before the next is made
+    write = nullptr;  // frees a snapshot before the next one is made
     {
       const MutexLock lock(mutex_);
       items_.pop_front();

@@ -1,7 +1,7 @@
-// Writes what a running job has to say, in the order it said it, on a thread of its own.
+// Writes what a running job reports, in order, on a thread of its own.
 //
-// A checkpoint is written after every event before it. So a run that goes on from a checkpoint has all
-// events up to its step on disk, but perhaps those of that very step.
+// A checkpoint is written after every event before it. So when a run resumes from a checkpoint, all
+// events of earlier steps are on disk, but perhaps not those of that very step.
 #pragma once
 
 #include <cstdint>
@@ -32,21 +32,22 @@ class RunRecorder {
     int keep_checkpoints = 1;
     std::vector<double> ema_decays;
   };
-  // `written` is called from the recorder's thread after each thing that was written, or failed.
+  // `written` is called on the recorder's thread after each item that was written, or failed.
   RunRecorder(Destination destination, std::function<void()> written);
   ~RunRecorder();  // Flush
 
   void Write(denoised::v1::TrainingEvent event);
-  // For events that take long to make.
+  // For events that are slow to make; `make_event` runs on the recorder's thread.
   using MakeEvent = std::function<absl::StatusOr<denoised::v1::TrainingEvent>()>;
   void WriteLater(MakeEvent make_event);
   void WriteCheckpoint(TrainingSnapshot snapshot);
 
-  // Things that are not written yet, and whether one of them is a checkpoint.
+  // The number of items not written yet, and whether one of them is a checkpoint.
   size_t waiting() const ABSL_LOCKS_EXCLUDED(mutex_);
   bool checkpoint_waiting() const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The first failure: nothing is written after it. ResourceExhausted and Unavailable are the disk's.
+  // The first failure; nothing is written after it. ResourceExhausted and Unavailable are the
+  // disk's.
   absl::Status status() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Waits until everything is written, or one failed.

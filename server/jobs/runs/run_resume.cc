@@ -14,7 +14,7 @@ namespace {
 
 using denoised::v1::TrainingEvent;
 
-absl::Status TellOf(const RunHistory& history, const CheckpointFolder::Loaded& loaded) {
+absl::Status ReportCheckpoints(const RunHistory& history, const CheckpointFolder::Loaded& loaded) {
   for (const std::string& set_aside : loaded.set_aside) {
     TrainingEvent notice;
     notice.set_notice(absl::StrCat("a damaged checkpoint was set aside: ", set_aside));
@@ -25,20 +25,20 @@ absl::Status TellOf(const RunHistory& history, const CheckpointFolder::Loaded& l
     return history.store->AddEvent(history.job,
                                    CheckpointEvent(history.job, entry, history.ema_decays));
   }
-  return absl::InternalError("a checkpoint that was read is missing");
+  return absl::InternalError("a checkpoint is missing after it was read");
 }
 
-// `missing` says what became of the checkpoints.
-absl::Status BeginAnew(const RunHistory& history, const absl::Status& missing) {
+// `missing` says why there is no checkpoint.
+absl::Status StartOver(const RunHistory& history, const absl::Status& missing) {
   ASSIGN_OR_RETURN(const denoised::v1::TrainingJob job, history.store->Get(history.job));
   if (job.latest_checkpoint().empty()) return absl::OkStatus();
   TrainingEvent notice;
-  notice.set_notice(absl::StrCat("the job begins anew: ", missing.message()));
+  notice.set_notice(absl::StrCat("the job starts over: ", missing.message()));
   RETURN_IF_ERROR(history.store->AddEvent(history.job, std::move(notice)));
   return history.store->SetLatestCheckpoint(history.job, std::nullopt);
 }
 
-absl::StatusOr<Due> WrittenOf(const RunHistory& history, int64_t step) {
+absl::StatusOr<Due> FindWritten(const RunHistory& history, int64_t step) {
   ASSIGN_OR_RETURN(const auto grid,
                    history.store->FindEvent(history.job, TrainingEvent::kSampleGrid, step));
   ASSIGN_OR_RETURN(const auto evaluation,
@@ -54,15 +54,15 @@ absl::StatusOr<Due> WrittenOf(const RunHistory& history, int64_t step) {
 absl::StatusOr<Due> ResumeRun(const RunHistory& history, Trainer& trainer, RunProgress& progress) {
   absl::StatusOr<CheckpointFolder::Loaded> loaded = history.checkpoints->LoadNewest();
   if (absl::IsNotFound(loaded.status())) {
-    RETURN_IF_ERROR(BeginAnew(history, loaded.status()));
+    RETURN_IF_ERROR(StartOver(history, loaded.status()));
     return Due();
   }
   RETURN_IF_ERROR(loaded.status());
-  RETURN_IF_ERROR(TellOf(history, *loaded));
+  RETURN_IF_ERROR(ReportCheckpoints(history, *loaded));
   TrainingSnapshot& snapshot = loaded->snapshot;
   ASSIGN_OR_RETURN(snapshot.state, progress.Decode(snapshot.state));
   RETURN_IF_ERROR(DeviceStatus(trainer.Restore(snapshot)));
-  return WrittenOf(history, snapshot.step);
+  return FindWritten(history, snapshot.step);
 }
 
 }  // namespace denoise

@@ -1,4 +1,4 @@
-// Where a training job goes on that has run before.
+// Resumes training jobs that have run before.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ struct RunHistory {
   std::vector<double> ema_decays;
 };
 
-// Brings `trainer` and `progress`, which are new, to the newest checkpoint that is whole, or leaves
-// them at the beginning; tells of checkpoints that are not, and of one that was written last, if the
-// server ended before it could. Returns what has been written of that step.
-// FailedPrecondition: the device lacks memory. Unavailable, ResourceExhausted: the disk.
+// Restores the new `trainer` and `progress` from the newest intact checkpoint, or leaves them at
+// the beginning. Adds events for damaged checkpoints, and for one that was written just before the
+// server ended. Returns what has been written for that step already. FailedPrecondition: the device
+// lacks memory. Unavailable and ResourceExhausted are the disk's.
 absl::StatusOr<Due> ResumeRun(const RunHistory& history, Trainer& trainer, RunProgress& progress);
 
 }  // namespace denoise

@@ -5,8 +5,8 @@
 namespace denoise {
 namespace {
 
-constexpr int64_t kProgressOfAJob = 500;  // about, at least
-constexpr int64_t kMaxStepsBetween = 20;  // so that a watcher sees something of slow steps, too
+constexpr int64_t kReportsPerJob = 500;   // roughly, at least
+constexpr int64_t kMaxStepsBetween = 20;  // so that watchers of slow jobs see something happen
 
 bool IsDue(int64_t every, int64_t step, bool last) {
   return every > 0 && step > 0 && (last || step % every == 0);
@@ -23,7 +23,7 @@ Due RunSchedule::At(int64_t step, bool last) const {
 
 RunSchedule ScheduleOf(const denoised::v1::TrainingSettings& settings) {
   return {.progress_every =
-              std::clamp(settings.max_steps() / kProgressOfAJob, int64_t{1}, kMaxStepsBetween),
+              std::clamp(settings.max_steps() / kReportsPerJob, int64_t{1}, kMaxStepsBetween),
           .grid_every = settings.samples().every_n_steps(),
           .evaluation_every = settings.evaluations().every_n_steps(),
           .checkpoint_every = settings.checkpoints().every_n_steps()};

@@ -1,4 +1,4 @@
-// What a training run does between its steps, as a function of the step alone: a run that repeats
+// What a training run does between its steps. Depends on the step alone, so that a run that repeats
 // steps does the same again.
 #pragma once
 
@@ -17,19 +17,19 @@ struct Due {
   bool operator==(const Due&) const = default;
 };
 
-// 0: never.
+// Numbers of steps; 0 means never.
 struct RunSchedule {
   int64_t progress_every = 1;
   int64_t grid_every = 0;
   int64_t evaluation_every = 0;
   int64_t checkpoint_every = 0;
 
-  // After `step` steps; the last one has everything that there is at all.
+  // What is due after `step` steps. After the last one it is everything that is ever due.
   Due At(int64_t step, bool last) const;
 };
 
-// Of resolved settings. Progress is told after every step of a short job and after every 20th of a long
-// one.
+// The schedule of resolved settings. Progress is reported after every step of a short job, and
+// after every 20th step of a long one.
 RunSchedule ScheduleOf(const denoised::v1::TrainingSettings& settings);
 
 }  // namespace denoise

@@ -10,19 +10,19 @@ DeviceTask::Outcome RunTask::RunSlice() {
   const absl::Status written = recorder_->status();
   if (!written.ok()) return End(EndOfWriting(written));
   try {
-    return Turn();
+    return Work();
   } catch (const std::exception& error) {
     return Fail(DeviceError(error));
   }
 }
 
-// Kernels may fail after the run has ended, which is as it was then.
+// Kernels may fail after the run has ended; that does not change how it ended.
 void RunTask::OnFailed(const absl::Status& status) {
   if (!end_) Fail(status);
 }
 
 DeviceTask::Outcome RunTask::Fail(const absl::Status& status) {
-  if (observer_ != nullptr) observer_->OnTrouble("a job cannot go on", status);
+  if (observer_ != nullptr) observer_->OnError("a job failed", status);
   return End(EndOfWork(status));
 }
 

@@ -1,4 +1,4 @@
-// What all jobs are while they run on a device.
+// The part that all jobs share while they run on a device.
 #pragma once
 
 #include <atomic>
@@ -16,27 +16,27 @@ namespace denoise {
 
 class RunTask : public DeviceTask {
  public:
-  // `ended` is called once, from the device's thread, when end() is there. Everything outlives the
-  // task; `observer` may be null.
+  // `ended` is called once, on the device's thread, as soon as end() may be called. Everything
+  // outlives the task; `observer` may be null.
   RunTask(RunRecorder* recorder, JobObserver* observer, std::function<void()> ended)
       : recorder_(recorder), observer_(observer), ended_(std::move(ended)) {}
 
-  // Thread-safe; wake the task afterwards. kNone takes back a request that was not honoured yet.
+  // Thread-safe; wake the task afterwards. kNone withdraws a request that has had no effect yet.
   void RequestStop(StopRequest request) { stop_.store(request); }
 
-  // LibTorch's exceptions end here.
+  // Catches LibTorch's exceptions.
   Outcome RunSlice() final;
   void OnFailed(const absl::Status& status) final;
 
-  // Once `ended` was called.
+  // May be called once `ended` was.
   const RunEnd& end() const { return *end_; }
 
  protected:
-  virtual Outcome Turn() = 0;
+  virtual Outcome Work() = 0;  // one slice; may throw
   StopRequest stop_request() const { return stop_.load(); }
 
   Outcome End(RunEnd end);
-  Outcome Fail(const absl::Status& status);  // of the device's work
+  Outcome Fail(const absl::Status& status);  // after an error of the device or the data set
 
   RunRecorder* const recorder_;
   JobObserver* const observer_;

@@ -8,7 +8,7 @@
 namespace denoise {
 namespace {
 
-// Events that wait for the disk, at most: then training waits, too.
+// When this many events wait for the disk, training waits for it, too.
 constexpr size_t kMaxWaiting = 64;
 
 }  // namespace
@@ -22,31 +22,31 @@ TrainingTask::TrainingTask(Setup setup, RunRecorder* recorder, JobObserver* obse
   Plan(setup_.schedule.At(saved_step_, last_), setup_.written);
 }
 
-DeviceTask::Outcome TrainingTask::Turn() {
-  HonourStop();
-  if (!work_.empty()) {
-    switch (work_.front()) {
-      case Work::kGrid:
+DeviceTask::Outcome TrainingTask::Work() {
+  HandleStopRequest();
+  if (!chores_.empty()) {
+    switch (chores_.front()) {
+      case Chore::kGrid:
         return MakeGrid();
-      case Work::kEvaluation:
+      case Chore::kEvaluation:
         return Evaluate();
-      case Work::kCheckpoint:
+      case Chore::kCheckpoint:
         return SaveCheckpoint();
     }
   }
   return stopping_ || last_ ? EndOnceWritten() : Train();
 }
 
-// At once, wherever the run is: what is left out is made again when it goes on from its checkpoint.
-void TrainingTask::HonourStop() {
+// Stops at once, wherever the run is. What is left out is done when it resumes from its checkpoint.
+void TrainingTask::HandleStopRequest() {
   const StopRequest request = stop_request();
   if (request == StopRequest::kNone || (stopping_ && request == StopRequest::kSave)) return;
   stopping_ = true;
-  work_.clear();
+  chores_.clear();
   grid_.reset();
   evaluation_.reset();
   const bool save = request == StopRequest::kSave && setup_.trainer->steps_done() != saved_step_;
-  if (save) work_.push_back(Work::kCheckpoint);
+  if (save) chores_.push_back(Chore::kCheckpoint);
 }
 
 DeviceTask::Outcome TrainingTask::Train() {
@@ -77,9 +77,9 @@ void TrainingTask::OnStep(const StepReport& report) {
 }
 
 void TrainingTask::Plan(const Due& due, const Due& written) {
-  if (due.grid && !written.grid) work_.push_back(Work::kGrid);
-  if (due.evaluation && !written.evaluation) work_.push_back(Work::kEvaluation);
-  if (due.checkpoint && !written.checkpoint) work_.push_back(Work::kCheckpoint);
+  if (due.grid && !written.grid) chores_.push_back(Chore::kGrid);
+  if (due.evaluation && !written.evaluation) chores_.push_back(Chore::kEvaluation);
+  if (due.checkpoint && !written.checkpoint) chores_.push_back(Chore::kCheckpoint);
 }
 
 DeviceTask::Outcome TrainingTask::MakeGrid() {
@@ -99,7 +99,7 @@ DeviceTask::Outcome TrainingTask::MakeGrid() {
         return GridEvent(step, images);
       });
   grid_.reset();
-  work_.pop_front();
+  chores_.pop_front();
   return Outcome::kMore;
 }
 
@@ -120,11 +120,11 @@ DeviceTask::Outcome TrainingTask::Evaluate() {
     return EvaluationEvent(step, report);
   });
   evaluation_.reset();
-  work_.pop_front();
+  chores_.pop_front();
   return Outcome::kMore;
 }
 
-// One at a time is being written: each is as large as all of the run's memory.
+// Only one snapshot is written at a time, because each is as large as all of the run's state.
 DeviceTask::Outcome TrainingTask::SaveCheckpoint() {
   if (recorder_->checkpoint_waiting()) return Outcome::kIdle;
   absl::StatusOr<TrainingSnapshot> snapshot = setup_.trainer->Snapshot();
@@ -132,7 +132,7 @@ DeviceTask::Outcome TrainingTask::SaveCheckpoint() {
   snapshot->state = setup_.progress.Encode(snapshot->state);
   saved_step_ = snapshot->step;
   recorder_->WriteCheckpoint(*std::move(snapshot));
-  work_.pop_front();
+  chores_.pop_front();
   return Outcome::kMore;
 }
 

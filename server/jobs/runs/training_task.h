@@ -1,7 +1,8 @@
-// A training job while it runs: the trainer's slices, and what happens between steps.
+// A training job while it runs: the trainer's slices, and the work between steps.
 //
-// After each step it tells progress, makes a grid of samples, evaluates and saves, where that is due;
-// each of these goes on in slices or on the recorder's thread, never in the way of generation.
+// After each step it reports progress, makes a grid of samples, evaluates and saves, as far as that
+// is due. All of that happens in slices or on the recorder's thread, so that generation never waits
+// long.
 #pragma once
 
 #include <cstdint>
@@ -29,36 +30,36 @@ class TrainingTask final : public RunTask {
     RunFacts facts;
     RunProgress progress;
     RunSchedule schedule;
-    Due written;        // of the step that it goes on from, what has been written already
+    Due written;        // what has been written already for the step that it resumes from
     PictureOrder grid;  // unused where none is ever due
-    ModelEvaluation::Setup evaluation;  // but for the network; likewise
-    size_t ema_index = 0;               // the average that grids and evaluations look at
-    int max_rows = 2;                   // of a network call that makes pictures
+    ModelEvaluation::Setup evaluation;  // without the network; unused where none is ever due
+    size_t ema_index = 0;               // the moving average that grids and evaluations use
+    int max_rows = 2;                   // per network call that makes pictures
     const Clock* clock;                 // outlives the task
   };
   TrainingTask(Setup setup, RunRecorder* recorder, JobObserver* observer,
                std::function<void()> ended);
 
  private:
-  enum class Work { kGrid, kEvaluation, kCheckpoint };
+  enum class Chore { kGrid, kEvaluation, kCheckpoint };
 
-  Outcome Turn() override;
+  Outcome Work() override;
   Outcome Train();
   Outcome MakeGrid();
   Outcome Evaluate();
   Outcome SaveCheckpoint();
   Outcome EndOnceWritten();
-  void HonourStop();
+  void HandleStopRequest();
   void OnStep(const StepReport& report);
   void Plan(const Due& due, const Due& written);
   bool IsLast() const { return setup_.trainer->done() || setup_.progress.TimeIsUp(); }
 
   Setup setup_;
-  std::deque<Work> work_;     // to be done before the next step
+  std::deque<Chore> chores_;  // to be done before the next step
   bool last_;                 // no step follows
-  bool stopping_ = false;     // ends once work_ is done and written
-  int64_t saved_step_;        // the newest that need not be done again after a stop
-  absl::Duration step_time_;  // of the calls of this step so far
+  bool stopping_ = false;     // ends once the chores are done and written
+  int64_t saved_step_;        // the newest step that need not be repeated after a stop
+  absl::Duration step_time_;  // device time of the current step so far
   std::unique_ptr<PictureRun> grid_;
   std::vector<Image> grid_pictures_;
   std::unique_ptr<ModelEvaluation> evaluation_;

@@ -66,9 +66,8 @@ void Apply(const Setting<Options>& setting, const google::protobuf::Message& mes
            Options& options) {
   if (!IsSet(message, setting.field)) return;
   const auto& field = FieldOf(message, setting.field);
-  std::visit(
-      [&](auto option) { options.*option = ReadNumber(message, field, options.*option); },
-      setting.option);
+  std::visit([&](auto option) { options.*option = ReadNumber(message, field, options.*option); },
+             setting.option);
 }
 
 }  // namespace denoise

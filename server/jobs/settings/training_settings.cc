@@ -234,13 +234,12 @@ ObjectiveOptions ObjectiveOptionsOf(const ObjectiveSettings& objective) {
   options.weighting = objective.weighting() == ObjectiveSettings::MIN_SNR ? LossWeighting::kMinSnr
                       : objective.weighting() == ObjectiveSettings::P2    ? LossWeighting::kP2
                       : objective.weighting() == ObjectiveSettings::EDM   ? LossWeighting::kEdm
-                                                                        : LossWeighting::kUniform;
-  options.timestep_sampling =
-      objective.timestep_sampling() == ObjectiveSettings::LOSS_SECOND_MOMENT
-          ? TimestepSampling::kLossSecondMoment
-      : objective.timestep_sampling() == ObjectiveSettings::LOG_NORMAL
-          ? TimestepSampling::kLogNormal
-          : TimestepSampling::kUniform;
+                                                                          : LossWeighting::kUniform;
+  options.timestep_sampling = objective.timestep_sampling() == ObjectiveSettings::LOSS_SECOND_MOMENT
+                                  ? TimestepSampling::kLossSecondMoment
+                              : objective.timestep_sampling() == ObjectiveSettings::LOG_NORMAL
+                                  ? TimestepSampling::kLogNormal
+                                  : TimestepSampling::kUniform;
   for (const ObjectiveSetting& row : kObjectiveSettings) Apply(row.setting, objective, options);
   options.label_dropout = objective.label_dropout();
   return options;

@@ -1,4 +1,4 @@
-// Times, messages and absent values as columns of SQLite's rows. May throw SQLite::Exception.
+// Times, messages and optional values as columns of SQLite. May throw SQLite::Exception.
 #pragma once
 
 #include <SQLiteCpp/Column.h>
@@ -48,7 +48,7 @@ inline void BindMessage(SQLite::Statement& statement, int index,
   BindBlob(statement, index, message.SerializeAsString());
 }
 
-// DataLoss where the column holds something else.
+// DataLoss where the column holds no such message.
 template <class Message>
 absl::StatusOr<Message> ParseMessage(const SQLite::Column& column) {
   Message message;

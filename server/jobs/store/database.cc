@@ -13,15 +13,15 @@
 namespace denoise {
 namespace {
 
-// Another process may look at the file, as a backup does.
+// Another process may be reading the file, for example a backup.
 constexpr int kBusyTimeoutMs = 5000;
 
 int Pragma(SQLite::Database& connection, const char* name) {
   return connection.execAndGet(absl::StrCat("PRAGMA ", name)).getInt();
 }
 
-// The file is not trusted: its schema can run no function of its own, and be changed by statements
-// alone. exec() would refuse the row that some of these answer with.
+// The file is not trusted: its schema may neither run functions nor be edited directly. The pragmas
+// are statements because some return a row, which exec() would refuse.
 void Configure(SQLite::Database& connection) {
   connection.setBusyTimeout(kBusyTimeoutMs);
   sqlite3_db_config(connection.getHandle(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
@@ -62,7 +62,7 @@ std::vector<std::string> Schema(SQLite::Database& connection) {
   return schema;
 }
 
-// A trigger or a view that somebody has added would act in our name.
+// A trigger or a view that somebody has added would run with our rights.
 absl::Status CheckSchema(SQLite::Database& connection) {
   SQLite::Database ours(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
   for (const char* migration : Migrations()) ours.exec(migration);

@@ -1,4 +1,4 @@
-// The server's SQLite file, and the one place where SQLite's exceptions become statuses.
+// The server's SQLite file. Turns SQLite's exceptions into statuses, here and nowhere else.
 #pragma once
 
 #include <SQLiteCpp/Database.h>
@@ -16,18 +16,18 @@
 
 namespace denoise {
 
-// Thread-safe: one connection, one thread at a time. What Write has returned OK for survives a crash
-// of the machine.
+// Thread-safe: one connection, used by one thread at a time. Once Write has returned OK, its
+// changes survive a crash of the machine.
 class Database {
  public:
-  // Makes the file, or brings an older one up to date. Messages are for the operator and name the
-  // path. FailedPrecondition: a newer version made it. DataLoss: it is damaged, or is not ours.
+  // Creates the file, or upgrades an older one. Messages are for the operator and name the path.
+  // FailedPrecondition: a newer version made it. DataLoss: it is damaged, or not ours.
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::filesystem::path& path);
 
-  // `work(SQLite::Database&)` returns a Status or StatusOr and may throw SQLite::Exception. Write runs
-  // it in a transaction, which is undone unless it returns OK. Errors carry no path:
-  // ResourceExhausted: the disk is full. Unavailable: it cannot be read or written now. DataLoss: the
-  // file is damaged.
+  // `work(SQLite::Database&)` returns a Status or StatusOr and may throw SQLite::Exception. Write
+  // runs it in a transaction, which is rolled back unless it returns OK. Errors carry no path.
+  // ResourceExhausted: the disk is full. Unavailable: the file cannot be read or written now.
+  // DataLoss: the file is damaged.
   template <class Work>
   auto Write(Work work) ABSL_LOCKS_EXCLUDED(mutex_)
       -> decltype(work(std::declval<SQLite::Database&>()));
@@ -43,14 +43,14 @@ class Database {
   const std::unique_ptr<SQLite::Database> connection_ ABSL_PT_GUARDED_BY(mutex_);
 };
 
-// What `error` means to whoever asked.
+// `error` as a status for callers.
 absl::Status StatusFromSqlite(const SQLite::Exception& error);
 
 template <class Work>
 auto Database::Write(Work work) -> decltype(work(std::declval<SQLite::Database&>())) {
   const MutexLock lock(mutex_);
   try {
-    // IMMEDIATE: nothing that was read can change before it is written.
+    // IMMEDIATE: what was read cannot change before the write.
     SQLite::Transaction transaction(*connection_, SQLite::TransactionBehavior::IMMEDIATE);
     auto result = work(*connection_);
     if (result.ok()) transaction.commit();
@@ -64,7 +64,7 @@ template <class Work>
 auto Database::Read(Work work) -> decltype(work(std::declval<SQLite::Database&>())) {
   const MutexLock lock(mutex_);
   try {
-    SQLite::Transaction transaction(*connection_);  // one view of it all
+    SQLite::Transaction transaction(*connection_);  // all reads see the same state
     return work(*connection_);
   } catch (const SQLite::Exception& error) {
     return StatusFromSqlite(error);

@@ -17,7 +17,7 @@ std::unique_ptr<EventFeed::Subscription> EventFeed::Subscribe(int64_t job,
   return std::make_unique<Subscription>(this, key);
 }
 
-// Under the lock, so that a subscription that has ended is not being called.
+// Calls under the lock, so that none runs once its subscription has ended.
 void EventFeed::Notify(int64_t job) {
   const MutexLock lock(mutex_);
   for (const auto& [key, watcher] : watchers_) {

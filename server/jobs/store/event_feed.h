@@ -1,4 +1,4 @@
-// Tells watchers that a job has new events; they read them from the store, each at its own pace.
+// Notifies watchers that a job has new events. They read them from the store, each at its own pace.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace denoise {
 // Thread-safe. Outlives its subscriptions.
 class EventFeed {
  public:
-  // Ends when it is destroyed; `wake` is not running then and is never called again.
+  // Ends when it is destroyed; `wake` is then neither running nor called again.
   class Subscription {
    public:
     Subscription(EventFeed* feed, int64_t key) : feed_(feed), key_(key) {}
@@ -27,14 +27,13 @@ class EventFeed {
     const int64_t key_;
   };
 
-  // `wake` is called after every change of the job that is written from now on: by the thread that
-  // wrote it, so it must neither block nor call the feed. Subscribe before reading, and nothing is
-  // missed.
+  // `wake` is called after every later change of the job, on the thread that wrote it, so it must
+  // neither block nor call the feed. Subscribe before reading, so as not to miss an event.
   std::unique_ptr<Subscription> Subscribe(int64_t job, std::function<void()> wake)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   void Notify(int64_t job) ABSL_LOCKS_EXCLUDED(mutex_);
-  void NotifyAll() ABSL_LOCKS_EXCLUDED(mutex_);  // the server stops
+  void NotifyAll() ABSL_LOCKS_EXCLUDED(mutex_);  // when the server stops
 
  private:
   struct Watcher {

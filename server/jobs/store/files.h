@@ -1,4 +1,4 @@
-// The folders of the state on disk, and what errors of the disk are to callers.
+// Helpers for the folders of the state on disk.
 #pragma once
 
 #include <cstdint>
@@ -10,19 +10,19 @@
 
 namespace denoise {
 
-// `status` of the file system as an answer: ResourceExhausted where the disk is full, else
-// Unavailable. OK stays.
+// `status` of the file system as an answer to callers: ResourceExhausted where the disk is full,
+// else Unavailable. OK stays OK.
 absl::Status DiskStatus(const absl::Status& status);
 
-// Removes what lies in `folder`, one folder for each id, and is of none that `is_known`: what was
-// deleted, or never came to be, when the server ended.
+// Removes the subfolders of `folder`, each named by an id, whose id is not known. They belong to
+// what was being created or deleted when the server ended.
 absl::Status RemoveUnknownFolders(const std::filesystem::path& folder,
                                   const std::function<absl::StatusOr<bool>(int64_t id)>& is_known);
 
-// Of a file, or of the files in a folder and in the folders in it. 0 where it is not there.
+// The size of a file, or of all files below a folder. 0 where there is none.
 int64_t TreeBytes(const std::filesystem::path& path);
 
-// Whether a file of that size can be written into `folder` now: it is tried.
+// Whether a file of that size can be written into `folder` now. Allocates one to find out.
 bool HasRoomFor(const std::filesystem::path& folder, int64_t bytes);
 
 }  // namespace denoise

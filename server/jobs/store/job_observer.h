@@ -1,4 +1,4 @@
-// What jobs and data sets tell about themselves, for the log and the metrics.
+// Receives reports of jobs and data sets, for the log and the metrics.
 #pragma once
 
 #include <string>
@@ -18,8 +18,8 @@ class JobObserver {
                           const std::string& reason) = 0;
   virtual void OnRunningJobs(int jobs) = 0;
   virtual void OnTrainingStep(int pictures, absl::Duration device_time) = 0;
-  // Something went wrong that no caller hears of in full; `status` is for the log.
-  virtual void OnTrouble(std::string_view what, const absl::Status& status) = 0;
+  // An error of which callers do not get the details; `status` is for the log.
+  virtual void OnError(std::string_view what, const absl::Status& status) = 0;
 };
 
 }  // namespace denoise

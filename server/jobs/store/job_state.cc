@@ -13,7 +13,7 @@ absl::Status Refuse(const JobStatus& status, JobAction action) {
   const char* what = action == JobAction::kPause    ? "paused"
                      : action == JobAction::kResume ? "resumed"
                      : action == JobAction::kCancel ? "cancelled"
-                                                    : "changed so";
+                                                    : "changed like this";
   return absl::FailedPreconditionError(
       absl::StrCat("a job that is ", TrainingJob::State_Name(status.state), " cannot be ", what));
 }
@@ -28,7 +28,7 @@ JobStatus Paused(PauseEnd end, std::string_view reason) {
   return status;
 }
 
-// What has stopped, and would go on by itself, unless a caller has asked it to pause.
+// `next`, or PAUSED if a caller has asked for a pause before the job stopped.
 JobStatus UnlessPauseRequested(const JobStatus& status, JobStatus next) {
   return status.pause_requested ? Paused(PauseEnd::kCaller, next.reason) : next;
 }
@@ -66,7 +66,7 @@ std::optional<JobStatus> FromRunning(const JobStatus& status, JobAction action,
     case JobAction::kStart:
       return status;
     case JobAction::kStop:
-      if (!status.pause_requested) return status;  // resumed meanwhile: it goes on
+      if (!status.pause_requested) return status;  // a caller has resumed it
       return Paused(PauseEnd::kCaller, reason);
     case JobAction::kDiskFull:
       return UnlessPauseRequested(status, Paused(PauseEnd::kRoomOnDisk, reason));
@@ -85,7 +85,7 @@ std::optional<JobStatus> FromRunning(const JobStatus& status, JobAction action,
 std::optional<JobStatus> FromPaused(const JobStatus& status, JobAction action,
                                     std::string_view reason) {
   switch (action) {
-    case JobAction::kPause: {  // the caller's to end from now on
+    case JobAction::kPause: {  // from now on only a caller ends the pause
       JobStatus paused = status;
       paused.pause_end = PauseEnd::kCaller;
       return paused;

@@ -1,12 +1,12 @@
-// The life of a training job, as one pure function.
+// The states of a training job, as one pure function.
 //
 //     QUEUED -> RUNNING -> SUCCEEDED, FAILED
 //       |^        |
 //       v|        v
 //     PAUSED   CANCELLING -> CANCELLED
 //
-// A running job stops between two steps, so what callers ask of it is first a wish: CANCELLING, or
-// RUNNING with `pause_requested`.
+// A running job stops between two steps. Until then a request to stop it is pending: the job is
+// CANCELLING, or RUNNING with `pause_requested`.
 #pragma once
 
 #include <string>
@@ -21,10 +21,10 @@ using JobState = denoised::v1::TrainingJob::State;
 
 bool IsOver(JobState state);  // SUCCEEDED, FAILED or CANCELLED
 
-// Who ends a pause.
+// What ends a pause.
 enum class PauseEnd {
-  kCaller,      // by resuming it
-  kRoomOnDisk,  // the server, once there is room again; or a caller
+  kCaller,      // a caller resumes the job
+  kRoomOnDisk,  // there is room on the disk again, or a caller resumes the job
 };
 
 struct JobStatus {
@@ -42,18 +42,18 @@ enum class JobAction {
   kResume,
   kCancel,
   // The runner.
-  kStart,      // or go on, after the server was started again
-  kStop,       // it is between two steps, and stops if that is still wanted
-  kDiskFull,   // it has stopped because there is no room for a checkpoint
-  kRoomAgain,  // and now there is
-  kRequeue,    // it does not run after all: not in this server, for now
+  kStart,      // starts, or continues after a restart of the server
+  kStop,       // has stopped between two steps, as was requested
+  kDiskFull,   // has stopped because there is no room for a checkpoint
+  kRoomAgain,  // there is room now
+  kRequeue,    // goes back to the queue, because this server runs fewer jobs
   kSucceed,
   kFail,
 };
 
-// What becomes of `status`. FailedPrecondition, in words for a caller, where that cannot be. Asking for
-// what is so, or is under way, changes nothing. A job that is being cancelled ends CANCELLED, whatever
-// it stops with. `reason` is why, for a person; may be empty.
+// The status after `action`. FailedPrecondition, with a message for callers, where the action is
+// not possible. Asking for a state that is reached or pending changes nothing. A job that is being
+// cancelled ends CANCELLED, however it stops. `reason` is for people and may be empty.
 absl::StatusOr<JobStatus> NextStatus(const JobStatus& status, JobAction action,
                                      std::string_view reason);
 

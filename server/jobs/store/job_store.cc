@@ -50,10 +50,10 @@ absl::Status CheckRoomInQueue(SQLite::Database& connection, int max_waiting) {
   row.bind(1, static_cast<int>(TrainingJob::QUEUED));
   row.executeStep();
   if (row.getColumn(0).getInt() < max_waiting) return absl::OkStatus();
-  return QuotaExceeded("trainingJobs",
-                       absl::StrCat(max_waiting,
-                                    " training jobs are already queued, the maximum; cancel one, or "
-                                    "wait for one to start"));
+  return QuotaExceeded(
+      "trainingJobs", absl::StrCat(max_waiting,
+                                   " training jobs are already queued, the maximum; cancel one, or "
+                                   "wait for one to start"));
 }
 
 void InsertJob(SQLite::Database& connection, const JobStore::NewJob& job, absl::Time now) {
@@ -199,7 +199,7 @@ absl::Status JobStore::Delete(int64_t id) {
     if (!IsOver(status.state)) {
       return absl::FailedPreconditionError(
           absl::StrCat("the job is ", TrainingJob::State_Name(status.state),
-                       "; cancel it, and delete it once it is over"));
+                       "; cancel it first, and delete it once it is over"));
     }
     SQLite::Statement row(connection, "DELETE FROM jobs WHERE id = ?");
     row.bind(1, id);

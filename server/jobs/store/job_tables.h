@@ -1,5 +1,5 @@
-// The tables `jobs` and `events`. Part of JobStore: everything here runs inside its transactions and
-// may throw SQLite::Exception.
+// The tables `jobs` and `events`. Part of JobStore: everything here runs inside its transactions
+// and may throw SQLite::Exception.
 #pragma once
 
 #include <SQLiteCpp/Database.h>
@@ -16,8 +16,8 @@
 
 namespace denoise {
 
-// The step that an event belongs to; each step has at most one event of each kind. nullopt for events
-// that may be repeated.
+// The step that an event belongs to; each step has at most one event of each kind. nullopt for
+// events that may be repeated.
 std::optional<int64_t> StepOf(const denoised::v1::TrainingEvent& event);
 
 // The event of this kind and step; nullopt where there is none.
@@ -35,8 +35,8 @@ absl::StatusOr<std::vector<denoised::v1::TrainingEvent>> ReadEvents(SQLite::Data
                                                                     int64_t job, int64_t after,
                                                                     int limit);
 
-// After a roll-back: keeps the events of later steps in the log, but detaches them from their steps,
-// which will be repeated with other results.
+// After a roll-back: keeps the events of later steps in the log, but detaches them from their
+// steps, which will be repeated with other results.
 void DetachEventsBeyondRollBack(SQLite::Database& connection, int64_t job);
 
 absl::Status JobNotFound(int64_t id);
@@ -47,7 +47,8 @@ absl::StatusOr<JobStatus> ReadJobStatus(SQLite::Database& connection, int64_t id
 void WriteJobStatus(SQLite::Database& connection, int64_t id, const JobStatus& status,
                     absl::Time now);
 
-// The whole job, with its newest progress and evaluation. NotFound; DataLoss where the row is no job.
+// The whole job, with its newest progress and evaluation. NotFound; DataLoss where the row is no
+// job.
 absl::StatusOr<denoised::v1::TrainingJob> ReadJob(SQLite::Database& connection, int64_t id);
 // The same without the sheet of the evaluation, which is large and is not read.
 absl::StatusOr<denoised::v1::TrainingJob> ReadListedJob(SQLite::Database& connection, int64_t id);

@@ -11,7 +11,7 @@ constexpr std::string_view kJobs = "trainingJobs/";
 constexpr std::string_view kCheckpoints = "/checkpoints/";
 constexpr std::string_view kDataSets = "datasets/";
 
-// Written as we write it: "007" and "+7" name nothing.
+// Only the form that we write ourselves: "007" and "+7" are no names.
 std::optional<int64_t> ParseNumber(std::string_view text) {
   int64_t number = 0;
   if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &number) || number < 0 ||

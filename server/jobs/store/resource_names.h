@@ -1,4 +1,4 @@
-// What jobs, their checkpoints and data sets are called on the wire.
+// The names of jobs, their checkpoints and data sets in the contract.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace denoise {
 
-// "trainingJobs/17". Ids are 1, 2, 3, ... in order of creation, and never used again.
+// "trainingJobs/17". Ids are 1, 2, 3, ... in order of creation, and never reused.
 std::string JobName(int64_t id);
 // nullopt where the name is malformed.
 std::optional<int64_t> ParseJobName(std::string_view name);
@@ -23,8 +23,7 @@ struct CheckpointReference {
 std::string CheckpointName(const CheckpointReference& checkpoint);
 std::optional<CheckpointReference> ParseCheckpointName(std::string_view name);
 
-// "datasets/emoji". The id is what a model's may be: letters, digits and ._-, at most 128, beginning
-// with a letter or digit.
+// "datasets/emoji", with a valid resource id (core/base/resource_id.h).
 std::string DataSetName(std::string_view id);
 std::optional<std::string> ParseDataSetName(std::string_view name);
 

@@ -1,4 +1,4 @@
-// The tables of the server's SQLite file, and how older ones become today's.
+// The tables of the server's SQLite file, and how older versions of them are upgraded.
 #pragma once
 
 #include <SQLiteCpp/Database.h>
@@ -7,10 +7,11 @@
 
 namespace denoise {
 
-// "dnoi": tells our files from others'.
+// "dnoi": marks our files.
 inline constexpr int kApplicationId = 0x646e6f69;
 
-// Entry i brings the tables from version i to version i + 1. Entries are never changed, only added.
+// Entry i upgrades the tables from version i to version i + 1. Entries are only added, never
+// changed.
 std::span<const char* const> Migrations();
 
 }  // namespace denoise

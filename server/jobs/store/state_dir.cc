@@ -28,7 +28,7 @@ absl::StatusOr<FileDescriptor> Lock(const std::filesystem::path& path) {
   if (errno != EWOULDBLOCK) return Unusable(path, errno);
   return absl::FailedPreconditionError(
       absl::StrCat("another server uses the state folder ", path.string(),
-                   ": stop it, or give this one a folder of its own"));
+                   ": stop it, or give this server its own folder"));
 }
 
 }  // namespace
@@ -37,7 +37,7 @@ absl::StatusOr<StateDir> StateDir::Open(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) return Unusable(path, error.value());
-  // Whoever changes the working directory later does not move the state.
+  // Later changes of the working directory do not matter.
   const std::filesystem::path absolute = std::filesystem::canonical(path, error);
   if (error) return Unusable(path, error.value());
   ASSIGN_OR_RETURN(FileDescriptor lock, Lock(absolute));

@@ -1,9 +1,9 @@
-// Where a server keeps what outlives it (--state).
+// The folder where a server keeps its state (--state).
 //
 //     lock                    held while a server uses the folder
 //     state.db                jobs, events, data sets
-//     datasets/ID/            one data set: what was uploaded, then what was made of it
-//     jobs/ID/base/           the model that a job starts from, as it was when the job was created
+//     datasets/ID/            one data set: the upload, later the stored pictures
+//     jobs/ID/base/           a copy of the model that the job starts from
 //     jobs/ID/checkpoints/    see core/train/checkpoint_folder.h
 #pragma once
 
@@ -17,10 +17,10 @@
 
 namespace denoise {
 
-// Held by one process at a time. Immutable, thread-safe.
+// Held by one process at a time. Immutable and thread-safe.
 class StateDir {
  public:
-  // Makes the folder if need be, and locks it. Messages are for the operator and name the path.
+  // Locks the folder, creating it if needed. Messages are for the operator and name the path.
   // FailedPrecondition: another server uses it.
   static absl::StatusOr<StateDir> Open(const std::filesystem::path& path);
 

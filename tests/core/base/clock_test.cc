@@ -40,8 +40,7 @@ TEST(Clock, AFakeOneWakesAtTheDeadlineAndNotBefore) {
   Mutex mutex;
   CondVar condition;
   const bool notified = false;
-  auto woken =
-      WaitForDeadline(clock, clock.Now() + absl::Hours(2), mutex, condition, notified);
+  auto woken = WaitForDeadline(clock, clock.Now() + absl::Hours(2), mutex, condition, notified);
   clock.AwaitDeadline();
   clock.Advance(absl::Hours(1));
   clock.AwaitDeadline();  // it still waits

@@ -326,7 +326,7 @@ TEST_F(BrokenCheckpointTest, ShardsDoNotEscapeTheFolder) {
   WriteFile(model_ / "unet/diffusion_pytorch_model.safetensors.index.json",
             R"({"weight_map": {"conv_in.bias": "../../model.safetensors"}})");
   ExpectRefused(kInvalid, "unet/diffusion_pytorch_model.safetensors.index.json",
-                "\"../../model.safetensors\", which is no plain name");
+                "\"../../model.safetensors\", which is not a plain name");
 }
 
 TEST_F(BrokenCheckpointTest, LinksAreFollowedAsCachesOfModelsNeedThem) {

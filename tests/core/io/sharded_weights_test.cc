@@ -88,7 +88,7 @@ TEST_F(WeightsTest, ShardsLieInTheSameFolder) {
         std::string(".safetensors"), std::string("model_index.json"),
         std::string(300, 'a') + ".safetensors", nul}) {
     WriteIndex({{"a", name}});
-    ExpectStatus(Load().status(), kInvalid, "which is no plain name of a safetensors file");
+    ExpectStatus(Load().status(), kInvalid, "which is not a plain name of a safetensors file");
   }
 }
 

@@ -1,7 +1,7 @@
 // Milliseconds per network evaluation of the starter model, with batch-invariant kernels and with
 // LibTorch's own choice, interleaved in one run so that both see the same machine.
 //
-//   forward_bench [threads] [checkpoint folder] [float32 | bfloat16]
+//   forward_bench [threads] [checkpoint folder] [float32 | bfloat16] [rounds]
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
@@ -16,8 +16,6 @@
 namespace denoise {
 namespace {
 
-constexpr int kRounds = 15;
-
 double MillisecondsOf(const Network& network, const NetworkInput& input) {
   const auto start = std::chrono::steady_clock::now();
   network.Forward(input);
@@ -26,10 +24,10 @@ double MillisecondsOf(const Network& network, const NetworkInput& input) {
 }
 
 // The fastest of several runs: what disturbs a run only ever makes it slower.
-void Compare(const Network& invariant, const Network& plain, int64_t batch) {
+void Compare(const Network& invariant, const Network& plain, int64_t batch, int rounds) {
   const NetworkInput input = RandomInput(plain, batch, 1);
   double invariant_ms = 1e30, plain_ms = 1e30;
-  for (int i = 0; i < kRounds; ++i) {
+  for (int i = 0; i < rounds; ++i) {
     invariant_ms = std::min(invariant_ms, MillisecondsOf(invariant, input));
     plain_ms = std::min(plain_ms, MillisecondsOf(plain, input));
   }
@@ -38,7 +36,7 @@ void Compare(const Network& invariant, const Network& plain, int64_t batch) {
               plain_ms, invariant_ms / plain_ms, invariant_ms / rows, plain_ms / rows);
 }
 
-void Run(const char* folder, at::ScalarType dtype) {
+void Run(const char* folder, at::ScalarType dtype, int rounds) {
   const c10::InferenceMode inference;
   const UNetFolder unet = ReadUNetFolder(folder);
   const auto invariant = LoadNetwork(unet, {.batch_invariant = true})->To(at::kCPU, dtype);
@@ -47,7 +45,7 @@ void Run(const char* folder, at::ScalarType dtype) {
       "%d threads, %s, milliseconds\nbatch batch_invariant       plain        ratio %18s %14s\n",
       at::get_num_threads(), dtype == at::kFloat ? "float32" : "bfloat16", "invariant per row",
       "plain per row");
-  for (int64_t batch : {1, 2, 4, 8, 16}) Compare(*invariant, *plain, batch);
+  for (int64_t batch : {1, 2, 4, 8, 16}) Compare(*invariant, *plain, batch, rounds);
 }
 
 }  // namespace
@@ -56,5 +54,6 @@ void Run(const char* folder, at::ScalarType dtype) {
 int main(int argc, char** argv) {
   at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 2);
   const bool half = argc > 3 && argv[3] == std::string_view("bfloat16");
-  denoise::Run(argc > 2 ? argv[2] : "deploy/models/emoji-32", half ? at::kBFloat16 : at::kFloat);
+  denoise::Run(argc > 2 ? argv[2] : "deploy/models/emoji-32", half ? at::kBFloat16 : at::kFloat,
+               argc > 4 ? std::atoi(argv[4]) : 15);
 }

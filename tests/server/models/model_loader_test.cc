@@ -8,7 +8,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/base/resource_id.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -18,11 +17,9 @@ using ::testing::HasSubstr;
 
 TEST(ModelNames, AreLettersDigitsAndAFewSigns) {
   for (const char* id : {"a", "emoji-32", "v1.5_final", "0"}) {
-    EXPECT_TRUE(IsValidResourceId(id)) << id;
     EXPECT_EQ(ParseModelName(ModelName(id)), id);
   }
   for (const char* id : {"", ".", "..", "-a", "_a", "a/b", "a b", "a\n", "../a", "\u00e9"}) {
-    EXPECT_FALSE(IsValidResourceId(id)) << id;
     EXPECT_EQ(ParseModelName(ModelName(id)), std::nullopt);
   }
   EXPECT_EQ(ParseModelName("emoji"), std::nullopt);

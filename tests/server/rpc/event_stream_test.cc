@@ -1,406 +1,265 @@
+// The stream itself over a real connection, with a source that says what the test wants.
 #include "server/rpc/event_stream.h"
 
-#include <ATen/ops/full.h>
-#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
+#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
-#include <future>
+#include <chrono>
+#include <memory>
+#include <stdexcept>
 #include <string>
-#include <utility>
+#include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "denoised/v1/generations.grpc.pb.h"
+#include "server/grpc_listener.h"
 #include "tests/support/fake_clock.h"
 
 namespace denoise {
 namespace {
 
-using denoised::v1::GenerateEvent;
-using ::testing::ElementsAre;
+namespace v1 = denoised::v1;
+using Source = EventSource<v1::GenerateEvent>;
+using ::testing::HasSubstr;
 
-constexpr absl::Duration kPatience = absl::Seconds(30);
+// What a test's source is asked, and what it answers.
+struct Script {
+  std::function<absl::Status()> start = [] { return absl::OkStatus(); };
+  std::function<absl::StatusOr<Source::Outcome>()> next;
+  std::function<std::optional<absl::Status>()> leave = [] { return CallerGone(); };
 
-// A reader that takes events when the test says so.
-class TestWriter final : public EventStream::Writer {
+  Mutex mutex;
+  CondVar changed;
+  std::function<void()> wake;
+  std::vector<absl::Status> ends;
+  std::atomic<int> asked = 0;
+  std::atomic<int> left = 0;
+
+  absl::Status WaitForEnd() {
+    const MutexLock lock(mutex);
+    while (ends.empty()) changed.Wait(mutex);
+    EXPECT_EQ(ends.size(), 1u) << "exactly one end";
+    return ends.back();
+  }
+};
+
+class ScriptedSource final : public Source {
  public:
-  void WriteEvent(GenerateEvent event) override {
-    MutexLock lock(mutex_);
-    EXPECT_FALSE(writing_) << "one event at a time";
-    EXPECT_FALSE(ended_) << "nothing after the end";
-    writing_ = true;
-    events_.push_back(std::move(event));
-    changed_.NotifyAll();
+  ScriptedSource(Script& script, const Call& call) : script_(script) {
+    const MutexLock lock(script_.mutex);
+    script_.wake = call.wake;
   }
-
-  void EndStream(const absl::Status& status, const StreamTotals& totals) override {
-    MutexLock lock(mutex_);
-    EXPECT_FALSE(writing_) << "not while an event is on its way";
-    EXPECT_FALSE(ended_) << "exactly once";
-    ended_ = true;
-    status_ = status;
-    totals_ = totals;
-    changed_.NotifyAll();
+  absl::Status Start() override { return script_.start(); }
+  absl::StatusOr<Outcome> Next() override {
+    ++script_.asked;
+    return script_.next();
   }
-
-  void BreakOff() override { ++broken_off_; }
-  int broken_off() const { return broken_off_; }
-
-  // Waits for the next event or the end, and takes it; whether it was an event.
-  bool Take() {
-    MutexLock lock(mutex_);
-    const absl::Time deadline = Clock::Real().Now() + kPatience;
-    while (!writing_ && !ended_) {
-      if (changed_.WaitUntil(mutex_, deadline)) {
-        ADD_FAILURE() << "neither an event nor the end came";
-        return false;
-      }
-    }
-    return std::exchange(writing_, false);
+  std::optional<absl::Status> Leave() override {
+    ++script_.left;
+    return script_.leave();
   }
-
-  void TakeAll(EventStream& stream) {
-    while (Take()) stream.OnWritten(true);
-  }
-
-  std::vector<GenerateEvent> events() const {
-    MutexLock lock(mutex_);
-    return events_;
-  }
-  bool ended() const {
-    MutexLock lock(mutex_);
-    return ended_;
-  }
-  absl::Status status() const {
-    MutexLock lock(mutex_);
-    return status_;
-  }
-  StreamTotals totals() const {
-    MutexLock lock(mutex_);
-    return totals_;
+  void OnEnd(const absl::Status& status) override {
+    const MutexLock lock(script_.mutex);
+    script_.ends.push_back(status);
+    script_.changed.NotifyAll();
   }
 
  private:
-  mutable Mutex mutex_;
-  CondVar changed_;
-  std::vector<GenerateEvent> events_;
-  bool writing_ = false;
-  std::atomic<int> broken_off_ = 0;
-  bool ended_ = false;
-  absl::Status status_;
-  StreamTotals totals_;
+  Script& script_;
 };
 
-std::string Describe(const GenerateEvent& event) {
-  switch (event.event_case()) {
-    case GenerateEvent::kAccepted:
-      return "accepted";
-    case GenerateEvent::kQueued:
-      return "queued";
-    case GenerateEvent::kStarted:
-      return "started";
-    case GenerateEvent::kProgress:
-      return "progress";
-    case GenerateEvent::kFrame:
-      return "frame " + std::to_string(event.frame().step());
-    case GenerateEvent::kImage:
-      return "image " + std::to_string(event.image().image_index());
-    case GenerateEvent::kFinished:
-      return "finished";
-    default:
-      return "nothing";
-  }
-}
+class ScriptedService final : public v1::Generations::CallbackService {
+ public:
+  ScriptedService(const CallEnvironment& environment, Script& script)
+      : environment_(environment), script_(script) {}
 
-std::vector<std::string> Describe(const std::vector<GenerateEvent>& events) {
-  std::vector<std::string> names;
-  for (const GenerateEvent& event : events) names.push_back(Describe(event));
-  return names;
+  grpc::ServerWriteReactor<v1::GenerateEvent>* WatchGeneration(
+      grpc::CallbackServerContext* context, const v1::WatchGenerationRequest*) override {
+    return new EventStream<v1::GenerateEvent>(environment_, context, [this](const Call& call) {
+      return std::make_unique<ScriptedSource>(script_, call);
+    });
+  }
+
+ private:
+  const CallEnvironment environment_;
+  Script& script_;
+};
+
+v1::GenerateEvent Event(int64_t sequence, size_t bytes = 0) {
+  v1::GenerateEvent event;
+  event.set_sequence(sequence);
+  event.mutable_image()->mutable_image()->set_data(std::string(bytes, 'x'));
+  return event;
 }
 
 class EventStreamTest : public testing::Test {
  protected:
-  std::shared_ptr<EventStream> MakeStream(EventStream::Options options = {}) {
-    if (options.frame_bytes_max == 0) options.frame_bytes_max = 1 << 20;
-    options.arrival = clock_.Now();
-    auto stream = std::make_shared<EventStream>(options, &writer_, &pool_, &clock_, &telemetry_);
-    stream->Accept({});
-    return stream;
+  ~EventStreamTest() override { listener_.server->Shutdown(); }
+
+  static ServerFlags Flags() {
+    ServerFlags flags;
+    flags.listen = "127.0.0.1:0";
+    return flags;
   }
 
-  void Open(EventStream& stream) {
-    stream.Open([this] { ++cancels_; });
+  // Reads to the end.
+  grpc::Status Read(grpc::ClientReader<v1::GenerateEvent>& reader) {
+    for (v1::GenerateEvent event; reader.Read(&event);) sequences_.push_back(event.sequence());
+    return reader.Finish();
   }
 
-  static FrameUpdate Frame(int step, int size = 8) {
-    return {.image_index = 0,
-            .step = step,
-            .timestep = 100.5,
-            .kind = FrameKind::kX0,
-            .sample = at::zeros({3, size, size})};
-  }
-
-  static ImageUpdate Image(int index) {
-    return {.image_index = index, .seed = 7, .sample = at::full({3, 8, 8}, 0.5)};
-  }
-
-  FakeClock clock_;
-  Telemetry telemetry_{"test", {}};
-  TestWriter writer_;
-  std::atomic<int> cancels_ = 0;
+  Script script_;
+  LiveCalls live_calls_;
   WorkPool pool_{2};
+  CallWatch call_watch_{absl::Milliseconds(20)};
+  ScriptedService service_{{.pool = &pool_,
+                            .clock = &Clock::Real(),
+                            .live_calls = &live_calls_,
+                            .call_watch = &call_watch_,
+                            .write_time_max = absl::Seconds(1)},
+                           script_};
+  GrpcListener listener_ = *Listen(Flags(), {{v1::Generations::service_full_name(), &service_}});
+  grpc::ClientContext context_;
+  std::unique_ptr<v1::Generations::Stub> stub_ = [this] {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // windows that do not grow
+    return v1::Generations::NewStub(grpc::CreateCustomChannel(
+        listener_.address, grpc::InsecureChannelCredentials(), arguments));
+  }();
+  std::vector<int64_t> sequences_;
 };
 
-TEST_F(EventStreamTest, TellsTheWholeStoryInOrder) {
-  auto stream = MakeStream({.steps_total = 2});
-  stream->OnQueued(0);
-  Open(*stream);
-  stream->OnStarted(absl::Seconds(2));
-  stream->OnStep(0, 1);
-  stream->OnFrame(Frame(1));
-  stream->OnStep(0, 2);
-  stream->OnFrame(Frame(2));
-  stream->OnImage(Image(0));
-  clock_.Advance(absl::Milliseconds(1500));
-  stream->OnFinished(absl::OkStatus());
-  writer_.TakeAll(*stream);
+TEST_F(EventStreamTest, WritesWhatItsSourceSaysUntilThatIsOver) {
+  int64_t next = 0;
+  script_.next = [&]() -> absl::StatusOr<Source::Outcome> {
+    if (next == 100) return Source::Over();
+    if (++next % 10 == 0) return Source::Again();
+    return Event(next);
+  };
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  EXPECT_TRUE(Read(*reader).ok());
+  ASSERT_EQ(sequences_.size(), 90u);
+  EXPECT_TRUE(std::is_sorted(sequences_.begin(), sequences_.end()));
+  EXPECT_TRUE(script_.WaitForEnd().ok());
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+}
 
-  const auto events = writer_.events();
-  EXPECT_THAT(Describe(events), ElementsAre("accepted", "queued", "started", "progress", "frame 1",
-                                            "frame 2", "image 0", "finished"));
-  for (size_t i = 0; i < events.size(); ++i) {
-    EXPECT_EQ(events[i].sequence(), static_cast<int64_t>(i));
-    EXPECT_GT(events[i].time().seconds() + events[i].time().nanos(), 0);
+TEST_F(EventStreamTest, IsWokenFromAnotherThreadAndMissesNoWake) {
+  std::atomic<int64_t> available = 0;
+  int64_t next = 0;
+  script_.next = [&]() -> absl::StatusOr<Source::Outcome> {
+    if (next == 1000) return Source::Over();
+    if (next == available) return Source::Wait();
+    return Event(next++);
+  };
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  std::thread writer([&] {
+    while (script_.asked == 0) std::this_thread::yield();
+    for (int i = 0; i < 1000; ++i) {
+      ++available;
+      script_.wake();
+    }
+  });
+  EXPECT_TRUE(Read(*reader).ok());
+  writer.join();
+  EXPECT_EQ(sequences_.size(), 1000u);
+  script_.wake();  // may come when the call is long over
+}
+
+TEST_F(EventStreamTest, RefusalsAndErrorsEndTheCall) {
+  script_.start = [] { return absl::UnavailableError("full"); };
+  const auto refused = stub_->WatchGeneration(&context_, {});
+  EXPECT_EQ(Read(*refused).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(script_.asked, 0);
+  EXPECT_TRUE(context_.GetServerInitialMetadata().empty());
+  script_.WaitForEnd();
+
+  script_.ends.clear();
+  script_.start = [] { return absl::OkStatus(); };
+  script_.next = []() -> absl::StatusOr<Source::Outcome> { throw std::runtime_error("inside"); };
+  grpc::ClientContext context;
+  const auto failed = stub_->WatchGeneration(&context, {});
+  const grpc::Status status = Read(*failed);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_THAT(status.error_message(), ::testing::Not(HasSubstr("inside")));
+  EXPECT_THAT(std::string(script_.WaitForEnd().message()), HasSubstr("inside"));
+}
+
+TEST_F(EventStreamTest, IsRefusedWhileTheServerDrains) {
+  live_calls_.StartDraining();
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(absl::IsUnavailable(script_.WaitForEnd()));
+}
+
+TEST_F(EventStreamTest, ACallerWhoLeavesWaitsForWhatItsSourceWaitsFor) {
+  std::atomic<bool> may_end = false;
+  script_.next = []() -> absl::StatusOr<Source::Outcome> { return Source::Wait(); };
+  script_.leave = [&]() -> std::optional<absl::Status> {
+    if (!may_end) return std::nullopt;
+    return CallerGone();
+  };
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  while (script_.asked == 0) std::this_thread::yield();
+  context_.TryCancel();
+  while (script_.left == 0) std::this_thread::yield();
+  script_.wake();
+  while (script_.left == 1) std::this_thread::yield();
+  {
+    const MutexLock lock(script_.mutex);
+    EXPECT_TRUE(script_.ends.empty());
   }
-  EXPECT_EQ(events[2].started().queue_wait().seconds(), 2);
-  EXPECT_EQ(events[3].progress().steps_total(), 2);
-  EXPECT_EQ(events[4].frame().timestep(), 100.5);
-  EXPECT_EQ(events[4].frame().kind(), denoised::v1::FRAME_KIND_X0);
-  EXPECT_EQ(events[6].image().seed(), 7u);
-  EXPECT_EQ(events[6].image().image().data().substr(1, 3), "PNG");
-  EXPECT_EQ(events[7].finished().images(), 1);
-  EXPECT_EQ(events[7].finished().frames_sent(), 2);
-  EXPECT_EQ(events[7].finished().elapsed().seconds(), 1);
-  EXPECT_EQ(events[7].finished().elapsed().nanos(), 500'000'000);
-  EXPECT_TRUE(writer_.status().ok());
-  EXPECT_EQ(cancels_, 0);
+  may_end = true;
+  script_.wake();
+  EXPECT_TRUE(absl::IsCancelled(script_.WaitForEnd()));
+  EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::CANCELLED);
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
 }
 
-TEST_F(EventStreamTest, SaysNothingBeforeItIsOpened) {
-  auto stream = MakeStream();
-  stream->OnStarted(absl::ZeroDuration());
-  stream->OnFinished(absl::OkStatus());
-  EXPECT_TRUE(writer_.events().empty());
-  EXPECT_FALSE(writer_.ended());
-  Open(*stream);
-  writer_.TakeAll(*stream);
-  EXPECT_THAT(Describe(writer_.events()), ElementsAre("accepted", "started", "finished"));
-}
-
-TEST_F(EventStreamTest, ASlowReaderGetsTheLatestFramesAndEveryImage) {
-  auto stream = MakeStream({.outbox = {.frames = 2}});
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());  // accepted is on its way, and takes its time
-  for (int step = 1; step <= 10; ++step) stream->OnFrame(Frame(step));
-  stream->OnImage(Image(0));
-  stream->OnImage(Image(1));
-  stream->OnFinished(absl::OkStatus());
-  stream->OnWritten(true);
-  writer_.TakeAll(*stream);
-  EXPECT_THAT(Describe(writer_.events()),
-              ElementsAre("accepted", "frame 9", "frame 10", "image 0", "image 1", "finished"));
-  EXPECT_EQ(writer_.events().back().finished().frames_dropped(), 8);
-  EXPECT_EQ(writer_.totals().frames_dropped, 8);
-}
-
-TEST_F(EventStreamTest, ProgressIsAsItStandsWhenItIsWritten) {
-  auto stream = MakeStream({.steps_total = 50});
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());
-  for (int step = 1; step <= 30; ++step) stream->OnStep(0, step);
-  stream->OnWritten(true);
-  ASSERT_TRUE(writer_.Take());
-  EXPECT_EQ(writer_.events().back().progress().steps_done(), 30);
-  stream->OnFinished(absl::OkStatus());
-  stream->OnWritten(true);
-  writer_.TakeAll(*stream);
-}
-
-TEST_F(EventStreamTest, FramesOverTheSizeLimitAreLeftOutAndCounted) {
-  auto stream = MakeStream(
-      {.frame_encoding = denoised::v1::ENCODING_RAW_FLOAT32, .frame_bytes_max = 3 * 8 * 8 * 4});
-  Open(*stream);
-  stream->OnFrame(Frame(1, 8));  // exactly the limit
-  stream->OnFrame(Frame(2, 9));
-  stream->OnFrame(Frame(3, 8));
-  stream->OnFinished(absl::OkStatus());
-  writer_.TakeAll(*stream);
-  EXPECT_THAT(Describe(writer_.events()),
-              ElementsAre("accepted", "frame 1", "frame 3", "finished"));
-  EXPECT_EQ(writer_.events().back().finished().frames_sent(), 2);
-  EXPECT_EQ(writer_.events().back().finished().frames_dropped(), 1);
-}
-
-TEST_F(EventStreamTest, AFailureEndsWithItsStatusAfterWhatWasReady) {
-  auto stream = MakeStream();
-  Open(*stream);
-  stream->OnImage(Image(0));
-  stream->OnFinished(absl::InternalError("the output is not finite"));
-  writer_.TakeAll(*stream);
-  EXPECT_THAT(Describe(writer_.events()), ElementsAre("accepted", "image 0"));
-  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kInternal);
-}
-
-TEST_F(EventStreamTest, ACallerWhoLeavesCancelsOnceAndTheStreamEndsWhenTheEngineLetsGo) {
-  auto stream = MakeStream();
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());
-  stream->OnImage(Image(0));
-  stream->Cancel();
-  stream->OnWritten(false);  // the write fails, too
-  EXPECT_EQ(cancels_, 1);
-  stream->OnFrame(Frame(1));
-  EXPECT_FALSE(writer_.ended());
-  stream->OnFinished(absl::CancelledError("cancelled"));
-  EXPECT_FALSE(writer_.Take());
-  EXPECT_THAT(Describe(writer_.events()), ElementsAre("accepted"));
-  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kCancelled);
-}
-
-TEST_F(EventStreamTest, ACallerWhoLeftBeforeTheEngineAnsweredIsCancelledAtOnce) {
-  auto stream = MakeStream();
-  stream->Cancel();
-  EXPECT_EQ(cancels_, 0);
-  Open(*stream);
-  EXPECT_EQ(cancels_, 1);
-  stream->OnFinished(absl::CancelledError("cancelled"));
-  EXPECT_FALSE(writer_.Take());
-}
-
-TEST_F(EventStreamTest, AWriteThatFailsAfterTheEngineFinishedIsACancellation) {
-  auto stream = MakeStream();
-  Open(*stream);
-  stream->OnImage(Image(0));
-  stream->OnFinished(absl::OkStatus());
-  ASSERT_TRUE(writer_.Take());
-  stream->OnWritten(false);
-  EXPECT_FALSE(writer_.Take());
-  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kCancelled);
+// Nothing is made for a reader who takes nothing.
+TEST_F(EventStreamTest, AReaderWhoTakesNothingIsGivenUp) {
+  script_.next = []() -> absl::StatusOr<Source::Outcome> { return Event(0, 100'000); };
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  EXPECT_THAT(std::string(script_.WaitForEnd().message()), HasSubstr("taken nothing for 1s"));
+  EXPECT_LT(script_.asked, 200) << "it was asked for more than the connection holds";
+  EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(EventStreamTest, ACancellationPastTheDeadlineIsTheDeadlines) {
-  auto stream = MakeStream({.deadline = clock_.Now() + absl::Seconds(5)});
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());
-  clock_.Advance(absl::Seconds(5));
-  stream->Cancel();
-  stream->OnWritten(false);
-  stream->OnFinished(absl::CancelledError("cancelled"));
-  EXPECT_FALSE(writer_.Take());
-  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kDeadlineExceeded);
+  script_.next = []() -> absl::StatusOr<Source::Outcome> { return Source::Wait(); };
+  context_.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  EXPECT_TRUE(absl::IsDeadlineExceeded(script_.WaitForEnd()));
+  EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
-TEST_F(EventStreamTest, APictureThatCannotBeEncodedFailsTheRequestAndFreesItsRows) {
-  auto stream = MakeStream();
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());
-  stream->OnFrame({.image_index = 0,
-                   .step = 1,
-                   .timestep = 0,
-                   .kind = FrameKind::kX0,
-                   .sample = at::zeros({7, 8, 8})});  // no picture has 7 channels
-  stream->OnWritten(true);
-  while (cancels_ == 0) std::this_thread::yield();
-  stream->OnFinished(absl::CancelledError("cancelled"));
-  EXPECT_FALSE(writer_.Take());
-  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kInternal);
+TEST(WatchedCall, OnlyAWaitThatTakesLongerThanAllowedIsAStall) {
+  FakeClock clock;
+  grpc::CallbackServerContext context;  // has no call: to cancel it would crash
+  WatchedCall call(&context, &clock, absl::Seconds(60));
+  clock.Advance(absl::Hours(1));  // in the queue, say
+  call.CancelIfStalled();
+  call.BeginWait();
+  clock.Advance(absl::Seconds(60));
+  call.CancelIfStalled();
+  call.EndWait();
+  clock.Advance(absl::Hours(1));
+  call.CancelIfStalled();
+  EXPECT_FALSE(call.stalled());
 }
 
-TEST_F(EventStreamTest, AnExceptionOnThePoolFailsItsRequestOnly) {
-  auto stream = MakeStream();
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());
-  stream->OnImage({.image_index = 0, .seed = 7, .sample = at::zeros({3, 8, 8}, at::kDouble)});
-  stream->OnWritten(true);
-  while (cancels_ == 0) std::this_thread::yield();
-  stream->OnFinished(absl::CancelledError("cancelled"));
-  EXPECT_FALSE(writer_.Take());
-  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kInternal);
-}
-
-TEST_F(EventStreamTest, AReaderWhoTakesNothingIsGivenUpAndHoldsNothing) {
-  auto stream = MakeStream({.write_time_max = absl::Seconds(60)});
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());
-  auto image = Image(0);
-  const at::Tensor sample = image.sample;
-  stream->OnImage(std::move(image));
-  stream->OnFinished(absl::OkStatus());
-  clock_.Advance(absl::Seconds(60));
-  stream->CancelIfStalled();
-  EXPECT_EQ(writer_.broken_off(), 0) << "in time";
-
-  clock_.Advance(absl::Milliseconds(1));
-  stream->CancelIfStalled();
-  EXPECT_EQ(writer_.broken_off(), 1);
-  EXPECT_EQ(sample.use_count(), 1u) << "the image waits for a reader who is given up";
-  EXPECT_EQ(cancels_, 1);
-  stream->OnWritten(false);
-  EXPECT_FALSE(writer_.Take());
-  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kCancelled);
-}
-
-TEST_F(EventStreamTest, AReaderWithNothingToTakeIsNotGivenUp) {
-  auto stream = MakeStream({.write_time_max = absl::Seconds(60)});
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());
-  stream->OnWritten(true);
-  clock_.Advance(absl::Hours(1));  // in the queue, say
-  stream->CancelIfStalled();
-  stream->OnImage(Image(0));
-  stream->OnFinished(absl::OkStatus());
-  writer_.TakeAll(*stream);
-  EXPECT_TRUE(writer_.status().ok());
-}
-
-TEST_F(EventStreamTest, ACancellationJustBeforeTheDeadlineIsTheDeadlines) {
-  auto stream = MakeStream({.deadline = clock_.Now() + absl::Seconds(5)});
-  Open(*stream);
-  ASSERT_TRUE(writer_.Take());
-  clock_.Advance(absl::Milliseconds(4995));
-  stream->Cancel();
-  stream->OnWritten(false);
-  stream->OnFinished(absl::CancelledError("cancelled"));
-  EXPECT_FALSE(writer_.Take());
-  EXPECT_EQ(writer_.status().code(), absl::StatusCode::kDeadlineExceeded);
-}
-
-TEST_F(EventStreamTest, ManyThreadsMayTalkWhileAReaderReads) {
-  auto stream = MakeStream({.steps_total = 200});
-  Open(*stream);
-  std::thread reader([&] { writer_.TakeAll(*stream); });
-  stream->OnStarted(absl::ZeroDuration());
-  for (int step = 1; step <= 200; ++step) {
-    stream->OnStep(0, step);
-    stream->OnFrame(Frame(step));
-    clock_.Advance(absl::Milliseconds(7));
-  }
-  stream->OnImage(Image(0));
-  stream->OnFinished(absl::OkStatus());
-  reader.join();
-
-  const auto events = writer_.events();
-  int last_step = 0;
-  for (size_t i = 0; i < events.size(); ++i) {
-    EXPECT_EQ(events[i].sequence(), static_cast<int64_t>(i));
-    if (events[i].has_frame()) {
-      EXPECT_GT(events[i].frame().step(), last_step);
-      last_step = events[i].frame().step();
-    }
-  }
-  const auto& finished = events.back().finished();
-  EXPECT_EQ(finished.frames_sent() + finished.frames_dropped(), 200);
-  EXPECT_EQ(finished.images(), 1);
+TEST(WithDeadline, ACancellationJustBeforeTheDeadlineIsTheDeadlines) {
+  const absl::Time deadline = absl::UnixEpoch() + absl::Seconds(5);
+  const auto code_at = [&](absl::Duration before, const absl::Status& status) {
+    return WithDeadline(status, deadline, deadline - before).code();
+  };
+  EXPECT_EQ(code_at(absl::Milliseconds(5), CallerGone()), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(code_at(absl::Seconds(1), CallerGone()), absl::StatusCode::kCancelled);
+  EXPECT_EQ(code_at(absl::ZeroDuration(), absl::InternalError("")), absl::StatusCode::kInternal);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <utility>
 
 #include "server/grpc_listener.h"
 #include "server/rpc/image_generation_service.h"
@@ -41,25 +42,40 @@ class ServiceTest : public testing::Test {
   WorkPool pool_{2};
   SampleBudget samples_{kMaxUnreadBytes};
   CallWatch call_watch_{absl::Milliseconds(50)};
+  Generations generations_{
+      {.submit =
+           [this](GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
+             return engine_.Submit(std::move(request), std::move(sink));
+           },
+       .cancel = [this](Engine::Id id) { engine_.Cancel(id); },
+       .clock = &Clock::Real(),
+       .samples = &samples_,
+       .telemetry = &telemetry_},
+      {}};
   Engine engine_{{}, Clock::Real(), &telemetry_};
-  ImageGenerationService generation_{{.models = &models_,
-                                      .engine = &engine_,
-                                      .pool = &pool_,
-                                      .clock = &Clock::Real(),
-                                      .telemetry = &telemetry_,
-                                      .live_calls = &live_calls_,
-                                      .samples = &samples_,
-                                      .call_watch = &call_watch_,
-                                      .limits = {},
-                                      .write_time_max = kWriteTimeMax}};
+  const GenerationEnvironment environment_{.calls = {.pool = &pool_,
+                                                     .clock = &Clock::Real(),
+                                                     .live_calls = &live_calls_,
+                                                     .call_watch = &call_watch_,
+                                                     .write_time_max = kWriteTimeMax},
+                                           .models = &models_,
+                                           .generations = &generations_,
+                                           .samples = &samples_,
+                                           .telemetry = &telemetry_,
+                                           .limits = {}};
+  ImageGenerationService generation_{environment_};
+  GenerationsService generations_service_{environment_};
   ModelsService models_service_{&models_};
   GrpcListener listener_ =
       *Listen(Flags(), {{denoised::v1::ImageGeneration::service_full_name(), &generation_},
+                        {denoised::v1::Generations::service_full_name(), &generations_service_},
                         {denoised::v1::Models::service_full_name(), &models_service_}});
   std::shared_ptr<grpc::Channel> channel_ =
       grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials());
   std::unique_ptr<denoised::v1::ImageGeneration::Stub> stub_ =
       denoised::v1::ImageGeneration::NewStub(channel_);
+  std::unique_ptr<denoised::v1::Generations::Stub> generations_stub_ =
+      denoised::v1::Generations::NewStub(channel_);
   std::unique_ptr<grpc::ClientContext> context_;
 };
 

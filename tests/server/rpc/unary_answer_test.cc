@@ -20,7 +20,7 @@ namespace v1 = denoised::v1;
 // Answers once the test lets it.
 class SlowService final : public v1::Datasets::CallbackService {
  public:
-  explicit SlowService(const TurnEnvironment& environment) : environment_(environment) {}
+  explicit SlowService(const CallEnvironment& environment) : environment_(environment) {}
 
   grpc::ServerUnaryReactor* GetDataset(grpc::CallbackServerContext* context,
                                        const v1::GetDatasetRequest*,
@@ -35,7 +35,7 @@ class SlowService final : public v1::Datasets::CallbackService {
   std::promise<void> began, may_end;
 
  private:
-  const TurnEnvironment environment_;
+  const CallEnvironment environment_;
 };
 
 TEST(UnaryAnswer, AShutdownWaitsForACallUntilItIsAnswered) {

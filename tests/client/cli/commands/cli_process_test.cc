@@ -801,5 +801,20 @@ TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {
   EXPECT_THAT(RunProcess({DENOISE_BINARY, "--version"}, kPatience)->output, StartsWith("denoise "));
 }
 
+TEST_F(CliTest, ARequestIdDetachesUnlessItIsToldNotTo) {
+  ASSERT_EQ(Generate().exit_status, Exited(0));
+  ASSERT_EQ(Generate({"--request-id", "zoo"}).exit_status, Exited(0));
+  ASSERT_EQ(Generate({"--request-id", "zoo", "--on-disconnect", "cancel"}).exit_status, Exited(0));
+  ASSERT_EQ(Generate({"--on-disconnect", "detach"}).exit_status, Exited(0));
+  const auto requests = server_.requests();
+  ASSERT_EQ(requests.size(), 4u);
+  EXPECT_EQ(requests[0].request_id(), "");
+  EXPECT_EQ(requests[0].on_disconnect(), v1::ON_DISCONNECT_UNSPECIFIED);
+  EXPECT_EQ(requests[1].request_id(), "zoo");
+  EXPECT_EQ(requests[1].on_disconnect(), v1::ON_DISCONNECT_DETACH);
+  EXPECT_EQ(requests[2].on_disconnect(), v1::ON_DISCONNECT_CANCEL);
+  EXPECT_EQ(requests[3].on_disconnect(), v1::ON_DISCONNECT_DETACH);
+}
+
 }  // namespace
 }  // namespace denoise

@@ -128,8 +128,7 @@ TEST_F(DataSetQuotaTest, AnUploadThatUnpacksToMoreThanADataSetMayHaveFails) {
 
   EXPECT_EQ(Get()->state(), Dataset::FAILED);
   EXPECT_EQ(Get()->error(),
-            "its pictures take more than 60 bytes once they are unpacked, the most that is stored "
-            "of a data set");
+            "its unpacked pictures take more than 60 bytes, the maximum for a data set");
   EXPECT_EQ(Get()->report().pictures(), 1);
   EXPECT_EQ(Get()->stored_bytes(), 0);
   EXPECT_TRUE(std::filesystem::is_empty(open_->state.data_set(1)));

@@ -208,8 +208,8 @@ TEST_F(TrainingTaskTest, DoesAfterEachStepWhatIsDue) {
   EXPECT_FALSE(record.evaluation_result().nearest_neighbours_sheet().data().empty());
 }
 
-// The invariant of it all. Killed after every slice in turn, with everything written so far, the run
-// goes on to the same weights and the same events, none lost and none told twice.
+// The invariant of it all. Killed after every slice in turn, with everything written so far, the
+// run goes on to the same weights and the same events, none lost and none told twice.
 TEST_F(TrainingTaskTest, KilledAnywhereItEndsAsIfNothingHadHappened) {
   JobOnDisk undisturbed(path("undisturbed"));
   undisturbed.Load();
@@ -314,7 +314,7 @@ TEST_F(TrainingTaskTest, ADamagedCheckpointIsToldOfAndTheOneBeforeIsTaken) {
   EXPECT_EQ(job.task_->end().kind, RunEnd::Kind::kFinished);
 }
 
-TEST_F(TrainingTaskTest, WithoutAWholeCheckpointItBeginsAnew) {
+TEST_F(TrainingTaskTest, WithoutAnIntactCheckpointItStartsOver) {
   JobOnDisk job(path());
   job.Load();
   while (job.trainer_->steps_done() < 4) job.Run(1);
@@ -324,7 +324,7 @@ TEST_F(TrainingTaskTest, WithoutAWholeCheckpointItBeginsAnew) {
   job.Load();
 
   EXPECT_EQ(job.trainer_->steps_done(), 0);
-  EXPECT_THAT(job.Events().back().notice(), HasSubstr("begins anew"));
+  EXPECT_THAT(job.Events().back().notice(), HasSubstr("starts over"));
   EXPECT_EQ(job.open_.jobs.Get(1)->latest_checkpoint(), "");
 }
 

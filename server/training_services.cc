@@ -1,4 +1,4 @@
-#include "server/training.h"
+#include "server/training_services.h"
 
 #include <utility>
 
@@ -16,9 +16,9 @@ DataSetQuota QuotaOf(const ServerFlags& flags) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Training>> Training::Start(const ServerFlags& flags,
-                                                          const Environment& environment) {
-  const Clock* const clock = environment.turns.clock;
+absl::StatusOr<std::unique_ptr<TrainingServices>> TrainingServices::Start(
+    const ServerFlags& flags, const Environment& environment) {
+  const Clock* const clock = environment.calls.clock;
   ASSIGN_OR_RETURN(StateDir opened, StateDir::Open(flags.state));
   auto state = std::make_unique<StateDir>(std::move(opened));
   ASSIGN_OR_RETURN(auto database, Database::Open(state->database()));
@@ -38,22 +38,23 @@ absl::StatusOr<std::unique_ptr<Training>> Training::Start(const ServerFlags& fla
                                                    .clock = clock,
                                                    .observer = environment.observer},
                                                   options));
-  return std::unique_ptr<Training>(new Training(std::move(state), std::move(database),
-                                                std::move(data_sets), std::move(jobs),
-                                                environment.turns));
+  return std::unique_ptr<TrainingServices>(
+      new TrainingServices(std::move(state), std::move(database), std::move(data_sets),
+                           std::move(jobs), environment.calls));
 }
 
-Training::Training(std::unique_ptr<StateDir> state, std::unique_ptr<Database> database,
-                   std::unique_ptr<DataSetStore> data_sets, std::unique_ptr<TrainingJobs> jobs,
-                   const TurnEnvironment& turns)
+TrainingServices::TrainingServices(std::unique_ptr<StateDir> state,
+                                   std::unique_ptr<Database> database,
+                                   std::unique_ptr<DataSetStore> data_sets,
+                                   std::unique_ptr<TrainingJobs> jobs, const CallEnvironment& calls)
     : state_(std::move(state)),
       database_(std::move(database)),
       data_sets_(std::move(data_sets)),
       jobs_(std::move(jobs)),
-      training_service_(jobs_.get(), turns),
-      datasets_service_(data_sets_.get(), turns) {}
+      training_service_(jobs_.get(), calls),
+      datasets_service_(data_sets_.get(), calls) {}
 
-void Training::Stop(absl::Time deadline) {
+void TrainingServices::Stop(absl::Time deadline) {
   jobs_->Stop(deadline);
   data_sets_->Stop();
 }

@@ -1,6 +1,9 @@
-#include "server/rpc/call_end.h"
+#include "server/rpc/call.h"
 
 #include <chrono>
+#include <random>
+
+#include "absl/strings/str_cat.h"
 
 namespace denoise {
 namespace {
@@ -10,6 +13,15 @@ namespace {
 constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(100);
 
 }  // namespace
+
+std::string NewRequestId() {
+  thread_local std::mt19937_64 generator = [] {
+    std::random_device device;
+    std::seed_seq seed{device(), device(), device(), device()};
+    return std::mt19937_64(seed);
+  }();
+  return absl::StrCat(absl::Hex(generator(), absl::kZeroPad16));
+}
 
 absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
@@ -21,5 +33,7 @@ absl::Status WithDeadline(const absl::Status& status, absl::Time deadline, absl:
   if (!absl::IsCancelled(status) || now + kDeadlineSlack < deadline) return status;
   return absl::DeadlineExceededError("the deadline has passed");
 }
+
+absl::Status CallerGone() { return absl::CancelledError("the caller has gone"); }
 
 }  // namespace denoise

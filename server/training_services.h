@@ -1,4 +1,4 @@
-// What a server has besides where it keeps state (--state): data sets, training jobs, their services.
+// The part of a server that keeps state (--state): data sets, training jobs and their services.
 #pragma once
 
 #include <memory>
@@ -15,35 +15,35 @@
 
 namespace denoise {
 
-class Training {
+class TrainingServices {
  public:
-  // What it works with; all of it outlives the object.
+  // Everything outlives the object.
   struct Environment {
     Engine* engine;
     ModelRepository* models;
     const ModelsFolder* models_folder;
     JobObserver* observer;
-    TurnEnvironment turns;
+    CallEnvironment calls;
   };
 
-  // Takes the folder of --state, and goes on with what was under way when a server ended there. The
+  // Opens the folder of --state, and continues what was under way when a server ended there. The
   // status is for the operator.
-  static absl::StatusOr<std::unique_ptr<Training>> Start(const ServerFlags& flags,
-                                                         const Environment& environment);
+  static absl::StatusOr<std::unique_ptr<TrainingServices>> Start(const ServerFlags& flags,
+                                                                 const Environment& environment);
 
   std::vector<NamedService> services() {
     return {{denoised::v1::Training::service_full_name(), &training_service_},
             {denoised::v1::Datasets::service_full_name(), &datasets_service_}};
   }
 
-  // Jobs stop between two steps and save what they have, those that can by `deadline`; the reading of
-  // uploads is given up. Both go on when a server is started there again.
+  // Stops jobs between two steps, those that can by `deadline` with a checkpoint, and abandons the
+  // reading of uploads. Both continue when a server starts there again.
   void Stop(absl::Time deadline);
 
  private:
-  Training(std::unique_ptr<StateDir> state, std::unique_ptr<Database> database,
-           std::unique_ptr<DataSetStore> data_sets, std::unique_ptr<TrainingJobs> jobs,
-           const TurnEnvironment& turns);
+  TrainingServices(std::unique_ptr<StateDir> state, std::unique_ptr<Database> database,
+                   std::unique_ptr<DataSetStore> data_sets, std::unique_ptr<TrainingJobs> jobs,
+                   const CallEnvironment& calls);
 
   // Destroyed in reverse order.
   const std::unique_ptr<StateDir> state_;

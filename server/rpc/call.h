@@ -1,0 +1,47 @@
+// What every call has: an id, a deadline, and the parts of the server that look after it.
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "server/rpc/call_watch.h"
+#include "server/rpc/live_calls.h"
+#include "server/rpc/work_pool.h"
+
+namespace denoise {
+
+// What calls need; outlives all of them.
+struct CallEnvironment {
+  WorkPool* pool;
+  const Clock* clock;
+  LiveCalls* live_calls;
+  CallWatch* call_watch;
+  absl::Duration write_time_max;  // for the other side to take or send one message
+};
+
+struct Call {
+  std::string id;  // for the log, and for whoever asks about it
+  absl::Time arrival;
+  absl::Time deadline;         // InfiniteFuture where the caller has set none
+  std::function<void()> wake;  // of a stream: see EventSource. Any thread may call it, at any time
+};
+
+// 16 random hexadecimal digits. Thread-safe.
+std::string NewRequestId();
+
+// InfiniteFuture where the caller has set none.
+absl::Time DeadlineOf(const grpc::CallbackServerContext& context);
+
+// `status`, or DEADLINE_EXCEEDED where it is CANCELLED because of the deadline: gRPC cancels a call
+// whose deadline has passed.
+absl::Status WithDeadline(const absl::Status& status, absl::Time deadline, absl::Time now);
+
+// What a call ends with whose caller has left.
+absl::Status CallerGone();
+
+}  // namespace denoise

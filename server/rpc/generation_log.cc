@@ -1,0 +1,196 @@
+#include "server/rpc/generation_log.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace denoise {
+namespace {
+
+using Event = GenerationLog::Event;
+
+int64_t Bytes(const at::Tensor& sample) {
+  return sample.numel() * static_cast<int64_t>(sizeof(float));
+}
+
+bool IsFrame(const Event& event) { return std::holds_alternative<FrameUpdate>(event.what); }
+
+bool IsAfter(int64_t sequence, const Event& event) { return sequence < event.sequence; }
+
+}  // namespace
+
+GenerationLog::GenerationLog(Options options) : options_(std::move(options)) {
+  const MutexLock lock(mutex_);
+  last_step_ = options_.clock->Now();
+  Append(options_.accepted, last_step_);
+}
+
+std::unique_ptr<GenerationLog::Reader> GenerationLog::Attach(int64_t after,
+                                                             std::function<void()> wake) {
+  return std::make_unique<Reader>(this, after, std::move(wake));
+}
+
+GenerationLog::Reader::Reader(GenerationLog* log, int64_t after, std::function<void()> wake)
+    : log_(log), wake_(std::move(wake)), position_(after) {
+  const MutexLock lock(log_->mutex_);
+  // From the beginning every frame counts that ever was; after that, those that are still there.
+  frames_before_ = after < 0 ? 0 : log_->frames_total_ - log_->CountFramesAfter(after);
+  log_->readers_.insert(this);
+}
+
+GenerationLog::Reader::~Reader() {
+  const MutexLock lock(log_->mutex_);
+  log_->readers_.erase(this);
+}
+
+std::optional<Event> GenerationLog::Reader::Next() {
+  const MutexLock lock(log_->mutex_);
+  const auto next =
+      std::upper_bound(log_->events_.begin(), log_->events_.end(), position_, IsAfter);
+  if (next == log_->events_.end()) return std::nullopt;
+  position_ = next->sequence;
+  if (IsFrame(*next)) ++frames_returned_;
+  Event event = *next;
+  // As it stands now, not as it stood when it came up.
+  if (std::holds_alternative<Progress>(event.what)) {
+    event.what = log_->CurrentProgress();
+    event.time = log_->last_step_;
+  }
+  return event;
+}
+
+bool GenerationLog::Reader::over() const {
+  const MutexLock lock(log_->mutex_);
+  return log_->ended_.has_value() && position_ + 1 >= log_->next_sequence_;
+}
+
+int GenerationLog::Reader::frames_missed() const {
+  const MutexLock lock(log_->mutex_);
+  return log_->frames_total_ - log_->CountFramesAfter(position_) - frames_before_ -
+         frames_returned_;
+}
+
+GenerationLog::Snapshot GenerationLog::snapshot() const {
+  const MutexLock lock(mutex_);
+  return {.progress = CurrentProgress(),
+          .last_sequence = next_sequence_ - 1,
+          .started = started_,
+          .ended = ended_,
+          .status = status_,
+          .sample_bytes = frame_bytes_ + image_bytes_};
+}
+
+void GenerationLog::OnQueued(int position) {
+  const MutexLock lock(mutex_);
+  RemoveLatest<QueuePosition>();
+  Append(QueuePosition{position}, options_.clock->Now());
+}
+
+void GenerationLog::OnStarted(absl::Duration queue_wait) {
+  {
+    const MutexLock lock(mutex_);
+    started_ = options_.clock->Now();
+    Append(Started{queue_wait}, *started_);
+  }
+  if (options_.on_started) options_.on_started(queue_wait);
+}
+
+// Progress is news at most once per interval; each overtakes the one before.
+void GenerationLog::OnStep(int /*image_index*/, int /*step*/) {
+  const MutexLock lock(mutex_);
+  ++steps_done_;
+  last_step_ = options_.clock->Now();
+  if (last_step_ < next_progress_) return;
+  next_progress_ = last_step_ + options_.limits.progress_interval;
+  RemoveLatest<Progress>();
+  Append(Progress{}, last_step_);
+}
+
+// The newest frame always stays.
+void GenerationLog::OnFrame(FrameUpdate frame) {
+  const int64_t bytes = Bytes(frame.sample);
+  const MutexLock lock(mutex_);
+  ++previews_[{frame.image_index, frame.kind}];  // the one before is out of date now
+  while (frames_ > 0 && (frames_ >= options_.limits.frames ||
+                         frame_bytes_ + bytes > options_.limits.frame_bytes)) {
+    DropFrame();
+  }
+  ++frames_;
+  ++frames_total_;
+  frame_bytes_ += bytes;
+  Append(std::move(frame), options_.clock->Now());
+}
+
+void GenerationLog::OnImage(ImageUpdate image) {
+  const MutexLock lock(mutex_);
+  ++images_done_;
+  image_bytes_ += Bytes(image.sample);
+  Append(std::move(image), options_.clock->Now());
+}
+
+void GenerationLog::OnFinished(const absl::Status& status) {
+  {
+    const MutexLock lock(mutex_);
+    ended_ = options_.clock->Now();
+    status_ = status;
+    Append(End{status, *ended_ - options_.arrival}, *ended_);
+  }
+  if (options_.on_end) options_.on_end();
+}
+
+// Wakes under the lock, so that nobody is woken who has left.
+template <class What>
+void GenerationLog::Append(What what, absl::Time now) {
+  events_.push_back({next_sequence_++, now, std::move(what)});
+  for (const Reader* reader : readers_) {
+    if (reader->wake_) reader->wake_();
+  }
+}
+
+template <class What>
+void GenerationLog::RemoveLatest() {
+  const auto latest = std::find_if(events_.rbegin(), events_.rend(), [](const Event& event) {
+    return std::holds_alternative<What>(event.what);
+  });
+  if (latest != events_.rend()) events_.erase(std::prev(latest.base()));
+}
+
+void GenerationLog::DropFrame() {
+  const auto dropped = FrameToDrop();
+  const FrameUpdate& frame = std::get<FrameUpdate>(dropped->what);
+  --frames_;
+  frame_bytes_ -= Bytes(frame.sample);
+  const auto preview = previews_.find({frame.image_index, frame.kind});
+  if (--preview->second == 0) previews_.erase(preview);
+  events_.erase(dropped);
+}
+
+// The oldest frame that every reader has; else the oldest that a later one of the same image and
+// kind follows; else the oldest.
+GenerationLog::Events::iterator GenerationLog::FrameToDrop() {
+  const auto oldest = std::find_if(events_.begin(), events_.end(), IsFrame);
+  if (oldest->sequence <= ReadByAll()) return oldest;
+  const auto outdated = std::find_if(oldest, events_.end(), [this](const Event& event) {
+    const auto* frame = std::get_if<FrameUpdate>(&event.what);
+    return frame != nullptr && previews_.at({frame->image_index, frame->kind}) > 1;
+  });
+  return outdated != events_.end() ? outdated : oldest;
+}
+
+// The number up to which every reader has read; -1 without readers.
+int64_t GenerationLog::ReadByAll() const {
+  const auto slowest = std::min_element(
+      readers_.begin(), readers_.end(),
+      [](const Reader* a, const Reader* b) { return a->position_ < b->position_; });
+  return slowest == readers_.end() ? -1 : (*slowest)->position_;
+}
+
+int GenerationLog::CountFramesAfter(int64_t sequence) const {
+  const auto first = std::upper_bound(events_.begin(), events_.end(), sequence, IsAfter);
+  return static_cast<int>(std::count_if(first, events_.end(), IsFrame));
+}
+
+GenerationLog::Progress GenerationLog::CurrentProgress() const {
+  return {steps_done_, options_.steps_total, images_done_};
+}
+
+}  // namespace denoise

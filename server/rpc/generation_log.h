@@ -1,0 +1,159 @@
+// What happened to one generation: a numbered, bounded log, written by the engine and read by any
+// number of streams, each at its own pace.
+//
+// An event gets its number when it happens. Images, `accepted`, `started` and the end are never
+// lost. Of frames the log keeps as many as its limits allow, and of queue positions and progress
+// the latest; what goes leaves a gap in the numbers. So a log is bounded by its frame limits plus
+// the images of its request, which SampleBudget counts before the request begins.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "denoised/v1/image_generation.pb.h"
+#include "server/engine/generation.h"
+
+namespace denoise {
+
+// Thread-safe. Outlives its readers. The engine writes it, as a sink; no call waits for a reader.
+class GenerationLog final : public GenerationSink {
+ public:
+  struct QueuePosition {
+    int position;
+  };
+  struct Started {
+    absl::Duration queue_wait;
+  };
+  struct Progress {
+    int steps_done, steps_total, images_done;
+  };
+  struct End {
+    absl::Status status;
+    absl::Duration elapsed;  // since the request arrived
+  };
+  struct Event {
+    int64_t sequence;
+    absl::Time time;
+    std::variant<denoised::v1::Accepted, QueuePosition, Started, Progress, FrameUpdate, ImageUpdate,
+                 End>
+        what;
+  };
+
+  struct Limits {
+    int frames = 256;
+    int64_t frame_bytes = 16 << 20;  // as float32 samples
+    absl::Duration progress_interval = absl::Milliseconds(100);
+  };
+  struct Options {
+    denoised::v1::Accepted accepted;  // the first event
+    int steps_total = 0;              // over all images
+    absl::Time arrival;               // of the request
+    const Clock* clock = &Clock::Real();
+    Limits limits = {};
+    // Called by the thread that writes, after the event is in the log. May be empty; must not
+    // block.
+    std::function<void(absl::Duration queue_wait)> on_started = {};
+    std::function<void()> on_end = {};
+  };
+
+  // A position in the log. Used by one thread at a time.
+  class Reader {
+   public:
+    Reader(GenerationLog* log, int64_t after, std::function<void()> wake);
+    ~Reader();  // `wake` is not running then, and is never called again
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+
+    // The next event; nullopt where there is none now: `over()` says that none will come, else
+    // `wake` is called once there is one.
+    std::optional<Event> Next();
+    bool over() const;
+
+    // Frames that were gone from the log before this reader came to them.
+    int frames_missed() const;
+
+   private:
+    friend class GenerationLog;
+    GenerationLog* const log_;
+    const std::function<void()> wake_;
+    // Guarded by the log's mutex.
+    int64_t position_;   // the number of the last event that was read
+    int frames_before_;  // frames that this reader does not count
+    int frames_returned_ = 0;
+  };
+
+  explicit GenerationLog(Options options);
+
+  // A reader of the events numbered above `after`; -1 for all. `wake` is called by the threads that
+  // write, so it must neither block nor call the log.
+  std::unique_ptr<Reader> Attach(int64_t after, std::function<void()> wake)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Where the generation stands.
+  struct Snapshot {
+    Progress progress;
+    int64_t last_sequence;
+    std::optional<absl::Time> started;
+    std::optional<absl::Time> ended;
+    absl::Status status;   // once ended
+    int64_t sample_bytes;  // of the images and frames that are kept
+  };
+  Snapshot snapshot() const ABSL_LOCKS_EXCLUDED(mutex_);
+  const denoised::v1::Accepted& accepted() const { return options_.accepted; }
+
+  // GenerationSink, for the engine.
+  void OnQueued(int position) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnStarted(absl::Duration queue_wait) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnStep(int image_index, int step) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnFrame(FrameUpdate frame) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnImage(ImageUpdate image) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  // What a later frame takes the place of: image index and kind.
+  using Preview = std::pair<int, FrameKind>;
+  using Events = std::deque<Event>;
+
+  template <class What>
+  void Append(What what, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  template <class What>
+  void RemoveLatest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Events::iterator FrameToDrop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int64_t ReadByAll() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int CountFramesAfter(int64_t sequence) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Progress CurrentProgress() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+
+  mutable Mutex mutex_;
+  Events events_ ABSL_GUARDED_BY(mutex_);  // by number
+  std::set<Reader*> readers_ ABSL_GUARDED_BY(mutex_);
+  int64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  int frames_ ABSL_GUARDED_BY(mutex_) = 0;  // of events_
+  int64_t frame_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t image_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<Preview, int> previews_ ABSL_GUARDED_BY(mutex_);  // how many frames of each
+  int frames_total_ ABSL_GUARDED_BY(mutex_) = 0;             // that ever were
+  int steps_done_ ABSL_GUARDED_BY(mutex_) = 0;
+  int images_done_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time last_step_ ABSL_GUARDED_BY(mutex_);
+  absl::Time next_progress_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  std::optional<absl::Time> started_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Time> ended_ ABSL_GUARDED_BY(mutex_);
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace denoise

@@ -1,0 +1,297 @@
+#include "server/rpc/generation_stream.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <exception>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "server/requests/picture.h"
+#include "server/requests/seed.h"
+#include "server/requests/start_validation.h"
+#include "server/telemetry/log.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+using google::protobuf::util::TimeUtil;
+
+using Reader = std::unique_ptr<Generations::Reader>;
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  return TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(duration));
+}
+
+// What a stream has written so far.
+struct Totals {
+  int images = 0;
+  int frames_sent = 0;
+  int frames_too_large = 0;
+};
+
+// From an event of the log to one of the contract. Encodes frames and images, which is slow.
+// InvalidArgument where an encoding cannot hold a picture.
+class ToContract {
+ public:
+  ToContract(const Generations::Reader& reader, const Totals& totals)
+      : reader_(reader), totals_(totals) {}
+
+  absl::StatusOr<v1::GenerateEvent> operator()(v1::Accepted accepted) const {
+    v1::GenerateEvent event;
+    *event.mutable_accepted() = std::move(accepted);
+    return event;
+  }
+
+  absl::StatusOr<v1::GenerateEvent> operator()(const GenerationLog::QueuePosition& queued) const {
+    v1::GenerateEvent event;
+    event.mutable_queued()->set_position(queued.position);
+    return event;
+  }
+
+  absl::StatusOr<v1::GenerateEvent> operator()(const GenerationLog::Started& started) const {
+    v1::GenerateEvent event;
+    *event.mutable_started()->mutable_queue_wait() = ToProto(started.queue_wait);
+    return event;
+  }
+
+  absl::StatusOr<v1::GenerateEvent> operator()(const GenerationLog::Progress& progress) const {
+    v1::GenerateEvent event;
+    event.mutable_progress()->set_steps_done(progress.steps_done);
+    event.mutable_progress()->set_steps_total(progress.steps_total);
+    event.mutable_progress()->set_images_done(progress.images_done);
+    return event;
+  }
+
+  absl::StatusOr<v1::GenerateEvent> operator()(const FrameUpdate& frame) const {
+    v1::GenerateEvent event;
+    auto& proto = *event.mutable_frame();
+    ASSIGN_OR_RETURN(*proto.mutable_image(), EncodeSample(frame.sample, reader_.encoding().frame));
+    proto.set_image_index(frame.image_index);
+    proto.set_step(frame.step);
+    proto.set_timestep(frame.timestep);
+    proto.set_kind(frame.kind == FrameKind::kXt ? v1::FRAME_KIND_X_T : v1::FRAME_KIND_X0);
+    return event;
+  }
+
+  absl::StatusOr<v1::GenerateEvent> operator()(const ImageUpdate& image) const {
+    v1::GenerateEvent event;
+    auto& proto = *event.mutable_image();
+    ASSIGN_OR_RETURN(*proto.mutable_image(), EncodeSample(image.sample, reader_.encoding().image));
+    proto.set_image_index(image.image_index);
+    proto.set_seed(image.seed);
+    return event;
+  }
+
+  absl::StatusOr<v1::GenerateEvent> operator()(const GenerationLog::End& end) const {
+    RETURN_IF_ERROR(end.status);
+    v1::GenerateEvent event;
+    auto& finished = *event.mutable_finished();
+    finished.set_images(totals_.images);
+    finished.set_frames_sent(totals_.frames_sent);
+    finished.set_frames_dropped(reader_.frames_missed() + totals_.frames_too_large);
+    *finished.mutable_elapsed() = ToProto(end.elapsed);
+    return event;
+  }
+
+ private:
+  const Generations::Reader& reader_;
+  const Totals& totals_;
+};
+
+// The part that both calls share: attach to a generation, then tell what its log says.
+class GenerationSource : public GenerateEventSource {
+ public:
+  GenerationSource(const GenerationEnvironment& environment, Call call)
+      : environment_(environment), call_(std::move(call)) {}
+
+  absl::StatusOr<Outcome> Next() override {
+    if (!reader_) {
+      ASSIGN_OR_RETURN(reader_, Attach());
+    }
+    if (!failure_.ok()) return EndWithFailure();
+    std::optional<GenerationLog::Event> event = reader_->Next();
+    if (event) return Tell(*std::move(event));
+    if (reader_->over()) return Over();
+    return Wait();
+  }
+
+  // All has been said once `finished` was on its way.
+  std::optional<absl::Status> Leave() override {
+    if (said_finished_) return absl::OkStatus();
+    if (reader_ && !reader_->Leave()) return std::nullopt;
+    return CallerGone();
+  }
+
+ protected:
+  virtual absl::StatusOr<Reader> Attach() = 0;
+  virtual void OnFirstFrame() {}
+
+  // Of the call's end.
+  void Log(const char* event, const std::string& subject, const absl::Status& status) const {
+    LogEvent(WithholdsMessage(status) ? spdlog::level::err : spdlog::level::info, event,
+             {{"request", call_.id},
+              {"generation", reader_ ? reader_->id() : ""},
+              {"model", subject},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"message", std::string(status.message())},
+              {"images", totals_.images},
+              {"frames_sent", totals_.frames_sent},
+              {"frames_dropped", FramesDropped()},
+              {"seconds", absl::ToDoubleSeconds(Elapsed())}});
+  }
+
+  int FramesDropped() const {
+    return totals_.frames_too_large + (reader_ ? reader_->frames_missed() : 0);
+  }
+  absl::Duration Elapsed() const { return environment_.calls.clock->Now() - call_.arrival; }
+
+  const GenerationEnvironment& environment_;
+  const Call call_;
+  Reader reader_;
+
+ private:
+  absl::StatusOr<Outcome> Tell(GenerationLog::Event event) {
+    const int64_t sequence = event.sequence;
+    const absl::Time time = event.time;
+    const bool ends = std::holds_alternative<GenerationLog::End>(event.what);
+    absl::StatusOr<v1::GenerateEvent> made = Make(std::move(event));
+    if (!made.ok() && ends) return made.status();
+    if (!made.ok()) {  // a picture that cannot be encoded is no fault of the caller's
+      failure_ = absl::InternalError(made.status().message());
+      return EndWithFailure();
+    }
+    v1::GenerateEvent& proto = *made;
+    if (IsTooLarge(proto)) {
+      ++totals_.frames_too_large;
+      return Again();
+    }
+    Count(proto);
+    proto.set_sequence(sequence);
+    *proto.mutable_time() = TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
+    return std::move(proto);
+  }
+
+  // LibTorch throws where a sample is not what it should be, and anything where memory runs out.
+  absl::StatusOr<v1::GenerateEvent> Make(GenerationLog::Event event) const {
+    try {
+      return std::visit(ToContract(*reader_, totals_), std::move(event.what));
+    } catch (const std::exception& error) {
+      return absl::InternalError(absl::StrCat("cannot make an event: ", error.what()));
+    }
+  }
+
+  // Nobody can use what this reader cannot: the generation is left, as when the caller goes.
+  absl::StatusOr<Outcome> EndWithFailure() {
+    if (!reader_->Leave()) return Wait();
+    return failure_;
+  }
+
+  bool IsTooLarge(const v1::GenerateEvent& event) const {
+    return event.has_frame() && event.frame().image().data().size() >
+                                    static_cast<size_t>(reader_->encoding().frame_bytes_max);
+  }
+
+  void Count(const v1::GenerateEvent& event) {
+    if (event.has_image()) {
+      ++totals_.images;
+      environment_.telemetry->ImageSent();
+    } else if (event.has_frame()) {
+      if (totals_.frames_sent++ == 0) OnFirstFrame();
+      environment_.telemetry->FrameSent();
+    } else if (event.has_finished()) {
+      said_finished_ = true;
+    }
+  }
+
+  Totals totals_;
+  absl::Status failure_;  // an event could not be made
+  bool said_finished_ = false;
+};
+
+class GenerateSource final : public GenerationSource {
+ public:
+  GenerateSource(const GenerationEnvironment& environment, const v1::GenerateRequest& request,
+                 Call call)
+      : GenerationSource(environment, std::move(call)), request_(request) {}
+
+  // Requests that bring pictures along are resolved on the pool: decoding takes a while.
+  absl::Status Start() override {
+    if (BringsSamples(request_)) {
+      ASSIGN_OR_RETURN(reservation_, environment_.samples->Reserve(
+                                         static_cast<int64_t>(request_.ByteSizeLong())));
+      return absl::OkStatus();
+    }
+    ASSIGN_OR_RETURN(reader_, Attach());
+    return absl::OkStatus();
+  }
+
+  void OnEnd(const absl::Status& status) override {
+    environment_.telemetry->FramesDropped(FramesDropped());
+    environment_.telemetry->RequestFinished(status.code(), Elapsed());
+    Log("request finished", request_.model(), status);
+  }
+
+ protected:
+  absl::StatusOr<Reader> Attach() override {
+    ASSIGN_OR_RETURN(Reader joined, environment_.generations->Join(request_, call_));
+    if (joined) return joined;
+    ASSIGN_OR_RETURN(ResolvedRequest resolved, ResolveRequest(request_, *environment_.models,
+                                                              environment_.limits, ChooseSeed()));
+    reservation_ = {};  // what was held for the request alone must not stand in its own way
+    LogEvent(spdlog::level::debug, "request resolved",
+             {{"request", call_.id},
+              {"model", request_.model()},
+              {"count", resolved.generation.count},
+              {"evaluations", resolved.accepted.evaluations()},
+              {"seed", std::to_string(resolved.generation.seed)}});
+    return environment_.generations->Start(request_, std::move(resolved), call_);
+  }
+
+  void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
+
+ private:
+  const v1::GenerateRequest& request_;
+  SampleBudget::Reservation reservation_;  // for the request, until it is resolved
+};
+
+class WatchSource final : public GenerationSource {
+ public:
+  WatchSource(const GenerationEnvironment& environment, const v1::WatchGenerationRequest& request,
+              Call call)
+      : GenerationSource(environment, std::move(call)), request_(request) {}
+
+  absl::Status Start() override {
+    ASSIGN_OR_RETURN(reader_, Attach());
+    return absl::OkStatus();
+  }
+
+  void OnEnd(const absl::Status& status) override { Log("watch finished", "", status); }
+
+ protected:
+  absl::StatusOr<Reader> Attach() override {
+    return environment_.generations->Watch(request_, call_);
+  }
+
+ private:
+  const v1::WatchGenerationRequest& request_;
+};
+
+}  // namespace
+
+std::unique_ptr<GenerateEventSource> MakeGenerateSource(const GenerationEnvironment& environment,
+                                                        const v1::GenerateRequest& request,
+                                                        Call call) {
+  return std::make_unique<GenerateSource>(environment, request, std::move(call));
+}
+
+std::unique_ptr<GenerateEventSource> MakeWatchSource(const GenerationEnvironment& environment,
+                                                     const v1::WatchGenerationRequest& request,
+                                                     Call call) {
+  return std::make_unique<WatchSource>(environment, request, std::move(call));
+}
+
+}  // namespace denoise

@@ -1,0 +1,39 @@
+// What the streams of Generate and WatchGeneration read: the log of a generation, as events of the
+// contract.
+#pragma once
+
+#include <memory>
+
+#include "denoised/v1/generations.pb.h"
+#include "denoised/v1/image_generation.pb.h"
+#include "server/models/model_repository.h"
+#include "server/requests/request_validation.h"
+#include "server/requests/sample_budget.h"
+#include "server/rpc/call.h"
+#include "server/rpc/event_stream.h"
+#include "server/rpc/generations.h"
+#include "server/telemetry/telemetry.h"
+
+namespace denoise {
+
+// What the calls that make pictures need; outlives all of them.
+struct GenerationEnvironment {
+  CallEnvironment calls;
+  const ModelRepository* models;
+  Generations* generations;
+  SampleBudget* samples;
+  Telemetry* telemetry;
+  RequestLimits limits;
+};
+
+using GenerateEventSource = EventSource<denoised::v1::GenerateEvent>;
+
+// `request` is gRPC's, and lives until the call is over.
+std::unique_ptr<GenerateEventSource> MakeGenerateSource(
+    const GenerationEnvironment& environment, const denoised::v1::GenerateRequest& request,
+    Call call);
+std::unique_ptr<GenerateEventSource> MakeWatchSource(
+    const GenerationEnvironment& environment, const denoised::v1::WatchGenerationRequest& request,
+    Call call);
+
+}  // namespace denoise

@@ -1,0 +1,455 @@
+#include "server/rpc/generations.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/error_details.h"
+#include "core/base/field_violations.h"
+#include "core/base/paging.h"
+#include "core/base/status_macros.h"
+#include "server/requests/field_checks.h"
+#include "server/rpc/status_mapping.h"
+
+namespace denoise {
+
+namespace v1 = denoised::v1;
+
+// Mutable fields are guarded by the mutex of Generations.
+struct Generation {
+  const std::string id;
+  const int64_t number;  // in order of arrival
+  const RequestDigest digest;
+  const bool detaches;  // goes on without readers
+  const bool kept;      // after its end
+  const PictureEncoding encoding;
+  const int64_t sample_bytes;  // of one picture
+  const absl::Time arrival;
+  GenerationLog log;
+
+  SampleBudget::Reservation reservation;
+  int readers = 0;
+  std::optional<Engine::Id> engine_id;  // once the engine has it
+  bool cancel_requested = false;
+  bool linked = false;     // it can be found
+  int64_t kept_bytes = 0;  // that are counted for it
+};
+
+namespace {
+
+constexpr char kPrefix[] = "generations/";
+constexpr char kResourceType[] = "generation";
+
+std::string NameOf(std::string_view id) { return std::string(kPrefix).append(id); }
+
+int StepsTotal(const ResolvedRequest& resolved) {
+  const int64_t steps = int64_t{resolved.accepted.steps()} * resolved.generation.count;
+  return static_cast<int>(std::min<int64_t>(steps, std::numeric_limits<int>::max()));
+}
+
+// The most that a generation can hold: its images, as many frames as its log keeps, the picture
+// that is on its way, the samples that it starts from and keeps, and what every call takes.
+int64_t MostBytesHeld(const ResolvedRequest& resolved, const GenerationLog::Limits& limits) {
+  const int64_t sample_bytes = SampleBytes(resolved.model->spec);
+  int64_t frame_bytes = 0;
+  if (resolved.generation.frames.every_n_steps > 0) {
+    const int64_t kinds = static_cast<int64_t>(resolved.generation.frames.kinds.size());
+    const int64_t frames = std::min<int64_t>(limits.frames, kinds * StepsTotal(resolved));
+    frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
+  }
+  constexpr int kMostInputs = 4;
+  return kCallBytes + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes;
+}
+
+// A retry gets what runs or has succeeded; after a failure it tries again.
+bool CanBeJoined(const Generation& generation) {
+  const GenerationLog::Snapshot now = generation.log.snapshot();
+  return now.ended ? now.status.ok() : !generation.cancel_requested;
+}
+
+v1::Generation::State StateOf(const Generation& generation, const GenerationLog::Snapshot& now) {
+  if (!now.ended) {
+    if (generation.cancel_requested) return v1::Generation::CANCELLING;
+    return now.started ? v1::Generation::RUNNING : v1::Generation::QUEUED;
+  }
+  if (now.status.ok()) return v1::Generation::SUCCEEDED;
+  return absl::IsCancelled(now.status) ? v1::Generation::CANCELLED : v1::Generation::FAILED;
+}
+
+google::protobuf::Timestamp ToProto(absl::Time time) {
+  return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
+}
+
+absl::StatusOr<int64_t> ParseToken(const std::string& token) {
+  ASSIGN_OR_RETURN(const std::string entry, ParsePageToken(token));
+  int64_t number = std::numeric_limits<int64_t>::max();
+  if (!entry.empty() && (!absl::SimpleAtoi(entry, &number) || number < 1)) return BadPageToken();
+  return number;
+}
+
+}  // namespace
+
+Generations::Generations(const Environment& environment, const Limits& limits)
+    : environment_(environment), limits_(limits), expirer_([this] { ExpireLoop(); }) {}
+
+Generations::~Generations() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.NotifyAll();
+  expirer_.join();
+}
+
+// --- Starting and joining
+
+absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Join(
+    const v1::GenerateRequest& request, const Call& call) {
+  if (request.request_id().empty()) return nullptr;
+  const RequestDigest digest = DigestOf(request);
+  const MutexLock lock(mutex_);
+  return JoinExisting(request.request_id(), digest, call);
+}
+
+absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
+    const std::string& id, const RequestDigest& digest, const Call& call) {
+  DropExpired();
+  const auto found = by_id_.find(id);
+  if (found == by_id_.end() || !CanBeJoined(*found->second)) return nullptr;
+  const std::vector<std::string> differences = Differences(digest, found->second->digest);
+  if (!differences.empty()) {
+    return WithErrorReason(
+        absl::AlreadyExistsError(absl::StrCat(
+            "request_id ", id, " belongs to another request: it differs in ",
+            absl::StrJoin(differences, ", "), ". Take another id for another request.")),
+        "REQUEST_ID_IN_USE");
+  }
+  return AttachAnother(found->second, -1, call);
+}
+
+absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
+    const v1::GenerateRequest& request, ResolvedRequest resolved, const Call& call) {
+  ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
+                   environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong()) +
+                                                 MostBytesHeld(resolved, {})));
+  const GenerationRef generation = Make(request, resolved, call);
+  std::unique_ptr<Reader> reader;
+  {
+    const MutexLock lock(mutex_);
+    ASSIGN_OR_RETURN(reader, JoinExisting(generation->id, generation->digest, call));
+    if (reader) return reader;  // somebody was faster
+    generation->reservation = std::move(reservation);
+    Link(generation);
+    reader = Attach(generation, -1, call);
+  }
+  RETURN_IF_ERROR(Submit(generation, std::move(resolved.generation)));
+  return reader;
+}
+
+std::shared_ptr<Generation> Generations::Make(const v1::GenerateRequest& request,
+                                              ResolvedRequest& resolved, const Call& call) {
+  const bool named = !request.request_id().empty();
+  const bool detaches = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;
+  const std::string id = named ? request.request_id() : NewRequestId();
+  resolved.accepted.set_generation(NameOf(id));
+  // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
+  resolved.generation.deadline = detaches ? absl::InfiniteFuture() : call.deadline;
+  const int steps_total = StepsTotal(resolved);
+  const int64_t number = next_number_++;
+  return GenerationRef(new Generation{
+      .id = id,
+      .number = number,
+      .digest = DigestOf(request),
+      .detaches = detaches,
+      .kept = named || detaches,
+      .encoding = {resolved.image_encoding, resolved.frame_encoding, resolved.frame_bytes_max},
+      .sample_bytes = SampleBytes(resolved.model->spec),
+      .arrival = call.arrival,
+      .log = GenerationLog(
+          {.accepted = std::move(resolved.accepted),
+           .steps_total = steps_total,
+           .arrival = call.arrival,
+           .clock = environment_.clock,
+           .on_started = [telemetry = environment_.telemetry](
+                             absl::Duration queue_wait) { telemetry->QueueWaited(queue_wait); },
+           .on_end = [this, number] { OnEnd(number); }})});
+}
+
+// Whoever joins meanwhile hears of a refusal, too.
+absl::Status Generations::Submit(const GenerationRef& generation, GenerationRequest request) {
+  const absl::StatusOr<Engine::Id> id = environment_.submit(
+      std::move(request), std::shared_ptr<GenerationSink>(generation, &generation->log));
+  if (!id.ok()) {
+    {
+      const MutexLock lock(mutex_);
+      Unlink(generation);
+    }
+    generation->log.OnFinished(id.status());
+    return id.status();
+  }
+  bool cancel = false;
+  {
+    const MutexLock lock(mutex_);
+    generation->engine_id = *id;
+    cancel = generation->cancel_requested;
+  }
+  if (cancel) environment_.cancel(*id);
+  return absl::OkStatus();
+}
+
+// --- The service
+
+absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Watch(
+    const v1::WatchGenerationRequest& request, const Call& call) {
+  const MutexLock lock(mutex_);
+  ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
+  if (!request.has_resume_after()) return AttachAnother(generation, -1, call);
+  const int64_t last = generation->log.snapshot().last_sequence;
+  if (request.resume_after() < 0 || request.resume_after() > last) {
+    return InvalidField("resume_after", absl::StrCat("must be between 0 and ", last,
+                                                     ", the number of the latest event, is ",
+                                                     request.resume_after()));
+  }
+  return AttachAnother(generation, request.resume_after(), call);
+}
+
+absl::StatusOr<v1::Generation> Generations::Get(const v1::GetGenerationRequest& request) {
+  const MutexLock lock(mutex_);
+  ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
+  return Describe(*generation);
+}
+
+absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
+    const v1::ListGenerationsRequest& request) {
+  const absl::StatusOr<int> page_size = PageSize(request.page_size());
+  const absl::StatusOr<int64_t> before = ParseToken(request.page_token());
+  FieldViolations violations;
+  violations.AddAll("", page_size.status());
+  violations.AddAll("", before.status());
+  RETURN_IF_ERROR(violations.ToStatus());
+
+  v1::ListGenerationsResponse response;
+  size_t bytes = 0;
+  const MutexLock lock(mutex_);
+  DropExpired();
+  const auto end = by_number_.lower_bound(*before);
+  for (auto next = std::make_reverse_iterator(end); next != by_number_.rend(); ++next) {
+    v1::Generation generation = Describe(*next->second);
+    generation.mutable_accepted()->clear_timesteps();
+    bytes += generation.ByteSizeLong();
+    const int listed = response.generations_size();
+    if (listed == *page_size || (listed > 0 && bytes > kMaxPageBytes)) {
+      response.set_next_page_token(PageTokenAfter(absl::StrCat(std::prev(next)->first)));
+      break;
+    }
+    *response.add_generations() = std::move(generation);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationRequest& request) {
+  v1::Generation description;
+  std::optional<Engine::Id> id;
+  {
+    const MutexLock lock(mutex_);
+    ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
+    if (generation->log.snapshot().ended) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(request.name(), " has ended: there is nothing to cancel"));
+    }
+    generation->cancel_requested = true;
+    id = generation->engine_id;
+    description = Describe(*generation);
+  }
+  if (id) environment_.cancel(*id);
+  return description;
+}
+
+absl::StatusOr<Generations::GenerationRef> Generations::Find(const std::string& name) {
+  const std::string_view id =
+      std::string_view(name).substr(std::min(name.size(), sizeof(kPrefix) - 1));
+  if (!name.starts_with(kPrefix) || !IsValidRequestId(id)) {
+    return InvalidField("name", "must be \"generations/\" and the id of a generation");
+  }
+  DropExpired();
+  if (const auto found = by_id_.find(id); found != by_id_.end()) return found->second;
+  if (expired_ids_.contains(id)) {
+    return WithErrorReason(
+        ResourceNotFound(kResourceType, name,
+                         absl::StrCat(name, " has ended, and its result is no longer kept")),
+        "GENERATION_EXPIRED");
+  }
+  return WithErrorReason(ResourceNotFound(kResourceType, name), "GENERATION_NOT_FOUND");
+}
+
+v1::Generation Generations::Describe(const Generation& generation) const {
+  const GenerationLog::Snapshot now = generation.log.snapshot();
+  v1::Generation proto;
+  proto.set_name(NameOf(generation.id));
+  proto.set_state(StateOf(generation, now));
+  if (proto.state() == v1::Generation::FAILED) {
+    // As the wire has it: what is inside stays there.
+    proto.set_error(ToWireStatus(now.status, generation.id).status.error_message());
+  }
+  *proto.mutable_accepted() = generation.log.accepted();
+  proto.set_on_disconnect(generation.detaches ? v1::ON_DISCONNECT_DETACH
+                                              : v1::ON_DISCONNECT_CANCEL);
+  proto.mutable_progress()->set_steps_done(now.progress.steps_done);
+  proto.mutable_progress()->set_steps_total(now.progress.steps_total);
+  proto.mutable_progress()->set_images_done(now.progress.images_done);
+  proto.set_last_sequence(now.last_sequence);
+  proto.set_readers(generation.readers);
+  *proto.mutable_create_time() = ToProto(generation.arrival);
+  if (now.started) *proto.mutable_start_time() = ToProto(*now.started);
+  if (now.ended) *proto.mutable_end_time() = ToProto(*now.ended);
+  if (now.ended && generation.kept)
+    *proto.mutable_expire_time() = ToProto(*now.ended + limits_.keep_time);
+  return proto;
+}
+
+// --- Readers
+
+Generations::Reader::Reader(Generations* generations, std::shared_ptr<Generation> generation,
+                            int64_t after, const Call& call)
+    : generations_(generations),
+      generation_(std::move(generation)),
+      events_(generation_->log.Attach(after, call.wake)) {}
+
+Generations::Reader::~Reader() {
+  if (!left_) generations_->Detach(generation_);
+  generations_->LetGo(generation_);
+}
+
+const std::string& Generations::Reader::id() const { return generation_->id; }
+const PictureEncoding& Generations::Reader::encoding() const { return generation_->encoding; }
+
+bool Generations::Reader::Leave() {
+  if (!left_) cancels_ = generations_->Detach(generation_);
+  left_ = true;
+  return !cancels_ || generation_->log.snapshot().ended;
+}
+
+std::unique_ptr<Generations::Reader> Generations::Attach(const GenerationRef& generation,
+                                                         int64_t after, const Call& call) {
+  ++generation->readers;
+  if (generation->kept_bytes > 0) expiries_.erase({ExpiryOf(*generation), generation->number});
+  return std::unique_ptr<Reader>(new Reader(this, generation, after, call));
+}
+
+// Takes what a call takes, and the picture that is on its way.
+absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::AttachAnother(
+    const GenerationRef& generation, int64_t after, const Call& call) {
+  ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
+                   environment_.samples->Reserve(kCallBytes + generation->sample_bytes));
+  std::unique_ptr<Reader> reader = Attach(generation, after, call);
+  reader->reservation_ = std::move(reservation);
+  return reader;
+}
+
+// Whether the generation is being cancelled, by this or before.
+bool Generations::Detach(const GenerationRef& generation) {
+  std::optional<Engine::Id> to_cancel;
+  bool cancelling = false;
+  {
+    const MutexLock lock(mutex_);
+    --generation->readers;
+    const bool ended = generation->log.snapshot().ended.has_value();
+    if (generation->readers == 0 && !generation->detaches && !ended &&
+        !generation->cancel_requested) {
+      generation->cancel_requested = true;
+      to_cancel = generation->engine_id;
+    }
+    cancelling = generation->cancel_requested && !ended;
+  }
+  if (to_cancel) environment_.cancel(*to_cancel);
+  return cancelling;
+}
+
+// --- What is kept, and for how long
+
+void Generations::LetGo(const GenerationRef& generation) {
+  const MutexLock lock(mutex_);
+  Settle(generation);
+}
+
+void Generations::OnEnd(int64_t number) {
+  const MutexLock lock(mutex_);
+  const auto found = by_number_.find(number);
+  if (found != by_number_.end()) Settle(GenerationRef(found->second));
+}
+
+// An older one of this id, which has failed, can no longer be found.
+void Generations::Link(const GenerationRef& generation) {
+  if (const auto older = by_id_.find(generation->id); older != by_id_.end()) {
+    const GenerationRef replaced = older->second;
+    Unlink(replaced);
+    Settle(replaced);
+  }
+  by_id_[generation->id] = generation;
+  by_number_[generation->number] = generation;
+  generation->linked = true;
+}
+
+void Generations::Unlink(const GenerationRef& generation) {
+  if (!std::exchange(generation->linked, false)) return;
+  by_id_.erase(generation->id);
+  by_number_.erase(generation->number);
+  expiries_.erase({ExpiryOf(*generation), generation->number});
+}
+
+// Once it has ended and nobody reads it, it is kept as a result or let go.
+void Generations::Settle(const GenerationRef& generation) {
+  const GenerationLog::Snapshot now = generation->log.snapshot();
+  if (generation->readers > 0 || !now.ended) return;
+  generation->reservation = {};
+  if (!generation->linked || !generation->kept) return Forget(generation);
+  if (generation->kept_bytes == 0) {
+    generation->kept_bytes = kCallBytes + now.sample_bytes +
+                             static_cast<int64_t>(generation->log.accepted().ByteSizeLong());
+    kept_bytes_ += generation->kept_bytes;
+  }
+  expiries_.emplace(ExpiryOf(*generation), generation->number);
+  DropExpired();
+  changed_.NotifyAll();
+}
+
+void Generations::Forget(const GenerationRef& generation) {
+  kept_bytes_ -= std::exchange(generation->kept_bytes, 0);
+  if (!generation->linked) return;
+  Unlink(generation);
+  if (!expired_ids_.insert(generation->id).second) return;
+  expired_.push_back(generation->id);
+  if (expired_.size() <= limits_.expired_names) return;
+  expired_ids_.erase(expired_.front());
+  expired_.pop_front();
+}
+
+// The oldest results go, too, while there are too many.
+void Generations::DropExpired() {
+  const absl::Time now = environment_.clock->Now();
+  while (!expiries_.empty() &&
+         (expiries_.begin()->first <= now || kept_bytes_ > limits_.keep_bytes)) {
+    Forget(GenerationRef(by_number_.at(expiries_.begin()->second)));
+  }
+}
+
+// Frees what has expired where no call comes that would.
+void Generations::ExpireLoop() {
+  const MutexLock lock(mutex_);
+  while (!stopping_) {
+    DropExpired();
+    environment_.clock->WaitUntil(
+        changed_, mutex_, expiries_.empty() ? absl::InfiniteFuture() : expiries_.begin()->first);
+  }
+}
+
+absl::Time Generations::ExpiryOf(const Generation& generation) const {
+  return generation.log.snapshot().ended.value_or(absl::InfinitePast()) + limits_.keep_time;
+}
+
+}  // namespace denoise

@@ -1,0 +1,177 @@
+// The generations that run, and those whose results are kept.
+//
+// A generation begins with the Generate call that no running one answers. It is the engine's to
+// run, its log (generation_log.h) is what happened, and streams read that log. Once the last reader
+// has left, it is cancelled or goes on, as its caller chose. After its end it is kept for a while
+// if its caller can come back to it, that is if it has a request_id or was started with DETACH.
+//
+// Memory: a generation that runs or is being read holds what SampleBudget reserved for it before it
+// began. A result that nobody has read since its end counts against Limits::keep_bytes instead; the
+// oldest make room for new ones.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "denoised/v1/generations.pb.h"
+#include "denoised/v1/image_generation.pb.h"
+#include "server/engine/engine.h"
+#include "server/requests/request_digest.h"
+#include "server/requests/request_validation.h"
+#include "server/requests/sample_budget.h"
+#include "server/rpc/call.h"
+#include "server/rpc/generation_log.h"
+#include "server/telemetry/telemetry.h"
+
+namespace denoise {
+
+struct Generation;  // one of them; generations.cc
+
+// How the pictures of a generation are sent.
+struct PictureEncoding {
+  denoised::v1::Encoding image;
+  denoised::v1::Encoding frame;
+  int frame_bytes_max;  // larger frames, once encoded, are left out
+};
+
+// Thread-safe. Outlives the engine and its readers.
+class Generations {
+ public:
+  struct Environment {
+    // The engine's: Engine::Submit and Engine::Cancel.
+    std::function<absl::StatusOr<Engine::Id>(GenerationRequest, std::shared_ptr<GenerationSink>)>
+        submit;
+    std::function<void(Engine::Id)> cancel;
+    const Clock* clock;
+    SampleBudget* samples;
+    Telemetry* telemetry;
+  };
+  struct Limits {
+    absl::Duration keep_time = absl::Minutes(10);  // after a generation's end
+    int64_t keep_bytes = 256 << 20;                // of all results that are kept
+    size_t expired_names = 16384;                  // that are remembered
+  };
+
+  // A stream's part in a generation. Used by one thread at a time.
+  class Reader {
+   public:
+    ~Reader();
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+
+    // As GenerationLog::Reader's.
+    std::optional<GenerationLog::Event> Next() { return events_->Next(); }
+    bool over() const { return events_->over(); }
+    int frames_missed() const { return events_->frames_missed(); }
+
+    const std::string& id() const;
+    const PictureEncoding& encoding() const;
+
+    // The caller has gone. Whether nothing needs to be waited for: true unless that cancels the
+    // generation and the engine has not let go of it. The call is woken once it has.
+    bool Leave();
+
+   private:
+    friend class Generations;
+    Reader(Generations* generations, std::shared_ptr<Generation> generation, int64_t after,
+           const Call& call);
+
+    Generations* const generations_;
+    const std::shared_ptr<Generation> generation_;
+    std::unique_ptr<GenerationLog::Reader> events_;
+    SampleBudget::Reservation reservation_;  // beside what the generation holds
+    bool left_ = false;
+    bool cancels_ = false;
+  };
+
+  Generations(const Environment& environment, const Limits& limits);
+  ~Generations();
+  Generations(const Generations&) = delete;
+  Generations& operator=(const Generations&) = delete;
+
+  // A reader of the generation with the request's id, if there is one that runs or has succeeded;
+  // else null. ALREADY_EXISTS where that was another request. Hashes the request if it has an id.
+  absl::StatusOr<std::unique_ptr<Reader>> Join(const denoised::v1::GenerateRequest& request,
+                                               const Call& call) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Starts the request, which was resolved to `resolved`, or joins one that was started meanwhile.
+  // Errors are those of Join, Engine::Submit and SampleBudget::Reserve.
+  absl::StatusOr<std::unique_ptr<Reader>> Start(const denoised::v1::GenerateRequest& request,
+                                                ResolvedRequest resolved, const Call& call)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The service Generations.
+  absl::StatusOr<std::unique_ptr<Reader>> Watch(const denoised::v1::WatchGenerationRequest& request,
+                                                const Call& call) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<denoised::v1::Generation> Get(const denoised::v1::GetGenerationRequest& request)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<denoised::v1::ListGenerationsResponse> List(
+      const denoised::v1::ListGenerationsRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<denoised::v1::Generation> Cancel(
+      const denoised::v1::CancelGenerationRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  using GenerationRef = std::shared_ptr<Generation>;
+
+  GenerationRef Make(const denoised::v1::GenerateRequest& request, ResolvedRequest& resolved,
+                     const Call& call);
+  absl::StatusOr<std::unique_ptr<Reader>> JoinExisting(const std::string& id,
+                                                       const RequestDigest& digest,
+                                                       const Call& call)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Submit(const GenerationRef& generation, GenerationRequest request)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<GenerationRef> Find(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::unique_ptr<Reader> Attach(const GenerationRef& generation, int64_t after, const Call& call)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::unique_ptr<Reader>> AttachAnother(const GenerationRef& generation,
+                                                        int64_t after, const Call& call)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Detach(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
+  void LetGo(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnEnd(int64_t number) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  void Link(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Unlink(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Settle(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forget(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ExpireLoop() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Time ExpiryOf(const Generation& generation) const;
+  denoised::v1::Generation Describe(const Generation& generation) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Environment environment_;
+  const Limits limits_;
+  std::atomic<int64_t> next_number_ = 1;
+
+  Mutex mutex_;
+  CondVar changed_;
+  std::map<std::string, GenerationRef, std::less<>> by_id_ ABSL_GUARDED_BY(mutex_);
+  std::map<int64_t, GenerationRef> by_number_ ABSL_GUARDED_BY(mutex_);
+  // Those that are kept and have no reader, by when they go.
+  std::set<std::pair<absl::Time, int64_t>> expiries_ ABSL_GUARDED_BY(mutex_);
+  int64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<std::string> expired_ ABSL_GUARDED_BY(mutex_);  // oldest first
+  std::set<std::string, std::less<>> expired_ids_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread expirer_;
+};
+
+}  // namespace denoise

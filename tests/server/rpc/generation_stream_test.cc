@@ -1,0 +1,282 @@
+// What a Generate call's stream says of a generation, while its reader takes its time.
+#include "server/rpc/generation_stream.h"
+
+#include <gmock/gmock.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/server/rpc/generations_testing.h"
+
+namespace denoise {
+namespace {
+
+using denoised::v1::GenerateEvent;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+std::string Describe(const GenerateEvent& event) {
+  switch (event.event_case()) {
+    case GenerateEvent::kAccepted:
+      return "accepted";
+    case GenerateEvent::kQueued:
+      return "queued";
+    case GenerateEvent::kStarted:
+      return "started";
+    case GenerateEvent::kProgress:
+      return "progress";
+    case GenerateEvent::kFrame:
+      return "frame " + std::to_string(event.frame().step());
+    case GenerateEvent::kImage:
+      return "image " + std::to_string(event.image().image_index());
+    case GenerateEvent::kFinished:
+      return "finished";
+    default:
+      return "nothing";
+  }
+}
+
+class GenerationStreamTest : public GenerationsFixture {
+ protected:
+  using Source = GenerateEventSource;
+
+  GenerationStreamTest() {
+    request_.set_model("models/faces");
+    request_.mutable_sampler()->set_steps(2);
+    request_.mutable_frames()->set_every_n_steps(1);
+  }
+
+  void Start() {
+    source_ = MakeGenerateSource(environment_, request_, MakeCall());
+    ASSERT_TRUE(source_->Start().ok());
+  }
+
+  // The next event; nullopt where there is none, and then waits_ or status_ says why.
+  std::optional<GenerateEvent> Next() {
+    while (true) {
+      absl::StatusOr<Source::Outcome> outcome = source_->Next();
+      waits_ = outcome.ok() && std::holds_alternative<Source::Wait>(*outcome);
+      if (!outcome.ok()) status_ = outcome.status();
+      if (outcome.ok() && std::holds_alternative<Source::Over>(*outcome))
+        status_ = absl::OkStatus();
+      if (!outcome.ok() || waits_ || status_) return std::nullopt;
+      if (auto* event = std::get_if<GenerateEvent>(&*outcome)) return std::move(*event);
+    }
+  }
+
+  // Takes all that there is.
+  std::vector<std::string> TakeAll() {
+    std::vector<std::string> names;
+    while (auto event = Next()) {
+      names.push_back(Describe(*event));
+      events_.push_back(*std::move(event));
+    }
+    return names;
+  }
+
+  const GenerationEnvironment environment_{.calls = {.pool = nullptr,
+                                                     .clock = &clock_,
+                                                     .live_calls = nullptr,
+                                                     .call_watch = nullptr,
+                                                     .write_time_max = absl::Seconds(60)},
+                                           .models = &models_,
+                                           .generations = &generations_,
+                                           .samples = &samples_,
+                                           .telemetry = &telemetry_,
+                                           .limits = {}};
+  Request request_;
+  std::unique_ptr<Source> source_;
+  std::vector<GenerateEvent> events_;
+  std::optional<absl::Status> status_;  // once it is over
+  bool waits_ = false;
+};
+
+TEST_F(GenerationStreamTest, TellsTheWholeStoryInOrder) {
+  Start();
+  sink().OnQueued(0);
+  sink().OnStarted(absl::Seconds(2));
+  sink().OnStep(0, 1);
+  sink().OnFrame(Frame(1));
+  sink().OnStep(0, 2);
+  sink().OnFrame(Frame(2));
+  sink().OnImage(Image(0));
+  clock_.Advance(absl::Milliseconds(1500));
+  sink().OnFinished(absl::OkStatus());
+
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted", "queued", "started", "progress", "frame 1",
+                                     "frame 2", "image 0", "finished"));
+  for (size_t i = 0; i < events_.size(); ++i) {
+    EXPECT_EQ(events_[i].sequence(), static_cast<int64_t>(i));
+    EXPECT_GT(events_[i].time().seconds() + events_[i].time().nanos(), 0);
+  }
+  EXPECT_EQ(events_[2].started().queue_wait().seconds(), 2);
+  EXPECT_EQ(events_[3].progress().steps_total(), 2);
+  EXPECT_EQ(events_[4].frame().timestep(), 100.5);
+  EXPECT_EQ(events_[4].frame().kind(), denoised::v1::FRAME_KIND_X0);
+  EXPECT_EQ(events_[6].image().seed(), 7u);
+  EXPECT_EQ(events_[6].image().image().data().substr(1, 3), "PNG");
+  EXPECT_EQ(events_[7].finished().images(), 1);
+  EXPECT_EQ(events_[7].finished().frames_sent(), 2);
+  EXPECT_EQ(events_[7].finished().elapsed().seconds(), 1);
+  EXPECT_EQ(events_[7].finished().elapsed().nanos(), 500'000'000);
+  EXPECT_EQ(status_, absl::OkStatus());
+  source_.reset();
+  EXPECT_THAT(cancelled_, IsEmpty());
+}
+
+TEST_F(GenerationStreamTest, AcceptedNamesTheGenerationAndItsFrames) {
+  request_.set_request_id("photo-1");
+  Start();
+  TakeAll();
+  ASSERT_THAT(events_, SizeIs(1));
+  const denoised::v1::Accepted& accepted = events_[0].accepted();
+  EXPECT_EQ(accepted.generation(), "generations/photo-1");
+  EXPECT_EQ(accepted.frames().every_n_steps(), 1);
+  EXPECT_THAT(accepted.frames().kinds(), ElementsAre(denoised::v1::FRAME_KIND_X0));
+  EXPECT_EQ(accepted.frames().encoding(), denoised::v1::ENCODING_PNG);
+  EXPECT_EQ(accepted.frames().max_bytes(), RequestLimits().max_frame_bytes);
+}
+
+TEST_F(GenerationStreamTest, WaitsWhileThereIsNothingToSayAndIsWokenOnceThereIs) {
+  Start();
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted"));
+  EXPECT_TRUE(waits_);
+  const int wakes = wakes_;
+  sink().OnImage(Image(0));
+  EXPECT_EQ(wakes_, wakes + 1);
+  EXPECT_THAT(TakeAll(), ElementsAre("image 0"));
+}
+
+TEST_F(GenerationStreamTest, ASlowReaderGetsTheLatestFramesAndEveryImage) {
+  Start();
+  ASSERT_TRUE(Next());  // accepted is on its way, and takes its time
+  for (int step = 1; step <= 300; ++step) sink().OnFrame(Frame(step));
+  sink().OnImage(Image(0));
+  sink().OnImage(Image(1));
+  sink().OnFinished(absl::OkStatus());
+  const std::vector<std::string> rest = TakeAll();
+  ASSERT_THAT(rest, SizeIs(256 + 3));
+  EXPECT_EQ(rest.front(), "frame 45");
+  EXPECT_THAT(std::vector(rest.end() - 4, rest.end()),
+              ElementsAre("frame 300", "image 0", "image 1", "finished"));
+  EXPECT_EQ(events_.back().finished().frames_dropped(), 44);
+}
+
+TEST_F(GenerationStreamTest, ProgressIsAsItStandsWhenItIsWritten) {
+  request_.mutable_sampler()->set_steps(50);
+  Start();
+  ASSERT_TRUE(Next());
+  for (int step = 1; step <= 30; ++step) sink().OnStep(0, step);
+  const auto progress = Next();
+  ASSERT_TRUE(progress);
+  EXPECT_EQ(progress->progress().steps_done(), 30);
+  EXPECT_EQ(progress->progress().steps_total(), 50);
+}
+
+TEST_F(GenerationStreamTest, FramesOverTheSizeLimitAreLeftOutAndCounted) {
+  request_.mutable_frames()->set_encoding(denoised::v1::ENCODING_RAW_FLOAT32);
+  request_.mutable_frames()->set_max_bytes(3 * 8 * 8 * 4);
+  Start();
+  sink().OnFrame(Frame(1, 8));  // exactly the limit
+  sink().OnFrame(Frame(2, 9));
+  sink().OnFrame(Frame(3, 8));
+  sink().OnFinished(absl::OkStatus());
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted", "frame 1", "frame 3", "finished"));
+  EXPECT_EQ(events_.back().finished().frames_sent(), 2);
+  EXPECT_EQ(events_.back().finished().frames_dropped(), 1);
+}
+
+TEST_F(GenerationStreamTest, AFailureEndsWithItsStatusAfterWhatWasReady) {
+  Start();
+  sink().OnImage(Image(0));
+  sink().OnFinished(absl::InternalError("the output is not finite"));
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted", "image 0"));
+  EXPECT_EQ(status_, absl::InternalError("the output is not finite"));
+}
+
+TEST_F(GenerationStreamTest, ACallerWhoLeavesCancelsOnceAndTheStreamEndsWhenTheEngineLetsGo) {
+  Start();
+  ASSERT_TRUE(Next());
+  sink().OnImage(Image(0));
+  EXPECT_EQ(source_->Leave(), std::nullopt);
+  EXPECT_THAT(cancelled_, SizeIs(1));
+  sink().OnFrame(Frame(1));
+  EXPECT_EQ(source_->Leave(), std::nullopt);
+  sink().OnFinished(absl::CancelledError("cancelled"));
+  EXPECT_EQ(source_->Leave()->code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(cancelled_, SizeIs(1));
+}
+
+TEST_F(GenerationStreamTest, ACallerWhoLeavesADetachedGenerationIsGoneAtOnce) {
+  request_.set_on_disconnect(denoised::v1::ON_DISCONNECT_DETACH);
+  Start();
+  ASSERT_TRUE(Next());
+  EXPECT_EQ(source_->Leave()->code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(cancelled_, IsEmpty());
+}
+
+TEST_F(GenerationStreamTest, LeavingAfterTheEngineFinishedIsACancellation) {
+  Start();
+  sink().OnImage(Image(0));
+  sink().OnFinished(absl::OkStatus());
+  ASSERT_TRUE(Next());
+  EXPECT_EQ(source_->Leave()->code(), absl::StatusCode::kCancelled);
+  EXPECT_THAT(cancelled_, IsEmpty());
+}
+
+TEST_F(GenerationStreamTest, LeavingOnceAllWasSaidIsNone) {
+  Start();
+  sink().OnFinished(absl::OkStatus());
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted", "finished"));
+  EXPECT_EQ(source_->Leave(), absl::OkStatus());
+}
+
+TEST_F(GenerationStreamTest, WhoLeavesHoldsNothing) {
+  Start();
+  ASSERT_TRUE(Next());
+  auto image = Image(0);
+  const at::Tensor sample = image.sample;
+  sink().OnImage(std::move(image));
+  sink().OnFinished(absl::OkStatus());
+  sinks_.clear();
+  EXPECT_GT(sample.use_count(), 1u);
+  source_->Leave();
+  source_.reset();
+  EXPECT_EQ(sample.use_count(), 1u) << "the image waits for a reader who is gone";
+}
+
+TEST_F(GenerationStreamTest, APictureThatCannotBeEncodedFailsTheRequestAndFreesItsRows) {
+  Start();
+  ASSERT_TRUE(Next());
+  sink().OnFrame({.image_index = 0,
+                  .step = 1,
+                  .timestep = 0,
+                  .kind = FrameKind::kX0,
+                  .sample = at::zeros({7, 8, 8})});  // no picture has 7 channels
+  EXPECT_THAT(TakeAll(), IsEmpty());
+  EXPECT_TRUE(waits_);
+  EXPECT_THAT(cancelled_, SizeIs(1));
+  sink().OnFinished(absl::CancelledError("cancelled"));
+  EXPECT_THAT(TakeAll(), IsEmpty());
+  EXPECT_EQ(status_->code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(GenerationStreamTest, ARefusalComesBeforeTheFirstEvent) {
+  refusal_ = absl::UnavailableError("the queue is full");
+  source_ = MakeGenerateSource(environment_, request_, MakeCall());
+  EXPECT_EQ(source_->Start(), refusal_);
+  request_.mutable_sampler()->set_steps(0);
+  request_.set_request_id("not an id");
+  request_.set_on_disconnect(static_cast<denoised::v1::OnDisconnect>(17));
+  source_ = MakeGenerateSource(environment_, request_, MakeCall());
+  const absl::Status status = source_->Start();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  for (const char* field : {"sampler.steps", "request_id", "on_disconnect"}) {
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(field));
+  }
+}
+
+}  // namespace
+}  // namespace denoise

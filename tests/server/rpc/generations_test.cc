@@ -1,0 +1,317 @@
+// Who reads a generation, when it ends without readers, and how long its result is kept.
+#include "server/rpc/generations.h"
+
+#include <gmock/gmock.h>
+
+#include <thread>
+
+#include "core/base/error_details.h"
+#include "core/base/field_violations.h"
+#include "tests/server/rpc/generations_testing.h"
+
+namespace denoise {
+namespace {
+
+namespace v1 = denoised::v1;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+class GenerationsTest : public GenerationsFixture {
+ protected:
+  static Request Detached(const std::string& id) {
+    Request request = Named(id);
+    request.set_on_disconnect(v1::ON_DISCONNECT_DETACH);
+    return request;
+  }
+
+  // Runs the request to its end and leaves it.
+  void Finish(const Request& request, const absl::Status& status = absl::OkStatus()) {
+    const auto reader = Generate(request);
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    sink().OnImage(Image(0));
+    sink().OnFinished(status);
+    sinks_.back().reset();
+  }
+
+  std::vector<std::string> Listed(int page_size = 0) {
+    std::vector<std::string> names;
+    v1::ListGenerationsRequest request;
+    request.set_page_size(page_size);
+    do {
+      const auto page = generations_.List(request);
+      EXPECT_TRUE(page.ok()) << page.status();
+      if (!page.ok()) break;
+      EXPECT_LE(page->generations_size(), page_size == 0 ? 1000 : page_size);
+      for (const auto& generation : page->generations()) names.push_back(generation.name());
+      request.set_page_token(page->next_page_token());
+    } while (!request.page_token().empty());
+    return names;
+  }
+
+  std::string ReasonOf(const absl::Status& status) {
+    return GetErrorReason(status).value_or("none");
+  }
+};
+
+TEST_F(GenerationsTest, ARetryJoinsTheRunningGeneration) {
+  const auto first = *Generate(Named("a"));
+  const auto second = *Generate(Named("a"));
+  EXPECT_THAT(sinks_, SizeIs(1));
+  EXPECT_EQ(second->id(), "a");
+  EXPECT_EQ(Get("a")->readers(), 2);
+  const auto event = second->Next();
+  ASSERT_TRUE(event);
+  EXPECT_EQ(std::get<v1::Accepted>(event->what).generation(), "generations/a");
+}
+
+TEST_F(GenerationsTest, ARetryJoinsTheFinishedGeneration) {
+  Finish(Named("a"));
+  const auto reader = *Generate(Named("a"));
+  EXPECT_THAT(sinks_, SizeIs(1));
+  std::vector<GenerationLog::Event> events;
+  while (auto event = reader->Next()) events.push_back(*std::move(event));
+  ASSERT_THAT(events, SizeIs(3));
+  EXPECT_TRUE(std::holds_alternative<ImageUpdate>(events[1].what));
+  EXPECT_TRUE(reader->over());
+}
+
+TEST_F(GenerationsTest, ARequestWithoutAnIdIsAlwaysAnother) {
+  const auto first = *Generate(Named(""));
+  const auto second = *Generate(Named(""));
+  EXPECT_THAT(sinks_, SizeIs(2));
+  EXPECT_NE(first->id(), second->id());
+  EXPECT_TRUE(Get(first->id()).ok());
+}
+
+TEST_F(GenerationsTest, AnotherRequestWithTheSameIdIsRefusedByTheFieldsThatDiffer) {
+  const auto first = *Generate(Named("a"));
+  Request other = Named("a", /*steps=*/3);
+  other.set_seed(5);
+  other.set_on_disconnect(v1::ON_DISCONNECT_DETACH);
+  const absl::Status status = Generate(other).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("on_disconnect, sampler, seed."), Not(HasSubstr("model"))));
+  EXPECT_EQ(ReasonOf(status), "REQUEST_ID_IN_USE");
+
+  Request same = Named("a");
+  same.set_on_disconnect(v1::ON_DISCONNECT_CANCEL);
+  EXPECT_TRUE(Generate(same).ok()) << "CANCEL is the default";
+}
+
+TEST_F(GenerationsTest, ARetryAfterAFailureStartsAnother) {
+  Finish(Named("a"), absl::InternalError("broken"));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::FAILED);
+  const auto reader = *Generate(Named("a", /*steps=*/3));
+  EXPECT_THAT(sinks_, SizeIs(2));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::QUEUED);
+  EXPECT_THAT(Listed(), ElementsAre("generations/a"));
+}
+
+TEST_F(GenerationsTest, ARetryWhileTheFirstIsBeingCancelledStartsAnother) {
+  auto first = *Generate(Named("a"));
+  first.reset();
+  EXPECT_THAT(cancelled_, ElementsAre(0));
+  const auto second = *Generate(Named("a"));
+  ASSERT_THAT(sinks_, SizeIs(2));
+  sinks_[0]->OnFinished(absl::CancelledError("cancelled"));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::QUEUED);
+  sinks_[1]->OnStarted(absl::ZeroDuration());
+  EXPECT_EQ(Get("a")->state(), v1::Generation::RUNNING);
+}
+
+TEST_F(GenerationsTest, TheLastReaderWhoLeavesCancels) {
+  auto first = *Generate(Named("a"));
+  auto watcher = *Watch("a");
+  first.reset();
+  EXPECT_THAT(cancelled_, IsEmpty()) << "somebody still reads it";
+  EXPECT_FALSE(watcher->Leave()) << "the engine has not let go";
+  EXPECT_THAT(cancelled_, ElementsAre(0));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::CANCELLING);
+  const int wakes = wakes_;
+  sink().OnFinished(absl::CancelledError("cancelled"));
+  EXPECT_GT(wakes_, wakes);
+  EXPECT_TRUE(watcher->Leave());
+  EXPECT_THAT(cancelled_, SizeIs(1));
+}
+
+TEST_F(GenerationsTest, ADetachedGenerationGoesOnWithoutReaders) {
+  auto reader = *Generate(Detached("a"), clock_.Now() + absl::Seconds(1));
+  EXPECT_EQ(submitted_[0].deadline, absl::InfiniteFuture()) << "the deadline is the caller's";
+  EXPECT_TRUE(reader->Leave());
+  reader.reset();
+  EXPECT_THAT(cancelled_, IsEmpty());
+  sink().OnFinished(absl::OkStatus());
+  EXPECT_EQ(Get("a")->state(), v1::Generation::SUCCEEDED);
+  EXPECT_EQ(Get("a")->on_disconnect(), v1::ON_DISCONNECT_DETACH);
+}
+
+TEST_F(GenerationsTest, ACancelledOneHasItsCallersDeadline) {
+  const auto reader = *Generate(Named("a"), clock_.Now() + absl::Seconds(1));
+  EXPECT_EQ(submitted_[0].deadline, clock_.Now() + absl::Seconds(1));
+}
+
+TEST_F(GenerationsTest, ARefusedRequestLeavesNothing) {
+  refusal_ = absl::UnavailableError("the queue is full");
+  EXPECT_EQ(Generate(Named("a")).status(), refusal_);
+  EXPECT_EQ(ReasonOf(Get("a").status()), "GENERATION_NOT_FOUND");
+  EXPECT_TRUE(samples_.Reserve(int64_t{64} << 20).ok()) << "its memory is free again";
+  refusal_ = absl::OkStatus();
+  EXPECT_TRUE(Generate(Named("a")).ok());
+}
+
+TEST_F(GenerationsTest, WithoutAWayBackNothingIsKept) {
+  auto reader = *Generate(Named(""));
+  const std::string id = reader->id();
+  sink().OnImage(Image(0));
+  sink().OnFinished(absl::OkStatus());
+  EXPECT_TRUE(Get(id).ok()) << "it is being read";
+  EXPECT_FALSE(Get(id)->has_expire_time());
+  reader.reset();
+  EXPECT_EQ(ReasonOf(Get(id).status()), "GENERATION_EXPIRED");
+  EXPECT_TRUE(samples_.Reserve(int64_t{64} << 20).ok()) << "its memory is free again";
+}
+
+TEST_F(GenerationsTest, AResultIsKeptForTheStatedTime) {
+  Finish(Named("a"));
+  const v1::Generation kept = *Get("a");
+  EXPECT_EQ(kept.expire_time().seconds() - kept.end_time().seconds(), 600);
+  EXPECT_TRUE(samples_.Reserve(int64_t{64} << 20).ok()) << "it counts as a result now";
+  clock_.Advance(absl::Minutes(10) - absl::Nanoseconds(1));
+  EXPECT_TRUE(Get("a").ok());
+  clock_.Advance(absl::Nanoseconds(1));
+  const absl::Status expired = Get("a").status();
+  EXPECT_TRUE(absl::IsNotFound(expired));
+  EXPECT_EQ(ReasonOf(expired), "GENERATION_EXPIRED");
+  EXPECT_EQ(GetResource(expired)->name, "generations/a");
+  EXPECT_EQ(ReasonOf(Watch("a").status()), "GENERATION_EXPIRED");
+  EXPECT_EQ(ReasonOf(Get("never").status()), "GENERATION_NOT_FOUND");
+  EXPECT_THAT(Listed(), IsEmpty());
+}
+
+TEST_F(GenerationsTest, WhatHasExpiredIsFreedWithoutACall) {
+  auto reader = *Generate(Named("a"));
+  auto image = Image(0);
+  const at::Tensor sample = image.sample;
+  sink().OnImage(std::move(image));
+  sink().OnFinished(absl::OkStatus());
+  sinks_.clear();
+  reader.reset();
+  EXPECT_GT(sample.use_count(), 1u);
+  clock_.AwaitDeadline();
+  clock_.Advance(absl::Minutes(10));
+  while (sample.use_count() > 1) std::this_thread::yield();
+}
+
+TEST_F(GenerationsTest, AResultThatIsBeingReadStaysUntilItsReaderLeaves) {
+  Finish(Named("a"));
+  auto reader = *Watch("a");
+  clock_.Advance(absl::Hours(1));
+  EXPECT_TRUE(Get("a").ok());
+  reader.reset();
+  EXPECT_EQ(ReasonOf(Get("a").status()), "GENERATION_EXPIRED");
+}
+
+TEST_F(GenerationsTest, AnExpiredIdCanBeUsedAgain) {
+  Finish(Named("a"));
+  clock_.Advance(absl::Minutes(10));
+  Finish(Named("a", /*steps=*/3));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::SUCCEEDED);
+}
+
+// The limit is 1 MiB, of which each takes somewhat more than 64 KiB.
+TEST_F(GenerationsTest, TheOldestResultsMakeRoomForNewOnes) {
+  for (int i = 0; i < 20; ++i) {
+    Finish(Named("g" + std::to_string(i)));
+    clock_.Advance(absl::Seconds(1));
+  }
+  EXPECT_THAT(Listed(), SizeIs(15));
+  EXPECT_EQ(ReasonOf(Get("g4").status()), "GENERATION_EXPIRED");
+  EXPECT_TRUE(Get("g5").ok());
+  EXPECT_TRUE(Get("g19").ok());
+}
+
+TEST_F(GenerationsTest, ResultsThatAreBeingReadCountAgainstTheLimit) {
+  std::vector<std::unique_ptr<Generations::Reader>> readers;
+  for (int i = 0; i < 15; ++i) {
+    Finish(Named("g" + std::to_string(i)));
+    readers.push_back(*Watch("g" + std::to_string(i)));
+  }
+  Finish(Named("late"));
+  EXPECT_EQ(ReasonOf(Get("late").status()), "GENERATION_EXPIRED");
+  readers.clear();
+  Finish(Named("later"));
+  EXPECT_TRUE(Get("later").ok());
+}
+
+TEST_F(GenerationsTest, RemembersAsManyExpiredNamesAsItMay) {
+  for (const char* id : {"a", "b", "c", "d"}) Finish(Named(id));
+  clock_.Advance(absl::Minutes(10));
+  EXPECT_EQ(ReasonOf(Get("a").status()), "GENERATION_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(Get("b").status()), "GENERATION_EXPIRED");
+}
+
+TEST_F(GenerationsTest, AWatcherResumesAfterANumber) {
+  const auto first = *Generate(Named("a"));
+  sink().OnStarted(absl::ZeroDuration());
+  sink().OnImage(Image(0));
+  const auto watcher = *Watch("a", /*resume_after=*/1);
+  const auto event = watcher->Next();
+  ASSERT_TRUE(event);
+  EXPECT_EQ(event->sequence, 2);
+  EXPECT_FALSE(watcher->Next());
+  for (const int64_t out_of_range : {int64_t{-7}, int64_t{3}}) {
+    const absl::Status status = Watch("a", out_of_range).status();
+    ASSERT_THAT(GetFieldViolations(status), SizeIs(1)) << status;
+    EXPECT_EQ(GetFieldViolations(status)[0].field, "resume_after");
+    EXPECT_THAT(GetFieldViolations(status)[0].description, HasSubstr("between 0 and 2"));
+  }
+}
+
+TEST_F(GenerationsTest, CancellingEndsItForEveryReader) {
+  const auto reader = *Generate(Detached("a"));
+  EXPECT_TRUE(Cancel("a").ok());
+  EXPECT_THAT(cancelled_, ElementsAre(0));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::CANCELLING);
+  sink().OnFinished(absl::CancelledError("cancelled"));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::CANCELLED);
+  EXPECT_EQ(Cancel("a").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ReasonOf(Cancel("never")), "GENERATION_NOT_FOUND");
+}
+
+TEST_F(GenerationsTest, AFailureSaysNothingOfTheInside) {
+  const auto reader = *Generate(Named("a"));
+  sink().OnFinished(absl::InternalError("/secret/path"));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::FAILED);
+  EXPECT_THAT(Get("a")->error(), AllOf(HasSubstr("internal error"), Not(HasSubstr("secret"))));
+}
+
+TEST_F(GenerationsTest, TheyAreListedPageByPageLatestFirst) {
+  for (const char* id : {"a", "b", "c"}) Finish(Named(id));
+  const auto all = Listed();
+  EXPECT_THAT(all, ElementsAre("generations/c", "generations/b", "generations/a"));
+  EXPECT_EQ(Listed(/*page_size=*/1), all);
+  EXPECT_EQ(Listed(/*page_size=*/2), all);
+  v1::ListGenerationsRequest bad;
+  bad.set_page_size(-1);
+  bad.set_page_token("no token");
+  EXPECT_THAT(GetFieldViolations(generations_.List(bad).status()), SizeIs(2));
+}
+
+TEST_F(GenerationsTest, NamesAreChecked) {
+  for (const char* id : {"", "a b", "-a", "a/b", "\xff"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(Get(id).status())) << id;
+  }
+  EXPECT_TRUE(absl::IsInvalidArgument(Get(std::string(65, 'a')).status()));
+  EXPECT_TRUE(absl::IsNotFound(Get(std::string(64, 'a')).status()));
+  v1::GetGenerationRequest request;
+  request.set_name("models/a");
+  EXPECT_TRUE(absl::IsInvalidArgument(generations_.Get(request).status()));
+}
+
+}  // namespace
+}  // namespace denoise
