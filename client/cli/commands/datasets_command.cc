@@ -230,7 +230,7 @@ Command AddUpload(CLI::App& app) {
                  "file of such "
                  "a folder, or a file in the format of --format")
       ->required()
-      ->check(CLI::ExistingPath)
+      ->check(CLI::Validator(CLI::ExistingPath).description(""))
       ->type_name("PATH");
   AddMessageFlags(app, flags->request, UploadTable());
   app.add_flag("--json", flags->json, "Print the data set as JSON and nothing else");

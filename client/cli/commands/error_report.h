@@ -24,7 +24,7 @@ ExitCode ExitCodeOf(const absl::Status& status);
 
 // For the end of --help.
 inline constexpr char kExitCodesHelp[] =
-    "Exit codes: 0 ok, 1 failed, 2 wrong usage or invalid request, 3 server unavailable,\n"
+    "Exit codes: 0 ok, 1 failed, 2 wrong usage or invalid request, 3 unavailable,\n"
     "4 deadline exceeded, 5 not found, 130 interrupted.";
 
 // What went wrong, with every invalid field named by its flag among `flags`, and what to do next.

@@ -24,7 +24,7 @@ constexpr char kExamples[] = R"(  denoise generate --class-label animals --count
   denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5
   denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --out animals
   denoise generate --class-weights animals=0.6,food=0.4 --guidance-scale 4
-  denoise generate -c smileys -g 5 --guidance-sigma-min 0.3 --guidance-sigma-max 5
+  denoise generate -c smileys --guidance-scale 5 --guidance-sigma-min 0.3
   denoise generate -c symbols -n 8 --frames 1 --animation symbols.gif
   denoise generate -c smileys -n 4 --frames 1 --frame-kind x_t,x0
   denoise generate -c symbols -n 16 --format npy --json > events.jsonl
@@ -42,7 +42,8 @@ Continue from a frame of another generation, with another class:
       --branch run/frames/image-0-step-007.npy --branch-step 7
 
 Find the noise of a picture, and generate from it:
-  denoise generate -c food --invert photo.png --sampler ddim --steps 100 --out noise
+  denoise generate -c food --invert photo.png --sampler ddim --steps 100 \
+      --out noise
   denoise generate -c 2 --noise noise/image-0.npy --sampler ddim --steps 100
 
 Writes image-<i>.<format> and contact-sheet.png; with --frames also the frames,

@@ -57,7 +57,8 @@ Command AddHealthCommand(CLI::App& app) {
   const auto flags = std::make_shared<HealthFlags>();
   app.add_option("--service", flags->service,
                  "The service to ask about, such as denoised.v1.ImageGeneration. Default: the "
-                 "whole server");
+                 "whole server")
+      ->type_name("NAME");
   app.add_flag("--json", flags->json,
                "Print one line of JSON with service and status, and nothing else");
   AddConnectionFlags(app, flags->connection);

@@ -55,7 +55,7 @@ ExitCode RunModels(const ModelsFlags& flags) {
 
 Command AddModelsCommand(CLI::App& app) {
   const auto flags = std::make_shared<ModelsFlags>();
-  app.add_option("name", flags->name, "Describe this model. Default: list all");
+  app.add_option("name", flags->name, "Describe this model. Default: list all")->type_name("NAME");
   app.add_flag("--json", flags->json, "Print one line of JSON per model and nothing else");
   AddConnectionFlags(app, flags->connection);
   SetExamples(app, kExamples);

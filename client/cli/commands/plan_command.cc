@@ -77,7 +77,7 @@ void AddSourceFlags(CLI::App& app, PlanSource& source) {
                  "A scheduler_config.json in the diffusers layout, for the noise schedule and, "
                  "unless --sampler names another, the sampler. Default: 1000 timesteps, linear")
       ->type_name("FILE")
-      ->check(CLI::ExistingFile)
+      ->check(CLI::Validator(CLI::ExistingFile).description(""))
       ->excludes(model);
   AddCheckpointFlags(app, source.checkpoint);
   for (CLI::Option* option : app.get_options()) {

@@ -21,6 +21,7 @@
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
 #include "client/drawing/drawing.h"
+#include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -33,7 +34,7 @@ constexpr char kExamples[] =
   denoise sweep -c food --rows sampler=ddim,euler --columns steps=5,10,20 \
       --out samplers.png
   denoise sweep -c symbols --columns seed=1,2,3,4,5,6,7,8 --steps 12
-  denoise sweep --rows class=animals,food --columns eta=0,0.5,1 --sampler ddim --seed 7
+  denoise sweep --rows class=animals,food --columns eta=0,0.5,1 --sampler ddim
 
 Rows and columns may vary --class-label, --seed, and every flag of the sampler
 or of guidance. All images use seed 0 unless --seed or the grid says otherwise.
@@ -70,6 +71,9 @@ std::string Title(const SweepFlags& flags, const Sweep& sweep, const v1::Model& 
 
 absl::StatusOr<Sweep> Prepare(const SweepFlags& flags, Client& client) {
   Sweep sweep;
+  if (flags.rows.empty() && flags.columns.empty()) {
+    return InvalidField("--rows", "is required unless --columns is given; such as steps=4,8,16");
+  }
   ASSIGN_OR_RETURN(sweep.rows, ParseSweepAxis("--rows", flags.rows));
   ASSIGN_OR_RETURN(sweep.columns, ParseSweepAxis("--columns", flags.columns));
   ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.base.request.model()));
@@ -142,15 +146,14 @@ std::string CheckPng(const std::string& path) {
 }
 
 void AddGridFlags(CLI::App& app, SweepFlags& flags) {
-  CLI::Option_group* const axes = app.add_option_group("Grid");
-  axes->add_option("--rows", flags.rows, "The flag that differs between rows, with its values")
+  app.add_option("--rows", flags.rows, "The flag that differs between rows, with its values")
       ->type_name("FLAG=V,V,...");
-  axes->add_option("--columns", flags.columns,
-                   "The flag that differs between columns, with its values")
+  app.add_option("--columns", flags.columns,
+                 "The flag that differs between columns, with its values. Give one or both")
       ->type_name("FLAG=V,V,...");
-  axes->require_option(1, 2);
   app.add_option("--parallel", flags.parallel, "How many images to request at a time")
-      ->check(CLI::Range(1, kMostParallel))
+      ->check(CLI::Validator(CLI::Range(1, kMostParallel)).description(""))
+      ->type_name("N")
       ->capture_default_str();
   app.add_option("-o,--out", flags.out, "The .png file to write")
       ->type_name("FILE")

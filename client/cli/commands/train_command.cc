@@ -39,7 +39,7 @@ constexpr char kCreateExamples[] =
       --ema-decays 0.99,0.999 --label animals=yes
   denoise train create -d digits --height 28 --width 28 --channels 1 \
       --block-out-channels 32,64 --noise-schedule flow -n 5000
-  denoise train create -d emoji --base-model emoji-32 -n 2000 --learning-rate 5e-5
+  denoise train create -d emoji -m emoji-32 -n 2000 --learning-rate 5e-5
 
 The sampler flags apply to the sample grids.
 )";
@@ -75,7 +75,9 @@ struct CreateFlags {
 };
 
 void AddJobFlags(CLI::App& app, JobFlags& flags) {
-  app.add_option("job", flags.job, "The job, as `denoise train list` prints it")->required();
+  app.add_option("job", flags.job, "The job, as `denoise train list` prints it")
+      ->type_name("JOB")
+      ->required();
   app.add_flag("--json", flags.json, "Print JSON and nothing else");
   AddConnectionFlags(app, flags.connection);
 }
@@ -131,10 +133,13 @@ Command AddWatch(CLI::App& app) {
     WatchOptions watch;
   };
   const auto flags = std::make_shared<Flags>();
-  app.add_option("job", flags->job, "The job, as `denoise train list` prints it")->required();
+  app.add_option("job", flags->job, "The job, as `denoise train list` prints it")
+      ->type_name("JOB")
+      ->required();
   app.add_option("--resume-after", flags->watch.resume_after,
                  "Only events with a higher sequence number")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""))
+      ->type_name("N");
   AddWatchFlags(app, flags->watch);
   AddConnectionFlags(app, flags->connection);
   return [flags] {
@@ -169,7 +174,7 @@ Command AddList(CLI::App& app) {
   app.add_option("--state", flags->states, "Only jobs in these states, separated by commas")
       ->delimiter(',')
       ->transform(CLI::CheckedTransformer(StatesByName()).description(""))
-      ->type_name("STATE");
+      ->type_name("STATE,STATE,...");
   app.add_flag("--json", flags->json, "Print one line of JSON per job and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] {
@@ -243,7 +248,8 @@ Command AddPublish(CLI::App& app) {
   AddMessageFlags(app, flags->request, PublishFlags());
   app.add_option("--step", flags->step,
                  "The step of the checkpoint to publish. Default: the newest")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Validator(CLI::PositiveNumber).description(""))
+      ->type_name("N");
   return [flags] {
     absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->job.connection);
     if (!client.ok()) return ReportError(client.status(), flags->job.json);

@@ -3,11 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <set>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 
 namespace denoise {
@@ -41,6 +42,13 @@ std::string Names(const std::set<CLI::Option*>& options) {
 
 HelpFormatter::HelpFormatter(int columns)
     : columns_(std::clamp(static_cast<size_t>(std::max(columns, 0)), kMinColumns, kMaxColumns)) {}
+
+// One empty line between groups, where CLI11 has two.
+std::string HelpFormatter::make_help(const CLI::App* app, std::string name,
+                                     CLI::AppFormatMode mode) const {
+  return absl::StrReplaceAll(CLI::Formatter::make_help(app, std::move(name), mode),
+                             {{"\n\n\n", "\n\n"}});
+}
 
 std::string HelpFormatter::Entry(const std::string& left, const std::string& right) const {
   const std::string indent(kLeftColumns, ' ');

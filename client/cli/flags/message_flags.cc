@@ -322,7 +322,9 @@ std::string HelpText(const MessageFlag& flag, const FieldDescriptor& field) {
       !TypeName(field).starts_with("NAME")) {
     return flag.help;
   }
-  return absl::StrCat(flag.help, ": ", absl::StrJoin(EnumNames(*field.enum_type()), ", "));
+  const size_t end = std::min(flag.help.find(". Default:"), flag.help.size());
+  return absl::StrCat(flag.help.substr(0, end), ": ",
+                      absl::StrJoin(EnumNames(*field.enum_type()), ", "), flag.help.substr(end));
 }
 
 // The last of the names in "-m,--model".

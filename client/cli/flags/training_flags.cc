@@ -20,8 +20,11 @@ FlagTable JobRows() {
            kJob,
            {.required = true}},
           {"--priority", "priority", "Jobs of higher priority run first. Default: 0", kJob},
-          {"--request-id", "request_id",
-           "Any text. A repeated command with the same text starts no second job", kJob},
+          {"--request-id",
+           "request_id",
+           "Any text. A repeated command with the same text starts no second job",
+           kJob,
+           {.value = "TEXT"}},
           {"--label", "labels", "A label to find the job by; may be repeated", kJob}};
 }
 

@@ -23,8 +23,11 @@ namespace fs = std::filesystem;
 namespace v1 = denoised::v1;
 using nlohmann::json;
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Le;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 constexpr absl::Duration kPatience = absl::Seconds(60);
@@ -790,6 +793,9 @@ TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {
     ASSERT_TRUE(result.ok());
     EXPECT_EQ(result->exit_status, Exited(0));
     EXPECT_THAT(result->output, AllOf(HasSubstr("Examples:"), HasSubstr("Exit codes:"))) << command;
+    EXPECT_THAT(std::vector<std::string>(absl::StrSplit(result->output, '\n')),
+                Each(SizeIs(Le(80))))
+        << command << " is wider than a terminal";
   }
   EXPECT_EQ(RunProcess({DENOISE_BINARY}, kPatience)->exit_status, Exited(2));
   EXPECT_THAT(RunProcess({DENOISE_BINARY, "--version"}, kPatience)->output, StartsWith("denoise "));

@@ -17,10 +17,13 @@ namespace fs = std::filesystem;
 namespace v1 = denoised::v1;
 using nlohmann::json;
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Le;
 using ::testing::Not;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 using CliTrainTest = CliTrainingTest;
@@ -325,8 +328,23 @@ TEST_F(CliTrainTest, ABrokenSampleGridIsAnErrorOfTheServer) {
 }
 
 TEST(CliTrain, HelpHasExamplesAndExitCodes) {
-  const std::vector<std::string> commands[] = {
-      {"train"}, {"train", "create"}, {"datasets"}, {"evaluate"}};
+  const std::vector<std::string> commands[] = {{"train"},
+                                               {"train", "create"},
+                                               {"train", "watch"},
+                                               {"train", "list"},
+                                               {"train", "get"},
+                                               {"train", "cancel"},
+                                               {"train", "pause"},
+                                               {"train", "resume"},
+                                               {"train", "delete"},
+                                               {"train", "checkpoints"},
+                                               {"train", "publish"},
+                                               {"datasets"},
+                                               {"datasets", "upload"},
+                                               {"datasets", "list"},
+                                               {"datasets", "report"},
+                                               {"datasets", "delete"},
+                                               {"evaluate"}};
   for (std::vector<std::string> arguments : commands) {
     arguments.insert(arguments.begin(), DENOISE_BINARY);
     arguments.push_back("--help");
@@ -334,6 +352,9 @@ TEST(CliTrain, HelpHasExamplesAndExitCodes) {
     EXPECT_EQ(result->exit_status, Exited(0));
     EXPECT_THAT(result->output,
                 AllOf(HasSubstr("Examples:"), HasSubstr("Exit codes:"), Not(HasSubstr("... ..."))));
+    EXPECT_THAT(std::vector<std::string>(absl::StrSplit(result->output, '\n')),
+                Each(SizeIs(Le(80))))
+        << arguments[1];
   }
 }
 
