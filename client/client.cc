@@ -68,7 +68,8 @@ GenerateStream Client::WatchGeneration(std::string_view name, int64_t resume_aft
   if (resume_after >= 0) request.set_resume_after(resume_after);
   return impl_->connection.Stream<v1::GenerateEvent>(*impl_->generations,
                                                      &v1::Generations::Stub::WatchGeneration,
-                                                     request, options().generate_deadline);
+                                                     request, options().generate_deadline,
+                                                     /*may_be_empty=*/request.has_resume_after());
 }
 
 absl::StatusOr<v1::Generation> Client::GetGeneration(std::string_view name) {
