@@ -61,7 +61,9 @@ TEST_F(GenerateTest, StreamsAcceptedStartedImagesAndFinishedInOrder) {
 
   ASSERT_GE(run.events.size(), 5u);
   for (size_t i = 0; i < run.events.size(); ++i) {
-    if (i > 0) EXPECT_GT(run.events[i].sequence(), run.events[i - 1].sequence());
+    if (i > 0) {
+      EXPECT_GT(run.events[i].sequence(), run.events[i - 1].sequence());
+    }
     EXPECT_GT(run.events[i].time().seconds(), 1'600'000'000);
   }
   EXPECT_EQ(run.events.front().sequence(), 0);

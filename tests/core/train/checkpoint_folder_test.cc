@@ -192,7 +192,7 @@ TEST_F(CheckpointFolderTest, SetsAsideACheckpointOfAnotherStep) {
         fs::copy_file(FileOf(5, "manifest.json"), FileOf(10, "manifest.json"),
                       fs::copy_options::overwrite_existing);
       },
-      "manifest.json is of step 5");
+      "manifest.json is for step 5");
 }
 
 TEST_F(CheckpointFolderTest, SetAsideCheckpointsAreReplacedAndPruned) {

@@ -234,7 +234,7 @@ TEST(Trainer, PicturesThatDoNotSuitTheNetworkAreRefused) {
   setup = TinySetup({.num_class_embeds = 2}, SmallOptions());
   setup.batches = std::make_shared<FakeBatches>(1, 4, 4, 3);
   EXPECT_EQ(Make(setup)->RunSlice().status().message(),
-            "a picture is of class 2, the network has 2");
+            "a picture has class 2, but the network has 2 classes");
 }
 
 TEST(Trainer, TellsTheDroppedPartOfRowsTheNullClass) {

@@ -176,7 +176,7 @@ TEST_F(EventStreamTest, RefusalsAndErrorsEndTheCall) {
   EXPECT_EQ(Read(*refused).error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(script_.asked, 0);
   EXPECT_TRUE(context_.GetServerInitialMetadata().empty());
-  script_.WaitForEnd();
+  EXPECT_EQ(script_.WaitForEnd().code(), absl::StatusCode::kUnavailable);
 
   script_.ends.clear();
   script_.start = [] { return absl::OkStatus(); };

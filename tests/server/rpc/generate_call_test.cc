@@ -64,7 +64,9 @@ TEST_F(GenerateCallTest, StreamsFromAcceptedToFinished) {
   EXPECT_EQ(events_.back().finished().frames_sent(), 6);
   for (size_t i = 0; i < events_.size(); ++i) {
     EXPECT_GE(events_[i].sequence(), static_cast<int64_t>(i));
-    if (i > 0) EXPECT_GT(events_[i].sequence(), events_[i - 1].sequence());
+    if (i > 0) {
+      EXPECT_GT(events_[i].sequence(), events_[i - 1].sequence());
+    }
   }
   live_calls_.WaitUntilNone(absl::InfiniteFuture());
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/server/rpc/generations_testing.h"
 
 namespace denoise {
@@ -28,9 +29,9 @@ std::string Describe(const GenerateEvent& event) {
     case GenerateEvent::kProgress:
       return "progress";
     case GenerateEvent::kFrame:
-      return "frame " + std::to_string(event.frame().step());
+      return absl::StrCat("frame ", event.frame().step());
     case GenerateEvent::kImage:
-      return "image " + std::to_string(event.image().image_index());
+      return absl::StrCat("image ", event.image().image_index());
     case GenerateEvent::kFinished:
       return "finished";
     default:

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "tests/server/rpc/generations_testing.h"
@@ -226,7 +227,7 @@ TEST_F(GenerationsTest, AnExpiredIdCanBeUsedAgain) {
 // The limit is 1 MiB, of which each takes somewhat more than 64 KiB.
 TEST_F(GenerationsTest, TheOldestResultsMakeRoomForNewOnes) {
   for (int i = 0; i < 20; ++i) {
-    Finish(Named("g" + std::to_string(i)));
+    Finish(Named(absl::StrCat("g", i)));
     clock_.Advance(absl::Seconds(1));
   }
   EXPECT_THAT(Listed(), SizeIs(15));
@@ -238,8 +239,8 @@ TEST_F(GenerationsTest, TheOldestResultsMakeRoomForNewOnes) {
 TEST_F(GenerationsTest, ResultsThatAreBeingReadCountAgainstTheLimit) {
   std::vector<std::unique_ptr<Generations::Reader>> readers;
   for (int i = 0; i < 15; ++i) {
-    Finish(Named("g" + std::to_string(i)));
-    readers.push_back(*Watch("g" + std::to_string(i)));
+    Finish(Named(absl::StrCat("g", i)));
+    readers.push_back(*Watch(absl::StrCat("g", i)));
   }
   Finish(Named("late"));
   EXPECT_EQ(ReasonOf(Get("late").status()), "GENERATION_EXPIRED");

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "server/rpc/generation_stream.h"
 #include "server/rpc/generations.h"
 #include "tests/server/test_models.h"
@@ -46,21 +47,21 @@ class GenerationsFixture : public testing::Test {
 
   absl::StatusOr<denoised::v1::Generation> Get(const std::string& id) {
     denoised::v1::GetGenerationRequest request;
-    request.set_name("generations/" + id);
+    request.set_name(absl::StrCat("generations/", id));
     return generations_.Get(request);
   }
 
   absl::StatusOr<std::unique_ptr<Generations::Reader>> Watch(const std::string& id,
                                                              int64_t resume_after = -1) {
     denoised::v1::WatchGenerationRequest request;
-    request.set_name("generations/" + id);
+    request.set_name(absl::StrCat("generations/", id));
     if (resume_after != -1) request.set_resume_after(resume_after);
     return generations_.Watch(request, MakeCall());
   }
 
   absl::Status Cancel(const std::string& id) {
     denoised::v1::CancelGenerationRequest request;
-    request.set_name("generations/" + id);
+    request.set_name(absl::StrCat("generations/", id));
     return generations_.Cancel(request).status();
   }
 

@@ -196,7 +196,7 @@ TEST_F(CliTrainTest, AnInterruptStopsTheWatchAndNotTheJob) {
   ASSERT_TRUE(process->standard_output().WaitForLine("running", kPatience));
   process->Signal(SIGINT);
   EXPECT_EQ(process->Wait(kPatience), Exited(130));
-  EXPECT_THAT(process->standard_error().WaitForEnd(), HasSubstr("the job goes on"));
+  EXPECT_THAT(process->standard_error().WaitForEnd(), HasSubstr("the job keeps running"));
 }
 
 TEST_F(CliTrainTest, AnInterruptWhileTheServerIsAwaySaysTheSame) {
