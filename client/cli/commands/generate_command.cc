@@ -71,7 +71,8 @@ void ReportPartialResult(const GenerationRecorder& recorder, v1::GenerateRequest
                  files.frames, files.folder.c_str());
   }
   if (recorder.history() == nullptr) return;
-  request.set_seed(recorder.accepted().seed());
+  // A request with an id joins the generation of this very request, so it stays as it is.
+  if (request.request_id().empty()) request.set_seed(recorder.accepted().seed());
   request.set_model(ShortModelName(request.model()));
   std::fprintf(
       stderr, "  The same images again: %s\n",

@@ -787,8 +787,8 @@ TEST(Cli, PlansAreDrawnToPngOrSvg) {
 }
 
 TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {
-  for (const char* command :
-       {"generate", "sweep", "diffuse", "roundtrip", "models", "health", "plan"}) {
+  for (const char* command : {"generate", "watch", "generations", "sweep", "diffuse", "roundtrip",
+                              "models", "health", "plan"}) {
     const auto result = RunProcess({DENOISE_BINARY, command, "--help"}, kPatience);
     ASSERT_TRUE(result.ok());
     EXPECT_EQ(result->exit_status, Exited(0));
