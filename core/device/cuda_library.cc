@@ -57,9 +57,9 @@ absl::Status OpenLibraries() {
         "this machine has an NVIDIA driver, but not all of CUDA's libraries: ", LastDlError(),
         ". scripts/bootstrap --cuda fetches them"));
   }
-  if (!at::hasCUDA()) return absl::FailedPreconditionError("this build of LibTorch has no CUDA");
   OpenRuntimeModule();
-  return absl::OkStatus();
+  return at::hasCUDA() ? absl::OkStatus()
+                       : absl::FailedPreconditionError("CUDA finds no GPU that it can use");
 }
 
 }  // namespace
