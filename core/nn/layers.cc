@@ -113,7 +113,7 @@ at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions op
       case Activation::kSilu:
         return at::silu(t);
       case Activation::kMish:
-        // LibTorch 1.13 has no bfloat16 kernel for it on the CPU.
+        // In float32 whatever the network runs in, as not every LibTorch has a bfloat16 kernel.
         return at::mish(t.to(at::kFloat)).to(t.scalar_type());
       case Activation::kGelu:
         return at::gelu(t);

@@ -4,7 +4,7 @@
 // send slowly can keep the others from them. Generation does not suffer from it.
 //
 // Not by civetweb, which prometheus-cpp brings along: it gives its threads stacks of 100 KiB, less
-// than LibTorch's and OpenBLAS's thread-local storage needs, and so cannot start one in this
+// than LibTorch's thread-local storage needs, and so cannot start one in this
 // process.
 #pragma once
 
