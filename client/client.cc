@@ -62,10 +62,10 @@ GenerateStream Client::Generate(const v1::GenerateRequest& request, absl::Durati
       *impl_->generation, &v1::ImageGeneration::Stub::Generate, request, deadline);
 }
 
-GenerateStream Client::WatchGeneration(std::string_view name, int64_t resume_after) {
+GenerateStream Client::WatchGeneration(std::string_view name, std::optional<int64_t> resume_after) {
   v1::WatchGenerationRequest request;
   request.set_name(GenerationResourceName(name));
-  if (resume_after >= 0) request.set_resume_after(resume_after);
+  if (resume_after) request.set_resume_after(*resume_after);
   return impl_->connection.Stream<v1::GenerateEvent>(*impl_->generations,
                                                      &v1::Generations::Stub::WatchGeneration,
                                                      request, options().generate_deadline,

@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,9 +57,10 @@ class Client {
   GenerateStream Generate(const denoised::v1::GenerateRequest& request, absl::Duration deadline);
 
   // Reads a generation that runs or is kept, beside its other readers: the events numbered above
-  // `resume_after`, none if that was the last; -1 for all. `name` is "generations/photo-1", or
-  // "photo-1" for short.
-  GenerateStream WatchGeneration(std::string_view name, int64_t resume_after = -1);
+  // `resume_after`, none if that was the last; all without it. `name` is
+  // "generations/photo-1", or "photo-1" for short.
+  GenerateStream WatchGeneration(std::string_view name,
+                                 std::optional<int64_t> resume_after = std::nullopt);
   absl::StatusOr<denoised::v1::Generation> GetGeneration(std::string_view name);
   // Those that run and those whose results are kept, the latest first, all pages.
   absl::StatusOr<std::vector<denoised::v1::Generation>> ListGenerations();

@@ -1,5 +1,7 @@
+#include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -86,8 +88,9 @@ ExitCode RunWatch(const WatchFlags& flags) {
   const absl::StatusOr<v1::Generation> generation = client->GetGeneration(flags.request.name());
   if (!generation.ok()) return ReportError(generation.status(), json, WatchTable());
 
-  GenerateStream stream = client->WatchGeneration(
-      generation->name(), flags.request.has_resume_after() ? flags.request.resume_after() : -1);
+  std::optional<int64_t> resume_after;
+  if (flags.request.has_resume_after()) resume_after = flags.request.resume_after();
+  GenerateStream stream = client->WatchGeneration(generation->name(), resume_after);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
   GenerationRecorder recorder(*std::move(folder), RequestOf(generation->accepted()));
   const absl::Status status = Watch(flags, generation->accepted(), stream, recorder);
