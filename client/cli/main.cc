@@ -55,11 +55,18 @@ std::string CommandName(const CLI::App* app) {
 
 std::string UsageErrorText(const CLI::App* app, const CLI::Error& error) {
   std::string message = error.what();
+  const char* help = " --help` explains every flag.\n";
   if (dynamic_cast<const CLI::ExcludesError*>(&error) != nullptr) {
     message = absl::StrReplaceAll(message, {{" excludes ", " cannot be combined with "}});
+  } else if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    message = absl::StrReplaceAll(
+        message, {{"The following argument was not expected", "unknown argument"},
+                  {"The following arguments were not expected", "unknown arguments"}});
+  } else if (message == "A subcommand is required") {
+    message = "a command is missing";
+    help = " --help` lists the commands.\n";
   }
-  return absl::StrCat("denoise: ", message, "\n  `", CommandName(app),
-                      " --help` explains every flag.\n");
+  return absl::StrCat("denoise: ", message, "\n  `", CommandName(app), help);
 }
 
 ExitCode Main(int argc, char** argv) {

@@ -123,11 +123,11 @@ class GenerationsTest : public testing::Test {
 };
 
 TEST_F(GenerationsTest, AKilledGenerateThatIsRunAgainJoinsTheRunningGeneration) {
-  constexpr int kSteps = 600;
-  const auto arguments = Arguments(4, kSteps, "out", {"--request-id", "zoo", "--json"});
+  constexpr int kSteps = 400;
+  const auto arguments = Arguments(2, kSteps, "out", {"--request-id", "zoo", "--json"});
   const auto first = Start(arguments);
   WaitForAccepted(*first);
-  ASSERT_TRUE(Eventually([&] { return Evaluations() >= 20; }));
+  ASSERT_TRUE(Eventually([&] { return Evaluations() >= 5; }));
   first->Signal(SIGKILL);
   ASSERT_EQ(first->Wait(kPatience), kKilled);
   ASSERT_LT(Evaluations(), kSteps) << "it was over before it could be killed";
@@ -138,26 +138,26 @@ TEST_F(GenerationsTest, AKilledGenerateThatIsRunAgainJoinsTheRunningGeneration) 
   const auto lines = JsonLines(second.output);
   EXPECT_EQ(lines.front()["accepted"]["generation"], "generations/zoo");
   EXPECT_TRUE(lines.back().contains("finished"));
-  const auto joined = Images("out", 4);
+  const auto joined = Images("out", 2);
 
   // Once more, from what is kept; and without an id, from the beginning.
   ASSERT_EQ(Run(arguments).exit_status, kExitedCleanly);
-  EXPECT_EQ(Images("out", 4), joined);
+  EXPECT_EQ(Images("out", 2), joined);
   EXPECT_LT(Evaluations(), kSteps + 20);
-  ASSERT_EQ(Run(Arguments(4, kSteps, "alone", {})).exit_status, kExitedCleanly);
-  EXPECT_EQ(Images("alone", 4), joined);
+  ASSERT_EQ(Run(Arguments(2, kSteps, "alone", {})).exit_status, kExitedCleanly);
+  EXPECT_EQ(Images("alone", 2), joined);
 }
 
 TEST_F(GenerationsTest, WatchFollowsFromAnotherProcess) {
   const auto generate =
-      Start(Arguments(2, 400, "first", {"--request-id", "zoo", "--frames", "100", "--json"}));
+      Start(Arguments(2, 200, "first", {"--request-id", "zoo", "--frames", "50", "--json"}));
   WaitForAccepted(*generate);
   const ProcessResult watch = Run({"watch", "zoo", "--out", Out("second").string()});
   ASSERT_EQ(watch.exit_status, kExitedCleanly) << watch.error;
   ASSERT_EQ(generate->Wait(kPatience), kExitedCleanly) << generate->standard_error().text();
   EXPECT_EQ(Images("second", 2), Images("first", 2));
   EXPECT_THAT(watch.output, HasSubstr("2 images by guided"));
-  for (const char* name : {"contact-sheet.png", "denoising.png", "frames/image-1-step-400.png"}) {
+  for (const char* name : {"contact-sheet.png", "denoising.png", "frames/image-1-step-200.png"}) {
     EXPECT_EQ(ReadFile(Out("second") / name), ReadFile(Out("first") / name)) << name;
   }
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -223,14 +224,19 @@ ExitCode RunUpload(const UploadFlags& flags) {
   return kExitOk;
 }
 
+// For CLI11: what is wrong with the path, or nothing.
+std::string CheckPath(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) ? "" : "there is no file or folder " + path;
+}
+
 Command AddUpload(CLI::App& app) {
   const auto flags = std::make_shared<UploadFlags>();
   app.add_option("path", flags->path,
                  "A folder of PNG, JPEG and WebP files with a sub-folder for each class, a tar "
-                 "file of such "
-                 "a folder, or a file in the format of --format")
+                 "file of such a folder, or a file in the format of --format")
       ->required()
-      ->check(CLI::Validator(CLI::ExistingPath).description(""))
+      ->check(CLI::Validator(CheckPath, ""))
       ->type_name("PATH");
   AddMessageFlags(app, flags->request, UploadTable());
   app.add_flag("--json", flags->json, "Print the data set as JSON and nothing else");

@@ -400,6 +400,34 @@ TEST_F(CliTest, UsageErrorsAreTold) {
   EXPECT_TRUE(server_.requests().empty());
 }
 
+TEST(Cli, UsageErrorsSayWhatIsWrongAndWhereToLook) {
+  struct Case {
+    std::vector<std::string> arguments;
+    std::string error;
+  };
+  const Case cases[] = {
+      {{}, "denoise: a command is missing\n  `denoise --help` lists the commands.\n"},
+      {{"train"}, "denoise: a command is missing\n  `denoise train --help` lists the commands.\n"},
+      {{"models", "--bogus"},
+       "denoise: unknown argument: --bogus\n  `denoise models --help` explains every flag.\n"},
+      {{"train", "create", "-n", "5"},
+       "denoise: --dataset is required\n  `denoise train create --help` explains every flag.\n"},
+      {{"generate", "--init", "LICENSE", "--invert", "LICENSE"},
+       "denoise: --init cannot be combined with --invert\n  `denoise generate --help` explains "
+       "every flag.\n"},
+      {{"datasets", "upload", "/nowhere"},
+       "denoise: path: there is no file or folder /nowhere\n  `denoise datasets upload --help` "
+       "explains every flag.\n"},
+  };
+  for (const Case& test : cases) {
+    std::vector<std::string> arguments = {DENOISE_BINARY};
+    arguments.insert(arguments.end(), test.arguments.begin(), test.arguments.end());
+    const auto result = RunProcess(arguments, kPatience);
+    EXPECT_EQ(result->exit_status, Exited(2));
+    EXPECT_EQ(result->error, test.error);
+  }
+}
+
 TEST_F(CliTest, TheDeadlineIsKept) {
   server_.never_ends = true;
   const auto result = Generate({"--deadline", "200ms"});
