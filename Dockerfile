@@ -27,8 +27,8 @@ COPY --from=build /src/deploy/models /models
 COPY --from=build /src/LICENSE /usr/share/doc/denoised/
 USER 10001
 EXPOSE 50051 9464
-# The exec form: SIGTERM reaches denoised itself, which then drains. It starts no other process, so that it can be the
-# first of the container.
+# The exec form: SIGTERM reaches denoised itself, which then drains. It starts no other process, so
+# that it can be the first of the container.
 ENTRYPOINT ["denoised"]
 CMD ["--models", "/models", "--listen", "0.0.0.0:50051", "--metrics", "0.0.0.0:9464"]
 # Every check opens a new connection, and so notices a listener that has died.

@@ -24,9 +24,9 @@ class ServerStream {
   ServerStream& operator=(ServerStream&&) noexcept;
   ~ServerStream();
 
-  // Blocks for the next event. Nullopt once the stream has ended as it should, after `finished` or a
-  // job's final state; an error when it ended otherwise (see the proto for the codes). From then on the answer stays the
-  // same.
+  // Blocks for the next event. Nullopt once the stream has ended as it should, after `finished` or
+  // a job's final state; an error when it ended otherwise (see the proto for the codes). From then
+  // on the answer stays the same.
   absl::StatusOr<std::optional<Event>> Next();
 
   // Makes a blocked or later Next() return CANCELLED, unless the stream has ended. Does not block.

@@ -10,8 +10,8 @@
 //       Show(**event);
 //     }
 //
-// Errors are those of client.h. Watch, Publish and Upload take their time: no deadline holds for them
-// but that of generations.
+// Errors are those of client.h. Watch, Publish and Upload take their time: no deadline holds for
+// them but that of generations.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-# cmake --install build/release --prefix DIR: the programs, with the libraries of LibTorch that they load beside them, in
-# a folder that can be moved as a whole. `--component cuda` adds LibTorch's CUDA half and CUDA's libraries, as far as
-# scripts/bootstrap --cuda has fetched them.
+# cmake --install build/release --prefix DIR: the programs, with the libraries of LibTorch that they
+# load beside them, in a folder that can be moved as a whole. `--component cuda` adds LibTorch's
+# CUDA half and CUDA's libraries, as far as scripts/bootstrap --cuda has fetched them.
 set(_libraries lib/denoised/torch/lib)
 foreach(target denoised denoise)
   if(TARGET ${target})
@@ -24,7 +24,8 @@ set(_cuda_libraries libtorch_cuda* libc10_cuda.so libtorch_nvshmem.so libcaffe2_
 list(TRANSFORM _cuda_libraries PREPEND ${_torch_lib}/ OUTPUT_VARIABLE _cuda_files)
 file(GLOB _cuda_files ${_cuda_files})
 file(GLOB _cpu_files ${_torch_lib}/*.so ${_torch_lib}/*.so.*)
-list(REMOVE_ITEM _cpu_files ${_cuda_files} ${_torch_lib}/libtorch.so ${_torch_lib}/libtorch_python.so
+list(REMOVE_ITEM _cpu_files ${_cuda_files} ${_torch_lib}/libtorch.so
+    ${_torch_lib}/libtorch_python.so
      ${_torch_lib}/libtorch_global_deps.so ${_torch_lib}/libshm.so)
 install(FILES ${_cpu_files} DESTINATION ${_libraries})
 install(FILES ${_cuda_files} DESTINATION ${_libraries} COMPONENT cuda EXCLUDE_FROM_ALL)

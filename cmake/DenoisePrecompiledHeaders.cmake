@@ -1,5 +1,6 @@
-# LibTorch's headers take four seconds to parse and one to load precompiled, so every target of ours that sees LibTorch
-# shares one precompiled header. (For gRPC, protobuf and GoogleTest it was measured not to pay.)
+# LibTorch's headers take four seconds to parse and one to load precompiled, so every target of ours
+# that sees LibTorch shares one precompiled header. (For gRPC, protobuf and GoogleTest it was
+# measured not to pay.)
 
 # Sets `result` to whether `target` links LibTorch, directly or through others.
 function(denoise_links_libtorch result target)

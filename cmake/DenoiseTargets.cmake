@@ -1,14 +1,15 @@
 # One target per folder. scripts/check-borders fails on an include of a folder whose target is not
 # linked. Headers are included from the root of the repository ("core/sampling/samplers/plan.h").
 
-# denoise_library(sampling SOURCES plan.cc PUBLIC denoise::base PRIVATE nlohmann_json::nlohmann_json)
-# makes denoise::sampling.
+# denoise_library(sampling SOURCES plan.cc PUBLIC denoise::base PRIVATE
+# nlohmann_json::nlohmann_json) makes denoise::sampling.
 function(denoise_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   add_library(denoise_${name} STATIC ${ARG_SOURCES})
   add_library(denoise::${name} ALIAS denoise_${name})
   target_include_directories(denoise_${name} PUBLIC ${CMAKE_SOURCE_DIR})
-  target_link_libraries(denoise_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE} denoise_warnings)
+  target_link_libraries(denoise_${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE}
+      denoise_warnings)
   set_property(GLOBAL APPEND PROPERTY DENOISE_TARGETS denoise_${name})
 endfunction()
 

@@ -1,4 +1,5 @@
-# The compiler's settings for our own code: C++20, warnings as errors, sanitizers, and whatever makes builds quick.
+# The compiler's settings for our own code: C++20, warnings as errors, sanitizers, and whatever
+# makes builds quick.
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -13,16 +14,16 @@ set(DENOISE_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefine
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
-  # Paths below the repository are hashed relative to it, so that clones share what they compiled. (With debug lines these may
-  # name the folder of another clone.)
+  # Paths below the repository are hashed relative to it, so that clones share what they compiled.
+  # (With debug lines these may name the folder of another clone.)
   set(CMAKE_CXX_COMPILER_LAUNCHER
       ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
       CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_INODECACHE=1  # for precompiled headers
       ${CCACHE_PROGRAM})
 endif()
 
-# Several times faster than the system's linker. (So is mold, but 1.10 lays out some programs so that
-# they do not start: "cannot apply additional memory protection after relocation".)
+# Several times faster than the system's linker. (So is mold, but 1.10 lays out some programs so
+# that they do not start: "cannot apply additional memory protection after relocation".)
 find_program(LLD_PROGRAM NAMES ld.lld)
 if(LLD_PROGRAM)
   add_link_options(-fuse-ld=lld)
@@ -40,7 +41,8 @@ endif()
 # Warnings apply to our targets only, through this interface target.
 add_library(denoise_warnings INTERFACE)
 target_compile_options(denoise_warnings INTERFACE
-  -Wall -Wextra -Wpedantic $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wall -Wextra -Wpedantic $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local> -Wnon-virtual-dtor
+  -Woverloaded-virtual
   -Wno-missing-field-initializers  # designated initializers leave the rest at their defaults on purpose
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # g++ 12 sees overlaps in std::string that are not there
   $<$<BOOL:${DENOISE_WERROR}>:-Werror>)

@@ -1,9 +1,11 @@
-# Finds LibTorch where scripts/libtorch puts it, or where DENOISE_TORCH_ROOT says: the `torch` folder of a Python
-# environment, or an unpacked archive, from version 2.6 on. LibTorch's own CMake package is not used, because that of
-# the official build stops where there is no CUDA toolkit.
+# Finds LibTorch where scripts/libtorch puts it, or where DENOISE_TORCH_ROOT says: the `torch`
+# folder of a Python environment, or an unpacked archive, from version 2.6 on. LibTorch's own CMake
+# package is not used, because that of the official build stops where there is no CUDA toolkit.
 #
-#   LibTorch::torch   the CPU half, which is all that our programs link. It loads the CUDA half where there is one.
-#   LibTorch::cuda    the headers and libraries of the CUDA half, if the build has one and CUDA's headers are found.
+#   LibTorch::torch   the CPU half, which is all that our programs link. It loads the CUDA half if
+#                     there is one.
+#   LibTorch::cuda    the headers and libraries of the CUDA half, if the build has one and CUDA's
+#                     headers are found.
 #                     Linked by nothing but the module that a server opens on a machine with a GPU.
 
 if(DEFINED ENV{XDG_CACHE_HOME} AND NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
@@ -37,14 +39,15 @@ if(NOT LibTorch_FOUND OR TARGET LibTorch::torch)
   return()
 endif()
 
-# Before 2.7 there were builds for the C++ ABI of 2011, which link with nothing that a Linux distribution ships today.
+# Before 2.7 there were builds for the C++ ABI of 2011, which link with nothing that a Linux
+# distribution ships today.
 file(STRINGS ${DENOISE_TORCH_ROOT}/lib/libc10.so _libtorch_abi REGEX "__cxx11" LIMIT_COUNT 1)
 if(NOT _libtorch_abi)
   message(FATAL_ERROR "${DENOISE_TORCH_ROOT} is built without the C++11 ABI. Take an archive whose name has cxx11-abi, or a later version.")
 endif()
 
-# The include folder also carries protobuf, fmt and other libraries, of other versions than ours. Only what LibTorch's
-# own headers include is let through.
+# The include folder also carries protobuf, fmt and other libraries, of other versions than ours.
+# Only what LibTorch's own headers include is let through.
 set(_libtorch_headers ${CMAKE_BINARY_DIR}/libtorch-include)
 file(MAKE_DIRECTORY ${_libtorch_headers})
 foreach(folder ATen c10 caffe2 torch)
@@ -62,7 +65,8 @@ set_target_properties(LibTorch::torch PROPERTIES
   INTERFACE_LINK_LIBRARIES LibTorch::c10)
 
 # Narrow headers: ATen/TensorOperators.h includes the one operator that it needs, not all of them.
-# -pthread, which some of our libraries ask for, is everywhere, since it is part of what a precompiled header is valid for.
+# -pthread, which some of our libraries ask for, is everywhere, since it is part of what a
+# precompiled header is valid for.
 set_target_properties(LibTorch::torch PROPERTIES
   INTERFACE_COMPILE_DEFINITIONS AT_PER_OPERATOR_HEADERS
   INTERFACE_COMPILE_OPTIONS -pthread)
@@ -70,13 +74,15 @@ set_target_properties(LibTorch::torch PROPERTIES
 # The libgomp that LibTorch brings along, if it does: a process must not load two.
 if(EXISTS ${DENOISE_TORCH_ROOT}/lib/libgomp.so.1)
   add_library(LibTorch::gomp SHARED IMPORTED)
-  set_target_properties(LibTorch::gomp PROPERTIES IMPORTED_LOCATION ${DENOISE_TORCH_ROOT}/lib/libgomp.so.1)
+  set_target_properties(LibTorch::gomp PROPERTIES IMPORTED_LOCATION
+      ${DENOISE_TORCH_ROOT}/lib/libgomp.so.1)
   set_property(TARGET LibTorch::torch APPEND PROPERTY INTERFACE_LINK_LIBRARIES LibTorch::gomp)
 endif()
 
 # CUDA's headers: the official wheels' beside LibTorch, or a toolkit's.
 find_path(DENOISE_CUDA_INCLUDE cuda_runtime_api.h
-  PATHS ${DENOISE_TORCH_ROOT}/../nvidia/cu13/include ${DENOISE_TORCH_ROOT}/../nvidia/cuda_runtime/include
+  PATHS ${DENOISE_TORCH_ROOT}/../nvidia/cu13/include
+      ${DENOISE_TORCH_ROOT}/../nvidia/cuda_runtime/include
         /usr/local/cuda/include)
 if(DENOISE_CUDA_INCLUDE AND EXISTS ${DENOISE_TORCH_ROOT}/lib/libtorch_cuda.so)
   add_library(LibTorch::c10_cuda SHARED IMPORTED)

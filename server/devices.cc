@@ -35,8 +35,8 @@ absl::StatusOr<at::Device> ParseDevice(std::string_view name) {
                      "\": use auto, cpu, cuda, or a list such as cuda:0,cuda:1"));
   }
   if (const absl::Status loaded = LoadCuda(); !loaded.ok()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "no device ", std::string(name), ": ", std::string(loaded.message())));
+    return absl::FailedPreconditionError(
+        absl::StrCat("no device ", std::string(name), ": ", std::string(loaded.message())));
   }
   const int devices = static_cast<int>(at::getNumGPUs());
   if (index >= devices) {

@@ -17,10 +17,10 @@ denoised::v1::SamplerOptions SamplerToProto(const SamplerOverrides& overrides);
 SamplerOverrides SamplerFromProto(const denoised::v1::SamplerOptions& message,
                                   FieldViolations& violations);
 
-// The options of a request: `defaults`, or those of the sampler that it names with whatever means the
-// same to both carried over from `scheduler`, overridden by what it sets. Violations are those of
-// ApplyOverrides and values of enumerations that are not known; their fields are those of the message
-// ("steps", "eta").
+// The options of a request: `defaults`, or those of the sampler that it names with whatever means
+// the same to both carried over from `scheduler`, overridden by what it sets. Violations are those
+// of ApplyOverrides and values of enumerations that are not known; their fields are those of the
+// message ("steps", "eta").
 ResolvedSampler ResolveSampler(const denoised::v1::SamplerOptions& request,
                                const SchedulerConfig& scheduler, const SamplerOptions& defaults,
                                int max_steps);

@@ -89,8 +89,8 @@ class FakeServer {
   int permits_ = 0;  // calls that may still finish
 };
 
-// Returns once the client has cancelled the call or is gone. The synchronous API of gRPC has no event
-// for that: this is the one place that asks again and again.
+// Returns once the client has cancelled the call or is gone. The synchronous API of gRPC has no
+// event for that: this is the one place that asks again and again.
 void WaitUntilCancelled(const grpc::ServerContext& context);
 
 // A status with one of google.rpc's details.

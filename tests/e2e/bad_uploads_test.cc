@@ -1,5 +1,5 @@
-// Every kind of upload that is none gets its documented answer, costs the server little, and leaves it
-// serving.
+// Every kind of upload that is none gets its documented answer, costs the server little, and leaves
+// it serving.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <lzma.h>

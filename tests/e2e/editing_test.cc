@@ -1,5 +1,5 @@
-// Generations that start elsewhere than from the noise of their seed, and ones that keep a part of a
-// picture.
+// Generations that start elsewhere than from the noise of their seed, and ones that keep a part of
+// a picture.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -316,8 +316,8 @@ TEST_F(EditingTest, TheCommandEdits) {
   EXPECT_THAT(result.error, HasSubstr("--init: neither a PNG"));
 }
 
-// Where a round trip turns, the forward process has arrived at what the way back starts from: going on
-// from there gives the same image.
+// Where a round trip turns, the forward process has arrived at what the way back starts from: going
+// on from there gives the same image.
 TEST_F(EditingTest, ARoundTripTurnsWhereItsTwoWaysMeet) {
   const std::string picture = (folder_.path() / "photo.png").string();
   WriteFile(picture, Png(Picture()));

@@ -1,5 +1,5 @@
-// Requests of every kind at once: samplers, guidance, blends, starts, inpainting, frames. They share
-// batches, and each gets the bytes that it gets alone.
+// Requests of every kind at once: samplers, guidance, blends, starts, inpainting, frames. They
+// share batches, and each gets the bytes that it gets alone.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// A disk that is full: jobs wait and go on by themselves, calls say so, and all is well once there is
-// room.
+// A disk that is full: jobs wait and go on by themselves, calls say so, and all is well once there
+// is room.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -9,8 +9,8 @@
 
 namespace denoise {
 
-// A file system in memory, mounted where only this thread, those that it starts, and the programs that
-// they start see it.
+// A file system in memory, mounted where only this thread, those that it starts, and the programs
+// that they start see it.
 class SmallDisk {
  public:
   // Null where this process may not mount: it takes root, or user namespaces. Called before the

@@ -1,5 +1,5 @@
-// LibTorch carries a protobuf of its own, of another version than the one that gRPC and our messages
-// use. Both are initialised when a program starts, and each must find only itself.
+// LibTorch carries a protobuf of its own, of another version than the one that gRPC and our
+// messages use. Both are initialised when a program starts, and each must find only itself.
 #include <ATen/core/Tensor.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>

@@ -71,8 +71,10 @@ class CheckBorders(unittest.TestCase):
         self.base_and_json("denoise::base", "$<LINK_ONLY:denoise::base>")
         self.target("denoise_nn", "core/nn", "n.cc", "denoise::json")
         self.write("core/nn/n.cc", '#include "core/json/j.h"\n')
-        self.assert_fails('core/json/j.h:2: "core/base/a.h" needs a link to denoise_base that is '
-                          'missing from: denoise_nn')
+        self.assert_fails(
+            'core/json/j.h:2: "core/base/a.h" needs a link to denoise_base that is '
+            "missing from: denoise_nn"
+        )
 
     def test_a_listed_header_belongs_to_the_target_that_lists_it(self):
         self.target("denoise_network", "core/nn", "network.h", kind="INTERFACE_LIBRARY")
@@ -105,22 +107,32 @@ class CheckBorders(unittest.TestCase):
         self.target("denoise_rpc", "server/rpc", "r.cc")
         self.write("server/rpc/r.cc", '#include "denoised/v1/models.pb.h"\n')
         self.assert_fails(
-            "server/rpc/r.cc:1: <denoised/v1/models.pb.h> needs a link to denoise_proto")
+            "server/rpc/r.cc:1: <denoised/v1/models.pb.h> needs a link to denoise_proto"
+        )
 
     def test_some_folders_do_without_libtorch_however_indirectly(self):
         self.target("denoise_tensors", "core/tensors", "t.cc", "LibTorch::torch")
-        self.target("denoise_image", "core/image", "i.cc", "denoise::tensors",
-                    "$<LINK_ONLY:denoise::tensors>")
+        self.target(
+            "denoise_image",
+            "core/image",
+            "i.cc",
+            "denoise::tensors",
+            "$<LINK_ONLY:denoise::tensors>",
+        )
         self.target("denoise_cli", "client/cli", "c.cc", "denoise::image")
-        self.assert_fails("core/image/CMakeLists.txt: core/image does without LibTorch",
-                          "client/cli/CMakeLists.txt: client does without LibTorch")
+        self.assert_fails(
+            "core/image/CMakeLists.txt: core/image does without LibTorch",
+            "client/cli/CMakeLists.txt: client does without LibTorch",
+        )
 
     def test_core_and_engine_do_not_know_the_contract(self):
         self.target("denoise_proto", "proto", "p.proto", "protobuf::libprotobuf")
         self.target("denoise_engine", "server/engine", "e.cc", "denoise::proto")
         self.target("denoise_train", "core/train", "t.cc", "gRPC::grpc++")
-        self.assert_fails("server/engine/CMakeLists.txt: the engine does not know the contract",
-                          "core/train/CMakeLists.txt: core does not know the contract")
+        self.assert_fails(
+            "server/engine/CMakeLists.txt: the engine does not know the contract",
+            "core/train/CMakeLists.txt: core does not know the contract",
+        )
 
     def test_helpers_of_tests_are_for_tests(self):
         self.target("denoise_base", "core/base", "a.cc")

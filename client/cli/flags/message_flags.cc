@@ -485,7 +485,7 @@ std::vector<std::string> ArgumentsOf(std::span<const MessageFlag> flags, const M
     }
     const std::string name = LongName(flag.flag);
     for (const std::string& value : values) {
-      if (flag.form.preset != nullptr && value == flag.form.preset) continue;  // goes without saying
+      if (flag.form.preset != nullptr && value == flag.form.preset) continue;  // implied
       const bool is_switch =
           path.field->type() == FieldDescriptor::TYPE_BOOL && flag.form.value == nullptr;
       if (is_switch) {

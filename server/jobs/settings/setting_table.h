@@ -54,7 +54,7 @@ inline bool IsSet(const google::protobuf::Message& message, const char* field) {
 // warn of uninitialised padding between the options.)
 template <class Options>
 [[gnu::noinline]] void FillIn(const Setting<Options>& setting, const Options& defaults,
-            google::protobuf::Message& message) {
+                              google::protobuf::Message& message) {
   if (IsSet(message, setting.field)) return;
   const auto& field = FieldOf(message, setting.field);
   std::visit([&](auto option) { WriteNumber(message, field, defaults.*option); }, setting.option);

@@ -1,11 +1,10 @@
-#include "client/drawing/drawing.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
+#include "client/drawing/drawing.h"
 #include "core/image/image.h"
 
 namespace denoise {

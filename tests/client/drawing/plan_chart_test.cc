@@ -1,11 +1,10 @@
-#include "client/drawing/drawing.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <vector>
 
+#include "client/drawing/drawing.h"
 #include "core/image/image.h"
 #include "core/sampling/options/option_names.h"
 #include "core/sampling/options/sampler_families.h"

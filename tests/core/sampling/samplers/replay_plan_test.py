@@ -106,15 +106,28 @@ class ReplayedPlans(unittest.TestCase):
         return x
 
     def test_ddim_with_custom_timesteps(self):
-        plan = compile_plan("--sampler", "ddim", "--timesteps", "999,700,300,50,0", "--clip-sample", "false")
+        plan = compile_plan(
+            "--sampler", "ddim", "--timesteps", "999,700,300,50,0", "--clip-sample", "false"
+        )
         expected = self.ddim([999, 700, 300, 50, 0])
         self.assert_close(replay(plan, predicted_noise, self.x), expected)
 
     def test_ddim_with_leading_timesteps_noise_and_clip(self):
         for clipped_direction in (False, True):
-            plan = compile_plan("--sampler", "ddim", "--steps", "10", "--eta", "0.7", "--clip-sample", "true",
-                                "--clip-sample-range", "0.8", "--use-clipped-model-output",
-                                str(clipped_direction).lower())
+            plan = compile_plan(
+                "--sampler",
+                "ddim",
+                "--steps",
+                "10",
+                "--eta",
+                "0.7",
+                "--clip-sample",
+                "true",
+                "--clip-sample-range",
+                "0.8",
+                "--use-clipped-model-output",
+                str(clipped_direction).lower(),
+            )
             expected = self.ddim(range(900, -1, -100), 0.7, 0.8, clipped_direction, noise(2))
             self.assert_close(replay(plan, predicted_noise, self.x, noise(2)), expected)
 
@@ -126,7 +139,9 @@ class ReplayedPlans(unittest.TestCase):
             abar, abar_next = levels(t)[0] ** 2, levels(t - 50)[0] ** 2
             beta = 1 - abar / abar_next
             x0 = denoised(x, *levels(t))
-            mean = (np.sqrt(abar_next) * beta * x0 + np.sqrt(1 - beta) * (1 - abar_next) * x) / (1 - abar)
+            mean = (np.sqrt(abar_next) * beta * x0 + np.sqrt(1 - beta) * (1 - abar_next) * x) / (
+                1 - abar
+            )
             x = mean
             if t > 0:
                 x = mean + np.sqrt((1 - abar_next) / (1 - abar) * beta) * draw(x.size)
@@ -162,20 +177,42 @@ class ReplayedPlans(unittest.TestCase):
 
     def test_dpm_solver_pp_2m_of_a_network_that_predicts_v(self):
         timesteps = [999, 800, 650, 400, 200, 20]
-        plan = compile_plan("--sampler", "dpmpp_2m", "--timesteps", ",".join(map(str, timesteps)),
-                            "--prediction-type", "v_prediction")
-        self.assert_close(replay(plan, predicted_velocity, self.x), self.dpm_solver_pp_2m(timesteps))
+        plan = compile_plan(
+            "--sampler",
+            "dpmpp_2m",
+            "--timesteps",
+            ",".join(map(str, timesteps)),
+            "--prediction-type",
+            "v_prediction",
+        )
+        self.assert_close(
+            replay(plan, predicted_velocity, self.x), self.dpm_solver_pp_2m(timesteps)
+        )
 
     def test_dynamic_thresholding(self):
         timesteps = [999, 800, 650, 400, 200, 20]
-        plan = compile_plan("--sampler", "dpmpp_2m", "--timesteps", ",".join(map(str, timesteps)), "--thresholding",
-                            "true", "--dynamic-thresholding-ratio", "0.9", "--sample-max-value", "1.5")
+        plan = compile_plan(
+            "--sampler",
+            "dpmpp_2m",
+            "--timesteps",
+            ",".join(map(str, timesteps)),
+            "--thresholding",
+            "true",
+            "--dynamic-thresholding-ratio",
+            "0.9",
+            "--sample-max-value",
+            "1.5",
+        )
         self.assertEqual(plan["evaluations"][0]["clip"], {"dynamic_ratio": 0.9, "max_value": 1.5})
-        self.assert_close(replay(plan, predicted_noise, self.x), self.dpm_solver_pp_2m(timesteps, (0.9, 1.5)))
+        self.assert_close(
+            replay(plan, predicted_noise, self.x), self.dpm_solver_pp_2m(timesteps, (0.9, 1.5))
+        )
 
     def test_heun_on_the_schedule_of_edm(self):
         # Karras et al. 2022, algorithm 1, with its network F (table 1).
-        plan = compile_plan_of({"_class_name": "EDMEulerScheduler"}, "--sampler", "heun", "--steps", "18")
+        plan = compile_plan_of(
+            {"_class_name": "EDMEulerScheduler"}, "--sampler", "heun", "--steps", "18"
+        )
         sigma_data = 0.5
 
         def network(c_in_x, t):
@@ -203,8 +240,13 @@ class ReplayedPlans(unittest.TestCase):
 
         for sampler, shift in (("euler", 1), ("euler", 3), ("heun", 3)):
             with self.subTest((sampler, shift)):
-                plan = compile_plan_of({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": shift},
-                                       "--sampler", sampler, "--steps", "10")
+                plan = compile_plan_of(
+                    {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": shift},
+                    "--sampler",
+                    sampler,
+                    "--steps",
+                    "10",
+                )
 
                 def shifted(sigma):
                     return shift * sigma / (1 + (shift - 1) * sigma)
@@ -219,23 +261,43 @@ class ReplayedPlans(unittest.TestCase):
                 self.assert_close(replay(plan, velocity, self.x), x)
 
     def test_every_solver_follows_the_exact_flow(self):
-        # The probability flow of Gaussian data keeps each sample as many standard deviations from the mean.
+        # The probability flow of Gaussian data keeps each sample as many standard deviations from
+        # the mean.
         alpha, sigma = levels(999)
         deviations = (self.x - alpha * MEAN) / np.sqrt(alpha**2 * DEVIATION**2 + sigma**2)
         alpha, sigma = levels(0)
         expected = alpha * MEAN + np.sqrt(alpha**2 * DEVIATION**2 + sigma**2) * deviations
-        for sampler in ("dpm_solver_2", "dpm_solver_3", "dpmpp_2m", "dpmpp_3m", "dpmpp_2s", "dpmpp_3s", "deis", "unipc_1", "unipc_2", "unipc_3"):
+        for sampler in (
+            "dpm_solver_2",
+            "dpm_solver_3",
+            "dpmpp_2m",
+            "dpmpp_3m",
+            "dpmpp_2s",
+            "dpmpp_3s",
+            "deis",
+            "unipc_1",
+            "unipc_2",
+            "unipc_3",
+        ):
             with self.subTest(sampler):
-                plan = compile_plan("--sampler", sampler, "--steps", "400", "--final-sigma", "sigma_min")
+                plan = compile_plan(
+                    "--sampler", sampler, "--steps", "400", "--final-sigma", "sigma_min"
+                )
                 self.assert_close(replay(plan, predicted_noise, self.x), expected, 2e-3)
 
     def test_stochastic_samplers_reach_the_data_distribution(self):
         x = noise(4)(20000)
-        for flags in (("--sampler", "dpmpp_sde"), ("--sampler", "vp_sde"), ("--sampler", "ddim", "--eta", "1", "--clip-sample", "false"),
-                      ("--sampler", "ddpm", "--clip-sample", "false"),
-                      ("--sampler", "euler_a", "--timestep-spacing", "leading")):
+        for flags in (
+            ("--sampler", "dpmpp_sde"),
+            ("--sampler", "vp_sde"),
+            ("--sampler", "ddim", "--eta", "1", "--clip-sample", "false"),
+            ("--sampler", "ddpm", "--clip-sample", "false"),
+            ("--sampler", "euler_a", "--timestep-spacing", "leading"),
+        ):
             with self.subTest(flags[1]):
-                sample = replay(compile_plan(*flags, "--steps", "250"), predicted_noise, x, noise(5))
+                sample = replay(
+                    compile_plan(*flags, "--steps", "250"), predicted_noise, x, noise(5)
+                )
                 self.assertAlmostEqual(sample.mean(), MEAN, delta=0.02)
                 self.assertAlmostEqual(sample.std(), DEVIATION, delta=0.02)
 
@@ -246,11 +308,19 @@ class ReplayedPlans(unittest.TestCase):
         self.assertEqual(plan["evaluations"][-1]["noise_scale"], 0)
 
     def test_what_cannot_be_is_refused(self):
-        for flags in (("--steps", "0"), ("--sampler", "euler_b"), ("--sampler", "ddpm", "--eta", "1"),
-                      ("--timesteps", "100,200"), ("--steps", "3", "--timesteps", "9"), ("--eta", "nan"),
-                      ("--scheduler-config", "/nonexistent")):
+        for flags in (
+            ("--steps", "0"),
+            ("--sampler", "euler_b"),
+            ("--sampler", "ddpm", "--eta", "1"),
+            ("--timesteps", "100,200"),
+            ("--steps", "3", "--timesteps", "9"),
+            ("--eta", "nan"),
+            ("--scheduler-config", "/nonexistent"),
+        ):
             with self.subTest(flags):
-                done = subprocess.run([DENOISE, "plan", *flags], capture_output=True, text=True, check=False)
+                done = subprocess.run(
+                    [DENOISE, "plan", *flags], capture_output=True, text=True, check=False
+                )
                 self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertEqual(done.stdout, "")
                 self.assertIn("--", done.stderr)
