@@ -1,11 +1,11 @@
 #include "client/training_client.h"
 
 #include <algorithm>
-#include <atomic>
 #include <optional>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "absl/synchronization/notification.h"
 #include "core/base/error_details.h"
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
@@ -125,17 +125,23 @@ TEST_F(TrainingClientTest, ListsAreReadPageAfterPage) {
 }
 
 TEST_F(TrainingClientTest, OnlyWhatTakesItsTimeMayTakeLongerThanUnaryCalls) {
-  training_.publish = [](const auto&, auto&) {
-    absl::SleepFor(absl::Milliseconds(300));
+  absl::Notification publishing;
+  absl::Notification unary_deadline_passed;
+  training_.publish = [&](const auto&, auto&) {
+    publishing.Notify();
+    unary_deadline_passed.WaitForNotification();
     return grpc::Status::OK;
   };
-  training_.get_job = [](const auto&, auto&) {
-    absl::SleepFor(absl::Milliseconds(300));
+  training_.get_job = [&](const auto&, auto&) {
+    unary_deadline_passed.WaitForNotification();
     return grpc::Status::OK;
   };
   TrainingClient client = MakeClient({.unary_deadline = absl::Milliseconds(100)});
-  EXPECT_TRUE(client.Publish({}).ok());
+  std::thread publish([&client] { EXPECT_TRUE(client.Publish({}).ok()); });
+  publishing.WaitForNotification();
   EXPECT_TRUE(absl::IsDeadlineExceeded(client.GetJob("7").status()));
+  unary_deadline_passed.Notify();
+  publish.join();
 }
 
 // Bytes of a test, which can be unreadable at the end.
@@ -186,7 +192,7 @@ class UploadTest : public TrainingClientTest {
         ++chunks_;
       }
       complete_ = !context.IsCancelled();
-      ended_ = true;
+      if (!ended_.HasBeenNotified()) ended_.Notify();
       dataset.set_name(header_.name());
       dataset.set_state(v1::Dataset::READY);
       return grpc::Status::OK;
@@ -197,10 +203,7 @@ class UploadTest : public TrainingClientTest {
     header_sent_.set_sha256(std::string(32, 'h'));
   }
 
-  void WaitForTheServer() {
-    const absl::Time give_up = absl::Now() + absl::Seconds(60);
-    while (!ended_ && absl::Now() < give_up) absl::SleepFor(absl::Milliseconds(2));
-  }
+  void WaitForTheServer() { EXPECT_TRUE(ended_.WaitForNotificationWithTimeout(absl::Seconds(60))); }
 
   static std::string Text() {
     std::string text;
@@ -216,7 +219,7 @@ class UploadTest : public TrainingClientTest {
   std::string received_;
   int chunks_ = 0;
   bool complete_ = false;
-  std::atomic<bool> ended_ = false;
+  absl::Notification ended_;
 };
 
 TEST_F(UploadTest, SendsTheHeaderThenEveryByteInChunksWithChecksums) {
