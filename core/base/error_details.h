@@ -41,4 +41,8 @@ std::optional<std::string> GetErrorReason(const absl::Status& status);
 absl::Status WithErrorMetadata(absl::Status status, std::string_view key, std::string_view value);
 std::map<std::string, std::string> GetErrorMetadata(const absl::Status& status);
 
+// Whether the message of `status` is about the server's inside and kept from callers: true of
+// INTERNAL, UNKNOWN and every other code that the contract does not name.
+bool WithholdsMessage(const absl::Status& status);
+
 }  // namespace denoise

@@ -1,27 +1,63 @@
 #include "server/requests/request_digest.h"
 
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/message.h>
+#include <google/protobuf/text_format.h>
+
 #include <set>
 
 #include "core/base/sha256.h"
 
 namespace denoise {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+// Hashes what is serialised into it.
+class HashingStream : public google::protobuf::io::CopyingOutputStream {
+ public:
+  bool Write(const void* bytes, int size) override {
+    hash_.Update({static_cast<const char*>(bytes), static_cast<size_t>(size)});
+    return true;
+  }
+  std::string Finish() { return hash_.Finish(); }
+
+ private:
+  Sha256 hash_;
+};
+
+std::string HashOf(const Message& request, const FieldDescriptor& field) {
+  HashingStream hash;
+  const google::protobuf::Reflection& reflection = *request.GetReflection();
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && !field.is_repeated()) {
+    google::protobuf::io::CopyingOutputStreamAdaptor stream(&hash);
+    reflection.GetMessage(request, &field).SerializeToZeroCopyStream(&stream);
+    stream.Flush();
+    return hash.Finish();
+  }
+  const int count = field.is_repeated() ? reflection.FieldSize(request, &field) : 1;
+  for (int i = 0; i < count; ++i) {
+    std::string value;
+    google::protobuf::TextFormat::PrintFieldValueToString(request, &field,
+                                                          field.is_repeated() ? i : -1, &value);
+    value += '\n';  // which the text of a value does not contain
+    hash.Write(value.data(), static_cast<int>(value.size()));
+  }
+  return hash.Finish();
+}
+
+}  // namespace
 
 RequestDigest DigestOf(const denoised::v1::GenerateRequest& request) {
   RequestDigest digest;
   if (request.request_id().empty()) return digest;
-  denoised::v1::GenerateRequest rest = request;
-  rest.clear_request_id();
-  if (rest.on_disconnect() == denoised::v1::ON_DISCONNECT_CANCEL) rest.clear_on_disconnect();
-  const google::protobuf::Reflection& reflection = *rest.GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection.ListFields(rest, &fields);
-  for (const auto* const field : fields) {
-    denoised::v1::GenerateRequest alone;
-    reflection.SwapFields(&rest, &alone, {field});
-    Sha256 hash;
-    hash.Update(alone.SerializeAsString());
-    digest[field->name()] = hash.Finish();
-  }
+  std::vector<const FieldDescriptor*> fields;
+  request.GetReflection()->ListFields(request, &fields);
+  for (const FieldDescriptor* const field : fields) digest[field->name()] = HashOf(request, *field);
+  digest.erase("request_id");
+  if (request.on_disconnect() == denoised::v1::ON_DISCONNECT_CANCEL) digest.erase("on_disconnect");
   return digest;
 }
 

@@ -13,7 +13,8 @@ namespace denoise {
 using RequestDigest = std::map<std::string, std::string>;
 
 // Of every field but request_id; an on_disconnect of CANCEL counts as none. Empty where the request
-// has no request_id, and so is never compared. Hashes all that the request brings along.
+// has no request_id, and so is never compared. Hashes everything that the request brings along,
+// without a copy of its pictures.
 RequestDigest DigestOf(const denoised::v1::GenerateRequest& request);
 
 // The names of the fields that differ, in order.

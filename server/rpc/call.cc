@@ -1,9 +1,6 @@
 #include "server/rpc/call.h"
 
 #include <chrono>
-#include <random>
-
-#include "absl/strings/str_cat.h"
 
 namespace denoise {
 namespace {
@@ -13,15 +10,6 @@ namespace {
 constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(100);
 
 }  // namespace
-
-std::string NewRequestId() {
-  thread_local std::mt19937_64 generator = [] {
-    std::random_device device;
-    std::seed_seq seed{device(), device(), device(), device()};
-    return std::mt19937_64(seed);
-  }();
-  return absl::StrCat(absl::Hex(generator(), absl::kZeroPad16));
-}
 
 absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();

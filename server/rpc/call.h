@@ -31,9 +31,6 @@ struct Call {
   std::function<void()> wake;  // of a stream: see EventSource. Any thread may call it, at any time
 };
 
-// 16 random hexadecimal digits. Thread-safe.
-std::string NewRequestId();
-
 // InfiniteFuture where the caller has set none.
 absl::Time DeadlineOf(const grpc::CallbackServerContext& context);
 

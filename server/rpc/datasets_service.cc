@@ -63,7 +63,7 @@ UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackSer
       context_(context),
       data_sets_(data_sets),
       response_(response),
-      request_id_(NewRequestId()),
+      request_id_(NewRandomId()),
       sender_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
@@ -125,7 +125,7 @@ absl::Status UploadStream::Begin(const v1::UploadHeader& header) {
 
 // The caller has said everything, or has gone.
 void UploadStream::TakeEnd() {
-  if (context_->IsCancelled()) return End(absl::CancelledError("the caller has gone"));
+  if (context_->IsCancelled()) return End(CallerGone());
   if (!upload_) return End(InvalidField("header", "must be in the first message"));
   // The answer may come, and the call be over, before Finish returns.
   std::unique_ptr<DataSetUpload> upload = std::move(upload_);
@@ -141,7 +141,7 @@ void UploadStream::TakeEnd() {
 
 void UploadStream::End(const absl::StatusOr<v1::Dataset>& result) {
   const absl::Status& status = result.status();
-  LogEvent(WithholdsMessage(status) ? spdlog::level::err : spdlog::level::info, "upload finished",
+  LogEvent(LevelOf(status), "upload finished",
            {{"request", request_id_},
             {"dataset", name_},
             {"code", absl::StatusCodeToString(status.code())},

@@ -198,8 +198,7 @@ class DiffuseSource final : public DiffuseEventSource {
   void OnEnd(const absl::Status& status) override {
     environment_.telemetry->DiffusionFinished(status.code());
     const absl::Duration elapsed = environment_.calls.clock->Now() - call_.arrival;
-    LogEvent(WithholdsMessage(status) ? spdlog::level::err : spdlog::level::info,
-             "diffusion finished",
+    LogEvent(LevelOf(status), "diffusion finished",
              {{"request", call_.id},
               {"model", request_.model()},
               {"code", absl::StatusCodeToString(status.code())},

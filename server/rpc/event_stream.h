@@ -24,6 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
+#include "core/base/resource_id.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
 #include "server/rpc/status_mapping.h"
@@ -50,7 +51,7 @@ class EventSource {
 
   // On the pool: the caller has gone, and Next is not called again. Returns what the call ends
   // with; nullopt to be asked again once the call is woken.
-  virtual std::optional<absl::Status> Leave() { return CallerGone(); }
+  virtual std::optional<absl::Status> OnCallerGone() { return CallerGone(); }
 
   // The call is about to end with `status`, for the log and the metrics.
   virtual void OnEnd(const absl::Status& status) = 0;
@@ -74,8 +75,8 @@ class EventStream final : public grpc::ServerWriteReactor<Event> {
   using Source = EventSource<Event>;
   using Outcome = typename Source::Outcome;
 
-  // What others hold of the stream, to wake it even after it is over.
-  struct Link {
+  // What those who wake the stream hold of it: safe to use after the stream is gone.
+  struct WakeTarget {
     Mutex mutex;
     EventStream* stream ABSL_GUARDED_BY(mutex);  // null once it goes away
   };
@@ -96,8 +97,8 @@ class EventStream final : public grpc::ServerWriteReactor<Event> {
   const CallEnvironment environment_;
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<WatchedCall> reader_;
-  const std::shared_ptr<Link> link_ = std::make_shared<Link>();
-  const std::string request_id_ = NewRequestId();
+  const std::shared_ptr<WakeTarget> wake_target_ = std::make_shared<WakeTarget>();
+  const std::string request_id_ = NewRandomId();
   std::unique_ptr<Source> source_;
   std::atomic<bool> cancelled_ = false;
   Event event_;  // being written
@@ -130,12 +131,12 @@ EventStream<Event>::EventStream(const CallEnvironment& environment,
 template <class Event>
 std::function<void()> EventStream<Event>::Waker() {
   {
-    const MutexLock lock(link_->mutex);
-    link_->stream = this;
+    const MutexLock lock(wake_target_->mutex);
+    wake_target_->stream = this;
   }
-  return [link = link_] {
-    const MutexLock lock(link->mutex);
-    if (link->stream != nullptr) link->stream->Woken();
+  return [target = wake_target_] {
+    const MutexLock lock(target->mutex);
+    if (target->stream != nullptr) target->stream->Woken();
   };
 }
 
@@ -176,7 +177,7 @@ absl::StatusOr<typename EventStream<Event>::Outcome> EventStream<Event>::AskSour
 
 template <class Event>
 void EventStream<Event>::EndCancelled() {
-  const std::optional<absl::Status> status = source_->Leave();
+  const std::optional<absl::Status> status = source_->OnCallerGone();
   if (!status) return WaitForWake();
   if (status->ok() || !reader_->stalled()) return End(*status);
   End(absl::CancelledError(absl::StrCat("the reader has taken nothing for ",
@@ -242,8 +243,8 @@ void EventStream<Event>::OnDone() {
   AfterHandOver(this);
   reader_->Leave();
   {
-    const MutexLock lock(link_->mutex);
-    link_->stream = nullptr;
+    const MutexLock lock(wake_target_->mutex);
+    wake_target_->stream = nullptr;
   }
   source_.reset();  // what the call held is free before anybody hears that it is over
   environment_.live_calls->Remove();

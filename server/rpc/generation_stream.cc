@@ -26,6 +26,8 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
   return TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(duration));
 }
 
+Caller ToCaller(const Call& call) { return {call.arrival, call.deadline, call.wake}; }
+
 // What a stream has written so far.
 struct Totals {
   int images = 0;
@@ -102,7 +104,7 @@ class ToContract {
   const Totals& totals_;
 };
 
-// The part that both calls share: attach to a generation, then tell what its log says.
+// What both calls share: attach to a generation, then send what its log says.
 class GenerationSource : public GenerateEventSource {
  public:
   GenerationSource(const GenerationEnvironment& environment, Call call)
@@ -114,16 +116,22 @@ class GenerationSource : public GenerateEventSource {
     }
     if (!failure_.ok()) return EndWithFailure();
     std::optional<GenerationLog::Event> event = reader_->Next();
-    if (event) return Tell(*std::move(event));
-    if (reader_->over()) return Over();
-    return Wait();
+    if (event) return MakeOutcome(*std::move(event));
+    if (!reader_->over()) return Wait();
+    // A reader that resumed at the end of a failed generation has seen no event that says so.
+    RETURN_IF_ERROR(reader_->status());
+    return Over();
   }
 
-  // All has been said once `finished` was on its way.
-  std::optional<absl::Status> Leave() override {
-    if (said_finished_) return absl::OkStatus();
+  // The call succeeded if `finished` was already on its way.
+  std::optional<absl::Status> OnCallerGone() override {
+    if (finished_sent_) return absl::OkStatus();
     if (reader_ && !reader_->Leave()) return std::nullopt;
     return CallerGone();
+  }
+
+  void OnEnd(const absl::Status&) override {
+    environment_.telemetry->FramesDropped(FramesDropped());
   }
 
  protected:
@@ -132,7 +140,7 @@ class GenerationSource : public GenerateEventSource {
 
   // Of the call's end.
   void Log(const char* event, const std::string& subject, const absl::Status& status) const {
-    LogEvent(WithholdsMessage(status) ? spdlog::level::err : spdlog::level::info, event,
+    LogEvent(LevelOf(status), event,
              {{"request", call_.id},
               {"generation", reader_ ? reader_->id() : ""},
               {"model", subject},
@@ -154,7 +162,7 @@ class GenerationSource : public GenerateEventSource {
   Reader reader_;
 
  private:
-  absl::StatusOr<Outcome> Tell(GenerationLog::Event event) {
+  absl::StatusOr<Outcome> MakeOutcome(GenerationLog::Event event) {
     const int64_t sequence = event.sequence;
     const absl::Time time = event.time;
     const bool ends = std::holds_alternative<GenerationLog::End>(event.what);
@@ -175,7 +183,7 @@ class GenerationSource : public GenerateEventSource {
     return std::move(proto);
   }
 
-  // LibTorch throws where a sample is not what it should be, and anything where memory runs out.
+  // LibTorch throws if a sample is malformed, and anything may throw if memory runs out.
   absl::StatusOr<v1::GenerateEvent> Make(GenerationLog::Event event) const {
     try {
       return std::visit(ToContract(*reader_, totals_), std::move(event.what));
@@ -184,7 +192,7 @@ class GenerationSource : public GenerateEventSource {
     }
   }
 
-  // Nobody can use what this reader cannot: the generation is left, as when the caller goes.
+  // Other readers would fail in the same way, so this one leaves as if its caller had gone.
   absl::StatusOr<Outcome> EndWithFailure() {
     if (!reader_->Leave()) return Wait();
     return failure_;
@@ -198,18 +206,17 @@ class GenerationSource : public GenerateEventSource {
   void Count(const v1::GenerateEvent& event) {
     if (event.has_image()) {
       ++totals_.images;
-      environment_.telemetry->ImageSent();
     } else if (event.has_frame()) {
       if (totals_.frames_sent++ == 0) OnFirstFrame();
       environment_.telemetry->FrameSent();
     } else if (event.has_finished()) {
-      said_finished_ = true;
+      finished_sent_ = true;
     }
   }
 
   Totals totals_;
   absl::Status failure_;  // an event could not be made
-  bool said_finished_ = false;
+  bool finished_sent_ = false;
 };
 
 class GenerateSource final : public GenerationSource {
@@ -230,14 +237,16 @@ class GenerateSource final : public GenerationSource {
   }
 
   void OnEnd(const absl::Status& status) override {
-    environment_.telemetry->FramesDropped(FramesDropped());
+    GenerationSource::OnEnd(status);
     environment_.telemetry->RequestFinished(status.code(), Elapsed());
     Log("request finished", request_.model(), status);
   }
 
  protected:
   absl::StatusOr<Reader> Attach() override {
-    ASSIGN_OR_RETURN(Reader joined, environment_.generations->Join(request_, call_));
+    const RequestDigest digest = DigestOf(request_);
+    ASSIGN_OR_RETURN(Reader joined,
+                     environment_.generations->Join(request_, digest, ToCaller(call_)));
     if (joined) return joined;
     ASSIGN_OR_RETURN(ResolvedRequest resolved, ResolveRequest(request_, *environment_.models,
                                                               environment_.limits, ChooseSeed()));
@@ -248,7 +257,7 @@ class GenerateSource final : public GenerationSource {
               {"count", resolved.generation.count},
               {"evaluations", resolved.accepted.evaluations()},
               {"seed", std::to_string(resolved.generation.seed)}});
-    return environment_.generations->Start(request_, std::move(resolved), call_);
+    return environment_.generations->Start(request_, digest, std::move(resolved), ToCaller(call_));
   }
 
   void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
@@ -269,11 +278,14 @@ class WatchSource final : public GenerationSource {
     return absl::OkStatus();
   }
 
-  void OnEnd(const absl::Status& status) override { Log("watch finished", "", status); }
+  void OnEnd(const absl::Status& status) override {
+    GenerationSource::OnEnd(status);
+    Log("watch finished", "", status);
+  }
 
  protected:
   absl::StatusOr<Reader> Attach() override {
-    return environment_.generations->Watch(request_, call_);
+    return environment_.generations->Watch(request_, ToCaller(call_));
   }
 
  private:

@@ -6,12 +6,12 @@
 
 #include "denoised/v1/generations.pb.h"
 #include "denoised/v1/image_generation.pb.h"
+#include "server/generations/generations.h"
 #include "server/models/model_repository.h"
 #include "server/requests/request_validation.h"
 #include "server/requests/sample_budget.h"
 #include "server/rpc/call.h"
 #include "server/rpc/event_stream.h"
-#include "server/rpc/generations.h"
 #include "server/telemetry/telemetry.h"
 
 namespace denoise {

@@ -127,25 +127,6 @@ std::string PublicMessage(const absl::Status& status, std::string_view request_i
 
 }  // namespace
 
-bool WithholdsMessage(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kAborted:
-    case absl::StatusCode::kDataLoss:
-    case absl::StatusCode::kResourceExhausted:
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kCancelled:
-      return false;
-    default:
-      return true;
-  }
-}
-
 WireStatus ToWireStatus(const absl::Status& status, std::string_view request_id) {
   if (status.ok()) return {grpc::Status::OK, std::nullopt};
   // A code that the contract does not name would tell of the inside, too.

@@ -9,8 +9,8 @@
 //                                             follows from its code; domain "denoised"; metadata
 //                                             request_id and what the status says}
 //
-// INTERNAL and UNKNOWN say nothing of the inside on the wire: the log has it, under the
-// request id. Pure functions, thread-safe.
+// Messages that callers must not see (WithholdsMessage) are replaced by the request id, under which
+// the log has them. Pure functions, thread-safe.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -38,8 +38,5 @@ WireStatus ToWireStatus(const absl::Status& status, std::string_view request_id)
 // The same, with the trailers put into `context`, before Finish.
 grpc::Status ToGrpcStatus(const absl::Status& status, std::string_view request_id,
                           grpc::ServerContextBase& context);
-
-// Whether ToWireStatus keeps the message of `status` to itself.
-bool WithholdsMessage(const absl::Status& status);
 
 }  // namespace denoise

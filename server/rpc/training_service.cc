@@ -40,7 +40,7 @@ class WatchJobSource final : public EventSource<v1::TrainingEvent> {
   }
 
   void OnEnd(const absl::Status& status) override {
-    LogEvent(WithholdsMessage(status) ? spdlog::level::err : spdlog::level::info, "watch finished",
+    LogEvent(LevelOf(status), "watch finished",
              {{"request", call_.id},
               {"job", request_.name()},
               {"code", absl::StatusCodeToString(status.code())},

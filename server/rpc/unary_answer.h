@@ -10,6 +10,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
+#include "core/base/resource_id.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
 #include "server/rpc/status_mapping.h"
@@ -22,11 +23,11 @@ namespace denoise {
 template <class Response>
 void FinishCall(grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor,
                 absl::StatusOr<Response> result, Response* response) {
-  const std::string request_id = NewRequestId();
+  const std::string request_id = NewRandomId();
   if (result.ok()) {
     *response = *std::move(result);
   } else {
-    const auto level = WithholdsMessage(result.status()) ? spdlog::level::err : spdlog::level::info;
+    const auto level = LevelOf(result.status());
     LogEvent(level, "request refused",
              {{"request", request_id},
               {"code", absl::StatusCodeToString(result.status().code())},

@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "core/base/error_details.h"
 
 namespace denoise {
 namespace {
@@ -25,6 +26,10 @@ bool IsPlain(char c) {
 }
 
 }  // namespace
+
+spdlog::level::level_enum LevelOf(const absl::Status& status) {
+  return WithholdsMessage(status) ? spdlog::level::err : spdlog::level::info;
+}
 
 std::string QuoteLogValue(std::string_view text) {
   bool plain = !text.empty();

@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/status.h"
+
 namespace denoise {
 
 struct LogField {
@@ -29,6 +31,9 @@ struct LogField {
 
   std::string text;  // "key=value"
 };
+
+// The level of an event that ends with `status`: error where its message is kept from callers.
+spdlog::level::level_enum LevelOf(const absl::Status& status);
 
 // Once, before the first event. `level`: trace, debug, info, warn, error, critical or off.
 void InitLog(const std::string& level);

@@ -82,12 +82,16 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                                     kRequestSecondsBuckets)),
       requests_(AddCounters(*registry_, "denoised_requests_total",
                             "Generate calls that ended, by status code.")),
+      generations_(AddCounters(*registry_, "denoised_generations_total",
+                               "Generations that ended, by status code. Several Generate calls can "
+                               "share one, and it can outlive its call.")),
       diffusions_(AddCounters(*registry_, "denoised_diffusions_total",
                               "Diffuse calls that ended, by status code.")),
-      frames_sent_(AddCounter(*registry_, "denoised_frames_sent_total", "Frames written.")),
+      frames_sent_(
+          AddCounter(*registry_, "denoised_frames_sent_total", "Frames written, to all readers.")),
       frames_dropped_(AddCounter(*registry_, "denoised_frames_dropped_total",
                                  "Frames left out: a slow reader, or over the size limit.")),
-      images_(AddCounter(*registry_, "denoised_images_total", "Finished images written.")),
+      images_(AddCounter(*registry_, "denoised_images_total", "Finished images.")),
       models_loaded_(AddGauge(*registry_, "denoised_models_loaded", "Models being served.")),
       models_broken_(AddGauge(*registry_, "denoised_models_broken",
                               "Model folders left out at the start because they are broken.")) {
@@ -108,6 +112,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
   }
   for (absl::StatusCode outcome : kUsualOutcomes) {
     requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
+    generations_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
     diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
   }
 }
@@ -155,11 +160,15 @@ void Telemetry::FirstFrameSent(absl::Duration since_request) {
 
 void Telemetry::FrameSent() { frames_sent_.Increment(); }
 void Telemetry::FramesDropped(int frames) { frames_dropped_.Increment(frames); }
-void Telemetry::ImageSent() { images_.Increment(); }
+void Telemetry::ImageGenerated() { images_.Increment(); }
 
 void Telemetry::RequestFinished(absl::StatusCode outcome, absl::Duration elapsed) {
   requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
   request_seconds_.Observe(absl::ToDoubleSeconds(elapsed));
+}
+
+void Telemetry::GenerationFinished(absl::StatusCode outcome) {
+  generations_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
 }
 
 void Telemetry::DiffusionFinished(absl::StatusCode outcome) {

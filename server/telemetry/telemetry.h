@@ -36,12 +36,17 @@ class Telemetry final : public EngineObserver {
   void OnSlice(const std::string& device, absl::Duration duration) override;
   void OnTaskFailed(const std::string& device, const std::string& what) override;
 
-  // One Generate call, as its stream goes along.
+  // One generation, whoever reads it.
   void QueueWaited(absl::Duration wait);
-  void FirstFrameSent(absl::Duration since_request);
+  void ImageGenerated();
+  void GenerationFinished(absl::StatusCode outcome);
+
+  // Frames for a reader of a generation, of which there may be several.
   void FrameSent();
   void FramesDropped(int frames);
-  void ImageSent();
+
+  // One Generate call.
+  void FirstFrameSent(absl::Duration since_request);
   void RequestFinished(absl::StatusCode outcome, absl::Duration elapsed);
 
   // One Diffuse call.
@@ -74,6 +79,7 @@ class Telemetry final : public EngineObserver {
   prometheus::Histogram& time_to_first_frame_seconds_;
   prometheus::Histogram& request_seconds_;
   prometheus::Family<prometheus::Counter>& requests_;
+  prometheus::Family<prometheus::Counter>& generations_;
   prometheus::Family<prometheus::Counter>& diffusions_;
   prometheus::Counter& frames_sent_;
   prometheus::Counter& frames_dropped_;

@@ -30,14 +30,30 @@ using ::testing::HasSubstr;
 struct Script {
   std::function<absl::Status()> start = [] { return absl::OkStatus(); };
   std::function<absl::StatusOr<Source::Outcome>()> next;
-  std::function<std::optional<absl::Status>()> leave = [] { return CallerGone(); };
+  std::function<std::optional<absl::Status>()> on_caller_gone = [] { return CallerGone(); };
 
   Mutex mutex;
   CondVar changed;
   std::function<void()> wake;
   std::vector<absl::Status> ends;
-  std::atomic<int> asked = 0;
-  std::atomic<int> left = 0;
+  int asked = 0;  // how often Next was called, and
+  int gone = 0;   // OnCallerGone
+
+  void Count(int& calls) {
+    const MutexLock lock(mutex);
+    ++calls;
+    changed.NotifyAll();
+  }
+
+  void WaitUntil(const int& calls, int count) {
+    const MutexLock lock(mutex);
+    while (calls < count) changed.Wait(mutex);
+  }
+
+  int asked_now() {
+    const MutexLock lock(mutex);
+    return asked;
+  }
 
   absl::Status WaitForEnd() {
     const MutexLock lock(mutex);
@@ -55,12 +71,12 @@ class ScriptedSource final : public Source {
   }
   absl::Status Start() override { return script_.start(); }
   absl::StatusOr<Outcome> Next() override {
-    ++script_.asked;
+    script_.Count(script_.asked);
     return script_.next();
   }
-  std::optional<absl::Status> Leave() override {
-    ++script_.left;
-    return script_.leave();
+  std::optional<absl::Status> OnCallerGone() override {
+    script_.Count(script_.gone);
+    return script_.on_caller_gone();
   }
   void OnEnd(const absl::Status& status) override {
     const MutexLock lock(script_.mutex);
@@ -158,7 +174,7 @@ TEST_F(EventStreamTest, IsWokenFromAnotherThreadAndMissesNoWake) {
   };
   const auto reader = stub_->WatchGeneration(&context_, {});
   std::thread writer([&] {
-    while (script_.asked == 0) std::this_thread::yield();
+    script_.WaitUntil(script_.asked, 1);
     for (int i = 0; i < 1000; ++i) {
       ++available;
       script_.wake();
@@ -174,7 +190,7 @@ TEST_F(EventStreamTest, RefusalsAndErrorsEndTheCall) {
   script_.start = [] { return absl::UnavailableError("full"); };
   const auto refused = stub_->WatchGeneration(&context_, {});
   EXPECT_EQ(Read(*refused).error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(script_.asked, 0);
+  EXPECT_EQ(script_.asked_now(), 0);
   EXPECT_TRUE(context_.GetServerInitialMetadata().empty());
   EXPECT_EQ(script_.WaitForEnd().code(), absl::StatusCode::kUnavailable);
 
@@ -199,16 +215,16 @@ TEST_F(EventStreamTest, IsRefusedWhileTheServerDrains) {
 TEST_F(EventStreamTest, ACallerWhoLeavesWaitsForWhatItsSourceWaitsFor) {
   std::atomic<bool> may_end = false;
   script_.next = []() -> absl::StatusOr<Source::Outcome> { return Source::Wait(); };
-  script_.leave = [&]() -> std::optional<absl::Status> {
+  script_.on_caller_gone = [&]() -> std::optional<absl::Status> {
     if (!may_end) return std::nullopt;
     return CallerGone();
   };
   const auto reader = stub_->WatchGeneration(&context_, {});
-  while (script_.asked == 0) std::this_thread::yield();
+  script_.WaitUntil(script_.asked, 1);
   context_.TryCancel();
-  while (script_.left == 0) std::this_thread::yield();
+  script_.WaitUntil(script_.gone, 1);
   script_.wake();
-  while (script_.left == 1) std::this_thread::yield();
+  script_.WaitUntil(script_.gone, 2);
   {
     const MutexLock lock(script_.mutex);
     EXPECT_TRUE(script_.ends.empty());
@@ -225,7 +241,7 @@ TEST_F(EventStreamTest, AReaderWhoTakesNothingIsGivenUp) {
   script_.next = []() -> absl::StatusOr<Source::Outcome> { return Event(0, 100'000); };
   const auto reader = stub_->WatchGeneration(&context_, {});
   EXPECT_THAT(std::string(script_.WaitForEnd().message()), HasSubstr("taken nothing for 1s"));
-  EXPECT_LT(script_.asked, 200) << "it was asked for more than the connection holds";
+  EXPECT_LT(script_.asked_now(), 200) << "it was asked for more than the connection holds";
   EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::CANCELLED);
 }
 

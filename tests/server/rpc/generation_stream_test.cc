@@ -1,6 +1,7 @@
 // What a Generate call's stream says of a generation, while its reader takes its time.
 #include "server/rpc/generation_stream.h"
 
+#include <ATen/ops/from_blob.h>
 #include <gmock/gmock.h>
 
 #include <optional>
@@ -8,7 +9,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tests/server/rpc/generations_testing.h"
+#include "absl/synchronization/notification.h"
+#include "tests/server/generations/generations_testing.h"
 
 namespace denoise {
 namespace {
@@ -49,9 +51,26 @@ class GenerationStreamTest : public GenerationsFixture {
     request_.mutable_frames()->set_every_n_steps(1);
   }
 
+  Call MakeCall() {
+    return {
+        .id = "call", .arrival = clock_.Now(), .deadline = absl::InfiniteFuture(), .wake = [this] {
+          ++wakes_;
+        }};
+  }
+
   void Start() {
     source_ = MakeGenerateSource(environment_, request_, MakeCall());
     ASSERT_TRUE(source_->Start().ok());
+  }
+
+  // Watches generation "a" after its latest event.
+  void WatchFromTheEnd() {
+    denoised::v1::WatchGenerationRequest request;
+    request.set_name("generations/a");
+    request.set_resume_after(Get("a")->last_sequence());
+    source_ = MakeWatchSource(environment_, request, MakeCall());
+    ASSERT_TRUE(source_->Start().ok());
+    status_.reset();
   }
 
   // The next event; nullopt where there is none, and then waits_ or status_ says why.
@@ -197,16 +216,36 @@ TEST_F(GenerationStreamTest, AFailureEndsWithItsStatusAfterWhatWasReady) {
   EXPECT_EQ(status_, absl::InternalError("the output is not finite"));
 }
 
+TEST_F(GenerationStreamTest, ResumingAtTheEndOfAFailureEndsWithItsStatus) {
+  request_.set_request_id("a");
+  Start();
+  sink().OnFinished(absl::InternalError("the output is not finite"));
+  TakeAll();
+  WatchFromTheEnd();
+  EXPECT_THAT(TakeAll(), IsEmpty());
+  EXPECT_EQ(status_, absl::InternalError("the output is not finite"));
+}
+
+TEST_F(GenerationStreamTest, ResumingAtTheEndOfASuccessIsOver) {
+  request_.set_request_id("a");
+  Start();
+  sink().OnFinished(absl::OkStatus());
+  TakeAll();
+  WatchFromTheEnd();
+  EXPECT_THAT(TakeAll(), IsEmpty());
+  EXPECT_EQ(status_, absl::OkStatus());
+}
+
 TEST_F(GenerationStreamTest, ACallerWhoLeavesCancelsOnceAndTheStreamEndsWhenTheEngineLetsGo) {
   Start();
   ASSERT_TRUE(Next());
   sink().OnImage(Image(0));
-  EXPECT_EQ(source_->Leave(), std::nullopt);
+  EXPECT_EQ(source_->OnCallerGone(), std::nullopt);
   EXPECT_THAT(cancelled_, SizeIs(1));
   sink().OnFrame(Frame(1));
-  EXPECT_EQ(source_->Leave(), std::nullopt);
+  EXPECT_EQ(source_->OnCallerGone(), std::nullopt);
   sink().OnFinished(absl::CancelledError("cancelled"));
-  EXPECT_EQ(source_->Leave()->code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(source_->OnCallerGone()->code(), absl::StatusCode::kCancelled);
   EXPECT_THAT(cancelled_, SizeIs(1));
 }
 
@@ -214,7 +253,7 @@ TEST_F(GenerationStreamTest, ACallerWhoLeavesADetachedGenerationIsGoneAtOnce) {
   request_.set_on_disconnect(denoised::v1::ON_DISCONNECT_DETACH);
   Start();
   ASSERT_TRUE(Next());
-  EXPECT_EQ(source_->Leave()->code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(source_->OnCallerGone()->code(), absl::StatusCode::kCancelled);
   EXPECT_THAT(cancelled_, IsEmpty());
 }
 
@@ -223,7 +262,7 @@ TEST_F(GenerationStreamTest, LeavingAfterTheEngineFinishedIsACancellation) {
   sink().OnImage(Image(0));
   sink().OnFinished(absl::OkStatus());
   ASSERT_TRUE(Next());
-  EXPECT_EQ(source_->Leave()->code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(source_->OnCallerGone()->code(), absl::StatusCode::kCancelled);
   EXPECT_THAT(cancelled_, IsEmpty());
 }
 
@@ -231,21 +270,23 @@ TEST_F(GenerationStreamTest, LeavingOnceAllWasSaidIsNone) {
   Start();
   sink().OnFinished(absl::OkStatus());
   EXPECT_THAT(TakeAll(), ElementsAre("accepted", "finished"));
-  EXPECT_EQ(source_->Leave(), absl::OkStatus());
+  EXPECT_EQ(source_->OnCallerGone(), absl::OkStatus());
 }
 
 TEST_F(GenerationStreamTest, WhoLeavesHoldsNothing) {
   Start();
   ASSERT_TRUE(Next());
+  std::vector<float> pixels(3 * 8 * 8);
+  absl::Notification freed;
   auto image = Image(0);
-  const at::Tensor sample = image.sample;
+  image.sample = at::from_blob(pixels.data(), {3, 8, 8}, [&](void*) { freed.Notify(); });
   sink().OnImage(std::move(image));
   sink().OnFinished(absl::OkStatus());
   sinks_.clear();
-  EXPECT_GT(sample.use_count(), 1u);
-  source_->Leave();
+  EXPECT_FALSE(freed.HasBeenNotified());
+  source_->OnCallerGone();
   source_.reset();
-  EXPECT_EQ(sample.use_count(), 1u) << "the image waits for a reader who is gone";
+  freed.WaitForNotification();
 }
 
 TEST_F(GenerationStreamTest, APictureThatCannotBeEncodedFailsTheRequestAndFreesItsRows) {

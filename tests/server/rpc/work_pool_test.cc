@@ -21,13 +21,11 @@ TEST(WorkPool, RunsTasksInOrderOnOneThread) {
 }
 
 TEST(WorkPool, RunsTasksOnSeveralThreadsAtOnce) {
-  WorkPool pool(2);
   std::promise<void> first, second;
-  std::atomic<int> done = 0;
+  WorkPool pool(2);  // whose destruction waits for both
   // Each waits for the other: one thread alone would never get past the first.
-  pool.Schedule([&] { first.set_value(), second.get_future().wait(), ++done; });
-  pool.Schedule([&] { second.set_value(), first.get_future().wait(), ++done; });
-  while (done < 2) std::this_thread::yield();
+  pool.Schedule([&] { first.set_value(), second.get_future().wait(); });
+  pool.Schedule([&] { second.set_value(), first.get_future().wait(); });
 }
 
 TEST(WorkPool, OutlivesATaskThatThrows) {

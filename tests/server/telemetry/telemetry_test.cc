@@ -32,8 +32,8 @@ TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
   for (const char* name :
        {"denoised_queue_depth", "denoised_active_rows", "denoised_evaluations_total",
         "denoised_guidance_rows_saved_total", "denoised_requests_total",
-        "denoised_diffusions_total", "denoised_images_total", "denoised_training_seconds_total",
-        "denoised_failed_tasks_total", "denoised_models_loaded",
+        "denoised_generations_total", "denoised_diffusions_total", "denoised_images_total",
+        "denoised_training_seconds_total", "denoised_failed_tasks_total", "denoised_models_loaded",
         "denoised_rows_per_evaluation_count", "denoised_time_to_first_frame_seconds_count"}) {
     EXPECT_TRUE(page.Has(name)) << name;
     EXPECT_EQ(page.Sum(name), 0) << name;
@@ -76,12 +76,16 @@ TEST_F(TelemetryTest, CountsRequestsByOutcome) {
   telemetry_.RequestFinished(absl::StatusCode::kCancelled, absl::Seconds(1));
   telemetry_.FirstFrameSent(absl::Milliseconds(250));
   telemetry_.FramesDropped(4);
+  telemetry_.GenerationFinished(absl::StatusCode::kInternal);
+  telemetry_.ImageGenerated();
   const MetricsPage page = Page();
   EXPECT_EQ(page.Sum("denoised_requests_total", {{"outcome", "OK"}}), 1);
   EXPECT_EQ(page.Sum("denoised_requests_total", {{"outcome", "CANCELLED"}}), 1);
   EXPECT_EQ(page.Sum("denoised_request_seconds_sum"), 3);
   EXPECT_EQ(page.Sum("denoised_time_to_first_frame_seconds_sum"), 0.25);
   EXPECT_EQ(page.Sum("denoised_frames_dropped_total"), 4);
+  EXPECT_EQ(page.Sum("denoised_generations_total", {{"outcome", "INTERNAL"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_images_total"), 1);
 }
 
 TEST_F(TelemetryTest, AnAddressInUseIsAnError) {

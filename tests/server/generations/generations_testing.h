@@ -11,8 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/rpc/generation_stream.h"
-#include "server/rpc/generations.h"
+#include "server/generations/generations.h"
 #include "tests/server/test_models.h"
 #include "tests/support/fake_clock.h"
 
@@ -30,19 +29,19 @@ class GenerationsFixture : public testing::Test {
     return request;
   }
 
-  Call MakeCall(absl::Time deadline = absl::InfiniteFuture()) {
-    return {
-        .id = "call", .arrival = clock_.Now(), .deadline = deadline, .wake = [this] { ++wakes_; }};
+  Caller MakeCaller(absl::Time deadline = absl::InfiniteFuture()) {
+    return {.arrival = clock_.Now(), .deadline = deadline, .wake = [this] { ++wakes_; }};
   }
 
   // What a Generate call does: join, or else resolve and start.
   absl::StatusOr<std::unique_ptr<Generations::Reader>> Generate(
       const Request& request, absl::Time deadline = absl::InfiniteFuture()) {
-    auto joined = generations_.Join(request, MakeCall(deadline));
+    const RequestDigest digest = DigestOf(request);
+    auto joined = generations_.Join(request, digest, MakeCaller(deadline));
     if (!joined.ok() || *joined != nullptr) return joined;
     auto resolved = ResolveRequest(request, models_, {}, /*seed=*/1);
     if (!resolved.ok()) return resolved.status();
-    return generations_.Start(request, *std::move(resolved), MakeCall(deadline));
+    return generations_.Start(request, digest, *std::move(resolved), MakeCaller(deadline));
   }
 
   absl::StatusOr<denoised::v1::Generation> Get(const std::string& id) {
@@ -56,7 +55,7 @@ class GenerationsFixture : public testing::Test {
     denoised::v1::WatchGenerationRequest request;
     request.set_name(absl::StrCat("generations/", id));
     if (resume_after != -1) request.set_resume_after(resume_after);
-    return generations_.Watch(request, MakeCall());
+    return generations_.Watch(request, MakeCaller());
   }
 
   absl::Status Cancel(const std::string& id) {

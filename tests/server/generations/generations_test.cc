@@ -1,14 +1,16 @@
 // Who reads a generation, when it ends without readers, and how long its result is kept.
-#include "server/rpc/generations.h"
+#include "server/generations/generations.h"
 
+#include <ATen/ops/from_blob.h>
 #include <gmock/gmock.h>
-
-#include <thread>
+#include <prometheus/text_serializer.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
-#include "tests/server/rpc/generations_testing.h"
+#include "tests/server/generations/generations_testing.h"
+#include "tests/support/metrics_text.h"
 
 namespace denoise {
 namespace {
@@ -196,16 +198,34 @@ TEST_F(GenerationsTest, AResultIsKeptForTheStatedTime) {
 
 TEST_F(GenerationsTest, WhatHasExpiredIsFreedWithoutACall) {
   auto reader = *Generate(Named("a"));
+  std::vector<float> pixels(3 * 8 * 8);
+  absl::Notification freed;
   auto image = Image(0);
-  const at::Tensor sample = image.sample;
+  image.sample = at::from_blob(pixels.data(), {3, 8, 8}, [&](void*) { freed.Notify(); });
   sink().OnImage(std::move(image));
   sink().OnFinished(absl::OkStatus());
   sinks_.clear();
   reader.reset();
-  EXPECT_GT(sample.use_count(), 1u);
+  EXPECT_FALSE(freed.HasBeenNotified());
   clock_.AwaitDeadline();
   clock_.Advance(absl::Minutes(10));
-  while (sample.use_count() > 1) std::this_thread::yield();
+  freed.WaitForNotification();
+}
+
+TEST_F(GenerationsTest, TheEndOfAGenerationIsCountedWithoutReaders) {
+  ASSERT_TRUE(Generate(Detached("a")).ok());  // and its caller leaves
+  sink().OnImage(Image(0));
+  sink().OnFinished(absl::InternalError("the output is not finite"));
+  const MetricsPage page(prometheus::TextSerializer().Serialize(telemetry_.registry()->Collect()));
+  EXPECT_EQ(page.Sum("denoised_generations_total", {{"outcome", "INTERNAL"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_images_total"), 1);
+}
+
+TEST_F(GenerationsTest, ARefusedGenerationHasNoEndToCount) {
+  refusal_ = absl::UnavailableError("the queue is full");
+  EXPECT_EQ(Generate(Named("a")).status(), refusal_);
+  const MetricsPage page(prometheus::TextSerializer().Serialize(telemetry_.registry()->Collect()));
+  EXPECT_EQ(page.Sum("denoised_generations_total"), 0);
 }
 
 TEST_F(GenerationsTest, AResultThatIsBeingReadStaysUntilItsReaderLeaves) {

@@ -1,4 +1,4 @@
-#include "server/rpc/generation_log.h"
+#include "server/generations/generation_log.h"
 
 #include <algorithm>
 #include <iterator>
@@ -91,7 +91,7 @@ void GenerationLog::OnStarted(absl::Duration queue_wait) {
     started_ = options_.clock->Now();
     Append(Started{queue_wait}, *started_);
   }
-  if (options_.on_started) options_.on_started(queue_wait);
+  if (options_.on_started) options_.on_started({queue_wait});
 }
 
 // Progress is news at most once per interval; each overtakes the one before.
@@ -121,23 +121,28 @@ void GenerationLog::OnFrame(FrameUpdate frame) {
 }
 
 void GenerationLog::OnImage(ImageUpdate image) {
-  const MutexLock lock(mutex_);
-  ++images_done_;
-  image_bytes_ += Bytes(image.sample);
-  Append(std::move(image), options_.clock->Now());
+  {
+    const MutexLock lock(mutex_);
+    ++images_done_;
+    image_bytes_ += Bytes(image.sample);
+    Append(std::move(image), options_.clock->Now());
+  }
+  if (options_.on_image) options_.on_image();
 }
 
 void GenerationLog::OnFinished(const absl::Status& status) {
+  End end{.status = status, .elapsed = absl::ZeroDuration()};
   {
     const MutexLock lock(mutex_);
     ended_ = options_.clock->Now();
     status_ = status;
-    Append(End{status, *ended_ - options_.arrival}, *ended_);
+    end.elapsed = *ended_ - options_.arrival;
+    Append(end, *ended_);
   }
-  if (options_.on_end) options_.on_end();
+  if (options_.on_end) options_.on_end(end);
 }
 
-// Wakes under the lock, so that nobody is woken who has left.
+// Wakes under the lock, so that a destroyed reader is never woken.
 template <class What>
 void GenerationLog::Append(What what, absl::Time now) {
   events_.push_back({next_sequence_++, now, std::move(what)});

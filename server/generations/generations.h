@@ -1,13 +1,13 @@
 // The generations that run, and those whose results are kept.
 //
-// A generation begins with the Generate call that no running one answers. It is the engine's to
-// run, its log (generation_log.h) is what happened, and streams read that log. Once the last reader
-// has left, it is cancelled or goes on, as its caller chose. After its end it is kept for a while
-// if its caller can come back to it, that is if it has a request_id or was started with DETACH.
+// A Generate call starts a generation, or joins the one that has its request_id. The engine runs
+// it, its log (generation_log.h) records what happened, and streams read that log. Once the last
+// reader has left, it is cancelled or continues, as its caller chose. After its end it is kept for
+// a while if a caller can come back to it: if it has a request_id or was started with DETACH.
 //
-// Memory: a generation that runs or is being read holds what SampleBudget reserved for it before it
-// began. A result that nobody has read since its end counts against Limits::keep_bytes instead; the
-// oldest make room for new ones.
+// Memory: while a generation runs, and until its readers have left, it holds what SampleBudget
+// reserved for it before it began. After that its result counts against Limits::keep_bytes, and the
+// oldest results make room for new ones.
 #pragma once
 
 #include <atomic>
@@ -22,6 +22,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -32,16 +33,23 @@
 #include "denoised/v1/generations.pb.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/engine.h"
+#include "server/generations/generation_log.h"
 #include "server/requests/request_digest.h"
 #include "server/requests/request_validation.h"
 #include "server/requests/sample_budget.h"
-#include "server/rpc/call.h"
-#include "server/rpc/generation_log.h"
 #include "server/telemetry/telemetry.h"
 
 namespace denoise {
 
 struct Generation;  // one of them; generations.cc
+
+// The call that wants to read a generation.
+struct Caller {
+  absl::Time arrival;
+  absl::Time deadline = absl::InfiniteFuture();
+  // Called when there is something to read. Any thread may call it, at any time.
+  std::function<void()> wake;
+};
 
 // How the pictures of a generation are sent.
 struct PictureEncoding {
@@ -83,21 +91,24 @@ class Generations {
     const std::string& id() const;
     const PictureEncoding& encoding() const;
 
-    // The caller has gone. Whether nothing needs to be waited for: true unless that cancels the
-    // generation and the engine has not let go of it. The call is woken once it has.
+    // How the generation ended; OK while it runs.
+    absl::Status status() const;
+
+    // The caller has gone. Returns false if this cancelled the generation and the engine still
+    // holds it: the caller is woken when the engine has released it.
     bool Leave();
 
    private:
     friend class Generations;
     Reader(Generations* generations, std::shared_ptr<Generation> generation, int64_t after,
-           const Call& call);
+           const Caller& caller);
 
     Generations* const generations_;
     const std::shared_ptr<Generation> generation_;
     std::unique_ptr<GenerationLog::Reader> events_;
     SampleBudget::Reservation reservation_;  // beside what the generation holds
     bool left_ = false;
-    bool cancels_ = false;
+    bool cancelled_ = false;
   };
 
   Generations(const Environment& environment, const Limits& limits);
@@ -106,19 +117,21 @@ class Generations {
   Generations& operator=(const Generations&) = delete;
 
   // A reader of the generation with the request's id, if there is one that runs or has succeeded;
-  // else null. ALREADY_EXISTS where that was another request. Hashes the request if it has an id.
+  // else null. ALREADY_EXISTS where that was another request. `digest` is that of the request.
   absl::StatusOr<std::unique_ptr<Reader>> Join(const denoised::v1::GenerateRequest& request,
-                                               const Call& call) ABSL_LOCKS_EXCLUDED(mutex_);
+                                               const RequestDigest& digest, const Caller& caller)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Starts the request, which was resolved to `resolved`, or joins one that was started meanwhile.
   // Errors are those of Join, Engine::Submit and SampleBudget::Reserve.
   absl::StatusOr<std::unique_ptr<Reader>> Start(const denoised::v1::GenerateRequest& request,
-                                                ResolvedRequest resolved, const Call& call)
+                                                const RequestDigest& digest,
+                                                ResolvedRequest resolved, const Caller& caller)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The service Generations.
   absl::StatusOr<std::unique_ptr<Reader>> Watch(const denoised::v1::WatchGenerationRequest& request,
-                                                const Call& call) ABSL_LOCKS_EXCLUDED(mutex_);
+                                                const Caller& caller) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<denoised::v1::Generation> Get(const denoised::v1::GetGenerationRequest& request)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<denoised::v1::ListGenerationsResponse> List(
@@ -129,33 +142,40 @@ class Generations {
  private:
   using GenerationRef = std::shared_ptr<Generation>;
 
-  GenerationRef Make(const denoised::v1::GenerateRequest& request, ResolvedRequest& resolved,
-                     const Call& call);
+  // What a description needs of a generation besides its log and what is constant.
+  struct Listed {
+    GenerationRef generation;
+    int readers;
+    bool cancel_requested;
+  };
+
+  GenerationRef Make(const denoised::v1::GenerateRequest& request, const RequestDigest& digest,
+                     ResolvedRequest& resolved, const Caller& caller);
   absl::StatusOr<std::unique_ptr<Reader>> JoinExisting(const std::string& id,
                                                        const RequestDigest& digest,
-                                                       const Call& call)
+                                                       const Caller& caller)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Submit(const GenerationRef& generation, GenerationRequest request)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<GenerationRef> Find(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::unique_ptr<Reader> Attach(const GenerationRef& generation, int64_t after, const Call& call)
+  std::unique_ptr<Reader> AddReader(const GenerationRef& generation, int64_t after,
+                                    const Caller& caller) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::unique_ptr<Reader>> AddPayingReader(const GenerationRef& generation,
+                                                          int64_t after, const Caller& caller)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<std::unique_ptr<Reader>> AttachAnother(const GenerationRef& generation,
-                                                        int64_t after, const Call& call)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool Detach(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
-  void LetGo(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnEnd(int64_t number) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool RemoveReader(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnReaderDestroyed(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnEnd(int64_t number, const GenerationLog::End& end) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  void Link(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Unlink(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Settle(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddToIndex(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RemoveFromIndex(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RetainOrForget(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Forget(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void DropExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ExpireLoop() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Time ExpiryOf(const Generation& generation) const;
-  denoised::v1::Generation Describe(const Generation& generation) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Listed ListedNow(const GenerationRef& generation) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  denoised::v1::Generation Describe(const Listed& listed, bool with_timesteps) const;
 
   const Environment environment_;
   const Limits limits_;
@@ -170,6 +190,8 @@ class Generations {
   int64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<std::string> expired_ ABSL_GUARDED_BY(mutex_);  // oldest first
   std::set<std::string, std::less<>> expired_ids_ ABSL_GUARDED_BY(mutex_);
+  // Forgotten, and freed by expirer_: that takes longer than a device's thread has.
+  std::vector<GenerationRef> forgotten_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread expirer_;
 };

@@ -64,8 +64,9 @@ class GenerationLog final : public GenerationSink {
     Limits limits = {};
     // Called by the thread that writes, after the event is in the log. May be empty; must not
     // block.
-    std::function<void(absl::Duration queue_wait)> on_started = {};
-    std::function<void()> on_end = {};
+    std::function<void(const Started&)> on_started = {};
+    std::function<void()> on_image = {};
+    std::function<void(const End&)> on_end = {};
   };
 
   // A position in the log. Used by one thread at a time.

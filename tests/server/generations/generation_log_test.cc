@@ -1,4 +1,4 @@
-#include "server/rpc/generation_log.h"
+#include "server/generations/generation_log.h"
 
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
@@ -160,16 +160,20 @@ TEST_F(GenerationLogTest, SaysWhereItStands) {
   EXPECT_EQ(log->snapshot().last_sequence, 4);
 }
 
-TEST_F(GenerationLogTest, TellsTheServerOfTheStartAndTheEnd) {
-  std::vector<std::string> told;
-  GenerationLog log(
-      {.clock = &clock_,
-       .on_started =
-           [&](absl::Duration wait) { told.push_back("started " + absl::FormatDuration(wait)); },
-       .on_end = [&] { told.push_back("end"); }});
+TEST_F(GenerationLogTest, ReportsTheStartTheImagesAndTheEnd) {
+  std::vector<std::string> reports;
+  GenerationLog log({.clock = &clock_,
+                     .on_started =
+                         [&](const auto& started) {
+                           reports.push_back(
+                               absl::StrCat("after ", absl::FormatDuration(started.queue_wait)));
+                         },
+                     .on_image = [&] { reports.push_back("image"); },
+                     .on_end = [&](const auto& end) { reports.push_back(end.status.ToString()); }});
   log.OnStarted(absl::Seconds(2));
-  log.OnFinished(absl::OkStatus());
-  EXPECT_THAT(told, ElementsAre("started 2s", "end"));
+  log.OnImage(Image(0));
+  log.OnFinished(absl::CancelledError("enough"));
+  EXPECT_THAT(reports, ElementsAre("after 2s", "image", "CANCELLED: enough"));
 }
 
 TEST_F(GenerationLogTest, DropsTheOldestFramesBeyondTheLimitAndCountsThem) {

@@ -1,4 +1,4 @@
-#include "server/rpc/generations.h"
+#include "server/generations/generations.h"
 
 #include <google/protobuf/util/time_util.h>
 
@@ -12,9 +12,10 @@
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/paging.h"
+#include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
 #include "server/requests/field_checks.h"
-#include "server/rpc/status_mapping.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
 
@@ -25,8 +26,8 @@ struct Generation {
   const std::string id;
   const int64_t number;  // in order of arrival
   const RequestDigest digest;
-  const bool detaches;  // goes on without readers
-  const bool kept;      // after its end
+  const bool continues_without_readers;
+  const bool kept;  // after its end
   const PictureEncoding encoding;
   const int64_t sample_bytes;  // of one picture
   const absl::Time arrival;
@@ -36,7 +37,7 @@ struct Generation {
   int readers = 0;
   std::optional<Engine::Id> engine_id;  // once the engine has it
   bool cancel_requested = false;
-  bool linked = false;     // it can be found
+  bool indexed = false;    // it can be found
   int64_t kept_bytes = 0;  // that are counted for it
 };
 
@@ -72,13 +73,18 @@ bool CanBeJoined(const Generation& generation) {
   return now.ended ? now.status.ok() : !generation.cancel_requested;
 }
 
-v1::Generation::State StateOf(const Generation& generation, const GenerationLog::Snapshot& now) {
+v1::Generation::State StateOf(bool cancel_requested, const GenerationLog::Snapshot& now) {
   if (!now.ended) {
-    if (generation.cancel_requested) return v1::Generation::CANCELLING;
+    if (cancel_requested) return v1::Generation::CANCELLING;
     return now.started ? v1::Generation::RUNNING : v1::Generation::QUEUED;
   }
   if (now.status.ok()) return v1::Generation::SUCCEEDED;
   return absl::IsCancelled(now.status) ? v1::Generation::CANCELLED : v1::Generation::FAILED;
+}
+
+std::string PublicError(const absl::Status& status) {
+  if (WithholdsMessage(status)) return "internal error; the server's log explains it";
+  return std::string(status.message());
 }
 
 google::protobuf::Timestamp ToProto(absl::Time time) {
@@ -90,6 +96,17 @@ absl::StatusOr<int64_t> ParseToken(const std::string& token) {
   int64_t number = std::numeric_limits<int64_t>::max();
   if (!entry.empty() && (!absl::SimpleAtoi(entry, &number) || number < 1)) return BadPageToken();
   return number;
+}
+
+// The generation may outlive every call that could report its end.
+void LogEnd(const Generation& generation, int readers, const GenerationLog::End& end) {
+  LogEvent(LevelOf(end.status), "generation finished",
+           {{"generation", generation.id},
+            {"model", generation.log.accepted().model()},
+            {"code", absl::StatusCodeToString(end.status.code())},
+            {"message", std::string(end.status.message())},
+            {"readers", readers},
+            {"seconds", absl::ToDoubleSeconds(end.elapsed)}});
 }
 
 }  // namespace
@@ -109,16 +126,15 @@ Generations::~Generations() {
 // --- Starting and joining
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Join(
-    const v1::GenerateRequest& request, const Call& call) {
+    const v1::GenerateRequest& request, const RequestDigest& digest, const Caller& caller) {
   if (request.request_id().empty()) return nullptr;
-  const RequestDigest digest = DigestOf(request);
   const MutexLock lock(mutex_);
-  return JoinExisting(request.request_id(), digest, call);
+  return JoinExisting(request.request_id(), digest, caller);
 }
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
-    const std::string& id, const RequestDigest& digest, const Call& call) {
-  DropExpired();
+    const std::string& id, const RequestDigest& digest, const Caller& caller) {
+  ForgetExpired();
   const auto found = by_id_.find(id);
   if (found == by_id_.end() || !CanBeJoined(*found->second)) return nullptr;
   const std::vector<std::string> differences = Differences(digest, found->second->digest);
@@ -129,55 +145,58 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
             absl::StrJoin(differences, ", "), ". Take another id for another request.")),
         "REQUEST_ID_IN_USE");
   }
-  return AttachAnother(found->second, -1, call);
+  return AddPayingReader(found->second, -1, caller);
 }
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
-    const v1::GenerateRequest& request, ResolvedRequest resolved, const Call& call) {
+    const v1::GenerateRequest& request, const RequestDigest& digest, ResolvedRequest resolved,
+    const Caller& caller) {
   ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
                    environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong()) +
                                                  MostBytesHeld(resolved, {})));
-  const GenerationRef generation = Make(request, resolved, call);
+  const GenerationRef generation = Make(request, digest, resolved, caller);
   std::unique_ptr<Reader> reader;
   {
     const MutexLock lock(mutex_);
-    ASSIGN_OR_RETURN(reader, JoinExisting(generation->id, generation->digest, call));
+    ASSIGN_OR_RETURN(reader, JoinExisting(generation->id, generation->digest, caller));
     if (reader) return reader;  // somebody was faster
     generation->reservation = std::move(reservation);
-    Link(generation);
-    reader = Attach(generation, -1, call);
+    AddToIndex(generation);
+    reader = AddReader(generation, -1, caller);
   }
   RETURN_IF_ERROR(Submit(generation, std::move(resolved.generation)));
   return reader;
 }
 
 std::shared_ptr<Generation> Generations::Make(const v1::GenerateRequest& request,
-                                              ResolvedRequest& resolved, const Call& call) {
+                                              const RequestDigest& digest,
+                                              ResolvedRequest& resolved, const Caller& caller) {
   const bool named = !request.request_id().empty();
   const bool detaches = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;
-  const std::string id = named ? request.request_id() : NewRequestId();
+  const std::string id = named ? request.request_id() : NewRandomId();
   resolved.accepted.set_generation(NameOf(id));
   // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
-  resolved.generation.deadline = detaches ? absl::InfiniteFuture() : call.deadline;
+  resolved.generation.deadline = detaches ? absl::InfiniteFuture() : caller.deadline;
   const int steps_total = StepsTotal(resolved);
   const int64_t number = next_number_++;
   return GenerationRef(new Generation{
       .id = id,
       .number = number,
-      .digest = DigestOf(request),
-      .detaches = detaches,
+      .digest = digest,
+      .continues_without_readers = detaches,
       .kept = named || detaches,
       .encoding = {resolved.image_encoding, resolved.frame_encoding, resolved.frame_bytes_max},
       .sample_bytes = SampleBytes(resolved.model->spec),
-      .arrival = call.arrival,
+      .arrival = caller.arrival,
       .log = GenerationLog(
           {.accepted = std::move(resolved.accepted),
            .steps_total = steps_total,
-           .arrival = call.arrival,
+           .arrival = caller.arrival,
            .clock = environment_.clock,
            .on_started = [telemetry = environment_.telemetry](
-                             absl::Duration queue_wait) { telemetry->QueueWaited(queue_wait); },
-           .on_end = [this, number] { OnEnd(number); }})});
+                             const auto& started) { telemetry->QueueWaited(started.queue_wait); },
+           .on_image = [telemetry = environment_.telemetry] { telemetry->ImageGenerated(); },
+           .on_end = [this, number](const auto& end) { OnEnd(number, end); }})});
 }
 
 // Whoever joins meanwhile hears of a refusal, too.
@@ -187,7 +206,7 @@ absl::Status Generations::Submit(const GenerationRef& generation, GenerationRequ
   if (!id.ok()) {
     {
       const MutexLock lock(mutex_);
-      Unlink(generation);
+      RemoveFromIndex(generation);
     }
     generation->log.OnFinished(id.status());
     return id.status();
@@ -205,23 +224,27 @@ absl::Status Generations::Submit(const GenerationRef& generation, GenerationRequ
 // --- The service
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Watch(
-    const v1::WatchGenerationRequest& request, const Call& call) {
+    const v1::WatchGenerationRequest& request, const Caller& caller) {
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
-  if (!request.has_resume_after()) return AttachAnother(generation, -1, call);
+  if (!request.has_resume_after()) return AddPayingReader(generation, -1, caller);
   const int64_t last = generation->log.snapshot().last_sequence;
   if (request.resume_after() < 0 || request.resume_after() > last) {
     return InvalidField("resume_after", absl::StrCat("must be between 0 and ", last,
                                                      ", the number of the latest event, is ",
                                                      request.resume_after()));
   }
-  return AttachAnother(generation, request.resume_after(), call);
+  return AddPayingReader(generation, request.resume_after(), caller);
 }
 
 absl::StatusOr<v1::Generation> Generations::Get(const v1::GetGenerationRequest& request) {
-  const MutexLock lock(mutex_);
-  ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
-  return Describe(*generation);
+  Listed listed;
+  {
+    const MutexLock lock(mutex_);
+    ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
+    listed = ListedNow(generation);
+  }
+  return Describe(listed, /*with_timesteps=*/true);
 }
 
 absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
@@ -233,27 +256,34 @@ absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
   violations.AddAll("", before.status());
   RETURN_IF_ERROR(violations.ToStatus());
 
+  // One more than the page holds, which says whether there is another page.
+  std::vector<Listed> candidates;
+  {
+    const MutexLock lock(mutex_);
+    ForgetExpired();
+    auto next = std::make_reverse_iterator(by_number_.lower_bound(*before));
+    for (; next != by_number_.rend() && std::ssize(candidates) <= *page_size; ++next)
+      candidates.push_back(ListedNow(next->second));
+  }
   v1::ListGenerationsResponse response;
   size_t bytes = 0;
-  const MutexLock lock(mutex_);
-  DropExpired();
-  const auto end = by_number_.lower_bound(*before);
-  for (auto next = std::make_reverse_iterator(end); next != by_number_.rend(); ++next) {
-    v1::Generation generation = Describe(*next->second);
-    generation.mutable_accepted()->clear_timesteps();
+  int64_t last = 0;
+  for (const Listed& candidate : candidates) {
+    v1::Generation generation = Describe(candidate, /*with_timesteps=*/false);
     bytes += generation.ByteSizeLong();
     const int listed = response.generations_size();
     if (listed == *page_size || (listed > 0 && bytes > kMaxPageBytes)) {
-      response.set_next_page_token(PageTokenAfter(absl::StrCat(std::prev(next)->first)));
+      response.set_next_page_token(PageTokenAfter(absl::StrCat(last)));
       break;
     }
     *response.add_generations() = std::move(generation);
+    last = candidate.generation->number;
   }
   return response;
 }
 
 absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationRequest& request) {
-  v1::Generation description;
+  Listed listed;
   std::optional<Engine::Id> id;
   {
     const MutexLock lock(mutex_);
@@ -264,8 +294,9 @@ absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationReq
     }
     generation->cancel_requested = true;
     id = generation->engine_id;
-    description = Describe(*generation);
+    listed = ListedNow(generation);
   }
+  v1::Generation description = Describe(listed, /*with_timesteps=*/true);
   if (id) environment_.cancel(*id);
   return description;
 }
@@ -276,7 +307,7 @@ absl::StatusOr<Generations::GenerationRef> Generations::Find(const std::string& 
   if (!name.starts_with(kPrefix) || !IsValidRequestId(id)) {
     return InvalidField("name", "must be \"generations/\" and the id of a generation");
   }
-  DropExpired();
+  ForgetExpired();
   if (const auto found = by_id_.find(id); found != by_id_.end()) return found->second;
   if (expired_ids_.contains(id)) {
     return WithErrorReason(
@@ -287,23 +318,26 @@ absl::StatusOr<Generations::GenerationRef> Generations::Find(const std::string& 
   return WithErrorReason(ResourceNotFound(kResourceType, name), "GENERATION_NOT_FOUND");
 }
 
-v1::Generation Generations::Describe(const Generation& generation) const {
+Generations::Listed Generations::ListedNow(const GenerationRef& generation) const {
+  return {generation, generation->readers, generation->cancel_requested};
+}
+
+v1::Generation Generations::Describe(const Listed& listed, bool with_timesteps) const {
+  const Generation& generation = *listed.generation;
   const GenerationLog::Snapshot now = generation.log.snapshot();
   v1::Generation proto;
   proto.set_name(NameOf(generation.id));
-  proto.set_state(StateOf(generation, now));
-  if (proto.state() == v1::Generation::FAILED) {
-    // As the wire has it: what is inside stays there.
-    proto.set_error(ToWireStatus(now.status, generation.id).status.error_message());
-  }
+  proto.set_state(StateOf(listed.cancel_requested, now));
+  if (proto.state() == v1::Generation::FAILED) proto.set_error(PublicError(now.status));
   *proto.mutable_accepted() = generation.log.accepted();
-  proto.set_on_disconnect(generation.detaches ? v1::ON_DISCONNECT_DETACH
-                                              : v1::ON_DISCONNECT_CANCEL);
+  if (!with_timesteps) proto.mutable_accepted()->clear_timesteps();
+  proto.set_on_disconnect(generation.continues_without_readers ? v1::ON_DISCONNECT_DETACH
+                                                               : v1::ON_DISCONNECT_CANCEL);
   proto.mutable_progress()->set_steps_done(now.progress.steps_done);
   proto.mutable_progress()->set_steps_total(now.progress.steps_total);
   proto.mutable_progress()->set_images_done(now.progress.images_done);
   proto.set_last_sequence(now.last_sequence);
-  proto.set_readers(generation.readers);
+  proto.set_readers(listed.readers);
   *proto.mutable_create_time() = ToProto(generation.arrival);
   if (now.started) *proto.mutable_start_time() = ToProto(*now.started);
   if (now.ended) *proto.mutable_end_time() = ToProto(*now.ended);
@@ -315,51 +349,52 @@ v1::Generation Generations::Describe(const Generation& generation) const {
 // --- Readers
 
 Generations::Reader::Reader(Generations* generations, std::shared_ptr<Generation> generation,
-                            int64_t after, const Call& call)
+                            int64_t after, const Caller& caller)
     : generations_(generations),
       generation_(std::move(generation)),
-      events_(generation_->log.Attach(after, call.wake)) {}
+      events_(generation_->log.Attach(after, caller.wake)) {}
 
 Generations::Reader::~Reader() {
-  if (!left_) generations_->Detach(generation_);
-  generations_->LetGo(generation_);
+  if (!left_) generations_->RemoveReader(generation_);
+  generations_->OnReaderDestroyed(generation_);
 }
 
+absl::Status Generations::Reader::status() const { return generation_->log.snapshot().status; }
 const std::string& Generations::Reader::id() const { return generation_->id; }
 const PictureEncoding& Generations::Reader::encoding() const { return generation_->encoding; }
 
 bool Generations::Reader::Leave() {
-  if (!left_) cancels_ = generations_->Detach(generation_);
+  if (!left_) cancelled_ = generations_->RemoveReader(generation_);
   left_ = true;
-  return !cancels_ || generation_->log.snapshot().ended;
+  return !cancelled_ || generation_->log.snapshot().ended;
 }
 
-std::unique_ptr<Generations::Reader> Generations::Attach(const GenerationRef& generation,
-                                                         int64_t after, const Call& call) {
+std::unique_ptr<Generations::Reader> Generations::AddReader(const GenerationRef& generation,
+                                                            int64_t after, const Caller& caller) {
   ++generation->readers;
   if (generation->kept_bytes > 0) expiries_.erase({ExpiryOf(*generation), generation->number});
-  return std::unique_ptr<Reader>(new Reader(this, generation, after, call));
+  return std::unique_ptr<Reader>(new Reader(this, generation, after, caller));
 }
 
-// Takes what a call takes, and the picture that is on its way.
-absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::AttachAnother(
-    const GenerationRef& generation, int64_t after, const Call& call) {
+// Reserves what a call takes, and the picture that is on its way.
+absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::AddPayingReader(
+    const GenerationRef& generation, int64_t after, const Caller& caller) {
   ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
                    environment_.samples->Reserve(kCallBytes + generation->sample_bytes));
-  std::unique_ptr<Reader> reader = Attach(generation, after, call);
+  std::unique_ptr<Reader> reader = AddReader(generation, after, caller);
   reader->reservation_ = std::move(reservation);
   return reader;
 }
 
-// Whether the generation is being cancelled, by this or before.
-bool Generations::Detach(const GenerationRef& generation) {
+// Returns whether the generation is being cancelled, now or since before.
+bool Generations::RemoveReader(const GenerationRef& generation) {
   std::optional<Engine::Id> to_cancel;
   bool cancelling = false;
   {
     const MutexLock lock(mutex_);
     --generation->readers;
     const bool ended = generation->log.snapshot().ended.has_value();
-    if (generation->readers == 0 && !generation->detaches && !ended &&
+    if (generation->readers == 0 && !generation->continues_without_readers && !ended &&
         !generation->cancel_requested) {
       generation->cancel_requested = true;
       to_cancel = generation->engine_id;
@@ -372,56 +407,68 @@ bool Generations::Detach(const GenerationRef& generation) {
 
 // --- What is kept, and for how long
 
-void Generations::LetGo(const GenerationRef& generation) {
+void Generations::OnReaderDestroyed(const GenerationRef& generation) {
   const MutexLock lock(mutex_);
-  Settle(generation);
+  RetainOrForget(generation);
 }
 
-void Generations::OnEnd(int64_t number) {
-  const MutexLock lock(mutex_);
-  const auto found = by_number_.find(number);
-  if (found != by_number_.end()) Settle(GenerationRef(found->second));
+// On a device's thread.
+void Generations::OnEnd(int64_t number, const GenerationLog::End& end) {
+  GenerationRef generation;
+  int readers = 0;
+  {
+    const MutexLock lock(mutex_);
+    const auto found = by_number_.find(number);
+    if (found == by_number_.end()) return;  // the engine refused it
+    generation = found->second;
+    readers = generation->readers;
+    RetainOrForget(generation);
+  }
+  environment_.telemetry->GenerationFinished(end.status.code());
+  LogEnd(*generation, readers, end);
 }
 
 // An older one of this id, which has failed, can no longer be found.
-void Generations::Link(const GenerationRef& generation) {
+void Generations::AddToIndex(const GenerationRef& generation) {
   if (const auto older = by_id_.find(generation->id); older != by_id_.end()) {
     const GenerationRef replaced = older->second;
-    Unlink(replaced);
-    Settle(replaced);
+    RemoveFromIndex(replaced);
+    RetainOrForget(replaced);
   }
   by_id_[generation->id] = generation;
   by_number_[generation->number] = generation;
-  generation->linked = true;
+  generation->indexed = true;
 }
 
-void Generations::Unlink(const GenerationRef& generation) {
-  if (!std::exchange(generation->linked, false)) return;
+void Generations::RemoveFromIndex(const GenerationRef& generation) {
+  if (!std::exchange(generation->indexed, false)) return;
   by_id_.erase(generation->id);
   by_number_.erase(generation->number);
   expiries_.erase({ExpiryOf(*generation), generation->number});
 }
 
-// Once it has ended and nobody reads it, it is kept as a result or let go.
-void Generations::Settle(const GenerationRef& generation) {
+// Once it has ended and has no readers, its result is kept or it is forgotten.
+void Generations::RetainOrForget(const GenerationRef& generation) {
   const GenerationLog::Snapshot now = generation->log.snapshot();
   if (generation->readers > 0 || !now.ended) return;
   generation->reservation = {};
-  if (!generation->linked || !generation->kept) return Forget(generation);
+  if (!generation->indexed || !generation->kept) return Forget(generation);
   if (generation->kept_bytes == 0) {
     generation->kept_bytes = kCallBytes + now.sample_bytes +
                              static_cast<int64_t>(generation->log.accepted().ByteSizeLong());
     kept_bytes_ += generation->kept_bytes;
   }
   expiries_.emplace(ExpiryOf(*generation), generation->number);
-  DropExpired();
+  ForgetExpired();
   changed_.NotifyAll();
 }
 
 void Generations::Forget(const GenerationRef& generation) {
   kept_bytes_ -= std::exchange(generation->kept_bytes, 0);
-  if (!generation->linked) return;
-  Unlink(generation);
+  if (!generation->indexed) return;
+  forgotten_.push_back(generation);
+  changed_.NotifyAll();
+  RemoveFromIndex(generation);
   if (!expired_ids_.insert(generation->id).second) return;
   expired_.push_back(generation->id);
   if (expired_.size() <= limits_.expired_names) return;
@@ -430,7 +477,7 @@ void Generations::Forget(const GenerationRef& generation) {
 }
 
 // The oldest results go, too, while there are too many.
-void Generations::DropExpired() {
+void Generations::ForgetExpired() {
   const absl::Time now = environment_.clock->Now();
   while (!expiries_.empty() &&
          (expiries_.begin()->first <= now || kept_bytes_ > limits_.keep_bytes)) {
@@ -438,13 +485,20 @@ void Generations::DropExpired() {
   }
 }
 
-// Frees what has expired where no call comes that would.
+// Forgets what has expired where no call comes that would, and frees what is forgotten.
 void Generations::ExpireLoop() {
-  const MutexLock lock(mutex_);
-  while (!stopping_) {
-    DropExpired();
-    environment_.clock->WaitUntil(
-        changed_, mutex_, expiries_.empty() ? absl::InfiniteFuture() : expiries_.begin()->first);
+  std::vector<GenerationRef> to_free;
+  while (true) {
+    to_free.clear();
+    const MutexLock lock(mutex_);
+    ForgetExpired();
+    while (!stopping_ && forgotten_.empty()) {
+      environment_.clock->WaitUntil(
+          changed_, mutex_, expiries_.empty() ? absl::InfiniteFuture() : expiries_.begin()->first);
+      ForgetExpired();
+    }
+    if (stopping_) return;
+    to_free.swap(forgotten_);
   }
 }
 
