@@ -95,6 +95,9 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--keep-results-mib", flags.keep_results_mib,
                  "Memory for such results; beyond it the oldest go earlier")
       ->check(CLI::Range(0, 1 << 24));
+  app.add_option("--max-detached", flags.max_detached,
+                 "Generations with DETACH that may wait or run at a time")
+      ->check(CLI::Range(0, 1 << 20));
 }
 
 void AddTrainingFlags(CLI::App& app, ServerFlags& flags) {

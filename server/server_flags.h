@@ -36,6 +36,7 @@ struct ServerFlags {
   int max_write_seconds = 60;
   int keep_results_seconds = 600;  // of generations that can be come back to
   int keep_results_mib = 256;
+  int max_detached = 32;
 
   std::string state;             // empty: no training
   double training_share = 0.25;  // of a device's time, while requests wait for it
