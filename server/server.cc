@@ -112,6 +112,7 @@ class Server::Impl {
        LoadedModels loaded)
       : models_folder_(std::move(folder)),
         telemetry_(DENOISED_VERSION, Names(devices)),
+        memory_(ProcessMemory(int64_t{flags.memory_limit_mib} << 20)),
         models_(std::move(loaded.models),
                 [this](size_t models) { telemetry_.ModelsLoaded(static_cast<int>(models)); }),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
@@ -155,7 +156,7 @@ class Server::Impl {
       ASSIGN_OR_RETURN(training_, StartTraining(flags));
       for (NamedService& service : training_->services()) services.push_back(std::move(service));
     }
-    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services));
+    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services, &memory_, &telemetry_));
     return absl::OkStatus();
   }
 
@@ -172,6 +173,7 @@ class Server::Impl {
     live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));
     listener_.server->Shutdown(absl::ToChronoTime(Clock::Real().Now() + kFlushTime));
     listener_.server->Wait();
+    listener_.relay.reset();
     listener_.server.reset();
   }
 
@@ -199,6 +201,7 @@ class Server::Impl {
 
   const ModelsFolder models_folder_;
   Telemetry telemetry_;
+  MemoryGuard memory_;
   ModelRepository models_;
   LiveCalls live_calls_;
   WorkPool pool_;

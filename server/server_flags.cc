@@ -16,7 +16,7 @@ constexpr char kExamples[] = R"(Examples:
   denoised --models /models --listen 0.0.0.0:443 --tls-cert server.crt --tls-key server.key
 
 It prints "listening on HOST:PORT" and "metrics on HOST:PORT" on standard output once it is ready, and logs to standard
-error. SIGTERM and SIGINT let running requests finish; a second one ends it at once.)";
+error. SIGTERM, SIGINT, SIGHUP and SIGQUIT let running requests finish; a second one ends it at once.)";
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
 
@@ -78,6 +78,17 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
       ->check(CLI::Range(1, kMaxInt));
   app.add_option("--max-receive-bytes", flags.max_receive_bytes, "Largest message accepted")
       ->check(CLI::Range(1024, kMaxInt));
+  app.add_option("--max-connections", flags.max_connections,
+                 "Connections at a time; more are refused")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--max-connections-per-address", flags.max_connections_per_address,
+                 "Connections at a time from one IPv4 address or IPv6 /64; behind a proxy that is "
+                 "all of them")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--memory-limit-mib", flags.memory_limit_mib,
+                 "Refuse new work while nine tenths of this are in use (0: the memory of the "
+                 "container or machine)")
+      ->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-concurrent-streams", flags.max_concurrent_streams, "Calls per connection")
       ->check(CLI::Range(1, 65536));
   app.add_option("--memory-quota-mib", flags.memory_quota_mib,

@@ -58,9 +58,10 @@ TEST_F(ShutdownTest, ClosedStandardStreamsHarmNothing) {
 }
 
 TEST_F(ShutdownTest, AnIdleServerEndsAtOnce) {
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     // Waiting out the drain would take longer than the patience.
     const auto server = StartServer(models_.path(), {"--drain-seconds", "600"});
+    for (const int ignored : {SIGUSR1, SIGUSR2, SIGPIPE}) server->process().Signal(ignored);
     server->process().Signal(signal);
     EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
   }

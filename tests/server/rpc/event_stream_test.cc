@@ -138,7 +138,9 @@ class EventStreamTest : public testing::Test {
                             .call_watch = &call_watch_,
                             .write_time_max = absl::Seconds(1)},
                            script_};
-  GrpcListener listener_ = *Listen(Flags(), {{v1::Generations::service_full_name(), &service_}});
+  MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
+  GrpcListener listener_ =
+      *Listen(Flags(), {{v1::Generations::service_full_name(), &service_}}, &memory_, nullptr);
   grpc::ClientContext context_;
   std::unique_ptr<v1::Generations::Stub> stub_ = [this] {
     grpc::ChannelArguments arguments;

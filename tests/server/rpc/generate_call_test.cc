@@ -228,7 +228,10 @@ TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
   ModelsService other(&models_);
-  EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}).status().code(),
+  MemoryGuard memory(ProcessMemory(/*flag_bytes=*/0));
+  EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}, &memory, nullptr)
+                .status()
+                .code(),
             absl::StatusCode::kUnavailable);
 }
 

@@ -48,7 +48,9 @@ TEST(UnaryAnswer, AShutdownWaitsForACallUntilItIsAnswered) {
                        .write_time_max = absl::Seconds(1)});
   ServerFlags flags;
   flags.listen = "127.0.0.1:0";
-  const GrpcListener listener = *Listen(flags, {{v1::Datasets::service_full_name(), &service}});
+  MemoryGuard memory{ProcessMemory(/*flag_bytes=*/0)};
+  const GrpcListener listener =
+      *Listen(flags, {{v1::Datasets::service_full_name(), &service}}, &memory, nullptr);
   const auto stub = v1::Datasets::NewStub(
       grpc::CreateChannel(listener.address, grpc::InsecureChannelCredentials()));
   auto call = std::async(std::launch::async, [&] {

@@ -78,7 +78,7 @@ class UploadCallTest : public testing::Test {
   UploadCallTest() {
     ServerFlags flags;
     flags.listen = "127.0.0.1:0";
-    listener_ = *Listen(flags, {{v1::Datasets::service_full_name(), &service_}});
+    listener_ = *Listen(flags, {{v1::Datasets::service_full_name(), &service_}}, &memory_, nullptr);
     stub_ = v1::Datasets::NewStub(
         grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials()));
   }
@@ -127,6 +127,7 @@ class UploadCallTest : public testing::Test {
                             .live_calls = &live_calls_,
                             .call_watch = &call_watch_,
                             .write_time_max = kWriteTimeMax}};
+  MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
   GrpcListener listener_;
   std::unique_ptr<v1::Datasets::Stub> stub_;
   v1::Dataset dataset_;
