@@ -125,7 +125,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
       ready = clock_.Now();
     }
     if (SliceIsDue(loop)) {
-      loop.time.Begin(TimeShare::Turn::kSlice, ready);
+      loop.time.Begin(TimeShare::Activity::kSlice, ready);
       return Slice{loop.tasks.Begin()};
     }
     EndExpired(ready);
@@ -134,7 +134,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
     FillLoops(ready);
     notices.queued = NotStarted(ready);
     if (!loop.items.empty()) {
-      loop.time.Begin(TimeShare::Turn::kEvaluation, ready);
+      loop.time.Begin(TimeShare::Activity::kEvaluation, ready);
       batch = TakeBatch(loop);
     }
   }
