@@ -182,7 +182,8 @@ bool Scheduler::Drain(absl::Time deadline) {
   const MutexLock lock(mutex_);
   draining_ = true;
   while (!entries_.empty() || unnotified_ > 0) {
-    if (idle_.WaitUntil(mutex_, deadline)) return entries_.empty() && unnotified_ == 0;
+    if (clock_.Now() >= deadline) return false;
+    clock_.WaitUntil(idle_, mutex_, deadline);
   }
   return true;
 }
