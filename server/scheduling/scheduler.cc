@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
 
@@ -56,7 +57,11 @@ absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) con
         "the deadline cannot be met: ask for fewer steps, or allow more time");
   }
   if (CountNotStarted() >= options_.queue_size) {
-    return UnavailableRetryAfter("the queue is full; try again later", kRetryWhenFull);
+    return UnavailableRetryAfter(
+        absl::StrCat("the queue is full: ", CountNotStarted(), " of at most ", options_.queue_size,
+                     " requests wait to start (--queue-size). Retry in ",
+                     absl::FormatDuration(kRetryWhenFull)),
+        kRetryWhenFull);
   }
   return absl::OkStatus();
 }

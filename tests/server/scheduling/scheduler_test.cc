@@ -166,6 +166,8 @@ TEST_F(SchedulerTest, AFullQueueIsUnavailableWithADelay) {
   const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(Request(1)));
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(GetRetryDelay(refused.status()).has_value());
+  EXPECT_EQ(refused.status().message(),
+            "the queue is full: 1 of at most 1 requests wait to start (--queue-size). Retry in 1s");
 }
 
 TEST_F(SchedulerTest, PositionsFallAsTheQueueMoves) {
