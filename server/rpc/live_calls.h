@@ -3,14 +3,17 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "core/base/retry.h"
 
 namespace denoise {
 
-// Thread-safe.
+// Thread-safe. `clock` outlives it.
 class LiveCalls {
  public:
+  explicit LiveCalls(const Clock* clock) : clock_(clock) {}
+
   void Add() ABSL_LOCKS_EXCLUDED(mutex_) {
     MutexLock lock(mutex_);
     ++calls_;
@@ -33,14 +36,14 @@ class LiveCalls {
     return draining_ ? DrainingError() : absl::OkStatus();
   }
 
-  // Returns once there is none, or at `deadline`.
+  // Returns once no call is under way, or at `deadline`.
   void WaitUntilNone(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_) {
     MutexLock lock(mutex_);
-    while (calls_ > 0 && !none_.WaitUntil(mutex_, deadline)) {
-    }
+    while (calls_ > 0 && clock_->Now() < deadline) clock_->WaitUntil(none_, mutex_, deadline);
   }
 
  private:
+  const Clock* const clock_;
   Mutex mutex_;
   CondVar none_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
