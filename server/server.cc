@@ -118,7 +118,7 @@ class Server::Impl {
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         disk_pool_(kDiskThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
-        call_watch_(kCallWatchInterval),
+        call_watch_(kCallWatchInterval, &Clock::Real()),
         generations_({.submit =
                           [this](GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
                             return engine_.Submit(std::move(request), std::move(sink));
@@ -203,12 +203,12 @@ class Server::Impl {
   Telemetry telemetry_;
   MemoryGuard memory_;
   ModelRepository models_;
-  LiveCalls live_calls_;
+  LiveCalls live_calls_{&Clock::Real(), [this] { return memory_.Admit(); }};
   WorkPool pool_;
   WorkPool disk_pool_;  // of training: pictures of generations wait for no disk
   SampleBudget samples_;
   CallWatch call_watch_;
-  Generations generations_;  // hears of the engine's last words
+  Generations generations_;  // outlives the engine, which reports to it until the end
   Engine engine_;
   const GenerationEnvironment generation_environment_;
   ImageGenerationService image_generation_;

@@ -37,7 +37,7 @@ struct ServerFlags {
   int memory_quota_mib = 512;
   int max_unread_mib = 4096;
   int max_write_seconds = 60;
-  int keep_results_seconds = 600;  // of generations that can be come back to
+  int keep_results_seconds = 600;  // of requests with a request_id or DETACH
   int keep_results_mib = 256;
   int max_detached = 32;
 

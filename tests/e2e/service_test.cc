@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "grpc/health/v1/health.grpc.pb.h"
 #include "absl/strings/str_cat.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
 #include "tests/e2e/metric_names.h"
@@ -127,10 +127,9 @@ TEST_F(ServiceTest, ReflectionDescribesEveryServiceThatItLists) {
        {"denoised.v1.ImageGeneration", "denoised.v1.Generations", "denoised.v1.Models",
         "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}) {
     // ServerReflectionRequest{file_containing_symbol: service}
-    const RawResponse response =
-        CallWithBytes(server_->channel(),
-                      "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-                      absl::StrCat("\x22", std::string(1, static_cast<char>(service.size())), service));
+    const RawResponse response = CallWithBytes(
+        server_->channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        absl::StrCat("\x22", std::string(1, static_cast<char>(service.size())), service));
     ASSERT_TRUE(response.status.ok()) << response.status.error_message();
     // ServerReflectionResponse.error_response, field 7, would be "not found".
     EXPECT_THAT(response.bytes, Not(HasSubstr("not found"))) << service;

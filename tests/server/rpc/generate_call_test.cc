@@ -166,7 +166,7 @@ TEST_F(GenerateCallTest, AReaderWhoNeverReadsIsGivenUpAndHoldsNothing) {
   reader->WaitForInitialMetadata();
   EXPECT_FALSE(samples_.Reserve(kMaxUnreadBytes).ok()) << "its samples are not counted";
 
-  live_calls_.WaitUntilNone(absl::Now() + absl::Seconds(60));
+  WaitUntilStalledCallsEnd();
   EXPECT_TRUE(samples_.Reserve(kMaxUnreadBytes).ok()) << "it still waits for its reader";
   GenerateEvent event;
   while (reader->Read(&event)) EXPECT_FALSE(event.has_finished());
