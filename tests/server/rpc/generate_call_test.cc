@@ -228,8 +228,7 @@ TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
   ModelsService other(&models_);
-  MemoryGuard memory(ProcessMemory(/*flag_bytes=*/0));
-  EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}, &memory, nullptr)
+  EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}, &memory_, nullptr)
                 .status()
                 .code(),
             absl::StatusCode::kUnavailable);

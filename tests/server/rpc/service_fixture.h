@@ -76,10 +76,13 @@ class ServiceTest : public testing::Test {
   ImageGenerationService generation_{environment_};
   GenerationsService generations_service_{environment_};
   ModelsService models_service_{&models_};
+  MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
   GrpcListener listener_ =
-      *Listen(Flags(), {{denoised::v1::ImageGeneration::service_full_name(), &generation_},
-                        {denoised::v1::Generations::service_full_name(), &generations_service_},
-                        {denoised::v1::Models::service_full_name(), &models_service_}});
+      *Listen(Flags(),
+              {{denoised::v1::ImageGeneration::service_full_name(), &generation_},
+               {denoised::v1::Generations::service_full_name(), &generations_service_},
+               {denoised::v1::Models::service_full_name(), &models_service_}},
+              &memory_, nullptr);
   std::shared_ptr<grpc::Channel> channel_ =
       grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials());
   std::unique_ptr<denoised::v1::ImageGeneration::Stub> stub_ =
