@@ -16,9 +16,9 @@ constexpr size_t kMaxShapes = 16;
 }  // namespace
 
 DenoisingLoop::DenoisingLoop(const Network& network, std::shared_ptr<DeviceRuntime> runtime)
-    : network_(network),
-      runtime_(runtime != nullptr ? std::move(runtime) : MakeDeviceRuntime(network.device())),
-      captures_(runtime_->captures()) {}
+    : network_(network), runtime_(std::move(runtime)), captures_(runtime_->captures()) {
+  DENOISE_DCHECK(runtime_->device() == network.device());
+}
 
 Evaluated DenoisingLoop::Evaluate(const std::vector<Trajectory*>& trajectories) {
   DENOISE_DCHECK(!trajectories.empty());

@@ -32,8 +32,9 @@ struct Evaluated {
 // products of evaluation_numbers.h are evaluated without a graph.
 class DenoisingLoop {
  public:
-  // `network` outlives the loop's last Evaluate. Without `runtime` the loop makes its own.
-  explicit DenoisingLoop(const Network& network, std::shared_ptr<DeviceRuntime> runtime = nullptr);
+  // `network` outlives the loop's last Evaluate. `runtime` is one of its device; the loops of a
+  // thread share it.
+  DenoisingLoop(const Network& network, std::shared_ptr<DeviceRuntime> runtime);
 
   // Moves every trajectory past its next evaluation. None of them is done, and there is at least
   // one. Throws what LibTorch throws; then no trajectory has moved, and the evaluation may be tried

@@ -164,7 +164,7 @@ void Worker::Begin(ActiveImage& image) {
   image.generation->Started(clock_.Now());
   image.trajectory.emplace(request.plan, request.conditioning,
                            image.generation->SeedOf(image.index), *(*request.networks)[index_],
-                           StartOf(request, image.index), request.inpainting);
+                           *runtime_, StartOf(request, image.index), request.inpainting);
 }
 
 // Frames out, finished images out. A failure to take pictures ends every image of the batch.

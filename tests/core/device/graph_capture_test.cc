@@ -101,7 +101,7 @@ class GraphCaptureTest : public testing::TestWithParam<Backend> {
         *CompilePlan(*Schedule::Create({}), {.sampler = SamplerKind::kDdpm, .steps = 12}));
     std::vector<Trajectory> trajectories;
     for (uint64_t seed = 0; seed < 3; ++seed) {
-      trajectories.emplace_back(plan, Conditioning{}, seed, network);
+      trajectories.emplace_back(plan, Conditioning{}, seed, network, *runtime_);
     }
     return trajectories;
   }
