@@ -153,9 +153,13 @@ DenoisingLoop& Worker::LoopFor(const Networks& networks) {
   std::erase_if(loops_, [](const auto& item) { return item.second.networks.expired(); });
   const auto found = loops_.find(networks.get());
   if (found != loops_.end()) return found->second.loop;
+  const auto report = [this](const std::exception& error) {
+    if (observer_ != nullptr) observer_->OnCaptureFailed(device_name_, DescribeError(error));
+  };
   return loops_
-      .emplace(networks.get(), CachedLoop{.networks = networks,
-                                          .loop = DenoisingLoop(*(*networks)[index_], runtime_)})
+      .emplace(networks.get(),
+               CachedLoop{.networks = networks,
+                          .loop = DenoisingLoop(*(*networks)[index_], runtime_, report)})
       .first->second.loop;
 }
 

@@ -9,7 +9,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/core/device/capturing_runtime.h"
@@ -133,17 +136,63 @@ TEST_F(DenoisingLoopTest, ImagesThatNeedMoreThanTheProductsAreEvaluatedWithoutAG
   EXPECT_EQ(runtime_->captured, 0);
 }
 
-TEST_F(DenoisingLoopTest, ACaptureThatFailsIsNotTriedAgain) {
+TEST_F(DenoisingLoopTest, ACaptureThatFailsIsReportedAndNotTriedAgain) {
   runtime_->on_capture = [] { throw std::runtime_error("not permitted while capturing"); };
   const Plan plan = Compile({.sampler = SamplerKind::kDdpm, .steps = 10});
   std::vector<Trajectory> trajectories, undisturbed;
   trajectories.push_back(Make(plan, 1));
   undisturbed.push_back(Make(plan, 1));
-  DenoisingLoop loop(network_, runtime_), without(network_, CpuRuntime());
+  std::vector<std::string> reported;
+  DenoisingLoop loop(network_, runtime_,
+                     [&](const std::exception& error) { reported.push_back(error.what()); });
+  DenoisingLoop without(network_, CpuRuntime());
   Run(loop, trajectories);
   Run(without, undisturbed);
   EXPECT_EQ(runtime_->captured, 1);
+  EXPECT_THAT(reported, testing::ElementsAre("not permitted while capturing"));
   EXPECT_TRUE(trajectories[0].x().equal(undisturbed[0].x()));
+}
+
+TEST_F(DenoisingLoopTest, AShapeWhoseCaptureRanOutOfMemoryIsCapturedLater) {
+  constexpr int64_t kWait = DenoisingLoop::kEvaluationsBeforeRetry;
+  const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 999});
+  std::vector<Trajectory> one, two;
+  for (int i = 0; i < 2; ++i) two.push_back(Make(plan, i));
+  int reports = 0;
+  DenoisingLoop loop(network_, runtime_, [&](const std::exception&) { ++reports; });
+  runtime_->on_capture = [] { throw std::bad_alloc(); };
+  for (int64_t i = 0; i < kWait; ++i) {
+    if (i % 500 == 0) one.clear(), one.push_back(Make(plan, 1));
+    Evaluate(loop, one);
+  }
+  EXPECT_EQ(runtime_->captured, 1);
+  runtime_->on_capture = nullptr;
+  for (int i = 0; i < 3; ++i) Evaluate(loop, two);  // another shape does not wait
+  EXPECT_EQ(runtime_->captured, 2);
+  EXPECT_EQ(runtime_->replayed, 1);
+  Evaluate(loop, one);
+  EXPECT_EQ(runtime_->captured, 3);
+  EXPECT_EQ(runtime_->replayed, 2);
+  EXPECT_EQ(reports, 1);
+}
+
+// The memory that graphs share is overwritten after every run, and a graph goes with its shape.
+TEST_F(DenoisingLoopTest, GraphsAreCapturedAgainOnceAllAreGone) {
+  const Plan plan = Compile({.sampler = SamplerKind::kDdpm, .steps = 10});
+  std::vector<Trajectory> undisturbed;
+  undisturbed.push_back(Make(plan, 1));
+  DenoisingLoop without(network_, CpuRuntime());
+  Run(without, undisturbed);
+  for (int round = 0; round < 2; ++round) {
+    DenoisingLoop loop(network_, runtime_);
+    std::vector<Trajectory> trajectories;
+    trajectories.push_back(Make(plan, 1));
+    Run(loop, trajectories);
+    EXPECT_EQ(runtime_->graphs(), 1);
+    EXPECT_TRUE(trajectories[0].x().allclose(undisturbed[0].x(), 1e-4, 1e-4));
+  }
+  EXPECT_EQ(runtime_->graphs(), 0);
+  EXPECT_EQ(runtime_->captured, 2);
 }
 
 TEST_F(DenoisingLoopTest, AReplayThatFailsMovesNothingAndMayBeTriedAgain) {

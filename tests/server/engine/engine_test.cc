@@ -35,6 +35,7 @@ class CountingObserver : public EngineObserver {
     EXPECT_EQ(what, "out of memory");
     ++failed_batches;
   }
+  void OnCaptureFailed(const std::string&, const std::string&) override {}
   void OnEvaluation(const std::string& device, const EvaluationReport& report) override {
     EXPECT_EQ(device, "cpu");
     EXPECT_GE(report.total, report.network);
