@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
 #include "core/base/status_macros.h"
+#include "core/device/cuda_library.h"
 #include "server/cores.h"
 #include "server/devices.h"
 #include "server/engine/engine.h"
@@ -67,6 +68,15 @@ RequestLimits Limits(const ServerFlags& flags) {
           .max_picture_pixels = flags.max_picture_pixels,
           .max_rows = flags.max_batch_rows,
           .max_frame_bytes = flags.max_frame_bytes};
+}
+
+// Everything works without it, but slower.
+void WarnWithoutCudaModule(const std::vector<at::Device>& devices) {
+  if (!devices.front().is_cuda()) return;
+  const absl::Status module = CudaModuleStatus();
+  if (module.ok()) return;
+  LogEvent(spdlog::level::warn, "serving without CUDA graphs and pinned memory",
+           {{"reason", std::string(module.message())}});
 }
 
 absl::StatusOr<ModelsFolder> OpenModelsFolder(const ServerFlags& flags,
@@ -223,6 +233,7 @@ class Server::Impl {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
+  WarnWithoutCudaModule(devices);
   ASSIGN_OR_RETURN(ModelsFolder folder, OpenModelsFolder(flags, devices));
   ASSIGN_OR_RETURN(LoadedModels loaded, LoadModels(flags, folder));
   auto impl = std::make_unique<Impl>(flags, devices, std::move(folder), std::move(loaded));

@@ -171,7 +171,8 @@ class Studio {
     orders_.push_back({trajectories_.size(), static_cast<size_t>(count)});
     for (int i = 0; i < count; ++i) {
       const uint64_t image_seed = seed + static_cast<uint64_t>(i);
-      trajectories_.emplace_back(plan, ConditioningOf(i), image_seed, *checkpoint_.network);
+      trajectories_.emplace_back(plan, ConditioningOf(i), image_seed, *checkpoint_.network,
+                                 *runtime_);
     }
     return orders_.size() - 1;
   }
@@ -207,6 +208,7 @@ class Studio {
   }
 
   const Checkpoint& checkpoint_;
+  const std::shared_ptr<DeviceRuntime> runtime_ = MakeDeviceRuntime(checkpoint_.network->device());
   std::vector<Trajectory> trajectories_;
   std::vector<Range> orders_;
 };

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/base/status_macros.h"
 #include "server/jobs/runs/picture_sheet.h"
 #include "server/jobs/runs/run_events.h"
 
@@ -82,11 +83,18 @@ void TrainingTask::Plan(const Due& due, const Due& written) {
   if (due.checkpoint && !written.checkpoint) chores_.push_back(Chore::kCheckpoint);
 }
 
+absl::StatusOr<std::shared_ptr<const Network>> TrainingTask::EvaluatedNetwork() {
+  ASSIGN_OR_RETURN(auto network, setup_.trainer->EmaNetwork(setup_.ema_index));
+  if (runtime_ == nullptr) runtime_ = MakeDeviceRuntime(network->device());
+  return network;
+}
+
 DeviceTask::Outcome TrainingTask::MakeGrid() {
   if (!grid_) {
-    auto network = setup_.trainer->EmaNetwork(setup_.ema_index);
+    auto network = EvaluatedNetwork();
     if (!network.ok()) return Fail(network.status());
-    grid_ = std::make_unique<PictureRun>(*std::move(network), setup_.grid, setup_.max_rows);
+    grid_ =
+        std::make_unique<PictureRun>(*std::move(network), runtime_, setup_.grid, setup_.max_rows);
     grid_pictures_.clear();
   }
   const at::Tensor pictures = grid_->RunSlice();
@@ -105,10 +113,11 @@ DeviceTask::Outcome TrainingTask::MakeGrid() {
 
 DeviceTask::Outcome TrainingTask::Evaluate() {
   if (!evaluation_) {
-    auto network = setup_.trainer->EmaNetwork(setup_.ema_index);
+    auto network = EvaluatedNetwork();
     if (!network.ok()) return Fail(network.status());
     ModelEvaluation::Setup setup = setup_.evaluation;
     setup.network = *std::move(network);
+    setup.runtime = runtime_;
     auto evaluation = ModelEvaluation::Create(std::move(setup));
     if (!evaluation.ok()) return Fail(evaluation.status());
     evaluation_ = *std::move(evaluation);

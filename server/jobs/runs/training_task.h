@@ -48,6 +48,8 @@ class TrainingTask final : public RunTask {
   Outcome MakeGrid();
   Outcome Evaluate();
   Outcome SaveCheckpoint();
+  // The network of grids and evaluations. The first call makes their runtime.
+  absl::StatusOr<std::shared_ptr<const Network>> EvaluatedNetwork();
   Outcome EndOnceWritten();
   void HandleStopRequest();
   void OnStep(const StepReport& report);
@@ -60,6 +62,7 @@ class TrainingTask final : public RunTask {
   bool stopping_ = false;     // ends once the chores are done and written
   int64_t saved_step_;        // the newest step that need not be repeated after a stop
   absl::Duration step_time_;  // device time of the current step so far
+  std::shared_ptr<DeviceRuntime> runtime_;  // of all grids and evaluations; null before the first
   std::unique_ptr<PictureRun> grid_;
   std::vector<Image> grid_pictures_;
   std::unique_ptr<ModelEvaluation> evaluation_;

@@ -28,8 +28,10 @@ void Measure(const char* name, const SamplerOptions& options, int images) {
   const GaussianNetwork network(schedule, {}, 3, 32, 32);
   const auto plan = std::make_shared<const SamplerPlan>(*CompilePlan(schedule, options));
   std::vector<Trajectory> trajectories;
-  for (int i = 0; i < images; ++i) trajectories.emplace_back(plan, Conditioning{}, i, network);
   const auto runtime = MakeDeviceRuntime(at::kCPU);
+  for (int i = 0; i < images; ++i) {
+    trajectories.emplace_back(plan, Conditioning{}, i, network, *runtime);
+  }
   std::vector<double> gather, update;
   while (!trajectories.front().done()) {
     std::vector<Trajectory*> running;
