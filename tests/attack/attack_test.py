@@ -36,6 +36,10 @@ CLOSED = {
     "idle": ("idle-connections --connections 2 --hold 60", NOT_IN_TIME),
     "ping_flood": ("ping-flood " + FLOOD, CONTROL_FRAMES),
     "priority_flood": ("priority-flood " + FLOOD, CONTROL_FRAMES),
+    # gRPC itself closes these.
+    "opening_too_many_streams": ("refused-streams --acknowledge " + FLOOD, None),
+    "calling_unknown_methods": ("unknown-methods --acknowledge " + FLOOD, None),
+    "making_the_server_reset": ("server-resets " + FLOOD, None),
     "rapid_reset": ("rapid-reset " + FLOOD, "cancelled calls a second"),
     "settings_flood": ("settings-flood " + FLOOD, CONTROL_FRAMES),
     "slow_preface": ("slow-preface --connections 1 --hold 60", NOT_IN_TIME),

