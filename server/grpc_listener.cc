@@ -1,5 +1,6 @@
 #include "server/grpc_listener.h"
 
+#include <google/protobuf/message.h>
 #include <grpc/impl/codegen/grpc_types.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -15,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
+#include "grpc/health/v1/health.pb.h"
 #include "server/rpc/malformed_requests.h"
 #include "server/telemetry/log.h"
 
@@ -107,6 +109,8 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<NamedService>& services, MemoryGuard* memory,
                                     Telemetry* telemetry) {
   gpr_set_log_function(ForwardLog);
+  // The health service's descriptor, for reflection: the library is otherwise not linked.
+  google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
   ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(flags.listen));
   ASSIGN_OR_RETURN(ListeningSockets sockets, ListeningSockets::Open(address));
   ASSIGN_OR_RETURN(ConnectionRelay::Options relay, RelayOptions(flags, memory, telemetry));

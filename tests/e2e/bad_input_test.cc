@@ -317,6 +317,34 @@ TEST_F(BadInputTest, MalformedBytesAreInvalidAndLogged) {
   }
 }
 
+// Each would be a violation of its own.
+TEST_F(BadInputTest, MillionsOfEntriesAreCountedAndNotLookedAt) {
+  const auto server = StartServer(models_->path(), {"--max-receive-bytes", "67108864"});
+  GenerateRequest request = GuidedRequest(/*steps=*/2);
+  request.set_request_id("many");
+  request.mutable_frames()->mutable_kinds()->Resize(4'000'000,
+                                                    static_cast<denoised::v1::FrameKind>(77));
+  const grpc::Status status = Generate(server->generation(), request).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(ViolatedFields(status), ElementsAre("frames.kinds"));
+}
+
+// The header "grpc-timeout: 2066045H" ends in the year 2262, beyond what 64 bits of nanoseconds
+// hold.
+TEST_F(BadInputTest, ADeadlineOfCenturiesIsServed) {
+  for (const int64_t hours : {int64_t{2'066'045}, int64_t{5'124'095}, int64_t{99'999'999}}) {
+    grpc::ClientContext context;
+    gpr_timespec deadline = gpr_now(GPR_CLOCK_REALTIME);
+    deadline.tv_sec += hours * 3600;
+    context.set_deadline(deadline);
+    const auto reader = server_->generation().Generate(&context, GuidedRequest(/*steps=*/2));
+    for (denoised::v1::GenerateEvent event; reader->Read(&event);) {
+    }
+    const grpc::Status status = reader->Finish();
+    EXPECT_TRUE(status.ok()) << hours << " hours: " << status.error_message();
+  }
+}
+
 TEST_F(BadInputTest, AnUnknownMethodIsUnimplemented) {
   const auto response = CallWithBytes(server_->channel(), "/denoised.v1.ImageGeneration/Paint", "");
   EXPECT_EQ(response.status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
