@@ -71,7 +71,7 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
                  "Pixels a request of several images may ask for, over all of them")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-picture-pixels", flags.max_picture_pixels,
-                 "Pixels of each picture that a request may bring along")
+                 "Pixels of each picture that a request or a data set may bring along")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-frame-bytes", flags.max_frame_bytes,
                  "Frames larger than this, once encoded, are left out")
