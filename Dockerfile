@@ -3,23 +3,34 @@
 #     docker build -t denoised .
 #     docker run --rm -p 50051:50051 -p 9464:9464 --ulimit nofile=65536:65536 denoised
 #
+# For NVIDIA GPUs, which needs the NVIDIA Container Toolkit on the host and downloads 2 GB more:
+#
+#     docker build --build-arg CUDA=1 -t denoised:cuda .
+#     docker run --rm --gpus all -p 50051:50051 -p 9464:9464 --ulimit nofile=65536:65536 \
+#       denoised:cuda
+#
 # Raise the limit of open files as above: running out of them ends gRPC's listener for good.
 
 FROM debian:12 AS build
+# 1 adds the CUDA libraries.
+ARG CUDA=0
 WORKDIR /src
 COPY scripts/bootstrap scripts/libtorch scripts/libtorch.lock scripts/
-RUN scripts/bootstrap
+RUN if [ "$CUDA" = 1 ]; then scripts/bootstrap --cuda; else scripts/bootstrap; fi
 COPY . .
 RUN cmake --preset release -DDENOISE_BUILD_TESTS=OFF -DDENOISE_BUILD_BENCH=OFF \
  && cmake --build --preset release --target denoised denoise \
- && cmake --install build/release --strip --prefix /opt/denoised
+ && cmake --install build/release --strip --prefix /opt/denoised \
+ && if [ "$CUDA" = 1 ]; then \
+      cmake --install build/release --strip --prefix /opt/denoised --component cuda; \
+    fi
 
 FROM debian:12-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      ca-certificates libabsl20220623 libcairo2 libchafa0 libcpp-httplib0.11 libgif7 libgrpc++1.51 libjpeg62-turbo \
-      liblzma5 libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libsqlite3-0 libssl3 \
-      libwebp7 libwebpmux3 libzstd1 zlib1g \
+      ca-certificates libabsl20220623 libcairo2 libchafa0 libgif7 \
+      libgrpc++1.51 libjpeg62-turbo liblzma5 libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 \
+      libspdlog1.10 libsqlite3-0 libssl3 libwebp7 libwebpmux3 libzstd1 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --no-create-home denoised
 COPY --from=build /opt/denoised /usr/local

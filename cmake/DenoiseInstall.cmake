@@ -1,6 +1,7 @@
 # cmake --install build/release --prefix DIR: the programs, with the libraries of LibTorch that they
-# load beside them, in a folder that can be moved as a whole. `--component cuda` adds LibTorch's
-# CUDA half and CUDA's libraries, as far as scripts/bootstrap --cuda has fetched them.
+# load beside them, in a folder that can be moved as a whole. The same with `--component cuda` adds
+# what they load where there is an NVIDIA GPU: our module, LibTorch's CUDA half and CUDA's
+# libraries. Run scripts/bootstrap --cuda before you configure, or CUDA's libraries are missing.
 set(_libraries lib/denoised/torch/lib)
 foreach(target denoised denoise)
   if(TARGET ${target})
@@ -10,10 +11,6 @@ foreach(target denoised denoise)
 endforeach()
 
 if(TARGET denoise_cuda)  # where LoadCuda looks for it
-  install(TARGETS denoise_cuda LIBRARY DESTINATION lib/denoised)
-endif()
-
-if(TARGET denoise_cuda)
   set_target_properties(denoise_cuda PROPERTIES INSTALL_RPATH "$ORIGIN/torch/lib")
   install(TARGETS denoise_cuda LIBRARY DESTINATION lib/denoised COMPONENT cuda EXCLUDE_FROM_ALL)
 endif()
@@ -35,5 +32,5 @@ if(EXISTS ${_nvidia})
   install(DIRECTORY ${_nvidia}/cu13/lib/ DESTINATION lib/denoised/nvidia/cu13/lib
     FILES_MATCHING PATTERN "libcudart.so.*" PATTERN "libcupti.so.*")
   install(DIRECTORY ${_nvidia}/ DESTINATION lib/denoised/nvidia COMPONENT cuda EXCLUDE_FROM_ALL
-    FILES_MATCHING PATTERN "*.so*")
+    FILES_MATCHING PATTERN "*.so*" PATTERN "include" EXCLUDE)
 endif()

@@ -1,5 +1,6 @@
 #include "server/grpc_listener.h"
 
+#include <google/protobuf/message.h>
 #include <grpc/impl/codegen/grpc_types.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -7,12 +8,16 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
+#include "grpc/health/v1/health.pb.h"
+#include "server/rpc/malformed_requests.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -34,15 +39,6 @@ void ForwardLog(gpr_log_func_args* args) {
   LogEvent(level, "grpc", {{"message", args->message}});
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(const ServerFlags& flags) {
-  if (flags.tls_cert.empty()) return grpc::InsecureServerCredentials();
-  ASSIGN_OR_RETURN(std::string cert, ReadFile(flags.tls_cert, kMaxPemBytes));
-  ASSIGN_OR_RETURN(std::string key, ReadFile(flags.tls_key, kMaxPemBytes));
-  grpc::SslServerCredentialsOptions options;
-  options.pem_key_cert_pairs.push_back({std::move(key), std::move(cert)});
-  return grpc::SslServerCredentials(options);
-}
-
 void SetLimits(const ServerFlags& flags, grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(flags.max_receive_bytes);
   builder.SetMaxSendMessageSize(-1);  // raw images are as large as the model makes them
@@ -62,34 +58,89 @@ void SetLimits(const ServerFlags& flags, grpc::ServerBuilder& builder) {
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
 }
 
-// `listen` with its port replaced; as it is for a unix socket, which has none.
-std::string WithPort(const std::string& listen, int port) {
-  if (listen.starts_with("unix")) return listen;
-  return absl::StrCat(listen.substr(0, listen.rfind(':')), ":", port);
+// Each connection takes three descriptors; models, data sets and logs need some, too.
+int MaxConnections(int wanted) {
+  constexpr rlim_t kDescriptorsElsewhere = 256;
+  constexpr rlim_t kDescriptorsEach = 3;
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return wanted;
+  const rlim_t room = limit.rlim_cur > kDescriptorsElsewhere
+                          ? (limit.rlim_cur - kDescriptorsElsewhere) / kDescriptorsEach
+                          : 1;
+  return static_cast<int>(std::min(static_cast<rlim_t>(wanted), room));
+}
+
+const char* ReasonLabel(ConnectionRelay::Refusal refusal) {
+  switch (refusal) {
+    case ConnectionRelay::Refusal::kConnections:
+      return "connections";
+    case ConnectionRelay::Refusal::kMemory:
+      return "memory";
+    case ConnectionRelay::Refusal::kDescriptors:
+      return "descriptors";
+    case ConnectionRelay::Refusal::kProtocol:
+      return "protocol";
+  }
+  return "";
+}
+
+absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, MemoryGuard* memory,
+                                                      Telemetry* telemetry) {
+  ConnectionRelay::Options options;
+  options.connections.connections = MaxConnections(flags.max_connections);
+  options.connections.connections_per_address = flags.max_connections_per_address;
+  options.memory = memory;
+  if (!flags.tls_cert.empty()) {
+    ASSIGN_OR_RETURN(options.tls_certificate, ReadFile(flags.tls_cert, kMaxPemBytes));
+    ASSIGN_OR_RETURN(options.tls_key, ReadFile(flags.tls_key, kMaxPemBytes));
+  }
+  if (telemetry != nullptr) {
+    options.on_connections = [telemetry](int connections) { telemetry->Connections(connections); };
+    options.on_refusal = [telemetry](auto refusal) {
+      telemetry->ConnectionRefused(ReasonLabel(refusal));
+    };
+  }
+  return options;
 }
 
 }  // namespace
 
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
-                                    const std::vector<NamedService>& services) {
+                                    const std::vector<NamedService>& services, MemoryGuard* memory,
+                                    Telemetry* telemetry) {
   gpr_set_log_function(ForwardLog);
+  // The health service's descriptor, for reflection: the library is otherwise not linked.
+  google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
+  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(flags.listen));
+  ASSIGN_OR_RETURN(ListeningSockets sockets, ListeningSockets::Open(address));
+  ASSIGN_OR_RETURN(ConnectionRelay::Options relay, RelayOptions(flags, memory, telemetry));
+
+  GrpcListener listener;
+  for (const NamedService& named : services) listener.services.push_back(named.name);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  ASSIGN_OR_RETURN(auto credentials, Credentials(flags));
   grpc::ServerBuilder builder;
   SetLimits(flags, builder);
-  int port = 0;
-  builder.AddListeningPort(flags.listen, credentials, &port);
+  // The relay has ended TLS already.
+  const std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
+      builder.experimental().AddExternalConnectionAcceptor(
+          grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+          grpc::InsecureServerCredentials());
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(MalformedRequests(listener.services));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (const NamedService& named : services) builder.RegisterService(named.service);
-  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (!server || port == 0) {
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen on ", flags.listen, ": is the address in use, or not of this machine?",
-        flags.tls_cert.empty() ? "" : " Or do --tls-cert and --tls-key not match?"));
-  }
-  GrpcListener listener{std::move(server), WithPort(flags.listen, port), {}};
-  for (const NamedService& named : services) listener.services.push_back(named.name);
+  listener.server = builder.BuildAndStart();
+  if (!listener.server) return absl::InternalError("gRPC cannot start; its log says why");
+  listener.address = sockets.address();
   SetServing(listener, true);
+
+  relay.serve = [acceptor](int descriptor) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = descriptor;
+    acceptor->HandleNewConnection(&connection);
+  };
+  ASSIGN_OR_RETURN(listener.relay, ConnectionRelay::Start(std::move(sockets), std::move(relay)));
   return listener;
 }
 

@@ -1,4 +1,5 @@
-// gRPC's own settings: ports, credentials and the limits that protect it from its callers.
+// gRPC's own settings, the connections that reach it, and the limits that protect it from its
+// callers.
 #pragma once
 
 #include <grpcpp/impl/codegen/service_type.h>
@@ -9,14 +10,18 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/connections/connection_relay.h"
+#include "server/connections/memory_guard.h"
 #include "server/server_flags.h"
+#include "server/telemetry/telemetry.h"
 
 namespace denoise {
 
 struct GrpcListener {
-  std::unique_ptr<grpc::Server> server;
-  std::string address;                // "HOST:PORT", with the port that was taken
-  std::vector<std::string> services;  // by full name, as health knows them
+  std::unique_ptr<grpc::Server> server;  // shut down before the listener goes away
+  std::string address;                   // "HOST:PORT", with the port that was taken
+  std::vector<std::string> services;     // by full name, as health knows them
+  std::unique_ptr<ConnectionRelay> relay;
 };
 
 // A service by its full name, such as "denoised.v1.Models".
@@ -26,9 +31,11 @@ struct NamedService {
 };
 
 // Serves `services`, the standard health service (of every service and of the server as a whole:
-// SERVING) and reflection. `services` outlive the server.
+// SERVING) and reflection. `services`, `memory` and `telemetry` outlive the listener; `telemetry`
+// may be null.
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
-                                    const std::vector<NamedService>& services);
+                                    const std::vector<NamedService>& services, MemoryGuard* memory,
+                                    Telemetry* telemetry);
 
 // What the health service says of everything.
 void SetServing(GrpcListener& listener, bool serving);

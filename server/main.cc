@@ -1,5 +1,7 @@
 // denoised: serves diffusion models over gRPC.
 
+#include <fcntl.h>
+#include <link.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -20,23 +22,42 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kUsageError = 2;
 
+#define WITHOUT_SANITIZERS __attribute__((no_sanitize("address", "thread", "undefined")))
+
+// The loader calls what is in .preinit_array before any library's initialisers. No library can be
+// counted on at that point, and sanitizers have not started either: hence the bare system calls.
+
+// A file that is opened while descriptor 1 is closed becomes standard output, and is written over.
+WITHOUT_SANITIZERS void OpenStandardStreams() {
+  for (long stream = 0; stream <= 2; ++stream) {
+    if (syscall(SYS_fcntl, stream, F_GETFD) < 0) syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR);
+  }
+}
+
+// Whether the loader was started with our path as its argument: then it is /proc/self/exe. What the
+// kernel says of the program follows its environment.
+WITHOUT_SANITIZERS bool StartedByLoader(char** environment) {
+  while (*environment != nullptr) ++environment;
+  const auto* entry = reinterpret_cast<const ElfW(auxv_t)*>(environment + 1);
+  for (; entry->a_type != AT_NULL; ++entry) {
+    if (entry->a_type == AT_BASE) return entry->a_un.a_val == 0;
+  }
+  return false;
+}
+
 // OpenMP's threads spin at every barrier by default, which slows the network many times over when
 // anything else wants the cores; threads that sleep at once are slow to wake. So they spin for some
 // tens of microseconds and then sleep, unless the operator has chosen. OpenMP reads its settings
-// while it is loaded, so the program starts over with them.
-//
-// It does so before LibTorch initialises, which takes longer than all else at start: the loader
-// calls what is in .preinit_array before any library's initialisers. No library can be counted on
-// at that point, and sanitizers have not started either.
-__attribute__((no_sanitize("address", "thread", "undefined"))) void StartOverWithLittleSpinning(
-    int /*argc*/, char** argv, char** environment) {
+// while it is loaded, so the program starts over with them, before LibTorch initialises: that takes
+// longer than all else at start.
+WITHOUT_SANITIZERS void StartOverWithLittleSpinning(char** argv, char** environment) {
   constexpr int kMaxVariables = 4096;
   constexpr char kChosen[] = "OMP_WAIT_POLICY=";
   static char wait_policy[] = "OMP_WAIT_POLICY=passive", spin_count[] = "GOMP_SPINCOUNT=10000";
   static char* variables[kMaxVariables + 3];
-  static char
-      program[4096];  // the full path, not /proc/self/exe, by which `ps` would call us "exe"
+  static char program[4096];  // the full path: `ps` would call us "exe" after /proc/self/exe
 
+  if (StartedByLoader(environment)) return;
   int count = 0;
   for (; *environment != nullptr; ++environment) {
     const char* variable = *environment;
@@ -53,9 +74,13 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) void StartOverWit
   // It returns only if it fails; then the threads spin.
 }
 
+WITHOUT_SANITIZERS void BeforeInitialisers(int /*argc*/, char** argv, char** environment) {
+  OpenStandardStreams();
+  StartOverWithLittleSpinning(argv, environment);
+}
+
 __attribute__((section(".preinit_array"),
-               used)) void (*const kBeforeInitialisers)(int, char**,
-                                                        char**) = &StartOverWithLittleSpinning;
+               used)) void (*const kBeforeInitialisers)(int, char**, char**) = &BeforeInitialisers;
 
 // A server that runs out of file descriptors stops accepting connections for good.
 void RaiseFileDescriptorLimit() {

@@ -112,12 +112,13 @@ class Server::Impl {
        LoadedModels loaded)
       : models_folder_(std::move(folder)),
         telemetry_(DENOISED_VERSION, Names(devices)),
+        memory_(ProcessMemory(int64_t{flags.memory_limit_mib} << 20)),
         models_(std::move(loaded.models),
                 [this](size_t models) { telemetry_.ModelsLoaded(static_cast<int>(models)); }),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         disk_pool_(kDiskThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
-        call_watch_(kCallWatchInterval),
+        call_watch_(kCallWatchInterval, &Clock::Real()),
         generations_({.submit =
                           [this](GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
                             return engine_.Submit(std::move(request), std::move(sink));
@@ -127,7 +128,8 @@ class Server::Impl {
                       .samples = &samples_,
                       .telemetry = &telemetry_},
                      {.keep_time = absl::Seconds(flags.keep_results_seconds),
-                      .keep_bytes = int64_t{flags.keep_results_mib} << 20}),
+                      .keep_bytes = int64_t{flags.keep_results_mib} << 20,
+                      .detached = flags.max_detached}),
         engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
         generation_environment_{.calls = Calls(&pool_, flags),
                                 .models = &models_,
@@ -156,7 +158,7 @@ class Server::Impl {
         for (NamedService& service : training_->services()) services.push_back(std::move(service));
       }
     }
-    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services));
+    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services, &memory_, &telemetry_));
     return absl::OkStatus();
   }
 
@@ -173,6 +175,7 @@ class Server::Impl {
     live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));
     listener_.server->Shutdown(absl::ToChronoTime(Clock::Real().Now() + kFlushTime));
     listener_.server->Wait();
+    listener_.relay.reset();
     listener_.server.reset();
   }
 
@@ -210,13 +213,14 @@ class Server::Impl {
 
   const ModelsFolder models_folder_;
   Telemetry telemetry_;
+  MemoryGuard memory_;
   ModelRepository models_;
-  LiveCalls live_calls_;
+  LiveCalls live_calls_{&Clock::Real(), [this] { return memory_.Admit(); }};
   WorkPool pool_;
   WorkPool disk_pool_;  // of training: pictures of generations wait for no disk
   SampleBudget samples_;
   CallWatch call_watch_;
-  Generations generations_;  // hears of the engine's last words
+  Generations generations_;  // outlives the engine, which reports to it until the end
   Engine engine_;
   const GenerationEnvironment generation_environment_;
   ImageGenerationService image_generation_;

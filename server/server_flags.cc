@@ -15,26 +15,28 @@ constexpr char kExamples[] = R"(Examples:
   denoised --models models --state state --training-share 0.5
   denoised --models /models --listen 0.0.0.0:443 --tls-cert server.crt --tls-key server.key
 
-It prints "listening on HOST:PORT" and "metrics on HOST:PORT" on standard output once it is ready, and logs to standard
-error. SIGTERM and SIGINT let running requests finish; a second one ends it at once.)";
+Once ready, it prints "listening on HOST:PORT" and "metrics on HOST:PORT" on standard output. It
+logs to standard error. SIGTERM, SIGINT, SIGHUP and SIGQUIT let running requests finish; a
+second signal stops the server at once.)";
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
 
 void AddAddressFlags(CLI::App& app, ServerFlags& flags) {
-  app.add_option("--models", flags.models, "Folder with one folder per model")
+  app.add_option("--models", flags.models, "Folder that holds one folder per model")
       ->required()
       ->check(CLI::Validator(CLI::ExistingDirectory).description(""))
       ->type_name("DIR");
-  app.add_option("--listen", flags.listen, "Where to serve gRPC; port 0 takes a free one")
+  app.add_option("--listen", flags.listen, "Address to serve gRPC on; port 0 picks a free port")
       ->type_name("HOST:PORT");
   app.add_option("--metrics", flags.metrics,
-                 "Where to serve Prometheus /metrics; port 0 takes a free one, \"off\" serves none")
+                 "Address to serve Prometheus /metrics on; port 0 picks a free port,\n"
+                 "\"off\" disables it")
       ->type_name("HOST:PORT");
   auto* cert =
       app.add_option("--tls-cert", flags.tls_cert, "Serve TLS with this PEM certificate chain")
           ->check(CLI::Validator(CLI::ExistingFile).description(""))
           ->type_name("FILE");
-  auto* key = app.add_option("--tls-key", flags.tls_key, "The certificate's PEM private key")
+  auto* key = app.add_option("--tls-key", flags.tls_key, "Private key of the certificate, in PEM")
                   ->check(CLI::Validator(CLI::ExistingFile).description(""))
                   ->type_name("FILE");
   cert->needs(key);
@@ -42,98 +44,121 @@ void AddAddressFlags(CLI::App& app, ServerFlags& flags) {
 }
 
 void AddEngineFlags(CLI::App& app, ServerFlags& flags) {
-  app.add_option("--device", flags.device, "auto, cpu, cuda, or a list such as cuda:0,cuda:1");
-  app.add_option("--dtype", flags.dtype, "What networks compute in; float16 needs CUDA")
+  app.add_option("--device", flags.device,
+                 "Devices to run on: auto, cpu, cuda, or a list such as cuda:0,cuda:1");
+  app.add_option("--dtype", flags.dtype, "Data type that networks compute in; float16 needs CUDA")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
-  app.add_option("--threads", flags.threads, "Threads of a CPU worker; 0: the cores it may use")
+  app.add_option("--threads", flags.threads,
+                 "Threads per CPU worker; 0 means one per core that the process may use")
       ->check(CLI::Range(0, 1024));
   app.add_option("--batch-invariant", flags.batch_invariant,
-                 "On CPU, give every image the same bits whoever shares its batch")
+                 "On the CPU, make each image independent of the others in its batch,\n"
+                 "bit for bit")
       ->default_str("true");
   app.add_option("--max-batch-rows", flags.max_batch_rows,
-                 "Rows of one network call; an image takes one for each of its classes, and one "
-                 "more where it is guided")
+                 "Maximum rows per network call; an image takes one row per class, and\n"
+                 "one more if it is guided")
       ->check(CLI::Range(2, 4096));
   app.add_option("--max-active-rows", flags.max_active_rows,
-                 "Rows in a device's loop, at least --max-batch-rows; they take turns")
+                 "Maximum rows in progress per device, at least --max-batch-rows; they\n"
+                 "take turns")
       ->check(CLI::Range(2, 65536));
-  app.add_option("--queue-size", flags.queue_size, "Requests that may wait to start")
+  app.add_option("--queue-size", flags.queue_size, "Maximum requests that wait to start")
       ->check(CLI::Range(1, 65536));
 }
 
 void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
-  app.add_option("--max-steps", flags.max_steps, "Steps a request may ask for")
+  app.add_option("--max-steps", flags.max_steps, "Maximum steps per request")
       ->check(CLI::Range(1, 1'000'000));
   app.add_option("--max-images-per-request", flags.max_images_per_request,
-                 "Images a request may ask for")
+                 "Maximum images per request")
       ->check(CLI::Range(1, 65536));
   app.add_option("--max-pixels", flags.max_pixels,
-                 "Pixels a request of several images may ask for, over all of them")
+                 "Maximum pixels of all images of a request together; one image alone\n"
+                 "may exceed it")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-picture-pixels", flags.max_picture_pixels,
-                 "Pixels of each picture that a request or a data set may bring along")
+                 "Maximum pixels of each picture in a request or a data set")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-frame-bytes", flags.max_frame_bytes,
-                 "Frames larger than this, once encoded, are left out")
+                 "Skip frames that are larger than this once encoded")
       ->check(CLI::Range(1, kMaxInt));
-  app.add_option("--max-receive-bytes", flags.max_receive_bytes, "Largest message accepted")
+  app.add_option("--max-receive-bytes", flags.max_receive_bytes,
+                 "Maximum size of a message that the server accepts")
       ->check(CLI::Range(1024, kMaxInt));
-  app.add_option("--max-concurrent-streams", flags.max_concurrent_streams, "Calls per connection")
+  app.add_option("--max-connections", flags.max_connections,
+                 "Connections at a time; more are refused")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--max-connections-per-address", flags.max_connections_per_address,
+                 "Connections at a time from one IPv4 address or IPv6 /64; behind a proxy that is "
+                 "all of them")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--memory-limit-mib", flags.memory_limit_mib,
+                 "Refuse new work while nine tenths of this are in use (0: the memory of the "
+                 "container or machine)")
+      ->check(CLI::Range(0, 1 << 24));
+  app.add_option("--max-concurrent-streams", flags.max_concurrent_streams,
+                 "Maximum concurrent calls per connection")
       ->check(CLI::Range(1, 65536));
   app.add_option("--memory-quota-mib", flags.memory_quota_mib,
                  "Memory that gRPC may use for its connections")
       ->check(CLI::Range(16, 1 << 20));
   app.add_option("--max-unread-mib", flags.max_unread_mib,
-                 "Memory for what calls make until it is read; beyond it calls are UNAVAILABLE")
+                 "Memory for unread results; beyond it, calls fail with UNAVAILABLE")
       ->check(CLI::Range(1, 1 << 24));
   app.add_option("--max-write-seconds", flags.max_write_seconds,
-                 "How long a reader may take over one event before its call is cancelled")
+                 "Cancel a call whose client takes longer than this to read or send one\n"
+                 "message")
       ->check(CLI::Range(1, 86'400));
   app.add_option("--keep-results-seconds", flags.keep_results_seconds,
-                 "How long the result of a request with a request_id or DETACH is kept")
+                 "How long to keep the results of requests that have a request_id or\n"
+                 "DETACH")
       ->check(CLI::Range(0, 86'400));
   app.add_option("--keep-results-mib", flags.keep_results_mib,
-                 "Memory for such results; beyond it the oldest go earlier")
+                 "Memory for kept results; beyond it, the oldest are dropped early")
       ->check(CLI::Range(0, 1 << 24));
+  app.add_option("--max-detached", flags.max_detached,
+                 "Maximum generations with DETACH that wait or run at a time")
+      ->check(CLI::Range(0, 1 << 20));
 }
 
 void AddTrainingFlags(CLI::App& app, ServerFlags& flags) {
   constexpr char kGroup[] = "Training";
   app.add_option("--state", flags.state,
-                 "Where data sets and training jobs are kept; made if need be. Without it there is "
-                 "no training")
+                 "Folder for data sets and training jobs, created if missing; without\n"
+                 "it, training is disabled")
       ->type_name("DIR")
       ->group(kGroup);
   app.add_option("--training-share", flags.training_share,
-                 "The part of a device's time that training may take while requests wait for it")
+                 "Share of a device's time that training may take while requests wait")
       ->check(CLI::Range(0.0, 0.99))
       ->group(kGroup);
-  app.add_option("--max-running-jobs", flags.max_running_jobs, "Jobs that run at a time")
+  app.add_option("--max-running-jobs", flags.max_running_jobs, "Maximum jobs that run at a time")
       ->check(CLI::Range(1, 1024))
       ->group(kGroup);
-  app.add_option("--max-waiting-jobs", flags.max_waiting_jobs, "Jobs that may wait to run")
+  app.add_option("--max-waiting-jobs", flags.max_waiting_jobs, "Maximum jobs that wait to run")
       ->check(CLI::Range(1, 1'000'000))
       ->group(kGroup);
   app.add_option("--max-micro-batch-pixels", flags.max_micro_batch_pixels,
-                 "Pixels of one network call in training, which bounds the memory of jobs")
+                 "Maximum pixels per network call in training, which bounds the memory\n"
+                 "of jobs")
       ->check(CLI::Range(1, kMaxInt))
       ->group(kGroup);
-  app.add_option("--max-datasets", flags.max_datasets, "Data sets that may be kept")
+  app.add_option("--max-datasets", flags.max_datasets, "Maximum number of data sets")
       ->check(CLI::Range(1, 1'000'000))
       ->group(kGroup);
   app.add_option("--max-dataset-gib", flags.max_dataset_gib,
-                 "Size of one upload, and of what is stored of it")
+                 "Maximum size of one upload, and of the data set stored from it")
       ->check(CLI::Range(1, 1 << 20))
       ->group(kGroup);
   app.add_option("--max-datasets-gib", flags.max_datasets_gib,
-                 "What all data sets together may take on the disk; one that is uploaded takes its "
-                 "size twice until it has been read")
+                 "Maximum disk space of all data sets together; each needs twice its\n"
+                 "size while it is being imported")
       ->check(CLI::Range(1, 1 << 20))
       ->group(kGroup);
-  app.add_option(
-         "--inception", flags.inception,
-         "Weights of the FID Inception network in safetensors, for evaluations that ask for "
-         "them")
+  app.add_option("--inception", flags.inception,
+                 "Weights of the FID Inception network, in safetensors, for evaluations\n"
+                 "that use it")
       ->check(CLI::Validator(CLI::ExistingFile).description(""))
       ->type_name("FILE")
       ->group(kGroup);
@@ -143,7 +168,7 @@ void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--drain-seconds", flags.drain_seconds,
                  "How long running requests may take to finish after SIGTERM")
       ->check(CLI::Range(0, 86'400));
-  app.add_option("--log-level", flags.log_level, "What to log")
+  app.add_option("--log-level", flags.log_level, "Least severe level to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
   app.set_version_flag("--version", std::string("denoised ") + DENOISED_VERSION);
 }

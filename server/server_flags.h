@@ -31,11 +31,15 @@ struct ServerFlags {
   int max_frame_bytes = 4'000'000;
   int max_receive_bytes = 4 << 20;
   int max_concurrent_streams = 128;
+  int max_connections = 1024;
+  int max_connections_per_address = 256;
+  int memory_limit_mib = 0;  // 0: that of the container or machine
   int memory_quota_mib = 512;
   int max_unread_mib = 4096;
   int max_write_seconds = 60;
-  int keep_results_seconds = 600;  // of generations that can be come back to
+  int keep_results_seconds = 600;  // of requests with a request_id or DETACH
   int keep_results_mib = 256;
+  int max_detached = 32;
 
   std::string state;             // empty: no training
   double training_share = 0.25;  // of a device's time, while requests wait for it

@@ -11,9 +11,17 @@ namespace {
 sigset_t ShutdownSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int signal : {SIGTERM, SIGINT, SIGQUIT}) sigaddset(&signals, signal);
+  // nohup and the like have it ignored.
+  struct sigaction action {};
+  if (sigaction(SIGHUP, nullptr, &action) == 0 && action.sa_handler != SIG_IGN)
+    sigaddset(&signals, SIGHUP);
   return signals;
+}
+
+// Those that would end the process by default, and that nobody means to end it by.
+void IgnoreOthers() {
+  for (const int signal : {SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM}) ::signal(signal, SIG_IGN);
 }
 
 }  // namespace
@@ -22,6 +30,7 @@ sigset_t ShutdownSignals() {
 ShutdownSignal::ShutdownSignal() {
   const sigset_t signals = ShutdownSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  IgnoreOthers();
   std::thread([state = state_] { Watch(state); }).detach();
 }
 

@@ -1,4 +1,5 @@
-// SIGTERM and SIGINT, as something to wait for.
+// The signals that ask the process to end (SIGTERM, SIGINT, SIGHUP, SIGQUIT), as something to wait
+// for.
 #pragma once
 
 #include <condition_variable>

@@ -28,7 +28,11 @@ std::string TakePart(std::string_view& payload) {
 }  // namespace
 
 void FieldViolations::Add(std::string_view field, std::string_view description) {
-  violations_.push_back({std::string(field), std::string(description)});
+  if (violations_.size() < kMax) {
+    violations_.push_back({std::string(field), std::string(description)});
+  } else if (violations_.size() == kMax) {
+    violations_.push_back({"", "there are more violations, which are not listed"});
+  }
 }
 
 void FieldViolations::CheckRange(std::string_view field, int64_t value, int64_t min, int64_t max) {
@@ -50,7 +54,7 @@ void FieldViolations::AddAll(std::string_view prefix, const absl::Status& status
   }
   for (FieldViolation& violation : inner) {
     violation.field.insert(0, prefix);
-    violations_.push_back(std::move(violation));
+    Add(violation.field, violation.description);
   }
 }
 

@@ -24,6 +24,8 @@ struct FieldViolation {
 
 class FieldViolations {
  public:
+  // After kMax violations the last one says that there are more, and others are left out.
+  static constexpr size_t kMax = 256;
   void Add(std::string_view field, std::string_view description);
 
   // Add a violation unless `value` is in [min, max], or at least `min`.

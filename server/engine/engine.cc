@@ -80,7 +80,7 @@ absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
 }
 
 void Engine::Cancel(Id id) {
-  impl_->scheduler().End(id, absl::CancelledError("cancelled by the caller"));
+  impl_->scheduler().End(id, absl::CancelledError("the generation was cancelled"));
 }
 
 Engine::TaskId Engine::AddTask(std::shared_ptr<DeviceTask> task, int device, int priority) {

@@ -13,6 +13,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/paging.h"
 #include "core/base/resource_id.h"
+#include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "server/requests/field_checks.h"
 #include "server/telemetry/log.h"
@@ -156,16 +157,41 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
                                                  MostBytesHeld(resolved, {})));
   const GenerationRef generation = Make(request, digest, resolved, caller);
   std::unique_ptr<Reader> reader;
+  GenerationRef replaced;  // one of this id that failed or was cancelled
   {
     const MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(reader, JoinExisting(generation->id, generation->digest, caller));
     if (reader) return reader;  // somebody was faster
+    if (generation->continues_without_readers) RETURN_IF_ERROR(CountDetached());
     generation->reservation = std::move(reservation);
-    AddToIndex(generation);
+    replaced = AddToIndex(generation);
     reader = AddReader(generation, -1, caller);
   }
-  RETURN_IF_ERROR(Submit(generation, std::move(resolved.generation)));
-  return reader;
+  const absl::Status submitted = Submit(generation, std::move(resolved.generation));
+  {
+    const MutexLock lock(mutex_);
+    const bool restore = !submitted.ok() && generation->indexed && replaced;
+    if (!submitted.ok()) RemoveFromIndex(generation);
+    if (restore) AddToIndex(replaced);
+    if (replaced) RetainOrForget(replaced);
+  }
+  if (submitted.ok()) return reader;
+  generation->log.OnFinished(submitted);  // whoever has joined meanwhile is refused, too
+  return submitted;
+}
+
+// One caller's detached generations must not fill the queue for hours.
+absl::Status Generations::CountDetached() {
+  constexpr absl::Duration kRetryDelay = absl::Seconds(5);
+  if (detached_ >= limits_.detached) {
+    return UnavailableRetryAfter(
+        absl::StrCat(detached_,
+                     " detached generations are queued or running, the maximum "
+                     "(--max-detached). Cancel one, or retry later."),
+        kRetryDelay);
+  }
+  ++detached_;
+  return absl::OkStatus();
 }
 
 std::shared_ptr<Generation> Generations::Make(const v1::GenerateRequest& request,
@@ -196,21 +222,14 @@ std::shared_ptr<Generation> Generations::Make(const v1::GenerateRequest& request
            .on_started = [telemetry = environment_.telemetry](
                              const auto& started) { telemetry->QueueWaited(started.queue_wait); },
            .on_image = [telemetry = environment_.telemetry] { telemetry->ImageGenerated(); },
-           .on_end = [this, number](const auto& end) { OnEnd(number, end); }})});
+           .on_end = [this, number,
+                      detaches](const auto& end) { OnEnd(number, detaches, end); }})});
 }
 
-// Whoever joins meanwhile hears of a refusal, too.
 absl::Status Generations::Submit(const GenerationRef& generation, GenerationRequest request) {
   const absl::StatusOr<Engine::Id> id = environment_.submit(
       std::move(request), std::shared_ptr<GenerationSink>(generation, &generation->log));
-  if (!id.ok()) {
-    {
-      const MutexLock lock(mutex_);
-      RemoveFromIndex(generation);
-    }
-    generation->log.OnFinished(id.status());
-    return id.status();
-  }
+  RETURN_IF_ERROR(id.status());
   bool cancel = false;
   {
     const MutexLock lock(mutex_);
@@ -372,15 +391,20 @@ bool Generations::Reader::Leave() {
 std::unique_ptr<Generations::Reader> Generations::AddReader(const GenerationRef& generation,
                                                             int64_t after, const Caller& caller) {
   ++generation->readers;
-  if (generation->kept_bytes > 0) expiries_.erase({ExpiryOf(*generation), generation->number});
   return std::unique_ptr<Reader>(new Reader(this, generation, after, caller));
 }
 
-// Reserves what a call takes, and the picture that is on its way.
+// Reserves what a call takes, and the picture that is on its way; of a kept result the first reader
+// takes on the whole.
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::AddPayingReader(
     const GenerationRef& generation, int64_t after, const Caller& caller) {
   ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
                    environment_.samples->Reserve(kCallBytes + generation->sample_bytes));
+  if (generation->kept_bytes > 0) {
+    ASSIGN_OR_RETURN(generation->reservation,
+                     environment_.samples->Reserve(generation->kept_bytes));
+    kept_bytes_ -= std::exchange(generation->kept_bytes, 0);
+  }
   std::unique_ptr<Reader> reader = AddReader(generation, after, caller);
   reader->reservation_ = std::move(reservation);
   return reader;
@@ -413,13 +437,14 @@ void Generations::OnReaderDestroyed(const GenerationRef& generation) {
 }
 
 // On a device's thread.
-void Generations::OnEnd(int64_t number, const GenerationLog::End& end) {
+void Generations::OnEnd(int64_t number, bool detached, const GenerationLog::End& end) {
   GenerationRef generation;
   int readers = 0;
   {
     const MutexLock lock(mutex_);
+    if (detached) --detached_;
     const auto found = by_number_.find(number);
-    if (found == by_number_.end()) return;  // the engine refused it
+    if (found == by_number_.end()) return;  // refused, or cancelled and replaced
     generation = found->second;
     readers = generation->readers;
     RetainOrForget(generation);
@@ -428,16 +453,17 @@ void Generations::OnEnd(int64_t number, const GenerationLog::End& end) {
   LogEnd(*generation, readers, end);
 }
 
-// An older one of this id, which has failed, can no longer be found.
-void Generations::AddToIndex(const GenerationRef& generation) {
+// Returns the one that had this id, which can no longer be found.
+std::shared_ptr<Generation> Generations::AddToIndex(const GenerationRef& generation) {
+  GenerationRef replaced;
   if (const auto older = by_id_.find(generation->id); older != by_id_.end()) {
-    const GenerationRef replaced = older->second;
+    replaced = older->second;
     RemoveFromIndex(replaced);
-    RetainOrForget(replaced);
   }
   by_id_[generation->id] = generation;
   by_number_[generation->number] = generation;
   generation->indexed = true;
+  return replaced;
 }
 
 void Generations::RemoveFromIndex(const GenerationRef& generation) {
@@ -450,7 +476,12 @@ void Generations::RemoveFromIndex(const GenerationRef& generation) {
 // Once it has ended and has no readers, its result is kept or it is forgotten.
 void Generations::RetainOrForget(const GenerationRef& generation) {
   const GenerationLog::Snapshot now = generation->log.snapshot();
-  if (generation->readers > 0 || !now.ended) return;
+  if (!now.ended) return;
+  if (generation->indexed && generation->kept) {
+    expiries_.emplace(ExpiryOf(*generation), generation->number);
+    changed_.NotifyAll();
+  }
+  if (generation->readers > 0) return;
   generation->reservation = {};
   if (!generation->indexed || !generation->kept) return Forget(generation);
   if (generation->kept_bytes == 0) {
@@ -458,9 +489,7 @@ void Generations::RetainOrForget(const GenerationRef& generation) {
                              static_cast<int64_t>(generation->log.accepted().ByteSizeLong());
     kept_bytes_ += generation->kept_bytes;
   }
-  expiries_.emplace(ExpiryOf(*generation), generation->number);
   ForgetExpired();
-  changed_.NotifyAll();
 }
 
 void Generations::Forget(const GenerationRef& generation) {
@@ -476,12 +505,17 @@ void Generations::Forget(const GenerationRef& generation) {
   expired_.pop_front();
 }
 
-// The oldest results go, too, while there are too many.
+// The oldest results that nobody reads go, too, while there are too many. Readers keep what they
+// read.
 void Generations::ForgetExpired() {
   const absl::Time now = environment_.clock->Now();
-  while (!expiries_.empty() &&
-         (expiries_.begin()->first <= now || kept_bytes_ > limits_.keep_bytes)) {
+  while (!expiries_.empty() && expiries_.begin()->first <= now) {
     Forget(GenerationRef(by_number_.at(expiries_.begin()->second)));
+  }
+  for (auto next = expiries_.begin();
+       next != expiries_.end() && kept_bytes_ > limits_.keep_bytes;) {
+    const GenerationRef oldest = by_number_.at((next++)->second);
+    if (oldest->kept_bytes > 0) Forget(oldest);
   }
 }
 

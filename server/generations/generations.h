@@ -7,7 +7,7 @@
 //
 // Memory: while a generation runs, and until its readers have left, it holds what SampleBudget
 // reserved for it before it began. After that its result counts against Limits::keep_bytes, and the
-// oldest results make room for new ones.
+// oldest results make room for new ones. A reader that comes then reserves it again.
 #pragma once
 
 #include <atomic>
@@ -74,6 +74,7 @@ class Generations {
     absl::Duration keep_time = absl::Minutes(10);  // after a generation's end
     int64_t keep_bytes = 256 << 20;                // of all results that are kept
     size_t expired_names = 16384;                  // that are remembered
+    int detached = 32;                             // that wait or run
   };
 
   // A stream's part in a generation. Used by one thread at a time.
@@ -165,9 +166,11 @@ class Generations {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool RemoveReader(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnReaderDestroyed(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnEnd(int64_t number, const GenerationLog::End& end) ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnEnd(int64_t number, bool detached, const GenerationLog::End& end)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CountDetached() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  void AddToIndex(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  GenerationRef AddToIndex(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RemoveFromIndex(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetainOrForget(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Forget(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -185,13 +188,14 @@ class Generations {
   CondVar changed_;
   std::map<std::string, GenerationRef, std::less<>> by_id_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, GenerationRef> by_number_ ABSL_GUARDED_BY(mutex_);
-  // Those that are kept and have no reader, by when they go.
+  // Results that are kept, by when they expire.
   std::set<std::pair<absl::Time, int64_t>> expiries_ ABSL_GUARDED_BY(mutex_);
   int64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<std::string> expired_ ABSL_GUARDED_BY(mutex_);  // oldest first
   std::set<std::string, std::less<>> expired_ids_ ABSL_GUARDED_BY(mutex_);
   // Forgotten, and freed by expirer_: that takes longer than a device's thread has.
   std::vector<GenerationRef> forgotten_ ABSL_GUARDED_BY(mutex_);
+  int detached_ ABSL_GUARDED_BY(mutex_) = 0;  // that wait or run
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread expirer_;
 };

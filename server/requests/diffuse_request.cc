@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "proto/conversion/repeated_counts.h"
 #include "server/requests/field_checks.h"
 #include "server/requests/picture.h"
 
@@ -98,6 +99,7 @@ denoised::v1::DiffuseAccepted ResolveAccepted(const Model& model,
 absl::StatusOr<ResolvedDiffusion> ResolveDiffusion(const DiffuseRequest& request,
                                                    const ModelRepository& models,
                                                    const RequestLimits& limits, uint64_t seed) {
+  RETURN_IF_ERROR(CheckRepeatedCounts(request));
   FieldViolations violations;
   CheckAlone(request, limits, violations);
   ASSIGN_OR_RETURN(const ModelHandle model, FindModel(request.model(), models, violations));

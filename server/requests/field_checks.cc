@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
+#include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
 #include "server/requests/picture.h"
 
@@ -26,11 +26,7 @@ void CheckModelName(std::string_view name, FieldViolations& violations) {
 }
 
 bool IsValidRequestId(std::string_view id) {
-  if (id.empty() || id.size() > kMaxRequestIdBytes || !absl::ascii_isalnum(id.front()))
-    return false;
-  return std::all_of(id.begin(), id.end(), [](char c) {
-    return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
-  });
+  return id.size() <= kMaxRequestIdBytes && IsValidResourceId(id);
 }
 
 void CheckRequestId(std::string_view id, FieldViolations& violations) {

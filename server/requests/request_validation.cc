@@ -10,6 +10,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/sampling/samplers/compile_plan.h"
+#include "proto/conversion/repeated_counts.h"
 #include "proto/conversion/sampler_proto.h"
 #include "server/requests/conditioning_validation.h"
 #include "server/requests/field_checks.h"
@@ -232,6 +233,7 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
 absl::StatusOr<ResolvedPlan> ResolvePlanRequest(const denoised::v1::PlanSamplerRequest& request,
                                                 const ModelRepository& models,
                                                 const RequestLimits& limits) {
+  RETURN_IF_ERROR(CheckRepeatedCounts(request));
   FieldViolations violations;
   CheckModelName(request.model(), violations);
   ASSIGN_OR_RETURN(ModelHandle model, FindModel(request.model(), models, violations));

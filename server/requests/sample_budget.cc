@@ -2,12 +2,16 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/retry.h"
 
 namespace denoise {
 namespace {
 
 constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+
+// Rounded up, so that nothing reads as 0 MiB.
+int64_t InMib(int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
 
 }  // namespace
 
@@ -31,7 +35,11 @@ SampleBudget::Reservation::~Reservation() {
 absl::StatusOr<SampleBudget::Reservation> SampleBudget::Reserve(int64_t bytes) {
   MutexLock lock(mutex_);
   if (bytes_ > 0 && bytes > bytes_max_ - bytes_) {
-    return UnavailableRetryAfter("too many images wait for their readers", kRetryDelay);
+    return UnavailableRetryAfter(
+        absl::StrCat("too many results are unread: ", InMib(bytes_), " of ", InMib(bytes_max_),
+                     " MiB are reserved for them (--max-unread-mib), and this call needs up to ",
+                     InMib(bytes), " MiB. Retry in ", absl::FormatDuration(kRetryDelay)),
+        kRetryDelay);
   }
   bytes_ += bytes;
   return Reservation(this, bytes);

@@ -1,8 +1,8 @@
-// How much memory calls may take for what they have made and their readers have not taken yet.
+// How much memory calls may take for results that their readers have not taken yet.
 //
-// Each call reserves the most it can come to before the engine hears of it, and keeps that until it
-// is over: a reader who takes nothing holds what was reserved and never more. Without this, memory
-// would grow with every call whose work is done and whose images wait.
+// Each call reserves its worst case before it is submitted, and keeps that until it is over: a
+// reader who takes nothing holds what was reserved and never more. Without this, memory would grow
+// with every call whose work is done and whose images wait.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 #include "server/rpc/call.h"
 
-#include <chrono>
+#include <grpc/support/time.h>
 
 namespace denoise {
 namespace {
@@ -12,9 +12,12 @@ constexpr absl::Duration kDeadlineSlack = absl::Milliseconds(100);
 }  // namespace
 
 absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
-  const auto deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
-  return absl::FromChrono(deadline);
+  // Not context.deadline(): its nanoseconds wrap around for a timeout of some centuries.
+  const gpr_timespec deadline = context.raw_deadline();
+  if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0)
+    return absl::InfiniteFuture();
+  const gpr_timespec wall = gpr_convert_clock_type(deadline, GPR_CLOCK_REALTIME);
+  return absl::FromUnixSeconds(wall.tv_sec) + absl::Nanoseconds(wall.tv_nsec);
 }
 
 absl::Status WithDeadline(const absl::Status& status, absl::Time deadline, absl::Time now) {

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "absl/time/clock.h"
-
 namespace denoise {
 
 void WatchedCall::BeginWait() {
@@ -33,7 +31,8 @@ bool WatchedCall::stalled() const {
   return stalled_;
 }
 
-CallWatch::CallWatch(absl::Duration interval) : interval_(interval), thread_([this] { Loop(); }) {}
+CallWatch::CallWatch(absl::Duration interval, const Clock* clock)
+    : interval_(interval), clock_(clock), thread_([this] { Loop(); }) {}
 
 CallWatch::~CallWatch() {
   {
@@ -57,8 +56,9 @@ void CallWatch::Loop() {
 
 bool CallWatch::WaitForNextRound() {
   MutexLock lock(mutex_);
-  const absl::Time next_round = absl::Now() + interval_;
-  while (!stopping_ && !stopped_.WaitUntil(mutex_, next_round)) {
+  const absl::Time next_round = clock_->Now() + interval_;
+  while (!stopping_ && clock_->Now() < next_round) {
+    clock_->WaitUntil(stopped_, mutex_, next_round);
   }
   return !stopping_;
 }

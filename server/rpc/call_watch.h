@@ -1,5 +1,5 @@
 // Ends the calls whose other side stalls: a connection that answers pings, but on which nobody
-// reads or sends, would otherwise keep its call, and the call's images, for ever.
+// reads or sends, would otherwise keep its call, and the call's images, forever.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -32,7 +32,7 @@ class WatchedCall {
   // of our own might have to wait behind what is not being read.
   void CancelIfStalled() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Whether it was cancelled so.
+  // Whether CancelIfStalled has cancelled it.
   bool stalled() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -44,10 +44,10 @@ class WatchedCall {
   bool stalled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Has one thread, which looks at every call once per interval. Thread-safe.
+// Has one thread, which looks at every call once per interval of `clock`. Thread-safe.
 class CallWatch {
  public:
-  explicit CallWatch(absl::Duration interval);
+  CallWatch(absl::Duration interval, const Clock* clock);
   ~CallWatch();
 
   CallWatch(const CallWatch&) = delete;
@@ -62,6 +62,7 @@ class CallWatch {
   std::vector<std::shared_ptr<WatchedCall>> Calls() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const absl::Duration interval_;
+  const Clock* const clock_;
   Mutex mutex_;
   CondVar stopped_;
   std::vector<std::weak_ptr<WatchedCall>> calls_ ABSL_GUARDED_BY(mutex_);

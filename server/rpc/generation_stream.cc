@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "proto/conversion/repeated_counts.h"
 #include "server/requests/picture.h"
 #include "server/requests/seed.h"
 #include "server/requests/start_validation.h"
@@ -227,6 +228,7 @@ class GenerateSource final : public GenerationSource {
 
   // Requests that bring pictures along are resolved on the pool: decoding takes a while.
   absl::Status Start() override {
+    RETURN_IF_ERROR(CheckRepeatedCounts(request_));
     if (BringsSamples(request_)) {
       ASSIGN_OR_RETURN(reservation_, environment_.samples->Reserve(
                                          static_cast<int64_t>(request_.ByteSizeLong())));

@@ -15,7 +15,6 @@ namespace denoise {
 namespace {
 
 constexpr char kDomain[] = "denoised";
-constexpr char kRequestIdTrailer[] = "denoised-request-id";
 constexpr char kRetryPushbackTrailer[] = "grpc-retry-pushback-ms";
 
 // Percent encoding makes up to three bytes of each; message and details together must fit into 8

@@ -24,6 +24,9 @@
 
 namespace denoise {
 
+// The id under which the log has a call that failed.
+inline constexpr char kRequestIdTrailer[] = "denoised-request-id";
+
 // The details stay under this many bytes: a client gives up the whole status when its trailers
 // exceed 8 KiB, and the details are sent in base64.
 inline constexpr size_t kMaxStatusDetailsBytes = 4096;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
+#include "proto/conversion/repeated_counts.h"
 #include "server/rpc/event_stream.h"
 #include "server/rpc/models_service.h"
 #include "server/rpc/unary_answer.h"
@@ -60,12 +61,13 @@ class WatchJobSource final : public EventSource<v1::TrainingEvent> {
 }  // namespace
 
 template <class Request, class Response, class Method>
-grpc::ServerUnaryReactor* TrainingService::Call(grpc::CallbackServerContext* context,
-                                                const Request* request, Response* response,
-                                                Method method) {
+grpc::ServerUnaryReactor* TrainingService::CallJobs(grpc::CallbackServerContext* context,
+                                                    const Request* request, Response* response,
+                                                    Method method) {
   return AnswerOnPool(environment_, context, response,
                       [this, request, method]() -> absl::StatusOr<Response> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
+                        RETURN_IF_ERROR(CheckRepeatedCounts(*request));
                         return (jobs_->*method)(*request);
                       });
 }
@@ -73,37 +75,37 @@ grpc::ServerUnaryReactor* TrainingService::Call(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* TrainingService::CreateTrainingJob(
     grpc::CallbackServerContext* context, const v1::CreateTrainingJobRequest* request,
     v1::TrainingJob* response) {
-  return Call(context, request, response, &TrainingJobs::Create);
+  return CallJobs(context, request, response, &TrainingJobs::Create);
 }
 
 grpc::ServerUnaryReactor* TrainingService::GetTrainingJob(grpc::CallbackServerContext* context,
                                                           const v1::GetTrainingJobRequest* request,
                                                           v1::TrainingJob* response) {
-  return Call(context, request, response, &TrainingJobs::Get);
+  return CallJobs(context, request, response, &TrainingJobs::Get);
 }
 
 grpc::ServerUnaryReactor* TrainingService::ListTrainingJobs(
     grpc::CallbackServerContext* context, const v1::ListTrainingJobsRequest* request,
     v1::ListTrainingJobsResponse* response) {
-  return Call(context, request, response, &TrainingJobs::List);
+  return CallJobs(context, request, response, &TrainingJobs::List);
 }
 
 grpc::ServerUnaryReactor* TrainingService::CancelTrainingJob(
     grpc::CallbackServerContext* context, const v1::CancelTrainingJobRequest* request,
     v1::TrainingJob* response) {
-  return Call(context, request, response, &TrainingJobs::Cancel);
+  return CallJobs(context, request, response, &TrainingJobs::Cancel);
 }
 
 grpc::ServerUnaryReactor* TrainingService::PauseTrainingJob(
     grpc::CallbackServerContext* context, const v1::PauseTrainingJobRequest* request,
     v1::TrainingJob* response) {
-  return Call(context, request, response, &TrainingJobs::Pause);
+  return CallJobs(context, request, response, &TrainingJobs::Pause);
 }
 
 grpc::ServerUnaryReactor* TrainingService::ResumeTrainingJob(
     grpc::CallbackServerContext* context, const v1::ResumeTrainingJobRequest* request,
     v1::TrainingJob* response) {
-  return Call(context, request, response, &TrainingJobs::Resume);
+  return CallJobs(context, request, response, &TrainingJobs::Resume);
 }
 
 grpc::ServerUnaryReactor* TrainingService::DeleteTrainingJob(
@@ -120,12 +122,12 @@ grpc::ServerUnaryReactor* TrainingService::DeleteTrainingJob(
 grpc::ServerUnaryReactor* TrainingService::ListCheckpoints(
     grpc::CallbackServerContext* context, const v1::ListCheckpointsRequest* request,
     v1::ListCheckpointsResponse* response) {
-  return Call(context, request, response, &TrainingJobs::ListCheckpoints);
+  return CallJobs(context, request, response, &TrainingJobs::ListCheckpoints);
 }
 
 grpc::ServerWriteReactor<v1::TrainingEvent>* TrainingService::WatchTrainingJob(
     grpc::CallbackServerContext* context, const v1::WatchTrainingJobRequest* request) {
-  return new EventStream<v1::TrainingEvent>(environment_, context, [&](denoise::Call call) {
+  return new EventStream<v1::TrainingEvent>(environment_, context, [&](Call call) {
     return std::make_unique<WatchJobSource>(environment_.live_calls, jobs_, *request,
                                             std::move(call));
   });
@@ -137,6 +139,7 @@ grpc::ServerUnaryReactor* TrainingService::PublishModel(grpc::CallbackServerCont
   return AnswerOnPool(environment_, context, response,
                       [this, request]() -> absl::StatusOr<v1::Model> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
+                        RETURN_IF_ERROR(CheckRepeatedCounts(*request));
                         ASSIGN_OR_RETURN(const ModelHandle model, jobs_->Publish(*request));
                         return ModelToProto(*model);
                       });

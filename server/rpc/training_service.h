@@ -48,8 +48,8 @@ class TrainingService final : public denoised::v1::Training::CallbackService {
  private:
   // Answers with what `method` of the jobs makes of the request.
   template <class Request, class Response, class Method>
-  grpc::ServerUnaryReactor* Call(grpc::CallbackServerContext* context, const Request* request,
-                                 Response* response, Method method);
+  grpc::ServerUnaryReactor* CallJobs(grpc::CallbackServerContext* context, const Request* request,
+                                     Response* response, Method method);
 
   TrainingJobs* const jobs_;
   const CallEnvironment environment_;

@@ -22,6 +22,11 @@ size_t Roomiest(std::span<const LoopLoad> loops) {
   return least - loops.begin();
 }
 
+// Fills the `count` loops with the most room, for everyone who looks later.
+void Close(int count, int max_rows, std::vector<LoopLoad>& loops) {
+  for (int i = 0; i < count; ++i) loops[Roomiest(loops)].rows = max_rows;
+}
+
 }  // namespace
 
 std::vector<size_t> QueuePolicy::Order(std::span<const WaitingWork> waiting, absl::Time now) const {
@@ -43,18 +48,20 @@ std::vector<size_t> QueuePolicy::Order(std::span<const WaitingWork> waiting, abs
 
 std::optional<Placement> QueuePolicy::Place(std::span<const WaitingWork> waiting,
                                             std::span<const LoopLoad> loops, absl::Time now) const {
+  const int loop_rows = options_.max_active_rows;
+  const int overtaken_max = static_cast<int>(loops.size()) * loop_rows;
   std::vector<LoopLoad> open(loops.begin(), loops.end());
   std::vector<size_t> overtaken;
-  bool reserved = false;
+  int rows_max = loop_rows;  // that may still overtake
   for (const size_t i : Order(waiting, now)) {
+    const WaitingWork& work = waiting[i];
     const size_t loop = Roomiest(open);
-    if (open[loop].rows + waiting[i].rows <= options_.max_active_rows) {
+    if (work.rows <= rows_max && open[loop].rows + work.rows <= loop_rows) {
       return Placement{.work = i, .loop = loop, .overtaken = std::move(overtaken)};
     }
     overtaken.push_back(i);
-    if (reserved || waiting[i].overtaken_by_rows < options_.max_active_rows) continue;
-    reserved = true;
-    open[loop].rows = options_.max_active_rows;  // full, for everyone behind it
+    rows_max = std::min(rows_max, overtaken_max - work.overtaken_by_rows);
+    Close(work.overtaken_by_rows / loop_rows, loop_rows, open);
   }
   return std::nullopt;
 }

@@ -7,9 +7,13 @@
 // one. Waiting raises a priority by one every `priority_step`, up to the highest priority that
 // waits: no request waits forever behind more important ones.
 //
-// An item that fits no loop does not block the requests behind it. They may overtake it by
-// `max_active_rows` rows; from then on the loop with the most room takes nothing else until the
-// item fits.
+// An item that fits no loop does not block the requests behind it. Each time they have overtaken it
+// by another `max_active_rows` rows, one more loop, the one with the most room, takes nothing from
+// behind it until the item fits. So it is overtaken by at most as many rows as all loops hold.
+//
+// A bound of one loop's rows would need all loops to close at once, and every device would run with
+// fewer rows for the sake of one item. One closed loop alone gives no bound: its own items may be
+// long while short ones pass through the others.
 //
 // In a loop, each network call takes the items that have waited longest, as many as the row cap
 // admits, and skips those that do not fit. So an item of r rows waits at most
@@ -48,7 +52,7 @@ struct LoopLoad {
 struct Placement {
   size_t work;  // indexes of what Place was given
   size_t loop;
-  std::vector<size_t> overtaken;  // requests that came first, but fit no loop now
+  std::vector<size_t> overtaken;  // requests that came first, but cannot be placed now
 };
 
 // An item of a loop.

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
 
@@ -56,7 +57,11 @@ absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) con
         "the deadline cannot be met: ask for fewer steps, or allow more time");
   }
   if (CountNotStarted() >= options_.queue_size) {
-    return UnavailableRetryAfter("the queue is full; try again later", kRetryWhenFull);
+    return UnavailableRetryAfter(
+        absl::StrCat("the queue is full: ", CountNotStarted(), " of at most ", options_.queue_size,
+                     " requests wait to start (--queue-size). Retry in ",
+                     absl::FormatDuration(kRetryWhenFull)),
+        kRetryWhenFull);
   }
   return absl::OkStatus();
 }
@@ -125,7 +130,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
       ready = clock_.Now();
     }
     if (SliceIsDue(loop)) {
-      loop.time.Begin(TimeShare::Turn::kSlice, ready);
+      loop.time.Begin(TimeShare::Activity::kSlice, ready);
       return Slice{loop.tasks.Begin()};
     }
     EndExpired(ready);
@@ -134,7 +139,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
     FillLoops(ready);
     notices.queued = NotStarted(ready);
     if (!loop.items.empty()) {
-      loop.time.Begin(TimeShare::Turn::kEvaluation, ready);
+      loop.time.Begin(TimeShare::Activity::kEvaluation, ready);
       batch = TakeBatch(loop);
     }
   }
@@ -182,7 +187,8 @@ bool Scheduler::Drain(absl::Time deadline) {
   const MutexLock lock(mutex_);
   draining_ = true;
   while (!entries_.empty() || unnotified_ > 0) {
-    if (idle_.WaitUntil(mutex_, deadline)) return entries_.empty() && unnotified_ == 0;
+    if (clock_.Now() >= deadline) return false;
+    clock_.WaitUntil(idle_, mutex_, deadline);
   }
   return true;
 }

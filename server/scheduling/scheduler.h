@@ -93,8 +93,8 @@ class Scheduler {
   void RecordEvaluation(const std::shared_ptr<const void>& network, absl::Duration duration)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Refuses new requests and waits, by the system's clock. Returns true once none is left and every
-  // request has been notified; false at `deadline`.
+  // Refuses new requests and waits. Returns true once none is left and every request has been
+  // notified; false at `deadline`.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Makes every worker's NextTurn return nullopt once its loop is empty. No slice begins any more.

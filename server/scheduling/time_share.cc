@@ -5,7 +5,7 @@
 namespace denoise {
 namespace {
 
-// The least that a turn counts for: the clock may be coarse or set back.
+// The least that an activity counts for: the clock may be coarse or set back.
 constexpr absl::Duration kTick = absl::Nanoseconds(1);
 
 }  // namespace
@@ -14,10 +14,10 @@ TimeShare::TimeShare(double slice_share)
     : evaluation_per_slice_((1 - slice_share) / slice_share),
       owed_(slice_share > 0 ? absl::ZeroDuration() : absl::InfiniteDuration()) {}
 
-void TimeShare::Begin(Turn turn, absl::Time now) {
+void TimeShare::Begin(Activity activity, absl::Time now) {
   End(now);
   open_ = true;
-  turn_ = turn;
+  activity_ = activity;
   began_ = now;
 }
 
@@ -25,7 +25,7 @@ void TimeShare::End(absl::Time now) {
   if (!open_) return;
   open_ = false;
   const absl::Duration took = std::max(now - began_, kTick);
-  if (turn_ == Turn::kSlice) {
+  if (activity_ == Activity::kSlice) {
     owed_ = std::max(took * evaluation_per_slice_, kTick);
   } else {
     owed_ = std::max(owed_ - took, absl::ZeroDuration());

@@ -10,12 +10,12 @@ namespace denoise {
 // that is not saved up. Not thread-safe.
 class TimeShare {
  public:
-  enum class Turn { kEvaluation, kSlice };
+  enum class Activity { kEvaluation, kSlice };
 
   explicit TimeShare(double slice_share);  // in [0, 1); 0: no slice is ever due
 
-  // Begins a turn of the worker, and ends the one that is open, if any.
-  void Begin(Turn turn, absl::Time now);
+  // Begins an activity, and ends the one before it unless End has done so.
+  void Begin(Activity activity, absl::Time now);
   void End(absl::Time now);
 
   // Whether a slice may run while evaluations are wanted.
@@ -25,7 +25,7 @@ class TimeShare {
   double evaluation_per_slice_;  // seconds of evaluations to a second of slices
   absl::Duration owed_;          // to evaluations, before the next slice
   bool open_ = false;
-  Turn turn_ = Turn::kEvaluation;
+  Activity activity_ = Activity::kEvaluation;
   absl::Time began_;
 };
 

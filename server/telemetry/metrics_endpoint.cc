@@ -1,100 +1,167 @@
 #include "server/telemetry/metrics_endpoint.h"
 
-#include <httplib.h>
 #include <prometheus/text_serializer.h>
 #include <sys/socket.h>
 
-#include <cstdint>
-#include <optional>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/flat_static_buffer.hpp>
+#include <boost/beast/http.hpp>
+#include <cerrno>
+#include <chrono>
+#include <list>
+#include <string_view>
+#include <thread>
 #include <utility>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "core/base/status_macros.h"
+#include "server/connections/listen_address.h"
 
 namespace denoise {
 namespace {
 
-// For each read and write, not for a request: an idle connection is cut off, but one that trickles
-// can keep its thread. There are few threads.
-constexpr time_t kTimeoutSeconds = 3;
-constexpr size_t kThreads = 4;
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
 
-struct HostAndPort {
-  std::string host;
-  uint16_t port;
+constexpr std::chrono::seconds kRequestTime(5);  // to ask and to take the answer
+constexpr std::chrono::milliseconds kRetryAccept(100);
+constexpr size_t kMaxConnections = 64;
+constexpr size_t kMaxRequestBytes = 8 << 10;
+
+// One request and its answer. Keeps itself alive by the handlers of what it waits for.
+class Exchange : public std::enable_shared_from_this<Exchange> {
+ public:
+  using Socket = asio::generic::stream_protocol::socket;
+
+  Exchange(Socket socket, prometheus::Registry& registry)
+      : stream_(std::move(socket)), registry_(registry) {
+    request_.header_limit(kMaxRequestBytes);
+    request_.body_limit(0);
+  }
+
+  void Start() {
+    stream_.expires_after(kRequestTime);
+    http::async_read(stream_, buffer_, request_,
+                     [self = shared_from_this()](error_code error, size_t) {
+                       if (!error) self->Answer();
+                     });
+  }
+
+  void Close() { stream_.close(); }
+
+ private:
+  void Answer() {
+    const http::request<http::empty_body>& request = request_.get();
+    const auto target = request.target();
+    const std::string_view path = std::string_view(target.data(), target.size());
+    response_.version(request.version());
+    response_.keep_alive(false);
+    if (path.substr(0, path.find('?')) != "/metrics") {
+      response_.result(http::status::not_found);
+    } else if (request.method() != http::verb::get && request.method() != http::verb::head) {
+      response_.result(http::status::method_not_allowed);
+      response_.set(http::field::allow, "GET, HEAD");
+    } else {
+      response_.set(http::field::content_type, "text/plain; version=0.0.4; charset=utf-8");
+      response_.body() = prometheus::TextSerializer().Serialize(registry_.Collect());
+    }
+    response_.prepare_payload();
+    if (request.method() == http::verb::head) response_.body().clear();
+    http::async_write(stream_, response_, [self = shared_from_this()](error_code, size_t) {
+      error_code ignored;
+      self->stream_.socket().shutdown(Socket::shutdown_both, ignored);
+    });
+  }
+
+  beast::basic_stream<asio::generic::stream_protocol> stream_;
+  prometheus::Registry& registry_;
+  beast::flat_static_buffer<kMaxRequestBytes> buffer_;
+  http::request_parser<http::empty_body> request_;
+  http::response<http::string_body> response_;
 };
-
-std::optional<HostAndPort> SplitAddress(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  uint32_t port = 0;
-  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
-      port > UINT16_MAX) {
-    return std::nullopt;
-  }
-  std::string host = address.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  }
-  return HostAndPort{host.empty() ? "0.0.0.0" : host, static_cast<uint16_t>(port)};
-}
-
-// The library's default lets two servers share a port; each would get some of the scrapes.
-void ReuseAddressOnly(int socket) {
-  const int on = 1;
-  setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-}
-
-std::unique_ptr<httplib::Server> MakeServer(std::shared_ptr<prometheus::Registry> registry) {
-  auto server = std::make_unique<httplib::Server>();
-  server->new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
-  server->set_socket_options(ReuseAddressOnly);
-  server->set_read_timeout(kTimeoutSeconds);
-  server->set_write_timeout(kTimeoutSeconds);
-  server->set_keep_alive_max_count(1);
-  server->set_payload_max_length(0);
-  server->Get("/metrics", [registry = std::move(registry)](const httplib::Request&,
-                                                           httplib::Response& response) {
-    response.set_content(prometheus::TextSerializer().Serialize(registry->Collect()),
-                         "text/plain; version=0.0.4; charset=utf-8");
-  });
-  return server;
-}
 
 }  // namespace
 
+class MetricsEndpoint::Impl {
+ public:
+  Impl(ListeningSockets sockets, std::shared_ptr<prometheus::Registry> registry)
+      : registry_(std::move(registry)) {
+    for (const int descriptor : sockets.Release()) Listen(listeners_.emplace_back(io_, descriptor));
+    thread_ = std::thread([this] { io_.run(); });
+  }
+
+  ~Impl() {
+    io_.stop();
+    thread_.join();
+  }
+
+ private:
+  struct Listener {
+    Listener(asio::io_context& io, int descriptor) : socket(io, descriptor), retry(io) {}
+    asio::posix::stream_descriptor socket;
+    asio::steady_timer retry;
+  };
+
+  void Listen(Listener& listener) {
+    listener.socket.async_wait(asio::posix::stream_descriptor::wait_read,
+                               [this, &listener](error_code error) {
+                                 if (!error) Accept(listener);
+                               });
+  }
+
+  void Accept(Listener& listener) {
+    sockaddr_storage peer{};
+    socklen_t length = sizeof(peer);
+    const int descriptor =
+        accept4(listener.socket.native_handle(), reinterpret_cast<sockaddr*>(&peer), &length,
+                SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor >= 0) {
+      Serve(Exchange::Socket(io_, asio::generic::stream_protocol(peer.ss_family, 0), descriptor));
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      listener.retry.expires_after(kRetryAccept);
+      listener.retry.async_wait([this, &listener](error_code error) {
+        if (!error) Listen(listener);
+      });
+      return;
+    }
+    Listen(listener);
+  }
+
+  // Whoever comes is served at once. Too many that say nothing make room, the oldest first.
+  void Serve(Exchange::Socket socket) {
+    exchanges_.remove_if([](const auto& exchange) { return exchange.expired(); });
+    while (exchanges_.size() >= kMaxConnections) {
+      if (const auto oldest = exchanges_.front().lock()) oldest->Close();
+      exchanges_.pop_front();
+    }
+    const auto exchange = std::make_shared<Exchange>(std::move(socket), *registry_);
+    exchanges_.push_back(exchange);
+    exchange->Start();
+  }
+
+  const std::shared_ptr<prometheus::Registry> registry_;
+  asio::io_context io_{1};
+  std::list<Listener> listeners_;
+  std::list<std::weak_ptr<Exchange>> exchanges_;
+  std::thread thread_;
+};
+
 absl::StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Start(
     const std::string& address, std::shared_ptr<prometheus::Registry> registry) {
-  const std::optional<HostAndPort> where = SplitAddress(address);
-  if (!where) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot serve metrics on ", address, ": not HOST:PORT"));
-  }
-  std::unique_ptr<httplib::Server> server = MakeServer(std::move(registry));
-  int port = where->port;
-  const bool bound = port == 0 ? (port = server->bind_to_any_port(where->host)) > 0
-                               : server->bind_to_port(where->host, port);
-  if (!bound) {
-    return absl::UnavailableError(absl::StrCat("cannot serve metrics on ", address,
-                                               ": is the address in use, or not of this machine?"));
-  }
-  std::string taken = absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
-  return std::unique_ptr<MetricsEndpoint>(new MetricsEndpoint(std::move(server), std::move(taken)));
+  ASSIGN_OR_RETURN(const ListenAddress where, ParseListenAddress(address));
+  ASSIGN_OR_RETURN(ListeningSockets sockets, ListeningSockets::Open(where));
+  std::string taken = sockets.address();
+  return std::unique_ptr<MetricsEndpoint>(new MetricsEndpoint(
+      std::make_unique<Impl>(std::move(sockets), std::move(registry)), std::move(taken)));
 }
 
-MetricsEndpoint::MetricsEndpoint(std::unique_ptr<httplib::Server> server, std::string address)
-    : server_(std::move(server)), address_(std::move(address)), thread_([this] {
-        server_->listen_after_bind();
-        ended_ = true;
-      }) {
-  // A server that does not run yet cannot be stopped; one whose listening has failed at once never
-  // runs, and need not be.
-  while (!server_->is_running() && !ended_) absl::SleepFor(absl::Milliseconds(1));
-}
-
-MetricsEndpoint::~MetricsEndpoint() {
-  server_->stop();
-  thread_.join();
-}
+MetricsEndpoint::MetricsEndpoint(std::unique_ptr<Impl> impl, std::string address)
+    : impl_(std::move(impl)), address_(std::move(address)) {}
+MetricsEndpoint::~MetricsEndpoint() = default;
 
 }  // namespace denoise

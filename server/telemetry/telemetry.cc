@@ -92,6 +92,9 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       frames_dropped_(AddCounter(*registry_, "denoised_frames_dropped_total",
                                  "Frames left out: a slow reader, or over the size limit.")),
       images_(AddCounter(*registry_, "denoised_images_total", "Finished images.")),
+      connections_(AddGauge(*registry_, "denoised_connections", "Open connections.")),
+      refused_connections_(AddCounters(*registry_, "denoised_connections_refused_total",
+                                       "Connections refused or closed, by what they exceeded.")),
       models_loaded_(AddGauge(*registry_, "denoised_models_loaded", "Models being served.")),
       models_broken_(AddGauge(*registry_, "denoised_models_broken",
                               "Model folders left out at the start because they are broken.")) {
@@ -169,6 +172,12 @@ void Telemetry::RequestFinished(absl::StatusCode outcome, absl::Duration elapsed
 
 void Telemetry::GenerationFinished(absl::StatusCode outcome) {
   generations_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
+}
+
+void Telemetry::Connections(int connections) { connections_.Set(connections); }
+
+void Telemetry::ConnectionRefused(const std::string& reason) {
+  refused_connections_.Add({{"reason", reason}}).Increment();
 }
 
 void Telemetry::DiffusionFinished(absl::StatusCode outcome) {

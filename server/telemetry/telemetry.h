@@ -52,6 +52,10 @@ class Telemetry final : public EngineObserver {
   // One Diffuse call.
   void DiffusionFinished(absl::StatusCode outcome);
 
+  void Connections(int connections);  // now
+  // `reason`: "connections", "memory", "descriptors" or "protocol".
+  void ConnectionRefused(const std::string& reason);
+
   void ModelsLoaded(int models);  // now
   void ModelsBroken(int models);  // at the start
 
@@ -85,6 +89,8 @@ class Telemetry final : public EngineObserver {
   prometheus::Counter& frames_dropped_;
   prometheus::Counter& images_;
 
+  prometheus::Gauge& connections_;
+  prometheus::Family<prometheus::Counter>& refused_connections_;
   prometheus::Gauge& models_loaded_;
   prometheus::Gauge& models_broken_;
 };

@@ -8,6 +8,7 @@
 #include <limits>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
@@ -18,7 +19,6 @@ namespace denoise {
 namespace {
 
 using denoised::v1::GenerateRequest;
-using testing::AnyOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -300,14 +300,48 @@ TEST_F(BadInputTest, TwentyMegabytesGetGrpcsOwnStatus) {
   EXPECT_EQ(StatusOf(request).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
-TEST_F(BadInputTest, MalformedBytesGetGrpcsOwnStatus) {
+TEST_F(BadInputTest, MalformedBytesAreInvalidAndLogged) {
   for (const std::string& bytes : {std::string("\xff\xff\xff\xff"), std::string("\x0a\x7f short"),
                                    std::string(1000, '\x07')}) {
-    const grpc::Status status =
-        CallWithBytes(server_->channel(), "/denoised.v1.ImageGeneration/Generate", bytes).status;
-    EXPECT_THAT(status.error_code(),
-                AnyOf(grpc::StatusCode::INTERNAL, grpc::StatusCode::UNIMPLEMENTED))
-        << status.error_message();
+    for (const char* method :
+         {"/denoised.v1.ImageGeneration/Generate", "/denoised.v1.ImageGeneration/Diffuse",
+          "/denoised.v1.Models/GetModel", "/denoised.v1.Generations/WatchGeneration"}) {
+      const grpc::Status status = CallWithBytes(server_->channel(), method, bytes).status;
+      EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
+      EXPECT_THAT(status.error_message(), HasSubstr("did not arrive as a message that"));
+      const auto info = DetailsOf<google::rpc::ErrorInfo>(status);
+      ASSERT_THAT(info, SizeIs(1));
+      const std::string& id = info[0].metadata().at("request_id");
+      EXPECT_TRUE(Eventually([&] { return absl::StrContains(server_->Log(), id); }));
+    }
+  }
+}
+
+// Each would be a violation of its own.
+TEST_F(BadInputTest, MillionsOfEntriesAreCountedAndNotLookedAt) {
+  const auto server = StartServer(models_->path(), {"--max-receive-bytes", "67108864"});
+  GenerateRequest request = GuidedRequest(/*steps=*/2);
+  request.set_request_id("many");
+  request.mutable_frames()->mutable_kinds()->Resize(4'000'000,
+                                                    static_cast<denoised::v1::FrameKind>(77));
+  const grpc::Status status = Generate(server->generation(), request).status;
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(ViolatedFields(status), ElementsAre("frames.kinds"));
+}
+
+// The header "grpc-timeout: 2066045H" ends in the year 2262, beyond what 64 bits of nanoseconds
+// hold.
+TEST_F(BadInputTest, ADeadlineOfCenturiesIsServed) {
+  for (const int64_t hours : {int64_t{2'066'045}, int64_t{5'124'095}, int64_t{99'999'999}}) {
+    grpc::ClientContext context;
+    gpr_timespec deadline = gpr_now(GPR_CLOCK_REALTIME);
+    deadline.tv_sec += hours * 3600;
+    context.set_deadline(deadline);
+    const auto reader = server_->generation().Generate(&context, GuidedRequest(/*steps=*/2));
+    for (denoised::v1::GenerateEvent event; reader->Read(&event);) {
+    }
+    const grpc::Status status = reader->Finish();
+    EXPECT_TRUE(status.ok()) << hours << " hours: " << status.error_message();
   }
 }
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
@@ -16,6 +17,7 @@ using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 class ServiceTest : public testing::Test {
  protected:
@@ -118,6 +120,21 @@ TEST_F(ServiceTest, ReflectionListsTheServices) {
   EXPECT_THAT(response.bytes, HasSubstr("denoised.v1.ImageGeneration"));
   EXPECT_THAT(response.bytes, HasSubstr("denoised.v1.Models"));
   EXPECT_THAT(response.bytes, HasSubstr("grpc.health.v1.Health"));
+}
+
+TEST_F(ServiceTest, ReflectionDescribesEveryServiceThatItLists) {
+  for (const std::string service :
+       {"denoised.v1.ImageGeneration", "denoised.v1.Generations", "denoised.v1.Models",
+        "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}) {
+    // ServerReflectionRequest{file_containing_symbol: service}
+    const RawResponse response = CallWithBytes(
+        server_->channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        absl::StrCat("\x22", std::string(1, static_cast<char>(service.size())), service));
+    ASSERT_TRUE(response.status.ok()) << response.status.error_message();
+    // ServerReflectionResponse.error_response, field 7, would be "not found".
+    EXPECT_THAT(response.bytes, Not(HasSubstr("not found"))) << service;
+    EXPECT_THAT(response.bytes, HasSubstr(".proto")) << service;
+  }
 }
 
 TEST_F(ServiceTest, MetricsTellOfTheWorkDone) {

@@ -5,6 +5,7 @@
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
 #include "tests/e2e/server_process.h"
+#include "tests/support/temp_dir.h"
 
 namespace denoise {
 namespace {
@@ -39,10 +40,28 @@ TEST_F(ShutdownTest, RunningRequestsFinishAndNewOnesAreRefused) {
   EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
 }
 
+// A file that the server opens must not become its standard output.
+TEST_F(ShutdownTest, ClosedStandardStreamsHarmNothing) {
+  const TempDir folder;
+  const std::string listen = "unix:" + (folder.path() / "socket").string();
+  const std::string state = (folder.path() / "state").string();
+  const auto server = *Subprocess::Start(
+      {"/bin/sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh", DenoisedBinary(), "--models",
+       models_.path().string(), "--listen", listen, "--metrics", "off", "--state", state});
+  ASSERT_TRUE(Eventually([&] {
+    return RunProcess({DenoiseBinary(), "health", "--server", listen}, kPatience)->exit_status ==
+           kExitedCleanly;
+  }));
+  EXPECT_EQ(std::filesystem::file_size(folder.path() / "state/lock"), 0u);
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(kPatience), kExitedCleanly);
+}
+
 TEST_F(ShutdownTest, AnIdleServerEndsAtOnce) {
-  for (const int signal : {SIGTERM, SIGINT}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     // Waiting out the drain would take longer than the patience.
     const auto server = StartServer(models_.path(), {"--drain-seconds", "600"});
+    for (const int ignored : {SIGUSR1, SIGUSR2, SIGPIPE}) server->process().Signal(ignored);
     server->process().Signal(signal);
     EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
   }

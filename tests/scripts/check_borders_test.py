@@ -120,18 +120,22 @@ class CheckBorders(unittest.TestCase):
             "$<LINK_ONLY:denoise::tensors>",
         )
         self.target("denoise_cli", "client/cli", "c.cc", "denoise::image")
+        self.target("denoise_scheduling", "server/scheduling", "s.cc", "denoise::tensors")
         self.assert_fails(
             "core/image/CMakeLists.txt: core/image does without LibTorch",
+            "server/scheduling/CMakeLists.txt: server/scheduling does without LibTorch",
             "client/cli/CMakeLists.txt: client does without LibTorch",
         )
 
-    def test_core_and_engine_do_not_know_the_contract(self):
+    def test_core_engine_and_scheduler_do_not_know_the_contract(self):
         self.target("denoise_proto", "proto", "p.proto", "protobuf::libprotobuf")
         self.target("denoise_engine", "server/engine", "e.cc", "denoise::proto")
         self.target("denoise_train", "core/train", "t.cc", "gRPC::grpc++")
+        self.target("denoise_scheduling", "server/scheduling", "s.cc", "denoise::proto")
         self.assert_fails(
             "server/engine/CMakeLists.txt: the engine does not know the contract",
             "core/train/CMakeLists.txt: core does not know the contract",
+            "server/scheduling/CMakeLists.txt: the scheduler does not know the contract",
         )
 
     def test_helpers_of_tests_are_for_tests(self):

@@ -70,6 +70,11 @@ TEST(ServerFlags, HelpAndVersionEndWell) {
   EXPECT_THAT(version.out, HasSubstr("denoised "));
 }
 
+TEST(ServerFlags, HelpFitsIn100Columns) {
+  std::istringstream help(Parse({"--help"}).out);
+  for (std::string line; std::getline(help, line);) EXPECT_LE(line.size(), 100u) << line;
+}
+
 TEST(ServerFlags, WrongOnesExitWithTwoAndNameTheFlag) {
   const struct {
     std::vector<const char*> args;

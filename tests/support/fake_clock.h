@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <list>
 #include <vector>
 
@@ -43,6 +45,14 @@ class FakeClock : public Clock {
     const MutexLock lock(mutex_);
     for (Waiter* waiter : due) --waiter->wakers;
     changed_.NotifyAll();
+  }
+
+  // Advances by `step` each millisecond until `future` is ready.
+  template <class Result>
+  void AdvanceUntilReady(const std::future<Result>& future, absl::Duration step) {
+    while (future.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+      Advance(step);
+    }
   }
 
   // Returns once some thread waits for a time that is still to come.

@@ -185,103 +185,108 @@ inline constexpr OptionCondition kNoisy = {
 // first, and an option comes after those that its condition reads.
 template <class Visit>
 void ForEachOption(Visit visit) {
-  visit(Option("sampler", &Options::sampler, &Overrides::sampler, kAll, "The algorithm"));
-  visit(Option("steps", &Options::steps, &Overrides::steps, kAll, "Moves along the noise schedule",
-               kNoList));
+  visit(Option("sampler", &Options::sampler, &Overrides::sampler, kAll, "Sampling algorithm"));
+  visit(Option("steps", &Options::steps, &Overrides::steps, kAll,
+               "Number of steps along the noise schedule", kNoList));
   visit(Option("timesteps", &Options::timesteps, &Overrides::timesteps, kAll,
-               "Custom timesteps, descending, in place of steps"));
+               "Custom timesteps in descending order, instead of steps"));
   visit(Option("sigmas", &Options::sigmas, &Overrides::sigmas, kAnyLevel,
-               "Custom noise levels, of x / alpha, descending, in place of steps", kNoTimesteps));
+               "Custom noise levels, of x / alpha, in descending order, instead of steps",
+               kNoTimesteps));
   visit(CheckpointOption("prediction_type", &Options::prediction_type, &Overrides::prediction_type,
                          kAll, "What the network predicts"));
   visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing,
-               kAnyLevel | kConsistency, "How to choose noise levels", kNoSigmas));
+               kAnyLevel | kConsistency, "How noise levels are spaced", kNoSigmas));
   visit(Option("timestep_spacing", &Options::timestep_spacing, &Overrides::timestep_spacing,
-               kSpaced, "How timesteps are laid out", kTimestepsLaidOut));
+               kSpaced, "How timesteps are spaced", kTimestepsLaidOut));
   visit(CheckpointOption("steps_offset", &Options::steps_offset, &Overrides::steps_offset, kSpaced,
-                         "Added to leading timesteps", kLeading));
+                         "Offset added to the timesteps of timestep_spacing leading", kLeading));
 
   visit(Option("thresholding", &Options::thresholding, &Overrides::thresholding, kAll,
-               "Dynamic thresholding of every predicted image"));
+               "Apply dynamic thresholding to every predicted image"));
   visit(Option("dynamic_thresholding_ratio", &Options::dynamic_thresholding_ratio,
-               &Overrides::dynamic_thresholding_ratio, kAll, "Its quantile of |x0|",
-               kThresholding));
+               &Overrides::dynamic_thresholding_ratio, kAll,
+               "Quantile of |x0| that dynamic thresholding clamps to", kThresholding));
   visit(Option("sample_max_value", &Options::sample_max_value, &Overrides::sample_max_value, kAll,
-               "Its upper bound", kThresholding));
+               "Upper bound of the dynamic threshold", kThresholding));
   visit(Option("clip_sample", &Options::clip_sample, &Overrides::clip_sample, kClipping,
                "Clamp every predicted image (ddpm, ddim, heun, lcm, consistency)",
                kNoThresholding));
   visit(Option("clip_sample_range", &Options::clip_sample_range, &Overrides::clip_sample_range,
-               kClipping, "Clamp it to +- this", kClipSample));
+               kClipping, "Clamp predicted images to plus or minus this value", kClipSample));
 
   visit(Option("variance_type", &Options::variance_type, &Overrides::variance_type, kDdpm,
-               "The variance of a step of ddpm"));
+               "Variance of the noise in each step of ddpm"));
 
   visit(Option("eta", &Options::eta, &Overrides::eta, kDdim | kTcd,
-               "Noise of ddim and tcd, 0 to 1: 0 is none, 1 in ddim as much as ddpm"));
+               "Noise in ddim and tcd, from 0 (none) to 1 (in ddim, as much as ddpm)"));
   visit(Option("use_clipped_model_output", &Options::use_clipped_model_output,
                &Overrides::use_clipped_model_output, kDdim,
-               "Let ddim take its direction from the clipped image"));
-  visit(CheckpointOption("set_alpha_to_one", &Options::set_alpha_to_one,
-                         &Overrides::set_alpha_to_one, kDdim | kPndm,
-                         "Let ddim and pndm end without noise, not at the schedule's first level"));
+               "Compute the direction of ddim from the clipped image"));
+  visit(CheckpointOption(
+      "set_alpha_to_one", &Options::set_alpha_to_one, &Overrides::set_alpha_to_one, kDdim | kPndm,
+      "End ddim and pndm without noise rather than at the schedule's first level"));
   visit(Option("step_to_listed_timestep", &Options::step_to_listed_timestep,
                &Overrides::step_to_listed_timestep, kDdim,
-               "Let ddim step to the next timestep, not by T / steps", kNoTimesteps));
+               "Step ddim to the next timestep in the list instead of by T / steps", kNoTimesteps));
 
   visit(Option("original_inference_steps", &Options::original_inference_steps,
                &Overrides::original_inference_steps, kDistilled,
-               "How many steps the network of lcm and tcd was distilled from", kNoTimesteps));
+               "Number of steps that the network of lcm and tcd was distilled from", kNoTimesteps));
   visit(CheckpointOption("timestep_scaling", &Options::timestep_scaling,
                          &Overrides::timestep_scaling, kLcm,
-                         "Factor of timesteps in the boundary condition of lcm"));
+                         "Factor on timesteps in the boundary condition of lcm"));
 
   visit(Option("solver_order", &Options::solver_order, &Overrides::solver_order, kSolvers,
-               "Order of a solver: 1, 2 or 3"));
+               "Order of the solver: 1, 2 or 3"));
   visit(Option("solver_type", &Options::solver_type, &Overrides::solver_type, kDpm | kUniPc,
-               "Form of a solver", kHasForm));
+               "Variant of the solver", kHasForm));
   visit(Option("final_sigma", &Options::final_sigma, &Overrides::final_sigma, kAnyLevel,
-               "Noise level that a run ends at"));
+               "Noise level at which the run ends"));
   visit(Option("lower_order_final", &Options::lower_order_final, &Overrides::lower_order_final,
-               kSolvers, "Lower the order over the last steps", kLowerOrderFinal));
+               kSolvers, "Lower the order for the last steps", kLowerOrderFinal));
   visit(Option("euler_at_final", &Options::euler_at_final, &Overrides::euler_at_final, kMultistep,
                "Take the last step with order 1", kHigherOrderToTheEnd));
   visit(Option("flow_shift", &Options::flow_shift, &Overrides::flow_shift,
-               kSolvers | kChurning | kConsistency, "Shift of flow levels towards noise", kFlow));
+               kSolvers | kChurning | kConsistency,
+               "How far flow levels are shifted towards noise; 1 is no shift", kFlow));
   visit(Option("sigma_min", &Options::sigma_min, &Overrides::sigma_min, kAnyLevel,
-               "The least sigma of sigma_spacing karras, exponential, lu, beta", kSigmaRange));
+               "Smallest sigma of sigma_spacing karras, exponential, lu or beta", kSigmaRange));
   visit(Option("sigma_max", &Options::sigma_max, &Overrides::sigma_max, kAnyLevel,
-               "The greatest sigma of sigma_spacing karras, exponential, lu, beta", kSigmaRange));
+               "Largest sigma of sigma_spacing karras, exponential, lu or beta", kSigmaRange));
   visit(Option("rho", &Options::rho, &Overrides::rho, kAnyLevel,
-               "Exponent of sigma_spacing karras: the higher, the more steps with little noise",
+               "Exponent of sigma_spacing karras; higher values take more steps at low noise",
                kKarras));
   visit(Option("rescale_betas_zero_snr", &Options::rescale_betas_zero_snr,
                &Overrides::rescale_betas_zero_snr, kAll,
-               "Rescale the schedule to end without signal", kPredictsWithoutSignal));
+               "Rescale the schedule to zero terminal signal-to-noise ratio",
+               kPredictsWithoutSignal));
   visit(CheckpointOption("interpolation_type", &Options::interpolation_type,
                          &Overrides::interpolation_type, kEuler,
-                         "How euler lays noise levels between timesteps"));
+                         "How euler interpolates noise levels between timesteps"));
   visit(CheckpointOption("timestep_type", &Options::timestep_type, &Overrides::timestep_type,
-                         kSolvers | kSigma, "The network's input: timesteps, or 0.25 log sigma"));
+                         kSolvers | kSigma,
+                         "Time input of the network, timesteps or 0.25 log sigma"));
   visit(CheckpointOption(
       "lambda_min_clipped", &Options::lambda_min_clipped, &Overrides::lambda_min_clipped, kDpm,
-      "Leave out timesteps with less log(alpha / sigma) than this", kTimestepsLaidOut));
+      "Skip timesteps whose log(alpha / sigma) is below this value", kTimestepsLaidOut));
   visit(Option("disable_corrector", &Options::disable_corrector, &Overrides::disable_corrector,
-               kUniPc, "Steps of unipc without corrector"));
+               kUniPc, "Steps in which unipc skips its corrector"));
   visit(Option("s_churn", &Options::s_churn, &Overrides::s_churn, kChurning,
-               "Fresh noise of euler and heun over the whole run; 0 is none"));
+               "Fresh noise that euler and heun add over the whole run; 0 adds none"));
   visit(Option("s_tmin", &Options::s_tmin, &Overrides::s_tmin, kChurning,
-               "Add it from this sigma on", kChurn));
-  visit(Option("s_tmax", &Options::s_tmax, &Overrides::s_tmax, kChurning, "Add it up to this sigma",
-               kChurn));
+               "Smallest sigma at which fresh noise is added", kChurn));
+  visit(Option("s_tmax", &Options::s_tmax, &Overrides::s_tmax, kChurning,
+               "Largest sigma at which fresh noise is added", kChurn));
   visit(Option("s_noise", &Options::s_noise, &Overrides::s_noise, kChurning | kConsistency,
-               "The standard deviation of fresh noise", kFreshNoise));
+               "Standard deviation of the fresh noise", kFreshNoise));
   visit(Option("noise_temperature", &Options::noise_temperature, &Overrides::noise_temperature,
-               kStochastic, "Times the deviation of the noise that the sampler adds on the way",
+               kStochastic, "Factor on the standard deviation of the noise that the sampler adds",
                kNoisy));
-  visit(Option(
-      "corrected_third_order", &Options::corrected_third_order, &Overrides::corrected_third_order,
-      kOde, "Put back the factor 2 that third-order solvers are published without", kThirdOrder));
+  visit(Option("corrected_third_order", &Options::corrected_third_order,
+               &Overrides::corrected_third_order, kOde,
+               "Restore the factor 2 that is missing from published third-order solvers",
+               kThirdOrder));
 }
 
 }  // namespace option_table

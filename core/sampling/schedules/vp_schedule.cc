@@ -139,8 +139,10 @@ VpSchedule::VpSchedule(VpOptions options, std::vector<double> betas,
   }
 }
 
+// Sums of fractions of timesteps can end a rounding error beyond the last one.
 NoiseLevel VpSchedule::LevelAt(double timestep) const {
-  const double floor = std::min(std::floor(timestep), num_train_timesteps() - 1.0);
+  timestep = std::min(timestep, timestep_max());
+  const double floor = std::floor(timestep);
   const double fraction = timestep - floor;
   const auto alpha_cumprod = [this](double t) {
     return t < 0 ? 1.0 : alphas_cumprod_[static_cast<size_t>(t)];
@@ -151,6 +153,7 @@ NoiseLevel VpSchedule::LevelAt(double timestep) const {
 }
 
 double VpSchedule::RatioAt(double timestep) const {
+  timestep = std::clamp(timestep, 0.0, timestep_max());
   const double floor = std::floor(timestep);
   const double fraction = timestep - floor;
   const size_t index = static_cast<size_t>(floor);

@@ -27,6 +27,18 @@ TEST(FieldViolations, KeepTheirOrderInAStatus) {
                           FieldViolation{"timesteps[3]", ""}));
 }
 
+TEST(FieldViolations, KeepNoMoreThanAnyoneReads) {
+  FieldViolations violations;
+  for (int i = 0; i < 1'000'000; ++i) violations.Add("kinds", "must be known");
+  EXPECT_EQ(violations.violations().size(), FieldViolations::kMax + 1);
+  EXPECT_EQ(violations.violations().back().description,
+            "there are more violations, which are not listed");
+  FieldViolations outer;
+  outer.AddAll("frames.", violations.ToStatus());
+  outer.AddAll("frames.", violations.ToStatus());
+  EXPECT_EQ(outer.violations().size(), FieldViolations::kMax + 1);
+}
+
 TEST(FieldViolations, IncludeNumbersOutOfRange) {
   FieldViolations violations;
   for (const int64_t value : {0, 1, 4, 5}) violations.CheckRange("count", value, 1, 4);

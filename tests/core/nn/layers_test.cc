@@ -116,7 +116,8 @@ TEST(LinearKernel, AgreesWithTheOperator) {
 // Kernels of our own would cut the graph: a gradient wanted of a single tensor keeps them out.
 TEST(Kernels, AreNotUsedIfAGradientIsNeeded) {
   at::Tensor x = at::randn({2, 4, 3, 3}), rows = at::randn({2, 4});
-  at::Tensor weight = at::randn({4}), bias = at::randn({4}), matrix = at::randn({4, 4});
+  at::Tensor weight = at::randn({4}), bias = at::randn({4});
+  at::Tensor matrix = at::randn({4, 4}).t();  // laid out as Linear::Load does
   Modulation modulation{at::randn({2, 4}), at::randn({2, 4}), at::randn({2, 4})};
   const auto expect_gradient = [](at::Tensor& tensor, const std::function<at::Tensor()>& layer) {
     EXPECT_FALSE(layer().requires_grad());

@@ -9,6 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
+#include "core/base/retry.h"
 #include "tests/server/generations/generations_testing.h"
 #include "tests/support/metrics_text.h"
 
@@ -228,13 +229,15 @@ TEST_F(GenerationsTest, ARefusedGenerationHasNoEndToCount) {
   EXPECT_EQ(page.Sum("denoised_generations_total"), 0);
 }
 
-TEST_F(GenerationsTest, AResultThatIsBeingReadStaysUntilItsReaderLeaves) {
+TEST_F(GenerationsTest, AResultExpiresWhileItIsReadButItsReaderKeepsIt) {
   Finish(Named("a"));
-  auto reader = *Watch("a");
-  clock_.Advance(absl::Hours(1));
-  EXPECT_TRUE(Get("a").ok());
-  reader.reset();
+  const auto reader = *Watch("a");
+  clock_.Advance(absl::Minutes(10));
   EXPECT_EQ(ReasonOf(Get("a").status()), "GENERATION_EXPIRED");
+  EXPECT_EQ(ReasonOf(Watch("a").status()), "GENERATION_EXPIRED");
+  std::vector<GenerationLog::Event> events;
+  while (auto event = reader->Next()) events.push_back(*std::move(event));
+  EXPECT_THAT(events, SizeIs(3));
 }
 
 TEST_F(GenerationsTest, AnExpiredIdCanBeUsedAgain) {
@@ -256,17 +259,49 @@ TEST_F(GenerationsTest, TheOldestResultsMakeRoomForNewOnes) {
   EXPECT_TRUE(Get("g19").ok());
 }
 
-TEST_F(GenerationsTest, ResultsThatAreBeingReadCountAgainstTheLimit) {
+TEST_F(GenerationsTest, ResultsThatAreReadLeaveRoomForOthers) {
   std::vector<std::unique_ptr<Generations::Reader>> readers;
   for (int i = 0; i < 15; ++i) {
     Finish(Named(absl::StrCat("g", i)));
     readers.push_back(*Watch(absl::StrCat("g", i)));
   }
   Finish(Named("late"));
-  EXPECT_EQ(ReasonOf(Get("late").status()), "GENERATION_EXPIRED");
-  readers.clear();
-  Finish(Named("later"));
-  EXPECT_TRUE(Get("later").ok());
+  EXPECT_TRUE(Get("late").ok());
+  readers.clear();  // too much to keep now: the oldest goes
+  EXPECT_EQ(ReasonOf(Get("g0").status()), "GENERATION_EXPIRED");
+  EXPECT_TRUE(Get("late").ok());
+}
+
+TEST_F(GenerationsTest, AResultCannotBeReadWithoutRoomForIt) {
+  Finish(Named("a"));
+  const auto all = samples_.Reserve(int64_t{64} << 20);
+  ASSERT_TRUE(all.ok());
+  EXPECT_TRUE(absl::IsUnavailable(Watch("a").status()));
+  EXPECT_TRUE(Get("a").ok());
+}
+
+TEST_F(GenerationsTest, ARefusedRetryLeavesTheEarlierGenerationInPlace) {
+  Finish(Named("a"), absl::InternalError("broken"));
+  refusal_ = absl::UnavailableError("the queue is full");
+  EXPECT_EQ(Generate(Named("a")).status(), refusal_);
+  EXPECT_EQ(Get("a")->state(), v1::Generation::FAILED);
+  refusal_ = absl::OkStatus();
+  const auto retry = *Generate(Named("a"));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::QUEUED);
+}
+
+TEST_F(GenerationsTest, DetachedGenerationsAreLimitedUntilTheyEnd) {
+  for (const char* id : {"a", "b"}) ASSERT_TRUE(Generate(Detached(id)).ok());
+  const absl::Status refused = Generate(Detached("c")).status();
+  EXPECT_TRUE(absl::IsUnavailable(refused));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("--max-detached"));
+  EXPECT_TRUE(GetRetryDelay(refused).has_value());
+  EXPECT_TRUE(Generate(Named("d")).ok());
+  sinks_[0]->OnFinished(absl::OkStatus());
+  refusal_ = absl::UnavailableError("the queue is full");
+  EXPECT_FALSE(Generate(Detached("c")).ok());
+  refusal_ = absl::OkStatus();
+  EXPECT_TRUE(Generate(Detached("c")).ok());
 }
 
 TEST_F(GenerationsTest, RemembersAsManyExpiredNamesAsItMay) {

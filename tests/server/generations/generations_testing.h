@@ -100,7 +100,10 @@ class GenerationsFixture : public testing::Test {
        .clock = &clock_,
        .samples = &samples_,
        .telemetry = &telemetry_},
-      {.keep_time = absl::Minutes(10), .keep_bytes = int64_t{1} << 20, .expired_names = 3}};
+      {.keep_time = absl::Minutes(10),
+       .keep_bytes = int64_t{1} << 20,
+       .expired_names = 3,
+       .detached = 2}};
 };
 
 }  // namespace denoise

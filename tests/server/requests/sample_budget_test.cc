@@ -22,6 +22,14 @@ TEST(SampleBudget, RefusesWhatTheOthersLeaveNoRoomForUntilTheyGo) {
   EXPECT_TRUE(budget.Reserve(60).ok());
 }
 
+TEST(SampleBudget, ARefusalSaysWhatIsUsedAndAllowedAndWhatToDo) {
+  SampleBudget budget(4 << 20);
+  const auto held = budget.Reserve((2 << 20) + 1);
+  EXPECT_EQ(budget.Reserve(2 << 20).status().message(),
+            "too many results are unread: 3 of 4 MiB are reserved for them (--max-unread-mib), and "
+            "this call needs up to 2 MiB. Retry in 1s");
+}
+
 TEST(SampleBudget, ServesACallThatExceedsItWhenItIsAlone) {
   SampleBudget budget(100);
   {

@@ -217,7 +217,7 @@ TEST_F(DiffuseCallTest, BreaksOffWhereNobodyReads) {
   grpc::ClientContext context;
   auto reader = stub->Diffuse(&context, request);
   reader->WaitForInitialMetadata();  // it has begun
-  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+  WaitUntilStalledCallsEnd();
   for (DiffuseEvent event; reader->Read(&event);) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);

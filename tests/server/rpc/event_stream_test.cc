@@ -8,13 +8,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "denoised/v1/generations.grpc.pb.h"
 #include "server/grpc_listener.h"
 #include "tests/support/fake_clock.h"
@@ -114,6 +114,8 @@ v1::GenerateEvent Event(int64_t sequence, size_t bytes = 0) {
 
 class EventStreamTest : public testing::Test {
  protected:
+  static constexpr absl::Duration kWriteTimeMax = absl::Seconds(60);
+
   ~EventStreamTest() override { listener_.server->Shutdown(); }
 
   static ServerFlags Flags() {
@@ -129,16 +131,19 @@ class EventStreamTest : public testing::Test {
   }
 
   Script script_;
-  LiveCalls live_calls_;
+  FakeClock clock_;
+  LiveCalls live_calls_{&clock_};
   WorkPool pool_{2};
-  CallWatch call_watch_{absl::Milliseconds(20)};
+  CallWatch call_watch_{kWriteTimeMax / 10, &clock_};
   ScriptedService service_{{.pool = &pool_,
-                            .clock = &Clock::Real(),
+                            .clock = &clock_,
                             .live_calls = &live_calls_,
                             .call_watch = &call_watch_,
-                            .write_time_max = absl::Seconds(1)},
+                            .write_time_max = kWriteTimeMax},
                            script_};
-  GrpcListener listener_ = *Listen(Flags(), {{v1::Generations::service_full_name(), &service_}});
+  MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
+  GrpcListener listener_ =
+      *Listen(Flags(), {{v1::Generations::service_full_name(), &service_}}, &memory_, nullptr);
   grpc::ClientContext context_;
   std::unique_ptr<v1::Generations::Stub> stub_ = [this] {
     grpc::ChannelArguments arguments;
@@ -240,14 +245,18 @@ TEST_F(EventStreamTest, ACallerWhoLeavesWaitsForWhatItsSourceWaitsFor) {
 TEST_F(EventStreamTest, AReaderWhoTakesNothingIsGivenUp) {
   script_.next = []() -> absl::StatusOr<Source::Outcome> { return Event(0, 100'000); };
   const auto reader = stub_->WatchGeneration(&context_, {});
-  EXPECT_THAT(std::string(script_.WaitForEnd().message()), HasSubstr("taken nothing for 1s"));
+  auto end = std::async(std::launch::async, [&] { return script_.WaitForEnd(); });
+  clock_.AdvanceUntilReady(end, kWriteTimeMax / 100);
+  EXPECT_THAT(std::string(end.get().message()), HasSubstr("taken nothing for 1m"));
   EXPECT_LT(script_.asked_now(), 200) << "it was asked for more than the connection holds";
   EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(EventStreamTest, ACancellationPastTheDeadlineIsTheDeadlines) {
   script_.next = []() -> absl::StatusOr<Source::Outcome> { return Source::Wait(); };
-  context_.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(200);
+  context_.set_deadline(deadline);  // gRPC's own clock is the real one
+  clock_.Advance(absl::FromChrono(deadline) - clock_.Now());
   const auto reader = stub_->WatchGeneration(&context_, {});
   EXPECT_TRUE(absl::IsDeadlineExceeded(script_.WaitForEnd()));
   EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);

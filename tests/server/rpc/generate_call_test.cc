@@ -166,7 +166,7 @@ TEST_F(GenerateCallTest, AReaderWhoNeverReadsIsGivenUpAndHoldsNothing) {
   reader->WaitForInitialMetadata();
   EXPECT_FALSE(samples_.Reserve(kMaxUnreadBytes).ok()) << "its samples are not counted";
 
-  live_calls_.WaitUntilNone(absl::Now() + absl::Seconds(60));
+  WaitUntilStalledCallsEnd();
   EXPECT_TRUE(samples_.Reserve(kMaxUnreadBytes).ok()) << "it still waits for its reader";
   GenerateEvent event;
   while (reader->Read(&event)) EXPECT_FALSE(event.has_finished());
@@ -228,7 +228,9 @@ TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
   ModelsService other(&models_);
-  EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}).status().code(),
+  EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}, &memory_, nullptr)
+                .status()
+                .code(),
             absl::StatusCode::kUnavailable);
 }
 

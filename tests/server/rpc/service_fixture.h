@@ -4,6 +4,7 @@
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <memory>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/models_service.h"
 #include "tests/server/test_models.h"
+#include "tests/support/fake_clock.h"
 
 namespace denoise {
 
@@ -29,6 +31,13 @@ class ServiceTest : public testing::Test {
 
   ~ServiceTest() override { listener_.server->Shutdown(); }
 
+  // Lets the time pass that ends calls on which nobody reads, until no call is left.
+  void WaitUntilStalledCallsEnd() {
+    const auto none = std::async(std::launch::async,
+                                 [this] { live_calls_.WaitUntilNone(absl::InfiniteFuture()); });
+    call_clock_.AdvanceUntilReady(none, kWriteTimeMax / 100);
+  }
+
   static ServerFlags Flags() {
     ServerFlags flags;
     flags.listen = "127.0.0.1:0";
@@ -38,10 +47,11 @@ class ServiceTest : public testing::Test {
 
   const ModelRepository models_ = TestModels();
   Telemetry telemetry_{"test", {"cpu"}};
-  LiveCalls live_calls_;
+  FakeClock call_clock_;  // of what calls may take; everything else has the real one
+  LiveCalls live_calls_{&call_clock_};
   WorkPool pool_{2};
   SampleBudget samples_{kMaxUnreadBytes};
-  CallWatch call_watch_{absl::Milliseconds(50)};
+  CallWatch call_watch_{kWriteTimeMax / 10, &call_clock_};
   Generations generations_{
       {.submit =
            [this](GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
@@ -54,7 +64,7 @@ class ServiceTest : public testing::Test {
       {}};
   Engine engine_{{}, Clock::Real(), &telemetry_};
   const GenerationEnvironment environment_{.calls = {.pool = &pool_,
-                                                     .clock = &Clock::Real(),
+                                                     .clock = &call_clock_,
                                                      .live_calls = &live_calls_,
                                                      .call_watch = &call_watch_,
                                                      .write_time_max = kWriteTimeMax},
@@ -66,10 +76,13 @@ class ServiceTest : public testing::Test {
   ImageGenerationService generation_{environment_};
   GenerationsService generations_service_{environment_};
   ModelsService models_service_{&models_};
+  MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
   GrpcListener listener_ =
-      *Listen(Flags(), {{denoised::v1::ImageGeneration::service_full_name(), &generation_},
-                        {denoised::v1::Generations::service_full_name(), &generations_service_},
-                        {denoised::v1::Models::service_full_name(), &models_service_}});
+      *Listen(Flags(),
+              {{denoised::v1::ImageGeneration::service_full_name(), &generation_},
+               {denoised::v1::Generations::service_full_name(), &generations_service_},
+               {denoised::v1::Models::service_full_name(), &models_service_}},
+              &memory_, nullptr);
   std::shared_ptr<grpc::Channel> channel_ =
       grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials());
   std::unique_ptr<denoised::v1::ImageGeneration::Stub> stub_ =

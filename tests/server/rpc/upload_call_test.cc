@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <future>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,7 @@
 #include "server/grpc_listener.h"
 #include "server/jobs/datasets/data_set_store.h"
 #include "server/rpc/datasets_service.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/temp_dir.h"
 
 namespace denoise {
@@ -78,7 +80,7 @@ class UploadCallTest : public testing::Test {
   UploadCallTest() {
     ServerFlags flags;
     flags.listen = "127.0.0.1:0";
-    listener_ = *Listen(flags, {{v1::Datasets::service_full_name(), &service_}});
+    listener_ = *Listen(flags, {{v1::Datasets::service_full_name(), &service_}}, &memory_, nullptr);
     stub_ = v1::Datasets::NewStub(
         grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials()));
   }
@@ -118,15 +120,17 @@ class UploadCallTest : public testing::Test {
         return result;
       },
       &Clock::Real());
-  LiveCalls live_calls_;
+  FakeClock clock_;
+  LiveCalls live_calls_{&clock_};
   WorkPool pool_{2};
-  CallWatch call_watch_{absl::Milliseconds(50)};
+  CallWatch call_watch_{kWriteTimeMax / 10, &clock_};
   DatasetsService service_{store_.get(),
                            {.pool = &pool_,
-                            .clock = &Clock::Real(),
+                            .clock = &clock_,
                             .live_calls = &live_calls_,
                             .call_watch = &call_watch_,
                             .write_time_max = kWriteTimeMax}};
+  MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
   GrpcListener listener_;
   std::unique_ptr<v1::Datasets::Stub> stub_;
   v1::Dataset dataset_;
@@ -221,7 +225,9 @@ TEST_F(UploadCallTest, ASenderWhoStopsIsGivenUpAndWhatCameIsKept) {
   const auto writer = stub_->UploadDataset(&context, &dataset_);
   ASSERT_TRUE(writer->Write(Header("a", "hello")));
   ASSERT_TRUE(writer->Write(Chunk("hel")));
-  EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);  // after kWriteTimeMax
+  auto end = std::async(std::launch::async, [&] { return writer->Finish(); });
+  clock_.AdvanceUntilReady(end, kWriteTimeMax / 100);
+  EXPECT_EQ(end.get().error_code(), grpc::StatusCode::CANCELLED);
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
   while (Get("a").received_bytes() < 3 && absl::Now() < deadline) {
   }

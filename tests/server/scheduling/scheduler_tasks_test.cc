@@ -41,7 +41,7 @@ class SchedulerTasksTest : public testing::Test {
   }
 
   // One turn of worker 0, which takes its time: a task's name, or '-' for an evaluation.
-  char Turn(Scheduler& scheduler, Outcome outcome = Outcome::kMore) {
+  char RunTurn(Scheduler& scheduler, Outcome outcome = Outcome::kMore) {
     const auto turn = scheduler.NextTurn(0);
     const auto* slice = std::get_if<Slice>(&turn.value());
     clock_.Advance(slice != nullptr ? slice_time_ : evaluation_time_);
@@ -53,7 +53,7 @@ class SchedulerTasksTest : public testing::Test {
 
   std::string Turns(Scheduler& scheduler, int count) {
     std::string turns;
-    for (int i = 0; i < count; ++i) turns += Turn(scheduler);
+    for (int i = 0; i < count; ++i) turns += RunTurn(scheduler);
     return turns;
   }
 
@@ -107,7 +107,7 @@ TEST_F(SchedulerTasksTest, TheShareHoldsAfterEverySliceWhateverTurnsTake) {
   for (int turn = 0; turn < 2000; ++turn) {
     slice_time_ = absl::Milliseconds(milliseconds(random));
     evaluation_time_ = absl::Milliseconds(milliseconds(random)) / 10;
-    if (Turn(scheduler) == 'a') {
+    if (RunTurn(scheduler) == 'a') {
       ASSERT_GE(since_slice, owed);
       slices += slice_time_;
       owed = slice_time_ * (1 - kShare) / kShare;
@@ -128,7 +128,7 @@ TEST_F(SchedulerTasksTest, ARequestThatArrivesDuringASliceWaitsForThatOneOnly) {
   Submit(scheduler);
   clock_.Advance(kSlice);
   scheduler.EndSlice(0, Outcome::kMore);
-  EXPECT_EQ(Turn(scheduler), '-');
+  EXPECT_EQ(RunTurn(scheduler), '-');
 }
 
 TEST_F(SchedulerTasksTest, BothAlternateWhileTheClockStandsStill) {
@@ -165,7 +165,7 @@ TEST_F(SchedulerTasksTest, AHigherPriorityGoesFirstUntilItHasNothingToDo) {
   Add(scheduler, 'a');
   const uint64_t urgent = Add(scheduler, 'u', 1);
   EXPECT_EQ(Turns(scheduler, 3), "uuu");
-  EXPECT_EQ(Turn(scheduler, Outcome::kIdle), 'u');
+  EXPECT_EQ(RunTurn(scheduler, Outcome::kIdle), 'u');
   EXPECT_EQ(Turns(scheduler, 2), "aa");
   scheduler.Wake(urgent);
   EXPECT_EQ(Turns(scheduler, 2), "uu");
@@ -177,7 +177,7 @@ TEST_F(SchedulerTasksTest, AWakeDuringASliceIsNotLost) {
   ASSERT_TRUE(std::holds_alternative<Slice>(*scheduler.NextTurn(0)));
   scheduler.Wake(id);
   scheduler.EndSlice(0, Outcome::kIdle);
-  EXPECT_EQ(Turn(scheduler), 'a');
+  EXPECT_EQ(RunTurn(scheduler), 'a');
 }
 
 TEST_F(SchedulerTasksTest, ATaskThatIsDoneIsReleased) {
@@ -186,7 +186,7 @@ TEST_F(SchedulerTasksTest, ATaskThatIsDoneIsReleased) {
   const std::weak_ptr<NamedTask> alive = task;
   const uint64_t id = scheduler.AddTask(std::move(task), 0, 0);
   Add(scheduler, 'b');
-  EXPECT_EQ(Turn(scheduler, Outcome::kDone), 'a');
+  EXPECT_EQ(RunTurn(scheduler, Outcome::kDone), 'a');
   EXPECT_TRUE(alive.expired());
   EXPECT_EQ(Turns(scheduler, 2), "bb");
   scheduler.Wake(id);  // ignored
@@ -242,7 +242,7 @@ TEST_F(SchedulerTasksTest, StoppingRunsNoFurtherSliceButFinishesItems) {
   Add(scheduler, 'a');
   Submit(scheduler);
   scheduler.Stop();
-  EXPECT_EQ(Turn(scheduler), '-');
+  EXPECT_EQ(RunTurn(scheduler), '-');
   const auto turn = scheduler.NextTurn(0);
   scheduler.Remove(0, std::get<Batch>(*turn).items[0], absl::OkStatus());
   EXPECT_FALSE(scheduler.NextTurn(0).has_value());

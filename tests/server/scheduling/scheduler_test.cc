@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <memory>
 #include <set>
@@ -165,6 +166,8 @@ TEST_F(SchedulerTest, AFullQueueIsUnavailableWithADelay) {
   const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(Request(1)));
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(GetRetryDelay(refused.status()).has_value());
+  EXPECT_EQ(refused.status().message(),
+            "the queue is full: 1 of at most 1 requests wait to start (--queue-size). Retry in 1s");
 }
 
 TEST_F(SchedulerTest, PositionsFallAsTheQueueMoves) {
@@ -312,7 +315,7 @@ TEST_F(SchedulerTest, AnItemThatFitsNoLoopDoesNotBlockThoseBehindIt) {
 }
 
 // Narrow requests keep coming, and each could run at once.
-TEST_F(SchedulerTest, AnItemThatFitsNoLoopIsNotOvertakenForEver) {
+TEST_F(SchedulerTest, AnItemThatFitsNoLoopIsNotOvertakenForever) {
   Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
   Submit(scheduler, Request(3));
   const uint64_t wide = Submit(scheduler, Request(1, 4));
@@ -353,6 +356,18 @@ TEST_F(SchedulerTest, DrainingRefusesNewRequestsAndWaitsForTheOthers) {
   scheduler.Remove(0, batch->items[0], absl::OkStatus());
   EXPECT_TRUE(scheduler.Drain(absl::InfiniteFuture()));
   EXPECT_EQ(works_[0]->status(), absl::OkStatus());
+}
+
+TEST_F(SchedulerTest, DrainingGivesUpAtItsDeadline) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  Submit(scheduler, Request(1));
+  auto drained = std::async(std::launch::async,
+                            [&] { return scheduler.Drain(clock_.Now() + absl::Hours(1)); });
+  clock_.AwaitDeadline();
+  clock_.Advance(absl::Minutes(59));
+  clock_.AwaitDeadline();  // it still waits
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_FALSE(drained.get());
 }
 
 TEST_F(SchedulerTest, StoppingEndsTheWorkersLoop) {

@@ -109,7 +109,7 @@ TEST_F(TelemetryTest, IdleConnectionsDoNotKeepItFromAnswering) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(static_cast<uint16_t>(port));
   std::vector<int> idle;
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < 200; ++i) {
     idle.push_back(socket(AF_INET, SOCK_STREAM, 0));
     ASSERT_EQ(connect(idle.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
   }

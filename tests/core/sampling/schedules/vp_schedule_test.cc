@@ -133,6 +133,12 @@ TEST(VpSchedule, AlphasCumprodIsLinearBetweenTimestepsDownToTheImageItself) {
   EXPECT_NEAR(alpha_cumprod(1), 0.4, 1e-12);
 }
 
+TEST(VpSchedule, ARoundingErrorBeyondTheLastTimestepIsTheLastTimestep) {
+  const VpSchedule schedule = MakeSchedule({});
+  EXPECT_EQ(schedule.LevelAt(std::nextafter(999.0, 1000.0)).alpha, schedule.LevelAt(999).alpha);
+  EXPECT_EQ(schedule.RatioAt(std::nextafter(999.0, 1000.0)), schedule.RatioAt(999));
+}
+
 TEST(VpSchedule, TheSamplersInSigmaSeeItLinearInSigmaAndGoBackInLogSigma) {
   const VpSchedule schedule = MakeSchedule({.trained_betas = {0.2, 0.5}});
   EXPECT_NEAR(schedule.RatioAt(0), 0.5, 1e-12);

@@ -1,0 +1,60 @@
+// How many connections there may be, in all and from one address, and how quickly new ones may
+// come.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/connections/token_bucket.h"
+
+namespace denoise {
+
+// Not thread-safe.
+class ConnectionLimits {
+ public:
+  struct Limits {
+    int connections = 1024;
+    int connections_per_address = 256;
+    TokenBucket::Rate new_per_address = {.burst = 512, .per_second = 64};
+  };
+
+  // A place that a connection takes as long as it lives. May outlive the limits.
+  class Slot {
+   public:
+    ~Slot();
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
+
+   private:
+    friend class ConnectionLimits;
+    struct Counts;
+    Slot(std::shared_ptr<Counts> counts, std::string address);
+    const std::shared_ptr<Counts> counts_;
+    const std::string address_;
+  };
+
+  explicit ConnectionLimits(const Limits& limits);
+
+  // A place for a connection from `address`, as AddressKey makes it. ResourceExhausted says which
+  // limit is reached.
+  absl::StatusOr<std::unique_ptr<Slot>> Admit(const std::string& address, absl::Time now);
+
+  int connections() const;
+
+ private:
+  void ForgetIdleAddresses(absl::Time now);
+
+  const Limits limits_;
+  const std::shared_ptr<Slot::Counts> counts_;
+  std::unordered_map<std::string, TokenBucket> arrivals_;
+};
+
+// What the limits take for one caller: an IPv4 address, the /64 prefix of an IPv6 address (which is
+// what one host gets), or "unix". `address` as inet_ntop writes it; "" for a unix socket.
+std::string AddressKey(const std::string& address);
+
+}  // namespace denoise

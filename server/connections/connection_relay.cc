@@ -1,0 +1,373 @@
+#include "server/connections/connection_relay.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <list>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "server/connections/token_bucket.h"
+#include "server/telemetry/log.h"
+
+namespace denoise {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using Socket = asio::generic::stream_protocol::socket;
+using TlsSocket = asio::ssl::stream<Socket>;
+
+constexpr size_t kBufferBytes = 16 << 10;  // also the most that a TLS record holds
+constexpr int kAcceptedAtOnce = 64;
+constexpr std::chrono::milliseconds kRetryAccept(100);
+constexpr std::chrono::milliseconds kMemoryCheckInterval(100);
+constexpr TokenBucket::Rate kLogLines = {.burst = 16, .per_second = 1};
+
+// What an accepted socket is connected to: "192.0.2.1", "2001:db8::1", or "" for a unix socket.
+std::string PeerOf(const sockaddr_storage& peer) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (peer.ss_family == AF_INET) {
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(peer).sin_addr, text, sizeof(text));
+  } else if (peer.ss_family == AF_INET6) {
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr, text, sizeof(text));
+  }
+  return text;
+}
+
+void SetNoDelay(int descriptor) {
+  const int on = 1;
+  setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // fails for a unix socket
+}
+
+// Closes with a reset, which leaves nothing behind in the kernel.
+void Abort(int descriptor) {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  close(descriptor);
+}
+
+int SelectHttp2(SSL*, const unsigned char** chosen, unsigned char* chosen_length,
+                const unsigned char* offered, unsigned int offered_length, void*) {
+  static constexpr unsigned char kHttp2[] = {2, 'h', '2'};
+  unsigned char* selected = nullptr;
+  const int result = SSL_select_next_proto(&selected, chosen_length, kHttp2, sizeof(kHttp2),
+                                           offered, offered_length);
+  *chosen = selected;
+  return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+absl::StatusOr<std::unique_ptr<asio::ssl::context>> TlsContext(const std::string& certificate,
+                                                               const std::string& key) {
+  if (certificate.empty()) return nullptr;
+  auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
+  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
+  SSL_CTX_set_alpn_select_cb(context->native_handle(), &SelectHttp2, nullptr);
+  error_code error;
+  context->use_certificate_chain(asio::buffer(certificate), error);
+  if (error) return absl::InvalidArgumentError("--tls-cert: the file has no certificate in PEM");
+  context->use_private_key(asio::buffer(key), asio::ssl::context::pem, error);
+  if (error || SSL_CTX_check_private_key(context->native_handle()) != 1) {
+    return absl::InvalidArgumentError(
+        "--tls-key: the file has no private key in PEM that matches --tls-cert");
+  }
+  return context;
+}
+
+// What all connections of a relay share. Used by its thread alone.
+struct Shared {
+  explicit Shared(ConnectionRelay::Options given)
+      : options(std::move(given)),
+        limits(options.connections),
+        log_lines(kLogLines, options.clock->Now()) {}
+
+  // Floods of connections must not become floods of log lines.
+  void Refuse(ConnectionRelay::Refusal kind, const std::string& peer, const std::string& reason) {
+    if (options.on_refusal) options.on_refusal(kind);
+    if (!log_lines.Take(options.clock->Now())) {
+      ++lines_left_out;
+      return;
+    }
+    LogEvent(spdlog::level::warn, "connection refused",
+             {{"peer", peer.empty() ? "unix" : peer},
+              {"reason", reason},
+              {"lines_left_out", std::exchange(lines_left_out, 0)}});
+  }
+  void CountConnections() {
+    if (options.on_connections) options.on_connections(limits.connections());
+  }
+
+  const ConnectionRelay::Options options;
+  ConnectionLimits limits;
+  std::unique_ptr<asio::ssl::context> tls;
+  TokenBucket log_lines;
+  int lines_left_out = 0;
+};
+
+// A connected pair of sockets: `ours` is read and written here, `theirs` given to gRPC.
+struct SocketPair {
+  int ours = -1;
+  int theirs = -1;
+};
+
+std::optional<SocketPair> MakePair() {
+  int descriptors[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, descriptors) != 0)
+    return std::nullopt;
+  return SocketPair{descriptors[0], descriptors[1]};
+}
+
+// Keeps itself alive by the handlers of what it waits for. `Client` is Socket or TlsSocket.
+template <class Client>
+class Connection : public std::enable_shared_from_this<Connection<Client>> {
+ public:
+  Connection(Client client, asio::local::stream_protocol::socket grpc, int for_grpc,
+             std::string peer, std::unique_ptr<ConnectionLimits::Slot> slot, Shared& shared)
+      : shared_(shared),
+        peer_(std::move(peer)),
+        slot_(std::move(slot)),
+        guard_(shared.options.http2, shared.options.clock->Now()),
+        client_(std::move(client)),
+        grpc_(std::move(grpc)),
+        for_grpc_(for_grpc),
+        deadline_(client_.get_executor()) {}
+
+  ~Connection() {
+    if (for_grpc_ >= 0) close(for_grpc_);
+    slot_.reset();
+    shared_.CountConnections();
+  }
+
+  void Start() {
+    deadline_.expires_after(absl::ToChronoNanoseconds(shared_.options.handshake_time));
+    deadline_.async_wait([self = this->shared_from_this()](error_code error) {
+      if (!error && self->for_grpc_ >= 0) self->Refuse("it has not begun to speak HTTP/2 in time");
+    });
+    if constexpr (std::is_same_v<Client, TlsSocket>) {
+      client_.async_handshake(asio::ssl::stream_base::server,
+                              [self = this->shared_from_this()](error_code error) {
+                                if (error) return self->Refuse("the TLS handshake failed");
+                                self->ReadFromClient();
+                              });
+    } else {
+      ReadFromClient();
+    }
+  }
+
+ private:
+  void ReadFromClient() {
+    client_.async_read_some(asio::buffer(from_client_),
+                            [self = this->shared_from_this()](error_code error, size_t bytes) {
+                              if (error) return self->OnClientEnd(error);
+                              self->OnClientBytes(bytes);
+                            });
+  }
+
+  void OnClientBytes(size_t bytes) {
+    const absl::Status status =
+        guard_.Inspect({from_client_.data(), bytes}, shared_.options.clock->Now());
+    if (!status.ok()) return Refuse(std::string(status.message()));
+    if (guard_.established() && for_grpc_ >= 0) HandOver();
+    asio::async_write(grpc_, asio::buffer(from_client_.data(), bytes),
+                      [self = this->shared_from_this()](error_code error, size_t) {
+                        if (error) return self->Close();
+                        self->ReadFromClient();
+                      });
+  }
+
+  void HandOver() {
+    deadline_.cancel();
+    shared_.options.serve(std::exchange(for_grpc_, -1));
+    ReadFromGrpc();
+  }
+
+  // A client that has said everything may still listen; gRPC decides when the connection is over.
+  void OnClientEnd(error_code error) {
+    if (error != asio::error::eof || for_grpc_ >= 0) return Close();
+    error_code ignored;
+    grpc_.shutdown(Socket::shutdown_send, ignored);
+  }
+
+  void ReadFromGrpc() {
+    grpc_.async_read_some(asio::buffer(from_grpc_),
+                          [self = this->shared_from_this()](error_code error, size_t bytes) {
+                            if (error) return self->Close();
+                            self->WriteToClient(bytes);
+                          });
+  }
+
+  void WriteToClient(size_t bytes) {
+    asio::async_write(client_, asio::buffer(from_grpc_.data(), bytes),
+                      [self = this->shared_from_this()](error_code error, size_t) {
+                        if (error) return self->Close();
+                        self->ReadFromGrpc();
+                      });
+  }
+
+  void Refuse(const std::string& reason) {
+    if (!client_.lowest_layer().is_open()) return;
+    shared_.Refuse(ConnectionRelay::Refusal::kProtocol, peer_, reason);
+    Close();
+  }
+
+  // What is under way ends with an error, and lets go of the connection.
+  void Close() {
+    error_code ignored;
+    deadline_.cancel();
+    grpc_.close(ignored);
+    client_.lowest_layer().close(ignored);
+  }
+
+  Shared& shared_;
+  const std::string peer_;
+  std::unique_ptr<ConnectionLimits::Slot> slot_;
+  Http2Guard guard_;
+  Client client_;
+  asio::local::stream_protocol::socket grpc_;
+  int for_grpc_;                 // gRPC's end, until it is handed over
+  asio::steady_timer deadline_;  // for the handshake
+  std::array<char, kBufferBytes> from_client_;
+  std::array<char, kBufferBytes> from_grpc_;
+};
+
+}  // namespace
+
+class ConnectionRelay::Impl {
+ public:
+  Impl(ListeningSockets sockets, Options options, std::unique_ptr<asio::ssl::context> tls)
+      : shared_(std::move(options)), memory_timer_(io_) {
+    shared_.tls = std::move(tls);
+    for (const int descriptor : sockets.Release()) Listen(listeners_.emplace_back(io_, descriptor));
+    CheckMemory();
+    thread_ = std::thread([this] { io_.run(); });
+  }
+
+  ~Impl() {
+    io_.stop();
+    thread_.join();
+  }
+
+ private:
+  struct Listener {
+    Listener(asio::io_context& io, int descriptor) : socket(io, descriptor), retry(io) {}
+    asio::posix::stream_descriptor socket;
+    asio::steady_timer retry;
+  };
+
+  void Listen(Listener& listener) {
+    listener.socket.async_wait(asio::posix::stream_descriptor::wait_read,
+                               [this, &listener](error_code error) {
+                                 if (!error) Accept(listener);
+                               });
+  }
+
+  void Accept(Listener& listener) {
+    for (int i = 0; i < kAcceptedAtOnce; ++i) {
+      sockaddr_storage peer{};
+      socklen_t length = sizeof(peer);
+      const int descriptor =
+          accept4(listener.socket.native_handle(), reinterpret_cast<sockaddr*>(&peer), &length,
+                  SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (descriptor >= 0) {
+        Admit(descriptor, peer);
+      } else if (errno == EAGAIN) {
+        break;
+      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        shared_.Refuse(Refusal::kDescriptors, "", std::strerror(errno));
+        return ListenLater(listener);
+      }  // else one that has gone again
+    }
+    Listen(listener);
+  }
+
+  // A connection that waits in the kernel keeps the socket readable, so this would spin otherwise.
+  void ListenLater(Listener& listener) {
+    listener.retry.expires_after(kRetryAccept);
+    listener.retry.async_wait([this, &listener](error_code error) {
+      if (!error) Listen(listener);
+    });
+  }
+
+  void Admit(int descriptor, const sockaddr_storage& peer_address) {
+    const std::string peer = PeerOf(peer_address);
+    if (const absl::Status memory = shared_.options.memory->Admit(); !memory.ok()) {
+      shared_.Refuse(Refusal::kMemory, peer, std::string(memory.message()));
+      return Abort(descriptor);
+    }
+    auto slot = shared_.limits.Admit(AddressKey(peer), shared_.options.clock->Now());
+    if (!slot.ok()) {
+      shared_.Refuse(Refusal::kConnections, peer, std::string(slot.status().message()));
+      return Abort(descriptor);
+    }
+    const std::optional<SocketPair> pair = MakePair();
+    if (!pair) {
+      shared_.Refuse(Refusal::kDescriptors, peer, std::strerror(errno));
+      return Abort(descriptor);
+    }
+    SetNoDelay(descriptor);
+    Socket client(io_, asio::generic::stream_protocol(peer_address.ss_family, 0), descriptor);
+    if (shared_.tls) {
+      Start(TlsSocket(std::move(client), *shared_.tls), *pair, peer, *std::move(slot));
+    } else {
+      Start(std::move(client), *pair, peer, *std::move(slot));
+    }
+    shared_.CountConnections();
+  }
+
+  template <class Client>
+  void Start(Client client, const SocketPair& pair, const std::string& peer,
+             std::unique_ptr<ConnectionLimits::Slot> slot) {
+    asio::local::stream_protocol::socket grpc(io_, asio::local::stream_protocol(), pair.ours);
+    std::make_shared<Connection<Client>>(std::move(client), std::move(grpc), pair.theirs, peer,
+                                         std::move(slot), shared_)
+        ->Start();
+  }
+
+  void CheckMemory() {
+    shared_.options.memory->Check(shared_.options.clock->Now());
+    memory_timer_.expires_after(kMemoryCheckInterval);
+    memory_timer_.async_wait([this](error_code error) {
+      if (!error) CheckMemory();
+    });
+  }
+
+  Shared shared_;  // which connections use until io_ is gone
+  asio::io_context io_{1};
+  std::list<Listener> listeners_;
+  asio::steady_timer memory_timer_;
+  std::thread thread_;
+};
+
+absl::StatusOr<std::unique_ptr<ConnectionRelay>> ConnectionRelay::Start(ListeningSockets sockets,
+                                                                        Options options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> tls,
+                   TlsContext(options.tls_certificate, options.tls_key));
+  return std::unique_ptr<ConnectionRelay>(new ConnectionRelay(
+      std::make_unique<Impl>(std::move(sockets), std::move(options), std::move(tls))));
+}
+
+ConnectionRelay::ConnectionRelay(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ConnectionRelay::~ConnectionRelay() = default;
+
+}  // namespace denoise

@@ -1,0 +1,60 @@
+// Accepts connections and relays their bytes to gRPC, within limits.
+//
+// gRPC 1.51 accepts any number of connections, stops listening for good when descriptors run out,
+// and does not defend itself against floods of HTTP/2 frames. So it gets no port here. The relay
+// listens, ends TLS, checks the frames of each connection (http2_guard.h), and passes the bytes on
+// through a socket pair, one end of which gRPC serves as a connection of its own. That costs a copy
+// each way.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/base/clock.h"
+#include "server/connections/connection_limits.h"
+#include "server/connections/http2_guard.h"
+#include "server/connections/listen_address.h"
+#include "server/connections/memory_guard.h"
+
+namespace denoise {
+
+// Has one thread.
+class ConnectionRelay {
+ public:
+  enum class Refusal {
+    kConnections,  // a limit on their number or rate
+    kMemory,       // the memory guard
+    kDescriptors,  // of the process
+    kProtocol,     // not HTTP/2, or the guard
+  };
+  struct Options {
+    ConnectionLimits::Limits connections;
+    Http2Guard::Limits http2;
+    // How long a client may take for TLS and the connection preface.
+    absl::Duration handshake_time = absl::Seconds(10);
+    // PEM; both or neither, which is without TLS.
+    std::string tls_certificate;
+    std::string tls_key;
+    MemoryGuard* memory;  // which the relay keeps checking
+    const Clock* clock = &Clock::Real();
+    // Takes the ownership of a connected, non-blocking socket on which a client speaks HTTP/2.
+    std::function<void(int descriptor)> serve;
+    // Called by the relay's thread; may be empty.
+    std::function<void(int connections)> on_connections = {};
+    std::function<void(Refusal)> on_refusal = {};
+  };
+
+  // InvalidArgument if certificate and key are not what they should be.
+  static absl::StatusOr<std::unique_ptr<ConnectionRelay>> Start(ListeningSockets sockets,
+                                                                Options options);
+  ~ConnectionRelay();  // closes all connections
+
+ private:
+  class Impl;
+  explicit ConnectionRelay(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace denoise

@@ -1,0 +1,61 @@
+// Watches the frames of one HTTP/2 connection on their way to gRPC, and says when to close it.
+//
+// gRPC 1.51 bounds messages, streams and the size of decoded headers, but not what it takes to get
+// there: a client that opens and resets streams, or sends one header block without end, makes it
+// allocate gigabytes and holds up everybody (CVE-2023-44487 and CVE-2024-27316 are such attacks).
+// The guard sees frame headers only (RFC 9113, section 4.1): it decodes nothing, keeps no payload,
+// and needs a few hundred bytes a connection.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/connections/token_bucket.h"
+
+namespace denoise {
+
+// Not thread-safe.
+class Http2Guard {
+ public:
+  struct Limits {
+    // A header block as it is sent: HEADERS and its CONTINUATION frames.
+    size_t header_block_bytes = 64 << 10;
+    // Streams that the client resets (cancelled calls), and frames that cost work but carry no
+    // call: SETTINGS, PING, PRIORITY, GOAWAY, unknown types, DATA without data.
+    TokenBucket::Rate resets = {.burst = 256, .per_second = 64};
+    TokenBucket::Rate control_frames = {.burst = 1024, .per_second = 256};
+  };
+
+  Http2Guard(const Limits& limits, absl::Time now)
+      : limits_(limits), resets_(limits.resets, now), control_frames_(limits.control_frames, now) {}
+
+  // The next bytes that the client sent, split anywhere. An error says why the connection has to be
+  // closed; then do not call it again.
+  absl::Status Inspect(std::string_view bytes, absl::Time now);
+
+  // Whether the connection has begun as one of HTTP/2.
+  bool established() const { return preface_bytes_ == kPreface.size(); }
+
+ private:
+  static constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+  static constexpr size_t kFrameHeaderBytes = 9;
+
+  absl::Status InspectPreface(std::string_view& bytes);
+  absl::Status InspectFrame(absl::Time now);
+  absl::Status InspectHeaders(uint32_t length, bool end_headers);
+
+  const Limits limits_;
+  TokenBucket resets_;
+  TokenBucket control_frames_;
+  size_t preface_bytes_ = 0;  // that have come
+  std::array<uint8_t, kFrameHeaderBytes> header_ = {};
+  size_t header_bytes_ = 0;    // of the next frame that have come
+  uint32_t payload_left_ = 0;  // of the frame that is under way
+  size_t block_bytes_ = 0;     // of the header block that is under way
+};
+
+}  // namespace denoise

@@ -1,0 +1,109 @@
+#include "server/rpc/malformed_requests.h"
+
+#include <google/protobuf/descriptor.h>
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "core/base/resource_id.h"
+#include "server/connections/token_bucket.h"
+#include "server/rpc/status_mapping.h"
+#include "server/telemetry/log.h"
+
+namespace denoise {
+namespace {
+
+using grpc::experimental::InterceptionHookPoints;
+
+// A flood of such requests must not become a flood of lines. Thread-safe.
+class LogLines {
+ public:
+  // How many lines were left out before this one; nullopt if it is to be left out, too.
+  std::optional<int> Take() {
+    const MutexLock lock(mutex_);
+    if (bucket_.Take(Clock::Real().Now())) return std::exchange(left_out_, 0);
+    ++left_out_;
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr TokenBucket::Rate kRate = {.burst = 16, .per_second = 1};
+  Mutex mutex_;
+  TokenBucket bucket_ ABSL_GUARDED_BY(mutex_){kRate, Clock::Real().Now()};
+  int left_out_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+class MalformedRequest final : public grpc::experimental::Interceptor {
+ public:
+  MalformedRequest(grpc::experimental::ServerRpcInfo* call, LogLines& lines)
+      : method_(call->method()), lines_(lines) {}
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    // A method that exists says why when it refuses: only gRPC ends a call so. (It does so, too,
+    // when the caller has gone before its message came.)
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS) &&
+        methods->GetSendStatus().error_code() == grpc::StatusCode::UNIMPLEMENTED &&
+        methods->GetSendStatus().error_message().empty()) {
+      Refuse(*methods);
+    }
+    methods->Proceed();
+  }
+
+ private:
+  void Refuse(grpc::experimental::InterceptorBatchMethods& methods) const {
+    const std::string id = NewRandomId();
+    const absl::Status status = absl::InvalidArgumentError(absl::StrCat(
+        "the request did not arrive as a message that ", method_,
+        " takes: is the client built from this server's .proto files, and is its text UTF-8?"));
+    methods.ModifySendStatus(ToWireStatus(status, id).status);
+    methods.GetSendTrailingMetadata()->insert({kRequestIdTrailer, id});
+    const std::optional<int> lines_left_out = lines_.Take();
+    if (!lines_left_out) return;
+    LogEvent(spdlog::level::info, "request refused",
+             {{"request", id},
+              {"method", method_},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"message", std::string(status.message())},
+              {"lines_left_out", *lines_left_out}});
+  }
+
+  const std::string method_;
+  LogLines& lines_;
+};
+
+class Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit Factory(const std::vector<std::string>& services) {
+    const auto& pool = *google::protobuf::DescriptorPool::generated_pool();
+    for (const std::string& name : services) {
+      const auto* const service = pool.FindServiceByName(name);
+      for (int i = 0; service != nullptr && i < service->method_count(); ++i)
+        methods_.insert(absl::StrCat("/", name, "/", service->method(i)->name()));
+    }
+  }
+
+  // Null: nothing is intercepted.
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* call) override {
+    return methods_.contains(call->method()) ? new MalformedRequest(call, lines_) : nullptr;
+  }
+
+ private:
+  std::set<std::string, std::less<>> methods_;  // "/package.Service/Method"
+  LogLines lines_;                              // which outlive the calls, as the server does
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MalformedRequests(
+    const std::vector<std::string>& services) {
+  return std::make_unique<Factory>(services);
+}
+
+}  // namespace denoise
