@@ -43,6 +43,7 @@ constexpr char kExamples[] = R"(  denoise datasets upload pictures/
 constexpr char kUploadExamples[] =
     R"(  denoise datasets upload pictures/     # each sub-folder is a class
   denoise datasets upload animals.tar.gz --name animals
+  denoise datasets upload animals.zip
   denoise datasets upload data_batch_1.bin --format cifar10 --name cifar
 
 An upload that was interrupted continues where it stopped if you run the same
@@ -62,7 +63,8 @@ const FlagTable& UploadTable() {
        "The name of the data set. Default: that of the file or folder, without endings"},
       {"--format",
        "header.format",
-       "tar: a tar file or a folder; cifar10: records of a label byte and 3072 pixel bytes; mnist: "
+       "tar: a tar or zip file or a folder; cifar10: records of a label byte and 3072 pixel bytes; "
+       "mnist: "
        "an IDX file of pictures followed by one of labels",
        "Options",
        {.preset = "tar"}}};
@@ -126,11 +128,19 @@ class FolderUpload final : public UploadSource {
   const std::unique_ptr<FolderTar> tar_;
 };
 
+void WarnOfOtherFiles(const FolderTar& tar) {
+  if (tar.other_files() == 0) return;
+  std::fprintf(stderr, "denoise: left out %lld %s, for example %s\n",
+               static_cast<long long>(tar.other_files()), tar.other_files() == 1 ? "file" : "files",
+               tar.other_example().c_str());
+}
+
 // A folder becomes a tar of its pictures, made while it is sent; a file is sent as it is.
 // InvalidArgument, naming the path, if it cannot be read.
 absl::StatusOr<std::unique_ptr<UploadSource>> OpenUploadSource(const std::string& path) {
   if (std::filesystem::is_directory(path)) {
     ASSIGN_OR_RETURN(std::unique_ptr<FolderTar> tar, FolderTar::Open(path));
+    WarnOfOtherFiles(*tar);
     return std::make_unique<FolderUpload>(std::move(tar));
   }
   std::ifstream file(path, std::ios::binary);
@@ -233,8 +243,8 @@ std::string CheckPath(const std::string& path) {
 Command AddUpload(CLI::App& app) {
   const auto flags = std::make_shared<UploadFlags>();
   app.add_option("path", flags->path,
-                 "A folder of PNG, JPEG and WebP files with a sub-folder for each class, a tar "
-                 "file of such a folder, or a file in the format of --format")
+                 "A folder of PNG, JPEG and WebP files with a sub-folder for each class, a tar or "
+                 "zip file of such a folder, or a file in the format of --format")
       ->required()
       ->check(CLI::Validator(CheckPath, ""))
       ->type_name("PATH");
