@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/jobs/runs/picture_sheet.h"
 #include "server/jobs/runs/run_events.h"
@@ -54,7 +55,7 @@ DeviceTask::Outcome TrainingTask::Train() {
   if (recorder_->waiting() >= kMaxWaiting) return Outcome::kIdle;
   const absl::Time before = setup_.clock->Now();
   const absl::StatusOr<std::optional<StepReport>> report = setup_.trainer->RunSlice();
-  if (!report.ok()) return Fail(report.status());
+  if (!report.ok()) return FailTraining(report.status());
   const absl::Duration time = setup_.clock->Now() - before;
   setup_.progress.AddTime(time);
   step_time_ += time;
@@ -133,9 +134,17 @@ DeviceTask::Outcome TrainingTask::Evaluate() {
   return Outcome::kMore;
 }
 
-// Only one snapshot is written at a time, because each is as large as all of the run's state.
+// Only one snapshot is written at a time, because each is as large as all of the run's state. What
+// has diverged is not written: a roll-back would lead to it, and people could publish it. The last
+// step has nothing after it that could recover, so the run fails there.
 DeviceTask::Outcome TrainingTask::SaveCheckpoint() {
   if (recorder_->checkpoint_waiting()) return Outcome::kIdle;
+  const absl::Status usable = setup_.trainer->CheckUsable();
+  if (absl::IsAborted(usable) && !last_) {
+    chores_.pop_front();
+    return Outcome::kMore;
+  }
+  if (!usable.ok()) return FailTraining(usable);
   absl::StatusOr<TrainingSnapshot> snapshot = setup_.trainer->Snapshot();
   if (!snapshot.ok()) return Fail(snapshot.status());
   snapshot->state = setup_.progress.Encode(snapshot->state);
@@ -143,6 +152,14 @@ DeviceTask::Outcome TrainingTask::SaveCheckpoint() {
   recorder_->WriteCheckpoint(*std::move(snapshot));
   chores_.pop_front();
   return Outcome::kMore;
+}
+
+// Of a network that diverged, the reason names what was trained and how to go on.
+DeviceTask::Outcome TrainingTask::FailTraining(const absl::Status& status) {
+  if (!absl::IsAborted(status)) return Fail(status);
+  return Fail(absl::AbortedError(absl::StrCat("the training of ", setup_.model,
+                                              " diverged: ", status.message(),
+                                              ". Try a lower optimizer.learning_rate")));
 }
 
 DeviceTask::Outcome TrainingTask::EndOnceWritten() {

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -27,6 +28,7 @@ class TrainingTask final : public RunTask {
  public:
   struct Setup {
     std::unique_ptr<Trainer> trainer;  // restored
+    std::string model;                 // what it trains, for people: "models/emoji-32"
     RunFacts facts;
     RunProgress progress;
     RunSchedule schedule;
@@ -51,6 +53,7 @@ class TrainingTask final : public RunTask {
   // The network of grids and evaluations. The first call makes their runtime.
   absl::StatusOr<std::shared_ptr<const Network>> EvaluatedNetwork();
   Outcome EndOnceWritten();
+  Outcome FailTraining(const absl::Status& status);
   void HandleStopRequest();
   void OnStep(const StepReport& report);
   void Plan(const Due& due, const Due& written);

@@ -8,11 +8,11 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <vector>
 
 #include "core/diffusion/row_batch.h"
 #include "core/sampling/samplers/compile_plan.h"
+#include "tests/support/bench_arguments.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/gaussian_network.h"
 
@@ -64,6 +64,7 @@ void Run() {
 }  // namespace denoise
 
 int main(int argc, char** argv) {
-  at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 2);
+  const denoise::BenchArguments arguments(argc, argv, "row_batch_bench [THREADS]", /*most=*/1);
+  at::set_num_threads(arguments.Number(1, "THREADS", 2));
   denoise::Run();
 }
