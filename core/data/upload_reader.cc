@@ -1,5 +1,8 @@
 #include "core/data/upload_reader.h"
 
+#include <memory>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "core/base/status_macros.h"
@@ -12,10 +15,31 @@ namespace denoise {
 
 namespace {
 
-absl::StatusOr<bool> IsZip(const OpenBytes& upload) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> source, upload());
-  ASSIGN_OR_RETURN(const std::string start, ReadString(*source, 4));
-  return LooksLikeZip(start);
+// A source of which the first bytes were read already.
+class ContinuedSource : public ByteSource {
+ public:
+  ContinuedSource(std::string start, std::unique_ptr<ByteSource> rest)
+      : start_(std::move(start)), rest_(std::move(rest)) {}
+
+  absl::StatusOr<size_t> Read(std::span<char> buffer) override {
+    if (start_.empty()) return rest_->Read(buffer);
+    const size_t size = start_.copy(buffer.data(), buffer.size());
+    start_.erase(0, size);
+    return size;
+  }
+
+ private:
+  std::string start_;
+  const std::unique_ptr<ByteSource> rest_;
+};
+
+absl::StatusOr<std::unique_ptr<UploadReader>> OpenArchive(const OpenBytes& upload,
+                                                          const UploadLimits& limits) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> source, upload());
+  ASSIGN_OR_RETURN(std::string start, ReadString(*source, 4));
+  if (LooksLikeZip(start)) return ZipReader::Open(upload, limits);
+  auto whole = std::make_unique<ContinuedSource>(std::move(start), std::move(source));
+  return std::make_unique<TarReader>(Unpack(std::move(whole), limits.max_unpacked_bytes), limits);
 }
 
 }  // namespace
@@ -23,18 +47,14 @@ absl::StatusOr<bool> IsZip(const OpenBytes& upload) {
 absl::StatusOr<std::unique_ptr<UploadReader>> OpenUpload(UploadFormat format,
                                                          const OpenBytes& upload,
                                                          const UploadLimits& limits) {
+  if (format == UploadFormat::kTar) return OpenArchive(upload, limits);
   const OpenBytes unpacked = [&]() -> absl::StatusOr<std::unique_ptr<ByteSource>> {
     ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> packed, upload());
     return Unpack(std::move(packed), limits.max_unpacked_bytes);
   };
-  if (format == UploadFormat::kTar) {
-    ASSIGN_OR_RETURN(const bool is_zip, IsZip(upload));
-    if (is_zip) return ZipReader::Open(upload, limits);
-  }
   if (format == UploadFormat::kMnist) return OpenIdxReader(unpacked, limits);
   ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> bytes, unpacked());
-  if (format == UploadFormat::kCifar10) return MakeCifarReader(std::move(bytes));
-  return std::make_unique<TarReader>(std::move(bytes), limits);
+  return MakeCifarReader(std::move(bytes));
 }
 
 }  // namespace denoise
