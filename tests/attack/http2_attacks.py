@@ -264,10 +264,10 @@ class Attacker:
                     self.count("closed_by_server")
         self.on_each_connection(act)
 
-    def hold(self, first=b"", trickle=b"", address=None):
-        """Keeps all connections until the server has closed them or --hold has passed, and sends a
-        byte of `trickle` on each twice a second."""
-        until = min(self.deadline, time.monotonic() + self.options.hold)
+    def hold(self, first=b"", trickle=b"", address=None, begun=lambda: True):
+        """Keeps all connections until the server has closed them or --hold has passed since they
+        have `begun` to matter, and sends a byte of `trickle` on each twice a second."""
+        until = self.deadline
         with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
             for number in range(self.options.connections):
                 if time.monotonic() > until:
@@ -280,6 +280,8 @@ class Attacker:
             for tick in range(10**6):
                 if not selector.get_map() or time.monotonic() > until:
                     break
+                if until == self.deadline and begun():
+                    until = min(self.deadline - 0.001, time.monotonic() + self.options.hold)
                 for key, _ in selector.select(0.5):
                     if not self.is_open(key.fileobj):
                         selector.unregister(key.fileobj)
@@ -426,7 +428,7 @@ def descriptors(attacker):
     lower = min(before[0], open_descriptors(pid) + 20)
     try:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (lower, before[1]))
-        attacker.hold(START)
+        attacker.hold(START, begun=lambda: open_descriptors(pid) >= lower - 3)
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
@@ -608,6 +610,9 @@ def run(options):
         report["attacker"] = ours.recv()
     limit = report["before"]["resident_mib"] + options.max_growth_mib
     end = time.monotonic() + options.settle_seconds
+    while (open_descriptors(options.pid) > report["before"]["peak_descriptors"]
+           and time.monotonic() < end):
+        time.sleep(PAUSE_SECONDS)  # the attacker's places are not free yet
     report["after"] = observer.phase(lambda calls: calls < CALLS_PER_PHASE or (
         resident_mib(options.pid) > limit and time.monotonic() < end))
     failed = sum(report[phase]["calls"]["failed"] for phase in ("before", "during", "after"))
