@@ -1,17 +1,23 @@
 // `denoise`: the command line of denoised.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/commands/commands.h"
 #include "client/cli/display/terminal.h"
 #include "client/cli/flags/help_formatter.h"
@@ -77,13 +83,38 @@ ExitCode Main(int argc, char** argv) {
   return ReportUsageError(*error, CommandName(CommandOf(app, arguments)), json);
 }
 
+// A file that is opened while descriptor 1 is closed would become standard output.
+void OpenStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) < 0) open("/dev/null", O_RDWR);
+  }
+}
+
+// Output that could not be written, to a full disk for example, must not pass for success.
+absl::Status FlushOutput() {
+  std::cout.flush();
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good())
+    return absl::OkStatus();
+  return absl::UnknownError(absl::StrCat("cannot write to standard output", errno != 0 ? ": " : "",
+                                         errno != 0 ? std::strerror(errno) : ""));
+}
+
+ExitCode MainThenFlush(int argc, char** argv) {
+  const ExitCode code = Main(argc, argv);
+  const absl::Status flushed = FlushOutput();
+  if (code != kExitOk || flushed.ok()) return code;
+  return ReportError(flushed, WantsJson(std::vector<std::string>(argv + 1, argv + argc)));
+}
+
 }  // namespace
 }  // namespace denoise
 
 int main(int argc, char** argv) {
+  denoise::OpenStandardStreams();
   denoise::QuietGrpc();
   try {
-    return denoise::Main(argc, argv);
+    return denoise::MainThenFlush(argc, argv);
   } catch (const std::exception& error) {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     return denoise::ReportError(absl::InternalError(error.what()), denoise::WantsJson(arguments));

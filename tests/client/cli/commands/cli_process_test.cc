@@ -541,6 +541,13 @@ TEST_F(CliTest, UsageErrorsAreTold) {
   EXPECT_TRUE(server_.requests().empty());
 }
 
+TEST(Cli, OutputThatCannotBeWrittenIsAnError) {
+  const auto result =
+      RunProcess({"/bin/sh", "-c", "exec \"$0\" --help > /dev/full", DENOISE_BINARY}, kPatience);
+  EXPECT_EQ(result->exit_status, Exited(1));
+  EXPECT_EQ(result->error, "denoise: cannot write to standard output: No space left on device\n");
+}
+
 TEST(Cli, UsageErrorsSayWhatIsWrongAndWhereToLook) {
   struct Case {
     std::vector<std::string> arguments;
