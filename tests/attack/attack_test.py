@@ -166,7 +166,7 @@ class Limits(WithServer):
 
 class Churn(WithServer):
     def test_has_a_rate_for_each_address(self):
-        report = self.attack("connection-churn --connections 800",
+        report = self.attack("connection-churn --connections 1500",
                              "new connections a second from 127.0.0.2")
         self.assertEqual(report["during"]["newcomers"]["failed"], 0)
 
