@@ -89,6 +89,7 @@ absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, 
   ConnectionRelay::Options options;
   options.connections.connections = MaxConnections(flags.max_connections);
   options.connections.connections_per_address = flags.max_connections_per_address;
+  options.http2.calls_before_settings = flags.max_concurrent_streams;
   options.memory = memory;
   if (!flags.tls_cert.empty()) {
     ASSIGN_OR_RETURN(options.tls_certificate, ReadFile(flags.tls_cert, kMaxPemBytes));

@@ -13,10 +13,12 @@ enum FrameType : uint8_t {
   kData = 0,
   kHeaders = 1,
   kRstStream = 3,
+  kSettings = 4,
   kWindowUpdate = 8,
   kContinuation = 9,
 };
 constexpr uint8_t kEndStream = 0x1;
+constexpr uint8_t kAck = 0x1;
 constexpr uint8_t kEndHeaders = 0x4;
 
 }  // namespace
@@ -56,6 +58,7 @@ absl::Status Http2Guard::InspectFrame(absl::Time now) {
   payload_left_ = length;
   switch (type) {
     case kHeaders:
+      RETURN_IF_ERROR(InspectCall());
       block_bytes_ = 0;
       return InspectHeaders(length, (flags & kEndHeaders) != 0);
     case kContinuation:
@@ -67,13 +70,27 @@ absl::Status Http2Guard::InspectFrame(absl::Time now) {
     case kWindowUpdate:  // frequent while a client reads much, and cheap
       return absl::OkStatus();
     case kData:
-      if (length > 0 || (flags & kEndStream) != 0) return absl::OkStatus();
-      [[fallthrough]];
+      return length > 0 || (flags & kEndStream) != 0 ? absl::OkStatus() : InspectControlFrame(now);
+    case kSettings:
+      settings_acknowledged_ = settings_acknowledged_ || (flags & kAck) != 0;
+      return InspectControlFrame(now);
     default:
-      if (control_frames_.Take(now)) return absl::OkStatus();
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "more than ", limits_.control_frames.per_second, " control frames a second"));
+      return InspectControlFrame(now);
   }
+}
+
+absl::Status Http2Guard::InspectControlFrame(absl::Time now) {
+  if (control_frames_.Take(now)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("more than ", limits_.control_frames.per_second, " control frames a second"));
+}
+
+absl::Status Http2Guard::InspectCall() {
+  if (settings_acknowledged_ || ++calls_before_settings_ <= limits_.calls_before_settings)
+    return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("more than ", limits_.calls_before_settings,
+                   " calls before it has acknowledged the server's SETTINGS"));
 }
 
 // An empty CONTINUATION counts, too: there may be any number of them in a block.

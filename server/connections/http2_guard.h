@@ -24,6 +24,9 @@ class Http2Guard {
   struct Limits {
     // A header block as it is sent: HEADERS and its CONTINUATION frames.
     size_t header_block_bytes = 64 << 10;
+    // Calls before the client has acknowledged the server's SETTINGS: gRPC applies its limit on
+    // concurrent streams only then, and a client that never acknowledges has none.
+    int calls_before_settings = 128;
     // Streams that the client resets (cancelled calls), and frames that cost work but carry no
     // call: SETTINGS, PING, PRIORITY, GOAWAY, unknown types, DATA without data.
     TokenBucket::Rate resets = {.burst = 256, .per_second = 64};
@@ -46,6 +49,8 @@ class Http2Guard {
 
   absl::Status InspectPreface(std::string_view& bytes);
   absl::Status InspectFrame(absl::Time now);
+  absl::Status InspectCall();
+  absl::Status InspectControlFrame(absl::Time now);
   absl::Status InspectHeaders(uint32_t length, bool end_headers);
 
   const Limits limits_;
@@ -55,7 +60,9 @@ class Http2Guard {
   std::array<uint8_t, kFrameHeaderBytes> header_ = {};
   size_t header_bytes_ = 0;    // of the next frame that have come
   uint32_t payload_left_ = 0;  // of the frame that is under way
-  size_t block_bytes_ = 0;     // of the header block that is under way
+  bool settings_acknowledged_ = false;
+  int calls_before_settings_ = 0;
+  size_t block_bytes_ = 0;  // of the header block that is under way
 };
 
 }  // namespace denoise

@@ -26,6 +26,7 @@ MAX_GROWTH_MIB = 512
 FLOOD = "--connections 1 --count 20000"
 HEADER_BLOCK = "a header block of more than 65536 bytes"
 CONTROL_FRAMES = "control frames a second"
+NOT_ACKNOWLEDGED = "before it has acknowledged the server's SETTINGS"
 NOT_IN_TIME = "it has not begun to speak HTTP/2 in time"
 
 # Attacks after which the server has closed every connection, and what its log says.
@@ -38,8 +39,8 @@ CLOSED = {
     "priority_flood": ("priority-flood " + FLOOD, CONTROL_FRAMES),
     # gRPC closes these, or may be the first to.
     "ping_flood": ("ping-flood " + FLOOD, None),
-    "opening_too_many_streams": ("refused-streams --acknowledge " + FLOOD, None),
-    "calling_unknown_methods": ("unknown-methods --acknowledge " + FLOOD, None),
+    "opening_too_many_streams": ("refused-streams " + FLOOD, NOT_ACKNOWLEDGED),
+    "calling_unknown_methods": ("unknown-methods " + FLOOD, NOT_ACKNOWLEDGED),
     "making_the_server_reset": ("server-resets " + FLOOD, None),
     "rapid_reset": ("rapid-reset " + FLOOD, "cancelled calls a second"),
     "settings_flood": ("settings-flood " + FLOOD, CONTROL_FRAMES),

@@ -76,7 +76,7 @@ const CLI::Option* FindOption(const CLI::App& app, const std::string& name) {
   return app.get_option_no_throw(name);
 }
 
-bool TakesValue(const CLI::Option& option) { return option.get_type_size_max() > 0; }
+bool TakesValue(const CLI::Option& option) { return option.get_items_expected_max() > 0; }
 
 std::vector<std::string> FlagsOf(const CLI::App& app) {
   std::vector<std::string> flags;

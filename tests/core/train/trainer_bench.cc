@@ -11,7 +11,7 @@
 // alternate and medians are shown, so ratios are meaningful even on a machine that is not idle.
 #include <torch/torch.h>
 
-#include <CLI/Validators.hpp>
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
 #include <functional>

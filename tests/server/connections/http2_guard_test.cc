@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 constexpr char kPreface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr char kData = 0, kHeaders = 1, kPriority = 2, kRstStream = 3, kSettings = 4, kPing = 6,
                kWindowUpdate = 8, kContinuation = 9;
-constexpr char kEndStream = 1, kEndHeaders = 4;
+constexpr char kEndStream = 1, kAck = 1, kEndHeaders = 4;
 
 std::string Frame(char type, char flags, size_t payload) {
   const auto byte = [payload](int shift) { return static_cast<char>(payload >> shift & 0xff); };
@@ -99,7 +99,14 @@ TEST_F(Http2GuardTest, FramesThatCarryNoCallHaveARateTogether) {
   EXPECT_THAT(std::string(refusal_.message()), HasSubstr("5 control frames a second"));
 }
 
+TEST_F(Http2GuardTest, AClientThatAcknowledgesNothingMayMakeFewCalls) {
+  const std::string call = Frame(kHeaders, kEndHeaders | kEndStream, 50);
+  EXPECT_EQ(Count(call, 1000), 128);
+  EXPECT_THAT(std::string(refusal_.message()), HasSubstr("acknowledged the server's SETTINGS"));
+}
+
 TEST_F(Http2GuardTest, ReadingAndSendingMuchIsNoFlood) {
+  EXPECT_TRUE(Say(Frame(kSettings, kAck, 0)).ok());
   EXPECT_EQ(Count(Frame(kWindowUpdate, 0, 4), 10'000), 10'000);
   EXPECT_EQ(Count(Frame(kData, 0, 1), 10'000), 10'000);
   EXPECT_EQ(Count(Frame(kHeaders, kEndHeaders | kEndStream, 50), 10'000), 10'000);
