@@ -90,12 +90,10 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
                  "Connections at a time; more are refused")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--max-connections-per-address", flags.max_connections_per_address,
-                 "Connections at a time from one IPv4 address or IPv6 /64; behind a proxy that is "
-                 "all of them")
+                 "The same from one IPv4 address or IPv6 /64, such as a proxy's")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--memory-limit-mib", flags.memory_limit_mib,
-                 "Refuse new work while nine tenths of this are in use (0: the memory of the "
-                 "container or machine)")
+                 "Refuse new work at nine tenths of this (0: of the container or machine)")
       ->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-concurrent-streams", flags.max_concurrent_streams,
                  "Maximum concurrent calls per connection")

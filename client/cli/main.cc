@@ -92,8 +92,8 @@ void OpenStandardStreams() {
 
 // Output that could not be written, to a full disk for example, must not pass for success.
 absl::Status FlushOutput() {
-  std::cout.flush();
   errno = 0;
+  std::cout.flush();
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good())
     return absl::OkStatus();
   return absl::UnknownError(absl::StrCat("cannot write to standard output", errno != 0 ? ": " : "",

@@ -20,6 +20,7 @@
 #include <chrono>
 #include <cstring>
 #include <list>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -98,21 +99,21 @@ absl::StatusOr<std::unique_ptr<asio::ssl::context>> TlsContext(const std::string
 // What all connections of a relay share. Used by its thread alone.
 struct Shared {
   explicit Shared(ConnectionRelay::Options given)
-      : options(std::move(given)),
-        limits(options.connections),
-        log_lines(kLogLines, options.clock->Now()) {}
+      : options(std::move(given)), limits(options.connections) {}
 
   // Floods of connections must not become floods of log lines.
   void Refuse(ConnectionRelay::Refusal kind, const std::string& peer, const std::string& reason) {
     if (options.on_refusal) options.on_refusal(kind);
-    if (!log_lines.Take(options.clock->Now())) {
-      ++lines_left_out;
+    const absl::Time now = options.clock->Now();
+    LogLines& lines = log_lines.try_emplace(kind, LogLines{{kLogLines, now}}).first->second;
+    if (!lines.bucket.Take(now)) {
+      ++lines.left_out;
       return;
     }
     LogEvent(spdlog::level::warn, "connection refused",
              {{"peer", peer.empty() ? "unix" : peer},
               {"reason", reason},
-              {"lines_left_out", std::exchange(lines_left_out, 0)}});
+              {"lines_left_out", std::exchange(lines.left_out, 0)}});
   }
   void CountConnections() {
     if (options.on_connections) options.on_connections(limits.connections());
@@ -121,8 +122,12 @@ struct Shared {
   const ConnectionRelay::Options options;
   ConnectionLimits limits;
   std::unique_ptr<asio::ssl::context> tls;
-  TokenBucket log_lines;
-  int lines_left_out = 0;
+  // A flood of one kind must not hide the reason of another.
+  struct LogLines {
+    TokenBucket bucket;
+    int left_out = 0;
+  };
+  std::map<ConnectionRelay::Refusal, LogLines> log_lines;
 };
 
 // A connected pair of sockets: `ours` is read and written here, `theirs` given to gRPC.

@@ -113,7 +113,8 @@ void AddBadRequest(const std::vector<FieldViolation>& violations, google::rpc::S
   }
   if (listed < violations.size()) {
     bad_request.add_field_violations()->set_description(
-        absl::StrCat(violations.size() - listed, " more violations are not listed"));
+        absl::StrCat(violations.size() > FieldViolations::kMax ? "at least " : "",
+                     violations.size() - listed, " more violations are not listed"));
   }
   wire.add_details()->PackFrom(bad_request);
 }

@@ -42,7 +42,7 @@ CLOSED = {
     "opening_too_many_streams": ("refused-streams " + FLOOD, NOT_ACKNOWLEDGED),
     "calling_unknown_methods": ("unknown-methods " + FLOOD, NOT_ACKNOWLEDGED),
     "making_the_server_reset": ("server-resets " + FLOOD, None),
-    "rapid_reset": ("rapid-reset " + FLOOD, "cancelled calls a second"),
+    "rapid_reset": ("rapid-reset " + FLOOD, NOT_ACKNOWLEDGED),
     "settings_flood": ("settings-flood " + FLOOD, CONTROL_FRAMES),
     "slow_preface": ("slow-preface --connections 1 --hold 60", NOT_IN_TIME),
 }
@@ -154,22 +154,9 @@ for each, case in CLOSED.items():
 class Limits(WithServer):
     FLAGS = ("--max-connections", "12", "--max-connections-per-address", "8")
 
-    def test_of_one_address(self):
-        report = self.attack("preface-only --connections 10 --hold 1",
-                             "127.0.0.2 has 8 connections, the maximum")
-        self.assertGreaterEqual(report["attacker"]["survived"], 8)
-        self.assertEqual(report["during"]["newcomers"]["failed"], 0)
-
     def test_of_all_addresses(self):
         self.attack("preface-only --connections 20 --addresses 5 --hold 1",
                     "there are 12 connections, the maximum")
-
-
-class Churn(WithServer):
-    def test_has_a_rate_for_each_address(self):
-        report = self.attack("connection-churn --connections 1500",
-                             "new connections a second from 127.0.0.2")
-        self.assertEqual(report["during"]["newcomers"]["failed"], 0)
 
 
 class Descriptors(WithServer):

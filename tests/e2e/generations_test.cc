@@ -240,7 +240,7 @@ TEST_F(GenerationsTest, AnotherRequestWithTheSameIdIsRefused) {
   const ProcessResult other = Run(Arguments(2, 3, "out", {"--request-id", "zoo"}));
   EXPECT_EQ(other.exit_status, kFailed);
   EXPECT_THAT(other.error, HasSubstr("differs in count, sampler"));
-  const ProcessResult wrong = Run(Arguments(1, 2, "out", {"--request-id", "a/../b"}));
+  const ProcessResult wrong = Run(Arguments(1, 2, "other", {"--request-id", "a/../b"}));
   EXPECT_EQ(wrong.exit_status, kUsage);
   EXPECT_THAT(wrong.error, HasSubstr("--request-id: must be at most 64"));
 }
@@ -255,7 +255,8 @@ TEST_F(GenerationsTest, WhatHasExpiredIsToldFromWhatNeverWas) {
   EXPECT_THAT(expired.error, HasSubstr("no longer kept"));
   const ProcessResult never = Run({"generations", "get", "never"});
   EXPECT_EQ(never.exit_status, kNotFound);
-  EXPECT_THAT(never.error, AllOf(HasSubstr("no such generation"), Not(HasSubstr("kept"))));
+  EXPECT_THAT(never.error,
+              AllOf(HasSubstr("there is no generation never"), Not(HasSubstr("kept"))));
 }
 
 TEST_F(GenerationsTest, ResultsStayWithinTheirMemory) {

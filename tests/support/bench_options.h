@@ -2,9 +2,9 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <CLI/CLI.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <optional>
 #include <string>

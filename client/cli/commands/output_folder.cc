@@ -136,6 +136,8 @@ absl::StatusOr<OutputFolder> OutputFolder::Open(const fs::path& path, OutputRun 
   }
   FileList earlier = ReadList(path);
   OutputFolder folder(path, std::move(run));
+  std::error_code ignored;
+  folder.had_list_ = fs::exists(path / kListName, ignored);
   if (folder.run_.continues && BelongsTo(earlier, folder.run_)) {
     folder.listed_.insert(earlier.files.begin(), earlier.files.end());
   } else {
@@ -162,7 +164,7 @@ void OutputFolder::Begin() {
     const fs::path parent = fs::path(name).parent_path();
     if (!parent.empty()) fs::remove(path_ / parent, ignored);  // fails unless it is empty
   }
-  fs::remove(path_ / kListName, ignored);
+  if (had_list_) fs::remove(path_ / kListName, ignored);
 }
 
 // Two runs that begin at the same time cannot both make the list.

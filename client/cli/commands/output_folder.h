@@ -83,6 +83,7 @@ class OutputFolder {
   std::vector<std::string> earlier_files_;  // to be removed by the first write
   std::set<std::string> listed_;            // in the list of files
   bool begun_ = false;
+  bool had_list_ = false;  // of an earlier run
   bool has_list_ = false;
   std::string left_out_;
 };

@@ -93,11 +93,16 @@ std::string JobHistory::Line(int width) const {
         std::isfinite(progress_.loss()) ? absl::StrFormat("%.4f", progress_.loss()) : "not finite");
     absl::StrAppendFormat(&tail, "  %.1f images/s", progress_.pictures_per_second());
   }
-  if (const auto left = time_left()) absl::StrAppend(&tail, "  ", TimeText(*left), " left");
+  const char* const head = evaluates_ ? "evaluating " : "training ";
+  if (const auto left = time_left()) {
+    const std::string text = absl::StrCat("  ", TimeText(*left), " left");
+    if (std::string_view(head).size() + tail.size() + text.size() <= static_cast<size_t>(width))
+      tail += text;
+  }
   const double fraction =
       steps_total_ > 0 ? static_cast<double>(progress_.step()) / static_cast<double>(steps_total_)
                        : 0;
-  return LineWithBar(evaluates_ ? "evaluating " : "training ", fraction, tail, width);
+  return LineWithBar(head, fraction, tail, width);
 }
 
 }  // namespace denoise

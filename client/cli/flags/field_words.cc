@@ -149,7 +149,7 @@ std::string Translated(std::span<const MessageFlag> flags, std::string_view befo
   const Names& enumerators = EnumeratorNames();
   if (const auto name = enumerators.find(word); name != enumerators.end()) return name->second;
   const bool is_field = word.find_first_of("_.") != std::string_view::npos;
-  if (is_field || before.ends_with("with ") || before.ends_with("beside ")) {
+  if (is_field || before.ends_with("together with ") || before.ends_with("beside ")) {
     return FlagOfTail(flags, word);
   }
   return "";

@@ -12,7 +12,8 @@ namespace denoise {
 
 // `text` with fields ("ema_decays", "optimizer.learning_rate") as the flags of `flags` that set
 // them, and enumerators ("HYBRID", "ENCODING_RAW_FLOAT32") as those flags take them. A word that is
-// also plain English ("steps") becomes a flag only after "with" or "beside".
+// also plain English ("steps") becomes a flag only after "together with" or
+// "beside".
 std::string WithFlagNames(std::span<const MessageFlag> flags, std::string_view text);
 
 // What an error calls `field`: the flag that sets it, the first flag of the message that it is, or,

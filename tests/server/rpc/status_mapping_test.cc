@@ -144,7 +144,7 @@ TEST(StatusMapping, DetailsStaySmallAndTheRestIsCounted) {
   const int listed = bad_request->field_violations_size() - 1;
   EXPECT_GT(listed, 30);
   EXPECT_EQ(bad_request->field_violations(listed).description(),
-            absl::StrCat(1000 - listed, " more violations are not listed"));
+            absl::StrCat("at least ", 257 - listed, " more violations are not listed"));
 }
 
 TEST(StatusMapping, LongTextsAreCutAtACharactersBoundary) {

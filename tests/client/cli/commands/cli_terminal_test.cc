@@ -40,8 +40,8 @@ class CliTerminalTest : public testing::Test {
   // Runs `generate` in a terminal of its own; everything the terminal was sent.
   std::string Generate(const std::vector<std::string>& more, const Terminal& terminal = {}) {
     std::vector<std::string> arguments = {
-        "generate", "--model", "shapes", "--class-label",        "circle", "--count", "3",
-        "--frames", "1",       "--out",  folder_.path().string()};
+        "generate", "--model", "shapes", "--class-label",         "circle",     "--count", "3",
+        "--frames", "1",       "--out",  folder_.path().string(), "--overwrite"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return Run(std::move(arguments), terminal);
   }

@@ -133,7 +133,7 @@ TEST(HelpFormatter, WrapsHelpAndSaysWhatGoesTogether) {
   for (size_t end; (end = help.find('\n', begin)) != std::string::npos; begin = end + 1) {
     EXPECT_LT(end - begin, 80u) << help.substr(begin, end - begin);
   }
-  EXPECT_THAT(help, HasSubstr("Needs --init\n"));
+  EXPECT_THAT(help, HasSubstr("Needs --init. Not with"));
   EXPECT_THAT(help, Not(HasSubstr("\n\n\n")));
   EXPECT_THAT(help, HasSubstr("-c,--class-label NAME|INDEX\n"));
   EXPECT_THAT(help, HasSubstr("Not with --class-weights\n"));

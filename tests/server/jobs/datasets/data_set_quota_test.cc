@@ -131,7 +131,7 @@ TEST_F(DataSetQuotaTest, AnUploadThatUnpacksToMoreThanADataSetMayHaveFails) {
             "its unpacked pictures take more than 60 bytes, the maximum for a data set");
   EXPECT_EQ(Get()->report().pictures(), 1);
   EXPECT_EQ(Get()->stored_bytes(), 0);
-  EXPECT_TRUE(std::filesystem::is_empty(open_->state.data_set(1)));
+  EXPECT_FALSE(std::filesystem::exists(open_->state.data_set(1)));
   ASSERT_TRUE(store_->Housekeep().ok());
   EXPECT_EQ(ingest_.reads, 1);  // it would be no smaller
   ingest_.stored_bytes.reset();
@@ -146,7 +146,7 @@ TEST_F(DataSetQuotaTest, AnUploadThatUnpacksToMoreThanIsLeftFails) {
 
   EXPECT_EQ(Get()->state(), Dataset::FAILED);
   EXPECT_THAT(Get()->error(), HasSubstr("more than the 44 bytes that are left of the 100"));
-  EXPECT_TRUE(std::filesystem::is_empty(open_->state.data_set(2)));
+  EXPECT_FALSE(std::filesystem::exists(open_->state.data_set(2)));
   ingest_.stored_bytes = 44;
   EXPECT_TRUE(UploadBytes(1, "datasets/c").ok());
 }

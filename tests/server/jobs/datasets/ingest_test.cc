@@ -62,7 +62,7 @@ TEST_F(IngestUploadTest, ABombOfPicturesEndsAtTheQuota) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("more than 2097152 bytes"));
   EXPECT_EQ(Get()->state(), Dataset::FAILED);
   EXPECT_LT(Get()->report().pictures(), 200);
-  EXPECT_TRUE(std::filesystem::is_empty(open_->state.data_set(1)));
+  EXPECT_FALSE(std::filesystem::exists(open_->state.data_set(1)));
 }
 
 TEST_F(IngestUploadTest, ABombOfPicturesEndsWhereOthersAreInTheWay) {

@@ -331,9 +331,12 @@ TEST_F(TrainingTaskTest, WithoutAnIntactCheckpointItStartsOver) {
 
 TEST_F(TrainingTaskTest, TooManyStepsThatAreNotFiniteEndIt) {
   JobOnDisk job(path());
-  job.Load({.hook = [](const TinyNetworkCall& call) {
-    return call.number > 10 ? std::numeric_limits<float>::quiet_NaN() : 1;
-  }});
+  const RunSchedule schedule = {.progress_every = 0, .checkpoint_every = 3};
+  job.Load({.hook =
+                [](const TinyNetworkCall& call) {  // two a step
+                  return call.number > 10 ? std::numeric_limits<float>::quiet_NaN() : 1;
+                }},
+           schedule);
 
   EXPECT_FALSE(job.Run());
 
