@@ -29,8 +29,8 @@ constexpr char kExamples[] = R"(  denoise watch zoo
 
 Shows and writes what `denoise generate` does, from the beginning, as far as the
 server still has it. The generation does not depend on the watch, unless it was
-started with --on-disconnect cancel and nobody else reads it. A watch whose server
-goes away continues when it is back, for up to ten minutes.
+started with --on-disconnect cancel and nobody else reads it. A watch whose
+server goes away continues when it is back, for up to ten minutes.
 )";
 
 const FlagTable& WatchTable() {

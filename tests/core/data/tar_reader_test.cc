@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -227,17 +228,22 @@ TEST(TarReader, AMillionEmptyFilesTakeNoMemory) {
   class Repeated : public ByteSource {
    public:
     absl::StatusOr<size_t> Read(std::span<char> buffer) override {
-      if (left_ == 0) return 0;
-      if (--left_ == 0) block_.assign(512, '\0');
-      std::copy(block_.begin(), block_.end(), buffer.begin());
-      return block_.size();
+      if (read_ == block_.size()) {
+        if (left_ == 0) return 0;
+        if (--left_ == 0) block_.assign(512, '\0');
+        read_ = 0;
+      }
+      const size_t size = std::min(buffer.size(), block_.size() - read_);
+      std::copy_n(block_.begin() + static_cast<std::ptrdiff_t>(read_), size, buffer.begin());
+      read_ += size;
+      return size;
     }
 
    private:
     std::string block_ = MakeTarHeader("a/empty.png", 0);
-    int left_ = 1'000'001;
+    size_t read_ = block_.size();  // of the block
+    int left_ = 1'000'001;         // blocks
   };
-  // The buffer has room for a block: the reader asks for 64 KiB at a time.
   const OpenBytes open = []() -> absl::StatusOr<std::unique_ptr<ByteSource>> {
     return std::make_unique<Repeated>();
   };
