@@ -93,7 +93,7 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
                  "The same from one IPv4 address or IPv6 /64, such as a proxy's")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--memory-limit-mib", flags.memory_limit_mib,
-                 "Refuse new work at nine tenths of this (0: the container's or machine's)")
+                 "Refuse new work at nine tenths of this (0: all that there is)")
       ->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-concurrent-streams", flags.max_concurrent_streams,
                  "Maximum concurrent calls per connection")
