@@ -147,8 +147,12 @@ TEST(Jpeg, WhatEveryViewerIgnoresIsIgnored) {
   scan_parameters[scan + 4 + 1 + 2 * 3 + 1] = 0;  // the last coefficient: 0 instead of 63
   std::string revision = plain;
   revision[plain.find("JFIF") + 5] = 9;
-  const std::string colour_profile =
-      plain.substr(0, 2) + std::string("\xff\xe2\0\x12ICC_PROFILE\0\x07\x02", 20) + plain.substr(2);
+  const std::string colour_profile = plain.substr(0, 2) +
+                                     std::string(
+                                         "\xff\xe2\0\x12ICC_PROFILE\0\x07\x02"
+                                         "ab",
+                                         20) +
+                                     plain.substr(2);
   struct {
     const char* name;
     std::string bytes;
