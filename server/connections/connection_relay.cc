@@ -11,7 +11,6 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -19,7 +18,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <list>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -29,6 +27,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "server/connections/acceptor.h"
 #include "server/connections/token_bucket.h"
 #include "server/telemetry/log.h"
 
@@ -41,8 +40,6 @@ using Socket = asio::generic::stream_protocol::socket;
 using TlsSocket = asio::ssl::stream<Socket>;
 
 constexpr size_t kBufferBytes = 16 << 10;  // also the most that a TLS record holds
-constexpr int kAcceptedAtOnce = 64;
-constexpr std::chrono::milliseconds kRetryAccept(100);
 constexpr std::chrono::milliseconds kMemoryCheckInterval(100);
 constexpr TokenBucket::Rate kLogLines = {.burst = 16, .per_second = 1};
 
@@ -261,9 +258,13 @@ class Connection : public std::enable_shared_from_this<Connection<Client>> {
 class ConnectionRelay::Impl {
  public:
   Impl(ListeningSockets sockets, Options options, std::unique_ptr<asio::ssl::context> tls)
-      : shared_(std::move(options)), memory_timer_(io_) {
+      : shared_(std::move(options)),
+        acceptor_(
+            io_, std::move(sockets),
+            [this](int descriptor, const sockaddr_storage& peer) { Admit(descriptor, peer); },
+            [this](int error) { shared_.Refuse(Refusal::kDescriptors, "", std::strerror(error)); }),
+        memory_timer_(io_) {
     shared_.tls = std::move(tls);
-    for (const int descriptor : sockets.Release()) Listen(listeners_.emplace_back(io_, descriptor));
     CheckMemory();
     thread_ = std::thread([this] { io_.run(); });
   }
@@ -274,46 +275,6 @@ class ConnectionRelay::Impl {
   }
 
  private:
-  struct Listener {
-    Listener(asio::io_context& io, int descriptor) : socket(io, descriptor), retry(io) {}
-    asio::posix::stream_descriptor socket;
-    asio::steady_timer retry;
-  };
-
-  void Listen(Listener& listener) {
-    listener.socket.async_wait(asio::posix::stream_descriptor::wait_read,
-                               [this, &listener](error_code error) {
-                                 if (!error) Accept(listener);
-                               });
-  }
-
-  void Accept(Listener& listener) {
-    for (int i = 0; i < kAcceptedAtOnce; ++i) {
-      sockaddr_storage peer{};
-      socklen_t length = sizeof(peer);
-      const int descriptor =
-          accept4(listener.socket.native_handle(), reinterpret_cast<sockaddr*>(&peer), &length,
-                  SOCK_NONBLOCK | SOCK_CLOEXEC);
-      if (descriptor >= 0) {
-        Admit(descriptor, peer);
-      } else if (errno == EAGAIN) {
-        break;
-      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        shared_.Refuse(Refusal::kDescriptors, "", std::strerror(errno));
-        return ListenLater(listener);
-      }  // else one that has gone again
-    }
-    Listen(listener);
-  }
-
-  // A connection that waits in the kernel keeps the socket readable, so this would spin otherwise.
-  void ListenLater(Listener& listener) {
-    listener.retry.expires_after(kRetryAccept);
-    listener.retry.async_wait([this, &listener](error_code error) {
-      if (!error) Listen(listener);
-    });
-  }
-
   void Admit(int descriptor, const sockaddr_storage& peer_address) {
     const std::string peer = PeerOf(peer_address);
     if (const absl::Status memory = shared_.options.memory->Admit(); !memory.ok()) {
@@ -359,7 +320,7 @@ class ConnectionRelay::Impl {
 
   Shared shared_;  // which connections use until io_ is gone
   asio::io_context io_{1};
-  std::list<Listener> listeners_;
+  Acceptor acceptor_;
   asio::steady_timer memory_timer_;
   std::thread thread_;
 };

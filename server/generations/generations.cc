@@ -176,7 +176,7 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
     if (replaced) RetainOrForget(replaced);
   }
   if (submitted.ok()) return reader;
-  generation->log.OnFinished(submitted);  // whoever has joined meanwhile is refused, too
+  generation->log.OnFinished(submitted);  // callers that joined meanwhile are refused, too
   return submitted;
 }
 

@@ -5,12 +5,9 @@
 
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_static_buffer.hpp>
 #include <boost/beast/http.hpp>
-#include <cerrno>
 #include <chrono>
 #include <list>
 #include <string_view>
@@ -18,6 +15,7 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
+#include "server/connections/acceptor.h"
 #include "server/connections/listen_address.h"
 
 namespace denoise {
@@ -29,7 +27,6 @@ namespace http = boost::beast::http;
 using boost::system::error_code;
 
 constexpr std::chrono::seconds kRequestTime(5);  // to ask and to take the answer
-constexpr std::chrono::milliseconds kRetryAccept(100);
 constexpr size_t kMaxConnections = 64;
 constexpr size_t kMaxRequestBytes = 8 << 10;
 
@@ -90,8 +87,11 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
 class MetricsEndpoint::Impl {
  public:
   Impl(ListeningSockets sockets, std::shared_ptr<prometheus::Registry> registry)
-      : registry_(std::move(registry)) {
-    for (const int descriptor : sockets.Release()) Listen(listeners_.emplace_back(io_, descriptor));
+      : registry_(std::move(registry)),
+        acceptor_(io_, std::move(sockets), [this](int descriptor, const sockaddr_storage& peer) {
+          Serve(
+              Exchange::Socket(io_, asio::generic::stream_protocol(peer.ss_family, 0), descriptor));
+        }) {
     thread_ = std::thread([this] { io_.run(); });
   }
 
@@ -101,38 +101,7 @@ class MetricsEndpoint::Impl {
   }
 
  private:
-  struct Listener {
-    Listener(asio::io_context& io, int descriptor) : socket(io, descriptor), retry(io) {}
-    asio::posix::stream_descriptor socket;
-    asio::steady_timer retry;
-  };
-
-  void Listen(Listener& listener) {
-    listener.socket.async_wait(asio::posix::stream_descriptor::wait_read,
-                               [this, &listener](error_code error) {
-                                 if (!error) Accept(listener);
-                               });
-  }
-
-  void Accept(Listener& listener) {
-    sockaddr_storage peer{};
-    socklen_t length = sizeof(peer);
-    const int descriptor =
-        accept4(listener.socket.native_handle(), reinterpret_cast<sockaddr*>(&peer), &length,
-                SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (descriptor >= 0) {
-      Serve(Exchange::Socket(io_, asio::generic::stream_protocol(peer.ss_family, 0), descriptor));
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      listener.retry.expires_after(kRetryAccept);
-      listener.retry.async_wait([this, &listener](error_code error) {
-        if (!error) Listen(listener);
-      });
-      return;
-    }
-    Listen(listener);
-  }
-
-  // Whoever comes is served at once. Too many that say nothing make room, the oldest first.
+  // Serves every connection at once. If there are too many, the oldest is closed.
   void Serve(Exchange::Socket socket) {
     exchanges_.remove_if([](const auto& exchange) { return exchange.expired(); });
     while (exchanges_.size() >= kMaxConnections) {
@@ -146,7 +115,7 @@ class MetricsEndpoint::Impl {
 
   const std::shared_ptr<prometheus::Registry> registry_;
   asio::io_context io_{1};
-  std::list<Listener> listeners_;
+  Acceptor acceptor_;
   std::list<std::weak_ptr<Exchange>> exchanges_;
   std::thread thread_;
 };
