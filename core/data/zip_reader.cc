@@ -116,7 +116,7 @@ absl::StatusOr<std::optional<UploadEntry>> ZipReader::Next() {
     if (entry.name.ends_with('/')) continue;  // a folder
     absl::StatusOr<EntryName> name = ParseEntryName(entry.name);
     if (!name.ok()) {
-      // It is never written to a disk under this name, but whoever made it meant no picture.
+      // No file is ever written under this name, but no honest archive of pictures has one.
       name = EntryName{.folder = "",
                        .file = Escaped(entry.name),
                        .hidden = false,

@@ -69,8 +69,8 @@ using DeviceRuntimeFactory = std::shared_ptr<DeviceRuntime> (*)(at::Device devic
 // Makes `factory` the source of runtimes for devices of `type`. Called before threads start.
 void RegisterDeviceRuntime(at::DeviceType type, DeviceRuntimeFactory factory);
 
-// Makes a runtime. The graphs of one share memory, so whoever owns a device or a task makes one and
-// passes it on.
+// Makes a runtime. The graphs of one runtime share memory, so the owner of a device or a task makes
+// one and passes it on.
 std::shared_ptr<DeviceRuntime> MakeDeviceRuntime(at::Device device);
 
 // Uploads a copy of `host`, which may lie in any memory of the host and may be changed afterwards.
