@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/substitute.h"
+#include "client/http_proxy.h"
 
 namespace denoise {
 namespace {
@@ -33,6 +34,7 @@ int Milliseconds(absl::Duration duration) {
 grpc::ChannelArguments ToChannelArguments(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);
+  if (IsLoopback(options.address)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_interval));
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
   if (options.max_attempts > 1) {

@@ -4,6 +4,10 @@
 #include <grpcpp/security/credentials.h>
 
 #include <chrono>
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "client/http_proxy.h"
 
 namespace denoise {
 namespace {
@@ -17,10 +21,18 @@ std::shared_ptr<grpc::ChannelCredentials> Credentials(const ClientOptions& optio
   return grpc::SslCredentials(ssl);
 }
 
+std::string PeerOf(const ClientOptions& options) {
+  const auto proxy = ProxyFor(options.address, [](const char* name) { return std::getenv(name); });
+  if (!proxy) return options.address;
+  return absl::StrCat(options.address, " through the proxy ", proxy->url, " of the variable ",
+                      proxy->variable);
+}
+
 }  // namespace
 
 Connection::Connection(ClientOptions options)
     : options_(std::move(options)),
+      peer_(PeerOf(options_)),
       channel_(grpc::CreateCustomChannel(options_.address, Credentials(options_),
                                          ToChannelArguments(options_))) {}
 

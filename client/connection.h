@@ -6,6 +6,7 @@
 #include <grpcpp/client_context.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,8 @@ class Connection {
   explicit Connection(ClientOptions options);
 
   const ClientOptions& options() const { return options_; }
+  // What errors call the other side: the address, and the proxy on the way if there is one.
+  const std::string& peer() const { return peer_; }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
   // Calls `method` of `stub`, by default within the deadline for unary calls.
@@ -37,7 +40,7 @@ class Connection {
     SetDeadline(context, deadline);
     Response response;
     const grpc::Status status = (stub.*method)(&context, request, &response);
-    if (!status.ok()) return StatusFromGrpc(status, options_.address);
+    if (!status.ok()) return StatusFromGrpc(status, peer_);
     return response;
   }
 
@@ -49,7 +52,7 @@ class Connection {
     auto call = std::make_unique<typename ServerStream<Event>::Call>();
     call->context = std::make_unique<grpc::ClientContext>();
     SetDeadline(*call->context, deadline);
-    call->address = options_.address;
+    call->address = peer_;
     call->may_be_empty = may_be_empty;
     call->reader = (stub.*method)(call->context.get(), request);
     return ServerStream<Event>(std::move(call));
@@ -77,6 +80,7 @@ class Connection {
 
  private:
   const ClientOptions options_;
+  const std::string peer_;
   const std::shared_ptr<grpc::Channel> channel_;
 };
 

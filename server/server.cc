@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
 #include "core/base/status_macros.h"
+#include "core/device/cuda_library.h"
 #include "server/cores.h"
 #include "server/devices.h"
 #include "server/engine/engine.h"
@@ -67,6 +68,15 @@ RequestLimits Limits(const ServerFlags& flags) {
           .max_picture_pixels = flags.max_picture_pixels,
           .max_rows = flags.max_batch_rows,
           .max_frame_bytes = flags.max_frame_bytes};
+}
+
+// Everything works without it, but slower.
+void WarnWithoutCudaModule(const std::vector<at::Device>& devices) {
+  if (!devices.front().is_cuda()) return;
+  const absl::Status module = CudaModuleStatus();
+  if (module.ok()) return;
+  LogEvent(spdlog::level::warn, "serving without CUDA graphs and pinned memory",
+           {{"reason", std::string(module.message())}});
 }
 
 absl::StatusOr<ModelsFolder> OpenModelsFolder(const ServerFlags& flags,
@@ -153,8 +163,10 @@ class Server::Impl {
         {denoised::v1::Generations::service_full_name(), &generations_service_},
         {denoised::v1::Models::service_full_name(), &models_service_}};
     if (!flags.state.empty()) {
-      ASSIGN_OR_RETURN(training_, StartTraining(flags));
-      for (NamedService& service : training_->services()) services.push_back(std::move(service));
+      RETURN_IF_ERROR(StartTraining(flags));
+      if (training_) {
+        for (NamedService& service : training_->services()) services.push_back(std::move(service));
+      }
     }
     ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services, &memory_, &telemetry_));
     return absl::OkStatus();
@@ -181,13 +193,23 @@ class Server::Impl {
   const std::string& metrics_address() const { return metrics_address_; }
 
  private:
-  absl::StatusOr<std::unique_ptr<TrainingServices>> StartTraining(const ServerFlags& flags) {
+  // A full disk keeps nobody from generating: `training_` then stays null, and the log says so.
+  absl::Status StartTraining(const ServerFlags& flags) {
     training_telemetry_.emplace(*telemetry_.registry());
-    return TrainingServices::Start(flags, {.engine = &engine_,
-                                           .models = &models_,
-                                           .models_folder = &models_folder_,
-                                           .observer = &*training_telemetry_,
-                                           .calls = Calls(&disk_pool_, flags)});
+    auto training = TrainingServices::Start(flags, {.engine = &engine_,
+                                                    .models = &models_,
+                                                    .models_folder = &models_folder_,
+                                                    .observer = &*training_telemetry_,
+                                                    .calls = Calls(&disk_pool_, flags)});
+    if (absl::IsResourceExhausted(training.status())) {
+      LogEvent(spdlog::level::err, "training is off",
+               {{"reason", std::string(training.status().message())},
+                {"do", "make room on the disk and start the server again"}});
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(training.status());
+    training_ = *std::move(training);
+    return absl::OkStatus();
   }
 
   // For calls that do their work on `pool`.
@@ -223,6 +245,7 @@ class Server::Impl {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
+  WarnWithoutCudaModule(devices);
   ASSIGN_OR_RETURN(ModelsFolder folder, OpenModelsFolder(flags, devices));
   ASSIGN_OR_RETURN(LoadedModels loaded, LoadModels(flags, folder));
   auto impl = std::make_unique<Impl>(flags, devices, std::move(folder), std::move(loaded));

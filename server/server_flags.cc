@@ -78,7 +78,7 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
                  "may exceed it")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-picture-pixels", flags.max_picture_pixels,
-                 "Maximum pixels of each picture in a request")
+                 "Maximum pixels of each picture in a request or a data set")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-frame-bytes", flags.max_frame_bytes,
                  "Skip frames that are larger than this once encoded")

@@ -4,6 +4,8 @@
 
 #include "core/base/status_macros.h"
 #include "server/jobs/datasets/ingest.h"
+#include "server/jobs/store/set_aside.h"
+#include "server/jobs/store/state_database.h"
 
 namespace denoise {
 namespace {
@@ -21,9 +23,11 @@ absl::StatusOr<std::unique_ptr<TrainingServices>> TrainingServices::Start(
   const Clock* const clock = environment.calls.clock;
   ASSIGN_OR_RETURN(StateDir opened, StateDir::Open(flags.state));
   auto state = std::make_unique<StateDir>(std::move(opened));
-  ASSIGN_OR_RETURN(auto database, Database::Open(state->database()));
+  SetAside set_aside(state.get(), clock, environment.observer);
+  ASSIGN_OR_RETURN(auto database, OpenStateDatabase(*state, set_aside));
   ASSIGN_OR_RETURN(auto data_sets, DataSetStore::Open(database.get(), state.get(), QuotaOf(flags),
-                                                      IngestUpload, clock, environment.observer));
+                                                      IngestUploadsWith(flags.max_picture_pixels),
+                                                      clock, environment.observer));
   const TrainingJobsOptions options = {.max_running_jobs = flags.max_running_jobs,
                                        .max_waiting_jobs = flags.max_waiting_jobs,
                                        .max_sampler_steps = flags.max_steps,

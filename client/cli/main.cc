@@ -1,18 +1,27 @@
 // `denoise`: the command line of denoised.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <iostream>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "client/cli/commands/commands.h"
 #include "client/cli/display/terminal.h"
 #include "client/cli/flags/help_formatter.h"
+#include "client/cli/flags/usage_error.h"
 
 namespace denoise {
 namespace {
@@ -43,77 +52,71 @@ int HelpColumns() {
   return isatty(STDOUT_FILENO) ? GetTerminalSize(STDOUT_FILENO).columns : TerminalSize().columns;
 }
 
-// "denoise train create", as far as the command line was understood.
-std::string CommandName(const CLI::App* app) {
-  std::string name = app->get_name();
-  for (auto chosen = app->get_subcommands(); !chosen.empty();) {
-    absl::StrAppend(&name, " ", chosen.front()->get_name());
-    chosen = chosen.front()->get_subcommands();
-  }
-  return name;
-}
-
-std::string UsageErrorText(const CLI::App* app, const CLI::Error& error) {
-  std::string message = error.what();
-  const char* help = " --help` explains every flag.\n";
-  if (dynamic_cast<const CLI::ExcludesError*>(&error) != nullptr) {
-    message = absl::StrReplaceAll(message, {{" excludes ", " cannot be combined with "}});
-  } else if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
-    message = absl::StrReplaceAll(
-        message, {{"The following argument was not expected", "unknown argument"},
-                  {"The following arguments were not expected", "unknown arguments"}});
-  } else if (message == "A subcommand is required") {
-    message = "a command is missing";
-    help = " --help` lists the commands.\n";
-  }
-  return absl::StrCat("denoise: ", message, "\n  `", CommandName(app), help);
+// Whether errors are also to be printed as JSON, wherever the command line goes wrong.
+bool WantsJson(std::span<const std::string> arguments) {
+  return std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
+    return argument == "--json" || argument == "--json=true";
+  });
 }
 
 ExitCode Main(int argc, char** argv) {
   CLI::App app("Generates images with a denoised server.", "denoise");
   app.formatter(std::make_shared<HelpFormatter>(HelpColumns()));
-  app.failure_message(UsageErrorText);
   app.set_help_flag("-h,--help", "Print this help");
   app.set_version_flag("--version", "denoise " DENOISE_VERSION, "Print the version");
   app.footer(std::string(kExamples) + kExitCodesHelp);
 
-  CommandSet commands(app);
-  commands.Add("generate", "Generate images and watch them emerge from noise", AddGenerateCommand);
-  commands.Add("watch", "Follow a generation that was started elsewhere, and get its images",
-               AddWatchCommand);
-  commands.Add("generations", "List, describe and cancel generations", AddGenerationsCommand);
-  commands.Add("sweep", "Generate a labelled grid of images over two flags", AddSweepCommand);
-  commands.Add("diffuse", "Add noise to pictures, level by level, as in training",
-               AddDiffuseCommand);
-  commands.Add("roundtrip", "Turn a picture into noise and the noise into another picture",
-               AddRoundTripCommand);
-  commands.Add("datasets", "Upload pictures for training and inspect them", AddDatasetsCommand);
-  commands.Add("train", "Train models on the server, watch their progress, publish them",
-               AddTrainCommand);
-  commands.Add("evaluate", "Measure the quality and diversity of a model's images",
-               AddEvaluateCommand);
-  commands.Add("models", "List the models that are served, or describe one", AddModelsCommand);
-  commands.Add("health", "Check whether the server is ready", AddHealthCommand);
-  commands.Add("plan", "Print what a sampler does at every step, with or without a server",
-               AddPlanCommand);
+  const Command run = AddAllCommands(app);
 
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool json = WantsJson(arguments);
+  std::optional<UsageError> error = CheckCommandLine(app, arguments);
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    if (!error) app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    app.exit(help);
+    return kExitOk;
+  } catch (const CLI::ParseError& parse_error) {
+    error = ToUsageError(app, parse_error);
   }
-  return commands.Chosen()();
+  if (!error) return run();
+  return ReportUsageError(*error, CommandName(CommandOf(app, arguments)), json);
+}
+
+// A file that is opened while descriptor 1 is closed would become standard output.
+void OpenStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) < 0) open("/dev/null", O_RDWR);
+  }
+}
+
+// Output that could not be written, to a full disk for example, must not pass for success.
+absl::Status FlushOutput() {
+  std::cout.flush();
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good())
+    return absl::OkStatus();
+  return absl::UnknownError(absl::StrCat("cannot write to standard output", errno != 0 ? ": " : "",
+                                         errno != 0 ? std::strerror(errno) : ""));
+}
+
+ExitCode MainThenFlush(int argc, char** argv) {
+  const ExitCode code = Main(argc, argv);
+  const absl::Status flushed = FlushOutput();
+  if (code != kExitOk || flushed.ok()) return code;
+  return ReportError(flushed, WantsJson(std::vector<std::string>(argv + 1, argv + argc)));
 }
 
 }  // namespace
 }  // namespace denoise
 
 int main(int argc, char** argv) {
+  denoise::OpenStandardStreams();
   denoise::QuietGrpc();
   try {
-    return denoise::Main(argc, argv);
+    return denoise::MainThenFlush(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "denoise: %s\n", error.what());
-    return denoise::kExitFailed;
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    return denoise::ReportError(absl::InternalError(error.what()), denoise::WantsJson(arguments));
   }
 }

@@ -6,11 +6,15 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
+
+// So many empty folders are named; a message is short.
+constexpr size_t kMaxShownFolders = 5;
 
 std::string ClassOf(const std::string& folder) {
   return folder.substr(folder.rfind('/') + 1);  // npos + 1 is 0
@@ -51,8 +55,6 @@ bool ClassFolders::HasPictures(const std::string& folder) const {
 absl::StatusOr<FolderClasses> ClassFolders::Resolve() const {
   FolderClasses classes;
   classes.labels.assign(numbers_.size(), 0);
-  if (std::count(has_pictures_.begin(), has_pictures_.end(), true) <= 1) return classes;
-
   std::set<std::string> names;
   for (const auto& [folder, number] : numbers_) {
     if (HasPictures(folder)) names.insert(ClassOf(folder));
@@ -62,8 +64,12 @@ absl::StatusOr<FolderClasses> ClassFolders::Resolve() const {
                                                    max_classes_, " are allowed"));
   }
   classes.names.assign(names.begin(), names.end());
+  RETURN_IF_ERROR(CheckFolders(classes));
+  if (std::count(has_pictures_.begin(), has_pictures_.end(), true) <= 1) {
+    classes.names.clear();
+    return classes;
+  }
   for (const auto& [folder, number] : numbers_) {
-    RETURN_IF_ERROR(CheckFolder(folder, classes));
     if (!HasPictures(folder)) continue;
     const auto name = std::lower_bound(classes.names.begin(), classes.names.end(), ClassOf(folder));
     classes.labels[static_cast<size_t>(number)] = name - classes.names.begin();
@@ -71,27 +77,55 @@ absl::StatusOr<FolderClasses> ClassFolders::Resolve() const {
   return classes;
 }
 
-absl::Status ClassFolders::CheckFolder(const std::string& folder,
-                                       const FolderClasses& classes) const {
+absl::Status ClassFolders::CheckFolders(const FolderClasses& classes) const {
+  std::vector<std::string> empty;
+  for (const auto& [folder, number] : numbers_) {
+    RETURN_IF_ERROR(CheckFolder(folder));
+    if (IsEmptyClass(folder, classes)) empty.push_back(DescribeEmptyClass(folder));
+  }
+  if (empty.empty()) return absl::OkStatus();
+  const size_t shown = std::min(empty.size(), kMaxShownFolders);
+  const std::string more = shown < empty.size()
+                               ? absl::StrCat("; and ", empty.size() - shown, " more such folders")
+                               : "";
+  empty.resize(shown);
+  return absl::InvalidArgumentError(
+      absl::StrCat(absl::StrJoin(empty, "; "), more, "; remove the folder or fix its files"));
+}
+
+absl::Status ClassFolders::CheckFolder(const std::string& folder) const {
+  if (!HasPictures(folder)) return absl::OkStatus();
   const std::vector<std::string> above = FoldersAbove(folder);
   const auto with_pictures = std::find_if(above.begin(), above.end(),
                                           [&](const std::string& f) { return HasPictures(f); });
-  if (HasPictures(folder)) {
-    if (with_pictures == above.end()) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "there are pictures in ", InWords(*with_pictures), " and in ", InWords(folder),
-        " below it; a picture's class is the folder it lies in, so that either has classes"));
-  }
+  if (with_pictures == above.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "there are pictures in ", InWords(*with_pictures), " and in ", InWords(folder),
+      " below it; a picture's class is the folder it lies in, so that either has classes"));
+}
+
+bool ClassFolders::IsEmptyClass(const std::string& folder, const FolderClasses& classes) const {
+  if (HasPictures(folder)) return false;
   // A folder of notes beside the pictures of a class, or beside the classes, is not a class.
-  if (with_pictures != above.end()) return absl::OkStatus();
+  const std::vector<std::string> above = FoldersAbove(folder);
+  if (std::any_of(above.begin(), above.end(),
+                  [&](const std::string& f) { return HasPictures(f); })) {
+    return false;
+  }
   const auto next = numbers_.upper_bound(folder + "/");
   const bool is_above_others =
       folder.empty() || (next != numbers_.end() && next->first.starts_with(folder + "/"));
   const bool is_class =
       std::binary_search(classes.names.begin(), classes.names.end(), ClassOf(folder));
-  if (is_above_others || is_class) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      InWords(folder), " holds no readable picture; remove the folder or fix its files"));
+  return !is_above_others && !is_class;
+}
+
+std::string ClassFolders::DescribeEmptyClass(const std::string& folder) const {
+  std::string text = absl::StrCat(InWords(folder), " holds no readable picture");
+  const auto problem = first_problems_.find(numbers_.at(folder));
+  if (problem == first_problems_.end()) return text;
+  const auto& [file, reason] = problem->second;
+  return absl::StrCat(text, " (the first file, ", Quoted(file), ": ", reason, ")");
 }
 
 }  // namespace denoise

@@ -81,8 +81,8 @@ absl::StatusOr<EntryName> ParseEntryName(std::string_view name) {
   }
   parsed.problem = Problem(name);
   if (!parsed.problem.empty()) {
-    parsed.folder.clear();
-    parsed.file = Escaped(name);
+    parsed.folder = Escaped(parsed.folder);
+    parsed.file = Escaped(parsed.file);
   }
   return parsed;
 }

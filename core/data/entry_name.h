@@ -15,7 +15,7 @@ struct EntryName {
   std::string folder;   // "train/cats"; empty: none
   std::string file;     // "1.png"; empty if the name is that of the archive's root folder
   bool hidden = false;  // it or a folder above it begins with a dot, like the files macOS adds
-  std::string problem;  // why this name is not accepted; `file` is then the escaped name
+  std::string problem;  // why this name is not accepted; both parts are then escaped
 };
 
 // Parses `name` as an archive writes it, without "./", double slashes and a final slash.

@@ -13,13 +13,16 @@
 #include "core/base/status_macros.h"
 #include "core/data/entry_name.h"
 #include "core/data/tar_header.h"
+#include "core/data/upload_reader.h"
+#include "core/image/image.h"
 
 namespace denoise {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 4> kExtensions = {".png", ".jpg", ".jpeg", ".webp"};
+constexpr std::array<std::string_view, 8> kExtensions = {".png", ".jpg",  ".jpeg", ".jpe",
+                                                         ".jif", ".jfif", ".jfi",  ".webp"};
 
 // Two blocks of zeros end an archive.
 constexpr int64_t kEndBytes = 2 * kTarBlockBytes;
@@ -29,6 +32,14 @@ bool IsHidden(const fs::path& path) { return path.filename().string().starts_wit
 bool IsNamedAsPicture(const fs::path& path) {
   const std::string extension = absl::AsciiStrToLower(path.extension().string());
   return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+// What can be read of the beginning of a file.
+std::string FirstBytes(const fs::path& path) {
+  absl::StatusOr<std::unique_ptr<ByteSource>> file = OpenFileSource(path);
+  if (!file.ok()) return "";
+  absl::StatusOr<std::string> start = ReadString(**file, kMagicBytes);
+  return start.ok() ? *std::move(start) : "";
 }
 
 absl::Status CannotRead(const fs::path& path, const std::error_code& error) {
@@ -61,42 +72,71 @@ absl::StatusOr<std::unique_ptr<FolderTar>> FolderTar::Open(const fs::path& folde
   return tar;
 }
 
+FolderTar::FolderTar(fs::path folder)
+    : folder_(std::move(folder)),
+      classes_(UploadLimits().max_folders, UploadLimits().max_classes) {}
+
 absl::Status FolderTar::FindPictures() {
   std::error_code error;
+  std::vector<fs::path> files;
   fs::recursive_directory_iterator file(folder_, error);
   for (; !error && file != end(file); file.increment(error)) {
     if (IsHidden(file->path())) {
       file.disable_recursion_pending();
-    } else if (file->is_regular_file(error)) {
-      RETURN_IF_ERROR(AddFile(file->path()));
+    } else if (std::error_code ignored;
+               file->is_regular_file(ignored) ||
+               (file->is_symlink(ignored) && !file->is_directory(ignored))) {
+      files.push_back(file->path());
     }
   }
-  return error ? CannotRead(folder_, error) : absl::OkStatus();
+  if (error) return CannotRead(folder_, error);
+  std::sort(files.begin(), files.end());  // so that examples are the same every time
+  for (const fs::path& path : files) RETURN_IF_ERROR(AddFile(path));
+  return absl::OkStatus();
 }
 
 absl::Status FolderTar::AddFile(const fs::path& path) {
-  if (!IsNamedAsPicture(path)) {
-    ++other_files_;
-    return absl::OkStatus();
-  }
   std::string name = path.lexically_relative(folder_).generic_string();
   ASSIGN_OR_RETURN(const EntryName parsed, ParseEntryName(name));
-  if (!parsed.problem.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(Quoted(name), " cannot be uploaded: ", parsed.problem));
-  }
+  if (!parsed.problem.empty()) return LeaveOut(parsed, parsed.problem);
   std::error_code error;
+  if (!fs::is_regular_file(path, error)) return LeaveOut(parsed, "a link that leads to no file");
+  const std::string start = FirstBytes(path);
+  if (!RecogniseFormat(start) && !IsNamedAsPicture(path)) {
+    const std::string other = DescribeOtherFormat(start);
+    return LeaveOut(parsed, other.empty() ? "not a picture" : other);
+  }
   const uintmax_t size = fs::file_size(path, error);
   if (error) return CannotRead(path, error);
+  ASSIGN_OR_RETURN(const int64_t folder, classes_.Find(parsed.folder));
+  classes_.AddPicture(folder);
   members_.push_back({std::move(name), static_cast<int64_t>(size), 0});
+  return absl::OkStatus();
+}
+
+absl::Status FolderTar::LeaveOut(const EntryName& name, const std::string& reason) {
+  ASSIGN_OR_RETURN(const int64_t folder, classes_.Find(name.folder));
+  classes_.AddOtherFile(folder, name.file, reason);
+  if (other_files_++ > 0) return absl::OkStatus();
+  const std::string whole =
+      name.folder.empty() ? name.file : absl::StrCat(name.folder, "/", name.file);
+  // Names with a problem are escaped already.
+  const std::string shown = name.problem.empty() ? Quoted(whole) : absl::StrCat("\"", whole, "\"");
+  other_example_ = absl::StrCat(shown, " (", reason, ")");
   return absl::OkStatus();
 }
 
 absl::Status FolderTar::LayOut() {
   if (members_.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("there is no picture in ", Quoted(folder_.string())));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "there is no picture in ", Quoted(folder_.string()),
+        other_files_ == 0
+            ? ""
+            : absl::StrCat("; it has ", other_files_, " other ",
+                           other_files_ == 1 ? "file" : "files", ", for example ", other_example_),
+        "; PNG, JPEG and WebP files are read"));
   }
+  RETURN_IF_ERROR(classes_.Resolve().status());
   std::sort(members_.begin(), members_.end(),
             [](const Member& a, const Member& b) { return a.name < b.name; });
   for (Member& member : members_) {

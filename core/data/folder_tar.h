@@ -11,6 +11,8 @@
 #include "absl/status/statusor.h"
 #include "core/base/check.h"
 #include "core/data/byte_source.h"
+#include "core/data/class_folders.h"
+#include "core/data/entry_name.h"
 
 namespace denoise {
 
@@ -19,18 +21,25 @@ namespace denoise {
 // thread-safe.
 class FolderTar : public ByteSource {
  public:
-  // Finds the pictures (files named .png, .jpg, .jpeg or .webp, in either case) in `folder` and the
-  // folders below it. Skips names that begin with a dot; follows links to files, but not to
-  // folders. Messages name files, since they are for the files' owner. NotFound: no such folder.
-  // InvalidArgument: there are no pictures, or one has a name that is not UTF-8, too long, or
-  // contains control characters. Unavailable: a folder cannot be read.
+  // Finds the pictures in `folder` and the folders below it: files that begin as a PNG, JPEG or
+  // WebP does, whatever their names, and files that are named as one (.png, .jpg, .jpeg, .jfif,
+  // .webp and so on), of which the server says what is wrong with them. Skips names that begin with
+  // a dot; follows links to files, but not to folders. Leaves out all other files, and those whose
+  // names are not UTF-8, are too long, or contain control characters.
+  //
+  // Messages name files, since they are for the files' owner. NotFound: no such folder.
+  // InvalidArgument: there are no pictures; or nothing is left of a folder that is a class, or
+  // pictures lie both in a folder and below it, for which the server would refuse the archive.
+  // Unavailable: a folder cannot be read.
   static absl::StatusOr<std::unique_ptr<FolderTar>> Open(const std::filesystem::path& folder);
 
   // The size of the whole archive.
   int64_t size() const { return size_; }
   int64_t pictures() const { return static_cast<int64_t>(members_.size()); }
-  // Files skipped because their names are not those of pictures.
+  // Files left out because they are not pictures, or because of their names.
   int64_t other_files() const { return other_files_; }
+  // The first of them, with the reason: `"cats/1.bmp" (a BMP)`. Empty if there is none.
+  const std::string& other_example() const { return other_example_; }
 
   // Continues reading at `offset`. Requires 0 <= offset <= size().
   void Seek(int64_t offset) {
@@ -49,10 +58,11 @@ class FolderTar : public ByteSource {
     int64_t tar_offset;  // of its header
   };
 
-  explicit FolderTar(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit FolderTar(std::filesystem::path folder);
 
   absl::Status FindPictures();
   absl::Status AddFile(const std::filesystem::path& path);
+  absl::Status LeaveOut(const EntryName& name, const std::string& reason);
   absl::Status LayOut();
 
   // The bytes of `member` from `begin` on, where 0 is the start of its header.
@@ -61,7 +71,9 @@ class FolderTar : public ByteSource {
 
   const std::filesystem::path folder_;
   std::vector<Member> members_;
+  ClassFolders classes_;
   int64_t other_files_ = 0;
+  std::string other_example_;
   int64_t size_ = 0;
 
   int64_t offset_ = 0;

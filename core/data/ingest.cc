@@ -62,7 +62,7 @@ class Ingester {
   absl::Status ReadAll(const OpenBytes& upload, UploadFormat format);
   absl::Status Take(const UploadEntry& entry);
   absl::Status TakePicture(const UploadEntry& entry, int64_t folder, const Image& image);
-  void AddUnreadable(const UploadEntry& entry, std::string reason);
+  void AddUnreadable(const UploadEntry& entry, int64_t folder, std::string reason);
   absl::Status NothingReadable() const;
   void CountClasses(const FolderClasses& classes);
   absl::Status LookAtAll();
@@ -106,13 +106,13 @@ absl::Status Ingester::ReadAll(const OpenBytes& upload, UploadFormat format) {
 absl::Status Ingester::Take(const UploadEntry& entry) {
   ASSIGN_OR_RETURN(const int64_t folder, folders_.Find(entry.folder));
   if (!entry.problem.empty()) {
-    AddUnreadable(entry, entry.problem);
+    AddUnreadable(entry, folder, entry.problem);
     return absl::OkStatus();
   }
   const absl::StatusOr<Image> image = DecodeImage(entry.bytes, limits_.max_pixels);
   if (image.ok()) return TakePicture(entry, folder, *image);
   if (!absl::IsInvalidArgument(image.status())) return image.status();
-  AddUnreadable(entry, std::string(image.status().message()));
+  AddUnreadable(entry, folder, std::string(image.status().message()));
   return absl::OkStatus();
 }
 
@@ -133,7 +133,8 @@ absl::Status Ingester::TakePicture(const UploadEntry& entry, int64_t folder, con
   return writer_->Add(folder, entry.name(), entry.bytes);
 }
 
-void Ingester::AddUnreadable(const UploadEntry& entry, std::string reason) {
+void Ingester::AddUnreadable(const UploadEntry& entry, int64_t folder, std::string reason) {
+  folders_.AddOtherFile(folder, entry.file, reason);
   ++report_.unreadable_files;
   if (report_.unreadable_examples.size() == DataSetReport::kMaxExamples) return;
   report_.unreadable_examples.push_back({entry.name(), std::move(reason)});

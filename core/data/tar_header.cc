@@ -83,11 +83,11 @@ int64_t Checksum(const TarBlock& block) {
   return sum;
 }
 
-TarType ParseType(char type, std::string_view name) {
+TarType ParseType(char type) {
   switch (type) {
     case '\0':
-    case '0':  // the oldest archives mark folders by a slash at the end of the name
-      return name.ends_with('/') ? TarType::kFolder : TarType::kFile;
+    case '0':
+      return TarType::kFile;
     case '1':
     case '2':
       return TarType::kLink;
@@ -164,7 +164,10 @@ void PutSize(TarBlock& block, int64_t size) {
 
 std::string MakeBlock(std::string_view name, char type, int64_t size) {
   TarBlock block = {};
-  Put(block, kName, name.substr(0, kName.size));
+  // What is cut off must not look like a folder's name to those who ignore the pax header.
+  name = name.substr(0, kName.size);
+  if (name.size() == kName.size && name.ends_with('/')) name.remove_suffix(1);
+  Put(block, kName, name);
   PutOctal(block, kMode, 0644);
   PutOctal(block, kOwner, 0);
   PutOctal(block, kGroup, 0);
@@ -195,7 +198,7 @@ absl::StatusOr<std::optional<TarHeader>> ParseTarHeader(const TarBlock& block) {
   }
   TarHeader header;
   header.name = ParseName(block);
-  header.type = ParseType(block[kType], header.name);
+  header.type = ParseType(block[kType]);
   const std::optional<int64_t> size = ParseNumber(Bytes(block, kSize));
   if (!size) return absl::InvalidArgumentError("the size in a header is malformed");
   // Some archives give folders and links a size although no data follows.

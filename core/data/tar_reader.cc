@@ -51,6 +51,12 @@ absl::StatusOr<std::optional<TarHeader>> TarReader::NextHeader() {
     if (records_.path) header->name = *std::move(records_.path);
     if (records_.size && header->type == TarType::kFile) header->data_bytes = *records_.size;
     if (records_.sparse && header->type == TarType::kFile) header->type = TarType::kGnuSparse;
+    // The oldest archives mark folders by a slash at the end of the name. A name that is cut off
+    // after a slash, with the whole of it in a header before, is that of a file.
+    if (header->type == TarType::kFile && header->name.ends_with('/')) {
+      header->type = TarType::kFolder;
+      header->data_bytes = 0;
+    }
     return header;
   }
   return absl::InvalidArgumentError("an entry of the archive has too many headers");
@@ -84,7 +90,7 @@ absl::StatusOr<std::optional<TarHeader>> TarReader::ReadHeader() {
   const bool is_first = std::exchange(at_start_, false);
   if (is_first && !header.ok()) {
     return absl::InvalidArgumentError(
-        "it is not a tar archive, plain or packed with gzip, xz or zstd");
+        "it is not a tar archive, plain or packed with gzip, xz or zstd, and not a zip archive");
   }
   return header;
 }

@@ -47,13 +47,12 @@ class UploadReader {
   virtual absl::StatusOr<std::optional<UploadEntry>> Next() = 0;
 };
 
-// Opens an upload, compressed or not. `upload` is called once or twice before this returns.
+// Opens an upload, compressed or not. `upload` is called up to four times before this returns.
 //
-// kTar       POSIX ustar and pax, GNU and older tar. docs/datasets.md describes how unusual names
-//            and entries that are not plain files are treated.
-// kCifar10   records of the binary version of CIFAR-10: "frog/00017.png".
-// kMnist     IDX pictures (0x803), followed by labels (0x801): "7/00017.png"; or by nothing:
-//            "00017.png".
+// kTar       POSIX ustar and pax, GNU and older tar; or a zip archive. docs/datasets.md describes
+// how unusual names and entries that are not plain files are treated. kCifar10   records of the
+// binary version of CIFAR-10: "frog/00017.png". kMnist     IDX pictures (0x803), followed by labels
+// (0x801): "7/00017.png"; or by nothing: "00017.png".
 absl::StatusOr<std::unique_ptr<UploadReader>> OpenUpload(UploadFormat format,
                                                          const OpenBytes& upload,
                                                          const UploadLimits& limits);

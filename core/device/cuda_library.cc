@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/device/device_runtime.h"
@@ -26,20 +27,21 @@ std::filesystem::path LibTorchFolder() {
 }
 
 // Absent where the build had no CUDA headers.
-void OpenRuntimeModule() {
+absl::Status FindAndOpenModule() {
   std::error_code ignored;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
   for (const char* folder : {".", "../lib/denoised"}) {
     const std::filesystem::path path = program / folder / "libdenoise_cuda.so";
-    void* const module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (module == nullptr) continue;
-    using Factory = DeviceRuntimeFactory (*)();
-    const auto factory = reinterpret_cast<Factory>(dlsym(module, "DenoiseCudaRuntimeFactory"));
-    if (factory == nullptr) continue;
-    return RegisterDeviceRuntime(at::DeviceType::CUDA, factory());
+    if (std::filesystem::exists(path, ignored)) return OpenCudaModule(path);
   }
-  dlerror();
+  return absl::NotFoundError(
+      "libdenoise_cuda.so is neither beside the program nor in ../lib/denoised");
 }
+
+struct Loaded {
+  absl::Status cuda;
+  absl::Status module;
+};
 
 absl::Status OpenLibraries() {
   if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) == nullptr) {
@@ -57,16 +59,36 @@ absl::Status OpenLibraries() {
         "this machine has an NVIDIA driver, but not all of CUDA's libraries: ", LastDlError(),
         ". scripts/bootstrap --cuda fetches them"));
   }
-  OpenRuntimeModule();
-  return at::hasCUDA() ? absl::OkStatus()
-                       : absl::FailedPreconditionError("CUDA finds no GPU that it can use");
+  return absl::OkStatus();
+}
+
+Loaded Load() {
+  if (absl::Status opened = OpenLibraries(); !opened.ok()) return {opened, opened};
+  absl::Status module = FindAndOpenModule();  // before LibTorch is asked
+  absl::Status cuda = at::hasCUDA()
+                          ? absl::OkStatus()
+                          : absl::FailedPreconditionError("CUDA finds no GPU that it can use");
+  return {std::move(cuda), std::move(module)};
+}
+
+const Loaded& LoadOnce() {
+  static const Loaded loaded = Load();
+  return loaded;
 }
 
 }  // namespace
 
-absl::Status LoadCuda() {
-  static const absl::Status loaded = OpenLibraries();
-  return loaded;
+absl::Status LoadCuda() { return LoadOnce().cuda; }
+absl::Status CudaModuleStatus() { return LoadOnce().module; }
+
+absl::Status OpenCudaModule(const std::filesystem::path& path) {
+  using Factory = DeviceRuntimeFactory (*)();
+  void* const module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (module == nullptr) return absl::FailedPreconditionError(LastDlError());
+  const auto factory = reinterpret_cast<Factory>(dlsym(module, "DenoiseCudaRuntimeFactory"));
+  if (factory == nullptr) return absl::FailedPreconditionError(LastDlError());
+  RegisterDeviceRuntime(at::DeviceType::CUDA, factory());
+  return absl::OkStatus();
 }
 
 }  // namespace denoise

@@ -1,13 +1,17 @@
 // The runtime of CUDA devices: pinned uploads, events and graphs. Built as a module of its own with
 // CUDA's headers, and opened by LoadCuda where there are CUDA's libraries.
+#include <ATen/core/CachingHostAllocator.h>
+#include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/ops/empty.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
 #include <exception>
+#include <memory>
 #include <utility>
 
 #include "core/device/device_runtime.h"
@@ -41,7 +45,7 @@ class CudaMark : public DeviceMark {
   bool reached() const override {
     const cudaError_t status = cudaEventQuery(event_.get());
     if (status == cudaErrorNotReady) {
-      (void)cudaGetLastError();  // which is not to be taken for a later call's
+      (void)cudaGetLastError();  // clears the error so that a later call does not report it
       return false;
     }
     C10_CUDA_CHECK(status);
@@ -62,38 +66,73 @@ class CudaMark : public DeviceMark {
   Event event_;
 };
 
-class CudaGraph : public DeviceGraph {
+// Names the memory that the graphs of a runtime share.
+using GraphPool = std::shared_ptr<const c10::MempoolId_t>;
+
+template <class Function>
+bool Succeeds(const Function& function) {
+  try {
+    function();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+// LibTorch's graph, except that a capture which fails ends everywhere.
+class CapturedGraph : public at::cuda::CUDAGraph {
  public:
-  // A capture that fails must end, too, or the stream is of no use any more.
   void Capture(const std::function<void()>& work, c10::MempoolId_t pool) {
-    graph_.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
     try {
+      capture_begin(pool, cudaStreamCaptureModeThreadLocal);
       work();
     } catch (...) {
-      EndFailedCapture();
+      Succeeds([this] { capture_end(); });  // fails for the same reason, after ending the capture
+      StopRecording();
       throw;
     }
-    graph_.capture_end();
+    try {
+      capture_end();
+    } catch (...) {
+      StopRecording();
+      throw;
+    }
   }
+
+ private:
+  // If CUDA has invalidated the capture, capture_end throws before it tells the allocators. They
+  // would ask this graph about every later allocation, even after its death. An allocator that is
+  // not recording refuses to end; then it has nothing to release, either.
+  void StopRecording() {
+    namespace device = c10::cuda::CUDACachingAllocator;
+    if (Succeeds([this] { device::endAllocateToPool(capture_dev_, mempool_id_); })) {
+      device::releasePool(capture_dev_, mempool_id_);
+    }
+    at::HostAllocator* const host = at::getHostAllocator(at::kCUDA);
+    if (Succeeds([&] { host->end_allocate_to_pool(mempool_id_); })) {
+      host->release_pool(mempool_id_);
+    }
+    for (auto& [generator, increment] : captured_generator_states_) generator->capturing_ = false;
+  }
+};
+
+class CudaGraph : public DeviceGraph {
+ public:
+  explicit CudaGraph(GraphPool pool) : pool_(std::move(pool)) {}
+
+  void Capture(const std::function<void()>& work) { graph_.Capture(work, *pool_); }
   void Replay() override { graph_.replay(); }
 
  private:
-  void EndFailedCapture() {
-    try {
-      graph_.capture_end();
-    } catch (const std::exception&) {  // says again what failed
-    }
-  }
-
-  at::cuda::CUDAGraph graph_;
+  const GraphPool pool_;  // see CudaRuntime::Pool
+  CapturedGraph graph_;
 };
 
 class CudaRuntime : public DeviceRuntime {
  public:
   explicit CudaRuntime(at::Device device)
       : device_(device),
-        capture_stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())),
-        pool_(at::cuda::graph_pool_handle()) {}
+        capture_stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
 
   at::Device device() const override { return device_; }
 
@@ -113,26 +152,40 @@ class CudaRuntime : public DeviceRuntime {
   }
   bool captures() const override { return true; }
 
-  // The graphs of a runtime are replayed one after the other, and what they leave lies outside of
-  // the memory that they take: so they may share that.
   std::unique_ptr<DeviceGraph> Capture(const std::function<void()>& work) override {
     const c10::cuda::CUDAGuard device(device_);
     const auto stream = c10::cuda::getCurrentCUDAStream(device_.index());
-    auto graph = std::make_unique<CudaGraph>();
-    {
+    auto graph = std::make_unique<CudaGraph>(Pool());
+    try {
       const c10::cuda::CUDAStreamGuard on_side(capture_stream_);
       CudaMark(stream).BlockStream(capture_stream_);
       for (int i = 0; i < kWarmUps; ++i) work();
-      graph->Capture(work, pool_);
+      graph->Capture(work);
+    } catch (...) {
+      // The warm-ups may still write to memory that the caller is about to give back. A device that
+      // cannot wait has failed for good, as every later call will say.
+      Succeeds([&] { CudaMark(capture_stream_).BlockStream(stream); });
+      throw;
     }
     CudaMark(capture_stream_).BlockStream(stream);
     return graph;
   }
 
  private:
+  // The graphs of a runtime are replayed one after the other, and what they leave lies outside of
+  // the memory that they take: so they may share that. LibTorch counts the users of a pool and
+  // refuses a capture into one that has lost its last, so a pool lives as long as its graphs do.
+  GraphPool Pool() {
+    GraphPool pool = pool_.lock();
+    if (pool == nullptr) {
+      pool_ = pool = std::make_shared<const c10::MempoolId_t>(at::cuda::graph_pool_handle());
+    }
+    return pool;
+  }
+
   const at::Device device_;
   const c10::cuda::CUDAStream capture_stream_;  // capturing is not possible on the default stream
-  const c10::MempoolId_t pool_;
+  std::weak_ptr<const c10::MempoolId_t> pool_;  // of the graphs that are alive
 };
 
 std::shared_ptr<DeviceRuntime> MakeCudaRuntime(at::Device device) {

@@ -69,4 +69,10 @@ std::shared_ptr<DeviceRuntime> MakeDeviceRuntime(at::Device device) {
   return std::make_shared<PlainRuntime>(device);
 }
 
+at::Tensor UploadCopy(const at::Tensor& host, DeviceRuntime& runtime) {
+  const at::Tensor staged = runtime.HostTensor(host.sizes(), host.scalar_type());
+  staged.copy_(host);
+  return runtime.Upload(staged);
+}
+
 }  // namespace denoise

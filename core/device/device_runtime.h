@@ -34,8 +34,8 @@ class DeviceGraph {
   virtual void Replay() = 0;
 };
 
-// Belongs to one thread, whose current stream it uses. All methods throw c10::Error where the
-// device fails.
+// Used by one thread at a time, on that thread's current stream. All methods throw c10::Error where
+// the device fails.
 class DeviceRuntime {
  public:
   virtual ~DeviceRuntime() = default;
@@ -69,7 +69,12 @@ using DeviceRuntimeFactory = std::shared_ptr<DeviceRuntime> (*)(at::Device devic
 // Makes `factory` the source of runtimes for devices of `type`. Called before threads start.
 void RegisterDeviceRuntime(at::DeviceType type, DeviceRuntimeFactory factory);
 
-// A runtime of its own for the calling thread.
+// Makes a runtime. The graphs of one share memory, so whoever owns a device or a task makes one and
+// passes it on.
 std::shared_ptr<DeviceRuntime> MakeDeviceRuntime(at::Device device);
+
+// Uploads a copy of `host`, which may lie in any memory of the host and may be changed afterwards.
+// As DeviceRuntime::Upload, the calling thread does not wait for it.
+at::Tensor UploadCopy(const at::Tensor& host, DeviceRuntime& runtime);
 
 }  // namespace denoise

@@ -24,6 +24,7 @@ at::Tensor MeanSquare(const at::Tensor& error) {
 DrawNoise NoiseOfSeeds(const std::vector<uint64_t>& seeds) {
   std::vector<NoiseSource> sources(seeds.begin(), seeds.end());
   return [sources](at::IntArrayRef shape) mutable {
+    DENOISE_DCHECK(shape.front() == static_cast<int64_t>(sources.size()));
     std::vector<at::Tensor> rows;
     for (NoiseSource& source : sources) rows.push_back(source.Draw(shape.slice(1)));
     return at::stack(rows);
@@ -35,9 +36,13 @@ BitsPerDimRun::BitsPerDimRun(VariationalBound bound, at::Tensor x0, at::Tensor c
     : bound_(std::move(bound)),
       x0_(std::move(x0)),
       class_labels_(std::move(class_labels)),
-      draw_noise_(std::move(noise)) {}
+      draw_noise_(std::move(noise)) {
+  DENOISE_DCHECK(x0_.dim() == 4 && x0_.scalar_type() == at::kFloat);
+  DENOISE_DCHECK(!class_labels_.defined() || class_labels_.sizes() == x0_.sizes().slice(0, 1));
+}
 
 void BitsPerDimRun::Advance(const Network& network) {
+  DENOISE_DCHECK(!done());
   const c10::NoGradGuard no_grad;
   if (!noise_.defined()) noise_ = draw_noise_(x0_.sizes()).to(x0_.device());
   const double timestep = bound_.timesteps()[calls_done()];

@@ -17,7 +17,7 @@ namespace denoise {
 using DrawNoise = std::function<at::Tensor(at::IntArrayRef shape)>;
 
 // Row i has its own generator, seeded with seeds[i], as images have (noise_source.h): the result
-// for a picture does not depend on the rest of its batch.
+// for a picture does not depend on the rest of its batch. Every shape has as many rows as seeds.
 DrawNoise NoiseOfSeeds(const std::vector<uint64_t>& seeds);
 
 // Bits per dimension of each picture and what they are made of; double, on the CPU. N timesteps, in
@@ -42,8 +42,8 @@ class BitsPerDimRun {
   size_t calls_done() const { return vb_.size(); }
   bool done() const { return calls_done() == calls(); }
 
-  // The next timestep, the noisiest first: one network call, without gradients. Throws what the
-  // network throws, and may then be called again.
+  // The next timestep, the noisiest first: one network call, without gradients. Requires !done().
+  // Throws what the network throws, and may then be called again.
   void Advance(const Network& network);
 
   // Requires done().

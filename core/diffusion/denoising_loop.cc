@@ -4,7 +4,9 @@
 #include <exception>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "core/base/check.h"
+#include "core/diffusion/device_errors.h"
 #include "core/diffusion/row_batch.h"
 
 namespace denoise {
@@ -15,10 +17,14 @@ constexpr size_t kMaxShapes = 16;
 
 }  // namespace
 
-DenoisingLoop::DenoisingLoop(const Network& network, std::shared_ptr<DeviceRuntime> runtime)
+DenoisingLoop::DenoisingLoop(const Network& network, std::shared_ptr<DeviceRuntime> runtime,
+                             OnCaptureFailed on_capture_failed)
     : network_(network),
-      runtime_(runtime != nullptr ? std::move(runtime) : MakeDeviceRuntime(network.device())),
-      captures_(runtime_->captures()) {}
+      runtime_(std::move(runtime)),
+      on_capture_failed_(std::move(on_capture_failed)),
+      captures_(runtime_->captures()) {
+  DENOISE_DCHECK(runtime_->device() == network.device());
+}
 
 Evaluated DenoisingLoop::Evaluate(const std::vector<Trajectory*>& trajectories) {
   DENOISE_DCHECK(!trajectories.empty());
@@ -45,25 +51,42 @@ EvaluationGraph* DenoisingLoop::GraphFor(const std::vector<Trajectory*>& traject
     return nullptr;
   }
   const GraphShape shape = GraphShapeOf(trajectories);
-  if (!candidates_.contains(shape) && candidates_.size() == kMaxShapes) ForgetLeastRecentlyUsed();
-  Candidate& candidate = candidates_[shape];
+  Candidate& candidate = CandidateFor(shape);
   candidate.last_used = evaluations_;
   if (candidate.graph != nullptr) return candidate.graph.get();
-  if (++candidate.seen < kEvaluationsBeforeCapture) return nullptr;
+  if (++candidate.seen < kEvaluationsBeforeCapture || evaluations_ < candidate.capture_from) {
+    return nullptr;
+  }
   try {
     candidate.graph = std::make_unique<EvaluationGraph>(shape, trajectories, network_, *runtime_);
-  } catch (const std::exception&) {  // the network waits for the host, say: evaluated without
-    captures_ = false;
-    candidates_.clear();
+  } catch (const std::exception& error) {
+    HandleFailedCapture(candidate, error);
     return nullptr;
   }
   return candidate.graph.get();
+}
+
+DenoisingLoop::Candidate& DenoisingLoop::CandidateFor(const GraphShape& shape) {
+  if (!candidates_.contains(shape) && candidates_.size() == kMaxShapes) ForgetLeastRecentlyUsed();
+  return candidates_[shape];
 }
 
 void DenoisingLoop::ForgetLeastRecentlyUsed() {
   candidates_.erase(std::min_element(
       candidates_.begin(), candidates_.end(),
       [](const auto& a, const auto& b) { return a.second.last_used < b.second.last_used; }));
+}
+
+// Memory comes back when a model or a training job goes. Anything else is the network's way of
+// working, such as waiting for the host, and would fail again.
+void DenoisingLoop::HandleFailedCapture(Candidate& candidate, const std::exception& error) {
+  if (on_capture_failed_) on_capture_failed_(error);
+  if (absl::IsResourceExhausted(DeviceError(error))) {
+    candidate.capture_from = evaluations_ + kEvaluationsBeforeRetry;
+    return;
+  }
+  captures_ = false;
+  candidates_.clear();
 }
 
 }  // namespace denoise

@@ -12,10 +12,12 @@ namespace denoise {
 namespace {
 
 // The allocator of the CPU throws a plain c10::Error: "can't allocate memory", "not enough memory".
+// So do calls of CUDA that bypass LibTorch's allocator, as the making of graphs does.
 bool RanOutOfMemory(const std::exception& error, const std::string& text) {
   return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
          dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
-         absl::StrContains(text, "DefaultCPUAllocator");
+         absl::StrContains(text, "DefaultCPUAllocator") ||
+         absl::StrContains(text, "CUDA error: out of memory");
 }
 
 }  // namespace

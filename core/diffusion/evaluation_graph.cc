@@ -89,7 +89,7 @@ void EvaluationGraph::Load(const std::vector<Trajectory*>& trajectories, const N
   at::cat_out(state, slots);
   if (!std::any_of(trajectories.begin(), trajectories.end(),
                    [](const Trajectory* t) { return AddsNoise(t->next()); })) {
-    return;  // the noise of before counts nothing
+    return;  // stale noise has coefficient 0
   }
   runtime_.UploadInto(HostNoise(trajectories, runtime_), noise_.narrow(0, 0, count));
 }

@@ -175,7 +175,7 @@ at::Tensor RowBatch::RescaledPrediction(int64_t i, const at::Tensor& output) con
 void RowBatch::KeepKnown(int64_t i, const at::Tensor& slots) const {
   if (!trajectories_[i]->KeepsKnown()) return;
   const at::Tensor& mask = trajectories_[i]->mask();
-  slots[0].copy_(mask * slots[0] + (1 - mask) * trajectories_[i]->known());
+  slots[0].copy_(mask * slots[0] + (1 - mask) * trajectories_[i]->known(runtime_));
 }
 
 }  // namespace denoise

@@ -25,7 +25,7 @@ namespace denoise {
 class RowBatch {
  public:
   // None of `trajectories` is done; all suit `network`; they outlive the batch and nothing else
-  // touches them meanwhile.
+  // touches them meanwhile. `runtime` is one of the network's device, and outlives the batch.
   RowBatch(std::vector<Trajectory*> trajectories, const Network& network, DeviceRuntime& runtime);
 
   // Each trajectory's rows together: one for each of its classes, then its unconditional row where

@@ -10,14 +10,16 @@
 
 namespace denoise {
 
-SampleRun::SampleRun(const Network& network, std::shared_ptr<const SamplerPlan> plan, int64_t count,
-                     int64_t max_rows, std::function<SampleRequest(int64_t)> request)
+SampleRun::SampleRun(const Network& network, std::shared_ptr<DeviceRuntime> runtime,
+                     std::shared_ptr<const SamplerPlan> plan, int64_t count, int64_t max_rows,
+                     std::function<SampleRequest(int64_t)> request)
     : network_(network),
+      runtime_(std::move(runtime)),
       plan_(std::move(plan)),
       count_(count),
       max_rows_(max_rows),
       request_(std::move(request)),
-      loop_(network) {}
+      loop_(network, runtime_) {}
 
 at::Tensor SampleRun::Advance() {
   DENOISE_DCHECK(!done());
@@ -40,15 +42,16 @@ void SampleRun::BeginGroup() {
     SampleRequest request = request_(i);
     rows += MaxRows(request.conditioning, *plan_);
     if (rows > max_rows_ && !group_.empty()) return;
-    group_.emplace_back(plan_, std::move(request.conditioning), request.seed, network_,
+    group_.emplace_back(plan_, std::move(request.conditioning), request.seed, network_, *runtime_,
                         request.start, std::move(request.inpainting));
   }
 }
 
 at::Tensor Sample(const Network& network, std::shared_ptr<const SamplerPlan> plan,
                   const std::vector<SampleRequest>& requests) {
-  SampleRun run(network, std::move(plan), static_cast<int64_t>(requests.size()),
-                std::numeric_limits<int64_t>::max(), [&](int64_t i) { return requests[i]; });
+  SampleRun run(network, MakeDeviceRuntime(network.device()), std::move(plan),
+                static_cast<int64_t>(requests.size()), std::numeric_limits<int64_t>::max(),
+                [&](int64_t i) { return requests[i]; });
   at::Tensor images;
   while (!run.done()) images = run.Advance();
   return images;

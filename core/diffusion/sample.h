@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/device/device_runtime.h"
 #include "core/diffusion/denoising_loop.h"
 #include "core/diffusion/trajectory.h"
 #include "core/nn/network.h"
@@ -28,9 +29,11 @@ struct SampleRequest {
 class SampleRun {
  public:
   // Image i is what `request(i)` asks for. A group has as many images as `max_rows` rows of a
-  // network call allow, and at least one. `network` outlives the run.
-  SampleRun(const Network& network, std::shared_ptr<const SamplerPlan> plan, int64_t count,
-            int64_t max_rows, std::function<SampleRequest(int64_t)> request);
+  // network call allow, and at least one. `network` outlives the run. `runtime` is one of its
+  // device; runs of one task share it.
+  SampleRun(const Network& network, std::shared_ptr<DeviceRuntime> runtime,
+            std::shared_ptr<const SamplerPlan> plan, int64_t count, int64_t max_rows,
+            std::function<SampleRequest(int64_t)> request);
 
   bool done() const { return finished_ == count_; }
   int64_t finished() const { return finished_; }
@@ -44,6 +47,7 @@ class SampleRun {
   void BeginGroup();
 
   const Network& network_;
+  const std::shared_ptr<DeviceRuntime> runtime_;
   const std::shared_ptr<const SamplerPlan> plan_;
   const int64_t count_;
   const int64_t max_rows_;
@@ -54,7 +58,7 @@ class SampleRun {
 };
 
 // One image per request, all in one batch: [requests, C, H, W] float32 on the network's device, not
-// clamped.
+// clamped. Makes a runtime for this call.
 at::Tensor Sample(const Network& network, std::shared_ptr<const SamplerPlan> plan,
                   const std::vector<SampleRequest>& requests);
 

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "core/base/check.h"
+#include "core/device/device_runtime.h"
 #include "core/diffusion/guidance.h"
 #include "core/diffusion/noise_source.h"
 #include "core/diffusion/start.h"
@@ -28,10 +29,10 @@ struct Inpainting {
 // Movable. Not thread-safe: one thread at a time owns it.
 class Trajectory {
  public:
-  // `plan` has at least one evaluation, and suits `start`. `network` gives the pictures' shape and
-  // the device; it is not kept.
+  // `plan` has at least one evaluation, and suits `start`. `network` gives the pictures' shape;
+  // `runtime` is one of its device. Neither is kept. Does not wait for the device.
   Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning, uint64_t seed,
-             const Network& network, const Start& start = NoiseStart(),
+             const Network& network, DeviceRuntime& runtime, const Start& start = NoiseStart(),
              std::optional<Inpainting> inpainting = std::nullopt);
 
   bool done() const { return position_ == plan_->evaluations.size(); }
@@ -60,7 +61,7 @@ class Trajectory {
   // failed and is tried again has the same noise. Requires AddsNoise(next()).
   const at::Tensor& noise();
 
-  // Whether the next evaluation keeps the known part of an inpainted picture.
+  // Whether the next evaluation keeps the known part of an inpainted picture. Requires !done().
   bool KeepsKnown() const { return inpainting_.has_value() && next().ends_step; }
   // [1, H, W] on the network's device. Requires KeepsKnown().
   const at::Tensor& mask() const {
@@ -68,10 +69,11 @@ class Trajectory {
     return inpainting_->mask;
   }
   // The picture at the noise level after the next evaluation, [C, H, W] on the network's device.
-  // Its noise is drawn once, after noise(). Requires KeepsKnown().
-  const at::Tensor& known();
+  // Its noise is drawn once, after noise(): if the upload fails, another call has the same noise.
+  // Does not wait for the device. Requires KeepsKnown().
+  const at::Tensor& known(DeviceRuntime& runtime);
 
-  // Moves past the next evaluation; `slots` replace the state.
+  // Moves past the next evaluation; `slots` replace the state and have its shape. Requires !done().
   void Advance(at::Tensor slots);
 
  private:
@@ -80,6 +82,7 @@ class Trajectory {
   NoiseSource noise_source_;
   std::optional<Inpainting> inpainting_;  // on the network's device
   at::Tensor noise_;                      // of the next evaluation; undefined until asked for
+  at::Tensor known_noise_;                // the same, on the CPU
   at::Tensor known_;                      // the same
   at::Tensor slots_;
   size_t position_ = 0;  // evaluations done

@@ -99,7 +99,7 @@ void AppendImages(const at::Tensor& pictures, std::vector<Image>& images) {
 }  // namespace
 
 SampleMaker::SampleMaker(const ModelEvaluation::Setup& setup, std::vector<int64_t> numbers)
-    : run_(*setup.network, setup.plan, static_cast<int64_t>(numbers.size()),
+    : run_(*setup.network, setup.runtime, setup.plan, static_cast<int64_t>(numbers.size()),
            setup.options.batch_rows, [&setup, numbers](int64_t i) {
              return SampleRequest{.seed = setup.options.seed + static_cast<uint64_t>(numbers[i]),
                                   .conditioning = ConditioningOf(setup, numbers[i])};

@@ -128,6 +128,7 @@ absl::StatusOr<std::unique_ptr<ModelEvaluation>> ModelEvaluation::Create(Setup s
   RETURN_IF_ERROR(Validate(setup));
   try {
     setup.features = setup.features->To(setup.network->device());
+    if (setup.runtime == nullptr) setup.runtime = MakeDeviceRuntime(setup.network->device());
   } catch (const std::exception& error) {
     return DeviceError(error);
   }

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/data/data_set.h"
+#include "core/device/device_runtime.h"
 #include "core/diffusion/variational_bound.h"
 #include "core/evaluation/feature_extractor.h"
 #include "core/evaluation/set_metrics.h"
@@ -57,6 +58,7 @@ class ModelEvaluation {
  public:
   struct Setup {
     std::shared_ptr<const Network> network;   // its device does all the work
+    std::shared_ptr<DeviceRuntime> runtime;   // of that device; made if null
     std::shared_ptr<const SamplerPlan> plan;  // for this network
     std::optional<int64_t> null_class_label;
     std::shared_ptr<const DataSet> data;               // its labels are the network's classes

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
 #include "core/image/codec.h"
+#include "core/image/exif.h"
 
 namespace denoise {
 namespace {
@@ -22,6 +24,28 @@ uint8_t PixelFromValue(float value) {
 // WebP stores durations in 24 bits. Much shorter ones are already a mistake.
 constexpr int kMaxFrameMilliseconds = 60'000;
 constexpr size_t kMaxFrames = 10'000;
+
+// Formats that people have pictures in, and that are not read.
+struct OtherFormat {
+  size_t offset;
+  std::string_view magic;
+  std::string_view name;
+};
+constexpr OtherFormat kOtherFormats[] = {
+    {0, "GIF8", "a GIF"},
+    {0, "BM", "a BMP"},
+    {0, {"II*\0", 4}, "a TIFF or a camera's raw file"},
+    {0, {"MM\0*", 4}, "a TIFF or a camera's raw file"},
+    {4, "ftypavi", "an AVIF"},
+    {4, "ftyphe", "a HEIC"},
+    {4, "ftypmif1", "a HEIC"},
+    {4, "ftypmsf1", "a HEIC"},
+    {0, {"\xff\x0a", 2}, "a JPEG XL"},
+    {0, {"\0\0\0\x0cJXL ", 8}, "a JPEG XL"},
+    {0, {"\0\0\0\x0cjP  ", 8}, "a JPEG 2000"},
+    {0, "<svg", "an SVG"},
+    {0, "%PDF", "a PDF"},
+};
 
 absl::Status ValidateFrames(std::span<const Image> frames, int frame_milliseconds) {
   if (frames.empty()) return absl::InvalidArgumentError("an animation needs at least one frame");
@@ -70,13 +94,47 @@ absl::StatusOr<std::string> EncodeImage(const Image& image, ImageFormat format) 
   return absl::InvalidArgumentError("unknown image format");
 }
 
-absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels) {
-  if (bytes.starts_with("\x89PNG\r\n\x1a\n")) return DecodePng(bytes, max_pixels);
-  if (bytes.starts_with("\xff\xd8\xff")) return DecodeJpeg(bytes, max_pixels);
-  if (bytes.starts_with("RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") {
-    return DecodeWebp(bytes, max_pixels);
+std::optional<ImageFormat> RecogniseFormat(std::string_view start) {
+  if (start.starts_with("\x89PNG\r\n\x1a\n")) return ImageFormat::kPng;
+  if (start.starts_with("\xff\xd8\xff")) return ImageFormat::kJpeg;
+  if (start.starts_with("RIFF") && start.size() >= 12 && start.substr(8, 4) == "WEBP") {
+    return ImageFormat::kWebp;
   }
-  return absl::InvalidArgumentError("neither a PNG, a JPEG nor a WebP picture");
+  return std::nullopt;
+}
+
+std::string DescribeOtherFormat(std::string_view start) {
+  for (const OtherFormat& format : kOtherFormats) {
+    if (start.size() > format.offset && start.substr(format.offset).starts_with(format.magic)) {
+      return std::string(format.name);
+    }
+  }
+  return "";
+}
+
+absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels) {
+  const std::optional<ImageFormat> format = RecogniseFormat(bytes);
+  if (!format) {
+    const std::string other = DescribeOtherFormat(bytes);
+    return absl::InvalidArgumentError(
+        absl::StrCat("neither a PNG, a JPEG nor a WebP picture",
+                     other.empty() ? "" : absl::StrCat(" but ", other, "; convert it to one")));
+  }
+  switch (*format) {
+    case ImageFormat::kPng: {
+      ASSIGN_OR_RETURN(Image image, DecodePng(bytes, max_pixels));
+      return Upright(std::move(image), PngOrientation(bytes));
+    }
+    case ImageFormat::kJpeg: {
+      ASSIGN_OR_RETURN(Image image, DecodeJpeg(bytes, max_pixels));
+      return Upright(std::move(image), JpegOrientation(bytes));
+    }
+    case ImageFormat::kWebp: {
+      ASSIGN_OR_RETURN(Image image, DecodeWebp(bytes, max_pixels));
+      return Upright(std::move(image), WebpOrientation(bytes));
+    }
+  }
+  return absl::InternalError("unknown image format");
 }
 
 absl::StatusOr<std::string> EncodeAnimation(std::span<const Image> frames, int frame_milliseconds,

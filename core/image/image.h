@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,7 +32,15 @@ enum class ImageFormat { kPng, kJpeg, kWebp };  // WebP is lossless; JPEG drops 
 // InvalidArgument: the format cannot hold the image (empty, too large, wrong number of channels).
 absl::StatusOr<std::string> EncodeImage(const Image& image, ImageFormat format);
 
-// Recognises the format by the first bytes. 16-bit PNGs are scaled to 8 bits, palettes become RGB
+// How many of a file's first bytes RecogniseFormat and DescribeOtherFormat look at.
+inline constexpr size_t kMagicBytes = 16;
+// The format of a file that begins with `start`. nullopt: it is not one that DecodeImage reads.
+std::optional<ImageFormat> RecogniseFormat(std::string_view start);
+// What such a file is instead, for people: "a GIF". Empty if that is not known.
+std::string DescribeOtherFormat(std::string_view start);
+
+// Recognises the format by the first bytes, and turns the picture upright as its Exif data says
+// (all eight orientations, in every format). 16-bit PNGs are scaled to 8 bits, palettes become RGB
 // or RGBA, and gray WebP pictures, which the format stores as color, become RGB or RGBA.
 // InvalidArgument: the picture has more than `max_pixels` (checked in the header, before memory is
 // spent), or is malformed, truncated, CMYK or animated.

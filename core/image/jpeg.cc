@@ -2,6 +2,7 @@
 // clang-format off
 #include <cstdio>
 #include <jpeglib.h>
+#include <jerror.h>
 // clang-format on
 
 #include <cstdlib>
@@ -32,10 +33,24 @@ struct ErrorManager {
   reinterpret_cast<ErrorManager*>(codec->err)->guard.Fail(message);
 }
 
-// Level -1 is a warning: the data is corrupt or ends early, and libjpeg would continue with made-up
-// pixels.
+// Whether a warning says that picture data is corrupt or missing, so that libjpeg would continue
+// with made-up pixels. The others are about what surrounds it, such as the parameters of a scan
+// that some phones write, or bytes between two segments; every viewer ignores them.
+bool IsAboutPictureData(int message) {
+  switch (message) {
+    case JWRN_HIT_MARKER:
+    case JWRN_HUFF_BAD_CODE:
+    case JWRN_JPEG_EOF:
+    case JWRN_MUST_RESYNC:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Level -1 is a warning.
 void OnMessage(j_common_ptr codec, int level) {
-  if (level < 0) Fail(codec);
+  if (level < 0 && IsAboutPictureData(codec->err->msg_code)) Fail(codec);
 }
 
 void InstallErrorManager(ErrorManager& errors, jpeg_error_mgr*& slot) {

@@ -1,5 +1,6 @@
 #include "core/train/checkpoint_manifest.h"
 
+#include <chrono>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -18,6 +19,11 @@ using Json = nlohmann::json;
 
 constexpr IntRange kNotNegative = {0, std::numeric_limits<int64_t>::max()};
 constexpr JsonOptions kLimits = {.max_bytes = 1 << 12, .max_depth = 4, .max_values = 32};
+
+constexpr char kKind[] = "training checkpoint";
+
+// Below the job's own name.
+std::string NameOf(int64_t step) { return absl::StrCat("checkpoints/", step); }
 
 absl::StatusOr<CheckpointManifest::File> Describe(const fs::path& folder, const char* name) {
   auto hash = Sha256OfFile(folder / name);
@@ -51,11 +57,21 @@ absl::StatusOr<CheckpointManifest> DescribeCheckpoint(const fs::path& folder, in
   CheckpointManifest manifest = {.step = step};
   ASSIGN_OR_RETURN(manifest.snapshot, Describe(folder, kSnapshotFile));
   ASSIGN_OR_RETURN(manifest.state, Describe(folder, kStateFile));
+  std::error_code error;
+  const auto written = fs::last_write_time(folder / kSnapshotFile, error);
+  if (!error) {
+    manifest.create_time = absl::FromChrono(std::chrono::time_point_cast<std::chrono::seconds>(
+        std::chrono::file_clock::to_sys(written)));
+  }
   return manifest;
 }
 
 std::string EncodeManifest(const CheckpointManifest& manifest) {
   const Json json = {
+      {"kind", kKind},
+      {"name", NameOf(manifest.step)},
+      {"create_time",
+       absl::FormatTime(absl::RFC3339_sec, manifest.create_time, absl::UTCTimeZone())},
       {"step", manifest.step},
       {"files",
        {{kSnapshotFile, ToJson(manifest.snapshot)}, {kStateFile, ToJson(manifest.state)}}}};
@@ -68,6 +84,16 @@ absl::StatusOr<CheckpointManifest> DecodeManifest(std::string_view text) {
   ConfigReader reader(json, ConfigReader::Null::kValue);
   manifest.step = -1;
   reader.Read("step", manifest.step, kNotNegative);
+  // Manifests of earlier versions have none of these.
+  std::string kind = kKind, name = NameOf(manifest.step), time, error;
+  reader.Read("kind", kind);
+  reader.Read("name", name);
+  reader.Read("create_time", time);
+  if (kind != kKind) reader.Violate("kind", absl::StrCat("must be \"", kKind, "\""));
+  if (name != NameOf(manifest.step)) reader.Violate("name", "must be that of the step");
+  if (!time.empty() && !absl::ParseTime(absl::RFC3339_full, time, &manifest.create_time, &error)) {
+    reader.Violate("create_time", "must be a time such as 2026-01-31T12:00:00Z");
+  }
   const Json* files = reader.Find("files");
   if (files == nullptr || !files->is_object()) reader.Violate("files", "must be an object");
   RETURN_IF_ERROR(reader.Finish("manifest"));

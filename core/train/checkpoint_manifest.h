@@ -1,5 +1,5 @@
-// manifest.json of a training checkpoint: sizes and hashes of its other files. Internal to
-// CheckpointFolder.
+// manifest.json of a training checkpoint: its kind, name and age, and the sizes and hashes of its
+// other files. Internal to CheckpointFolder.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace denoise {
 
@@ -25,6 +26,7 @@ struct CheckpointManifest {
   };
 
   int64_t step = 0;
+  absl::Time create_time = absl::UnixEpoch();  // unless an earlier version has written it
   File snapshot;
   File state;
 };

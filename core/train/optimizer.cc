@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <vector>
 
@@ -37,6 +38,13 @@ double Remaining(LearningRateDecay decay, double progress) {
       return 1 - progress;
   }
   return 1;
+}
+
+// LibTorch refuses factors beyond float32, as if the device had failed. A rate that makes them
+// makes weights that training reports as what they are.
+double InFloat32(double factor) {
+  constexpr double kMax = std::numeric_limits<float>::max();
+  return std::clamp(factor, -kMax, kMax);
 }
 
 }  // namespace
@@ -105,9 +113,9 @@ void StepAdamW(const OptimizerOptions& options, double learning_rate, int64_t t,
   at::_foreach_div_(denominators, std::sqrt(v_correction));
   at::_foreach_add_(denominators, options.epsilon);
   if (options.weight_decay != 0) {
-    at::_foreach_mul_(w, 1 - learning_rate * options.weight_decay);
+    at::_foreach_mul_(w, InFloat32(1 - learning_rate * options.weight_decay));
   }
-  at::_foreach_addcdiv_(w, m, denominators, -learning_rate / m_correction);
+  at::_foreach_addcdiv_(w, m, denominators, InFloat32(-learning_rate / m_correction));
 }
 
 double EmaDecayAt(double decay, int64_t n) {

@@ -1,12 +1,14 @@
 #include "core/train/trainer.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -64,6 +66,14 @@ void CheckPrecision(const Trainer::Setup& setup, const ModelState& model,
   } catch (const std::exception& error) {
     violations.Add("precision", std::string(DeviceError(error).message()));
   }
+}
+
+// The name of the first tensor that has an infinity or NaN; empty if none has.
+std::string FirstNonFinite(const StateDict& tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    if (!at::isfinite(tensor.detach()).all().item<bool>()) return name;
+  }
+  return "";
 }
 
 bool Has(const at::Tensor& tensor, at::ScalarType dtype, at::IntArrayRef shape) {
@@ -137,8 +147,46 @@ absl::Status Trainer::CheckFinite() const {
   if (counters_.non_finite_in_a_row < setup_.options.max_non_finite_steps) {
     return absl::OkStatus();
   }
-  return absl::AbortedError(absl::StrCat("the loss or its gradient was not finite in ",
-                                         counters_.non_finite_in_a_row, " steps in a row"));
+  return NotFinite();
+}
+
+// Of the last steps, which were skipped.
+absl::Status Trainer::NotFinite() const {
+  if (counters_.non_finite_in_a_row == 0) {
+    return absl::AbortedError(
+        absl::StrCat(not_finite_, " was finite in none of ", steps_done_, " steps"));
+  }
+  const int64_t first = steps_done_ - counters_.non_finite_in_a_row + 1;
+  return absl::AbortedError(first == steps_done_
+                                ? absl::StrCat(not_finite_, " was not finite at step ", first)
+                                : absl::StrCat(not_finite_, " was not finite from step ", first,
+                                               " to step ", steps_done_));
+}
+
+// What of a skipped step was not finite.
+std::string Trainer::NameNonFinite(const StepReport& report) const {
+  if (!std::isfinite(report.loss)) return "the loss";
+  const std::string name = FirstNonFinite(GradientsOf(model_.weights));
+  return name.empty() ? "the gradient" : absl::StrCat("the gradient of ", name);
+}
+
+absl::Status Trainer::CheckUsable() const {
+  RETURN_IF_ERROR(CheckWhole());
+  const bool none_counted = steps_done_ > 0 && counters_.non_finite_steps == steps_done_;
+  if (!loss_is_finite_ || none_counted) return NotFinite();
+  return CatchDeviceErrors([this]() -> absl::Status {
+    const auto check = [this](const char* what, const StateDict& tensors) -> absl::Status {
+      const std::string name = FirstNonFinite(tensors);
+      if (name.empty()) return absl::OkStatus();
+      return absl::AbortedError(
+          absl::StrCat(what, name, " is not finite after step ", steps_done_));
+    };
+    RETURN_IF_ERROR(check("the weight ", model_.weights));
+    for (const StateDict& average : model_.averages) {
+      RETURN_IF_ERROR(check("the average of the weight ", average));
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::optional<StepReport>> Trainer::RunSlice() {
@@ -229,6 +277,8 @@ StepReport Trainer::FinishStep() {
     timesteps_.Update(step_->timesteps.timesteps, losses.rows);
     torn_ = false;
   }
+  loss_is_finite_ = std::isfinite(report.loss);
+  if (report.skipped) not_finite_ = NameNonFinite(report);
   counters_.non_finite_steps += report.skipped ? 1 : 0;
   counters_.non_finite_in_a_row = report.skipped ? counters_.non_finite_in_a_row + 1 : 0;
   scaler_.Update(losses.finite);
@@ -292,6 +342,7 @@ absl::Status Trainer::Restore(const TrainingSnapshot& snapshot) {
     counters_ = counters;
     if (snapshot.step == setup_.rolled_back_to) counters_.non_finite_in_a_row = 0;
     steps_done_ = snapshot.step;
+    loss_is_finite_ = true;  // or it would not have been saved
     step_.reset();
     return absl::OkStatus();
   });

@@ -90,13 +90,20 @@ class Trainer {
   // Runs one forward and backward pass. The last pass of a step also updates the weights and
   // returns that step's result. No graph or activation outlives a slice. Errors of the batch source
   // are passed on; the slice may then be retried. After a device error the whole step is retried.
-  // Aborted: too many consecutive steps were not finite. Restore a snapshot or give up.
+  // Aborted: too many consecutive steps were not finite, and the message says which and what of
+  // them. Restore a snapshot or give up.
   // FailedPrecondition: training is done, or gradients are not being recorded.
   absl::StatusOr<std::optional<StepReport>> RunSlice();
 
   int64_t steps_done() const { return steps_done_; }
   int64_t non_finite_steps() const { return counters_.non_finite_steps; }  // since the beginning
   bool done() const { return steps_done_ == setup_.options.max_steps; }
+
+  // Whether the run, as it is after its last complete step, is of any use: the loss of that step
+  // was finite, so was some step, and so is every weight and every average. Otherwise Aborted,
+  // which names the step and what is not finite. Gradients that overflow now and then do not matter: in
+  // float16 they tell the scale of the loss.
+  absl::Status CheckUsable() const;
 
   // The state after the last complete step; a step under way is left out.
   absl::StatusOr<TrainingSnapshot> Snapshot() const;
@@ -124,6 +131,8 @@ class Trainer {
   uint64_t SeedOf(int64_t step) const;
   absl::Status CheckWhole() const;
   absl::Status CheckFinite() const;
+  absl::Status NotFinite() const;
+  std::string NameNonFinite(const StepReport& report) const;
 
   absl::Status BeginStep();
   absl::StatusOr<TrainingRows> NextRows() const;
@@ -143,6 +152,8 @@ class Trainer {
   RunCounters counters_;  // except for the loss scale, which scaler_ holds
   int64_t steps_done_ = 0;
   std::optional<Step> step_;
+  bool loss_is_finite_ = true;                           // of the last step
+  std::string not_finite_ = "the loss or its gradient";  // of the last step that was skipped
   bool torn_ = false;  // an update was interrupted: part of the model is old, part is new
 };
 

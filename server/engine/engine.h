@@ -34,6 +34,8 @@ class EngineObserver {
   virtual void OnActiveRows(const std::string& device, int rows) = 0;
   // A batch threw and is evaluated again image by image. `what` is for the log.
   virtual void OnBatchFailed(const std::string& device, const std::string& what) = 0;
+  // An evaluation could not be captured as a graph; it runs without. `what` is for the log.
+  virtual void OnCaptureFailed(const std::string& device, const std::string& what) = 0;
   virtual void OnEvaluation(const std::string& device, const EvaluationReport& report) = 0;
   virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;
   // A task threw and is removed. `what` is for the log.

@@ -1,7 +1,6 @@
 #include "server/engine/worker.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
@@ -20,6 +19,11 @@ namespace {
 bool WantsFrame(const FrameOptions& frames, const Trajectory& trajectory) {
   if (frames.every_n_steps == 0 || !trajectory.last().ends_step) return false;
   return trajectory.steps_done() % frames.every_n_steps == 0 || trajectory.done();
+}
+
+// The part of `x0`, as in BatchResult, that belongs to image i.
+at::Tensor PredictionOf(size_t i, const std::vector<at::Tensor>& x0) {
+  return x0.size() == 1 ? x0.front()[static_cast<int64_t>(i)] : x0[i][0];
 }
 
 // The engine submits generations only.
@@ -66,19 +70,20 @@ void Worker::Loop() {
 void Worker::Run(const Batch& batch) {
   const Images images = ImagesOf(batch);
   if (images.empty()) {
-    Settle(0);
+    ReleaseUnused();
     return ReportLoad();
   }
   const c10::InferenceMode inference;
-  const Networks networks = images.front()->generation->request().networks;
+  Networks networks = images.front()->generation->request().networks;
   BatchResult result = Evaluate(images);
   Resume(result.images, result.x0);
-  Report(batch, networks, std::move(result.calls));
+  Report(batch, std::move(networks), std::move(result.calls));
+  if (scheduler_.ActiveRows(index_) == 0) ReleaseUnused();  // nothing may come for long
 }
 
 // A task that fails ends alone: the worker carries on.
 void Worker::Run(const Slice& slice) {
-  Settle(0);
+  ReleaseUnused();
   const absl::Time before = clock_.Now();
   const absl::StatusOr<DeviceTask::Outcome> outcome = RunSlice(*slice.task);
   if (observer_ != nullptr) {
@@ -125,18 +130,17 @@ Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   Evaluated evaluated =
       LoopFor(images.front()->generation->request().networks).Evaluate(trajectories);
   return {.images = images,
-          .x0 = std::move(evaluated.x0),
+          .x0 = {std::move(evaluated.x0)},
           .calls = {{std::move(evaluated.network_began), std::move(evaluated.network_ended)}}};
 }
 
 Worker::BatchResult Worker::EvaluateOneByOne(const Images& images) {
   BatchResult all;
-  std::vector<at::Tensor> x0;
   for (ActiveImage* image : images) {
     try {
       BatchResult one = EvaluateTogether({image});
       all.images.push_back(image);
-      x0.push_back(std::move(one.x0));
+      all.x0.push_back(std::move(one.x0.front()));
       all.calls.push_back(std::move(one.calls.front()));
     } catch (const std::exception& error) {
       scheduler_.Remove(
@@ -144,19 +148,30 @@ Worker::BatchResult Worker::EvaluateOneByOne(const Images& images) {
           absl::InternalError(absl::StrCat("the network failed: ", DescribeError(error))));
     }
   }
-  if (!x0.empty()) all.x0 = at::cat(x0);
   return all;
 }
 
-// Loops of models that are gone hold graphs for nothing.
 DenoisingLoop& Worker::LoopFor(const Networks& networks) {
-  std::erase_if(loops_, [](const auto& item) { return item.second.networks.expired(); });
+  ForgetGoneModels();
   const auto found = loops_.find(networks.get());
   if (found != loops_.end()) return found->second.loop;
+  const auto report = [this](const std::exception& error) {
+    if (observer_ != nullptr) observer_->OnCaptureFailed(device_name_, DescribeError(error));
+  };
   return loops_
-      .emplace(networks.get(), CachedLoop{.networks = networks,
-                                          .loop = DenoisingLoop(*(*networks)[index_], runtime_)})
+      .emplace(networks.get(),
+               CachedLoop{.networks = networks,
+                          .loop = DenoisingLoop(*(*networks)[index_], runtime_, report)})
       .first->second.loop;
+}
+
+void Worker::ForgetGoneModels() {
+  std::erase_if(loops_, [](const auto& item) { return item.second.networks.expired(); });
+}
+
+void Worker::ReleaseUnused() {
+  Settle(0);
+  ForgetGoneModels();
 }
 
 void Worker::Begin(ActiveImage& image) {
@@ -164,11 +179,11 @@ void Worker::Begin(ActiveImage& image) {
   image.generation->Started(clock_.Now());
   image.trajectory.emplace(request.plan, request.conditioning,
                            image.generation->SeedOf(image.index), *(*request.networks)[index_],
-                           StartOf(request, image.index), request.inpainting);
+                           *runtime_, StartOf(request, image.index), request.inpainting);
 }
 
 // Frames out, finished images out. A failure to take pictures ends every image of the batch.
-void Worker::Resume(const Images& images, const at::Tensor& x0) {
+void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
   Pictures pictures;
   try {
     pictures = TakePictures(images, x0);
@@ -189,7 +204,8 @@ void Worker::Resume(const Images& images, const at::Tensor& x0) {
 
 // Gathered on the device and brought to the host at once, then a tensor of its own each: a reader
 // who is slow to take one must not keep the others in memory.
-Worker::Pictures Worker::TakePictures(const Images& images, const at::Tensor& x0) const {
+Worker::Pictures Worker::TakePictures(const Images& images,
+                                      const std::vector<at::Tensor>& x0) const {
   Pictures pictures;
   std::vector<at::Tensor> samples;
   for (size_t i = 0; i < images.size(); ++i) {
@@ -198,8 +214,7 @@ Worker::Pictures Worker::TakePictures(const Images& images, const at::Tensor& x0
     if (!WantsFrame(wanted, trajectory)) continue;
     for (const FrameKind kind : wanted.kinds) {
       pictures.frames.push_back({.image = images[i], .kind = kind, .sample = {}});
-      samples.push_back(kind == FrameKind::kX0 ? x0[static_cast<int64_t>(i)]
-                                               : trajectory.PictureOfX());
+      samples.push_back(kind == FrameKind::kX0 ? PredictionOf(i, x0) : trajectory.PictureOfX());
     }
   }
   for (ActiveImage* image : images) {

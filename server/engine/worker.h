@@ -40,7 +40,8 @@ class Worker {
   };
   struct BatchResult {
     Images images;  // without those that failed alone
-    at::Tensor x0;  // predicted for each of them, [images, C, H, W]
+    // Predicted by each call, [images of the call, C, H, W]: one call for all, or one for each.
+    std::vector<at::Tensor> x0;
     std::vector<NetworkCall> calls;
   };
   struct Picture {
@@ -69,13 +70,13 @@ class Worker {
   void Run(const Slice& slice);
   absl::StatusOr<DeviceTask::Outcome> RunSlice(DeviceTask& task) const;
   BatchResult Evaluate(const Images& images);
-  void Resume(const Images& images, const at::Tensor& x0);
+  void Resume(const Images& images, const std::vector<at::Tensor>& x0);
 
   BatchResult EvaluateTogether(const Images& images);
   BatchResult EvaluateOneByOne(const Images& images);
   DenoisingLoop& LoopFor(const Networks& networks);
   void Begin(ActiveImage& image);
-  Pictures TakePictures(const Images& images, const at::Tensor& x0) const;
+  Pictures TakePictures(const Images& images, const std::vector<at::Tensor>& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
   void ReportLoad();
@@ -84,6 +85,9 @@ class Worker {
   // finished.
   void Settle(size_t allowed);
   void ReportOldest();
+  void ForgetGoneModels();  // whose loops would hold graphs for nothing
+  // Settles everything first, since an unsettled batch keeps its model alive.
+  void ReleaseUnused();
 
   const int index_;
   const at::Device device_;

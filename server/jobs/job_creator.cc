@@ -20,7 +20,9 @@
 #include "server/jobs/settings/new_network.h"
 #include "server/jobs/settings/training_settings.h"
 #include "server/jobs/store/files.h"
+#include "server/jobs/store/id_folders.h"
 #include "server/jobs/store/resource_names.h"
+#include "server/jobs/store/state_manifest.h"
 #include "server/models/model_loader.h"
 
 namespace denoise {
@@ -88,8 +90,14 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
   if (existing) return *std::move(existing);
   RETURN_IF_ERROR(environment_.store->CheckRoom(environment_.max_waiting_jobs));
   ASSIGN_OR_RETURN(const int64_t id, environment_.store->ReserveId());
-  absl::Cleanup remove = [&] { RemoveTree(environment_.state->job(id)).IgnoreError(); };
+  const std::filesystem::path jobs = environment_.state->jobs();
+  absl::Cleanup remove = [&] {
+    RemoveTree(CreatingPath(jobs, id)).IgnoreError();
+    RemoveTree(environment_.state->job(id)).IgnoreError();
+  };
   ASSIGN_OR_RETURN(const Prepared prepared, Prepare(request, id));
+  RETURN_IF_ERROR(WriteManifest(id, request, hash, prepared.job));
+  RETURN_IF_ERROR(FinishCreating(jobs, id));
   auto created = environment_.store->Create({.id = id,
                                              .request_id = request.request_id(),
                                              .request_hash = hash,
@@ -106,7 +114,7 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
 
 absl::StatusOr<JobCreator::Prepared> JobCreator::Prepare(const CreateTrainingJobRequest& request,
                                                          int64_t id) {
-  RETURN_IF_ERROR(DiskStatus(MakeFolder(environment_.state->job(id), 0700)));
+  RETURN_IF_ERROR(DiskStatus(MakeFolder(CreatingPath(environment_.state->jobs(), id), 0700)));
   Prepared prepared;
   prepared.job.set_priority(request.priority());
   *prepared.job.mutable_labels() = request.labels();
@@ -189,7 +197,22 @@ absl::StatusOr<ParsedModel> JobCreator::OpenServedModel(std::string_view field,
 }
 
 absl::Status JobCreator::WriteBase(int64_t id, const ParsedModel& model) const {
-  return DiskStatus(WriteModel(environment_.state->base_model(id), model));
+  const std::filesystem::path folder = CreatingPath(environment_.state->jobs(), id);
+  return DiskStatus(WriteModel(folder / environment_.state->base_model(id).filename(), model));
+}
+
+absl::Status JobCreator::WriteManifest(int64_t id, const CreateTrainingJobRequest& request,
+                                       const std::string& hash, const TrainingJob& job) const {
+  const std::string& data_set =
+      job.has_training() ? job.training().dataset() : job.evaluation().dataset();
+  return WriteStateManifest(CreatingPath(environment_.state->jobs(), id),
+                            {.kind = StateManifest::Kind::kTrainingJob,
+                             .name = JobName(id),
+                             .create_time = environment_.clock->Now(),
+                             .resource = job.SerializeAsString(),
+                             .request_id = request.request_id(),
+                             .request_hash = hash,
+                             .data_set = data_set});
 }
 
 }  // namespace denoise

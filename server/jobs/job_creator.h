@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "core/base/clock.h"
 #include "core/io/parsed_model.h"
 #include "denoised/v1/training.pb.h"
 #include "server/engine/engine.h"
@@ -22,6 +23,7 @@ class JobCreator {
  public:
   struct Environment {
     const StateDir* state;
+    const Clock* clock;
     JobStore* store;
     DataSetStore* data_sets;
     const Engine* engine;
@@ -56,6 +58,8 @@ class JobCreator {
                                        const denoised::v1::Dataset& data_set) const;
   absl::StatusOr<ParsedModel> OpenServedModel(std::string_view field,
                                               const std::string& name) const;
+  absl::Status WriteManifest(int64_t id, const denoised::v1::CreateTrainingJobRequest& request,
+                             const std::string& hash, const denoised::v1::TrainingJob& job) const;
   absl::Status WriteBase(int64_t id, const ParsedModel& model) const;
   absl::StatusOr<DataSetStore::Stored> FindDataSet(std::string_view field,
                                                    const std::string& name) const;

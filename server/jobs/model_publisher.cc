@@ -1,5 +1,11 @@
 #include "server/jobs/model_publisher.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/linspace.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
@@ -9,8 +15,10 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/diffusion/device_errors.h"
 #include "core/io/model_writer.h"
 #include "core/io/parsed_model.h"
+#include "core/nn/unet2d.h"
 #include "server/jobs/store/files.h"
 #include "server/models/model_loader.h"
 
@@ -40,6 +48,29 @@ absl::StatusOr<size_t> AverageOf(const denoised::v1::TrainingSettings& settings,
   const auto found = std::find(decays.begin(), decays.end(), request.ema_decay());
   if (found != decays.end()) return static_cast<size_t>(found - decays.begin());
   return InvalidField("ema_decay", "must be one of the job's ema_decays");
+}
+
+// FailedPrecondition unless `weights` make something of an input. Training that diverges leaves
+// weights that are not finite, or such that the network's output is not.
+absl::Status CheckOutput(const UNet2DConfig& unet, const StateDict& weights) {
+  for (const auto& [name, tensor] : weights) {
+    if (at::isfinite(tensor).all().item<bool>()) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("the training diverged: the weight ", name,
+                     " of this checkpoint is not finite. Publish an earlier checkpoint"));
+  }
+  const c10::InferenceMode inference;
+  const auto network = BindUNet2D(unet, weights, at::kFloat, {.batch_invariant = false});
+  const NetworkSpec& spec = network->spec();
+  NetworkInput input;
+  const int64_t values = spec.in_channels * spec.height * spec.width;
+  input.x = at::linspace(-1, 1, values).view({1, spec.in_channels, spec.height, spec.width});
+  input.timesteps = at::full({1}, 1, at::kFloat);
+  if (spec.num_class_embeds > 0) input.class_labels = at::zeros({1}, at::kLong);
+  if (at::isfinite(network->Forward(input)).all().item<bool>()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "the training diverged: the output of the network of this checkpoint is not finite. Publish "
+      "an earlier checkpoint");
 }
 
 bool SameSchedule(const Schedule& a, const Schedule& b) {
@@ -129,6 +160,8 @@ absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id,
   if (replaced != nullptr && !allow_replace) {
     RETURN_IF_ERROR(CheckReplaces(*replaced, InfoOf(model.description())));
   }
+  RETURN_IF_ERROR(
+      CatchDeviceErrors([&] { return CheckOutput(model.description().unet, weights); }));
   model.SetWeights(std::move(weights));
   return environment_.models_folder->Install(
       model_id,

@@ -10,13 +10,14 @@
 #include "core/base/field_violations.h"
 #include "core/base/paging.h"
 #include "core/base/status_macros.h"
-#include "core/files/folders.h"
 #include "core/train/checkpoint_folder.h"
 #include "server/jobs/job_creator.h"
+#include "server/jobs/job_recovery.h"
 #include "server/jobs/model_publisher.h"
 #include "server/jobs/runs/job_runner.h"
-#include "server/jobs/store/files.h"
+#include "server/jobs/store/id_folders.h"
 #include "server/jobs/store/resource_names.h"
+#include "server/jobs/store/set_aside.h"
 
 namespace denoise {
 
@@ -64,6 +65,7 @@ class TrainingJobs::Impl {
       : environment_(environment),
         store_(environment.database, &feed_, environment.clock, environment.observer),
         creator_({.state = environment.state,
+                  .clock = environment.clock,
                   .store = &store_,
                   .data_sets = environment.data_sets,
                   .engine = environment.engine,
@@ -110,8 +112,8 @@ class TrainingJobs::Impl {
 absl::StatusOr<std::unique_ptr<TrainingJobs>> TrainingJobs::Start(
     const Environment& environment, const TrainingJobsOptions& options) {
   auto impl = std::make_unique<Impl>(environment, options);
-  RETURN_IF_ERROR(RemoveUnknownFolders(environment.state->jobs(),
-                                       [&](int64_t job) { return impl->store_.Exists(job); }));
+  SetAside set_aside(environment.state, environment.clock, environment.observer);
+  RETURN_IF_ERROR(RecoverJobs(impl->store_, *environment.state, set_aside));
   impl->Run(options);
   return std::unique_ptr<TrainingJobs>(new TrainingJobs(std::move(impl)));
 }
@@ -168,8 +170,15 @@ absl::StatusOr<TrainingJob> TrainingJobs::Resume(
 
 absl::Status TrainingJobs::Delete(const denoised::v1::DeleteTrainingJobRequest& request) {
   ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
+  ASSIGN_OR_RETURN(const JobStatus status, impl_->store_.Status(id));
+  if (!IsOver(status.state)) return impl_->store_.Delete(id);  // says why not
+  // Files first: the disk may be full. Once the folder is marked, the job is deleted, whatever
+  // happens to the server.
+  const std::filesystem::path folder = impl_->environment_.state->jobs();
+  RETURN_IF_ERROR(MarkRemoved(folder, id));
+  RETURN_IF_ERROR(EmptyRemoved(folder, id));
   RETURN_IF_ERROR(impl_->store_.Delete(id));
-  return DiskStatus(RemoveTree(impl_->environment_.state->job(id)));
+  return ForgetRemoved(folder, id);
 }
 
 absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(

@@ -130,10 +130,11 @@ void UploadStream::TakeEnd() {
   // The answer may come, and the call be over, before Finish returns.
   std::unique_ptr<DataSetUpload> upload = std::move(upload_);
   BeforeHandOver(this);
-  const absl::Status status = upload->Finish([this](absl::StatusOr<v1::Dataset> result) {
+  const auto end = [this](absl::StatusOr<v1::Dataset> result) {
     AfterHandOver(this);
     End(result);
-  });
+  };
+  const absl::Status status = upload->Finish(end, [this] { return context_->IsCancelled(); });
   if (status.ok()) return;
   upload.reset();  // what came is safe before this call is heard of
   End(status);

@@ -3,11 +3,16 @@
 #include <google/protobuf/descriptor.h>
 
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
 #include "core/base/resource_id.h"
+#include "server/connections/token_bucket.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
 
@@ -16,12 +21,32 @@ namespace {
 
 using grpc::experimental::InterceptionHookPoints;
 
+// A flood of such requests must not become a flood of lines. Thread-safe.
+class LogLines {
+ public:
+  // How many lines were left out before this one; nullopt if it is to be left out, too.
+  std::optional<int> Take() {
+    const MutexLock lock(mutex_);
+    if (bucket_.Take(Clock::Real().Now())) return std::exchange(left_out_, 0);
+    ++left_out_;
+    return std::nullopt;
+  }
+
+ private:
+  static constexpr TokenBucket::Rate kRate = {.burst = 16, .per_second = 1};
+  Mutex mutex_;
+  TokenBucket bucket_ ABSL_GUARDED_BY(mutex_){kRate, Clock::Real().Now()};
+  int left_out_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
 class MalformedRequest final : public grpc::experimental::Interceptor {
  public:
-  explicit MalformedRequest(grpc::experimental::ServerRpcInfo* call) : method_(call->method()) {}
+  MalformedRequest(grpc::experimental::ServerRpcInfo* call, LogLines& lines)
+      : method_(call->method()), lines_(lines) {}
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
-    // A method that exists says why when it refuses: only gRPC ends a call so.
+    // A method that exists says why when it refuses: only gRPC ends a call so. (It does so, too,
+    // when the caller has gone before its message came.)
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS) &&
         methods->GetSendStatus().error_code() == grpc::StatusCode::UNIMPLEMENTED &&
         methods->GetSendStatus().error_message().empty()) {
@@ -34,18 +59,22 @@ class MalformedRequest final : public grpc::experimental::Interceptor {
   void Refuse(grpc::experimental::InterceptorBatchMethods& methods) const {
     const std::string id = NewRandomId();
     const absl::Status status = absl::InvalidArgumentError(absl::StrCat(
-        "the bytes of the request are not a message that ", method_,
+        "the request did not arrive as a message that ", method_,
         " takes: is the client built from this server's .proto files, and is its text UTF-8?"));
     methods.ModifySendStatus(ToWireStatus(status, id).status);
     methods.GetSendTrailingMetadata()->insert({kRequestIdTrailer, id});
+    const std::optional<int> lines_left_out = lines_.Take();
+    if (!lines_left_out) return;
     LogEvent(spdlog::level::info, "request refused",
              {{"request", id},
               {"method", method_},
               {"code", absl::StatusCodeToString(status.code())},
-              {"message", std::string(status.message())}});
+              {"message", std::string(status.message())},
+              {"lines_left_out", *lines_left_out}});
   }
 
   const std::string method_;
+  LogLines& lines_;
 };
 
 class Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
@@ -62,11 +91,12 @@ class Factory final : public grpc::experimental::ServerInterceptorFactoryInterfa
   // Null: nothing is intercepted.
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* call) override {
-    return methods_.contains(call->method()) ? new MalformedRequest(call) : nullptr;
+    return methods_.contains(call->method()) ? new MalformedRequest(call, lines_) : nullptr;
   }
 
  private:
   std::set<std::string, std::less<>> methods_;  // "/package.Service/Method"
+  LogLines lines_;                              // which outlive the calls, as the server does
 };
 
 }  // namespace

@@ -132,6 +132,11 @@ void Telemetry::OnBatchFailed(const std::string& device, const std::string& what
            {{"device", device}, {"error", what}});
 }
 
+void Telemetry::OnCaptureFailed(const std::string& device, const std::string& what) {
+  LogEvent(spdlog::level::warn, "graph not captured, evaluating without it",
+           {{"device", device}, {"error", what}});
+}
+
 void Telemetry::OnEvaluation(const std::string& device, const EvaluationReport& report) {
   evaluations_.Add({{"device", device}}).Increment();
   guidance_rows_saved_.Add({{"device", device}}).Increment(report.rows_saved);

@@ -32,6 +32,7 @@ class Telemetry final : public EngineObserver {
   void OnQueueDepth(int requests) override;
   void OnActiveRows(const std::string& device, int rows) override;
   void OnBatchFailed(const std::string& device, const std::string& what) override;
+  void OnCaptureFailed(const std::string& device, const std::string& what) override;
   void OnEvaluation(const std::string& device, const EvaluationReport& report) override;
   void OnSlice(const std::string& device, absl::Duration duration) override;
   void OnTaskFailed(const std::string& device, const std::string& what) override;

@@ -57,6 +57,12 @@ void TrainingTelemetry::OnTrainingStep(int pictures, absl::Duration device_time)
   step_seconds_.Increment(absl::ToDoubleSeconds(device_time));
 }
 
+void TrainingTelemetry::OnRecovery(std::string_view what, std::string_view item,
+                                   std::string_view reason) {
+  LogEvent(spdlog::level::warn, "state recovered",
+           {{"what", what}, {"item", item}, {"reason", reason}});
+}
+
 void TrainingTelemetry::OnError(std::string_view what, const absl::Status& status) {
   LogEvent(spdlog::level::err, "trouble",
            {{"what", what},

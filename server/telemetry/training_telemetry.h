@@ -21,6 +21,7 @@ class TrainingTelemetry final : public JobObserver {
                   const std::string& reason) override;
   void OnRunningJobs(int jobs) override;
   void OnTrainingStep(int pictures, absl::Duration device_time) override;
+  void OnRecovery(std::string_view what, std::string_view item, std::string_view reason) override;
   void OnError(std::string_view what, const absl::Status& status) override;
 
  private:

@@ -11,7 +11,7 @@ namespace denoise {
 void SampleTogether(const Network& network, std::vector<Trajectory>& trajectories, int batch_size,
                     const std::function<void(size_t done, size_t total)>& progress) {
   const c10::InferenceMode inference;
-  DenoisingLoop loop(network);
+  DenoisingLoop loop(network, MakeDeviceRuntime(network.device()));
   std::deque<Trajectory*> waiting;
   size_t done = 0, total = 0;
   for (Trajectory& trajectory : trajectories) {

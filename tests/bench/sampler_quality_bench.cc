@@ -14,9 +14,6 @@
 #include <ATen/ops/stack.h>
 #include <unistd.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -34,6 +31,7 @@
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/bench/energy_distance.h"
 #include "tests/bench/sample_together.h"
+#include "tests/support/bench_options.h"
 #include "tests/support/bench_report.h"
 
 namespace denoise {
@@ -171,7 +169,8 @@ class Studio {
     orders_.push_back({trajectories_.size(), static_cast<size_t>(count)});
     for (int i = 0; i < count; ++i) {
       const uint64_t image_seed = seed + static_cast<uint64_t>(i);
-      trajectories_.emplace_back(plan, ConditioningOf(i), image_seed, *checkpoint_.network);
+      trajectories_.emplace_back(plan, ConditioningOf(i), image_seed, *checkpoint_.network,
+                                 *runtime_);
     }
     return orders_.size() - 1;
   }
@@ -207,6 +206,7 @@ class Studio {
   }
 
   const Checkpoint& checkpoint_;
+  const std::shared_ptr<DeviceRuntime> runtime_ = MakeDeviceRuntime(checkpoint_.network->device());
   std::vector<Trajectory> trajectories_;
   std::vector<Range> orders_;
 };
@@ -372,7 +372,7 @@ int main(int argc, char** argv) {
   app.add_option("--pictures", flags.pictures, "Also write a contact sheet here");
   app.add_flag("--quick", flags.quick, "Few steps: shows that it works, and little else");
   app.add_flag("--markdown", flags.markdown, "Tables for the documentation");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = denoise::ParseBenchOptions(app, argc, argv)) return *code;
   if (flags.quick) {
     flags.steps = {1, 3};
     flags.reference_steps = 5;

@@ -6,9 +6,6 @@
 // All measurements share one machine, clients included. Each is repeated, interleaved with what it
 // is compared to, and the median is shown, so that the ratios mean something on a machine that is
 // not quite idle.
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -22,6 +19,7 @@
 #include "tests/bench/network_loop.h"
 #include "tests/bench/server_load.h"
 #include "tests/e2e/server_process.h"
+#include "tests/support/bench_options.h"
 #include "tests/support/bench_report.h"
 
 namespace denoise {
@@ -132,7 +130,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", flags.threads, "Threads of the network")->capture_default_str();
   app.add_flag("--quick", flags.quick, "One short round: shows that it works, and little else");
   app.add_flag("--markdown", flags.markdown, "Tables for the documentation");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = denoise::ParseBenchOptions(app, argc, argv)) return *code;
   if (flags.quick) {
     flags.steps = 3;
     flags.rounds = 1;

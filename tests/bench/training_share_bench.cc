@@ -7,9 +7,6 @@
 //
 // Every share is measured in turn with no training at all, round after round, so that the ratios
 // mean something on a machine that is not quite idle.
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <optional>
@@ -22,6 +19,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
 #include "tests/bench/generation_load.h"
+#include "tests/support/bench_options.h"
 #include "tests/support/bench_report.h"
 
 namespace denoise {
@@ -125,7 +123,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", flags.threads, "Threads of the network")->capture_default_str();
   app.add_flag("--quick", flags.quick, "One short round: shows that it works, and little else");
   app.add_flag("--markdown", flags.markdown, "Tables for the documentation");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = denoise::ParseBenchOptions(app, argc, argv)) return *code;
   if (flags.quick) {
     flags.steps = 2;
     flags.requests = 2;

@@ -1,8 +1,11 @@
 #include "client/client.h"
 
+#include <map>
+#include <string>
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "client/http_proxy.h"
 #include "client/status_from_grpc.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
@@ -258,6 +261,38 @@ TEST(StatusFromGrpc, DetailsThatDoNotParseAreLeftOut) {
   const absl::Status status =
       StatusFromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\xff\xff"), "here");
   EXPECT_EQ(status, absl::InternalError("broken"));
+}
+
+TEST(HttpProxy, IsNeverUsedForThisMachine) {
+  for (const char* address :
+       {"127.0.0.1:50051", "127.8.9.10:1", "localhost:50051", "LOCALHOST:1", "[::1]:50051",
+        "dns:///localhost:50051", "ipv4:127.0.0.1:1", "unix:/run/denoised.sock", "localhost"}) {
+    EXPECT_TRUE(IsLoopback(address)) << address;
+  }
+  for (const char* address : {"10.0.0.1:50051", "localhost.example.com:1", "127.example.com:1",
+                              "[::2]:1", "dns:///gpu:50051", "127.0.0.256:1", ""}) {
+    EXPECT_FALSE(IsLoopback(address)) << address;
+  }
+}
+
+TEST(HttpProxy, IsThatOfTheEnvironmentWithoutItsPassword) {
+  std::map<std::string, std::string> variables = {{"http_proxy", "http://me:secret@proxy:3128"}};
+  const auto environment = [&](const char* name) {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  };
+  const auto proxy = ProxyFor("gpu.example.com:50051", environment);
+  ASSERT_TRUE(proxy.has_value());
+  EXPECT_EQ(proxy->url, "http://proxy:3128");
+  EXPECT_EQ(proxy->variable, "http_proxy");
+  EXPECT_FALSE(ProxyFor("127.0.0.1:50051", environment).has_value());
+  variables["no_proxy"] = "other, example.com";
+  EXPECT_FALSE(ProxyFor("gpu.example.com:50051", environment).has_value());
+  EXPECT_TRUE(ProxyFor("gpu:50051", environment).has_value());
+  variables["grpc_proxy"] = "http://first:1";
+  EXPECT_EQ(ProxyFor("gpu:50051", environment)->variable, "grpc_proxy");
+  variables.clear();
+  EXPECT_FALSE(ProxyFor("gpu:50051", environment).has_value());
 }
 
 // A server whose only generation has ended with event 9.

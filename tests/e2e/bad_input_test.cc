@@ -308,7 +308,7 @@ TEST_F(BadInputTest, MalformedBytesAreInvalidAndLogged) {
           "/denoised.v1.Models/GetModel", "/denoised.v1.Generations/WatchGeneration"}) {
       const grpc::Status status = CallWithBytes(server_->channel(), method, bytes).status;
       EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method;
-      EXPECT_THAT(status.error_message(), HasSubstr("not a message that"));
+      EXPECT_THAT(status.error_message(), HasSubstr("did not arrive as a message that"));
       const auto info = DetailsOf<google::rpc::ErrorInfo>(status);
       ASSERT_THAT(info, SizeIs(1));
       const std::string& id = info[0].metadata().at("request_id");

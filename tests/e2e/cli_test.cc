@@ -42,10 +42,10 @@ class CliTest : public testing::Test {
 
   // `generate` with the model "guided" and a seed, into Out().
   std::vector<std::string> GenerateArguments(const std::vector<std::string>& more) const {
-    std::vector<std::string> arguments = {"generate", "--server",    server_->address(),
-                                          "--model",  "guided",      "--class-label",
-                                          "c1",       "--seed",      "5",
-                                          "--out",    Out().string()};
+    std::vector<std::string> arguments = {"generate", "--server",     server_->address(),
+                                          "--model",  "guided",       "--class-label",
+                                          "c1",       "--seed",       "5",
+                                          "--out",    Out().string(), "--overwrite"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }
@@ -124,7 +124,7 @@ TEST_F(CliTest, ClassesGoByNameOrByIndex) {
   const std::string by_name = ReadFile(Out() / "image-0.png");
   ASSERT_EQ(
       RunDenoise({"generate", "--server", server_->address(), "--model", "guided", "--class-label",
-                  "1", "--seed", "5", "--steps", "3", "--out", Out().string()})
+                  "1", "--seed", "5", "--steps", "3", "--out", Out().string(), "--overwrite"})
           .exit_status,
       kExitedCleanly);
   EXPECT_EQ(ReadFile(Out() / "image-0.png"), by_name);

@@ -36,9 +36,7 @@ class FullDiskTest : public testing::Test {
       GTEST_SKIP() << "a file system can be mounted neither as root nor in a namespace";
     fs::copy(ModelsFolder().AddGuided().path(), models(), fs::copy_options::recursive);
     WritePictures(disk_->path() / "shades", 6);
-    server_ = StartServer(
-        models(), {"--state", (disk_->path() / "state").string(), "--max-running-jobs", "2"});
-    stubs_.emplace(*server_);
+    Start();
     UploadPictures(*server_, disk_->path() / "shades", "shades");
   }
 
@@ -49,6 +47,35 @@ class FullDiskTest : public testing::Test {
 
   void ExpectServing() {
     EXPECT_TRUE(Generate(server_->generation(), GuidedRequest(/*steps=*/1)).status.ok());
+  }
+
+  void Start() {
+    server_ = StartServer(
+        models(), {"--state", (disk_->path() / "state").string(), "--max-running-jobs", "2"});
+    stubs_.emplace(*server_);
+  }
+
+  grpc::Status DeleteDataSet(const std::string& name) {
+    v1::DeleteDatasetRequest request;
+    request.set_name(name);
+    grpc::ClientContext context;
+    google::protobuf::Empty response;
+    return stubs_->datasets->DeleteDataset(&context, request, &response);
+  }
+
+  grpc::Status DeleteJob(const std::string& name) {
+    v1::DeleteTrainingJobRequest request;
+    request.set_name(name);
+    grpc::ClientContext context;
+    google::protobuf::Empty response;
+    return stubs_->training->DeleteTrainingJob(&context, request, &response);
+  }
+
+  int DataSets() {
+    grpc::ClientContext context;
+    v1::ListDatasetsResponse response;
+    EXPECT_TRUE(stubs_->datasets->ListDatasets(&context, {}, &response).ok());
+    return response.datasets_size();
   }
 
   fs::path models() const { return disk_->path() / "models"; }
@@ -218,6 +245,43 @@ TEST_F(FullDiskTest, EverythingWaitsForRoomAndGoesOn) {
   Watch(undisturbed);
   ExpectUndisturbedEnd(job, undisturbed);
   ExpectUndisturbedEnd(other_job, undisturbed);
+}
+
+TEST_F(FullDiskTest, WhatFillsTheDiskCanBeDeleted) {
+  const std::string job = Create();
+  Pause(job);
+  v1::CancelTrainingJobRequest cancel;
+  cancel.set_name(job);
+  grpc::ClientContext context;
+  TrainingJob cancelled;
+  ASSERT_TRUE(stubs_->training->CancelTrainingJob(&context, cancel, &cancelled).ok());
+  WaitForState(job, TrainingJob::CANCELLED);
+  disk_->Fill(kBytesLeft);
+  const auto header = UploadHeaderOf("large", v1::DATASET_FORMAT_TAR, archive_);
+  ExpectFull(CallUpload(*stubs_->datasets, UploadMessages(header, archive_)).status);
+  disk_->Fill(0);
+
+  EXPECT_EQ(DeleteDataSet("datasets/large").error_message(), "");
+  EXPECT_EQ(DataSets(), 1);
+  disk_->Fill(0);
+  EXPECT_EQ(DeleteJob(job).error_message(), "");
+}
+
+TEST_F(FullDiskTest, AServerStartsAndServesAndDeletes) {
+  for (const bool was_killed : {true, false}) {
+    SCOPED_TRACE(was_killed);
+    disk_->Fill(0);
+    if (was_killed) server_->Kill();
+    server_.reset();  // ends in order, unless it was killed
+    disk_->Fill(0);
+
+    Start();
+
+    ExpectServing();
+    EXPECT_EQ(DataSets(), 1);
+  }
+  EXPECT_EQ(DeleteDataSet("datasets/shades").error_message(), "");
+  EXPECT_EQ(DataSets(), 0);
 }
 
 }  // namespace

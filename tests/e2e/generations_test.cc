@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -181,7 +182,11 @@ TEST_F(GenerationsTest, WatchResumesAfterANumber) {
 }
 
 TEST_F(GenerationsTest, ADetachedGenerationIsListedWatchedAndCancelled) {
-  const ProcessResult started = Run(Arguments(8, 1000, "out", {"--request-id", "zoo", "--detach"}));
+  std::vector<std::string> arguments =
+      Arguments(8, 1000, "out", {"--request-id", "zoo", "--detach"});
+  const auto out = std::find(arguments.begin(), arguments.end(), "--out");
+  arguments.erase(out, out + 2);  // nothing is written
+  const ProcessResult started = Run(arguments);
   ASSERT_EQ(started.exit_status, kExitedCleanly) << started.error;
   EXPECT_EQ(started.output, "zoo\n");
   ASSERT_TRUE(Eventually([&] { return ActiveRows() == 8; }));

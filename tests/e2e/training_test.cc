@@ -84,13 +84,13 @@ TEST_F(TrainingTest, PicturesBecomeAModelThatIsServed) {
   EXPECT_THAT(Do({"train", "publish", "1", "--model", "shades"}), HasSubstr("16 x 16 pixels"));
   EXPECT_THAT(Do({"models"}), HasSubstr("shades"));
   Do({"generate", "--model", "shades", "--class-label", "light", "--steps", "3", "--out",
-      out().string(), "--guidance-scale", "2"});
+      out().string(), "--overwrite", "--guidance-scale", "2"});
   EXPECT_THAT(ReadFile(out() / "image-0.png"), StartsWith("\x89PNG"));
 
-  EXPECT_THAT(
-      Do({"evaluate", "--model", "shades", "--dataset", "shades", "--samples", "8", "--steps", "2",
-          "--nearest-neighbours", "3", "--bits-per-dim", "2", "--out", out().string()}),
-      AllOf(HasSubstr("Frechet distance"), HasSubstr("bits/dim")));
+  EXPECT_THAT(Do({"evaluate", "--model", "shades", "--dataset", "shades", "--samples", "8",
+                  "--steps", "2", "--nearest-neighbours", "3", "--bits-per-dim", "2", "--out",
+                  out().string(), "--overwrite"}),
+              AllOf(HasSubstr("Frechet distance"), HasSubstr("bits/dim")));
 }
 
 TEST_F(TrainingTest, AModelThatWasPublishedIsThereAfterARestart) {

@@ -29,6 +29,9 @@ Command AddSweepCommand(CLI::App& app);
 Command AddTrainCommand(CLI::App& app);
 Command AddWatchCommand(CLI::App& app);
 
+// All of the above, each under its name, and what runs the one that was chosen.
+Command AddAllCommands(CLI::App& app);
+
 // Ends the help of `app` with examples, a line each, and what else `examples` says, and with the
 // exit codes.
 inline void SetExamples(CLI::App& app, const std::string& examples) {

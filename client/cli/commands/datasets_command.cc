@@ -22,9 +22,11 @@
 #include "client/cli/display/terminal.h"
 #include "client/cli/display/text.h"
 #include "client/cli/flags/connection_flags.h"
+#include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/message_flags.h"
 #include "client/training_client.h"
 #include "core/base/error_details.h"
+#include "core/base/field_violations.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/data/byte_source.h"
@@ -43,6 +45,7 @@ constexpr char kExamples[] = R"(  denoise datasets upload pictures/
 constexpr char kUploadExamples[] =
     R"(  denoise datasets upload pictures/     # each sub-folder is a class
   denoise datasets upload animals.tar.gz --name animals
+  denoise datasets upload animals.zip
   denoise datasets upload data_batch_1.bin --format cifar10 --name cifar
 
 An upload that was interrupted continues where it stopped if you run the same
@@ -62,7 +65,8 @@ const FlagTable& UploadTable() {
        "The name of the data set. Default: that of the file or folder, without endings"},
       {"--format",
        "header.format",
-       "tar: a tar file or a folder; cifar10: records of a label byte and 3072 pixel bytes; mnist: "
+       "tar: a tar or zip file or a folder; cifar10: records of a label byte and 3072 pixel bytes; "
+       "mnist: "
        "an IDX file of pictures followed by one of labels",
        "Options",
        {.preset = "tar"}}};
@@ -126,11 +130,19 @@ class FolderUpload final : public UploadSource {
   const std::unique_ptr<FolderTar> tar_;
 };
 
+void WarnOfOtherFiles(const FolderTar& tar) {
+  if (tar.other_files() == 0) return;
+  std::fprintf(stderr, "denoise: left out %lld %s, for example %s\n",
+               static_cast<long long>(tar.other_files()), tar.other_files() == 1 ? "file" : "files",
+               tar.other_example().c_str());
+}
+
 // A folder becomes a tar of its pictures, made while it is sent; a file is sent as it is.
 // InvalidArgument, naming the path, if it cannot be read.
 absl::StatusOr<std::unique_ptr<UploadSource>> OpenUploadSource(const std::string& path) {
   if (std::filesystem::is_directory(path)) {
     ASSIGN_OR_RETURN(std::unique_ptr<FolderTar> tar, FolderTar::Open(path));
+    WarnOfOtherFiles(*tar);
     return std::make_unique<FolderUpload>(std::move(tar));
   }
   std::ifstream file(path, std::ios::binary);
@@ -190,7 +202,16 @@ class UploadDisplay {
   LiveScreen screen_;
 };
 
+absl::Status CheckFormat(const UploadFlags& flags) {
+  const v1::DatasetFormat format = flags.request.header().format();
+  const bool is_tar = format == v1::DATASET_FORMAT_UNSPECIFIED || format == v1::DATASET_FORMAT_TAR;
+  if (is_tar || !std::filesystem::is_directory(flags.path)) return absl::OkStatus();
+  return InvalidField("header.format",
+                      absl::StrCat("must be tar for a folder, which ", flags.path, " is"));
+}
+
 absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interrupts) {
+  RETURN_IF_ERROR(CheckFormat(flags));
   ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
   ASSIGN_OR_RETURN(const std::unique_ptr<UploadSource> source, OpenUploadSource(flags.path));
   interrupts.SetHandler([] {});  // a second signal ends the process
@@ -217,6 +238,7 @@ ExitCode RunUpload(const UploadFlags& flags) {
         stderr,
         "denoise: interrupted. The server keeps what it has received for a day; run the same\n"
         "  command again to continue.\n");
+    if (flags.json) std::puts(ErrorJson(absl::CancelledError("interrupted")).c_str());
     return kExitInterrupted;
   }
   if (!dataset.ok()) return ReportError(dataset.status(), flags.json, UploadTable());
@@ -233,8 +255,8 @@ std::string CheckPath(const std::string& path) {
 Command AddUpload(CLI::App& app) {
   const auto flags = std::make_shared<UploadFlags>();
   app.add_option("path", flags->path,
-                 "A folder of PNG, JPEG and WebP files with a sub-folder for each class, a tar "
-                 "file of such a folder, or a file in the format of --format")
+                 "A folder of PNG, JPEG and WebP files with a sub-folder for each class, a tar or "
+                 "zip file of such a folder, or a file in the format of --format")
       ->required()
       ->check(CLI::Validator(CheckPath, ""))
       ->type_name("PATH");
@@ -267,37 +289,68 @@ Command AddList(CLI::App& app) {
   };
 }
 
+// Of GetDataset and DeleteDataset alike.
+const FlagTable& NameTable() {
+  static const auto* const table =
+      new FlagTable{{"name",
+                     "name",
+                     "The data set, as `denoise datasets list` prints it",
+                     "Options",
+                     {.value = "NAME", .required = true}}};
+  return *table;
+}
+
 struct ReportFlags {
   ConnectionFlags connection;
-  std::string name;
+  v1::GetDatasetRequest request;
   std::string out;
+  bool overwrite = false;
   bool json = false;
 };
 
-absl::Status WriteContactSheet(const v1::Dataset& dataset, const std::string& out) {
-  ASSIGN_OR_RETURN(OutputFolder folder, OutputFolder::Open(out));
+ExitCode ReportNameError(const absl::Status& status, const ReportFlags& flags) {
+  return ReportError(AboutName(status, {.field = "name",
+                                        .kind = "data set",
+                                        .text = flags.request.name(),
+                                        .list = "denoise datasets list"}),
+                     flags.json, NameTable());
+}
+
+absl::Status WriteContactSheet(const v1::Dataset& dataset, OutputFolder folder) {
   ASSIGN_OR_RETURN(const ReceivedImage sheet, ReceiveImage(dataset.report().contact_sheet()));
   return folder.Write("contact-sheet." + sheet.extension, sheet.file_bytes).status();
 }
 
+absl::StatusOr<std::optional<OutputFolder>> OpenFolder(const ReportFlags& flags) {
+  if (flags.out.empty()) return std::nullopt;
+  ASSIGN_OR_RETURN(OutputFolder folder,
+                   OutputFolder::Open(flags.out, {.name = DatasetResourceName(flags.request.name()),
+                                                  .overwrite = flags.overwrite,
+                                                  .files = {"contact-sheet.png"}}));
+  return folder;
+}
+
 ExitCode RunReport(const ReportFlags& flags) {
+  absl::StatusOr<std::optional<OutputFolder>> folder = OpenFolder(flags);
+  if (!folder.ok()) return ReportError(folder.status(), flags.json);
   absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags.connection);
   if (!client.ok()) return ReportError(client.status(), flags.json);
-  const absl::StatusOr<v1::Dataset> dataset = client->GetDataset(flags.name);
-  if (!dataset.ok()) return ReportError(dataset.status(), flags.json);
+  const absl::StatusOr<v1::Dataset> dataset = client->GetDataset(flags.request.name());
+  if (!dataset.ok()) return ReportNameError(dataset.status(), flags);
   std::puts((flags.json ? ResourceJson(*dataset) : DatasetDetails(*dataset)).c_str());
-  if (flags.out.empty() || !dataset->report().has_contact_sheet()) return kExitOk;
-  const absl::Status written = WriteContactSheet(*dataset, flags.out);
+  if (!folder->has_value() || !dataset->report().has_contact_sheet()) return kExitOk;
+  const absl::Status written = WriteContactSheet(*dataset, **std::move(folder));
   return written.ok() ? kExitOk : ReportError(written, flags.json);
 }
 
 Command AddReport(CLI::App& app) {
   const auto flags = std::make_shared<ReportFlags>();
-  app.add_option("name", flags->name, "The data set, as `denoise datasets list` prints it")
-      ->required();
-  app.add_option("-o,--out", flags->out,
-                 "Also write a contact sheet of some pictures to this folder")
-      ->type_name("DIR");
+  AddMessageFlags(app, flags->request, NameTable());
+  CLI::Option* const out =
+      app.add_option("-o,--out", flags->out,
+                     "Also write a contact sheet of some pictures to this folder")
+          ->type_name("DIR");
+  AddOverwriteFlag(app, flags->overwrite)->needs(out);
   app.add_flag("--json", flags->json, "Print JSON and nothing else");
   AddConnectionFlags(app, flags->connection);
   return [flags] { return RunReport(*flags); };
@@ -305,15 +358,18 @@ Command AddReport(CLI::App& app) {
 
 Command AddDelete(CLI::App& app) {
   const auto flags = std::make_shared<ReportFlags>();
-  app.add_option("name", flags->name, "The data set, as `denoise datasets list` prints it")
-      ->required();
-  app.add_flag("--json", flags->json, "Also print errors as JSON");
+  AddMessageFlags(app, flags->request, NameTable());
+  app.add_flag("--json", flags->json, "Print errors as JSON, and nothing otherwise");
   AddConnectionFlags(app, flags->connection);
   return [flags] {
     absl::StatusOr<TrainingClient> client = MakeTrainingClient(flags->connection);
     if (!client.ok()) return ReportError(client.status(), flags->json);
-    const absl::Status status = client->DeleteDataset(flags->name);
-    return status.ok() ? kExitOk : ReportError(status, flags->json);
+    const absl::Status status = client->DeleteDataset(flags->request.name());
+    if (!status.ok()) return ReportNameError(status, *flags);
+    if (!flags->json) {
+      std::printf("data set %s is deleted\n", Printable(flags->request.name()).c_str());
+    }
+    return kExitOk;
   };
 }
 

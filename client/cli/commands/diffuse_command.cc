@@ -55,7 +55,8 @@ ExitCode RunDiffuse(const DiffuseFlags& flags) {
   const bool json = flags.output.json;
   Interrupts interrupts;
   // A folder that cannot be written to is reported before the server is asked for anything.
-  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
+  absl::StatusOr<OutputFolder> folder =
+      OpenOutputFolder(flags.output, {.files = {"diffusing.png"}});
   if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
   if (!client.ok()) return ReportError(client.status(), json);

@@ -5,9 +5,12 @@
 #include <optional>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "client/cli/display/text.h"
+#include "client/cli/flags/field_words.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
@@ -16,11 +19,16 @@ namespace denoise {
 namespace {
 
 std::string Advice(const absl::Status& status) {
+  // Some messages say themselves what to do.
+  if (absl::StrContains(status.message(), "`denoise ")) return "";
   if (const auto delay = GetRetryDelay(status)) {
     return absl::StrCat("Try again in ", absl::FormatDuration(*delay), ", as the server asks.");
   }
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
+      if (absl::StrContains(status.message(), " through the proxy ")) {
+        return "If the server should be reached directly, list its host in no_proxy.";
+      }
       return "Is denoised running there? Start it with `denoised --models DIR`, or name another\n"
              "  server with --server or DENOISED_SERVER. `denoise health` tells when it is ready.";
     case absl::StatusCode::kDeadlineExceeded:
@@ -44,6 +52,32 @@ std::string Advice(const absl::Status& status) {
   }
 }
 
+std::string MessageOf(const absl::Status& status, std::span<const MessageFlag> flags) {
+  return WithFlagNames(flags, {status.message().data(), status.message().size()});
+}
+
+struct FlagViolation {
+  std::string field;
+  std::string flag;
+  std::string description;
+};
+
+std::vector<FlagViolation> ViolationsOf(const absl::Status& status,
+                                        std::span<const MessageFlag> flags) {
+  std::vector<FlagViolation> violations;
+  for (const FieldViolation& violation : GetFieldViolations(status)) {
+    violations.push_back({violation.field, FlagOfField(flags, violation.field),
+                          WithFlagNames(flags, violation.description)});
+  }
+  return violations;
+}
+
+std::string JsonLine(const nlohmann::ordered_json& error) {
+  const nlohmann::ordered_json line = {{"error", error}};
+  // A server may send any bytes; JSON is UTF-8.
+  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 }  // namespace
 
 ExitCode ExitCodeOf(const absl::Status& status) {
@@ -64,14 +98,14 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 }
 
 std::string ErrorText(const absl::Status& status, std::span<const MessageFlag> flags) {
-  const std::vector<FieldViolation> violations = GetFieldViolations(status);
+  const std::vector<FlagViolation> violations = ViolationsOf(status, flags);
   std::string text = "denoise: ";
   if (violations.empty()) {
-    absl::StrAppend(&text, Printable({status.message().data(), status.message().size()}), "\n");
+    absl::StrAppend(&text, Printable(MessageOf(status, flags)), "\n");
   } else {
     text += "the request is invalid\n";
-    for (const FieldViolation& violation : violations) {
-      absl::StrAppend(&text, "  ", Printable(FlagOfField(flags, violation.field)), ": ",
+    for (const FlagViolation& violation : violations) {
+      absl::StrAppend(&text, "  ", Printable(violation.flag), ": ",
                       Printable(violation.description), "\n");
     }
   }
@@ -84,24 +118,69 @@ std::string ErrorText(const absl::Status& status, std::span<const MessageFlag> f
 std::string ErrorJson(const absl::Status& status, std::span<const MessageFlag> flags) {
   nlohmann::ordered_json error;
   error["code"] = absl::StatusCodeToString(status.code());
-  error["message"] = std::string(status.message());
-  for (const FieldViolation& violation : GetFieldViolations(status)) {
+  const std::vector<FlagViolation> violations = ViolationsOf(status, flags);
+  error["message"] = violations.empty()
+                         ? MessageOf(status, flags)
+                         : absl::StrJoin(violations, "; ", [](std::string* out, const auto& one) {
+                             absl::StrAppend(out, one.flag, ": ", one.description);
+                           });
+  for (const FlagViolation& violation : violations) {
     error["violations"].push_back({{"field", violation.field},
-                                   {"flag", FlagOfField(flags, violation.field)},
+                                   {"flag", violation.flag},
                                    {"description", violation.description}});
   }
   if (const auto delay = GetRetryDelay(status)) {
     error["retry_delay_seconds"] = absl::ToDoubleSeconds(*delay);
   }
-  const nlohmann::ordered_json line = {{"error", error}};
-  // A server may send any bytes; JSON is UTF-8.
-  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return JsonLine(error);
+}
+
+absl::Status AboutName(const absl::Status& status, const TypedName& name) {
+  const std::string kind(name.kind), text(name.text), list(name.list);
+  if (absl::IsNotFound(status) && absl::StartsWith(status.message(), "no such")) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no ", kind, " ", text, ". `", list, "` shows what exists."));
+  }
+  FieldViolations violations;
+  for (const FieldViolation& violation : GetFieldViolations(status)) {
+    // Not every violation of that field is about the name: a data set may have too few pictures.
+    if (violation.field == name.field && violation.description.starts_with("must be \"")) {
+      violations.Add(name.field,
+                     absl::StrCat("must be a ", kind, " that `", list, "` prints; is ", text));
+    } else {
+      violations.Add(violation.field, violation.description);
+    }
+  }
+  return violations.empty() ? status : violations.ToStatus();
+}
+
+absl::Status AboutNames(absl::Status status, std::initializer_list<TypedName> names) {
+  for (const TypedName& name : names) {
+    const std::string text(name.text);
+    const bool is_named = !text.empty() && absl::StrContains(status.message(), text);
+    if (absl::IsNotFound(status) && is_named) return AboutName(status, name);
+    if (absl::IsInvalidArgument(status) && !text.empty()) status = AboutName(status, name);
+  }
+  return status;
 }
 
 ExitCode ReportError(const absl::Status& status, bool json, std::span<const MessageFlag> flags) {
   std::fputs(ErrorText(status, flags).c_str(), stderr);
   if (json) std::puts(ErrorJson(status, flags).c_str());
   return ExitCodeOf(status);
+}
+
+ExitCode ReportUsageError(const UsageError& error, const std::string& command, bool json) {
+  std::fprintf(stderr, "denoise: %s\n  `%s --help` %s\n", Printable(error.message).c_str(),
+               command.c_str(), error.of_command ? "lists the commands." : "explains every flag.");
+  if (json) {
+    nlohmann::ordered_json line = {
+        {"code", absl::StatusCodeToString(absl::StatusCode::kInvalidArgument)},
+        {"message", error.message}};
+    if (!error.flag.empty()) line["flag"] = error.flag;
+    std::puts(JsonLine(line).c_str());
+  }
+  return kExitUsage;
 }
 
 ExitCode ReportEnd(const absl::Status& status, bool interrupted, bool json,

@@ -1,12 +1,15 @@
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "client/cli/commands/commands.h"
 #include "client/cli/commands/error_report.h"
 #include "client/cli/commands/watch_job.h"
 #include "client/cli/display/resource_text.h"
 #include "client/cli/flags/connection_flags.h"
+#include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/message_flags.h"
 #include "client/cli/flags/model_lookup.h"
 #include "client/cli/flags/training_flags.h"
@@ -55,10 +58,19 @@ ExitCode RunEvaluate(const Flags& flags) {
   if (!options.ok()) return ReportError(options.status(), json);
   const absl::StatusOr<v1::CreateTrainingJobRequest> request = BuildRequest(flags, *options);
   if (!request.ok()) return ReportError(request.status(), json, EvaluationFlags());
+  absl::StatusOr<std::optional<OutputFolder>> folder = OpenJobFolder(flags.watch);
+  if (!folder.ok()) return ReportError(folder.status(), json);
   TrainingClient client(*options);
   const absl::StatusOr<v1::TrainingJob> job = client.CreateJob(*request);
-  if (!job.ok()) return ReportError(job.status(), json, EvaluationFlags());
-  const absl::Status watched = WatchJob(client, *job, flags.watch, interrupts);
+  if (!job.ok()) {
+    const absl::Status status =
+        AboutNames(job.status(), {{.field = "evaluation.dataset",
+                                   .kind = "data set",
+                                   .text = flags.request.evaluation().dataset(),
+                                   .list = "denoise datasets list"}});
+    return ReportError(status, json, EvaluationFlags());
+  }
+  const absl::Status watched = WatchJob(client, *job, flags.watch, *std::move(folder), interrupts);
   return ReportEnd(client, job->name(), watched, flags.watch, interrupts);
 }
 
@@ -71,6 +83,7 @@ Command AddEvaluateCommand(CLI::App& app) {
          "-o,--out", flags->watch.out,
          "Write a sheet of images beside the nearest pictures of the data set to this folder")
       ->type_name("DIR");
+  AddOverwriteFlag(app, flags->watch.overwrite)->needs(app.get_option("--out"));
   app.add_flag("--no-picture", flags->watch.no_picture, "Show no pictures in the terminal");
   app.add_flag("--json", flags->watch.json, "Print one line of JSON per event and nothing else");
   AddConnectionFlags(app, flags->connection);

@@ -20,6 +20,8 @@ using denoised::v1::GenerateEvent;
 using denoised::v1::TrainingEvent;
 using nlohmann::ordered_json;
 
+constexpr absl::Duration kLineInterval = absl::Seconds(10);
+
 // The members of events that hold pictures.
 constexpr std::pair<const char*, const char*> kPictures[] = {
     {"frame", "image"},
@@ -61,6 +63,12 @@ bool ShowsProgress(const OutputFlags& flags) {
 
 }  // namespace
 
+absl::StatusOr<OutputFolder> OpenOutputFolder(const OutputFlags& flags, OutputRun run) {
+  run.overwrite = flags.overwrite;
+  return flags.out.empty() ? OutputFolder::OpenDefault("out", std::move(run))
+                           : OutputFolder::Open(flags.out, std::move(run));
+}
+
 std::string EventJson(const GenerateEvent& event, const WrittenFile& file) {
   GenerateEvent without_bytes = event;
   if (event.has_frame()) without_bytes.mutable_frame()->mutable_image()->clear_data();
@@ -84,7 +92,9 @@ std::string EventJson(const TrainingEvent& event, const WrittenFile& file) {
 }
 
 GenerationView::GenerationView(const OutputFlags& flags)
-    : json_(flags.json), display_(ShowsProgress(flags), DetectPictures(flags)) {}
+    : json_(flags.json),
+      last_line_(absl::Now()),
+      display_(ShowsProgress(flags), DetectPictures(flags)) {}
 
 void GenerationView::Accept(const GenerateEvent& accepted) {
   progress_.Update(accepted, absl::Now());
@@ -99,7 +109,13 @@ void ReportContinues(const std::string& generation) {
 }
 
 void GenerationView::Show(const denoised::v1::GenerateEvent& event, const PictureHistory* history) {
-  progress_.Update(event, absl::Now());
+  const absl::Time now = absl::Now();
+  last_sequence_ = event.sequence();
+  progress_.Update(event, now);
+  if (!json_ && !display_.shown() && now - last_line_ >= kLineInterval && event.has_progress()) {
+    last_line_ = now;
+    std::fprintf(stderr, "%s\n", progress_.Text().c_str());
+  }
   if (event.has_queued() || event.has_started()) {
     display_.Draw(progress_, history);
   } else {

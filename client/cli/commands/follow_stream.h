@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/display/generation_display.h"
 #include "client/cli/display/picture_history.h"
@@ -16,6 +17,9 @@
 #include "denoised/v1/training.pb.h"
 
 namespace denoise {
+
+// The folder that these flags name, or leave to us.
+absl::StatusOr<OutputFolder> OpenOutputFolder(const OutputFlags& flags, OutputRun run);
 
 // An event as one line of JSON without its newline: protobuf's JSON mapping with the names of the
 // .proto file (64-bit numbers are strings), every field present. The bytes of a picture are
@@ -42,7 +46,8 @@ absl::Status FollowStream(ServerStream<Event>& stream, Recorder& recorder, bool 
 }
 
 // What people and scripts see of a generation while it runs: pictures and progress on standard
-// error, or lines of JSON on standard output, as the flags and the terminal say. Not thread-safe.
+// error, or lines of JSON on standard output, as the flags and the terminal say. Where standard
+// error is no terminal, a line of progress every ten seconds. Not thread-safe.
 class GenerationView {
  public:
   explicit GenerationView(const OutputFlags& flags);
@@ -63,6 +68,8 @@ class GenerationView {
   void Accept(const denoised::v1::GenerateEvent& accepted);
 
   const denoised::v1::Finished& finished() const { return finished_; }
+  // Of the latest event; nullopt before the first.
+  std::optional<int64_t> last_sequence() const { return last_sequence_; }
 
  private:
   void Show(const denoised::v1::GenerateEvent& event, const PictureHistory* history);
@@ -70,6 +77,8 @@ class GenerationView {
   const bool json_;
   GenerationProgress progress_;
   denoised::v1::Finished finished_;
+  std::optional<int64_t> last_sequence_;
+  absl::Time last_line_;
   GenerationDisplay display_;
 };
 

@@ -47,8 +47,9 @@ Find the noise of a picture, and generate from it:
   denoise generate -c 2 --noise noise/image-0.npy --sampler ddim --steps 100
 
 Writes image-<i>.<format> and contact-sheet.png; with --frames also the frames,
-denoising.png and the animation denoising.webp. The same seed and settings give
-the same images, whatever else the server is doing.
+denoising.png and the animation denoising.webp. A folder holds one run: to write
+to that of an earlier one, add --overwrite. The same seed and settings give the
+same images, whatever else the server is doing.
 )";
 
 // Takes events until the stream ends, then writes the summary.
@@ -91,6 +92,19 @@ ExitCode StartDetached(GenerateStream& stream, bool json) {
   return kExitOk;
 }
 
+// Nullopt for a command that writes nothing. One with an id may come back to its files.
+absl::StatusOr<std::optional<OutputFolder>> OpenFolder(const GenerateFlags& flags) {
+  if (flags.detach) return std::nullopt;
+  const std::string& id = flags.request.request_id();
+  if (!flags.animation.empty() && id.empty()) {
+    RETURN_IF_ERROR(CheckNewFile("--animation", flags.animation, flags.output.overwrite));
+  }
+  OutputRun run = {.name = id.empty() ? "" : GenerationResourceName(id),
+                   .files = {"image-0.png", "contact-sheet.png"}};
+  ASSIGN_OR_RETURN(OutputFolder folder, OpenOutputFolder(flags.output, std::move(run)));
+  return folder;
+}
+
 absl::StatusOr<v1::GenerateRequest> PrepareRequest(Client& client, const GenerateFlags& flags) {
   ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.request.model()));
   return BuildGenerateRequest(GenerateTable(), flags, model);
@@ -99,8 +113,8 @@ absl::StatusOr<v1::GenerateRequest> PrepareRequest(Client& client, const Generat
 ExitCode RunGenerate(const GenerateFlags& flags) {
   const bool json = flags.output.json;
   Interrupts interrupts;
-  // A folder that cannot be written to is reported before the server is asked for anything.
-  absl::StatusOr<OutputFolder> folder = OutputFolder::Open(flags.output.out);
+  // Files that cannot be written are reported before the server is asked for anything.
+  absl::StatusOr<std::optional<OutputFolder>> folder = OpenFolder(flags);
   if (!folder.ok()) return ReportError(folder.status(), json);
   absl::StatusOr<Client> client = MakeClient(flags.connection);
   if (!client.ok()) return ReportError(client.status(), json);
@@ -114,7 +128,7 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
     interrupts.SetHandler(nullptr);
     return code;
   }
-  GenerationRecorder recorder(*std::move(folder), *request, flags.animation);
+  GenerationRecorder recorder(**std::move(folder), *request, flags.animation);
   const absl::Status status = Generate(flags, stream, recorder);
   interrupts.SetHandler(nullptr);
   if (status.ok()) return kExitOk;

@@ -65,7 +65,9 @@ Command AddList(CLI::App& app) {
 // A command that makes one call for a generation and prints the generation as it is afterwards.
 using GenerationCall = absl::StatusOr<v1::Generation> (Client::*)(std::string_view name);
 
-template <GenerationCall kCall>
+using GenerationText = std::string (*)(const v1::Generation& generation);
+
+template <GenerationCall kCall, GenerationText kText>
 Command AddCall(CLI::App& app) {
   struct Flags {
     ConnectionFlags connection;
@@ -80,8 +82,14 @@ Command AddCall(CLI::App& app) {
     absl::StatusOr<Client> client = MakeClient(flags->connection);
     if (!client.ok()) return ReportError(client.status(), flags->json);
     const absl::StatusOr<v1::Generation> generation = ((*client).*kCall)(flags->request.name());
-    if (!generation.ok()) return ReportError(generation.status(), flags->json, NameTable());
-    Print(flags->json ? ResourceJson(*generation) : GenerationDetails(*generation));
+    if (!generation.ok()) {
+      return ReportError(AboutName(generation.status(), {.field = "name",
+                                                         .kind = "generation",
+                                                         .text = flags->request.name(),
+                                                         .list = "denoise generations list"}),
+                         flags->json, NameTable());
+    }
+    Print(flags->json ? ResourceJson(*generation) : kText(*generation));
     return kExitOk;
   };
 }
@@ -93,9 +101,9 @@ Command AddGenerationsCommand(CLI::App& app) {
   commands.Add("list", "List what is running and what is kept, the latest first", kListExamples,
                AddList);
   commands.Add("get", "Describe a generation", "  denoise generations get zoo\n",
-               AddCall<&Client::GetGeneration>);
+               AddCall<&Client::GetGeneration, GenerationDetails>);
   commands.Add("cancel", "End a generation", "  denoise generations cancel zoo\n",
-               AddCall<&Client::CancelGeneration>);
+               AddCall<&Client::CancelGeneration, GenerationLine>);
   SetExamples(app, kExamples);
   return commands.Chosen();
 }

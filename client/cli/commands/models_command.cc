@@ -26,7 +26,12 @@ struct ModelsFlags {
 
 ExitCode ShowOne(Client& client, const ModelsFlags& flags) {
   const auto model = client.GetModel(flags.name);
-  if (!model.ok()) return ReportError(model.status(), flags.json);
+  if (!model.ok()) {
+    return ReportError(
+        AboutName(model.status(),
+                  {.field = "name", .kind = "model", .text = flags.name, .list = "denoise models"}),
+        flags.json);
+  }
   std::puts((flags.json ? ModelJson(*model) : ModelDetails(*model)).c_str());
   return kExitOk;
 }

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/image/image.h"
@@ -21,17 +24,40 @@ struct WrittenFile {
 absl::StatusOr<WrittenFile> WriteWholeFile(const std::filesystem::path& path,
                                            std::string_view bytes);
 
-// Replaces files of the same name and leaves others alone. Not thread-safe.
+// InvalidArgument for `flag` if the file at `path` exists and may not be replaced.
+absl::Status CheckNewFile(const std::string& flag, const std::filesystem::path& path,
+                          bool overwrite);
+
+// What writes to a folder.
+struct OutputRun {
+  // What it is called, if it may come back to its folder: "generations/zoo". Empty otherwise.
+  std::string name = {};
+  bool overwrite = false;               // files of another run may be removed
+  bool continues = false;               // files of an earlier part of the same run stay
+  std::vector<std::string> files = {};  // that this run is certain to write
+};
+
+// A folder that holds the files of one run. It keeps a list of them in the hidden file
+// ".denoise-run", so that the next run can tell them from other people's files: those of another
+// run are refused, or removed where that is allowed, and everything else is left alone. Not
+// thread-safe.
 class OutputFolder {
  public:
-  // Creates the folder with its parents and checks that it can be written to. Otherwise
-  // InvalidArgument for --out.
-  static absl::StatusOr<OutputFolder> Open(const std::filesystem::path& path);
+  // Creates the folder with its parents and checks that it can be written to and that nothing of
+  // another run is in the way. Otherwise InvalidArgument for --out.
+  static absl::StatusOr<OutputFolder> Open(const std::filesystem::path& path, OutputRun run = {});
+
+  // The same for a folder that nobody named: `name`, or NAME-2, NAME-3, ... where something is in
+  // the way.
+  static absl::StatusOr<OutputFolder> OpenDefault(const std::string& name, OutputRun run);
 
   const std::filesystem::path& path() const { return path_; }
 
-  // Writes `bytes` to `name` below the folder, as WriteWholeFile does. `name` must never come from
-  // the server.
+  // Names the run, where its name was not known before. Nothing has been written yet.
+  void SetRunName(const std::string& name) { run_.name = name; }
+
+  // Writes `bytes` to `name` below the folder, as WriteWholeFile does. The first call removes what
+  // an earlier run left. `name` must never come from the server.
   absl::StatusOr<WrittenFile> Write(const std::string& name, std::string_view bytes);
 
   // Writes a sheet of many pictures as PNG and returns its path. If the sheet is too large to be
@@ -46,9 +72,18 @@ class OutputFolder {
   const std::string& left_out() const { return left_out_; }
 
  private:
-  explicit OutputFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  OutputFolder(std::filesystem::path path, OutputRun run)
+      : path_(std::move(path)), run_(std::move(run)) {}
+
+  void Begin();
+  absl::Status List(const std::string& name);
 
   std::filesystem::path path_;
+  OutputRun run_;
+  std::vector<std::string> earlier_files_;  // to be removed by the first write
+  std::set<std::string> listed_;            // in the list of files
+  bool begun_ = false;
+  bool has_list_ = false;
   std::string left_out_;
 };
 

@@ -2,8 +2,10 @@
 #include <CLI/Option.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -12,6 +14,7 @@
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/commands/plan_source.h"
 #include "client/cli/display/plan_text.h"
+#include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/sampler_flags.h"
 #include "client/drawing/drawing.h"
 #include "core/base/status_macros.h"
@@ -29,6 +32,7 @@ constexpr char kExamples[] = R"(  denoise plan --sampler dpmpp_2m --steps 10
 struct PlanFlags {
   PlanSource source;
   std::string draw;  // a file, .png or .svg; empty: no picture
+  bool overwrite = false;
   bool json = false;
 };
 
@@ -38,6 +42,11 @@ bool IsSvg(const std::string& path) { return absl::EndsWithIgnoreCase(path, ".sv
 std::string CheckSuffix(const std::string& path) {
   if (IsSvg(path) || absl::EndsWithIgnoreCase(path, ".png")) return "";
   return "must end with .png or .svg; is " + path;
+}
+
+std::string CheckExists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored) ? "" : "there is no file " + path;
 }
 
 absl::Status DrawTo(const std::string& path, const std::vector<ShownPlan>& plans) {
@@ -55,6 +64,10 @@ void PrintTables(const std::vector<ShownPlan>& plans) {
 }
 
 ExitCode RunPlan(const PlanFlags& flags) {
+  if (!flags.draw.empty()) {
+    const absl::Status free = CheckNewFile("--draw", flags.draw, flags.overwrite);
+    if (!free.ok()) return ReportError(free, flags.json);
+  }
   const absl::StatusOr<std::vector<ShownPlan>> plans = GetPlans(flags.source);
   if (!plans.ok()) return ReportError(plans.status(), flags.json, PlanErrorTable());
   if (const std::string note = IgnoredKeysNote(flags.source); !note.empty()) {
@@ -80,13 +93,17 @@ void AddSourceFlags(CLI::App& app, PlanSource& source) {
                  "A scheduler_config.json in the diffusers layout, for the noise schedule and, "
                  "unless --sampler names another, the sampler. Default: 1000 timesteps, linear")
       ->type_name("FILE")
-      ->check(CLI::Validator(CLI::ExistingFile).description(""))
+      ->check(CLI::Validator(CheckExists, ""))
       ->excludes(model);
   AddCheckpointFlags(app, source.checkpoint);
   for (CLI::Option* option : app.get_options()) {
     if (option->get_group() == kCheckpointGroup) option->excludes(model);
   }
   AddConnectionFlags(app, source.connection);
+  // Without a model no server is asked.
+  for (const char* flag : {"--server", "--deadline", "--tls", "--tls-ca"}) {
+    app.get_option(flag)->needs(model);
+  }
 }
 
 }  // namespace
@@ -100,6 +117,7 @@ Command AddPlanCommand(CLI::App& app) {
                  "Also draw signal, noise and log-SNR over the steps to this .png or .svg file")
       ->type_name("FILE")
       ->check(CLI::Validator(CheckSuffix, ""));
+  AddOverwriteFlag(app, flags->overwrite, "--draw")->needs(app.get_option("--draw"));
   SetExamples(app, kExamples);
   return [flags] { return RunPlan(*flags); };
 }

@@ -18,6 +18,7 @@
 #include "client/cli/commands/sweep_grid.h"
 #include "client/cli/commands/sweep_runner.h"
 #include "client/cli/display/text.h"
+#include "client/cli/flags/flag_values.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
 #include "client/drawing/drawing.h"
@@ -47,6 +48,7 @@ struct SweepFlags {
   std::string rows, columns;
   int parallel = 16;
   std::string out = "sweep.png";
+  bool overwrite = false;
 };
 
 struct Sweep {
@@ -69,6 +71,19 @@ std::string Title(const SweepFlags& flags, const Sweep& sweep, const v1::Model& 
   return Printable(title);
 }
 
+// A flag that differs between images cannot also be given for all of them.
+absl::Status CheckNotGiven(const std::string& side, const SweepAxis& axis,
+                           const GenerateFlags& base) {
+  for (const auto& [field, texts] : base.given) {
+    const std::string flag = FlagOf(SweepTable(), field);
+    const bool both_choose_classes = axis.flag == "class-label" && field == "class_weights";
+    if (flag != absl::StrCat("--", axis.flag) && !both_choose_classes) continue;
+    return InvalidField(
+        side, absl::StrCat("varies --", axis.flag, ", which cannot be combined with ", flag));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Sweep> Prepare(const SweepFlags& flags, Client& client) {
   Sweep sweep;
   if (flags.rows.empty() && flags.columns.empty()) {
@@ -76,6 +91,8 @@ absl::StatusOr<Sweep> Prepare(const SweepFlags& flags, Client& client) {
   }
   ASSIGN_OR_RETURN(sweep.rows, ParseSweepAxis("--rows", flags.rows));
   ASSIGN_OR_RETURN(sweep.columns, ParseSweepAxis("--columns", flags.columns));
+  RETURN_IF_ERROR(CheckNotGiven("--rows", sweep.rows, flags.base));
+  RETURN_IF_ERROR(CheckNotGiven("--columns", sweep.columns, flags.base));
   ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(client, flags.base.request.model()));
   ASSIGN_OR_RETURN(sweep.cells, SweepCells(flags.base, sweep.rows, sweep.columns, model));
   sweep.title = Title(flags, sweep, model);
@@ -134,6 +151,8 @@ ExitCode RunCells(const SweepFlags& flags, Sweep sweep, Client& client, Interrup
 
 ExitCode RunSweep(const SweepFlags& flags) {
   Interrupts interrupts;
+  const absl::Status free = CheckNewFile("--out", flags.out, flags.overwrite);
+  if (!free.ok()) return ReportError(free, /*json=*/false);
   absl::StatusOr<Client> client = MakeClient(flags.base.connection);
   if (!client.ok()) return ReportError(client.status(), /*json=*/false);
   absl::StatusOr<Sweep> sweep = Prepare(flags, *client);
@@ -151,14 +170,14 @@ void AddGridFlags(CLI::App& app, SweepFlags& flags) {
   app.add_option("--columns", flags.columns,
                  "The flag that differs between columns, with its values. Give one or both")
       ->type_name("FLAG=V,V,...");
-  app.add_option("--parallel", flags.parallel, "How many images to request at a time")
-      ->check(CLI::Validator(CLI::Range(1, kMostParallel)).description(""))
-      ->type_name("N")
-      ->capture_default_str();
+  AddWholeNumber(app, "--parallel", flags.parallel, 1, kMostParallel,
+                 "How many images to request at a time")
+      ->default_str(absl::StrCat(flags.parallel));
   app.add_option("-o,--out", flags.out, "The .png file to write")
       ->type_name("FILE")
       ->check(CLI::Validator(CheckPng, ""))
       ->capture_default_str();
+  AddOverwriteFlag(app, flags.overwrite);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/flags/usage_error.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 
@@ -42,7 +43,7 @@ absl::Status SetFlags(const SweepAxis& rows, size_t row, const SweepAxis& column
   try {
     app.parse(arguments);
   } catch (const CLI::ParseError& error) {
-    const std::string message = error.what();
+    const std::string message = ToUsageError(app, error).message;
     const bool column_is_wrong =
         rows.flag.empty() ||
         (!columns.flag.empty() && absl::StrContains(message, "--" + columns.flag));

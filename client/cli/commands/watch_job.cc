@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,10 +13,12 @@
 #include "client/cli/commands/error_report.h"
 #include "client/cli/commands/follow_stream.h"
 #include "client/cli/commands/output_folder.h"
+#include "client/cli/commands/reconnector.h"
 #include "client/cli/display/job_display.h"
 #include "client/cli/display/job_history.h"
 #include "client/cli/display/received_image.h"
 #include "client/cli/display/resource_text.h"
+#include "client/cli/display/text.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -25,13 +26,14 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-// How long the server may be away, and how often to try to reach it.
-constexpr absl::Duration kLongestAbsence = absl::Minutes(10);
-constexpr absl::Duration kRetryInterval = absl::Seconds(1);
-
 void PrintLine(const std::string& line) {
   std::puts(line.c_str());
   std::fflush(stdout);
+}
+
+// Numbers of jobs begin again with another state directory.
+std::string RunName(const v1::TrainingJob& job) {
+  return absl::StrCat(job.name(), " of ", job.create_time().seconds());
 }
 
 // Whether a watch that the user did not interrupt ended because the server did. A server that shuts
@@ -44,11 +46,7 @@ bool ServerIsAway(const absl::Status& status) {
 // picture.
 class JobRecorder {
  public:
-  static absl::StatusOr<JobRecorder> Open(const std::filesystem::path& path) {
-    if (path.empty()) return JobRecorder(std::nullopt);
-    ASSIGN_OR_RETURN(OutputFolder folder, OutputFolder::Open(path));
-    return JobRecorder(std::move(folder));
-  }
+  explicit JobRecorder(std::optional<OutputFolder> folder) : folder_(std::move(folder)) {}
 
   // Writes the picture of the event; the path is empty if it has none.
   absl::StatusOr<WrittenFile> Record(const v1::TrainingEvent& event) {
@@ -75,8 +73,6 @@ class JobRecorder {
   }
 
  private:
-  explicit JobRecorder(std::optional<OutputFolder> folder) : folder_(std::move(folder)) {}
-
   absl::StatusOr<WrittenFile> Write(const char* what, int64_t step, const v1::Image& image) {
     ASSIGN_OR_RETURN(const ReceivedImage received, ReceiveImage(image));
     return folder_->Write(absl::StrFormat("%s-step-%08d.%s", what, step, received.extension),
@@ -104,17 +100,11 @@ class Watch {
         display_(isatty(STDERR_FILENO) && !options.json, DetectPictures(options)) {}
 
   absl::Status Run(TrainingClient& client, Interrupts& interrupts) {
-    absl::Time last_event = absl::Now();
+    Reconnector reconnector(interrupts);
     absl::Status status;
-    while (true) {
-      const int64_t before = last_sequence_;
-      status = Follow(client, interrupts);
-      if (last_sequence_ > before) last_event = absl::Now();
-      const bool away = ServerIsAway(status) && absl::Now() - last_event < kLongestAbsence;
-      if (!away || interrupts.interrupted()) break;
-      ReportAbsence();
-      std::this_thread::sleep_for(absl::ToChronoMilliseconds(kRetryInterval));
-    }
+    do {
+      status = Follow(client, interrupts, reconnector);
+    } while (ServerIsAway(status) && reconnector.Wait([this] { display_.Close(); }));
     interrupts.SetHandler(nullptr);
     if (display_.shown()) display_.Draw(history_);
     display_.Close();
@@ -123,28 +113,21 @@ class Watch {
   }
 
  private:
-  absl::Status Follow(TrainingClient& client, Interrupts& interrupts) {
+  absl::Status Follow(TrainingClient& client, Interrupts& interrupts, Reconnector& reconnector) {
     TrainingStream stream = client.Watch(name_, last_sequence_);
     interrupts.SetHandler([&stream] { stream.Cancel(); });
-    const absl::Status status = interrupts.interrupted() ? absl::CancelledError() : Take(stream);
+    const absl::Status status =
+        interrupts.interrupted() ? absl::CancelledError() : Take(stream, reconnector);
     interrupts.SetHandler([] {});  // Run checks between streams
     return status;
   }
 
-  // Once per absence.
-  void ReportAbsence() {
-    if (reported_absence_) return;
-    reported_absence_ = true;
-    display_.Close();
-    std::fputs("denoise: the server is away; watching continues when it is back\n", stderr);
-  }
-
-  absl::Status Take(TrainingStream& stream) {
+  absl::Status Take(TrainingStream& stream, Reconnector& reconnector) {
     while (true) {
       ASSIGN_OR_RETURN(const std::optional<v1::TrainingEvent> event, stream.Next());
       if (!event.has_value()) return absl::OkStatus();
       last_sequence_ = event->sequence();
-      reported_absence_ = false;
+      reconnector.OnEvent();
       RETURN_IF_ERROR(history_.Add(*event));
       ASSIGN_OR_RETURN(const WrittenFile file, recorder_.Record(*event));
       Show(*event, file);
@@ -154,7 +137,7 @@ class Watch {
   // Prints only what the live display does not show.
   void Show(const v1::TrainingEvent& event, const WrittenFile& file) {
     if (options_.json) return PrintLine(EventJson(event, file));
-    if (!display_.shown()) return PrintLine(EventText(event, evaluates_));
+    if (!display_.shown()) return PrintLine(TextWithTimeLeft(event));
     const bool in_display = event.has_progress() || event.has_sample_grid() ||
                             event.has_checkpoint() || event.has_state_change() ||
                             (event.has_evaluation() && evaluates_);  // shown at the end
@@ -167,11 +150,18 @@ class Watch {
     display_.Draw(history_);
   }
 
+  std::string TextWithTimeLeft(const v1::TrainingEvent& event) const {
+    std::string text = EventText(event, evaluates_);
+    if (event.has_progress() && history_.time_left()) {
+      absl::StrAppend(&text, "  ", TimeText(*history_.time_left()), " left");
+    }
+    return text;
+  }
+
   const std::string name_;
   const bool evaluates_;
   const WatchOptions options_;
   int64_t last_sequence_;
-  bool reported_absence_ = false;
   JobHistory history_;
   JobRecorder recorder_;
   JobDisplay display_;
@@ -179,10 +169,20 @@ class Watch {
 
 }  // namespace
 
+absl::StatusOr<std::optional<OutputFolder>> OpenJobFolder(const WatchOptions& options,
+                                                          const v1::TrainingJob* job) {
+  if (options.out.empty()) return std::nullopt;
+  OutputRun run = {.overwrite = options.overwrite, .continues = true, .files = {"loss.csv"}};
+  if (job != nullptr) run.name = RunName(*job);
+  ASSIGN_OR_RETURN(OutputFolder folder, OutputFolder::Open(options.out, std::move(run)));
+  return folder;
+}
+
 absl::Status WatchJob(TrainingClient& client, const v1::TrainingJob& job,
-                      const WatchOptions& options, Interrupts& interrupts) {
-  ASSIGN_OR_RETURN(JobRecorder recorder, JobRecorder::Open(options.out));
-  return Watch(job, options, std::move(recorder)).Run(client, interrupts);
+                      const WatchOptions& options, std::optional<OutputFolder> folder,
+                      Interrupts& interrupts) {
+  if (folder) folder->SetRunName(RunName(job));
+  return Watch(job, options, JobRecorder(std::move(folder))).Run(client, interrupts);
 }
 
 ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::Status& watched,
@@ -192,6 +192,7 @@ ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::S
                  "denoise: stopped watching; the job keeps running. `denoise train watch` follows "
                  "it again,\n"
                  "  `denoise train cancel` ends it.\n");
+    if (options.json) std::puts(ErrorJson(absl::CancelledError("interrupted")).c_str());
     return kExitInterrupted;
   }
   if (!watched.ok()) return ReportError(watched, options.json);

@@ -54,16 +54,23 @@ std::string GenerationProgress::Line(int width) const {
     return line.substr(0, width);
   }
   const std::string head = phase_ == Phase::kDone ? "denoised  " : "denoising ";
-  std::string tail = absl::StrFormat("  %d/%d steps  %d/%d images", steps_done_, steps_total_,
+  const double fraction = steps_total_ > 0 ? static_cast<double>(steps_done_) / steps_total_ : 0;
+  return LineWithBar(head, fraction, absl::StrCat("  ", Numbers()), width);
+}
+
+std::string GenerationProgress::Text() const { return absl::StrCat("denoising  ", Numbers()); }
+
+// "104/160 steps  3/8 images  41 steps/s  1 s left".
+std::string GenerationProgress::Numbers() const {
+  std::string text = absl::StrFormat("%d/%d steps  %d/%d images", steps_done_, steps_total_,
                                      images_done_, images_total_);
   if (const double rate = StepsPerSecond(); rate > 0) {
-    absl::StrAppendFormat(&tail, "  %.*f steps/s", rate < 10 ? 1 : 0, rate);
+    absl::StrAppendFormat(&text, "  %.*f steps/s", rate < 10 ? 1 : 0, rate);
     const int64_t steps_left = steps_total_ - steps_done_;
     if (steps_left > 0)
-      absl::StrAppend(&tail, "  ", TimeText(absl::Seconds(steps_left / rate)), " left");
+      absl::StrAppend(&text, "  ", TimeText(absl::Seconds(steps_left / rate)), " left");
   }
-  const double fraction = steps_total_ > 0 ? static_cast<double>(steps_done_) / steps_total_ : 0;
-  return LineWithBar(head, fraction, tail, width);
+  return text;
 }
 
 GenerationDisplay::GenerationDisplay(bool shown, std::unique_ptr<TerminalPicture> pictures)

@@ -23,8 +23,12 @@ class GenerationProgress {
   // At most `width` columns, UTF-8, no newline:
   //   denoising ██████████░░░░░░  104/160 steps  3/8 images  41 steps/s  1 s left
   std::string Line(int width) const;
+  // The same without the bar.
+  std::string Text() const;
 
  private:
+  std::string Numbers() const;
+
   enum class Phase { kWaiting, kQueued, kDenoising, kDone };
 
   // Steps per second since the first image left the queue; 0 as long as that is unknown.
@@ -46,6 +50,8 @@ class GenerationDisplay {
  public:
   // Without `pictures` it draws progress only. A display that is not `shown` does nothing at all.
   GenerationDisplay(bool shown, std::unique_ptr<TerminalPicture> pictures);
+
+  bool shown() const { return screen_.shown(); }
 
   // Draws the current state unless the last drawing was a moment ago. `history` is null before
   // anything is known.

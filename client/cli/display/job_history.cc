@@ -1,5 +1,6 @@
 #include "client/cli/display/job_history.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -22,6 +23,10 @@ absl::Duration DurationOf(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
+absl::Time TimeOf(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
 // At most `width` bytes, and so at most as many columns, of whole characters.
 std::string Cut(std::string text, size_t width) {
   if (text.size() <= width) return text;
@@ -41,8 +46,13 @@ absl::Status JobHistory::Add(const v1::TrainingEvent& event) {
   if (event.has_state_change()) {
     state_ = event.state_change().state();
     state_reason_ = event.state_change().reason();
+    if (state_ == v1::TrainingJob::RUNNING && event.has_time()) {
+      began_ = TimeOf(event.time());
+      step_when_began_ = progress_.step();
+    }
   } else if (event.has_progress()) {
     progress_ = event.progress();
+    progress_time_ = TimeOf(event.time());
     if (!evaluates_) AddLoss(progress_);
   } else if (event.has_sample_grid()) {
     ASSIGN_OR_RETURN(ReceivedImage received, ReceiveImage(event.sample_grid().image()));
@@ -60,6 +70,15 @@ void JobHistory::AddLoss(const v1::TrainingProgress& progress) {
   loss_stride_ *= 2;
 }
 
+std::optional<absl::Duration> JobHistory::time_left() const {
+  const int64_t left = steps_total_ - progress_.step();
+  if (left <= 0 || progress_.step() == 0) return std::nullopt;
+  if (progress_.has_time_left()) return DurationOf(progress_.time_left());
+  const int64_t done = progress_.step() - step_when_began_;
+  if (!began_ || done <= 0 || progress_time_ <= *began_) return std::nullopt;
+  return (progress_time_ - *began_) * (static_cast<double>(left) / static_cast<double>(done));
+}
+
 std::string JobHistory::Line(int width) const {
   if (state_ != v1::TrainingJob::RUNNING) {
     std::string line = StateText(state_);
@@ -69,12 +88,12 @@ std::string JobHistory::Line(int width) const {
   const char* const unit = evaluates_ ? "pictures" : "steps";
   std::string tail = absl::StrFormat("  %d/%d %s", progress_.step(), steps_total_, unit);
   if (progress_.step() > 0 && !evaluates_) {
-    absl::StrAppendFormat(&tail, "  loss %.4f  %.1f images/s", progress_.loss(),
-                          progress_.pictures_per_second());
-    if (progress_.step() < steps_total_) {
-      absl::StrAppend(&tail, "  ", TimeText(DurationOf(progress_.time_left())), " left");
-    }
+    absl::StrAppend(
+        &tail, "  loss ",
+        std::isfinite(progress_.loss()) ? absl::StrFormat("%.4f", progress_.loss()) : "not finite");
+    absl::StrAppendFormat(&tail, "  %.1f images/s", progress_.pictures_per_second());
   }
+  if (const auto left = time_left()) absl::StrAppend(&tail, "  ", TimeText(*left), " left");
   const double fraction =
       steps_total_ > 0 ? static_cast<double>(progress_.step()) / static_cast<double>(steps_total_)
                        : 0;

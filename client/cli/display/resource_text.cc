@@ -2,7 +2,10 @@
 
 #include <google/protobuf/text_format.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
@@ -10,7 +13,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "client/cli/display/text.h"
+#include "client/cli/flags/field_words.h"
 #include "client/cli/flags/message_flags.h"
+#include "client/cli/flags/training_flags.h"
 
 namespace denoise {
 namespace {
@@ -51,8 +56,9 @@ std::string ImagesText(const v1::Generation& generation) {
 }
 
 std::string LossText(const v1::TrainingJob& job) {
-  return job.has_progress() && job.has_training() ? absl::StrFormat("%.4f", job.progress().loss())
-                                                  : "-";
+  const bool is_known =
+      job.has_progress() && job.has_training() && std::isfinite(job.progress().loss());
+  return is_known ? absl::StrFormat("%.4f", job.progress().loss()) : "-";
 }
 
 const std::string& DatasetOf(const v1::TrainingJob& job) {
@@ -95,14 +101,16 @@ std::vector<std::string> EvaluationTexts(const v1::EvaluationResult& result) {
 
 std::string StateChangeText(const v1::StateChange& change) {
   const std::string state = StateText(change.state());
-  return change.reason().empty() ? state : absl::StrCat(state, ": ", Printable(change.reason()));
+  return change.reason().empty() ? state
+                                 : absl::StrCat(state, ": ", StateReasonText(change.reason()));
 }
 
 std::string ProgressText(const v1::TrainingProgress& progress) {
-  return absl::StrFormat(
-      "step %d  loss %.5f  learning rate %.3g  gradient norm %.3g  %.1f images/s", progress.step(),
-      progress.loss(), progress.learning_rate(), progress.gradient_norm(),
-      progress.pictures_per_second());
+  const std::string loss =
+      std::isfinite(progress.loss()) ? absl::StrFormat("%.5f", progress.loss()) : "not finite";
+  return absl::StrFormat("step %d  loss %s  learning rate %.3g  gradient norm %.3g  %.1f images/s",
+                         progress.step(), loss, progress.learning_rate(), progress.gradient_norm(),
+                         progress.pictures_per_second());
 }
 
 std::string ReportText(const v1::DatasetReport& report) {
@@ -136,13 +144,20 @@ std::string ReportText(const v1::DatasetReport& report) {
   return text;
 }
 
+bool SameNetwork(const v1::TrainingSettings& a, const v1::TrainingSettings& b) {
+  return a.precision() == b.precision() && a.base_model() == b.base_model() &&
+         google::protobuf::util::MessageDifferencer::Equals(a.new_network(), b.new_network());
+}
+
 }  // namespace
 
 std::string StateText(v1::TrainingJob::State state) {
   return EnumText(v1::TrainingJob::State_descriptor()->FindValueByNumber(state));
 }
 
-std::string StateReasonText(const std::string& reason) { return Printable(reason); }
+std::string StateReasonText(const std::string& reason) {
+  return Printable(WithFlagNames(TrainingFlags(), reason));
+}
 
 std::string EventText(const v1::TrainingEvent& event, bool evaluates) {
   switch (event.event_case()) {
@@ -170,6 +185,59 @@ std::string EventText(const v1::TrainingEvent& event, bool evaluates) {
   return "";
 }
 
+std::string JobLine(const v1::TrainingJob& job) {
+  const std::string name = Short(job.name());
+  std::string line = absl::StrCat("job ", name, " ");
+  switch (job.state()) {
+    case v1::TrainingJob::CANCELLING:
+      return line + "is being cancelled";
+    case v1::TrainingJob::SUCCEEDED:
+      return line + "has succeeded";
+    case v1::TrainingJob::FAILED:
+      line += "has failed";
+      break;
+    default:
+      absl::StrAppend(&line, "is ", StateText(job.state()));
+  }
+  absl::StrAppend(&line, " at ", job.has_evaluation() ? "picture " : "step ", job.steps_done(),
+                  " of ", job.steps_total());
+  if (!job.state_reason().empty()) {
+    absl::StrAppend(&line, ": ", StateReasonText(job.state_reason()));
+  }
+  if (job.state() == v1::TrainingJob::PAUSED) {
+    absl::StrAppend(&line, "; `denoise train resume ", name, "` continues it");
+  }
+  return line;
+}
+
+std::string PausingJobLine(const v1::TrainingJob& job) {
+  if (job.state() != v1::TrainingJob::RUNNING) return JobLine(job);
+  return absl::StrCat("job ", Short(job.name()),
+                      " is still running; it pauses as soon as it has saved a checkpoint");
+}
+
+std::string GenerationLine(const v1::Generation& generation) {
+  const bool cancelling = generation.state() == v1::Generation::CANCELLING;
+  return absl::StrCat("generation ", Short(generation.name()), " is ",
+                      cancelling ? "being cancelled" : GenerationStateText(generation), " after ",
+                      ImagesText(generation), " images");
+}
+
+std::string TrainingEstimate(const v1::TrainingJob& job, const v1::TrainingJob& other) {
+  const v1::TrainingSettings& settings = job.training();
+  const double rate = other.progress().pictures_per_second();
+  if (job.name() == other.name() || !other.has_training() || !(rate > 0) ||
+      !SameNetwork(settings, other.training())) {
+    return "";
+  }
+  const double pictures =
+      static_cast<double>(job.steps_total()) * static_cast<double>(settings.batch_size());
+  double seconds = pictures / rate;
+  if (settings.has_max_duration()) seconds = std::min(seconds, SecondsOf(settings.max_duration()));
+  return absl::StrFormat("about %s of training, at the %.1f images/s of job %s",
+                         TimeText(absl::Seconds(seconds)), rate, Short(other.name()));
+}
+
 std::string JobTable(const std::vector<v1::TrainingJob>& jobs) {
   std::vector<std::vector<std::string>> rows = {
       {"JOB", "KIND", "STATE", "STEPS", "LOSS", "DATA SET", "CREATED"}};
@@ -183,7 +251,8 @@ std::string JobTable(const std::vector<v1::TrainingJob>& jobs) {
 
 std::string JobSummary(const v1::TrainingJob& job) {
   std::string text = absl::StrCat(Short(job.name()), "\n  state       ", StateText(job.state()));
-  if (!job.state_reason().empty()) absl::StrAppend(&text, ": ", Printable(job.state_reason()));
+  if (!job.state_reason().empty())
+    absl::StrAppend(&text, ": ", StateReasonText(job.state_reason()));
   absl::StrAppend(&text, "\n  steps       ", StepsText(job));
   if (job.has_progress() && job.has_training()) {
     absl::StrAppend(&text, "\n  progress    ", ProgressText(job.progress()));

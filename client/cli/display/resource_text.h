@@ -20,6 +20,17 @@ std::string StateReasonText(const std::string& reason);
 // say.
 std::string EventText(const denoised::v1::TrainingEvent& event, bool evaluates);
 
+// One line about what a job is now: "job 7 is paused at step 500 of 2000; ...". A job that was asked
+// to pause may still be running.
+std::string JobLine(const denoised::v1::TrainingJob& job);
+std::string PausingJobLine(const denoised::v1::TrainingJob& job);
+std::string GenerationLine(const denoised::v1::Generation& generation);
+
+// How long `job` takes if it is as fast as `other` was, for people; empty if the two do not train
+// the same network, or nothing is known of `other`.
+std::string TrainingEstimate(const denoised::v1::TrainingJob& job,
+                             const denoised::v1::TrainingJob& other);
+
 std::string JobTable(const std::vector<denoised::v1::TrainingJob>& jobs);
 // The state and results of a job. JobDetails adds its settings.
 std::string JobSummary(const denoised::v1::TrainingJob& job);

@@ -211,18 +211,13 @@ void RelatePictureFlags(CLI::App& app) {
           {"--guidance-min", "--guidance-max"});
 }
 
+// What the oneofs of the request do not say already.
 void RelateStartFlags(CLI::App& app) {
   Need(app, {"--strength"}, "--init");
   Need(app, {"--branch"}, "--branch-step");
   Need(app, {"--branch-step"}, "--branch");
   Need(app, {"--mask", "--repaint-jump", "--repaint-times"}, "--inpaint");
   Need(app, {"--inpaint"}, "--mask");
-  Exclude(app, {"--noise"}, {"--from-seed"});
-  Exclude(app, {"--noise-to"}, {"--to-seed"});
-  Exclude(app, {"--noise", "--from-seed", "--noise-to", "--to-seed", "--variation"},
-          {"--init", "--branch", "--invert"});
-  Exclude(app, {"--init"}, {"--branch", "--invert"});
-  Exclude(app, {"--branch"}, {"--invert"});
   Exclude(app, {"--invert"}, {"--format", "--inpaint"});
 }
 
@@ -242,6 +237,17 @@ void AddAnimationFlag(CLI::App& app, std::string& animation) {
 }
 
 bool IsGiven(const GenerateFlags& flags, const char* field) { return flags.given.contains(field); }
+
+// "--frames 0" turns frames off, and with them what is said about frames.
+absl::Status CheckFrames(const GenerateFlags& flags) {
+  if (flags.request.frames().every_n_steps() != 0) return absl::OkStatus();
+  FieldViolations violations;
+  for (const char* field : {"frames.kinds", "frames.encoding", "frames.max_bytes"}) {
+    if (IsGiven(flags, field)) violations.Add(field, "needs --frames of at least 1");
+  }
+  if (!flags.animation.empty()) violations.Add("--animation", "needs --frames of at least 1");
+  return violations.ToStatus();
+}
 
 }  // namespace
 
@@ -315,11 +321,18 @@ const FlagTable& SweepTable() {
   return *table;
 }
 
+CLI::Option* AddOverwriteFlag(CLI::App& app, bool& overwrite, const char* what) {
+  return app.add_flag("--overwrite", overwrite,
+                      absl::StrCat("Replace what an earlier run wrote to ", what));
+}
+
 void AddOutputFlags(CLI::App& app, OutputFlags& flags) {
-  app.add_option("-o,--out", flags.out, "The folder to write to; created if missing")
+  app.add_option("-o,--out", flags.out,
+                 "The folder to write to; created if missing. Default: out; if that holds another "
+                 "run, out-2, and so on")
       ->type_name("DIR")
-      ->capture_default_str()
       ->group(kOutput);
+  AddOverwriteFlag(app, flags.overwrite)->group(kOutput);
   app.add_flag("--json", flags.json, "Print one line of JSON per event and nothing else")
       ->group(kOutput);
 }
@@ -333,8 +346,9 @@ void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
   RelatePictureFlags(app);
   app.add_flag("--detach", flags.detach,
                "Start the generation, print its name for `denoise watch`, and exit")
-      ->excludes(app.get_option("--on-disconnect"))
       ->group(kReturn);
+  Exclude(app, {"--detach"},
+          {"--on-disconnect", "--out", "--overwrite", "--animation", "--no-picture"});
   Need(app, {"--frame-kind", "--frame-encoding", "--frame-max-bytes", "--animation"}, "--frames");
   RelateStartFlags(app);
   AddConnectionFlags(app, flags.connection);
@@ -373,6 +387,7 @@ absl::StatusOr<v1::GenerateRequest> BuildGenerateRequest(const FlagTable& table,
     return InvalidField("class_label",
                         absl::StrCat("is required; the classes are: ", ClassNames(model)));
   }
+  RETURN_IF_ERROR(CheckFrames(flags));
   if (request.frames().every_n_steps() == 0) request.clear_frames();
   RETURN_IF_ERROR(CompleteMessage(table, given, model, request));
   if (request.start().has_inversion()) request.set_image_encoding(v1::ENCODING_RAW_FLOAT32);

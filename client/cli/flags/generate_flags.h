@@ -24,7 +24,8 @@ const FlagTable& SweepTable();
 const FlagTable& SweepAxisTable();
 
 struct OutputFlags {
-  std::string out = "out";
+  std::string out;         // empty: "out", or the next that is free
+  bool overwrite = false;  // files of an earlier run in `out`
   bool json = false;
   bool no_picture = false;
 };
@@ -46,8 +47,10 @@ void AddRoundTripFlags(CLI::App& app, GenerateFlags& flags);
 void AddSweepFlags(CLI::App& app, GenerateFlags& flags);
 void AddSweepAxisFlags(CLI::App& app, GenerateFlags& flags);
 
-// --out, --json and, for commands that draw while they run, --no-picture.
+// --out, --overwrite and --json.
 void AddOutputFlags(CLI::App& app, OutputFlags& flags);
+// --overwrite alone, for a command that writes to `what` ("--out").
+CLI::Option* AddOverwriteFlag(CLI::App& app, bool& overwrite, const char* what = "--out");
 
 // The request for these flags of the command that has `table`. InvalidArgument for what can only be
 // checked here: names of classes, and files. Everything else is for the server to judge.

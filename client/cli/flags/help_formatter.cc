@@ -38,6 +38,17 @@ std::string Names(const std::set<CLI::Option*>& options) {
   return absl::StrJoin(names, ", ");
 }
 
+// Many flags of one group are named by what they share.
+std::string Excluded(const CLI::Option& option) {
+  constexpr size_t kMostNames = 4;
+  const std::set<CLI::Option*>& others = option.get_excludes();
+  const bool of_one_group = std::all_of(
+      others.begin(), others.end(),
+      [&](const CLI::Option* other) { return other->get_group() == option.get_group(); });
+  return others.size() > kMostNames && of_one_group ? "the other flags of this group"
+                                                    : Names(others);
+}
+
 }  // namespace
 
 HelpFormatter::HelpFormatter(int columns)
@@ -85,7 +96,7 @@ std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {
   }
   if (option->get_required()) add("Required");
   if (!option->get_needs().empty()) add("Needs " + Names(option->get_needs()));
-  if (!option->get_excludes().empty()) add("Not with " + Names(option->get_excludes()));
+  if (!option->get_excludes().empty()) add(absl::StrCat("Not with ", Excluded(*option)));
   return text;
 }
 

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -23,6 +22,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "client/cli/flags/connection_flags.h"
+#include "client/cli/flags/flag_values.h"
 #include "core/base/field_violations.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
@@ -118,11 +118,6 @@ std::vector<std::string> EnumNames(const EnumDescriptor& type) {
   return names;
 }
 
-[[noreturn]] void Refuse(const std::string& flag, const std::string& expected,
-                         const std::string& text) {
-  throw CLI::ValidationError(flag, absl::StrCat("must be ", expected, "; is ", text));
-}
-
 // Sets one field, or adds to a repeated one.
 class Setter {
  public:
@@ -136,15 +131,18 @@ class Setter {
     if (field_.is_map()) return AddEntry(text);
     switch (field_.cpp_type()) {
       case FieldDescriptor::CPPTYPE_INT32:
-        return Put(Number<int32_t>(text), &Reflection::SetInt32, &Reflection::AddInt32);
+        return Put(ParseWholeNumber<int32_t>(flag_, text), &Reflection::SetInt32,
+                   &Reflection::AddInt32);
       case FieldDescriptor::CPPTYPE_INT64:
-        return Put(Number<int64_t>(text), &Reflection::SetInt64, &Reflection::AddInt64);
+        return Put(ParseWholeNumber<int64_t>(flag_, text), &Reflection::SetInt64,
+                   &Reflection::AddInt64);
       case FieldDescriptor::CPPTYPE_UINT64:
-        return Put(Number<uint64_t>(text), &Reflection::SetUInt64, &Reflection::AddUInt64);
+        return Put(ParseWholeNumber<uint64_t>(flag_, text), &Reflection::SetUInt64,
+                   &Reflection::AddUInt64);
       case FieldDescriptor::CPPTYPE_DOUBLE:
-        return Put(Double(text), &Reflection::SetDouble, &Reflection::AddDouble);
+        return Put(ParseDouble(flag_, text), &Reflection::SetDouble, &Reflection::AddDouble);
       case FieldDescriptor::CPPTYPE_BOOL:
-        return Put(Bool(text), &Reflection::SetBool, &Reflection::AddBool);
+        return Put(ParseBool(flag_, text), &Reflection::SetBool, &Reflection::AddBool);
       case FieldDescriptor::CPPTYPE_STRING:
         return Put(text, &Reflection::SetString, &Reflection::AddString);
       case FieldDescriptor::CPPTYPE_ENUM:
@@ -164,32 +162,6 @@ class Setter {
     }
   }
 
-  template <class Value>
-  Value Number(const std::string& text) const {
-    Value value;
-    if (absl::SimpleAtoi(text, &value)) return value;
-    using Limits = std::numeric_limits<Value>;
-    const bool digits = !text.empty() && std::all_of(text.begin() + (text[0] == '-' ? 1 : 0),
-                                                     text.end(), absl::ascii_isdigit);
-    std::string expected = "a whole number";
-    if (digits || Limits::min() == 0) {
-      absl::StrAppend(&expected, " from ", Limits::min(), " to ", Limits::max());
-    }
-    Refuse(flag_, expected, text);
-  }
-
-  double Double(const std::string& text) const {
-    double value;
-    if (!absl::SimpleAtod(text, &value)) Refuse(flag_, "a number", text);
-    return value;
-  }
-
-  bool Bool(const std::string& text) const {
-    bool value;
-    if (!absl::SimpleAtob(text, &value)) Refuse(flag_, "true or false", text);
-    return value;
-  }
-
   const EnumValueDescriptor* Enum(const std::string& text) const {
     const EnumDescriptor& type = *field_.enum_type();
     for (int i = 0; i < type.value_count(); ++i) {
@@ -197,12 +169,12 @@ class Setter {
         return type.value(i);
       }
     }
-    Refuse(flag_, absl::StrCat("one of ", absl::StrJoin(EnumNames(type), ", ")), text);
+    RefuseValue(flag_, absl::StrCat("one of ", absl::StrJoin(EnumNames(type), ", ")), text);
   }
 
   void SetDuration(const std::string& text) {
     const absl::StatusOr<absl::Duration> parsed = ParseDeadline(text);
-    if (!parsed.ok()) Refuse(flag_, "a time such as 90s or 2h30m", text);
+    if (!parsed.ok()) RefuseValue(flag_, "a time such as 90s or 2h30m", text);
     google::protobuf::Duration duration;
     duration.set_seconds(absl::ToInt64Seconds(*parsed));
     duration.set_nanos(static_cast<int32_t>(
@@ -212,7 +184,7 @@ class Setter {
 
   void AddEntry(const std::string& text) {
     const size_t equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) Refuse(flag_, "KEY=VALUE", text);
+    if (equals == std::string::npos || equals == 0) RefuseValue(flag_, "KEY=VALUE", text);
     Message& entry = *reflection_.AddMessage(&message_, &field_);
     const Descriptor& type = *field_.message_type();
     entry.GetReflection()->SetString(&entry, type.map_key(), text.substr(0, equals));
@@ -351,7 +323,7 @@ void Apply(const MessageFlag& flag, const Path& path, const std::vector<std::str
   Message& parent = MessageAt(message, path);
   if (flag.form.parse != nullptr) {
     const std::string expected = flag.form.parse(texts[0], parent);
-    if (!expected.empty()) Refuse(name, expected, texts[0]);
+    if (!expected.empty()) RefuseValue(name, expected, texts[0]);
     return;
   }
   parent.GetReflection()->ClearField(&parent, path.field);
@@ -388,6 +360,32 @@ void Declare(CLI::App& app, Message& message, const MessageFlag& flag, GivenFlag
       ->group(flag.group)
       ->required(flag.form.required);
   if (flag.form.preset != nullptr) option->default_str(flag.form.preset);
+}
+
+std::vector<const FieldDescriptor*> WholePath(const Message& message, const MessageFlag& flag) {
+  Path path = FindField(message.GetDescriptor(), flag.field);
+  path.parents.push_back(path.field);
+  return std::move(path.parents);
+}
+
+// Whether setting one of the two fields would clear the other: their paths part at a oneof.
+bool ShareAOneof(const std::vector<const FieldDescriptor*>& a,
+                 const std::vector<const FieldDescriptor*>& b) {
+  const auto [at_a, at_b] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  if (at_a == a.end() || at_b == b.end()) return false;
+  const auto* const oneof = (*at_a)->real_containing_oneof();
+  return oneof != nullptr && oneof == (*at_b)->real_containing_oneof();
+}
+
+void ExcludeWithinOneofs(CLI::App& app, const Message& message,
+                         std::span<const MessageFlag> flags) {
+  for (size_t i = 0; i < flags.size(); ++i) {
+    const auto path = WholePath(message, flags[i]);
+    for (size_t j = 0; j < i; ++j) {
+      if (!ShareAOneof(path, WholePath(message, flags[j]))) continue;
+      app.get_option(LongName(flags[i].flag))->excludes(app.get_option(LongName(flags[j].flag)));
+    }
+  }
 }
 
 absl::Status SetFromFile(const MessageFlag& flag, const Path& path, const std::string& file,
@@ -452,6 +450,7 @@ FlagTable Join(std::initializer_list<FlagTable> tables) {
 void AddMessageFlags(CLI::App& app, Message& message, std::span<const MessageFlag> flags,
                      GivenFlags* given) {
   for (const MessageFlag& flag : flags) Declare(app, message, flag, given);
+  ExcludeWithinOneofs(app, message, flags);
 }
 
 absl::Status CompleteMessage(std::span<const MessageFlag> flags, const GivenFlags& given,
@@ -509,20 +508,6 @@ std::string FlagOf(std::span<const MessageFlag> flags, std::string_view field) {
   const auto found = std::find_if(flags.begin(), flags.end(),
                                   [field](const MessageFlag& flag) { return flag.field == field; });
   return found == flags.end() ? "" : LongName(found->flag);
-}
-
-std::string FlagOfField(std::span<const MessageFlag> flags, std::string_view field) {
-  const size_t bracket = std::min(field.find('['), field.size());
-  const std::string name(field.substr(0, bracket));
-  std::string flag = FlagOf(flags, name);
-  if (flag.empty()) {
-    const auto within = std::find_if(flags.begin(), flags.end(), [&](const MessageFlag& row) {
-      return row.field.starts_with(name + ".");
-    });
-    if (within == flags.end()) return std::string(field);
-    flag = LongName(within->flag);
-  }
-  return flag.append(field.substr(bracket));
 }
 
 std::string EnumFlagName(const EnumValueDescriptor& value) {

@@ -56,9 +56,9 @@ using GivenFlags = std::map<std::string, std::vector<std::string>, std::less<>>;
 // Declares `flags` on `app`; they set fields of `message` when it parses. A field whose flag is not
 // given is left alone, so that the server's default holds. Numbers, text, switches, enumerations by
 // name ("log-normal"), google.protobuf.Duration ("90s", "2h"), repeated fields of these separated
-// by commas, and maps of text (KEY=VALUE, repeatable). `message` and `given` outlive `app`; `given`
-// may be null unless a row needs CompleteMessage. The tables are this program's own: a wrong path
-// ends it.
+// by commas, and maps of text (KEY=VALUE, repeatable). Flags of different fields of a oneof exclude
+// each other. `message` and `given` outlive `app`; `given` may be null unless a row needs
+// CompleteMessage. The tables are this program's own: a wrong path ends it.
 void AddMessageFlags(CLI::App& app, google::protobuf::Message& message,
                      std::span<const MessageFlag> flags, GivenFlags* given = nullptr);
 
@@ -78,11 +78,6 @@ std::string CommandLine(const std::string& command, const std::vector<std::strin
 
 // The flag of exactly this field ("--learning-rate"); empty where none of `flags` sets it.
 std::string FlagOf(std::span<const MessageFlag> flags, std::string_view field);
-
-// What an error calls `field`: the flag that sets it, or the first flag of the message that it is.
-// An index stays: "--timesteps[3]" for "sampler.timesteps[3]". A field without a flag is its own
-// name.
-std::string FlagOfField(std::span<const MessageFlag> flags, std::string_view field);
 
 // An enumerator as flags name it: "log-normal" for TIMESTEP_SAMPLING_LOG_NORMAL. Names that people
 // know with underscores keep them: "sigma_min", "x_t".

@@ -1,5 +1,6 @@
 #include "client/cli/flags/model_lookup.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -34,17 +35,23 @@ absl::StatusOr<v1::Model> OnlyModel(Client& client) {
       "model", absl::StrCat("is required, as several models are served: ", ModelNames(models)));
 }
 
+// A whole number is always an index, even if a class has it as its name.
 absl::StatusOr<int32_t> FindClass(const std::string& text, const v1::Model& model) {
-  if (int32_t label = 0; absl::SimpleAtoi(text, &label)) return label;
-  for (const v1::ModelClass& entry : model.classes()) {
-    if (!text.empty() && absl::EqualsIgnoreCase(entry.display_name(), text)) return entry.label();
-  }
   if (model.classes().empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(ShortModelName(model.name()), " has no classes; leave the flag out"));
   }
+  int64_t label = 0;
+  const bool is_index = absl::SimpleAtoi(text, &label);
+  for (const v1::ModelClass& entry : model.classes()) {
+    const bool is_it = is_index
+                           ? entry.label() == label
+                           : !text.empty() && absl::EqualsIgnoreCase(entry.display_name(), text);
+    if (is_it) return entry.label();
+  }
   return absl::InvalidArgumentError(
-      absl::StrCat("no class is named ", text, "; there are: ", ClassNames(model)));
+      absl::StrCat(is_index ? "no class has the index " : "no class is named ",
+                   text.empty() ? "\"\"" : text, "; there are: ", ClassNames(model)));
 }
 
 }  // namespace
@@ -89,10 +96,19 @@ absl::Status SetClassWeights(const std::string& text, const v1::Model& model,
 }
 
 std::string ClassNames(const v1::Model& model) {
-  return absl::StrJoin(model.classes(), ", ", [](std::string* out, const v1::ModelClass& entry) {
-    absl::StrAppend(out, entry.display_name(), entry.display_name().empty() ? "" : " ", "(",
-                    entry.label(), ")");
-  });
+  constexpr int kMostNames = 40;
+  std::string names;
+  for (int i = 0; i < std::min(model.classes_size(), kMostNames); ++i) {
+    const v1::ModelClass& entry = model.classes(i);
+    absl::StrAppend(&names, i == 0 ? "" : ", ", entry.display_name(),
+                    entry.display_name().empty() ? "" : " ", "(", entry.label(), ")");
+  }
+  if (model.classes_size() > kMostNames) {
+    absl::StrAppend(&names, " and ", model.classes_size() - kMostNames, " more, up to (",
+                    model.classes().rbegin()->label(), "); `denoise models ",
+                    ShortModelName(model.name()), "` lists them all");
+  }
+  return names;
 }
 
 }  // namespace denoise

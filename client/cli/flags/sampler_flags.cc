@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/flags/flag_values.h"
 #include "core/base/field_violations.h"
 #include "core/sampling/options/option_names.h"
 #include "core/sampling/options/option_table.h"
@@ -70,27 +71,37 @@ FlagTable Rows(OptionSource source, const std::string& path, const char* group) 
   return table;
 }
 
+template <class T>
+T ParseCheckpointValue(const std::string& flag, const std::string& text) {
+  if constexpr (std::is_enum_v<T>) {
+    const std::optional<T> value = FromName<T>(text);
+    if (!value.has_value()) RefuseValue(flag, absl::StrCat("one of ", NameList<T>()), text);
+    return *value;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return ParseBool(flag, text);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return ParseDouble(flag, text);
+  } else {
+    return ParseWholeNumber<T>(flag, text);
+  }
+}
+
 // Declares a flag for one option of a checkpoint.
 template <class T>
-void AddCheckpointFlag(CLI::App& app, const std::string& flag, const char* help,
+void AddCheckpointFlag(CLI::App& app, const std::string& flag, std::string help,
                        std::optional<T>& setting) {
-  if constexpr (std::is_enum_v<T>) {
-    const auto parse = [flag, &setting](const std::string& name) {
-      setting = FromName<T>(name);
-      if (setting.has_value()) return;
-      throw CLI::ValidationError(flag,
-                                 absl::StrCat("must be one of ", NameList<T>(), "; is ", name));
-    };
-    app.add_option_function<std::string>(flag, parse, absl::StrCat(help, ": ", NameList<T>()))
-        ->type_name("NAME")
-        ->group(kCheckpointGroup);
-  } else {
-    app.add_option(flag, setting, help)
-        ->type_name(std::is_same_v<T, bool>     ? kTrueOrFalse
-                    : std::is_same_v<T, double> ? "X"
+  if constexpr (std::is_enum_v<T>) absl::StrAppend(&help, ": ", NameList<T>());
+  app.add_option_function<std::string>(
+         flag,
+         [flag, &setting](const std::string& text) {
+           setting = ParseCheckpointValue<T>(flag, text);
+         },
+         help)
+      ->type_name(std::is_enum_v<T>             ? "NAME"
+                  : std::is_same_v<T, bool>     ? kTrueOrFalse
+                  : std::is_floating_point_v<T> ? "X"
                                                 : "N")
-        ->group(kCheckpointGroup);
-  }
+      ->group(kCheckpointGroup);
 }
 
 }  // namespace
@@ -103,10 +114,7 @@ void AddSamplerList(CLI::App& app, std::vector<NamedSampler>& samplers) {
   const auto parse = [&samplers](const std::vector<std::string>& names) {
     for (const std::string& name : names) {
       const std::optional<NamedSampler> named = ParseSampler(name);
-      if (!named.has_value()) {
-        throw CLI::ValidationError(kSamplerFlag,
-                                   absl::StrCat("must be ", ExpectedSampler(), "; is ", name));
-      }
+      if (!named.has_value()) RefuseValue(kSamplerFlag, ExpectedSampler(), name);
       samplers.push_back(*named);
     }
   };

@@ -1,5 +1,8 @@
 #include "client/cli/flags/training_flags.h"
 
+#include <CLI/App.hpp>
+#include <CLI/Option.hpp>
+
 #include "client/cli/flags/sampler_flags.h"
 
 namespace denoise {
@@ -194,6 +197,14 @@ const FlagTable& EvaluationFlags() {
   static const auto* const table =
       new FlagTable(Join({EvaluationRows(), SamplerFlags("evaluation.sampler")}));
   return *table;
+}
+
+void RelateTrainingFlags(CLI::App& app) {
+  for (const char* flag :
+       {"--evaluation-samples", "--evaluation-features", "--evaluation-bits-per-dim"}) {
+    app.get_option(flag)->needs(app.get_option("--evaluate-every"));
+  }
+  app.get_option("--no-attention")->excludes(app.get_option("--attention-levels"));
 }
 
 const FlagTable& PublishFlags() {

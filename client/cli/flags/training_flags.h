@@ -9,6 +9,10 @@ namespace denoise {
 const FlagTable& TrainingFlags();
 const FlagTable& EvaluationFlags();
 
+// What goes with what among TrainingFlags, besides what the oneofs of the request say. `app` has
+// them all.
+void RelateTrainingFlags(CLI::App& app);
+
 // Of PublishModelRequest.
 const FlagTable& PublishFlags();
 

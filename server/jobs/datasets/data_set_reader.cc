@@ -1,15 +1,19 @@
 #include "server/jobs/datasets/data_set_reader.h"
 
+#include <algorithm>
 #include <exception>
 #include <string>
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
 #include "core/base/retry.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
+#include "core/files/atomic_file.h"
 #include "core/files/folders.h"
+#include "server/jobs/datasets/data_set_manifest.h"
 #include "server/jobs/store/files.h"
 
 namespace denoise {
@@ -19,6 +23,17 @@ using denoised::v1::Dataset;
 
 // When to try again what the disk did not allow to be read.
 constexpr absl::Duration kRetryInterval = absl::Minutes(1);
+
+// How many uploads are read at a time. Each takes the memory of one file and of its picture.
+constexpr int kThreads = 4;
+
+constexpr int kMaxLostReadings = 3;
+
+absl::Status Deleted() { return absl::CancelledError("the data set was deleted"); }
+
+absl::Status CallersGone() {
+  return absl::CancelledError("nobody waits for the upload any more; continue it to read it");
+}
 
 bool IsOverQuota(const absl::Status& status) { return GetQuotaViolation(status).has_value(); }
 
@@ -46,8 +61,9 @@ DataSetReader::DataSetReader(Database* database, const StateDir* state, const Da
       ingest_(std::move(ingest)),
       clock_(clock),
       observer_(observer),
-      housekeeping_(std::move(housekeeping)),
-      thread_([this] { Loop(); }) {}
+      housekeeping_(std::move(housekeeping)) {
+  for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Loop(); });
+}
 
 DataSetReader::~DataSetReader() { Stop(); }
 
@@ -57,14 +73,16 @@ void DataSetReader::Stop() {
     stopped_ = true;
   }
   work_.NotifyAll();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
   std::map<int64_t, Entry> left;
   {
     const MutexLock lock(mutex_);
     left.swap(reading_);
   }
   for (const auto& [id, entry] : left) {
-    for (const Done& done : entry.waiting) done(DrainingError());
+    for (const Caller& caller : entry.callers) caller.done(DrainingError());
   }
 }
 
@@ -74,21 +92,21 @@ void DataSetReader::Announce(int64_t id) {
 }
 
 // Holds the lock to the end: `done` may destroy the reader.
-bool DataSetReader::Add(int64_t id, const Done& done) {
+bool DataSetReader::Add(int64_t id, Caller caller) {
   const MutexLock lock(mutex_);
   if (stopped_) return false;
   Entry& entry = reading_[id];
-  if (done) entry.waiting.push_back(done);
+  if (caller.done) entry.callers.push_back(std::move(caller));
   if (!std::exchange(entry.queued, true)) queue_.push_back(id);
   work_.NotifyAll();
   return true;
 }
 
-bool DataSetReader::Await(int64_t id, const Done& done) {
+bool DataSetReader::Await(int64_t id, Caller caller) {
   const MutexLock lock(mutex_);
   const auto entry = reading_.find(id);
   if (stopped_ || entry == reading_.end()) return false;
-  entry->second.waiting.push_back(done);
+  entry->second.callers.push_back(std::move(caller));
   return true;
 }
 
@@ -97,21 +115,47 @@ bool DataSetReader::Has(int64_t id) const {
   return reading_.contains(id);
 }
 
-bool DataSetReader::stopped() const {
+bool DataSetReader::Cancel(int64_t id) {
+  std::vector<Caller> callers;
+  {
+    const MutexLock lock(mutex_);
+    const auto entry = reading_.find(id);
+    if (entry == reading_.end()) return true;
+    if (!entry->second.queued) return false;
+    entry->second.cancelled = true;
+    if (const auto place = std::find(queue_.begin(), queue_.end(), id); place != queue_.end()) {
+      queue_.erase(place);
+      callers = std::move(entry->second.callers);
+      reading_.erase(entry);
+    }
+    while (reading_.contains(id)) let_go_.Wait(mutex_);
+  }
+  for (const Caller& caller : callers) caller.done(Deleted());
+  return true;
+}
+
+absl::Status DataSetReader::CheckWanted(int64_t id) const {
   const MutexLock lock(mutex_);
-  return stopped_;
+  if (stopped_) return DrainingError();
+  const auto entry = reading_.find(id);
+  if (entry == reading_.end() || entry->second.cancelled) return Deleted();
+  const std::vector<Caller>& callers = entry->second.callers;
+  const bool all_gone = std::all_of(callers.begin(), callers.end(),
+                                    [](const Caller& c) { return c.gone && c.gone(); });
+  return callers.empty() || !all_gone ? absl::OkStatus() : CallersGone();
 }
 
 void DataSetReader::Loop() {
   while (const std::optional<int64_t> id = Next()) Finish(*id, Read(*id));
 }
 
+// Nothing is read while the housekeeping runs: it may remove what is in the way of a reading.
 std::optional<int64_t> DataSetReader::Next() {
   while (true) {
     {
       const MutexLock lock(mutex_);
-      while (!stopped_ && queue_.empty() && clock_->Now() < housekeeping_due_) {
-        clock_->WaitUntil(work_, mutex_, housekeeping_due_);
+      while (!stopped_ && (keeps_house_ || (queue_.empty() && clock_->Now() < housekeeping_due_))) {
+        clock_->WaitUntil(work_, mutex_, keeps_house_ ? absl::InfiniteFuture() : housekeeping_due_);
       }
       if (stopped_) return std::nullopt;
       if (clock_->Now() < housekeeping_due_) {
@@ -120,8 +164,12 @@ std::optional<int64_t> DataSetReader::Next() {
         return id;
       }
       housekeeping_due_ = absl::InfiniteFuture();
+      keeps_house_ = true;
     }
     housekeeping_();
+    const MutexLock lock(mutex_);
+    keeps_house_ = false;
+    work_.NotifyAll();
   }
 }
 
@@ -132,32 +180,92 @@ void DataSetReader::HousekeepBy(absl::Time time) {
   work_.NotifyAll();
 }
 
-// Removes what a crash has left of an earlier attempt first.
 absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
   ASSIGN_OR_RETURN(const std::optional<DataSetRow> row,
                    database_->Read([&](auto& connection) { return ReadDataSet(connection, id); }));
   if (!row || row->data_set.state() != Dataset::READING) {
     return absl::NotFoundError("the data set is not being read");
   }
-  RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, id))));
-  RETURN_IF_ERROR(CheckHash(*row));
-  const IngestResult result = Ingest(*row);
-  if (!result.status.ok() && stopped()) return DrainingError();
-  RETURN_IF_ERROR(Store(id, result));
-  RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, id))));
-  RETURN_IF_ERROR(result.status);
-  ASSIGN_OR_RETURN(std::optional<DataSetRow> ready,
-                   database_->Read([&](auto& connection) { return ReadDataSet(connection, id); }));
-  if (!ready) return absl::InternalError("a data set that was read is missing");
-  return std::move(ready->data_set);
+  absl::Status wanted = CheckWanted(id);
+  absl::Status status = wanted.ok() ? ReadRow(*row) : wanted;
+  if (status.ok()) {
+    ASSIGN_OR_RETURN(std::optional<DataSetRow> ready, database_->Read([&](auto& connection) {
+      return ReadDataSet(connection, id);
+    }));
+    if (!ready) return absl::InternalError("a data set that was read is missing");
+    return std::move(ready->data_set);
+  }
+  wanted = CheckWanted(id);  // may be why the reading has failed
+  if (absl::IsCancelled(wanted) && wanted == CallersGone()) RETURN_IF_ERROR(PutBack(*row));
+  return wanted.ok() ? status : wanted;
+}
+
+// Removes what a crash has left of an earlier attempt first.
+absl::Status DataSetReader::ReadRow(const DataSetRow& row) {
+  ASSIGN_OR_RETURN(const bool is_stored, IsStored(row));
+  if (is_stored) return absl::OkStatus();
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, row.id))));
+  RETURN_IF_ERROR(CheckHash(row));
+  RETURN_IF_ERROR(BeginReading(row));
+  const IngestResult result = Ingest(row);
+  if (!result.status.ok()) RETURN_IF_ERROR(CheckWanted(row.id));
+  RETURN_IF_ERROR(Store(row, result));
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, row.id))));
+  return result.status;
+}
+
+// The manifest names what is stored once all of it is on the disk.
+absl::StatusOr<bool> DataSetReader::IsStored(const DataSetRow& row) {
+  const auto manifest = ReadStateManifest(state_->data_set(row.id));
+  if (!manifest || !manifest->stored || !Describes(*manifest, row)) return false;
+  auto file = DescribeStored(row.id);
+  RETURN_IF_ERROR(CheckWanted(row.id));
+  if (!file.ok()) return false;
+  if (manifest->stored->sha256.empty()) file->sha256.clear();  // of an earlier version
+  if (*file != *manifest->stored) return KeepDamaged(row);
+  Dataset data_set;
+  if (!data_set.ParseFromString(manifest->resource)) return KeepDamaged(row);
+  RETURN_IF_ERROR(Record(row.id, Dataset::READY, "", &data_set.report()));
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, row.id))));
+  return true;
+}
+
+// With the upload it can be read again. Without, nobody but its owner throws it away.
+absl::StatusOr<bool> DataSetReader::KeepDamaged(const DataSetRow& row) {
+  std::error_code error;
+  if (std::filesystem::exists(UploadPath(*state_, row.id), error)) return false;
+  const std::filesystem::path stored = StoredPath(*state_, row.id);
+  std::filesystem::rename(stored, stored.string() + ".damaged", error);
+  if (error) return DiskStatus(FileSystemError(error.value(), "a data set cannot be renamed"));
+  RETURN_IF_ERROR(Record(row.id, Dataset::FAILED,
+                         "what the server stored of it is damaged; upload it again", nullptr));
+  return absl::DataLossError("what the server stored of the data set is damaged; upload it again");
+}
+
+absl::StatusOr<StateManifest::File> DataSetReader::DescribeStored(int64_t id) {
+  const std::filesystem::path path = StoredPath(*state_, id);
+  ASSIGN_OR_RETURN(std::string hash, Sha256OfFile(path, [&] { return CheckWanted(id); }));
+  return StateManifest::File{TreeBytes(path), std::move(hash)};
+}
+
+// A server that dies over an upload does not die over it for ever.
+absl::Status DataSetReader::BeginReading(const DataSetRow& row) {
+  ASSIGN_OR_RETURN(const int lost, database_->Write([&](SQLite::Database& connection) {
+    return absl::StatusOr<int>(CountReading(connection, row.id));
+  }));
+  if (lost < kMaxLostReadings) return absl::OkStatus();
+  const absl::Status given_up = absl::InvalidArgumentError(
+      absl::StrCat("the server ended ", lost,
+                   " times while it read this upload; upload it again, in smaller parts"));
+  RETURN_IF_ERROR(Store(row, {given_up, {}}));
+  return given_up;
 }
 
 // An upload with another hash than announced is of no use and begins again.
 absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
-  const absl::StatusOr<std::string> hash = Sha256OfFile(UploadPath(*state_, row.id), [this] {
-    return stopped() ? DrainingError() : absl::OkStatus();
-  });
-  if (!hash.ok() && stopped()) return DrainingError();
+  const absl::StatusOr<std::string> hash =
+      Sha256OfFile(UploadPath(*state_, row.id), [&] { return CheckWanted(row.id); });
+  if (!hash.ok()) RETURN_IF_ERROR(CheckWanted(row.id));
   if (!hash.ok() && !absl::IsNotFound(hash.status())) return DiskStatus(hash.status());
   if (hash.ok() && absl::HexStringToBytes(*hash) == row.sha256) return absl::OkStatus();
   RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) {
@@ -171,10 +279,24 @@ absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
       "received_bytes", "0");
 }
 
+// Nobody waits for it any more. A call that continues it has nothing to send.
+absl::Status DataSetReader::PutBack(const DataSetRow& row) {
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, row.id))));
+  const absl::Time now = clock_->Now();
+  RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) {
+    WriteDataSetState(connection, row.id, Dataset::UPLOADING, "", nullptr);
+    WriteReceivedBytes(connection, row.id, row.data_set.total_bytes(), now);
+    WriteStoredBytes(connection, row.id, row.data_set.total_bytes());  // as when it began
+    return absl::OkStatus();
+  }));
+  HousekeepBy(now + quota_.upload_idle);
+  return absl::OkStatus();
+}
+
 IngestResult DataSetReader::Ingest(const DataSetRow& row) {
   int64_t room = row.stored_bytes;
   const IngestProgressFunction progress = [&](int64_t bytes) -> absl::Status {
-    if (stopped()) return DrainingError();
+    RETURN_IF_ERROR(CheckWanted(row.id));
     if (bytes <= room) return absl::OkStatus();
     ASSIGN_OR_RETURN(room, TakeRoom(row.id, bytes));
     return absl::OkStatus();
@@ -199,35 +321,62 @@ absl::StatusOr<int64_t> DataSetReader::TakeRoom(int64_t id, int64_t bytes) {
   });
 }
 
-absl::Status DataSetReader::Store(int64_t id, const IngestResult& result) {
+// The manifest is written before the row: whatever happens in between, the files say what they are.
+absl::Status DataSetReader::Store(const DataSetRow& row, const IngestResult& result) {
   const bool for_caller = absl::IsInvalidArgument(result.status) || IsOverQuota(result.status);
   if (!result.status.ok() && !for_caller && observer_ != nullptr) {
     observer_->OnError("a data set could not be read", result.status);
   }
   if (IsTemporary(result.status)) return result.status;
-  if (!result.status.ok()) RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, id))));
-  const std::string error = result.status.ok() ? ""
-                            : for_caller       ? std::string(result.status.message())
-                                               : "the data set could not be read";
+  if (result.status.ok()) {
+    StateManifest manifest = ManifestOf(row);
+    Dataset data_set = row.data_set;
+    data_set.set_state(Dataset::READY);
+    *data_set.mutable_report() = result.report;
+    manifest.resource = data_set.SerializeAsString();
+    ASSIGN_OR_RETURN(manifest.stored, DescribeStored(row.id));
+    RETURN_IF_ERROR(WriteStateManifest(state_->data_set(row.id), manifest));
+    return Record(row.id, Dataset::READY, "", &result.report);
+  }
+  RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, row.id))));
+  RETURN_IF_ERROR(
+      Record(row.id, Dataset::FAILED,
+             for_caller ? std::string(result.status.message()) : "the data set could not be read",
+             &result.report));
+  return DiskStatus(RemoveTree(state_->data_set(row.id)));
+}
+
+absl::Status DataSetReader::Record(int64_t id, Dataset::State state, const std::string& error,
+                                   const denoised::v1::DatasetReport* report) {
   const int64_t stored_bytes = TreeBytes(StoredPath(*state_, id));
   return database_->Write([&](SQLite::Database& connection) {
-    WriteDataSetState(connection, id, result.status.ok() ? Dataset::READY : Dataset::FAILED, error,
-                      &result.report);
+    WriteDataSetState(connection, id, state, error, report);
     WriteStoredBytes(connection, id, stored_bytes);
+    UncountReading(connection, id);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status DataSetReader::ForgetReading(int64_t id) {
+  return database_->Write([&](SQLite::Database& connection) {
+    UncountReading(connection, id);
     return absl::OkStatus();
   });
 }
 
 void DataSetReader::Finish(int64_t id, const absl::StatusOr<Dataset>& result) {
-  std::vector<Done> waiting;
+  // A reading that is abandoned in an orderly way does not count as lost.
+  if (!result.ok()) ForgetReading(id).IgnoreError();
+  std::vector<Caller> callers;
   {
     const MutexLock lock(mutex_);
-    waiting = std::move(reading_[id].waiting);
+    callers = std::move(reading_[id].callers);
     reading_.erase(id);
+    let_go_.NotifyAll();
   }
   // The housekeeping adds it again.
   if (IsTemporary(result.status())) HousekeepBy(clock_->Now() + kRetryInterval);
-  for (const Done& done : waiting) done(result);
+  for (const Caller& caller : callers) caller.done(result);
 }
 
 }  // namespace denoise

@@ -105,6 +105,44 @@ void WriteStoredBytes(SQLite::Database& connection, int64_t id, int64_t bytes) {
   row.exec();
 }
 
+int CountReading(SQLite::Database& connection, int64_t id) {
+  SQLite::Statement lost(connection, "SELECT lost_readings FROM data_sets WHERE id = ?");
+  lost.bind(1, id);
+  const int readings = lost.executeStep() ? lost.getColumn(0).getInt() : 0;
+  SQLite::Statement row(connection,
+                        "UPDATE data_sets SET lost_readings = lost_readings + 1 WHERE id = ?");
+  row.bind(1, id);
+  row.exec();
+  return readings;
+}
+
+void UncountReading(SQLite::Database& connection, int64_t id) {
+  SQLite::Statement row(
+      connection, "UPDATE data_sets SET lost_readings = max(lost_readings - 1, 0) WHERE id = ?");
+  row.bind(1, id);
+  row.exec();
+}
+
+int64_t AdoptDataSet(SQLite::Database& connection, const DataSetRow& row) {
+  const Dataset& data_set = row.data_set;
+  SQLite::Statement insert(connection,
+                           "INSERT INTO data_sets (id, name, state, format, create_time,"
+                           " upload_time, total_bytes, received_bytes, stored_bytes, sha256, error)"
+                           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '')");
+  BindOptional(insert, 1, row.id > 0 ? std::optional(row.id) : std::nullopt);
+  insert.bind(2, data_set.name());
+  insert.bind(3, static_cast<int>(data_set.state()));
+  insert.bind(4, static_cast<int>(data_set.format()));
+  BindTime(insert, 5, TimeOf(data_set.create_time()));
+  BindTime(insert, 6, row.upload_time);
+  insert.bind(7, int64_t{data_set.total_bytes()});
+  insert.bind(8, int64_t{data_set.received_bytes()});
+  insert.bind(9, row.stored_bytes);
+  BindBlob(insert, 10, row.sha256);
+  insert.exec();
+  return connection.getLastInsertRowid();
+}
+
 // Detaches it from jobs that are over.
 void DeleteDataSetRow(SQLite::Database& connection, int64_t id) {
   for (const char* statement :

@@ -38,6 +38,12 @@ void WriteReceivedBytes(SQLite::Database& connection, int64_t id, int64_t bytes,
 void WriteDataSetState(SQLite::Database& connection, int64_t id, denoised::v1::Dataset::State state,
                        const std::string& error, const denoised::v1::DatasetReport* report);
 void WriteStoredBytes(SQLite::Database& connection, int64_t id, int64_t bytes);
+// Counts a reading that begins. Returns how many began before and did not end.
+int CountReading(SQLite::Database& connection, int64_t id);
+void UncountReading(SQLite::Database& connection, int64_t id);
+// Adds a data set that was found on the disk, with the id that `row` has; 0 chooses one. Returns
+// it.
+int64_t AdoptDataSet(SQLite::Database& connection, const DataSetRow& row);
 void DeleteDataSetRow(SQLite::Database& connection, int64_t id);
 
 // The data sets after `after_name`, in order of name.

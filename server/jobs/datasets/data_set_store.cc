@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <optional>
 #include <set>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -14,12 +13,14 @@
 #include "core/base/mutex.h"
 #include "core/base/paging.h"
 #include "core/base/status_macros.h"
-#include "core/files/folders.h"
+#include "server/jobs/datasets/data_set_manifest.h"
+#include "server/jobs/datasets/data_set_recovery.h"
 #include "server/jobs/datasets/data_set_rows.h"
 #include "server/jobs/datasets/upload_checks.h"
 #include "server/jobs/datasets/upload_spool.h"
-#include "server/jobs/store/files.h"
+#include "server/jobs/store/id_folders.h"
 #include "server/jobs/store/resource_names.h"
+#include "server/jobs/store/set_aside.h"
 
 namespace denoise {
 
@@ -39,10 +40,11 @@ absl::Status BadName() {
   return InvalidField("name", "must be \"datasets/\" and a data set's name");
 }
 
-int64_t FileSize(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  return error ? 0 : static_cast<int64_t>(size);
+absl::Status CheckUnused(SQLite::Database& connection, int64_t id) {
+  const std::optional<int64_t> job = FindUserOfDataSet(connection, id);
+  if (!job) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(JobName(*job), " uses the data set and is not over; cancel it first"));
 }
 
 }  // namespace
@@ -76,8 +78,7 @@ class DataSetStore::Impl {
   class Upload;
 
   void TryHousekeep();
-  absl::Status RecoverRow(const DataSetRow& row);
-  absl::Status MeasureStored(const DataSetRow& row);
+  absl::StatusOr<std::optional<UploadSpool>> OpenSpool(const DataSetRow& row, int64_t offset) const;
   absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header);
   absl::Status RemoveAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
   // Removes the upload when it has not been continued by then.
@@ -122,13 +123,16 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
     return spool_->size() - spool_->synced() >= kSyncBytes ? Sync() : absl::OkStatus();
   }
 
-  absl::Status Finish(std::function<void(absl::StatusOr<Dataset>)> done) override {
+  absl::Status Finish(std::function<void(absl::StatusOr<Dataset>)> done,
+                      std::function<bool()> gone) override {
     if (spool_) RETURN_IF_ERROR(Complete());
     // From here on it belongs to the reader. Once `done` is called, the caller may delete the data
     // set and destroy the store.
     claims_ = false;
     store_->EndUpload(id_, /*is_complete=*/spool_.has_value());
-    const bool heard = spool_ ? store_->reader_.Add(id_, done) : store_->reader_.Await(id_, done);
+    const DataSetReader::Caller caller = {done, std::move(gone)};
+    const bool heard =
+        spool_ ? store_->reader_.Add(id_, caller) : store_->reader_.Await(id_, caller);
     if (!heard) done(Result());  // it has been read, or the next server will read it
     return absl::OkStatus();
   }
@@ -176,45 +180,14 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
 };
 
 absl::Status DataSetStore::Impl::Recover() {
+  SetAside set_aside(state_, clock_, observer_);
+  RETURN_IF_ERROR(RecoverDataSets(*database_, *state_, set_aside));
   ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
-  std::set<int64_t> known;
-  for (const DataSetRow& row : rows) {
-    known.insert(row.id);
-    RETURN_IF_ERROR(RecoverRow(row));
-  }
-  // Only now, because reading one reserves room that depends on all the others.
   for (const DataSetRow& row : rows) {
     if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
     if (row.data_set.state() == Dataset::UPLOADING) ExpireUpload(row.upload_time);
   }
-  return RemoveUnknownFolders(state_->data_sets(), [&](int64_t id) { return known.contains(id); });
-}
-
-absl::Status DataSetStore::Impl::RecoverRow(const DataSetRow& row) {
-  const Dataset::State state = row.data_set.state();
-  if (state == Dataset::READY || state == Dataset::FAILED) {
-    RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, row.id))));
-  }
-  if (state == Dataset::READY) return MeasureStored(row);
-  // The file is shorter than promised only if somebody has changed it.
-  const int64_t there = FileSize(UploadPath(*state_, row.id));
-  if (state != Dataset::UPLOADING || there >= row.data_set.received_bytes()) {
-    return absl::OkStatus();
-  }
-  return database_->Write([&](SQLite::Database& connection) {
-    WriteReceivedBytes(connection, row.id, there, row.upload_time);
-    return absl::OkStatus();
-  });
-}
-
-// Data sets from before there was a quota for stored pictures have not been measured.
-absl::Status DataSetStore::Impl::MeasureStored(const DataSetRow& row) {
-  const int64_t bytes = TreeBytes(StoredPath(*state_, row.id));
-  if (bytes == row.stored_bytes) return absl::OkStatus();
-  return database_->Write([&](SQLite::Database& connection) {
-    WriteStoredBytes(connection, row.id, bytes);
-    return absl::OkStatus();
-  });
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::Impl::BeginUpload(
@@ -226,23 +199,36 @@ absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::Impl::BeginUpload(
   if (!uploading_.insert(row.id).second) {
     return absl::AbortedError("another call is uploading this data set");
   }
-  std::optional<UploadSpool> spool;
-  if (row.data_set.state() == Dataset::UPLOADING) {
-    auto opened = UploadSpool::Open(UploadPath(*state_, row.id), header.offset());
-    if (!opened.ok()) {
-      uploading_.erase(row.id);
-      ExpireUpload(clock_->Now());
-      return opened.status();
-    }
-    spool = *std::move(opened);
+  auto spool = OpenSpool(row, header.offset());
+  if (!spool.ok()) {
+    uploading_.erase(row.id);
+    ExpireUpload(clock_->Now());
+    return spool.status();
   }
-  return std::make_unique<Upload>(this, row.id, header.total_bytes(), std::move(spool));
+  return std::make_unique<Upload>(this, row.id, header.total_bytes(), *std::move(spool));
 }
 
+// nullopt where every byte was received.
+absl::StatusOr<std::optional<UploadSpool>> DataSetStore::Impl::OpenSpool(const DataSetRow& row,
+                                                                         int64_t offset) const {
+  if (row.data_set.state() != Dataset::UPLOADING) return std::nullopt;
+  ASSIGN_OR_RETURN(UploadSpool spool, UploadSpool::Open(UploadPath(*state_, row.id), offset));
+  const std::filesystem::path folder = state_->data_set(row.id);
+  if (!ReadStateManifest(folder)) RETURN_IF_ERROR(WriteStateManifest(folder, ManifestOf(row)));
+  return std::optional<UploadSpool>(std::move(spool));
+}
+
+// Replaces a data set that FAILED: there is nothing in it.
 absl::StatusOr<DataSetRow> DataSetStore::Impl::FindOrMake(const UploadHeader& header) {
-  return database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<DataSetRow> {
+  std::optional<int64_t> replaced;
+  auto result = database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<DataSetRow> {
     ASSIGN_OR_RETURN(std::optional<DataSetRow> row, FindDataSet(connection, header.name()));
-    if (row) {
+    if (row && row->data_set.state() == Dataset::FAILED) {
+      RETURN_IF_ERROR(CheckOffset(header, 0));
+      RETURN_IF_ERROR(CheckUnused(connection, row->id));
+      DeleteDataSetRow(connection, row->id);
+      replaced = row->id;
+    } else if (row) {
       // While a call uploads, only that call knows how many bytes are safe.
       const bool claimed = uploading_.contains(row->id);
       if (!claimed) RETURN_IF_ERROR(CheckContinues(header, *row));
@@ -254,6 +240,11 @@ absl::StatusOr<DataSetRow> DataSetStore::Impl::FindOrMake(const UploadHeader& he
     ASSIGN_OR_RETURN(row, ReadDataSet(connection, id));
     return *std::move(row);
   });
+  if (result.ok() && replaced) {
+    RETURN_IF_ERROR(MarkRemoved(state_->data_sets(), *replaced));
+    RETURN_IF_ERROR(ForgetRemoved(state_->data_sets(), *replaced));
+  }
+  return result;
 }
 
 absl::StatusOr<DataSetRow> DataSetStore::Impl::Find(const std::string& name) const {
@@ -268,23 +259,34 @@ absl::StatusOr<DataSetRow> DataSetStore::Impl::Find(const std::string& name) con
 absl::Status DataSetStore::Impl::Delete(const std::string& name) {
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const DataSetRow row, Find(name));
-  if (uploading_.contains(row.id) || reader_.Has(row.id)) {
+  if (uploading_.contains(row.id) || !reader_.Cancel(row.id)) {
     return absl::FailedPreconditionError("the data set is being uploaded");
   }
   return Remove(row.id);
 }
 
-// Removes the row first. A folder without a row is removed at the next start.
+// Once the folder is marked, the data set is deleted, whatever happens to the server. The row goes
+// first where it can, as only the database knows for sure that no job needs the data set. On a full
+// disk the files go first and make room for that.
 absl::Status DataSetStore::Impl::Remove(int64_t id) {
-  RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) -> absl::Status {
-    if (const std::optional<int64_t> job = FindUserOfDataSet(connection, id)) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(JobName(*job), " uses the data set and is not over; cancel it first"));
-    }
+  const std::filesystem::path folder = state_->data_sets();
+  const auto delete_row = [&](SQLite::Database& connection) -> absl::Status {
+    RETURN_IF_ERROR(CheckUnused(connection, id));
     DeleteDataSetRow(connection, id);
     return absl::OkStatus();
-  }));
-  return DiskStatus(RemoveTree(state_->data_set(id)));
+  };
+  RETURN_IF_ERROR(
+      database_->Read([&](SQLite::Database& connection) { return CheckUnused(connection, id); }));
+  RETURN_IF_ERROR(MarkRemoved(folder, id));
+  absl::Status deleted = database_->Write(delete_row);
+  if (absl::IsResourceExhausted(deleted)) {
+    RETURN_IF_ERROR(EmptyRemoved(folder, id));
+    deleted = database_->WriteFreeing(delete_row);
+  } else if (!deleted.ok()) {
+    RETURN_IF_ERROR(UnmarkRemoved(folder, id));
+  }
+  RETURN_IF_ERROR(deleted);
+  return ForgetRemoved(folder, id);
 }
 
 absl::Status DataSetStore::Impl::RemoveAbandoned() {

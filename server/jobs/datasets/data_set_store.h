@@ -1,7 +1,8 @@
 // Data sets on disk, from the first byte of the upload until they are deleted.
 //
-//     datasets/ID/upload    the bytes received so far; removed once they have been read
-//     datasets/ID/stored    the stored pictures, complete if the data set is READY
+//     datasets/ID/manifest.json   what the data set is, also without the database
+//     datasets/ID/upload          the bytes received so far; removed once they have been read
+//     datasets/ID/stored          the stored pictures, complete if the data set is READY
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,11 @@ class DataSetUpload {
   // READY or with the reason why it is not. InvalidArgument: it FAILED. DataLoss: the SHA-256 is
   // wrong, and the upload starts over at 0. ResourceExhausted: over a quota, and it FAILED; or the
   // disk is full, and it is read again later. Unavailable: the server stops, and reads it after the
-  // next start.
-  virtual absl::Status Finish(std::function<void(absl::StatusOr<denoised::v1::Dataset>)> done) = 0;
+  // next start. Cancelled: it was deleted; or `gone`, which is asked until `done` is called and may
+  // be null, has said of every caller that it has gone, and the upload is UPLOADING with all its
+  // bytes received.
+  virtual absl::Status Finish(std::function<void(absl::StatusOr<denoised::v1::Dataset>)> done,
+                              std::function<bool()> gone = nullptr) = 0;
 };
 
 // Thread-safe. Outlives its uploads. Methods wait for the disk: call them off gRPC's threads.

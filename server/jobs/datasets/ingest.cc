@@ -77,13 +77,23 @@ denoised::v1::DatasetReport ReportToProto(const DataSetReport& report) {
 
 }  // namespace
 
+IngestFunction IngestUploadsWith(int64_t max_picture_pixels) {
+  UploadLimits limits;
+  limits.max_pixels = max_picture_pixels;
+  return [limits](denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
+                  const std::filesystem::path& stored,
+                  const IngestProgressFunction& progress) -> IngestResult {
+    Ingestion ingestion =
+        IngestDataSet([&] { return OpenFileSource(upload); }, FormatOf(format), stored, limits,
+                      [&](const IngestProgress& so_far) { return progress(so_far.stored_bytes); });
+    return {std::move(ingestion.status), ReportToProto(ingestion.report)};
+  };
+}
+
 IngestResult IngestUpload(denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
                           const std::filesystem::path& stored,
                           const IngestProgressFunction& progress) {
-  Ingestion ingestion =
-      IngestDataSet([&] { return OpenFileSource(upload); }, FormatOf(format), stored, {},
-                    [&](const IngestProgress& so_far) { return progress(so_far.stored_bytes); });
-  return {std::move(ingestion.status), ReportToProto(ingestion.report)};
+  return IngestUploadsWith(UploadLimits().max_pixels)(format, upload, stored, progress);
 }
 
 }  // namespace denoise

@@ -1,6 +1,7 @@
 // Reads uploads with core/data.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 #include "denoised/v1/datasets.pb.h"
@@ -8,7 +9,10 @@
 
 namespace denoise {
 
-// The IngestFunction of a server.
+// The IngestFunction of a server that reads pictures of at most `max_picture_pixels` pixels.
+IngestFunction IngestUploadsWith(int64_t max_picture_pixels);
+
+// The same with the default of core/data.
 IngestResult IngestUpload(denoised::v1::DatasetFormat format, const std::filesystem::path& upload,
                           const std::filesystem::path& stored,
                           const IngestProgressFunction& progress);

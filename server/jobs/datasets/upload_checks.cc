@@ -71,10 +71,11 @@ absl::Status CheckOffset(const UploadHeader& header, int64_t received_bytes) {
 
 absl::Status CheckContinues(const UploadHeader& header, const DataSetRow& row) {
   const Dataset& data_set = row.data_set;
-  if (data_set.state() == Dataset::READY || data_set.state() == Dataset::FAILED) {
+  if (data_set.state() == Dataset::READY) {
     return absl::AlreadyExistsError(
-        absl::StrCat("there is already a data set of this name, and it is ",
-                     Dataset::State_Name(data_set.state())));
+        "there is already a data set of this name, and it is READY; delete it first, or upload "
+        "under "
+        "another name");
   }
   if (header.format() != data_set.format() || header.total_bytes() != data_set.total_bytes() ||
       header.sha256() != row.sha256) {

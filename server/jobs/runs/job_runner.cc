@@ -145,7 +145,10 @@ absl::Status JobRunner::RollBackOrFail(int64_t job, const std::string& reason) {
                    environment_.store->RollBackOnce(
                        job, absl::StrCat("rolled back to the last checkpoint, once: ", reason)));
   if (rolled_back) return absl::OkStatus();
-  return environment_.store->Apply(job, JobAction::kFail, reason).status();
+  return environment_.store
+      ->Apply(job, JobAction::kFail,
+              absl::StrCat(reason, ". It had already been rolled back to a checkpoint once"))
+      .status();
 }
 
 void JobRunner::Apply(int64_t job, JobAction action, const std::string& reason) {

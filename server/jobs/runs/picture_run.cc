@@ -20,10 +20,11 @@ std::vector<Conditioning> SpreadOverClasses(const NetworkSpec& network,
   return conditionings;
 }
 
-PictureRun::PictureRun(std::shared_ptr<const Network> network, const PictureOrder& order,
+PictureRun::PictureRun(std::shared_ptr<const Network> network,
+                       std::shared_ptr<DeviceRuntime> runtime, const PictureOrder& order,
                        int max_rows)
     : network_(std::move(network)),
-      run_(*network_, order.plan, order.count, max_rows,
+      run_(*network_, std::move(runtime), order.plan, order.count, max_rows,
            [seed = order.seed, conditionings = order.conditionings](int64_t i) {
              return SampleRequest{.seed = seed + static_cast<uint64_t>(i),
                                   .conditioning = conditionings[i % conditionings.size()]};

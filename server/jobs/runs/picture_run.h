@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/device/device_runtime.h"
 #include "core/diffusion/sample.h"
 #include "core/nn/network.h"
 #include "core/sampling/samplers/plan.h"
@@ -31,8 +32,9 @@ std::vector<Conditioning> SpreadOverClasses(const NetworkSpec& network,
 // Not thread-safe.
 class PictureRun {
  public:
-  // As many pictures at once as `max_rows`, at least 2, allow.
-  PictureRun(std::shared_ptr<const Network> network, const PictureOrder& order, int max_rows);
+  // As many pictures at once as `max_rows`, at least 2, allow. `runtime` as for SampleRun.
+  PictureRun(std::shared_ptr<const Network> network, std::shared_ptr<DeviceRuntime> runtime,
+             const PictureOrder& order, int max_rows);
 
   bool done() const { return run_.done(); }
 

@@ -98,15 +98,17 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
   ASSIGN_OR_RETURN(const auto data, OpenStored(environment_, settings.dataset(), model));
   ASSIGN_OR_RETURN(const auto checkpoints, OpenCheckpoints());
   const RunFacts facts = FactsOf(settings, data->size());
-  TrainingTask::Setup setup = {.trainer = nullptr,
-                               .facts = facts,
-                               .progress = RunProgress(facts),
-                               .schedule = ScheduleOf(settings),
-                               .written = {},
-                               .grid = {},
-                               .evaluation = {},
-                               .max_rows = max_rows(),
-                               .clock = environment_.clock};
+  TrainingTask::Setup setup = {
+      .trainer = nullptr,
+      .model = settings.has_base_model() ? settings.base_model() : "a new network",
+      .facts = facts,
+      .progress = RunProgress(facts),
+      .schedule = ScheduleOf(settings),
+      .written = {},
+      .grid = {},
+      .evaluation = {},
+      .max_rows = max_rows(),
+      .clock = environment_.clock};
   ASSIGN_OR_RETURN(setup.trainer, MakeTrainer(settings, base, data));
   const std::vector<double> ema_decays(settings.ema_decays().begin(), settings.ema_decays().end());
   ASSIGN_OR_RETURN(setup.written, ResumeRun({.store = environment_.store,

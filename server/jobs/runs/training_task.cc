@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
 #include "server/jobs/runs/picture_sheet.h"
 #include "server/jobs/runs/run_events.h"
 
@@ -53,7 +55,7 @@ DeviceTask::Outcome TrainingTask::Train() {
   if (recorder_->waiting() >= kMaxWaiting) return Outcome::kIdle;
   const absl::Time before = setup_.clock->Now();
   const absl::StatusOr<std::optional<StepReport>> report = setup_.trainer->RunSlice();
-  if (!report.ok()) return Fail(report.status());
+  if (!report.ok()) return FailTraining(report.status());
   const absl::Duration time = setup_.clock->Now() - before;
   setup_.progress.AddTime(time);
   step_time_ += time;
@@ -82,11 +84,18 @@ void TrainingTask::Plan(const Due& due, const Due& written) {
   if (due.checkpoint && !written.checkpoint) chores_.push_back(Chore::kCheckpoint);
 }
 
+absl::StatusOr<std::shared_ptr<const Network>> TrainingTask::EvaluatedNetwork() {
+  ASSIGN_OR_RETURN(auto network, setup_.trainer->EmaNetwork(setup_.ema_index));
+  if (runtime_ == nullptr) runtime_ = MakeDeviceRuntime(network->device());
+  return network;
+}
+
 DeviceTask::Outcome TrainingTask::MakeGrid() {
   if (!grid_) {
-    auto network = setup_.trainer->EmaNetwork(setup_.ema_index);
+    auto network = EvaluatedNetwork();
     if (!network.ok()) return Fail(network.status());
-    grid_ = std::make_unique<PictureRun>(*std::move(network), setup_.grid, setup_.max_rows);
+    grid_ =
+        std::make_unique<PictureRun>(*std::move(network), runtime_, setup_.grid, setup_.max_rows);
     grid_pictures_.clear();
   }
   const at::Tensor pictures = grid_->RunSlice();
@@ -105,10 +114,11 @@ DeviceTask::Outcome TrainingTask::MakeGrid() {
 
 DeviceTask::Outcome TrainingTask::Evaluate() {
   if (!evaluation_) {
-    auto network = setup_.trainer->EmaNetwork(setup_.ema_index);
+    auto network = EvaluatedNetwork();
     if (!network.ok()) return Fail(network.status());
     ModelEvaluation::Setup setup = setup_.evaluation;
     setup.network = *std::move(network);
+    setup.runtime = runtime_;
     auto evaluation = ModelEvaluation::Create(std::move(setup));
     if (!evaluation.ok()) return Fail(evaluation.status());
     evaluation_ = *std::move(evaluation);
@@ -124,9 +134,17 @@ DeviceTask::Outcome TrainingTask::Evaluate() {
   return Outcome::kMore;
 }
 
-// Only one snapshot is written at a time, because each is as large as all of the run's state.
+// Only one snapshot is written at a time, because each is as large as all of the run's state. What
+// has diverged is not written: a roll-back would lead to it, and people could publish it. The last
+// step has nothing after it that could recover, so the run fails there.
 DeviceTask::Outcome TrainingTask::SaveCheckpoint() {
   if (recorder_->checkpoint_waiting()) return Outcome::kIdle;
+  const absl::Status usable = setup_.trainer->CheckUsable();
+  if (absl::IsAborted(usable) && !last_) {
+    chores_.pop_front();
+    return Outcome::kMore;
+  }
+  if (!usable.ok()) return FailTraining(usable);
   absl::StatusOr<TrainingSnapshot> snapshot = setup_.trainer->Snapshot();
   if (!snapshot.ok()) return Fail(snapshot.status());
   snapshot->state = setup_.progress.Encode(snapshot->state);
@@ -134,6 +152,14 @@ DeviceTask::Outcome TrainingTask::SaveCheckpoint() {
   recorder_->WriteCheckpoint(*std::move(snapshot));
   chores_.pop_front();
   return Outcome::kMore;
+}
+
+// Of a network that diverged, the reason names what was trained and how to go on.
+DeviceTask::Outcome TrainingTask::FailTraining(const absl::Status& status) {
+  if (!absl::IsAborted(status)) return Fail(status);
+  return Fail(absl::AbortedError(absl::StrCat("the training of ", setup_.model,
+                                              " diverged: ", status.message(),
+                                              ". Try a lower optimizer.learning_rate")));
 }
 
 DeviceTask::Outcome TrainingTask::EndOnceWritten() {

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -27,6 +28,7 @@ class TrainingTask final : public RunTask {
  public:
   struct Setup {
     std::unique_ptr<Trainer> trainer;  // restored
+    std::string model;                 // what it trains, for people: "models/emoji-32"
     RunFacts facts;
     RunProgress progress;
     RunSchedule schedule;
@@ -48,7 +50,10 @@ class TrainingTask final : public RunTask {
   Outcome MakeGrid();
   Outcome Evaluate();
   Outcome SaveCheckpoint();
+  // The network of grids and evaluations. The first call makes their runtime.
+  absl::StatusOr<std::shared_ptr<const Network>> EvaluatedNetwork();
   Outcome EndOnceWritten();
+  Outcome FailTraining(const absl::Status& status);
   void HandleStopRequest();
   void OnStep(const StepReport& report);
   void Plan(const Due& due, const Due& written);
@@ -60,6 +65,7 @@ class TrainingTask final : public RunTask {
   bool stopping_ = false;     // ends once the chores are done and written
   int64_t saved_step_;        // the newest step that need not be repeated after a stop
   absl::Duration step_time_;  // device time of the current step so far
+  std::shared_ptr<DeviceRuntime> runtime_;  // of all grids and evaluations; null before the first
   std::unique_ptr<PictureRun> grid_;
   std::vector<Image> grid_pictures_;
   std::unique_ptr<ModelEvaluation> evaluation_;

@@ -23,6 +23,10 @@ inline void SetTimestamp(absl::Time time, google::protobuf::Timestamp& timestamp
       static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
 }
 
+inline absl::Time TimeOf(const google::protobuf::Timestamp& timestamp) {
+  return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
+}
+
 inline absl::Time TimeFromColumn(const SQLite::Column& column) {
   return absl::FromUnixNanos(column.getInt64());
 }

@@ -33,8 +33,13 @@ void Configure(SQLite::Database& connection) {
 }
 
 absl::Status Migrate(SQLite::Database& connection) {
-  SQLite::Transaction transaction(connection, SQLite::TransactionBehavior::IMMEDIATE);
   const int newest = static_cast<int>(Migrations().size());
+  // Nothing is written to an up-to-date file: the disk may be full.
+  if (Pragma(connection, "user_version") == newest &&
+      Pragma(connection, "application_id") == kApplicationId) {
+    return absl::OkStatus();
+  }
+  SQLite::Transaction transaction(connection, SQLite::TransactionBehavior::IMMEDIATE);
   const int version = Pragma(connection, "user_version");
   const int application = Pragma(connection, "application_id");
   const bool is_new =
@@ -92,21 +97,38 @@ absl::Status ForOperator(const std::filesystem::path& path, const absl::Status& 
                       absl::StrCat(path.string(), " cannot be used: ", status.message()));
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& path) {
+absl::StatusOr<std::unique_ptr<SQLite::Database>> Connect(const std::filesystem::path& path) {
   try {
     auto connection = std::make_unique<SQLite::Database>(
         path.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_FULLMUTEX);
     const absl::Status status = Prepare(*connection);
     if (!status.ok()) return ForOperator(path, status);
-    return std::unique_ptr<Database>(new Database(std::move(connection)));
+    return connection;
   } catch (const SQLite::Exception& error) {
     return ForOperator(path, absl::Status(StatusFromSqlite(error).code(), error.what()));
   }
 }
 
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& path) {
+  auto reserve = std::make_unique<DiskReserve>(path.parent_path() / "reserve");
+  auto connection = Connect(path);
+  if (absl::IsResourceExhausted(connection.status())) {  // its journal takes some room
+    reserve->Release();
+    connection = Connect(path);
+    reserve->Take();
+  }
+  RETURN_IF_ERROR(connection.status());
+  return std::unique_ptr<Database>(new Database(*std::move(connection), std::move(reserve)));
+}
+
 absl::Status StatusFromSqlite(const SQLite::Exception& error) {
+  // The index of the journal, which it maps into memory, is the one file that SQLite extends
+  // without calling a lack of room that.
+  if (error.getExtendedErrorCode() == SQLITE_IOERR_SHMSIZE) {
+    return absl::ResourceExhaustedError("the server's disk is full");
+  }
   switch (error.getErrorCode()) {
     case SQLITE_FULL:
       return absl::ResourceExhaustedError("the server's disk is full");

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/mutex.h"
+#include "server/jobs/store/disk_reserve.h"
 
 namespace denoise {
 
@@ -31,16 +32,23 @@ class Database {
   template <class Work>
   auto Write(Work work) ABSL_LOCKS_EXCLUDED(mutex_)
       -> decltype(work(std::declval<SQLite::Database&>()));
+  // Write, for work that leads to more room on the disk. Where the disk is full, it may use room
+  // that is kept back for that.
+  template <class Work>
+  auto WriteFreeing(Work work) ABSL_LOCKS_EXCLUDED(mutex_)
+      -> decltype(work(std::declval<SQLite::Database&>()));
   template <class Work>
   auto Read(Work work) ABSL_LOCKS_EXCLUDED(mutex_)
       -> decltype(work(std::declval<SQLite::Database&>()));
 
  private:
-  explicit Database(std::unique_ptr<SQLite::Database> connection)
-      : connection_(std::move(connection)) {}
+  Database(std::unique_ptr<SQLite::Database> connection, std::unique_ptr<DiskReserve> reserve)
+      : connection_(std::move(connection)), reserve_(std::move(reserve)) {}
 
   Mutex mutex_;
   const std::unique_ptr<SQLite::Database> connection_ ABSL_PT_GUARDED_BY(mutex_);
+  Mutex reserve_mutex_;
+  const std::unique_ptr<DiskReserve> reserve_ ABSL_PT_GUARDED_BY(reserve_mutex_);
 };
 
 // `error` as a status for callers.
@@ -58,6 +66,24 @@ auto Database::Write(Work work) -> decltype(work(std::declval<SQLite::Database&>
   } catch (const SQLite::Exception& error) {
     return StatusFromSqlite(error);
   }
+}
+
+inline const absl::Status& StatusOfResult(const absl::Status& status) { return status; }
+template <class T>
+const absl::Status& StatusOfResult(const absl::StatusOr<T>& result) {
+  return result.status();
+}
+
+template <class Work>
+auto Database::WriteFreeing(Work work) -> decltype(work(std::declval<SQLite::Database&>())) {
+  const MutexLock lock(reserve_mutex_);
+  auto result = Write(work);
+  if (absl::IsResourceExhausted(StatusOfResult(result))) {
+    reserve_->Release();
+    result = Write(work);
+  }
+  reserve_->Take();
+  return result;
 }
 
 template <class Work>

@@ -4,13 +4,9 @@
 #include <unistd.h>
 
 #include <system_error>
-#include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/file_descriptor.h"
-#include "core/base/status_macros.h"
-#include "core/files/folders.h"
 
 namespace denoise {
 
@@ -20,20 +16,6 @@ absl::Status DiskStatus(const absl::Status& status) {
     return absl::ResourceExhaustedError("the server's disk is full");
   }
   return absl::UnavailableError(absl::StrCat("the server's disk: ", status.message()));
-}
-
-absl::Status RemoveUnknownFolders(const std::filesystem::path& folder,
-                                  const std::function<absl::StatusOr<bool>(int64_t id)>& is_known) {
-  std::error_code error;
-  std::vector<std::filesystem::path> unknown;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    int64_t id = 0;
-    const bool is_id = absl::SimpleAtoi(entry.path().filename().string(), &id);
-    ASSIGN_OR_RETURN(const bool known, is_id ? is_known(id) : absl::StatusOr<bool>(false));
-    if (!known) unknown.push_back(entry.path());
-  }
-  for (const auto& path : unknown) RETURN_IF_ERROR(DiskStatus(RemoveTree(path)));
-  return absl::OkStatus();
 }
 
 int64_t TreeBytes(const std::filesystem::path& path) {

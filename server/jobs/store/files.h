@@ -3,21 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 
 namespace denoise {
 
 // `status` of the file system as an answer to callers: ResourceExhausted where the disk is full,
 // else Unavailable. OK stays OK.
 absl::Status DiskStatus(const absl::Status& status);
-
-// Removes the subfolders of `folder`, each named by an id, whose id is not known. They belong to
-// what was being created or deleted when the server ended.
-absl::Status RemoveUnknownFolders(const std::filesystem::path& folder,
-                                  const std::function<absl::StatusOr<bool>(int64_t id)>& is_known);
 
 // The size of a file, or of all files below a folder. 0 where there is none.
 int64_t TreeBytes(const std::filesystem::path& path);

@@ -18,6 +18,10 @@ class JobObserver {
                           const std::string& reason) = 0;
   virtual void OnRunningJobs(int jobs) = 0;
   virtual void OnTrainingStep(int pictures, absl::Duration device_time) = 0;
+  // What the server did, when it started, about something in its state folder that its database
+  // does not know or describe as it is. For the operator.
+  virtual void OnRecovery(std::string_view /*what*/, std::string_view /*item*/,
+                          std::string_view /*reason*/) {}
   // An error of which callers do not get the details; `status` is for the log.
   virtual void OnError(std::string_view what, const absl::Status& status) = 0;
 };

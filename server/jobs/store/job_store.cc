@@ -84,6 +84,16 @@ absl::Status ReferToDataSet(SQLite::Database& connection, int64_t job, int64_t d
   return absl::OkStatus();
 }
 
+// Nothing where it has gone, or has failed: the job then says so when it is resumed.
+void ReferToFoundDataSet(SQLite::Database& connection, int64_t job, const std::string& name) {
+  SQLite::Statement row(connection,
+                        "INSERT INTO job_data_sets (job, data_set)"
+                        " SELECT ?, id FROM data_sets WHERE name = ?");
+  row.bind(1, job);
+  row.bind(2, name);
+  row.exec();
+}
+
 std::vector<int64_t> ReadIds(SQLite::Statement& rows) {
   std::vector<int64_t> ids;
   while (rows.executeStep()) ids.push_back(rows.getColumn(0).getInt64());
@@ -123,6 +133,47 @@ absl::StatusOr<TrainingJob> JobStore::Create(const NewJob& job) {
     }
     AppendEvent(connection, job.id, StateEvent(JobStatus{}), now);
     return ReadJob(connection, job.id);
+  });
+}
+
+absl::Status JobStore::Adopt(const AdoptedJob& found) {
+  const absl::Time now = clock_->Now();
+  return database_->WriteFreeing([&](SQLite::Database& connection) -> absl::Status {
+    NewJob job = {.id = found.id,
+                  .request_id = found.request_id,
+                  .request_hash = found.request_hash,
+                  .job = found.job};
+    if (ReadRequest(connection, job.request_id)) job.request_id.clear();
+    InsertJob(connection, job, found.create_time);
+    SQLite::Statement ids(connection,
+                          "INSERT INTO ids (kind, last) VALUES ('job', ?1)"
+                          " ON CONFLICT (kind) DO UPDATE SET last = max(last, ?1)");
+    ids.bind(1, found.id);
+    ids.exec();
+    ReferToFoundDataSet(connection, found.id, found.data_set);
+    for (const TrainingEvent& checkpoint : found.checkpoints) {
+      AppendEvent(connection, found.id, checkpoint, now);
+      UpdateFromEvent(connection, found.id, checkpoint, /*is_new=*/true);
+    }
+    const bool is_done =
+        found.job.has_training() && !found.checkpoints.empty() &&
+        found.checkpoints.back().checkpoint().step() >= found.job.training().max_steps();
+    const JobStatus status = {.state = is_done ? TrainingJob::SUCCEEDED : TrainingJob::PAUSED,
+                              .reason =
+                                  "the server's database had lost the job; its files were "
+                                  "found again"};
+    WriteJobStatus(connection, found.id, status, now);
+    AppendEvent(connection, found.id, StateEvent(status), now);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<TrainingJob> JobStore::GetCreated(int64_t id) const {
+  return database_->Read([&](SQLite::Database& connection) -> absl::StatusOr<TrainingJob> {
+    SQLite::Statement row(connection, "SELECT job FROM jobs WHERE id = ?");
+    row.bind(1, id);
+    if (!row.executeStep()) return JobNotFound(id);
+    return ParseMessage<TrainingJob>(row.getColumn(0));
   });
 }
 
@@ -194,7 +245,7 @@ absl::StatusOr<JobStatus> JobStore::Status(int64_t id) const {
 }
 
 absl::Status JobStore::Delete(int64_t id) {
-  const absl::Status deleted = database_->Write([&](SQLite::Database& connection) -> absl::Status {
+  const auto delete_row = [&](SQLite::Database& connection) -> absl::Status {
     ASSIGN_OR_RETURN(const JobStatus status, ReadJobStatus(connection, id));
     if (!IsOver(status.state)) {
       return absl::FailedPreconditionError(
@@ -205,7 +256,8 @@ absl::Status JobStore::Delete(int64_t id) {
     row.bind(1, id);
     row.exec();
     return absl::OkStatus();
-  });
+  };
+  const absl::Status deleted = database_->WriteFreeing(delete_row);
   if (deleted.ok()) feed_->Notify(id);
   return deleted;
 }

@@ -41,6 +41,22 @@ class JobStore {
   // QUEUED already. FailedPrecondition: a data set was deleted. AlreadyExists: request_id was used.
   absl::StatusOr<denoised::v1::TrainingJob> Create(const NewJob& job);
 
+  // A job that was found on the disk.
+  struct AdoptedJob {
+    int64_t id = 0;  // not in use
+    std::string request_id;
+    std::string request_hash;
+    std::vector<denoised::v1::TrainingEvent> checkpoints;  // that are there, the oldest first
+    denoised::v1::TrainingJob job;                         // as for NewJob
+    std::string data_set;                                  // "datasets/emoji"
+    absl::Time create_time;
+  };
+  // Adds it: SUCCEEDED if its last step has a checkpoint, PAUSED until a caller resumes it if not.
+  absl::Status Adopt(const AdoptedJob& job);
+
+  // What NewJob::job was.
+  absl::StatusOr<denoised::v1::TrainingJob> GetCreated(int64_t id) const;
+
   // Fails as Create would if the queue is full, so that no work is wasted on the job.
   absl::Status CheckRoom(int max_waiting) const;
 
@@ -65,7 +81,7 @@ class JobStore {
   absl::StatusOr<JobStatus> Apply(int64_t id, JobAction action, const std::string& reason = "");
   absl::StatusOr<JobStatus> Status(int64_t id) const;
 
-  // FailedPrecondition: the job is not over. The caller then removes its folder.
+  // FailedPrecondition: the job is not over. Its folder is the caller's. Also on a full disk.
   absl::Status Delete(int64_t id);
 
   // Progress, sample grid, checkpoint and evaluation of a step are written once; a run that repeats

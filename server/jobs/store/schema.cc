@@ -80,7 +80,12 @@ ALTER TABLE jobs ADD COLUMN lost_runs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN evaluation BLOB;
 )sql";
 
-constexpr const char* kMigrations[] = {kVersion1, kVersion2, kVersion3};
+constexpr char kVersion4[] = R"sql(
+-- Readings of the upload that have begun and not ended in order.
+ALTER TABLE data_sets ADD COLUMN lost_readings INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr const char* kMigrations[] = {kVersion1, kVersion2, kVersion3, kVersion4};
 
 }  // namespace
 

@@ -17,8 +17,10 @@ namespace denoise {
 namespace {
 
 absl::Status Unusable(const std::filesystem::path& path, int error) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("the state folder ", path.string(), " cannot be used: ", std::strerror(error)));
+  const std::string message =
+      absl::StrCat("the state folder ", path.string(), " cannot be used: ", std::strerror(error));
+  const bool is_full = error == ENOSPC || error == EDQUOT;
+  return is_full ? absl::ResourceExhaustedError(message) : absl::FailedPreconditionError(message);
 }
 
 absl::StatusOr<FileDescriptor> Lock(const std::filesystem::path& path) {
@@ -45,8 +47,10 @@ absl::StatusOr<StateDir> StateDir::Open(const std::filesystem::path& path) {
   for (const std::filesystem::path& folder : {state.data_sets(), state.jobs()}) {
     const absl::Status made = MakeFolder(folder, 0700);
     if (!made.ok()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the state folder ", path.string(), " cannot be used: ", made.message()));
+      const auto code = absl::IsResourceExhausted(made) ? absl::StatusCode::kResourceExhausted
+                                                        : absl::StatusCode::kFailedPrecondition;
+      return absl::Status(code, absl::StrCat("the state folder ", path.string(),
+                                             " cannot be used: ", made.message()));
     }
   }
   return state;

@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "core/data/ingest.h"
 #include "tests/core/data/upload_testing.h"
+#include "tests/core/data/zip_testing.h"
 #include "tests/support/gzip.h"
 
 namespace denoise {
@@ -48,6 +49,11 @@ const std::string kGood = TarFile("cats/good.png", Png(1));
 // An archive of a good picture and of `members`.
 std::string Tar(const std::string& members) { return kGood + members + kTarEnd; }
 
+// A zip archive of the good picture and of `member`.
+std::string ZipOf(const ZipMember& member) {
+  return Zip({{.name = "cats/good.png", .data = Png(1)}, member});
+}
+
 struct BadUpload {
   const char* what;  // the first column
   UploadFormat format;
@@ -60,8 +66,9 @@ const std::vector<BadUpload>& BadUploads() {
   constexpr auto kCifar = UploadFormat::kCifar10;
   constexpr auto kMnist = UploadFormat::kMnist;
   static const std::vector<BadUpload> uploads = {
-      {"A folder of a class all of whose files are broken", kTar,
-       Tar(TarFile("dogs/a.png", "broken") + TarFile("emus/a.png", Png(2)))},
+      {"A folder of a class all of whose files are broken; the message says what is wrong with the "
+       "first",
+       kTar, Tar(TarFile("dogs/a.png", "broken") + TarFile("emus/a.png", Png(2)))},
       {"Pictures in a folder and in folders below it", kTar, Tar(TarFile("a.png", Png(2)))},
       {"No file at all", kTar, kTarEnd},
       {"No file that is a picture", kTar, TarFile("a.txt", "text") + kTarEnd},
@@ -82,7 +89,7 @@ const std::vector<BadUpload>& BadUploads() {
        kTar,
        Tar(TarFile("cats/b.png", std::string(9999, '\0'))),
        {.max_file_bytes = 9998}},
-      {"A picture bomb: more than 16 Mi pixels, by its header", kTar,
+      {"A picture bomb: more pixels than `--max-picture-pixels` (16 Mi), by its header", kTar,
        Tar(TarFile("cats/b.png", PictureBomb(100'000, 100'000)))},
       {"A symbolic or hard link", kTar, Tar(TarHeaderOf('2', "cats/b.png"))},
       {"A device or a pipe", kTar, Tar(TarHeaderOf('3', "cats/b.png"))},
@@ -96,8 +103,22 @@ const std::vector<BadUpload>& BadUploads() {
       {"A name that climbs out of the archive (`../1.png`)", kTar,
        Tar(TarFile("../1.png", Png(2)))},
       {"An absolute name (`/etc/passwd`)", kTar, Tar(TarFile("/etc/passwd", Png(2)))},
-      {"Something else than a tar: a picture, a zip, another compression", kTar,
-       "PK\3\4" + std::string(600, 'z')},
+      {"Something else than a tar or a zip: a picture, another compression", kTar,
+       Png(1) + std::string(600, 'z')},
+      {"A zip that is cut short", kTar, "PK\3\4" + std::string(600, 'z')},
+      {"Files of a zip that overlap", kTar,
+       Zip({{.name = "cats/good.png", .data = Png(1)},
+            {.name = "cats/b.png", .data = Png(2), .offset = 0}})},
+      {"A file of a zip that is encrypted", kTar,
+       ZipOf({.name = "cats/b.png", .data = Png(2), .flags = 1})},
+      {"A file of a zip that is packed otherwise than deflated", kTar,
+       ZipOf({.name = "cats/b.png", .data = Png(2), .method = 12})},
+      {"A file of a zip whose packed data is damaged", kTar,
+       ZipOf({.name = "cats/b.png", .data = Png(2), .crc_mask = 1})},
+      {"A second file of the same name in a zip", kTar,
+       ZipOf({.name = "cats/good.png", .data = Png(2)})},
+      {"A name in a zip that climbs out of the archive, or is absolute", kTar,
+       ZipOf({.name = "../1.png", .data = Png(2)})},
       {"An archive that is cut short", kTar, kGood + kGood.substr(0, 600)},
       {"A size in a header beyond the archive's end", kTar,
        Tar(TarHeaderOf('0', "cats/b.png", int64_t{1} << 45))},
@@ -112,7 +133,7 @@ const std::vector<BadUpload>& BadUploads() {
 
       {"Something else than IDX pictures", kMnist, IdxPictures(1, 1, 1, "a").replace(3, 1, "\1")},
       {"Fewer pixels than the header says", kMnist, IdxPictures(2, 2, 2, "abcdefg")},
-      {"A picture bomb: more than 16 Mi pixels, by the header", kMnist,
+      {"A picture bomb: more pixels than `--max-picture-pixels` (16 Mi), by the header", kMnist,
        IdxPictures(1, 100'000, 100'000, "a")},
       {"More or fewer labels than pictures, by the header", kMnist,
        IdxPictures(2, 1, 1, "ab") + IdxLabels(3, "abc")},

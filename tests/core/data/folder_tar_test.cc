@@ -55,10 +55,12 @@ TEST_F(FolderTarTest, SkipsAndCountsOtherFiles) {
   Add(".git/a.png", "x");
   fs::create_symlink(root_ / "a.png", root_ / "link.png");
   fs::create_directory_symlink(root_, root_ / "loop");
+  fs::create_symlink("nowhere", root_ / "lost.png");
   const auto tar = Open();
   ASSERT_NE(tar, nullptr);
   EXPECT_EQ(tar->pictures(), 2);
-  EXPECT_EQ(tar->other_files(), 2);
+  EXPECT_EQ(tar->other_files(), 3);
+  EXPECT_EQ(tar->other_example(), "\"lost.png\" (a link that leads to no file)");
   const auto entries = ReadUpload(UploadFormat::kTar, Bytes());
   EXPECT_THAT(Names(*entries), ElementsAre("a.png", "link.png"));
   EXPECT_EQ((*entries)[1].bytes, "1");
@@ -121,9 +123,89 @@ TEST_F(FolderTarTest, RefusesBeforehandWhatTheServerWouldRefuse) {
   ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kNotFound, "is not a folder");
   Add("readme.txt", "x");
   ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kInvalidArgument, "no picture");
-  Add("caf\xe9.png", "x");
+}
+
+TEST_F(FolderTarTest, ABadNameLeavesOutItsFileAlone) {
+  Add("cats/1.png", "1");
+  Add("cats/caf\xe9.png", "2");
+  Add("cats/a\nb.png", "3");
+  Add("dogs/1.png", "4");
+  const auto tar = Open();
+  ASSERT_NE(tar, nullptr);
+  EXPECT_EQ(tar->pictures(), 2);
+  EXPECT_EQ(tar->other_files(), 2);
+  EXPECT_EQ(tar->other_example(), "\"cats/a\\nb.png\" (its name holds control characters)");
+}
+
+// As the server does with a tar of the same files.
+TEST_F(FolderTarTest, AClassOfWhichNothingIsLeftIsRefused) {
+  Add("cats/1.png", Png(1));
+  Add("birds/1.png", Png(2));
+  Add("dogs/0.gif", "GIF89a");
   ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kInvalidArgument,
-               "cannot be uploaded: its name is not UTF-8");
+               "the folder \"dogs\" holds no readable picture (the first file, \"0.gif\": a GIF); "
+               "remove the folder or fix its files");
+  fs::remove_all(root_ / "birds");
+  ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kInvalidArgument, "\"dogs\"");
+  Add("cats/notes/breeds.txt", "x");  // no class
+  Add("licence.txt", "x");
+  fs::remove_all(root_ / "dogs");
+  EXPECT_TRUE(FolderTar::Open(root_).ok());
+}
+
+TEST_F(FolderTarTest, FilesAreToldByTheirFirstBytes) {
+  for (const char* name : {"a.jfif", "b.jpe", "c.JPG", "d", "e.txt", "f.jpg.download"}) {
+    Add(std::string("jpeg/") + name, *EncodeImage(TestImage(2, 2, 3), ImageFormat::kJpeg));
+  }
+  Add("others/a.dat", Png(1));
+  Add("others/b", *EncodeImage(TestImage(2, 2, 3), ImageFormat::kWebp));
+  for (const char* name : {"0.bmp", "1.tiff", "2.heic", "3.avif"}) {
+    Add(std::string("others/") + name, std::string(name) == "0.bmp" ? "BM12" : "unknown");
+  }
+  const auto tar = Open();
+  ASSERT_NE(tar, nullptr);
+  EXPECT_EQ(tar->pictures(), 8);
+  EXPECT_EQ(tar->other_files(), 4);
+  EXPECT_EQ(tar->other_example(), "\"others/0.bmp\" (a BMP)");
+}
+
+// The name of a class and that of a file, of every length that a file system has, and so every
+// place where the slash between them can fall in a header.
+TEST_F(FolderTarTest, NamesOfEveryLengthAreReadBack) {
+  const std::string picture = Png(1);
+  for (size_t length = 1; length <= 255; ++length) {
+    fs::remove_all(root_);
+    const std::string folder(length, 'd');
+    Add(folder + "/1.png", picture);
+    Add(folder + "/" + std::string(256 - length, 'f'), picture);
+    Add("e/1.png", picture);
+    const auto entries = ReadUpload(UploadFormat::kTar, Bytes());
+    ASSERT_TRUE(entries.ok()) << length << ": " << entries.status();
+    ASSERT_EQ(entries->size(), 3u) << length;
+    for (const UploadEntry& entry : *entries) {
+      EXPECT_EQ(entry.problem, "") << length;
+      EXPECT_EQ(entry.bytes, picture) << length;
+      EXPECT_TRUE(entry.folder == folder || entry.folder == "e") << length;
+    }
+  }
+}
+
+// What other programs write of such names is read as well.
+TEST_F(FolderTarTest, NamesOfEveryLengthFromGnuTarAreReadBack) {
+  for (const char* format : {"gnu", "posix", "ustar"}) {
+    for (const size_t length : {1u, 98u, 99u, 100u, 101u, 150u}) {
+      fs::remove_all(root_);
+      const std::string folder(length, 'd');
+      Add(folder + "/1.png", "x");
+      const auto tar = RunProcess({"/bin/tar", std::string("--format=") + format, "-cf",
+                                   folder_.path() / "set.tar", "-C", root_, folder},
+                                  absl::Seconds(20));
+      ASSERT_TRUE(tar.ok() && tar->exit_status == kExitedCleanly) << tar->error;
+      const auto entries = ReadUpload(UploadFormat::kTar, ReadFile(folder_.path() / "set.tar"));
+      ASSERT_TRUE(entries.ok()) << format << " " << length << ": " << entries.status();
+      EXPECT_THAT(Names(*entries), ElementsAre(folder + "/1.png"));
+    }
+  }
 }
 
 TEST_F(FolderTarTest, GnuTarReadsIt) {

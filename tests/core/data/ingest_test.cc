@@ -119,6 +119,45 @@ TEST_F(IngestTest, AFolderWithoutReadablePictureIsRefused) {
                 "the folder \"bees\" holds no readable picture");
 }
 
+struct EmptyClassCase {
+  const char* what;
+  std::string members;
+  const char* words;
+};
+
+// Whatever is left beside it: another class, two, or pictures in folders of which two are one
+// class.
+TEST_F(IngestTest, AClassWithoutPicturesIsRefusedWithTheFirstReason) {
+  const std::string cat = TarFile("cats/1.png", Png(1)), bird = TarFile("birds/1.png", Png(2));
+  const std::string broken = TarFile("dogs/broken.png", "broken");
+  const char* const first =
+      "\"dogs\" holds no readable picture (the first file, \"broken.png\": neither a PNG";
+  const EmptyClassCase cases[] = {
+      {"one class is left", cat + broken, first},
+      {"two classes are left", bird + cat + broken, first},
+      {"in a folder around everything",
+       TarFile("set/cats/1.png", Png(1)) + TarFile("set/dogs/broken.png", "broken"),
+       "\"set/dogs\" holds no readable picture"},
+      {"a GIF", cat + TarFile("dogs/0.gif", "GIF87a and more"), "but a GIF; convert it to one)"},
+      {"an empty file", cat + TarFile("dogs/0.png", ""), "the file is empty"},
+      {"a name", cat + TarFile("dogs/\xe9.png", Png(2)), "its name is not UTF-8"},
+      {"a folder's name", cat + TarFile("d\xf6gs/1.png", Png(2)), "its name is not UTF-8"},
+      {"several folders", cat + broken + TarFile("emus/1.png", Png(2).substr(0, 50)),
+       "; the folder \"emus\" holds no readable picture (the first file, \"1.png\": PNG: "},
+  };
+  for (const EmptyClassCase& c : cases) {
+    SCOPED_TRACE(c.what);
+    ExpectRefused(Ingest(c.members), c.words);
+  }
+}
+
+TEST_F(IngestTest, APictureWithTooManyPixelsIsTheReason) {
+  const Ingestion ingestion = IngestDataSet(
+      Upload(TarFile("cats/1.png", Png(1)) + TarFile("dogs/1.png", Png(2, 100, 100)) + kTarEnd),
+      UploadFormat::kTar, path_, {.max_pixels = 9999});
+  ExpectRefused(ingestion, "the picture has 100 x 100 pixels; at most 9999 are allowed");
+}
+
 TEST_F(IngestTest, AnEmptyFolderIsNoClass) {
   const Ingestion ingestion = Ingest(TarHeaderOf('5', "ants/") + TarFile("ants/1.png", Png(1)) +
                                      TarHeaderOf('5', "bees/") + TarFile("cats/2.png", Png(2)));

@@ -9,9 +9,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "core/sampling/samplers/compile_plan.h"
+#include "tests/core/device/capturing_runtime.h"
+#include "tests/core/device/cpu_runtime.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -23,57 +28,13 @@ Plan Compile(const SamplerOptions& options) {
   return std::make_shared<const SamplerPlan>(*CompilePlan(*Schedule::Create({}), options));
 }
 
-// A CPU that captures: its graphs do the work again.
-class CapturingRuntime : public DeviceRuntime {
- public:
-  at::Device device() const override { return at::kCPU; }
-  at::Tensor HostTensor(at::IntArrayRef sizes, at::ScalarType dtype) override {
-    return plain_->HostTensor(sizes, dtype);
-  }
-  at::Tensor Upload(const at::Tensor& host) override { return plain_->Upload(host); }
-  void UploadInto(const at::Tensor& host, const at::Tensor& to) override {
-    plain_->UploadInto(host, to);
-  }
-  std::shared_ptr<DeviceMark> Mark() override { return plain_->Mark(); }
-  bool captures() const override { return true; }
-  std::unique_ptr<DeviceGraph> Capture(const std::function<void()>& work) override {
-    ++captured;
-    if (fails_to_capture) throw std::runtime_error("not permitted while capturing");
-    work();
-    return std::make_unique<Graph>(*this, work);
-  }
-
-  int captured = 0;
-  int replayed = 0;
-  bool fails_to_capture = false;
-  bool fails_to_replay = false;
-
- private:
-  class Graph : public DeviceGraph {
-   public:
-    Graph(CapturingRuntime& runtime, std::function<void()> work)
-        : runtime_(runtime), work_(std::move(work)) {}
-    void Replay() override {
-      if (runtime_.fails_to_replay) throw std::runtime_error("the device failed");
-      ++runtime_.replayed;
-      work_();
-    }
-
-   private:
-    CapturingRuntime& runtime_;
-    const std::function<void()> work_;
-  };
-
-  const std::shared_ptr<DeviceRuntime> plain_ = MakeDeviceRuntime(at::kCPU);
-};
-
 class DenoisingLoopTest : public testing::Test {
  protected:
   Trajectory Make(const Plan& plan, uint64_t seed, Conditioning conditioning = {},
                   std::optional<Inpainting> inpainting = std::nullopt) {
     if (conditioning.class_weights.empty()) conditioning.class_weights = {{0}};
     conditioning.null_class_label = 2;
-    return Trajectory(plan, std::move(conditioning), seed, network_, NoiseStart(),
+    return Trajectory(plan, std::move(conditioning), seed, network_, *runtime_, NoiseStart(),
                       std::move(inpainting));
   }
 
@@ -117,7 +78,7 @@ TEST_F(DenoisingLoopTest, ReplayedEvaluationsMakeTheSameImages) {
       trajectories->push_back(Make(plans[i % plans.size()], 50 + i, conditioning));
     }
   }
-  DenoisingLoop with_graphs(network_, runtime_), without(network_);
+  DenoisingLoop with_graphs(network_, runtime_), without(network_, CpuRuntime());
   while (true) {
     std::vector<Trajectory*> a, b;
     for (size_t i = 0; i < plain.size(); ++i) {
@@ -175,17 +136,63 @@ TEST_F(DenoisingLoopTest, ImagesThatNeedMoreThanTheProductsAreEvaluatedWithoutAG
   EXPECT_EQ(runtime_->captured, 0);
 }
 
-TEST_F(DenoisingLoopTest, ACaptureThatFailsIsNotTriedAgain) {
-  runtime_->fails_to_capture = true;
+TEST_F(DenoisingLoopTest, ACaptureThatFailsIsReportedAndNotTriedAgain) {
+  runtime_->on_capture = [] { throw std::runtime_error("not permitted while capturing"); };
   const Plan plan = Compile({.sampler = SamplerKind::kDdpm, .steps = 10});
   std::vector<Trajectory> trajectories, undisturbed;
   trajectories.push_back(Make(plan, 1));
   undisturbed.push_back(Make(plan, 1));
-  DenoisingLoop loop(network_, runtime_), without(network_);
+  std::vector<std::string> reported;
+  DenoisingLoop loop(network_, runtime_,
+                     [&](const std::exception& error) { reported.push_back(error.what()); });
+  DenoisingLoop without(network_, CpuRuntime());
   Run(loop, trajectories);
   Run(without, undisturbed);
   EXPECT_EQ(runtime_->captured, 1);
+  EXPECT_THAT(reported, testing::ElementsAre("not permitted while capturing"));
   EXPECT_TRUE(trajectories[0].x().equal(undisturbed[0].x()));
+}
+
+TEST_F(DenoisingLoopTest, AShapeWhoseCaptureRanOutOfMemoryIsCapturedLater) {
+  constexpr int64_t kWait = DenoisingLoop::kEvaluationsBeforeRetry;
+  const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 999});
+  std::vector<Trajectory> one, two;
+  for (int i = 0; i < 2; ++i) two.push_back(Make(plan, i));
+  int reports = 0;
+  DenoisingLoop loop(network_, runtime_, [&](const std::exception&) { ++reports; });
+  runtime_->on_capture = [] { throw std::bad_alloc(); };
+  for (int64_t i = 0; i < kWait; ++i) {
+    if (i % 500 == 0) one.clear(), one.push_back(Make(plan, 1));
+    Evaluate(loop, one);
+  }
+  EXPECT_EQ(runtime_->captured, 1);
+  runtime_->on_capture = nullptr;
+  for (int i = 0; i < 3; ++i) Evaluate(loop, two);  // another shape does not wait
+  EXPECT_EQ(runtime_->captured, 2);
+  EXPECT_EQ(runtime_->replayed, 1);
+  Evaluate(loop, one);
+  EXPECT_EQ(runtime_->captured, 3);
+  EXPECT_EQ(runtime_->replayed, 2);
+  EXPECT_EQ(reports, 1);
+}
+
+// The memory that graphs share is overwritten after every run, and a graph goes with its shape.
+TEST_F(DenoisingLoopTest, GraphsAreCapturedAgainOnceAllAreGone) {
+  const Plan plan = Compile({.sampler = SamplerKind::kDdpm, .steps = 10});
+  std::vector<Trajectory> undisturbed;
+  undisturbed.push_back(Make(plan, 1));
+  DenoisingLoop without(network_, CpuRuntime());
+  Run(without, undisturbed);
+  for (int round = 0; round < 2; ++round) {
+    DenoisingLoop loop(network_, runtime_);
+    std::vector<Trajectory> trajectories;
+    trajectories.push_back(Make(plan, 1));
+    Run(loop, trajectories);
+    EXPECT_EQ(runtime_->graphs(), 1);
+    EXPECT_TRUE(trajectories[0].x().allclose(undisturbed[0].x(), 1e-4, 1e-4));
+  }
+  EXPECT_EQ(runtime_->graphs(), 0);
+  EXPECT_EQ(runtime_->captured, 2);
 }
 
 TEST_F(DenoisingLoopTest, AReplayThatFailsMovesNothingAndMayBeTriedAgain) {
@@ -193,13 +200,13 @@ TEST_F(DenoisingLoopTest, AReplayThatFailsMovesNothingAndMayBeTriedAgain) {
   std::vector<Trajectory> trajectories, undisturbed;
   trajectories.push_back(Make(plan, 1));
   undisturbed.push_back(Make(plan, 1));
-  DenoisingLoop loop(network_, runtime_), without(network_);
+  DenoisingLoop loop(network_, runtime_), without(network_, CpuRuntime());
   for (int i = 0; i < 5; ++i) Evaluate(loop, trajectories);
-  runtime_->fails_to_replay = true;
+  runtime_->on_replay = [] { throw std::runtime_error("the device failed"); };
   const at::Tensor before = trajectories[0].slots().clone();
   EXPECT_ANY_THROW(Evaluate(loop, trajectories));
   EXPECT_TRUE(trajectories[0].slots().equal(before));
-  runtime_->fails_to_replay = false;
+  runtime_->on_replay = nullptr;
   Run(loop, trajectories);
   Run(without, undisturbed);
   EXPECT_TRUE(trajectories[0].x().allclose(undisturbed[0].x(), 1e-4, 1e-4));

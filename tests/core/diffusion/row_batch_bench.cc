@@ -8,11 +8,11 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <vector>
 
 #include "core/diffusion/row_batch.h"
 #include "core/sampling/samplers/compile_plan.h"
+#include "tests/support/bench_arguments.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/gaussian_network.h"
 
@@ -28,8 +28,10 @@ void Measure(const char* name, const SamplerOptions& options, int images) {
   const GaussianNetwork network(schedule, {}, 3, 32, 32);
   const auto plan = std::make_shared<const SamplerPlan>(*CompilePlan(schedule, options));
   std::vector<Trajectory> trajectories;
-  for (int i = 0; i < images; ++i) trajectories.emplace_back(plan, Conditioning{}, i, network);
   const auto runtime = MakeDeviceRuntime(at::kCPU);
+  for (int i = 0; i < images; ++i) {
+    trajectories.emplace_back(plan, Conditioning{}, i, network, *runtime);
+  }
   std::vector<double> gather, update;
   while (!trajectories.front().done()) {
     std::vector<Trajectory*> running;
@@ -62,6 +64,7 @@ void Run() {
 }  // namespace denoise
 
 int main(int argc, char** argv) {
-  at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 2);
+  const denoise::BenchArguments arguments(argc, argv, "row_batch_bench [THREADS]", /*most=*/1);
+  at::set_num_threads(arguments.Number(1, "THREADS", 2));
   denoise::Run();
 }

@@ -13,6 +13,7 @@
 #include "core/diffusion/denoising_loop.h"
 #include "core/diffusion/sample.h"
 #include "core/sampling/samplers/compile_plan.h"
+#include "tests/core/device/cpu_runtime.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -84,16 +85,11 @@ Conditioning MakeConditioning(int i) {
 }
 
 Trajectory MakeTrajectory(const std::vector<Plan>& plans, int i, const Network& network) {
-  return Trajectory(plans[i % plans.size()], MakeConditioning(i), 100 + i, network);
+  return Trajectory(plans[i % plans.size()], MakeConditioning(i), 100 + i, network, *CpuRuntime());
 }
 
 void Evaluate(const std::vector<Trajectory*>& trajectories, const Network& network) {
-  DenoisingLoop(network).Evaluate(trajectories);
-}
-
-DeviceRuntime& CpuRuntime() {
-  static const std::shared_ptr<DeviceRuntime> runtime = MakeDeviceRuntime(at::kCPU);
-  return *runtime;
+  DenoisingLoop(network, CpuRuntime()).Evaluate(trajectories);
 }
 
 at::Tensor RunAlone(Trajectory trajectory, const Network& network) {
@@ -128,11 +124,11 @@ TEST(RowBatch, AnImageDoesNotDependOnWhoSharesItsBatch) {
 // The rows of every evaluation on the way.
 std::vector<int64_t> RowsOfEvaluations(const Plan& plan, const Conditioning& conditioning) {
   const GaussianNetwork network = ThreeClasses();
-  Trajectory trajectory(plan, conditioning, 1, network);
+  Trajectory trajectory(plan, conditioning, 1, network, *CpuRuntime());
   std::vector<int64_t> rows;
   while (!trajectory.done()) {
     const int expected = trajectory.rows();
-    RowBatch batch({&trajectory}, network, CpuRuntime());
+    RowBatch batch({&trajectory}, network, *CpuRuntime());
     rows.push_back(batch.input().x.size(0));
     EXPECT_EQ(rows.back(), expected);
     batch.Update(network.Forward(batch.input()));
@@ -160,9 +156,10 @@ TEST(RowBatch, LaysOutTheRowsOfATrajectoryTogether) {
   Trajectory blended(
       plan,
       {.class_weights = {{1, 0.5}, {0, 0.5}}, .null_class_label = 2, .guidance = {.scale = 2}}, 1,
-      network);
-  Trajectory plain(later, {.class_weights = {{1}}, .null_class_label = 2}, 2, network);
-  const RowBatch batch({&blended, &plain}, network, CpuRuntime());
+      network, *CpuRuntime());
+  Trajectory plain(later, {.class_weights = {{1}}, .null_class_label = 2}, 2, network,
+                   *CpuRuntime());
+  const RowBatch batch({&blended, &plain}, network, *CpuRuntime());
   EXPECT_TRUE(batch.input().class_labels.equal(at::tensor({1, 0, 2, 1}, at::kLong)));
   EXPECT_TRUE(batch.input().timesteps.equal(at::tensor({500.f, 500.f, 500.f, 100.f})));
   EXPECT_TRUE(batch.input().x[2].equal(blended.x()));
@@ -175,9 +172,9 @@ void ExpectPrediction(const Conditioning& conditioning,
                       const std::function<at::Tensor(const at::Tensor& rows)>& expected) {
   const GaussianNetwork network = ThreeClasses();
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 1, .timesteps = {500}});
-  Trajectory trajectory(plan, conditioning, 1, network);
+  Trajectory trajectory(plan, conditioning, 1, network, *CpuRuntime());
   const at::Tensor x = trajectory.x().clone();
-  RowBatch batch({&trajectory}, network, CpuRuntime());
+  RowBatch batch({&trajectory}, network, *CpuRuntime());
   const at::Tensor output = network.Forward(batch.input());
   const at::Tensor x0 = batch.Update(output)[0];
   const Schedule schedule = LinearSchedule();
@@ -228,8 +225,8 @@ TEST(RowBatch, ARowThatIsNotFiniteDoesNotTouchItsNeighbours) {
 TEST(RowBatch, ClippedPredictionsStayInRange) {
   const GaussianNetwork network(LinearSchedule(), {.means = {3}, .deviation = 1}, 1, 8, 8);
   Trajectory clipped(Compile({.sampler = SamplerKind::kDdim, .steps = 5, .clip_sample = true}), {},
-                     3, network);
-  RowBatch batch({&clipped}, network, CpuRuntime());
+                     3, network, *CpuRuntime());
+  RowBatch batch({&clipped}, network, *CpuRuntime());
   const at::Tensor x0 = batch.Update(network.Forward(batch.input()));
   EXPECT_LE(x0.abs().max().item<float>(), 1);
   EXPECT_EQ(x0.max().item<float>(), 1);
@@ -261,7 +258,8 @@ at::Tensor NoiseOfOneStep(const NoiseScale& scale, float v, const Conditioning& 
   evaluation.noise = scale;
   plan.evaluations = {evaluation};
   const ConstantNetwork network(v);
-  Trajectory trajectory(std::make_shared<const SamplerPlan>(plan), conditioning, 5, network);
+  Trajectory trajectory(std::make_shared<const SamplerPlan>(plan), conditioning, 5, network,
+                        *CpuRuntime());
   Evaluate({&trajectory}, network);
   return trajectory.x().clone();
 }

@@ -15,6 +15,7 @@
 #include "core/diffusion/denoising_loop.h"
 #include "core/diffusion/sample.h"
 #include "core/sampling/samplers/compile_plan.h"
+#include "tests/core/device/cpu_runtime.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -156,9 +157,9 @@ TEST(PictureStart, AnInversionStartsFromThePictureItself) {
 // Runs the first steps and takes a frame; then runs the rest from there.
 at::Tensor Branch(const SamplerOptions& options, int step, uint64_t seed) {
   const GaussianNetwork network = TestNetwork();
-  Trajectory original(Compile(options), {}, 5, network);
+  Trajectory original(Compile(options), {}, 5, network, *CpuRuntime());
   for (int i = 0; i < step; ++i) {
-    DenoisingLoop(network).Evaluate({&original});
+    DenoisingLoop(network, CpuRuntime()).Evaluate({&original});
   }
   return Generate(Compile(options, {.first_step = step}),
                   From(FrameStart{original.PictureOfX()}, seed));
@@ -227,10 +228,10 @@ TEST(Inpainting, TheKnownPartIsAtTheLevelOfTheStep) {
   const at::Tensor picture = at::full({3, height, width}, 0.5);
   for (SamplerKind sampler : {SamplerKind::kDdim, SamplerKind::kEuler}) {
     const Plan plan = Compile({.sampler = sampler, .steps = 6}, {.jump_length = 2, .resamples = 2});
-    Trajectory trajectory(plan, {}, 3, network, NoiseStart(),
+    Trajectory trajectory(plan, {}, 3, network, *CpuRuntime(), NoiseStart(),
                           Inpainting{picture, at::zeros({1, height, width})});
     for (size_t e = 0; !trajectory.done(); ++e) {
-      DenoisingLoop(network).Evaluate({&trajectory});
+      DenoisingLoop(network, CpuRuntime()).Evaluate({&trajectory});
       const auto [alpha, sigma] = plan->LevelAfter(e);
       EXPECT_NEAR(trajectory.x().mean().item<double>(), 0.5 * alpha, 0.05 * sigma + 1e-6);
       EXPECT_NEAR(Deviation(trajectory.x()), sigma, 0.03 * sigma + 1e-6);
@@ -244,11 +245,11 @@ TEST(Inpainting, ABranchWithTheSameSeedGoesOnBitForBit) {
   for (SamplerKind sampler : {SamplerKind::kDdpm, SamplerKind::kDdim}) {
     const SamplerOptions options{.sampler = sampler, .steps = 10};
     const Inpainting inpainting{Picture(), HalfMask()};
-    Trajectory original(Compile(options), {}, 5, network, NoiseStart(), inpainting);
+    Trajectory original(Compile(options), {}, 5, network, *CpuRuntime(), NoiseStart(), inpainting);
     at::Tensor frame;
     while (!original.done()) {
       if (original.steps_done() == 4) frame = original.PictureOfX();
-      DenoisingLoop(network).Evaluate({&original});
+      DenoisingLoop(network, CpuRuntime()).Evaluate({&original});
     }
     SampleRequest branch = From(FrameStart{frame}, 5);
     branch.inpainting = inpainting;
@@ -261,10 +262,12 @@ TEST(Inpainting, AnEvaluationThatIsTriedAgainHasTheSameNoise) {
   const c10::InferenceMode inference;
   const GaussianNetwork network = TestNetwork();
   const Plan plan = Compile({.sampler = SamplerKind::kDdpm, .steps = 3});
-  Trajectory trajectory(plan, {}, 3, network, NoiseStart(), Inpainting{Picture(), HalfMask()});
-  const at::Tensor noise = trajectory.noise().clone(), known = trajectory.known().clone();
+  Trajectory trajectory(plan, {}, 3, network, *CpuRuntime(), NoiseStart(),
+                        Inpainting{Picture(), HalfMask()});
+  const at::Tensor noise = trajectory.noise().clone(),
+                   known = trajectory.known(*CpuRuntime()).clone();
   EXPECT_TRUE(trajectory.noise().equal(noise));
-  EXPECT_TRUE(trajectory.known().equal(known));
+  EXPECT_TRUE(trajectory.known(*CpuRuntime()).equal(known));
 }
 
 TEST(RowBatch, StartsOfEveryKindShareBatchesBitForBit) {
@@ -289,7 +292,7 @@ TEST(RowBatch, StartsOfEveryKindShareBatchesBitForBit) {
   std::vector<Trajectory> together;
   for (const Job& job : jobs) {
     together.emplace_back(job.plan, job.request.conditioning, job.request.seed, network,
-                          job.request.start, job.request.inpainting);
+                          *CpuRuntime(), job.request.start, job.request.inpainting);
   }
   while (true) {
     std::vector<Trajectory*> running;
@@ -297,7 +300,7 @@ TEST(RowBatch, StartsOfEveryKindShareBatchesBitForBit) {
       if (!trajectory.done()) running.push_back(&trajectory);
     }
     if (running.empty()) break;
-    DenoisingLoop(network).Evaluate(running);
+    DenoisingLoop(network, CpuRuntime()).Evaluate(running);
   }
   for (size_t i = 0; i < jobs.size(); ++i) {
     EXPECT_TRUE(together[i].x().equal(Generate(jobs[i].plan, jobs[i].request))) << i;

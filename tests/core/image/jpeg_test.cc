@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <vector>
 
 #include "tests/core/image/image_testing.h"
@@ -130,6 +132,46 @@ TEST(Jpeg, ProgressivePicturesAreReadUpToAReasonableNumberOfScans) {
   EXPECT_EQ(decoded->pixels.size(), image.pixels.size());
   ExpectRefused(DecodeImage(WriteJpeg(image, {.scans = ProgressiveScans(3, 63)}), kNoLimit),
                 "too many scans");
+}
+
+// `bytes` with `more` in front of the last marker.
+std::string BeforeTheEnd(const std::string& bytes, const std::string& more) {
+  return bytes.substr(0, bytes.size() - 2) + more + bytes.substr(bytes.size() - 2);
+}
+
+// What is odd about these files is not in their pixels, which are those of the file without it.
+TEST(Jpeg, WhatEveryViewerIgnoresIsIgnored) {
+  const std::string plain = *EncodeImage(SmoothImage(24, 16, 3), ImageFormat::kJpeg);
+  std::string scan_parameters = plain;
+  const size_t scan = plain.find("\xff\xda");
+  scan_parameters[scan + 4 + 1 + 2 * 3 + 1] = 0;  // the last coefficient: 0 instead of 63
+  std::string revision = plain;
+  revision[plain.find("JFIF") + 5] = 9;
+  const std::string colour_profile =
+      plain.substr(0, 2) + std::string("\xff\xe2\0\x12ICC_PROFILE\0\x07\x02", 20) + plain.substr(2);
+  struct {
+    const char* name;
+    std::string bytes;
+  } files[] = {{"the parameters of its scan", scan_parameters},
+               {"bytes before its last marker", BeforeTheEnd(plain, std::string("\0\0\0", 3))},
+               {"the revision of its header", revision},
+               {"its colour profile", colour_profile},
+               {"bytes behind its end", plain + "something else"}};
+  const Image expected = *DecodeImage(plain, kNoLimit);
+  for (const auto& file : files) {
+    SCOPED_TRACE(file.name);
+    const auto decoded = DecodeImage(file.bytes, kNoLimit);
+    ASSERT_TRUE(decoded.ok()) << decoded.status();
+    EXPECT_EQ(*decoded, expected);
+  }
+}
+
+TEST(Jpeg, APictureWithOddScanParametersIsRead) {
+  std::ifstream file("tests/data/pictures/scan-parameters.jpg", std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const auto decoded = DecodeImage(bytes, kNoLimit);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->width, 64);
 }
 
 TEST(Jpeg, OtherKindsAreRefused) {

@@ -8,10 +8,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <string_view>
 
 #include "tests/core/nn/test_checkpoints.h"
+#include "tests/support/bench_arguments.h"
 
 namespace denoise {
 namespace {
@@ -52,8 +51,12 @@ void Run(const char* folder, at::ScalarType dtype, int rounds) {
 }  // namespace denoise
 
 int main(int argc, char** argv) {
-  at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 2);
-  const bool half = argc > 3 && argv[3] == std::string_view("bfloat16");
-  denoise::Run(argc > 2 ? argv[2] : "deploy/models/emoji-32", half ? at::kBFloat16 : at::kFloat,
-               argc > 4 ? std::atoi(argv[4]) : 15);
+  const denoise::BenchArguments arguments(
+      argc, argv, "forward_bench [THREADS] [MODEL] [float32|bfloat16] [ROUNDS]", /*most=*/4);
+  const int threads = arguments.Number(1, "THREADS", 2);
+  const char* const folder = arguments.Folder(2, "deploy/models/emoji-32");
+  const bool half = arguments.Choice(3, "precision", {"float32", "bfloat16"}) == "bfloat16";
+  const int rounds = arguments.Number(4, "ROUNDS", 15);
+  at::set_num_threads(threads);
+  denoise::Run(folder, half ? at::kBFloat16 : at::kFloat, rounds);
 }

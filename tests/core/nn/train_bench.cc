@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 
 #include "tests/core/nn/test_checkpoints.h"
+#include "tests/support/bench_arguments.h"
 
 namespace denoise {
 namespace {
@@ -54,8 +54,11 @@ void Run(const char* folder, int64_t rows, bool batch_invariant) {
 }  // namespace denoise
 
 int main(int argc, char** argv) {
-  at::set_num_threads(argc > 1 ? std::atoi(argv[1]) : 1);
-  const int64_t rows = argc > 2 ? std::atoi(argv[2]) : 8;
-  const char* folder = argc > 3 ? argv[3] : "deploy/models/emoji-32";
+  const denoise::BenchArguments arguments(argc, argv, "train_bench [THREADS] [ROWS] [MODEL]",
+                                          /*most=*/3);
+  const int threads = arguments.Number(1, "THREADS", 1);
+  const int64_t rows = arguments.Number(2, "ROWS", 8);
+  const char* const folder = arguments.Folder(3, "deploy/models/emoji-32");
+  at::set_num_threads(threads);
   for (const bool batch_invariant : {true, false}) denoise::Run(folder, rows, batch_invariant);
 }

@@ -11,9 +11,6 @@
 // alternate and medians are shown, so ratios are meaningful even on a machine that is not idle.
 #include <torch/torch.h>
 
-#include <CLI/App.hpp>
-#include <CLI/Config.hpp>
-#include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
 #include <chrono>
 #include <cstdio>
@@ -26,6 +23,7 @@
 #include "core/base/status_macros.h"
 #include "core/nn/unet2d.h"
 #include "core/train/trainer.h"
+#include "tests/support/bench_options.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/fixed_batches.h"
 
@@ -209,7 +207,7 @@ int main(int argc, char** argv) {
   app.add_option("--device", flags.device, "cpu, cuda, cuda:1")->capture_default_str();
   app.add_flag("--quick", flags.quick, "A tiny network and one step: shows that it works");
   app.add_flag("--markdown", flags.markdown, "Tables for the documentation");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = denoise::ParseBenchOptions(app, argc, argv)) return *code;
   if (flags.quick) {
     flags.size = 8;
     flags.channels = {32, 32};

@@ -179,6 +179,40 @@ TEST(Trainer, StopsAfterTooManyStepsInARowThatAreNotFinite) {
   EXPECT_FALSE(Train(*trainer, 1).front().skipped);
 }
 
+TEST(Trainer, NamesTheStepsAndWhatOfThemWasNotFinite) {
+  TrainingOptions options = SmallOptions();
+  options.micro_batch_size = options.batch_size;
+  options.max_non_finite_steps = 2;
+  const auto trainer =
+      Make(options,
+           {.hook = [](const TinyNetworkCall& call) { return call.number >= 4 ? kNan : 1.0F; }});
+  Train(*trainer, 3);
+  EXPECT_TRUE(trainer->CheckUsable().ok()) << trainer->CheckUsable();
+  Train(*trainer, 1);
+  EXPECT_EQ(trainer->CheckUsable(), absl::AbortedError("the loss was not finite at step 4"));
+  EXPECT_EQ(trainer->RunSlice().status(),
+            absl::AbortedError("the loss was not finite from step 4 to step 5"));
+}
+
+TEST(Trainer, NamesAWeightOrAverageThatIsNotFinite) {
+  Trainer::Setup setup = TinySetup({}, SmallOptions());
+  setup.weights.at("unused") = setup.weights.at("unused") * INFINITY;
+  const auto trainer = Make(setup);
+  Train(*trainer, 1);
+  EXPECT_EQ(trainer->CheckUsable(),
+            absl::AbortedError("the weight unused is not finite after step 1"));
+}
+
+TEST(Trainer, TheGreatestRateMakesALossThatIsNotFiniteAndNoOtherError) {
+  TrainingOptions options = SmallOptions();
+  options.max_non_finite_steps = 2;
+  options.optimizer.learning_rate = 3e38;
+  options.optimizer.weight_decay = 1e10;
+  const auto trainer = Make(options);
+  const absl::Status status = RunSteps(*trainer, 5).status();
+  EXPECT_EQ(status.code(), StatusCode::kAborted) << status;
+}
+
 TEST(Trainer, FailsIfGradientsAreNotRecorded) {
   const auto trainer = Make(SmallOptions());
   {

@@ -51,6 +51,7 @@ class TaskObserver : public EngineObserver {
   void OnQueueDepth(int) override {}
   void OnActiveRows(const std::string&, int) override {}
   void OnBatchFailed(const std::string&, const std::string&) override {}
+  void OnCaptureFailed(const std::string&, const std::string&) override {}
   void OnEvaluation(const std::string&, const EvaluationReport&) override {}
   void OnSlice(const std::string& device, absl::Duration duration) override {
     EXPECT_FALSE(device.empty());

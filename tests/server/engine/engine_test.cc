@@ -35,6 +35,7 @@ class CountingObserver : public EngineObserver {
     EXPECT_EQ(what, "out of memory");
     ++failed_batches;
   }
+  void OnCaptureFailed(const std::string&, const std::string&) override {}
   void OnEvaluation(const std::string& device, const EvaluationReport& report) override {
     EXPECT_EQ(device, "cpu");
     EXPECT_GE(report.total, report.network);
@@ -215,16 +216,16 @@ TEST_F(EngineTest, ARowThatFailsDoesNotFailItsNeighbours) {
 TEST(RowBatchRetry, AnEvaluationThatFailedHasTheSameNoiseWhenTriedAgain) {
   const GaussianNetwork network(LinearSchedule(), {.means = {0.1}, .deviation = 0.3}, 3, 6, 6);
   const auto plan = Compile(SamplerKind::kDdpm, 3);
-  Trajectory retried(plan, {}, 7, network), undisturbed(plan, {}, 7, network);
+  const auto runtime = MakeDeviceRuntime(at::kCPU);
+  Trajectory retried(plan, {}, 7, network, *runtime), undisturbed(plan, {}, 7, network, *runtime);
   {
-    const auto runtime = MakeDeviceRuntime(at::kCPU);
     RowBatch batch({&retried}, network, *runtime);
     const at::Tensor noise = retried.noise().clone();
     EXPECT_ANY_THROW(batch.Update(network.Forward(batch.input()).narrow(2, 0, 3)));
     EXPECT_TRUE(retried.noise().equal(noise));
   }
   for (Trajectory* trajectory : {&retried, &undisturbed}) {
-    DenoisingLoop(network).Evaluate({trajectory});
+    DenoisingLoop(network, runtime).Evaluate({trajectory});
   }
   EXPECT_TRUE(retried.slots().equal(undisturbed.slots()));
 }

@@ -92,6 +92,23 @@ TEST_F(ModelPublisherTest, WhatIsWrongWithOurOwnFilesIsNoFaultOfTheRequest) {
   EXPECT_EQ(Publish(name, "digits").status().code(), absl::StatusCode::kInternal);
 }
 
+// Its first step makes weights of 1e30, which are finite, unlike what the network then says.
+TEST_F(ModelPublisherTest, WhatHasDivergedIsNotPublished) {
+  CreateTrainingJobRequest request = Request(5);
+  request.mutable_training()->mutable_optimizer()->set_learning_rate(1e30);
+  request.mutable_training()->mutable_checkpoints()->set_every_n_steps(1);
+  const std::string name = Create(request);
+
+  const TrainingJob job = WaitFor(name, TrainingJob::FAILED);
+
+  EXPECT_THAT(job.state_reason(),
+              ::testing::AllOf(::testing::HasSubstr("a new network diverged: the loss was not "
+                                                    "finite from step 2 to step 5"),
+                               ::testing::HasSubstr("optimizer.learning_rate")));
+  const absl::Status published = Publish(name, "diverged").status();
+  EXPECT_EQ(published.code(), absl::StatusCode::kFailedPrecondition) << published;
+}
+
 TEST_F(ModelPublisherTest, AModelOfAnotherShapeIsReplacedOnlyWhereThatIsAllowed) {
   const std::string small = Create(Request(1));
   CreateTrainingJobRequest request = Request(1);

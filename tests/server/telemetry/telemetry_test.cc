@@ -54,6 +54,7 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
                                   .network = absl::Milliseconds(100),
                                   .total = absl::Milliseconds(150)});
   telemetry_.OnBatchFailed("cpu", "out of memory");
+  telemetry_.OnCaptureFailed("cpu", "out of memory");  // a line in the log, and no metric
   telemetry_.OnSlice("cpu", absl::Milliseconds(300));
   telemetry_.OnSlice("cpu", absl::Milliseconds(200));
   telemetry_.OnTaskFailed("cpu", "out of memory");

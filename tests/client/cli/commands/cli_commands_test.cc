@@ -3,14 +3,19 @@
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/commands/commands.h"
 #include "client/cli/commands/error_report.h"
 #include "client/cli/commands/output_folder.h"
+#include "client/cli/flags/field_words.h"
 #include "client/cli/flags/generate_flags.h"
+#include "client/cli/flags/usage_error.h"
 #include "core/base/field_violations.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -21,6 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace v1 = denoised::v1;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(OutputFolder, MakesFoldersAndLeavesNoTemporaryFiles) {
@@ -54,6 +61,136 @@ TEST(OutputFolder, AFileInTheWayIsAnErrorThatNamesIt) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("image-0.png"));
   const auto entries = fs::directory_iterator(temp.path());
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1) << "a temporary file was left";
+}
+
+std::vector<std::string> FilesIn(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST(OutputFolder, HoldsOneRunAndRemovesOnlyWhatARunWrote) {
+  const TempDir temp;
+  WriteFile(temp.path() / "mine.txt", "mine");
+  {
+    auto first = OutputFolder::Open(temp.path());
+    ASSERT_TRUE(first->Write("a.png", "1").ok());
+    ASSERT_TRUE(first->Write("frames/b.png", "1").ok());
+  }
+  const absl::Status refused = OutputFolder::Open(temp.path()).status();
+  EXPECT_THAT(std::string(refused.message()),
+              AllOf(HasSubstr("--out: "), HasSubstr("such as a.png"), HasSubstr("--overwrite")));
+  auto second = OutputFolder::Open(temp.path(), {.overwrite = true});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(ReadFile(temp.path() / "a.png"), "1") << "nothing goes before something comes";
+  ASSERT_TRUE(second->Write("c.png", "2").ok());
+  EXPECT_THAT(FilesIn(temp.path()), ElementsAre(".denoise-run", "c.png", "mine.txt"));
+}
+
+TEST(OutputFolder, TheSameRunMayComeBack) {
+  const TempDir temp;
+  ASSERT_TRUE(OutputFolder::Open(temp.path(), {.name = "job 1"})->Write("a", "1").ok());
+  ASSERT_TRUE(
+      OutputFolder::Open(temp.path(), {.name = "job 1", .continues = true})->Write("b", "1").ok());
+  EXPECT_THAT(FilesIn(temp.path()), ElementsAre(".denoise-run", "a", "b"));
+  ASSERT_TRUE(OutputFolder::Open(temp.path(), {.name = "job 1"})->Write("c", "1").ok());
+  EXPECT_THAT(FilesIn(temp.path()), ElementsAre(".denoise-run", "c"));
+  EXPECT_FALSE(OutputFolder::Open(temp.path(), {.name = "job 2"}).ok());
+}
+
+TEST(OutputFolder, RefusesFilesOfTheSameNamesThatNoRunWrote) {
+  const TempDir temp;
+  WriteFile(temp.path() / "loss.csv", "mine");
+  EXPECT_FALSE(OutputFolder::Open(temp.path(), {.files = {"loss.csv"}}).ok());
+  EXPECT_TRUE(OutputFolder::Open(temp.path(), {.files = {"other"}}).ok());
+}
+
+TEST(OutputFolder, AListThatNamesFilesElsewhereRemovesNothing) {
+  const TempDir temp;
+  const fs::path folder = temp.path() / "out";
+  fs::create_directories(folder);
+  WriteFile(temp.path() / "precious", "mine");
+  const std::string outside = (temp.path() / "precious").string();
+  WriteFile(folder / ".denoise-run", "run\n../precious\n" + outside + "\n");
+  ASSERT_TRUE(OutputFolder::Open(folder, {.overwrite = true})->Write("a", "1").ok());
+  EXPECT_EQ(ReadFile(temp.path() / "precious"), "mine");
+}
+
+TEST(OutputFolder, TwoRunsThatBeginTogetherAreNotMixed) {
+  const TempDir temp;
+  auto first = OutputFolder::Open(temp.path()), second = OutputFolder::Open(temp.path());
+  ASSERT_TRUE(first->Write("a", "1").ok());
+  EXPECT_THAT(std::string(second->Write("b", "2").status().message()), HasSubstr("another run"));
+}
+
+TEST(OutputFolder, WithoutANameTheNextFreeFolderIsTaken) {
+  const TempDir temp;
+  const std::string name = (temp.path() / "out").string();
+  for (const char* expected : {"out", "out-2", "out-3"}) {
+    auto folder = OutputFolder::OpenDefault(name, {});
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    EXPECT_EQ(folder->path().filename(), expected);
+    ASSERT_TRUE(folder->Write("a", "1").ok());
+  }
+  EXPECT_EQ(OutputFolder::OpenDefault(name, {.overwrite = true})->path().filename(), "out");
+}
+
+void ExpectExamples(const CLI::App& app) {
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    const std::string name = CommandName(*command);
+    EXPECT_THAT(command->get_footer(),
+                AllOf(HasSubstr("Examples:\n"), HasSubstr(absl::StrCat("  ", name)),
+                      HasSubstr("Exit codes:")))
+        << name;
+    ExpectExamples(*command);
+  }
+}
+
+TEST(Commands, EveryOneHasExamplesOfItsOwn) {
+  CLI::App app("", "denoise");
+  app.footer("Examples:\n  denoise models\n");
+  AddAllCommands(app);
+  ExpectExamples(app);
+}
+
+TEST(Commands, FlagsOfOneOneofExcludeEachOther) {
+  CLI::App app("", "denoise");
+  AddAllCommands(app);
+  const auto excluded = [&](const char* command, const char* flag, const char* other) {
+    const CLI::App* found = &app;
+    for (const absl::string_view name : absl::StrSplit(command, ' ')) {
+      found = found->get_subcommand(std::string(name));
+    }
+    return found->get_option(flag)->get_excludes().contains(
+        const_cast<CLI::Option*>(found->get_option(other)));
+  };
+  for (const char* flag :
+       {"--height", "--width", "--channels", "--block-out-channels", "--attention-levels",
+        "--no-attention", "--layers-per-block", "--noise-schedule", "--num-train-timesteps",
+        "--prediction-type", "--learned-variance", "--class-conditional", "--scale-shift-norm"}) {
+    EXPECT_TRUE(excluded("train create", flag, "--base-model")) << flag;
+    EXPECT_TRUE(excluded("train create", "--base-model", flag)) << flag;
+  }
+  EXPECT_FALSE(excluded("train create", "--height", "--width"));
+  EXPECT_TRUE(excluded("generate", "--from-seed", "--noise"));
+  EXPECT_TRUE(excluded("generate", "--to-seed", "--noise-to"));
+  EXPECT_FALSE(excluded("generate", "--from-seed", "--noise-to"));
+  const std::vector<std::vector<const char*>> starts = {
+      {"--init", "--strength"},
+      {"--branch", "--branch-step"},
+      {"--from-seed", "--noise", "--to-seed", "--noise-to", "--variation"},
+      {"--invert"}};
+  for (const auto& start : starts) {
+    for (const auto& other : starts) {
+      if (&start == &other) continue;
+      for (const char* flag : start) {
+        for (const char* another : other) EXPECT_TRUE(excluded("generate", flag, another)) << flag;
+      }
+    }
+  }
 }
 
 // Names like "guidance.scale"; a repeated field is one, whatever it holds.

@@ -143,7 +143,7 @@ TEST_F(CliUploadTest, DataSetsAreListedReportedAndDeleted) {
   EXPECT_THAT(Run({"datasets", "report", "pets", "--out", out().string()}).output,
               HasSubstr("pictures          3"));
   EXPECT_EQ(ReadFile(out() / "contact-sheet.png"), Picture().data());
-  EXPECT_EQ(Run({"datasets", "delete", "pets"}).exit_status, Exited(0));
+  EXPECT_EQ(Run({"datasets", "delete", "pets"}).output, "data set pets is deleted\n");
   EXPECT_EQ(deleted, "datasets/pets");
 }
 

@@ -47,7 +47,10 @@ std::vector<json> Lines(const std::string& text) {
 std::vector<std::string> FileNames(const fs::path& folder) {
   std::vector<std::string> names;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file()) names.push_back(fs::relative(entry.path(), folder).string());
+    const bool is_hidden = entry.path().filename().string().starts_with(".");
+    if (entry.is_regular_file() && !is_hidden) {
+      names.push_back(fs::relative(entry.path(), folder).string());
+    }
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -63,11 +66,11 @@ class CliTest : public testing::Test {
     return RunProcess(arguments, kPatience).value();
   }
 
-  // `generate` into out().
+  // `generate` into out(), whatever is there.
   std::vector<std::string> GenerateArguments(const std::vector<std::string>& more,
                                              const std::string& class_label = "circle") const {
-    std::vector<std::string> arguments = {"generate",  "--model", "shapes",      "--class-label",
-                                          class_label, "--out",   out().string()};
+    std::vector<std::string> arguments = {"generate",  "--model", "shapes",       "--class-label",
+                                          class_label, "--out",   out().string(), "--overwrite"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }
@@ -241,9 +244,78 @@ TEST_F(CliTest, AnExistingFolderKeepsItsOtherFiles) {
   fs::create_directories(out());
   WriteFile(out() / "notes.txt", "mine");
   WriteFile(out() / "image-0.png", "old");
+  WriteFile(out() / "image-7.png", "mine, too");
   ASSERT_EQ(Generate().exit_status, Exited(0));
   EXPECT_EQ(ReadFile(out() / "notes.txt"), "mine");
+  EXPECT_EQ(ReadFile(out() / "image-7.png"), "mine, too");
   EXPECT_EQ(ReadImage(out() / "image-0.png").width, 16);
+}
+
+TEST_F(CliTest, AFolderHoldsOneRun) {
+  const std::vector<std::string> run = {"generate", "--model",      "shapes", "-c", "circle",
+                                        "--out",    out().string(), "--seed", "5"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = run;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Run(arguments);
+  };
+  ASSERT_EQ(with({"--count", "3", "--frames", "2"}).exit_status, Exited(0));
+  const auto first = FileNames(out());
+
+  const auto refused = with({"--json"});
+  EXPECT_EQ(refused.exit_status, Exited(2));
+  EXPECT_THAT(refused.error,
+              AllOf(HasSubstr("--out: "), HasSubstr("an earlier run"), HasSubstr("--overwrite")));
+  EXPECT_EQ(Lines(refused.output).at(0)["error"]["violations"][0]["flag"], "--out");
+  EXPECT_EQ(FileNames(out()), first);
+
+  // A request that fails takes nothing away.
+  server_.answer = BadRequestStatus({{"sampler.steps", "is odd"}});
+  EXPECT_EQ(with({"--overwrite"}).exit_status, Exited(2));
+  EXPECT_EQ(FileNames(out()), first);
+  server_.answer = grpc::Status::OK;
+
+  WriteFile(out() / "notes.txt", "mine");
+  ASSERT_EQ(with({"--overwrite"}).exit_status, Exited(0));
+  EXPECT_EQ(FileNames(out()),
+            (std::vector<std::string>{"contact-sheet.png", "image-0.png", "notes.txt"}));
+  EXPECT_FALSE(fs::exists(out() / "frames"));
+}
+
+TEST_F(CliTest, AGenerationWithAnIdComesBackToItsFolder) {
+  const auto run = [&](const char* id) {
+    return Run({"generate", "--model", "shapes", "-c", "circle", "--out", out().string(),
+                "--request-id", id});
+  };
+  ASSERT_EQ(run("zoo").exit_status, Exited(0));
+  EXPECT_EQ(run("zoo").exit_status, Exited(0));
+  EXPECT_EQ(run("park").exit_status, Exited(2));
+}
+
+TEST_F(CliTest, NoCommandReplacesAFileUnlessItMay) {
+  const std::string picture = (folder_.path() / "p.png").string();
+  WriteFile(picture, "the picture");
+  const std::string png = (folder_.path() / "there.png").string();
+  const std::string gif = (folder_.path() / "there.gif").string();
+  WriteFile(png, "mine");
+  WriteFile(gif, "mine");
+  fs::create_directories(out());
+  for (const char* name : {"diffusing.png", "roundtrip.png"}) WriteFile(out() / name, "mine");
+  const std::vector<std::string> commands[] = {
+      {"sweep", "--model", "shapes", "-c", "circle", "--rows", "steps=1,2", "--out", png},
+      {"plan", "--model", "shapes", "--draw", png},
+      {"generate", "--model", "shapes", "-c", "circle", "--frames", "1", "--animation", gif,
+       "--out", (folder_.path() / "new").string()},
+      {"diffuse", picture, "--model", "shapes", "--out", out().string()},
+      {"roundtrip", picture, "--model", "shapes", "-c", "circle", "--out", out().string()},
+  };
+  for (std::vector<std::string> command : commands) {
+    const auto refused = Run(command);
+    EXPECT_EQ(refused.exit_status, Exited(2)) << command[0];
+    EXPECT_THAT(refused.error, HasSubstr("--overwrite")) << command[0];
+    command.push_back("--overwrite");
+    EXPECT_EQ(Run(command).exit_status, Exited(0)) << command[0];
+  }
 }
 
 TEST_F(CliTest, AFolderThatCannotBeMadeIsFoundBeforeTheServerIsAsked) {
@@ -318,6 +390,75 @@ TEST_F(CliTest, AnUnknownClassNameListsTheClasses) {
   EXPECT_EQ(result.exit_status, Exited(2));
   EXPECT_THAT(result.error, AllOf(HasSubstr("--class-label"), HasSubstr("square (1)")));
   EXPECT_TRUE(server_.requests().empty());
+}
+
+TEST_F(CliTest, OnlyTheClassesThatAreListedHaveAnIndex) {
+  for (const char* index : {"2", "-1", "99", "4294967296"}) {
+    const auto result = Run(GenerateArguments({}, index));
+    EXPECT_EQ(result.exit_status, Exited(2)) << index;
+    EXPECT_THAT(result.error, HasSubstr("no class has the index " + std::string(index) +
+                                        "; there are: circle (0), square (1)\n"));
+  }
+  EXPECT_EQ(Run({"generate", "--model", "shapes", "--class-weights", "circle=1,2=1", "--out",
+                 out().string()})
+                .exit_status,
+            Exited(2));
+  EXPECT_TRUE(server_.requests().empty());
+}
+
+TEST_F(CliTest, TheServersWordsForFieldsBecomeThoseOfFlags) {
+  server_.answer = BadRequestStatus(
+      {{"sampler.timesteps", "cannot be given together with steps"},
+       {"image_encoding", "must be ENCODING_RAW_FLOAT32: an inversion ends with noise"},
+       {"frames.kinds[0]", "must be X_T or X0"},
+       {"start.noise", "goes without guidance.timestep_min. Its class_label stays"}});
+  const auto result = Generate({"--json"});
+  EXPECT_EQ(result.exit_status, Exited(2));
+  EXPECT_EQ(result.error,
+            "denoise: the request is invalid\n"
+            "  --timesteps: cannot be given together with --steps\n"
+            "  --format: must be npy: an inversion ends with noise\n"
+            "  --frame-kind[0]: must be x_t or x0\n"
+            "  --from-seed: goes without --guidance-min. Its --class-label stays\n"
+            "  `denoise COMMAND --help` explains every flag.\n");
+  const json error = Lines(result.output).at(0)["error"];
+  EXPECT_THAT(error["message"].get<std::string>(),
+              AllOf(StartsWith("--timesteps: cannot be given together with --steps; "),
+                    HasSubstr("--format: must be npy")));
+  EXPECT_EQ(error["violations"][0]["description"], "cannot be given together with --steps");
+}
+
+TEST_F(CliTest, NamesThatDoNotExistAreNamedAsTheyWereTyped) {
+  EXPECT_THAT(
+      Run({"models", "absent"}).error,
+      StartsWith("denoise: there is no model absent. `denoise models` shows what exists.\n"));
+}
+
+TEST_F(CliTest, ASweepRefusesAFlagThatIsBothGivenAndSwept) {
+  const std::string out = (folder_.path() / "s.png").string();
+  EXPECT_THAT(Run({"sweep", "--model", "shapes", "-c", "circle", "--steps", "3", "--rows",
+                   "steps=1,2", "--out", out})
+                  .error,
+              HasSubstr("--rows: varies --steps, which cannot be combined with --steps"));
+  EXPECT_THAT(
+      Run({"sweep", "--model", "shapes", "-c", "circle", "--columns", "class=square", "--out", out})
+          .error,
+      HasSubstr("--columns: varies --class-label"));
+  EXPECT_TRUE(server_.requests().empty());
+}
+
+TEST_F(CliTest, AServerOnThisMachineIsReachedDirectly) {
+  const std::string proxy = "http_proxy=http://user:secret@127.0.0.1:1";
+  const auto direct = RunProcess(
+      {"/usr/bin/env", proxy, DENOISE_BINARY, "models", "--server", server_.address()}, kPatience);
+  EXPECT_EQ(direct->exit_status, Exited(0)) << direct->error;
+  const auto other = RunProcess({"/usr/bin/env", proxy, DENOISE_BINARY, "models", "--server",
+                                 "denoised.invalid:50051", "--deadline", "20s"},
+                                kPatience);
+  EXPECT_EQ(other->exit_status, Exited(3));
+  EXPECT_THAT(other->error, AllOf(HasSubstr("through the proxy http://127.0.0.1:1 of the variable "
+                                            "http_proxy"),
+                                  HasSubstr("no_proxy"), testing::Not(HasSubstr("secret"))));
 }
 
 TEST_F(CliTest, WithoutAModelTheServedOnesAreNamed) {
@@ -400,6 +541,13 @@ TEST_F(CliTest, UsageErrorsAreTold) {
   EXPECT_TRUE(server_.requests().empty());
 }
 
+TEST(Cli, OutputThatCannotBeWrittenIsAnError) {
+  const auto result =
+      RunProcess({"/bin/sh", "-c", "exec \"$0\" --help > /dev/full", DENOISE_BINARY}, kPatience);
+  EXPECT_EQ(result->exit_status, Exited(1));
+  EXPECT_EQ(result->error, "denoise: cannot write to standard output: No space left on device\n");
+}
+
 TEST(Cli, UsageErrorsSayWhatIsWrongAndWhereToLook) {
   struct Case {
     std::vector<std::string> arguments;
@@ -409,7 +557,9 @@ TEST(Cli, UsageErrorsSayWhatIsWrongAndWhereToLook) {
       {{}, "denoise: a command is missing\n  `denoise --help` lists the commands.\n"},
       {{"train"}, "denoise: a command is missing\n  `denoise train --help` lists the commands.\n"},
       {{"models", "--bogus"},
-       "denoise: unknown argument: --bogus\n  `denoise models --help` explains every flag.\n"},
+       "denoise: unknown flag --bogus\n  `denoise models --help` explains every flag.\n"},
+      {{"models", "one", "two"},
+       "denoise: unexpected argument two\n  `denoise models --help` explains every flag.\n"},
       {{"train", "create", "-n", "5"},
        "denoise: --dataset is required\n  `denoise train create --help` explains every flag.\n"},
       {{"generate", "--init", "LICENSE", "--invert", "LICENSE"},
@@ -425,6 +575,124 @@ TEST(Cli, UsageErrorsSayWhatIsWrongAndWhereToLook) {
     const auto result = RunProcess(arguments, kPatience);
     EXPECT_EQ(result->exit_status, Exited(2));
     EXPECT_EQ(result->error, test.error);
+    EXPECT_EQ(result->output, "");
+    arguments.push_back("--json");
+    const auto with_json = RunProcess(arguments, kPatience);
+    EXPECT_EQ(with_json->exit_status, Exited(2));
+    const std::vector<json> lines = Lines(with_json->output);
+    ASSERT_EQ(lines.size(), 1u) << with_json->output;
+    EXPECT_EQ(lines[0]["error"]["code"], "INVALID_ARGUMENT");
+    EXPECT_NE(lines[0]["error"]["message"], "");
+  }
+}
+
+// What is typed, and what is said of it: the first line of the error without "denoise: ".
+struct Mistake {
+  const char* code;
+  std::vector<std::string> arguments;
+  std::string message;
+};
+
+TEST(Cli, MistakesAreNamedAsTheyWereTyped) {
+  const std::string seed = "must be a whole number from 0 to 18446744073709551615; is ";
+  const std::vector<Mistake> mistakes = {
+      {"C1",
+       {"train", "create", "-d", "own", "-n", "5", "--base-model", "m", "--height", "16"},
+       "--height cannot be combined with --base-model"},
+      {"C1",
+       {"train", "create", "-d", "own", "-n", "5", "-m", "m", "--prediction-type", "epsilon"},
+       "--prediction-type cannot be combined with --base-model"},
+      {"C1", {"generate", "--noise", "a", "--from-seed", "1"}, "--noise: there is no file a"},
+      {"C1",
+       {"generate", "--to-seed", "1", "--noise-to", "LICENSE"},
+       "--to-seed cannot be combined with --noise-to"},
+      {"C1",
+       {"generate", "--variation", "1", "--invert", "LICENSE"},
+       "--variation cannot be combined with --invert"},
+      {"C5",
+       {"generate", "--seed", "18446744073709551616"},
+       "--seed: " + seed + "18446744073709551616"},
+      {"C5", {"generate", "--seed", "-1"}, "--seed: " + seed + "-1"},
+      {"C5", {"generate", "--seed", "x"}, "--seed: " + seed + "x"},
+      {"C5", {"generate", "--to-seed", "1.5"}, "--to-seed: " + seed + "1.5"},
+      {"C5", {"roundtrip", "LICENSE", "--seed", "1e3"}, "--seed: " + seed + "1e3"},
+      {"C5", {"diffuse", "LICENSE", "--seed", "-0x1"}, "--seed: " + seed + "-0x1"},
+      {"C5", {"sweep", "--seed", "-1"}, "--seed: " + seed + "-1"},
+      {"C5", {"train", "create", "-d", "e", "-n", "1", "-s", "-5"}, "--seed: " + seed + "-5"},
+      {"C5",
+       {"evaluate", "-d", "e", "--seed", "99999999999999999999"},
+       "--seed: " + seed + "99999999999999999999"},
+      {"C5",
+       {"generate", "--count", "99999999999"},
+       "--count: must be a whole number from -2147483648 to 2147483647; is 99999999999"},
+      {"C5",
+       {"train", "publish", "1", "-m", "m", "--step", "0"},
+       "--step: must be a whole number from 1 to 9223372036854775807; is 0"},
+      {"C5",
+       {"train", "watch", "1", "--resume-after", "-1"},
+       "--resume-after: must be a whole number from 0 to 9223372036854775807; is -1"},
+      {"C5",
+       {"sweep", "--parallel", "many"},
+       "--parallel: must be a whole number from 1 to 64; is many"},
+      {"C5",
+       {"plan", "--steps-offset", "1.5"},
+       "--steps-offset: must be a whole number from -2147483648 to 2147483647; is 1.5"},
+      {"C6",
+       {"generate", "--prompt", "a dog"},
+       "unknown flag --prompt; did you mean --class-label?"},
+      {"C6", {"generate", "--class", "dogs"}, "unknown flag --class; did you mean --class-label?"},
+      {"C6",
+       {"generate", "--guidance_scale", "2"},
+       "unknown flag --guidance_scale; did you mean --guidance-scale?"},
+      {"C6", {"generate", "-steps", "2"}, "unknown flag -steps; did you mean --steps?"},
+      {"C6", {"train", "create", "--lr", "1"}, "unknown flag --lr; did you mean --learning-rate?"},
+      {"C6", {"diffuse", "--stesp", "3", "LICENSE"}, "unknown flag --stesp; did you mean --steps?"},
+      {"C6", {"genrate"}, "unknown command genrate; did you mean generate?"},
+      {"C6", {"train", "stop", "1"}, "unknown command stop"},
+      {"C6", {"datasets", "lst"}, "unknown command lst; did you mean list?"},
+      {"C6",
+       {"--server", "x", "models"},
+       "--server must come after the command: denoise models --server"},
+      {"C9", {"plan", "--server", "x"}, "--server needs --model"},
+      {"C9", {"plan", "--deadline", "1s"}, "--deadline needs --model"},
+      {"C9",
+       {"train", "create", "-d", "e", "-n", "1", "-m", "m", "--out", "o"},
+       "--out needs --watch"},
+      {"C9",
+       {"train", "create", "-d", "e", "-n", "1", "-m", "m", "--evaluation-samples", "9"},
+       "--evaluation-samples needs --evaluate-every"},
+      {"C9", {"generate", "--detach", "--out", "o"}, "--detach cannot be combined with --out"},
+      {"C14",
+       {"train", "list", "--state", "asleep"},
+       "--state: must be one of queued, running, paused, cancelling, succeeded, failed, "
+       "cancelled; is asleep"},
+      {"C14",
+       {"generate", "--format", "gif"},
+       "--format: must be one of png, jpeg, webp, npy; is gif"},
+      {"C14", {"generate", "--model"}, "--model: needs a value, NAME"},
+      {"C14",
+       {"generate", "--model", "--steps", "3"},
+       "--model: needs a value, NAME; --steps is a flag"},
+      {"C14", {"generate", "--seed="}, "--seed: needs a value, S"},
+      {"C14", {"generate", "--seed", "1", "--seed", "2"}, "--seed: is given 2 times; give it once"},
+      {"C14", {"train", "get"}, "job is required"},
+      {"C14", {"models", "--json=maybe"}, "--json: must be true or false"},
+      {"C14",
+       {"plan", "--scheduler-config", "/nowhere"},
+       "--scheduler-config: there is no file /nowhere"},
+      {"C14", {"generations"}, "a command is missing"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    std::vector<std::string> arguments = {DENOISE_BINARY};
+    arguments.insert(arguments.end(), mistake.arguments.begin(), mistake.arguments.end());
+    const auto result = RunProcess(arguments, kPatience);
+    EXPECT_EQ(result->exit_status, Exited(2)) << mistake.code << " " << mistake.message;
+    EXPECT_EQ(result->error.substr(0, result->error.find('\n')), "denoise: " + mistake.message)
+        << mistake.code;
+    arguments.push_back("--json");
+    const std::vector<json> lines = Lines(RunProcess(arguments, kPatience)->output);
+    ASSERT_EQ(lines.size(), 1u) << mistake.code << " " << mistake.message;
+    EXPECT_TRUE(lines[0].contains("error")) << lines[0];
   }
 }
 
@@ -602,8 +870,8 @@ class RoundTripTest : public CliTest {
 
   ProcessResult RoundTrip(const std::vector<std::string>& more) {
     std::vector<std::string> arguments = {
-        "roundtrip", picture_.string(), "--model", "shapes",
-        "-c",        "circle",          "--out",   out().string()};
+        "roundtrip", picture_.string(), "--model",      "shapes",     "-c",
+        "circle",    "--out",           out().string(), "--overwrite"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return Run(arguments);
   }

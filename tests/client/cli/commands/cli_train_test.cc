@@ -92,7 +92,7 @@ TEST_F(CliTrainTest, WrongSettingsAreNamedByTheirFlags) {
                              {"training.samples.sampler.steps", "is 0"},
                              {"labels", "are too many"}});
   };
-  const auto result = Run({"train", "create", "-d", "emoji", "-n", "5", "--json"});
+  const auto result = Run({"train", "create", "-d", "emoji", "-n", "5", "-m", "shapes", "--json"});
   EXPECT_EQ(result.exit_status, Exited(2));
   EXPECT_THAT(result.error,
               AllOf(HasSubstr("  --learning-rate: is negative\n"),
@@ -120,7 +120,8 @@ TEST_F(CliTrainTest, UsageErrorsAreToldBeforeTheServerIsAsked) {
 }
 
 TEST_F(CliTrainTest, AWatchPrintsALineForEachEventAndHowItEnded) {
-  const auto result = Run({"train", "create", "-d", "emoji", "-n", "20", "--watch"});
+  const auto result =
+      Run({"train", "create", "-d", "emoji", "-n", "20", "-m", "shapes", "--watch"});
   EXPECT_EQ(result.exit_status, Exited(0)) << result.error;
   EXPECT_THAT(result.error, IsEmpty());
   const std::vector<std::string> lines = absl::StrSplit(result.output, '\n');
@@ -214,6 +215,96 @@ TEST_F(CliTrainTest, AJobThatIsNotThereIsNotFound) {
   EXPECT_EQ(Run({"train", "watch", "8"}).exit_status, Exited(5));
   EXPECT_EQ(Run({"train", "get", "8"}).exit_status, Exited(5));
   EXPECT_EQ(Run({"datasets", "report", "other"}).exit_status, Exited(5));
+  EXPECT_THAT(Run({"train", "watch", "8"}).error,
+              StartsWith("denoise: there is no job 8. `denoise train list` shows what exists.\n"));
+}
+
+TEST_F(CliTrainTest, ANameThatCannotBeAJobsIsNamedAsItWasTyped) {
+  training_.get_job = [](const auto&, auto&) {
+    return BadRequestStatus({{"name", "must be \"trainingJobs/\" and a job's name"}});
+  };
+  training_.list_checkpoints = [](const auto&, auto&) {
+    return BadRequestStatus({{"parent", "must be \"trainingJobs/\" and a job's name"}});
+  };
+  training_.publish = [](const auto&, auto&) {
+    return BadRequestStatus({{"source", "must be \"trainingJobs/\" and a job's name"}});
+  };
+  const std::vector<std::string> commands[] = {{"train", "get", "abc"},
+                                               {"train", "watch", "abc"},
+                                               {"train", "checkpoints", "abc"},
+                                               {"train", "publish", "abc", "--model", "m"}};
+  for (const std::vector<std::string>& command : commands) {
+    const auto result = Run(command);
+    EXPECT_EQ(result.exit_status, Exited(2));
+    EXPECT_EQ(result.error,
+              "denoise: the request is invalid\n"
+              "  job: must be a job that `denoise train list` prints; is abc\n")
+        << command[1];
+  }
+}
+
+TEST_F(CliTrainTest, WhatIsTrainedMustBeChosen) {
+  const auto result = Run({"train", "create", "-d", "emoji", "-n", "5", "--json"});
+  EXPECT_EQ(result.exit_status, Exited(2));
+  EXPECT_THAT(result.error,
+              HasSubstr("--base-model or --height: is required: --base-model trains"));
+  EXPECT_THAT(Lines(result.output).at(0)["error"]["message"].get<std::string>(),
+              StartsWith("--base-model or --height: is required"));
+  EXPECT_THAT(created_, IsEmpty());
+  training_.create_job = [](const auto&, auto&) {
+    return BadRequestStatus({{"training.base", "must be base_model or new_network"},
+                             {"training.objective.vlb_weight", "goes with the loss HYBRID"}});
+  };
+  const auto refused = Run({"train", "create", "-d", "emoji", "-n", "5", "-m", "shapes"});
+  EXPECT_THAT(refused.error,
+              AllOf(HasSubstr("  --base-model or --height: must be --base-model or --height\n"),
+                    HasSubstr("  --vlb-weight: goes with the loss hybrid\n")));
+}
+
+TEST_F(CliTrainTest, AFolderHoldsOneJob) {
+  const std::vector<std::string> watch = {"train", "watch", "7", "--out", out().string()};
+  ASSERT_EQ(Run(watch).exit_status, Exited(0));
+  EXPECT_EQ(Run(watch).exit_status, Exited(0)) << "the same job";
+  job_.set_name("trainingJobs/8");
+  const auto refused = Run({"train", "watch", "8", "--out", out().string()});
+  EXPECT_EQ(refused.exit_status, Exited(2));
+  EXPECT_THAT(refused.error, HasSubstr("--overwrite"));
+  const std::vector<std::string> create = {"train",   "create", "-d",          "emoji",
+                                           "-n",      "20",     "-m",          "shapes",
+                                           "--watch", "--out",  out().string()};
+  EXPECT_EQ(Run(create).exit_status, Exited(2));
+  EXPECT_THAT(created_, IsEmpty()) << "refused before a job is created";
+  EXPECT_EQ(Run({"train", "watch", "8", "--out", out().string(), "--overwrite"}).exit_status,
+            Exited(0));
+}
+
+TEST_F(CliTrainTest, TheTimeLeftIsToldOutsideATerminal) {
+  std::vector<v1::TrainingEvent> events = WholeJob();
+  for (size_t i = 0; i < events.size(); ++i) {
+    events[i].mutable_time()->set_seconds(1000 + 100 * static_cast<int64_t>(i));
+  }
+  job_.set_steps_total(40);
+  Serve(events);
+  const auto result = Run({"train", "watch", "7"});
+  EXPECT_THAT(result.output, AllOf(HasSubstr("step 10  loss 0.50000"), HasSubstr("  5 min left\n")))
+      << "30 steps at 10 s each";
+}
+
+TEST_F(CliTrainTest, ANewJobIsToldHowLongAJobLikeItTakes) {
+  training_.list_jobs = [&](const auto&, auto& response) {
+    v1::TrainingJob& other = *response.add_jobs();
+    other.set_name("trainingJobs/3");
+    *other.mutable_training() = job_.training();
+    other.mutable_training()->set_base_model("models/shapes");
+    other.mutable_progress()->set_pictures_per_second(2);
+    return grpc::Status::OK;
+  };
+  job_.mutable_training()->set_base_model("models/shapes");
+  job_.mutable_training()->set_batch_size(60);
+  const auto result = Run({"train", "create", "-d", "emoji", "-n", "20", "-m", "shapes"});
+  EXPECT_THAT(
+      result.output,
+      HasSubstr("\n  estimate    about 10 min of training, at the 2.0 images/s of job 3\n"));
 }
 
 TEST_F(CliTrainTest, AServerWithoutTrainingIsTold) {
@@ -253,12 +344,18 @@ TEST_F(CliTrainTest, AJobIsSteered) {
     calls.push_back("delete " + request.name());
     return grpc::Status::OK;
   };
-  EXPECT_THAT(Run({"train", "pause", "7"}).output, HasSubstr("state       paused"));
+  EXPECT_EQ(Run({"train", "pause", "7"}).output,
+            "job 7 is paused at step 20 of 20; `denoise train resume 7` continues it\n");
   EXPECT_EQ(Lines(Run({"train", "resume", "7", "--json"}).output).at(0)["state"], "QUEUED");
-  EXPECT_THAT(Run({"train", "cancel", "7"}).output, HasSubstr("state       cancelling"));
-  EXPECT_EQ(Run({"train", "delete", "7"}).exit_status, Exited(0));
+  EXPECT_EQ(Run({"train", "cancel", "7"}).output, "job 7 is being cancelled\n");
+  EXPECT_EQ(Run({"train", "delete", "7"}).output, "job 7 is deleted\n");
   EXPECT_THAT(calls, ElementsAre("pause trainingJobs/7", "resume trainingJobs/7",
                                  "cancel trainingJobs/7", "delete trainingJobs/7"));
+  training_.pause_job = steer("pause", v1::TrainingJob::RUNNING);
+  EXPECT_EQ(Run({"train", "pause", "7"}).output,
+            "job 7 is still running; it pauses as soon as it has saved a checkpoint\n");
+  training_.resume_job = steer("resume", v1::TrainingJob::RUNNING);
+  EXPECT_EQ(Run({"train", "resume", "7"}).output, "job 7 is running at step 20 of 20\n");
   training_.resume_job = [](const auto&, auto&) {
     return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "it is not paused");
   };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "client/cli/flags/connection_flags.h"
+#include "client/cli/flags/field_words.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/help_formatter.h"
 #include "client/cli/flags/sampler_flags.h"

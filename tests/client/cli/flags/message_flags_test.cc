@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cli/flags/field_words.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/training_flags.h"
 #include "denoised/v1/training.pb.h"

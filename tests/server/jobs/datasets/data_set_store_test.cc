@@ -60,12 +60,5 @@ TEST_F(DataSetStoreTest, AListIsByNamePageByPage) {
   EXPECT_EQ(store_->List(request).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(DataSetStoreTest, FoldersThatNoRowKnowsAreRemoved) {
-  std::filesystem::create_directory(open_->state.data_set(77));
-  Reopen();
-
-  EXPECT_FALSE(std::filesystem::exists(open_->state.data_set(77)));
-}
-
 }  // namespace
 }  // namespace denoise

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "core/base/sha256.h"
@@ -48,17 +50,16 @@ class FakeIngest {
                           const IngestProgressFunction& progress) {
     if (gate) gate->wait();
     EXPECT_FALSE(std::filesystem::exists(stored));
-    std::filesystem::create_directory(stored);
     std::string bytes = ReadFile(upload);
-    ++reads;
+    const int reads_so_far = ++reads;
     IngestResult result;
     result.report.set_pictures(static_cast<int64_t>(bytes.size()));
     if (stored_bytes) bytes.resize(*stored_bytes, ' ');
     result.status = progress(static_cast<int64_t>(bytes.size()));
     if (after_growing) after_growing();
-    if (result.status.ok()) WriteFile(stored / "pictures", bytes);
+    if (result.status.ok()) WriteFile(stored, bytes);
     if (bytes[0] == 'E') result.status = absl::InvalidArgumentError("holds no picture");
-    if (bytes[0] == 'D' && reads == 1) result.status = absl::ResourceExhaustedError("full");
+    if (bytes[0] == 'D' && reads_so_far == 1) result.status = absl::ResourceExhaustedError("full");
     // An archive without end: only a server that stops ends the reading.
     while (bytes[0] == 'W' && result.status.ok()) result.status = progress(0);
     if (bytes[0] == 'T') throw std::runtime_error("/secret/path");
@@ -68,7 +69,22 @@ class FakeIngest {
   std::shared_future<void>* gate = nullptr;
   std::optional<size_t> stored_bytes;   // else as many as were uploaded
   std::function<void()> after_growing;  // once it was told whether it may
-  int reads = 0;
+  std::atomic<int> reads = 0;
+};
+
+// Remembers what was reported about recovery. Thread-safe, as recovery is on one thread.
+class RecordedRecovery : public JobObserver {
+ public:
+  void OnJobState(const std::string&, denoised::v1::TrainingJob::State,
+                  const std::string&) override {}
+  void OnRunningJobs(int) override {}
+  void OnTrainingStep(int, absl::Duration) override {}
+  void OnRecovery(std::string_view what, std::string_view item, std::string_view) override {
+    lines.push_back(std::string(what).append(" ").append(item));
+  }
+  void OnError(std::string_view, const absl::Status&) override {}
+
+  std::vector<std::string> lines;  // "taken up again datasets/emoji"
 };
 
 class DataSetStoreTest : public ::testing::Test {
@@ -91,7 +107,7 @@ class DataSetStoreTest : public ::testing::Test {
         [this](auto format, const auto& upload, const auto& stored, const auto& progress) {
           return ingest_(format, upload, stored, progress);
         },
-        &state.clock, /*observer=*/nullptr));
+        &state.clock, &observer_));
   }
 
   // Sends the rest of `bytes` in one go and waits.
@@ -137,6 +153,7 @@ class DataSetStoreTest : public ::testing::Test {
   TempDir temp_;
   DataSetQuota quota_ = {.data_sets = 3, .total_bytes = 100 << 20, .data_set_bytes = 50 << 20};
   FakeIngest ingest_;
+  RecordedRecovery observer_;
   std::unique_ptr<OpenState> open_;
   std::unique_ptr<DataSetStore> store_;
 };

@@ -30,7 +30,7 @@ TEST_F(DataSetUploadTest, AnUploadBecomesADataSet) {
   EXPECT_EQ(Get()->state(), Dataset::READY);
   EXPECT_EQ(Get()->received_bytes(), 13);
   const auto stored = store_->FindReady("datasets/emoji");
-  EXPECT_EQ(ReadFile(stored->path / "pictures"), "some pictures");
+  EXPECT_EQ(ReadFile(stored->path), "some pictures");
   EXPECT_FALSE(std::filesystem::exists(stored->path.parent_path() / "upload"));
 }
 
@@ -49,7 +49,7 @@ TEST_F(DataSetUploadTest, AnUploadThatBreaksOffGoesOnWhereItsBytesAreSafe) {
   EXPECT_THAT(GetErrorMetadata(elsewhere), ElementsAre(Pair("received_bytes", "4")));
   EXPECT_TRUE(Upload(bytes, 4).ok());
 
-  EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji")->path / "pictures"), bytes);
+  EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji")->path), bytes);
 }
 
 // At any moment, what is promised is on the disk, and no byte of it is sent twice.

@@ -13,6 +13,7 @@
 #include "core/image/image.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/jobs/runs/picture_sheet.h"
+#include "tests/core/device/cpu_runtime.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -49,7 +50,8 @@ TEST(PictureRun, MakesWhatTheSamplerMakesOfEachSeed) {
   Rows rows;
   const auto plan = MakePlan();
   const auto spread = SpreadOverClasses(rows.network->spec(), /*null_class_label=*/2, 2);
-  PictureRun run(rows.network, {.plan = plan, .conditionings = spread, .seed = 7, .count = 5}, 4);
+  PictureRun run(rows.network, CpuRuntime(),
+                 {.plan = plan, .conditionings = spread, .seed = 7, .count = 5}, 4);
 
   const at::Tensor pictures = Finish(run);
 
@@ -63,7 +65,7 @@ TEST(PictureRun, MakesWhatTheSamplerMakesOfEachSeed) {
 
 TEST(PictureRun, ASliceIsOneCallOfAsManyRowsAsMay) {
   Rows rows;
-  PictureRun run(rows.network,
+  PictureRun run(rows.network, CpuRuntime(),
                  {.plan = MakePlan(),
                   .conditionings = SpreadOverClasses(rows.network->spec(), 2, 2),
                   .count = 5},
@@ -87,9 +89,9 @@ TEST(PictureRun, AFailedCallMayBeTriedAgain) {
         if (std::exchange(fail, false)) throw std::runtime_error("a device that stumbles");
       });
   const PictureOrder order = {.plan = MakePlan(), .conditionings = {{}}, .count = 2};
-  PictureRun smooth(network, order, 2);
+  PictureRun smooth(network, CpuRuntime(), order, 2);
   const at::Tensor expected = Finish(smooth);
-  PictureRun run(network, order, 2);
+  PictureRun run(network, CpuRuntime(), order, 2);
   run.RunSlice();
   fail = true;
   EXPECT_THROW(run.RunSlice(), std::runtime_error);

@@ -106,6 +106,7 @@ class JobOnDisk {
     ended_ = false;
     task_ = std::make_unique<TrainingTask>(
         TrainingTask::Setup{.trainer = std::move(trainer),
+                            .model = "models/tiny",
                             .facts = facts,
                             .progress = progress,
                             .schedule = schedule,
@@ -337,6 +338,43 @@ TEST_F(TrainingTaskTest, TooManyStepsThatAreNotFiniteEndIt) {
   EXPECT_FALSE(job.Run());
 
   EXPECT_EQ(job.task_->end().kind, RunEnd::Kind::kNonFinite);
+  EXPECT_EQ(job.task_->end().reason,
+            "the training of models/tiny diverged: the loss was not finite from step 6 to step 7. "
+            "Try a lower optimizer.learning_rate");
+}
+
+TEST_F(TrainingTaskTest, ALastStepThatIsNotFiniteEndsItToo) {
+  JobOnDisk job(path());
+  // Two network calls a step: only the last of the nine steps is spoilt, which is one of the two
+  // that the settings allow.
+  const RunSchedule schedule = {.progress_every = 0, .checkpoint_every = 3};
+  job.Load({.hook =
+                [](const TinyNetworkCall& call) {
+                  return call.number > 16 ? std::numeric_limits<float>::quiet_NaN() : 1;
+                }},
+           schedule);
+
+  EXPECT_FALSE(job.Run());
+
+  EXPECT_EQ(job.task_->end().kind, RunEnd::Kind::kNonFinite);
+  EXPECT_THAT(job.task_->end().reason, HasSubstr("the loss was not finite at step 9"));
+  EXPECT_THAT(job.Story(), ElementsAre("checkpoint 3", "checkpoint 6"));
+}
+
+TEST_F(TrainingTaskTest, WhatMayRecoverIsNotSavedMeanwhile) {
+  JobOnDisk job(path());
+  const RunSchedule schedule = {.progress_every = 0, .checkpoint_every = 3};
+  job.Load({.hook =
+                [](const TinyNetworkCall& call) {
+                  const bool spoilt = call.number == 11 || call.number == 12;  // of step 6
+                  return spoilt ? std::numeric_limits<float>::quiet_NaN() : 1;
+                }},
+           schedule);
+
+  EXPECT_FALSE(job.Run());
+
+  EXPECT_EQ(job.task_->end().kind, RunEnd::Kind::kFinished);
+  EXPECT_THAT(job.Story(), ElementsAre("checkpoint 3", "checkpoint 9"));
 }
 
 TEST_F(TrainingTaskTest, ADeviceThatFailsEndsItWithoutTellingOfTheInside) {

@@ -1,0 +1,28 @@
+#include "client/cli/commands/commands.h"
+
+namespace denoise {
+
+Command AddAllCommands(CLI::App& app) {
+  CommandSet commands(app);
+  commands.Add("generate", "Generate images and watch them emerge from noise", AddGenerateCommand);
+  commands.Add("watch", "Follow a generation that was started elsewhere, and get its images",
+               AddWatchCommand);
+  commands.Add("generations", "List, describe and cancel generations", AddGenerationsCommand);
+  commands.Add("sweep", "Generate a labelled grid of images over two flags", AddSweepCommand);
+  commands.Add("diffuse", "Add noise to pictures, level by level, as in training",
+               AddDiffuseCommand);
+  commands.Add("roundtrip", "Turn a picture into noise and the noise into another picture",
+               AddRoundTripCommand);
+  commands.Add("datasets", "Upload pictures for training and inspect them", AddDatasetsCommand);
+  commands.Add("train", "Train models on the server, watch their progress, publish them",
+               AddTrainCommand);
+  commands.Add("evaluate", "Measure the quality and diversity of a model's images",
+               AddEvaluateCommand);
+  commands.Add("models", "List the models that are served, or describe one", AddModelsCommand);
+  commands.Add("health", "Check whether the server is ready", AddHealthCommand);
+  commands.Add("plan", "Print what a sampler does at every step, with or without a server",
+               AddPlanCommand);
+  return commands.Chosen();
+}
+
+}  // namespace denoise

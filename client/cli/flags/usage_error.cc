@@ -1,0 +1,309 @@
+#include "client/cli/flags/usage_error.h"
+
+#include <CLI/Option.hpp>
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace denoise {
+namespace {
+
+// Names that other programs have for what our flags set. The first flag that the command has is
+// suggested.
+struct OtherName {
+  const char* name;
+  const char* flag;
+};
+constexpr OtherName kOtherNames[] = {
+    {"prompt", "--class-label"},
+    {"class", "--class-label"},
+    {"category", "--class-label"},
+    {"cfg", "--guidance-scale"},
+    {"cfg-scale", "--guidance-scale"},
+    {"guidance", "--guidance-scale"},
+    {"num-images", "--count"},
+    {"num", "--count"},
+    {"batch", "--batch-size"},
+    {"batch-size", "--count"},
+    {"num-inference-steps", "--steps"},
+    {"num-steps", "--steps"},
+    {"iterations", "--max-steps"},
+    {"epochs", "--max-steps"},
+    {"steps", "--max-steps"},
+    {"scheduler", "--sampler"},
+    {"lr", "--learning-rate"},
+    {"size", "--height"},
+    {"resolution", "--height"},
+    {"image-size", "--height"},
+    {"ema", "--ema-decays"},
+    {"ema-decay", "--ema-decays"},
+    {"data", "--dataset"},
+    {"data-set", "--dataset"},
+    {"output", "--out"},
+    {"output-dir", "--out"},
+    {"force", "--overwrite"},
+    {"image", "--init"},
+    {"host", "--server"},
+    {"address", "--server"},
+    {"port", "--server"},
+    {"timeout", "--deadline"},
+};
+
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
+    }
+  }
+  return row[b.size()];
+}
+
+// "class-label" for "--Class_Label".
+std::string Plain(std::string_view name) {
+  while (name.starts_with('-')) name.remove_prefix(1);
+  return absl::StrReplaceAll(absl::AsciiStrToLower({name.data(), name.size()}), {{"_", "-"}});
+}
+
+const CLI::Option* FindOption(const CLI::App& app, const std::string& name) {
+  return app.get_option_no_throw(name);
+}
+
+bool TakesValue(const CLI::Option& option) { return option.get_type_size_max() > 0; }
+
+std::vector<std::string> FlagsOf(const CLI::App& app) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+  }
+  return flags;
+}
+
+std::vector<std::string> CommandsOf(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  return names;
+}
+
+std::string NearestFlag(const std::string& typed, const CLI::App& app) {
+  const std::string name = Plain(typed);
+  if (FindOption(app, "--" + name) != nullptr) return "--" + name;
+  for (const OtherName& other : kOtherNames) {
+    if (name == other.name && FindOption(app, other.flag) != nullptr) return other.flag;
+  }
+  return NearestOf(typed, FlagsOf(app));
+}
+
+std::string DidYouMean(const std::string& nearest) {
+  return nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?");
+}
+
+UsageError UnknownFlag(const std::string& typed, const CLI::App& app) {
+  return {typed, absl::StrCat("unknown flag ", typed, DidYouMean(NearestFlag(typed, app)))};
+}
+
+UsageError UnknownCommand(const std::string& typed, const CLI::App& app) {
+  return {typed,
+          absl::StrCat("unknown command ", typed, DidYouMean(NearestOf(typed, CommandsOf(app)))),
+          /*of_command=*/true};
+}
+
+UsageError MissingValue(const std::string& flag, const CLI::Option& option,
+                        const std::string& instead) {
+  return {flag, absl::StrCat(flag, ": needs a value, ", option.get_type_name(),
+                             instead.empty() ? "" : absl::StrCat("; ", instead, " is a flag"))};
+}
+
+bool AsksForHelp(std::span<const std::string> arguments) {
+  return std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
+    return argument == "-h" || argument == "--help" || argument == "--version";
+  });
+}
+
+// Goes through the arguments as CLI11 does.
+class Reader {
+ public:
+  Reader(const CLI::App& app, std::span<const std::string> arguments)
+      : app_(&app), arguments_(arguments) {}
+
+  std::optional<UsageError> Read() {
+    while (next_ < arguments_.size()) {
+      const std::string& argument = arguments_[next_++];
+      if (argument == "--") return std::nullopt;
+      std::optional<UsageError> error;
+      if (argument.starts_with("--")) {
+        error = ReadFlag(argument);
+      } else if (argument.size() > 1 && argument[0] == '-') {
+        error = ReadShortFlag(argument);
+      } else {
+        error = ReadWord(argument);
+      }
+      if (error) return error;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::optional<UsageError> ReadFlag(const std::string& argument) {
+    const size_t equals = argument.find('=');
+    const std::string name = argument.substr(0, equals);
+    const CLI::Option* const option = FindOption(*app_, name);
+    if (option == nullptr) return Unknown(name);
+    if (!TakesValue(*option)) return std::nullopt;
+    if (equals == std::string::npos) return TakeValue(name, *option);
+    if (equals + 1 == argument.size()) return MissingValue(name, *option, "");
+    return std::nullopt;
+  }
+
+  std::optional<UsageError> ReadShortFlag(const std::string& argument) {
+    const std::string name = argument.substr(0, 2);
+    const std::string long_name = absl::StrCat("-", argument.substr(0, argument.find('=')));
+    if (argument.size() > 2 && FindOption(*app_, long_name) != nullptr) {
+      return UsageError{argument,
+                        absl::StrCat("unknown flag ", argument.substr(0, argument.find('=')),
+                                     DidYouMean(long_name))};
+    }
+    const CLI::Option* const option = FindOption(*app_, name);
+    if (option == nullptr) return Unknown(argument);
+    if (!TakesValue(*option) || argument.size() > 2) return std::nullopt;
+    return TakeValue(name, *option);
+  }
+
+  // A command, or a positional argument.
+  std::optional<UsageError> ReadWord(const std::string& word) {
+    const auto commands = app_->get_subcommands(nullptr);
+    if (commands.empty()) return std::nullopt;
+    for (const CLI::App* command : commands) {
+      if (command->get_name() != word) continue;
+      app_ = command;
+      return std::nullopt;
+    }
+    return UnknownCommand(word, *app_);
+  }
+
+  std::optional<UsageError> TakeValue(const std::string& flag, const CLI::Option& option) {
+    if (next_ == arguments_.size()) return MissingValue(flag, option, "");
+    const std::string& value = arguments_[next_++];
+    const bool is_flag = value.starts_with("--") && value.size() > 2 &&
+                         FindOption(*app_, value.substr(0, value.find('='))) != nullptr;
+    if (is_flag) return MissingValue(flag, option, value);
+    return std::nullopt;
+  }
+
+  // A flag that a later command has is only in the wrong place.
+  UsageError Unknown(const std::string& name) const {
+    const CLI::App& later = CommandOf(*app_, arguments_.subspan(next_));
+    if (&later != app_ && FindOption(later, name) != nullptr) {
+      return {name,
+              absl::StrCat(name, " must come after the command: ", CommandName(later), " ", name)};
+    }
+    return UnknownFlag(name, later);
+  }
+
+  const CLI::App* app_;
+  const std::span<const std::string> arguments_;
+  size_t next_ = 0;
+};
+
+// The beginning of `message`, up to `end`, if that is the name of an option.
+std::string LeadingName(const std::string& message, std::string_view end) {
+  const size_t at = message.find(std::string(end));
+  return at == std::string::npos ? "" : message.substr(0, at);
+}
+
+// Of the command that was chosen.
+int TimesGiven(const CLI::App& app, const std::string& name) {
+  const auto chosen = app.get_subcommands();
+  if (!chosen.empty()) return TimesGiven(*chosen.front(), name);
+  const CLI::Option* const option = FindOption(app, name);
+  return option == nullptr ? 0 : static_cast<int>(option->count());
+}
+
+}  // namespace
+
+const CLI::App& CommandOf(const CLI::App& app, std::span<const std::string> arguments) {
+  const CLI::App* command = &app;
+  for (const std::string& argument : arguments) {
+    for (const CLI::App* candidate : command->get_subcommands(nullptr)) {
+      if (candidate->get_name() != argument) continue;
+      command = candidate;
+      break;
+    }
+  }
+  return *command;
+}
+
+std::string CommandName(const CLI::App& app) {
+  return app.get_parent() == nullptr
+             ? app.get_name()
+             : absl::StrCat(CommandName(*app.get_parent()), " ", app.get_name());
+}
+
+std::string NearestOf(std::string_view typed, const std::vector<std::string>& known) {
+  const std::string name = Plain(typed);
+  std::string nearest;
+  size_t least = name.size() / 3 + 2;  // more than this many edits away is another word
+  for (const std::string& candidate : known) {
+    const std::string other = Plain(candidate);
+    const bool begins = name.size() >= 3 && other.starts_with(name);
+    const size_t distance = begins ? 1 : EditDistance(name, other);
+    const bool better = distance < least || (distance == least && !nearest.empty() &&
+                                             candidate.size() < nearest.size());
+    if (!better || distance >= name.size()) continue;
+    least = distance;
+    nearest = candidate;
+  }
+  return nearest;
+}
+
+std::optional<UsageError> CheckCommandLine(const CLI::App& app,
+                                           std::span<const std::string> arguments) {
+  if (AsksForHelp(arguments)) return std::nullopt;
+  return Reader(app, arguments).Read();
+}
+
+UsageError ToUsageError(const CLI::App& app, const CLI::ParseError& error) {
+  const std::string message = error.what();
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    if (absl::StartsWith(message, "A subcommand")) return {"", "a command is missing", true};
+    return {LeadingName(message, " is required"), message};
+  }
+  if (dynamic_cast<const CLI::ExcludesError*>(&error) != nullptr) {
+    return {LeadingName(message, " excludes "),
+            absl::StrReplaceAll(message, {{" excludes ", " cannot be combined with "}})};
+  }
+  if (dynamic_cast<const CLI::RequiresError*>(&error) != nullptr) {
+    return {LeadingName(message, " requires "),
+            absl::StrReplaceAll(message, {{" requires ", " needs "}})};
+  }
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
+    const std::string first = extras.empty() ? "" : extras.front();
+    return {first, absl::StrCat("unexpected argument ", first)};
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    const std::string name = LeadingName(message, ": ");
+    if (const int times = TimesGiven(app, name); times > 1) {
+      return {name, absl::StrCat(name, ": is given ", times, " times; give it once")};
+    }
+    return {name, absl::StrCat(name, ": needs a value")};
+  }
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
+    // Only switches are left to CLI11: "--json=maybe".
+    const size_t at = message.find("--");
+    const std::string name =
+        at == std::string::npos ? "" : message.substr(at, message.find_first_of(": ", at) - at);
+    return {name, absl::StrCat(name.empty() ? message : name,
+                               name.empty() ? "" : ": must be true or false")};
+  }
+  return {LeadingName(message, ": "), message};
+}
+
+}  // namespace denoise

@@ -1,0 +1,40 @@
+// What is wrong with a command line, in this program's own words.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <CLI/Error.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace denoise {
+
+struct UsageError {
+  std::string flag;         // what is wrong: "--seed", "path"; empty if it is no single flag
+  std::string message;      // names the flag, too
+  bool of_command = false;  // a command is missing or unknown, rather than a flag
+
+  bool operator==(const UsageError&) const = default;
+};
+
+// The command of `app` that the arguments name, as far as they can be understood. Does not need
+// them to be parsed.
+const CLI::App& CommandOf(const CLI::App& app, std::span<const std::string> arguments);
+// "denoise train create".
+std::string CommandName(const CLI::App& app);
+
+// Finds what CLI11 would misread or report badly, before it parses: unknown commands and flags,
+// with the nearest known one, and flags whose value is missing. Nothing where the help is asked for.
+// `arguments` are those of main() without the program's name.
+std::optional<UsageError> CheckCommandLine(const CLI::App& app,
+                                           std::span<const std::string> arguments);
+
+// What CLI11 found.
+UsageError ToUsageError(const CLI::App& app, const CLI::ParseError& error);
+
+// The one of `known` that `typed` most likely stands for; empty if none is close.
+std::string NearestOf(std::string_view typed, const std::vector<std::string>& known);
+
+}  // namespace denoise
