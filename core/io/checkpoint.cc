@@ -28,6 +28,7 @@ absl::StatusOr<Checkpoint> Load(const std::filesystem::path& path, const UNet2DO
   absl::StatusOr<std::shared_ptr<const Network>> network =
       CreateUNet2D(model.description().unet, model.weights().tensors, options);
   if (!network.ok()) return InFile(model.weights().file, network.status());
+  RETURN_IF_ERROR(InFile(model.weights().file, CheckFinite(model.weights().tensors)));
   return Checkpoint{model.description(), *std::move(network), VersionOf(model)};
 }
 

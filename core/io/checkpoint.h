@@ -21,7 +21,7 @@ struct Checkpoint : ModelDescription {
 // Every file in `folder` is hostile. Errors name the file relative to `folder` and what is wrong
 // with it, never the path of `folder` itself. NotFound: no such folder or file. InvalidArgument:
 // anything malformed, not supported, or at odds with another file (labels and classes, learned
-// variance and channels, timesteps).
+// variance and channels, timesteps), or weights that are not finite; tensors are named.
 //
 // Weights are diffusion_pytorch_model.safetensors, the shards of its .index.json, or the .fp16
 // variant. The network keeps copies, so files may change or disappear afterwards. Symbolic links

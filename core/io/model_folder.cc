@@ -6,13 +6,27 @@
 #include "absl/strings/string_view.h"
 #include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
+#include "core/io/foreign_file.h"
 
 namespace denoise {
 namespace {
 
 namespace fs = std::filesystem;
 
+bool IsDanglingLink(const fs::path& path) {
+  std::error_code error;
+  return fs::is_symlink(fs::symlink_status(path, error)) && !fs::exists(path, error);
+}
+
+absl::Status CheckLink(const fs::path& path) {
+  if (!IsDanglingLink(path)) return absl::OkStatus();
+  return absl::NotFoundError(
+      "is a link whose target does not exist; copy or download the model again, with the files "
+      "that its links lead to");
+}
+
 absl::StatusOr<std::string> ReadWhole(const fs::path& path, size_t max_bytes) {
+  RETURN_IF_ERROR(CheckLink(path));
   ASSIGN_OR_RETURN(const RegularFile file, OpenRegularFile(path));
   if (file.size > max_bytes) {
     return absl::InvalidArgumentError(
@@ -28,6 +42,7 @@ absl::StatusOr<std::string> ReadWhole(const fs::path& path, size_t max_bytes) {
     done += static_cast<size_t>(count);
   }
   text.resize(done);
+  if (const auto kind = ForeignKind(text)) return absl::InvalidArgumentError(*kind);
   return text;
 }
 
@@ -50,6 +65,7 @@ absl::StatusOr<ModelFolder> ModelFolder::Open(const fs::path& path) {
 
 bool ModelFolder::HasFile(const std::string& file) const {
   std::error_code error;
+  if (IsDanglingLink(path_ / file)) return true;
   return fs::exists(path_ / file, error) && !fs::is_directory(path_ / file, error);
 }
 
@@ -65,6 +81,7 @@ absl::StatusOr<std::string> ModelFolder::ReadText(const std::string& file, size_
 }
 
 absl::StatusOr<SafetensorsFile> ModelFolder::OpenSafetensors(const std::string& file) const {
+  RETURN_IF_ERROR(InFile(file, CheckLink(path_ / file)));
   absl::StatusOr<SafetensorsFile> safetensors = SafetensorsFile::Open(path_ / file);
   if (!safetensors.ok()) return InFile(file, safetensors.status());
   return safetensors;

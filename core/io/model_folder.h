@@ -37,10 +37,12 @@ class ModelFolder {
   // NotFound: no such folder.
   static absl::StatusOr<ModelFolder> Open(const std::filesystem::path& path);
 
+  // Also a link that leads nowhere; reading it says so.
   bool HasFile(const std::string& file) const;
   bool HasFolder(const std::string& folder) const;
 
-  // The whole file. InvalidArgument: larger than `max_bytes`, or not a regular file.
+  // The whole file. InvalidArgument: larger than `max_bytes`, not a regular file, or of a kind that
+  // is no text of a model (foreign_file.h). NotFound: no such file, or a link that leads nowhere.
   absl::StatusOr<std::string> ReadText(const std::string& file, size_t max_bytes) const;
   absl::StatusOr<SafetensorsFile> OpenSafetensors(const std::string& file) const;
 

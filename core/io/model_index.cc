@@ -116,8 +116,11 @@ class Reader {
       const bool known =
           key == "unet" || key == "scheduler" || key == "id2label" || key == "null_class_label";
       if (known || key.starts_with('_') || IsAbsent(value)) continue;
-      Violate(Quoted(key), value.is_array() ? "pipelines with this component are not supported"
-                                            : "is not a known key");
+      if (value.is_array()) {
+        Violate(Quoted(key), "pipelines with this component are not supported");
+      } else if (index_.ignored_keys.size() < kMaxViolations) {
+        index_.ignored_keys.push_back(Escaped(key));
+      }
     }
   }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -19,10 +20,12 @@ struct ModelIndex {
   std::string scheduler_class;  // "DDPMScheduler"
   std::map<int64_t, std::string> id2label;
   std::optional<int64_t> null_class_label;
+  std::vector<std::string> ignored_keys;  // settings of pipelines, escaped; at most 20
 };
 
 // `json` is hostile. InvalidArgument carries a field violation per wrong key; components other than
 // a unet and a scheduler are refused by name, unless they are declared absent ([null, null]).
+// Settings of pipelines (keys whose value is no list) are ignored.
 absl::StatusOr<ModelIndex> ParseModelIndex(std::string_view json);
 
 // Checks that the labels exist in a network with `num_class_embeds` classes. InvalidArgument

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/io/model_folder.h"
@@ -61,6 +62,18 @@ std::string Source(const ModelIndex& index) {
   return source;
 }
 
+std::vector<std::string> IgnoredKeys(const ModelIndex& index, const UNet2DConfig& unet,
+                                     const SchedulerConfig& scheduler,
+                                     const ModelFileNames& names) {
+  std::vector<std::string> lines;
+  for (const auto& [file, keys] : {std::pair{&names.model_index, &index.ignored_keys},
+                                   {&names.unet_config, &unet.ignored_keys},
+                                   {&names.scheduler_config, &scheduler.ignored_keys}}) {
+    if (!keys->empty()) lines.push_back(absl::StrCat(*file, ": ", absl::StrJoin(*keys, ", ")));
+  }
+  return lines;
+}
+
 // `parsed`, with the file in its error.
 template <typename Value>
 absl::StatusOr<Value> Named(const std::string& file, absl::StatusOr<Value> parsed) {
@@ -94,12 +107,14 @@ absl::StatusOr<ModelDescription> Describe(const ModelTexts& texts, const ModelFi
   ASSIGN_OR_RETURN(Schedule schedule,
                    Named(names.scheduler_config, Schedule::Create(scheduler.schedule)));
   RETURN_IF_ERROR(CheckConsistency(index, unet, scheduler, schedule, names));
+  std::vector<std::string> ignored_keys = IgnoredKeys(index, unet, scheduler, names);
   return ModelDescription{.unet = std::move(unet),
                           .scheduler = std::move(scheduler),
                           .schedule = std::move(schedule),
                           .id2label = std::move(index.id2label),
                           .null_class_label = index.null_class_label,
-                          .source = Source(index)};
+                          .source = Source(index),
+                          .ignored_keys = std::move(ignored_keys)};
 }
 
 // Components have folders of their own or, in the oldest checkpoints, are in the root.
@@ -146,8 +161,12 @@ absl::StatusOr<ParsedModel> ParsedModel::Open(const std::filesystem::path& path)
 }
 
 absl::StatusOr<StateDict> ParsedModel::LoadWeights() const {
-  return WithoutExceptions([&] {
-    return Named(weights_->file, CanonicalUNet2DWeights(description_.unet, weights_->tensors));
+  return WithoutExceptions([&]() -> absl::StatusOr<StateDict> {
+    ASSIGN_OR_RETURN(
+        StateDict loaded,
+        Named(weights_->file, CanonicalUNet2DWeights(description_.unet, weights_->tensors)));
+    RETURN_IF_ERROR(InFile(weights_->file, CheckFinite(loaded)));
+    return loaded;
   });
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/nn/state_dict.h"
@@ -42,6 +43,8 @@ struct ModelDescription {
   std::map<int64_t, std::string> id2label;  // class names, may be empty
   std::optional<int64_t> null_class_label;  // the class that stands for none
   std::string source;                       // "DDPMPipeline / UNet2DModel, diffusers 0.40.0"
+  // Per file, the keys that were ignored: "unet/config.json: decay, power". Empty if none were.
+  std::vector<std::string> ignored_keys = {};
 };
 
 // Texts and description always agree. Copies share the weights. Const methods are thread-safe.
@@ -63,7 +66,7 @@ class ParsedModel {
   // The weights as they were given: any floating dtype, names current or historical.
   const Weights& weights() const { return *weights_; }
   // The weights as they are trained: float32 on the CPU under their current names, in storage of
-  // their own. InvalidArgument names the weights that are missing or do not fit.
+  // their own. InvalidArgument names the weights that are missing, do not fit or are not finite.
   absl::StatusOr<StateDict> LoadWeights() const;
 
   void SetWeights(StateDict weights);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
+#include "core/io/foreign_file.h"
 #include "core/io/safetensors_dtype.h"
 #include "core/json/strict_json.h"
 
@@ -28,8 +29,10 @@ absl::Status Malformed(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
+constexpr char kTruncated[] = "the file is truncated, copy or download it again";
+
 // The text of the header, checked to lie within the file.
-absl::StatusOr<std::string_view> HeaderText(std::string_view file) {
+absl::StatusOr<std::string_view> FindHeader(std::string_view file) {
   if (file.size() < kSizeBytes) return Malformed("shorter than the 8 bytes of its header size");
   uint64_t size = 0;
   for (size_t i = 0; i < kSizeBytes; ++i) {
@@ -39,9 +42,21 @@ absl::StatusOr<std::string_view> HeaderText(std::string_view file) {
     return Malformed("a header of ", size, " bytes is larger than ", kMaxHeaderBytes);
   }
   if (size > file.size() - kSizeBytes)
-    return Malformed("the header ends beyond the end of the file");
+    return Malformed("the header ends beyond the end of the file: ", kTruncated);
   const std::string_view text = file.substr(kSizeBytes, size);
   if (!text.starts_with('{')) return Malformed("the header does not begin with {");
+  return text;
+}
+
+// The same. A file without a header is told as what it is.
+absl::StatusOr<std::string_view> HeaderText(std::string_view file) {
+  absl::StatusOr<std::string_view> text = FindHeader(file);
+  if (text.ok()) return text;
+  if (file.size() > kSizeBytes && file[kSizeBytes] == '{') return text;  // a part of one
+  if (const auto kind = ForeignKind(file)) return Malformed(*kind);
+  if (file.starts_with('{') && file.find('\0') == std::string_view::npos) {
+    return Malformed("is JSON text, not weights; copy or download it again");
+  }
   return text;
 }
 
@@ -87,7 +102,7 @@ absl::Status ParseOffsets(const Json& value, size_t data_size, Entry& entry) {
   entry.end = static_cast<size_t>(*end);
   if (entry.end > data_size) {
     return Malformed("data_offsets end at ", entry.end, ", beyond the ", data_size,
-                     " bytes of data in the file");
+                     " bytes of data in the file: ", kTruncated);
   }
   return absl::OkStatus();
 }

@@ -1,11 +1,14 @@
 #include "core/io/weights.h"
 
+#include <ATen/ops/isfinite.h>
+
 #include <map>
 #include <set>
 #include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 #include "core/json/strict_json.h"
@@ -18,6 +21,21 @@ constexpr size_t kMaxIndexBytes = size_t{16} << 20;
 constexpr size_t kMaxShards = 1000;
 // One value per tensor, and a few more.
 constexpr JsonOptions kIndexOptions = {.max_bytes = kMaxIndexBytes, .max_values = 1 << 20};
+
+// At most this many names of wrappers are removed.
+constexpr int kMaxWrappers = 8;
+// Enough to see what is wrong, too few to flood a log.
+constexpr size_t kMaxTensorsNamed = 20;
+
+// Files beside which people look for weights: what other programs write.
+constexpr const char* kOtherFormats[] = {"diffusion_pytorch_model.bin",
+                                         "pytorch_model.bin",
+                                         "model.ckpt",
+                                         "diffusion_pytorch_model.ckpt",
+                                         "diffusion_flax_model.msgpack",
+                                         "model.safetensors",
+                                         "pytorch_model.safetensors",
+                                         "model.onnx"};
 
 // The tensors of each shard.
 using Shards = std::map<std::string, std::set<std::string>>;
@@ -80,6 +98,38 @@ absl::Status CheckShard(const SafetensorsFile& file, const std::set<std::string>
   return absl::OkStatus();
 }
 
+// What holds a network (torch.compile, DataParallel, a trainer's class) puts its own name before
+// those of all tensors: "module.", "_orig_mod.". The networks themselves have no part in common,
+// so that a first part that all names share comes from such a wrapper, and is removed.
+void RemoveWrappers(StateDict& tensors) {
+  for (int i = 0; i < kMaxWrappers && tensors.size() > 1; ++i) {
+    const std::string& first = tensors.begin()->first;
+    const std::string wrapper = first.substr(0, first.find('.') + 1);
+    // Names are sorted: what the first and the last begin with, all do.
+    if (wrapper.empty() || !tensors.rbegin()->first.starts_with(wrapper)) return;
+    StateDict bare;
+    for (auto& [name, tensor] : tensors) bare[name.substr(wrapper.size())] = std::move(tensor);
+    tensors = std::move(bare);
+  }
+}
+
+// What is there in place of the file of weights `file`.
+absl::Status NoWeights(const ModelFolder& folder, const std::string& prefix,
+                       const std::string& file) {
+  for (const char* other : kOtherFormats) {
+    const std::string name = prefix + other;
+    if (!folder.HasFile(name)) continue;
+    if (name.ends_with(".safetensors")) {
+      return absl::NotFoundError(
+          absl::StrCat(file, ": there is no such file, but ", name, "; rename that"));
+    }
+    return absl::NotFoundError(absl::StrCat(
+        file, ": there is no such file, only ", name,
+        ", a format that is never read; save the weights as safetensors, with save_pretrained"));
+  }
+  return absl::NotFoundError(absl::StrCat(file, ": there is no such file"));
+}
+
 absl::StatusOr<Weights> LoadShards(const ModelFolder& folder, const std::string& prefix,
                                    const std::string& index_file) {
   ASSIGN_OR_RETURN(const std::string text, folder.ReadText(index_file, kMaxIndexBytes));
@@ -95,9 +145,7 @@ absl::StatusOr<Weights> LoadShards(const ModelFolder& folder, const std::string&
   return weights;
 }
 
-}  // namespace
-
-absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix) {
+absl::StatusOr<Weights> LoadFiles(const ModelFolder& folder, const std::string& prefix) {
   const std::string stem = prefix + kStem;
   const std::string index_file = stem + ".safetensors.index.json";
   if (folder.HasFile(index_file)) return LoadShards(folder, prefix, index_file);
@@ -108,10 +156,35 @@ absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string
     RETURN_IF_ERROR(AddFile(name, file, weights));
     return weights;
   }
-  const bool pickled = folder.HasFile(stem + ".bin");
-  return absl::NotFoundError(
-      absl::StrCat(stem, ".safetensors: there is no such file",
-                   pickled ? "; pickled weights (.bin) are never read" : ""));
+  return NoWeights(folder, prefix, stem + ".safetensors");
+}
+
+// How many elements are NaN or infinite in float32, which is what networks are loaded in.
+int64_t CountNonFinite(const at::Tensor& tensor) {
+  return tensor.numel() - at::isfinite(tensor.to(at::kFloat)).sum().item<int64_t>();
+}
+
+}  // namespace
+
+absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix) {
+  ASSIGN_OR_RETURN(Weights weights, LoadFiles(folder, prefix));
+  RemoveWrappers(weights.tensors);
+  return weights;
+}
+
+absl::Status CheckFinite(const StateDict& tensors) {
+  FieldViolations violations;
+  for (const auto& [name, tensor] : tensors) {
+    if (violations.violations().size() == kMaxTensorsNamed) break;
+    if (!tensor.defined() || !at::isFloatingType(tensor.scalar_type())) continue;
+    const int64_t wrong = CountNonFinite(tensor);
+    if (wrong == 0) continue;
+    violations.Add(Escaped(name),
+                   absl::StrCat("has ", wrong, " of ", tensor.numel(),
+                                " values that are NaN, infinite or beyond float32; use a "
+                                "checkpoint from before the training diverged"));
+  }
+  return violations.ToStatus();
 }
 
 }  // namespace denoise

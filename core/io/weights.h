@@ -28,7 +28,11 @@ struct Weights {
 // Uses the first that exists of diffusion_pytorch_model.safetensors.index.json (with the shards it
 // names), diffusion_pytorch_model.safetensors and diffusion_pytorch_model.fp16.safetensors. Shards
 // are files in the same folder and hold exactly the tensors that the index lists. Pickled weights
-// (.bin) are never read.
+// (.bin) are never read. First parts that all names have in common ("module.") are removed.
 absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix);
+
+// InvalidArgument names the tensors with values that are not finite in float32, up to 20. Reads
+// every value.
+absl::Status CheckFinite(const StateDict& tensors);
 
 }  // namespace denoise

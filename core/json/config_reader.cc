@@ -56,11 +56,14 @@ void ConfigReader::Violate(std::string_view field, std::string_view description)
   if (violations_.violations().size() < kMaxViolations) violations_.Add(field, description);
 }
 
+bool ConfigReader::Has(const std::string& key) const {
+  const auto found = object_.find(key);
+  return found != object_.end() && !(found->is_null() && null_ == Null::kAbsent);
+}
+
 const nlohmann::json* ConfigReader::Find(const std::string& key) {
   known_.insert(key);
-  const auto found = object_.find(key);
-  if (found == object_.end() || (found->is_null() && null_ == Null::kAbsent)) return nullptr;
-  return &*found;
+  return Has(key) ? &*object_.find(key) : nullptr;
 }
 
 void ConfigReader::Read(const std::string& key, bool& target) {
@@ -158,15 +161,31 @@ void ConfigReader::RefuseName(const std::string& field, const nlohmann::json& te
   Violate(field, description);
 }
 
-absl::Status ConfigReader::Finish(std::string_view class_name,
-                                  std::span<const std::string_view> ignored) {
+absl::Status ConfigReader::Finish(std::string_view class_name) {
   for (const auto& [key, value] : object_.items()) {
-    const bool absent = value.is_null() && null_ == Null::kAbsent;
-    if (absent || key.starts_with('_') || known_.contains(key)) continue;
-    if (std::find(ignored.begin(), ignored.end(), key) != ignored.end()) continue;
+    if (!IsUnknown(key)) continue;
     Violate(Escaped(key), absl::StrCat("is not a key of ", std::string(class_name)));
   }
   return status();
+}
+
+std::vector<std::string> ConfigReader::UnknownKeys() const {
+  std::vector<std::string> keys;
+  size_t more = 0;
+  for (const auto& [key, value] : object_.items()) {
+    if (!IsUnknown(key)) continue;
+    if (keys.size() < kMaxViolations) {
+      keys.push_back(Escaped(key));
+    } else {
+      ++more;
+    }
+  }
+  if (more > 0) keys.push_back(absl::StrCat("and ", more, " more"));
+  return keys;
+}
+
+bool ConfigReader::IsUnknown(const std::string& key) const {
+  return Has(key) && !key.starts_with('_') && !known_.contains(key);
 }
 
 }  // namespace denoise

@@ -71,6 +71,9 @@ class ConfigReader {
   // The value of `key`, or a null pointer if it is absent. Marks the key as known.
   const nlohmann::json* Find(const std::string& key);
 
+  // Whether `key` is present. Does not mark it as known.
+  bool Has(const std::string& key) const;
+
   // Adds a violation. `field` and `description` appear in messages unchanged, so escape any text
   // from outside.
   void Violate(std::string_view field, std::string_view description);
@@ -78,9 +81,14 @@ class ConfigReader {
   // The violations found so far: InvalidArgument with up to 20 field violations.
   absl::Status status() const { return violations_.ToStatus(); }
 
-  // Also reports unknown keys, except those that begin with an underscore (the library's own notes)
-  // and those in `ignored`. `class_name` is for the message.
-  absl::Status Finish(std::string_view class_name, std::span<const std::string_view> ignored = {});
+  // Also reports unknown keys, except those that begin with an underscore (the library's own
+  // notes). `class_name` is for the message.
+  absl::Status Finish(std::string_view class_name);
+
+  // For files whose unknown keys are ignored: the keys that nobody has asked for, escaped and in
+  // order, without those that begin with an underscore. Beyond 20 the last entry says how many more
+  // there are.
+  std::vector<std::string> UnknownKeys() const;
 
  private:
   template <typename Value>
@@ -88,6 +96,8 @@ class ConfigReader {
                         NamedValues<Value> names);
   void RefuseName(const std::string& field, const nlohmann::json& text,
                   const std::vector<std::string_view>& names);
+  // Present, read by nobody, and no note of the library.
+  bool IsUnknown(const std::string& key) const;
   // The list of 1 to `max_size` elements at `key`; null if it is absent or wrong.
   const nlohmann::json* FindList(const std::string& key, size_t max_size, std::string_view of);
 

@@ -196,7 +196,8 @@ absl::StatusOr<UNet2DConfig> ParseUNet2DConfig(std::string_view json) {
   ReadMidBlock(reader, config);
   ReadLayers(reader, config);
   if (reader.status().ok()) CheckDivisibility(reader, config);
-  RETURN_IF_ERROR(reader.Finish(kClassName));
+  RETURN_IF_ERROR(reader.status());
+  config.ignored_keys = reader.UnknownKeys();
   return config;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -64,14 +65,17 @@ struct UNet2DConfig {
   std::optional<int64_t> attn_norm_num_groups;    // of the mid block's attention
   std::optional<int64_t> attention_head_dim = 8;  // nullopt: one head
 
+  // The keys that mean nothing to the class (ConfigReader::UnknownKeys), for a note to the user.
+  std::vector<std::string> ignored_keys = {};
+
   int64_t AttentionHeads(int64_t channels) const {
     return attention_head_dim ? channels / *attention_head_dim : 1;
   }
 };
 
 // `json` may be anything. InvalidArgument has a field violation per wrong key. Keys that begin with
-// an underscore are the library's notes and are ignored, except `_class_name`. Other unknown keys
-// are violations.
+// an underscore are the library's notes and are ignored, except `_class_name`. As in the library,
+// other unknown keys are ignored, too: its EMAModel, for example, adds its own settings.
 absl::StatusOr<UNet2DConfig> ParseUNet2DConfig(std::string_view json);
 
 }  // namespace denoise

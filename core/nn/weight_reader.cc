@@ -1,5 +1,8 @@
 #include "core/nn/weight_reader.h"
 
+#include <algorithm>
+#include <map>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/field_violations.h"
@@ -9,6 +12,8 @@ namespace denoise::nn {
 namespace {
 
 constexpr size_t kMaxProblemsNamed = 20;
+// How many parts of a name may stand before the one that the network knows.
+constexpr int kMaxPrefixParts = 4;
 
 std::string ShapeText(at::IntArrayRef shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
@@ -45,27 +50,53 @@ at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArra
                at::TensorOptions().device(device_).dtype(dtype_),
                /*non_blocking=*/false, storage_ == Storage::kCopied, at::MemoryFormat::Contiguous);
   }
+  missing_.push_back(names.front());
   problems_.push_back({names.front(), absl::StrCat("is missing, expected ", ShapeText(shape))});
   return {};
 }
 
 void WeightReader::Ignore(const std::string& name) { used_.insert(name); }
 
-absl::Status WeightReader::Finish() const {
-  std::vector<Problem> problems = problems_;
+void WeightReader::ReportPrefix(FieldViolations& violations) const {
+  const std::set<std::string> missing(missing_.begin(), missing_.end());
+  std::map<std::string, size_t> count;  // by prefix
   for (const auto& [name, tensor] : weights_) {
-    if (!used_.contains(name)) {
-      problems.push_back({Escaped(name), "is unexpected"});
+    if (used_.contains(name)) continue;
+    size_t dot = name.find('.');
+    for (int i = 0; i < kMaxPrefixParts && dot != std::string::npos; ++i) {
+      if (missing.contains(name.substr(dot + 1))) ++count[name.substr(0, dot + 1)];
+      dot = name.find('.', dot + 1);
     }
   }
+  const auto best = std::max_element(
+      count.begin(), count.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (best == count.end()) return;
+  violations.Add(Escaped(best->first),
+                 absl::StrCat("stands before ", best->second, " of the ", missing_.size(),
+                              " names that are missing. Remove it from the names, and take out "
+                              "the tensors that do not belong to the network"));
+}
+
+absl::Status WeightReader::Finish() const {
+  std::vector<Problem> unexpected;
+  for (const auto& [name, tensor] : weights_) {
+    if (!used_.contains(name)) unexpected.push_back({Escaped(name), "is unexpected"});
+  }
   FieldViolations violations;
-  for (size_t i = 0; i < problems.size() && i < kMaxProblemsNamed; ++i) {
-    violations.Add(problems[i].name, problems[i].description);
+  ReportPrefix(violations);
+  // Both kinds are shown, since one often explains the other.
+  const size_t least = kMaxProblemsNamed / 2;
+  const size_t of_problems =
+      std::min(problems_.size(), kMaxProblemsNamed - std::min(unexpected.size(), least));
+  const size_t of_unexpected = std::min(unexpected.size(), kMaxProblemsNamed - of_problems);
+  for (size_t i = 0; i < of_problems; ++i) {
+    violations.Add(problems_[i].name, problems_[i].description);
   }
-  if (problems.size() > kMaxProblemsNamed) {
-    violations.Add("...",
-                   absl::StrCat("and ", problems.size() - kMaxProblemsNamed, " more tensors"));
+  for (size_t i = 0; i < of_unexpected; ++i) {
+    violations.Add(unexpected[i].name, unexpected[i].description);
   }
+  const size_t left = problems_.size() + unexpected.size() - of_problems - of_unexpected;
+  if (left > 0) violations.Add("...", absl::StrCat("and ", left, " more tensors"));
   return violations.ToStatus();
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/base/field_violations.h"
 #include "core/nn/state_dict.h"
 #include "core/nn/weight_source.h"
 
@@ -32,7 +33,8 @@ class WeightReader final : public WeightSource {
                   Initial initial) override;
   void Ignore(const std::string& name) override;
 
-  // InvalidArgument with a field violation per tensor; the first 20 are named.
+  // InvalidArgument with a field violation per tensor; 20 are named. Where missing tensors are
+  // there under longer names, the first violation says so.
   absl::Status Finish() const;
 
   // Every tensor returned so far, under the first of its names.
@@ -44,6 +46,9 @@ class WeightReader final : public WeightSource {
     std::string description;
   };
 
+  // Adds a violation for the first part that most missing tensors have too much ("module.").
+  void ReportPrefix(FieldViolations& violations) const;
+
   const StateDict& weights_;
   at::Device device_;
   at::ScalarType dtype_;
@@ -51,6 +56,7 @@ class WeightReader final : public WeightSource {
   StateDict taken_;
   std::set<std::string> used_;  // names in weights_
   std::vector<Problem> problems_;
+  std::vector<std::string> missing_;
 };
 
 }  // namespace denoise::nn

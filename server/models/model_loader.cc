@@ -10,9 +10,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/io/checkpoint.h"
 #include "core/sampling/samplers/compile_plan.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
 namespace {
@@ -106,6 +108,10 @@ absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::
   auto model = std::make_shared<Model>(
       Model{InfoOf(checkpoint), std::move(id), std::move(checkpoint.version), {}});
   RETURN_IF_ERROR(CheckSampler(*model));
+  if (!checkpoint.ignored_keys.empty()) {
+    LogEvent(spdlog::level::warn, "keys of a model's configurations ignored",
+             {{"model", model->id}, {"keys", absl::StrJoin(checkpoint.ignored_keys, "; ")}});
+  }
   for (const at::Device& device : options.devices) {
     ASSIGN_OR_RETURN(auto replica, Replicate(*checkpoint.network, device, options.dtype));
     model->networks.push_back(std::move(replica));

@@ -24,7 +24,7 @@ struct ModelLoadOptions {
 // Loads `folder`, copies its network to every device and warms each copy up. `folder` is hostile;
 // errors name files relative to it and never its own path. InvalidArgument also where the parts do
 // not fit together: a sampler that needs a variance the network does not predict, or labels beyond
-// the classes.
+// the classes. Keys of configurations that are ignored are named in the log.
 absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                       const ModelLoadOptions& options);
 

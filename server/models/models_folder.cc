@@ -16,6 +16,7 @@
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"
+#include "server/models/models_root.h"
 
 namespace denoise {
 namespace {
@@ -43,22 +44,6 @@ absl::Status CannotWrite(int error) {
 bool Exists(const fs::path& path) {
   std::error_code error;
   return fs::exists(fs::symlink_status(path, error));
-}
-
-// The entries of `folder` that are not hidden, in order.
-absl::StatusOr<std::vector<std::string>> VisibleNames(const fs::path& folder) {
-  std::error_code error;
-  std::vector<std::string> names;
-  fs::directory_iterator entries(folder, error);
-  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
-    std::string name = entries->path().filename().string();
-    if (!name.starts_with('.')) names.push_back(std::move(name));
-  }
-  if (error) {
-    return absl::NotFoundError(absl::StrCat("cannot read the models folder: ", error.message()));
-  }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 // Keeps other threads and processes from changing the folder while the descriptor is open. Waits
@@ -114,17 +99,14 @@ absl::StatusOr<LoadedModels> ModelsFolder::Load() const {
   if (const absl::Status status = RepairAtStart(root_); !status.ok()) {
     loaded.broken.push_back({kReplaced, status});
   }
-  ASSIGN_OR_RETURN(const auto names, VisibleNames(root_));
-  for (const std::string& id : names) {
-    std::error_code ignored;  // an entry that cannot be examined is no folder
-    if (!fs::is_directory(root_ / id, ignored)) continue;
-    auto model = IsValidResourceId(id)
-                     ? LoadModel(root_ / id, id, options_)
-                     : absl::InvalidArgumentError("a model's name is letters, digits and ._-");
+  ASSIGN_OR_RETURN(const std::vector<ModelEntry> entries, ListModels(root_));
+  for (const ModelEntry& entry : entries) {
+    absl::StatusOr<ModelHandle> model =
+        entry.folder.ok() ? LoadModel(*entry.folder, entry.id, options_) : entry.folder.status();
     if (model.ok()) {
       loaded.models.push_back(*std::move(model));
     } else {
-      loaded.broken.push_back({id, model.status()});
+      loaded.broken.push_back({entry.name, model.status()});
     }
   }
   return loaded;
@@ -135,7 +117,8 @@ absl::StatusOr<ParsedModel> ModelsFolder::Open(const std::string& id) const {
   // nobody can.
   const absl::StatusOr<FileDescriptor> lock = Lock(root_);
   if (!lock.ok() && !absl::IsFailedPrecondition(lock.status())) return lock.status();
-  return ParsedModel::Open(root_ / id);
+  ASSIGN_OR_RETURN(const fs::path folder, FindModel(root_, id));
+  return ParsedModel::Open(folder);
 }
 
 absl::StatusOr<ModelHandle> ModelsFolder::Install(const std::string& id, const Writer& write,

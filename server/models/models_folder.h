@@ -28,7 +28,7 @@ namespace denoise {
 
 // A folder that is not served, and why.
 struct BrokenModel {
-  std::string folder;  // its name, not its path
+  std::string folder;  // its name, not its path; escaped
   absl::Status status;
 };
 
@@ -37,6 +37,9 @@ struct LoadedModels {
   std::vector<BrokenModel> broken;
 };
 
+// A Hugging Face cache is such a folder, too: its models--ORG--NAME is served as ORG--NAME, from
+// the snapshot that refs/main names (models_root.h).
+//
 // Immutable and thread-safe. Several processes may install models into one folder; they wait for
 // each other.
 class ModelsFolder {
@@ -45,7 +48,8 @@ class ModelsFolder {
 
   // Repairs what a crash has left, then loads every folder in the root in order of name. Hidden
   // folders and files are skipped; a folder that is broken, or whose name is not a valid model id,
-  // is reported and not served. Fails only where the root cannot be read.
+  // is reported and not served, as are links that lead nowhere. Fails only where the root cannot be
+  // read or is no folder of models; the message says what it is.
   absl::StatusOr<LoadedModels> Load() const;
 
   // Opens the model as it is now, with all files of one version. NotFound; InvalidArgument where

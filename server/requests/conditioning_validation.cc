@@ -147,7 +147,14 @@ void CheckConditioning(const GenerateRequest& request, const Model& model,
   CheckClasses(request, model, violations);
   const bool guided = request.has_guidance() && request.guidance().scale() != 1;
   if (guided && !model.null_class_label) {
-    violations.Add("guidance", "must be absent: this model has no class that stands for no class");
+    violations.Add(
+        "guidance",
+        model.is_class_conditional()
+            ? "must be absent: this model does not say which of its class labels means "
+              "\"no class\". If it was trained with one, whoever runs the server can add "
+              "\"null_class_label\": LABEL to the model_index.json of the model; see "
+              "docs/guidance.md"
+            : "must be absent: this model has no classes");
   }
   if (const int rows = request.class_weights_size() + (guided ? 1 : 0); rows > limits.max_rows) {
     violations.Add("class_weights", absl::StrCat("an image takes ", rows,

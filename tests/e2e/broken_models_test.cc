@@ -163,7 +163,7 @@ TEST(BrokenModels, AModelsFolderThatIsNotThereEndsTheServerWithAMessage) {
                                  kPatience);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_NE(result->exit_status, kExitedCleanly);
-  EXPECT_THAT(result->error, HasSubstr("absent"));
+  EXPECT_THAT(result->error, HasSubstr("does not exist"));
 }
 
 }  // namespace

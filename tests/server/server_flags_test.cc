@@ -81,7 +81,6 @@ TEST(ServerFlags, WrongOnesExitWithTwoAndNameTheFlag) {
     const char* named;
   } cases[] = {
       {{}, "--models"},
-      {{"--models", "no/such/folder"}, "--models"},
       {{"--models", "tests", "--max-batch-rows", "0"}, "--max-batch-rows"},
       {{"--models", "tests", "--max-batch-rows", "many"}, "--max-batch-rows"},
       {{"--models", "tests", "--max-batch-rows", "32", "--max-active-rows", "16"},

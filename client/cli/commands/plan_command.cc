@@ -70,6 +70,9 @@ ExitCode RunPlan(const PlanFlags& flags) {
   }
   const absl::StatusOr<std::vector<ShownPlan>> plans = GetPlans(flags.source);
   if (!plans.ok()) return ReportError(plans.status(), flags.json, PlanErrorTable());
+  if (const std::string note = IgnoredKeysNote(flags.source); !note.empty()) {
+    std::fprintf(stderr, "denoise: note: %s\n", note.c_str());
+  }
   if (!flags.draw.empty()) {
     const absl::Status drawn = DrawTo(flags.draw, *plans);
     if (!drawn.ok()) return ReportError(drawn, flags.json);

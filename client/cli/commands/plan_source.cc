@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/display/text.h"
 #include "client/cli/flags/sampler_flags.h"
 #include "client/client.h"
@@ -137,6 +138,14 @@ absl::StatusOr<std::vector<ShownPlan>> GetPlans(const PlanSource& source) {
                          : AskServer(client, source.request.model(), request));
   }
   return plans;
+}
+
+std::string IgnoredKeysNote(const PlanSource& source) {
+  const absl::StatusOr<SchedulerConfig> config =
+      BaseConfig(source.scheduler_config, SamplerOptions().sampler);
+  if (!config.ok() || config->ignored_keys.empty()) return "";
+  return absl::StrCat(config->class_name, " has no such keys, and ignores them: ",
+                      absl::StrJoin(config->ignored_keys, ", "));
 }
 
 }  // namespace denoise

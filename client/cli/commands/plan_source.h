@@ -38,4 +38,8 @@ const FlagTable& PlanErrorTable();
 // fields as a request does ("sampler.steps", "model"), or "scheduler_config" and its keys.
 absl::StatusOr<std::vector<ShownPlan>> GetPlans(const PlanSource& source);
 
+// A sentence that names the keys of the scheduler config that mean nothing to its class; empty if
+// there are none, or no config.
+std::string IgnoredKeysNote(const PlanSource& source);
+
 }  // namespace denoise

@@ -272,6 +272,8 @@ void ForEachOption(Visit visit) {
       "Skip timesteps whose log(alpha / sigma) is below this value", kTimestepsLaidOut));
   visit(Option("disable_corrector", &Options::disable_corrector, &Overrides::disable_corrector,
                kUniPc, "Steps in which unipc skips its corrector"));
+  visit(CheckpointOption("predict_x0", &Options::predict_x0, &Overrides::predict_x0, kUniPc,
+                         "Whether unipc expands the predicted image, or else the noise"));
   visit(Option("s_churn", &Options::s_churn, &Overrides::s_churn, kChurning,
                "Fresh noise that euler and heun add over the whole run; 0 adds none"));
   visit(Option("s_tmin", &Options::s_tmin, &Overrides::s_tmin, kChurning,
@@ -284,7 +286,7 @@ void ForEachOption(Visit visit) {
                kStochastic, "Factor on the standard deviation of the noise that the sampler adds",
                kNoisy));
   visit(Option("corrected_third_order", &Options::corrected_third_order,
-               &Overrides::corrected_third_order, kOde,
+               &Overrides::corrected_third_order, kMultistep,
                "Restore the factor 2 that is missing from published third-order solvers",
                kThirdOrder));
 }

@@ -96,6 +96,7 @@ struct SamplerOptions {
   TimestepType timestep_type = TimestepType::kDiscrete;               // continuous: 0.25 log sigma
   double lambda_min_clipped = -std::numeric_limits<double>::infinity();
   std::vector<int> disable_corrector;  // UniPC: steps without the corrector
+  bool predict_x0 = true;              // UniPC: expands the predicted x0, otherwise the noise
 
   // Euler, Heun: fresh noise along the way (Karras et al. 2022, algorithm 2); 0 is none.
   // Consistency sampling reads only s_noise.
@@ -110,8 +111,8 @@ struct SamplerOptions {
   double noise_temperature = 1;
 
   // DPM-Solver, DPM-Solver++ of order 3: use the factor 2 that is missing from the published second
-  // difference. Without it the order of convergence is 2, but images match those of other
-  // implementations.
+  // difference and, in the stochastic form, the right sign of a part of its weight. Without it the
+  // order of convergence is lower, but images match those of other implementations.
   bool corrected_third_order = false;
 };
 

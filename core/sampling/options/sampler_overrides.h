@@ -54,6 +54,7 @@ struct SamplerOverrides {
   std::optional<TimestepType> timestep_type;
   std::optional<double> lambda_min_clipped;
   std::vector<int> disable_corrector;
+  std::optional<bool> predict_x0;
   std::optional<double> s_churn;
   std::optional<double> s_tmin;
   std::optional<double> s_tmax;

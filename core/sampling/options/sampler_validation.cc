@@ -48,8 +48,7 @@ void CheckClip(const SamplerOptions& options, Checker& check) {
 
 void CheckSolver(const SamplerOptions& options, Checker& check) {
   const bool unipc = options.sampler == SamplerKind::kUniPc;
-  check.RequireBetween(options.solver_order, 1, IsSdeSolver(options.sampler) ? 2 : 3,
-                       "solver_order");
+  check.RequireBetween(options.solver_order, 1, 3, "solver_order");
   if (options.solver_type.has_value() && SamplerReads(options.sampler, "solver_type")) {
     check.Require(IsUniPcType(*options.solver_type) == unipc, "solver_type",
                   unipc ? "must be bh1 or bh2 for this sampler"

@@ -12,60 +12,6 @@
 namespace denoise {
 namespace {
 
-constexpr std::string_view kLibraryKeys[] = {"algorithm_type",
-                                             "base_image_seq_len",
-                                             "base_shift",
-                                             "beta_end",
-                                             "beta_schedule",
-                                             "beta_start",
-                                             "clip_denoised",
-                                             "clip_sample",
-                                             "clip_sample_range",
-                                             "disable_corrector",
-                                             "dynamic_thresholding_ratio",
-                                             "euler_at_final",
-                                             "final_sigmas_type",
-                                             "flow_shift",
-                                             "interpolation_type",
-                                             "invert_sigmas",
-                                             "lambda_min_clipped",
-                                             "lower_order_final",
-                                             "max_image_seq_len",
-                                             "max_shift",
-                                             "original_inference_steps",
-                                             "predict_x0",
-                                             "prediction_type",
-                                             "rescale_betas_zero_snr",
-                                             "rho",
-                                             "s_noise",
-                                             "sample_max_value",
-                                             "set_alpha_to_one",
-                                             "shift",
-                                             "shift_terminal",
-                                             "sigma_data",
-                                             "sigma_max",
-                                             "sigma_min",
-                                             "sigma_schedule",
-                                             "skip_prk_steps",
-                                             "solver_order",
-                                             "solver_p",
-                                             "solver_type",
-                                             "steps_offset",
-                                             "stochastic_sampling",
-                                             "thresholding",
-                                             "time_shift_type",
-                                             "timestep_scaling",
-                                             "timestep_spacing",
-                                             "timestep_type",
-                                             "trained_betas",
-                                             "use_beta_sigmas",
-                                             "use_dynamic_shifting",
-                                             "use_exponential_sigmas",
-                                             "use_flow_sigmas",
-                                             "use_karras_sigmas",
-                                             "use_lu_lambdas",
-                                             "variance_type"};
-
 // Reads a documented key of which only the value `supported` is supported.
 void Require(ConfigReader& reader, const char* key, bool supported) {
   bool value = supported;
@@ -207,7 +153,7 @@ void ReadUniPc(ConfigReader& reader, SamplerOptions& sampler) {
   ReadSolver(reader, {kKarras, kExponential, kBeta, kFlow}, sampler);
   reader.ReadName("final_sigmas_type", kNames<FinalSigma>, sampler.final_sigma);
   reader.Read("disable_corrector", sampler.disable_corrector);
-  Require(reader, "predict_x0", true);
+  reader.Read("predict_x0", sampler.predict_x0);
   RequireAbsent(reader, {"solver_p", "sigma_min", "sigma_max", "shift_terminal"});
 }
 
@@ -353,7 +299,5 @@ constexpr std::pair<std::string_view, SchedulerClass> kClasses[] = {
 }  // namespace
 
 NamedValues<SchedulerClass> SchedulerClasses() { return kClasses; }
-
-std::span<const std::string_view> LibraryKeys() { return kLibraryKeys; }
 
 }  // namespace denoise

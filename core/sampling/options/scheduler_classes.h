@@ -2,7 +2,6 @@
 // core/sampling.
 #pragma once
 
-#include <span>
 #include <string_view>
 
 #include "core/json/config_reader.h"
@@ -26,9 +25,5 @@ struct SchedulerClass {
 
 // By name: "DDPMScheduler".
 NamedValues<SchedulerClass> SchedulerClasses();
-
-// All keys documented by some class of the library. The library keeps the keys of other classes
-// when it converts a config from one class to another; like there, they are ignored.
-std::span<const std::string_view> LibraryKeys();
 
 }  // namespace denoise

@@ -1,6 +1,5 @@
 #include "core/sampling/options/scheduler_config.h"
 
-#include <algorithm>
 #include <string>
 
 #include "core/base/field_violations.h"
@@ -15,8 +14,9 @@
 namespace denoise {
 namespace {
 
-// Scalars and lists. The library writes an infinite lambda_min_clipped as -Infinity.
-constexpr JsonOptions kJsonOptions = {.max_depth = 2, .non_finite_numbers = true};
+// Scalars and lists, and whatever ignored keys hold. The library writes an infinite
+// lambda_min_clipped as -Infinity.
+constexpr JsonOptions kJsonOptions = {.max_depth = 16, .non_finite_numbers = true};
 
 absl::StatusOr<SchedulerClass> ReadClass(ConfigReader& reader) {
   SchedulerClass scheduler_class = {};
@@ -28,16 +28,21 @@ absl::StatusOr<SchedulerClass> ReadClass(ConfigReader& reader) {
   return scheduler_class;
 }
 
+// `name`, or `old_name`, which releases before 0.1 wrote, where the file has only that.
+std::string NameIn(const ConfigReader& reader, const char* name, const char* old_name) {
+  return !reader.Has(name) && reader.Has(old_name) ? old_name : name;
+}
+
 VpOptions ReadVpOptions(ConfigReader& reader, const SchedulerClass& scheduler_class) {
   VpOptions schedule;
   schedule.beta_schedule = scheduler_class.beta_schedule;
   schedule.beta_start = scheduler_class.beta_start;
   schedule.beta_end = scheduler_class.beta_end;
-  reader.Read("num_train_timesteps", schedule.num_train_timesteps);
+  reader.Read(NameIn(reader, "num_train_timesteps", "timesteps"), schedule.num_train_timesteps);
   reader.Read("beta_start", schedule.beta_start);
   reader.Read("beta_end", schedule.beta_end);
   reader.ReadName("beta_schedule", kNames<BetaSchedule>, schedule.beta_schedule);
-  reader.Read("trained_betas", schedule.trained_betas);
+  reader.Read(NameIn(reader, "trained_betas", "betas"), schedule.trained_betas);
   if (scheduler_class.has_zero_snr) {
     reader.Read("rescale_betas_zero_snr", schedule.rescale_betas_zero_snr);
   }
@@ -88,13 +93,29 @@ ScheduleOptions ReadSchedule(ConfigReader& reader, const SchedulerClass& schedul
   return VpOptions();
 }
 
+// Until release 0.10 there was predict_epsilon in place of prediction_type; where a file has both,
+// the library reads the latter. "original_sample" is another name of "sample".
+void ReadPredictionType(ConfigReader& reader, SamplerOptions& sampler) {
+  const nlohmann::json* type = reader.Find("prediction_type");
+  if (type != nullptr && type->is_string() &&
+      type->get_ref<const std::string&>() == "original_sample") {
+    sampler.prediction_type = PredictionType::kSample;
+  } else if (type != nullptr) {
+    reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  } else {
+    bool predict_epsilon = sampler.prediction_type == PredictionType::kEpsilon;
+    reader.Read("predict_epsilon", predict_epsilon);
+    sampler.prediction_type = predict_epsilon ? PredictionType::kEpsilon : PredictionType::kSample;
+  }
+}
+
 // Reads the keys that all or most classes of a family have. With flow matching and consistency
 // models the prediction type is fixed.
 void ReadCommon(ConfigReader& reader, const SchedulerClass& scheduler_class,
                 SamplerOptions& sampler) {
   const ScheduleFamily family = scheduler_class.family;
   if (family == ScheduleFamily::kFlow || family == ScheduleFamily::kConsistency) return;
-  reader.ReadName("prediction_type", kNames<PredictionType>, sampler.prediction_type);
+  ReadPredictionType(reader, sampler);
   if (family == ScheduleFamily::kEdm || !scheduler_class.has_spacing) return;
   reader.ReadName("timestep_spacing", kNames<TimestepSpacing>, sampler.timestep_spacing);
   reader.Read("steps_offset", sampler.steps_offset);
@@ -151,7 +172,8 @@ absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json) {
   config.schedule = ReadSchedule(reader, scheduler_class);
   ReadCommon(reader, scheduler_class, config.sampler);
   scheduler_class.read(reader, config.sampler);
-  RETURN_IF_ERROR(reader.Finish(config.class_name, LibraryKeys()));
+  RETURN_IF_ERROR(reader.status());
+  config.ignored_keys = reader.UnknownKeys();
   RETURN_IF_ERROR(Schedule::Create(config.schedule).status());
   AdoptSchedule(config);
   FieldViolations violations = ValidateSamplerOptions(config.sampler);
@@ -207,7 +229,7 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
   to.flow_shift = from.flow_shift;
   to.timestep_type = from.timestep_type;
   if (both_read("solver_order")) {
-    to.solver_order = IsSdeSolver(sampler) ? std::min(from.solver_order, 2) : from.solver_order;
+    to.solver_order = from.solver_order;
     // In singlestep solvers it has another meaning: it completes a block.
     if (!IsSinglestep(from.sampler) && !IsSinglestep(sampler)) {
       to.lower_order_final = from.lower_order_final || sampler == SamplerKind::kUniPc;
@@ -217,6 +239,7 @@ SamplerOptions SwitchSampler(const SchedulerConfig& config, SamplerKind sampler)
       sampler != SamplerKind::kUniPc) {
     to.solver_type = from.solver_type;
   }
+  if (both_read("predict_x0")) to.predict_x0 = from.predict_x0;
   if (both_read("euler_at_final")) to.euler_at_final = from.euler_at_final;
   if (both_read("lambda_min_clipped")) to.lambda_min_clipped = from.lambda_min_clipped;
   return to;

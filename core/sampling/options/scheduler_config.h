@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/sampling/options/sampler_options.h"
@@ -15,11 +16,14 @@ struct SchedulerConfig {
   std::string class_name;  // "DDPMScheduler"
   ScheduleOptions schedule;
   SamplerOptions sampler;  // `steps` is left at its default
+  // The keys that mean nothing to the class (ConfigReader::UnknownKeys), for a note to the user.
+  std::vector<std::string> ignored_keys = {};
 };
 
 // Parses a scheduler_config.json of one of the classes in scheduler_classes.cc. Absent keys take
-// that class's defaults. InvalidArgument names an unknown class, value or type. `json` may be any
-// bytes.
+// that class's defaults, and names from older releases mean what they meant. As in the library,
+// keys that the class does not have are ignored: configs keep the keys of a class that they were
+// converted from. InvalidArgument names an unknown class, value or type. `json` may be any bytes.
 absl::StatusOr<SchedulerConfig> ParseSchedulerConfig(std::string_view json);
 
 // The default options of the class for `sampler`.

@@ -60,8 +60,11 @@ StepWeights DataWeights(const NoiseLevel& s, const NoiseLevel& t, int order) {
   return weights;
 }
 
-// The reverse-time SDE in place of the ODE: SDE-DPM-Solver++ of Lu et al. 2022b.
-StepWeights StochasticDataWeights(const NoiseLevel& s, const NoiseLevel& t, int order) {
+// The reverse-time SDE in place of the ODE: SDE-DPM-Solver++ of Lu et al. 2022b, whose paper ends
+// at order 2. d2 is the library's. The integral of 2 e^(-2 (h - tau)) tau^2 / 2 over a step, over
+// h^2, has + 0.5 in place of its - 0.5; see `corrected_third_order`.
+StepWeights StochasticDataWeights(const NoiseLevel& s, const NoiseLevel& t, int order,
+                                  bool corrected) {
   const double decay = (t.sigma * s.alpha) / (t.alpha * s.sigma);  // e^-h
   StepWeights weights{.state = t.sigma / s.sigma * decay,
                       .d0 = t.alpha * (1 - decay * decay),
@@ -69,6 +72,8 @@ StepWeights StochasticDataWeights(const NoiseLevel& s, const NoiseLevel& t, int 
   if (order == 1) return weights;
   const double h = t.lambda() - s.lambda();
   weights.d1 = t.alpha * (std::expm1(-2 * h) / (2 * h) + 1);
+  const double integral = -(std::expm1(-2 * h) + 2 * h) / (4 * h * h);
+  weights.d2 = t.alpha * (integral + (corrected ? 0.5 : -0.5));
   return weights;
 }
 
@@ -76,16 +81,18 @@ bool ExpandsNoise(SamplerKind sampler) {
   return sampler == SamplerKind::kDpmSolver || sampler == SamplerKind::kDpmSolverSinglestep;
 }
 
-StepWeights ExactWeights(const NoiseLevel& s, const NoiseLevel& t, int order, SamplerKind sampler) {
-  if (ExpandsNoise(sampler)) return NoiseWeights(s, t, order);
-  return IsSdeSolver(sampler) ? StochasticDataWeights(s, t, order) : DataWeights(s, t, order);
+StepWeights ExactWeights(const NoiseLevel& s, const NoiseLevel& t, int order,
+                         const SamplerOptions& options) {
+  if (ExpandsNoise(options.sampler)) return NoiseWeights(s, t, order);
+  if (!IsSdeSolver(options.sampler)) return DataWeights(s, t, order);
+  return StochasticDataWeights(s, t, order, options.corrected_third_order);
 }
 
 // For a step from `s` to `t`. Order 1 has no d1 and d2, and also holds for a step to no noise,
-// where h is infinite. The stochastic form has no d2.
+// where h is infinite.
 StepWeights DpmSolverWeights(const NoiseLevel& s, const NoiseLevel& t, int order,
                              const SamplerOptions& options) {
-  StepWeights weights = ExactWeights(s, t, order, options.sampler);
+  StepWeights weights = ExactWeights(s, t, order, options);
   // The midpoint form of order 2 has half the weight of D0; Heun's form, and order 3, integrate D1
   // exactly.
   const bool midpoint = ResolvedSolverType(options) == SolverType::kMidpoint;

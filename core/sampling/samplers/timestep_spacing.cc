@@ -11,7 +11,8 @@
 namespace denoise {
 namespace {
 
-// Evenly spaced from the last timestep down to 0, rounded half to even unless fractional.
+// Evenly spaced from the last timestep down to 0, rounded half to even unless fractional. Where
+// there are more points than timesteps, some round to the same one, which is listed once.
 std::vector<double> Linspace(const SpacingRange& range, int steps) {
   const int points = range.leave_out_last ? steps + 1 : steps;
   const double stride = points > 1 ? (range.end - 1.0) / (points - 1) : 0;
@@ -19,7 +20,8 @@ std::vector<double> Linspace(const SpacingRange& range, int steps) {
   for (int i = points - 1; i >= points - steps; --i) {
     const bool first = i == points - 1 && points > 1;
     const double timestep = first ? range.end - 1.0 : i * stride;
-    timesteps.push_back(range.fractional ? timestep : std::nearbyint(timestep));
+    const double listed = range.fractional ? timestep : std::nearbyint(timestep);
+    if (timesteps.empty() || listed < timesteps.back()) timesteps.push_back(listed);
   }
   return timesteps;
 }

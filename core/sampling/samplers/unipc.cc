@@ -1,8 +1,9 @@
-// UniPC (Zhao et al. 2023) in its x0 form: a multistep predictor, and a corrector that repeats the
-// last step with the prediction made at its end, without an extra network call.
+// UniPC (Zhao et al. 2023): a multistep predictor, and a corrector that repeats the last step with
+// the prediction made at its end, without an extra network call. What is predicted and expanded is
+// x0, in z = -h, or the noise, in z = h (`predict_x0`).
 //
-// Slot 0 is the predicted x, slot 1 the corrected x one step ago, and slot 2 + j the x0 predicted j
-// + 1 steps ago.
+// Slot 0 is the predicted x, slot 1 the corrected x one step ago, and slot 2 + j the prediction j +
+// 1 steps ago.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -48,28 +49,29 @@ std::vector<double> SolveMoments(const std::vector<double>& nodes, std::vector<d
 // path[step].to.
 class UnifiedStep {
  public:
-  UnifiedStep(const NoisePath& path, size_t step, int order, SolverType type)
-      : s_(path[step].from), t_(path[step].to), order_(order) {
+  UnifiedStep(const NoisePath& path, size_t step, int order, const SamplerOptions& options)
+      : s_(path[step].from), t_(path[step].to), order_(order), x0_(options.predict_x0) {
     if (order == 1 && t_.sigma == 0)
       return;  // h is infinite, and the first-order step does not need it
     h_ = t_.lambda() - s_.lambda();
-    b_ = type == SolverType::kBh1 ? -h_ : std::expm1(-h_);
+    z_ = x0_ ? -h_ : h_;
+    b_ = ResolvedSolverType(options) == SolverType::kBh1 ? z_ : std::expm1(z_);
     for (int back = 1; back < order; ++back) {
       nodes_.push_back((path[step - back].from.lambda() - s_.lambda()) / h_);
     }
   }
 
-  // UniP. `m` are the x0 predicted at the step's start and at the order - 1 steps before it.
+  // UniP. `m` are the predictions at the step's start and at the order - 1 steps before it.
   LinearForm Predict(const LinearForm& x, const std::vector<LinearForm>& m) const {
     const LinearForm base = FirstOrder(x, m[0]);
     if (order_ == 1) return base;
     // For order 2 any weight works; 1/2 is the paper's choice.
     const std::vector<double> rhos =
         order_ == 2 ? std::vector<double>{0.5} : SolveMoments(nodes_, Moments(order_ - 1));
-    return base - t_.alpha * b_ * Differences(m, rhos);
+    return base - Scale() * b_ * Differences(m, rhos);
   }
 
-  // UniC. `m_end` is the x0 predicted at the step's end.
+  // UniC. `m_end` is the prediction at the step's end.
   LinearForm Correct(const LinearForm& x, const std::vector<LinearForm>& m,
                      const LinearForm& m_end) const {
     std::vector<double> rhos = {0.5};
@@ -80,11 +82,16 @@ class UnifiedStep {
     }
     const double rho_end = rhos.back();
     rhos.pop_back();
-    return FirstOrder(x, m[0]) - t_.alpha * b_ * (Differences(m, rhos) + rho_end * (m_end - m[0]));
+    return FirstOrder(x, m[0]) - Scale() * b_ * (Differences(m, rhos) + rho_end * (m_end - m[0]));
   }
 
  private:
+  double Scale() const { return x0_ ? t_.alpha : t_.sigma; }
+
   LinearForm FirstOrder(const LinearForm& x, const LinearForm& m0) const {
+    if (!x0_) {
+      return (t_.alpha / s_.alpha) * x + (t_.sigma - t_.alpha * s_.sigma / s_.alpha) * m0;
+    }
     return (t_.sigma / s_.sigma) * x + (t_.alpha - t_.sigma * s_.alpha / s_.sigma) * m0;
   }
 
@@ -95,17 +102,16 @@ class UnifiedStep {
     return sum;
   }
 
-  // j! * z * phi_{j+1}(z) / B(h) for j = 1, 2, ..., where z = -h, phi_1(z) = (e^z - 1) / z and
+  // j! * z * phi_{j+1}(z) / B(h) for j = 1, 2, ..., where phi_1(z) = (e^z - 1) / z and
   // phi_{j+1}(z) = (phi_j(z) - 1 / j!) / z.
   std::vector<double> Moments(int count) const {
     std::vector<double> moments;
-    const double z = -h_;
-    double phi = std::expm1(z) / z;
+    double phi = std::expm1(z_) / z_;
     double factorial = 1;
     for (int j = 1; j <= count; ++j) {
       factorial *= j;
-      phi = (phi - 1 / factorial) / z;
-      moments.push_back(factorial * z * phi / b_);
+      phi = (phi - 1 / factorial) / z_;
+      moments.push_back(factorial * z_ * phi / b_);
     }
     return moments;
   }
@@ -113,7 +119,9 @@ class UnifiedStep {
   NoiseLevel s_;
   NoiseLevel t_;
   int order_;
+  bool x0_;  // expands x0, not noise
   double h_ = 0;
+  double z_ = 0;
   double b_ = 0;               // B(h)
   std::vector<double> nodes_;  // where the earlier predictions lie, in units of h; all negative
 };
@@ -125,6 +133,11 @@ int OrderOfStep(const NoisePath& path, size_t step, const SamplerOptions& option
   if (options.lower_order_final) order = std::min(order, static_cast<int>(path.size() - step));
   const Move& move = path[step];
   return move.to.sigma == 0 || move.to.sigma == move.from.sigma ? 1 : order;
+}
+
+// What is expanded: the predicted x0, or the noise that it leaves in x.
+LinearForm ModelValue(const NoiseLevel& level, const SamplerOptions& options) {
+  return options.predict_x0 ? X0() : NoiseIn(level);
 }
 
 std::vector<LinearForm> History(int order) {
@@ -140,8 +153,8 @@ LinearForm CorrectedState(const NoisePath& path, size_t step, const SamplerOptio
   const int last_step = static_cast<int>(step) - 1;
   if (std::find(disabled.begin(), disabled.end(), last_step) != disabled.end()) return Slot(0);
   const int order = OrderOfStep(path, step - 1, options);
-  const SolverType type = ResolvedSolverType(options);
-  return UnifiedStep(path, step - 1, order, type).Correct(Slot(kLastState), History(order), X0());
+  return UnifiedStep(path, step - 1, order, options)
+      .Correct(Slot(kLastState), History(order), ModelValue(path[step].from, options));
 }
 
 }  // namespace
@@ -153,12 +166,12 @@ SamplerPlan CompileUniPc(const NoisePath& path, const SamplerOptions& options) {
     const LinearForm corrected = CorrectedState(path, step, options);
 
     const int order = OrderOfStep(path, step, options);
-    const SolverType type = ResolvedSolverType(options);
+    const LinearForm predicted = ModelValue(path[step].from, options);
     std::vector<LinearForm> m = History(order - 1);
-    m.insert(m.begin(), X0());
-    const LinearForm next = UnifiedStep(path, step, order, type).Predict(corrected, m);
+    m.insert(m.begin(), predicted);
+    const LinearForm next = UnifiedStep(path, step, order, options).Predict(corrected, m);
 
-    std::vector<LinearForm> slots = {next, corrected, X0()};
+    std::vector<LinearForm> slots = {next, corrected, predicted};
     for (int slot = kHistory + 1; slot < plan.slots; ++slot) slots.push_back(Slot(slot - 1));
     evaluation.update = UpdateMatrix(slots);
     plan.evaluations.push_back(std::move(evaluation));

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/io/safetensors.h"
@@ -192,6 +193,135 @@ TEST_F(BrokenCheckpointTest, BrokenJsonIsNamed) {
   }
 }
 
+// The case is M1 and M2.
+TEST_F(BrokenCheckpointTest, IgnoredKeysAreNamedByFile) {
+  EXPECT_THAT(Load(model_)->ignored_keys, testing::IsEmpty());
+  Edit(kIndex, [](json& index) { index["requires_safety_checker"] = false; });
+  Edit(kUnet, [](json& unet) {
+    unet["decay"] = 0.9999;
+    unet["power"] = 0.75;
+  });
+  Edit(kScheduler, [](json& scheduler) { scheduler["tensor_format"] = "pt"; });
+  const auto checkpoint = Load(model_);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_THAT(checkpoint->ignored_keys,
+              testing::ElementsAre("model_index.json: requires_safety_checker",
+                                   "unet/config.json: decay, power",
+                                   "scheduler/scheduler_config.json: tensor_format"));
+}
+
+struct ForeignFile {
+  const char* code;
+  std::string bytes;
+  const char* told;
+};
+
+TEST_F(BrokenCheckpointTest, FilesOfOtherKindsAreToldAsWhatTheyAre) {
+  using std::string_literals::operator""s;
+  const ForeignFile files[] = {
+      {"M4", ReadFile("tests/data/models/lfs-pointer.safetensors"), "is a Git LFS pointer"},
+      {"M4", "/annex/objects/SHA256E-s11741142--00.safetensors\n", "is a git-annex pointer"},
+      {"M4", "\n <!DOCTYPE html>\n<html><body>404</body></html>", "is an HTML page"},
+      {"M4", "<HTML><head><title>Sign in</title></head></HTML>", "is an HTML page"},
+      {"M4", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "is an XML"},
+      {"M4", "PK\x03\x04\x14\0\0\0\0\0archive/data.pkl"s, "is a zip archive, as torch.save"},
+      {"M4", "\x80\x02}q\0X"s, "is a Python pickle"},
+      {"M4", "\x1f\x8b\x08\0\0\0\0\0\0\3"s, "is compressed by gzip"},
+      {"M4", "\x89HDF\r\n\x1a\n\0\0"s, "is an HDF5 file"},
+      {"M4", "\x89PNG\r\n\x1a\n\0\0\0\rIHDR"s, "is a PNG picture"},
+      {"M4", std::string(10000, '\0'), "begins with zeros only"},
+      {"M4", "", "is empty"},
+  };
+  for (const char* file : {kWeights, kScheduler, kUnet, kIndex}) {
+    const std::string good = ReadFile(model_ / file);
+    for (const ForeignFile& foreign : files) {
+      SCOPED_TRACE(std::string(foreign.code) + ": " + file);
+      WriteFile(model_ / file, foreign.bytes);
+      ExpectRefused(kInvalid, file, foreign.told);
+    }
+    WriteFile(model_ / file, good);
+  }
+  WriteFile(model_ / kWeights, R"({"error": "Repository not found"})");
+  ExpectRefused(kInvalid, kWeights, "is JSON text, not weights");
+}
+
+TEST_F(BrokenCheckpointTest, TruncatedWeightsAreToldAsSuch) {
+  const std::string bytes = ReadFile(model_ / kWeights);
+  for (size_t size : {size_t{1000}, bytes.size() / 2, bytes.size() - 1}) {
+    WriteFile(model_ / kWeights, bytes.substr(0, size));
+    ExpectRefused(kInvalid, kWeights, "the file is truncated, copy or download it again");
+  }
+}
+
+struct Wrapped {
+  const char* code;
+  std::string prefix;
+};
+
+TEST_F(BrokenCheckpointTest, WeightsOfWrappedNetworksAreRead) {
+  const NetworkInput input{at::ones({1, 3, 16, 16}), at::full({1}, 10, at::kFloat),
+                           at::ones({1}, at::kLong)};
+  const at::Tensor expected = Load(model_)->network->Forward(input);
+  const std::string good = ReadFile(model_ / kWeights);
+  for (const Wrapped& wrapped :
+       {Wrapped{"M3", "_orig_mod."}, Wrapped{"M3", "module."}, Wrapped{"M3", "module._orig_mod."},
+        Wrapped{"M3", "unet."}, Wrapped{"M3", "model.diffusion_model."}, Wrapped{"M3", "net."}}) {
+    WriteFile(model_ / kWeights, good);
+    EditWeights([&](auto& weights) {
+      std::map<std::string, at::Tensor> renamed;
+      for (const auto& [name, tensor] : weights) renamed[wrapped.prefix + name] = tensor.clone();
+      weights = renamed;
+    });
+    const auto checkpoint = Load(model_);
+    ASSERT_TRUE(checkpoint.ok()) << wrapped.code << ": " << checkpoint.status();
+    EXPECT_TRUE(checkpoint->network->Forward(input).equal(expected)) << wrapped.prefix;
+    EXPECT_TRUE(ParsedModel::Open(model_)->LoadWeights().ok()) << wrapped.prefix;
+  }
+}
+
+// The case is M3, where not every name has the prefix.
+TEST_F(BrokenCheckpointTest, APrefixOfMissingNamesIsNamedFirst) {
+  EditWeights([&](auto& weights) {
+    std::map<std::string, at::Tensor> renamed = {{"loss.weight", at::ones({1})}};
+    for (const auto& [name, tensor] : weights) renamed["unet." + name] = tensor.clone();
+    weights = renamed;
+  });
+  const absl::Status status = Load(model_).status();
+  EXPECT_THAT(std::string(status.message()),
+              testing::StartsWith(std::string(kWeights) + ": unet.: stands before "));
+  EXPECT_THAT(std::string(status.message()),
+              testing::HasSubstr("unet.conv_in.bias: is unexpected"));
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("is missing"));
+}
+
+struct NonFinite {
+  const char* code;
+  const char* tensor;
+  at::ScalarType dtype;
+  double value;
+};
+
+TEST_F(BrokenCheckpointTest, WeightsThatAreNotFiniteAreNamed) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const std::string good = ReadFile(model_ / kWeights);
+  for (const NonFinite& c : {NonFinite{"M7", "class_embedding.weight", at::kFloat, std::nan("")},
+                             NonFinite{"M7", "conv_in.bias", at::kFloat, kInfinity},
+                             NonFinite{"M7", "conv_out.weight", at::kHalf, -kInfinity},
+                             NonFinite{"M7", "conv_out.bias", at::kBFloat16, std::nan("")},
+                             NonFinite{"M7", "conv_norm_out.weight", at::kDouble, 1e300}}) {
+    WriteFile(model_ / kWeights, good);
+    EditWeights([&](auto& weights) {
+      at::Tensor tensor = weights[c.tensor].to(c.dtype).clone();
+      tensor.view({-1})[1].fill_(c.value);
+      weights[c.tensor] = tensor;
+    });
+    SCOPED_TRACE(c.code);
+    ExpectRefused(kInvalid, kWeights, std::string(c.tensor) + ": has 1 of ");
+    EXPECT_THAT(std::string(ParsedModel::Open(model_)->LoadWeights().status().message()),
+                testing::HasSubstr(c.tensor));
+  }
+}
+
 TEST_F(BrokenCheckpointTest, ComponentsThatCannotRunAreNamed) {
   Edit(kIndex, [](json& index) { index["vae"] = {"diffusers", "AutoencoderKL"}; });
   ExpectRefused(kInvalid, kIndex, "\"vae\": pipelines with this component are not supported");
@@ -334,10 +464,15 @@ TEST_F(BrokenCheckpointTest, LinksAreFollowedAsCachesOfModelsNeedThem) {
   fs::create_symlink("../../blob", model_ / kWeights);
   EXPECT_TRUE(Load(model_).ok()) << Load(model_).status();
   fs::remove(folder_.path() / "blob");
-  ExpectRefused(kNotFound, kWeights, "");
+  ExpectRefused(kNotFound, kWeights, "is a link whose target does not exist");
   fs::remove(model_ / kWeights);
   fs::create_symlink("/dev/zero", model_ / kWeights);
   ExpectRefused(kInvalid, kWeights, "not a regular file");
+  for (const char* file : {kUnet, kIndex}) {
+    fs::remove(model_ / file);
+    fs::create_symlink("../blobs/none", model_ / file);
+    ExpectRefused(kNotFound, file, "is a link whose target does not exist");
+  }
 }
 
 }  // namespace

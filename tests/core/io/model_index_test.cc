@@ -69,7 +69,6 @@ TEST(ModelIndex, RefusesEachBrokenKeyByName) {
        "\"vae\": pipelines with this component are not supported"},
       {"text_encoder", R"(["transformers", "CLIPTextModel"])",
        "\"text_encoder\": pipelines with this component"},
-      {"requires_safety_checker", "true", "\"requires_safety_checker\": is not a known key"},
       {"id2label", "[]", "id2label: must be an object"},
       {"id2label", R"({"a": "x"})", "\"a\" is not a class label"},
       {"id2label", R"({"-1": "x"})", "\"-1\" is not a class label"},
@@ -96,6 +95,16 @@ TEST(ModelIndex, RefusesEachBrokenKeyByName) {
     ExpectStatus(status, kInvalid, c.message);
     EXPECT_EQ(GetFieldViolations(status).size(), 1u) << status;
   }
+}
+
+TEST(ModelIndex, IgnoresAndNamesTheSettingsOfPipelines) {
+  nlohmann::json json = ValidIndex();
+  json["requires_safety_checker"] = true;
+  json["scale"] = 0.5;
+  json["feature_extractor"] = {nullptr, nullptr};
+  const auto index = ParseModelIndex(json.dump());
+  ASSERT_TRUE(index.ok()) << index.status();
+  EXPECT_THAT(index->ignored_keys, testing::ElementsAre("requires_safety_checker", "scale"));
 }
 
 TEST(ModelIndex, RefusesNamesThatAreTooLong) {

@@ -59,9 +59,10 @@ TEST(ParseSafetensorsHeader, AcceptsAFileWithoutTensors) {
 
 TEST(ParseSafetensorsHeader, RefusesBrokenHeaderSizes) {
   const std::pair<std::string, const char*> cases[] = {
-      {"", "shorter than the 8 bytes"},
-      {std::string(7, '\0'), "shorter than the 8 bytes"},
-      {HeaderSize(0), "does not begin with {"},
+      {"", "is empty"},
+      {std::string(7, '\1'), "shorter than the 8 bytes"},
+      {HeaderSize(0), "begins with zeros only"},
+      {HeaderSize(2) + "[]", "does not begin with {"},
       {HeaderSize(1), "beyond the end of the file"},
       {HeaderSize(3) + "{}", "beyond the end of the file"},
       {HeaderSize(100'000'001) + "{}", "larger than 100000000"},

@@ -119,8 +119,15 @@ TEST_F(WeightsTest, ManyShardsAreTooMany) {
 
 TEST_F(WeightsTest, PickledWeightsAreNeverRead) {
   ExpectStatus(Load().status(), absl::StatusCode::kNotFound, "diffusion_pytorch_model.safetensors");
-  WriteFile(folder_.path() / "diffusion_pytorch_model.bin", "\x80\x02");
-  ExpectStatus(Load().status(), absl::StatusCode::kNotFound, "(.bin) are never read");
+  for (const char* file :
+       {"diffusion_pytorch_model.bin", "model.ckpt", "diffusion_flax_model.msgpack"}) {
+    WriteFile(folder_.path() / file, "\x80\x02");
+    ExpectStatus(Load().status(), absl::StatusCode::kNotFound,
+                 absl::StrCat("only ", file, ", a format that is never read"));
+    std::filesystem::remove(folder_.path() / file);
+  }
+  WriteFile(folder_.path() / "model.safetensors", "");
+  ExpectStatus(Load().status(), absl::StatusCode::kNotFound, "model.safetensors; rename that");
 }
 
 TEST_F(WeightsTest, IntegerTensorsAreRefused) {

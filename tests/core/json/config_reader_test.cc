@@ -160,18 +160,33 @@ TEST(ConfigReader, ListsOfNamesKeepTheirLength) {
 }
 
 TEST(ConfigReader, RefusesUnknownKeys) {
-  const json object = {{"_note", {1}}, {"", 1}, {"a\x1b", 1}, {"b", nullptr}, {"c", 1}, {"d", 1}};
+  const json object = {{"_note", {1}}, {"", 1}, {"a\x1b", 1}, {"b", nullptr}, {"c", 1}};
   const auto finish = [&](Null null) {
     ConfigReader reader(object, null);
     reader.Find("c");
-    constexpr std::string_view kIgnored[] = {"d"};
-    return GetFieldViolations(reader.Finish("Class", kIgnored));
+    return GetFieldViolations(reader.Finish("Class"));
   };
   const FieldViolation empty = {"", "is not a key of Class"};
   const FieldViolation escaped = {"a\\x1b", "is not a key of Class"};
   EXPECT_THAT(finish(Null::kAbsent), ElementsAre(empty, escaped));
   EXPECT_THAT(finish(Null::kValue),
               ElementsAre(empty, escaped, FieldViolation{"b", "is not a key of Class"}));
+}
+
+TEST(ConfigReader, NamesTheKeysThatNobodyAskedFor) {
+  const json object = {{"_note", 1}, {"a\x1b", 1}, {"b", nullptr}, {"c", 1}, {"d", {{"e", 1}}}};
+  ConfigReader reader(object, Null::kAbsent);
+  reader.Find("c");
+  EXPECT_TRUE(reader.Has("d"));
+  EXPECT_FALSE(reader.Has("b"));
+  EXPECT_THAT(reader.UnknownKeys(), ElementsAre("a\\x1b", "d"));
+
+  json many;
+  for (int i = 0; i < 100; ++i) many["key" + std::to_string(100 + i)] = i;
+  const std::vector<std::string> keys = ConfigReader(many, Null::kValue).UnknownKeys();
+  ASSERT_EQ(keys.size(), 21u);
+  EXPECT_EQ(keys.front(), "key100");
+  EXPECT_EQ(keys.back(), "and 80 more");
 }
 
 TEST(ConfigReader, ReportsABoundedNumberOfViolations) {

@@ -101,8 +101,7 @@ TEST(UNet2DConfig, NullIsAValueWhereTheLibraryGivesItAMeaning) {
   EXPECT_EQ(config->up_blocks[0].resampling, Resampling::kConv);
   EXPECT_EQ(config->class_embedding, ClassEmbedding::kNone);
   EXPECT_EQ(config->time_embedding_dim, 4 * 16);
-  for (const char* key :
-       {"_class_name", "in_channels", "act_fn", "dropout", "add_attention", "no_such_key"}) {
+  for (const char* key : {"_class_name", "in_channels", "act_fn", "dropout", "add_attention"}) {
     EXPECT_THAT(ViolatedFields(SmallJson(absl::StrCat("\"", key, "\": null,"))), Contains(key));
   }
 }
@@ -112,6 +111,37 @@ TEST(UNet2DConfig, NotesOfTheLibraryAreLeftAlone) {
       "_diffusers_version": "0.40.0", "_name_or_path": 3, "dropout": 0.1,
       "num_train_timesteps": 1000,)"))
                   .ok());
+}
+
+TEST(UNet2DConfig, KeysThatTheClassDoesNotHaveAreIgnoredAndNamed) {
+  struct Case {
+    const char* code;
+    const char* written_by;
+    std::string entries;
+    std::vector<std::string> ignored;
+  };
+  const Case cases[] = {
+      {"M2",
+       "EMAModel",
+       R"("decay": 0.9999, "inv_gamma": 1.0, "min_decay": 0.0, "power": 0.75,
+       "optimization_step": 50000, "update_after_step": 0, "use_ema_warmup": true,)",
+       {"decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step",
+        "use_ema_warmup"}},
+      {"M2",
+       "a later release",
+       R"("encoder_hid_dim": 3, "new": {"a": [1, {"b": 2}]},)",
+       {"encoder_hid_dim", "new"}},
+      {"M2",
+       "a release that had the key as null",
+       R"("attention_type": null,)",
+       {"attention_type"}},
+      {"M2", "a training script", R"("_note": 1, "ema_\u001b": true,)", {"ema_\\x1b"}},
+  };
+  for (const Case& c : cases) {
+    const auto config = ParseUNet2DConfig(SmallJson(c.entries));
+    ASSERT_TRUE(config.ok()) << c.code << ", " << c.written_by << ": " << config.status();
+    EXPECT_EQ(config->ignored_keys, c.ignored) << c.code << ", " << c.written_by;
+  }
 }
 
 struct WrongCase {
@@ -129,7 +159,6 @@ TEST_P(UNet2DConfigWrong, IsRefusedByName) {
 INSTANTIATE_TEST_SUITE_P(
     Values, UNet2DConfigWrong,
     testing::ValuesIn(std::vector<WrongCase>{
-        {"UnknownKey", R"("encoder_hid_dim": 3,)", "encoder_hid_dim"},
         {"OtherClass", R"("_class_name": "UNet2DConditionModel",)", "_class_name"},
         {"ChannelsZero", R"("in_channels": 0,)", "in_channels"},
         {"ChannelsHuge", R"("out_channels": 16385,)", "out_channels"},

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/temp_dir.h"
@@ -139,6 +141,149 @@ TEST_F(ModelsFolderTest, LeavesOutAFolderWhoseNameIsNoModelName) {
   EXPECT_EQ(loaded.models.size(), 1u);
   ASSERT_EQ(loaded.broken.size(), 1u);
   EXPECT_EQ(loaded.broken[0].folder, "not a name");
+}
+
+// A Hugging Face cache, as its library writes it: files are links to blobs.
+class CacheTest : public ModelsFolderTest {
+ protected:
+  static constexpr char kHash[] = "0123456789abcdef0123456789abcdef01234567";
+
+  fs::path Cache(const std::string& name, const std::string& snapshot = kHash) {
+    const fs::path cached = root_.path() / name;
+    const fs::path model = Add(".copies/" + name + snapshot);
+    const fs::path blobs = cached / "blobs";
+    fs::create_directories(blobs);
+    for (const auto& entry : fs::recursive_directory_iterator(model)) {
+      if (!entry.is_regular_file()) continue;
+      const fs::path file = fs::relative(entry.path(), model);
+      const std::string blob = std::to_string(std::hash<std::string>()(snapshot + file.string()));
+      fs::copy_file(entry.path(), blobs / blob, fs::copy_options::overwrite_existing);
+      const fs::path link = cached / "snapshots" / snapshot / file;
+      fs::create_directories(link.parent_path());
+      fs::create_symlink(fs::relative(blobs / blob, link.parent_path()), link);
+    }
+    return cached;
+  }
+
+  void PointMainTo(const fs::path& cached, const std::string& text) {
+    fs::create_directories(cached / "refs");
+    WriteFile(cached / "refs" / "main", text);
+  }
+
+  fs::path Add(const std::string& folder, const std::string& reference = "gray-not-square") {
+    fs::create_directories((root_.path() / folder).parent_path());
+    return ModelsFolderTest::Add(folder, reference);
+  }
+};
+
+TEST_F(CacheTest, TheSnapshotThatMainNamesIsServed) {
+  const fs::path cached = Cache("models--org--gray");
+  fs::create_directories(cached / "snapshots" / "another");
+  PointMainTo(cached, std::string(kHash) + "\n");
+  WriteFile(root_.path() / "version.txt", "1");
+  const LoadedModels loaded = Load();
+  EXPECT_THAT(loaded.broken, IsEmpty());
+  EXPECT_THAT(ById(loaded), ElementsAre(Key("org--gray")));
+  const auto opened = Folder().Open("org--gray");
+  EXPECT_TRUE(opened.ok()) << opened.status();
+}
+
+TEST_F(CacheTest, WithoutRefsTheOnlySnapshotIsServed) {
+  Cache("models--gray");
+  EXPECT_THAT(ById(Load()), ElementsAre(Key("gray")));
+}
+
+TEST_F(CacheTest, WhatCannotBeServedIsToldAsWhatItIs) {
+  PointMainTo(Cache("models--a--gone"), "fedcba");
+  PointMainTo(Cache("models--b--path"), "../../../etc");
+  Cache("models--c--two");
+  Cache("models--c--two", "second");
+  PointMainTo(Cache("models--d--pruned"), kHash);
+  fs::remove_all(root_.path() / "models--d--pruned" / "blobs");
+  fs::create_directories(root_.path() / "datasets--e--cats" / "blobs");
+  const LoadedModels loaded = Load();
+  EXPECT_THAT(loaded.models, IsEmpty());
+  const std::vector<std::pair<std::string, std::string>> expected = {
+      {"datasets--e--cats", "is a part of a Hugging Face cache that is not a model"},
+      {"models--a--gone", "the snapshot \"fedcba\" that its refs/main names does not exist"},
+      {"models--b--path", "refs/main does not name a snapshot"},
+      {"models--c--two", "with 2 snapshots and no refs/main"},
+      {"models--d--pruned", "model_index.json: is a link whose target does not exist"}};
+  ASSERT_EQ(loaded.broken.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(loaded.broken[i].folder, expected[i].first);
+    EXPECT_THAT(std::string(loaded.broken[i].status.message()), HasSubstr(expected[i].second));
+    EXPECT_THAT(std::string(loaded.broken[i].status.message()),
+                Not(HasSubstr(root_.path().string())));
+  }
+}
+
+TEST_F(CacheTest, AFolderOfItsOwnComesBeforeACachedModelOfThatName) {
+  Cache("models--gray");
+  Add("gray", "class-conditional-v");
+  const LoadedModels loaded = Load();
+  ASSERT_THAT(ById(loaded), ElementsAre(Key("gray")));
+  EXPECT_EQ(loaded.models[0]->spec.in_channels, 3);
+  ASSERT_EQ(loaded.broken.size(), 1u);
+  EXPECT_EQ(loaded.broken[0].folder, "models--gray");
+}
+
+struct WrongRoot {
+  const char* code;
+  const char* path;
+  const char* told;
+};
+
+TEST_F(CacheTest, ARootThatIsNoFolderOfModelsIsToldAsWhatItIs) {
+  Add("gray");
+  Cache("models--org--gray");
+  WriteFile(root_.path() / "file", "");
+  fs::create_symlink("nowhere", root_.path() / "link");
+  for (const WrongRoot& wrong :
+       {WrongRoot{"M5", "absent", "the models folder does not exist"},
+        WrongRoot{"M5", "link", "the models folder is a link whose target does not exist"},
+        WrongRoot{"M5", "file", "the models folder is a file"},
+        WrongRoot{"M5", "gray", "the models folder is a model itself"},
+        WrongRoot{"M5", "models--org--gray", "is one model of a Hugging Face cache"}}) {
+    const absl::Status status = ModelsFolder(root_.path() / wrong.path, {}).Load().status();
+    EXPECT_THAT(std::string(status.message()), HasSubstr(wrong.told)) << wrong.code;
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr(root_.path().string())));
+  }
+}
+
+TEST_F(CacheTest, FoldersThatAreNoModelsAreToldAsWhatTheyAre) {
+  fs::create_symlink("nowhere", root_.path() / "a-link");
+  Cache("b-hub/models--org--gray");
+  fs::rename(Add("c-part") / "model_index.json", root_.path() / "README.md");
+  fs::rename(root_.path() / "c-part" / "unet" / "config.json",
+             root_.path() / "c-part" / "config.json");
+  fs::create_directory(root_.path() / "d-file");
+  WriteFile(root_.path() / "d-file" / "model.ckpt", "PK");
+  fs::create_directory(root_.path() / "e-\xff\xfe");
+  fs::create_symlink("f-loop", root_.path() / "f-loop");
+  const LoadedModels loaded = Load();
+  EXPECT_THAT(loaded.models, IsEmpty());
+  const std::vector<std::pair<std::string, std::string>> expected = {
+      {"a-link", "is a link whose target does not exist"},
+      {"b-hub", "it holds models itself; give --models this folder"},
+      {"c-part", "it is one part of a model"},
+      {"d-file", "files of weights"},
+      {"e-\\xff\\xfe", "a model's name is letters, digits and ._-"},
+      {"f-loop", "cannot be examined"}};
+  ASSERT_EQ(loaded.broken.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(loaded.broken[i].folder, expected[i].first);
+    EXPECT_THAT(std::string(loaded.broken[i].status.message()), HasSubstr(expected[i].second));
+  }
+}
+
+TEST_F(ModelsFolderTest, LeavesOutWeightsThatAreNotFinite) {
+  const fs::path weights = Add("broken", "class-conditional-v") / kWeights;
+  std::string bytes = ReadFile(weights);
+  bytes.replace(bytes.size() - 4, 4, "\xff\xff\xff\x7f");  // NaN in float32 and in float16
+  fs::permissions(weights, fs::perms::owner_write, fs::perm_options::add);
+  WriteFile(weights, bytes);
+  EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("values that are NaN, infinite or beyond float32"));
 }
 
 TEST_F(ModelsFolderTest, AnAbsentRootIsAnError) {

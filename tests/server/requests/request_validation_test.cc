@@ -289,6 +289,19 @@ TEST(RequestValidation, ResolvesEverythingThatIsSet) {
   EXPECT_EQ(resolved->accepted.class_weights(0).weight(), 1);
 }
 
+// The case is M6.
+TEST(RequestValidation, GuidanceSaysHowAModelDeclaresItsNullClass) {
+  const auto message = [](const char* model) {
+    GenerateRequest request = ClassRequest();
+    request.set_model(model);
+    request.mutable_guidance()->set_scale(2);
+    return std::string(Resolve(request).status().message());
+  };
+  EXPECT_THAT(message("models/labels"),
+              testing::HasSubstr("\"null_class_label\": LABEL to the model_index.json"));
+  EXPECT_THAT(message("models/faces"), testing::HasSubstr("this model has no classes"));
+}
+
 TEST(RequestValidation, AnIntervalMayBeOneOfNoiseLevels) {
   GenerateRequest request = ClassRequest();
   request.mutable_guidance()->set_scale(2);

@@ -1044,6 +1044,25 @@ TEST_F(CliTest, APlanFromTheServerIsTheOneThatItSent) {
                                       "on shapes, version 0123abcd\n"));
 }
 
+// The cases are M1 and M8.
+TEST(PlanCommand, ReadsOldConfigsAndNotesTheKeysThatItIgnores) {
+  const auto plan = [](const std::string& config, const std::string& steps) {
+    return *RunProcess({DENOISE_BINARY, "plan", "--steps", steps, "--scheduler-config", config},
+                       kPatience);
+  };
+  const auto old = plan("tests/data/models/scheduler-of-2022.json", "3");
+  EXPECT_EQ(old.exit_status, Exited(0)) << old.error;
+  EXPECT_EQ(old.error, "");
+  const auto noted = plan("tests/data/fuzz/scheduler_config/ignored-keys", "3");
+  EXPECT_EQ(noted.exit_status, Exited(0)) << noted.error;
+  EXPECT_EQ(noted.error,
+            "denoise: note: DDPMScheduler has no such keys, and ignores them: solver_order, "
+            "tensor_format\n");
+  const auto every = plan("tests/data/models/dpmpp-linspace.json", "1000");
+  EXPECT_EQ(every.exit_status, Exited(0)) << every.error;
+  EXPECT_THAT(every.output, HasSubstr("999"));
+}
+
 TEST_F(CliTest, APlanThatMakesNoSenseIsRefused) {
   server_.edit_plan = [](v1::SamplerPlan& plan) { plan.set_slots(5); };
   const auto result = Run({"plan", "--model", "shapes"});

@@ -79,7 +79,8 @@ TEST(SamplerReads, KnowsWhichSamplerReadsWhat) {
   EXPECT_TRUE(SamplerReads(SamplerKind::kDdpm, "variance_type"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kUniPc, "euler_at_final"));
   EXPECT_TRUE(SamplerReads(SamplerKind::kUniPc, "disable_corrector"));
-  EXPECT_FALSE(SamplerReads(SamplerKind::kSdeDpmSolverPlusPlus, "corrected_third_order"));
+  EXPECT_TRUE(SamplerReads(SamplerKind::kSdeDpmSolverPlusPlus, "corrected_third_order"));
+  EXPECT_FALSE(SamplerReads(SamplerKind::kDeis, "corrected_third_order"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDpmSolver, "clip_sample"));
   EXPECT_TRUE(SamplerReads(SamplerKind::kHeun, "clip_sample"));
   EXPECT_FALSE(SamplerReads(SamplerKind::kDeis, "solver_type"));

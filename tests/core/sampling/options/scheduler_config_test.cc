@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "core/base/field_violations.h"
 #include "core/sampling/options/option_names.h"
@@ -276,6 +279,94 @@ struct BadConfig {
   const char* field;
 };
 
+struct OldConfig {
+  const char* code;
+  const char* class_name;
+  const char* keys;
+  PredictionType prediction_type;
+  bool clip_sample;
+  std::vector<std::string> ignored;
+};
+
+TEST(ParseSchedulerConfig, OldKeysMeanWhatTheyMeant) {
+  constexpr auto kEpsilon = PredictionType::kEpsilon;
+  constexpr auto kSample = PredictionType::kSample;
+  const OldConfig configs[] = {
+      {"M1",
+       kDdpm,
+       R"("_diffusers_version": "0.8.0", "predict_epsilon": true)",
+       kEpsilon,
+       true,
+       {}},
+      {"M1", kDdpm, R"("predict_epsilon": false, "clip_sample": false)", kSample, false, {}},
+      {"M1", kDpm, R"("predict_epsilon": false)", kSample, false, {}},
+      {"M1",
+       kDdpm,
+       R"("predict_epsilon": false, "prediction_type": "epsilon")",
+       kEpsilon,
+       true,
+       {"predict_epsilon"}},
+      {"M1",
+       kDdim,
+       R"("_diffusers_version": "0.1.1", "timestep_values": null)",
+       kEpsilon,
+       true,
+       {}},
+      {"M1",
+       kDdpm,
+       R"("tensor_format": "pt", "timestep_values": [1, 2])",
+       kEpsilon,
+       true,
+       {"tensor_format", "timestep_values"}},
+      {"M1", kEuler, R"("prediction_type": "original_sample")", kSample, false, {}},
+      {"M1",
+       kDdpm,
+       R"("no_such_key": {"a": [1]}, "solver_order": 3)",
+       kEpsilon,
+       true,
+       {"no_such_key", "solver_order"}},
+      {"M1",
+       kFlowEuler,
+       R"("prediction_type": "epsilon")",
+       PredictionType::kFlowPrediction,
+       false,
+       {"prediction_type"}},
+  };
+  for (const OldConfig& old : configs) {
+    const SchedulerConfig config = Parse(old.class_name, old.keys);
+    EXPECT_EQ(config.sampler.prediction_type, old.prediction_type) << old.code << ": " << old.keys;
+    EXPECT_EQ(config.sampler.clip_sample, old.clip_sample) << old.code << ": " << old.keys;
+    EXPECT_EQ(config.ignored_keys, old.ignored) << old.code << ": " << old.keys;
+  }
+}
+
+TEST(ParseSchedulerConfig, OldNamesOfTheScheduleAreReadWhereTheNewOnesAreAbsent) {
+  EXPECT_EQ(Vp(Parse(kDdpm, R"("timesteps": 50)")).num_train_timesteps, 50);
+  EXPECT_EQ(Vp(Parse(kDdpm, R"("timesteps": 50, "num_train_timesteps": 60)")).num_train_timesteps,
+            60);
+  EXPECT_THAT(Vp(Parse(kDdpm, R"("betas": [0.1, 0.2], "num_train_timesteps": 2)")).trained_betas,
+              testing::ElementsAre(0.1, 0.2));
+}
+
+TEST(ParseSchedulerConfig, ReadsAConfigOf2022) {
+  std::ifstream file("tests/data/models/scheduler-of-2022.json");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const absl::StatusOr<SchedulerConfig> config = ParseSchedulerConfig(text);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->sampler.prediction_type, PredictionType::kEpsilon);
+  EXPECT_TRUE(config->sampler.clip_sample);
+  EXPECT_THAT(config->ignored_keys, testing::IsEmpty());
+}
+
+TEST(ParseSchedulerConfig, ReadsSolversThatOnlyTheLibraryNames) {
+  EXPECT_FALSE(Parse(kUniPc, R"("predict_x0": false)").sampler.predict_x0);
+  for (const char* name : {kDpm, kSinglestep}) {
+    EXPECT_EQ(Parse(name, R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3)")
+                  .sampler.solver_order,
+              3);
+  }
+}
+
 // A config that the library made from another class's keeps that class's keys; they mean nothing.
 TEST(ParseSchedulerConfig, IgnoresKeysOfOtherClasses) {
   const SamplerOptions ddim = Parse(kDdim, R"("solver_order": 3, "skip_prk_steps": true)").sampler;
@@ -451,9 +542,8 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
       {kDdpm, R"("thresholding": true, "sample_max_value": 0.5)", "sample_max_value"},
       {kDdpm, R"("thresholding": true, "dynamic_thresholding_ratio": 2)",
        "dynamic_thresholding_ratio"},
-      {kDdpm, R"("no_such_key": 1)", "no_such_key"},
       {kDpm, R"("algorithm_type": "sde-dpmsolver")", "algorithm_type"},
-      {kDpm, R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3)", "solver_order"},
+      {kDpm, R"("algorithm_type": "sde-dpmsolver++", "solver_order": 4)", "solver_order"},
       {kDpm, R"("solver_order": 4)", "solver_order"},
       {kDpm, R"("solver_type": "euler")", "solver_type"},
       {kDpm, R"("final_sigmas_type": "one")", "final_sigmas_type"},
@@ -461,13 +551,16 @@ TEST(ParseSchedulerConfig, RefusesBadValuesAndNamesTheKey) {
       {kDpm, R"("use_exponential_sigmas": true, "use_karras_sigmas": true)",
        "use_exponential_sigmas"},
       {kDpm, R"("lambda_min_clipped": NaN)", "lambda_min_clipped"},
-      {kSinglestep, R"("algorithm_type": "sde-dpmsolver++", "solver_order": 3)", "solver_order"},
+      {kSinglestep, R"("algorithm_type": "sde-dpmsolver++", "solver_order": 4)", "solver_order"},
       {kDeis, R"("algorithm_type": "sde-dpmsolver++")", "algorithm_type"},
       {kDeis, R"("solver_type": "rho")", "solver_type"},
       {kLcm, R"("original_inference_steps": 2.5)", "original_inference_steps"},
       {kLcm, R"("timestep_scaling": -1)", "timestep_scaling"},
       {kPndm, R"("skip_prk_steps": 1)", "skip_prk_steps"},
-      {kUniPc, R"("predict_x0": false)", "predict_x0"},
+      {kUniPc, R"("predict_x0": 0)", "predict_x0"},
+      {kDdpm, R"("predict_epsilon": 1)", "predict_epsilon"},
+      {kDdpm, R"("timesteps": 0)", "num_train_timesteps"},
+      {kDdpm, R"("betas": [0.1, "x"])", "betas"},
       {kUniPc, R"("solver_p": "DDIMScheduler")", "solver_p"},
       {kUniPc, R"("sigma_max": 80.0)", "sigma_max"},
       {kUniPc, R"("disable_corrector": [0.5])", "disable_corrector"},
@@ -544,6 +637,10 @@ TEST(ParseSchedulerConfig, SurvivesAnyValueForAnyKey) {
                               "flow_shift",
                               "lambda_min_clipped",
                               "disable_corrector",
+                              "predict_x0",
+                              "predict_epsilon",
+                              "timesteps",
+                              "betas",
                               "clip_sample_range",
                               "set_alpha_to_one",
                               "variance_type",
@@ -618,7 +715,7 @@ TEST(SwitchSampler, CarriesNoiseLevelsBetweenSolvers) {
   EXPECT_EQ(unipc.solver_type, std::nullopt);
   const SamplerOptions sde = SwitchSampler(config, SamplerKind::kSdeDpmSolverPlusPlus);
   EXPECT_EQ(sde.solver_type, SolverType::kHeun);
-  EXPECT_EQ(sde.solver_order, 2);
+  EXPECT_EQ(sde.solver_order, 3);
   EXPECT_TRUE(sde.euler_at_final);
 }
 

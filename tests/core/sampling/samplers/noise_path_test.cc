@@ -92,7 +92,6 @@ std::vector<SamplerCase> AllSamplers() {
             SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kDpmSolverSinglestep,
             SamplerKind::kDpmSolverPlusPlusSinglestep,
             SamplerKind::kSdeDpmSolverPlusPlusSinglestep}) {
-        if (IsSdeSolver(sampler) && order == 3) continue;
         SamplerCase solver{std::string(SamplerName(sampler)) + suffix,
                            {.sampler = sampler,
                             .solver_order = order,

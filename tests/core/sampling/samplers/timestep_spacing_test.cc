@@ -43,6 +43,17 @@ TEST(SpaceTimesteps, LinspaceReachesBothEnds) {
   EXPECT_THAT(Solver(Options(TimestepSpacing::kLinspace, 3)), ElementsAre(999, 666, 333));
 }
 
+// The case is M8. A solver lays out one point more than there are steps.
+TEST(SpaceTimesteps, LinspaceListsEachTimestepOnce) {
+  for (const int timesteps : {10, 100, 1000}) {
+    std::vector<double> down;
+    for (int t = timesteps - 1; t > 0; --t) down.push_back(t);
+    EXPECT_EQ(Solver(Options(TimestepSpacing::kLinspace, timesteps), timesteps, timesteps), down);
+  }
+  // lambda_min_clipped leaves fewer timesteps than steps.
+  EXPECT_THAT(Solver(Options(TimestepSpacing::kLinspace, 9), 4, 10), ElementsAre(3, 2, 1, 0));
+}
+
 TEST(SpaceTimesteps, RoundsHalvesToTheEvenNeighbour) {
   EXPECT_THAT(Ancestral(Options(TimestepSpacing::kLinspace, 3), 10), ElementsAre(9, 4, 0));
   EXPECT_THAT(Ancestral(Options(TimestepSpacing::kLinspace, 3), 12), ElementsAre(11, 6, 0));

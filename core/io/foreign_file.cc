@@ -1,0 +1,85 @@
+#include "core/io/foreign_file.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace denoise {
+namespace {
+
+using std::string_view_literals::operator""sv;
+
+constexpr char kAgain[] = "copy or download it again";
+constexpr char kConvert[] =
+    "which is never read because it can run code; save the weights as safetensors, for example "
+    "with save_pretrained";
+constexpr char kNoWeights[] = "not a file of a model; copy or download it again";
+
+struct Kind {
+  std::string_view beginning;
+  std::string_view name;
+  std::string_view remedy;
+};
+
+constexpr Kind kKinds[] = {
+    {"version https://git-lfs.github.com/spec/"sv, "is a Git LFS pointer, not the file itself",
+     "run `git lfs pull` where it was cloned, and copy the file again"},
+    {"version https://hawser.github.com/spec/"sv, "is a Git LFS pointer, not the file itself",
+     "run `git lfs pull` where it was cloned, and copy the file again"},
+    {"/annex/objects/"sv, "is a git-annex pointer, not the file itself",
+     "run `git annex get` where it was cloned, and copy the file again"},
+    {"PK\x03\x04"sv, "is a zip archive, as torch.save writes it", kConvert},
+    {"\x80\x02"sv, "is a Python pickle", kConvert},
+    {"\x80\x03"sv, "is a Python pickle", kConvert},
+    {"\x80\x04"sv, "is a Python pickle", kConvert},
+    {"\x80\x05"sv, "is a Python pickle", kConvert},
+    {"\x1f\x8b"sv, "is compressed by gzip", "decompress it"},
+    {"\x28\xb5\x2f\xfd"sv, "is compressed by zstd", "decompress it"},
+    {"\xfd"
+     "7zXZ\0"sv,
+     "is compressed by xz", "decompress it"},
+    {"\x89HDF\r\n\x1a\n"sv, "is an HDF5 file", "save the weights as safetensors"},
+    {"\x93NUMPY"sv, "is a NumPy array", "save the weights as safetensors"},
+    {"GGUF"sv, "is a GGUF file", "save the weights as safetensors"},
+    {"\x89PNG\r\n\x1a\n"sv, "is a PNG picture", kNoWeights},
+    {"\xff\xd8\xff"sv, "is a JPEG picture", kNoWeights},
+    {"\xff\xfe"sv, "is UTF-16 text", "save it as UTF-8"},
+    {"\xfe\xff"sv, "is UTF-16 text", "save it as UTF-8"},
+};
+
+std::string Told(std::string_view name, std::string_view remedy) {
+  return absl::StrCat(std::string(name), "; ", std::string(remedy));
+}
+
+bool BeginsWithMarkup(std::string_view text, std::string_view tag) {
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+  return absl::StartsWithIgnoreCase({text.data(), text.size()}, {tag.data(), tag.size()});
+}
+
+bool BeginsWithZeros(std::string_view file) {
+  constexpr size_t kBytes = 4096;
+  return file.substr(0, kBytes).find_first_not_of('\0') == std::string_view::npos;
+}
+
+}  // namespace
+
+std::optional<std::string> ForeignKind(std::string_view file) {
+  if (file.empty()) return Told("is empty", kAgain);
+  for (const Kind& kind : kKinds) {
+    if (file.starts_with(kind.beginning)) return Told(kind.name, kind.remedy);
+  }
+  if (BeginsWithMarkup(file, "<!doctype html") || BeginsWithMarkup(file, "<html")) {
+    return Told("is an HTML page, such as an error or a log-in page", kAgain);
+  }
+  if (BeginsWithMarkup(file, "<?xml")) {
+    return Told("is an XML document, such as an error of a file store", kAgain);
+  }
+  if (BeginsWithZeros(file))
+    return Told("begins with zeros only, as an unfinished copy does", kAgain);
+  return std::nullopt;
+}
+
+}  // namespace denoise

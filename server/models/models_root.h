@@ -1,0 +1,35 @@
+// What lies in a models folder: model folders, and the models of a Hugging Face cache, whose files
+// are behind links. Internal to server/models.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace denoise {
+
+// A model, or what stands in the place of one.
+struct ModelEntry {
+  std::string name;  // of the folder, escaped, to be shown
+  std::string id;    // to be served under; empty if `folder` is an error
+  absl::StatusOr<std::filesystem::path> folder;  // or why it is not one, in terms of `name`
+};
+
+// The names of the entries of `folder` that are not hidden, in order.
+absl::StatusOr<std::vector<std::string>> VisibleNames(const std::filesystem::path& folder);
+
+// The folders and broken links in `root` that are not hidden, in order of name. The entry
+// models--ORG--NAME of a cache is the model ORG--NAME, in the snapshot that its refs/main names.
+//
+// NotFound: `root` does not exist. InvalidArgument says what else it is: a file, a model's own
+// folder, one model of a cache. Messages never contain a path.
+absl::StatusOr<std::vector<ModelEntry>> ListModels(const std::filesystem::path& root);
+
+// Where the files of the model `id` are, a valid id. NotFound: no such model.
+absl::StatusOr<std::filesystem::path> FindModel(const std::filesystem::path& root,
+                                                const std::string& id);
+
+}  // namespace denoise
