@@ -98,9 +98,11 @@ DiffuseStream Client::Diffuse(const v1::DiffuseRequest& request) {
                                                     options().generate_deadline);
 }
 
-absl::StatusOr<std::vector<v1::Model>> Client::ListModels() {
+absl::StatusOr<std::vector<v1::Model>> Client::ListModels(bool show_failed) {
+  v1::ListModelsRequest request;
+  request.set_show_failed(show_failed);
   return impl_->connection.ListAll<v1::Model, v1::ListModelsResponse>(
-      *impl_->models, &v1::Models::Stub::ListModels, v1::ListModelsRequest(),
+      *impl_->models, &v1::Models::Stub::ListModels, std::move(request),
       &v1::ListModelsResponse::mutable_models);
 }
 
@@ -108,6 +110,33 @@ absl::StatusOr<v1::Model> Client::GetModel(std::string_view name) {
   v1::GetModelRequest request;
   request.set_name(ModelResourceName(name));
   return impl_->connection.Call<v1::Model>(*impl_->models, &v1::Models::Stub::GetModel, request);
+}
+
+ModelStream Client::WatchModels() {
+  return impl_->connection.Stream<v1::ModelEvent>(*impl_->models, &v1::Models::Stub::WatchModels,
+                                                  v1::WatchModelsRequest(),
+                                                  options().generate_deadline);
+}
+
+absl::StatusOr<v1::Model> Client::LoadModel(std::string_view name) {
+  v1::LoadModelRequest request;
+  request.set_name(ModelResourceName(name));
+  return impl_->connection.Call<v1::Model>(*impl_->models, &v1::Models::Stub::LoadModel, request,
+                                           options().generate_deadline);
+}
+
+absl::StatusOr<v1::Model> Client::UnloadModel(std::string_view name) {
+  v1::UnloadModelRequest request;
+  request.set_name(ModelResourceName(name));
+  return impl_->connection.Call<v1::Model>(*impl_->models, &v1::Models::Stub::UnloadModel, request);
+}
+
+absl::Status Client::DeleteModel(std::string_view name) {
+  v1::DeleteModelRequest request;
+  request.set_name(ModelResourceName(name));
+  return impl_->connection
+      .Call<google::protobuf::Empty>(*impl_->models, &v1::Models::Stub::DeleteModel, request)
+      .status();
 }
 
 absl::StatusOr<v1::SamplerPlan> Client::PlanSampler(std::string_view model,

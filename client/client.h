@@ -24,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/client_options.h"
@@ -69,11 +70,23 @@ class Client {
   // Starts the forward process of some pictures, as Generate starts a generation.
   DiffuseStream Diffuse(const denoised::v1::DiffuseRequest& request);
 
-  // Every model being served, by name, all pages.
-  absl::StatusOr<std::vector<denoised::v1::Model>> ListModels();
+  // Every model being served, by name, all pages. With `show_failed` also those whose files are
+  // broken: their state is FAILED and their `error` says why.
+  absl::StatusOr<std::vector<denoised::v1::Model>> ListModels(bool show_failed = false);
 
   // `name` is "models/emoji-32", or "emoji-32" for short.
   absl::StatusOr<denoised::v1::Model> GetModel(std::string_view name);
+
+  // Every model as it is now, failed ones included, then `complete`, then every change. The stream
+  // ends only with an error, such as UNAVAILABLE when the server stops.
+  ModelStream WatchModels();
+
+  // Loads a model into memory, frees its memory, or removes its folder; `name` as for GetModel.
+  // PermissionDenied unless the server runs with --manage-models. Loading takes its time: only the
+  // deadline of generations holds for it.
+  absl::StatusOr<denoised::v1::Model> LoadModel(std::string_view name);
+  absl::StatusOr<denoised::v1::Model> UnloadModel(std::string_view name);
+  absl::Status DeleteModel(std::string_view name);
 
   // What the model's sampler, or the one that `sampler` asks for, will do. `model` as for GetModel.
   absl::StatusOr<denoised::v1::SamplerPlan> PlanSampler(

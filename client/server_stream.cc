@@ -25,6 +25,9 @@ bool Ends(const denoised::v1::TrainingEvent& event) {
   }
 }
 
+// There may always be another change.
+bool Ends(const denoised::v1::ModelEvent&) { return false; }
+
 }  // namespace
 
 template <class Event>
@@ -79,5 +82,6 @@ void ServerStream<Event>::Cancel() {
 template class ServerStream<denoised::v1::GenerateEvent>;
 template class ServerStream<denoised::v1::DiffuseEvent>;
 template class ServerStream<denoised::v1::TrainingEvent>;
+template class ServerStream<denoised::v1::ModelEvent>;
 
 }  // namespace denoise

@@ -13,8 +13,8 @@
 #include "server/devices.h"
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
+#include "server/models/live_models.h"
 #include "server/models/model_repository.h"
-#include "server/models/models_folder.h"
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/models_service.h"
@@ -79,38 +79,24 @@ void WarnWithoutCudaModule(const std::vector<at::Device>& devices) {
            {{"reason", std::string(module.message())}});
 }
 
-absl::StatusOr<ModelsFolder> OpenModelsFolder(const ServerFlags& flags,
-                                              const std::vector<at::Device>& devices) {
-  const ModelLoadOptions options = {.devices = devices,
-                                    .dtype = ParseDtype(flags.dtype),
-                                    .network = {.batch_invariant = flags.batch_invariant}};
-  if (options.dtype == at::kHalf && devices.front().is_cpu()) {
+absl::Status CheckDtype(const ServerFlags& flags, const std::vector<at::Device>& devices) {
+  if (ParseDtype(flags.dtype) == at::kHalf && devices.front().is_cpu()) {
     return absl::InvalidArgumentError(
         "--dtype float16 needs a CUDA device: use float32 or bfloat16");
   }
-  return ModelsFolder(flags.models, options);
+  return absl::OkStatus();
 }
 
-// A server that trains may begin with nothing to serve.
-absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags, const ModelsFolder& folder) {
-  ASSIGN_OR_RETURN(LoadedModels loaded, folder.Load());
-  for (const BrokenModel& broken : loaded.broken) {
-    LogEvent(spdlog::level::err, "model left out",
-             {{"folder", broken.folder}, {"reason", std::string(broken.status.message())}});
-  }
-  for (const ModelHandle& model : loaded.models) {
-    LogEvent(spdlog::level::info, "model loaded",
-             {{"model", ModelName(model->id)},
-              {"version", model->version},
-              {"parameters", model->spec.num_parameters},
-              {"source", model->source}});
-  }
-  if (loaded.models.empty() && flags.state.empty()) {
-    return absl::NotFoundError(absl::StrCat(
-        "no model to serve: ", flags.models, " has ", loaded.broken.size(),
-        " broken folders and no good one; each model is a folder in the diffusers layout"));
-  }
-  return loaded;
+LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
+                                      const std::vector<at::Device>& devices,
+                                      Telemetry* telemetry) {
+  return {.load = {.devices = devices,
+                   .dtype = ParseDtype(flags.dtype),
+                   .network = {.batch_invariant = flags.batch_invariant}},
+          .memory_bytes_max = int64_t{flags.model_memory_mib} << 20,
+          .look_interval = absl::Seconds(flags.poll_models_seconds),
+          .on_load = [telemetry](bool ok) { telemetry->ModelLoaded(ok); },
+          .on_unload = [telemetry] { telemetry->ModelUnloaded(); }};
 }
 
 }  // namespace
@@ -118,13 +104,15 @@ absl::StatusOr<LoadedModels> LoadModels(const ServerFlags& flags, const ModelsFo
 // Members are destroyed in reverse order, so that each outlives whatever points to it.
 class Server::Impl {
  public:
-  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, ModelsFolder folder,
-       LoadedModels loaded)
-      : models_folder_(std::move(folder)),
-        telemetry_(DENOISED_VERSION, Names(devices)),
+  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices)
+      : telemetry_(DENOISED_VERSION, Names(devices)),
         memory_(ProcessMemory(int64_t{flags.memory_limit_mib} << 20)),
-        models_(std::move(loaded.models),
-                [this](size_t models) { telemetry_.ModelsLoaded(static_cast<int>(models)); }),
+        models_({},
+                [this](const ModelCounts& counts) {
+                  telemetry_.Models(counts.loaded, counts.failed, counts.loaded_bytes);
+                }),
+        live_models_(ModelsFolder(flags.models), LiveModelsOptions(flags, devices, &telemetry_),
+                     &models_, &Clock::Real()),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         disk_pool_(kDiskThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
@@ -149,8 +137,18 @@ class Server::Impl {
                                 .limits = Limits(flags)},
         image_generation_(generation_environment_),
         generations_service_(generation_environment_),
-        models_service_(&models_) {
-    telemetry_.ModelsBroken(static_cast<int>(loaded.broken.size()));
+        models_service_(&models_, flags.manage_models ? &live_models_ : nullptr,
+                        Calls(&disk_pool_, flags)) {}
+
+  // A server that trains may begin with nothing to serve.
+  absl::Status LoadModels(const ServerFlags& flags) {
+    RETURN_IF_ERROR(live_models_.Start());
+    if (!flags.state.empty() || !models_.ListAfter("", 1, /*with_failed=*/false).empty()) {
+      return absl::OkStatus();
+    }
+    return absl::NotFoundError(absl::StrCat(
+        "no model to serve: ", flags.models, " has ", models_.counts().failed,
+        " broken folders and no good one; each model is a folder in the diffusers layout"));
   }
 
   absl::Status Listen(const ServerFlags& flags) {
@@ -179,6 +177,7 @@ class Server::Impl {
     if (!listener_.server) return;
     SetServing(listener_, false);
     live_calls_.StartDraining();
+    live_models_.Stop();
     if (training_) training_->Stop(deadline);
     engine_.Drain(deadline);
     const absl::Time now = Clock::Real().Now();
@@ -198,7 +197,7 @@ class Server::Impl {
     training_telemetry_.emplace(*telemetry_.registry());
     auto training = TrainingServices::Start(flags, {.engine = &engine_,
                                                     .models = &models_,
-                                                    .models_folder = &models_folder_,
+                                                    .live_models = &live_models_,
                                                     .observer = &*training_telemetry_,
                                                     .calls = Calls(&disk_pool_, flags)});
     if (absl::IsResourceExhausted(training.status())) {
@@ -221,13 +220,13 @@ class Server::Impl {
             .write_time_max = absl::Seconds(flags.max_write_seconds)};
   }
 
-  const ModelsFolder models_folder_;
   Telemetry telemetry_;
   MemoryGuard memory_;
   ModelRepository models_;
+  LiveModels live_models_;
   LiveCalls live_calls_{&Clock::Real(), [this] { return memory_.Admit(); }};
   WorkPool pool_;
-  WorkPool disk_pool_;  // of training: pictures of generations wait for no disk
+  WorkPool disk_pool_;  // of training and models: pictures of generations wait for no disk
   SampleBudget samples_;
   CallWatch call_watch_;
   Generations generations_;  // outlives the engine, which reports to it until the end
@@ -246,9 +245,9 @@ class Server::Impl {
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
   WarnWithoutCudaModule(devices);
-  ASSIGN_OR_RETURN(ModelsFolder folder, OpenModelsFolder(flags, devices));
-  ASSIGN_OR_RETURN(LoadedModels loaded, LoadModels(flags, folder));
-  auto impl = std::make_unique<Impl>(flags, devices, std::move(folder), std::move(loaded));
+  RETURN_IF_ERROR(CheckDtype(flags, devices));
+  auto impl = std::make_unique<Impl>(flags, devices);
+  RETURN_IF_ERROR(impl->LoadModels(flags));
   RETURN_IF_ERROR(impl->Listen(flags));
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }

@@ -42,6 +42,21 @@ void AddAddressFlags(CLI::App& app, ServerFlags& flags) {
   key->needs(cert);
 }
 
+void AddModelFlags(CLI::App& app, ServerFlags& flags) {
+  app.add_option("--poll-models", flags.poll_models_seconds,
+                 "How often to look for models that were added, replaced or removed; 0\n"
+                 "looks at the start only")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->type_name("SECONDS");
+  app.add_option("--model-memory", flags.model_memory_mib,
+                 "Memory for the weights of models on each device. Those not used for\n"
+                 "longest are unloaded, and loaded again on demand. 0: no limit")
+      ->check(CLI::Range(0, kMaxInt))
+      ->type_name("MIB");
+  app.add_flag("--manage-models", flags.manage_models,
+               "Let callers load, unload and delete models (`denoise models --help`)");
+}
+
 void AddEngineFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--device", flags.device,
                  "Devices to run on: auto, cpu, cuda, or a list such as cuda:0,cuda:1");
@@ -179,6 +194,7 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
   app.option_defaults()->always_capture_default();
   app.footer(kExamples);
   AddAddressFlags(app, flags);
+  AddModelFlags(app, flags);
   AddEngineFlags(app, flags);
   AddLimitFlags(app, flags);
   AddTrainingFlags(app, flags);

@@ -11,6 +11,9 @@ namespace denoise {
 // Where the defaults are. --help says what each is for.
 struct ServerFlags {
   std::string models;
+  double poll_models_seconds = 2;  // 0: looks at the folder at the start only
+  int model_memory_mib = 0;        // 0: no limit
+  bool manage_models = false;      // allows LoadModel, UnloadModel and DeleteModel
   std::string listen = "127.0.0.1:50051";
   std::string metrics = "127.0.0.1:9464";  // empty: none
   std::string tls_cert;

@@ -38,7 +38,7 @@ absl::StatusOr<std::unique_ptr<TrainingServices>> TrainingServices::Start(
                                                    .data_sets = data_sets.get(),
                                                    .engine = environment.engine,
                                                    .models = environment.models,
-                                                   .models_folder = environment.models_folder,
+                                                   .live_models = environment.live_models,
                                                    .clock = clock,
                                                    .observer = environment.observer},
                                                   options));

@@ -21,7 +21,7 @@ class TrainingServices {
   struct Environment {
     Engine* engine;
     ModelRepository* models;
-    const ModelsFolder* models_folder;
+    LiveModels* live_models;
     JobObserver* observer;
     CallEnvironment calls;
   };

@@ -12,19 +12,8 @@ namespace {
 
 constexpr size_t kVersionDigits = 32;  // 128 bits
 
-// A hash of every byte of the model.
-std::string VersionOf(const ParsedModel& model) {
-  Sha256 hash;
-  hash.AddPart(model.names().model_index, model.texts().model_index);
-  hash.AddPart(model.names().unet_config, model.texts().unet_config);
-  hash.AddPart(model.names().scheduler_config, model.texts().scheduler_config);
-  for (const auto& [name, file] : model.weights().files) hash.AddPart(name, file.bytes());
-  return hash.Finish().substr(0, kVersionDigits);
-}
-
-absl::StatusOr<Checkpoint> Load(const std::filesystem::path& path, const UNet2DOptions& options) {
-  ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Open(path));
-  // The network copies its weights; nothing refers to the mapped files afterwards.
+absl::StatusOr<Checkpoint> Load(const ParsedModel& model, const UNet2DOptions& options) {
+  // The network copies its weights; nothing refers to the bytes of the files afterwards.
   absl::StatusOr<std::shared_ptr<const Network>> network =
       CreateUNet2D(model.description().unet, model.weights().tensors, options);
   if (!network.ok()) return InFile(model.weights().file, network.status());
@@ -36,7 +25,21 @@ absl::StatusOr<Checkpoint> Load(const std::filesystem::path& path, const UNet2DO
 
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
                                           const UNet2DOptions& options) {
-  return WithoutExceptions([&] { return Load(folder, options); });
+  ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Open(folder));
+  return LoadCheckpoint(model, options);
+}
+
+absl::StatusOr<Checkpoint> LoadCheckpoint(const ParsedModel& model, const UNet2DOptions& options) {
+  return WithoutExceptions([&] { return Load(model, options); });
+}
+
+std::string VersionOf(const ParsedModel& model) {
+  Sha256 hash;
+  hash.AddPart(model.names().model_index, model.texts().model_index);
+  hash.AddPart(model.names().unet_config, model.texts().unet_config);
+  hash.AddPart(model.names().scheduler_config, model.texts().scheduler_config);
+  for (const auto& [name, file] : model.weights().files) hash.AddPart(name, file.bytes());
+  return hash.Finish().substr(0, kVersionDigits);
 }
 
 }  // namespace denoise

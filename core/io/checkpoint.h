@@ -29,5 +29,9 @@ struct Checkpoint : ModelDescription {
 // regular files are read, and messages never quote them.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
                                           const UNet2DOptions& options);
+absl::StatusOr<Checkpoint> LoadCheckpoint(const ParsedModel& model, const UNet2DOptions& options);
+
+// Checkpoint::version of a model that was opened. Reads every byte of it.
+std::string VersionOf(const ParsedModel& model);
 
 }  // namespace denoise

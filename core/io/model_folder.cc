@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/base/file_descriptor.h"
 #include "core/base/status_macros.h"
+#include "core/files/file_content.h"
 #include "core/io/foreign_file.h"
 
 namespace denoise {
@@ -27,21 +27,8 @@ absl::Status CheckLink(const fs::path& path) {
 
 absl::StatusOr<std::string> ReadWhole(const fs::path& path, size_t max_bytes) {
   RETURN_IF_ERROR(CheckLink(path));
-  ASSIGN_OR_RETURN(const RegularFile file, OpenRegularFile(path));
-  if (file.size > max_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("has ", file.size, " bytes; at most ", max_bytes, " are read"));
-  }
-  std::string text(file.size, '\0');
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t count = read(file.descriptor.get(), &text[done], text.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return absl::ErrnoToStatus(errno, "cannot be read");
-    if (count == 0) break;  // the file was truncated meanwhile
-    done += static_cast<size_t>(count);
-  }
-  text.resize(done);
+  ASSIGN_OR_RETURN(const auto file, FileContent::Read(path, max_bytes));
+  std::string text(file->bytes());
   if (const auto kind = ForeignKind(text)) return absl::InvalidArgumentError(*kind);
   return text;
 }

@@ -55,8 +55,7 @@ class ParsedModel {
   // classes, learned variance and channels, timesteps). There are no weights yet.
   static absl::StatusOr<ParsedModel> Parse(ModelTexts texts, const ModelFileNames& names = {});
 
-  // Parses the texts of `folder` and opens its weights, with the errors of LoadCheckpoint. Weights
-  // stay mapped until they are loaded.
+  // Parses the texts of `folder` and reads its weights, with the errors of LoadCheckpoint.
   static absl::StatusOr<ParsedModel> Open(const std::filesystem::path& folder);
 
   const ModelTexts& texts() const { return texts_; }

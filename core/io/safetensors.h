@@ -11,30 +11,30 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/files/mapped_file.h"
+#include "core/files/file_content.h"
 #include "core/io/safetensors_header.h"
 
 namespace denoise {
 
-// An open file. Immutable and thread-safe; copies share the mapping.
+// An open file. Immutable and thread-safe; copies share its bytes.
 class SafetensorsFile {
  public:
-  // Errors as those of MappedFile::Open and ParseSafetensorsHeader.
+  // Errors as those of FileContent::Read and ParseSafetensorsHeader.
   static absl::StatusOr<SafetensorsFile> Open(const std::filesystem::path& path);
 
   const SafetensorsHeader& header() const { return header_; }
   std::string_view bytes() const { return file_->bytes(); }
 
-  // A tensor on the CPU, of dtype F64, F32, F16 or BF16. It is a view of the mapping, which it
+  // A tensor on the CPU, of dtype F64, F32, F16 or BF16. It is a view of the file's bytes, which it
   // keeps alive and which must not be written to; a tensor that is not aligned is copied. NotFound:
   // no such tensor. InvalidArgument: any other dtype.
   absl::StatusOr<at::Tensor> Get(const std::string& name) const;
 
  private:
-  SafetensorsFile(std::shared_ptr<const MappedFile> file, SafetensorsHeader header)
+  SafetensorsFile(std::shared_ptr<const FileContent> file, SafetensorsHeader header)
       : file_(std::move(file)), header_(std::move(header)) {}
 
-  std::shared_ptr<const MappedFile> file_;
+  std::shared_ptr<const FileContent> file_;
   SafetensorsHeader header_;
 };
 

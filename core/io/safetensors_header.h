@@ -1,4 +1,4 @@
-// The safetensors format: named tensors in one file that can be mapped.
+// The safetensors format: named tensors in one file.
 // https://github.com/huggingface/safetensors
 //
 //     8 bytes   the size of the header, little-endian

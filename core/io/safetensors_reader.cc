@@ -13,7 +13,7 @@
 namespace denoise {
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path) {
-  ASSIGN_OR_RETURN(std::shared_ptr<const MappedFile> file, MappedFile::Open(path));
+  ASSIGN_OR_RETURN(std::shared_ptr<const FileContent> file, FileContent::Read(path));
   ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(file->bytes()));
   return SafetensorsFile(std::move(file), std::move(header));
 }

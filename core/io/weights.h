@@ -16,7 +16,7 @@ inline constexpr char kWeightsFile[] = "unet/diffusion_pytorch_model.safetensors
 
 // Immutable and thread-safe.
 struct Weights {
-  StateDict tensors;  // may be views of mapped files, so do not write to them
+  StateDict tensors;  // may be views of the files, so do not write to them
   // Where they are described, relative to the model's folder.
   std::string file = kWeightsFile;
   std::map<std::string, SafetensorsFile> files;  // the files of the tensors, by name

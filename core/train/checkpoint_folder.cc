@@ -13,7 +13,7 @@
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/atomic_folder.h"
-#include "core/files/mapped_file.h"
+#include "core/files/file_content.h"
 #include "core/io/safetensors.h"
 #include "core/train/checkpoint_manifest.h"
 
@@ -54,8 +54,7 @@ std::vector<int64_t> StepsIn(const fs::path& path, const std::string& suffix) {
 // The text of a small file.
 absl::StatusOr<std::string> ReadText(const fs::path& path) {
   constexpr size_t kMaxBytes = size_t{1} << 20;
-  ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
-  if (file->bytes().size() > kMaxBytes) return absl::InvalidArgumentError("is too large");
+  ASSIGN_OR_RETURN(const auto file, FileContent::Read(path, kMaxBytes));
   return std::string(file->bytes());
 }
 

@@ -192,8 +192,8 @@ absl::StatusOr<ParsedModel> JobCreator::OpenServedModel(std::string_view field,
                                                         const std::string& name) const {
   const auto model_id = ParseModelName(name);
   if (!model_id) return InvalidField(field, "must be \"models/\" and a model's name");
-  if (environment_.models->Find(*model_id) == nullptr) return ResourceNotFound("model", name);
-  return environment_.models_folder->Open(*model_id);
+  ASSIGN_OR_RETURN(const ModelHandle model, environment_.models->Find(*model_id));
+  return environment_.live_models->Open(model->id);
 }
 
 absl::Status JobCreator::WriteBase(int64_t id, const ParsedModel& model) const {

@@ -13,8 +13,8 @@
 #include "server/jobs/settings/common_settings.h"
 #include "server/jobs/store/job_store.h"
 #include "server/jobs/store/state_dir.h"
+#include "server/models/live_models.h"
 #include "server/models/model_repository.h"
-#include "server/models/models_folder.h"
 
 namespace denoise {
 
@@ -28,7 +28,7 @@ class JobCreator {
     DataSetStore* data_sets;
     const Engine* engine;
     const ModelRepository* models;
-    const ModelsFolder* models_folder;
+    const LiveModels* live_models;
     int max_waiting_jobs = 0;
     int max_sampler_steps = 0;
     int64_t max_micro_batch_pixels = 0;

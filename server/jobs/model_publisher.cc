@@ -156,20 +156,17 @@ absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id,
                                                     int64_t job, StateDict weights,
                                                     at::ScalarType dtype) const {
   ASSIGN_OR_RETURN(ParsedModel model, ParsedModel::Open(environment_.state->base_model(job)));
-  const ModelHandle replaced = environment_.models->Find(model_id);
-  if (replaced != nullptr && !allow_replace) {
-    RETURN_IF_ERROR(CheckReplaces(*replaced, InfoOf(model.description())));
+  const absl::StatusOr<ModelHandle> replaced = environment_.models->Find(model_id);
+  if (replaced.ok() && !allow_replace) {
+    RETURN_IF_ERROR(CheckReplaces(**replaced, InfoOf(model.description())));
   }
   RETURN_IF_ERROR(
       CatchDeviceErrors([&] { return CheckOutput(model.description().unet, weights); }));
   model.SetWeights(std::move(weights));
-  return environment_.models_folder->Install(
-      model_id,
-      [&](const std::filesystem::path& folder) {
-        const absl::Status written = WriteModel(folder, model, dtype);
-        return absl::IsResourceExhausted(written) ? DiskStatus(written) : written;
-      },
-      *environment_.models);
+  return environment_.live_models->Install(model_id, [&](const std::filesystem::path& folder) {
+    const absl::Status written = WriteModel(folder, model, dtype);
+    return absl::IsResourceExhausted(written) ? DiskStatus(written) : written;
+  });
 }
 
 // Errors in the server's own files are not the caller's fault: Internal instead of InvalidArgument.

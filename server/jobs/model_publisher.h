@@ -12,8 +12,8 @@
 #include "server/jobs/store/job_store.h"
 #include "server/jobs/store/resource_names.h"
 #include "server/jobs/store/state_dir.h"
+#include "server/models/live_models.h"
 #include "server/models/model_repository.h"
-#include "server/models/models_folder.h"
 
 namespace denoise {
 
@@ -24,7 +24,7 @@ class ModelPublisher {
     const StateDir* state;
     JobStore* store;
     ModelRepository* models;
-    const ModelsFolder* models_folder;
+    LiveModels* live_models;
     JobObserver* observer;  // may be null
   };
   explicit ModelPublisher(const Environment& environment) : environment_(environment) {}

@@ -70,7 +70,7 @@ class TrainingJobs::Impl {
                   .data_sets = environment.data_sets,
                   .engine = environment.engine,
                   .models = environment.models,
-                  .models_folder = environment.models_folder,
+                  .live_models = environment.live_models,
                   .max_waiting_jobs = options.max_waiting_jobs,
                   .max_sampler_steps = options.max_sampler_steps,
                   .max_micro_batch_pixels = options.max_micro_batch_pixels,
@@ -78,7 +78,7 @@ class TrainingJobs::Impl {
         publisher_({.state = environment.state,
                     .store = &store_,
                     .models = environment.models,
-                    .models_folder = environment.models_folder,
+                    .live_models = environment.live_models,
                     .observer = environment.observer}) {}
 
   void Run(const TrainingJobsOptions& options) {

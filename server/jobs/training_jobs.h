@@ -19,8 +19,8 @@
 #include "server/jobs/store/job_observer.h"
 #include "server/jobs/store/job_store.h"
 #include "server/jobs/store/state_dir.h"
+#include "server/models/live_models.h"
 #include "server/models/model_repository.h"
-#include "server/models/models_folder.h"
 
 namespace denoise {
 
@@ -43,7 +43,7 @@ class TrainingJobs {
     DataSetStore* data_sets;
     Engine* engine;
     ModelRepository* models;
-    const ModelsFolder* models_folder;
+    LiveModels* live_models;
     const Clock* clock;
     JobObserver* observer = nullptr;  // may be null
   };

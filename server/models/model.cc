@@ -1,21 +1,9 @@
 #include "server/models/model.h"
 
-#include "core/base/resource_id.h"
-
 namespace denoise {
-namespace {
 
-constexpr std::string_view kCollection = "models/";
-
-}  // namespace
-
-std::string ModelName(std::string_view id) { return std::string(kCollection).append(id); }
-
-std::optional<std::string> ParseModelName(std::string_view name) {
-  if (!name.starts_with(kCollection)) return std::nullopt;
-  const std::string_view id = name.substr(kCollection.size());
-  if (!IsValidResourceId(id)) return std::nullopt;
-  return std::string(id);
+ModelHandle WithoutWeights(const Model& model) {
+  return std::make_shared<Model>(Model{model, model.id, model.version, {}, model.memory_bytes});
 }
 
 }  // namespace denoise

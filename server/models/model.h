@@ -1,4 +1,4 @@
-// A model that is loaded and ready to serve, and its names.
+// A model of the served folder.
 #pragma once
 
 #include <cstdint>
@@ -6,13 +6,14 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "core/nn/network.h"
 #include "core/sampling/options/sampler_options.h"
 #include "core/sampling/options/scheduler_config.h"
 #include "core/sampling/schedules/schedule.h"
 #include "server/engine/generation.h"
+#include "server/models/model_id.h"
+#include "server/models/model_memory.h"
 
 namespace denoise {
 
@@ -30,19 +31,21 @@ struct ModelInfo {
   bool is_class_conditional() const { return spec.num_class_embeds > 0; }
 };
 
-// A model that is being served. Immutable and shared: whoever holds one keeps its weights alive.
+// One version of a model, with its weights or without. Immutable and shared: whoever holds one
+// keeps its weights alive.
 struct Model : ModelInfo {
-  std::string id;            // the folder's name, "emoji-32"
-  std::string version;       // a hash of its files
-  NetworkReplicas networks;  // one per device
+  std::string id;                        // server/models/model_id.h
+  std::string version;                   // a hash of its files
+  NetworkReplicas networks;              // one per device; none where the weights are not in memory
+  int64_t memory_bytes = 0;              // of its weights on each device, while they are in memory
+  ModelMemory::Reservation memory = {};  // for them
+
+  bool is_loaded() const { return !networks.empty(); }
 };
 
 using ModelHandle = std::shared_ptr<const Model>;
 
-// "models/emoji-32". Ids are valid resource ids (core/base/resource_id.h).
-std::string ModelName(std::string_view id);
-
-// The id in "models/{id}"; nullopt where the name is malformed.
-std::optional<std::string> ParseModelName(std::string_view name);
+// The same model, not loaded.
+ModelHandle WithoutWeights(const Model& model);
 
 }  // namespace denoise

@@ -3,6 +3,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/ScalarType.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -21,7 +22,7 @@ namespace {
 
 constexpr int kDefaultSteps = 20;
 
-absl::Status CheckSampler(const Model& model) {
+absl::Status CheckSampler(const ModelInfo& model) {
   const auto plan = CompilePlan(model.schedule, model.default_sampler);
   if (!plan.ok()) {
     return absl::InvalidArgumentError(
@@ -73,6 +74,10 @@ NetworkSpec SpecOf(const UNet2DConfig& config) {
           .num_parameters = CountUNet2DParameters(config)};
 }
 
+int64_t BytesOf(const NetworkSpec& spec, at::ScalarType dtype) {
+  return spec.num_parameters * static_cast<int64_t>(c10::elementSize(dtype));
+}
+
 }  // namespace
 
 ModelInfo InfoOf(const ModelDescription& description) {
@@ -102,21 +107,40 @@ absl::Status WarmUp(const Network& network) {
   }
 }
 
-absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
-                                      const ModelLoadOptions& options) {
-  ASSIGN_OR_RETURN(Checkpoint checkpoint, LoadCheckpoint(folder, options.network));
-  auto model = std::make_shared<Model>(
-      Model{InfoOf(checkpoint), std::move(id), std::move(checkpoint.version), {}});
-  RETURN_IF_ERROR(CheckSampler(*model));
+absl::StatusOr<ModelHandle> DescribeModel(const ParsedModel& parsed, std::string id,
+                                          const ModelLoadOptions& options) {
+  ModelInfo info = InfoOf(parsed.description());
+  RETURN_IF_ERROR(CheckSampler(info));
+  const int64_t bytes = BytesOf(info.spec, options.dtype);
+  return std::make_shared<Model>(
+      Model{std::move(info), std::move(id), VersionOf(parsed), {}, bytes});
+}
+
+absl::StatusOr<ModelHandle> LoadModel(const ParsedModel& parsed, std::string id,
+                                      const ModelLoadOptions& options,
+                                      ModelMemory::Reservation memory) {
+  ASSIGN_OR_RETURN(Checkpoint checkpoint, LoadCheckpoint(parsed, options.network));
+  ModelInfo info = InfoOf(checkpoint);
+  RETURN_IF_ERROR(CheckSampler(info));
   if (!checkpoint.ignored_keys.empty()) {
     LogEvent(spdlog::level::warn, "keys of a model's configurations ignored",
-             {{"model", model->id}, {"keys", absl::StrJoin(checkpoint.ignored_keys, "; ")}});
+             {{"model", id}, {"keys", absl::StrJoin(checkpoint.ignored_keys, "; ")}});
   }
+  NetworkReplicas networks;
   for (const at::Device& device : options.devices) {
     ASSIGN_OR_RETURN(auto replica, Replicate(*checkpoint.network, device, options.dtype));
-    model->networks.push_back(std::move(replica));
+    networks.push_back(std::move(replica));
   }
-  return ModelHandle(std::move(model));
+  const int64_t bytes = BytesOf(info.spec, options.dtype);
+  return std::make_shared<Model>(Model{std::move(info), std::move(id),
+                                       std::move(checkpoint.version), std::move(networks), bytes,
+                                       std::move(memory)});
+}
+
+absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
+                                      const ModelLoadOptions& options) {
+  ASSIGN_OR_RETURN(const ParsedModel parsed, ParsedModel::Open(folder));
+  return LoadModel(parsed, std::move(id), options);
 }
 
 }  // namespace denoise

@@ -21,10 +21,17 @@ struct ModelLoadOptions {
   UNet2DOptions network;
 };
 
-// Loads `folder`, copies its network to every device and warms each copy up. `folder` is hostile;
-// errors name files relative to it and never its own path. InvalidArgument also where the parts do
-// not fit together: a sampler that needs a variance the network does not predict, or labels beyond
-// the classes. Keys of configurations that are ignored are named in the log.
+// The model without its weights. InvalidArgument where the parts do not fit together: a sampler
+// that needs a variance the network does not predict, or labels beyond the classes.
+absl::StatusOr<ModelHandle> DescribeModel(const ParsedModel& parsed, std::string id,
+                                          const ModelLoadOptions& options);
+
+// Loads the model, copies its network to every device and warms each copy up. Files are hostile;
+// errors name them relative to the model's folder and never its own path. Errors are those of
+// DescribeModel and LoadCheckpoint. Keys of configurations that are ignored are named in the log.
+absl::StatusOr<ModelHandle> LoadModel(const ParsedModel& parsed, std::string id,
+                                      const ModelLoadOptions& options,
+                                      ModelMemory::Reservation memory = {});
 absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                       const ModelLoadOptions& options);
 

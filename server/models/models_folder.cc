@@ -12,11 +12,9 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/file_descriptor.h"
-#include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"
-#include "server/models/models_root.h"
 
 namespace denoise {
 namespace {
@@ -25,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr char kIncoming[] = ".incoming";
 constexpr char kReplaced[] = ".replaced";
+constexpr char kDeleted[] = ".deleted";
 constexpr char kLock[] = ".lock";
 
 absl::Status CannotWrite(const absl::Status& status) {
@@ -65,21 +64,17 @@ absl::Status Move(const fs::path& from, const fs::path& to) {
 }
 
 // Repairs what an interrupted install has left. The caller holds the lock.
-absl::Status Repair(const fs::path& root) {
+absl::Status RepairLocked(const fs::path& root) {
   if (Exists(root / kReplaced)) {
     ASSIGN_OR_RETURN(const auto ids, VisibleNames(root / kReplaced));
     for (const std::string& id : ids) {
       if (!Exists(root / id)) RETURN_IF_ERROR(Move(root / kReplaced / id, root / id));
     }
   }
-  RETURN_IF_ERROR(CannotWrite(RemoveTree(root / kReplaced)));
-  return CannotWrite(RemoveTree(root / kIncoming));
-}
-
-absl::Status RepairAtStart(const fs::path& root) {
-  if (!Exists(root / kReplaced) && !Exists(root / kIncoming)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root));
-  return Repair(root);
+  for (const char* hidden : {kReplaced, kDeleted, kIncoming}) {
+    RETURN_IF_ERROR(CannotWrite(RemoveTree(root / hidden)));
+  }
+  return absl::OkStatus();
 }
 
 // Gives the name `id` to the incoming version, in place of the one that has it now, if any.
@@ -91,25 +86,20 @@ absl::Status Swap(const fs::path& root, const std::string& id) {
 
 }  // namespace
 
-ModelsFolder::ModelsFolder(fs::path root, ModelLoadOptions options)
-    : root_(std::move(root)), options_(std::move(options)) {}
+ModelsFolder::ModelsFolder(fs::path root) : root_(std::move(root)) {}
 
-absl::StatusOr<LoadedModels> ModelsFolder::Load() const {
-  LoadedModels loaded;
-  if (const absl::Status status = RepairAtStart(root_); !status.ok()) {
-    loaded.broken.push_back({kReplaced, status});
+absl::Status ModelsFolder::Repair() const {
+  if (!Exists(root_ / kReplaced) && !Exists(root_ / kDeleted) && !Exists(root_ / kIncoming)) {
+    return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const std::vector<ModelEntry> entries, ListModels(root_));
-  for (const ModelEntry& entry : entries) {
-    absl::StatusOr<ModelHandle> model =
-        entry.folder.ok() ? LoadModel(*entry.folder, entry.id, options_) : entry.folder.status();
-    if (model.ok()) {
-      loaded.models.push_back(*std::move(model));
-    } else {
-      loaded.broken.push_back({entry.name, model.status()});
-    }
-  }
-  return loaded;
+  ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root_));
+  return RepairLocked(root_);
+}
+
+absl::StatusOr<std::vector<ModelEntry>> ModelsFolder::List() const { return ListModels(root_); }
+
+absl::StatusOr<fs::path> ModelsFolder::Find(const std::string& id) const {
+  return FindModel(root_, id);
 }
 
 absl::StatusOr<ParsedModel> ModelsFolder::Open(const std::string& id) const {
@@ -117,26 +107,38 @@ absl::StatusOr<ParsedModel> ModelsFolder::Open(const std::string& id) const {
   // nobody can.
   const absl::StatusOr<FileDescriptor> lock = Lock(root_);
   if (!lock.ok() && !absl::IsFailedPrecondition(lock.status())) return lock.status();
-  ASSIGN_OR_RETURN(const fs::path folder, FindModel(root_, id));
+  ASSIGN_OR_RETURN(const fs::path folder, Find(id));
   return ParsedModel::Open(folder);
 }
 
 absl::StatusOr<ModelHandle> ModelsFolder::Install(const std::string& id, const Writer& write,
-                                                  ModelRepository& models) const {
-  if (!IsValidResourceId(id)) {
-    return absl::InvalidArgumentError("a model's name is letters, digits and ._-");
-  }
+                                                  const Loader& load) const {
+  if (!IsValidModelId(id)) return absl::InvalidArgumentError(kModelIdRule);
   ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root_));
-  RETURN_IF_ERROR(Repair(root_));
-  const auto tidy = absl::MakeCleanup([&] { Repair(root_).IgnoreError(); });
+  RETURN_IF_ERROR(RepairLocked(root_));
+  const auto tidy = absl::MakeCleanup([&] { RepairLocked(root_).IgnoreError(); });
   RETURN_IF_ERROR(CannotWrite(MakeFolder(root_ / kIncoming)));
   RETURN_IF_ERROR(CannotWrite(MakeFolder(root_ / kReplaced)));
   const fs::path incoming = root_ / kIncoming / id;
   RETURN_IF_ERROR(write(incoming));
-  ASSIGN_OR_RETURN(ModelHandle model, LoadModel(incoming, id, options_));
+  ASSIGN_OR_RETURN(ModelHandle model, load(incoming));
   RETURN_IF_ERROR(Swap(root_, id));
-  models.Publish(model);
   return model;
+}
+
+absl::Status ModelsFolder::Delete(const std::string& id) const {
+  ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root_));
+  RETURN_IF_ERROR(RepairLocked(root_));
+  // Only what is a model's folder is removed.
+  RETURN_IF_ERROR(FindModel(root_, id).status());
+  if (!Exists(root_ / id)) {
+    return absl::FailedPreconditionError(
+        "the model is in a Hugging Face cache, whose files other programs may use; remove it with "
+        "the tools of that cache");
+  }
+  RETURN_IF_ERROR(CannotWrite(MakeFolder(root_ / kDeleted)));
+  RETURN_IF_ERROR(Move(root_ / id, root_ / kDeleted / id));
+  return RepairLocked(root_);
 }
 
 }  // namespace denoise

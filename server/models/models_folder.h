@@ -1,9 +1,10 @@
-// The folder of --models on disk: what it holds when the server starts, and how a new version of a
-// model gets into it.
+// The folder of --models on disk: what it holds, and how models get into it and out of it.
 //
 //     emoji-32/            a model; what has this name is complete, whenever the power fails
+//     emoji-32@2/          its second version
 //     .incoming/emoji-32/  a version being written and tried out
 //     .replaced/emoji-32/  the version whose name it takes
+//     .deleted/emoji-32/   a model being removed
 //     .lock                held by the process that changes any of these
 //
 // A version is written, loaded and warmed up as .incoming/emoji-32. Then the old one is moved away,
@@ -21,21 +22,9 @@
 #include "absl/status/statusor.h"
 #include "core/io/parsed_model.h"
 #include "server/models/model.h"
-#include "server/models/model_loader.h"
-#include "server/models/model_repository.h"
+#include "server/models/models_root.h"
 
 namespace denoise {
-
-// A folder that is not served, and why.
-struct BrokenModel {
-  std::string folder;  // its name, not its path; escaped
-  absl::Status status;
-};
-
-struct LoadedModels {
-  std::vector<ModelHandle> models;  // in order of id
-  std::vector<BrokenModel> broken;
-};
 
 // A Hugging Face cache is such a folder, too: its models--ORG--NAME is served as ORG--NAME, from
 // the snapshot that refs/main names (models_root.h).
@@ -44,13 +33,18 @@ struct LoadedModels {
 // each other.
 class ModelsFolder {
  public:
-  ModelsFolder(std::filesystem::path root, ModelLoadOptions options);
+  explicit ModelsFolder(std::filesystem::path root);
 
-  // Repairs what a crash has left, then loads every folder in the root in order of name. Hidden
-  // folders and files are skipped; a folder that is broken, or whose name is not a valid model id,
-  // is reported and not served, as are links that lead nowhere. Fails only where the root cannot be
-  // read or is no folder of models; the message says what it is.
-  absl::StatusOr<LoadedModels> Load() const;
+  // Repairs what a crash has left.
+  absl::Status Repair() const;
+
+  // The folders in the root, in order of name (ListModels). Hidden folders and files are skipped.
+  // Fails only where the root cannot be read or is no folder of models; the message says what it
+  // is.
+  absl::StatusOr<std::vector<ModelEntry>> List() const;
+
+  // Where the model's files are. NotFound; InvalidArgument where the folder is no model's.
+  absl::StatusOr<std::filesystem::path> Find(const std::string& id) const;
 
   // Opens the model as it is now, with all files of one version. NotFound; InvalidArgument where
   // they are no model.
@@ -59,18 +53,23 @@ class ModelsFolder {
   // Writes a durable checkpoint folder at the path it is given, which does not exist but whose
   // parent does. WriteModel (core/io/model_writer.h) is one.
   using Writer = std::function<absl::Status(const std::filesystem::path& folder)>;
+  // Loads what was written, before it takes the name.
+  using Loader = std::function<absl::StatusOr<ModelHandle>(const std::filesystem::path& folder)>;
 
-  // Installs what `write` makes under the name `id`, and publishes it in `models` once it has been
-  // loaded and warmed up, which takes a while. InvalidArgument: `id` is no model id, or the new
-  // version does not load. FailedPrecondition: the root cannot be written to. Other errors come
-  // from `write` or the file system. After an error `models` is unchanged, and the folder has the
-  // old version or, where the disk failed at the very end, the new one.
+  // Installs what `write` makes under the name `id`, once `load` has loaded it; returns what that
+  // returned. InvalidArgument: `id` is no model id, or the new version does not load.
+  // FailedPrecondition: the root cannot be written to. Other errors come from `write` or the file
+  // system. After an error the folder has the old version or, where the disk failed at the very
+  // end, the new one.
   absl::StatusOr<ModelHandle> Install(const std::string& id, const Writer& write,
-                                      ModelRepository& models) const;
+                                      const Loader& load) const;
+
+  // Removes the model's folder, or the link to it. Errors of Find. FailedPrecondition: the root
+  // cannot be written to, or the model is one of a Hugging Face cache, whose files others share.
+  absl::Status Delete(const std::string& id) const;
 
  private:
   const std::filesystem::path root_;
-  const ModelLoadOptions options_;
 };
 
 }  // namespace denoise

@@ -13,6 +13,7 @@
 #include "core/base/read_file.h"
 #include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
+#include "server/models/model_id.h"
 
 namespace denoise {
 namespace {
@@ -124,7 +125,8 @@ std::string IdOf(const fs::path& root, const std::string& name) {
 
 // The entry `name` of `root`; nullopt if it is a file.
 std::optional<ModelEntry> Examine(const fs::path& root, const std::string& name) {
-  ModelEntry entry = {.name = Escaped(name), .id = "", .folder = fs::path()};
+  ModelEntry entry = {.name = Escaped(name), .id = IdOf(root, name), .folder = fs::path()};
+  if (!IsValidModelId(entry.id)) entry.id.clear();
   std::error_code error;
   const fs::file_status status = fs::status(root / name, error);
   if (status.type() == fs::file_type::not_found) {
@@ -133,11 +135,10 @@ std::optional<ModelEntry> Examine(const fs::path& root, const std::string& name)
     entry.folder = absl::NotFoundError(absl::StrCat("cannot be examined: ", error.message()));
   } else if (!fs::is_directory(status)) {
     return std::nullopt;
-  } else if (std::string id = IdOf(root, name); !IsValidResourceId(id)) {
-    entry.folder = absl::InvalidArgumentError("a model's name is letters, digits and ._-");
+  } else if (entry.id.empty()) {
+    entry.folder = absl::InvalidArgumentError(kModelIdRule);
   } else {
     entry.folder = FolderOf(root, name);
-    if (entry.folder.ok()) entry.id = std::move(id);
   }
   return entry;
 }
@@ -208,6 +209,7 @@ absl::StatusOr<std::vector<ModelEntry>> ListModels(const fs::path& root) {
 }
 
 absl::StatusOr<fs::path> FindModel(const fs::path& root, const std::string& id) {
+  if (!IsValidModelId(id)) return absl::NotFoundError("there is no such model folder");
   if (HasName(root / id)) return FolderOf(root, id);
   const std::string cached = std::string(kCachedModel).append(id);
   if (IsCached(root / cached)) return FolderOf(root, cached);

@@ -14,7 +14,7 @@ namespace denoise {
 // A model, or what stands in the place of one.
 struct ModelEntry {
   std::string name;  // of the folder, escaped, to be shown
-  std::string id;    // to be served under; empty if `folder` is an error
+  std::string id;    // to be served under; empty if its name is no id, or taken
   absl::StatusOr<std::filesystem::path> folder;  // or why it is not one, in terms of `name`
 };
 
@@ -28,7 +28,7 @@ absl::StatusOr<std::vector<std::string>> VisibleNames(const std::filesystem::pat
 // folder, one model of a cache. Messages never contain a path.
 absl::StatusOr<std::vector<ModelEntry>> ListModels(const std::filesystem::path& root);
 
-// Where the files of the model `id` are, a valid id. NotFound: no such model.
+// Where the files of the model `id` are. NotFound: no such model, or no valid id.
 absl::StatusOr<std::filesystem::path> FindModel(const std::filesystem::path& root,
                                                 const std::string& id);
 

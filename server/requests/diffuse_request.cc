@@ -102,7 +102,8 @@ absl::StatusOr<ResolvedDiffusion> ResolveDiffusion(const DiffuseRequest& request
   RETURN_IF_ERROR(CheckRepeatedCounts(request));
   FieldViolations violations;
   CheckAlone(request, limits, violations);
-  ASSIGN_OR_RETURN(const ModelHandle model, FindModel(request.model(), models, violations));
+  ASSIGN_OR_RETURN(const ModelHandle model,
+                   FoundModel(FindModel(request.model(), models), violations));
   CheckTimesteps(request, model->schedule, limits, violations);
   CheckPixels("pictures", request.pictures_size(), *model, limits, violations);
   if (!TakesPictures(model->spec)) {
@@ -111,7 +112,7 @@ absl::StatusOr<ResolvedDiffusion> ResolveDiffusion(const DiffuseRequest& request
   }
   RETURN_IF_ERROR(violations.ToStatus());
 
-  ResolvedDiffusion resolved{.model = model,
+  ResolvedDiffusion resolved{.model = WithoutWeights(*model),
                              .timesteps = {request.timesteps().begin(), request.timesteps().end()},
                              .mode = request.mode() == denoised::v1::DIFFUSE_MODE_STEP_BY_STEP
                                          ? NoisingMode::kStepByStep

@@ -13,7 +13,7 @@
 namespace denoise {
 
 struct ResolvedDiffusion {
-  ModelHandle model;
+  ModelHandle model;              // without its weights, which a slow reader must not hold
   std::vector<double> timesteps;  // of the frames
   NoisingMode mode;
   uint64_t seed;

@@ -22,7 +22,7 @@ void CheckModelName(std::string_view name, FieldViolations& violations) {
   if (ParseModelName(name)) return;
   violations.Add("model",
                  "must be \"models/\" and a name of letters, digits and ._- that begins with a "
-                 "letter or digit");
+                 "letter or digit and may end with a version, such as @2");
 }
 
 bool IsValidRequestId(std::string_view id) {
@@ -36,13 +36,16 @@ void CheckRequestId(std::string_view id, FieldViolations& violations) {
                                             "digit"));
 }
 
-absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models,
-                                      const FieldViolations& violations) {
+absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models) {
   const auto id = ParseModelName(name);
-  ModelHandle model = id ? models.Find(*id) : nullptr;
-  if (model) return model;
-  RETURN_IF_ERROR(violations.ToStatus());
-  return ResourceNotFound("model", name);
+  if (!id) return ResourceNotFound("model", name);
+  return models.Find(*id);
+}
+
+absl::StatusOr<ModelHandle> FoundModel(absl::StatusOr<ModelHandle> model,
+                                       const FieldViolations& violations) {
+  if (!model.ok()) RETURN_IF_ERROR(violations.ToStatus());
+  return model;
 }
 
 void CheckEncoding(std::string_view field, Encoding encoding, FieldViolations& violations) {

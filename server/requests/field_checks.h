@@ -23,9 +23,12 @@ bool IsValidRequestId(std::string_view id);
 // The field "request_id", which may be empty.
 void CheckRequestId(std::string_view id, FieldViolations& violations);
 
-// NotFound, or what has been found wrong so far, where there is no such model.
-absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models,
-                                      const FieldViolations& violations);
+// The model of a request's field; errors as those of ModelRepository::Find.
+absl::StatusOr<ModelHandle> FindModel(const std::string& name, const ModelRepository& models);
+
+// What has been found wrong so far comes before what is wrong with the model.
+absl::StatusOr<ModelHandle> FoundModel(absl::StatusOr<ModelHandle> model,
+                                       const FieldViolations& violations);
 
 // An encoding of the contract, or UNSPECIFIED.
 void CheckEncoding(std::string_view field, denoised::v1::Encoding encoding,

@@ -195,11 +195,11 @@ denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Mod
 }  // namespace
 
 absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
-                                               const ModelRepository& models,
+                                               absl::StatusOr<ModelHandle> requested,
                                                const RequestLimits& limits, uint64_t seed) {
   FieldViolations violations;
   CheckAlone(request, limits, violations);
-  ASSIGN_OR_RETURN(const ModelHandle model, FindModel(request.model(), models, violations));
+  ASSIGN_OR_RETURN(const ModelHandle model, FoundModel(std::move(requested), violations));
   CheckAgainstModel(request, *model, limits, violations);
   ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
   if (request.start().has_inversion()) LeaveOutClipping(request.sampler(), sampler, violations);
@@ -236,7 +236,7 @@ absl::StatusOr<ResolvedPlan> ResolvePlanRequest(const denoised::v1::PlanSamplerR
   RETURN_IF_ERROR(CheckRepeatedCounts(request));
   FieldViolations violations;
   CheckModelName(request.model(), violations);
-  ASSIGN_OR_RETURN(ModelHandle model, FindModel(request.model(), models, violations));
+  ASSIGN_OR_RETURN(ModelHandle model, FoundModel(FindModel(request.model(), models), violations));
   ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
   std::shared_ptr<const SamplerPlan> plan = ResolvePlan(sampler, RunOptions(), *model, violations);
   RETURN_IF_ERROR(violations.ToStatus());

@@ -31,11 +31,15 @@ struct ResolvedRequest {
   denoised::v1::Accepted accepted;
 };
 
-// InvalidArgument carries every violation, by its path in the request ("sampler.steps"); NotFound
-// says which model. `seed` is what a request gets that names none. Pure, thread-safe; the work is
-// bounded by `limits`, and slow where the request brings pictures along (start_validation.h).
+// `model` is the request's, or why there is none (FindModel, field_checks.h). If its weights are not
+// in memory, neither has the result networks to run with.
+//
+// InvalidArgument carries every violation, by its path in the request ("sampler.steps"); other
+// errors are those of `model`. `seed` is what a request gets that names none. Pure, thread-safe;
+// the work is bounded by `limits`, and slow where the request brings pictures along
+// (start_validation.h).
 absl::StatusOr<ResolvedRequest> ResolveRequest(const denoised::v1::GenerateRequest& request,
-                                               const ModelRepository& models,
+                                               absl::StatusOr<ModelHandle> model,
                                                const RequestLimits& limits, uint64_t seed);
 
 struct ResolvedPlan {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "proto/conversion/repeated_counts.h"
+#include "server/requests/field_checks.h"
 #include "server/requests/picture.h"
 #include "server/requests/seed.h"
 #include "server/requests/start_validation.h"
@@ -114,6 +115,7 @@ class GenerationSource : public GenerateEventSource {
   absl::StatusOr<Outcome> Next() override {
     if (!reader_) {
       ASSIGN_OR_RETURN(reader_, Attach());
+      if (!reader_) return Wait();
     }
     if (!failure_.ok()) return EndWithFailure();
     std::optional<GenerationLog::Event> event = reader_->Next();
@@ -136,6 +138,7 @@ class GenerationSource : public GenerateEventSource {
   }
 
  protected:
+  // Null if the call will be woken and has to ask again.
   virtual absl::StatusOr<Reader> Attach() = 0;
   virtual void OnFirstFrame() {}
 
@@ -250,8 +253,14 @@ class GenerateSource final : public GenerationSource {
     ASSIGN_OR_RETURN(Reader joined,
                      environment_.generations->Join(request_, digest, ToCaller(call_)));
     if (joined) return joined;
-    ASSIGN_OR_RETURN(ResolvedRequest resolved, ResolveRequest(request_, *environment_.models,
-                                                              environment_.limits, ChooseSeed()));
+    if (loading_ && !loading_->result()) return nullptr;
+    ASSIGN_OR_RETURN(ResolvedRequest resolved, Resolve());
+    if (!resolved.model->is_loaded()) {
+      ASSIGN_OR_RETURN(loading_, environment_.models->WaitFor(resolved.model->id, call_.wake));
+      LogEvent(spdlog::level::debug, "request waits for its model",
+               {{"request", call_.id}, {"model", request_.model()}});
+      return nullptr;
+    }
     reservation_ = {};  // what was held for the request alone must not stand in its own way
     LogEvent(spdlog::level::debug, "request resolved",
              {{"request", call_.id},
@@ -265,7 +274,15 @@ class GenerateSource final : public GenerationSource {
   void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
 
  private:
+  // With the model that was waited for, if one was: another may have taken its place since.
+  absl::StatusOr<ResolvedRequest> Resolve() const {
+    absl::StatusOr<ModelHandle> model =
+        loading_ ? *loading_->result() : FindModel(request_.model(), *environment_.models);
+    return ResolveRequest(request_, std::move(model), environment_.limits, ChooseSeed());
+  }
+
   const v1::GenerateRequest& request_;
+  std::shared_ptr<ModelWait> loading_;     // of the request's model, if it was not in memory
   SampleBudget::Reservation reservation_;  // for the request, until it is resolved
 };
 

@@ -19,7 +19,7 @@ namespace denoise {
 // What the calls that make pictures need; outlives all of them.
 struct GenerationEnvironment {
   CallEnvironment calls;
-  const ModelRepository* models;
+  ModelRepository* models;
   Generations* generations;
   SampleBudget* samples;
   Telemetry* telemetry;

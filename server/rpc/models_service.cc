@@ -1,5 +1,6 @@
 #include "server/rpc/models_service.h"
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -7,25 +8,87 @@
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/paging.h"
-#include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
 #include "core/sampling/options/option_names.h"
 #include "core/sampling/options/sampler_overrides.h"
 #include "proto/conversion/sampler_proto.h"
+#include "server/rpc/event_stream.h"
 #include "server/rpc/unary_answer.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
+
+namespace v1 = denoised::v1;
+
 namespace {
 
-// A page continues after the last model of the page before; models are listed in order of id.
-absl::StatusOr<std::string> ParseModelToken(const std::string& token) {
-  ASSIGN_OR_RETURN(std::string id, ParsePageToken(token));
-  if (!id.empty() && !IsValidResourceId(id)) return BadPageToken();
-  return id;
+v1::Model::State StateToProto(LoadState state) {
+  switch (state) {
+    case LoadState::kLoaded:
+      return v1::Model::LOADED;
+    case LoadState::kLoading:
+      return v1::Model::LOADING;
+    case LoadState::kUnloaded:
+      return v1::Model::UNLOADED;
+    case LoadState::kFailed:
+      break;
+  }
+  return v1::Model::FAILED;
 }
 
+absl::Status NotManaged() {
+  return WithErrorReason(
+      absl::PermissionDeniedError("this server does not let callers load, unload or delete models; "
+                                  "it must be started with --manage-models for that"),
+      "MODELS_NOT_MANAGED");
+}
+
+absl::StatusOr<std::string> ModelIdOf(const std::string& name) {
+  if (const auto id = ParseModelName(name)) return *id;
+  return InvalidField("name", "must be \"models/\" and a model's name");
+}
+
+// What the stream of a WatchModels call reads.
+class WatchModelsSource final : public EventSource<v1::ModelEvent> {
+ public:
+  WatchModelsSource(LiveCalls* live_calls, ModelRepository* models, Call call)
+      : live_calls_(live_calls), call_(std::move(call)), watcher_(models->Watch(call_.wake)) {}
+
+  absl::StatusOr<Outcome> Next() override {
+    RETURN_IF_ERROR(live_calls_->Admit());  // a watcher must not hold a draining server up
+    const auto change = watcher_->Next();
+    v1::ModelEvent event;
+    if (!change && is_complete_) return Wait();
+    if (!change) {
+      is_complete_ = true;
+      event.mutable_complete();
+    } else if (change->status) {
+      *event.mutable_model() = ModelToProto(*change->status);
+    } else {
+      event.set_removed(ModelName(change->id));
+    }
+    ++events_;
+    return event;
+  }
+
+  void OnEnd(const absl::Status& status) override {
+    LogEvent(LevelOf(status), "watch finished",
+             {{"request", call_.id},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"message", std::string(status.message())},
+              {"events", events_}});
+  }
+
+ private:
+  LiveCalls* const live_calls_;
+  const Call call_;
+  const std::unique_ptr<ModelRepository::Watcher> watcher_;
+  bool is_complete_ = false;
+  int64_t events_ = 0;
+};
+
 // Every label but the one that stands for no class.
-void AddClasses(const Model& model, denoised::v1::Model& proto) {
+void AddClasses(const Model& model, v1::Model& proto) {
   for (int64_t label = 0; label < model.spec.num_class_embeds; ++label) {
     if (label == model.null_class_label) continue;
     auto& entry = *proto.add_classes();
@@ -38,8 +101,8 @@ void AddClasses(const Model& model, denoised::v1::Model& proto) {
 
 }  // namespace
 
-denoised::v1::Model ModelToProto(const Model& model) {
-  denoised::v1::Model proto;
+v1::Model ModelToProto(const Model& model) {
+  v1::Model proto;
   proto.set_name(ModelName(model.id));
   proto.set_version(model.version);
   proto.set_channels(static_cast<int32_t>(model.spec.in_channels));
@@ -52,47 +115,110 @@ denoised::v1::Model ModelToProto(const Model& model) {
   proto.set_num_train_timesteps(model.schedule.num_train_timesteps());
   proto.set_prediction_type(std::string(NameOf(model.default_sampler.prediction_type)));
   proto.set_source(model.source);
+  proto.set_state(model.is_loaded() ? v1::Model::LOADED : v1::Model::UNLOADED);
+  proto.set_memory_bytes(model.memory_bytes);
   return proto;
 }
 
-absl::StatusOr<denoised::v1::ListModelsResponse> ListModels(
-    const ModelRepository& models, const denoised::v1::ListModelsRequest& request) {
+v1::Model ModelToProto(const ModelStatus& status) {
+  v1::Model proto = status.model ? ModelToProto(*status.model) : v1::Model();
+  proto.set_name(ModelName(status.id));
+  proto.set_state(StateToProto(status.state));
+  proto.set_error(std::string(status.error.message()));
+  return proto;
+}
+
+absl::StatusOr<v1::ListModelsResponse> ListModels(const ModelRepository& models,
+                                                  const v1::ListModelsRequest& request) {
   const absl::StatusOr<int> page_size = PageSize(request.page_size());
-  const absl::StatusOr<std::string> after = ParseModelToken(request.page_token());
+  const absl::StatusOr<std::string> after = ParsePageToken(request.page_token());
   FieldViolations violations;
   violations.AddAll("", page_size.status());
   violations.AddAll("", after.status());
   RETURN_IF_ERROR(violations.ToStatus());
 
   // One more than the page holds tells whether another follows.
-  std::vector<ModelHandle> page = models.ListAfter(*after, *page_size + 1);
+  std::vector<ModelStatus> page =
+      models.ListAfter(*after, *page_size + 1, /*with_failed=*/request.show_failed());
   const bool more = page.size() > static_cast<size_t>(*page_size);
   if (more) page.pop_back();
-  denoised::v1::ListModelsResponse response;
-  for (const ModelHandle& model : page) *response.add_models() = ModelToProto(*model);
-  if (more) response.set_next_page_token(PageTokenAfter(page.back()->id));
+  v1::ListModelsResponse response;
+  for (const ModelStatus& model : page) *response.add_models() = ModelToProto(model);
+  if (more) response.set_next_page_token(PageTokenAfter(page.back().id));
   return response;
 }
 
-absl::StatusOr<denoised::v1::Model> GetModel(const ModelRepository& models,
-                                             const denoised::v1::GetModelRequest& request) {
-  const auto id = ParseModelName(request.name());
-  if (!id) return InvalidField("name", "must be \"models/\" and a model's name");
-  const ModelHandle model = models.Find(*id);
-  if (!model) return ResourceNotFound("model", request.name());
-  return ModelToProto(*model);
+absl::StatusOr<v1::Model> GetModel(const ModelRepository& models,
+                                   const v1::GetModelRequest& request) {
+  ASSIGN_OR_RETURN(const std::string id, ModelIdOf(request.name()));
+  ASSIGN_OR_RETURN(const ModelStatus status, models.Status(id));
+  return ModelToProto(status);
 }
 
 grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
-                                                    const denoised::v1::ListModelsRequest* request,
-                                                    denoised::v1::ListModelsResponse* response) {
+                                                    const v1::ListModelsRequest* request,
+                                                    v1::ListModelsResponse* response) {
   return Answer(context, denoise::ListModels(*models_, *request), response);
 }
 
 grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context,
-                                                  const denoised::v1::GetModelRequest* request,
-                                                  denoised::v1::Model* response) {
+                                                  const v1::GetModelRequest* request,
+                                                  v1::Model* response) {
   return Answer(context, denoise::GetModel(*models_, *request), response);
+}
+
+grpc::ServerWriteReactor<v1::ModelEvent>* ModelsService::WatchModels(
+    grpc::CallbackServerContext* context, const v1::WatchModelsRequest*) {
+  return new EventStream<v1::ModelEvent>(environment_, context, [&](Call call) {
+    return std::make_unique<WatchModelsSource>(environment_.live_calls, models_, std::move(call));
+  });
+}
+
+// Answers with `work(id)`, on the pool.
+template <class Request, class Response, class Work>
+grpc::ServerUnaryReactor* ModelsService::Manage(grpc::CallbackServerContext* context,
+                                                const Request* request, Response* response,
+                                                Work work) {
+  if (managed_ == nullptr) {
+    return Answer(context, absl::StatusOr<Response>(NotManaged()), response);
+  }
+  return AnswerOnPool(environment_, context, response,
+                      [this, request, work]() -> absl::StatusOr<Response> {
+                        RETURN_IF_ERROR(environment_.live_calls->Admit());
+                        ASSIGN_OR_RETURN(const std::string id, ModelIdOf(request->name()));
+                        return work(id);
+                      });
+}
+
+grpc::ServerUnaryReactor* ModelsService::LoadModel(grpc::CallbackServerContext* context,
+                                                   const v1::LoadModelRequest* request,
+                                                   v1::Model* response) {
+  return Manage(context, request, response,
+                [this](const std::string& id) -> absl::StatusOr<v1::Model> {
+                  ASSIGN_OR_RETURN(const ModelHandle model, managed_->Load(id));
+                  ASSIGN_OR_RETURN(const ModelStatus status, models_->Status(model->id));
+                  return ModelToProto(status);
+                });
+}
+
+grpc::ServerUnaryReactor* ModelsService::UnloadModel(grpc::CallbackServerContext* context,
+                                                     const v1::UnloadModelRequest* request,
+                                                     v1::Model* response) {
+  return Manage(context, request, response,
+                [this](const std::string& id) -> absl::StatusOr<v1::Model> {
+                  ASSIGN_OR_RETURN(const ModelStatus status, managed_->Unload(id));
+                  return ModelToProto(status);
+                });
+}
+
+grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext* context,
+                                                     const v1::DeleteModelRequest* request,
+                                                     google::protobuf::Empty* response) {
+  return Manage(context, request, response,
+                [this](const std::string& id) -> absl::StatusOr<google::protobuf::Empty> {
+                  RETURN_IF_ERROR(managed_->Delete(id));
+                  return google::protobuf::Empty();
+                });
 }
 
 }  // namespace denoise

@@ -3,14 +3,19 @@
 
 #include "absl/status/statusor.h"
 #include "denoised/v1/models.grpc.pb.h"
+#include "server/models/live_models.h"
 #include "server/models/model_repository.h"
+#include "server/rpc/call.h"
 
 namespace denoise {
 
-// Thread-safe. Outlives the gRPC server; `models` outlives it.
+// Thread-safe. Outlives the gRPC server; what it is given outlives it.
 class ModelsService final : public denoised::v1::Models::CallbackService {
  public:
-  explicit ModelsService(const ModelRepository* models) : models_(models) {}
+  // Calls that load and delete wait for the disk, on the pool of `environment`. Without `managed`,
+  // which may be null, they are refused.
+  ModelsService(ModelRepository* models, LiveModels* managed, const CallEnvironment& environment)
+      : models_(models), managed_(managed), environment_(environment) {}
 
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
                                        const denoised::v1::ListModelsRequest* request,
@@ -18,15 +23,34 @@ class ModelsService final : public denoised::v1::Models::CallbackService {
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
                                      const denoised::v1::GetModelRequest* request,
                                      denoised::v1::Model* response) override;
+  grpc::ServerWriteReactor<denoised::v1::ModelEvent>* WatchModels(
+      grpc::CallbackServerContext* context,
+      const denoised::v1::WatchModelsRequest* request) override;
+  grpc::ServerUnaryReactor* LoadModel(grpc::CallbackServerContext* context,
+                                      const denoised::v1::LoadModelRequest* request,
+                                      denoised::v1::Model* response) override;
+  grpc::ServerUnaryReactor* UnloadModel(grpc::CallbackServerContext* context,
+                                        const denoised::v1::UnloadModelRequest* request,
+                                        denoised::v1::Model* response) override;
+  grpc::ServerUnaryReactor* DeleteModel(grpc::CallbackServerContext* context,
+                                        const denoised::v1::DeleteModelRequest* request,
+                                        google::protobuf::Empty* response) override;
 
  private:
-  const ModelRepository* const models_;
+  template <class Request, class Response, class Work>
+  grpc::ServerUnaryReactor* Manage(grpc::CallbackServerContext* context, const Request* request,
+                                   Response* response, Work work);
+
+  ModelRepository* const models_;
+  LiveModels* const managed_;
+  const CallEnvironment environment_;
 };
 
 // A model as the contract describes it.
 denoised::v1::Model ModelToProto(const Model& model);
+denoised::v1::Model ModelToProto(const ModelStatus& status);
 
-// The services' work, without gRPC. The page token is opaque to callers; only ListModels makes and
+// The service's work, without gRPC. The page token is opaque to callers; only ListModels makes and
 // reads it.
 absl::StatusOr<denoised::v1::ListModelsResponse> ListModels(
     const ModelRepository& models, const denoised::v1::ListModelsRequest& request);

@@ -95,9 +95,15 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       connections_(AddGauge(*registry_, "denoised_connections", "Open connections.")),
       refused_connections_(AddCounters(*registry_, "denoised_connections_refused_total",
                                        "Connections refused or closed, by what they exceeded.")),
-      models_loaded_(AddGauge(*registry_, "denoised_models_loaded", "Models being served.")),
+      models_loaded_(AddGauge(*registry_, "denoised_models_loaded", "Models in memory.")),
       models_broken_(AddGauge(*registry_, "denoised_models_broken",
-                              "Model folders left out at the start because they are broken.")) {
+                              "Model folders whose newest files do not load.")),
+      model_memory_bytes_(AddGauge(*registry_, "denoised_model_memory_bytes",
+                                   "Memory of the weights of loaded models, on each device.")),
+      model_loads_(AddCounters(*registry_, "denoised_model_loads_total",
+                               "Models that were loaded into memory, or found to be broken.")),
+      model_unloads_(AddCounter(*registry_, "denoised_model_unloads_total",
+                                "Models whose memory was given up, to make room or on request.")) {
   BuildGauge()
       .Name("denoised_build_info")
       .Help("Always 1; the labels say what runs.")
@@ -189,7 +195,16 @@ void Telemetry::DiffusionFinished(absl::StatusCode outcome) {
   diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
 }
 
-void Telemetry::ModelsLoaded(int models) { models_loaded_.Set(models); }
-void Telemetry::ModelsBroken(int models) { models_broken_.Set(models); }
+void Telemetry::Models(int loaded, int broken, int64_t loaded_bytes) {
+  models_loaded_.Set(loaded);
+  models_broken_.Set(broken);
+  model_memory_bytes_.Set(static_cast<double>(loaded_bytes));
+}
+
+void Telemetry::ModelLoaded(bool ok) {
+  model_loads_.Add({{"outcome", ok ? "loaded" : "broken"}}).Increment();
+}
+
+void Telemetry::ModelUnloaded() { model_unloads_.Increment(); }
 
 }  // namespace denoise

@@ -57,8 +57,9 @@ class Telemetry final : public EngineObserver {
   // `reason`: "connections", "memory", "descriptors" or "protocol".
   void ConnectionRefused(const std::string& reason);
 
-  void ModelsLoaded(int models);  // now
-  void ModelsBroken(int models);  // at the start
+  void Models(int loaded, int broken, int64_t loaded_bytes);  // now
+  void ModelLoaded(bool ok);                                  // or not: it is broken
+  void ModelUnloaded();
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
 
@@ -94,6 +95,9 @@ class Telemetry final : public EngineObserver {
   prometheus::Family<prometheus::Counter>& refused_connections_;
   prometheus::Gauge& models_loaded_;
   prometheus::Gauge& models_broken_;
+  prometheus::Gauge& model_memory_bytes_;
+  prometheus::Family<prometheus::Counter>& model_loads_;
+  prometheus::Counter& model_unloads_;
 };
 
 }  // namespace denoise

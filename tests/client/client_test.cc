@@ -206,6 +206,76 @@ TEST_F(ClientTest, GetModelTakesShortNames) {
   EXPECT_TRUE(absl::IsNotFound(client.GetModel("nobody").status()));
 }
 
+v1::Model FailedModel() {
+  v1::Model model;
+  model.set_name("models/broken@2");
+  model.set_state(v1::Model::FAILED);
+  model.set_error("its weights are truncated");
+  return model;
+}
+
+TEST_F(ClientTest, FailedModelsAreListedWhereTheyAreAskedFor) {
+  server_.SetModel(FailedModel());
+  Client client = MakeClient();
+  EXPECT_EQ(client.ListModels()->size(), 2u);
+  const auto all = client.ListModels(/*show_failed=*/true);
+  ASSERT_TRUE(all.ok()) << all.status();
+  ASSERT_EQ(all->size(), 3u);
+  EXPECT_EQ((*all)[0].name(), "models/broken@2");
+  EXPECT_EQ((*all)[0].error(), "its weights are truncated");
+}
+
+TEST_F(ClientTest, ModelsAreLoadedUnloadedAndDeletedByShortName) {
+  server_.SetModel(FailedModel());
+  Client client = MakeClient();
+  EXPECT_EQ(client.LoadModel("shapes").value().state(), v1::Model::LOADED);
+  EXPECT_EQ(client.UnloadModel("models/shapes").value().state(), v1::Model::UNLOADED);
+  EXPECT_TRUE(absl::IsFailedPrecondition(client.LoadModel("broken@2").status()));
+  EXPECT_TRUE(client.DeleteModel("broken@2").ok());
+  EXPECT_TRUE(absl::IsNotFound(client.DeleteModel("broken@2")));
+  EXPECT_THAT(server_.model_calls(),
+              ElementsAre("load models/shapes", "unload models/shapes", "load models/broken@2",
+                          "delete models/broken@2", "delete models/broken@2"));
+}
+
+TEST_F(ClientTest, ModelsAreNotManagedUnlessTheServerLetsThem) {
+  server_.manages_models = false;
+  Client client = MakeClient();
+  EXPECT_TRUE(absl::IsPermissionDenied(client.LoadModel("shapes").status()));
+  EXPECT_TRUE(absl::IsPermissionDenied(client.UnloadModel("shapes").status()));
+  EXPECT_TRUE(absl::IsPermissionDenied(client.DeleteModel("shapes")));
+}
+
+TEST_F(ClientTest, LoadingTakesAsLongAsAGenerationMay) {
+  server_.loads_never_end = true;
+  Client client = MakeClient(
+      {.generate_deadline = absl::Milliseconds(100), .unary_deadline = absl::InfiniteDuration()});
+  EXPECT_TRUE(absl::IsDeadlineExceeded(client.LoadModel("shapes").status()));
+}
+
+TEST_F(ClientTest, AWatchOfModelsTellsThemAllAndLastsUntilItIsCancelled) {
+  server_.SetModel(FailedModel());
+  Client client = MakeClient();
+  ModelStream stream = client.WatchModels();
+  for (const char* name : {"models/broken@2", "models/plain", "models/shapes"}) {
+    EXPECT_EQ(stream.Next().value()->model().name(), name);
+  }
+  EXPECT_TRUE(stream.Next().value()->has_complete());
+  stream.Cancel();
+  EXPECT_TRUE(absl::IsCancelled(stream.Next().status()));
+}
+
+TEST_F(ClientTest, AWatchOfModelsThatEndsWithoutAnErrorIsOne) {
+  server_.watch_models = [](auto&, auto& writer) {
+    writer.Write(v1::ModelEvent());
+    return grpc::Status::OK;
+  };
+  Client client = MakeClient();
+  ModelStream stream = client.WatchModels();
+  EXPECT_TRUE(stream.Next().ok());
+  EXPECT_TRUE(absl::IsInternal(stream.Next().status()));
+}
+
 TEST_F(ClientTest, HealthIsTold) {
   Client client = MakeClient();
   EXPECT_EQ(client.CheckHealth().value(), Health::kServing);

@@ -133,12 +133,12 @@ v1::Model ShapesModel() {
   return model;
 }
 
-std::vector<v1::Model> AllModels() {
+v1::Model PlainModel() {
   v1::Model plain = ShapesModel();
   plain.set_name("models/plain");
   plain.clear_classes();
   plain.set_supports_guidance(false);
-  return {plain, ShapesModel()};
+  return plain;
 }
 
 }  // namespace
@@ -315,7 +315,7 @@ class FakeServer::Models : public v1::Models::Service {
   grpc::Status ListModels(grpc::ServerContext* context, const v1::ListModelsRequest* request,
                           v1::ListModelsResponse* response) override {
     if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
-    const std::vector<v1::Model> models = AllModels();
+    const std::vector<v1::Model> models = Listed(request->show_failed());
     size_t position = request->page_token().empty() ? 0 : std::stoul(request->page_token());
     for (int i = 0; i < fake_.list_page_size && position < models.size(); ++i) {
       *response->add_models() = models[position++];
@@ -327,24 +327,97 @@ class FakeServer::Models : public v1::Models::Service {
   grpc::Status GetModel(grpc::ServerContext* context, const v1::GetModelRequest* request,
                         v1::Model* response) override {
     if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
-    for (const v1::Model& model : AllModels()) {
-      if (model.name() != request->name()) continue;
+    const std::lock_guard lock(fake_.mutex_);
+    const auto model = fake_.served_.find(request->name());
+    if (model == fake_.served_.end()) return NotFound(request->name());
+    *response = model->second;
+    return grpc::Status::OK;
+  }
+
+  grpc::Status WatchModels(grpc::ServerContext* context, const v1::WatchModelsRequest*,
+                           ModelWriter* writer) override {
+    if (fake_.ShouldFail(*context)) return RetryLaterStatus(fake_.pushback);
+    if (fake_.watch_models) return fake_.watch_models(*context, *writer);
+    v1::ModelEvent event;
+    for (const v1::Model& model : Listed(/*show_failed=*/true)) {
+      *event.mutable_model() = model;
+      writer->Write(event);
+    }
+    event.mutable_complete();
+    writer->Write(event);
+    WaitUntilCancelled(*context);
+    return grpc::Status::CANCELLED;
+  }
+
+  grpc::Status LoadModel(grpc::ServerContext* context, const v1::LoadModelRequest* request,
+                         v1::Model* response) override {
+    if (fake_.loads_never_end) {
+      WaitUntilCancelled(*context);
+      return grpc::Status::CANCELLED;
+    }
+    return Manage("load", request->name(), [&](v1::Model& model) {
+      if (model.state() == v1::Model::FAILED) {
+        return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, model.error());
+      }
+      model.set_state(v1::Model::LOADED);
       *response = model;
       return grpc::Status::OK;
-    }
-    google::rpc::ResourceInfo info;
-    info.set_resource_type("denoised.v1.Model");
-    info.set_resource_name(request->name());
-    return StatusWithDetail(grpc::StatusCode::NOT_FOUND, "no such model", info);
+    });
+  }
+
+  grpc::Status UnloadModel(grpc::ServerContext*, const v1::UnloadModelRequest* request,
+                           v1::Model* response) override {
+    return Manage("unload", request->name(), [&](v1::Model& model) {
+      model.set_state(fake_.unloads_are_late ? v1::Model::LOADED : v1::Model::UNLOADED);
+      *response = model;
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status DeleteModel(grpc::ServerContext*, const v1::DeleteModelRequest* request,
+                           google::protobuf::Empty*) override {
+    return Manage("delete", request->name(), [&](v1::Model&) {
+      fake_.served_.erase(request->name());
+      return grpc::Status::OK;
+    });
   }
 
  private:
+  static grpc::Status NotFound(const std::string& name) {
+    google::rpc::ResourceInfo info;
+    info.set_resource_type("denoised.v1.Model");
+    info.set_resource_name(name);
+    return StatusWithDetail(grpc::StatusCode::NOT_FOUND, "no such model", info);
+  }
+
+  std::vector<v1::Model> Listed(bool show_failed) const {
+    const std::lock_guard lock(fake_.mutex_);
+    std::vector<v1::Model> models;
+    for (const auto& [name, model] : fake_.served_) {
+      if (show_failed || model.state() != v1::Model::FAILED) models.push_back(model);
+    }
+    return models;
+  }
+
+  // What `change` answers for the model.
+  template <class Change>
+  grpc::Status Manage(const char* call, const std::string& name, Change change) {
+    const std::lock_guard lock(fake_.mutex_);
+    fake_.model_calls_.push_back(absl::StrCat(call, " ", name));
+    if (!fake_.manages_models) {
+      return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "models are not managed here");
+    }
+    const auto model = fake_.served_.find(name);
+    return model == fake_.served_.end() ? NotFound(name) : change(model->second);
+  }
+
   FakeServer& fake_;
 };
 
 FakeServer::FakeServer(const std::vector<grpc::Service*>& more)
     : image_generation_(std::make_unique<ImageGeneration>(*this)),
       models_(std::make_unique<Models>(*this)) {
+  for (const v1::Model& model : {PlainModel(), ShapesModel()}) SetModel(model);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   int port = 0;
@@ -362,7 +435,19 @@ void FakeServer::SetServing(bool serving) {
                                                      serving);
 }
 
-FakeServer::~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
+FakeServer::~FakeServer() { Stop(); }
+
+void FakeServer::Stop() { server_->Shutdown(std::chrono::system_clock::now()); }
+
+void FakeServer::SetModel(const v1::Model& model) {
+  const std::lock_guard lock(mutex_);
+  served_[model.name()] = model;
+}
+
+std::vector<std::string> FakeServer::model_calls() const {
+  const std::lock_guard lock(mutex_);
+  return model_calls_;
+}
 
 std::vector<v1::GenerateRequest> FakeServer::requests() const {
   const std::lock_guard lock(mutex_);

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -19,7 +20,8 @@
 namespace denoise {
 
 // Serves "models/shapes" (16 x 12 RGB, classes "circle" and "square", guidance) and "models/plain"
-// (no classes) on a free port of 127.0.0.1 until destroyed. By default every request gets
+// (no classes), both without a state as older servers do, on a free port of 127.0.0.1 until
+// destroyed. By default every request gets
 // well-formed events with small PNG, JPEG, WebP or raw pictures, or a plan of our defaults on a
 // linear schedule; pictures that are sent to it are not looked at. The fields below, set before the
 // call, change that. Thread-safe except for the fields.
@@ -29,10 +31,20 @@ class FakeServer {
   explicit FakeServer(const std::vector<grpc::Service*>& more = {});
   ~FakeServer();
 
+  // Cancels all calls and returns once their handlers have returned. A handler can outlive the
+  // client's call: stop the server before what the handlers use goes away.
+  void Stop();
+
   const std::string& address() const { return address_; }
 
   // What the health service says of ImageGeneration; serving at first.
   void SetServing(bool serving);
+
+  // Adds a model, or replaces the one of its name. Only listings that ask for failed models have
+  // those that are FAILED.
+  void SetModel(const denoised::v1::Model& model);
+  // Calls to load, unload and delete models so far, in order: "load models/shapes".
+  std::vector<std::string> model_calls() const;
 
   // Requests to Generate and to Diffuse so far, in order.
   std::vector<denoised::v1::GenerateRequest> requests() const;
@@ -66,6 +78,13 @@ class FakeServer {
   std::function<void(denoised::v1::DiffuseEvent&)> edit_diffuse_event;
   std::function<void(denoised::v1::SamplerPlan&)> edit_plan;  // and on every plan
 
+  bool manages_models = true;     // as with --manage-models
+  bool loads_never_end = false;   // LoadModel waits for cancellation
+  bool unloads_are_late = false;  // UnloadModel leaves the model LOADED, as while it is in use
+  // Answers WatchModels; by default every model is told, and nothing more until the client leaves.
+  using ModelWriter = grpc::ServerWriter<denoised::v1::ModelEvent>;
+  std::function<grpc::Status(grpc::ServerContext&, ModelWriter&)> watch_models;
+
  private:
   class ImageGeneration;
   class Models;
@@ -83,6 +102,8 @@ class FakeServer {
   mutable std::condition_variable changed_;
   std::vector<denoised::v1::GenerateRequest> requests_;   // guarded by mutex_
   std::vector<denoised::v1::DiffuseRequest> diffusions_;  // likewise, as everything below
+  std::map<std::string, denoised::v1::Model> served_;
+  std::vector<std::string> model_calls_;
   int cancelled_calls_ = 0;
   int open_calls_ = 0;
   int most_open_calls_ = 0;

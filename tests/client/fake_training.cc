@@ -8,8 +8,10 @@ using google::protobuf::Empty;
 using grpc::ServerContext;
 using grpc::Status;
 
+// Calls a copy, because a client that has heard enough can return before the handler does, and the
+// test may then replace the function.
 template <class Function, class... Arguments>
-Status AnswerWith(const Function& function, Arguments&&... arguments) {
+Status AnswerWith(Function function, Arguments&&... arguments) {
   if (!function) return Status(grpc::StatusCode::UNIMPLEMENTED, "the test does not expect this");
   return function(arguments...);
 }

@@ -22,6 +22,8 @@ using ::testing::Pair;
 
 class TrainingClientTest : public testing::Test {
  protected:
+  void TearDown() override { server_.Stop(); }  // handlers use members of derived fixtures
+
   TrainingClient MakeClient(ClientOptions options = {}) {
     options.address = server_.address();
     return TrainingClient(options);
@@ -142,6 +144,7 @@ TEST_F(TrainingClientTest, OnlyWhatTakesItsTimeMayTakeLongerThanUnaryCalls) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(client.GetJob("7").status()));
   unary_deadline_passed.Notify();
   publish.join();
+  server_.Stop();  // GetJob's handler still uses the notification
 }
 
 // Bytes of a test, which can be unreadable at the end.

@@ -144,7 +144,7 @@ TEST(BrokenModels, AreReportedAndLeftOutAndTheOthersServed) {
   }
 }
 
-TEST(BrokenModels, AreNotFoundForCallers) {
+TEST(BrokenModels, AreRefusedWithTheReason) {
   ModelsFolder models;
   models.AddGuided().AddGuided("broken");
   WriteFile(models.path() / "broken" / "unet/config.json", "{");
@@ -152,8 +152,9 @@ TEST(BrokenModels, AreNotFoundForCallers) {
   auto request = GuidedRequest(/*steps=*/2);
   request.set_model("models/broken");
   const grpc::Status status = Generate(server->generation(), request).status;
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
-  EXPECT_THAT(status.error_message(), Not(HasSubstr("config.json")));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("models/broken does not load: unet/config.json"));
+  EXPECT_THAT(status.error_message(), Not(HasSubstr(models.path().string())));
 }
 
 TEST(BrokenModels, AModelsFolderThatIsNotThereEndsTheServerWithAMessage) {

@@ -41,9 +41,9 @@ ModelHandle ClassConditionalModel() {
   return std::make_shared<Model>(std::move(model));
 }
 
-ModelRepository TestModels() {
-  return ModelRepository({UnconditionalModel(), ClassConditionalModel(),
-                          std::make_shared<Model>(MakeModel("labels", 4))});
+std::vector<ModelHandle> TestModels() {
+  return {UnconditionalModel(), ClassConditionalModel(),
+          std::make_shared<Model>(MakeModel("labels", 4))};
 }
 
 }  // namespace denoise

@@ -1,7 +1,9 @@
 // Models whose networks are the exact denoisers of Gaussian pixels.
 #pragma once
 
-#include "server/models/model_repository.h"
+#include <vector>
+
+#include "server/models/model.h"
 
 namespace denoise {
 
@@ -12,6 +14,6 @@ ModelHandle UnconditionalModel();
 ModelHandle ClassConditionalModel();
 
 // Both of them, and "labels": class-conditional, without a class that stands for none.
-ModelRepository TestModels();
+std::vector<ModelHandle> TestModels();
 
 }  // namespace denoise

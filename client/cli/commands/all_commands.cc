@@ -18,7 +18,7 @@ Command AddAllCommands(CLI::App& app) {
                AddTrainCommand);
   commands.Add("evaluate", "Measure the quality and diversity of a model's images",
                AddEvaluateCommand);
-  commands.Add("models", "List the models that are served, or describe one", AddModelsCommand);
+  commands.Add("models", "List, watch, load, unload and delete models", AddModelsCommand);
   commands.Add("health", "Check whether the server is ready", AddHealthCommand);
   commands.Add("plan", "Print what a sampler does at every step, with or without a server",
                AddPlanCommand);

@@ -38,10 +38,14 @@ inline void SetExamples(CLI::App& app, const std::string& examples) {
   app.footer("Examples:\n" + examples + "\n" + kExitCodesHelp);
 }
 
-// The commands below `app`, one of which the user must choose.
+// The commands below `app`. The user must choose one of them, unless `otherwise` says what to run
+// without.
 class CommandSet {
  public:
-  explicit CommandSet(CLI::App& app) : app_(app) { app.require_subcommand(1); }
+  explicit CommandSet(CLI::App& app, Command otherwise = nullptr)
+      : app_(app), otherwise_(std::move(otherwise)) {
+    app.require_subcommand(otherwise_ ? 0 : 1, 1);
+  }
 
   // `declare` is called with the new command's app, as the functions above are.
   template <class Declare>
@@ -60,16 +64,17 @@ class CommandSet {
 
   // Runs the command that was chosen, once `app` has parsed.
   Command Chosen() const {
-    return [commands = commands_] {
+    return [commands = commands_, otherwise = otherwise_] {
       for (const auto& [command, run] : *commands) {
         if (command->parsed()) return run();
       }
-      return kExitUsage;
+      return otherwise ? otherwise() : kExitUsage;
     };
   }
 
  private:
   CLI::App& app_;
+  const Command otherwise_;
   std::shared_ptr<std::vector<std::pair<CLI::App*, Command>>> commands_ =
       std::make_shared<std::vector<std::pair<CLI::App*, Command>>>();
 };

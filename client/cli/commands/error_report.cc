@@ -18,9 +18,14 @@
 namespace denoise {
 namespace {
 
+// Some messages name the command or the flag of the server that helps.
+bool SaysWhatToDo(absl::string_view message) {
+  return absl::StrContains(message, "`denoise ") || absl::StrContains(message, "--manage-models") ||
+         absl::StrContains(message, "--model-memory");
+}
+
 std::string Advice(const absl::Status& status) {
-  // Some messages say themselves what to do.
-  if (absl::StrContains(status.message(), "`denoise ")) return "";
+  if (SaysWhatToDo(status.message())) return "";
   if (const auto delay = GetRetryDelay(status)) {
     return absl::StrCat("Try again in ", absl::FormatDuration(*delay), ", as the server asks.");
   }
@@ -41,6 +46,8 @@ std::string Advice(const absl::Status& status) {
                                                    : "The request may be too large for the server. "
                                                      "Send smaller pictures, or raise its\n"
                                                      "  --max-receive-bytes.";
+    case absl::StatusCode::kPermissionDenied:
+      return "Start the server with --manage-models to load, unload and delete models from here.";
     case absl::StatusCode::kUnimplemented:
       return "The server does not know this call. For training and data sets, start it with "
              "--state.\n"

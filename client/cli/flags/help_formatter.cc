@@ -18,18 +18,6 @@ constexpr size_t kMinColumns = 60;
 constexpr size_t kMaxColumns = 100;
 constexpr size_t kLeftColumns = 28;
 
-// Lines of at most `width` columns; a longer word stands alone.
-std::vector<std::string> Wrap(const std::string& text, size_t width) {
-  std::vector<std::string> lines = {""};
-  for (const std::string& word : std::vector<std::string>(absl::StrSplit(text, ' '))) {
-    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width) {
-      lines.emplace_back();
-    }
-    absl::StrAppend(&lines.back(), lines.back().empty() ? "" : " ", word);
-  }
-  return lines;
-}
-
 // "--invert, --noise": in order, as CLI11 keeps a set of pointers.
 std::string Names(const std::set<CLI::Option*>& options) {
   std::vector<std::string> names;
@@ -51,6 +39,17 @@ std::string Excluded(const CLI::Option& option) {
 
 }  // namespace
 
+std::vector<std::string> WrapWords(const std::string& text, size_t width) {
+  std::vector<std::string> lines = {""};
+  for (const std::string& word : std::vector<std::string>(absl::StrSplit(text, ' '))) {
+    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width) {
+      lines.emplace_back();
+    }
+    absl::StrAppend(&lines.back(), lines.back().empty() ? "" : " ", word);
+  }
+  return lines;
+}
+
 HelpFormatter::HelpFormatter(int columns)
     : columns_(std::clamp(static_cast<size_t>(std::max(columns, 0)), kMinColumns, kMaxColumns)) {}
 
@@ -68,7 +67,7 @@ std::string HelpFormatter::Entry(const std::string& left, const std::string& rig
   std::string gap =
       fits ? std::string(kLeftColumns - text.size(), ' ') : absl::StrCat("\n", indent);
   // The last column stays free: a terminal would wrap a full line.
-  for (const std::string& line : Wrap(right, columns_ - 1 - kLeftColumns)) {
+  for (const std::string& line : WrapWords(right, columns_ - 1 - kLeftColumns)) {
     absl::StrAppend(&text, gap, line);
     gap = absl::StrCat("\n", indent);
   }
@@ -105,7 +104,7 @@ std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
 }
 
 std::string HelpFormatter::make_description(const CLI::App* app) const {
-  return absl::StrCat(absl::StrJoin(Wrap(app->get_description(), columns_ - 1), "\n"), "\n");
+  return absl::StrCat(absl::StrJoin(WrapWords(app->get_description(), columns_ - 1), "\n"), "\n");
 }
 
 }  // namespace denoise

@@ -4,8 +4,12 @@
 #include <CLI/App.hpp>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace denoise {
+
+// The words of `text` in lines of at most `width` bytes; a longer word stands alone.
+std::vector<std::string> WrapWords(const std::string& text, size_t width);
 
 // Flags on the left, their help on the right, wrapped to `columns`. What a flag needs or excludes
 // is part of its help. Texts from elsewhere (examples) are printed as they are. Immutable.

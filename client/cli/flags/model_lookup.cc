@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "denoised/v1/image_generation.pb.h"
@@ -28,11 +29,19 @@ absl::StatusOr<v1::Model> OnlyModel(Client& client) {
   ASSIGN_OR_RETURN(std::vector<v1::Model> models, client.ListModels());
   if (models.empty()) {
     return absl::NotFoundError(
-        "the server serves no model. Start it with `denoised --models DIR`.");
+        "the server has no model that can be used. `denoise models` shows broken ones. Put "
+        "others into the folder that `denoised --models DIR` names.");
   }
   if (models.size() == 1) return models.front();
   return InvalidField(
       "model", absl::StrCat("is required, as several models are served: ", ModelNames(models)));
+}
+
+absl::Status CannotBeUsed(const v1::Model& model) {
+  const std::string reason = model.error().empty() ? "its files are broken" : model.error();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "model ", ShortModelName(model.name()), " cannot be used: ", absl::StripSuffix(reason, "."),
+      ". `denoise models` shows which can."));
 }
 
 // A whole number is always an index, even if a class has it as its name.
@@ -64,6 +73,7 @@ absl::StatusOr<v1::Model> ResolveModel(Client& client, const std::string& name) 
       return InvalidField("model", violation.description);
     }
   }
+  if (model.ok() && model->state() == v1::Model::FAILED) return CannotBeUsed(*model);
   if (!absl::IsNotFound(model.status())) return model;
   const auto models = client.ListModels();
   if (!models.ok()) return model;

@@ -13,7 +13,7 @@
 namespace denoise {
 
 // The model called `name`, or the only one served where `name` is empty. NotFound and
-// InvalidArgument list the models that are served.
+// InvalidArgument list the models that are served; FailedPrecondition says why this one is broken.
 absl::StatusOr<denoised::v1::Model> ResolveModel(Client& client, const std::string& name);
 
 // Loaders of GenerateRequest's flags (FlagForm::from_model). `text` is a class of `model`, by index

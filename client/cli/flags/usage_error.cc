@@ -78,6 +78,12 @@ const CLI::Option* FindOption(const CLI::App& app, const std::string& name) {
 
 bool TakesValue(const CLI::Option& option) { return option.get_items_expected_max() > 0; }
 
+bool TakesArgument(const CLI::App& app) {
+  const std::vector<const CLI::Option*> options = app.get_options();
+  return std::any_of(options.begin(), options.end(),
+                     [](const CLI::Option* option) { return option->get_positional(); });
+}
+
 std::vector<std::string> FlagsOf(const CLI::App& app) {
   std::vector<std::string> flags;
   for (const CLI::Option* option : app.get_options()) {
@@ -176,7 +182,8 @@ class Reader {
     return TakeValue(name, *option);
   }
 
-  // A command, or a positional argument.
+  // A command, or a positional argument. Where it may be either, the first of several words is
+  // meant for a command if it is close to one.
   std::optional<UsageError> ReadWord(const std::string& word) {
     const auto commands = app_->get_subcommands(nullptr);
     if (commands.empty()) return std::nullopt;
@@ -185,7 +192,13 @@ class Reader {
       app_ = command;
       return std::nullopt;
     }
-    return UnknownCommand(word, *app_);
+    if (!TakesArgument(*app_)) return UnknownCommand(word, *app_);
+    if (argument_.empty()) {
+      argument_ = word;
+    } else if (!NearestOf(argument_, CommandsOf(*app_)).empty()) {
+      return UnknownCommand(argument_, *app_);
+    }
+    return std::nullopt;
   }
 
   std::optional<UsageError> TakeValue(const std::string& flag, const CLI::Option& option) {
@@ -210,6 +223,7 @@ class Reader {
   const CLI::App* app_;
   const std::span<const std::string> arguments_;
   size_t next_ = 0;
+  std::string argument_;  // the first word of `app_` that is no command
 };
 
 // The beginning of `message`, up to `end`, if that is the name of an option.

@@ -1,5 +1,5 @@
 #include "core/files/atomic_file.h"
-#include "core/files/mapped_file.h"
+#include "core/files/file_content.h"
 #include "server/jobs/store/files.h"
 #include "server/jobs/store/state_manifest.h"
 
@@ -16,7 +16,7 @@ absl::Status WriteStateManifest(const std::filesystem::path& folder,
 }
 
 std::optional<StateManifest> ReadStateManifest(const std::filesystem::path& folder) {
-  const auto file = MappedFile::Open(folder / kManifestName);
+  const auto file = FileContent::Read(folder / kManifestName);
   if (!file.ok()) return std::nullopt;
   auto manifest = DecodeStateManifest((*file)->bytes());
   return manifest.ok() ? std::optional(*std::move(manifest)) : std::nullopt;

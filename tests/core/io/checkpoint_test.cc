@@ -184,7 +184,7 @@ TEST_F(BrokenCheckpointTest, BrokenJsonIsNamed) {
       ExpectRefused(kInvalid, file, "");
     }
     WriteFile(model_ / file, std::string((1 << 20) + 1, ' '));
-    ExpectRefused(kInvalid, file, "at most 1048576 are read");
+    ExpectRefused(kInvalid, file, "at most 1048576 are allowed");
     fs::remove(model_ / file);
     fs::create_directory(model_ / file);
     ExpectRefused(kInvalid, file, "not a regular file");

@@ -117,10 +117,10 @@ TEST(ModelIndex, RefusesNamesThatAreTooLong) {
 
 TEST(ModelIndex, ReportsAllViolationsUpToABound) {
   nlohmann::json json = ValidIndex();
-  json["vae"] = 1;
-  json["tokenizer"] = 2;
+  json["vae"] = {"diffusers", "AutoencoderKL"};
+  json["tokenizer"] = {"transformers", "CLIPTokenizer"};
   EXPECT_EQ(GetFieldViolations(ParseModelIndex(json.dump()).status()).size(), 2u);
-  for (int i = 0; i < 1000; ++i) json[absl::StrCat("key", i)] = i;
+  for (int i = 0; i < 1000; ++i) json[absl::StrCat("key", i)] = {"transformers", "Part"};
   EXPECT_LT(GetFieldViolations(ParseModelIndex(json.dump()).status()).size(), 100u);
 }
 

@@ -94,7 +94,8 @@ TEST_F(WeightsTest, ShardsLieInTheSameFolder) {
 
 TEST_F(WeightsTest, BrokenIndexesAreRefusedByName) {
   const std::pair<const char*, const char*> cases[] = {
-      {"", "not valid JSON"},
+      {"", "is empty"},
+      {"{", "not valid JSON"},
       {"[]", "has no object weight_map"},
       {"{}", "has no object weight_map"},
       {R"({"weight_map": []})", "has no object weight_map"},

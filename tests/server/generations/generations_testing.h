@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/generations/generations.h"
+#include "server/requests/field_checks.h"
 #include "tests/server/test_models.h"
 #include "tests/support/fake_clock.h"
 
@@ -39,7 +40,7 @@ class GenerationsFixture : public testing::Test {
     const RequestDigest digest = DigestOf(request);
     auto joined = generations_.Join(request, digest, MakeCaller(deadline));
     if (!joined.ok() || *joined != nullptr) return joined;
-    auto resolved = ResolveRequest(request, models_, {}, /*seed=*/1);
+    auto resolved = ResolveRequest(request, FindModel(request.model(), models_), {}, /*seed=*/1);
     if (!resolved.ok()) return resolved.status();
     return generations_.Start(request, digest, *std::move(resolved), MakeCaller(deadline));
   }
@@ -81,7 +82,7 @@ class GenerationsFixture : public testing::Test {
 
   FakeClock clock_;
   Telemetry telemetry_{"test", {}};
-  const ModelRepository models_ = TestModels();
+  ModelRepository models_{TestModels()};
   SampleBudget samples_{int64_t{64} << 20};
   std::vector<std::shared_ptr<GenerationSink>> sinks_;  // let go of by the test
   std::vector<GenerationRequest> submitted_;

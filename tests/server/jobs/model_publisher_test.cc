@@ -76,7 +76,7 @@ TEST_F(ModelPublisherTest, AModelThatIsServedIsPublished) {
   const auto published = Publish(name, "digits");
 
   ASSERT_TRUE(published.ok()) << published.status();
-  EXPECT_EQ(server_->models().Find("digits")->version, (*published)->version);
+  EXPECT_EQ((*server_->models().Find("digits"))->version, (*published)->version);
   EXPECT_EQ(Events(name).size(), events);
 }
 

@@ -76,8 +76,7 @@ class TrainingServer {
         database_(OpenState::Unwrap(Database::Open(state_.database()))),
         data_sets_(OpenState::Unwrap(
             DataSetStore::Open(database_.get(), &state_, {}, IngestUpload, clock))),
-        models_folder_(folder / "models", {}),
-        models_(OpenState::Unwrap(models_folder_.Load()).models),
+        live_models_(ModelsFolder(folder / "models"), {}, &models_, &Clock::Real()),
         engine_({.max_batch_rows = 4, .max_active_rows = 4}, Clock::Real(), nullptr),
         jobs_(OpenState::Unwrap(
             TrainingJobs::Start({.state = &state_,
@@ -85,9 +84,11 @@ class TrainingServer {
                                  .data_sets = data_sets_.get(),
                                  .engine = &engine_,
                                  .models = &models_,
-                                 .models_folder = &models_folder_,
+                                 .live_models = &live_models_,
                                  .clock = clock},
-                                {.max_running_jobs = max_running_jobs, .max_waiting_jobs = 3}))) {}
+                                {.max_running_jobs = max_running_jobs, .max_waiting_jobs = 3}))) {
+    EXPECT_EQ(live_models_.Start(), absl::OkStatus());
+  }
 
   TrainingJobs& jobs() { return *jobs_; }
   DataSetStore& data_sets() { return *data_sets_; }
@@ -98,8 +99,8 @@ class TrainingServer {
   StateDir state_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<DataSetStore> data_sets_;
-  ModelsFolder models_folder_;
   ModelRepository models_;
+  LiveModels live_models_;
   Engine engine_;
   std::unique_ptr<TrainingJobs> jobs_;
 };

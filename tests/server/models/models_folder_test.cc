@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/models/model_loader.h"
 #include "tests/support/temp_dir.h"
 
 namespace denoise {
@@ -27,6 +28,17 @@ namespace fs = std::filesystem;
 const fs::path kReference = "tests/data/reference/unet";
 constexpr char kWeights[] = "unet/diffusion_pytorch_model.safetensors";
 
+// A folder that is not served, and why.
+struct BrokenModel {
+  std::string folder;
+  absl::Status status;
+};
+
+struct LoadedModels {
+  std::vector<ModelHandle> models;  // in order of folder
+  std::vector<BrokenModel> broken;
+};
+
 class ModelsFolderTest : public testing::Test {
  protected:
   // A copy of a reference checkpoint, to be broken or not.
@@ -36,10 +48,31 @@ class ModelsFolderTest : public testing::Test {
     return path;
   }
 
+  // As a server does at its start.
   LoadedModels Load() {
-    auto loaded = Folder().Load();
-    EXPECT_TRUE(loaded.ok()) << loaded.status();
-    return *std::move(loaded);
+    EXPECT_EQ(Folder().Repair(), absl::OkStatus());
+    const auto entries = Folder().List();
+    EXPECT_TRUE(entries.ok()) << entries.status();
+    LoadedModels loaded;
+    for (const ModelEntry& entry : entries.value_or(std::vector<ModelEntry>())) {
+      absl::StatusOr<ModelHandle> model =
+          entry.folder.ok() ? LoadModel(*entry.folder, entry.id, {}) : entry.folder.status();
+      if (model.ok()) {
+        loaded.models.push_back(*std::move(model));
+      } else {
+        loaded.broken.push_back({entry.name, model.status()});
+      }
+    }
+    return loaded;
+  }
+
+  absl::Status Install(const std::string& id, const ModelsFolder::Writer& write) {
+    return InstalledModel(id, write).status();
+  }
+  absl::StatusOr<ModelHandle> InstalledModel(const std::string& id,
+                                             const ModelsFolder::Writer& write) {
+    return Folder().Install(id, write,
+                            [&](const fs::path& folder) { return LoadModel(folder, id, {}); });
   }
 
   static std::map<std::string, ModelHandle> ById(const LoadedModels& loaded) {
@@ -60,7 +93,7 @@ class ModelsFolderTest : public testing::Test {
     return reason;
   }
 
-  ModelsFolder Folder() const { return ModelsFolder(root_.path(), {}); }
+  ModelsFolder Folder() const { return ModelsFolder(root_.path()); }
 
   TempDir root_;
 };
@@ -245,7 +278,7 @@ TEST_F(CacheTest, ARootThatIsNoFolderOfModelsIsToldAsWhatItIs) {
         WrongRoot{"M5", "file", "the models folder is a file"},
         WrongRoot{"M5", "gray", "the models folder is a model itself"},
         WrongRoot{"M5", "models--org--gray", "is one model of a Hugging Face cache"}}) {
-    const absl::Status status = ModelsFolder(root_.path() / wrong.path, {}).Load().status();
+    const absl::Status status = ModelsFolder(root_.path() / wrong.path).List().status();
     EXPECT_THAT(std::string(status.message()), HasSubstr(wrong.told)) << wrong.code;
     EXPECT_THAT(std::string(status.message()), Not(HasSubstr(root_.path().string())));
   }
@@ -287,7 +320,7 @@ TEST_F(ModelsFolderTest, LeavesOutWeightsThatAreNotFinite) {
 }
 
 TEST_F(ModelsFolderTest, AnAbsentRootIsAnError) {
-  EXPECT_EQ(ModelsFolder(root_.path() / "absent", {}).Load().status().code(),
+  EXPECT_EQ(ModelsFolder(root_.path() / "absent").List().status().code(),
             absl::StatusCode::kNotFound);
 }
 
@@ -312,45 +345,31 @@ class InstallTest : public ModelsFolderTest {
     std::erase(names, ".lock");
     return names;
   }
-
-  ModelRepository models_;
 };
 
-TEST_F(InstallTest, ANewModelIsServedAndStaysThereAfterARestart) {
-  const auto installed = Folder().Install("m", Copy(kNew), models_);
+TEST_F(InstallTest, ANewModelStaysThereAfterARestart) {
+  const auto installed = InstalledModel("m", Copy(kNew));
   ASSERT_TRUE(installed.ok()) << installed.status();
-  EXPECT_EQ(models_.Find("m"), *installed);
   EXPECT_EQ((*installed)->id, "m");
   EXPECT_THAT(Entries(), ElementsAre("m"));
   EXPECT_EQ(ById(Load()).at("m")->version, (*installed)->version);
 }
 
-TEST_F(InstallTest, ANewVersionTakesTheNameWhileHoldersOfTheOldOneGoOn) {
+TEST_F(InstallTest, ANewVersionTakesTheName) {
   Add("m", kOld);
-  models_.Publish(Load().models[0]);
-  ModelHandle held = models_.Find("m");
-  const std::weak_ptr<const Network> weights = held->networks[0];
-  ASSERT_TRUE(Folder().Install("m", Copy(kNew), models_).ok());
-  EXPECT_EQ(models_.Find("m")->spec.in_channels, 3);
-  EXPECT_EQ(models_.size(), 1u);
-  EXPECT_TRUE(WarmUp(*held->networks[0]).ok());
-  held.reset();
-  EXPECT_TRUE(weights.expired());
+  ASSERT_EQ(Install("m", Copy(kNew)), absl::OkStatus());
   EXPECT_THAT(Entries(), ElementsAre("m"));
   EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 3);
 }
 
 TEST_F(InstallTest, AVersionThatDoesNotLoadNeverTakesTheName) {
   Add("m", kOld);
-  models_.Publish(Load().models[0]);
   const auto truncated = [](const fs::path& folder) {
     fs::copy(kReference / kNew, folder, fs::copy_options::recursive);
     fs::resize_file(folder / kWeights, 1000);
     return absl::OkStatus();
   };
-  EXPECT_EQ(Folder().Install("m", truncated, models_).status().code(),
-            absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(models_.Find("m")->spec.in_channels, 1);
+  EXPECT_EQ(Install("m", truncated).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(Entries(), ElementsAre("m"));
   EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 1);
 }
@@ -361,23 +380,21 @@ TEST_F(InstallTest, AVersionThatCannotBeWrittenLeavesNothing) {
     WriteFile(folder / "model_index.json", "{}");
     return absl::ResourceExhaustedError("the disk is full");
   };
-  EXPECT_EQ(Folder().Install("m", full, models_).status(),
-            absl::ResourceExhaustedError("the disk is full"));
+  EXPECT_EQ(Install("m", full), absl::ResourceExhaustedError("the disk is full"));
   EXPECT_THAT(Entries(), IsEmpty());
-  EXPECT_EQ(models_.size(), 0u);
 }
 
 TEST_F(InstallTest, TakesNothingForANameThatIsNone) {
-  for (const char* id : {"", "..", "../m", ".incoming", ".replaced", "a/b"}) {
-    EXPECT_EQ(Folder().Install(id, Copy(kNew), models_).status().code(),
-              absl::StatusCode::kInvalidArgument);
+  for (const char* id : {"", "..", "../m", ".incoming", ".replaced", "a/b", "a@", "a@0", "a@1/b"}) {
+    EXPECT_EQ(Install(id, Copy(kNew)).code(), absl::StatusCode::kInvalidArgument) << id;
   }
   EXPECT_THAT(Entries(), IsEmpty());
 }
 
 // Nobody can make a file there, not even root.
 TEST_F(InstallTest, AFolderThatCannotBeWrittenToIsAFailedPrecondition) {
-  const absl::Status status = ModelsFolder("/sys", {}).Install("m", Copy(kNew), models_).status();
+  const absl::Status status =
+      ModelsFolder("/sys").Install("m", Copy(kNew), [](const auto&) { return nullptr; }).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr("/sys")));
 }
@@ -386,21 +403,58 @@ TEST_F(InstallTest, ReplacesALinkAndNotWhatItLeadsTo) {
   const TempDir elsewhere;
   fs::copy(kReference / kOld, elsewhere.path(), fs::copy_options::recursive);
   fs::create_directory_symlink(elsewhere.path(), root_.path() / "m");
-  ASSERT_TRUE(Folder().Install("m", Copy(kNew), models_).ok());
+  ASSERT_EQ(Install("m", Copy(kNew)), absl::OkStatus());
   EXPECT_FALSE(fs::is_symlink(root_.path() / "m"));
   EXPECT_TRUE(fs::exists(elsewhere.path() / kWeights));
 }
 
-TEST_F(InstallTest, WhatIsServedIsWhatTheFolderHoldsHoweverManyInstallAtOnce) {
+TEST_F(InstallTest, SeveralAtOnceLeaveOneWholeVersion) {
   std::vector<std::future<absl::Status>> installs;
   for (int i = 0; i < 6; ++i) {
-    installs.push_back(std::async(std::launch::async, [this, i] {
-      return Folder().Install("m", Copy(i % 2 == 0 ? kOld : kNew), models_).status();
-    }));
+    installs.push_back(std::async(
+        std::launch::async, [this, i] { return Install("m", Copy(i % 2 == 0 ? kOld : kNew)); }));
   }
   for (auto& install : installs) EXPECT_EQ(install.get(), absl::OkStatus());
-  EXPECT_EQ(models_.Find("m")->version, ById(Load()).at("m")->version);
+  EXPECT_TRUE(ById(Load()).contains("m"));
   EXPECT_THAT(Entries(), ElementsAre("m"));
+}
+
+TEST_F(InstallTest, ADeletedModelIsGone) {
+  Add("m");
+  Add("m@2");
+  EXPECT_EQ(Folder().Delete("m@2"), absl::OkStatus());
+  EXPECT_THAT(Entries(), ElementsAre("m"));
+  EXPECT_EQ(Folder().Delete("m@2").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Folder().Delete("../x").code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(InstallTest, DeletingALinkLeavesWhatItLeadsTo) {
+  const TempDir elsewhere;
+  fs::copy(kReference / kOld, elsewhere.path(), fs::copy_options::recursive);
+  fs::create_directory_symlink(elsewhere.path(), root_.path() / "m");
+  EXPECT_EQ(Folder().Delete("m"), absl::OkStatus());
+  EXPECT_THAT(Entries(), IsEmpty());
+  EXPECT_TRUE(fs::exists(elsewhere.path() / kWeights));
+}
+
+TEST_F(InstallTest, OnlyModelsAreDeleted) {
+  fs::create_directory(root_.path() / "photos");
+  WriteFile(root_.path() / "photos" / "cat.png", "");
+  EXPECT_EQ(Folder().Delete("photos").code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(Entries(), ElementsAre("photos"));
+}
+
+TEST_F(CacheTest, ACachedModelIsNotDeleted) {
+  Cache("models--gray");
+  EXPECT_EQ(Folder().Delete("gray").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(ById(Load()), ElementsAre(Key("gray")));
+}
+
+TEST_F(ModelsFolderTest, ADeletionThatACrashInterruptedIsFinished) {
+  fs::create_directory(root_.path() / ".deleted");
+  Add(".deleted/m");
+  EXPECT_THAT(Load().models, IsEmpty());
+  EXPECT_FALSE(fs::exists(root_.path() / ".deleted"));
 }
 
 // The folders that a crash leaves at each step of an install, and what the next start serves.
@@ -461,7 +515,7 @@ TEST_F(InterruptedInstallTest, LeavesOneCompleteModelWhereverItHappens) {
 TEST_F(InterruptedInstallTest, TheNextInstallRepairsItToo) {
   Put(kNew, ".incoming/m");
   Put(kOld, ".replaced/m");
-  ASSERT_TRUE(Folder().Install("other", Copy(kNew), models_).ok());
+  ASSERT_EQ(Install("other", Copy(kNew)), absl::OkStatus());
   EXPECT_THAT(Entries(), testing::UnorderedElementsAre("m", "other"));
   EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 1);
 }

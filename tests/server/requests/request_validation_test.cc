@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/field_violations.h"
+#include "server/requests/field_checks.h"
 #include "tests/server/test_models.h"
 
 namespace denoise {
@@ -24,13 +25,13 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr uint64_t kChosenSeed = 4242;
 
 const ModelRepository& Models() {
-  static const ModelRepository models = TestModels();
+  static const ModelRepository models(TestModels());
   return models;
 }
 
 absl::StatusOr<ResolvedRequest> Resolve(const GenerateRequest& request,
                                         const RequestLimits& limits = {}) {
-  return ResolveRequest(request, Models(), limits, kChosenSeed);
+  return ResolveRequest(request, FindModel(request.model(), Models()), limits, kChosenSeed);
 }
 
 GenerateRequest ClassRequest() {
@@ -389,9 +390,9 @@ TEST(RequestValidation, HoldsOnToTheModel) {
   std::optional<ResolvedRequest> resolved;
   std::weak_ptr<const Model> model;
   {
-    const ModelRepository models = TestModels();
-    model = models.Find("emoji");
-    resolved = *ResolveRequest(ClassRequest(), models, {}, 0);
+    const ModelRepository models(TestModels());
+    model = *models.Find("emoji");
+    resolved = *ResolveRequest(ClassRequest(), FindModel(ClassRequest().model(), models), {}, 0);
     resolved->model.reset();
   }
   EXPECT_FALSE(model.expired()) << "the engine's request keeps the networks, and the model, alive";

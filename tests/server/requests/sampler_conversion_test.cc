@@ -47,7 +47,7 @@ TEST(SamplerConversion, NothingAskedIsTheModelsDefault) {
 
 // A model whose scheduler_config.json is `json`.
 Model ModelWith(std::string_view json) {
-  Model model = *UnconditionalModel();
+  Model model = {ModelInfo(*UnconditionalModel()), "faces", "0123abcd"};
   model.scheduler = ParseSchedulerConfig(json).value();
   model.schedule = Schedule::Create(model.scheduler.schedule).value();
   model.default_sampler = model.scheduler.sampler;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/image/image.h"
+#include "server/requests/field_checks.h"
 #include "tests/server/test_models.h"
 
 namespace denoise {
@@ -24,13 +25,13 @@ using ::testing::HasSubstr;
 constexpr int kSampleBytes = 3 * 8 * 8 * 4;  // of the test models
 
 const ModelRepository& Models() {
-  static const ModelRepository models = TestModels();
+  static const ModelRepository models(TestModels());
   return models;
 }
 
 absl::StatusOr<ResolvedRequest> Resolve(const GenerateRequest& request,
                                         const RequestLimits& limits = {}) {
-  return ResolveRequest(request, Models(), limits, /*seed=*/1);
+  return ResolveRequest(request, FindModel(request.model(), Models()), limits, /*seed=*/1);
 }
 
 std::vector<std::string> ViolatedFields(const GenerateRequest& request) {

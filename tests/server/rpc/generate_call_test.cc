@@ -198,7 +198,7 @@ TEST_F(GenerateCallTest, RoomIsReservedForTheFramesOfEveryKind) {
   request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
   request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X0);
   const int64_t of_both = reserved();
-  const int64_t sample_bytes = SampleBytes(models_.Find("faces")->spec);
+  const int64_t sample_bytes = SampleBytes((*models_.Find("faces"))->spec);
   EXPECT_EQ(of_both - of_one, 100 * sample_bytes);
 }
 
@@ -227,7 +227,7 @@ TEST_F(GenerateCallTest, IsRefusedAsSoonAsTheServerDrains) {
 TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
-  ModelsService other(&models_);
+  ModelsService other(&models_, /*managed=*/nullptr, environment_.calls);
   EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}, &memory_, nullptr)
                 .status()
                 .code(),

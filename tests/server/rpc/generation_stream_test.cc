@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "tests/server/generations/generations_testing.h"
+#include "tests/server/test_models.h"
 
 namespace denoise {
 namespace {
@@ -112,6 +113,57 @@ class GenerationStreamTest : public GenerationsFixture {
   std::optional<absl::Status> status_;  // once it is over
   bool waits_ = false;
 };
+
+// A request for a model that is not in memory.
+class UnloadedModelTest : public GenerationStreamTest {
+ protected:
+  UnloadedModelTest() {
+    models_.Unload("faces");
+    Start();
+  }
+
+  std::optional<std::string> Wanted() { return models_.NextWanted(clock_, clock_.Now()); }
+};
+
+TEST_F(UnloadedModelTest, TheRequestStartsOnceItIsLoaded) {
+  EXPECT_THAT(TakeAll(), IsEmpty());
+  EXPECT_TRUE(waits_);
+  EXPECT_TRUE(submitted_.empty());
+  EXPECT_EQ(Wanted(), "faces");
+  models_.Publish(UnconditionalModel());
+  EXPECT_EQ(wakes_, 1);
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted"));
+  ASSERT_EQ(submitted_.size(), 1u);
+  EXPECT_EQ(submitted_[0].networks->size(), 1u);
+}
+
+TEST_F(UnloadedModelTest, TheRequestKeepsItThoughItIsUnloadedAtOnce) {
+  models_.Publish(UnconditionalModel());
+  models_.Unload("faces");
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted"));
+  EXPECT_EQ(submitted_[0].networks->size(), 1u);
+}
+
+TEST_F(UnloadedModelTest, TheRequestFailsIfItDoesNotLoad) {
+  models_.Fail("faces", absl::InvalidArgumentError("its config is empty"));
+  EXPECT_THAT(TakeAll(), IsEmpty());
+  EXPECT_EQ(*status_, absl::FailedPreconditionError("models/faces does not load: its config is "
+                                                    "empty"));
+}
+
+TEST_F(UnloadedModelTest, ACallerThatLeavesWantsItNoMore) {
+  EXPECT_TRUE(source_->OnCallerGone().has_value());
+  source_.reset();
+  EXPECT_EQ(Wanted(), std::nullopt);
+}
+
+TEST_F(UnloadedModelTest, ABadRequestIsRefusedWithoutLoadingIt) {
+  source_.reset();
+  request_.mutable_sampler()->set_steps(-1);
+  source_ = MakeGenerateSource(environment_, request_, MakeCall());
+  EXPECT_TRUE(absl::IsInvalidArgument(source_->Start()));
+  EXPECT_EQ(Wanted(), std::nullopt);
+}
 
 TEST_F(GenerationStreamTest, TellsTheWholeStoryInOrder) {
   Start();

@@ -45,7 +45,7 @@ class ServiceTest : public testing::Test {
     return flags;
   }
 
-  const ModelRepository models_ = TestModels();
+  ModelRepository models_{TestModels()};
   Telemetry telemetry_{"test", {"cpu"}};
   FakeClock call_clock_;  // of what calls may take; everything else has the real one
   LiveCalls live_calls_{&call_clock_};
@@ -75,7 +75,7 @@ class ServiceTest : public testing::Test {
                                            .limits = {}};
   ImageGenerationService generation_{environment_};
   GenerationsService generations_service_{environment_};
-  ModelsService models_service_{&models_};
+  ModelsService models_service_{&models_, /*managed=*/nullptr, environment_.calls};
   MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
   GrpcListener listener_ =
       *Listen(Flags(),

@@ -96,6 +96,13 @@ TEST(StatusMapping, SaysWhichResourceIsNotFound) {
   EXPECT_EQ(resource->resource_name(), "models/absent");
 }
 
+TEST(StatusMapping, ARefusalWithAReasonIsTold) {
+  const WireStatus wire =
+      ToWireStatus(WithErrorReason(absl::PermissionDeniedError("not here"), "NOT_HERE"), "cafe");
+  EXPECT_EQ(wire.status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(wire.status.error_message(), "not here");
+}
+
 TEST(StatusMapping, AFailureInsideSaysNothingOfTheInside) {
   for (const absl::Status& status :
        {absl::InternalError("/srv/secret: cublas"), absl::UnknownError("/srv/secret"),

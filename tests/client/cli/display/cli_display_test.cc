@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "client/cli/display/generation_display.h"
+#include "client/cli/display/model_text.h"
 #include "client/cli/display/picture_grid.h"
 #include "client/cli/display/picture_history.h"
 #include "client/cli/display/text.h"
@@ -17,6 +18,7 @@ namespace {
 namespace v1 = denoised::v1;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 Image Picture(uint8_t value) { return Image{4, 2, 1, std::vector<uint8_t>(8, value)}; }
 
@@ -135,6 +137,33 @@ TEST(PictureHistory, RefusesPicturesOfAnotherShape) {
   PictureHistory history(2, 2, 0);
   ASSERT_TRUE(history.AddImage(0, Picture(1)).ok());
   EXPECT_FALSE(history.AddImage(1, Image{2, 4, 1, std::vector<uint8_t>(8, 1)}).ok());
+}
+
+v1::ModelEvent EventOf(const std::string& name, v1::Model::State state) {
+  v1::ModelEvent event;
+  event.mutable_model()->set_name(name);
+  event.mutable_model()->set_state(state);
+  return event;
+}
+
+TEST(ModelNews, TellsAChangeOnceAndWhatANewStreamNoLongerHas) {
+  v1::ModelEvent complete, removed;
+  complete.mutable_complete();
+  removed.set_removed("models/c");
+  ModelNews news;
+  news.BeginStream();
+  EXPECT_THAT(news.Add(EventOf("models/a", v1::Model::LOADING)), ElementsAre("model a is loading"));
+  EXPECT_THAT(news.Add(EventOf("models/a", v1::Model::LOADING)), IsEmpty());
+  EXPECT_THAT(news.Add(EventOf("models/b", v1::Model::FAILED)),
+              ElementsAre("model b failed: no reason given"));
+  EXPECT_THAT(news.Add(EventOf("models/c", v1::Model::UNLOADED)),
+              ElementsAre("model c is unloaded"));
+  EXPECT_THAT(news.Add(complete), IsEmpty());
+  EXPECT_THAT(news.Add(removed), ElementsAre("model c is removed"));
+  EXPECT_THAT(news.Add(removed), IsEmpty());
+  news.BeginStream();
+  EXPECT_THAT(news.Add(EventOf("models/a", v1::Model::LOADED)), ElementsAre("model a is loaded"));
+  EXPECT_THAT(news.Add(complete), ElementsAre("model b is removed"));
 }
 
 TEST(LayOutGrid, FillsTheTerminalAndNeverOverflowsIt) {

@@ -52,7 +52,7 @@ TEST(OptionTable, HasALineForEveryMember) {
                solver_type, lower_order_final, euler_at_final, final_sigma, sigma_spacing,
                flow_shift, sigma_min, sigma_max, rho, rescale_betas_zero_snr, interpolation_type,
                timestep_type, lambda_min_clipped, disable_corrector, s_churn, s_tmin, s_tmax,
-               s_noise, noise_temperature, corrected_third_order] = overrides;
+               s_noise, noise_temperature, corrected_third_order, predict_x0] = overrides;
   const std::set<const void*> members = {&sampler,
                                          &steps,
                                          &timesteps,
@@ -92,7 +92,8 @@ TEST(OptionTable, HasALineForEveryMember) {
                                          &s_tmax,
                                          &s_noise,
                                          &noise_temperature,
-                                         &corrected_third_order};
+                                         &corrected_third_order,
+                                         &predict_x0};
   std::set<const void*> lines;
   ForEachOption([&](const auto& option) { lines.insert(&(overrides.*option.in_overrides)); });
   EXPECT_EQ(lines, members);

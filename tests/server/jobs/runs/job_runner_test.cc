@@ -36,7 +36,7 @@ TEST_F(JobRunnerTest, AJobRunsToItsEndAndBecomesAModel) {
   ASSERT_TRUE(published.ok()) << published.status();
   EXPECT_EQ((*published)->spec.height, 8);
   EXPECT_EQ((*published)->id2label.at(1), "1");
-  EXPECT_EQ(server_->models().Find("digits")->version, (*published)->version);
+  EXPECT_EQ((*server_->models().Find("digits"))->version, (*published)->version);
   EXPECT_EQ(Events(name).back().published().model(), "models/digits");
   EXPECT_EQ(Events(name).back().published().step(), 12);
 }

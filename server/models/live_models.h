@@ -1,0 +1,118 @@
+// Keeps the served models in step with their folder, and their weights within a limit of memory.
+//
+// A thread looks at the folder from time to time. A folder whose files have changed, and have not
+// between two looks, is loaded; one that is gone is served no more; one that does not load is
+// reported, and tried again when its files change. While there is room all models are in memory.
+// When there is none, the model whose last use is longest ago gives way, and is loaded again for
+// the next request. Requests that run keep the model that they began with, and the memory of a
+// model counts until the last of them is done.
+//
+// The folder is looked at instead of being watched, because network file systems and mounted
+// volumes tell nobody of their changes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "server/models/model_loader.h"
+#include "server/models/model_repository.h"
+#include "server/models/models_folder.h"
+
+namespace denoise {
+
+// Thread-safe. Calls that load, install or delete wait for each other.
+class LiveModels {
+ public:
+  struct Options {
+    ModelLoadOptions load;
+    int64_t memory_bytes_max = 0;                         // of weights on each device; 0: no limit
+    absl::Duration look_interval = absl::ZeroDuration();  // zero: looks once, at the start
+    // May be null. A model was loaded, or did not load; one was unloaded.
+    std::function<void(bool ok)> on_load = nullptr;
+    std::function<void()> on_unload = nullptr;
+  };
+
+  // `models` and `clock` outlive it.
+  LiveModels(ModelsFolder folder, Options options, ModelRepository* models, const Clock* clock);
+  ~LiveModels();
+  LiveModels(const LiveModels&) = delete;
+  LiveModels& operator=(const LiveModels&) = delete;
+
+  // Repairs what a crash has left in the folder, loads what it holds, and starts the thread. Errors
+  // are those of ModelsFolder::List.
+  absl::Status Start();
+  // Loads nothing more, and ends all waits for it. Further calls fail with Unavailable.
+  void Stop();
+
+  // Looks at the folder once. A folder that has changed since the last look is left for the next
+  // one, unless `at_once`.
+  absl::Status Look(bool at_once = false) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Returns the model once its newest files are in memory. NotFound; FailedPrecondition where they
+  // do not load, or exceed the limit.
+  absl::StatusOr<ModelHandle> Load(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // NotFound.
+  absl::StatusOr<ModelStatus> Unload(const std::string& id);
+  // Errors are those of ModelsFolder::Delete.
+  absl::Status Delete(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // As ModelsFolder's. What is installed is served once it has been loaded and warmed up, which
+  // takes a while.
+  absl::StatusOr<ModelHandle> Install(const std::string& id, const ModelsFolder::Writer& write)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<ParsedModel> Open(const std::string& id) const { return folder_.Open(id); }
+
+ private:
+  // What is known of a folder's files.
+  struct Seen {
+    std::string tried;                          // the fingerprint of those that were tried last
+    std::string latest;                         // that of the last look
+    absl::Time retry = absl::InfiniteFuture();  // when to try them again although they are the same
+    int missing = 0;                            // looks since they were there
+  };
+
+  void Loop();
+  void LoadWanted(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+  void LookAt(const ModelEntry& entry, bool at_once) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status LoadIfNew(const std::string& id, const std::filesystem::path& folder)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Take(const std::string& id, const std::filesystem::path& folder)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<ModelHandle> LoadFrom(const std::string& id, const std::filesystem::path& folder)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<ModelHandle> LoadParsed(const ParsedModel& parsed, const Model& described)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<ModelHandle> LoadUnpublished(const ParsedModel& parsed, const Model& described)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<ModelMemory::Reservation> MakeRoom(const std::string& id, int64_t bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckFits(int64_t bytes) const;
+  bool HasRoom(int64_t bytes) const;
+  ModelHandle Current(const std::string& id) const;
+  void Fail(const std::string& name, const absl::Status& error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const ModelsFolder folder_;
+  const Options options_;
+  ModelRepository* const models_;
+  const Clock* const clock_;
+  const std::shared_ptr<ModelMemory> memory_;
+
+  Mutex mutex_;                                               // of loading, which takes a while
+  std::map<std::string, Seen> seen_ ABSL_GUARDED_BY(mutex_);  // by id, or name where there is none
+  std::string last_look_error_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace denoise

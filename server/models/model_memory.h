@@ -1,0 +1,63 @@
+// How much memory the weights of all models may take on each device.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "core/base/mutex.h"
+
+namespace denoise {
+
+// Counts what loaded models take until the last holder of each has let go of it. Thread-safe, and
+// alive until its last reservation is gone.
+class ModelMemory : public std::enable_shared_from_this<ModelMemory> {
+ public:
+  // Gives its bytes back when it is destroyed.
+  class Reservation {
+   public:
+    Reservation() = default;
+    Reservation(Reservation&& other) noexcept
+        : memory_(std::move(other.memory_)), bytes_(other.bytes_) {}
+    Reservation& operator=(Reservation&& other) noexcept {
+      std::swap(memory_, other.memory_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~Reservation();
+
+   private:
+    friend class ModelMemory;
+    Reservation(std::shared_ptr<ModelMemory> memory, int64_t bytes)
+        : memory_(std::move(memory)), bytes_(bytes) {}
+
+    std::shared_ptr<ModelMemory> memory_;
+    int64_t bytes_ = 0;
+  };
+
+  // 0: no limit.
+  static std::shared_ptr<ModelMemory> Create(int64_t bytes_max);
+
+  int64_t bytes_max() const { return bytes_max_; }
+  // Whether there could ever be room for as much.
+  bool Holds(int64_t bytes) const { return bytes_max_ == 0 || bytes <= bytes_max_; }
+  int64_t bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Waits until there is room, for which Holds(bytes). nullopt once Stop has been called.
+  std::optional<Reservation> Reserve(int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends all waits, now and later.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  explicit ModelMemory(int64_t bytes_max) : bytes_max_(bytes_max) {}
+
+  const int64_t bytes_max_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace denoise
