@@ -33,6 +33,8 @@ constexpr int kMinPictureThreads = 2;
 constexpr int kMaxPictureThreads = 4;
 // For calls that wait for the disk, or for a model to be loaded.
 constexpr int kDiskThreads = 2;
+// For calls that load and delete models, which may wait for requests to end.
+constexpr int kModelThreads = 2;
 // How exactly --max-write-seconds is kept.
 constexpr absl::Duration kCallWatchInterval = absl::Seconds(1);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
@@ -96,7 +98,8 @@ LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
           .memory_bytes_max = int64_t{flags.model_memory_mib} << 20,
           .look_interval = absl::Seconds(flags.poll_models_seconds),
           .on_load = [telemetry](bool ok) { telemetry->ModelLoaded(ok); },
-          .on_unload = [telemetry] { telemetry->ModelUnloaded(); }};
+          .on_unload = [telemetry] { telemetry->ModelUnloaded(); },
+          .on_memory = [telemetry](int64_t bytes) { telemetry->ModelMemory(bytes); }};
 }
 
 }  // namespace
@@ -107,14 +110,14 @@ class Server::Impl {
   Impl(const ServerFlags& flags, const std::vector<at::Device>& devices)
       : telemetry_(DENOISED_VERSION, Names(devices)),
         memory_(ProcessMemory(int64_t{flags.memory_limit_mib} << 20)),
-        models_({},
-                [this](const ModelCounts& counts) {
-                  telemetry_.Models(counts.loaded, counts.failed, counts.loaded_bytes);
-                }),
+        models_(
+            {},
+            [this](const ModelCounts& counts) { telemetry_.Models(counts.loaded, counts.failed); }),
         live_models_(ModelsFolder(flags.models), LiveModelsOptions(flags, devices, &telemetry_),
                      &models_, &Clock::Real()),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         disk_pool_(kDiskThreads),
+        model_pool_(kModelThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
         call_watch_(kCallWatchInterval, &Clock::Real()),
         generations_({.submit =
@@ -138,7 +141,7 @@ class Server::Impl {
         image_generation_(generation_environment_),
         generations_service_(generation_environment_),
         models_service_(&models_, flags.manage_models ? &live_models_ : nullptr,
-                        Calls(&disk_pool_, flags)) {}
+                        Calls(&pool_, flags), &model_pool_) {}
 
   // A server that trains may begin with nothing to serve.
   absl::Status LoadModels(const ServerFlags& flags) {
@@ -226,7 +229,8 @@ class Server::Impl {
   LiveModels live_models_;
   LiveCalls live_calls_{&Clock::Real(), [this] { return memory_.Admit(); }};
   WorkPool pool_;
-  WorkPool disk_pool_;  // of training and models: pictures of generations wait for no disk
+  WorkPool disk_pool_;  // of training: pictures of generations wait for no disk
+  WorkPool model_pool_;
   SampleBudget samples_;
   CallWatch call_watch_;
   Generations generations_;  // outlives the engine, which reports to it until the end

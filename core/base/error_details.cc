@@ -99,10 +99,8 @@ bool WithholdsMessage(const absl::Status& status) {
     case absl::StatusCode::kDeadlineExceeded:
     case absl::StatusCode::kCancelled:
       return false;
-    case absl::StatusCode::kPermissionDenied:  // of the file system, unless somebody gave a reason
+    default:  // a reason is for callers
       return !GetErrorReason(status).has_value();
-    default:
-      return true;
   }
 }
 

@@ -42,8 +42,8 @@ absl::Status WithErrorMetadata(absl::Status status, std::string_view key, std::s
 std::map<std::string, std::string> GetErrorMetadata(const absl::Status& status);
 
 // Whether the message of `status` is about the server's inside and kept from callers: true of
-// INTERNAL, UNKNOWN, PERMISSION_DENIED without a reason (the file system's), and every other code
-// that the contract does not name.
+// INTERNAL, UNKNOWN, PERMISSION_DENIED (the file system's) and every other code that the contract
+// does not name, unless the status has a reason.
 bool WithholdsMessage(const absl::Status& status);
 
 }  // namespace denoise

@@ -12,13 +12,14 @@ namespace {
 
 constexpr size_t kVersionDigits = 32;  // 128 bits
 
-absl::StatusOr<Checkpoint> Load(const ParsedModel& model, const UNet2DOptions& options) {
+absl::StatusOr<std::shared_ptr<const Network>> Load(const ParsedModel& model,
+                                                    const UNet2DOptions& options) {
   // The network copies its weights; nothing refers to the bytes of the files afterwards.
   absl::StatusOr<std::shared_ptr<const Network>> network =
       CreateUNet2D(model.description().unet, model.weights().tensors, options);
   if (!network.ok()) return InFile(model.weights().file, network.status());
   RETURN_IF_ERROR(InFile(model.weights().file, CheckFinite(model.weights().tensors)));
-  return Checkpoint{model.description(), *std::move(network), VersionOf(model)};
+  return network;
 }
 
 }  // namespace
@@ -26,10 +27,12 @@ absl::StatusOr<Checkpoint> Load(const ParsedModel& model, const UNet2DOptions& o
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
                                           const UNet2DOptions& options) {
   ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Open(folder));
-  return LoadCheckpoint(model, options);
+  ASSIGN_OR_RETURN(auto network, LoadNetwork(model, options));
+  return Checkpoint{model.description(), std::move(network), VersionOf(model)};
 }
 
-absl::StatusOr<Checkpoint> LoadCheckpoint(const ParsedModel& model, const UNet2DOptions& options) {
+absl::StatusOr<std::shared_ptr<const Network>> LoadNetwork(const ParsedModel& model,
+                                                           const UNet2DOptions& options) {
   return WithoutExceptions([&] { return Load(model, options); });
 }
 

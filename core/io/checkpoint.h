@@ -29,7 +29,10 @@ struct Checkpoint : ModelDescription {
 // regular files are read, and messages never quote them.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
                                           const UNet2DOptions& options);
-absl::StatusOr<Checkpoint> LoadCheckpoint(const ParsedModel& model, const UNet2DOptions& options);
+
+// The network of a model that was opened.
+absl::StatusOr<std::shared_ptr<const Network>> LoadNetwork(const ParsedModel& model,
+                                                           const UNet2DOptions& options);
 
 // Checkpoint::version of a model that was opened. Reads every byte of it.
 std::string VersionOf(const ParsedModel& model);

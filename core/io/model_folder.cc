@@ -67,9 +67,10 @@ absl::StatusOr<std::string> ModelFolder::ReadText(const std::string& file, size_
   return text;
 }
 
-absl::StatusOr<SafetensorsFile> ModelFolder::OpenSafetensors(const std::string& file) const {
+absl::StatusOr<SafetensorsFile> ModelFolder::OpenSafetensors(const std::string& file,
+                                                             size_t max_bytes) const {
   RETURN_IF_ERROR(InFile(file, CheckLink(path_ / file)));
-  absl::StatusOr<SafetensorsFile> safetensors = SafetensorsFile::Open(path_ / file);
+  absl::StatusOr<SafetensorsFile> safetensors = SafetensorsFile::Open(path_ / file, max_bytes);
   if (!safetensors.ok()) return InFile(file, safetensors.status());
   return safetensors;
 }

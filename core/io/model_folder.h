@@ -44,7 +44,7 @@ class ModelFolder {
   // The whole file. InvalidArgument: larger than `max_bytes`, not a regular file, or of a kind that
   // is no text of a model (foreign_file.h). NotFound: no such file, or a link that leads nowhere.
   absl::StatusOr<std::string> ReadText(const std::string& file, size_t max_bytes) const;
-  absl::StatusOr<SafetensorsFile> OpenSafetensors(const std::string& file) const;
+  absl::StatusOr<SafetensorsFile> OpenSafetensors(const std::string& file, size_t max_bytes) const;
 
  private:
   explicit ModelFolder(std::filesystem::path path) : path_(std::move(path)) {}

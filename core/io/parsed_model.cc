@@ -15,6 +15,8 @@
 namespace denoise {
 namespace {
 
+constexpr char kUnet[] = "unet";
+
 constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
 absl::Status CheckChannels(const UNet2DConfig& unet, const SamplerOptions& sampler) {
@@ -132,6 +134,13 @@ absl::StatusOr<ModelTexts> ReadTexts(const ModelFolder& folder, const ModelFileN
   return texts;
 }
 
+// The most that the file of a network's weights can have: every one in the widest type, the names,
+// and as much again for what the network does not use.
+size_t MaxWeightsBytes(const UNet2DConfig& unet) {
+  constexpr size_t kHeaderBytes = size_t{100} << 20;
+  return 2 * static_cast<size_t>(CountUNet2DParameters(unet)) * sizeof(double) + kHeaderBytes;
+}
+
 }  // namespace
 
 ParsedModel::ParsedModel(ModelTexts texts, ModelFileNames names, ModelDescription description)
@@ -145,18 +154,26 @@ absl::StatusOr<ParsedModel> ParsedModel::Parse(ModelTexts texts, const ModelFile
   return ParsedModel(std::move(texts), names, std::move(description));
 }
 
-absl::StatusOr<ParsedModel> ParsedModel::Open(const std::filesystem::path& path) {
+absl::StatusOr<ParsedModel> ParsedModel::OpenConfigs(const std::filesystem::path& path) {
   return WithoutExceptions([&]() -> absl::StatusOr<ParsedModel> {
     ASSIGN_OR_RETURN(const ModelFolder folder, ModelFolder::Open(path));
-    const std::string unet_prefix = ComponentPrefix(folder, "unet");
     const ModelFileNames names = {
-        .unet_config = unet_prefix + "config.json",
+        .unet_config = ComponentPrefix(folder, kUnet) + "config.json",
         .scheduler_config = ComponentPrefix(folder, "scheduler") + "scheduler_config.json"};
     ASSIGN_OR_RETURN(ModelTexts texts, ReadTexts(folder, names));
-    ASSIGN_OR_RETURN(ParsedModel model, Parse(std::move(texts), names));
-    ASSIGN_OR_RETURN(Weights weights, denoise::LoadWeights(folder, unet_prefix));
+    return Parse(std::move(texts), names);
+  });
+}
+
+absl::StatusOr<ParsedModel> ParsedModel::Open(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(ParsedModel model, OpenConfigs(path));
+  return WithoutExceptions([&]() -> absl::StatusOr<ParsedModel> {
+    ASSIGN_OR_RETURN(const ModelFolder folder, ModelFolder::Open(path));
+    ASSIGN_OR_RETURN(Weights weights,
+                     denoise::LoadWeights(folder, ComponentPrefix(folder, kUnet),
+                                          MaxWeightsBytes(model.description().unet)));
     model.weights_ = std::make_shared<Weights>(std::move(weights));
-    return model;
+    return std::move(model);
   });
 }
 

@@ -57,6 +57,8 @@ class ParsedModel {
 
   // Parses the texts of `folder` and reads its weights, with the errors of LoadCheckpoint.
   static absl::StatusOr<ParsedModel> Open(const std::filesystem::path& folder);
+  // The same without weights: cheap, however large they are.
+  static absl::StatusOr<ParsedModel> OpenConfigs(const std::filesystem::path& folder);
 
   const ModelTexts& texts() const { return texts_; }
   const ModelFileNames& names() const { return names_; }

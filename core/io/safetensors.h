@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,7 +21,8 @@ namespace denoise {
 class SafetensorsFile {
  public:
   // Errors as those of FileContent::Read and ParseSafetensorsHeader.
-  static absl::StatusOr<SafetensorsFile> Open(const std::filesystem::path& path);
+  static absl::StatusOr<SafetensorsFile> Open(
+      const std::filesystem::path& path, size_t bytes_max = std::numeric_limits<size_t>::max());
 
   const SafetensorsHeader& header() const { return header_; }
   std::string_view bytes() const { return file_->bytes(); }

@@ -12,8 +12,9 @@
 
 namespace denoise {
 
-absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path) {
-  ASSIGN_OR_RETURN(std::shared_ptr<const FileContent> file, FileContent::Read(path));
+absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path,
+                                                      size_t bytes_max) {
+  ASSIGN_OR_RETURN(std::shared_ptr<const FileContent> file, FileContent::Read(path, bytes_max));
   ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(file->bytes()));
   return SafetensorsFile(std::move(file), std::move(header));
 }

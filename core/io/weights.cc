@@ -131,27 +131,29 @@ absl::Status NoWeights(const ModelFolder& folder, const std::string& prefix,
 }
 
 absl::StatusOr<Weights> LoadShards(const ModelFolder& folder, const std::string& prefix,
-                                   const std::string& index_file) {
+                                   const std::string& index_file, size_t bytes_max) {
   ASSIGN_OR_RETURN(const std::string text, folder.ReadText(index_file, kMaxIndexBytes));
   absl::StatusOr<Shards> shards = ParseIndex(text);
   if (!shards.ok()) return InFile(index_file, shards.status());
   Weights weights{.tensors = {}, .file = index_file, .files = {}};
   for (const auto& [shard, tensors] : *shards) {
     const std::string name = prefix + shard;
-    ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name));
+    ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name, bytes_max));
+    bytes_max -= file.bytes().size();
     RETURN_IF_ERROR(InFile(name, CheckShard(file, tensors)));
     RETURN_IF_ERROR(AddFile(name, file, weights));
   }
   return weights;
 }
 
-absl::StatusOr<Weights> LoadFiles(const ModelFolder& folder, const std::string& prefix) {
+absl::StatusOr<Weights> LoadFiles(const ModelFolder& folder, const std::string& prefix,
+                                  size_t bytes_max) {
   const std::string stem = prefix + kStem;
   const std::string index_file = stem + ".safetensors.index.json";
-  if (folder.HasFile(index_file)) return LoadShards(folder, prefix, index_file);
+  if (folder.HasFile(index_file)) return LoadShards(folder, prefix, index_file, bytes_max);
   for (const std::string& name : {stem + ".safetensors", stem + ".fp16.safetensors"}) {
     if (!folder.HasFile(name)) continue;
-    ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name));
+    ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name, bytes_max));
     Weights weights{.tensors = {}, .file = name, .files = {}};
     RETURN_IF_ERROR(AddFile(name, file, weights));
     return weights;
@@ -166,8 +168,9 @@ int64_t CountNonFinite(const at::Tensor& tensor) {
 
 }  // namespace
 
-absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix) {
-  ASSIGN_OR_RETURN(Weights weights, LoadFiles(folder, prefix));
+absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix,
+                                    size_t bytes_max) {
+  ASSIGN_OR_RETURN(Weights weights, LoadFiles(folder, prefix, bytes_max));
   RemoveWrappers(weights.tensors);
   return weights;
 }

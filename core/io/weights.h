@@ -1,6 +1,8 @@
 // The weights of a component, in one file or in shards. Internal to core/io.
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <map>
 #include <string>
 
@@ -22,14 +24,15 @@ struct Weights {
   std::map<std::string, SafetensorsFile> files;  // the files of the tensors, by name
 };
 
-// Opens the weights of the component whose files begin with `prefix` ("unet/", or "" in the root).
-// Reads headers only; data is read when a tensor is used.
+// Reads the weights of the component whose files begin with `prefix` ("unet/", or "" in the root).
+// A file of more than `bytes_max` is refused unread.
 //
 // Uses the first that exists of diffusion_pytorch_model.safetensors.index.json (with the shards it
 // names), diffusion_pytorch_model.safetensors and diffusion_pytorch_model.fp16.safetensors. Shards
 // are files in the same folder and hold exactly the tensors that the index lists. Pickled weights
 // (.bin) are never read. First parts that all names have in common ("module.") are removed.
-absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix);
+absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix,
+                                    size_t bytes_max = std::numeric_limits<size_t>::max());
 
 // InvalidArgument names the tensors with values that are not finite in float32, up to 20. Reads
 // every value.

@@ -34,6 +34,7 @@ struct FrameOptions {
 // and the inpainting have the network's shape.
 struct GenerationRequest {
   std::shared_ptr<const NetworkReplicas> networks;  // may alias an owner that must stay alive
+  std::string model;                                // "models/emoji-32", for messages
   std::shared_ptr<const SamplerPlan> plan;
   Conditioning conditioning;
   uint64_t seed = 0;  // image i uses seed + i

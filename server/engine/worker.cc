@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
 #include "core/diffusion/device_errors.h"
 
 namespace denoise {
@@ -40,6 +41,21 @@ Start StartOf(const GenerationRequest& request, int index) {
     noise->fraction = static_cast<double>(index) / (request.count - 1);
   }
   return start;
+}
+
+bool IsFinite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
+
+// What an image fails with whose last evaluation predicted something that is not finite.
+absl::Status NotFinite(const ActiveImage& image) {
+  const GenerationRequest& request = image.generation->request();
+  const Trajectory& trajectory = *image.trajectory;
+  const int step = trajectory.steps_done() + (trajectory.last().ends_step ? 0 : 1);
+  return WithErrorReason(
+      absl::InternalError(absl::StrCat(
+          request.model, " predicted values that are not finite for image ", image.index,
+          " at step ", step, " of ", request.plan->NumSteps(), ", timestep ",
+          trajectory.last().timestep, "; try another sampler, or less guidance")),
+      "OUTPUT_NOT_FINITE");
 }
 
 }  // namespace
@@ -193,13 +209,22 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
     for (ActiveImage* image : images) scheduler_.Remove(index_, image, status);
     return;
   }
+  const auto is_finite = [&](ActiveImage* image) { return !pictures.not_finite.contains(image); };
   for (ActiveImage* image : images) {
+    if (!is_finite(image)) continue;
     const Trajectory& trajectory = *image->trajectory;
     if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
     if (!trajectory.done()) image->rows = trajectory.rows();
   }
-  for (Picture& frame : pictures.frames) SendFrame(std::move(frame));
-  for (Picture& picture : pictures.finished) Finish(std::move(picture));
+  for (Picture& frame : pictures.frames) {
+    if (is_finite(frame.image)) SendFrame(std::move(frame));
+  }
+  for (Picture& picture : pictures.finished) {
+    if (is_finite(picture.image)) Finish(std::move(picture));
+  }
+  for (ActiveImage* image : pictures.not_finite) {
+    scheduler_.Remove(index_, image, NotFinite(*image));
+  }
 }
 
 // Gathered on the device and brought to the host at once, then a tensor of its own each: a reader
@@ -222,13 +247,19 @@ Worker::Pictures Worker::TakePictures(const Images& images,
     pictures.finished.push_back({.image = image, .sample = {}});
     samples.push_back(image->trajectory->x());
   }
+  // Elsewhere the host would have to wait for the device at every evaluation. There, what goes to
+  // the host anyway is looked at.
+  for (size_t i = 0; i < images.size() && device_.is_cpu(); ++i) {
+    if (!IsFinite(PredictionOf(i, x0))) pictures.not_finite.insert(images[i]);
+  }
   if (samples.empty()) return pictures;
   const at::Tensor host = at::stack(samples).to(at::kCPU);
   int64_t next = 0;
-  for (Picture& frame : pictures.frames) frame.sample = host[next++].clone();
-  for (Picture& picture : pictures.finished) {
-    picture.sample = host[next++].clone();
-    picture.finite = at::isfinite(picture.sample).all().item<bool>();
+  for (std::vector<Picture>* const list : {&pictures.frames, &pictures.finished}) {
+    for (Picture& picture : *list) {
+      picture.sample = host[next++].clone();
+      if (!IsFinite(picture.sample)) pictures.not_finite.insert(picture.image);
+    }
   }
   return pictures;
 }
@@ -243,11 +274,6 @@ void Worker::SendFrame(Picture frame) {
 }
 
 void Worker::Finish(Picture picture) {
-  if (!picture.finite) {
-    scheduler_.Remove(index_, picture.image,
-                      absl::InternalError("the network's output was not finite"));
-    return;
-  }
   ActiveGeneration& generation = *picture.image->generation;
   generation.Image({.image_index = picture.image->index,
                     .seed = generation.SeedOf(picture.image->index),

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -48,11 +49,11 @@ class Worker {
     ActiveImage* image;
     FrameKind kind = FrameKind::kXt;  // of a frame
     at::Tensor sample;                // [C, H, W] float32 on the CPU
-    bool finite = true;
   };
   struct Pictures {
     std::vector<Picture> frames;
     std::vector<Picture> finished;
+    std::set<ActiveImage*> not_finite;
   };
   // A batch whose network calls the device may not have finished.
   struct Pending {

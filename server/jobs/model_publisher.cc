@@ -163,10 +163,11 @@ absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id,
   RETURN_IF_ERROR(
       CatchDeviceErrors([&] { return CheckOutput(model.description().unet, weights); }));
   model.SetWeights(std::move(weights));
-  return environment_.live_models->Install(model_id, [&](const std::filesystem::path& folder) {
-    const absl::Status written = WriteModel(folder, model, dtype);
-    return absl::IsResourceExhausted(written) ? DiskStatus(written) : written;
-  });
+  return environment_.live_models->Install(
+      model_id, model.description(), [&](const std::filesystem::path& folder) {
+        const absl::Status written = WriteModel(folder, model, dtype);
+        return absl::IsResourceExhausted(written) ? DiskStatus(written) : written;
+      });
 }
 
 // Errors in the server's own files are not the caller's fault: Internal instead of InvalidArgument.

@@ -15,8 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kMaxDepth = 4;
-constexpr size_t kMaxFiles = 1000;
+// Of one folder. A model has fewer; looking at more would take too long.
+constexpr size_t kMaxFiles = 2000;
 
 std::string Describe(const fs::path& path, const std::string& name) {
   struct stat info;
@@ -26,27 +26,28 @@ std::string Describe(const fs::path& path, const std::string& name) {
                       info.st_ctim.tv_nsec);
 }
 
+void AddFiles(const fs::path& folder, const std::string& prefix, std::vector<std::string>& files) {
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  for (; !error && entries != fs::end(entries); entries.increment(error)) {
+    const fs::path& path = entries->path();
+    if (path.extension() != ".json" && path.extension() != ".safetensors") continue;
+    files.push_back(Describe(path, prefix + path.filename().string()));
+    if (files.size() >= kMaxFiles) break;
+  }
+  if (error) files.push_back(absl::StrCat(prefix, " ", error.message()));
+}
+
 }  // namespace
 
 std::string FingerprintOf(const fs::path& folder) {
-  constexpr auto kOptions = fs::directory_options::follow_directory_symlink |
-                            fs::directory_options::skip_permission_denied;
   std::vector<std::string> files;
-  std::error_code error;
-  fs::recursive_directory_iterator entries(folder, kOptions, error);
-  for (; !error && entries != fs::end(entries); entries.increment(error)) {
-    std::error_code no_folder;
-    if (entries->is_directory(no_folder)) {
-      if (entries.depth() + 1 >= kMaxDepth) entries.disable_recursion_pending();
-      continue;
-    }
-    files.push_back(Describe(entries->path(), entries->path().lexically_relative(folder).string()));
-    if (files.size() == kMaxFiles) break;
-  }
-  if (error) files.push_back(error.message());
+  AddFiles(folder, "", files);
+  AddFiles(folder / "unet", "unet/", files);
+  AddFiles(folder / "scheduler", "scheduler/", files);
   std::sort(files.begin(), files.end());
   Sha256 hash;
-  hash.AddPart("folder", folder.string());  // another snapshot of a cache
+  hash.AddPart("folder", folder.string());  // a cache's model can move to another snapshot
   hash.AddPart("files", absl::StrJoin(files, "\n"));
   return hash.Finish();
 }

@@ -1,13 +1,13 @@
 #include "server/models/live_models.h"
 
-#include <optional>
-#include <set>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
+#include "core/io/checkpoint.h"
 #include "server/models/folder_fingerprint.h"
 #include "server/telemetry/log.h"
 
@@ -20,6 +20,9 @@ constexpr int kMissingLooks = 2;
 // When a model is tried again that failed for a reason outside its files, such as lack of memory.
 constexpr absl::Duration kRetryDelay = absl::Seconds(30);
 
+// Whoever waits for memory looks this often at what else there is to do.
+constexpr absl::Duration kLongestWait = absl::Seconds(1);
+
 constexpr int64_t kMib = int64_t{1} << 20;
 
 int64_t MibOf(int64_t bytes) { return (bytes + kMib - 1) / kMib; }
@@ -29,15 +32,21 @@ const std::string& KeyOf(const ModelEntry& entry) {
   return entry.id.empty() ? entry.name : entry.id;
 }
 
+// Of its files and, where it is no model, of what it is instead.
 std::string StateOf(const ModelEntry& entry) {
   if (entry.folder.ok()) return FingerprintOf(*entry.folder);
-  return std::string(entry.folder.status().message());
+  return absl::StrCat(entry.folder.status().message(), " ", FingerprintOf(entry.path));
 }
 
 // Whether the files are at fault, and not the machine.
 bool IsOfTheFiles(const absl::Status& error) {
   return absl::IsInvalidArgument(error) || absl::IsNotFound(error) ||
          absl::IsFailedPrecondition(error) || absl::IsAlreadyExists(error);
+}
+
+// A model can be loaded while its files are being replaced.
+absl::Status FilesHaveChanged() {
+  return absl::AbortedError("its files have changed while they were read");
 }
 
 }  // namespace
@@ -48,7 +57,7 @@ LiveModels::LiveModels(ModelsFolder folder, Options options, ModelRepository* mo
       options_(std::move(options)),
       models_(models),
       clock_(clock),
-      memory_(ModelMemory::Create(options_.memory_bytes_max)) {}
+      memory_(ModelMemory::Create(options_.memory_bytes_max, options_.on_memory)) {}
 
 LiveModels::~LiveModels() {
   Stop();
@@ -71,28 +80,81 @@ void LiveModels::Stop() {
 }
 
 void LiveModels::Loop() {
-  const bool looks = options_.look_interval > absl::ZeroDuration();
-  absl::Time next_look = looks ? clock_->Now() + options_.look_interval : absl::InfiniteFuture();
+  absl::Time last_look = clock_->Now();
+  std::set<std::string> not_yet;  // wanted models whose files are changing
   while (!models_->stopped()) {
+    const absl::Time next_look = NextLook(last_look);
     if (clock_->Now() >= next_look) {
       Look().IgnoreError();  // was logged
-      next_look = clock_->Now() + options_.look_interval;
+      last_look = clock_->Now();
+      not_yet.clear();
+      continue;
     }
-    if (const auto id = models_->NextWanted(*clock_, next_look)) LoadWanted(*id);
+    const auto id = models_->NextWanted(*clock_, next_look, not_yet);
+    if (!id) continue;
+    const int64_t releases = memory_->releases();
+    const Outcome outcome = LoadWanted(*id);
+    if (outcome == Outcome::kNotYet) not_yet.insert(*id);
+    if (outcome == Outcome::kNoMemory) {
+      memory_->WaitForRelease(releases, *clock_, std::min(next_look, clock_->Now() + kLongestWait));
+    }
   }
 }
 
-void LiveModels::LoadWanted(const std::string& id) {
+// Models that failed for want of memory, say, are tried again even if the folder is not followed.
+absl::Time LiveModels::NextLook(absl::Time last_look) {
   const MutexLock lock(mutex_);
-  if (const ModelHandle model = Current(id); !model || model->is_loaded()) return;
+  absl::Time next = options_.look_interval > absl::ZeroDuration()
+                        ? last_look + options_.look_interval
+                        : absl::InfiniteFuture();
+  for (const auto& [key, seen] : seen_) next = std::min(next, seen.retry);
+  return next;
+}
+
+LiveModels::Outcome LiveModels::LoadWanted(const std::string& id) {
+  const MutexLock lock(mutex_);
+  const std::optional<ModelStatus> status = models_->StatusOfExactly(id);
+  if (!status || status->state != LoadState::kLoading) return Outcome::kDone;
+  const absl::StatusOr<Outcome> outcome = TryToLoad(id, *status);
+  if (outcome.ok()) return *outcome;
+  Fail(id, outcome.status());
+  return Outcome::kDone;
+}
+
+absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoad(const std::string& id,
+                                                          const ModelStatus& status) {
   const auto folder = folder_.Find(id);
-  const absl::Status loaded = folder.ok() ? LoadFrom(id, *folder).status() : folder.status();
-  if (!loaded.ok()) Fail(id, loaded);
+  if (absl::IsNotFound(folder.status())) {  // the next looks say whether it is gone for good
+    seen_[id].tried.clear();
+    models_->EndWaits(id, ResourceNotFound("model", ModelName(id)));
+    return Outcome::kDone;
+  }
+  RETURN_IF_ERROR(folder.status());
+  const bool follows = options_.look_interval > absl::ZeroDuration();
+  if (follows && FingerprintOf(*folder) != seen_[id].tried) return Outcome::kNotYet;
+  std::optional<ModelMemory::Reservation> memory = MakeRoom(id, status.model->memory_bytes);
+  if (!memory) return Outcome::kNoMemory;
+  absl::StatusOr<ParsedModel> parsed = Read(*folder);
+  if (follows && absl::IsAborted(parsed.status())) return Outcome::kNotYet;
+  RETURN_IF_ERROR(parsed.status());
+  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(*parsed, id, options_.load.dtype));
+  if (model->memory_bytes != status.model->memory_bytes) {  // nobody follows the files
+    RETURN_IF_ERROR(CheckFits(model->memory_bytes));
+    models_->Describe(std::move(model));
+    return Outcome::kDone;  // until it is the next that is wanted
+  }
+  ASSIGN_OR_RETURN(LoadedModelHandle loaded,
+                   LoadParsed(*parsed, std::move(model), *std::move(memory)));
+  models_->Publish(std::move(loaded));
+  return Outcome::kDone;
 }
 
 absl::Status LiveModels::Look(bool at_once) {
   const MutexLock lock(mutex_);
   const absl::StatusOr<std::vector<ModelEntry>> entries = folder_.List();
+  for (auto& [key, seen] : seen_) {
+    if (seen.retry <= clock_->Now()) seen = {.latest = seen.latest};
+  }
   if (!entries.ok()) {  // perhaps a volume that is not mounted now: its models stay
     const std::string error(entries.status().message());
     if (error != last_look_error_) {
@@ -117,72 +179,82 @@ absl::Status LiveModels::Look(bool at_once) {
 }
 
 void LiveModels::LookAt(const ModelEntry& entry, bool at_once) {
+  if (models_->stopped()) return;
   const std::string fingerprint = StateOf(entry);
   Seen& seen = seen_[KeyOf(entry)];
   seen.missing = 0;
   const bool at_rest = at_once || seen.latest == fingerprint;
   seen.latest = fingerprint;
-  const bool is_tried = seen.tried == fingerprint && clock_->Now() < seen.retry;
-  if (!at_rest || is_tried || models_->stopped()) return;
+  if (!at_rest || seen.tried == fingerprint) return;
   seen = {.tried = fingerprint, .latest = fingerprint};
   const absl::Status taken =
       entry.folder.ok() ? Take(entry.id, *entry.folder) : entry.folder.status();
-  if (!taken.ok()) Fail(KeyOf(entry), taken);
+  if (absl::IsAborted(taken)) {
+    seen.tried.clear();  // the next look sees what has changed
+  } else if (!taken.ok()) {
+    Fail(KeyOf(entry), taken);
+  }
 }
 
-// Serves what a folder holds now. It is loaded where there is room, or where it replaces a loaded
-// model.
+// Serves what a folder holds now. It is loaded where there is room. A loaded model that it replaces
+// makes room for it, but not before it has proved to be whole.
 absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path& folder) {
-  ASSIGN_OR_RETURN(const ParsedModel parsed, ParsedModel::Open(folder));
-  ASSIGN_OR_RETURN(const ModelHandle described, DescribeModel(parsed, id, options_.load));
-  const ModelHandle current = Current(id);
-  const bool is_loaded = current && current->is_loaded();
-  if (is_loaded && current->version == described->version) {
-    if (!models_->Status(id)->error.ok()) models_->Publish(current);  // a broken version is gone
+  ASSIGN_OR_RETURN(const ParsedModel configs, ParsedModel::OpenConfigs(folder));
+  const int64_t bytes = MemoryBytes(configs.description(), options_.load.dtype);
+  RETURN_IF_ERROR(CheckFits(bytes));
+  ASSIGN_OR_RETURN(const ParsedModel parsed, Read(folder));
+  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
+  if (model->memory_bytes != bytes) return FilesHaveChanged();
+  const std::optional<ModelStatus> current = models_->StatusOfExactly(id);
+  const bool is_loaded = current && current->state == LoadState::kLoaded;
+  if (is_loaded && current->model->version == model->version) {
+    models_->Describe(std::move(model));
     return absl::OkStatus();
   }
-  if (is_loaded || HasRoom(described->memory_bytes)) {
-    return LoadParsed(parsed, *described).status();
+  std::optional<ModelMemory::Reservation> memory =
+      is_loaded ? MakeRoom(id, bytes) : memory_->TryReserve(bytes);
+  if (memory) {
+    ASSIGN_OR_RETURN(LoadedModelHandle loaded,
+                     LoadParsed(parsed, std::move(model), *std::move(memory)));
+    models_->Publish(std::move(loaded));
+    return absl::OkStatus();
   }
-  RETURN_IF_ERROR(CheckFits(described->memory_bytes));
+  if (is_loaded) {
+    RETURN_IF_ERROR(LoadNetwork(parsed, options_.load.network).status());
+    OnUnloaded(id, "replaced");
+  }
   LogEvent(spdlog::level::info, "model found, to be loaded on demand",
            {{"model", ModelName(id)},
-            {"version", described->version},
-            {"memory_mib", MibOf(described->memory_bytes)},
+            {"version", model->version},
+            {"memory_mib", MibOf(bytes)},
             {"reason", "--model-memory is used up"}});
-  models_->Publish(described);
+  models_->Describe(std::move(model));
   return absl::OkStatus();
 }
 
-absl::StatusOr<ModelHandle> LiveModels::LoadFrom(const std::string& id,
-                                                 const std::filesystem::path& folder) {
-  ASSIGN_OR_RETURN(const ParsedModel parsed, ParsedModel::Open(folder));
-  ASSIGN_OR_RETURN(const ModelHandle described, DescribeModel(parsed, id, options_.load));
-  return LoadParsed(parsed, *described);
+// The files of one moment.
+absl::StatusOr<ParsedModel> LiveModels::Read(const std::filesystem::path& folder) const {
+  const std::string before = FingerprintOf(folder);
+  absl::StatusOr<ParsedModel> parsed = ParsedModel::Open(folder);
+  if (FingerprintOf(folder) != before) return FilesHaveChanged();
+  return parsed;
 }
 
-absl::StatusOr<ModelHandle> LiveModels::LoadParsed(const ParsedModel& parsed,
-                                                   const Model& described) {
-  ASSIGN_OR_RETURN(ModelHandle model, LoadUnpublished(parsed, described));
-  models_->Publish(model);
-  return model;
-}
-
-absl::StatusOr<ModelHandle> LiveModels::LoadUnpublished(const ParsedModel& parsed,
-                                                        const Model& described) {
-  ASSIGN_OR_RETURN(ModelMemory::Reservation memory, MakeRoom(described.id, described.memory_bytes));
+absl::StatusOr<LoadedModelHandle> LiveModels::LoadParsed(const ParsedModel& parsed,
+                                                         ModelHandle model,
+                                                         ModelMemory::Reservation memory) {
   const absl::Time start = clock_->Now();
-  ASSIGN_OR_RETURN(ModelHandle model,
-                   LoadModel(parsed, described.id, options_.load, std::move(memory)));
+  ASSIGN_OR_RETURN(LoadedModelHandle loaded,
+                   LoadModel(parsed, std::move(model), options_.load, std::move(memory)));
   if (options_.on_load) options_.on_load(true);
   LogEvent(spdlog::level::info, "model loaded",
-           {{"model", ModelName(model->id)},
-            {"version", model->version},
-            {"parameters", model->spec.num_parameters},
-            {"memory_mib", MibOf(model->memory_bytes)},
-            {"source", model->source},
+           {{"model", ModelName(loaded->model->id)},
+            {"version", loaded->model->version},
+            {"parameters", loaded->model->spec.num_parameters},
+            {"memory_mib", MibOf(loaded->model->memory_bytes)},
+            {"source", loaded->model->source},
             {"seconds", absl::ToDoubleSeconds(clock_->Now() - start)}});
-  return model;
+  return loaded;
 }
 
 absl::Status LiveModels::CheckFits(int64_t bytes) const {
@@ -192,66 +264,92 @@ absl::Status LiveModels::CheckFits(int64_t bytes) const {
                    options_.memory_bytes_max / kMib, " MiB for all models"));
 }
 
-bool LiveModels::HasRoom(int64_t bytes) const {
-  return options_.memory_bytes_max == 0 ||
-         models_->counts().loaded_bytes + bytes <= options_.memory_bytes_max;
-}
-
-// Unloads what has not been used for longest, an older version of the model itself last, and waits
-// until requests have let go of enough.
-absl::StatusOr<ModelMemory::Reservation> LiveModels::MakeRoom(const std::string& id,
-                                                              int64_t bytes) {
-  RETURN_IF_ERROR(CheckFits(bytes));
-  while (!HasRoom(bytes)) {
-    std::optional<std::string> unloaded = models_->UnloadLeastRecentlyUsed(/*kept=*/id);
-    if (!unloaded && models_->Unload(id)) unloaded = id;
-    if (!unloaded) break;
-    if (options_.on_unload) options_.on_unload();
-    LogEvent(spdlog::level::info, "model unloaded",
-             {{"model", ModelName(*unloaded)}, {"to_load", ModelName(id)}});
+// Unloads models that nobody uses, the longest unused first. If that is not enough, also those in
+// use, until what is left in the repository leaves room: their memory comes when requests are done.
+std::optional<ModelMemory::Reservation> LiveModels::MakeRoom(const std::string& id, int64_t bytes) {
+  using Which = ModelRepository::Which;
+  while (true) {
+    std::optional<ModelMemory::Reservation> memory = memory_->TryReserve(bytes);
+    if (memory) return memory;
+    auto unloaded = models_->UnloadLeastRecentlyUsed(Which::kIdle, /*kept=*/id);
+    if (!unloaded && models_->counts().loaded_bytes + bytes > options_.memory_bytes_max) {
+      unloaded = models_->UnloadLeastRecentlyUsed(Which::kAny, /*kept=*/id);
+    }
+    if (!unloaded) return std::nullopt;
+    OnUnloaded(*unloaded, absl::StrCat("room for ", ModelName(id)));
   }
-  std::optional<ModelMemory::Reservation> memory = memory_->Reserve(bytes);
-  if (!memory) return DrainingError();
-  return *std::move(memory);
 }
 
-absl::StatusOr<ModelHandle> LiveModels::Load(const std::string& id) {
-  const MutexLock lock(mutex_);
+void LiveModels::OnUnloaded(const std::string& id, const std::string& why) {
+  if (options_.on_unload) options_.on_unload();
+  LogEvent(spdlog::level::info, "model unloaded", {{"model", ModelName(id)}, {"reason", why}});
+}
+
+absl::Status LiveModels::CheckGoesOn(const IsCancelled& is_cancelled) const {
   if (models_->stopped()) return DrainingError();
+  if (is_cancelled && is_cancelled()) return absl::CancelledError("the caller has gone");
+  return absl::OkStatus();
+}
+
+absl::Status LiveModels::Load(const std::string& id, const IsCancelled& is_cancelled) {
+  while (true) {
+    RETURN_IF_ERROR(CheckGoesOn(is_cancelled));
+    const int64_t releases = memory_->releases();
+    ASSIGN_OR_RETURN(const Outcome outcome, TryToLoadNewest(id));
+    if (outcome == Outcome::kDone) return absl::OkStatus();
+    memory_->WaitForRelease(releases, *clock_, clock_->Now() + kLongestWait);
+  }
+}
+
+// Of the model's folder or, where it has none, of the version that its name stands for.
+absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoadNewest(const std::string& id) {
+  const MutexLock lock(mutex_);
   std::string found = id;
   auto folder = folder_.Find(id);
   if (absl::IsNotFound(folder.status())) {
-    const auto status = models_->Status(id);  // a version, perhaps
-    if (!status.ok()) return status.status();
-    found = status->id;
+    ASSIGN_OR_RETURN(const ModelStatus status, models_->Status(id));
+    found = status.id;
     folder = folder_.Find(found);
   }
-  const absl::Status loaded = folder.ok() ? LoadIfNew(found, *folder) : folder.status();
-  if (!loaded.ok()) Fail(found, loaded);
-  if (absl::IsUnavailable(loaded)) return loaded;
-  return models_->Find(found);
-}
-
-absl::Status LiveModels::LoadIfNew(const std::string& id, const std::filesystem::path& folder) {
-  const std::string fingerprint = FingerprintOf(folder);
-  const ModelHandle current = Current(id);
-  Seen& seen = seen_[id];
-  if (current && current->is_loaded() && seen.tried == fingerprint) return absl::OkStatus();
-  seen = {.tried = fingerprint, .latest = fingerprint};
-  return LoadFrom(id, folder).status();
+  if (absl::IsNotFound(folder.status())) return ResourceNotFound("model", ModelName(id));
+  RETURN_IF_ERROR(folder.status());
+  const std::string fingerprint = FingerprintOf(*folder);
+  std::optional<ModelStatus> status = models_->StatusOfExactly(found);
+  if (!status || status->state == LoadState::kFailed || seen_[found].tried != fingerprint) {
+    seen_[found] = {.tried = fingerprint, .latest = fingerprint};
+    const absl::Status taken = Take(found, *folder);
+    if (absl::IsAborted(taken)) return Outcome::kNotYet;
+    if (!taken.ok()) Fail(found, taken);
+    status = models_->StatusOfExactly(found);
+  }
+  if (!status) return ResourceNotFound("model", ModelName(id));
+  if (!status->error.ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(ModelName(found), " does not load: ", status->error.message()));
+  }
+  if (status->state == LoadState::kLoaded) return Outcome::kDone;
+  absl::StatusOr<Outcome> outcome = TryToLoad(found, *status);
+  if (!outcome.ok()) Fail(found, outcome.status());
+  if (!outcome.ok() && IsOfTheFiles(outcome.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(ModelName(found), " does not load: ", outcome.status().message()));
+  }
+  RETURN_IF_ERROR(outcome.status());
+  status = models_->StatusOfExactly(found);
+  const bool is_loaded = status && status->state == LoadState::kLoaded;
+  return *outcome == Outcome::kDone && !is_loaded ? Outcome::kNotYet : *outcome;
 }
 
 absl::StatusOr<ModelStatus> LiveModels::Unload(const std::string& id) {
+  RETURN_IF_ERROR(CheckGoesOn(nullptr));
   ASSIGN_OR_RETURN(const ModelStatus status, models_->Status(id));
-  if (models_->Unload(status.id)) {
-    if (options_.on_unload) options_.on_unload();
-    LogEvent(spdlog::level::info, "model unloaded", {{"model", ModelName(status.id)}});
-  }
+  if (models_->Unload(status.id)) OnUnloaded(status.id, "requested");
   return models_->Status(status.id);
 }
 
-absl::Status LiveModels::Delete(const std::string& id) {
+absl::Status LiveModels::Delete(const std::string& id, const IsCancelled& is_cancelled) {
   const MutexLock lock(mutex_);
+  RETURN_IF_ERROR(CheckGoesOn(is_cancelled));
   const absl::Status deleted = folder_.Delete(id);
   if (absl::IsNotFound(deleted)) return ResourceNotFound("model", ModelName(id));
   if (absl::IsInvalidArgument(deleted)) {
@@ -266,36 +364,45 @@ absl::Status LiveModels::Delete(const std::string& id) {
 }
 
 absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
+                                                const ModelDescription& description,
                                                 const ModelsFolder::Writer& write) {
+  const int64_t bytes = MemoryBytes(description, options_.load.dtype);
+  RETURN_IF_ERROR(CheckFits(bytes));
+  std::optional<ModelMemory::Reservation> memory;
+  while (!memory) {
+    RETURN_IF_ERROR(CheckGoesOn(nullptr));
+    const int64_t releases = memory_->releases();
+    memory = MakeRoom(/*id=*/"", bytes);
+    if (!memory) memory_->WaitForRelease(releases, *clock_, clock_->Now() + kLongestWait);
+  }
   const MutexLock lock(mutex_);
-  const auto load = [&](const std::filesystem::path& folder) -> absl::StatusOr<ModelHandle> {
+  LoadedModelHandle loaded;
+  const auto load = [&](const std::filesystem::path& folder) -> absl::Status {
     ASSIGN_OR_RETURN(const ParsedModel parsed, ParsedModel::Open(folder));
-    ASSIGN_OR_RETURN(const ModelHandle described, DescribeModel(parsed, id, options_.load));
-    return LoadUnpublished(parsed, *described);
+    ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
+    ASSIGN_OR_RETURN(loaded, LoadParsed(parsed, std::move(model), *std::move(memory)));
+    return absl::OkStatus();
   };
-  ASSIGN_OR_RETURN(ModelHandle model, folder_.Install(id, write, load));
-  const auto folder = folder_.Find(id);
-  if (folder.ok()) {
+  RETURN_IF_ERROR(folder_.Install(id, write, load));
+  if (const auto folder = folder_.Find(id); folder.ok()) {
     const std::string fingerprint = FingerprintOf(*folder);
     seen_[id] = {.tried = fingerprint, .latest = fingerprint};
   }
-  models_->Publish(model);
-  return model;
-}
-
-// The model of exactly that id, if there is one that has been readable.
-ModelHandle LiveModels::Current(const std::string& id) const {
-  const auto status = models_->Status(id);
-  return status.ok() && status->id == id ? status->model : nullptr;
+  models_->Publish(loaded);
+  return loaded->model;
 }
 
 void LiveModels::Fail(const std::string& name, const absl::Status& error) {
-  if (absl::IsUnavailable(error)) return;  // the server stops
-  if (!IsOfTheFiles(error)) seen_[name].retry = clock_->Now() + kRetryDelay;
+  if (models_->stopped()) return;  // nobody waits any more
   if (options_.on_load) options_.on_load(false);
   LogEvent(spdlog::level::err, "model left out",
            {{"folder", name}, {"reason", std::string(error.message())}});
-  models_->Fail(name, error);
+  if (IsOfTheFiles(error)) return models_->Fail(name, error);
+  seen_[name].retry = clock_->Now() + kRetryDelay;
+  const std::optional<ModelStatus> status = models_->StatusOfExactly(name);
+  if (!status || !status->model) return models_->Fail(name, error);
+  models_->EndWaits(name, UnavailableRetryAfter(
+                              absl::StrCat(ModelName(name), " cannot be loaded now"), kRetryDelay));
 }
 
 }  // namespace denoise

@@ -1,14 +1,15 @@
 // Keeps the served models in step with their folder, and their weights within a limit of memory.
 //
 // A thread looks at the folder from time to time. A folder whose files have changed, and have not
-// between two looks, is loaded; one that is gone is served no more; one that does not load is
+// between two looks, is loaded; one that is gone is no longer served; one that does not load is
 // reported, and tried again when its files change. While there is room all models are in memory.
 // When there is none, the model whose last use is longest ago gives way, and is loaded again for
 // the next request. Requests that run keep the model that they began with, and the memory of a
-// model counts until the last of them is done.
+// model counts until the last of them is done. The thread never waits for that: it serves who else
+// can be served, and looks at the folder.
 //
 // The folder is looked at instead of being watched, because network file systems and mounted
-// volumes tell nobody of their changes.
+// volumes announce no changes.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -41,7 +44,12 @@ class LiveModels {
     // May be null. A model was loaded, or did not load; one was unloaded.
     std::function<void(bool ok)> on_load = nullptr;
     std::function<void()> on_unload = nullptr;
+    // May be null. The bytes of all weights in memory, also those that only running requests hold.
+    // Must not block.
+    std::function<void(int64_t bytes)> on_memory = nullptr;
   };
+  // Whether the caller has given up.
+  using IsCancelled = std::function<bool()>;
 
   // `models` and `clock` outlive it.
   LiveModels(ModelsFolder folder, Options options, ModelRepository* models, const Clock* clock);
@@ -59,17 +67,22 @@ class LiveModels {
   // one, unless `at_once`.
   absl::Status Look(bool at_once = false) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Returns the model once its newest files are in memory. NotFound; FailedPrecondition where they
-  // do not load, or exceed the limit.
-  absl::StatusOr<ModelHandle> Load(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Returns once the model's newest files are in memory, which may have to wait for requests to let
+  // go of other models. NotFound; FailedPrecondition where they do not load, or exceed the limit;
+  // Cancelled.
+  absl::Status Load(const std::string& id, const IsCancelled& is_cancelled = nullptr)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // NotFound.
   absl::StatusOr<ModelStatus> Unload(const std::string& id);
-  // Errors are those of ModelsFolder::Delete.
-  absl::Status Delete(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Errors are those of ModelsFolder::Delete, and Cancelled.
+  absl::Status Delete(const std::string& id, const IsCancelled& is_cancelled = nullptr)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // As ModelsFolder's. What is installed is served once it has been loaded and warmed up, which
-  // takes a while.
-  absl::StatusOr<ModelHandle> Install(const std::string& id, const ModelsFolder::Writer& write)
+  // As ModelsFolder's, of a model as `description` says. What is installed is served once it has
+  // been loaded and warmed up, which takes a while; where there is no room for it, it waits for
+  // requests to let go of other models.
+  absl::StatusOr<ModelHandle> Install(const std::string& id, const ModelDescription& description,
+                                      const ModelsFolder::Writer& write)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<ParsedModel> Open(const std::string& id) const { return folder_.Open(id); }
 
@@ -81,27 +94,31 @@ class LiveModels {
     absl::Time retry = absl::InfiniteFuture();  // when to try them again although they are the same
     int missing = 0;                            // looks since they were there
   };
+  enum class Outcome {
+    kDone,
+    kNoMemory,  // until a request lets go of a model
+    kNotYet,    // its files are changing
+  };
 
   void Loop();
-  void LoadWanted(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
-  void LookAt(const ModelEntry& entry, bool at_once) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status LoadIfNew(const std::string& id, const std::filesystem::path& folder)
+  absl::Time NextLook(absl::Time last_look) ABSL_LOCKS_EXCLUDED(mutex_);
+  Outcome LoadWanted(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<Outcome> TryToLoad(const std::string& id, const ModelStatus& status)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Outcome> TryToLoadNewest(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+  void LookAt(const ModelEntry& entry, bool at_once) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Take(const std::string& id, const std::filesystem::path& folder)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<ModelHandle> LoadFrom(const std::string& id, const std::filesystem::path& folder)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<ModelHandle> LoadParsed(const ParsedModel& parsed, const Model& described)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<ModelHandle> LoadUnpublished(const ParsedModel& parsed, const Model& described)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<ModelMemory::Reservation> MakeRoom(const std::string& id, int64_t bytes)
+  absl::StatusOr<ParsedModel> Read(const std::filesystem::path& folder) const;
+  absl::StatusOr<LoadedModelHandle> LoadParsed(const ParsedModel& parsed, ModelHandle model,
+                                               ModelMemory::Reservation memory)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFits(int64_t bytes) const;
-  bool HasRoom(int64_t bytes) const;
-  ModelHandle Current(const std::string& id) const;
+  std::optional<ModelMemory::Reservation> MakeRoom(const std::string& id, int64_t bytes);
+  void OnUnloaded(const std::string& id, const std::string& why);
   void Fail(const std::string& name, const absl::Status& error)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckGoesOn(const IsCancelled& is_cancelled) const;
 
   const ModelsFolder folder_;
   const Options options_;
@@ -109,7 +126,7 @@ class LiveModels {
   const Clock* const clock_;
   const std::shared_ptr<ModelMemory> memory_;
 
-  Mutex mutex_;                                               // of loading, which takes a while
+  Mutex mutex_;  // of loading, which takes a while, but never waits for requests
   std::map<std::string, Seen> seen_ ABSL_GUARDED_BY(mutex_);  // by id, or name where there is none
   std::string last_look_error_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;

@@ -1,4 +1,4 @@
-// A model of the served folder.
+// Models of the served folder.
 #pragma once
 
 #include <cstdint>
@@ -31,21 +31,23 @@ struct ModelInfo {
   bool is_class_conditional() const { return spec.num_class_embeds > 0; }
 };
 
-// One version of a model, with its weights or without. Immutable and shared: whoever holds one
-// keeps its weights alive.
+// One version of a model, without its weights: holding one costs next to nothing. Immutable.
 struct Model : ModelInfo {
-  std::string id;                        // server/models/model_id.h
-  std::string version;                   // a hash of its files
-  NetworkReplicas networks;              // one per device; none where the weights are not in memory
-  int64_t memory_bytes = 0;              // of its weights on each device, while they are in memory
-  ModelMemory::Reservation memory = {};  // for them
-
-  bool is_loaded() const { return !networks.empty(); }
+  std::string id;            // server/models/model_id.h
+  std::string version;       // a hash of its files
+  int64_t memory_bytes = 0;  // of its weights on each device, while they are in memory
 };
 
 using ModelHandle = std::shared_ptr<const Model>;
 
-// The same model, not loaded.
-ModelHandle WithoutWeights(const Model& model);
+// A model in memory. Whoever holds one keeps its weights alive, and their memory from other models.
+// Immutable.
+struct LoadedModel {
+  ModelHandle model;
+  NetworkReplicas networks;  // one per device
+  ModelMemory::Reservation memory = {};
+};
+
+using LoadedModelHandle = std::shared_ptr<const LoadedModel>;
 
 }  // namespace denoise

@@ -74,10 +74,6 @@ NetworkSpec SpecOf(const UNet2DConfig& config) {
           .num_parameters = CountUNet2DParameters(config)};
 }
 
-int64_t BytesOf(const NetworkSpec& spec, at::ScalarType dtype) {
-  return spec.num_parameters * static_cast<int64_t>(c10::elementSize(dtype));
-}
-
 }  // namespace
 
 ModelInfo InfoOf(const ModelDescription& description) {
@@ -107,40 +103,40 @@ absl::Status WarmUp(const Network& network) {
   }
 }
 
-absl::StatusOr<ModelHandle> DescribeModel(const ParsedModel& parsed, std::string id,
-                                          const ModelLoadOptions& options) {
-  ModelInfo info = InfoOf(parsed.description());
-  RETURN_IF_ERROR(CheckSampler(info));
-  const int64_t bytes = BytesOf(info.spec, options.dtype);
-  return std::make_shared<Model>(
-      Model{std::move(info), std::move(id), VersionOf(parsed), {}, bytes});
+int64_t MemoryBytes(const ModelDescription& description, at::ScalarType dtype) {
+  return CountUNet2DParameters(description.unet) * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
-absl::StatusOr<ModelHandle> LoadModel(const ParsedModel& parsed, std::string id,
-                                      const ModelLoadOptions& options,
-                                      ModelMemory::Reservation memory) {
-  ASSIGN_OR_RETURN(Checkpoint checkpoint, LoadCheckpoint(parsed, options.network));
-  ModelInfo info = InfoOf(checkpoint);
+absl::StatusOr<ModelHandle> DescribeModel(const ParsedModel& parsed, std::string id,
+                                          at::ScalarType dtype) {
+  ModelInfo info = InfoOf(parsed.description());
   RETURN_IF_ERROR(CheckSampler(info));
-  if (!checkpoint.ignored_keys.empty()) {
+  return std::make_shared<Model>(Model{std::move(info), std::move(id), VersionOf(parsed),
+                                       MemoryBytes(parsed.description(), dtype)});
+}
+
+absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedModel& parsed, ModelHandle model,
+                                            const ModelLoadOptions& options,
+                                            ModelMemory::Reservation memory) {
+  ASSIGN_OR_RETURN(const auto network, LoadNetwork(parsed, options.network));
+  if (const auto& keys = parsed.description().ignored_keys; !keys.empty()) {
     LogEvent(spdlog::level::warn, "keys of a model's configurations ignored",
-             {{"model", id}, {"keys", absl::StrJoin(checkpoint.ignored_keys, "; ")}});
+             {{"model", model->id}, {"keys", absl::StrJoin(keys, "; ")}});
   }
   NetworkReplicas networks;
   for (const at::Device& device : options.devices) {
-    ASSIGN_OR_RETURN(auto replica, Replicate(*checkpoint.network, device, options.dtype));
+    ASSIGN_OR_RETURN(auto replica, Replicate(*network, device, options.dtype));
     networks.push_back(std::move(replica));
   }
-  const int64_t bytes = BytesOf(info.spec, options.dtype);
-  return std::make_shared<Model>(Model{std::move(info), std::move(id),
-                                       std::move(checkpoint.version), std::move(networks), bytes,
-                                       std::move(memory)});
+  return std::make_shared<LoadedModel>(
+      LoadedModel{std::move(model), std::move(networks), std::move(memory)});
 }
 
-absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
-                                      const ModelLoadOptions& options) {
+absl::StatusOr<LoadedModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
+                                            const ModelLoadOptions& options) {
   ASSIGN_OR_RETURN(const ParsedModel parsed, ParsedModel::Open(folder));
-  return LoadModel(parsed, std::move(id), options);
+  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, std::move(id), options.dtype));
+  return LoadModel(parsed, std::move(model), options);
 }
 
 }  // namespace denoise

@@ -24,16 +24,21 @@ struct ModelLoadOptions {
 // The model without its weights. InvalidArgument where the parts do not fit together: a sampler
 // that needs a variance the network does not predict, or labels beyond the classes.
 absl::StatusOr<ModelHandle> DescribeModel(const ParsedModel& parsed, std::string id,
-                                          const ModelLoadOptions& options);
+                                          at::ScalarType dtype);
 
-// Loads the model, copies its network to every device and warms each copy up. Files are hostile;
-// errors name them relative to the model's folder and never its own path. Errors are those of
-// DescribeModel and LoadCheckpoint. Keys of configurations that are ignored are named in the log.
-absl::StatusOr<ModelHandle> LoadModel(const ParsedModel& parsed, std::string id,
-                                      const ModelLoadOptions& options,
-                                      ModelMemory::Reservation memory = {});
-absl::StatusOr<ModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
-                                      const ModelLoadOptions& options);
+// What the weights of such a model take of each device.
+int64_t MemoryBytes(const ModelDescription& description, at::ScalarType dtype);
+
+// Loads the network of `parsed`, which `model` describes, copies it to every device and warms each
+// copy up. Files are hostile; errors name them relative to the model's folder and never its own
+// path. Errors are those of LoadNetwork (core/io/checkpoint.h). Keys of configurations that are
+// ignored are named in the log.
+absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedModel& parsed, ModelHandle model,
+                                            const ModelLoadOptions& options,
+                                            ModelMemory::Reservation memory = {});
+// The same from a folder, with the errors of ParsedModel::Open and DescribeModel.
+absl::StatusOr<LoadedModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
+                                            const ModelLoadOptions& options);
 
 // What a server knows of a model that was parsed. Its default sampler is the checkpoint's
 // scheduler, in 20 steps where its schedule has as many; a consistency model takes one.

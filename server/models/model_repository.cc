@@ -20,40 +20,44 @@ absl::Status DoesNotLoad(const std::string& id, const absl::Status& error) {
       absl::StrCat(ModelName(id), " does not load: ", error.message()));
 }
 
-using Waits = std::vector<std::weak_ptr<ModelWait>>;
-
-bool IsWanted(const Waits& waits) {
-  return std::any_of(waits.begin(), waits.end(), [](const auto& wait) { return !wait.expired(); });
-}
-
-void EndAll(Waits& waits, const absl::StatusOr<ModelHandle>& result) {
-  for (const auto& waiting : std::exchange(waits, {})) {
-    if (const auto wait = waiting.lock()) wait->End(result);
-  }
+// What callers may know of it; the loader's log has the rest.
+absl::Status ForCallers(const absl::Status& error) {
+  if (!WithholdsMessage(error)) return error;
+  return absl::InternalError("an error inside the server, which its log describes");
 }
 
 }  // namespace
 
-std::optional<absl::StatusOr<ModelHandle>> ModelWait::result() const {
-  const MutexLock lock(mutex_);
-  return result_;
+// The part of a wait that the repository ends.
+struct ModelWait::Shared {
+  Shared(std::function<void()> on_result, int64_t wait_number)
+      : wake(std::move(on_result)), number(wait_number) {}
+
+  const std::function<void()> wake;
+  const int64_t number;  // in order of arrival
+  Mutex mutex;
+  std::optional<absl::StatusOr<LoadedModelHandle>> result ABSL_GUARDED_BY(mutex);
+};
+
+ModelWait::ModelWait(ModelRepository* repository, std::string id, std::shared_ptr<Shared> shared)
+    : repository_(repository), id_(std::move(id)), shared_(std::move(shared)) {}
+
+ModelWait::~ModelWait() { repository_->EndNeed(id_, shared_); }
+
+std::optional<absl::StatusOr<LoadedModelHandle>> ModelWait::result() const {
+  const MutexLock lock(shared_->mutex);
+  return shared_->result;
 }
 
-void ModelWait::End(absl::StatusOr<ModelHandle> result) {
-  {
-    const MutexLock lock(mutex_);
-    result_ = std::move(result);
-  }
-  wake_();
-}
-
-ModelRepository::ModelRepository(std::vector<ModelHandle> models, CountListener on_counts)
+ModelRepository::ModelRepository(std::vector<LoadedModelHandle> models, CountListener on_counts)
     : on_counts_(std::move(on_counts)) {
   const MutexLock lock(mutex_);
-  for (ModelHandle& model : models) {
-    Entry& entry = entries_[model->id];
-    entry.model = std::move(model);
-    entry.change = ++changes_;
+  for (LoadedModelHandle& loaded : models) {
+    const auto entry = entries_.try_emplace(loaded->model->id).first;
+    entry->second.model = loaded->model;
+    entry->second.loaded = std::move(loaded);
+    entry->second.change = ++last_change_;
+    changes_[last_change_] = entry->first;
   }
   if (on_counts_) on_counts_(Count());
 }
@@ -74,7 +78,7 @@ absl::StatusOr<ModelRepository::Entries::const_iterator> ModelRepository::Use(
   const auto found = Resolve(id);
   if (found == entries_.end()) return ResourceNotFound("model", ModelName(id));
   if (!found->second.model) return DoesNotLoad(found->first, found->second.error);
-  found->second.last_use = ++uses_;
+  found->second.last_use = ++last_use_;
   return found;
 }
 
@@ -84,32 +88,45 @@ absl::StatusOr<ModelHandle> ModelRepository::Find(std::string_view id) const {
   return found->second.model;
 }
 
-absl::StatusOr<std::shared_ptr<ModelWait>> ModelRepository::WaitFor(std::string_view id,
+absl::StatusOr<std::unique_ptr<ModelWait>> ModelRepository::Acquire(std::string_view id,
                                                                     std::function<void()> wake) {
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const auto used, Use(id));
-  Entry& entry = entries_.find(used->first)->second;
-  auto wait = std::make_shared<ModelWait>(std::move(wake));
-  if (entry.model->is_loaded()) {
-    wait->End(entry.model);
-    return wait;
+  const auto entry = entries_.find(used->first);
+  const auto shared = std::make_shared<ModelWait::Shared>(std::move(wake), ++last_wait_);
+  if (entry->second.loaded) {
+    const MutexLock result_lock(shared->mutex);
+    shared->result = entry->second.loaded;
+  } else {
+    if (stopped_) return DrainingError();
+    if (CountWaits() >= kMaxWaits) {
+      return UnavailableRetryAfter("too many calls wait for models to be loaded", kRetryDelay);
+    }
+    entry->second.waits.push_back(shared);
+    if (entry->second.waits.size() == 1) Changed(entry);
+    wanted_.NotifyAll();
   }
-  if (stopped_) return DrainingError();
-  if (IsFull()) {
-    return UnavailableRetryAfter("too many calls wait for models to be loaded", kRetryDelay);
-  }
-  const bool was_wanted = IsWanted(entry.waits);
-  std::erase_if(entry.waits, [](const auto& waiting) { return waiting.expired(); });
-  entry.waits.push_back(wait);
-  if (!was_wanted) Changed(&entry);
-  wanted_.NotifyAll();
-  return wait;
+  return std::unique_ptr<ModelWait>(new ModelWait(this, entry->first, shared));
+}
+
+void ModelRepository::EndNeed(const std::string& id, const SharedWait& wait) {
+  const MutexLock lock(mutex_);
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end()) return;
+  if (std::erase(entry->second.waits, wait) > 0 && entry->second.waits.empty()) Changed(entry);
 }
 
 absl::StatusOr<ModelStatus> ModelRepository::Status(std::string_view id) const {
   const MutexLock lock(mutex_);
   const auto found = Resolve(id);
   if (found == entries_.end()) return ResourceNotFound("model", ModelName(id));
+  return StatusOf(found->first, found->second);
+}
+
+std::optional<ModelStatus> ModelRepository::StatusOfExactly(std::string_view id) const {
+  const MutexLock lock(mutex_);
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return std::nullopt;
   return StatusOf(found->first, found->second);
 }
 
@@ -124,76 +141,104 @@ std::vector<ModelStatus> ModelRepository::ListAfter(std::string_view id, size_t 
 }
 
 std::unique_ptr<ModelRepository::Watcher> ModelRepository::Watch(std::function<void()> wake) {
-  std::unique_ptr<Watcher> watcher(new Watcher(this));
   const MutexLock lock(mutex_);
+  std::unique_ptr<Watcher> watcher(new Watcher(this, last_change_));
   watchers_.emplace(watcher.get(), std::move(wake));
   return watcher;
 }
 
-void ModelRepository::Publish(ModelHandle model) {
-  ModelHandle old;  // freed without the lock
+// Weights are freed after the lock: that takes a while.
+
+void ModelRepository::Publish(LoadedModelHandle loaded) {
+  LoadedModelHandle old;
   const MutexLock lock(mutex_);
-  Entry& entry = entries_[model->id];
-  old = std::exchange(entry.model, std::move(model));
-  entry.error = absl::OkStatus();
-  if (entry.model->is_loaded()) {
-    entry.last_use = ++uses_;
-    EndAll(entry.waits, entry.model);
-  }
-  Changed(&entry);
+  const auto entry = entries_.try_emplace(loaded->model->id).first;
+  entry->second.model = loaded->model;
+  entry->second.error = absl::OkStatus();
+  entry->second.last_use = ++last_use_;
+  old = std::exchange(entry->second.loaded, std::move(loaded));
+  End(entry->second, entry->second.loaded);
+  Changed(entry);
 }
 
-void ModelRepository::Fail(const std::string& id, absl::Status error) {
+void ModelRepository::Describe(ModelHandle model) {
+  LoadedModelHandle old;
   const MutexLock lock(mutex_);
-  Entry& entry = entries_[id];
-  if (entry.model && !entry.model->is_loaded()) entry.model = nullptr;
-  entry.error = std::move(error);
-  EndAll(entry.waits, DoesNotLoad(id, entry.error));
-  Changed(&entry);
+  const auto entry = entries_.try_emplace(model->id).first;
+  Entry& known = entry->second;
+  known.error = absl::OkStatus();
+  if (!known.loaded || known.loaded->model->version != model->version) {
+    known.model = std::move(model);
+    old = std::exchange(known.loaded, nullptr);
+  }
+  Changed(entry);
+  wanted_.NotifyAll();
+}
+
+void ModelRepository::Fail(const std::string& id, const absl::Status& error) {
+  const MutexLock lock(mutex_);
+  const auto entry = entries_.try_emplace(id).first;
+  if (!entry->second.loaded) entry->second.model = nullptr;
+  entry->second.error = ForCallers(error);
+  End(entry->second, DoesNotLoad(id, entry->second.error));
+  Changed(entry);
+}
+
+void ModelRepository::EndWaits(const std::string& id, const absl::Status& error) {
+  const MutexLock lock(mutex_);
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end() || entry->second.waits.empty()) return;
+  End(entry->second, error);
+  Changed(entry);
 }
 
 void ModelRepository::Remove(const std::string& id) {
-  ModelHandle old;
+  LoadedModelHandle old;
   const MutexLock lock(mutex_);
-  const auto found = entries_.find(id);
-  if (found == entries_.end()) return;
-  EndAll(found->second.waits, ResourceNotFound("model", ModelName(id)));
-  old = std::move(found->second.model);
-  entries_.erase(found);
-  Changed(nullptr);
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end()) return;
+  End(entry->second, ResourceNotFound("model", ModelName(id)));
+  old = std::move(entry->second.loaded);
+  entries_.erase(entry);
+  std::erase_if(changes_, [&](const auto& change) { return change.second == id; });
+  ++last_change_;
+  if (!watchers_.empty()) changes_[last_change_] = id;
+  TellOfChange();
 }
 
 bool ModelRepository::Unload(const std::string& id) {
-  ModelHandle old;
+  LoadedModelHandle old;
   const MutexLock lock(mutex_);
-  const auto found = entries_.find(id);
-  if (found == entries_.end() || !IsLoaded(found->second)) return false;
-  old = LetGo(found->second);
+  const auto entry = entries_.find(id);
+  if (entry == entries_.end() || !entry->second.loaded) return false;
+  old = LetGo(entry);
   return true;
 }
 
-std::optional<std::string> ModelRepository::UnloadLeastRecentlyUsed(std::string_view kept) {
-  ModelHandle old;
+std::optional<std::string> ModelRepository::UnloadLeastRecentlyUsed(Which which,
+                                                                    std::string_view kept) {
+  LoadedModelHandle old;
   const MutexLock lock(mutex_);
+  // A model whose newest files are broken could not come back, and goes last.
+  const auto rank = [](const Entry& entry) { return std::pair(!entry.error.ok(), entry.last_use); };
   auto oldest = entries_.end();
   for (auto it = entries_.begin(); it != entries_.end(); ++it) {
-    if (it->first == kept || !IsLoaded(it->second)) continue;
-    if (oldest == entries_.end() || it->second.last_use < oldest->second.last_use) oldest = it;
+    const Entry& entry = it->second;
+    if (it->first == kept || !entry.loaded) continue;
+    if (which == Which::kIdle && entry.loaded.use_count() > 1) continue;
+    if (oldest == entries_.end() || rank(entry) < rank(oldest->second)) oldest = it;
   }
   if (oldest == entries_.end()) return std::nullopt;
-  old = LetGo(oldest->second);
+  old = LetGo(oldest);
   return oldest->first;
 }
 
-bool ModelRepository::IsLoaded(const Entry& entry) {
-  return entry.model && entry.model->is_loaded();
-}
-
 // Files that do not load have nothing to go back to.
-ModelHandle ModelRepository::LetGo(Entry& entry) {
-  ModelHandle old = entry.model;
-  entry.model = entry.error.ok() ? WithoutWeights(*old) : nullptr;
-  Changed(&entry);
+LoadedModelHandle ModelRepository::LetGo(Entries::iterator entry) {
+  if (!entry->second.error.ok()) entry->second.model = nullptr;
+  LoadedModelHandle old = std::move(entry->second.loaded);
+  entry->second.loaded = nullptr;
+  Changed(entry);
   return old;
 }
 
@@ -202,12 +247,19 @@ ModelCounts ModelRepository::counts() const {
   return Count();
 }
 
-std::optional<std::string> ModelRepository::NextWanted(const Clock& clock, absl::Time deadline) {
+std::optional<std::string> ModelRepository::NextWanted(const Clock& clock, absl::Time deadline,
+                                                       const std::set<std::string>& postponed) {
   const MutexLock lock(mutex_);
   while (!stopped_) {
-    for (const auto& [id, entry] : entries_) {
-      if (IsWanted(entry.waits)) return id;
+    auto next = entries_.end();
+    for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+      if (it->second.waits.empty() || postponed.contains(it->first)) continue;
+      if (next == entries_.end() ||
+          it->second.waits.front()->number < next->second.waits.front()->number) {
+        next = it;
+      }
     }
+    if (next != entries_.end()) return next->first;
     if (clock.Now() >= deadline) return std::nullopt;
     clock.WaitUntil(wanted_, mutex_, deadline);
   }
@@ -217,7 +269,8 @@ std::optional<std::string> ModelRepository::NextWanted(const Clock& clock, absl:
 void ModelRepository::Stop() {
   const MutexLock lock(mutex_);
   stopped_ = true;
-  for (auto& [id, entry] : entries_) EndAll(entry.waits, DrainingError());
+  for (auto& [id, entry] : entries_) End(entry, DrainingError());
+  for (const auto& [watcher, wake] : watchers_) wake();
   wanted_.NotifyAll();
 }
 
@@ -227,17 +280,31 @@ bool ModelRepository::stopped() const {
 }
 
 ModelStatus ModelRepository::StatusOf(const std::string& id, const Entry& entry) {
-  const LoadState state = !entry.model            ? LoadState::kFailed
-                          : IsLoaded(entry)       ? LoadState::kLoaded
-                          : IsWanted(entry.waits) ? LoadState::kLoading
-                                                  : LoadState::kUnloaded;
+  const LoadState state = !entry.model           ? LoadState::kFailed
+                          : entry.loaded         ? LoadState::kLoaded
+                          : !entry.waits.empty() ? LoadState::kLoading
+                                                 : LoadState::kUnloaded;
   return {id, state, entry.model, entry.error};
 }
 
-// `entry` is null where one was removed.
-void ModelRepository::Changed(Entry* entry) {
-  ++changes_;
-  if (entry != nullptr) entry->change = changes_;
+void ModelRepository::End(Entry& entry, const absl::StatusOr<LoadedModelHandle>& result) {
+  for (const SharedWait& wait : std::exchange(entry.waits, {})) {
+    {
+      const MutexLock lock(wait->mutex);
+      wait->result = result;
+    }
+    wait->wake();
+  }
+}
+
+void ModelRepository::Changed(Entries::iterator entry) {
+  changes_.erase(entry->second.change);
+  entry->second.change = ++last_change_;
+  changes_[last_change_] = entry->first;
+  TellOfChange();
+}
+
+void ModelRepository::TellOfChange() {
   if (on_counts_) on_counts_(Count());
   for (const auto& [watcher, wake] : watchers_) wake();
 }
@@ -246,43 +313,48 @@ ModelCounts ModelRepository::Count() const {
   ModelCounts counts;
   for (const auto& [id, entry] : entries_) {
     if (!entry.error.ok()) ++counts.failed;
-    if (!IsLoaded(entry)) continue;
+    if (!entry.loaded) continue;
     ++counts.loaded;
-    counts.loaded_bytes += entry.model->memory_bytes;
+    counts.loaded_bytes += entry.loaded->model->memory_bytes;
   }
   return counts;
 }
 
-bool ModelRepository::IsFull() const {
+size_t ModelRepository::CountWaits() const {
   size_t waits = 0;
-  for (const auto& [id, entry] : entries_) {
-    waits +=
-        static_cast<size_t>(std::count_if(entry.waits.begin(), entry.waits.end(),
-                                          [](const auto& waiting) { return !waiting.expired(); }));
-  }
-  return waits >= kMaxWaits;
+  for (const auto& [id, entry] : entries_) waits += entry.waits.size();
+  return waits;
 }
 
 ModelRepository::Watcher::~Watcher() {
   const MutexLock lock(repository_->mutex_);
   repository_->watchers_.erase(this);
+  if (!repository_->watchers_.empty()) return;
+  std::erase_if(repository_->changes_,
+                [&](const auto& change) { return !repository_->entries_.contains(change.second); });
 }
 
-std::optional<ModelRepository::Change> ModelRepository::Watcher::Next() {
+std::optional<ModelRepository::Watcher::Change> ModelRepository::Watcher::Next() {
   const MutexLock lock(repository_->mutex_);
-  for (const auto& [id, entry] : repository_->entries_) {
-    int64_t& told = told_[id];
-    if (told == entry.change) continue;
-    told = entry.change;
-    return Change{id, StatusOf(id, entry)};
+  for (auto it = repository_->changes_.upper_bound(reported_); it != repository_->changes_.end();
+       ++it) {
+    reported_ = it->first;
+    const auto entry = repository_->entries_.find(it->second);
+    if (entry != repository_->entries_.end() && entry->second.change == it->first) {
+      return Change{entry->first, StatusOf(entry->first, entry->second)};
+    }
+    // One that went before the watch began, or that has come back since, is no news.
+    if (it->first <= start_ || entry != repository_->entries_.end()) continue;
+    return Change{it->second, std::nullopt};
   }
-  for (auto it = told_.begin(); it != told_.end(); ++it) {
-    if (repository_->entries_.contains(it->first)) continue;
-    Change change{it->first, std::nullopt};
-    told_.erase(it);
-    return change;
-  }
+  reported_ = std::max(reported_, repository_->last_change_);
   return std::nullopt;
+}
+
+bool ModelRepository::Watcher::complete() const {
+  const MutexLock lock(repository_->mutex_);
+  const auto next = repository_->changes_.upper_bound(reported_);
+  return next == repository_->changes_.end() || next->first > start_;
 }
 
 }  // namespace denoise

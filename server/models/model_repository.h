@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,12 +28,12 @@ namespace denoise {
 
 enum class LoadState { kLoaded, kLoading, kUnloaded, kFailed };
 
-// What is known of one model. `model` is null where its files have never been readable.
+// What is known of one model.
 struct ModelStatus {
   std::string id;  // of a folder that fails, its name, which need not be an id
   LoadState state;
-  ModelHandle model;
-  absl::Status error;  // of its files, also while an older version is served
+  ModelHandle model;   // null if its files have never been readable, or are broken
+  absl::Status error;  // of its newest files, also while an older version is served; for callers
 };
 
 struct ModelCounts {
@@ -41,40 +42,42 @@ struct ModelCounts {
   int64_t loaded_bytes = 0;  // of the weights of loaded models, on each device
 };
 
-// Someone who needs a model that is not loaded yet. Thread-safe.
+class ModelRepository;
+
+// Someone who needs a model in memory. Once destroyed, that need is over. Outlived by the
+// repository; used by one thread at a time.
 class ModelWait {
  public:
-  explicit ModelWait(std::function<void()> wake) : wake_(std::move(wake)) {}
+  ~ModelWait();
+  ModelWait(const ModelWait&) = delete;
+  ModelWait& operator=(const ModelWait&) = delete;
 
   // The model, loaded, or why it does not load; nullopt until that is known.
-  std::optional<absl::StatusOr<ModelHandle>> result() const ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // Once, before the wake.
-  void End(absl::StatusOr<ModelHandle> result) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::optional<absl::StatusOr<LoadedModelHandle>> result() const;
 
  private:
-  const std::function<void()> wake_;
-  mutable Mutex mutex_;
-  std::optional<absl::StatusOr<ModelHandle>> result_ ABSL_GUARDED_BY(mutex_);
+  friend class ModelRepository;
+  struct Shared;
+  ModelWait(ModelRepository* repository, std::string id, std::shared_ptr<Shared> shared);
+
+  ModelRepository* const repository_;
+  const std::string id_;
+  const std::shared_ptr<Shared> shared_;
 };
 
-// Models may come, change and go while requests run: a request keeps the handle that it found, and
-// finishes with that model. "emoji" also finds the highest version of emoji that has not failed,
-// where no folder has just that name. Thread-safe.
+// Models may come, change and go while requests run: a request keeps the model that it has got, and
+// finishes with it. "emoji" also finds the highest version of emoji that has not failed, where no
+// folder has just that name. Thread-safe.
 class ModelRepository {
  public:
   // Called with the counts at the start and after each change, in order. It must neither block nor
   // call the repository.
   using CountListener = std::function<void(const ModelCounts&)>;
 
-  // A change of a model; a removed one if `status` is nullopt.
-  struct Change {
-    std::string id;
-    std::optional<ModelStatus> status;
-  };
   class Watcher;
 
-  explicit ModelRepository(std::vector<ModelHandle> models = {}, CountListener on_counts = nullptr);
+  explicit ModelRepository(std::vector<LoadedModelHandle> models = {},
+                           CountListener on_counts = nullptr);
 
   // For requests.
 
@@ -82,95 +85,124 @@ class ModelRepository {
   // not load.
   absl::StatusOr<ModelHandle> Find(std::string_view id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Wants the model to be loaded. `wake` is called once the result is there, by any thread; the
-  // wish ends with the object. Errors: those of Find; Unavailable where too many wait.
-  absl::StatusOr<std::shared_ptr<ModelWait>> WaitFor(std::string_view id,
+  // The model in memory, at once or once it has been loaded. `wake` is called when the result comes
+  // later, by any thread; it must neither block nor call the repository. Errors: those of Find;
+  // Unavailable where too many wait.
+  absl::StatusOr<std::unique_ptr<ModelWait>> Acquire(std::string_view id,
                                                      std::function<void()> wake)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // NotFound.
   absl::StatusOr<ModelStatus> Status(std::string_view id) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same of exactly that id; nullopt if there is none.
+  std::optional<ModelStatus> StatusOfExactly(std::string_view id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // At most `limit` models whose id comes after `id`, in order; from the start where `id` is empty.
   std::vector<ModelStatus> ListAfter(std::string_view id, size_t limit, bool with_failed) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Calls `wake` after each change, until the watcher is destroyed. It must neither block nor call
-  // the repository; nor must those of WaitFor.
+  // Calls `wake`, under the rules of Acquire, after each change and Stop, until the watcher is
+  // destroyed.
   std::unique_ptr<Watcher> Watch(std::function<void()> wake) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // For the loader.
 
-  // Adds or replaces a model. If its weights are in memory, whoever waits for it has it.
-  void Publish(ModelHandle model) ABSL_LOCKS_EXCLUDED(mutex_);
-  // The files of `id` do not load. A loaded model goes on being served; `id` is also the name of a
-  // folder that can be no model.
-  void Fail(const std::string& id, absl::Status error) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Adds or replaces a model, which whoever waits for it gets.
+  void Publish(LoadedModelHandle loaded) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Adds or replaces a model whose weights are on disk. If those of just this version are in
+  // memory, they stay.
+  void Describe(ModelHandle model) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The files of `id` do not load. A version in memory is served further. `id` is also the name of
+  // a folder that can be no model.
+  void Fail(const std::string& id, const absl::Status& error) ABSL_LOCKS_EXCLUDED(mutex_);
+  // It cannot be loaded now, for no fault of its files: `error` is for those who wait.
+  void EndWaits(const std::string& id, const absl::Status& error) ABSL_LOCKS_EXCLUDED(mutex_);
   void Remove(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Lets go of a model's weights; it stays known. False if they are not in memory.
   bool Unload(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Unloads the model whose last use is longest ago, other than `kept`; its id, or nullopt if there
-  // is none.
-  std::optional<std::string> UnloadLeastRecentlyUsed(std::string_view kept)
+  // Unloads the model whose last use is longest ago, of those that nobody uses now or of all; its
+  // id, or nullopt if there is none but `kept`.
+  enum class Which { kIdle, kAny };
+  std::optional<std::string> UnloadLeastRecentlyUsed(Which which, std::string_view kept)
       ABSL_LOCKS_EXCLUDED(mutex_);
   ModelCounts counts() const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Waits until `deadline` for a model that somebody waits for, which is then the caller's to
-  // publish or to fail. nullopt at the deadline, and after Stop.
-  std::optional<std::string> NextWanted(const Clock& clock, absl::Time deadline)
+  // Waits until `deadline` for a model that somebody waits for, other than those `postponed`. That
+  // of the longest wait comes first. nullopt at the deadline, and after Stop.
+  std::optional<std::string> NextWanted(const Clock& clock, absl::Time deadline,
+                                        const std::set<std::string>& postponed = {})
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Nobody loads any more: ends all waits with Unavailable, now and later.
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
   bool stopped() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  friend class ModelWait;
+  using SharedWait = std::shared_ptr<ModelWait::Shared>;
+
   struct Entry {
-    ModelHandle model;
+    ModelHandle model;         // null where it has failed
+    LoadedModelHandle loaded;  // null where it is not in memory
     absl::Status error;
-    std::vector<std::weak_ptr<ModelWait>> waits;
-    int64_t change = 0;            // the number of its last one
-    mutable int64_t last_use = 0;  // likewise
+    std::vector<SharedWait> waits;  // the oldest first
+    int64_t change = 0;             // the number of its last change
+    mutable int64_t last_use = 0;   // the number of its last use
   };
   using Entries = std::map<std::string, Entry, ModelIdLess>;
 
-  static bool IsLoaded(const Entry& entry);
-  ModelHandle LetGo(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static ModelStatus StatusOf(const std::string& id, const Entry& entry);
   Entries::const_iterator Resolve(std::string_view id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Entries::const_iterator> Use(std::string_view id) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  void Changed(Entry* entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static ModelStatus StatusOf(const std::string& id, const Entry& entry);
+  static void End(Entry& entry, const absl::StatusOr<LoadedModelHandle>& result);
+  LoadedModelHandle LetGo(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Changed(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TellOfChange() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ModelCounts Count() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  bool IsFull() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  size_t CountWaits() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void EndNeed(const std::string& id, const SharedWait& wait) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const CountListener on_counts_;  // may be null
 
   mutable Mutex mutex_;
   CondVar wanted_;
   Entries entries_ ABSL_GUARDED_BY(mutex_);
+  // The last change of each model, and of each that is gone while somebody watches, by number.
+  std::map<int64_t, std::string> changes_ ABSL_GUARDED_BY(mutex_);
   std::map<const Watcher*, std::function<void()>> watchers_ ABSL_GUARDED_BY(mutex_);
-  mutable int64_t uses_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable int64_t last_use_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t last_change_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t last_wait_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Tells each model once, and again after it has changed; the newest state only. Used by one thread
-// at a time; outlived by the repository.
+// Reports each model once, and again after it has changed: its newest state, in order of change.
+// Used by one thread at a time; outlived by the repository.
 class ModelRepository::Watcher {
  public:
+  // A model that is gone if `status` is nullopt.
+  struct Change {
+    std::string id;
+    std::optional<ModelStatus> status;
+  };
+
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
   // nullopt while there is nothing new.
   std::optional<Change> Next() ABSL_LOCKS_EXCLUDED(repository_->mutex_);
+  // Whether it has reported all models that there were when it was made.
+  bool complete() const ABSL_LOCKS_EXCLUDED(repository_->mutex_);
 
  private:
   friend class ModelRepository;
-  explicit Watcher(ModelRepository* repository) : repository_(repository) {}
+  Watcher(ModelRepository* repository, int64_t start) : repository_(repository), start_(start) {}
 
   ModelRepository* const repository_;
-  std::map<std::string, int64_t, ModelIdLess> told_;  // the number of the last change, by id
+  const int64_t start_;   // the last change before it was made
+  int64_t reported_ = 0;  // the last change that it has reported; guarded by the repository's mutex
 };
 
 }  // namespace denoise

@@ -3,15 +3,16 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/base/file_descriptor.h"
+#include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"
@@ -26,6 +27,9 @@ constexpr char kReplaced[] = ".replaced";
 constexpr char kDeleted[] = ".deleted";
 constexpr char kLock[] = ".lock";
 
+constexpr absl::Duration kLockPatience = absl::Seconds(20);
+constexpr absl::Duration kLockPause = absl::Milliseconds(20);
+
 absl::Status CannotWrite(const absl::Status& status) {
   if (absl::IsPermissionDenied(status)) {
     return absl::FailedPreconditionError(
@@ -39,19 +43,18 @@ absl::Status CannotWrite(int error) {
   return CannotWrite(FileSystemError(error, "cannot write the models folder"));
 }
 
-// Whether anything has this name, even a link that leads nowhere.
-bool Exists(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(fs::symlink_status(path, error));
-}
-
 // Keeps other threads and processes from changing the folder while the descriptor is open. Waits
-// for those that do.
+// for those that do, within reason: Unavailable.
 absl::StatusOr<FileDescriptor> Lock(const fs::path& root) {
   FileDescriptor file(open((root / kLock).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (file.get() < 0) return CannotWrite(errno);
-  while (flock(file.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return CannotWrite(errno);
+  const absl::Time deadline = absl::Now() + kLockPatience;
+  while (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return CannotWrite(errno);
+    if (absl::Now() > deadline) {
+      return UnavailableRetryAfter("another process is changing the models folder", kLockPatience);
+    }
+    absl::SleepFor(kLockPause);
   }
   return file;
 }
@@ -65,10 +68,11 @@ absl::Status Move(const fs::path& from, const fs::path& to) {
 
 // Repairs what an interrupted install has left. The caller holds the lock.
 absl::Status RepairLocked(const fs::path& root) {
-  if (Exists(root / kReplaced)) {
+  std::error_code error;  // somebody's link is removed, and what it leads to left alone
+  if (fs::is_directory(fs::symlink_status(root / kReplaced, error))) {
     ASSIGN_OR_RETURN(const auto ids, VisibleNames(root / kReplaced));
     for (const std::string& id : ids) {
-      if (!Exists(root / id)) RETURN_IF_ERROR(Move(root / kReplaced / id, root / id));
+      if (!HasName(root / id)) RETURN_IF_ERROR(Move(root / kReplaced / id, root / id));
     }
   }
   for (const char* hidden : {kReplaced, kDeleted, kIncoming}) {
@@ -79,7 +83,7 @@ absl::Status RepairLocked(const fs::path& root) {
 
 // Gives the name `id` to the incoming version, in place of the one that has it now, if any.
 absl::Status Swap(const fs::path& root, const std::string& id) {
-  const bool replaces = Exists(root / id);
+  const bool replaces = HasName(root / id);
   if (replaces) RETURN_IF_ERROR(Move(root / id, root / kReplaced / id));
   return Move(root / kIncoming / id, root / id);
 }
@@ -89,7 +93,7 @@ absl::Status Swap(const fs::path& root, const std::string& id) {
 ModelsFolder::ModelsFolder(fs::path root) : root_(std::move(root)) {}
 
 absl::Status ModelsFolder::Repair() const {
-  if (!Exists(root_ / kReplaced) && !Exists(root_ / kDeleted) && !Exists(root_ / kIncoming)) {
+  if (!HasName(root_ / kReplaced) && !HasName(root_ / kDeleted) && !HasName(root_ / kIncoming)) {
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root_));
@@ -111,8 +115,8 @@ absl::StatusOr<ParsedModel> ModelsFolder::Open(const std::string& id) const {
   return ParsedModel::Open(folder);
 }
 
-absl::StatusOr<ModelHandle> ModelsFolder::Install(const std::string& id, const Writer& write,
-                                                  const Loader& load) const {
+absl::Status ModelsFolder::Install(const std::string& id, const Writer& write,
+                                   const Loader& load) const {
   if (!IsValidModelId(id)) return absl::InvalidArgumentError(kModelIdRule);
   ASSIGN_OR_RETURN(const FileDescriptor lock, Lock(root_));
   RETURN_IF_ERROR(RepairLocked(root_));
@@ -121,9 +125,8 @@ absl::StatusOr<ModelHandle> ModelsFolder::Install(const std::string& id, const W
   RETURN_IF_ERROR(CannotWrite(MakeFolder(root_ / kReplaced)));
   const fs::path incoming = root_ / kIncoming / id;
   RETURN_IF_ERROR(write(incoming));
-  ASSIGN_OR_RETURN(ModelHandle model, load(incoming));
-  RETURN_IF_ERROR(Swap(root_, id));
-  return model;
+  RETURN_IF_ERROR(load(incoming));
+  return Swap(root_, id);
 }
 
 absl::Status ModelsFolder::Delete(const std::string& id) const {
@@ -131,7 +134,7 @@ absl::Status ModelsFolder::Delete(const std::string& id) const {
   RETURN_IF_ERROR(RepairLocked(root_));
   // Only what is a model's folder is removed.
   RETURN_IF_ERROR(FindModel(root_, id).status());
-  if (!Exists(root_ / id)) {
+  if (!HasName(root_ / id)) {
     return absl::FailedPreconditionError(
         "the model is in a Hugging Face cache, whose files other programs may use; remove it with "
         "the tools of that cache");

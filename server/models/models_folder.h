@@ -54,15 +54,13 @@ class ModelsFolder {
   // parent does. WriteModel (core/io/model_writer.h) is one.
   using Writer = std::function<absl::Status(const std::filesystem::path& folder)>;
   // Loads what was written, before it takes the name.
-  using Loader = std::function<absl::StatusOr<ModelHandle>(const std::filesystem::path& folder)>;
+  using Loader = std::function<absl::Status(const std::filesystem::path& folder)>;
 
-  // Installs what `write` makes under the name `id`, once `load` has loaded it; returns what that
-  // returned. InvalidArgument: `id` is no model id, or the new version does not load.
-  // FailedPrecondition: the root cannot be written to. Other errors come from `write` or the file
-  // system. After an error the folder has the old version or, where the disk failed at the very
-  // end, the new one.
-  absl::StatusOr<ModelHandle> Install(const std::string& id, const Writer& write,
-                                      const Loader& load) const;
+  // Installs what `write` makes under the name `id`, once `load` has loaded it. InvalidArgument:
+  // `id` is no model id, or the new version does not load. FailedPrecondition: the root cannot be
+  // written to. Other errors come from `write` or the file system. After an error the folder has
+  // the old version or, where the disk failed at the very end, the new one.
+  absl::Status Install(const std::string& id, const Writer& write, const Loader& load) const;
 
   // Removes the model's folder, or the link to it. Errors of Find. FailedPrecondition: the root
   // cannot be written to, or the model is one of a Hugging Face cache, whose files others share.

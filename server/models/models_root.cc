@@ -10,9 +10,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/quoted.h"
-#include "core/base/read_file.h"
 #include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
+#include "core/files/file_content.h"
 #include "server/models/model_id.h"
 
 namespace denoise {
@@ -24,12 +24,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kCachedModel = "models--";
 constexpr char kIndex[] = "model_index.json";
 constexpr char kDangling[] = "is a link whose target does not exist";
-
-// Whether anything has this name, even a link that leads nowhere.
-bool HasName(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(fs::symlink_status(path, error));
-}
 
 bool IsFolder(const fs::path& path) {
   std::error_code error;
@@ -44,8 +38,9 @@ bool IsCached(const fs::path& folder) {
 absl::StatusOr<fs::path> Snapshot(const fs::path& cached) {
   constexpr size_t kMaxBytes = 256;
   if (HasName(cached / "refs" / "main")) {
-    const absl::StatusOr<std::string> text = ReadFile(cached / "refs" / "main", kMaxBytes);
-    const std::string name(absl::StripAsciiWhitespace(text.value_or("")));
+    const auto main = FileContent::Read(cached / "refs" / "main", kMaxBytes);
+    const std::string text(main.ok() ? (*main)->bytes() : "");
+    const std::string name(absl::StripAsciiWhitespace(text));
     if (!IsValidResourceId(name)) {
       return absl::InvalidArgumentError(
           "its refs/main does not name a snapshot; download the model again");
@@ -125,7 +120,8 @@ std::string IdOf(const fs::path& root, const std::string& name) {
 
 // The entry `name` of `root`; nullopt if it is a file.
 std::optional<ModelEntry> Examine(const fs::path& root, const std::string& name) {
-  ModelEntry entry = {.name = Escaped(name), .id = IdOf(root, name), .folder = fs::path()};
+  ModelEntry entry = {
+      .path = root / name, .name = Escaped(name), .id = IdOf(root, name), .folder = fs::path()};
   if (!IsValidModelId(entry.id)) entry.id.clear();
   std::error_code error;
   const fs::file_status status = fs::status(root / name, error);
@@ -174,6 +170,11 @@ absl::Status CheckRoot(const fs::path& root) {
 
 }  // namespace
 
+bool HasName(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(fs::symlink_status(path, error));
+}
+
 absl::StatusOr<std::vector<std::string>> VisibleNames(const fs::path& folder) {
   std::error_code error;
   std::vector<std::string> names;
@@ -209,7 +210,10 @@ absl::StatusOr<std::vector<ModelEntry>> ListModels(const fs::path& root) {
 }
 
 absl::StatusOr<fs::path> FindModel(const fs::path& root, const std::string& id) {
-  if (!IsValidModelId(id)) return absl::NotFoundError("there is no such model folder");
+  // The folder of a cached model has another name than the model.
+  if (!IsValidModelId(id) || IdOf(root, id) != id) {
+    return absl::NotFoundError("there is no such model folder");
+  }
   if (HasName(root / id)) return FolderOf(root, id);
   const std::string cached = std::string(kCachedModel).append(id);
   if (IsCached(root / cached)) return FolderOf(root, cached);

@@ -13,10 +13,14 @@ namespace denoise {
 
 // A model, or what stands in the place of one.
 struct ModelEntry {
+  std::filesystem::path path;
   std::string name;  // of the folder, escaped, to be shown
   std::string id;    // to be served under; empty if its name is no id, or taken
   absl::StatusOr<std::filesystem::path> folder;  // or why it is not one, in terms of `name`
 };
+
+// Whether anything has this name, even a link that leads nowhere.
+bool HasName(const std::filesystem::path& path);
 
 // The names of the entries of `folder` that are not hidden, in order.
 absl::StatusOr<std::vector<std::string>> VisibleNames(const std::filesystem::path& folder);

@@ -112,7 +112,7 @@ absl::StatusOr<ResolvedDiffusion> ResolveDiffusion(const DiffuseRequest& request
   }
   RETURN_IF_ERROR(violations.ToStatus());
 
-  ResolvedDiffusion resolved{.model = WithoutWeights(*model),
+  ResolvedDiffusion resolved{.model = model,
                              .timesteps = {request.timesteps().begin(), request.timesteps().end()},
                              .mode = request.mode() == denoised::v1::DIFFUSE_MODE_STEP_BY_STEP
                                          ? NoisingMode::kStepByStep

@@ -13,7 +13,7 @@
 namespace denoise {
 
 struct ResolvedDiffusion {
-  ModelHandle model;              // without its weights, which a slow reader must not hold
+  ModelHandle model;
   std::vector<double> timesteps;  // of the frames
   NoisingMode mode;
   uint64_t seed;

@@ -212,7 +212,7 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
 
   ResolvedRequest resolved{
       .model = model,
-      .generation = {.networks = {model, &model->networks},  // keeps the whole model alive
+      .generation = {.model = ModelName(model->id),
                      .plan = std::move(plan),
                      .conditioning = ResolveConditioning(request, *model),
                      .seed = request.has_seed() ? request.seed() : seed,

@@ -24,15 +24,15 @@ struct RequestLimits {
 
 struct ResolvedRequest {
   ModelHandle model;
-  GenerationRequest generation;  // without a deadline
+  GenerationRequest generation;  // without a deadline and networks
   denoised::v1::Encoding image_encoding;
   denoised::v1::Encoding frame_encoding;
   int frame_bytes_max;
   denoised::v1::Accepted accepted;
 };
 
-// `model` is the request's, or why there is none (FindModel, field_checks.h). If its weights are not
-// in memory, neither has the result networks to run with.
+// `model` is the request's, or why there is none (FindModel, field_checks.h). The networks to run
+// with are for the caller to add.
 //
 // InvalidArgument carries every violation, by its path in the request ("sampler.steps"); other
 // errors are those of `model`. `seed` is what a request gets that names none. Pure, thread-safe;

@@ -3,6 +3,7 @@
 #include <google/protobuf/util/time_util.h>
 
 #include <exception>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -252,15 +253,15 @@ class GenerateSource final : public GenerationSource {
     const RequestDigest digest = DigestOf(request_);
     ASSIGN_OR_RETURN(Reader joined,
                      environment_.generations->Join(request_, digest, ToCaller(call_)));
-    if (joined) return joined;
-    if (loading_ && !loading_->result()) return nullptr;
-    ASSIGN_OR_RETURN(ResolvedRequest resolved, Resolve());
-    if (!resolved.model->is_loaded()) {
-      ASSIGN_OR_RETURN(loading_, environment_.models->WaitFor(resolved.model->id, call_.wake));
-      LogEvent(spdlog::level::debug, "request waits for its model",
-               {{"request", call_.id}, {"model", request_.model()}});
-      return nullptr;
+    if (joined) {
+      wait_.reset();
+      return joined;
     }
+    ASSIGN_OR_RETURN(const LoadedModelHandle loaded, Acquire());
+    if (!loaded) return nullptr;
+    ASSIGN_OR_RETURN(ResolvedRequest resolved,
+                     ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed()));
+    resolved.generation.networks = {loaded, &loaded->networks};  // keeps the whole model alive
     reservation_ = {};  // what was held for the request alone must not stand in its own way
     LogEvent(spdlog::level::debug, "request resolved",
              {{"request", call_.id},
@@ -274,15 +275,41 @@ class GenerateSource final : public GenerationSource {
   void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
 
  private:
-  // With the model that was waited for, if one was: another may have taken its place since.
-  absl::StatusOr<ResolvedRequest> Resolve() const {
-    absl::StatusOr<ModelHandle> model =
-        loading_ ? *loading_->result() : FindModel(request_.model(), *environment_.models);
-    return ResolveRequest(request_, std::move(model), environment_.limits, ChooseSeed());
+  // The model in memory; null while it is being loaded.
+  absl::StatusOr<LoadedModelHandle> Acquire() {
+    while (true) {
+      if (!wait_) {
+        ASSIGN_OR_RETURN(wait_, Want());
+      }
+      const auto result = wait_->result();
+      if (!result) return nullptr;
+      // Nor must a slow reader keep the weights: from here on they are the engine's.
+      wait_.reset();
+      if (result->ok()) return *result;
+      // Its name may stand for another version by now.
+      const auto model = FindModel(request_.model(), *environment_.models);
+      if (!model.ok() || wanted_.contains((*model)->id)) return result->status();
+    }
+  }
+
+  // A bad request loads nothing, unless it brings pictures: to check those twice would be slow.
+  absl::StatusOr<std::unique_ptr<ModelWait>> Want() {
+    const auto model = FindModel(request_.model(), *environment_.models);
+    if (!model.ok() || !(IsLoaded((*model)->id) || BringsSamples(request_))) {
+      RETURN_IF_ERROR(ResolveRequest(request_, model, environment_.limits, /*seed=*/0).status());
+    }
+    wanted_.insert((*model)->id);
+    return environment_.models->Acquire((*model)->id, call_.wake);
+  }
+
+  bool IsLoaded(const std::string& id) const {
+    const auto status = environment_.models->StatusOfExactly(id);
+    return status && status->state == LoadState::kLoaded;
   }
 
   const v1::GenerateRequest& request_;
-  std::shared_ptr<ModelWait> loading_;     // of the request's model, if it was not in memory
+  std::unique_ptr<ModelWait> wait_;        // for the request's model
+  std::set<std::string> wanted_;           // the versions that were waited for
   SampleBudget::Reservation reservation_;  // for the request, until it is resolved
 };
 

@@ -56,13 +56,16 @@ class WatchModelsSource final : public EventSource<v1::ModelEvent> {
 
   absl::StatusOr<Outcome> Next() override {
     RETURN_IF_ERROR(live_calls_->Admit());  // a watcher must not hold a draining server up
-    const auto change = watcher_->Next();
     v1::ModelEvent event;
-    if (!change && is_complete_) return Wait();
-    if (!change) {
+    if (!is_complete_ && watcher_->complete()) {
       is_complete_ = true;
       event.mutable_complete();
-    } else if (change->status) {
+      ++events_;
+      return event;
+    }
+    const auto change = watcher_->Next();
+    if (!change) return is_complete_ ? Outcome(Wait()) : Outcome(Again());
+    if (change->status) {
       *event.mutable_model() = ModelToProto(*change->status);
     } else {
       event.set_removed(ModelName(change->id));
@@ -101,9 +104,10 @@ void AddClasses(const Model& model, v1::Model& proto) {
 
 }  // namespace
 
-v1::Model ModelToProto(const Model& model) {
+namespace {
+
+v1::Model Describe(const Model& model) {
   v1::Model proto;
-  proto.set_name(ModelName(model.id));
   proto.set_version(model.version);
   proto.set_channels(static_cast<int32_t>(model.spec.in_channels));
   proto.set_height(static_cast<int32_t>(model.spec.height));
@@ -115,13 +119,14 @@ v1::Model ModelToProto(const Model& model) {
   proto.set_num_train_timesteps(model.schedule.num_train_timesteps());
   proto.set_prediction_type(std::string(NameOf(model.default_sampler.prediction_type)));
   proto.set_source(model.source);
-  proto.set_state(model.is_loaded() ? v1::Model::LOADED : v1::Model::UNLOADED);
   proto.set_memory_bytes(model.memory_bytes);
   return proto;
 }
 
+}  // namespace
+
 v1::Model ModelToProto(const ModelStatus& status) {
-  v1::Model proto = status.model ? ModelToProto(*status.model) : v1::Model();
+  v1::Model proto = status.model ? Describe(*status.model) : v1::Model();
   proto.set_name(ModelName(status.id));
   proto.set_state(StateToProto(status.state));
   proto.set_error(std::string(status.error.message()));
@@ -174,38 +179,43 @@ grpc::ServerWriteReactor<v1::ModelEvent>* ModelsService::WatchModels(
   });
 }
 
-// Answers with `work(id)`, on the pool.
+// Answers with `work(id, is_cancelled)`, on the environment's pool.
 template <class Request, class Response, class Work>
-grpc::ServerUnaryReactor* ModelsService::Manage(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* ModelsService::Manage(const CallEnvironment& environment,
+                                                grpc::CallbackServerContext* context,
                                                 const Request* request, Response* response,
                                                 Work work) {
   if (managed_ == nullptr) {
     return Answer(context, absl::StatusOr<Response>(NotManaged()), response);
   }
-  return AnswerOnPool(environment_, context, response,
-                      [this, request, work]() -> absl::StatusOr<Response> {
+  return AnswerOnPool(environment, context, response,
+                      [this, context, request, work]() -> absl::StatusOr<Response> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
                         ASSIGN_OR_RETURN(const std::string id, ModelIdOf(request->name()));
-                        return work(id);
+                        return work(id, [context] { return context->IsCancelled(); });
                       });
 }
 
 grpc::ServerUnaryReactor* ModelsService::LoadModel(grpc::CallbackServerContext* context,
                                                    const v1::LoadModelRequest* request,
                                                    v1::Model* response) {
-  return Manage(context, request, response,
-                [this](const std::string& id) -> absl::StatusOr<v1::Model> {
-                  ASSIGN_OR_RETURN(const ModelHandle model, managed_->Load(id));
-                  ASSIGN_OR_RETURN(const ModelStatus status, models_->Status(model->id));
-                  return ModelToProto(status);
-                });
+  return Manage(
+      managing_environment_, context, request, response,
+      [this](const std::string& id, const auto& is_cancelled) { return Load(id, is_cancelled); });
+}
+
+absl::StatusOr<v1::Model> ModelsService::Load(const std::string& id,
+                                              const LiveModels::IsCancelled& is_cancelled) {
+  RETURN_IF_ERROR(managed_->Load(id, is_cancelled));
+  ASSIGN_OR_RETURN(const ModelStatus status, models_->Status(id));
+  return ModelToProto(status);
 }
 
 grpc::ServerUnaryReactor* ModelsService::UnloadModel(grpc::CallbackServerContext* context,
                                                      const v1::UnloadModelRequest* request,
                                                      v1::Model* response) {
-  return Manage(context, request, response,
-                [this](const std::string& id) -> absl::StatusOr<v1::Model> {
+  return Manage(environment_, context, request, response,
+                [this](const std::string& id, const auto&) -> absl::StatusOr<v1::Model> {
                   ASSIGN_OR_RETURN(const ModelStatus status, managed_->Unload(id));
                   return ModelToProto(status);
                 });
@@ -214,9 +224,10 @@ grpc::ServerUnaryReactor* ModelsService::UnloadModel(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext* context,
                                                      const v1::DeleteModelRequest* request,
                                                      google::protobuf::Empty* response) {
-  return Manage(context, request, response,
-                [this](const std::string& id) -> absl::StatusOr<google::protobuf::Empty> {
-                  RETURN_IF_ERROR(managed_->Delete(id));
+  return Manage(managing_environment_, context, request, response,
+                [this](const std::string& id,
+                       const auto& is_cancelled) -> absl::StatusOr<google::protobuf::Empty> {
+                  RETURN_IF_ERROR(managed_->Delete(id, is_cancelled));
                   return google::protobuf::Empty();
                 });
 }

@@ -6,16 +6,23 @@
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
 #include "server/rpc/call.h"
+#include "server/rpc/work_pool.h"
 
 namespace denoise {
 
 // Thread-safe. Outlives the gRPC server; what it is given outlives it.
 class ModelsService final : public denoised::v1::Models::CallbackService {
  public:
-  // Calls that load and delete wait for the disk, on the pool of `environment`. Without `managed`,
-  // which may be null, they are refused.
-  ModelsService(ModelRepository* models, LiveModels* managed, const CallEnvironment& environment)
-      : models_(models), managed_(managed), environment_(environment) {}
+  // Calls that load and delete can take long, on a pool of their own. Without `managed`, which may
+  // be null, they are refused.
+  ModelsService(ModelRepository* models, LiveModels* managed, const CallEnvironment& environment,
+                WorkPool* managing_pool)
+      : models_(models),
+        managed_(managed),
+        environment_(environment),
+        managing_environment_(environment) {
+    managing_environment_.pool = managing_pool;
+  }
 
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
                                        const denoised::v1::ListModelsRequest* request,
@@ -38,16 +45,20 @@ class ModelsService final : public denoised::v1::Models::CallbackService {
 
  private:
   template <class Request, class Response, class Work>
-  grpc::ServerUnaryReactor* Manage(grpc::CallbackServerContext* context, const Request* request,
+  grpc::ServerUnaryReactor* Manage(const CallEnvironment& environment,
+                                   grpc::CallbackServerContext* context, const Request* request,
                                    Response* response, Work work);
+
+  absl::StatusOr<denoised::v1::Model> Load(const std::string& id,
+                                           const LiveModels::IsCancelled& is_cancelled);
 
   ModelRepository* const models_;
   LiveModels* const managed_;
   const CallEnvironment environment_;
+  CallEnvironment managing_environment_;
 };
 
 // A model as the contract describes it.
-denoised::v1::Model ModelToProto(const Model& model);
 denoised::v1::Model ModelToProto(const ModelStatus& status);
 
 // The service's work, without gRPC. The page token is opaque to callers; only ListModels makes and

@@ -136,13 +136,13 @@ grpc::ServerWriteReactor<v1::TrainingEvent>* TrainingService::WatchTrainingJob(
 grpc::ServerUnaryReactor* TrainingService::PublishModel(grpc::CallbackServerContext* context,
                                                         const v1::PublishModelRequest* request,
                                                         v1::Model* response) {
-  return AnswerOnPool(environment_, context, response,
-                      [this, request]() -> absl::StatusOr<v1::Model> {
-                        RETURN_IF_ERROR(environment_.live_calls->Admit());
-                        RETURN_IF_ERROR(CheckRepeatedCounts(*request));
-                        ASSIGN_OR_RETURN(const ModelHandle model, jobs_->Publish(*request));
-                        return ModelToProto(*model);
-                      });
+  return AnswerOnPool(
+      environment_, context, response, [this, request]() -> absl::StatusOr<v1::Model> {
+        RETURN_IF_ERROR(environment_.live_calls->Admit());
+        RETURN_IF_ERROR(CheckRepeatedCounts(*request));
+        ASSIGN_OR_RETURN(const ModelHandle model, jobs_->Publish(*request));
+        return ModelToProto({model->id, LoadState::kLoaded, model, absl::OkStatus()});
+      });
 }
 
 }  // namespace denoise

@@ -99,7 +99,8 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       models_broken_(AddGauge(*registry_, "denoised_models_broken",
                               "Model folders whose newest files do not load.")),
       model_memory_bytes_(AddGauge(*registry_, "denoised_model_memory_bytes",
-                                   "Memory of the weights of loaded models, on each device.")),
+                                   "Memory that the weights of models take on each device, also of "
+                                   "those that only running requests still use.")),
       model_loads_(AddCounters(*registry_, "denoised_model_loads_total",
                                "Models that were loaded into memory, or found to be broken.")),
       model_unloads_(AddCounter(*registry_, "denoised_model_unloads_total",
@@ -195,11 +196,12 @@ void Telemetry::DiffusionFinished(absl::StatusCode outcome) {
   diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
 }
 
-void Telemetry::Models(int loaded, int broken, int64_t loaded_bytes) {
+void Telemetry::Models(int loaded, int broken) {
   models_loaded_.Set(loaded);
   models_broken_.Set(broken);
-  model_memory_bytes_.Set(static_cast<double>(loaded_bytes));
 }
+
+void Telemetry::ModelMemory(int64_t bytes) { model_memory_bytes_.Set(static_cast<double>(bytes)); }
 
 void Telemetry::ModelLoaded(bool ok) {
   model_loads_.Add({{"outcome", ok ? "loaded" : "broken"}}).Increment();

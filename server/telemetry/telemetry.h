@@ -57,8 +57,9 @@ class Telemetry final : public EngineObserver {
   // `reason`: "connections", "memory", "descriptors" or "protocol".
   void ConnectionRefused(const std::string& reason);
 
-  void Models(int loaded, int broken, int64_t loaded_bytes);  // now
-  void ModelLoaded(bool ok);                                  // or not: it is broken
+  void Models(int loaded, int broken);  // now
+  void ModelMemory(int64_t bytes);      // now, on each device
+  void ModelLoaded(bool ok);            // or not: it is broken
   void ModelUnloaded();
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }

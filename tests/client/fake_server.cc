@@ -368,7 +368,7 @@ class FakeServer::Models : public v1::Models::Service {
   grpc::Status UnloadModel(grpc::ServerContext*, const v1::UnloadModelRequest* request,
                            v1::Model* response) override {
     return Manage("unload", request->name(), [&](v1::Model& model) {
-      model.set_state(fake_.unloads_are_late ? v1::Model::LOADED : v1::Model::UNLOADED);
+      model.set_state(v1::Model::UNLOADED);
       *response = model;
       return grpc::Status::OK;
     });
@@ -405,7 +405,10 @@ class FakeServer::Models : public v1::Models::Service {
     const std::lock_guard lock(fake_.mutex_);
     fake_.model_calls_.push_back(absl::StrCat(call, " ", name));
     if (!fake_.manages_models) {
-      return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "models are not managed here");
+      return grpc::Status(
+          grpc::StatusCode::PERMISSION_DENIED,
+          "this server does not let callers load, unload or delete models; it must be "
+          "started with --manage-models for that");
     }
     const auto model = fake_.served_.find(name);
     return model == fake_.served_.end() ? NotFound(name) : change(model->second);

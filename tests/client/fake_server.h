@@ -78,9 +78,8 @@ class FakeServer {
   std::function<void(denoised::v1::DiffuseEvent&)> edit_diffuse_event;
   std::function<void(denoised::v1::SamplerPlan&)> edit_plan;  // and on every plan
 
-  bool manages_models = true;     // as with --manage-models
-  bool loads_never_end = false;   // LoadModel waits for cancellation
-  bool unloads_are_late = false;  // UnloadModel leaves the model LOADED, as while it is in use
+  bool manages_models = true;    // as with --manage-models
+  bool loads_never_end = false;  // LoadModel waits for cancellation
   // Answers WatchModels; by default every model is told, and nothing more until the client leaves.
   using ModelWriter = grpc::ServerWriter<denoised::v1::ModelEvent>;
   std::function<grpc::Status(grpc::ServerContext&, ModelWriter&)> watch_models;

@@ -67,6 +67,18 @@ TEST_F(ShutdownTest, AnIdleServerEndsAtOnce) {
   }
 }
 
+TEST_F(ShutdownTest, NobodyWhoOnlyWatchesHoldsItUp) {
+  const auto server = StartServer(models_.path(), {"--drain-seconds", "600"});
+  grpc::ClientContext context;
+  const auto watch = server->models().WatchModels(&context, {});
+  denoised::v1::ModelEvent event;
+  while (!event.has_complete()) ASSERT_TRUE(watch->Read(&event));
+  server->process().Signal(SIGTERM);
+  EXPECT_FALSE(watch->Read(&event));
+  EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
+}
+
 TEST_F(ShutdownTest, WhatIsNotDoneByTheDrainDeadlineEndsUnavailable) {
   const auto server = StartServer(models_.path(), {"--drain-seconds", "0"});
   auto request = GuidedRequest(/*steps=*/1000);

@@ -8,7 +8,12 @@
 namespace denoise {
 namespace {
 
-Model MakeModel(std::string id, int classes) {
+struct Made {
+  Model model;
+  std::shared_ptr<const Network> network;
+};
+
+Made Make(std::string id, int classes) {
   VpOptions schedule_options;
   Schedule schedule = *Schedule::Create(schedule_options);
   SchedulerConfig scheduler;
@@ -27,23 +32,27 @@ Model MakeModel(std::string id, int classes) {
                     .default_sampler = scheduler.sampler,
                     .id2label = {},
                     .null_class_label = std::nullopt};
-  return {std::move(info), std::move(id), "0123abcd", {std::move(network)}};
+  return {{std::move(info), std::move(id), "0123abcd"}, std::move(network)};
+}
+
+LoadedModelHandle Load(Made made) {
+  return std::make_shared<LoadedModel>(
+      LoadedModel{std::make_shared<Model>(std::move(made.model)), {std::move(made.network)}});
 }
 
 }  // namespace
 
-ModelHandle UnconditionalModel() { return std::make_shared<Model>(MakeModel("faces", 0)); }
+LoadedModelHandle UnconditionalModel() { return Load(Make("faces", 0)); }
 
-ModelHandle ClassConditionalModel() {
-  Model model = MakeModel("emoji", 4);
-  model.id2label = {{0, "a"}, {1, "b"}};
-  model.null_class_label = 3;
-  return std::make_shared<Model>(std::move(model));
+LoadedModelHandle ClassConditionalModel() {
+  Made made = Make("emoji", 4);
+  made.model.id2label = {{0, "a"}, {1, "b"}};
+  made.model.null_class_label = 3;
+  return Load(std::move(made));
 }
 
-std::vector<ModelHandle> TestModels() {
-  return {UnconditionalModel(), ClassConditionalModel(),
-          std::make_shared<Model>(MakeModel("labels", 4))};
+std::vector<LoadedModelHandle> TestModels() {
+  return {UnconditionalModel(), ClassConditionalModel(), Load(Make("labels", 4))};
 }
 
 }  // namespace denoise

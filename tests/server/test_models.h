@@ -8,12 +8,12 @@
 namespace denoise {
 
 // "faces": 3 x 8 x 8, unconditional, epsilon, DDPM by default, no learned variance.
-ModelHandle UnconditionalModel();
+LoadedModelHandle UnconditionalModel();
 
 // "emoji": the same with classes 0 to 3, named "a", "b" and (2) nameless; 3 stands for no class.
-ModelHandle ClassConditionalModel();
+LoadedModelHandle ClassConditionalModel();
 
 // Both of them, and "labels": class-conditional, without a class that stands for none.
-std::vector<ModelHandle> TestModels();
+std::vector<LoadedModelHandle> TestModels();
 
 }  // namespace denoise

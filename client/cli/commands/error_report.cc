@@ -46,8 +46,6 @@ std::string Advice(const absl::Status& status) {
                                                    : "The request may be too large for the server. "
                                                      "Send smaller pictures, or raise its\n"
                                                      "  --max-receive-bytes.";
-    case absl::StatusCode::kPermissionDenied:
-      return "Start the server with --manage-models to load, unload and delete models from here.";
     case absl::StatusCode::kUnimplemented:
       return "The server does not know this call. For training and data sets, start it with "
              "--state.\n"

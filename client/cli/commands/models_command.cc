@@ -120,14 +120,7 @@ absl::Status Load(Client& client, const std::string& name, bool json) {
 
 absl::Status Unload(Client& client, const std::string& name, bool json) {
   ASSIGN_OR_RETURN(const v1::Model model, client.UnloadModel(name));
-  if (json) {
-    Print(ModelJson(model));
-  } else if (model.state() == v1::Model::LOADED) {
-    Print(absl::StrCat("model ", Printable(ShortModelName(name)),
-                       " is unloaded once the requests that use it are done"));
-  } else {
-    Print(ModelLine(model));
-  }
+  Print(json ? ModelJson(model) : ModelLine(model));
   return absl::OkStatus();
 }
 
@@ -140,7 +133,7 @@ absl::Status Delete(Client& client, const std::string& name, bool json) {
 // Makes one call, and prints what it did.
 using ModelCall = absl::Status (*)(Client& client, const std::string& name, bool json);
 
-// Calls for every name, whatever becomes of the others. The exit code is that of the first failure.
+// Calls for every name, even after one has failed. The exit code is that of the first failure.
 ExitCode RunForEachName(const ModelsFlags& flags, ModelCall call) {
   absl::StatusOr<Client> client = MakeClient(flags.connection);
   if (!client.ok()) return ReportError(client.status(), flags.json);

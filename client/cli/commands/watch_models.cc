@@ -13,9 +13,10 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-void PrintLine(const std::string& line) {
+absl::Status PrintLine(const std::string& line) {
   std::puts(line.c_str());
-  std::fflush(stdout);
+  if (std::fflush(stdout) == 0) return absl::OkStatus();
+  return absl::DataLossError("standard output cannot be written to");
 }
 
 // A server that shuts down cancels the streams that it has left.
@@ -54,13 +55,14 @@ class Watch {
       if (!event.has_value()) return absl::OkStatus();
       has_events_ = true;
       reconnector_.OnEvent();
-      Show(*event);
+      RETURN_IF_ERROR(Show(*event));
     }
   }
 
-  void Show(const v1::ModelEvent& event) {
+  absl::Status Show(const v1::ModelEvent& event) {
     if (json_) return PrintLine(ModelEventJson(event));
-    for (const std::string& line : news_.Add(event)) PrintLine(line);
+    for (const std::string& line : news_.Add(event)) RETURN_IF_ERROR(PrintLine(line));
+    return absl::OkStatus();
   }
 
   Client& client_;

@@ -1,13 +1,12 @@
 #include "client/cli/display/model_text.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
 #include <cstddef>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "client/cli/display/resource_text.h"
 #include "client/cli/display/text.h"
 #include "client/cli/flags/help_formatter.h"
 #include "client/cli/flags/message_flags.h"
@@ -92,15 +91,6 @@ std::vector<std::string> RowWithState(const v1::Model& model) {
           Shape(model), ClassCount(model), SamplerFlagName(model.default_sampler())};
 }
 
-std::string ToJson(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  options.always_print_primitive_fields = true;
-  std::string json;
-  (void)google::protobuf::util::MessageToJsonString(message, &json, options);
-  return json;
-}
-
 }  // namespace
 
 std::string ModelTable(const std::vector<v1::Model>& models) {
@@ -156,17 +146,17 @@ std::string ModelLine(const v1::Model& model) {
                       error.empty() ? "" : "; ", error);
 }
 
-std::string ModelJson(const v1::Model& model) { return ToJson(model); }
+std::string ModelJson(const v1::Model& model) { return MessageJson(model); }
 
-std::string ModelEventJson(const v1::ModelEvent& event) { return ToJson(event); }
+std::string ModelEventJson(const v1::ModelEvent& event) { return MessageJson(event); }
 
-void ModelNews::BeginStream() { told_.clear(); }
+void ModelNews::BeginStream() { reported_.clear(); }
 
 std::vector<std::string> ModelNews::Add(const v1::ModelEvent& event) {
-  if (event.has_complete()) return RemoveUntold();
+  if (event.has_complete()) return RemoveMissing();
   if (!event.removed().empty()) return Remove(event.removed());
   if (!event.has_model()) return {};
-  told_.insert(event.model().name());
+  reported_.insert(event.model().name());
   const std::string line = ModelLine(event.model());
   std::string& last = lines_[event.model().name()];
   if (last == line) return {};
@@ -179,13 +169,13 @@ std::vector<std::string> ModelNews::Remove(const std::string& name) {
   return {absl::StrCat("model ", Printable(ShortModelName(name)), " is removed")};
 }
 
-std::vector<std::string> ModelNews::RemoveUntold() {
-  std::vector<std::string> untold;
+std::vector<std::string> ModelNews::RemoveMissing() {
+  std::vector<std::string> missing;
   for (const auto& [name, line] : lines_) {
-    if (!told_.contains(name)) untold.push_back(name);
+    if (!reported_.contains(name)) missing.push_back(name);
   }
   std::vector<std::string> removed;
-  for (const std::string& name : untold) removed.push_back(Remove(name).front());
+  for (const std::string& name : missing) removed.push_back(Remove(name).front());
   return removed;
 }
 

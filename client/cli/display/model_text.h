@@ -17,7 +17,7 @@ std::string ModelTable(const std::vector<denoised::v1::Model>& models);
 // Everything about one model, its classes included. Of one that failed, the reason.
 std::string ModelDetails(const denoised::v1::Model& model);
 
-// One line on what became of it: "model emoji-32 is loaded, version 0123abcd, 14.2 MB".
+// One line on its state: "model emoji-32 is loaded, version 0123abcd, 14.2 MB".
 std::string ModelLine(const denoised::v1::Model& model);
 
 // One line: protobuf's JSON mapping with the names of the .proto file (so that 64-bit numbers are
@@ -37,10 +37,10 @@ class ModelNews {
  private:
   std::vector<std::string> Remove(const std::string& name);
   // Removes those that the stream has not told of, up to its `complete`.
-  std::vector<std::string> RemoveUntold();
+  std::vector<std::string> RemoveMissing();
 
   std::map<std::string, std::string> lines_;  // the last one of each model
-  std::set<std::string> told_;                // by this stream
+  std::set<std::string> reported_;            // by this stream
 };
 
 }  // namespace denoise

@@ -75,15 +75,6 @@ std::string SettingsText(const Message& settings) {
   return text;
 }
 
-std::string ToJson(const Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  options.always_print_primitive_fields = true;
-  std::string json;
-  (void)google::protobuf::util::MessageToJsonString(message, &json, options);
-  return json;
-}
-
 // The numbers of an evaluation, each with its name.
 std::vector<std::string> EvaluationTexts(const v1::EvaluationResult& result) {
   std::vector<std::string> texts = {
@@ -150,6 +141,15 @@ bool SameNetwork(const v1::TrainingSettings& a, const v1::TrainingSettings& b) {
 }
 
 }  // namespace
+
+std::string MessageJson(const Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  (void)google::protobuf::util::MessageToJsonString(message, &json, options);
+  return json;
+}
 
 std::string StateText(v1::TrainingJob::State state) {
   return EnumText(v1::TrainingJob::State_descriptor()->FindValueByNumber(state));
@@ -352,16 +352,16 @@ std::string ResourceJson(v1::TrainingJob job) {
   if (job.has_evaluation_result()) {
     job.mutable_evaluation_result()->mutable_nearest_neighbours_sheet()->clear_data();
   }
-  return ToJson(job);
+  return MessageJson(job);
 }
 
 std::string ResourceJson(v1::Dataset dataset) {
   if (dataset.has_report()) dataset.mutable_report()->mutable_contact_sheet()->clear_data();
-  return ToJson(dataset);
+  return MessageJson(dataset);
 }
 
-std::string ResourceJson(const v1::Checkpoint& checkpoint) { return ToJson(checkpoint); }
+std::string ResourceJson(const v1::Checkpoint& checkpoint) { return MessageJson(checkpoint); }
 
-std::string ResourceJson(const v1::Generation& generation) { return ToJson(generation); }
+std::string ResourceJson(const v1::Generation& generation) { return MessageJson(generation); }
 
 }  // namespace denoise

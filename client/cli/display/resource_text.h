@@ -2,6 +2,8 @@
 // scripts.
 #pragma once
 
+#include <google/protobuf/message.h>
+
 #include <string>
 #include <vector>
 
@@ -10,6 +12,9 @@
 #include "denoised/v1/training.pb.h"
 
 namespace denoise {
+
+// In protobuf's JSON mapping, in one line, with the names of the contract and all fields.
+std::string MessageJson(const google::protobuf::Message& message);
 
 // "running", "cancelling".
 std::string StateText(denoised::v1::TrainingJob::State state);

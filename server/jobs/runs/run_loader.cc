@@ -182,11 +182,12 @@ absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(
 }
 
 absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& settings) {
-  ASSIGN_OR_RETURN(const ModelHandle model,
+  ASSIGN_OR_RETURN(const LoadedModelHandle loaded,
                    LoadModel(environment_.state->base_model(job_), "base", {.devices = {device_}}));
-  ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset(), *model));
-  ASSIGN_OR_RETURN(ModelEvaluation::Setup setup, MakeEvaluation(settings, *model, std::move(data)));
-  setup.network = model->networks.front();
+  ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset(), *loaded->model));
+  ASSIGN_OR_RETURN(ModelEvaluation::Setup setup,
+                   MakeEvaluation(settings, *loaded->model, std::move(data)));
+  setup.network = loaded->networks.front();
   auto evaluation = ModelEvaluation::Create(std::move(setup));
   if (!evaluation.ok()) return DeviceStatus(evaluation.status());
   LoadedRun run;

@@ -8,7 +8,9 @@
 #include <limits>
 #include <set>
 #include <stdexcept>
+#include <string>
 
+#include "core/base/error_details.h"
 #include "core/diffusion/denoising_loop.h"
 #include "core/diffusion/row_batch.h"
 #include "core/diffusion/sample.h"
@@ -19,6 +21,9 @@
 
 namespace denoise {
 namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 Schedule LinearSchedule() { return *Schedule::Create({}); }
 
@@ -252,10 +257,19 @@ TEST_F(EngineTest, AnOutputThatIsNotFiniteFailsItsRequestOnly) {
                                  {0.1, std::numeric_limits<double>::quiet_NaN(), 0});
   Engine engine({}, Clock::Real(), &observer_);
   const auto healthy = Submit(engine, Request(networks, 0, 1));
-  const auto broken = Submit(engine, Request(networks, 1, 2));
+  GenerationRequest not_finite = Request(networks, 1, 2);
+  not_finite.model = "models/faces";
+  not_finite.frames.every_n_steps = 1;
+  const auto broken = Submit(engine, not_finite);
   gate.Open();
   EXPECT_EQ(healthy->WaitUntilFinished(), absl::OkStatus());
-  EXPECT_EQ(broken->WaitUntilFinished().code(), absl::StatusCode::kInternal);
+  const absl::Status status = broken->WaitUntilFinished();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("models/faces predicted values that are not finite for image 0 at step 1 "
+                        "of"));
+  EXPECT_FALSE(WithholdsMessage(status)) << "callers are told";
+  EXPECT_THAT(broken->frames(), IsEmpty()) << "nor does anybody see NaN as a picture";
 }
 
 TEST_F(EngineTest, DrainingFinishesWhatIsRunning) {

@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
@@ -39,13 +42,15 @@ class LiveModelsTest : public testing::Test {
   }
 
   void Start(int64_t memory_bytes_max = 0) {
-    live_.emplace(ModelsFolder(root_.path()),
-                  LiveModels::Options{.load = {},
-                                      .memory_bytes_max = memory_bytes_max,
-                                      .look_interval = absl::ZeroDuration(),
-                                      .on_load = [this](bool ok) { ++(ok ? loads_ : failures_); },
-                                      .on_unload = [this] { ++unloads_; }},
-                  &models_, &clock_);
+    live_.emplace(
+        ModelsFolder(root_.path()),
+        LiveModels::Options{.load = {},
+                            .memory_bytes_max = memory_bytes_max,
+                            .look_interval = absl::ZeroDuration(),
+                            .on_load = [this](bool ok) { ++(ok ? loads_ : failures_); },
+                            .on_unload = [this] { ++unloads_; },
+                            .on_memory = [this](int64_t bytes) { memory_bytes_ = bytes; }},
+        &models_, &clock_);
     ASSERT_EQ(live_->Start(), absl::OkStatus());
   }
 
@@ -64,12 +69,12 @@ class LiveModelsTest : public testing::Test {
   int64_t ChannelsOf(const std::string& id) const { return (*models_.Find(id))->spec.in_channels; }
   int64_t BytesOf(const std::string& id) const { return (*models_.Find(id))->memory_bytes; }
 
-  // As a request does: the model, loaded.
-  ModelHandle Want(const std::string& id) {
+  // As a request does.
+  LoadedModelHandle Get(const std::string& id) {
     absl::Notification woken;
-    const auto wait = models_.WaitFor(id, [&] { woken.Notify(); });
+    const auto wait = models_.Acquire(id, [&] { woken.Notify(); });
     EXPECT_TRUE(wait.ok()) << wait.status();
-    woken.WaitForNotification();
+    if (!(*wait)->result()) woken.WaitForNotification();
     EXPECT_TRUE((*wait)->result()->ok()) << (*wait)->result()->status();
     return **(*wait)->result();
   }
@@ -77,6 +82,7 @@ class LiveModelsTest : public testing::Test {
   TempDir root_;
   FakeClock clock_;
   std::atomic<int> loads_ = 0, failures_ = 0, unloads_ = 0;
+  std::atomic<int64_t> memory_bytes_ = 0;
   ModelRepository models_;
   std::optional<LiveModels> live_;
 };
@@ -127,12 +133,12 @@ TEST_F(LiveModelsTest, AnIncompleteCopyThatRestsIsReportedAndTriedAgain) {
 TEST_F(LiveModelsTest, ANewVersionTakesOverAndABrokenOneDoesNot) {
   Add("a", kGray);
   Start();
-  const ModelHandle held = *models_.Find("a");
+  const LoadedModelHandle held = Get("a");
   fs::remove_all(root_.path() / "a");
   Add("a", kColour);
   LookTwice();
   EXPECT_EQ(ChannelsOf("a"), 3);
-  EXPECT_EQ(held->spec.in_channels, 1);
+  EXPECT_EQ(held->model->spec.in_channels, 1);
   EXPECT_TRUE(WarmUp(*held->networks[0]).ok());
 
   WriteFile(root_.path() / "a" / "unet/config.json", "{");
@@ -144,17 +150,47 @@ TEST_F(LiveModelsTest, ANewVersionTakesOverAndABrokenOneDoesNot) {
 TEST_F(LiveModelsTest, FilesThatSayTheSameAreNotLoadedAgain) {
   const fs::path model = Add("a");
   Start();
-  const ModelHandle before = *models_.Find("a");
+  const LoadedModelHandle before = Get("a");
   WriteFile(model / "unet/config.json", ReadFile(model / "unet/config.json"));
   LookTwice();
-  EXPECT_EQ(*models_.Find("a"), before);
+  EXPECT_EQ(Get("a"), before);
   EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(LiveModelsTest, OtherFilesInAModelsFolderDoNotCount) {
+  Start();
+  const fs::path model = Add("a");
+  EXPECT_EQ(live_->Look(), absl::OkStatus());
+  WriteFile(model / "train.log", "step 1");
+  EXPECT_EQ(live_->Look(), absl::OkStatus());
+  EXPECT_THAT(Served(), ElementsAre("a"));
+}
+
+TEST_F(LiveModelsTest, WhatIsNoModelYetIsNotReportedWhileItsFilesArrive) {
+  Start();
+  const fs::path model = Add("a");
+  fs::rename(model / "model_index.json", root_.path() / ".index");
+  EXPECT_EQ(live_->Look(), absl::OkStatus());
+  WriteFile(model / kWeights, ReadFile(model / kWeights));
+  EXPECT_EQ(live_->Look(), absl::OkStatus());
+  EXPECT_EQ(failures_, 0);
+  fs::rename(root_.path() / ".index", model / "model_index.json");
+  LookTwice();
+  EXPECT_THAT(Served(), ElementsAre("a"));
+  EXPECT_EQ(failures_, 0);
+}
+
+TEST_F(LiveModelsTest, AnEnormousFileIsRefusedUnread) {
+  Start();
+  fs::resize_file(Add("a") / kWeights, uintmax_t{1} << 40);
+  LookTwice();
+  EXPECT_THAT(std::string(models_.Status("a")->error.message()), HasSubstr("bytes; at most"));
 }
 
 TEST_F(LiveModelsTest, AModelIsGoneAfterTwoLooksWithoutIt) {
   Add("a");
   Start();
-  const ModelHandle held = *models_.Find("a");
+  const LoadedModelHandle held = Get("a");
   fs::rename(root_.path() / "a", root_.path() / ".a");
   EXPECT_EQ(live_->Look(), absl::OkStatus());
   EXPECT_THAT(Served(), ElementsAre("a")) << "it may be about to be replaced";
@@ -192,52 +228,113 @@ TEST_F(LiveModelsTest, LooksByItself) {
   EXPECT_THAT(Served(), ElementsAre("a"));
 }
 
-TEST_F(LiveModelsTest, TheLeastRecentlyUsedGivesWayWithinTheLimit) {
-  for (const char* id : {"a", "b", "c"}) Add(id);
-  Start();
-  const int64_t bytes = BytesOf("a");
-  live_.reset();
+// A server whose memory holds one model of those there are.
+class OneModelTest : public LiveModelsTest {
+ protected:
+  OneModelTest() {
+    Add("a");
+    Add("b");
+  }
+  void SetUp() override { Start(kBytes); }
 
-  ModelRepository models;
-  live_.emplace(ModelsFolder(root_.path()),
-                LiveModels::Options{.load = {}, .memory_bytes_max = 2 * bytes}, &models, &clock_);
-  ASSERT_EQ(live_->Start(), absl::OkStatus());
-  const auto state = [&](const char* id) { return models.Status(id)->state; };
-  EXPECT_EQ(state("a"), LoadState::kLoaded);
-  EXPECT_EQ(state("b"), LoadState::kLoaded);
-  EXPECT_EQ(state("c"), LoadState::kUnloaded);
-  EXPECT_EQ((*models.Find("c"))->spec.in_channels, 1) << "what it is is known all the same";
+  // A request that waits.
+  std::unique_ptr<ModelWait> Want(const std::string& id) {
+    return *models_.Acquire(id, [this] { woken_.Notify(); });
+  }
 
-  EXPECT_TRUE(models.Find("a").ok());
-  ASSERT_TRUE(live_->Load("c").ok());
-  EXPECT_EQ(state("a"), LoadState::kLoaded);
-  EXPECT_EQ(state("b"), LoadState::kUnloaded);
-  EXPECT_EQ(state("c"), LoadState::kLoaded);
+  static constexpr int64_t kBytes = 159'697 * 4;  // of "gray-not-square", in float32
+  absl::Notification woken_;
+};
+
+TEST_F(OneModelTest, WhatDoesNotFitIsKnownAllTheSame) {
+  ASSERT_EQ(BytesOf("a"), kBytes);
+  EXPECT_EQ(StateOf("a"), LoadState::kLoaded);
+  EXPECT_EQ(StateOf("b"), LoadState::kUnloaded);
+  EXPECT_EQ(ChannelsOf("b"), 1);
+}
+
+TEST_F(OneModelTest, ARequestBringsItsModelBackOnceOthersAreDone) {
+  LoadedModelHandle running = Get("a");
+  const auto wait = Want("b");
+  while (StateOf("a") == LoadState::kLoaded) std::this_thread::yield();  // it was chosen to go
+  EXPECT_FALSE(wait->result().has_value()) << "a request still holds the memory";
+  running.reset();
+  woken_.WaitForNotification();
+  EXPECT_EQ((**wait->result())->model->id, "b");
+}
+
+TEST_F(OneModelTest, NobodyElseWaitsWhileARequestHoldsTheMemory) {
+  const LoadedModelHandle running = Get("a");
+  const auto wait = Want("b");
+  Add("c");
+  LookTwice();
+  EXPECT_EQ(StateOf("c"), LoadState::kUnloaded) << "the folder is looked at";
+  EXPECT_EQ(live_->Delete("c"), absl::OkStatus());
+  std::atomic<bool> is_cancelled = false;
+  auto load = std::async(std::launch::async, [&] {
+    return live_->Load("b", [&] { return is_cancelled.exchange(true); });
+  });
+  clock_.AdvanceUntilReady(load, absl::Seconds(1));
+  EXPECT_TRUE(absl::IsCancelled(load.get())) << "a call that waits ends when its caller goes";
+}
+
+TEST_F(OneModelTest, ANewVersionOfALoadedModelTakesItsPlace) {
+  LoadedModelHandle running = Get("a");
+  fs::remove_all(root_.path() / "a");
+  fs::copy(kReference / kGray, root_.path() / "a", fs::copy_options::recursive);
+  const fs::path weights = root_.path() / "a" / kWeights;
+  fs::permissions(weights, fs::perms::owner_write, fs::perm_options::add);
+  std::string bytes = ReadFile(weights);
+  bytes.back() ^= 1;
+  WriteFile(weights, bytes);
+  LookTwice();
+  EXPECT_EQ(StateOf("a"), LoadState::kUnloaded) << "there is no room for both";
+  EXPECT_NE((*models_.Find("a"))->version, running->model->version);
+  running.reset();
+  EXPECT_EQ(Get("a")->model->version, (*models_.Find("a"))->version);
+}
+
+TEST_F(OneModelTest, ABrokenVersionOfALoadedModelTakesNothingAway) {
+  const fs::path weights = root_.path() / "a" / kWeights;
+  std::string bytes = ReadFile(weights);
+  bytes.replace(bytes.size() - 4, 4, "\xff\xff\xff\x7f");
+  WriteFile(weights, bytes);
+  LookTwice();
+  EXPECT_EQ(StateOf("a"), LoadState::kLoaded);
+  EXPECT_THAT(std::string(models_.Status("a")->error.message()), HasSubstr("NaN"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(live_->Load("a"))) << "its newest files do not load";
+}
+
+TEST_F(OneModelTest, AnInstalledVersionOfALoadedModelTakesItsPlace) {
+  const auto description = ParsedModel::OpenConfigs(root_.path() / "a")->description();
+  const auto copy = [](const fs::path& folder) {
+    fs::copy(kReference / kGray, folder, fs::copy_options::recursive);
+    return absl::OkStatus();
+  };
+  const auto installed = live_->Install("a", description, copy);
+  ASSERT_TRUE(installed.ok()) << installed.status();
+  EXPECT_EQ(StateOf("a"), LoadState::kLoaded);
+  EXPECT_LE(memory_bytes_, kBytes);
+}
+
+TEST_F(OneModelTest, StopEndsAWaitForMemory) {
+  const LoadedModelHandle running = Get("a");
+  const auto wait = Want("b");
+  while (StateOf("a") == LoadState::kLoaded) std::this_thread::yield();
+  live_->Stop();
+  woken_.WaitForNotification();
+  EXPECT_TRUE(absl::IsUnavailable(wait->result()->status()));
   live_.reset();
 }
 
-TEST_F(LiveModelsTest, ARequestBringsItsModelBack) {
-  Add("a");
-  Add("b");
-  Start();
-  const int64_t bytes = BytesOf("a");
-  live_.reset();
-
-  ModelRepository models;
-  live_.emplace(ModelsFolder(root_.path()),
-                LiveModels::Options{.load = {}, .memory_bytes_max = bytes}, &models, &clock_);
-  ASSERT_EQ(live_->Start(), absl::OkStatus());
-  ModelHandle running = *models.Find("a");
-  absl::Notification woken;
-  const auto wait = *models.WaitFor("b", [&] { woken.Notify(); });
-  EXPECT_FALSE(woken.WaitForNotificationWithTimeout(absl::Milliseconds(50)))
-      << "a request still holds the memory";
-  EXPECT_EQ(running->networks.size(), 1u);
-  running.reset();
-  woken.WaitForNotification();
-  EXPECT_TRUE((**wait->result())->is_loaded());
-  EXPECT_EQ(models.Status("a")->state, LoadState::kUnloaded);
-  live_.reset();
+TEST_F(OneModelTest, AFolderThatIsGoneForAMomentIsNotGivenUp) {
+  fs::rename(root_.path() / "b", root_.path() / ".b");
+  const auto wait = Want("b");
+  woken_.WaitForNotification();
+  EXPECT_TRUE(absl::IsNotFound(wait->result()->status()));
+  fs::rename(root_.path() / ".b", root_.path() / "b");
+  LookTwice();
+  EXPECT_EQ(Get("b")->model->id, "b");
 }
 
 TEST_F(LiveModelsTest, AModelThatCannotFitIsRefused) {
@@ -252,17 +349,18 @@ TEST_F(LiveModelsTest, LoadsAndUnloadsOnRequest) {
   Start();
   EXPECT_EQ(live_->Unload("a")->state, LoadState::kUnloaded);
   EXPECT_EQ(StateOf("a@1"), LoadState::kUnloaded);
-  EXPECT_TRUE(Want("a")->is_loaded());
+  EXPECT_EQ(Get("a")->model->id, "a@1");
   EXPECT_EQ(loads_, 2);
-  EXPECT_EQ((*live_->Load("a"))->id, "a@1");
+  EXPECT_EQ(live_->Load("a"), absl::OkStatus());
   EXPECT_EQ(loads_, 2) << "it is loaded already";
 
   Add("new", kColour);  // not looked at yet
-  EXPECT_EQ((*live_->Load("new"))->spec.in_channels, 3);
+  EXPECT_EQ(live_->Load("new"), absl::OkStatus());
+  EXPECT_EQ(ChannelsOf("new"), 3);
   fs::remove(Add("broken") / kWeights);
-  EXPECT_TRUE(absl::IsFailedPrecondition(live_->Load("broken").status()));
-  EXPECT_TRUE(absl::IsNotFound(live_->Load("absent").status()));
-  EXPECT_TRUE(absl::IsNotFound(live_->Load("../a").status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(live_->Load("broken")));
+  EXPECT_TRUE(absl::IsNotFound(live_->Load("absent")));
+  EXPECT_TRUE(absl::IsNotFound(live_->Load("../a")));
   EXPECT_TRUE(absl::IsNotFound(live_->Unload("absent").status()));
 }
 
@@ -270,7 +368,7 @@ TEST_F(LiveModelsTest, ADeletedModelIsServedNoMoreAndItsHoldersFinish) {
   Add("a");
   Add("b");
   Start();
-  const ModelHandle held = *models_.Find("a");
+  const LoadedModelHandle held = Get("a");
   EXPECT_EQ(live_->Delete("a"), absl::OkStatus());
   EXPECT_THAT(Served(), ElementsAre("b"));
   EXPECT_FALSE(fs::exists(root_.path() / "a"));
@@ -286,37 +384,19 @@ TEST_F(LiveModelsTest, WhatIsInstalledIsServedAtOnceAndOnce) {
     fs::copy(kReference / kColour, folder, fs::copy_options::recursive);
     return absl::OkStatus();
   };
-  const auto installed = live_->Install("a", copy);
+  const auto description = ParsedModel::OpenConfigs(kReference / kColour)->description();
+  const auto installed = live_->Install("a", description, copy);
   ASSERT_TRUE(installed.ok()) << installed.status();
-  EXPECT_EQ(*models_.Find("a"), *installed);
+  const LoadedModelHandle first = Get("a");
+  EXPECT_EQ(first->model, *installed);
   LookTwice();
-  EXPECT_EQ(*models_.Find("a"), *installed);
+  EXPECT_EQ(Get("a"), first);
   EXPECT_EQ(loads_, 1);
-  EXPECT_FALSE(
-      live_
-          ->Install(
-              "b", [](const fs::path&) { return absl::ResourceExhaustedError("the disk is full"); })
-          .ok());
+  const auto full = [](const fs::path&) {
+    return absl::ResourceExhaustedError("the disk is full");
+  };
+  EXPECT_FALSE(live_->Install("b", description, full).ok());
   EXPECT_THAT(Served(), ElementsAre("a"));
-}
-
-TEST_F(LiveModelsTest, StopEndsAWaitForMemory) {
-  Add("a");
-  Add("b");
-  Start();
-  const int64_t bytes = BytesOf("a");
-  live_.reset();
-  ModelRepository models;
-  live_.emplace(ModelsFolder(root_.path()),
-                LiveModels::Options{.load = {}, .memory_bytes_max = bytes}, &models, &clock_);
-  ASSERT_EQ(live_->Start(), absl::OkStatus());
-  const ModelHandle running = *models.Find("a");
-  absl::Notification woken;
-  const auto wait = *models.WaitFor("b", [&] { woken.Notify(); });
-  live_->Stop();
-  woken.WaitForNotification();
-  EXPECT_TRUE(absl::IsUnavailable(wait->result()->status()));
-  live_.reset();
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <functional>
@@ -35,7 +36,7 @@ struct BrokenModel {
 };
 
 struct LoadedModels {
-  std::vector<ModelHandle> models;  // in order of folder
+  std::vector<LoadedModelHandle> models;  // in order of folder
   std::vector<BrokenModel> broken;
 };
 
@@ -55,7 +56,7 @@ class ModelsFolderTest : public testing::Test {
     EXPECT_TRUE(entries.ok()) << entries.status();
     LoadedModels loaded;
     for (const ModelEntry& entry : entries.value_or(std::vector<ModelEntry>())) {
-      absl::StatusOr<ModelHandle> model =
+      absl::StatusOr<LoadedModelHandle> model =
           entry.folder.ok() ? LoadModel(*entry.folder, entry.id, {}) : entry.folder.status();
       if (model.ok()) {
         loaded.models.push_back(*std::move(model));
@@ -67,17 +68,13 @@ class ModelsFolderTest : public testing::Test {
   }
 
   absl::Status Install(const std::string& id, const ModelsFolder::Writer& write) {
-    return InstalledModel(id, write).status();
-  }
-  absl::StatusOr<ModelHandle> InstalledModel(const std::string& id,
-                                             const ModelsFolder::Writer& write) {
-    return Folder().Install(id, write,
-                            [&](const fs::path& folder) { return LoadModel(folder, id, {}); });
+    return Folder().Install(
+        id, write, [&](const fs::path& folder) { return LoadModel(folder, id, {}).status(); });
   }
 
   static std::map<std::string, ModelHandle> ById(const LoadedModels& loaded) {
     std::map<std::string, ModelHandle> models;
-    for (const ModelHandle& model : loaded.models) models.emplace(model->id, model);
+    for (const auto& model : loaded.models) models.emplace(model->model->id, model->model);
     return models;
   }
 
@@ -112,9 +109,10 @@ TEST_F(ModelsFolderTest, LoadsEveryFolder) {
   EXPECT_TRUE(classes->is_class_conditional());
   EXPECT_EQ(classes->default_sampler.prediction_type, PredictionType::kVPrediction);
   EXPECT_FALSE(classes->version.empty());
-  ASSERT_EQ(classes->networks.size(), 1u);
-  EXPECT_EQ(classes->networks[0]->device(), at::Device(at::kCPU));
-  EXPECT_EQ(classes->spec.num_parameters, classes->networks[0]->spec().num_parameters);
+  const NetworkReplicas& networks = loaded.models[0]->networks;
+  ASSERT_EQ(networks.size(), 1u);
+  EXPECT_EQ(networks[0]->device(), at::Device(at::kCPU));
+  EXPECT_EQ(classes->spec.num_parameters, networks[0]->spec().num_parameters);
   EXPECT_EQ(models.at("gray")->spec.in_channels, 1);
   EXPECT_NE(models.at("gray")->version, classes->version);
 }
@@ -251,12 +249,19 @@ TEST_F(CacheTest, WhatCannotBeServedIsToldAsWhatItIs) {
   }
 }
 
+TEST_F(CacheTest, APipeInPlaceOfAReferenceIsNotWaitedFor) {
+  const fs::path cached = Cache("models--gray");
+  fs::create_directories(cached / "refs");
+  ASSERT_EQ(mkfifo((cached / "refs" / "main").c_str(), 0600), 0);
+  EXPECT_THAT(Load().models, IsEmpty());
+}
+
 TEST_F(CacheTest, AFolderOfItsOwnComesBeforeACachedModelOfThatName) {
   Cache("models--gray");
   Add("gray", "class-conditional-v");
   const LoadedModels loaded = Load();
   ASSERT_THAT(ById(loaded), ElementsAre(Key("gray")));
-  EXPECT_EQ(loaded.models[0]->spec.in_channels, 3);
+  EXPECT_EQ(loaded.models[0]->model->spec.in_channels, 3);
   ASSERT_EQ(loaded.broken.size(), 1u);
   EXPECT_EQ(loaded.broken[0].folder, "models--gray");
 }
@@ -348,11 +353,9 @@ class InstallTest : public ModelsFolderTest {
 };
 
 TEST_F(InstallTest, ANewModelStaysThereAfterARestart) {
-  const auto installed = InstalledModel("m", Copy(kNew));
-  ASSERT_TRUE(installed.ok()) << installed.status();
-  EXPECT_EQ((*installed)->id, "m");
+  ASSERT_EQ(Install("m", Copy(kNew)), absl::OkStatus());
   EXPECT_THAT(Entries(), ElementsAre("m"));
-  EXPECT_EQ(ById(Load()).at("m")->version, (*installed)->version);
+  EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 3);
 }
 
 TEST_F(InstallTest, ANewVersionTakesTheName) {
@@ -394,7 +397,7 @@ TEST_F(InstallTest, TakesNothingForANameThatIsNone) {
 // Nobody can make a file there, not even root.
 TEST_F(InstallTest, AFolderThatCannotBeWrittenToIsAFailedPrecondition) {
   const absl::Status status =
-      ModelsFolder("/sys").Install("m", Copy(kNew), [](const auto&) { return nullptr; }).status();
+      ModelsFolder("/sys").Install("m", Copy(kNew), [](const auto&) { return absl::OkStatus(); });
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr("/sys")));
 }
@@ -444,10 +447,22 @@ TEST_F(InstallTest, OnlyModelsAreDeleted) {
   EXPECT_THAT(Entries(), ElementsAre("photos"));
 }
 
-TEST_F(CacheTest, ACachedModelIsNotDeleted) {
+TEST_F(CacheTest, ACachedModelIsNotDeletedUnderAnyName) {
   Cache("models--gray");
   EXPECT_EQ(Folder().Delete("gray").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Folder().Delete("models--gray").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Folder().Find("models--gray").status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(ById(Load()), ElementsAre(Key("gray")));
+}
+
+TEST_F(ModelsFolderTest, LinksInPlaceOfItsHiddenFoldersAreRemovedAndNotFollowed) {
+  const TempDir elsewhere;
+  fs::copy(kReference / "gray-not-square", elsewhere.path() / "m", fs::copy_options::recursive);
+  for (const char* hidden : {".replaced", ".deleted", ".incoming"}) {
+    fs::create_directory_symlink(elsewhere.path(), root_.path() / hidden);
+  }
+  EXPECT_THAT(Load().models, IsEmpty());
+  EXPECT_TRUE(fs::exists(elsewhere.path() / "m"));
 }
 
 TEST_F(ModelsFolderTest, ADeletionThatACrashInterruptedIsFinished) {
@@ -506,7 +521,7 @@ TEST_F(InterruptedInstallTest, LeavesOneCompleteModelWhereverItHappens) {
       EXPECT_THAT(Entries(), IsEmpty());
     } else {
       ASSERT_EQ(loaded.models.size(), 1u);
-      EXPECT_EQ(loaded.models[0]->spec.in_channels, Channels(crash.serves));
+      EXPECT_EQ(loaded.models[0]->model->spec.in_channels, Channels(crash.serves));
       EXPECT_THAT(Entries(), ElementsAre("m"));
     }
   }

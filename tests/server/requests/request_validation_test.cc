@@ -386,21 +386,6 @@ TEST(RequestValidation, TheLimitsAreTheServers) {
   EXPECT_THAT(Fields(Resolve(request, {.max_pixels = 3 * 64 - 1}).status()), ElementsAre("count"));
 }
 
-TEST(RequestValidation, HoldsOnToTheModel) {
-  std::optional<ResolvedRequest> resolved;
-  std::weak_ptr<const Model> model;
-  {
-    const ModelRepository models(TestModels());
-    model = *models.Find("emoji");
-    resolved = *ResolveRequest(ClassRequest(), FindModel(ClassRequest().model(), models), {}, 0);
-    resolved->model.reset();
-  }
-  EXPECT_FALSE(model.expired()) << "the engine's request keeps the networks, and the model, alive";
-  EXPECT_EQ(resolved->generation.networks->size(), 1u);
-  resolved.reset();
-  EXPECT_TRUE(model.expired());
-}
-
 TEST(RequestValidation, RequestsForOneModelShareItsNetworks) {
   const auto first = Resolve(ClassRequest()), second = Resolve(ClassRequest());
   EXPECT_EQ(first->generation.networks.get(), second->generation.networks.get());

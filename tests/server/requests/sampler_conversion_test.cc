@@ -34,7 +34,7 @@ std::vector<std::string> Fields(const absl::Status& status) {
 ResolvedSampler Resolve(const std::function<void(ProtoOptions&)>& set) {
   ProtoOptions request;
   set(request);
-  return ResolveSampler(request, *UnconditionalModel(), kMaxSteps);
+  return ResolveSampler(request, *UnconditionalModel()->model, kMaxSteps);
 }
 
 TEST(SamplerConversion, NothingAskedIsTheModelsDefault) {
@@ -47,7 +47,7 @@ TEST(SamplerConversion, NothingAskedIsTheModelsDefault) {
 
 // A model whose scheduler_config.json is `json`.
 Model ModelWith(std::string_view json) {
-  Model model = {ModelInfo(*UnconditionalModel()), "faces", "0123abcd"};
+  Model model = *UnconditionalModel()->model;
   model.scheduler = ParseSchedulerConfig(json).value();
   model.schedule = Schedule::Create(model.scheduler.schedule).value();
   model.default_sampler = model.scheduler.sampler;
@@ -76,7 +76,7 @@ TEST(SamplerConversion, ARequestMayChangeWhatTheModelsNoiseScheduleAllows) {
   EXPECT_TRUE(CompileOn(flow, shift).ok());
   EXPECT_THAT(Fields(CompileOn(flow, rho)), ElementsAre("rho"));
   EXPECT_TRUE(CompileOn(v, zero_snr).ok());
-  EXPECT_THAT(Fields(CompileOn(*UnconditionalModel(), zero_snr)),
+  EXPECT_THAT(Fields(CompileOn(*UnconditionalModel()->model, zero_snr)),
               ElementsAre("rescale_betas_zero_snr"));
 }
 
@@ -137,7 +137,7 @@ TEST(SamplerConversion, WhatIsSetOverridesTheDefault) {
 TEST(SamplerConversion, WhatTheCoreRefusesIsRefused) {
   for (const RefusedOverrides& refused : OverridesToRefuse()) {
     const ResolvedSampler resolved =
-        ResolveSampler(SamplerToProto(refused.overrides), *UnconditionalModel(), 1000);
+        ResolveSampler(SamplerToProto(refused.overrides), *UnconditionalModel()->model, 1000);
     EXPECT_EQ(GetFieldViolations(resolved.violations), refused.violations);
   }
 }
@@ -170,7 +170,7 @@ TEST(SamplerConversion, UnknownEnumNumbersAreRefused) {
 class EchoTest : public testing::TestWithParam<std::function<void(ProtoOptions&)>> {};
 
 TEST_P(EchoTest, ResolvesToTheSamePlan) {
-  const ModelHandle model = UnconditionalModel();
+  const ModelHandle model = UnconditionalModel()->model;
   const ResolvedSampler first = Resolve(GetParam());
   ASSERT_TRUE(first.violations.ok()) << first.violations;
   const ResolvedSampler second =

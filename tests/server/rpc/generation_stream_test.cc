@@ -144,6 +144,39 @@ TEST_F(UnloadedModelTest, TheRequestKeepsItThoughItIsUnloadedAtOnce) {
   EXPECT_EQ(submitted_[0].networks->size(), 1u);
 }
 
+// Nor does a slow reader keep it from others once the engine is done.
+TEST_F(UnloadedModelTest, OnlyTheEngineKeepsItInMemory) {
+  LoadedModelHandle loaded = UnconditionalModel();
+  const std::weak_ptr<const LoadedModel> weights = loaded;
+  models_.Publish(std::move(loaded));
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted"));
+  models_.Unload("faces");
+  EXPECT_FALSE(weights.expired());
+  submitted_.clear();
+  EXPECT_TRUE(weights.expired());
+}
+
+TEST_F(UnloadedModelTest, AnotherVersionThatItsNameStandsForDoesAsWell) {
+  models_.Remove("faces");
+  source_.reset();
+  const auto version = [](const char* id) {
+    Model model = *UnconditionalModel()->model;
+    model.id = id;
+    return std::make_shared<Model>(std::move(model));
+  };
+  models_.Describe(version("faces@1"));
+  models_.Describe(version("faces@2"));
+  Start();
+  EXPECT_EQ(Wanted(), "faces@2");
+  models_.Fail("faces@2", absl::InvalidArgumentError("its weights are missing"));
+  EXPECT_THAT(TakeAll(), IsEmpty());
+  EXPECT_EQ(Wanted(), "faces@1");
+  models_.Publish(std::make_shared<LoadedModel>(
+      LoadedModel{version("faces@1"), UnconditionalModel()->networks}));
+  EXPECT_THAT(TakeAll(), ElementsAre("accepted"));
+  EXPECT_EQ(events_.back().accepted().model(), "models/faces@1");
+}
+
 TEST_F(UnloadedModelTest, TheRequestFailsIfItDoesNotLoad) {
   models_.Fail("faces", absl::InvalidArgumentError("its config is empty"));
   EXPECT_THAT(TakeAll(), IsEmpty());

@@ -75,7 +75,7 @@ class ServiceTest : public testing::Test {
                                            .limits = {}};
   ImageGenerationService generation_{environment_};
   GenerationsService generations_service_{environment_};
-  ModelsService models_service_{&models_, /*managed=*/nullptr, environment_.calls};
+  ModelsService models_service_{&models_, /*managed=*/nullptr, environment_.calls, &pool_};
   MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
   GrpcListener listener_ =
       *Listen(Flags(),

@@ -176,14 +176,11 @@ TEST_F(CliModelsTest, ModelsAreLoadedUnloadedAndDeletedByName) {
             "model emoji-32 is loaded, version 89abcdef, 14.2 MB\n");
   EXPECT_EQ(Run({"models", "unload", "emoji-32"}).output,
             "model emoji-32 is unloaded, version 89abcdef\n");
-  server_.unloads_are_late = true;
-  EXPECT_EQ(Run({"models", "unload", "emoji-32"}).output,
-            "model emoji-32 is unloaded once the requests that use it are done\n");
   EXPECT_EQ(Run({"models", "delete", "emoji-32"}).output, "model emoji-32 is deleted\n");
   EXPECT_EQ(Run({"models", "emoji-32"}).exit_status, Exited(5));
-  EXPECT_THAT(server_.model_calls(), ElementsAre("load models/emoji-32@2", "load models/emoji-32",
-                                                 "unload models/emoji-32", "unload models/emoji-32",
-                                                 "delete models/emoji-32"));
+  EXPECT_THAT(server_.model_calls(),
+              ElementsAre("load models/emoji-32@2", "load models/emoji-32",
+                          "unload models/emoji-32", "delete models/emoji-32"));
 }
 
 TEST_F(CliModelsTest, JsonIsOneModelPerLineOfWhatWasDone) {
@@ -216,10 +213,9 @@ TEST_F(CliModelsTest, AServerThatDoesNotManageModelsIsAskedOnce) {
   server_.manages_models = false;
   const auto result = Run({"models", "delete", "plain", "shapes"});
   EXPECT_EQ(result.exit_status, Exited(1));
-  EXPECT_EQ(
-      result.error,
-      "denoise: models are not managed here\n"
-      "  Start the server with --manage-models to load, unload and delete models from here.\n");
+  EXPECT_EQ(result.error,
+            "denoise: this server does not let callers load, unload or delete models; it must be "
+            "started with --manage-models for that\n");
   EXPECT_THAT(server_.model_calls(), SizeIs(1));
 }
 
