@@ -29,7 +29,8 @@ CONTROL_FRAMES = "control frames a second"
 NOT_ACKNOWLEDGED = "before it has acknowledged the server's SETTINGS"
 NOT_IN_TIME = "it has not begun to speak HTTP/2 in time"
 
-# Attacks after which the server has closed every connection, and what its log says.
+# Attacks after which the server has closed every connection, and what its log says. W9 is
+# "rapid_reset", W10 is "continuation".
 CLOSED = {
     "continuation": ("continuation --connections 1 --mib 4", HEADER_BLOCK),
     "empty_continuation": ("empty-continuation " + FLOOD, HEADER_BLOCK),
@@ -128,6 +129,7 @@ class OneServer(WithServer):
         growth = report["during"]["peak_mib"] - report["before"]["resident_mib"]
         self.assertLess(growth, MAX_GROWTH_MIB)
 
+    # W6: scrapes are answered at once.
     def test_idle_connections_do_not_delay_scrapes(self):
         report = self.attack("metrics-idle --connections 16 --hold 4")
         before, during = (report[phase]["newcomers"] for phase in ("before", "during"))
@@ -160,6 +162,7 @@ class Limits(WithServer):
 
 
 class Descriptors(WithServer):
+    # W11: file descriptors run out for a while.
     def test_the_server_accepts_again_once_there_are_some(self):
         process = self.server.process.pid
         limit = resource.prlimit(process, resource.RLIMIT_NOFILE)

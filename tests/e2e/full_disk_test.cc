@@ -247,6 +247,7 @@ TEST_F(FullDiskTest, EverythingWaitsForRoomAndGoesOn) {
   ExpectUndisturbedEnd(other_job, undisturbed);
 }
 
+// P10: deleting works on a full disk.
 TEST_F(FullDiskTest, WhatFillsTheDiskCanBeDeleted) {
   const std::string job = Create();
   Pause(job);
@@ -267,6 +268,7 @@ TEST_F(FullDiskTest, WhatFillsTheDiskCanBeDeleted) {
   EXPECT_EQ(DeleteJob(job).error_message(), "");
 }
 
+// P10: a server whose disk is full starts and serves.
 TEST_F(FullDiskTest, AServerStartsAndServesAndDeletes) {
   for (const bool was_killed : {true, false}) {
     SCOPED_TRACE(was_killed);

@@ -90,6 +90,7 @@ TEST_F(UploadCasesTest, AnUploadThatFailedIsReplacedByTheNext) {
   EXPECT_THAT(Upload("tests/data/uploads/jfif", "again").error, HasSubstr("it is ready"));
 }
 
+// P7: more are in user_cases_test.
 TEST_F(UploadCasesTest, OneLimitOfPixelsHoldsForRequestsAndDataSets) {
   const fs::path folder = folder_->path() / "large";
   fs::create_directories(folder / "cats");
@@ -119,6 +120,7 @@ Image FirstFrame(const ServerProcess& server, const std::string& file, const fs:
   return {};
 }
 
+// P2: more are in user_cases_test.
 TEST_F(UploadCasesTest, PicturesFromAPhoneAreUpright) {
   const Image upright = FirstFrame(*server_, "upright.png", folder_->path() / "upright");
   const Image phone = FirstFrame(*server_, "orientation-6.jpg", folder_->path() / "phone");
@@ -130,6 +132,7 @@ TEST_F(UploadCasesTest, PicturesFromAPhoneAreUpright) {
   EXPECT_LT(difference / static_cast<int64_t>(phone.pixels.size()), 8);
 }
 
+// P3: more are in user_cases_test.
 TEST_F(UploadCasesTest, PicturesWithOddScanParametersAreTaken) {
   EXPECT_NE(FirstFrame(*server_, "scan-parameters.jpg", folder_->path() / "scan").width, 0);
 }

@@ -251,6 +251,7 @@ TEST_F(EngineTest, WhatLeavesTheEngineKeepsNothingElseInMemory) {
   }
 }
 
+// M7: a caller hears of an output that is not finite.
 TEST_F(EngineTest, AnOutputThatIsNotFiniteFailsItsRequestOnly) {
   Gate gate;
   const auto networks = Networks([&](const NetworkInput&) { gate.Pass(); },

@@ -40,6 +40,7 @@ class JobRecoveryTest : public TrainingJobsTest {
   }
 };
 
+// P11: the database is lost.
 TEST_F(JobRecoveryTest, AJobThatWasDoneIsDoneAndCanBePublished) {
   const std::string name = Create(Request(/*max_steps=*/10));
   ASSERT_EQ(WaitFor(name, TrainingJob::SUCCEEDED).state(), TrainingJob::SUCCEEDED);

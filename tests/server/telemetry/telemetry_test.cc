@@ -103,6 +103,7 @@ TEST_F(TelemetryTest, ServesNothingButMetrics) {
   }
 }
 
+// W6: scrapes are answered at once.
 TEST_F(TelemetryTest, IdleConnectionsDoNotKeepItFromAnswering) {
   const int port = std::stoi(endpoint_->address().substr(endpoint_->address().rfind(':') + 1));
   sockaddr_in address{};

@@ -56,7 +56,7 @@ TEST_F(DataSetReaderTest, WhatFailedIsReplacedByTheNextUploadOfItsName) {
   EXPECT_EQ(Upload("pictures").status().code(), absl::StatusCode::kAlreadyExists);
 }
 
-// A reading that only ends when it is told to.
+// P9: a reading that only ends when it is told to.
 TEST_F(DataSetReaderTest, DeletingEndsAReading) {
   auto upload = *store_->BeginUpload(HeaderOf("Wait"));
   ASSERT_TRUE(upload->Append(Chunk("Wait")).ok());
@@ -70,6 +70,7 @@ TEST_F(DataSetReaderTest, DeletingEndsAReading) {
   EXPECT_FALSE(std::filesystem::exists(open_->state.data_set(1)));
 }
 
+// P9: the caller has gone.
 TEST_F(DataSetReaderTest, AReadingThatNobodyWaitsForEndsAndCanBeContinued) {
   std::atomic<bool> gone = false;
   auto upload = *store_->BeginUpload(HeaderOf("Wait"));
@@ -89,6 +90,7 @@ TEST_F(DataSetReaderTest, AReadingThatNobodyWaitsForEndsAndCanBeContinued) {
   EXPECT_TRUE(store_->BeginUpload(header).ok());
 }
 
+// P9: uploads do not wait for one another.
 TEST_F(DataSetReaderTest, AReadingWithoutEndKeepsNoOtherUploadWaiting) {
   auto endless = *store_->BeginUpload(HeaderOf("Wait", "datasets/endless"));
   ASSERT_TRUE(endless->Append(Chunk("Wait")).ok());

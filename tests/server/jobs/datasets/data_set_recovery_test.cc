@@ -98,6 +98,7 @@ const std::vector<DamageCase>& DamageCases() {
   return *cases;
 }
 
+// P11: the database is damaged or lost.
 TEST_F(DataSetRecoveryTest, DataSetsOutliveTheirDatabase) {
   for (const DamageCase& c : DamageCases()) {
     SCOPED_TRACE(c.name);
