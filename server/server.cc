@@ -9,6 +9,7 @@
 #include "core/base/clock.h"
 #include "core/base/status_macros.h"
 #include "core/device/cuda_library.h"
+#include "server/connections/listen_address.h"
 #include "server/cores.h"
 #include "server/devices.h"
 #include "server/engine/engine.h"
@@ -89,6 +90,11 @@ absl::Status CheckDtype(const ServerFlags& flags, const std::vector<at::Device>&
   return absl::OkStatus();
 }
 
+absl::Status CheckAddresses(const ServerFlags& flags) {
+  RETURN_IF_ERROR(ParseListenAddress(flags.listen).status());
+  return flags.metrics.empty() ? absl::OkStatus() : ParseListenAddress(flags.metrics).status();
+}
+
 LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
                                       const std::vector<at::Device>& devices,
                                       Telemetry* telemetry) {
@@ -149,9 +155,11 @@ class Server::Impl {
     if (!flags.state.empty() || !models_.ListAfter("", 1, /*with_failed=*/false).empty()) {
       return absl::OkStatus();
     }
+    const int broken = models_.counts().failed;
     return absl::NotFoundError(absl::StrCat(
-        "no model to serve: ", flags.models, " has ", models_.counts().failed,
-        " broken folders and no good one; each model is a folder in the diffusers layout"));
+        "no model to serve: ", flags.models,
+        broken == 0 ? " is empty" : absl::StrCat(" has no good model and broken ones: ", broken),
+        "; each model is a folder in the diffusers layout"));
   }
 
   absl::Status Listen(const ServerFlags& flags) {
@@ -250,6 +258,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) 
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
   WarnWithoutCudaModule(devices);
   RETURN_IF_ERROR(CheckDtype(flags, devices));
+  RETURN_IF_ERROR(CheckAddresses(flags));  // models take a while to load
   auto impl = std::make_unique<Impl>(flags, devices);
   RETURN_IF_ERROR(impl->LoadModels(flags));
   RETURN_IF_ERROR(impl->Listen(flags));

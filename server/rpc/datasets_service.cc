@@ -126,7 +126,12 @@ absl::Status UploadStream::Begin(const v1::UploadHeader& header) {
 // The caller has said everything, or has gone.
 void UploadStream::TakeEnd() {
   if (context_->IsCancelled()) return End(CallerGone());
-  if (!upload_) return End(InvalidField("header", "must be in the first message"));
+  if (!upload_) {
+    return End(InvalidField("header",
+                            "must be in the first message; the call ended before a message that "
+                            "UploadDataset takes: is "
+                            "the client built from this server's .proto files?"));
+  }
   // The answer may come, and the call be over, before Finish returns.
   std::unique_ptr<DataSetUpload> upload = std::move(upload_);
   BeforeHandOver(this);

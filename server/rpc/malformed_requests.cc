@@ -12,6 +12,7 @@
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "core/base/resource_id.h"
+#include "core/base/thread_order.h"
 #include "server/connections/token_bucket.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
@@ -42,9 +43,13 @@ class LogLines {
 class MalformedRequest final : public grpc::experimental::Interceptor {
  public:
   MalformedRequest(grpc::experimental::ServerRpcInfo* call, LogLines& lines)
-      : method_(call->method()), lines_(lines) {}
+      : method_(call->method()), lines_(lines) {
+    BeforeHandOver(this);
+  }
+  ~MalformedRequest() override { AfterHandOver(this); }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    AfterHandOver(this);
     // A method that exists says why when it refuses: only gRPC ends a call so. (It does so, too,
     // when the caller has gone before its message came.)
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS) &&
@@ -52,6 +57,7 @@ class MalformedRequest final : public grpc::experimental::Interceptor {
         methods->GetSendStatus().error_message().empty()) {
       Refuse(*methods);
     }
+    BeforeHandOver(this);
     methods->Proceed();
   }
 

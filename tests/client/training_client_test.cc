@@ -4,9 +4,11 @@
 #include <optional>
 #include <thread>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "core/base/error_details.h"
+#include "core/base/mutex.h"
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "gtest/gtest.h"
@@ -195,9 +197,11 @@ class UploadTest : public TrainingClientTest {
         ++chunks_;
       }
       complete_ = !context.IsCancelled();
-      if (!ended_.HasBeenNotified()) ended_.Notify();
       dataset.set_name(header_.name());
       dataset.set_state(v1::Dataset::READY);
+      const MutexLock lock(mutex_);
+      ended_ = true;
+      has_ended_.NotifyAll();
       return grpc::Status::OK;
     };
     header_sent_.set_name("datasets/emoji");
@@ -206,7 +210,11 @@ class UploadTest : public TrainingClientTest {
     header_sent_.set_sha256(std::string(32, 'h'));
   }
 
-  void WaitForTheServer() { EXPECT_TRUE(ended_.WaitForNotificationWithTimeout(absl::Seconds(60))); }
+  // What the server has heard may be read from here on.
+  void WaitForTheServer() {
+    const MutexLock lock(mutex_);
+    while (!ended_) has_ended_.Wait(mutex_);
+  }
 
   static std::string Text() {
     std::string text;
@@ -222,7 +230,9 @@ class UploadTest : public TrainingClientTest {
   std::string received_;
   int chunks_ = 0;
   bool complete_ = false;
-  absl::Notification ended_;
+  Mutex mutex_;
+  CondVar has_ended_;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 TEST_F(UploadTest, SendsTheHeaderThenEveryByteInChunksWithChecksums) {
@@ -230,6 +240,7 @@ TEST_F(UploadTest, SendsTheHeaderThenEveryByteInChunksWithChecksums) {
   const auto dataset = client_.Upload(header_sent_, source);
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ(dataset->state(), v1::Dataset::READY);
+  WaitForTheServer();
   EXPECT_EQ(header_.ShortDebugString(), header_sent_.ShortDebugString());
   EXPECT_TRUE(received_ == text_);
   EXPECT_GT(chunks_, 1);
@@ -246,6 +257,7 @@ TEST_F(UploadTest, GoesOnFromTheHeadersOffset) {
                             return true;
                           })
                   .ok());
+  WaitForTheServer();
   EXPECT_EQ(header_.offset(), 600001);
   EXPECT_TRUE(received_ == text_.substr(600001));
   EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));

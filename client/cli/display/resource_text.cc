@@ -97,10 +97,13 @@ std::string StateChangeText(const v1::StateChange& change) {
 }
 
 std::string ProgressText(const v1::TrainingProgress& progress) {
-  const std::string loss =
-      std::isfinite(progress.loss()) ? absl::StrFormat("%.5f", progress.loss()) : "not finite";
-  return absl::StrFormat("step %d  loss %s  learning rate %.3g  gradient norm %.3g  %.1f images/s",
-                         progress.step(), loss, progress.learning_rate(), progress.gradient_norm(),
+  const auto text = [](double value, const auto& format) {
+    return std::isfinite(value) ? absl::StrFormat(format, value) : "not finite";
+  };
+  return absl::StrFormat("step %d  loss %s  learning rate %.3g  gradient norm %s  %.1f images/s",
+                         progress.step(), text(progress.loss(), absl::ParsedFormat<'f'>("%.5f")),
+                         progress.learning_rate(),
+                         text(progress.gradient_norm(), absl::ParsedFormat<'g'>("%.3g")),
                          progress.pictures_per_second());
 }
 

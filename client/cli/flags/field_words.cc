@@ -176,7 +176,28 @@ std::string WithFlagNames(std::span<const MessageFlag> flags, std::string_view t
   return translated;
 }
 
+namespace {
+
+// "pictures.data" and "[0]" of "pictures[0].data".
+std::pair<std::string, std::string> SplitIndices(std::string_view field) {
+  std::pair<std::string, std::string> parts;
+  bool in_index = false;
+  for (const char c : field) {
+    in_index = in_index || c == '[';
+    (in_index ? parts.second : parts.first).push_back(c);
+    if (c == ']') in_index = false;
+  }
+  return parts;
+}
+
+}  // namespace
+
 std::string FlagOfField(std::span<const MessageFlag> flags, std::string_view field) {
+  const auto [path, indices] = SplitIndices(field);
+  for (const MessageFlag& row : flags) {
+    if (row.field == path) return ShownName(row).append(indices);
+  }
+  // A flag that sets the whole of it, or one that sets a part.
   const size_t bracket = std::min(field.find('['), field.size());
   const std::string name(field.substr(0, bracket));
   for (const MessageFlag& row : flags) {
