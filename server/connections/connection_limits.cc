@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <cstring>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,31 +15,42 @@ constexpr size_t kMaxIdleAddresses = 4096;
 
 }  // namespace
 
-struct ConnectionLimits::Slot::Counts {
-  int all = 0;
-  std::unordered_map<std::string, int> by_address;
+struct ConnectionLimits::Slot::Address {
+  int connections = 0;
+  TokenBucket arrivals;
+  Http2Guard::AddressBudget budget;
 };
 
-ConnectionLimits::Slot::Slot(std::shared_ptr<Counts> counts, std::string address)
-    : counts_(std::move(counts)), address_(std::move(address)) {
+struct ConnectionLimits::Slot::Counts {
+  int all = 0;
+  std::unordered_map<std::string, Address> addresses;  // with connections, or a past that counts
+};
+
+ConnectionLimits::Slot::Slot(std::shared_ptr<Counts> counts, Address* address)
+    : counts_(std::move(counts)), address_(address) {
   ++counts_->all;
-  ++counts_->by_address[address_];
+  ++address_->connections;
 }
 
 ConnectionLimits::Slot::~Slot() {
   --counts_->all;
-  if (const auto found = counts_->by_address.find(address_); --found->second == 0)
-    counts_->by_address.erase(found);
+  --address_->connections;
 }
+
+Http2Guard::AddressBudget& ConnectionLimits::Slot::budget() { return address_->budget; }
 
 ConnectionLimits::ConnectionLimits(const Limits& limits)
     : limits_(limits), counts_(std::make_shared<Slot::Counts>()) {}
 
 absl::StatusOr<std::unique_ptr<ConnectionLimits::Slot>> ConnectionLimits::Admit(
     const std::string& address, absl::Time now) {
-  if (arrivals_.size() >= kMaxIdleAddresses) ForgetIdleAddresses(now);
-  auto& arrivals = arrivals_.try_emplace(address, limits_.new_per_address, now).first->second;
-  if (!arrivals.Take(now)) {
+  if (counts_->addresses.size() >= kMaxIdleAddresses) ForgetIdleAddresses(now);
+  Slot::Address& known =
+      counts_->addresses
+          .try_emplace(address, Slot::Address{.arrivals = {limits_.new_per_address, now},
+                                              .budget = {limits_.http2_per_address, now}})
+          .first->second;
+  if (!known.arrivals.Take(now)) {
     return absl::ResourceExhaustedError(absl::StrCat("more than ",
                                                      limits_.new_per_address.per_second,
                                                      " new connections a second from ", address));
@@ -47,19 +59,21 @@ absl::StatusOr<std::unique_ptr<ConnectionLimits::Slot>> ConnectionLimits::Admit(
     return absl::ResourceExhaustedError(
         absl::StrCat("there are ", counts_->all, " connections, the maximum (--max-connections)"));
   }
-  if (const auto found = counts_->by_address.find(address);
-      found != counts_->by_address.end() && found->second >= limits_.connections_per_address) {
+  if (known.connections >= limits_.connections_per_address) {
     return absl::ResourceExhaustedError(
-        absl::StrCat(address, " has ", found->second,
+        absl::StrCat(address, " has ", known.connections,
                      " connections, the maximum (--max-connections-per-address)"));
   }
-  return std::unique_ptr<Slot>(new Slot(counts_, address));
+  return std::unique_ptr<Slot>(new Slot(counts_, &known));
 }
 
 int ConnectionLimits::connections() const { return counts_->all; }
 
 void ConnectionLimits::ForgetIdleAddresses(absl::Time now) {
-  std::erase_if(arrivals_, [now](const auto& entry) { return entry.second.IsFull(now); });
+  std::erase_if(counts_->addresses, [now](const auto& entry) {
+    const Slot::Address& address = entry.second;
+    return address.connections == 0 && address.arrivals.IsFull(now) && address.budget.IsFull(now);
+  });
 }
 
 std::string AddressKey(const std::string& address) {

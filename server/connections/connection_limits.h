@@ -1,14 +1,14 @@
-// How many connections there may be, in all and from one address, and how quickly new ones may
-// come.
+// How many connections there may be, in all and from one address, how quickly new ones may come, and
+// what those of one address may do together.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <unordered_map>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/connections/http2_guard.h"
 #include "server/connections/token_bucket.h"
 
 namespace denoise {
@@ -20,6 +20,7 @@ class ConnectionLimits {
     int connections = 1024;
     int connections_per_address = 256;
     TokenBucket::Rate new_per_address = {.burst = 512, .per_second = 64};
+    Http2Guard::AddressLimits http2_per_address = {};
   };
 
   // A place that a connection takes as long as it lives. May outlive the limits.
@@ -29,12 +30,16 @@ class ConnectionLimits {
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
 
+    // Of its address; lives as long as the slot.
+    Http2Guard::AddressBudget& budget();
+
    private:
     friend class ConnectionLimits;
+    struct Address;
     struct Counts;
-    Slot(std::shared_ptr<Counts> counts, std::string address);
+    Slot(std::shared_ptr<Counts> counts, Address* address);
     const std::shared_ptr<Counts> counts_;
-    const std::string address_;
+    Address* const address_;
   };
 
   explicit ConnectionLimits(const Limits& limits);
@@ -50,7 +55,6 @@ class ConnectionLimits {
 
   const Limits limits_;
   const std::shared_ptr<Slot::Counts> counts_;
-  std::unordered_map<std::string, TokenBucket> arrivals_;
 };
 
 // What the limits take for one caller: an IPv4 address, the /64 prefix of an IPv6 address (which is

@@ -149,7 +149,7 @@ class Connection : public std::enable_shared_from_this<Connection<Client>> {
       : shared_(shared),
         peer_(std::move(peer)),
         slot_(std::move(slot)),
-        guard_(shared.options.http2, shared.options.clock->Now()),
+        guard_(shared.options.http2, shared.options.clock->Now(), &slot_->budget()),
         client_(std::move(client)),
         grpc_(std::move(grpc)),
         for_grpc_(for_grpc),

@@ -64,9 +64,7 @@ absl::Status Http2Guard::InspectFrame(absl::Time now) {
     case kContinuation:
       return InspectHeaders(length, (flags & kEndHeaders) != 0);
     case kRstStream:
-      if (resets_.Take(now)) return absl::OkStatus();
-      return absl::ResourceExhaustedError(
-          absl::StrCat("more than ", limits_.resets.per_second, " cancelled calls a second"));
+      return InspectReset(now);
     case kWindowUpdate:  // frequent while a client reads much, and cheap
       return absl::OkStatus();
     case kData:
@@ -79,10 +77,26 @@ absl::Status Http2Guard::InspectFrame(absl::Time now) {
   }
 }
 
-absl::Status Http2Guard::InspectControlFrame(absl::Time now) {
-  if (control_frames_.Take(now)) return absl::OkStatus();
+absl::Status Http2Guard::InspectReset(absl::Time now) {
+  if (!resets_.Take(now)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("more than ", limits_.resets.per_second, " cancelled calls a second"));
+  }
+  if (address_->resets.Take(now)) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("more than ", limits_.control_frames.per_second, " control frames a second"));
+      absl::StrCat("more than ", address_->resets.rate().per_second,
+                   " cancelled calls a second on all connections of its address"));
+}
+
+absl::Status Http2Guard::InspectControlFrame(absl::Time now) {
+  if (!control_frames_.Take(now)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("more than ", limits_.control_frames.per_second, " control frames a second"));
+  }
+  if (address_->control_frames.Take(now)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("more than ", address_->control_frames.rate().per_second,
+                   " control frames a second on all connections of its address"));
 }
 
 absl::Status Http2Guard::InspectCall() {

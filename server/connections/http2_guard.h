@@ -33,8 +33,29 @@ class Http2Guard {
     TokenBucket::Rate control_frames = {.burst = 1024, .per_second = 256};
   };
 
-  Http2Guard(const Limits& limits, absl::Time now)
-      : limits_(limits), resets_(limits.resets, now), control_frames_(limits.control_frames, now) {}
+  // The same for all connections of one address together. Otherwise many connections would be a
+  // way around the limits of one.
+  struct AddressLimits {
+    TokenBucket::Rate resets = {.burst = 2048, .per_second = 512};
+    TokenBucket::Rate control_frames = {.burst = 8192, .per_second = 2048};
+  };
+  // What is left to an address.
+  struct AddressBudget {
+    AddressBudget(const AddressLimits& limits, absl::Time now)
+        : resets(limits.resets, now), control_frames(limits.control_frames, now) {}
+
+    bool IsFull(absl::Time now) const { return resets.IsFull(now) && control_frames.IsFull(now); }
+
+    TokenBucket resets;
+    TokenBucket control_frames;
+  };
+
+  // `address` is shared by the guards of its connections, and outlives them.
+  Http2Guard(const Limits& limits, absl::Time now, AddressBudget* address)
+      : limits_(limits),
+        resets_(limits.resets, now),
+        control_frames_(limits.control_frames, now),
+        address_(address) {}
 
   // The next bytes that the client sent, split anywhere. An error says why the connection has to be
   // closed; then do not call it again.
@@ -50,12 +71,14 @@ class Http2Guard {
   absl::Status InspectPreface(std::string_view& bytes);
   absl::Status InspectFrame(absl::Time now);
   absl::Status InspectCall();
+  absl::Status InspectReset(absl::Time now);
   absl::Status InspectControlFrame(absl::Time now);
   absl::Status InspectHeaders(uint32_t length, bool end_headers);
 
   const Limits limits_;
   TokenBucket resets_;
   TokenBucket control_frames_;
+  AddressBudget* const address_;
   size_t preface_bytes_ = 0;  // that have come
   std::array<uint8_t, kFrameHeaderBytes> header_ = {};
   size_t header_bytes_ = 0;    // of the next frame that have come

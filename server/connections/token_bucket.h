@@ -18,6 +18,8 @@ class TokenBucket {
   // Takes a token. False if there is none.
   bool Take(absl::Time now);
 
+  const Rate& rate() const { return rate_; }
+
   // Whether it is as full as in the beginning, so that it need not be kept.
   bool IsFull(absl::Time now) const;
 

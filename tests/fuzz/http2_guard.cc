@@ -10,7 +10,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Http2Guard::Limits limits = {.header_block_bytes = 256,
                                      .resets = {.burst = 4, .per_second = 1},
                                      .control_frames = {.burst = 4, .per_second = 1}};
-  Http2Guard whole(limits, now), pieces(limits, now);
+  Http2Guard::AddressBudget of_whole({}, now), of_pieces({}, now);
+  Http2Guard whole(limits, now, &of_whole), pieces(limits, now, &of_pieces);
   const absl::Status status = whole.Inspect(bytes, now);
   absl::Status in_pieces;
   for (size_t i = 0; i < bytes.size() && in_pieces.ok(); ++i)

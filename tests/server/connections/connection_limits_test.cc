@@ -52,6 +52,14 @@ TEST_F(ConnectionLimitsTest, AClosedConnectionMakesRoom) {
   EXPECT_EQ(Fill("192.0.2.1"), 1);
 }
 
+TEST_F(ConnectionLimitsTest, ConnectionsOfOneAddressShareABudget) {
+  const auto first = *limits_->Admit("192.0.2.1", now_);
+  auto second = *limits_->Admit("192.0.2.1", now_);
+  const auto other = *limits_->Admit("192.0.2.2", now_);
+  EXPECT_EQ(&first->budget(), &second->budget());
+  EXPECT_NE(&first->budget(), &other->budget());
+}
+
 TEST_F(ConnectionLimitsTest, NewConnectionsHaveARate) {
   for (int i = 0; i < 6; ++i) EXPECT_TRUE(limits_->Admit("a", now_).ok());
   EXPECT_THAT(std::string(limits_->Admit("a", now_).status().message()),

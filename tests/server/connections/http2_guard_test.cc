@@ -38,10 +38,11 @@ class Http2GuardTest : public testing::Test {
   }
 
   absl::Time now_ = absl::UnixEpoch();
-  Http2Guard guard_{{.header_block_bytes = 1000,
-                     .resets = {.burst = 10, .per_second = 5},
-                     .control_frames = {.burst = 20, .per_second = 5}},
-                    now_};
+  const Http2Guard::Limits limits_ = {.header_block_bytes = 1000,
+                                      .resets = {.burst = 10, .per_second = 5},
+                                      .control_frames = {.burst = 20, .per_second = 5}};
+  Http2Guard::AddressBudget address_{{}, now_};
+  Http2Guard guard_{limits_, now_, &address_};
   absl::Status refusal_;
 };
 
@@ -52,7 +53,7 @@ TEST_F(Http2GuardTest, LetsAnOrdinaryConnectionPassWhereverItsBytesAreSplit) {
              Frame(kData, 0, 5000) + Frame(kData, kEndStream, 0) + Frame(kWindowUpdate, 0, 4);
   }
   for (const size_t piece : {size_t{1}, size_t{7}, size_t{4096}, bytes.size()}) {
-    Http2Guard guard({}, now_);
+    Http2Guard guard({}, now_, &address_);
     for (size_t at = 0; at < bytes.size(); at += piece)
       ASSERT_TRUE(guard.Inspect(bytes.substr(at, piece), now_).ok()) << piece << " " << at;
     EXPECT_TRUE(guard.established());
@@ -63,7 +64,7 @@ TEST_F(Http2GuardTest, RefusesWhatIsNotHttp2AtItsFirstWrongByte) {
   for (const std::string& bytes :
        {std::string("GET /metrics HTTP/1.1\r\n"), std::string("\x16\x03\x01\x02"),
         std::string("PRI * HTTP/1"), std::string("\0", 1)}) {
-    Http2Guard guard({}, now_);
+    Http2Guard guard({}, now_, &address_);
     EXPECT_EQ(guard.Inspect(bytes, now_).message(), "not HTTP/2");
     EXPECT_FALSE(guard.established());
   }
@@ -88,6 +89,31 @@ TEST_F(Http2GuardTest, CancelledCallsHaveARate) {
   now_ += absl::Seconds(1);
   EXPECT_EQ(Count(reset_call, 100), 5);
   EXPECT_THAT(std::string(refusal_.message()), HasSubstr("5 cancelled calls a second"));
+}
+
+// 20 resets each are allowed to three connections, but no 30 to their address.
+TEST_F(Http2GuardTest, ConnectionsOfOneAddressHaveARateTogether) {
+  Http2Guard::AddressBudget address(
+      {.resets = {.burst = 30, .per_second = 2}, .control_frames = {.burst = 50, .per_second = 2}},
+      now_);
+  const Http2Guard::Limits limits = {.resets = {.burst = 20, .per_second = 5},
+                                     .control_frames = {.burst = 40, .per_second = 5}};
+  const auto count = [&](const std::string& frame) {
+    Http2Guard guard(limits, now_, &address);
+    EXPECT_TRUE(guard.Inspect(kPreface, now_).ok());
+    for (int i = 0;; ++i) {
+      refusal_ = guard.Inspect(frame, now_);
+      if (!refusal_.ok()) return i;
+    }
+  };
+  EXPECT_EQ(count(Frame(kRstStream, 0, 4)), 20);
+  EXPECT_EQ(count(Frame(kRstStream, 0, 4)), 10);
+  EXPECT_THAT(std::string(refusal_.message()), HasSubstr("2 cancelled calls a second on all"));
+  EXPECT_EQ(count(Frame(kRstStream, 0, 4)), 0);
+  EXPECT_EQ(count(Frame(kPing, 0, 8)), 40);
+  EXPECT_EQ(count(Frame(kPing, 0, 8)), 10);
+  now_ += absl::Seconds(1);
+  EXPECT_EQ(count(Frame(kRstStream, 0, 4)), 2);
 }
 
 TEST_F(Http2GuardTest, FramesThatCarryNoCallHaveARateTogether) {
