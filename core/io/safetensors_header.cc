@@ -48,7 +48,7 @@ absl::StatusOr<std::string_view> FindHeader(std::string_view file) {
   return text;
 }
 
-// The same. A file without a header is told as what it is.
+// The same, of a whole file. If it has no header, the error says what kind of file it is instead.
 absl::StatusOr<std::string_view> HeaderText(std::string_view file) {
   absl::StatusOr<std::string_view> text = FindHeader(file);
   if (text.ok()) return text;

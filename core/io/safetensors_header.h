@@ -34,7 +34,7 @@ struct SafetensorsHeader {
 // `file` is a whole file, and hostile. InvalidArgument names the tensor or key that breaks a rule
 // of the format: header size beyond 100 MB or the file, anything but a JSON object, duplicate keys,
 // unknown dtypes, sizes that overflow or contradict the offsets, overlaps, holes, or data that
-// belongs to no tensor. A file of another kind is told as what it is (foreign_file.h).
+// belongs to no tensor. For a file of another kind, the error names that kind (foreign_file.h).
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view file);
 
 }  // namespace denoise

@@ -1,4 +1,5 @@
-// Accepts connections on listening sockets, and goes on after descriptors or memory ran out.
+// Accepts connections on listening sockets, and continues after running out of descriptors or
+// memory.
 #pragma once
 
 #include <sys/socket.h>

@@ -324,15 +324,13 @@ absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoadNewest(const std::strin
   }
   if (!status) return ResourceNotFound("model", ModelName(id));
   if (!status->error.ok()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(ModelName(found), " does not load: ", status->error.message()));
+    return DoesNotLoad(found, status->error);
   }
   if (status->state == LoadState::kLoaded) return Outcome::kDone;
   absl::StatusOr<Outcome> outcome = TryToLoad(found, *status);
   if (!outcome.ok()) Fail(found, outcome.status());
   if (!outcome.ok() && IsOfTheFiles(outcome.status())) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(ModelName(found), " does not load: ", outcome.status().message()));
+    return DoesNotLoad(found, outcome.status());
   }
   RETURN_IF_ERROR(outcome.status());
   status = models_->StatusOfExactly(found);

@@ -15,11 +15,6 @@ namespace {
 constexpr size_t kMaxWaits = 256;
 constexpr absl::Duration kRetryDelay = absl::Seconds(5);
 
-absl::Status DoesNotLoad(const std::string& id, const absl::Status& error) {
-  return absl::FailedPreconditionError(
-      absl::StrCat(ModelName(id), " does not load: ", error.message()));
-}
-
 // What callers may know of it; the loader's log has the rest.
 absl::Status ForCallers(const absl::Status& error) {
   if (!WithholdsMessage(error)) return error;
@@ -27,6 +22,11 @@ absl::Status ForCallers(const absl::Status& error) {
 }
 
 }  // namespace
+
+absl::Status DoesNotLoad(const std::string& id, const absl::Status& error) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(ModelName(id), " does not load: ", error.message()));
+}
 
 // The part of a wait that the repository ends.
 struct ModelWait::Shared {

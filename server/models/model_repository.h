@@ -36,6 +36,9 @@ struct ModelStatus {
   absl::Status error;  // of its newest files, also while an older version is served; for callers
 };
 
+// FailedPrecondition: what callers are told of a model whose files have the error `error`.
+absl::Status DoesNotLoad(const std::string& id, const absl::Status& error);
+
 struct ModelCounts {
   int loaded = 0;
   int failed = 0;
