@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kDefaultPageSize = 100;
 constexpr int kMaxPageSize = 1000;
-constexpr char kTokenPrefix[] = "after:";
+// What tokens of `list` begin with. Another list's is refused: its entries mean something else.
+std::string TokenPrefix(std::string_view list) { return absl::StrCat(std::string(list), "\n"); }
 
 }  // namespace
 
@@ -22,22 +23,26 @@ absl::StatusOr<int> PageSize(int page_size) {
   return page_size == 0 ? kDefaultPageSize : std::min(page_size, kMaxPageSize);
 }
 
-std::string PageTokenAfter(std::string_view last_entry) {
-  return absl::WebSafeBase64Escape(absl::StrCat(kTokenPrefix, std::string(last_entry)));
+std::string PageTokenAfter(std::string_view list, std::string_view last_entry) {
+  return absl::WebSafeBase64Escape(TokenPrefix(list).append(last_entry));
 }
 
-absl::StatusOr<std::string> ParsePageToken(std::string_view token) {
+absl::StatusOr<std::string> ParsePageToken(std::string_view list, std::string_view token) {
   if (token.empty()) return std::string();
+  const std::string prefix = TokenPrefix(list);
   std::string text;
   if (absl::WebSafeBase64Unescape({token.data(), token.size()}, &text) &&
-      text.starts_with(kTokenPrefix)) {
-    return text.substr(sizeof(kTokenPrefix) - 1);
+      text.starts_with(prefix)) {
+    return text.substr(prefix.size());
   }
   return BadPageToken();
 }
 
 absl::Status BadPageToken() {
-  return InvalidField("page_token", "is not one that this call returned");
+  return InvalidField(
+      "page_token",
+      "is not one that this list returned; repeat the other fields of the call that "
+      "returned it");
 }
 
 }  // namespace denoise

@@ -16,12 +16,14 @@ absl::StatusOr<int> PageSize(int page_size);
 // The maximum size of a page with more than one entry; fits gRPC's default limit on messages.
 inline constexpr size_t kMaxPageBytes = 2 << 20;
 
-// An opaque token for the page that begins after `last_entry`.
-std::string PageTokenAfter(std::string_view last_entry);
+// An opaque token for the page of `list` that begins after `last_entry`. `list` says what is listed
+// in which order: the name of the collection, and its parent and filter, if any. It has no line
+// break.
+std::string PageTokenAfter(std::string_view list, std::string_view last_entry);
 
-// The entry in a token; empty for the first page. InvalidArgument names "page_token" if no list
-// made it. Callers must still check the entry.
-absl::StatusOr<std::string> ParsePageToken(std::string_view token);
+// The entry in a token; empty for the first page. InvalidArgument names "page_token" if it was not
+// made for `list`. Callers must still check the entry.
+absl::StatusOr<std::string> ParsePageToken(std::string_view list, std::string_view token);
 absl::Status BadPageToken();
 
 }  // namespace denoise

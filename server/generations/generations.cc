@@ -1,7 +1,5 @@
 #include "server/generations/generations.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -15,6 +13,8 @@
 #include "core/base/resource_id.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
+#include "server/generations/generation.h"
+#include "server/generations/generation_registry.h"
 #include "server/requests/field_checks.h"
 #include "server/telemetry/log.h"
 
@@ -22,32 +22,10 @@ namespace denoise {
 
 namespace v1 = denoised::v1;
 
-// Mutable fields are guarded by the mutex of Generations.
-struct Generation {
-  const std::string id;
-  const int64_t number;  // in order of arrival
-  const RequestDigest digest;
-  const bool continues_without_readers;
-  const bool kept;  // after its end
-  const PictureEncoding encoding;
-  const int64_t sample_bytes;  // of one picture
-  const absl::Time arrival;
-  GenerationLog log;
-
-  SampleBudget::Reservation reservation;
-  int readers = 0;
-  std::optional<Engine::Id> engine_id;  // once the engine has it
-  bool cancel_requested = false;
-  bool indexed = false;    // it can be found
-  int64_t kept_bytes = 0;  // that are counted for it
-};
-
 namespace {
 
-constexpr char kPrefix[] = "generations/";
 constexpr char kResourceType[] = "generation";
-
-std::string NameOf(std::string_view id) { return std::string(kPrefix).append(id); }
+constexpr char kList[] = "generations";
 
 int StepsTotal(const ResolvedRequest& resolved) {
   const int64_t steps = int64_t{resolved.accepted.steps()} * resolved.generation.count;
@@ -68,32 +46,8 @@ int64_t MostBytesHeld(const ResolvedRequest& resolved, const GenerationLog::Limi
   return kCallBytes + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes;
 }
 
-// A retry gets what runs or has succeeded; after a failure it tries again.
-bool CanBeJoined(const Generation& generation) {
-  const GenerationLog::Snapshot now = generation.log.snapshot();
-  return now.ended ? now.status.ok() : !generation.cancel_requested;
-}
-
-v1::Generation::State StateOf(bool cancel_requested, const GenerationLog::Snapshot& now) {
-  if (!now.ended) {
-    if (cancel_requested) return v1::Generation::CANCELLING;
-    return now.started ? v1::Generation::RUNNING : v1::Generation::QUEUED;
-  }
-  if (now.status.ok()) return v1::Generation::SUCCEEDED;
-  return absl::IsCancelled(now.status) ? v1::Generation::CANCELLED : v1::Generation::FAILED;
-}
-
-std::string PublicError(const absl::Status& status) {
-  if (WithholdsMessage(status)) return "internal error; the server's log explains it";
-  return std::string(status.message());
-}
-
-google::protobuf::Timestamp ToProto(absl::Time time) {
-  return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
-}
-
 absl::StatusOr<int64_t> ParseToken(const std::string& token) {
-  ASSIGN_OR_RETURN(const std::string entry, ParsePageToken(token));
+  ASSIGN_OR_RETURN(const std::string entry, ParsePageToken(kList, token));
   int64_t number = std::numeric_limits<int64_t>::max();
   if (!entry.empty() && (!absl::SimpleAtoi(entry, &number) || number < 1)) return BadPageToken();
   return number;
@@ -113,7 +67,12 @@ void LogEnd(const Generation& generation, int readers, const GenerationLog::End&
 }  // namespace
 
 Generations::Generations(const Environment& environment, const Limits& limits)
-    : environment_(environment), limits_(limits), expirer_([this] { ExpireLoop(); }) {}
+    : environment_(environment),
+      limits_(limits),
+      registry_(std::make_unique<GenerationRegistry>(
+          GenerationRegistry::Limits{limits.keep_time, limits.keep_bytes, limits.expired_names},
+          environment.clock, [this] { changed_.NotifyAll(); })),
+      expirer_([this] { ExpireLoop(); }) {}
 
 Generations::~Generations() {
   {
@@ -135,10 +94,9 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Join(
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
     const std::string& id, const RequestDigest& digest, const Caller& caller) {
-  ForgetExpired();
-  const auto found = by_id_.find(id);
-  if (found == by_id_.end() || !CanBeJoined(*found->second)) return nullptr;
-  const std::vector<std::string> differences = Differences(digest, found->second->digest);
+  const GenerationRef found = registry_->Find(id);
+  if (!found || !CanBeJoined(*found)) return nullptr;
+  const std::vector<std::string> differences = Differences(digest, found->digest);
   if (!differences.empty()) {
     return WithErrorReason(
         absl::AlreadyExistsError(absl::StrCat(
@@ -146,7 +104,7 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
             absl::StrJoin(differences, ", "), ". Take another id for another request.")),
         "REQUEST_ID_IN_USE");
   }
-  return AddPayingReader(found->second, -1, caller);
+  return AddPayingReader(found, -1, caller);
 }
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
@@ -164,16 +122,16 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
     if (reader) return reader;  // somebody was faster
     if (generation->continues_without_readers) RETURN_IF_ERROR(CountDetached());
     generation->reservation = std::move(reservation);
-    replaced = AddToIndex(generation);
+    replaced = registry_->Add(generation);
     reader = AddReader(generation, -1, caller);
   }
   const absl::Status submitted = Submit(generation, std::move(resolved.generation));
   {
     const MutexLock lock(mutex_);
     const bool restore = !submitted.ok() && generation->indexed && replaced;
-    if (!submitted.ok()) RemoveFromIndex(generation);
-    if (restore) AddToIndex(replaced);
-    if (replaced) RetainOrForget(replaced);
+    if (!submitted.ok()) registry_->Remove(generation);
+    if (restore) registry_->Add(replaced);
+    if (replaced) registry_->RetainOrForget(replaced);
   }
   if (submitted.ok()) return reader;
   generation->log.OnFinished(submitted);  // callers that joined meanwhile are refused, too
@@ -194,13 +152,12 @@ absl::Status Generations::CountDetached() {
   return absl::OkStatus();
 }
 
-std::shared_ptr<Generation> Generations::Make(const v1::GenerateRequest& request,
-                                              const RequestDigest& digest,
-                                              ResolvedRequest& resolved, const Caller& caller) {
+GenerationRef Generations::Make(const v1::GenerateRequest& request, const RequestDigest& digest,
+                                ResolvedRequest& resolved, const Caller& caller) {
   const bool named = !request.request_id().empty();
   const bool detaches = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;
   const std::string id = named ? request.request_id() : NewRandomId();
-  resolved.accepted.set_generation(NameOf(id));
+  resolved.accepted.set_generation(GenerationName(id));
   // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
   resolved.generation.deadline = detaches ? absl::InfiniteFuture() : caller.deadline;
   const int steps_total = StepsTotal(resolved);
@@ -257,13 +214,13 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Watch(
 }
 
 absl::StatusOr<v1::Generation> Generations::Get(const v1::GetGenerationRequest& request) {
-  Listed listed;
+  ListedGeneration listed;
   {
     const MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
     listed = ListedNow(generation);
   }
-  return Describe(listed, /*with_timesteps=*/true);
+  return Describe(listed, /*with_timesteps=*/true, limits_.keep_time);
 }
 
 absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
@@ -276,23 +233,23 @@ absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
   RETURN_IF_ERROR(violations.ToStatus());
 
   // One more than the page holds, which says whether there is another page.
-  std::vector<Listed> candidates;
+  std::vector<ListedGeneration> candidates;
   {
     const MutexLock lock(mutex_);
-    ForgetExpired();
-    auto next = std::make_reverse_iterator(by_number_.lower_bound(*before));
-    for (; next != by_number_.rend() && std::ssize(candidates) <= *page_size; ++next)
-      candidates.push_back(ListedNow(next->second));
+    for (const GenerationRef& generation :
+         registry_->ListBefore(*before, static_cast<size_t>(*page_size) + 1)) {
+      candidates.push_back(ListedNow(generation));
+    }
   }
   v1::ListGenerationsResponse response;
   size_t bytes = 0;
   int64_t last = 0;
-  for (const Listed& candidate : candidates) {
-    v1::Generation generation = Describe(candidate, /*with_timesteps=*/false);
+  for (const ListedGeneration& candidate : candidates) {
+    v1::Generation generation = Describe(candidate, /*with_timesteps=*/false, limits_.keep_time);
     bytes += generation.ByteSizeLong();
     const int listed = response.generations_size();
     if (listed == *page_size || (listed > 0 && bytes > kMaxPageBytes)) {
-      response.set_next_page_token(PageTokenAfter(absl::StrCat(last)));
+      response.set_next_page_token(PageTokenAfter(kList, absl::StrCat(last)));
       break;
     }
     *response.add_generations() = std::move(generation);
@@ -302,7 +259,7 @@ absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
 }
 
 absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationRequest& request) {
-  Listed listed;
+  ListedGeneration listed;
   std::optional<Engine::Id> id;
   {
     const MutexLock lock(mutex_);
@@ -315,54 +272,25 @@ absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationReq
     id = generation->engine_id;
     listed = ListedNow(generation);
   }
-  v1::Generation description = Describe(listed, /*with_timesteps=*/true);
+  v1::Generation description = Describe(listed, /*with_timesteps=*/true, limits_.keep_time);
   if (id) environment_.cancel(*id);
   return description;
 }
 
-absl::StatusOr<Generations::GenerationRef> Generations::Find(const std::string& name) {
+absl::StatusOr<GenerationRef> Generations::Find(const std::string& name) {
   const std::string_view id =
-      std::string_view(name).substr(std::min(name.size(), sizeof(kPrefix) - 1));
-  if (!name.starts_with(kPrefix) || !IsValidRequestId(id)) {
+      std::string_view(name).substr(std::min(name.size(), kGenerationPrefix.size()));
+  if (!name.starts_with(kGenerationPrefix) || !IsValidRequestId(id)) {
     return InvalidField("name", "must be \"generations/\" and the id of a generation");
   }
-  ForgetExpired();
-  if (const auto found = by_id_.find(id); found != by_id_.end()) return found->second;
-  if (expired_ids_.contains(id)) {
+  if (GenerationRef found = registry_->Find(id)) return found;
+  if (registry_->HasExpired(id)) {
     return WithErrorReason(
         ResourceNotFound(kResourceType, name,
                          absl::StrCat(name, " has ended, and its result is no longer kept")),
         "GENERATION_EXPIRED");
   }
   return WithErrorReason(ResourceNotFound(kResourceType, name), "GENERATION_NOT_FOUND");
-}
-
-Generations::Listed Generations::ListedNow(const GenerationRef& generation) const {
-  return {generation, generation->readers, generation->cancel_requested};
-}
-
-v1::Generation Generations::Describe(const Listed& listed, bool with_timesteps) const {
-  const Generation& generation = *listed.generation;
-  const GenerationLog::Snapshot now = generation.log.snapshot();
-  v1::Generation proto;
-  proto.set_name(NameOf(generation.id));
-  proto.set_state(StateOf(listed.cancel_requested, now));
-  if (proto.state() == v1::Generation::FAILED) proto.set_error(PublicError(now.status));
-  *proto.mutable_accepted() = generation.log.accepted();
-  if (!with_timesteps) proto.mutable_accepted()->clear_timesteps();
-  proto.set_on_disconnect(generation.continues_without_readers ? v1::ON_DISCONNECT_DETACH
-                                                               : v1::ON_DISCONNECT_CANCEL);
-  proto.mutable_progress()->set_steps_done(now.progress.steps_done);
-  proto.mutable_progress()->set_steps_total(now.progress.steps_total);
-  proto.mutable_progress()->set_images_done(now.progress.images_done);
-  proto.set_last_sequence(now.last_sequence);
-  proto.set_readers(listed.readers);
-  *proto.mutable_create_time() = ToProto(generation.arrival);
-  if (now.started) *proto.mutable_start_time() = ToProto(*now.started);
-  if (now.ended) *proto.mutable_end_time() = ToProto(*now.ended);
-  if (now.ended && generation.kept)
-    *proto.mutable_expire_time() = ToProto(*now.ended + limits_.keep_time);
-  return proto;
 }
 
 // --- Readers
@@ -400,11 +328,7 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::AddPayingReade
     const GenerationRef& generation, int64_t after, const Caller& caller) {
   ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
                    environment_.samples->Reserve(kCallBytes + generation->sample_bytes));
-  if (generation->kept_bytes > 0) {
-    ASSIGN_OR_RETURN(generation->reservation,
-                     environment_.samples->Reserve(generation->kept_bytes));
-    kept_bytes_ -= std::exchange(generation->kept_bytes, 0);
-  }
+  RETURN_IF_ERROR(registry_->TakeFromKept(*generation, *environment_.samples));
   std::unique_ptr<Reader> reader = AddReader(generation, after, caller);
   reader->reservation_ = std::move(reservation);
   return reader;
@@ -429,11 +353,11 @@ bool Generations::RemoveReader(const GenerationRef& generation) {
   return cancelling;
 }
 
-// --- What is kept, and for how long
+// --- What is over
 
 void Generations::OnReaderDestroyed(const GenerationRef& generation) {
   const MutexLock lock(mutex_);
-  RetainOrForget(generation);
+  registry_->RetainOrForget(generation);
 }
 
 // On a device's thread.
@@ -443,80 +367,13 @@ void Generations::OnEnd(int64_t number, bool detached, const GenerationLog::End&
   {
     const MutexLock lock(mutex_);
     if (detached) --detached_;
-    const auto found = by_number_.find(number);
-    if (found == by_number_.end()) return;  // refused, or cancelled and replaced
-    generation = found->second;
+    generation = registry_->FindNumber(number);
+    if (!generation) return;  // refused, or cancelled and replaced
     readers = generation->readers;
-    RetainOrForget(generation);
+    registry_->RetainOrForget(generation);
   }
   environment_.telemetry->GenerationFinished(end.status.code());
   LogEnd(*generation, readers, end);
-}
-
-// Returns the one that had this id, which can no longer be found.
-std::shared_ptr<Generation> Generations::AddToIndex(const GenerationRef& generation) {
-  GenerationRef replaced;
-  if (const auto older = by_id_.find(generation->id); older != by_id_.end()) {
-    replaced = older->second;
-    RemoveFromIndex(replaced);
-  }
-  by_id_[generation->id] = generation;
-  by_number_[generation->number] = generation;
-  generation->indexed = true;
-  return replaced;
-}
-
-void Generations::RemoveFromIndex(const GenerationRef& generation) {
-  if (!std::exchange(generation->indexed, false)) return;
-  by_id_.erase(generation->id);
-  by_number_.erase(generation->number);
-  expiries_.erase({ExpiryOf(*generation), generation->number});
-}
-
-// Once it has ended and has no readers, its result is kept or it is forgotten.
-void Generations::RetainOrForget(const GenerationRef& generation) {
-  const GenerationLog::Snapshot now = generation->log.snapshot();
-  if (!now.ended) return;
-  if (generation->indexed && generation->kept) {
-    expiries_.emplace(ExpiryOf(*generation), generation->number);
-    changed_.NotifyAll();
-  }
-  if (generation->readers > 0) return;
-  generation->reservation = {};
-  if (!generation->indexed || !generation->kept) return Forget(generation);
-  if (generation->kept_bytes == 0) {
-    generation->kept_bytes = kCallBytes + now.sample_bytes +
-                             static_cast<int64_t>(generation->log.accepted().ByteSizeLong());
-    kept_bytes_ += generation->kept_bytes;
-  }
-  ForgetExpired();
-}
-
-void Generations::Forget(const GenerationRef& generation) {
-  kept_bytes_ -= std::exchange(generation->kept_bytes, 0);
-  if (!generation->indexed) return;
-  forgotten_.push_back(generation);
-  changed_.NotifyAll();
-  RemoveFromIndex(generation);
-  if (!expired_ids_.insert(generation->id).second) return;
-  expired_.push_back(generation->id);
-  if (expired_.size() <= limits_.expired_names) return;
-  expired_ids_.erase(expired_.front());
-  expired_.pop_front();
-}
-
-// The oldest results that nobody reads go, too, while there are too many. Readers keep what they
-// read.
-void Generations::ForgetExpired() {
-  const absl::Time now = environment_.clock->Now();
-  while (!expiries_.empty() && expiries_.begin()->first <= now) {
-    Forget(GenerationRef(by_number_.at(expiries_.begin()->second)));
-  }
-  for (auto next = expiries_.begin();
-       next != expiries_.end() && kept_bytes_ > limits_.keep_bytes;) {
-    const GenerationRef oldest = by_number_.at((next++)->second);
-    if (oldest->kept_bytes > 0) Forget(oldest);
-  }
 }
 
 // Forgets what has expired where no call comes that would, and frees what is forgotten.
@@ -525,19 +382,14 @@ void Generations::ExpireLoop() {
   while (true) {
     to_free.clear();
     const MutexLock lock(mutex_);
-    ForgetExpired();
-    while (!stopping_ && forgotten_.empty()) {
-      environment_.clock->WaitUntil(
-          changed_, mutex_, expiries_.empty() ? absl::InfiniteFuture() : expiries_.begin()->first);
-      ForgetExpired();
+    registry_->ForgetExpired();
+    while (!stopping_ && !registry_->has_forgotten()) {
+      environment_.clock->WaitUntil(changed_, mutex_, registry_->next_expiry());
+      registry_->ForgetExpired();
     }
     if (stopping_) return;
-    to_free.swap(forgotten_);
+    to_free = registry_->TakeForgotten();
   }
-}
-
-absl::Time Generations::ExpiryOf(const Generation& generation) const {
-  return generation.log.snapshot().ended.value_or(absl::InfinitePast()) + limits_.keep_time;
 }
 
 }  // namespace denoise

@@ -12,17 +12,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
-#include <string_view>
 #include <thread>
-#include <utility>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -41,7 +35,8 @@
 
 namespace denoise {
 
-struct Generation;  // one of them; generations.cc
+struct Generation;         // one of them; generation.h
+class GenerationRegistry;  // which can be found, and what is kept; generation_registry.h
 
 // The call that wants to read a generation.
 struct Caller {
@@ -143,13 +138,6 @@ class Generations {
  private:
   using GenerationRef = std::shared_ptr<Generation>;
 
-  // What a description needs of a generation besides its log and what is constant.
-  struct Listed {
-    GenerationRef generation;
-    int readers;
-    bool cancel_requested;
-  };
-
   GenerationRef Make(const denoised::v1::GenerateRequest& request, const RequestDigest& digest,
                      ResolvedRequest& resolved, const Caller& caller);
   absl::StatusOr<std::unique_ptr<Reader>> JoinExisting(const std::string& id,
@@ -169,16 +157,7 @@ class Generations {
   void OnEnd(int64_t number, bool detached, const GenerationLog::End& end)
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CountDetached() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  GenerationRef AddToIndex(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RemoveFromIndex(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RetainOrForget(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Forget(const GenerationRef& generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ForgetExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ExpireLoop() ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Time ExpiryOf(const Generation& generation) const;
-  Listed ListedNow(const GenerationRef& generation) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  denoised::v1::Generation Describe(const Listed& listed, bool with_timesteps) const;
 
   const Environment environment_;
   const Limits limits_;
@@ -186,15 +165,7 @@ class Generations {
 
   Mutex mutex_;
   CondVar changed_;
-  std::map<std::string, GenerationRef, std::less<>> by_id_ ABSL_GUARDED_BY(mutex_);
-  std::map<int64_t, GenerationRef> by_number_ ABSL_GUARDED_BY(mutex_);
-  // Results that are kept, by when they expire.
-  std::set<std::pair<absl::Time, int64_t>> expiries_ ABSL_GUARDED_BY(mutex_);
-  int64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::deque<std::string> expired_ ABSL_GUARDED_BY(mutex_);  // oldest first
-  std::set<std::string, std::less<>> expired_ids_ ABSL_GUARDED_BY(mutex_);
-  // Forgotten, and freed by expirer_: that takes longer than a device's thread has.
-  std::vector<GenerationRef> forgotten_ ABSL_GUARDED_BY(mutex_);
+  const std::unique_ptr<GenerationRegistry> registry_ ABSL_PT_GUARDED_BY(mutex_);
   int detached_ ABSL_GUARDED_BY(mutex_) = 0;  // that wait or run
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread expirer_;

@@ -2,11 +2,13 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/field_violations.h"
 #include "core/base/paging.h"
 #include "core/base/status_macros.h"
@@ -43,9 +45,9 @@ struct Page {
 };
 
 template <class Request>
-absl::StatusOr<Page> PageOf(const Request& request) {
+absl::StatusOr<Page> PageOf(std::string_view list, const Request& request) {
   const absl::StatusOr<int> size = PageSize(request.page_size());
-  absl::StatusOr<std::string> token = ParsePageToken(request.page_token());
+  absl::StatusOr<std::string> token = ParsePageToken(list, request.page_token());
   int64_t before = 0;
   if (token.ok() && !token->empty() && (!absl::SimpleAtoi(*token, &before) || before <= 0)) {
     token = BadPageToken();
@@ -55,6 +57,12 @@ absl::StatusOr<Page> PageOf(const Request& request) {
   violations.AddAll("", token.status());
   RETURN_IF_ERROR(violations.ToStatus());
   return Page{*size, before};
+}
+
+// What a page token of the request is bound to: the jobs in the states that it asks for.
+std::string JobsIn(const denoised::v1::ListTrainingJobsRequest& request) {
+  const std::set<int> states(request.states().begin(), request.states().end());
+  return absl::StrCat("trainingJobs in ", absl::StrJoin(states, ","));
 }
 
 }  // namespace
@@ -135,7 +143,8 @@ absl::StatusOr<TrainingJob> TrainingJobs::Get(const denoised::v1::GetTrainingJob
 
 absl::StatusOr<ListTrainingJobsResponse> TrainingJobs::List(
     const denoised::v1::ListTrainingJobsRequest& request) {
-  ASSIGN_OR_RETURN(const Page page, PageOf(request));
+  const std::string list = JobsIn(request);
+  ASSIGN_OR_RETURN(const Page page, PageOf(list, request));
   std::vector<JobState> states;
   for (const int state : request.states()) {
     if (!TrainingJob::State_IsValid(state) || state == TrainingJob::STATE_UNSPECIFIED) {
@@ -148,7 +157,7 @@ absl::StatusOr<ListTrainingJobsResponse> TrainingJobs::List(
   for (TrainingJob& job : found.jobs) *response.add_jobs() = std::move(job);
   if (found.more) {
     const std::string& last = response.jobs().rbegin()->name();
-    response.set_next_page_token(PageTokenAfter(std::to_string(*ParseJobName(last))));
+    response.set_next_page_token(PageTokenAfter(list, std::to_string(*ParseJobName(last))));
   }
   return response;
 }
@@ -184,7 +193,8 @@ absl::Status TrainingJobs::Delete(const denoised::v1::DeleteTrainingJobRequest& 
 absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
     const denoised::v1::ListCheckpointsRequest& request) {
   ASSIGN_OR_RETURN(const int64_t id, JobIn("parent", request.parent()));
-  ASSIGN_OR_RETURN(const Page page, PageOf(request));
+  const std::string list = absl::StrCat("checkpoints of ", id);
+  ASSIGN_OR_RETURN(const Page page, PageOf(list, request));
   RETURN_IF_ERROR(impl_->store_.Status(id).status());
   const auto folder = CheckpointFolder::ForReading(impl_->environment_.state->checkpoints(id));
   ListCheckpointsResponse response;
@@ -192,7 +202,7 @@ absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
     if (page.before > 0 && entry.step >= page.before) continue;
     if (response.checkpoints_size() == page.size) {
       response.set_next_page_token(
-          PageTokenAfter(std::to_string(response.checkpoints().rbegin()->step())));
+          PageTokenAfter(list, std::to_string(response.checkpoints().rbegin()->step())));
       break;
     }
     ASSIGN_OR_RETURN(auto event,

@@ -123,6 +123,11 @@ v1::Model Describe(const Model& model) {
   return proto;
 }
 
+// What a page token is bound to.
+std::string_view ListOf(const v1::ListModelsRequest& request) {
+  return request.show_failed() ? "models and failed ones" : "models";
+}
+
 }  // namespace
 
 v1::Model ModelToProto(const ModelStatus& status) {
@@ -136,7 +141,7 @@ v1::Model ModelToProto(const ModelStatus& status) {
 absl::StatusOr<v1::ListModelsResponse> ListModels(const ModelRepository& models,
                                                   const v1::ListModelsRequest& request) {
   const absl::StatusOr<int> page_size = PageSize(request.page_size());
-  const absl::StatusOr<std::string> after = ParsePageToken(request.page_token());
+  const absl::StatusOr<std::string> after = ParsePageToken(ListOf(request), request.page_token());
   FieldViolations violations;
   violations.AddAll("", page_size.status());
   violations.AddAll("", after.status());
@@ -149,7 +154,7 @@ absl::StatusOr<v1::ListModelsResponse> ListModels(const ModelRepository& models,
   if (more) page.pop_back();
   v1::ListModelsResponse response;
   for (const ModelStatus& model : page) *response.add_models() = ModelToProto(model);
-  if (more) response.set_next_page_token(PageTokenAfter(page.back().id));
+  if (more) response.set_next_page_token(PageTokenAfter(ListOf(request), page.back().id));
   return response;
 }
 

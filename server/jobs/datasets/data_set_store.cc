@@ -31,6 +31,7 @@ using denoised::v1::UploadHeader;
 namespace {
 
 // How much of an upload may have to be sent again after a crash. Each time costs two syncs.
+constexpr char kList[] = "datasets";  // what page tokens are bound to
 constexpr int64_t kSyncBytes = 8 << 20;
 
 // When to try again after housekeeping has failed.
@@ -351,7 +352,7 @@ absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::BeginUpload(
 absl::StatusOr<denoised::v1::ListDatasetsResponse> DataSetStore::List(
     const denoised::v1::ListDatasetsRequest& request) const {
   const absl::StatusOr<int> page_size = PageSize(request.page_size());
-  absl::StatusOr<std::string> after = ParsePageToken(request.page_token());
+  absl::StatusOr<std::string> after = ParsePageToken(kList, request.page_token());
   if (after.ok() && !after->empty() && !ParseDataSetName(*after)) after = BadPageToken();
   FieldViolations violations;
   violations.AddAll("", page_size.status());
@@ -367,7 +368,7 @@ absl::StatusOr<denoised::v1::ListDatasetsResponse> DataSetStore::List(
     bytes += row.data_set.ByteSizeLong();
     if (response.datasets_size() == *page_size ||
         (bytes > kMaxPageBytes && response.datasets_size() > 0)) {
-      response.set_next_page_token(PageTokenAfter(response.datasets().rbegin()->name()));
+      response.set_next_page_token(PageTokenAfter(kList, response.datasets().rbegin()->name()));
       break;
     }
     *response.add_datasets() = std::move(row.data_set);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "core/base/field_violations.h"
 
 namespace denoise {
@@ -16,13 +18,16 @@ TEST(Paging, ZeroIsTheDefaultAndLargeSizesAreCut) {
 }
 
 TEST(Paging, ATokenContainsItsEntry) {
-  EXPECT_EQ(*ParsePageToken(PageTokenAfter("models/emoji-32")), "models/emoji-32");
-  EXPECT_EQ(*ParsePageToken(""), "");
+  EXPECT_EQ(*ParsePageToken("models", PageTokenAfter("models", "models/emoji-32")),
+            "models/emoji-32");
+  EXPECT_EQ(*ParsePageToken("models", ""), "");
 }
 
 TEST(Paging, RefusesInvalidTokens) {
-  for (const char* token : {"made up", "bWFkZSB1cA", "!"}) {
-    const absl::Status status = ParsePageToken(token).status();
+  const std::string of_another_list = PageTokenAfter("models", "7");
+  for (const std::string& token :
+       {std::string("made up"), std::string("bWFkZSB1cA"), std::string("!"), of_another_list}) {
+    const absl::Status status = ParsePageToken("datasets", token).status();
     ASSERT_EQ(GetFieldViolations(status).size(), 1u) << token;
     EXPECT_EQ(GetFieldViolations(status)[0].field, "page_token");
   }

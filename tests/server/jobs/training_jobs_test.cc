@@ -164,6 +164,8 @@ TEST_F(TrainingJobsTest, ListsAreFilteredAndPaged) {
   ASSERT_EQ(second.jobs_size(), 1);
   EXPECT_EQ(second.jobs(0).name(), "trainingJobs/1");
   EXPECT_EQ(second.next_page_token(), "");
+  request.add_states(TrainingJob::SUCCEEDED);
+  EXPECT_THAT(FieldsOf(jobs().List(request).status()), ElementsAre("page_token"));
   request.Clear();
   request.add_states(TrainingJob::FAILED);
   EXPECT_EQ(jobs().List(request)->jobs_size(), 0);

@@ -114,6 +114,11 @@ TEST(ModelsService, PagesContinueWhereTheOneBeforeEnded) {
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_THAT(Names(*second), ElementsAre("models/labels"));
   EXPECT_TRUE(second->next_page_token().empty());
+
+  request.set_show_failed(true);  // another list
+  const auto other = ListModels(Models(), request);
+  ASSERT_EQ(GetFieldViolations(other.status()).size(), 1u) << other.status();
+  EXPECT_EQ(GetFieldViolations(other.status())[0].field, "page_token");
 }
 
 TEST(ModelsService, NamesEveryWrongFieldOfAListRequest) {

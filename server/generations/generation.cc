@@ -1,0 +1,71 @@
+#include "server/generations/generation.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include "core/base/error_details.h"
+#include "server/telemetry/log.h"
+
+namespace denoise {
+
+namespace v1 = denoised::v1;
+
+namespace {
+
+v1::Generation::State StateOf(bool cancel_requested, const GenerationLog::Snapshot& now) {
+  if (!now.ended) {
+    if (cancel_requested) return v1::Generation::CANCELLING;
+    return now.started ? v1::Generation::RUNNING : v1::Generation::QUEUED;
+  }
+  if (now.status.ok()) return v1::Generation::SUCCEEDED;
+  return absl::IsCancelled(now.status) ? v1::Generation::CANCELLED : v1::Generation::FAILED;
+}
+
+std::string PublicError(const absl::Status& status) {
+  if (WithholdsMessage(status)) return "internal error; the server's log explains it";
+  return std::string(status.message());
+}
+
+google::protobuf::Timestamp ToProto(absl::Time time) {
+  return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
+}
+
+}  // namespace
+
+std::string GenerationName(std::string_view id) {
+  return std::string(kGenerationPrefix).append(id);
+}
+
+ListedGeneration ListedNow(const GenerationRef& generation) {
+  return {generation, generation->readers, generation->cancel_requested};
+}
+
+bool CanBeJoined(const Generation& generation) {
+  const GenerationLog::Snapshot now = generation.log.snapshot();
+  return now.ended ? now.status.ok() : !generation.cancel_requested;
+}
+
+v1::Generation Describe(const ListedGeneration& listed, bool with_timesteps,
+                        absl::Duration keep_time) {
+  const Generation& generation = *listed.generation;
+  const GenerationLog::Snapshot now = generation.log.snapshot();
+  v1::Generation proto;
+  proto.set_name(GenerationName(generation.id));
+  proto.set_state(StateOf(listed.cancel_requested, now));
+  if (proto.state() == v1::Generation::FAILED) proto.set_error(PublicError(now.status));
+  *proto.mutable_accepted() = generation.log.accepted();
+  if (!with_timesteps) proto.mutable_accepted()->clear_timesteps();
+  proto.set_on_disconnect(generation.continues_without_readers ? v1::ON_DISCONNECT_DETACH
+                                                               : v1::ON_DISCONNECT_CANCEL);
+  proto.mutable_progress()->set_steps_done(now.progress.steps_done);
+  proto.mutable_progress()->set_steps_total(now.progress.steps_total);
+  proto.mutable_progress()->set_images_done(now.progress.images_done);
+  proto.set_last_sequence(now.last_sequence);
+  proto.set_readers(listed.readers);
+  *proto.mutable_create_time() = ToProto(generation.arrival);
+  if (now.started) *proto.mutable_start_time() = ToProto(*now.started);
+  if (now.ended) *proto.mutable_end_time() = ToProto(*now.ended);
+  if (now.ended && generation.kept) *proto.mutable_expire_time() = ToProto(*now.ended + keep_time);
+  return proto;
+}
+
+}  // namespace denoise

@@ -1,0 +1,64 @@
+// One generation, as the classes of this folder share it. Internal to server/generations.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "denoised/v1/generations.pb.h"
+#include "server/engine/engine.h"
+#include "server/generations/generation_log.h"
+#include "server/generations/generations.h"
+#include "server/requests/request_digest.h"
+#include "server/requests/sample_budget.h"
+
+namespace denoise {
+
+inline constexpr std::string_view kGenerationPrefix = "generations/";
+
+// "generations/" and the id.
+std::string GenerationName(std::string_view id);
+
+// Mutable fields are guarded by the mutex of Generations.
+struct Generation {
+  const std::string id;
+  const int64_t number;  // in order of arrival
+  const RequestDigest digest;
+  const bool continues_without_readers;
+  const bool kept;  // after its end
+  const PictureEncoding encoding;
+  const int64_t sample_bytes;  // of one picture
+  const absl::Time arrival;
+  GenerationLog log;
+
+  SampleBudget::Reservation reservation;
+  int readers = 0;
+  std::optional<Engine::Id> engine_id;  // once the engine has it
+  bool cancel_requested = false;
+  bool indexed = false;    // it can be found
+  int64_t kept_bytes = 0;  // that are counted for it
+};
+
+using GenerationRef = std::shared_ptr<Generation>;
+
+// What a description needs of a generation besides its log and what is constant: a copy that is
+// made under the mutex, and described without it.
+struct ListedGeneration {
+  GenerationRef generation;
+  int readers;
+  bool cancel_requested;
+};
+ListedGeneration ListedNow(const GenerationRef& generation);
+
+// Whether a retry gets this generation, which runs or has succeeded. After a failure, it starts a
+// new one.
+bool CanBeJoined(const Generation& generation);
+
+// The generation as callers see it. One that has ended expires `keep_time` later.
+denoised::v1::Generation Describe(const ListedGeneration& listed, bool with_timesteps,
+                                  absl::Duration keep_time);
+
+}  // namespace denoise
