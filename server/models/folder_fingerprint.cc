@@ -52,4 +52,15 @@ std::string FingerprintOf(const fs::path& folder) {
   return hash.Finish();
 }
 
+absl::StatusOr<ParsedModel> ReadUnchanged(const std::filesystem::path& folder) {
+  const std::string before = FingerprintOf(folder);
+  absl::StatusOr<ParsedModel> parsed = ParsedModel::Open(folder);
+  if (FingerprintOf(folder) != before) return FilesHaveChanged();
+  return parsed;
+}
+
+absl::Status FilesHaveChanged() {
+  return absl::AbortedError("its files have changed while they were read");
+}
+
 }  // namespace denoise

@@ -44,11 +44,6 @@ bool IsOfTheFiles(const absl::Status& error) {
          absl::IsFailedPrecondition(error) || absl::IsAlreadyExists(error);
 }
 
-// A model can be loaded while its files are being replaced.
-absl::Status FilesHaveChanged() {
-  return absl::AbortedError("its files have changed while they were read");
-}
-
 }  // namespace
 
 LiveModels::LiveModels(ModelsFolder folder, Options options, ModelRepository* models,
@@ -115,6 +110,7 @@ LiveModels::Outcome LiveModels::LoadWanted(const std::string& id) {
   const MutexLock lock(mutex_);
   const std::optional<ModelStatus> status = models_->StatusOfExactly(id);
   if (!status || status->state != LoadState::kLoading) return Outcome::kDone;
+  const ModelRepository::Loading loading(models_, id);  // also if nobody waits for it any more
   const absl::StatusOr<Outcome> outcome = TryToLoad(id, *status);
   if (outcome.ok()) return *outcome;
   Fail(id, outcome.status());
@@ -134,7 +130,7 @@ absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoad(const std::string& id,
   if (follows && FingerprintOf(*folder) != seen_[id].tried) return Outcome::kNotYet;
   std::optional<ModelMemory::Reservation> memory = MakeRoom(id, status.model->memory_bytes);
   if (!memory) return Outcome::kNoMemory;
-  absl::StatusOr<ParsedModel> parsed = Read(*folder);
+  absl::StatusOr<ParsedModel> parsed = ReadUnchanged(*folder);
   if (follows && absl::IsAborted(parsed.status())) return Outcome::kNotYet;
   RETURN_IF_ERROR(parsed.status());
   ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(*parsed, id, options_.load.dtype));
@@ -186,7 +182,7 @@ void LiveModels::LookAt(const ModelEntry& entry, bool at_once) {
   const bool at_rest = at_once || seen.latest == fingerprint;
   seen.latest = fingerprint;
   if (!at_rest || seen.tried == fingerprint) return;
-  seen = {.tried = fingerprint, .latest = fingerprint};
+  seen = Seen::Trying(fingerprint);
   const absl::Status taken =
       entry.folder.ok() ? Take(entry.id, *entry.folder) : entry.folder.status();
   if (absl::IsAborted(taken)) {
@@ -202,7 +198,7 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
   ASSIGN_OR_RETURN(const ParsedModel configs, ParsedModel::OpenConfigs(folder));
   const int64_t bytes = MemoryBytes(configs.description(), options_.load.dtype);
   RETURN_IF_ERROR(CheckFits(bytes));
-  ASSIGN_OR_RETURN(const ParsedModel parsed, Read(folder));
+  ASSIGN_OR_RETURN(const ParsedModel parsed, ReadUnchanged(folder));
   ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
   if (model->memory_bytes != bytes) return FilesHaveChanged();
   const std::optional<ModelStatus> current = models_->StatusOfExactly(id);
@@ -214,10 +210,16 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
   std::optional<ModelMemory::Reservation> memory =
       is_loaded ? MakeRoom(id, bytes) : memory_->TryReserve(bytes);
   if (memory) {
-    ASSIGN_OR_RETURN(LoadedModelHandle loaded,
-                     LoadParsed(parsed, std::move(model), *std::move(memory)));
-    models_->Publish(std::move(loaded));
-    return absl::OkStatus();
+    const ModelRepository::Loading loading(models_, id);
+    if (!is_loaded) models_->Describe(model);  // it is seen to be on its way
+    absl::StatusOr<LoadedModelHandle> loaded =
+        LoadParsed(parsed, std::move(model), *std::move(memory));
+    if (loaded.ok()) {
+      models_->Publish(*std::move(loaded));
+    } else if (!current || !current->model) {
+      models_->Fail(id, loaded.status());  // there is no older version of it
+    }
+    return loaded.status();
   }
   if (is_loaded) {
     RETURN_IF_ERROR(LoadNetwork(parsed, options_.load.network).status());
@@ -230,14 +232,6 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
             {"reason", "--model-memory is used up"}});
   models_->Describe(std::move(model));
   return absl::OkStatus();
-}
-
-// The files of one moment.
-absl::StatusOr<ParsedModel> LiveModels::Read(const std::filesystem::path& folder) const {
-  const std::string before = FingerprintOf(folder);
-  absl::StatusOr<ParsedModel> parsed = ParsedModel::Open(folder);
-  if (FingerprintOf(folder) != before) return FilesHaveChanged();
-  return parsed;
 }
 
 absl::StatusOr<LoadedModelHandle> LiveModels::LoadParsed(const ParsedModel& parsed,
@@ -292,48 +286,52 @@ absl::Status LiveModels::CheckGoesOn(const IsCancelled& is_cancelled) const {
 }
 
 absl::Status LiveModels::Load(const std::string& id, const IsCancelled& is_cancelled) {
+  RETURN_IF_ERROR(CheckGoesOn(is_cancelled));
+  ASSIGN_OR_RETURN(const std::string newest, NewestOf(id));
+  const ModelRepository::Loading loading(models_, newest);
   while (true) {
     RETURN_IF_ERROR(CheckGoesOn(is_cancelled));
     const int64_t releases = memory_->releases();
-    ASSIGN_OR_RETURN(const Outcome outcome, TryToLoadNewest(id));
+    ASSIGN_OR_RETURN(const Outcome outcome, TryToLoadNewest(newest));
     if (outcome == Outcome::kDone) return absl::OkStatus();
     memory_->WaitForRelease(releases, *clock_, clock_->Now() + kLongestWait);
   }
 }
 
-// Of the model's folder or, where it has none, of the version that its name stands for.
+// The id itself if it has a folder, otherwise that of the version that it stands for.
+absl::StatusOr<std::string> LiveModels::NewestOf(const std::string& id) const {
+  if (!absl::IsNotFound(folder_.Find(id).status())) return id;
+  ASSIGN_OR_RETURN(const ModelStatus status, models_->Status(id));
+  return status.id;
+}
+
+// Of the model's folder.
 absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoadNewest(const std::string& id) {
   const MutexLock lock(mutex_);
-  std::string found = id;
-  auto folder = folder_.Find(id);
-  if (absl::IsNotFound(folder.status())) {
-    ASSIGN_OR_RETURN(const ModelStatus status, models_->Status(id));
-    found = status.id;
-    folder = folder_.Find(found);
-  }
+  const auto folder = folder_.Find(id);
   if (absl::IsNotFound(folder.status())) return ResourceNotFound("model", ModelName(id));
   RETURN_IF_ERROR(folder.status());
   const std::string fingerprint = FingerprintOf(*folder);
-  std::optional<ModelStatus> status = models_->StatusOfExactly(found);
-  if (!status || status->state == LoadState::kFailed || seen_[found].tried != fingerprint) {
-    seen_[found] = {.tried = fingerprint, .latest = fingerprint};
-    const absl::Status taken = Take(found, *folder);
+  std::optional<ModelStatus> status = models_->StatusOfExactly(id);
+  if (!status || status->state == LoadState::kFailed || seen_[id].tried != fingerprint) {
+    seen_[id] = Seen::Trying(fingerprint);
+    const absl::Status taken = Take(id, *folder);
     if (absl::IsAborted(taken)) return Outcome::kNotYet;
-    if (!taken.ok()) Fail(found, taken);
-    status = models_->StatusOfExactly(found);
+    if (!taken.ok()) Fail(id, taken);
+    status = models_->StatusOfExactly(id);
   }
   if (!status) return ResourceNotFound("model", ModelName(id));
   if (!status->error.ok()) {
-    return DoesNotLoad(found, status->error);
+    return DoesNotLoad(id, status->error);
   }
   if (status->state == LoadState::kLoaded) return Outcome::kDone;
-  absl::StatusOr<Outcome> outcome = TryToLoad(found, *status);
-  if (!outcome.ok()) Fail(found, outcome.status());
+  absl::StatusOr<Outcome> outcome = TryToLoad(id, *status);
+  if (!outcome.ok()) Fail(id, outcome.status());
   if (!outcome.ok() && IsOfTheFiles(outcome.status())) {
-    return DoesNotLoad(found, outcome.status());
+    return DoesNotLoad(id, outcome.status());
   }
   RETURN_IF_ERROR(outcome.status());
-  status = models_->StatusOfExactly(found);
+  status = models_->StatusOfExactly(id);
   const bool is_loaded = status && status->state == LoadState::kLoaded;
   return *outcome == Outcome::kDone && !is_loaded ? Outcome::kNotYet : *outcome;
 }
@@ -346,7 +344,7 @@ absl::StatusOr<ModelStatus> LiveModels::Unload(const std::string& id) {
 }
 
 absl::Status LiveModels::Delete(const std::string& id, const IsCancelled& is_cancelled) {
-  const MutexLock lock(mutex_);
+  const MutexLock changing_lock(changing_);
   RETURN_IF_ERROR(CheckGoesOn(is_cancelled));
   const absl::Status deleted = folder_.Delete(id);
   if (absl::IsNotFound(deleted)) return ResourceNotFound("model", ModelName(id));
@@ -356,6 +354,7 @@ absl::Status LiveModels::Delete(const std::string& id, const IsCancelled& is_can
   }
   RETURN_IF_ERROR(deleted);
   LogEvent(spdlog::level::info, "model deleted", {{"model", ModelName(id)}});
+  const MutexLock lock(mutex_);
   seen_.erase(id);
   models_->Remove(id);
   return absl::OkStatus();
@@ -373,18 +372,19 @@ absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
     memory = MakeRoom(/*id=*/"", bytes);
     if (!memory) memory_->WaitForRelease(releases, *clock_, clock_->Now() + kLongestWait);
   }
-  const MutexLock lock(mutex_);
+  const MutexLock changing_lock(changing_);
   LoadedModelHandle loaded;
   const auto load = [&](const std::filesystem::path& folder) -> absl::Status {
+    const MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(const ParsedModel parsed, ParsedModel::Open(folder));
     ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
     ASSIGN_OR_RETURN(loaded, LoadParsed(parsed, std::move(model), *std::move(memory)));
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(folder_.Install(id, write, load));
+  const MutexLock lock(mutex_);
   if (const auto folder = folder_.Find(id); folder.ok()) {
-    const std::string fingerprint = FingerprintOf(*folder);
-    seen_[id] = {.tried = fingerprint, .latest = fingerprint};
+    seen_[id] = Seen::Trying(FingerprintOf(*folder));
   }
   models_->Publish(loaded);
   return loaded->model;

@@ -34,7 +34,8 @@
 
 namespace denoise {
 
-// Thread-safe. Calls that load, install or delete wait for each other.
+// Thread-safe. Calls that load wait for each other, and those that install or delete do. Only the
+// latter wait for other processes that change the folder.
 class LiveModels {
  public:
   struct Options {
@@ -76,19 +77,24 @@ class LiveModels {
   absl::StatusOr<ModelStatus> Unload(const std::string& id);
   // Errors are those of ModelsFolder::Delete, and Cancelled.
   absl::Status Delete(const std::string& id, const IsCancelled& is_cancelled = nullptr)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+      ABSL_LOCKS_EXCLUDED(changing_, mutex_);
 
   // As ModelsFolder's, of a model as `description` says. What is installed is served once it has
   // been loaded and warmed up, which takes a while; where there is no room for it, it waits for
   // requests to let go of other models.
   absl::StatusOr<ModelHandle> Install(const std::string& id, const ModelDescription& description,
                                       const ModelsFolder::Writer& write)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+      ABSL_LOCKS_EXCLUDED(changing_, mutex_);
   absl::StatusOr<ParsedModel> Open(const std::string& id) const { return folder_.Open(id); }
 
  private:
   // What is known of a folder's files.
   struct Seen {
+    // Those that are there now are being tried.
+    static Seen Trying(std::string fingerprint) {
+      return {.tried = fingerprint, .latest = std::move(fingerprint)};
+    }
+
     std::string tried;                          // the fingerprint of those that were tried last
     std::string latest;                         // that of the last look
     absl::Time retry = absl::InfiniteFuture();  // when to try them again although they are the same
@@ -102,6 +108,7 @@ class LiveModels {
 
   void Loop();
   absl::Time NextLook(absl::Time last_look) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::string> NewestOf(const std::string& id) const;
   Outcome LoadWanted(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Outcome> TryToLoad(const std::string& id, const ModelStatus& status)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -109,7 +116,6 @@ class LiveModels {
   void LookAt(const ModelEntry& entry, bool at_once) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Take(const std::string& id, const std::filesystem::path& folder)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<ParsedModel> Read(const std::filesystem::path& folder) const;
   absl::StatusOr<LoadedModelHandle> LoadParsed(const ParsedModel& parsed, ModelHandle model,
                                                ModelMemory::Reservation memory)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -126,7 +132,10 @@ class LiveModels {
   const Clock* const clock_;
   const std::shared_ptr<ModelMemory> memory_;
 
-  Mutex mutex_;  // of loading, which takes a while, but never waits for requests
+  Mutex changing_;  // of installing and deleting, which may wait for other processes
+  // Of loading, which takes a while, but waits neither for requests nor for other processes. Taken
+  // after changing_.
+  Mutex mutex_;
   std::map<std::string, Seen> seen_ ABSL_GUARDED_BY(mutex_);  // by id, or name where there is none
   std::string last_look_error_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;

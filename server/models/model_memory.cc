@@ -21,11 +21,6 @@ void ModelMemory::Add(int64_t bytes) {
   if (on_change_) on_change_(bytes_);
 }
 
-int64_t ModelMemory::bytes() const {
-  const MutexLock lock(mutex_);
-  return bytes_;
-}
-
 std::optional<ModelMemory::Reservation> ModelMemory::TryReserve(int64_t bytes) {
   const MutexLock lock(mutex_);
   if (bytes_max_ != 0 && bytes_ + bytes > bytes_max_) return std::nullopt;

@@ -206,6 +206,22 @@ void ModelRepository::Remove(const std::string& id) {
   TellOfChange();
 }
 
+ModelRepository::Loading::Loading(ModelRepository* models, std::string id)
+    : models_(models), id_(std::move(id)) {
+  models_->AddLoading(id_, 1);
+}
+
+ModelRepository::Loading::~Loading() { models_->AddLoading(id_, -1); }
+
+void ModelRepository::AddLoading(const std::string& id, int count) {
+  const MutexLock lock(mutex_);
+  const auto entry = entries_.find(id);
+  const auto state = [&] { return StatusOf(id, entry->second).state; };
+  const auto before = entry == entries_.end() ? std::nullopt : std::optional(state());
+  if ((loading_[id] += count) == 0) loading_.erase(id);
+  if (before && state() != *before) Changed(entry);
+}
+
 bool ModelRepository::Unload(const std::string& id) {
   LoadedModelHandle old;
   const MutexLock lock(mutex_);
@@ -279,11 +295,12 @@ bool ModelRepository::stopped() const {
   return stopped_;
 }
 
-ModelStatus ModelRepository::StatusOf(const std::string& id, const Entry& entry) {
-  const LoadState state = !entry.model           ? LoadState::kFailed
-                          : entry.loaded         ? LoadState::kLoaded
-                          : !entry.waits.empty() ? LoadState::kLoading
-                                                 : LoadState::kUnloaded;
+ModelStatus ModelRepository::StatusOf(const std::string& id, const Entry& entry) const {
+  const bool is_wanted = !entry.waits.empty() || loading_.contains(id);
+  const LoadState state = !entry.model   ? LoadState::kFailed
+                          : entry.loaded ? LoadState::kLoaded
+                          : is_wanted    ? LoadState::kLoading
+                                         : LoadState::kUnloaded;
   return {id, state, entry.model, entry.error};
 }
 
@@ -341,7 +358,7 @@ std::optional<ModelRepository::Watcher::Change> ModelRepository::Watcher::Next()
     reported_ = it->first;
     const auto entry = repository_->entries_.find(it->second);
     if (entry != repository_->entries_.end() && entry->second.change == it->first) {
-      return Change{entry->first, StatusOf(entry->first, entry->second)};
+      return Change{entry->first, repository_->StatusOf(entry->first, entry->second)};
     }
     // One that went before the watch began, or that has come back since, is no news.
     if (it->first <= start_ || entry != repository_->entries_.end()) continue;

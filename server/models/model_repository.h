@@ -122,6 +122,20 @@ class ModelRepository {
   void EndWaits(const std::string& id, const absl::Status& error) ABSL_LOCKS_EXCLUDED(mutex_);
   void Remove(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Somebody asks for the weights of `id`, which is shown as kLoading while they are not in memory
+  // and it has not failed. Destroyed before the repository.
+  class Loading {
+   public:
+    Loading(ModelRepository* models, std::string id);
+    ~Loading();
+    Loading(const Loading&) = delete;
+    Loading& operator=(const Loading&) = delete;
+
+   private:
+    ModelRepository* const models_;
+    const std::string id_;
+  };
+
   // Lets go of a model's weights; it stays known. False if they are not in memory.
   bool Unload(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
   // Unloads the model whose last use is longest ago, of those that nobody uses now or of all; its
@@ -157,7 +171,9 @@ class ModelRepository {
   Entries::const_iterator Resolve(std::string_view id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Entries::const_iterator> Use(std::string_view id) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  static ModelStatus StatusOf(const std::string& id, const Entry& entry);
+  ModelStatus StatusOf(const std::string& id, const Entry& entry) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  void AddLoading(const std::string& id, int count) ABSL_LOCKS_EXCLUDED(mutex_);
   static void End(Entry& entry, const absl::StatusOr<LoadedModelHandle>& result);
   LoadedModelHandle LetGo(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -171,6 +187,7 @@ class ModelRepository {
   mutable Mutex mutex_;
   CondVar wanted_;
   Entries entries_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int> loading_ ABSL_GUARDED_BY(mutex_);  // how often each is asked for
   // The last change of each model, and of each that is gone while somebody watches, by number.
   std::map<int64_t, std::string> changes_ ABSL_GUARDED_BY(mutex_);
   std::map<const Watcher*, std::function<void()>> watchers_ ABSL_GUARDED_BY(mutex_);

@@ -16,6 +16,8 @@
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"
+#include "server/models/folder_fingerprint.h"
+#include "server/models/model_id.h"
 
 namespace denoise {
 namespace {
@@ -29,6 +31,9 @@ constexpr char kLock[] = ".lock";
 
 constexpr absl::Duration kLockPatience = absl::Seconds(20);
 constexpr absl::Duration kLockPause = absl::Milliseconds(20);
+// Files that change under a reader are read again this often.
+constexpr int kReadAttempts = 5;
+constexpr absl::Duration kReadRetryDelay = absl::Seconds(5);
 
 absl::Status CannotWrite(const absl::Status& status) {
   if (absl::IsPermissionDenied(status)) {
@@ -107,12 +112,19 @@ absl::StatusOr<fs::path> ModelsFolder::Find(const std::string& id) const {
 }
 
 absl::StatusOr<ParsedModel> ModelsFolder::Open(const std::string& id) const {
-  // The lock keeps others from replacing it meanwhile. Where the folder cannot be written to,
-  // nobody can.
-  const absl::StatusOr<FileDescriptor> lock = Lock(root_);
-  if (!lock.ok() && !absl::IsFailedPrecondition(lock.status())) return lock.status();
-  ASSIGN_OR_RETURN(const fs::path folder, Find(id));
-  return ParsedModel::Open(folder);
+  for (int attempt = 0; attempt < kReadAttempts; ++attempt) {
+    const absl::StatusOr<fs::path> folder = Find(id);
+    // Between two renames, a model that is being replaced has no folder.
+    const bool comes_back = absl::IsNotFound(folder.status()) && IsValidModelId(id) &&
+                            HasName(root_ / kReplaced / id) && attempt + 1 < kReadAttempts;
+    if (!folder.ok() && !comes_back) return folder.status();
+    if (folder.ok()) {
+      absl::StatusOr<ParsedModel> parsed = ReadUnchanged(*folder);
+      if (!absl::IsAborted(parsed.status())) return parsed;
+    }
+    absl::SleepFor(kLockPause);
+  }
+  return UnavailableRetryAfter("the model's files are being replaced", kReadRetryDelay);
 }
 
 absl::Status ModelsFolder::Install(const std::string& id, const Writer& write,

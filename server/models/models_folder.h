@@ -5,7 +5,7 @@
 //     .incoming/emoji-32/  a version being written and tried out
 //     .replaced/emoji-32/  the version whose name it takes
 //     .deleted/emoji-32/   a model being removed
-//     .lock                held by the process that changes any of these
+//     .lock                held by the process that changes any of these; readers need no lock
 //
 // A version is written, loaded and warmed up as .incoming/emoji-32. Then the old one is moved away,
 // the new one moved in, and the old one removed. When a server starts it repairs what a crash has
@@ -29,8 +29,9 @@ namespace denoise {
 // A Hugging Face cache is such a folder, too: its models--ORG--NAME is served as ORG--NAME, from
 // the snapshot that refs/main names (models_root.h).
 //
-// Immutable and thread-safe. Several processes may install models into one folder; they wait for
-// each other.
+// Immutable and thread-safe. Several processes may install models into one folder. Repair, Install
+// and Delete wait for each other and for other processes up to 20 s, then fail with Unavailable.
+// Nothing else waits: what changes while it is read is read again.
 class ModelsFolder {
  public:
   explicit ModelsFolder(std::filesystem::path root);
@@ -47,7 +48,7 @@ class ModelsFolder {
   absl::StatusOr<std::filesystem::path> Find(const std::string& id) const;
 
   // Opens the model as it is now, with all files of one version. NotFound; InvalidArgument where
-  // they are no model.
+  // they are no model; Unavailable while they keep changing.
   absl::StatusOr<ParsedModel> Open(const std::string& id) const;
 
   // Writes a durable checkpoint folder at the path it is given, which does not exist but whose

@@ -1,9 +1,12 @@
 #include "server/models/live_models.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <future>
 #include <memory>
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "core/base/file_descriptor.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/temp_dir.h"
 
@@ -317,6 +321,37 @@ TEST_F(OneModelTest, AnInstalledVersionOfALoadedModelTakesItsPlace) {
   EXPECT_LE(memory_bytes_, kBytes);
 }
 
+TEST_F(OneModelTest, AModelIsSeenLoadingFromTheCallUntilItIsThere) {
+  LoadedModelHandle running = Get("a");
+  const auto watcher = models_.Watch([] {});
+  while (watcher->Next()) continue;
+  auto load = std::async(std::launch::async, [&] { return live_->Load("b"); });
+  while (StateOf("b") == LoadState::kUnloaded) std::this_thread::yield();
+  EXPECT_EQ(StateOf("b"), LoadState::kLoading) << "it waits for memory";
+  running.reset();
+  clock_.AdvanceUntilReady(load, absl::Seconds(1));
+  EXPECT_EQ(load.get(), absl::OkStatus());
+
+  std::vector<LoadState> seen;
+  while (const auto change = watcher->Next()) {
+    if (change->id == "b") seen.push_back(change->status->state);
+  }
+  EXPECT_THAT(seen, ElementsAre(LoadState::kLoaded));
+  EXPECT_EQ(live_->Unload("b")->state, LoadState::kUnloaded);
+}
+
+TEST_F(OneModelTest, ALoadThatIsGivenUpLeavesItsModelUnloaded) {
+  const LoadedModelHandle running = Get("a");
+  std::atomic<bool> is_cancelled = false;
+  auto load = std::async(std::launch::async,
+                         [&] { return live_->Load("b", [&] { return is_cancelled.load(); }); });
+  while (StateOf("b") != LoadState::kLoading) std::this_thread::yield();
+  is_cancelled = true;
+  clock_.AdvanceUntilReady(load, absl::Seconds(1));
+  EXPECT_TRUE(absl::IsCancelled(load.get()));
+  EXPECT_EQ(StateOf("b"), LoadState::kUnloaded);
+}
+
 TEST_F(OneModelTest, StopEndsAWaitForMemory) {
   const LoadedModelHandle running = Get("a");
   const auto wait = Want("b");
@@ -335,6 +370,26 @@ TEST_F(OneModelTest, AFolderThatIsGoneForAMomentIsNotGivenUp) {
   fs::rename(root_.path() / ".b", root_.path() / "b");
   LookTwice();
   EXPECT_EQ(Get("b")->model->id, "b");
+}
+
+TEST_F(LiveModelsTest, AProcessThatChangesTheFolderHoldsUpNoLoad) {
+  Add("a");
+  Add("b");
+  Start();
+  const FileDescriptor other(open((root_.path() / ".lock").c_str(), O_RDWR | O_CREAT, 0666));
+  ASSERT_EQ(flock(other.get(), LOCK_EX | LOCK_NB), 0);
+  auto deleted = std::async(std::launch::async, [&] { return live_->Delete("b"); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits for the lock
+
+  EXPECT_EQ(live_->Unload("a")->state, LoadState::kUnloaded);
+  EXPECT_EQ(live_->Load("a"), absl::OkStatus());
+  EXPECT_EQ(live_->Open("a").status(), absl::OkStatus());
+  EXPECT_EQ(live_->Look(), absl::OkStatus());
+
+  EXPECT_NE(deleted.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+  ASSERT_EQ(flock(other.get(), LOCK_UN), 0);
+  EXPECT_EQ(deleted.get(), absl::OkStatus());
+  EXPECT_THAT(Served(), ElementsAre("a"));
 }
 
 TEST_F(LiveModelsTest, AModelThatCannotFitIsRefused) {

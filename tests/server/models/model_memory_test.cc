@@ -18,13 +18,8 @@ TEST(ModelMemory, WithoutALimitOnlyCounts) {
   const auto memory = ModelMemory::Create(0, [&](int64_t bytes) { heard.push_back(bytes); });
   EXPECT_TRUE(memory->Holds(int64_t{1} << 60));
   auto first = memory->TryReserve(100);
-  {
-    const auto second = memory->TryReserve(200);
-    EXPECT_EQ(memory->bytes(), 300);
-  }
-  EXPECT_EQ(memory->bytes(), 100);
+  { const auto second = memory->TryReserve(200); }
   first.reset();
-  EXPECT_EQ(memory->bytes(), 0);
   EXPECT_THAT(heard, testing::ElementsAre(100, 300, 100, 0));
 }
 
@@ -39,15 +34,16 @@ TEST(ModelMemory, HasALimit) {
 }
 
 TEST(ModelMemory, AMovedReservationIsGivenBackOnce) {
-  const auto memory = ModelMemory::Create(100);
+  std::vector<int64_t> heard;
+  const auto memory = ModelMemory::Create(100, [&](int64_t bytes) { heard.push_back(bytes); });
   {
     ModelMemory::Reservation a = *memory->TryReserve(10);
     ModelMemory::Reservation b = std::move(a);
     a = *memory->TryReserve(20);
     b = std::move(a);
-    EXPECT_EQ(memory->bytes(), 30);
+    EXPECT_EQ(heard.back(), 30);
   }
-  EXPECT_EQ(memory->bytes(), 0);
+  EXPECT_EQ(heard.back(), 0);
 }
 
 class ModelMemoryWait : public testing::Test {
