@@ -173,9 +173,7 @@ class Server::Impl {
         {denoised::v1::Models::service_full_name(), &models_service_}};
     if (!flags.state.empty()) {
       RETURN_IF_ERROR(StartTraining(flags));
-      if (training_) {
-        for (NamedService& service : training_->services()) services.push_back(std::move(service));
-      }
+      for (NamedService& service : training_->services()) services.push_back(std::move(service));
     }
     ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services, &memory_, &telemetry_));
     return absl::OkStatus();
@@ -203,22 +201,15 @@ class Server::Impl {
   const std::string& metrics_address() const { return metrics_address_; }
 
  private:
-  // A full disk keeps nobody from generating: `training_` then stays null, and the log says so.
   absl::Status StartTraining(const ServerFlags& flags) {
     training_telemetry_.emplace(*telemetry_.registry());
-    auto training = TrainingServices::Start(flags, {.engine = &engine_,
-                                                    .models = &models_,
-                                                    .live_models = &live_models_,
-                                                    .observer = &*training_telemetry_,
-                                                    .calls = Calls(&disk_pool_, flags)});
-    if (absl::IsResourceExhausted(training.status())) {
-      LogEvent(spdlog::level::err, "training is off",
-               {{"reason", std::string(training.status().message())},
-                {"do", "make room on the disk and start the server again"}});
-      return absl::OkStatus();
-    }
-    RETURN_IF_ERROR(training.status());
-    training_ = *std::move(training);
+    ASSIGN_OR_RETURN(training_, TrainingServices::Start(flags,
+                                                        {.engine = &engine_,
+                                                         .models = &models_,
+                                                         .live_models = &live_models_,
+                                                         .observer = &*training_telemetry_,
+                                                         .clock = &Clock::Real()},
+                                                        Calls(&disk_pool_, flags)));
     return absl::OkStatus();
   }
 

@@ -2,65 +2,92 @@
 
 #include <utility>
 
+#include "core/base/retry.h"
 #include "core/base/status_macros.h"
-#include "server/jobs/datasets/ingest.h"
-#include "server/jobs/store/set_aside.h"
-#include "server/jobs/store/state_database.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
 namespace {
 
-DataSetQuota QuotaOf(const ServerFlags& flags) {
-  return {.data_sets = flags.max_datasets,
-          .total_bytes = int64_t{flags.max_datasets_gib} << 30,
-          .data_set_bytes = int64_t{flags.max_dataset_gib} << 30};
+// How often callers may make the server look whether there is room now.
+constexpr absl::Duration kRetryInterval = absl::Seconds(5);
+
+absl::Status DiskIsFull() {
+  return absl::ResourceExhaustedError(
+      "training is off: the disk of the server's --state was full when it was opened. Make room "
+      "there and call again; the server tries again every five seconds");
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TrainingServices>> TrainingServices::Start(
-    const ServerFlags& flags, const Environment& environment) {
-  const Clock* const clock = environment.calls.clock;
-  ASSIGN_OR_RETURN(StateDir opened, StateDir::Open(flags.state));
-  auto state = std::make_unique<StateDir>(std::move(opened));
-  SetAside set_aside(state.get(), clock, environment.observer);
-  ASSIGN_OR_RETURN(auto database, OpenStateDatabase(*state, set_aside));
-  ASSIGN_OR_RETURN(auto data_sets, DataSetStore::Open(database.get(), state.get(), QuotaOf(flags),
-                                                      IngestUploadsWith(flags.max_picture_pixels),
-                                                      clock, environment.observer));
-  const TrainingJobsOptions options = {.max_running_jobs = flags.max_running_jobs,
-                                       .max_waiting_jobs = flags.max_waiting_jobs,
-                                       .max_sampler_steps = flags.max_steps,
-                                       .max_micro_batch_pixels = flags.max_micro_batch_pixels,
-                                       .inception = flags.inception};
-  ASSIGN_OR_RETURN(auto jobs, TrainingJobs::Start({.state = state.get(),
-                                                   .database = database.get(),
-                                                   .data_sets = data_sets.get(),
-                                                   .engine = environment.engine,
-                                                   .models = environment.models,
-                                                   .live_models = environment.live_models,
-                                                   .clock = clock,
-                                                   .observer = environment.observer},
-                                                  options));
-  return std::unique_ptr<TrainingServices>(
-      new TrainingServices(std::move(state), std::move(database), std::move(data_sets),
-                           std::move(jobs), environment.calls));
+    const ServerFlags& flags, const TrainingState::Environment& environment,
+    const CallEnvironment& calls) {
+  std::unique_ptr<TrainingServices> services(
+      new TrainingServices([flags, environment] { return TrainingState::Open(flags, environment); },
+                           environment.clock, calls));
+  {
+    const MutexLock lock(services->mutex_);
+    const absl::Status opened = services->TryToOpen();
+    if (!opened.ok() && !absl::IsResourceExhausted(opened)) return opened;
+  }
+  return services;
 }
 
-TrainingServices::TrainingServices(std::unique_ptr<StateDir> state,
-                                   std::unique_ptr<Database> database,
-                                   std::unique_ptr<DataSetStore> data_sets,
-                                   std::unique_ptr<TrainingJobs> jobs, const CallEnvironment& calls)
-    : state_(std::move(state)),
-      database_(std::move(database)),
-      data_sets_(std::move(data_sets)),
-      jobs_(std::move(jobs)),
-      training_service_(jobs_.get(), calls),
-      datasets_service_(data_sets_.get(), calls) {}
+TrainingServices::TrainingServices(Open open, const Clock* clock, const CallEnvironment& calls)
+    : open_(std::move(open)),
+      clock_(clock),
+      training_service_(
+          [this]() -> absl::StatusOr<TrainingJobs*> {
+            ASSIGN_OR_RETURN(TrainingState* const state, State());
+            return state->jobs();
+          },
+          calls),
+      datasets_service_(
+          [this]() -> absl::StatusOr<DataSetStore*> {
+            ASSIGN_OR_RETURN(TrainingState* const state, State());
+            return state->data_sets();
+          },
+          calls) {}
+
+absl::StatusOr<TrainingState*> TrainingServices::State() {
+  const MutexLock lock(mutex_);
+  if (state_) return state_.get();
+  if (stopped_) return DrainingError();
+  if (clock_->Now() < next_try_) return DiskIsFull();
+  const absl::Status opened = TryToOpen();
+  if (opened.ok()) return state_.get();
+  if (absl::IsResourceExhausted(opened)) return DiskIsFull();
+  return absl::FailedPreconditionError(
+      "training is off: the server's --state cannot be opened; its log says why");
+}
+
+// The status is for the operator.
+absl::Status TrainingServices::TryToOpen() {
+  absl::StatusOr<std::unique_ptr<TrainingState>> state = open_();
+  if (state.ok()) {
+    state_ = *std::move(state);
+    if (!logged_reason_.empty()) LogEvent(spdlog::level::info, "training is on", {});
+    return absl::OkStatus();
+  }
+  next_try_ = clock_->Now() + kRetryInterval;
+  const std::string reason(state.status().message());
+  if (reason != logged_reason_) {
+    LogEvent(spdlog::level::err, "training is off",
+             {{"reason", reason}, {"do", "make room on the disk, then list the data sets"}});
+  }
+  logged_reason_ = reason;
+  return state.status();
+}
 
 void TrainingServices::Stop(absl::Time deadline) {
-  jobs_->Stop(deadline);
-  data_sets_->Stop();
+  TrainingState* state = nullptr;  // which stays: calls must not wait for the jobs to stop
+  {
+    const MutexLock lock(mutex_);
+    stopped_ = true;
+    state = state_.get();
+  }
+  if (state != nullptr) state->Stop(deadline);
 }
 
 }  // namespace denoise

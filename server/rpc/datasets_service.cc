@@ -29,7 +29,7 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
  public:
   // `context` and `response` are gRPC's, and live until OnDone.
   UploadStream(const CallEnvironment& environment, grpc::CallbackServerContext* context,
-               DataSetStore* data_sets, v1::Dataset* response);
+               DatasetsService::Source data_sets, v1::Dataset* response);
 
   void OnReadDone(bool ok) override;
   void OnDone() override;
@@ -47,7 +47,7 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
 
   const CallEnvironment environment_;
   grpc::CallbackServerContext* const context_;
-  DataSetStore* const data_sets_;
+  const DatasetsService::Source data_sets_;
   v1::Dataset* const response_;
   const std::string request_id_;
   const std::shared_ptr<WatchedCall> sender_;
@@ -58,10 +58,10 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
 };
 
 UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackServerContext* context,
-                           DataSetStore* data_sets, v1::Dataset* response)
+                           DatasetsService::Source data_sets, v1::Dataset* response)
     : environment_(environment),
       context_(context),
-      data_sets_(data_sets),
+      data_sets_(std::move(data_sets)),
       response_(response),
       request_id_(NewRandomId()),
       sender_(
@@ -119,7 +119,8 @@ absl::Status UploadStream::TakeMessage() {
 
 absl::Status UploadStream::Begin(const v1::UploadHeader& header) {
   name_ = header.name();
-  ASSIGN_OR_RETURN(upload_, data_sets_->BeginUpload(header));
+  ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
+  ASSIGN_OR_RETURN(upload_, data_sets->BeginUpload(header));
   return absl::OkStatus();
 }
 
@@ -178,14 +179,20 @@ grpc::ServerUnaryReactor* DatasetsService::ListDatasets(grpc::CallbackServerCont
                                                         const v1::ListDatasetsRequest* request,
                                                         v1::ListDatasetsResponse* response) {
   return AnswerOnPool(environment_, context, response,
-                      [this, request] { return data_sets_->List(*request); });
+                      [this, request]() -> absl::StatusOr<v1::ListDatasetsResponse> {
+                        ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
+                        return data_sets->List(*request);
+                      });
 }
 
 grpc::ServerUnaryReactor* DatasetsService::GetDataset(grpc::CallbackServerContext* context,
                                                       const v1::GetDatasetRequest* request,
                                                       v1::Dataset* response) {
   return AnswerOnPool(environment_, context, response,
-                      [this, request] { return data_sets_->Get(*request); });
+                      [this, request]() -> absl::StatusOr<v1::Dataset> {
+                        ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
+                        return data_sets->Get(*request);
+                      });
 }
 
 grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerContext* context,
@@ -194,7 +201,8 @@ grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerCon
   return AnswerOnPool(environment_, context, response,
                       [this, request]() -> absl::StatusOr<google::protobuf::Empty> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
-                        RETURN_IF_ERROR(data_sets_->Delete(*request));
+                        ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
+                        RETURN_IF_ERROR(data_sets->Delete(*request));
                         return google::protobuf::Empty();
                       });
 }

@@ -1,18 +1,25 @@
 // denoised.v1.Datasets.
 #pragma once
 
+#include <functional>
+#include <utility>
+
+#include "absl/status/statusor.h"
 #include "denoised/v1/datasets.grpc.pb.h"
 #include "server/jobs/datasets/data_set_store.h"
 #include "server/rpc/call.h"
 
 namespace denoise {
 
-// Thread-safe. Outlives the gRPC server; `data_sets` and what `environment` names outlive it. Every
-// call waits for the disk, so all of them are answered on the pool.
+// Thread-safe. Outlives the gRPC server; what `data_sets` returns and what `environment` names outlive
+// it. Every // call waits for the disk, so all of them are answered on the pool.
 class DatasetsService final : public denoised::v1::Datasets::CallbackService {
  public:
-  DatasetsService(DataSetStore* data_sets, const CallEnvironment& environment)
-      : data_sets_(data_sets), environment_(environment) {}
+  // Returns what calls work with, or why there is none now. Called by the pool, for each call.
+  using Source = std::function<absl::StatusOr<DataSetStore*>()>;
+
+  DatasetsService(Source data_sets, const CallEnvironment& environment)
+      : data_sets_(std::move(data_sets)), environment_(environment) {}
 
   grpc::ServerReadReactor<denoised::v1::UploadDatasetRequest>* UploadDataset(
       grpc::CallbackServerContext* context, denoised::v1::Dataset* response) override;
@@ -27,7 +34,7 @@ class DatasetsService final : public denoised::v1::Datasets::CallbackService {
                                           google::protobuf::Empty* response) override;
 
  private:
-  DataSetStore* const data_sets_;
+  const Source data_sets_;
   const CallEnvironment environment_;
 };
 

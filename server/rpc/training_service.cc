@@ -22,14 +22,18 @@ namespace {
 class WatchJobSource final : public EventSource<v1::TrainingEvent> {
  public:
   // `request` is gRPC's, and lives until the call is over.
-  WatchJobSource(LiveCalls* live_calls, TrainingJobs* jobs,
+  WatchJobSource(LiveCalls* live_calls, TrainingService::Source jobs,
                  const v1::WatchTrainingJobRequest& request, Call call)
-      : live_calls_(live_calls), jobs_(jobs), request_(request), call_(std::move(call)) {}
+      : live_calls_(live_calls),
+        jobs_(std::move(jobs)),
+        request_(request),
+        call_(std::move(call)) {}
 
   absl::StatusOr<Outcome> Next() override {
     RETURN_IF_ERROR(live_calls_->Admit());  // a watcher must not hold a draining server up
     if (!watcher_) {
-      ASSIGN_OR_RETURN(watcher_, jobs_->Watch(request_, call_.wake));
+      ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
+      ASSIGN_OR_RETURN(watcher_, jobs->Watch(request_, call_.wake));
     }
     ASSIGN_OR_RETURN(std::optional<v1::TrainingEvent> event, watcher_->Next());
     if (event) {
@@ -51,7 +55,7 @@ class WatchJobSource final : public EventSource<v1::TrainingEvent> {
 
  private:
   LiveCalls* const live_calls_;
-  TrainingJobs* const jobs_;
+  const TrainingService::Source jobs_;
   const v1::WatchTrainingJobRequest& request_;
   const Call call_;
   std::unique_ptr<TrainingJobs::Watcher> watcher_;  // made on the pool: that reads from the disk
@@ -68,7 +72,8 @@ grpc::ServerUnaryReactor* TrainingService::CallJobs(grpc::CallbackServerContext*
                       [this, request, method]() -> absl::StatusOr<Response> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
                         RETURN_IF_ERROR(CheckRepeatedCounts(*request));
-                        return (jobs_->*method)(*request);
+                        ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
+                        return (jobs->*method)(*request);
                       });
 }
 
@@ -114,7 +119,8 @@ grpc::ServerUnaryReactor* TrainingService::DeleteTrainingJob(
   return AnswerOnPool(environment_, context, response,
                       [this, request]() -> absl::StatusOr<google::protobuf::Empty> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
-                        RETURN_IF_ERROR(jobs_->Delete(*request));
+                        ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
+                        RETURN_IF_ERROR(jobs->Delete(*request));
                         return google::protobuf::Empty();
                       });
 }
@@ -140,7 +146,8 @@ grpc::ServerUnaryReactor* TrainingService::PublishModel(grpc::CallbackServerCont
       environment_, context, response, [this, request]() -> absl::StatusOr<v1::Model> {
         RETURN_IF_ERROR(environment_.live_calls->Admit());
         RETURN_IF_ERROR(CheckRepeatedCounts(*request));
-        ASSIGN_OR_RETURN(const ModelHandle model, jobs_->Publish(*request));
+        ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
+        ASSIGN_OR_RETURN(const ModelHandle model, jobs->Publish(*request));
         return ModelToProto({model->id, LoadState::kLoaded, model, absl::OkStatus()});
       });
 }

@@ -1,18 +1,26 @@
 // denoised.v1.Training.
 #pragma once
 
+#include <functional>
+#include <utility>
+
+#include "absl/status/statusor.h"
 #include "denoised/v1/training.grpc.pb.h"
 #include "server/jobs/training_jobs.h"
 #include "server/rpc/call.h"
 
 namespace denoise {
 
-// Thread-safe. Outlives the gRPC server; `jobs` and what `environment` names outlive it. Every call
+// Thread-safe. Outlives the gRPC server; what `jobs` returns and what `environment` names outlive
+// it. Every call
 // waits for the disk, so all of them are answered on the pool.
 class TrainingService final : public denoised::v1::Training::CallbackService {
  public:
-  TrainingService(TrainingJobs* jobs, const CallEnvironment& environment)
-      : jobs_(jobs), environment_(environment) {}
+  // Returns what calls work with, or why there is none now. Called by the pool, for each call.
+  using Source = std::function<absl::StatusOr<TrainingJobs*>()>;
+
+  TrainingService(Source jobs, const CallEnvironment& environment)
+      : jobs_(std::move(jobs)), environment_(environment) {}
 
   grpc::ServerUnaryReactor* CreateTrainingJob(grpc::CallbackServerContext* context,
                                               const denoised::v1::CreateTrainingJobRequest* request,
@@ -51,7 +59,7 @@ class TrainingService final : public denoised::v1::Training::CallbackService {
   grpc::ServerUnaryReactor* CallJobs(grpc::CallbackServerContext* context, const Request* request,
                                      Response* response, Method method);
 
-  TrainingJobs* const jobs_;
+  const Source jobs_;
   const CallEnvironment environment_;
 };
 

@@ -286,5 +286,30 @@ TEST_F(FullDiskTest, AServerStartsAndServesAndDeletes) {
   EXPECT_EQ(DataSets(), 0);
 }
 
+TEST_F(FullDiskTest, TrainingThatCouldNotBeginComesBackOnceThereIsRoom) {
+  server_.reset();
+  fs::remove_all(disk_->path() / "state");
+  disk_->Fill(0);
+
+  Start();
+
+  ExpectServing();
+  const auto list = [&] {
+    grpc::ClientContext context;
+    v1::ListDatasetsResponse response;
+    return stubs_->datasets->ListDatasets(&context, {}, &response);
+  };
+  ExpectFull(list());
+  std::string refused;
+  ExpectFull(TryCreate(refused));
+
+  disk_->MakeRoom();
+  EXPECT_TRUE(Eventually([&] { return list().ok(); })) << list().error_message();
+  EXPECT_EQ(DataSets(), 0);
+  UploadPictures(*server_, disk_->path() / "shades", "shades");
+  const std::string job = Create();
+  ASSERT_TRUE(Eventually([&] { return Get(job).steps_done() > 0; }));
+}
+
 }  // namespace
 }  // namespace denoise

@@ -125,7 +125,7 @@ class UploadCallTest : public testing::Test {
   LiveCalls live_calls_{&clock_};
   WorkPool pool_{2};
   CallWatch call_watch_{kWriteTimeMax / 10, &clock_};
-  DatasetsService service_{store_.get(),
+  DatasetsService service_{[this] { return store_.get(); },
                            {.pool = &pool_,
                             .clock = &clock_,
                             .live_calls = &live_calls_,
