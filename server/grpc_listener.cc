@@ -29,6 +29,8 @@ constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 // Clients may ping this often; others are disconnected.
 constexpr int kMinPingIntervalMs = 5'000;
+// New connections that an address may open at once are those of this long.
+constexpr double kConnectionBurstSeconds = 8;
 constexpr size_t kMaxPemBytes = 1 << 20;
 
 // gRPC's own complaints go where ours go, a line each.
@@ -89,6 +91,10 @@ absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, 
   ConnectionRelay::Options options;
   options.connections.connections = MaxConnections(flags.max_connections);
   options.connections.connections_per_address = flags.max_connections_per_address;
+  options.connections.new_per_address = {
+      .burst = kConnectionBurstSeconds * flags.max_connection_rate,
+      .per_second = static_cast<double>(flags.max_connection_rate)};
+  options.unread_time = absl::Seconds(flags.max_write_seconds);
   options.http2.calls_before_settings = flags.max_concurrent_streams;
   options.memory = memory;
   if (!flags.tls_cert.empty()) {

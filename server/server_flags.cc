@@ -101,11 +101,16 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
                  "Maximum size of a message that the server accepts")
       ->check(CLI::Range(1024, kMaxInt));
   app.add_option("--max-connections", flags.max_connections,
-                 "Connections at a time; more are refused")
+                 "Connections at a time. A new one takes the place of the one that has\n"
+                 "been idle longest, for 5 s or more; else it is refused")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--max-connections-per-address", flags.max_connections_per_address,
                  "The same from one IPv4 address or IPv6 /64, such as a proxy's")
       ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--max-connection-rate", flags.max_connection_rate,
+                 "New connections a second from one such address, eight times as many\n"
+                 "at once; more are refused")
+      ->check(CLI::Range(1, 1'000'000));
   app.add_option("--memory-limit-mib", flags.memory_limit_mib,
                  "Refuse new work at nine tenths of this (0: all that there is)")
       ->check(CLI::Range(0, 1 << 24));

@@ -36,7 +36,8 @@ struct ServerFlags {
   int max_concurrent_streams = 128;
   int max_connections = 1024;
   int max_connections_per_address = 256;
-  int memory_limit_mib = 0;  // 0: that of the container or machine
+  int max_connection_rate = 64;  // a second from one address
+  int memory_limit_mib = 0;      // 0: that of the container or machine
   int memory_quota_mib = 512;
   int max_unread_mib = 4096;
   int max_write_seconds = 60;

@@ -43,7 +43,7 @@ ConnectionLimits::ConnectionLimits(const Limits& limits)
     : limits_(limits), counts_(std::make_shared<Slot::Counts>()) {}
 
 absl::StatusOr<std::unique_ptr<ConnectionLimits::Slot>> ConnectionLimits::Admit(
-    const std::string& address, absl::Time now) {
+    const std::string& address, absl::Time now, const MakeRoom& make_room) {
   if (counts_->addresses.size() >= kMaxIdleAddresses) ForgetIdleAddresses(now);
   Slot::Address& known =
       counts_->addresses
@@ -51,18 +51,21 @@ absl::StatusOr<std::unique_ptr<ConnectionLimits::Slot>> ConnectionLimits::Admit(
                                               .budget = {limits_.http2_per_address, now}})
           .first->second;
   if (!known.arrivals.Take(now)) {
-    return absl::ResourceExhaustedError(absl::StrCat("more than ",
-                                                     limits_.new_per_address.per_second,
-                                                     " new connections a second from ", address));
-  }
-  if (counts_->all >= limits_.connections) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("there are ", counts_->all, " connections, the maximum (--max-connections)"));
+        absl::StrCat("more than ", limits_.new_per_address.per_second,
+                     " new connections a second from ", address, " (--max-connection-rate)"));
   }
-  if (known.connections >= limits_.connections_per_address) {
+  const auto is_full = [&](int connections, int max, const std::optional<std::string>& of) {
+    return connections >= max && !(make_room && make_room(of));
+  };
+  if (is_full(known.connections, limits_.connections_per_address, address)) {
     return absl::ResourceExhaustedError(
         absl::StrCat(address, " has ", known.connections,
                      " connections, the maximum (--max-connections-per-address)"));
+  }
+  if (is_full(counts_->all, limits_.connections, std::nullopt)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("there are ", counts_->all, " connections, the maximum (--max-connections)"));
   }
   return std::unique_ptr<Slot>(new Slot(counts_, &known));
 }

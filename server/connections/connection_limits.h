@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -44,9 +46,14 @@ class ConnectionLimits {
 
   explicit ConnectionLimits(const Limits& limits);
 
-  // A place for a connection from `address`, as AddressKey makes it. ResourceExhausted says which
-  // limit is reached.
-  absl::StatusOr<std::unique_ptr<Slot>> Admit(const std::string& address, absl::Time now);
+  // Ends a connection of `address`, or of any if that is nullopt, and destroys its slot. False if
+  // there is none that can be ended.
+  using MakeRoom = std::function<bool(const std::optional<std::string>& address)>;
+
+  // A place for a connection from `address`, as AddressKey makes it. `make_room`, which may be
+  // null, is called where all places are taken. ResourceExhausted says which limit is reached.
+  absl::StatusOr<std::unique_ptr<Slot>> Admit(const std::string& address, absl::Time now,
+                                              const MakeRoom& make_room = nullptr);
 
   int connections() const;
 

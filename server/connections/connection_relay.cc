@@ -23,11 +23,13 @@
 #include <string_view>
 #include <thread>
 #include <type_traits>
+#include <unordered_set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/connections/acceptor.h"
+#include "server/connections/open_calls.h"
 #include "server/connections/token_bucket.h"
 #include "server/telemetry/log.h"
 
@@ -41,6 +43,9 @@ using TlsSocket = asio::ssl::stream<Socket>;
 
 constexpr size_t kBufferBytes = 16 << 10;  // also the most that a TLS record holds
 constexpr std::chrono::milliseconds kMemoryCheckInterval(100);
+constexpr int kKeepaliveIdleSeconds = 20;
+constexpr int kKeepaliveIntervalSeconds = 5;
+constexpr int kKeepaliveProbes = 3;
 constexpr TokenBucket::Rate kLogLines = {.burst = 16, .per_second = 1};
 
 // What an accepted socket is connected to: "192.0.2.1", "2001:db8::1", or "" for a unix socket.
@@ -57,6 +62,19 @@ std::string PeerOf(const sockaddr_storage& peer) {
 void SetNoDelay(int descriptor) {
   const int on = 1;
   setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // fails for a unix socket
+}
+
+// Has the kernel give up a peer that has vanished (tcp(7)). All of these fail for a unix socket,
+// whose peer cannot vanish.
+void LimitSilence(int descriptor, absl::Duration unread_time) {
+  const auto set = [descriptor](int level, int option, int value) {
+    setsockopt(descriptor, level, option, &value, sizeof(value));
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(absl::ToInt64Milliseconds(unread_time)));
 }
 
 // Closes with a reset, which leaves nothing behind in the kernel.
@@ -93,6 +111,22 @@ absl::StatusOr<std::unique_ptr<asio::ssl::context>> TlsContext(const std::string
   return context;
 }
 
+// A connection as others see it that need its place.
+class Place {
+ public:
+  Place() = default;
+  virtual ~Place() = default;
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+  // As ConnectionLimits knows it.
+  virtual const std::string& address() const = 0;
+  // Since when it has had no call; InfiniteFuture if it has one.
+  virtual absl::Time idle_since() const = 0;
+  // Closes the connection, which is then no longer counted.
+  virtual void GiveUp() = 0;
+};
+
 // What all connections of a relay share. Used by its thread alone.
 struct Shared {
   explicit Shared(ConnectionRelay::Options given)
@@ -112,6 +146,19 @@ struct Shared {
               {"reason", reason},
               {"lines_left_out", std::exchange(lines.left_out, 0)}});
   }
+  // Closes the connection of `address`, or of all, that has been idle for longest and for long
+  // enough.
+  bool MakeRoom(const std::optional<std::string>& address) {
+    Place* longest = nullptr;
+    for (Place* place : places) {
+      if (address && place->address() != *address) continue;
+      if (longest == nullptr || place->idle_since() < longest->idle_since()) longest = place;
+    }
+    const absl::Time now = options.clock->Now();
+    if (longest == nullptr || longest->idle_since() + options.idle_time > now) return false;
+    longest->GiveUp();
+    return true;
+  }
   void CountConnections() {
     if (options.on_connections) options.on_connections(limits.connections());
   }
@@ -119,6 +166,7 @@ struct Shared {
   const ConnectionRelay::Options options;
   ConnectionLimits limits;
   std::unique_ptr<asio::ssl::context> tls;
+  std::unordered_set<Place*> places;  // that are taken
   // A flood of one kind must not hide the reason of another.
   struct LogLines {
     TokenBucket bucket;
@@ -142,23 +190,40 @@ std::optional<SocketPair> MakePair() {
 
 // Keeps itself alive by the handlers of what it waits for. `Client` is Socket or TlsSocket.
 template <class Client>
-class Connection : public std::enable_shared_from_this<Connection<Client>> {
+class Connection final : public Place, public std::enable_shared_from_this<Connection<Client>> {
  public:
   Connection(Client client, asio::local::stream_protocol::socket grpc, int for_grpc,
              std::string peer, std::unique_ptr<ConnectionLimits::Slot> slot, Shared& shared)
       : shared_(shared),
         peer_(std::move(peer)),
+        address_(AddressKey(peer_)),
         slot_(std::move(slot)),
-        guard_(shared.options.http2, shared.options.clock->Now(), &slot_->budget()),
+        calls_(shared.options.clock->Now()),
+        guard_(shared.options.http2, shared.options.clock->Now(), &slot_->budget(),
+               [this](const Http2Frame& frame) {
+                 calls_.OnClientFrame(frame, shared_.options.clock->Now());
+               }),
         client_(std::move(client)),
         grpc_(std::move(grpc)),
         for_grpc_(for_grpc),
-        deadline_(client_.get_executor()) {}
+        deadline_(client_.get_executor()) {
+    shared_.places.insert(this);
+  }
 
-  ~Connection() {
+  ~Connection() override {
     if (for_grpc_ >= 0) close(for_grpc_);
-    slot_.reset();
-    shared_.CountConnections();
+    if (slot_) LeavePlace();
+  }
+
+  const std::string& address() const override { return address_; }
+  absl::Time idle_since() const override { return calls_.idle_since(); }
+  void GiveUp() override {
+    const absl::Duration idle = shared_.options.clock->Now() - idle_since();
+    shared_.Refuse(ConnectionRelay::Refusal::kConnections, peer_,
+                   absl::StrCat("it has had no call for ", absl::ToInt64Seconds(idle),
+                                " s, and another connection needs its place"));
+    Close();
+    LeavePlace();
   }
 
   void Start() {
@@ -178,6 +243,12 @@ class Connection : public std::enable_shared_from_this<Connection<Client>> {
   }
 
  private:
+  void LeavePlace() {
+    shared_.places.erase(this);
+    slot_.reset();
+    shared_.CountConnections();
+  }
+
   void ReadFromClient() {
     client_.async_read_some(asio::buffer(from_client_),
                             [self = this->shared_from_this()](error_code error, size_t bytes) {
@@ -187,6 +258,7 @@ class Connection : public std::enable_shared_from_this<Connection<Client>> {
   }
 
   void OnClientBytes(size_t bytes) {
+    if (!slot_) return;  // given up: there is no budget either
     const absl::Status status =
         guard_.Inspect({from_client_.data(), bytes}, shared_.options.clock->Now());
     if (!status.ok()) return Refuse(std::string(status.message()));
@@ -220,6 +292,7 @@ class Connection : public std::enable_shared_from_this<Connection<Client>> {
   }
 
   void WriteToClient(size_t bytes) {
+    calls_.OnServerBytes({from_grpc_.data(), bytes}, shared_.options.clock->Now());
     asio::async_write(client_, asio::buffer(from_grpc_.data(), bytes),
                       [self = this->shared_from_this()](error_code error, size_t) {
                         if (error) return self->Close();
@@ -243,7 +316,9 @@ class Connection : public std::enable_shared_from_this<Connection<Client>> {
 
   Shared& shared_;
   const std::string peer_;
-  std::unique_ptr<ConnectionLimits::Slot> slot_;
+  const std::string address_;
+  std::unique_ptr<ConnectionLimits::Slot> slot_;  // null once its place was needed
+  OpenCalls calls_;
   Http2Guard guard_;
   Client client_;
   asio::local::stream_protocol::socket grpc_;
@@ -281,7 +356,9 @@ class ConnectionRelay::Impl {
       shared_.Refuse(Refusal::kMemory, peer, std::string(memory.message()));
       return Abort(descriptor);
     }
-    auto slot = shared_.limits.Admit(AddressKey(peer), shared_.options.clock->Now());
+    auto slot =
+        shared_.limits.Admit(AddressKey(peer), shared_.options.clock->Now(),
+                             [this](const auto& address) { return shared_.MakeRoom(address); });
     if (!slot.ok()) {
       shared_.Refuse(Refusal::kConnections, peer, std::string(slot.status().message()));
       return Abort(descriptor);
@@ -292,6 +369,7 @@ class ConnectionRelay::Impl {
       return Abort(descriptor);
     }
     SetNoDelay(descriptor);
+    LimitSilence(descriptor, shared_.options.unread_time);
     Socket client(io_, asio::generic::stream_protocol(peer_address.ss_family, 0), descriptor);
     if (shared_.tls) {
       Start(TlsSocket(std::move(client), *shared_.tls), *pair, peer, *std::move(slot));

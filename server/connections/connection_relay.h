@@ -5,6 +5,9 @@
 // listens, ends TLS, checks the frames of each connection (http2_guard.h), and passes the bytes on
 // through a socket pair, one end of which gRPC serves as a connection of its own. That costs a copy
 // each way.
+//
+// A client that has vanished does not keep its place: TCP's own timers end its connection, also
+// where the relay waits to send to it and gRPC's pings do not get through.
 #pragma once
 
 #include <functional>
@@ -34,6 +37,11 @@ class ConnectionRelay {
     Http2Guard::Limits http2;
     // How long a client may take for TLS and the connection preface.
     absl::Duration handshake_time = absl::Seconds(10);
+    // How long a client may acknowledge or read nothing of what is sent to it. Over TCP only.
+    absl::Duration unread_time = absl::Seconds(60);
+    // Where all places are taken, the connection that has had no call for longest makes room for a
+    // new one, if that is longer than this.
+    absl::Duration idle_time = absl::Seconds(5);
     // PEM; both or neither, which is without TLS.
     std::string tls_certificate;
     std::string tls_key;

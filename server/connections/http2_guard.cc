@@ -6,39 +6,16 @@
 #include "core/base/status_macros.h"
 
 namespace denoise {
-namespace {
-
-// RFC 9113, section 6.
-enum FrameType : uint8_t {
-  kData = 0,
-  kHeaders = 1,
-  kRstStream = 3,
-  kSettings = 4,
-  kWindowUpdate = 8,
-  kContinuation = 9,
-};
-constexpr uint8_t kEndStream = 0x1;
-constexpr uint8_t kAck = 0x1;
-constexpr uint8_t kEndHeaders = 0x4;
-
-}  // namespace
 
 absl::Status Http2Guard::Inspect(std::string_view bytes, absl::Time now) {
   if (!established()) RETURN_IF_ERROR(InspectPreface(bytes));
-  while (!bytes.empty()) {
-    if (payload_left_ > 0) {
-      const size_t skipped = std::min<size_t>(payload_left_, bytes.size());
-      payload_left_ -= static_cast<uint32_t>(skipped);
-      bytes.remove_prefix(skipped);
-      continue;
-    }
-    header_[header_bytes_++] = static_cast<uint8_t>(bytes.front());
-    bytes.remove_prefix(1);
-    if (header_bytes_ < kFrameHeaderBytes) continue;
-    header_bytes_ = 0;
-    RETURN_IF_ERROR(InspectFrame(now));
-  }
-  return absl::OkStatus();
+  absl::Status status;
+  frames_.Read(bytes, [&](const Http2Frame& frame) {
+    status = InspectFrame(frame, now);
+    if (status.ok() && on_frame_) on_frame_(frame);
+    return status.ok();
+  });
+  return status;
 }
 
 absl::Status Http2Guard::InspectPreface(std::string_view& bytes) {
@@ -51,26 +28,23 @@ absl::Status Http2Guard::InspectPreface(std::string_view& bytes) {
   return absl::OkStatus();
 }
 
-absl::Status Http2Guard::InspectFrame(absl::Time now) {
-  const uint32_t length = header_[0] << 16 | header_[1] << 8 | header_[2];
-  const uint8_t type = header_[3];
-  const uint8_t flags = header_[4];
-  payload_left_ = length;
-  switch (type) {
-    case kHeaders:
+absl::Status Http2Guard::InspectFrame(const Http2Frame& frame, absl::Time now) {
+  switch (frame.type) {
+    case Http2Frame::kHeaders:
       RETURN_IF_ERROR(InspectCall());
       block_bytes_ = 0;
-      return InspectHeaders(length, (flags & kEndHeaders) != 0);
-    case kContinuation:
-      return InspectHeaders(length, (flags & kEndHeaders) != 0);
-    case kRstStream:
+      return InspectHeaders(frame.length, frame.has(Http2Frame::kEndHeaders));
+    case Http2Frame::kContinuation:
+      return InspectHeaders(frame.length, frame.has(Http2Frame::kEndHeaders));
+    case Http2Frame::kRstStream:
       return InspectReset(now);
-    case kWindowUpdate:  // frequent while a client reads much, and cheap
+    case Http2Frame::kWindowUpdate:  // frequent while a client reads much, and cheap
       return absl::OkStatus();
-    case kData:
-      return length > 0 || (flags & kEndStream) != 0 ? absl::OkStatus() : InspectControlFrame(now);
-    case kSettings:
-      settings_acknowledged_ = settings_acknowledged_ || (flags & kAck) != 0;
+    case Http2Frame::kData:
+      return frame.length > 0 || frame.has(Http2Frame::kEndStream) ? absl::OkStatus()
+                                                                   : InspectControlFrame(now);
+    case Http2Frame::kSettings:
+      settings_acknowledged_ = settings_acknowledged_ || frame.has(Http2Frame::kAck);
       return InspectControlFrame(now);
     default:
       return InspectControlFrame(now);
@@ -109,7 +83,7 @@ absl::Status Http2Guard::InspectCall() {
 
 // An empty CONTINUATION counts, too: there may be any number of them in a block.
 absl::Status Http2Guard::InspectHeaders(uint32_t length, bool end_headers) {
-  block_bytes_ += kFrameHeaderBytes + length;
+  block_bytes_ += Http2Frame::kHeaderBytes + length;
   if (block_bytes_ > limits_.header_block_bytes) {
     return absl::ResourceExhaustedError(
         absl::StrCat("a header block of more than ", limits_.header_block_bytes, " bytes"));

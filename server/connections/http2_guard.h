@@ -7,13 +7,15 @@
 // and needs a few hundred bytes a connection.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/connections/http2_frame.h"
 #include "server/connections/token_bucket.h"
 
 namespace denoise {
@@ -50,12 +52,17 @@ class Http2Guard {
     TokenBucket control_frames;
   };
 
+  // Hears of each frame.
+  using OnFrame = std::function<void(const Http2Frame&)>;
+
   // `address` is shared by the guards of its connections, and outlives them.
-  Http2Guard(const Limits& limits, absl::Time now, AddressBudget* address)
+  Http2Guard(const Limits& limits, absl::Time now, AddressBudget* address,
+             OnFrame on_frame = nullptr)
       : limits_(limits),
         resets_(limits.resets, now),
         control_frames_(limits.control_frames, now),
-        address_(address) {}
+        address_(address),
+        on_frame_(std::move(on_frame)) {}
 
   // The next bytes that the client sent, split anywhere. An error says why the connection has to be
   // closed; then do not call it again.
@@ -66,10 +73,8 @@ class Http2Guard {
 
  private:
   static constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-  static constexpr size_t kFrameHeaderBytes = 9;
-
   absl::Status InspectPreface(std::string_view& bytes);
-  absl::Status InspectFrame(absl::Time now);
+  absl::Status InspectFrame(const Http2Frame& frame, absl::Time now);
   absl::Status InspectCall();
   absl::Status InspectReset(absl::Time now);
   absl::Status InspectControlFrame(absl::Time now);
@@ -79,10 +84,9 @@ class Http2Guard {
   TokenBucket resets_;
   TokenBucket control_frames_;
   AddressBudget* const address_;
+  const OnFrame on_frame_;    // may be null
   size_t preface_bytes_ = 0;  // that have come
-  std::array<uint8_t, kFrameHeaderBytes> header_ = {};
-  size_t header_bytes_ = 0;    // of the next frame that have come
-  uint32_t payload_left_ = 0;  // of the frame that is under way
+  Http2FrameReader frames_;
   bool settings_acknowledged_ = false;
   int calls_before_settings_ = 0;
   size_t block_bytes_ = 0;  // of the header block that is under way

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,34 @@ TEST_F(ConnectionLimitsTest, OneAddressLeavesRoomForOthers) {
   EXPECT_EQ(Fill("192.0.2.3"), 2);
   EXPECT_THAT(std::string(refusal_.message()), HasSubstr("there are 10 connections"));
   EXPECT_EQ(limits_->connections(), 10);
+}
+
+TEST_F(ConnectionLimitsTest, RoomIsMadeInTheLimitThatIsReached) {
+  std::vector<std::optional<std::string>> asked;
+  const auto make_room = [&](const std::optional<std::string>& address) {
+    asked.push_back(address);
+    slots_.pop_back();
+    return true;
+  };
+  Fill("192.0.2.1");
+  EXPECT_TRUE(limits_->Admit("192.0.2.1", now_, make_room).ok());
+  Fill("192.0.2.2");
+  Fill("192.0.2.3");
+  EXPECT_TRUE(limits_->Admit("192.0.2.4", now_, make_room).ok());
+  EXPECT_THAT(asked, testing::ElementsAre("192.0.2.1", std::nullopt));
+}
+
+TEST_F(ConnectionLimitsTest, NoRoomIsMadeForAnAddressThatConnectsTooQuickly) {
+  const auto make_room = [&](const std::optional<std::string>&) {
+    slots_.pop_back();
+    return true;
+  };
+  Fill("192.0.2.1");  // and one more, which takes a token
+  EXPECT_TRUE(limits_->Admit("192.0.2.1", now_, make_room).ok());
+  const size_t slots = slots_.size();
+  EXPECT_THAT(std::string(limits_->Admit("192.0.2.1", now_, make_room).status().message()),
+              HasSubstr("--max-connection-rate"));
+  EXPECT_EQ(slots_.size(), slots);
 }
 
 TEST_F(ConnectionLimitsTest, AClosedConnectionMakesRoom) {

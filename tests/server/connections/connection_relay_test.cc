@@ -188,6 +188,53 @@ TEST_F(ConnectionRelayTest, ConnectionsBeyondTheLimitAreClosed) {
   EXPECT_EQ(second.Receive(sizeof(kPreface) - 1), kPreface);
 }
 
+TEST_F(ConnectionRelayTest, TheConnectionThatIsIdleForLongestMakesRoom) {
+  Start({.connections = {.connections = 3}, .idle_time = absl::ZeroDuration()});
+  const std::string preface = kPreface;
+  const std::string headers{0, 0, 0, 1, 4, 0, 0, 0, 1};  // of a call
+  Peer busy(address_);
+  busy.Send(preface + headers);
+  EXPECT_EQ(busy.Receive(preface.size() + headers.size()), preface + headers);
+  Peer idle(address_);
+  idle.Send(preface);
+  EXPECT_EQ(idle.Receive(preface.size()), preface);
+  Peer last(address_);
+  WaitForConnections(3);
+
+  Peer newcomer(address_);
+  EXPECT_TRUE(idle.IsClosed());
+  newcomer.Send(preface);
+  EXPECT_EQ(newcomer.Receive(preface.size()), preface);
+  EXPECT_EQ(WaitForRefusal(), ConnectionRelay::Refusal::kConnections);
+  last.Send(preface);
+  EXPECT_EQ(last.Receive(preface.size()), preface);
+  busy.Send(headers);
+  EXPECT_EQ(busy.Receive(headers.size()), headers);
+}
+
+TEST_F(ConnectionRelayTest, OnlyTheSameAddressMakesRoomWhereThatIsFull) {
+  Start({.connections = {.connections_per_address = 1}, .idle_time = absl::ZeroDuration()});
+  Peer first(address_);
+  WaitForConnections(1);
+  Peer second(address_);
+  EXPECT_TRUE(first.IsClosed());
+  second.Send(kPreface);
+  EXPECT_EQ(second.Receive(sizeof(kPreface) - 1), kPreface);
+}
+
+TEST_F(ConnectionRelayTest, AClientThatReadsNothingLosesItsConnection) {
+  Start({.unread_time = absl::Milliseconds(300)});
+  Peer peer(address_);
+  WaitForConnections(1);
+  std::thread sending([&] {
+    peer.Send(kPreface);
+    const std::string frame = DataFrame(std::string(16'000, 'x'));
+    for (int i = 0; i < 10'000; ++i) peer.Send(frame);  // more than all buffers hold
+  });
+  WaitForConnections(0);
+  sending.join();
+}
+
 TEST_F(ConnectionRelayTest, NoConnectionIsTakenWhileMemoryIsShort) {
   resident_ = 950;
   Start();
