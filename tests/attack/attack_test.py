@@ -9,6 +9,7 @@ import io
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,10 @@ class Server:
     def log_text(self):
         with open(self.log.name, encoding="utf-8") as log:
             return log.read()
+
+    def connect(self, source):
+        host, port = self.address.rsplit(":", 1)
+        return socket.create_connection((host, int(port)), PATIENCE_SECONDS, (source, 0))
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -159,6 +164,38 @@ class Limits(WithServer):
     def test_of_all_addresses(self):
         self.attack("preface-only --connections 20 --addresses 5 --hold 1",
                     "there are 12 connections, the maximum")
+
+    def test_connections_that_never_call_make_room_after_a_while(self):
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(self.server.connect(f"127.0.0.{2 + i // 6}"))
+                      for i in range(12)]
+            for connection in silent:
+                connection.sendall(http2_attacks.PREFACE)
+                self.assertNotEqual(connection.recv(9), b"")
+            with self.server.connect("127.0.0.4") as early:
+                self.assert_closed(early)
+            time.sleep(5.5)
+            with self.server.connect("127.0.0.4") as newcomer:
+                newcomer.sendall(http2_attacks.PREFACE)
+                self.assertNotEqual(newcomer.recv(9), b"")
+        self.assertIn("another connection needs its place", self.server.log_text())
+
+    def assert_closed(self, connection):
+        with contextlib.suppress(ConnectionError):
+            self.assertEqual(connection.recv(9), b"")
+
+
+class ConnectionRate(WithServer):
+    FLAGS = ("--max-connection-rate", "1")
+
+    def test_is_that_of_the_flag(self):
+        with contextlib.ExitStack() as stack:
+            for _ in range(12):
+                stack.enter_context(self.server.connect("127.0.0.2"))
+            end = time.monotonic() + PATIENCE_SECONDS
+            while "more than 1 new connections a second" not in self.server.log_text():
+                self.assertLess(time.monotonic(), end, self.server.log_text())
+                time.sleep(0.05)
 
 
 class Descriptors(WithServer):
