@@ -145,6 +145,10 @@ absl::Status Ingester::NothingReadable() const {
     return absl::InvalidArgumentError("there is no picture in it");
   }
   const auto& [file, reason] = report_.unreadable_examples.front();
+  if (report_.unreadable_files == 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("its only file, ", Quoted(file), ", is no picture: ", reason));
+  }
   return absl::InvalidArgumentError(absl::StrCat("none of its ", report_.unreadable_files,
                                                  " files is a picture; the first, ", Quoted(file),
                                                  ": ", reason));

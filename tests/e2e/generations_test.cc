@@ -175,6 +175,13 @@ TEST_F(GenerationsTest, WatchResumesAfterANumber) {
   EXPECT_TRUE(lines.back().contains("finished"));
   EXPECT_EQ(Images("second", 2), Images("first", 2));
 
+  const std::string last = lines.back()["sequence"].get<std::string>();
+  const ProcessResult nothing =
+      Run({"watch", "zoo", "--resume-after", last, "--out", Out("nothing").string()});
+  EXPECT_EQ(nothing.exit_status, kExitedCleanly);
+  EXPECT_EQ(nothing.output, "");
+  EXPECT_THAT(nothing.error, HasSubstr("there is no event after " + last));
+
   const ProcessResult wrong =
       Run({"watch", "zoo", "--resume-after", "100000", "--out", Out("third").string()});
   EXPECT_EQ(wrong.exit_status, kUsage);

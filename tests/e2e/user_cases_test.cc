@@ -305,7 +305,7 @@ std::vector<UserCase> ModelCases() {
        Denoise(GenerateWith(
            {"-c", "c1", "--sampler", "dpmpp_sde", "--solver-order", "3", "--out", "@out"})),
        0,
-       {"2 steps of dpmpp_sde"}},
+       {"2 steps of dpmpp_3m_sde"}},
       {"M9_GenerateSinglestepOfOrder3",
        Denoise(GenerateWith({"-c", "c1", "--sampler", "dpmpp_sde_singlestep", "--solver-order", "3",
                              "--out", "@out"})),

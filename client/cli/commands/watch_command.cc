@@ -82,6 +82,10 @@ class Watch {
     } while (ServerIsAway(status, generation.name()) && reconnector.Wait([] {}));
     interrupts_.SetHandler(nullptr);
     RETURN_IF_ERROR(status);
+    if (resumes && !view_.last_sequence()) {
+      std::fprintf(stderr, "denoise: there is no event after %lld: the generation has ended\n",
+                   static_cast<long long>(flags_.request.resume_after()));
+    }
     if (resumes) return absl::OkStatus();
     RETURN_IF_ERROR(recorder.WriteSummary());
     if (!flags_.output.json) std::puts(recorder.SummaryText(view_.finished()).c_str());

@@ -181,7 +181,7 @@ std::string EventText(const v1::TrainingEvent& event, bool evaluates) {
       return absl::StrCat("published as ", Short(event.published().model()), ", version ",
                           Printable(event.published().model_version()));
     case v1::TrainingEvent::kNotice:
-      return Printable(event.notice());
+      return StateReasonText(event.notice());  // a roll-back has the same reasons as a failure
     case v1::TrainingEvent::EVENT_NOT_SET:
       break;
   }

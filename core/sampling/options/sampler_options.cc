@@ -20,6 +20,7 @@ constexpr std::array kAliases = {
     Alias{"dpmpp_2m", {SamplerKind::kDpmSolverPlusPlus, 2}},
     Alias{"dpmpp_3m", {SamplerKind::kDpmSolverPlusPlus, 3}},
     Alias{"dpmpp_2m_sde", {SamplerKind::kSdeDpmSolverPlusPlus, 2}},
+    Alias{"dpmpp_3m_sde", {SamplerKind::kSdeDpmSolverPlusPlus, 3}},
     Alias{"dpm_solver_2s", {SamplerKind::kDpmSolverSinglestep, 2}},
     Alias{"dpm_solver_3s", {SamplerKind::kDpmSolverSinglestep, 3}},
     Alias{"dpmpp_2s", {SamplerKind::kDpmSolverPlusPlusSinglestep, 2}},

@@ -215,6 +215,8 @@ TEST_F(IngestTest, AnUploadWithoutPicturesIsRefusedAndReported) {
   ExpectRefused(ingestion, "none of its 2 files is a picture; the first, \"a.txt\": neither a PNG");
   EXPECT_EQ(ingestion.report.unreadable_files, 2);
   EXPECT_EQ(ingestion.report.unreadable_examples.size(), 2u);
+  ExpectRefused(Ingest(TarFile("a.txt", "text")),
+                "its only file, \"a.txt\", is no picture: neither a PNG");
 }
 
 TEST_F(IngestTest, ARefusedUploadIsReportedAsFarAsItWent) {

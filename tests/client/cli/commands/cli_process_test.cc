@@ -315,7 +315,7 @@ TEST_F(CliTest, NoCommandReplacesAFileUnlessItMay) {
     const auto refused = Run(command);
     EXPECT_EQ(refused.exit_status, Exited(2)) << command[0];
     EXPECT_THAT(refused.error, HasSubstr("--overwrite")) << command[0];
-    if (command[0] == "roundtrip") continue;  // of which this server knows too little
+    if (command[0] == "roundtrip") continue;  // RoundTripTest has it
     command.push_back("--overwrite");
     const auto replaced = Run(command);
     EXPECT_EQ(replaced.exit_status, Exited(0)) << command[0] << ": " << replaced.error;
@@ -935,6 +935,26 @@ TEST_F(RoundTripTest, WritesBothWaysOneAfterTheOther) {
           << "column " << column;
     }
   }
+}
+
+TEST_F(RoundTripTest, ReplacesFilesOnlyIfItMay) {
+  fs::create_directories(out());
+  WriteFile(out() / "roundtrip.png", "mine");
+  const std::vector<std::string> command = {"roundtrip", picture_.string(), "--model", "shapes",
+                                            "-c",        "circle",          "--steps", "3",
+                                            "--out",     out().string()};
+  const auto refused = Run(command);
+  EXPECT_EQ(refused.exit_status, Exited(2)) << refused.error;
+  EXPECT_THAT(refused.error, HasSubstr("--overwrite"));
+  EXPECT_EQ(ReadFile(out() / "roundtrip.png"), "mine");
+  EXPECT_TRUE(server_.diffusions().empty());
+
+  const auto replaced = RoundTrip({"--steps", "3"});  // with --overwrite
+  EXPECT_EQ(replaced.exit_status, Exited(0)) << replaced.error;
+  EXPECT_NE(ReadFile(out() / "roundtrip.png"), "mine");
+  EXPECT_GT(ReadImage(out() / "roundtrip.png").width, 0);
+
+  EXPECT_EQ(Run(command).exit_status, Exited(2)) << "also what an earlier run wrote";
 }
 
 TEST_F(RoundTripTest, RefusesAStrengthThatTakesNoStep) {

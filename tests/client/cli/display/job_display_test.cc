@@ -231,6 +231,15 @@ TEST(DatasetTexts, TellWhatWasUploadedAndWhatIsStoredOfIt) {
               AllOf(HasSubstr("UPLOAD  STORED "), HasSubstr("2.0 MB  35.0 MB")));
 }
 
+TEST(TrainingTexts, NoticesNameTheFlagsOfFieldsAsReasonsDo) {
+  const std::string reason = "it diverged. Try a lower optimizer.learning_rate";
+  v1::TrainingEvent notice;
+  notice.set_notice("rolled back to the last checkpoint, once: " + reason);
+  EXPECT_THAT(EventText(notice, false), HasSubstr("Try a lower --learning-rate"));
+  EXPECT_THAT(EventText(StateChange(v1::TrainingJob::FAILED, reason), false),
+              HasSubstr("Try a lower --learning-rate"));
+}
+
 TEST(TrainingTexts, AnUnknownStateIsToldAsSuch) {
   EXPECT_EQ(StateText(static_cast<v1::TrainingJob::State>(99)), "unknown");
 }

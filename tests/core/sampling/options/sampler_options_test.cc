@@ -28,6 +28,7 @@ TEST(ParseSampler, TakesTheOrderFromTheName) {
   EXPECT_EQ(ParseSampler("unipc_1")->solver_order, 1);
   EXPECT_EQ(ParseSampler("dpmpp_2s"), (NamedSampler{SamplerKind::kDpmSolverPlusPlusSinglestep, 2}));
   EXPECT_EQ(ParseSampler("dpmpp_2m_sde")->sampler, SamplerKind::kSdeDpmSolverPlusPlus);
+  EXPECT_EQ(ParseSampler("dpmpp_3m_sde"), (NamedSampler{SamplerKind::kSdeDpmSolverPlusPlus, 3}));
 }
 
 TEST(ParseSampler, RefusesOtherNames) {
@@ -45,7 +46,7 @@ TEST(ParseSampler, KnowsEveryNameOfTheList) {
         << list.substr(start, end - start);
     start = end + 2;
   }
-  EXPECT_EQ(names, 33);
+  EXPECT_EQ(names, 34);
 }
 
 template <typename Enum>
