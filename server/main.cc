@@ -12,6 +12,7 @@
 #include <iostream>
 
 #include "absl/time/clock.h"
+#include "server/checkpoints/checkpoint_commands.h"
 #include "server/server.h"
 #include "server/server_flags.h"
 #include "server/shutdown_signal.h"
@@ -121,6 +122,9 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto code = denoise::RunCheckpointCommand(argc, argv, std::cout, std::cerr)) {
+    return *code;
+  }
   const auto parsed = denoise::ParseServerFlags(argc, argv, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const auto& flags = std::get<denoise::ServerFlags>(parsed);

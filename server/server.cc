@@ -68,6 +68,7 @@ RequestLimits Limits(const ServerFlags& flags) {
   return {.max_steps = flags.max_steps,
           .max_images = flags.max_images_per_request,
           .max_pixels = flags.max_pixels,
+          .max_image_pixels = flags.max_image_pixels,
           .max_picture_pixels = flags.max_picture_pixels,
           .max_rows = flags.max_batch_rows,
           .max_frame_bytes = flags.max_frame_bytes};
@@ -100,7 +101,7 @@ LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
                                       Telemetry* telemetry) {
   return {.load = {.devices = devices,
                    .dtype = ParseDtype(flags.dtype),
-                   .network = {.batch_invariant = flags.batch_invariant}},
+                   .pipeline = {.batch_invariant = flags.batch_invariant}},
           .memory_bytes_max = int64_t{flags.model_memory_mib} << 20,
           .look_interval = absl::Seconds(flags.poll_models_seconds),
           .on_load = [telemetry](bool ok) { telemetry->ModelLoaded(ok); },

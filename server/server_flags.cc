@@ -14,6 +14,8 @@ constexpr char kExamples[] = R"(Examples:
   denoised --models /models --listen 0.0.0.0:50051 --metrics 0.0.0.0:9464 --device cuda:0,cuda:1
   denoised --models models --state state --training-share 0.5
   denoised --models /models --listen 0.0.0.0:443 --tls-cert server.crt --tls-key server.key
+  denoised check --help      # tell whether checkpoints would load
+  denoised convert --help    # convert single-file checkpoints
 
 Once ready, it prints "listening on HOST:PORT" and "metrics on HOST:PORT" on standard output. It
 logs to standard error. SIGTERM, SIGINT, SIGHUP and SIGQUIT let running requests finish; a
@@ -90,6 +92,9 @@ void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--max-pixels", flags.max_pixels,
                  "Maximum pixels of all images of a request together; one image alone\n"
                  "may exceed it")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-image-pixels", flags.max_image_pixels,
+                 "Maximum pixels of an image whose size a request chooses")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-picture-pixels", flags.max_picture_pixels,
                  "Maximum pixels of each picture in a request or a data set")

@@ -30,6 +30,7 @@ struct ServerFlags {
   int max_steps = 1000;
   int max_images_per_request = 64;
   int64_t max_pixels = 64 << 20;
+  int64_t max_image_pixels = 4 << 20;
   int64_t max_picture_pixels = 16 << 20;
   int max_frame_bytes = 4'000'000;
   int max_receive_bytes = 4 << 20;

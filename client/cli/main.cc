@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands/commands.h"
+#include "client/cli/commands/server_program.h"
 #include "client/cli/display/terminal.h"
 #include "client/cli/flags/help_formatter.h"
 #include "client/cli/flags/usage_error.h"
@@ -35,6 +36,9 @@ constexpr char kExamples[] = R"(Examples:
   denoise diffuse photo.png
   denoise roundtrip photo.png --class-label animals --strength 0.6
   denoise plan --sampler dpmpp_2m --steps 10
+  denoise tokenize --tokenizer sd15/tokenizer "a photo of a cat"
+  denoise check models
+  denoise convert sd15.safetensors models/sd15 --configs stable-diffusion-v1-5
   denoise datasets upload pictures/
   denoise train create -d pictures --height 32 --width 32 -n 20000 --watch
   denoise evaluate --model pictures --dataset pictures
@@ -70,6 +74,7 @@ ExitCode Main(int argc, char** argv) {
 
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   const bool json = WantsJson(arguments);
+  if (IsServerProgramCommand(arguments)) return BecomeServerProgram(arguments, json);
   std::optional<UsageError> error = CheckCommandLine(app, arguments);
   try {
     if (!error) app.parse(argc, argv);

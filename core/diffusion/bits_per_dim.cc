@@ -49,7 +49,7 @@ void BitsPerDimRun::Advance(const Network& network) {
   const at::Tensor timesteps = at::full({x0_.size(0)}, timestep, x0_.options());
   const at::Tensor x_t =
       bound_.process().Marginal(x0_, std::vector<double>(x0_.size(0), timestep)).At(noise_);
-  Measure(x_t, noise_, network.Forward({x_t, timesteps, class_labels_}));
+  Measure(x_t, noise_, network.Forward({x_t, timesteps, {.class_labels = class_labels_}}));
   noise_ = at::Tensor();
 }
 

@@ -45,11 +45,7 @@ Evaluated DenoisingLoop::Evaluate(const std::vector<Trajectory*>& trajectories) 
 }
 
 EvaluationGraph* DenoisingLoop::GraphFor(const std::vector<Trajectory*>& trajectories) {
-  if (!captures_) return nullptr;
-  if (!std::all_of(trajectories.begin(), trajectories.end(),
-                   [](const Trajectory* trajectory) { return IsLinear(*trajectory); })) {
-    return nullptr;
-  }
+  if (!captures_ || !SuitsGraph(trajectories)) return nullptr;
   const GraphShape shape = GraphShapeOf(trajectories);
   Candidate& candidate = CandidateFor(shape);
   candidate.last_used = evaluations_;

@@ -22,10 +22,32 @@ int64_t PadCount(int64_t count) {
   return (count + step - 1) / step * step;
 }
 
+int64_t TokensOf(const Condition& condition) {
+  return condition.text_states.defined() ? condition.text_states.size(0) : 0;
+}
+
+// The conditions of the batch, padded to `count` rows.
+Conditions PaddedConditions(const std::vector<Trajectory*>& trajectories, int64_t count) {
+  std::vector<SharedCondition> rows = ConditionsOf(trajectories);
+  rows.resize(count, rows.front());
+  return StackConditions(rows);
+}
+
 }  // namespace
 
+bool SuitsGraph(const std::vector<Trajectory*>& trajectories) {
+  const std::vector<SharedCondition> rows = ConditionsOf(trajectories);
+  return std::all_of(trajectories.begin(), trajectories.end(),
+                     [](const Trajectory* trajectory) { return IsLinear(*trajectory); }) &&
+         std::all_of(rows.begin(), rows.end(), [&](const SharedCondition& row) {
+           return TokensOf(*row) == TokensOf(*rows.front());
+         });
+}
+
 GraphShape GraphShapeOf(const std::vector<Trajectory*>& trajectories) {
-  GraphShape shape{.trajectories = PadCount(static_cast<int64_t>(trajectories.size())),
+  GraphShape shape{.sample = trajectories.front()->shape(),
+                   .text_tokens = TokensOf(*ConditionsOf({trajectories.front()}).front()),
+                   .trajectories = PadCount(static_cast<int64_t>(trajectories.size())),
                    .rows = 0,
                    .update = {.noise = true}};
   for (const Trajectory* trajectory : trajectories) {
@@ -42,8 +64,7 @@ EvaluationGraph::EvaluationGraph(const GraphShape& shape,
                                  const std::vector<Trajectory*>& trajectories,
                                  const Network& network, DeviceRuntime& runtime)
     : shape_(shape), network_(network), runtime_(runtime) {
-  const NetworkSpec& spec = network.spec();
-  const int64_t size = spec.in_channels * spec.height * spec.width;
+  const int64_t size = shape.sample.numel();
   const auto floats = at::TensorOptions().dtype(at::kFloat).device(runtime.device());
   state_ = at::zeros({shape.trajectories, shape.update.slots, size}, floats);
   slots_ = at::zeros({shape.trajectories, shape.update.slots, size}, floats);
@@ -52,6 +73,8 @@ EvaluationGraph::EvaluationGraph(const GraphShape& shape,
   const NumberTable table = TableOf(trajectories);
   bytes_ = at::empty({table.num_bytes()}, floats.dtype(at::kByte));
   numbers_ = table.View(bytes_);
+  conditions_ = PaddedConditions(trajectories, shape.rows);
+  if (network.spec().num_class_embeds > 0) conditions_.class_labels = numbers_.labels;
   Load(trajectories, table);
   graph_ = runtime.Capture([this] { Run(); });
 }
@@ -84,6 +107,7 @@ NumberTable EvaluationGraph::TableOf(const std::vector<Trajectory*>& trajectorie
 void EvaluationGraph::Load(const std::vector<Trajectory*>& trajectories, const NumberTable& table) {
   const int64_t count = static_cast<int64_t>(trajectories.size());
   runtime_.UploadInto(table.Pack(runtime_), bytes_);
+  conditions_.CopyFrom(PaddedConditions(trajectories, shape_.rows));
   const std::vector<at::Tensor> slots = PaddedSlots(trajectories, shape_.update.slots);
   at::Tensor state = state_.narrow(0, 0, count).flatten(0, 1);
   at::cat_out(state, slots);
@@ -96,13 +120,13 @@ void EvaluationGraph::Load(const std::vector<Trajectory*>& trajectories, const N
 
 void EvaluationGraph::Run() {
   const GroupNumbers& group = numbers_.groups.front();
-  const NetworkSpec& spec = network_.spec();
-  const at::Tensor x = state_.select(1, 0).view({-1, spec.in_channels, spec.height, spec.width});
-  NetworkInput input{.x = (x * numbers_.input_scale).index_select(0, numbers_.owners),
-                     .timesteps = numbers_.timesteps};
-  if (spec.num_class_embeds > 0) input.class_labels = numbers_.labels;
+  const auto [channels, height, width] = shape_.sample;
+  const at::Tensor x = state_.select(1, 0).view({-1, channels, height, width});
+  const NetworkInput input{.x = (x * numbers_.input_scale).index_select(0, numbers_.owners),
+                           .timesteps = numbers_.timesteps,
+                           .conditions = conditions_};
   const at::Tensor rows = network_.Forward(input)
-                              .narrow(1, 0, spec.in_channels)
+                              .narrow(1, 0, channels)
                               .index_select(0, group.row_index)
                               .view({shape_.trajectories, shape_.update.rows, -1});
   const at::Tensor columns = UpdateColumns(state_, rows, noise_);

@@ -18,12 +18,17 @@ namespace denoise {
 
 // What a graph is captured for. Batches are padded up to it.
 struct GraphShape {
+  SampleShape sample;
+  int64_t text_tokens = 0;  // of each row
   int64_t trajectories = 1;
   int64_t rows = 1;  // of the network call
   UpdateShape update;
 
   auto operator<=>(const GraphShape&) const = default;
 };
+
+// Whether a graph can hold the next evaluations: all are IsLinear, and texts are of one length.
+bool SuitsGraph(const std::vector<Trajectory*>& trajectories);
 
 // The shape that the next evaluations of `trajectories` are padded to: counts up to 8 as they are,
 // larger ones up to the next of four steps between powers of two, so that padding adds at most a
@@ -38,7 +43,7 @@ class EvaluationGraph {
   EvaluationGraph(const GraphShape& shape, const std::vector<Trajectory*>& trajectories,
                   const Network& network, DeviceRuntime& runtime);
 
-  // As DenoisingLoop::Evaluate, for trajectories of the graph's shape that are all IsLinear.
+  // As DenoisingLoop::Evaluate, for trajectories of the graph's shape that SuitsGraph allows.
   // Returns the predicted x0.
   at::Tensor Evaluate(const std::vector<Trajectory*>& trajectories);
 
@@ -53,10 +58,11 @@ class EvaluationGraph {
   // Constant in place, on the device. T, K, D: trajectories, slots and elements of a picture.
   at::Tensor bytes_;  // of a NumberTable
   EvaluationNumbers numbers_;
-  at::Tensor state_;  // [T, K, D]
-  at::Tensor noise_;  // [T, 1, D]
-  at::Tensor x0_;     // [T, 1, D], a result
-  at::Tensor slots_;  // [T, K, D], a result
+  Conditions conditions_;  // of shape_.rows rows
+  at::Tensor state_;       // [T, K, D]
+  at::Tensor noise_;       // [T, 1, D]
+  at::Tensor x0_;          // [T, 1, D], a result
+  at::Tensor slots_;       // [T, K, D], a result
   std::unique_ptr<DeviceGraph> graph_;
 };
 

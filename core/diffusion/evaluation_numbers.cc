@@ -107,8 +107,8 @@ void NumberTable::CollateRows(const std::vector<Trajectory*>& trajectories) {
   for (size_t i = 0; i < trajectories.size(); ++i) {
     const Evaluation& evaluation = trajectories[i]->next();
     floats_[input_scale_.begin + i] = static_cast<float>(evaluation.input_scale);
-    for (const int64_t label : RowLabels(trajectories[i]->conditioning(), evaluation)) {
-      labels[row] = label;
+    for (const SharedCondition& told : RowConditions(trajectories[i]->conditioning(), evaluation)) {
+      labels[row] = told->class_label.value_or(0);
       owners[row] = static_cast<int64_t>(i);
       timesteps[row++] = static_cast<float>(evaluation.timestep);
     }

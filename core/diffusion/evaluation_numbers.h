@@ -62,7 +62,7 @@ struct GroupNumbers {
 };
 
 struct EvaluationNumbers {
-  at::Tensor labels;       // [rows] int64
+  at::Tensor labels;       // [rows] int64; 0 for a row without a class
   at::Tensor owners;       // [rows] int64: the trajectory of each row
   at::Tensor timesteps;    // [rows] float32
   at::Tensor input_scale;  // [trajectories, 1, 1, 1]
@@ -70,7 +70,7 @@ struct EvaluationNumbers {
 };
 
 // Collates the next evaluations of `trajectories`. The order of a trajectory's rows is that of
-// RowLabels.
+// RowConditions.
 class NumberTable {
  public:
   // The padded counts may exceed what the trajectories need; the padding repeats the first row.

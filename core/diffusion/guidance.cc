@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "core/base/check.h"
+
 namespace denoise {
 namespace {
 
@@ -26,21 +28,20 @@ bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation) {
          guidance.sigmas.Contains(evaluation.sigma / evaluation.alpha);
 }
 
-std::vector<int64_t> RowLabels(const Conditioning& conditioning, const Evaluation& evaluation) {
-  std::vector<int64_t> labels;
-  for (const ClassWeight& entry : conditioning.class_weights) labels.push_back(entry.class_label);
-  if (labels.empty()) labels.push_back(0);
+std::vector<SharedCondition> RowConditions(const Conditioning& conditioning,
+                                           const Evaluation& evaluation) {
+  std::vector<SharedCondition> rows;
+  for (const WeightedCondition& entry : conditioning.conditions) rows.push_back(entry.condition);
   if (IsGuided(conditioning, evaluation)) {
-    labels.push_back(conditioning.null_class_label.value_or(0));
+    DENOISE_DCHECK(conditioning.unconditional != nullptr);
+    rows.push_back(conditioning.unconditional);
   }
-  return labels;
+  return rows;
 }
 
 std::vector<double> RowWeights(const Conditioning& conditioning, const Evaluation& evaluation) {
-  std::vector<double> weights(ConditionalRows(conditioning), 1.0);
-  for (size_t i = 0; weights.size() > 1 && i < weights.size(); ++i) {
-    weights[i] = conditioning.class_weights[i].weight;
-  }
+  std::vector<double> weights;
+  for (const WeightedCondition& entry : conditioning.conditions) weights.push_back(entry.weight);
   if (!IsGuided(conditioning, evaluation)) return weights;
   for (double& weight : weights) weight *= conditioning.guidance.scale;
   weights.push_back(1 - conditioning.guidance.scale);
@@ -48,7 +49,7 @@ std::vector<double> RowWeights(const Conditioning& conditioning, const Evaluatio
 }
 
 int ConditionalRows(const Conditioning& conditioning) {
-  return std::max(1, static_cast<int>(conditioning.class_weights.size()));
+  return static_cast<int>(conditioning.conditions.size());
 }
 
 int NumRows(const Conditioning& conditioning, const Evaluation& evaluation) {
@@ -67,10 +68,10 @@ int MaxRows(const Conditioning& conditioning, const SamplerPlan& plan) {
   return most;
 }
 
-at::Tensor BlendRows(const at::Tensor& rows, const std::vector<ClassWeight>& class_weights) {
+at::Tensor BlendRows(const at::Tensor& rows, const std::vector<WeightedCondition>& conditions) {
   if (rows.size(0) == 1) return rows[0];
-  at::Tensor blend = rows[0] * class_weights[0].weight;
-  for (int64_t i = 1; i < rows.size(0); ++i) blend += rows[i] * class_weights[i].weight;
+  at::Tensor blend = rows[0] * conditions[0].weight;
+  for (int64_t i = 1; i < rows.size(0); ++i) blend += rows[i] * conditions[i].weight;
   return blend;
 }
 

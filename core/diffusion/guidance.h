@@ -1,20 +1,20 @@
-// What an image should show and how strongly: class weights, classifier-free guidance, and the rows
-// of a network batch that both take. docs/guidance.md shows what each does.
+// What an image should show and how strongly: weighted conditions, classifier-free guidance, and the
+// rows of a network batch that both take. docs/guidance.md shows what each does.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <vector>
 
+#include "core/nn/condition.h"
 #include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 
-struct ClassWeight {
-  int64_t class_label = 0;
+struct WeightedCondition {
+  SharedCondition condition = NoCondition();
   double weight = 1;  // above 0; the weights of an image sum to 1
 };
 
@@ -36,28 +36,28 @@ struct Guidance {
 };
 
 struct Conditioning {
-  // One row each. Empty where the network is not class-conditional, which takes one row.
-  std::vector<ClassWeight> class_weights;
+  std::vector<WeightedCondition> conditions = {WeightedCondition()};  // one row each, at least one
   // What the unconditional row is told; required for guidance.
-  std::optional<int64_t> null_class_label;
-  Guidance guidance;
+  SharedCondition unconditional = nullptr;
+  Guidance guidance = {};
 };
 
 // Whether `evaluation` takes an unconditional row.
 bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation);
 
-// What each row of `evaluation` is told: the class labels, then the null class where it is guided.
-// 0 stands in for a network that is not class-conditional.
-std::vector<int64_t> RowLabels(const Conditioning& conditioning, const Evaluation& evaluation);
+// What each row of `evaluation` is told: the conditions, then the unconditional one where it is
+// guided.
+std::vector<SharedCondition> RowConditions(const Conditioning& conditioning,
+                                           const Evaluation& evaluation);
 
 // The weight of each of those rows in the guided prediction, m = sum_i weight_i row_i, before any
-// rescaling: the class weights where it is not guided, else scale * class weight and 1 - scale.
+// rescaling: the conditions' weights where it is not guided, else scale * weight and 1 - scale.
 std::vector<double> RowWeights(const Conditioning& conditioning, const Evaluation& evaluation);
 
 // How many rows those are.
 int NumRows(const Conditioning& conditioning, const Evaluation& evaluation);
 
-// How many of them are conditional: one for each class, at least one.
+// How many of them are conditional.
 int ConditionalRows(const Conditioning& conditioning);
 
 // How many they would be if guidance had no interval.
@@ -68,7 +68,7 @@ int MaxRows(const Conditioning& conditioning, const SamplerPlan& plan);
 
 // The conditional prediction of one image, sum_i w_i rows_i, [C, H, W] of [ConditionalRows(), C, H,
 // W]. With guidance this is the conjunction of Liu et al. 2022, whose weights are scale * w_i.
-at::Tensor BlendRows(const at::Tensor& rows, const std::vector<ClassWeight>& class_weights);
+at::Tensor BlendRows(const at::Tensor& rows, const std::vector<WeightedCondition>& conditions);
 
 // The guided prediction of one image, both arguments and the result [C, H, W]:
 // m = unconditional + scale * (conditional - unconditional), times

@@ -58,6 +58,16 @@ std::vector<UpdateGroup> GroupForUpdate(const std::vector<Trajectory*>& trajecto
   return groups;
 }
 
+std::vector<SharedCondition> ConditionsOf(const std::vector<Trajectory*>& trajectories) {
+  std::vector<SharedCondition> rows;
+  for (const Trajectory* trajectory : trajectories) {
+    for (SharedCondition& row : RowConditions(trajectory->conditioning(), trajectory->next())) {
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
 at::Tensor UpdateColumns(const at::Tensor& slots, const at::Tensor& rows, const at::Tensor& noise) {
   std::vector<at::Tensor> parts = {slots, rows, slots.narrow(1, 0, 1)};
   if (noise.defined()) parts.push_back(noise);
@@ -74,7 +84,7 @@ RowBatch::RowBatch(std::vector<Trajectory*> trajectories, const Network& network
                    DeviceRuntime& runtime)
     : trajectories_(std::move(trajectories)),
       runtime_(runtime),
-      channels_(network.spec().in_channels),
+      channels_(trajectories_.front()->shape().channels),
       groups_(GroupForUpdate(trajectories_, runtime.device())),
       table_(trajectories_, groups_),
       numbers_(table_.View(runtime.Upload(table_.Pack(runtime)))) {
@@ -85,7 +95,8 @@ RowBatch::RowBatch(std::vector<Trajectory*> trajectories, const Network& network
     input_.x = input_.x.index_select(0, numbers_.owners);
   }
   input_.timesteps = numbers_.timesteps;
-  if (network.spec().num_class_embeds > 0) input_.class_labels = numbers_.labels;
+  input_.conditions = StackConditions(ConditionsOf(trajectories_));
+  if (network.spec().num_class_embeds > 0) input_.conditions.class_labels = numbers_.labels;
 }
 
 at::Tensor RowBatch::Update(const at::Tensor& output) {
@@ -164,7 +175,7 @@ std::vector<Trajectory*> RowBatch::MembersOf(const UpdateGroup& group) const {
 at::Tensor RowBatch::Conditional(int64_t i, const at::Tensor& output, int64_t channel) const {
   const Conditioning& conditioning = trajectories_[i]->conditioning();
   const at::Tensor rows = output.narrow(0, table_.row_begin(i), ConditionalRows(conditioning));
-  return BlendRows(rows.narrow(1, channel, channels_), conditioning.class_weights);
+  return BlendRows(rows.narrow(1, channel, channels_), conditioning.conditions);
 }
 
 at::Tensor RowBatch::RescaledPrediction(int64_t i, const at::Tensor& output) const {

@@ -24,12 +24,12 @@ namespace denoise {
 
 class RowBatch {
  public:
-  // None of `trajectories` is done; all suit `network`; they outlive the batch and nothing else
+  // None of `trajectories` is done; all have one shape and suit `network`; they outlive the batch and nothing else
   // touches them meanwhile. `runtime` is one of the network's device, and outlives the batch.
   RowBatch(std::vector<Trajectory*> trajectories, const Network& network, DeviceRuntime& runtime);
 
-  // Each trajectory's rows together: one for each of its classes, then its unconditional row where
-  // it is guided.
+  // Each trajectory's rows together: one for each of its conditions, then its unconditional row
+  // where it is guided.
   const NetworkInput& input() const { return input_; }
 
   // Guidance, x0, clipping, the update and its noise: every trajectory moves past its evaluation.
@@ -57,7 +57,7 @@ class RowBatch {
 
   std::vector<Trajectory*> trajectories_;
   DeviceRuntime& runtime_;
-  int64_t channels_;
+  const int64_t channels_;  // of x
   std::vector<UpdateGroup> groups_;
   NumberTable table_;
   EvaluationNumbers numbers_;
@@ -67,6 +67,9 @@ class RowBatch {
 // How the trajectories' products are grouped on `device`.
 std::vector<UpdateGroup> GroupForUpdate(const std::vector<Trajectory*>& trajectories,
                                         at::Device device);
+
+// What the rows of a batch are told, in its order.
+std::vector<SharedCondition> ConditionsOf(const std::vector<Trajectory*>& trajectories);
 
 // The columns [slots ; rows ; x0 ; z] of a group's second product, [n, columns, D]; x0 is yet to be
 // filled in. `noise` is undefined where the shape has none.

@@ -42,8 +42,9 @@ void SampleRun::BeginGroup() {
     SampleRequest request = request_(i);
     rows += MaxRows(request.conditioning, *plan_);
     if (rows > max_rows_ && !group_.empty()) return;
-    group_.emplace_back(plan_, std::move(request.conditioning), request.seed, network_, *runtime_,
-                        request.start, std::move(request.inpainting));
+    group_.emplace_back(plan_, std::move(request.conditioning), request.seed,
+                        request.shape.value_or(network_.spec().sample), *runtime_, request.start,
+                        std::move(request.inpainting));
   }
 }
 

@@ -22,13 +22,14 @@ struct SampleRequest {
   Conditioning conditioning;
   Start start = NoiseStart();
   std::optional<Inpainting> inpainting;
+  std::optional<SampleShape> shape;  // absent: the network's own
 };
 
 // Makes `count` images in groups that run side by side, one network call at a time. Not
 // thread-safe.
 class SampleRun {
  public:
-  // Image i is what `request(i)` asks for. A group has as many images as `max_rows` rows of a
+  // Image i is what `request(i)` asks for; all have one shape. A group has as many images as `max_rows` rows of a
   // network call allow, and at least one. `network` outlives the run. `runtime` is one of its
   // device; runs of one task share it.
   SampleRun(const Network& network, std::shared_ptr<DeviceRuntime> runtime,

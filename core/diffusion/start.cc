@@ -22,20 +22,20 @@ at::Tensor Mix(const NoiseStart& start, const at::Tensor& own, at::IntArrayRef s
 
 }  // namespace
 
-at::Tensor StartingState(const Start& start, const SamplerPlan& plan, bool inpainted,
-                         NoiseSource& source, at::IntArrayRef shape) {
+StartingState FindStartingState(const Start& start, const SamplerPlan& plan, bool draws_known,
+                                NoiseSource& source, at::IntArrayRef shape) {
   const Evaluation& first = plan.evaluations.front();
   const at::Tensor own = source.Draw(shape);
   if (const auto* from = std::get_if<PictureStart>(&start)) {
-    return from->picture * first.alpha + own * first.sigma;
+    return {from->picture * first.alpha + own * first.sigma, own};
   }
   if (const auto* from = std::get_if<FrameStart>(&start)) {
-    // Inpainting drew noise for the known part at the end of every skipped step.
-    const int draws = plan.draws_left_out + (inpainted ? plan.first_step : 0);
+    const int draws = plan.draws_left_out + (draws_known ? plan.first_step : 0);
     for (int draw = 0; draw < draws; ++draw) source.Draw(shape);
-    return from->frame / first.input_scale;
+    return {from->is_x ? from->frame : from->frame / first.input_scale, own};
   }
-  return Mix(std::get<NoiseStart>(start), own, shape) * plan.init_noise_scale;
+  const at::Tensor noise = Mix(std::get<NoiseStart>(start), own, shape);
+  return {noise * plan.init_noise_scale, noise};
 }
 
 at::Tensor Slerp(const at::Tensor& a, const at::Tensor& b, double fraction) {

@@ -37,14 +37,23 @@ struct PictureStart {
 // seed and no history continues as the other one did.
 struct FrameStart {
   at::Tensor frame;
+  // Whether the frame is x itself: what a run that ended midway (RunOptions::denoising_end) left.
+  bool is_x = false;
 };
 
 using Start = std::variant<NoiseStart, PictureStart, FrameStart>;
 
-// Returns slot 0 before the plan's first evaluation, [C, H, W] on the CPU. `source` is the noise of
-// the image; `inpainted` says whether the image is inpainted.
-at::Tensor StartingState(const Start& start, const SamplerPlan& plan, bool inpainted,
-                         NoiseSource& source, at::IntArrayRef shape);
+// Before the plan's first evaluation; both [C, H, W] on the CPU.
+struct StartingState {
+  at::Tensor x;  // slot 0
+  at::Tensor
+      noise;  // of unit variance: the noise in x, or, of a frame, in what its run started from
+};
+
+// `source` is the noise of the image; `draws_known` says whether each step of the run draws noise for
+// the known part of an inpainting.
+StartingState FindStartingState(const Start& start, const SamplerPlan& plan, bool draws_known,
+                                NoiseSource& source, at::IntArrayRef shape);
 
 // Interpolates along the great circle from `a` (fraction 0) to `b` (1): sin((1 - f) w) / sin(w) a +
 // sin(f w) / sin(w) b, where w is the angle between them (Shoemake 1985). Unlike a straight line

@@ -8,23 +8,24 @@
 namespace denoise {
 
 Trajectory::Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning,
-                       uint64_t seed, const Network& network, DeviceRuntime& runtime,
+                       NoiseSource noise, const SampleShape& shape, DeviceRuntime& runtime,
                        const Start& start, std::optional<Inpainting> inpainting)
     : plan_(std::move(plan)),
       conditioning_(std::move(conditioning)),
-      noise_source_(seed),
+      shape_(shape),
+      noise_source_(std::move(noise)),
       inpainting_(std::move(inpainting)) {
   DENOISE_DCHECK(plan_ != nullptr && !plan_->evaluations.empty());
-  DENOISE_DCHECK(runtime.device() == network.device());
-  const NetworkSpec& spec = network.spec();
-  slots_ = at::zeros({plan_->slots, spec.in_channels, spec.height, spec.width},
-                     at::TensorOptions().dtype(at::kFloat).device(network.device()));
-  slots_[0].copy_(UploadCopy(
-      StartingState(start, *plan_, inpainting_.has_value(), noise_source_, slots_.sizes().slice(1)),
-      runtime));
+  slots_ = at::zeros({plan_->slots, shape.channels, shape.height, shape.width},
+                     at::TensorOptions().dtype(at::kFloat).device(runtime.device()));
+  const bool fresh_noise = inpainting_.has_value() && inpainting_->fresh_noise;
+  const StartingState first =
+      FindStartingState(start, *plan_, fresh_noise, noise_source_, slots_.sizes().slice(1));
+  slots_[0].copy_(UploadCopy(first.x, runtime));
   if (!inpainting_) return;
+  if (!fresh_noise) known_noise_ = first.noise;
   DENOISE_DCHECK(inpainting_->picture.sizes() == slots_.sizes().slice(1));
-  DENOISE_DCHECK(inpainting_->mask.sizes() == at::IntArrayRef({1, spec.height, spec.width}));
+  DENOISE_DCHECK(inpainting_->mask.sizes() == at::IntArrayRef({1, shape.height, shape.width}));
   inpainting_->picture = UploadCopy(inpainting_->picture, runtime);
   inpainting_->mask = UploadCopy(inpainting_->mask, runtime);
 }
@@ -37,10 +38,15 @@ const at::Tensor& Trajectory::noise() {
   return noise_;
 }
 
+NoiseLevel Trajectory::KnownLevel() const {
+  const bool last = position_ + 1 == plan_->evaluations.size();
+  return last && !inpainting_->fresh_noise ? NoiseLevel{1, 0} : plan_->LevelAfter(position_);
+}
+
 const at::Tensor& Trajectory::known(DeviceRuntime& runtime) {
   DENOISE_DCHECK(KeepsKnown());
   if (known_.defined()) return known_;
-  const NoiseLevel level = plan_->LevelAfter(position_);
+  const NoiseLevel level = KnownLevel();
   at::Tensor known = inpainting_->picture * level.alpha;
   if (level.sigma != 0) {
     if (!known_noise_.defined()) known_noise_ = noise_source_.Draw(known.sizes());
@@ -55,7 +61,7 @@ void Trajectory::Advance(at::Tensor slots) {
   if (next().ends_step) ++steps_done_;
   slots_ = std::move(slots);
   noise_.reset();
-  known_noise_.reset();
+  if (inpainting_.has_value() && inpainting_->fresh_noise) known_noise_.reset();
   known_.reset();
   ++position_;
 }

@@ -18,21 +18,25 @@
 
 namespace denoise {
 
-// Repaints a picture where a mask says so, and keeps the rest: at the end of every step x becomes
-// mask * x + (1 - mask) * the picture at that noise level, with fresh noise each time (Lugmayr et
-// al. 2022, section 4.1).
+// Repaints a picture where a mask says so, and keeps the rest: on the way x becomes mask * x + (1 -
+// mask) * the picture at that noise level.
 struct Inpainting {
-  at::Tensor picture;  // [C, H, W] float32 in [-1, 1]
+  at::Tensor picture;  // [C, H, W] float32; in [-1, 1] unless it is latents
   at::Tensor mask;     // [1, H, W] float32 in [0, 1]; 1 where the picture is repainted
+  // True: at the end of every step, with fresh noise each time (Lugmayr et al. 2022, section 4.1).
+  // False: after every evaluation, with the noise that the image starts from, and without any after
+  // the last one; so do the library's pipelines for latents.
+  bool fresh_noise = true;
 };
 
 // Movable. Not thread-safe: one thread at a time owns it.
 class Trajectory {
  public:
-  // `plan` has at least one evaluation, and suits `start`. `network` gives the pictures' shape;
-  // `runtime` is one of its device. Neither is kept. Does not wait for the device.
-  Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning, uint64_t seed,
-             const Network& network, DeviceRuntime& runtime, const Start& start = NoiseStart(),
+  // `plan` has at least one evaluation, and suits `start`. `shape` is that of x, and those of the
+  // start and the inpainting. `runtime` is one of the network's device, and is not kept. Does not
+  // wait for the device. `noise` is a seed, or the source of an image that has drawn from it.
+  Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning, NoiseSource noise,
+             const SampleShape& shape, DeviceRuntime& runtime, const Start& start = NoiseStart(),
              std::optional<Inpainting> inpainting = std::nullopt);
 
   bool done() const { return position_ == plan_->evaluations.size(); }
@@ -48,6 +52,7 @@ class Trajectory {
   }
   int rows() const { return NumRows(conditioning_, next()); }  // requires !done()
   int steps_done() const { return steps_done_; }
+  const SampleShape& shape() const { return shape_; }
 
   // [K, C, H, W] float32 on the network's device, where K is the plan's. May share memory with the
   // trajectories of the last batch.
@@ -62,14 +67,16 @@ class Trajectory {
   const at::Tensor& noise();
 
   // Whether the next evaluation keeps the known part of an inpainted picture. Requires !done().
-  bool KeepsKnown() const { return inpainting_.has_value() && next().ends_step; }
+  bool KeepsKnown() const {
+    return inpainting_.has_value() && (next().ends_step || !inpainting_->fresh_noise);
+  }
   // [1, H, W] on the network's device. Requires KeepsKnown().
   const at::Tensor& mask() const {
     DENOISE_DCHECK(KeepsKnown());
     return inpainting_->mask;
   }
   // The picture at the noise level after the next evaluation, [C, H, W] on the network's device.
-  // Its noise is drawn once, after noise(): if the upload fails, another call has the same noise.
+  // Fresh noise is drawn once, after noise(): if the upload fails, another call has the same noise.
   // Does not wait for the device. Requires KeepsKnown().
   const at::Tensor& known(DeviceRuntime& runtime);
 
@@ -77,13 +84,16 @@ class Trajectory {
   void Advance(at::Tensor slots);
 
  private:
+  NoiseLevel KnownLevel() const;  // after the next evaluation
+
   std::shared_ptr<const SamplerPlan> plan_;
   Conditioning conditioning_;
+  SampleShape shape_;
   NoiseSource noise_source_;
   std::optional<Inpainting> inpainting_;  // on the network's device
   at::Tensor noise_;                      // of the next evaluation; undefined until asked for
-  at::Tensor known_noise_;                // the same, on the CPU
-  at::Tensor known_;                      // the same
+  at::Tensor known_noise_;                // on the CPU: the same, or the first where it is kept
+  at::Tensor known_;                      // of the next evaluation
   at::Tensor slots_;
   size_t position_ = 0;  // evaluations done
   int steps_done_ = 0;

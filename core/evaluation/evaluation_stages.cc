@@ -46,8 +46,8 @@ std::vector<int64_t> SpreadEvenly(int64_t count, int64_t size) {
 }
 
 PictureShape ShapeOf(const ModelEvaluation::Setup& setup) {
-  const NetworkSpec& spec = setup.network->spec();
-  return {spec.in_channels, spec.height, spec.width};
+  const SampleShape& shape = setup.network->spec().sample;
+  return {shape.channels, shape.height, shape.width};
 }
 
 // The class that a class-conditional network gets for `picture`, the i-th.
@@ -58,11 +58,14 @@ int64_t ClassOf(const ModelEvaluation::Setup& setup, int64_t picture, int64_t i)
 
 // The conditioning of sample i.
 Conditioning ConditioningOf(const ModelEvaluation::Setup& setup, int64_t i) {
-  Conditioning conditioning{.null_class_label = setup.null_class_label};
+  Conditioning conditioning;
+  if (setup.null_class_label) {
+    conditioning.unconditional = ClassCondition(*setup.null_class_label);
+  }
   conditioning.guidance.scale = setup.options.guidance_scale;
   if (setup.network->spec().num_class_embeds > 0) {
     const int64_t picture = SpreadPlace(i, setup.options.sample_count, setup.data->size());
-    conditioning.class_weights = {{ClassOf(setup, picture, i)}};
+    conditioning.conditions = {{ClassCondition(ClassOf(setup, picture, i))}};
   }
   return conditioning;
 }

@@ -50,9 +50,9 @@ absl::Status Validate(const ModelEvaluation::Setup& setup) {
   CheckCounts(options, setup.data->size(), violations);
   CheckClasses(setup, violations);
   const NetworkSpec& spec = setup.network->spec();
-  if (spec.in_channels != 1 && spec.in_channels != 3) {
-    violations.Add(
-        "model", absl::StrCat("must make pictures with 1 or 3 channels, makes ", spec.in_channels));
+  if (spec.sample.channels != 1 && spec.sample.channels != 3) {
+    violations.Add("model", absl::StrCat("must make pictures with 1 or 3 channels, makes ",
+                                         spec.sample.channels));
   }
   if (!std::isfinite(options.guidance_scale)) {
     violations.Add("guidance_scale", "must be finite");

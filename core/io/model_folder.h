@@ -1,4 +1,4 @@
-// The folder of a checkpoint. Internal to core/io.
+// The folder of a checkpoint.
 #pragma once
 
 #include <exception>

@@ -169,9 +169,10 @@ absl::StatusOr<ParsedModel> ParsedModel::Open(const std::filesystem::path& path)
   ASSIGN_OR_RETURN(ParsedModel model, OpenConfigs(path));
   return WithoutExceptions([&]() -> absl::StatusOr<ParsedModel> {
     ASSIGN_OR_RETURN(const ModelFolder folder, ModelFolder::Open(path));
-    ASSIGN_OR_RETURN(Weights weights,
-                     denoise::LoadWeights(folder, ComponentPrefix(folder, kUnet),
-                                          MaxWeightsBytes(model.description().unet)));
+    ASSIGN_OR_RETURN(
+        Weights weights,
+        denoise::LoadWeights(folder, ComponentPrefix(folder, kUnet), "diffusion_pytorch_model",
+                             MaxWeightsBytes(model.description().unet)));
     model.weights_ = std::make_shared<Weights>(std::move(weights));
     return std::move(model);
   });

@@ -16,11 +16,13 @@
 namespace denoise {
 namespace {
 
-constexpr char kStem[] = "diffusion_pytorch_model";
 constexpr size_t kMaxIndexBytes = size_t{16} << 20;
 constexpr size_t kMaxShards = 1000;
 // One value per tensor, and a few more.
 constexpr JsonOptions kIndexOptions = {.max_bytes = kMaxIndexBytes, .max_values = 1 << 20};
+
+// A table of integers that old text encoders have among their weights, and nobody reads.
+constexpr std::string_view kPositionIds = "position_ids";
 
 // At most this many names of wrappers are removed.
 constexpr int kMaxWrappers = 8;
@@ -74,6 +76,7 @@ absl::StatusOr<Shards> ParseIndex(std::string_view text) {
 
 absl::Status AddFile(const std::string& name, const SafetensorsFile& file, Weights& weights) {
   for (const auto& [tensor, unused] : file.header().tensors) {
+    if (tensor.ends_with(kPositionIds)) continue;
     absl::StatusOr<at::Tensor> view = file.Get(tensor);
     if (!view.ok()) return InFile(name, view.status());
     weights.tensors[tensor] = *std::move(view);
@@ -146,19 +149,24 @@ absl::StatusOr<Weights> LoadShards(const ModelFolder& folder, const std::string&
   return weights;
 }
 
+absl::StatusOr<Weights> LoadFile(const ModelFolder& folder, const std::string& name,
+                                 size_t bytes_max) {
+  ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name, bytes_max));
+  Weights weights{.tensors = {}, .file = name, .files = {}};
+  RETURN_IF_ERROR(AddFile(name, file, weights));
+  return weights;
+}
+
 absl::StatusOr<Weights> LoadFiles(const ModelFolder& folder, const std::string& prefix,
-                                  size_t bytes_max) {
-  const std::string stem = prefix + kStem;
-  const std::string index_file = stem + ".safetensors.index.json";
-  if (folder.HasFile(index_file)) return LoadShards(folder, prefix, index_file, bytes_max);
-  for (const std::string& name : {stem + ".safetensors", stem + ".fp16.safetensors"}) {
-    if (!folder.HasFile(name)) continue;
-    ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name, bytes_max));
-    Weights weights{.tensors = {}, .file = name, .files = {}};
-    RETURN_IF_ERROR(AddFile(name, file, weights));
-    return weights;
+                                  const std::string& stem, size_t bytes_max) {
+  const std::string whole = prefix + stem;
+  for (const char* variant : {"", "fp16."}) {
+    const std::string index_file = absl::StrCat(whole, ".safetensors.index.", variant, "json");
+    if (folder.HasFile(index_file)) return LoadShards(folder, prefix, index_file, bytes_max);
+    const std::string file = absl::StrCat(whole, ".", variant, "safetensors");
+    if (folder.HasFile(file)) return LoadFile(folder, file, bytes_max);
   }
-  return NoWeights(folder, prefix, stem + ".safetensors");
+  return NoWeights(folder, prefix, whole + ".safetensors");
 }
 
 // How many elements are NaN or infinite in float32, which is what networks are loaded in.
@@ -169,8 +177,8 @@ int64_t CountNonFinite(const at::Tensor& tensor) {
 }  // namespace
 
 absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix,
-                                    size_t bytes_max) {
-  ASSIGN_OR_RETURN(Weights weights, LoadFiles(folder, prefix, bytes_max));
+                                    const std::string& stem, size_t bytes_max) {
+  ASSIGN_OR_RETURN(Weights weights, LoadFiles(folder, prefix, stem, bytes_max));
   RemoveWrappers(weights.tensors);
   return weights;
 }

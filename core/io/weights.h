@@ -1,4 +1,4 @@
-// The weights of a component, in one file or in shards. Internal to core/io.
+// The weights of a component, in one file or in shards.
 #pragma once
 
 #include <cstddef>
@@ -24,14 +24,15 @@ struct Weights {
   std::map<std::string, SafetensorsFile> files;  // the files of the tensors, by name
 };
 
-// Reads the weights of the component whose files begin with `prefix` ("unet/", or "" in the root).
-// A file of more than `bytes_max` is refused unread.
+// Reads the weights of the component whose files begin with `prefix` ("unet/", or "" in the root)
+// and `stem` ("diffusion_pytorch_model"). A file of more than `bytes_max` is refused unread.
 //
-// Uses the first that exists of diffusion_pytorch_model.safetensors.index.json (with the shards it
-// names), diffusion_pytorch_model.safetensors and diffusion_pytorch_model.fp16.safetensors. Shards
-// are files in the same folder and hold exactly the tensors that the index lists. Pickled weights
+// Uses the first that exists of STEM.safetensors.index.json (with the shards it names),
+// STEM.safetensors, STEM.safetensors.index.fp16.json and STEM.fp16.safetensors. Shards are files in
+// the same folder and hold exactly the tensors that the index lists. Pickled weights
 // (.bin) are never read. First parts that all names have in common ("module.") are removed.
 absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix,
+                                    const std::string& stem = "diffusion_pytorch_model",
                                     size_t bytes_max = std::numeric_limits<size_t>::max());
 
 // InvalidArgument names the tensors with values that are not finite in float32, up to 20. Reads

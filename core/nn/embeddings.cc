@@ -40,10 +40,7 @@ TimeProjection TimeProjection::Load(const WeightScope& root, const UNet2DConfig&
   projection.batch_invariant = options.batch_invariant;
   switch (projection.type) {
     case TimeEmbeddingType::kPositional:
-      projection.frequencies = PositionalFrequencies(channels / 2, config.freq_shift, device);
-      projection.cosines_first = config.flip_sin_to_cos;
-      projection.pad_one = channels % 2 == 1;
-      break;
+      return Positional(channels, config.freq_shift, config.flip_sin_to_cos, device, options);
     case TimeEmbeddingType::kFourier: {
       // The library ignores flip_sin_to_cos here. Old files store the weight under two names.
       const at::Tensor weight =
@@ -60,6 +57,16 @@ TimeProjection TimeProjection::Load(const WeightScope& root, const UNet2DConfig&
       break;
   }
   return projection;
+}
+
+TimeProjection TimeProjection::Positional(int64_t dim, double freq_shift, bool cosines_first,
+                                          at::Device device, KernelOptions options) {
+  return {.type = TimeEmbeddingType::kPositional,
+          .frequencies = PositionalFrequencies(dim / 2, freq_shift, device),
+          .table = {},
+          .cosines_first = cosines_first,
+          .pad_one = dim % 2 == 1,
+          .batch_invariant = options.batch_invariant};
 }
 
 at::Tensor TimeProjection::operator()(const at::Tensor& numbers) const {
@@ -86,7 +93,7 @@ EmbeddingMlp EmbeddingMlp::Load(const WeightScope& scope, int64_t in, int64_t ou
 }
 
 at::Tensor EmbeddingMlp::operator()(const at::Tensor& x) const {
-  return linear_2(Activate(Activation::kSilu, linear_1(x), options));
+  return linear_2(Activate(activation, linear_1(x), options));
 }
 
 Conditioner Conditioner::Load(const WeightScope& root, const UNet2DConfig& config,

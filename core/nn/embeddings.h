@@ -25,17 +25,20 @@ struct TimeProjection {
 
   static TimeProjection Load(const WeightScope& root, const UNet2DConfig& config, at::Device device,
                              KernelOptions options);
+  static TimeProjection Positional(int64_t dim, double freq_shift, bool cosines_first,
+                                   at::Device device, KernelOptions options);
   // The size of the vector.
   static int64_t Dim(const UNet2DConfig& config);
   // numbers [B] float32 -> [B, dim] float32 (learned: in the table's dtype).
   at::Tensor operator()(const at::Tensor& numbers) const;
 };
 
-// Linear, SiLU, Linear.
+// Linear, activation, Linear.
 struct EmbeddingMlp {
   Linear linear_1;
   Linear linear_2;
   KernelOptions options;
+  Activation activation = Activation::kSilu;
 
   static EmbeddingMlp Load(const WeightScope& scope, int64_t in, int64_t out,
                            KernelOptions options);

@@ -5,17 +5,21 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mish.h>
 #include <ATen/ops/mkldnn_convolution.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/zeros.h>
 
 #include <utility>
 #include <vector>
 
 #include "core/nn/cpu_kernels.h"
 #include "core/nn/cpu_normalize.h"
+#include "core/nn/cpu_tokens.h"
+#include "core/nn/onednn.h"
 
 namespace denoise::nn {
 namespace {
@@ -29,6 +33,11 @@ at::Tensor InChannelsLast(const at::Tensor& x) {
       .as_strided(x.sizes(), {channels * height * width, 1, channels * width, channels});
 }
 
+bool ShouldPack(const at::Tensor& weight, KernelOptions options) {
+  return options.pack_weights && weight.defined() && !weight.requires_grad() &&
+         OneDnnServes(weight.device(), weight.scalar_type());
+}
+
 // [B, C] -> [B, C, 1, 1]
 at::Tensor PerPixel(const at::Tensor& x) { return x.unsqueeze(2).unsqueeze(3); }
 
@@ -39,11 +48,21 @@ bool OneDnnServes(at::Device device, at::ScalarType dtype) {
          at::globalContext().userEnabledMkldnn();
 }
 
-Linear Linear::Load(const WeightScope& scope, int64_t in, int64_t out, KernelOptions options) {
+Linear Linear::Load(const WeightScope& scope, int64_t in, int64_t out, KernelOptions options,
+                    Bias bias) {
   const Initial initial = Initial::ForFanIn(in);
   at::Tensor weight = scope.Take("weight", {out, in}, initial);
-  if (weight.defined() && options.batch_invariant) weight = weight.t().contiguous().t();
-  return {std::move(weight), scope.Take("bias", {out}, initial), options.batch_invariant};
+  if (weight.defined() && options.batch_invariant) {
+    weight = weight.t().contiguous().t();
+    if (options.pack_weights) scope.Replace("weight", weight);
+  }
+  at::Tensor added;
+  if (bias == Bias::kAdded) {
+    added = scope.Take("bias", {out}, initial);
+  } else if (weight.defined()) {
+    added = at::zeros({out}, weight.options());
+  }
+  return {std::move(weight), std::move(added), options.batch_invariant};
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
@@ -51,19 +70,48 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   return at::linear(x, weight, bias);
 }
 
+TokenLinear TokenLinear::Load(const WeightScope& scope, const Shape& shape, KernelOptions options) {
+  const Initial initial = Initial::ForFanIn(shape.in);
+  std::vector<int64_t> sizes = {shape.out, shape.in};
+  if (shape.stored_as_convolution) sizes.insert(sizes.end(), {1, 1});
+  at::Tensor weight = scope.Take("weight", sizes, initial);
+  at::Tensor bias =
+      shape.bias == Bias::kAdded ? scope.Take("bias", {shape.out}, initial) : at::Tensor();
+  if (weight.defined()) weight = weight.view({shape.out, shape.in});
+  if (ShouldPack(weight, options)) {
+    weight = onednn::PackLinear(weight);
+    scope.Replace("weight", weight);
+  }
+  return {std::move(weight), std::move(bias)};
+}
+
+at::Tensor TokenLinear::operator()(const at::Tensor& x) const {
+  if (weight.is_mkldnn()) return onednn::Linear(x.contiguous(), weight, bias);
+  return at::linear(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
+}
+
 Conv2d Conv2d::Load(const WeightScope& scope, const Shape& shape, KernelOptions options) {
   const int64_t kernel = shape.kernel;
   const Initial initial = Initial::ForFanIn(shape.in * kernel * kernel);
   at::Tensor weight = scope.Take("weight", {shape.out, shape.in, kernel, kernel}, initial);
   at::Tensor bias = scope.Take("bias", {shape.out}, initial);
-  return Make(std::move(weight), std::move(bias), shape, options);
+  Conv2d layer = Make(weight, std::move(bias), shape, options);
+  if (layer.weight.defined() && layer.weight.is_mkldnn()) scope.Replace("weight", layer.weight);
+  return layer;
 }
 
 Conv2d Conv2d::Make(const at::Tensor& weight, at::Tensor bias, const Shape& shape,
                     KernelOptions options) {
   // In training, weights are bound again for every call, so reordering would cost a copy each time.
-  const bool reorder = weight.defined() && !weight.requires_grad();
-  return {.weight = reorder ? weight.contiguous(PreferredMemoryFormat(weight.device())) : weight,
+  at::Tensor ordered = weight;
+  if (ShouldPack(weight, options)) {
+    const bool pointwise = shape.kernel == 1 && shape.stride == 1 && shape.padding == 0;
+    ordered = pointwise ? onednn::PackLinear(weight.flatten(1))
+                        : onednn::PackConvolution(weight, shape.stride, shape.padding);
+  } else if (weight.defined() && !weight.requires_grad()) {
+    ordered = weight.contiguous(PreferredMemoryFormat(weight.device()));
+  }
+  return {.weight = std::move(ordered),
           .bias = std::move(bias),
           .stride = shape.stride,
           .padding = shape.padding,
@@ -71,12 +119,21 @@ Conv2d Conv2d::Make(const at::Tensor& weight, at::Tensor bias, const Shape& shap
 }
 
 at::Tensor Conv2d::operator()(const at::Tensor& x) const {
+  if (weight.is_mkldnn()) return Packed(x);
   const std::vector<int64_t> paddings(2, padding), strides(2, stride), dilation(2, 1);
   const auto conv2d = [&](const at::Tensor& rows) {
     return at::conv2d(rows, weight, bias, strides, paddings, dilation);
   };
   if (!batch_invariant || !OneDnnServes(x.device(), x.scalar_type())) return conv2d(x);
   return at::mkldnn_convolution(InChannelsLast(x), weight, bias, paddings, strides, dilation, 1);
+}
+
+at::Tensor Conv2d::Packed(const at::Tensor& x) const {
+  const at::Tensor image = InChannelsLast(x);
+  if (weight.dim() == 4) return onednn::Convolution(image, weight, bias, stride, padding);
+  return onednn::Linear(image.permute({0, 2, 3, 1}).flatten(1, 2), weight, bias)
+      .unflatten(1, {x.size(2), x.size(3)})
+      .permute({0, 3, 1, 2});
 }
 
 GroupNorm GroupNorm::Load(const WeightScope& scope, int64_t channels, int64_t groups, double eps,
@@ -105,6 +162,22 @@ at::Tensor GroupNorm::operator()(const at::Tensor& x, std::optional<Activation> 
     if (modulation.shift.defined()) y = y + PerPixel(modulation.shift);
   }
   return activation ? Activate(*activation, y, options) : y;
+}
+
+LayerNorm LayerNorm::Load(const WeightScope& scope, int64_t channels) {
+  return {scope.Take("weight", {channels}, Initial::Constant(1)),
+          scope.Take("bias", {channels}, Initial::Constant(0))};
+}
+
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+  if (cpu::Serves({x, weight, bias})) return cpu::LayerNorm(x, weight, bias, eps);
+  return at::layer_norm(x, weight.sizes(), weight, bias, eps);
+}
+
+at::Tensor GatedGelu(const at::Tensor& x) {
+  if (cpu::Serves({x})) return cpu::GatedGelu(x);
+  const std::vector<at::Tensor> halves = x.chunk(2, -1);
+  return halves[0] * at::gelu(halves[1]);
 }
 
 at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions options) {

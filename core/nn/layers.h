@@ -9,8 +9,8 @@
 // bit what it would be alone:
 //  - Convolutions call oneDNN directly, because at::conv2d chooses between oneDNN and LibTorch's
 //    own kernels by the size of the batch.
-//  - Linear layers use our own kernel, because a matrix product's order of summation depends on its
-//    number of rows.
+//  - Linear layers of few rows use our own kernel, because a matrix product's order of summation
+//    depends on its number of rows. Those over the tokens of images use oneDNN, see onednn.h.
 //  - Functions like exp use our own kernels or run row by row: LibTorch computes the tail of a
 //    vectorised loop with other instructions than its body, and where the tail begins depends on
 //    the batch and the number of threads.
@@ -28,7 +28,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/nn/unet2d_config.h"
+#include "core/nn/unet_choices.h"
 #include "core/nn/weight_source.h"
 
 namespace denoise::nn {
@@ -38,21 +38,43 @@ struct KernelOptions {
   // Run normalisations on the CPU in our own kernel, fused with the operations around them, instead
   // of LibTorch's operators.
   bool fuse_normalization = true;
+  // Where oneDNN serves, hold weights in its own order (onednn.h). It saves time and memory, and
+  // costs gradients.
+  bool pack_weights = false;
 };
+
+enum class Bias { kNone, kAdded };
 
 // x W^T + b for x [B, in].
 struct Linear {
   at::Tensor weight;  // [out, in]; stored transposed if batch-invariant
-  at::Tensor bias;    // [out]
+  at::Tensor bias;    // [out]; zeros if the layer has none
   bool batch_invariant = true;
 
-  static Linear Load(const WeightScope& scope, int64_t in, int64_t out, KernelOptions options);
+  static Linear Load(const WeightScope& scope, int64_t in, int64_t out, KernelOptions options,
+                     Bias bias = Bias::kAdded);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// The same for every token of x [B, tokens, in] -> [B, tokens, out].
+struct TokenLinear {
+  at::Tensor weight;  // [out, in], or packed
+  at::Tensor bias;    // [out], or undefined
+
+  struct Shape {
+    int64_t in;
+    int64_t out;
+    Bias bias = Bias::kAdded;
+    bool stored_as_convolution = false;  // as [out, in, 1, 1]
+  };
+  static TokenLinear Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
 // Convolution of x [B, in, H, W].
 struct Conv2d {
-  at::Tensor weight;  // [out, in, k, k]
+  at::Tensor weight;  // [out, in, k, k], or packed; as [out, in] if it is pointwise, since oneDNN's
+                      // 1x1 convolutions want another order for each size of image
   at::Tensor bias;    // [out]
   int64_t stride = 1;
   int64_t padding = 0;
@@ -70,6 +92,9 @@ struct Conv2d {
   static Conv2d Make(const at::Tensor& weight, at::Tensor bias, const Shape& shape,
                      KernelOptions options);
   at::Tensor operator()(const at::Tensor& x) const;
+
+ private:
+  at::Tensor Packed(const at::Tensor& x) const;
 };
 
 // Optional operations around a normalisation, per row and channel: each [B, channels] or undefined.
@@ -93,6 +118,19 @@ struct GroupNorm {
   at::Tensor operator()(const at::Tensor& x, std::optional<Activation> activation = std::nullopt,
                         const Modulation& modulation = {}) const;
 };
+
+// Layer normalisation (Ba et al. 2016) of the channels of each token of x [B, tokens, channels].
+struct LayerNorm {
+  at::Tensor weight;  // [channels]
+  at::Tensor bias;    // [channels]
+  double eps = 1e-5;
+
+  static LayerNorm Load(const WeightScope& scope, int64_t channels);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+// a * GELU(b) for the halves [a, b] of the last dimension of x (Shazeer 2020), with the exact GELU.
+at::Tensor GatedGelu(const at::Tensor& x);
 
 // Applies an elementwise nonlinearity to x [B, ...].
 at::Tensor Activate(Activation activation, const at::Tensor& x, KernelOptions options);

@@ -21,21 +21,21 @@ at::Tensor Resampled(Resample resample, const at::Tensor& x) {
 
 }  // namespace
 
-ResnetBlock ResnetBlock::Load(const WeightScope& scope, const UNet2DConfig& config,
+ResnetBlock ResnetBlock::Load(const WeightScope& scope, const ResnetStyle& style,
                               const Shape& shape, KernelOptions options) {
-  const int64_t groups = config.norm_num_groups;
-  const bool scale_shift = config.resnet_time_scale_shift == TimeShift::kScaleShift;
+  const int64_t groups = style.norm_groups;
+  const bool scale_shift = style.time_shift == TimeShift::kScaleShift;
   ResnetBlock block{
-      .norm1 = GroupNorm::Load(scope / "norm1", shape.in, groups, config.norm_eps, options),
+      .norm1 = GroupNorm::Load(scope / "norm1", shape.in, groups, style.norm_eps, options),
       .conv1 = Conv2d::Load(scope / "conv1", {.in = shape.in, .out = shape.out}, options),
-      .time_projection = Linear::Load(scope / "time_emb_proj", config.time_embedding_dim,
+      .time_projection = Linear::Load(scope / "time_emb_proj", style.embedding_dim,
                                       scale_shift ? 2 * shape.out : shape.out, options),
-      .norm2 = GroupNorm::Load(scope / "norm2", shape.out, groups, config.norm_eps, options),
+      .norm2 = GroupNorm::Load(scope / "norm2", shape.out, groups, style.norm_eps, options),
       .conv2 = Conv2d::Load(scope / "conv2", {.in = shape.out, .out = shape.out}, options),
       .shortcut = std::nullopt,
       .resample = shape.resample,
-      .time_shift = config.resnet_time_scale_shift,
-      .activation = config.act_fn,
+      .time_shift = style.time_shift,
+      .activation = style.activation,
       .output_scale_factor = shape.output_scale_factor};
   if (shape.in != shape.out) {
     block.shortcut = Conv2d::Load(

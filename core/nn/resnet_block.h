@@ -7,12 +7,21 @@
 #include <optional>
 
 #include "core/nn/layers.h"
-#include "core/nn/unet2d_config.h"
+#include "core/nn/unet_choices.h"
 #include "core/nn/weight_source.h"
 
 namespace denoise::nn {
 
 enum class Resample { kNone, kDown, kUp };
+
+// What all resnet blocks of a network have in common.
+struct ResnetStyle {
+  int64_t embedding_dim;
+  int64_t norm_groups;
+  double norm_eps;
+  Activation activation = Activation::kSilu;
+  TimeShift time_shift = TimeShift::kDefault;
+};
 
 struct ResnetBlock {
   GroupNorm norm1;
@@ -32,10 +41,10 @@ struct ResnetBlock {
     Resample resample = Resample::kNone;
     double output_scale_factor = 1;
   };
-  static ResnetBlock Load(const WeightScope& scope, const UNet2DConfig& config, const Shape& shape,
+  static ResnetBlock Load(const WeightScope& scope, const ResnetStyle& style, const Shape& shape,
                           KernelOptions options);
 
-  // x [B, in, H, W], activated_embedding [B, time_embedding_dim] -> [B, out, H', W']. All blocks
+  // x [B, in, H, W], activated_embedding [B, embedding_dim] -> [B, out, H', W']. All blocks
   // share the embedding after `activation`.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& activated_embedding) const;
 };

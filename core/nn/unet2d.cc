@@ -28,29 +28,85 @@ struct Layers {
   Conv2d conv_out;
 };
 
+ResnetStyle StyleOf(const UNet2DConfig& config) {
+  return {.embedding_dim = config.time_embedding_dim,
+          .norm_groups = config.norm_num_groups,
+          .norm_eps = config.norm_eps,
+          .activation = config.act_fn,
+          .time_shift = config.resnet_time_scale_shift};
+}
+
+// One entry for each of `layers` resnets.
+std::vector<BlockAttention::Shape> LevelAttentions(const UNet2DConfig& config,
+                                                   const UNet2DLevel& level, int64_t channels,
+                                                   int64_t layers) {
+  BlockAttention::Shape shape;
+  if (level.attention) {
+    shape = Attention::Shape{.channels = channels,
+                             .heads = config.AttentionHeads(channels),
+                             .norm_groups = config.norm_num_groups,
+                             .norm_eps = config.norm_eps};
+  }
+  return std::vector<BlockAttention::Shape>(static_cast<size_t>(layers), shape);
+}
+
+std::optional<Resampling> ResamplingIf(bool resamples, const UNet2DLevel& level) {
+  return resamples ? std::optional(level.resampling) : std::nullopt;
+}
+
+std::optional<MidBlock> LoadMidBlock(const WeightScope& scope, const UNet2DConfig& config,
+                                     KernelOptions options) {
+  if (!config.mid_block) return std::nullopt;
+  MidBlock::Shape shape{.channels = config.block_out_channels.back(),
+                        .attention = {},
+                        .resnet_out = true,
+                        .output_scale_factor = config.mid_block_scale_factor};
+  if (!config.mid_attention) return MidBlock::Load(scope, StyleOf(config), shape, options);
+  // With scale-shift resnets and without groups of its own, this attention has no norm.
+  std::optional<int64_t> groups = config.attn_norm_num_groups;
+  if (!groups && config.resnet_time_scale_shift == TimeShift::kDefault) {
+    groups = config.norm_num_groups;
+  }
+  shape.attention = Attention::Shape{.channels = shape.channels,
+                                     .heads = config.AttentionHeads(shape.channels),
+                                     .norm_groups = groups,
+                                     .norm_eps = config.norm_eps,
+                                     .output_scale_factor = config.mid_block_scale_factor};
+  return MidBlock::Load(scope, StyleOf(config), shape, options);
+}
+
 Layers LoadLayers(const WeightScope& root, const UNet2DConfig& config, at::Device device,
                   at::ScalarType dtype, KernelOptions options) {
   const std::vector<int64_t>& channels = config.block_out_channels;
   const size_t levels = channels.size();
+  const ResnetStyle style = StyleOf(config);
   Layers layers;
   layers.conditioner = Conditioner::Load(root, config, device, dtype, options);
   layers.conv_in =
       Conv2d::Load(root / "conv_in", {.in = config.in_channels, .out = channels[0]}, options);
   for (size_t i = 0; i < levels; ++i) {
+    const UNet2DLevel& level = config.down_blocks[i];
     layers.down_blocks.push_back(DownBlock::Load(
-        root / "down_blocks" / i, config, config.down_blocks[i],
-        {.in = channels[i == 0 ? 0 : i - 1], .out = channels[i], .downsample = i + 1 < levels},
+        root / "down_blocks" / i, style,
+        {.in = channels[i == 0 ? 0 : i - 1],
+         .out = channels[i],
+         .attentions = LevelAttentions(config, level, channels[i], config.layers_per_block),
+         .downsample = ResamplingIf(i + 1 < levels, level),
+         .downsample_padding = config.downsample_padding},
         options));
   }
-  if (config.mid_block) layers.mid_block = MidBlock::Load(root / "mid_block", config, options);
+  layers.mid_block = LoadMidBlock(root / "mid_block", config, options);
   for (size_t i = 0; i < levels; ++i) {
-    const size_t level = levels - 1 - i;  // counted like the down blocks
-    layers.up_blocks.push_back(UpBlock::Load(root / "up_blocks" / i, config, config.up_blocks[i],
-                                             {.in = channels[i == 0 ? level : level + 1],
-                                              .out = channels[level],
-                                              .last_skip = channels[level == 0 ? 0 : level - 1],
-                                              .upsample = level > 0},
-                                             options));
+    const size_t l = levels - 1 - i;  // counted like the down blocks
+    const UNet2DLevel& level = config.up_blocks[i];
+    layers.up_blocks.push_back(UpBlock::Load(
+        root / "up_blocks" / i, style,
+        {.in = channels[i == 0 ? l : l + 1],
+         .out = channels[l],
+         .last_skip = channels[l == 0 ? 0 : l - 1],
+         .attentions = LevelAttentions(config, level, channels[l], config.layers_per_block + 1),
+         .upsample = ResamplingIf(l > 0, level)},
+        options));
   }
   layers.norm_out = GroupNorm::Load(root / "conv_norm_out", channels[0], config.norm_num_groups,
                                     config.norm_eps, options);
@@ -80,12 +136,9 @@ class UNet2D final : public Network, public std::enable_shared_from_this<UNet2D>
         dtype_(dtype),
         layers_(LoadLayers({reader, ""}, config, device, dtype, KernelsOf(options))),
         parameters_(reader.taken()) {
-    spec_ = {.in_channels = config.in_channels,
+    spec_ = {.sample = {config.in_channels, config.height, config.width},
              .out_channels = config.out_channels,
-             .height = config.height,
-             .width = config.width,
-             .num_class_embeds = config.num_class_embeds,
-             .num_parameters = 0};
+             .num_class_embeds = config.num_class_embeds};
     for (const auto& [name, tensor] : parameters_) spec_.num_parameters += tensor.numel();
   }
 
@@ -113,20 +166,18 @@ class UNet2D final : public Network, public std::enable_shared_from_this<UNet2D>
 
 void UNet2D::Check(const NetworkInput& input) const {
   const at::IntArrayRef sizes = input.x.sizes();
-  TORCH_CHECK(sizes.size() == 4 && sizes[0] > 0 && sizes[1] == spec_.in_channels &&
-                  sizes[2] == spec_.height && sizes[3] == spec_.width,
-              "x has shape ", sizes, ", expected [B, ", spec_.in_channels, ", ", spec_.height, ", ",
-              spec_.width, "]");
+  TORCH_CHECK(sizes.size() == 4 && sizes[0] > 0 && sizes.slice(1) == spec_.sample.sizes(),
+              "x has shape ", sizes, ", expected rows of ", at::IntArrayRef(spec_.sample.sizes()));
   TORCH_CHECK(input.x.scalar_type() == at::kFloat, "x must be float32");
   TORCH_CHECK(input.timesteps.defined() && input.timesteps.sizes() == at::IntArrayRef{sizes[0]} &&
                   input.timesteps.scalar_type() == at::kFloat,
               "timesteps must be [", sizes[0], "] float32");
-  TORCH_CHECK(input.class_labels.defined() == (spec_.num_class_embeds > 0),
+  TORCH_CHECK(input.conditions.class_labels.defined() == (spec_.num_class_embeds > 0),
               "class_labels must be given exactly when the network is class-conditional");
-  TORCH_CHECK(
-      !input.class_labels.defined() || (input.class_labels.sizes() == at::IntArrayRef{sizes[0]} &&
-                                        input.class_labels.scalar_type() == at::kLong),
-      "class_labels must be [", sizes[0], "] int64");
+  TORCH_CHECK(!input.conditions.class_labels.defined() ||
+                  (input.conditions.class_labels.sizes() == at::IntArrayRef{sizes[0]} &&
+                   input.conditions.class_labels.scalar_type() == at::kLong),
+              "class_labels must be [", sizes[0], "] int64");
 }
 
 at::Tensor UNet2D::Forward(const NetworkInput& input) const {
@@ -137,24 +188,24 @@ at::Tensor UNet2D::Forward(const NetworkInput& input) const {
   }
   std::vector<at::Tensor> outputs;
   for (int64_t row = 0; row < input.x.size(0); ++row) {
-    const auto alone = [row](const at::Tensor& t) { return t.defined() ? t.narrow(0, row, 1) : t; };
-    outputs.push_back(
-        ForwardBatch({alone(input.x), alone(input.timesteps), alone(input.class_labels)}));
+    outputs.push_back(ForwardBatch({input.x.narrow(0, row, 1), input.timesteps.narrow(0, row, 1),
+                                    input.conditions.Narrow(row, 1)}));
   }
   return at::cat(outputs);
 }
 
 at::Tensor UNet2D::ForwardBatch(const NetworkInput& input) const {
   const KernelOptions kernels = KernelsOf(options_);
-  const at::Tensor embedding =
-      Activate(config_.act_fn, layers_.conditioner(input.timesteps, input.class_labels), kernels);
+  const at::Tensor embedding = layers_.conditioner(input.timesteps, input.conditions.class_labels);
+  const BlockContext context{.activated_embedding = Activate(config_.act_fn, embedding, kernels),
+                             .text = {}};
 
   at::Tensor x = config_.center_input_sample ? input.x * 2 - 1 : input.x;
   x = layers_.conv_in(x.to(dtype_).contiguous(PreferredMemoryFormat(device_)));
   Skips skips{x};
-  for (const DownBlock& block : layers_.down_blocks) x = block(x, embedding, skips);
-  if (layers_.mid_block) x = (*layers_.mid_block)(x, embedding);
-  for (const UpBlock& block : layers_.up_blocks) x = block(x, embedding, skips);
+  for (const DownBlock& block : layers_.down_blocks) x = block(x, context, skips);
+  if (layers_.mid_block) x = (*layers_.mid_block)(x, context);
+  for (const UpBlock& block : layers_.up_blocks) x = block(x, context, skips);
 
   x = layers_.conv_out(layers_.norm_out(x, Activation::kSilu)).to(at::kFloat).contiguous();
   // Networks with Fourier features are trained on sigmas and predict the noise as a score (Song et

@@ -9,18 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/nn/unet_choices.h"
 
 namespace denoise {
-
-enum class Activation { kSilu, kMish, kGelu, kRelu };
-enum class TimeEmbeddingType { kPositional, kFourier, kLearned };
-enum class ClassEmbedding { kNone, kTable, kTimestep, kIdentity };
-// How a resnet block uses the time embedding: an added shift, or a scale and a shift after its
-// second norm.
-enum class TimeShift { kDefault, kScaleShift };
-// How a level changes resolution: by a convolution that is strided or follows an upsampling, or by
-// a resnet block around a pooling or upsampling.
-enum class Resampling { kConv, kResnet };
 
 // One level of the down or up blocks. Up blocks are listed from the deepest level.
 struct UNet2DLevel {

@@ -9,133 +9,137 @@
 namespace denoise::nn {
 namespace {
 
-Attention LoadLevelAttention(const WeightScope& scope, const UNet2DConfig& config, int64_t channels,
-                             KernelOptions options) {
-  return Attention::Load(scope,
-                         {.channels = channels,
-                          .heads = config.AttentionHeads(channels),
-                          .norm_groups = config.norm_num_groups,
-                          .norm_eps = config.norm_eps},
-                         options);
-}
-
 // A strided 3x3 convolution. Padding 0 means to pad the right and the bottom by one, like
 // TensorFlow did for the first checkpoints.
 at::Tensor Downsampled(const Conv2d& conv, const at::Tensor& x) {
   return conv(conv.padding == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
 }
 
-at::Tensor Upsampled(const Conv2d& conv, const at::Tensor& x) {
-  return conv(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+// To the height and width of `like`, which is twice as large, or one less where it was odd before
+// it was halved.
+at::Tensor Upsampled(const Conv2d& conv, const at::Tensor& x, const at::Tensor& like) {
+  return conv(at::upsample_nearest2d(x, {like.size(2), like.size(3)}));
+}
+
+std::vector<BlockAttention> LoadAttentions(const WeightScope& scope,
+                                           const std::vector<BlockAttention::Shape>& shapes,
+                                           KernelOptions options) {
+  std::vector<BlockAttention> attentions;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    attentions.push_back(BlockAttention::Load(scope / "attentions" / i, shapes[i], options));
+  }
+  return attentions;
 }
 
 }  // namespace
 
-DownBlock DownBlock::Load(const WeightScope& scope, const UNet2DConfig& config,
-                          const UNet2DLevel& level, const Shape& shape, KernelOptions options) {
-  DownBlock block;
-  for (size_t i = 0; i < static_cast<size_t>(config.layers_per_block); ++i) {
-    block.resnets.push_back(
-        ResnetBlock::Load(scope / "resnets" / i, config,
-                          {.in = i == 0 ? shape.in : shape.out, .out = shape.out}, options));
-    if (level.attention) {
-      block.attentions.push_back(
-          LoadLevelAttention(scope / "attentions" / i, config, shape.out, options));
-    }
+BlockAttention BlockAttention::Load(const WeightScope& scope, const Shape& shape,
+                                    KernelOptions options) {
+  BlockAttention attention;
+  if (const auto* pixels = std::get_if<Attention::Shape>(&shape)) {
+    attention.layer_ = Attention::Load(scope, *pixels, options);
+  } else if (const auto* transformer = std::get_if<Transformer2D::Shape>(&shape)) {
+    attention.layer_ = Transformer2D::Load(scope, *transformer, options);
   }
+  return attention;
+}
+
+at::Tensor BlockAttention::operator()(const at::Tensor& x, const BlockContext& context) const {
+  if (const auto* pixels = std::get_if<Attention>(&layer_)) return (*pixels)(x);
+  if (const auto* transformer = std::get_if<Transformer2D>(&layer_)) {
+    return (*transformer)(x, context.text);
+  }
+  return x;
+}
+
+DownBlock DownBlock::Load(const WeightScope& scope, const ResnetStyle& style, const Shape& shape,
+                          KernelOptions options) {
+  DownBlock block;
+  for (size_t i = 0; i < shape.attentions.size(); ++i) {
+    block.resnets.push_back(
+        ResnetBlock::Load(scope / "resnets" / i, style,
+                          {.in = i == 0 ? shape.in : shape.out, .out = shape.out}, options));
+  }
+  block.attentions = LoadAttentions(scope, shape.attentions, options);
   const WeightScope sampler = scope / "downsamplers" / 0;
-  if (shape.downsample && level.resampling == Resampling::kConv) {
+  if (shape.downsample == Resampling::kConv) {
     block.conv_downsample = Conv2d::Load(sampler / "conv",
                                          {.in = shape.out,
                                           .out = shape.out,
                                           .kernel = 3,
                                           .stride = 2,
-                                          .padding = config.downsample_padding},
+                                          .padding = shape.downsample_padding},
                                          options);
-  } else if (shape.downsample) {
+  } else if (shape.downsample == Resampling::kResnet) {
     block.resnet_downsample = ResnetBlock::Load(
-        sampler, config, {.in = shape.out, .out = shape.out, .resample = Resample::kDown}, options);
+        sampler, style, {.in = shape.out, .out = shape.out, .resample = Resample::kDown}, options);
   }
   return block;
 }
 
-at::Tensor DownBlock::operator()(at::Tensor x, const at::Tensor& activated_embedding,
-                                 Skips& skips) const {
+at::Tensor DownBlock::operator()(at::Tensor x, const BlockContext& context, Skips& skips) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
-    x = resnets[i](x, activated_embedding);
-    if (!attentions.empty()) x = attentions[i](x);
+    x = attentions[i](resnets[i](x, context.activated_embedding), context);
     skips.push_back(x);
   }
   if (conv_downsample) skips.push_back(x = Downsampled(*conv_downsample, x));
-  if (resnet_downsample) skips.push_back(x = (*resnet_downsample)(x, activated_embedding));
+  if (resnet_downsample) {
+    skips.push_back(x = (*resnet_downsample)(x, context.activated_embedding));
+  }
   return x;
 }
 
-MidBlock MidBlock::Load(const WeightScope& scope, const UNet2DConfig& config,
+MidBlock MidBlock::Load(const WeightScope& scope, const ResnetStyle& style, const Shape& shape,
                         KernelOptions options) {
-  const int64_t channels = config.block_out_channels.back();
-  const double scale = config.mid_block_scale_factor;
-  const ResnetBlock::Shape shape{
-      .in = channels, .out = channels, .resample = Resample::kNone, .output_scale_factor = scale};
+  const ResnetBlock::Shape resnet{.in = shape.channels,
+                                  .out = shape.channels,
+                                  .resample = Resample::kNone,
+                                  .output_scale_factor = shape.output_scale_factor};
   MidBlock block;
-  block.resnet_in = ResnetBlock::Load(scope / "resnets" / 0, config, shape, options);
-  block.resnet_out = ResnetBlock::Load(scope / "resnets" / 1, config, shape, options);
-  if (config.mid_attention) {
-    // With scale-shift resnets and without groups of its own, this attention has no norm.
-    std::optional<int64_t> groups = config.attn_norm_num_groups;
-    if (!groups && config.resnet_time_scale_shift == TimeShift::kDefault) {
-      groups = config.norm_num_groups;
-    }
-    block.attention = Attention::Load(scope / "attentions" / 0,
-                                      {.channels = channels,
-                                       .heads = config.AttentionHeads(channels),
-                                       .norm_groups = groups,
-                                       .norm_eps = config.norm_eps,
-                                       .output_scale_factor = scale},
-                                      options);
+  block.resnet_in = ResnetBlock::Load(scope / "resnets" / 0, style, resnet, options);
+  if (shape.resnet_out) {
+    block.resnet_out = ResnetBlock::Load(scope / "resnets" / 1, style, resnet, options);
   }
+  block.attention = BlockAttention::Load(scope / "attentions" / 0, shape.attention, options);
   return block;
 }
 
-at::Tensor MidBlock::operator()(const at::Tensor& x, const at::Tensor& activated_embedding) const {
-  const at::Tensor hidden = resnet_in(x, activated_embedding);
-  return resnet_out(attention ? (*attention)(hidden) : hidden, activated_embedding);
+at::Tensor MidBlock::operator()(const at::Tensor& x, const BlockContext& context) const {
+  const at::Tensor& embedding = context.activated_embedding;
+  const at::Tensor hidden = attention(resnet_in(x, embedding), context);
+  return resnet_out ? (*resnet_out)(hidden, embedding) : hidden;
 }
 
-UpBlock UpBlock::Load(const WeightScope& scope, const UNet2DConfig& config,
-                      const UNet2DLevel& level, const Shape& shape, KernelOptions options) {
+UpBlock UpBlock::Load(const WeightScope& scope, const ResnetStyle& style, const Shape& shape,
+                      KernelOptions options) {
   UpBlock block;
-  const size_t layers = static_cast<size_t>(config.layers_per_block) + 1;
+  const size_t layers = shape.attentions.size();
   for (size_t i = 0; i < layers; ++i) {
     const int64_t below = i == 0 ? shape.in : shape.out;
     const int64_t skip = i + 1 == layers ? shape.last_skip : shape.out;
-    block.resnets.push_back(ResnetBlock::Load(scope / "resnets" / i, config,
+    block.resnets.push_back(ResnetBlock::Load(scope / "resnets" / i, style,
                                               {.in = below + skip, .out = shape.out}, options));
-    if (level.attention) {
-      block.attentions.push_back(
-          LoadLevelAttention(scope / "attentions" / i, config, shape.out, options));
-    }
   }
+  block.attentions = LoadAttentions(scope, shape.attentions, options);
   const WeightScope sampler = scope / "upsamplers" / 0;
-  if (shape.upsample && level.resampling == Resampling::kConv) {
+  if (shape.upsample == Resampling::kConv) {
     block.conv_upsample =
         Conv2d::Load(sampler / "conv", {.in = shape.out, .out = shape.out}, options);
-  } else if (shape.upsample) {
+  } else if (shape.upsample == Resampling::kResnet) {
     block.resnet_upsample = ResnetBlock::Load(
-        sampler, config, {.in = shape.out, .out = shape.out, .resample = Resample::kUp}, options);
+        sampler, style, {.in = shape.out, .out = shape.out, .resample = Resample::kUp}, options);
   }
   return block;
 }
 
-at::Tensor UpBlock::operator()(at::Tensor x, const at::Tensor& activated_embedding,
-                               Skips& skips) const {
+at::Tensor UpBlock::operator()(at::Tensor x, const BlockContext& context, Skips& skips) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
-    x = resnets[i](at::cat({x, skips.back()}, 1), activated_embedding);
+    x = resnets[i](at::cat({x, skips.back()}, 1), context.activated_embedding);
     skips.pop_back();
-    if (!attentions.empty()) x = attentions[i](x);
+    x = attentions[i](x, context);
   }
-  if (conv_upsample) x = Upsampled(*conv_upsample, x);
-  if (resnet_upsample) x = (*resnet_upsample)(x, activated_embedding);
+  if (conv_upsample) x = Upsampled(*conv_upsample, x, skips.back());
+  if (resnet_upsample) x = (*resnet_upsample)(x, context.activated_embedding);
   return x;
 }
 

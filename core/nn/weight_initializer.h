@@ -18,6 +18,7 @@ class WeightInitializer final : public WeightSource {
   at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape,
                   Initial initial) override;
   void Ignore(const std::string&) override {}
+  void Replace(const std::string&, const at::Tensor&) override {}
 
   int64_t count() const;  // of elements in all tensors
 

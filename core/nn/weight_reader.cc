@@ -46,7 +46,9 @@ at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArra
                                               ", expected ", ShapeText(shape))});
       return {};
     }
-    return taken_[names.front()] = tensor.reshape(shape).to(
+    // A tensor packed for oneDNN has to be unpacked first.
+    const at::Tensor plain = tensor.is_mkldnn() ? tensor.to_dense() : tensor;
+    return taken_[names.front()] = plain.reshape(shape).to(
                at::TensorOptions().device(device_).dtype(dtype_),
                /*non_blocking=*/false, storage_ == Storage::kCopied, at::MemoryFormat::Contiguous);
   }
@@ -56,6 +58,10 @@ at::Tensor WeightReader::Take(const std::vector<std::string>& names, at::IntArra
 }
 
 void WeightReader::Ignore(const std::string& name) { used_.insert(name); }
+
+void WeightReader::Replace(const std::string& name, const at::Tensor& tensor) {
+  taken_[name] = tensor;
+}
 
 void WeightReader::ReportPrefix(FieldViolations& violations) const {
   const std::set<std::string> missing(missing_.begin(), missing_.end());

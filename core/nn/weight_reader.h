@@ -32,12 +32,13 @@ class WeightReader final : public WeightSource {
   at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape,
                   Initial initial) override;
   void Ignore(const std::string& name) override;
+  void Replace(const std::string& name, const at::Tensor& tensor) override;
 
   // InvalidArgument with a field violation per tensor; 20 are named. Where missing tensors are
   // there under longer names, the first violation says so.
   absl::Status Finish() const;
 
-  // Every tensor returned so far, under the first of its names.
+  // Every tensor returned so far, or its replacement, under the first of its names.
   const StateDict& taken() const { return taken_; }
 
  private:

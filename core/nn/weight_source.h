@@ -39,6 +39,10 @@ class WeightSource {
 
   // Marks `name` as known but unused, if it is present.
   virtual void Ignore(const std::string& name) = 0;
+
+  // Says that the layer holds `tensor` in place of the one it took as `name`: the same values in
+  // another order in memory. The source then need not keep both.
+  virtual void Replace(const std::string& name, const at::Tensor& tensor) = 0;
 };
 
 // A prefix in the tree of names: WeightScope{source, ""} / "down_blocks" / 0 takes tensors under
@@ -54,6 +58,10 @@ struct WeightScope {
 
   at::Tensor Take(std::string_view name, at::IntArrayRef shape, Initial initial) const {
     return source.Take({prefix + std::string(name)}, shape, initial);
+  }
+
+  void Replace(std::string_view name, const at::Tensor& tensor) const {
+    source.Replace(prefix + std::string(name), tensor);
   }
 };
 

@@ -53,8 +53,8 @@ void CheckTrainable(const Schedule& schedule, const SamplerOptions& sampler,
                    "is not defined at the last timestep: it has no signal, so epsilon says "
                    "nothing about x0. The network must predict v or the sample");
   }
-  if (network.out_channels != network.in_channels &&
-      network.out_channels != 2 * network.in_channels) {
+  if (network.out_channels != network.sample.channels &&
+      network.out_channels != 2 * network.sample.channels) {
     violations.Add("loss",
                    "needs a network with as many output channels as input channels, or twice as "
                    "many");
@@ -81,7 +81,7 @@ void CheckBound(const Schedule& schedule, const SamplerOptions& sampler,
                    "hybrid trains the variance, but this model's is fixed; it needs "
                    "variance_type learned_range");
   }
-  if (range && network.out_channels != 2 * network.in_channels) {
+  if (range && network.out_channels != 2 * network.sample.channels) {
     violations.Add("loss",
                    "needs a network with twice as many output channels as input channels, "
                    "because the variance is learned");
@@ -188,7 +188,7 @@ Objective::Losses Objective::Evaluate(const Network& network, const TrainingRows
   const at::Tensor output =
       network.Forward({.x = PerRow(coefficients, x0, [](const Row& row) { return row.c_in; }) * x_t,
                        .timesteps = at::tensor(timesteps, at::kDouble).to(x0.options()),
-                       .class_labels = rows.class_labels});
+                       .conditions = {.class_labels = rows.class_labels}});
 
   Losses losses;
   if (options_.loss != LossKind::kVariationalBound) {

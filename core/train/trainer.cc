@@ -56,13 +56,7 @@ void CheckPrecision(const Trainer::Setup& setup, const ModelState& model,
   if (setup.options.precision == TrainingPrecision::kFloat32) return;
   try {
     const auto network = setup.binder(model.weights, DtypeOf(setup.options.precision));
-    const NetworkSpec& spec = network->spec();
-    const at::TensorOptions options = at::TensorOptions().device(setup.device);
-    NetworkInput input;
-    input.x = at::zeros({1, spec.in_channels, spec.height, spec.width}, options.dtype(at::kFloat));
-    input.timesteps = at::zeros({1}, options.dtype(at::kFloat));
-    if (spec.num_class_embeds > 0) input.class_labels = at::zeros({1}, options.dtype(at::kLong));
-    network->Forward(input).sum().backward();
+    network->Forward(ProbeInput(network->spec(), setup.device)).sum().backward();
   } catch (const std::exception& error) {
     violations.Add("precision", std::string(DeviceError(error).message()));
   }
@@ -83,7 +77,8 @@ bool Has(const at::Tensor& tensor, at::ScalarType dtype, at::IntArrayRef shape) 
 // `rows` are on the CPU. InvalidArgument unless they are `count` pictures with the shape and labels
 // that the network takes. (A label out of range would crash a GPU's kernels.)
 absl::Status CheckRows(const TrainingRows& rows, int64_t count, const NetworkSpec& spec) {
-  if (!Has(rows.x0, at::kFloat, {count, spec.in_channels, spec.height, spec.width})) {
+  if (!Has(rows.x0, at::kFloat,
+           {count, spec.sample.channels, spec.sample.height, spec.sample.width})) {
     return absl::InvalidArgumentError("the pictures do not have the shape of the network's input");
   }
   if (spec.num_class_embeds == 0) return absl::OkStatus();

@@ -1,11 +1,29 @@
 #include "server/engine/active_generation.h"
 
 #include <utility>
+#include <variant>
+
+#include "core/pipeline/begin.h"
 
 namespace denoise {
 
+namespace {
+
+// Where there is nothing to encode, the first evaluation begins the trajectory.
+Stage FirstStage(const GenerationRequest& request) {
+  const bool encodes =
+      BringsPictures(request) || !UnencodedConditions(request.conditioning).empty();
+  return encodes ? Stage::kEncode : Stage::kEvaluate;
+}
+
+}  // namespace
+
 WorkDemand DemandOf(const GenerationRequest& request) {
-  return {.network = request.networks,
+  return {.network = request.pipelines,
+          .height = request.shape.height,
+          .width = request.shape.width,
+          .row_size = request.row_size,
+          .first_stage = FirstStage(request),
           .items = request.count,
           .evaluations = static_cast<int>(request.plan->evaluations.size()),
           .rows_first = NumRows(request.conditioning, request.plan->evaluations.front()),

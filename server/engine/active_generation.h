@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
+#include "core/codec/tiled_pass.h"
 #include "core/diffusion/trajectory.h"
 #include "server/engine/generation.h"
 #include "server/scheduling/work.h"
@@ -25,7 +26,9 @@ struct ActiveImage : WorkItem {
       : WorkItem(image_index), generation(std::move(owner)) {}
 
   const std::shared_ptr<ActiveGeneration> generation;
-  std::optional<Trajectory> trajectory;  // made by the worker, at the first evaluation
+  // Made by the worker: at the first turn, and at the first turn of decoding.
+  std::optional<Trajectory> trajectory;
+  std::optional<TiledPass> decoding;
 };
 
 // What `request` asks of a device.

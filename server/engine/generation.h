@@ -7,34 +7,35 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/diffusion/trajectory.h"
 #include "core/nn/network.h"
+#include "core/pipeline/pipeline.h"
 #include "core/sampling/samplers/plan.h"
 
 namespace denoise {
 
-// The same network once per worker of the engine, in the order of Engine::Options::devices. Its
-// address is the identity of a batch: requests that hold the same replicas share network calls.
-using NetworkReplicas = std::vector<std::shared_ptr<const Network>>;
-
 enum class FrameKind { kXt, kX0 };
 
 struct FrameOptions {
-  int every_n_steps = 0;  // 0: no frames. They follow every n-th step and the last
+  int every_n_steps = 0;    // 0: no frames. They follow every n-th step and the last
+  bool as_pictures = true;  // latents are shown as small pictures; otherwise x as it is
   std::vector<FrameKind> kinds = {FrameKind::kX0};  // a frame of each, in this order
 };
 
 // The caller has validated it: the plan suits the network and has an evaluation, labels exist,
 // guidance has a null class, count is at least 1 (2 for a start between two noises), no evaluation
 // of an image takes more rows than Engine::Options::max_batch_rows, and the tensors of the start
-// and the inpainting have the network's shape.
+// and the inpainting have the shape of x.
 struct GenerationRequest {
-  std::shared_ptr<const NetworkReplicas> networks;  // may alias an owner that must stay alive
-  std::string model;                                // "models/emoji-32", for messages
+  std::shared_ptr<const PipelineReplicas> pipelines;  // may alias an owner that must stay alive
+  std::string model;                                  // "models/emoji-32", for messages
+  SampleShape shape;                                  // of x
+  int row_size = 1;  // how many images of the model's own size one of `shape` is like, rounded up
   std::shared_ptr<const SamplerPlan> plan;
   Conditioning conditioning;
   uint64_t seed = 0;  // image i uses seed + i
@@ -42,18 +43,25 @@ struct GenerationRequest {
   FrameOptions frames;
   Start start = NoiseStart();  // with `to`, image i of n goes i / (n - 1) of the way
   std::optional<Inpainting> inpainting;
+  bool decode = true;  // images are pictures; otherwise x as the run leaves it
   absl::Time deadline = absl::InfiniteFuture();
   int priority = 0;    // higher first; see server/scheduling/queue_policy.h
   std::string tenant;  // tenants of equal priority alternate
 };
+
+// Whether it brings pictures along, which go through the codec.
+inline bool BringsPictures(const GenerationRequest& request) {
+  return std::holds_alternative<PictureStart>(request.start) || request.inpainting.has_value();
+}
 
 struct FrameUpdate {
   int image_index;
   int step;         // 1 .. steps
   double timestep;  // what the network was told
   FrameKind kind;
-  at::Tensor sample;  // [C, H, W] float32 on the CPU; x_t is scaled to unit variance where the
-                      // sampler works in sigma
+  // [C, H, W] float32 on the CPU; x_t is scaled to unit variance where the sampler works in sigma.
+  at::Tensor sample;
+  int64_t scale = 1;  // pixels of the image for one of `sample`, along each side
 };
 
 struct ImageUpdate {

@@ -1,8 +1,8 @@
 #include "server/engine/worker.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
 
 #include <exception>
@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
 #include "core/diffusion/device_errors.h"
+#include "core/pipeline/begin.h"
 
 namespace denoise {
 namespace {
@@ -43,6 +44,26 @@ Start StartOf(const GenerationRequest& request, int index) {
   return start;
 }
 
+// `x` as its frame shows it.
+at::Tensor Shown(const at::Tensor& x, const FrameOptions& frames, const Pipeline& pipeline) {
+  if (!frames.as_pictures || pipeline.preview == nullptr) return x;
+  return pipeline.preview->Apply(x.unsqueeze(0))[0];
+}
+
+// Gathered on the device and brought to the host at once, then a tensor of its own each: a reader
+// who is slow to take one must not keep the others in memory.
+std::vector<at::Tensor> ToHost(const std::vector<at::Tensor>& samples) {
+  std::vector<at::Tensor> flat, host;
+  for (const at::Tensor& sample : samples) flat.push_back(sample.flatten());
+  const at::Tensor together = at::cat(flat).to(at::kCPU);
+  int64_t begin = 0;
+  for (const at::Tensor& sample : samples) {
+    host.push_back(together.narrow(0, begin, sample.numel()).clone().view(sample.sizes()));
+    begin += sample.numel();
+  }
+  return host;
+}
+
 bool IsFinite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
 
 // What an image fails with whose last evaluation predicted something that is not finite.
@@ -55,6 +76,14 @@ absl::Status NotFinite(const ActiveImage& image) {
           request.model, " predicted values that are not finite for image ", image.index,
           " at step ", step, " of ", request.plan->NumSteps(), ", timestep ",
           trajectory.last().timestep, "; try another sampler, or less guidance")),
+      "OUTPUT_NOT_FINITE");
+}
+
+absl::Status DecodedNotFinite(const ActiveImage& image) {
+  return WithErrorReason(
+      absl::InternalError(absl::StrCat(image.generation->request().model, " decoded image ",
+                                       image.index, " to values that are not finite; try ",
+                                       "another sampler, or less guidance")),
       "OUTPUT_NOT_FINITE");
 }
 
@@ -90,11 +119,86 @@ void Worker::Run(const Batch& batch) {
     return ReportLoad();
   }
   const c10::InferenceMode inference;
-  Networks networks = images.front()->generation->request().networks;
+  switch (batch.stage) {
+    case Stage::kEncode:
+      RunEncode(images);
+      break;
+    case Stage::kEvaluate:
+      RunEvaluate(batch, images);
+      break;
+    case Stage::kDecode:
+      RunDecode(*images.front());
+      break;
+  }
+  if (scheduler_.ActiveRows(index_) == 0) ReleaseUnused();  // nothing may come for long
+}
+
+// An image whose prompts or pictures cannot be encoded ends alone. Prompts are short work and are
+// encoded together; a picture may take as long as an evaluation, so a turn encodes those of one
+// image, and the others wait for another turn.
+void Worker::RunEncode(const Images& images) {
+  EncodePromptsTogether(images);
+  bool encoded_pictures = false;
+  for (ActiveImage* image : images) {
+    const bool brings_pictures = BringsPictures(image->generation->request());
+    if (brings_pictures && encoded_pictures) continue;
+    encoded_pictures = encoded_pictures || brings_pictures;
+    try {
+      Begin(*image);
+      image->rows = image->trajectory->rows();
+      image->stage = Stage::kEvaluate;
+    } catch (const std::exception& error) {
+      scheduler_.Remove(index_, image,
+                        absl::InternalError(absl::StrCat("encoding: ", DescribeError(error))));
+    }
+  }
+  ReportLoad();
+}
+
+// Fills the cache of the model's prompts, from which each image takes its own.
+void Worker::EncodePromptsTogether(const Images& images) const {
+  std::vector<SharedCondition> prompts;
+  for (const ActiveImage* image : images) {
+    const auto of_image = UnencodedConditions(image->generation->request().conditioning);
+    prompts.insert(prompts.end(), of_image.begin(), of_image.end());
+  }
+  if (prompts.empty()) return;
+  try {
+    PipelineOf(*images.front()).prompts->Encode(prompts);
+  } catch (const std::exception& error) {
+    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+  }
+}
+
+void Worker::RunEvaluate(const Batch& batch, const Images& images) {
+  // Images may be gone after Resume.
+  Pipelines pipelines = images.front()->generation->request().pipelines;
+  const SampleShape shape = images.front()->generation->request().shape;
   BatchResult result = Evaluate(images);
   Resume(result.images, result.x0);
-  Report(batch, std::move(networks), std::move(result.calls));
-  if (scheduler_.ActiveRows(index_) == 0) ReleaseUnused();  // nothing may come for long
+  Report(batch, std::move(pipelines), shape, std::move(result.calls));
+}
+
+void Worker::RunDecode(ActiveImage& image) {
+  try {
+    if (!image.decoding) {
+      image.decoding = TiledPass::Decode(PipelineOf(image).codec,
+                                         image.trajectory->x().unsqueeze(0), TileOptions());
+    }
+    image.decoding->Advance();
+    runtime_->Mark()->Wait();  // a turn ends when its work is done
+    if (!image.decoding->done()) return ReportLoad();
+    Picture picture{.image = &image, .sample = image.decoding->result()[0].to(at::kCPU)};
+    if (IsFinite(picture.sample)) {
+      Finish(std::move(picture));
+    } else {
+      scheduler_.Remove(index_, &image, DecodedNotFinite(image));
+    }
+  } catch (const std::exception& error) {
+    scheduler_.Remove(index_, &image,
+                      absl::InternalError(absl::StrCat("decoding: ", DescribeError(error))));
+  }
+  ReportLoad();
 }
 
 // A task that fails ends alone: the worker carries on.
@@ -144,7 +248,7 @@ Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
     trajectories.push_back(&*image->trajectory);
   }
   Evaluated evaluated =
-      LoopFor(images.front()->generation->request().networks).Evaluate(trajectories);
+      LoopFor(images.front()->generation->request().pipelines).Evaluate(trajectories);
   return {.images = images,
           .x0 = {std::move(evaluated.x0)},
           .calls = {{std::move(evaluated.network_began), std::move(evaluated.network_ended)}}};
@@ -167,22 +271,22 @@ Worker::BatchResult Worker::EvaluateOneByOne(const Images& images) {
   return all;
 }
 
-DenoisingLoop& Worker::LoopFor(const Networks& networks) {
+DenoisingLoop& Worker::LoopFor(const Pipelines& pipelines) {
   ForgetGoneModels();
-  const auto found = loops_.find(networks.get());
+  const auto found = loops_.find(pipelines.get());
   if (found != loops_.end()) return found->second.loop;
   const auto report = [this](const std::exception& error) {
     if (observer_ != nullptr) observer_->OnCaptureFailed(device_name_, DescribeError(error));
   };
   return loops_
-      .emplace(networks.get(),
-               CachedLoop{.networks = networks,
-                          .loop = DenoisingLoop(*(*networks)[index_], runtime_, report)})
+      .emplace(pipelines.get(),
+               CachedLoop{.pipelines = pipelines,
+                          .loop = DenoisingLoop(*(*pipelines)[index_]->network, runtime_, report)})
       .first->second.loop;
 }
 
 void Worker::ForgetGoneModels() {
-  std::erase_if(loops_, [](const auto& item) { return item.second.networks.expired(); });
+  std::erase_if(loops_, [](const auto& item) { return item.second.pipelines.expired(); });
 }
 
 void Worker::ReleaseUnused() {
@@ -190,12 +294,25 @@ void Worker::ReleaseUnused() {
   ForgetGoneModels();
 }
 
+const Pipeline& Worker::PipelineOf(const ActiveImage& image) const {
+  return *(*image.generation->request().pipelines)[index_];
+}
+
+bool Worker::Decodes(const ActiveImage& image) const {
+  return image.generation->request().decode && !PipelineOf(image).codec->spec().is_identity;
+}
+
 void Worker::Begin(ActiveImage& image) {
   const GenerationRequest& request = image.generation->request();
   image.generation->Started(clock_.Now());
-  image.trajectory.emplace(request.plan, request.conditioning,
-                           image.generation->SeedOf(image.index), *(*request.networks)[index_],
-                           *runtime_, StartOf(request, image.index), request.inpainting);
+  const Pipeline& pipeline = PipelineOf(image);
+  image.trajectory.emplace(BeginTrajectory(request.plan,
+                                           EncodeConditioning(request.conditioning, pipeline),
+                                           {.seed = image.generation->SeedOf(image.index),
+                                            .shape = request.shape,
+                                            .start = StartOf(request, image.index),
+                                            .inpainting = request.inpainting},
+                                           pipeline, *runtime_));
 }
 
 // Frames out, finished images out. A failure to take pictures ends every image of the batch.
@@ -215,6 +332,7 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
     const Trajectory& trajectory = *image->trajectory;
     if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
     if (!trajectory.done()) image->rows = trajectory.rows();
+    if (trajectory.done() && Decodes(*image)) image->stage = Stage::kDecode;
   }
   for (Picture& frame : pictures.frames) {
     if (is_finite(frame.image)) SendFrame(std::move(frame));
@@ -227,8 +345,6 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
   }
 }
 
-// Gathered on the device and brought to the host at once, then a tensor of its own each: a reader
-// who is slow to take one must not keep the others in memory.
 Worker::Pictures Worker::TakePictures(const Images& images,
                                       const std::vector<at::Tensor>& x0) const {
   Pictures pictures;
@@ -239,11 +355,12 @@ Worker::Pictures Worker::TakePictures(const Images& images,
     if (!WantsFrame(wanted, trajectory)) continue;
     for (const FrameKind kind : wanted.kinds) {
       pictures.frames.push_back({.image = images[i], .kind = kind, .sample = {}});
-      samples.push_back(kind == FrameKind::kX0 ? PredictionOf(i, x0) : trajectory.PictureOfX());
+      const at::Tensor x = kind == FrameKind::kX0 ? PredictionOf(i, x0) : trajectory.PictureOfX();
+      samples.push_back(Shown(x, wanted, PipelineOf(*images[i])));
     }
   }
   for (ActiveImage* image : images) {
-    if (!image->trajectory->done()) continue;
+    if (!image->trajectory->done() || Decodes(*image)) continue;
     pictures.finished.push_back({.image = image, .sample = {}});
     samples.push_back(image->trajectory->x());
   }
@@ -253,11 +370,11 @@ Worker::Pictures Worker::TakePictures(const Images& images,
     if (!IsFinite(PredictionOf(i, x0))) pictures.not_finite.insert(images[i]);
   }
   if (samples.empty()) return pictures;
-  const at::Tensor host = at::stack(samples).to(at::kCPU);
-  int64_t next = 0;
+  const std::vector<at::Tensor> host = ToHost(samples);
+  size_t next = 0;
   for (std::vector<Picture>* const list : {&pictures.frames, &pictures.finished}) {
     for (Picture& picture : *list) {
-      picture.sample = host[next++].clone();
+      picture.sample = host[next++];
       if (!IsFinite(picture.sample)) pictures.not_finite.insert(picture.image);
     }
   }
@@ -266,11 +383,14 @@ Worker::Pictures Worker::TakePictures(const Images& images,
 
 void Worker::SendFrame(Picture frame) {
   const Trajectory& trajectory = *frame.image->trajectory;
+  const GenerationRequest& request = frame.image->generation->request();
+  const int64_t factor = PipelineOf(*frame.image).codec->spec().factor;
   frame.image->generation->Frame({.image_index = frame.image->index,
                                   .step = trajectory.steps_done(),
                                   .timestep = trajectory.last().timestep,
                                   .kind = frame.kind,
-                                  .sample = std::move(frame.sample)});
+                                  .sample = std::move(frame.sample),
+                                  .scale = request.frames.as_pictures ? factor : 1});
 }
 
 void Worker::Finish(Picture picture) {
@@ -287,9 +407,12 @@ void Worker::ReportLoad() {
   observer_->OnActiveRows(device_name_, scheduler_.ActiveRows(index_));
 }
 
-void Worker::Report(const Batch& batch, Networks networks, std::vector<NetworkCall> calls) {
+void Worker::Report(const Batch& batch, Pipelines pipelines, const SampleShape& shape,
+                    std::vector<NetworkCall> calls) {
   ReportLoad();
-  pending_.push_back({.networks = std::move(networks),
+  pending_.push_back({.pipelines = std::move(pipelines),
+                      .height = shape.height,
+                      .width = shape.width,
                       .calls = std::move(calls),
                       .report = {.trajectories = static_cast<int>(batch.items.size()),
                                  .rows = batch.rows,
@@ -318,7 +441,7 @@ void Worker::ReportOldest() {
   pending_.pop_front();
   for (const NetworkCall& call : pending.calls) {
     const absl::Duration duration = call.ended->Since(*call.began);
-    scheduler_.RecordEvaluation(pending.networks, duration);
+    scheduler_.RecordEvaluation(pending.pipelines, pending.height, pending.width, duration);
     pending.report.network += duration;
   }
   if (observer_ != nullptr) observer_->OnEvaluation(device_name_, pending.report);

@@ -33,7 +33,7 @@ class Worker {
 
  private:
   using Images = std::vector<ActiveImage*>;
-  using Networks = std::shared_ptr<const NetworkReplicas>;
+  using Pipelines = std::shared_ptr<const PipelineReplicas>;
 
   struct NetworkCall {
     std::shared_ptr<DeviceMark> began;
@@ -57,17 +57,23 @@ class Worker {
   };
   // A batch whose network calls the device may not have finished.
   struct Pending {
-    Networks networks;
+    Pipelines pipelines;
+    int64_t height, width;  // of x
     std::vector<NetworkCall> calls;
     EvaluationReport report;  // without the network's time
   };
   struct CachedLoop {
-    std::weak_ptr<const NetworkReplicas> networks;
+    std::weak_ptr<const PipelineReplicas> pipelines;
     DenoisingLoop loop;
   };
 
   void Loop();
   void Run(const Batch& batch);
+  // The turns of a batch, by stage.
+  void RunEncode(const Images& images);
+  void EncodePromptsTogether(const Images& images) const;
+  void RunEvaluate(const Batch& batch, const Images& images);
+  void RunDecode(ActiveImage& image);
   void Run(const Slice& slice);
   absl::StatusOr<DeviceTask::Outcome> RunSlice(DeviceTask& task) const;
   BatchResult Evaluate(const Images& images);
@@ -75,13 +81,17 @@ class Worker {
 
   BatchResult EvaluateTogether(const Images& images);
   BatchResult EvaluateOneByOne(const Images& images);
-  DenoisingLoop& LoopFor(const Networks& networks);
+  DenoisingLoop& LoopFor(const Pipelines& pipelines);
+  const Pipeline& PipelineOf(const ActiveImage& image) const;
+  // Whether a finished trajectory is not yet a picture.
+  bool Decodes(const ActiveImage& image) const;
   void Begin(ActiveImage& image);
   Pictures TakePictures(const Images& images, const std::vector<at::Tensor>& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
   void ReportLoad();
-  void Report(const Batch& batch, Networks networks, std::vector<NetworkCall> calls);
+  void Report(const Batch& batch, Pipelines pipelines, const SampleShape& shape,
+              std::vector<NetworkCall> calls);
   // Waits until at most `allowed` batches are pending, and reports those that the device has
   // finished.
   void Settle(size_t allowed);
@@ -100,7 +110,7 @@ class Worker {
 
   // Of the thread.
   std::shared_ptr<DeviceRuntime> runtime_;
-  std::map<const NetworkReplicas*, CachedLoop> loops_;
+  std::map<const PipelineReplicas*, CachedLoop> loops_;
   std::deque<Pending> pending_;
 
   std::thread thread_;  // last: it uses everything above

@@ -35,7 +35,8 @@ int StepsTotal(const ResolvedRequest& resolved) {
 // The most that a generation can hold: its images, as many frames as its log keeps, the picture
 // that is on its way, the samples that it starts from and keeps, and what every call takes.
 int64_t MostBytesHeld(const ResolvedRequest& resolved, const GenerationLog::Limits& limits) {
-  const int64_t sample_bytes = SampleBytes(resolved.model->spec);
+  const int64_t sample_bytes =
+      std::max(SampleBytes(resolved.picture), SampleBytes(resolved.generation.shape));
   int64_t frame_bytes = 0;
   if (resolved.generation.frames.every_n_steps > 0) {
     const int64_t kinds = static_cast<int64_t>(resolved.generation.frames.kinds.size());
@@ -169,7 +170,7 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
       .continues_without_readers = detaches,
       .kept = named || detaches,
       .encoding = {resolved.image_encoding, resolved.frame_encoding, resolved.frame_bytes_max},
-      .sample_bytes = SampleBytes(resolved.model->spec),
+      .sample_bytes = SampleBytes(resolved.picture),
       .arrival = caller.arrival,
       .log = GenerationLog(
           {.accepted = std::move(resolved.accepted),

@@ -61,13 +61,8 @@ absl::Status CheckOutput(const UNet2DConfig& unet, const StateDict& weights) {
   }
   const c10::InferenceMode inference;
   const auto network = BindUNet2D(unet, weights, at::kFloat, {.batch_invariant = false});
-  const NetworkSpec& spec = network->spec();
-  NetworkInput input;
-  const int64_t values = spec.in_channels * spec.height * spec.width;
-  input.x = at::linspace(-1, 1, values).view({1, spec.in_channels, spec.height, spec.width});
-  input.timesteps = at::full({1}, 1, at::kFloat);
-  if (spec.num_class_embeds > 0) input.class_labels = at::zeros({1}, at::kLong);
-  if (at::isfinite(network->Forward(input)).all().item<bool>()) return absl::OkStatus();
+  const at::Tensor output = network->Forward(ProbeInput(network->spec(), network->device()));
+  if (at::isfinite(output).all().item<bool>()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       "the training diverged: the output of the network of this checkpoint is not finite. Publish "
       "an earlier checkpoint");
@@ -87,9 +82,7 @@ bool SameSchedule(const Schedule& a, const Schedule& b) {
   return true;
 }
 
-bool SameShape(const NetworkSpec& a, const NetworkSpec& b) {
-  return a.in_channels == b.in_channels && a.height == b.height && a.width == b.width;
-}
+bool SameShape(const NetworkSpec& a, const NetworkSpec& b) { return a.sample == b.sample; }
 
 // Whether clients of `replaced` can use `model` instead.
 absl::Status CheckReplaces(const ModelInfo& replaced, const ModelInfo& model) {

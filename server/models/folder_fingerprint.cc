@@ -26,12 +26,20 @@ std::string Describe(const fs::path& path, const std::string& name) {
                       info.st_ctim.tv_nsec);
 }
 
+bool IsFolder(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
 void AddFiles(const fs::path& folder, const std::string& prefix, std::vector<std::string>& files) {
   std::error_code error;
   fs::directory_iterator entries(folder, error);
   for (; !error && entries != fs::end(entries); entries.increment(error)) {
     const fs::path& path = entries->path();
-    if (path.extension() != ".json" && path.extension() != ".safetensors") continue;
+    const bool is_tokenizer = path.filename() == "merges.txt";
+    if (path.extension() != ".json" && path.extension() != ".safetensors" && !is_tokenizer) {
+      continue;
+    }
     files.push_back(Describe(path, prefix + path.filename().string()));
     if (files.size() >= kMaxFiles) break;
   }
@@ -43,20 +51,15 @@ void AddFiles(const fs::path& folder, const std::string& prefix, std::vector<std
 std::string FingerprintOf(const fs::path& folder) {
   std::vector<std::string> files;
   AddFiles(folder, "", files);
-  AddFiles(folder / "unet", "unet/", files);
-  AddFiles(folder / "scheduler", "scheduler/", files);
+  for (const std::string part : {"scheduler", "text_encoder", "text_encoder_2", "tokenizer",
+                                 "tokenizer_2", "unet", "vae", "vqvae"}) {
+    if (IsFolder(folder / part)) AddFiles(folder / part, part + "/", files);
+  }
   std::sort(files.begin(), files.end());
   Sha256 hash;
   hash.AddPart("folder", folder.string());  // a cache's model can move to another snapshot
   hash.AddPart("files", absl::StrJoin(files, "\n"));
   return hash.Finish();
-}
-
-absl::StatusOr<ParsedModel> ReadUnchanged(const std::filesystem::path& folder) {
-  const std::string before = FingerprintOf(folder);
-  absl::StatusOr<ParsedModel> parsed = ParsedModel::Open(folder);
-  if (FingerprintOf(folder) != before) return FilesHaveChanged();
-  return parsed;
 }
 
 absl::Status FilesHaveChanged() {

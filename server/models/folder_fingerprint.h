@@ -12,15 +12,21 @@ namespace denoise {
 
 // Differs from an earlier one if one of the files that a model consists of has been added, removed,
 // renamed, replaced or written to since, to the resolution of the file system's clock. These are
-// the .json and .safetensors files in `folder` and in its sub-folders unet and scheduler; whatever
-// else is there, such as a log that is being written, does not count. Follows links.
+// the .json and .safetensors files and lists of merges in `folder` and in the sub-folders of a
+// pipeline's parts; whatever else is there, such as a log that is being written, does not count. Follows links.
 std::string FingerprintOf(const std::filesystem::path& folder);
-
-// Opens a model with all files of one moment. Errors are those of ParsedModel::Open and
-// FilesHaveChanged.
-absl::StatusOr<ParsedModel> ReadUnchanged(const std::filesystem::path& folder);
 
 // Aborted: somebody replaced files while they were read. Reading them again helps.
 absl::Status FilesHaveChanged();
+
+// Opens a model, a ParsedModel or a ParsedPipeline, with all files of one moment. Errors are those
+// of its Open and FilesHaveChanged.
+template <typename Parsed>
+absl::StatusOr<Parsed> ReadUnchanged(const std::filesystem::path& folder) {
+  const std::string before = FingerprintOf(folder);
+  absl::StatusOr<Parsed> parsed = Parsed::Open(folder);
+  if (FingerprintOf(folder) != before) return FilesHaveChanged();
+  return parsed;
+}
 
 }  // namespace denoise

@@ -7,7 +7,7 @@
 #include "core/base/error_details.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
-#include "core/io/checkpoint.h"
+#include "core/pipeline/pixel_pipeline.h"
 #include "server/models/folder_fingerprint.h"
 #include "server/telemetry/log.h"
 
@@ -130,7 +130,7 @@ absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoad(const std::string& id,
   if (follows && FingerprintOf(*folder) != seen_[id].tried) return Outcome::kNotYet;
   std::optional<ModelMemory::Reservation> memory = MakeRoom(id, status.model->memory_bytes);
   if (!memory) return Outcome::kNoMemory;
-  absl::StatusOr<ParsedModel> parsed = ReadUnchanged(*folder);
+  absl::StatusOr<ParsedPipeline> parsed = ReadUnchanged<ParsedPipeline>(*folder);
   if (follows && absl::IsAborted(parsed.status())) return Outcome::kNotYet;
   RETURN_IF_ERROR(parsed.status());
   ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(*parsed, id, options_.load.dtype));
@@ -195,10 +195,10 @@ void LiveModels::LookAt(const ModelEntry& entry, bool at_once) {
 // Serves what a folder holds now. It is loaded where there is room. A loaded model that it replaces
 // makes room for it, but not before it has proved to be whole.
 absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path& folder) {
-  ASSIGN_OR_RETURN(const ParsedModel configs, ParsedModel::OpenConfigs(folder));
+  ASSIGN_OR_RETURN(const ParsedPipeline configs, ParsedPipeline::OpenConfigs(folder));
   const int64_t bytes = MemoryBytes(configs.description(), options_.load.dtype);
   RETURN_IF_ERROR(CheckFits(bytes));
-  ASSIGN_OR_RETURN(const ParsedModel parsed, ReadUnchanged(folder));
+  ASSIGN_OR_RETURN(const ParsedPipeline parsed, ReadUnchanged<ParsedPipeline>(folder));
   ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
   if (model->memory_bytes != bytes) return FilesHaveChanged();
   const std::optional<ModelStatus> current = models_->StatusOfExactly(id);
@@ -222,7 +222,7 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
     return loaded.status();
   }
   if (is_loaded) {
-    RETURN_IF_ERROR(LoadNetwork(parsed, options_.load.network).status());
+    RETURN_IF_ERROR(parsed.Load(options_.load.pipeline).status());
     OnUnloaded(id, "replaced");
   }
   LogEvent(spdlog::level::info, "model found, to be loaded on demand",
@@ -234,7 +234,7 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
   return absl::OkStatus();
 }
 
-absl::StatusOr<LoadedModelHandle> LiveModels::LoadParsed(const ParsedModel& parsed,
+absl::StatusOr<LoadedModelHandle> LiveModels::LoadParsed(const ParsedPipeline& parsed,
                                                          ModelHandle model,
                                                          ModelMemory::Reservation memory) {
   const absl::Time start = clock_->Now();
@@ -363,7 +363,7 @@ absl::Status LiveModels::Delete(const std::string& id, const IsCancelled& is_can
 absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
                                                 const ModelDescription& description,
                                                 const ModelsFolder::Writer& write) {
-  const int64_t bytes = MemoryBytes(description, options_.load.dtype);
+  const int64_t bytes = MemoryBytes(DescribePixelPipeline(description), options_.load.dtype);
   RETURN_IF_ERROR(CheckFits(bytes));
   std::optional<ModelMemory::Reservation> memory;
   while (!memory) {
@@ -376,7 +376,7 @@ absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
   LoadedModelHandle loaded;
   const auto load = [&](const std::filesystem::path& folder) -> absl::Status {
     const MutexLock lock(mutex_);
-    ASSIGN_OR_RETURN(const ParsedModel parsed, ParsedModel::Open(folder));
+    ASSIGN_OR_RETURN(const ParsedPipeline parsed, ParsedPipeline::Open(folder));
     ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
     ASSIGN_OR_RETURN(loaded, LoadParsed(parsed, std::move(model), *std::move(memory)));
     return absl::OkStatus();

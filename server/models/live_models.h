@@ -116,7 +116,7 @@ class LiveModels {
   void LookAt(const ModelEntry& entry, bool at_once) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Take(const std::string& id, const std::filesystem::path& folder)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<LoadedModelHandle> LoadParsed(const ParsedModel& parsed, ModelHandle model,
+  absl::StatusOr<LoadedModelHandle> LoadParsed(const ParsedPipeline& parsed, ModelHandle model,
                                                ModelMemory::Reservation memory)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFits(int64_t bytes) const;

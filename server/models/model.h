@@ -7,7 +7,9 @@
 #include <optional>
 #include <string>
 
+#include "core/codec/codec.h"
 #include "core/nn/network.h"
+#include "core/pipeline/prompt.h"
 #include "core/sampling/options/sampler_options.h"
 #include "core/sampling/options/scheduler_config.h"
 #include "core/sampling/schedules/schedule.h"
@@ -22,13 +24,19 @@ namespace denoise {
 struct ModelInfo {
   std::string source;  // "DDPMPipeline / UNet2DModel, diffusers 0.40.0"
   NetworkSpec spec;
+  CodecSpec codec;
   Schedule schedule;
   SchedulerConfig scheduler;
-  SamplerOptions default_sampler;           // for requests that choose none
-  std::map<int64_t, std::string> id2label;  // may be empty, or lack labels
-  std::optional<int64_t> null_class_label;  // the class that stands for none
+  SamplerOptions default_sampler;                         // for requests that choose none
+  std::map<int64_t, std::string> id2label;                // may be empty, or lack labels
+  std::optional<int64_t> null_class_label;                // the class that stands for none
+  std::shared_ptr<const PromptReader> prompts = nullptr;  // null where it takes no prompts
+  double guidance_scale = 1;                              // where a request says nothing; 1: none
 
   bool is_class_conditional() const { return spec.num_class_embeds > 0; }
+  bool can_be_guided() const { return null_class_label.has_value() || prompts != nullptr; }
+  // What the sides of images are multiples of, in pixels; 0: they are the model's own.
+  int64_t size_multiple() const { return spec.size_multiple * codec.factor; }
 };
 
 // One version of a model, without its weights: holding one costs next to nothing. Immutable.
@@ -44,7 +52,7 @@ using ModelHandle = std::shared_ptr<const Model>;
 // Immutable.
 struct LoadedModel {
   ModelHandle model;
-  NetworkReplicas networks;  // one per device
+  PipelineReplicas pipelines;  // one per device
   ModelMemory::Reservation memory = {};
 };
 

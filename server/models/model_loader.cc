@@ -1,8 +1,6 @@
 #include "server/models/model_loader.h"
 
-#include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/ScalarType.h>
 #include <c10/util/Exception.h>
 
@@ -13,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
-#include "core/io/checkpoint.h"
+#include "core/pipeline/pixel_pipeline.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/telemetry/log.h"
 
@@ -32,11 +30,11 @@ absl::Status CheckSampler(const ModelInfo& model) {
 }
 
 // Catches LibTorch's exceptions: a device is missing or out of memory.
-absl::StatusOr<std::shared_ptr<const Network>> Replicate(const Network& network, at::Device device,
-                                                         at::ScalarType dtype) {
+absl::StatusOr<Pipeline> Replicate(const Pipeline& pipeline, at::Device device,
+                                   at::ScalarType dtype) {
   try {
-    auto replica = network.To(device, dtype);
-    RETURN_IF_ERROR(WarmUp(*replica));
+    Pipeline replica = ToDevice(pipeline, device, dtype);
+    RETURN_IF_ERROR(WarmUp(*replica.network));
     return replica;
   } catch (const c10::Error& error) {
     return absl::InternalError(
@@ -47,8 +45,8 @@ absl::StatusOr<std::shared_ptr<const Network>> Replicate(const Network& network,
   }
 }
 
-absl::Status CheckOutput(const at::Tensor& output, const NetworkSpec& spec) {
-  if (output.sizes() != at::IntArrayRef({1, spec.out_channels, spec.height, spec.width})) {
+absl::Status CheckOutput(const at::Tensor& output, const at::Tensor& x, const NetworkSpec& spec) {
+  if (output.sizes() != at::IntArrayRef({1, spec.out_channels, x.size(2), x.size(3)})) {
     return absl::InvalidArgumentError(
         "the network's output has another shape than its config says");
   }
@@ -65,36 +63,25 @@ SamplerOptions DefaultSampler(const SchedulerConfig& config, const Schedule& sch
   return options;
 }
 
-NetworkSpec SpecOf(const UNet2DConfig& config) {
-  return {.in_channels = config.in_channels,
-          .out_channels = config.out_channels,
-          .height = config.height,
-          .width = config.width,
-          .num_class_embeds = config.num_class_embeds,
-          .num_parameters = CountUNet2DParameters(config)};
-}
-
 }  // namespace
 
-ModelInfo InfoOf(const ModelDescription& description) {
+ModelInfo InfoOf(const PipelineDescription& description) {
   return {.source = description.source,
-          .spec = SpecOf(description.unet),
+          .spec = description.network,
+          .codec = description.codec,
           .schedule = description.schedule,
           .scheduler = description.scheduler,
           .default_sampler = DefaultSampler(description.scheduler, description.schedule),
           .id2label = description.id2label,
-          .null_class_label = description.null_class_label};
+          .null_class_label = description.null_class_label,
+          .prompts = description.prompts,
+          .guidance_scale = description.guidance_scale};
 }
 
 absl::Status WarmUp(const Network& network) {
-  const NetworkSpec& spec = network.spec();
-  const auto on_device = at::TensorOptions().device(network.device());
-  NetworkInput input;
-  input.x = at::zeros({1, spec.in_channels, spec.height, spec.width}, on_device.dtype(at::kFloat));
-  input.timesteps = at::full({1}, 1.0, on_device.dtype(at::kFloat));
-  if (spec.num_class_embeds > 0) input.class_labels = at::zeros({1}, on_device.dtype(at::kLong));
   try {
-    return CheckOutput(network.Forward(input), spec);
+    const NetworkInput input = ProbeInput(network.spec(), network.device());
+    return CheckOutput(network.Forward(input), input.x, network.spec());
   } catch (const c10::Error& error) {
     return absl::InternalError(
         absl::StrCat("the network failed: ", error.what_without_backtrace()));
@@ -103,38 +90,46 @@ absl::Status WarmUp(const Network& network) {
   }
 }
 
-int64_t MemoryBytes(const ModelDescription& description, at::ScalarType dtype) {
-  return CountUNet2DParameters(description.unet) * static_cast<int64_t>(c10::elementSize(dtype));
+ModelInfo InfoOf(const ModelDescription& description) {
+  return InfoOf(DescribePixelPipeline(description));
 }
 
-absl::StatusOr<ModelHandle> DescribeModel(const ParsedModel& parsed, std::string id,
+int64_t MemoryBytes(const PipelineDescription& description, at::ScalarType dtype) {
+  return description.num_parameters * static_cast<int64_t>(c10::elementSize(dtype));
+}
+
+absl::StatusOr<ModelHandle> DescribeModel(const ParsedPipeline& parsed, std::string id,
                                           at::ScalarType dtype) {
   ModelInfo info = InfoOf(parsed.description());
   RETURN_IF_ERROR(CheckSampler(info));
-  return std::make_shared<Model>(Model{std::move(info), std::move(id), VersionOf(parsed),
+  return std::make_shared<Model>(Model{std::move(info), std::move(id), parsed.Version(),
                                        MemoryBytes(parsed.description(), dtype)});
 }
 
-absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedModel& parsed, ModelHandle model,
+absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelHandle model,
                                             const ModelLoadOptions& options,
                                             ModelMemory::Reservation memory) {
-  ASSIGN_OR_RETURN(const auto network, LoadNetwork(parsed, options.network));
+  ASSIGN_OR_RETURN(const Pipeline pipeline, parsed.Load(options.pipeline));
   if (const auto& keys = parsed.description().ignored_keys; !keys.empty()) {
     LogEvent(spdlog::level::warn, "keys of a model's configurations ignored",
              {{"model", model->id}, {"keys", absl::StrJoin(keys, "; ")}});
   }
-  NetworkReplicas networks;
+  if (const auto& parts = parsed.description().ignored_parts; !parts.empty()) {
+    LogEvent(spdlog::level::info, "parts of a model ignored",
+             {{"model", model->id}, {"parts", absl::StrJoin(parts, ", ")}});
+  }
+  PipelineReplicas pipelines;
   for (const at::Device& device : options.devices) {
-    ASSIGN_OR_RETURN(auto replica, Replicate(*network, device, options.dtype));
-    networks.push_back(std::move(replica));
+    ASSIGN_OR_RETURN(Pipeline replica, Replicate(pipeline, device, options.dtype));
+    pipelines.push_back(std::make_shared<const Pipeline>(std::move(replica)));
   }
   return std::make_shared<LoadedModel>(
-      LoadedModel{std::move(model), std::move(networks), std::move(memory)});
+      LoadedModel{std::move(model), std::move(pipelines), std::move(memory)});
 }
 
 absl::StatusOr<LoadedModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                             const ModelLoadOptions& options) {
-  ASSIGN_OR_RETURN(const ParsedModel parsed, ParsedModel::Open(folder));
+  ASSIGN_OR_RETURN(const ParsedPipeline parsed, ParsedPipeline::Open(folder));
   ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, std::move(id), options.dtype));
   return LoadModel(parsed, std::move(model), options);
 }

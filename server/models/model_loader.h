@@ -9,8 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/io/parsed_model.h"
-#include "core/nn/unet2d.h"
+#include "core/pipeline/parsed_pipeline.h"
 #include "server/models/model.h"
 
 namespace denoise {
@@ -18,30 +17,31 @@ namespace denoise {
 struct ModelLoadOptions {
   std::vector<at::Device> devices = {at::Device(at::kCPU)};
   at::ScalarType dtype = at::kFloat;  // what the network computes in
-  UNet2DOptions network;
+  PipelineOptions pipeline;
 };
 
 // The model without its weights. InvalidArgument where the parts do not fit together: a sampler
 // that needs a variance the network does not predict, or labels beyond the classes.
-absl::StatusOr<ModelHandle> DescribeModel(const ParsedModel& parsed, std::string id,
+absl::StatusOr<ModelHandle> DescribeModel(const ParsedPipeline& parsed, std::string id,
                                           at::ScalarType dtype);
 
 // What the weights of such a model take of each device.
-int64_t MemoryBytes(const ModelDescription& description, at::ScalarType dtype);
+int64_t MemoryBytes(const PipelineDescription& description, at::ScalarType dtype);
 
-// Loads the network of `parsed`, which `model` describes, copies it to every device and warms each
+// Loads the parts of `parsed`, which `model` describes, copies it to every device and warms each
 // copy up. Files are hostile; errors name them relative to the model's folder and never its own
-// path. Errors are those of LoadNetwork (core/io/checkpoint.h). Keys of configurations that are
+// path. Errors are those of ParsedPipeline::Load. Keys of configurations and parts that are
 // ignored are named in the log.
-absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedModel& parsed, ModelHandle model,
+absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelHandle model,
                                             const ModelLoadOptions& options,
                                             ModelMemory::Reservation memory = {});
-// The same from a folder, with the errors of ParsedModel::Open and DescribeModel.
+// The same from a folder, with the errors of ParsedPipeline::Open and DescribeModel.
 absl::StatusOr<LoadedModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                             const ModelLoadOptions& options);
 
 // What a server knows of a model that was parsed. Its default sampler is the checkpoint's
 // scheduler, in 20 steps where its schedule has as many; a consistency model takes one.
+ModelInfo InfoOf(const PipelineDescription& description);
 ModelInfo InfoOf(const ModelDescription& description);
 
 // Evaluates one row, so that kernels are chosen and memory is allocated before the first request.

@@ -119,7 +119,7 @@ absl::StatusOr<ParsedModel> ModelsFolder::Open(const std::string& id) const {
                             HasName(root_ / kReplaced / id) && attempt + 1 < kReadAttempts;
     if (!folder.ok() && !comes_back) return folder.status();
     if (folder.ok()) {
-      absl::StatusOr<ParsedModel> parsed = ReadUnchanged(*folder);
+      absl::StatusOr<ParsedModel> parsed = ReadUnchanged<ParsedModel>(*folder);
       if (!absl::IsAborted(parsed.status())) return parsed;
     }
     absl::SleepFor(kLockPause);

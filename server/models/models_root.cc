@@ -94,7 +94,8 @@ absl::Status DescribeFolder(const fs::path& folder) {
   if (std::any_of(names.begin(), names.end(), IsWeights)) {
     return absl::InvalidArgumentError(
         "has no model_index.json but files of weights: a model is a folder in the diffusers "
-        "layout; load the weights into a pipeline and save that with save_pretrained");
+        "layout; convert a single file with `denoise convert`, or load the weights into a pipeline "
+        "and save that with save_pretrained");
   }
   return absl::NotFoundError(
       "has no model_index.json: a model is a folder in the diffusers layout");
@@ -207,6 +208,10 @@ absl::StatusOr<std::vector<ModelEntry>> ListModels(const fs::path& root) {
     entries.push_back(*std::move(entry));
   }
   return entries;
+}
+
+absl::StatusOr<fs::path> FindModelFiles(const fs::path& folder) {
+  return FolderOf(folder.parent_path(), folder.filename().string());
 }
 
 absl::StatusOr<fs::path> FindModel(const fs::path& root, const std::string& id) {

@@ -106,20 +106,20 @@ void CheckClasses(const GenerateRequest& request, const Model& model, FieldViola
 }
 
 // Divided by the largest first, lest the sum be infinite.
-std::vector<ClassWeight> NormalisedClassWeights(const GenerateRequest& request) {
-  if (request.has_class_label()) return {{.class_label = request.class_label()}};
+std::vector<WeightedCondition> ClassConditions(const GenerateRequest& request) {
+  if (request.has_class_label()) return {{ClassCondition(request.class_label())}};
   double largest = 0, sum = 0;
   for (const auto& entry : request.class_weights()) largest = std::max(largest, entry.weight());
   for (const auto& entry : request.class_weights()) sum += entry.weight() / largest;
-  std::vector<ClassWeight> weights;
+  std::vector<WeightedCondition> conditions;
   for (const auto& entry : request.class_weights()) {
-    weights.push_back(
-        {.class_label = entry.class_label(), .weight = entry.weight() / largest / sum});
+    conditions.push_back({.condition = ClassCondition(entry.class_label()),
+                          .weight = entry.weight() / largest / sum});
   }
-  return weights;
+  return conditions;
 }
 
-Guidance ResolveGuidance(const denoised::v1::Guidance& proto) {
+Guidance GuidanceOf(const denoised::v1::Guidance& proto) {
   Guidance guidance{.scale = proto.scale(), .rescale = proto.rescale()};
   if (proto.has_timestep_min()) guidance.timesteps.min = proto.timestep_min();
   if (proto.has_timestep_max()) guidance.timesteps.max = proto.timestep_max();
@@ -146,7 +146,7 @@ void CheckConditioning(const GenerateRequest& request, const Model& model,
                        const RequestLimits& limits, FieldViolations& violations) {
   CheckClasses(request, model, violations);
   const bool guided = request.has_guidance() && request.guidance().scale() != 1;
-  if (guided && !model.null_class_label) {
+  if (guided && !model.can_be_guided()) {
     violations.Add(
         "guidance",
         model.is_class_conditional()
@@ -163,10 +163,16 @@ void CheckConditioning(const GenerateRequest& request, const Model& model,
   }
 }
 
+Guidance ResolveGuidance(const GenerateRequest& request, const Model& model) {
+  if (request.has_guidance()) return GuidanceOf(request.guidance());
+  return {.scale = model.guidance_scale};
+}
+
 Conditioning ResolveConditioning(const GenerateRequest& request, const Model& model) {
-  Conditioning conditioning{.null_class_label = model.null_class_label};
-  if (model.is_class_conditional()) conditioning.class_weights = NormalisedClassWeights(request);
-  if (request.has_guidance()) conditioning.guidance = ResolveGuidance(request.guidance());
+  Conditioning conditioning;
+  if (model.null_class_label) conditioning.unconditional = ClassCondition(*model.null_class_label);
+  if (model.is_class_conditional()) conditioning.conditions = ClassConditions(request);
+  conditioning.guidance = ResolveGuidance(request, model);
   return conditioning;
 }
 

@@ -16,7 +16,10 @@ void CheckGuidance(const denoised::v1::Guidance& guidance, FieldViolations& viol
 void CheckConditioning(const denoised::v1::GenerateRequest& request, const Model& model,
                        const RequestLimits& limits, FieldViolations& violations);
 
-// Of a request without violations. Class weights sum to 1.
+// What the request asks for, or the model's own.
+Guidance ResolveGuidance(const denoised::v1::GenerateRequest& request, const Model& model);
+
+// Of a request without violations to a model without prompts. Class weights sum to 1.
 Conditioning ResolveConditioning(const denoised::v1::GenerateRequest& request, const Model& model);
 
 }  // namespace denoise

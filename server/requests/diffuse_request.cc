@@ -105,10 +105,12 @@ absl::StatusOr<ResolvedDiffusion> ResolveDiffusion(const DiffuseRequest& request
   ASSIGN_OR_RETURN(const ModelHandle model,
                    FoundModel(FindModel(request.model(), models), violations));
   CheckTimesteps(request, model->schedule, limits, violations);
-  CheckPixels("pictures", request.pictures_size(), *model, limits, violations);
-  if (!TakesPictures(model->spec)) {
+  CheckPixels("pictures", request.pictures_size(), model->spec.sample, limits, violations);
+  if (!model->codec.is_identity) {
+    violations.Add("model", "must be a model that works on pixels; this one denoises latents");
+  } else if (!TakesPictures(model->spec.sample)) {
     violations.Add("pictures", absl::StrCat("must be absent: this model's images have ",
-                                            model->spec.in_channels, " channels"));
+                                            model->spec.sample.channels, " channels"));
   }
   RETURN_IF_ERROR(violations.ToStatus());
 

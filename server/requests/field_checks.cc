@@ -54,20 +54,20 @@ void CheckEncoding(std::string_view field, Encoding encoding, FieldViolations& v
   }
 }
 
-void CheckHoldsChannels(std::string_view field, Encoding encoding, const Model& model,
+void CheckHoldsChannels(std::string_view field, Encoding encoding, int64_t channels,
                         FieldViolations& violations) {
-  if (EncodingHoldsChannels(encoding, model.spec.in_channels)) return;
+  if (EncodingHoldsChannels(encoding, channels)) return;
   violations.Add(field, absl::StrCat("must be ENCODING_RAW_FLOAT32: this model's images have ",
-                                     model.spec.in_channels, " channels"));
+                                     channels, " channels"));
 }
 
 Encoding OrPng(Encoding encoding) {
   return encoding == denoised::v1::ENCODING_UNSPECIFIED ? denoised::v1::ENCODING_PNG : encoding;
 }
 
-void CheckPixels(std::string_view field, int count, const Model& model, const RequestLimits& limits,
-                 FieldViolations& violations) {
-  const int64_t pixels = model.spec.height * model.spec.width;
+void CheckPixels(std::string_view field, int count, const SampleShape& picture,
+                 const RequestLimits& limits, FieldViolations& violations) {
+  const int64_t pixels = picture.height * picture.width;
   if (count > 1 && count <= limits.max_images && count * pixels > limits.max_pixels) {
     violations.Add(field, absl::StrCat("at ", pixels, " pixels an image, must be at most ",
                                        std::max<int64_t>(1, limits.max_pixels / pixels)));

@@ -34,12 +34,12 @@ absl::StatusOr<ModelHandle> FoundModel(absl::StatusOr<ModelHandle> model,
 void CheckEncoding(std::string_view field, denoised::v1::Encoding encoding,
                    FieldViolations& violations);
 // One that can hold the model's images. Not UNSPECIFIED.
-void CheckHoldsChannels(std::string_view field, denoised::v1::Encoding encoding, const Model& model,
+void CheckHoldsChannels(std::string_view field, denoised::v1::Encoding encoding, int64_t channels,
                         FieldViolations& violations);
 denoised::v1::Encoding OrPng(denoised::v1::Encoding encoding);
 
 // That `count` images of the model are not too many pixels, where `count` alone is within limits.
-void CheckPixels(std::string_view field, int count, const Model& model, const RequestLimits& limits,
-                 FieldViolations& violations);
+void CheckPixels(std::string_view field, int count, const SampleShape& picture,
+                 const RequestLimits& limits, FieldViolations& violations);
 
 }  // namespace denoise

@@ -61,26 +61,24 @@ bool EncodingHoldsChannels(denoised::v1::Encoding encoding, int64_t channels) {
   return encoding == denoised::v1::ENCODING_RAW_FLOAT32 || channels <= 4;
 }
 
-bool TakesPictures(const NetworkSpec& spec) {
-  return spec.in_channels == 1 || spec.in_channels == 3;
-}
+bool TakesPictures(const SampleShape& shape) { return shape.channels == 1 || shape.channels == 3; }
 
 absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,
-                                         const NetworkSpec& spec, int64_t max_pixels) {
+                                         const SampleShape& shape, int64_t max_pixels) {
   ASSIGN_OR_RETURN(const std::vector<float> values,
-                   DecodeSample(picture.data(), max_pixels, static_cast<int>(spec.in_channels),
-                                static_cast<int>(spec.height), static_cast<int>(spec.width)));
-  return at::tensor(values).view({spec.in_channels, spec.height, spec.width});
+                   DecodeSample(picture.data(), max_pixels, static_cast<int>(shape.channels),
+                                static_cast<int>(shape.height), static_cast<int>(shape.width)));
+  return at::tensor(values).view({shape.channels, shape.height, shape.width});
 }
 
-absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const NetworkSpec& spec) {
-  const int64_t count = spec.in_channels * spec.height * spec.width;
+absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const SampleShape& shape) {
+  const int64_t count = shape.channels * shape.height * shape.width;
   if (bytes.size() != count * sizeof(float)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("must be ", spec.in_channels, " x ", spec.height, " x ", spec.width,
+        absl::StrCat("must be ", shape.channels, " x ", shape.height, " x ", shape.width,
                      " values of float32, ", count * sizeof(float), " bytes; has ", bytes.size()));
   }
-  const at::Tensor sample = at::empty({spec.in_channels, spec.height, spec.width}, at::kFloat);
+  const at::Tensor sample = at::empty({shape.channels, shape.height, shape.width}, at::kFloat);
   std::memcpy(sample.data_ptr<float>(), bytes.data(), bytes.size());
   const auto usable = [](float value) { return std::abs(value) <= kMostMagnitude; };  // no NaN is
   const float* values = sample.data_ptr<float>();

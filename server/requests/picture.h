@@ -21,17 +21,17 @@ absl::StatusOr<denoised::v1::Image> EncodeSample(const at::Tensor& sample,
 // Whether pictures of this many channels can be had in `encoding`; RAW_FLOAT32 takes any.
 bool EncodingHoldsChannels(denoised::v1::Encoding encoding, int64_t channels);
 
-// Whether pictures from outside can be samples of a network: of 1 or 3 channels.
-bool TakesPictures(const NetworkSpec& spec);
+// Whether pictures from outside can be samples of this shape: of 1 or 3 channels.
+bool TakesPictures(const SampleShape& shape);
 
-// The sample of a picture from outside, [C, H, W] float32 on the CPU, where `spec` TakesPictures().
+// The sample of a picture from outside, [C, H, W] float32 on the CPU, where TakesPictures(shape).
 // InvalidArgument for one that cannot be decoded or has more than `max_pixels`. Slow: runs on a
 // WorkPool.
 absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,
-                                         const NetworkSpec& spec, int64_t max_pixels);
+                                         const SampleShape& shape, int64_t max_pixels);
 
 // A sample as RAW_FLOAT32 holds it. InvalidArgument for another size, or values that are
 // not finite or beyond 1e6.
-absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const NetworkSpec& spec);
+absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const SampleShape& shape);
 
 }  // namespace denoise

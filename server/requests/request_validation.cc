@@ -14,7 +14,9 @@
 #include "proto/conversion/sampler_proto.h"
 #include "server/requests/conditioning_validation.h"
 #include "server/requests/field_checks.h"
+#include "server/requests/prompt_validation.h"
 #include "server/requests/sampler_conversion.h"
+#include "server/requests/size_validation.h"
 #include "server/requests/start_validation.h"
 
 namespace denoise {
@@ -80,20 +82,22 @@ void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
   }
 }
 
-void CheckPictures(const GenerateRequest& request, const Model& model, const RequestLimits& limits,
-                   FieldViolations& violations) {
-  CheckPixels("count", Count(request), model, limits, violations);
-  CheckHoldsChannels("image_encoding", ImageEncoding(request), model, violations);
+void CheckPictures(const GenerateRequest& request, const SampleShape& picture,
+                   const RequestLimits& limits, FieldViolations& violations) {
+  CheckPixels("count", Count(request), picture, limits, violations);
+  CheckHoldsChannels("image_encoding", ImageEncoding(request), picture.channels, violations);
   if (request.has_frames()) {
-    CheckHoldsChannels("frames.encoding", OrPng(request.frames().encoding()), model, violations);
+    CheckHoldsChannels("frames.encoding", OrPng(request.frames().encoding()), picture.channels,
+                       violations);
   }
 }
 
 // What only the model can say.
 void CheckAgainstModel(const GenerateRequest& request, const Model& model,
-                       const RequestLimits& limits, FieldViolations& violations) {
+                       const SampleShape& picture, const RequestLimits& limits,
+                       FieldViolations& violations) {
   CheckConditioning(request, model, limits, violations);
-  CheckPictures(request, model, limits, violations);
+  CheckPictures(request, picture, limits, violations);
 }
 
 // The core names parts of the run, which are fields elsewhere, and some options that come from the
@@ -123,7 +127,7 @@ std::shared_ptr<const SamplerPlan> ResolvePlan(const ResolvedSampler& sampler,
     AddSamplerViolations(plan.status(), violations);
     return nullptr;
   }
-  if (plan->NeedsLearnedVariance() && model.spec.out_channels != 2 * model.spec.in_channels) {
+  if (plan->NeedsLearnedVariance() && model.spec.out_channels != 2 * model.spec.sample.channels) {
     violations.Add("sampler.variance_type", "must be fixed: this model predicts no variance");
     return nullptr;
   }
@@ -143,6 +147,7 @@ FrameOptions ResolveFrames(const GenerateRequest& request) {
   FrameOptions frames;
   if (!request.has_frames()) return frames;
   frames.every_n_steps = request.frames().every_n_steps();
+  frames.as_pictures = request.frames().encoding() != denoised::v1::ENCODING_RAW_FLOAT32;
   if (request.frames().kinds().empty()) return frames;
   frames.kinds.clear();
   for (const int kind : request.frames().kinds()) {
@@ -179,17 +184,26 @@ denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Mod
   }
   accepted.set_steps(generation.plan->NumSteps());
   accepted.set_evaluations(static_cast<int32_t>(generation.plan->evaluations.size()));
-  if (request.has_guidance()) *accepted.mutable_guidance() = request.guidance();
-  for (const ClassWeight& entry : generation.conditioning.class_weights) {
+  if (request.has_guidance()) {
+    *accepted.mutable_guidance() = request.guidance();
+  } else if (model.guidance_scale != 1) {
+    accepted.mutable_guidance()->set_scale(model.guidance_scale);
+  }
+  for (const auto& [condition, weight] : generation.conditioning.conditions) {
+    if (!condition->class_label) continue;
     auto& proto = *accepted.add_class_weights();
-    proto.set_class_label(static_cast<int32_t>(entry.class_label));
-    proto.set_weight(entry.weight);
+    proto.set_class_label(static_cast<int32_t>(*condition->class_label));
+    proto.set_weight(weight);
   }
   accepted.set_first_step(generation.plan->first_step);
   if (request.has_frames()) {
     *accepted.mutable_frames() = ResolveFramePolicy(request.frames(), limits);
   }
   return accepted;
+}
+
+int RowSize(const SampleShape& shape, const SampleShape& own) {
+  return static_cast<int>(std::max<int64_t>(1, (shape.numel() + own.numel() - 1) / own.numel()));
 }
 
 }  // namespace
@@ -200,26 +214,42 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   FieldViolations violations;
   CheckAlone(request, limits, violations);
   ASSIGN_OR_RETURN(const ModelHandle model, FoundModel(std::move(requested), violations));
-  CheckAgainstModel(request, *model, limits, violations);
+  const SampleShape shape = ResolveShape(request, *model, limits, violations);
+  const SampleShape picture = PictureShapeOf(*model, shape);
+  CheckAgainstModel(request, *model, picture, limits, violations);
+  ResolvedPrompts prompts;
+  if (model->prompts != nullptr) {
+    prompts =
+        ResolvePrompts(request, *model, picture, ResolveGuidance(request, *model), violations);
+  } else {
+    CheckNoPrompts(request, violations);
+  }
   ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
   if (request.start().has_inversion()) LeaveOutClipping(request.sampler(), sampler, violations);
   std::shared_ptr<const SamplerPlan> plan =
       ResolvePlan(sampler, ResolveRun(request, limits), *model, violations);
   RETURN_IF_ERROR(violations.ToStatus());  // before pictures are decoded, which takes time
-  Start start = ResolveStart(request, *model, limits, violations);
-  std::optional<Inpainting> inpainting = ResolveInpainting(request, *model, limits, violations);
+  const InputShapes shapes{.x = shape, .picture = picture};
+  Start start = ResolveStart(request, shapes, limits, violations);
+  std::optional<Inpainting> inpainting = ResolveInpainting(request, shapes, limits, violations);
   RETURN_IF_ERROR(violations.ToStatus());
 
   ResolvedRequest resolved{
       .model = model,
+      .picture = picture,
       .generation = {.model = ModelName(model->id),
+                     .shape = shape,
+                     .row_size = RowSize(shape, model->spec.sample),
                      .plan = std::move(plan),
-                     .conditioning = ResolveConditioning(request, *model),
+                     .conditioning = model->prompts != nullptr
+                                         ? std::move(prompts.conditioning)
+                                         : ResolveConditioning(request, *model),
                      .seed = request.has_seed() ? request.seed() : seed,
                      .count = Count(request),
                      .frames = ResolveFrames(request),
                      .start = std::move(start),
-                     .inpainting = std::move(inpainting)},
+                     .inpainting = std::move(inpainting),
+                     .decode = !request.start().has_inversion()},
       .image_encoding = ImageEncoding(request),
       .frame_encoding = OrPng(request.frames().encoding()),
       .frame_bytes_max = FrameBytesMax(request.frames(), limits),
@@ -227,6 +257,12 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   };
   resolved.accepted =
       ResolveAccepted(request, *model, resolved.generation, sampler.options, limits);
+  resolved.accepted.set_height(static_cast<int32_t>(picture.height));
+  resolved.accepted.set_width(static_cast<int32_t>(picture.width));
+  if (model->prompts != nullptr) *resolved.accepted.mutable_prompt() = prompts.prompt;
+  if (prompts.negative_prompt) {
+    *resolved.accepted.mutable_negative_prompt() = *prompts.negative_prompt;
+  }
   return resolved;
 }
 

@@ -16,6 +16,7 @@ struct RequestLimits {
   int max_steps = 1000;
   int max_images = 64;
   int64_t max_pixels = 64 << 20;          // height * width * count
+  int64_t max_image_pixels = 4 << 20;     // height * width, where a request chooses them
   int64_t max_picture_pixels = 16 << 20;  // of each picture that the request brings along
   int max_rows = 16;                      // of one image's network calls
   int max_frame_bytes =
@@ -24,6 +25,7 @@ struct RequestLimits {
 
 struct ResolvedRequest {
   ModelHandle model;
+  SampleShape picture;           // the shape of its images
   GenerationRequest generation;  // without a deadline and networks
   denoised::v1::Encoding image_encoding;
   denoised::v1::Encoding frame_encoding;

@@ -15,8 +15,8 @@ int64_t InMib(int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
 
 }  // namespace
 
-int64_t SampleBytes(const NetworkSpec& spec) {
-  return int64_t{spec.in_channels} * spec.height * spec.width * static_cast<int64_t>(sizeof(float));
+int64_t SampleBytes(const SampleShape& shape) {
+  return shape.numel() * static_cast<int64_t>(sizeof(float));
 }
 
 SampleBudget::Reservation::Reservation(Reservation&& other) noexcept

@@ -17,8 +17,8 @@ namespace denoise {
 // What every call takes beside its samples.
 inline constexpr int64_t kCallBytes = 64 << 10;
 
-// What one sample of a network takes, as float32.
-int64_t SampleBytes(const NetworkSpec& spec);
+// What one sample takes, as float32.
+int64_t SampleBytes(const SampleShape& shape);
 
 // Thread-safe. Outlives its reservations.
 class SampleBudget {

@@ -44,28 +44,28 @@ void CheckInversion(const GenerateRequest& request, FieldViolations& violations)
 // Decodes pictures and samples for one model.
 class Decoder {
  public:
-  Decoder(const Model& model, const RequestLimits& limits, FieldViolations& violations)
-      : spec_(model.spec), max_pixels_(limits.max_picture_pixels), violations_(violations) {}
+  Decoder(const InputShapes& shapes, const RequestLimits& limits, FieldViolations& violations)
+      : shapes_(shapes), max_pixels_(limits.max_picture_pixels), violations_(violations) {}
 
   at::Tensor Picture(const std::string& field, const InputImage& picture) const {
-    if (!TakesPictures(spec_)) {
+    if (!TakesPictures(shapes_.picture)) {
       violations_.Add(field, absl::StrCat("must be absent: this model's images have ",
-                                          spec_.in_channels, " channels"));
+                                          shapes_.picture.channels, " channels"));
       return {};
     }
-    return OrViolation(field + ".data", DecodePicture(picture, spec_, max_pixels_));
+    return OrViolation(field + ".data", DecodePicture(picture, shapes_.picture, max_pixels_));
   }
 
   // [1, H, W] in [0, 1].
   at::Tensor Mask(const std::string& field, const InputImage& mask) const {
-    NetworkSpec gray = spec_;
-    gray.in_channels = 1;
+    SampleShape gray = shapes_.picture;
+    gray.channels = 1;
     const at::Tensor sample = OrViolation(field + ".data", DecodePicture(mask, gray, max_pixels_));
     return sample.defined() ? (sample + 1) / 2 : sample;
   }
 
   at::Tensor Raw(std::string_view field, const std::string& bytes) const {
-    return OrViolation(field, DecodeRaw(bytes, spec_));
+    return OrViolation(field, DecodeRaw(bytes, shapes_.x));
   }
 
   NoiseStart NoiseStartOf(const denoised::v1::NoiseStart& noise) const {
@@ -91,15 +91,15 @@ class Decoder {
     return {};
   }
 
-  const NetworkSpec spec_;
+  const InputShapes shapes_;
   const int64_t max_pixels_;
   FieldViolations& violations_;
 };
 
 }  // namespace
 
-bool BringsSamples(const GenerateRequest& request) {
-  return request.has_start() || request.has_inpainting();
+bool IsSlowToResolve(const GenerateRequest& request) {
+  return request.has_start() || request.has_inpainting() || request.has_prompt();
 }
 
 void CheckStart(const GenerateRequest& request, FieldViolations& violations) {
@@ -142,9 +142,9 @@ std::string_view FieldOfRun(std::string_view member) {
   return "";
 }
 
-Start ResolveStart(const GenerateRequest& request, const Model& model, const RequestLimits& limits,
-                   FieldViolations& violations) {
-  const Decoder decoder(model, limits, violations);
+Start ResolveStart(const GenerateRequest& request, const InputShapes& shapes,
+                   const RequestLimits& limits, FieldViolations& violations) {
+  const Decoder decoder(shapes, limits, violations);
   const auto& start = request.start();
   switch (start.start_case()) {
     case denoised::v1::Start::kImage:
@@ -161,11 +161,11 @@ Start ResolveStart(const GenerateRequest& request, const Model& model, const Req
   return NoiseStart();
 }
 
-std::optional<Inpainting> ResolveInpainting(const GenerateRequest& request, const Model& model,
-                                            const RequestLimits& limits,
+std::optional<Inpainting> ResolveInpainting(const GenerateRequest& request,
+                                            const InputShapes& shapes, const RequestLimits& limits,
                                             FieldViolations& violations) {
   if (!request.has_inpainting()) return std::nullopt;
-  const Decoder decoder(model, limits, violations);
+  const Decoder decoder(shapes, limits, violations);
   return Inpainting{decoder.Picture("inpainting.picture", request.inpainting().picture()),
                     decoder.Mask("inpainting.mask", request.inpainting().mask())};
 }

@@ -104,7 +104,7 @@ absl::StatusOr<std::optional<DiffuseEvent>> Diffusion::Advance(absl::Time now) {
 absl::Status Diffusion::ReadPicture() {
   const int index = static_cast<int>(pictures_.size());
   absl::StatusOr<at::Tensor> x0 =
-      DecodePicture(request_->pictures(index), resolved_.model->spec, max_picture_pixels_);
+      DecodePicture(request_->pictures(index), resolved_.model->spec.sample, max_picture_pixels_);
   if (!x0.ok()) {
     return InvalidField(absl::StrCat("pictures[", index, "].data"),
                         std::string(x0.status().message()));
@@ -168,7 +168,7 @@ int64_t MostBytesHeld(const ResolvedDiffusion& resolved, const DiffuseRequest& r
   constexpr int64_t kGeneratorBytes = 8 << 10, kLevelBytes = 256;
   return kCallBytes + static_cast<int64_t>(request.ByteSizeLong()) + pictures * kGeneratorBytes +
          resolved.accepted.levels_size() * kLevelBytes +
-         (2 * pictures + 1) * SampleBytes(resolved.model->spec);
+         (2 * pictures + 1) * SampleBytes(resolved.model->spec.sample);
 }
 
 class DiffuseSource final : public DiffuseEventSource {

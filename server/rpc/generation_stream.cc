@@ -1,5 +1,6 @@
 #include "server/rpc/generation_stream.h"
 
+#include <c10/core/InferenceMode.h>
 #include <google/protobuf/util/time_util.h>
 
 #include <exception>
@@ -10,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/codec/latent_projection.h"
 #include "proto/conversion/repeated_counts.h"
 #include "server/requests/field_checks.h"
 #include "server/requests/picture.h"
@@ -37,6 +39,13 @@ struct Totals {
   int frames_sent = 0;
   int frames_too_large = 0;
 };
+
+// What a frame shows, [C, H, W] of the size of the images.
+at::Tensor AtFullSize(const FrameUpdate& frame) {
+  if (frame.scale == 1) return frame.sample;
+  const c10::InferenceMode inference;
+  return Upscale(frame.sample.unsqueeze(0), frame.scale, Upscaling::kBilinear)[0];
+}
 
 // From an event of the log to one of the contract. Encodes frames and images, which is slow.
 // InvalidArgument where an encoding cannot hold a picture.
@@ -74,7 +83,8 @@ class ToContract {
   absl::StatusOr<v1::GenerateEvent> operator()(const FrameUpdate& frame) const {
     v1::GenerateEvent event;
     auto& proto = *event.mutable_frame();
-    ASSIGN_OR_RETURN(*proto.mutable_image(), EncodeSample(frame.sample, reader_.encoding().frame));
+    ASSIGN_OR_RETURN(*proto.mutable_image(),
+                     EncodeSample(AtFullSize(frame), reader_.encoding().frame));
     proto.set_image_index(frame.image_index);
     proto.set_step(frame.step);
     proto.set_timestep(frame.timestep);
@@ -233,7 +243,7 @@ class GenerateSource final : public GenerationSource {
   // Requests that bring pictures along are resolved on the pool: decoding takes a while.
   absl::Status Start() override {
     RETURN_IF_ERROR(CheckRepeatedCounts(request_));
-    if (BringsSamples(request_)) {
+    if (IsSlowToResolve(request_)) {
       ASSIGN_OR_RETURN(reservation_, environment_.samples->Reserve(
                                          static_cast<int64_t>(request_.ByteSizeLong())));
       return absl::OkStatus();
@@ -261,7 +271,7 @@ class GenerateSource final : public GenerationSource {
     if (!loaded) return nullptr;
     ASSIGN_OR_RETURN(ResolvedRequest resolved,
                      ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed()));
-    resolved.generation.networks = {loaded, &loaded->networks};  // keeps the whole model alive
+    resolved.generation.pipelines = {loaded, &loaded->pipelines};  // keeps the whole model alive
     reservation_ = {};  // what was held for the request alone must not stand in its own way
     LogEvent(spdlog::level::debug, "request resolved",
              {{"request", call_.id},
@@ -295,7 +305,7 @@ class GenerateSource final : public GenerationSource {
   // A bad request loads nothing, unless it brings pictures: to check those twice would be slow.
   absl::StatusOr<std::unique_ptr<ModelWait>> Want() {
     const auto model = FindModel(request_.model(), *environment_.models);
-    if (!model.ok() || !(IsLoaded((*model)->id) || BringsSamples(request_))) {
+    if (!model.ok() || !(IsLoaded((*model)->id) || IsSlowToResolve(request_))) {
       RETURN_IF_ERROR(ResolveRequest(request_, model, environment_.limits, /*seed=*/0).status());
     }
     wanted_.insert((*model)->id);

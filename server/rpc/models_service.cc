@@ -12,6 +12,7 @@
 #include "core/sampling/options/option_names.h"
 #include "core/sampling/options/sampler_overrides.h"
 #include "proto/conversion/sampler_proto.h"
+#include "server/requests/size_validation.h"
 #include "server/rpc/event_stream.h"
 #include "server/rpc/unary_answer.h"
 #include "server/telemetry/log.h"
@@ -109,11 +110,15 @@ namespace {
 v1::Model Describe(const Model& model) {
   v1::Model proto;
   proto.set_version(model.version);
-  proto.set_channels(static_cast<int32_t>(model.spec.in_channels));
-  proto.set_height(static_cast<int32_t>(model.spec.height));
-  proto.set_width(static_cast<int32_t>(model.spec.width));
+  const SampleShape picture = PictureShapeOf(model, model.spec.sample);
+  proto.set_channels(static_cast<int32_t>(picture.channels));
+  proto.set_height(static_cast<int32_t>(picture.height));
+  proto.set_width(static_cast<int32_t>(picture.width));
+  proto.set_size_multiple(static_cast<int32_t>(model.size_multiple()));
+  proto.set_takes_prompts(model.prompts != nullptr);
+  if (model.guidance_scale != 1) proto.set_default_guidance_scale(model.guidance_scale);
   AddClasses(model, proto);
-  proto.set_supports_guidance(model.null_class_label.has_value());
+  proto.set_supports_guidance(model.can_be_guided());
   proto.set_parameter_count(model.spec.num_parameters);
   *proto.mutable_default_sampler() = SamplerToProto(EffectiveOverrides(model.default_sampler));
   proto.set_num_train_timesteps(model.schedule.num_train_timesteps());

@@ -70,8 +70,10 @@ std::vector<size_t> QueuePolicy::ChooseBatch(std::span<const LoopItem> items) co
   std::vector<size_t> chosen;
   int rows = 0;
   for (size_t i = 0; i < items.size(); ++i) {
-    if (items[i].network != items.front().network) continue;
-    if (rows + items[i].rows > options_.max_batch_rows) continue;
+    if (items[i].key != items.front().key) continue;
+    const int rows_max = std::max(options_.max_batch_rows / items[i].row_size, items.front().rows);
+    if (rows + items[i].rows > rows_max) continue;
+    if (items[i].key.stage == Stage::kDecode && !chosen.empty()) break;
     rows += items[i].rows;
     chosen.push_back(i);
   }

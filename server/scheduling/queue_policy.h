@@ -15,10 +15,12 @@
 // fewer rows for the sake of one item. One closed loop alone gives no bound: its own items may be
 // long while short ones pass through the others.
 //
-// In a loop, each network call takes the items that have waited longest, as many as the row cap
-// admits, and skips those that do not fit. So an item of r rows waits at most
-// 1 + (rows - r) / (cap - r + 1) calls, rounded down, where the loop's items have one network:
-// ceil(rows / cap) for items of one row. Networks that share a loop alternate.
+// In a loop, each turn takes the items that have waited longest, as many of the first one's kind
+// (its model, its size, and what it does next) as the row cap admits, and skips those that do not
+// fit. So an item of r rows waits at most
+// 1 + (rows - r) / (cap - r + 1) calls, rounded down, where the loop's items are
+// of one kind: ceil(rows / cap) for items of one row. Kinds that share a loop alternate. Decoding
+// takes one item a turn, because its time grows with every picture.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +30,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/scheduling/work.h"
 
 namespace denoise {
 
@@ -57,8 +60,9 @@ struct Placement {
 
 // An item of a loop.
 struct LoopItem {
-  const void* network;
-  int rows;  // of its next evaluation
+  BatchKey key;
+  int rows;          // of its next evaluation
+  int row_size = 1;  // a call takes as many fewer rows as these are larger
 };
 
 class QueuePolicy {
@@ -80,8 +84,8 @@ class QueuePolicy {
   std::optional<Placement> Place(std::span<const WaitingWork> waiting,
                                  std::span<const LoopLoad> loops, absl::Time now) const;
 
-  // The items of the next network call: ascending indexes of `items`, which are in order of their
-  // last evaluation, the longest ago first. The first item decides the network.
+  // The items of the next turn: ascending indexes of `items`, which are in order of their last turn,
+  // the longest ago first. The first item decides the kind.
   std::vector<size_t> ChooseBatch(std::span<const LoopItem> items) const;
 
  private:

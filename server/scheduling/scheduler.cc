@@ -13,6 +13,7 @@ namespace denoise {
 namespace {
 
 constexpr absl::Duration kRetryWhenFull = absl::Seconds(1);
+constexpr size_t kMaxEstimates = 1000;
 
 }  // namespace
 
@@ -50,7 +51,8 @@ absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) con
   if (draining_) return DrainingError();
   const absl::Duration left = demand.deadline - now;
   if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
-  if (const auto fastest = fastest_.find(demand.network.get());
+  if (const auto fastest =
+          fastest_.find({demand.network.get(), demand.height, demand.width, Stage::kEvaluate});
       fastest != fastest_.end() && !fastest->second.network.expired() &&
       left < fastest->second.duration * int64_t{demand.evaluations}) {
     return absl::DeadlineExceededError(
@@ -173,13 +175,14 @@ void Scheduler::Remove(int worker, WorkItem* item, const absl::Status& status) {
   Notify(notices);
 }
 
-void Scheduler::RecordEvaluation(const std::shared_ptr<const void>& network,
-                                 absl::Duration duration) {
+void Scheduler::RecordEvaluation(const std::shared_ptr<const void>& network, int64_t height,
+                                 int64_t width, absl::Duration duration) {
   if (duration <= absl::ZeroDuration()) return;  // the clock was set back meanwhile
   const MutexLock lock(mutex_);
   std::erase_if(fastest_, [](const auto& item) { return item.second.network.expired(); });
-  const auto [item, inserted] =
-      fastest_.try_emplace(network.get(), FastestEvaluation{network, duration});
+  if (fastest_.size() >= kMaxEstimates) fastest_.clear();  // callers choose sizes
+  const auto [item, inserted] = fastest_.try_emplace(
+      {network.get(), height, width, Stage::kEvaluate}, FastestEvaluation{network, duration});
   if (!inserted) item->second.duration = std::min(item->second.duration, duration);
 }
 
@@ -266,6 +269,7 @@ void Scheduler::PlaceItem(uint64_t id, Loop& loop, absl::Time now) {
   auto item = entry.work->MakeItem(entry.items_begun++);
   item->work_id = id;
   item->rows = demand.rows_first;
+  item->stage = demand.first_stage;
   loop.items.push_back(std::move(item));
   loop.rows += demand.rows_max;
   ++entry.items_active;
@@ -333,10 +337,15 @@ Batch Scheduler::TakeBatch(Loop& loop) const {
   std::vector<Items::iterator> items;
   for (auto item = loop.items.begin(); item != loop.items.end(); ++item) {
     const WorkDemand& demand = entries_.at((*item)->work_id).work->demand();
-    candidates.push_back({.network = demand.network.get(), .rows = (*item)->rows});
+    candidates.push_back({.key = {.network = demand.network.get(),
+                                  .height = demand.height,
+                                  .width = demand.width,
+                                  .stage = (*item)->stage},
+                          .rows = (*item)->rows,
+                          .row_size = demand.row_size});
     items.push_back(item);
   }
-  Batch batch;
+  Batch batch{.stage = candidates.front().key.stage};
   for (const size_t i : policy_.ChooseBatch(candidates)) {
     WorkItem& item = **items[i];
     batch.items.push_back(&item);
@@ -344,7 +353,20 @@ Batch Scheduler::TakeBatch(Loop& loop) const {
     batch.rows_saved += entries_.at(item.work_id).work->demand().rows_full - item.rows;
     loop.items.splice(loop.items.end(), loop.items, items[i]);
   }
+  if (batch.stage == Stage::kDecode) LetOthersGoFirst(loop, items);
   return batch;
+}
+
+// Images that wait for the same decoder go behind everything else, the one that has just had its
+// turn last: evaluations and decoding alternate, however many images are being decoded.
+void Scheduler::LetOthersGoFirst(Loop& loop, const std::vector<Items::iterator>& items) {
+  const WorkItem* const chosen = items.front()->get();
+  for (const Items::iterator item : items) {
+    if ((*item)->stage == Stage::kDecode && item->get() != chosen) {
+      loop.items.splice(loop.items.end(), loop.items, item);
+    }
+  }
+  loop.items.splice(loop.items.end(), loop.items, items.front());
 }
 
 void Scheduler::Notify(Notices& notices) {

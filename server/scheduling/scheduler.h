@@ -32,8 +32,9 @@
 
 namespace denoise {
 
-// The items of one network call.
+// The items of one turn.
 struct Batch {
+  Stage stage = Stage::kEvaluate;
   std::vector<WorkItem*> items;  // each valid until passed to Scheduler::Remove
   int rows = 0;
   int rows_saved = 0;  // by guidance intervals
@@ -88,10 +89,10 @@ class Scheduler {
   // request.
   void Remove(int worker, WorkItem* item, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Records the duration of an evaluation of `network`. Submit refuses deadlines that even the
+  // Records the duration of an evaluation of `network` with x of this size. Submit refuses deadlines that even the
   // shortest recorded duration cannot meet.
-  void RecordEvaluation(const std::shared_ptr<const void>& network, absl::Duration duration)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  void RecordEvaluation(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
+                        absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Refuses new requests and waits. Returns true once none is left and every request has been
   // notified; false at `deadline`.
@@ -156,6 +157,7 @@ class Scheduler {
   void CollectOver(Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::unique_ptr<WorkItem> Unlink(Loop& loop, Items::iterator item)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void LetOthersGoFirst(Loop& loop, const std::vector<Items::iterator>& items);
   Batch TakeBatch(Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
@@ -171,7 +173,7 @@ class Scheduler {
   Entries entries_ ABSL_GUARDED_BY(mutex_);          // in order of arrival
   std::map<std::string, uint64_t> tenants_ ABSL_GUARDED_BY(mutex_);  // last events, of all entries'
   std::vector<Loop> loops_ ABSL_GUARDED_BY(mutex_);
-  std::map<const void*, FastestEvaluation> fastest_ ABSL_GUARDED_BY(mutex_);
+  std::map<BatchKey, FastestEvaluation> fastest_ ABSL_GUARDED_BY(mutex_);
   int unnotified_ ABSL_GUARDED_BY(mutex_) = 0;  // requests that are over and not yet notified
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,8 +1,10 @@
 // What the scheduler schedules: requests made of items, each of which takes rows of network calls
-// until it is finished. The scheduler sees numbers and whom to notify; what an item computes is
-// known to its request and its worker only.
+// until it is finished, and turns before and after them where its model encodes and decodes. The
+// scheduler sees numbers and whom to notify; what an item computes is known to its request and its
+// worker only.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,28 +15,47 @@
 
 namespace denoise {
 
+// What an item does in its next turn.
+enum class Stage { kEncode, kEvaluate, kDecode };
+
+// Items with equal keys may share a turn.
+struct BatchKey {
+  const void* network = nullptr;  // the identity of a model
+  int64_t height = 0;             // of x
+  int64_t width = 0;
+  Stage stage = Stage::kEvaluate;
+
+  auto operator<=>(const BatchKey&) const = default;
+};
+
 // What a request asks of a device. Constant once the request is submitted.
 struct WorkDemand {
-  std::shared_ptr<const void> network;  // items of the same network share its calls
-  int items = 1;                        // at least 1
-  int evaluations = 1;                  // of each item
-  int rows_first = 1;                   // of an item's first evaluation
-  int rows_max = 1;    // the most that any evaluation takes, at most Options::max_batch_rows
-  int rows_full = 1;   // what an evaluation takes where no guidance interval saves rows
-  int priority = 0;    // higher first
-  std::string tenant;  // tenants of equal priority alternate
+  std::shared_ptr<const void> network;  // items of the same network share its calls ...
+  int64_t height = 0;                   // ... if their x has the same size
+  int64_t width = 0;
+  int row_size = 1;  // of x: how many of the model's own size one row is like, rounded up
+  Stage first_stage = Stage::kEvaluate;
+  int items = 1;        // at least 1
+  int evaluations = 1;  // of each item
+  int rows_first = 1;   // of an item's first evaluation
+  int rows_max = 1;     // the most that any evaluation takes, at most Options::max_batch_rows
+  int rows_full = 1;    // what an evaluation takes where no guidance interval saves rows
+  int priority = 0;     // higher first
+  std::string tenant;   // tenants of equal priority alternate
   absl::Time deadline = absl::InfiniteFuture();
 };
 
-// One item in a worker's loop. The scheduler owns it and reads `rows`; only the item's worker
-// touches it otherwise.
+// One item in a worker's loop. The scheduler owns it and reads `rows` and `stage`; only the item's
+// worker touches it otherwise.
 struct WorkItem {
   explicit WorkItem(int item_index) : index(item_index) {}
   virtual ~WorkItem() = default;
 
   uint64_t work_id = 0;  // set by the scheduler
   const int index;       // which item of the request
-  int rows = 1;          // of its next evaluation; kept current by its worker
+  // Kept current by its worker.
+  int rows = 1;  // of its next evaluation
+  Stage stage = Stage::kEvaluate;
 };
 
 // A request. Its constant parts may be read by any thread.

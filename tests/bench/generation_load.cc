@@ -20,6 +20,7 @@
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/engine/engine.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/support/class_conditions.h"
 #include "tests/support/fixed_batches.h"
 
 namespace denoise {
@@ -40,7 +41,7 @@ class TrainerTask : public DeviceTask {
 
 TrainingRows RandomPictures(const NetworkSpec& spec, int count) {
   TrainingRows rows;
-  rows.x0 = at::rand({count, spec.in_channels, spec.height, spec.width}) * 2 - 1;
+  rows.x0 = at::rand({count, spec.sample.channels, spec.sample.height, spec.sample.width}) * 2 - 1;
   if (spec.num_class_embeds > 0) {
     rows.class_labels = at::arange(count, at::kLong).remainder(spec.num_class_embeds);
   }
@@ -127,10 +128,12 @@ absl::StatusOr<GenerationBench> GenerationBench::Load(const Options& options) {
   ASSIGN_OR_RETURN(SamplerPlan plan, CompilePlan(schedule, sampler));
   GenerationRequest request;
   ASSIGN_OR_RETURN(std::shared_ptr<Trainer> trainer, MakeTrainer(checkpoint, options));
-  request.networks = std::make_shared<NetworkReplicas>(NetworkReplicas{checkpoint.network});
+  request.shape = checkpoint.network->spec().sample;
+  request.pipelines =
+      std::make_shared<PipelineReplicas>(PipelineReplicas{PixelPipeline(checkpoint.network)});
   request.plan = std::make_shared<const SamplerPlan>(std::move(plan));
   if (checkpoint.network->spec().num_class_embeds > 0) {
-    request.conditioning.class_weights = {{0}};
+    request.conditioning.conditions = Classes({{0}});
   }
   return GenerationBench(options, std::move(request), std::move(trainer));
 }

@@ -20,9 +20,10 @@ absl::StatusOr<double> MeasureNetworkLoop(const NetworkLoopOptions& options) {
                                   UNet2DOptions{.batch_invariant = options.batch_invariant}));
   const NetworkSpec& spec = checkpoint.network->spec();
   NetworkInput input;
-  input.x = at::randn({options.rows, spec.in_channels, spec.height, spec.width});
+  input.x = at::randn({options.rows, spec.sample.channels, spec.sample.height, spec.sample.width});
   input.timesteps = at::full({options.rows}, 500.0, at::kFloat);
-  if (spec.num_class_embeds > 0) input.class_labels = at::zeros({options.rows}, at::kLong);
+  if (spec.num_class_embeds > 0)
+    input.conditions.class_labels = at::zeros({options.rows}, at::kLong);
 
   checkpoint.network->Forward(input);  // chooses kernels, takes memory
   const absl::Time start = absl::Now();

@@ -33,6 +33,7 @@
 #include "tests/bench/sample_together.h"
 #include "tests/support/bench_options.h"
 #include "tests/support/bench_report.h"
+#include "tests/support/class_conditions.h"
 
 namespace denoise {
 namespace {
@@ -169,8 +170,8 @@ class Studio {
     orders_.push_back({trajectories_.size(), static_cast<size_t>(count)});
     for (int i = 0; i < count; ++i) {
       const uint64_t image_seed = seed + static_cast<uint64_t>(i);
-      trajectories_.emplace_back(plan, ConditioningOf(i), image_seed, *checkpoint_.network,
-                                 *runtime_);
+      trajectories_.emplace_back(plan, ConditioningOf(i), image_seed,
+                                 checkpoint_.network->spec().sample, *runtime_);
     }
     return orders_.size() - 1;
   }
@@ -202,7 +203,7 @@ class Studio {
     const int64_t classes = checkpoint_.network->spec().num_class_embeds;
     if (classes == 0) return {};
     const int64_t labels = checkpoint_.null_class_label ? classes - 1 : classes;
-    return {.class_weights = {{.class_label = image % labels}}};
+    return {.conditions = Classes({{.class_label = image % labels}})};
   }
 
   const Checkpoint& checkpoint_;
@@ -308,8 +309,9 @@ absl::Status WritePictures(const Flags& flags, const std::vector<Entry>& entries
   const auto add = [&](size_t order) {
     const at::Tensor sample = studio.Samples(order)[0].contiguous();
     cells.push_back(ImageFromSample({sample.data_ptr<float>(), static_cast<size_t>(sample.numel())},
-                                    static_cast<int>(spec.in_channels),
-                                    static_cast<int>(spec.height), static_cast<int>(spec.width)));
+                                    static_cast<int>(spec.sample.channels),
+                                    static_cast<int>(spec.sample.height),
+                                    static_cast<int>(spec.sample.width)));
   };
   for (const Entry& entry : entries) {
     for (const size_t order : entry.orders) add(order);

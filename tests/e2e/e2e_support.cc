@@ -8,6 +8,7 @@
 namespace denoise {
 namespace {
 
+constexpr char kPipelinesFolder[] = "tests/data/pipelines";
 constexpr char kReferenceFolder[] = "tests/data/reference/unet";
 
 constexpr char kGuidedModelIndex[] = R"({
@@ -40,8 +41,15 @@ ModelsFolder& ModelsFolder::AddGuided(const std::string& name) {
 }
 
 ModelsFolder& ModelsFolder::AddReference(const std::string& reference, const std::string& name) {
-  std::filesystem::copy(std::filesystem::path(kReferenceFolder) / reference, path() / name,
-                        std::filesystem::copy_options::recursive);
+  return Copy(std::filesystem::path(kReferenceFolder) / reference, name);
+}
+
+ModelsFolder& ModelsFolder::AddPipeline(const std::string& pipeline) {
+  return Copy(std::filesystem::path(kPipelinesFolder) / pipeline, pipeline);
+}
+
+ModelsFolder& ModelsFolder::Copy(const std::filesystem::path& from, const std::string& name) {
+  std::filesystem::copy(from, path() / name, std::filesystem::copy_options::recursive);
   // The checkpoints may lie on a read-only file system; the copies must be editable and removable.
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path() / name)) {
     std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_write,

@@ -32,9 +32,15 @@ class ModelsFolder {
   // A reference checkpoint as it is, for example "resnet-resample" (16 x 16 RGB, no classes).
   ModelsFolder& AddReference(const std::string& reference, const std::string& name);
 
+  // A small latent model, for example "sd15-like": Stable Diffusion's parts with random weights. 32
+  // x 32 RGB and multiples of 2.
+  ModelsFolder& AddPipeline(const std::string& pipeline);
+
   const std::filesystem::path& path() const { return folder_.path(); }
 
  private:
+  ModelsFolder& Copy(const std::filesystem::path& from, const std::string& name);
+
   TempDir folder_;
 };
 

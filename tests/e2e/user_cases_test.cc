@@ -204,7 +204,10 @@ std::vector<UserCase> PictureCases() {
        },
        0,
        {"ready"}},
-      {"P3_MissingPicture", UploadCutPicture, 2, {"\"cats/0.jpg\": JPEG: Premature end"}},
+      {"P3_MissingPicture",
+       UploadCutPicture,
+       2,
+       {"its only file, \"cats/0.jpg\", is no picture: JPEG: Premature end"}},
       {"P7_DataSet",
        [] {
          return Upload({{"cats/0.jpg", kSmall}, {"dogs/0.png", kTooLarge}});
@@ -700,7 +703,7 @@ std::vector<UserCase> CommandCases() {
       {"C6_Prompt",
        Denoise(GenerateWith({"--prompt", "a dog"})),
        2,
-       {"unknown flag --prompt; did you mean --class-label?"},
+       {"--prompt: must be absent: this model takes no prompts. Choose a class with --class-label"},
        {"not expected"}},
       {"C6_Upload",
        Denoise({"datasets", "upload", "LICENSE", "--nmae", "x"}),

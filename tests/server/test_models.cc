@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "core/codec/identity_codec.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -27,6 +28,7 @@ Made Make(std::string id, int classes) {
   spec.num_class_embeds = classes;
   ModelInfo info = {.source = "DDPMPipeline / UNet2DModel",
                     .spec = spec,
+                    .codec = IdentityCodec(spec.sample.channels)->spec(),
                     .schedule = std::move(schedule),
                     .scheduler = scheduler,
                     .default_sampler = scheduler.sampler,
@@ -36,8 +38,8 @@ Made Make(std::string id, int classes) {
 }
 
 LoadedModelHandle Load(Made made) {
-  return std::make_shared<LoadedModel>(
-      LoadedModel{std::make_shared<Model>(std::move(made.model)), {std::move(made.network)}});
+  return std::make_shared<LoadedModel>(LoadedModel{std::make_shared<Model>(std::move(made.model)),
+                                                   {PixelPipeline(std::move(made.network))}});
 }
 
 }  // namespace

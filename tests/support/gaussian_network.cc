@@ -13,12 +13,9 @@ GaussianNetwork::GaussianNetwork(Schedule schedule, GaussianData data, int64_t c
                                  int64_t height, int64_t width, Hook hook)
     : schedule_(std::move(schedule)), data_(std::move(data)), hook_(std::move(hook)) {
   spec_ = {
-      .in_channels = channels,
+      .sample = {channels, height, width},
       .out_channels = channels,
-      .height = height,
-      .width = width,
-      .num_class_embeds = data_.means.size() > 1 ? static_cast<int64_t>(data_.means.size()) : 0,
-      .num_parameters = 0};
+      .num_class_embeds = data_.means.size() > 1 ? static_cast<int64_t>(data_.means.size()) : 0};
 }
 
 // E[x0 | x] = (sigma^2 mean + alpha deviation^2 x) / (alpha^2 deviation^2 + sigma^2), and
@@ -28,8 +25,9 @@ at::Tensor GaussianNetwork::Forward(const NetworkInput& input) const {
   std::vector<float> from_x, constant;
   for (int64_t row = 0; row < input.x.size(0); ++row) {
     const int t = static_cast<int>(input.timesteps[row].item<float>());
-    const double mean =
-        data_.means[input.class_labels.defined() ? input.class_labels[row].item<int64_t>() : 0];
+    const double mean = data_.means[input.conditions.class_labels.defined()
+                                        ? input.conditions.class_labels[row].item<int64_t>()
+                                        : 0];
     const double alpha = schedule_.alpha(t), sigma = schedule_.sigma(t);
     const double total = alpha * alpha * data_.deviation * data_.deviation + sigma * sigma;
     from_x.push_back(static_cast<float>(sigma / total));

@@ -32,10 +32,8 @@ class Mlp : public Network {
  public:
   Mlp(const MlpOptions& options, const StateDict& parameters, at::ScalarType dtype)
       : options_(options), dtype_(dtype) {
-    spec_ = {.in_channels = options.channels,
+    spec_ = {.sample = {options.channels, options.height, options.width},
              .out_channels = options.out_channels,
-             .height = options.height,
-             .width = options.width,
              .num_class_embeds = options.num_class_embeds};
     for (const auto& [name, tensor] : parameters) {
       parameters_[name] = tensor.to(dtype);
@@ -52,10 +50,11 @@ class Mlp : public Network {
     for (int layer = 0; layer < kLayers; ++layer) {
       if (layer > 0) h = at::silu(h);
       h = at::linear(h, parameters_.at(Name(layer, "weight")), parameters_.at(Name(layer, "bias")));
-      if (layer == 0 && input.class_labels.defined())
-        h = h + parameters_.at("classes.weight").index_select(0, input.class_labels);
+      if (layer == 0 && input.conditions.class_labels.defined())
+        h = h + parameters_.at("classes.weight").index_select(0, input.conditions.class_labels);
     }
-    return h.to(at::kFloat).view({input.x.size(0), spec_.out_channels, spec_.height, spec_.width});
+    return h.to(at::kFloat)
+        .view({input.x.size(0), spec_.out_channels, spec_.sample.height, spec_.sample.width});
   }
 
   std::shared_ptr<const Network> To(at::Device device, at::ScalarType dtype) const override {

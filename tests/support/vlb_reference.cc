@@ -76,8 +76,7 @@ at::Tensor VlbNoise() {
 }
 
 VlbNetwork::VlbNetwork(VarianceType variance_type)
-    : variance_type_(variance_type),
-      spec_{.in_channels = 3, .out_channels = 3, .height = 8, .width = 8} {
+    : variance_type_(variance_type), spec_{.sample = {3, 8, 8}, .out_channels = 3} {
   const bool learned =
       variance_type == VarianceType::kLearned || variance_type == VarianceType::kLearnedRange;
   if (learned) spec_.out_channels = 6;

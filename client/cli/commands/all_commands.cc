@@ -2,6 +2,14 @@
 
 namespace denoise {
 
+namespace {
+
+Command AddNoFlags(CLI::App&) {
+  return [] { return kExitUsage; };
+}
+
+}  // namespace
+
 Command AddAllCommands(CLI::App& app) {
   CommandSet commands(app);
   commands.Add("generate", "Generate images and watch them emerge from noise", AddGenerateCommand);
@@ -22,6 +30,14 @@ Command AddAllCommands(CLI::App& app) {
   commands.Add("health", "Check whether the server is ready", AddHealthCommand);
   commands.Add("plan", "Print what a sampler does at every step, with or without a server",
                AddPlanCommand);
+  commands.Add("tokenize", "Show the tokens that a text becomes, without a server",
+               AddTokenizeCommand);
+  // denoised carries these out, before anything is parsed (server_program.h).
+  commands.Add("check", "Tell whether checkpoints would load, without a server",
+               "  denoise check models\n", AddNoFlags);
+  commands.Add("convert", "Convert a single-file checkpoint to a folder, without a server",
+               "  denoise convert sd15.safetensors models/sd15 --configs stable-diffusion-v1-5\n",
+               AddNoFlags);
   return commands.Chosen();
 }
 

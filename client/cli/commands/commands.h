@@ -26,6 +26,7 @@ Command AddModelsCommand(CLI::App& app);
 Command AddPlanCommand(CLI::App& app);
 Command AddRoundTripCommand(CLI::App& app);
 Command AddSweepCommand(CLI::App& app);
+Command AddTokenizeCommand(CLI::App& app);
 Command AddTrainCommand(CLI::App& app);
 Command AddWatchCommand(CLI::App& app);
 

@@ -20,7 +20,9 @@ namespace {
 
 namespace v1 = denoised::v1;
 
-constexpr char kExamples[] = R"(  denoise generate --class-label animals --count 8 --frames 1
+constexpr char kExamples[] = R"(  denoise generate -p "a red fox in the snow" -W 512 -H 512 --seed 7
+  denoise generate -p "a (red:1.3) fox" --negative-prompt "blurry" -g 6 -n 4
+  denoise generate --class-label animals --count 8 --frames 1
   denoise generate -c food -n 4 --seed 7 --sampler ddim --steps 50 --eta 0.5
   denoise generate -c 2 --sampler dpmpp_2m --sigma-spacing karras --out animals
   denoise generate --class-weights animals=0.6,food=0.4 --guidance-scale 4

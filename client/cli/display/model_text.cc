@@ -91,6 +91,18 @@ std::vector<std::string> RowWithState(const v1::Model& model) {
           Shape(model), ClassCount(model), SamplerFlagName(model.default_sampler())};
 }
 
+// "; or any multiples of 8".
+std::string SizesText(const v1::Model& model) {
+  if (model.size_multiple() == 0) return "";
+  return absl::StrCat("; or any multiples of ", model.size_multiple());
+}
+
+std::string GuidanceText(const v1::Model& model) {
+  if (!model.supports_guidance()) return "no";
+  if (model.default_guidance_scale() == 0) return "yes";
+  return absl::StrCat("yes; ", model.default_guidance_scale(), " unless you choose");
+}
+
 }  // namespace
 
 std::string ModelTable(const std::vector<v1::Model>& models) {
@@ -123,11 +135,13 @@ std::string ModelDetails(const v1::Model& model) {
   absl::StrAppend(&text, "\n  version         ", Printable(model.version()),                  //
                   "\n  makes           ", model.width(), " x ", model.height(), " pixels, ",  //
                   model.channels(), model.channels() == 1 ? " channel" : " channels",         //
+                  SizesText(model),                                                           //
                   "\n  parameters      ", Parameters(model.parameter_count()),                //
                   "\n  predicts        ", Printable(model.prediction_type()),                 //
                   "\n  trained on      ", model.num_train_timesteps(), " timesteps",          //
                   "\n  default sampler ", SamplerFlagName(model.default_sampler()),           //
-                  "\n  guidance        ", model.supports_guidance() ? "yes" : "no",           //
+                  "\n  guidance        ", GuidanceText(model),                                //
+                  "\n  prompts         ", model.takes_prompts() ? "yes" : "no",               //
                   "\n  source          ", Printable(model.source()),                          //
                   "\n  classes         ",
                   model.classes().empty() ? "none" : absl::StrCat(model.classes_size()),

@@ -16,6 +16,8 @@ namespace {
 
 namespace v1 = denoised::v1;
 
+constexpr char kPrompt[] = "Prompt";
+constexpr char kSize[] = "Size";
 constexpr char kGuidance[] = "Guidance";
 constexpr char kFrames[] = "Frames";
 constexpr char kOutput[] = "Output";
@@ -54,6 +56,43 @@ FlagTable ClassRows() {
            {.value = "CLASS=WEIGHT,...", .from_model = SetClassWeights}}};
 }
 
+FlagTable PromptRows() {
+  return {
+      {"-p,--prompt", "prompt", "What to generate, in words, with a text-to-image model", kPrompt},
+      {"--negative-prompt", "negative_prompt", "What guidance leads away from", kPrompt},
+      {"--prompt-syntax", "prompt_syntax",
+       "weighted: (words), (words:1.3) and [words] weigh parts of a prompt; literal: they are "
+       "text. Default: weighted",
+       kPrompt},
+      {"--clip-skip", "clip_skip",
+       "How many of the text encoder's last layers to leave out. Default: 0", kPrompt},
+      {"--prompt-2", "prompt_2",
+       "What the second text encoder reads, where the model has two. Default: the prompt", kPrompt},
+      {"--negative-prompt-2", "negative_prompt_2", "The same for the negative prompt", kPrompt}};
+}
+
+FlagTable SizeRows() {
+  return {
+      {"-H,--height", "height",
+       "Height of the images in pixels, where the model lets you choose. Default: the model's",
+       kSize},
+      {"-W,--width", "width", "Their width", kSize},
+      {"--original-height", "size_conditioning.original_height",
+       "SDXL: the height that the picture is to look as if it had at first. Default: the image's",
+       kSize},
+      {"--original-width", "size_conditioning.original_width", "The same for the width", kSize},
+      {"--crop-top", "size_conditioning.crop_top",
+       "SDXL: how far from the top it is to look cropped. Default: 0", kSize},
+      {"--crop-left", "size_conditioning.crop_left", "The same from the left", kSize},
+      {"--target-height", "size_conditioning.target_height",
+       "SDXL: the height that it is to look made for. Default: the image's", kSize},
+      {"--target-width", "size_conditioning.target_width", "The same for the width", kSize},
+      {"--aesthetic-score", "size_conditioning.aesthetic_score",
+       "SDXL refiner: how pleasing the image is to be. Default: 6", kSize},
+      {"--negative-aesthetic-score", "size_conditioning.negative_aesthetic_score",
+       "The same for what guidance leads away from. Default: 2.5", kSize}};
+}
+
 FlagTable SeedRow() {
   return {{"-s,--seed",
            "seed",
@@ -64,8 +103,8 @@ FlagTable SeedRow() {
 
 FlagTable GuidanceRows() {
   return {{"-g,--guidance-scale", "guidance.scale",
-           "How strongly images follow the class; 1 leaves the prediction as it is. Default: no "
-           "guidance",
+           "How strongly images follow the prompt or the class; 1 leaves the prediction as it is. "
+           "Default: the model's, or no guidance",
            kGuidance},
           {"--guidance-rescale", "guidance.rescale",
            "How much of the contrast that guidance adds is taken out again, 0 to 1. Default: 0",
@@ -186,7 +225,9 @@ FlagTable ReturnRows() {
 }
 
 // The flags that decide which picture a seed becomes.
-FlagTable PictureRows() { return Join({ClassRows(), SamplerFlags("sampler"), GuidanceRows()}); }
+FlagTable PictureRows() {
+  return Join({ClassRows(), PromptRows(), SizeRows(), SamplerFlags("sampler"), GuidanceRows()});
+}
 
 void Need(CLI::App& app, std::initializer_list<const char*> flags, const char* needed) {
   for (const char* flag : flags) app.get_option(flag)->needs(app.get_option(needed));
@@ -381,11 +422,20 @@ absl::StatusOr<v1::GenerateRequest> BuildGenerateRequest(const FlagTable& table,
   request.set_model(model.name());
   request.mutable_sampler();
   GivenFlags given = flags.given;
+  if (!model.takes_prompts() && IsGiven(flags, "prompt")) {
+    return InvalidField(
+        "prompt",
+        absl::StrCat("must be absent: this model takes no prompts",
+                     model.classes().empty() ? "" : ". Choose a class with --class-label"));
+  }
   if (IsGiven(flags, "class_label")) {
     given.erase("class_weights");  // a sweep's axis over a blend
   } else if (!IsGiven(flags, "class_weights") && !model.classes().empty()) {
     return InvalidField("class_label",
                         absl::StrCat("is required; the classes are: ", ClassNames(model)));
+  }
+  if (model.takes_prompts() && !IsGiven(flags, "prompt")) {
+    return InvalidField("prompt", "is required: this model makes images from text");
   }
   RETURN_IF_ERROR(CheckFrames(flags));
   if (request.frames().every_n_steps() == 0) request.clear_frames();

@@ -19,7 +19,9 @@ struct OtherName {
   const char* flag;
 };
 constexpr OtherName kOtherNames[] = {
-    {"prompt", "--class-label"},
+    {"text", "--prompt"},
+    {"negative", "--negative-prompt"},
+    {"neg", "--negative-prompt"},
     {"class", "--class-label"},
     {"category", "--class-label"},
     {"cfg", "--guidance-scale"},

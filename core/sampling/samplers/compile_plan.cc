@@ -1,8 +1,11 @@
 #include "core/sampling/samplers/compile_plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
@@ -69,17 +72,46 @@ absl::StatusOr<NoisePath> RequestedPath(const Schedule& schedule, const SamplerO
   return LayOutPath(rescaled, options);
 }
 
-absl::StatusOr<SamplerPlan> CompileRun(const NoisePath& path, const SamplerOptions& options,
-                                       const RunOptions& run) {
+bool IsPart(const RunOptions& run) { return run.denoising_start != 0 || run.denoising_end != 1; }
+
+// `segments` of a run, of which it takes the part that it says.
+absl::StatusOr<std::vector<Segment>> PartOf(const std::vector<Segment>& segments,
+                                            const RunOptions& run, const NoisePath& path,
+                                            const Schedule& schedule,
+                                            const SamplerOptions& options) {
+  const std::string_view field = run.denoising_end != 1 ? "denoising_end" : "denoising_start";
+  if (schedule.As<VpSchedule>() == nullptr || options.timestep_type != TimestepType::kDiscrete) {
+    return InvalidField(field, "takes a variance-preserving schedule with discrete timesteps");
+  }
+  if (segments.size() > 1) return InvalidField("resamples", "must be 1 in a part of a run");
+  ASSIGN_OR_RETURN(const Segment part, PartBetween(run, path, schedule.num_train_timesteps()));
+  const Segment taken = {std::max(segments.front().first, part.first), part.last};
+  if (taken.first >= taken.last) {
+    return InvalidField(field, absl::StrCat("ends before the strength lets the run begin, at step ",
+                                            taken.first, " of ", path.size()));
+  }
+  return std::vector<Segment>{taken};
+}
+
+absl::StatusOr<SamplerPlan> CompileRun(const Schedule& schedule, const NoisePath& path,
+                                       const SamplerOptions& options, const RunOptions& run) {
   if (run.inverted) return CompileInversion(path, options);
   SamplerPlan whole = CompilePath(path, options);
   const int steps = whole.NumSteps();
-  ASSIGN_OR_RETURN(const std::vector<Segment> segments, LayOutRun(run, steps));
-  if (segments == std::vector<Segment>{{0, steps}}) return whole;
+  ASSIGN_OR_RETURN(std::vector<Segment> segments, LayOutRun(run, steps));
+  if (segments == std::vector<Segment>{{0, steps}} && !IsPart(run)) return whole;
   if (static_cast<int>(path.size()) != steps) {
     return InvalidField("sampler",
                         "can neither start midway nor jump back, as some of its steps are two "
                         "moves: pndm (take plms), tcd with eta and heun with s_churn");
+  }
+  if (IsPart(run)) {
+    ASSIGN_OR_RETURN(segments, PartOf(segments, run, path, schedule, options));
+    return CompileSegments(path, options, segments);
+  }
+  const bool from_picture = run.strength < 1 && segments.size() == 1;
+  if (from_picture && options.sampler == SamplerKind::kPlms) {
+    return CompilePlmsFrom(path, static_cast<size_t>(segments.front().first), options);
   }
   return CompileSegments(path, options, segments);
 }
@@ -95,7 +127,7 @@ absl::StatusOr<SamplerPlan> CompilePlan(const Schedule& schedule, const SamplerO
   }
   RETURN_IF_ERROR(violations.ToStatus());
   ASSIGN_OR_RETURN(const NoisePath path, RequestedPath(schedule, options));
-  ASSIGN_OR_RETURN(SamplerPlan plan, CompileRun(path, options, run));
+  ASSIGN_OR_RETURN(SamplerPlan plan, CompileRun(schedule, path, options, run));
   RETURN_IF_ERROR(CheckCoefficients(plan));
   return plan;
 }

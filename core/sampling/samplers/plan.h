@@ -97,6 +97,7 @@ struct SamplerPlan {
   double final_sigma = 0;
   int first_step = 0;      // steps of the sampler that this plan leaves out at the start (run.h)
   int draws_left_out = 0;  // noise draws of those steps
+  int jumps = 0;           // back to noise on the way (run.h)
 
   NoiseLevel LevelAfter(size_t e) const;  // of slot[0] after evaluation `e`
 

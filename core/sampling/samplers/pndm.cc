@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/base/check.h"
 #include "core/sampling/samplers/linear_form.h"
 #include "core/sampling/samplers/noise_path.h"
 
@@ -86,15 +87,28 @@ void AddRungeKuttaStep(const NoisePath& path, size_t first, const SamplerOptions
     plan.evaluations[i].ends_step = false;
 }
 
-void AddHeunStep(const NoisePath& path, const SamplerOptions& options, SamplerPlan& plan) {
-  const Move& move = path[0];
-  const LinearForm predicted = Transfer(Slot(0), NoiseIn(move.from), move.from, move.to);
-  Ask(move, {.x = predicted, .start = Slot(0)}, options, plan);
+// Predicts with `predictor`, then asks the network at the end of `corrector` and takes that move with
+// the mean of both noises. Heun's step is one where both are the same move.
+void AddHeunStep(const Move& predictor, const Move& corrector, const SamplerOptions& options,
+                 SamplerPlan& plan) {
+  const LinearForm predicted =
+      Transfer(Slot(0), NoiseIn(predictor.from), predictor.from, predictor.to);
+  Ask(predictor, {.x = predicted, .start = Slot(0)}, options, plan);
   plan.evaluations.back().ends_step = false;
-  const Move end = EndOf(move);
+  const Move end = EndOf(corrector);
   const LinearForm mean = 0.5 * (Slot(kHistory) + NoiseIn(end.from));
-  const LinearForm corrected = Transfer(Slot(kStart), mean, move.from, move.to);
+  const LinearForm corrected = Transfer(Slot(kStart), mean, corrector.from, corrector.to);
   Ask(end, {.x = corrected, .keeps_history = true}, options, plan);
+}
+
+// The steps of `path` from `first` on, with `known` noises in the history.
+void AddMultistep(const NoisePath& path, size_t first, size_t known, const SamplerOptions& options,
+                  SamplerPlan& plan) {
+  for (size_t i = first; i < path.size(); ++i, ++known) {
+    const int order = static_cast<int>(std::min<size_t>(kOrder, known + 1));
+    const LinearForm noise = AdamsBashforth(NoiseIn(path[i].from), order);
+    Ask(path[i], {.x = Transfer(Slot(0), noise, path[i].from, path[i].to)}, options, plan);
+  }
 }
 
 }  // namespace
@@ -105,12 +119,27 @@ SamplerPlan CompilePndm(const NoisePath& path, const SamplerOptions& options) {
   const size_t prk_steps = prk ? std::min(kPrkSteps, path.size() / 2) : 0;
   for (size_t step = 0; step < prk_steps; ++step) AddRungeKuttaStep(path, 2 * step, options, plan);
   const bool heun = !prk && path.size() > 1;
-  if (heun) AddHeunStep(path, options, plan);
-  size_t known = heun ? 1 : prk_steps;  // noises in the history
-  for (size_t i = heun ? 1 : 2 * prk_steps; i < path.size(); ++i, ++known) {
-    const int order = static_cast<int>(std::min<size_t>(kOrder, known + 1));
-    const LinearForm noise = AdamsBashforth(NoiseIn(path[i].from), order);
-    Ask(path[i], {.x = Transfer(Slot(0), noise, path[i].from, path[i].to)}, options, plan);
+  if (heun) {
+    AddHeunStep(path[0], path[0], options, plan);
+    AddMultistep(path, 1, /*known=*/1, options, plan);
+  } else {
+    AddMultistep(path, 2 * prk_steps, /*known=*/prk_steps, options, plan);
+  }
+  return plan;
+}
+
+SamplerPlan CompilePlmsFrom(const NoisePath& path, size_t left_out, const SamplerOptions& options) {
+  DENOISE_DCHECK(left_out > 0 && left_out < path.size());
+  SamplerPlan plan = StartPlan(path, kPlmsSlots);
+  plan.first_step = static_cast<int>(left_out);
+  // The list's entry left_out is the start of step left_out - 1, or of step 1, which it holds twice.
+  const Move& first = path[std::max<size_t>(left_out - 1, 1)];
+  const Move& corrector = path[left_out - 1];
+  AddHeunStep(first, corrector, options, plan);
+  AddMultistep(path, left_out + 1, /*known=*/1, options, plan);
+  if (left_out + 1 == path.size()) {
+    plan.final_alpha = corrector.to.alpha;
+    plan.final_sigma = corrector.to.sigma;
   }
   return plan;
 }

@@ -40,6 +40,22 @@ absl::Status CheckRange(const RunOptions& run, int steps) {
   return violations.ToStatus();
 }
 
+absl::Status CheckPart(const RunOptions& run) {
+  FieldViolations violations;
+  if (!(run.denoising_start >= 0 && run.denoising_start < 1)) {
+    violations.Add("denoising_start",
+                   absl::StrCat("must be at least 0 and below 1, is ", run.denoising_start));
+  } else if (run.denoising_start > 0 && (run.strength != 1 || run.first_step > 0)) {
+    violations.Add("denoising_start",
+                   "goes with a strength of 1 and no first_step: all say where the run begins");
+  }
+  if (!(run.denoising_end > run.denoising_start && run.denoising_end <= 1)) {
+    violations.Add("denoising_end", absl::StrCat("must be above denoising_start and at most 1, is ",
+                                                 run.denoising_end));
+  }
+  return violations.ToStatus();
+}
+
 int StepsToTake(const RunOptions& run, int steps) {
   return std::min(static_cast<int>(steps * run.strength), steps - run.first_step);
 }
@@ -124,6 +140,20 @@ absl::Status CheckInvertible(const SamplerOptions& options) {
 
 }  // namespace
 
+absl::StatusOr<Segment> PartBetween(const RunOptions& run, const NoisePath& path,
+                                    int num_train_timesteps) {
+  RETURN_IF_ERROR(CheckPart(run));
+  const auto steps_before = [&](double part) {
+    const double cutoff = std::nearbyint(num_train_timesteps * (1 - part));
+    return static_cast<int>(std::count_if(
+        path.begin(), path.end(), [&](const Move& move) { return move.timestep >= cutoff; }));
+  };
+  const Segment between = {steps_before(run.denoising_start), steps_before(run.denoising_end)};
+  if (between.first < between.last) return between;
+  return InvalidField(run.denoising_start > 0 ? "denoising_start" : "denoising_end",
+                      absl::StrCat("leaves none of ", path.size(), " steps"));
+}
+
 absl::StatusOr<std::vector<Segment>> LayOutRun(const RunOptions& run, int steps) {
   RETURN_IF_ERROR(CheckRange(run, steps));
   const int taken = StepsToTake(run, steps);
@@ -172,6 +202,7 @@ absl::StatusOr<SamplerPlan> CompileSegments(const NoisePath& path, const Sampler
     plan.final_sigma = reached.sigma;
   }
   plan.first_step = first;
+  plan.jumps = static_cast<int>(segments.size()) - 1;
   if (first > 0) {
     const SamplerPlan whole = CompilePath(path, options);
     plan.draws_left_out = CountNoiseDraws(whole, CountEvaluations(whole, first));

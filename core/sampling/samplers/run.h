@@ -18,6 +18,14 @@ struct RunOptions {
   double strength = 1;  // in (0, 1]
   int first_step = 0;   // steps left out at the start; only with a strength of 1
 
+  // Where the run begins and ends, as parts of the schedule's T timesteps counted from noise: it takes
+  // the steps whose timestep is below round(T * (1 - denoising_start)) and at least round(T * (1 -
+  // denoising_end)). So two networks share one run (SDXL's refiner, Podell et al. 2023, section 2.5):
+  // where the first ends, the second starts. Discrete variance-preserving schedules only, without
+  // jumps; a denoising_start only with a strength of 1 and no first_step.
+  double denoising_start = 0;  // in [0, 1)
+  double denoising_end = 1;    // in (denoising_start, 1]
+
   // Whenever the number of remaining steps is a multiple of `jump_length`, go that many steps back
   // towards noise and take them again, until they have been taken `resamples` times (Lugmayr et al.
   // 2022, section 4.2).
@@ -36,6 +44,12 @@ struct Segment {
 
   bool operator==(const Segment&) const = default;
 };
+
+// The steps of `path` between denoising_start and denoising_end, which are at least one.
+// InvalidArgument names either. Requires a step for each move, and their timesteps below
+// `num_train_timesteps`.
+absl::StatusOr<Segment> PartBetween(const RunOptions& run, const NoisePath& path,
+                                    int num_train_timesteps);
 
 // The segments of a run over `steps` steps: at least one, and none empty. After each segment but
 // the last, the run jumps back to the start of the next one. InvalidArgument names the member of

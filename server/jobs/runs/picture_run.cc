@@ -12,9 +12,10 @@ std::vector<Conditioning> SpreadOverClasses(const NetworkSpec& network,
   std::vector<Conditioning> conditionings;
   for (int64_t label = 0; label < network.num_class_embeds; ++label) {
     if (label == null_class_label) continue;
-    conditionings.push_back({.class_weights = {{.class_label = label}},
-                             .null_class_label = null_class_label,
-                             .guidance = {.scale = guidance_scale}});
+    conditionings.push_back(
+        {.conditions = {{ClassCondition(label)}},
+         .unconditional = null_class_label ? ClassCondition(*null_class_label) : nullptr,
+         .guidance = {.scale = guidance_scale}});
   }
   if (conditionings.empty()) conditionings.emplace_back();
   return conditionings;

@@ -187,7 +187,7 @@ absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& setti
   ASSIGN_OR_RETURN(auto data, OpenStored(environment_, settings.dataset(), *loaded->model));
   ASSIGN_OR_RETURN(ModelEvaluation::Setup setup,
                    MakeEvaluation(settings, *loaded->model, std::move(data)));
-  setup.network = loaded->networks.front();
+  setup.network = loaded->pipelines.front()->network;
   auto evaluation = ModelEvaluation::Create(std::move(setup));
   if (!evaluation.ok()) return DeviceStatus(evaluation.status());
   LoadedRun run;

@@ -61,8 +61,8 @@ void CheckClasses(std::string_view field, const SettingsContext& context,
 }
 
 void CheckChannels(std::string_view field, const ModelInfo& model, FieldViolations& violations) {
-  if (model.spec.in_channels == 1 || model.spec.in_channels == 3) return;
-  violations.Add(field, absl::StrCat("makes pictures of ", model.spec.in_channels,
+  if (model.spec.sample.channels == 1 || model.spec.sample.channels == 3) return;
+  violations.Add(field, absl::StrCat("makes pictures of ", model.spec.sample.channels,
                                      " channels; must be 1 or 3"));
 }
 

@@ -17,7 +17,7 @@ constexpr int kSampleCount = 1000;
 constexpr int kNearestNeighbours = 5;
 
 absl::StatusOr<VariationalBound> BoundOf(const ModelInfo& model) {
-  const bool learned = model.spec.out_channels == 2 * model.spec.in_channels;
+  const bool learned = model.spec.out_channels == 2 * model.spec.sample.channels;
   return VariationalBound::Create(model.schedule,
                                   {.prediction_type = model.scheduler.sampler.prediction_type,
                                    .variance_type = learned ? VarianceType::kLearnedRange

@@ -78,7 +78,7 @@ void ResolveChoices(const ModelInfo& model, ObjectiveSettings& objective,
     violations.Add("objective.loss", "must be one of the losses");
   }
   if (objective.loss() == ObjectiveSettings::LOSS_UNSPECIFIED) {
-    const bool learns_variance = model.spec.out_channels == 2 * model.spec.in_channels;
+    const bool learns_variance = model.spec.out_channels == 2 * model.spec.sample.channels;
     objective.set_loss(learns_variance ? ObjectiveSettings::HYBRID : ObjectiveSettings::SIMPLE);
   }
   if (!ObjectiveSettings::Weighting_IsValid(objective.weighting())) {
@@ -132,8 +132,8 @@ void ResolveOptimizer(Optimizer& optimizer, FieldViolations& violations) {
 void ResolveMicroBatches(const SettingsContext& context, TrainingSettings& settings,
                          FieldViolations& violations) {
   const NetworkSpec& spec = context.model.spec;
-  const int64_t most =
-      std::max<int64_t>(context.max_micro_batch_pixels / (spec.height * spec.width), 1);
+  const int64_t most = std::max<int64_t>(
+      context.max_micro_batch_pixels / (spec.sample.height * spec.sample.width), 1);
   if (!settings.has_micro_batch_size()) {
     const int64_t wanted = context.device == at::kCPU ? TrainingOptions().micro_batch_size : most;
     settings.set_micro_batch_size(static_cast<int32_t>(

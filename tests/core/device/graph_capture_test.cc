@@ -57,7 +57,7 @@ class ToyNetwork : public Network {
 
  private:
   const at::Device device_;
-  const NetworkSpec spec_ = {.in_channels = 3, .out_channels = 3, .height = 8, .width = 8};
+  const NetworkSpec spec_ = {.sample = {3, 8, 8}, .out_channels = 3};
 };
 
 class GraphCaptureTest : public testing::TestWithParam<Backend> {
@@ -101,7 +101,7 @@ class GraphCaptureTest : public testing::TestWithParam<Backend> {
         *CompilePlan(*Schedule::Create({}), {.sampler = SamplerKind::kDdpm, .steps = 12}));
     std::vector<Trajectory> trajectories;
     for (uint64_t seed = 0; seed < 3; ++seed) {
-      trajectories.emplace_back(plan, Conditioning{}, seed, network, *runtime_);
+      trajectories.emplace_back(plan, Conditioning{}, seed, network.spec().sample, *runtime_);
     }
     return trajectories;
   }

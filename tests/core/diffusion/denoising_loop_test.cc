@@ -17,6 +17,7 @@
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/core/device/capturing_runtime.h"
 #include "tests/core/device/cpu_runtime.h"
+#include "tests/support/class_conditions.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -32,10 +33,11 @@ class DenoisingLoopTest : public testing::Test {
  protected:
   Trajectory Make(const Plan& plan, uint64_t seed, Conditioning conditioning = {},
                   std::optional<Inpainting> inpainting = std::nullopt) {
-    if (conditioning.class_weights.empty()) conditioning.class_weights = {{0}};
-    conditioning.null_class_label = 2;
-    return Trajectory(plan, std::move(conditioning), seed, network_, *runtime_, NoiseStart(),
-                      std::move(inpainting));
+    if (conditioning.conditions.front().condition == NoCondition())
+      conditioning.conditions = Classes({{0}});
+    conditioning.unconditional = ClassCondition(2);
+    return Trajectory(plan, std::move(conditioning), seed, network_.spec().sample, *runtime_,
+                      NoiseStart(), std::move(inpainting));
   }
 
   // Evaluates those that are not done, together.
@@ -72,7 +74,7 @@ TEST_F(DenoisingLoopTest, ReplayedEvaluationsMakeTheSameImages) {
   std::vector<Trajectory> graphed, plain;
   for (int i = 0; i < 11; ++i) {
     Conditioning conditioning;
-    if (i % 3 == 1) conditioning.class_weights = {{0, 0.25}, {1, 0.75}};
+    if (i % 3 == 1) conditioning.conditions = Classes({{0, 0.25}, {1, 0.75}});
     if (i % 2 == 1) conditioning.guidance = {.scale = 3, .timesteps = {.max = 700}};
     for (auto* trajectories : {&graphed, &plain}) {
       trajectories->push_back(Make(plans[i % plans.size()], 50 + i, conditioning));

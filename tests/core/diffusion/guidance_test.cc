@@ -10,6 +10,8 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/support/class_conditions.h"
+
 namespace denoise {
 namespace {
 
@@ -32,14 +34,14 @@ at::Tensor Picture(double mean, double scale) {
 TEST(BlendRows, IsTheWeightedSum) {
   const at::Tensor rows =
       at::stack({at::full({1, 2, 2}, 1.0), at::full({1, 2, 2}, 10.0), at::full({1, 2, 2}, 100.0)});
-  const at::Tensor blend = BlendRows(rows, {{4, 0.5}, {0, 0.3}, {7, 0.2}});
+  const at::Tensor blend = BlendRows(rows, Classes({{4, 0.5}, {0, 0.3}, {7, 0.2}}));
   EXPECT_TRUE(blend.allclose(at::full({1, 2, 2}, 23.5)));
 }
 
 TEST(BlendRows, OfOneRowIsThatRow) {
   const at::Tensor rows = Picture(0.1, 0.7).unsqueeze(0);
-  EXPECT_TRUE(BlendRows(rows, {{4, 1}}).equal(rows[0]));
-  EXPECT_TRUE(BlendRows(rows, {}).equal(rows[0]));
+  EXPECT_TRUE(BlendRows(rows, Classes({{4, 1}})).equal(rows[0]));
+  EXPECT_TRUE(BlendRows(rows, Conditioning().conditions).equal(rows[0]));
 }
 
 TEST(Guide, ExtrapolatesFromTheUnconditionalPrediction) {
@@ -93,22 +95,34 @@ TEST(IsGuided, NeverAtAScaleOfOne) {
   EXPECT_FALSE(IsGuided({.guidance = {.scale = 1, .rescale = 0.5}}, At(500, 1, 1)));
 }
 
-TEST(Rows, AreTheClassesAndThenTheNullClass) {
-  Conditioning conditioning{.class_weights = {{5, 0.5}, {3, 0.5}}, .null_class_label = 8};
+// The classes of the rows of an evaluation.
+std::vector<std::optional<int64_t>> RowLabels(const Conditioning& conditioning,
+                                              const Evaluation& evaluation) {
+  std::vector<std::optional<int64_t>> labels;
+  for (const SharedCondition& row : RowConditions(conditioning, evaluation)) {
+    labels.push_back(row->class_label);
+  }
+  return labels;
+}
+
+TEST(Rows, AreTheConditionsAndThenTheUnconditional) {
+  Conditioning conditioning{.conditions = Classes({{5, 0.5}, {3, 0.5}}),
+                            .unconditional = ClassCondition(8)};
   EXPECT_THAT(RowLabels(conditioning, At(0, 1, 1)), ElementsAre(5, 3));
   conditioning.guidance = {.scale = 2, .timesteps = {.min = 100}};
   EXPECT_THAT(RowLabels(conditioning, At(0, 1, 1)), ElementsAre(5, 3));
   EXPECT_THAT(RowLabels(conditioning, At(100, 1, 1)), ElementsAre(5, 3, 8));
-  EXPECT_THAT(RowLabels({}, At(0, 1, 1)), ElementsAre(0)) << "a network without classes";
+  EXPECT_THAT(RowLabels({}, At(0, 1, 1)), ElementsAre(std::nullopt)) << "a network without classes";
 }
 
 TEST(RowWeights, AreThoseOfTheGuidedPrediction) {
-  Conditioning conditioning{.class_weights = {{5, 0.25}, {3, 0.75}}, .null_class_label = 8};
+  Conditioning conditioning{.conditions = Classes({{5, 0.25}, {3, 0.75}}),
+                            .unconditional = ClassCondition(8)};
   EXPECT_THAT(RowWeights(conditioning, At(0, 1, 1)), ElementsAre(0.25, 0.75));
   conditioning.guidance = {.scale = 4, .timesteps = {.min = 100}};
   EXPECT_THAT(RowWeights(conditioning, At(0, 1, 1)), ElementsAre(0.25, 0.75));
   EXPECT_THAT(RowWeights(conditioning, At(100, 1, 1)), ElementsAre(1, 3, -3));
-  conditioning.class_weights = {{5, 1}};
+  conditioning.conditions = Classes({{5, 1}});
   EXPECT_THAT(RowWeights(conditioning, At(100, 1, 1)), ElementsAre(4, -3));
   EXPECT_THAT(RowWeights({}, At(0, 1, 1)), ElementsAre(1)) << "a network without classes";
 }
@@ -116,7 +130,8 @@ TEST(RowWeights, AreThoseOfTheGuidedPrediction) {
 TEST(Rows, AreCounted) {
   SamplerPlan plan;
   plan.evaluations = {At(900, 1, 9), At(100, 1, 1)};
-  Conditioning conditioning{.class_weights = {{5, 0.5}, {3, 0.5}}, .null_class_label = 8};
+  Conditioning conditioning{.conditions = Classes({{5, 0.5}, {3, 0.5}}),
+                            .unconditional = ClassCondition(8)};
   EXPECT_EQ(FullRows(conditioning), 2);
   EXPECT_EQ(MaxRows(conditioning, plan), 2);
   conditioning.guidance = {.scale = 2, .sigmas = {.max = 1}};

@@ -8,6 +8,7 @@
 #include "core/diffusion/sample.h"
 #include "core/io/checkpoint.h"
 #include "core/sampling/samplers/compile_plan.h"
+#include "tests/support/class_conditions.h"
 
 namespace denoise {
 namespace {
@@ -39,7 +40,7 @@ std::vector<SampleRequest> Requests(const Json& pipeline) {
   for (size_t i = 0; i < pipeline["image_seeds"].size(); ++i) {
     SampleRequest request{.seed = pipeline["image_seeds"][i], .conditioning = {}};
     if (!pipeline["class_labels"].is_null())
-      request.conditioning.class_weights = {{pipeline["class_labels"][i].get<int64_t>()}};
+      request.conditioning.conditions = Classes({{pipeline["class_labels"][i].get<int64_t>()}});
     requests.push_back(request);
   }
   return requests;

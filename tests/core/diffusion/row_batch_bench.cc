@@ -30,7 +30,7 @@ void Measure(const char* name, const SamplerOptions& options, int images) {
   std::vector<Trajectory> trajectories;
   const auto runtime = MakeDeviceRuntime(at::kCPU);
   for (int i = 0; i < images; ++i) {
-    trajectories.emplace_back(plan, Conditioning{}, i, network, *runtime);
+    trajectories.emplace_back(plan, Conditioning{}, i, network.spec().sample, *runtime);
   }
   std::vector<double> gather, update;
   while (!trajectories.front().done()) {

@@ -14,6 +14,7 @@
 #include "core/diffusion/sample.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/core/device/cpu_runtime.h"
+#include "tests/support/class_conditions.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -73,9 +74,9 @@ std::vector<Plan> PlansOfManyKinds() {
 
 // Unconditional, guided and blended ones, with every kind of guidance.
 Conditioning MakeConditioning(int i) {
-  Conditioning conditioning{.class_weights = {{i % 2}}, .null_class_label = 2};
-  if (i % 5 == 2) conditioning.class_weights = {{0, 0.3}, {1, 0.7}};
-  if (i % 7 == 3) conditioning.class_weights = {{2, 0.125}, {0, 0.375}, {1, 0.5}};
+  Conditioning conditioning{.conditions = Classes({{i % 2}}), .unconditional = ClassCondition(2)};
+  if (i % 5 == 2) conditioning.conditions = Classes({{0, 0.3}, {1, 0.7}});
+  if (i % 7 == 3) conditioning.conditions = Classes({{2, 0.125}, {0, 0.375}, {1, 0.5}});
   Guidance& guidance = conditioning.guidance;
   if (i % 3 != 0) guidance.scale = 1.0 + 0.5 * i;
   if (i % 4 == 1) guidance.rescale = 0.7;
@@ -85,7 +86,8 @@ Conditioning MakeConditioning(int i) {
 }
 
 Trajectory MakeTrajectory(const std::vector<Plan>& plans, int i, const Network& network) {
-  return Trajectory(plans[i % plans.size()], MakeConditioning(i), 100 + i, network, *CpuRuntime());
+  return Trajectory(plans[i % plans.size()], MakeConditioning(i), 100 + i, network.spec().sample,
+                    *CpuRuntime());
 }
 
 void Evaluate(const std::vector<Trajectory*>& trajectories, const Network& network) {
@@ -124,7 +126,7 @@ TEST(RowBatch, AnImageDoesNotDependOnWhoSharesItsBatch) {
 // The rows of every evaluation on the way.
 std::vector<int64_t> RowsOfEvaluations(const Plan& plan, const Conditioning& conditioning) {
   const GaussianNetwork network = ThreeClasses();
-  Trajectory trajectory(plan, conditioning, 1, network, *CpuRuntime());
+  Trajectory trajectory(plan, conditioning, 1, network.spec().sample, *CpuRuntime());
   std::vector<int64_t> rows;
   while (!trajectory.done()) {
     const int expected = trajectory.rows();
@@ -139,13 +141,13 @@ std::vector<int64_t> RowsOfEvaluations(const Plan& plan, const Conditioning& con
 TEST(RowBatch, GuidedTrajectoriesTakeAnUnconditionalRowInsideTheirIntervalsOnly) {
   const Plan plan =
       Compile({.sampler = SamplerKind::kDdim, .steps = 4});  // timesteps 750, 500, 250, 0
-  Conditioning conditioning{.class_weights = {{0}}, .null_class_label = 2};
+  Conditioning conditioning{.conditions = Classes({{0}}), .unconditional = ClassCondition(2)};
   conditioning.guidance = {.scale = 3, .timesteps = {250, 500}};
   EXPECT_EQ(RowsOfEvaluations(plan, conditioning), (std::vector<int64_t>{1, 2, 2, 1}));
   const Evaluation& at_500 = plan->evaluations[1];
   conditioning.guidance = {.scale = 3, .sigmas = {.max = at_500.sigma / at_500.alpha}};
   EXPECT_EQ(RowsOfEvaluations(plan, conditioning), (std::vector<int64_t>{1, 2, 2, 2}));
-  conditioning.class_weights = {{0, 0.5}, {1, 0.5}};
+  conditioning.conditions = Classes({{0, 0.5}, {1, 0.5}});
   EXPECT_EQ(RowsOfEvaluations(plan, conditioning), (std::vector<int64_t>{2, 3, 3, 3}));
 }
 
@@ -153,14 +155,15 @@ TEST(RowBatch, LaysOutTheRowsOfATrajectoryTogether) {
   const GaussianNetwork network = ThreeClasses();
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 1, .timesteps = {500}});
   const Plan later = Compile({.sampler = SamplerKind::kDdim, .steps = 1, .timesteps = {100}});
-  Trajectory blended(
-      plan,
-      {.class_weights = {{1, 0.5}, {0, 0.5}}, .null_class_label = 2, .guidance = {.scale = 2}}, 1,
-      network, *CpuRuntime());
-  Trajectory plain(later, {.class_weights = {{1}}, .null_class_label = 2}, 2, network,
-                   *CpuRuntime());
+  Trajectory blended(plan,
+                     {.conditions = Classes({{1, 0.5}, {0, 0.5}}),
+                      .unconditional = ClassCondition(2),
+                      .guidance = {.scale = 2}},
+                     1, network.spec().sample, *CpuRuntime());
+  Trajectory plain(later, {.conditions = Classes({{1}}), .unconditional = ClassCondition(2)}, 2,
+                   network.spec().sample, *CpuRuntime());
   const RowBatch batch({&blended, &plain}, network, *CpuRuntime());
-  EXPECT_TRUE(batch.input().class_labels.equal(at::tensor({1, 0, 2, 1}, at::kLong)));
+  EXPECT_TRUE(batch.input().conditions.class_labels.equal(at::tensor({1, 0, 2, 1}, at::kLong)));
   EXPECT_TRUE(batch.input().timesteps.equal(at::tensor({500.f, 500.f, 500.f, 100.f})));
   EXPECT_TRUE(batch.input().x[2].equal(blended.x()));
   EXPECT_TRUE(batch.input().x[3].equal(plain.x()));
@@ -172,7 +175,7 @@ void ExpectPrediction(const Conditioning& conditioning,
                       const std::function<at::Tensor(const at::Tensor& rows)>& expected) {
   const GaussianNetwork network = ThreeClasses();
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 1, .timesteps = {500}});
-  Trajectory trajectory(plan, conditioning, 1, network, *CpuRuntime());
+  Trajectory trajectory(plan, conditioning, 1, network.spec().sample, *CpuRuntime());
   const at::Tensor x = trajectory.x().clone();
   RowBatch batch({&trajectory}, network, *CpuRuntime());
   const at::Tensor output = network.Forward(batch.input());
@@ -183,26 +186,29 @@ void ExpectPrediction(const Conditioning& conditioning,
 }
 
 TEST(RowBatch, GuidanceExtrapolatesFromTheUnconditionalPrediction) {
-  ExpectPrediction({.class_weights = {{0}}, .null_class_label = 2, .guidance = {.scale = 4}},
-                   [](const at::Tensor& rows) { return rows[1] + 4 * (rows[0] - rows[1]); });
+  ExpectPrediction(
+      {.conditions = Classes({{0}}), .unconditional = ClassCondition(2), .guidance = {.scale = 4}},
+      [](const at::Tensor& rows) { return rows[1] + 4 * (rows[0] - rows[1]); });
 }
 
 TEST(RowBatch, ClassWeightsBlendTheConditionalPredictions) {
-  ExpectPrediction({.class_weights = {{0, 0.25}, {1, 0.75}}},
+  ExpectPrediction({.conditions = Classes({{0, 0.25}, {1, 0.75}})},
                    [](const at::Tensor& rows) { return 0.25 * rows[0] + 0.75 * rows[1]; });
 }
 
 TEST(RowBatch, GuidanceExtrapolatesToTheBlend) {
-  ExpectPrediction(
-      {.class_weights = {{0, 0.25}, {1, 0.75}}, .null_class_label = 2, .guidance = {.scale = 3}},
-      [](const at::Tensor& rows) {
-        return rows[2] + 3 * (0.25 * rows[0] + 0.75 * rows[1] - rows[2]);
-      });
+  ExpectPrediction({.conditions = Classes({{0, 0.25}, {1, 0.75}}),
+                    .unconditional = ClassCondition(2),
+                    .guidance = {.scale = 3}},
+                   [](const at::Tensor& rows) {
+                     return rows[2] + 3 * (0.25 * rows[0] + 0.75 * rows[1] - rows[2]);
+                   });
 }
 
 TEST(RowBatch, RescaledGuidanceHasTheContrastOfTheConditionalPrediction) {
-  const Conditioning conditioning{
-      .class_weights = {{0}}, .null_class_label = 2, .guidance = {.scale = 4, .rescale = 1}};
+  const Conditioning conditioning{.conditions = Classes({{0}}),
+                                  .unconditional = ClassCondition(2),
+                                  .guidance = {.scale = 4, .rescale = 1}};
   ExpectPrediction(conditioning, [](const at::Tensor& rows) {
     const at::Tensor m = rows[1] + 4 * (rows[0] - rows[1]);
     return m * (rows[0].std() / m.std());
@@ -225,7 +231,7 @@ TEST(RowBatch, ARowThatIsNotFiniteDoesNotTouchItsNeighbours) {
 TEST(RowBatch, ClippedPredictionsStayInRange) {
   const GaussianNetwork network(LinearSchedule(), {.means = {3}, .deviation = 1}, 1, 8, 8);
   Trajectory clipped(Compile({.sampler = SamplerKind::kDdim, .steps = 5, .clip_sample = true}), {},
-                     3, network, *CpuRuntime());
+                     3, network.spec().sample, *CpuRuntime());
   RowBatch batch({&clipped}, network, *CpuRuntime());
   const at::Tensor x0 = batch.Update(network.Forward(batch.input()));
   EXPECT_LE(x0.abs().max().item<float>(), 1);
@@ -240,15 +246,15 @@ class ConstantNetwork : public Network {
   at::Device device() const override { return at::kCPU; }
   at::ScalarType dtype() const override { return at::kFloat; }
   at::Tensor Forward(const NetworkInput& input) const override {
-    return at::cat(
-        {at::Tensor(input.x * 0), input.x * 0 + (v_ + input.class_labels.view({-1, 1, 1, 1}))}, 1);
+    return at::cat({at::Tensor(input.x * 0),
+                    input.x * 0 + (v_ + input.conditions.class_labels.view({-1, 1, 1, 1}))},
+                   1);
   }
   std::shared_ptr<const Network> To(at::Device, at::ScalarType) const override { return nullptr; }
 
  private:
   const float v_;
-  const NetworkSpec spec_{
-      .in_channels = 1, .out_channels = 2, .height = 4, .width = 4, .num_class_embeds = 4};
+  const NetworkSpec spec_{.sample = {1, 4, 4}, .out_channels = 2, .num_class_embeds = 4};
 };
 
 at::Tensor NoiseOfOneStep(const NoiseScale& scale, float v, const Conditioning& conditioning = {}) {
@@ -258,8 +264,8 @@ at::Tensor NoiseOfOneStep(const NoiseScale& scale, float v, const Conditioning& 
   evaluation.noise = scale;
   plan.evaluations = {evaluation};
   const ConstantNetwork network(v);
-  Trajectory trajectory(std::make_shared<const SamplerPlan>(plan), conditioning, 5, network,
-                        *CpuRuntime());
+  Trajectory trajectory(std::make_shared<const SamplerPlan>(plan), conditioning, 5,
+                        network.spec().sample, *CpuRuntime());
   Evaluate({&trajectory}, network);
   return trajectory.x().clone();
 }
@@ -276,8 +282,9 @@ TEST(RowBatch, LearnedVarianceScalesTheNoise) {
 
 TEST(RowBatch, LearnedVarianceIsBlendedAndNotGuided) {
   const at::Tensor unit = NoiseOfOneStep(1.0, 0);
-  const Conditioning conditioning{
-      .class_weights = {{1, 0.25}, {3, 0.75}}, .null_class_label = 0, .guidance = {.scale = 5}};
+  const Conditioning conditioning{.conditions = Classes({{1, 0.25}, {3, 0.75}}),
+                                  .unconditional = ClassCondition(0),
+                                  .guidance = {.scale = 5}};
   EXPECT_TRUE(NoiseOfOneStep(LearnedVariance{}, 0, conditioning)
                   .allclose(unit * std::sqrt(0.25 * 1 + 0.75 * 3), 1e-5));
 }

@@ -99,15 +99,16 @@ TEST(NoiseStart, IsScaledToTheSamplersNoise) {
   const Plan plan = Compile({.sampler = SamplerKind::kEuler, .steps = 5});
   NoiseSource source(1);
   const at::Tensor noise = NoiseSource(3).Draw(kShape);
-  EXPECT_TRUE(StartingState(NoiseStart{.from = noise}, *plan, /*inpainted=*/false, source, kShape)
-                  .equal(noise * plan->init_noise_scale));
+  EXPECT_TRUE(
+      FindStartingState(NoiseStart{.from = noise}, *plan, /*draws_known=*/false, source, kShape)
+          .x.equal(noise * plan->init_noise_scale));
 }
 
 TEST(NoiseStart, GoesFromOneNoiseToTheOtherAndThenTowardsItsOwn) {
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 5});
   const auto state = [&](const NoiseStart& start) {
     NoiseSource source(9);
-    return StartingState(start, *plan, /*inpainted=*/false, source, kShape);
+    return FindStartingState(start, *plan, /*draws_known=*/false, source, kShape).x;
   };
   const at::Tensor own = NoiseSource(9).Draw(kShape);
   const at::Tensor from = NoiseSource(1).Draw(kShape), to = NoiseSource(2).Draw(kShape);
@@ -125,7 +126,7 @@ TEST(PictureStart, IsThePictureAtTheLevelOfTheFirstStep) {
     const Plan plan = Compile({.sampler = sampler, .steps = 10}, {.strength = 0.4});
     NoiseSource source(4);
     const at::Tensor x =
-        StartingState(PictureStart{Picture()}, *plan, /*inpainted=*/false, source, kShape);
+        FindStartingState(PictureStart{Picture()}, *plan, /*draws_known=*/false, source, kShape).x;
     const Evaluation& first = plan->evaluations.front();
     const at::Tensor expected = first.alpha * Picture() + first.sigma * NoiseSource(4).Draw(kShape);
     EXPECT_LT(Distance(x, expected), 1e-5);
@@ -146,8 +147,9 @@ TEST(PictureStart, LittleStrengthKeepsThePicture) {
 TEST(PictureStart, AnInversionStartsFromThePictureItself) {
   const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 200}, {.inverted = true});
   NoiseSource source(1);
-  EXPECT_TRUE(StartingState(PictureStart{Picture()}, *plan, /*inpainted=*/false, source, kShape)
-                  .equal(Picture()));
+  EXPECT_TRUE(
+      FindStartingState(PictureStart{Picture()}, *plan, /*draws_known=*/false, source, kShape)
+          .x.equal(Picture()));
   const at::Tensor noise = Generate(plan, From(PictureStart{Picture()}));
   EXPECT_LT(Distance(noise, (Picture() - kMean) / kDeviation), 0.1);
   const Plan forward = Compile({.sampler = SamplerKind::kDdim, .steps = 200});
@@ -157,7 +159,7 @@ TEST(PictureStart, AnInversionStartsFromThePictureItself) {
 // Runs the first steps and takes a frame; then runs the rest from there.
 at::Tensor Branch(const SamplerOptions& options, int step, uint64_t seed) {
   const GaussianNetwork network = TestNetwork();
-  Trajectory original(Compile(options), {}, 5, network, *CpuRuntime());
+  Trajectory original(Compile(options), {}, 5, network.spec().sample, *CpuRuntime());
   for (int i = 0; i < step; ++i) {
     DenoisingLoop(network, CpuRuntime()).Evaluate({&original});
   }
@@ -195,6 +197,18 @@ TEST(FrameStart, ABranchWithAnotherSeedGoesElsewhere) {
   EXPECT_GT(Distance(Branch(options, 4, 6), original), 0.1);
 }
 
+// The base of SDXL and its refiner: what the first part leaves is x, in whatever space.
+TEST(FrameStart, TheSecondPartOfARunContinuesFromWhatTheFirstLeft) {
+  for (SamplerKind sampler : {SamplerKind::kEuler, SamplerKind::kDdim}) {
+    const SamplerOptions options{.sampler = sampler, .steps = 10};
+    const at::Tensor left = Generate(Compile(options, {.denoising_end = 0.6}), From(NoiseStart()));
+    const at::Tensor image = Generate(Compile(options, {.denoising_start = 0.6}),
+                                      From(FrameStart{.frame = left, .is_x = true}));
+    EXPECT_TRUE(image.equal(Generate(Compile(options), From(NoiseStart()))))
+        << SamplerName(sampler);
+  }
+}
+
 at::Tensor HalfMask() {
   const at::Tensor mask = at::zeros({1, 5, 7});
   mask.narrow(2, 0, 3).fill_(1);
@@ -228,7 +242,7 @@ TEST(Inpainting, TheKnownPartIsAtTheLevelOfTheStep) {
   const at::Tensor picture = at::full({3, height, width}, 0.5);
   for (SamplerKind sampler : {SamplerKind::kDdim, SamplerKind::kEuler}) {
     const Plan plan = Compile({.sampler = sampler, .steps = 6}, {.jump_length = 2, .resamples = 2});
-    Trajectory trajectory(plan, {}, 3, network, *CpuRuntime(), NoiseStart(),
+    Trajectory trajectory(plan, {}, 3, network.spec().sample, *CpuRuntime(), NoiseStart(),
                           Inpainting{picture, at::zeros({1, height, width})});
     for (size_t e = 0; !trajectory.done(); ++e) {
       DenoisingLoop(network, CpuRuntime()).Evaluate({&trajectory});
@@ -245,7 +259,8 @@ TEST(Inpainting, ABranchWithTheSameSeedGoesOnBitForBit) {
   for (SamplerKind sampler : {SamplerKind::kDdpm, SamplerKind::kDdim}) {
     const SamplerOptions options{.sampler = sampler, .steps = 10};
     const Inpainting inpainting{Picture(), HalfMask()};
-    Trajectory original(Compile(options), {}, 5, network, *CpuRuntime(), NoiseStart(), inpainting);
+    Trajectory original(Compile(options), {}, 5, network.spec().sample, *CpuRuntime(), NoiseStart(),
+                        inpainting);
     at::Tensor frame;
     while (!original.done()) {
       if (original.steps_done() == 4) frame = original.PictureOfX();
@@ -262,7 +277,7 @@ TEST(Inpainting, AnEvaluationThatIsTriedAgainHasTheSameNoise) {
   const c10::InferenceMode inference;
   const GaussianNetwork network = TestNetwork();
   const Plan plan = Compile({.sampler = SamplerKind::kDdpm, .steps = 3});
-  Trajectory trajectory(plan, {}, 3, network, *CpuRuntime(), NoiseStart(),
+  Trajectory trajectory(plan, {}, 3, network.spec().sample, *CpuRuntime(), NoiseStart(),
                         Inpainting{Picture(), HalfMask()});
   const at::Tensor noise = trajectory.noise().clone(),
                    known = trajectory.known(*CpuRuntime()).clone();
@@ -291,8 +306,9 @@ TEST(RowBatch, StartsOfEveryKindShareBatchesBitForBit) {
   for (size_t i : {5, 6}) jobs[i].request.inpainting = Inpainting{Picture(), HalfMask()};
   std::vector<Trajectory> together;
   for (const Job& job : jobs) {
-    together.emplace_back(job.plan, job.request.conditioning, job.request.seed, network,
-                          *CpuRuntime(), job.request.start, job.request.inpainting);
+    together.emplace_back(job.plan, job.request.conditioning, job.request.seed,
+                          network.spec().sample, *CpuRuntime(), job.request.start,
+                          job.request.inpainting);
   }
   while (true) {
     std::vector<Trajectory*> running;

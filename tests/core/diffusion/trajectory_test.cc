@@ -17,7 +17,8 @@ namespace {
 class TrajectoryTest : public testing::Test {
  protected:
   Trajectory Make(std::optional<Inpainting> inpainting = std::nullopt) {
-    return Trajectory(plan_, {}, 3, network_, runtime_, NoiseStart(), std::move(inpainting));
+    return Trajectory(plan_, {}, 3, network_.spec().sample, runtime_, NoiseStart(),
+                      std::move(inpainting));
   }
 
   static Inpainting HalfKnown() {
@@ -50,6 +51,38 @@ TEST_F(TrajectoryTest, EverythingFromTheHostIsUploadedThroughTheRuntime) {
   inpainted.known(runtime_);
   inpainted.known(runtime_);
   EXPECT_EQ(uploads, 5) << "and the noise of the known part, once";
+}
+
+// The library's way with latents.
+TEST_F(TrajectoryTest, AKnownPartWithoutFreshNoiseHasThatOfTheStartAtEveryEvaluation) {
+  const auto heun = std::make_shared<const SamplerPlan>(
+      *CompilePlan(*Schedule::Create({}), {.sampler = SamplerKind::kHeun, .steps = 3}));
+  Inpainting inpainting = HalfKnown();
+  inpainting.fresh_noise = false;
+  const auto& shape = network_.spec().sample;
+  const at::Tensor noise = NoiseSource(8).Draw(shape.sizes());
+  Trajectory trajectory(heun, {}, 3, shape, runtime_, NoiseStart{.from = uint64_t{8}}, inpainting);
+  for (size_t e = 0; !trajectory.done(); ++e) {
+    ASSERT_TRUE(trajectory.KeepsKnown()) << "also within a step";
+    const bool last = e + 1 == heun->evaluations.size();
+    const NoiseLevel level = last ? NoiseLevel{1, 0} : heun->LevelAfter(e);
+    const at::Tensor expected = inpainting.picture * level.alpha + noise * level.sigma;
+    EXPECT_TRUE(trajectory.known(runtime_).allclose(expected)) << "evaluation " << e;
+    trajectory.Advance(trajectory.slots());
+  }
+}
+
+// A sampler's noise is the draw that follows, as if nothing was inpainted.
+TEST_F(TrajectoryTest, AKnownPartWithoutFreshNoiseDrawsNothing) {
+  Inpainting inpainting = HalfKnown();
+  inpainting.fresh_noise = false;
+  Trajectory plain = Make(), inpainted = Make(inpainting);
+  inpainted.known(runtime_);
+  for (Trajectory* trajectory : {&plain, &inpainted}) {
+    trajectory->noise();
+    trajectory->Advance(trajectory->slots());
+  }
+  EXPECT_TRUE(inpainted.noise().equal(plain.noise()));
 }
 
 TEST_F(TrajectoryTest, DoesNotFollowChangesToThePictureThatItWasGiven) {

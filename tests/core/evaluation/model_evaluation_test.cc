@@ -224,7 +224,8 @@ TEST(ModelEvaluation, SamplesHaveTheClassesOfTheDataSet) {
   std::map<int64_t, int> rows;
   ModelEvaluation::Setup setup = TheSetup();
   setup.network = GaussianDenoiser({-0.4, 0.4, 0}, [&](const NetworkInput& input) {
-    for (int64_t i = 0; i < input.x.size(0); ++i) ++rows[input.class_labels[i].item<int64_t>()];
+    for (int64_t i = 0; i < input.x.size(0); ++i)
+      ++rows[input.conditions.class_labels[i].item<int64_t>()];
   });
   setup.null_class_label = 2;
   auto data = std::make_shared<MemoryDataSet>();
@@ -251,7 +252,8 @@ TEST(ModelEvaluation, WithoutClassesInTheDataSamplesHaveNoneOrEachInTurn) {
   std::map<int64_t, int> rows;
   ModelEvaluation::Setup setup = TheSetup();
   setup.network = GaussianDenoiser({-0.4, 0.4, 0}, [&](const NetworkInput& input) {
-    for (int64_t i = 0; i < input.x.size(0); ++i) ++rows[input.class_labels[i].item<int64_t>()];
+    for (int64_t i = 0; i < input.x.size(0); ++i)
+      ++rows[input.conditions.class_labels[i].item<int64_t>()];
   });
   setup.options.sample_count = 30;
   setup.options.sheet_samples = 30;

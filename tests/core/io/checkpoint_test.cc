@@ -36,7 +36,7 @@ TEST(LoadCheckpoint, ReadsEveryReferenceCheckpoint) {
     const fs::path unet = fs::exists(entry.path() / "unet") ? entry.path() / "unet" : entry.path();
     const json config = json::parse(ReadFile(unet / "config.json"));
     const NetworkSpec& spec = checkpoint->network->spec();
-    EXPECT_EQ(spec.in_channels, config["in_channels"]);
+    EXPECT_EQ(spec.sample.channels, config["in_channels"]);
     EXPECT_EQ(spec.out_channels, config["out_channels"]);
     EXPECT_EQ(spec.num_class_embeds,
               config["num_class_embeds"].is_null() ? json(0) : config["num_class_embeds"]);
@@ -55,8 +55,8 @@ TEST(LoadCheckpoint, ReadsTheStarterModelWithItsClasses) {
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   const NetworkSpec& spec = checkpoint->network->spec();
   EXPECT_EQ(spec.num_class_embeds, 9);
-  EXPECT_EQ(spec.height, 32);
-  EXPECT_EQ(spec.width, 32);
+  EXPECT_EQ(spec.sample.height, 32);
+  EXPECT_EQ(spec.sample.width, 32);
   EXPECT_GT(spec.num_parameters, 5'800'000);
   EXPECT_LT(spec.num_parameters, 6'000'000);
   ASSERT_EQ(checkpoint->id2label.size(), 8u);
@@ -130,14 +130,16 @@ TEST_F(BrokenCheckpointTest, NetworksDoNotReferToTheFilesAfterwards) {
   const auto checkpoint = Load(model_);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   fs::resize_file(model_ / kWeights, 0);  // SIGBUS for whoever still reads the mapping
-  NetworkInput input{at::zeros({1, 3, 16, 16}), at::full({1}, 10, at::kFloat),
-                     at::zeros({1}, at::kLong)};
+  NetworkInput input{at::zeros({1, 3, 16, 16}),
+                     at::full({1}, 10, at::kFloat),
+                     {.class_labels = at::zeros({1}, at::kLong)}};
   EXPECT_TRUE(checkpoint->network->Forward(input).isfinite().all().item<bool>());
 }
 
 TEST_F(BrokenCheckpointTest, ShardsMakeTheSameNetworkAsOneFile) {
-  const NetworkInput input{at::ones({2, 3, 16, 16}), at::full({2}, 10, at::kFloat),
-                           at::ones({2}, at::kLong)};
+  const NetworkInput input{at::ones({2, 3, 16, 16}),
+                           at::full({2}, 10, at::kFloat),
+                           {.class_labels = at::ones({2}, at::kLong)}};
   const at::Tensor whole = Load(model_)->network->Forward(input);
   json weight_map;
   std::map<std::string, at::Tensor> shards[2];
@@ -259,8 +261,9 @@ struct Wrapped {
 };
 
 TEST_F(BrokenCheckpointTest, WeightsOfWrappedNetworksAreRead) {
-  const NetworkInput input{at::ones({1, 3, 16, 16}), at::full({1}, 10, at::kFloat),
-                           at::ones({1}, at::kLong)};
+  const NetworkInput input{at::ones({1, 3, 16, 16}),
+                           at::full({1}, 10, at::kFloat),
+                           {.class_labels = at::ones({1}, at::kLong)}};
   const at::Tensor expected = Load(model_)->network->Forward(input);
   const std::string good = ReadFile(model_ / kWeights);
   for (const Wrapped& wrapped :

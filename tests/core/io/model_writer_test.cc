@@ -40,9 +40,10 @@ class ModelWriterTest : public testing::Test {
 
 at::Tensor ForwardOnes(const Network& network) {
   const NetworkSpec& spec = network.spec();
-  NetworkInput input{
-      at::ones({1, spec.in_channels, spec.height, spec.width}), at::full({1}, 300, at::kFloat), {}};
-  if (spec.num_class_embeds > 0) input.class_labels = at::ones({1}, at::kLong);
+  NetworkInput input{at::ones({1, spec.sample.channels, spec.sample.height, spec.sample.width}),
+                     at::full({1}, 300, at::kFloat),
+                     {}};
+  if (spec.num_class_embeds > 0) input.conditions.class_labels = at::ones({1}, at::kLong);
   return network.Forward(input);
 }
 

@@ -17,6 +17,25 @@ namespace {
 
 const std::filesystem::path kReference = "tests/data/reference/unet";
 
+// All tensors of a folder's files.
+StateDict ReadSafetensorsOf(const std::filesystem::path& folder) {
+  StateDict tensors;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors") tensors.merge(ReadSafetensors(entry.path()));
+  }
+  return tensors;
+}
+
+at::Generator SeededGenerator(uint64_t seed) { return at::detail::createCPUGenerator(seed); }
+
+// "is missing, expected [3, 4]" -> {3, 4}
+std::vector<int64_t> ExpectedShape(const std::string& description) {
+  return nlohmann::json::parse(description.substr(description.find('[')))
+      .get<std::vector<int64_t>>();
+}
+
+}  // namespace
+
 std::string ReadFile(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw std::runtime_error("cannot open " + path.string());
@@ -31,15 +50,9 @@ StateDict ReadSafetensors(const std::filesystem::path& path) {
   return tensors;
 }
 
-at::Generator SeededGenerator(uint64_t seed) { return at::detail::createCPUGenerator(seed); }
-
-// "is missing, expected [3, 4]" -> {3, 4}
-std::vector<int64_t> ExpectedShape(const std::string& description) {
-  return nlohmann::json::parse(description.substr(description.find('[')))
-      .get<std::vector<int64_t>>();
+nlohmann::json ReadJson(const std::filesystem::path& path) {
+  return nlohmann::json::parse(ReadFile(path));
 }
-
-}  // namespace
 
 std::vector<std::string> ReferenceCheckpoints() {
   return {"class-conditional-v", "gray-not-square", "learned-range", "resnet-resample",
@@ -49,14 +62,13 @@ std::vector<std::string> ReferenceCheckpoints() {
 UNetFolder ReadUNetFolder(const std::filesystem::path& checkpoint) {
   const auto folder =
       std::filesystem::exists(checkpoint / "unet") ? checkpoint / "unet" : checkpoint;
-  return {ReadFile(folder / "config.json"),
-          ReadSafetensors(folder / "diffusion_pytorch_model.safetensors")};
+  return {ReadFile(folder / "config.json"), ReadSafetensorsOf(folder)};
 }
 
 UNetFolder ReadReferenceUNet(const std::string& name) { return ReadUNetFolder(kReference / name); }
 
 nlohmann::json ReadExpected(const std::string& name) {
-  return nlohmann::json::parse(ReadFile(kReference / name / "expected.json"));
+  return ReadJson(kReference / name / "expected.json");
 }
 
 std::shared_ptr<const Network> LoadNetwork(const UNetFolder& folder, const UNet2DOptions& options) {
@@ -95,10 +107,12 @@ NetworkInput RandomInput(const Network& network, int64_t rows, uint64_t seed) {
   const NetworkSpec& spec = network.spec();
   at::Generator generator = SeededGenerator(seed);
   NetworkInput input;
-  input.x = at::randn({rows, spec.in_channels, spec.height, spec.width}, generator);
+  input.x =
+      at::randn({rows, spec.sample.channels, spec.sample.height, spec.sample.width}, generator);
   input.timesteps = at::rand({rows}, generator) * 999 + 0.5;
   if (spec.num_class_embeds > 0) {
-    input.class_labels = at::randint(spec.num_class_embeds, {rows}, generator, at::kLong);
+    input.conditions.class_labels =
+        at::randint(spec.num_class_embeds, {rows}, generator, at::kLong);
   }
   return input;
 }
@@ -107,8 +121,12 @@ NetworkInput Rows(const NetworkInput& input, int64_t first, int64_t count) {
   NetworkInput rows;
   rows.x = input.x.narrow(0, first, count).clone();
   rows.timesteps = input.timesteps.narrow(0, first, count).clone();
-  if (input.class_labels.defined()) {
-    rows.class_labels = input.class_labels.narrow(0, first, count).clone();
+  rows.conditions = input.conditions.Narrow(first, count);
+  for (at::Tensor Conditions::*field :
+       {&Conditions::class_labels, &Conditions::text_states, &Conditions::pooled_text,
+        &Conditions::time_ids, &Conditions::guidance_scales, &Conditions::channels}) {
+    at::Tensor& tensor = rows.conditions.*field;
+    if (tensor.defined()) tensor = tensor.clone();
   }
   return rows;
 }

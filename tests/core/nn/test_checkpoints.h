@@ -21,12 +21,16 @@ struct UNetFolder {
   StateDict weights;
 };
 
-// `checkpoint` holds a unet folder, or the UNet itself.
+// All tensors of a file. Fails the test and ends it where that cannot be read, like all below.
+StateDict ReadSafetensors(const std::filesystem::path& path);
+std::string ReadFile(const std::filesystem::path& path);
+nlohmann::json ReadJson(const std::filesystem::path& path);
+
+// `checkpoint` holds a unet folder, or the UNet itself, in one or several files.
 UNetFolder ReadUNetFolder(const std::filesystem::path& checkpoint);
 UNetFolder ReadReferenceUNet(const std::string& name);
 nlohmann::json ReadExpected(const std::string& name);
 
-// Fails the test and ends it where the folder does not load.
 std::shared_ptr<const Network> LoadNetwork(const UNetFolder& folder,
                                            const UNet2DOptions& options = {});
 

@@ -121,9 +121,9 @@ TEST(UNet2D, OldAttentionWeightsMayBePointwiseConvolutions) {
 
 TEST(UNet2D, SpecSaysWhatTheNetworkTakes) {
   const auto network = LoadNetwork(ReadReferenceUNet("class-conditional-v"));
-  EXPECT_EQ(network->spec().in_channels, 3);
+  EXPECT_EQ(network->spec().sample.channels, 3);
   EXPECT_EQ(network->spec().out_channels, 3);
-  EXPECT_EQ(network->spec().height, 16);
+  EXPECT_EQ(network->spec().sample.height, 16);
   EXPECT_EQ(network->spec().num_class_embeds, 6);
   int64_t parameters = 0;
   for (const auto& [name, tensor] : ReadReferenceUNet("class-conditional-v").weights) {
@@ -131,7 +131,7 @@ TEST(UNet2D, SpecSaysWhatTheNetworkTakes) {
   }
   EXPECT_EQ(network->spec().num_parameters, parameters);
   EXPECT_EQ(network->device(), at::kCPU);
-  EXPECT_EQ(LoadNetwork(ReadReferenceUNet("gray-not-square"))->spec().width, 24);
+  EXPECT_EQ(LoadNetwork(ReadReferenceUNet("gray-not-square"))->spec().sample.width, 24);
 }
 
 TEST(UNet2D, WrongInputsThrow) {
@@ -151,13 +151,16 @@ TEST(UNet2D, WrongInputsThrow) {
   expect_throw([](NetworkInput& input) { input.x = at::Tensor(); });
   expect_throw([](NetworkInput& input) { input.timesteps = input.timesteps.narrow(0, 0, 1); });
   expect_throw([](NetworkInput& input) { input.timesteps = input.timesteps.to(at::kLong); });
-  expect_throw([](NetworkInput& input) { input.class_labels = at::Tensor(); });
-  expect_throw(
-      [](NetworkInput& input) { input.class_labels = input.class_labels.narrow(0, 0, 1); });
-  expect_throw([](NetworkInput& input) { input.class_labels = input.class_labels.to(at::kFloat); });
+  expect_throw([](NetworkInput& input) { input.conditions.class_labels = at::Tensor(); });
+  expect_throw([](NetworkInput& input) {
+    input.conditions.class_labels = input.conditions.class_labels.narrow(0, 0, 1);
+  });
+  expect_throw([](NetworkInput& input) {
+    input.conditions.class_labels = input.conditions.class_labels.to(at::kFloat);
+  });
   const auto unconditional = LoadNetwork(ReadReferenceUNet("learned-range"));
   NetworkInput labelled = RandomInput(*unconditional, 2, 1);
-  labelled.class_labels = good.class_labels;
+  labelled.conditions.class_labels = good.conditions.class_labels;
   EXPECT_THROW(Forward(*unconditional, labelled), c10::Error);
 }
 
@@ -206,9 +209,9 @@ TEST(UNet2D, EveryKindOfTimeAndClassEmbeddingRuns) {
     NetworkInput other = input;
     other.timesteps = input.timesteps + 100;
     EXPECT_FALSE(at::allclose(Forward(*network, other), output, 1e-4, 1e-5));
-    if (input.class_labels.defined()) {
+    if (input.conditions.class_labels.defined()) {
       other = input;
-      other.class_labels = 1 - input.class_labels.clamp(0, 1);
+      other.conditions.class_labels = 1 - input.conditions.class_labels.clamp(0, 1);
       EXPECT_FALSE(at::allclose(Forward(*network, other), output, 1e-4, 1e-5));
     }
   }

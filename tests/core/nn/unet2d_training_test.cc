@@ -58,7 +58,8 @@ class Training {
     const auto network = Bind(at::kFloat);
     input_ = RandomInput(*network, rows, 5);
     const NetworkSpec& spec = network->spec();
-    direction_ = at::randn({rows, spec.out_channels, spec.height, spec.width}, generator_);
+    direction_ =
+        at::randn({rows, spec.out_channels, spec.sample.height, spec.sample.width}, generator_);
   }
 
   std::shared_ptr<const Network> Bind(at::ScalarType dtype,

@@ -23,8 +23,8 @@ namespace {
 using testing::ElementsAre;
 
 constexpr int64_t kChannels = 2;
-constexpr NetworkSpec kPlain = {.in_channels = kChannels, .out_channels = kChannels};
-constexpr NetworkSpec kDoubled = {.in_channels = kChannels, .out_channels = 2 * kChannels};
+constexpr NetworkSpec kPlain = {.sample = {.channels = kChannels}, .out_channels = kChannels};
+constexpr NetworkSpec kDoubled = {.sample = {.channels = kChannels}, .out_channels = 2 * kChannels};
 
 at::Tensor Noise(at::IntArrayRef shape, uint64_t seed) { return NoiseSource(seed).Draw(shape); }
 
@@ -133,7 +133,7 @@ TEST_P(SimpleLoss, CallsTheNetworkLikeSamplers) {
     EXPECT_FLOAT_EQ(seen.timesteps[row].item<float>(),
                     static_cast<float>(setting.timesteps[static_cast<size_t>(row)]));
   }
-  EXPECT_FALSE(seen.class_labels.defined());
+  EXPECT_FALSE(seen.conditions.class_labels.defined());
 }
 
 // Whatever is predicted, at the last timestep without signal, too.
@@ -162,7 +162,8 @@ TEST_P(SimpleLoss, IsWeightedByTheErrorInX0) {
 // E |epsilon - E[epsilon | x_t]|^2 of Gaussian data is known; no network makes less.
 TEST(SimpleLossOfGaussianData, IsLeastForTheExactDenoiser) {
   const SchedulerConfig config = Config(VpOptions{}, PredictionType::kEpsilon);
-  const Objective objective = *Objective::Create(config, {}, {.in_channels = 1, .out_channels = 1});
+  const Objective objective =
+      *Objective::Create(config, {}, {.sample = {.channels = 1}, .out_channels = 1});
   const GaussianData data;  // deviation 0.5
   const GaussianNetwork exact(objective.schedule(), data, 1, 32, 32);
   const at::Tensor x0 = data.means[0] + data.deviation * Noise({5, 1, 32, 32}, 1);
@@ -226,7 +227,7 @@ TEST(Objective, RefusesWhatCannotBeTrained) {
   continuous.sampler.timestep_type = TimestepType::kContinuous;
   EXPECT_THAT(Violated(continuous, {}), ElementsAre("loss"));
   EXPECT_THAT(Violated(Config(VpOptions{}, PredictionType::kEpsilon), {},
-                       {.in_channels = 3, .out_channels = 4}),
+                       {.sample = {.channels = 3}, .out_channels = 4}),
               ElementsAre("loss"));
 }
 
@@ -250,7 +251,7 @@ TEST(Objective, PassesClassLabelsOn) {
   const at::Tensor labels = at::tensor({3, 0, 1});
   at::Tensor seen;
   const FunctionNetwork network(kChannels, kChannels, [&](const NetworkInput& input) {
-    seen = input.class_labels;
+    seen = input.conditions.class_labels;
     return input.x;
   });
   const at::Tensor x0 = Noise({3, kChannels, 2, 2}, 1);

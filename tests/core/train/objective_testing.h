@@ -20,7 +20,7 @@ class FunctionNetwork : public Network {
   using Function = std::function<at::Tensor(const NetworkInput&)>;
 
   FunctionNetwork(int64_t in_channels, int64_t out_channels, Function function)
-      : spec_{.in_channels = in_channels, .out_channels = out_channels},
+      : spec_{.sample = {.channels = in_channels}, .out_channels = out_channels},
         function_(std::move(function)) {}
 
   const NetworkSpec& spec() const override { return spec_; }

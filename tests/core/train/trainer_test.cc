@@ -277,7 +277,7 @@ TEST(Trainer, TellsTheDroppedPartOfRowsTheNullClass) {
   std::vector<int64_t> labels;
   const auto trainer =
       Make(options, {.num_class_embeds = 4, .hook = [&](const TinyNetworkCall& call) {
-                       labels.push_back(call.input.class_labels.min().item<int64_t>());
+                       labels.push_back(call.input.conditions.class_labels.min().item<int64_t>());
                        return 1.0F;
                      }});
   Train(*trainer, 1);

@@ -31,10 +31,8 @@ class TinyNetwork : public Network {
   TinyNetwork(const TinyNetworkOptions& options, StateDict weights, at::ScalarType dtype,
               std::shared_ptr<int> calls)
       : options_(options), weights_(std::move(weights)), dtype_(dtype), calls_(std::move(calls)) {
-    spec_ = {.in_channels = options.channels,
+    spec_ = {.sample = {options.channels, options.height, options.width},
              .out_channels = options.channels,
-             .height = options.height,
-             .width = options.width,
              .num_class_embeds = options.num_class_embeds};
   }
 
@@ -46,8 +44,8 @@ class TinyNetwork : public Network {
     const float factor = options_.hook ? options_.hook({++*calls_, input}) : 1;
     at::Tensor hidden = at::linear(input.x.flatten(1), Weight("in"));
     hidden = hidden + input.timesteps.unsqueeze(1) / 1000 * Weight("time");
-    if (input.class_labels.defined()) {
-      hidden = hidden + Weight("classes").index_select(0, input.class_labels);
+    if (input.conditions.class_labels.defined()) {
+      hidden = hidden + Weight("classes").index_select(0, input.conditions.class_labels);
     }
     return at::linear(at::tanh(hidden), Weight("out")).view_as(input.x) * factor;
   }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/server/engine/recording_sink.h"
+#include "tests/support/class_conditions.h"
 
 namespace denoise {
 namespace {
@@ -15,7 +16,7 @@ GenerationRequest Request() {
   SamplerPlan plan;
   for (const double timestep : {2, 1, 0}) plan.evaluations.push_back({.timestep = timestep});
   GenerationRequest request;
-  request.networks = std::make_shared<NetworkReplicas>();
+  request.pipelines = std::make_shared<PipelineReplicas>();
   request.plan = std::make_shared<const SamplerPlan>(plan);
   return request;
 }
@@ -25,7 +26,7 @@ TEST(DemandOf, AnImageTakesARowForEachClassAndOneMoreWhereItIsGuided) {
   EXPECT_EQ(DemandOf(request).rows_max, 1);
   request.conditioning.guidance.scale = 2;
   EXPECT_EQ(DemandOf(request).rows_max, 2);
-  request.conditioning.class_weights = {{0, 0.5}, {1, 0.25}, {2, 0.25}};
+  request.conditioning.conditions = Classes({{0, 0.5}, {1, 0.25}, {2, 0.25}});
   EXPECT_EQ(DemandOf(request).rows_max, 4);
   EXPECT_EQ(DemandOf(request).rows_first, 4);
   EXPECT_EQ(DemandOf(request).rows_full, 4);
@@ -48,7 +49,7 @@ TEST(DemandOf, CarriesWhatTheOrderDependsOn) {
   request.tenant = "studio";
   request.deadline = absl::UnixEpoch();
   const WorkDemand demand = DemandOf(request);
-  EXPECT_EQ(demand.network.get(), request.networks.get());
+  EXPECT_EQ(demand.network.get(), request.pipelines.get());
   EXPECT_EQ(demand.items, 7);
   EXPECT_EQ(demand.evaluations, 3);
   EXPECT_EQ(demand.priority, -3);

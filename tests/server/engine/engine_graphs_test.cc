@@ -94,14 +94,16 @@ class EngineGraphsTest : public testing::Test {
     g_capture_fails = false;
   }
 
-  static std::shared_ptr<const NetworkReplicas> Networks(GaussianNetwork::Hook hook = nullptr) {
-    return std::make_shared<NetworkReplicas>(NetworkReplicas{std::make_shared<GaussianNetwork>(
-        *Schedule::Create({}), GaussianData(), 3, 6, 6, std::move(hook))});
+  static std::shared_ptr<const PipelineReplicas> Networks(GaussianNetwork::Hook hook = nullptr) {
+    return std::make_shared<PipelineReplicas>(
+        PipelineReplicas{PixelPipeline(std::make_shared<GaussianNetwork>(
+            *Schedule::Create({}), GaussianData(), 3, 6, 6, std::move(hook)))});
   }
 
-  static GenerationRequest Request(std::shared_ptr<const NetworkReplicas> networks, int steps) {
+  static GenerationRequest Request(std::shared_ptr<const PipelineReplicas> networks, int steps) {
     GenerationRequest request;
-    request.networks = std::move(networks);
+    request.shape = networks->front()->network->spec().sample;
+    request.pipelines = std::move(networks);
     request.plan = std::make_shared<const SamplerPlan>(
         *CompilePlan(*Schedule::Create({}), {.sampler = SamplerKind::kDdim, .steps = steps}));
     return request;

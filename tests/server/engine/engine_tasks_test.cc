@@ -21,6 +21,7 @@
 #include "server/engine/engine.h"
 #include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/support/class_conditions.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -69,15 +70,17 @@ class TaskObserver : public EngineObserver {
 
 class EngineTasksTest : public testing::Test {
  protected:
-  static std::shared_ptr<const NetworkReplicas> Networks(GaussianNetwork::Hook hook = nullptr) {
-    return std::make_shared<NetworkReplicas>(NetworkReplicas{std::make_shared<GaussianNetwork>(
-        *Schedule::Create({}), GaussianData{}, 3, 6, 6, std::move(hook))});
+  static std::shared_ptr<const PipelineReplicas> Networks(GaussianNetwork::Hook hook = nullptr) {
+    return std::make_shared<PipelineReplicas>(
+        PipelineReplicas{PixelPipeline(std::make_shared<GaussianNetwork>(
+            *Schedule::Create({}), GaussianData{}, 3, 6, 6, std::move(hook)))});
   }
 
-  static GenerationRequest Request(std::shared_ptr<const NetworkReplicas> networks,
+  static GenerationRequest Request(std::shared_ptr<const PipelineReplicas> networks,
                                    int steps = 10) {
     GenerationRequest request;
-    request.networks = std::move(networks);
+    request.shape = networks->front()->network->spec().sample;
+    request.pipelines = std::move(networks);
     request.plan = std::make_shared<const SamplerPlan>(
         *CompilePlan(*Schedule::Create({}), {.sampler = SamplerKind::kDdim, .steps = steps}));
     return request;
@@ -262,9 +265,9 @@ class AutogradTask : public DeviceTask {
 TEST_F(EngineTasksTest, ImagesMadeBesideAutogradAreBitForBitThoseMadeAlone) {
   const auto checkpoint = LoadCheckpoint("tests/data/reference/unet/class-conditional-v", {});
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-  GenerationRequest request =
-      Request(std::make_shared<NetworkReplicas>(NetworkReplicas{checkpoint->network}), 6);
-  request.conditioning.class_weights = {{0}};
+  GenerationRequest request = Request(
+      std::make_shared<PipelineReplicas>(PipelineReplicas{PixelPipeline(checkpoint->network)}), 6);
+  request.conditioning.conditions = Classes({{0}});
   request.count = 3;
   Engine engine({.cpu_threads = 2, .training_share = 0.5}, Clock::Real(), nullptr);
   const auto alone = Submit(engine, request);
@@ -291,7 +294,7 @@ TEST_F(EngineTasksTest, TasksComeAndGoWhileRequestsDo) {
   Engine engine({.devices = {at::kCPU, at::kCPU}, .training_share = 0.5}, Clock::Real(),
                 &observer_);
   const auto network = Networks()->front();
-  const auto networks = std::make_shared<NetworkReplicas>(NetworkReplicas{network, network});
+  const auto networks = std::make_shared<PipelineReplicas>(PipelineReplicas{network, network});
   const auto come_and_go = [&] {
     for (int round = 0; round < 25; ++round) {
       std::atomic<int> slices = 0;

@@ -17,6 +17,7 @@
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/support/class_conditions.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -60,19 +61,22 @@ class CountingObserver : public EngineObserver {
 class EngineTest : public testing::Test {
  protected:
   // Classes 0 and 1 are data, 2 stands for none.
-  std::shared_ptr<const NetworkReplicas> Networks(GaussianNetwork::Hook hook,
-                                                  std::vector<double> means = {-0.5, 0.5, 0}) {
-    return std::make_shared<NetworkReplicas>(NetworkReplicas{std::make_shared<GaussianNetwork>(
-        LinearSchedule(), GaussianData{.means = std::move(means), .deviation = 0.3}, 3, 6, 6,
-        std::move(hook))});
+  std::shared_ptr<const PipelineReplicas> Networks(GaussianNetwork::Hook hook,
+                                                   std::vector<double> means = {-0.5, 0.5, 0}) {
+    return std::make_shared<PipelineReplicas>(
+        PipelineReplicas{PixelPipeline(std::make_shared<GaussianNetwork>(
+            LinearSchedule(), GaussianData{.means = std::move(means), .deviation = 0.3}, 3, 6, 6,
+            std::move(hook)))});
   }
 
-  GenerationRequest Request(std::shared_ptr<const NetworkReplicas> networks, int64_t label,
+  GenerationRequest Request(std::shared_ptr<const PipelineReplicas> networks, int64_t label,
                             uint64_t seed) {
     GenerationRequest request;
-    request.networks = std::move(networks);
+    request.shape = networks->front()->network->spec().sample;
+    request.pipelines = std::move(networks);
     request.plan = Compile(SamplerKind::kDdim, 5);
-    request.conditioning = {.class_weights = {{label}}, .null_class_label = 2, .guidance = {}};
+    request.conditioning = {
+        .conditions = Classes({{label}}), .unconditional = ClassCondition(2), .guidance = {}};
     request.seed = seed;
     return request;
   }
@@ -112,8 +116,8 @@ TEST_F(EngineTest, RequestsWithDifferentSamplersShareEvaluationsAndMakeWhatTheyM
     ASSERT_EQ(sinks[i]->images().size(), 2u);
     for (const ImageUpdate& image : sinks[i]->images()) {
       EXPECT_EQ(image.seed, requests[i].seed + image.image_index);
-      const at::Tensor alone =
-          Sample(*plain->front(), requests[i].plan, {{image.seed, requests[i].conditioning}})[0];
+      const at::Tensor alone = Sample(*plain->front()->network, requests[i].plan,
+                                      {{image.seed, requests[i].conditioning}})[0];
       EXPECT_TRUE(image.sample.equal(alone)) << "request " << i << " image " << image.image_index;
     }
   }
@@ -123,7 +127,7 @@ TEST_F(EngineTest, RequestsWithDifferentSamplersShareEvaluationsAndMakeWhatTheyM
 
 TEST_F(EngineTest, CountsTheRowsThatWereTakenAndThoseThatAnIntervalSaved) {
   GenerationRequest request = Request(Networks(nullptr), 0, 1);  // 5 evaluations
-  request.conditioning.class_weights = {{0, 0.5}, {1, 0.5}};
+  request.conditioning.conditions = Classes({{0, 0.5}, {1, 0.5}});
   request.conditioning.guidance = {.scale = 2,
                                    .timesteps = {.max = request.plan->evaluations[3].timestep}};
   {
@@ -203,7 +207,8 @@ TEST_F(EngineTest, ARowThatFailsDoesNotFailItsNeighbours) {
   Gate gate;
   const auto networks = Networks([&](const NetworkInput& input) {
     gate.Pass();
-    if ((input.class_labels == 1).any().item<bool>()) throw std::runtime_error("out of memory");
+    if ((input.conditions.class_labels == 1).any().item<bool>())
+      throw std::runtime_error("out of memory");
   });
   Engine engine({}, Clock::Real(), &observer_);
   const auto healthy = Submit(engine, Request(networks, 0, 1));
@@ -222,7 +227,8 @@ TEST(RowBatchRetry, AnEvaluationThatFailedHasTheSameNoiseWhenTriedAgain) {
   const GaussianNetwork network(LinearSchedule(), {.means = {0.1}, .deviation = 0.3}, 3, 6, 6);
   const auto plan = Compile(SamplerKind::kDdpm, 3);
   const auto runtime = MakeDeviceRuntime(at::kCPU);
-  Trajectory retried(plan, {}, 7, network, *runtime), undisturbed(plan, {}, 7, network, *runtime);
+  Trajectory retried(plan, {}, 7, network.spec().sample, *runtime),
+      undisturbed(plan, {}, 7, network.spec().sample, *runtime);
   {
     RowBatch batch({&retried}, network, *runtime);
     const at::Tensor noise = retried.noise().clone();

@@ -70,7 +70,9 @@ class LiveModelsTest : public testing::Test {
     return ids;
   }
   LoadState StateOf(const std::string& id) const { return models_.Status(id)->state; }
-  int64_t ChannelsOf(const std::string& id) const { return (*models_.Find(id))->spec.in_channels; }
+  int64_t ChannelsOf(const std::string& id) const {
+    return (*models_.Find(id))->spec.sample.channels;
+  }
   int64_t BytesOf(const std::string& id) const { return (*models_.Find(id))->memory_bytes; }
 
   // As a request does.
@@ -142,8 +144,8 @@ TEST_F(LiveModelsTest, ANewVersionTakesOverAndABrokenOneDoesNot) {
   Add("a", kColour);
   LookTwice();
   EXPECT_EQ(ChannelsOf("a"), 3);
-  EXPECT_EQ(held->model->spec.in_channels, 1);
-  EXPECT_TRUE(WarmUp(*held->networks[0]).ok());
+  EXPECT_EQ(held->model->spec.sample.channels, 1);
+  EXPECT_TRUE(WarmUp(*held->pipelines[0]->network).ok());
 
   WriteFile(root_.path() / "a" / "unet/config.json", "{");
   LookTwice();
@@ -200,7 +202,7 @@ TEST_F(LiveModelsTest, AModelIsGoneAfterTwoLooksWithoutIt) {
   EXPECT_THAT(Served(), ElementsAre("a")) << "it may be about to be replaced";
   EXPECT_EQ(live_->Look(), absl::OkStatus());
   EXPECT_THAT(Served(), IsEmpty());
-  EXPECT_TRUE(WarmUp(*held->networks[0]).ok());
+  EXPECT_TRUE(WarmUp(*held->pipelines[0]->network).ok());
 }
 
 TEST_F(LiveModelsTest, AFolderThatCannotBeReadTakesNothingAway) {
@@ -427,7 +429,7 @@ TEST_F(LiveModelsTest, ADeletedModelIsServedNoMoreAndItsHoldersFinish) {
   EXPECT_EQ(live_->Delete("a"), absl::OkStatus());
   EXPECT_THAT(Served(), ElementsAre("b"));
   EXPECT_FALSE(fs::exists(root_.path() / "a"));
-  EXPECT_TRUE(WarmUp(*held->networks[0]).ok());
+  EXPECT_TRUE(WarmUp(*held->pipelines[0]->network).ok());
   EXPECT_TRUE(absl::IsNotFound(live_->Delete("a")));
   LookTwice();
   EXPECT_THAT(Served(), ElementsAre("b"));

@@ -109,11 +109,11 @@ TEST_F(ModelsFolderTest, LoadsEveryFolder) {
   EXPECT_TRUE(classes->is_class_conditional());
   EXPECT_EQ(classes->default_sampler.prediction_type, PredictionType::kVPrediction);
   EXPECT_FALSE(classes->version.empty());
-  const NetworkReplicas& networks = loaded.models[0]->networks;
-  ASSERT_EQ(networks.size(), 1u);
-  EXPECT_EQ(networks[0]->device(), at::Device(at::kCPU));
-  EXPECT_EQ(classes->spec.num_parameters, networks[0]->spec().num_parameters);
-  EXPECT_EQ(models.at("gray")->spec.in_channels, 1);
+  const PipelineReplicas& pipelines = loaded.models[0]->pipelines;
+  ASSERT_EQ(pipelines.size(), 1u);
+  EXPECT_EQ(pipelines[0]->network->device(), at::Device(at::kCPU));
+  EXPECT_EQ(classes->spec.num_parameters, pipelines[0]->network->spec().num_parameters);
+  EXPECT_EQ(models.at("gray")->spec.sample.channels, 1);
   EXPECT_NE(models.at("gray")->version, classes->version);
 }
 
@@ -261,7 +261,7 @@ TEST_F(CacheTest, AFolderOfItsOwnComesBeforeACachedModelOfThatName) {
   Add("gray", "class-conditional-v");
   const LoadedModels loaded = Load();
   ASSERT_THAT(ById(loaded), ElementsAre(Key("gray")));
-  EXPECT_EQ(loaded.models[0]->model->spec.in_channels, 3);
+  EXPECT_EQ(loaded.models[0]->model->spec.sample.channels, 3);
   ASSERT_EQ(loaded.broken.size(), 1u);
   EXPECT_EQ(loaded.broken[0].folder, "models--gray");
 }
@@ -355,14 +355,14 @@ class InstallTest : public ModelsFolderTest {
 TEST_F(InstallTest, ANewModelStaysThereAfterARestart) {
   ASSERT_EQ(Install("m", Copy(kNew)), absl::OkStatus());
   EXPECT_THAT(Entries(), ElementsAre("m"));
-  EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 3);
+  EXPECT_EQ(ById(Load()).at("m")->spec.sample.channels, 3);
 }
 
 TEST_F(InstallTest, ANewVersionTakesTheName) {
   Add("m", kOld);
   ASSERT_EQ(Install("m", Copy(kNew)), absl::OkStatus());
   EXPECT_THAT(Entries(), ElementsAre("m"));
-  EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 3);
+  EXPECT_EQ(ById(Load()).at("m")->spec.sample.channels, 3);
 }
 
 TEST_F(InstallTest, AVersionThatDoesNotLoadNeverTakesTheName) {
@@ -374,7 +374,7 @@ TEST_F(InstallTest, AVersionThatDoesNotLoadNeverTakesTheName) {
   };
   EXPECT_EQ(Install("m", truncated).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(Entries(), ElementsAre("m"));
-  EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 1);
+  EXPECT_EQ(ById(Load()).at("m")->spec.sample.channels, 1);
 }
 
 TEST_F(InstallTest, AVersionThatCannotBeWrittenLeavesNothing) {
@@ -521,7 +521,7 @@ TEST_F(InterruptedInstallTest, LeavesOneCompleteModelWhereverItHappens) {
       EXPECT_THAT(Entries(), IsEmpty());
     } else {
       ASSERT_EQ(loaded.models.size(), 1u);
-      EXPECT_EQ(loaded.models[0]->model->spec.in_channels, Channels(crash.serves));
+      EXPECT_EQ(loaded.models[0]->model->spec.sample.channels, Channels(crash.serves));
       EXPECT_THAT(Entries(), ElementsAre("m"));
     }
   }
@@ -532,7 +532,7 @@ TEST_F(InterruptedInstallTest, TheNextInstallRepairsItToo) {
   Put(kOld, ".replaced/m");
   ASSERT_EQ(Install("other", Copy(kNew)), absl::OkStatus());
   EXPECT_THAT(Entries(), testing::UnorderedElementsAre("m", "other"));
-  EXPECT_EQ(ById(Load()).at("m")->spec.in_channels, 1);
+  EXPECT_EQ(ById(Load()).at("m")->spec.sample.channels, 1);
 }
 
 }  // namespace

@@ -269,10 +269,10 @@ TEST(RequestValidation, ResolvesEverythingThatIsSet) {
   const GenerationRequest& generation = resolved->generation;
   EXPECT_EQ(generation.count, 3);
   EXPECT_EQ(generation.seed, std::numeric_limits<uint64_t>::max());
-  ASSERT_EQ(generation.conditioning.class_weights.size(), 1u);
-  EXPECT_EQ(generation.conditioning.class_weights[0].class_label, 1);
-  EXPECT_EQ(generation.conditioning.class_weights[0].weight, 1);
-  EXPECT_EQ(generation.conditioning.null_class_label, 3);
+  ASSERT_EQ(generation.conditioning.conditions.size(), 1u);
+  EXPECT_EQ(generation.conditioning.conditions[0].condition->class_label, 1);
+  EXPECT_EQ(generation.conditioning.conditions[0].weight, 1);
+  EXPECT_EQ(generation.conditioning.unconditional->class_label, 3);
   EXPECT_EQ(generation.conditioning.guidance.scale, 2.5);
   EXPECT_EQ(generation.conditioning.guidance.rescale, 0.5);
   EXPECT_EQ(generation.conditioning.guidance.timesteps.max, 800);
@@ -331,9 +331,9 @@ TEST(RequestValidation, ClassWeightsAreDividedByTheirSum) {
   constexpr double kTiny = std::numeric_limits<double>::denorm_min();
   EXPECT_THAT(AcceptedWeights(BlendRequest({kTiny, 1})), ElementsAre(kTiny, 1));
   const auto resolved = Resolve(BlendRequest({3, 1}));
-  const std::vector<ClassWeight>& weights = resolved->generation.conditioning.class_weights;
+  const std::vector<WeightedCondition>& weights = resolved->generation.conditioning.conditions;
   ASSERT_EQ(weights.size(), 2u);
-  EXPECT_EQ(weights[1].class_label, 1);
+  EXPECT_EQ(weights[1].condition->class_label, 1);
   EXPECT_EQ(weights[1].weight, 0.25);
 }
 
@@ -388,7 +388,7 @@ TEST(RequestValidation, TheLimitsAreTheServers) {
 
 TEST(RequestValidation, RequestsForOneModelShareItsNetworks) {
   const auto first = Resolve(ClassRequest()), second = Resolve(ClassRequest());
-  EXPECT_EQ(first->generation.networks.get(), second->generation.networks.get());
+  EXPECT_EQ(first->generation.pipelines.get(), second->generation.pipelines.get());
 }
 
 absl::StatusOr<ResolvedPlan> ResolvePlan(const denoised::v1::PlanSamplerRequest& request,

@@ -160,9 +160,9 @@ TEST(StartValidation, StepsTakenAgainAreCounted) {
 }
 
 TEST(StartValidation, SaysWhatBringsSamplesAlong) {
-  EXPECT_FALSE(BringsSamples(Request()));
-  EXPECT_TRUE(BringsSamples(ImageRequest()));
-  EXPECT_TRUE(BringsSamples(InpaintingRequest()));
+  EXPECT_FALSE(IsSlowToResolve(Request()));
+  EXPECT_TRUE(IsSlowToResolve(ImageRequest()));
+  EXPECT_TRUE(IsSlowToResolve(InpaintingRequest()));
 }
 
 struct BadStartCase {

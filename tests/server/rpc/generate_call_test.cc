@@ -198,7 +198,7 @@ TEST_F(GenerateCallTest, RoomIsReservedForTheFramesOfEveryKind) {
   request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
   request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X0);
   const int64_t of_both = reserved();
-  const int64_t sample_bytes = SampleBytes((*models_.Find("faces"))->spec);
+  const int64_t sample_bytes = SampleBytes((*models_.Find("faces"))->spec.sample);
   EXPECT_EQ(of_both - of_one, 100 * sample_bytes);
 }
 

@@ -134,14 +134,14 @@ TEST_F(UnloadedModelTest, TheRequestStartsOnceItIsLoaded) {
   EXPECT_EQ(wakes_, 1);
   EXPECT_THAT(TakeAll(), ElementsAre("accepted"));
   ASSERT_EQ(submitted_.size(), 1u);
-  EXPECT_EQ(submitted_[0].networks->size(), 1u);
+  EXPECT_EQ(submitted_[0].pipelines->size(), 1u);
 }
 
 TEST_F(UnloadedModelTest, TheRequestKeepsItThoughItIsUnloadedAtOnce) {
   models_.Publish(UnconditionalModel());
   models_.Unload("faces");
   EXPECT_THAT(TakeAll(), ElementsAre("accepted"));
-  EXPECT_EQ(submitted_[0].networks->size(), 1u);
+  EXPECT_EQ(submitted_[0].pipelines->size(), 1u);
 }
 
 // Nor does a slow reader keep it from others once the engine is done.
@@ -172,7 +172,7 @@ TEST_F(UnloadedModelTest, AnotherVersionThatItsNameStandsForDoesAsWell) {
   EXPECT_THAT(TakeAll(), IsEmpty());
   EXPECT_EQ(Wanted(), "faces@1");
   models_.Publish(std::make_shared<LoadedModel>(
-      LoadedModel{version("faces@1"), UnconditionalModel()->networks}));
+      LoadedModel{version("faces@1"), UnconditionalModel()->pipelines}));
   EXPECT_THAT(TakeAll(), ElementsAre("accepted"));
   EXPECT_EQ(events_.back().accepted().model(), "models/faces@1");
 }

@@ -388,8 +388,36 @@ TEST(QueuePolicy, AnItemOvertakesByNoMoreRowsThanAllLoopsHold) {
 TEST(QueuePolicy, ABatchSkipsWhatDoesNotFitAndOtherNetworks) {
   const QueuePolicy policy({.max_batch_rows = 4});
   const int a = 0, b = 0;
-  const std::vector<LoopItem> items = {{&a, 2}, {&b, 1}, {&a, 3}, {&a, 1}, {&a, 1}, {&a, 1}};
+  const std::vector<LoopItem> items = {{{&a}, 2}, {{&b}, 1}, {{&a}, 3},
+                                       {{&a}, 1}, {{&a}, 1}, {{&a}, 1}};
   EXPECT_THAT(policy.ChooseBatch(items), ElementsAre(0, 3, 4));
+}
+
+TEST(QueuePolicy, ABatchHoldsItemsOfOneSizeAndStage) {
+  const QueuePolicy policy({.max_batch_rows = 4});
+  const int a = 0;
+  const std::vector<LoopItem> items = {{{&a, 64, 64}, 1}, {{&a, 64, 32}, 1},
+                                       {{&a, 32, 64}, 1}, {{&a, 64, 64, Stage::kEncode}, 1},
+                                       {{&a, 64, 64}, 1}, {{&a, 64, 64, Stage::kDecode}, 1}};
+  EXPECT_THAT(policy.ChooseBatch(items), ElementsAre(0, 4));
+}
+
+TEST(QueuePolicy, ABatchHoldsFewerRowsOfLargerImages) {
+  const QueuePolicy policy({.max_batch_rows = 8});
+  const int a = 0;
+  const LoopItem large = {.key = {&a, 128, 128}, .rows = 1, .row_size = 4};
+  const std::vector<LoopItem> items(5, large);
+  EXPECT_THAT(policy.ChooseBatch(items), ElementsAre(0, 1));
+  const LoopItem huge = {.key = {&a, 512, 512}, .rows = 2, .row_size = 64};
+  EXPECT_THAT(policy.ChooseBatch(std::vector<LoopItem>(3, huge)), ElementsAre(0));
+}
+
+TEST(QueuePolicy, ATurnDecodesOneItem) {
+  const QueuePolicy policy({.max_batch_rows = 4});
+  const int a = 0;
+  const std::vector<LoopItem> items = {{{&a, 64, 64, Stage::kDecode}, 1},
+                                       {{&a, 64, 64, Stage::kDecode}, 1}};
+  EXPECT_THAT(policy.ChooseBatch(items), ElementsAre(0));
 }
 
 }  // namespace

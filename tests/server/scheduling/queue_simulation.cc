@@ -75,7 +75,8 @@ void QueueSimulation::Evaluate(Loop& loop, absl::Time now) {
   std::vector<LoopItem> candidates;
   for (Item& item : loop.items) {
     const SimulatedRequest& request = (*requests_)[item.request];
-    candidates.push_back({.network = requests_->data() + request.network, .rows = request.rows});
+    candidates.push_back(
+        {.key = {.network = requests_->data() + request.network}, .rows = request.rows});
     ++item.waited;
     item.loop_rows_max = std::max(item.loop_rows_max, loop.rows);
   }

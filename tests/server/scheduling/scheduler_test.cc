@@ -233,9 +233,10 @@ TEST_F(SchedulerTest, ADeadlineThatPassesEndsARequest) {
 
 TEST_F(SchedulerTest, ADeadlineThatCannotBeMetIsRefusedAtOnce) {
   Scheduler scheduler({}, clock_);
-  scheduler.RecordEvaluation(network_, absl::Milliseconds(300));
-  scheduler.RecordEvaluation(
-      network_, absl::Milliseconds(100));  // the shortest counts: 10 evaluations take 1 s
+  scheduler.RecordEvaluation(network_, 0, 0, absl::Milliseconds(300));
+  // The shortest counts: 10 evaluations take 1 s.
+  scheduler.RecordEvaluation(network_, 0, 0, absl::Milliseconds(100));
+  scheduler.RecordEvaluation(network_, 64, 64, absl::Seconds(9));  // of larger images
   WorkDemand hurried = Request(1);
   hurried.deadline = clock_.Now() + absl::Milliseconds(999);
   const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(hurried));

@@ -129,6 +129,97 @@ TEST(CompilePlan, AStepOfHeunIsTwoEvaluations) {
   EXPECT_EQ(Json(Compile(options, {.strength = 0.5})), Json(Rest(Compile(options), 6)));
 }
 
+std::vector<double> Timesteps(const SamplerPlan& plan) {
+  std::vector<double> timesteps;
+  for (const Evaluation& evaluation : plan.evaluations) timesteps.push_back(evaluation.timestep);
+  return timesteps;
+}
+
+// What the library asks the network after PNDMScheduler.set_timesteps(4), from entry 4 - int(4 *
+// strength) of 751, 501, 501, 251, 1 on.
+TEST(CompilePlan, PlmsFromAPictureLeavesOutEntriesOfTheLibrarysList) {
+  SamplerOptions options{.sampler = SamplerKind::kPlms, .steps = 4};
+  options.timestep_spacing = TimestepSpacing::kLeading;
+  options.steps_offset = 1;
+  options.set_alpha_to_one = false;
+  const auto from = [&](double strength) { return Compile(options, {.strength = strength}); };
+  EXPECT_THAT(Timesteps(Compile(options)), ElementsAre(751, 501, 501, 251, 1));
+  EXPECT_THAT(Timesteps(from(0.8)), ElementsAre(501, 501, 251, 1));
+  EXPECT_THAT(Timesteps(from(0.5)), ElementsAre(501, 251, 1));
+  EXPECT_THAT(Timesteps(from(0.25)), ElementsAre(251, 1));
+  for (const auto& [strength, steps] : {std::pair{0.8, 3}, {0.5, 2}, {0.25, 1}}) {
+    EXPECT_EQ(from(strength).NumSteps(), steps);
+    EXPECT_EQ(from(strength).first_step, 4 - steps);
+  }
+  const NoiseLevel last = LinearSchedule().LevelAt(1), end = LinearSchedule().LevelAt(0);
+  EXPECT_DOUBLE_EQ(from(0.25).final_sigma, last.sigma) << "the two entries are one move";
+  EXPECT_DOUBLE_EQ(from(0.5).final_sigma, end.sigma);
+}
+
+// A network that always sees the noise e leaves x = alpha / alpha_start * x_start + ... e after a
+// move, so the factor of x tells which moves were made.
+TEST(CompilePlan, PlmsFromAPictureMakesTheLibrarysMoves) {
+  SamplerOptions options{.sampler = SamplerKind::kPlms, .steps = 4};
+  options.timestep_spacing = TimestepSpacing::kLeading;
+  options.steps_offset = 1;
+  options.set_alpha_to_one = false;
+  const auto alpha = [](double timestep) { return LinearSchedule().alpha(timestep); };
+  // The weight of `slot` in x after evaluation `e`, where the network's output does not change.
+  const auto weight = [&](const SamplerPlan& plan, size_t e, int slot) {
+    const Evaluation& evaluation = plan.evaluations[e];
+    return evaluation.update(0, slot) +
+           (slot == 0 ? evaluation.update(0, plan.slots) * evaluation.x0_from_state : 0);
+  };
+  const SamplerPlan half = Compile(options, {.strength = 0.5});
+  EXPECT_NEAR(weight(half, 0, 0), alpha(251) / alpha(501), 1e-9);
+  EXPECT_NEAR(weight(half, 1, 0), 0, 1e-9) << "x as it was remembered moves instead";
+  EXPECT_NEAR(weight(half, 1, 1), alpha(251) / alpha(501), 1e-9);
+  EXPECT_NEAR(weight(half, 2, 0), alpha(0) / alpha(1), 1e-9) << "not from 251, where x is";
+  const SamplerPlan most = Compile(options, {.strength = 0.8});
+  EXPECT_NEAR(weight(most, 0, 0), alpha(251) / alpha(501), 1e-9);
+  EXPECT_NEAR(weight(most, 1, 1), alpha(501) / alpha(751), 1e-9);
+  EXPECT_NEAR(weight(most, 2, 0), alpha(1) / alpha(251), 1e-9);
+}
+
+// The base of SDXL and its refiner.
+TEST(CompilePlan, TwoPartsTakeTheStepsOfTheWholeRun) {
+  SamplerOptions options{.sampler = SamplerKind::kEuler, .steps = 8};
+  options.timestep_spacing = TimestepSpacing::kLeading;
+  options.steps_offset = 1;
+  const SamplerPlan whole = Compile(options);
+  const SamplerPlan first = Compile(options, {.denoising_end = 0.6});
+  const SamplerPlan second = Compile(options, {.denoising_start = 0.6});
+  EXPECT_THAT(Timesteps(first), ElementsAre(876, 751, 626, 501));
+  EXPECT_THAT(Timesteps(second), ElementsAre(376, 251, 126, 1));
+  EXPECT_EQ(Json(second), Json(Rest(whole, 4)));
+  EXPECT_EQ(first.init_noise_scale, whole.init_noise_scale);
+  EXPECT_DOUBLE_EQ(first.final_sigma, second.evaluations.front().sigma);
+  EXPECT_EQ(second.first_step, 4);
+  const SamplerPlan middle = Compile(options, {.denoising_start = 0.25, .denoising_end = 0.6});
+  EXPECT_THAT(Timesteps(middle), ElementsAre(626, 501)) << "751 is not below 750";
+}
+
+TEST(CompilePlan, ThePartOfARunMustHaveSteps) {
+  const SamplerOptions options{.sampler = SamplerKind::kEuler, .steps = 8};
+  const auto refused = [&](const RunOptions& run) {
+    return RefusedField(CompilePlan(LinearSchedule(), options, run).status());
+  };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (double end : {-0.1, 0.0, 1.1, nan})
+    EXPECT_EQ(refused({.denoising_end = end}), "denoising_end");
+  for (double start : {-0.1, 1.0, nan}) {
+    const auto violations = GetFieldViolations(
+        CompilePlan(LinearSchedule(), options, {.denoising_start = start}).status());
+    ASSERT_FALSE(violations.empty());
+    EXPECT_EQ(violations[0].field, "denoising_start");
+  }
+  EXPECT_EQ(refused({.denoising_start = 0.6, .denoising_end = 0.5}), "denoising_end");
+  EXPECT_EQ(refused({.denoising_start = 0.5001, .denoising_end = 0.5002}), "denoising_start");
+  EXPECT_EQ(refused({.strength = 0.5, .denoising_start = 0.5}), "denoising_start");
+  EXPECT_EQ(refused({.strength = 0.25, .denoising_end = 0.5}), "denoising_end");
+  EXPECT_EQ(refused({.denoising_end = 0.5, .jump_length = 2, .resamples = 2}), "resamples");
+}
+
 TEST(CompilePlan, ASolverRestartsWithAnEmptyHistory) {
   for (SamplerKind sampler : {SamplerKind::kDpmSolverPlusPlus, SamplerKind::kUniPc}) {
     const SamplerOptions options{.sampler = sampler, .steps = 10, .solver_order = 3};

@@ -34,7 +34,7 @@ TEST_F(JobRunnerTest, AJobRunsToItsEndAndBecomesAModel) {
               ElementsAre(TrainingJob::QUEUED, TrainingJob::RUNNING, TrainingJob::SUCCEEDED));
   const auto published = Publish(name, "digits");
   ASSERT_TRUE(published.ok()) << published.status();
-  EXPECT_EQ((*published)->spec.height, 8);
+  EXPECT_EQ((*published)->spec.sample.height, 8);
   EXPECT_EQ((*published)->id2label.at(1), "1");
   EXPECT_EQ((*server_->models().Find("digits"))->version, (*published)->version);
   EXPECT_EQ(Events(name).back().published().model(), "models/digits");

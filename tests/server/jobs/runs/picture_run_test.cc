@@ -103,9 +103,9 @@ TEST(SpreadOverClasses, TakesEachClassInTurnAndNotTheOneThatStandsForNone) {
   const auto spread = SpreadOverClasses({.num_class_embeds = 3}, 1, 3);
 
   ASSERT_EQ(spread.size(), size_t{2});
-  EXPECT_EQ(spread[0].class_weights[0].class_label, 0);
-  EXPECT_EQ(spread[1].class_weights[0].class_label, 2);
-  EXPECT_EQ(spread[0].null_class_label, 1);
+  EXPECT_EQ(spread[0].conditions[0].condition->class_label, 0);
+  EXPECT_EQ(spread[1].conditions[0].condition->class_label, 2);
+  EXPECT_EQ(spread[0].unconditional->class_label, 1);
   EXPECT_EQ(spread[0].guidance.scale, 3);
 }
 
@@ -113,7 +113,8 @@ TEST(SpreadOverClasses, ANetworkWithoutClassesHasOneConditioning) {
   const auto spread = SpreadOverClasses({}, std::nullopt, 1);
 
   ASSERT_EQ(spread.size(), size_t{1});
-  EXPECT_TRUE(spread[0].class_weights.empty());
+  ASSERT_EQ(spread[0].conditions.size(), 1u);
+  EXPECT_EQ(spread[0].conditions[0].condition, NoCondition());
 }
 
 TEST(PictureSheet, IsAPngOfAllPictures) {

@@ -1,0 +1,42 @@
+#include "client/cli/commands/server_program.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kProgram[] = "denoised";
+
+}  // namespace
+
+bool IsServerProgramCommand(std::span<const std::string> arguments) {
+  return !arguments.empty() && (arguments.front() == "check" || arguments.front() == "convert");
+}
+
+ExitCode BecomeServerProgram(std::span<const std::string> arguments, bool json) {
+  std::string name = kProgram;
+  std::vector<std::string> words(arguments.begin(), arguments.end());
+  std::vector<char*> argv = {name.data()};
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  std::error_code error;
+  const fs::path beside = fs::read_symlink("/proc/self/exe", error).parent_path() / kProgram;
+  if (!error) execv(beside.c_str(), argv.data());
+  execvp(kProgram, argv.data());
+  return ReportError(
+      absl::FailedPreconditionError(absl::StrCat(
+          "denoise ", arguments.front(), " needs the program denoised, which is neither beside ",
+          "denoise nor in $PATH; install it, or run the command where the server is")),
+      json);
+}
+
+}  // namespace denoise

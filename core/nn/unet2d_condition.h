@@ -1,0 +1,47 @@
+// UNet2DCondition, weight-compatible with diffusers' UNet2DConditionModel: the network of Stable
+// Diffusion 1, 2 and XL (Rombach et al. 2022; Podell et al. 2023), which reads a text.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "core/nn/network.h"
+#include "core/nn/state_dict.h"
+#include "core/nn/unet2d_condition_config.h"
+
+namespace denoise {
+
+struct UNet2DConditionOptions {
+  // On the CPU, use kernels whose result for a row does not depend on the rest of the batch. They
+  // are also the faster ones. Then Forward is not differentiable.
+  bool batch_invariant = true;
+  // How many of `in_channels` are x. The rest is Condition::channels: a mask and a masked picture.
+  // Default: `out_channels`, or half of it if those are more than `in_channels` and the variance is
+  // learned.
+  std::optional<int64_t> sample_channels = std::nullopt;
+  // The numbers in Condition::time_ids if the network takes any. The file says only how long they
+  // and the pooled text are together: SDXL has 6, its refiner 5.
+  int64_t num_time_ids = 6;
+};
+
+// Builds the network on the CPU in float32, from weights on the CPU in any floating-point dtype,
+// which it does not hold on to. x may have any height and width. InvalidArgument lists missing,
+// unexpected and misshapen tensors by name, or names the key of the config that does not suit
+// `options`.
+absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2DCondition(
+    const UNet2DConditionConfig& config, const StateDict& weights,
+    const UNet2DConditionOptions& options);
+
+// The spec of such a network but for num_parameters. InvalidArgument as CreateUNet2DCondition.
+absl::StatusOr<NetworkSpec> NetworkSpecOf(const UNet2DConditionConfig& config,
+                                          const UNet2DConditionOptions& options);
+
+// Weights of a new network, initialised like those of InitializeUNet2D.
+StateDict InitializeUNet2DCondition(const UNet2DConditionConfig& config, uint64_t seed);
+
+// The number of these weights, without making them.
+int64_t CountUNet2DConditionParameters(const UNet2DConditionConfig& config);
+
+}  // namespace denoise

@@ -1,0 +1,23 @@
+// Encodes prompts with CLIP's text encoders, and remembers what it encoded lately.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/pipeline/pipeline.h"
+#include "core/text/encoders/clip_text_encoder.h"
+
+namespace denoise {
+
+// Which states of its text encoders a family of models is told, for clip_skip k.
+using StatesOfClipSkip = TextStateOptions (*)(int64_t clip_skip);
+
+// The encoders' states side by side, and the pooled text of the last encoder if `states` asks for
+// it. Conditions come out on `device`, the network's; the encoders may be elsewhere. Keeps at most
+// `cache_bytes` of states.
+std::shared_ptr<const PromptEncoder> ClipPrompts(
+    std::vector<std::shared_ptr<const ClipTextEncoder>> encoders, StatesOfClipSkip states,
+    at::Device device, int64_t cache_bytes = int64_t{64} << 20);
+
+}  // namespace denoise

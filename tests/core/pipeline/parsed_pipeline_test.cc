@@ -1,0 +1,163 @@
+// Folders of latent models: what is refused, and how it is said.
+#include "core/pipeline/parsed_pipeline.h"
+
+#include <ATen/ops/full_like.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "core/io/safetensors.h"
+#include "tests/support/temp_dir.h"
+
+namespace denoise {
+namespace {
+
+using Json = nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+class ParsedPipelineTest : public testing::Test {
+ protected:
+  // A copy of a folder of tests/data/pipelines that may be edited.
+  std::filesystem::path Copy(const std::string& name) {
+    const std::filesystem::path to = folder_.path() / name;
+    std::filesystem::remove_all(to);
+    std::filesystem::copy("tests/data/pipelines/" + name, to,
+                          std::filesystem::copy_options::recursive);
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(to)) {
+      std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_write,
+                                   std::filesystem::perm_options::add);
+    }
+    return to;
+  }
+
+  static void Edit(const std::filesystem::path& file, const std::function<void(Json&)>& edit) {
+    Json json = Json::parse(ReadFile(file));
+    edit(json);
+    WriteFile(file, json.dump());
+  }
+
+  // Rewrites the weights of `file` with `tensor` in the place of `name`.
+  static void Replace(const std::filesystem::path& file, const std::string& name,
+                      const at::Tensor& tensor) {
+    const auto old = SafetensorsFile::Open(file);
+    ASSERT_TRUE(old.ok()) << old.status();
+    std::map<std::string, at::Tensor> tensors;
+    for (const auto& [key, unused] : old->header().tensors) {
+      if (key.ends_with("position_ids")) continue;
+      tensors[key] = old->Get(key)->clone();
+    }
+    ASSERT_TRUE(tensors.contains(name)) << name;
+    tensors[name] = tensor;
+    ASSERT_TRUE(WriteSafetensors(file, tensors).ok());
+  }
+
+  static absl::Status LoadStatus(const std::filesystem::path& folder) {
+    const auto parsed = ParsedPipeline::Open(folder);
+    return parsed.ok() ? parsed->Load({}).status() : parsed.status();
+  }
+
+  void ExpectRefused(const std::filesystem::path& folder, const std::string& why) {
+    const absl::Status status = LoadStatus(folder);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(why));
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr(folder_.path().string())));
+  }
+
+  TempDir folder_;
+};
+
+TEST_F(ParsedPipelineTest, SaysWhatAModelIs) {
+  const auto parsed = ParsedPipeline::OpenConfigs("tests/data/pipelines/sdxl-like");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const PipelineDescription& description = parsed->description();
+  EXPECT_EQ(description.source,
+            "StableDiffusionXLPipeline / UNet2DConditionModel, diffusers 0.42.1");
+  EXPECT_EQ(description.network.sample.channels, 4);
+  EXPECT_EQ(description.network.num_time_ids, 6);
+  EXPECT_EQ(description.codec.latent_channels, 4);
+  EXPECT_EQ(description.guidance_scale, 5);
+  ASSERT_NE(description.prompts, nullptr);
+  EXPECT_TRUE(description.prompts->Absent()->zeros);
+}
+
+TEST_F(ParsedPipelineTest, ConfigurationsAndWeightsMakeTheVersion) {
+  const auto folder = Copy("sd15-like");
+  const std::string version = ParsedPipeline::Open(folder)->Version();
+  EXPECT_EQ(ParsedPipeline::Open(folder)->Version(), version);
+  Edit(folder / "text_encoder/config.json", [](Json& json) { json["note"] = 1; });
+  EXPECT_NE(ParsedPipeline::Open(folder)->Version(), version);
+}
+
+TEST_F(ParsedPipelineTest, UnusedPartsAreNamed) {
+  const auto folder = Copy("sd15-like");
+  Edit(folder / "model_index.json", [](Json& json) {
+    json["safety_checker"] = {"stable_diffusion", "StableDiffusionSafetyChecker"};
+  });
+  const auto parsed = ParsedPipeline::OpenConfigs(folder);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_THAT(parsed->description().ignored_parts, ElementsAre("safety_checker"));
+}
+
+TEST_F(ParsedPipelineTest, UnknownPartsAreRefusedByName) {
+  const auto folder = Copy("sd15-like");
+  Edit(folder / "model_index.json", [](Json& json) {
+    json["controlnet"] = {"diffusers", "ControlNetModel"};
+  });
+  ExpectRefused(folder, "controlnet");
+  Edit(folder / "model_index.json", [](Json& json) {
+    json.erase("controlnet");
+    json["unet"][1] = "SD3Transformer2DModel";
+  });
+  ExpectRefused(folder, "SD3Transformer2DModel");
+}
+
+TEST_F(ParsedPipelineTest, PartsThatDoNotFitTogetherAreRefused) {
+  auto folder = Copy("sd15-like");
+  std::filesystem::remove_all(folder / "vae");
+  std::filesystem::copy("tests/data/pipelines/ldm-like/vqvae", folder / "vae");
+  Edit(folder / "model_index.json", [](Json& json) { json["vae"][1] = "VQModel"; });
+  ExpectRefused(folder, "unet/config.json");
+
+  folder = Copy("sd15-like");
+  Edit(folder / "unet/config.json", [](Json& json) { json["cross_attention_dim"] = 48; });
+  ExpectRefused(folder, "cross_attention_dim: is 48, but the text encoders' states");
+
+  folder = Copy("sd15-like");
+  Edit(folder / "text_encoder/config.json", [](Json& json) { json["vocab_size"] = 100; });
+  ExpectRefused(folder, "text_encoder/config.json: vocab_size: is 100");
+}
+
+TEST_F(ParsedPipelineTest, AVocabularyThatMissesAMergeIsRefused) {
+  const auto folder = Copy("sd15-like");
+  std::string merges = ReadFile(folder / "tokenizer/merges.txt");
+  merges += "\nzq qz\n";
+  WriteFile(folder / "tokenizer/merges.txt", merges);
+  ExpectRefused(folder, "tokenizer: merges.txt");
+}
+
+TEST_F(ParsedPipelineTest, WeightsThatAreNotFiniteAreRefusedByName) {
+  const auto folder = Copy("sd15-like");
+  const std::string name = "conv_in.bias";
+  const std::filesystem::path file = folder / "unet/diffusion_pytorch_model.safetensors";
+  const at::Tensor bias = SafetensorsFile::Open(file)->Get(name)->clone();
+  Replace(file, name, at::full_like(bias, std::numeric_limits<float>::quiet_NaN()));
+  ExpectRefused(folder, "unet/diffusion_pytorch_model.safetensors: conv_in.bias");
+}
+
+TEST_F(ParsedPipelineTest, MissingPartsAreNotFound) {
+  const auto folder = Copy("sd15-like");
+  std::filesystem::remove(folder / "vae/config.json");
+  const absl::Status status = LoadStatus(folder);
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("vae/config.json"));
+}
+
+}  // namespace
+}  // namespace denoise

@@ -1,0 +1,172 @@
+// What the engine does before and after the evaluations of a model: encoding and decoding.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stdexcept>
+
+#include "core/pipeline/prompt.h"
+#include "core/sampling/samplers/compile_plan.h"
+#include "server/engine/engine.h"
+#include "tests/server/engine/recording_sink.h"
+#include "tests/support/gaussian_network.h"
+
+namespace denoise {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Pictures are latents twice as large and twice as bright.
+class DoublingCodec final : public Codec, public std::enable_shared_from_this<DoublingCodec> {
+ public:
+  const CodecSpec& spec() const override { return spec_; }
+  at::Device device() const override { return at::kCPU; }
+  at::ScalarType dtype() const override { return at::kFloat; }
+  at::Tensor Encode(const at::Tensor& pictures, const at::Tensor&) const override {
+    ++encoded;
+    if (fails) throw std::runtime_error("a broken encoder");
+    return pictures.slice(2, 0, std::nullopt, 2).slice(3, 0, std::nullopt, 2).contiguous() / 2;
+  }
+  at::Tensor Decode(const at::Tensor& latents) const override {
+    ++decoded;
+    if (fails) throw std::runtime_error("a broken decoder");
+    return latents.repeat_interleave(2, 2).repeat_interleave(2, 3) * 2;
+  }
+  std::shared_ptr<const Codec> To(at::Device, at::ScalarType) const override {
+    return shared_from_this();
+  }
+
+  mutable std::atomic<int> encoded = 0, decoded = 0;
+  std::atomic<bool> fails = false;
+
+ private:
+  const CodecSpec spec_ = {.picture_channels = 3, .latent_channels = 3, .factor = 2};
+};
+
+// Every prompt becomes class 0, told by a text of ones.
+class CountingPrompts final : public PromptEncoder {
+ public:
+  std::vector<SharedCondition> Encode(
+      const std::vector<SharedCondition>& conditions) const override {
+    most = std::max(most.load(), conditions.size());
+    if (fails) throw std::runtime_error("a broken text encoder");
+    std::vector<SharedCondition> encoded;
+    for (const SharedCondition& condition : conditions) {
+      Condition told = *condition;
+      told.class_label = 0;
+      told.text_states = at::ones({1, 1});
+      encoded.push_back(std::make_shared<const Condition>(std::move(told)));
+    }
+    return encoded;
+  }
+  std::shared_ptr<const PromptEncoder> To(at::Device, at::ScalarType) const override {
+    return nullptr;
+  }
+
+  mutable std::atomic<size_t> most = 0;
+  std::atomic<bool> fails = false;
+};
+
+class EngineStagesTest : public testing::Test {
+ protected:
+  GenerationRequest Request(uint64_t seed) const {
+    GenerationRequest request;
+    request.pipelines = pipelines_;
+    request.model = "models/latent";
+    request.shape = network_->spec().sample;
+    request.plan = std::make_shared<const SamplerPlan>(
+        *CompilePlan(*Schedule::Create({}), {.sampler = SamplerKind::kDdim, .steps = 3}));
+    request.seed = seed;
+    return request;
+  }
+
+  GenerationRequest Prompted(uint64_t seed) const {
+    GenerationRequest request = Request(seed);
+    request.conditioning.conditions = {
+        {std::make_shared<const Condition>(Condition{.prompt = std::make_shared<const Prompt>()})}};
+    return request;
+  }
+
+  static std::shared_ptr<RecordingSink> Submit(Engine& engine, GenerationRequest request) {
+    auto sink = std::make_shared<RecordingSink>();
+    EXPECT_TRUE(engine.Submit(std::move(request), sink).ok());
+    return sink;
+  }
+
+  const std::shared_ptr<GaussianNetwork> network_ =
+      std::make_shared<GaussianNetwork>(*Schedule::Create({}), GaussianData{}, 3, 6, 6);
+  const std::shared_ptr<DoublingCodec> codec_ = std::make_shared<DoublingCodec>();
+  const std::shared_ptr<CountingPrompts> prompts_ = std::make_shared<CountingPrompts>();
+  const std::shared_ptr<const PipelineReplicas> pipelines_ =
+      std::make_shared<const PipelineReplicas>(
+          PipelineReplicas{std::make_shared<const Pipeline>(Pipeline{network_, codec_, prompts_})});
+};
+
+TEST_F(EngineStagesTest, ImagesAreDecoded) {
+  Engine engine({}, Clock::Real(), nullptr);
+  GenerationRequest raw = Request(7);
+  raw.decode = false;
+  const auto latents = Submit(engine, raw), pictures = Submit(engine, Request(7));
+  ASSERT_TRUE(latents->WaitUntilFinished().ok());
+  ASSERT_TRUE(pictures->WaitUntilFinished().ok());
+  const at::Tensor x = latents->images()[0].sample, picture = pictures->images()[0].sample;
+  EXPECT_EQ(x.sizes(), at::IntArrayRef({3, 6, 6}));
+  EXPECT_EQ(picture.sizes(), at::IntArrayRef({3, 12, 12}));
+  EXPECT_TRUE(picture.slice(1, 0, std::nullopt, 2).slice(2, 0, std::nullopt, 2).equal(x * 2));
+  EXPECT_EQ(codec_->decoded, 1);
+}
+
+TEST_F(EngineStagesTest, PicturesThatRequestsBringAreEncoded) {
+  Engine engine({}, Clock::Real(), nullptr);
+  GenerationRequest request = Request(7);
+  request.start = PictureStart{at::full({3, 12, 12}, 0.5)};
+  request.count = 3;
+  const auto sink = Submit(engine, request);
+  ASSERT_TRUE(sink->WaitUntilFinished().ok());
+  EXPECT_EQ(sink->images().size(), 3u);
+  EXPECT_EQ(codec_->encoded, 3) << "each image has noise of its own";
+}
+
+TEST_F(EngineStagesTest, PromptsAreEncodedBeforeTheFirstEvaluation) {
+  Engine engine({}, Clock::Real(), nullptr);
+  GenerationRequest request = Prompted(7);
+  request.count = 4;
+  const auto sink = Submit(engine, request);
+  ASSERT_TRUE(sink->WaitUntilFinished().ok());
+  EXPECT_EQ(sink->images().size(), 4u);
+  EXPECT_EQ(prompts_->most, 4u) << "those that wait together go together";
+}
+
+TEST_F(EngineStagesTest, AFailureToEncodeOrDecodeEndsItsOwnRequest) {
+  Engine engine({}, Clock::Real(), nullptr);
+  prompts_->fails = true;
+  EXPECT_THAT(std::string(Submit(engine, Prompted(1))->WaitUntilFinished().message()),
+              HasSubstr("encoding: a broken text encoder"));
+  EXPECT_TRUE(Submit(engine, Request(1))->WaitUntilFinished().ok());
+  codec_->fails = true;
+  EXPECT_THAT(std::string(Submit(engine, Request(1))->WaitUntilFinished().message()),
+              HasSubstr("decoding: a broken decoder"));
+  codec_->fails = false;
+  EXPECT_TRUE(Submit(engine, Request(1))->WaitUntilFinished().ok());
+}
+
+// Sizes take turns; each image is what it is alone.
+TEST_F(EngineStagesTest, SizesDoNotShareACall) {
+  Engine engine({}, Clock::Real(), nullptr);
+  GenerationRequest wide = Request(3);
+  wide.shape.width = 8;
+  const auto first = Submit(engine, wide), second = Submit(engine, Request(3));
+  ASSERT_TRUE(first->WaitUntilFinished().ok());
+  ASSERT_TRUE(second->WaitUntilFinished().ok());
+  EXPECT_EQ(first->images()[0].sample.sizes(), at::IntArrayRef({3, 12, 16}));
+  const auto alone = Submit(engine, Request(3));
+  ASSERT_TRUE(alone->WaitUntilFinished().ok());
+  EXPECT_TRUE(alone->images()[0].sample.equal(second->images()[0].sample));
+}
+
+}  // namespace
+}  // namespace denoise
