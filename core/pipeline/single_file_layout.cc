@@ -258,7 +258,8 @@ absl::StatusOr<SingleFileLayout> LayoutReader::Read() {
     violations_.Add("...", absl::StrCat("and ", refused_ - kMaxTensorsNamed, " more tensors"));
   }
   RETURN_IF_ERROR(violations_.ToStatus());
-  const auto first = header_.tensors.find(std::string(kUnetPrefix) + "input_blocks.0.0.weight");
+  const auto first =
+      header_.tensors.find(absl::StrCat(std::string(kUnetPrefix), "input_blocks.0.0.weight"));
   if (first == header_.tensors.end() || first->second.shape.size() != 4) {
     return InvalidField("model.diffusion_model.input_blocks.0.0.weight",
                         "must be a convolution, the UNet's first");

@@ -22,6 +22,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/nn/weight_reader.h"
 
@@ -266,7 +267,7 @@ absl::StatusOr<std::shared_ptr<const ClipTextEncoder>> ClipTextEncoder::Create(
   }
   WeightReader reader(weights, at::kCPU, at::kFloat);
   reader.Ignore("embeddings.position_ids");
-  reader.Ignore(std::string(kPrefix) + "embeddings.position_ids");
+  reader.Ignore(absl::StrCat(kPrefix, "embeddings.position_ids"));
   const std::shared_ptr<const ClipTextEncoder> encoder(
       new ClipTextEncoder(Parts::Load(decided, reader, at::kCPU, at::kFloat)));
   RETURN_IF_ERROR(reader.Finish());
