@@ -45,8 +45,8 @@ struct Conditioning {
 // Whether `evaluation` takes an unconditional row.
 bool IsGuided(const Conditioning& conditioning, const Evaluation& evaluation);
 
-// What each row of `evaluation` is told: the conditions, then the unconditional one where it is
-// guided.
+// The condition of each row of `evaluation`: the conditional ones, then the unconditional one if it
+// is guided.
 std::vector<SharedCondition> RowConditions(const Conditioning& conditioning,
                                            const Evaluation& evaluation);
 

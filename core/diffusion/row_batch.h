@@ -24,8 +24,9 @@ namespace denoise {
 
 class RowBatch {
  public:
-  // None of `trajectories` is done; all have one shape and suit `network`; they outlive the batch and nothing else
-  // touches them meanwhile. `runtime` is one of the network's device, and outlives the batch.
+  // None of `trajectories` is done; all have one shape and suit `network`; they outlive the batch
+  // and nothing else touches them meanwhile. `runtime` is one of the network's device, and outlives
+  // the batch.
   RowBatch(std::vector<Trajectory*> trajectories, const Network& network, DeviceRuntime& runtime);
 
   // Each trajectory's rows together: one for each of its conditions, then its unconditional row
@@ -68,7 +69,7 @@ class RowBatch {
 std::vector<UpdateGroup> GroupForUpdate(const std::vector<Trajectory*>& trajectories,
                                         at::Device device);
 
-// What the rows of a batch are told, in its order.
+// The condition of each row of a batch, in order.
 std::vector<SharedCondition> ConditionsOf(const std::vector<Trajectory*>& trajectories);
 
 // The columns [slots ; rows ; x0 ; z] of a group's second product, [n, columns, D]; x0 is yet to be

@@ -29,8 +29,8 @@ struct SampleRequest {
 // thread-safe.
 class SampleRun {
  public:
-  // Image i is what `request(i)` asks for; all have one shape. A group has as many images as `max_rows` rows of a
-  // network call allow, and at least one. `network` outlives the run. `runtime` is one of its
+  // Image i is what `request(i)` asks for; all have one shape. A group has as many images as
+  // `max_rows` rows of a network call allow, and at least one. `network` outlives the run. `runtime` is one of its
   // device; runs of one task share it.
   SampleRun(const Network& network, std::shared_ptr<DeviceRuntime> runtime,
             std::shared_ptr<const SamplerPlan> plan, int64_t count, int64_t max_rows,

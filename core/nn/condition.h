@@ -1,4 +1,4 @@
-// What the rows of a network call are told besides x and the timestep.
+// The inputs of a network call besides x and the timesteps: classes, texts, sizes.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,9 +12,8 @@ namespace denoise {
 
 struct Prompt;  // core/pipeline/prompt.h
 
-// What one row is told. Made once, then shared by every evaluation of an image and by images that
-// are told the same. A family of networks reads the fields that NetworkSpec announces and ignores
-// the others. Tensors are float32, and on the network's device once a trajectory holds them.
+// The inputs of one row. Made once, then shared by every evaluation of an image and by all images
+// with the same inputs. A network reads the fields that its NetworkSpec names and ignores the rest. Tensors are float32, and on the network's device once a trajectory holds them.
 struct Condition {
   std::optional<int64_t> class_label;
   std::shared_ptr<const Prompt> prompt;  // what text_states and pooled_text are encoded from

@@ -269,4 +269,11 @@ int64_t CountUNet2DParameters(const UNet2DConfig& config) {
   return initializer.count();
 }
 
+NetworkSpec NetworkSpecOf(const UNet2DConfig& config) {
+  return {.sample = {config.in_channels, config.height, config.width},
+          .out_channels = config.out_channels,
+          .num_class_embeds = config.num_class_embeds,
+          .num_parameters = CountUNet2DParameters(config)};
+}
+
 }  // namespace denoise

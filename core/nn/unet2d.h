@@ -61,4 +61,7 @@ StateDict InitializeUNet2D(const UNet2DConfig& config, uint64_t seed);
 // The number of these weights, without making them.
 int64_t CountUNet2DParameters(const UNet2DConfig& config);
 
+// The spec of such a network, without making it.
+NetworkSpec NetworkSpecOf(const UNet2DConfig& config);
+
 }  // namespace denoise

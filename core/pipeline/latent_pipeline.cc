@@ -232,12 +232,7 @@ int64_t NumTimeIds(const UNet2DConditionConfig& unet, const std::vector<TextPart
 }
 
 absl::StatusOr<NetworkSpec> SpecOf(const Configs& configs) {
-  if (const auto* unet = std::get_if<UNet2DConfig>(&configs.network)) {
-    return NetworkSpec{.sample = {unet->in_channels, unet->height, unet->width},
-                       .out_channels = unet->out_channels,
-                       .num_class_embeds = unet->num_class_embeds,
-                       .num_parameters = CountUNet2DParameters(*unet)};
-  }
+  if (const auto* unet = std::get_if<UNet2DConfig>(&configs.network)) return NetworkSpecOf(*unet);
   const auto& unet = std::get<UNet2DConditionConfig>(configs.network);
   ASSIGN_OR_RETURN(NetworkSpec spec, NetworkSpecOf(unet, configs.options));
   spec.num_parameters = CountUNet2DConditionParameters(unet);

@@ -10,13 +10,6 @@
 namespace denoise {
 namespace {
 
-NetworkSpec SpecOf(const UNet2DConfig& config) {
-  return {.sample = {config.in_channels, config.height, config.width},
-          .out_channels = config.out_channels,
-          .num_class_embeds = config.num_class_embeds,
-          .num_parameters = CountUNet2DParameters(config)};
-}
-
 class Pixel final : public PipelineParts {
  public:
   explicit Pixel(ParsedModel model)
@@ -47,7 +40,7 @@ class Pixel final : public PipelineParts {
 }  // namespace
 
 PipelineDescription DescribePixelPipeline(const ModelDescription& model) {
-  const NetworkSpec spec = SpecOf(model.unet);
+  const NetworkSpec spec = NetworkSpecOf(model.unet);
   return {.source = model.source,
           .network = spec,
           .codec = {.picture_channels = spec.sample.channels,
