@@ -27,8 +27,8 @@ class TrainingState {
     const Clock* clock;
   };
 
-  // Opens the folder, and continues what was under way when a server ended there. ResourceExhausted:
-  // the disk is full. The status is for the operator.
+  // Opens the folder, and continues what was under way when a server ended there.
+  // ResourceExhausted: the disk is full. The status is for the operator.
   static absl::StatusOr<std::unique_ptr<TrainingState>> Open(const ServerFlags& flags,
                                                              const Environment& environment);
 

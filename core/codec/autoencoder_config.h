@@ -64,7 +64,8 @@ struct VQModelConfig {
 struct AutoencoderTinyConfig {
   int64_t picture_channels = 3;  // in_channels and out_channels
   int64_t latent_channels = 4;
-  // One number per level: encoder_block_out_channels are all equal, and so are those of the decoder.
+  // One number per level: encoder_block_out_channels are all equal, and so are those of the
+  // decoder.
   int64_t encoder_channels = 64;
   int64_t decoder_channels = 64;
   std::vector<int64_t> num_encoder_blocks = {1, 3, 3, 3};
@@ -83,8 +84,8 @@ struct AutoencoderTinyConfig {
 
 using AutoencoderConfig = std::variant<AutoencoderKLConfig, AutoencoderTinyConfig, VQModelConfig>;
 
-// Parses any of the three, as `_class_name` says. `json` may be anything. InvalidArgument has a field
-// violation per wrong key. Keys that begin with an underscore are the library's notes and are
+// Parses any of the three, as `_class_name` says. `json` may be anything. InvalidArgument has a
+// field violation per wrong key. Keys that begin with an underscore are the library's notes and are
 // ignored, except `_class_name`. As in the library, other unknown keys are ignored, too.
 absl::StatusOr<AutoencoderConfig> ParseAutoencoderConfig(std::string_view json);
 

@@ -31,8 +31,8 @@ struct ResidualBlock {
 };
 
 // Attention of one head over all pixels of a picture. Pictures have many: queries are processed in
-// pieces whose scores take at most 64 MiB (or one query's, if those take more), so that memory grows
-// with the number of pixels and not with its square.
+// pieces whose scores take at most 64 MiB (or one query's, if those take more), so that memory
+// grows with the number of pixels and not with its square.
 struct PixelAttention {
   nn::Attention layers;
 

@@ -45,8 +45,8 @@ class Codec {
   // Ignored if !spec().samples_latents.
   virtual at::Tensor Encode(const at::Tensor& pictures, const at::Tensor& noise) const = 0;
 
-  // The same, but only multiplied by the scaling factor where Encode also normalises by latents_mean
-  // and latents_std. Inpainting with XL encodes this way, and decodes with Decode.
+  // The same, but only multiplied by the scaling factor where Encode also normalises by
+  // latents_mean and latents_std. Inpainting with XL encodes this way, and decodes with Decode.
   virtual at::Tensor EncodeWithoutStatistics(const at::Tensor& pictures,
                                              const at::Tensor& noise) const {
     return Encode(pictures, noise);

@@ -12,22 +12,23 @@
 namespace denoise {
 
 struct CodecOptions {
-  // On the CPU, use kernels whose result for a row does not depend on the rest of the batch, and run
-  // row by row, which also bounds memory.
+  // On the CPU, use kernels whose result for a row does not depend on the rest of the batch, and
+  // run row by row, which also bounds memory.
   bool batch_invariant = true;
-  // Families differ in what they make of a configuration. Those of Stable Diffusion 1 and 2 only use
-  // the scaling factor, XL also the statistics where there are any, 3 and FLUX the shift factor.
+  // Families differ in what they make of a configuration. Those of Stable Diffusion 1 and 2 only
+  // use the scaling factor, XL also the statistics where there are any, 3 and FLUX the shift
+  // factor.
   bool use_statistics = true;     // latents_mean and latents_std
   bool use_shift_factor = false;  // shift_factor
 };
 
 // Builds the codec on the CPU in float32, from weights on the CPU in any floating-point dtype.
-// InvalidArgument lists missing, unexpected and misshapen tensors by name. Attention layers may have
-// new (to_q ...) or old (query ...) names and be linear layers or 1x1 convolutions.
+// InvalidArgument lists missing, unexpected and misshapen tensors by name. Attention layers may
+// have new (to_q ...) or old (query ...) names and be linear layers or 1x1 convolutions.
 //
-// With statistics, Decode undoes x = (latents - mean) * scaling_factor / std; with the shift factor,
-// x = (latents - shift_factor) * scaling_factor; otherwise x = latents * scaling_factor. Statistics
-// count over the shift factor.
+// With statistics, Decode undoes x = (latents - mean) * scaling_factor / std; with the shift
+// factor, x = (latents - shift_factor) * scaling_factor; otherwise x = latents * scaling_factor.
+// Statistics count over the shift factor.
 //
 // If the configuration says `force_upcast`, To() float16 gives a codec in float32. bfloat16 has
 // float32's range and is not changed. As in the library, AutoencoderTiny never says so.

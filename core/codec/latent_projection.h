@@ -18,8 +18,8 @@ class LatentProjection {
 
   // Latents [B, latent_channels, h, w] as the network denoises them to a picture of their own size,
   // [B, picture_channels, h, w] float32 on their device, about in [-1, 1] but not clamped. Costs
-  // about as much as a convolution of one pixel. On the CPU a row's result is the same bit for bit in
-  // any batch.
+  // about as much as a convolution of one pixel. On the CPU a row's result is the same bit for bit
+  // in any batch.
   at::Tensor Apply(const at::Tensor& latents) const;
 
   const at::Tensor& weight() const { return weight_; }
@@ -42,9 +42,9 @@ struct ProbeOptions {
 };
 
 // Fits a projection to what `codec` decodes, so that any model gets one without a data set. The
-// latents are the codec's own encodings of random pictures that, like photographs, hold about as much
-// detail at every scale: latents drawn at random would be unlike those that a network makes. On one
-// machine, the same codec and options give the same projection on the CPU.
+// latents are the codec's own encodings of random pictures that, like photographs, hold about as
+// much detail at every scale: latents drawn at random would be unlike those that a network makes.
+// On one machine, the same codec and options give the same projection on the CPU.
 //
 // Costs `count` encodings and decodings of side * factor pixels square: with the defaults 1 to 3
 // seconds on two CPU cores for the autoencoder of Stable Diffusion.

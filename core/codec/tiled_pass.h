@@ -2,8 +2,8 @@
 //
 // A picture above a given size is processed in overlapping tiles, whose results are blended
 // linearly, so that time and memory of a step do not grow with the picture. As with the library's
-// tiling, each tile is a picture of its own to the codec: statistics of group norms and attention are
-// per tile, so colours can differ from the untiled result; overlaps hide the seams.
+// tiling, each tile is a picture of its own to the codec: statistics of group norms and attention
+// are per tile, so colours can differ from the untiled result; overlaps hide the seams.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -40,8 +40,8 @@ std::vector<TileSpan> DivideIntoTiles(int64_t size, int64_t side, int64_t overla
 // One pass of a batch through a codec. Owns its tensors; not thread-safe. Methods throw c10::Error
 // like the codec's, and must be called under c10::InferenceMode if the codec's must.
 //
-// Whatever the batch, a row's result is what it would be alone. Rows that fit a tile get exactly the
-// codec's result for that row.
+// Whatever the batch, a row's result is what it would be alone. Rows that fit a tile get exactly
+// the codec's result for that row.
 class TiledPass {
  public:
   // Decodes `latents` [B, C, h, w].
@@ -69,8 +69,8 @@ class TiledPass {
   // From the tile of one row, given in latents, to its result.
   using RunTile = std::function<at::Tensor(int64_t row, TileSpan y, TileSpan x)>;
 
-  // `latents` is the shape of one row's latents; results are [result_channels, h * scale, w * scale]
-  // for those.
+  // `latents` is the shape of one row's latents; results are [result_channels, h * scale, w *
+  // scale] for those.
   struct Geometry {
     int64_t rows;
     SampleShape latents;

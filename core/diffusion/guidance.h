@@ -1,5 +1,5 @@
-// What an image should show and how strongly: weighted conditions, classifier-free guidance, and the
-// rows of a network batch that both take. docs/guidance.md shows what each does.
+// What an image should show and how strongly: weighted conditions, classifier-free guidance, and
+// the rows of a network batch that both take. docs/guidance.md shows what each does.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -30,8 +30,8 @@ struct SampleRequest {
 class SampleRun {
  public:
   // Image i is what `request(i)` asks for; all have one shape. A group has as many images as
-  // `max_rows` rows of a network call allow, and at least one. `network` outlives the run. `runtime` is one of its
-  // device; runs of one task share it.
+  // `max_rows` rows of a network call allow, and at least one. `network` outlives the run.
+  // `runtime` is one of its device; runs of one task share it.
   SampleRun(const Network& network, std::shared_ptr<DeviceRuntime> runtime,
             std::shared_ptr<const SamplerPlan> plan, int64_t count, int64_t max_rows,
             std::function<SampleRequest(int64_t)> request);

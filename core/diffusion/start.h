@@ -50,8 +50,8 @@ struct StartingState {
       noise;  // of unit variance: the noise in x, or, of a frame, in what its run started from
 };
 
-// `source` is the noise of the image; `draws_known` says whether each step of the run draws noise for
-// the known part of an inpainting.
+// `source` is the noise of the image; `draws_known` says whether each step of the run draws noise
+// for the known part of an inpainting.
 StartingState FindStartingState(const Start& start, const SamplerPlan& plan, bool draws_known,
                                 NoiseSource& source, at::IntArrayRef shape);
 

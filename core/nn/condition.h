@@ -13,7 +13,8 @@ namespace denoise {
 struct Prompt;  // core/pipeline/prompt.h
 
 // The inputs of one row. Made once, then shared by every evaluation of an image and by all images
-// with the same inputs. A network reads the fields that its NetworkSpec names and ignores the rest. Tensors are float32, and on the network's device once a trajectory holds them.
+// with the same inputs. A network reads the fields that its NetworkSpec names and ignores the rest.
+// Tensors are float32, and on the network's device once a trajectory holds them.
 struct Condition {
   std::optional<int64_t> class_label;
   std::shared_ptr<const Prompt> prompt;  // what text_states and pooled_text are encoded from

@@ -1,5 +1,5 @@
-// The configuration of a UNet2DCondition: a diffusers UNet2DConditionModel's config.json, validated,
-// with defaults filled in.
+// The configuration of a UNet2DCondition: a diffusers UNet2DConditionModel's config.json,
+// validated, with defaults filled in.
 #pragma once
 
 #include <cstdint>

@@ -25,7 +25,8 @@ struct BlockContext {
   TextStates text;                 // empty for networks that read none
 };
 
-// The layer behind a resnet: none, attention over pixels, or a transformer that also reads the text.
+// The layer behind a resnet: none, attention over pixels, or a transformer that also reads the
+// text.
 class BlockAttention {
  public:
   using Shape = std::variant<std::monostate, Attention::Shape, Transformer2D::Shape>;

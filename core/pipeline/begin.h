@@ -31,11 +31,12 @@ struct ImageStart {
 // c10::InferenceMode; throws c10::Error if the device fails.
 //
 // Latents are inpainted as by the library's pipelines. A pixel is repainted where the mask is at
-// least 0.5, and of the mask, every factor-th pixel of every factor-th row counts. A picture to start
-// from counts only if the plan leaves out the steps above its noise level. A network that takes a mask
-// (NetworkSpec::condition_channels) is told it and the picture without its hole; without an
-// inpainting, that everything is to be painted. For other networks the known part is put back on the
-// way: with fresh noise if the plan jumps back to noise, else with the noise of the start.
+// least 0.5, and of the mask, every factor-th pixel of every factor-th row counts. A picture to
+// start from counts only if the plan leaves out the steps above its noise level. A network that
+// takes a mask (NetworkSpec::condition_channels) is told it and the picture without its hole;
+// without an inpainting, that everything is to be painted. For other networks the known part is put
+// back on the way: with fresh noise if the plan jumps back to noise, else with the noise of the
+// start.
 Trajectory BeginTrajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning,
                            ImageStart image, const Pipeline& pipeline, DeviceRuntime& runtime);
 

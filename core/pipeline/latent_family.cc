@@ -38,7 +38,8 @@ const std::vector<LatentFamily>& Families() {
       StableDiffusion("StableDiffusionPipeline"),
       StableDiffusion("StableDiffusionImg2ImgPipeline"),
       StableDiffusion("StableDiffusionInpaintPipeline"),
-      // Podell et al. 2023. The refiner is published as Img2Img, with its second text encoder alone.
+      // Podell et al. 2023. The refiner is published as Img2Img, with its second text encoder
+      // alone.
       StableDiffusionXl("StableDiffusionXLPipeline", 5),
       StableDiffusionXl("StableDiffusionXLImg2ImgPipeline", 5),
       StableDiffusionXl("StableDiffusionXLInpaintPipeline", 7.5),

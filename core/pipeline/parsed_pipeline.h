@@ -78,8 +78,8 @@ class ParsedPipeline {
   static absl::StatusOr<ParsedPipeline> OpenConfigs(const std::filesystem::path& folder);
 
   // A model whose weights are all in `file`, in the original layout (single_file_layout.h), and
-  // whose configurations and tokenizers are those of the folder `configs`. InvalidArgument says what
-  // the file looks like if it is no such file, or how it differs from the configurations.
+  // whose configurations and tokenizers are those of the folder `configs`. InvalidArgument says
+  // what the file looks like if it is no such file, or how it differs from the configurations.
   static absl::StatusOr<ParsedPipeline> OpenSingleFile(const std::filesystem::path& file,
                                                        const std::filesystem::path& configs);
 

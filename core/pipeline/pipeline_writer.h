@@ -13,8 +13,8 @@ namespace denoise {
 // are ignored are declared absent. The folder appears whole or not at all: it is written beside
 // `folder`, synced and renamed.
 //
-// AlreadyExists: `folder` does. FailedPrecondition: the model has no weights. ResourceExhausted: the
-// disk is full. Errors of the file system carry no path.
+// AlreadyExists: `folder` does. FailedPrecondition: the model has no weights. ResourceExhausted:
+// the disk is full. Errors of the file system carry no path.
 absl::Status WritePipeline(const std::filesystem::path& folder, const ParsedPipeline& model);
 
 }  // namespace denoise

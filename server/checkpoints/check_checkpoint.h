@@ -38,8 +38,8 @@ struct CheckpointReport {
 // folders, or a single file in the original layout. Loads each model on the CPU, one after the
 // other, which takes the memory and the time that a server takes. Files are hostile.
 //
-// A single file is loaded with the configurations in the folder `configs`; without, the names of its
-// tensors alone are checked. `configs` means nothing for folders.
+// A single file is loaded with the configurations in the folder `configs`; without, the names of
+// its tensors alone are checked. `configs` means nothing for folders.
 std::vector<CheckpointReport> CheckCheckpoints(const std::filesystem::path& path,
                                                const std::optional<std::filesystem::path>& configs);
 

@@ -1,5 +1,5 @@
-// How many connections there may be, in all and from one address, how quickly new ones may come, and
-// what those of one address may do together.
+// How many connections there may be, in all and from one address, how quickly new ones may come,
+// and what those of one address may do together.
 #pragma once
 
 #include <cstdint>

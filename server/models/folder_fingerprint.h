@@ -13,7 +13,8 @@ namespace denoise {
 // Differs from an earlier one if one of the files that a model consists of has been added, removed,
 // renamed, replaced or written to since, to the resolution of the file system's clock. These are
 // the .json and .safetensors files and lists of merges in `folder` and in the sub-folders of a
-// pipeline's parts; whatever else is there, such as a log that is being written, does not count. Follows links.
+// pipeline's parts; whatever else is there, such as a log that is being written, does not count.
+// Follows links.
 std::string FingerprintOf(const std::filesystem::path& folder);
 
 // Aborted: somebody replaced files while they were read. Reading them again helps.

@@ -84,8 +84,8 @@ class QueuePolicy {
   std::optional<Placement> Place(std::span<const WaitingWork> waiting,
                                  std::span<const LoopLoad> loops, absl::Time now) const;
 
-  // The items of the next turn: ascending indexes of `items`, which are in order of their last turn,
-  // the longest ago first. The first item decides the kind.
+  // The items of the next turn: ascending indexes of `items`, which are in order of their last
+  // turn, the longest ago first. The first item decides the kind.
   std::vector<size_t> ChooseBatch(std::span<const LoopItem> items) const;
 
  private:

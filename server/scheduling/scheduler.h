@@ -89,8 +89,8 @@ class Scheduler {
   // request.
   void Remove(int worker, WorkItem* item, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Records the duration of an evaluation of `network` with x of this size. Submit refuses deadlines that even the
-  // shortest recorded duration cannot meet.
+  // Records the duration of an evaluation of `network` with x of this size. Submit refuses
+  // deadlines that even the shortest recorded duration cannot meet.
   void RecordEvaluation(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
                         absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
 

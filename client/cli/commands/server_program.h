@@ -1,5 +1,5 @@
-// Commands of `denoise` that the program of the server, `denoised`, carries out: they need networks,
-// which this program does without.
+// Commands of `denoise` that the program of the server, `denoised`, carries out: they need
+// networks, which this program does without.
 #pragma once
 
 #include <optional>

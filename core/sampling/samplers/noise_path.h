@@ -72,9 +72,10 @@ SamplerPlan CompilePndm(const NoisePath& path, const SamplerOptions& options);
 //
 // The library lists the timesteps that the network is asked at, t_0, t_1, t_1, t_2, ..., and leaves
 // out the first entries, although its scheduler counts entries: the first two that it sees make
-// Heun's step, wherever they are in the list. So a run starts one step noisier than other samplers',
-// and later moves begin one step below where x is. Where t_0 alone is left out, the first two entries
-// are both t_1: Heun's step predicts from t_1 to t_2 and corrects with the move from t_0 to t_1.
+// Heun's step, wherever they are in the list. So a run starts one step noisier than other
+// samplers', and later moves begin one step below where x is. Where t_0 alone is left out, the
+// first two entries are both t_1: Heun's step predicts from t_1 to t_2 and corrects with the move
+// from t_0 to t_1.
 SamplerPlan CompilePlmsFrom(const NoisePath& path, size_t left_out, const SamplerOptions& options);
 
 // Luo et al. 2023. One slot.

@@ -87,8 +87,8 @@ void AddRungeKuttaStep(const NoisePath& path, size_t first, const SamplerOptions
     plan.evaluations[i].ends_step = false;
 }
 
-// Predicts with `predictor`, then asks the network at the end of `corrector` and takes that move with
-// the mean of both noises. Heun's step is one where both are the same move.
+// Predicts with `predictor`, then asks the network at the end of `corrector` and takes that move
+// with the mean of both noises. Heun's step is one where both are the same move.
 void AddHeunStep(const Move& predictor, const Move& corrector, const SamplerOptions& options,
                  SamplerPlan& plan) {
   const LinearForm predicted =
@@ -132,7 +132,8 @@ SamplerPlan CompilePlmsFrom(const NoisePath& path, size_t left_out, const Sample
   DENOISE_DCHECK(left_out > 0 && left_out < path.size());
   SamplerPlan plan = StartPlan(path, kPlmsSlots);
   plan.first_step = static_cast<int>(left_out);
-  // The list's entry left_out is the start of step left_out - 1, or of step 1, which it holds twice.
+  // The list's entry left_out is the start of step left_out - 1, or of step 1, which it holds
+  // twice.
   const Move& first = path[std::max<size_t>(left_out - 1, 1)];
   const Move& corrector = path[left_out - 1];
   AddHeunStep(first, corrector, options, plan);

@@ -18,11 +18,11 @@ struct RunOptions {
   double strength = 1;  // in (0, 1]
   int first_step = 0;   // steps left out at the start; only with a strength of 1
 
-  // Where the run begins and ends, as parts of the schedule's T timesteps counted from noise: it takes
-  // the steps whose timestep is below round(T * (1 - denoising_start)) and at least round(T * (1 -
-  // denoising_end)). So two networks share one run (SDXL's refiner, Podell et al. 2023, section 2.5):
-  // where the first ends, the second starts. Discrete variance-preserving schedules only, without
-  // jumps; a denoising_start only with a strength of 1 and no first_step.
+  // Where the run begins and ends, as parts of the schedule's T timesteps counted from noise: it
+  // takes the steps whose timestep is below round(T * (1 - denoising_start)) and at least round(T *
+  // (1 - denoising_end)). So two networks share one run (SDXL's refiner, Podell et al. 2023,
+  // section 2.5): where the first ends, the second starts. Discrete variance-preserving schedules
+  // only, without jumps; a denoising_start only with a strength of 1 and no first_step.
   double denoising_start = 0;  // in [0, 1)
   double denoising_end = 1;    // in (denoising_start, 1]
 

@@ -42,11 +42,12 @@ struct EncodedTexts {
   at::Tensor pooled;
 };
 
-// Immutable and thread-safe. An encoder has one device and one dtype; To() makes a copy with others.
+// Immutable and thread-safe. An encoder has one device and one dtype; To() makes a copy with
+// others.
 //
 // On the CPU each text is encoded by itself, so it is the same bit for bit in any batch. Methods
-// throw c10::Error if a shape is wrong or the device fails, and do not turn off gradients: call them
-// under c10::InferenceMode.
+// throw c10::Error if a shape is wrong or the device fails, and do not turn off gradients: call
+// them under c10::InferenceMode.
 class ClipTextEncoder {
  public:
   // On the CPU in float32, from weights on the CPU in any floating-point dtype, whose names may

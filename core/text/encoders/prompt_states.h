@@ -22,9 +22,9 @@ std::vector<PromptStates> EncodePrompts(const ClipTextEncoder& encoder,
                                         const std::vector<TokenizedPrompt>& prompts,
                                         const TextStateOptions& options);
 
-// Multiplies the states [T, width] of one chunk by the weights of its T tokens, and then all of them
-// by one number that restores their mean, as the widely used web interfaces do. (If the weighted
-// mean is zero, it stays.) With weights of 1, returns `states` itself.
+// Multiplies the states [T, width] of one chunk by the weights of its T tokens, and then all of
+// them by one number that restores their mean, as the widely used web interfaces do. (If the
+// weighted mean is zero, it stays.) With weights of 1, returns `states` itself.
 at::Tensor ApplyWeights(const at::Tensor& states, const std::vector<float>& weights);
 
 }  // namespace denoise

@@ -14,8 +14,8 @@ namespace denoise {
 struct PromptOptions {
   // Read brackets, weights and BREAK (prompt_syntax.h). Otherwise the prompt is literal text.
   bool syntax = false;
-  // A prompt that has more tokens than fit one chunk continues in the next. With 1, a literal prompt
-  // gives what the Python library's pipelines give.
+  // A prompt that has more tokens than fit one chunk continues in the next. With 1, a literal
+  // prompt gives what the Python library's pipelines give.
   size_t max_chunks = 1;
   size_t max_bytes = kMaxTextBytes;
 };

@@ -27,8 +27,8 @@ struct PromptFragment {
   bool after_break = false;
 };
 
-// The parts of `prompt` in order; neighbours differ in weight, or a BREAK is between them. A bracket
-// that is never closed weighs the rest of the prompt; one that closes nothing is text.
+// The parts of `prompt` in order; neighbours differ in weight, or a BREAK is between them. A
+// bracket that is never closed weighs the rest of the prompt; one that closes nothing is text.
 // InvalidArgument: a weight that is no number or too large, or too many open brackets. The message
 // begins with a verb.
 absl::StatusOr<std::vector<PromptFragment>> ParsePromptSyntax(std::string_view prompt);

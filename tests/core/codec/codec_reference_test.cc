@@ -15,8 +15,8 @@ namespace {
 
 constexpr double kTolerance = 1e-4;
 
-// The largest relative error of a summary. Sums are relative to what a sum of random signs would be,
-// if that is more than they are; single values to the mean magnitude.
+// The largest relative error of a summary. Sums are relative to what a sum of random signs would
+// be, if that is more than they are; single values to the mean magnitude.
 double FingerprintError(const at::Tensor& output, const nlohmann::json& expected) {
   if (output.sizes().vec() != expected["shape"].get<std::vector<int64_t>>()) return INFINITY;
   const at::Tensor flat = output.to(at::kDouble).flatten();

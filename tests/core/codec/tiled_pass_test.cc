@@ -16,8 +16,8 @@ namespace {
 
 using testing::ElementsAre;
 
-// Decodes a latent to `factor` x `factor` pixels of twice its value, encodes by averaging, and notes
-// what it was given.
+// Decodes a latent to `factor` x `factor` pixels of twice its value, encodes by averaging, and
+// notes what it was given.
 class ToyCodec final : public Codec {
  public:
   const CodecSpec& spec() const override { return spec_; }
