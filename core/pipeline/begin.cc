@@ -136,17 +136,28 @@ std::vector<SharedCondition> UnencodedConditions(const Conditioning& conditionin
   return conditions;
 }
 
-Conditioning EncodeConditioning(Conditioning conditioning, const Pipeline& pipeline) {
-  std::vector<SharedCondition*> places;
-  for (WeightedCondition& entry : conditioning.conditions) places.push_back(&entry.condition);
-  places.push_back(&conditioning.unconditional);
-  std::erase_if(places, [](const SharedCondition* place) { return !IsUnencoded(*place); });
-  if (places.empty()) return conditioning;
+EncodedConditions EncodePrompts(const std::vector<SharedCondition>& conditions,
+                                const Pipeline& pipeline) {
+  if (conditions.empty()) return {};
   DENOISE_DCHECK(pipeline.prompts != nullptr);
-  std::vector<SharedCondition> prompts;
-  for (const SharedCondition* place : places) prompts.push_back(*place);
-  std::vector<SharedCondition> encoded = pipeline.prompts->Encode(prompts);
-  for (size_t i = 0; i < places.size(); ++i) *places[i] = std::move(encoded[i]);
+  const std::vector<SharedCondition> told = pipeline.prompts->Encode(conditions);
+  EncodedConditions encoded;
+  for (size_t i = 0; i < conditions.size(); ++i) encoded[conditions[i]] = told[i];
+  return encoded;
+}
+
+Conditioning EncodeConditioning(Conditioning conditioning, const Pipeline& pipeline,
+                                const EncodedConditions& encoded) {
+  std::vector<SharedCondition> missing = UnencodedConditions(conditioning);
+  std::erase_if(missing, [&](const SharedCondition& one) { return encoded.contains(one); });
+  const EncodedConditions now = EncodePrompts(missing, pipeline);
+  const auto replace = [&](SharedCondition& condition) {
+    if (!IsUnencoded(condition)) return;
+    const auto found = encoded.find(condition);
+    condition = found != encoded.end() ? found->second : now.at(condition);
+  };
+  for (WeightedCondition& entry : conditioning.conditions) replace(entry.condition);
+  replace(conditioning.unconditional);
   return conditioning;
 }
 

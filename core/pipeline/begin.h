@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -15,8 +16,17 @@ namespace denoise {
 // The rows of `conditioning` that are told a prompt that has not been encoded.
 std::vector<SharedCondition> UnencodedConditions(const Conditioning& conditioning);
 
-// `conditioning` with its prompts encoded. `pipeline` takes prompts, unless there are none.
-Conditioning EncodeConditioning(Conditioning conditioning, const Pipeline& pipeline);
+// The encoded form of conditions, by the conditions that hold the prompts.
+using EncodedConditions = std::map<SharedCondition, SharedCondition>;
+
+// Encodes the prompts of `conditions` together. `pipeline` takes prompts, unless there are none.
+EncodedConditions EncodePrompts(const std::vector<SharedCondition>& conditions,
+                                const Pipeline& pipeline);
+
+// `conditioning` with its prompts encoded: those in `encoded` are taken from there, the others are
+// encoded now.
+Conditioning EncodeConditioning(Conditioning conditioning, const Pipeline& pipeline,
+                                const EncodedConditions& encoded = {});
 
 // What an image starts from. Pictures and masks have the size of the codec's pictures; noise and
 // frames have the shape of x.

@@ -137,14 +137,17 @@ void Worker::Run(const Batch& batch) {
 // encoded together; a picture may take as long as an evaluation, so a turn encodes those of one
 // image, and the others wait for another turn.
 void Worker::RunEncode(const Images& images) {
-  EncodePromptsTogether(images);
-  bool encoded_pictures = false;
+  Images taken;
+  bool has_pictures = false;
   for (ActiveImage* image : images) {
     const bool brings_pictures = BringsPictures(image->generation->request());
-    if (brings_pictures && encoded_pictures) continue;
-    encoded_pictures = encoded_pictures || brings_pictures;
+    if (brings_pictures && std::exchange(has_pictures, true)) continue;
+    taken.push_back(image);
+  }
+  const EncodedConditions encoded = EncodeTogether(taken);
+  for (ActiveImage* image : taken) {
     try {
-      Begin(*image);
+      Begin(*image, encoded);
       image->rows = image->trajectory->rows();
       image->stage = Stage::kEvaluate;
     } catch (const std::exception& error) {
@@ -155,18 +158,18 @@ void Worker::RunEncode(const Images& images) {
   ReportLoad();
 }
 
-// Fills the cache of the model's prompts, from which each image takes its own.
-void Worker::EncodePromptsTogether(const Images& images) const {
+// Empty where this fails: then each image encodes its own prompts.
+EncodedConditions Worker::EncodeTogether(const Images& images) const {
   std::vector<SharedCondition> prompts;
   for (const ActiveImage* image : images) {
     const auto of_image = UnencodedConditions(image->generation->request().conditioning);
     prompts.insert(prompts.end(), of_image.begin(), of_image.end());
   }
-  if (prompts.empty()) return;
   try {
-    PipelineOf(*images.front()).prompts->Encode(prompts);
+    return EncodePrompts(prompts, PipelineOf(*images.front()));
   } catch (const std::exception& error) {
     if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+    return {};
   }
 }
 
@@ -244,7 +247,7 @@ Worker::BatchResult Worker::Evaluate(const Images& images) {
 Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   std::vector<Trajectory*> trajectories;
   for (ActiveImage* image : images) {
-    if (!image->trajectory) Begin(*image);
+    if (!image->trajectory) Begin(*image, {});
     trajectories.push_back(&*image->trajectory);
   }
   Evaluated evaluated =
@@ -302,17 +305,17 @@ bool Worker::Decodes(const ActiveImage& image) const {
   return image.generation->request().decode && !PipelineOf(image).codec->spec().is_identity;
 }
 
-void Worker::Begin(ActiveImage& image) {
+void Worker::Begin(ActiveImage& image, const EncodedConditions& encoded) {
   const GenerationRequest& request = image.generation->request();
   image.generation->Started(clock_.Now());
   const Pipeline& pipeline = PipelineOf(image);
-  image.trajectory.emplace(BeginTrajectory(request.plan,
-                                           EncodeConditioning(request.conditioning, pipeline),
-                                           {.seed = image.generation->SeedOf(image.index),
-                                            .shape = request.shape,
-                                            .start = StartOf(request, image.index),
-                                            .inpainting = request.inpainting},
-                                           pipeline, *runtime_));
+  image.trajectory.emplace(
+      BeginTrajectory(request.plan, EncodeConditioning(request.conditioning, pipeline, encoded),
+                      {.seed = image.generation->SeedOf(image.index),
+                       .shape = request.shape,
+                       .start = StartOf(request, image.index),
+                       .inpainting = request.inpainting},
+                      pipeline, *runtime_));
 }
 
 // Frames out, finished images out. A failure to take pictures ends every image of the batch.

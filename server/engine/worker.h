@@ -15,6 +15,7 @@
 #include "core/base/clock.h"
 #include "core/device/device_runtime.h"
 #include "core/diffusion/denoising_loop.h"
+#include "core/pipeline/begin.h"
 #include "server/engine/active_generation.h"
 #include "server/engine/engine.h"
 #include "server/scheduling/scheduler.h"
@@ -71,7 +72,7 @@ class Worker {
   void Run(const Batch& batch);
   // The turns of a batch, by stage.
   void RunEncode(const Images& images);
-  void EncodePromptsTogether(const Images& images) const;
+  EncodedConditions EncodeTogether(const Images& images) const;
   void RunEvaluate(const Batch& batch, const Images& images);
   void RunDecode(ActiveImage& image);
   void Run(const Slice& slice);
@@ -85,7 +86,7 @@ class Worker {
   const Pipeline& PipelineOf(const ActiveImage& image) const;
   // Whether a finished trajectory is not yet a picture.
   bool Decodes(const ActiveImage& image) const;
-  void Begin(ActiveImage& image);
+  void Begin(ActiveImage& image, const EncodedConditions& encoded);
   Pictures TakePictures(const Images& images, const std::vector<at::Tensor>& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
