@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "tests/e2e/clients_at_once.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
-#include "tests/e2e/metric_names.h"
 #include "tests/e2e/server_process.h"
 
 namespace denoise {
@@ -28,58 +28,14 @@ constexpr Job kJobs[] = {
     {"ddim", 240, "1", 7, "1=1"},         {"ddpm", 190, "0", 8, "2=1"},
 };
 
-std::vector<std::string> Arguments(const ServerProcess& server, const Job& job,
-                                   const std::filesystem::path& out) {
-  return {DenoiseBinary(),
-          "generate",
-          "--server",
-          server.address(),
-          "--model",
-          "guided",
-          "--class-weights",
-          job.class_weights,
-          "--count",
-          "1",
-          "--seed",
-          absl::StrCat(job.seed),
-          "--sampler",
-          job.sampler,
-          "--steps",
-          absl::StrCat(job.steps),
-          "--guidance-scale",
-          job.guidance_scale,
-          "--out",
-          out.string()};
-}
-
-// Runs the jobs `at_once` at a time; the pictures, in order.
-std::vector<std::string> RunClients(const ServerProcess& server, size_t at_once) {
-  std::vector<std::string> pictures;
-  const TempDir out;
-  for (size_t begin = 0; begin < std::size(kJobs); begin += at_once) {
-    std::vector<std::unique_ptr<Subprocess>> clients;
-    for (size_t i = begin; i < begin + at_once; ++i) {
-      auto client = Subprocess::Start(Arguments(server, kJobs[i], out.path() / absl::StrCat(i)));
-      EXPECT_TRUE(client.ok()) << client.status();
-      clients.push_back(*std::move(client));
-    }
-    for (size_t i = begin; i < begin + at_once; ++i) {
-      Subprocess& client = *clients[i - begin];
-      EXPECT_EQ(client.Wait(kPatience), kExitedCleanly) << client.standard_error().text();
-      pictures.push_back(ReadFile(out.path() / absl::StrCat(i) / "image-0.png"));
-    }
+std::vector<std::vector<std::string>> Clients() {
+  std::vector<std::vector<std::string>> clients;
+  for (const Job& job : kJobs) {
+    clients.push_back({"--model", "guided", "--class-weights", job.class_weights, "--count", "1",
+                       "--seed", absl::StrCat(job.seed), "--sampler", job.sampler, "--steps",
+                       absl::StrCat(job.steps), "--guidance-scale", job.guidance_scale});
   }
-  return pictures;
-}
-
-struct Work {
-  double evaluations;
-  double trajectories;
-};
-
-Work WorkDone(const ServerProcess& server) {
-  const MetricsPage page = server.Metrics();
-  return {page.Sum(kEvaluations), page.Sum(kTrajectories)};
+  return clients;
 }
 
 struct BatchesCase {
@@ -94,13 +50,13 @@ TEST_P(SharedBatchesTest, EightClientsAtOnceGetTheSameBytesAsEachAlone) {
   models.AddGuided();
   const auto server = StartServer(models.path(), GetParam().flags);
 
-  const auto alone = RunClients(*server, /*at_once=*/1);
-  const Work work_alone = WorkDone(*server);
+  const auto alone = RunClients(*server, Clients(), /*at_once=*/1);
+  const WorkDone work_alone = WorkDoneBy(*server);
   EXPECT_EQ(work_alone.trajectories, work_alone.evaluations)
       << "one image at a time shares nothing";
 
-  const auto together = RunClients(*server, /*at_once=*/8);
-  const Work work_together = WorkDone(*server);
+  const auto together = RunClients(*server, Clients(), /*at_once=*/8);
+  const WorkDone work_together = WorkDoneBy(*server);
   for (size_t i = 0; i < alone.size(); ++i) {
     EXPECT_TRUE(together[i] == alone[i]) << "job " << i << ", " << kJobs[i].sampler;
   }

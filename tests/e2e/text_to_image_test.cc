@@ -11,9 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "tests/e2e/clients_at_once.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
-#include "tests/e2e/metric_names.h"
 #include "tests/e2e/server_process.h"
 #include "tests/support/fingerprint.h"
 
@@ -194,64 +194,27 @@ constexpr Job kJobs[] = {
     {"eight cats", "", "dpmpp_sde", 40, "2.5", "32"},
 };
 
-std::vector<std::string> Arguments(const ServerProcess& server, const Job& job,
-                                   const std::filesystem::path& out) {
-  return {DenoiseBinary(),
-          "generate",
-          "--server",
-          server.address(),
-          "--model",
-          "sd15-like",
-          "--prompt",
-          job.prompt,
-          "--negative-prompt",
-          job.negative_prompt,
-          "--sampler",
-          job.sampler,
-          "--steps",
-          absl::StrCat(job.steps),
-          "--guidance-scale",
-          job.guidance_scale,
-          "--width",
-          job.width,
-          "--seed",
-          absl::StrCat(job.steps),
-          "--out",
-          out.string()};
-}
-
-std::vector<std::string> RunClients(const ServerProcess& server, size_t at_once) {
-  std::vector<std::string> pictures;
-  const TempDir out;
-  for (size_t begin = 0; begin < std::size(kJobs); begin += at_once) {
-    std::vector<std::unique_ptr<Subprocess>> clients;
-    for (size_t i = begin; i < begin + at_once; ++i) {
-      auto client = Subprocess::Start(Arguments(server, kJobs[i], out.path() / absl::StrCat(i)));
-      EXPECT_TRUE(client.ok()) << client.status();
-      clients.push_back(*std::move(client));
-    }
-    for (size_t i = begin; i < begin + at_once; ++i) {
-      Subprocess& client = *clients[i - begin];
-      EXPECT_EQ(client.Wait(kPatience), kExitedCleanly) << client.standard_error().text();
-      pictures.push_back(ReadFile(out.path() / absl::StrCat(i) / "image-0.png"));
-    }
+std::vector<std::vector<std::string>> Clients() {
+  std::vector<std::vector<std::string>> clients;
+  for (const Job& job : kJobs) {
+    clients.push_back({"--model", "sd15-like", "--prompt", job.prompt, "--negative-prompt",
+                       job.negative_prompt, "--sampler", job.sampler, "--steps",
+                       absl::StrCat(job.steps), "--guidance-scale", job.guidance_scale, "--width",
+                       job.width, "--seed", absl::StrCat(job.steps)});
   }
-  return pictures;
+  return clients;
 }
 
 TEST_F(TextToImageTest, EightClientsAtOnceGetTheSameBytesAsEachAlone) {
-  const auto work = [] {
-    const MetricsPage page = server_->Metrics();
-    return std::pair(page.Sum(kEvaluations), page.Sum(kTrajectories));
-  };
-  const std::vector<std::string> alone = RunClients(*server_, 1);
-  const auto before = work();
-  const std::vector<std::string> together = RunClients(*server_, std::size(kJobs));
-  const auto after = work();
+  const std::vector<std::string> alone = RunClients(*server_, Clients(), 1);
+  const WorkDone before = WorkDoneBy(*server_);
+  const std::vector<std::string> together = RunClients(*server_, Clients(), std::size(kJobs));
+  const WorkDone after = WorkDoneBy(*server_);
   for (size_t i = 0; i < alone.size(); ++i) {
     EXPECT_TRUE(together[i] == alone[i]) << "job " << i << ", " << kJobs[i].sampler;
   }
-  EXPECT_GT((after.second - before.second) / (after.first - before.first), 1.3)
+  EXPECT_GT((after.trajectories - before.trajectories) / (after.evaluations - before.evaluations),
+            1.3)
       << "the clients shared evaluations";
 }
 
