@@ -4,42 +4,14 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "core/codec/models.h"
 #include "tests/core/codec/test_codecs.h"
+#include "tests/support/fingerprint.h"
 
 namespace denoise {
 namespace {
 
 constexpr double kTolerance = 1e-4;
-
-// The largest relative error of a summary. Sums are relative to what a sum of random signs would
-// be, if that is more than they are; single values to the mean magnitude.
-double FingerprintError(const at::Tensor& output, const nlohmann::json& expected) {
-  if (output.sizes().vec() != expected["shape"].get<std::vector<int64_t>>()) return INFINITY;
-  const at::Tensor flat = output.to(at::kDouble).flatten();
-  const at::Tensor wave = at::cos(at::arange(flat.numel(), at::kDouble) * 0.1);
-  const double count = static_cast<double>(flat.numel()), abs_sum = expected["abs_sum"];
-  double worst = 0;
-  const auto compare = [&worst](double value, double reference, double scale) {
-    const double error = std::abs(value - reference) / std::max(std::abs(reference), scale);
-    worst = error <= worst ? worst : error;  // NaN is the worst
-  };
-  compare(flat.abs().sum().item<double>(), abs_sum, 0);
-  compare(flat.sum().item<double>(), expected["sum"], abs_sum / std::sqrt(count));
-  compare((flat * wave).sum().item<double>(), expected["cos_dot"], abs_sum / std::sqrt(count));
-  const std::vector<double> first = expected["first16"], last = expected["last8"];
-  for (size_t i = 0; i < first.size(); ++i) {
-    compare(flat[static_cast<int64_t>(i)].item<double>(), first[i], abs_sum / count);
-  }
-  for (size_t i = 0; i < last.size(); ++i) {
-    compare(flat[flat.numel() - static_cast<int64_t>(last.size() - i)].item<double>(), last[i],
-            abs_sum / count);
-  }
-  return worst;
-}
 
 double ScalingFactor(const AutoencoderConfig& config) {
   return std::visit([](const auto& parsed) { return parsed.scaling.scaling_factor; }, config);
@@ -52,13 +24,7 @@ at::Tensor ReferenceLatents(const std::string& pipeline, const Codec& codec) {
   return pipeline == "ldm-like" ? z * 40 : z;
 }
 
-class CodecReference : public testing::TestWithParam<std::string> {
- protected:
-  void Report(const char* what, double error) {
-    EXPECT_LE(error, kTolerance) << what;
-    RecordProperty(what, testing::PrintToString(error));
-  }
-};
+class CodecReference : public testing::TestWithParam<std::string> {};
 
 // Scaled latents are compared with the unscaled ones of the file, without statistics.
 TEST_P(CodecReference, EncodesAndDecodesLikeTheLibrary) {
@@ -73,14 +39,14 @@ TEST_P(CodecReference, EncodesAndDecodesLikeTheLibrary) {
     const at::Tensor mean = codec->Encode(ReferencePictures(), {});
     EXPECT_EQ(codec->spec().samples_latents, expected.contains("std"));
     if (codec->spec().samples_latents) {
-      Report("mean", FingerprintError(mean / factor, expected["mean"]));
+      ExpectFingerprint(mean / factor, expected["mean"], kTolerance);
       const at::Tensor above = codec->Encode(ReferencePictures(), at::ones_like(mean));
-      Report("std", FingerprintError((above - mean) / factor, expected["std"]));
+      ExpectFingerprint((above - mean) / factor, expected["std"], kTolerance);
     } else {
-      Report("latents", FingerprintError(mean / factor, expected["latents"]));
+      ExpectFingerprint(mean / factor, expected["latents"], kTolerance);
     }
     const at::Tensor z = ReferenceLatents(GetParam(), *codec);
-    Report("decoded", FingerprintError(codec->Decode(z * factor), expected["decoded"]));
+    ExpectFingerprint(codec->Decode(z * factor), expected["decoded"], kTolerance);
   }
 }
 

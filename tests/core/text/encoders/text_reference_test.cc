@@ -1,15 +1,12 @@
 // What the Python library makes of prompts, in ten small checkpoints of the published layouts.
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/cos.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "core/text/encoders/prompt_states.h"
 #include "tests/core/text/encoders/encoder_testing.h"
+#include "tests/support/fingerprint.h"
 
 namespace denoise {
 namespace {
@@ -18,31 +15,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr double kTolerance = 1e-4;
-
-// A single value is compared relative to the larger of its size and the mean size; a sum relative
-// to what random signs would give.
-void ExpectSummary(const at::Tensor& actual, const json& expected) {
-  ASSERT_EQ(actual.sizes().vec(), expected["shape"].get<std::vector<int64_t>>());
-  const at::Tensor flat = actual.to(at::kDouble).flatten();
-  const auto n = static_cast<double>(flat.numel());
-  const double abs_sum = expected["abs_sum"], mean = abs_sum / n;
-  const auto near = [](double value, double wanted, double least_size) {
-    EXPECT_NEAR(value, wanted, kTolerance * std::max(std::abs(wanted), least_size));
-  };
-  near(flat.abs().sum().item<double>(), abs_sum, 0);
-  near(flat.sum().item<double>(), expected["sum"], std::sqrt(n) * mean);
-  const at::Tensor wave = at::cos(at::arange(flat.numel(), at::kDouble) * 0.1);
-  near((flat * wave).sum().item<double>(), expected["cos_dot"], std::sqrt(n) * mean);
-  const auto first = expected["first16"].get<std::vector<double>>();
-  const auto last = expected["last8"].get<std::vector<double>>();
-  for (size_t i = 0; i < first.size(); ++i) {
-    near(flat[static_cast<int64_t>(i)].item<double>(), first[i], mean);
-  }
-  const int64_t tail = flat.numel() - static_cast<int64_t>(last.size());
-  for (size_t i = 0; i < last.size(); ++i) {
-    near(flat[tail + static_cast<int64_t>(i)].item<double>(), last[i], mean);
-  }
-}
 
 struct Encoder {
   std::shared_ptr<const ClipTokenizer> tokenizer;
@@ -89,9 +61,9 @@ TEST_P(TextReference, StatesAgreeWithTheLibrary) {
   for (const json& text : texts_) {
     SCOPED_TRACE(text["prompt"]);
     const PromptStates encoded = Encode(text["prompt"], 0);
-    ExpectSummary(encoded.states, text["states"]);
-    if (xl_) ExpectSummary(encoded.pooled, text["pooled"]);
-    ExpectSummary(Encode(text["prompt"], 1).states, text["states_clip_skip_1"]);
+    ExpectFingerprint(encoded.states, text["states"], kTolerance);
+    if (xl_) ExpectFingerprint(encoded.pooled, text["pooled"], kTolerance);
+    ExpectFingerprint(Encode(text["prompt"], 1).states, text["states_clip_skip_1"], kTolerance);
   }
 }
 
