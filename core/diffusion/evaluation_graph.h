@@ -27,7 +27,8 @@ struct GraphShape {
   auto operator<=>(const GraphShape&) const = default;
 };
 
-// Whether a graph can hold the next evaluations: all are IsLinear, and texts are of one length.
+// Whether a graph can hold the next evaluations: all are IsLinear, texts are of one length, and
+// no row has adapters.
 bool SuitsGraph(const std::vector<Trajectory*>& trajectories);
 
 // The shape that the next evaluations of `trajectories` are padded to: counts up to 8 as they are,

@@ -32,6 +32,12 @@ void StackTexts(const std::vector<SharedCondition>& rows, Conditions& conditions
   if (*shortest != *longest) conditions.text_lengths = std::move(lengths);
 }
 
+void StackAdapters(const std::vector<SharedCondition>& rows, Conditions& conditions) {
+  const auto adapted = [](const SharedCondition& row) { return !row->adapters.empty(); };
+  if (std::none_of(rows.begin(), rows.end(), adapted)) return;
+  for (const SharedCondition& row : rows) conditions.adapters.push_back(row->adapters);
+}
+
 }  // namespace
 
 const SharedCondition& NoCondition() {
@@ -57,6 +63,10 @@ Conditions Conditions::Narrow(int64_t first, int64_t count) const {
     const auto begin = text_lengths.begin() + first;
     narrowed.text_lengths.assign(begin, begin + count);
   }
+  if (!adapters.empty()) {
+    const auto begin = adapters.begin() + first;
+    narrowed.adapters.assign(begin, begin + count);
+  }
   return narrowed;
 }
 
@@ -80,6 +90,7 @@ Conditions StackConditions(const std::vector<SharedCondition>& rows) {
     conditions.guidance_scales = conditions.guidance_scales.flatten();
   }
   StackTexts(rows, conditions);
+  StackAdapters(rows, conditions);
   return conditions;
 }
 

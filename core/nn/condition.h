@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "core/nn/adapter.h"
+
 namespace denoise {
 
 struct Prompt;  // core/pipeline/prompt.h
@@ -25,6 +27,7 @@ struct Condition {
   at::Tensor guidance_scale;  // [1]: a scale that was distilled into the network (Meng et al. 2023)
   at::Tensor channels;        // [condition_channels, H, W], appended to the channels of x: a mask
                               // and the masked picture
+  AppliedAdapters adapters;   // of the network and of the encoders of its text
 };
 using SharedCondition = std::shared_ptr<const Condition>;
 
@@ -44,14 +47,16 @@ struct Conditions {
   at::Tensor time_ids;                // [B, num_time_ids]
   at::Tensor guidance_scales;         // [B]
   at::Tensor channels;                // [B, condition_channels, H, W]
+  std::vector<AppliedAdapters> adapters;  // B lists; empty: no row has any
 
   // Rows [first, first + count).
   Conditions Narrow(int64_t first, int64_t count) const;
-  // Overwrites the tensors in place with those of `other`, which has the same shapes. Labels stay.
+  // Overwrites the tensors in place with those of `other`, which has the same shapes. Labels and
+  // adapters stay.
   void CopyFrom(const Conditions& other);
 };
 
-// The conditions of `rows`, which have the same fields. Labels are not stacked: they are numbers of
+// The conditions of `rows`, which have the same tensors. Labels are not stacked: they are numbers of
 // the host, which its caller uploads.
 Conditions StackConditions(const std::vector<SharedCondition>& rows);
 

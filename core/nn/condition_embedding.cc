@@ -29,8 +29,9 @@ GuidanceEmbedding GuidanceEmbedding::Load(const WeightScope& scope, int64_t dim,
   return guidance;
 }
 
-at::Tensor GuidanceEmbedding::operator()(const at::Tensor& scales, at::ScalarType dtype) const {
-  return linear(projection((scales - 1) * 1000).to(dtype));
+at::Tensor GuidanceEmbedding::operator()(const at::Tensor& scales, at::ScalarType dtype,
+                                         const RowAdapters& adapters) const {
+  return linear(projection((scales - 1) * 1000).to(dtype), adapters);
 }
 
 TextTimeEmbedding TextTimeEmbedding::Load(const WeightScope& root,
@@ -43,9 +44,9 @@ TextTimeEmbedding TextTimeEmbedding::Load(const WeightScope& root,
 }
 
 at::Tensor TextTimeEmbedding::operator()(const at::Tensor& pooled_text, const at::Tensor& time_ids,
-                                         at::ScalarType dtype) const {
+                                         at::ScalarType dtype, const RowAdapters& adapters) const {
   const at::Tensor numbers = projection(time_ids.flatten()).view({time_ids.size(0), -1});
-  return mlp(at::cat({pooled_text, numbers}, 1).to(dtype));
+  return mlp(at::cat({pooled_text, numbers}, 1).to(dtype), adapters);
 }
 
 ConditionEmbedding ConditionEmbedding::Load(const WeightScope& root,
@@ -78,17 +79,19 @@ ConditionEmbedding ConditionEmbedding::Load(const WeightScope& root,
   return embedding;
 }
 
-at::Tensor ConditionEmbedding::operator()(const at::Tensor& timesteps,
-                                          const Conditions& conditions) const {
+at::Tensor ConditionEmbedding::operator()(const at::Tensor& timesteps, const Conditions& conditions,
+                                          const RowAdapters& adapters) const {
   at::Tensor projected = time_projection(timesteps).to(dtype);
-  if (guidance) projected = projected + (*guidance)(conditions.guidance_scales, dtype);
-  at::Tensor sum = time_embedding(projected);
+  if (guidance) projected = projected + (*guidance)(conditions.guidance_scales, dtype, adapters);
+  at::Tensor sum = time_embedding(projected, adapters);
   if (class_table.defined()) sum = sum + at::embedding(class_table, conditions.class_labels);
   if (class_mlp) {
     const at::Tensor numbers = conditions.class_labels.to(at::kFloat);
-    sum = sum + (*class_mlp)(time_projection(numbers).to(dtype));
+    sum = sum + (*class_mlp)(time_projection(numbers).to(dtype), adapters);
   }
-  if (text_time) sum = sum + (*text_time)(conditions.pooled_text, conditions.time_ids, dtype);
+  if (text_time) {
+    sum = sum + (*text_time)(conditions.pooled_text, conditions.time_ids, dtype, adapters);
+  }
   return sum;
 }
 

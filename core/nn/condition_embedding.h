@@ -22,7 +22,8 @@ struct GuidanceEmbedding {
   static GuidanceEmbedding Load(const WeightScope& scope, int64_t dim, int64_t out,
                                 at::Device device, KernelOptions options);
   // scales [B] float32 -> [B, out].
-  at::Tensor operator()(const at::Tensor& scales, at::ScalarType dtype) const;
+  at::Tensor operator()(const at::Tensor& scales, at::ScalarType dtype,
+                        const RowAdapters& adapters) const;
 };
 
 // The pooled text followed by the projections of some numbers (Podell et al. 2023).
@@ -34,7 +35,7 @@ struct TextTimeEmbedding {
                                 at::Device device, KernelOptions options);
   // pooled_text [B, W], time_ids [B, n], both float32 -> [B, time_embedding_dim].
   at::Tensor operator()(const at::Tensor& pooled_text, const at::Tensor& time_ids,
-                        at::ScalarType dtype) const;
+                        at::ScalarType dtype, const RowAdapters& adapters) const;
 };
 
 // The sum of the embeddings of the time and of everything else that the network takes.
@@ -50,7 +51,8 @@ struct ConditionEmbedding {
   static ConditionEmbedding Load(const WeightScope& root, const UNet2DConditionConfig& config,
                                  at::Device device, at::ScalarType dtype, KernelOptions options);
   // timesteps [B] float32 -> [B, time_embedding_dim].
-  at::Tensor operator()(const at::Tensor& timesteps, const Conditions& conditions) const;
+  at::Tensor operator()(const at::Tensor& timesteps, const Conditions& conditions,
+                        const RowAdapters& adapters) const;
 };
 
 }  // namespace denoise::nn

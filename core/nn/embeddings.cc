@@ -92,8 +92,8 @@ EmbeddingMlp EmbeddingMlp::Load(const WeightScope& scope, int64_t in, int64_t ou
           Linear::Load(scope / "linear_2", out, out, options), options};
 }
 
-at::Tensor EmbeddingMlp::operator()(const at::Tensor& x) const {
-  return linear_2(Activate(activation, linear_1(x), options));
+at::Tensor EmbeddingMlp::operator()(const at::Tensor& x, const RowAdapters& adapters) const {
+  return linear_2(Activate(activation, linear_1(x, adapters), options), adapters);
 }
 
 Conditioner Conditioner::Load(const WeightScope& root, const UNet2DConfig& config,

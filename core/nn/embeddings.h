@@ -42,7 +42,7 @@ struct EmbeddingMlp {
 
   static EmbeddingMlp Load(const WeightScope& scope, int64_t in, int64_t out,
                            KernelOptions options);
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, const RowAdapters& adapters = {}) const;
 };
 
 // The sum of the embeddings of time and class.

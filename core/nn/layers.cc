@@ -62,12 +62,15 @@ Linear Linear::Load(const WeightScope& scope, int64_t in, int64_t out, KernelOpt
   } else if (weight.defined()) {
     added = at::zeros({out}, weight.options());
   }
-  return {std::move(weight), std::move(added), options.batch_invariant};
+  return {std::move(weight), std::move(added), options.batch_invariant, scope.Name()};
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  if (batch_invariant && cpu::Serves({x, weight, bias})) return cpu::Linear(x, weight.t(), bias);
-  return at::linear(x, weight, bias);
+at::Tensor Linear::operator()(const at::Tensor& x, const RowAdapters& adapters) const {
+  at::Tensor y = batch_invariant && cpu::Serves({x, weight, bias})
+                     ? cpu::Linear(x, weight.t(), bias)
+                     : at::linear(x, weight, bias);
+  if (!adapters.empty()) adapters.AddLinear(name, x, y);
+  return y;
 }
 
 TokenLinear TokenLinear::Load(const WeightScope& scope, const Shape& shape, KernelOptions options) {
@@ -82,12 +85,15 @@ TokenLinear TokenLinear::Load(const WeightScope& scope, const Shape& shape, Kern
     weight = onednn::PackLinear(weight);
     scope.Replace("weight", weight);
   }
-  return {std::move(weight), std::move(bias)};
+  return {std::move(weight), std::move(bias), scope.Name()};
 }
 
-at::Tensor TokenLinear::operator()(const at::Tensor& x) const {
-  if (weight.is_mkldnn()) return onednn::Linear(x.contiguous(), weight, bias);
-  return at::linear(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
+at::Tensor TokenLinear::operator()(const at::Tensor& x, const RowAdapters& adapters) const {
+  at::Tensor y = weight.is_mkldnn()
+                     ? onednn::Linear(x.contiguous(), weight, bias)
+                     : at::linear(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
+  if (!adapters.empty()) adapters.AddLinear(name, x, y);
+  return y;
 }
 
 Conv2d Conv2d::Load(const WeightScope& scope, const Shape& shape, KernelOptions options) {
@@ -96,6 +102,7 @@ Conv2d Conv2d::Load(const WeightScope& scope, const Shape& shape, KernelOptions 
   at::Tensor weight = scope.Take("weight", {shape.out, shape.in, kernel, kernel}, initial);
   at::Tensor bias = scope.Take("bias", {shape.out}, initial);
   Conv2d layer = Make(weight, std::move(bias), shape, options);
+  layer.name = scope.Name();
   if (layer.weight.defined() && layer.weight.is_mkldnn()) scope.Replace("weight", layer.weight);
   return layer;
 }
@@ -118,7 +125,13 @@ Conv2d Conv2d::Make(const at::Tensor& weight, at::Tensor bias, const Shape& shap
           .batch_invariant = options.batch_invariant};
 }
 
-at::Tensor Conv2d::operator()(const at::Tensor& x) const {
+at::Tensor Conv2d::operator()(const at::Tensor& x, const RowAdapters& adapters) const {
+  at::Tensor y = Convolved(x);
+  if (!adapters.empty()) adapters.AddConvolution(name, x, stride, padding, y);
+  return y;
+}
+
+at::Tensor Conv2d::Convolved(const at::Tensor& x) const {
   if (weight.is_mkldnn()) return Packed(x);
   const std::vector<int64_t> paddings(2, padding), strides(2, stride), dilation(2, 1);
   const auto conv2d = [&](const at::Tensor& rows) {

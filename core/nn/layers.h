@@ -19,6 +19,9 @@
 //    copies are exact.
 //
 // On the CPU, images are kept in channels-last order, which oneDNN's convolutions use directly.
+//
+// Linear layers and convolutions know their name in the checkpoint, under which the adapters of a
+// batch's rows find them.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,8 +29,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "core/nn/row_adapters.h"
 #include "core/nn/unet_choices.h"
 #include "core/nn/weight_source.h"
 
@@ -50,16 +55,18 @@ struct Linear {
   at::Tensor weight;  // [out, in]; stored transposed if batch-invariant
   at::Tensor bias;    // [out]; zeros if the layer has none
   bool batch_invariant = true;
+  std::string name = {};
 
   static Linear Load(const WeightScope& scope, int64_t in, int64_t out, KernelOptions options,
                      Bias bias = Bias::kAdded);
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, const RowAdapters& adapters = {}) const;
 };
 
 // The same for every token of x [B, tokens, in] -> [B, tokens, out].
 struct TokenLinear {
   at::Tensor weight;  // [out, in], or packed
   at::Tensor bias;    // [out], or undefined
+  std::string name = {};
 
   struct Shape {
     int64_t in;
@@ -68,7 +75,7 @@ struct TokenLinear {
     bool stored_as_convolution = false;  // as [out, in, 1, 1]
   };
   static TokenLinear Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, const RowAdapters& adapters = {}) const;
 };
 
 // Convolution of x [B, in, H, W].
@@ -79,6 +86,7 @@ struct Conv2d {
   int64_t stride = 1;
   int64_t padding = 0;
   bool batch_invariant = true;
+  std::string name = {};
 
   struct Shape {
     int64_t in;
@@ -88,12 +96,13 @@ struct Conv2d {
     int64_t padding = 1;
   };
   static Conv2d Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
-  // Makes a layer of given tensors.
+  // Makes a layer of given tensors. It has no name.
   static Conv2d Make(const at::Tensor& weight, at::Tensor bias, const Shape& shape,
                      KernelOptions options);
-  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, const RowAdapters& adapters = {}) const;
 
  private:
+  at::Tensor Convolved(const at::Tensor& x) const;
   at::Tensor Packed(const at::Tensor& x) const;
 };
 

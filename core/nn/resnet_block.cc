@@ -45,10 +45,10 @@ ResnetBlock ResnetBlock::Load(const WeightScope& scope, const ResnetStyle& style
   return block;
 }
 
-at::Tensor ResnetBlock::operator()(const at::Tensor& x,
-                                   const at::Tensor& activated_embedding) const {
-  const at::Tensor hidden = conv1(Resampled(resample, norm1(x, activation)));
-  const at::Tensor time = time_projection(activated_embedding);
+at::Tensor ResnetBlock::operator()(const at::Tensor& x, const at::Tensor& activated_embedding,
+                                   const RowAdapters& adapters) const {
+  const at::Tensor hidden = conv1(Resampled(resample, norm1(x, activation)), adapters);
+  const at::Tensor time = time_projection(activated_embedding, adapters);
   Modulation modulation;
   if (time_shift == TimeShift::kDefault) {
     modulation.shift_before = time;
@@ -57,9 +57,9 @@ at::Tensor ResnetBlock::operator()(const at::Tensor& x,
     modulation.scale = halves[0];
     modulation.shift = halves[1];
   }
-  const at::Tensor change = conv2(norm2(hidden, activation, modulation));
+  const at::Tensor change = conv2(norm2(hidden, activation, modulation), adapters);
   const at::Tensor residual = Resampled(resample, x);
-  const at::Tensor sum = (shortcut ? (*shortcut)(residual) : residual) + change;
+  const at::Tensor sum = (shortcut ? (*shortcut)(residual, adapters) : residual) + change;
   return output_scale_factor == 1 ? sum : sum / output_scale_factor;
 }
 

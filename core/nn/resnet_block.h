@@ -46,7 +46,8 @@ struct ResnetBlock {
 
   // x [B, in, H, W], activated_embedding [B, embedding_dim] -> [B, out, H', W']. All blocks
   // share the embedding after `activation`.
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& activated_embedding) const;
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& activated_embedding,
+                        const RowAdapters& adapters = {}) const;
 };
 
 }  // namespace denoise::nn

@@ -50,18 +50,21 @@ TokenAttention TokenAttention::Load(const WeightScope& scope, const Shape& shape
           .batch_invariant = options.batch_invariant};
 }
 
-at::Tensor TokenAttention::OverItself(const at::Tensor& x) const {
-  return to_out(Mix(to_q(x), to_k(x), to_v(x)));
+at::Tensor TokenAttention::OverItself(const at::Tensor& x, const RowAdapters& adapters) const {
+  return to_out(Mix(to_q(x, adapters), to_k(x, adapters), to_v(x, adapters)), adapters);
 }
 
-at::Tensor TokenAttention::OverText(const at::Tensor& x, const TextStates& text) const {
-  const at::Tensor q = to_q(x);
+at::Tensor TokenAttention::OverText(const at::Tensor& x, const TextStates& text,
+                                    const RowAdapters& adapters) const {
+  const at::Tensor q = to_q(x, adapters);
   std::vector<at::Tensor> mixed;
   for (const TextRun& run : text) {
-    const at::Tensor rows = q.narrow(0, run.first, run.states.size(0));
-    mixed.push_back(Mix(rows, to_k(run.states), to_v(run.states)));
+    const int64_t count = run.states.size(0);
+    const RowAdapters own = adapters.Narrow(run.first, count);
+    mixed.push_back(
+        Mix(q.narrow(0, run.first, count), to_k(run.states, own), to_v(run.states, own)));
   }
-  return to_out(mixed.size() == 1 ? mixed.front() : at::cat(mixed));
+  return to_out(mixed.size() == 1 ? mixed.front() : at::cat(mixed), adapters);
 }
 
 at::Tensor TokenAttention::Mix(const at::Tensor& q, const at::Tensor& k,
@@ -105,11 +108,12 @@ TransformerBlock TransformerBlock::Load(const WeightScope& scope, const Shape& s
           .only_text = shape.only_text};
 }
 
-at::Tensor TransformerBlock::operator()(at::Tensor x, const TextStates& text) const {
+at::Tensor TransformerBlock::operator()(at::Tensor x, const TextStates& text,
+                                        const RowAdapters& adapters) const {
   const at::Tensor hidden = norm1(x);
-  x = (only_text ? attn1.OverText(hidden, text) : attn1.OverItself(hidden)) + x;
-  x = attn2.OverText(norm2(x), text) + x;
-  return ff_out(GatedGelu(ff_in(norm3(x)))) + x;
+  x = (only_text ? attn1.OverText(hidden, text, adapters) : attn1.OverItself(hidden, adapters)) + x;
+  x = attn2.OverText(norm2(x), text, adapters) + x;
+  return ff_out(GatedGelu(ff_in(norm3(x), adapters)), adapters) + x;
 }
 
 Transformer2D Transformer2D::Load(const WeightScope& scope, const Shape& shape,
@@ -131,12 +135,13 @@ Transformer2D Transformer2D::Load(const WeightScope& scope, const Shape& shape,
   return transformer;
 }
 
-at::Tensor Transformer2D::operator()(const at::Tensor& x, const TextStates& text) const {
+at::Tensor Transformer2D::operator()(const at::Tensor& x, const TextStates& text,
+                                     const RowAdapters& adapters) const {
   // Channels-last images are tokens already.
-  at::Tensor tokens = proj_in(norm(x).permute({0, 2, 3, 1}).flatten(1, 2));
-  for (const TransformerBlock& block : blocks) tokens = block(tokens, text);
+  at::Tensor tokens = proj_in(norm(x).permute({0, 2, 3, 1}).flatten(1, 2), adapters);
+  for (const TransformerBlock& block : blocks) tokens = block(tokens, text, adapters);
   const at::Tensor image =
-      proj_out(tokens).unflatten(1, {x.size(2), x.size(3)}).permute({0, 3, 1, 2});
+      proj_out(tokens, adapters).unflatten(1, {x.size(2), x.size(3)}).permute({0, 3, 1, 2});
   return image.contiguous(PreferredMemoryFormat(x.device())) + x;
 }
 

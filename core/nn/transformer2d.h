@@ -43,8 +43,9 @@ struct TokenAttention {
   };
   static TokenAttention Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
   // x [B, tokens, channels] -> the same shape.
-  at::Tensor OverItself(const at::Tensor& x) const;
-  at::Tensor OverText(const at::Tensor& x, const TextStates& text) const;
+  at::Tensor OverItself(const at::Tensor& x, const RowAdapters& adapters = {}) const;
+  at::Tensor OverText(const at::Tensor& x, const TextStates& text,
+                      const RowAdapters& adapters = {}) const;
 
  private:
   // softmax(q k^T / sqrt(head width)) v: q [B, N, C], k and v [B, T, C] -> [B, N, C]. Mix is
@@ -72,7 +73,8 @@ struct TransformerBlock {
   };
   static TransformerBlock Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
   // x [B, tokens, channels] -> the same shape.
-  at::Tensor operator()(at::Tensor x, const TextStates& text) const;
+  at::Tensor operator()(at::Tensor x, const TextStates& text,
+                        const RowAdapters& adapters = {}) const;
 };
 
 struct Transformer2D {
@@ -89,7 +91,8 @@ struct Transformer2D {
   };
   static Transformer2D Load(const WeightScope& scope, const Shape& shape, KernelOptions options);
   // x [B, channels, H, W] -> the same shape.
-  at::Tensor operator()(const at::Tensor& x, const TextStates& text) const;
+  at::Tensor operator()(const at::Tensor& x, const TextStates& text,
+                        const RowAdapters& adapters = {}) const;
 };
 
 }  // namespace denoise::nn

@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -221,6 +222,9 @@ void UNet2DCondition::Check(const NetworkInput& input) const {
                 {batch, spec_.condition_channels, input.x.size(2), input.x.size(3)});
   }
   TORCH_CHECK(
+      conditions.adapters.empty() || static_cast<int64_t>(conditions.adapters.size()) == batch,
+      "adapters must be ", batch, " lists");
+  TORCH_CHECK(
       spec_.num_class_embeds == 0 || (conditions.class_labels.defined() &&
                                       conditions.class_labels.sizes() == at::IntArrayRef{batch} &&
                                       conditions.class_labels.scalar_type() == at::kLong),
@@ -255,20 +259,24 @@ at::Tensor UNet2DCondition::Forward(const NetworkInput& input) const {
 
 at::Tensor UNet2DCondition::ForwardBatch(const NetworkInput& input) const {
   const Conditions& conditions = input.conditions;
-  const at::Tensor embedding = layers_.embedding(input.timesteps, conditions);
+  const RowAdapters adapters(conditions.adapters, device_, dtype_);
+  const at::Tensor embedding = layers_.embedding(input.timesteps, conditions, adapters);
   const BlockContext context{
       .activated_embedding = Activate(config_.act_fn, embedding, KernelsOf(options_)),
-      .text = SplitTexts(conditions.text_states.to(dtype_), conditions.text_lengths)};
+      .text = SplitTexts(conditions.text_states.to(dtype_), conditions.text_lengths),
+      .adapters = adapters};
 
   at::Tensor x =
       spec_.condition_channels > 0 ? at::cat({input.x, conditions.channels}, 1) : input.x;
   if (config_.center_input_sample) x = x * 2 - 1;
-  x = layers_.conv_in(x.to(dtype_).contiguous(PreferredMemoryFormat(device_)));
+  x = layers_.conv_in(x.to(dtype_).contiguous(PreferredMemoryFormat(device_)), adapters);
   Skips skips{x};
   for (const DownBlock& block : layers_.down_blocks) x = block(x, context, skips);
   if (layers_.mid_block) x = (*layers_.mid_block)(x, context);
   for (const UpBlock& block : layers_.up_blocks) x = block(x, context, skips);
-  return layers_.conv_out(layers_.norm_out(x, config_.act_fn)).to(at::kFloat).contiguous();
+  return layers_.conv_out(layers_.norm_out(x, config_.act_fn), adapters)
+      .to(at::kFloat)
+      .contiguous();
 }
 
 std::shared_ptr<const Network> UNet2DCondition::To(at::Device device, at::ScalarType dtype) const {
@@ -341,6 +349,19 @@ StateDict InitializeUNet2DCondition(const UNet2DConditionConfig& config, uint64_
   nn::WeightInitializer initializer;
   nn::TakeWeights(initializer, config);
   return initializer.Make(seed);
+}
+
+LayerShapes UNet2DConditionLayers(const UNet2DConditionConfig& config) {
+  constexpr std::string_view kWeight = ".weight";
+  nn::WeightInitializer initializer;
+  nn::TakeWeights(initializer, config);
+  LayerShapes layers;
+  for (auto& [name, shape] : initializer.Shapes()) {
+    // Weights of norms are vectors, and nothing is multiplied by the table of classes.
+    if (!name.ends_with(kWeight) || shape.size() < 2 || name == "class_embedding.weight") continue;
+    layers[name.substr(0, name.size() - kWeight.size())] = shape;
+  }
+  return layers;
 }
 
 int64_t CountUNet2DConditionParameters(const UNet2DConditionConfig& config) {

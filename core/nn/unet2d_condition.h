@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "core/nn/layer_shapes.h"
 #include "core/nn/network.h"
 #include "core/nn/state_dict.h"
 #include "core/nn/unet2d_condition_config.h"
@@ -40,6 +41,9 @@ absl::StatusOr<NetworkSpec> NetworkSpecOf(const UNet2DConditionConfig& config,
 
 // Weights of a new network, initialised like those of InitializeUNet2D.
 StateDict InitializeUNet2DCondition(const UNet2DConditionConfig& config, uint64_t seed);
+
+// The layers of such a network that an adapter can change, with the shapes of their weights.
+LayerShapes UNet2DConditionLayers(const UNet2DConditionConfig& config);
 
 // The number of these weights, without making them.
 int64_t CountUNet2DConditionParameters(const UNet2DConditionConfig& config);

@@ -11,14 +11,15 @@ namespace {
 
 // A strided 3x3 convolution. Padding 0 means to pad the right and the bottom by one, like
 // TensorFlow did for the first checkpoints.
-at::Tensor Downsampled(const Conv2d& conv, const at::Tensor& x) {
-  return conv(conv.padding == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
+at::Tensor Downsampled(const Conv2d& conv, const at::Tensor& x, const RowAdapters& adapters) {
+  return conv(conv.padding == 0 ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x, adapters);
 }
 
 // To the height and width of `like`, which is twice as large, or one less where it was odd before
 // it was halved.
-at::Tensor Upsampled(const Conv2d& conv, const at::Tensor& x, const at::Tensor& like) {
-  return conv(at::upsample_nearest2d(x, {like.size(2), like.size(3)}));
+at::Tensor Upsampled(const Conv2d& conv, const at::Tensor& x, const at::Tensor& like,
+                     const RowAdapters& adapters) {
+  return conv(at::upsample_nearest2d(x, {like.size(2), like.size(3)}), adapters);
 }
 
 std::vector<BlockAttention> LoadAttentions(const WeightScope& scope,
@@ -47,7 +48,7 @@ BlockAttention BlockAttention::Load(const WeightScope& scope, const Shape& shape
 at::Tensor BlockAttention::operator()(const at::Tensor& x, const BlockContext& context) const {
   if (const auto* pixels = std::get_if<Attention>(&layer_)) return (*pixels)(x);
   if (const auto* transformer = std::get_if<Transformer2D>(&layer_)) {
-    return (*transformer)(x, context.text);
+    return (*transformer)(x, context.text, context.adapters);
   }
   return x;
 }
@@ -79,12 +80,12 @@ DownBlock DownBlock::Load(const WeightScope& scope, const ResnetStyle& style, co
 
 at::Tensor DownBlock::operator()(at::Tensor x, const BlockContext& context, Skips& skips) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
-    x = attentions[i](resnets[i](x, context.activated_embedding), context);
+    x = attentions[i](resnets[i](x, context.activated_embedding, context.adapters), context);
     skips.push_back(x);
   }
-  if (conv_downsample) skips.push_back(x = Downsampled(*conv_downsample, x));
+  if (conv_downsample) skips.push_back(x = Downsampled(*conv_downsample, x, context.adapters));
   if (resnet_downsample) {
-    skips.push_back(x = (*resnet_downsample)(x, context.activated_embedding));
+    skips.push_back(x = (*resnet_downsample)(x, context.activated_embedding, context.adapters));
   }
   return x;
 }
@@ -106,8 +107,8 @@ MidBlock MidBlock::Load(const WeightScope& scope, const ResnetStyle& style, cons
 
 at::Tensor MidBlock::operator()(const at::Tensor& x, const BlockContext& context) const {
   const at::Tensor& embedding = context.activated_embedding;
-  const at::Tensor hidden = attention(resnet_in(x, embedding), context);
-  return resnet_out ? (*resnet_out)(hidden, embedding) : hidden;
+  const at::Tensor hidden = attention(resnet_in(x, embedding, context.adapters), context);
+  return resnet_out ? (*resnet_out)(hidden, embedding, context.adapters) : hidden;
 }
 
 UpBlock UpBlock::Load(const WeightScope& scope, const ResnetStyle& style, const Shape& shape,
@@ -134,12 +135,12 @@ UpBlock UpBlock::Load(const WeightScope& scope, const ResnetStyle& style, const 
 
 at::Tensor UpBlock::operator()(at::Tensor x, const BlockContext& context, Skips& skips) const {
   for (size_t i = 0; i < resnets.size(); ++i) {
-    x = resnets[i](at::cat({x, skips.back()}, 1), context.activated_embedding);
+    x = resnets[i](at::cat({x, skips.back()}, 1), context.activated_embedding, context.adapters);
     skips.pop_back();
     x = attentions[i](x, context);
   }
-  if (conv_upsample) x = Upsampled(*conv_upsample, x, skips.back());
-  if (resnet_upsample) x = (*resnet_upsample)(x, context.activated_embedding);
+  if (conv_upsample) x = Upsampled(*conv_upsample, x, skips.back(), context.adapters);
+  if (resnet_upsample) x = (*resnet_upsample)(x, context.activated_embedding, context.adapters);
   return x;
 }
 

@@ -23,6 +23,7 @@ using Skips = std::vector<at::Tensor>;
 struct BlockContext {
   at::Tensor activated_embedding;  // [B, embedding_dim]
   TextStates text;                 // empty for networks that read none
+  RowAdapters adapters = {};
 };
 
 // The layer behind a resnet: none, attention over pixels, or a transformer that also reads the

@@ -39,6 +39,12 @@ int64_t WeightInitializer::count() const {
   return count;
 }
 
+std::map<std::string, std::vector<int64_t>> WeightInitializer::Shapes() const {
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const auto& [name, spec] : specs_) shapes[name] = spec.shape;
+  return shapes;
+}
+
 StateDict WeightInitializer::Make(uint64_t seed) const {
   at::Generator generator = at::detail::createCPUGenerator(seed);
   StateDict weights;

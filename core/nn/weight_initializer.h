@@ -22,6 +22,9 @@ class WeightInitializer final : public WeightSource {
 
   int64_t count() const;  // of elements in all tensors
 
+  // The shapes of the tensors, by their names.
+  std::map<std::string, std::vector<int64_t>> Shapes() const;
+
   // Makes all tensors in float32 on the CPU, drawn from one generator in the (byte) order of their
   // names. The draws are the same on any machine.
   StateDict Make(uint64_t seed) const;

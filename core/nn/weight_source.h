@@ -56,6 +56,9 @@ struct WeightScope {
   }
   WeightScope operator/(size_t index) const { return *this / std::to_string(index); }
 
+  // Of the layer whose tensors are in the scope, without the final dot.
+  std::string Name() const { return prefix.substr(0, prefix.find_last_of('.')); }
+
   at::Tensor Take(std::string_view name, at::IntArrayRef shape, Initial initial) const {
     return source.Take({prefix + std::string(name)}, shape, initial);
   }

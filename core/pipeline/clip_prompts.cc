@@ -3,6 +3,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <array>
+#include <bit>
 #include <list>
 #include <map>
 #include <optional>
@@ -80,19 +82,23 @@ class ClipPromptEncoder final : public PromptEncoder {
       const std::vector<SharedCondition>& conditions) const override {
     std::map<std::string, PromptStates> told;
     // Prompts that are not in the cache, by what their encoders are asked for.
-    std::map<int64_t, std::map<std::string, std::shared_ptr<const Prompt>>> missing;
+    std::map<std::pair<int64_t, std::string>, Group> missing;
     for (const SharedCondition& condition : conditions) {
-      std::string key = PromptKey(*condition->prompt);
+      std::string key = KeyOf(*condition);
       if (std::optional<PromptStates> found = cache_.Find(key)) {
         told[key] = *std::move(found);
-      } else {
-        missing[condition->prompt->clip_skip][std::move(key)] = condition->prompt;
+        continue;
       }
+      const int64_t clip_skip = condition->prompt->clip_skip;
+      Group& group = missing[{clip_skip, AdaptersKey(condition->adapters)}];
+      group.clip_skip = clip_skip;
+      group.adapters = condition->adapters;
+      group.prompts[std::move(key)] = condition->prompt;
     }
-    for (const auto& [clip_skip, prompts] : missing) EncodeTogether(clip_skip, prompts, told);
+    for (const auto& [asked, group] : missing) EncodeTogether(group, told);
     std::vector<SharedCondition> encoded;
     for (const SharedCondition& condition : conditions) {
-      encoded.push_back(Told(*condition, told.at(PromptKey(*condition->prompt))));
+      encoded.push_back(Told(*condition, told.at(KeyOf(*condition))));
     }
     return encoded;
   }
@@ -104,14 +110,41 @@ class ClipPromptEncoder final : public PromptEncoder {
   }
 
  private:
-  void EncodeTogether(int64_t clip_skip,
-                      const std::map<std::string, std::shared_ptr<const Prompt>>& prompts,
-                      std::map<std::string, PromptStates>& told) const {
+  // Prompts of one call, by their keys.
+  struct Group {
+    int64_t clip_skip = 0;
+    AppliedAdapters adapters;
+    std::map<std::string, std::shared_ptr<const Prompt>> prompts;
+  };
+
+  // The same for adapters that do the same to the encoders.
+  std::string AdaptersKey(const AppliedAdapters& adapters) const {
+    std::string key;
+    for (const auto& [adapter, scale] : adapters) {
+      bool changes = false;
+      for (size_t i = 0; i < encoders_.size(); ++i) changes |= !adapter->text(i).empty();
+      if (!changes || scale == 0) continue;
+      const auto id = std::bit_cast<std::array<char, sizeof(uint64_t)>>(adapter->id());
+      const auto factor = std::bit_cast<std::array<char, sizeof(double)>>(scale);
+      key.append(id.data(), id.size()).append(factor.data(), factor.size());
+    }
+    return key;
+  }
+
+  // The number of bytes about adapters stands in front, so that no two keys are the same by chance.
+  std::string KeyOf(const Condition& condition) const {
+    const std::string adapters = AdaptersKey(condition.adapters);
+    return std::to_string(adapters.size()) + ":" + adapters + PromptKey(*condition.prompt);
+  }
+
+  void EncodeTogether(const Group& group, std::map<std::string, PromptStates>& told) const {
+    const auto& prompts = group.prompts;
     std::vector<std::vector<PromptStates>> parts;  // of each encoder, in the order of `prompts`
     for (size_t i = 0; i < encoders_.size(); ++i) {
       std::vector<TokenizedPrompt> texts;
       for (const auto& [key, prompt] : prompts) texts.push_back(prompt->texts.at(i));
-      parts.push_back(denoise::EncodePrompts(*encoders_[i], texts, states_(clip_skip)));
+      parts.push_back(EncodePrompts(*encoders_[i], texts, states_(group.clip_skip),
+                                    {.adapters = group.adapters, .index = i}));
     }
     size_t j = 0;
     for (const auto& [key, prompt] : prompts) {
@@ -135,6 +168,7 @@ class ClipPromptEncoder final : public PromptEncoder {
   SharedCondition Told(Condition condition, const PromptStates& states) const {
     condition.text_states = states.states;
     condition.pooled_text = states.pooled;
+    condition.adapters = AdaptersOn(condition.adapters, device_, encoders_.front()->dtype());
     for (at::Tensor* tensor :
          {&condition.time_ids, &condition.guidance_scale, &condition.channels}) {
       if (tensor->defined()) *tensor = tensor->to(device_);

@@ -327,6 +327,17 @@ std::vector<PartDescription> PartsOf(const Configs& configs, const LatentFamily&
   return parts;
 }
 
+// The layers of the network and of the text encoders; null where the network reads no text.
+std::shared_ptr<const AdapterTarget> MakeAdapterTarget(const Configs& configs) {
+  const auto* unet = std::get_if<UNet2DConditionConfig>(&configs.network);
+  if (unet == nullptr) return nullptr;
+  AdapterTarget target{.network = UNet2DConditionLayers(*unet)};
+  for (const TextPart& part : configs.texts) {
+    target.texts.push_back({part.encoder, ClipTextLayers(part.config)});
+  }
+  return std::make_shared<const AdapterTarget>(std::move(target));
+}
+
 absl::StatusOr<PipelineDescription> Describe(const Configs& configs, const LatentFamily& family,
                                              SchedulerConfig scheduler) {
   ASSIGN_OR_RETURN(const NetworkSpec network, Named("unet/config.json", SpecOf(configs)));
@@ -343,7 +354,8 @@ absl::StatusOr<PipelineDescription> Describe(const Configs& configs, const Laten
       .schedule = std::move(schedule),
       .prompts = MakePromptReader(configs.index, configs.texts),
       .guidance_scale = family.guidance_scale,
-      .parts = PartsOf(configs, family, network)};
+      .parts = PartsOf(configs, family, network),
+      .adapters = MakeAdapterTarget(configs)};
   if (!configs.index.library_version.empty()) {
     absl::StrAppend(&description.source, ", diffusers ", configs.index.library_version);
   }

@@ -15,6 +15,7 @@
 #include "core/codec/codec.h"
 #include "core/io/parsed_model.h"
 #include "core/nn/network.h"
+#include "core/pipeline/adapter_names.h"
 #include "core/pipeline/pipeline.h"
 #include "core/pipeline/prompt.h"
 #include "core/sampling/options/scheduler_config.h"
@@ -46,6 +47,7 @@ struct PipelineDescription {
   std::vector<std::string> ignored_keys;        // per file, as ModelDescription::ignored_keys
   std::vector<std::string> ignored_parts;       // "safety_checker"
   std::vector<PartDescription> parts = {};      // those with weights
+  std::shared_ptr<const AdapterTarget> adapters = nullptr;  // null: the network takes none
 };
 
 struct PipelineOptions {

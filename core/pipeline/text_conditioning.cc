@@ -29,7 +29,7 @@ at::Tensor TimeIds(const SizeConditions& sizes, int64_t count) {
 
 Conditioning MakeTextConditioning(const TextRequest& request, const NetworkSpec& network) {
   const auto told = [&](std::shared_ptr<const Prompt> prompt, const SizeConditions& sizes) {
-    Condition condition{.prompt = std::move(prompt)};
+    Condition condition{.prompt = std::move(prompt), .adapters = request.adapters};
     if (network.num_time_ids > 0) condition.time_ids = TimeIds(sizes, network.num_time_ids);
     if (network.guidance_embedding) {
       condition.guidance_scale = at::full({1}, request.guidance.scale, at::kFloat);

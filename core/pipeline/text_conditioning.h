@@ -28,6 +28,7 @@ struct TextRequest {
   Guidance guidance;
   SizeConditions sizes;
   SizeConditions negative_sizes;
+  AppliedAdapters adapters;  // of both rows and of their texts
 };
 
 // As the library's pipelines have it, a scale of guidance of 1 and less means none: the prompt's

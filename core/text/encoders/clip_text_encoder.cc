@@ -24,15 +24,18 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/nn/row_adapters.h"
 #include "core/nn/weight_reader.h"
 
 namespace denoise {
 namespace {
 
 using nn::Initial;
+using nn::RowAdapters;
 using nn::WeightReader;
 
 constexpr char kPrefix[] = "text_model.";
+constexpr char kProjection[] = "text_projection";
 // The `eos_token_id` of configs from before the library pooled at the end by its id. Their texts
 // are pooled at the highest id, which is the end in CLIP's own vocabulary.
 constexpr int64_t kOldEndId = 2;
@@ -40,8 +43,14 @@ constexpr int64_t kOldEndId = 2;
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out], or undefined
+  std::string name;
 
-  at::Tensor operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+  // x [B, ..., in] -> [B, ..., out].
+  at::Tensor operator()(const at::Tensor& x, const RowAdapters& adapters) const {
+    at::Tensor y = at::linear(x, weight, bias);
+    if (!adapters.empty()) adapters.AddLinear(name, x, y);
+    return y;
+  }
 };
 
 struct LayerNorm {
@@ -63,7 +72,7 @@ class Loader {
     return reader_.Take({kPrefix + name, name}, shape, Initial::Normal(0.02));
   }
   Linear TakeLinear(const std::string& name, int64_t in, int64_t out) const {
-    return {Take(name + ".weight", {out, in}), Take(name + ".bias", {out})};
+    return {Take(name + ".weight", {out, in}), Take(name + ".bias", {out}), kPrefix + name};
   }
   LayerNorm TakeNorm(const std::string& name) const {
     const int64_t width = config_.hidden_size;
@@ -117,13 +126,16 @@ struct Layer {
   }
 
   // x [B, T, width], mask [T, T] float32 -> [B, T, width].
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask) const {
-    const at::Tensor attended = x + Attend(norm_1(x), mask);
-    return attended + outer(Activate(activation, inner(norm_2(attended))));
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& mask,
+                        const RowAdapters& adapters) const {
+    const at::Tensor attended = x + Attend(norm_1(x), mask, adapters);
+    const at::Tensor hidden = Activate(activation, inner(norm_2(attended), adapters));
+    return attended + outer(hidden, adapters);
   }
 
  private:
-  at::Tensor Attend(const at::Tensor& x, const at::Tensor& mask) const {
+  at::Tensor Attend(const at::Tensor& x, const at::Tensor& mask,
+                    const RowAdapters& adapters) const {
     const int64_t batch = x.size(0), tokens = x.size(1), width = x.size(2);
     const int64_t head_width = width / heads;
     const auto by_head = [&](const at::Tensor& projected) {
@@ -131,14 +143,16 @@ struct Layer {
           .transpose(1, 2)
           .reshape({batch * heads, tokens, head_width});
     };
-    const at::Tensor q = by_head(query(x) * (1 / std::sqrt(static_cast<double>(head_width))));
-    const at::Tensor scores = at::bmm(q, by_head(key(x)).transpose(1, 2));
+    const at::Tensor q =
+        by_head(query(x, adapters) * (1 / std::sqrt(static_cast<double>(head_width))));
+    const at::Tensor scores = at::bmm(q, by_head(key(x, adapters)).transpose(1, 2));
     // Softmax in float32, whatever the encoder runs in.
     const at::Tensor weights = at::softmax(scores.to(at::kFloat) + mask, -1).to(x.scalar_type());
-    return output(at::bmm(weights, by_head(value(x)))
-                      .view({batch, heads, tokens, head_width})
+    const at::Tensor mixed = at::bmm(weights, by_head(value(x, adapters)));
+    return output(mixed.view({batch, heads, tokens, head_width})
                       .transpose(1, 2)
-                      .reshape({batch, tokens, width}));
+                      .reshape({batch, tokens, width}),
+                  adapters);
   }
 };
 
@@ -159,7 +173,7 @@ struct ClipTextEncoder::Parts {
   at::Tensor position_embedding;  // [max_position_embeddings, width]
   std::vector<Layer> layers;
   LayerNorm final_norm;
-  at::Tensor projection;  // [projection_dim, width], or undefined
+  Linear projection;  // without a bias; its weight may be undefined
   StateDict parameters;
 
   // Do not use the result if `reader` has errors.
@@ -168,11 +182,12 @@ struct ClipTextEncoder::Parts {
 
   void Check(const std::vector<std::vector<int64_t>>& texts, const TextStateOptions& options) const;
   EncodedTexts EncodeBatch(const std::vector<std::vector<int64_t>>& texts,
-                           const TextStateOptions& options) const;
+                           const TextStateOptions& options, const TextAdapters& applied) const;
   // texts -> [B, T, width] in the encoder's dtype.
   at::Tensor Embed(const std::vector<std::vector<int64_t>>& texts) const;
   // Normalised states of the last layer [B, T, width] -> [B, pooled_width] float32.
-  at::Tensor Pool(const at::Tensor& states, const std::vector<std::vector<int64_t>>& texts) const;
+  at::Tensor Pool(const at::Tensor& states, const std::vector<std::vector<int64_t>>& texts,
+                  const RowAdapters& adapters) const;
 };
 
 std::shared_ptr<const ClipTextEncoder::Parts> ClipTextEncoder::Parts::Load(
@@ -192,8 +207,9 @@ std::shared_ptr<const ClipTextEncoder::Parts> ClipTextEncoder::Parts::Load(
   }
   parts->final_norm = loader.TakeNorm("final_layer_norm");
   if (config.with_projection.value_or(false)) {
-    parts->projection = reader.Take({"text_projection.weight"}, {config.projection_dim, width},
-                                    Initial::Normal(0.02));
+    parts->projection.name = kProjection;
+    parts->projection.weight = reader.Take({std::string(kProjection) + ".weight"},
+                                           {config.projection_dim, width}, Initial::Normal(0.02));
   }
   parts->parameters = reader.taken();
   return parts;
@@ -229,17 +245,21 @@ at::Tensor ClipTextEncoder::Parts::Embed(const std::vector<std::vector<int64_t>>
 }
 
 at::Tensor ClipTextEncoder::Parts::Pool(const at::Tensor& states,
-                                        const std::vector<std::vector<int64_t>>& texts) const {
+                                        const std::vector<std::vector<int64_t>>& texts,
+                                        const RowAdapters& adapters) const {
   std::vector<at::Tensor> rows;
   for (size_t i = 0; i < texts.size(); ++i) {
     rows.push_back(states[static_cast<int64_t>(i)][EndPosition(texts[i], config.eos_token_id)]);
   }
   const at::Tensor pooled = at::stack(rows);
-  return (projection.defined() ? at::linear(pooled, projection) : pooled).to(at::kFloat);
+  return (projection.weight.defined() ? projection(pooled, adapters) : pooled).to(at::kFloat);
 }
 
 EncodedTexts ClipTextEncoder::Parts::EncodeBatch(const std::vector<std::vector<int64_t>>& texts,
-                                                 const TextStateOptions& options) const {
+                                                 const TextStateOptions& options,
+                                                 const TextAdapters& applied) const {
+  const RowAdapters adapters = RowAdapters::ForText(
+      applied.adapters, applied.index, static_cast<int64_t>(texts.size()), device, dtype);
   const auto tokens = static_cast<int64_t>(texts.front().size());
   const at::Tensor mask = at::full({tokens, tokens}, -std::numeric_limits<float>::infinity(),
                                    at::TensorOptions().dtype(at::kFloat).device(device))
@@ -248,12 +268,27 @@ EncodedTexts ClipTextEncoder::Parts::EncodeBatch(const std::vector<std::vector<i
   at::Tensor x = Embed(texts), states = x;
   const int64_t needed = options.pooled ? config.num_hidden_layers : wanted;
   for (int64_t i = 0; i < needed; ++i) {
-    x = layers[static_cast<size_t>(i)](x, mask);
+    x = layers[static_cast<size_t>(i)](x, mask, adapters);
     if (i + 1 == wanted) states = x;
   }
   EncodedTexts encoded{.states = (options.final_norm ? final_norm(states) : states).to(at::kFloat)};
-  if (options.pooled) encoded.pooled = Pool(final_norm(x), texts);
+  if (options.pooled) encoded.pooled = Pool(final_norm(x), texts, adapters);
   return encoded;
+}
+
+LayerShapes ClipTextLayers(const ClipTextConfig& config) {
+  const int64_t width = config.hidden_size, inner = config.intermediate_size;
+  LayerShapes layers;
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    const std::string layer = kPrefix + ("encoder.layers." + std::to_string(i));
+    for (const char* name : {"q_proj", "k_proj", "v_proj", "out_proj"}) {
+      layers[layer + ".self_attn." + name] = {width, width};
+    }
+    layers[layer + ".mlp.fc1"] = {inner, width};
+    layers[layer + ".mlp.fc2"] = {width, inner};
+  }
+  if (config.with_projection.value_or(false)) layers[kProjection] = {config.projection_dim, width};
+  return layers;
 }
 
 ClipTextEncoder::ClipTextEncoder(std::shared_ptr<const Parts> parts) : parts_(std::move(parts)) {}
@@ -275,14 +310,15 @@ absl::StatusOr<std::shared_ptr<const ClipTextEncoder>> ClipTextEncoder::Create(
 }
 
 EncodedTexts ClipTextEncoder::Encode(const std::vector<std::vector<int64_t>>& texts,
-                                     const TextStateOptions& options) const {
+                                     const TextStateOptions& options,
+                                     const TextAdapters& adapters) const {
   parts_->Check(texts, options);
-  if (!parts_->device.is_cpu()) return parts_->EncodeBatch(texts, options);
+  if (!parts_->device.is_cpu()) return parts_->EncodeBatch(texts, options, adapters);
   // The order in which a matrix product sums depends on its shape. On the CPU a text fills it alone
   // as well as several do.
   std::vector<at::Tensor> states, pooled;
   for (const std::vector<int64_t>& text : texts) {
-    const EncodedTexts encoded = parts_->EncodeBatch({text}, options);
+    const EncodedTexts encoded = parts_->EncodeBatch({text}, options, adapters);
     states.push_back(encoded.states);
     if (options.pooled) pooled.push_back(encoded.pooled);
   }
@@ -305,7 +341,8 @@ at::ScalarType ClipTextEncoder::dtype() const { return parts_->dtype; }
 const StateDict& ClipTextEncoder::parameters() const { return parts_->parameters; }
 
 int64_t ClipTextEncoder::pooled_width() const {
-  return parts_->projection.defined() ? parts_->config.projection_dim : parts_->config.hidden_size;
+  return parts_->projection.weight.defined() ? parts_->config.projection_dim
+                                             : parts_->config.hidden_size;
 }
 
 int64_t ClipTextEncoder::num_parameters() const {

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/nn/adapter.h"
+#include "core/nn/layer_shapes.h"
 #include "core/nn/state_dict.h"
 #include "core/text/encoders/clip_text_config.h"
 
@@ -42,6 +44,16 @@ struct EncodedTexts {
   at::Tensor pooled;
 };
 
+// The adapters of a call, of a model whose text encoder `index` this one is.
+struct TextAdapters {
+  AppliedAdapters adapters;
+  size_t index = 0;
+};
+
+// The layers of such an encoder that an adapter can change, with the shapes of their weights. The
+// projection is among them only if `config` says that there is one.
+LayerShapes ClipTextLayers(const ClipTextConfig& config);
+
 // Immutable and thread-safe. An encoder has one device and one dtype; To() makes a copy with
 // others.
 //
@@ -60,7 +72,8 @@ class ClipTextEncoder {
   // `texts` are B > 0 lists of T ids each, 1 <= T <= max_position_embeddings. Requires ids below
   // vocab_size, and 0 <= skip_layers <= num_hidden_layers.
   EncodedTexts Encode(const std::vector<std::vector<int64_t>>& texts,
-                      const TextStateOptions& options = {}) const;
+                      const TextStateOptions& options = {},
+                      const TextAdapters& adapters = {}) const;
 
   // The same encoder on `device` in `dtype`; itself if nothing changes. Throws c10::Error if there
   // is no such device or it is out of memory.

@@ -15,12 +15,13 @@ namespace denoise {
 
 std::vector<PromptStates> EncodePrompts(const ClipTextEncoder& encoder,
                                         const std::vector<TokenizedPrompt>& prompts,
-                                        const TextStateOptions& options) {
+                                        const TextStateOptions& options,
+                                        const TextAdapters& adapters) {
   std::vector<std::vector<int64_t>> texts;
   for (const TokenizedPrompt& prompt : prompts) {
     for (const PromptChunk& chunk : prompt.chunks) texts.push_back(chunk.ids);
   }
-  const EncodedTexts encoded = encoder.Encode(texts, options);
+  const EncodedTexts encoded = encoder.Encode(texts, options, adapters);
   std::vector<PromptStates> results;
   int64_t text = 0;
   for (const TokenizedPrompt& prompt : prompts) {

@@ -20,7 +20,8 @@ struct PromptStates {
 // weights. Errors are those of ClipTextEncoder::Encode.
 std::vector<PromptStates> EncodePrompts(const ClipTextEncoder& encoder,
                                         const std::vector<TokenizedPrompt>& prompts,
-                                        const TextStateOptions& options);
+                                        const TextStateOptions& options,
+                                        const TextAdapters& adapters = {});
 
 // Multiplies the states [T, width] of one chunk by the weights of its T tokens, and then all of
 // them by one number that restores their mean, as the widely used web interfaces do. (If the

@@ -1,5 +1,6 @@
 // Whole runs of small latent models, from prompt to pixels: what the Python library makes of the
 // same folders, prompts and seeds.
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/stack.h>
@@ -12,7 +13,9 @@
 #include <sstream>
 
 #include "core/diffusion/denoising_loop.h"
+#include "core/diffusion/evaluation_graph.h"
 #include "core/image/image.h"
+#include "core/pipeline/adapter_file.h"
 #include "core/pipeline/begin.h"
 #include "core/pipeline/parsed_pipeline.h"
 #include "core/pipeline/text_conditioning.h"
@@ -76,7 +79,9 @@ class Reference {
   }
 
   // Runs an entry of expected.json, and compares what it keeps.
-  void ExpectRun(const Json& run) const;
+  void ExpectRun(const Json& run, const AppliedAdapters& adapters = {}) const;
+  // The text, the call of the network and the run of an entry of `loras`.
+  void ExpectAdapted(const Json& entry) const;
 
   Json expected;
   std::optional<PipelineDescription> description;
@@ -84,7 +89,9 @@ class Reference {
 
  private:
   std::shared_ptr<const SamplerPlan> Compile(const Json& run) const;
-  Conditioning MakeConditioning(const Json& run, int64_t height, int64_t width) const;
+  Conditioning MakeConditioning(const Json& run, int64_t height, int64_t width,
+                                const AppliedAdapters& adapters) const;
+  void ExpectCall(const Json& call, const AppliedAdapters& adapters) const;
   ImageStart ImageOf(const Json& run, const SampleShape& shape) const;
   std::shared_ptr<const Prompt> Read(const Json& text, const Json& second, int64_t clip_skip) const;
 
@@ -127,7 +134,8 @@ SizeConditions::Pair PairOf(const Json& run, const char* key, SizeConditions::Pa
   return run.contains(key) ? SizeConditions::Pair{run[key][0], run[key][1]} : otherwise;
 }
 
-Conditioning Reference::MakeConditioning(const Json& run, int64_t height, int64_t width) const {
+Conditioning Reference::MakeConditioning(const Json& run, int64_t height, int64_t width,
+                                         const AppliedAdapters& adapters) const {
   if (description->prompts == nullptr) return {};
   const auto text = [&](const char* key) { return run.contains(key) ? run[key] : Json(); };
   const SizeConditions::Pair size = {height, width};
@@ -139,6 +147,7 @@ Conditioning Reference::MakeConditioning(const Json& run, int64_t height, int64_
                                 .crop = PairOf(run, "crops_coords_top_left", {0, 0}),
                                 .target = PairOf(run, "target_size", size),
                                 .aesthetic_score = run.value("aesthetic_score", 6.0)}};
+  request.adapters = adapters;
   request.negative_sizes = request.sizes;
   if (run.contains("image")) request.negative_sizes.crop = {0, 0};
   if (run.contains("negative_original_size") && run.contains("negative_target_size")) {
@@ -171,7 +180,7 @@ ImageStart Reference::ImageOf(const Json& run, const SampleShape& shape) const {
   return image;
 }
 
-void Reference::ExpectRun(const Json& run) const {
+void Reference::ExpectRun(const Json& run, const AppliedAdapters& adapters) const {
   const c10::InferenceMode inference;
   const std::shared_ptr<const SamplerPlan> plan = Compile(run);
   ASSERT_NE(plan, nullptr);
@@ -186,7 +195,7 @@ void Reference::ExpectRun(const Json& run) const {
   const int64_t factor = pipeline.codec->spec().factor;
   const int64_t height = shape.height * factor, width = shape.width * factor;
   const Conditioning conditioning =
-      EncodeConditioning(MakeConditioning(run, height, width), pipeline);
+      EncodeConditioning(MakeConditioning(run, height, width, adapters), pipeline);
   const auto runtime = MakeDeviceRuntime(at::kCPU);
   std::vector<Trajectory> trajectories;
   for (const Json& seed : run["seeds"]) {
@@ -197,6 +206,9 @@ void Reference::ExpectRun(const Json& run) const {
   }
   std::vector<Trajectory*> batch;
   for (Trajectory& trajectory : trajectories) batch.push_back(&trajectory);
+  if (!adapters.empty()) {
+    EXPECT_FALSE(SuitsGraph(batch));
+  }
   DenoisingLoop loop(*pipeline.network, runtime);
   for (size_t i = 0; !trajectories.front().done(); ++i) {
     loop.Evaluate(batch);
@@ -213,6 +225,42 @@ void Reference::ExpectRun(const Json& run) const {
   ExpectFingerprint(at::stack(x), run["latents"], tolerance_);
   const at::Tensor decoded = pipeline.codec->Decode(at::stack(x));
   ExpectFingerprint((decoded / 2 + 0.5).clamp(0, 1), run["pixels"], tolerance_);
+}
+
+// One row, told the text of a call.
+void Reference::ExpectCall(const Json& call, const AppliedAdapters& adapters) const {
+  Condition condition{.prompt = Read(call["prompts"][0], Json(), 0), .adapters = adapters};
+  if (call.contains("time_ids")) {
+    condition.time_ids = at::tensor(call["time_ids"].get<std::vector<double>>(), at::kFloat);
+  }
+  at::Generator generator = at::detail::createCPUGenerator(call["noise_seed"].get<uint64_t>());
+  const std::vector<int64_t> shape = call["shape"];
+  const NetworkInput input{
+      .x = at::randn(shape, generator),
+      .timesteps = at::tensor(call["timesteps"].get<std::vector<double>>(), at::kFloat),
+      .conditions = StackConditions(
+          pipeline.prompts->Encode({std::make_shared<const Condition>(std::move(condition))}))};
+  ExpectFingerprint(pipeline.network->Forward(input), call["output"], kTolerance);
+}
+
+void Reference::ExpectAdapted(const Json& entry) const {
+  const c10::InferenceMode inference;
+  AppliedAdapters adapters;
+  for (const Json& file : entry["adapters"]) {
+    const auto read =
+        ReadAdapter(folder_ + "/" + file["file"].get<std::string>(), *description->adapters);
+    ASSERT_TRUE(read.ok()) << read.status();
+    adapters.push_back({*read, file["scale"]});
+  }
+  const Condition told{.prompt = Read(entry["text"]["prompt"], Json(), 0), .adapters = adapters};
+  const SharedCondition text =
+      pipeline.prompts->Encode({std::make_shared<const Condition>(told)}).front();
+  ExpectFingerprint(text->text_states.unsqueeze(0), entry["text"]["states"], kTolerance);
+  if (entry["text"].contains("pooled")) {
+    ExpectFingerprint(text->pooled_text.unsqueeze(0), entry["text"]["pooled"], kTolerance);
+  }
+  ExpectCall(entry["unet"], adapters);
+  ExpectRun(entry["run"], adapters);
 }
 
 std::vector<std::string> Folders() {
@@ -237,6 +285,17 @@ TEST_P(PipelineReference, PromptsBecomeTheSamePixels) {
     }
   }
   EXPECT_GT(runs, 0);
+}
+
+TEST(PipelineReferenceAdapters, ChangeTextsCallsAndRuns) {
+  for (const char* folder : {"sd15-like", "sdxl-like"}) {
+    const Reference reference(folder);
+    ASSERT_EQ(reference.expected["loras"].size(), 3);
+    for (const Json& entry : reference.expected["loras"]) {
+      SCOPED_TRACE(std::string(folder) + " " + entry["adapters"].dump());
+      reference.ExpectAdapted(entry);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Folders, PipelineReference, testing::ValuesIn(Folders()),

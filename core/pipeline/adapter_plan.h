@@ -1,0 +1,40 @@
+// What a file of adapters says about a model's layers, from its header alone.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/io/safetensors_header.h"
+#include "core/pipeline/adapter_names.h"
+
+namespace denoise {
+
+// The largest rank that is read.
+inline constexpr int64_t kMaxAdapterRank = 2048;
+
+// The change of one layer: names of tensors, whose shapes fit the layer.
+struct PlannedPair {
+  std::string down;   // [rank, in], [rank, in, 1, 1] or [rank, in, k, k]
+  std::string up;     // [out, rank], perhaps followed by ones
+  std::string alpha;  // of one number; empty: `alpha_value`
+  double alpha_value = 1;
+  double divisor = 1;  // alpha over it is the pair's factor: the rank, or its root
+};
+using PlannedPairs = std::map<std::string, PlannedPair>;  // by the names of layers
+
+struct AdapterPlan {
+  PlannedPairs network;
+  std::vector<PlannedPairs> texts;  // as many as the target's
+};
+
+// `header` may be of any file. Reads the names that the Python libraries diffusers and peft give,
+// whose alphas are in the metadata or are the ranks, and those of the kohya scripts. InvalidArgument
+// with a violation for each tensor, up to 20: a layer that the model does not have, shapes of
+// another model, a missing half, a layer that is changed twice, an adapter that is no LoRA.
+absl::StatusOr<AdapterPlan> PlanAdapter(const SafetensorsHeader& header,
+                                        const AdapterTarget& target);
+
+}  // namespace denoise
