@@ -110,10 +110,22 @@ void Merge(const AppliedAdapter& applied, StateDict& weights) {
   }
 }
 
+// Makes attention less sharp. That of these random weights amplifies rounding 10^5 times.
+void Soften(StateDict& weights) {
+  for (auto& [name, weight] : weights) {
+    const bool norm =
+        name.find(".norm1.") != std::string::npos || name.find(".norm2.") != std::string::npos;
+    if (norm && name.find("transformer_blocks") != std::string::npos) {
+      weight = weight.to(at::kFloat) * 0.01;
+    }
+  }
+}
+
 TEST(Adapters, DoWhatMergedWeightsDo) {
   const c10::InferenceMode inference;
-  for (const Case& c : {kCases[0]}) {
+  for (const Case& c : kCases) {
     UNetFolder folder = ReadPipelineUNet(c.folder);
+    Soften(folder.weights);
     const auto network = LoadConditionNetwork(folder, OptionsFor(c.folder));
     const AppliedAdapters both = {{Read(c.folder, kPeft), 0.5}, {Read(c.folder, c.kohya), -0.7}};
     for (const AppliedAdapter& applied : both) Merge(applied, folder.weights);
