@@ -14,6 +14,11 @@ namespace denoise {
 
 // `status` with `file` before its message, code and payloads kept.
 absl::Status InFile(std::string_view file, const absl::Status& status);
+template <typename Value>
+absl::StatusOr<Value> InFile(std::string_view file, absl::StatusOr<Value> value) {
+  if (!value.ok()) return InFile(file, value.status());
+  return value;
+}
 
 // `load()`, or ResourceExhausted where a library throws. The texts of exceptions may contain paths
 // and stack traces, so they are dropped.

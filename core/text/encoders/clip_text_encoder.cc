@@ -351,4 +351,13 @@ int64_t ClipTextEncoder::num_parameters() const {
   return count;
 }
 
+int64_t CountClipTextParameters(const ClipTextConfig& config) {
+  const int64_t width = config.hidden_size, inner = config.intermediate_size;
+  const int64_t attention = 4 * width * (width + 1), norm = 2 * width;
+  const int64_t mlp = 2 * width * inner + inner + width;
+  const int64_t embeddings = (config.vocab_size + config.max_position_embeddings) * width;
+  return embeddings + config.num_hidden_layers * (attention + mlp + 2 * norm) + norm +
+         (config.with_projection.value_or(false) ? config.projection_dim * width : 0);
+}
+
 }  // namespace denoise

@@ -54,6 +54,9 @@ struct TextAdapters {
 // projection is among them only if `config` says that there is one.
 LayerShapes ClipTextLayers(const ClipTextConfig& config);
 
+// The number of parameters of such an encoder, on the same terms.
+int64_t CountClipTextParameters(const ClipTextConfig& config);
+
 // Immutable and thread-safe. An encoder has one device and one dtype; To() makes a copy with
 // others.
 //
