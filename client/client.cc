@@ -16,6 +16,8 @@ namespace v1 = denoised::v1;
 namespace health = grpc::health::v1;
 
 constexpr std::string_view kModelsPrefix = "models/";
+constexpr std::string_view kAdaptersPrefix = "adapters/";
+constexpr std::string_view kBesideModel = "/adapters/";  // behind the model's name
 constexpr std::string_view kGenerationsPrefix = "generations/";
 
 std::string WithPrefix(std::string_view prefix, std::string_view name) {
@@ -112,6 +114,14 @@ absl::StatusOr<v1::Model> Client::GetModel(std::string_view name) {
   return impl_->connection.Call<v1::Model>(*impl_->models, &v1::Models::Stub::GetModel, request);
 }
 
+absl::StatusOr<std::vector<v1::Adapter>> Client::ListAdapters(std::string_view model) {
+  v1::ListAdaptersRequest request;
+  if (!model.empty()) request.set_model(ModelResourceName(model));
+  return impl_->connection.ListAll<v1::Adapter, v1::ListAdaptersResponse>(
+      *impl_->models, &v1::Models::Stub::ListAdapters, std::move(request),
+      &v1::ListAdaptersResponse::mutable_adapters);
+}
+
 ModelStream Client::WatchModels() {
   return impl_->connection.Stream<v1::ModelEvent>(*impl_->models, &v1::Models::Stub::WatchModels,
                                                   v1::WatchModelsRequest(),
@@ -170,6 +180,24 @@ absl::StatusOr<Health> Client::CheckHealth(std::string_view service) {
 
 std::string ModelResourceName(std::string_view name) { return WithPrefix(kModelsPrefix, name); }
 std::string ShortModelName(std::string_view name) { return WithoutPrefix(kModelsPrefix, name); }
+
+std::string AdapterResourceName(std::string_view name) {
+  const size_t slash = name.find('/');
+  if (slash == std::string_view::npos || name.starts_with(kAdaptersPrefix)) {
+    return WithPrefix(kAdaptersPrefix, name);
+  }
+  if (name.starts_with(kModelsPrefix)) return std::string(name);
+  return absl::StrCat(ModelResourceName(name.substr(0, slash)), "/",
+                      WithPrefix(kAdaptersPrefix, name.substr(slash + 1)));
+}
+std::string ShortAdapterName(std::string_view name) {
+  const size_t at = name.find(kBesideModel);
+  if (!name.starts_with(kModelsPrefix) || at == std::string_view::npos) {
+    return WithoutPrefix(kAdaptersPrefix, name);
+  }
+  return absl::StrCat(ShortModelName(name.substr(0, at)), "/",
+                      std::string(name.substr(at + kBesideModel.size())));
+}
 
 std::string GenerationResourceName(std::string_view name) {
   return WithPrefix(kGenerationsPrefix, name);

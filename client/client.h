@@ -77,6 +77,10 @@ class Client {
   // `name` is "models/emoji-32", or "emoji-32" for short.
   absl::StatusOr<denoised::v1::Model> GetModel(std::string_view name);
 
+  // The adapters that requests may name, broken ones included; only those that fit `model`, as for
+  // GetModel, where it is not empty.
+  absl::StatusOr<std::vector<denoised::v1::Adapter>> ListAdapters(std::string_view model = {});
+
   // Every model as it is now, failed ones included, then `complete`, then every change. The stream
   // ends only with an error, such as UNAVAILABLE when the server stops.
   ModelStream WatchModels();
@@ -104,6 +108,11 @@ class Client {
 // "models/emoji-32" for "emoji-32" and for itself; the other way round.
 std::string ModelResourceName(std::string_view name);
 std::string ShortModelName(std::string_view name);
+
+// "adapters/pixel-art" for "pixel-art", "models/sd15/adapters/pixel-art" for "sd15/pixel-art", and
+// both for themselves; the other way round.
+std::string AdapterResourceName(std::string_view name);
+std::string ShortAdapterName(std::string_view name);
 
 // "generations/photo-1" for "photo-1" and for itself; the other way round.
 std::string GenerationResourceName(std::string_view name);

@@ -14,6 +14,7 @@
 #include "server/devices.h"
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
+#include "server/models/adapter_library.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
 #include "server/rpc/image_generation_service.h"
@@ -36,6 +37,8 @@ constexpr int kMaxPictureThreads = 4;
 constexpr int kDiskThreads = 2;
 // For calls that load and delete models, which may wait for requests to end.
 constexpr int kModelThreads = 2;
+// For calls that read adapters.
+constexpr int kAdapterThreads = 2;
 // How exactly --max-write-seconds is kept.
 constexpr absl::Duration kCallWatchInterval = absl::Seconds(1);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
@@ -109,6 +112,18 @@ LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
           .on_memory = [telemetry](int64_t bytes) { telemetry->ModelMemory(bytes); }};
 }
 
+AdapterLibrary::Options AdapterOptions(const ServerFlags& flags,
+                                       const std::vector<at::Device>& devices,
+                                       Telemetry* telemetry) {
+  return {.models = flags.models,
+          .adapters = flags.adapters,
+          .memory_bytes_max = int64_t{flags.adapter_memory_mib} << 20,
+          .devices = devices,
+          .dtype = ParseDtype(flags.dtype),
+          .on_load = [telemetry](bool ok) { telemetry->AdapterLoaded(ok); },
+          .on_memory = [telemetry](int64_t bytes) { telemetry->AdapterMemory(bytes); }};
+}
+
 }  // namespace
 
 // Members are destroyed in reverse order, so that each outlives whatever points to it.
@@ -122,9 +137,11 @@ class Server::Impl {
             [this](const ModelCounts& counts) { telemetry_.Models(counts.loaded, counts.failed); }),
         live_models_(ModelsFolder(flags.models), LiveModelsOptions(flags, devices, &telemetry_),
                      &models_, &Clock::Real()),
+        adapters_(AdapterOptions(flags, devices, &telemetry_)),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         disk_pool_(kDiskThreads),
         model_pool_(kModelThreads),
+        adapter_pool_(kAdapterThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
         call_watch_(kCallWatchInterval, &Clock::Real()),
         generations_({.submit =
@@ -141,14 +158,16 @@ class Server::Impl {
         engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
         generation_environment_{.calls = Calls(&pool_, flags),
                                 .models = &models_,
+                                .adapters = &adapters_,
+                                .adapter_pool = &adapter_pool_,
                                 .generations = &generations_,
                                 .samples = &samples_,
                                 .telemetry = &telemetry_,
                                 .limits = Limits(flags)},
         image_generation_(generation_environment_),
         generations_service_(generation_environment_),
-        models_service_(&models_, flags.manage_models ? &live_models_ : nullptr,
-                        Calls(&pool_, flags), &model_pool_) {}
+        models_service_(&models_, flags.manage_models ? &live_models_ : nullptr, &adapters_,
+                        Calls(&pool_, flags), &model_pool_, &adapter_pool_) {}
 
   // A server that trains may begin with nothing to serve.
   absl::Status LoadModels(const ServerFlags& flags) {
@@ -227,10 +246,12 @@ class Server::Impl {
   MemoryGuard memory_;
   ModelRepository models_;
   LiveModels live_models_;
+  AdapterLibrary adapters_;
   LiveCalls live_calls_{&Clock::Real(), [this] { return memory_.Admit(); }};
   WorkPool pool_;
   WorkPool disk_pool_;  // of training: pictures of generations wait for no disk
   WorkPool model_pool_;
+  WorkPool adapter_pool_;
   SampleBudget samples_;
   CallWatch call_watch_;
   Generations generations_;  // outlives the engine, which reports to it until the end

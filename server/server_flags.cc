@@ -55,6 +55,16 @@ void AddModelFlags(CLI::App& app, ServerFlags& flags) {
                  "longest are unloaded, and loaded again on demand. 0: no limit")
       ->check(CLI::Range(0, kMaxInt))
       ->type_name("MIB");
+  app.add_option("--adapters", flags.adapters,
+                 "Folder of adapters (LoRA) that requests may name. Those in a model's\n"
+                 "folder \"loras\" are served without it")
+      ->check(CLI::Validator(CLI::ExistingDirectory).description(""))
+      ->type_name("DIR");
+  app.add_option("--adapter-memory", flags.adapter_memory_mib,
+                 "Memory for adapters. Those not used for longest make room for others.\n"
+                 "0: no limit")
+      ->check(CLI::Range(0, kMaxInt))
+      ->type_name("MIB");
   app.add_flag("--manage-models", flags.manage_models,
                "Let callers load, unload and delete models (`denoise models --help`)");
 }

@@ -13,6 +13,8 @@ struct ServerFlags {
   std::string models;
   double poll_models_seconds = 2;  // 0: looks at the folder at the start only
   int model_memory_mib = 0;        // 0: no limit
+  std::string adapters;            // empty: only those beside models
+  int adapter_memory_mib = 2048;   // 0: no limit
   bool manage_models = false;      // allows LoadModel, UnloadModel and DeleteModel
   std::string listen = "127.0.0.1:50051";
   std::string metrics = "127.0.0.1:9464";  // empty: none

@@ -24,6 +24,4 @@ struct EntryName {
 // control characters have a `problem`.
 absl::StatusOr<EntryName> ParseEntryName(std::string_view name);
 
-bool IsUtf8(std::string_view text);
-
 }  // namespace denoise

@@ -31,17 +31,19 @@ int64_t BytesOf(const AdapterLayers& layers) {
 }  // namespace
 
 Adapter::Adapter(AdapterLayers network, std::vector<AdapterLayers> texts, at::Device device,
-                 at::ScalarType dtype, uint64_t id)
+                 at::ScalarType dtype, uint64_t id, std::shared_ptr<const void> kept)
     : network_(std::move(network)),
       texts_(std::move(texts)),
       device_(device),
       dtype_(dtype),
-      id_(id) {}
+      id_(id),
+      kept_(std::move(kept)) {}
 
 std::shared_ptr<const Adapter> Adapter::Create(AdapterLayers network,
-                                               std::vector<AdapterLayers> texts) {
-  return std::shared_ptr<const Adapter>(
-      new Adapter(std::move(network), std::move(texts), at::kCPU, at::kFloat, NextId()));
+                                               std::vector<AdapterLayers> texts,
+                                               std::shared_ptr<const void> kept) {
+  return std::shared_ptr<const Adapter>(new Adapter(std::move(network), std::move(texts), at::kCPU,
+                                                    at::kFloat, NextId(), std::move(kept)));
 }
 
 const AdapterLayers& Adapter::text(size_t index) const {
@@ -58,7 +60,7 @@ std::shared_ptr<const Adapter> Adapter::On(at::Device device, at::ScalarType dty
   std::vector<AdapterLayers> texts;
   for (const AdapterLayers& text : texts_) texts.push_back(LayersOn(text, device, dtype));
   copies_.push_back(std::shared_ptr<const Adapter>(
-      new Adapter(LayersOn(network_, device, dtype), std::move(texts), device, dtype, id_)));
+      new Adapter(LayersOn(network_, device, dtype), std::move(texts), device, dtype, id_, kept_)));
   return copies_.back();
 }
 

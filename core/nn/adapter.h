@@ -32,9 +32,10 @@ using AdapterLayers = std::map<std::string, LowRankPair, std::less<>>;
 class Adapter : public std::enable_shared_from_this<Adapter> {
  public:
   // `texts` are the layers of each text encoder of the model, in its order; tensors are float32 on
-  // the CPU.
+  // the CPU. `kept`, which may be null, lives until the last copy is gone.
   static std::shared_ptr<const Adapter> Create(AdapterLayers network,
-                                               std::vector<AdapterLayers> texts);
+                                               std::vector<AdapterLayers> texts,
+                                               std::shared_ptr<const void> kept = nullptr);
 
   const AdapterLayers& network() const { return network_; }
   // The layers of the model's text encoder `index`; none if the adapter has nothing for it.
@@ -54,13 +55,14 @@ class Adapter : public std::enable_shared_from_this<Adapter> {
 
  private:
   Adapter(AdapterLayers network, std::vector<AdapterLayers> texts, at::Device device,
-          at::ScalarType dtype, uint64_t id);
+          at::ScalarType dtype, uint64_t id, std::shared_ptr<const void> kept);
 
   const AdapterLayers network_;
   const std::vector<AdapterLayers> texts_;
   const at::Device device_;
   const at::ScalarType dtype_;
   const uint64_t id_;
+  const std::shared_ptr<const void> kept_;
   mutable Mutex mutex_;
   mutable std::vector<std::shared_ptr<const Adapter>> copies_ ABSL_GUARDED_BY(mutex_);
 };

@@ -9,7 +9,6 @@
 #include "core/base/status_macros.h"
 #include "core/io/weights.h"
 #include "core/nn/state_dict.h"
-#include "core/pipeline/adapter_plan.h"
 
 namespace denoise {
 namespace {
@@ -57,8 +56,8 @@ absl::StatusOr<AdapterLayers> MakeLayers(const PlannedPairs& pairs, const StateD
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Adapter>> ReadAdapter(const SafetensorsFile& file,
-                                                           const AdapterTarget& target) {
-  ASSIGN_OR_RETURN(const AdapterPlan plan, PlanAdapter(file.header(), target));
+                                                           const AdapterPlan& plan,
+                                                           std::shared_ptr<const void> kept) {
   ASSIGN_OR_RETURN(const StateDict tensors, ReadTensors(file, plan));
   ASSIGN_OR_RETURN(AdapterLayers network, MakeLayers(plan.network, tensors));
   std::vector<AdapterLayers> texts;
@@ -66,13 +65,19 @@ absl::StatusOr<std::shared_ptr<const Adapter>> ReadAdapter(const SafetensorsFile
     ASSIGN_OR_RETURN(AdapterLayers layers, MakeLayers(text, tensors));
     texts.push_back(std::move(layers));
   }
-  return Adapter::Create(std::move(network), std::move(texts));
+  return Adapter::Create(std::move(network), std::move(texts), std::move(kept));
+}
+
+absl::StatusOr<SafetensorsHeader> ReadAdapterHeader(const std::filesystem::path& path) {
+  ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path, kMaxAdapterBytes));
+  return file.header();
 }
 
 absl::StatusOr<std::shared_ptr<const Adapter>> ReadAdapter(const std::filesystem::path& path,
                                                            const AdapterTarget& target) {
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path, kMaxAdapterBytes));
-  return ReadAdapter(file, target);
+  ASSIGN_OR_RETURN(const AdapterPlan plan, PlanAdapter(file.header(), target));
+  return ReadAdapter(file, plan);
 }
 
 }  // namespace denoise

@@ -8,19 +8,25 @@
 #include "absl/status/statusor.h"
 #include "core/io/safetensors.h"
 #include "core/nn/adapter.h"
-#include "core/pipeline/adapter_names.h"
+#include "core/pipeline/adapter_plan.h"
 
 namespace denoise {
 
 // A larger file is refused unread.
 inline constexpr size_t kMaxAdapterBytes = size_t{4} << 30;
 
+// The header of the safetensors file at `path`, which is hostile. Errors as SafetensorsFile::Open.
+absl::StatusOr<SafetensorsHeader> ReadAdapterHeader(const std::filesystem::path& path);
+
+// The adapter that `plan` finds in `file`, on the CPU in float32. The file is hostile.
+// InvalidArgument for values that are not finite. `kept` as in Adapter::Create.
+absl::StatusOr<std::shared_ptr<const Adapter>> ReadAdapter(
+    const SafetensorsFile& file, const AdapterPlan& plan,
+    std::shared_ptr<const void> kept = nullptr);
+
 // The adapter in the safetensors file at `path`, for the model that PipelineDescription::adapters
-// describes; on the CPU in float32. The file is hostile. Errors as those of SafetensorsFile::Open
-// and PlanAdapter; InvalidArgument also for values that are not finite.
+// describes. Errors as those of SafetensorsFile::Open, PlanAdapter and the above.
 absl::StatusOr<std::shared_ptr<const Adapter>> ReadAdapter(const std::filesystem::path& path,
-                                                           const AdapterTarget& target);
-absl::StatusOr<std::shared_ptr<const Adapter>> ReadAdapter(const SafetensorsFile& file,
                                                            const AdapterTarget& target);
 
 }  // namespace denoise

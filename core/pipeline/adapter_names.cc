@@ -4,6 +4,9 @@
 #include <array>
 #include <utility>
 
+#include "absl/strings/str_join.h"
+#include "core/base/sha256.h"
+
 namespace denoise {
 namespace {
 
@@ -186,6 +189,17 @@ std::string ProcessorName(std::string_view name) {
 }
 
 }  // namespace
+
+std::string SignatureOf(const AdapterTarget& target) {
+  Sha256 hash;
+  const auto add = [&](std::string_view component, const LayerShapes& layers) {
+    hash.AddPart("component", component);
+    for (const auto& [name, shape] : layers) hash.AddPart(name, absl::StrJoin(shape, " "));
+  };
+  add(kNetwork, target.network);
+  for (const AdapterTarget::Text& text : target.texts) add(text.component, text.layers);
+  return hash.Finish();
+}
 
 std::optional<AdapterTensorName> ParseAdapterTensorName(std::string_view name) {
   const auto suffix =

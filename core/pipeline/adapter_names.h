@@ -20,7 +20,12 @@ struct AdapterTarget {
   };
   LayerShapes network;
   std::vector<Text> texts;  // in the pipeline's order
+  std::string signature;    // SignatureOf the above
 };
+
+// A short text that is the same for models whose layers have the same names and shapes: an adapter
+// of one is an adapter of the other.
+std::string SignatureOf(const AdapterTarget& target);
 
 // What a tensor of a file is to its layer.
 enum class AdapterPart { kDown, kUp, kAlpha };

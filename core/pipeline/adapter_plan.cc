@@ -231,6 +231,11 @@ void Planner::PlanLayer(const Layer& layer, const Pieces& pieces, AdapterPlan& p
   }
   const ComponentMetadata& metadata = metadata_[layer.component];
   const auto of_rank = static_cast<double>(*rank);
+  for (const std::string* name : {&pieces.down, &pieces.up}) {
+    int64_t numbers = 1;
+    for (const int64_t size : header_.tensors.at(*name).shape) numbers *= size;
+    plan.num_parameters += numbers;
+  }
   PlannedPairs& pairs = layer.component == 0 ? plan.network : plan.texts[layer.component - 1];
   pairs[std::string(layer.name)] = {
       .down = pieces.down,

@@ -28,6 +28,7 @@ using PlannedPairs = std::map<std::string, PlannedPair>;  // by the names of lay
 struct AdapterPlan {
   PlannedPairs network;
   std::vector<PlannedPairs> texts;  // as many as the target's
+  int64_t num_parameters = 0;       // of all pairs
 };
 
 // `header` may be of any file. Reads the names that the Python libraries diffusers and peft give,

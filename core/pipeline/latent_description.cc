@@ -119,6 +119,7 @@ std::shared_ptr<const AdapterTarget> MakeAdapterTarget(const LatentConfigs& conf
   for (const TextPart& part : configs.texts) {
     target.texts.push_back({part.encoder, ClipTextLayers(part.config)});
   }
+  target.signature = SignatureOf(target);
   return std::make_shared<const AdapterTarget>(std::move(target));
 }
 

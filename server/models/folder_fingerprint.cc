@@ -62,6 +62,10 @@ std::string FingerprintOf(const fs::path& folder) {
   return hash.Finish();
 }
 
+std::string FingerprintOfFile(const fs::path& file) {
+  return Describe(file, file.filename().string());
+}
+
 absl::Status FilesHaveChanged() {
   return absl::AbortedError("its files have changed while they were read");
 }

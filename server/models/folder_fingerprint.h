@@ -17,6 +17,9 @@ namespace denoise {
 // Follows links.
 std::string FingerprintOf(const std::filesystem::path& folder);
 
+// The same of one file.
+std::string FingerprintOfFile(const std::filesystem::path& file);
+
 // Aborted: somebody replaced files while they were read. Reading them again helps.
 absl::Status FilesHaveChanged();
 

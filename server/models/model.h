@@ -9,6 +9,7 @@
 
 #include "core/codec/codec.h"
 #include "core/nn/network.h"
+#include "core/pipeline/adapter_names.h"
 #include "core/pipeline/prompt.h"
 #include "core/sampling/options/sampler_options.h"
 #include "core/sampling/options/scheduler_config.h"
@@ -27,11 +28,12 @@ struct ModelInfo {
   CodecSpec codec;
   Schedule schedule;
   SchedulerConfig scheduler;
-  SamplerOptions default_sampler;                         // for requests that choose none
-  std::map<int64_t, std::string> id2label;                // may be empty, or lack labels
-  std::optional<int64_t> null_class_label;                // the class that stands for none
-  std::shared_ptr<const PromptReader> prompts = nullptr;  // null where it takes no prompts
-  double guidance_scale = 1;                              // where a request says nothing; 1: none
+  SamplerOptions default_sampler;                           // for requests that choose none
+  std::map<int64_t, std::string> id2label;                  // may be empty, or lack labels
+  std::optional<int64_t> null_class_label;                  // the class that stands for none
+  std::shared_ptr<const PromptReader> prompts = nullptr;    // null where it takes no prompts
+  double guidance_scale = 1;                                // where a request says nothing; 1: none
+  std::shared_ptr<const AdapterTarget> adapters = nullptr;  // null where it takes no adapters
 
   bool is_class_conditional() const { return spec.num_class_embeds > 0; }
   bool can_be_guided() const { return null_class_label.has_value() || prompts != nullptr; }

@@ -75,7 +75,8 @@ ModelInfo InfoOf(const PipelineDescription& description) {
           .id2label = description.id2label,
           .null_class_label = description.null_class_label,
           .prompts = description.prompts,
-          .guidance_scale = description.guidance_scale};
+          .guidance_scale = description.guidance_scale,
+          .adapters = description.adapters};
 }
 
 absl::Status WarmUp(const Network& network) {

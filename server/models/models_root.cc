@@ -103,10 +103,8 @@ absl::Status DescribeFolder(const fs::path& folder) {
 
 // Follows the entry `name` of `root` to the folder with the model's files.
 absl::StatusOr<fs::path> FolderOf(const fs::path& root, const std::string& name) {
-  fs::path folder = root / name;
-  if (IsCached(folder)) {
-    ASSIGN_OR_RETURN(folder, Snapshot(folder));
-  } else if (name.starts_with("datasets--") || name.starts_with("spaces--")) {
+  ASSIGN_OR_RETURN(const fs::path folder, FollowCache(root / name));
+  if (folder == root / name && (name.starts_with("datasets--") || name.starts_with("spaces--"))) {
     return absl::InvalidArgumentError("is a part of a Hugging Face cache that is not a model");
   }
   if (!HasName(folder / kIndex)) return DescribeFolder(folder);
@@ -208,6 +206,11 @@ absl::StatusOr<std::vector<ModelEntry>> ListModels(const fs::path& root) {
     entries.push_back(*std::move(entry));
   }
   return entries;
+}
+
+absl::StatusOr<fs::path> FollowCache(const fs::path& folder) {
+  if (!IsCached(folder)) return folder;
+  return Snapshot(folder);
 }
 
 absl::StatusOr<fs::path> FindModelFiles(const fs::path& folder) {

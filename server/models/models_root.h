@@ -32,6 +32,10 @@ absl::StatusOr<std::vector<std::string>> VisibleNames(const std::filesystem::pat
 // folder, one model of a cache. Messages never contain a path.
 absl::StatusOr<std::vector<ModelEntry>> ListModels(const std::filesystem::path& root);
 
+// `folder`, or the snapshot that it holds in the layout of a Hugging Face cache. Errors say what is
+// wrong with a cached folder.
+absl::StatusOr<std::filesystem::path> FollowCache(const std::filesystem::path& folder);
+
 // Where the files of the model in `folder` are: there, or in the snapshot of a cached model. The
 // error of a folder that is no model says what else it is.
 absl::StatusOr<std::filesystem::path> FindModelFiles(const std::filesystem::path& folder);

@@ -123,7 +123,7 @@ SizeConditions NegativeSizes(const GenerateRequest& request, SizeConditions size
 
 ResolvedPrompts ResolvePrompts(const GenerateRequest& request, const Model& model,
                                const SampleShape& picture, const Guidance& guidance,
-                               FieldViolations& violations) {
+                               AppliedAdapters adapters, FieldViolations& violations) {
   if (!request.has_prompt()) {
     violations.Add("prompt", "is required: this model makes images from text");
   }
@@ -138,7 +138,8 @@ ResolvedPrompts ResolvePrompts(const GenerateRequest& request, const Model& mode
                        request.clip_skip()),
                    .negative = model.prompts->Absent(),
                    .guidance = guidance,
-                   .sizes = ResolveSizes(request, picture, violations)};
+                   .sizes = ResolveSizes(request, picture, violations),
+                   .adapters = std::move(adapters)};
   text.negative_sizes = NegativeSizes(request, text.sizes, violations);
   if (request.has_negative_prompt_2() && !request.has_negative_prompt()) {
     violations.Add("negative_prompt_2", "must be absent without a negative_prompt");

@@ -17,11 +17,11 @@ struct ResolvedPrompts {
   std::optional<denoised::v1::PromptTokens> negative_prompt;
 };
 
-// Of a model that takes prompts, images of `picture`. Where something is in violation, the result
-// is of no use.
+// Of a model that takes prompts, images of `picture` with `adapters`. Where something is in
+// violation, the result is of no use.
 ResolvedPrompts ResolvePrompts(const denoised::v1::GenerateRequest& request, const Model& model,
                                const SampleShape& picture, const Guidance& guidance,
-                               FieldViolations& violations);
+                               AppliedAdapters adapters, FieldViolations& violations);
 
 // That a request to a model without prompts has none.
 void CheckNoPrompts(const denoised::v1::GenerateRequest& request, FieldViolations& violations);

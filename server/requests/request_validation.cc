@@ -12,6 +12,7 @@
 #include "core/sampling/samplers/compile_plan.h"
 #include "proto/conversion/repeated_counts.h"
 #include "proto/conversion/sampler_proto.h"
+#include "server/requests/adapter_validation.h"
 #include "server/requests/conditioning_validation.h"
 #include "server/requests/field_checks.h"
 #include "server/requests/prompt_validation.h"
@@ -76,6 +77,7 @@ void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
   CheckEncoding("image_encoding", request.image_encoding(), violations);
   CheckStart(request, violations);
   CheckRequestId(request.request_id(), violations);
+  CheckAdapters(request, violations);
   if (!denoised::v1::OnDisconnect_IsValid(request.on_disconnect())) {
     violations.Add("on_disconnect",
                    absl::StrCat("unknown value ", static_cast<int>(request.on_disconnect())));
@@ -97,6 +99,9 @@ void CheckAgainstModel(const GenerateRequest& request, const Model& model,
                        const SampleShape& picture, const RequestLimits& limits,
                        FieldViolations& violations) {
   CheckConditioning(request, model, limits, violations);
+  if (request.adapters_size() > 0 && model.adapters == nullptr) {
+    violations.Add("adapters", "must be absent: this model takes no adapters");
+  }
   CheckPictures(request, picture, limits, violations);
 }
 
@@ -210,17 +215,20 @@ int RowSize(const SampleShape& shape, const SampleShape& own) {
 
 absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
                                                absl::StatusOr<ModelHandle> requested,
-                                               const RequestLimits& limits, uint64_t seed) {
+                                               const RequestLimits& limits, uint64_t seed,
+                                               absl::StatusOr<AppliedAdapters> adapters) {
   FieldViolations violations;
   CheckAlone(request, limits, violations);
   ASSIGN_OR_RETURN(const ModelHandle model, FoundModel(std::move(requested), violations));
+  if (!adapters.ok() && GetFieldViolations(adapters.status()).empty()) return adapters.status();
+  violations.AddAll("", adapters.status());
   const SampleShape shape = ResolveShape(request, *model, limits, violations);
   const SampleShape picture = PictureShapeOf(*model, shape);
   CheckAgainstModel(request, *model, picture, limits, violations);
   ResolvedPrompts prompts;
   if (model->prompts != nullptr) {
-    prompts =
-        ResolvePrompts(request, *model, picture, ResolveGuidance(request, *model), violations);
+    prompts = ResolvePrompts(request, *model, picture, ResolveGuidance(request, *model),
+                             std::move(adapters).value_or(AppliedAdapters()), violations);
   } else {
     CheckNoPrompts(request, violations);
   }
@@ -259,6 +267,7 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
       ResolveAccepted(request, *model, resolved.generation, sampler.options, limits);
   resolved.accepted.set_height(static_cast<int32_t>(picture.height));
   resolved.accepted.set_width(static_cast<int32_t>(picture.width));
+  AddAdapters(request, resolved.accepted);
   if (model->prompts != nullptr) *resolved.accepted.mutable_prompt() = prompts.prompt;
   if (prompts.negative_prompt) {
     *resolved.accepted.mutable_negative_prompt() = *prompts.negative_prompt;

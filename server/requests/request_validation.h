@@ -34,15 +34,17 @@ struct ResolvedRequest {
 };
 
 // `model` is the request's, or why there is none (FindModel, field_checks.h). The networks to run
-// with are for the caller to add.
+// with are for the caller to add. `adapters` are the request's, or why there are none
+// (LoadAdapters, adapter_validation.h).
 //
 // InvalidArgument carries every violation, by its path in the request ("sampler.steps"); other
-// errors are those of `model`. `seed` is what a request gets that names none. Pure, thread-safe;
+// errors are those of `model` and `adapters`. `seed` is what a request gets that names none. Pure, thread-safe;
 // the work is bounded by `limits`, and slow where the request brings pictures along
 // (start_validation.h).
-absl::StatusOr<ResolvedRequest> ResolveRequest(const denoised::v1::GenerateRequest& request,
-                                               absl::StatusOr<ModelHandle> model,
-                                               const RequestLimits& limits, uint64_t seed);
+absl::StatusOr<ResolvedRequest> ResolveRequest(
+    const denoised::v1::GenerateRequest& request, absl::StatusOr<ModelHandle> model,
+    const RequestLimits& limits, uint64_t seed,
+    absl::StatusOr<AppliedAdapters> adapters = AppliedAdapters());
 
 struct ResolvedPlan {
   ModelHandle model;

@@ -99,7 +99,8 @@ class Decoder {
 }  // namespace
 
 bool IsSlowToResolve(const GenerateRequest& request) {
-  return request.has_start() || request.has_inpainting() || request.has_prompt();
+  return request.has_start() || request.has_inpainting() || request.has_prompt() ||
+         request.adapters_size() > 0;
 }
 
 void CheckStart(const GenerateRequest& request, FieldViolations& violations) {

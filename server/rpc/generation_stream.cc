@@ -4,6 +4,7 @@
 #include <google/protobuf/util/time_util.h>
 
 #include <exception>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "server/requests/picture.h"
 #include "server/requests/seed.h"
 #include "server/requests/start_validation.h"
+#include "server/rpc/adapter_wait.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -269,8 +271,12 @@ class GenerateSource final : public GenerationSource {
     }
     ASSIGN_OR_RETURN(const LoadedModelHandle loaded, Acquire());
     if (!loaded) return nullptr;
+    std::optional<absl::StatusOr<AppliedAdapters>> adapters = AcquireAdapters(loaded->model);
+    if (!adapters) return nullptr;
     ASSIGN_OR_RETURN(ResolvedRequest resolved,
-                     ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed()));
+                     ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed(),
+                                    *std::move(adapters)));
+    adapter_wait_.reset();
     resolved.generation.pipelines = {loaded, &loaded->pipelines};  // keeps the whole model alive
     reservation_ = {};  // what was held for the request alone must not stand in its own way
     LogEvent(spdlog::level::debug, "request resolved",
@@ -302,6 +308,17 @@ class GenerateSource final : public GenerationSource {
     }
   }
 
+  // Those of the request, in memory; nullopt while they are being read.
+  std::optional<absl::StatusOr<AppliedAdapters>> AcquireAdapters(const ModelHandle& model) {
+    if (request_.adapters().empty()) return AppliedAdapters();
+    // Another version of the model may have other layers.
+    if (!adapter_wait_ || adapter_wait_->model() != model) {
+      adapter_wait_ = std::make_unique<AdapterWait>(
+          environment_.adapter_pool, environment_.adapters, model, request_, call_.wake);
+    }
+    return adapter_wait_->result();
+  }
+
   // A bad request loads nothing, unless it brings pictures: to check those twice would be slow.
   absl::StatusOr<std::unique_ptr<ModelWait>> Want() {
     const auto model = FindModel(request_.model(), *environment_.models);
@@ -318,9 +335,10 @@ class GenerateSource final : public GenerationSource {
   }
 
   const v1::GenerateRequest& request_;
-  std::unique_ptr<ModelWait> wait_;        // for the request's model
-  std::set<std::string> wanted_;           // the versions that were waited for
-  SampleBudget::Reservation reservation_;  // for the request, until it is resolved
+  std::unique_ptr<ModelWait> wait_;            // for the request's model
+  std::set<std::string> wanted_;               // the versions that were waited for
+  std::unique_ptr<AdapterWait> adapter_wait_;  // for the adapters of the request
+  SampleBudget::Reservation reservation_;      // for the request, until it is resolved
 };
 
 class WatchSource final : public GenerationSource {

@@ -7,6 +7,7 @@
 #include "denoised/v1/generations.pb.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "server/generations/generations.h"
+#include "server/models/adapter_library.h"
 #include "server/models/model_repository.h"
 #include "server/requests/request_validation.h"
 #include "server/requests/sample_budget.h"
@@ -20,6 +21,8 @@ namespace denoise {
 struct GenerationEnvironment {
   CallEnvironment calls;
   ModelRepository* models;
+  AdapterLibrary* adapters;
+  WorkPool* adapter_pool;  // reads adapters
   Generations* generations;
   SampleBudget* samples;
   Telemetry* telemetry;

@@ -1,5 +1,6 @@
 #include "server/rpc/models_service.h"
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -125,7 +126,37 @@ v1::Model Describe(const Model& model) {
   proto.set_prediction_type(std::string(NameOf(model.default_sampler.prediction_type)));
   proto.set_source(model.source);
   proto.set_memory_bytes(model.memory_bytes);
+  proto.set_takes_adapters(model.adapters != nullptr);
   return proto;
+}
+
+v1::Adapter AdapterToProto(const AdapterInfo& info) {
+  v1::Adapter proto;
+  proto.set_name(AdapterName(info.id));
+  for (const std::string& model : info.models) proto.add_models(ModelName(model));
+  proto.set_rank(static_cast<int32_t>(info.rank));
+  proto.set_parameter_count(info.num_parameters);
+  proto.set_file_bytes(info.file_bytes);
+  proto.set_base_model(info.base_model);
+  proto.set_error(std::string(info.error.message()));
+  return proto;
+}
+
+// Those that an adapter of the answer may fit.
+absl::StatusOr<std::vector<ModelHandle>> ModelsOf(const ModelRepository& models,
+                                                  const v1::ListAdaptersRequest& request) {
+  if (!request.model().empty()) {
+    const auto id = ParseModelName(request.model());
+    if (!id) return InvalidField("model", "must be \"models/\" and a model's name");
+    ASSIGN_OR_RETURN(ModelHandle model, models.Find(*id));
+    return std::vector<ModelHandle>{std::move(model)};
+  }
+  std::vector<ModelHandle> all;
+  constexpr size_t kAll = std::numeric_limits<size_t>::max();
+  for (ModelStatus& status : models.ListAfter("", kAll, /*with_failed=*/false)) {
+    all.push_back(std::move(status.model));
+  }
+  return all;
 }
 
 // What a page token is bound to.
@@ -163,6 +194,32 @@ absl::StatusOr<v1::ListModelsResponse> ListModels(const ModelRepository& models,
   return response;
 }
 
+absl::StatusOr<v1::ListAdaptersResponse> ListAdapters(const ModelRepository& models,
+                                                      AdapterLibrary& adapters,
+                                                      const v1::ListAdaptersRequest& request) {
+  const std::string list = "adapters of " + request.model();
+  const absl::StatusOr<int> page_size = PageSize(request.page_size());
+  const absl::StatusOr<std::string> after = ParsePageToken(list, request.page_token());
+  FieldViolations violations;
+  violations.AddAll("", page_size.status());
+  violations.AddAll("", after.status());
+  RETURN_IF_ERROR(violations.ToStatus());
+  ASSIGN_OR_RETURN(const std::vector<ModelHandle> fitted, ModelsOf(models, request));
+
+  v1::ListAdaptersResponse response;
+  for (const AdapterInfo& info : adapters.List(fitted)) {
+    const std::string name = AdapterName(info.id);
+    if (name <= *after || (!request.model().empty() && info.models.empty())) continue;
+    if (response.adapters_size() == *page_size) {
+      const std::string& last = response.adapters(response.adapters_size() - 1).name();
+      response.set_next_page_token(PageTokenAfter(list, last));
+      break;
+    }
+    *response.add_adapters() = AdapterToProto(info);
+  }
+  return response;
+}
+
 absl::StatusOr<v1::Model> GetModel(const ModelRepository& models,
                                    const v1::GetModelRequest& request) {
   ASSIGN_OR_RETURN(const std::string id, ModelIdOf(request.name()));
@@ -174,6 +231,16 @@ grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext*
                                                     const v1::ListModelsRequest* request,
                                                     v1::ListModelsResponse* response) {
   return Answer(context, denoise::ListModels(*models_, *request), response);
+}
+
+grpc::ServerUnaryReactor* ModelsService::ListAdapters(grpc::CallbackServerContext* context,
+                                                      const v1::ListAdaptersRequest* request,
+                                                      v1::ListAdaptersResponse* response) {
+  return AnswerOnPool(adapter_environment_, context, response,
+                      [this, request]() -> absl::StatusOr<v1::ListAdaptersResponse> {
+                        RETURN_IF_ERROR(environment_.live_calls->Admit());
+                        return denoise::ListAdapters(*models_, *adapters_, *request);
+                      });
 }
 
 grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context,

@@ -3,6 +3,7 @@
 
 #include "absl/status/statusor.h"
 #include "denoised/v1/models.grpc.pb.h"
+#include "server/models/adapter_library.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
 #include "server/rpc/call.h"
@@ -15,13 +16,17 @@ class ModelsService final : public denoised::v1::Models::CallbackService {
  public:
   // Calls that load and delete can take long, on a pool of their own. Without `managed`, which may
   // be null, they are refused.
-  ModelsService(ModelRepository* models, LiveModels* managed, const CallEnvironment& environment,
-                WorkPool* managing_pool)
+  // Lists of adapters wait for the disk, on another.
+  ModelsService(ModelRepository* models, LiveModels* managed, AdapterLibrary* adapters,
+                const CallEnvironment& environment, WorkPool* managing_pool, WorkPool* adapter_pool)
       : models_(models),
         managed_(managed),
+        adapters_(adapters),
         environment_(environment),
-        managing_environment_(environment) {
+        managing_environment_(environment),
+        adapter_environment_(environment) {
     managing_environment_.pool = managing_pool;
+    adapter_environment_.pool = adapter_pool;
   }
 
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
@@ -33,6 +38,9 @@ class ModelsService final : public denoised::v1::Models::CallbackService {
   grpc::ServerWriteReactor<denoised::v1::ModelEvent>* WatchModels(
       grpc::CallbackServerContext* context,
       const denoised::v1::WatchModelsRequest* request) override;
+  grpc::ServerUnaryReactor* ListAdapters(grpc::CallbackServerContext* context,
+                                         const denoised::v1::ListAdaptersRequest* request,
+                                         denoised::v1::ListAdaptersResponse* response) override;
   grpc::ServerUnaryReactor* LoadModel(grpc::CallbackServerContext* context,
                                       const denoised::v1::LoadModelRequest* request,
                                       denoised::v1::Model* response) override;
@@ -54,8 +62,10 @@ class ModelsService final : public denoised::v1::Models::CallbackService {
 
   ModelRepository* const models_;
   LiveModels* const managed_;
+  AdapterLibrary* const adapters_;
   const CallEnvironment environment_;
   CallEnvironment managing_environment_;
+  CallEnvironment adapter_environment_;
 };
 
 // A model as the contract describes it.
@@ -67,5 +77,8 @@ absl::StatusOr<denoised::v1::ListModelsResponse> ListModels(
     const ModelRepository& models, const denoised::v1::ListModelsRequest& request);
 absl::StatusOr<denoised::v1::Model> GetModel(const ModelRepository& models,
                                              const denoised::v1::GetModelRequest& request);
+absl::StatusOr<denoised::v1::ListAdaptersResponse> ListAdapters(
+    const ModelRepository& models, AdapterLibrary& adapters,
+    const denoised::v1::ListAdaptersRequest& request);
 
 }  // namespace denoise

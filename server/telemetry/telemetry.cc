@@ -104,7 +104,11 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       model_loads_(AddCounters(*registry_, "denoised_model_loads_total",
                                "Models that were loaded into memory, or found to be broken.")),
       model_unloads_(AddCounter(*registry_, "denoised_model_unloads_total",
-                                "Models whose memory was given up, to make room or on request.")) {
+                                "Models whose memory was given up, to make room or on request.")),
+      adapter_memory_bytes_(AddGauge(*registry_, "denoised_adapter_memory_bytes",
+                                     "Memory that adapters take, copies on devices included.")),
+      adapter_loads_(AddCounters(*registry_, "denoised_adapter_loads_total",
+                                 "Adapters that were read into memory, or could not be.")) {
   BuildGauge()
       .Name("denoised_build_info")
       .Help("Always 1; the labels say what runs.")
@@ -208,5 +212,13 @@ void Telemetry::ModelLoaded(bool ok) {
 }
 
 void Telemetry::ModelUnloaded() { model_unloads_.Increment(); }
+
+void Telemetry::AdapterMemory(int64_t bytes) {
+  adapter_memory_bytes_.Set(static_cast<double>(bytes));
+}
+
+void Telemetry::AdapterLoaded(bool ok) {
+  adapter_loads_.Add({{"outcome", ok ? "loaded" : "failed"}}).Increment();
+}
 
 }  // namespace denoise

@@ -61,6 +61,8 @@ class Telemetry final : public EngineObserver {
   void ModelMemory(int64_t bytes);      // now, on each device
   void ModelLoaded(bool ok);            // or not: it is broken
   void ModelUnloaded();
+  void AdapterMemory(int64_t bytes);  // now, copies on devices included
+  void AdapterLoaded(bool ok);        // or not: it cannot be used
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
 
@@ -99,6 +101,8 @@ class Telemetry final : public EngineObserver {
   prometheus::Gauge& model_memory_bytes_;
   prometheus::Family<prometheus::Counter>& model_loads_;
   prometheus::Counter& model_unloads_;
+  prometheus::Gauge& adapter_memory_bytes_;
+  prometheus::Family<prometheus::Counter>& adapter_loads_;
 };
 
 }  // namespace denoise

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -99,15 +100,29 @@ v1::GenerateRequest RequestOf(const std::string& folder, const Json& run) {
   return request;
 }
 
+// Those of a run with adapters, which lie beside the model.
+void AddAdapters(const Json& entry, v1::GenerateRequest& request) {
+  if (!entry.contains("adapters")) return;
+  for (const Json& adapter : entry["adapters"]) {
+    const std::filesystem::path file = adapter["file"].get<std::string>();
+    v1::AppliedAdapter& applied = *request.add_adapters();
+    applied.set_name(absl::StrCat("adapters/", file.stem().string()));
+    applied.set_scale(adapter["scale"]);
+  }
+}
+
 TEST_F(TextToImageTest, PixelsAreThoseOfThePythonLibrary) {
   const std::tuple<const char*, const char*, int> runs[] = {
-      {"sd15-like", "runs", 0},     {"sdxl-like", "runs", 0},    {"sd15-like", "img2img", 0},
-      {"sdxl-like", "img2img", 1},  {"sd15-like", "inpaint", 1}, {"inpaint-9ch", "inpaint", 0},
-      {"inpaint-9ch", "inpaint", 1}};
+      {"sd15-like", "runs", 0},      {"sdxl-like", "runs", 0},    {"sd15-like", "img2img", 0},
+      {"sdxl-like", "img2img", 1},   {"sd15-like", "inpaint", 1}, {"inpaint-9ch", "inpaint", 0},
+      {"inpaint-9ch", "inpaint", 1}, {"sd15-like", "loras", 2},   {"sdxl-like", "loras", 1}};
   for (const auto& [folder, kind, index] : runs) {
     SCOPED_TRACE(absl::StrCat(folder, " ", kind, " ", index));
-    const Json run = ReferenceRun(folder, kind, index);
-    const Generation generation = Run(RequestOf(folder, run));
+    const Json entry = ReferenceRun(folder, kind, index);
+    const Json& run = entry.contains("run") ? entry["run"] : entry;
+    v1::GenerateRequest request = RequestOf(folder, run);
+    AddAdapters(entry, request);
+    const Generation generation = Run(request);
     ASSERT_TRUE(generation.status.ok()) << generation.status.error_message();
     std::string pixels = generation.Images().at(0);
     const std::vector<int64_t> shape = run["pixels"]["shape"];
@@ -181,16 +196,23 @@ struct Job {
   int steps;
   const char* guidance_scale;
   const char* width;
+  std::vector<std::string> adapters = {};
 };
 
-constexpr Job kJobs[] = {
-    {"a red fox", "blurry", "ddim", 60, "5", "32"},
+const Job kJobs[] = {
+    {"a red fox", "blurry", "ddim", 60, "5", "32", {"kohya-conv=0.8"}},
     {"two (old:1.4) clocks", "", "euler", 70, "7.5", "32"},
     {"a boat", "people, (text:1.2)", "dpmpp_2m", 50, "3", "48"},
-    {"", "dark", "unipc", 80, "2", "32"},
-    {"a [pale] moon over a very long sea", "", "plms", 55, "1", "48"},
+    {"", "dark", "unipc", 80, "2", "32", {"pytorch_lora_weights"}},
+    {"a [pale] moon over a very long sea", "", "plms", 55, "1", "48", {"pytorch_lora_weights=0.3"}},
     {"bread", "", "euler_a", 65, "4", "32"},
-    {"a lighthouse at night, rain", "sun", "ddpm", 60, "6", "48"},
+    {"a lighthouse at night, rain",
+     "sun",
+     "ddpm",
+     60,
+     "6",
+     "48",
+     {"kohya-conv=-1", "pytorch_lora_weights"}},
     {"eight cats", "", "dpmpp_sde", 40, "2.5", "32"},
 };
 
@@ -201,6 +223,9 @@ std::vector<std::vector<std::string>> Clients() {
                        job.negative_prompt, "--sampler", job.sampler, "--steps",
                        absl::StrCat(job.steps), "--guidance-scale", job.guidance_scale, "--width",
                        job.width, "--seed", absl::StrCat(job.steps)});
+    for (const std::string& adapter : job.adapters) {
+      clients.back().insert(clients.back().end(), {"--lora", adapter});
+    }
   }
   return clients;
 }

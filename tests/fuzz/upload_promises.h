@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "core/base/utf8.h"
 #include "core/data/byte_source.h"
 #include "core/data/class_folders.h"
 #include "core/data/entry_name.h"

@@ -27,6 +27,8 @@ Command AddAllCommands(CLI::App& app) {
   commands.Add("evaluate", "Measure the quality and diversity of a model's images",
                AddEvaluateCommand);
   commands.Add("models", "List, watch, load, unload and delete models", AddModelsCommand);
+  commands.Add("adapters", "List the adapters (LoRA) that images can be made with",
+               AddAdaptersCommand);
   commands.Add("health", "Check whether the server is ready", AddHealthCommand);
   commands.Add("plan", "Print what a sampler does at every step, with or without a server",
                AddPlanCommand);

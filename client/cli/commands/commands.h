@@ -23,6 +23,7 @@ Command AddGenerateCommand(CLI::App& app);
 Command AddGenerationsCommand(CLI::App& app);
 Command AddHealthCommand(CLI::App& app);
 Command AddModelsCommand(CLI::App& app);
+Command AddAdaptersCommand(CLI::App& app);
 Command AddPlanCommand(CLI::App& app);
 Command AddRoundTripCommand(CLI::App& app);
 Command AddSweepCommand(CLI::App& app);

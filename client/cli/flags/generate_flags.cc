@@ -71,6 +71,15 @@ FlagTable PromptRows() {
       {"--negative-prompt-2", "negative_prompt_2", "The same for the negative prompt", kPrompt}};
 }
 
+FlagTable AdapterRow() {
+  return {{"--lora",
+           "adapters.name",
+           "Apply this adapter (LoRA), with scale 1 unless you choose another; up to four times. "
+           "`denoise adapters` lists them",
+           kPrompt,
+           {.value = "NAME=SCALE", .from_model = SetAdapter}}};
+}
+
 FlagTable SizeRows() {
   return {
       {"-H,--height", "height",
@@ -226,7 +235,8 @@ FlagTable ReturnRows() {
 
 // The flags that decide which picture a seed becomes.
 FlagTable PictureRows() {
-  return Join({ClassRows(), PromptRows(), SizeRows(), SamplerFlags("sampler"), GuidanceRows()});
+  return Join({ClassRows(), PromptRows(), AdapterRow(), SizeRows(), SamplerFlags("sampler"),
+               GuidanceRows()});
 }
 
 void Need(CLI::App& app, std::initializer_list<const char*> flags, const char* needed) {

@@ -105,6 +105,24 @@ absl::Status SetClassWeights(const std::string& text, const v1::Model& model,
   return absl::OkStatus();
 }
 
+absl::Status SetAdapter(const std::string& text, const v1::Model& model,
+                        google::protobuf::Message& adapter) {
+  if (!model.takes_adapters()) {
+    return absl::InvalidArgumentError("must be absent: this model takes no adapters");
+  }
+  auto& applied = static_cast<v1::AppliedAdapter&>(adapter);
+  const size_t equals = text.rfind('=');
+  if (equals != std::string::npos) {
+    double scale = 0;
+    if (!absl::SimpleAtod(text.substr(equals + 1), &scale)) {
+      return absl::InvalidArgumentError(absl::StrCat("must be NAME or NAME=SCALE; is ", text));
+    }
+    applied.set_scale(scale);
+  }
+  applied.set_name(AdapterResourceName(text.substr(0, equals)));
+  return absl::OkStatus();
+}
+
 std::string ClassNames(const v1::Model& model) {
   constexpr int kMostNames = 40;
   std::string names;

@@ -23,6 +23,11 @@ absl::Status SetClassLabel(const std::string& text, const denoised::v1::Model& m
 absl::Status SetClassWeights(const std::string& text, const denoised::v1::Model& model,
                              google::protobuf::Message& request);
 
+// Loader of the flag for a request's adapters. `text` is NAME or NAME=SCALE, `adapter` an
+// AppliedAdapter.
+absl::Status SetAdapter(const std::string& text, const denoised::v1::Model& model,
+                        google::protobuf::Message& adapter);
+
 // "circle (0), square (1)".
 std::string ClassNames(const denoised::v1::Model& model);
 

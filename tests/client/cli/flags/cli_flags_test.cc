@@ -36,6 +36,7 @@ TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
   EXPECT_EQ(FlagOfGenerateField("guidance.sigma_min"), "--guidance-sigma-min");
   EXPECT_EQ(FlagOfGenerateField("guidance.rescale"), "--guidance-rescale");
   EXPECT_EQ(FlagOfGenerateField("class_weights[1].weight"), "--class-weights[1].weight");
+  EXPECT_EQ(FlagOfGenerateField("adapters[1].name"), "--lora[1]");
   EXPECT_EQ(FlagOfField(DiffuseTable(), "pictures[0].data"), "pictures[0]");
   EXPECT_EQ(FlagOfGenerateField("frames.every_n_steps"), "--frames");
   EXPECT_EQ(FlagOfGenerateField("frames.kinds[1]"), "--frame-kind[1]");

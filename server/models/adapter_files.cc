@@ -1,0 +1,68 @@
+#include "server/models/adapter_files.h"
+
+#include <optional>
+#include <set>
+#include <string_view>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "server/models/adapter_id.h"
+#include "server/models/models_root.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kSuffix = ".safetensors";
+constexpr std::string_view kCached = "models--";
+constexpr char kSaved[] = "pytorch_lora_weights.safetensors";
+
+bool IsFolder(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
+
+// The file that stands for a folder, if it has one.
+std::optional<fs::path> FileOfFolder(const fs::path& folder) {
+  const auto files = FollowCache(folder);
+  if (!files.ok() || !HasName(*files / kSaved)) return std::nullopt;
+  return *files / kSaved;
+}
+
+// The id of the entry `name`, which need not be valid; empty: it is no adapter.
+std::string IdOf(const fs::path& folder, std::string_view name) {
+  if (!IsFolder(folder / name)) {
+    if (!name.ends_with(kSuffix)) return "";
+    name.remove_suffix(kSuffix.size());
+    return std::string(name);
+  }
+  if (!FileOfFolder(folder / name)) return "";
+  if (name.starts_with(kCached)) name.remove_prefix(kCached.size());
+  return std::string(name);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> ListAdapterIds(const fs::path& folder) {
+  if (!HasName(folder)) return std::vector<std::string>();
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, VisibleNames(folder));
+  std::set<std::string> ids;
+  for (const std::string& name : names) {
+    if (std::string id = IdOf(folder, name); IsValidAdapterId(id)) ids.insert(std::move(id));
+  }
+  return std::vector<std::string>(ids.begin(), ids.end());
+}
+
+absl::StatusOr<fs::path> FindAdapterFile(const fs::path& folder, const std::string& id) {
+  fs::path file = folder / absl::StrCat(id, std::string(kSuffix));
+  if (HasName(file) && !IsFolder(file)) return file;
+  for (const std::string& name : {id, absl::StrCat(std::string(kCached), id)}) {
+    if (!IsFolder(folder / name)) continue;
+    if (const auto saved = FileOfFolder(folder / name)) return *saved;
+  }
+  return absl::NotFoundError("there is no such adapter");
+}
+
+}  // namespace denoise
