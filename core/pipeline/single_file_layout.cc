@@ -57,11 +57,16 @@ struct OtherKind {
 };
 
 constexpr OtherKind kOtherKinds[] = {
-    {"lora_unet_", false, "a LoRA, an addition to a model"},
-    {"lora_te", false, "a LoRA, an addition to a model"},
-    {".lora_A.", true, "a LoRA, an addition to a model"},
-    {".lora_down.", true, "a LoRA, an addition to a model"},
-    {".lora.down.", true, "a LoRA, an addition to a model"},
+    {"lora_unet_", false,
+     "a LoRA, an addition to a model: put it into the folder that --adapters names"},
+    {"lora_te", false,
+     "a LoRA, an addition to a model: put it into the folder that --adapters names"},
+    {".lora_A.", true,
+     "a LoRA, an addition to a model: put it into the folder that --adapters names"},
+    {".lora_down.", true,
+     "a LoRA, an addition to a model: put it into the folder that --adapters names"},
+    {".lora.down.", true,
+     "a LoRA, an addition to a model: put it into the folder that --adapters names"},
     {".hada_w1_a", true, "a LoHa adapter, an addition to a model"},
     {".lokr_w1", true, "a LoKr adapter, an addition to a model"},
     {"control_model.", false, "a ControlNet, which is not supported"},

@@ -29,6 +29,8 @@ struct ActiveImage : WorkItem {
   // Made by the worker: at the first turn, and at the first turn of decoding.
   std::optional<Trajectory> trajectory;
   std::optional<TiledPass> decoding;
+  absl::Time denoised;               // when the last evaluation was done
+  absl::Duration decoding_duration;  // of the turns of decoding so far
 };
 
 // What `request` asks of a device.

@@ -26,6 +26,12 @@ struct EvaluationReport {
   absl::Duration total;    // from when the batch could have run until its results were sent
 };
 
+// One image that went through the codec's decoder.
+struct DecodeReport {
+  absl::Duration decoding;  // the device's time
+  absl::Duration waiting;   // for the device, between its last evaluation and the picture
+};
+
 // Hears what the engine does. Called from the engine's threads; must not block.
 class EngineObserver {
  public:
@@ -37,6 +43,11 @@ class EngineObserver {
   // An evaluation could not be captured as a graph; it runs without. `what` is for the log.
   virtual void OnCaptureFailed(const std::string& device, const std::string& what) = 0;
   virtual void OnEvaluation(const std::string& device, const EvaluationReport& report) = 0;
+  // A turn has encoded prompts, or the pictures of one image.
+  virtual void OnEncode(const std::string& device, absl::Duration duration) = 0;
+  virtual void OnDecode(const std::string& device, const DecodeReport& report) = 0;
+  // Images that are denoised and are not decoded yet.
+  virtual void OnDecodeQueue(const std::string& device, int images) = 0;
   virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;
   // A task threw and is removed. `what` is for the log.
   virtual void OnTaskFailed(const std::string& device, const std::string& what) = 0;

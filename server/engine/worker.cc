@@ -137,6 +137,7 @@ void Worker::Run(const Batch& batch) {
 // encoded together; a picture may take as long as an evaluation, so a turn encodes those of one
 // image, and the others wait for another turn.
 void Worker::RunEncode(const Images& images) {
+  const absl::Time before = clock_.Now();
   Images taken;
   bool has_pictures = false;
   for (ActiveImage* image : images) {
@@ -155,6 +156,7 @@ void Worker::RunEncode(const Images& images) {
                         absl::InternalError(absl::StrCat("encoding: ", DescribeError(error))));
     }
   }
+  if (observer_ != nullptr) observer_->OnEncode(device_name_, clock_.Now() - before);
   ReportLoad();
 }
 
@@ -183,6 +185,7 @@ void Worker::RunEvaluate(const Batch& batch, const Images& images) {
 }
 
 void Worker::RunDecode(ActiveImage& image) {
+  const absl::Time before = clock_.Now();
   try {
     if (!image.decoding) {
       image.decoding = TiledPass::Decode(PipelineOf(image).codec,
@@ -190,7 +193,13 @@ void Worker::RunDecode(ActiveImage& image) {
     }
     image.decoding->Advance();
     runtime_->Mark()->Wait();  // a turn ends when its work is done
+    image.decoding_duration += clock_.Now() - before;
     if (!image.decoding->done()) return ReportLoad();
+    if (observer_ != nullptr) {
+      observer_->OnDecode(device_name_,
+                          {.decoding = image.decoding_duration,
+                           .waiting = clock_.Now() - image.denoised - image.decoding_duration});
+    }
     Picture picture{.image = &image, .sample = image.decoding->result()[0].to(at::kCPU)};
     if (IsFinite(picture.sample)) {
       Finish(std::move(picture));
@@ -335,7 +344,10 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
     const Trajectory& trajectory = *image->trajectory;
     if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
     if (!trajectory.done()) image->rows = trajectory.rows();
-    if (trajectory.done() && Decodes(*image)) image->stage = Stage::kDecode;
+    if (trajectory.done() && Decodes(*image)) {
+      image->stage = Stage::kDecode;
+      image->denoised = clock_.Now();
+    }
   }
   for (Picture& frame : pictures.frames) {
     if (is_finite(frame.image)) SendFrame(std::move(frame));
@@ -408,6 +420,7 @@ void Worker::ReportLoad() {
   if (observer_ == nullptr) return;
   observer_->OnQueueDepth(scheduler_.QueueDepth());
   observer_->OnActiveRows(device_name_, scheduler_.ActiveRows(index_));
+  observer_->OnDecodeQueue(device_name_, scheduler_.ItemsAt(index_, Stage::kDecode));
 }
 
 void Worker::Report(const Batch& batch, Pipelines pipelines, const SampleShape& shape,

@@ -119,6 +119,55 @@ SizeConditions NegativeSizes(const GenerateRequest& request, SizeConditions size
   return sizes;
 }
 
+// How many numbers the network is told: sizes and crop with the size of the crop, or with a score.
+constexpr int64_t kWithTarget = 6;
+
+// What the model is not told must be absent.
+void CheckIsTold(const GenerateRequest& request, const Model& model, FieldViolations& violations) {
+  if (model.spec.guidance_embedding && request.has_negative_prompt()) {
+    violations.Add("negative_prompt",
+                   "must be absent: this model reads the guidance scale itself and has no row for "
+                   "it");
+  }
+  if (!request.has_size_conditioning()) return;
+  if (model.spec.num_time_ids == 0) {
+    violations.Add("size_conditioning", "must be absent: this model is told no sizes");
+    return;
+  }
+  const auto& asked = request.size_conditioning();
+  const auto refuse = [&](bool present, const char* field, const char* why) {
+    if (present) violations.Add(absl::StrCat("size_conditioning.", field), why);
+  };
+  if (model.spec.num_time_ids == kWithTarget) {
+    constexpr char kNoScore[] = "must be absent: this model is told no score";
+    refuse(asked.has_aesthetic_score(), "aesthetic_score", kNoScore);
+    refuse(asked.has_negative_aesthetic_score(), "negative_aesthetic_score", kNoScore);
+  } else {
+    constexpr char kNoTarget[] = "must be absent: this model is told a score instead";
+    refuse(asked.has_target_height(), "target_height", kNoTarget);
+    refuse(asked.has_target_width(), "target_width", kNoTarget);
+  }
+}
+
+// Of a model that is told sizes.
+denoised::v1::SizeConditioning ToProto(const SizeConditions& sizes, const SizeConditions& negative,
+                                       int64_t num_time_ids) {
+  const auto pixels = [](int64_t size) { return static_cast<int32_t>(size); };
+  denoised::v1::SizeConditioning proto;
+  proto.set_original_height(pixels(sizes.original[0]));
+  proto.set_original_width(pixels(sizes.original[1]));
+  proto.set_crop_top(pixels(sizes.crop[0]));
+  proto.set_crop_left(pixels(sizes.crop[1]));
+  if (num_time_ids == kWithTarget) {
+    proto.set_target_height(pixels(sizes.target[0]));
+    proto.set_target_width(pixels(sizes.target[1]));
+  } else {
+    proto.set_aesthetic_score(sizes.aesthetic_score);
+    proto.set_negative_aesthetic_score(negative.aesthetic_score);
+  }
+  return proto;
+}
+
 }  // namespace
 
 ResolvedPrompts ResolvePrompts(const GenerateRequest& request, const Model& model,
@@ -131,6 +180,7 @@ ResolvedPrompts ResolvePrompts(const GenerateRequest& request, const Model& mode
     violations.Add("prompt_syntax",
                    absl::StrCat("unknown value ", static_cast<int>(request.prompt_syntax())));
   }
+  CheckIsTold(request, model, violations);
   violations.CheckRange("clip_skip", request.clip_skip(), 0, model.prompts->max_clip_skip());
   const Reader reader(request, *model.prompts, violations);
   TextRequest text{.prompt = reader.Read(
@@ -153,9 +203,13 @@ ResolvedPrompts ResolvePrompts(const GenerateRequest& request, const Model& mode
   if (text.prompt == nullptr || text.negative == nullptr) return {};
   ResolvedPrompts resolved{.conditioning = MakeTextConditioning(text, model.spec),
                            .prompt = TokensOf(*text.prompt),
-                           .negative_prompt = {}};
+                           .negative_prompt = {},
+                           .sizes = {}};
   if (has_negative && resolved.conditioning.unconditional != nullptr) {
     resolved.negative_prompt = TokensOf(*text.negative);
+  }
+  if (model.spec.num_time_ids > 0) {
+    resolved.sizes = ToProto(text.sizes, text.negative_sizes, model.spec.num_time_ids);
   }
   return resolved;
 }

@@ -15,6 +15,7 @@ struct ResolvedPrompts {
   Conditioning conditioning;  // with prompts that are not encoded yet
   denoised::v1::PromptTokens prompt;
   std::optional<denoised::v1::PromptTokens> negative_prompt;
+  std::optional<denoised::v1::SizeConditioning> sizes;  // defaults filled in
 };
 
 // Of a model that takes prompts, images of `picture` with `adapters`. Where something is in

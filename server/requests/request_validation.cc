@@ -207,6 +207,17 @@ denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Mod
   return accepted;
 }
 
+void AddPrompts(const GenerateRequest& request, const ResolvedPrompts& prompts,
+                denoised::v1::Accepted& accepted) {
+  *accepted.mutable_prompt() = prompts.prompt;
+  if (prompts.negative_prompt) *accepted.mutable_negative_prompt() = *prompts.negative_prompt;
+  accepted.set_prompt_syntax(request.prompt_syntax() == denoised::v1::PROMPT_SYNTAX_UNSPECIFIED
+                                 ? denoised::v1::PROMPT_SYNTAX_WEIGHTED
+                                 : request.prompt_syntax());
+  accepted.set_clip_skip(request.clip_skip());
+  if (prompts.sizes) *accepted.mutable_size_conditioning() = *prompts.sizes;
+}
+
 int RowSize(const SampleShape& shape, const SampleShape& own) {
   return static_cast<int>(std::max<int64_t>(1, (shape.numel() + own.numel() - 1) / own.numel()));
 }
@@ -268,10 +279,7 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   resolved.accepted.set_height(static_cast<int32_t>(picture.height));
   resolved.accepted.set_width(static_cast<int32_t>(picture.width));
   AddAdapters(request, resolved.accepted);
-  if (model->prompts != nullptr) *resolved.accepted.mutable_prompt() = prompts.prompt;
-  if (prompts.negative_prompt) {
-    *resolved.accepted.mutable_negative_prompt() = *prompts.negative_prompt;
-  }
+  if (model->prompts != nullptr) AddPrompts(request, prompts, resolved.accepted);
   return resolved;
 }
 

@@ -212,6 +212,13 @@ int Scheduler::ActiveRows(int worker) const {
   return loops_[worker].rows;
 }
 
+int Scheduler::ItemsAt(int worker, Stage stage) const {
+  const MutexLock lock(mutex_);
+  const Items& items = loops_[worker].items;
+  return static_cast<int>(std::count_if(items.begin(), items.end(),
+                                        [&](const auto& item) { return item->stage == stage; }));
+}
+
 Scheduler::Waiting Scheduler::WaitingRequests() const {
   Waiting waiting;
   for (const auto& [id, entry] : entries_) {

@@ -103,6 +103,8 @@ class Scheduler {
 
   int QueueDepth() const ABSL_LOCKS_EXCLUDED(mutex_);  // requests that have not started
   int ActiveRows(int worker) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // The items of the loop whose next turn is of `stage`. Called by the worker.
+  int ItemsAt(int worker, Stage stage) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   // A request that is not over.

@@ -71,6 +71,20 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                                                 kCountBuckets)),
       evaluation_seconds_(AddHistogram("denoised_evaluation_seconds", "Time of a network call.",
                                        kEvaluationSecondsBuckets)),
+      encode_seconds_(AddHistogram("denoised_encode_seconds",
+                                   "Time of a turn that encodes prompts or pictures.",
+                                   kEvaluationSecondsBuckets)),
+      decode_seconds_(AddHistogram("denoised_decode_seconds",
+                                   "Time that a device takes to decode an image.",
+                                   kEvaluationSecondsBuckets)),
+      decode_wait_seconds_(AddHistogram("denoised_decode_wait_seconds",
+                                        "What a denoised image waits for the device until it is "
+                                        "decoded.",
+                                        kEvaluationSecondsBuckets)),
+      decode_queue_(BuildGauge()
+                        .Name("denoised_decode_queue")
+                        .Help("Images that are denoised and not decoded yet.")
+                        .Register(*registry_)),
       queue_wait_seconds_(AddHistogram("denoised_queue_wait_seconds",
                                        "From acceptance to a request's first evaluation.",
                                        kRequestSecondsBuckets)),
@@ -117,6 +131,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       .Set(1);
   for (const std::string& device : devices) {
     active_rows_.Add({{"device", device}});
+    decode_queue_.Add({{"device", device}});
     evaluations_.Add({{"device", device}});
     failed_batches_.Add({{"device", device}});
     guidance_rows_saved_.Add({{"device", device}});
@@ -156,6 +171,19 @@ void Telemetry::OnEvaluation(const std::string& device, const EvaluationReport& 
   rows_per_evaluation_.Observe(report.rows);
   trajectories_per_evaluation_.Observe(report.trajectories);
   evaluation_seconds_.Observe(absl::ToDoubleSeconds(report.network));
+}
+
+void Telemetry::OnEncode(const std::string&, absl::Duration duration) {
+  encode_seconds_.Observe(absl::ToDoubleSeconds(duration));
+}
+
+void Telemetry::OnDecode(const std::string&, const DecodeReport& report) {
+  decode_seconds_.Observe(absl::ToDoubleSeconds(report.decoding));
+  decode_wait_seconds_.Observe(std::max(0.0, absl::ToDoubleSeconds(report.waiting)));
+}
+
+void Telemetry::OnDecodeQueue(const std::string& device, int images) {
+  decode_queue_.Add({{"device", device}}).Set(images);
 }
 
 void Telemetry::OnSlice(const std::string& device, absl::Duration duration) {

@@ -34,6 +34,9 @@ class Telemetry final : public EngineObserver {
   void OnBatchFailed(const std::string& device, const std::string& what) override;
   void OnCaptureFailed(const std::string& device, const std::string& what) override;
   void OnEvaluation(const std::string& device, const EvaluationReport& report) override;
+  void OnEncode(const std::string& device, absl::Duration duration) override;
+  void OnDecode(const std::string& device, const DecodeReport& report) override;
+  void OnDecodeQueue(const std::string& device, int images) override;
   void OnSlice(const std::string& device, absl::Duration duration) override;
   void OnTaskFailed(const std::string& device, const std::string& what) override;
 
@@ -83,6 +86,10 @@ class Telemetry final : public EngineObserver {
   prometheus::Histogram& rows_per_evaluation_;
   prometheus::Histogram& trajectories_per_evaluation_;
   prometheus::Histogram& evaluation_seconds_;
+  prometheus::Histogram& encode_seconds_;
+  prometheus::Histogram& decode_seconds_;
+  prometheus::Histogram& decode_wait_seconds_;
+  prometheus::Family<prometheus::Gauge>& decode_queue_;
 
   prometheus::Histogram& queue_wait_seconds_;
   prometheus::Histogram& time_to_first_frame_seconds_;

@@ -75,6 +75,9 @@ class SliceTimes : public EngineObserver {
   void OnBatchFailed(const std::string&, const std::string&) override {}
   void OnCaptureFailed(const std::string&, const std::string&) override {}
   void OnEvaluation(const std::string&, const EvaluationReport&) override {}
+  void OnEncode(const std::string&, absl::Duration) override {}
+  void OnDecode(const std::string&, const DecodeReport&) override {}
+  void OnDecodeQueue(const std::string&, int) override {}
   void OnSlice(const std::string&, absl::Duration duration) override {
     ++slices;
     seconds += absl::ToDoubleSeconds(duration);

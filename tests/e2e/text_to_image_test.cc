@@ -40,6 +40,8 @@ class TextToImageTest : public testing::Test {
     models_ = std::make_unique<ModelsFolder>();
     models_->AddPipeline("sd15-like")
         .AddPipeline("sdxl-like")
+        .AddPipeline("sdxl-refiner-like")
+        .AddPipeline("lcm-like")
         .AddPipeline("ldm-like")
         .AddPipeline("inpaint-9ch")
         .AddGuided();
@@ -144,6 +146,9 @@ TEST_F(TextToImageTest, AcceptedSaysWhatThePromptBecame) {
   EXPECT_EQ(accepted.height(), 32);
   EXPECT_EQ(accepted.width(), 48);
 
+  EXPECT_EQ(accepted.prompt_syntax(), v1::PROMPT_SYNTAX_WEIGHTED);
+  EXPECT_FALSE(accepted.has_size_conditioning());
+
   std::string words;
   for (int i = 0; i < 100; ++i) words += "a ";
   request.set_prompt(words);
@@ -152,6 +157,40 @@ TEST_F(TextToImageTest, AcceptedSaysWhatThePromptBecame) {
   EXPECT_EQ(accepted.prompt().tokens(), 100);
   EXPECT_EQ(accepted.prompt().chunks(), 2);
   EXPECT_EQ(accepted.negative_prompt().tokens(), 1);
+}
+
+TEST_F(TextToImageTest, AcceptedSaysWhichSizesTheModelIsTold) {
+  v1::GenerateRequest request = PromptRequest("sdxl-like", "a");
+  request.mutable_size_conditioning()->set_crop_left(5);
+  v1::SizeConditioning told =
+      Run(request).Of(v1::GenerateEvent::kAccepted).at(0).accepted().size_conditioning();
+  EXPECT_EQ(told.original_height(), 32);
+  EXPECT_EQ(told.crop_left(), 5);
+  EXPECT_EQ(told.target_width(), 32);
+  EXPECT_FALSE(told.has_aesthetic_score());
+  request = PromptRequest("sdxl-refiner-like", "a");
+  told = Run(request).Of(v1::GenerateEvent::kAccepted).at(0).accepted().size_conditioning();
+  EXPECT_EQ(told.aesthetic_score(), 6);
+  EXPECT_EQ(told.negative_aesthetic_score(), 2.5);
+  EXPECT_FALSE(told.has_target_width());
+}
+
+TEST_F(TextToImageTest, WhatAModelIsNotToldIsRefused) {
+  const auto refused = [](const char* model, const std::function<void(v1::GenerateRequest&)>& add) {
+    v1::GenerateRequest request = PromptRequest(model, "a");
+    add(request);
+    return ViolatedFields(Run(request).status);
+  };
+  EXPECT_THAT(refused("sd15-like", [](auto& r) { r.mutable_size_conditioning(); }),
+              ElementsAre("size_conditioning"));
+  EXPECT_THAT(
+      refused("sdxl-like", [](auto& r) { r.mutable_size_conditioning()->set_aesthetic_score(5); }),
+      ElementsAre("size_conditioning.aesthetic_score"));
+  EXPECT_THAT(refused("sdxl-refiner-like",
+                      [](auto& r) { r.mutable_size_conditioning()->set_target_width(64); }),
+              ElementsAre("size_conditioning.target_width"));
+  EXPECT_THAT(refused("lcm-like", [](auto& r) { r.set_negative_prompt("b"); }),
+              ElementsAre("negative_prompt"));
 }
 
 TEST_F(TextToImageTest, WeightsCountUnlessThePromptIsLiteral) {
@@ -283,8 +322,6 @@ TEST_F(TextToImageTest, BadRequestsNameTheirField) {
       {"a second negative prompt alone", "negative_prompt_2",
        [](auto& r) { r.set_negative_prompt_2("b"); }},
       {"a class", "class_label", [](auto& r) { r.set_class_label(0); }},
-      {"a huge crop", "size_conditioning.crop_top",
-       [](auto& r) { r.mutable_size_conditioning()->set_crop_top(1 << 30); }},
   };
   for (const BadCase& bad : cases) {
     v1::GenerateRequest request = PromptRequest("sd15-like", "a");
@@ -298,6 +335,9 @@ TEST_F(TextToImageTest, BadRequestsNameTheirField) {
     if (std::string(model) == "guided") request.set_class_label(0);
     EXPECT_THAT(ViolatedFields(Run(request).status), ElementsAre("prompt")) << model;
   }
+  v1::GenerateRequest huge_crop = PromptRequest("sdxl-like", "a");
+  huge_crop.mutable_size_conditioning()->set_crop_top(1 << 30);
+  EXPECT_THAT(ViolatedFields(Run(huge_crop).status), ElementsAre("size_conditioning.crop_top"));
   EXPECT_TRUE(Run(PromptRequest("sd15-like", "")).status.ok()) << "an empty prompt is one";
 }
 

@@ -61,6 +61,9 @@ class FailureObserver : public EngineObserver {
     failed_captures.push_back(device + ": " + what);
   }
   void OnEvaluation(const std::string&, const EvaluationReport&) override {}
+  void OnEncode(const std::string&, absl::Duration) override {}
+  void OnDecode(const std::string&, const DecodeReport&) override {}
+  void OnDecodeQueue(const std::string&, int) override {}
   void OnSlice(const std::string&, absl::Duration) override {}
   void OnTaskFailed(const std::string&, const std::string&) override {}
 

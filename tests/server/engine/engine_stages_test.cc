@@ -120,6 +120,48 @@ TEST_F(EngineStagesTest, ImagesAreDecoded) {
   EXPECT_EQ(codec_->decoded, 1);
 }
 
+// What the observer hears of the stages around evaluations.
+class StageObserver : public EngineObserver {
+ public:
+  void OnQueueDepth(int) override {}
+  void OnActiveRows(const std::string&, int) override {}
+  void OnBatchFailed(const std::string&, const std::string&) override {}
+  void OnCaptureFailed(const std::string&, const std::string&) override {}
+  void OnEvaluation(const std::string&, const EvaluationReport&) override {}
+  void OnEncode(const std::string&, absl::Duration duration) override {
+    EXPECT_GE(duration, absl::ZeroDuration());
+    ++encodes;
+  }
+  void OnDecode(const std::string&, const DecodeReport& report) override {
+    EXPECT_GT(report.decoding, absl::ZeroDuration());
+    EXPECT_GE(report.waiting, absl::ZeroDuration());
+    ++decodes;
+  }
+  void OnDecodeQueue(const std::string&, int images) override {
+    longest_queue = std::max(longest_queue.load(), images);
+    queue = images;
+  }
+  void OnSlice(const std::string&, absl::Duration) override {}
+  void OnTaskFailed(const std::string&, const std::string&) override {}
+
+  std::atomic<int> encodes = 0, decodes = 0, longest_queue = 0, queue = 0;
+};
+
+TEST_F(EngineStagesTest, StagesAreReported) {
+  StageObserver observer;
+  {
+    Engine engine({}, Clock::Real(), &observer);
+    GenerationRequest request = Prompted(7);
+    request.count = 4;
+    ASSERT_TRUE(Submit(engine, request)->WaitUntilFinished().ok());
+    engine.Drain(absl::InfiniteFuture());
+  }
+  EXPECT_GE(observer.encodes, 1);
+  EXPECT_EQ(observer.decodes, 4);
+  EXPECT_EQ(observer.longest_queue, 4) << "they are denoised together";
+  EXPECT_EQ(observer.queue, 0);
+}
+
 TEST_F(EngineStagesTest, PicturesThatRequestsBringAreEncoded) {
   Engine engine({}, Clock::Real(), nullptr);
   GenerationRequest request = Request(7);

@@ -54,6 +54,9 @@ class TaskObserver : public EngineObserver {
   void OnBatchFailed(const std::string&, const std::string&) override {}
   void OnCaptureFailed(const std::string&, const std::string&) override {}
   void OnEvaluation(const std::string&, const EvaluationReport&) override {}
+  void OnEncode(const std::string&, absl::Duration) override {}
+  void OnDecode(const std::string&, const DecodeReport&) override {}
+  void OnDecodeQueue(const std::string&, int) override {}
   void OnSlice(const std::string& device, absl::Duration duration) override {
     EXPECT_FALSE(device.empty());
     EXPECT_GE(duration, absl::ZeroDuration());

@@ -51,6 +51,9 @@ class CountingObserver : public EngineObserver {
     most_trajectories = std::max(most_trajectories.load(), report.trajectories);
     most_rows = std::max(most_rows.load(), report.rows);
   }
+  void OnEncode(const std::string&, absl::Duration) override {}
+  void OnDecode(const std::string&, const DecodeReport&) override {}
+  void OnDecodeQueue(const std::string&, int) override {}
   void OnSlice(const std::string&, absl::Duration) override {}
   void OnTaskFailed(const std::string&, const std::string&) override {}
 

@@ -34,7 +34,9 @@ TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
         "denoised_guidance_rows_saved_total", "denoised_requests_total",
         "denoised_generations_total", "denoised_diffusions_total", "denoised_images_total",
         "denoised_training_seconds_total", "denoised_failed_tasks_total", "denoised_models_loaded",
-        "denoised_rows_per_evaluation_count", "denoised_time_to_first_frame_seconds_count"}) {
+        "denoised_decode_queue", "denoised_decode_seconds_count", "denoised_encode_seconds_count",
+        "denoised_adapter_memory_bytes", "denoised_rows_per_evaluation_count",
+        "denoised_time_to_first_frame_seconds_count"}) {
     EXPECT_TRUE(page.Has(name)) << name;
     EXPECT_EQ(page.Sum(name), 0) << name;
   }
@@ -55,6 +57,12 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
                                   .total = absl::Milliseconds(150)});
   telemetry_.OnBatchFailed("cpu", "out of memory");
   telemetry_.OnCaptureFailed("cpu", "out of memory");  // a line in the log, and no metric
+  telemetry_.OnEncode("cpu", absl::Milliseconds(30));
+  telemetry_.OnDecode("cpu", {.decoding = absl::Seconds(2), .waiting = absl::Seconds(3)});
+  telemetry_.OnDecodeQueue("cpu", 7);
+  telemetry_.AdapterMemory(1 << 20);
+  telemetry_.AdapterLoaded(true);
+  telemetry_.AdapterLoaded(false);
   telemetry_.OnSlice("cpu", absl::Milliseconds(300));
   telemetry_.OnSlice("cpu", absl::Milliseconds(200));
   telemetry_.OnTaskFailed("cpu", "out of memory");
@@ -68,6 +76,13 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   EXPECT_EQ(page.Sum("denoised_trajectories_per_evaluation_sum"), 3);
   EXPECT_NEAR(page.Sum("denoised_evaluation_seconds_sum"), 1.0, 1e-9);
   EXPECT_NEAR(page.Sum("denoised_worker_overhead_seconds_total"), 0.15, 1e-9);
+  EXPECT_NEAR(page.Sum("denoised_encode_seconds_sum"), 0.03, 1e-9);
+  EXPECT_NEAR(page.Sum("denoised_decode_seconds_sum"), 2, 1e-9);
+  EXPECT_NEAR(page.Sum("denoised_decode_wait_seconds_sum"), 3, 1e-9);
+  EXPECT_EQ(page.Sum("denoised_decode_queue", {{"device", "cpu"}}), 7);
+  EXPECT_EQ(page.Sum("denoised_adapter_memory_bytes"), 1 << 20);
+  EXPECT_EQ(page.Sum("denoised_adapter_loads_total", {{"outcome", "loaded"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_adapter_loads_total", {{"outcome", "failed"}}), 1);
   EXPECT_NEAR(page.Sum("denoised_training_seconds_total", {{"device", "cpu"}}), 0.5, 1e-9);
   EXPECT_EQ(page.Sum("denoised_failed_tasks_total", {{"device", "cpu"}}), 1);
 }
