@@ -36,8 +36,14 @@ Sha256::Sha256() : context_(std::make_unique<Context>()) {
 Sha256::~Sha256() = default;
 
 void Sha256::AddPart(std::string_view name, std::string_view content) {
-  AddSized(name);
-  AddSized(content);
+  BeginPart(name, content.size());
+  Update(content);
+}
+
+void Sha256::BeginPart(std::string_view name, size_t size) {
+  AddSize(name.size());
+  Update(name);
+  AddSize(size);
 }
 
 std::string Sha256::Finish() {
@@ -51,11 +57,10 @@ void Sha256::Update(std::string_view bytes) {
   Check(EVP_DigestUpdate(context_->handle, bytes.data(), bytes.size()));
 }
 
-void Sha256::AddSized(std::string_view bytes) {
-  char size[8];
-  for (int i = 0; i < 8; ++i) size[i] = static_cast<char>(uint64_t{bytes.size()} >> (8 * i));
-  Update({size, sizeof(size)});
-  Update(bytes);
+void Sha256::AddSize(size_t size) {
+  char bytes[8];
+  for (int i = 0; i < 8; ++i) bytes[i] = static_cast<char>(uint64_t{size} >> (8 * i));
+  Update({bytes, sizeof(bytes)});
 }
 
 absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path,

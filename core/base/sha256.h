@@ -1,6 +1,7 @@
 // SHA-256 of streams, files and named parts.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -22,12 +23,14 @@ class Sha256 {
 
   // Appends a part, including the lengths, so that different lists of parts hash differently.
   void AddPart(std::string_view name, std::string_view content);
+  // The same, of a part whose content of `size` bytes follows through Update.
+  void BeginPart(std::string_view name, size_t size);
 
   // Returns the hash in lower-case hexadecimal. Call it once, last.
   std::string Finish();
 
  private:
-  void AddSized(std::string_view bytes);
+  void AddSize(size_t size);
 
   struct Context;
   std::unique_ptr<Context> context_;

@@ -35,6 +35,11 @@ bool OverflowsInHalf(const AutoencoderKLConfig& config) { return config.force_up
 bool OverflowsInHalf(const AutoencoderTinyConfig&) { return false; }
 bool OverflowsInHalf(const VQModelConfig& config) { return config.force_upcast; }
 
+template <typename Config>
+at::ScalarType DtypeOf(const Config& config, at::ScalarType dtype) {
+  return dtype == at::kHalf && OverflowsInHalf(config) ? at::kFloat : dtype;
+}
+
 CodecSpec SpecOf(const AutoencoderKLConfig& config) {
   return {.picture_channels = config.blocks.picture_channels,
           .latent_channels = config.blocks.latent_channels,
@@ -122,7 +127,7 @@ class Autoencoder final : public Codec, public std::enable_shared_from_this<Auto
   }
 
   std::shared_ptr<const Codec> To(at::Device device, at::ScalarType dtype) const override {
-    if (dtype == at::kHalf && OverflowsInHalf(config_)) dtype = at::kFloat;
+    dtype = DtypeOf(config_, dtype);
     if (device == device_ && dtype == dtype_) return this->shared_from_this();
     nn::WeightReader reader(parameters_, device, dtype);
     return std::make_shared<Autoencoder>(config_, reader, device, dtype, options_);
@@ -176,18 +181,24 @@ nn::WeightInitializer CollectWeights(const AutoencoderConfig& config) {
 }  // namespace codec
 
 absl::StatusOr<std::shared_ptr<const Codec>> CreateCodec(const AutoencoderConfig& config,
-                                                         const StateDict& weights,
-                                                         const CodecOptions& options) {
-  nn::WeightReader reader(weights, at::kCPU, at::kFloat);
+                                                         const NamedTensors& weights,
+                                                         const CodecOptions& options,
+                                                         const Placement& placement) {
+  const at::Device device = placement.device;
+  const at::ScalarType dtype = CodecDtype(config, placement.dtype);
+  nn::WeightReader reader(weights, device, dtype);
   std::shared_ptr<const Codec> codec = std::visit(
       [&](const auto& parsed) -> std::shared_ptr<const Codec> {
         using Config = std::decay_t<decltype(parsed)>;
-        return std::make_shared<codec::Autoencoder<Config>>(parsed, reader, at::kCPU, at::kFloat,
-                                                            options);
+        return std::make_shared<codec::Autoencoder<Config>>(parsed, reader, device, dtype, options);
       },
       config);
   RETURN_IF_ERROR(reader.Finish());
   return codec;
+}
+
+at::ScalarType CodecDtype(const AutoencoderConfig& config, at::ScalarType dtype) {
+  return std::visit([&](const auto& parsed) { return codec::DtypeOf(parsed, dtype); }, config);
 }
 
 CodecSpec CodecSpecOf(const AutoencoderConfig& config) {

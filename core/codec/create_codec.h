@@ -7,7 +7,9 @@
 #include "absl/status/statusor.h"
 #include "core/codec/autoencoder_config.h"
 #include "core/codec/codec.h"
+#include "core/nn/placement.h"
 #include "core/nn/state_dict.h"
+#include "core/nn/stored_tensor.h"
 
 namespace denoise {
 
@@ -22,22 +24,25 @@ struct CodecOptions {
   bool use_shift_factor = false;  // shift_factor
 };
 
-// Builds the codec on the CPU in float32, from weights on the CPU in any floating-point dtype.
-// InvalidArgument lists missing, unexpected and misshapen tensors by name. Attention layers may
-// have new (to_q ...) or old (query ...) names and be linear layers or 1x1 convolutions.
+// Builds the codec at `placement` as CreateUNet2D builds a network. Attention layers may have new
+// (to_q ...) or old (query ...) names and be linear layers or 1x1 convolutions.
 //
 // With statistics, Decode undoes x = (latents - mean) * scaling_factor / std; with the shift
 // factor, x = (latents - shift_factor) * scaling_factor; otherwise x = latents * scaling_factor.
 // Statistics count over the shift factor.
 //
-// If the configuration says `force_upcast`, To() float16 gives a codec in float32. bfloat16 has
-// float32's range and is not changed. As in the library, AutoencoderTiny never says so.
+// If the configuration says `force_upcast`, a codec in float16 is one in float32 instead. bfloat16
+// has float32's range and is not changed. As in the library, AutoencoderTiny never says so.
 //
 // On the CPU, decoding a picture needs memory for about four times its widest layer: 1024 x 1024
 // pixels of a decoder with 256 channels at that resolution take 4 GiB. See tiled_pass.h for less.
 absl::StatusOr<std::shared_ptr<const Codec>> CreateCodec(const AutoencoderConfig& config,
-                                                         const StateDict& weights,
-                                                         const CodecOptions& options);
+                                                         const NamedTensors& weights,
+                                                         const CodecOptions& options,
+                                                         const Placement& placement = {});
+
+// What a codec of `config` computes in where `dtype` is asked for.
+at::ScalarType CodecDtype(const AutoencoderConfig& config, at::ScalarType dtype);
 
 // What a codec of `config` will be, with its number of weights, without making it.
 CodecSpec CodecSpecOf(const AutoencoderConfig& config);

@@ -12,6 +12,7 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "core/device/device_runtime.h"
@@ -135,6 +136,19 @@ class CudaRuntime : public DeviceRuntime {
         capture_stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
 
   at::Device device() const override { return device_; }
+
+  // What LibTorch's cache holds without a tensor in it is free, too.
+  std::optional<DeviceMemory> Memory() const override {
+    namespace allocator = c10::cuda::CUDACachingAllocator;
+    const c10::cuda::CUDAGuard device(device_);
+    size_t free = 0, total = 0;
+    C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    const auto stats = allocator::getDeviceStats(device_.index());
+    constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    const int64_t cached = stats.reserved_bytes[kAll].current - stats.allocated_bytes[kAll].current;
+    return DeviceMemory{.free_bytes = static_cast<int64_t>(free) + cached,
+                        .total_bytes = static_cast<int64_t>(total)};
+  }
 
   // LibTorch's cache of pinned memory gives a block out again only once its uploads are over.
   at::Tensor HostTensor(at::IntArrayRef sizes, at::ScalarType dtype) override {

@@ -8,6 +8,8 @@
 #include <map>
 #include <utility>
 
+#include "core/device/host_memory.h"
+
 namespace denoise {
 namespace {
 
@@ -32,6 +34,9 @@ class PlainRuntime : public DeviceRuntime {
   explicit PlainRuntime(at::Device device) : device_(device) {}
 
   at::Device device() const override { return device_; }
+  std::optional<DeviceMemory> Memory() const override {
+    return device_.is_cpu() ? HostMemory() : std::nullopt;
+  }
   at::Tensor HostTensor(at::IntArrayRef sizes, at::ScalarType dtype) override {
     return at::empty(sizes, at::TensorOptions().dtype(dtype));
   }

@@ -8,8 +8,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "absl/time/time.h"
 
@@ -34,6 +36,12 @@ class DeviceGraph {
   virtual void Replay() = 0;
 };
 
+// What a device has for tensors.
+struct DeviceMemory {
+  int64_t free_bytes = 0;
+  int64_t total_bytes = 0;
+};
+
 // Used by one thread at a time, on that thread's current stream. All methods throw c10::Error where
 // the device fails.
 class DeviceRuntime {
@@ -41,6 +49,8 @@ class DeviceRuntime {
   virtual ~DeviceRuntime() = default;
 
   virtual at::Device device() const = 0;
+  // nullopt where it is not known.
+  virtual std::optional<DeviceMemory> Memory() const { return std::nullopt; }
 
   // Uninitialised host memory that uploads fast: pinned where the device has its own memory.
   // May be released while an upload from it still runs.

@@ -9,18 +9,16 @@
 #include "absl/strings/str_cat.h"
 
 namespace denoise {
-namespace {
 
 // The allocator of the CPU throws a plain c10::Error: "can't allocate memory", "not enough memory".
 // So do calls of CUDA that bypass LibTorch's allocator, as the making of graphs does.
-bool RanOutOfMemory(const std::exception& error, const std::string& text) {
+bool IsOutOfMemory(const std::exception& error) {
+  const std::string text = DescribeError(error);
   return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
          dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
          absl::StrContains(text, "DefaultCPUAllocator") ||
          absl::StrContains(text, "CUDA error: out of memory");
 }
-
-}  // namespace
 
 std::string DescribeError(const std::exception& error) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
@@ -31,7 +29,7 @@ std::string DescribeError(const std::exception& error) {
 
 absl::Status DeviceError(const std::exception& error) {
   const std::string text = DescribeError(error);
-  if (RanOutOfMemory(error, text)) {
+  if (IsOutOfMemory(error)) {
     return absl::ResourceExhaustedError(absl::StrCat("the device is out of memory: ", text));
   }
   return absl::InternalError(absl::StrCat("the device failed: ", text));

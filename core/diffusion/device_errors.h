@@ -11,6 +11,9 @@ namespace denoise {
 // What `error` says, in one line; a c10::Error's own what() holds a stack trace. For the log.
 std::string DescribeError(const std::exception& error);
 
+// Whether a device, or the host, had no memory left.
+bool IsOutOfMemory(const std::exception& error);
+
 // ResourceExhausted where memory ran out, else Internal; says what `error` says.
 absl::Status DeviceError(const std::exception& error);
 

@@ -12,14 +12,10 @@ namespace {
 
 constexpr size_t kVersionDigits = 32;  // 128 bits
 
-absl::StatusOr<std::shared_ptr<const Network>> Load(const ParsedModel& model,
-                                                    const UNet2DOptions& options) {
-  // The network copies its weights; nothing refers to the bytes of the files afterwards.
-  absl::StatusOr<std::shared_ptr<const Network>> network =
-      CreateUNet2D(model.description().unet, model.weights().tensors, options);
-  if (!network.ok()) return InFile(model.weights().file, network.status());
-  RETURN_IF_ERROR(InFile(model.weights().file, CheckFinite(model.weights().tensors)));
-  return network;
+absl::StatusOr<Checkpoint> Load(const ParsedModel& model, const UNet2DOptions& options) {
+  ASSIGN_OR_RETURN(auto network, LoadNetwork(model, options));
+  ASSIGN_OR_RETURN(std::string version, VersionOf(model));
+  return Checkpoint{model.description(), std::move(network), std::move(version)};
 }
 
 }  // namespace
@@ -27,21 +23,24 @@ absl::StatusOr<std::shared_ptr<const Network>> Load(const ParsedModel& model,
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
                                           const UNet2DOptions& options) {
   ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Open(folder));
-  ASSIGN_OR_RETURN(auto network, LoadNetwork(model, options));
-  return Checkpoint{model.description(), std::move(network), VersionOf(model)};
-}
-
-absl::StatusOr<std::shared_ptr<const Network>> LoadNetwork(const ParsedModel& model,
-                                                           const UNet2DOptions& options) {
   return WithoutExceptions([&] { return Load(model, options); });
 }
 
-std::string VersionOf(const ParsedModel& model) {
+absl::StatusOr<std::shared_ptr<const Network>> LoadNetwork(const ParsedModel& model,
+                                                           const UNet2DOptions& options,
+                                                           const Placement& placement) {
+  return InFile(model.weights().file, CreateUNet2D(model.description().unet,
+                                                   model.weights().tensors, options, placement));
+}
+
+absl::StatusOr<std::string> VersionOf(const ParsedModel& model) {
   Sha256 hash;
   hash.AddPart(model.names().model_index, model.texts().model_index);
   hash.AddPart(model.names().unet_config, model.texts().unet_config);
   hash.AddPart(model.names().scheduler_config, model.texts().scheduler_config);
-  for (const auto& [name, file] : model.weights().files) hash.AddPart(name, file.bytes());
+  for (const auto& [name, file] : model.weights().files) {
+    RETURN_IF_ERROR(InFile(name, file.AddTo(hash, name)));
+  }
   return hash.Finish().substr(0, kVersionDigits);
 }
 

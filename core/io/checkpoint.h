@@ -24,17 +24,21 @@ struct Checkpoint : ModelDescription {
 // variance and channels, timesteps), or weights that are not finite; tensors are named.
 //
 // Weights are diffusion_pytorch_model.safetensors, the shards of its .index.json, or the .fp16
-// variant. The network keeps copies, so files may change or disappear afterwards. Symbolic links
+// variant. The network keeps copies, so files may change or disappear afterwards; Aborted: they
+// were written to while they were read. Symbolic links
 // are followed, because caches of downloaded models and mounted volumes consist of them; only
 // regular files are read, and messages never quote them.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::filesystem::path& folder,
                                           const UNet2DOptions& options);
 
-// The network of a model that was opened.
+// The network of a model that was opened, read straight to `placement`. Throws c10::Error if there
+// is no such device or it is out of memory.
 absl::StatusOr<std::shared_ptr<const Network>> LoadNetwork(const ParsedModel& model,
-                                                           const UNet2DOptions& options);
+                                                           const UNet2DOptions& options,
+                                                           const Placement& placement = {});
 
-// Checkpoint::version of a model that was opened. Reads every byte of it.
-std::string VersionOf(const ParsedModel& model);
+// Checkpoint::version of a model that was opened. Reads every byte of its files. Errors name the
+// file that cannot be read.
+absl::StatusOr<std::string> VersionOf(const ParsedModel& model);
 
 }  // namespace denoise

@@ -169,10 +169,9 @@ absl::StatusOr<ParsedModel> ParsedModel::Open(const std::filesystem::path& path)
   ASSIGN_OR_RETURN(ParsedModel model, OpenConfigs(path));
   return WithoutExceptions([&]() -> absl::StatusOr<ParsedModel> {
     ASSIGN_OR_RETURN(const ModelFolder folder, ModelFolder::Open(path));
-    ASSIGN_OR_RETURN(
-        Weights weights,
-        denoise::LoadWeights(folder, ComponentPrefix(folder, kUnet), "diffusion_pytorch_model",
-                             MaxWeightsBytes(model.description().unet)));
+    ASSIGN_OR_RETURN(Weights weights,
+                     OpenWeights(folder, ComponentPrefix(folder, kUnet), "diffusion_pytorch_model",
+                                 MaxWeightsBytes(model.description().unet)));
     model.weights_ = std::make_shared<Weights>(std::move(weights));
     return std::move(model);
   });
@@ -180,16 +179,12 @@ absl::StatusOr<ParsedModel> ParsedModel::Open(const std::filesystem::path& path)
 
 absl::StatusOr<StateDict> ParsedModel::LoadWeights() const {
   return WithoutExceptions([&]() -> absl::StatusOr<StateDict> {
-    ASSIGN_OR_RETURN(
-        StateDict loaded,
-        Named(weights_->file, CanonicalUNet2DWeights(description_.unet, weights_->tensors)));
-    RETURN_IF_ERROR(InFile(weights_->file, CheckFinite(loaded)));
-    return loaded;
+    return Named(weights_->file, CanonicalUNet2DWeights(description_.unet, weights_->tensors));
   });
 }
 
 void ParsedModel::SetWeights(StateDict weights) {
-  weights_ = std::make_shared<Weights>(Weights{.tensors = std::move(weights)});
+  weights_ = std::make_shared<Weights>(Weights{.tensors = Stored(weights)});
 }
 
 }  // namespace denoise

@@ -55,7 +55,8 @@ class ParsedModel {
   // classes, learned variance and channels, timesteps). There are no weights yet.
   static absl::StatusOr<ParsedModel> Parse(ModelTexts texts, const ModelFileNames& names = {});
 
-  // Parses the texts of `folder` and reads its weights, with the errors of LoadCheckpoint.
+  // Parses the texts of `folder` and opens the files of its weights, of which only the headers are
+  // read. Errors are those of LoadCheckpoint.
   static absl::StatusOr<ParsedModel> Open(const std::filesystem::path& folder);
   // The same without weights: cheap, however large they are.
   static absl::StatusOr<ParsedModel> OpenConfigs(const std::filesystem::path& folder);
@@ -68,6 +69,7 @@ class ParsedModel {
   const Weights& weights() const { return *weights_; }
   // The weights as they are trained: float32 on the CPU under their current names, in storage of
   // their own. InvalidArgument names the weights that are missing, do not fit or are not finite.
+  // Aborted: their files have been written to since they were opened.
   absl::StatusOr<StateDict> LoadWeights() const;
 
   void SetWeights(StateDict weights);

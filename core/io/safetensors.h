@@ -12,31 +12,37 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/files/file_content.h"
+#include "core/base/sha256.h"
+#include "core/files/open_file.h"
 #include "core/io/safetensors_header.h"
+#include "core/nn/stored_tensor.h"
 
 namespace denoise {
 
-// An open file. Immutable and thread-safe; copies share its bytes.
+// An open file, of which only the header is in memory. Immutable and thread-safe; copies share it.
 class SafetensorsFile {
  public:
-  // Errors as those of FileContent::Read and ParseSafetensorsHeader.
+  // Errors as those of OpenFile::Open and ParseSafetensorsHeader.
   static absl::StatusOr<SafetensorsFile> Open(
       const std::filesystem::path& path, size_t bytes_max = std::numeric_limits<size_t>::max());
 
   const SafetensorsHeader& header() const { return header_; }
-  std::string_view bytes() const { return file_->bytes(); }
+  size_t size() const { return file_->size(); }  // in bytes
 
-  // A tensor on the CPU, of dtype F64, F32, F16 or BF16. It is a view of the file's bytes, which it
-  // keeps alive and which must not be written to; a tensor that is not aligned is copied. NotFound:
-  // no such tensor. InvalidArgument: any other dtype.
+  // A tensor of dtype F64, F32, F16 or BF16, which keeps the file open. NotFound: no such tensor.
+  // InvalidArgument: any other dtype. Reading the tensor fails with the errors of OpenFile::Read.
+  absl::StatusOr<StoredTensor> Find(const std::string& name) const;
+  // The same, read to memory of its own on the CPU.
   absl::StatusOr<at::Tensor> Get(const std::string& name) const;
 
+  // Adds all bytes to `hash`, as a part of this name. Errors are those of OpenFile::Read.
+  absl::Status AddTo(Sha256& hash, std::string_view name) const;
+
  private:
-  SafetensorsFile(std::shared_ptr<const FileContent> file, SafetensorsHeader header)
+  SafetensorsFile(std::shared_ptr<const OpenFile> file, SafetensorsHeader header)
       : file_(std::move(file)), header_(std::move(header)) {}
 
-  std::shared_ptr<const FileContent> file_;
+  std::shared_ptr<const OpenFile> file_;
   SafetensorsHeader header_;
 };
 

@@ -31,26 +31,31 @@ absl::Status Malformed(const Parts&... parts) {
 
 constexpr char kTruncated[] = "the file is truncated, copy or download it again";
 
-// The text of the header, checked to lie within the file.
-absl::StatusOr<std::string_view> FindHeader(std::string_view file) {
-  if (file.size() < kSizeBytes) return Malformed("shorter than the 8 bytes of its header size");
+// The size of the header's text, checked to lie within the file.
+absl::StatusOr<size_t> HeaderSize(std::string_view beginning, size_t file_size) {
+  if (file_size < kSizeBytes) return Malformed("shorter than the 8 bytes of its header size");
   uint64_t size = 0;
   for (size_t i = 0; i < kSizeBytes; ++i) {
-    size |= uint64_t{static_cast<uint8_t>(file[i])} << (8 * i);
+    size |= uint64_t{static_cast<uint8_t>(beginning[i])} << (8 * i);
   }
   if (size > kMaxHeaderBytes) {
     return Malformed("a header of ", size, " bytes is larger than ", kMaxHeaderBytes);
   }
-  if (size > file.size() - kSizeBytes)
+  if (size > file_size - kSizeBytes)
     return Malformed("the header ends beyond the end of the file: ", kTruncated);
-  const std::string_view text = file.substr(kSizeBytes, size);
+  return size;
+}
+
+absl::StatusOr<std::string_view> FindHeader(std::string_view beginning, size_t file_size) {
+  ASSIGN_OR_RETURN(const size_t size, HeaderSize(beginning, file_size));
+  const std::string_view text = beginning.substr(kSizeBytes, size);
   if (!text.starts_with('{')) return Malformed("the header does not begin with {");
   return text;
 }
 
-// The same, of a whole file. If it has no header, the error says what kind of file it is instead.
-absl::StatusOr<std::string_view> HeaderText(std::string_view file) {
-  absl::StatusOr<std::string_view> text = FindHeader(file);
+// The text of the header. If there is none, the error says what kind of file it is instead.
+absl::StatusOr<std::string_view> HeaderText(std::string_view file, size_t file_size) {
+  absl::StatusOr<std::string_view> text = FindHeader(file, file_size);
   if (text.ok()) return text;
   if (file.size() > kSizeBytes && file[kSizeBytes] == '{') return text;  // a part of one
   if (const auto kind = ForeignKind(file)) return Malformed(*kind);
@@ -166,12 +171,18 @@ absl::Status CheckCoverage(const std::map<std::string, Entry>& tensors, size_t d
 
 }  // namespace
 
-absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view file) {
-  ASSIGN_OR_RETURN(const std::string_view text, HeaderText(file));
+size_t SafetensorsHeaderEnd(std::string_view beginning, size_t file_size) {
+  const absl::StatusOr<size_t> size = HeaderSize(beginning, file_size);
+  return size.ok() ? kSizeBytes + *size : 0;
+}
+
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view beginning,
+                                                         size_t file_size) {
+  ASSIGN_OR_RETURN(const std::string_view text, HeaderText(beginning, file_size));
   absl::StatusOr<Json> json = ParseStrictJson(text, kHeaderOptions);
   if (!json.ok()) return Malformed("header: ", json.status().message());
   SafetensorsHeader header{.data_offset = kSizeBytes + text.size()};
-  const size_t data_size = file.size() - header.data_offset;
+  const size_t data_size = file_size - header.data_offset;
   for (const auto& [name, value] : json->items()) {
     if (name == kMetadataKey) {
       ASSIGN_OR_RETURN(header.metadata, ParseMetadata(value));
@@ -183,6 +194,10 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view file) 
   }
   RETURN_IF_ERROR(CheckCoverage(header.tensors, data_size));
   return header;
+}
+
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view file) {
+  return ParseSafetensorsHeader(file, file.size());
 }
 
 }  // namespace denoise

@@ -31,10 +31,18 @@ struct SafetensorsHeader {
   size_t data_offset = 0;  // where the data begins in the file
 };
 
-// `file` is a whole file, and hostile. InvalidArgument names the tensor or key that breaks a rule
+// How many bytes of a file of `file_size` bytes the header takes, with its size. `beginning` has the
+// first 8 of them. 0: no header begins so.
+size_t SafetensorsHeaderEnd(std::string_view beginning, size_t file_size);
+
+// `beginning` is that of a file of `file_size` bytes: all of it, or at least the header. It is
+// hostile. InvalidArgument names the tensor or key that breaks a rule
 // of the format: header size beyond 100 MB or the file, anything but a JSON object, duplicate keys,
 // unknown dtypes, sizes that overflow or contradict the offsets, overlaps, holes, or data that
 // belongs to no tensor. For a file of another kind, the error names that kind (foreign_file.h).
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view beginning,
+                                                         size_t file_size);
+// The same, of a whole file.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view file);
 
 }  // namespace denoise

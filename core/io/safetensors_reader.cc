@@ -1,7 +1,6 @@
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 
-#include <cstring>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,15 +10,60 @@
 #include "core/io/safetensors_dtype.h"
 
 namespace denoise {
+namespace {
+
+constexpr int64_t kPieceNumbers = int64_t{1} << 18;
+constexpr size_t kHashedBytes = size_t{1} << 20;
+// Enough for the headers of most files, and to see what another kind of file is.
+constexpr size_t kBeginningBytes = size_t{1} << 18;
+
+class FileSource final : public TensorSource {
+ public:
+  FileSource(std::shared_ptr<const OpenFile> file, size_t offset, at::ScalarType dtype)
+      : file_(std::move(file)), offset_(offset), dtype_(dtype) {}
+
+  absl::Status Read(int64_t first, int64_t count, const Take& take) const override {
+    const at::Tensor buffer = at::empty({std::min(count, kPieceNumbers)}, dtype_);
+    const size_t size = buffer.element_size();
+    for (int64_t done = 0; done < count;) {
+      const at::Tensor piece = buffer.narrow(0, 0, std::min(kPieceNumbers, count - done));
+      RETURN_IF_ERROR(file_->Read(offset_ + static_cast<size_t>(first + done) * size,
+                                  static_cast<size_t>(piece.numel()) * size,
+                                  static_cast<char*>(piece.data_ptr())));
+      take(piece);
+      done += piece.numel();
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::shared_ptr<const OpenFile> file_;
+  const size_t offset_;
+  const at::ScalarType dtype_;
+};
+
+// At least the header, if there is one.
+absl::StatusOr<std::string> ReadBeginning(const OpenFile& file) {
+  std::string bytes(std::min(file.size(), kBeginningBytes), '\0');
+  RETURN_IF_ERROR(file.Read(0, bytes.size(), bytes.data()));
+  const size_t had = bytes.size(), end = SafetensorsHeaderEnd(bytes, file.size());
+  if (end <= had) return bytes;
+  bytes.resize(end);
+  RETURN_IF_ERROR(file.Read(had, end - had, bytes.data() + had));
+  return bytes;
+}
+
+}  // namespace
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::filesystem::path& path,
                                                       size_t bytes_max) {
-  ASSIGN_OR_RETURN(std::shared_ptr<const FileContent> file, FileContent::Read(path, bytes_max));
-  ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(file->bytes()));
+  ASSIGN_OR_RETURN(std::shared_ptr<const OpenFile> file, OpenFile::Open(path, bytes_max));
+  ASSIGN_OR_RETURN(const std::string beginning, ReadBeginning(*file));
+  ASSIGN_OR_RETURN(SafetensorsHeader header, ParseSafetensorsHeader(beginning, file->size()));
   return SafetensorsFile(std::move(file), std::move(header));
 }
 
-absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name) const {
+absl::StatusOr<StoredTensor> SafetensorsFile::Find(const std::string& name) const {
   const auto found = header_.tensors.find(name);
   if (found == header_.tensors.end())
     return absl::NotFoundError(absl::StrCat("no tensor ", Quoted(name)));
@@ -30,15 +74,26 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name) const {
                                                    entry.dtype,
                                                    "; weights are F64, F32, F16 or BF16"));
   }
-  const char* data = bytes().data() + header_.data_offset + entry.begin;
-  if (entry.begin == entry.end || reinterpret_cast<uintptr_t>(data) % dtype.size != 0) {
-    at::Tensor copy = at::empty(entry.shape, *dtype.weights);
-    if (entry.begin != entry.end) std::memcpy(copy.data_ptr(), data, entry.end - entry.begin);
-    return copy;
+  return StoredTensor(
+      *dtype.weights, entry.shape,
+      std::make_shared<const FileSource>(file_, header_.data_offset + entry.begin, *dtype.weights));
+}
+
+absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name) const {
+  ASSIGN_OR_RETURN(const StoredTensor tensor, Find(name));
+  return tensor.Get();
+}
+
+absl::Status SafetensorsFile::AddTo(Sha256& hash, std::string_view name) const {
+  hash.BeginPart(name, size());
+  std::string buffer(std::min(size(), kHashedBytes), '\0');
+  for (size_t done = 0; done < size();) {
+    const size_t count = std::min(buffer.size(), size() - done);
+    RETURN_IF_ERROR(file_->Read(done, count, buffer.data()));
+    hash.Update(std::string_view(buffer).substr(0, count));
+    done += count;
   }
-  return at::from_blob(
-      const_cast<char*>(data), entry.shape, [file = file_](void*) mutable { file.reset(); },
-      *dtype.weights);
+  return absl::OkStatus();
 }
 
 }  // namespace denoise

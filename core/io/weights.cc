@@ -77,9 +77,9 @@ absl::StatusOr<Shards> ParseIndex(std::string_view text) {
 absl::Status AddFile(const std::string& name, const SafetensorsFile& file, Weights& weights) {
   for (const auto& [tensor, unused] : file.header().tensors) {
     if (tensor.ends_with(kPositionIds)) continue;
-    absl::StatusOr<at::Tensor> view = file.Get(tensor);
-    if (!view.ok()) return InFile(name, view.status());
-    weights.tensors[tensor] = *std::move(view);
+    absl::StatusOr<StoredTensor> stored = file.Find(tensor);
+    if (!stored.ok()) return InFile(name, stored.status());
+    weights.tensors[tensor] = *std::move(stored);
   }
   weights.files.emplace(name, file);
   return absl::OkStatus();
@@ -104,13 +104,13 @@ absl::Status CheckShard(const SafetensorsFile& file, const std::set<std::string>
 // What holds a network (torch.compile, DataParallel, a trainer's class) puts its own name before
 // those of all tensors: "module.", "_orig_mod.". The networks themselves have no part in common,
 // so that a first part that all names share comes from such a wrapper, and is removed.
-void RemoveWrappers(StateDict& tensors) {
+void RemoveWrappers(StoredTensors& tensors) {
   for (int i = 0; i < kMaxWrappers && tensors.size() > 1; ++i) {
     const std::string& first = tensors.begin()->first;
     const std::string wrapper = first.substr(0, first.find('.') + 1);
     // Names are sorted: what the first and the last begin with, all do.
     if (wrapper.empty() || !tensors.rbegin()->first.starts_with(wrapper)) return;
-    StateDict bare;
+    StoredTensors bare;
     for (auto& [name, tensor] : tensors) bare[name.substr(wrapper.size())] = std::move(tensor);
     tensors = std::move(bare);
   }
@@ -133,7 +133,7 @@ absl::Status NoWeights(const ModelFolder& folder, const std::string& prefix,
   return absl::NotFoundError(absl::StrCat(file, ": there is no such file"));
 }
 
-absl::StatusOr<Weights> LoadShards(const ModelFolder& folder, const std::string& prefix,
+absl::StatusOr<Weights> OpenShards(const ModelFolder& folder, const std::string& prefix,
                                    const std::string& index_file, size_t bytes_max) {
   ASSIGN_OR_RETURN(const std::string text, folder.ReadText(index_file, kMaxIndexBytes));
   absl::StatusOr<Shards> shards = ParseIndex(text);
@@ -142,29 +142,29 @@ absl::StatusOr<Weights> LoadShards(const ModelFolder& folder, const std::string&
   for (const auto& [shard, tensors] : *shards) {
     const std::string name = prefix + shard;
     ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name, bytes_max));
-    bytes_max -= file.bytes().size();
+    bytes_max -= file.size();
     RETURN_IF_ERROR(InFile(name, CheckShard(file, tensors)));
     RETURN_IF_ERROR(AddFile(name, file, weights));
   }
   return weights;
 }
 
-absl::StatusOr<Weights> LoadFile(const ModelFolder& folder, const std::string& name,
-                                 size_t bytes_max) {
+absl::StatusOr<Weights> OpenSingle(const ModelFolder& folder, const std::string& name,
+                                   size_t bytes_max) {
   ASSIGN_OR_RETURN(const SafetensorsFile file, folder.OpenSafetensors(name, bytes_max));
   Weights weights{.tensors = {}, .file = name, .files = {}};
   RETURN_IF_ERROR(AddFile(name, file, weights));
   return weights;
 }
 
-absl::StatusOr<Weights> LoadFiles(const ModelFolder& folder, const std::string& prefix,
+absl::StatusOr<Weights> OpenFiles(const ModelFolder& folder, const std::string& prefix,
                                   const std::string& stem, size_t bytes_max) {
   const std::string whole = prefix + stem;
   for (const char* variant : {"", "fp16."}) {
     const std::string index_file = absl::StrCat(whole, ".safetensors.index.", variant, "json");
-    if (folder.HasFile(index_file)) return LoadShards(folder, prefix, index_file, bytes_max);
+    if (folder.HasFile(index_file)) return OpenShards(folder, prefix, index_file, bytes_max);
     const std::string file = absl::StrCat(whole, ".", variant, "safetensors");
-    if (folder.HasFile(file)) return LoadFile(folder, file, bytes_max);
+    if (folder.HasFile(file)) return OpenSingle(folder, file, bytes_max);
   }
   return NoWeights(folder, prefix, whole + ".safetensors");
 }
@@ -176,9 +176,9 @@ int64_t CountNonFinite(const at::Tensor& tensor) {
 
 }  // namespace
 
-absl::StatusOr<Weights> LoadWeights(const ModelFolder& folder, const std::string& prefix,
+absl::StatusOr<Weights> OpenWeights(const ModelFolder& folder, const std::string& prefix,
                                     const std::string& stem, size_t bytes_max) {
-  ASSIGN_OR_RETURN(Weights weights, LoadFiles(folder, prefix, stem, bytes_max));
+  ASSIGN_OR_RETURN(Weights weights, OpenFiles(folder, prefix, stem, bytes_max));
   RemoveWrappers(weights.tensors);
   return weights;
 }
@@ -190,10 +190,7 @@ absl::Status CheckFinite(const StateDict& tensors) {
     if (!tensor.defined() || !at::isFloatingType(tensor.scalar_type())) continue;
     const int64_t wrong = CountNonFinite(tensor);
     if (wrong == 0) continue;
-    violations.Add(Escaped(name),
-                   absl::StrCat("has ", wrong, " of ", tensor.numel(),
-                                " values that are NaN, infinite or beyond float32; use a "
-                                "checkpoint from before the training diverged"));
+    violations.Add(Escaped(name), DescribeNotFinite(wrong, tensor.numel()));
   }
   return violations.ToStatus();
 }

@@ -54,7 +54,7 @@ Linear Linear::Load(const WeightScope& scope, int64_t in, int64_t out, KernelOpt
   at::Tensor weight = scope.Take("weight", {out, in}, initial);
   if (weight.defined() && options.batch_invariant) {
     weight = weight.t().contiguous().t();
-    if (options.pack_weights) scope.Replace("weight", weight);
+    if (!weight.requires_grad()) scope.Replace("weight", weight);
   }
   at::Tensor added;
   if (bias == Bias::kAdded) {
@@ -103,7 +103,9 @@ Conv2d Conv2d::Load(const WeightScope& scope, const Shape& shape, KernelOptions 
   at::Tensor bias = scope.Take("bias", {shape.out}, initial);
   Conv2d layer = Make(weight, std::move(bias), shape, options);
   layer.name = scope.Name();
-  if (layer.weight.defined() && layer.weight.is_mkldnn()) scope.Replace("weight", layer.weight);
+  if (layer.weight.defined() && !layer.weight.requires_grad()) {
+    scope.Replace("weight", layer.weight);
+  }
   return layer;
 }
 

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/nn/mapped_tensor.h"
+
 namespace denoise::nn::onednn {
 namespace {
 
@@ -63,6 +65,13 @@ at::Tensor AsImage(const at::Tensor& x) {
   return x.as_strided({x.size(0), channels, tokens, 1}, {tokens * channels, 1, channels, channels});
 }
 
+// A copy in the order in which LibTorch reads convolutions. It would make one itself, in the heap.
+at::Tensor InChannelsLast(const at::Tensor& weight) {
+  const at::Tensor rows = EmptyMapped(
+      {weight.size(0), weight.size(2), weight.size(3), weight.size(1)}, weight.scalar_type());
+  return rows.permute({0, 3, 1, 2}).copy_(weight);
+}
+
 c10::List<std::optional<at::Scalar>> NoScalars() { return c10::List<std::optional<at::Scalar>>(); }
 
 }  // namespace
@@ -75,7 +84,7 @@ bool IsBatchInvariant() {
 at::Tensor PackConvolution(const at::Tensor& weight, int64_t stride, int64_t padding) {
   static const c10::OperatorHandle op = Find("mkldnn::_reorder_convolution_weight");
   const std::vector<int64_t> size = {1, weight.size(1), kTypicalSide, kTypicalSide};
-  return Call(op, weight.contiguous(), Pair(padding), Pair(stride), Pair(1), int64_t{1},
+  return Call(op, InChannelsLast(weight), Pair(padding), Pair(stride), Pair(1), int64_t{1},
               std::optional(size));
 }
 

@@ -120,9 +120,26 @@ KernelOptions KernelsOf(const UNet2DOptions& options) {
           .fuse_normalization = options.fuse_normalization};
 }
 
+// Takes tensors from another source, which keeps them in the order that they have there.
+class UnorderedSource final : public WeightSource {
+ public:
+  explicit UnorderedSource(WeightSource& source) : source_(source) {}
+
+  at::Tensor Take(const std::vector<std::string>& names, at::IntArrayRef shape,
+                  Initial initial) override {
+    return source_.Take(names, shape, initial);
+  }
+  void Ignore(const std::string& name) override { source_.Ignore(name); }
+  void Replace(const std::string&, const at::Tensor&) override {}
+
+ private:
+  WeightSource& source_;
+};
+
 // Takes every tensor of a network from `source` without keeping the layers.
 void TakeWeights(WeightSource& source, const UNet2DConfig& config) {
-  LoadLayers({source, ""}, config, at::kCPU, at::kFloat, {.batch_invariant = false});
+  UnorderedSource unordered(source);
+  LoadLayers({unordered, ""}, config, at::kCPU, at::kFloat, {.batch_invariant = false});
 }
 
 class UNet2D final : public Network, public std::enable_shared_from_this<UNet2D> {
@@ -224,11 +241,13 @@ std::shared_ptr<const Network> UNet2D::To(at::Device device, at::ScalarType dtyp
 }  // namespace nn
 
 absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2D(const UNet2DConfig& config,
-                                                            const StateDict& weights,
-                                                            const UNet2DOptions& options) {
-  nn::WeightReader reader(weights, at::kCPU, at::kFloat);
+                                                            const NamedTensors& weights,
+                                                            const UNet2DOptions& options,
+                                                            const Placement& placement) {
+  const auto [device, dtype] = placement;
+  nn::WeightReader reader(weights, device, dtype);
   std::shared_ptr<const Network> network =
-      std::make_shared<nn::UNet2D>(config, reader, at::kCPU, at::kFloat, options);
+      std::make_shared<nn::UNet2D>(config, reader, device, dtype, options);
   RETURN_IF_ERROR(reader.Finish());
   return network;
 }
@@ -250,7 +269,7 @@ absl::Status CheckTrainable(const UNet2DConfig& config) {
 }
 
 absl::StatusOr<StateDict> CanonicalUNet2DWeights(const UNet2DConfig& config,
-                                                 const StateDict& weights) {
+                                                 const NamedTensors& weights) {
   nn::WeightReader reader(weights, at::kCPU, at::kFloat);
   nn::TakeWeights(reader, config);
   RETURN_IF_ERROR(reader.Finish());

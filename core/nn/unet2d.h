@@ -7,7 +7,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/nn/network.h"
+#include "core/nn/placement.h"
 #include "core/nn/state_dict.h"
+#include "core/nn/stored_tensor.h"
 #include "core/nn/unet2d_config.h"
 
 namespace denoise {
@@ -19,12 +21,15 @@ struct UNet2DOptions {
   bool fuse_normalization = true;
 };
 
-// Builds the network on the CPU in float32, from weights on the CPU in any floating-point dtype.
-// InvalidArgument lists missing, unexpected and misshapen tensors by name. Attention layers may
-// have new (to_q ...) or old (query ...) names.
+// Builds the network at `placement`, from weights on the CPU or stored ones in any floating-point
+// dtype. Each is converted as it is read, so that no second copy of all is ever in memory.
+// InvalidArgument lists missing, unexpected and misshapen tensors by name, and stored ones that are
+// not finite. Attention layers may have new (to_q ...) or old (query ...) names. Throws c10::Error
+// if there is no such device or it is out of memory.
 absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2D(const UNet2DConfig& config,
-                                                            const StateDict& weights,
-                                                            const UNet2DOptions& options);
+                                                            const NamedTensors& weights,
+                                                            const UNet2DOptions& options,
+                                                            const Placement& placement = {});
 
 // A network made of `parameters`, for training them: with gradients enabled, Forward is
 // differentiable with respect to each of them, except Fourier time features, which are never
@@ -50,7 +55,7 @@ absl::Status CheckTrainable(const UNet2DConfig& config);
 // Copies `weights`, which may be anything that CreateUNet2D accepts, to float32 on the CPU, under
 // their current names and in their current shapes. Errors are those of CreateUNet2D.
 absl::StatusOr<StateDict> CanonicalUNet2DWeights(const UNet2DConfig& config,
-                                                 const StateDict& weights);
+                                                 const NamedTensors& weights);
 
 // Weights of a new network, initialised like PyTorch's layers: convolutions and linear layers, with
 // their biases, uniformly within 1 / sqrt(fan in); norms with 1 and 0; tables standard normal;

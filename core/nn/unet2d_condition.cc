@@ -335,12 +335,13 @@ absl::StatusOr<NetworkSpec> NetworkSpecOf(const UNet2DConditionConfig& config,
 }
 
 absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2DCondition(
-    const UNet2DConditionConfig& config, const StateDict& weights,
-    const UNet2DConditionOptions& options) {
+    const UNet2DConditionConfig& config, const NamedTensors& weights,
+    const UNet2DConditionOptions& options, const Placement& placement) {
   ASSIGN_OR_RETURN(NetworkSpec spec, nn::MakeSpec(config, options));
-  nn::WeightReader reader(weights, at::kCPU, at::kFloat);
+  const auto [device, dtype] = placement;
+  nn::WeightReader reader(weights, device, dtype);
   std::shared_ptr<const Network> network = std::make_shared<nn::UNet2DCondition>(
-      config, reader, at::kCPU, at::kFloat, options, std::move(spec));
+      config, reader, device, dtype, options, std::move(spec));
   RETURN_IF_ERROR(reader.Finish());
   return network;
 }

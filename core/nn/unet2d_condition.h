@@ -9,7 +9,9 @@
 #include "absl/status/statusor.h"
 #include "core/nn/layer_shapes.h"
 #include "core/nn/network.h"
+#include "core/nn/placement.h"
 #include "core/nn/state_dict.h"
+#include "core/nn/stored_tensor.h"
 #include "core/nn/unet2d_condition_config.h"
 
 namespace denoise {
@@ -27,13 +29,11 @@ struct UNet2DConditionOptions {
   int64_t num_time_ids = 6;
 };
 
-// Builds the network on the CPU in float32, from weights on the CPU in any floating-point dtype,
-// which it does not hold on to. x may have any height and width. InvalidArgument lists missing,
-// unexpected and misshapen tensors by name, or names the key of the config that does not suit
-// `options`.
+// Builds the network as CreateUNet2D does. x may have any height and width. InvalidArgument may also
+// name the key of the config that does not suit `options`.
 absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2DCondition(
-    const UNet2DConditionConfig& config, const StateDict& weights,
-    const UNet2DConditionOptions& options);
+    const UNet2DConditionConfig& config, const NamedTensors& weights,
+    const UNet2DConditionOptions& options, const Placement& placement = {});
 
 // The spec of such a network but for num_parameters. InvalidArgument as CreateUNet2DCondition.
 absl::StatusOr<NetworkSpec> NetworkSpecOf(const UNet2DConditionConfig& config,

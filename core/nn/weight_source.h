@@ -41,7 +41,7 @@ class WeightSource {
   virtual void Ignore(const std::string& name) = 0;
 
   // Says that the layer holds `tensor` in place of the one it took as `name`: the same values in
-  // another order in memory. The source then need not keep both.
+  // another order in memory. The source then does not keep both.
   virtual void Replace(const std::string& name, const at::Tensor& tensor) = 0;
 };
 

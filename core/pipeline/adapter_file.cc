@@ -13,7 +13,7 @@
 namespace denoise {
 namespace {
 
-// Views of the planned tensors, whose values are finite.
+// The planned tensors, whose values are finite.
 absl::StatusOr<StateDict> ReadTensors(const SafetensorsFile& file, const AdapterPlan& plan) {
   StateDict tensors;
   const auto read = [&](const PlannedPairs& pairs) -> absl::Status {

@@ -69,10 +69,10 @@ class StatesCache {
 class ClipPromptEncoder final : public PromptEncoder {
  public:
   ClipPromptEncoder(std::vector<std::shared_ptr<const ClipTextEncoder>> encoders,
-                    StatesOfClipSkip states, at::Device device, int64_t cache_bytes)
+                    StatesOfClipSkip states, const Placement& network, int64_t cache_bytes)
       : encoders_(std::move(encoders)),
         states_(states),
-        device_(device),
+        network_(network),
         cache_bytes_(cache_bytes),
         cache_(cache_bytes) {
     DENOISE_DCHECK(!encoders_.empty());
@@ -105,8 +105,11 @@ class ClipPromptEncoder final : public PromptEncoder {
 
   std::shared_ptr<const PromptEncoder> To(at::Device device, at::ScalarType dtype) const override {
     std::vector<std::shared_ptr<const ClipTextEncoder>> encoders;
-    for (const auto& encoder : encoders_) encoders.push_back(encoder->To(device, dtype));
-    return ClipPrompts(std::move(encoders), states_, device, cache_bytes_);
+    for (const auto& encoder : encoders_) {
+      const bool stays = encoder->device() != network_.device;
+      encoders.push_back(stays ? encoder : encoder->To(device, dtype));
+    }
+    return ClipPrompts(std::move(encoders), states_, {device, dtype}, cache_bytes_);
   }
 
  private:
@@ -149,9 +152,9 @@ class ClipPromptEncoder final : public PromptEncoder {
     size_t j = 0;
     for (const auto& [key, prompt] : prompts) {
       std::vector<at::Tensor> side_by_side;
-      for (const auto& part : parts) side_by_side.push_back(part[j].states.to(device_));
+      for (const auto& part : parts) side_by_side.push_back(part[j].states.to(network_.device));
       PromptStates states{.states = at::cat(side_by_side, 1), .pooled = parts.back()[j].pooled};
-      if (states.pooled.defined()) states.pooled = states.pooled.to(device_);
+      if (states.pooled.defined()) states.pooled = states.pooled.to(network_.device);
       if (prompt->zeros) states = Zeros(states);
       cache_.Add(key, states);
       told[key] = std::move(states);
@@ -168,17 +171,17 @@ class ClipPromptEncoder final : public PromptEncoder {
   SharedCondition Told(Condition condition, const PromptStates& states) const {
     condition.text_states = states.states;
     condition.pooled_text = states.pooled;
-    condition.adapters = AdaptersOn(condition.adapters, device_, encoders_.front()->dtype());
+    condition.adapters = AdaptersOn(condition.adapters, network_.device, network_.dtype);
     for (at::Tensor* tensor :
          {&condition.time_ids, &condition.guidance_scale, &condition.channels}) {
-      if (tensor->defined()) *tensor = tensor->to(device_);
+      if (tensor->defined()) *tensor = tensor->to(network_.device);
     }
     return std::make_shared<const Condition>(std::move(condition));
   }
 
   const std::vector<std::shared_ptr<const ClipTextEncoder>> encoders_;
   const StatesOfClipSkip states_;
-  const at::Device device_;
+  const Placement network_;
   const int64_t cache_bytes_;
   mutable StatesCache cache_;
 };
@@ -187,8 +190,8 @@ class ClipPromptEncoder final : public PromptEncoder {
 
 std::shared_ptr<const PromptEncoder> ClipPrompts(
     std::vector<std::shared_ptr<const ClipTextEncoder>> encoders, StatesOfClipSkip states,
-    at::Device device, int64_t cache_bytes) {
-  return std::make_shared<const ClipPromptEncoder>(std::move(encoders), states, device,
+    const Placement& network, int64_t cache_bytes) {
+  return std::make_shared<const ClipPromptEncoder>(std::move(encoders), states, network,
                                                    cache_bytes);
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/nn/placement.h"
 #include "core/pipeline/pipeline.h"
 #include "core/text/encoders/clip_text_encoder.h"
 
@@ -14,10 +15,11 @@ namespace denoise {
 using StatesOfClipSkip = TextStateOptions (*)(int64_t clip_skip);
 
 // The encoders' states side by side, and the pooled text of the last encoder if `states` asks for
-// it. Conditions come out on `device`, the network's; the encoders may be elsewhere. Keeps at most
+// it. Conditions come out on the device of the network, which is at `network`; the encoders may be
+// on the CPU instead, and then stay there: To() moves only what they return. Keeps at most
 // `cache_bytes` of states.
 std::shared_ptr<const PromptEncoder> ClipPrompts(
     std::vector<std::shared_ptr<const ClipTextEncoder>> encoders, StatesOfClipSkip states,
-    at::Device device, int64_t cache_bytes = int64_t{64} << 20);
+    const Placement& network, int64_t cache_bytes = int64_t{64} << 20);
 
 }  // namespace denoise

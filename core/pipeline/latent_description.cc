@@ -103,10 +103,16 @@ std::vector<PartDescription> PartsOf(const LatentConfigs& configs, const LatentF
   const auto class_of = [&](const std::string& part) { return configs.index.components.at(part); };
   const std::string codec(family.codec);
   std::vector<PartDescription> parts = {
-      {kUnet, class_of(kUnet), network.num_parameters},
-      {codec, class_of(codec), CountCodecParameters(configs.codec)}};
+      {.name = kUnet, .class_name = class_of(kUnet), .num_parameters = network.num_parameters},
+      {.name = codec,
+       .class_name = class_of(codec),
+       .num_parameters = CountCodecParameters(configs.codec),
+       .overflows_in_half = CodecDtype(configs.codec, at::kHalf) != at::kHalf}};
   for (const TextPart& part : configs.texts) {
-    parts.push_back({part.encoder, class_of(part.encoder), CountClipTextParameters(part.config)});
+    parts.push_back({.name = part.encoder,
+                     .class_name = class_of(part.encoder),
+                     .num_parameters = CountClipTextParameters(part.config),
+                     .encodes_text = true});
   }
   return parts;
 }

@@ -12,6 +12,7 @@
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/codec/create_codec.h"
+#include "core/diffusion/device_errors.h"
 #include "core/io/model_folder.h"
 #include "core/io/weights.h"
 #include "core/nn/unet2d.h"
@@ -42,9 +43,11 @@ class LatentParts final : public PipelineParts {
       : family_(family), configs_(std::move(configs)), description_(std::move(description)) {}
 
   const PipelineDescription& description() const override { return description_; }
-  std::string Version() const override;
+  absl::StatusOr<std::string> Version() const override {
+    return WithoutExceptions([&] { return HashParts(); });
+  }
   absl::StatusOr<Pipeline> Load(const PipelineOptions& options) const override {
-    return WithoutExceptions([&] { return LoadParts(options); });
+    return CatchDeviceErrors([&] { return LoadParts(options); });
   }
 
   std::map<std::string, std::string> Texts() const override { return configs_.files; }
@@ -60,6 +63,9 @@ class LatentParts final : public PipelineParts {
   absl::StatusOr<Pipeline> LoadParts(const PipelineOptions& options) const;
   absl::StatusOr<std::shared_ptr<const Network>> LoadNetwork(const PipelineOptions& options) const;
   absl::StatusOr<std::shared_ptr<const Codec>> LoadCodec(const PipelineOptions& options) const;
+  absl::StatusOr<std::shared_ptr<const PromptEncoder>> LoadPrompts(
+      const PipelineOptions& options) const;
+  absl::StatusOr<std::string> HashParts() const;
 
   int64_t NetworkParameters() const { return description_.network.num_parameters; }
 
@@ -68,14 +74,6 @@ class LatentParts final : public PipelineParts {
   const PipelineDescription description_;
   std::map<std::string, Weights> weights_;  // by component
 };
-
-// `made` from `weights`, with their file in errors; weights that are not finite are an error.
-template <typename Value>
-absl::StatusOr<Value> Checked(const Weights& weights, absl::StatusOr<Value> made) {
-  if (!made.ok()) return InFile(weights.file, made.status());
-  RETURN_IF_ERROR(InFile(weights.file, CheckFinite(weights.tensors)));
-  return made;
-}
 
 // Encodes and decodes on the way, and so shows whether the codec works.
 absl::StatusOr<LatentProjection> FitPreview(const Codec& codec) {
@@ -103,7 +101,7 @@ absl::Status LatentParts::ReadWeights(const ModelFolder& folder) {
   const auto read = [&](const std::string& component, const char* stem,
                         int64_t parameters) -> absl::Status {
     ASSIGN_OR_RETURN(weights_[component],
-                     LoadWeights(folder, component + "/", stem, MaxWeightsBytes(parameters)));
+                     OpenWeights(folder, component + "/", stem, MaxWeightsBytes(parameters)));
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(read(kUnet, kDiffusersStem, NetworkParameters()));
@@ -136,11 +134,13 @@ absl::Status LatentParts::ReadWeights(const SingleFileWeights& source) {
   return absl::OkStatus();
 }
 
-std::string LatentParts::Version() const {
+absl::StatusOr<std::string> LatentParts::HashParts() const {
   Sha256 hash;
   for (const auto& [name, text] : configs_.files) hash.AddPart(name, text);
   for (const auto& [component, weights] : weights_) {
-    for (const auto& [name, file] : weights.files) hash.AddPart(name, file.bytes());
+    for (const auto& [name, file] : weights.files) {
+      RETURN_IF_ERROR(InFile(name, file.AddTo(hash, name)));
+    }
   }
   return hash.Finish().substr(0, kVersionDigits);
 }
@@ -151,39 +151,52 @@ absl::StatusOr<Pipeline> LatentParts::LoadParts(const PipelineOptions& options) 
   ASSIGN_OR_RETURN(pipeline.codec, LoadCodec(options));
   ASSIGN_OR_RETURN(LatentProjection preview, FitPreview(*pipeline.codec));
   pipeline.preview = std::make_shared<const LatentProjection>(std::move(preview));
+  ASSIGN_OR_RETURN(pipeline.prompts, LoadPrompts(options));
+  return pipeline;
+}
+
+absl::StatusOr<std::shared_ptr<const PromptEncoder>> LatentParts::LoadPrompts(
+    const PipelineOptions& options) const {
+  if (configs_.texts.empty()) return nullptr;
+  Placement placement = options.placement;
+  if (options.text_encoders_on_cpu && !placement.device.is_cpu()) {
+    placement = {.device = at::kCPU, .dtype = TextDtypeOnCpu(placement.dtype)};
+  }
   std::vector<std::shared_ptr<const ClipTextEncoder>> encoders;
   for (const TextPart& part : configs_.texts) {
     const Weights& weights = weights_.at(part.encoder);
-    ASSIGN_OR_RETURN(auto encoder,
-                     Checked(weights, ClipTextEncoder::Create(part.config, weights.tensors)));
+    ASSIGN_OR_RETURN(
+        auto encoder,
+        InFile(weights.file, ClipTextEncoder::Create(part.config, weights.tensors, placement)));
     encoders.push_back(std::move(encoder));
   }
-  if (!encoders.empty()) {
-    pipeline.prompts = ClipPrompts(std::move(encoders), family_.states, at::kCPU);
-    RETURN_IF_ERROR(CheckTextStates(*pipeline.prompts, description_.prompts->Empty()));
-  }
-  return pipeline;
+  auto prompts = ClipPrompts(std::move(encoders), family_.states, options.placement);
+  RETURN_IF_ERROR(CheckTextStates(*prompts, description_.prompts->Empty()));
+  return prompts;
 }
 
 absl::StatusOr<std::shared_ptr<const Network>> LatentParts::LoadNetwork(
     const PipelineOptions& options) const {
   const Weights& weights = weights_.at(kUnet);
   if (const auto* unet = std::get_if<UNet2DConfig>(&configs_.network)) {
-    return Checked(weights, CreateUNet2D(*unet, weights.tensors,
-                                         {.batch_invariant = options.batch_invariant}));
+    return InFile(weights.file,
+                  CreateUNet2D(*unet, weights.tensors, {.batch_invariant = options.batch_invariant},
+                               options.placement));
   }
   UNet2DConditionOptions network = configs_.options;
   network.batch_invariant = options.batch_invariant;
-  return Checked(weights, CreateUNet2DCondition(std::get<UNet2DConditionConfig>(configs_.network),
-                                                weights.tensors, network));
+  return InFile(weights.file,
+                CreateUNet2DCondition(std::get<UNet2DConditionConfig>(configs_.network),
+                                      weights.tensors, network, options.placement));
 }
 
 absl::StatusOr<std::shared_ptr<const Codec>> LatentParts::LoadCodec(
     const PipelineOptions& options) const {
   const Weights& weights = weights_.at(std::string(family_.codec));
-  return Checked(weights, CreateCodec(configs_.codec, weights.tensors,
-                                      {.batch_invariant = options.batch_invariant,
-                                       .use_statistics = family_.codec_statistics}));
+  return InFile(weights.file, CreateCodec(configs_.codec, weights.tensors,
+                                          {.batch_invariant = options.batch_invariant,
+                                           .use_statistics = family_.codec_statistics},
+                                          options.placement));
 }
 
 }  // namespace

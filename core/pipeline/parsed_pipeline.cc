@@ -69,6 +69,10 @@ absl::StatusOr<ParsedPipeline> ParsedPipeline::OpenSingleFile(
   });
 }
 
+at::ScalarType TextDtypeOnCpu(at::ScalarType dtype) {
+  return dtype == at::kHalf ? at::kFloat : dtype;
+}
+
 Pipeline ToDevice(const Pipeline& pipeline, at::Device device, at::ScalarType dtype) {
   return {.network = pipeline.network->To(device, dtype),
           .codec = pipeline.codec->To(device, dtype),

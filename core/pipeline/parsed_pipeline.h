@@ -15,6 +15,7 @@
 #include "core/codec/codec.h"
 #include "core/io/parsed_model.h"
 #include "core/nn/network.h"
+#include "core/nn/placement.h"
 #include "core/pipeline/adapter_names.h"
 #include "core/pipeline/pipeline.h"
 #include "core/pipeline/prompt.h"
@@ -30,6 +31,8 @@ struct PartDescription {
   std::string name;        // "unet", "vae", "text_encoder"
   std::string class_name;  // "UNet2DConditionModel"
   int64_t num_parameters = 0;
+  bool overflows_in_half = false;  // where float16 is asked for, it computes in float32
+  bool encodes_text = false;
 };
 
 // What is known of a model without its weights.
@@ -53,7 +56,14 @@ struct PipelineDescription {
 struct PipelineOptions {
   // On the CPU, use kernels whose result for a row does not depend on the rest of the batch.
   bool batch_invariant = true;
+  Placement placement = {};
+  // The text encoders stay on the CPU, in TextDtypeOnCpu, wherever the rest is.
+  bool text_encoders_on_cpu = false;
 };
+
+// What text encoders compute in on the CPU where a network computes in `dtype`: the same but for
+// float16, which is not for CPUs.
+at::ScalarType TextDtypeOnCpu(at::ScalarType dtype);
 
 // One kind of model, behind ParsedPipeline. Immutable and thread-safe.
 class PipelineParts {
@@ -61,7 +71,7 @@ class PipelineParts {
   virtual ~PipelineParts() = default;
   // As the methods of ParsedPipeline.
   virtual const PipelineDescription& description() const = 0;
-  virtual std::string Version() const = 0;
+  virtual absl::StatusOr<std::string> Version() const = 0;
   virtual absl::StatusOr<Pipeline> Load(const PipelineOptions& options) const = 0;
   virtual std::map<std::string, std::string> Texts() const = 0;
   virtual const Weights* FindWeights(const std::string& part) const = 0;
@@ -73,8 +83,8 @@ class ParsedPipeline {
   // A model that works on pixels.
   ParsedPipeline(ParsedModel model);  // not explicit: such a model is a pipeline
 
-  // Parses the configurations of `folder` and reads its weights. Every file is hostile; the errors
-  // are those of LoadCheckpoint.
+  // Parses the configurations of `folder` and opens the files of its weights, of which only the
+  // headers are read. Every file is hostile; the errors are those of LoadCheckpoint.
   static absl::StatusOr<ParsedPipeline> Open(const std::filesystem::path& folder);
   // The same without weights: cheap, however large they are.
   static absl::StatusOr<ParsedPipeline> OpenConfigs(const std::filesystem::path& folder);
@@ -89,15 +99,17 @@ class ParsedPipeline {
 
   // The configurations and tokenizer files that were read, by their names in a folder.
   std::map<std::string, std::string> Texts() const { return parts_->Texts(); }
-  // The weights of a part, under the diffusers library's names and in the dtypes of the file. Null:
+  // The weights of a part, under the diffusers library's names and with the dtypes of the file. Null:
   // there is no such part, or there are no weights. Lives as long as this does.
   const Weights* FindWeights(const std::string& part) const { return parts_->FindWeights(part); }
 
-  // A hash of configurations and weights, hexadecimal. Reads every byte of them.
-  std::string Version() const { return parts_->Version(); }
+  // A hash of configurations and weights, hexadecimal. Reads every byte of them, keeping nothing.
+  // Aborted: a file has been written to since it was opened.
+  absl::StatusOr<std::string> Version() const { return parts_->Version(); }
 
-  // Builds the parts on the CPU in float32. Errors name the file of the weights that are missing,
-  // do not fit or are not finite.
+  // Builds the parts, reading each tensor straight to where it is to be, so that little more than
+  // the weights is ever in memory. Errors name the file of the weights that are missing, do not fit
+  // or are not finite. Aborted as Version. ResourceExhausted: the device is out of memory.
   absl::StatusOr<Pipeline> Load(const PipelineOptions& options) const {
     return parts_->Load(options);
   }
@@ -108,8 +120,8 @@ class ParsedPipeline {
   std::shared_ptr<const PipelineParts> parts_;
 };
 
-// `pipeline` on `device`, its network and codec in `dtype`. Throws c10::Error if there is no such
-// device or it is out of memory.
+// `pipeline` on `device`, its network and codec in `dtype`. Text encoders that are on the CPU beside a
+// network elsewhere stay there. Throws c10::Error if there is no such device or it is out of memory.
 Pipeline ToDevice(const Pipeline& pipeline, at::Device device, at::ScalarType dtype);
 
 }  // namespace denoise

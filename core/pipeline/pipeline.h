@@ -26,8 +26,9 @@ class PromptEncoder {
   virtual std::vector<SharedCondition> Encode(
       const std::vector<SharedCondition>& conditions) const = 0;
 
-  // The same encoder for a network on `device`, computing there in `dtype`. Throws c10::Error if
-  // there is no such device or it is out of memory.
+  // The same encoder for a network on `device` in `dtype`, computing there, too, unless it computes
+  // on the CPU for a network elsewhere. Throws c10::Error if there is no such device or it is out of
+  // memory.
   virtual std::shared_ptr<const PromptEncoder> To(at::Device device,
                                                   at::ScalarType dtype) const = 0;
 };

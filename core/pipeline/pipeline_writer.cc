@@ -56,9 +56,10 @@ absl::Status Write(const std::filesystem::path& path, const ParsedPipeline& mode
       return absl::FailedPreconditionError(absl::StrCat("there are no weights of ", part.name));
     }
     const std::string name = WeightsFileOf(part);
+    ASSIGN_OR_RETURN(const StateDict tensors, InFile(weights->file, ReadAll(weights->tensors)));
     // Some of the library's loaders insist on being told who wrote the file.
     RETURN_IF_ERROR(
-        InFile(name, WriteSafetensors(folder.path() / name, weights->tensors, {{"format", "pt"}})));
+        InFile(name, WriteSafetensors(folder.path() / name, tensors, {{"format", "pt"}})));
   }
   return folder.Commit();
 }

@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "core/base/status_macros.h"
+#include "core/diffusion/device_errors.h"
 #include "core/io/checkpoint.h"
+#include "core/io/model_folder.h"
 #include "core/io/weights.h"
 #include "core/nn/unet2d.h"
 
@@ -16,11 +18,16 @@ class Pixel final : public PipelineParts {
       : model_(std::move(model)), description_(DescribePixelPipeline(model_.description())) {}
 
   const PipelineDescription& description() const override { return description_; }
-  std::string Version() const override { return VersionOf(model_); }
+  absl::StatusOr<std::string> Version() const override {
+    return WithoutExceptions([&] { return VersionOf(model_); });
+  }
   absl::StatusOr<Pipeline> Load(const PipelineOptions& options) const override {
-    ASSIGN_OR_RETURN(auto network,
-                     LoadNetwork(model_, {.batch_invariant = options.batch_invariant}));
-    return *PixelPipeline(std::move(network));
+    return CatchDeviceErrors([&]() -> absl::StatusOr<Pipeline> {
+      ASSIGN_OR_RETURN(
+          auto network,
+          LoadNetwork(model_, {.batch_invariant = options.batch_invariant}, options.placement));
+      return *PixelPipeline(std::move(network));
+    });
   }
   std::map<std::string, std::string> Texts() const override {
     const ModelFileNames& names = model_.names();

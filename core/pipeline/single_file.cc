@@ -12,19 +12,19 @@
 namespace denoise {
 namespace {
 
-at::Tensor Third(const at::Tensor& tensor, int64_t index) {
-  const int64_t rows = tensor.size(0) / 3;
-  return tensor.narrow(0, index * rows, rows);
+StoredTensor Third(const StoredTensor& tensor, int64_t index) {
+  const int64_t rows = tensor.sizes()[0] / 3;
+  return tensor.Rows(index * rows, rows);
 }
 
-at::Tensor Formed(const at::Tensor& tensor, TensorForm form) {
+StoredTensor Formed(const StoredTensor& tensor, TensorForm form) {
   switch (form) {
     case TensorForm::kWhole:
       return tensor;
     case TensorForm::kMatrix:
-      return tensor.view({tensor.size(0), tensor.size(1)});
+      return tensor.View({tensor.sizes()[0], tensor.sizes()[1]});
     case TensorForm::kTransposed:
-      return tensor.t();
+      return tensor.Transposed();
     case TensorForm::kQuery:
       return Third(tensor, 0);
     case TensorForm::kKey:
@@ -64,10 +64,10 @@ absl::Status CheckTexts(const SingleFileLayout& layout, const SingleFileConfigs&
 
 }  // namespace
 
-absl::StatusOr<StateDict> PartTensors(const SafetensorsFile& file, const PartOrigins& origins) {
-  StateDict tensors;
+absl::StatusOr<StoredTensors> PartTensors(const SafetensorsFile& file, const PartOrigins& origins) {
+  StoredTensors tensors;
   for (const auto& [name, origin] : origins) {
-    ASSIGN_OR_RETURN(const at::Tensor tensor, file.Get(origin.original));
+    ASSIGN_OR_RETURN(const StoredTensor tensor, file.Find(origin.original));
     tensors[name] = Formed(tensor, origin.form);
   }
   return tensors;
@@ -84,7 +84,7 @@ absl::StatusOr<std::map<std::string, Weights>> LoadSingleFile(const SafetensorsF
   }
   std::map<std::string, Weights> weights;
   for (const auto& [part, origins] : layout.parts) {
-    ASSIGN_OR_RETURN(StateDict tensors, PartTensors(file, origins));
+    ASSIGN_OR_RETURN(StoredTensors tensors, PartTensors(file, origins));
     weights[part] = {
         .tensors = std::move(tensors), .file = absl::StrCat(name, ": ", part), .files = {}};
   }

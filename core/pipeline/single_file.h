@@ -12,15 +12,14 @@
 #include "absl/status/statusor.h"
 #include "core/io/safetensors.h"
 #include "core/io/weights.h"
-#include "core/nn/state_dict.h"
+#include "core/nn/stored_tensor.h"
 #include "core/pipeline/single_file_layout.h"
 
 namespace denoise {
 
-// The tensors of a part under the names of the diffusers and transformers libraries, in the dtypes
-// of the file. All are views of the file; do not write to them. InvalidArgument names a tensor of a
-// dtype that holds no weights.
-absl::StatusOr<StateDict> PartTensors(const SafetensorsFile& file, const PartOrigins& origins);
+// The tensors of a part under the names of the diffusers and transformers libraries, with the dtypes
+// of the file. InvalidArgument names a tensor of a dtype that holds no weights.
+absl::StatusOr<StoredTensors> PartTensors(const SafetensorsFile& file, const PartOrigins& origins);
 
 // What the configurations beside a file say, where the file does not tell.
 struct SingleFileConfigs {

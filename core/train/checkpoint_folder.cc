@@ -62,8 +62,7 @@ absl::StatusOr<StateDict> ReadTensors(const fs::path& path) {
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(path));
   StateDict tensors;
   for (const auto& [name, info] : file.header().tensors) {
-    ASSIGN_OR_RETURN(const at::Tensor view, file.Get(name));
-    tensors[name] = view.clone();
+    ASSIGN_OR_RETURN(tensors[name], file.Get(name));
   }
   return tensors;
 }

@@ -93,7 +93,7 @@ void DescribeLayout(const SafetensorsHeader& header, SingleFileLayout layout,
 absl::Status CheckDtypes(const SafetensorsFile& file, const SingleFileLayout& layout) {
   for (const auto& [part, origins] : layout.parts) {
     for (const auto& [name, origin] : origins) {
-      RETURN_IF_ERROR(file.Get(origin.original).status());
+      RETURN_IF_ERROR(file.Find(origin.original).status());
     }
   }
   return absl::OkStatus();

@@ -5,7 +5,9 @@
 #include <ATen/ops/isfinite.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <exception>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "core/base/error_details.h"
 #include "core/diffusion/device_errors.h"
 #include "core/pipeline/begin.h"
+#include "server/engine/memory_errors.h"
 
 namespace denoise {
 namespace {
@@ -152,8 +155,7 @@ void Worker::RunEncode(const Images& images) {
       image->rows = image->trajectory->rows();
       image->stage = Stage::kEvaluate;
     } catch (const std::exception& error) {
-      scheduler_.Remove(index_, image,
-                        absl::InternalError(absl::StrCat("encoding: ", DescribeError(error))));
+      scheduler_.Remove(index_, image, Failed("encoding", error, *image));
     }
   }
   if (observer_ != nullptr) observer_->OnEncode(device_name_, clock_.Now() - before);
@@ -207,8 +209,8 @@ void Worker::RunDecode(ActiveImage& image) {
       scheduler_.Remove(index_, &image, DecodedNotFinite(image));
     }
   } catch (const std::exception& error) {
-    scheduler_.Remove(index_, &image,
-                      absl::InternalError(absl::StrCat("decoding: ", DescribeError(error))));
+    image.decoding.reset();
+    scheduler_.Remove(index_, &image, Failed("decoding", error, image));
   }
   ReportLoad();
 }
@@ -255,12 +257,17 @@ Worker::BatchResult Worker::Evaluate(const Images& images) {
 
 Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   std::vector<Trajectory*> trajectories;
+  int64_t rows = 0;
   for (ActiveImage* image : images) {
     if (!image->trajectory) Begin(*image, {});
     trajectories.push_back(&*image->trajectory);
+    rows += image->trajectory->rows();
   }
-  Evaluated evaluated =
-      LoopFor(images.front()->generation->request().pipelines).Evaluate(trajectories);
+  const GenerationRequest& request = images.front()->generation->request();
+  CachedLoop& cached = LoopFor(request.pipelines);
+  Evaluated evaluated = cached.loop.Evaluate(trajectories);
+  const int64_t row_pixels = rows * request.shape.height * request.shape.width;
+  cached.fitted_row_pixels = std::max(cached.fitted_row_pixels, row_pixels);
   return {.images = images,
           .x0 = {std::move(evaluated.x0)},
           .calls = {{std::move(evaluated.network_began), std::move(evaluated.network_ended)}}};
@@ -275,18 +282,35 @@ Worker::BatchResult Worker::EvaluateOneByOne(const Images& images) {
       all.x0.push_back(std::move(one.x0.front()));
       all.calls.push_back(std::move(one.calls.front()));
     } catch (const std::exception& error) {
-      scheduler_.Remove(
-          index_, image,
-          absl::InternalError(absl::StrCat("the network failed: ", DescribeError(error))));
+      scheduler_.Remove(index_, image, Failed("the network failed", error, *image));
     }
   }
   return all;
 }
 
-DenoisingLoop& Worker::LoopFor(const Pipelines& pipelines) {
+// On an accelerator memory is taken when work is queued, so it has not run out later either.
+absl::Status Worker::Failed(std::string_view what, const std::exception& error,
+                            const ActiveImage& image) const {
+  if (!IsOutOfMemory(error)) {
+    return absl::InternalError(absl::StrCat(std::string(what), ": ", DescribeError(error)));
+  }
+  const GenerationRequest& request = image.generation->request();
+  const int64_t factor = PipelineOf(image).codec->spec().factor;
+  const auto loop = loops_.find(request.pipelines.get());
+  return ImageOutOfMemory(
+      {.device = device_name_,
+       .image_index = image.index,
+       .height = request.shape.height * factor,
+       .width = request.shape.width * factor,
+       .rows = image.rows,
+       .fitted_row_pixels =
+           loop == loops_.end() ? 0 : loop->second.fitted_row_pixels * factor * factor});
+}
+
+Worker::CachedLoop& Worker::LoopFor(const Pipelines& pipelines) {
   ForgetGoneModels();
   const auto found = loops_.find(pipelines.get());
-  if (found != loops_.end()) return found->second.loop;
+  if (found != loops_.end()) return found->second;
   const auto report = [this](const std::exception& error) {
     if (observer_ != nullptr) observer_->OnCaptureFailed(device_name_, DescribeError(error));
   };
@@ -294,7 +318,7 @@ DenoisingLoop& Worker::LoopFor(const Pipelines& pipelines) {
       .emplace(pipelines.get(),
                CachedLoop{.pipelines = pipelines,
                           .loop = DenoisingLoop(*(*pipelines)[index_]->network, runtime_, report)})
-      .first->second.loop;
+      .first->second;
 }
 
 void Worker::ForgetGoneModels() {
@@ -333,9 +357,9 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
   try {
     pictures = TakePictures(images, x0);
   } catch (const std::exception& error) {
-    const auto status =
-        absl::InternalError(absl::StrCat("taking pictures: ", DescribeError(error)));
-    for (ActiveImage* image : images) scheduler_.Remove(index_, image, status);
+    for (ActiveImage* image : images) {
+      scheduler_.Remove(index_, image, Failed("taking pictures", error, *image));
+    }
     return;
   }
   const auto is_finite = [&](ActiveImage* image) { return !pictures.not_finite.contains(image); };

@@ -3,11 +3,14 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <deque>
+#include <exception>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -66,6 +69,7 @@ class Worker {
   struct CachedLoop {
     std::weak_ptr<const PipelineReplicas> pipelines;
     DenoisingLoop loop;
+    int64_t fitted_row_pixels = 0;  // the most rows times numbers of a channel of x in one call
   };
 
   void Loop();
@@ -82,7 +86,10 @@ class Worker {
 
   BatchResult EvaluateTogether(const Images& images);
   BatchResult EvaluateOneByOne(const Images& images);
-  DenoisingLoop& LoopFor(const Pipelines& pipelines);
+  CachedLoop& LoopFor(const Pipelines& pipelines);
+  // What an image fails with: Internal, or where memory ran out ResourceExhausted with what has fit.
+  absl::Status Failed(std::string_view what, const std::exception& error,
+                      const ActiveImage& image) const;
   const Pipeline& PipelineOf(const ActiveImage& image) const;
   // Whether a finished trajectory is not yet a picture.
   bool Decodes(const ActiveImage& image) const;

@@ -130,19 +130,25 @@ absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoad(const std::string& id,
   if (follows && FingerprintOf(*folder) != seen_[id].tried) return Outcome::kNotYet;
   std::optional<ModelMemory::Reservation> memory = MakeRoom(id, status.model->memory_bytes);
   if (!memory) return Outcome::kNoMemory;
-  absl::StatusOr<ParsedPipeline> parsed = ReadUnchanged<ParsedPipeline>(*folder);
-  if (follows && absl::IsAborted(parsed.status())) return Outcome::kNotYet;
-  RETURN_IF_ERROR(parsed.status());
-  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(*parsed, id, options_.load.dtype));
+  const absl::Status loaded = LoadFolder(id, *folder, status, *std::move(memory));
+  if (follows && absl::IsAborted(loaded)) return Outcome::kNotYet;
+  RETURN_IF_ERROR(loaded);
+  return Outcome::kDone;
+}
+
+absl::Status LiveModels::LoadFolder(const std::string& id, const std::filesystem::path& folder,
+                                    const ModelStatus& status, ModelMemory::Reservation memory) {
+  ASSIGN_OR_RETURN(const ParsedPipeline parsed, ReadUnchanged<ParsedPipeline>(folder));
+  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
   if (model->memory_bytes != status.model->memory_bytes) {  // nobody follows the files
     RETURN_IF_ERROR(CheckFits(model->memory_bytes));
     models_->Describe(std::move(model));
-    return Outcome::kDone;  // until it is the next that is wanted
+    return absl::OkStatus();  // until it is the next that is wanted
   }
   ASSIGN_OR_RETURN(LoadedModelHandle loaded,
-                   LoadParsed(*parsed, std::move(model), *std::move(memory)));
+                   LoadParsed(parsed, std::move(model), std::move(memory)));
   models_->Publish(std::move(loaded));
-  return Outcome::kDone;
+  return absl::OkStatus();
 }
 
 absl::Status LiveModels::Look(bool at_once) {
@@ -216,13 +222,13 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
         LoadParsed(parsed, std::move(model), *std::move(memory));
     if (loaded.ok()) {
       models_->Publish(*std::move(loaded));
-    } else if (!current || !current->model) {
+    } else if (!absl::IsAborted(loaded.status()) && (!current || !current->model)) {
       models_->Fail(id, loaded.status());  // there is no older version of it
     }
     return loaded.status();
   }
   if (is_loaded) {
-    RETURN_IF_ERROR(parsed.Load(options_.load.pipeline).status());
+    RETURN_IF_ERROR(TryOnHost(parsed));
     OnUnloaded(id, "replaced");
   }
   LogEvent(spdlog::level::info, "model found, to be loaded on demand",
@@ -232,6 +238,12 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
             {"reason", "--model-memory is used up"}});
   models_->Describe(std::move(model));
   return absl::OkStatus();
+}
+
+absl::Status LiveModels::TryOnHost(const ParsedPipeline& parsed) const {
+  PipelineOptions options = options_.load.pipeline;
+  options.placement = {};
+  return parsed.Load(options).status();
 }
 
 absl::StatusOr<LoadedModelHandle> LiveModels::LoadParsed(const ParsedPipeline& parsed,

@@ -112,10 +112,15 @@ class LiveModels {
   Outcome LoadWanted(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Outcome> TryToLoad(const std::string& id, const ModelStatus& status)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status LoadFolder(const std::string& id, const std::filesystem::path& folder,
+                          const ModelStatus& status, ModelMemory::Reservation memory)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Outcome> TryToLoadNewest(const std::string& id) ABSL_LOCKS_EXCLUDED(mutex_);
   void LookAt(const ModelEntry& entry, bool at_once) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Take(const std::string& id, const std::filesystem::path& folder)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether it loads, where there is no room for it on the device.
+  absl::Status TryOnHost(const ParsedPipeline& parsed) const;
   absl::StatusOr<LoadedModelHandle> LoadParsed(const ParsedPipeline& parsed, ModelHandle model,
                                                ModelMemory::Reservation memory)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

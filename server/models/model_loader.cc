@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -103,14 +104,17 @@ absl::StatusOr<ModelHandle> DescribeModel(const ParsedPipeline& parsed, std::str
                                           at::ScalarType dtype) {
   ModelInfo info = InfoOf(parsed.description());
   RETURN_IF_ERROR(CheckSampler(info));
-  return std::make_shared<Model>(Model{std::move(info), std::move(id), parsed.Version(),
+  ASSIGN_OR_RETURN(std::string version, parsed.Version());
+  return std::make_shared<Model>(Model{std::move(info), std::move(id), std::move(version),
                                        MemoryBytes(parsed.description(), dtype)});
 }
 
 absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelHandle model,
                                             const ModelLoadOptions& options,
                                             ModelMemory::Reservation memory) {
-  ASSIGN_OR_RETURN(const Pipeline pipeline, parsed.Load(options.pipeline));
+  PipelineOptions first = options.pipeline;
+  first.placement = {.device = options.devices.front(), .dtype = options.dtype};
+  ASSIGN_OR_RETURN(const Pipeline pipeline, parsed.Load(first));
   if (const auto& keys = parsed.description().ignored_keys; !keys.empty()) {
     LogEvent(spdlog::level::warn, "keys of a model's configurations ignored",
              {{"model", model->id}, {"keys", absl::StrJoin(keys, "; ")}});

@@ -17,21 +17,22 @@ namespace denoise {
 struct ModelLoadOptions {
   std::vector<at::Device> devices = {at::Device(at::kCPU)};
   at::ScalarType dtype = at::kFloat;  // what the network computes in
-  PipelineOptions pipeline;
+  PipelineOptions pipeline;           // but for its placement
 };
 
 // The model without its weights. InvalidArgument where the parts do not fit together: a sampler
-// that needs a variance the network does not predict, or labels beyond the classes.
+// that needs a variance the network does not predict, or labels beyond the classes. Other errors
+// are those of ParsedPipeline::Version.
 absl::StatusOr<ModelHandle> DescribeModel(const ParsedPipeline& parsed, std::string id,
                                           at::ScalarType dtype);
 
 // What the weights of such a model take of each device.
 int64_t MemoryBytes(const PipelineDescription& description, at::ScalarType dtype);
 
-// Loads the parts of `parsed`, which `model` describes, copies it to every device and warms each
-// copy up. Files are hostile; errors name them relative to the model's folder and never its own
-// path. Errors are those of ParsedPipeline::Load. Keys of configurations and parts that are
-// ignored are named in the log.
+// Loads the parts of `parsed`, which `model` describes, straight to the first device, copies them
+// from there to the others, and warms each copy up. Files are hostile; errors name them relative to
+// the model's folder and never its own path. Errors are those of ParsedPipeline::Load. Keys of
+// configurations and parts that are ignored are named in the log.
 absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelHandle model,
                                             const ModelLoadOptions& options,
                                             ModelMemory::Reservation memory = {});

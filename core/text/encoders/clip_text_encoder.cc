@@ -295,16 +295,17 @@ ClipTextEncoder::ClipTextEncoder(std::shared_ptr<const Parts> parts) : parts_(st
 ClipTextEncoder::~ClipTextEncoder() = default;
 
 absl::StatusOr<std::shared_ptr<const ClipTextEncoder>> ClipTextEncoder::Create(
-    const ClipTextConfig& config, const StateDict& weights) {
+    const ClipTextConfig& config, const NamedTensors& weights, const Placement& placement) {
   ClipTextConfig decided = config;
   if (!decided.with_projection) {
     decided.with_projection = weights.contains("text_projection.weight");
   }
-  WeightReader reader(weights, at::kCPU, at::kFloat);
+  const auto [device, dtype] = placement;
+  WeightReader reader(weights, device, dtype);
   reader.Ignore("embeddings.position_ids");
   reader.Ignore(absl::StrCat(kPrefix, "embeddings.position_ids"));
   const std::shared_ptr<const ClipTextEncoder> encoder(
-      new ClipTextEncoder(Parts::Load(decided, reader, at::kCPU, at::kFloat)));
+      new ClipTextEncoder(Parts::Load(decided, reader, device, dtype)));
   RETURN_IF_ERROR(reader.Finish());
   return encoder;
 }

@@ -12,7 +12,9 @@
 #include "absl/status/statusor.h"
 #include "core/nn/adapter.h"
 #include "core/nn/layer_shapes.h"
+#include "core/nn/placement.h"
 #include "core/nn/state_dict.h"
+#include "core/nn/stored_tensor.h"
 #include "core/text/encoders/clip_text_config.h"
 
 namespace denoise {
@@ -65,11 +67,10 @@ int64_t CountClipTextParameters(const ClipTextConfig& config);
 // them under c10::InferenceMode.
 class ClipTextEncoder {
  public:
-  // On the CPU in float32, from weights on the CPU in any floating-point dtype, whose names may
-  // begin with "text_model." or not. A tensor `position_ids`, which old files have, is ignored.
-  // InvalidArgument lists missing, unexpected and misshapen tensors by name.
-  static absl::StatusOr<std::shared_ptr<const ClipTextEncoder>> Create(const ClipTextConfig& config,
-                                                                       const StateDict& weights);
+  // Builds the encoder at `placement` as CreateUNet2D builds a network. Names may begin with
+  // "text_model." or not. A tensor `position_ids`, which old files have, is ignored.
+  static absl::StatusOr<std::shared_ptr<const ClipTextEncoder>> Create(
+      const ClipTextConfig& config, const NamedTensors& weights, const Placement& placement = {});
   ~ClipTextEncoder();
 
   // `texts` are B > 0 lists of T ids each, 1 <= T <= max_position_embeddings. Requires ids below

@@ -59,10 +59,7 @@ TEST_F(WriteSafetensorsTest, EveryTensorIsAligned) {
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(file->header().data_offset % 8, 0u);
   for (const auto& [name, entry] : file->header().tensors) {
-    // A view, which it would not be at an odd address.
-    EXPECT_EQ(file->Get(name)->data_ptr(),
-              file->bytes().data() + file->header().data_offset + entry.begin)
-        << name;
+    EXPECT_EQ(entry.begin % tensors.at(name).element_size(), 0u) << name;
   }
 }
 

@@ -33,7 +33,7 @@ class WeightsTest : public testing::Test {
     WriteIndex({{"a", "one.safetensors"}, {"b", "two.safetensors"}});
   }
 
-  absl::StatusOr<Weights> Load() { return LoadWeights(*ModelFolder::Open(folder_.path()), ""); }
+  absl::StatusOr<Weights> Load() { return OpenWeights(*ModelFolder::Open(folder_.path()), ""); }
 
   TempDir folder_;
 };
@@ -44,8 +44,8 @@ TEST_F(WeightsTest, ComeFromOneFile) {
   ASSERT_TRUE(weights.ok()) << weights.status();
   EXPECT_EQ(weights->file, kPlain);
   ASSERT_EQ(weights->tensors.size(), 2u);
-  EXPECT_TRUE(weights->tensors.at("a").equal(at::arange(3, at::kHalf)));
-  EXPECT_TRUE(weights->tensors.at("b").equal(at::arange(4, at::kDouble)));
+  EXPECT_TRUE(weights->tensors.at("a").Get()->equal(at::arange(3, at::kHalf)));
+  EXPECT_TRUE(weights->tensors.at("b").Get()->equal(at::arange(4, at::kDouble)));
 }
 
 TEST_F(WeightsTest, HalfPrecisionVariantIsTakenWhereThereIsNoOther) {
@@ -62,8 +62,8 @@ TEST_F(WeightsTest, ComeFromShards) {
   EXPECT_EQ(weights->file, kIndex);
   EXPECT_EQ(weights->files.size(), 2u);
   ASSERT_EQ(weights->tensors.size(), 2u);
-  EXPECT_TRUE(weights->tensors.at("a").equal(at::arange(3, at::kHalf)));
-  EXPECT_TRUE(weights->tensors.at("b").equal(at::arange(4, at::kFloat)));
+  EXPECT_TRUE(weights->tensors.at("a").Get()->equal(at::arange(3, at::kHalf)));
+  EXPECT_TRUE(weights->tensors.at("b").Get()->equal(at::arange(4, at::kFloat)));
 }
 
 TEST_F(WeightsTest, ShardsHoldExactlyWhatTheIndexSays) {

@@ -89,10 +89,10 @@ TEST_F(ParsedPipelineTest, SaysWhatAModelIs) {
 
 TEST_F(ParsedPipelineTest, ConfigurationsAndWeightsMakeTheVersion) {
   const auto folder = Copy("sd15-like");
-  const std::string version = ParsedPipeline::Open(folder)->Version();
-  EXPECT_EQ(ParsedPipeline::Open(folder)->Version(), version);
+  const std::string version = ParsedPipeline::Open(folder)->Version().value();
+  EXPECT_EQ(ParsedPipeline::Open(folder)->Version().value(), version);
   Edit(folder / "text_encoder/config.json", [](Json& json) { json["note"] = 1; });
-  EXPECT_NE(ParsedPipeline::Open(folder)->Version(), version);
+  EXPECT_NE(ParsedPipeline::Open(folder)->Version().value(), version);
 }
 
 TEST_F(ParsedPipelineTest, UnusedPartsAreNamed) {

@@ -57,8 +57,9 @@ StateDict WithPlainNames(const StateDict& tensors) {
 }
 
 // Checks that `other` holds the tensors of `expected`, rounded to float16.
-void ExpectSameWeights(const StateDict& expected, const StateDict& other) {
-  const StateDict tensors = WithPlainNames(expected), others = WithPlainNames(other);
+void ExpectSameWeights(const StoredTensors& expected, const StoredTensors& other) {
+  const StateDict tensors = WithPlainNames(ReadAll(expected).value());
+  const StateDict others = WithPlainNames(ReadAll(other).value());
   EXPECT_EQ(tensors.size(), others.size());
   for (const auto& [name, tensor] : tensors) {
     ASSERT_TRUE(others.contains(name)) << name;
