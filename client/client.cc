@@ -191,7 +191,7 @@ std::string AdapterResourceName(std::string_view name) {
                       WithPrefix(kAdaptersPrefix, name.substr(slash + 1)));
 }
 std::string ShortAdapterName(std::string_view name) {
-  const size_t at = name.find(kBesideModel);
+  const size_t at = name.rfind(kBesideModel);
   if (!name.starts_with(kModelsPrefix) || at == std::string_view::npos) {
     return WithoutPrefix(kAdaptersPrefix, name);
   }

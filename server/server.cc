@@ -37,8 +37,6 @@ constexpr int kMaxPictureThreads = 4;
 constexpr int kDiskThreads = 2;
 // For calls that load and delete models, which may wait for requests to end.
 constexpr int kModelThreads = 2;
-// For calls that read adapters.
-constexpr int kAdapterThreads = 2;
 // How exactly --max-write-seconds is kept.
 constexpr absl::Duration kCallWatchInterval = absl::Seconds(1);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
@@ -115,9 +113,7 @@ LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
 AdapterLibrary::Options AdapterOptions(const ServerFlags& flags,
                                        const std::vector<at::Device>& devices,
                                        Telemetry* telemetry) {
-  return {.models = flags.models,
-          .adapters = flags.adapters,
-          .memory_bytes_max = int64_t{flags.adapter_memory_mib} << 20,
+  return {.memory_bytes_max = int64_t{flags.adapter_memory_mib} << 20,
           .devices = devices,
           .dtype = ParseDtype(flags.dtype),
           .on_load = [telemetry](bool ok) { telemetry->AdapterLoaded(ok); },
@@ -137,11 +133,12 @@ class Server::Impl {
             [this](const ModelCounts& counts) { telemetry_.Models(counts.loaded, counts.failed); }),
         live_models_(ModelsFolder(flags.models), LiveModelsOptions(flags, devices, &telemetry_),
                      &models_, &Clock::Real()),
-        adapters_(AdapterOptions(flags, devices, &telemetry_)),
+        adapter_catalog_(flags.models, flags.adapters),
+        adapters_(&adapter_catalog_, AdapterOptions(flags, devices, &telemetry_)),
+        adapter_reader_(&adapters_),
         pool_(std::clamp(UsableCores() / 2, kMinPictureThreads, kMaxPictureThreads)),
         disk_pool_(kDiskThreads),
         model_pool_(kModelThreads),
-        adapter_pool_(kAdapterThreads),
         samples_(int64_t{flags.max_unread_mib} << 20),
         call_watch_(kCallWatchInterval, &Clock::Real()),
         generations_({.submit =
@@ -158,16 +155,15 @@ class Server::Impl {
         engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
         generation_environment_{.calls = Calls(&pool_, flags),
                                 .models = &models_,
-                                .adapters = &adapters_,
-                                .adapter_pool = &adapter_pool_,
+                                .adapters = &adapter_reader_,
                                 .generations = &generations_,
                                 .samples = &samples_,
                                 .telemetry = &telemetry_,
                                 .limits = Limits(flags)},
         image_generation_(generation_environment_),
         generations_service_(generation_environment_),
-        models_service_(&models_, flags.manage_models ? &live_models_ : nullptr, &adapters_,
-                        Calls(&pool_, flags), &model_pool_, &adapter_pool_) {}
+        models_service_(&models_, flags.manage_models ? &live_models_ : nullptr, &adapter_catalog_,
+                        Calls(&pool_, flags), &model_pool_, &disk_pool_) {}
 
   // A server that trains may begin with nothing to serve.
   absl::Status LoadModels(const ServerFlags& flags) {
@@ -246,12 +242,13 @@ class Server::Impl {
   MemoryGuard memory_;
   ModelRepository models_;
   LiveModels live_models_;
+  AdapterCatalog adapter_catalog_;
   AdapterLibrary adapters_;
+  AdapterReader adapter_reader_;
   LiveCalls live_calls_{&Clock::Real(), [this] { return memory_.Admit(); }};
   WorkPool pool_;
-  WorkPool disk_pool_;  // of training: pictures of generations wait for no disk
+  WorkPool disk_pool_;  // of training and lists: pictures of generations wait for no disk
   WorkPool model_pool_;
-  WorkPool adapter_pool_;
   SampleBudget samples_;
   CallWatch call_watch_;
   Generations generations_;  // outlives the engine, which reports to it until the end

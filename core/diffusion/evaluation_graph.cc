@@ -40,7 +40,7 @@ bool SuitsGraph(const std::vector<Trajectory*>& trajectories) {
   return std::all_of(trajectories.begin(), trajectories.end(),
                      [](const Trajectory* trajectory) { return IsLinear(*trajectory); }) &&
          std::all_of(rows.begin(), rows.end(), [&](const SharedCondition& row) {
-           return TokensOf(*row) == TokensOf(*rows.front()) && row->adapters.empty();
+           return TokensOf(*row) == TokensOf(*rows.front()) && !ChangeNetwork(row->adapters);
          });
 }
 

@@ -77,13 +77,10 @@ bool SameAdapters(const AppliedAdapters& a, const AppliedAdapters& b) {
                     });
 }
 
-AppliedAdapters AdaptersOn(const AppliedAdapters& adapters, at::Device device,
-                           at::ScalarType dtype) {
-  AppliedAdapters moved;
-  for (const AppliedAdapter& applied : adapters) {
-    moved.push_back({applied.adapter->On(device, dtype), applied.scale});
-  }
-  return moved;
+bool ChangeNetwork(const AppliedAdapters& adapters) {
+  return std::any_of(adapters.begin(), adapters.end(), [](const AppliedAdapter& applied) {
+    return applied.scale != 0 && !applied.adapter->network().empty();
+  });
 }
 
 }  // namespace denoise

@@ -77,8 +77,7 @@ using AppliedAdapters = std::vector<AppliedAdapter>;
 // Whether both say the same of the same adapters, on whatever devices.
 bool SameAdapters(const AppliedAdapters& a, const AppliedAdapters& b);
 
-// `adapters` on `device` in `dtype`, as Adapter::On.
-AppliedAdapters AdaptersOn(const AppliedAdapters& adapters, at::Device device,
-                           at::ScalarType dtype);
+// Whether any of them changes the network, and not only text encoders.
+bool ChangeNetwork(const AppliedAdapters& adapters);
 
 }  // namespace denoise

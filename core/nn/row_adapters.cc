@@ -10,8 +10,8 @@
 namespace denoise::nn {
 namespace {
 
-// Rows of x. On the CPU they get memory of their own: a matrix product adds in an order that depends
-// on the alignment of its operands.
+// Rows of x. On the CPU they get memory of their own: a matrix product adds in an order that
+// depends on the alignment of its operands.
 at::Tensor OwnRows(const at::Tensor& x, int64_t first, int64_t count) {
   const at::Tensor rows = x.narrow(0, first, count);
   return x.is_cpu() ? rows.clone(at::MemoryFormat::Contiguous) : rows;
@@ -19,19 +19,30 @@ at::Tensor OwnRows(const at::Tensor& x, int64_t first, int64_t count) {
 
 }  // namespace
 
+template <typename LayersOf>
+RowAdapters::Run RowAdapters::MakeRun(const AppliedAdapters& adapters, at::Device device,
+                                      at::ScalarType dtype, const LayersOf& layers_of) {
+  Run run;
+  for (const auto& [adapter, scale] : adapters) {
+    if (scale == 0 || layers_of(*adapter).empty()) continue;
+    std::shared_ptr<const Adapter> here = adapter->On(device, dtype);
+    const AdapterLayers* layers = &layers_of(*here);
+    run.changes.push_back({std::move(here), layers, scale});
+  }
+  return run;
+}
+
 RowAdapters::RowAdapters(const std::vector<AppliedAdapters>& rows, at::Device device,
-                         at::ScalarType dtype)
-    : row_by_row_(device.is_cpu()) {
+                         at::ScalarType dtype, bool row_by_row)
+    : row_by_row_(row_by_row) {
   const int64_t count = static_cast<int64_t>(rows.size());
   for (int64_t first = 0, end = 0; first < count; first = end) {
     const AppliedAdapters& applied = rows[static_cast<size_t>(first)];
     while (end < count && SameAdapters(rows[static_cast<size_t>(end)], applied)) ++end;
-    Run run{.first = first, .count = end - first, .changes = {}};
-    for (AppliedAdapter& here : AdaptersOn(applied, device, dtype)) {
-      if (here.scale == 0 || here.adapter->network().empty()) continue;
-      const AdapterLayers* layers = &here.adapter->network();
-      run.changes.push_back({std::move(here.adapter), layers, here.scale});
-    }
+    Run run = MakeRun(applied, device, dtype,
+                      [](const Adapter& a) -> const AdapterLayers& { return a.network(); });
+    run.first = first;
+    run.count = end - first;
     if (!run.changes.empty()) runs_.push_back(std::move(run));
   }
 }
@@ -40,12 +51,9 @@ RowAdapters RowAdapters::ForText(const AppliedAdapters& adapters, size_t index, 
                                  at::Device device, at::ScalarType dtype) {
   RowAdapters result;
   result.row_by_row_ = device.is_cpu();
-  Run run{.first = 0, .count = rows, .changes = {}};
-  for (AppliedAdapter& here : AdaptersOn(adapters, device, dtype)) {
-    if (here.scale == 0 || here.adapter->text(index).empty()) continue;
-    const AdapterLayers* layers = &here.adapter->text(index);
-    run.changes.push_back({std::move(here.adapter), layers, here.scale});
-  }
+  Run run = MakeRun(adapters, device, dtype,
+                    [&](const Adapter& a) -> const AdapterLayers& { return a.text(index); });
+  run.count = rows;
   if (!run.changes.empty()) result.runs_.push_back(std::move(run));
   return result;
 }

@@ -11,17 +11,18 @@
 
 namespace denoise::nn {
 
-// Rows may have different adapters: each run of rows with the same ones is computed together. On the
-// CPU every row is computed by itself, from memory of its own, so that its bits do not depend on the
-// others. A layer adds what its adapters change to what it computes with its own weights, which
-// costs rank * (in + out) products for each token.
+// Rows may have different adapters: each run of rows with the same ones is computed together. Row
+// by row, each is computed from memory of its own, so that its bits do not depend on the others. A
+// layer adds what its adapters change to what it computes with its own weights, which costs
+// rank * (in + out) products for each token.
 class RowAdapters {
  public:
   // None.
   RowAdapters() = default;
   // Of a network: one list for each row, or none.
-  RowAdapters(const std::vector<AppliedAdapters>& rows, at::Device device, at::ScalarType dtype);
-  // Of the model's text encoder `index`: the same adapters for all `rows`.
+  RowAdapters(const std::vector<AppliedAdapters>& rows, at::Device device, at::ScalarType dtype,
+              bool row_by_row);
+  // Of the model's text encoder `index`: the same adapters for all `rows`, row by row on the CPU.
   static RowAdapters ForText(const AppliedAdapters& adapters, size_t index, int64_t rows,
                              at::Device device, at::ScalarType dtype);
 
@@ -30,8 +31,8 @@ class RowAdapters {
   // Rows [first, first + count), which become rows 0 and up.
   RowAdapters Narrow(int64_t first, int64_t count) const;
 
-  // Adds to y [B, ..., out] what the adapters of layer `name` make of x [B, ..., in]. `y` must be
-  // nobody else's.
+  // Adds to y [B, ..., out] what the adapters of layer `name` make of x [B, ..., in]. `y` must not
+  // share its memory with another tensor.
   void AddLinear(std::string_view name, const at::Tensor& x, at::Tensor& y) const;
 
   // The same for a convolution, of images [B, in, H, W] and [B, out, H', W'].
@@ -46,10 +47,15 @@ class RowAdapters {
     double scale;
   };
   struct Run {
-    int64_t first;
-    int64_t count;
+    int64_t first = 0;
+    int64_t count = 0;
     std::vector<Change> changes;  // not empty
   };
+
+  // The changes of `adapters` by the layers that `layers_of` an adapter returns.
+  template <typename LayersOf>
+  static Run MakeRun(const AppliedAdapters& adapters, at::Device device, at::ScalarType dtype,
+                     const LayersOf& layers_of);
 
   // Calls f(pair, scale, first, count) for the pieces of rows that layer `name` changes.
   template <typename Function>

@@ -259,7 +259,8 @@ at::Tensor UNet2DCondition::Forward(const NetworkInput& input) const {
 
 at::Tensor UNet2DCondition::ForwardBatch(const NetworkInput& input) const {
   const Conditions& conditions = input.conditions;
-  const RowAdapters adapters(conditions.adapters, device_, dtype_);
+  const RowAdapters adapters(conditions.adapters, device_, dtype_,
+                             options_.batch_invariant && device_.is_cpu());
   const at::Tensor embedding = layers_.embedding(input.timesteps, conditions, adapters);
   const BlockContext context{
       .activated_embedding = Activate(config_.act_fn, embedding, KernelsOf(options_)),

@@ -15,11 +15,9 @@ namespace denoise {
 // A larger file is refused unread.
 inline constexpr size_t kMaxAdapterBytes = size_t{4} << 30;
 
-// The header of the safetensors file at `path`, which is hostile. Errors as SafetensorsFile::Open.
-absl::StatusOr<SafetensorsHeader> ReadAdapterHeader(const std::filesystem::path& path);
-
 // The adapter that `plan` finds in `file`, on the CPU in float32. The file is hostile.
-// InvalidArgument for values that are not finite. `kept` as in Adapter::Create.
+// InvalidArgument for values that are not finite; other errors are those of
+// StoredTensor::Load. `kept` as in Adapter::Create.
 absl::StatusOr<std::shared_ptr<const Adapter>> ReadAdapter(
     const SafetensorsFile& file, const AdapterPlan& plan,
     std::shared_ptr<const void> kept = nullptr);

@@ -44,7 +44,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kPrefixes
     {"lora_te2_", kSecondText},
 }};
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOtherKinds = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kOtherKinds = {{
     {".dora_scale", "DoRA"},
     {".lora_magnitude_vector", "DoRA"},
     {".hada_", "LoHa"},
@@ -55,8 +55,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOtherKi
     {".lora_mid.", "LoCon with a Tucker decomposition"},
     {".lora_embedding_", "LoRA of an embedding"},
     {".lora_B.bias", "LoRA with a bias"},
-    {".diff_b", "full difference"},
-    {".diff", "full difference"},
     {".a1.weight", "GLoRA"},
 }};
 
@@ -220,6 +218,7 @@ std::optional<std::string_view> OtherAdapterKind(std::string_view name) {
   for (const auto& [marker, kind] : kOtherKinds) {
     if (name.find(marker) != std::string_view::npos) return kind;
   }
+  if (name.ends_with(".diff") || name.ends_with(".diff_b")) return "full difference";
   return std::nullopt;
 }
 

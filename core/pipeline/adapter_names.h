@@ -33,7 +33,7 @@ enum class AdapterPart { kDown, kUp, kAlpha };
 // A name of a tensor, taken apart: "unet.mid_block.attentions.0.proj_in.lora_A.weight".
 struct AdapterTensorName {
   std::string component;  // "unet", "text_encoder" or "text_encoder_2"
-  std::string layer;      // as the file has it, in place of dots underscores
+  std::string layer;      // as the file has it, with underscores instead of dots
   AdapterPart part = AdapterPart::kDown;
 };
 

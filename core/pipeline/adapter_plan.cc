@@ -12,6 +12,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
+#include "core/base/utf8.h"
 #include "core/json/strict_json.h"
 
 namespace denoise {
@@ -41,6 +42,12 @@ struct Pieces {
   }
 };
 
+int64_t NumbersOf(const SafetensorsHeader::Entry& entry) {
+  int64_t numbers = 1;
+  for (const int64_t size : entry.shape) numbers *= size;
+  return numbers;
+}
+
 bool IsFloat(const std::string& dtype) {
   return dtype == "F64" || dtype == "F32" || dtype == "F16" || dtype == "BF16";
 }
@@ -51,11 +58,15 @@ struct ComponentMetadata {
   bool root_of_rank = false;                              // Kalajdzievski 2023
   std::vector<std::pair<std::string, double>> of_layers;  // alphas by the ends of layers' names
 
-  double AlphaOf(std::string_view layer, int64_t rank) const {
+  // nullopt: two ends of the layer's name have different alphas, and JSON keeps no order.
+  std::optional<double> AlphaOf(std::string_view layer, int64_t rank) const {
+    std::optional<double> found;
     for (const auto& [end, value] : of_layers) {
-      if (layer == end || layer.ends_with("." + end)) return value;
+      if (layer != end && !layer.ends_with("." + end)) continue;
+      if (found && *found != value) return std::nullopt;
+      found = value;
     }
-    return alpha.value_or(static_cast<double>(rank));
+    return found ? *found : alpha.value_or(static_cast<double>(rank));
   }
 };
 
@@ -99,7 +110,6 @@ class Planner {
   const AdapterTarget& target_;
   const AdapterLayerNames names_;
   std::vector<ComponentMetadata> metadata_;
-  // By the shape of the layer's weight in the target, which is one object for all its names.
   struct ByLayer {
     bool operator()(const Layer* a, const Layer* b) const {
       return std::pair(a->component, a->name) < std::pair(b->component, b->name);
@@ -164,7 +174,7 @@ void Planner::Sort(const std::string& name, const SafetensorsHeader::Entry& entr
                                       ", which is not supported; only LoRA is"));
   }
   const std::optional<AdapterTensorName> parsed = ParseAdapterTensorName(name);
-  if (!parsed) return Violate(name, "is no part of a LoRA");
+  if (!parsed) return Violate(name, "is not part of a LoRA");
   const Layer* layer = names_.Find(*parsed);
   if (layer == nullptr) {
     return Violate(name,
@@ -177,7 +187,7 @@ void Planner::Sort(const std::string& name, const SafetensorsHeader::Entry& entr
   }
   std::string& piece = pieces_[layer][parsed->part];
   if (!piece.empty()) {
-    return Violate(name, absl::StrCat("says the same of its layer as ", Quoted(piece)));
+    return Violate(name, absl::StrCat("changes the same layer as ", Quoted(piece)));
   }
   piece = name;
 }
@@ -231,18 +241,32 @@ void Planner::PlanLayer(const Layer& layer, const Pieces& pieces, AdapterPlan& p
   }
   const ComponentMetadata& metadata = metadata_[layer.component];
   const auto of_rank = static_cast<double>(*rank);
+  const std::optional<double> alpha = metadata.AlphaOf(layer.name, *rank);
+  if (!alpha) {
+    return Violate(pieces.down, "has two alphas in the alpha_pattern of the file's metadata");
+  }
   for (const std::string* name : {&pieces.down, &pieces.up}) {
-    int64_t numbers = 1;
-    for (const int64_t size : header_.tensors.at(*name).shape) numbers *= size;
-    plan.num_parameters += numbers;
+    plan.num_parameters += NumbersOf(header_.tensors.at(*name));
   }
   PlannedPairs& pairs = layer.component == 0 ? plan.network : plan.texts[layer.component - 1];
   pairs[std::string(layer.name)] = {
       .down = pieces.down,
       .up = pieces.up,
       .alpha = pieces.alpha,
-      .alpha_value = metadata.AlphaOf(layer.name, *rank),
+      .alpha_value = *alpha,
       .divisor = metadata.root_of_rank ? std::sqrt(of_rank) : of_rank};
+}
+
+// What trainers call the model that they trained an adapter for.
+std::string BaseModelOf(const SafetensorsHeader& header) {
+  constexpr size_t kMaxBytes = 100;
+  for (const char* key : {"ss_base_model_version", "modelspec.architecture"}) {
+    const auto found = header.metadata.find(key);
+    if (found == header.metadata.end() || found->second.empty()) continue;
+    const bool is_short_text = found->second.size() <= kMaxBytes && IsUtf8(found->second);
+    return is_short_text ? found->second : Escaped(found->second.substr(0, kMaxBytes / 4));
+  }
+  return "";
 }
 
 }  // namespace
@@ -250,6 +274,25 @@ void Planner::PlanLayer(const Layer& layer, const Pieces& pieces, AdapterPlan& p
 absl::StatusOr<AdapterPlan> PlanAdapter(const SafetensorsHeader& header,
                                         const AdapterTarget& target) {
   return Planner(header, target).Plan();
+}
+
+AdapterSummary Summarize(const SafetensorsHeader& header) {
+  AdapterSummary summary{.base_model = BaseModelOf(header)};
+  for (const auto& [name, entry] : header.tensors) {
+    if (const auto kind = OtherAdapterKind(name)) {
+      summary.error = absl::InvalidArgumentError(
+          absl::StrCat("is a ", std::string(*kind), ", which is not supported; only LoRA is"));
+    }
+    const auto parsed = ParseAdapterTensorName(name);
+    if (!parsed || parsed->part == AdapterPart::kAlpha || entry.shape.empty()) continue;
+    summary.num_parameters += NumbersOf(entry);
+    if (parsed->part != AdapterPart::kDown) continue;
+    summary.rank = std::min(std::max(summary.rank, entry.shape.front()), kMaxAdapterRank);
+  }
+  if (summary.num_parameters == 0 && summary.error.ok()) {
+    summary.error = absl::InvalidArgumentError("holds no low-rank matrices");
+  }
+  return summary;
 }
 
 }  // namespace denoise

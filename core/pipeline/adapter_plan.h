@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/io/safetensors_header.h"
 #include "core/pipeline/adapter_names.h"
@@ -37,5 +38,14 @@ struct AdapterPlan {
 // another model, a missing half, a layer that is changed twice, an adapter that is no LoRA.
 absl::StatusOr<AdapterPlan> PlanAdapter(const SafetensorsHeader& header,
                                         const AdapterTarget& target);
+
+// What a file says of itself, whatever model it is for.
+struct AdapterSummary {
+  int64_t rank = 0;  // the largest of its matrices
+  int64_t num_parameters = 0;
+  std::string base_model;  // what it was trained for; may be empty
+  absl::Status error;      // why it fits no model: an adapter of another kind, or none
+};
+AdapterSummary Summarize(const SafetensorsHeader& header);
 
 }  // namespace denoise

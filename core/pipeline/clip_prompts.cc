@@ -171,7 +171,6 @@ class ClipPromptEncoder final : public PromptEncoder {
   SharedCondition Told(Condition condition, const PromptStates& states) const {
     condition.text_states = states.states;
     condition.pooled_text = states.pooled;
-    condition.adapters = AdaptersOn(condition.adapters, network_.device, network_.dtype);
     for (at::Tensor* tensor :
          {&condition.time_ids, &condition.guidance_scale, &condition.channels}) {
       if (tensor->defined()) *tensor = tensor->to(network_.device);

@@ -69,25 +69,31 @@ std::vector<at::Tensor> ToHost(const std::vector<at::Tensor>& samples) {
 
 bool IsFinite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
 
+// What may help where values are not finite.
+const char* Advice(const ActiveImage& image) {
+  const auto& conditions = image.generation->request().conditioning.conditions;
+  return conditions.empty() || conditions.front().condition->adapters.empty()
+             ? "try another sampler, or less guidance"
+             : "try smaller scales of the adapters, another sampler, or less guidance";
+}
+
 // What an image fails with whose last evaluation predicted something that is not finite.
 absl::Status NotFinite(const ActiveImage& image) {
   const GenerationRequest& request = image.generation->request();
   const Trajectory& trajectory = *image.trajectory;
   const int step = trajectory.steps_done() + (trajectory.last().ends_step ? 0 : 1);
-  return WithErrorReason(
-      absl::InternalError(absl::StrCat(
-          request.model, " predicted values that are not finite for image ", image.index,
-          " at step ", step, " of ", request.plan->NumSteps(), ", timestep ",
-          trajectory.last().timestep, "; try another sampler, or less guidance")),
-      "OUTPUT_NOT_FINITE");
+  return WithErrorReason(absl::InternalError(absl::StrCat(
+                             request.model, " predicted values that are not finite for image ",
+                             image.index, " at step ", step, " of ", request.plan->NumSteps(),
+                             ", timestep ", trajectory.last().timestep, "; ", Advice(image))),
+                         "OUTPUT_NOT_FINITE");
 }
 
 absl::Status DecodedNotFinite(const ActiveImage& image) {
-  return WithErrorReason(
-      absl::InternalError(absl::StrCat(image.generation->request().model, " decoded image ",
-                                       image.index, " to values that are not finite; try ",
-                                       "another sampler, or less guidance")),
-      "OUTPUT_NOT_FINITE");
+  return WithErrorReason(absl::InternalError(absl::StrCat(
+                             image.generation->request().model, " decoded image ", image.index,
+                             " to values that are not finite; ", Advice(image))),
+                         "OUTPUT_NOT_FINITE");
 }
 
 }  // namespace

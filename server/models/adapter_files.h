@@ -13,8 +13,8 @@
 
 namespace denoise {
 
-// The ids of the adapters in `folder`, in order; of a folder that does not exist, none. What has
-// the name of none is left out. The message of an error contains no path.
+// The ids of the adapters in `folder`, in order; none if the folder does not exist. Other entries
+// are skipped. NotFound: it cannot be read; the message contains no path.
 absl::StatusOr<std::vector<std::string>> ListAdapterIds(const std::filesystem::path& folder);
 
 // The file of the adapter `id`, which is valid. NotFound.

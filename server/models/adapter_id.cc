@@ -31,7 +31,7 @@ std::string AdapterName(const AdapterId& id) {
 
 std::optional<AdapterId> ParseAdapterName(std::string_view name) {
   AdapterId id;
-  if (const size_t at = name.find("/adapters/"); at != std::string_view::npos) {
+  if (const size_t at = name.rfind("/adapters/"); at != std::string_view::npos) {
     const std::optional<std::string> model = ParseModelName(name.substr(0, at));
     if (!model) return std::nullopt;
     id.model = *model;

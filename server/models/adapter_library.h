@@ -1,8 +1,7 @@
-// The adapters that requests may name: files in a folder that all models share, and files in the
-// folder `loras` beside a model's parts.
+// The adapters in memory.
 //
 // An adapter is read when a request names it, and stays in memory for the next one while there is
-// room. A file that has been replaced is read again; requests that run keep what they began with.
+// room. A file that has been replaced is read again; requests that hold the old one keep it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,31 +21,23 @@
 #include "absl/status/statusor.h"
 #include "core/base/mutex.h"
 #include "core/nn/adapter.h"
-#include "core/pipeline/adapter_plan.h"
-#include "server/models/adapter_id.h"
+#include "server/models/adapter_catalog.h"
 #include "server/models/model.h"
 #include "server/models/model_memory.h"
 
 namespace denoise {
 
-// What a list of adapters says of one.
-struct AdapterInfo {
+struct LoadedAdapter {
   AdapterId id;
-  std::vector<std::string> models;  // the ids of those that it fits
-  int64_t rank = 0;                 // the largest of its matrices
-  int64_t num_parameters = 0;
-  int64_t file_bytes = 0;
-  std::string base_model;  // what the file says it was trained for; may be empty
-  absl::Status error;      // why it cannot be used with any model
+  std::string version;  // a hash of its file
+  std::shared_ptr<const Adapter> adapter;
 };
 
-// Thread-safe. Its methods wait for the disk.
+// Thread-safe. Load waits for the disk.
 class AdapterLibrary {
  public:
   struct Options {
-    std::filesystem::path models;    // the models' folder
-    std::filesystem::path adapters;  // that of all adapters; empty: there is none
-    int64_t memory_bytes_max = 0;    // of all adapters, copies on devices included; 0: no limit
+    int64_t memory_bytes_max = 0;  // of all adapters, copies on devices included; 0: no limit
     // What networks run on.
     std::vector<at::Device> devices = {at::Device(at::kCPU)};
     at::ScalarType dtype = at::kFloat;
@@ -55,64 +46,59 @@ class AdapterLibrary {
     // May be null. The bytes of all adapters in memory. Must not block.
     std::function<void(int64_t bytes)> on_memory = nullptr;
   };
+  // Whether the caller has given up.
+  using IsCancelled = std::function<bool()>;
 
-  explicit AdapterLibrary(Options options);
+  // `catalog` outlives it.
+  AdapterLibrary(AdapterCatalog* catalog, Options options);
 
-  // The adapter that a request to `model` means by `id`: of those without a model, the one beside
-  // the model comes first. `model` takes adapters. InvalidArgument or NotFound, in words that follow
-  // the adapter's name: there is no such adapter, its file is broken, it is for another model, or
-  // it exceeds the limit. Unavailable while the adapters of other requests leave no room, or its file is being replaced.
-  absl::StatusOr<std::shared_ptr<const Adapter>> Load(const Model& model, const AdapterId& id)
+  AdapterCatalog& catalog() const { return *catalog_; }
+
+  // The adapters of one request to `model`, which fit it (AdapterCatalog::CountParameters), in the
+  // order of `files`. There is room for all of them before the first is read.
+  //
+  // InvalidArgument: together they exceed the limit. FailedPrecondition, naming the adapter: its
+  // weights cannot be used. Unavailable: the adapters of other requests leave no room. Aborted: a
+  // file has been replaced meanwhile; finding it again helps. Cancelled.
+  absl::StatusOr<std::vector<LoadedAdapter>> Load(const Model& model,
+                                                  const std::vector<AdapterFile>& files,
+                                                  const IsCancelled& is_cancelled = nullptr)
       ABSL_LOCKS_EXCLUDED(mutex_);
-
-  // All adapters, in the order of their names. `models` are those that they may fit.
-  std::vector<AdapterInfo> List(const std::vector<ModelHandle>& models) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  using AdapterHandle = std::shared_ptr<const Adapter>;
-
-  // A file as it was at a time.
-  struct Version {
-    std::filesystem::path path;
-    std::string stamp;  // differs once the file has been written to or replaced
+  // One version of a file, for models whose layers have the same shapes.
+  struct Key {
+    std::string path;
+    std::string signature;
+    std::string stamp;
+    auto operator<=>(const Key&) const = default;
   };
-  // One file, for models whose layers have the same shapes.
-  using Key = std::pair<std::string, std::string>;  // the path, and the target's signature
-  struct Loaded {
+  struct Wanted {
+    const AdapterFile* file;
     Key key;
-    std::string stamp;
-    AdapterHandle adapter;
-  };
-  // What is remembered of a file for lists.
-  struct Indexed {
-    std::string stamp;
-    AdapterInfo info;
-    std::map<std::string, bool> fits;  // by the target's signature
+    int64_t bytes = 0;
+    LoadedAdapter loaded;             // its adapter is null: it is to be read
+    ModelMemory::Reservation memory;  // for what is to be read
   };
 
-  absl::StatusOr<Version> Find(const Model& model, const AdapterId& id) const;
-  absl::StatusOr<AdapterHandle> LoadVersion(const Model& model, const Version& version)
-      ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<AdapterHandle> Read(const Model& model, const Version& version)
-      ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<ModelMemory::Reservation> Reserve(int64_t num_parameters)
-      ABSL_LOCKS_EXCLUDED(mutex_);
-  AdapterHandle FindLoaded(const Key& key, const std::string& stamp)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<int64_t> BytesOf(const AdapterFile& file, const Model& model) const;
+  absl::Status Claim(std::vector<Wanted>& wanted) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Reserve(std::vector<Wanted>& wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Release(const std::vector<Key>& claimed) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status LoadClaimed(Wanted& wanted, const Model& model) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<LoadedAdapter> Read(Wanted& wanted, const Model& model) const;
+  bool FindLoaded(Wanted& wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool DropLeastRecentlyUsed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ListFolder(const std::filesystem::path& folder, const std::string& model,
-                  const std::vector<ModelHandle>& models, std::vector<AdapterInfo>& adapters,
-                  std::set<std::string>& paths) ABSL_LOCKS_EXCLUDED(mutex_);
-  AdapterInfo Describe(const Version& version, const std::vector<ModelHandle>& models)
-      ABSL_LOCKS_EXCLUDED(mutex_);
 
+  AdapterCatalog* const catalog_;
   const Options options_;
   const std::shared_ptr<ModelMemory> memory_;
   Mutex mutex_;
-  CondVar read_;                                                  // a file has been read
-  std::list<Loaded> loaded_ ABSL_GUARDED_BY(mutex_);              // the most recently used first
-  std::set<Key> reading_ ABSL_GUARDED_BY(mutex_);                 // by some call
-  std::map<std::string, Indexed> index_ ABSL_GUARDED_BY(mutex_);  // by path
+  CondVar read_;                                                             // a file has been read
+  std::list<std::pair<Key, LoadedAdapter>> loaded_ ABSL_GUARDED_BY(mutex_);  // last used first
+  std::set<Key> reading_ ABSL_GUARDED_BY(mutex_);                            // by some call
+  // Why files cannot be used, so that asking again reads nothing.
+  std::map<Key, absl::Status> refused_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace denoise

@@ -183,7 +183,7 @@ absl::StatusOr<std::vector<std::string>> VisibleNames(const fs::path& folder) {
     if (!name.starts_with('.')) names.push_back(std::move(name));
   }
   if (error) {
-    return absl::NotFoundError(absl::StrCat("cannot read the models folder: ", error.message()));
+    return absl::NotFoundError(absl::StrCat("the folder cannot be read: ", error.message()));
   }
   std::sort(names.begin(), names.end());
   return names;

@@ -1,12 +1,15 @@
 #include "server/requests/adapter_validation.h"
 
 #include <cmath>
-#include <memory>
+#include <optional>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/quoted.h"
+#include "core/base/retry.h"
+#include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
@@ -15,6 +18,9 @@ using denoised::v1::GenerateRequest;
 
 constexpr int kMaxAdapters = 4;
 constexpr double kMaxScale = 100;
+// How often files are looked for that are replaced while they are read.
+constexpr int kAttempts = 3;
+constexpr absl::Duration kRetryDelay = absl::Seconds(1);
 
 std::string FieldOf(int index, std::string_view field) {
   return absl::StrCat("adapters[", index, "].", std::string(field));
@@ -24,27 +30,51 @@ double ScaleOf(const denoised::v1::AppliedAdapter& adapter) {
   return adapter.has_scale() ? adapter.scale() : 1;
 }
 
-// Whether the fault is the request's, or that of a file that it names.
-bool IsViolation(const absl::Status& status) {
-  return absl::IsInvalidArgument(status) || absl::IsNotFound(status);
+// The id in a name, whose model may be named without its version.
+std::optional<AdapterId> IdOf(const std::string& name, const GenerateRequest& request,
+                              const Model& model) {
+  std::optional<AdapterId> id = ParseAdapterName(name);
+  if (id && !id->model.empty() && ModelName(id->model) == request.model()) id->model = model.id;
+  return id;
+}
+
+// The files of the adapters, as they are now.
+absl::StatusOr<std::vector<AdapterFile>> FindFiles(const GenerateRequest& request,
+                                                   const Model& model, AdapterCatalog& catalog) {
+  FieldViolations violations;
+  std::vector<AdapterFile> files;
+  std::set<std::string> seen;
+  for (int i = 0; i < request.adapters_size(); ++i) {
+    const std::string& name = request.adapters(i).name();
+    const std::optional<AdapterId> id = IdOf(name, request, model);
+    if (!id) continue;
+    absl::StatusOr<AdapterFile> file = catalog.Find(model, *id);
+    absl::Status status = file.status();
+    if (status.ok()) status = catalog.CountParameters(*file, model).status();
+    if (!status.ok() && !IsOfTheAdapter(status)) return status;
+    if (!status.ok()) {
+      violations.Add(FieldOf(i, "name"), absl::StrCat(Quoted(name), " ", status.message()));
+    } else if (!seen.insert(file->path.string()).second) {
+      violations.Add(FieldOf(i, "name"), absl::StrCat(Quoted(name), " is given twice"));
+    } else {
+      files.push_back(*std::move(file));
+    }
+  }
+  RETURN_IF_ERROR(violations.ToStatus());
+  return files;
 }
 
 }  // namespace
 
 void CheckAdapters(const GenerateRequest& request, FieldViolations& violations) {
   if (request.adapters_size() > kMaxAdapters) {
-    violations.Add("adapters", absl::StrCat("must be at most ", kMaxAdapters, ", are ",
-                                            request.adapters_size()));
+    violations.Add("adapters", absl::StrCat("has ", request.adapters_size(), " entries; at most ",
+                                            kMaxAdapters, " are allowed"));
     return;
   }
-  std::set<std::string> seen;
   for (int i = 0; i < request.adapters_size(); ++i) {
     const auto& adapter = request.adapters(i);
-    if (!ParseAdapterName(adapter.name())) {
-      violations.Add(FieldOf(i, "name"), kAdapterNameRule);
-    } else if (!seen.insert(adapter.name()).second) {
-      violations.Add(FieldOf(i, "name"), "is given twice");
-    }
+    if (!ParseAdapterName(adapter.name())) violations.Add(FieldOf(i, "name"), kAdapterNameRule);
     if (!(std::abs(ScaleOf(adapter)) <= kMaxScale)) {
       violations.Add(FieldOf(i, "scale"), absl::StrCat("must be between -", kMaxScale, " and ",
                                                        kMaxScale, ", is ", adapter.scale()));
@@ -52,34 +82,45 @@ void CheckAdapters(const GenerateRequest& request, FieldViolations& violations) 
   }
 }
 
-absl::StatusOr<AppliedAdapters> LoadAdapters(const GenerateRequest& request, const Model& model,
-                                             AdapterLibrary& library) {
-  FieldViolations violations;
-  CheckAdapters(request, violations);
-  AppliedAdapters adapters;
-  if (!violations.empty() || model.adapters == nullptr) return adapters;
-  for (int i = 0; i < request.adapters_size(); ++i) {
-    const auto& requested = request.adapters(i);
-    absl::StatusOr<std::shared_ptr<const Adapter>> adapter =
-        library.Load(model, *ParseAdapterName(requested.name()));
-    if (adapter.ok()) {
-      adapters.push_back({*std::move(adapter), ScaleOf(requested)});
-    } else if (IsViolation(adapter.status())) {
-      violations.Add(FieldOf(i, "name"),
-                     absl::StrCat(Quoted(requested.name()), " ", adapter.status().message()));
-    } else {
-      return adapter.status();
-    }
+absl::StatusOr<RequestedAdapters> LoadAdapters(const GenerateRequest& request, const Model& model,
+                                               AdapterLibrary& library,
+                                               const AdapterLibrary::IsCancelled& is_cancelled) {
+  if (model.adapters == nullptr || request.adapters_size() > kMaxAdapters) {
+    return RequestedAdapters();
   }
-  if (!violations.empty()) return violations.ToStatus();
-  return adapters;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    ASSIGN_OR_RETURN(const std::vector<AdapterFile> files,
+                     FindFiles(request, model, library.catalog()));
+    absl::StatusOr<std::vector<LoadedAdapter>> loaded = library.Load(model, files, is_cancelled);
+    if (absl::IsAborted(loaded.status())) continue;
+    if (absl::IsInvalidArgument(loaded.status())) {
+      return InvalidField("adapters", std::string(loaded.status().message()));
+    }
+    RETURN_IF_ERROR(loaded.status());
+    RequestedAdapters adapters;
+    // A name that is malformed has no file; then the request is refused anyway.
+    for (size_t i = 0; i < loaded->size(); ++i) {
+      adapters.push_back({std::move((*loaded)[i]), ScaleOf(request.adapters(static_cast<int>(i)))});
+    }
+    return adapters;
+  }
+  return UnavailableRetryAfter("an adapter's file is being replaced", kRetryDelay);
 }
 
-void AddAdapters(const GenerateRequest& request, denoised::v1::Accepted& accepted) {
-  for (const auto& requested : request.adapters()) {
+AppliedAdapters ToApplied(const RequestedAdapters& adapters) {
+  AppliedAdapters applied;
+  for (const RequestedAdapter& requested : adapters) {
+    if (requested.scale != 0) applied.push_back({requested.loaded.adapter, requested.scale});
+  }
+  return applied;
+}
+
+void AddAdapters(const RequestedAdapters& adapters, denoised::v1::Accepted& accepted) {
+  for (const RequestedAdapter& requested : adapters) {
     auto& adapter = *accepted.add_adapters();
-    adapter.set_name(requested.name());
-    adapter.set_scale(ScaleOf(requested));
+    adapter.set_name(AdapterName(requested.loaded.id));
+    adapter.set_version(requested.loaded.version);
+    adapter.set_scale(requested.scale);
   }
 }
 

@@ -1,7 +1,6 @@
 // The adapters that a request names.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -13,16 +12,25 @@
 
 namespace denoise {
 
-// What can be said without their files.
+struct RequestedAdapter {
+  LoadedAdapter loaded;
+  double scale = 1;
+};
+using RequestedAdapters = std::vector<RequestedAdapter>;
+
+// Checks that need no files.
 void CheckAdapters(const denoised::v1::GenerateRequest& request, FieldViolations& violations);
 
-// Reads the adapters of a request to `model` where they are not in memory, which takes a while. None
-// where CheckAdapters finds something, or the model takes none. InvalidArgument names those that cannot be used; other errors
-// are those of AdapterLibrary::Load.
-absl::StatusOr<AppliedAdapters> LoadAdapters(const denoised::v1::GenerateRequest& request,
-                                             const Model& model, AdapterLibrary& library);
+// Reads those adapters of a request to `model` that are not in memory, which takes a while. None if
+// the model takes none. InvalidArgument names those that cannot be used, but not what CheckAdapters
+// finds; other errors are those of AdapterLibrary::Load.
+absl::StatusOr<RequestedAdapters> LoadAdapters(
+    const denoised::v1::GenerateRequest& request, const Model& model, AdapterLibrary& library,
+    const AdapterLibrary::IsCancelled& is_cancelled = nullptr);
 
-// As requested, scales filled in.
-void AddAdapters(const denoised::v1::GenerateRequest& request, denoised::v1::Accepted& accepted);
+// For the rows of the request's images.
+AppliedAdapters ToApplied(const RequestedAdapters& adapters);
+
+void AddAdapters(const RequestedAdapters& adapters, denoised::v1::Accepted& accepted);
 
 }  // namespace denoise

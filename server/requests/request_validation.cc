@@ -227,7 +227,7 @@ int RowSize(const SampleShape& shape, const SampleShape& own) {
 absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
                                                absl::StatusOr<ModelHandle> requested,
                                                const RequestLimits& limits, uint64_t seed,
-                                               absl::StatusOr<AppliedAdapters> adapters) {
+                                               absl::StatusOr<RequestedAdapters> adapters) {
   FieldViolations violations;
   CheckAlone(request, limits, violations);
   ASSIGN_OR_RETURN(const ModelHandle model, FoundModel(std::move(requested), violations));
@@ -239,7 +239,7 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   ResolvedPrompts prompts;
   if (model->prompts != nullptr) {
     prompts = ResolvePrompts(request, *model, picture, ResolveGuidance(request, *model),
-                             std::move(adapters).value_or(AppliedAdapters()), violations);
+                             adapters.ok() ? ToApplied(*adapters) : AppliedAdapters(), violations);
   } else {
     CheckNoPrompts(request, violations);
   }
@@ -278,7 +278,7 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
       ResolveAccepted(request, *model, resolved.generation, sampler.options, limits);
   resolved.accepted.set_height(static_cast<int32_t>(picture.height));
   resolved.accepted.set_width(static_cast<int32_t>(picture.width));
-  AddAdapters(request, resolved.accepted);
+  AddAdapters(*adapters, resolved.accepted);
   if (model->prompts != nullptr) AddPrompts(request, prompts, resolved.accepted);
   return resolved;
 }

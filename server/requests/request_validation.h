@@ -8,6 +8,7 @@
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/generation.h"
 #include "server/models/model_repository.h"
+#include "server/requests/adapter_validation.h"
 
 namespace denoise {
 
@@ -44,7 +45,7 @@ struct ResolvedRequest {
 absl::StatusOr<ResolvedRequest> ResolveRequest(
     const denoised::v1::GenerateRequest& request, absl::StatusOr<ModelHandle> model,
     const RequestLimits& limits, uint64_t seed,
-    absl::StatusOr<AppliedAdapters> adapters = AppliedAdapters());
+    absl::StatusOr<RequestedAdapters> adapters = RequestedAdapters());
 
 struct ResolvedPlan {
   ModelHandle model;

@@ -18,7 +18,6 @@
 #include "server/requests/picture.h"
 #include "server/requests/seed.h"
 #include "server/requests/start_validation.h"
-#include "server/rpc/adapter_wait.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -267,15 +266,19 @@ class GenerateSource final : public GenerationSource {
                      environment_.generations->Join(request_, digest, ToCaller(call_)));
     if (joined) {
       wait_.reset();
+      adapter_wait_.reset();
       return joined;
     }
+    ASSIGN_OR_RETURN(const bool have_adapters, HaveAdapters());
+    if (!have_adapters) return nullptr;
+    absl::StatusOr<RequestedAdapters> adapters = Adapters();
+    if (!adapters.ok()) return Refuse(std::move(adapters));  // without loading the model
     ASSIGN_OR_RETURN(const LoadedModelHandle loaded, Acquire());
     if (!loaded) return nullptr;
-    std::optional<absl::StatusOr<AppliedAdapters>> adapters = AcquireAdapters(loaded->model);
-    if (!adapters) return nullptr;
+    if (adapter_wait_ && !adapter_wait_->Suits(*loaded->model)) return Attach();
     ASSIGN_OR_RETURN(ResolvedRequest resolved,
                      ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed(),
-                                    *std::move(adapters)));
+                                    std::move(adapters)));
     adapter_wait_.reset();
     resolved.generation.pipelines = {loaded, &loaded->pipelines};  // keeps the whole model alive
     reservation_ = {};  // what was held for the request alone must not stand in its own way
@@ -308,15 +311,30 @@ class GenerateSource final : public GenerationSource {
     }
   }
 
-  // Those of the request, in memory; nullopt while they are being read.
-  std::optional<absl::StatusOr<AppliedAdapters>> AcquireAdapters(const ModelHandle& model) {
-    if (request_.adapters().empty()) return AppliedAdapters();
-    // Another version of the model may have other layers.
-    if (!adapter_wait_ || adapter_wait_->model() != model) {
-      adapter_wait_ = std::make_unique<AdapterWait>(
-          environment_.adapter_pool, environment_.adapters, model, request_, call_.wake);
+  // Whether it is known which adapters the request has; if not, they are being read.
+  absl::StatusOr<bool> HaveAdapters() {
+    if (request_.adapters().empty()) return true;
+    const auto model = FindModel(request_.model(), *environment_.models);
+    if (!model.ok() || (*model)->adapters == nullptr) return true;  // which is said elsewhere
+    if (!adapter_wait_ || !adapter_wait_->Suits(**model)) {
+      ASSIGN_OR_RETURN(adapter_wait_, environment_.adapters->Read(*model, request_, call_.wake));
     }
-    return adapter_wait_->result();
+    return adapter_wait_->result().has_value();
+  }
+
+  absl::StatusOr<RequestedAdapters> Adapters() const {
+    if (!adapter_wait_) return RequestedAdapters();
+    return *adapter_wait_->result();
+  }
+
+  // What is wrong with the request besides its adapters comes first.
+  absl::Status Refuse(absl::StatusOr<RequestedAdapters> adapters) const {
+    const absl::Status why = adapters.status();
+    const absl::Status all =
+        ResolveRequest(request_, FindModel(request_.model(), *environment_.models),
+                       environment_.limits, /*seed=*/0, std::move(adapters))
+            .status();
+    return all.ok() ? why : all;
   }
 
   // A bad request loads nothing, unless it brings pictures: to check those twice would be slow.

@@ -7,10 +7,10 @@
 #include "denoised/v1/generations.pb.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "server/generations/generations.h"
-#include "server/models/adapter_library.h"
 #include "server/models/model_repository.h"
 #include "server/requests/request_validation.h"
 #include "server/requests/sample_budget.h"
+#include "server/rpc/adapter_reader.h"
 #include "server/rpc/call.h"
 #include "server/rpc/event_stream.h"
 #include "server/telemetry/telemetry.h"
@@ -21,8 +21,7 @@ namespace denoise {
 struct GenerationEnvironment {
   CallEnvironment calls;
   ModelRepository* models;
-  AdapterLibrary* adapters;
-  WorkPool* adapter_pool;  // reads adapters
+  AdapterReader* adapters;
   Generations* generations;
   SampleBudget* samples;
   Telemetry* telemetry;

@@ -134,11 +134,11 @@ v1::Adapter AdapterToProto(const AdapterInfo& info) {
   v1::Adapter proto;
   proto.set_name(AdapterName(info.id));
   for (const std::string& model : info.models) proto.add_models(ModelName(model));
-  proto.set_rank(static_cast<int32_t>(info.rank));
-  proto.set_parameter_count(info.num_parameters);
+  proto.set_rank(static_cast<int32_t>(info.summary.rank));
+  proto.set_parameter_count(info.summary.num_parameters);
   proto.set_file_bytes(info.file_bytes);
-  proto.set_base_model(info.base_model);
-  proto.set_error(std::string(info.error.message()));
+  proto.set_base_model(info.summary.base_model);
+  proto.set_error(std::string(info.summary.error.message()));
   return proto;
 }
 
@@ -195,8 +195,9 @@ absl::StatusOr<v1::ListModelsResponse> ListModels(const ModelRepository& models,
 }
 
 absl::StatusOr<v1::ListAdaptersResponse> ListAdapters(const ModelRepository& models,
-                                                      AdapterLibrary& adapters,
-                                                      const v1::ListAdaptersRequest& request) {
+                                                      AdapterCatalog& adapters,
+                                                      const v1::ListAdaptersRequest& request,
+                                                      const std::function<bool()>& is_cancelled) {
   const std::string list = "adapters of " + request.model();
   const absl::StatusOr<int> page_size = PageSize(request.page_size());
   const absl::StatusOr<std::string> after = ParsePageToken(list, request.page_token());
@@ -204,18 +205,25 @@ absl::StatusOr<v1::ListAdaptersResponse> ListAdapters(const ModelRepository& mod
   violations.AddAll("", page_size.status());
   violations.AddAll("", after.status());
   RETURN_IF_ERROR(violations.ToStatus());
+  if (is_cancelled()) return CallerGone();
   ASSIGN_OR_RETURN(const std::vector<ModelHandle> fitted, ModelsOf(models, request));
+  ASSIGN_OR_RETURN(const std::vector<AdapterFile> files, adapters.List(fitted));
 
   v1::ListAdaptersResponse response;
-  for (const AdapterInfo& info : adapters.List(fitted)) {
-    const std::string name = AdapterName(info.id);
-    if (name <= *after || (!request.model().empty() && info.models.empty())) continue;
-    if (response.adapters_size() == *page_size) {
-      const std::string& last = response.adapters(response.adapters_size() - 1).name();
-      response.set_next_page_token(PageTokenAfter(list, last));
+  size_t bytes = 0;
+  for (const AdapterFile& file : files) {
+    if (AdapterName(file.id) <= *after) continue;
+    if (is_cancelled()) return CallerGone();
+    const AdapterInfo info = adapters.Describe(file, fitted);
+    if (!request.model().empty() && info.models.empty()) continue;
+    v1::Adapter adapter = AdapterToProto(info);
+    bytes += adapter.ByteSizeLong();
+    const int listed = response.adapters_size();
+    if (listed == *page_size || (listed > 0 && bytes > kMaxPageBytes)) {
+      response.set_next_page_token(PageTokenAfter(list, response.adapters(listed - 1).name()));
       break;
     }
-    *response.add_adapters() = AdapterToProto(info);
+    *response.add_adapters() = std::move(adapter);
   }
   return response;
 }
@@ -236,10 +244,11 @@ grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* ModelsService::ListAdapters(grpc::CallbackServerContext* context,
                                                       const v1::ListAdaptersRequest* request,
                                                       v1::ListAdaptersResponse* response) {
-  return AnswerOnPool(adapter_environment_, context, response,
-                      [this, request]() -> absl::StatusOr<v1::ListAdaptersResponse> {
+  return AnswerOnPool(disk_environment_, context, response,
+                      [this, context, request]() -> absl::StatusOr<v1::ListAdaptersResponse> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
-                        return denoise::ListAdapters(*models_, *adapters_, *request);
+                        return denoise::ListAdapters(*models_, *adapters_, *request,
+                                                     [context] { return context->IsCancelled(); });
                       });
 }
 

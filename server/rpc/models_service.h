@@ -1,9 +1,11 @@
 // denoised.v1.Models.
 #pragma once
 
+#include <functional>
+
 #include "absl/status/statusor.h"
 #include "denoised/v1/models.grpc.pb.h"
-#include "server/models/adapter_library.h"
+#include "server/models/adapter_catalog.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
 #include "server/rpc/call.h"
@@ -17,16 +19,16 @@ class ModelsService final : public denoised::v1::Models::CallbackService {
   // Calls that load and delete can take long, on a pool of their own. Without `managed`, which may
   // be null, they are refused.
   // Lists of adapters wait for the disk, on another.
-  ModelsService(ModelRepository* models, LiveModels* managed, AdapterLibrary* adapters,
-                const CallEnvironment& environment, WorkPool* managing_pool, WorkPool* adapter_pool)
+  ModelsService(ModelRepository* models, LiveModels* managed, AdapterCatalog* adapters,
+                const CallEnvironment& environment, WorkPool* managing_pool, WorkPool* disk_pool)
       : models_(models),
         managed_(managed),
         adapters_(adapters),
         environment_(environment),
         managing_environment_(environment),
-        adapter_environment_(environment) {
+        disk_environment_(environment) {
     managing_environment_.pool = managing_pool;
-    adapter_environment_.pool = adapter_pool;
+    disk_environment_.pool = disk_pool;
   }
 
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
@@ -62,10 +64,10 @@ class ModelsService final : public denoised::v1::Models::CallbackService {
 
   ModelRepository* const models_;
   LiveModels* const managed_;
-  AdapterLibrary* const adapters_;
+  AdapterCatalog* const adapters_;
   const CallEnvironment environment_;
   CallEnvironment managing_environment_;
-  CallEnvironment adapter_environment_;
+  CallEnvironment disk_environment_;
 };
 
 // A model as the contract describes it.
@@ -78,7 +80,8 @@ absl::StatusOr<denoised::v1::ListModelsResponse> ListModels(
 absl::StatusOr<denoised::v1::Model> GetModel(const ModelRepository& models,
                                              const denoised::v1::GetModelRequest& request);
 absl::StatusOr<denoised::v1::ListAdaptersResponse> ListAdapters(
-    const ModelRepository& models, AdapterLibrary& adapters,
-    const denoised::v1::ListAdaptersRequest& request);
+    const ModelRepository& models, AdapterCatalog& adapters,
+    const denoised::v1::ListAdaptersRequest& request,
+    const std::function<bool()>& is_cancelled = [] { return false; });
 
 }  // namespace denoise

@@ -99,7 +99,8 @@ TEST_F(AdaptersTest, AreEchoed) {
   ASSERT_EQ(accepted.adapters_size(), 2);
   EXPECT_EQ(accepted.adapters(0).name(), "models/sd15-like/adapters/kohya-conv");
   EXPECT_EQ(accepted.adapters(0).scale(), -0.5);
-  EXPECT_TRUE(accepted.adapters(1).has_scale());
+  EXPECT_EQ(accepted.adapters(1).name(), "adapters/pixel art");
+  EXPECT_EQ(accepted.adapters(1).version().size(), 32u);
   EXPECT_EQ(accepted.adapters(1).scale(), 1);
 }
 
@@ -131,11 +132,16 @@ TEST_F(AdaptersTest, BadOnesAreNamed) {
        [](auto& r) {
          for (int i = 0; i < 2; ++i) r.add_adapters()->set_name("adapters/pixel art");
        }},
+      {"the same file by another name", "adapters[1].name",
+       [](auto& r) {
+         r.add_adapters()->set_name("adapters/kohya-conv");
+         r.add_adapters()->set_name("models/sd15-like/adapters/kohya-conv");
+       }},
       {"five", "adapters",
        [](auto& r) {
          for (int i = 0; i < 5; ++i) r.add_adapters()->set_name(absl::StrCat("adapters/", i));
        }},
-      {"a million", "adapters",
+      {"a hundred thousand", "adapters",
        [](auto& r) {
          for (int i = 0; i < 100'000; ++i) r.add_adapters();
        }},
@@ -159,8 +165,11 @@ TEST_F(AdaptersTest, BadOnesAreNamed) {
 
 TEST_F(AdaptersTest, EverythingThatIsWrongIsNamedAtOnce) {
   v1::GenerateRequest request = RequestWith({{"adapters/nope", 1}});
+  request.add_adapters()->set_name("adapters/pixel art");
+  request.mutable_adapters(1)->set_scale(1e9);
   request.set_width(33);
-  EXPECT_THAT(ViolatedFields(Run(request).status), ElementsAre("adapters[0].name", "width"));
+  EXPECT_THAT(ViolatedFields(Run(request).status),
+              testing::UnorderedElementsAre("adapters[0].name", "adapters[1].scale", "width"));
 }
 
 TEST_F(AdaptersTest, AreListed) {
@@ -212,8 +221,8 @@ TEST_F(AdaptersTest, TheCommandTakesNamesAndScales) {
       generate({"--lora", "pixel art=0.8", "--lora", "sd15-like/kohya-conv"}).exit_status.code, 0);
   const ProcessResult unknown = generate({"--lora", "nope=0.8"});
   EXPECT_EQ(unknown.exit_status.code, 2);
-  EXPECT_THAT(unknown.error, HasSubstr("--lora[0]: \"adapters/nope\" is no adapter"));
-  EXPECT_THAT(generate({"--lora", "pixel art=much"}).error, HasSubstr("NAME=SCALE"));
+  EXPECT_THAT(unknown.error, HasSubstr("--lora[0]: \"adapters/nope\" does not exist"));
+  EXPECT_THAT(generate({"--lora", "pixel art=much"}).error, HasSubstr("pixel art=much"));
 }
 
 TEST_F(AdaptersTest, AFileThatIsReplacedIsReadAgain) {

@@ -142,6 +142,7 @@ std::string ModelDetails(const v1::Model& model) {
                   "\n  default sampler ", SamplerFlagName(model.default_sampler()),           //
                   "\n  guidance        ", GuidanceText(model),                                //
                   "\n  prompts         ", model.takes_prompts() ? "yes" : "no",               //
+                  "\n  adapters        ", model.takes_adapters() ? "yes" : "no",              //
                   "\n  source          ", Printable(model.source()),                          //
                   "\n  classes         ",
                   model.classes().empty() ? "none" : absl::StrCat(model.classes_size()),

@@ -112,14 +112,11 @@ absl::Status SetAdapter(const std::string& text, const v1::Model& model,
   }
   auto& applied = static_cast<v1::AppliedAdapter&>(adapter);
   const size_t equals = text.rfind('=');
-  if (equals != std::string::npos) {
-    double scale = 0;
-    if (!absl::SimpleAtod(text.substr(equals + 1), &scale)) {
-      return absl::InvalidArgumentError(absl::StrCat("must be NAME or NAME=SCALE; is ", text));
-    }
-    applied.set_scale(scale);
-  }
-  applied.set_name(AdapterResourceName(text.substr(0, equals)));
+  double scale = 0;
+  const bool has_scale =
+      equals != std::string::npos && absl::SimpleAtod(text.substr(equals + 1), &scale);
+  if (has_scale) applied.set_scale(scale);
+  applied.set_name(AdapterResourceName(has_scale ? text.substr(0, equals) : text));
   return absl::OkStatus();
 }
 

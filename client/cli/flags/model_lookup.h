@@ -23,8 +23,8 @@ absl::Status SetClassLabel(const std::string& text, const denoised::v1::Model& m
 absl::Status SetClassWeights(const std::string& text, const denoised::v1::Model& model,
                              google::protobuf::Message& request);
 
-// Loader of the flag for a request's adapters. `text` is NAME or NAME=SCALE, `adapter` an
-// AppliedAdapter.
+// Loader of the flag for a request's adapters. `text` is NAME or NAME=SCALE, where SCALE is
+// a number; `adapter` is an AppliedAdapter.
 absl::Status SetAdapter(const std::string& text, const denoised::v1::Model& model,
                         google::protobuf::Message& adapter);
 

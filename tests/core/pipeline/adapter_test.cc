@@ -139,6 +139,23 @@ TEST(Adapters, DoWhatMergedWeightsDo) {
   }
 }
 
+// Runs of rows with the same adapters are one product where rows need not keep their bits.
+TEST(Adapters, AreAppliedToRunsOfRows) {
+  const c10::InferenceMode inference;
+  UNetFolder folder = ReadPipelineUNet("sd15-like");
+  const auto network = LoadConditionNetwork(folder, OptionsFor("sd15-like"));
+  UNet2DConditionOptions options = OptionsFor("sd15-like");
+  options.batch_invariant = false;
+  const auto in_runs = LoadConditionNetwork(folder, options);
+  const auto peft = Read("sd15-like", kPeft), kohya = Read("sd15-like", "kohya-conv.safetensors");
+  NetworkInput input = RandomConditionInput(network->spec(), {13, 18, {77, 77, 77, 77, 77}}, 5);
+  input.conditions.adapters = {
+      {{peft, 0.8}}, {{peft, 0.8}}, {}, {{kohya, 1}, {peft, -0.5}}, {{kohya, 1}, {peft, -0.5}}};
+  const at::Tensor expected = network->Forward(input), output = in_runs->Forward(input);
+  EXPECT_LT((output - expected).abs().max().item<double>(),
+            1e-4 * expected.abs().mean().item<double>());
+}
+
 TEST(Adapters, KeepOneCopyForEachKindOfNumbers) {
   const auto adapter = Read("sd15-like", kPeft);
   EXPECT_EQ(adapter->On(at::kCPU, at::kFloat), adapter);
@@ -227,7 +244,7 @@ TEST_F(AdapterFile, NamesLayersOfTheModel) {
 TEST_F(AdapterFile, NamesEachLayerOnce) {
   tensors["lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight"] =
       at::ones({4, 24});
-  ExpectRefused(down_, "says the same of its layer as");
+  ExpectRefused(down_, "changes the same layer as");
 }
 
 TEST_F(AdapterFile, HasOneAlphaForALayer) {
@@ -248,7 +265,7 @@ TEST_F(AdapterFile, IsOfNoOtherKind) {
     tensors.erase(name);
   }
   tensors["unet.conv_in.something"] = at::ones({4});
-  ExpectRefused("unet.conv_in.something", "is no part of a LoRA");
+  ExpectRefused("unet.conv_in.something", "is not part of a LoRA");
 }
 
 TEST_F(AdapterFile, HoldsSomething) {
@@ -263,8 +280,10 @@ TEST_F(AdapterFile, HasMetadataThatMeansSomething) {
   ExpectRefused("lora_adapter_metadata.unet.use_dora", "DoRA");
   metadata["lora_adapter_metadata"] = R"({"unet.alpha_pattern": {".*to_q": 2}})";
   ExpectRefused("lora_adapter_metadata.unet.alpha_pattern", "must be the name of a layer");
+  metadata["lora_adapter_metadata"] = R"({"unet.alpha_pattern": {"to_q": 2, "attn1.to_q": 3}})";
+  ExpectRefused(down_, "has two alphas");
   metadata["lora_adapter_metadata"] = "[";
-  ExpectRefused("lora_adapter_metadata", "");
+  ExpectRefused("lora_adapter_metadata", "column 1");
 }
 
 TEST_F(AdapterFile, MayGiveSomeLayersAnotherAlpha) {

@@ -5,14 +5,18 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
 #include <future>
+#include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/retry.h"
+#include "core/io/safetensors.h"
 #include "server/models/model_loader.h"
 #include "tests/support/temp_dir.h"
 
@@ -55,13 +59,11 @@ class AdapterLibraryTest : public testing::Test {
     Open();
   }
 
-  void Open(int64_t memory_bytes_max = 0, std::vector<at::Device> devices = {at::kCPU},
-            at::ScalarType dtype = at::kFloat) {
+  void Open(int64_t memory_bytes_max = 0, at::ScalarType dtype = at::kFloat) {
     library_ = std::make_unique<AdapterLibrary>(
-        AdapterLibrary::Options{.models = models_.path(),
-                                .adapters = adapters_.path(),
-                                .memory_bytes_max = memory_bytes_max,
-                                .devices = std::move(devices),
+        &catalog_,
+        AdapterLibrary::Options{.memory_bytes_max = memory_bytes_max,
+                                .devices = {at::kCPU},
                                 .dtype = dtype,
                                 .on_load = [this](bool ok) { ++(ok ? loads_ : failures_); },
                                 .on_memory = [this](int64_t bytes) { memory_bytes_ = bytes; }});
@@ -75,29 +77,46 @@ class AdapterLibraryTest : public testing::Test {
     fs::copy(file, models_.path() / model / "loras" / name);
   }
 
+  // As a request to sd15-like with these adapters does.
+  absl::StatusOr<std::vector<LoadedAdapter>> LoadAll(const std::vector<AdapterId>& ids) {
+    std::vector<AdapterFile> files;
+    for (const AdapterId& id : ids) {
+      auto file = catalog_.Find(*Sd15(), id);
+      if (!file.ok()) return file.status();
+      files.push_back(*std::move(file));
+    }
+    return library_->Load(*Sd15(), files);
+  }
   absl::StatusOr<std::shared_ptr<const Adapter>> Load(const std::string& adapter,
                                                       const std::string& model = "") {
-    return library_->Load(*Sd15(), {model, adapter});
+    auto loaded = LoadAll({{model, adapter}});
+    if (!loaded.ok()) return loaded.status();
+    return loaded->front().adapter;
   }
+  // Refused before its weights are read.
   void ExpectRefused(const std::string& adapter, const std::string& reason) {
-    const absl::Status status = Load(adapter).status();
-    EXPECT_TRUE(absl::IsInvalidArgument(status) || absl::IsNotFound(status)) << status;
+    const auto file = catalog_.Find(*Sd15(), {"", adapter});
+    const absl::Status status =
+        file.ok() ? catalog_.CountParameters(*file, *Sd15()).status() : file.status();
+    EXPECT_TRUE(IsOfTheAdapter(status)) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(reason)) << adapter;
   }
 
   std::vector<std::string> Listed() {
     std::vector<std::string> names;
-    for (const AdapterInfo& info : library_->List({Sd15(), Sdxl()})) {
-      names.push_back(AdapterName(info.id));
-    }
+    const auto files = catalog_.List({Sd15(), Sdxl()});
+    for (const AdapterFile& file : *files) names.push_back(AdapterName(file.id));
     return names;
+  }
+  AdapterInfo Describe(const std::string& id) {
+    return catalog_.Describe(*catalog_.Find(*Sd15(), {"", id}), {Sd15(), Sdxl()});
   }
 
   TempDir models_;
   TempDir adapters_;
-  int loads_ = 0;
-  int failures_ = 0;
-  int64_t memory_bytes_ = 0;
+  std::atomic<int> loads_ = 0, failures_ = 0;
+  std::atomic<int64_t> memory_bytes_ = 0;
+  AdapterCatalog catalog_{models_.path(), adapters_.path()};
   std::unique_ptr<AdapterLibrary> library_;
 };
 
@@ -133,7 +152,7 @@ TEST_F(AdapterLibraryTest, FindsEveryLayout) {
   for (const char* name : {"Pixel Art (v1.1), \xe7\xbb\x98", "file", "org--lcm", "saved"}) {
     EXPECT_TRUE(Load(name).ok()) << name;
   }
-  ExpectRefused("other", "is no adapter of this server");
+  ExpectRefused("other", "does not exist");
 }
 
 TEST_F(AdapterLibraryTest, ModelsHaveTheirOwn) {
@@ -146,28 +165,24 @@ TEST_F(AdapterLibraryTest, ModelsHaveTheirOwn) {
   EXPECT_NE((*Load("style"))->bytes(), kPeftBytes);
   EXPECT_THAT(std::string(Load("shape", "sdxl-like").status().message()),
               HasSubstr("belongs to another model"));
-  ExpectRefused("shape", "is no adapter of this server");
+  ExpectRefused("shape", "does not exist");
 }
 
 TEST_F(AdapterLibraryTest, SaysWhatEachAdapterIs) {
   Add("style.safetensors");
   Add("xl.safetensors", kXl);
   Add("text.safetensors", "README.md");
-  const std::vector<AdapterInfo> listed = library_->List({Sd15(), Sdxl()});
-  ASSERT_EQ(listed.size(), 3u);
-  EXPECT_THAT(listed[0].models, ElementsAre("sd15-like"));
-  EXPECT_EQ(listed[0].rank, 4);
-  EXPECT_EQ(listed[0].num_parameters, 15616);
-  EXPECT_EQ(listed[0].file_bytes, static_cast<int64_t>(fs::file_size(kPeft)));
-  EXPECT_TRUE(listed[0].error.ok());
-  EXPECT_FALSE(listed[1].error.ok()) << "it is text";
-  EXPECT_THAT(listed[1].models, IsEmpty());
-  EXPECT_THAT(listed[2].models, ElementsAre("sdxl-like"));
-  // What was found to be broken is looked at again once it has changed.
+  const AdapterInfo style = Describe("style");
+  EXPECT_THAT(style.models, ElementsAre("sd15-like"));
+  EXPECT_EQ(style.summary.rank, 4);
+  EXPECT_EQ(style.summary.num_parameters, 15616);
+  EXPECT_EQ(style.file_bytes, static_cast<int64_t>(fs::file_size(kPeft)));
+  EXPECT_TRUE(style.summary.error.ok());
+  EXPECT_THAT(Describe("xl").models, ElementsAre("sdxl-like"));
+  EXPECT_FALSE(Describe("text").summary.error.ok());
+  EXPECT_THAT(Describe("text").models, IsEmpty());
   Add("text.safetensors");
-  EXPECT_TRUE(library_->List({Sd15()})[1].error.ok());
-  fs::remove(adapters_.path() / "text.safetensors");
-  EXPECT_EQ(library_->List({Sd15()}).size(), 2u);
+  EXPECT_TRUE(Describe("text").summary.error.ok()) << "it has changed";
 }
 
 TEST_F(AdapterLibraryTest, RefusesWhatCannotBeUsed) {
@@ -175,13 +190,54 @@ TEST_F(AdapterLibraryTest, RefusesWhatCannotBeUsed) {
   Add("text.safetensors", "README.md");
   ASSERT_EQ(mkfifo((adapters_.path() / "pipe.safetensors").c_str(), 0600), 0);
   fs::create_symlink("nowhere", adapters_.path() / "dangling.safetensors");
+  fs::create_symlink("loop.safetensors", adapters_.path() / "loop.safetensors");
   ExpectRefused("xl", "does not fit this model");
   ExpectRefused("text", "does not load");
   ExpectRefused("pipe", "not a regular file");
   ExpectRefused("dangling", "does not load");
-  ExpectRefused("absent", "is no adapter of this server");
+  ExpectRefused("loop", "does not load");
+  ExpectRefused("absent", "does not exist");
   EXPECT_EQ(memory_bytes_, 0);
-  EXPECT_EQ(loads_, 0);
+  EXPECT_EQ(loads_ + failures_, 0) << "headers are enough";
+}
+
+TEST_F(AdapterLibraryTest, WeightsThatCannotBeUsedAreReadOnce) {
+  std::map<std::string, at::Tensor> tensors;
+  const auto file = SafetensorsFile::Open(kPeft);
+  for (const auto& [name, entry] : file->header().tensors) tensors[name] = *file->Get(name);
+  tensors.begin()->second.fill_(std::numeric_limits<float>::quiet_NaN());
+  ASSERT_TRUE(WriteSafetensors(adapters_.path() / "nan.safetensors", tensors).ok());
+  for (int i = 0; i < 3; ++i) {
+    const absl::Status status = Load("nan").status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("adapters/nan does not load"));
+  }
+  EXPECT_EQ(failures_, 1);
+  EXPECT_EQ(memory_bytes_, 0);
+  Add("nan.safetensors");
+  EXPECT_TRUE(Load("nan").ok());
+}
+
+TEST_F(AdapterLibraryTest, HalfPrecisionMustHoldTheWeights) {
+  std::map<std::string, at::Tensor> tensors;
+  const auto file = SafetensorsFile::Open(kPeft);
+  for (const auto& [name, entry] : file->header().tensors) tensors[name] = *file->Get(name);
+  for (auto& [name, tensor] : tensors) tensor.fill_(1e6);
+  ASSERT_TRUE(WriteSafetensors(adapters_.path() / "big.safetensors", tensors).ok());
+  EXPECT_TRUE(Load("big").ok());
+  Open(0, at::kHalf);
+  EXPECT_THAT(std::string(Load("big").status().message()), HasSubstr("float16"));
+}
+
+TEST_F(AdapterLibraryTest, VersionsFollowTheFile) {
+  Add("a.safetensors");
+  Add("b.safetensors");
+  Add("c.safetensors", kKohya);
+  const auto loaded = LoadAll({{"", "a"}, {"", "b"}, {"", "c"}});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ((*loaded)[0].version.size(), 32u);
+  EXPECT_EQ((*loaded)[0].version, (*loaded)[1].version);
+  EXPECT_NE((*loaded)[0].version, (*loaded)[2].version);
 }
 
 TEST_F(AdapterLibraryTest, ThoseNotUsedForLongestMakeRoom) {
@@ -199,20 +255,31 @@ TEST_F(AdapterLibraryTest, ThoseInUseStay) {
   Add("a.safetensors");
   Add("b.safetensors");
   Open(kPeftBytes);
-  // A copy on a device counts, even if it is all that a request keeps.
-  auto used = (*Load("a"))->On(at::kCPU, at::kHalf);
+  auto used = *Load("a");
   const absl::Status full = Load("b").status();
   EXPECT_TRUE(absl::IsUnavailable(full)) << full;
   EXPECT_TRUE(GetRetryDelay(full).has_value());
+  EXPECT_EQ(*Load("a"), used);
+  EXPECT_EQ(loads_, 1);
   used.reset();
   EXPECT_TRUE(Load("b").ok());
 }
 
-TEST_F(AdapterLibraryTest, CountsCopiesOnDevicesAndRefusesWhatNeverFits) {
+TEST_F(AdapterLibraryTest, ThoseOfOneRequestMustFitTogether) {
   Add("a.safetensors");
-  Open(kPeftBytes, {at::kCPU}, at::kBFloat16);
-  ExpectRefused("a", "--adapter-memory");
-  Open(kPeftBytes + kPeftBytes / 2, {at::kCPU}, at::kBFloat16);
+  Add("b.safetensors");
+  Open(kPeftBytes * 3 / 2);
+  const absl::Status status = LoadAll({{"", "a"}, {"", "b"}}).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("--adapter-memory"));
+  EXPECT_EQ(loads_, 0);
+}
+
+TEST_F(AdapterLibraryTest, CopiesOnDevicesCount) {
+  Add("a.safetensors");
+  Open(kPeftBytes, at::kBFloat16);
+  EXPECT_FALSE(Load("a").ok());
+  Open(kPeftBytes + kPeftBytes / 2, at::kBFloat16);
   EXPECT_TRUE(Load("a").ok());
 }
 
@@ -230,6 +297,7 @@ TEST_F(AdapterLibraryTest, IsReadOnceForAllWhoWantIt) {
 TEST(AdapterNames, AreParsed) {
   EXPECT_EQ(ParseAdapterName("adapters/a b"), (AdapterId{"", "a b"}));
   EXPECT_EQ(ParseAdapterName("models/m@2/adapters/a"), (AdapterId{"m@2", "a"}));
+  EXPECT_EQ(ParseAdapterName("models/adapters/adapters/a"), (AdapterId{"adapters", "a"}));
   for (const char* name :
        {"", "a", "adapters/", "adapters/.a", "adapters/a/b", "adapters/../a", "models/m/a",
         "models//adapters/a", "models/m/adapters/", "adapters/a\nb", "adapters/\xff"}) {
