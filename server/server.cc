@@ -1,6 +1,8 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -85,7 +87,9 @@ void WarnWithoutCudaModule(const std::vector<at::Device>& devices) {
 }
 
 absl::Status CheckDtype(const ServerFlags& flags, const std::vector<at::Device>& devices) {
-  if (ParseDtype(flags.dtype) == at::kHalf && devices.front().is_cpu()) {
+  bool any_half = ParseDtype(flags.dtype) == at::kHalf;
+  for (const auto& [model, dtype] : flags.model_dtypes) any_half |= ParseDtype(dtype) == at::kHalf;
+  if (any_half && devices.front().is_cpu()) {
     return absl::InvalidArgumentError(
         "--dtype float16 needs a CUDA device: use float32 or bfloat16");
   }
@@ -100,9 +104,13 @@ absl::Status CheckAddresses(const ServerFlags& flags) {
 LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
                                       const std::vector<at::Device>& devices,
                                       Telemetry* telemetry) {
+  std::map<std::string, at::ScalarType, std::less<>> model_dtypes;
+  for (const auto& [model, dtype] : flags.model_dtypes) model_dtypes[model] = ParseDtype(dtype);
   return {.load = {.devices = devices,
                    .dtype = ParseDtype(flags.dtype),
-                   .pipeline = {.batch_invariant = flags.batch_invariant}},
+                   .model_dtypes = std::move(model_dtypes),
+                   .pipeline = {.batch_invariant = flags.batch_invariant,
+                                .text_encoders_on_cpu = flags.text_encoders == "cpu"}},
           .memory_bytes_max = int64_t{flags.model_memory_mib} << 20,
           .look_interval = absl::Seconds(flags.poll_models_seconds),
           .on_load = [telemetry](bool ok) { telemetry->ModelLoaded(ok); },

@@ -3,6 +3,11 @@
 #include <CLI/CLI.hpp>
 #include <limits>
 #include <ostream>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/models/model_id.h"
 
 namespace denoise {
 namespace {
@@ -44,6 +49,35 @@ void AddAddressFlags(CLI::App& app, ServerFlags& flags) {
   key->needs(cert);
 }
 
+// Takes "bfloat16", and "NAME=bfloat16" for single models.
+void SetDtypes(const std::vector<std::string>& values, ServerFlags& flags) {
+  bool has_default = false;
+  for (const std::string& value : values) {
+    const size_t equals = value.rfind('=');
+    const std::string dtype = value.substr(equals == std::string::npos ? 0 : equals + 1);
+    if (dtype != "float32" && dtype != "bfloat16" && dtype != "float16") {
+      throw CLI::ValidationError(
+          "--dtype", absl::StrCat(value,
+                                  " is not float32, bfloat16 or float16, nor one of these "
+                                  "after MODEL="));
+    }
+    if (equals == std::string::npos) {
+      if (std::exchange(has_default, true)) {
+        throw CLI::ValidationError("--dtype", "is given twice; more than one needs MODEL=");
+      }
+      flags.dtype = dtype;
+      continue;
+    }
+    const std::string model = value.substr(0, equals);
+    if (!IsValidModelId(model)) {
+      throw CLI::ValidationError("--dtype", absl::StrCat(value, ": ", kModelIdRule));
+    }
+    if (!flags.model_dtypes.emplace(model, dtype).second) {
+      throw CLI::ValidationError("--dtype", absl::StrCat(model, " is given twice"));
+    }
+  }
+}
+
 void AddModelFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--poll-models", flags.poll_models_seconds,
                  "How often to look for models that were added, replaced or removed; 0\n"
@@ -72,8 +106,17 @@ void AddModelFlags(CLI::App& app, ServerFlags& flags) {
 void AddEngineFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--device", flags.device,
                  "Devices to run on: auto, cpu, cuda, or a list such as cuda:0,cuda:1");
-  app.add_option("--dtype", flags.dtype, "Data type that networks compute in; float16 needs CUDA")
-      ->check(CLI::IsMember({"float32", "bfloat16", "float16"}));
+  app.add_option_function<std::vector<std::string>>(
+         "--dtype", [&flags](const std::vector<std::string>& values) { SetDtypes(values, flags); },
+         "Data type that models compute in: float32, bfloat16 or float16, which\n"
+         "needs CUDA. Repeat with MODEL=DTYPE for single models")
+      ->type_name("[MODEL=]DTYPE")
+      ->allow_extra_args(false)
+      ->default_str(flags.dtype);
+  app.add_option("--text-encoders", flags.text_encoders,
+                 "Where models encode prompts: on the device, or on the CPU, which\n"
+                 "leaves the device's memory to the rest")
+      ->check(CLI::IsMember({"device", "cpu"}));
   app.add_option("--threads", flags.threads,
                  "Threads per CPU worker; 0 means one per core that the process may use")
       ->check(CLI::Range(0, 1024));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <map>
 #include <string>
 #include <variant>
 
@@ -23,6 +24,8 @@ struct ServerFlags {
 
   std::string device = "auto";
   std::string dtype = "float32";
+  std::map<std::string, std::string> model_dtypes;  // of single models, by id
+  std::string text_encoders = "device";
   int threads = 0;  // 0: the cores this process may use
   bool batch_invariant = true;
   int max_batch_rows = 16;

@@ -44,7 +44,7 @@ absl::Status TryToLoad(const ParsedPipeline& model, CheckpointReport& report) {
     if (const Weights* weights = model.FindWeights(part.part.name))
       part.dtypes = DtypesOf(*weights);
   }
-  RETURN_IF_ERROR(DescribeModel(model, "model", at::kFloat).status());
+  RETURN_IF_ERROR(DescribeModel(model, "model", {}).status());
   return model.Load({}).status();
 }
 

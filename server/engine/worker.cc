@@ -294,7 +294,7 @@ Worker::BatchResult Worker::EvaluateOneByOne(const Images& images) {
   return all;
 }
 
-// On an accelerator memory is taken when work is queued, so it has not run out later either.
+// An accelerator takes the memory of a call when the call is queued: what has been queued has fit.
 absl::Status Worker::Failed(std::string_view what, const std::exception& error,
                             const ActiveImage& image) const {
   if (!IsOutOfMemory(error)) {

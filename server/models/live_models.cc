@@ -8,6 +8,7 @@
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "core/pipeline/pixel_pipeline.h"
+#include "server/engine/memory_errors.h"
 #include "server/models/folder_fingerprint.h"
 #include "server/telemetry/log.h"
 
@@ -36,6 +37,17 @@ const std::string& KeyOf(const ModelEntry& entry) {
 std::string StateOf(const ModelEntry& entry) {
   if (entry.folder.ok()) return FingerprintOf(*entry.folder);
   return absl::StrCat(entry.folder.status().message(), " ", FingerprintOf(entry.path));
+}
+
+// Whether a device has no room for the model's weights.
+bool IsOutOfMemory(const absl::Status& error) { return GetErrorReason(error) == kOutOfMemory; }
+
+// `error` with the model before its message.
+absl::Status NamesModel(const std::string& id, const absl::Status& error) {
+  absl::Status named(error.code(), absl::StrCat(ModelName(id), " ", error.message()));
+  error.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { named.SetPayload(url, payload); });
+  return named;
 }
 
 // Whether the files are at fault, and not the machine.
@@ -132,6 +144,7 @@ absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoad(const std::string& id,
   if (!memory) return Outcome::kNoMemory;
   const absl::Status loaded = LoadFolder(id, *folder, status, *std::move(memory));
   if (follows && absl::IsAborted(loaded)) return Outcome::kNotYet;
+  if (IsOutOfMemory(loaded) && UnloadIdle(id)) return Outcome::kNoMemory;
   RETURN_IF_ERROR(loaded);
   return Outcome::kDone;
 }
@@ -139,7 +152,7 @@ absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoad(const std::string& id,
 absl::Status LiveModels::LoadFolder(const std::string& id, const std::filesystem::path& folder,
                                     const ModelStatus& status, ModelMemory::Reservation memory) {
   ASSIGN_OR_RETURN(const ParsedPipeline parsed, ReadUnchanged<ParsedPipeline>(folder));
-  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
+  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load));
   if (model->memory_bytes != status.model->memory_bytes) {  // nobody follows the files
     RETURN_IF_ERROR(CheckFits(model->memory_bytes));
     models_->Describe(std::move(model));
@@ -202,10 +215,10 @@ void LiveModels::LookAt(const ModelEntry& entry, bool at_once) {
 // makes room for it, but not before it has proved to be whole.
 absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(const ParsedPipeline configs, ParsedPipeline::OpenConfigs(folder));
-  const int64_t bytes = MemoryBytes(configs.description(), options_.load.dtype);
+  const int64_t bytes = MemoryBytes(configs.description(), id, options_.load);
   RETURN_IF_ERROR(CheckFits(bytes));
   ASSIGN_OR_RETURN(const ParsedPipeline parsed, ReadUnchanged<ParsedPipeline>(folder));
-  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
+  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load));
   if (model->memory_bytes != bytes) return FilesHaveChanged();
   const std::optional<ModelStatus> current = models_->StatusOfExactly(id);
   const bool is_loaded = current && current->state == LoadState::kLoaded;
@@ -222,6 +235,9 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
         LoadParsed(parsed, std::move(model), *std::move(memory));
     if (loaded.ok()) {
       models_->Publish(*std::move(loaded));
+    } else if (IsOutOfMemory(loaded.status()) && !is_loaded) {
+      OnFound(*models_->StatusOfExactly(id)->model, std::string(loaded.status().message()));
+      return absl::OkStatus();
     } else if (!absl::IsAborted(loaded.status()) && (!current || !current->model)) {
       models_->Fail(id, loaded.status());  // there is no older version of it
     }
@@ -231,13 +247,17 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
     RETURN_IF_ERROR(TryOnHost(parsed));
     OnUnloaded(id, "replaced");
   }
-  LogEvent(spdlog::level::info, "model found, to be loaded on demand",
-           {{"model", ModelName(id)},
-            {"version", model->version},
-            {"memory_mib", MibOf(bytes)},
-            {"reason", "--model-memory is used up"}});
+  OnFound(*model, "--model-memory is used up");
   models_->Describe(std::move(model));
   return absl::OkStatus();
+}
+
+void LiveModels::OnFound(const Model& model, const std::string& why) const {
+  LogEvent(spdlog::level::info, "model found, to be loaded on demand",
+           {{"model", ModelName(model.id)},
+            {"version", model.version},
+            {"memory_mib", MibOf(model.memory_bytes)},
+            {"reason", why}});
 }
 
 absl::Status LiveModels::TryOnHost(const ParsedPipeline& parsed) const {
@@ -277,13 +297,20 @@ std::optional<ModelMemory::Reservation> LiveModels::MakeRoom(const std::string& 
   while (true) {
     std::optional<ModelMemory::Reservation> memory = memory_->TryReserve(bytes);
     if (memory) return memory;
-    auto unloaded = models_->UnloadLeastRecentlyUsed(Which::kIdle, /*kept=*/id);
-    if (!unloaded && models_->counts().loaded_bytes + bytes > options_.memory_bytes_max) {
+    if (UnloadIdle(id)) continue;
+    std::optional<std::string> unloaded;
+    if (models_->counts().loaded_bytes + bytes > options_.memory_bytes_max) {
       unloaded = models_->UnloadLeastRecentlyUsed(Which::kAny, /*kept=*/id);
     }
     if (!unloaded) return std::nullopt;
     OnUnloaded(*unloaded, absl::StrCat("room for ", ModelName(id)));
   }
+}
+
+bool LiveModels::UnloadIdle(const std::string& id) {
+  const auto unloaded = models_->UnloadLeastRecentlyUsed(ModelRepository::Which::kIdle, id);
+  if (unloaded) OnUnloaded(*unloaded, absl::StrCat("room for ", ModelName(id)));
+  return unloaded.has_value();
 }
 
 void LiveModels::OnUnloaded(const std::string& id, const std::string& why) {
@@ -375,7 +402,7 @@ absl::Status LiveModels::Delete(const std::string& id, const IsCancelled& is_can
 absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
                                                 const ModelDescription& description,
                                                 const ModelsFolder::Writer& write) {
-  const int64_t bytes = MemoryBytes(DescribePixelPipeline(description), options_.load.dtype);
+  const int64_t bytes = MemoryBytes(DescribePixelPipeline(description), id, options_.load);
   RETURN_IF_ERROR(CheckFits(bytes));
   std::optional<ModelMemory::Reservation> memory;
   while (!memory) {
@@ -389,7 +416,7 @@ absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
   const auto load = [&](const std::filesystem::path& folder) -> absl::Status {
     const MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(const ParsedPipeline parsed, ParsedPipeline::Open(folder));
-    ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load.dtype));
+    ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load));
     ASSIGN_OR_RETURN(loaded, LoadParsed(parsed, std::move(model), *std::move(memory)));
     return absl::OkStatus();
   };
@@ -411,6 +438,7 @@ void LiveModels::Fail(const std::string& name, const absl::Status& error) {
   seen_[name].retry = clock_->Now() + kRetryDelay;
   const std::optional<ModelStatus> status = models_->StatusOfExactly(name);
   if (!status || !status->model) return models_->Fail(name, error);
+  if (IsOutOfMemory(error)) return models_->EndWaits(name, NamesModel(name, error));
   models_->EndWaits(name, UnavailableRetryAfter(
                               absl::StrCat(ModelName(name), " cannot be loaded now"), kRetryDelay));
 }

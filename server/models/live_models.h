@@ -126,6 +126,9 @@ class LiveModels {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFits(int64_t bytes) const;
   std::optional<ModelMemory::Reservation> MakeRoom(const std::string& id, int64_t bytes);
+  // Makes room for model `id`, if there is a model that nobody uses.
+  bool UnloadIdle(const std::string& id);
+  void OnFound(const Model& model, const std::string& why) const;
   void OnUnloaded(const std::string& id, const std::string& why);
   void Fail(const std::string& name, const absl::Status& error)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

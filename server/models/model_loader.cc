@@ -2,18 +2,22 @@
 
 #include <ATen/ops/isfinite.h>
 #include <c10/core/ScalarType.h>
-#include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <exception>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/error_details.h"
 #include "core/base/status_macros.h"
+#include "core/device/device_runtime.h"
+#include "core/diffusion/device_errors.h"
 #include "core/pipeline/pixel_pipeline.h"
 #include "core/sampling/samplers/compile_plan.h"
+#include "server/engine/memory_errors.h"
+#include "server/models/model_id.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -30,20 +34,47 @@ absl::Status CheckSampler(const ModelInfo& model) {
   return absl::OkStatus();
 }
 
-// Catches LibTorch's exceptions: a device is missing or out of memory.
-absl::StatusOr<Pipeline> Replicate(const Pipeline& pipeline, at::Device device,
-                                   at::ScalarType dtype) {
-  try {
-    Pipeline replica = ToDevice(pipeline, device, dtype);
+constexpr int64_t kMib = int64_t{1} << 20;
+
+absl::Status DoesNotFit(int64_t bytes, at::Device device,
+                        const std::optional<DeviceMemory>& memory) {
+  std::string message = absl::StrCat("does not fit on ", device.str(), ": its weights take ",
+                                     (bytes + kMib - 1) / kMib, " MiB");
+  if (memory) {
+    absl::StrAppend(&message, ", and ", memory->free_bytes / kMib, " of ",
+                    memory->total_bytes / kMib, " MiB are free");
+  }
+  absl::StrAppend(&message, "; unload other models, or load it in a smaller --dtype");
+  return WithErrorReason(absl::ResourceExhaustedError(message), kOutOfMemory);
+}
+
+// OK also where nobody knows how much is free.
+absl::Status CheckRoom(int64_t bytes, at::Device device) {
+  const std::optional<DeviceMemory> memory = MakeDeviceRuntime(device)->Memory();
+  if (!memory || bytes <= memory->free_bytes) return absl::OkStatus();
+  return DoesNotFit(bytes, device, memory);
+}
+
+// `error` of loading, or what is missing if that is memory.
+absl::Status OnDevice(const absl::Status& error, int64_t bytes, at::Device device) {
+  if (!absl::IsResourceExhausted(error)) return error;
+  return DoesNotFit(bytes, device, MakeDeviceRuntime(device)->Memory());
+}
+
+// LibTorch's exceptions end here: a device is missing, or out of memory.
+template <typename Make>
+absl::StatusOr<Pipeline> MakeReplica(int64_t bytes, at::Device device, const Make& make) {
+  const auto warm = [&]() -> absl::StatusOr<Pipeline> {
+    RETURN_IF_ERROR(CheckRoom(bytes, device));
+    ASSIGN_OR_RETURN(Pipeline replica, make());
     RETURN_IF_ERROR(WarmUp(*replica.network));
     return replica;
-  } catch (const c10::Error& error) {
-    return absl::InternalError(
-        absl::StrCat("cannot be placed on ", device.str(), ": ", error.what_without_backtrace()));
-  } catch (const std::exception& error) {
-    return absl::InternalError(
-        absl::StrCat("cannot be placed on ", device.str(), ": ", error.what()));
+  };
+  absl::StatusOr<Pipeline> replica = CatchDeviceErrors(warm);
+  if (!replica.ok() && !GetErrorReason(replica.status())) {
+    return OnDevice(replica.status(), bytes, device);
   }
+  return replica;
 }
 
 absl::Status CheckOutput(const at::Tensor& output, const at::Tensor& x, const NetworkSpec& spec) {
@@ -81,40 +112,60 @@ ModelInfo InfoOf(const PipelineDescription& description) {
 }
 
 absl::Status WarmUp(const Network& network) {
-  try {
+  const auto evaluate = [&]() -> absl::StatusOr<at::Tensor> {
     const NetworkInput input = ProbeInput(network.spec(), network.device());
-    return CheckOutput(network.Forward(input), input.x, network.spec());
-  } catch (const c10::Error& error) {
-    return absl::InternalError(
-        absl::StrCat("the network failed: ", error.what_without_backtrace()));
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("the network failed: ", error.what()));
-  }
+    const at::Tensor output = network.Forward(input);
+    RETURN_IF_ERROR(CheckOutput(output, input.x, network.spec()));
+    return output;
+  };
+  return CatchDeviceErrors(evaluate).status();
 }
 
 ModelInfo InfoOf(const ModelDescription& description) {
   return InfoOf(DescribePixelPipeline(description));
 }
 
-int64_t MemoryBytes(const PipelineDescription& description, at::ScalarType dtype) {
-  return description.num_parameters * static_cast<int64_t>(c10::elementSize(dtype));
+at::ScalarType ModelLoadOptions::DtypeOf(std::string_view id) const {
+  for (const std::string_view name : {id, SplitModelId(id).first}) {
+    if (const auto found = model_dtypes.find(name); found != model_dtypes.end()) {
+      return found->second;
+    }
+  }
+  return dtype;
+}
+
+int64_t MemoryBytes(const PipelineDescription& description, std::string_view id,
+                    const ModelLoadOptions& options) {
+  const at::ScalarType asked = options.DtypeOf(id);
+  const bool texts_elsewhere =
+      options.pipeline.text_encoders_on_cpu && !options.devices.front().is_cpu();
+  int64_t bytes = 0;
+  for (const PartDescription& part : description.parts) {
+    if (part.encodes_text && texts_elsewhere) continue;
+    const bool in_float32 = part.overflows_in_half && asked == at::kHalf;
+    const at::ScalarType dtype = in_float32 ? at::kFloat : asked;
+    bytes += part.num_parameters * static_cast<int64_t>(c10::elementSize(dtype));
+  }
+  return bytes;
 }
 
 absl::StatusOr<ModelHandle> DescribeModel(const ParsedPipeline& parsed, std::string id,
-                                          at::ScalarType dtype) {
+                                          const ModelLoadOptions& options) {
   ModelInfo info = InfoOf(parsed.description());
   RETURN_IF_ERROR(CheckSampler(info));
   ASSIGN_OR_RETURN(std::string version, parsed.Version());
-  return std::make_shared<Model>(Model{std::move(info), std::move(id), std::move(version),
-                                       MemoryBytes(parsed.description(), dtype)});
+  const int64_t bytes = MemoryBytes(parsed.description(), id, options);
+  return std::make_shared<Model>(Model{std::move(info), std::move(id), std::move(version), bytes});
 }
 
 absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelHandle model,
                                             const ModelLoadOptions& options,
                                             ModelMemory::Reservation memory) {
-  PipelineOptions first = options.pipeline;
-  first.placement = {.device = options.devices.front(), .dtype = options.dtype};
-  ASSIGN_OR_RETURN(const Pipeline pipeline, parsed.Load(first));
+  PipelineOptions load = options.pipeline;
+  load.placement = {.device = options.devices.front(), .dtype = options.DtypeOf(model->id)};
+  const int64_t bytes = model->memory_bytes;
+  ASSIGN_OR_RETURN(const Pipeline first,
+                   MakeReplica(bytes, options.devices.front(), [&] { return parsed.Load(load); }));
   if (const auto& keys = parsed.description().ignored_keys; !keys.empty()) {
     LogEvent(spdlog::level::warn, "keys of a model's configurations ignored",
              {{"model", model->id}, {"keys", absl::StrJoin(keys, "; ")}});
@@ -123,9 +174,13 @@ absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelH
     LogEvent(spdlog::level::info, "parts of a model ignored",
              {{"model", model->id}, {"parts", absl::StrJoin(parts, ", ")}});
   }
-  PipelineReplicas pipelines;
-  for (const at::Device& device : options.devices) {
-    ASSIGN_OR_RETURN(Pipeline replica, Replicate(pipeline, device, options.dtype));
+  PipelineReplicas pipelines = {std::make_shared<const Pipeline>(first)};
+  for (size_t i = 1; i < options.devices.size(); ++i) {
+    const at::Device device = options.devices[i];
+    const auto copy = [&]() -> absl::StatusOr<Pipeline> {
+      return ToDevice(first, device, load.placement.dtype);
+    };
+    ASSIGN_OR_RETURN(Pipeline replica, MakeReplica(bytes, device, copy));
     pipelines.push_back(std::make_shared<const Pipeline>(std::move(replica)));
   }
   return std::make_shared<LoadedModel>(
@@ -135,7 +190,7 @@ absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelH
 absl::StatusOr<LoadedModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,
                                             const ModelLoadOptions& options) {
   ASSIGN_OR_RETURN(const ParsedPipeline parsed, ParsedPipeline::Open(folder));
-  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, std::move(id), options.dtype));
+  ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, std::move(id), options));
   return LoadModel(parsed, std::move(model), options);
 }
 

@@ -3,8 +3,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,23 +20,30 @@ namespace denoise {
 
 struct ModelLoadOptions {
   std::vector<at::Device> devices = {at::Device(at::kCPU)};
-  at::ScalarType dtype = at::kFloat;  // what the network computes in
-  PipelineOptions pipeline;           // but for its placement
+  at::ScalarType dtype = at::kFloat;  // what models compute in ...
+  // ... but for these, by id. A name without a version is that of all versions without an own entry.
+  std::map<std::string, at::ScalarType, std::less<>> model_dtypes = {};
+  PipelineOptions pipeline = {};  // but for its placement
+
+  at::ScalarType DtypeOf(std::string_view id) const;
 };
 
 // The model without its weights. InvalidArgument where the parts do not fit together: a sampler
 // that needs a variance the network does not predict, or labels beyond the classes. Other errors
 // are those of ParsedPipeline::Version.
 absl::StatusOr<ModelHandle> DescribeModel(const ParsedPipeline& parsed, std::string id,
-                                          at::ScalarType dtype);
+                                          const ModelLoadOptions& options);
 
-// What the weights of such a model take of each device.
-int64_t MemoryBytes(const PipelineDescription& description, at::ScalarType dtype);
+// What the weights of such a model take of each device: parts that stay on the CPU beside it do not
+// count, and those that overflow in float16 take twice as much.
+int64_t MemoryBytes(const PipelineDescription& description, std::string_view id,
+                    const ModelLoadOptions& options);
 
 // Loads the parts of `parsed`, which `model` describes, straight to the first device, copies them
 // from there to the others, and warms each copy up. Files are hostile; errors name them relative to
-// the model's folder and never its own path. Errors are those of ParsedPipeline::Load. Keys of
-// configurations and parts that are ignored are named in the log.
+// the model's folder and never its own path. Errors are those of ParsedPipeline::Load. A device
+// without room for the weights is left alone: ResourceExhausted says what they take and what is
+// free. Keys of configurations and parts that are ignored are named in the log.
 absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelHandle model,
                                             const ModelLoadOptions& options,
                                             ModelMemory::Reservation memory = {});

@@ -61,6 +61,17 @@ TEST(ServerFlags, AreRead) {
   EXPECT_EQ(flags.drain_seconds, 0);
 }
 
+TEST(ServerFlags, ModelsMayHaveDtypesOfTheirOwn) {
+  const ServerFlags flags =
+      Parse({"--models", "tests", "--dtype", "sdxl=float16", "--dtype", "bfloat16", "--dtype",
+             "emoji-32@2=float32", "--text-encoders", "cpu"})
+          .flags();
+  EXPECT_EQ(flags.dtype, "bfloat16");
+  EXPECT_EQ(flags.model_dtypes,
+            (std::map<std::string, std::string>{{"sdxl", "float16"}, {"emoji-32@2", "float32"}}));
+  EXPECT_EQ(flags.text_encoders, "cpu");
+}
+
 TEST(ServerFlags, HelpAndVersionEndWell) {
   const Parsed help = Parse({"--help"});
   EXPECT_EQ(help.exit_code(), 0);
@@ -86,6 +97,11 @@ TEST(ServerFlags, WrongOnesExitWithTwoAndNameTheFlag) {
       {{"--models", "tests", "--max-batch-rows", "32", "--max-active-rows", "16"},
        "--max-active-rows"},
       {{"--models", "tests", "--dtype", "int8"}, "--dtype"},
+      {{"--models", "tests", "--dtype", "sdxl=int8"}, "sdxl=int8"},
+      {{"--models", "tests", "--dtype", "=float32"}, "--dtype"},
+      {{"--models", "tests", "--dtype", "float32", "--dtype", "bfloat16"}, "is given twice"},
+      {{"--models", "tests", "--dtype", "a=float32", "--dtype", "a=bfloat16"}, "a is given twice"},
+      {{"--models", "tests", "--text-encoders", "cuda"}, "--text-encoders"},
       {{"--models", "tests", "--log-level", "loud"}, "--log-level"},
       {{"--models", "tests", "--tls-cert", "LICENSE"}, "--tls-key"},
       {{"--models", "tests", "--unheard-of"}, "--unheard-of"},

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/base/error_details.h"
 #include "tests/support/gaussian_network.h"
 #include "tests/support/temp_dir.h"
 
@@ -76,6 +77,62 @@ TEST(LoadModel, NamesTheKeysThatItIgnoresInOneLineOfTheLog) {
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_THAT(log.str(), HasSubstr("model=ema"));
   EXPECT_THAT(log.str(), HasSubstr("unet/config.json: decay, use_ema_warmup"));
+}
+
+TEST(ModelLoadOptions, ADtypeIsThatOfAVersionOrOfAllOfThem) {
+  const ModelLoadOptions options{.dtype = at::kBFloat16,
+                                 .model_dtypes = {{"sdxl", at::kHalf}, {"sdxl@2", at::kFloat}}};
+  EXPECT_EQ(options.DtypeOf("emoji"), at::kBFloat16);
+  EXPECT_EQ(options.DtypeOf("sdxl"), at::kHalf);
+  EXPECT_EQ(options.DtypeOf("sdxl@1"), at::kHalf);
+  EXPECT_EQ(options.DtypeOf("sdxl@2"), at::kFloat);
+}
+
+TEST(MemoryBytes, CountsEveryPartAsItIsHeld) {
+  const auto parsed = ParsedPipeline::OpenConfigs("tests/data/pipelines/sdxl-like");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const PipelineDescription& model = parsed->description();
+  int64_t codec = 0, texts = 0;
+  for (const PartDescription& part : model.parts) {
+    if (part.encodes_text) texts += part.num_parameters;
+    if (part.name == "vae") codec += part.num_parameters;
+    EXPECT_EQ(part.overflows_in_half, part.name == "vae");  // force_upcast
+  }
+  const auto bytes = [&](at::ScalarType dtype, at::DeviceType device, bool texts_on_cpu) {
+    return MemoryBytes(model, "sdxl",
+                       {.devices = {at::Device(device)},
+                        .dtype = dtype,
+                        .pipeline = {.text_encoders_on_cpu = texts_on_cpu}});
+  };
+  EXPECT_EQ(bytes(at::kFloat, at::kCPU, false), 4 * model.num_parameters);
+  EXPECT_EQ(bytes(at::kBFloat16, at::kCPU, false), 2 * model.num_parameters);
+  EXPECT_EQ(bytes(at::kFloat, at::kCPU, true), 4 * model.num_parameters);
+  EXPECT_EQ(bytes(at::kHalf, at::kCUDA, false), 2 * model.num_parameters + 2 * codec);
+  EXPECT_EQ(bytes(at::kHalf, at::kCUDA, true), 2 * (model.num_parameters - texts) + 2 * codec);
+}
+
+TEST(LoadModel, ComputesInTheDtypeOfTheModel) {
+  const ModelLoadOptions options{.model_dtypes = {{"small", at::kBFloat16}}};
+  const auto small = LoadModel("tests/data/pipelines/sd15-like", "small@3", options);
+  ASSERT_TRUE(small.ok()) << small.status();
+  EXPECT_EQ((*small)->pipelines.front()->network->dtype(), at::kBFloat16);
+  EXPECT_EQ((*small)->pipelines.front()->codec->dtype(), at::kBFloat16);
+  const auto other = LoadModel("tests/data/pipelines/sd15-like", "other", options);
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ((*other)->pipelines.front()->network->dtype(), at::kFloat);
+  EXPECT_EQ((*other)->model->memory_bytes, 2 * (*small)->model->memory_bytes);
+}
+
+TEST(LoadModel, SaysWhatAModelTakesThatDoesNotFit) {
+  const auto parsed = ParsedPipeline::Open("tests/data/pipelines/sd15-like");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  Model model = **DescribeModel(*parsed, "large", {});
+  model.memory_bytes = int64_t{1} << 50;
+  const absl::Status status = LoadModel(*parsed, std::make_shared<const Model>(model), {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(GetErrorReason(status), "OUT_OF_MEMORY");
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("does not fit on cpu: its weights take 1073741824 MiB, and "));
 }
 
 TEST(WarmUp, CatchesWhatTheNetworkThrows) {
