@@ -11,7 +11,8 @@ ${XDG_CACHE_HOME:-~/.cache}/denoised, which diffusers_bench.py uses, too.
 
 Both sides hold the model at the same time and take turns: each measurement of one is followed by
 the same of the other, and the order changes from round to round. A ratio is computed within its
-round, and the table shows the median over the rounds; above 1, denoised is the faster.
+round, and the table shows the median over the rounds; above 1, denoised is the faster. Ctrl-C ends
+the measuring and shows what there is.
 """
 
 import argparse
@@ -233,15 +234,25 @@ def measure_rounds(options, sides):
     for number in range(options.rounds):
         for key in measurements(options):
             say(f"round {number + 1} of {options.rounds}: {' '.join(map(str, key))}")
-            for side in in_turn(sides, number):
-                line = side.measure()
-                if (line["what"], line["side"], line["batch"]) != key:
-                    sys.exit(f"text_to_image_bench: {side.name} measured {line}, not {key}")
-                if "seconds" in line:
-                    results.setdefault(key, {}).setdefault(side.name, []).append(line["seconds"])
+            try:
+                costs = {side.name: measure(side, key) for side in in_turn(sides, number)}
+            except KeyboardInterrupt:
+                say("interrupted; the tables show what was measured")
+                return results
+            for side, cost in costs.items():
+                if cost is not None:
+                    results.setdefault(key, {}).setdefault(side, []).append(cost)
     for side in sides:
         side.stop()
     return results
+
+
+def measure(side, key):
+    """Seconds; None where the side has no such stage."""
+    line = side.measure()
+    if (line["what"], line["side"], line["batch"]) != key:
+        sys.exit(f"text_to_image_bench: {side.name} measured {line}, not {key}")
+    return line.get("seconds")
 
 
 # ---------------------------------------------------------------------------------------------
