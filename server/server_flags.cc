@@ -21,6 +21,7 @@ constexpr char kExamples[] = R"(Examples:
   denoised --models /models --listen 0.0.0.0:443 --tls-cert server.crt --tls-key server.key
   denoised check --help      # tell whether checkpoints would load
   denoised convert --help    # convert single-file checkpoints
+  denoised new-model --help  # write a model with random weights
 
 Once ready, it prints "listening on HOST:PORT" and "metrics on HOST:PORT" on standard output. It
 logs to standard error. SIGTERM, SIGINT, SIGHUP and SIGQUIT let running requests finish; a

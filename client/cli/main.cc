@@ -39,6 +39,7 @@ constexpr char kExamples[] = R"(Examples:
   denoise tokenize --tokenizer sd15/tokenizer "a photo of a cat"
   denoise check models
   denoise convert sd15.safetensors models/sd15 --configs stable-diffusion-v1-5
+  denoise new-model models/sd15-random --like sd15
   denoise datasets upload pictures/
   denoise train create -d pictures --height 32 --width 32 -n 20000 --watch
   denoise evaluate --model pictures --dataset pictures

@@ -10,7 +10,6 @@
 #include "core/base/status_macros.h"
 #include "core/codec/codec_checks.h"
 #include "core/codec/models.h"
-#include "core/nn/weight_initializer.h"
 #include "core/nn/weight_reader.h"
 
 namespace denoise {
@@ -171,12 +170,6 @@ class Autoencoder final : public Codec, public std::enable_shared_from_this<Auto
   CodecSpec spec_;
 };
 
-nn::WeightInitializer CollectWeights(const AutoencoderConfig& config) {
-  nn::WeightInitializer initializer;
-  std::visit([&](const auto& parsed) { LoadModel({initializer, ""}, parsed, {}); }, config);
-  return initializer;
-}
-
 }  // namespace
 }  // namespace codec
 
@@ -208,11 +201,17 @@ CodecSpec CodecSpecOf(const AutoencoderConfig& config) {
 }
 
 StateDict InitializeCodec(const AutoencoderConfig& config, uint64_t seed) {
-  return codec::CollectWeights(config).Make(seed);
+  return CodecInitializer(config).Make(seed);
+}
+
+nn::WeightInitializer CodecInitializer(const AutoencoderConfig& config) {
+  nn::WeightInitializer initializer;
+  std::visit([&](const auto& parsed) { codec::LoadModel({initializer, ""}, parsed, {}); }, config);
+  return initializer;
 }
 
 int64_t CountCodecParameters(const AutoencoderConfig& config) {
-  return codec::CollectWeights(config).count();
+  return CodecInitializer(config).count();
 }
 
 }  // namespace denoise

@@ -10,6 +10,7 @@
 #include "core/nn/placement.h"
 #include "core/nn/state_dict.h"
 #include "core/nn/stored_tensor.h"
+#include "core/nn/weight_initializer.h"
 
 namespace denoise {
 
@@ -50,6 +51,9 @@ CodecSpec CodecSpecOf(const AutoencoderConfig& config);
 // Weights of a new autoencoder, initialised like PyTorch's layers; see InitializeUNet2D. Codes are
 // uniform within 1 / num_codes.
 StateDict InitializeCodec(const AutoencoderConfig& config, uint64_t seed);
+
+// The same, to be made one at a time.
+nn::WeightInitializer CodecInitializer(const AutoencoderConfig& config);
 
 // The number of these weights, without making them.
 int64_t CountCodecParameters(const AutoencoderConfig& config);

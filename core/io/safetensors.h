@@ -9,10 +9,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/sha256.h"
+#include "core/files/atomic_file.h"
 #include "core/files/open_file.h"
 #include "core/io/safetensors_header.h"
 #include "core/nn/stored_tensor.h"
@@ -44,6 +47,40 @@ class SafetensorsFile {
 
   std::shared_ptr<const OpenFile> file_;
   SafetensorsHeader header_;
+};
+
+// Writes a file one tensor at a time, so that the others need not be in memory. The file appears
+// complete or not at all. Not thread-safe. Errors come from the file system, without the path.
+class SafetensorsWriter {
+ public:
+  struct TensorSpec {
+    at::ScalarType dtype;  // kDouble, kFloat, kHalf or kBFloat16
+    std::vector<int64_t> shape;
+  };
+
+  // Atomically replaces `path` once committed. InvalidArgument names a tensor that cannot be
+  // written.
+  static absl::StatusOr<SafetensorsWriter> Create(
+      const std::filesystem::path& path, const std::map<std::string, TensorSpec>& tensors,
+      const std::map<std::string, std::string>& metadata = {});
+
+  // The order in which to append tensors: by the size of their dtype, which aligns all of them,
+  // then by name.
+  const std::vector<std::string>& order() const { return order_; }
+
+  // Appends the next tensor. It has the dtype and shape that were announced, and is on any device.
+  absl::Status Append(const at::Tensor& tensor);
+  // Requires that all tensors were appended.
+  absl::Status Commit();
+
+ private:
+  SafetensorsWriter(std::vector<std::string> order, std::vector<TensorSpec> specs, AtomicFile file)
+      : order_(std::move(order)), specs_(std::move(specs)), file_(std::move(file)) {}
+
+  std::vector<std::string> order_;
+  std::vector<TensorSpec> specs_;  // in the same order
+  size_t appended_ = 0;
+  AtomicFile file_;
 };
 
 // Atomically replaces `path` by a file of `tensors` (F64, F32, F16, BF16, on any device): readers,

@@ -10,7 +10,6 @@
 #include "core/base/status_macros.h"
 #include "core/nn/embeddings.h"
 #include "core/nn/unet_blocks.h"
-#include "core/nn/weight_initializer.h"
 #include "core/nn/weight_reader.h"
 
 namespace denoise {
@@ -277,15 +276,17 @@ absl::StatusOr<StateDict> CanonicalUNet2DWeights(const UNet2DConfig& config,
 }
 
 StateDict InitializeUNet2D(const UNet2DConfig& config, uint64_t seed) {
+  return UNet2DInitializer(config).Make(seed);
+}
+
+nn::WeightInitializer UNet2DInitializer(const UNet2DConfig& config) {
   nn::WeightInitializer initializer;
   nn::TakeWeights(initializer, config);
-  return initializer.Make(seed);
+  return initializer;
 }
 
 int64_t CountUNet2DParameters(const UNet2DConfig& config) {
-  nn::WeightInitializer initializer;
-  nn::TakeWeights(initializer, config);
-  return initializer.count();
+  return UNet2DInitializer(config).count();
 }
 
 NetworkSpec NetworkSpecOf(const UNet2DConfig& config) {

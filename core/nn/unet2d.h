@@ -11,6 +11,7 @@
 #include "core/nn/state_dict.h"
 #include "core/nn/stored_tensor.h"
 #include "core/nn/unet2d_config.h"
+#include "core/nn/weight_initializer.h"
 
 namespace denoise {
 
@@ -62,6 +63,9 @@ absl::StatusOr<StateDict> CanonicalUNet2DWeights(const UNet2DConfig& config,
 // Fourier features normal with deviation 16. All are drawn from one CPU generator in the order of
 // their names, so a seed gives the same weights everywhere.
 StateDict InitializeUNet2D(const UNet2DConfig& config, uint64_t seed);
+
+// The same, to be made one at a time.
+nn::WeightInitializer UNet2DInitializer(const UNet2DConfig& config);
 
 // The number of these weights, without making them.
 int64_t CountUNet2DParameters(const UNet2DConfig& config);

@@ -14,7 +14,6 @@
 #include "core/nn/condition_embedding.h"
 #include "core/nn/onednn.h"
 #include "core/nn/unet_blocks.h"
-#include "core/nn/weight_initializer.h"
 #include "core/nn/weight_reader.h"
 
 namespace denoise {
@@ -348,17 +347,19 @@ absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2DCondition(
 }
 
 StateDict InitializeUNet2DCondition(const UNet2DConditionConfig& config, uint64_t seed) {
+  return UNet2DConditionInitializer(config).Make(seed);
+}
+
+nn::WeightInitializer UNet2DConditionInitializer(const UNet2DConditionConfig& config) {
   nn::WeightInitializer initializer;
   nn::TakeWeights(initializer, config);
-  return initializer.Make(seed);
+  return initializer;
 }
 
 LayerShapes UNet2DConditionLayers(const UNet2DConditionConfig& config) {
   constexpr std::string_view kWeight = ".weight";
-  nn::WeightInitializer initializer;
-  nn::TakeWeights(initializer, config);
   LayerShapes layers;
-  for (auto& [name, shape] : initializer.Shapes()) {
+  for (auto& [name, shape] : UNet2DConditionInitializer(config).Shapes()) {
     // Weights of norms are vectors, and nothing is multiplied by the table of classes.
     if (!name.ends_with(kWeight) || shape.size() < 2 || name == "class_embedding.weight") continue;
     layers[name.substr(0, name.size() - kWeight.size())] = shape;
@@ -367,9 +368,7 @@ LayerShapes UNet2DConditionLayers(const UNet2DConditionConfig& config) {
 }
 
 int64_t CountUNet2DConditionParameters(const UNet2DConditionConfig& config) {
-  nn::WeightInitializer initializer;
-  nn::TakeWeights(initializer, config);
-  return initializer.count();
+  return UNet2DConditionInitializer(config).count();
 }
 
 }  // namespace denoise

@@ -13,6 +13,7 @@
 #include "core/nn/state_dict.h"
 #include "core/nn/stored_tensor.h"
 #include "core/nn/unet2d_condition_config.h"
+#include "core/nn/weight_initializer.h"
 
 namespace denoise {
 
@@ -41,6 +42,9 @@ absl::StatusOr<NetworkSpec> NetworkSpecOf(const UNet2DConditionConfig& config,
 
 // Weights of a new network, initialised like those of InitializeUNet2D.
 StateDict InitializeUNet2DCondition(const UNet2DConditionConfig& config, uint64_t seed);
+
+// The same, to be made one at a time.
+nn::WeightInitializer UNet2DConditionInitializer(const UNet2DConditionConfig& config);
 
 // The layers of such a network that an adapter can change, with the shapes of their weights.
 LayerShapes UNet2DConditionLayers(const UNet2DConditionConfig& config);

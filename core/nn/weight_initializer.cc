@@ -7,6 +7,8 @@
 #include <ATen/ops/randn.h>
 #include <c10/util/accumulate.h>
 
+#include "core/base/status_macros.h"
+
 namespace denoise::nn {
 namespace {
 
@@ -17,10 +19,10 @@ at::Tensor Draw(at::IntArrayRef shape, Initial initial, at::Generator& generator
     case Initial::Kind::kUniform:
       // Draws from [0, 1) have 24 bits. A product and a difference are rounded the same way
       // everywhere; a fused multiply-add would not be.
-      return at::rand(shape, generator, at::kFloat) * (2 * initial.scale) - initial.scale;
+      return at::rand(shape, generator, at::kFloat).mul_(2 * initial.scale).sub_(initial.scale);
     case Initial::Kind::kNormal:
       // In float32 the underlying logarithm and cosine depend on the machine's vector instructions.
-      return (at::randn(shape, generator, at::kDouble) * initial.scale).to(at::kFloat);
+      return at::randn(shape, generator, at::kDouble).mul_(initial.scale).to(at::kFloat);
   }
   return {};
 }
@@ -46,12 +48,20 @@ std::map<std::string, std::vector<int64_t>> WeightInitializer::Shapes() const {
 }
 
 StateDict WeightInitializer::Make(uint64_t seed) const {
-  at::Generator generator = at::detail::createCPUGenerator(seed);
   StateDict weights;
-  for (const auto& [name, spec] : specs_) {
-    weights[name] = Draw(spec.shape, spec.initial, generator);
-  }
+  MakeEach(seed, [&](const std::string& name, const at::Tensor& tensor) {
+    weights[name] = tensor;
+    return absl::OkStatus();
+  }).IgnoreError();
   return weights;
+}
+
+absl::Status WeightInitializer::MakeEach(uint64_t seed, const UseTensor& use) const {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  for (const auto& [name, spec] : specs_) {
+    RETURN_IF_ERROR(use(name, Draw(spec.shape, spec.initial, generator)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace denoise::nn

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "core/nn/state_dict.h"
 #include "core/nn/weight_source.h"
 
@@ -28,6 +30,11 @@ class WeightInitializer final : public WeightSource {
   // Makes all tensors in float32 on the CPU, drawn from one generator in the (byte) order of their
   // names. The draws are the same on any machine.
   StateDict Make(uint64_t seed) const;
+
+  // Makes the same tensors one at a time, so that only one is in memory, and hands each to `use`
+  // with its name. Ends with the first error of `use`.
+  using UseTensor = std::function<absl::Status(const std::string& name, const at::Tensor& tensor)>;
+  absl::Status MakeEach(uint64_t seed, const UseTensor& use) const;
 
  private:
   struct Spec {

@@ -24,8 +24,44 @@ std::string WithoutComponents(const std::string& index, const std::vector<std::s
   return json.dump(2) + "\n";
 }
 
-absl::Status WriteTexts(const AtomicFolder& folder, std::map<std::string, std::string> texts,
-                        const std::vector<std::string>& ignored) {
+// One tensor at a time, which is all that is ever in memory.
+absl::Status WriteWeights(const std::filesystem::path& path, const Weights& weights) {
+  std::map<std::string, SafetensorsWriter::TensorSpec> specs;
+  for (const auto& [name, tensor] : weights.tensors) {
+    specs[name] = {tensor.scalar_type(), tensor.sizes().vec()};
+  }
+  ASSIGN_OR_RETURN(SafetensorsWriter writer,
+                   SafetensorsWriter::Create(path, specs, WeightsMetadata()));
+  for (const std::string& name : writer.order()) {
+    ASSIGN_OR_RETURN(const at::Tensor tensor, InFile(weights.file, weights.tensors.at(name).Get()));
+    RETURN_IF_ERROR(writer.Append(tensor));
+  }
+  return writer.Commit();
+}
+
+absl::Status Write(const std::filesystem::path& path, const ParsedPipeline& model) {
+  ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::Create(path));
+  RETURN_IF_ERROR(WritePipelineTexts(folder, model.Texts(), model.description().ignored_parts));
+  for (const PartDescription& part : model.description().parts) {
+    const Weights* weights = model.FindWeights(part.name);
+    if (weights == nullptr) {
+      return absl::FailedPreconditionError(absl::StrCat("there are no weights of ", part.name));
+    }
+    const std::string name = WeightsFileOf(part);
+    RETURN_IF_ERROR(InFile(name, WriteWeights(folder.path() / name, *weights)));
+  }
+  return folder.Commit();
+}
+
+}  // namespace
+
+absl::Status WritePipeline(const std::filesystem::path& folder, const ParsedPipeline& model) {
+  return WithoutExceptions([&] { return Write(folder, model); });
+}
+
+absl::Status WritePipelineTexts(const AtomicFolder& folder,
+                                std::map<std::string, std::string> texts,
+                                const std::vector<std::string>& ignored) {
   if (!ignored.empty()) {
     std::string& index = texts.at(kModelIndexFile);
     index = WithoutComponents(index, ignored);
@@ -41,33 +77,14 @@ absl::Status WriteTexts(const AtomicFolder& folder, std::map<std::string, std::s
   return absl::OkStatus();
 }
 
-// The file of the part's weights, as the library names it.
 std::string WeightsFileOf(const PartDescription& part) {
   const bool is_text = part.name.starts_with("text_encoder");
   return absl::StrCat(part.name, is_text ? "/model" : "/diffusion_pytorch_model", ".safetensors");
 }
 
-absl::Status Write(const std::filesystem::path& path, const ParsedPipeline& model) {
-  ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::Create(path));
-  RETURN_IF_ERROR(WriteTexts(folder, model.Texts(), model.description().ignored_parts));
-  for (const PartDescription& part : model.description().parts) {
-    const Weights* weights = model.FindWeights(part.name);
-    if (weights == nullptr) {
-      return absl::FailedPreconditionError(absl::StrCat("there are no weights of ", part.name));
-    }
-    const std::string name = WeightsFileOf(part);
-    ASSIGN_OR_RETURN(const StateDict tensors, InFile(weights->file, ReadAll(weights->tensors)));
-    // Some of the library's loaders insist on being told who wrote the file.
-    RETURN_IF_ERROR(
-        InFile(name, WriteSafetensors(folder.path() / name, tensors, {{"format", "pt"}})));
-  }
-  return folder.Commit();
-}
-
-}  // namespace
-
-absl::Status WritePipeline(const std::filesystem::path& folder, const ParsedPipeline& model) {
-  return WithoutExceptions([&] { return Write(folder, model); });
+const std::map<std::string, std::string>& WeightsMetadata() {
+  static const std::map<std::string, std::string> kMetadata = {{"format", "pt"}};
+  return kMetadata;
 }
 
 }  // namespace denoise

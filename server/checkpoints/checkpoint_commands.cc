@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
@@ -14,16 +16,14 @@
 #include "core/base/status_macros.h"
 #include "core/pipeline/pipeline_writer.h"
 #include "server/checkpoints/check_checkpoint.h"
+#include "server/checkpoints/checkpoint_command.h"
+#include "server/checkpoints/new_model_command.h"
 #include "server/checkpoints/report_text.h"
 
 namespace denoise {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kOk = 0;
-constexpr int kFailed = 1;
-constexpr int kUsageError = 2;
 
 constexpr char kCheckHelp[] = R"(Examples:
   denoise check models/sd15
@@ -58,7 +58,7 @@ struct ConvertFlags {
   std::string configs;
 };
 
-// For CLI11: what is wrong with a path, or nothing.
+// For CLI11, as CheckFolder.
 std::string CheckExists(const std::string& path) {
   std::error_code error;
   return fs::exists(path, error) ? "" : "there is no file or folder " + Quoted(path);
@@ -70,11 +70,6 @@ std::string CheckFile(const std::string& path) {
     return Quoted(path) + " is a folder; a single file is converted";
   }
   return fs::exists(path, error) ? "" : "there is no file " + Quoted(path);
-}
-
-std::string CheckFolder(const std::string& path) {
-  std::error_code error;
-  return fs::is_directory(path, error) ? "" : "there is no folder " + Quoted(path);
 }
 
 // Whether errors are also to be printed as JSON, wherever the command line goes wrong.
@@ -104,10 +99,7 @@ int RunCheck(const CheckFlags& flags, std::ostream& out) {
 }
 
 absl::Status Convert(const ConvertFlags& flags) {
-  std::error_code error;
-  if (fs::exists(fs::symlink_status(flags.folder, error))) {
-    return absl::AlreadyExistsError("the folder exists; choose another name, or remove it");
-  }
+  RETURN_IF_ERROR(CheckAbsent(flags.folder));
   ASSIGN_OR_RETURN(const ParsedPipeline model,
                    ParsedPipeline::OpenSingleFile(flags.file, flags.configs));
   // A folder that would not load is not written.
@@ -125,55 +117,63 @@ int RunConvert(const ConvertFlags& flags, std::ostream& out, std::ostream& err) 
   return kOk;
 }
 
-void AddCheck(CLI::App& app, CheckFlags& flags) {
+CheckpointCommand AddCheck(CLI::App& app) {
+  const auto flags = std::make_shared<CheckFlags>();
+  app.description("Tells whether checkpoints would load, and why not, without a server.");
   app.footer(kCheckHelp);
-  app.add_option("path", flags.path,
+  app.add_option("path", flags->path,
                  "A model's folder, a folder of such folders, a Hugging\n"
                  "Face cache or a model in it, or a single file in the\n"
                  "original layout")
       ->type_name("PATH")
       ->required()
       ->check(CLI::Validator(CheckExists, ""));
-  app.add_option("--configs", flags.configs,
+  app.add_option("--configs", flags->configs,
                  "For a single file: the folder with the configurations\n"
                  "and tokenizers of its model. Default: check the names\n"
                  "of its tensors alone")
       ->type_name("DIR")
       ->check(CLI::Validator(CheckFolder, ""));
-  app.add_flag("--json", flags.json, "Print one line of JSON and nothing else");
+  app.add_flag("--json", flags->json, "Print one line of JSON and nothing else");
+  return [flags](std::ostream& out, std::ostream&) { return RunCheck(*flags, out); };
 }
 
-void AddConvert(CLI::App& app, ConvertFlags& flags) {
+CheckpointCommand AddConvert(CLI::App& app) {
+  const auto flags = std::make_shared<ConvertFlags>();
+  app.description("Converts a single-file checkpoint to a folder that a server loads.");
   app.footer(kConvertHelp);
-  app.add_option("file", flags.file, "The single file, in safetensors")
+  app.add_option("file", flags->file, "The single file, in safetensors")
       ->type_name("FILE")
       ->required()
       ->check(CLI::Validator(CheckFile, ""));
-  app.add_option("folder", flags.folder, "The folder to write, which must not exist")
+  app.add_option("folder", flags->folder, "The folder to write, which must not exist")
       ->type_name("DIR")
       ->required();
-  app.add_option("--configs", flags.configs,
+  app.add_option("--configs", flags->configs,
                  "A folder in the diffusers layout with the\n"
                  "configurations and tokenizers of the model; weights in\n"
                  "it are not read")
       ->type_name("DIR")
       ->required()
       ->check(CLI::Validator(CheckFolder, ""));
+  return [flags](std::ostream& out, std::ostream& err) { return RunConvert(*flags, out, err); };
 }
+
+constexpr struct {
+  std::string_view name;
+  CheckpointCommand (*add)(CLI::App& app);
+} kCommands[] = {{"check", AddCheck}, {"convert", AddConvert}, {"new-model", AddNewModel}};
 
 }  // namespace
 
 std::optional<int> RunCheckpointCommand(int argc, const char* const* argv, std::ostream& out,
                                         std::ostream& err) {
   const std::string name = argc > 1 ? argv[1] : "";
-  if (name != "check" && name != "convert") return std::nullopt;
-  const bool checks = name == "check";
-  CLI::App app(checks ? "Tells whether checkpoints would load, and why not, without a server."
-                      : "Converts a single-file checkpoint to a folder that a server loads.",
-               "denoise " + name);
-  CheckFlags check;
-  ConvertFlags convert;
-  checks ? AddCheck(app, check) : AddConvert(app, convert);
+  const auto* const found = std::find_if(std::begin(kCommands), std::end(kCommands),
+                                         [&](const auto& each) { return each.name == name; });
+  if (found == std::end(kCommands)) return std::nullopt;
+  CLI::App app("", "denoise " + name);
+  const CheckpointCommand run = found->add(app);
   try {
     app.parse(argc - 1, argv + 1);
   } catch (const CLI::ParseError& error) {
@@ -181,7 +181,7 @@ std::optional<int> RunCheckpointCommand(int argc, const char* const* argv, std::
     if (code != 0 && WantsJson(argc, argv)) PrintUsageError(error.what(), out);
     return code == 0 ? kOk : kUsageError;
   }
-  return checks ? RunCheck(check, out) : RunConvert(convert, out, err);
+  return run(out, err);
 }
 
 }  // namespace denoise

@@ -1,5 +1,5 @@
-// The commands of `denoised` that work on checkpoints and start no server: check and convert.
-// `denoise check` and `denoise convert` run them.
+// The commands of `denoised` that work on checkpoints and start no server: check, convert and
+// new-model. `denoise` has the same commands, and runs these.
 #pragma once
 
 #include <iosfwd>

@@ -18,22 +18,6 @@ constexpr int64_t kFloat32Bytes = 4;
 constexpr int64_t kFloat16Bytes = 2;  // and bfloat16's
 constexpr size_t kMaxTensorsShown = 20;
 
-std::string SizeText(int64_t bytes) {
-  const auto mib = static_cast<double>(bytes) / (1 << 20);
-  return mib >= 1024 ? absl::StrFormat("%.2f GiB", mib / 1024) : absl::StrFormat("%.1f MiB", mib);
-}
-
-// 859,520,964
-std::string NumberText(int64_t number) {
-  const std::string digits = std::to_string(number);
-  std::string text;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
-    text += digits[i];
-  }
-  return text;
-}
-
 // What precedes the violations in the message of `status`: the file that they are in.
 std::string MessageStart(const absl::Status& status, const std::vector<FieldViolation>& all) {
   const std::string message(status.message());
@@ -129,6 +113,21 @@ Json ReportJson(const CheckpointReport& report) {
 }
 
 }  // namespace
+
+std::string SizeText(int64_t bytes) {
+  const auto mib = static_cast<double>(bytes) / (1 << 20);
+  return mib >= 1024 ? absl::StrFormat("%.2f GiB", mib / 1024) : absl::StrFormat("%.1f MiB", mib);
+}
+
+std::string NumberText(int64_t number) {
+  const std::string digits = std::to_string(number);
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
+}
 
 std::string ReportText(const CheckpointReport& report) {
   std::string text = absl::StrCat(report.name, ": ", Verdict(report), "\n");

@@ -48,7 +48,8 @@ INSTANTIATE_TEST_SUITE_P(
                     BadArguments{TRAINER_BENCH, {"--steps", "many"}, "--steps"},
                     BadArguments{SERVER_BENCH, {"--rounds", "0"}, "--rounds"},
                     BadArguments{TRAINING_SHARE_BENCH, {"--bogus"}, "--bogus"},
-                    BadArguments{SAMPLER_QUALITY_BENCH, {"extra"}, "extra"}));
+                    BadArguments{SAMPLER_QUALITY_BENCH, {"extra"}, "extra"},
+                    BadArguments{TEXT_TO_IMAGE_BENCH, {"/nowhere"}, "/nowhere"}));
 
 }  // namespace
 }  // namespace denoise

@@ -19,89 +19,26 @@ timesteps, DDPMScheduler.add_noise, mean squared error, AdamW; bfloat16 by autoc
 """
 
 import argparse
-import fcntl
 import json
-import os
 import pathlib
 import platform
 import re
-import shutil
 import statistics
 import subprocess
 import sys
 import time
 
+from diffusers_support import (
+    PROCESS_ENVIRONMENT,
+    create_environment,
+    default_cache,
+    print_table,
+    say,
+)
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BATCHES = [1, 2, 4, 8, 16]
 PRECISIONS = ["float32", "bfloat16"]
-
-# What is installed, one list for each call of pip.
-REQUIREMENTS = [
-    # diffusers, and what torch imports.
-    [
-        "diffusers==0.42.*",
-        "safetensors",
-        "numpy",
-        "filelock",
-        "typing_extensions>=4.10",
-        "setuptools<82",
-        "sympy>=1.13.3",
-        "networkx>=2.5.1",
-        "jinja2",
-        "fsspec>=0.8.5",
-    ],
-    # The libraries that torch's Python module is linked to: `import torch` fails without them.
-    [
-        "cuda-toolkit[cublas,cudart,cufft,cufile,cupti,curand,cusparse,nvjitlink]==13.0.2",
-        "nvidia-cudnn-cu13==9.19.0.56",
-        "nvidia-cusparselt-cu13==0.8.0",
-        "nvidia-nccl-cu13==2.28.9",
-        "nvidia-nvshmem-cu13==3.4.5",
-    ],
-    # Without its dependencies, or pip adds what the CPU never needs (Triton, cuSOLVER, NVRTC).
-    ["--no-deps", "torch==2.11.0"],
-]
-
-# What `denoised` sets for itself, for both sides: threads wait for work without spinning for long.
-ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-# ---------------------------------------------------------------------------------------------
-# The virtual environment
-
-
-def create_environment(cache):
-    """Returns the environment's Python; installs what is missing. Safe to interrupt and repeat."""
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / "diffusers-0.42-torch-2.11.0"
-    complete = folder / "complete.json"
-    expected = json.dumps([platform.python_version(), REQUIREMENTS])
-    with open(cache / f"{folder.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be installing
-        if not complete.exists() or complete.read_text() != expected:
-            install(folder)
-            complete.write_text(expected)
-    return folder / "bin" / "python"
-
-
-def install(folder):
-    say(f"Creating a virtual environment in {folder} (2.6 GB to download, 4 GB on disk)")
-    shutil.rmtree(folder, ignore_errors=True)
-    created = subprocess.run([sys.executable, "-m", "venv", folder], stdout=sys.stderr)
-    if created.returncode != 0:
-        sys.exit("diffusers_bench: python3 -m venv failed. On Debian, install python3-venv.")
-    for number, packages in enumerate(REQUIREMENTS, start=1):
-        say(f"[{number}/{len(REQUIREMENTS)}] Installing {' '.join(packages)}")
-        command = [folder / "bin" / "python", "-m", "pip", "install", "--only-binary=:all:"]
-        if subprocess.run([*command, *packages], stdout=sys.stderr).returncode != 0:
-            sys.exit(
-                "diffusers_bench: pip failed; its output is above. Check the network and the free "
-                f"space in {folder.parent}, then run this again."
-            )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -198,7 +135,7 @@ def measure_inside(options):
 
 def run(command):
     command = [str(part) for part in command]
-    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=PROCESS_ENVIRONMENT, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"diffusers_bench: {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -313,7 +250,7 @@ def report_rows(results):
     return rows
 
 
-def print_table(title, unit, rows):
+def print_rates(title, unit, rows):
     header = ["precision", "batch", f"diffusers {unit}"]
     if "median_ratio" in rows[0]:
         header += [f"denoised {unit}", "ratio", "lowest", "highest"]
@@ -325,22 +262,13 @@ def print_table(title, unit, rows):
             ratios = [row["median_ratio"], min(row["ratios"]), max(row["ratios"])]
             cells += [f"{ratio:.2f}" for ratio in ratios]
         table.append(cells)
-    widths = [max(len(line[i]) for line in table) for i in range(len(header))]
-    print(f"\n{title}\n")
-    for number, line in enumerate(table):
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
-        print(f"| {' | '.join(cells)} |")
-        if number == 0:
-            rules = ["-" * (widths[0] + 2), *["-" * (width + 1) + ":" for width in widths[1:]]]
-            print(f"|{'|'.join(rules)}|")
+    print_table(title, table)
 
 
 def parse_options():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     parser.add_argument(
         "--ours", type=pathlib.Path, metavar="DIR", help="folder of forward_bench and trainer_bench"
     )
@@ -351,7 +279,7 @@ def parse_options():
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, choices=BATCHES)
     parser.add_argument("--train-batch", type=int, default=32, help="images a training step (32)")
     parser.add_argument("--model", type=pathlib.Path, default=ROOT / "deploy/models/emoji-32")
-    parser.add_argument("--cache", type=pathlib.Path, default=cache / "denoised")
+    parser.add_argument("--cache", type=pathlib.Path, default=default_cache())
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="writes every value here")
     parser.add_argument("--quick", action="store_true", help="one short round")
     # Used by this script to run itself inside the environment.
@@ -381,8 +309,8 @@ def main():
         "medians of {rounds} rounds".format(**environment)
     )
     select = lambda what: [row for row in rows if row["what"] == what]
-    print_table("Forward passes of the starter model's UNet", "rows/s", select("forward"))
-    print_table("Training of a UNet of the same shape", "images/s", select("training"))
+    print_rates("Forward passes of the starter model's UNet", "rows/s", select("forward"))
+    print_rates("Training of a UNet of the same shape", "images/s", select("training"))
     if options.json:
         report = {"environment": environment, "rows": rows}
         options.json.write_text(json.dumps(report, indent=2) + "\n")

@@ -40,6 +40,8 @@ Command AddAllCommands(CLI::App& app) {
   commands.Add("convert", "Convert a single-file checkpoint to a folder, without a server",
                "  denoise convert sd15.safetensors models/sd15 --configs stable-diffusion-v1-5\n",
                AddNoFlags);
+  commands.Add("new-model", "Write a model of a published shape with random weights",
+               "  denoise new-model models/sd15-random --like sd15\n", AddNoFlags);
   return commands.Chosen();
 }
 

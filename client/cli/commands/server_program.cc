@@ -2,7 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -19,7 +22,9 @@ constexpr char kProgram[] = "denoised";
 }  // namespace
 
 bool IsServerProgramCommand(std::span<const std::string> arguments) {
-  return !arguments.empty() && (arguments.front() == "check" || arguments.front() == "convert");
+  constexpr std::string_view kCommands[] = {"check", "convert", "new-model"};
+  return !arguments.empty() && std::find(std::begin(kCommands), std::end(kCommands),
+                                         arguments.front()) != std::end(kCommands);
 }
 
 ExitCode BecomeServerProgram(std::span<const std::string> arguments, bool json) {

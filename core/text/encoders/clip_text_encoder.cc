@@ -33,12 +33,14 @@ namespace {
 using nn::Initial;
 using nn::RowAdapters;
 using nn::WeightReader;
+using nn::WeightSource;
 
 constexpr char kPrefix[] = "text_model.";
 constexpr char kProjection[] = "text_projection";
 // The `eos_token_id` of configs from before the library pooled at the end by its id. Their texts
 // are pooled at the highest id, which is the end in CLIP's own vocabulary.
 constexpr int64_t kOldEndId = 2;
+const Initial kMatrix = Initial::Normal(0.02);  // the library's initializer_range
 
 struct Linear {
   at::Tensor weight;  // [out, in]
@@ -66,21 +68,32 @@ struct LayerNorm {
 // Takes a text model's tensors, whose names may lack the prefix.
 class Loader {
  public:
-  Loader(WeightReader& reader, const ClipTextConfig& config) : reader_(reader), config_(config) {}
+  Loader(WeightSource& source, const ClipTextConfig& config) : source_(source), config_(config) {}
 
-  at::Tensor Take(const std::string& name, at::IntArrayRef shape) const {
-    return reader_.Take({kPrefix + name, name}, shape, Initial::Normal(0.02));
+  at::Tensor TakeMatrix(const std::string& name, int64_t rows, int64_t columns) const {
+    return Take(name, {rows, columns}, kMatrix);
   }
   Linear TakeLinear(const std::string& name, int64_t in, int64_t out) const {
-    return {Take(name + ".weight", {out, in}), Take(name + ".bias", {out}), kPrefix + name};
+    return {TakeMatrix(name + ".weight", out, in),
+            Take(name + ".bias", {out}, Initial::Constant(0)), kPrefix + name};
   }
   LayerNorm TakeNorm(const std::string& name) const {
     const int64_t width = config_.hidden_size;
-    return {Take(name + ".weight", {width}), Take(name + ".bias", {width}), config_.layer_norm_eps};
+    return {Take(name + ".weight", {width}, Initial::Constant(1)),
+            Take(name + ".bias", {width}, Initial::Constant(0)), config_.layer_norm_eps};
+  }
+  Linear TakeProjection() const {
+    return {.weight = source_.Take({std::string(kProjection) + ".weight"},
+                                   {config_.projection_dim, config_.hidden_size}, kMatrix),
+            .name = kProjection};
   }
 
  private:
-  WeightReader& reader_;
+  at::Tensor Take(const std::string& name, at::IntArrayRef shape, Initial initial) const {
+    return source_.Take({kPrefix + name, name}, shape, initial);
+  }
+
+  WeightSource& source_;
   const ClipTextConfig& config_;
 };
 
@@ -179,6 +192,9 @@ struct ClipTextEncoder::Parts {
   // Do not use the result if `reader` has errors.
   static std::shared_ptr<const Parts> Load(const ClipTextConfig& config, WeightReader& reader,
                                            at::Device device, at::ScalarType dtype);
+  // All but `parameters`.
+  static Parts Take(const ClipTextConfig& config, WeightSource& source, at::Device device,
+                    at::ScalarType dtype);
 
   void Check(const std::vector<std::vector<int64_t>>& texts, const TextStateOptions& options) const;
   EncodedTexts EncodeBatch(const std::vector<std::vector<int64_t>>& texts,
@@ -192,26 +208,28 @@ struct ClipTextEncoder::Parts {
 
 std::shared_ptr<const ClipTextEncoder::Parts> ClipTextEncoder::Parts::Load(
     const ClipTextConfig& config, WeightReader& reader, at::Device device, at::ScalarType dtype) {
-  const int64_t width = config.hidden_size;
-  const Loader loader(reader, config);
-  const auto parts = std::make_shared<Parts>(
-      Parts{.config = config,
-            .device = device,
-            .dtype = dtype,
-            .token_embedding =
-                loader.Take("embeddings.token_embedding.weight", {config.vocab_size, width}),
-            .position_embedding = loader.Take("embeddings.position_embedding.weight",
-                                              {config.max_position_embeddings, width})});
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    parts->layers.push_back(Layer::Load(loader, "encoder.layers." + std::to_string(i), config));
-  }
-  parts->final_norm = loader.TakeNorm("final_layer_norm");
-  if (config.with_projection.value_or(false)) {
-    parts->projection.name = kProjection;
-    parts->projection.weight = reader.Take({std::string(kProjection) + ".weight"},
-                                           {config.projection_dim, width}, Initial::Normal(0.02));
-  }
+  const auto parts = std::make_shared<Parts>(Take(config, reader, device, dtype));
   parts->parameters = reader.taken();
+  return parts;
+}
+
+ClipTextEncoder::Parts ClipTextEncoder::Parts::Take(const ClipTextConfig& config,
+                                                    WeightSource& source, at::Device device,
+                                                    at::ScalarType dtype) {
+  const int64_t width = config.hidden_size;
+  const Loader loader(source, config);
+  Parts parts{.config = config,
+              .device = device,
+              .dtype = dtype,
+              .token_embedding =
+                  loader.TakeMatrix("embeddings.token_embedding.weight", config.vocab_size, width),
+              .position_embedding = loader.TakeMatrix("embeddings.position_embedding.weight",
+                                                      config.max_position_embeddings, width)};
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    parts.layers.push_back(Layer::Load(loader, "encoder.layers." + std::to_string(i), config));
+  }
+  parts.final_norm = loader.TakeNorm("final_layer_norm");
+  if (config.with_projection.value_or(false)) parts.projection = loader.TakeProjection();
   return parts;
 }
 
@@ -352,13 +370,14 @@ int64_t ClipTextEncoder::num_parameters() const {
   return count;
 }
 
+nn::WeightInitializer ClipTextInitializer(const ClipTextConfig& config) {
+  nn::WeightInitializer initializer;
+  ClipTextEncoder::Parts::Take(config, initializer, at::kCPU, at::kFloat);
+  return initializer;
+}
+
 int64_t CountClipTextParameters(const ClipTextConfig& config) {
-  const int64_t width = config.hidden_size, inner = config.intermediate_size;
-  const int64_t attention = 4 * width * (width + 1), norm = 2 * width;
-  const int64_t mlp = 2 * width * inner + inner + width;
-  const int64_t embeddings = (config.vocab_size + config.max_position_embeddings) * width;
-  return embeddings + config.num_hidden_layers * (attention + mlp + 2 * norm) + norm +
-         (config.with_projection.value_or(false) ? config.projection_dim * width : 0);
+  return ClipTextInitializer(config).count();
 }
 
 }  // namespace denoise

@@ -15,6 +15,7 @@
 #include "core/nn/placement.h"
 #include "core/nn/state_dict.h"
 #include "core/nn/stored_tensor.h"
+#include "core/nn/weight_initializer.h"
 #include "core/text/encoders/clip_text_config.h"
 
 namespace denoise {
@@ -56,6 +57,10 @@ struct TextAdapters {
 // projection is among them only if `config` says that there is one.
 LayerShapes ClipTextLayers(const ClipTextConfig& config);
 
+// The weights of a new encoder: norms with 1 and 0, biases 0, all else normal with deviation 0.02. A
+// projection as above.
+nn::WeightInitializer ClipTextInitializer(const ClipTextConfig& config);
+
 // The number of parameters of such an encoder, on the same terms.
 int64_t CountClipTextParameters(const ClipTextConfig& config);
 
@@ -92,6 +97,8 @@ class ClipTextEncoder {
   const StateDict& parameters() const;
 
  private:
+  friend nn::WeightInitializer ClipTextInitializer(const ClipTextConfig& config);
+
   struct Parts;
 
   explicit ClipTextEncoder(std::shared_ptr<const Parts> parts);

@@ -4,19 +4,17 @@
 //   codec_bench [THREADS] [SIDE]
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <functional>
-#include <string>
 
 #include "core/codec/latent_projection.h"
 #include "core/codec/tiled_pass.h"
 #include "tests/core/codec/test_codecs.h"
 #include "tests/support/bench_arguments.h"
+#include "tests/support/process_memory.h"
 
 namespace denoise {
 namespace {
@@ -34,22 +32,12 @@ double SecondsOf(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double MebibytesOf(const std::string& key) {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    double kilobytes = 0;
-    if (word == key && status >> kilobytes) return kilobytes / 1024;
-  }
-  return 0;
-}
-
 // Prints the time of `work` and the most memory it held on top of what was there.
 void Measure(const char* name, const std::function<void()>& work) {
-  malloc_trim(0);                               // what was freed before is no longer there
-  std::ofstream("/proc/self/clear_refs") << 5;  // resets the peak
-  const double before = MebibytesOf("VmRSS:");
+  ResetPeakMemory();
+  const double before = ResidentMebibytes();
   const double seconds = SecondsOf(work);
-  std::printf("%-20s %8.2f s %8.0f MiB\n", name, seconds, MebibytesOf("VmHWM:") - before);
+  std::printf("%-20s %8.2f s %8.0f MiB\n", name, seconds, PeakMebibytes() - before);
 }
 
 void DecodeInTiles(std::shared_ptr<const Codec> codec, const at::Tensor& latents) {

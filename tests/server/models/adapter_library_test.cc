@@ -36,7 +36,7 @@ constexpr int64_t kPeftBytes = 15616 * 4;
 
 ModelHandle Describe(const std::string& folder) {
   const auto parsed = ParsedPipeline::OpenConfigs(kPipelines / folder);
-  return *DescribeModel(*parsed, folder, at::kFloat);
+  return *DescribeModel(*parsed, folder, {});
 }
 
 const ModelHandle& Sd15() {

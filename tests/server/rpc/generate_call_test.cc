@@ -227,7 +227,8 @@ TEST_F(GenerateCallTest, IsRefusedAsSoonAsTheServerDrains) {
 TEST_F(GenerateCallTest, ASecondServerOnThePortIsAnError) {
   ServerFlags flags = Flags();
   flags.listen = listener_.address;
-  ModelsService other(&models_, /*managed=*/nullptr, environment_.calls, &pool_);
+  ModelsService other(&models_, /*managed=*/nullptr, &adapter_catalog_, environment_.calls, &pool_,
+                      &pool_);
   EXPECT_EQ(Listen(flags, {{denoised::v1::Models::service_full_name(), &other}}, &memory_, nullptr)
                 .status()
                 .code(),

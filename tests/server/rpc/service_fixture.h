@@ -46,6 +46,9 @@ class ServiceTest : public testing::Test {
   }
 
   ModelRepository models_{TestModels()};
+  AdapterCatalog adapter_catalog_{/*models=*/"", /*adapters=*/""};
+  AdapterLibrary adapters_{&adapter_catalog_, {}};
+  AdapterReader adapter_reader_{&adapters_};
   Telemetry telemetry_{"test", {"cpu"}};
   FakeClock call_clock_;  // of what calls may take; everything else has the real one
   LiveCalls live_calls_{&call_clock_};
@@ -69,13 +72,15 @@ class ServiceTest : public testing::Test {
                                                      .call_watch = &call_watch_,
                                                      .write_time_max = kWriteTimeMax},
                                            .models = &models_,
+                                           .adapters = &adapter_reader_,
                                            .generations = &generations_,
                                            .samples = &samples_,
                                            .telemetry = &telemetry_,
                                            .limits = {}};
   ImageGenerationService generation_{environment_};
   GenerationsService generations_service_{environment_};
-  ModelsService models_service_{&models_, /*managed=*/nullptr, environment_.calls, &pool_};
+  ModelsService models_service_{
+      &models_, /*managed=*/nullptr, &adapter_catalog_, environment_.calls, &pool_, &pool_};
   MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
   GrpcListener listener_ =
       *Listen(Flags(),

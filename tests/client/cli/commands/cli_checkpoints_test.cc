@@ -1,4 +1,4 @@
-// `denoise check` and `denoise convert` as processes. They need no server.
+// `denoise check`, `denoise convert` and `denoise new-model` as processes. They need no server.
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -209,6 +209,36 @@ TEST_F(CliCheckpointsTest, SaysWhatIsMissingOnTheCommandLine) {
   const ProcessResult help = Run({"check", "--help"});
   EXPECT_EQ(help.exit_status, kExitedCleanly);
   EXPECT_THAT(help.output, AllOf(HasSubstr("denoise check models"), HasSubstr("--json")));
+}
+
+TEST_F(CliCheckpointsTest, WritesANewModelThatLoads) {
+  const std::string folder = (temp_.path() / "new").string();
+  const std::vector<std::string> command = {
+      "new-model", folder, "--configs", (kRoot / "sd15-like").string(), "--dtype", "bfloat16"};
+  const ProcessResult written = Run(command);
+  EXPECT_EQ(written.exit_status, kExitedCleanly) << written.error;
+  EXPECT_EQ(written.output, "wrote " + folder + "\n");
+  EXPECT_THAT(written.error, testing::ContainsRegex("unet: [0-9,]+ parameters, [0-9.]+ MiB\n"));
+  const json report = Check(folder);
+  EXPECT_EQ(report["loads"], true) << report;
+  EXPECT_EQ(report["parts"][0]["dtypes"], json({"BF16"}));
+  const ProcessResult again = Run(command);
+  EXPECT_EQ(again.exit_status.code, 1);
+  EXPECT_THAT(again.error, HasSubstr("the folder exists"));
+}
+
+TEST_F(CliCheckpointsTest, NeedsTheShapeOfANewModel) {
+  const std::string folder = (temp_.path() / "new").string();
+  const ProcessResult none = Run({"new-model", folder});
+  EXPECT_EQ(none.exit_status.code, 2);
+  EXPECT_THAT(none.error, HasSubstr("--like"));
+  const ProcessResult unknown = Run({"new-model", folder, "--like", "sd16"});
+  EXPECT_EQ(unknown.exit_status.code, 2);
+  EXPECT_THAT(unknown.error, HasSubstr("sd15"));
+  const ProcessResult both =
+      Run({"new-model", folder, "--like", "sd15", "--configs", (kRoot / "sd15-like").string()});
+  EXPECT_EQ(both.exit_status.code, 2);
+  EXPECT_FALSE(fs::exists(folder));
 }
 
 TEST_F(CliCheckpointsTest, NeedsTheProgramOfTheServer) {
