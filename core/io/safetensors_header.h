@@ -31,8 +31,8 @@ struct SafetensorsHeader {
   size_t data_offset = 0;  // where the data begins in the file
 };
 
-// How many bytes of a file of `file_size` bytes the header takes, with its size. `beginning` has the
-// first 8 of them. 0: no header begins so.
+// How many bytes of a file of `file_size` bytes the header takes, with its size. `beginning` has
+// the first 8 of them. 0: no header begins so.
 size_t SafetensorsHeaderEnd(std::string_view beginning, size_t file_size);
 
 // `beginning` is that of a file of `file_size` bytes: all of it, or at least the header. It is

@@ -56,8 +56,8 @@ struct Conditions {
   void CopyFrom(const Conditions& other);
 };
 
-// The conditions of `rows`, which have the same tensors. Labels are not stacked: they are numbers of
-// the host, which its caller uploads.
+// The conditions of `rows`, which have the same tensors. Labels are not stacked: they are numbers
+// of the host, which its caller uploads.
 Conditions StackConditions(const std::vector<SharedCondition>& rows);
 
 }  // namespace denoise

@@ -30,8 +30,8 @@ struct UNet2DConditionOptions {
   int64_t num_time_ids = 6;
 };
 
-// Builds the network as CreateUNet2D does. x may have any height and width. InvalidArgument may also
-// name the key of the config that does not suit `options`.
+// Builds the network as CreateUNet2D does. x may have any height and width. InvalidArgument may
+// also name the key of the config that does not suit `options`.
 absl::StatusOr<std::shared_ptr<const Network>> CreateUNet2DCondition(
     const UNet2DConditionConfig& config, const NamedTensors& weights,
     const UNet2DConditionOptions& options, const Placement& placement = {});

@@ -33,9 +33,10 @@ struct AdapterPlan {
 };
 
 // `header` may be of any file. Reads the names that the Python libraries diffusers and peft give,
-// whose alphas are in the metadata or are the ranks, and those of the kohya scripts. InvalidArgument
-// with a violation for each tensor, up to 20: a layer that the model does not have, shapes of
-// another model, a missing half, a layer that is changed twice, an adapter that is no LoRA.
+// whose alphas are in the metadata or are the ranks, and those of the kohya scripts.
+// InvalidArgument with a violation for each tensor, up to 20: a layer that the model does not have,
+// shapes of another model, a missing half, a layer that is changed twice, an adapter that is no
+// LoRA.
 absl::StatusOr<AdapterPlan> PlanAdapter(const SafetensorsHeader& header,
                                         const AdapterTarget& target);
 

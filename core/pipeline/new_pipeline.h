@@ -30,15 +30,15 @@ struct NewPipelineOptions {
 // so that the memory it takes does not grow with the model. The folder appears whole or not at all.
 //
 // InvalidArgument: `texts` are not those of a latent model; names the file and the key.
-// AlreadyExists: `folder` does. ResourceExhausted: the disk is full. Errors of the file system carry
-// no path.
+// AlreadyExists: `folder` does. ResourceExhausted: the disk is full. Errors of the file system
+// carry no path.
 absl::Status WriteNewPipeline(const std::filesystem::path& folder,
                               const std::map<std::string, std::string>& texts,
                               const NewPipelineOptions& options);
 
 // The texts of a published model (published_configs.h) with the tokenizer files in the folder
-// `tokenizer`, or, if that is empty, with a tokenizer that reads bytes (byte_tokenizer.h). NotFound:
-// there is no model called `name`, or no file of a tokenizer in the folder.
+// `tokenizer`, or, if that is empty, with a tokenizer that reads bytes (byte_tokenizer.h).
+// NotFound: there is no model called `name`, or no file of a tokenizer in the folder.
 absl::StatusOr<std::map<std::string, std::string>> PublishedTexts(
     std::string_view name, const std::filesystem::path& tokenizer);
 

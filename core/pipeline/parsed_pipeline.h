@@ -99,8 +99,8 @@ class ParsedPipeline {
 
   // The configurations and tokenizer files that were read, by their names in a folder.
   std::map<std::string, std::string> Texts() const { return parts_->Texts(); }
-  // The weights of a part, under the diffusers library's names and with the dtypes of the file. Null:
-  // there is no such part, or there are no weights. Lives as long as this does.
+  // The weights of a part, under the diffusers library's names and with the dtypes of the file.
+  // Null: there is no such part, or there are no weights. Lives as long as this does.
   const Weights* FindWeights(const std::string& part) const { return parts_->FindWeights(part); }
 
   // A hash of configurations and weights, hexadecimal. Reads every byte of them, keeping nothing.
@@ -120,8 +120,9 @@ class ParsedPipeline {
   std::shared_ptr<const PipelineParts> parts_;
 };
 
-// `pipeline` on `device`, its network and codec in `dtype`. Text encoders that are on the CPU beside a
-// network elsewhere stay there. Throws c10::Error if there is no such device or it is out of memory.
+// `pipeline` on `device`, its network and codec in `dtype`. Text encoders that are on the CPU
+// beside a network elsewhere stay there. Throws c10::Error if there is no such device or it is out
+// of memory.
 Pipeline ToDevice(const Pipeline& pipeline, at::Device device, at::ScalarType dtype);
 
 }  // namespace denoise

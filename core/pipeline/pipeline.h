@@ -27,8 +27,8 @@ class PromptEncoder {
       const std::vector<SharedCondition>& conditions) const = 0;
 
   // The same encoder for a network on `device` in `dtype`, computing there, too, unless it computes
-  // on the CPU for a network elsewhere. Throws c10::Error if there is no such device or it is out of
-  // memory.
+  // on the CPU for a network elsewhere. Throws c10::Error if there is no such device or it is out
+  // of memory.
   virtual std::shared_ptr<const PromptEncoder> To(at::Device device,
                                                   at::ScalarType dtype) const = 0;
 };

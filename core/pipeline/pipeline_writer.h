@@ -27,7 +27,8 @@ absl::Status WritePipelineTexts(const AtomicFolder& folder,
                                 std::map<std::string, std::string> texts,
                                 const std::vector<std::string>& ignored);
 
-// The file of the part's weights, as the library names it: "unet/diffusion_pytorch_model.safetensors".
+// The file of the part's weights, as the library names it:
+// "unet/diffusion_pytorch_model.safetensors".
 std::string WeightsFileOf(const PartDescription& part);
 
 // What the files of weights say of themselves. Some of the library's loaders insist on being told

@@ -17,8 +17,8 @@
 
 namespace denoise {
 
-// The tensors of a part under the names of the diffusers and transformers libraries, with the dtypes
-// of the file. InvalidArgument names a tensor of a dtype that holds no weights.
+// The tensors of a part under the names of the diffusers and transformers libraries, with the
+// dtypes of the file. InvalidArgument names a tensor of a dtype that holds no weights.
 absl::StatusOr<StoredTensors> PartTensors(const SafetensorsFile& file, const PartOrigins& origins);
 
 // What the configurations beside a file say, where the file does not tell.

@@ -87,7 +87,8 @@ class Worker {
   BatchResult EvaluateTogether(const Images& images);
   BatchResult EvaluateOneByOne(const Images& images);
   CachedLoop& LoopFor(const Pipelines& pipelines);
-  // What an image fails with: Internal, or where memory ran out ResourceExhausted with what has fit.
+  // What an image fails with: Internal, or where memory ran out ResourceExhausted with what has
+  // fit.
   absl::Status Failed(std::string_view what, const std::exception& error,
                       const ActiveImage& image) const;
   const Pipeline& PipelineOf(const ActiveImage& image) const;

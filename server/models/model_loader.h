@@ -21,7 +21,8 @@ namespace denoise {
 struct ModelLoadOptions {
   std::vector<at::Device> devices = {at::Device(at::kCPU)};
   at::ScalarType dtype = at::kFloat;  // what models compute in ...
-  // ... but for these, by id. A name without a version is that of all versions without an own entry.
+  // ... but for these, by id. A name without a version is that of all versions without an own
+  // entry.
   std::map<std::string, at::ScalarType, std::less<>> model_dtypes = {};
   PipelineOptions pipeline = {};  // but for its placement
 

@@ -39,8 +39,8 @@ struct ResolvedRequest {
 // (LoadAdapters, adapter_validation.h).
 //
 // InvalidArgument carries every violation, by its path in the request ("sampler.steps"); other
-// errors are those of `model` and `adapters`. `seed` is what a request gets that names none. Pure, thread-safe;
-// the work is bounded by `limits`, and slow where the request brings pictures along
+// errors are those of `model` and `adapters`. `seed` is what a request gets that names none. Pure,
+// thread-safe; the work is bounded by `limits`, and slow where the request brings pictures along
 // (start_validation.h).
 absl::StatusOr<ResolvedRequest> ResolveRequest(
     const denoised::v1::GenerateRequest& request, absl::StatusOr<ModelHandle> model,

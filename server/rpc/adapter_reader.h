@@ -44,8 +44,8 @@ class AdapterReader {
   // `library` outlives it.
   explicit AdapterReader(AdapterLibrary* library);
 
-  // Reads the adapters of `request` to `model`, then calls `wake`, on a thread of its own. `request`
-  // need not outlive this call. Unavailable where too many wait.
+  // Reads the adapters of `request` to `model`, then calls `wake`, on a thread of its own.
+  // `request` need not outlive this call. Unavailable where too many wait.
   absl::StatusOr<std::unique_ptr<AdapterWait>> Read(const ModelHandle& model,
                                                     const denoised::v1::GenerateRequest& request,
                                                     std::function<void()> wake);

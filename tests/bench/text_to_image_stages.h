@@ -23,8 +23,8 @@ struct LoadCost {
 };
 
 // A latent model that takes prompts, on the CPU in float32. Not thread-safe. Methods run under
-// c10::InferenceMode and return seconds. Sides are those of square pictures, in pixels, multiples of
-// the codec's factor.
+// c10::InferenceMode and return seconds. Sides are those of square pictures, in pixels, multiples
+// of the codec's factor.
 class TextToImageStages {
  public:
   // FailedPrecondition: the model takes no prompts. Other errors are those of ParsedPipeline.

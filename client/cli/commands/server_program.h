@@ -10,8 +10,8 @@
 
 namespace denoise {
 
-// Whether `arguments`, without the program's name, are a command that `denoised` carries out: check,
-// convert or new-model.
+// Whether `arguments`, without the program's name, are a command that `denoised` carries out:
+// check, convert or new-model.
 bool IsServerProgramCommand(std::span<const std::string> arguments);
 
 // Becomes `denoised` with the same arguments: the program beside this one, else that in $PATH.

@@ -57,8 +57,8 @@ struct TextAdapters {
 // projection is among them only if `config` says that there is one.
 LayerShapes ClipTextLayers(const ClipTextConfig& config);
 
-// The weights of a new encoder: norms with 1 and 0, biases 0, all else normal with deviation 0.02. A
-// projection as above.
+// The weights of a new encoder: norms with 1 and 0, biases 0, all else normal with deviation 0.02.
+// A projection as above.
 nn::WeightInitializer ClipTextInitializer(const ClipTextConfig& config);
 
 // The number of parameters of such an encoder, on the same terms.

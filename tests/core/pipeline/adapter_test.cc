@@ -280,10 +280,11 @@ TEST_F(AdapterFile, HasMetadataThatMeansSomething) {
   ExpectRefused("lora_adapter_metadata.unet.use_dora", "DoRA");
   metadata["lora_adapter_metadata"] = R"({"unet.alpha_pattern": {".*to_q": 2}})";
   ExpectRefused("lora_adapter_metadata.unet.alpha_pattern", "must be the name of a layer");
-  metadata["lora_adapter_metadata"] = R"({"unet.alpha_pattern": {"to_q": 2, "attn1.to_q": 3}})";
+  metadata["lora_adapter_metadata"] = R"({"unet.alpha_pattern": {"to_q": 2,
+              "mid_block.attentions.0.transformer_blocks.0.attn1.to_q": 3}})";
   ExpectRefused(down_, "has two alphas");
   metadata["lora_adapter_metadata"] = "[";
-  ExpectRefused("lora_adapter_metadata", "column 1");
+  ExpectRefused("lora_adapter_metadata", "not valid JSON");
 }
 
 TEST_F(AdapterFile, MayGiveSomeLayersAnotherAlpha) {
