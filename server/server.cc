@@ -101,16 +101,20 @@ absl::Status CheckAddresses(const ServerFlags& flags) {
   return flags.metrics.empty() ? absl::OkStatus() : ParseListenAddress(flags.metrics).status();
 }
 
+ModelLoadOptions LoadOptions(const ServerFlags& flags, const std::vector<at::Device>& devices) {
+  std::map<std::string, at::ScalarType, std::less<>> model_dtypes;
+  for (const auto& [model, dtype] : flags.model_dtypes) model_dtypes[model] = ParseDtype(dtype);
+  return {.devices = devices,
+          .dtype = ParseDtype(flags.dtype),
+          .model_dtypes = std::move(model_dtypes),
+          .pipeline = {.batch_invariant = flags.batch_invariant,
+                       .text_encoders_on_cpu = flags.text_encoders == "cpu"}};
+}
+
 LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
                                       const std::vector<at::Device>& devices,
                                       Telemetry* telemetry) {
-  std::map<std::string, at::ScalarType, std::less<>> model_dtypes;
-  for (const auto& [model, dtype] : flags.model_dtypes) model_dtypes[model] = ParseDtype(dtype);
-  return {.load = {.devices = devices,
-                   .dtype = ParseDtype(flags.dtype),
-                   .model_dtypes = std::move(model_dtypes),
-                   .pipeline = {.batch_invariant = flags.batch_invariant,
-                                .text_encoders_on_cpu = flags.text_encoders == "cpu"}},
+  return {.load = LoadOptions(flags, devices),
           .memory_bytes_max = int64_t{flags.model_memory_mib} << 20,
           .look_interval = absl::Seconds(flags.poll_models_seconds),
           .on_load = [telemetry](bool ok) { telemetry->ModelLoaded(ok); },
@@ -122,8 +126,7 @@ AdapterLibrary::Options AdapterOptions(const ServerFlags& flags,
                                        const std::vector<at::Device>& devices,
                                        Telemetry* telemetry) {
   return {.memory_bytes_max = int64_t{flags.adapter_memory_mib} << 20,
-          .devices = devices,
-          .dtype = ParseDtype(flags.dtype),
+          .load = LoadOptions(flags, devices),
           .on_load = [telemetry](bool ok) { telemetry->AdapterLoaded(ok); },
           .on_memory = [telemetry](int64_t bytes) { telemetry->AdapterMemory(bytes); }};
 }

@@ -35,14 +35,19 @@ absl::Status ImageOutOfMemory(const ImageMemory& image) {
   const int64_t rows = fitted / pixels;
   const double side = std::sqrt(static_cast<double>(fitted) / static_cast<double>(image.rows) /
                                 static_cast<double>(pixels));
-  const auto height = static_cast<int64_t>(side * static_cast<double>(image.height));
-  const auto width = static_cast<int64_t>(side * static_cast<double>(image.width));
-  absl::Status status = WithErrorReason(
-      absl::ResourceExhaustedError(
-          absl::StrCat(failed, ". ", RowsText(rows), " of this size, or ", RowsText(image.rows),
-                       " of about ", SizeText(height, width), ", have fit: ask for a smaller image",
-                       image.rows > 1 && rows > 0 ? ", or for one without guidance" : "")),
-      kOutOfMemory);
+  const auto on_grid = [&](int64_t pixels_of_side) {
+    const auto shrunk = static_cast<int64_t>(side * static_cast<double>(pixels_of_side));
+    return shrunk / image.size_multiple * image.size_multiple;
+  };
+  const int64_t height = on_grid(image.height), width = on_grid(image.width);
+  absl::Status status =
+      WithErrorReason(absl::ResourceExhaustedError(absl::StrCat(
+                          failed, ". As many pixels as in ",
+                          rows > 0 ? absl::StrCat(RowsText(rows), " of this size, or in ") : "",
+                          RowsText(image.rows), " of ", SizeText(height, width),
+                          ", have fit: ask for a smaller image",
+                          image.rows > 1 && rows > 0 ? ", or for one without guidance" : "")),
+                      kOutOfMemory);
   for (const auto& [key, value] : {std::pair<std::string_view, int64_t>{"fitting_rows", rows},
                                    {"fitting_height", height},
                                    {"fitting_width", width}}) {

@@ -17,7 +17,8 @@ struct ImageMemory {
   int image_index = 0;
   int64_t height = 0;  // of the image, in pixels
   int64_t width = 0;
-  int rows = 1;  // that one network call takes of the image
+  int64_t size_multiple = 1;  // of the sides that such images may have
+  int rows = 1;               // that one network call takes of the image
   // The most rows times pixels that one call of this model's network has taken so far without
   // running out of memory. 0: none has run.
   int64_t fitted_row_pixels = 0;

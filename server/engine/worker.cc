@@ -308,6 +308,8 @@ absl::Status Worker::Failed(std::string_view what, const std::exception& error,
        .image_index = image.index,
        .height = request.shape.height * factor,
        .width = request.shape.width * factor,
+       .size_multiple =
+           std::max<int64_t>(1, factor * PipelineOf(image).network->spec().size_multiple),
        .rows = image.rows,
        .fitted_row_pixels =
            loop == loops_.end() ? 0 : loop->second.fitted_row_pixels * factor * factor});

@@ -13,6 +13,7 @@
 #include "server/models/adapter_files.h"
 #include "server/models/folder_fingerprint.h"
 #include "server/models/models_root.h"
+#include "server/telemetry/log.h"
 
 namespace denoise {
 namespace {
@@ -21,6 +22,12 @@ namespace fs = std::filesystem;
 
 constexpr char kBesideModel[] = "loras";
 constexpr size_t kMaxIndexed = 20'000;  // files, about 1 KB each
+
+// Whether trying again soon may help.
+bool IsTransient(const absl::Status& error) {
+  return absl::IsResourceExhausted(error) || absl::IsUnavailable(error) || absl::IsAborted(error) ||
+         absl::IsDeadlineExceeded(error);
+}
 
 absl::StatusOr<SafetensorsFile> Open(const AdapterFile& file) {
   return WithoutExceptions([&] { return SafetensorsFile::Open(file.path, kMaxAdapterBytes); });
@@ -68,8 +75,9 @@ absl::Status AddFiles(const fs::path& folder, const std::string& model,
 }  // namespace
 
 bool IsOfTheAdapter(const absl::Status& error) {
-  return !error.ok() && !absl::IsResourceExhausted(error) && !absl::IsUnavailable(error) &&
-         !absl::IsAborted(error) && !absl::IsCancelled(error);
+  return absl::IsInvalidArgument(error) || absl::IsNotFound(error) ||
+         absl::IsFailedPrecondition(error) || absl::IsPermissionDenied(error) ||
+         absl::IsOutOfRange(error);
 }
 
 AdapterCatalog::AdapterCatalog(fs::path models, fs::path adapters)
@@ -106,27 +114,35 @@ absl::StatusOr<int64_t> AdapterCatalog::CountParameters(const AdapterFile& file,
                                                         const Model& model) {
   DENOISE_DCHECK(model.adapters != nullptr);
   Indexed indexed = Known(file);
+  absl::StatusOr<int64_t> count = CountOf(file, model, indexed);
+  if (count.ok() || IsOfTheAdapter(count.status())) Remember(file, std::move(indexed));
+  return count;
+}
+
+absl::StatusOr<int64_t> AdapterCatalog::CountOf(const AdapterFile& file, const Model& model,
+                                                Indexed& indexed) {
   if (!indexed.stamp.empty() && !indexed.summary.error.ok()) return indexed.summary.error;
   const std::string& signature = model.adapters->signature;
   const auto known = indexed.fits.find(signature);
   if (known != indexed.fits.end()) return known->second;
 
-  const absl::StatusOr<SafetensorsFile> opened = Open(file);
-  if (!opened.ok() && !IsOfTheAdapter(opened.status())) return opened.status();
-  indexed.stamp = file.stamp;
-  absl::StatusOr<int64_t> count = absl::UnknownError("");
-  if (opened.ok()) {
-    indexed.summary = Summarize(opened->header());
-    indexed.file_bytes = static_cast<int64_t>(opened->size());
-    count = Count(*opened, indexed.summary, *model.adapters);
-    if (!count.ok() && !IsOfTheAdapter(count.status())) return count;
-    indexed.fits.insert_or_assign(signature, count);
-  } else {
-    indexed.summary.error = DoesNotLoad(opened.status());
-    count = indexed.summary.error;
-  }
-  Remember(file, std::move(indexed));
+  const absl::StatusOr<SafetensorsFile> opened = Summarized(file, indexed);
+  RETURN_IF_ERROR(opened.status());
+  absl::StatusOr<int64_t> count = Count(*opened, indexed.summary, *model.adapters);
+  if (count.ok() || IsOfTheAdapter(count.status())) indexed.fits.insert_or_assign(signature, count);
   return count;
+}
+
+absl::StatusOr<SafetensorsFile> AdapterCatalog::Summarized(const AdapterFile& file,
+                                                           Indexed& indexed) {
+  absl::StatusOr<SafetensorsFile> opened = Open(file);
+  if (!opened.ok() && IsTransient(opened.status())) return opened.status();
+  // What may be the fault of a network or a disk is looked at again next time.
+  if (opened.ok() || IsOfTheAdapter(opened.status())) indexed.stamp = file.stamp;
+  if (!opened.ok()) return indexed.summary.error = DoesNotLoad(opened.status());
+  indexed.summary = Summarize(opened->header());
+  indexed.file_bytes = static_cast<int64_t>(opened->size());
+  return opened;
 }
 
 absl::StatusOr<std::vector<AdapterFile>> AdapterCatalog::List(
@@ -135,7 +151,11 @@ absl::StatusOr<std::vector<AdapterFile>> AdapterCatalog::List(
   if (!adapters_.empty()) RETURN_IF_ERROR(AddFiles(adapters_, "", files));
   for (const ModelHandle& model : models) {
     const auto folder = FindModel(models_, model->id);
-    if (folder.ok()) RETURN_IF_ERROR(AddFiles(*folder / kBesideModel, model->id, files));
+    if (!folder.ok()) continue;
+    if (const auto added = AddFiles(*folder / kBesideModel, model->id, files); !added.ok()) {
+      LogEvent(spdlog::level::warn, "a model's folder of adapters cannot be read",
+               {{"model", ModelName(model->id)}, {"reason", std::string(added.message())}});
+    }
   }
   std::sort(files.begin(), files.end(), [](const AdapterFile& a, const AdapterFile& b) {
     return AdapterName(a.id) < AdapterName(b.id);
@@ -145,21 +165,23 @@ absl::StatusOr<std::vector<AdapterFile>> AdapterCatalog::List(
 
 AdapterInfo AdapterCatalog::Describe(const AdapterFile& file,
                                      const std::vector<ModelHandle>& models) {
+  Indexed indexed = Known(file);
+  absl::Status error =
+      indexed.stamp.empty() ? Summarized(file, indexed).status() : absl::OkStatus();
   AdapterInfo info{.id = file.id};
-  absl::Status error = absl::OkStatus();
   for (const ModelHandle& model : models) {
     if (model->adapters == nullptr) continue;
     if (!file.id.model.empty() && file.id.model != model->id) continue;
-    const auto count = CountParameters(file, *model);
+    const auto count = CountOf(file, *model, indexed);
     if (count.ok()) info.models.push_back(model->id);
-    if (!IsOfTheAdapter(count.status())) error = count.status();
+    if (!count.ok() && !IsOfTheAdapter(count.status())) error = count.status();
   }
-  const Indexed indexed = Known(file);
   info.summary = indexed.summary;
   info.file_bytes = indexed.file_bytes;
-  if (!error.ok()) {
+  if (!error.ok() && !IsOfTheAdapter(error)) {
     info.summary.error = absl::UnavailableError("cannot be read now; list it again later");
   }
+  if (!indexed.stamp.empty()) Remember(file, std::move(indexed));
   return info;
 }
 

@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "core/base/mutex.h"
+#include "core/io/safetensors.h"
 #include "core/pipeline/adapter_plan.h"
 #include "server/models/adapter_id.h"
 #include "server/models/model.h"
@@ -68,6 +69,10 @@ class AdapterCatalog {
     Fits fits;
   };
 
+  // Reads what `indexed` lacks. An error that is the file's own is remembered in it.
+  static absl::StatusOr<int64_t> CountOf(const AdapterFile& file, const Model& model,
+                                         Indexed& indexed);
+  static absl::StatusOr<SafetensorsFile> Summarized(const AdapterFile& file, Indexed& indexed);
   Indexed Known(const AdapterFile& file) const ABSL_LOCKS_EXCLUDED(mutex_);
   void Remember(const AdapterFile& file, Indexed indexed) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -77,7 +82,7 @@ class AdapterCatalog {
   std::map<std::string, Indexed> index_ ABSL_GUARDED_BY(mutex_);  // by path
 };
 
-// Whether `error` is the file's own, and not a moment's lack of memory or file descriptors.
+// Whether `error` is the file's own, and not a moment's lack of memory, descriptors or network.
 bool IsOfTheAdapter(const absl::Status& error);
 
 }  // namespace denoise

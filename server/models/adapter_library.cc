@@ -10,6 +10,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/base/retry.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
@@ -22,6 +23,8 @@ namespace denoise {
 namespace {
 
 constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+// How soon a call that waits for another's reading notices that its caller has gone.
+constexpr absl::Duration kCancelInterval = absl::Milliseconds(200);
 constexpr int64_t kMib = int64_t{1} << 20;
 constexpr size_t kVersionDigits = 32;  // 128 bits
 constexpr size_t kMaxRefused = 1000;
@@ -33,9 +36,9 @@ bool Overflows(const at::Tensor& tensor) {
 }
 
 // Whether `dtype` can hold it.
-absl::Status CheckRange(const Adapter& adapter, at::ScalarType dtype) {
+absl::Status CheckRange(const AdapterLayers& layers, at::ScalarType dtype) {
   if (dtype != at::kHalf) return absl::OkStatus();
-  for (const auto& [layer, pair] : adapter.network()) {
+  for (const auto& [layer, pair] : layers) {
     if (Overflows(pair.down) || Overflows(pair.up)) {
       return absl::InvalidArgumentError(
           absl::StrCat("the weights for ", layer, " exceed float16; try another --dtype"));
@@ -56,17 +59,19 @@ absl::StatusOr<std::vector<LoadedAdapter>> AdapterLibrary::Load(
   std::vector<Wanted> wanted;
   int64_t bytes = 0;
   for (const AdapterFile& file : files) {
-    wanted.push_back(
-        {.file = &file, .key = {file.path.string(), model.adapters->signature, file.stamp}});
-    ASSIGN_OR_RETURN(wanted.back().bytes, BytesOf(file, model));
-    bytes += wanted.back().bytes;
+    Wanted& one = wanted.emplace_back();
+    one.file = &file;
+    one.key = {file.path.string(), model.adapters->signature, options_.load.DtypeOf(model.id),
+               file.stamp};
+    ASSIGN_OR_RETURN(one.bytes, BytesOf(file, model));
+    bytes += one.bytes;
   }
   if (!memory_->Holds(bytes)) {
     return absl::InvalidArgumentError(
         absl::StrCat("take ", MibOf(bytes), " MiB together, but the server has ",
                      MibOf(options_.memory_bytes_max), " MiB for adapters (--adapter-memory)"));
   }
-  RETURN_IF_ERROR(Claim(wanted));
+  RETURN_IF_ERROR(Claim(wanted, is_cancelled));
   std::vector<Key> claimed;
   for (const Wanted& one : wanted) {
     if (one.loaded.adapter == nullptr) claimed.push_back(one.key);
@@ -81,19 +86,26 @@ absl::StatusOr<std::vector<LoadedAdapter>> AdapterLibrary::Load(
   return loaded;
 }
 
+// The original in float32 on the CPU, and a copy for each other place and dtype.
 absl::StatusOr<int64_t> AdapterLibrary::BytesOf(const AdapterFile& file, const Model& model) const {
   ASSIGN_OR_RETURN(const int64_t num_parameters, catalog_->CountParameters(file, model));
-  int64_t bytes = num_parameters * static_cast<int64_t>(sizeof(float));
-  for (const at::Device& device : options_.devices) {
-    if (device.is_cpu() && options_.dtype == at::kFloat) continue;  // needs no copy
-    bytes += num_parameters * static_cast<int64_t>(c10::elementSize(options_.dtype));
+  const at::ScalarType dtype = options_.load.DtypeOf(model.id);
+  std::set<std::pair<std::string, at::ScalarType>> places = {
+      {at::Device(at::kCPU).str(), at::kFloat}};
+  for (const at::Device& device : options_.load.devices) places.insert({device.str(), dtype});
+  if (options_.load.pipeline.text_encoders_on_cpu) {
+    places.insert({at::Device(at::kCPU).str(), TextDtypeOnCpu(dtype)});
+  }
+  int64_t bytes = 0;
+  for (const auto& [device, of_copy] : places) {
+    bytes += num_parameters * static_cast<int64_t>(c10::elementSize(of_copy));
   }
   return bytes;
 }
 
 // Takes what is in memory, and claims the rest for this call to read, once nobody else reads any of
 // it. Refused files are an error.
-absl::Status AdapterLibrary::Claim(std::vector<Wanted>& wanted) {
+absl::Status AdapterLibrary::Claim(std::vector<Wanted>& wanted, const IsCancelled& is_cancelled) {
   const MutexLock lock(mutex_);
   while (true) {
     bool is_read = false;  // by another call
@@ -105,7 +117,8 @@ absl::Status AdapterLibrary::Claim(std::vector<Wanted>& wanted) {
     }
     if (!is_read) break;
     for (Wanted& one : wanted) one.loaded = {};  // to wait with nothing in hand
-    read_.Wait(mutex_);
+    read_.WaitUntil(mutex_, absl::Now() + kCancelInterval);
+    if (is_cancelled && is_cancelled()) return absl::CancelledError("the caller has gone");
   }
   RETURN_IF_ERROR(Reserve(wanted));
   for (const Wanted& one : wanted) {
@@ -115,20 +128,17 @@ absl::Status AdapterLibrary::Claim(std::vector<Wanted>& wanted) {
 }
 
 absl::Status AdapterLibrary::Reserve(std::vector<Wanted>& wanted) {
+  int64_t bytes = 0;
+  for (const Wanted& one : wanted) {
+    if (one.loaded.adapter == nullptr) bytes += one.bytes;
+  }
+  if (!MakeRoom(bytes)) {
+    return UnavailableRetryAfter(
+        "the adapters of other requests take all the memory for adapters (--adapter-memory)",
+        kRetryDelay);
+  }
   for (Wanted& one : wanted) {
-    if (one.loaded.adapter != nullptr) continue;
-    while (true) {
-      auto memory = memory_->TryReserve(one.bytes);
-      if (memory) {
-        one.memory = *std::move(memory);
-        break;
-      }
-      if (!DropLeastRecentlyUsed()) {
-        return UnavailableRetryAfter(
-            "the adapters of other requests take all the memory for adapters (--adapter-memory)",
-            kRetryDelay);
-      }
-    }
+    if (one.loaded.adapter == nullptr) one.memory = *memory_->TryReserve(one.bytes);
   }
   return absl::OkStatus();
 }
@@ -157,10 +167,13 @@ absl::Status AdapterLibrary::LoadClaimed(Wanted& wanted, const Model& model) {
                AdapterName(wanted.file->id), " does not load: ", read.status().message()));
   }
   loaded_.remove_if([&](const auto& entry) {  // its old version
-    return entry.first.path == wanted.key.path && entry.first.signature == wanted.key.signature;
+    return entry.first.path == wanted.key.path && entry.first.signature == wanted.key.signature &&
+           entry.first.dtype == wanted.key.dtype;
   });
   loaded_.push_front({wanted.key, *read});
   wanted.loaded = *std::move(read);
+  reading_.erase(wanted.key);
+  read_.NotifyAll();
   return absl::OkStatus();
 }
 
@@ -174,9 +187,13 @@ absl::StatusOr<LoadedAdapter> AdapterLibrary::Read(Wanted& wanted, const Model& 
       std::shared_ptr<const Adapter> adapter,
       ReadAdapter(file, plan,
                   std::make_shared<const ModelMemory::Reservation>(std::move(wanted.memory))));
-  RETURN_IF_ERROR(CheckRange(*adapter, options_.dtype));
+  RETURN_IF_ERROR(CheckRange(adapter->network(), wanted.key.dtype));
+  for (size_t i = 0; i < model.adapters->texts.size(); ++i) {
+    RETURN_IF_ERROR(CheckRange(adapter->text(i), wanted.key.dtype));
+  }
   return LoadedAdapter{.id = wanted.file->id,
                        .version = hash.Finish().substr(0, kVersionDigits),
+                       .bytes = wanted.bytes,
                        .adapter = std::move(adapter)};
 }
 
@@ -189,13 +206,21 @@ bool AdapterLibrary::FindLoaded(Wanted& wanted) {
   return true;
 }
 
-// Of those that no request holds; false if there is none.
-bool AdapterLibrary::DropLeastRecentlyUsed() {
-  const auto idle = std::find_if(loaded_.rbegin(), loaded_.rend(), [](const auto& entry) {
-    return entry.second.adapter.use_count() == 1;
-  });
-  if (idle == loaded_.rend()) return false;
-  loaded_.erase(std::next(idle).base());
+// Drops those that no request holds, the longest unused first.
+bool AdapterLibrary::MakeRoom(int64_t bytes) {
+  const auto is_idle = [](const auto& entry) { return entry.second.adapter.use_count() == 1; };
+  const int64_t free = memory_->free_bytes();
+  if (bytes <= free) return true;
+  int64_t missing = bytes - free;
+  for (const auto& entry : loaded_) {
+    if (is_idle(entry)) missing -= entry.second.bytes;
+  }
+  if (missing > 0) return false;
+  while (memory_->free_bytes() < bytes) {
+    const auto idle = std::find_if(loaded_.rbegin(), loaded_.rend(), is_idle);
+    if (idle == loaded_.rend()) return false;
+    loaded_.erase(std::next(idle).base());
+  }
   return true;
 }
 

@@ -23,6 +23,7 @@
 #include "core/nn/adapter.h"
 #include "server/models/adapter_catalog.h"
 #include "server/models/model.h"
+#include "server/models/model_loader.h"
 #include "server/models/model_memory.h"
 
 namespace denoise {
@@ -30,6 +31,7 @@ namespace denoise {
 struct LoadedAdapter {
   AdapterId id;
   std::string version;  // a hash of its file
+  int64_t bytes = 0;    // that it takes, with its copies on devices
   std::shared_ptr<const Adapter> adapter;
 };
 
@@ -38,9 +40,7 @@ class AdapterLibrary {
  public:
   struct Options {
     int64_t memory_bytes_max = 0;  // of all adapters, copies on devices included; 0: no limit
-    // What networks run on.
-    std::vector<at::Device> devices = {at::Device(at::kCPU)};
-    at::ScalarType dtype = at::kFloat;
+    ModelLoadOptions load = {};    // what models compute on and in
     // May be null. An adapter was read, or could not be.
     std::function<void(bool ok)> on_load = nullptr;
     // May be null. The bytes of all adapters in memory. Must not block.
@@ -66,15 +66,16 @@ class AdapterLibrary {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  // One version of a file, for models whose layers have the same shapes.
+  // One version of a file, for models that compute in one dtype and have layers of the same shapes.
   struct Key {
     std::string path;
     std::string signature;
+    at::ScalarType dtype = at::kFloat;
     std::string stamp;
     auto operator<=>(const Key&) const = default;
   };
   struct Wanted {
-    const AdapterFile* file;
+    const AdapterFile* file = nullptr;
     Key key;
     int64_t bytes = 0;
     LoadedAdapter loaded;             // its adapter is null: it is to be read
@@ -82,13 +83,15 @@ class AdapterLibrary {
   };
 
   absl::StatusOr<int64_t> BytesOf(const AdapterFile& file, const Model& model) const;
-  absl::Status Claim(std::vector<Wanted>& wanted) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Claim(std::vector<Wanted>& wanted, const IsCancelled& is_cancelled)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Reserve(std::vector<Wanted>& wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Release(const std::vector<Key>& claimed) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status LoadClaimed(Wanted& wanted, const Model& model) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<LoadedAdapter> Read(Wanted& wanted, const Model& model) const;
   bool FindLoaded(Wanted& wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool DropLeastRecentlyUsed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes room for `bytes`; false, and nothing is dropped, where that is impossible now.
+  bool MakeRoom(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   AdapterCatalog* const catalog_;
   const Options options_;

@@ -142,7 +142,8 @@ absl::StatusOr<LiveModels::Outcome> LiveModels::TryToLoad(const std::string& id,
   if (follows && FingerprintOf(*folder) != seen_[id].tried) return Outcome::kNotYet;
   std::optional<ModelMemory::Reservation> memory = MakeRoom(id, status.model->memory_bytes);
   if (!memory) return Outcome::kNoMemory;
-  const absl::Status loaded = LoadFolder(id, *folder, status, *std::move(memory));
+  absl::Status loaded = CheckRoomFor(*status.model, options_.load);  // before files are read
+  if (loaded.ok()) loaded = LoadFolder(id, *folder, status, *std::move(memory));
   if (follows && absl::IsAborted(loaded)) return Outcome::kNotYet;
   if (IsOutOfMemory(loaded) && UnloadIdle(id)) return Outcome::kNoMemory;
   RETURN_IF_ERROR(loaded);

@@ -52,13 +52,25 @@ absl::Status DoesNotFit(int64_t bytes, at::Device device,
 absl::Status CheckRoom(int64_t bytes, at::Device device) {
   const std::optional<DeviceMemory> memory = MakeDeviceRuntime(device)->Memory();
   if (!memory || bytes <= memory->free_bytes) return absl::OkStatus();
+  if (bytes > memory->total_bytes) {
+    return WithErrorReason(
+        absl::ResourceExhaustedError(
+            absl::StrCat("its weights take ", (bytes + kMib - 1) / kMib, " MiB, but ", device.str(),
+                         " has ", memory->total_bytes / kMib, " MiB; try a smaller --dtype")),
+        "EXCEEDS_DEVICE");  // making room does not help
+  }
   return DoesNotFit(bytes, device, memory);
 }
 
 // `error` of loading, or what is missing if that is memory.
 absl::Status OnDevice(const absl::Status& error, int64_t bytes, at::Device device) {
   if (!absl::IsResourceExhausted(error)) return error;
-  return DoesNotFit(bytes, device, MakeDeviceRuntime(device)->Memory());
+  const std::optional<DeviceMemory> memory = MakeDeviceRuntime(device)->Memory();
+  if (!memory || bytes > memory->free_bytes) return DoesNotFit(bytes, device, memory);
+  return WithErrorReason(
+      absl::ResourceExhaustedError(absl::StrCat("ran out of memory while it was loaded to ",
+                                                device.str(), " and tried there")),
+      kOutOfMemory);
 }
 
 // LibTorch's exceptions end here: a device is missing, or out of memory.
@@ -109,6 +121,16 @@ ModelInfo InfoOf(const PipelineDescription& description) {
           .prompts = description.prompts,
           .guidance_scale = description.guidance_scale,
           .adapters = description.adapters};
+}
+
+absl::Status CheckRoomFor(const Model& model, const ModelLoadOptions& options) {
+  const auto check = [&]() -> absl::StatusOr<bool> {
+    for (const at::Device& device : options.devices) {
+      RETURN_IF_ERROR(CheckRoom(model.memory_bytes, device));
+    }
+    return true;
+  };
+  return CatchDeviceErrors(check).status();
 }
 
 absl::Status WarmUp(const Network& network) {

@@ -1,5 +1,7 @@
 #include "server/models/model_memory.h"
 
+#include <limits>
+
 namespace denoise {
 
 ModelMemory::Reservation::~Reservation() {
@@ -26,6 +28,11 @@ std::optional<ModelMemory::Reservation> ModelMemory::TryReserve(int64_t bytes) {
   if (bytes_max_ != 0 && bytes_ + bytes > bytes_max_) return std::nullopt;
   Add(bytes);
   return Reservation(shared_from_this(), bytes);
+}
+
+int64_t ModelMemory::free_bytes() const {
+  const MutexLock lock(mutex_);
+  return bytes_max_ == 0 ? std::numeric_limits<int64_t>::max() : bytes_max_ - bytes_;
 }
 
 int64_t ModelMemory::releases() const {

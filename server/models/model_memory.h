@@ -48,6 +48,9 @@ class ModelMemory : public std::enable_shared_from_this<ModelMemory> {
   // Whether there could ever be room for as much.
   bool Holds(int64_t bytes) const { return bytes_max_ == 0 || bytes <= bytes_max_; }
 
+  // What is left.
+  int64_t free_bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
+
   // nullopt while there is no room.
   std::optional<Reservation> TryReserve(int64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -38,11 +38,16 @@ std::optional<AdapterId> IdOf(const std::string& name, const GenerateRequest& re
   return id;
 }
 
-// The files of the adapters, as they are now.
-absl::StatusOr<std::vector<AdapterFile>> FindFiles(const GenerateRequest& request,
-                                                   const Model& model, AdapterCatalog& catalog) {
-  FieldViolations violations;
+struct Found {
   std::vector<AdapterFile> files;
+  std::vector<double> scales;  // of each
+};
+
+// The files of the adapters, as they are now, but for those with malformed names.
+absl::StatusOr<Found> FindFiles(const GenerateRequest& request, const Model& model,
+                                AdapterCatalog& catalog) {
+  FieldViolations violations;
+  Found found;
   std::set<std::string> seen;
   for (int i = 0; i < request.adapters_size(); ++i) {
     const std::string& name = request.adapters(i).name();
@@ -57,11 +62,12 @@ absl::StatusOr<std::vector<AdapterFile>> FindFiles(const GenerateRequest& reques
     } else if (!seen.insert(file->path.string()).second) {
       violations.Add(FieldOf(i, "name"), absl::StrCat(Quoted(name), " is given twice"));
     } else {
-      files.push_back(*std::move(file));
+      found.files.push_back(*std::move(file));
+      found.scales.push_back(ScaleOf(request.adapters(i)));
     }
   }
   RETURN_IF_ERROR(violations.ToStatus());
-  return files;
+  return found;
 }
 
 }  // namespace
@@ -89,18 +95,19 @@ absl::StatusOr<RequestedAdapters> LoadAdapters(const GenerateRequest& request, c
     return RequestedAdapters();
   }
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    ASSIGN_OR_RETURN(const std::vector<AdapterFile> files,
-                     FindFiles(request, model, library.catalog()));
-    absl::StatusOr<std::vector<LoadedAdapter>> loaded = library.Load(model, files, is_cancelled);
+    const absl::StatusOr<Found> found = FindFiles(request, model, library.catalog());
+    if (absl::IsAborted(found.status())) continue;
+    RETURN_IF_ERROR(found.status());
+    absl::StatusOr<std::vector<LoadedAdapter>> loaded =
+        library.Load(model, found->files, is_cancelled);
     if (absl::IsAborted(loaded.status())) continue;
     if (absl::IsInvalidArgument(loaded.status())) {
       return InvalidField("adapters", std::string(loaded.status().message()));
     }
     RETURN_IF_ERROR(loaded.status());
     RequestedAdapters adapters;
-    // A name that is malformed has no file; then the request is refused anyway.
     for (size_t i = 0; i < loaded->size(); ++i) {
-      adapters.push_back({std::move((*loaded)[i]), ScaleOf(request.adapters(static_cast<int>(i)))});
+      adapters.push_back({std::move((*loaded)[i]), found->scales[i]});
     }
     return adapters;
   }

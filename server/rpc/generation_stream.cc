@@ -275,7 +275,12 @@ class GenerateSource final : public GenerationSource {
     if (!adapters.ok()) return Refuse(std::move(adapters));  // without loading the model
     ASSIGN_OR_RETURN(const LoadedModelHandle loaded, Acquire());
     if (!loaded) return nullptr;
-    if (adapter_wait_ && !adapter_wait_->Suits(*loaded->model)) return Attach();
+    if (adapter_wait_ && !adapter_wait_->Suits(*loaded->model)) {
+      adapter_wait_.reset();
+      ASSIGN_OR_RETURN(const bool needs_none, HaveAdapters());
+      if (adapter_wait_ || !needs_none) return nullptr;
+      adapters = RequestedAdapters();
+    }
     ASSIGN_OR_RETURN(ResolvedRequest resolved,
                      ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed(),
                                     std::move(adapters)));
@@ -315,7 +320,10 @@ class GenerateSource final : public GenerationSource {
   absl::StatusOr<bool> HaveAdapters() {
     if (request_.adapters().empty()) return true;
     const auto model = FindModel(request_.model(), *environment_.models);
-    if (!model.ok() || (*model)->adapters == nullptr) return true;  // which is said elsewhere
+    if (!model.ok() || (*model)->adapters == nullptr) {  // which is said elsewhere
+      adapter_wait_.reset();
+      return true;
+    }
     if (!adapter_wait_ || !adapter_wait_->Suits(**model)) {
       ASSIGN_OR_RETURN(adapter_wait_, environment_.adapters->Read(*model, request_, call_.wake));
     }
@@ -323,8 +331,8 @@ class GenerateSource final : public GenerationSource {
   }
 
   absl::StatusOr<RequestedAdapters> Adapters() const {
-    if (!adapter_wait_) return RequestedAdapters();
-    return *adapter_wait_->result();
+    const auto result = adapter_wait_ ? adapter_wait_->result() : std::nullopt;
+    return result ? *result : RequestedAdapters();
   }
 
   // What is wrong with the request besides its adapters comes first.

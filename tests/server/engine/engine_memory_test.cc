@@ -26,6 +26,7 @@ TEST(ImageOutOfMemory, NamesWhatDoesNotFitAndWhatHas) {
                                                 .image_index = 3,
                                                 .height = 1024,
                                                 .width = 2048,
+                                                .size_multiple = 8,
                                                 .rows = 2,
                                                 .fitted_row_pixels = int64_t{1024} * 2048});
   EXPECT_EQ(
@@ -36,12 +37,12 @@ TEST(ImageOutOfMemory, NamesWhatDoesNotFitAndWhatHas) {
                   WithErrorReason(
                       absl::ResourceExhaustedError(
                           "cuda:0 ran out of memory for image 3 of 2048 x 1024 pixels, which "
-                          "takes 2 rows of a network call. 1 row of this size, or 2 rows of "
-                          "about 1448 x 724 pixels, have fit: ask for a smaller image, or for "
-                          "one without guidance"),
+                          "takes 2 rows of a network call. As many pixels as in 1 row of this "
+                          "size, or in 2 rows of 1448 x 720 pixels, have fit: ask for a smaller "
+                          "image, or for one without guidance"),
                       "OUT_OF_MEMORY"),
                   "fitting_rows", "1"),
-              "fitting_height", "724"),
+              "fitting_height", "720"),
           "fitting_width", "1448"));
 }
 

@@ -63,8 +63,7 @@ class AdapterLibraryTest : public testing::Test {
     library_ = std::make_unique<AdapterLibrary>(
         &catalog_,
         AdapterLibrary::Options{.memory_bytes_max = memory_bytes_max,
-                                .devices = {at::kCPU},
-                                .dtype = dtype,
+                                .load = {.dtype = dtype},
                                 .on_load = [this](bool ok) { ++(ok ? loads_ : failures_); },
                                 .on_memory = [this](int64_t bytes) { memory_bytes_ = bytes; }});
   }
@@ -150,7 +149,7 @@ TEST_F(AdapterLibraryTest, FindsEveryLayout) {
   EXPECT_THAT(Listed(), ElementsAre("adapters/Pixel Art (v1.1), \xe7\xbb\x98", "adapters/file",
                                     "adapters/org--lcm", "adapters/saved"));
   for (const char* name : {"Pixel Art (v1.1), \xe7\xbb\x98", "file", "org--lcm", "saved"}) {
-    EXPECT_TRUE(Load(name).ok()) << name;
+    EXPECT_TRUE(Load(name).ok()) << name << " " << Load(name).status();
   }
   ExpectRefused("other", "does not exist");
 }

@@ -130,9 +130,9 @@ TEST(LoadModel, SaysWhatAModelTakesThatDoesNotFit) {
   model.memory_bytes = int64_t{1} << 50;
   const absl::Status status = LoadModel(*parsed, std::make_shared<const Model>(model), {}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(GetErrorReason(status), "OUT_OF_MEMORY");
+  EXPECT_EQ(GetErrorReason(status), "EXCEEDS_DEVICE");
   EXPECT_THAT(std::string(status.message()),
-              HasSubstr("does not fit on cpu: its weights take 1073741824 MiB, and "));
+              HasSubstr("its weights take 1073741824 MiB, but cpu has "));
 }
 
 TEST(WarmUp, CatchesWhatTheNetworkThrows) {
