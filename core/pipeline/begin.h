@@ -43,10 +43,10 @@ struct ImageStart {
 // Latents are inpainted as by the library's pipelines. A pixel is repainted where the mask is at
 // least 0.5, and of the mask, every factor-th pixel of every factor-th row counts. A picture to
 // start from counts only if the plan leaves out the steps above its noise level. A network that
-// takes a mask (NetworkSpec::condition_channels) is told it and the picture without its hole;
-// without an inpainting, that everything is to be painted. For other networks the known part is put
-// back on the way: with fresh noise if the plan jumps back to noise, else with the noise of the
-// start.
+// takes a mask (NetworkSpec::condition_channels) gets the mask and the picture with the masked part
+// blanked; without an inpainting, a mask that covers everything. For other networks the known part
+// is put back after each step: with fresh noise if the plan jumps back to noise, else with the noise
+// of the start.
 Trajectory BeginTrajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning,
                            ImageStart image, const Pipeline& pipeline, DeviceRuntime& runtime);
 

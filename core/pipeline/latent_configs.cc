@@ -154,7 +154,7 @@ absl::StatusOr<SchedulerConfig> ReadScheduler(const LatentFamily& family, FileRe
   return scheduler;
 }
 
-// How many numbers beside the pooled text the network is told. 0 where the sizes make no sense.
+// How many numbers the network takes beside the pooled text; 0 if the sizes are inconsistent.
 int64_t NumTimeIds(const UNet2DConditionConfig& unet, const std::vector<TextPart>& texts) {
   if (!unet.text_time || texts.empty()) return 0;
   const int64_t left = unet.text_time->input_dim - texts.back().pooled_width();

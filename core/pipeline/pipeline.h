@@ -1,6 +1,6 @@
 // What a checkpoint folder is, ready to run: text encoders, network and codec. A family (one of
-// Stable Diffusion, a pixel model) is a way to fill these parts in; whoever runs a pipeline need
-// not know which family it is.
+// Stable Diffusion, a pixel model) determines how these parts are filled in. Code that runs a
+// pipeline does not know the family.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,6 @@
 #include "server/models/adapter_catalog.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

@@ -3,7 +3,6 @@
 #include <optional>
 #include <set>
 #include <string_view>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
@@ -16,13 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kSuffix = ".safetensors";
-constexpr std::string_view kCached = "models--";
 constexpr char kSaved[] = "pytorch_lora_weights.safetensors";
-
-bool IsFolder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
-}
 
 // The file that stands for a folder, if it has one.
 std::optional<fs::path> FileOfFolder(const fs::path& folder) {
@@ -39,7 +32,7 @@ std::string IdOf(const fs::path& folder, std::string_view name) {
     return std::string(name);
   }
   if (!FileOfFolder(folder / name)) return "";
-  if (name.starts_with(kCached)) name.remove_prefix(kCached.size());
+  if (name.starts_with(kCachedModel)) name.remove_prefix(kCachedModel.size());
   return std::string(name);
 }
 
@@ -58,7 +51,7 @@ absl::StatusOr<std::vector<std::string>> ListAdapterIds(const fs::path& folder) 
 absl::StatusOr<fs::path> FindAdapterFile(const fs::path& folder, const std::string& id) {
   fs::path file = folder / absl::StrCat(id, std::string(kSuffix));
   if (HasName(file) && !IsFolder(file)) return file;
-  for (const std::string& name : {id, absl::StrCat(std::string(kCached), id)}) {
+  for (const std::string& name : {id, absl::StrCat(std::string(kCachedModel), id)}) {
     if (!IsFolder(folder / name)) continue;
     if (const auto saved = FileOfFolder(folder / name)) return *saved;
   }

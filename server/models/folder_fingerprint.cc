@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/sha256.h"
+#include "server/models/models_root.h"
 
 namespace denoise {
 namespace {
@@ -24,11 +25,6 @@ std::string Describe(const fs::path& path, const std::string& name) {
   return absl::StrCat(name, " ", info.st_dev, " ", info.st_ino, " ", info.st_size, " ",
                       info.st_mtim.tv_sec, " ", info.st_mtim.tv_nsec, " ", info.st_ctim.tv_sec, " ",
                       info.st_ctim.tv_nsec);
-}
-
-bool IsFolder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
 }
 
 void AddFiles(const fs::path& folder, const std::string& prefix, std::vector<std::string>& files) {

@@ -20,15 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// https://huggingface.co/docs/huggingface_hub/guides/manage-cache
-constexpr std::string_view kCachedModel = "models--";
 constexpr char kIndex[] = "model_index.json";
 constexpr char kDangling[] = "is a link whose target does not exist";
-
-bool IsFolder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(path, error);
-}
 
 bool IsCached(const fs::path& folder) {
   return IsFolder(folder / "snapshots") && !HasName(folder / kIndex);
@@ -168,6 +161,11 @@ absl::Status CheckRoot(const fs::path& root) {
 }
 
 }  // namespace
+
+bool IsFolder(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(path, error);
+}
 
 bool HasName(const fs::path& path) {
   std::error_code error;

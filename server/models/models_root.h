@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,6 +19,13 @@ struct ModelEntry {
   std::string id;    // to be served under; empty if its name is no id, or taken
   absl::StatusOr<std::filesystem::path> folder;  // or why it is not one, in terms of `name`
 };
+
+// What the names of folders in a Hugging Face cache begin with.
+// https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+inline constexpr std::string_view kCachedModel = "models--";
+
+// False also where nobody may look.
+bool IsFolder(const std::filesystem::path& path);
 
 // Whether anything has this name, even a link that leads nowhere.
 bool HasName(const std::filesystem::path& path);
