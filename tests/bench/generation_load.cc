@@ -20,6 +20,7 @@
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/engine/engine.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/server/engine/silent_observer.h"
 #include "tests/support/class_conditions.h"
 #include "tests/support/fixed_batches.h"
 
@@ -68,21 +69,12 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const Checkpoint& checkpoin
 }
 
 // Read once its engine is gone.
-class SliceTimes : public EngineObserver {
+class SliceTimes : public SilentObserver {
  public:
-  void OnQueueDepth(int) override {}
-  void OnActiveRows(const std::string&, int) override {}
-  void OnBatchFailed(const std::string&, const std::string&) override {}
-  void OnCaptureFailed(const std::string&, const std::string&) override {}
-  void OnEvaluation(const std::string&, const EvaluationReport&) override {}
-  void OnEncode(const std::string&, absl::Duration) override {}
-  void OnDecode(const std::string&, const DecodeReport&) override {}
-  void OnDecodeQueue(const std::string&, int) override {}
   void OnSlice(const std::string&, absl::Duration duration) override {
     ++slices;
     seconds += absl::ToDoubleSeconds(duration);
   }
-  void OnTaskFailed(const std::string&, const std::string&) override {}
 
   int slices = 0;
   double seconds = 0;

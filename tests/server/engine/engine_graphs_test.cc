@@ -18,6 +18,7 @@
 #include "tests/core/device/capturing_runtime.h"
 #include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/server/engine/silent_observer.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -52,20 +53,12 @@ class ObservedRuntime : public CapturingRuntime {
   };
 };
 
-class FailureObserver : public EngineObserver {
+class FailureObserver : public SilentObserver {
  public:
-  void OnQueueDepth(int) override {}
-  void OnActiveRows(const std::string&, int) override {}
   void OnBatchFailed(const std::string&, const std::string&) override { ++failed_batches; }
   void OnCaptureFailed(const std::string& device, const std::string& what) override {
     failed_captures.push_back(device + ": " + what);
   }
-  void OnEvaluation(const std::string&, const EvaluationReport&) override {}
-  void OnEncode(const std::string&, absl::Duration) override {}
-  void OnDecode(const std::string&, const DecodeReport&) override {}
-  void OnDecodeQueue(const std::string&, int) override {}
-  void OnSlice(const std::string&, absl::Duration) override {}
-  void OnTaskFailed(const std::string&, const std::string&) override {}
 
   std::atomic<int> failed_batches = 0;
   std::vector<std::string> failed_captures;  // the worker's, until the engine is gone

@@ -13,6 +13,7 @@
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/engine/engine.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/server/engine/silent_observer.h"
 #include "tests/support/gaussian_network.h"
 
 namespace denoise {
@@ -121,13 +122,8 @@ TEST_F(EngineStagesTest, ImagesAreDecoded) {
 }
 
 // What the observer hears of the stages around evaluations.
-class StageObserver : public EngineObserver {
+class StageObserver : public SilentObserver {
  public:
-  void OnQueueDepth(int) override {}
-  void OnActiveRows(const std::string&, int) override {}
-  void OnBatchFailed(const std::string&, const std::string&) override {}
-  void OnCaptureFailed(const std::string&, const std::string&) override {}
-  void OnEvaluation(const std::string&, const EvaluationReport&) override {}
   void OnEncode(const std::string&, absl::Duration duration) override {
     EXPECT_GE(duration, absl::ZeroDuration());
     ++encodes;
@@ -141,8 +137,6 @@ class StageObserver : public EngineObserver {
     longest_queue = std::max(longest_queue.load(), images);
     queue = images;
   }
-  void OnSlice(const std::string&, absl::Duration) override {}
-  void OnTaskFailed(const std::string&, const std::string&) override {}
 
   std::atomic<int> encodes = 0, decodes = 0, longest_queue = 0, queue = 0;
 };

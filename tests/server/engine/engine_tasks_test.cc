@@ -21,6 +21,7 @@
 #include "server/engine/engine.h"
 #include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/server/engine/silent_observer.h"
 #include "tests/support/class_conditions.h"
 #include "tests/support/gaussian_network.h"
 
@@ -47,16 +48,8 @@ class FunctionTask : public DeviceTask {
   std::promise<absl::Status> failed_;
 };
 
-class TaskObserver : public EngineObserver {
+class TaskObserver : public SilentObserver {
  public:
-  void OnQueueDepth(int) override {}
-  void OnActiveRows(const std::string&, int) override {}
-  void OnBatchFailed(const std::string&, const std::string&) override {}
-  void OnCaptureFailed(const std::string&, const std::string&) override {}
-  void OnEvaluation(const std::string&, const EvaluationReport&) override {}
-  void OnEncode(const std::string&, absl::Duration) override {}
-  void OnDecode(const std::string&, const DecodeReport&) override {}
-  void OnDecodeQueue(const std::string&, int) override {}
   void OnSlice(const std::string& device, absl::Duration duration) override {
     EXPECT_FALSE(device.empty());
     EXPECT_GE(duration, absl::ZeroDuration());

@@ -17,6 +17,7 @@
 #include "core/sampling/samplers/compile_plan.h"
 #include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"
+#include "tests/server/engine/silent_observer.h"
 #include "tests/support/class_conditions.h"
 #include "tests/support/gaussian_network.h"
 
@@ -33,15 +34,12 @@ std::shared_ptr<const SamplerPlan> Compile(SamplerKind sampler, int steps) {
       *CompilePlan(LinearSchedule(), {.sampler = sampler, .steps = steps}));
 }
 
-class CountingObserver : public EngineObserver {
+class CountingObserver : public SilentObserver {
  public:
-  void OnQueueDepth(int) override {}
-  void OnActiveRows(const std::string&, int) override {}
   void OnBatchFailed(const std::string&, const std::string& what) override {
     EXPECT_EQ(what, "out of memory");
     ++failed_batches;
   }
-  void OnCaptureFailed(const std::string&, const std::string&) override {}
   void OnEvaluation(const std::string& device, const EvaluationReport& report) override {
     EXPECT_EQ(device, "cpu");
     EXPECT_GE(report.total, report.network);
@@ -51,11 +49,6 @@ class CountingObserver : public EngineObserver {
     most_trajectories = std::max(most_trajectories.load(), report.trajectories);
     most_rows = std::max(most_rows.load(), report.rows);
   }
-  void OnEncode(const std::string&, absl::Duration) override {}
-  void OnDecode(const std::string&, const DecodeReport&) override {}
-  void OnDecodeQueue(const std::string&, int) override {}
-  void OnSlice(const std::string&, absl::Duration) override {}
-  void OnTaskFailed(const std::string&, const std::string&) override {}
 
   std::atomic<int> failed_batches = 0, evaluations = 0, rows = 0, rows_saved = 0;
   std::atomic<int> most_trajectories = 0, most_rows = 0;
