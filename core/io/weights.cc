@@ -17,7 +17,7 @@ namespace denoise {
 namespace {
 
 constexpr size_t kMaxIndexBytes = size_t{16} << 20;
-constexpr size_t kMaxShards = 1000;
+constexpr size_t kMaxShards = 256;  // each is open while a model is loaded
 // One value per tensor, and a few more.
 constexpr JsonOptions kIndexOptions = {.max_bytes = kMaxIndexBytes, .max_values = 1 << 20};
 

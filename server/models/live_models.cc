@@ -212,8 +212,7 @@ void LiveModels::LookAt(const ModelEntry& entry, bool at_once) {
   }
 }
 
-// Serves what a folder holds now. It is loaded where there is room. A loaded model that it replaces
-// makes room for it, but not before it has proved to be whole.
+// Serves what a folder holds now.
 absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path& folder) {
   ASSIGN_OR_RETURN(const ParsedPipeline configs, ParsedPipeline::OpenConfigs(folder));
   const int64_t bytes = MemoryBytes(configs.description(), id, options_.load);
@@ -222,34 +221,55 @@ absl::Status LiveModels::Take(const std::string& id, const std::filesystem::path
   ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load));
   if (model->memory_bytes != bytes) return FilesHaveChanged();
   const std::optional<ModelStatus> current = models_->StatusOfExactly(id);
-  const bool is_loaded = current && current->state == LoadState::kLoaded;
-  if (is_loaded && current->model->version == model->version) {
-    models_->Describe(std::move(model));
+  if (!current || current->state != LoadState::kLoaded) return Add(parsed, model);
+  if (current->model->version != model->version) return Replace(*current->model, parsed, model);
+  models_->Describe(std::move(model));
+  return absl::OkStatus();
+}
+
+// Loads it where there is room.
+absl::Status LiveModels::Add(const ParsedPipeline& parsed, const ModelHandle& model) {
+  const std::optional<ModelStatus> known = models_->StatusOfExactly(model->id);
+  std::optional<ModelMemory::Reservation> memory = memory_->TryReserve(model->memory_bytes);
+  if (!memory) {
+    OnFound(*model, "--model-memory is used up");
+    models_->Describe(model);
     return absl::OkStatus();
   }
-  std::optional<ModelMemory::Reservation> memory =
-      is_loaded ? MakeRoom(id, bytes) : memory_->TryReserve(bytes);
-  if (memory) {
-    const ModelRepository::Loading loading(models_, id);
-    if (!is_loaded) models_->Describe(model);  // it is seen to be on its way
-    absl::StatusOr<LoadedModelHandle> loaded =
-        LoadParsed(parsed, std::move(model), *std::move(memory));
+  const ModelRepository::Loading loading(models_, model->id);
+  models_->Describe(model);  // it is seen to be on its way
+  absl::StatusOr<LoadedModelHandle> loaded = LoadParsed(parsed, model, *std::move(memory));
+  if (loaded.ok()) {
+    models_->Publish(*std::move(loaded));
+  } else if (IsOutOfMemory(loaded.status())) {
+    OnFound(*model, std::string(loaded.status().message()));
+    return absl::OkStatus();
+  } else if (!absl::IsAborted(loaded.status()) && (!known || !known->model)) {
+    models_->Fail(model->id, loaded.status());  // there is no older version of it
+  }
+  return loaded.status();
+}
+
+// Makes room for it. If the older version itself has to make room, then only once the new one has
+// proved to be whole, and only where that is enough.
+absl::Status LiveModels::Replace(const Model& older, const ParsedPipeline& parsed,
+                                 const ModelHandle& model) {
+  std::string why = "--model-memory is used up";
+  if (std::optional<ModelMemory::Reservation> memory = MakeRoom(model->id, model->memory_bytes)) {
+    const ModelRepository::Loading loading(models_, model->id);
+    absl::StatusOr<LoadedModelHandle> loaded = LoadGivingWay(parsed, model, *std::move(memory));
     if (loaded.ok()) {
       models_->Publish(*std::move(loaded));
-    } else if (IsOutOfMemory(loaded.status()) && !is_loaded) {
-      OnFound(*models_->StatusOfExactly(id)->model, std::string(loaded.status().message()));
       return absl::OkStatus();
-    } else if (!absl::IsAborted(loaded.status()) && (!current || !current->model)) {
-      models_->Fail(id, loaded.status());  // there is no older version of it
     }
-    return loaded.status();
+    const bool older_is_enough = CheckRoomFor(*model, options_.load, older.memory_bytes).ok();
+    if (!IsOutOfMemory(loaded.status()) || !older_is_enough) return loaded.status();
+    why = std::string(loaded.status().message());
   }
-  if (is_loaded) {
-    RETURN_IF_ERROR(TryOnHost(parsed));
-    OnUnloaded(id, "replaced");
-  }
-  OnFound(*model, "--model-memory is used up");
-  models_->Describe(std::move(model));
+  RETURN_IF_ERROR(TryOnHost(parsed, *model));
+  OnUnloaded(model->id, "replaced");
+  OnFound(*model, why);
+  models_->Describe(model);
   return absl::OkStatus();
 }
 
@@ -261,10 +281,12 @@ void LiveModels::OnFound(const Model& model, const std::string& why) const {
             {"reason", why}});
 }
 
-absl::Status LiveModels::TryOnHost(const ParsedPipeline& parsed) const {
-  PipelineOptions options = options_.load.pipeline;
-  options.placement = {};
-  return parsed.Load(options).status();
+absl::Status LiveModels::TryOnHost(const ParsedPipeline& parsed, const Model& model) const {
+  ModelLoadOptions host = options_.load;
+  host.devices = {at::Device(at::kCPU)};
+  if (!CheckRoomFor(model, host).ok()) return absl::OkStatus();
+  host.pipeline.placement = {.device = at::kCPU, .dtype = host.DtypeOf(model.id)};
+  return parsed.Load(host.pipeline).status();
 }
 
 absl::StatusOr<LoadedModelHandle> LiveModels::LoadParsed(const ParsedPipeline& parsed,
@@ -282,6 +304,18 @@ absl::StatusOr<LoadedModelHandle> LiveModels::LoadParsed(const ParsedPipeline& p
             {"source", loaded->model->source},
             {"seconds", absl::ToDoubleSeconds(clock_->Now() - start)}});
   return loaded;
+}
+
+absl::StatusOr<LoadedModelHandle> LiveModels::LoadGivingWay(const ParsedPipeline& parsed,
+                                                            const ModelHandle& model,
+                                                            ModelMemory::Reservation memory) {
+  while (true) {
+    absl::StatusOr<LoadedModelHandle> loaded = LoadParsed(parsed, model, std::move(memory));
+    if (!IsOutOfMemory(loaded.status()) || !UnloadIdle(model->id)) return loaded;
+    std::optional<ModelMemory::Reservation> again = memory_->TryReserve(model->memory_bytes);
+    if (!again) return loaded;
+    memory = *std::move(again);
+  }
 }
 
 absl::Status LiveModels::CheckFits(int64_t bytes) const {
@@ -418,7 +452,7 @@ absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
     const MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(const ParsedPipeline parsed, ParsedPipeline::Open(folder));
     ASSIGN_OR_RETURN(ModelHandle model, DescribeModel(parsed, id, options_.load));
-    ASSIGN_OR_RETURN(loaded, LoadParsed(parsed, std::move(model), *std::move(memory)));
+    ASSIGN_OR_RETURN(loaded, LoadGivingWay(parsed, std::move(model), *std::move(memory)));
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(folder_.Install(id, write, load));

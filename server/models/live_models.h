@@ -119,10 +119,20 @@ class LiveModels {
   void LookAt(const ModelEntry& entry, bool at_once) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Take(const std::string& id, const std::filesystem::path& folder)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether it loads, where there is no room for it on the device.
-  absl::Status TryOnHost(const ParsedPipeline& parsed) const;
+  absl::Status Add(const ParsedPipeline& parsed, const ModelHandle& model)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Replace(const Model& older, const ParsedPipeline& parsed, const ModelHandle& model)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether it loads, where there is no room for it on the device. Not known where the host has
+  // none either.
+  absl::Status TryOnHost(const ParsedPipeline& parsed, const Model& model) const;
   absl::StatusOr<LoadedModelHandle> LoadParsed(const ParsedPipeline& parsed, ModelHandle model,
                                                ModelMemory::Reservation memory)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // As LoadParsed; where the device has no room, models that nobody uses are unloaded first.
+  absl::StatusOr<LoadedModelHandle> LoadGivingWay(const ParsedPipeline& parsed,
+                                                  const ModelHandle& model,
+                                                  ModelMemory::Reservation memory)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFits(int64_t bytes) const;
   std::optional<ModelMemory::Reservation> MakeRoom(const std::string& id, int64_t bytes);

@@ -49,9 +49,9 @@ absl::Status DoesNotFit(int64_t bytes, at::Device device,
 }
 
 // OK also where nobody knows how much is free.
-absl::Status CheckRoom(int64_t bytes, at::Device device) {
+absl::Status CheckRoom(int64_t bytes, at::Device device, int64_t released_bytes = 0) {
   const std::optional<DeviceMemory> memory = MakeDeviceRuntime(device)->Memory();
-  if (!memory || bytes <= memory->free_bytes) return absl::OkStatus();
+  if (!memory || bytes <= memory->free_bytes + released_bytes) return absl::OkStatus();
   if (bytes > memory->total_bytes) {
     return WithErrorReason(
         absl::ResourceExhaustedError(
@@ -123,10 +123,11 @@ ModelInfo InfoOf(const PipelineDescription& description) {
           .adapters = description.adapters};
 }
 
-absl::Status CheckRoomFor(const Model& model, const ModelLoadOptions& options) {
+absl::Status CheckRoomFor(const Model& model, const ModelLoadOptions& options,
+                          int64_t released_bytes) {
   const auto check = [&]() -> absl::StatusOr<bool> {
     for (const at::Device& device : options.devices) {
-      RETURN_IF_ERROR(CheckRoom(model.memory_bytes, device));
+      RETURN_IF_ERROR(CheckRoom(model.memory_bytes, device, released_bytes));
     }
     return true;
   };

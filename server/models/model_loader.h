@@ -40,9 +40,11 @@ absl::StatusOr<ModelHandle> DescribeModel(const ParsedPipeline& parsed, std::str
 int64_t MemoryBytes(const PipelineDescription& description, std::string_view id,
                     const ModelLoadOptions& options);
 
-// Whether the devices have room for the weights of `model` now. ResourceExhausted says what they
-// take and what is free, or that there will never be room (reason EXCEEDS_DEVICE).
-absl::Status CheckRoomFor(const Model& model, const ModelLoadOptions& options);
+// Whether the devices have room for the weights of `model` now, or would have if `released_bytes`
+// more were free. ResourceExhausted says what they take and what is free, or that there will never
+// be room (reason EXCEEDS_DEVICE).
+absl::Status CheckRoomFor(const Model& model, const ModelLoadOptions& options,
+                          int64_t released_bytes = 0);
 
 // Loads the parts of `parsed`, which `model` describes, straight to the first device, copies them
 // from there to the others, and warms each copy up. Files are hostile; errors name them relative to

@@ -88,6 +88,12 @@ void CheckAdapters(const GenerateRequest& request, FieldViolations& violations) 
   }
 }
 
+absl::Status CheckAdapterFiles(const GenerateRequest& request, const Model& model,
+                               AdapterCatalog& catalog) {
+  if (model.adapters == nullptr || request.adapters_size() > kMaxAdapters) return absl::OkStatus();
+  return FindFiles(request, model, catalog).status();
+}
+
 absl::StatusOr<RequestedAdapters> LoadAdapters(const GenerateRequest& request, const Model& model,
                                                AdapterLibrary& library,
                                                const AdapterLibrary::IsCancelled& is_cancelled) {

@@ -21,6 +21,11 @@ using RequestedAdapters = std::vector<RequestedAdapter>;
 // Checks that need no files.
 void CheckAdapters(const denoised::v1::GenerateRequest& request, FieldViolations& violations);
 
+// What is wrong with the adapters of a request to `model`, besides what CheckAdapters finds. Reads
+// the headers of their files, which takes a while.
+absl::Status CheckAdapterFiles(const denoised::v1::GenerateRequest& request, const Model& model,
+                               AdapterCatalog& catalog);
+
 // Reads those adapters of a request to `model` that are not in memory, which takes a while. None if
 // the model takes none. InvalidArgument names those that cannot be used, but not what CheckAdapters
 // finds; other errors are those of AdapterLibrary::Load.

@@ -222,33 +222,59 @@ int RowSize(const SampleShape& shape, const SampleShape& own) {
   return static_cast<int>(std::max<int64_t>(1, (shape.numel() + own.numel() - 1) / own.numel()));
 }
 
+// What a request asks for besides pictures, which take time to decode.
+struct Settings {
+  SampleShape shape;
+  SampleShape picture;  // the shape of its images
+  ResolvedPrompts prompts;
+  ResolvedSampler sampler;
+  std::shared_ptr<const SamplerPlan> plan;
+};
+
+absl::StatusOr<Settings> ResolveSettings(const GenerateRequest& request, const Model& model,
+                                         const RequestLimits& limits,
+                                         const AppliedAdapters& adapters,
+                                         FieldViolations& violations) {
+  Settings settings;
+  settings.shape = ResolveShape(request, model, limits, violations);
+  settings.picture = PictureShapeOf(model, settings.shape);
+  CheckAgainstModel(request, model, settings.picture, limits, violations);
+  if (model.prompts != nullptr) {
+    settings.prompts = ResolvePrompts(request, model, settings.picture,
+                                      ResolveGuidance(request, model), adapters, violations);
+  } else {
+    CheckNoPrompts(request, violations);
+  }
+  settings.sampler = ResolveSampler(request.sampler(), model, limits.max_steps);
+  if (request.start().has_inversion()) {
+    LeaveOutClipping(request.sampler(), settings.sampler, violations);
+  }
+  settings.plan = ResolvePlan(settings.sampler, ResolveRun(request, limits), model, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+  return settings;
+}
+
 }  // namespace
+
+absl::Status CheckRequest(const GenerateRequest& request, absl::StatusOr<ModelHandle> requested,
+                          const RequestLimits& limits) {
+  FieldViolations violations;
+  CheckAlone(request, limits, violations);
+  ASSIGN_OR_RETURN(const ModelHandle model, FoundModel(std::move(requested), violations));
+  return ResolveSettings(request, *model, limits, /*adapters=*/{}, violations).status();
+}
 
 absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
                                                absl::StatusOr<ModelHandle> requested,
                                                const RequestLimits& limits, uint64_t seed,
-                                               absl::StatusOr<RequestedAdapters> adapters) {
+                                               const RequestedAdapters& adapters) {
   FieldViolations violations;
   CheckAlone(request, limits, violations);
   ASSIGN_OR_RETURN(const ModelHandle model, FoundModel(std::move(requested), violations));
-  if (!adapters.ok() && GetFieldViolations(adapters.status()).empty()) return adapters.status();
-  violations.AddAll("", adapters.status());
-  const SampleShape shape = ResolveShape(request, *model, limits, violations);
-  const SampleShape picture = PictureShapeOf(*model, shape);
-  CheckAgainstModel(request, *model, picture, limits, violations);
-  ResolvedPrompts prompts;
-  if (model->prompts != nullptr) {
-    prompts = ResolvePrompts(request, *model, picture, ResolveGuidance(request, *model),
-                             adapters.ok() ? ToApplied(*adapters) : AppliedAdapters(), violations);
-  } else {
-    CheckNoPrompts(request, violations);
-  }
-  ResolvedSampler sampler = ResolveSampler(request.sampler(), *model, limits.max_steps);
-  if (request.start().has_inversion()) LeaveOutClipping(request.sampler(), sampler, violations);
-  std::shared_ptr<const SamplerPlan> plan =
-      ResolvePlan(sampler, ResolveRun(request, limits), *model, violations);
-  RETURN_IF_ERROR(violations.ToStatus());  // before pictures are decoded, which takes time
-  const InputShapes shapes{.x = shape, .picture = picture};
+  ASSIGN_OR_RETURN(Settings settings,
+                   ResolveSettings(request, *model, limits, ToApplied(adapters), violations));
+  const SampleShape& picture = settings.picture;
+  const InputShapes shapes{.x = settings.shape, .picture = picture};
   Start start = ResolveStart(request, shapes, limits, violations);
   std::optional<Inpainting> inpainting = ResolveInpainting(request, shapes, limits, violations);
   RETURN_IF_ERROR(violations.ToStatus());
@@ -257,11 +283,11 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
       .model = model,
       .picture = picture,
       .generation = {.model = ModelName(model->id),
-                     .shape = shape,
-                     .row_size = RowSize(shape, model->spec.sample),
-                     .plan = std::move(plan),
+                     .shape = settings.shape,
+                     .row_size = RowSize(settings.shape, model->spec.sample),
+                     .plan = std::move(settings.plan),
                      .conditioning = model->prompts != nullptr
-                                         ? std::move(prompts.conditioning)
+                                         ? std::move(settings.prompts.conditioning)
                                          : ResolveConditioning(request, *model),
                      .seed = request.has_seed() ? request.seed() : seed,
                      .count = Count(request),
@@ -275,11 +301,11 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
       .accepted = {},
   };
   resolved.accepted =
-      ResolveAccepted(request, *model, resolved.generation, sampler.options, limits);
+      ResolveAccepted(request, *model, resolved.generation, settings.sampler.options, limits);
   resolved.accepted.set_height(static_cast<int32_t>(picture.height));
   resolved.accepted.set_width(static_cast<int32_t>(picture.width));
-  AddAdapters(*adapters, resolved.accepted);
-  if (model->prompts != nullptr) AddPrompts(request, prompts, resolved.accepted);
+  AddAdapters(adapters, resolved.accepted);
+  if (model->prompts != nullptr) AddPrompts(request, settings.prompts, resolved.accepted);
   return resolved;
 }
 

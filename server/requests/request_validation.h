@@ -34,18 +34,22 @@ struct ResolvedRequest {
   denoised::v1::Accepted accepted;
 };
 
-// `model` is the request's, or why there is none (FindModel, field_checks.h). The networks to run
-// with are for the caller to add. `adapters` are the request's, or why there are none
-// (LoadAdapters, adapter_validation.h).
+// Everything that is wrong with a request besides its pictures and the files of its adapters: it is
+// asked before anything is loaded for the request. `model` is the request's, or why there is none
+// (FindModel, field_checks.h).
 //
 // InvalidArgument carries every violation, by its path in the request ("sampler.steps"); other
-// errors are those of `model` and `adapters`. `seed` is what a request gets that names none. Pure,
-// thread-safe; the work is bounded by `limits`, and slow where the request brings pictures along
-// (start_validation.h).
-absl::StatusOr<ResolvedRequest> ResolveRequest(
-    const denoised::v1::GenerateRequest& request, absl::StatusOr<ModelHandle> model,
-    const RequestLimits& limits, uint64_t seed,
-    absl::StatusOr<RequestedAdapters> adapters = RequestedAdapters());
+// errors are those of `model`. Pure, thread-safe; the work is bounded by `limits`.
+absl::Status CheckRequest(const denoised::v1::GenerateRequest& request,
+                          absl::StatusOr<ModelHandle> model, const RequestLimits& limits);
+
+// As CheckRequest, and with the pictures that the request brings along, which are slow to decode
+// (start_validation.h). `adapters` are the request's (LoadAdapters, adapter_validation.h). The
+// networks to run with are for the caller to add. `seed` is what a request gets that names none.
+absl::StatusOr<ResolvedRequest> ResolveRequest(const denoised::v1::GenerateRequest& request,
+                                               absl::StatusOr<ModelHandle> model,
+                                               const RequestLimits& limits, uint64_t seed,
+                                               const RequestedAdapters& adapters = {});
 
 struct ResolvedPlan {
   ModelHandle model;

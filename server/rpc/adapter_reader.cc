@@ -7,6 +7,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "core/base/mutex.h"
 #include "core/base/retry.h"
+#include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
@@ -57,7 +58,7 @@ std::optional<absl::StatusOr<RequestedAdapters>> AdapterWait::result() const {
 AdapterReader::AdapterReader(AdapterLibrary* library) : library_(library), pool_(kThreads) {}
 
 absl::StatusOr<std::unique_ptr<AdapterWait>> AdapterReader::Read(
-    const ModelHandle& model, const denoised::v1::GenerateRequest& request,
+    What what, const ModelHandle& model, const denoised::v1::GenerateRequest& request,
     std::function<void()> wake) {
   if (waits_.fetch_add(1) >= kMaxWaits) {
     waits_.fetch_sub(1);
@@ -71,12 +72,19 @@ absl::StatusOr<std::unique_ptr<AdapterWait>> AdapterReader::Read(
   denoised::v1::GenerateRequest adapters;
   adapters.set_model(request.model());
   *adapters.mutable_adapters() = request.adapters();
-  pool_.Schedule([this, shared, model, adapters = std::move(adapters)] {
+  const auto read = [this, shared, what, model,
+                     adapters = std::move(adapters)]() -> absl::StatusOr<RequestedAdapters> {
+    if (what == What::kWeights) {
+      return LoadAdapters(adapters, *model, *library_, [&] { return shared->is_abandoned(); });
+    }
+    RETURN_IF_ERROR(CheckAdapterFiles(adapters, *model, library_->catalog()));
+    return RequestedAdapters();
+  };
+  pool_.Schedule([this, shared, read] {
     const absl::Cleanup done = [this] { waits_.fetch_sub(1); };
     if (shared->is_abandoned()) return;
     try {
-      shared->Finish(
-          LoadAdapters(adapters, *model, *library_, [&] { return shared->is_abandoned(); }));
+      shared->Finish(read());
     } catch (const std::exception& error) {
       shared->Finish(absl::InternalError(error.what()));
     }

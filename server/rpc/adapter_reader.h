@@ -26,7 +26,7 @@ class AdapterWait {
   // Whether what is read suits `model`, too: another version of a model may have other layers.
   bool Suits(const Model& model) const;
 
-  // As LoadAdapters; nullopt until that is known.
+  // As LoadAdapters, or as CheckAdapterFiles; nullopt until that is known.
   std::optional<absl::StatusOr<RequestedAdapters>> result() const;
 
  private:
@@ -44,9 +44,11 @@ class AdapterReader {
   // `library` outlives it.
   explicit AdapterReader(AdapterLibrary* library);
 
-  // Reads the adapters of `request` to `model`, then calls `wake`, on a thread of its own.
-  // `request` need not outlive this call. Unavailable where too many wait.
-  absl::StatusOr<std::unique_ptr<AdapterWait>> Read(const ModelHandle& model,
+  enum class What { kHeaders, kWeights };
+
+  // Reads the adapters of `request` to `model`, or just checks their headers, then calls `wake`, on
+  // a thread of its own. `request` need not outlive this call. Unavailable where too many wait.
+  absl::StatusOr<std::unique_ptr<AdapterWait>> Read(What what, const ModelHandle& model,
                                                     const denoised::v1::GenerateRequest& request,
                                                     std::function<void()> wake);
 

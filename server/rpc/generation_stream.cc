@@ -269,21 +269,19 @@ class GenerateSource final : public GenerationSource {
       adapter_wait_.reset();
       return joined;
     }
-    ASSIGN_OR_RETURN(const bool have_adapters, HaveAdapters());
-    if (!have_adapters) return nullptr;
-    absl::StatusOr<RequestedAdapters> adapters = Adapters();
-    if (!adapters.ok()) return Refuse(std::move(adapters));  // without loading the model
+    ASSIGN_OR_RETURN(const bool is_ready, PrepareAdapters());
+    if (!is_ready) return nullptr;
+    RETURN_IF_ERROR(Refusal());  // without loading the model
     ASSIGN_OR_RETURN(const LoadedModelHandle loaded, Acquire());
     if (!loaded) return nullptr;
     if (adapter_wait_ && !adapter_wait_->Suits(*loaded->model)) {
-      adapter_wait_.reset();
-      ASSIGN_OR_RETURN(const bool needs_none, HaveAdapters());
-      if (adapter_wait_ || !needs_none) return nullptr;
-      adapters = RequestedAdapters();
+      ASSIGN_OR_RETURN(const bool suits_now, PrepareAdapters());
+      if (!suits_now || adapter_wait_) return nullptr;
     }
-    ASSIGN_OR_RETURN(ResolvedRequest resolved,
-                     ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed(),
-                                    std::move(adapters)));
+    ASSIGN_OR_RETURN(const RequestedAdapters adapters, Adapters());
+    ASSIGN_OR_RETURN(
+        ResolvedRequest resolved,
+        ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed(), adapters));
     adapter_wait_.reset();
     resolved.generation.pipelines = {loaded, &loaded->pipelines};  // keeps the whole model alive
     reservation_ = {};  // what was held for the request alone must not stand in its own way
@@ -317,7 +315,7 @@ class GenerateSource final : public GenerationSource {
   }
 
   // Whether it is known which adapters the request has; if not, they are being read.
-  absl::StatusOr<bool> HaveAdapters() {
+  absl::StatusOr<bool> PrepareAdapters() {
     if (request_.adapters().empty()) return true;
     const auto model = FindModel(request_.model(), *environment_.models);
     if (!model.ok() || (*model)->adapters == nullptr) {  // which is said elsewhere
@@ -325,9 +323,24 @@ class GenerateSource final : public GenerationSource {
       return true;
     }
     if (!adapter_wait_ || !adapter_wait_->Suits(**model)) {
-      ASSIGN_OR_RETURN(adapter_wait_, environment_.adapters->Read(*model, request_, call_.wake));
+      using What = AdapterReader::What;
+      checked_ = CheckRequest(request_, model, environment_.limits);
+      ASSIGN_OR_RETURN(adapter_wait_,
+                       environment_.adapters->Read(checked_.ok() ? What::kWeights : What::kHeaders,
+                                                   *model, request_, call_.wake));
     }
     return adapter_wait_->result().has_value();
+  }
+
+  // All that is wrong with a request that has adapters.
+  absl::Status Refusal() const {
+    const absl::Status adapters = Adapters().status();
+    if (checked_.ok()) return adapters;
+    if (GetFieldViolations(adapters).empty()) return checked_;
+    FieldViolations violations;
+    violations.AddAll("", checked_);
+    violations.AddAll("", adapters);
+    return violations.ToStatus();
   }
 
   absl::StatusOr<RequestedAdapters> Adapters() const {
@@ -335,21 +348,11 @@ class GenerateSource final : public GenerationSource {
     return result ? *result : RequestedAdapters();
   }
 
-  // What is wrong with the request besides its adapters comes first.
-  absl::Status Refuse(absl::StatusOr<RequestedAdapters> adapters) const {
-    const absl::Status why = adapters.status();
-    const absl::Status all =
-        ResolveRequest(request_, FindModel(request_.model(), *environment_.models),
-                       environment_.limits, /*seed=*/0, std::move(adapters))
-            .status();
-    return all.ok() ? why : all;
-  }
-
-  // A bad request loads nothing, unless it brings pictures: to check those twice would be slow.
+  // A bad request loads nothing.
   absl::StatusOr<std::unique_ptr<ModelWait>> Want() {
     const auto model = FindModel(request_.model(), *environment_.models);
-    if (!model.ok() || !(IsLoaded((*model)->id) || IsSlowToResolve(request_))) {
-      RETURN_IF_ERROR(ResolveRequest(request_, model, environment_.limits, /*seed=*/0).status());
+    if (!model.ok() || !IsLoaded((*model)->id)) {
+      RETURN_IF_ERROR(CheckRequest(request_, model, environment_.limits));
     }
     wanted_.insert((*model)->id);
     return environment_.models->Acquire((*model)->id, call_.wake);
@@ -364,6 +367,7 @@ class GenerateSource final : public GenerationSource {
   std::unique_ptr<ModelWait> wait_;            // for the request's model
   std::set<std::string> wanted_;               // the versions that were waited for
   std::unique_ptr<AdapterWait> adapter_wait_;  // for the adapters of the request
+  absl::Status checked_;                       // what is wrong with the rest of it
   SampleBudget::Reservation reservation_;      // for the request, until it is resolved
 };
 

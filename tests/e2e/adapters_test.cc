@@ -172,6 +172,23 @@ TEST_F(AdaptersTest, EverythingThatIsWrongIsNamedAtOnce) {
               testing::UnorderedElementsAre("adapters[0].name", "adapters[1].scale", "width"));
 }
 
+TEST_F(AdaptersTest, AreNotReadForARequestThatIsRefused) {
+  const fs::path file = adapters_->path() / "unread.safetensors";
+  std::string bytes = ReadFile(adapters_->path() / "pixel art.safetensors");
+  bytes.back() ^= 1;  // no other adapter's
+  WriteFile(file, bytes);
+  const auto loads = [] { return server_->Metrics().Sum("denoised_adapter_loads_total"); };
+  v1::GenerateRequest request = RequestWith({{"adapters/unread", 1}});
+  request.set_count(0);
+  const double before = loads();
+  EXPECT_THAT(ViolatedFields(Run(request).status), ElementsAre("count"));
+  EXPECT_EQ(loads(), before);
+  request.set_count(1);
+  EXPECT_TRUE(Run(request).status.ok());
+  EXPECT_EQ(loads(), before + 1);
+  fs::remove(file);
+}
+
 TEST_F(AdaptersTest, AreListed) {
   std::vector<std::string> names;
   const ProcessResult all = RunClient({"adapters", "--json"});

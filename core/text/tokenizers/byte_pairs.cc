@@ -92,7 +92,8 @@ absl::StatusOr<BytePairEncoder> BytePairEncoder::Create(const Vocabulary& vocabu
     const int32_t right_id = finder.Find(right, field, "the piece");
     const int32_t result = finder.Find(left + right, field, "the merged piece");
     const bool added =
-        encoder.merges_.try_emplace(Key(left_id, right_id), static_cast<int32_t>(i), result).second;
+        encoder.merges_.try_emplace(Key(left_id, right_id), Merge{static_cast<int32_t>(i), result})
+            .second;
     if (!added && finder.status().ok()) {
       finder.Violate(field, absl::StrCat("merges ", Quoted(left), " and ", Quoted(right),
                                          ", like an earlier line"));

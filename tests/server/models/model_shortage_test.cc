@@ -22,17 +22,19 @@ using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
 constexpr char kModel[] = "tests/data/reference/unet/gray-not-square";
+constexpr char kWeights[] = "unet/diffusion_pytorch_model.safetensors";
 
-// Has memory for the weights of one such model. What is reserved counts as used, but for the model
-// that is about to be loaded.
+// Has memory for the weights of `models` such models. What is reserved counts as used, but for the
+// model that is about to be loaded.
 class SmallDevice final : public CapturingRuntime {
  public:
   std::optional<DeviceMemory> Memory() const override {
-    return DeviceMemory{.free_bytes = std::max<int64_t>(2 * model_bytes - reserved_bytes, 0),
-                        .total_bytes = model_bytes};
+    const int64_t total = models * model_bytes;
+    return DeviceMemory{.free_bytes = std::max<int64_t>(total + model_bytes - reserved_bytes, 0),
+                        .total_bytes = total};
   }
 
-  static inline std::atomic<int64_t> model_bytes = 0, reserved_bytes = 0;
+  static inline std::atomic<int64_t> models = 1, model_bytes = 0, reserved_bytes = 0;
 };
 
 class ModelShortageTest : public testing::Test {
@@ -43,6 +45,7 @@ class ModelShortageTest : public testing::Test {
     });
     SmallDevice::model_bytes =
         MemoryBytes(ParsedPipeline::OpenConfigs(kModel)->description(), "a", {});
+    SmallDevice::models = 1;
     for (const char* name : {"a", "b"}) {
       fs::copy(kModel, root_.path() / name, fs::copy_options::recursive);
     }
@@ -61,6 +64,16 @@ class ModelShortageTest : public testing::Test {
     if (!wait.ok()) return wait.status();
     if (!(*wait)->result()) woken.WaitForNotification();
     return *(*wait)->result();
+  }
+
+  // Puts other weights in the place of a model's, and lets the server see them.
+  void ReplaceFiles(const std::string& id) {
+    const fs::path weights = root_.path() / id / kWeights;
+    fs::permissions(weights, fs::perms::owner_write, fs::perm_options::add);
+    std::string bytes = ReadFile(weights);
+    bytes.back() ^= 1;
+    WriteFile(weights, bytes);
+    EXPECT_EQ(live_->Look(/*at_once=*/true), absl::OkStatus());
   }
 
   LoadState StateOf(const std::string& id) const { return models_.Status(id)->state; }
@@ -91,6 +104,28 @@ TEST_F(ModelShortageTest, RequestsAreToldWhatAModelTakesThatDoesNotFit) {
   }
   EXPECT_EQ(StateOf("a"), LoadState::kLoaded);
   EXPECT_EQ(StateOf("b"), LoadState::kUnloaded);
+}
+
+TEST_F(ModelShortageTest, IdleModelsGiveWayToANewVersionOfALoadedModel) {
+  SmallDevice::models = 2;
+  ASSERT_TRUE(Get("b").ok());
+  ASSERT_TRUE(Get("a").ok());
+  const std::string old_version = models_.Status("a")->model->version;
+  ReplaceFiles("a");
+  EXPECT_EQ(StateOf("a"), LoadState::kLoaded);
+  EXPECT_NE(models_.Status("a")->model->version, old_version);
+  EXPECT_EQ(StateOf("b"), LoadState::kUnloaded);
+}
+
+TEST_F(ModelShortageTest, AnOldVersionGivesWayWhereNothingElseCan) {
+  auto running = Get("a");
+  ASSERT_TRUE(running.ok());
+  ReplaceFiles("a");
+  EXPECT_EQ(StateOf("a"), LoadState::kUnloaded);
+  EXPECT_NE(models_.Status("a")->model->version, (*running)->model->version);
+  EXPECT_EQ(GetErrorReason(Get("a").status()), "OUT_OF_MEMORY") << "a request has the old one";
+  running = absl::UnknownError("done");
+  EXPECT_TRUE(Get("a").ok());
 }
 
 }  // namespace

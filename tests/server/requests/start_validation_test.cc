@@ -165,6 +165,19 @@ TEST(StartValidation, SaysWhatBringsSamplesAlong) {
   EXPECT_TRUE(IsSlowToResolve(InpaintingRequest()));
 }
 
+TEST(StartValidation, ACheckOfTheRestDecodesNothing) {
+  GenerateRequest request = ImageRequest();
+  request.mutable_start()->mutable_image()->mutable_picture()->set_data("no picture");
+  const auto check = [&] {
+    return CheckRequest(request, FindModel(request.model(), Models()), RequestLimits());
+  };
+  EXPECT_EQ(check(), absl::OkStatus());
+  request.set_count(0);
+  const auto violations = GetFieldViolations(check());
+  ASSERT_EQ(violations.size(), 1u);
+  EXPECT_EQ(violations[0].field, "count");
+}
+
 struct BadStartCase {
   const char* what;
   GenerateRequest (*request)();
