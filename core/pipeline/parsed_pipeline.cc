@@ -1,5 +1,7 @@
 #include "core/pipeline/parsed_pipeline.h"
 
+#include <c10/core/ScalarType.h>
+
 #include "core/base/status_macros.h"
 #include "core/io/model_folder.h"
 #include "core/pipeline/latent_family.h"
@@ -44,6 +46,11 @@ absl::StatusOr<std::shared_ptr<const PipelineParts>> OpenSingleParts(
 }
 
 }  // namespace
+
+int64_t PartDescription::MemoryBytes(at::ScalarType dtype) const {
+  const bool in_float32 = overflows_in_half && dtype == at::kHalf;
+  return num_parameters * static_cast<int64_t>(c10::elementSize(in_float32 ? at::kFloat : dtype));
+}
 
 ParsedPipeline::ParsedPipeline(ParsedModel model) : parts_(PixelParts(std::move(model))) {}
 

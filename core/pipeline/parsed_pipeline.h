@@ -33,6 +33,9 @@ struct PartDescription {
   int64_t num_parameters = 0;
   bool overflows_in_half = false;  // where float16 is asked for, it computes in float32
   bool encodes_text = false;
+
+  // Of its weights in a model that is loaded in `dtype`.
+  int64_t MemoryBytes(at::ScalarType dtype) const;
 };
 
 // What is known of a model without its weights.

@@ -134,6 +134,12 @@ int64_t CheckpointReport::num_parameters() const {
   return parameters;
 }
 
+int64_t CheckpointReport::MemoryBytes(at::ScalarType dtype) const {
+  int64_t bytes = 0;
+  for (const PartReport& part : parts) bytes += part.part.MemoryBytes(dtype);
+  return bytes;
+}
+
 std::vector<CheckpointReport> CheckCheckpoints(const fs::path& path,
                                                const std::optional<fs::path>& configs) {
   std::error_code error;

@@ -32,6 +32,7 @@ struct CheckpointReport {
   std::map<std::string, int64_t> ignored_tensors;  // of a single file, as SingleFileLayout::ignored
 
   int64_t num_parameters() const;
+  int64_t MemoryBytes(at::ScalarType dtype) const;  // of all weights
 };
 
 // Checks what is at `path`: a model's folder, a model of a Hugging Face cache, a folder of such

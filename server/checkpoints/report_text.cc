@@ -14,8 +14,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kFloat32Bytes = 4;
-constexpr int64_t kFloat16Bytes = 2;  // and bfloat16's
 constexpr size_t kMaxTensorsShown = 20;
 
 // What precedes the violations in the message of `status`: the file that they are in.
@@ -74,6 +72,16 @@ std::string Verdict(const CheckpointReport& report) {
   return report.is_file ? "can be converted with `denoise convert`" : "loads";
 }
 
+std::string MemoryText(const CheckpointReport& report) {
+  const std::string bfloat16 = SizeText(report.MemoryBytes(at::kBFloat16));
+  const std::string half = SizeText(report.MemoryBytes(at::kHalf));
+  const std::string in_half = half == bfloat16
+                                  ? " in bfloat16 or float16"
+                                  : absl::StrCat(" in bfloat16, ", half, " in float16");
+  return absl::StrCat("The weights take ", SizeText(report.MemoryBytes(at::kFloat)),
+                      " of memory in float32, ", bfloat16, in_half);
+}
+
 Json PartJson(const PartReport& part) {
   return {{"name", part.part.name},
           {"class", part.part.class_name},
@@ -92,18 +100,17 @@ Json ErrorJson(const absl::Status& status) {
 }
 
 Json ReportJson(const CheckpointReport& report) {
-  const int64_t parameters = report.num_parameters();
   Json json = {{"name", report.name},
                {"kind", report.is_file ? "file" : "folder"},
                {"loads", report.status.ok()},
                {"names_only", report.names_only},
                {"family", report.family},
                {"parts", Json::array()},
-               {"parameters", parameters},
+               {"parameters", report.num_parameters()},
                {"memory_bytes",
-                {{"float32", parameters * kFloat32Bytes},
-                 {"bfloat16", parameters * kFloat16Bytes},
-                 {"float16", parameters * kFloat16Bytes}}},
+                {{"float32", report.MemoryBytes(at::kFloat)},
+                 {"bfloat16", report.MemoryBytes(at::kBFloat16)},
+                 {"float16", report.MemoryBytes(at::kHalf)}}},
                {"ignored_keys", report.ignored_keys},
                {"ignored_parts", report.ignored_parts},
                {"ignored_tensors", report.ignored_tensors}};
@@ -133,11 +140,7 @@ std::string ReportText(const CheckpointReport& report) {
   std::string text = absl::StrCat(report.name, ": ", Verdict(report), "\n");
   if (!report.family.empty()) absl::StrAppend(&text, "  ", report.family, "\n");
   absl::StrAppend(&text, PartLines(report.parts));
-  if (const int64_t parameters = report.num_parameters(); parameters > 0) {
-    absl::StrAppend(&text, "  The weights take ", SizeText(parameters * kFloat32Bytes),
-                    " of memory in float32, ", SizeText(parameters * kFloat16Bytes),
-                    " in bfloat16 or float16\n");
-  }
+  if (report.num_parameters() > 0) absl::StrAppend(&text, "  ", MemoryText(report), "\n");
   AppendIgnored("keys", absl::StrJoin(report.ignored_keys, "; "), text);
   AppendIgnored("parts", absl::StrJoin(report.ignored_parts, ", "), text);
   AppendIgnored("tensors", IgnoredTensorsText(report.ignored_tensors), text);

@@ -1,7 +1,6 @@
 #include "server/models/model_loader.h"
 
 #include <ATen/ops/isfinite.h>
-#include <c10/core/ScalarType.h>
 
 #include <algorithm>
 #include <optional>
@@ -159,15 +158,13 @@ at::ScalarType ModelLoadOptions::DtypeOf(std::string_view id) const {
 
 int64_t MemoryBytes(const PipelineDescription& description, std::string_view id,
                     const ModelLoadOptions& options) {
-  const at::ScalarType asked = options.DtypeOf(id);
+  const at::ScalarType dtype = options.DtypeOf(id);
   const bool texts_elsewhere =
       options.pipeline.text_encoders_on_cpu && !options.devices.front().is_cpu();
   int64_t bytes = 0;
   for (const PartDescription& part : description.parts) {
     if (part.encodes_text && texts_elsewhere) continue;
-    const bool in_float32 = part.overflows_in_half && asked == at::kHalf;
-    const at::ScalarType dtype = in_float32 ? at::kFloat : asked;
-    bytes += part.num_parameters * static_cast<int64_t>(c10::elementSize(dtype));
+    bytes += part.MemoryBytes(dtype);
   }
   return bytes;
 }

@@ -72,7 +72,7 @@ TEST_F(CliCheckpointsTest, TellsThatAFolderLoads) {
                                      "parameters, stored as F32"));
   EXPECT_THAT(result.output,
               testing::ContainsRegex("The weights take [0-9.]+ MiB of memory in float32, [0-9.]+ "
-                                     "MiB in bfloat16 or float16"));
+                                     "MiB in bfloat16, [0-9.]+ MiB in float16"));
 }
 
 TEST_F(CliCheckpointsTest, PrintsReportsAsJson) {
@@ -87,6 +87,15 @@ TEST_F(CliCheckpointsTest, PrintsReportsAsJson) {
   EXPECT_EQ(report["memory_bytes"]["float32"], 4 * parameters);
   EXPECT_EQ(report["memory_bytes"]["bfloat16"], 2 * parameters);
   EXPECT_FALSE(report.contains("error"));
+}
+
+TEST_F(CliCheckpointsTest, CountsPartsThatStayInFloat32) {
+  const json report = Check(kRoot / "sdxl-like");
+  const json& memory = report["memory_bytes"];
+  const json& vae = report["parts"][1];
+  ASSERT_EQ(vae["name"], "vae");
+  EXPECT_EQ(memory["float16"],
+            memory["bfloat16"].get<int64_t>() + 2 * vae["parameters"].get<int64_t>());
 }
 
 TEST_F(CliCheckpointsTest, NamesTheKeyThatIsNotSupported) {
