@@ -1,12 +1,12 @@
 # The server in a container, with the starter model:
 #
 #     docker build -t denoised .
-#     docker run --rm -p 50051:50051 -p 9464:9464 --ulimit nofile=65536:65536 denoised
+#     docker run --rm -p 50051:50051 -p 8080:8080 --ulimit nofile=65536:65536 denoised
 #
 # For NVIDIA GPUs, which needs the NVIDIA Container Toolkit on the host and downloads 2 GB more:
 #
 #     docker build --build-arg CUDA=1 -t denoised:cuda .
-#     docker run --rm --gpus all -p 50051:50051 -p 9464:9464 --ulimit nofile=65536:65536 \
+#     docker run --rm --gpus all -p 50051:50051 -p 8080:8080 --ulimit nofile=65536:65536 \
 #       denoised:cuda
 #
 # Raise the limit of open files as above: running out of them ends gRPC's listener for good.
@@ -37,11 +37,11 @@ COPY --from=build /opt/denoised /usr/local
 COPY --from=build /src/deploy/models /models
 COPY --from=build /src/LICENSE /usr/share/doc/denoised/
 USER 10001
-EXPOSE 50051 9464
+EXPOSE 50051 8080
 # The exec form: SIGTERM reaches denoised itself, which then drains. It starts no other process, so
 # that it can be the first of the container.
 ENTRYPOINT ["denoised"]
-CMD ["--models", "/models", "--listen", "0.0.0.0:50051", "--metrics", "0.0.0.0:9464"]
+CMD ["--models", "/models", "--listen", "0.0.0.0:50051", "--http", "0.0.0.0:8080"]
 # Every check opens a new connection, and so notices a listener that has died.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
   CMD ["denoise", "health", "--server", "127.0.0.1:50051"]

@@ -8,15 +8,13 @@
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
-#include <sys/resource.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/read_file.h"
 #include "core/base/status_macros.h"
 #include "grpc/health/v1/health.pb.h"
+#include "server/listener_options.h"
 #include "server/rpc/malformed_requests.h"
 #include "server/telemetry/log.h"
 
@@ -29,9 +27,6 @@ constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 // Clients may ping this often; others are disconnected.
 constexpr int kMinPingIntervalMs = 5'000;
-// New connections that an address may open at once are those of this long.
-constexpr double kConnectionBurstSeconds = 8;
-constexpr size_t kMaxPemBytes = 1 << 20;
 
 // gRPC's own complaints go where ours go, a line each.
 void ForwardLog(gpr_log_func_args* args) {
@@ -60,18 +55,6 @@ void SetLimits(const ServerFlags& flags, grpc::ServerBuilder& builder) {
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
 }
 
-// Each connection takes three descriptors; models, data sets and logs need some, too.
-int MaxConnections(int wanted) {
-  constexpr rlim_t kDescriptorsElsewhere = 256;
-  constexpr rlim_t kDescriptorsEach = 3;
-  rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return wanted;
-  const rlim_t room = limit.rlim_cur > kDescriptorsElsewhere
-                          ? (limit.rlim_cur - kDescriptorsElsewhere) / kDescriptorsEach
-                          : 1;
-  return static_cast<int>(std::min(static_cast<rlim_t>(wanted), room));
-}
-
 const char* ReasonLabel(ConnectionRelay::Refusal refusal) {
   switch (refusal) {
     case ConnectionRelay::Refusal::kConnections:
@@ -89,18 +72,13 @@ const char* ReasonLabel(ConnectionRelay::Refusal refusal) {
 absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, MemoryGuard* memory,
                                                       Telemetry* telemetry) {
   ConnectionRelay::Options options;
-  options.connections.connections = MaxConnections(flags.max_connections);
-  options.connections.connections_per_address = flags.max_connections_per_address;
-  options.connections.new_per_address = {
-      .burst = kConnectionBurstSeconds * flags.max_connection_rate,
-      .per_second = static_cast<double>(flags.max_connection_rate)};
+  options.connections = ConnectionLimitsOf(flags);
   options.unread_time = absl::Seconds(flags.max_write_seconds);
   options.http2.calls_before_settings = flags.max_concurrent_streams;
   options.memory = memory;
-  if (!flags.tls_cert.empty()) {
-    ASSIGN_OR_RETURN(options.tls_certificate, ReadFile(flags.tls_cert, kMaxPemBytes));
-    ASSIGN_OR_RETURN(options.tls_key, ReadFile(flags.tls_key, kMaxPemBytes));
-  }
+  ASSIGN_OR_RETURN(TlsFiles tls, ReadTlsFiles(flags));
+  options.tls_certificate = std::move(tls.certificate);
+  options.tls_key = std::move(tls.key);
   if (telemetry != nullptr) {
     options.on_connections = [telemetry](int connections) { telemetry->Connections(connections); };
     options.on_refusal = [telemetry](auto refusal) {
@@ -149,6 +127,13 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
   };
   ASSIGN_OR_RETURN(listener.relay, ConnectionRelay::Start(std::move(sockets), std::move(relay)));
   return listener;
+}
+
+std::shared_ptr<grpc::Channel> InProcessChannel(GrpcListener& listener) {
+  grpc::ChannelArguments unlimited;
+  unlimited.SetMaxReceiveMessageSize(-1);
+  unlimited.SetMaxSendMessageSize(-1);
+  return listener.server->InProcessChannel(unlimited);
 }
 
 void SetServing(GrpcListener& listener, bool serving) {

@@ -2,6 +2,7 @@
 // callers.
 #pragma once
 
+#include <grpcpp/channel.h>
 #include <grpcpp/impl/codegen/service_type.h>
 #include <grpcpp/server.h>
 
@@ -36,6 +37,9 @@ struct NamedService {
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<NamedService>& services, MemoryGuard* memory,
                                     Telemetry* telemetry);
+
+// For calls from within the process, as long as the server runs. Their sizes are not limited.
+std::shared_ptr<grpc::Channel> InProcessChannel(GrpcListener& listener);
 
 // What the health service says of everything.
 void SetServing(GrpcListener& listener, bool serving);

@@ -1,4 +1,4 @@
-// denoised: serves diffusion models over gRPC.
+// denoised: serves diffusion models over gRPC and HTTP.
 
 #include <fcntl.h>
 #include <link.h>
@@ -100,8 +100,8 @@ int Fail(const absl::Status& status) {
 // The lines that scripts wait for.
 void SayWhere(const denoise::Server& server) {
   std::cout << "listening on " << server.address() << std::endl;
-  if (!server.metrics_address().empty()) {
-    std::cout << "metrics on " << server.metrics_address() << std::endl;
+  if (!server.http_address().empty()) {
+    std::cout << "http on " << server.http_address() << std::endl;
   }
 }
 

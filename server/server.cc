@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "server/devices.h"
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
+#include "server/http_listener.h"
 #include "server/models/adapter_library.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
@@ -24,7 +26,6 @@
 #include "server/rpc/models_service.h"
 #include "server/rpc/work_pool.h"
 #include "server/telemetry/log.h"
-#include "server/telemetry/metrics_endpoint.h"
 #include "server/telemetry/telemetry.h"
 #include "server/telemetry/training_telemetry.h"
 #include "server/training_services.h"
@@ -98,7 +99,7 @@ absl::Status CheckDtype(const ServerFlags& flags, const std::vector<at::Device>&
 
 absl::Status CheckAddresses(const ServerFlags& flags) {
   RETURN_IF_ERROR(ParseListenAddress(flags.listen).status());
-  return flags.metrics.empty() ? absl::OkStatus() : ParseListenAddress(flags.metrics).status();
+  return flags.http.empty() ? absl::OkStatus() : ParseListenAddress(flags.http).status();
 }
 
 ModelLoadOptions LoadOptions(const ServerFlags& flags, const std::vector<at::Device>& devices) {
@@ -190,10 +191,6 @@ class Server::Impl {
   }
 
   absl::Status Listen(const ServerFlags& flags) {
-    if (!flags.metrics.empty()) {
-      ASSIGN_OR_RETURN(metrics_, MetricsEndpoint::Start(flags.metrics, telemetry_.registry()));
-      metrics_address_ = metrics_->address();
-    }
     std::vector<NamedService> services = {
         {denoised::v1::ImageGeneration::service_full_name(), &image_generation_},
         {denoised::v1::Generations::service_full_name(), &generations_service_},
@@ -203,6 +200,12 @@ class Server::Impl {
       for (NamedService& service : training_->services()) services.push_back(std::move(service));
     }
     ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services, &memory_, &telemetry_));
+    if (flags.http.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(
+        http_, HttpListener::Start(flags, {.channel = InProcessChannel(listener_),
+                                           .services = listener_.services,
+                                           .telemetry = &telemetry_,
+                                           .is_serving = [this] { return is_serving_.load(); }}));
     return absl::OkStatus();
   }
 
@@ -211,6 +214,7 @@ class Server::Impl {
   // not hold this up beyond the flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
+    is_serving_ = false;
     SetServing(listener_, false);
     live_calls_.StartDraining();
     live_models_.Stop();
@@ -220,12 +224,14 @@ class Server::Impl {
     live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));
     listener_.server->Shutdown(absl::ToChronoTime(Clock::Real().Now() + kFlushTime));
     listener_.server->Wait();
+    if (http_) http_->WaitUntilAnswered(Clock::Real().Now() + kFlushTime);
+    http_.reset();
     listener_.relay.reset();
     listener_.server.reset();
   }
 
   const std::string& address() const { return listener_.address; }
-  const std::string& metrics_address() const { return metrics_address_; }
+  const std::string& http_address() const { return http_ ? http_->address() : no_address_; }
 
  private:
   absl::Status StartTraining(const ServerFlags& flags) {
@@ -270,9 +276,10 @@ class Server::Impl {
   ModelsService models_service_;
   std::optional<TrainingTelemetry> training_telemetry_;
   std::unique_ptr<TrainingServices> training_;  // null without --state
-  std::unique_ptr<MetricsEndpoint> metrics_;
-  std::string metrics_address_;
+  std::atomic<bool> is_serving_ = true;
   GrpcListener listener_;
+  std::unique_ptr<HttpListener> http_;  // null where there is none
+  const std::string no_address_;
 };
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
@@ -290,7 +297,7 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() { Stop(absl::InfinitePast()); }
 
 const std::string& Server::address() const { return impl_->address(); }
-const std::string& Server::metrics_address() const { return impl_->metrics_address(); }
+const std::string& Server::http_address() const { return impl_->http_address(); }
 void Server::Stop(absl::Time deadline) { impl_->Stop(deadline); }
 
 }  // namespace denoise

@@ -17,9 +17,9 @@ class Server {
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerFlags& flags);
   ~Server();  // Stop(now)
 
-  // "HOST:PORT", with the port that was taken. `metrics_address` is empty where metrics are off.
+  // "HOST:PORT", with the port that was taken. `http_address` is empty where HTTP is off.
   const std::string& address() const;
-  const std::string& metrics_address() const;
+  const std::string& http_address() const;
 
   // Health says NOT_SERVING and new requests are refused; running ones finish, or end with
   // UNAVAILABLE at `deadline`. Returns once every call is over.

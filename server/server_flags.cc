@@ -16,15 +16,15 @@ constexpr int kUsageError = 2;
 
 constexpr char kExamples[] = R"(Examples:
   denoised --models deploy/models
-  denoised --models /models --listen 0.0.0.0:50051 --metrics 0.0.0.0:9464 --device cuda:0,cuda:1
+  denoised --models /models --listen 0.0.0.0:50051 --http 0.0.0.0:8080 --device cuda:0,cuda:1
   denoised --models models --state state --training-share 0.5
   denoised --models /models --listen 0.0.0.0:443 --tls-cert server.crt --tls-key server.key
   denoised check --help      # tell whether checkpoints would load
   denoised convert --help    # convert single-file checkpoints
   denoised new-model --help  # write a model with random weights
 
-Once ready, it prints "listening on HOST:PORT" and "metrics on HOST:PORT" on standard output. It
-logs to standard error. SIGTERM, SIGINT, SIGHUP and SIGQUIT let running requests finish; a
+Once ready, it prints "listening on HOST:PORT" and "http on HOST:PORT" on standard output. It logs
+to standard error. SIGTERM, SIGINT, SIGHUP and SIGQUIT let running requests finish; a
 second signal stops the server at once.)";
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
@@ -35,10 +35,21 @@ void AddAddressFlags(CLI::App& app, ServerFlags& flags) {
       ->type_name("DIR");  // ModelsFolder says what it is instead of a folder of models
   app.add_option("--listen", flags.listen, "Address to serve gRPC on; port 0 picks a free port")
       ->type_name("HOST:PORT");
-  app.add_option("--metrics", flags.metrics,
-                 "Address to serve Prometheus /metrics on; port 0 picks a free port,\n"
-                 "\"off\" disables it")
+  app.add_option("--http", flags.http,
+                 "Address to serve HTTP on: RPCs as Connect and gRPC-Web, /metrics,\n"
+                 "/healthz and /readyz; port 0 picks a free port, \"off\" disables it")
       ->type_name("HOST:PORT");
+  app.add_option("--http-allow-origin", flags.http_allow_origins,
+                 "Let pages of this origin use the server (CORS), such as\n"
+                 "https://example.org, or * for all. May be repeated")
+      ->allow_extra_args(false)
+      ->type_name("ORIGIN");
+  app.add_option_function<std::string>("--metrics",
+                                       [](const std::string&) {
+                                         throw CLI::ValidationError(
+                                             "--metrics", "is gone: /metrics is served at --http");
+                                       })
+      ->group("");
   auto* cert =
       app.add_option("--tls-cert", flags.tls_cert, "Serve TLS with this PEM certificate chain")
           ->check(CLI::Validator(CLI::ExistingFile).description(""))
@@ -271,7 +282,7 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
   } catch (const CLI::ParseError& error) {
     return app.exit(error, out, err) == 0 ? 0 : kUsageError;
   }
-  if (flags.metrics == "off") flags.metrics.clear();
+  if (flags.http == "off") flags.http.clear();
   return flags;
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace denoise {
 
@@ -18,7 +19,8 @@ struct ServerFlags {
   int adapter_memory_mib = 2048;   // 0: no limit
   bool manage_models = false;      // allows LoadModel, UnloadModel and DeleteModel
   std::string listen = "127.0.0.1:50051";
-  std::string metrics = "127.0.0.1:9464";  // empty: none
+  std::string http = "127.0.0.1:8080";  // empty: none
+  std::vector<std::string> http_allow_origins;
   std::string tls_cert;
   std::string tls_key;
 

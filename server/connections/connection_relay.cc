@@ -1,9 +1,5 @@
 #include "server/connections/connection_relay.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,6 +26,8 @@
 #include "core/base/status_macros.h"
 #include "server/connections/acceptor.h"
 #include "server/connections/open_calls.h"
+#include "server/connections/peer_socket.h"
+#include "server/connections/tls_context.h"
 #include "server/connections/token_bucket.h"
 #include "server/telemetry/log.h"
 
@@ -43,73 +41,7 @@ using TlsSocket = asio::ssl::stream<Socket>;
 
 constexpr size_t kBufferBytes = 16 << 10;  // also the most that a TLS record holds
 constexpr std::chrono::milliseconds kMemoryCheckInterval(100);
-constexpr int kKeepaliveIdleSeconds = 20;
-constexpr int kKeepaliveIntervalSeconds = 5;
-constexpr int kKeepaliveProbes = 3;
 constexpr TokenBucket::Rate kLogLines = {.burst = 16, .per_second = 1};
-
-// What an accepted socket is connected to: "192.0.2.1", "2001:db8::1", or "" for a unix socket.
-std::string PeerOf(const sockaddr_storage& peer) {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (peer.ss_family == AF_INET) {
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(peer).sin_addr, text, sizeof(text));
-  } else if (peer.ss_family == AF_INET6) {
-    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr, text, sizeof(text));
-  }
-  return text;
-}
-
-void SetNoDelay(int descriptor) {
-  const int on = 1;
-  setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // fails for a unix socket
-}
-
-// Has the kernel give up a peer that has vanished (tcp(7)). All of these fail for a unix socket,
-// whose peer cannot vanish.
-void LimitSilence(int descriptor, absl::Duration unread_time) {
-  const auto set = [descriptor](int level, int option, int value) {
-    setsockopt(descriptor, level, option, &value, sizeof(value));
-  };
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, kKeepaliveIdleSeconds);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, kKeepaliveIntervalSeconds);
-  set(IPPROTO_TCP, TCP_KEEPCNT, kKeepaliveProbes);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(absl::ToInt64Milliseconds(unread_time)));
-}
-
-// Closes with a reset, which leaves nothing behind in the kernel.
-void Abort(int descriptor) {
-  const linger at_once{.l_onoff = 1, .l_linger = 0};
-  setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-  close(descriptor);
-}
-
-int SelectHttp2(SSL*, const unsigned char** chosen, unsigned char* chosen_length,
-                const unsigned char* offered, unsigned int offered_length, void*) {
-  static constexpr unsigned char kHttp2[] = {2, 'h', '2'};
-  unsigned char* selected = nullptr;
-  const int result = SSL_select_next_proto(&selected, chosen_length, kHttp2, sizeof(kHttp2),
-                                           offered, offered_length);
-  *chosen = selected;
-  return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-absl::StatusOr<std::unique_ptr<asio::ssl::context>> TlsContext(const std::string& certificate,
-                                                               const std::string& key) {
-  if (certificate.empty()) return nullptr;
-  auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
-  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
-  SSL_CTX_set_alpn_select_cb(context->native_handle(), &SelectHttp2, nullptr);
-  error_code error;
-  context->use_certificate_chain(asio::buffer(certificate), error);
-  if (error) return absl::InvalidArgumentError("--tls-cert: the file has no certificate in PEM");
-  context->use_private_key(asio::buffer(key), asio::ssl::context::pem, error);
-  if (error || SSL_CTX_check_private_key(context->native_handle()) != 1) {
-    return absl::InvalidArgumentError(
-        "--tls-key: the file has no private key in PEM that matches --tls-cert");
-  }
-  return context;
-}
 
 // A connection as others see it that need its place.
 class Place {
@@ -351,7 +283,7 @@ class ConnectionRelay::Impl {
 
  private:
   void Admit(int descriptor, const sockaddr_storage& peer_address) {
-    const std::string peer = PeerOf(peer_address);
+    const std::string peer = PeerText(peer_address);
     if (const absl::Status memory = shared_.options.memory->Admit(); !memory.ok()) {
       shared_.Refuse(Refusal::kMemory, peer, std::string(memory.message()));
       return Abort(descriptor);
@@ -406,7 +338,7 @@ class ConnectionRelay::Impl {
 absl::StatusOr<std::unique_ptr<ConnectionRelay>> ConnectionRelay::Start(ListeningSockets sockets,
                                                                         Options options) {
   ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> tls,
-                   TlsContext(options.tls_certificate, options.tls_key));
+                   MakeTlsContext(options.tls_certificate, options.tls_key, kHttp2));
   return std::unique_ptr<ConnectionRelay>(new ConnectionRelay(
       std::make_unique<Impl>(std::move(sockets), std::move(options), std::move(tls))));
 }

@@ -106,7 +106,12 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       frames_dropped_(AddCounter(*registry_, "denoised_frames_dropped_total",
                                  "Frames left out: a slow reader, or over the size limit.")),
       images_(AddCounter(*registry_, "denoised_images_total", "Finished images.")),
-      connections_(AddGauge(*registry_, "denoised_connections", "Open connections.")),
+      connections_(AddGauge(*registry_, "denoised_connections", "Open connections of gRPC.")),
+      http_connections_(
+          AddGauge(*registry_, "denoised_http_connections", "Open connections of HTTP.")),
+      http_requests_(AddCounters(*registry_, "denoised_http_requests_total",
+                                 "HTTP requests answered, by route and status. Streams have status "
+                                 "200, however they end.")),
       refused_connections_(AddCounters(*registry_, "denoised_connections_refused_total",
                                        "Connections refused or closed, by what they exceeded.")),
       models_loaded_(AddGauge(*registry_, "denoised_models_loaded", "Models in memory.")),
@@ -219,6 +224,12 @@ void Telemetry::GenerationFinished(absl::StatusCode outcome) {
 }
 
 void Telemetry::Connections(int connections) { connections_.Set(connections); }
+void Telemetry::HttpConnections(int connections) { http_connections_.Set(connections); }
+
+void Telemetry::HttpAnswered(std::string_view route, int status) {
+  http_requests_.Add({{"route", std::string(route)}, {"status", std::to_string(status)}})
+      .Increment();
+}
 
 void Telemetry::ConnectionRefused(const std::string& reason) {
   refused_connections_.Add({{"reason", reason}}).Increment();

@@ -57,6 +57,8 @@ class Telemetry final : public EngineObserver {
   void DiffusionFinished(absl::StatusCode outcome);
 
   void Connections(int connections);  // now
+  void HttpConnections(int connections);
+  void HttpAnswered(std::string_view route, int status);
   // `reason`: "connections", "memory", "descriptors" or "protocol".
   void ConnectionRefused(const std::string& reason);
 
@@ -102,6 +104,8 @@ class Telemetry final : public EngineObserver {
   prometheus::Counter& images_;
 
   prometheus::Gauge& connections_;
+  prometheus::Gauge& http_connections_;
+  prometheus::Family<prometheus::Counter>& http_requests_;
   prometheus::Family<prometheus::Counter>& refused_connections_;
   prometheus::Gauge& models_loaded_;
   prometheus::Gauge& models_broken_;

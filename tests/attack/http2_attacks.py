@@ -17,7 +17,7 @@ Examples:
   tests/attack/http2_attacks.py rapid-reset --pid $! --connections 8 --count 20000
   tests/attack/http2_attacks.py continuation --pid $! --connections 3 --mib 25
   tests/attack/http2_attacks.py idle-connections --pid $! --connections 1100 --addresses 5 --json
-  tests/attack/http2_attacks.py metrics-idle --pid $! --metrics 127.0.0.1:9464 --connections 16
+  tests/attack/http2_attacks.py http-idle --pid $! --http 127.0.0.1:8080 --connections 1000
 
 Exit codes: 0: the server has coped; 1: a call has failed (a newcomer's only before or after the
 attack), or the memory has stayed more than --max-growth-mib above the start; 2: usage.
@@ -393,9 +393,14 @@ def slow_preface(attacker):
     attacker.hold(trickle=PREFACE)
 
 
-def metrics_idle(attacker):
-    """Connects to the metrics port and says nothing; the newcomers are scrapes."""
-    attacker.hold(address=attacker.options.metrics)
+def http_idle(attacker):
+    """Connects to the HTTP port and says nothing; the newcomers are scrapes."""
+    attacker.hold(address=attacker.options.http)
+
+
+def http_slow_header(attacker):
+    """Sends the head of an HTTP request twice a second, a byte at a time; scrapes again."""
+    attacker.hold(address=attacker.options.http, trickle=b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
 
 
 def connection_churn(attacker):
@@ -473,7 +478,8 @@ ATTACKS = {
     "connection-churn": (connection_churn, 3000, 0, 0, 0),
     "descriptors": (descriptors, 200, 0, 0, 2),
     "garbage": (garbage, 300, 0, 0, 0),
-    "metrics-idle": (metrics_idle, 16, 0, 0, 10),
+    "http-idle": (http_idle, 1000, 0, 0, 10),
+    "http-slow-header": (http_slow_header, 1000, 0, 0, 10),
     "many-repeated": (many_repeated, 1, 4_000_000, 0, 0),
 }
 
@@ -562,8 +568,8 @@ class Observer:
     def __init__(self, options):
         self.pid = options.pid
         self.caller = Caller(KeptConnection(options.address).check)
-        if options.attack == "metrics-idle":
-            self.newcomer = Caller(lambda: scrape(options.metrics))
+        if options.attack.startswith("http-"):
+            self.newcomer = Caller(lambda: scrape(options.http))
         else:
             self.newcomer = Caller(lambda: check_once(options.address))
         self.peaks = [0, 0]
@@ -676,7 +682,7 @@ def parse(arguments):
         shows = function.__doc__ or f"Sends {name.split('-')[0]} frames that mean nothing."
         one = attacks.add_parser(name, help=shows, description=shows)
         one.add_argument("--address", type=loopback, default="127.0.0.1:50051")
-        one.add_argument("--metrics", type=loopback, default="127.0.0.1:9464")
+        one.add_argument("--http", type=loopback, default="127.0.0.1:8080")
         one.add_argument("--pid", type=process_id, required=True, help="the server's")
         one.add_argument("--connections", type=up_to(4096), default=connections)
         one.add_argument("--addresses", type=up_to(200), default=1,

@@ -160,7 +160,7 @@ TEST(BrokenModels, AreRefusedWithTheReason) {
 TEST(BrokenModels, AModelsFolderThatIsNotThereEndsTheServerWithAMessage) {
   const TempDir folder;
   const auto result = RunProcess({DenoisedBinary(), "--models", (folder.path() / "absent").string(),
-                                  "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"},
+                                  "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"},
                                  kPatience);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_NE(result->exit_status, kExitedCleanly);

@@ -19,24 +19,24 @@ namespace denoise {
 
 absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(
     const std::filesystem::path& models, const std::vector<std::string>& flags) {
-  std::vector<std::string> argv = {DenoisedBinary(), "--models",  models.string(), "--listen",
-                                   "127.0.0.1:0",    "--metrics", "127.0.0.1:0"};
+  std::vector<std::string> argv = {DenoisedBinary(), "--models", models.string(), "--listen",
+                                   "127.0.0.1:0",    "--http",   "127.0.0.1:0"};
   argv.insert(argv.end(), flags.begin(), flags.end());
   ASSIGN_OR_RETURN(auto process, Subprocess::Start(argv));
   const auto address = process->standard_output().WaitForLine("listening on ", kPatience);
-  const auto metrics = process->standard_output().WaitForLine("metrics on ", kPatience);
-  if (!address || !metrics) {
+  const auto http = process->standard_output().WaitForLine("http on ", kPatience);
+  if (!address || !http) {
     return absl::UnavailableError(
         absl::StrCat("denoised does not listen: ", process->standard_error().text()));
   }
-  return std::unique_ptr<ServerProcess>(new ServerProcess(std::move(process), *address, *metrics));
+  return std::unique_ptr<ServerProcess>(new ServerProcess(std::move(process), *address, *http));
 }
 
 ServerProcess::ServerProcess(std::unique_ptr<Subprocess> process, std::string address,
-                             std::string metrics_address)
+                             std::string http_address)
     : process_(std::move(process)),
       address_(std::move(address)),
-      metrics_address_(std::move(metrics_address)),
+      http_address_(std::move(http_address)),
       channel_(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials())),
       generation_(denoised::v1::ImageGeneration::NewStub(channel_)),
       models_(denoised::v1::Models::NewStub(channel_)) {}
@@ -65,7 +65,7 @@ ServerProcess::~ServerProcess() {
 }
 
 MetricsPage ServerProcess::Metrics() const {
-  const auto page = HttpGet(metrics_address_, "/metrics");
+  const auto page = HttpGet(http_address_, "/metrics");
   if (!page.ok()) {
     ADD_FAILURE() << "no metrics: " << page.status();
     return MetricsPage::Unreadable();

@@ -28,6 +28,7 @@ class ServerProcess {
   ~ServerProcess();
 
   const std::string& address() const { return address_; }  // "HOST:PORT"
+  const std::string& http_address() const { return http_address_; }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   denoised::v1::ImageGeneration::Stub& generation() { return *generation_; }
   denoised::v1::Models::Stub& models() { return *models_; }
@@ -42,14 +43,13 @@ class ServerProcess {
   void Kill();
 
  private:
-  ServerProcess(std::unique_ptr<Subprocess> process, std::string address,
-                std::string metrics_address);
+  ServerProcess(std::unique_ptr<Subprocess> process, std::string address, std::string http_address);
 
   void ShutDown();
 
   std::unique_ptr<Subprocess> process_;
   std::string address_;
-  std::string metrics_address_;
+  std::string http_address_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<denoised::v1::ImageGeneration::Stub> generation_;
   std::unique_ptr<denoised::v1::Models::Stub> models_;

@@ -45,9 +45,9 @@ TEST_F(ShutdownTest, ClosedStandardStreamsHarmNothing) {
   const TempDir folder;
   const std::string listen = "unix:" + (folder.path() / "socket").string();
   const std::string state = (folder.path() / "state").string();
-  const auto server = *Subprocess::Start(
-      {"/bin/sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh", DenoisedBinary(), "--models",
-       models_.path().string(), "--listen", listen, "--metrics", "off", "--state", state});
+  const auto server = *Subprocess::Start({"/bin/sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh",
+                                          DenoisedBinary(), "--models", models_.path().string(),
+                                          "--listen", listen, "--http", "off", "--state", state});
   ASSERT_TRUE(Eventually([&] {
     return RunProcess({DenoiseBinary(), "health", "--server", listen}, kPatience)->exit_status ==
            kExitedCleanly;

@@ -66,7 +66,7 @@ TEST_F(TlsTest, HalfAPairOrAKeyThatIsNoneEndsTheServerWithAMessage) {
         std::vector<std::string>{"--tls-cert", garbage, "--tls-key", garbage},
         std::vector<std::string>{"--tls-cert", Certificate(), "--tls-key", "/absent"}}) {
     std::vector<std::string> argv = {DenoisedBinary(), "--models",    models_.path().string(),
-                                     "--listen",       "127.0.0.1:0", "--metrics",
+                                     "--listen",       "127.0.0.1:0", "--http",
                                      "127.0.0.1:0"};
     argv.insert(argv.end(), flags.begin(), flags.end());
     const auto result = RunProcess(argv, kPatience);

@@ -482,9 +482,9 @@ std::vector<UserCase> WireCases() {
        },
        2,
        {"\"[::1]:65536\" " + wrong_port}},
-      {"W4_PortOfTheMetrics",
+      {"W4_PortOfHttp",
        [] {
-         return RunDenoised({"--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:-1"});
+         return RunDenoised({"--listen", "127.0.0.1:0", "--http", "127.0.0.1:-1"});
        },
        2,
        {"\"127.0.0.1:-1\" " + wrong_port}},

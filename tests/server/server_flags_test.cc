@@ -35,7 +35,7 @@ TEST(ServerFlags, HaveDefaultsForEverythingButTheModels) {
   const Parsed parsed = Parse({"--models", "tests"});
   EXPECT_EQ(parsed.flags().models, "tests");
   EXPECT_EQ(parsed.flags().listen, "127.0.0.1:50051");
-  EXPECT_EQ(parsed.flags().metrics, "127.0.0.1:9464");
+  EXPECT_EQ(parsed.flags().http, "127.0.0.1:8080");
   EXPECT_EQ(parsed.flags().device, "auto");
   EXPECT_TRUE(parsed.flags().batch_invariant);
   EXPECT_EQ(parsed.flags().max_receive_bytes, 4 << 20);
@@ -46,13 +46,13 @@ TEST(ServerFlags, HaveDefaultsForEverythingButTheModels) {
 TEST(ServerFlags, AreRead) {
   const ServerFlags flags =
       Parse({"--models",         "tests",    "--listen",          "0.0.0.0:0",
-             "--metrics",        "off",      "--device",          "cuda:0,cuda:1",
+             "--http",           "off",      "--device",          "cuda:0,cuda:1",
              "--max-batch-rows", "8",        "--max-active-rows", "8",
              "--queue-size",     "3",        "--batch-invariant", "false",
              "--dtype",          "bfloat16", "--drain-seconds",   "0"})
           .flags();
   EXPECT_EQ(flags.listen, "0.0.0.0:0");
-  EXPECT_EQ(flags.metrics, "") << "off";
+  EXPECT_EQ(flags.http, "") << "off";
   EXPECT_EQ(flags.device, "cuda:0,cuda:1");
   EXPECT_EQ(flags.max_batch_rows, 8);
   EXPECT_EQ(flags.queue_size, 3);

@@ -2,17 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <prometheus/text_serializer.h>
 
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "server/telemetry/log.h"
-#include "server/telemetry/metrics_endpoint.h"
-#include "tests/support/http_get.h"
 #include "tests/support/metrics_text.h"
 
 namespace denoise {
@@ -20,11 +16,11 @@ namespace {
 
 class TelemetryTest : public testing::Test {
  protected:
-  MetricsPage Page() { return MetricsPage(HttpGet(endpoint_->address(), "/metrics").value_or("")); }
+  MetricsPage Page() {
+    return MetricsPage(prometheus::TextSerializer().Serialize(telemetry_.registry()->Collect()));
+  }
 
   Telemetry telemetry_{"1.2.3", {"cpu"}};
-  std::unique_ptr<MetricsEndpoint> endpoint_ =
-      *MetricsEndpoint::Start("127.0.0.1:0", telemetry_.registry());
 };
 
 TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
@@ -104,34 +100,13 @@ TEST_F(TelemetryTest, CountsRequestsByOutcome) {
   EXPECT_EQ(page.Sum("denoised_images_total"), 1);
 }
 
-TEST_F(TelemetryTest, AnAddressInUseIsAnError) {
-  const auto second = MetricsEndpoint::Start(endpoint_->address(), telemetry_.registry());
-  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(MetricsEndpoint::Start("nowhere", telemetry_.registry()).status().code(),
-            absl::StatusCode::kInvalidArgument);
-}
-
-TEST_F(TelemetryTest, ServesNothingButMetrics) {
-  EXPECT_TRUE(HttpGet(endpoint_->address(), "/metrics?x=y").ok());
-  for (const char* path : {"/", "/metrics/", "/../metrics", "/etc/passwd"}) {
-    EXPECT_FALSE(HttpGet(endpoint_->address(), path).ok()) << path;
-  }
-}
-
-// W6: scrapes are answered at once.
-TEST_F(TelemetryTest, IdleConnectionsDoNotKeepItFromAnswering) {
-  const int port = std::stoi(endpoint_->address().substr(endpoint_->address().rfind(':') + 1));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  std::vector<int> idle;
-  for (int i = 0; i < 200; ++i) {
-    idle.push_back(socket(AF_INET, SOCK_STREAM, 0));
-    ASSERT_EQ(connect(idle.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  }
-  EXPECT_TRUE(Page().Has("denoised_queue_depth"));
-  for (int fd : idle) close(fd);
+TEST_F(TelemetryTest, CountsHttpByRouteAndStatus) {
+  telemetry_.HttpConnections(3);
+  telemetry_.HttpAnswered("rpc", 200);
+  telemetry_.HttpAnswered("rpc", 400);
+  telemetry_.HttpAnswered("rpc", 400);
+  EXPECT_EQ(Page().Sum("denoised_http_connections"), 3);
+  EXPECT_EQ(Page().Sum("denoised_http_requests_total", {{"route", "rpc"}, {"status", "400"}}), 2);
 }
 
 TEST(Log, QuotesWhatCouldBeMistaken) {

@@ -1,0 +1,63 @@
+// How calls are cut into messages, and timeouts written, by the Connect protocol and gRPC-Web. Reads
+// hostile bytes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace denoise {
+
+// Messages of streams are preceded by a byte of flags and their length in four bytes.
+inline constexpr uint8_t kCompressedFlag = 0x01;
+inline constexpr uint8_t kConnectEndFlag = 0x02;
+inline constexpr uint8_t kGrpcWebTrailersFlag = 0x80;
+std::string Envelope(uint8_t flags, std::string_view message);
+
+// Takes messages out of the bytes of a stream.
+class EnvelopeReader {
+ public:
+  // ResourceExhausted for a message beyond `bytes_max`.
+  explicit EnvelopeReader(int64_t bytes_max) : bytes_max_(bytes_max) {}
+
+  void Add(std::string_view bytes) { unread_.append(bytes); }
+  void End() {}
+  // The next message; nullopt while it is not complete. InvalidArgument where it is compressed.
+  absl::StatusOr<std::optional<std::string>> Next();
+  // What is not taken out yet.
+  size_t size() const { return unread_.size(); }
+
+ private:
+  const int64_t bytes_max_;
+  std::string unread_;
+};
+
+// Takes messages out of lines of JSON. Empty lines are none.
+class LineReader {
+ public:
+  // ResourceExhausted for a line beyond `bytes_max`.
+  explicit LineReader(int64_t bytes_max) : bytes_max_(bytes_max) {}
+
+  void Add(std::string_view bytes) { unread_.append(bytes); }
+  // Says that the last line is complete.
+  void End() { unread_ += '\n'; }
+  absl::StatusOr<std::optional<std::string>> Next();
+  size_t size() const { return unread_.size(); }
+
+ private:
+  const int64_t bytes_max_;
+  std::string unread_;
+};
+
+// Decodes gRPC-Web's text form, of which each piece may end in padding. InvalidArgument.
+absl::StatusOr<std::string> DecodeBase64Pieces(std::string_view text);
+
+// "Connect-Timeout-Ms" and "grpc-timeout". InvalidArgument where they are malformed.
+absl::StatusOr<absl::Duration> ParseConnectTimeout(std::string_view text);
+absl::StatusOr<absl::Duration> ParseGrpcTimeout(std::string_view text);
+
+}  // namespace denoise

@@ -1,0 +1,95 @@
+// A connection over HTTP/1.1: requests and their answers, one after the other.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "server/http/byte_stream.h"
+#include "server/http/http_exchange.h"
+#include "server/rpc/live_calls.h"
+
+namespace denoise {
+
+struct HttpTimes {
+  absl::Duration head = absl::Seconds(10);   // for TLS, and for the head of a request
+  absl::Duration idle = absl::Seconds(60);   // between two requests
+  absl::Duration block = absl::Seconds(60);  // for the client to send or take one block of bytes
+};
+
+// How many bytes of bodies all requests may hold at a time. Thread-safe.
+class BodyBudget {
+ public:
+  explicit BodyBudget(int64_t bytes_max) : bytes_max_(bytes_max) {}
+  bool Take(int64_t bytes) {
+    if (bytes_.fetch_add(bytes) + bytes <= bytes_max_) return true;
+    bytes_ -= bytes;
+    return false;
+  }
+  void Give(int64_t bytes) { bytes_ -= bytes; }
+
+ private:
+  const int64_t bytes_max_;
+  std::atomic<int64_t> bytes_ = 0;
+};
+
+using HttpHandler = std::function<Task<void>(HttpExchange&)>;
+
+// What connections share. Outlives them.
+struct HttpShared {
+  HttpTimes times;
+  HttpHandler handler;
+  BodyBudget* bodies;
+  LiveCalls* answering;  // counts requests
+  const Clock* clock = &Clock::Real();
+};
+
+// Used on its strand, but for what says otherwise. Kept alive by what is under way.
+class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
+ public:
+  HttpConnection(std::unique_ptr<ByteStream> stream, boost::asio::any_io_executor strand,
+                 const HttpShared& shared);
+
+  // Serves until the connection ends.
+  Task<void> Run();
+  void Close();
+
+  // Since when it has waited for the client to ask for something; InfiniteFuture while there is
+  // something to answer. Thread-safe.
+  absl::Time waiting_since() const { return absl::FromUnixNanos(waiting_since_); }
+
+ private:
+  class Exchange;
+
+  Task<bool> ServeOne();
+  // Waits for more bytes; false once there are none.
+  Task<bool> Fill();
+  void StartReading();
+  Task<void> ReadOnce();
+  Task<bool> Write(std::string_view bytes);
+  Task<void> Refuse(int status, std::string_view text);
+  // Sees to it that a client reads its answer although it has sent more than was read.
+  Task<void> Linger();
+  // Closes the connection if that takes longer than `duration`; InfiniteDuration ends the limit.
+  void Limit(absl::Duration duration);
+  void SetWaiting(bool waiting);
+
+  const std::unique_ptr<ByteStream> stream_;
+  const boost::asio::any_io_executor strand_;
+  const HttpShared& shared_;
+  boost::asio::steady_timer limit_;
+  boost::asio::steady_timer read_done_;  // its waits end when a read does
+  std::string unread_;                   // bytes that are not yet part of a request
+  bool reading_ = false;
+  bool ended_ = false;  // the client has sent its last
+  std::function<void()> on_gone_;
+  std::atomic<int64_t> waiting_since_;  // nanoseconds since the Unix epoch
+};
+
+}  // namespace denoise

@@ -1,0 +1,50 @@
+// Listens for HTTP/1.1 and serves every connection, within limits.
+//
+// A few threads serve any number of connections: a connection is a coroutine. What a client takes
+// too long to send or to take ends its connection, and where all places are taken, the connection
+// that has asked for nothing for longest makes room. A client that opens connections and says
+// nothing therefore holds up nobody.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/connections/connection_limits.h"
+#include "server/connections/listen_address.h"
+#include "server/http/http_connection.h"
+
+namespace denoise {
+
+class HttpServer {
+ public:
+  struct Options {
+    ConnectionLimits::Limits connections;
+    HttpTimes times = {};
+    int64_t body_bytes_max = 0;  // of all requests together
+    // PEM; both or neither, which is without TLS.
+    std::string tls_certificate;
+    std::string tls_key;
+    HttpHandler handler;  // called by any of the threads
+    // May be empty; called by one thread at a time.
+    std::function<void(int connections)> on_connections = {};
+    const Clock* clock = &Clock::Real();
+  };
+
+  // InvalidArgument if certificate and key are not what they should be.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(ListeningSockets sockets,
+                                                           Options options);
+  // Returns once all requests are answered, or at `deadline`.
+  void WaitUntilAnswered(absl::Time deadline);
+
+  // Closes all connections. No handler runs afterwards.
+  ~HttpServer();
+
+ private:
+  class Impl;
+  explicit HttpServer(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace denoise

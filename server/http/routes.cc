@@ -1,0 +1,135 @@
+#include "server/http/routes.h"
+
+#include <prometheus/text_serializer.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace denoise {
+namespace {
+
+// What scripts of other origins may read of an answer.
+constexpr char kExposedHeaders[] =
+    "Grpc-Message, Grpc-Status, Grpc-Status-Details-Bin, Retry-After, "
+    "Trailer-Denoised-Request-Id, Trailer-Grpc-Retry-Pushback-Ms";
+constexpr char kPreflightSeconds[] = "600";
+
+Task<void> Say(HttpExchange& exchange, int status, std::string_view text) {
+  const HttpResponse response = PlainText(status, text);
+  co_await exchange.Send(response);
+}
+
+bool IsRead(const HttpExchange& exchange) {
+  return exchange.method() == "GET" || exchange.method() == "HEAD";
+}
+
+Task<void> MustBeRead(HttpExchange& exchange) {
+  exchange.AddHeader("Allow", "GET, HEAD");
+  return Say(exchange, 405, "only GET and HEAD are allowed here");
+}
+
+}  // namespace
+
+Task<void> HttpRoutes::Serve(HttpExchange& exchange) const {
+  const std::string_view origin = exchange.Header("Origin"), host = exchange.Header("Host");
+  const Route route = Find(exchange.path());
+  if (!options_.origins.KnowsHost(host)) {
+    co_await Say(exchange, 421,
+                 "a server that listens on loopback is not known by this name: use its address or "
+                 "localhost, or start it with --http-allow-origin http://NAME");
+  } else if (!options_.origins.Allows(origin, host)) {
+    co_await Say(exchange, 403,
+                 "pages of this origin may not use the server: start it with --http-allow-origin");
+  } else {
+    if (Origins::IsCross(origin, host)) {
+      exchange.AddHeader("Access-Control-Allow-Origin", std::string(origin));
+      exchange.AddHeader("Access-Control-Expose-Headers", kExposedHeaders);
+      exchange.AddHeader("Vary", "Origin");
+    }
+    co_await Answer(route, exchange);
+  }
+  if (options_.on_answer) options_.on_answer(NameOf(route), exchange.status());
+}
+
+HttpRoutes::Route HttpRoutes::Find(std::string_view path) const {
+  if (path == "/metrics") return Route::kMetrics;
+  if (path == "/healthz") return Route::kHealthz;
+  if (path == "/readyz") return Route::kReadyz;
+  return options_.bridge->Has(path) ? Route::kRpc : Route::kNothing;
+}
+
+std::string_view HttpRoutes::NameOf(Route route) {
+  switch (route) {
+    case Route::kMetrics:
+      return "metrics";
+    case Route::kHealthz:
+      return "healthz";
+    case Route::kReadyz:
+      return "readyz";
+    case Route::kRpc:
+      return "rpc";
+    case Route::kNothing:
+      return "none";
+  }
+  return "";
+}
+
+Task<void> HttpRoutes::Answer(Route route, HttpExchange& exchange) const {
+  if (exchange.method() == "OPTIONS") return Preflight(exchange);
+  switch (route) {
+    case Route::kMetrics:
+      return Metrics(exchange);
+    case Route::kHealthz:
+      return Alive(exchange);
+    case Route::kReadyz:
+      return Ready(exchange);
+    case Route::kRpc:
+      return Rpc(exchange);
+    case Route::kNothing:
+      break;
+  }
+  return Nothing(exchange);
+}
+
+Task<void> HttpRoutes::Metrics(HttpExchange& exchange) const {
+  if (!IsRead(exchange)) co_return co_await MustBeRead(exchange);
+  HttpResponse response;
+  response.headers = {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}};
+  response.body = prometheus::TextSerializer().Serialize(options_.registry->Collect());
+  co_await exchange.Send(response);
+}
+
+Task<void> HttpRoutes::Alive(HttpExchange& exchange) const {
+  return IsRead(exchange) ? Say(exchange, 200, "ok") : MustBeRead(exchange);
+}
+
+Task<void> HttpRoutes::Ready(HttpExchange& exchange) const {
+  if (!IsRead(exchange)) return MustBeRead(exchange);
+  return options_.is_serving() ? Say(exchange, 200, "ready")
+                               : Say(exchange, 503, "the server is shutting down");
+}
+
+Task<void> HttpRoutes::Rpc(HttpExchange& exchange) const {
+  if (exchange.method() == "POST") return options_.bridge->Serve(exchange);
+  exchange.AddHeader("Allow", "POST");
+  return Say(exchange, 405, "methods are called with POST");
+}
+
+Task<void> HttpRoutes::Nothing(HttpExchange& exchange) const {
+  return Say(exchange, 404,
+             "there is nothing here: methods are at /denoised.v1.SERVICE/METHOD, and a server "
+             "without --state has none for data sets and training");
+}
+
+Task<void> HttpRoutes::Preflight(HttpExchange& exchange) const {
+  exchange.AddHeader("Access-Control-Allow-Methods", "GET, HEAD, POST");
+  const std::string_view headers = exchange.Header("Access-Control-Request-Headers");
+  if (!headers.empty()) exchange.AddHeader("Access-Control-Allow-Headers", std::string(headers));
+  exchange.AddHeader("Access-Control-Max-Age", kPreflightSeconds);
+  HttpResponse response;
+  response.status = 204;
+  co_await exchange.Send(response);
+}
+
+}  // namespace denoise

@@ -1,0 +1,47 @@
+// Which part of the server answers an HTTP request.
+#pragma once
+
+#include <prometheus/registry.h>
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "server/http/http_exchange.h"
+#include "server/http/origins.h"
+#include "server/http/rpc_bridge.h"
+
+namespace denoise {
+
+// /metrics, /healthz, /readyz and the methods of the bridge. Thread-safe.
+class HttpRoutes {
+ public:
+  struct Options {
+    Origins origins;
+    RpcBridge* bridge;
+    std::shared_ptr<prometheus::Registry> registry;
+    std::function<bool()> is_serving;  // false once the server drains
+    // May be empty. Any thread calls it, once a request is answered.
+    std::function<void(std::string_view route, int status)> on_answer = {};
+  };
+  explicit HttpRoutes(Options options) : options_(std::move(options)) {}
+
+  Task<void> Serve(HttpExchange& exchange) const;
+
+ private:
+  enum class Route { kMetrics, kHealthz, kReadyz, kRpc, kNothing };
+  Route Find(std::string_view path) const;
+  static std::string_view NameOf(Route route);  // for metrics
+  Task<void> Answer(Route route, HttpExchange& exchange) const;
+
+  Task<void> Metrics(HttpExchange& exchange) const;
+  Task<void> Alive(HttpExchange& exchange) const;
+  Task<void> Ready(HttpExchange& exchange) const;
+  Task<void> Rpc(HttpExchange& exchange) const;
+  Task<void> Nothing(HttpExchange& exchange) const;
+  Task<void> Preflight(HttpExchange& exchange) const;
+
+  const Options options_;
+};
+
+}  // namespace denoise

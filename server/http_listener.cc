@@ -1,0 +1,64 @@
+#include "server/http_listener.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "core/base/status_macros.h"
+#include "server/connections/listen_address.h"
+#include "server/listener_options.h"
+
+namespace denoise {
+namespace {
+
+bool IsLoopback(const ListenAddress& address) {
+  return address.host == "localhost" || address.host == "::1" || address.host.starts_with("127.");
+}
+
+}  // namespace
+
+HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origins)
+    : bridge_({.channel = std::move(parts.channel),
+               .services = std::move(parts.services),
+               .message_bytes_max = flags.max_receive_bytes}),
+      routes_({.origins = std::move(origins),
+               .bridge = &bridge_,
+               .registry = parts.telemetry->registry(),
+               .is_serving = std::move(parts.is_serving),
+               .on_answer = [telemetry = parts.telemetry](std::string_view route, int status) {
+                 telemetry->HttpAnswered(route, status);
+               }}) {}
+
+absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFlags& flags,
+                                                                  Parts parts) {
+  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(flags.http));
+  ASSIGN_OR_RETURN(Origins origins, Origins::Parse(flags.http_allow_origins, IsLoopback(address)));
+  ASSIGN_OR_RETURN(ListeningSockets sockets, ListeningSockets::Open(address));
+  ASSIGN_OR_RETURN(TlsFiles tls, ReadTlsFiles(flags));
+  Telemetry* const telemetry = parts.telemetry;
+  std::unique_ptr<HttpListener> listener(
+      new HttpListener(flags, std::move(parts), std::move(origins)));
+  listener->address_ = sockets.address();
+  HttpServer::Options options;
+  options.connections = ConnectionLimitsOf(flags);
+  if (tls.certificate.empty()) {  // then a connection costs next to nothing
+    options.connections.new_per_address.burst = std::numeric_limits<double>::max();
+  }
+  options.times.block = absl::Seconds(flags.max_write_seconds);
+  options.body_bytes_max = int64_t{flags.memory_quota_mib} << 20;
+  options.tls_certificate = std::move(tls.certificate);
+  options.tls_key = std::move(tls.key);
+  options.handler = [routes = &listener->routes_](HttpExchange& exchange) {
+    return routes->Serve(exchange);
+  };
+  options.on_connections = [telemetry](int count) { telemetry->HttpConnections(count); };
+  ASSIGN_OR_RETURN(listener->server_, HttpServer::Start(std::move(sockets), std::move(options)));
+  return listener;
+}
+
+HttpListener::~HttpListener() {
+  bridge_.WaitUntilDone();
+  server_.reset();  // before what its handlers use
+}
+
+}  // namespace denoise

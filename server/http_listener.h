@@ -1,0 +1,49 @@
+// The HTTP side of the server: its listener and what it serves, put together.
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <prometheus/registry.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/http/http_server.h"
+#include "server/http/routes.h"
+#include "server/http/rpc_bridge.h"
+#include "server/server_flags.h"
+#include "server/telemetry/telemetry.h"
+
+namespace denoise {
+
+class HttpListener {
+ public:
+  struct Parts {
+    std::shared_ptr<grpc::Channel> channel;  // to the server itself
+    std::vector<std::string> services;       // by full name
+    Telemetry* telemetry;                    // outlives the listener
+    std::function<bool()> is_serving;
+  };
+
+  // InvalidArgument where it is the flags; Unavailable where the address cannot be had.
+  static absl::StatusOr<std::unique_ptr<HttpListener>> Start(const ServerFlags& flags, Parts parts);
+  // Closes all connections. gRPC's server has been shut down by then.
+  ~HttpListener();
+
+  const std::string& address() const { return address_; }  // "HOST:PORT", with the port taken
+  // Returns once all requests are answered, or at `deadline`.
+  void WaitUntilAnswered(absl::Time deadline) { server_->WaitUntilAnswered(deadline); }
+
+ private:
+  HttpListener(const ServerFlags& flags, Parts parts, Origins origins);
+
+  std::string address_;
+  RpcBridge bridge_;
+  const HttpRoutes routes_;
+  std::unique_ptr<HttpServer> server_;
+};
+
+}  // namespace denoise
