@@ -45,7 +45,7 @@ export async function* generate(
   let state: "unknown" | "accepted" | "over" = "unknown";
   try {
     for await (const message of events(connection, request, call)) {
-      state = message.event.case === "finished" ? "over" : "accepted";
+      state = isLast(message) ? "over" : "accepted";
       const event = toEvent(proto.GenerateEventSchema, message);
       if (event) yield event;
     }
@@ -74,12 +74,13 @@ function events(
 ): AsyncIterable<proto.GenerateEvent> {
   const begin = () => connection.serverStream(proto.ImageGeneration.method.generate, request, call);
   if (request.onDisconnect === proto.OnDisconnect.CANCEL) {
-    return resumable(connection, call, { begin }); // there is nothing to come back to
+    return resumable(connection, call, { begin, isLast }); // there is nothing to come back to
   }
   const name = generationName(request.requestId);
   return resumable(connection, call, {
     begin,
     resume: ({ sequence }) => watch(connection, name, sequence, call),
+    isLast,
   });
 }
 
@@ -91,6 +92,10 @@ function watch(
 ): AsyncIterable<proto.GenerateEvent> {
   const method = proto.Generations.method.watchGeneration;
   return connection.serverStream(method, { name, resumeAfter }, call);
+}
+
+function isLast({ event }: proto.GenerateEvent): boolean {
+  return event.case === "finished";
 }
 
 // Whether the server answered that it starts no generation.
@@ -126,6 +131,7 @@ export class Generations {
     const messages = resumable(this.connection, call, {
       begin: () => follow(resumeAfter === undefined ? undefined : BigInt(resumeAfter)),
       resume: ({ sequence }) => follow(sequence),
+      isLast,
     });
     for await (const message of messages) {
       const event = toEvent(proto.GenerateEventSchema, message);

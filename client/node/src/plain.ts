@@ -94,8 +94,12 @@ type EventOf<Common, Choice> = Choice extends {
   case: infer Case extends string;
   value: infer Value;
 }
-  ? Flat<Common & { type: Case } & EventDetails<Case, Value>>
+  ? Flat<WithRequired<Common & { type: Case } & EventDetails<Case, Value>>>
   : never;
+
+// The server sets these in every event that has them.
+type Always = "time" | "image" | "queueWaitMs" | "elapsedMs";
+type WithRequired<Type> = Omit<Type, Always> & Required<Pick<Type, Extract<keyof Type, Always>>>;
 
 type EventDetails<Case extends string, Value> = Value extends Empty
   ? unknown

@@ -7,6 +7,8 @@ export interface Source<Event> {
   begin: () => AsyncIterable<Event>;
   /** Opens it again after an event. Absent: a stream that has begun is not opened again. */
   resume?: (last: Event) => AsyncIterable<Event>;
+  /** Whether nothing follows this event, so that it no longer matters how the call ends. */
+  isLast?: (event: Event) => boolean;
 }
 
 /**
@@ -30,6 +32,7 @@ export async function* resumable<Event>(
       }
       return;
     } catch (error) {
+      if (last !== undefined && source.isLast?.(last)) return;
       if (last !== undefined && !source.resume) throw error;
       await retries.wait(error);
     }

@@ -43,12 +43,14 @@ test("a request that is wrong in several fields is refused with all of them", as
 });
 
 test("names that do not exist are refused with those that do, before anything is sent", async () => {
-  const options = {
+  const options: GenerateOptions = {
     ...animal,
+    // @ts-expect-error -- no such sampler
     sampler: "dpmpp_9m",
+    // @ts-expect-error -- no such spacing
     sigmaSpacing: "kerras",
-    guidanzeScale: 2,
-  } as unknown as GenerateOptions;
+    ...{ guidanzeScale: 2 },
+  };
   const unreachable = new Client({ address: "127.0.0.1:1", maxAttempts: 1 });
   const error = await failure(unreachable.generateImages(options), "INVALID_ARGUMENT");
   const described = new Map(error.violations.map(({ field, description }) => [field, description]));

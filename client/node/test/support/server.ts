@@ -10,12 +10,16 @@ export const packageRoot = path.resolve(import.meta.dirname, "../../..");
 export const repository = path.resolve(packageRoot, "../..");
 export const starterModels = path.join(repository, "deploy/models");
 
-/** A folder for one test file, removed when the process ends. */
+const temporaryFolders: string[] = [];
+
+process.once("exit", () => {
+  for (const folder of temporaryFolders) rmSync(folder, { recursive: true, force: true });
+});
+
+/** A folder that is removed when the process ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(path.join(tmpdir(), "denoised-client-"));
-  process.once("exit", () => {
-    rmSync(folder, { recursive: true, force: true });
-  });
+  temporaryFolders.push(folder);
   return folder;
 }
 
@@ -32,7 +36,7 @@ export function modelsFolder(...paths: string[]): string {
 function serverBinary(): string {
   const binary = process.env.DENOISED_BIN;
   if (!binary) throw new Error("set DENOISED_BIN to the path of the denoised binary");
-  return path.resolve(repository, binary);
+  return path.resolve(binary);
 }
 
 export class Server {
@@ -43,13 +47,15 @@ export class Server {
 
   /** Starts a server with the given flags besides --models, and waits until it is ready. */
   static async start(models: string, ...flags: string[]): Promise<Server> {
-    const fixed = ["--models", models, "--metrics", "off", "--log-level", "warn"];
+    const fixed = ["--models", models, "--metrics", "off", "--log-level", "error"];
     const listen = flags.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
     const server = spawn(serverBinary(), [...fixed, ...listen, ...flags], {
       cwd: repository,
       stdio: ["ignore", "pipe", "inherit"],
     });
-    process.once("exit", () => server.kill("SIGKILL"));
+    const kill = () => server.kill("SIGKILL");
+    process.once("exit", kill);
+    server.once("exit", () => process.off("exit", kill));
     for await (const line of createInterface(server.stdout)) {
       const address = /^listening on (.+)$/.exec(line)?.[1];
       if (address !== undefined) return new Server(address, server);
