@@ -33,7 +33,8 @@ export interface PlanOptions extends SamplerChoice {
  * A client of one server. It opens a connection with the first call, and again whenever it breaks;
  * any number of calls share it. An idle connection does not keep Node.js running.
  *
- * Every call throws DenoisedError, and nothing else.
+ * A call that fails throws a DenoisedError. What a caller's own callbacks and iterators throw is
+ * passed on.
  */
 export class Client {
   readonly generations: Generations;
@@ -55,9 +56,10 @@ export class Client {
    * `accepted` with the request as the server resolved it, at the end `finished`. Images are never
    * left out; a slow loop gets the latest frames.
    *
-   * The generation survives broken connections: the loop continues after the last event. It ends
-   * when the loop is left early, the signal is aborted or the time is up. With
-   * `onDisconnect: "detach"` it continues then; with "cancel" it ends with its connection.
+   * The generation survives broken connections: the loop continues after the last event. It is
+   * cancelled when the loop is left early, the signal is aborted or the time is up; leaving waits
+   * until the server has heard of it, for at most 2 seconds. With `onDisconnect: "detach"` it
+   * continues then; with "cancel" it ends with its connection.
    *
    * @throws DenoisedError INVALID_ARGUMENT with every wrong field; NOT_FOUND if there is no such
    * model; UNAVAILABLE if the server is full or cannot be reached; CANCELLED, also if someone else
@@ -98,7 +100,7 @@ export class Client {
     const call = new Call(options);
     const message = toMessage(proto.DiffuseRequestSchema, {
       ...request,
-      model: modelName(request.model),
+      model: request.model && modelName(request.model),
     });
     const method = proto.ImageGeneration.method.diffuse;
     const messages = resumable(this.#connection, call, {
@@ -118,7 +120,10 @@ export class Client {
    */
   async planSampler(request: PlanOptions, options?: CallOptions): Promise<SamplerPlan> {
     const { model, ...sampler } = request;
-    const message = toMessage(proto.PlanSamplerRequestSchema, { model: modelName(model), sampler });
+    const message = toMessage(proto.PlanSamplerRequestSchema, {
+      model: model && modelName(model),
+      sampler,
+    });
     const method = proto.ImageGeneration.method.planSampler;
     const plan = await this.#connection.unary(method, message, this.#connection.brief(options));
     return toPlain(proto.SamplerPlanSchema, plan);

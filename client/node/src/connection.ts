@@ -74,19 +74,13 @@ export class Connection {
     for (;;) {
       try {
         return await this.#attempt(call, async (timeoutMs) => {
-          const { signal } = call;
-          const response = await this.#transport.unary(
-            method,
-            signal,
-            timeoutMs,
-            undefined,
-            request,
-          );
+          const [transport, { signal }] = [this.#transport, call];
+          const response = await transport.unary(method, signal, timeoutMs, undefined, request);
           return response.message;
         });
       } catch (error) {
-        if (repeat === "once" && error instanceof DenoisedError && error.connectionLost)
-          throw error;
+        const mayBeDone = error instanceof DenoisedError && error.connectionLost;
+        if (repeat === "once" && mayBeDone) throw error;
         await retries.wait(error);
       }
     }
@@ -102,23 +96,23 @@ export class Connection {
     return this.stream(method, once(request), call);
   }
 
-  /** Makes one attempt at a call that streams both ways or either way. */
+  /**
+   * Makes one attempt at a call that streams requests, answers or both. What `requests` throws ends
+   * the call, and is thrown as it is.
+   */
   async *stream<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O>,
     requests: AsyncIterable<MessageInitShape<I>>,
     call: Call,
   ): AsyncGenerator<MessageShape<O>, void> {
+    const transport = this.#transport;
     const left = new AbortController();
     const signal = AbortSignal.any([left.signal, ...(call.signal ? [call.signal] : [])]);
+    const failures: Error[] = [];
+    const input = remembering(requests, failures);
     try {
       const messages = await this.#attempt(call, async (timeoutMs) => {
-        const response = await this.#transport.stream(
-          method,
-          signal,
-          timeoutMs,
-          undefined,
-          requests,
-        );
+        const response = await transport.stream(method, signal, timeoutMs, undefined, input);
         return response.message[Symbol.asyncIterator]();
       });
       for (;;) {
@@ -126,6 +120,8 @@ export class Connection {
         if (next.done) return;
         yield next.value;
       }
+    } catch (error) {
+      throw failures[0] ?? error;
     } finally {
       left.abort();
     }
@@ -167,6 +163,19 @@ function checked<Schema extends DescMessage>(
     });
   }
   return message;
+}
+
+// The transport reports what its input throws as a broken connection.
+async function* remembering<T>(
+  items: AsyncIterable<T>,
+  failures: Error[],
+): AsyncGenerator<T, void> {
+  try {
+    yield* items;
+  } catch (error) {
+    failures.push(error as Error);
+    throw error;
+  }
 }
 
 // eslint-disable-next-line @typescript-eslint/require-await -- the transport takes async iterables

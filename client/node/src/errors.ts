@@ -67,7 +67,7 @@ interface ErrorDetails {
   cause?: unknown;
 }
 
-/** Why a call failed. Every function of this package throws this and nothing else. */
+/** Why a call failed. */
 export class DenoisedError extends Error {
   override readonly name = "DenoisedError";
   /** Every wrong field of the request; empty if the request is not the problem. */
@@ -115,8 +115,6 @@ function messageOf(violations: readonly FieldViolation[]): string {
 /** What a call threw, as a DenoisedError. `address` is named where the connection failed. */
 export function toDenoisedError(thrown: unknown, address: string): DenoisedError {
   const error = ConnectError.from(thrown);
-  // A stream of requests that failed on this side.
-  if (error.cause instanceof DenoisedError) return error.cause;
   if (error.metadata.has("grpc-status")) return errorOfServer(error);
   if (isConnectionFailure(error)) return noConnection(error, address);
   return new DenoisedError(codeNames[error.code], error.rawMessage, { cause: thrown });

@@ -49,7 +49,7 @@ export async function toGenerateRequest(
   const labelOf = (label: number | string) => toLabel(label, (name) => findLabel(model, name));
   return toMessage(proto.GenerateRequestSchema, {
     ...request,
-    model: modelName(model),
+    model: model && modelName(model),
     sampler: hasAny(sampler) ? sampler : undefined,
     guidance: hasAny(guidance) ? guidance : undefined,
     frames: typeof frames === "number" ? everyStep(frames) : frames,

@@ -9,12 +9,17 @@ import {
   type MessageShape,
   ScalarType,
 } from "@bufbuild/protobuf";
-import { DurationSchema, durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  DurationSchema,
+  durationFromMs,
+  TimestampSchema,
+  timestampFromDate,
+} from "@bufbuild/protobuf/wkt";
 
 import { enumNames, enumNumber } from "./enum-names.js";
 import { DenoisedError, type FieldViolation } from "./errors.js";
 import type { Init } from "./plain.js";
-import { SamplerOptionsSchema } from "./proto.js";
+import { InputImageSchema, SamplerOptionsSchema } from "./proto.js";
 import { namesWithOrder, samplerWithOrder } from "./sampler-names.js";
 import { plainName } from "./to-plain.js";
 
@@ -53,7 +58,7 @@ class MessageBuilder {
     const plain = schema.typeName === SamplerOptionsSchema.typeName ? withSolverOrder(init) : init;
     const fields: Fields = {};
     for (const [name, value] of Object.entries(plain)) {
-      if (value !== undefined) this.set(fields, schema, name, value, path);
+      if (value !== undefined && value !== null) this.set(fields, schema, name, value, path);
     }
     return create(schema, fields);
   }
@@ -76,11 +81,12 @@ class MessageBuilder {
 
   private value(field: DescField, value: unknown, path: string): unknown {
     if (field.fieldKind === "list") {
-      const elements = value as unknown[];
-      return elements.map((element, i) => this.element(field, element, `${path}[${i}]`));
+      if (!Array.isArray(value)) return this.refuse(path, "must be an array");
+      return value.map((element, i) => this.element(field, element, `${path}[${i}]`));
     }
     if (field.fieldKind === "map") {
-      const entries = Object.entries(value as Fields);
+      if (!isObject(value)) return this.refuse(path, "must be an object");
+      const entries = Object.entries(value);
       return Object.fromEntries(
         entries.map(([key, entry]) => [key, this.element(field, entry, `${path}[${key}]`)]),
       );
@@ -105,15 +111,33 @@ class MessageBuilder {
   }
 
   private nested(schema: DescMessage, value: unknown, path: string): unknown {
-    if (value instanceof Date) return timestampFromDate(value);
-    if (schema.typeName === DurationSchema.typeName) return durationFromMs(value as number);
-    if (value instanceof Uint8Array) return { data: value };
-    return this.message(schema, value as Fields, `${path}.`);
+    if (isMessage(value, schema)) return value;
+    switch (schema.typeName) {
+      case TimestampSchema.typeName:
+        return value instanceof Date
+          ? timestampFromDate(value)
+          : this.refuse(path, "must be a Date");
+      case DurationSchema.typeName:
+        if (typeof value === "number" && Number.isFinite(value)) return durationFromMs(value);
+        return this.refuse(path, "must be a number of milliseconds");
+      case InputImageSchema.typeName:
+        if (value instanceof Uint8Array) return { data: value };
+        return this.refuse(path, "must be the bytes of a picture");
+      default:
+        if (isObject(value)) return this.message(schema, value, `${path}.`);
+        return this.refuse(path, `must be an object, with fields of ${schema.name}`);
+    }
   }
 
-  private refuse(field: string, description: string) {
+  // Stands for the value that is refused.
+  private refuse(field: string, description: string): unknown {
     this.violations.push({ field, description });
+    return undefined;
   }
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 // A name such as "dpmpp_2m" sets the order, too, unless the order is given.

@@ -78,6 +78,23 @@ test("a request that cannot be sent says why", async () => {
   assert.match(error.message, /count.*1\.5/);
 });
 
+test("values of the wrong kind, and a model that is missing, are named", async () => {
+  const options = { ...animal, timesteps: 5, size_conditioning: {}, start: "noise" };
+  const wrong = client.generateImages(options as unknown as GenerateOptions);
+  const error = await failure(wrong, "INVALID_ARGUMENT");
+  assert.deepEqual(error.violations.map(({ field }) => field).sort(), [
+    "sampler.timesteps",
+    "size_conditioning",
+    "start",
+  ]);
+  const nothing = client.generateImages({} as GenerateOptions);
+  const { violations } = await failure(nothing, "INVALID_ARGUMENT");
+  assert.deepEqual(
+    violations.map(({ field }) => field),
+    ["model"],
+  );
+});
+
 test("a model that does not exist is named", async () => {
   const error = await failure(client.models.get("unicorns"), "NOT_FOUND");
   assert.equal(error.resource?.name, "models/unicorns");
@@ -137,7 +154,7 @@ test("a full server says when to come back, and is asked again then", async () =
 
 test("a call whose time is up while it waits fails with what it waited for", async () => {
   const lost = new Client({ address: "127.0.0.1:1", maxAttempts: 1000 });
-  await failure(lost.models.list({ timeoutMs: 700 }), "UNAVAILABLE");
+  await failure(lost.models.list({ timeoutMs: 4500 }), "UNAVAILABLE");
 });
 
 test("a call that cannot be repeated safely is not repeated when its connection breaks", async () => {

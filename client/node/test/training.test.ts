@@ -172,6 +172,28 @@ test("a file that shrinks while it is uploaded ends the upload", async () => {
   assert.match(error.message, /dogs\/7\.png.*has changed/);
 });
 
+test("what a callback throws ends the upload, and is passed on", async () => {
+  const call = client.datasets.upload(picturesFolder(), {
+    name: "given-up",
+    onProgress: () => {
+      throw new RangeError("the user has left");
+    },
+  });
+  await assert.rejects(call, RangeError);
+});
+
+test("an aborted signal ends an upload", async () => {
+  const abort = new AbortController();
+  const call = client.datasets.upload(picturesFolder(), {
+    name: "aborted",
+    signal: abort.signal,
+    onProgress: () => {
+      abort.abort();
+    },
+  });
+  await failure(call, "CANCELLED");
+});
+
 test("a job trains, is watched from an event on, and its model is published and used", async () => {
   const created = await client.training.create(
     {
