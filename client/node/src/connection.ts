@@ -110,20 +110,27 @@ export class Connection {
     const signal = AbortSignal.any([left.signal, ...(call.signal ? [call.signal] : [])]);
     const failures: Error[] = [];
     const input = remembering(requests, failures);
+    let messages: AsyncIterator<MessageShape<O>> | undefined;
     try {
-      const messages = await this.#attempt(call, async (timeoutMs) => {
+      messages = await this.#attempt(call, async (timeoutMs) => {
         const response = await transport.stream(method, signal, timeoutMs, undefined, input);
         return response.message[Symbol.asyncIterator]();
       });
-      for (;;) {
-        const next = await this.#attempt(call, () => messages.next());
-        if (next.done) return;
-        yield next.value;
-      }
+      yield* this.#items(messages, call);
     } catch (error) {
       throw failures[0] ?? error;
     } finally {
       left.abort();
+      await drain(messages);
+    }
+  }
+
+  // Not a loop over the iterator itself, so that #attempt sees what it throws.
+  async *#items<T>(messages: AsyncIterator<T>, call: Call): AsyncGenerator<T, void> {
+    for (;;) {
+      const next = await this.#attempt(call, () => messages.next());
+      if (next.done) return;
+      yield next.value;
     }
   }
 
@@ -163,6 +170,16 @@ function checked<Schema extends DescMessage>(
     });
   }
   return message;
+}
+
+// Reads what is left of a call that has been aborted: the transport stops its timer, which keeps
+// Node.js running, only when its reader has heard of the end.
+async function drain(messages: AsyncIterator<unknown> | undefined): Promise<void> {
+  try {
+    while (messages && !(await messages.next()).done);
+  } catch {
+    return; // the call was aborted, as the reader knows
+  }
 }
 
 // The transport reports what its input throws as a broken connection.

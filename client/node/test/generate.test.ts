@@ -6,7 +6,8 @@ import { create } from "@bufbuild/protobuf";
 import { Client, type DenoisedError } from "../src/index.js";
 import { GenerateRequestSchema, Sampler } from "../src/proto.js";
 import { collect, eventually, failure, only } from "./support/calls.js";
-import { Server, starterModels } from "./support/server.js";
+import { run } from "./support/program.js";
+import { packageRoot, Server, starterModels } from "./support/server.js";
 
 let server: Server;
 let client: Client;
@@ -216,6 +217,19 @@ test("a timeout ends the call and cancels the generation", async () => {
   const error = await failure(call, "DEADLINE_EXCEEDED");
   assert.match(error.message, /deadline/);
   assert.match(String((await client.generations.get(requestId)).state), /cancell/);
+});
+
+test("a program ends once its loop has been left, whatever its timeout", async () => {
+  const program = `
+    import { Client } from "denoised-client";
+    const request = ${JSON.stringify(endless)};
+    for await (const event of new Client().generate(request, { timeoutMs: 3_600_000 })) {
+      if (event.type === "progress") break;
+    }
+    console.log("left");`;
+  const place = { cwd: packageRoot, env: { DENOISED_SERVER: server.address } };
+  const output = await run(process.execPath, ["--input-type=module", "--eval", program], place);
+  assert.equal(output, "left\n");
 });
 
 test("a detached generation continues after its caller has left", async () => {
