@@ -1,0 +1,40 @@
+// Streams that survive broken connections.
+import type { Call } from "./call.js";
+import type { Connection } from "./connection.js";
+
+export interface Source<Event> {
+  /** Opens the stream, and may be called again while it has brought nothing. */
+  begin: () => AsyncIterable<Event>;
+  /** Opens it again after an event. Absent: a stream that has begun is not opened again. */
+  resume?: (last: Event) => AsyncIterable<Event>;
+  /** Whether nothing follows this event, so that it no longer matters how the call ends. */
+  isLast?: (event: Event) => boolean;
+}
+
+/**
+ * Reads a stream to its end, and opens it again when it breaks. The connection's settings say how
+ * often, and for how long.
+ */
+export async function* resumable<Event>(
+  connection: Connection,
+  call: Call,
+  source: Source<Event>,
+): AsyncGenerator<Event, void> {
+  const retries = connection.retries(call);
+  let last: Event | undefined;
+  for (;;) {
+    try {
+      const stream = last === undefined ? source.begin() : source.resume?.(last);
+      for await (const event of stream ?? []) {
+        retries.onEvent();
+        last = event;
+        yield event;
+      }
+      return;
+    } catch (error) {
+      if (last !== undefined && source.isLast?.(last)) return;
+      if (last !== undefined && !source.resume) throw error;
+      await retries.wait(error);
+    }
+  }
+}
