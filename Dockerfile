@@ -15,7 +15,7 @@ FROM debian:12 AS build
 # 1 adds the CUDA libraries.
 ARG CUDA=0
 WORKDIR /src
-COPY scripts/bootstrap scripts/libtorch scripts/libtorch.lock scripts/
+COPY scripts/bootstrap scripts/libtorch scripts/libtorch.lock scripts/node scripts/node.lock scripts/wheels.py scripts/
 RUN if [ "$CUDA" = 1 ]; then scripts/bootstrap --cuda; else scripts/bootstrap; fi
 COPY . .
 RUN cmake --preset release -DDENOISE_BUILD_TESTS=OFF -DDENOISE_BUILD_BENCH=OFF \

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "server/http/static_files.h"
 
 namespace denoise {
 namespace {
@@ -56,11 +57,14 @@ HttpRoutes::Route HttpRoutes::Find(std::string_view path) const {
   if (path == "/metrics") return Route::kMetrics;
   if (path == "/healthz") return Route::kHealthz;
   if (path == "/readyz") return Route::kReadyz;
+  if (FindFile(PageFiles(), path) != nullptr) return Route::kPage;
   return options_.bridge->Has(path) ? Route::kRpc : Route::kNothing;
 }
 
 std::string_view HttpRoutes::NameOf(Route route) {
   switch (route) {
+    case Route::kPage:
+      return "page";
     case Route::kMetrics:
       return "metrics";
     case Route::kHealthz:
@@ -78,6 +82,8 @@ std::string_view HttpRoutes::NameOf(Route route) {
 Task<void> HttpRoutes::Answer(Route route, HttpExchange& exchange) const {
   if (exchange.method() == "OPTIONS") return Preflight(exchange);
   switch (route) {
+    case Route::kPage:
+      return Page(exchange);
     case Route::kMetrics:
       return Metrics(exchange);
     case Route::kHealthz:
@@ -90,6 +96,11 @@ Task<void> HttpRoutes::Answer(Route route, HttpExchange& exchange) const {
       break;
   }
   return Nothing(exchange);
+}
+
+Task<void> HttpRoutes::Page(HttpExchange& exchange) const {
+  return IsRead(exchange) ? ServeFile(exchange, *FindFile(PageFiles(), exchange.path()))
+                          : MustBeRead(exchange);
 }
 
 Task<void> HttpRoutes::Metrics(HttpExchange& exchange) const {

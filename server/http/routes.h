@@ -13,7 +13,7 @@
 
 namespace denoise {
 
-// /metrics, /healthz, /readyz and the methods of the bridge. Thread-safe.
+// The page, /metrics, /healthz, /readyz and the methods of the bridge. Thread-safe.
 class HttpRoutes {
  public:
   struct Options {
@@ -29,11 +29,12 @@ class HttpRoutes {
   Task<void> Serve(HttpExchange& exchange) const;
 
  private:
-  enum class Route { kMetrics, kHealthz, kReadyz, kRpc, kNothing };
+  enum class Route { kPage, kMetrics, kHealthz, kReadyz, kRpc, kNothing };
   Route Find(std::string_view path) const;
   static std::string_view NameOf(Route route);  // for metrics
   Task<void> Answer(Route route, HttpExchange& exchange) const;
 
+  Task<void> Page(HttpExchange& exchange) const;
   Task<void> Metrics(HttpExchange& exchange) const;
   Task<void> Alive(HttpExchange& exchange) const;
   Task<void> Ready(HttpExchange& exchange) const;

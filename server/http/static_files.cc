@@ -1,0 +1,81 @@
+#include "server/http/static_files.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "absl/strings/match.h"
+
+namespace denoise {
+namespace {
+
+constexpr char kContentSecurityPolicy[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'";
+
+bool AcceptsGzip(const HttpExchange& exchange) {
+  const std::string_view codings = exchange.Header("Accept-Encoding");
+  return absl::StrContains(absl::string_view(codings.data(), codings.size()), "gzip");
+}
+
+// The bytes are ours, so they are whole.
+std::string Unzip(std::string_view gzip) {
+  constexpr int kGzipWindow = 15 + 16;
+  z_stream stream{};
+  inflateInit2(&stream, kGzipWindow);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(gzip.data()));
+  stream.avail_in = static_cast<uInt>(gzip.size());
+  std::string bytes;
+  std::array<char, 65536> block;
+  int result = Z_OK;
+  while (result == Z_OK) {
+    stream.next_out = reinterpret_cast<Bytef*>(block.data());
+    stream.avail_out = static_cast<uInt>(block.size());
+    result = inflate(&stream, Z_NO_FLUSH);
+    bytes.append(block.data(), block.size() - stream.avail_out);
+  }
+  inflateEnd(&stream);
+  return bytes;
+}
+
+HttpResponse Answer(const HttpExchange& exchange, const StaticFile& file) {
+  const bool is_asset = file.path.starts_with("/assets/");
+  HttpResponse response;
+  response.headers = {
+      {"ETag", std::string(file.etag)},
+      {"Cache-Control", is_asset ? "public, max-age=31536000, immutable" : "no-cache"},
+      {"Vary", "Accept-Encoding"}};
+  if (exchange.Header("If-None-Match") == file.etag) {
+    response.status = 304;
+    return response;
+  }
+  response.headers.emplace_back("Content-Type", file.content_type);
+  response.headers.emplace_back("Content-Security-Policy", kContentSecurityPolicy);
+  response.headers.emplace_back("Referrer-Policy", "no-referrer");
+  if (AcceptsGzip(exchange)) {
+    response.headers.emplace_back("Content-Encoding", "gzip");
+    response.body = std::string(file.gzip);
+  } else {
+    response.body = Unzip(file.gzip);
+  }
+  return response;
+}
+
+}  // namespace
+
+const StaticFile* FindFile(const std::vector<StaticFile>& files, std::string_view path) {
+  if (path == "/") path = "/index.html";
+  const auto found = std::find_if(files.begin(), files.end(),
+                                  [&](const StaticFile& file) { return file.path == path; });
+  return found == files.end() ? nullptr : &*found;
+}
+
+Task<void> ServeFile(HttpExchange& exchange, const StaticFile& file) {
+  const HttpResponse response = Answer(exchange, file);
+  co_await exchange.Send(response);
+}
+
+}  // namespace denoise
