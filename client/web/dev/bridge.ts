@@ -1,7 +1,14 @@
 // Forwards every call that a page makes with the Connect protocol to a gRPC server. For development
 // and tests: a server that serves the page itself answers these calls without it.
 import type { DescService } from "@bufbuild/protobuf";
-import { createClient, type ConnectRouter } from "@connectrpc/connect";
+import {
+  type CallOptions,
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  createClient,
+  type HandlerContext,
+} from "@connectrpc/connect";
 import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
 import type { Connect, Plugin } from "vite";
 import { Datasets } from "../src/gen/denoised/v1/datasets_pb.ts";
@@ -11,8 +18,6 @@ import { Models } from "../src/gen/denoised/v1/models_pb.ts";
 import { Training } from "../src/gen/denoised/v1/training_pb.ts";
 
 const services: DescService[] = [Datasets, Generations, ImageGeneration, Models, Training];
-
-type Call = (input: unknown, options: { signal: AbortSignal; timeoutMs?: number }) => unknown;
 
 /** A Vite plugin that forwards calls to the gRPC server at `address`, "HOST:PORT". */
 export function bridge(address: string): Plugin {
@@ -28,18 +33,56 @@ function forwardCalls(address: string): Connect.NextHandleFunction {
   const transport = createGrpcTransport({ baseUrl: `http://${address}` });
   const routes = (router: ConnectRouter) => {
     for (const service of services) {
-      const client = createClient(service, transport) as unknown as Record<string, Call>;
+      const client = createClient(service, transport) as Record<string, unknown>;
       for (const method of service.methods) {
         const call = client[method.localName];
-        router.rpc(method, ((input: unknown, context: { signal: AbortSignal; timeoutMs(): number | undefined }) =>
-          call?.(input, { signal: context.signal, timeoutMs: context.timeoutMs() })) as never);
+        const streams =
+          method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming";
+        const forward = streams
+          ? forwardStream(call as CallStream)
+          : forwardUnary(call as CallUnary);
+        router.rpc(method, forward as never);
       }
     }
   };
   const adapter = connectNodeAdapter({ routes, grpc: false, grpcWeb: false });
   return (request, response, next) => {
     const path = request.url ?? "";
-    if (services.some((service) => path.startsWith(`/${service.typeName}/`))) adapter(request, response);
+    if (services.some((service) => path.startsWith(`/${service.typeName}/`)))
+      adapter(request, response);
     else next();
   };
+}
+
+type CallUnary = (input: unknown, options: CallOptions) => Promise<unknown>;
+type CallStream = (input: unknown, options: CallOptions) => AsyncIterable<unknown>;
+
+const forwardUnary = (call: CallUnary) => (input: unknown, context: HandlerContext) =>
+  call(input, optionsOf(context)).catch((thrown: unknown) => {
+    throw errorForPage(thrown);
+  });
+
+const forwardStream = (call: CallStream) =>
+  async function* (input: unknown, context: HandlerContext) {
+    try {
+      yield* call(input, optionsOf(context));
+    } catch (thrown) {
+      throw errorForPage(thrown);
+    }
+  };
+
+const optionsOf = (context: HandlerContext): CallOptions => ({
+  signal: context.signal,
+  timeoutMs: context.timeoutMs(),
+});
+
+// Without the headers of the gRPC answer, whose content type is not the page's. The server's own
+// errors have details; without any, the connection to it is what has failed.
+function errorForPage(thrown: unknown): ConnectError {
+  const { rawMessage, code, details } = ConnectError.from(thrown);
+  const ownCodes = [Code.Aborted, Code.Canceled, Code.Internal, Code.Unknown];
+  const connectionFailed = details.length === 0 && ownCodes.includes(code);
+  return Object.assign(new ConnectError(rawMessage, connectionFailed ? Code.Unavailable : code), {
+    details,
+  });
 }

@@ -35,7 +35,9 @@ export function MaskPainter({ url, width, height, mask, onMask }: MaskPainterPro
   const paintPart = (x: number, y: number, w: number, h: number) => {
     const context = canvas.current?.getContext("2d");
     context?.clearRect(0, 0, size.width, size.height);
-    fill(context, () => context?.fillRect(x * size.width, y * size.height, w * size.width, h * size.height));
+    fill(context, () =>
+      context?.fillRect(x * size.width, y * size.height, w * size.width, h * size.height),
+    );
     finish();
   };
   const paint = (event: PointerEvent & { currentTarget: HTMLCanvasElement }) => {
@@ -74,7 +76,11 @@ export function MaskPainter({ url, width, height, mask, onMask }: MaskPainterPro
           />
         </label>
         <label class="choice">
-          <input type="checkbox" checked={erases.value} onChange={() => (erases.value = !erases.value)} />
+          <input
+            type="checkbox"
+            checked={erases.value}
+            onChange={() => (erases.value = !erases.value)}
+          />
           <span>Erase</span>
         </label>
       </div>

@@ -46,7 +46,8 @@ export function MoreOptions() {
         aria-label="Add an option"
         value=""
         onChange={(event) => {
-          if (event.currentTarget.value !== "") added.value = [...added.value, event.currentTarget.value];
+          if (event.currentTarget.value !== "")
+            added.value = [...added.value, event.currentTarget.value];
         }}
       >
         <option value="">Add an option…</option>
@@ -81,7 +82,8 @@ function OptionRow({ path, onRemove }: { path: string; onRemove: () => void }) {
 
 function OptionControl({ control, field }: { control: Control; field: DescField | undefined }) {
   const words = field && wordsOf(field);
-  if (words === undefined) return <input {...control} type="text" autoComplete="off" placeholder={formOf(field)} />;
+  if (words === undefined)
+    return <input {...control} type="text" autoComplete="off" placeholder={formOf(field)} />;
   return (
     <select {...control}>
       <option value="">default</option>

@@ -34,11 +34,10 @@ export function NoiseCurve() {
     if (element === null) return;
     return effect(() => {
       const known = levels.value;
-      void theme.value; // a canvas does not follow the style sheet
-      if (known === undefined) return;
-      return plot(element, known, () => step.value);
+      const colour = coloursOf(element);
+      return known && plot(element, known, () => step.value, colour);
     });
-  }, [step]);
+  }, [step, theme.value]); // a canvas does not follow the style sheet by itself
   return (
     <figure class="curve">
       <div ref={place} class="plot" role="img" aria-label={summary(levels.value)} />
@@ -51,19 +50,29 @@ export function NoiseCurve() {
 
 function summary(known: readonly Level[] | undefined): string {
   if (known === undefined) return "The noise curve: not known yet";
-  return `Noise falls from ${noiseShare(known[0]!).toFixed(2)} to ${noiseShare(known.at(-1)!).toFixed(2)} in ${known.length - 1} steps`;
+  const [first = 0, last = first] = [known[0], known.at(-1)].map(
+    (level) => level && noiseShare(level),
+  );
+  return `Noise falls from ${first.toFixed(2)} to ${last.toFixed(2)} in ${known.length - 1} steps`;
 }
 
 function Legend({ step }: { step: number | undefined }) {
   const known = levels.value;
-  if (known === undefined) return <>{planProblem.value ? "No curve: the sampler’s settings are invalid" : "Asking for the plan…"}</>;
   const at = step ?? 0;
-  const level = known[at]!;
+  const level = known?.[at];
+  if (level === undefined)
+    return (
+      <>
+        {planProblem.value
+          ? "No curve: the sampler’s settings are invalid"
+          : "Asking for the plan…"}
+      </>
+    );
   const logSnr = 2 * Math.log(level.alpha / level.sigma);
   return (
     <>
       <span>
-        step {at} of {known.length - 1}
+        step {at} of {(known?.length ?? 1) - 1}
       </span>
       <span>
         t <b>{level.timestep === undefined ? "–" : Number(level.timestep.toFixed(2))}</b>
@@ -81,10 +90,21 @@ function Legend({ step }: { step: number | undefined }) {
   );
 }
 
-/** Draws the curve into `element` and keeps the mark at `step`. Returns what takes it away. */
-function plot(element: HTMLElement, known: readonly Level[], step: () => number | undefined) {
+type Colour = (name: string) => string;
+
+/** Looks up the colours of the theme. */
+function coloursOf(element: HTMLElement): Colour {
   const style = getComputedStyle(element);
-  const colour = (name: string) => style.getPropertyValue(name).trim();
+  return (name) => style.getPropertyValue(name).trim();
+}
+
+/** Draws the curve into `element` and keeps the mark at `step`. Returns what takes it away. */
+function plot(
+  element: HTMLElement,
+  known: readonly Level[],
+  step: () => number | undefined,
+  colour: Colour,
+): () => void {
   const chart = new uPlot(
     {
       width: Math.max(100, element.clientWidth),
@@ -93,13 +113,15 @@ function plot(element: HTMLElement, known: readonly Level[], step: () => number 
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
       scales: { x: { time: false, range: [0, known.length - 1] }, y: { range: [0, 1.02] } },
       axes: [
-        axis(colour, { values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")) }),
+        axis(colour, {
+          values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")),
+        }),
         axis(colour, { splits: [0, 0.5, 1], size: 34 }),
       ],
       series: [
         {},
-        { label: "signal", stroke: colour("--signal"), width: 2, points: { show: known.length < 60, size: 4 } },
-        { label: "noise", stroke: colour("--noise"), width: 2, points: { show: known.length < 60, size: 4 } },
+        line("signal", colour("--signal"), known.length),
+        line("noise", colour("--noise"), known.length),
       ],
       hooks: { draw: [(self) => drawMark(self, step(), colour("--ink"))] },
     },
@@ -127,7 +149,19 @@ function plot(element: HTMLElement, known: readonly Level[], step: () => number 
   };
 }
 
-function axis(colour: (name: string) => string, other: uPlot.Axis): uPlot.Axis {
+const mostPoints = 60;
+
+function line(label: string, colour: string, points: number): uPlot.Series {
+  return {
+    label,
+    stroke: colour,
+    fill: `${colour}14`, // nearly transparent
+    width: 2,
+    points: { show: points < mostPoints, size: 4 },
+  };
+}
+
+function axis(colour: Colour, other: uPlot.Axis): uPlot.Axis {
   const line = { stroke: colour("--line"), width: 1 };
   return {
     stroke: colour("--muted"),

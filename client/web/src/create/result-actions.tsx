@@ -1,5 +1,11 @@
 // What one can do with the picture that is shown.
-import { imageIndex, run, shownMoment, shownPredicted, shownResult } from "../generation/current.ts";
+import {
+  imageIndex,
+  run,
+  shownMoment,
+  shownPredicted,
+  shownResult,
+} from "../generation/current.ts";
 import { shortName } from "../models/catalog.ts";
 import { startFromPicture } from "./start-fields.tsx";
 

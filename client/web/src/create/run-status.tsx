@@ -71,13 +71,20 @@ function description(shown: Run): string {
     shortName(accepted.model),
     accepted.count === 1 ? "" : `${accepted.count} images`,
     `seed ${accepted.seed}`,
-    `${accepted.steps} steps`,
+    stepsText(shown),
     accepted.evaluations === accepted.steps ? "" : `${accepted.evaluations} evaluations`,
     elapsed ? `${(Number(elapsed.seconds) + elapsed.nanos / 1e9).toFixed(1)} s` : "",
     dropped > 0 ? `${dropped} frames not shown: they came faster than this page reads` : "",
   ]
     .filter((part) => part !== "")
     .join(" · ");
+}
+
+function stepsText(shown: Run): string {
+  const steps = shown.accepted.value?.steps ?? 0;
+  const progress = shown.progress.value;
+  if (shown.ended || progress === undefined) return `${steps} steps`;
+  return `${progress.stepsDone} of ${progress.stepsTotal} steps`;
 }
 
 function ProgressBar({ of }: { of: Run }) {
@@ -120,7 +127,9 @@ function Notices({ of }: { of: Run }) {
       )}
       {of.state.value === "gone" && (
         <Notice kind="info" title="The server does not have this generation any more">
-          <p>Results are kept for a while, and not across a restart. The settings make them again.</p>
+          <p>
+            Results are kept for a while, and not across a restart. The settings make them again.
+          </p>
           <button type="button" onClick={generate}>
             Generate again
           </button>

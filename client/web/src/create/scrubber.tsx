@@ -13,17 +13,24 @@ function showPosition(position: number) {
 export function Scrubber() {
   const playing = useSignal(false);
   const count = moments.value.length;
-  const position = shownStep.value === undefined ? count : moments.value.indexOf(shownMoment.value!);
+  const position =
+    shownStep.value === undefined
+      ? count
+      : moments.value.findIndex((moment) => moment === shownMoment.value);
   useEffect(() => {
     if (!playing.value) return;
     const timer = setInterval(() => {
-      const next = (shownStep.peek() === undefined ? 0 : moments.peek().findIndex((m) => m.step === shownStep.peek())) + 1;
+      const next =
+        (shownStep.peek() === undefined
+          ? 0
+          : moments.peek().findIndex((m) => m.step === shownStep.peek())) + 1;
       showPosition(next);
       if (next >= moments.peek().length) playing.value = false;
     }, 1000 / playFramesPerSecond);
     return () => clearInterval(timer);
   }, [playing.value]);
-  const last = run.value?.state.value === "succeeded" ? "finished" : "latest";
+  const last =
+    count === 0 ? "no step" : run.value?.state.value === "succeeded" ? "finished" : "latest";
   return (
     <div class="scrubber">
       <button
@@ -52,7 +59,9 @@ export function Scrubber() {
           showPosition(Number(event.currentTarget.value));
         }}
       />
-      <output class="number">{position === count ? last : `step ${shownMoment.value?.step ?? 0}`}</output>
+      <output class="number">
+        {position === count ? last : `step ${shownMoment.value?.step ?? 0}`}
+      </output>
     </div>
   );
 }

@@ -1,10 +1,11 @@
 // The form: the fields of the request that the chosen model can use.
+import { useEffect, useRef } from "preact/hooks";
 import type { Model } from "../gen/denoised/v1/models_pb.ts";
 import { Model_State } from "../gen/denoised/v1/models_pb.ts";
 import { SamplerSchema } from "../gen/denoised/v1/sampler_pb.ts";
 import { generate, generateWithAnotherSeed, randomSeed } from "../generation/current.ts";
 import { models, shortName } from "../models/catalog.ts";
-import { setField } from "../request/draft.ts";
+import { serverViolations, setField } from "../request/draft.ts";
 import { enumWordOf, enumWords } from "../request/fields.ts";
 import { Field, otherViolations } from "../ui/field.tsx";
 import { Notice } from "../ui/notice.tsx";
@@ -14,8 +15,17 @@ import { MoreOptions } from "./more-options.tsx";
 import { StartFields } from "./start-fields.tsx";
 
 export function Settings({ model }: { model: Model | undefined }) {
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    // On a small screen the wrong field may be out of sight.
+    if (serverViolations.value.length === 0) return;
+    const wrong = form.current?.querySelector<HTMLElement>("[aria-invalid], .violation");
+    wrong?.scrollIntoView({ block: "center" });
+    wrong?.focus({ preventScroll: true });
+  }, [serverViolations.value.length > 0]);
   return (
     <form
+      ref={form}
       class="form"
       noValidate
       onSubmit={(event) => {
@@ -74,7 +84,12 @@ function WhatToMake({ model }: { model: Model }) {
       {model.sizeMultiple > 0 && (
         <div class="row">
           <NumberField path="width" label="Width" absent={model.width} step={model.sizeMultiple} />
-          <NumberField path="height" label="Height" absent={model.height} step={model.sizeMultiple} />
+          <NumberField
+            path="height"
+            label="Height"
+            absent={model.height}
+            step={model.sizeMultiple}
+          />
         </div>
       )}
     </>
@@ -98,7 +113,12 @@ function HowToSample({ model }: { model: Model }) {
             </select>
           )}
         </Field>
-        <NumberField path="sampler.steps" label="Steps" absent={model.defaultSampler?.steps ?? 20} step={1} />
+        <NumberField
+          path="sampler.steps"
+          label="Steps"
+          absent={model.defaultSampler?.steps ?? 20}
+          step={1}
+        />
       </div>
       <div class="row">
         {model.supportsGuidance && (
@@ -128,7 +148,13 @@ export function NumberField({ path, label, absent, step }: NumberFieldProps) {
   return (
     <Field path={path} label={label}>
       {(control) => (
-        <input {...control} type="number" inputMode="decimal" step={step} placeholder={String(absent)} />
+        <input
+          {...control}
+          type="number"
+          inputMode="decimal"
+          step={step}
+          placeholder={String(absent)}
+        />
       )}
     </Field>
   );
@@ -139,7 +165,13 @@ function SeedField() {
     <Field path="seed" label="Seed" class="wide">
       {(control) => (
         <div class="joined">
-          <input {...control} type="text" inputMode="numeric" autoComplete="off" placeholder="random" />
+          <input
+            {...control}
+            type="text"
+            inputMode="numeric"
+            autoComplete="off"
+            placeholder="random"
+          />
           <button type="button" title="Another seed" onClick={() => setField("seed", randomSeed())}>
             <span class="hidden">Another seed</span>
             <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">

@@ -1,6 +1,8 @@
 // The picture while it appears: the noisy image and the predicted one, their place on the noise curve,
 // and the way back through every step.
 import { signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { selectedModel } from "../models/catalog.ts";
 import {
   imageIndex,
@@ -29,8 +31,14 @@ export function Stage() {
   const accepted = run.value?.accepted.value;
   const width = accepted?.width ?? selectedModel.value?.width ?? 32;
   const height = accepted?.height ?? selectedModel.value?.height ?? 32;
+  const stage = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // On a small screen the button that starts a generation is far below.
+    if (run.value) stage.current?.scrollIntoView({ block: "start" });
+  }, [run.value]);
   return (
     <section
+      ref={stage}
       class="stage"
       aria-label="The picture"
       data-run={run.value?.name}
@@ -89,8 +97,18 @@ function Pair() {
   const { noisy, predicted, finished } = useShown();
   return (
     <div class="panes" data-layout="pair">
-      <Pane kind="noise" name={<NoisyName />} side={noisy} />
-      <Pane kind="signal" name={finished ? "finished" : <PredictedName />} side={predicted} />
+      <Pane
+        kind="noise"
+        name={<NoisyName />}
+        purpose="Here you see what the network is given: less noise after every step."
+        side={noisy}
+      />
+      <Pane
+        kind="signal"
+        name={finished ? "finished" : <PredictedName />}
+        purpose="And here the image that it expects to come out, from the first step on."
+        side={predicted}
+      />
     </div>
   );
 }
@@ -106,12 +124,21 @@ const PredictedName = () => (
   </>
 );
 
-function Pane({ kind, name, side }: { kind: string; name: preact.ComponentChildren; side: Side }) {
+interface PaneProps {
+  kind: "noise" | "signal";
+  name: ComponentChildren;
+  /** What will be seen here. */
+  purpose: string;
+  side: Side;
+}
+
+function Pane({ kind, name, purpose, side }: PaneProps) {
   return (
     <figure class={`pane ${kind}`} data-empty={side.blob === undefined}>
       <div class="frame-space">
         <div class="frame">
-          <Picture blob={side.blob} label={side.label} width={1} height={1} />
+          <Picture blob={side.blob} label={side.label} />
+          {run.value === undefined && <p class="pane-purpose">{purpose}</p>}
         </div>
       </div>
       <figcaption>
@@ -129,9 +156,9 @@ function Wipe() {
       <figure class="pane" data-empty={predicted.blob === undefined}>
         <div class="frame-space">
           <div class="frame">
-            <Picture blob={predicted.blob} label={predicted.label} width={1} height={1} />
+            <Picture blob={predicted.blob} label={predicted.label} />
             <div class="wiped">
-              <Picture blob={noisy.blob} label={noisy.label} width={1} height={1} />
+              <Picture blob={noisy.blob} label={noisy.label} />
             </div>
             <input
               class="wipe-handle"

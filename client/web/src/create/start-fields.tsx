@@ -28,7 +28,9 @@ export async function startFromPicture(blob: Blob): Promise<void> {
 
 const removePicture = () =>
   setFields({
-    ...Object.fromEntries([startPicture, strength, inpaintingPicture, mask].map((path) => [path, ""])),
+    ...Object.fromEntries(
+      [startPicture, strength, inpaintingPicture, mask].map((path) => [path, ""]),
+    ),
     "inpainting.jump_length": "",
     "inpainting.resamples": "",
   });
@@ -37,7 +39,10 @@ export function StartFields({ model }: { model: Model }) {
   const { settings } = address.value;
   const id = settings[inpaintingPicture] ?? settings[startPicture];
   return (
-    <FieldGroup path={settings[inpaintingPicture] ? "inpainting" : "start.image"} label="Start from a picture">
+    <FieldGroup
+      path={settings[inpaintingPicture] ? "inpainting" : "start.image"}
+      label="Start from a picture"
+    >
       {id === undefined ? <DropZone /> : <PictureSettings id={id} model={model} />}
     </FieldGroup>
   );
@@ -49,7 +54,7 @@ function DropZone() {
   const use = (file: Blob | undefined) => {
     if (file === undefined) return;
     problem.value = "";
-    startFromPicture(file).catch((error: unknown) => (problem.value = String((error as Error).message)));
+    startFromPicture(file).catch((error: unknown) => (problem.value = (error as Error).message));
   };
   return (
     <>
@@ -151,7 +156,12 @@ function StrengthField() {
 function WholeOrPart({ id, inpaints }: { id: string; inpaints: boolean }) {
   const change = () =>
     inpaints
-      ? setFields({ [inpaintingPicture]: "", [mask]: "", [startPicture]: id, [strength]: usualStrength })
+      ? setFields({
+          [inpaintingPicture]: "",
+          [mask]: "",
+          [startPicture]: id,
+          [strength]: usualStrength,
+        })
       : setFields({ [inpaintingPicture]: id, [startPicture]: "", [strength]: "" });
   return (
     <div class="choices">

@@ -7,7 +7,12 @@ export function Tiles() {
   const count = shown?.accepted.value?.count ?? 1;
   if (shown === undefined || count === 1) return null;
   return (
-    <div class="tiles" role="group" aria-label="Images of this generation" data-revision={shown.album.revision.value}>
+    <div
+      class="tiles"
+      role="group"
+      aria-label="Images of this generation"
+      data-revision={shown.album.revision.value}
+    >
       {Array.from({ length: count }, (_, index) => (
         <button
           key={index}
@@ -16,7 +21,7 @@ export function Tiles() {
           aria-pressed={index === imageIndex.value}
           onClick={() => (imageIndex.value = index)}
         >
-          <Picture blob={latest(index)} label={`Image ${index + 1}`} width={1} height={1} />
+          <Picture blob={latest(index)} label={`Image ${index + 1}`} />
         </button>
       ))}
     </div>

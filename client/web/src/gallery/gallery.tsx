@@ -55,7 +55,15 @@ function moveFocus(event: KeyboardEvent, strip: HTMLUListElement | null): void {
   tiles[Math.max(0, Math.min(next, tiles.length - 1))]?.focus();
 }
 
-function Tile({ generation, shown, tabIndex }: { generation: Generation; shown: boolean; tabIndex: number }) {
+function Tile({
+  generation,
+  shown,
+  tabIndex,
+}: {
+  generation: Generation;
+  shown: boolean;
+  tabIndex: number;
+}) {
   const item = useRef<HTMLLIElement>(null);
   const succeeded = generation.state === Generation_State.SUCCEEDED;
   useEffect(() => {
@@ -70,11 +78,11 @@ function Tile({ generation, shown, tabIndex }: { generation: Generation; shown: 
         class="recent"
         data-state={Generation_State[generation.state].toLowerCase()}
         aria-current={shown ? "true" : undefined}
-        aria-label={describe(generation)}
         title={describe(generation)}
         tabIndex={tabIndex}
         onClick={() => watch(generation)}
       >
+        <span class="hidden">{describe(generation)}</span>
         {thumbnail ? <img src={thumbnail} alt="" /> : <Badge generation={generation} />}
         {count > 1 && <span class="times">×{count}</span>}
       </button>

@@ -36,7 +36,7 @@ export async function followRecent(): Promise<never> {
   effect(() => {
     if (shown.value > pageSize) refreshRecent();
   });
-  for (let failures = 0; ; ) {
+  for (let failures = 0; ;) {
     if (!document.hidden) failures = (await update()) ? 0 : failures + 1;
     await sleep(pauseMs(failures), wake.signal);
     wake = new AbortController();

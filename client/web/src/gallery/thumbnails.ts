@@ -42,7 +42,9 @@ async function fetchThumbnail(generation: Generation): Promise<void> {
   const leaving = new AbortController();
   try {
     const request = { name: generation.name, resumeAfter: beforeImages(generation) };
-    for await (const { event } of generations.watchGeneration(request, { signal: leaving.signal })) {
+    for await (const { event } of generations.watchGeneration(request, {
+      signal: leaving.signal,
+    })) {
       if (event.case !== "image" || event.value.image === undefined) continue;
       const url = URL.createObjectURL(await shrink(blobOf(event.value.image)));
       thumbnails.value = new Map(thumbnails.peek()).set(generation.name, url);

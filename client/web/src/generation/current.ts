@@ -12,7 +12,7 @@ import {
 import { models, selectedModel } from "../models/catalog.ts";
 import { address, go } from "../request/address.ts";
 import { draft, makeDraft, pictureIds, serverViolations, setFields } from "../request/draft.ts";
-import { fieldAt, type Settings, settingsOf } from "../request/fields.ts";
+import { fieldAt, isImplicit, type Settings, settingsOf } from "../request/fields.ts";
 import { findPicture, randomText } from "../request/pictures.ts";
 import { rememberStarted, settingsOfStarted } from "../request/started.ts";
 import type { Moment } from "./album.ts";
@@ -28,7 +28,9 @@ export const shownStep = signal<number | undefined>(undefined);
 /** What was seen of the shown image, step by step. */
 export const moments = computed(() => {
   const album = run.value?.album;
-  return album === undefined || album.revision.value < 0 ? [] : [...album.moments(imageIndex.value)];
+  return album === undefined || album.revision.value < 0
+    ? []
+    : [...album.moments(imageIndex.value)];
 });
 
 /** The moment that is shown. Undefined: no frame has come yet. */
@@ -46,7 +48,8 @@ function latestMoment(kind: "xt" | "x0"): Moment | undefined {
 /** The finished image, unless an earlier step is shown. */
 export const shownResult = computed(() => {
   const album = run.value?.album;
-  if (album === undefined || album.revision.value < 0 || shownStep.value !== undefined) return undefined;
+  if (album === undefined || album.revision.value < 0 || shownStep.value !== undefined)
+    return undefined;
   return album.result(imageIndex.value);
 });
 
@@ -86,7 +89,9 @@ export function watch({ name, accepted }: Generation): void {
 function settingsOfAccepted(accepted: Accepted): Settings {
   const settings: Record<string, string> = {};
   for (const [path, text] of Object.entries(settingsOf(reflect(AcceptedSchema, accepted)))) {
-    if (fieldAt(GenerateRequestSchema, path) && !path.startsWith("frames.")) settings[path] = text;
+    const field = fieldAt(GenerateRequestSchema, path);
+    const isAbsent = text === "" || (text === "0" && field && isImplicit(field));
+    if (field && !isAbsent && !path.startsWith("frames.")) settings[path] = text;
   }
   const [only, ...others] = accepted.classWeights;
   if (only && others.length === 0) {
@@ -119,7 +124,8 @@ async function requestAgain(generation: string): Promise<GenerateRequest | undef
   const settings = settingsOfStarted(generation);
   if (settings === undefined) return undefined;
   await Promise.all(pictureIds(settings).map(findPicture));
-  const model = models.peek()?.find(({ name }) => name === settings["model"]) ?? selectedModel.peek();
+  const model =
+    models.peek()?.find(({ name }) => name === settings["model"]) ?? selectedModel.peek();
   const { request, violations } = makeDraft(settings, model);
   return violations.length > 0 ? undefined : Object.assign(request, { requestId: generation });
 }

@@ -12,7 +12,7 @@ import type {
 } from "../gen/denoised/v1/image_generation_pb.ts";
 import { generations, imageGeneration } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
-import { backoffMs, sleep } from "../rpc/retry.ts";
+import { backoffMs, isAborted, sleep } from "../rpc/retry.ts";
 import { Album } from "./album.ts";
 
 export type RunState =
@@ -94,7 +94,7 @@ export class Run {
   }
 
   async #follow(): Promise<void> {
-    for (let attempt = 0; !this.#leaving.signal.aborted; attempt++) {
+    for (let attempt = 0; !isAborted(this.#leaving.signal); attempt++) {
       try {
         for await (const event of this.#events()) {
           attempt = 0;
@@ -103,7 +103,7 @@ export class Run {
         this.waiting.value = undefined;
         return;
       } catch (thrown) {
-        if (this.#leaving.signal.aborted || this.finished.peek()) return;
+        if (isAborted(this.#leaving.signal) || this.finished.peek()) return;
         const problem = problemOf(thrown);
         if (!(await this.#canTryAgain(problem))) return;
         await sleep(problem.retryAfterMs ?? backoffMs(attempt), this.#leaving.signal);
@@ -114,7 +114,10 @@ export class Run {
   #events(): AsyncIterable<GenerateEvent> {
     const { signal } = this.#leaving;
     if (this.#request) return imageGeneration.generate(this.#request, { signal });
-    return generations.watchGeneration({ name: this.name, resumeAfter: this.#lastSequence }, { signal });
+    return generations.watchGeneration(
+      { name: this.name, resumeAfter: this.#lastSequence },
+      { signal },
+    );
   }
 
   async #canTryAgain(problem: Problem): Promise<boolean> {
@@ -148,8 +151,8 @@ export class Run {
     try {
       const { state } = await generations.getGeneration({ name: this.name });
       return state === Generation_State.CANCELLED || state === Generation_State.CANCELLING;
-    } catch {
-      return true;
+    } catch (thrown) {
+      return !problemOf(thrown).connectionLost;
     }
   }
 

@@ -31,7 +31,10 @@ export function ModelCard({ model }: { model: Model }) {
         <p class="state">{stateWords[model.state]}</p>
       </header>
       {model.error !== "" && (
-        <Notice kind="error" title={failed ? "It does not load" : "Its newer version does not load"}>
+        <Notice
+          kind="error"
+          title={failed ? "It does not load" : "Its newer version does not load"}
+        >
           {model.error}
         </Notice>
       )}
@@ -100,7 +103,8 @@ function Classes({ model }: { model: Model }) {
 }
 
 function Adapters({ adapters }: { adapters: Adapter[] }) {
-  if (adapters.length === 0) return <p class="explanation">Takes adapters; none that fits is here.</p>;
+  if (adapters.length === 0)
+    return <p class="explanation">Takes adapters; none that fits is here.</p>;
   return (
     <ul class="chips" aria-label="Adapters">
       {adapters.map(({ name, rank, error }) => (

@@ -1,6 +1,6 @@
 import { useEffect } from "preact/hooks";
 import { problemOf } from "../rpc/problem.ts";
-import { backoffMs, sleep } from "../rpc/retry.ts";
+import { backoffMs, isAborted, sleep } from "../rpc/retry.ts";
 import { Notice } from "../ui/notice.tsx";
 import { catalogProblem, loadCatalog, models, watchModels } from "./catalog.ts";
 import { managingRefused, ModelCard } from "./model-card.tsx";
@@ -21,8 +21,8 @@ export function ModelsView() {
       </p>
       {managingRefused.value && (
         <Notice kind="info" title="Callers may not load and unload models on this server">
-          Start it with <code>denoised --manage-models</code> to allow it. Requests load what they need
-          by themselves.
+          Start it with <code>denoised --manage-models</code> to allow it. Requests load what they
+          need by themselves.
         </Notice>
       )}
       <Cards />
@@ -31,14 +31,14 @@ export function ModelsView() {
 }
 
 async function follow(signal: AbortSignal): Promise<void> {
-  for (let attempt = 0; !signal.aborted; attempt++) {
+  for (let attempt = 0; !isAborted(signal); attempt++) {
     try {
       await watchModels(signal);
     } catch (thrown) {
-      if (!signal.aborted) catalogProblem.value = problemOf(thrown);
+      if (!isAborted(signal)) catalogProblem.value = problemOf(thrown);
     }
     await sleep(backoffMs(attempt), signal);
-    if (!signal.aborted) await loadCatalog();
+    if (!isAborted(signal)) await loadCatalog();
   }
 }
 

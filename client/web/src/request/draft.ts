@@ -62,8 +62,10 @@ export const draft = computed<Draft>(() => makeDraft(address.value.settings, sel
 export function makeDraft(settings: Settings, model: Model | undefined): Draft {
   const request = create(GenerateRequestSchema, { onDisconnect: OnDisconnect.DETACH });
   const known = pictures.value;
-  const violations = fill(reflect(GenerateRequestSchema, request), settings, (id) =>
-    known.has(id) ? known.get(id)?.bytes : new Uint8Array(), // not looked up yet
+  const violations = fill(
+    reflect(GenerateRequestSchema, request),
+    settings,
+    (id) => (known.has(id) ? known.get(id)?.bytes : new Uint8Array()), // not looked up yet
   );
   if (model) {
     request.model = model.name;

@@ -1,6 +1,7 @@
 // The fields of a request by their path, as text. A path is what the server calls a field when it is
 // wrong ("sampler.steps", "adapters[0].scale"), so that the address bar, the form and the errors
 // share one set of names.
+import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { reflect, type ReflectList, type ReflectMessage } from "@bufbuild/protobuf/reflect";
 import type { Violation } from "../rpc/problem.ts";
@@ -13,7 +14,9 @@ export type BytesOf = (text: string) => Uint8Array | undefined;
 
 /** The words of an enum, without the value that means "unspecified": "ddpm", "dpmpp_2m". */
 export function enumWords(desc: DescEnum): string[] {
-  return desc.values.filter((value) => value.number !== 0).map((value) => enumWord(value.localName));
+  return desc.values
+    .filter((value) => value.number !== 0)
+    .map((value) => enumWord(value.localName));
 }
 
 /** "ddpm" of the number 1. Empty for 0 and for numbers that this page does not know. */
@@ -66,7 +69,7 @@ function setPath(
   if (field === undefined) return `is not a field of ${message.desc.name}`;
   if (rest.length === 0) return setValue(message, field, text, bytesOf);
   if (field.fieldKind === "message") {
-    const child = message.get(field) as ReflectMessage;
+    const child = message.get(field);
     const problem = setPath(child, rest, text, bytesOf);
     message.set(field, child);
     return problem;
@@ -83,7 +86,7 @@ function setPath(
 function setValue(message: ReflectMessage, field: DescField, text: string, bytesOf: BytesOf) {
   try {
     if (field.fieldKind === "list" && field.listKind !== "message") {
-      const list = message.get(field) as ReflectList;
+      const list = message.get(field);
       for (const item of text.split(",")) list.add(valueOf(field, item.trim(), bytesOf));
     } else {
       message.set(field, valueOf(field, text, bytesOf));
@@ -144,22 +147,28 @@ function number(text: string): number {
   return value;
 }
 
-/** The reverse of `fill`: every set field but bytes, as text. */
+/** The reverse of `fill`: every field but bytes that has a value, zero included, as text. */
 export function settingsOf(message: ReflectMessage, prefix = ""): Settings {
   const settings: Record<string, string> = {};
   for (const field of message.fields) {
-    if (message.isSet(field)) Object.assign(settings, settingsOfField(message, field, prefix + field.name));
+    if (message.isSet(field) || isImplicit(field))
+      Object.assign(settings, settingsOfField(message, field, prefix + field.name));
   }
   return settings;
 }
 
+/** A field of which nobody can tell whether it is absent or zero. */
+export const isImplicit = (field: DescField) =>
+  field.fieldKind === "scalar" && field.presence === FeatureSet_FieldPresence.IMPLICIT;
+
 function settingsOfField(message: ReflectMessage, field: DescField, path: string): Settings {
   switch (field.fieldKind) {
     case "message":
-      return settingsOf(message.get(field) as ReflectMessage, `${path}.`);
+      return settingsOf(message.get(field), `${path}.`);
     case "list": {
-      const items = [...(message.get(field) as ReflectList)];
-      if (field.listKind !== "message") return { [path]: items.map((item) => textOf(field, item)).join(",") };
+      const items = [...message.get(field)];
+      if (field.listKind !== "message")
+        return { [path]: items.map((item) => textOf(field, item)).join(",") };
       return Object.assign(
         {},
         ...items.map((item, i) => settingsOf(item as ReflectMessage, `${path}[${i}].`)),

@@ -64,7 +64,8 @@ export async function pictureOfFile(file: Blob): Promise<Blob> {
 export function encode(canvas: HTMLCanvasElement, type: string): Promise<Blob> {
   return new Promise((resolve, reject) =>
     canvas.toBlob(
-      (blob) => (blob ? resolve(blob) : reject(new Error("The browser could not encode the picture."))),
+      (blob) =>
+        blob ? resolve(blob) : reject(new Error("The browser could not encode the picture.")),
       type,
       0.95,
     ),
@@ -74,7 +75,10 @@ export function encode(canvas: HTMLCanvasElement, type: string): Promise<Blob> {
 /** Lower-case letters and digits. */
 export function randomText(length: number): string {
   const letters = "abcdefghijklmnopqrstuvwxyz234567";
-  return Array.from(crypto.getRandomValues(new Uint8Array(length)), (byte) => letters[byte % 32]).join("");
+  return Array.from(
+    crypto.getRandomValues(new Uint8Array(length)),
+    (byte) => letters[byte % 32],
+  ).join("");
 }
 
 function openStore(): Promise<IDBDatabase> {

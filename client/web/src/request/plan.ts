@@ -7,7 +7,7 @@ import type { SamplerPlan } from "../gen/denoised/v1/sampler_plan_pb.ts";
 import { selectedModel } from "../models/catalog.ts";
 import { imageGeneration } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
-import { sleep } from "../rpc/retry.ts";
+import { isAborted, sleep } from "../rpc/retry.ts";
 import { address } from "./address.ts";
 import { fill, type Settings } from "./fields.ts";
 
@@ -40,14 +40,15 @@ function levelsOf(plan: SamplerPlan): Level[] {
 
 async function ask(model: string, settings: Settings, signal: AbortSignal): Promise<void> {
   await sleep(typingPauseMs, signal);
-  if (signal.aborted) return;
+  if (isAborted(signal)) return;
   const request = create(PlanSamplerRequestSchema, { model });
-  if (fill(reflect(PlanSamplerRequestSchema, request), settings, () => undefined).length > 0) return;
+  if (fill(reflect(PlanSamplerRequestSchema, request), settings, () => undefined).length > 0)
+    return;
   try {
     levels.value = levelsOf(await imageGeneration.planSampler(request, { signal }));
     planProblem.value = undefined;
   } catch (thrown) {
-    if (signal.aborted) return;
+    if (isAborted(signal)) return;
     planProblem.value = problemOf(thrown);
     levels.value = undefined;
   }

@@ -50,7 +50,9 @@ export function problemOf(thrown: unknown): Problem {
     retryAfterMs === undefined &&
     (error.cause !== undefined || error.code === Code.Unavailable);
   return {
-    title: connectionLost ? "The server cannot be reached" : (titles[error.code] ?? "The server failed"),
+    title: connectionLost
+      ? "The server cannot be reached"
+      : (titles[error.code] ?? "The server failed"),
     message: connectionLost
       ? "Check that it runs and that this device reaches it. The page tries again by itself."
       : error.rawMessage,

@@ -5,6 +5,9 @@ export function backoffMs(attempt: number): number {
   return Math.min(4000, 500 * 2 ** attempt);
 }
 
+/** A look at `signal.aborted` that a compiler does not take for constant across an await. */
+export const isAborted = (signal: AbortSignal): boolean => signal.aborted;
+
 /** Resolves after `ms`, or as soon as `signal` aborts. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

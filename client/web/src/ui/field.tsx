@@ -73,12 +73,21 @@ export function Field({ path, label, hint, children, ...props }: FieldProps) {
 }
 
 /** A setting of several controls, such as a choice of many. */
-export function FieldGroup({ path, label, hint, children }: Omit<FieldProps, "children"> & { children: ComponentChildren }) {
+export function FieldGroup({
+  path,
+  label,
+  hint,
+  children,
+}: Omit<FieldProps, "children"> & { children: ComponentChildren }) {
   const id = useId();
   useShownPath(path);
   const problems = violations.value.filter(({ field }) => covers(path, field));
   return (
-    <fieldset class="field" data-field={path} aria-describedby={problems.length > 0 ? id : undefined}>
+    <fieldset
+      class="field"
+      data-field={path}
+      aria-describedby={problems.length > 0 ? id : undefined}
+    >
       <legend>
         {label}
         {hint !== undefined && <span class="hint">{hint}</span>}
@@ -105,7 +114,9 @@ function Problems({ id, path, problems }: { id: string; path: string; problems: 
     <p class="violation" id={id} role="alert">
       {problems
         .map(({ field, description }) =>
-          field === path ? description : `${field.slice(path.length).replace(/^\./, "")}: ${description}`,
+          field === path
+            ? description
+            : `${field.slice(path.length).replace(/^\./, "")}: ${description}`,
         )
         .join("; ")}
     </p>

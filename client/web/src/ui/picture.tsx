@@ -1,23 +1,21 @@
 // A picture on a canvas, which shows one frame until the next one is ready: no flicker between them.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 interface PictureProps {
   blob: Blob | undefined;
   label: string;
-  /** Before the first picture. */
-  width: number;
-  height: number;
 }
 
-export function Picture({ blob, label, width, height }: PictureProps) {
+export function Picture({ blob, label }: PictureProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const painter = useRef<Painter>(undefined);
-  useEffect(() => {
+  // Before anybody sees the new label: the picture is busy until it shows what the label says.
+  useLayoutEffect(() => {
     if (canvas.current === null) return;
     painter.current ??= new Painter(canvas.current);
     painter.current.paint(blob);
   }, [blob]);
-  return <canvas ref={canvas} role="img" aria-label={label} width={width} height={height} />;
+  return <canvas ref={canvas} role="img" aria-label={label} width={1} height={1} />;
 }
 
 class Painter {
@@ -32,6 +30,7 @@ class Painter {
   /** Shows the picture as soon as it is decoded, unless a later one comes first. */
   paint(blob: Blob | undefined): void {
     this.#next = blob;
+    this.#canvas.ariaBusy = "true";
     if (blob === undefined) this.#clear();
     else if (!this.#painting) void this.#paintLatest();
   }
@@ -54,9 +53,11 @@ class Painter {
     this.#canvas.height = bitmap.height;
     this.#canvas.getContext("2d")?.drawImage(bitmap, 0, 0);
     bitmap.close();
+    this.#canvas.ariaBusy = String(this.#next !== undefined);
   }
 
   #clear(): void {
     this.#canvas.getContext("2d")?.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    this.#canvas.ariaBusy = String(this.#next !== undefined);
   }
 }

@@ -2,17 +2,24 @@
 // the built files, with the policy that the server's own page has.
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { preview, type PreviewServer } from "vite";
 import { bridge } from "../../dev/bridge.ts";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
 const repository = join(web, "../..");
 const program = process.env["DENOISED_BIN"] ?? join(repository, "build/release/bin/denoised");
+if (!existsSync(program))
+  throw new Error(
+    `${program} does not exist: build the server, or name another one in DENOISED_BIN`,
+  );
 const servesHttp = execFileSync(program, ["--help"], { encoding: "utf8" }).includes("--http ");
 
 const contentSecurityPolicy =
@@ -53,6 +60,11 @@ export class Denoised {
   get url(): string {
     if (servesHttp) return `http://${this.#http}`;
     return this.#page?.resolvedUrls?.local[0]?.replace(/\/$/, "") ?? "";
+  }
+
+  /** A client of a service, over gRPC. */
+  client<Service extends DescService>(service: Service): Client<Service> {
+    return createClient(service, createGrpcTransport({ baseUrl: `http://${this.#listen}` }));
   }
 
   /** Starts the server, at its address of before if it has had one. */
