@@ -2,7 +2,7 @@
 // can be reached.
 import { effect, signal } from "@preact/signals";
 import { type Generation, Generation_State } from "../gen/denoised/v1/generations_pb.ts";
-import { loadCatalog } from "../models/catalog.ts";
+import { loadCatalog, models } from "../models/catalog.ts";
 import { generations as service } from "../rpc/clients.ts";
 import { problemOf } from "../rpc/problem.ts";
 import { backoffMs, sleep } from "../rpc/retry.ts";
@@ -54,7 +54,8 @@ async function update(): Promise<boolean> {
     const page = await service.listGenerations({ pageSize: shown.peek() });
     recent.value = page.generations;
     moreToShow.value = page.nextPageToken !== "";
-    if (!online.peek()) void loadCatalog(); // it may be another server now
+    // It may be another server now, or one that has just started and still looks for its models.
+    if (!online.peek() || !models.peek()?.length) void loadCatalog();
     online.value = true;
     return true;
   } catch (thrown) {

@@ -46,7 +46,8 @@ export class Denoised {
 
   private constructor({ models = [classModel], args = [] }: Options) {
     for (const model of models) symlinkSync(model, join(this.#folder, basename(model)));
-    this.#args = ["--models", this.#folder, "--metrics", "off", "--threads", "1", ...args];
+    const metrics = servesHttp ? [] : ["--metrics", "off"];
+    this.#args = ["--models", this.#folder, ...metrics, "--threads", "1", ...args];
   }
 
   static async start(options: Options = {}): Promise<Denoised> {
@@ -76,12 +77,14 @@ export class Denoised {
     this.#process = child;
     let log = "";
     child.stderr.on("data", (chunk: Buffer) => (log += chunk.toString()));
-    for await (const line of createInterface(child.stdout)) {
-      this.#listen = /^listening on (.+)$/.exec(line)?.[1] ?? this.#listen;
-      this.#http = /^http on (.+)$/.exec(line)?.[1] ?? this.#http;
-      if (!this.#listen.endsWith(":0") && (!servesHttp || !this.#http.endsWith(":0"))) return;
-    }
-    throw new Error(`${program} has ended before it was ready:\n${log}`);
+    const addresses = await announcedAddresses(
+      child,
+      servesHttp ? ["listening", "http"] : ["listening"],
+    );
+    if (addresses === undefined)
+      throw new Error(`${program} has ended before it was ready:\n${log}`);
+    this.#listen = addresses.get("listening") ?? this.#listen;
+    this.#http = addresses.get("http") ?? this.#http;
   }
 
   /** Ends the server as a crash does. */
@@ -111,4 +114,21 @@ export class Denoised {
       },
     });
   }
+}
+
+/** Reads lines such as "listening on HOST:PORT" until all of `words` have come. Undefined: it ended. */
+function announcedAddresses(
+  child: ChildProcess,
+  words: string[],
+): Promise<Map<string, string> | undefined> {
+  const addresses = new Map<string, string>();
+  return new Promise((resolve) => {
+    child.once("exit", () => resolve(undefined));
+    if (child.stdout === null) return;
+    createInterface(child.stdout).on("line", (line) => {
+      const [, word = "", address = ""] = /^(\w+) on (.+)$/.exec(line) ?? [];
+      addresses.set(word, address);
+      if (words.every((wanted) => addresses.has(wanted))) resolve(addresses);
+    });
+  });
 }
