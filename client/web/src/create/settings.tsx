@@ -5,7 +5,7 @@ import { Model_State } from "../gen/denoised/v1/models_pb.ts";
 import { SamplerSchema } from "../gen/denoised/v1/sampler_pb.ts";
 import { generate, generateWithAnotherSeed, randomSeed } from "../generation/current.ts";
 import { models, shortName } from "../models/catalog.ts";
-import { serverViolations, setField } from "../request/draft.ts";
+import { refusals, setField } from "../request/draft.ts";
 import { enumWordOf, enumWords } from "../request/fields.ts";
 import { Field, otherViolations } from "../ui/field.tsx";
 import { Notice } from "../ui/notice.tsx";
@@ -18,11 +18,11 @@ export function Settings({ model }: { model: Model | undefined }) {
   const form = useRef<HTMLFormElement>(null);
   useEffect(() => {
     // On a small screen the wrong field may be out of sight.
-    if (serverViolations.value.length === 0) return;
+    if (refusals.value === 0) return;
     const wrong = form.current?.querySelector<HTMLElement>("[aria-invalid], .violation");
     wrong?.scrollIntoView({ block: "center" });
     wrong?.focus({ preventScroll: true });
-  }, [serverViolations.value.length > 0]);
+  }, [refusals.value]);
   return (
     <form
       ref={form}

@@ -22,8 +22,17 @@ export const ownFields = ["request_id", "on_disconnect", "frames.encoding", "ima
 const keptFrames = 256;
 const defaultSteps = 20;
 
-/** What the server has found wrong with the request that was sent last. */
-export const serverViolations = signal<readonly Violation[]>([]);
+/** What was wrong with the request that was to be sent last, and has not been corrected since. */
+export const refusedViolations = signal<readonly Violation[]>([]);
+
+/** How often a request was refused because of its fields. */
+export const refusals = signal(0);
+
+/** Shows what is wrong with the request that was to be sent. */
+export function refuse(violations: readonly Violation[]): void {
+  refusedViolations.value = violations;
+  if (violations.length > 0) refusals.value++;
+}
 
 /** Sets one field. An empty text takes it out. */
 export function setField(path: string, text: string): void {
@@ -35,7 +44,7 @@ export function setFields(change: Settings): void {
   const next = Object.fromEntries(
     Object.entries({ ...settings, ...change }).filter(([, text]) => text !== ""),
   );
-  serverViolations.value = serverViolations.peek().filter(({ field }) => !(field in change));
+  refusedViolations.value = refusedViolations.peek().filter(({ field }) => !(field in change));
   // The settings describe another image now. Back leads to the one that is shown.
   go({ settings: next, generation: "" }, { replace: generation === "" });
 }

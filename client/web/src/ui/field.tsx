@@ -3,7 +3,7 @@ import { computed, signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useId } from "preact/hooks";
 import { address } from "../request/address.ts";
-import { draft, serverViolations, setField } from "../request/draft.ts";
+import { draft, refusedViolations, setField } from "../request/draft.ts";
 import { planProblem } from "../request/plan.ts";
 import type { Violation } from "../rpc/problem.ts";
 
@@ -12,7 +12,7 @@ const violations = computed<readonly Violation[]>(() => {
   const byField = new Map<string, Violation>();
   const all = [
     ...(planProblem.value?.violations ?? []),
-    ...serverViolations.value,
+    ...refusedViolations.value,
     ...draft.value.violations,
   ];
   for (const violation of all) byField.set(violation.field, violation);
