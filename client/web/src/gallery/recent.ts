@@ -1,0 +1,65 @@
+// The generations that the server knows, newest first. Asking for them also tells whether the server
+// can be reached.
+import { effect, signal } from "@preact/signals";
+import { type Generation, Generation_State } from "../gen/denoised/v1/generations_pb.ts";
+import { loadCatalog, models } from "../models/catalog.ts";
+import { generations as service } from "../rpc/clients.ts";
+import { problemOf } from "../rpc/problem.ts";
+import { backoffMs, sleep } from "../rpc/retry.ts";
+
+/** Undefined until the server has answered. */
+export const recent = signal<readonly Generation[] | undefined>(undefined);
+export const moreToShow = signal(false);
+/** Whether the server answered when it was last asked. */
+export const online = signal(true);
+
+const pageSize = 60;
+const shown = signal(pageSize);
+const idleMs = 5000;
+const busyMs = 1000;
+let wake = new AbortController();
+
+export const isOver = ({ state }: Generation) => state >= Generation_State.SUCCEEDED;
+
+/** Asks the server now instead of at the next turn. */
+export function refreshRecent(): void {
+  wake.abort();
+}
+
+export function showMore(): void {
+  if (moreToShow.peek()) shown.value = Math.min(1000, shown.peek() + pageSize);
+}
+
+/** Asks again and again, while somebody looks at the page. Never returns. */
+export async function followRecent(): Promise<never> {
+  document.addEventListener("visibilitychange", refreshRecent);
+  effect(() => {
+    if (shown.value > pageSize) refreshRecent();
+  });
+  for (let failures = 0; ;) {
+    if (!document.hidden) failures = (await update()) ? 0 : failures + 1;
+    await sleep(pauseMs(failures), wake.signal);
+    wake = new AbortController();
+  }
+}
+
+function pauseMs(failures: number): number {
+  if (document.hidden) return 3_600_000;
+  if (failures > 0) return backoffMs(failures - 1);
+  return recent.peek()?.every(isOver) ? idleMs : busyMs;
+}
+
+async function update(): Promise<boolean> {
+  try {
+    const page = await service.listGenerations({ pageSize: shown.peek() });
+    recent.value = page.generations;
+    moreToShow.value = page.nextPageToken !== "";
+    // It may be another server now, or one that has just started and still looks for its models.
+    if (!online.peek() || !models.peek()?.length) void loadCatalog();
+    online.value = true;
+    return true;
+  } catch (thrown) {
+    online.value = !problemOf(thrown).connectionLost;
+    return false;
+  }
+}

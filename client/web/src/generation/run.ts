@@ -1,0 +1,204 @@
+// A generation that this page follows: starts it or joins it, takes its events, and comes back to it
+// when the connection breaks or the server restarts.
+import { Code } from "@connectrpc/connect";
+import { signal } from "@preact/signals";
+import { Generation_State } from "../gen/denoised/v1/generations_pb.ts";
+import type {
+  Accepted,
+  Finished,
+  GenerateEvent,
+  GenerateRequest,
+  Progress,
+} from "../gen/denoised/v1/image_generation_pb.ts";
+import { generations, imageGeneration } from "../rpc/clients.ts";
+import { type Problem, problemOf } from "../rpc/problem.ts";
+import { backoffMs, isAborted, sleep } from "../rpc/retry.ts";
+import { Album } from "./album.ts";
+
+export type RunState =
+  | "starting" // asked for; the server has not answered yet
+  | "queued"
+  | "running"
+  | "cancelling"
+  | "succeeded"
+  | "cancelled"
+  | "failed"
+  | "gone"; // the server does not have it, or has it no longer
+
+/** Finds what started a generation. Undefined: this browser does not know. */
+export type FindRequest = () => Promise<GenerateRequest | undefined>;
+
+export class Run {
+  readonly state = signal<RunState>("starting");
+  readonly accepted = signal<Accepted | undefined>(undefined);
+  readonly queuePosition = signal<number | undefined>(undefined);
+  readonly progress = signal<Progress | undefined>(undefined);
+  readonly finished = signal<Finished | undefined>(undefined);
+  /** Why it failed, or is gone. */
+  readonly problem = signal<Problem | undefined>(undefined);
+  /** What the page waits for before it tries again. Undefined: it is connected. */
+  readonly waiting = signal<Problem | undefined>(undefined);
+  /** The server has restarted and makes the same images again. */
+  readonly startedAgain = signal(false);
+  readonly album = new Album();
+
+  #lastSequence: bigint | undefined;
+  // What to start. Undefined: the generation exists, and is watched.
+  #request: GenerateRequest | undefined;
+  readonly #findRequest: FindRequest;
+  readonly #leaving = new AbortController();
+
+  private constructor(
+    /** "generations/{generation}". */
+    readonly name: string,
+    request: GenerateRequest | undefined,
+    findRequest: FindRequest,
+  ) {
+    this.#request = request;
+    this.#findRequest = findRequest;
+    void this.#follow();
+  }
+
+  /** Starts the generation that `request.requestId` names. */
+  static start(request: GenerateRequest): Run {
+    return new Run(`generations/${request.requestId}`, request, () => Promise.resolve(request));
+  }
+
+  /** Watches a generation. If the server forgets it meanwhile, `findRequest` starts it again. */
+  static join(name: string, findRequest: FindRequest): Run {
+    return new Run(name, undefined, findRequest);
+  }
+
+  get ended(): boolean {
+    return ["succeeded", "cancelled", "failed", "gone"].includes(this.state.value);
+  }
+
+  /** Ends the generation, for everybody who watches it. */
+  async cancel(): Promise<void> {
+    const before = this.state.peek();
+    this.state.value = "cancelling";
+    try {
+      await generations.cancelGeneration({ name: this.name });
+    } catch (thrown) {
+      const problem = problemOf(thrown);
+      // One that has ended meanwhile tells its own end.
+      if (problem.code === Code.FailedPrecondition || this.ended) return;
+      this.state.value = before;
+      this.problem.value = problem;
+    }
+  }
+
+  /** Stops following. The generation itself continues. */
+  leave(): void {
+    this.#leaving.abort();
+  }
+
+  async #follow(): Promise<void> {
+    for (let attempt = 0; !isAborted(this.#leaving.signal); attempt++) {
+      try {
+        for await (const event of this.#events()) {
+          attempt = 0;
+          this.#take(event);
+        }
+        this.waiting.value = undefined;
+        return;
+      } catch (thrown) {
+        if (isAborted(this.#leaving.signal) || this.finished.peek()) return;
+        const problem = problemOf(thrown);
+        if (!(await this.#canTryAgain(problem))) return;
+        await sleep(problem.retryAfterMs ?? backoffMs(attempt), this.#leaving.signal);
+      }
+    }
+  }
+
+  #events(): AsyncIterable<GenerateEvent> {
+    const { signal } = this.#leaving;
+    if (this.#request) return imageGeneration.generate(this.#request, { signal });
+    return generations.watchGeneration(
+      { name: this.name, resumeAfter: this.#lastSequence },
+      { signal },
+    );
+  }
+
+  async #canTryAgain(problem: Problem): Promise<boolean> {
+    if (problem.connectionLost || problem.retryAfterMs !== undefined) {
+      this.waiting.value = problem;
+      return true;
+    }
+    this.waiting.value = undefined;
+    if (problem.code === Code.NotFound && this.#lastSequence !== undefined) {
+      if (await this.#startAgain()) return true;
+    }
+    if (problem.code === Code.Canceled && !(await this.#isCancelled())) return true;
+    this.#end(problem);
+    return false;
+  }
+
+  // Its state is lost with the server, but the same request makes the same images.
+  async #startAgain(): Promise<boolean> {
+    this.#request = await this.#findRequest();
+    if (this.#request === undefined) return false;
+    this.#lastSequence = undefined;
+    this.startedAgain.value = true;
+    this.progress.value = undefined;
+    this.album.clear();
+    this.state.value = "starting";
+    return true;
+  }
+
+  // A stream is also cancelled when its reader was too slow, a laptop that slept for example.
+  async #isCancelled(): Promise<boolean> {
+    try {
+      const { state } = await generations.getGeneration({ name: this.name });
+      return state === Generation_State.CANCELLED || state === Generation_State.CANCELLING;
+    } catch (thrown) {
+      return !problemOf(thrown).connectionLost;
+    }
+  }
+
+  #end(problem: Problem): void {
+    if (problem.code === Code.Canceled) {
+      this.state.value = "cancelled";
+      return;
+    }
+    this.problem.value = problem;
+    this.state.value = problem.code === Code.NotFound && !this.#request ? "gone" : "failed";
+  }
+
+  #take({ sequence, event }: GenerateEvent): void {
+    this.#lastSequence = sequence;
+    this.#request = undefined;
+    this.waiting.value = undefined;
+    switch (event.case) {
+      case "accepted":
+        this.accepted.value = event.value;
+        this.#advance("queued");
+        break;
+      case "queued":
+        this.queuePosition.value = event.value.position;
+        break;
+      case "started":
+        this.#advance("running");
+        break;
+      case "progress":
+        this.progress.value = event.value;
+        break;
+      case "frame":
+        this.album.addFrame(event.value);
+        break;
+      case "image":
+        this.album.addResult(event.value);
+        break;
+      case "finished":
+        this.finished.value = event.value;
+        this.state.value = "succeeded";
+        break;
+      default:
+        break; // a kind of event that this page does not know yet
+    }
+  }
+
+  #advance(state: RunState): void {
+    if (this.state.peek() !== "cancelling") this.state.value = state;
+  }
+}

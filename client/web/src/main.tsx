@@ -1,0 +1,21 @@
+import { render } from "preact";
+import { followRecent } from "./gallery/recent.ts";
+import { followAddress } from "./generation/current.ts";
+import { loadCatalog } from "./models/catalog.ts";
+import { followPlan } from "./request/plan.ts";
+import { App } from "./shell/app.tsx";
+import { applyTheme } from "./shell/theme.ts";
+import "./style/base.css";
+import "./style/controls.css";
+import "./style/shell.css";
+import "./style/create.css";
+import "./style/gallery.css";
+import "./style/models.css";
+
+applyTheme();
+void loadCatalog();
+void followRecent();
+followPlan();
+followAddress();
+const root = document.getElementById("app");
+if (root) render(<App />, root);

@@ -1,0 +1,12 @@
+// The services of the server that the page came from, with the Connect protocol in binary.
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-web";
+import { Generations } from "../gen/denoised/v1/generations_pb.ts";
+import { ImageGeneration } from "../gen/denoised/v1/image_generation_pb.ts";
+import { Models } from "../gen/denoised/v1/models_pb.ts";
+
+const transport = createConnectTransport({ baseUrl: location.origin, useBinaryFormat: true });
+
+export const imageGeneration = createClient(ImageGeneration, transport);
+export const generations = createClient(Generations, transport);
+export const models = createClient(Models, transport);
