@@ -12,7 +12,7 @@ except denoised.Unavailable as error:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -166,11 +166,11 @@ _CLASSES = {error_class.code: error_class for error_class in Error.__subclasses_
 
 def from_rpc_error(rpc_error: grpc.RpcError, address: str) -> Error:
     """The error behind a failed call to `address`, of either kind of channel."""
-    assert isinstance(rpc_error, grpc.Call)  # every error that a channel raises is a call, too
-    code = rpc_error.code()
+    call = cast("grpc.Call", rpc_error)  # what channels raise has the methods of a call, too
+    code = call.code()
     error_class = _CLASSES.get(code, Error)
-    text = rpc_error.details() or ""
-    status = _status(rpc_error)
+    text = call.details() or ""
+    status = _status(call)
     if status is None:
         return error_class(_message_without_details(code, text, address), code=code)
     info = _find(status, error_details_pb2.ErrorInfo())
