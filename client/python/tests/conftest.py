@@ -7,14 +7,21 @@ from typing import Any
 import pytest
 from proxy import Proxy
 from server import PIPELINES, STARTER_MODEL, Server, link_models
-from surfaces import SURFACES, Surface
+from surfaces import LOOP, SURFACES, Surface
 
 import denoised
 
-#: Which files of a test session a test may find.
 Connect = Callable[..., Surface]
 StartServer = Callable[..., Server]
 StartProxy = Callable[..., Proxy]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loop() -> Iterator[None]:
+    yield
+    LOOP.run_until_complete(LOOP.shutdown_asyncgens())
+    LOOP.run_until_complete(LOOP.shutdown_default_executor())
+    LOOP.close()
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def _forward(source: socket.socket, sink: socket.socket, most: int | None) -> No
     forwarded = 0
     with contextlib.suppress(OSError):
         while most is None or forwarded < most:
-            data = source.recv(4096)
+            data = source.recv(4096 if most is None else min(4096, most - forwarded))
             if not data:
                 break
             sink.sendall(data)

@@ -40,7 +40,9 @@ class Server:
         # A server that cannot start ends, and with it the line.
         line = self._process.stdout.readline()
         listening = re.fullmatch(r"listening on (\S+)\n", line)
-        assert listening, f"the server did not start: {self._log.read_text()}"
+        if not listening:
+            self.kill()
+            raise AssertionError(f"the server did not start: {self._log.read_text()}")
         self.address = listening[1]
 
     def stop(self) -> None:

@@ -37,29 +37,34 @@ class BlockingSurface:
         self._client.close()
 
 
+#: One for all tests: gRPC has one poller for all event loops, and tells it of closed ones, too.
+LOOP = asyncio.new_event_loop()
+
+
 class AsyncSurface:
     def __init__(self, address: str, **options: Any) -> None:
-        self._loop = asyncio.new_event_loop()
         self._client = denoised.AsyncClient(address, **options)
+        self._streams: list[denoised.AsyncStream[Any]] = []
 
     def call(self, use: Callable[[Any], Any]) -> Any:
-        return self._loop.run_until_complete(use(self._client))
+        return LOOP.run_until_complete(use(self._client))
 
     def events(self, use: Callable[[Any], Any]) -> Iterator[Any]:
         stream = use(self._client)
+        self._streams.append(stream)
         try:
             while True:
                 try:
-                    yield self._loop.run_until_complete(anext(stream))
+                    yield LOOP.run_until_complete(anext(stream))
                 except StopAsyncIteration:
                     return
         finally:
-            self._loop.run_until_complete(stream.aclose())
+            LOOP.run_until_complete(stream.aclose())
 
     def close(self) -> None:
-        self._loop.run_until_complete(self._client.close())
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        for stream in self._streams:
+            LOOP.run_until_complete(stream.aclose())
+        LOOP.run_until_complete(self._client.close())
 
 
 SURFACES: dict[str, Callable[..., Surface]] = {

@@ -12,7 +12,7 @@ from server import PIPELINES
 from surfaces import Surface
 
 import denoised
-from denoised.v1.sampler_pb2 import SamplerOptions
+from denoised.v1.sampler_pb2 import Sampler, SamplerOptions
 
 PEOPLE: dict[str, Any] = {"model": "emoji-32", "class_label": "people"}
 FEW_STEPS: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": 4}
@@ -63,14 +63,11 @@ def test_images_come_as_bytes_pixels_and_pil(surface: Surface) -> None:
 
 
 def test_raw_samples_are_arrays_and_the_same_pictures(surface: Surface) -> None:
-    raw, png = (
-        surface.call(
-            lambda client, encoding=encoding: client.generate_images(
-                **PEOPLE, **FEW_STEPS, seed=5, image_encoding=encoding
-            )
-        )[0]
-        for encoding in ("raw_float32", "png")
-    )
+    options: dict[str, Any] = {**PEOPLE, **FEW_STEPS, "seed": 5}
+    raw = surface.call(
+        lambda client: client.generate_images(**options, image_encoding="raw_float32")
+    )[0]
+    png = surface.call(lambda client: client.generate_images(**options))[0]
     assert raw.numpy().dtype == np.float32
     assert raw.numpy().shape == (3, 32, 32)
     assert raw.pil.tobytes() == png.pil.tobytes()
@@ -145,20 +142,30 @@ def test_a_guidance_scale_of_zero_is_sent(client: denoised.Client) -> None:
     assert accepted.evaluations == 1
 
 
-@pytest.mark.parametrize("name", denoised.SAMPLERS)
+SINGLESTEP = {"dpm_solver_2s", "dpm_solver_3s", "dpmpp_2s", "dpmpp_3s", "dpmpp_2s_sde"}
+
+
+@pytest.mark.parametrize("name", [name for name in denoised.SAMPLERS if name != "consistency"])
 def test_every_sampler_has_the_name_that_denoise_gives_it(
     client: denoised.Client, name: str
 ) -> None:
-    # Some samplers do not suit the model. Then the server says so by the same name.
-    try:
-        plan = client.plan("emoji-32", sampler=name, steps=4)
-    except denoised.InvalidRequest as error:
-        assert error.violations[0].field.startswith("sampler")
-    else:
-        order = [int(part[0]) for part in name.split("_") if part[0].isdigit()]
-        assert plan.sampler.sampler != 0
-        assert len(plan.evaluations) >= 4
-        assert not order or plan.sampler.solver_order == order[0]
+    plan = client.plan("emoji-32", sampler=name, steps=4)
+    kind = Sampler.Name(plan.sampler.sampler).removeprefix("SAMPLER_").lower()
+    # "dpmpp_2m_sde" is order 2 of "dpmpp_sde", and "dpmpp_2s" of "dpmpp_singlestep".
+    parts = [part for part in name.split("_") if not part[0].isdigit()]
+    assert [part for part in kind.split("_") if part != "singlestep"] == [
+        part for part in parts if part != "singlestep"
+    ]
+    order = [int(part[0]) for part in name.split("_") if part[0].isdigit()]
+    assert not order or plan.sampler.solver_order == order[0]
+    assert ("singlestep" in kind) == ("singlestep" in name or name in SINGLESTEP)
+
+
+def test_a_sampler_that_does_not_suit_the_model_is_refused_by_its_name(
+    client: denoised.Client,
+) -> None:
+    with pytest.raises(denoised.InvalidRequest, match="consistency is not for this model"):
+        client.plan("emoji-32", sampler="consistency")
 
 
 PICTURE = PIPELINES / "sd15-like" / "images" / "image-32x32.png"

@@ -43,15 +43,21 @@ class Stream(Iterator[Event], Generic[Event]):
 
     def __init__(self, events: AsyncStream[Event]) -> None:
         self._events = events
+        self._is_open = False
 
     def __next__(self) -> Event:
+        self._is_open = True
         try:
             return run(self._events.__anext__())
-        except StopAsyncIteration:
-            raise StopIteration from None
+        except BaseException as error:
+            self._is_open = False
+            if isinstance(error, StopAsyncIteration):
+                raise StopIteration from None
+            raise
 
     def close(self) -> None:
         """Ends the call. What that means for a generation is said at `generate`."""
+        self._is_open = False
         run(self._events.aclose())
 
     def __enter__(self) -> Stream[Event]:
@@ -66,8 +72,10 @@ class Stream(Iterator[Event], Generic[Event]):
         self.close()
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.close()
+        # The garbage collector may come here on a thread that holds a lock of gRPC, where a call
+        # would never end.
+        if self._is_open and not sys.is_finalizing():
+            threading.Thread(target=self.close).start()
 
 
 class Surface(Generic[A]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -64,14 +65,17 @@ class AsyncDatasets:
             Aborted: somebody else is uploading a data set of this name.
             ResourceExhausted: a quota or the disk is full.
         """
-        upload = await self._connection.offload(lambda: open_upload(source))
         request = UploadDatasetRequest()
         header = request.header
         header.name = dataset_name(name or upload_name(source))
         set_field(request, "header.format", format)
-        header.total_bytes = upload.total_bytes
-        header.sha256 = await self._connection.offload(upload.sha256)
-        return await self._send(header, upload, progress or _ignore, Deadline(timeout))
+        deadline = Deadline(timeout)
+        with contextlib.closing(
+            await self._connection.offload(lambda: open_upload(source))
+        ) as upload:
+            header.total_bytes = upload.total_bytes
+            header.sha256 = await self._connection.offload(upload.sha256)
+            return await self._send(header, upload, progress or _ignore, deadline)
 
     async def list(self, *, timeout: float | None = None) -> builtins.list[Dataset]:
         """The data sets by name, without their contact sheets."""
@@ -123,10 +127,10 @@ class AsyncDatasets:
                 )
             except errors.Unavailable as error:
                 interrupted = error
-            except errors.Aborted:
+            except (errors.Aborted, errors.FailedPrecondition):
                 if interrupted is None:
                     raise
-                # The server has not noticed yet that the previous call has broken.
+                # The server only notices now that the previous call has broken.
             await self._connection.wait(attempts, interrupted)
 
     async def _find(self, name: str) -> Dataset:

@@ -49,8 +49,13 @@ class Upload:
 
     def __init__(self, parts: Sequence[bytes | _FilePart], spool: IO[bytes] | None = None) -> None:
         self._parts = parts
-        self._spool = spool  # a temporary file, which is removed with this object
+        self._spool = spool
         self.total_bytes = sum(_size(part) for part in parts)
+
+    def close(self) -> None:
+        """Removes the temporary file that holds the bytes, if there is one."""
+        if self._spool:
+            self._spool.close()
 
     def chunks(self, offset: int) -> Iterator[bytes]:
         """The bytes from `offset` on, in chunks of one size. Raises as reading files does."""
