@@ -1,0 +1,82 @@
+"""Generations that this client starts."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import AsyncGenerator
+
+from denoised import _rpcs, errors
+from denoised._connection import Connection
+from denoised._conversion import generation_event
+from denoised._generations import after
+from denoised._names import generation_name
+from denoised.events import GenerationEvent
+from denoised.v1.generations_pb2 import CancelGenerationRequest
+from denoised.v1.image_generation_pb2 import (
+    ON_DISCONNECT_CANCEL,
+    ON_DISCONNECT_DETACH,
+    GenerateRequest,
+)
+
+#: For the call that cancels a generation whose stream is left, in seconds.
+_CANCEL_TIMEOUT = 5.0
+
+
+class StartedGenerations:
+    """Starts generations, and ends those that nobody else can come back to with their streams."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._ours_alone: set[str] = set()  # names of those that may run
+
+    async def generate(
+        self, request: GenerateRequest, timeout: float | None
+    ) -> AsyncGenerator[GenerationEvent, None]:
+        """The events of a generation; `AsyncClient.generate` says what leaving them means."""
+        survives = request.on_disconnect != ON_DISCONNECT_CANCEL
+        is_ours_alone = not request.request_id and not request.on_disconnect
+        if survives:
+            request = _surviving(request)
+        name = generation_name(request.request_id)
+        if is_ours_alone:
+            self._ours_alone.add(name)
+        reopen = after(name) if survives else None
+        try:
+            messages = self._connection.stream(_rpcs.GENERATE, request, reopen, timeout)
+            async with contextlib.aclosing(messages):
+                async for message in messages:
+                    if message.HasField("finished"):
+                        self._ours_alone.discard(name)
+                    if event := generation_event(message):
+                        yield event
+        except errors.Error as error:
+            # After these the call has ended, and the generation may go on without it.
+            if not isinstance(error, (errors.DeadlineExceeded, errors.Unavailable)):
+                self._ours_alone.discard(name)
+            raise
+        finally:
+            await self._leave(name)
+
+    async def close(self) -> None:
+        """Leaves the generations that run."""
+        for name in list(self._ours_alone):
+            await self._leave(name)
+
+    async def _leave(self, name: str) -> None:
+        if name not in self._ours_alone:
+            return
+        with contextlib.suppress(errors.Error):
+            request = CancelGenerationRequest(name=name)
+            await self._connection.call(_rpcs.CANCEL_GENERATION, request, _CANCEL_TIMEOUT)
+        self._ours_alone.discard(name)
+
+
+def _surviving(request: GenerateRequest) -> GenerateRequest:
+    """The same request for a generation that outlives a broken connection."""
+    surviving = GenerateRequest()
+    surviving.CopyFrom(request)
+    surviving.on_disconnect = ON_DISCONNECT_DETACH
+    if not surviving.request_id:
+        surviving.request_id = uuid.uuid4().hex
+    return surviving

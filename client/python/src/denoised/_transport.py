@@ -1,0 +1,101 @@
+"""What carries calls to the server.
+
+There are two transports with the same coroutines: one suspends on an asyncio event loop
+(`_asyncio`), the other blocks and never suspends (`_blocking`). All code above them is written
+once, as coroutines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import grpc
+
+from denoised._rpcs import Request, Response, Rpc
+from denoised._version import __version__
+
+#: A raw frame has 4 * channels * height * width bytes: this admits 4096 x 4096 RGB.
+_MAX_RECEIVE_BYTES = 256 << 20
+
+Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
+T = TypeVar("T")
+Message_co = TypeVar("Message_co", covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where the server is and how to talk to it."""
+
+    #: As gRPC names targets: "host:port", "dns:///host:port", "unix:/path".
+    address: str
+    #: PEM; b"" for the roots that gRPC finds on this system; None for no TLS.
+    root_certificates: bytes | None
+    metadata: Metadata
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """None: plaintext."""
+        if self.root_certificates is None:
+            return None
+        return grpc.ssl_channel_credentials(self.root_certificates or None)
+
+    def options(self) -> Sequence[tuple[str, Any]]:
+        """What gRPC should know about the channel."""
+        host = self.address.rpartition(":")[0].strip("[]")
+        is_local = host in ("localhost", "::1") or host.startswith("127.")
+        return [
+            ("grpc.primary_user_agent", f"denoised-python/{__version__}"),
+            ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
+            ("grpc.enable_http_proxy", 0 if is_local else 1),
+            ("grpc.enable_retries", 0),  # this client retries, knowing which calls are repeatable
+            # A connection that a firewall dropped without a word is noticed within about a minute.
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            # A server that comes back is noticed soon.
+            ("grpc.min_reconnect_backoff_ms", 200),
+            ("grpc.initial_reconnect_backoff_ms", 200),
+            ("grpc.max_reconnect_backoff_ms", 5_000),
+        ]
+
+
+class Reader(Protocol[Message_co]):
+    """A stream of messages from the server."""
+
+    async def read(self) -> Message_co | None:
+        """The next message; None at the end.
+
+        Raises:
+            grpc.RpcError: the stream has failed.
+        """
+
+    def cancel(self) -> None:
+        """Ends the call. Does nothing once it has ended."""
+
+
+class Transport(Protocol):
+    """A channel. Every `timeout` is in seconds, None for no limit."""
+
+    async def unary(
+        self, rpc: Rpc[Request, Response], request: Request, timeout: float | None
+    ) -> Response:
+        """Raises grpc.RpcError."""
+
+    def stream(
+        self, rpc: Rpc[Request, Response], request: Request, timeout: float | None
+    ) -> Reader[Response]:
+        """Opens a stream."""
+
+    async def send(
+        self, rpc: Rpc[Request, Response], requests: Iterator[Request], timeout: float | None
+    ) -> Response:
+        """Sends a stream of messages. Raises grpc.RpcError, or what `requests` raises."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+
+    async def offload(self, work: Callable[[], T]) -> T:
+        """Runs what takes long without holding up an event loop."""
+
+    async def close(self) -> None:
+        """Closes the channel, which ends its calls."""

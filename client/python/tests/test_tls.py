@@ -1,0 +1,75 @@
+"""Encrypted connections, and metadata."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import trustme
+from conftest import Connect, StartServer
+
+import denoised
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> tuple[Path, list[str]]:
+    """The file that a client trusts, and the flags of a server that it therefore trusts."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    flags = [f"--tls-cert={tmp_path / 'cert.pem'}", f"--tls-key={tmp_path / 'key.pem'}"]
+    return tmp_path / "ca.pem", flags
+
+
+def test_a_client_that_trusts_the_certificate_is_served(
+    connect: Connect, start_server: StartServer, certificates: tuple[Path, list[str]]
+) -> None:
+    trusted, flags = certificates
+    server = start_server(flags)
+    for root_certificates in (trusted, str(trusted), trusted.read_bytes()):
+        surface = connect(server.address, root_certificates=root_certificates)
+        assert len(surface.call(lambda client: client.models.list())) == 1
+    images = surface.call(lambda client: client.generate_images(class_label=1, steps=2))
+    assert len(images) == 1
+
+
+def test_a_client_that_does_not_trust_it_and_a_plain_one_are_not(
+    connect: Connect, start_server: StartServer, certificates: tuple[Path, list[str]]
+) -> None:
+    _, flags = certificates
+    server = start_server(flags)
+    once = denoised.Retry(max_attempts=1)
+    for surface in (
+        connect(server.address, tls=True, retry=once),
+        connect(server.address, retry=once),
+    ):
+        with pytest.raises(denoised.Unavailable):
+            surface.call(lambda client: client.models.list())
+
+
+def test_metadata_goes_with_every_call(connect: Connect) -> None:
+    # The server reads no metadata of its callers, so that another one has to tell.
+    seen: list[tuple[str, str | bytes]] = []
+
+    class Recorder(grpc.ServerInterceptor):
+        def intercept_service(self, _: Any, details: Any) -> None:
+            seen.extend(details.invocation_metadata)
+
+    with ThreadPoolExecutor(1) as pool:
+        recorder = grpc.server(pool, interceptors=[Recorder()])
+        port = recorder.add_insecure_port("127.0.0.1:0")
+        recorder.start()
+        surface = connect(f"127.0.0.1:{port}", metadata=[("authorization", "Bearer 1")])
+        with pytest.raises(denoised.Unimplemented):
+            surface.call(lambda client: client.models.list())
+        with pytest.raises(denoised.Unimplemented):
+            list(surface.events(lambda client: client.models.watch()))
+        recorder.stop(None).wait()
+    assert seen.count(("authorization", "Bearer 1")) == 2
+    agent = next(value for key, value in seen if key == "user-agent")
+    assert str(agent).startswith(f"denoised-python/{denoised.__version__}")
