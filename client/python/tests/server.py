@@ -28,7 +28,7 @@ class Server:
             _binary(),
             f"--models={self.models}",
             f"--listen={address}",
-            "--metrics=off",
+            "--http=off",
             "--poll-models=0.2",
             *self._arguments,
         ]

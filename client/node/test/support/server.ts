@@ -47,7 +47,7 @@ export class Server {
 
   /** Starts a server with the given flags besides --models, and waits until it is ready. */
   static async start(models: string, ...flags: string[]): Promise<Server> {
-    const fixed = ["--models", models, "--metrics", "off", "--log-level", "error"];
+    const fixed = ["--models", models, "--http", "off", "--log-level", "error"];
     const listen = flags.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
     const server = spawn(serverBinary(), [...fixed, ...listen, ...flags], {
       cwd: repository,
