@@ -90,11 +90,18 @@ function Tile({
   );
 }
 
-function whileVisible(element: Element, generation: Generation): () => void {
-  const observer = new IntersectionObserver(([entry]) => {
-    if (entry?.isIntersecting) wantThumbnail(generation);
+const whileVisible = (element: Element, generation: Generation) =>
+  watchVisibility(element, (visible) => {
+    if (visible) wantThumbnail(generation);
     else dropThumbnail(generation.name);
   });
+
+/** Tells when `element` comes into sight and leaves it. Returns what stops that. */
+function watchVisibility(element: Element, tell: (visible: boolean) => void): () => void {
+  // A busy browser reports several changes at once; the last one holds.
+  const observer = new IntersectionObserver((changes) =>
+    tell(changes.at(-1)?.isIntersecting === true),
+  );
   observer.observe(element);
   return () => observer.disconnect();
 }
@@ -124,11 +131,9 @@ function EndOfStrip() {
   const end = useRef<HTMLLIElement>(null);
   useEffect(() => {
     if (end.current === null) return;
-    const observer = new IntersectionObserver(([entry]) => {
-      if (entry?.isIntersecting) showMore();
+    return watchVisibility(end.current, (visible) => {
+      if (visible) showMore();
     });
-    observer.observe(end.current);
-    return () => observer.disconnect();
   }, []);
   return (
     <li ref={end} class="loading">

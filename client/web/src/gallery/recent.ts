@@ -3,7 +3,7 @@
 import { effect, signal } from "@preact/signals";
 import { type Generation, Generation_State } from "../gen/denoised/v1/generations_pb.ts";
 import { loadCatalog, models } from "../models/catalog.ts";
-import { generations as service } from "../rpc/clients.ts";
+import { generations as service, lookUp } from "../rpc/clients.ts";
 import { problemOf } from "../rpc/problem.ts";
 import { backoffMs, sleep } from "../rpc/retry.ts";
 
@@ -51,7 +51,7 @@ function pauseMs(failures: number): number {
 
 async function update(): Promise<boolean> {
   try {
-    const page = await service.listGenerations({ pageSize: shown.peek() });
+    const page = await service.listGenerations({ pageSize: shown.peek() }, lookUp);
     recent.value = page.generations;
     moreToShow.value = page.nextPageToken !== "";
     // It may be another server now, or one that has just started and still looks for its models.

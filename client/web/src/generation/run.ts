@@ -10,7 +10,7 @@ import type {
   GenerateRequest,
   Progress,
 } from "../gen/denoised/v1/image_generation_pb.ts";
-import { generations, imageGeneration } from "../rpc/clients.ts";
+import { generations, imageGeneration, lookUp } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
 import { backoffMs, isAborted, sleep } from "../rpc/retry.ts";
 import { Album } from "./album.ts";
@@ -149,7 +149,7 @@ export class Run {
   // A stream is also cancelled when its reader was too slow, a laptop that slept for example.
   async #isCancelled(): Promise<boolean> {
     try {
-      const { state } = await generations.getGeneration({ name: this.name });
+      const { state } = await generations.getGeneration({ name: this.name }, lookUp);
       return state === Generation_State.CANCELLED || state === Generation_State.CANCELLING;
     } catch (thrown) {
       return !problemOf(thrown).connectionLost;

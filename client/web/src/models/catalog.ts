@@ -2,7 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import { type Adapter, type Model, Model_State } from "../gen/denoised/v1/models_pb.ts";
 import { address } from "../request/address.ts";
-import { models as service } from "../rpc/clients.ts";
+import { lookUp, models as service } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
 
 /** By name. Undefined until the server has answered. */
@@ -29,9 +29,11 @@ export function adaptersOf(model: Model): Adapter[] {
 
 export async function loadCatalog(): Promise<void> {
   try {
-    const all = await everyPage((pageToken) => service.listModels({ pageToken, showFailed: true }));
+    const all = await everyPage((pageToken) =>
+      service.listModels({ pageToken, showFailed: true }, lookUp),
+    );
     models.value = all.flatMap((page) => page.models);
-    const found = await everyPage((pageToken) => service.listAdapters({ pageToken }));
+    const found = await everyPage((pageToken) => service.listAdapters({ pageToken }, lookUp));
     adapters.value = found.flatMap((page) => page.adapters);
     catalogProblem.value = undefined;
   } catch (thrown) {

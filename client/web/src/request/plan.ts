@@ -5,7 +5,7 @@ import { effect, signal } from "@preact/signals";
 import { PlanSamplerRequestSchema } from "../gen/denoised/v1/image_generation_pb.ts";
 import type { SamplerPlan } from "../gen/denoised/v1/sampler_plan_pb.ts";
 import { selectedModel } from "../models/catalog.ts";
-import { imageGeneration } from "../rpc/clients.ts";
+import { imageGeneration, lookUp } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
 import { isAborted, sleep } from "../rpc/retry.ts";
 import { address } from "./address.ts";
@@ -45,7 +45,7 @@ async function ask(model: string, settings: Settings, signal: AbortSignal): Prom
   if (fill(reflect(PlanSamplerRequestSchema, request), settings, () => undefined).length > 0)
     return;
   try {
-    levels.value = levelsOf(await imageGeneration.planSampler(request, { signal }));
+    levels.value = levelsOf(await imageGeneration.planSampler(request, { ...lookUp, signal }));
     planProblem.value = undefined;
   } catch (thrown) {
     if (isAborted(signal)) return;

@@ -7,6 +7,9 @@ import { Models } from "../gen/denoised/v1/models_pb.ts";
 
 const transport = createConnectTransport({ baseUrl: location.origin, useBinaryFormat: true });
 
+/** For calls that look something up: a server that does not answer them is not there. */
+export const lookUp = { timeoutMs: 10_000 };
+
 export const imageGeneration = createClient(ImageGeneration, transport);
 export const generations = createClient(Generations, transport);
 export const models = createClient(Models, transport);

@@ -29,7 +29,6 @@ export interface Problem {
 const titles: Partial<Record<Code, string>> = {
   [Code.Canceled]: "Cancelled",
   [Code.InvalidArgument]: "The request is invalid",
-  [Code.DeadlineExceeded]: "The deadline passed",
   [Code.NotFound]: "Not found",
   [Code.AlreadyExists]: "The name is taken",
   [Code.PermissionDenied]: "This server does not allow it",
@@ -44,11 +43,14 @@ export function problemOf(thrown: unknown): Problem {
   const error = ConnectError.from(thrown);
   const wait = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const retryAfterMs = wait && Number(wait.seconds) * 1000 + wait.nanos / 1e6;
-  // An error that the server has sent has no cause; the browser's own errors have one.
+  // An error that the server has sent has no cause; the browser's own errors have one. Only
+  // look-ups have a deadline.
   const connectionLost =
     error.code !== Code.Canceled &&
     retryAfterMs === undefined &&
-    (error.cause !== undefined || error.code === Code.Unavailable);
+    (error.cause !== undefined ||
+      error.code === Code.Unavailable ||
+      error.code === Code.DeadlineExceeded);
   return {
     title: connectionLost
       ? "The server cannot be reached"

@@ -6,6 +6,9 @@ import { Denoised, type Options } from "./denoised.ts";
 
 const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 
+// For an event that comes: long, because the machine may be busy with other things.
+const waitMsMax = 120_000;
+
 export interface Look {
   width?: number;
   height?: number;
@@ -36,6 +39,7 @@ export class Visit {
   ): Promise<Page> {
     const context = await this.#browser.newContext({ viewport: { width, height }, colorScheme });
     this.#contexts.push(context);
+    context.setDefaultTimeout(waitMsMax);
     await this.#watch(context);
     return this.openTab(context, address);
   }
@@ -79,7 +83,7 @@ export const stage = (page: Page) => page.locator(".stage");
 
 /** Waits until the generation that is shown is in `state`. */
 export async function reach(page: Page, state: string): Promise<void> {
-  await page.locator(`.stage[data-state="${state}"]`).waitFor({ timeout: 120_000 });
+  await page.locator(`.stage[data-state="${state}"]`).waitFor({ timeout: waitMsMax });
 }
 
 /** Waits until a frame of this step or a later one is shown. Returns its step. */
@@ -90,7 +94,7 @@ export async function reachStep(page: Page, step: number): Promise<number> {
       return Number(text ?? 0) >= wanted ? Number(text) : 0;
     },
     step,
-    { timeout: 120_000 },
+    { timeout: waitMsMax },
   );
   return shown.jsonValue();
 }
