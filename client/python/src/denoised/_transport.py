@@ -34,6 +34,13 @@ class Endpoint:
     root_certificates: bytes | None
     metadata: Metadata
 
+    def open_channel(self) -> grpc.Channel:
+        """A channel that blocks."""
+        credentials = self.credentials()
+        if credentials is None:
+            return grpc.insecure_channel(self.address, self.options())
+        return grpc.secure_channel(self.address, credentials, self.options())
+
     def credentials(self) -> grpc.ChannelCredentials | None:
         """None: plaintext."""
         if self.root_certificates is None:
