@@ -60,7 +60,6 @@ class Endpoint:
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 20_000),
             # A server that comes back is noticed soon.
-            ("grpc.min_reconnect_backoff_ms", 200),
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 5_000),
         ]
