@@ -95,7 +95,9 @@ def test_a_generation_that_the_server_has_lost_is_unavailable(
 ) -> None:
     server = start_server()
     surface = connect(server.address)
-    events = surface.events(lambda client: client.generate(**PEOPLE, steps=1000, frames=1))
+    events = surface.events(
+        lambda client: client.generate(**PEOPLE, steps=1000, count=32, frames=1)
+    )
     for event in events:
         if isinstance(event, denoised.Frame):
             break
@@ -126,7 +128,7 @@ def test_the_wait_is_what_the_server_asks_for(
     server = start_server(["--max-detached=1"])
     caplog.set_level(logging.INFO, "denoised")
     with denoised.Client(server.address) as other:
-        running = next(other.generate(**PEOPLE, steps=1000, on_disconnect="detach"))
+        running = next(other.generate(**PEOPLE, steps=1000, count=32, on_disconnect="detach"))
         assert isinstance(running, denoised.Accepted)
         once = connect(server.address, retry=denoised.Retry(max_attempts=1))
         with pytest.raises(denoised.Unavailable) as caught:

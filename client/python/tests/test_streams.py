@@ -14,7 +14,7 @@ from surfaces import LOOP, Surface
 import denoised
 from denoised.v1.generations_pb2 import Generation
 
-LONG: dict[str, Any] = {"model": "emoji-32", "class_label": "people", "steps": 1000}
+LONG: dict[str, Any] = {"model": "emoji-32", "class_label": "people", "steps": 1000, "count": 32}
 
 
 def end_of(surface: Surface, generation: str) -> str:
@@ -43,7 +43,7 @@ def test_leaving_a_stream_cancels_the_generation(surface: Surface) -> None:
 
 def test_a_deadline_cancels_the_generation(connect: Connect, server: Server) -> None:
     surface = connect(server.address)
-    events, generation = start(surface, timeout=0.5)
+    events, generation = start(surface, timeout=5)
     with pytest.raises(denoised.DeadlineExceeded):
         list(events)
     assert end_of(surface, generation) == "CANCELLED"
@@ -125,7 +125,7 @@ def test_a_generation_that_ends_with_its_readers_is_not_resumed(
     connect: Connect, server: Server, start_proxy: Any
 ) -> None:
     proxy = start_proxy(server.address, [40_000])
-    keywords = {**LONG, "steps": 200, "frames": 1, "frame_encoding": "raw_float32"}
+    keywords = {**LONG, "count": 1, "steps": 200, "frames": 1, "frame_encoding": "raw_float32"}
     with pytest.raises(denoised.Unavailable):
         list(
             connect(proxy.address).events(

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from denoised._rpcs import Request, Response, Rpc
+from denoised._sending import Sending
 from denoised._transport import Endpoint, Reader
 
 T = TypeVar("T")
@@ -63,6 +64,10 @@ class AsyncTransport:
             return grpc.aio.insecure_channel(endpoint.address, endpoint.options())
         return grpc.aio.secure_channel(endpoint.address, credentials, endpoint.options())
 
+    @functools.cached_property
+    def _sending_channel(self) -> grpc.Channel:
+        return self._endpoint.open_channel()
+
     async def unary(
         self, rpc: Rpc[Request, Response], request: Request, timeout: float | None
     ) -> Response:
@@ -82,20 +87,15 @@ class AsyncTransport:
     async def send(
         self, rpc: Rpc[Request, Response], requests: Iterator[Request], timeout: float | None
     ) -> Response:
-        method = self._channel.stream_unary(
-            rpc.path, rpc.request.SerializeToString, rpc.response.FromString
-        )
-        call = method(timeout=timeout, metadata=self._endpoint.metadata)
+        sending = Sending(self._sending_channel, rpc, requests, timeout, self._endpoint.metadata)
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+        sending.add_done_callback(lambda: loop.call_soon_threadsafe(done.set))
         try:
-            while (request := await self.offload(lambda: next(requests, None))) is not None:
-                await call.write(request)
-            await call.done_writing()
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            pass  # the server has ended the call, and `await` says why
-        except BaseException:
-            call.cancel()
-            raise
-        return await call
+            await done.wait()
+            return sending.result()
+        finally:
+            sending.cancel()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -106,6 +106,8 @@ class AsyncTransport:
     async def close(self) -> None:
         if "_channel" in self.__dict__:
             await self._channel.close()
+        if "_sending_channel" in self.__dict__:
+            self._sending_channel.close()
 
 
 class _AsyncReader(Generic[Response]):

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
-import grpc
-
 from denoised._asyncio import AsyncStream
 from denoised._rpcs import Request, Response, Rpc
+from denoised._sending import Sending
 from denoised._transport import Endpoint, Message_co, Reader
 
 P = ParamSpec("P")
@@ -114,11 +113,7 @@ class BlockingTransport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._metadata = endpoint.metadata
-        credentials = endpoint.credentials()
-        if credentials is None:
-            self._channel = grpc.insecure_channel(endpoint.address, endpoint.options())
-        else:
-            self._channel = grpc.secure_channel(endpoint.address, credentials, endpoint.options())
+        self._channel = endpoint.open_channel()
 
     async def unary(
         self, rpc: Rpc[Request, Response], request: Request, timeout: float | None
@@ -139,30 +134,11 @@ class BlockingTransport:
     async def send(
         self, rpc: Rpc[Request, Response], requests: Iterator[Request], timeout: float | None
     ) -> Response:
-        method = self._channel.stream_unary(
-            rpc.path, rpc.request.SerializeToString, rpc.response.FromString
-        )
-        failures: list[Exception] = []
-        # gRPC reads the requests on a thread of its own, and would only log what they raise.
-        opened = threading.Event()
-
-        def guarded() -> Iterator[Request]:
-            try:
-                yield from requests
-            except Exception as error:
-                failures.append(error)
-                opened.wait()
-                call.cancel()
-
-        call = method.future(guarded(), timeout=timeout, metadata=self._metadata)
-        opened.set()
+        sending = Sending(self._channel, rpc, requests, timeout, self._metadata)
         try:
-            return call.result()
-        except grpc.FutureCancelledError:
-            raise failures[0] from None
-        except BaseException:
-            call.cancel()
-            raise
+            return sending.result()
+        finally:
+            sending.cancel()
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

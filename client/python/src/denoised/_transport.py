@@ -34,6 +34,13 @@ class Endpoint:
     root_certificates: bytes | None
     metadata: Metadata
 
+    def open_channel(self) -> grpc.Channel:
+        """A channel that blocks."""
+        credentials = self.credentials()
+        if credentials is None:
+            return grpc.insecure_channel(self.address, self.options())
+        return grpc.secure_channel(self.address, credentials, self.options())
+
     def credentials(self) -> grpc.ChannelCredentials | None:
         """None: plaintext."""
         if self.root_certificates is None:
@@ -53,7 +60,6 @@ class Endpoint:
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 20_000),
             # A server that comes back is noticed soon.
-            ("grpc.min_reconnect_backoff_ms", 200),
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 5_000),
         ]
