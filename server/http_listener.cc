@@ -1,9 +1,11 @@
 #include "server/http_listener.h"
 
-#include <algorithm>
+#include <arpa/inet.h>
+
 #include <limits>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "core/base/status_macros.h"
 #include "server/connections/listen_address.h"
 #include "server/listener_options.h"
@@ -11,8 +13,16 @@
 namespace denoise {
 namespace {
 
+// Whether only this machine reaches it.
 bool IsLoopback(const ListenAddress& address) {
-  return address.host == "localhost" || address.host == "::1" || address.host.starts_with("127.");
+  const std::string host = absl::AsciiStrToLower(address.host);
+  in_addr ipv4;
+  if (inet_pton(AF_INET, host.c_str(), &ipv4) == 1) return (ntohl(ipv4.s_addr) >> 24) == 127;
+  in6_addr ipv6;
+  if (inet_pton(AF_INET6, host.c_str(), &ipv6) == 1) {
+    return IN6_IS_ADDR_LOOPBACK(&ipv6) || (IN6_IS_ADDR_V4MAPPED(&ipv6) && ipv6.s6_addr[12] == 127);
+  }
+  return host == "localhost";
 }
 
 }  // namespace
@@ -20,7 +30,9 @@ bool IsLoopback(const ListenAddress& address) {
 HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origins)
     : bridge_({.channel = std::move(parts.channel),
                .services = std::move(parts.services),
-               .message_bytes_max = flags.max_receive_bytes}),
+               .message_bytes_max = flags.max_receive_bytes,
+               .pool = parts.pool,
+               .admit = std::move(parts.admit)}),
       routes_({.origins = std::move(origins),
                .bridge = &bridge_,
                .registry = parts.telemetry->registry(),
@@ -57,6 +69,7 @@ absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFl
 }
 
 HttpListener::~HttpListener() {
+  if (server_) server_->Stop();
   bridge_.WaitUntilDone();
   server_.reset();  // before what its handlers use
 }

@@ -14,6 +14,7 @@
 #include "server/http/http_server.h"
 #include "server/http/routes.h"
 #include "server/http/rpc_bridge.h"
+#include "server/rpc/work_pool.h"
 #include "server/server_flags.h"
 #include "server/telemetry/telemetry.h"
 
@@ -24,13 +25,15 @@ class HttpListener {
   struct Parts {
     std::shared_ptr<grpc::Channel> channel;  // to the server itself
     std::vector<std::string> services;       // by full name
-    Telemetry* telemetry;                    // outlives the listener
+    Telemetry* telemetry;                    // this and the pool outlive the listener
+    WorkPool* pool;                          // converts large messages
+    std::function<absl::Status()> admit;     // whether the process has room for another call
     std::function<bool()> is_serving;
   };
 
   // InvalidArgument where it is the flags; Unavailable where the address cannot be had.
   static absl::StatusOr<std::unique_ptr<HttpListener>> Start(const ServerFlags& flags, Parts parts);
-  // Closes all connections. gRPC's server has been shut down by then.
+  // Closes all connections. gRPC's server has been shut down by then, so that all calls end.
   ~HttpListener();
 
   const std::string& address() const { return address_; }  // "HOST:PORT", with the port taken

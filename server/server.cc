@@ -205,6 +205,8 @@ class Server::Impl {
         http_, HttpListener::Start(flags, {.channel = InProcessChannel(listener_),
                                            .services = listener_.services,
                                            .telemetry = &telemetry_,
+                                           .pool = &pool_,
+                                           .admit = [this] { return memory_.Admit(); },
                                            .is_serving = [this] { return is_serving_.load(); }}));
     return absl::OkStatus();
   }

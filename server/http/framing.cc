@@ -26,35 +26,46 @@ std::string Envelope(uint8_t flags, std::string_view message) {
   return bytes.append(message);
 }
 
+void ByteQueue::Add(std::string_view bytes) {
+  if (taken_ > bytes_.size() / 2) {
+    bytes_.erase(0, taken_);
+    taken_ = 0;
+  }
+  bytes_.append(bytes);
+}
+
 absl::StatusOr<std::optional<std::string>> EnvelopeReader::Next() {
-  if (unread_.size() < kPrefixBytes) return std::nullopt;
-  if (unread_[0] != 0) {
+  const std::string_view unread = unread_.bytes();
+  if (unread.size() < kPrefixBytes) return std::nullopt;
+  if (unread[0] != 0) {
     return absl::InvalidArgumentError(
         "messages may not be compressed, and only the server ends with a message of flags");
   }
   int64_t size = 0;
-  for (size_t i = 1; i < kPrefixBytes; ++i) size = size << 8 | static_cast<uint8_t>(unread_[i]);
+  for (size_t i = 1; i < kPrefixBytes; ++i) size = size << 8 | static_cast<uint8_t>(unread[i]);
   if (size > bytes_max_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("a message has ", size, " bytes; the maximum is ", bytes_max_));
   }
   const size_t end = kPrefixBytes + static_cast<size_t>(size);
-  if (unread_.size() < end) return std::nullopt;
-  std::string message = unread_.substr(kPrefixBytes, static_cast<size_t>(size));
-  unread_.erase(0, end);
+  if (unread.size() < end) return std::nullopt;
+  std::string message(unread.substr(kPrefixBytes, static_cast<size_t>(size)));
+  unread_.Take(end);
   return message;
 }
 
 absl::StatusOr<std::optional<std::string>> LineReader::Next() {
   while (true) {
-    const size_t end = unread_.find('\n');
-    if (static_cast<int64_t>(std::min(end, unread_.size())) > bytes_max_) {
+    const std::string_view unread = unread_.bytes();
+    const size_t end = unread.find('\n', searched_);
+    if (static_cast<int64_t>(std::min(end, unread.size())) > bytes_max_) {
       return absl::ResourceExhaustedError(
           absl::StrCat("a line has more than ", bytes_max_, " bytes, the maximum"));
     }
-    if (end == std::string::npos) return std::nullopt;
-    std::string line = unread_.substr(0, end);
-    unread_.erase(0, end + 1);
+    searched_ = end == std::string_view::npos ? unread.size() : 0;
+    if (end == std::string_view::npos) return std::nullopt;
+    std::string line(unread.substr(0, end));
+    unread_.Take(end + 1);
     if (line.find_first_not_of(" \t\r") != std::string::npos) return line;
   }
 }

@@ -18,39 +18,49 @@ inline constexpr uint8_t kConnectEndFlag = 0x02;
 inline constexpr uint8_t kGrpcWebTrailersFlag = 0x80;
 std::string Envelope(uint8_t flags, std::string_view message);
 
+// Bytes that come in pieces of one size and are taken out in pieces of another, in linear time.
+class ByteQueue {
+ public:
+  void Add(std::string_view bytes);
+  std::string_view bytes() const { return std::string_view(bytes_).substr(taken_); }
+  void Take(size_t bytes) { taken_ += bytes; }
+
+ private:
+  std::string bytes_;
+  size_t taken_ = 0;
+};
+
 // Takes messages out of the bytes of a stream.
 class EnvelopeReader {
  public:
   // ResourceExhausted for a message beyond `bytes_max`.
   explicit EnvelopeReader(int64_t bytes_max) : bytes_max_(bytes_max) {}
 
-  void Add(std::string_view bytes) { unread_.append(bytes); }
-  void End() {}
+  void Add(std::string_view bytes) { unread_.Add(bytes); }
   // The next message; nullopt while it is not complete. InvalidArgument where it is compressed.
   absl::StatusOr<std::optional<std::string>> Next();
   // What is not taken out yet.
-  size_t size() const { return unread_.size(); }
+  size_t size() const { return unread_.bytes().size(); }
 
  private:
   const int64_t bytes_max_;
-  std::string unread_;
+  ByteQueue unread_;
 };
 
-// Takes messages out of lines of JSON. Empty lines are none.
+// Takes messages out of lines of JSON, each with its end. Empty lines are none.
 class LineReader {
  public:
   // ResourceExhausted for a line beyond `bytes_max`.
   explicit LineReader(int64_t bytes_max) : bytes_max_(bytes_max) {}
 
-  void Add(std::string_view bytes) { unread_.append(bytes); }
-  // Says that the last line is complete.
-  void End() { unread_ += '\n'; }
+  void Add(std::string_view bytes) { unread_.Add(bytes); }
   absl::StatusOr<std::optional<std::string>> Next();
-  size_t size() const { return unread_.size(); }
+  size_t size() const { return unread_.bytes().size(); }
 
  private:
   const int64_t bytes_max_;
-  std::string unread_;
+  ByteQueue unread_;
+  size_t searched_ = 0;  // of what is unread; there is no end of a line in it
 };
 
 // Decodes gRPC-Web's text form, of which each piece may end in padding. InvalidArgument.

@@ -91,11 +91,13 @@ Task<std::optional<std::string>> GrpcCall::Read() {
 }
 
 void GrpcCall::OnReadDone(bool ok) {
+  Continue go_on;
   {
     const MutexLock lock(mutex_);
-    if (!read_) first_read_ = ok;
+    go_on = std::exchange(read_, nullptr);
+    if (!go_on) first_read_ = ok;
   }
-  End(&GrpcCall::read_, ok);
+  if (go_on) go_on(ok);
 }
 
 Task<grpc::Status> GrpcCall::Finish() {

@@ -11,6 +11,7 @@
 #include <exception>
 #include <initializer_list>
 #include <limits>
+#include <new>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
@@ -27,6 +28,8 @@ using boost::system::error_code;
 
 constexpr size_t kMaxHeadBytes = 16 << 10;
 constexpr size_t kReadBytes = 16 << 10;
+// What is kept of requests that a client sends before it has an answer.
+constexpr size_t kMaxUnreadBytes = 64 << 10;
 // What a client may still send after it has its answer.
 constexpr size_t kMaxLingerBytes = 1 << 20;
 constexpr absl::Duration kRetryDelay = absl::Seconds(1);
@@ -35,6 +38,26 @@ constexpr absl::Duration kLinger = absl::Seconds(2);
 std::string_view ReasonOf(int status) {
   const auto reason = http::obsolete_reason(static_cast<http::status>(status));
   return {reason.data(), reason.size()};
+}
+
+// What proxies and servers could understand differently (RFC 9112, sections 3.2 and 6.3): then a
+// request could hide another. Null where nothing is wrong.
+const char* WrongIn(const HttpRequestHead& head) {
+  const auto count = [&](http::field field) { return head.count(field); };
+  const bool is_1_1 = head.version() >= 11;
+  if (count(http::field::host) > 1 || (is_1_1 && count(http::field::host) == 0)) {
+    return "a request has one Host";
+  }
+  if (count(http::field::content_length) > 1) return "a request has one Content-Length at most";
+  if (count(http::field::transfer_encoding) == 0) return nullptr;
+  const auto coding = head[http::field::transfer_encoding];
+  const bool is_chunked =
+      absl::EqualsIgnoreCase(absl::string_view(coding.data(), coding.size()), "chunked");
+  if (!is_1_1 || !is_chunked || count(http::field::transfer_encoding) > 1 ||
+      count(http::field::content_length) > 0) {
+    return "Transfer-Encoding can only be chunked, in HTTP/1.1 and without Content-Length";
+  }
+  return nullptr;
 }
 
 }  // namespace
@@ -78,9 +101,11 @@ class HttpConnection::Exchange final : public HttpExchange {
     bool needs_more = connection_.unread_.empty();
     while (part.empty() && !parser_.is_done()) {
       if (needs_more) {
+        connection_.SetWaiting(true);
         connection_.Limit(connection_.shared_.times.block);
         const bool has_more = co_await connection_.Fill();
-        connection_.Limit(absl::InfiniteDuration());
+        connection_.EndLimit();
+        connection_.SetWaiting(false);
         if (!has_more) co_return Gone();
       }
       error_code error;
@@ -88,7 +113,6 @@ class HttpConnection::Exchange final : public HttpExchange {
       if (error) co_return absl::InvalidArgumentError("the body is malformed");
       needs_more = true;
     }
-    connection_.SetWaiting(!parser_.is_done());
     co_return part;
   }
 
@@ -137,6 +161,7 @@ class HttpConnection::Exchange final : public HttpExchange {
   }
 
   void WatchClient(std::function<void()> on_gone) override {
+    if (connection_.ended_) return on_gone();
     connection_.on_gone_ = std::move(on_gone);
     connection_.StartReading();
   }
@@ -162,8 +187,9 @@ class HttpConnection::Exchange final : public HttpExchange {
       used += now;
       if (now == 0) break;
     }
-    // The first is the head of a chunk that is not complete yet.
+    // The first is the head of a chunk, or the trailers, which are not complete yet.
     if (error == http::error::need_more || error == http::error::need_buffer) error = {};
+    if (used == 0 && unread.size() > kMaxHeadBytes) error = http::error::header_limit;
     part.resize(part.size() - body.size);
     unread.erase(0, used);
     return part;
@@ -182,10 +208,7 @@ class HttpConnection::Exchange final : public HttpExchange {
     return head.append("\r\n");
   }
 
-  Task<bool> WriteToClient(std::string_view bytes) {
-    connection_.SetWaiting(false);
-    co_return co_await connection_.Write(bytes);
-  }
+  Task<bool> WriteToClient(std::string_view bytes) { return connection_.Write(bytes); }
 
   HttpConnection& connection_;
   Parser& parser_;
@@ -214,12 +237,12 @@ Task<void> HttpConnection::Run() {
   Limit(shared_.times.head);
   bool goes_on = co_await stream_->Handshake();
   const bool has_begun = goes_on;
-  while (goes_on) {
+  while (goes_on && !closed_) {
     goes_on = co_await ServeOne();
     Limit(shared_.times.idle);
   }
-  if (has_begun) co_await Linger();
-  Limit(absl::InfiniteDuration());
+  if (has_begun && !closed_) co_await Linger();
+  EndLimit();
   Close();
 }
 
@@ -247,8 +270,13 @@ Task<bool> HttpConnection::ServeOne() {
       co_return false;
     }
   }
-  Limit(absl::InfiniteDuration());
-  if (parser.is_done()) SetWaiting(false);
+  EndLimit();
+  SetWaiting(false);
+  if (const char* wrong = WrongIn(parser.get().base())) {
+    co_await Refuse(400, wrong);
+    co_return false;
+  }
+  if (closed_) co_return false;
   shared_.answering->Add();
   const absl::Cleanup answered = [this] { shared_.answering->Remove(); };
   Exchange exchange(*this, parser);
@@ -288,17 +316,24 @@ void HttpConnection::StartReading() {
 Task<void> HttpConnection::ReadOnce() {
   std::array<char, kReadBytes> block;
   const size_t bytes = co_await stream_->Read(asio::buffer(block));
-  unread_.append(block.data(), bytes);
-  ended_ = bytes == 0;
+  try {
+    unread_.append(block.data(), bytes);
+    ended_ = bytes == 0;
+  } catch (const std::bad_alloc&) {
+    ended_ = true;
+  }
   reading_ = false;
   read_done_.cancel();
   if (ended_ && on_gone_) std::exchange(on_gone_, nullptr)();
+  // A client that has sent its next request may leave, too.
+  if (on_gone_ && unread_.size() < kMaxUnreadBytes) StartReading();
 }
 
 Task<bool> HttpConnection::Write(std::string_view bytes) {
   Limit(shared_.times.block);
   const bool written = co_await stream_->Write(bytes);
-  Limit(absl::InfiniteDuration());
+  EndLimit();
+  if (!written) closed_ = true;
   co_return written;
 }
 
@@ -323,13 +358,14 @@ Task<void> HttpConnection::Linger() {
   }
 }
 
-void HttpConnection::Close() { stream_->Close(); }
+void HttpConnection::Close() {
+  closed_ = true;
+  stream_->Close();
+}
+
+void HttpConnection::EndLimit() { limit_.expires_at(asio::steady_timer::time_point::max()); }
 
 void HttpConnection::Limit(absl::Duration duration) {
-  if (duration == absl::InfiniteDuration()) {
-    limit_.expires_at(asio::steady_timer::time_point::max());
-    return;
-  }
   limit_.expires_after(absl::ToChronoNanoseconds(duration));
   limit_.async_wait([weak = weak_from_this()](error_code error) {
     const auto self = weak.lock();

@@ -74,10 +74,12 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   Task<void> ReadOnce();
   Task<bool> Write(std::string_view bytes);
   Task<void> Refuse(int status, std::string_view text);
-  // Sees to it that a client reads its answer although it has sent more than was read.
+  // Reads on for a moment, so that a client that has sent more than was read gets its answer: closing
+  // at once would reset the connection.
   Task<void> Linger();
-  // Closes the connection if that takes longer than `duration`; InfiniteDuration ends the limit.
+  // Closes the connection unless EndLimit or another Limit comes within `duration`.
   void Limit(absl::Duration duration);
+  void EndLimit();
   void SetWaiting(bool waiting);
 
   const std::unique_ptr<ByteStream> stream_;
@@ -87,7 +89,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   boost::asio::steady_timer read_done_;  // its waits end when a read does
   std::string unread_;                   // bytes that are not yet part of a request
   bool reading_ = false;
-  bool ended_ = false;  // the client has sent its last
+  bool ended_ = false;   // the client has sent its last
+  bool closed_ = false;  // nothing more can be written
   std::function<void()> on_gone_;
   std::atomic<int64_t> waiting_since_;  // nanoseconds since the Unix epoch
 };

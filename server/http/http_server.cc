@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <exception>
+#include <latch>
 #include <map>
 #include <optional>
 #include <thread>
@@ -25,7 +26,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-// One more than a large conversion to JSON can keep busy.
+// Each serves any number of connections; what takes long is done elsewhere.
 constexpr int kThreads = 2;
 
 }  // namespace
@@ -51,6 +52,26 @@ class HttpServer::Impl {
     for (std::thread& thread : threads_) thread.join();
   }
 
+  // A connection that has run Close begins no further request.
+  void Stop() {
+    std::latch admission(1);
+    std::optional<std::latch> connections;
+    asio::post(admission_, [&] {
+      stopped_ = true;
+      connections.emplace(static_cast<std::ptrdiff_t>(places_.size()));
+      for (const auto& [id, place] : places_) {
+        asio::post(place.strand, [&connections, connection = place.connection] {
+          connection->Close();
+          connections->count_down();
+        });
+      }
+      admission.count_down();
+    });
+    admission.wait();
+    connections->wait();
+    answering_.WaitUntilNone(absl::InfiniteFuture());
+  }
+
   void WaitUntilAnswered(absl::Time deadline) { answering_.WaitUntilNone(deadline); }
 
  private:
@@ -64,6 +85,7 @@ class HttpServer::Impl {
   using Places = std::map<int64_t, Place>;
 
   void Admit(int descriptor, const sockaddr_storage& peer) {
+    if (stopped_) return Abort(descriptor);
     const std::string address = AddressKey(PeerText(peer));
     auto slot = limits_.Admit(address, options_.clock->Now(),
                               [this](const auto& of) { return MakeRoom(of); });
@@ -123,6 +145,7 @@ class HttpServer::Impl {
   ConnectionLimits limits_;
   Places places_;
   int64_t next_id_ = 0;
+  bool stopped_ = false;
   Acceptor acceptor_;
   std::vector<std::thread> threads_;
 };
@@ -134,6 +157,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(ListeningSockets s
   return std::unique_ptr<HttpServer>(new HttpServer(
       std::make_unique<Impl>(std::move(sockets), std::move(options), std::move(tls))));
 }
+
+void HttpServer::Stop() { impl_->Stop(); }
 
 void HttpServer::WaitUntilAnswered(absl::Time deadline) { impl_->WaitUntilAnswered(deadline); }
 

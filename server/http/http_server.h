@@ -38,8 +38,11 @@ class HttpServer {
   // Returns once all requests are answered, or at `deadline`.
   void WaitUntilAnswered(absl::Time deadline);
 
-  // Closes all connections. No handler runs afterwards.
-  ~HttpServer();
+  // Accepts and begins nothing more, closes all connections, and returns once no handler runs. Those
+  // that wait for something else than their client must not wait for ever.
+  void Stop();
+
+  ~HttpServer();  // after Stop
 
  private:
   class Impl;

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "absl/strings/str_cat.h"
+#include "absl/cleanup/cleanup.h"
 #include "server/http/static_files.h"
 
 namespace denoise {
@@ -15,6 +15,7 @@ constexpr char kExposedHeaders[] =
     "Grpc-Message, Grpc-Status, Grpc-Status-Details-Bin, Retry-After, "
     "Trailer-Denoised-Request-Id, Trailer-Grpc-Retry-Pushback-Ms";
 constexpr char kPreflightSeconds[] = "600";
+constexpr int kFailed = 500;
 
 Task<void> Say(HttpExchange& exchange, int status, std::string_view text) {
   const HttpResponse response = PlainText(status, text);
@@ -35,6 +36,11 @@ Task<void> MustBeRead(HttpExchange& exchange) {
 Task<void> HttpRoutes::Serve(HttpExchange& exchange) const {
   const std::string_view origin = exchange.Header("Origin"), host = exchange.Header("Host");
   const Route route = Find(exchange.path());
+  const absl::Cleanup count = [&] {  // also where it fails
+    const int status = exchange.status() == 0 ? kFailed : exchange.status();
+    if (options_.on_answer) options_.on_answer(NameOf(route), status);
+  };
+  exchange.AddHeader("Vary", "Origin");
   if (!options_.origins.KnowsHost(host)) {
     co_await Say(exchange, 421,
                  "a server that listens on loopback is not known by this name: use its address or "
@@ -46,11 +52,9 @@ Task<void> HttpRoutes::Serve(HttpExchange& exchange) const {
     if (Origins::IsCross(origin, host)) {
       exchange.AddHeader("Access-Control-Allow-Origin", std::string(origin));
       exchange.AddHeader("Access-Control-Expose-Headers", kExposedHeaders);
-      exchange.AddHeader("Vary", "Origin");
     }
     co_await Answer(route, exchange);
   }
-  if (options_.on_answer) options_.on_answer(NameOf(route), exchange.status());
 }
 
 HttpRoutes::Route HttpRoutes::Find(std::string_view path) const {

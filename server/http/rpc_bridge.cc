@@ -1,6 +1,11 @@
 #include "server/http/rpc_bridge.h"
 
-#include <boost/beast/core/string.hpp>
+#include <algorithm>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -10,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
+#include "google/rpc/error_details.pb.h"
 #include "server/http/connect_protocol.h"
 #include "server/http/framing.h"
 #include "server/http/grpc_call.h"
@@ -29,6 +35,8 @@ constexpr char kStreamTypes[] =
 
 constexpr char kDetailsTrailer[] = "grpc-status-details-bin";
 
+constexpr size_t kLargeMessageBytes = 64 << 10;
+
 // JSON writes bytes in base64, and may be indented.
 constexpr int64_t kJsonExpansion = 2;
 
@@ -41,6 +49,22 @@ google::rpc::Status ToRpcStatus(const grpc::Status& status) {
   rpc.set_code(status.error_code());
   rpc.set_message(status.error_message());
   return rpc;
+}
+
+// What "Retry-After" says; empty where the error does not say when to try again.
+std::string RetrySeconds(const google::rpc::Status& status) {
+  for (const google::protobuf::Any& detail : status.details()) {
+    google::rpc::RetryInfo info;
+    if (!detail.UnpackTo(&info)) continue;
+    const int64_t seconds = info.retry_delay().seconds() + (info.retry_delay().nanos() > 0 ? 1 : 0);
+    return std::to_string(seconds);
+  }
+  return "";
+}
+
+// As gRPC has it: it ends the process otherwise.
+bool IsMetadataValue(std::string_view value) {
+  return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
 }
 
 }  // namespace
@@ -66,6 +90,16 @@ class RpcBridge::Call {
     }
   }
 
+  // The call ends before gRPC has an answer.
+  Task<void> Refuse(const absl::Status& why) {
+    const grpc::Status status = Wire(why);
+    const bool before_stream =
+        encoding_.protocol == Protocol::kConnectUnary || encoding_.protocol == Protocol::kJsonLines;
+    if (before_stream) co_return co_await SendError(status);
+    const bool is_there = co_await BeginStream();
+    if (is_there) co_await EndStream(status);
+  }
+
  private:
   Task<absl::Status> SendRequests() {
     const absl::Status ready = Prepare();
@@ -76,20 +110,20 @@ class RpcBridge::Call {
     }
     if (encoding_.protocol == Protocol::kJsonLines) {
       LineReader lines(message_bytes_max());
-      co_return co_await SendPieces(lines);
+      co_return co_await SendPieces(lines, /*end=*/"\n");
     }
     EnvelopeReader envelopes(message_bytes_max());
-    co_return co_await SendPieces(envelopes);
+    co_return co_await SendPieces(envelopes, /*end=*/"");
   }
 
-  // The body, as it comes.
+  // The body, as it comes, and then `end`.
   template <class Reader>
-  Task<absl::Status> SendPieces(Reader& reader) {
+  Task<absl::Status> SendPieces(Reader& reader, std::string_view end) {
     while (true) {
       const absl::StatusOr<std::string> part = co_await exchange_.ReadSome();
       if (!part.ok()) co_return part.status();
       reader.Add(*part);
-      if (part->empty()) reader.End();
+      if (part->empty()) reader.Add(end);
       const absl::Status sent = co_await SendAll(reader);
       if (!sent.ok() || is_over_) co_return sent;
       const absl::Status held = exchange_.Hold(reader.size());
@@ -132,7 +166,9 @@ class RpcBridge::Call {
     if (++messages_ > 1 && !method_.client_streaming) {
       co_return absl::InvalidArgumentError("the method takes one message, and there are more");
     }
-    const absl::StatusOr<std::string> binary = Decode(message);
+    absl::StatusOr<std::string> binary;
+    const auto decode = [&] { binary = Decode(message); };
+    co_await Convert(message.size(), decode);
     if (!binary.ok()) co_return binary.status();
     Start();
     const bool is_taken = co_await call_->Write(*binary);
@@ -182,32 +218,38 @@ class RpcBridge::Call {
                        is_grpc_web ? ParseGrpcTimeout(timeout) : ParseConnectTimeout(timeout));
       deadline_ = bridge_.options_.clock->Now() + duration;
     }
-    return absl::OkStatus();
+    return ReadMetadata();
   }
 
-  CallMetadata Metadata() const {
-    CallMetadata metadata;
+  // Before the body, because what comes behind it (trailers) is not of the head.
+  absl::Status ReadMetadata() {
     for (const auto& field : exchange_.head()) {
       const std::string name = absl::AsciiStrToLower(
           absl::string_view(field.name_string().data(), field.name_string().size()));
-      const absl::string_view value(field.value().data(), field.value().size());
       if (!IsCallMetadata(name)) continue;
-      std::string binary;
-      if (!absl::EndsWith(name, "-bin")) {
-        metadata.emplace_back(name, value);
-      } else if (absl::Base64Unescape(value, &binary)) {
-        metadata.emplace_back(name, std::move(binary));
+      std::string value(field.value());
+      if (absl::EndsWith(name, "-bin")) {
+        const std::string text = std::exchange(value, "");
+        if (!absl::Base64Unescape(text, &value)) {
+          return absl::InvalidArgumentError(absl::StrCat("the header ", name, " is not base64"));
+        }
+      } else if (!IsMetadataValue(value)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("the header ", name, " may only have printable ASCII characters; name it ",
+                         name, "-bin and write it in base64"));
       }
+      metadata_.emplace_back(name, std::move(value));
     }
-    return metadata;
+    return absl::OkStatus();
   }
 
   void Start() {
     if (call_) return;
-    call_ = GrpcCall::Start(
-        bridge_.stub_,
-        {.method = std::string(exchange_.path()), .metadata = Metadata(), .deadline = deadline_},
-        bridge_.live_);
+    call_ = GrpcCall::Start(bridge_.stub_,
+                            {.method = std::string(exchange_.path()),
+                             .metadata = std::move(metadata_),
+                             .deadline = deadline_},
+                            bridge_.live_);
   }
 
   Task<void> AnswerUnary(const std::optional<std::string>& message) {
@@ -216,7 +258,8 @@ class RpcBridge::Call {
       exchange_.AddHeader(absl::StrCat("trailer-", name), MetadataText(name, value));
     }
     if (!status.ok()) co_return co_await SendError(status);
-    absl::StatusOr<std::string> body = message ? Encode(*message) : "";
+    absl::StatusOr<std::string> body = absl::InternalError("the method has not answered");
+    if (message) body = co_await Encode(*message);
     if (!body.ok()) co_return co_await Refuse(body.status());
     HttpResponse response;
     response.headers = {{"Content-Type", encoding_.ContentType()}};
@@ -233,7 +276,7 @@ class RpcBridge::Call {
     bool is_there = co_await BeginStream();
     if (is_there && !message) message = co_await call_->Read();
     while (is_there && message) {
-      const absl::StatusOr<std::string> encoded = Encode(*message);
+      const absl::StatusOr<std::string> encoded = co_await Encode(*message);
       if (!encoded.ok()) {
         const grpc::Status why = Wire(encoded.status());
         co_return co_await EndStream(why);
@@ -282,9 +325,31 @@ class RpcBridge::Call {
     return trailers;
   }
 
-  absl::StatusOr<std::string> Encode(const std::string& message) const {
-    if (!encoding_.json) return message;
-    return BinaryToJson(message, *method_.response);
+  Task<absl::StatusOr<std::string>> Encode(const std::string& message) {
+    absl::StatusOr<std::string> encoded = message;
+    if (!encoding_.json) co_return encoded;
+    const auto encode = [&] { encoded = BinaryToJson(message, *method_.response); };
+    co_await Convert(message.size(), encode);
+    co_return encoded;
+  }
+
+  // Converts a large message on another thread: other connections wait for this one.
+  template <class Conversion>
+  Task<void> Convert(size_t bytes, const Conversion& conversion) {
+    if (!encoding_.json || bytes < kLargeMessageBytes) {
+      conversion();
+      co_return;
+    }
+    const auto initiate = [this, &conversion](auto handler) {
+      // A std::function must be copyable, and the handler is not.
+      const auto go_on = std::make_shared<decltype(handler)>(std::move(handler));
+      bridge_.options_.pool->Schedule([&conversion, go_on] {
+        conversion();
+        boost::asio::post(boost::asio::get_associated_executor(*go_on), [go_on] { (*go_on)(); });
+      });
+    };
+    co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void()>(
+        initiate, boost::asio::use_awaitable);
   }
 
   static grpc::Status Wire(const absl::Status& status) {
@@ -294,21 +359,14 @@ class RpcBridge::Call {
     return ToWireStatus(status, NewRandomId()).status;
   }
 
-  // The call ends before gRPC has an answer.
-  Task<void> Refuse(const absl::Status& why) {
-    const grpc::Status status = Wire(why);
-    const bool before_stream =
-        encoding_.protocol == Protocol::kConnectUnary || encoding_.protocol == Protocol::kJsonLines;
-    if (before_stream) co_return co_await SendError(status);
-    const bool is_there = co_await BeginStream();
-    if (is_there) co_await EndStream(status);
-  }
-
   Task<void> SendError(const grpc::Status& why) {
     const google::rpc::Status status = ToRpcStatus(why);
     HttpResponse response;
     response.status = HttpStatusOf(status.code());
     response.headers = {{"Content-Type", "application/json"}};
+    if (const std::string seconds = RetrySeconds(status); !seconds.empty()) {
+      response.headers.emplace_back("Retry-After", seconds);
+    }
     response.body = ConnectErrorJson(status);
     co_await exchange_.Send(response);
   }
@@ -324,6 +382,7 @@ class RpcBridge::Call {
   const RpcEncoding encoding_;
   absl::Time deadline_ = absl::InfiniteFuture();
   std::shared_ptr<GrpcCall> call_;
+  CallMetadata metadata_;
   CallMetadata trailers_;
   int messages_ = 0;
   bool is_over_ = false;  // gRPC takes no more messages
@@ -364,6 +423,8 @@ Task<void> RpcBridge::Serve(HttpExchange& exchange) {
     co_return co_await exchange.Send(response);
   }
   Call call(*this, exchange, method, *encoding);
+  const absl::Status admitted = options_.admit();
+  if (!admitted.ok()) co_return co_await call.Refuse(admitted);
   co_await call.Run();
 }
 

@@ -16,14 +16,17 @@
 #include <grpcpp/generic/generic_stub.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "core/base/clock.h"
 #include "server/http/http_exchange.h"
 #include "server/http/rpc_methods.h"
 #include "server/rpc/live_calls.h"
+#include "server/rpc/work_pool.h"
 
 namespace denoise {
 
@@ -34,6 +37,9 @@ class RpcBridge {
     std::shared_ptr<grpc::Channel> channel;
     std::vector<std::string> services;  // by full name
     int64_t message_bytes_max;          // in binary
+    WorkPool* pool;                     // converts large messages
+    // Whether the process has room for another call, before its body is read. Any thread calls it.
+    std::function<absl::Status()> admit;
     const Clock* clock = &Clock::Real();
   };
   explicit RpcBridge(Options options);

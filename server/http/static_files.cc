@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace denoise {
 namespace {
@@ -17,8 +21,16 @@ constexpr char kContentSecurityPolicy[] =
     "frame-ancestors 'none'";
 
 bool AcceptsGzip(const HttpExchange& exchange) {
-  const std::string_view codings = exchange.Header("Accept-Encoding");
-  return absl::StrContains(absl::string_view(codings.data(), codings.size()), "gzip");
+  const std::string_view header = exchange.Header("Accept-Encoding");
+  for (absl::string_view coding :
+       absl::StrSplit(absl::string_view(header.data(), header.size()), ',')) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(coding, absl::MaxSplits(';', 1));
+    if (absl::StripAsciiWhitespace(parts.first) != "gzip") continue;
+    return !absl::StartsWith(absl::StripAsciiWhitespace(parts.second), "q=0") ||
+           absl::StrContains(parts.second, "q=0.");
+  }
+  return false;
 }
 
 // The bytes are ours, so they are whole.
@@ -45,10 +57,11 @@ HttpResponse Answer(const HttpExchange& exchange, const StaticFile& file) {
   const bool is_asset = file.path.starts_with("/assets/");
   HttpResponse response;
   response.headers = {
-      {"ETag", std::string(file.etag)},
+      {"ETag", absl::StrCat("W/", std::string(file.etag))},  // weak: it may be compressed or not
       {"Cache-Control", is_asset ? "public, max-age=31536000, immutable" : "no-cache"},
       {"Vary", "Accept-Encoding"}};
-  if (exchange.Header("If-None-Match") == file.etag) {
+  const std::string_view known = exchange.Header("If-None-Match");
+  if (known.find(file.etag) != std::string_view::npos) {
     response.status = 304;
     return response;
   }

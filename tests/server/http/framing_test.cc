@@ -52,7 +52,7 @@ TEST(LineReader, TakesLinesOutOfPieces) {
       if (at < bytes.size()) {
         reader.Add(std::string_view(bytes).substr(at, size));
       } else {
-        reader.End();
+        reader.Add("\n");
       }
       while (true) {
         const auto line = reader.Next();

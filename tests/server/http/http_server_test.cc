@@ -34,6 +34,10 @@ class HttpServerTest : public testing::Test {
     options_.handler = [this](HttpExchange& exchange) { return Serve(exchange); };
   }
 
+  ~HttpServerTest() override {
+    if (server_) server_->Stop();
+  }
+
   void Start() {
     auto sockets = ListeningSockets::Open(*ParseListenAddress("127.0.0.1:0"));
     ASSERT_TRUE(sockets.ok()) << sockets.status();
@@ -178,12 +182,12 @@ TEST_F(HttpServerTest, RefusesWhatIsNoHttp) {
   Start();
   for (const char* bytes :
        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02\x00\x01", "GET\r\n\r\n",
-        "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         "GET / HTTP/1.1\r\nA b: c\r\n\r\n"}) {
     RawConnection client(address_);
     client.Send(bytes);
     client.Finish();
-    EXPECT_THAT(client.ReadToEnd(), testing::AnyOf("", StartsWith("HTTP/1.1 400 "))) << bytes;
+    EXPECT_THAT(client.ReadToEnd(), StartsWith("HTTP/1.1 400 ")) << bytes;
   }
 }
 
@@ -200,19 +204,76 @@ TEST_F(HttpServerTest, AFaultOfAHandlerEndsItsConnectionAlone) {
   EXPECT_THAT(other.ReadAnswer(), StartsWith("HTTP/1.1 200 "));
 }
 
-TEST_F(HttpServerTest, ClosesConnectionsThatTakeTooLong) {
-  options_.times = {.head = absl::Milliseconds(50),
-                    .idle = absl::Milliseconds(50),
-                    .block = absl::Milliseconds(50)};
+TEST_F(HttpServerTest, RefusesWhatAProxyCouldUnderstandDifferently) {
   Start();
-  RawConnection silent(address_), half_a_head(address_), half_a_body(address_), idle(address_);
+  for (const char* headers :
+       {"Host: x\r\nTransfer-Encoding: xchunked\r\n",
+        "Host: x\r\nTransfer-Encoding: gzip, chunked\r\n",
+        "Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+        "Host: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Host: x\r\nHost: y\r\n", ""}) {
+    RawConnection client(address_);
+    client.Send(absl::StrCat("POST /outer HTTP/1.1\r\n", headers,
+                             "\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"));
+    const std::string answers = client.ReadToEnd();
+    EXPECT_THAT(answers, StartsWith("HTTP/1.1 400 ")) << headers;
+    EXPECT_THAT(answers, Not(HasSubstr("/hidden"))) << headers;
+  }
+  RawConnection old(address_);
+  old.Send("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+  EXPECT_THAT(old.ReadToEnd(), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST_F(HttpServerTest, LimitsWhatIsBetweenChunks) {
+  Start();
+  for (const std::string& endless :
+       {"1;" + std::string(100'000, 'a'), "0\r\nTrailer: " + std::string(100'000, 'a')}) {
+    RawConnection client(address_);
+    client.Send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + endless);
+    EXPECT_THAT(client.ReadAnswer(), StartsWith("HTTP/1.1 400 "));
+  }
+}
+
+TEST_F(HttpServerTest, NoticesThatAClientLeavesThatHasSentItsNextRequest) {
+  Start();
+  {
+    RawConnection client(address_);
+    client.Send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n");
+    waiting_.WaitForNotification();
+  }
+  left_.WaitForNotification();
+}
+
+TEST_F(HttpServerTest, ClosesConnectionsThatAskForNothing) {
+  options_.times.head = options_.times.block = absl::Milliseconds(50);
+  Start();
+  RawConnection silent(address_), half_a_head(address_), half_a_body(address_);
   half_a_head.Send("GET / HT");
   half_a_body.Send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab");
-  idle.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(silent.ReadToEnd(), "");
   EXPECT_EQ(half_a_head.ReadToEnd(), "");
   EXPECT_THAT(half_a_body.ReadToEnd(), Not(HasSubstr(" 200 ")));
+}
+
+TEST_F(HttpServerTest, ClosesConnectionsThatAreIdle) {
+  options_.times.idle = absl::Milliseconds(50);
+  Start();
+  RawConnection idle(address_);
+  idle.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_THAT(idle.ReadToEnd(), HasSubstr(" 200 ")) << "answered, then closed";
+}
+
+TEST_F(HttpServerTest, StopsWhateverItsClientsDo) {
+  Start();
+  RawConnection silent(address_), waiting(address_), half_a_body(address_);
+  waiting.Send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n");
+  half_a_body.Send(
+      "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+  half_a_body.ReadUntil("100 Continue");
+  waiting_.WaitForNotification();
+  server_->Stop();
+  EXPECT_TRUE(left_.HasBeenNotified());
+  EXPECT_EQ(silent.ReadToEnd(), "");
 }
 
 TEST_F(HttpServerTest, WhoAsksForNothingMakesRoom) {

@@ -1,6 +1,5 @@
-// The real server with its page. A server without --http is put behind the development bridge and
-// the built files, with the policy that the server's own page has.
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+// The real server with its page.
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,8 +9,6 @@ import { fileURLToPath } from "node:url";
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { preview, type PreviewServer } from "vite";
-import { bridge } from "../../dev/bridge.ts";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
 const repository = join(web, "../..");
@@ -20,12 +17,6 @@ if (!existsSync(program))
   throw new Error(
     `${program} does not exist: build the server, or name another one in DENOISED_BIN`,
   );
-const servesHttp = execFileSync(program, ["--help"], { encoding: "utf8" }).includes("--http ");
-
-const contentSecurityPolicy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; " +
-  "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 export const classModel = join(repository, "deploy/models/emoji-32");
 export const textModel = join(repository, "tests/data/pipelines/sd15-like");
 
@@ -38,7 +29,6 @@ export interface Options {
 
 export class Denoised {
   #process: ChildProcess | undefined;
-  #page: PreviewServer | undefined;
   #listen = "127.0.0.1:0";
   #http = "127.0.0.1:0";
   readonly #folder = mkdtempSync(join(tmpdir(), "denoised-web-"));
@@ -46,21 +36,18 @@ export class Denoised {
 
   private constructor({ models = [classModel], args = [] }: Options) {
     for (const model of models) symlinkSync(model, join(this.#folder, basename(model)));
-    const metrics = servesHttp ? [] : ["--metrics", "off"];
-    this.#args = ["--models", this.#folder, ...metrics, "--threads", "1", ...args];
+    this.#args = ["--models", this.#folder, "--threads", "1", ...args];
   }
 
   static async start(options: Options = {}): Promise<Denoised> {
     const denoised = new Denoised(options);
     await denoised.startServer();
-    if (!servesHttp) await denoised.#servePage();
     return denoised;
   }
 
   /** Of the page, without a slash at its end. */
   get url(): string {
-    if (servesHttp) return `http://${this.#http}`;
-    return this.#page?.resolvedUrls?.local[0]?.replace(/\/$/, "") ?? "";
+    return `http://${this.#http}`;
   }
 
   /** A client of a service, over gRPC. */
@@ -70,21 +57,18 @@ export class Denoised {
 
   /** Starts the server, at its address of before if it has had one. */
   async startServer(): Promise<void> {
-    const http = servesHttp ? ["--http", this.#http] : [];
-    const child = spawn(program, ["--listen", this.#listen, ...http, ...this.#args], {
+    const addresses = ["--listen", this.#listen, "--http", this.#http];
+    const child = spawn(program, [...addresses, ...this.#args], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#process = child;
     let log = "";
     child.stderr.on("data", (chunk: Buffer) => (log += chunk.toString()));
-    const addresses = await announcedAddresses(
-      child,
-      servesHttp ? ["listening", "http"] : ["listening"],
-    );
-    if (addresses === undefined)
+    const announced = await announcedAddresses(child, ["listening", "http"]);
+    if (announced === undefined)
       throw new Error(`${program} has ended before it was ready:\n${log}`);
-    this.#listen = addresses.get("listening") ?? this.#listen;
-    this.#http = addresses.get("http") ?? this.#http;
+    this.#listen = announced.get("listening") ?? this.#listen;
+    this.#http = announced.get("http") ?? this.#http;
   }
 
   /** Ends the server as a crash does. */
@@ -98,21 +82,7 @@ export class Denoised {
 
   async stop(): Promise<void> {
     await this.killServer();
-    await this.#page?.close();
     rmSync(this.#folder, { recursive: true });
-  }
-
-  async #servePage(): Promise<void> {
-    this.#page = await preview({
-      root: web,
-      logLevel: "error",
-      plugins: [bridge(this.#listen)],
-      preview: {
-        host: "127.0.0.1",
-        port: 0,
-        headers: { "Content-Security-Policy": contentSecurityPolicy },
-      },
-    });
   }
 }
 
