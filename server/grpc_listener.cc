@@ -1,6 +1,7 @@
 #include "server/grpc_listener.h"
 
 #include <google/protobuf/message.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/impl/codegen/grpc_types.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -34,6 +35,11 @@ void ForwardLog(gpr_log_func_args* args) {
                      : args->severity == GPR_LOG_SEVERITY_INFO ? spdlog::level::info
                                                                : spdlog::level::debug;
   LogEvent(level, "grpc", {{"message", args->message}});
+}
+
+// Those of protobuf, too: it complains of bytes from callers, which are told so anyway.
+void ForwardProtobufLog(google::protobuf::LogLevel, const char*, int, const std::string& message) {
+  LogEvent(spdlog::level::debug, "protobuf", {{"message", message}});
 }
 
 void SetLimits(const ServerFlags& flags, grpc::ServerBuilder& builder) {
@@ -94,6 +100,7 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<NamedService>& services, MemoryGuard* memory,
                                     Telemetry* telemetry) {
   gpr_set_log_function(ForwardLog);
+  google::protobuf::SetLogHandler(ForwardProtobufLog);
   // The health service's descriptor, for reflection: the library is otherwise not linked.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
   ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(flags.listen));

@@ -37,6 +37,8 @@ class HttpListener {
   ~HttpListener();
 
   const std::string& address() const { return address_; }  // "HOST:PORT", with the port taken
+  // Answers RPCs as Unavailable from now on. Comes before gRPC's server is shut down.
+  void RefuseCalls() { bridge_.RefuseCalls(); }
   // Returns once all requests are answered, or at `deadline`.
   void WaitUntilAnswered(absl::Time deadline) { server_->WaitUntilAnswered(deadline); }
 

@@ -224,6 +224,7 @@ class Server::Impl {
     engine_.Drain(deadline);
     const absl::Time now = Clock::Real().Now();
     live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));
+    if (http_) http_->RefuseCalls();
     listener_.server->Shutdown(absl::ToChronoTime(Clock::Real().Now() + kFlushTime));
     listener_.server->Wait();
     if (http_) http_->WaitUntilAnswered(Clock::Real().Now() + kFlushTime);

@@ -1,5 +1,6 @@
 #include "server/http/http_connection.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -75,6 +76,7 @@ class HttpConnection::Exchange final : public HttpExchange {
   const HttpRequestHead& head() const override { return parser_.get().base(); }
 
   Task<absl::StatusOr<std::string>> ReadBody(int64_t bytes_max) override {
+    body_deadline_ = connection_.shared_.clock->Now() + connection_.shared_.times.block;
     std::string body;
     while (true) {
       absl::StatusOr<std::string> part = co_await ReadSome();
@@ -93,7 +95,8 @@ class HttpConnection::Exchange final : public HttpExchange {
   }
 
   Task<absl::StatusOr<std::string>> ReadSome() override {
-    if (std::exchange(expects_continue_, false) && !parser_.is_done()) {
+    const bool is_asked = std::exchange(expects_continue_, false);
+    if (is_asked && parser_.get().version() >= 11 && !parser_.is_done()) {
       const bool is_there = co_await connection_.Write("HTTP/1.1 100 Continue\r\n\r\n");
       if (!is_there) co_return Gone();
     }
@@ -102,7 +105,8 @@ class HttpConnection::Exchange final : public HttpExchange {
     while (part.empty() && !parser_.is_done()) {
       if (needs_more) {
         connection_.SetWaiting(true);
-        connection_.Limit(connection_.shared_.times.block);
+        const absl::Duration left = body_deadline_ - connection_.shared_.clock->Now();
+        connection_.Limit(std::min(left, connection_.shared_.times.block));
         const bool has_more = co_await connection_.Fill();
         connection_.EndLimit();
         connection_.SetWaiting(false);
@@ -214,6 +218,7 @@ class HttpConnection::Exchange final : public HttpExchange {
   Parser& parser_;
   HttpHeaders headers_;     // of whatever answer
   int64_t held_bytes_ = 0;  // of the body
+  absl::Time body_deadline_ = absl::InfiniteFuture();
   bool keep_alive_;
   bool expects_continue_ = absl::EqualsIgnoreCase(
       absl::string_view(Header("Expect").data(), Header("Expect").size()), "100-continue");

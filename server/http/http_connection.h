@@ -18,9 +18,10 @@
 namespace denoise {
 
 struct HttpTimes {
-  absl::Duration head = absl::Seconds(10);   // for TLS, and for the head of a request
-  absl::Duration idle = absl::Seconds(60);   // between two requests
-  absl::Duration block = absl::Seconds(60);  // for the client to send or take one block of bytes
+  absl::Duration head = absl::Seconds(10);  // for TLS, and for the head of a request
+  absl::Duration idle = absl::Seconds(60);  // between two requests
+  // For the client to send or take one block of bytes, or to send the whole body of a single message.
+  absl::Duration block = absl::Seconds(60);
 };
 
 // How many bytes of bodies all requests may hold at a time. Thread-safe.

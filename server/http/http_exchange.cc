@@ -14,7 +14,13 @@ std::string_view ToStd(boost::beast::string_view text) { return {text.data(), te
 std::string_view HttpExchange::method() const { return ToStd(head().method_string()); }
 
 std::string_view HttpExchange::path() const {
-  const std::string_view target = ToStd(head().target());
+  std::string_view target = ToStd(head().target());
+  // As proxies are asked, and servers must understand, too (RFC 9112, section 3.2.2).
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!target.starts_with(scheme)) continue;
+    const size_t path = target.find('/', scheme.size());
+    target = path == std::string_view::npos ? std::string_view("/") : target.substr(path);
+  }
   return target.substr(0, target.find('?'));
 }
 

@@ -76,7 +76,9 @@ bool Origins::Allows(std::string_view origin, std::string_view host) const {
 }
 
 bool Origins::IsCross(std::string_view origin, std::string_view host) {
-  return !origin.empty() && Lower(HostOf(origin)) != Lower(host);
+  const std::string lower = Lower(origin);
+  const bool is_web = lower.starts_with("http://") || lower.starts_with("https://");
+  return !origin.empty() && !(is_web && HostOf(lower) == Lower(host));
 }
 
 }  // namespace denoise

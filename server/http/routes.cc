@@ -2,9 +2,12 @@
 
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <exception>
 #include <string>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "server/http/static_files.h"
 
 namespace denoise {
@@ -16,6 +19,14 @@ constexpr char kExposedHeaders[] =
     "Trailer-Denoised-Request-Id, Trailer-Grpc-Retry-Pushback-Ms";
 constexpr char kPreflightSeconds[] = "600";
 constexpr int kFailed = 500;
+constexpr int kClientGone = 499;
+
+bool IsListOfNames(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("-_., ").find(c) != std::string_view::npos;
+  });
+}
 
 Task<void> Say(HttpExchange& exchange, int status, std::string_view text) {
   const HttpResponse response = PlainText(status, text);
@@ -37,7 +48,8 @@ Task<void> HttpRoutes::Serve(HttpExchange& exchange) const {
   const std::string_view origin = exchange.Header("Origin"), host = exchange.Header("Host");
   const Route route = Find(exchange.path());
   const absl::Cleanup count = [&] {  // also where it fails
-    const int status = exchange.status() == 0 ? kFailed : exchange.status();
+    const int unanswered = std::uncaught_exceptions() > 0 ? kFailed : kClientGone;
+    const int status = exchange.status() == 0 ? unanswered : exchange.status();
     if (options_.on_answer) options_.on_answer(NameOf(route), status);
   };
   exchange.AddHeader("Vary", "Origin");
@@ -140,7 +152,9 @@ Task<void> HttpRoutes::Nothing(HttpExchange& exchange) const {
 Task<void> HttpRoutes::Preflight(HttpExchange& exchange) const {
   exchange.AddHeader("Access-Control-Allow-Methods", "GET, HEAD, POST");
   const std::string_view headers = exchange.Header("Access-Control-Request-Headers");
-  if (!headers.empty()) exchange.AddHeader("Access-Control-Allow-Headers", std::string(headers));
+  if (IsListOfNames(headers)) {
+    exchange.AddHeader("Access-Control-Allow-Headers", std::string(headers));
+  }
   exchange.AddHeader("Access-Control-Max-Age", kPreflightSeconds);
   HttpResponse response;
   response.status = 204;

@@ -14,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/resource_id.h"
+#include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "google/rpc/error_details.pb.h"
 #include "server/http/connect_protocol.h"
@@ -128,25 +129,31 @@ class RpcBridge::Call {
       if (!sent.ok() || is_over_) co_return sent;
       const absl::Status held = exchange_.Hold(reader.size());
       if (!held.ok()) co_return held;
-      if (part->empty()) co_return co_await EndRequests(reader.size() == 0);
+      if (!part->empty()) continue;
+      if (reader.size() > 0) co_return IsCutOff();
+      co_return co_await EndRequests();
     }
   }
 
   Task<absl::Status> SendWholeBody() {
+    const absl::Status sent = co_await SendBody();
+    const absl::Status released = exchange_.Hold(0);
+    if (!sent.ok() || is_over_) co_return sent;
+    if (!released.ok()) co_return released;
+    co_return co_await EndRequests();
+  }
+
+  Task<absl::Status> SendBody() {
     const absl::StatusOr<std::string> body = co_await exchange_.ReadBody(message_bytes_max());
     if (!body.ok()) co_return body.status();
-    if (!encoding_.base64_text) {
-      const absl::Status sent = co_await SendMessage(*body);
-      if (!sent.ok()) co_return sent;
-      co_return co_await EndRequests(/*complete=*/true);
-    }
+    if (!encoding_.base64_text) co_return co_await SendMessage(*body);
     const absl::StatusOr<std::string> bytes = DecodeBase64Pieces(*body);
     if (!bytes.ok()) co_return bytes.status();
     EnvelopeReader reader(message_bytes_max());
     reader.Add(*bytes);
     const absl::Status sent = co_await SendAll(reader);
-    if (!sent.ok()) co_return sent;
-    co_return co_await EndRequests(reader.size() == 0);
+    if (sent.ok() && !is_over_ && reader.size() > 0) co_return IsCutOff();
+    co_return sent;
   }
 
   // What `reader` has.
@@ -170,7 +177,8 @@ class RpcBridge::Call {
     const auto decode = [&] { binary = Decode(message); };
     co_await Convert(message.size(), decode);
     if (!binary.ok()) co_return binary.status();
-    Start();
+    const absl::Status started = Start();
+    if (!started.ok()) co_return started;
     const bool is_taken = co_await call_->Write(*binary);
     is_over_ = !is_taken;
     co_return absl::OkStatus();
@@ -188,12 +196,16 @@ class RpcBridge::Call {
     return binary;
   }
 
-  Task<absl::Status> EndRequests(bool complete) {
-    if (!complete) co_return absl::InvalidArgumentError("the body ends within a message");
+  static absl::Status IsCutOff() {
+    return absl::InvalidArgumentError("the body ends within a message");
+  }
+
+  Task<absl::Status> EndRequests() {
     if (messages_ == 0 && !method_.client_streaming) {
       co_return absl::InvalidArgumentError("the method takes a message, and the body has none");
     }
-    Start();
+    const absl::Status started = Start();
+    if (!started.ok()) co_return started;
     co_await call_->WritesDone();
     co_return absl::OkStatus();
   }
@@ -243,13 +255,12 @@ class RpcBridge::Call {
     return absl::OkStatus();
   }
 
-  void Start() {
-    if (call_) return;
-    call_ = GrpcCall::Start(bridge_.stub_,
-                            {.method = std::string(exchange_.path()),
-                             .metadata = std::move(metadata_),
-                             .deadline = deadline_},
-                            bridge_.live_);
+  absl::Status Start() {
+    if (call_) return absl::OkStatus();
+    call_ = bridge_.StartCall({.method = std::string(exchange_.path()),
+                               .metadata = std::move(metadata_),
+                               .deadline = deadline_});
+    return call_ ? absl::OkStatus() : DrainingError();
   }
 
   Task<void> AnswerUnary(const std::optional<std::string>& message) {
@@ -387,6 +398,16 @@ class RpcBridge::Call {
   int messages_ = 0;
   bool is_over_ = false;  // gRPC takes no more messages
 };
+
+std::shared_ptr<GrpcCall> RpcBridge::StartCall(GrpcCall::Options options) {
+  const MutexLock lock(mutex_);
+  return refuses_ ? nullptr : GrpcCall::Start(stub_, std::move(options), live_);
+}
+
+void RpcBridge::RefuseCalls() {
+  const MutexLock lock(mutex_);
+  refuses_ = true;
+}
 
 RpcBridge::RpcBridge(Options options)
     : options_(std::move(options)),

@@ -21,8 +21,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "core/base/clock.h"
+#include "core/base/mutex.h"
+#include "server/http/grpc_call.h"
 #include "server/http/http_exchange.h"
 #include "server/http/rpc_methods.h"
 #include "server/rpc/live_calls.h"
@@ -49,16 +52,24 @@ class RpcBridge {
   // For POST requests to methods that there are.
   Task<void> Serve(HttpExchange& exchange);
 
+  // From now on calls are refused as Unavailable. Comes before gRPC's server is shut down: its channel
+  // takes no calls afterwards.
+  void RefuseCalls() ABSL_LOCKS_EXCLUDED(mutex_);
   // Returns once gRPC has let go of all calls; its server must be shut down.
   void WaitUntilDone() { live_.WaitUntilNone(absl::InfiniteFuture()); }
 
  private:
   class Call;
 
+  // Null where calls are refused.
+  std::shared_ptr<GrpcCall> StartCall(GrpcCall::Options options) ABSL_LOCKS_EXCLUDED(mutex_);
+
   const Options options_;
   const RpcMethods methods_;
   grpc::GenericStub stub_;
   LiveCalls live_;
+  Mutex mutex_;
+  bool refuses_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace denoise

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -345,6 +348,59 @@ TEST_F(HttpTest, Probes) {
   const Answer metrics = Ask("GET", "/metrics?x=y");
   EXPECT_THAT(metrics.head, HasSubstr("Content-Type: text/plain; version=0.0.4"));
   EXPECT_THAT(metrics.body, HasSubstr("denoised_build_info"));
+}
+
+// A request over HTTP/1.1, whose connection stays.
+std::string KeptRequest(const std::string& path, const std::string& type, const std::string& body,
+                        size_t length) {
+  return absl::StrCat("POST ", path, " HTTP/1.1\r\nHost: localhost\r\nContent-Type: ", type,
+                      "\r\nContent-Length: ", length, "\r\n\r\n", body);
+}
+
+TEST_F(HttpTest, StreamsDoNotKeepTheMemoryOfTheirRequests) {
+  const auto server = StartServer(models_->path(), {"--memory-quota-mib", "16"});
+  const std::string padded = absl::StrCat("{", std::string((7 << 20), ' '), "}");
+  std::vector<std::unique_ptr<RawConnection>> watches;
+  for (int i = 0; i < 4; ++i) {
+    watches.push_back(std::make_unique<RawConnection>(server->http_address()));
+    watches.back()->Send(
+        KeptRequest("/denoised.v1.Models/WatchModels", "application/json", padded, padded.size()));
+    EXPECT_THAT(watches.back()->ReadUntil("models/guided"), HasSubstr(" 200 "));
+  }
+}
+
+TEST_F(HttpTest, StopsWhileCallsKeepComing) {
+  for (int round = 0; round < 3; ++round) {
+    const auto server = StartServer(models_->path());
+    std::atomic<int> answered = 0;
+    std::vector<std::thread> callers;
+    for (int i = 0; i < 4; ++i) {
+      callers.emplace_back([&] {
+        RawConnection client(server->http_address());
+        do {
+          client.Send(KeptRequest("/denoised.v1.Models/ListModels", "application/json", "{}", 2));
+          ++answered;
+        } while (client.ReadsAnswer());
+      });
+    }
+    EXPECT_TRUE(Eventually([&] { return answered > 50; }));
+    server->process().Signal(SIGTERM);
+    EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
+    for (std::thread& caller : callers) caller.join();
+  }
+}
+
+TEST_F(HttpTest, StopsWhateverItsClientsHaveNotSentOrRead) {
+  const auto server =
+      StartServer(models_->path(), {"--drain-seconds", "0", "--max-write-seconds", "3600"});
+  RawConnection silent(server->http_address()), deaf(server->http_address());
+  const std::string message = Envelope(GenerateJson(1000));
+  silent.Send(KeptRequest(kGenerate, "application/connect+json", message, message.size() + 1000));
+  deaf.Send(
+      KeptRequest(kGenerate, "application/json", GenerateJson(1000), GenerateJson(1000).size()));
+  EXPECT_TRUE(Eventually([&] { return server->Metrics().Sum(kActiveRows) >= 1; }));
+  server->process().Signal(SIGTERM);
+  EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
 }
 
 TEST_F(HttpTest, AServerThatDrainsIsAliveAndNotReady) {

@@ -74,21 +74,31 @@ std::string RawConnection::ReadUntil(std::string_view text) {
 }
 
 std::string RawConnection::ReadAnswer() {
+  std::string answer;
+  EXPECT_TRUE(ReadAnswerInto(answer)) << "the connection has ended before an answer: " << unread_;
+  return answer;
+}
+
+bool RawConnection::ReadsAnswer() {
+  std::string answer;
+  return ReadAnswerInto(answer);
+}
+
+bool RawConnection::ReadAnswerInto(std::string& answer) {
   constexpr char kLength[] = "Content-Length: ";
   while (unread_.find("\r\n\r\n") == std::string::npos) {
-    if (!ReadMore()) {
-      ADD_FAILURE() << "the connection has ended before an answer: " << unread_;
-      return Take(unread_.size());
-    }
+    if (!ReadMore()) return false;
   }
   const size_t head = unread_.find("\r\n\r\n") + 4;
   const size_t length = unread_.find(kLength);
   const size_t body =
       length < head ? static_cast<size_t>(std::atoi(unread_.c_str() + length + sizeof(kLength) - 1))
                     : 0;
-  while (unread_.size() < head + body && ReadMore()) {
+  while (unread_.size() < head + body) {
+    if (!ReadMore()) return false;
   }
-  return Take(head + body);
+  answer = Take(head + body);
+  return true;
 }
 
 std::string RawConnection::ReadToEnd() {

@@ -21,6 +21,8 @@ class RawConnection {
   std::string ReadUntil(std::string_view text);
   // One answer over HTTP/1.1 with a Content-Length, or without a body.
   std::string ReadAnswer();
+  // Whether there is another answer before the connection ends.
+  bool ReadsAnswer();
   // All that comes until the other side closes the connection.
   std::string ReadToEnd();
   // Closes with a reset where bytes are unread.
@@ -28,6 +30,7 @@ class RawConnection {
 
  private:
   bool ReadMore();  // false at the end
+  bool ReadAnswerInto(std::string& answer);
   std::string Take(size_t bytes);
 
   int descriptor_ = -1;
