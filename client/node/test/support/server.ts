@@ -42,23 +42,30 @@ function serverBinary(): string {
 export class Server {
   private constructor(
     readonly address: string,
+    /** Empty where the server was started without --http. */
+    readonly httpAddress: string,
     private readonly process: ChildProcess,
   ) {}
 
   /** Starts a server with the given flags besides --models, and waits until it is ready. */
   static async start(models: string, ...flags: string[]): Promise<Server> {
-    const fixed = ["--models", models, "--http", "off", "--log-level", "error"];
+    const fixed = ["--models", models, "--log-level", "error"];
+    const http = flags.includes("--http") ? [] : ["--http", "off"];
     const listen = flags.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
-    const server = spawn(serverBinary(), [...fixed, ...listen, ...flags], {
+    const server = spawn(serverBinary(), [...fixed, ...http, ...listen, ...flags], {
       cwd: repository,
       stdio: ["ignore", "pipe", "inherit"],
     });
     const kill = () => server.kill("SIGKILL");
     process.once("exit", kill);
     server.once("exit", () => process.off("exit", kill));
+    let address = "";
     for await (const line of createInterface(server.stdout)) {
-      const address = /^listening on (.+)$/.exec(line)?.[1];
-      if (address !== undefined) return new Server(address, server);
+      address = /^listening on (.+)$/.exec(line)?.[1] ?? address;
+      const httpAddress = http.length > 0 ? "" : /^http on (.+)$/.exec(line)?.[1];
+      if (address !== "" && httpAddress !== undefined) {
+        return new Server(address, httpAddress, server);
+      }
     }
     throw new Error(`denoised ended before it was ready, with ${String(server.exitCode)}`);
   }
