@@ -3,6 +3,7 @@
 #include <ATen/ops/isfinite.h>
 
 #include <algorithm>
+#include <future>
 #include <optional>
 #include <string>
 #include <utility>
@@ -178,9 +179,11 @@ absl::StatusOr<ModelHandle> DescribeModel(const ParsedPipeline& parsed, std::str
   return std::make_shared<Model>(Model{std::move(info), std::move(id), std::move(version), bytes});
 }
 
-absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelHandle model,
-                                            const ModelLoadOptions& options,
-                                            ModelMemory::Reservation memory) {
+namespace {
+
+absl::StatusOr<LoadedModelHandle> LoadHere(const ParsedPipeline& parsed, ModelHandle model,
+                                           const ModelLoadOptions& options,
+                                           ModelMemory::Reservation memory) {
   PipelineOptions load = options.pipeline;
   load.placement = {.device = options.devices.front(), .dtype = options.DtypeOf(model->id)};
   const int64_t bytes = model->memory_bytes;
@@ -205,6 +208,19 @@ absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelH
   }
   return std::make_shared<LoadedModel>(
       LoadedModel{std::move(model), std::move(pipelines), std::move(memory)});
+}
+
+}  // namespace
+
+// A thread that has run parallel code keeps its OpenMP threads until it ends. As long as there are
+// more of them than cores, no thread of OpenMP spins while it waits, whatever it is told, and every
+// evaluation pays for sleeping and waking up hundreds of times. So the thread that loads ends.
+absl::StatusOr<LoadedModelHandle> LoadModel(const ParsedPipeline& parsed, ModelHandle model,
+                                            const ModelLoadOptions& options,
+                                            ModelMemory::Reservation memory) {
+  return std::async(std::launch::async,
+                    [&] { return LoadHere(parsed, std::move(model), options, std::move(memory)); })
+      .get();
 }
 
 absl::StatusOr<LoadedModelHandle> LoadModel(const std::filesystem::path& folder, std::string id,

@@ -7,11 +7,13 @@
 #include <spdlog/spdlog.h>
 
 #include <filesystem>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "core/base/error_details.h"
 #include "tests/support/gaussian_network.h"
@@ -139,6 +141,23 @@ TEST(WarmUp, CatchesWhatTheNetworkThrows) {
   const GaussianNetwork network(*Schedule::Create({}), {}, 3, 8, 8,
                                 [](const NetworkInput&) { throw std::runtime_error("on fire"); });
   EXPECT_THAT(std::string(WarmUp(network).message()), HasSubstr("on fire"));
+}
+
+// How many threads the process has.
+int64_t CountThreads() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+}
+
+// As long as there are more of them than cores, none spins, and evaluations take half as long again.
+TEST(ModelLoader, LeavesNoThreadsOfOpenMpBehind) {
+  int64_t before = 0, after = 0;
+  std::thread([&] {  // which has run no parallel code yet
+    before = CountThreads();
+    EXPECT_TRUE(LoadModel("deploy/models/emoji-32", "emoji-32", ModelLoadOptions()).ok());
+    after = CountThreads();
+  })
+      .join();
+  EXPECT_EQ(after, before);
 }
 
 }  // namespace
