@@ -52,7 +52,7 @@ class Accepted(Event):
     #: of where it starts.
     steps: int
     first_step: int
-    #: Network calls that an image takes, and what the network is told at each.
+    #: Network calls that an image takes, and the timestep of each.
     evaluations: int
     timesteps: Sequence[float]
     #: Every option that the sampler reads, defaults filled in.
@@ -70,7 +70,7 @@ class Accepted(Event):
     prompt_syntax: str
     clip_skip: int
     adapters: Sequence[image_generation_pb2.ResolvedAdapter]
-    #: None where the model is told no sizes.
+    #: None where the model takes no sizes.
     size_conditioning: image_generation_pb2.SizeConditioning | None
 
 

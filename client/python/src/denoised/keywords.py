@@ -98,7 +98,7 @@ class GenerateKeywords(SamplerKeywords, total=False):
     #: In pixels, where the model lets a request choose.
     height: int | None
     width: int | None
-    #: What SDXL is told of sizes and crops, in pixels, and its refiner of looks.
+    #: The sizes and crops, in pixels, that SDXL is told, and the aesthetic score of its refiner.
     original_height: int | None
     original_width: int | None
     crop_top: int | None

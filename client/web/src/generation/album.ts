@@ -33,7 +33,7 @@ const mediaTypes: Record<Encoding, string> = {
 };
 
 export class Album {
-  /** Rises with every picture; whoever reads the album in a component reads this first. */
+  /** Rises with every picture. Components read it first, so that new pictures redraw them. */
   readonly revision = signal(0);
   readonly #moments = new Map<number, Moment[]>();
   readonly #results = new Map<number, Result>();
