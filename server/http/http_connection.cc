@@ -381,8 +381,8 @@ void HttpConnection::Limit(absl::Duration duration) {
 }
 
 void HttpConnection::SetWaiting(bool waiting) {
-  waiting_since_ = waiting ? absl::ToUnixNanos(shared_.clock->Now())
-                           : std::numeric_limits<int64_t>::max();
+  waiting_since_ =
+      waiting ? absl::ToUnixNanos(shared_.clock->Now()) : std::numeric_limits<int64_t>::max();
 }
 
 }  // namespace denoise
