@@ -21,6 +21,7 @@
 #include "server/models/adapter_library.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
+#include "server/rpc/activity_service.h"
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/models_service.h"
@@ -174,6 +175,9 @@ class Server::Impl {
                                 .limits = Limits(flags)},
         image_generation_(generation_environment_),
         generations_service_(generation_environment_),
+        activity_service_({.calls = Calls(&pool_, flags),
+                           .activity = &telemetry_.activity(),
+                           .engine = &engine_}),
         models_service_(&models_, flags.manage_models ? &live_models_ : nullptr, &adapter_catalog_,
                         Calls(&pool_, flags), &model_pool_, &disk_pool_) {}
 
@@ -194,6 +198,7 @@ class Server::Impl {
     std::vector<NamedService> services = {
         {denoised::v1::ImageGeneration::service_full_name(), &image_generation_},
         {denoised::v1::Generations::service_full_name(), &generations_service_},
+        {denoised::v1::Activity::service_full_name(), &activity_service_},
         {denoised::v1::Models::service_full_name(), &models_service_}};
     if (!flags.state.empty()) {
       RETURN_IF_ERROR(StartTraining(flags));
@@ -219,6 +224,7 @@ class Server::Impl {
     is_serving_ = false;
     SetServing(listener_, false);
     live_calls_.StartDraining();
+    telemetry_.activity().WakeAll();
     live_models_.Stop();
     if (training_) training_->Stop(deadline);
     engine_.Drain(deadline);
@@ -276,6 +282,7 @@ class Server::Impl {
   const GenerationEnvironment generation_environment_;
   ImageGenerationService image_generation_;
   GenerationsService generations_service_;
+  ActivityService activity_service_;
   ModelsService models_service_;
   std::optional<TrainingTelemetry> training_telemetry_;
   std::unique_ptr<TrainingServices> training_;  // null without --state

@@ -52,6 +52,7 @@ class Trajectory {
   }
   int rows() const { return NumRows(conditioning_, next()); }  // requires !done()
   int steps_done() const { return steps_done_; }
+  int evaluations_done() const { return static_cast<int>(position_); }
   const SampleShape& shape() const { return shape_; }
 
   // [K, C, H, W] float32 on the network's device, where K is the plan's. May share memory with the

@@ -44,6 +44,7 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
                    absl::Time submitted);
 
   const GenerationRequest& request() const { return request_; }
+  absl::Time submitted() const { return submitted_; }
   uint64_t SeedOf(int image_index) const {
     return request_.seed + static_cast<uint64_t>(image_index);
   }

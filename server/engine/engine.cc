@@ -39,7 +39,10 @@ Scheduler::Options SchedulerOptions(const Engine::Options& options) {
 class Engine::Impl {
  public:
   Impl(const Options& options, const Clock& clock, EngineObserver* observer)
-      : options_(Sane(options)), clock_(clock), scheduler_(SchedulerOptions(options_), clock) {
+      : options_(Sane(options)),
+        clock_(clock),
+        observer_(observer),
+        scheduler_(SchedulerOptions(options_), clock) {
     try {
       for (size_t i = 0; i < options_.devices.size(); ++i) {
         workers_.push_back(std::make_unique<Worker>(static_cast<int>(i), options_.devices[i],
@@ -56,9 +59,14 @@ class Engine::Impl {
   const Clock& clock() const { return clock_; }
   Scheduler& scheduler() { return scheduler_; }
 
+  void ReportQueue() {
+    if (observer_ != nullptr) observer_->OnQueueDepth(scheduler_.QueueDepth());
+  }
+
  private:
   const Options options_;
   const Clock& clock_;
+  EngineObserver* const observer_;
   Scheduler scheduler_;
   std::vector<std::unique_ptr<Worker>> workers_;  // joined before the scheduler goes
 };
@@ -75,8 +83,10 @@ const Engine::Options& Engine::options() const { return impl_->options(); }
 
 absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
                                           std::shared_ptr<GenerationSink> sink) {
-  return impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
+  const absl::StatusOr<Id> id = impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
       std::move(request), std::move(sink), impl_->clock().Now()));
+  if (id.ok()) impl_->ReportQueue();
+  return id;
 }
 
 void Engine::Cancel(Id id) {
@@ -85,6 +95,20 @@ void Engine::Cancel(Id id) {
 
 Engine::TaskId Engine::AddTask(std::shared_ptr<DeviceTask> task, int device, int priority) {
   return impl_->scheduler().AddTask(std::move(task), device, priority);
+}
+
+std::vector<QueuedRequest> Engine::Queue() const {
+  std::vector<QueuedRequest> queue;
+  for (const std::shared_ptr<Work>& work : impl_->scheduler().Queue()) {
+    const auto& generation = static_cast<const ActiveGeneration&>(*work);
+    const GenerationRequest& request = generation.request();
+    queue.push_back({.name = request.name,
+                     .model = request.model,
+                     .count = request.count,
+                     .steps = request.plan->NumSteps(),
+                     .submitted = generation.submitted()});
+  }
+  return queue;
 }
 
 int Engine::LeastLoadedDevice() const { return impl_->scheduler().LeastLoadedWorker(); }

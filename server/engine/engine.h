@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,27 @@
 #include "server/scheduling/device_task.h"
 
 namespace denoise {
+
+// An image that takes part in a turn, and where it is in its plan.
+struct ImageInTurn {
+  const GenerationRequest* request;  // valid during the call that reports it
+  int index;
+  int64_t height, width;  // of the image in pixels
+  int rows;
+  int evaluations_done = 0;
+  int steps_done = 0;
+  std::optional<double> timestep = std::nullopt;  // what the network is told, if it is evaluated
+};
+
+// What a device does from now on.
+struct TurnReport {
+  enum class Kind { kIdle, kEncode, kEvaluate, kDecode, kTask };
+  Kind kind = Kind::kIdle;
+  absl::Time began;
+  int active_rows = 0;              // of all images in the loop
+  std::vector<ImageInTurn> images;  // those that take part
+  std::string task;                 // DeviceTask::name
+};
 
 // One batched evaluation.
 struct EvaluationReport {
@@ -32,11 +54,13 @@ struct DecodeReport {
   absl::Duration waiting;   // for the device, between its last evaluation and the picture
 };
 
-// Hears what the engine does. Called from the engine's threads; must not block.
+// Hears what the engine does. Called from the engine's threads and those that submit; must not
+// block.
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;
   virtual void OnQueueDepth(int requests) = 0;  // requests that have not started
+  virtual void OnTurn(const std::string& device, const TurnReport& turn) = 0;
   virtual void OnActiveRows(const std::string& device, int rows) = 0;
   // A batch threw and is evaluated again image by image. `what` is for the log.
   virtual void OnBatchFailed(const std::string& device, const std::string& what) = 0;
@@ -51,6 +75,15 @@ class EngineObserver {
   virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;
   // A task threw and is removed. `what` is for the log.
   virtual void OnTaskFailed(const std::string& device, const std::string& what) = 0;
+};
+
+// A generation that has not started.
+struct QueuedRequest {
+  std::string name;  // GenerationRequest's, as the next two
+  std::string model;
+  int count;
+  int steps;
+  absl::Time submitted;
 };
 
 class Engine {
@@ -90,6 +123,10 @@ class Engine {
   // priority alternate. The engine keeps the task until it is done, fails or is removed.
   // Thread-safe.
   TaskId AddTask(std::shared_ptr<DeviceTask> task, int device, int priority = 0);
+
+  // The generations that have not started, in the order in which they would start now.
+  // Thread-safe.
+  std::vector<QueuedRequest> Queue() const;
 
   // The device with the fewest tasks: where the tensors of the next one should live. Thread-safe.
   int LeastLoadedDevice() const;

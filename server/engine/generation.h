@@ -34,6 +34,7 @@ struct FrameOptions {
 struct GenerationRequest {
   std::shared_ptr<const PipelineReplicas> pipelines;  // may alias an owner that must stay alive
   std::string model;                                  // "models/emoji-32", for messages
+  std::string name;                                   // "generations/17", for those who look
   SampleShape shape;                                  // of x
   int row_size = 1;  // how many images of the model's own size one of `shape` is like, rounded up
   std::shared_ptr<const SamplerPlan> plan;

@@ -38,6 +38,18 @@ std::vector<ActiveImage*> ImagesOf(const Batch& batch) {
   return images;
 }
 
+TurnReport::Kind KindOf(Stage stage) {
+  switch (stage) {
+    case Stage::kEncode:
+      return TurnReport::Kind::kEncode;
+    case Stage::kEvaluate:
+      return TurnReport::Kind::kEvaluate;
+    case Stage::kDecode:
+      break;
+  }
+  return TurnReport::Kind::kDecode;
+}
+
 // Between two noises the images of a request are spread evenly.
 Start StartOf(const GenerationRequest& request, int index) {
   Start start = request.start;
@@ -115,7 +127,13 @@ void Worker::Loop() {
   at::set_num_threads(cpu_threads_);
   runtime_ = MakeDeviceRuntime(device_);
   while (auto turn = scheduler_.NextTurn(index_)) {
-    std::visit([this](const auto& batch_or_slice) { Run(batch_or_slice); }, *turn);
+    std::visit(
+        [this](const auto& batch_or_slice) {
+          ReportTurn(batch_or_slice);
+          Run(batch_or_slice);
+        },
+        *turn);
+    if (!scheduler_.HasTurn(index_)) ReportTurn({.kind = TurnReport::Kind::kIdle});
   }
   loops_.clear();
   runtime_.reset();
@@ -446,6 +464,45 @@ void Worker::Finish(Picture picture) {
                     .seed = generation.SeedOf(picture.image->index),
                     .sample = std::move(picture.sample)});
   scheduler_.Remove(index_, picture.image, absl::OkStatus());
+}
+
+void Worker::ReportTurn(const Batch& batch) {
+  if (observer_ == nullptr || batch.items.empty()) return;
+  TurnReport turn{.kind = KindOf(batch.stage)};
+  for (const ActiveImage* image : ImagesOf(batch)) {
+    turn.images.push_back(Describe(*image, batch.stage));
+  }
+  ReportTurn(std::move(turn));
+}
+
+void Worker::ReportTurn(const Slice& slice) {
+  if (observer_ == nullptr) return;
+  ReportTurn({.kind = TurnReport::Kind::kTask, .task = slice.task->name()});
+}
+
+void Worker::ReportTurn(TurnReport turn) {
+  if (observer_ == nullptr) return;
+  turn.began = clock_.Now();
+  turn.active_rows = scheduler_.ActiveRows(index_);
+  observer_->OnTurn(device_name_, turn);
+}
+
+ImageInTurn Worker::Describe(const ActiveImage& image, Stage stage) const {
+  const GenerationRequest& request = image.generation->request();
+  const int64_t factor = PipelineOf(image).codec->spec().factor;
+  ImageInTurn described{.request = &request,
+                        .index = image.index,
+                        .height = request.shape.height * factor,
+                        .width = request.shape.width * factor,
+                        .rows = image.rows};
+  if (image.trajectory) {
+    described.evaluations_done = image.trajectory->evaluations_done();
+    described.steps_done = image.trajectory->steps_done();
+  }
+  if (stage == Stage::kEvaluate) {
+    described.timestep = request.plan->evaluations[described.evaluations_done].timestep;
+  }
+  return described;
 }
 
 void Worker::ReportLoad() {

@@ -98,6 +98,11 @@ class Worker {
   Pictures TakePictures(const Images& images, const std::vector<at::Tensor>& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
+  // What the thread does from now on.
+  void ReportTurn(const Batch& batch);
+  void ReportTurn(const Slice& slice);
+  void ReportTurn(TurnReport turn);
+  ImageInTurn Describe(const ActiveImage& image, Stage stage) const;
   void ReportLoad();
   void Report(const Batch& batch, Pipelines pipelines, const SampleShape& shape,
               std::vector<NetworkCall> calls);

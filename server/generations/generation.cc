@@ -1,8 +1,7 @@
 #include "server/generations/generation.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include "core/base/error_details.h"
+#include "proto/conversion/time_proto.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -23,10 +22,6 @@ v1::Generation::State StateOf(bool cancel_requested, const GenerationLog::Snapsh
 std::string PublicError(const absl::Status& status) {
   if (WithholdsMessage(status)) return "internal error; the server's log explains it";
   return std::string(status.message());
-}
-
-google::protobuf::Timestamp ToProto(absl::Time time) {
-  return google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
 }
 
 }  // namespace

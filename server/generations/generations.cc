@@ -158,7 +158,8 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   const bool named = !request.request_id().empty();
   const bool detaches = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;
   const std::string id = named ? request.request_id() : NewRandomId();
-  resolved.accepted.set_generation(GenerationName(id));
+  resolved.generation.name = GenerationName(id);
+  resolved.accepted.set_generation(resolved.generation.name);
   // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
   resolved.generation.deadline = detaches ? absl::InfiniteFuture() : caller.deadline;
   const int steps_total = StepsTotal(resolved);

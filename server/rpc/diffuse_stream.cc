@@ -1,7 +1,6 @@
 #include "server/rpc/diffuse_stream.h"
 
 #include <ATen/TensorOperators.h>
-#include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +12,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/noising.h"
+#include "proto/conversion/time_proto.h"
 #include "server/requests/diffuse_request.h"
 #include "server/requests/picture.h"
 #include "server/requests/seed.h"
@@ -23,7 +23,6 @@ namespace {
 
 using denoised::v1::DiffuseEvent;
 using denoised::v1::DiffuseRequest;
-using google::protobuf::util::TimeUtil;
 
 // For pictures x is shown with unit variance at most.
 double ScaleToShow(const denoised::v1::DiffusionLevel& level, denoised::v1::Encoding encoding) {
@@ -96,7 +95,7 @@ absl::StatusOr<std::optional<DiffuseEvent>> Diffusion::Advance(absl::Time now) {
   }
   if (event.has_value()) {
     event->set_sequence(sequence_++);
-    *event->mutable_time() = TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(now));
+    *event->mutable_time() = ToProto(now);
   }
   return event;
 }
@@ -156,8 +155,7 @@ DiffuseEvent Diffusion::Finish(absl::Time now) {
   done_ = true;
   DiffuseEvent event;
   event.mutable_finished()->set_frames(frames_);
-  *event.mutable_finished()->mutable_elapsed() =
-      TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(now - arrival_));
+  *event.mutable_finished()->mutable_elapsed() = ToProto(now - arrival_);
   return event;
 }
 

@@ -1,7 +1,6 @@
 #include "server/rpc/generation_stream.h"
 
 #include <c10/core/InferenceMode.h>
-#include <google/protobuf/util/time_util.h>
 
 #include <exception>
 #include <optional>
@@ -14,6 +13,7 @@
 #include "core/base/status_macros.h"
 #include "core/codec/latent_projection.h"
 #include "proto/conversion/repeated_counts.h"
+#include "proto/conversion/time_proto.h"
 #include "server/requests/field_checks.h"
 #include "server/requests/picture.h"
 #include "server/requests/seed.h"
@@ -24,13 +24,8 @@ namespace denoise {
 namespace {
 
 namespace v1 = denoised::v1;
-using google::protobuf::util::TimeUtil;
 
 using Reader = std::unique_ptr<Generations::Reader>;
-
-google::protobuf::Duration ToProto(absl::Duration duration) {
-  return TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(duration));
-}
 
 Caller ToCaller(const Call& call) { return {call.arrival, call.deadline, call.wake}; }
 
@@ -195,7 +190,7 @@ class GenerationSource : public GenerateEventSource {
     }
     Count(proto);
     proto.set_sequence(sequence);
-    *proto.mutable_time() = TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(time));
+    *proto.mutable_time() = ToProto(time);
     return std::move(proto);
   }
 

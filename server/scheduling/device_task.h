@@ -1,6 +1,8 @@
 // Work that shares a device with generation, in slices: training, evaluation.
 #pragma once
 
+#include <string>
+
 #include "absl/status/status.h"
 
 namespace denoise {
@@ -12,6 +14,9 @@ namespace denoise {
 class DeviceTask {
  public:
   virtual ~DeviceTask() = default;
+
+  // What callers know it as: "trainingJobs/17". Empty where they do not.
+  virtual std::string name() const { return {}; }
 
   enum class Outcome {
     kMore,  // call again

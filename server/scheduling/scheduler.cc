@@ -126,7 +126,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
     const MutexLock lock(mutex_);
     Loop& loop = loops_[worker];
     loop.time.End(ready);
-    while (loop.items.empty() && !SliceIsDue(loop)) {
+    while (!HasTurn(loop)) {
       if (stopped_) return std::nullopt;
       work_.Wait(mutex_);
       ready = clock_.Now();
@@ -205,6 +205,17 @@ void Scheduler::Stop() {
 int Scheduler::QueueDepth() const {
   const MutexLock lock(mutex_);
   return CountNotStarted();
+}
+
+std::vector<std::shared_ptr<Work>> Scheduler::Queue() const {
+  const absl::Time now = clock_.Now();
+  const MutexLock lock(mutex_);
+  return NotStarted(now);
+}
+
+bool Scheduler::HasTurn(int worker) const {
+  const MutexLock lock(mutex_);
+  return HasTurn(loops_[worker]);
 }
 
 int Scheduler::ActiveRows(int worker) const {
@@ -291,6 +302,8 @@ Scheduler::Loop* Scheduler::LoopOfTask(uint64_t task) {
                                   [&](const Loop& loop) { return loop.tasks.Contains(task); });
   return found == loops_.end() ? nullptr : &*found;
 }
+
+bool Scheduler::HasTurn(const Loop& loop) const { return !loop.items.empty() || SliceIsDue(loop); }
 
 bool Scheduler::SliceIsDue(const Loop& loop) const {
   if (stopped_ || !loop.tasks.HasRunnable()) return false;

@@ -102,6 +102,10 @@ class Scheduler {
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
   int QueueDepth() const ABSL_LOCKS_EXCLUDED(mutex_);  // requests that have not started
+  // Those requests, in the order in which they would start now.
+  std::vector<std::shared_ptr<Work>> Queue() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether NextTurn would return without waiting.
+  bool HasTurn(int worker) const ABSL_LOCKS_EXCLUDED(mutex_);
   int ActiveRows(int worker) const ABSL_LOCKS_EXCLUDED(mutex_);
   // The items of the loop whose next turn is of `stage`. Called by the worker.
   int ItemsAt(int worker, Stage stage) const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -153,6 +157,7 @@ class Scheduler {
   void FillLoops(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PlaceItem(uint64_t id, Loop& loop, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Loop* LoopOfTask(uint64_t task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasTurn(const Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool SliceIsDue(const Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndExpired(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEnded(Loop& loop, Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -46,8 +46,10 @@ prometheus::Histogram& Telemetry::AddHistogram(const char* name, const char* hel
   return BuildHistogram().Name(name).Help(help).Register(*registry_).Add({}, buckets);
 }
 
-Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& devices)
+Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& devices,
+                     const Clock& clock)
     : registry_(std::make_shared<prometheus::Registry>()),
+      activity_(devices, clock),
       queue_depth_(AddGauge(*registry_, "denoised_queue_depth", "Requests that have not started.")),
       active_rows_(BuildGauge()
                        .Name("denoised_active_rows")
@@ -151,7 +153,14 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
   }
 }
 
-void Telemetry::OnQueueDepth(int requests) { queue_depth_.Set(requests); }
+void Telemetry::OnQueueDepth(int requests) {
+  queue_depth_.Set(requests);
+  activity_.Queued(requests);
+}
+
+void Telemetry::OnTurn(const std::string& device, const TurnReport& turn) {
+  activity_.TurnBegan(device, turn);
+}
 
 void Telemetry::OnActiveRows(const std::string& device, int rows) {
   active_rows_.Add({{"device", device}}).Set(rows);
@@ -176,15 +185,18 @@ void Telemetry::OnEvaluation(const std::string& device, const EvaluationReport& 
   rows_per_evaluation_.Observe(report.rows);
   trajectories_per_evaluation_.Observe(report.trajectories);
   evaluation_seconds_.Observe(absl::ToDoubleSeconds(report.network));
+  activity_.Evaluated(device, report.rows, report.network);
 }
 
-void Telemetry::OnEncode(const std::string&, absl::Duration duration) {
+void Telemetry::OnEncode(const std::string& device, absl::Duration duration) {
   encode_seconds_.Observe(absl::ToDoubleSeconds(duration));
+  activity_.Encoded(device, duration);
 }
 
-void Telemetry::OnDecode(const std::string&, const DecodeReport& report) {
+void Telemetry::OnDecode(const std::string& device, const DecodeReport& report) {
   decode_seconds_.Observe(absl::ToDoubleSeconds(report.decoding));
   decode_wait_seconds_.Observe(std::max(0.0, absl::ToDoubleSeconds(report.waiting)));
+  activity_.Decoded(device, report.decoding);
 }
 
 void Telemetry::OnDecodeQueue(const std::string& device, int images) {
@@ -194,6 +206,7 @@ void Telemetry::OnDecodeQueue(const std::string& device, int images) {
 void Telemetry::OnSlice(const std::string& device, absl::Duration duration) {
   training_seconds_.Add({{"device", device}})
       .Increment(std::max(0.0, absl::ToDoubleSeconds(duration)));
+  activity_.Trained(device, duration);
 }
 
 void Telemetry::OnTaskFailed(const std::string& device, const std::string& what) {
@@ -204,19 +217,26 @@ void Telemetry::OnTaskFailed(const std::string& device, const std::string& what)
 
 void Telemetry::QueueWaited(absl::Duration wait) {
   queue_wait_seconds_.Observe(absl::ToDoubleSeconds(wait));
+  activity_.QueueWaited(wait);
 }
 
 void Telemetry::FirstFrameSent(absl::Duration since_request) {
   time_to_first_frame_seconds_.Observe(absl::ToDoubleSeconds(since_request));
+  activity_.FirstFrameSent(since_request);
 }
 
 void Telemetry::FrameSent() { frames_sent_.Increment(); }
 void Telemetry::FramesDropped(int frames) { frames_dropped_.Increment(frames); }
-void Telemetry::ImageGenerated() { images_.Increment(); }
+
+void Telemetry::ImageGenerated() {
+  images_.Increment();
+  activity_.ImageGenerated();
+}
 
 void Telemetry::RequestFinished(absl::StatusCode outcome, absl::Duration elapsed) {
   requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
   request_seconds_.Observe(absl::ToDoubleSeconds(elapsed));
+  if (outcome == absl::StatusCode::kOk) activity_.RequestSucceeded(elapsed);
 }
 
 void Telemetry::GenerationFinished(absl::StatusCode outcome) {

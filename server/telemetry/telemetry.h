@@ -17,7 +17,9 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "core/base/clock.h"
 #include "server/engine/engine.h"
+#include "server/telemetry/activity.h"
 
 namespace denoise {
 
@@ -25,11 +27,13 @@ namespace denoise {
 class Telemetry final : public EngineObserver {
  public:
   // `devices` as the engine names them ("cpu", "cuda:0"), so that their series exist from the
-  // start.
-  Telemetry(std::string_view version, const std::vector<std::string>& devices);
+  // start. `clock` outlives it.
+  Telemetry(std::string_view version, const std::vector<std::string>& devices,
+            const Clock& clock = Clock::Real());
 
   // EngineObserver
   void OnQueueDepth(int requests) override;
+  void OnTurn(const std::string& device, const TurnReport& turn) override;
   void OnActiveRows(const std::string& device, int rows) override;
   void OnBatchFailed(const std::string& device, const std::string& what) override;
   void OnCaptureFailed(const std::string& device, const std::string& what) override;
@@ -70,12 +74,15 @@ class Telemetry final : public EngineObserver {
   void AdapterLoaded(bool ok);        // or not: it cannot be used
 
   const std::shared_ptr<prometheus::Registry>& registry() const { return registry_; }
+  // The same as it happens.
+  Activity& activity() { return activity_; }
 
  private:
   prometheus::Histogram& AddHistogram(const char* name, const char* help,
                                       const prometheus::Histogram::BucketBoundaries& buckets);
 
   const std::shared_ptr<prometheus::Registry> registry_;
+  Activity activity_;
 
   prometheus::Gauge& queue_depth_;
   prometheus::Family<prometheus::Gauge>& active_rows_;

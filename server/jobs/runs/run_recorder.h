@@ -36,6 +36,8 @@ class RunRecorder {
   RunRecorder(Destination destination, std::function<void()> written);
   ~RunRecorder();  // Flush
 
+  int64_t job() const { return destination_.job; }
+
   void Write(denoised::v1::TrainingEvent event);
   // For events that are slow to make; `make_event` runs on the recorder's thread.
   using MakeEvent = std::function<absl::StatusOr<denoised::v1::TrainingEvent>()>;

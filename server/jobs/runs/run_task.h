@@ -4,12 +4,14 @@
 #include <atomic>
 #include <functional>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "server/jobs/runs/run_end.h"
 #include "server/jobs/runs/run_recorder.h"
 #include "server/jobs/store/job_observer.h"
+#include "server/jobs/store/resource_names.h"
 #include "server/scheduling/device_task.h"
 
 namespace denoise {
@@ -20,6 +22,8 @@ class RunTask : public DeviceTask {
   // outlives the task; `observer` may be null.
   RunTask(RunRecorder* recorder, JobObserver* observer, std::function<void()> ended)
       : recorder_(recorder), observer_(observer), ended_(std::move(ended)) {}
+
+  std::string name() const override { return JobName(recorder_->job()); }
 
   // Thread-safe; wake the task afterwards. kNone withdraws a request that has had no effect yet.
   void RequestStop(StopRequest request) { stop_.store(request); }

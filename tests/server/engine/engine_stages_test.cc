@@ -8,10 +8,14 @@
 
 #include <atomic>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/pipeline/prompt.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/engine/engine.h"
+#include "tests/server/engine/gate.h"
 #include "tests/server/engine/recording_sink.h"
 #include "tests/server/engine/silent_observer.h"
 #include "tests/support/gaussian_network.h"
@@ -106,6 +110,79 @@ class EngineStagesTest : public testing::Test {
       std::make_shared<const PipelineReplicas>(
           PipelineReplicas{std::make_shared<const Pipeline>(Pipeline{network_, codec_, prompts_})});
 };
+
+// Every turn in a line.
+class TurnObserver final : public SilentObserver {
+ public:
+  void OnTurn(const std::string& device, const TurnReport& turn) override {
+    EXPECT_EQ(device, "cpu");
+    EXPECT_GE(turn.began, started_);
+    std::string line =
+        absl::StrCat("kind ", static_cast<int>(turn.kind), " rows ", turn.active_rows);
+    for (const ImageInTurn& image : turn.images) {
+      absl::StrAppend(&line, ", ", image.request->name, " image ", image.index, " of ",
+                      image.height, "x", image.width, " rows ", image.rows, " evaluation ",
+                      image.evaluations_done, " step ", image.steps_done, " timestep ",
+                      image.timestep.value_or(-1));
+    }
+    turns.push_back(line);
+  }
+
+  std::vector<std::string> turns;  // the worker's, until the engine is gone
+
+ private:
+  const absl::Time started_ = Clock::Real().Now();
+};
+
+TEST_F(EngineStagesTest, TurnsAreReportedWithThoseWhoTakePart) {
+  TurnObserver observer;
+  GenerationRequest request = Prompted(1);
+  request.name = "generations/a";
+  const auto plan = request.plan;
+  {
+    Engine engine({}, Clock::Real(), &observer);
+    EXPECT_EQ(Submit(engine, std::move(request))->WaitUntilFinished(), absl::OkStatus());
+  }
+  const auto line = [](TurnReport::Kind kind, int done, double timestep) {
+    return absl::StrCat("kind ", static_cast<int>(kind),
+                        " rows 1, generations/a image 0 of 12x12 rows 1 evaluation ", done,
+                        " step ", done, " timestep ", timestep);
+  };
+  std::vector<std::string> expected = {line(TurnReport::Kind::kEncode, 0, -1)};
+  for (int i = 0; i < 3; ++i) {
+    expected.push_back(line(TurnReport::Kind::kEvaluate, i, plan->evaluations[i].timestep));
+  }
+  expected.push_back(line(TurnReport::Kind::kDecode, 3, -1));
+  expected.push_back("kind 0 rows 0");
+  EXPECT_EQ(observer.turns, expected);
+}
+
+TEST_F(EngineStagesTest, WhatWaitsIsListedInTheOrderInWhichItWouldStart) {
+  Gate gate;
+  GenerationRequest request = Request(1);
+  request.pipelines = std::make_shared<PipelineReplicas>(
+      PipelineReplicas{PixelPipeline(std::make_shared<GaussianNetwork>(
+          *Schedule::Create({}), GaussianData{}, 3, 6, 6, [&](const auto&) { gate.Pass(); }))});
+  Engine engine({.max_batch_rows = 2, .max_active_rows = 2}, Clock::Real(), nullptr);
+  std::vector<std::shared_ptr<RecordingSink>> sinks;
+  for (const char* name : {"generations/a", "generations/b", "generations/c"}) {
+    request.name = name;
+    request.count = 2;
+    sinks.push_back(Submit(engine, request));
+  }
+  gate.WaitUntilReached();
+  const std::vector<QueuedRequest> queue = engine.Queue();
+  ASSERT_EQ(queue.size(), 2u);
+  EXPECT_EQ(queue[0].name, "generations/b");
+  EXPECT_EQ(queue[0].model, "models/latent");
+  EXPECT_EQ(queue[0].count, 2);
+  EXPECT_EQ(queue[0].steps, 3);
+  EXPECT_EQ(queue[1].name, "generations/c");
+  EXPECT_LE(queue[0].submitted, queue[1].submitted);
+  gate.Open();
+  for (const auto& sink : sinks) EXPECT_EQ(sink->WaitUntilFinished(), absl::OkStatus());
+  EXPECT_TRUE(engine.Queue().empty());
+}
 
 TEST_F(EngineStagesTest, ImagesAreDecoded) {
   Engine engine({}, Clock::Real(), nullptr);

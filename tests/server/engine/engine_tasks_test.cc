@@ -33,6 +33,7 @@ using Outcome = DeviceTask::Outcome;
 class FunctionTask : public DeviceTask {
  public:
   explicit FunctionTask(std::function<Outcome()> slice) : slice_(std::move(slice)) {}
+  std::string name() const override { return "trainingJobs/7"; }
   Outcome RunSlice() override { return slice_(); }
   void OnFailed(const absl::Status& status) override { failed_.set_value(status); }
 
@@ -60,8 +61,19 @@ class TaskObserver : public SilentObserver {
     failures.push_back(what);
   }
 
+  void OnTurn(const std::string&, const TurnReport& turn) override {
+    if (turn.kind == TurnReport::Kind::kTask) {
+      EXPECT_EQ(turn.task, "trainingJobs/7");
+      ++turns;
+    }
+    is_idle = turn.kind == TurnReport::Kind::kIdle;
+  }
+
   std::atomic<int> slices = 0;
-  std::vector<std::string> failures;  // the worker's, until the engine is gone
+  // The worker's, until the engine is gone.
+  std::vector<std::string> failures;
+  int turns = 0;
+  bool is_idle = false;
 };
 
 class EngineTasksTest : public testing::Test {
@@ -111,6 +123,8 @@ TEST_F(EngineTasksTest, ATaskGoesOnUntilItIsDone) {
   }
   EXPECT_EQ(slices, 5);
   EXPECT_EQ(observer_.slices, 5);
+  EXPECT_EQ(observer_.turns, 5);
+  EXPECT_TRUE(observer_.is_idle);
 }
 
 TEST_F(EngineTasksTest, OnlyEvaluationsRunInInferenceModeAndBothWithTheWorkersThreads) {

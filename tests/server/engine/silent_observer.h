@@ -10,6 +10,7 @@ namespace denoise {
 class SilentObserver : public EngineObserver {
  public:
   void OnQueueDepth(int) override {}
+  void OnTurn(const std::string&, const TurnReport&) override {}
   void OnActiveRows(const std::string&, int) override {}
   void OnBatchFailed(const std::string&, const std::string&) override {}
   void OnCaptureFailed(const std::string&, const std::string&) override {}

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "server/grpc_listener.h"
+#include "server/rpc/activity_service.h"
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/models_service.h"
 #include "tests/server/test_models.h"
@@ -79,6 +80,8 @@ class ServiceTest : public testing::Test {
                                            .limits = {}};
   ImageGenerationService generation_{environment_};
   GenerationsService generations_service_{environment_};
+  ActivityService activity_service_{
+      {.calls = environment_.calls, .activity = &telemetry_.activity(), .engine = &engine_}};
   ModelsService models_service_{
       &models_, /*managed=*/nullptr, &adapter_catalog_, environment_.calls, &pool_, &pool_};
   MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
@@ -86,6 +89,7 @@ class ServiceTest : public testing::Test {
       *Listen(Flags(),
               {{denoised::v1::ImageGeneration::service_full_name(), &generation_},
                {denoised::v1::Generations::service_full_name(), &generations_service_},
+               {denoised::v1::Activity::service_full_name(), &activity_service_},
                {denoised::v1::Models::service_full_name(), &models_service_}},
               &memory_, nullptr);
   std::shared_ptr<grpc::Channel> channel_ =

@@ -1,0 +1,108 @@
+#include "server/rpc/activity_service.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field_violations.h"
+#include "core/base/status_macros.h"
+#include "proto/conversion/time_proto.h"
+#include "server/rpc/event_stream.h"
+#include "server/telemetry/log.h"
+
+namespace denoise {
+
+namespace v1 = denoised::v1;
+
+namespace {
+
+constexpr absl::Duration kDefaultInterval = absl::Milliseconds(250);
+constexpr absl::Duration kLeastInterval = absl::Milliseconds(50);
+constexpr absl::Duration kMostInterval = absl::Minutes(1);
+constexpr size_t kMostQueued = 100;
+
+void AddQueue(const std::vector<QueuedRequest>& queue, v1::ActivitySnapshot& snapshot) {
+  snapshot.set_queued(static_cast<int32_t>(queue.size()));
+  for (const QueuedRequest& request : queue) {
+    if (static_cast<size_t>(snapshot.queue_size()) == kMostQueued) return;
+    v1::QueuedGeneration& proto = *snapshot.add_queue();
+    proto.set_generation(request.name);
+    proto.set_model(request.model);
+    proto.set_count(request.count);
+    proto.set_steps(request.steps);
+    *proto.mutable_create_time() = ToProto(request.submitted);
+  }
+}
+
+// What the stream of a WatchActivity call reads.
+class WatchActivitySource final : public EventSource<v1::ActivitySnapshot> {
+ public:
+  // `request` is gRPC's, and lives until the call is over.
+  WatchActivitySource(const ActivityEnvironment& environment,
+                      const v1::WatchActivityRequest& request, Call call)
+      : environment_(environment), request_(request), call_(std::move(call)) {}
+
+  absl::Status Start() override {
+    ASSIGN_OR_RETURN(const absl::Duration interval, SnapshotInterval(request_));
+    watcher_ = environment_.activity->Watch(interval, call_.wake);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<Outcome> Next() override {
+    RETURN_IF_ERROR(environment_.calls.live_calls->Admit());  // it must not hold up a drain
+    std::optional<v1::ActivitySnapshot> snapshot = watcher_->Next();
+    if (!snapshot) return Wait();
+    AddLimits(*snapshot);
+    AddQueue(environment_.engine->Queue(), *snapshot);
+    ++snapshots_;
+    return *std::move(snapshot);
+  }
+
+  void OnEnd(const absl::Status& status) override {
+    LogEvent(LevelOf(status), "watch finished",
+             {{"request", call_.id},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"message", std::string(status.message())},
+              {"events", snapshots_}});
+  }
+
+ private:
+  void AddLimits(v1::ActivitySnapshot& snapshot) const {
+    const Engine::Options& options = environment_.engine->options();
+    snapshot.set_max_queued(options.queue_size);
+    for (v1::DeviceActivity& device : *snapshot.mutable_devices()) {
+      device.set_max_active_rows(options.max_active_rows);
+      device.set_max_batch_rows(options.max_batch_rows);
+    }
+  }
+
+  const ActivityEnvironment& environment_;
+  const v1::WatchActivityRequest& request_;
+  const Call call_;
+  std::unique_ptr<Activity::Watcher> watcher_;
+  int64_t snapshots_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<absl::Duration> SnapshotInterval(const v1::WatchActivityRequest& request) {
+  if (!request.has_interval()) return kDefaultInterval;
+  const absl::Duration interval =
+      absl::Seconds(request.interval().seconds()) + absl::Nanoseconds(request.interval().nanos());
+  if (interval >= kLeastInterval && interval <= kMostInterval) return interval;
+  return InvalidField(
+      "interval",
+      absl::StrCat("must be between ", absl::FormatDuration(kLeastInterval), " and ",
+                   absl::FormatDuration(kMostInterval), ", is ", absl::FormatDuration(interval)));
+}
+
+grpc::ServerWriteReactor<v1::ActivitySnapshot>* ActivityService::WatchActivity(
+    grpc::CallbackServerContext* context, const v1::WatchActivityRequest* request) {
+  return new EventStream<v1::ActivitySnapshot>(environment_.calls, context, [&](Call call) {
+    return std::make_unique<WatchActivitySource>(environment_, *request, std::move(call));
+  });
+}
+
+}  // namespace denoise
