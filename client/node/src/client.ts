@@ -18,6 +18,7 @@ import { Training } from "./training.js";
 /** What happened on the way into noise: accepted, frame, finished. */
 export type DiffuseEvent = Event<proto.DiffuseEvent>;
 export type SamplerPlan = Plain<proto.SamplerPlan>;
+export type ActivitySnapshot = Plain<proto.ActivitySnapshot>;
 
 export interface DiffuseOptions extends Init<proto.DiffuseRequest> {
   /** "emoji-32", or "models/emoji-32". */
@@ -127,6 +128,25 @@ export class Client {
     const method = proto.ImageGeneration.method.planSampler;
     const plan = await this.#connection.unary(method, message, this.#connection.brief(options));
     return toPlain(proto.SamplerPlanSchema, plan);
+  }
+
+  /**
+   * What the server is doing now, and again whenever that has changed. Continues when the connection
+   * breaks.
+   *
+   * @throws DenoisedError INVALID_ARGUMENT unless `intervalMs`, the least time between two snapshots,
+   * is between 50 and 60,000.
+   */
+  async *watchActivity(
+    options: CallOptions & { intervalMs?: number } = {},
+  ): AsyncGenerator<ActivitySnapshot, void> {
+    const call = new Call(options);
+    const request = toMessage(proto.WatchActivityRequestSchema, { intervalMs: options.intervalMs });
+    const method = proto.Activity.method.watchActivity;
+    const begin = () => this.#connection.serverStream(method, request, call);
+    for await (const snapshot of resumable(this.#connection, call, { begin, resume: begin })) {
+      yield toPlain(proto.ActivitySnapshotSchema, snapshot);
+    }
   }
 
   /**

@@ -4,6 +4,7 @@
  * @module
  */
 export {
+  type ActivitySnapshot,
   Client,
   type DiffuseEvent,
   type DiffuseOptions,

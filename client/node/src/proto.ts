@@ -4,6 +4,7 @@
  *
  * @module
  */
+export * from "./gen/denoised/v1/activity_pb.js";
 export * from "./gen/denoised/v1/datasets_pb.js";
 export * from "./gen/denoised/v1/generations_pb.js";
 export * from "./gen/denoised/v1/image_generation_pb.js";

@@ -315,3 +315,27 @@ test("the health of the server and of its services is known", async () => {
   assert.equal(await client.checkHealth("denoised.v1.ImageGeneration"), "serving");
   await failure(client.checkHealth("denoised.v1.Nothing"), "NOT_FOUND");
 });
+
+test("activity shows a generation while it runs", async () => {
+  const generation = client.generate(endless);
+  const { value: accepted } = await generation.next();
+  assert.ok(accepted?.type === "accepted");
+  for await (const { devices } of client.watchActivity({ intervalMs: 50 })) {
+    const images = devices.flatMap((device) => device.images);
+    const shown = images.find((image) => image.generation === accepted.generation);
+    if (!shown) continue;
+    assert.equal(shown.model, "models/emoji-32");
+    assert.deepEqual([shown.height, shown.width, shown.steps], [32, 32, 1000]);
+    break;
+  }
+  await generation.return();
+});
+
+test("an interval out of range is refused by its name", async () => {
+  const snapshots = collect(client.watchActivity({ intervalMs: 1 }));
+  const refused = await failure(snapshots, "INVALID_ARGUMENT");
+  assert.deepEqual(
+    refused.violations.map(({ field }) => field),
+    ["interval"],
+  );
+});

@@ -146,3 +146,24 @@ def test_generations_are_listed_described_and_cancelled(surface: Surface) -> Non
         list(events)
     with pytest.raises(denoised.FailedPrecondition):
         surface.call(lambda client: client.generations.cancel(short))
+
+
+def test_activity_shows_a_generation_while_it_runs(surface: Surface) -> None:
+    events, generation = start(surface)
+    snapshots = surface.events(lambda client: client.watch_activity(interval=0.05))
+    shown = next(
+        image
+        for snapshot in snapshots
+        for device in snapshot.devices
+        for image in device.images
+        if image.generation == generation
+    )
+    assert shown.model == "models/emoji-32"
+    assert (shown.height, shown.width, shown.steps) == (32, 32, 1000)
+    events.close()
+
+
+def test_an_interval_out_of_range_is_refused(surface: Surface) -> None:
+    with pytest.raises(denoised.InvalidRequest) as refused:
+        next(surface.events(lambda client: client.watch_activity(interval=0.01)))
+    assert [violation.field for violation in refused.value.violations] == ["interval"]

@@ -29,6 +29,7 @@ from denoised._transport import Endpoint, Transport
 from denoised.events import DiffusionEvent, GenerationEvent, Image
 from denoised.keywords import GenerateKeywords, SamplerKeywords
 from denoised.pictures import PictureLike
+from denoised.v1.activity_pb2 import ActivitySnapshot, WatchActivityRequest
 from denoised.v1.image_generation_pb2 import DiffuseRequest, GenerateRequest, PlanSamplerRequest
 from denoised.v1.sampler_plan_pb2 import SamplerPlan
 
@@ -215,6 +216,25 @@ class AsyncClient:
         set_sampler(request, sampler)
         return await self._connection.look_up(_rpcs.PLAN_SAMPLER, request, timeout)
 
+    def watch_activity(
+        self, *, interval: float = 0.25, timeout: float | None = None
+    ) -> AsyncStream[ActivitySnapshot]:
+        """Tells what the server is doing now, and again whenever that has changed.
+
+        If the connection breaks, the stream continues. It ends only with an error.
+
+        Args:
+            interval: the least time between two snapshots, 0.05 to 60 seconds.
+            timeout: of the whole stream, in seconds. None: no limit.
+
+        Raises:
+            InvalidRequest: the interval is out of range.
+        """
+        request = WatchActivityRequest()
+        request.interval.FromNanoseconds(round(interval * 1e9))
+        opening = (_rpcs.WATCH_ACTIVITY, request)
+        return AsyncStream(self._connection.stream(*opening, lambda _: opening, timeout))
+
     async def health(self, service: str = "", *, timeout: float | None = None) -> str:
         """Returns "SERVING", "NOT_SERVING" or "UNKNOWN".
 
@@ -341,6 +361,7 @@ class Client(Surface[AsyncClient]):
     generate_images = blocking(AsyncClient.generate_images)
     diffuse = streaming(AsyncClient.diffuse)
     plan = blocking(AsyncClient.plan)
+    watch_activity = streaming(AsyncClient.watch_activity)
     health = blocking(AsyncClient.health)
     close = blocking(AsyncClient.close)
 

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
 from denoised.v1 import (
+    activity_pb2,
     datasets_pb2,
     generations_pb2,
     image_generation_pb2,
@@ -58,6 +59,13 @@ PLAN_SAMPLER = Rpc(
     "PlanSampler",
     image_generation_pb2.PlanSamplerRequest,
     sampler_plan_pb2.SamplerPlan,
+)
+
+WATCH_ACTIVITY = Rpc(
+    "denoised.v1.Activity",
+    "WatchActivity",
+    activity_pb2.WatchActivityRequest,
+    activity_pb2.ActivitySnapshot,
 )
 
 _GENERATIONS = "denoised.v1.Generations"
