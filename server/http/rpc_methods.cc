@@ -2,9 +2,13 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "core/base/field_violations.h"
+#include "core/base/quoted.h"
 
 namespace denoise {
 namespace {
@@ -37,13 +41,28 @@ const RpcMethod* RpcMethods::Find(std::string_view path) const {
   return found == methods_.end() ? nullptr : &found->second;
 }
 
+namespace {
+
+// Protobuf's messages begin with where the fault is: "(sampler.steps): invalid value ...",
+// "(sampler) nope: Cannot find field.", or "nope: Cannot find field." at the top.
+absl::Status BadJson(std::string message, const pb::Message& prototype) {
+  std::replace(message.begin(), message.end(), '"', '\'');  // or they would be escaped
+  const size_t end = message.find(": ");
+  const std::string field =
+      absl::StrReplaceAll(message.substr(0, end), {{") ", "."}, {"(", ""}, {")", ""}});
+  if (end == std::string::npos || field.empty() || field.find(' ') != std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the body is not ", prototype.GetTypeName(), " in JSON: ", Escaped(message)));
+  }
+  return InvalidField(Escaped(field), Escaped(message.substr(end + 2)));
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> JsonToBinary(std::string_view json, const pb::Message& prototype) {
   const std::unique_ptr<pb::Message> message(prototype.New());
   const auto status = pb::util::JsonStringToMessage({json.data(), json.size()}, message.get());
-  if (!status.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("the body is not ", prototype.GetTypeName(),
-                                                   " in JSON: ", status.message().ToString()));
-  }
+  if (!status.ok()) return BadJson(status.message().ToString(), prototype);
   return message->SerializeAsString();
 }
 

@@ -247,7 +247,17 @@ TEST_F(HttpTest, WhatIsNoCallIsRefused) {
     int status;
     const char* text;
   } cases[] = {
-      {"a misspelt field", Post(kGetModel, "application/json", R"({"nmae": "x"})"), 400, "nmae"},
+      {"a misspelt field", Post(kGetModel, "application/json", R"({"nmae": "x"})"), 400,
+       R"("field":"nmae")"},
+      {"a misspelt field of a message",
+       Post(kGenerate, "application/json", R"({"sampler": {"stepz": 1}})"), 400,
+       R"("field":"sampler.stepz")"},
+      {"a value of another type",
+       Post(kGenerate, "application/json", R"({"adapters": [{}, {"scale": "x"}]})"), 400,
+       R"("field":"adapters[1].scale")"},
+      {"an enumerator that does not exist",
+       Post(kGenerate, "application/json", R"({"imageEncoding": "GIF"})"), 400,
+       R"("field":"image_encoding")"},
       {"no JSON", Post(kGetModel, "application/json", "{"), 400, "GetModelRequest in JSON"},
       {"deep JSON", Post(kGetModel, "application/json", std::string(100'000, '[')), 400, "JSON"},
       {"no message", Post(kGetModel, "application/proto", "\xff\xff"), 400, "invalid_argument"},
