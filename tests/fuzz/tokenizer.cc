@@ -19,7 +19,8 @@ void RequireGoodIds(const ClipTokenizer& tokenizer, const std::vector<int64_t>& 
 }
 
 void ReadFile(std::optional<std::string> ClipTokenizerFiles::*file, std::string_view text) {
-  ClipTokenizerFiles files = SmallTokenizer({"ab"}, "a b\n");
+  static const auto* const good = new ClipTokenizerFiles(SmallTokenizer({"ab"}, "a b\n"));
+  ClipTokenizerFiles files = *good;
   files.*file = std::string(text);
   const auto tokenizer = ClipTokenizer::Parse(files);
   if (!tokenizer.ok()) {
