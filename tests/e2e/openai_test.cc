@@ -2,6 +2,7 @@
 // client/python and client/node.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -348,6 +349,25 @@ TEST_F(OpenAiTest, AFullQueueIsARateLimit) {
   EXPECT_EQ(answer.status, 429) << answer.body;
   EXPECT_THAT(answer.head, HasSubstr("Retry-After: 1\r\n"));
   EXPECT_EQ(Json::parse(answer.body)["error"]["code"], "rate_limit_exceeded");
+}
+
+TEST_F(OpenAiTest, AServerThatDrainsIsUnavailable) {
+  const auto server = StartServer(models_->path());
+  const std::vector<std::string> json = {"Content-Type: application/json"};
+  Json endless = Guided(/*steps=*/500);
+  endless.update({{"stream", true}, {"partial_images", 3}});
+  RawConnection running(server->http_address());
+  running.Send(HttpRequest(server->http_address(), "POST", kGenerations, json, endless.dump()));
+  running.ReadUntil("event: image_generation.partial_image");
+  server->process().Signal(SIGTERM);
+  HttpAnswer answer;
+  EXPECT_TRUE(Eventually([&] {
+    answer = AskHttp(server->http_address(), "POST", kGenerations, json, Guided(1).dump());
+    return answer.status == 503;
+  }));
+  EXPECT_EQ(Json::parse(answer.body)["error"]["type"], "server_error");
+  EXPECT_THAT(running.ReadToEnd(), HasSubstr("event: image_generation.completed")) << "it may end";
+  EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
 }
 
 TEST_F(OpenAiTest, AClientThatLeavesCancelsItsCall) {
