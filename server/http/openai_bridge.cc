@@ -238,7 +238,9 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
         co_await exchange_.ReadBody(options_.message_bytes_max);
     if (absl::IsResourceExhausted(bytes.status())) co_return RpcStatusOf(TooLarge());
     if (!bytes.ok()) co_return RpcStatusOf(bytes.status());
-    const absl::StatusOr<openai::RequestBody> body = ReadFields(*bytes);
+    absl::StatusOr<openai::RequestBody> body;
+    const auto read = [&] { body = ReadFields(*bytes); };
+    co_await RunBySize(bytes->size(), *options_.pool, read);
     if (!body.ok()) co_return RpcStatusOf(body.status());
     const absl::StatusOr<std::string> name = openai::ModelNameOf(*body);
     if (!name.ok()) co_return RpcStatusOf(name.status());
@@ -259,7 +261,11 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
     const auto translate = [&] {
       request = openai::TranslateRequest(endpoint_, body, model, options_.picture_pixels_max);
     };
-    co_await RunOn(*options_.pool, translate);
+    if (body.image.empty()) {
+      translate();
+    } else {
+      co_await RunOn(*options_.pool, translate);  // it decodes the picture
+    }
     if (!request.ok()) co_return request.status();
     request_ = *std::move(request);
     const auto bytes = static_cast<int64_t>(request_.generate.ByteSizeLong());
@@ -305,7 +311,7 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
     const auto encode = [&] {
       response = Json(200, openai::ImagesJson(accepted_, images, event_.time().seconds()));
     };
-    co_await RunOn(*options_.pool, encode);
+    co_await RunBySize(bytes, *options_.pool, encode);
     co_await exchange_.Send(response);
   }
 
@@ -326,7 +332,7 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
     if (!event_.has_frame() && !event_.has_image()) co_return true;
     std::string text;
     const auto encode = [&] { text = event_.has_frame() ? PartialImage() : CompletedImage(); };
-    co_await RunOn(*options_.pool, encode);
+    co_await RunBySize(event_.ByteSizeLong(), *options_.pool, encode);
     co_return co_await exchange_.Write(text);
   }
 

@@ -29,8 +29,6 @@ constexpr char kStreamTypes[] =
 
 constexpr char kDetailsTrailer[] = "grpc-status-details-bin";
 
-constexpr size_t kLargeMessageBytes = 64 << 10;
-
 // JSON writes bytes in base64, and may be indented.
 constexpr int64_t kJsonExpansion = 2;
 
@@ -324,11 +322,8 @@ class RpcBridge::Call {
   // Converts a large message on another thread: other connections wait for this one.
   template <class Conversion>
   Task<void> Convert(size_t bytes, const Conversion& conversion) {
-    if (!encoding_.json || bytes < kLargeMessageBytes) {
-      conversion();
-      co_return;
-    }
-    co_await RunOn(*bridge_.options_.pool, conversion);
+    // What is no JSON is only passed on.
+    co_await RunBySize(encoding_.json ? bytes : 0, *bridge_.options_.pool, conversion);
   }
 
   Task<void> SendError(const google::rpc::Status& status) {

@@ -6,6 +6,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <utility>  // which Asio's header needs
@@ -43,6 +44,14 @@ Task<void> RunOn(WorkPool& pool, const Work& work) {
   co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>,
                                        void(std::exception_ptr)>(initiate,
                                                                  boost::asio::use_awaitable);
+}
+
+// The same where `work` handles many bytes; what handles few is done at once, here.
+template <class Work>
+Task<void> RunBySize(size_t bytes, WorkPool& pool, const Work& work) {
+  constexpr size_t kManyBytes = 64 << 10;
+  if (bytes >= kManyBytes) co_return co_await RunOn(pool, work);
+  work();
 }
 
 }  // namespace denoise
