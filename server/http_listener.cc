@@ -28,13 +28,20 @@ bool IsLoopback(const ListenAddress& address) {
 }  // namespace
 
 HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origins)
-    : bridge_({.channel = std::move(parts.channel),
+    : calls_(parts.channel),
+      bridge_({.calls = &calls_,
                .services = std::move(parts.services),
                .message_bytes_max = flags.max_receive_bytes,
+               .pool = parts.pool,
+               .admit = parts.admit}),
+      openai_({.calls = &calls_,
+               .message_bytes_max = flags.max_receive_bytes,
+               .picture_pixels_max = flags.max_picture_pixels,
                .pool = parts.pool,
                .admit = std::move(parts.admit)}),
       routes_({.origins = std::move(origins),
                .bridge = &bridge_,
+               .openai = &openai_,
                .registry = parts.telemetry->registry(),
                .is_serving = std::move(parts.is_serving),
                .on_answer = [telemetry = parts.telemetry](std::string_view route, int status) {
@@ -70,7 +77,7 @@ absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFl
 
 HttpListener::~HttpListener() {
   if (server_) server_->Stop();
-  bridge_.WaitUntilDone();
+  calls_.WaitUntilDone();
   server_.reset();  // before what its handlers use
 }
 

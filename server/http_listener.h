@@ -11,7 +11,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/http/grpc_calls.h"
 #include "server/http/http_server.h"
+#include "server/http/openai_bridge.h"
 #include "server/http/routes.h"
 #include "server/http/rpc_bridge.h"
 #include "server/rpc/work_pool.h"
@@ -38,7 +40,7 @@ class HttpListener {
 
   const std::string& address() const { return address_; }  // "HOST:PORT", with the port taken
   // Answers RPCs as Unavailable from now on. Comes before gRPC's server is shut down.
-  void RefuseCalls() { bridge_.RefuseCalls(); }
+  void RefuseCalls() { calls_.Refuse(); }
   // Returns once all requests are answered, or at `deadline`.
   void WaitUntilAnswered(absl::Time deadline) { server_->WaitUntilAnswered(deadline); }
 
@@ -46,7 +48,9 @@ class HttpListener {
   HttpListener(const ServerFlags& flags, Parts parts, Origins origins);
 
   std::string address_;
+  GrpcCalls calls_;
   RpcBridge bridge_;
+  OpenAiBridge openai_;
   const HttpRoutes routes_;
   std::unique_ptr<HttpServer> server_;
 };

@@ -28,6 +28,7 @@ struct Image {
 Image ImageFromSample(std::span<const float> sample, int channels, int height, int width);
 
 enum class ImageFormat { kPng, kJpeg, kWebp };  // WebP is lossless; JPEG drops alpha
+inline constexpr int kJpegQuality = 95;         // of 100
 
 // InvalidArgument: the format cannot hold the image (empty, too large, wrong number of channels).
 absl::StatusOr<std::string> EncodeImage(const Image& image, ImageFormat format);
@@ -49,6 +50,10 @@ absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels);
 // `image` with 1 channel (gray: the luma of ITU-R BT.601) or 3 (RGB; gray is repeated), blended
 // over white if it has alpha. Requires `channels` to be 1 or 3.
 Image Flatten(const Image& image, int channels);
+
+// A gray picture that is white where `image` is transparent and black where it is opaque.
+// InvalidArgument: it has no alpha channel.
+absl::StatusOr<Image> Transparency(const Image& image);
 
 struct Region {
   int left = 0;
@@ -74,6 +79,11 @@ std::vector<float> SampleFromImage(const Image& image);
 // DecodeImage, Flatten, CropAndResize, SampleFromImage. Errors are those of these functions.
 absl::StatusOr<std::vector<float>> DecodeSample(std::string_view bytes, int64_t max_pixels,
                                                 int channels, int height, int width);
+
+// The same for a mask's sample, of height * width values: DecodeImage, Transparency, CropAndResize,
+// SampleFromImage.
+absl::StatusOr<std::vector<float>> DecodeTransparency(std::string_view bytes, int64_t max_pixels,
+                                                      int height, int width);
 
 // A grid of the images, `columns` wide, with `padding` white pixels between and around them, each
 // enlarged `scale` times by nearest neighbour. InvalidArgument: there are no images, their shapes

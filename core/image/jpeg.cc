@@ -15,8 +15,6 @@
 namespace denoise {
 namespace {
 
-constexpr int kQuality = 95;
-
 // Encoders write about ten scans. Each scan is a pass over the whole picture however few bytes it
 // has, so a small file could keep a decoder busy for hours.
 constexpr int kMaxScans = 64;
@@ -85,7 +83,7 @@ class Writer {
     codec_.input_components = image.channels;
     codec_.in_color_space = image.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_set_defaults(&codec_);
-    jpeg_set_quality(&codec_, kQuality, TRUE);
+    jpeg_set_quality(&codec_, kJpegQuality, TRUE);
     for (int c = 0; c < codec_.num_components; ++c) {  // 4:4:4
       codec_.comp_info[c].h_samp_factor = 1;
       codec_.comp_info[c].v_samp_factor = 1;

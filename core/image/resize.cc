@@ -95,6 +95,21 @@ Image Flatten(const Image& image, int channels) {
   return flat;
 }
 
+absl::StatusOr<Image> Transparency(const Image& image) {
+  const bool has_alpha = image.channels % 2 == 0;
+  if (!has_alpha) {
+    return absl::InvalidArgumentError(
+        "has no alpha channel; save it as a PNG or WebP that is transparent where the picture is "
+        "to "
+        "be replaced");
+  }
+  Image transparency{image.width, image.height, 1, {}};
+  for (size_t i = image.channels - 1; i < image.pixels.size(); i += image.channels) {
+    transparency.pixels.push_back(255 - image.pixels[i]);
+  }
+  return transparency;
+}
+
 Image Crop(const Image& image, const Region& region) {
   DENOISE_DCHECK(region.left >= 0 && region.width <= image.width - region.left);
   DENOISE_DCHECK(region.top >= 0 && region.height <= image.height - region.top);
@@ -147,6 +162,14 @@ absl::StatusOr<std::vector<float>> DecodeSample(std::string_view bytes, int64_t 
                                                 int channels, int height, int width) {
   ASSIGN_OR_RETURN(const Image picture, DecodeImage(bytes, max_pixels));
   ASSIGN_OR_RETURN(const Image resized, CropAndResize(Flatten(picture, channels), width, height));
+  return SampleFromImage(resized);
+}
+
+absl::StatusOr<std::vector<float>> DecodeTransparency(std::string_view bytes, int64_t max_pixels,
+                                                      int height, int width) {
+  ASSIGN_OR_RETURN(const Image picture, DecodeImage(bytes, max_pixels));
+  ASSIGN_OR_RETURN(const Image transparency, Transparency(picture));
+  ASSIGN_OR_RETURN(const Image resized, CropAndResize(transparency, width, height));
   return SampleFromImage(resized);
 }
 

@@ -23,6 +23,7 @@ enum class FrameKind { kXt, kX0 };
 
 struct FrameOptions {
   int every_n_steps = 0;    // 0: no frames. They follow every n-th step and the last
+  bool skip_last = false;   // not the last, then
   bool as_pictures = true;  // latents are shown as small pictures; otherwise x as it is
   std::vector<FrameKind> kinds = {FrameKind::kX0};  // a frame of each, in this order
 };

@@ -23,7 +23,8 @@ namespace {
 
 bool WantsFrame(const FrameOptions& frames, const Trajectory& trajectory) {
   if (frames.every_n_steps == 0 || !trajectory.last().ends_step) return false;
-  return trajectory.steps_done() % frames.every_n_steps == 0 || trajectory.done();
+  if (trajectory.done()) return !frames.skip_last;
+  return trajectory.steps_done() % frames.every_n_steps == 0;
 }
 
 // The part of `x0`, as in BatchResult, that belongs to image i.

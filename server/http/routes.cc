@@ -74,6 +74,7 @@ HttpRoutes::Route HttpRoutes::Find(std::string_view path) const {
   if (path == "/healthz") return Route::kHealthz;
   if (path == "/readyz") return Route::kReadyz;
   if (FindFile(PageFiles(), path) != nullptr) return Route::kPage;
+  if (OpenAiBridge::Has(path)) return Route::kOpenAi;
   return options_.bridge->Has(path) ? Route::kRpc : Route::kNothing;
 }
 
@@ -89,6 +90,8 @@ std::string_view HttpRoutes::NameOf(Route route) {
       return "readyz";
     case Route::kRpc:
       return "rpc";
+    case Route::kOpenAi:
+      return "openai";
     case Route::kNothing:
       return "none";
   }
@@ -108,6 +111,8 @@ Task<void> HttpRoutes::Answer(Route route, HttpExchange& exchange) const {
       return Ready(exchange);
     case Route::kRpc:
       return Rpc(exchange);
+    case Route::kOpenAi:
+      return options_.openai->Serve(exchange);
     case Route::kNothing:
       break;
   }

@@ -8,17 +8,20 @@
 #include <string_view>
 
 #include "server/http/http_exchange.h"
+#include "server/http/openai_bridge.h"
 #include "server/http/origins.h"
 #include "server/http/rpc_bridge.h"
 
 namespace denoise {
 
-// The page, /metrics, /healthz, /readyz and the methods of the bridge. Thread-safe.
+// The page, /metrics, /healthz, /readyz, the methods of the bridge and the API of OpenAI.
+// Thread-safe.
 class HttpRoutes {
  public:
   struct Options {
     Origins origins;
     RpcBridge* bridge;
+    OpenAiBridge* openai;
     std::shared_ptr<prometheus::Registry> registry;
     std::function<bool()> is_serving;  // false once the server drains
     // May be empty. Any thread calls it, once a request is answered.
@@ -29,7 +32,7 @@ class HttpRoutes {
   Task<void> Serve(HttpExchange& exchange) const;
 
  private:
-  enum class Route { kPage, kMetrics, kHealthz, kReadyz, kRpc, kNothing };
+  enum class Route { kPage, kMetrics, kHealthz, kReadyz, kRpc, kOpenAi, kNothing };
   Route Find(std::string_view path) const;
   static std::string_view NameOf(Route route);  // for metrics
   Task<void> Answer(Route route, HttpExchange& exchange) const;

@@ -1,10 +1,6 @@
 #include "server/http/rpc_bridge.h"
 
 #include <algorithm>
-#include <boost/asio/associated_executor.hpp>
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -13,14 +9,11 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "core/base/resource_id.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
-#include "google/rpc/error_details.pb.h"
 #include "server/http/connect_protocol.h"
 #include "server/http/framing.h"
-#include "server/http/grpc_call.h"
-#include "server/rpc/status_mapping.h"
+#include "server/http/rpc_status.h"
 
 namespace denoise {
 namespace {
@@ -36,32 +29,10 @@ constexpr char kStreamTypes[] =
 
 constexpr char kDetailsTrailer[] = "grpc-status-details-bin";
 
-constexpr size_t kLargeMessageBytes = 64 << 10;
-
 // JSON writes bytes in base64, and may be indented.
 constexpr int64_t kJsonExpansion = 2;
 
 bool IsIdentity(std::string_view coding) { return coding.empty() || coding == "identity"; }
-
-google::rpc::Status ToRpcStatus(const grpc::Status& status) {
-  google::rpc::Status rpc;
-  // Details that gRPC itself ends a call with are none of ours.
-  if (!rpc.ParseFromString(status.error_details())) rpc.Clear();
-  rpc.set_code(status.error_code());
-  rpc.set_message(status.error_message());
-  return rpc;
-}
-
-// What "Retry-After" says; empty where the error does not say when to try again.
-std::string RetrySeconds(const google::rpc::Status& status) {
-  for (const google::protobuf::Any& detail : status.details()) {
-    google::rpc::RetryInfo info;
-    if (!detail.UnpackTo(&info)) continue;
-    const int64_t seconds = info.retry_delay().seconds() + (info.retry_delay().nanos() > 0 ? 1 : 0);
-    return std::to_string(seconds);
-  }
-  return "";
-}
 
 // As gRPC has it: it ends the process otherwise.
 bool IsMetadataValue(std::string_view value) {
@@ -93,7 +64,7 @@ class RpcBridge::Call {
 
   // The call ends before gRPC has an answer.
   Task<void> Refuse(const absl::Status& why) {
-    const grpc::Status status = Wire(why);
+    const google::rpc::Status status = RpcStatusOf(why);
     const bool before_stream =
         encoding_.protocol == Protocol::kConnectUnary || encoding_.protocol == Protocol::kJsonLines;
     if (before_stream) co_return co_await SendError(status);
@@ -257,18 +228,21 @@ class RpcBridge::Call {
 
   absl::Status Start() {
     if (call_) return absl::OkStatus();
-    call_ = bridge_.StartCall({.method = std::string(exchange_.path()),
-                               .metadata = std::move(metadata_),
-                               .deadline = deadline_});
+    call_ = bridge_.options_.calls->Start({.method = std::string(exchange_.path()),
+                                           .metadata = std::move(metadata_),
+                                           .deadline = deadline_});
     return call_ ? absl::OkStatus() : DrainingError();
   }
 
   Task<void> AnswerUnary(const std::optional<std::string>& message) {
-    const grpc::Status status = co_await call_->Finish();
+    const grpc::Status ended = co_await call_->Finish();
     for (const auto& [name, value] : Trailers()) {
       exchange_.AddHeader(absl::StrCat("trailer-", name), MetadataText(name, value));
     }
-    if (!status.ok()) co_return co_await SendError(status);
+    if (!ended.ok()) {
+      const google::rpc::Status status = RpcStatusOf(ended);
+      co_return co_await SendError(status);
+    }
     absl::StatusOr<std::string> body = absl::InternalError("the method has not answered");
     if (message) body = co_await Encode(*message);
     if (!body.ok()) co_return co_await Refuse(body.status());
@@ -289,7 +263,7 @@ class RpcBridge::Call {
     while (is_there && message) {
       const absl::StatusOr<std::string> encoded = co_await Encode(*message);
       if (!encoded.ok()) {
-        const grpc::Status why = Wire(encoded.status());
+        const google::rpc::Status why = RpcStatusOf(encoded.status());
         co_return co_await EndStream(why);
       }
       const std::string bytes = encoding_.protocol == Protocol::kJsonLines
@@ -299,8 +273,9 @@ class RpcBridge::Call {
       if (is_there) message = co_await call_->Read();
     }
     if (!is_there) co_return;
-    const grpc::Status status = co_await call_->Finish();
+    const grpc::Status ended = co_await call_->Finish();
     trailers_ = Trailers();
+    const google::rpc::Status status = RpcStatusOf(ended);
     co_await EndStream(status);
   }
 
@@ -310,14 +285,14 @@ class RpcBridge::Call {
     co_return co_await exchange_.Begin(head);
   }
 
-  Task<void> EndStream(const grpc::Status& end) {
-    const google::rpc::Status status = ToRpcStatus(end);
+  Task<void> EndStream(const google::rpc::Status& status) {
+    const bool ok = status.code() == 0;
     std::string bytes;
     if (encoding_.protocol == Protocol::kGrpcWeb) {
       bytes = Envelope(kGrpcWebTrailersFlag, GrpcWebTrailers(status, trailers_));
     } else if (encoding_.protocol == Protocol::kConnectStream) {
-      bytes = Envelope(kConnectEndFlag, ConnectEndJson(end.ok() ? nullptr : &status, trailers_));
-    } else if (!end.ok()) {
+      bytes = Envelope(kConnectEndFlag, ConnectEndJson(ok ? nullptr : &status, trailers_));
+    } else if (!ok) {
       bytes = ConnectEndJson(&status, {}) + "\n";
     }
     const bool is_there = co_await Write(bytes);
@@ -347,35 +322,15 @@ class RpcBridge::Call {
   // Converts a large message on another thread: other connections wait for this one.
   template <class Conversion>
   Task<void> Convert(size_t bytes, const Conversion& conversion) {
-    if (!encoding_.json || bytes < kLargeMessageBytes) {
-      conversion();
-      co_return;
-    }
-    const auto initiate = [this, &conversion](auto handler) {
-      // A std::function must be copyable, and the handler is not.
-      const auto go_on = std::make_shared<decltype(handler)>(std::move(handler));
-      bridge_.options_.pool->Schedule([&conversion, go_on] {
-        conversion();
-        boost::asio::post(boost::asio::get_associated_executor(*go_on), [go_on] { (*go_on)(); });
-      });
-    };
-    co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void()>(
-        initiate, boost::asio::use_awaitable);
+    // What is no JSON is only passed on.
+    co_await RunBySize(encoding_.json ? bytes : 0, *bridge_.options_.pool, conversion);
   }
 
-  static grpc::Status Wire(const absl::Status& status) {
-    if (absl::IsUnimplemented(status)) {  // elsewhere, that would be a fault inside the server
-      return {grpc::StatusCode::UNIMPLEMENTED, std::string(status.message())};
-    }
-    return ToWireStatus(status, NewRandomId()).status;
-  }
-
-  Task<void> SendError(const grpc::Status& why) {
-    const google::rpc::Status status = ToRpcStatus(why);
+  Task<void> SendError(const google::rpc::Status& status) {
     HttpResponse response;
     response.status = HttpStatusOf(status.code());
     response.headers = {{"Content-Type", "application/json"}};
-    if (const std::string seconds = RetrySeconds(status); !seconds.empty()) {
+    if (const std::string seconds = RetryAfter(status); !seconds.empty()) {
       response.headers.emplace_back("Retry-After", seconds);
     }
     response.body = ConnectErrorJson(status);
@@ -398,22 +353,6 @@ class RpcBridge::Call {
   int messages_ = 0;
   bool is_over_ = false;  // gRPC takes no more messages
 };
-
-std::shared_ptr<GrpcCall> RpcBridge::StartCall(GrpcCall::Options options) {
-  const MutexLock lock(mutex_);
-  return refuses_ ? nullptr : GrpcCall::Start(stub_, std::move(options), live_);
-}
-
-void RpcBridge::RefuseCalls() {
-  const MutexLock lock(mutex_);
-  refuses_ = true;
-}
-
-RpcBridge::RpcBridge(Options options)
-    : options_(std::move(options)),
-      methods_(options_.services),
-      stub_(options_.channel),
-      live_(options_.clock) {}
 
 namespace {
 

@@ -12,23 +12,17 @@
 // both directions at once would not work, and the API has none.
 #pragma once
 
-#include <grpcpp/channel.h>
-#include <grpcpp/generic/generic_stub.h>
-
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "core/base/clock.h"
-#include "core/base/mutex.h"
-#include "server/http/grpc_call.h"
+#include "server/http/grpc_calls.h"
 #include "server/http/http_exchange.h"
 #include "server/http/rpc_methods.h"
-#include "server/rpc/live_calls.h"
 #include "server/rpc/work_pool.h"
 
 namespace denoise {
@@ -37,7 +31,7 @@ namespace denoise {
 class RpcBridge {
  public:
   struct Options {
-    std::shared_ptr<grpc::Channel> channel;
+    GrpcCalls* calls;
     std::vector<std::string> services;  // by full name
     int64_t message_bytes_max;          // in binary
     WorkPool* pool;                     // converts large messages
@@ -45,31 +39,18 @@ class RpcBridge {
     std::function<absl::Status()> admit;
     const Clock* clock = &Clock::Real();
   };
-  explicit RpcBridge(Options options);
+  explicit RpcBridge(Options options) : options_(std::move(options)), methods_(options_.services) {}
 
   // Whether there is such a method.
   bool Has(std::string_view path) const { return methods_.Find(path) != nullptr; }
   // For POST requests to methods that there are.
   Task<void> Serve(HttpExchange& exchange);
 
-  // From now on calls are refused as Unavailable. Comes before gRPC's server is shut down: its channel
-  // takes no calls afterwards.
-  void RefuseCalls() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Returns once gRPC has let go of all calls; its server must be shut down.
-  void WaitUntilDone() { live_.WaitUntilNone(absl::InfiniteFuture()); }
-
  private:
   class Call;
 
-  // Null where calls are refused.
-  std::shared_ptr<GrpcCall> StartCall(GrpcCall::Options options) ABSL_LOCKS_EXCLUDED(mutex_);
-
   const Options options_;
   const RpcMethods methods_;
-  grpc::GenericStub stub_;
-  LiveCalls live_;
-  Mutex mutex_;
-  bool refuses_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace denoise

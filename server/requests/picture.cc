@@ -1,5 +1,6 @@
 #include "server/requests/picture.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 
@@ -69,6 +70,17 @@ absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture
                    DecodeSample(picture.data(), max_pixels, static_cast<int>(shape.channels),
                                 static_cast<int>(shape.height), static_cast<int>(shape.width)));
   return at::tensor(values).view({shape.channels, shape.height, shape.width});
+}
+
+absl::StatusOr<at::Tensor> DecodeMask(const denoised::v1::InputImage& mask,
+                                      denoised::v1::MaskChannel channel, const SampleShape& shape,
+                                      int64_t max_pixels) {
+  const int height = static_cast<int>(shape.height), width = static_cast<int>(shape.width);
+  ASSIGN_OR_RETURN(const std::vector<float> values,
+                   channel == denoised::v1::MASK_CHANNEL_TRANSPARENCY
+                       ? DecodeTransparency(mask.data(), max_pixels, height, width)
+                       : DecodeSample(mask.data(), max_pixels, /*channels=*/1, height, width));
+  return (at::tensor(values).view({1, height, width}) + 1) / 2;
 }
 
 absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const SampleShape& shape) {

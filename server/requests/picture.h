@@ -30,6 +30,12 @@ bool TakesPictures(const SampleShape& shape);
 absl::StatusOr<at::Tensor> DecodePicture(const denoised::v1::InputImage& picture,
                                          const SampleShape& shape, int64_t max_pixels);
 
+// The mask of a picture of this size, [1, H, W] in [0, 1], which is 1 where the picture is
+// replaced. InvalidArgument as above, or for one without the channel that selects. Slow, too.
+absl::StatusOr<at::Tensor> DecodeMask(const denoised::v1::InputImage& mask,
+                                      denoised::v1::MaskChannel channel, const SampleShape& shape,
+                                      int64_t max_pixels);
+
 // A sample as RAW_FLOAT32 holds it. InvalidArgument for another size, or values that are
 // not finite or beyond 1e6.
 absl::StatusOr<at::Tensor> DecodeRaw(const std::string& bytes, const SampleShape& shape);

@@ -152,6 +152,7 @@ FrameOptions ResolveFrames(const GenerateRequest& request) {
   FrameOptions frames;
   if (!request.has_frames()) return frames;
   frames.every_n_steps = request.frames().every_n_steps();
+  frames.skip_last = request.frames().skip_last();
   frames.as_pictures = request.frames().encoding() != denoised::v1::ENCODING_RAW_FLOAT32;
   if (request.frames().kinds().empty()) return frames;
   frames.kinds.clear();

@@ -1,7 +1,5 @@
 #include "server/requests/start_validation.h"
 
-#include <ATen/TensorOperators.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +10,7 @@ namespace {
 
 using denoised::v1::GenerateRequest;
 using denoised::v1::InputImage;
+using denoised::v1::MaskChannel;
 using denoised::v1::Noise;
 
 // The jump of RePaint's own experiments (Lugmayr et al. 2022, section 5).
@@ -41,6 +40,13 @@ void CheckInversion(const GenerateRequest& request, FieldViolations& violations)
   }
 }
 
+void CheckInpainting(const GenerateRequest& request, FieldViolations& violations) {
+  const MaskChannel channel = request.inpainting().mask_channel();
+  if (denoised::v1::MaskChannel_IsValid(channel)) return;
+  violations.Add("inpainting.mask_channel",
+                 absl::StrCat("unknown value ", static_cast<int>(channel)));
+}
+
 // Decodes pictures and samples for one model.
 class Decoder {
  public:
@@ -57,11 +63,8 @@ class Decoder {
   }
 
   // [1, H, W] in [0, 1].
-  at::Tensor Mask(const std::string& field, const InputImage& mask) const {
-    SampleShape gray = shapes_.picture;
-    gray.channels = 1;
-    const at::Tensor sample = OrViolation(field + ".data", DecodePicture(mask, gray, max_pixels_));
-    return sample.defined() ? (sample + 1) / 2 : sample;
+  at::Tensor Mask(const std::string& field, const InputImage& mask, MaskChannel channel) const {
+    return OrViolation(field + ".data", DecodeMask(mask, channel, shapes_.picture, max_pixels_));
   }
 
   at::Tensor Raw(std::string_view field, const std::string& bytes) const {
@@ -104,6 +107,7 @@ bool IsSlowToResolve(const GenerateRequest& request) {
 }
 
 void CheckStart(const GenerateRequest& request, FieldViolations& violations) {
+  CheckInpainting(request, violations);
   if (!request.has_start()) return;
   switch (request.start().start_case()) {
     case denoised::v1::Start::kFrame:
@@ -168,7 +172,8 @@ std::optional<Inpainting> ResolveInpainting(const GenerateRequest& request,
   if (!request.has_inpainting()) return std::nullopt;
   const Decoder decoder(shapes, limits, violations);
   return Inpainting{decoder.Picture("inpainting.picture", request.inpainting().picture()),
-                    decoder.Mask("inpainting.mask", request.inpainting().mask())};
+                    decoder.Mask("inpainting.mask", request.inpainting().mask(),
+                                 request.inpainting().mask_channel())};
 }
 
 }  // namespace denoise

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
 
@@ -59,11 +60,13 @@ absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) con
         "the deadline cannot be met: ask for fewer steps, or allow more time");
   }
   if (CountNotStarted() >= options_.queue_size) {
-    return UnavailableRetryAfter(
-        absl::StrCat("the queue is full: ", CountNotStarted(), " of at most ", options_.queue_size,
-                     " requests wait to start (--queue-size). Retry in ",
-                     absl::FormatDuration(kRetryWhenFull)),
-        kRetryWhenFull);
+    return WithErrorReason(
+        UnavailableRetryAfter(
+            absl::StrCat("the queue is full: ", CountNotStarted(), " of at most ",
+                         options_.queue_size, " requests wait to start (--queue-size). Retry in ",
+                         absl::FormatDuration(kRetryWhenFull)),
+            kRetryWhenFull),
+        "QUEUE_FULL");
   }
   return absl::OkStatus();
 }

@@ -17,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
+#include "tests/e2e/http_call.h"
 #include "tests/e2e/metric_names.h"
 #include "tests/e2e/server_process.h"
 #include "tests/support/raw_connection.h"
@@ -33,11 +34,7 @@ using testing::StartsWith;
 constexpr char kGenerate[] = "/denoised.v1.ImageGeneration/Generate";
 constexpr char kGetModel[] = "/denoised.v1.Models/GetModel";
 
-struct Answer {
-  int status = 0;
-  std::string head;
-  std::string body;
-};
+using Answer = HttpAnswer;
 
 struct Message {
   int flags;
@@ -74,29 +71,13 @@ class HttpTest : public testing::Test {
     models_.reset();
   }
 
-  // HTTP/1.0, so that the end of the connection is that of the answer.
   static std::string Request(const std::string& method, const std::string& path,
                              const std::vector<std::string>& headers, const std::string& body) {
-    std::string request =
-        absl::StrCat(method, " ", path, " HTTP/1.0\r\nContent-Length: ", body.size(), "\r\n");
-    bool has_host = false;
-    for (const std::string& header : headers) {
-      absl::StrAppend(&request, header, "\r\n");
-      has_host |= absl::StartsWith(header, "Host: ");
-    }
-    if (!has_host) absl::StrAppend(&request, "Host: ", server_->http_address(), "\r\n");
-    return absl::StrCat(request, "\r\n", body);
+    return HttpRequest(server_->http_address(), method, path, headers, body);
   }
-
   static Answer Ask(const std::string& method, const std::string& path,
                     const std::vector<std::string>& headers = {}, const std::string& body = "") {
-    RawConnection connection(server_->http_address());
-    connection.Send(Request(method, path, headers, body));
-    const std::string bytes = connection.ReadToEnd();
-    const size_t end = bytes.find("\r\n\r\n");
-    EXPECT_NE(end, std::string::npos) << bytes;
-    if (end == std::string::npos) return {};
-    return {std::stoi(bytes.substr(9, 3)), bytes.substr(0, end + 2), bytes.substr(end + 4)};
+    return AskHttp(server_->http_address(), method, path, headers, body);
   }
   static Answer Post(const std::string& path, const std::string& type, const std::string& body,
                      std::vector<std::string> headers = {}) {

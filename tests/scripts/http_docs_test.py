@@ -1,4 +1,4 @@
-"""Runs every command of docs/http.md, as it is printed there, against the server.
+"""Runs every command of docs/http.md and docs/openai.md, as it is printed there, against the server.
 
     http_docs_test.py DENOISED
 """
@@ -11,16 +11,16 @@ import sys
 import tempfile
 import unittest
 
-DOCUMENT = pathlib.Path("docs/http.md").resolve()
+DOCUMENTS = {pathlib.Path("docs/http.md").resolve(): 8, pathlib.Path("docs/openai.md").resolve(): 5}
 MODELS = pathlib.Path("deploy/models").resolve()
 PRINTED = "http://127.0.0.1:8080"
 PATIENCE_SECONDS = 180
 
 
-def commands():
+def commands(document):
     """The blocks of shell commands that use curl, by the heading they are under."""
     heading = ""
-    text = DOCUMENT.read_text(encoding="utf-8")
+    text = document.read_text(encoding="utf-8")
     for match in re.finditer(r"^#+ ([^\n]*)$|^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         heading = match[1] or heading
         if match[2] and match[2].startswith("curl"):
@@ -49,24 +49,42 @@ class HttpDocs(unittest.TestCase):
         self.assertEqual(done.returncode, 0, f"{command}\n{done.stderr}")
         return done.stdout
 
+    def check_rpc(self, heading, command, output):
+        messages = [json.loads(line) for line in output.splitlines()]
+        self.assertTrue(messages)
+        self.assertEqual("code" in messages[0], heading == "Errors", output)
+        if "frames" in command:
+            self.assertTrue(any("frame" in message for message in messages))
+            self.assertIn("finished", messages[-1])
+
+    def check_openai(self, heading, command, output):
+        if "stream" in command:
+            names = re.findall(r"^event: (\S+)$", output, re.MULTILINE)
+            self.assertEqual(names, 3 * ["image_generation.partial_image"]
+                             + ["image_generation.completed"])
+        else:
+            self.assertEqual("error" in json.loads(output), heading == "Errors", output)
+
+    def check(self, heading, command, folder):
+        output = self.run_command(command, folder)
+        saved = re.search(r"> (\S+\.png)$", command)
+        if saved:
+            self.assertTrue((pathlib.Path(folder) / saved[1]).read_bytes().startswith(b"\x89PNG"))
+        elif "/denoised.v1" in command:
+            self.check_rpc(heading, command, output)
+        elif "/v1/" in command:
+            self.check_openai(heading, command, output)
+        else:
+            self.assertTrue(output)
+
     def test_every_command_does_what_the_page_says(self):
-        seen = list(commands())
-        self.assertGreaterEqual(len(seen), 8)
-        for heading, command in seen:
-            with self.subTest(command), tempfile.TemporaryDirectory() as folder:
-                output = self.run_command(command, folder)
-                image = pathlib.Path(folder) / "image.png"
-                if "image.png" in command:
-                    self.assertTrue(image.read_bytes().startswith(b"\x89PNG"))
-                elif "denoised.v1" in command:
-                    messages = [json.loads(line) for line in output.splitlines()]
-                    self.assertTrue(messages)
-                    self.assertEqual("code" in messages[0], heading == "Errors", output)
-                    if "frames" in command:
-                        self.assertTrue(any("frame" in message for message in messages))
-                        self.assertIn("finished", messages[-1])
-                else:
-                    self.assertTrue(output)
+        for document, least in DOCUMENTS.items():
+            seen = list(commands(document))
+            self.assertGreaterEqual(len(seen), least)
+            with tempfile.TemporaryDirectory() as folder:  # a command may use what another saved
+                for heading, command in seen:
+                    with self.subTest(command):
+                        self.check(heading, command, folder)
 
 
 if __name__ == "__main__":

@@ -212,9 +212,14 @@ FlagTable InpaintingRows() {
            {.value = "FILE", .from_file = PictureFile}},
           {"--mask",
            "inpainting.mask.data",
-           "A picture that is white where --inpaint generates and black where it keeps",
+           "A picture that is white where --inpaint generates and black where it keeps; see "
+           "--mask-channel",
            kInpainting,
            {.value = "FILE", .from_file = PictureFile}},
+          {"--mask-channel", "inpainting.mask_channel",
+           "What of --mask selects. lightness: white parts are replaced; transparency: transparent "
+           "parts are. Default: lightness",
+           kInpainting},
           {"--repaint-jump", "inpainting.jump_length",
            "RePaint: how many steps each jump goes back. Default: 10", kInpainting},
           {"--repaint-times", "inpainting.resamples",
@@ -267,7 +272,7 @@ void RelateStartFlags(CLI::App& app) {
   Need(app, {"--strength"}, "--init");
   Need(app, {"--branch"}, "--branch-step");
   Need(app, {"--branch-step"}, "--branch");
-  Need(app, {"--mask", "--repaint-jump", "--repaint-times"}, "--inpaint");
+  Need(app, {"--mask", "--mask-channel", "--repaint-jump", "--repaint-times"}, "--inpaint");
   Need(app, {"--inpaint"}, "--mask");
   Exclude(app, {"--invert"}, {"--format", "--inpaint"});
 }

@@ -16,11 +16,15 @@ PIPELINES = REPOSITORY / "tests" / "data" / "pipelines"
 class Server:
     """Runs from construction until `stop` or `kill`."""
 
-    def __init__(self, models: Path, log: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, models: Path, log: Path, arguments: Sequence[str] = (), http: str = "off"
+    ) -> None:
         self.models = models
         self._log = log
         self._arguments = arguments
+        self._http = http
         self.address = ""
+        self.http_address = ""
         self.start("127.0.0.1:0")
 
     def start(self, address: str) -> None:
@@ -28,7 +32,7 @@ class Server:
             _binary(),
             f"--models={self.models}",
             f"--listen={address}",
-            "--http=off",
+            f"--http={self._http}",
             "--poll-models=0.2",
             *self._arguments,
         ]
@@ -44,6 +48,8 @@ class Server:
             self.kill()
             raise AssertionError(f"the server did not start: {self._log.read_text()}")
         self.address = listening[1]
+        if self._http != "off":
+            self.http_address = self._process.stdout.readline().removeprefix("http on ").strip()
 
     def stop(self) -> None:
         self._process.terminate()

@@ -29,6 +29,16 @@ TEST(Flatten, AlphaIsBlendedOverWhite) {
   EXPECT_EQ(Flatten(Image{2, 1, 2, {0, 0, 0, 255}}, 1), (Image{2, 1, 1, {255, 0}}));
 }
 
+TEST(Transparency, IsWhereAlphaIsNot) {
+  EXPECT_EQ(*Transparency(Image{3, 1, 4, {1, 2, 3, 0, 4, 5, 6, 255, 7, 8, 9, 55}}),
+            (Image{3, 1, 1, {255, 0, 200}}));
+  EXPECT_EQ(*Transparency(Image{1, 1, 2, {9, 100}}), (Image{1, 1, 1, {155}}));
+  for (const std::vector<uint8_t>& opaque : {std::vector<uint8_t>{1}, {1, 2, 3}}) {
+    EXPECT_EQ(Transparency(Uniform(2, 1, opaque)).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+}
+
 TEST(Crop, TakesTheRegion) {
   const Image image{3, 2, 2, {0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15}};
   EXPECT_EQ(Crop(image, {.left = 1, .top = 0, .width = 2, .height = 2}),

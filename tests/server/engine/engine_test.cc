@@ -158,6 +158,17 @@ TEST_F(EngineTest, FramesFollowTheirPolicy) {
   EXPECT_EQ(x0->frames()[0].timestep, request.plan->evaluations[1].timestep);
 }
 
+TEST_F(EngineTest, TheFrameOfTheLastStepCanBeSkipped) {
+  Engine engine({}, Clock::Real(), nullptr);
+  GenerationRequest request = Request(Networks(nullptr), 0, 1);  // 5 steps
+  for (const int every : {1, 2, 5}) {
+    request.frames = {.every_n_steps = every, .skip_last = true};
+    const auto sink = Submit(engine, request);
+    ASSERT_EQ(sink->WaitUntilFinished(), absl::OkStatus());
+    EXPECT_EQ(sink->frames().size(), 4 / every);
+  }
+}
+
 TEST_F(EngineTest, FramesOfBothKindsAreThoseOfEachAlone) {
   Engine engine({}, Clock::Real(), nullptr);
   GenerationRequest request = Request(Networks(nullptr), 0, 1);  // 5 steps

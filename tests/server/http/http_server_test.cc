@@ -50,6 +50,10 @@ class HttpServerTest : public testing::Test {
   // Echoes bodies, and does what the path says.
   Task<void> Serve(HttpExchange& exchange) {
     if (exchange.path() == "/throw") throw std::runtime_error("a fault");
+    if (exchange.path() == "/throw-on-pool") {
+      const auto fail = [] { throw std::runtime_error("a fault"); };
+      co_return co_await RunOn(pool_, fail);
+    }
     if (exchange.path() == "/nothing") co_return;
     if (exchange.path() == "/stream") co_return co_await Stream(exchange);
     if (exchange.path() == "/wait") co_return co_await Wait(exchange);
@@ -83,6 +87,7 @@ class HttpServerTest : public testing::Test {
     left_.Notify();
   }
 
+  WorkPool pool_{/*threads=*/1};
   HttpServer::Options options_;
   std::string address_;
   absl::Notification waiting_, left_;
@@ -168,14 +173,14 @@ TEST_F(HttpServerTest, LimitsHeadsAndBodies) {
 TEST_F(HttpServerTest, LimitsTheBodiesOfAllRequestsTogether) {
   options_.body_bytes_max = 300;
   Start();
+  RawConnection client(address_);  // whose next request comes after all of the last
   const auto post = [&](size_t bytes) {
-    RawConnection client(address_);
     client.Send(absl::StrCat("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ", bytes, "\r\n\r\n",
                              std::string(bytes, 'a')));
     return client.ReadAnswer();
   };
-  EXPECT_THAT(post(301), HasSubstr("the bodies of other requests take all the memory"));
   for (int i = 0; i < 5; ++i) EXPECT_THAT(post(300), StartsWith("HTTP/1.1 200 ")) << "given back";
+  EXPECT_THAT(post(301), HasSubstr("the bodies of other requests take all the memory"));
 }
 
 TEST_F(HttpServerTest, RefusesWhatIsNoHttp) {
@@ -193,11 +198,14 @@ TEST_F(HttpServerTest, RefusesWhatIsNoHttp) {
 
 TEST_F(HttpServerTest, AFaultOfAHandlerEndsItsConnectionAlone) {
   Start();
-  RawConnection faulty(address_), forgetful(address_), other(address_);
-  faulty.Send("GET /throw HTTP/1.1\r\nHost: x\r\n\r\n");
-  const std::string answer = faulty.ReadToEnd();
-  EXPECT_THAT(answer, StartsWith("HTTP/1.1 500 "));
-  EXPECT_THAT(answer, Not(HasSubstr("a fault")));
+  RawConnection forgetful(address_), other(address_);
+  for (const char* path : {"/throw", "/throw-on-pool"}) {
+    RawConnection faulty(address_);
+    faulty.Send(absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: x\r\n\r\n"));
+    const std::string answer = faulty.ReadToEnd();
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 500 "));
+    EXPECT_THAT(answer, Not(HasSubstr("a fault")));
+  }
   forgetful.Send("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_THAT(forgetful.ReadAnswer(), StartsWith("HTTP/1.1 500 "));
   other.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -37,6 +37,10 @@ TEST(RequestDigest, NamesTheFieldsThatDiffer) {
                 r.add_class_weights()->set_weight(1);
               }),
               ElementsAre("class_weights", "start"));
+  EXPECT_THAT(DifferencesAfter([](GenerateRequest& r) {
+                r.mutable_inpainting()->set_mask_channel(denoised::v1::MASK_CHANNEL_TRANSPARENCY);
+              }),
+              ElementsAre("inpainting"));
 }
 
 TEST(RequestDigest, TheIdIsNoPartOfTheRequest) {

@@ -259,6 +259,7 @@ TEST(RequestValidation, ResolvesEverythingThatIsSet) {
   request.mutable_guidance()->set_rescale(0.5);
   request.mutable_guidance()->set_timestep_max(800);
   request.mutable_frames()->set_every_n_steps(5);
+  request.mutable_frames()->set_skip_last(true);
   request.mutable_frames()->add_kinds(denoised::v1::FRAME_KIND_X_T);
   request.mutable_frames()->set_encoding(denoised::v1::ENCODING_WEBP);
   request.mutable_frames()->set_max_bytes(1000);
@@ -279,6 +280,7 @@ TEST(RequestValidation, ResolvesEverythingThatIsSet) {
   EXPECT_TRUE(std::isinf(generation.conditioning.guidance.timesteps.min));
   EXPECT_TRUE(std::isinf(generation.conditioning.guidance.sigmas.max));
   EXPECT_EQ(generation.frames.every_n_steps, 5);
+  EXPECT_TRUE(generation.frames.skip_last);
   EXPECT_THAT(generation.frames.kinds, ElementsAre(FrameKind::kXt));
   EXPECT_EQ(resolved->frame_encoding, denoised::v1::ENCODING_WEBP);
   EXPECT_EQ(resolved->frame_bytes_max, 1000);

@@ -1,6 +1,7 @@
 #include "server/requests/start_validation.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/full.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -149,6 +150,15 @@ TEST(StartValidation, AMaskIsWhiteOverItsAlpha) {
   EXPECT_EQ(resolved->accepted.steps(), 10);
 }
 
+TEST(StartValidation, AMaskMayBeTransparency) {
+  GenerateRequest request = InpaintingRequest();
+  request.mutable_inpainting()->set_mask_channel(denoised::v1::MASK_CHANNEL_TRANSPARENCY);
+  request.mutable_inpainting()->mutable_mask()->set_data(Png(4, 4, {255, 255, 255, 204}));
+  const auto resolved = Resolve(request);
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_TRUE(at::allclose(resolved->generation.inpainting->mask, at::full({1, 8, 8}, 0.2f)));
+}
+
 TEST(StartValidation, StepsTakenAgainAreCounted) {
   GenerateRequest request = InpaintingRequest();
   request.mutable_inpainting()->set_jump_length(2);
@@ -272,6 +282,15 @@ INSTANTIATE_TEST_SUITE_P(
                      SPOIL(*INPAINTING = InpaintingRequest().inpainting())},
         BadStartCase{"no mask", InpaintingRequest, "inpainting.mask.data", "neither",
                      SPOIL(INPAINTING->clear_mask())},
+        BadStartCase {
+          "a mask without the alpha that selects", InpaintingRequest, "inpainting.mask.data",
+              "has no alpha channel",
+              SPOIL(INPAINTING->set_mask_channel(denoised::v1::MASK_CHANNEL_TRANSPARENCY);
+                    INPAINTING->mutable_mask()->set_data(White()))
+        },
+        BadStartCase{"a channel that there is not", InpaintingRequest, "inpainting.mask_channel",
+                     "unknown value 9",
+                     SPOIL(INPAINTING->set_mask_channel(denoised::v1::MaskChannel(9)))},
         BadStartCase{"no picture to inpaint", InpaintingRequest, "inpainting.picture.data",
                      "neither", SPOIL(INPAINTING->clear_picture())},
         BadStartCase{"jump of 0", InpaintingRequest, "inpainting.jump_length", "at least 1",

@@ -125,6 +125,8 @@ class GenerateKeywords(SamplerKeywords, total=False):
     #: "png", "jpeg", "webp" or "raw_float32".
     frame_encoding: str | None
     frame_max_bytes: int | None
+    #: No frame after the last step, which shows the image that follows.
+    frame_skip_last: bool | None
     image_encoding: str | None
 
     #: Start from this picture with noise added; `strength` is the share of the steps that run on
@@ -147,9 +149,11 @@ class GenerateKeywords(SamplerKeywords, total=False):
     #: Find the noise that becomes this picture; the image is that noise, as "raw_float32".
     invert: PictureLike | None
 
-    #: Generate the white parts of `mask` anew and keep the rest of this picture.
+    #: Generate the white parts of `mask` anew and keep the rest of this picture. With the
+    #: `mask_channel` "transparency", its transparent parts instead; absent: "lightness".
     inpaint: PictureLike | None
     mask: PictureLike | None
+    mask_channel: str | None
     #: RePaint: how many steps each jump goes back, and how often these steps are taken.
     repaint_jump: int | None
     repaint_times: int | None

@@ -161,6 +161,9 @@ TEST_F(CliTest, StartsReachTheRequestWithTheirFiles) {
        "start { noise { from { seed: 0 } to { sample: " + zeros + " } } }"},
       {{"--inpaint", picture, "--mask", mask, "--repaint-jump", "5", "--repaint-times", "2"},
        R"(inpainting { picture { data: "p" } mask { data: "m" } jump_length: 5 resamples: 2 })"},
+      {{"--inpaint", picture, "--mask", mask, "--mask-channel", "transparency"},
+       R"(inpainting { picture { data: "p" } mask { data: "m" } )"
+       R"(mask_channel: MASK_CHANNEL_TRANSPARENCY })"},
       {{"--init", picture, "--inpaint", picture, "--mask", mask},
        R"(start { image { picture { data: "p" } strength: 0.8 } } )"
        R"(inpainting { picture { data: "p" } mask { data: "m" } })"},
@@ -191,6 +194,7 @@ TEST_F(CliTest, StartsThatDoNotGoTogetherAreRefused) {
       {"--inpaint", "a"},
       {"--inpaint", "a", "--mask", "a", "--invert", "a"},
       {"--repaint-times", "2"},
+      {"--mask-channel", "transparency"},
       {"--invert", "a", "--format", "png"},
   };
   for (const std::vector<std::string>& flags : cases) {

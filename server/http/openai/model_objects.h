@@ -1,0 +1,18 @@
+// Models as the API lists them.
+#pragma once
+
+#include <string>
+
+#include "denoised/v1/models.pb.h"
+
+namespace denoise::openai {
+
+// "emoji-32" of "models/emoji-32".
+std::string ModelId(const denoised::v1::Model& model);
+
+// {"id", "object": "model", "created", "owned_by", and what a request for it needs to know}
+std::string ModelJson(const denoised::v1::Model& model);
+// {"object": "list", "data": [...]}
+std::string ModelListJson(const denoised::v1::ListModelsResponse& models);
+
+}  // namespace denoise::openai
