@@ -31,35 +31,37 @@ class ByteQueue {
 };
 
 // Takes messages out of the bytes of a stream.
-class EnvelopeReader {
+class MessageReader {
  public:
-  // ResourceExhausted for a message beyond `bytes_max`.
-  explicit EnvelopeReader(int64_t bytes_max) : bytes_max_(bytes_max) {}
+  virtual ~MessageReader() = default;
 
   void Add(std::string_view bytes) { unread_.Add(bytes); }
-  // The next message; nullopt while it is not complete. InvalidArgument where it is compressed.
-  absl::StatusOr<std::optional<std::string>> Next();
+  // The next message; nullopt while it is not complete. ResourceExhausted for one beyond `bytes_max`.
+  virtual absl::StatusOr<std::optional<std::string>> Next() = 0;
   // What is not taken out yet.
   size_t size() const { return unread_.bytes().size(); }
 
- private:
+ protected:
+  explicit MessageReader(int64_t bytes_max) : bytes_max_(bytes_max) {}
+
   const int64_t bytes_max_;
   ByteQueue unread_;
 };
 
-// Takes messages out of lines of JSON, each with its end. Empty lines are none.
-class LineReader {
+// Each message in its envelope. InvalidArgument where one is compressed.
+class EnvelopeReader final : public MessageReader {
  public:
-  // ResourceExhausted for a line beyond `bytes_max`.
-  explicit LineReader(int64_t bytes_max) : bytes_max_(bytes_max) {}
+  explicit EnvelopeReader(int64_t bytes_max) : MessageReader(bytes_max) {}
+  absl::StatusOr<std::optional<std::string>> Next() override;
+};
 
-  void Add(std::string_view bytes) { unread_.Add(bytes); }
-  absl::StatusOr<std::optional<std::string>> Next();
-  size_t size() const { return unread_.bytes().size(); }
+// Each message in a line of JSON with its end. Empty lines are none.
+class LineReader final : public MessageReader {
+ public:
+  explicit LineReader(int64_t bytes_max) : MessageReader(bytes_max) {}
+  absl::StatusOr<std::optional<std::string>> Next() override;
 
  private:
-  const int64_t bytes_max_;
-  ByteQueue unread_;
   size_t searched_ = 0;  // of what is unread; there is no end of a line in it
 };
 

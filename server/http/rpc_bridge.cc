@@ -89,8 +89,7 @@ class RpcBridge::Call {
   }
 
   // The body, as it comes, and then `end`.
-  template <class Reader>
-  Task<absl::Status> SendPieces(Reader& reader, std::string_view end) {
+  Task<absl::Status> SendPieces(MessageReader& reader, std::string_view end) {
     while (true) {
       const absl::StatusOr<std::string> part = co_await exchange_.ReadSome();
       if (!part.ok()) co_return part.status();
@@ -128,8 +127,7 @@ class RpcBridge::Call {
   }
 
   // What `reader` has.
-  template <class Reader>
-  Task<absl::Status> SendAll(Reader& reader) {
+  Task<absl::Status> SendAll(MessageReader& reader) {
     while (!is_over_) {
       const absl::StatusOr<std::optional<std::string>> message = reader.Next();
       if (!message.ok()) co_return message.status();

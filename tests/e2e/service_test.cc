@@ -102,7 +102,8 @@ TEST_F(ServiceTest, HealthIsToldPerService) {
     request.set_service(service);
     return stub->Check(&context, request, response);
   };
-  for (const char* service : {"", "denoised.v1.ImageGeneration", "denoised.v1.Models"}) {
+  for (const char* service :
+       {"", "denoised.v1.ImageGeneration", "denoised.v1.Models", "denoised.v1.Activity"}) {
     HealthCheckResponse response;
     EXPECT_TRUE(check(service, &response).ok()) << service;
     EXPECT_EQ(response.status(), HealthCheckResponse::SERVING) << service;
@@ -125,7 +126,8 @@ TEST_F(ServiceTest, ReflectionListsTheServices) {
 TEST_F(ServiceTest, ReflectionDescribesEveryServiceThatItLists) {
   for (const std::string service :
        {"denoised.v1.ImageGeneration", "denoised.v1.Generations", "denoised.v1.Models",
-        "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}) {
+        "denoised.v1.Activity", "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection"}) {
     // ServerReflectionRequest{file_containing_symbol: service}
     const RawResponse response = CallWithBytes(
         server_->channel(), "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "denoised/v1/activity.grpc.pb.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
 #include "tests/e2e/server_process.h"
@@ -73,9 +74,16 @@ TEST_F(ShutdownTest, NobodyWhoOnlyWatchesHoldsItUp) {
   const auto watch = server->models().WatchModels(&context, {});
   denoised::v1::ModelEvent event;
   while (!event.has_complete()) ASSERT_TRUE(watch->Read(&event));
+  const auto activity_stub = denoised::v1::Activity::NewStub(server->channel());
+  grpc::ClientContext activity_context;
+  const auto activity = activity_stub->WatchActivity(&activity_context, {});
+  denoised::v1::ActivitySnapshot snapshot;
+  ASSERT_TRUE(activity->Read(&snapshot));
   server->process().Signal(SIGTERM);
   EXPECT_FALSE(watch->Read(&event));
   EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  while (activity->Read(&snapshot)) continue;  // what has changed meanwhile
+  EXPECT_EQ(activity->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
 }
 
