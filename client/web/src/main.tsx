@@ -14,7 +14,7 @@ import "./style/models.css";
 
 applyTheme();
 void loadCatalog();
-void followRecent();
+followRecent();
 followPlan();
 followAddress();
 const root = document.getElementById("app");
