@@ -11,6 +11,7 @@ import "./style/shell.css";
 import "./style/create.css";
 import "./style/gallery.css";
 import "./style/models.css";
+import "./style/train.css";
 
 applyTheme();
 void loadCatalog();

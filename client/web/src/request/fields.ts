@@ -74,6 +74,10 @@ function setPath(
     message.set(field, child);
     return problem;
   }
+  if (field.fieldKind === "map") {
+    message.get(field).set(rest.join("."), text);
+    return undefined;
+  }
   if (field.fieldKind !== "list" || field.listKind !== "message") return "has no fields of its own";
   const list = message.get(field) as ReflectList<ReflectMessage>;
   const at = Number(index ?? list.size);
@@ -179,6 +183,10 @@ function settingsOfField(message: ReflectMessage, field: DescField, path: string
       return { [path]: textOf(field, message.get(field)) };
     case "enum":
       return { [path]: textOf(field, message.get(field)) };
+    case "map":
+      return Object.fromEntries(
+        [...message.get(field)].map(([key, value]) => [`${path}.${String(key)}`, String(value)]),
+      );
     default:
       return {};
   }

@@ -1,0 +1,81 @@
+// A curve over the steps of a job that grows while it is looked at.
+import { effect } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import type uPlot from "uplot";
+import { theme } from "../shell/theme.ts";
+import { axis, type Colour, coloursOf, drawChart, drawMark } from "../ui/chart.ts";
+import { significant } from "../ui/units.ts";
+
+interface Line {
+  label: string;
+  /** A custom property of the style sheet. */
+  colour: string;
+  width: number;
+}
+
+interface CurveProps {
+  lines: Line[];
+  /** The steps, then the values of each line. Reads signals, so that the curve follows them. */
+  data: () => uPlot.AlignedData;
+  heightPx: number;
+  /** Says what the curve shows. */
+  label: string;
+  /** A step to mark. Reads signals. */
+  mark?: () => number | undefined;
+  /** Somebody has clicked on this step. */
+  onPick?: (step: number) => void;
+}
+
+export function Curve({ label, ...curve }: CurveProps) {
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (place.current) return draw(place.current, curve);
+  }, [theme.value]); // a canvas does not follow the style sheet by itself
+  return <div ref={place} class="plot" role="img" aria-label={label} />;
+}
+
+function draw(element: HTMLElement, curve: Omit<CurveProps, "label">): () => void {
+  const colour = coloursOf(element);
+  const { chart, remove } = drawChart(element, optionsOf(curve, colour), curve.data());
+  const stopGrowing = effect(() => chart.setData(curve.data()));
+  const stopMarking = effect(() => {
+    curve.mark?.();
+    chart.redraw(false, false);
+  });
+  chart.over.addEventListener("click", () => {
+    const step = chart.data[0][chart.cursor.idx ?? 0];
+    if (step !== undefined) curve.onPick?.(step);
+  });
+  return () => {
+    stopGrowing();
+    stopMarking();
+    remove();
+  };
+}
+
+function optionsOf(
+  { lines, heightPx, mark }: Omit<CurveProps, "label">,
+  colour: Colour,
+): Omit<uPlot.Options, "width"> {
+  return {
+    height: heightPx,
+    cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
+    scales: { x: { time: false } },
+    axes: [
+      axis(colour, {
+        values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")),
+      }),
+      axis(colour, { size: 52, values: (_, ticks) => ticks.map(significant) }),
+    ],
+    series: [
+      {},
+      ...lines.map(({ label, width, ...line }) => ({
+        label,
+        width,
+        stroke: colour(line.colour),
+        points: { show: false },
+      })),
+    ],
+    hooks: { draw: [(chart) => drawMark(chart, mark?.(), colour("--ink"))] },
+  };
+}
