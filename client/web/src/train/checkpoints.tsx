@@ -23,6 +23,10 @@ export function Checkpoints({ watch, job }: { watch: JobWatch; job: TrainingJob 
             suggestion={job.labels[nameLabel] ?? ""}
             open={publishing.value === checkpoint.name}
             onToggle={(open) => (publishing.value = open ? checkpoint.name : undefined)}
+            onPublished={() => {
+              publishing.value = undefined;
+              watch.readOn();
+            }}
           />
         ))}
       </ul>
@@ -37,9 +41,10 @@ interface RowProps {
   suggestion: string;
   open: boolean;
   onToggle: (open: boolean) => void;
+  onPublished: () => void;
 }
 
-function Row({ checkpoint, suggestion, open, onToggle }: RowProps) {
+function Row({ checkpoint, suggestion, open, onToggle, onPublished }: RowProps) {
   return (
     <li class="checkpoint" data-checkpoint={checkpoint.name}>
       <span class="row-title">step {whole(checkpoint.step)}</span>
@@ -50,11 +55,7 @@ function Row({ checkpoint, suggestion, open, onToggle }: RowProps) {
         Publish…
       </button>
       {open && (
-        <PublishForm
-          checkpoint={checkpoint}
-          suggestion={suggestion}
-          onClose={() => onToggle(false)}
-        />
+        <PublishForm checkpoint={checkpoint} suggestion={suggestion} onPublished={onPublished} />
       )}
     </li>
   );

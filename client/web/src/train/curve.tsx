@@ -18,6 +18,8 @@ interface CurveProps {
   /** The steps, then the values of each line. Reads signals, so that the curve follows them. */
   data: () => uPlot.AlignedData;
   heightPx: number;
+  /** The y axis begins at 0. */
+  fromZero?: boolean;
   /** Says what the curve shows. */
   label: string;
   /** A step to mark. Reads signals. */
@@ -40,7 +42,7 @@ function draw(element: HTMLElement, curve: Omit<CurveProps, "label">): () => voi
   const stopGrowing = effect(() => chart.setData(curve.data()));
   const stopMarking = effect(() => {
     curve.mark?.();
-    chart.redraw(false, false);
+    if (chart.data[0].length > 0) chart.redraw(false, true);
   });
   chart.over.addEventListener("click", () => {
     const step = chart.data[0][chart.cursor.idx ?? 0];
@@ -54,18 +56,21 @@ function draw(element: HTMLElement, curve: Omit<CurveProps, "label">): () => voi
 }
 
 function optionsOf(
-  { lines, heightPx, mark }: Omit<CurveProps, "label">,
+  { lines, heightPx, fromZero, mark }: Omit<CurveProps, "label">,
   colour: Colour,
 ): Omit<uPlot.Options, "width"> {
   return {
     height: heightPx,
     cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
-    scales: { x: { time: false } },
+    scales: {
+      x: { time: false },
+      y: fromZero ? { range: (_, __, max) => [0, max > 0 ? 1.1 * max : 1] } : {},
+    },
     axes: [
       axis(colour, {
         values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? String(tick) : "")),
       }),
-      axis(colour, { size: 52, values: (_, ticks) => ticks.map(significant) }),
+      axis(colour, { size: 52, space: 22, values: (_, ticks) => ticks.map(significant) }),
     ],
     series: [
       {},

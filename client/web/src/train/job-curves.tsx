@@ -39,7 +39,7 @@ export function JobCurves({ watch, shownStep, onPick }: JobCurvesProps) {
         </label>
       </header>
       <Curve
-        heightPx={240}
+        heightPx={300}
         lines={[
           { label: "loss", colour: "--line-strong", width: 1 },
           { label: "smoothed", colour: "--signal", width: 2 },
@@ -72,7 +72,8 @@ export function JobCurves({ watch, shownStep, onPick }: JobCurvesProps) {
             Learning rate <b class="number">{significant(latest?.learningRate ?? NaN)}</b>
           </h3>
           <Curve
-            heightPx={90}
+            heightPx={100}
+            fromZero
             lines={[{ label: "learning rate", colour: "--noise", width: 1.5 }]}
             data={() => [steps.value, rates.value]}
             label="The learning rate"
@@ -83,7 +84,8 @@ export function JobCurves({ watch, shownStep, onPick }: JobCurvesProps) {
             Images per second <b class="number">{significant(latest?.picturesPerSecond ?? NaN)}</b>
           </h3>
           <Curve
-            heightPx={90}
+            heightPx={100}
+            fromZero
             lines={[{ label: "images per second", colour: "--noise", width: 1.5 }]}
             data={() => [steps.value, paces.value]}
             label="Images per second of device time"

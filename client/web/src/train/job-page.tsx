@@ -3,6 +3,7 @@ import { Code } from "@connectrpc/connect";
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { type TrainingJob, TrainingJob_State } from "../gen/denoised/v1/training_pb.ts";
+import { shortName } from "../models/catalog.ts";
 import { go } from "../request/address.ts";
 import { training } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
@@ -29,7 +30,10 @@ export function JobPage({ name }: { name: string }) {
         <a href="#train">Train</a>
       </p>
       {job === undefined ? (
-        <WhyNot watch={watch} />
+        <>
+          <h1>Job {shortName(name)}</h1>
+          <WhyNot watch={watch} />
+        </>
       ) : (
         <>
           <header class="train-header">

@@ -58,6 +58,7 @@ export class JobWatch {
   readonly log: Entry[] = [];
 
   #lastSequence: bigint | undefined;
+  #following = false;
   #redrawAsked = false;
   #jobHasChanged = false;
   readonly #leaving = new AbortController();
@@ -66,7 +67,14 @@ export class JobWatch {
     /** "trainingJobs/{job}". */
     readonly name: string,
   ) {
-    void this.#follow();
+    this.readOn();
+  }
+
+  /** Reads what is reported of a job that has ended, such as that it was published. */
+  readOn(): void {
+    if (this.#following) return;
+    this.#following = true;
+    void this.#follow().finally(() => (this.#following = false));
   }
 
   /** Stops watching. The job itself continues. */

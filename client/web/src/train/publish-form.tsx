@@ -21,10 +21,10 @@ interface PublishFormProps {
   checkpoint: Checkpoint;
   /** A name for the model. */
   suggestion: string;
-  onClose: () => void;
+  onPublished: () => void;
 }
 
-export function PublishForm({ checkpoint, suggestion, onClose }: PublishFormProps) {
+export function PublishForm({ checkpoint, suggestion, onPublished }: PublishFormProps) {
   const form = useMemo(() => formWith({ model: suggestion }), [checkpoint.name]);
   const busy = useSignal(false);
   const problem = useSignal<Problem | undefined>(undefined);
@@ -34,7 +34,7 @@ export function PublishForm({ checkpoint, suggestion, onClose }: PublishFormProp
     try {
       await training.publishModel(requestOf(checkpoint, form.settings.peek()));
       await loadCatalog();
-      onClose();
+      onPublished();
     } catch (thrown) {
       const found = problemOf(thrown);
       form.refuse(found.violations);

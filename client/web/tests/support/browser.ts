@@ -7,7 +7,7 @@ import { Denoised, type Options } from "./denoised.ts";
 const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 
 // For an event that comes: long, because the machine may be busy with other things.
-const waitMsMax = 120_000;
+const waitMsMax = 25_000;
 
 export interface Look {
   width?: number;
@@ -48,7 +48,7 @@ export class Visit {
   async openTab(context: BrowserContext, address = ""): Promise<Page> {
     const page = await context.newPage();
     await page.goto(`${this.denoised.url}/${address}`);
-    await page.locator("form .fields").waitFor();
+    await page.locator("form .fields, .train h1").first().waitFor();
     return page;
   }
 

@@ -13,7 +13,9 @@ export function filesOfInput({ files }: HTMLInputElement): PickedFile[] {
 
 /** Of a drop. To be called while the event is handled: the browser forgets the entries after it. */
 export async function filesOfDrop({ items }: DataTransfer): Promise<PickedFile[]> {
-  const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
+  const entries = [...items]
+    .map((item) => item.webkitGetAsEntry())
+    .filter((entry) => entry !== null);
   return (await Promise.all(entries.map(filesOfEntry))).flat();
 }
 

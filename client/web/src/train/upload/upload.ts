@@ -68,9 +68,6 @@ export class Upload {
 
   async #run(): Promise<void> {
     try {
-      const { bytes } = this.parcel;
-      this.#header.totalBytes = BigInt(bytes.size);
-      this.#header.sha256 = await sha256Of(bytes, this.#setDone, this.#signal);
       this.dataset.value = await this.#sendUntilDone();
       this.state.value = "done";
     } catch (thrown) {
@@ -80,11 +77,10 @@ export class Upload {
     }
   }
 
-  readonly #setDone = (bytes: number) => void (this.doneBytes.value = bytes);
-
   async #sendUntilDone(): Promise<Dataset> {
     for (let attempt = 0; ; attempt++) {
       try {
+        await this.#hash();
         const known = attempt === 0 ? undefined : await this.#known();
         if (known?.state === Dataset_State.READY) return known;
         return await this.#sendRest();
@@ -98,6 +94,14 @@ export class Upload {
         await sleep(problem.retryAfterMs ?? backoffMs(attempt), this.#signal);
       }
     }
+  }
+
+  async #hash(): Promise<void> {
+    const { bytes } = this.parcel;
+    if (this.#header.sha256.length > 0) return;
+    const onProgress = (readBytes: number) => (this.doneBytes.value = readBytes);
+    this.#header.sha256 = await sha256Of(bytes, onProgress, this.#signal);
+    this.#header.totalBytes = BigInt(bytes.size);
   }
 
   async #sendRest(): Promise<Dataset> {
