@@ -16,6 +16,7 @@ import { type Problem, problemOf } from "../rpc/problem.ts";
 import { ConfirmButton } from "../ui/confirm-button.tsx";
 import { Fact } from "../ui/fact.tsx";
 import { Notice } from "../ui/notice.tsx";
+import { BackLink } from "./back-link.tsx";
 import { bytes, many, significant, time, whole } from "../ui/units.ts";
 import { datasets, isArriving, refreshDatasets } from "./datasets.ts";
 import { LeftOutFiles } from "./left-out-files.tsx";
@@ -34,9 +35,7 @@ export function DatasetPage({ name }: { name: string }) {
   }, [name, listed?.state, datasets.value === undefined]);
   return (
     <>
-      <p>
-        <a href="#train">Train</a>
-      </p>
+      <BackLink />
       <header class="train-header">
         <h1>{shortName(name)}</h1>
         {dataset.value && <Actions dataset={dataset.value} />}

@@ -9,6 +9,7 @@ import { training } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
 import { ConfirmButton } from "../ui/confirm-button.tsx";
 import { Notice } from "../ui/notice.tsx";
+import { BackLink } from "./back-link.tsx";
 import { Checkpoints } from "./checkpoints.tsx";
 import { Compare } from "./compare.tsx";
 import { Evaluation } from "./evaluation.tsx";
@@ -26,9 +27,7 @@ export function JobPage({ name }: { name: string }) {
   const job = watch.job.value;
   return (
     <div class="job" data-job={name} data-state={stateWord(watch.state)}>
-      <p>
-        <a href="#train">Train</a>
-      </p>
+      <BackLink />
       {job === undefined ? (
         <>
           <h1>Job {shortName(name)}</h1>

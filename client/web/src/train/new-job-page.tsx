@@ -13,6 +13,7 @@ import { Field } from "../ui/field.tsx";
 import { FormFrame } from "../ui/form-frame.tsx";
 import { MoreOptions } from "../ui/more-options.tsx";
 import { Notice } from "../ui/notice.tsx";
+import { BackLink } from "./back-link.tsx";
 import { whole } from "../ui/units.ts";
 import { datasets } from "./datasets.ts";
 import { nameLabel } from "./jobs.ts";
@@ -58,9 +59,7 @@ export function NewJobPage() {
     : others;
   return (
     <>
-      <p>
-        <a href="#train">Train</a>
-      </p>
+      <BackLink />
       <h1>New job</h1>
       <div class="panel new-job">
         <FormFrame form={form} onSubmit={() => void startJob()} actions={<Actions />}>

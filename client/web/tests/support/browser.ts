@@ -7,7 +7,7 @@ import { Denoised, type Options } from "./denoised.ts";
 const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 
 // For an event that comes: long, because the machine may be busy with other things.
-const waitMsMax = 25_000;
+const waitMsMax = 120_000;
 
 export interface Look {
   width?: number;
