@@ -10,6 +10,7 @@ import { Sha256 } from "../src/train/upload/sha256.ts";
 import { Visit } from "./support/browser.ts";
 import {
   archive,
+  largeFolder,
   pictureFolder,
   stateFolder,
   upload,
@@ -148,6 +149,59 @@ test("an upload that the server interrupts continues after its restart", async (
   await uploadCard(page, "interrupted").getByText("Connection lost").waitFor();
   await visit.denoised.startServer();
   await uploaded(page, "interrupted");
+});
+
+const mebibyte = 2 ** 20;
+
+/** Lets the page send at most so many bytes a second. */
+async function throttle(page: Page, uploadThroughput: number): Promise<void> {
+  const browser = await page.context().newCDPSession(page);
+  const conditions = { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput };
+  await browser.send("Network.emulateNetworkConditions", conditions);
+}
+
+async function beginSlowly(page: Page, folder: string, name: string): Promise<void> {
+  await page.getByLabel("Choose a folder").setInputFiles(folder);
+  await page.locator('[name="header.name"]').fill(name);
+  await throttle(page, mebibyte);
+  await page.getByRole("button", { name: "Upload", exact: true }).click();
+  await page.locator(`[data-upload="datasets/${name}"][data-state="sending"]`).waitFor();
+  await page.waitForFunction(
+    (bytes) =>
+      Number(document.querySelector<HTMLProgressElement>(".upload progress")?.value) > bytes,
+    2 * mebibyte,
+  );
+}
+
+test("an upload tells how far it is, and Cancel leaves nothing of it", async () => {
+  const page = await visit.open("#train");
+  await beginSlowly(page, largeFolder(), "cancelled");
+  await uploadCard(page, "cancelled")
+    .getByText(/Uploading: .* of 33\.6 MB/)
+    .waitFor();
+  await uploadCard(page, "cancelled").getByRole("button", { name: "Cancel" }).click();
+  await uploadCard(page, "cancelled").getByText("keeps nothing of it").waitFor();
+  const { datasets } = await visit.denoised.client(Datasets).listDatasets({});
+  assert.ok(!datasets.some(({ name }) => name === "datasets/cancelled"));
+});
+
+test("after the page was closed, what has arrived is not sent again", async () => {
+  const folder = largeFolder();
+  const first = await visit.open("#train");
+  await beginSlowly(first, folder, "continued");
+  await first
+    .locator('[data-dataset="datasets/continued"] .row-facts')
+    .getByText(/^[1-9]/)
+    .waitFor();
+  await first.close();
+  const page = await visit.open("#train");
+  const sent: Promise<{ requestBodySize: number }>[] = [];
+  page.on("requestfinished", (request) => {
+    if (request.url().endsWith("/UploadDataset")) sent.push(request.sizes());
+  });
+  await upload(page, folder, "continued");
+  const sizes = (await Promise.all(sent)).map(({ requestBodySize }) => requestBodySize);
+  assert.ok(Math.max(...sizes) < 32 * mebibyte, `${sizes.join(", ")} bytes were sent`);
 });
 
 test("a data set is deleted after a question", async () => {

@@ -1,5 +1,5 @@
 // What the tests of training share: folders of pictures, and how the page is driven there.
-import { copyFileSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,6 +22,15 @@ export function pictureFolder(): string {
   return folder;
 }
 
+/** A folder with pictures of 32 MiB: behind the end of a PNG may be anything. */
+export function largeFolder(): string {
+  const folder = join(mkdtempSync(join(tmpdir(), "denoised-pictures-")), "large");
+  mkdirSync(folder);
+  const bytes = Buffer.concat([readFileSync(picture), Buffer.alloc(2 ** 24)]);
+  for (const name of ["a.png", "b.png"]) writeFileSync(join(folder, name), bytes);
+  return folder;
+}
+
 /** A new folder for the server's state. */
 export const stateFolder = (): string => mkdtempSync(join(tmpdir(), "denoised-state-"));
 
@@ -37,6 +46,7 @@ export async function upload(page: Page, path: string, name: string): Promise<vo
 export const uploadCard = (page: Page, name: string) =>
   page.locator(`[data-upload="datasets/${name}"]`);
 
+/** Waits until the server has read an upload. */
 export async function uploaded(page: Page, name: string): Promise<void> {
   await page.locator(`[data-upload="datasets/${name}"][data-state="done"]`).waitFor();
 }
