@@ -134,7 +134,7 @@ describe("a server that trains", () => {
     assert.equal((await jobs()).length, before.length - 1);
   });
 
-  test("a restart of the server is said, and the job continues before the reader's eyes", async () => {
+  test("a restart of the server is said, and the page watches the job on", async () => {
     const settings = { "training.max_steps": "100000", "training.checkpoints.every_n_steps": "5" };
     const page = await visit.open(smallJob("pets", settings));
     await startJob(page);

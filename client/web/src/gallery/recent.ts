@@ -1,5 +1,5 @@
-// The generations that the server knows, newest first. Asking for them also tells whether the server
-// can be reached.
+// The generations that the server knows, newest first. Asking for them also tells whether the
+// server can be reached.
 import { effect, signal } from "@preact/signals";
 import { type Generation, Generation_State } from "../gen/denoised/v1/generations_pb.ts";
 import { loadCatalog, models } from "../models/catalog.ts";

@@ -1,5 +1,5 @@
-// What the page shows, as the part of its address behind "#": a view, one of its items, the settings of
-// a request, and the generation that is watched. A link to it shows the same.
+// What the page shows, as the part of its address behind "#": a view, one of its items, the
+// settings of a request, and the generation that is watched. A link to it shows the same.
 import { effect, signal } from "@preact/signals";
 import type { Settings } from "./fields.ts";
 
@@ -43,7 +43,8 @@ export function parseAddress(hash: string): Address {
 
 export const address = signal(parseAddress(location.hash));
 
-// What each place, a view or an item of it, showed last: it shows the same when somebody comes back.
+// What each place, a view or an item of it, showed last: it shows the same when somebody comes
+// back.
 const shown = new Map<string, Address>();
 const placeOf = ({ view, item }: Address) => `${view}/${item}`;
 effect(() => void shown.set(placeOf(address.value), address.value));

@@ -1,5 +1,5 @@
-// The fields of a request by their path, as text. A path is what the server calls a field when it is
-// wrong ("sampler.steps", "adapters[0].scale"), so that the address bar, the form and the errors
+// The fields of a request by their path, as text. A path is what the server calls a field when it
+// is wrong ("sampler.steps", "adapters[0].scale"), so that the address bar, the form and the errors
 // share one set of names.
 import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";

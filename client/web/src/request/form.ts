@@ -1,4 +1,5 @@
-// A form of settings: what its fields hold, what is wrong with them, and which of that no field shows.
+// A form of settings: what its fields hold, what is wrong with them, and which of that no field
+// shows.
 import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { Violation } from "../rpc/problem.ts";
 import type { Settings } from "./fields.ts";

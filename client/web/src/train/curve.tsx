@@ -26,6 +26,8 @@ interface CurveProps {
   mark?: () => number | undefined;
   /** Somebody has clicked on this step. */
   onPick?: (step: number) => void;
+  /** The pointer is over this report, the first of which is 0. Undefined: it is elsewhere. */
+  onHover?: (index: number | undefined) => void;
 }
 
 export function Curve({ label, ...curve }: CurveProps) {
@@ -56,7 +58,7 @@ function draw(element: HTMLElement, curve: Omit<CurveProps, "label">): () => voi
 }
 
 function optionsOf(
-  { lines, heightPx, fromZero, mark }: Omit<CurveProps, "label">,
+  { lines, heightPx, fromZero, mark, onHover }: Omit<CurveProps, "label">,
   colour: Colour,
 ): Omit<uPlot.Options, "width"> {
   return {
@@ -81,6 +83,9 @@ function optionsOf(
         points: { show: false },
       })),
     ],
-    hooks: { draw: [(chart) => drawMark(chart, mark?.(), colour("--ink"))] },
+    hooks: {
+      draw: [(chart) => drawMark(chart, mark?.(), colour("--ink"))],
+      setCursor: [({ cursor }) => onHover?.(cursor.idx ?? undefined)],
+    },
   };
 }

@@ -25,7 +25,9 @@ interface MeasuresProps {
 }
 
 export function Measures({ results }: MeasuresProps) {
-  const known = measures.filter(({ of }) => results.some(({ result }) => result && of(result)));
+  const known = measures.filter(({ of }) =>
+    results.some(({ result }) => result && of(result) !== undefined),
+  );
   return (
     <table class="measures">
       <thead>
@@ -44,7 +46,7 @@ export function Measures({ results }: MeasuresProps) {
             <th scope="row">{name}</th>
             {results.map(({ result }, i) => (
               <td key={i} class="number">
-                {significant((result && of(result)) ?? NaN)}
+                {textOf(result && of(result))}
               </td>
             ))}
           </tr>
@@ -53,6 +55,8 @@ export function Measures({ results }: MeasuresProps) {
     </table>
   );
 }
+
+const textOf = (value: number | undefined) => (value === undefined ? "–" : significant(value));
 
 /** The result of an evaluation job. */
 export function Evaluation({ result }: { result: EvaluationResult }) {

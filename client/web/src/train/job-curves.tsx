@@ -20,6 +20,7 @@ export function JobCurves({ watch, shownStep, onPick }: JobCurvesProps) {
   const smoothed = useComputed(() => smooth(losses.value, smoothing.value));
   const rates = useComputed(() => valuesOf(watch, ({ learningRate }) => learningRate));
   const paces = useComputed(() => valuesOf(watch, ({ picturesPerSecond }) => picturesPerSecond));
+  const hovered = useSignal<number | undefined>(undefined);
   const latest = watch.progress.value;
   const loss = smoothed.value.at(-1);
   return (
@@ -45,31 +46,19 @@ export function JobCurves({ watch, shownStep, onPick }: JobCurvesProps) {
           { label: "smoothed", colour: "--signal", width: 2 },
         ]}
         data={() => [steps.value, losses.value, smoothed.value]}
-        label={`The loss of ${steps.value.length} reports${loss == null ? "" : `, smoothed now ${significant(loss)}`}`}
+        label={summary(steps.value.length, loss)}
         mark={shownStep}
         onPick={onPick}
+        onHover={(index) => (hovered.value = index)}
       />
-      <p class="legend number">
-        <span>
-          step <b>{whole(latest?.step ?? 0)}</b>
-        </span>
-        <span>
-          loss <b>{significant(latest?.loss ?? NaN)}</b>
-        </span>
-        <span class="signal-text">
-          smoothed <b>{significant(loss ?? NaN)}</b>
-        </span>
-        <span>
-          gradient norm <b>{significant(latest?.gradientNorm ?? NaN)}</b>
-        </span>
-        <span>
-          epoch <b>{significant(latest?.epochs ?? 0)}</b>
-        </span>
-      </p>
+      <Legend
+        progress={watch.history[hovered.value ?? -1] ?? latest}
+        smoothed={smoothed.value.at(hovered.value ?? -1)}
+      />
       <div class="small-curves">
         <div>
           <h3>
-            Learning rate <b class="number">{significant(latest?.learningRate ?? NaN)}</b>
+            Learning rate <b class="number">{valueOf(latest?.learningRate)}</b>
           </h3>
           <Curve
             heightPx={100}
@@ -81,7 +70,7 @@ export function JobCurves({ watch, shownStep, onPick }: JobCurvesProps) {
         </div>
         <div>
           <h3>
-            Images per second <b class="number">{significant(latest?.picturesPerSecond ?? NaN)}</b>
+            Images per second <b class="number">{valueOf(latest?.picturesPerSecond)}</b>
           </h3>
           <Curve
             heightPx={100}
@@ -95,6 +84,40 @@ export function JobCurves({ watch, shownStep, onPick }: JobCurvesProps) {
     </section>
   );
 }
+
+function summary(reports: number, smoothed: number | null | undefined): string {
+  return `The loss of ${reports} reports; smoothed, it is now ${valueOf(smoothed)}`;
+}
+
+interface LegendProps {
+  /** The report under the pointer, or the latest. */
+  progress: TrainingProgress | undefined;
+  smoothed: number | null | undefined;
+}
+
+function Legend({ progress, smoothed }: LegendProps) {
+  return (
+    <p class="legend number">
+      <span>
+        step <b>{whole(progress?.step ?? 0)}</b>
+      </span>
+      <span>
+        loss <b>{valueOf(progress?.loss)}</b>
+      </span>
+      <span class="signal-text">
+        smoothed <b>{valueOf(smoothed)}</b>
+      </span>
+      <span>
+        gradient norm <b>{valueOf(progress?.gradientNorm)}</b>
+      </span>
+      <span>
+        epoch <b>{valueOf(progress?.epochs)}</b>
+      </span>
+    </p>
+  );
+}
+
+const valueOf = (value: number | null | undefined) => (value == null ? "–" : significant(value));
 
 function valuesOf<Value>(watch: JobWatch, value: (progress: TrainingProgress) => Value): Value[] {
   return watch.revision.value < 0 ? [] : watch.history.map(value);

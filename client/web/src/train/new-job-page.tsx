@@ -1,4 +1,5 @@
-// The form of a new job: the settings that matter most, and the rest by their names in the contract.
+// The form of a new job: the settings that matter most, and the rest by their names in the
+// contract.
 import { Dataset_State } from "../gen/denoised/v1/datasets_pb.ts";
 import { CreateTrainingJobRequestSchema } from "../gen/denoised/v1/training_pb.ts";
 import {

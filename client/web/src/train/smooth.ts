@@ -1,6 +1,6 @@
 /**
- * The exponential moving average of `values`, corrected for its start as Adam's moments are (Kingma &
- * Ba 2015, section 3). `weight`, in [0, 1), is that of the past. Gaps stay gaps.
+ * The exponential moving average of `values`, corrected for its start as Adam's moments are (Kingma
+ * & Ba 2015, section 3). `weight`, in [0, 1), is that of the past. Gaps stay gaps.
  */
 export function smooth(values: readonly (number | null)[], weight: number): (number | null)[] {
   let average = 0;

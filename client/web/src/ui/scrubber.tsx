@@ -1,4 +1,5 @@
-// The way through pictures that were made one after the other: a slider, and a button that plays them.
+// The way through pictures that were made one after the other: a slider, and a button that plays
+// them.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 

@@ -1,6 +1,6 @@
-// The body of an UploadDataset call: Connect's envelopes, each a flag, a length and a message. It is a
-// Blob of a few bytes here and there between slices of the upload, so that a file of any size is sent
-// from the disk.
+// The body of an UploadDataset call: Connect's envelopes, each a flag, a length and a message. It
+// is a Blob of a few bytes here and there between slices of the upload, so that a file of any size
+// is sent from the disk.
 import { create, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import {

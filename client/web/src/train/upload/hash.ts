@@ -5,8 +5,8 @@ import type { HashProgress } from "./hash-worker.ts";
 const unreadable = "A file cannot be read: it has changed or is gone. Choose the files again.";
 
 /**
- * Rejects with a ConnectError: Unavailable if the server does not send the worker, InvalidArgument if
- * the file cannot be read, and Canceled when `signal` aborts.
+ * Rejects with a ConnectError: Unavailable if the server does not send the worker, InvalidArgument
+ * if the file cannot be read, and Canceled when `signal` aborts.
  */
 export function sha256Of(
   file: Blob,

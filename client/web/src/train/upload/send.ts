@@ -1,5 +1,5 @@
-// Sends an upload with a request whose progress the browser tells, which `fetch` does not, and reads
-// Connect's answer.
+// Sends an upload with a request whose progress the browser tells, which `fetch` does not, and
+// reads Connect's answer.
 import { fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { endStreamFromJson } from "@connectrpc/connect/protocol-connect";

@@ -1,6 +1,6 @@
 // A tar archive of files that stay on the disk: a Blob of headers and of the files themselves. The
-// same files make the same bytes as the `denoise` command, so that either can continue the upload of
-// the other (POSIX.1-2017, "pax Interchange Format").
+// same files make the same bytes as the `denoise` command, so that either can continue the upload
+// of the other (POSIX.1-2017, "pax Interchange Format").
 
 const blockBytes = 512;
 const nameBytes = 100;

@@ -1,5 +1,5 @@
-// One upload of this page: hashes what is sent, sends it, and continues after a broken connection or a
-// restart of the server.
+// One upload of this page: hashes what is sent, sends it, and continues after a broken connection
+// or a restart of the server.
 import { Code } from "@connectrpc/connect";
 import { signal } from "@preact/signals";
 import {
@@ -119,8 +119,8 @@ export class Upload {
     return send(uploadBody(header, this.parcel.bytes), onProgress, this.#signal);
   }
 
-  // Sends the header alone first. A browser that is still sending does not read an answer, so that a
-  // refusal would look like a broken connection.
+  // Sends the header alone first. A browser that is still sending does not read an answer, so that
+  // a refusal would look like a broken connection.
   async #announce(): Promise<void> {
     try {
       await send(uploadBody(this.#header, new Blob()), () => undefined, this.#signal);
@@ -149,7 +149,8 @@ export class Upload {
         await datasets.deleteDataset({ name: this.name }, lookUp);
         return;
       } catch (thrown) {
-        if (problemOf(thrown).code !== Code.FailedPrecondition) return; // never sent, or not reached
+        const isSending = problemOf(thrown).code === Code.FailedPrecondition;
+        if (!isSending) return; // nothing was sent, or nobody answers
         await sleep(backoffMs(attempt));
       }
     }
