@@ -99,7 +99,7 @@ describe("a server that trains", () => {
     await page.locator('[data-field="model"] .violation').waitFor();
     await control(page, "model").fill("learner");
     await publish.click();
-    await page.getByText("Step 60 is served as learner").waitFor();
+    await page.getByText("Step 60 is served as learner", { exact: true }).waitFor();
     await page.getByRole("button", { name: "Create with it" }).click();
     assert.equal(await control(page, "model").inputValue(), "models/learner");
     await page.getByRole("radio", { name: "cats" }).check();

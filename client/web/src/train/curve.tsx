@@ -30,6 +30,9 @@ interface CurveProps {
   onHover?: (index: number | undefined) => void;
 }
 
+// With more, points would hide the line; with one, there is no line yet.
+const mostPoints = 60;
+
 export function Curve({ label, ...curve }: CurveProps) {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -80,7 +83,7 @@ function optionsOf(
         label,
         width,
         stroke: colour(line.colour),
-        points: { show: false },
+        points: { show: ({ data }: uPlot) => data[0].length < mostPoints, size: 4 },
       })),
     ],
     hooks: {
