@@ -173,6 +173,19 @@ async function beginSlowly(page: Page, folder: string, name: string): Promise<vo
   );
 }
 
+test("Cancel spares a data set of the same name that was there before", async () => {
+  const page = await visit.open("#train");
+  await upload(page, archive, "spared");
+  await page.getByLabel("Choose files").setInputFiles(archive);
+  await page.locator('[name="header.name"]').fill("spared");
+  // The second upload waits for its worker, and is cancelled before the server knows of it.
+  await page.route(/hash-worker/, () => undefined);
+  await page.getByRole("button", { name: "Upload", exact: true }).click();
+  await uploadCard(page, "spared").getByRole("button", { name: "Cancel" }).click();
+  await uploadCard(page, "spared").getByText("Cancelled").waitFor();
+  assert.equal((await report("spared"))?.pictures, 2n);
+});
+
 test("an upload tells how far it is, and Cancel leaves nothing of it", async () => {
   const page = await visit.open("#train");
   await beginSlowly(page, largeFolder(), "cancelled");
@@ -180,7 +193,7 @@ test("an upload tells how far it is, and Cancel leaves nothing of it", async () 
     .getByText(/Uploading: .* of 33\.6 MB/)
     .waitFor();
   await uploadCard(page, "cancelled").getByRole("button", { name: "Cancel" }).click();
-  await uploadCard(page, "cancelled").getByText("keeps nothing of it").waitFor();
+  await uploadCard(page, "cancelled").getByText("nothing of it is kept").waitFor();
   const { datasets } = await visit.denoised.client(Datasets).listDatasets({});
   assert.ok(!datasets.some(({ name }) => name === "datasets/cancelled"));
 });

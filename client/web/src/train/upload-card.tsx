@@ -50,7 +50,7 @@ function headline({ state, parcel, doneBytes }: Upload): string {
     case "cancelling":
       return "Cancelling…";
     case "cancelled":
-      return "Cancelled: the server keeps nothing of it";
+      return "Cancelled: nothing of it is kept";
     case "failed":
       return "Not uploaded";
     case "done":

@@ -36,6 +36,8 @@ export class Upload {
   readonly problem = signal<Problem | undefined>(undefined);
   /** What the page waits for before it tries again. Undefined: it is connected. */
   readonly waiting = signal<Problem | undefined>(undefined);
+  // The server has accepted the header, so that what it has under this name is of this upload.
+  #accepted = false;
   readonly #leaving = new AbortController();
 
   readonly #header: UploadHeader;
@@ -62,7 +64,7 @@ export class Upload {
   async cancel(): Promise<void> {
     this.state.value = "cancelling";
     this.#leaving.abort();
-    await this.#deleteRest();
+    if (this.#accepted) await this.#deleteRest();
     this.state.value = "cancelled";
   }
 
@@ -128,6 +130,7 @@ export class Upload {
       const { violations } = problemOf(thrown);
       const isAccepted = violations.length === 1 && violations[0]?.field === bytesAreMissing;
       if (!isAccepted) throw thrown;
+      this.#accepted = true;
     }
   }
 

@@ -61,17 +61,26 @@ export function startUpload(): void {
   const parcel = chosen.peek();
   const { "header.name": name = "", "header.format": format = "" } = settings.peek();
   if (parcel === undefined) return;
-  if (name === "") {
-    form.refuse([{ field: "header.name", description: "is missing: choose one, such as pets" }]);
+  const description = whyNot(name);
+  if (description !== undefined) {
+    form.refuse([{ field: "header.name", description }]);
     return;
   }
   const header = create(UploadHeaderSchema);
   const named = { name: datasetName(name), format };
   fill(reflect(UploadHeaderSchema, header), named, () => undefined);
   const upload = new Upload(parcel, header);
-  uploads.value = [upload, ...uploads.peek()];
+  uploads.value = [upload, ...uploads.peek().filter((other) => other.name !== upload.name)];
   chosen.value = undefined;
   upload.state.subscribe(refreshDatasets);
+}
+
+function whyNot(name: string): string | undefined {
+  if (name === "") return "is missing: choose one, such as pets";
+  const isTaken = uploads.peek().some((one) => one.name === datasetName(name) && !one.ended);
+  return isTaken
+    ? "is that of an upload on its way: choose another, or cancel that one"
+    : undefined;
 }
 
 /** Takes an upload that has ended out of the list. */
