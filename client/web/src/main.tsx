@@ -11,10 +11,11 @@ import "./style/shell.css";
 import "./style/create.css";
 import "./style/gallery.css";
 import "./style/models.css";
+import "./style/train.css";
 
 applyTheme();
 void loadCatalog();
-void followRecent();
+followRecent();
 followPlan();
 followAddress();
 const root = document.getElementById("app");

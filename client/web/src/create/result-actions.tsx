@@ -7,28 +7,15 @@ import {
   shownResult,
 } from "../generation/current.ts";
 import { shortName } from "../models/catalog.ts";
+import { download, extensionOf } from "../ui/download.ts";
 import { startFromPicture } from "./start-fields.tsx";
-
-const extensions: Record<string, string> = {
-  "image/png": "png",
-  "image/jpeg": "jpg",
-  "image/webp": "webp",
-};
 
 /** "emoji-32-117.png", and with the step for a frame. */
 function fileName(blob: Blob, index: number, step: number | undefined): string {
   const accepted = run.peek()?.accepted.peek();
   const seed = BigInt.asUintN(64, (accepted?.seed ?? 0n) + BigInt(index));
   const frame = step === undefined ? "" : `-step-${String(step).padStart(3, "0")}`;
-  return `${shortName(accepted?.model ?? "image")}-${seed}${frame}.${extensions[blob.type] ?? "f32"}`;
-}
-
-function download(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return `${shortName(accepted?.model ?? "image")}-${seed}${frame}.${extensionOf(blob)}`;
 }
 
 function downloadAll(): void {

@@ -1,51 +1,45 @@
 // The form: the fields of the request that the chosen model can use.
-import { useEffect, useRef } from "preact/hooks";
+import { GenerateRequestSchema } from "../gen/denoised/v1/image_generation_pb.ts";
 import type { Model } from "../gen/denoised/v1/models_pb.ts";
 import { Model_State } from "../gen/denoised/v1/models_pb.ts";
 import { SamplerSchema } from "../gen/denoised/v1/sampler_pb.ts";
 import { generate, generateWithAnotherSeed, randomSeed } from "../generation/current.ts";
 import { models, shortName } from "../models/catalog.ts";
-import { refusals, setField } from "../request/draft.ts";
-import { enumWordOf, enumWords } from "../request/fields.ts";
-import { Field, otherViolations } from "../ui/field.tsx";
-import { Notice } from "../ui/notice.tsx";
+import { form, ownFields, setField } from "../request/draft.ts";
+import { enumWordOf, enumWords, settablePaths } from "../request/fields.ts";
+import { NumberField } from "../ui/controls.tsx";
+import { Field } from "../ui/field.tsx";
+import { FormFrame } from "../ui/form-frame.tsx";
+import { MoreOptions } from "../ui/more-options.tsx";
 import { AdapterFields } from "./adapter-fields.tsx";
 import { ClassField } from "./class-field.tsx";
-import { MoreOptions } from "./more-options.tsx";
 import { StartFields } from "./start-fields.tsx";
 
 export function Settings({ model }: { model: Model | undefined }) {
-  const form = useRef<HTMLFormElement>(null);
-  useEffect(() => {
-    // On a small screen the wrong field may be out of sight.
-    if (refusals.value === 0) return;
-    const wrong = form.current?.querySelector<HTMLElement>("[aria-invalid], .violation");
-    wrong?.scrollIntoView({ block: "center" });
-    wrong?.focus({ preventScroll: true });
-  }, [refusals.value]);
   return (
-    <form
-      ref={form}
-      class="form"
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
-        generate();
-      }}
-    >
-      <div class="fields">
-        <ModelField model={model} />
-        {model && <WhatToMake model={model} />}
-        {model && <HowToSample model={model} />}
-        {model?.takesAdapters && <AdapterFields model={model} />}
-        {model && <StartFields model={model} />}
-        {model && <MoreOptions />}
-      </div>
-      <OtherProblems />
-      <Actions />
-    </form>
+    <FormFrame form={form} onSubmit={generate} actions={<Actions />}>
+      <ModelField model={model} />
+      {model && <WhatToMake model={model} />}
+      {model && <HowToSample model={model} />}
+      {model?.takesAdapters && <AdapterFields model={model} />}
+      {model && <StartFields model={model} />}
+      {model && <MoreOptions schema={GenerateRequestSchema} paths={others} isPlaced={isPlaced} />}
+    </FormFrame>
   );
 }
+
+// Fields that have a place of their own in the form.
+const placed = new Set([
+  ...ownFields,
+  ...["model", "class_label", "prompt", "negative_prompt", "width", "height", "seed", "count"],
+  ...["sampler.sampler", "sampler.steps", "guidance.scale"],
+  ...["start.image.strength", "inpainting.jump_length", "inpainting.resamples"],
+]);
+
+const others = settablePaths(GenerateRequestSchema).filter((path) => !placed.has(path));
+
+const isPlaced = (path: string) =>
+  placed.has(path) || path.startsWith("adapters[") || path.endsWith(".data");
 
 function ModelField({ model }: { model: Model | undefined }) {
   const usable = models.value?.filter(({ state }) => state !== Model_State.FAILED) ?? [];
@@ -136,30 +130,6 @@ function HowToSample({ model }: { model: Model }) {
   );
 }
 
-interface NumberFieldProps {
-  path: string;
-  label: string;
-  /** What holds where the field is empty. */
-  absent: number | string;
-  step: number;
-}
-
-export function NumberField({ path, label, absent, step }: NumberFieldProps) {
-  return (
-    <Field path={path} label={label}>
-      {(control) => (
-        <input
-          {...control}
-          type="number"
-          inputMode="decimal"
-          step={step}
-          placeholder={String(absent)}
-        />
-      )}
-    </Field>
-  );
-}
-
 function SeedField() {
   return (
     <Field path="seed" label="Seed" class="wide">
@@ -185,30 +155,15 @@ function SeedField() {
   );
 }
 
-function OtherProblems() {
-  if (otherViolations.value.length === 0) return null;
-  return (
-    <Notice kind="error" title="The request is invalid">
-      <ul>
-        {otherViolations.value.map(({ field, description }) => (
-          <li key={field}>
-            <code>{field}</code> {description}
-          </li>
-        ))}
-      </ul>
-    </Notice>
-  );
-}
-
 function Actions() {
   return (
-    <div class="actions">
+    <>
       <button type="submit" class="primary">
         Generate
       </button>
       <button type="button" onClick={generateWithAnotherSeed}>
         Another seed
       </button>
-    </div>
+    </>
   );
 }

@@ -16,7 +16,7 @@ import { Picture } from "../ui/picture.tsx";
 import { NoiseCurve } from "./noise-curve.tsx";
 import { ResultActions } from "./result-actions.tsx";
 import { RunStatus } from "./run-status.tsx";
-import { Scrubber } from "./scrubber.tsx";
+import { StepScrubber } from "./step-scrubber.tsx";
 import { Tiles } from "./tiles.tsx";
 
 type Layout = "pair" | "wipe";
@@ -55,7 +55,7 @@ export function Stage() {
           <LayoutChoice />
           <ResultActions />
         </div>
-        <Scrubber />
+        <StepScrubber />
         <NoiseCurve />
       </div>
     </section>

@@ -4,9 +4,9 @@ import type { Model } from "../gen/denoised/v1/models_pb.ts";
 import { address } from "../request/address.ts";
 import { setField, setFields } from "../request/draft.ts";
 import { addPicture, pictureOfFile, pictures } from "../request/pictures.ts";
+import { NumberField } from "../ui/controls.tsx";
 import { FieldGroup } from "../ui/field.tsx";
 import { MaskPainter } from "./mask-painter.tsx";
-import { NumberField } from "./settings.tsx";
 
 const startPicture = "start.image.picture.data";
 const strength = "start.image.strength";

@@ -1,11 +1,11 @@
-// The generations that the server knows, newest first. Asking for them also tells whether the server
-// can be reached.
+// The generations that the server knows, newest first. Asking for them also tells whether the
+// server can be reached.
 import { effect, signal } from "@preact/signals";
 import { type Generation, Generation_State } from "../gen/denoised/v1/generations_pb.ts";
 import { loadCatalog, models } from "../models/catalog.ts";
 import { generations as service, lookUp } from "../rpc/clients.ts";
+import { Poll } from "../rpc/poll.ts";
 import { problemOf } from "../rpc/problem.ts";
-import { backoffMs, sleep } from "../rpc/retry.ts";
 
 /** Undefined until the server has answered. */
 export const recent = signal<readonly Generation[] | undefined>(undefined);
@@ -17,36 +17,24 @@ const pageSize = 60;
 const shown = signal(pageSize);
 const idleMs = 5000;
 const busyMs = 1000;
-let wake = new AbortController();
 
 export const isOver = ({ state }: Generation) => state >= Generation_State.SUCCEEDED;
 
+const poll = new Poll(update, () => (recent.peek()?.every(isOver) ? idleMs : busyMs));
+
 /** Asks the server now instead of at the next turn. */
-export function refreshRecent(): void {
-  wake.abort();
-}
+export const refreshRecent = poll.refresh;
 
 export function showMore(): void {
   if (moreToShow.peek()) shown.value = Math.min(1000, shown.peek() + pageSize);
 }
 
-/** Asks again and again, while somebody looks at the page. Never returns. */
-export async function followRecent(): Promise<never> {
-  document.addEventListener("visibilitychange", refreshRecent);
+/** Keeps the list up to date, until the page is closed. */
+export function followRecent(): void {
   effect(() => {
     if (shown.value > pageSize) refreshRecent();
   });
-  for (let failures = 0; ;) {
-    if (!document.hidden) failures = (await update()) ? 0 : failures + 1;
-    await sleep(pauseMs(failures), wake.signal);
-    wake = new AbortController();
-  }
-}
-
-function pauseMs(failures: number): number {
-  if (document.hidden) return 3_600_000;
-  if (failures > 0) return backoffMs(failures - 1);
-  return recent.peek()?.every(isOver) ? idleMs : busyMs;
+  void poll.follow(new AbortController().signal);
 }
 
 async function update(): Promise<boolean> {

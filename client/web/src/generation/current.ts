@@ -11,7 +11,7 @@ import {
 } from "../gen/denoised/v1/image_generation_pb.ts";
 import { models, selectedModel } from "../models/catalog.ts";
 import { address, go } from "../request/address.ts";
-import { draft, makeDraft, pictureIds, refuse, setFields } from "../request/draft.ts";
+import { draft, form, makeDraft, pictureIds, setFields } from "../request/draft.ts";
 import { fieldAt, isImplicit, type Settings, settingsOf } from "../request/fields.ts";
 import { findPicture, randomText } from "../request/pictures.ts";
 import { rememberStarted, settingsOfStarted } from "../request/started.ts";
@@ -62,13 +62,13 @@ export function randomSeed(): string {
 export function generate(): void {
   if (address.peek().settings["seed"] === undefined) setFields({ seed: randomSeed() });
   const { request, violations } = draft.peek();
-  refuse(violations);
+  form.refuse(violations);
   if (violations.length > 0 || request.model === "") return;
   request.requestId = `page-${randomText(12)}`;
   const settings = { ...address.peek().settings, model: request.model };
   rememberStarted(request.requestId, settings);
   const started = Run.start(request);
-  started.problem.subscribe((problem) => refuse(problem?.violations ?? []));
+  started.problem.subscribe((problem) => form.refuse(problem?.violations ?? []));
   show(started);
   go({ view: "create", settings, generation: request.requestId });
 }
@@ -82,7 +82,7 @@ export function generateWithAnotherSeed(): void {
 export function watch({ name, accepted }: Generation): void {
   const generation = name.slice(name.lastIndexOf("/") + 1);
   const settings = settingsOfStarted(generation) ?? (accepted ? settingsOfAccepted(accepted) : {});
-  refuse([]);
+  form.refuse([]);
   go({ view: "create", settings, generation });
 }
 

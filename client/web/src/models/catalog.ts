@@ -3,6 +3,7 @@ import { computed, signal } from "@preact/signals";
 import { type Adapter, type Model, Model_State } from "../gen/denoised/v1/models_pb.ts";
 import { address } from "../request/address.ts";
 import { lookUp, models as service } from "../rpc/clients.ts";
+import { everyPage } from "../rpc/pages.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
 
 /** By name. Undefined until the server has answered. */
@@ -39,19 +40,6 @@ export async function loadCatalog(): Promise<void> {
   } catch (thrown) {
     catalogProblem.value = problemOf(thrown);
   }
-}
-
-async function everyPage<Page extends { nextPageToken: string }>(
-  get: (pageToken: string) => Promise<Page>,
-): Promise<Page[]> {
-  const pages: Page[] = [];
-  let pageToken = "";
-  do {
-    const page = await get(pageToken);
-    pages.push(page);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== "");
-  return pages;
 }
 
 /** Follows every change of the models until `signal` aborts. Throws what the call throws. */

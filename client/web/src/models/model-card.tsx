@@ -1,14 +1,15 @@
 // What a model can do, whether it is in memory, and how to change that.
 import { Code } from "@connectrpc/connect";
 import { signal, useSignal } from "@preact/signals";
-import type { ComponentChildren } from "preact";
 import { type Adapter, type Model, Model_State } from "../gen/denoised/v1/models_pb.ts";
 import { SamplerSchema } from "../gen/denoised/v1/sampler_pb.ts";
 import { go } from "../request/address.ts";
 import { enumWordOf } from "../request/fields.ts";
 import { models as service } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
+import { Fact } from "../ui/fact.tsx";
 import { Notice } from "../ui/notice.tsx";
+import { bytes, compact } from "../ui/units.ts";
 import { adaptersOf, replaceModel, shortName } from "./catalog.ts";
 
 const stateWords: Record<Model_State, string> = {
@@ -49,7 +50,7 @@ export function ModelCard({ model }: { model: Model }) {
 function Facts({ model }: { model: Model }) {
   const sampler = enumWordOf(SamplerSchema, model.defaultSampler?.sampler ?? 0);
   return (
-    <dl>
+    <dl class="facts">
       <Fact name="makes">
         {model.width} × {model.height}
         {model.channels === 1 ? ", gray" : ""}
@@ -63,7 +64,7 @@ function Facts({ model }: { model: Model }) {
             ? `${model.defaultGuidanceScale} by default`
             : "off by default"}
       </Fact>
-      <Fact name="parameters">{count(model.parameterCount)}</Fact>
+      <Fact name="parameters">{compact(model.parameterCount)}</Fact>
       <Fact name="memory">{bytes(model.memoryBytes)}</Fact>
       <Fact name="predicts">{model.predictionType}</Fact>
       <Fact name="sampler">{sampler}</Fact>
@@ -77,15 +78,6 @@ function Facts({ model }: { model: Model }) {
 function toldWhat(model: Model): string {
   if (model.takesPrompts) return "a prompt";
   return model.classes.length > 0 ? `${model.classes.length} classes` : "noise alone";
-}
-
-function Fact({ name, children }: { name: string; children: ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd class="number">{children}</dd>
-    </div>
-  );
 }
 
 const mostShown = 16;
@@ -160,19 +152,4 @@ function Actions({ model }: { model: Model }) {
       )}
     </footer>
   );
-}
-
-/** "5.9 M". */
-function count(value: bigint): string {
-  const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-  return compact.format(value);
-}
-
-/** "23.4 MB". */
-function bytes(value: bigint): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let amount = Number(value);
-  let unit = 0;
-  for (; amount >= 1000 && unit < units.length - 1; unit++) amount /= 1000;
-  return `${amount.toFixed(unit === 0 ? 0 : 1)} ${units[unit] ?? ""}`;
 }

@@ -1,7 +1,7 @@
 // The request that the form describes: what "Generate" would send now, and what is wrong with it.
 import { create } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
-import { computed, effect, signal } from "@preact/signals";
+import { computed, effect } from "@preact/signals";
 import {
   FrameKind,
   type GenerateRequest,
@@ -13,7 +13,9 @@ import { selectedModel } from "../models/catalog.ts";
 import type { Violation } from "../rpc/problem.ts";
 import { address, go } from "./address.ts";
 import { fieldAt, fill, type Settings } from "./fields.ts";
+import { Form } from "./form.ts";
 import { findPicture, pictures } from "./pictures.ts";
+import { planProblem } from "./plan.ts";
 
 /** Fields that the page fills in by itself. */
 export const ownFields = ["request_id", "on_disconnect", "frames.encoding", "image_encoding"];
@@ -22,32 +24,18 @@ export const ownFields = ["request_id", "on_disconnect", "frames.encoding", "ima
 const keptFrames = 256;
 const defaultSteps = 20;
 
-/** What was wrong with the request that was to be sent last, and has not been corrected since. */
-export const refusedViolations = signal<readonly Violation[]>([]);
-
-/** How often a request was refused because of its fields. */
-export const refusals = signal(0);
-
-/** Shows what is wrong with the request that was to be sent. */
-export function refuse(violations: readonly Violation[]): void {
-  refusedViolations.value = violations;
-  if (violations.length > 0) refusals.value++;
-}
+/** The form of the Create view. */
+export const form = new Form({
+  settings: computed(() => address.value.settings),
+  // The settings describe another image now. Back leads to the one that is shown.
+  store: (settings) =>
+    go({ settings, generation: "" }, { replace: address.peek().generation === "" }),
+  check: () => [...(planProblem.value?.violations ?? []), ...draft.value.violations],
+});
 
 /** Sets one field. An empty text takes it out. */
-export function setField(path: string, text: string): void {
-  setFields({ [path]: text });
-}
-
-export function setFields(change: Settings): void {
-  const { settings, generation } = address.peek();
-  const next = Object.fromEntries(
-    Object.entries({ ...settings, ...change }).filter(([, text]) => text !== ""),
-  );
-  refusedViolations.value = refusedViolations.peek().filter(({ field }) => !(field in change));
-  // The settings describe another image now. Back leads to the one that is shown.
-  go({ settings: next, generation: "" }, { replace: generation === "" });
-}
+export const setField = (path: string, text: string) => form.setField(path, text);
+export const setFields = (change: Settings) => form.setFields(change);
 
 /** The picture fields of the settings, by path. */
 export function pictureIds(settings: Settings): string[] {

@@ -1,5 +1,5 @@
-// The fields of a request by their path, as text. A path is what the server calls a field when it is
-// wrong ("sampler.steps", "adapters[0].scale"), so that the address bar, the form and the errors
+// The fields of a request by their path, as text. A path is what the server calls a field when it
+// is wrong ("sampler.steps", "adapters[0].scale"), so that the address bar, the form and the errors
 // share one set of names.
 import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
@@ -73,6 +73,10 @@ function setPath(
     const problem = setPath(child, rest, text, bytesOf);
     message.set(field, child);
     return problem;
+  }
+  if (field.fieldKind === "map") {
+    message.get(field).set(rest.join("."), text);
+    return undefined;
   }
   if (field.fieldKind !== "list" || field.listKind !== "message") return "has no fields of its own";
   const list = message.get(field) as ReflectList<ReflectMessage>;
@@ -179,6 +183,10 @@ function settingsOfField(message: ReflectMessage, field: DescField, path: string
       return { [path]: textOf(field, message.get(field)) };
     case "enum":
       return { [path]: textOf(field, message.get(field)) };
+    case "map":
+      return Object.fromEntries(
+        [...message.get(field)].map(([key, value]) => [`${path}.${String(key)}`, String(value)]),
+      );
     default:
       return {};
   }

@@ -8,7 +8,7 @@ const kept = 300;
 
 export function rememberStarted(generation: string, settings: Settings): void {
   const entries = Object.entries(read()).filter(([name]) => name !== generation);
-  entries.push([generation, formatAddress({ view: "create", settings, generation })]);
+  entries.push([generation, formatAddress({ view: "create", item: "", settings, generation })]);
   try {
     localStorage.setItem(key, JSON.stringify(Object.fromEntries(entries.slice(-kept))));
   } catch {

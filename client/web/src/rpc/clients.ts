@@ -1,9 +1,11 @@
 // The services of the server that the page came from, with the Connect protocol in binary.
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
+import { Datasets } from "../gen/denoised/v1/datasets_pb.ts";
 import { Generations } from "../gen/denoised/v1/generations_pb.ts";
 import { ImageGeneration } from "../gen/denoised/v1/image_generation_pb.ts";
 import { Models } from "../gen/denoised/v1/models_pb.ts";
+import { Training } from "../gen/denoised/v1/training_pb.ts";
 
 const transport = createConnectTransport({ baseUrl: location.origin, useBinaryFormat: true });
 
@@ -13,3 +15,5 @@ export const lookUp = { timeoutMs: 10_000 };
 export const imageGeneration = createClient(ImageGeneration, transport);
 export const generations = createClient(Generations, transport);
 export const models = createClient(Models, transport);
+export const datasets = createClient(Datasets, transport);
+export const training = createClient(Training, transport);

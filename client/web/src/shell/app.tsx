@@ -3,12 +3,14 @@ import { CreateView } from "../create/create-view.tsx";
 import { online } from "../gallery/recent.ts";
 import { ModelsView } from "../models/models-view.tsx";
 import { address, go } from "../request/address.ts";
+import { TrainView } from "../train/train-view.tsx";
 import { Mark } from "./mark.tsx";
 import { theme, toggleTheme } from "./theme.ts";
 
 /** What the navigation offers, in its order. */
 const views = [
   { id: "create", label: "Create", View: CreateView },
+  { id: "train", label: "Train", View: TrainView },
   { id: "models", label: "Models", View: ModelsView },
 ];
 
@@ -31,7 +33,7 @@ export function App() {
               type="button"
               class="tab"
               aria-current={id === view?.id ? "page" : undefined}
-              onClick={() => go({ view: id })}
+              onClick={() => go({ view: id, item: "" })}
             >
               {label}
             </button>

@@ -1,33 +1,17 @@
-// A setting of the request: its label, its control, and what is wrong with it.
-import { computed, signal } from "@preact/signals";
-import type { ComponentChildren } from "preact";
-import { useEffect, useId } from "preact/hooks";
-import { address } from "../request/address.ts";
-import { draft, refusedViolations, setField } from "../request/draft.ts";
-import { planProblem } from "../request/plan.ts";
+// A setting of a form: its label, its control, and what is wrong with it.
+import { createContext, type ComponentChildren } from "preact";
+import { useContext, useEffect, useId } from "preact/hooks";
+import type { Form } from "../request/form.ts";
 import type { Violation } from "../rpc/problem.ts";
 
-/** Everything that is known to be wrong with the settings, each field once. */
-const violations = computed<readonly Violation[]>(() => {
-  const byField = new Map<string, Violation>();
-  const all = [
-    ...(planProblem.value?.violations ?? []),
-    ...refusedViolations.value,
-    ...draft.value.violations,
-  ];
-  for (const violation of all) byField.set(violation.field, violation);
-  return [...byField.values()];
-});
+/** The form that the fields below belong to. */
+export const FormContext = createContext<Form | undefined>(undefined);
 
-const shownPaths = signal<readonly string[]>([]);
-
-const covers = (path: string, field: string) =>
-  field === path || field.startsWith(`${path}.`) || field.startsWith(`${path}[`);
-
-/** Those that no field on the page shows. */
-export const otherViolations = computed(() =>
-  violations.value.filter(({ field }) => !shownPaths.value.some((path) => covers(path, field))),
-);
+export function useForm(): Form {
+  const form = useContext(FormContext);
+  if (form === undefined) throw new Error("a field needs a FormContext above it");
+  return form;
+}
 
 /** What an element needs to be the control of a field. */
 export interface Control {
@@ -51,8 +35,8 @@ interface FieldProps {
 
 export function Field({ path, label, hint, children, ...props }: FieldProps) {
   const id = useId();
-  useShownPath(path);
-  const problems = violations.value.filter(({ field }) => covers(path, field));
+  const form = useForm();
+  const problems = useProblems(path);
   return (
     <div class={`field ${props.class ?? ""}`} data-field={path}>
       <label for={id}>
@@ -62,10 +46,10 @@ export function Field({ path, label, hint, children, ...props }: FieldProps) {
       {children({
         id,
         name: path,
-        value: address.value.settings[path] ?? "",
+        value: form.settings.value[path] ?? "",
         "aria-invalid": problems.length > 0 ? "true" : undefined,
         "aria-describedby": problems.length > 0 ? `${id}-problem` : undefined,
-        onInput: (event) => setField(path, event.currentTarget.value),
+        onInput: (event) => form.setField(path, event.currentTarget.value),
       })}
       {problems.length > 0 && <Problems id={`${id}-problem`} path={path} problems={problems} />}
     </div>
@@ -80,8 +64,7 @@ export function FieldGroup({
   children,
 }: Omit<FieldProps, "children"> & { children: ComponentChildren }) {
   const id = useId();
-  useShownPath(path);
-  const problems = violations.value.filter(({ field }) => covers(path, field));
+  const problems = useProblems(path);
   return (
     <fieldset
       class="field"
@@ -98,15 +81,10 @@ export function FieldGroup({
   );
 }
 
-function useShownPath(path: string) {
-  useEffect(() => {
-    shownPaths.value = [...shownPaths.peek(), path];
-    return () => {
-      const left = [...shownPaths.peek()];
-      left.splice(left.indexOf(path), 1);
-      shownPaths.value = left;
-    };
-  }, [path]);
+function useProblems(path: string): Violation[] {
+  const form = useForm();
+  useEffect(() => form.showPath(path), [form, path]);
+  return form.violationsOf(path);
 }
 
 function Problems({ id, path, problems }: { id: string; path: string; problems: Violation[] }) {

@@ -48,7 +48,7 @@ export class Visit {
   async openTab(context: BrowserContext, address = ""): Promise<Page> {
     const page = await context.newPage();
     await page.goto(`${this.denoised.url}/${address}`);
-    await page.locator("form .fields").waitFor();
+    await page.locator("form .fields, .train h1").first().waitFor();
     return page;
   }
 

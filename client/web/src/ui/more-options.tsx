@@ -1,44 +1,37 @@
-// Every other field of the request, by its name in the contract: those that are set, and a list to
-// add one from.
-import { GenerateRequestSchema } from "../gen/denoised/v1/image_generation_pb.ts";
-import { ScalarType, type DescField } from "@bufbuild/protobuf";
+// Fields of a request that have no place of their own in its form, by their names in the contract:
+// those that are set, and a list to add one from.
+import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { useSignal } from "@preact/signals";
-import { address } from "../request/address.ts";
-import { ownFields, setField } from "../request/draft.ts";
-import { enumWords, fieldAt, settablePaths } from "../request/fields.ts";
-import { type Control, Field } from "../ui/field.tsx";
+import { enumWords, fieldAt } from "../request/fields.ts";
+import { type Control, Field, useForm } from "./field.tsx";
 
-// Those that have a place of their own in the form.
-const placed = new Set([
-  ...ownFields,
-  ...["model", "class_label", "prompt", "negative_prompt", "width", "height", "seed", "count"],
-  ...["sampler.sampler", "sampler.steps", "guidance.scale"],
-  ...["start.image.strength", "inpainting.jump_length", "inpainting.resamples"],
-]);
+interface MoreOptionsProps {
+  schema: DescMessage;
+  /** The fields that can be added. */
+  paths: readonly string[];
+  /** Whether a field has a place of its own in the form. */
+  isPlaced: (path: string) => boolean;
+}
 
-const others = settablePaths(GenerateRequestSchema).filter((path) => !placed.has(path));
-
-const isPlaced = (path: string) =>
-  placed.has(path) || path.startsWith("adapters[") || path.endsWith(".data");
-
-export function MoreOptions() {
+export function MoreOptions({ schema, paths, isPlaced }: MoreOptionsProps) {
+  const form = useForm();
   const added = useSignal<readonly string[]>([]);
-  const { settings } = address.value;
-  const set = Object.keys(settings).filter((path) => !isPlaced(path));
+  const set = Object.keys(form.settings.value).filter((path) => !isPlaced(path));
   const shown = [...new Set([...set, ...added.value])];
   return (
     <details class="more" open={shown.length > 0}>
       <summary>
         More options
-        <span class="hint">{shown.length > 0 ? shown.length : `${others.length} fields`}</span>
+        <span class="hint">{shown.length > 0 ? shown.length : `${paths.length} fields`}</span>
       </summary>
       {shown.map((path) => (
         <OptionRow
           key={path}
           path={path}
+          field={fieldAt(schema, path)}
           onRemove={() => {
             added.value = added.value.filter((other) => other !== path);
-            setField(path, "");
+            form.setField(path, "");
           }}
         />
       ))}
@@ -51,7 +44,7 @@ export function MoreOptions() {
         }}
       >
         <option value="">Add an option…</option>
-        {others
+        {paths
           .filter((path) => !shown.includes(path))
           .map((path) => (
             <option key={path} value={path}>
@@ -63,8 +56,13 @@ export function MoreOptions() {
   );
 }
 
-function OptionRow({ path, onRemove }: { path: string; onRemove: () => void }) {
-  const field = fieldAt(GenerateRequestSchema, path);
+interface OptionRowProps {
+  path: string;
+  field: DescField | undefined;
+  onRemove: () => void;
+}
+
+function OptionRow({ path, field, onRemove }: OptionRowProps) {
   return (
     <Field path={path} label={<code>{path}</code>}>
       {(control) => (
