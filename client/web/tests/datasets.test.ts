@@ -1,12 +1,10 @@
 // Data sets on the page: by drop and by picker, with their reports, refusals and interruptions.
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Page } from "playwright-core";
 import { Datasets } from "../src/gen/denoised/v1/datasets_pb.ts";
-import { Sha256 } from "../src/train/upload/sha256.ts";
 import { Visit } from "./support/browser.ts";
 import {
   archive,
@@ -30,16 +28,6 @@ after(async () => {
 
 const report = async (name: string) =>
   (await visit.denoised.client(Datasets).getDataset({ name: `datasets/${name}` })).report;
-
-test("SHA-256 fed piece by piece is that of the whole", () => {
-  for (const size of [0, 1, 55, 56, 63, 64, 65, 1000, 100_000]) {
-    const bytes = Uint8Array.from({ length: size }, (_, i) => (i * 31) % 251);
-    const hash = new Sha256();
-    for (let at = 0; at < size; at += 97) hash.update(bytes.subarray(at, at + 97));
-    const expected = createHash("sha256").update(bytes).digest("hex");
-    assert.equal(Buffer.from(hash.finish()).toString("hex"), expected, `${size} bytes`);
-  }
-});
 
 test("a folder is picked, and the report names what was left out", async () => {
   const page = await visit.open("#train");
