@@ -1,6 +1,7 @@
 // The services of the server that the page came from, with the Connect protocol in binary.
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
+import { Activity } from "../gen/denoised/v1/activity_pb.ts";
 import { Generations } from "../gen/denoised/v1/generations_pb.ts";
 import { ImageGeneration } from "../gen/denoised/v1/image_generation_pb.ts";
 import { Models } from "../gen/denoised/v1/models_pb.ts";
@@ -10,6 +11,7 @@ const transport = createConnectTransport({ baseUrl: location.origin, useBinaryFo
 /** For calls that look something up: a server that does not answer them is not there. */
 export const lookUp = { timeoutMs: 10_000 };
 
+export const activity = createClient(Activity, transport);
 export const imageGeneration = createClient(ImageGeneration, transport);
 export const generations = createClient(Generations, transport);
 export const models = createClient(Models, transport);
