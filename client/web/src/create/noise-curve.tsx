@@ -1,11 +1,11 @@
 // How much of x_t is signal and how much is noise, step by step, with the shown step marked.
 import { effect, useComputed } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
+import type uPlot from "uplot";
 import { moments, run, shownMoment, shownResult, shownStep } from "../generation/current.ts";
 import { type Level, levels, planProblem } from "../request/plan.ts";
 import { theme } from "../shell/theme.ts";
+import { axis, type Colour, coloursOf, fill } from "../ui/chart.ts";
 
 const heightPx = 150;
 
@@ -90,14 +90,6 @@ function Legend({ step }: { step: number | undefined }) {
   );
 }
 
-type Colour = (name: string) => string;
-
-/** Looks up the colours of the theme. */
-function coloursOf(element: HTMLElement): Colour {
-  const style = getComputedStyle(element);
-  return (name) => style.getPropertyValue(name).trim();
-}
-
 /** Draws the curve into `element` and keeps the mark at `step`. Returns what takes it away. */
 function plot(
   element: HTMLElement,
@@ -105,10 +97,10 @@ function plot(
   step: () => number | undefined,
   colour: Colour,
 ): () => void {
-  const chart = new uPlot(
+  const chart = fill(
+    element,
+    heightPx,
     {
-      width: Math.max(100, element.clientWidth),
-      height: heightPx,
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
       scales: { x: { time: false, range: [0, known.length - 1] }, y: { range: [0, 1.02] } },
@@ -126,7 +118,6 @@ function plot(
       hooks: { draw: [(self) => drawMark(self, step(), colour("--ink"))] },
     },
     [known.map((_, i) => i), known.map(signalShare), known.map(noiseShare)],
-    element,
   );
   const showClicked = () => {
     const index = chart.cursor.idx ?? 0;
@@ -138,13 +129,8 @@ function plot(
     step();
     chart.redraw(false, false);
   });
-  const resizing = new ResizeObserver(() =>
-    chart.setSize({ width: Math.max(100, element.clientWidth), height: heightPx }),
-  );
-  resizing.observe(element);
   return () => {
     stopMarking();
-    resizing.disconnect();
     chart.destroy();
   };
 }
@@ -158,19 +144,6 @@ function line(label: string, colour: string, points: number): uPlot.Series {
     fill: `${colour}14`, // nearly transparent
     width: 2,
     points: { show: points < mostPoints, size: 4 },
-  };
-}
-
-function axis(colour: Colour, other: uPlot.Axis): uPlot.Axis {
-  const line = { stroke: colour("--line"), width: 1 };
-  return {
-    stroke: colour("--muted"),
-    font: `11px ${colour("--mono")}`,
-    grid: line,
-    ticks: { ...line, size: 4 },
-    size: 26,
-    gap: 4,
-    ...other,
   };
 }
 

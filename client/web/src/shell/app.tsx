@@ -1,6 +1,7 @@
 import { useEffect } from "preact/hooks";
 import { CreateView } from "../create/create-view.tsx";
 import { online } from "../gallery/recent.ts";
+import { LiveView } from "../live/live-view.tsx";
 import { ModelsView } from "../models/models-view.tsx";
 import { address, go } from "../request/address.ts";
 import { Mark } from "./mark.tsx";
@@ -9,6 +10,7 @@ import { theme, toggleTheme } from "./theme.ts";
 /** What the navigation offers, in its order. */
 const views = [
   { id: "create", label: "Create", View: CreateView },
+  { id: "live", label: "Live", View: LiveView },
   { id: "models", label: "Models", View: ModelsView },
 ];
 
