@@ -73,6 +73,12 @@ describe("lanes", () => {
     assert.deepEqual(drawn(boards), ["0: a", "1: d", "2: c", "3: wide"]);
   });
 
+  test("an image does not begin in one column and end in the next", () => {
+    const images = [image("a", 31), image("guided", 2), image("b")];
+    const boards = evaluate(new Map(), 0, 34, images);
+    assert.deepEqual(drawn(boards), ["0: a", "31: b", "32: guided"]);
+  });
+
   test("an image that many turns went without has left, even if others took its rows", () => {
     let boards = evaluate(new Map(), 0, 1, [image("gone")]);
     for (let atMs = 250; atMs <= 2500; atMs += 250)

@@ -2,26 +2,31 @@
 import type { ActiveImage, DeviceActivity } from "../gen/denoised/v1/activity_pb.ts";
 import { shortName } from "../models/catalog.ts";
 import { boards } from "./activity.ts";
-import { keyOf, type Lane, slotCount } from "./lanes.ts";
+import { keyOf, type Lane, slotCount, slotsOfColumn } from "./lanes.ts";
 import { GenerationLink } from "./links.tsx";
 
 export function Batch({ device }: { device: DeviceActivity }) {
   const board = boards.value.get(device.device);
   if (board === undefined) return null;
   const slots = Array.from({ length: slotCount(board, device) }, (_, slot) => slot);
+  const columnSlots = slotsOfColumn(device);
   return (
     <div class="batch">
-      <div class="board">
+      <div class="board" data-columns={slots.length > columnSlots ? 2 : 1}>
         <div class="slots" aria-hidden="true">
           {slots.map((slot) => (
-            <span key={slot} data-extra={slot >= device.maxBatchRows}>
+            <span
+              key={slot}
+              data-extra={slot >= device.maxBatchRows}
+              style={placeOf(slot, 1, columnSlots)}
+            >
               {slot + 1}
             </span>
           ))}
         </div>
         <ul class="lanes" aria-label="Images in progress">
           {board.lanes.map((lane) => (
-            <LaneItem key={keyOf(lane.image)} lane={lane} />
+            <LaneItem key={keyOf(lane.image)} lane={lane} columnSlots={columnSlots} />
           ))}
         </ul>
       </div>
@@ -35,7 +40,16 @@ export function Batch({ device }: { device: DeviceActivity }) {
   );
 }
 
-function LaneItem({ lane: { image, slot, colour, inTurn } }: { lane: Lane }) {
+/** For both arrangements, of which the style sheet chooses one. */
+const placeOf = (slot: number, rows: number, columnSlots: number) => ({
+  "--slot": slot + 1,
+  "--rows": rows,
+  "--row-of-two": (slot % columnSlots) + 1,
+  "--column-of-two": Math.floor(slot / columnSlots) + 1,
+});
+
+function LaneItem({ lane, columnSlots }: { lane: Lane; columnSlots: number }) {
+  const { image, slot, colour, inTurn } = lane;
   return (
     <li
       class="lane"
@@ -43,7 +57,7 @@ function LaneItem({ lane: { image, slot, colour, inTurn } }: { lane: Lane }) {
       data-in-turn={inTurn}
       data-rows={image.rows}
       style={{
-        gridRow: `${slot + 1} / span ${image.rows}`,
+        ...placeOf(slot, image.rows, columnSlots),
         "--lane": `var(--lane-${colour})`,
         "--done": image.evaluation / Math.max(1, image.evaluations),
       }}

@@ -35,6 +35,7 @@ export type Boards = ReadonlyMap<string, Board>;
 export const colours = 8;
 
 const rememberedMs = 2000;
+const slotsMin = 32;
 
 export function nextBoards(boards: Boards, { devices, time }: ActivitySnapshot): Boards {
   const nowMs = time ? timestampMs(time) : 0;
@@ -49,10 +50,14 @@ export function nextBoards(boards: Boards, { devices, time }: ActivitySnapshot):
   return next;
 }
 
+/** Slots of a column, where there is room for two columns. No image continues in the next one. */
+export const slotsOfColumn = ({ maxActiveRows }: DeviceActivity) =>
+  Math.max(slotsMin, Math.ceil(maxActiveRows / 2));
+
 /** Free slots are worth drawing, but not thousands of them. */
 export function slotCount({ lanes }: Board, { maxBatchRows }: DeviceActivity): number {
   const used = lanes.map(({ slot, image }) => slot + image.rows);
-  return Math.max(Math.min(maxBatchRows, 32), ...used);
+  return Math.max(Math.min(maxBatchRows, slotsMin), ...used);
 }
 
 export const keyOf = ({ generation, imageIndex }: ActiveImage) => `${generation}/${imageIndex}`;
@@ -86,13 +91,10 @@ function nextLanes(
     if (lane) lanes.push({ ...lane, ...seen, image });
     else arrivals.push(image);
   }
-  for (const image of arrivals)
-    lanes.push({
-      image,
-      slot: freeSlot(lanes, image.rows),
-      colour: colourOf(image, coloured),
-      ...seen,
-    });
+  for (const image of arrivals) {
+    const slot = freeSlot(lanes, image.rows, slotsOfColumn(device));
+    lanes.push({ image, slot, colour: colourOf(image, coloured), ...seen });
+  }
   return lanes.sort((a, b) => a.slot - b.slot);
 }
 
@@ -112,14 +114,18 @@ function stillActive(lanes: Lane[], device: DeviceActivity, nowMs: number): Lane
     });
 }
 
-/** The first of `rows` neighbouring slots that are free. */
-function freeSlot(lanes: readonly Lane[], rows: number): number {
+/** The first of `rows` neighbouring slots of one column that are free. */
+function freeSlot(lanes: readonly Lane[], rows: number, columnSlots: number): number {
+  const fitting = (slot: number) => {
+    const left = columnSlots - (slot % columnSlots);
+    return rows > left ? slot + left : slot;
+  };
   let slot = 0;
   for (const lane of [...lanes].sort((a, b) => a.slot - b.slot)) {
-    if (lane.slot - slot >= rows) return slot;
+    if (fitting(slot) + rows <= lane.slot) break;
     slot = lane.slot + lane.image.rows;
   }
-  return slot;
+  return fitting(slot);
 }
 
 /** The colour of the image's generation; of a new one, the colour that the fewest others have. */
