@@ -6,9 +6,9 @@ import { keyOf, type Lane, slotCount, slotsOfColumn } from "./lanes.ts";
 import { GenerationLink } from "./links.tsx";
 
 export function Batch({ device }: { device: DeviceActivity }) {
-  const board = boards.value.get(device.device);
-  if (board === undefined) return null;
-  const slots = Array.from({ length: slotCount(board, device) }, (_, slot) => slot);
+  const lanes = boards.value.get(device.device);
+  if (lanes === undefined) return null;
+  const slots = Array.from({ length: slotCount(lanes, device) }, (_, slot) => slot);
   const columnSlots = slotsOfColumn(device);
   return (
     <div class="batch">
@@ -25,12 +25,12 @@ export function Batch({ device }: { device: DeviceActivity }) {
           ))}
         </div>
         <ul class="lanes" aria-label="Images in progress">
-          {board.lanes.map((lane) => (
+          {lanes.map((lane) => (
             <LaneItem key={keyOf(lane.image)} lane={lane} columnSlots={columnSlots} />
           ))}
         </ul>
       </div>
-      {board.lanes.length > 0 && (
+      {lanes.length > 0 && (
         <p class="hint">
           A lane is a row of the network’s batch. Bright lanes share the current turn; pale ones
           wait for theirs.

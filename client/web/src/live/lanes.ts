@@ -17,35 +17,25 @@ export interface Lane {
   /** It takes part in the device's turn. */
   inTurn: boolean;
   seenMs: number;
-  /** Turns of the device since then. */
-  turnsSince: number;
 }
 
-/** What is drawn of one device. */
-export interface Board {
-  turnMs: number;
-  /** By slot. */
-  lanes: readonly Lane[];
-}
-
-/** By the name of the device. */
-export type Boards = ReadonlyMap<string, Board>;
+/** The lanes of each device, by its name; those by slot. */
+export type Boards = ReadonlyMap<string, readonly Lane[]>;
 
 /** How many colours there are. More generations than that share them. */
 export const colours = 8;
 
-const rememberedMs = 2000;
 const slotsMin = 32;
 
 export function nextBoards(boards: Boards, { devices, time }: ActivitySnapshot): Boards {
   const nowMs = time ? timestampMs(time) : 0;
   const coloured = new Map<string, number>();
-  for (const { image, colour } of [...boards.values()].flatMap(({ lanes }) => lanes))
+  for (const { image, colour } of [...boards.values()].flat())
     coloured.set(image.generation, colour);
-  const next = new Map<string, Board>();
+  const next = new Map<string, readonly Lane[]>();
   for (const device of devices) {
-    const lanes = nextLanes(boards.get(device.device), device, nowMs, coloured);
-    next.set(device.device, { turnMs: turnMs(device), lanes });
+    const lanes = boards.get(device.device) ?? [];
+    next.set(device.device, nextLanes(lanes, device, nowMs, coloured));
   }
   return next;
 }
@@ -55,63 +45,48 @@ export const slotsOfColumn = ({ maxActiveRows }: DeviceActivity) =>
   Math.max(slotsMin, Math.ceil(maxActiveRows / 2));
 
 /** Free slots are worth drawing, but not thousands of them. */
-export function slotCount({ lanes }: Board, { maxBatchRows }: DeviceActivity): number {
+export function slotCount(lanes: readonly Lane[], { maxBatchRows }: DeviceActivity): number {
   const used = lanes.map(({ slot, image }) => slot + image.rows);
   return Math.max(Math.min(maxBatchRows, slotsMin), ...used);
 }
 
 export const keyOf = ({ generation, imageIndex }: ActiveImage) => `${generation}/${imageIndex}`;
 
-const turnMs = ({ turnTime }: DeviceActivity) => (turnTime ? timestampMs(turnTime) : 0);
-
 function nextLanes(
-  board: Board | undefined,
+  known: readonly Lane[],
   device: DeviceActivity,
   nowMs: number,
   coloured: Map<string, number>,
 ): Lane[] {
-  const before = new Map((board?.lanes ?? []).map((lane) => [keyOf(lane.image), lane]));
-  const inTurn = new Set(device.images.map(keyOf));
-  const others = [...before.values()].filter(({ image }) => !inTurn.has(keyOf(image)));
-  const newTurn = board !== undefined && board.turnMs !== turnMs(device);
-  const kept = stillActive(
-    others.map((lane) => ({
-      ...lane,
-      inTurn: false,
-      turnsSince: lane.turnsSince + Number(newTurn),
-    })),
-    device,
-    nowMs,
-  );
-  const seen = { inTurn: true, seenMs: nowMs, turnsSince: 0 };
-  const lanes = [...kept];
+  const before = new Map(known.map((lane) => [keyOf(lane.image), lane]));
+  const lanes: Lane[] = [];
   const arrivals: ActiveImage[] = [];
   for (const image of device.images) {
     const lane = before.get(keyOf(image));
-    if (lane) lanes.push({ ...lane, ...seen, image });
+    before.delete(keyOf(image));
+    if (lane) lanes.push({ ...lane, image, inTurn: true, seenMs: nowMs });
     else arrivals.push(image);
   }
+  lanes.push(...stillActive([...before.values()], device));
   for (const image of arrivals) {
     const slot = freeSlot(lanes, image.rows, slotsOfColumn(device));
-    lanes.push({ image, slot, colour: colourOf(image, coloured), ...seen });
+    const colour = colourOf(image, coloured);
+    lanes.push({ image, slot, colour, inTurn: true, seenMs: nowMs });
   }
   return lanes.sort((a, b) => a.slot - b.slot);
 }
 
-/** Those of `lanes`, which are not in the turn, whose images may still be in the loop. */
-function stillActive(lanes: Lane[], device: DeviceActivity, nowMs: number): Lane[] {
-  const rowsInTurn = device.images.reduce((sum, { rows }) => sum + rows, 0);
-  let rowsLeft = device.activeRows - rowsInTurn;
-  // Slow turns: everyone has a turn within about this many.
-  const turnsMax = 2 * Math.ceil(device.activeRows / Math.max(1, device.maxBatchRows)) + 1;
+/** Of `lanes`, which are not in the turn, those seen last, as far as the active rows are theirs. */
+function stillActive(lanes: Lane[], { activeRows, images }: DeviceActivity): Lane[] {
+  let rowsLeft = activeRows - images.reduce((sum, { rows }) => sum + rows, 0);
   return lanes
     .sort((a, b) => b.seenMs - a.seenMs)
-    .filter(({ image, seenMs, turnsSince }) => {
-      const recent = nowMs - seenMs < rememberedMs || turnsSince <= turnsMax;
-      if (!recent || image.rows > rowsLeft) return false;
-      rowsLeft -= image.rows;
-      return true;
-    });
+    .filter(({ image: { rows } }) => {
+      const fits = rows <= rowsLeft;
+      if (fits) rowsLeft -= rows;
+      return fits;
+    })
+    .map((lane) => ({ ...lane, inTurn: false }));
 }
 
 /** The first of `rows` neighbouring slots of one column that are free. */

@@ -84,7 +84,7 @@ function Summary({ of: { devices, queued } }: { of: ActivitySnapshot }) {
       turn === Turn.IDLE && turnTime && nowMs.value - timestampMs(turnTime) >= idleAfterMs,
   );
   if (isIdle && queued === 0) return <NothingToDo />;
-  const lanes = [...boards.value.values()].flatMap((board) => board.lanes);
+  const lanes = [...boards.value.values()].flat();
   const running = new Set(lanes.map(({ image }) => image.generation)).size;
   return (
     <p class="explanation">
