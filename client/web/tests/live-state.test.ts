@@ -146,6 +146,19 @@ describe("history", () => {
     assert.deepEqual(rows, [null, 3, 3, 3, 3]);
   });
 
+  test("a moment is too short to tell a rate from", () => {
+    const history = new History();
+    history.observe(snapshotAt(0, turn(Turn.IDLE, 0)));
+    for (let second = 0; second <= 3; second++) history.sample(second * 1000);
+    const rates = slope(
+      history.samples,
+      (s) => s.images,
+      (s) => s.timeMs,
+      5000,
+    );
+    assert.deepEqual(rates, [null, null, null, 0]);
+  });
+
   test("where nothing was evaluated there are no rows per evaluation", () => {
     const history = new History();
     history.observe(snapshotAt(0, turn(Turn.IDLE, 0)));

@@ -123,7 +123,10 @@ const byStage = (value: (stage: Stage) => number): ByStage => ({
   train: value("train"),
 });
 
-/** How `part` grows while `whole` grows by one, at each sample, over `windowMs` before it. */
+/**
+ * How `part` grows while `whole` grows by one, at each sample, over `windowMs` before it. Null where
+ * less than half of that is known, and where nothing has grown.
+ */
 export function slope(
   samples: readonly Sample[],
   part: (sample: Sample) => number,
@@ -131,9 +134,9 @@ export function slope(
   windowMs: number,
 ): (number | null)[] {
   return samples.map((sample, i) => {
-    const start = sample.timeMs - windowMs;
     const earlier = samples.slice(0, i);
-    const before = earlier.findLast(({ timeMs }) => timeMs <= start) ?? earlier[0];
+    const atLeast = (ms: number) => (known: Sample) => sample.timeMs - known.timeMs >= ms;
+    const before = earlier.findLast(atLeast(windowMs)) ?? earlier.find(atLeast(windowMs / 2));
     if (before === undefined) return null;
     const grown = whole(sample) - whole(before);
     return grown > 0 ? (part(sample) - part(before)) / grown : null;

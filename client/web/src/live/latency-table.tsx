@@ -17,7 +17,7 @@ export function LatencyTable({ of }: { of: ActivitySnapshot }) {
             <th scope="col">p50</th>
             <th scope="col">p95</th>
             <th scope="col">p99</th>
-            <th scope="col">of</th>
+            <th scope="col">count</th>
           </tr>
         </thead>
         <tbody>

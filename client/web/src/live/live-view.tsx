@@ -88,7 +88,8 @@ function Summary({ of: { devices, queued } }: { of: ActivitySnapshot }) {
   const running = new Set(lanes.map(({ image }) => image.generation)).size;
   return (
     <p class="explanation">
-      {running === 1 ? "1 generation" : `${running} generations`} in progress, {queued} in the queue
+      {running === 1 ? "1 generation" : `${running} generations`} in progress, {queued || "none"} in
+      the queue
     </p>
   );
 }

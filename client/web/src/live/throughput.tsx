@@ -1,5 +1,5 @@
 // How much the server gets done: rates over the last two minutes.
-import { signal, useComputed } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import { snapshot, samples } from "./activity.ts";
 import { RateChart } from "./rate-chart.tsx";
 import { type Sample, slope } from "./history.ts";
@@ -12,10 +12,9 @@ const evaluations = (sample: Sample) => sample.evaluations;
 const shortMs = 5000;
 const longMs = 30_000;
 
-/** The point of all charts that the pointer is on. Undefined: the latest is told. */
-const pointed = signal<number | undefined>(undefined);
-
 export function Throughput() {
+  // The sample that the pointer is on, in all charts. Undefined: the latest is told.
+  const pointed = useSignal<number | undefined>(undefined);
   const evaluationRate = useComputed(() => slope(samples.value, evaluations, seconds, shortMs));
   const rowsPerEvaluation = useComputed(() =>
     slope(samples.value, ({ rows }) => rows, evaluations, shortMs),
