@@ -11,13 +11,21 @@ import {
 } from "@connectrpc/connect";
 import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
 import type { Connect, Plugin } from "vite";
+import { Activity } from "../src/gen/denoised/v1/activity_pb.ts";
 import { Datasets } from "../src/gen/denoised/v1/datasets_pb.ts";
 import { Generations } from "../src/gen/denoised/v1/generations_pb.ts";
 import { ImageGeneration } from "../src/gen/denoised/v1/image_generation_pb.ts";
 import { Models } from "../src/gen/denoised/v1/models_pb.ts";
 import { Training } from "../src/gen/denoised/v1/training_pb.ts";
 
-const services: DescService[] = [Datasets, Generations, ImageGeneration, Models, Training];
+const services: DescService[] = [
+  Activity,
+  Datasets,
+  Generations,
+  ImageGeneration,
+  Models,
+  Training,
+];
 
 /** A Vite plugin that forwards calls to the gRPC server at `address`, "HOST:PORT". */
 export function bridge(address: string): Plugin {

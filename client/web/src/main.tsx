@@ -10,6 +10,7 @@ import "./style/controls.css";
 import "./style/shell.css";
 import "./style/create.css";
 import "./style/gallery.css";
+import "./style/live.css";
 import "./style/models.css";
 import "./style/train.css";
 

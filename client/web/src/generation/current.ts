@@ -9,8 +9,8 @@ import {
   type GenerateRequest,
   GenerateRequestSchema,
 } from "../gen/denoised/v1/image_generation_pb.ts";
-import { models, selectedModel } from "../models/catalog.ts";
-import { address, go } from "../request/address.ts";
+import { models, selectedModel, shortName } from "../models/catalog.ts";
+import { type Address, address, go } from "../request/address.ts";
 import { draft, form, makeDraft, pictureIds, setFields } from "../request/draft.ts";
 import { fieldAt, isImplicit, type Settings, settingsOf } from "../request/fields.ts";
 import { findPicture, randomText } from "../request/pictures.ts";
@@ -79,11 +79,15 @@ export function generateWithAnotherSeed(): void {
 }
 
 /** Shows a generation of the list, and its settings as far as they are known. */
-export function watch({ name, accepted }: Generation): void {
-  const generation = name.slice(name.lastIndexOf("/") + 1);
+export function watch(generation: Generation): void {
+  go(addressOf(generation));
+}
+
+/** The address that shows a generation, and its settings as far as they are known. */
+export function addressOf({ name, accepted }: Pick<Generation, "name" | "accepted">): Address {
+  const generation = shortName(name);
   const settings = settingsOfStarted(generation) ?? (accepted ? settingsOfAccepted(accepted) : {});
-  form.refuse([]);
-  go({ view: "create", settings, generation });
+  return { view: "create", item: "", settings, generation };
 }
 
 function settingsOfAccepted(accepted: Accepted): Settings {
@@ -114,7 +118,9 @@ export function followAddress(): void {
     const name = `generations/${generation}`;
     if (generation === "") return;
     untracked(() => {
-      if (run.peek()?.name !== name) show(Run.join(name, () => requestAgain(generation)));
+      if (run.peek()?.name === name) return;
+      form.refuse([]);
+      show(Run.join(name, () => requestAgain(generation)));
     });
   });
 }

@@ -1,6 +1,7 @@
 // The services of the server that the page came from, with the Connect protocol in binary.
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
+import { Activity } from "../gen/denoised/v1/activity_pb.ts";
 import { Datasets } from "../gen/denoised/v1/datasets_pb.ts";
 import { Generations } from "../gen/denoised/v1/generations_pb.ts";
 import { ImageGeneration } from "../gen/denoised/v1/image_generation_pb.ts";
@@ -12,6 +13,7 @@ const transport = createConnectTransport({ baseUrl: location.origin, useBinaryFo
 /** For calls that look something up: a server that does not answer them is not there. */
 export const lookUp = { timeoutMs: 10_000 };
 
+export const activity = createClient(Activity, transport);
 export const imageGeneration = createClient(ImageGeneration, transport);
 export const generations = createClient(Generations, transport);
 export const models = createClient(Models, transport);

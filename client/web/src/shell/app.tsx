@@ -1,6 +1,7 @@
 import { useEffect } from "preact/hooks";
 import { CreateView } from "../create/create-view.tsx";
 import { online } from "../gallery/recent.ts";
+import { LiveView } from "../live/live-view.tsx";
 import { ModelsView } from "../models/models-view.tsx";
 import { address, go } from "../request/address.ts";
 import { TrainView } from "../train/train-view.tsx";
@@ -10,6 +11,7 @@ import { theme, toggleTheme } from "./theme.ts";
 /** What the navigation offers, in its order. */
 const views = [
   { id: "create", label: "Create", View: CreateView },
+  { id: "live", label: "Live", View: LiveView },
   { id: "train", label: "Train", View: TrainView },
   { id: "models", label: "Models", View: ModelsView },
 ];

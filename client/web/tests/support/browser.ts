@@ -1,6 +1,7 @@
 // A browser that the page is tested in, and what every visit must keep to: no request to another
 // host, no violation of the Content-Security-Policy, no error that nobody has caught.
 import assert from "node:assert/strict";
+import axe, { type AxeResults } from "axe-core";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { Denoised, type Options } from "./denoised.ts";
 
@@ -111,3 +112,18 @@ export async function finishedImage(page: Page): Promise<string> {
 
 /** The control of a field of the request. */
 export const control = (page: Page, path: string) => page.locator(`[name="${path}"]`);
+
+/** Fails if people who cannot see or point, or have a small screen, could not use what is shown. */
+export async function assertNoFault(page: Page, where: string): Promise<void> {
+  await page.evaluate(axe.source);
+  const results = await page.evaluate(() =>
+    (window as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run(),
+  );
+  const serious = results.violations.filter(
+    ({ impact }) => impact === "serious" || impact === "critical",
+  );
+  const found = serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  assert.deepEqual(found, [], where);
+  const fits = await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+  assert.ok(fits, `${where}: the page is wider than the screen`);
+}
