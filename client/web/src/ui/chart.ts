@@ -1,4 +1,4 @@
-// What the charts on canvases share: the colours of the theme, axes, and following the page's width.
+// What the charts on canvases share: the colours of the theme, axes, and their width.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 
