@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { assertNoFault, control, generate, reach, Visit } from "./support/browser.ts";

@@ -124,8 +124,8 @@ const byStage = (value: (stage: Stage) => number): ByStage => ({
 });
 
 /**
- * How `part` grows while `whole` grows by one, at each sample, over `windowMs` before it. Null where
- * less than half of that is known, and where nothing has grown.
+ * How `part` grows while `whole` grows by one, at each sample, over `windowMs` before it. Null
+ * where less than half of that is known, and where `whole` has not grown.
  */
 export function slope(
   samples: readonly Sample[],

@@ -1,5 +1,5 @@
-// Where each image is drawn. The images in a device's loop take turns, so a snapshot names only some
-// of them; an image keeps its lane and its colour until it has left the loop.
+// Where each image is drawn. The images in a device's loop take turns, so a snapshot names only
+// some of them; an image keeps its lane and its colour until it has left the loop.
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type {
   ActiveImage,
