@@ -12,6 +12,9 @@ namespace denoise {
 // Unavailable, with the time that callers should wait before they retry.
 absl::Status UnavailableRetryAfter(std::string_view message, absl::Duration delay);
 
+// The reason (core/base/error_details.h) of the refusal of a full queue.
+inline constexpr char kQueueFullReason[] = "QUEUE_FULL";
+
 // The delay in a status, if any.
 std::optional<absl::Duration> GetRetryDelay(const absl::Status& status);
 

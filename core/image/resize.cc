@@ -104,6 +104,7 @@ absl::StatusOr<Image> Transparency(const Image& image) {
         "be replaced");
   }
   Image transparency{image.width, image.height, 1, {}};
+  transparency.pixels.reserve(image.pixels.size() / image.channels);
   for (size_t i = image.channels - 1; i < image.pixels.size(); i += image.channels) {
     transparency.pixels.push_back(255 - image.pixels[i]);
   }

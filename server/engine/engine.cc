@@ -59,9 +59,7 @@ class Engine::Impl {
   const Clock& clock() const { return clock_; }
   Scheduler& scheduler() { return scheduler_; }
 
-  void ReportQueue() {
-    if (observer_ != nullptr) observer_->OnQueueDepth(scheduler_.QueueDepth());
-  }
+  EngineObserver* observer() const { return observer_; }
 
  private:
   const Options options_;
@@ -85,7 +83,7 @@ absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
                                           std::shared_ptr<GenerationSink> sink) {
   const absl::StatusOr<Id> id = impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
       std::move(request), std::move(sink), impl_->clock().Now()));
-  if (id.ok()) impl_->ReportQueue();
+  if (id.ok() && impl_->observer() != nullptr) impl_->observer()->OnSubmit();
   return id;
 }
 

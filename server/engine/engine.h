@@ -59,6 +59,7 @@ struct DecodeReport {
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;
+  virtual void OnSubmit() = 0;                  // a request waits
   virtual void OnQueueDepth(int requests) = 0;  // requests that have not started
   virtual void OnTurn(const std::string& device, const TurnReport& turn) = 0;
   virtual void OnActiveRows(const std::string& device, int rows) = 0;

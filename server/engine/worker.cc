@@ -32,10 +32,19 @@ at::Tensor PredictionOf(size_t i, const std::vector<at::Tensor>& x0) {
   return x0.size() == 1 ? x0.front()[static_cast<int64_t>(i)] : x0[i][0];
 }
 
-// The engine submits generations only.
+// The images that take part in a turn; the engine submits generations only. Prompts are short work
+// and are encoded together. A picture may take as long as an evaluation, so a turn encodes those of
+// one image, and the others wait for another turn.
 std::vector<ActiveImage*> ImagesOf(const Batch& batch) {
   std::vector<ActiveImage*> images;
-  for (WorkItem* item : batch.items) images.push_back(static_cast<ActiveImage*>(item));
+  bool has_pictures = false;
+  for (WorkItem* item : batch.items) {
+    auto* const image = static_cast<ActiveImage*>(item);
+    const bool brings_pictures =
+        batch.stage == Stage::kEncode && BringsPictures(image->generation->request());
+    if (brings_pictures && std::exchange(has_pictures, true)) continue;
+    images.push_back(image);
+  }
   return images;
 }
 
@@ -161,20 +170,11 @@ void Worker::Run(const Batch& batch) {
   if (scheduler_.ActiveRows(index_) == 0) ReleaseUnused();  // nothing may come for long
 }
 
-// An image whose prompts or pictures cannot be encoded ends alone. Prompts are short work and are
-// encoded together; a picture may take as long as an evaluation, so a turn encodes those of one
-// image, and the others wait for another turn.
+// An image whose prompts or pictures cannot be encoded ends alone.
 void Worker::RunEncode(const Images& images) {
   const absl::Time before = clock_.Now();
-  Images taken;
-  bool has_pictures = false;
+  const EncodedConditions encoded = EncodeTogether(images);
   for (ActiveImage* image : images) {
-    const bool brings_pictures = BringsPictures(image->generation->request());
-    if (brings_pictures && std::exchange(has_pictures, true)) continue;
-    taken.push_back(image);
-  }
-  const EncodedConditions encoded = EncodeTogether(taken);
-  for (ActiveImage* image : taken) {
     try {
       Begin(*image, encoded);
       image->rows = image->trajectory->rows();

@@ -98,7 +98,7 @@ class Worker {
   Pictures TakePictures(const Images& images, const std::vector<at::Tensor>& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
-  // What the thread does from now on.
+  // Report the turn that is about to run, or that there is none.
   void ReportTurn(const Batch& batch);
   void ReportTurn(const Slice& slice);
   void ReportTurn(TurnReport turn);

@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "server/http/http_exchange.h"
 #include "server/http/rpc_methods.h"
 
 namespace denoise {
@@ -102,9 +103,7 @@ std::string MetadataText(std::string_view name, std::string_view value) {
 }
 
 std::optional<RpcEncoding> RpcEncoding::Parse(std::string_view content_type) {
-  std::string type(content_type.substr(0, content_type.find(';')));
-  absl::StripAsciiWhitespace(&type);
-  absl::AsciiStrToLower(&type);
+  const std::string type = MediaType(content_type);
   using enum Protocol;
   if (type == "application/json") return RpcEncoding{.protocol = kConnectUnary, .json = true};
   if (type == "application/proto") return RpcEncoding{.protocol = kConnectUnary};

@@ -2,6 +2,7 @@
 
 #include <boost/beast/http/fields.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace denoise {
@@ -26,6 +27,13 @@ std::string_view HttpExchange::path() const {
 
 std::string_view HttpExchange::Header(std::string_view name) const {
   return ToStd(head()[boost::beast::string_view(name.data(), name.size())]);
+}
+
+std::string MediaType(std::string_view content_type) {
+  std::string type(content_type.substr(0, content_type.find(';')));
+  absl::StripAsciiWhitespace(&type);
+  absl::AsciiStrToLower(&type);
+  return type;
 }
 
 HttpResponse PlainText(int status, std::string_view text) {

@@ -43,8 +43,8 @@ class HttpExchange {
   virtual Task<absl::StatusOr<std::string>> ReadBody(int64_t bytes_max) = 0;
   // The next part of the body, empty at its end. Cancelled where the client has gone.
   virtual Task<absl::StatusOr<std::string>> ReadSome() = 0;
-  // Says how many bytes of the body the handler holds now. Unavailable where the bodies of all
-  // requests take too much memory.
+  // Says how many bytes the handler holds now of the body, or of an answer that has to wait.
+  // Unavailable where those of all requests take too much memory.
   virtual absl::Status Hold(size_t bytes) = 0;
 
   // Goes into the answer, whatever that will be.
@@ -65,6 +65,9 @@ class HttpExchange {
   // has been read.
   virtual void WatchClient(std::function<void()> on_gone) = 0;
 };
+
+// "application/json" of "Application/JSON; charset=utf-8".
+std::string MediaType(std::string_view content_type);
 
 // A line for people who use curl.
 HttpResponse PlainText(int status, std::string_view text);

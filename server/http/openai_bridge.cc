@@ -41,20 +41,12 @@ constexpr std::string_view kGenerationsPath = "/v1/images/generations";
 constexpr std::string_view kEditsPath = "/v1/images/edits";
 constexpr std::string_view kModelsPath = "/v1/models";
 constexpr std::string_view kModelPathStart = "/v1/models/";
-constexpr char kNothingHere[] =
+constexpr char kUnknownPath[] =
     "there is nothing here; the server has POST /v1/images/generations and /v1/images/edits, GET "
     "/v1/models and /v1/models/{model}";
 
-constexpr int kMostModels = 1000;  // that are listed
-constexpr int kMostNames = 20;     // that an error lists
-
-// "application/json" of "application/json; charset=utf-8"
-std::string MediaType(std::string_view content_type) {
-  std::string type(content_type.substr(0, content_type.find(';')));
-  absl::StripAsciiWhitespace(&type);
-  absl::AsciiStrToLower(&type);
-  return type;
-}
+constexpr int kMaxModels = 1000;  // that are listed
+constexpr int kMaxNames = 20;     // that an error lists
 
 int HexValue(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -79,18 +71,20 @@ std::string PercentDecode(std::string_view text) {
 }
 
 // "the server has emoji-32, faces"
-std::string WhatThereIs(const v1::ListModelsResponse& models) {
+std::string ListNames(const v1::ListModelsResponse& models) {
   if (models.models().empty()) return "the server has none";
   std::string names = "the server has ";
-  for (int i = 0; i < std::min(models.models_size(), kMostNames); ++i) {
+  for (int i = 0; i < std::min(models.models_size(), kMaxNames); ++i) {
     absl::StrAppend(&names, i == 0 ? "" : ", ", openai::ModelId(models.models(i)));
   }
-  const int more = models.models_size() - kMostNames;
+  const int more = models.models_size() - kMaxNames;
   return more > 0 ? absl::StrCat(names, " and ", more, " more") : names;
 }
 
-std::string ModelName(const std::string& name) {
-  return name.starts_with("models/") ? name : absl::StrCat("models/", name);
+// Whether the same request would fail again. Clients try again by themselves after every 5xx.
+bool IsPermanent(const RpcStatus& status) {
+  const std::string reason = openai::ReasonOf(status);
+  return reason == "OUTPUT_NOT_FINITE" || reason == "OUT_OF_MEMORY" || reason == "EXCEEDS_DEVICE";
 }
 
 }  // namespace
@@ -107,6 +101,7 @@ class OpenAiBridge::ApiCall {
   }
 
   Task<void> Fail(const RpcStatus& status) {
+    if (IsPermanent(status)) exchange_.AddHeader("x-should-retry", "false");
     if (const std::string seconds = RetryAfter(status); !seconds.empty()) {
       exchange_.AddHeader("Retry-After", seconds);
     }
@@ -144,7 +139,7 @@ class OpenAiBridge::ApiCall {
   }
 
   // Calls a method that answers with one message.
-  Task<RpcStatus> Ask(const char* method, const MessageLite& request, MessageLite& response) {
+  Task<RpcStatus> CallUnary(const char* method, const MessageLite& request, MessageLite& response) {
     const std::shared_ptr<GrpcCall> call = co_await Start(method, request);
     if (!call) co_return RpcStatusOf(DrainingError());
     const std::optional<std::string> bytes = co_await call->Read();
@@ -157,8 +152,8 @@ class OpenAiBridge::ApiCall {
 
   Task<RpcStatus> ListModels(v1::ListModelsResponse& models) {
     v1::ListModelsRequest request;
-    request.set_page_size(kMostModels);
-    co_return co_await Ask(kListModels, request, models);
+    request.set_page_size(kMaxModels);
+    co_return co_await CallUnary(kListModels, request, models);
   }
 
   // The model of this name ("models/emoji-32"), or the only one where it is empty.
@@ -167,7 +162,7 @@ class OpenAiBridge::ApiCall {
     if (name.empty()) {
       RpcStatus status = co_await ListModels(all);
       if (status.code() == 0 && all.models_size() != 1) {
-        status = RpcStatusOf(InvalidField("model", "is missing; " + WhatThereIs(all)));
+        status = RpcStatusOf(InvalidField("model", "is missing; " + ListNames(all)));
       } else if (status.code() == 0) {
         model = all.models(0);
       }
@@ -175,10 +170,10 @@ class OpenAiBridge::ApiCall {
     }
     v1::GetModelRequest request;
     request.set_name(name);
-    RpcStatus status = co_await Ask(kGetModel, request, model);
+    RpcStatus status = co_await CallUnary(kGetModel, request, model);
     if (status.code() != grpc::StatusCode::NOT_FOUND) co_return status;
     const RpcStatus listed = co_await ListModels(all);
-    if (listed.code() == 0) status.set_message(status.message() + "; " + WhatThereIs(all));
+    if (listed.code() == 0) status.set_message(status.message() + "; " + ListNames(all));
     co_return status;
   }
 
@@ -215,7 +210,7 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
 
   Task<void> Run() {
     const RpcStatus ready = co_await Prepare();
-    if (ready.code() == grpc::StatusCode::CANCELLED) co_return;  // the client has gone
+    if (client_is_gone_) co_return;
     if (ready.code() != 0) co_return co_await Fail(ready);
     call_ = co_await Start(kGenerate, request_.generate);
     request_.generate.Clear();
@@ -234,15 +229,15 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
  private:
   // Reads the body and turns it into `request_`.
   Task<RpcStatus> Prepare() {
-    const absl::StatusOr<std::string> bytes =
-        co_await exchange_.ReadBody(options_.message_bytes_max);
+    const absl::StatusOr<std::string> bytes = co_await exchange_.ReadBody(body_bytes_max());
+    client_is_gone_ = absl::IsCancelled(bytes.status());
     if (absl::IsResourceExhausted(bytes.status())) co_return RpcStatusOf(TooLarge());
     if (!bytes.ok()) co_return RpcStatusOf(bytes.status());
     absl::StatusOr<openai::RequestBody> body;
     const auto read = [&] { body = ReadFields(*bytes); };
     co_await RunBySize(bytes->size(), *options_.pool, read);
     if (!body.ok()) co_return RpcStatusOf(body.status());
-    const absl::StatusOr<std::string> name = openai::ModelNameOf(*body);
+    const absl::StatusOr<std::string> name = openai::RequestedModel(*body);
     if (!name.ok()) co_return RpcStatusOf(name.status());
     v1::Model model;
     const RpcStatus found = co_await FindModel(*name, model);
@@ -272,18 +267,26 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
     co_return bytes > options_.message_bytes_max ? TooLarge() : absl::OkStatus();
   }
 
+  // Only a form brings a picture.
+  int64_t body_bytes_max() const {
+    if (endpoint_ == Endpoint::kEdits) return options_.message_bytes_max;
+    return std::min(options_.message_bytes_max, openai::kJsonBytesMax);
+  }
+
   absl::Status TooLarge() const {
+    const char* const advice = endpoint_ == Endpoint::kEdits
+                                   ? " (--max-receive-bytes). Send a smaller picture"
+                                   : ". Send a shorter prompt";
     return WithErrorReason(
-        absl::ResourceExhaustedError(
-            absl::StrCat("the request has more than ", options_.message_bytes_max,
-                         " bytes, the maximum (--max-receive-bytes). Send a smaller picture")),
+        absl::ResourceExhaustedError(absl::StrCat("the request has more than ", body_bytes_max(),
+                                                  " bytes, the maximum", advice)),
         openai::kTooLargeReason);
   }
 
   // Reads the next event of the call; false after the last.
   Task<bool> ReadEvent() {
     const std::optional<std::string> bytes = co_await call_->Read();
-    co_return bytes&& event_.ParseFromString(*bytes);
+    co_return bytes.has_value() && event_.ParseFromString(*bytes);
   }
 
   Task<void> FailAsCall() {
@@ -307,12 +310,32 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
     const grpc::Status ended = co_await call_->Finish();
     const RpcStatus status = RpcStatusOf(ended);
     if (status.code() != 0) co_return co_await Fail(status);
-    HttpResponse response;
-    const auto encode = [&] {
-      response = Json(200, openai::ImagesJson(accepted_, images, event_.time().seconds()));
-    };
-    co_await RunBySize(bytes, *options_.pool, encode);
-    co_await exchange_.Send(response);
+    if (images.empty()) {
+      const absl::Status none = absl::InternalError("the generation made no image");
+      co_return co_await Fail(none);
+    }
+    std::sort(images.begin(), images.end(), [](const auto& a, const auto& b) {
+      return a.image_index() < b.image_index();  // several devices finish in any order
+    });
+    co_await SendImages(images);
+  }
+
+  // Image by image: in base64 they take more memory than they do now.
+  Task<void> SendImages(std::vector<v1::GeneratedImage>& images) {
+    const HttpResponse head = Json(200, "");
+    bool is_there = co_await exchange_.Begin(head);
+    std::string text =
+        openai::BeginImages(accepted_, images.front().image(), event_.time().seconds());
+    for (v1::GeneratedImage& image : images) {
+      const auto encode = [&] { text += openai::ImageObject(image); };
+      co_await RunBySize(image.ByteSizeLong(), *options_.pool, encode);
+      image.Clear();
+      if (is_there) is_there = co_await exchange_.Write(text);
+      text = openai::kBetweenImages;
+    }
+    text = openai::kEndOfImages;
+    if (is_there) is_there = co_await exchange_.Write(text);
+    if (is_there) co_await exchange_.End();
   }
 
   Task<void> AnswerStream() {
@@ -357,6 +380,7 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
   }
 
   const Endpoint endpoint_;
+  bool client_is_gone_ = false;
   openai::ImagesRequest request_;
   std::shared_ptr<GrpcCall> call_;
   v1::GenerateEvent event_;  // the latest
@@ -385,7 +409,7 @@ Task<void> OpenAiBridge::Serve(HttpExchange& exchange) const {
   const bool lists = path == kModelsPath, gets = path.starts_with(kModelPathStart);
   ModelsCall call(*this, exchange);
   if (!generates && !edits && !lists && !gets) {
-    const ApiError error = {.http_status = 404, .message = kNothingHere};
+    const ApiError error = {.http_status = 404, .message = kUnknownPath};
     co_return co_await call.Fail(error);
   }
   const std::string_view method = exchange.method();
@@ -395,7 +419,7 @@ Task<void> OpenAiBridge::Serve(HttpExchange& exchange) const {
   }
   if (method != "GET" && method != "HEAD") co_return co_await call.RefuseMethod("GET, HEAD");
   if (lists) co_return co_await call.List();
-  const std::string name = ModelName(PercentDecode(path.substr(kModelPathStart.size())));
+  const std::string name = openai::ModelNameOf(PercentDecode(path.substr(kModelPathStart.size())));
   co_await call.Get(name);
 }
 

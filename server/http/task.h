@@ -46,7 +46,8 @@ Task<void> RunOn(WorkPool& pool, const Work& work) {
                                                                  boost::asio::use_awaitable);
 }
 
-// The same where `work` handles many bytes; what handles few is done at once, here.
+// Runs `work`, which handles so many bytes, on the pool if they are at least 64 KiB, and inline
+// otherwise.
 template <class Work>
 Task<void> RunBySize(size_t bytes, WorkPool& pool, const Work& work) {
   constexpr size_t kManyBytes = 64 << 10;

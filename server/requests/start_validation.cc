@@ -171,9 +171,13 @@ std::optional<Inpainting> ResolveInpainting(const GenerateRequest& request,
                                             FieldViolations& violations) {
   if (!request.has_inpainting()) return std::nullopt;
   const Decoder decoder(shapes, limits, violations);
-  return Inpainting{decoder.Picture("inpainting.picture", request.inpainting().picture()),
-                    decoder.Mask("inpainting.mask", request.inpainting().mask(),
-                                 request.inpainting().mask_channel())};
+  const auto& inpainting = request.inpainting();
+  const MaskChannel channel = inpainting.mask_channel();
+  const bool masks_itself =
+      !inpainting.has_mask() && channel == denoised::v1::MASK_CHANNEL_TRANSPARENCY;
+  return Inpainting{decoder.Picture("inpainting.picture", inpainting.picture()),
+                    masks_itself ? decoder.Mask("inpainting.picture", inpainting.picture(), channel)
+                                 : decoder.Mask("inpainting.mask", inpainting.mask(), channel)};
 }
 
 }  // namespace denoise

@@ -1,7 +1,6 @@
 #include "server/rpc/activity_service.h"
 
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -19,14 +18,14 @@ namespace v1 = denoised::v1;
 namespace {
 
 constexpr absl::Duration kDefaultInterval = absl::Milliseconds(250);
-constexpr absl::Duration kLeastInterval = absl::Milliseconds(50);
-constexpr absl::Duration kMostInterval = absl::Minutes(1);
-constexpr size_t kMostQueued = 100;
+constexpr absl::Duration kMinInterval = absl::Milliseconds(50);
+constexpr absl::Duration kMaxInterval = absl::Minutes(1);
+constexpr size_t kMaxQueued = 100;
 
 void AddQueue(const std::vector<QueuedRequest>& queue, v1::ActivitySnapshot& snapshot) {
   snapshot.set_queued(static_cast<int32_t>(queue.size()));
   for (const QueuedRequest& request : queue) {
-    if (static_cast<size_t>(snapshot.queue_size()) == kMostQueued) return;
+    if (static_cast<size_t>(snapshot.queue_size()) == kMaxQueued) return;
     v1::QueuedGeneration& proto = *snapshot.add_queue();
     proto.set_generation(request.name);
     proto.set_model(request.model);
@@ -52,12 +51,13 @@ class WatchActivitySource final : public EventSource<v1::ActivitySnapshot> {
 
   absl::StatusOr<Outcome> Next() override {
     RETURN_IF_ERROR(environment_.calls.live_calls->Admit());  // it must not hold up a drain
-    std::optional<v1::ActivitySnapshot> snapshot = watcher_->Next();
+    const auto snapshot = watcher_->Next([this](v1::ActivitySnapshot& next) {
+      AddLimits(next);
+      AddQueue(environment_.engine->Queue(), next);
+    });
     if (!snapshot) return Wait();
-    AddLimits(*snapshot);
-    AddQueue(environment_.engine->Queue(), *snapshot);
     ++snapshots_;
-    return *std::move(snapshot);
+    return *snapshot;
   }
 
   void OnEnd(const absl::Status& status) override {
@@ -91,11 +91,11 @@ absl::StatusOr<absl::Duration> SnapshotInterval(const v1::WatchActivityRequest& 
   if (!request.has_interval()) return kDefaultInterval;
   const absl::Duration interval =
       absl::Seconds(request.interval().seconds()) + absl::Nanoseconds(request.interval().nanos());
-  if (interval >= kLeastInterval && interval <= kMostInterval) return interval;
+  if (interval >= kMinInterval && interval <= kMaxInterval) return interval;
   return InvalidField(
       "interval",
-      absl::StrCat("must be between ", absl::FormatDuration(kLeastInterval), " and ",
-                   absl::FormatDuration(kMostInterval), ", is ", absl::FormatDuration(interval)));
+      absl::StrCat("must be between ", absl::FormatDuration(kMinInterval), " and ",
+                   absl::FormatDuration(kMaxInterval), ", is ", absl::FormatDuration(interval)));
 }
 
 grpc::ServerWriteReactor<v1::ActivitySnapshot>* ActivityService::WatchActivity(

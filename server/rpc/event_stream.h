@@ -1,5 +1,5 @@
 // A server-streaming call: it takes events from a source, one after the other, and writes them at
-// the reader's pace. Generate, Diffuse and the two watches differ in their sources only.
+// the reader's pace. Generate, Diffuse and the watches differ in their sources only.
 //
 // The source is asked for the next event on the pool, and only once the event before has been
 // taken. So at most one event is being made or written at a time, pictures are encoded only for

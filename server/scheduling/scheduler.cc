@@ -66,7 +66,7 @@ absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) con
                          options_.queue_size, " requests wait to start (--queue-size). Retry in ",
                          absl::FormatDuration(kRetryWhenFull)),
             kRetryWhenFull),
-        "QUEUE_FULL");
+        kQueueFullReason);
   }
   return absl::OkStatus();
 }

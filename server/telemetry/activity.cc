@@ -10,10 +10,6 @@ namespace denoise {
 namespace v1 = denoised::v1;
 namespace {
 
-void AddTo(google::protobuf::Duration& sum, absl::Duration duration) {
-  sum += ToProto(std::max(duration, absl::ZeroDuration()));  // the clock may have been set back
-}
-
 v1::DeviceActivity::Turn TurnToProto(TurnReport::Kind kind) {
   switch (kind) {
     case TurnReport::Kind::kIdle:
@@ -44,6 +40,28 @@ void Describe(const ImageInTurn& image, v1::ActiveImage& proto) {
   if (image.timestep) proto.set_timestep(*image.timestep);
 }
 
+// Counts the time of the device's turn, which ends now.
+void EndTurn(v1::DeviceActivity& device, absl::Time now) {
+  const absl::Duration elapsed = now - ToTime(device.turn_time());
+  const auto time = ToProto(std::max(elapsed, absl::ZeroDuration()));  // the clock may be set back
+  switch (device.turn()) {
+    case v1::DeviceActivity::ENCODE:
+      *device.mutable_encoding() += time;
+      break;
+    case v1::DeviceActivity::EVALUATE:
+      *device.mutable_evaluating() += time;
+      break;
+    case v1::DeviceActivity::DECODE:
+      *device.mutable_decoding() += time;
+      break;
+    case v1::DeviceActivity::TRAIN:
+      *device.mutable_training() += time;
+      break;
+    default:
+      break;
+  }
+}
+
 // The smallest of `sorted`, which is not empty, that at least this share of them does not exceed.
 google::protobuf::Duration Quantile(const std::vector<absl::Duration>& sorted, double share) {
   const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(sorted.size())));
@@ -54,15 +72,22 @@ google::protobuf::Duration Quantile(const std::vector<absl::Duration>& sorted, d
 
 void RecentDurations::Add(absl::Duration duration, absl::Time now) {
   durations_.emplace_back(now, duration);
-  if (durations_.size() > kMost) durations_.pop_front();
+  if (durations_.size() > kMax) durations_.pop_front();
   changed_ = true;
 }
 
-const v1::Latency& RecentDurations::Quantiles(absl::Time now) {
-  while (!durations_.empty() && durations_.front().first < now - kKept) {
-    durations_.pop_front();
-    changed_ = true;
-  }
+bool RecentDurations::ForgetOld(absl::Time now) {
+  bool forgot = false;
+  for (; next_expiry() <= now; forgot = true) durations_.pop_front();
+  changed_ = changed_ || forgot;
+  return forgot;
+}
+
+absl::Time RecentDurations::next_expiry() const {
+  return durations_.empty() ? absl::InfiniteFuture() : durations_.front().first + kKept;
+}
+
+const v1::Latency& RecentDurations::quantiles() {
   if (!std::exchange(changed_, false)) return quantiles_;
   quantiles_.Clear();
   if (durations_.empty()) return quantiles_;
@@ -101,6 +126,7 @@ Activity::~Activity() {
 void Activity::TurnBegan(const std::string& device, const TurnReport& turn) {
   const MutexLock lock(mutex_);
   v1::DeviceActivity& proto = Device(device);
+  EndTurn(proto, turn.began);
   proto.set_turn(TurnToProto(turn.kind));
   *proto.mutable_turn_time() = ToProto(turn.began);
   proto.set_active_rows(turn.active_rows);
@@ -110,37 +136,16 @@ void Activity::TurnBegan(const std::string& device, const TurnReport& turn) {
   Changed();
 }
 
-void Activity::Evaluated(const std::string& device, int rows, absl::Duration duration) {
+void Activity::Evaluated(const std::string& device, int rows) {
   const MutexLock lock(mutex_);
   v1::DeviceActivity& proto = Device(device);
   proto.set_evaluations(proto.evaluations() + 1);
   proto.set_rows(proto.rows() + rows);
-  AddTo(*proto.mutable_evaluating(), duration);
   Changed();
 }
 
-void Activity::Encoded(const std::string& device, absl::Duration duration) {
+void Activity::QueueChanged() {
   const MutexLock lock(mutex_);
-  AddTo(*Device(device).mutable_encoding(), duration);
-  Changed();
-}
-
-void Activity::Decoded(const std::string& device, absl::Duration duration) {
-  const MutexLock lock(mutex_);
-  AddTo(*Device(device).mutable_decoding(), duration);
-  Changed();
-}
-
-void Activity::Trained(const std::string& device, absl::Duration duration) {
-  const MutexLock lock(mutex_);
-  AddTo(*Device(device).mutable_training(), duration);
-  Changed();
-}
-
-void Activity::Queued(int generations) {
-  const MutexLock lock(mutex_);
-  if (state_.queued() == generations) return;
-  state_.set_queued(generations);
   Changed();
 }
 
@@ -195,26 +200,50 @@ Activity::Watcher::~Watcher() {
   activity_->watchers_.erase(this);
 }
 
-std::optional<v1::ActivitySnapshot> Activity::Watcher::Next() {
+// Where the clock has been set back, a watcher may read at once.
+bool Activity::Watcher::MayRead(absl::Time now) const {
+  return now < read_ || now >= read_ + interval_;
+}
+
+std::shared_ptr<const v1::ActivitySnapshot> Activity::Watcher::Next(const Complete& complete) {
   const absl::Time now = activity_->clock_.Now();
-  const MutexLock lock(activity_->mutex_);
-  if (seen_ == activity_->version_ || now < next_) {
-    waits_ = true;
-    activity_->changed_.NotifyAll();
-    return std::nullopt;
+  v1::ActivitySnapshot snapshot;
+  {
+    const MutexLock lock(activity_->mutex_);
+    activity_->ForgetOldDurations(now);
+    if (seen_ == activity_->version_ || !MayRead(now)) {
+      waits_ = true;
+      activity_->changed_.NotifyAll();
+      return nullptr;
+    }
+    seen_ = activity_->version_;
+    read_ = now;
+    if (activity_->latest_version_ == seen_) return activity_->latest_;
+    snapshot = activity_->Snapshot(now);
   }
-  seen_ = activity_->version_;
-  next_ = now + interval_;
-  return activity_->Snapshot(now);
+  complete(snapshot);
+  auto shared = std::make_shared<const v1::ActivitySnapshot>(std::move(snapshot));
+  const MutexLock lock(activity_->mutex_);
+  if (activity_->latest_version_ < seen_) {
+    activity_->latest_ = shared;
+    activity_->latest_version_ = seen_;
+  }
+  return shared;
 }
 
 v1::ActivitySnapshot Activity::Snapshot(absl::Time now) {
   v1::ActivitySnapshot snapshot = state_;
   *snapshot.mutable_time() = ToProto(now);
-  *snapshot.mutable_queue_wait() = queue_waits_.Quantiles(now);
-  *snapshot.mutable_first_frame() = first_frames_.Quantiles(now);
-  *snapshot.mutable_request() = requests_.Quantiles(now);
+  *snapshot.mutable_queue_wait() = queue_waits_.quantiles();
+  *snapshot.mutable_first_frame() = first_frames_.quantiles();
+  *snapshot.mutable_request() = requests_.quantiles();
   return snapshot;
+}
+
+void Activity::ForgetOldDurations(absl::Time now) {
+  for (RecentDurations* const durations : {&queue_waits_, &first_frames_, &requests_}) {
+    if (durations->ForgetOld(now)) ++version_;
+  }
 }
 
 void Activity::WakeAll() {
@@ -232,15 +261,20 @@ void Activity::WakeLoop() {
 
 // Wakes those who wait and have something to read. Returns when it is the next one's time.
 absl::Time Activity::WakeDue(absl::Time now) {
+  ForgetOldDurations(now);
   absl::Time next = absl::InfiniteFuture();
   for (Watcher* const watcher : watchers_) {
-    if (!watcher->waits_ || watcher->seen_ == version_) continue;
-    if (watcher->next_ > now) {
-      next = std::min(next, watcher->next_);
-      continue;
+    if (!watcher->waits_) continue;
+    if (watcher->seen_ == version_) {
+      for (const RecentDurations* const durations : {&queue_waits_, &first_frames_, &requests_}) {
+        next = std::min(next, durations->next_expiry());
+      }
+    } else if (!watcher->MayRead(now)) {
+      next = std::min(next, watcher->read_ + watcher->interval_);
+    } else {
+      watcher->waits_ = false;
+      watcher->wake_();
     }
-    watcher->waits_ = false;
-    watcher->wake_();
   }
   return next;
 }

@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -25,12 +24,16 @@ namespace denoise {
 // The quantiles of the latest durations. Not thread-safe.
 class RecentDurations {
  public:
-  static constexpr size_t kMost = 1024;
+  static constexpr size_t kMax = 1024;
   static constexpr absl::Duration kKept = absl::Minutes(5);
 
   void Add(absl::Duration duration, absl::Time now);
-  // Of those that are at most kKept old; without any, a message without quantiles.
-  const denoised::v1::Latency& Quantiles(absl::Time now);
+  // Forgets those that are older than kKept. Returns whether there were any.
+  bool ForgetOld(absl::Time now);
+  // When the oldest will be forgotten; infinite where there is none.
+  absl::Time next_expiry() const;
+  // Without durations, a message without quantiles.
+  const denoised::v1::Latency& quantiles();
 
  private:
   std::deque<std::pair<absl::Time, absl::Duration>> durations_;  // oldest first
@@ -49,9 +52,11 @@ class Activity {
     Watcher(const Watcher&) = delete;
     Watcher& operator=(const Watcher&) = delete;
 
-    // What is new. nullopt where nothing is or the last snapshot is younger than the interval: then
-    // `wake` is called once there is one.
-    std::optional<denoised::v1::ActivitySnapshot> Next();
+    // What is new. Null where nothing is or the last snapshot is younger than the interval: then
+    // `wake` is called once there is one. Watchers share snapshots; `complete` adds what the
+    // activity does not know to a new one.
+    using Complete = std::function<void(denoised::v1::ActivitySnapshot&)>;
+    std::shared_ptr<const denoised::v1::ActivitySnapshot> Next(const Complete& complete);
 
    private:
     friend class Activity;
@@ -60,9 +65,11 @@ class Activity {
     Activity* const activity_;
     const absl::Duration interval_;
     const std::function<void()> wake_;
+    bool MayRead(absl::Time now) const;
+
     // Guarded by the activity's mutex.
-    int64_t seen_ = -1;  // its last version
-    absl::Time next_ = absl::InfinitePast();
+    int64_t seen_ = -1;                       // its last version
+    absl::Time read_ = absl::InfinitePast();  // when it read that
     bool waits_ = false;
   };
 
@@ -79,12 +86,8 @@ class Activity {
 
   // What happens. `device` is one of the constructor's.
   void TurnBegan(const std::string& device, const TurnReport& turn) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Evaluated(const std::string& device, int rows, absl::Duration duration)
-      ABSL_LOCKS_EXCLUDED(mutex_);
-  void Encoded(const std::string& device, absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Decoded(const std::string& device, absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Trained(const std::string& device, absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Queued(int generations) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Evaluated(const std::string& device, int rows) ABSL_LOCKS_EXCLUDED(mutex_);
+  void QueueChanged() ABSL_LOCKS_EXCLUDED(mutex_);
   void ImageGenerated() ABSL_LOCKS_EXCLUDED(mutex_);
   void QueueWaited(absl::Duration wait) ABSL_LOCKS_EXCLUDED(mutex_);
   void FirstFrameSent(absl::Duration since_request) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -95,6 +98,7 @@ class Activity {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   denoised::v1::ActivitySnapshot Snapshot(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetOldDurations(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WakeLoop() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Time WakeDue(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -108,6 +112,8 @@ class Activity {
   RecentDurations first_frames_ ABSL_GUARDED_BY(mutex_);
   RecentDurations requests_ ABSL_GUARDED_BY(mutex_);
   int64_t version_ ABSL_GUARDED_BY(mutex_) = 0;  // counts changes
+  std::shared_ptr<const denoised::v1::ActivitySnapshot> latest_ ABSL_GUARDED_BY(mutex_);
+  int64_t latest_version_ ABSL_GUARDED_BY(mutex_) = -1;
   std::set<Watcher*> watchers_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread waker_;

@@ -155,8 +155,10 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
 
 void Telemetry::OnQueueDepth(int requests) {
   queue_depth_.Set(requests);
-  activity_.Queued(requests);
+  activity_.QueueChanged();
 }
+
+void Telemetry::OnSubmit() { activity_.QueueChanged(); }
 
 void Telemetry::OnTurn(const std::string& device, const TurnReport& turn) {
   activity_.TurnBegan(device, turn);
@@ -185,18 +187,16 @@ void Telemetry::OnEvaluation(const std::string& device, const EvaluationReport& 
   rows_per_evaluation_.Observe(report.rows);
   trajectories_per_evaluation_.Observe(report.trajectories);
   evaluation_seconds_.Observe(absl::ToDoubleSeconds(report.network));
-  activity_.Evaluated(device, report.rows, report.network);
+  activity_.Evaluated(device, report.rows);
 }
 
-void Telemetry::OnEncode(const std::string& device, absl::Duration duration) {
+void Telemetry::OnEncode(const std::string&, absl::Duration duration) {
   encode_seconds_.Observe(absl::ToDoubleSeconds(duration));
-  activity_.Encoded(device, duration);
 }
 
-void Telemetry::OnDecode(const std::string& device, const DecodeReport& report) {
+void Telemetry::OnDecode(const std::string&, const DecodeReport& report) {
   decode_seconds_.Observe(absl::ToDoubleSeconds(report.decoding));
   decode_wait_seconds_.Observe(std::max(0.0, absl::ToDoubleSeconds(report.waiting)));
-  activity_.Decoded(device, report.decoding);
 }
 
 void Telemetry::OnDecodeQueue(const std::string& device, int images) {
@@ -206,7 +206,6 @@ void Telemetry::OnDecodeQueue(const std::string& device, int images) {
 void Telemetry::OnSlice(const std::string& device, absl::Duration duration) {
   training_seconds_.Add({{"device", device}})
       .Increment(std::max(0.0, absl::ToDoubleSeconds(duration)));
-  activity_.Trained(device, duration);
 }
 
 void Telemetry::OnTaskFailed(const std::string& device, const std::string& what) {

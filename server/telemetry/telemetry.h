@@ -32,6 +32,7 @@ class Telemetry final : public EngineObserver {
             const Clock& clock = Clock::Real());
 
   // EngineObserver
+  void OnSubmit() override;
   void OnQueueDepth(int requests) override;
   void OnTurn(const std::string& device, const TurnReport& turn) override;
   void OnActiveRows(const std::string& device, int rows) override;

@@ -206,7 +206,7 @@ TEST_F(OpenAiTest, StreamsPartialImagesSpreadOverTheRun) {
 
 TEST_F(OpenAiTest, AStreamEndsWithItsError) {
   Json fields = Guided(/*steps=*/1000);
-  fields.update({{"stream", true}, {"partial_images", 3}});
+  fields.update({{"n", 64}, {"stream", true}, {"partial_images", 3}});
   RawConnection client(server_->http_address());
   client.Send(HttpRequest(server_->http_address(), "POST", kGenerations,
                           {"Content-Type: application/json"}, fields.dump()));
@@ -299,8 +299,10 @@ TEST_F(OpenAiTest, ErrorsSayWhatIsWrong) {
       {"JSON for an edit", Ask("POST", kEdits, {json}, "{}"), 415, nullptr, "multipart/form-data"},
       {"a form for a generation", Ask("POST", kGenerations, {kFormType}, FormOf({})), 415, nullptr,
        "application/json"},
-      {"too much", Ask("POST", kGenerations, {json}, std::string(5 << 20, ' ')), 413, nullptr,
-       "--max-receive-bytes"},
+      {"too much JSON", Ask("POST", kGenerations, {json}, std::string(2 << 20, ' ')), 413, nullptr,
+       "more than 1048576 bytes"},
+      {"too large a form", Ask("POST", kEdits, {kFormType}, std::string(5 << 20, ' ')), 413,
+       nullptr, "--max-receive-bytes"},
       {"a GET", Ask("GET", kGenerations), 405, nullptr, "POST"},
       {"a POST", Ask("POST", "/v1/models"), 405, nullptr, "GET"},
       {"another method of the API", Ask("POST", "/v1/chat/completions"), 404, nullptr,
@@ -355,7 +357,7 @@ TEST_F(OpenAiTest, AServerThatDrainsIsUnavailable) {
   const auto server = StartServer(models_->path());
   const std::vector<std::string> json = {"Content-Type: application/json"};
   Json endless = Guided(/*steps=*/500);
-  endless.update({{"stream", true}, {"partial_images", 3}});
+  endless.update({{"n", 16}, {"stream", true}, {"partial_images", 3}});
   RawConnection running(server->http_address());
   running.Send(HttpRequest(server->http_address(), "POST", kGenerations, json, endless.dump()));
   running.ReadUntil("event: image_generation.partial_image");
@@ -377,11 +379,11 @@ TEST_F(OpenAiTest, AClientThatLeavesCancelsItsCall) {
   const double before = cancelled();
   for (const bool stream : {true, false}) {
     Json fields = Guided(/*steps=*/1000);
-    fields["stream"] = stream;
+    fields.update({{"n", 64}, {"stream", stream}});
     RawConnection client(server_->http_address());
     client.Send(HttpRequest(server_->http_address(), "POST", kGenerations,
                             {"Content-Type: application/json"}, fields.dump()));
-    EXPECT_TRUE(Eventually([] { return server_->Metrics().Sum(kActiveRows) == 1; }));
+    EXPECT_TRUE(Eventually([] { return server_->Metrics().Sum(kActiveRows) > 0; }));
     client.Close();
     EXPECT_TRUE(Eventually([] { return server_->Metrics().Sum(kActiveRows) == 0; }));
   }

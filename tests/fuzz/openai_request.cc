@@ -48,7 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Require(absl::IsInvalidArgument(body.status()), "a bad body is INVALID_ARGUMENT");
     return 0;
   }
-  const auto name = openai::ModelNameOf(*body);
+  const auto name = openai::RequestedModel(*body);
   Require(!name.ok() || name->empty() || name->starts_with("models/"), "a name has its collection");
   for (const bool prompts : {false, true}) {
     Check(is_json ? Endpoint::kGenerations : Endpoint::kEdits, *body, ModelThatTakes(prompts));

@@ -217,7 +217,8 @@ FlagTable InpaintingRows() {
            kInpainting,
            {.value = "FILE", .from_file = PictureFile}},
           {"--mask-channel", "inpainting.mask_channel",
-           "What of --mask selects. lightness: white parts are replaced; transparency: transparent "
+           "Which channel of --mask selects the pixels to replace. lightness: white parts are "
+           "replaced; transparency: transparent "
            "parts are. Default: lightness",
            kInpainting},
           {"--repaint-jump", "inpainting.jump_length",

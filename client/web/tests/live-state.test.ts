@@ -187,12 +187,10 @@ describe("history", () => {
     history.sample(0);
     history.sample(1000);
     assert.equal(latestShares(history).evaluate, 1);
-    // The totals have the turn now, but the next one has not begun yet.
     const ended = { evaluating: durationFromMs(1500), evaluations: 1n };
-    history.observe(snapshotAt(1500, { ...running, ...ended }));
+    history.observe(snapshotAt(1500, turn(Turn.IDLE, 1500, ended)));
     history.sample(2000);
     assert.equal(latestShares(history).evaluate, 0.5);
-    history.observe(snapshotAt(2000, turn(Turn.IDLE, 2000, ended)));
     history.sample(3000);
     assert.equal(latestShares(history).evaluate, 0);
   });

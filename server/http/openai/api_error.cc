@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/retry.h"
 #include "google/rpc/error_details.pb.h"
 
 namespace denoise::openai {
@@ -36,7 +37,8 @@ constexpr std::pair<std::string_view, std::string_view> kParams[] = {
 
 bool IsWithin(std::string_view field, std::string_view message) {
   return field.starts_with(message) &&
-         (field.size() == message.size() || field[message.size()] == '.');
+         (field.size() == message.size() || field[message.size()] == '.' ||
+          field[message.size()] == '[');
 }
 
 std::string ParamOf(const std::string& field) {
@@ -70,7 +72,7 @@ int HttpStatus(const google::rpc::Status& status, std::string_view reason) {
     case grpc::StatusCode::CANCELLED:
       return 499;
     case grpc::StatusCode::UNAVAILABLE:
-      return reason == "QUEUE_FULL" ? 429 : 503;
+      return reason == kQueueFullReason ? 429 : 503;
     case grpc::StatusCode::RESOURCE_EXHAUSTED:  // else of the device's memory
       return reason == kTooLargeReason ? 413 : 503;
     case grpc::StatusCode::DEADLINE_EXCEEDED:
@@ -108,12 +110,17 @@ Json NullIfEmpty(const std::string& text) { return text.empty() ? Json(nullptr) 
 
 }  // namespace
 
+std::string ReasonOf(const google::rpc::Status& status) {
+  return DetailOf<google::rpc::ErrorInfo>(status).reason();
+}
+
 ApiError ApiErrorOf(const google::rpc::Status& status) {
-  const std::string reason = DetailOf<google::rpc::ErrorInfo>(status).reason();
-  ApiError error{.http_status = HttpStatus(status, reason), .message = {}, .param = {}, .code = {}};
+  ApiError error{
+      .http_status = HttpStatus(status, ReasonOf(status)), .message = {}, .param = {}, .code = {}};
   error.message = Explain(DetailOf<google::rpc::BadRequest>(status), error.param);
   if (error.message.empty()) error.message = status.message();
   if (error.http_status == 429) error.code = "rate_limit_exceeded";
+  if (status.code() == grpc::StatusCode::CANCELLED) error.code = "cancelled";
   if (DetailOf<google::rpc::ResourceInfo>(status).resource_type() == "model") {
     error.param = "model";
     error.code = "model_not_found";

@@ -17,6 +17,9 @@ struct ApiError {
   std::string code;   // what programs tell errors apart by; may be empty
 };
 
+// Of ErrorInfo; empty where there is none.
+std::string ReasonOf(const google::rpc::Status& status);
+
 // What an RPC ended with. Fields have the names that the API gives them.
 ApiError ApiErrorOf(const google::rpc::Status& status);
 

@@ -16,6 +16,7 @@
 #include "core/json/config_reader.h"
 #include "core/sampling/options/option_names.h"
 #include "proto/conversion/sampler_proto.h"
+#include "server/http/openai/model_objects.h"
 
 namespace denoise::openai {
 namespace {
@@ -23,7 +24,6 @@ namespace {
 namespace v1 = denoised::v1;
 using nlohmann::json;
 
-constexpr char kModelPrefix[] = "models/";
 constexpr int kMaxPartialImages = 3;
 constexpr double kDefaultStrength = 0.8;  // that of `denoise generate`
 constexpr IntRange kSeeds = {0, std::numeric_limits<int64_t>::max()};
@@ -79,12 +79,13 @@ std::string AdapterName(const std::string& name) {
 
 // Whether a part of the picture is transparent. A picture that cannot be read has none: the RPC
 // says what is wrong with it.
-bool HasHoles(std::string_view picture, int64_t pixels_max) {
+bool HasTransparency(std::string_view picture, int64_t pixels_max) {
   const absl::StatusOr<Image> image = DecodeImage(picture, pixels_max);
-  if (!image.ok()) return false;
-  const absl::StatusOr<Image> holes = Transparency(*image);
-  return holes.ok() && std::any_of(holes->pixels.begin(), holes->pixels.end(),
-                                   [](uint8_t pixel) { return pixel > 0; });
+  if (!image.ok() || image->channels % 2 == 1) return false;
+  for (size_t i = image->channels - 1; i < image->pixels.size(); i += image->channels) {
+    if (image->pixels[i] < 255) return true;
+  }
+  return false;
 }
 
 // How many steps a run takes where the request does not say.
@@ -137,13 +138,17 @@ class Translator {
     }
   }
 
-  // By number or by name.
+  // By name or by number, which a form writes as text.
   void ReadClass() {
     const json* label = fields_.Find("class_label");
     if (label == nullptr) return;
+    int number = 0;
     if (!label->is_string()) {
-      int number = 0;
       fields_.Read("class_label", number);
+      return generate().set_class_label(number);
+    }
+    if (!IsClassName(label->get_ref<const std::string&>()) &&
+        absl::SimpleAtoi(label->get_ref<const std::string&>(), &number)) {
       return generate().set_class_label(number);
     }
     if (model_.classes().empty()) {
@@ -154,9 +159,13 @@ class Translator {
     for (const v1::ModelClass& entry : model_.classes()) {
       names.emplace_back(entry.display_name(), entry.label());
     }
-    int number = 0;
     fields_.ReadName<int>("class_label", names, number);
     generate().set_class_label(number);
+  }
+
+  bool IsClassName(const std::string& text) const {
+    return std::any_of(model_.classes().begin(), model_.classes().end(),
+                       [&](const v1::ModelClass& entry) { return entry.display_name() == text; });
   }
 
   void ReadNumbers() {
@@ -248,40 +257,40 @@ class Translator {
                                  ". JPEG has a fixed quality; PNG and WebP lose nothing"));
   }
 
-  // A mask says which part to make anew; so do the transparent parts of the image; else the whole
-  // image is changed by `strength`.
+  // A mask says which part to replace, or else the image's transparency does. If nothing is
+  // transparent, the whole image changes by `strength`.
   void ReadPictures(int64_t pixels_max) {
     double strength = kDefaultStrength;
     fields_.Read("strength", strength);
-    if (body_.image.empty())
+    if (body_.image.empty()) {
       return fields_.Violate("image", "is missing; send the picture to edit");
-    const bool has_holes = body_.mask.empty() && HasHoles(body_.image, pixels_max);
-    if (body_.mask.empty() && !has_holes) {
+    }
+    const bool has_mask = !body_.mask.empty();
+    if (!has_mask && !HasTransparency(body_.image, pixels_max)) {
       v1::ImageStart& start = *generate().mutable_start()->mutable_image();
-      start.mutable_picture()->set_data(ToString(body_.image));
+      start.mutable_picture()->set_data(std::string(body_.image));
       start.set_strength(strength);
       return;
     }
     if (fields_.Has("strength")) {
-      fields_.Violate("strength", body_.mask.empty()
-                                      ? "must be absent: the image's transparent parts are what is "
-                                        "made anew"
-                                      : "must be absent: the mask says what is made anew");
+      fields_.Violate("strength",
+                      absl::StrCat("must be absent: ",
+                                   has_mask ? "the mask says which part"
+                                            : "the image's transparency says which part",
+                                   " is replaced"));
     }
     v1::Inpainting& inpainting = *generate().mutable_inpainting();
-    inpainting.mutable_picture()->set_data(ToString(body_.image));
-    inpainting.mutable_mask()->set_data(ToString(has_holes ? body_.image : body_.mask));
+    inpainting.mutable_picture()->set_data(std::string(body_.image));
+    if (has_mask) inpainting.mutable_mask()->set_data(std::string(body_.mask));
     inpainting.set_mask_channel(v1::MASK_CHANNEL_TRANSPARENCY);
   }
-
-  static std::string ToString(std::string_view bytes) { return std::string(bytes); }
 
   void ReadStream() {
     fields_.Read("stream", request_.stream);
     int64_t partial_images = 0;
     fields_.Read("partial_images", partial_images, {0, kMaxPartialImages});
     if (partial_images == 0) return;
-    if (!request_.stream) fields_.Violate("partial_images", "goes with stream: true");
+    if (!request_.stream) fields_.Violate("partial_images", "requires stream: true");
     request_.partial_images = static_cast<int>(partial_images);
     v1::FramePolicy& frames = *generate().mutable_frames();
     frames.set_every_n_steps(StepsBetweenPartialImages());
@@ -306,7 +315,7 @@ class Translator {
     std::string ignored;
     fields_.Read("user", ignored);
     fields_.Read("safety_identifier", ignored);
-    fields_.Find("model");  // ModelNameOf has read it
+    fields_.Find("model");  // RequestedModel has read it
   }
 
   void RefuseForeign() {
@@ -345,12 +354,12 @@ class Translator {
 
 }  // namespace
 
-absl::StatusOr<std::string> ModelNameOf(const RequestBody& body) {
+absl::StatusOr<std::string> RequestedModel(const RequestBody& body) {
   ConfigReader fields(body.fields, ConfigReader::Null::kAbsent);
   std::string name;
   fields.Read("model", name);
   RETURN_IF_ERROR(fields.status());
-  return name.empty() || name.starts_with(kModelPrefix) ? name : kModelPrefix + name;
+  return name.empty() ? name : ModelNameOf(name);
 }
 
 absl::StatusOr<ImagesRequest> TranslateRequest(Endpoint endpoint, const RequestBody& body,

@@ -21,7 +21,7 @@ struct ImagesRequest {
 
 // "models/NAME" of the field "model", which may leave out the first part; empty where the request
 // names none. InvalidArgument where it is no text.
-absl::StatusOr<std::string> ModelNameOf(const RequestBody& body);
+absl::StatusOr<std::string> RequestedModel(const RequestBody& body);
 
 // `model` is what the request names, or the only one that there is. InvalidArgument lists every
 // field that is wrong; the RPC checks the rest. Pictures of more than `picture_pixels_max` are left

@@ -1,6 +1,7 @@
 #include "server/http/openai/images_response.h"
 
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -65,16 +66,19 @@ Json EventOf(const std::string& type, const v1::GenerateEvent& event, const v1::
 
 }  // namespace
 
-std::string ImagesJson(const v1::Accepted& accepted, std::span<const v1::GeneratedImage> images,
-                       int64_t created) {
-  Json answer = {{"created", created}, {"data", Json::array()}};
-  for (const v1::GeneratedImage& image : images) {
-    answer["data"].push_back(
-        {{"b64_json", absl::Base64Escape(image.image().data())}, {"seed", image.seed()}});
-  }
-  if (!images.empty()) answer.update(Description(images.front().image()));
+std::string BeginImages(const v1::Accepted& accepted, const v1::Image& image, int64_t created) {
+  Json answer = {{"created", created}};
+  answer.update(Description(image));
   AddUsage(accepted, answer);
-  return answer.dump();
+  answer["data"] = Json::array();
+  std::string text = answer.dump();
+  text.resize(text.size() - std::string_view(kEndOfImages).size());
+  return text;
+}
+
+std::string ImageObject(const v1::GeneratedImage& image) {
+  return Json({{"b64_json", absl::Base64Escape(image.image().data())}, {"seed", image.seed()}})
+      .dump();
 }
 
 std::string PartialImageEvent(Endpoint endpoint, const v1::GenerateEvent& event, int index) {

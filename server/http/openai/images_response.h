@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "denoised/v1/image_generation.pb.h"
@@ -10,10 +9,14 @@
 
 namespace denoise::openai {
 
-// The answer to a request without `stream`. `images` are in order; `created` is in seconds since
-// the Unix epoch.
-std::string ImagesJson(const denoised::v1::Accepted& accepted,
-                       std::span<const denoised::v1::GeneratedImage> images, int64_t created);
+// The answer to a request without `stream` in pieces, so that it need not be in memory as a whole:
+// its beginning, each image, which follow each other with kBetweenImages, and kEndOfImages. `image`
+// is one of them; `created` is in seconds since the Unix epoch.
+std::string BeginImages(const denoised::v1::Accepted& accepted, const denoised::v1::Image& image,
+                        int64_t created);
+std::string ImageObject(const denoised::v1::GeneratedImage& image);
+inline constexpr char kBetweenImages[] = ",";
+inline constexpr char kEndOfImages[] = "]}";
 
 // Server-sent events. `event` holds a frame, the `index`th of its image.
 std::string PartialImageEvent(Endpoint endpoint, const denoised::v1::GenerateEvent& event,

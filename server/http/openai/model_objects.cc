@@ -30,6 +30,10 @@ std::string ModelId(const denoised::v1::Model& model) {
   return std::string(absl::StripPrefix(model.name(), "models/"));
 }
 
+std::string ModelNameOf(std::string_view id) {
+  return id.starts_with("models/") ? std::string(id) : absl::StrCat("models/", std::string(id));
+}
+
 std::string ModelJson(const denoised::v1::Model& model) { return ObjectOf(model).dump(); }
 
 std::string ModelListJson(const denoised::v1::ListModelsResponse& models) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "denoised/v1/models.pb.h"
 
@@ -9,6 +10,8 @@ namespace denoise::openai {
 
 // "emoji-32" of "models/emoji-32".
 std::string ModelId(const denoised::v1::Model& model);
+// "models/emoji-32" of either.
+std::string ModelNameOf(std::string_view id);
 
 // {"id", "object": "model", "created", "owned_by", and what a request for it needs to know}
 std::string ModelJson(const denoised::v1::Model& model);

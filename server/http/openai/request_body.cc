@@ -17,12 +17,13 @@ namespace {
 
 using nlohmann::json;
 
-constexpr JsonOptions kJson = {.max_bytes = size_t{1} << 20, .max_depth = 8, .max_values = 1024};
+constexpr JsonOptions kJson = {
+    .max_bytes = size_t{kJsonBytesMax}, .max_depth = 8, .max_values = 1024};
 
 // Fields that are text whatever they look like: a prompt may be "42".
 bool IsText(std::string_view name) {
   return name == "prompt" || name == "negative_prompt" || name == "model" || name == "user" ||
-         name == "safety_identifier";
+         name == "safety_identifier" || name == "class_label";
 }
 
 json ValueOf(std::string_view name, std::string_view text) {
@@ -49,8 +50,11 @@ class FormReader {
     const std::string name = Escaped(part.name);
     if (!IsUtf8(part.name) || !IsUtf8(part.data)) {
       violations_.Add(name, "must be UTF-8");
+    } else if (part.name.find("[]") != std::string::npos) {
+      violations_.Add(Escaped(part.name.substr(0, part.name.find('['))),
+                      "cannot be a list in a form; send an object as JSON, such as {\"ink\": 0.8}");
     } else if (!seen_.insert(part.name).second) {
-      violations_.Add(name, "is there twice; send each field once");
+      violations_.Add(name, "is given twice; send each field once");
     } else {
       AddValue(part);
     }
@@ -83,7 +87,7 @@ class FormReader {
       }
     }
     violations_.Add(Escaped(part.name.substr(0, open)),
-                    "is there both as a value and as an object; send one of them");
+                    "is given both as a value and as an object; send one of them");
   }
 
   RequestBody body_{.fields = json::object(), .image = {}, .mask = {}};

@@ -1,6 +1,7 @@
 // What a request of the images API brings along, whether as JSON or as a form.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -14,6 +15,8 @@ struct RequestBody {
   std::string_view image;  // a file of the form, in the body; empty where there is none
   std::string_view mask;
 };
+
+inline constexpr int64_t kJsonBytesMax = int64_t{1} << 20;
 
 // InvalidArgument says what is wrong, and with which field.
 absl::StatusOr<RequestBody> ReadJsonBody(std::string_view body);

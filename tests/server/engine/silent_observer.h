@@ -9,6 +9,7 @@ namespace denoise {
 
 class SilentObserver : public EngineObserver {
  public:
+  void OnSubmit() override {}
   void OnQueueDepth(int) override {}
   void OnTurn(const std::string&, const TurnReport&) override {}
   void OnActiveRows(const std::string&, int) override {}

@@ -157,6 +157,12 @@ TEST(StartValidation, AMaskMayBeTransparency) {
   const auto resolved = Resolve(request);
   ASSERT_TRUE(resolved.ok()) << resolved.status();
   EXPECT_TRUE(at::allclose(resolved->generation.inpainting->mask, at::full({1, 8, 8}, 0.2f)));
+
+  request.mutable_inpainting()->clear_mask();
+  request.mutable_inpainting()->mutable_picture()->set_data(Png(4, 4, {255, 255, 255, 204}));
+  const auto own = Resolve(request);
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_TRUE(at::allclose(own->generation.inpainting->mask, at::full({1, 8, 8}, 0.2f)));
 }
 
 TEST(StartValidation, StepsTakenAgainAreCounted) {

@@ -23,7 +23,7 @@ class NamedTask : public DeviceTask {
   explicit NamedTask(char name) : name_(name) {}
   Outcome RunSlice() override { return Outcome::kMore; }
   void OnFailed(const absl::Status&) override {}
-  char name() const { return name_; }
+  std::string name() const override { return std::string(1, name_); }
 
  private:
   const char name_;
@@ -46,7 +46,7 @@ class SchedulerTasksTest : public testing::Test {
     const auto* slice = std::get_if<Slice>(&turn.value());
     clock_.Advance(slice != nullptr ? slice_time_ : evaluation_time_);
     if (slice == nullptr) return '-';
-    const char name = static_cast<NamedTask*>(slice->task)->name();
+    const char name = slice->task->name().front();
     scheduler.EndSlice(0, outcome);
     return name;
   }

@@ -8,7 +8,6 @@
 #include <functional>
 #include <future>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "core/sampling/samplers/compile_plan.h"
@@ -32,7 +31,16 @@ class ActivityTest : public testing::Test {
     return activity_.Watch(kInterval, std::move(wake));
   }
 
-  v1::ActivitySnapshot Now() { return *Watch()->Next(); }
+  static std::shared_ptr<const v1::ActivitySnapshot> Next(Activity::Watcher& watcher) {
+    return watcher.Next([](v1::ActivitySnapshot& snapshot) { snapshot.set_max_queued(64); });
+  }
+
+  v1::ActivitySnapshot Now() { return *Next(*Watch()); }
+
+  // A turn of this kind begins.
+  void Begin(TurnReport::Kind kind) {
+    activity_.TurnBegan("cpu", {.kind = kind, .began = clock_.Now()});
+  }
 
   FakeClock clock_;
   Activity activity_{{"cpu", "cuda:0"}, clock_};
@@ -95,24 +103,40 @@ TEST_F(ActivityTest, ATurnShowsWhoTakesPartAndWhereTheyAre) {
   EXPECT_EQ(training.devices(1).images_size(), 0);
 }
 
-TEST_F(ActivityTest, SumsGrowDeviceByDevice) {
-  activity_.Evaluated("cpu", 3, absl::Milliseconds(100));
-  activity_.Evaluated("cpu", 5, absl::Milliseconds(200));
-  activity_.Encoded("cpu", absl::Milliseconds(10));
-  activity_.Decoded("cpu", absl::Milliseconds(20));
-  activity_.Trained("cuda:0", absl::Milliseconds(30));
-  activity_.Trained("cuda:0", -absl::Seconds(1));  // the clock was set back
+TEST_F(ActivityTest, ADevicesTimeIsCountedTurnByTurn) {
+  const std::pair<TurnReport::Kind, int> turns[] = {
+      {TurnReport::Kind::kEncode, 10}, {TurnReport::Kind::kEvaluate, 100},
+      {TurnReport::Kind::kIdle, 1000}, {TurnReport::Kind::kEvaluate, 200},
+      {TurnReport::Kind::kDecode, 20}, {TurnReport::Kind::kTask, 30}};
+  for (const auto& [kind, milliseconds] : turns) {
+    Begin(kind);
+    clock_.Advance(absl::Milliseconds(milliseconds));
+  }
+  const v1::ActivitySnapshot training = Now();
+  EXPECT_EQ(Milliseconds(training.devices(0).encoding()), 10);
+  EXPECT_EQ(Milliseconds(training.devices(0).evaluating()), 300);
+  EXPECT_EQ(Milliseconds(training.devices(0).decoding()), 20);
+  EXPECT_EQ(Milliseconds(training.devices(0).training()), 0) << "that turn has not ended";
+  Begin(TurnReport::Kind::kIdle);
+  EXPECT_EQ(Milliseconds(Now().devices(0).training()), 30);
+
+  Begin(TurnReport::Kind::kTask);
+  clock_.Advance(-absl::Hours(1));
+  Begin(TurnReport::Kind::kIdle);
+  EXPECT_EQ(Milliseconds(Now().devices(0).training()), 30) << "the clock was set back";
+  EXPECT_EQ(Milliseconds(Now().devices(1).evaluating()), 0);
+}
+
+TEST_F(ActivityTest, EvaluationsAndImagesAreCounted) {
+  activity_.Evaluated("cpu", 3);
+  activity_.Evaluated("cpu", 5);
+  activity_.Evaluated("cuda:0", 1);
   activity_.ImageGenerated();
   activity_.ImageGenerated();
   const v1::ActivitySnapshot snapshot = Now();
-  const v1::DeviceActivity& cpu = snapshot.devices(0);
-  EXPECT_EQ(cpu.evaluations(), 2);
-  EXPECT_EQ(cpu.rows(), 8);
-  EXPECT_EQ(Milliseconds(cpu.evaluating()), 300);
-  EXPECT_EQ(Milliseconds(cpu.encoding()), 10);
-  EXPECT_EQ(Milliseconds(cpu.decoding()), 20);
-  EXPECT_EQ(Milliseconds(cpu.training()), 0);
-  EXPECT_EQ(Milliseconds(snapshot.devices(1).training()), 30);
+  EXPECT_EQ(snapshot.devices(0).evaluations(), 2);
+  EXPECT_EQ(snapshot.devices(0).rows(), 8);
+  EXPECT_EQ(snapshot.devices(1).rows(), 1);
   EXPECT_EQ(snapshot.images(), 2);
 }
 
@@ -148,38 +172,71 @@ TEST_F(ActivityTest, QuantilesAreOfAtMostAThousandAndTwentyFour) {
 TEST_F(ActivityTest, AWatcherGetsTheFirstSnapshotAtOnceAndIsWokenForAChangeAfterItsInterval) {
   std::promise<void> woken;
   const auto watcher = Watch([&] { woken.set_value(); });
-  ASSERT_TRUE(watcher->Next().has_value());
-  activity_.Queued(1);
-  activity_.Queued(2);
-  EXPECT_EQ(watcher->Next(), std::nullopt);  // the first is too young
+  ASSERT_NE(Next(*watcher), nullptr);
+  activity_.ImageGenerated();
+  activity_.ImageGenerated();
+  EXPECT_EQ(Next(*watcher), nullptr);  // the first is too young
   clock_.AwaitDeadline();
   clock_.Advance(kInterval);
   woken.get_future().get();
-  const std::optional<v1::ActivitySnapshot> second = watcher->Next();
-  ASSERT_TRUE(second.has_value());
-  EXPECT_EQ(second->queued(), 2);  // one snapshot for both changes
+  const auto second = Next(*watcher);
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(second->images(), 2);  // one snapshot for both changes
+  EXPECT_EQ(second->max_queued(), 64);
 }
 
 TEST_F(ActivityTest, WithoutAChangeNobodyIsWoken) {
   std::atomic<int> wakes = 0;
   std::promise<void> other_woken;
   const auto quiet = activity_.Watch(kInterval, [&] { ++wakes; });
-  ASSERT_TRUE(quiet->Next().has_value());
-  EXPECT_EQ(quiet->Next(), std::nullopt);
+  ASSERT_NE(Next(*quiet), nullptr);
+  EXPECT_EQ(Next(*quiet), nullptr);
   clock_.Advance(kInterval * 10);
-  activity_.Queued(0);  // as before: no change
-  EXPECT_EQ(quiet->Next(), std::nullopt);
+  EXPECT_EQ(Next(*quiet), nullptr);
   EXPECT_EQ(wakes, 0);
 
-  activity_.Queued(1);  // now both are due
+  activity_.ImageGenerated();  // now it is due
   const auto other = Watch([&] { other_woken.set_value(); });
-  ASSERT_TRUE(other->Next().has_value());
-  activity_.Queued(2);
-  EXPECT_EQ(other->Next(), std::nullopt);
+  ASSERT_NE(Next(*other), nullptr);
+  activity_.ImageGenerated();
+  EXPECT_EQ(Next(*other), nullptr);
   clock_.AwaitDeadline();
   clock_.Advance(kInterval);
   other_woken.get_future().get();
   EXPECT_EQ(wakes, 1);
+}
+
+TEST_F(ActivityTest, WatchersShareSnapshots) {
+  int made = 0;
+  const auto count = [&](v1::ActivitySnapshot&) { ++made; };
+  const auto first = Watch(), second = Watch();
+  EXPECT_EQ(first->Next(count), second->Next(count));
+  EXPECT_EQ(made, 1);
+  activity_.ImageGenerated();
+  clock_.Advance(kInterval);
+  EXPECT_EQ(first->Next(count)->images(), 1);
+  EXPECT_EQ(second->Next(count)->images(), 1);
+  EXPECT_EQ(made, 2);
+}
+
+TEST_F(ActivityTest, QuantilesThatExpireAreAChange) {
+  std::promise<void> woken;
+  activity_.RequestSucceeded(absl::Seconds(1));
+  const auto watcher = Watch([&] { woken.set_value(); });
+  ASSERT_EQ(Next(*watcher)->request().samples(), 1);
+  EXPECT_EQ(Next(*watcher), nullptr);
+  clock_.AwaitDeadline();
+  clock_.Advance(absl::Minutes(5));
+  woken.get_future().get();
+  EXPECT_EQ(Next(*watcher)->request().samples(), 0);
+}
+
+TEST_F(ActivityTest, AClockThatIsSetBackStopsNoWatcher) {
+  const auto watcher = Watch();
+  ASSERT_NE(Next(*watcher), nullptr);
+  clock_.Advance(-absl::Hours(1));
+  activity_.ImageGenerated();
+  EXPECT_NE(Next(*watcher), nullptr);
 }
 
 TEST_F(ActivityTest, EveryWatcherCanBeWoken) {

@@ -40,8 +40,6 @@ const keptMs = 150_000;
 export class History {
   #samples: readonly Sample[] = [];
   #latest: ActivitySnapshot | undefined;
-  // Devices whose totals already include the turn that `#latest` names.
-  #counted = new Set<string>();
 
   /** Oldest first. A new array after each change. */
   get samples(): readonly Sample[] {
@@ -50,17 +48,11 @@ export class History {
 
   /** Takes the newest totals. Those of a server that has restarted begin a new history. */
   observe(snapshot: ActivitySnapshot): void {
-    const counted = new Set<string>();
     for (const device of snapshot.devices) {
       const before = this.#latest?.devices.find((known) => known.device === device.device);
       if (before && hasRestarted(before, device)) this.#samples = [];
-      if (before && isSameTurn(before, device)) {
-        const ended = this.#counted.has(device.device) || busyMs(device) > busyMs(before);
-        if (ended) counted.add(device.device);
-      }
     }
     this.#latest = snapshot;
-    this.#counted = counted;
   }
 
   /** Adds the totals as they are at `timeMs`: without a newer snapshot, nothing has changed. */
@@ -75,7 +67,7 @@ export class History {
   #totals({ devices, images }: ActivitySnapshot, timeMs: number, last?: Sample): Sample {
     const spent = new Map<string, ByStage>();
     for (const device of devices) {
-      const running = this.#counted.has(device.device) ? 0 : timeMs - startMs(device);
+      const running = timeMs - startMs(device);
       spent.set(device.device, spentMs(device, running, last?.devices.get(device.device)));
     }
     return {
@@ -89,9 +81,6 @@ export class History {
 }
 
 const startMs = ({ turnTime }: DeviceActivity) => (turnTime ? timestampMs(turnTime) : Infinity);
-
-const isSameTurn = (a: DeviceActivity, b: DeviceActivity) =>
-  a.turn === b.turn && startMs(a) === startMs(b);
 
 const hasRestarted = (before: DeviceActivity, after: DeviceActivity) =>
   after.evaluations < before.evaluations || busyMs(after) < busyMs(before);

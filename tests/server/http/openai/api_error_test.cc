@@ -42,7 +42,7 @@ TEST(ApiError, NamesFieldsAsTheApiDoes) {
   EXPECT_EQ(error.param, "n");
   EXPECT_EQ(error.message,
             "n: is wrong; size: is wrong; steps: is wrong; image: is wrong; mask: is wrong; "
-            "adapters[0].name: is wrong; prompt: is wrong");
+            "adapters: is wrong; prompt: is wrong");
 }
 
 TEST(ApiError, SaysThatThereIsNoSuchModel) {

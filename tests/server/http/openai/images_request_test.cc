@@ -82,7 +82,7 @@ std::string Png(std::initializer_list<uint8_t> pixel) {
 }
 
 TEST(ImagesRequest, NamesModelsWithOrWithoutTheirCollection) {
-  const auto name = [](const json& fields) { return ModelNameOf({.fields = fields}); };
+  const auto name = [](const json& fields) { return RequestedModel({.fields = fields}); };
   EXPECT_EQ(*name({{"model", "sd"}}), "models/sd");
   EXPECT_EQ(*name({{"model", "models/sd"}}), "models/sd");
   EXPECT_EQ(*name(json::object()), "");
@@ -125,6 +125,8 @@ TEST(ImagesRequest, TranslatesEveryField) {
          guidance { scale: 3.5 } adapters { name: "adapters/ink" scale: 0.5 }
          adapters { name: "adapters/wood" }
          frames { every_n_steps: 3 encoding: ENCODING_WEBP skip_last: true })");
+  ExpectRequest(Generations({{"class_label", "1"}}, ClassModel()),
+                R"(model: "models/emoji" class_label: 1 sampler {} image_encoding: ENCODING_PNG)");
   ExpectRequest(Generations({{"class_label", "people"}}, ClassModel()),
                 R"(model: "models/emoji" class_label: 1 sampler {} image_encoding: ENCODING_PNG)");
   ExpectRequest(Generations({{"prompt", ""}, {"adapters", {{"ink", 2}}}}),
@@ -174,12 +176,13 @@ TEST(ImagesRequest, AnEditWithAMaskMakesItsTransparentPartsAnew) {
               ElementsAre("strength"));
 }
 
-TEST(ImagesRequest, TheHolesOfAnImageAreItsMask) {
+TEST(ImagesRequest, TheTransparencyOfAnImageIsItsMask) {
   const std::string image = Png({1, 2, 3, 254});
   const auto request = Edits({{"prompt", "a fox"}}, image);
   ASSERT_TRUE(request.ok()) << request.status();
-  EXPECT_EQ(request->generate.inpainting().mask().data(), image);
   EXPECT_EQ(request->generate.inpainting().picture().data(), image);
+  EXPECT_FALSE(request->generate.inpainting().has_mask());
+  EXPECT_EQ(request->generate.inpainting().mask_channel(), v1::MASK_CHANNEL_TRANSPARENCY);
   EXPECT_THAT(WrongFields(Edits({{"prompt", ""}, {"strength", 1}}, image)),
               ElementsAre("strength"));
 }
@@ -225,7 +228,7 @@ TEST(ImagesRequest, SaysWhatIsAllowed) {
   EXPECT_THAT(ErrorOf(Generations({{"prompt", ""}, {"class_label", "x"}})),
               HasSubstr("class_label: must be absent"));
   EXPECT_THAT(ErrorOf(Generations({{"prompt", ""}, {"partial_images", 1}})),
-              HasSubstr("partial_images: goes with stream"));
+              HasSubstr("partial_images: requires stream"));
   EXPECT_THAT(ErrorOf(Generations(
                   {{"prompt", ""}, {"output_format", "jpeg"}, {"output_compression", 100}})),
               HasSubstr("output_compression: must be 95 or absent; is 100"));

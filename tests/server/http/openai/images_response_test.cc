@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "server/http/openai/model_objects.h"
 
 namespace denoise::openai {
@@ -43,14 +44,20 @@ Json DataOf(const std::string& event, const std::string& name) {
   return Json::parse(event.substr(start.size()));
 }
 
-TEST(ImagesResponse, HasTheImagesAndWhatTheyAre) {
-  std::vector<v1::GeneratedImage> images(2);
-  for (int i = 0; i < 2; ++i) {
-    images[i].set_seed(7 + i);
-    *images[i].mutable_image() = Picture();
+Json Answer(const v1::Accepted& accepted, int images, int64_t created) {
+  std::string text = BeginImages(accepted, Picture(), created);
+  for (int i = 0; i < images; ++i) {
+    v1::GeneratedImage image;
+    image.set_seed(7 + i);
+    *image.mutable_image() = Picture();
+    absl::StrAppend(&text, i == 0 ? "" : kBetweenImages, ImageObject(image));
   }
+  return Json::parse(absl::StrCat(text, kEndOfImages));
+}
+
+TEST(ImagesResponse, HasTheImagesAndWhatTheyAre) {
   EXPECT_EQ(
-      Json::parse(ImagesJson({}, images, 1000)),
+      Answer({}, /*images=*/2, 1000),
       Json({{"created", 1000},
             {"data", {{{"b64_json", "//4="}, {"seed", 7}}, {{"b64_json", "//4="}, {"seed", 8}}}},
             {"background", "opaque"},
@@ -64,11 +71,11 @@ TEST(ImagesResponse, CountsTokensWhereThereAreSome) {
                       {"input_tokens_details", {{"text_tokens", 7}, {"image_tokens", 0}}},
                       {"output_tokens", 0},
                       {"total_tokens", 7}};
-  Json answer = Json::parse(ImagesJson(accepted, {}, 0));
+  Json answer = Answer(accepted, /*images=*/1, 0);
   EXPECT_EQ(answer["usage"], usage);
   EXPECT_FALSE(answer.contains("prompt_truncated"));
   accepted.mutable_prompt()->set_truncated(true);
-  EXPECT_EQ(Json::parse(ImagesJson(accepted, {}, 0))["prompt_truncated"], true);
+  EXPECT_EQ(Answer(accepted, /*images=*/1, 0)["prompt_truncated"], true);
 }
 
 TEST(ImagesResponse, NamesEventsAsTheApiDoes) {

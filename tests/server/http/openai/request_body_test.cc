@@ -50,6 +50,7 @@ TEST(RequestBody, ReadsJsonStrictly) {
 TEST(RequestBody, AFormIsTextThatMayStandForMore) {
   const std::string form = FormOf({{"prompt", "42"},
                                    {"model", "1"},
+                                   {"class_label", "7"},
                                    {"n", "2"},
                                    {"strength", "0.5"},
                                    {"stream", "true"},
@@ -60,12 +61,18 @@ TEST(RequestBody, AFormIsTextThatMayStandForMore) {
   ASSERT_TRUE(body.ok()) << body.status();
   EXPECT_EQ(body->fields, json({{"prompt", "42"},
                                 {"model", "1"},
+                                {"class_label", "7"},
                                 {"n", 2},
                                 {"strength", 0.5},
                                 {"stream", true},
                                 {"size", "32x32"}}));
   EXPECT_EQ(body->image, "PNG");
   EXPECT_EQ(body->mask, "M");
+}
+
+TEST(RequestBody, AFormHasNoLists) {
+  EXPECT_EQ(WrongFields({{"adapters[][name]", "ink"}, {"adapters[][scale]", "0.5"}}),
+            std::vector<std::string>({"adapters", "adapters"}));
 }
 
 TEST(RequestBody, AnObjectMayBeOneFieldOrItsMembers) {
