@@ -66,7 +66,7 @@ export function NewJobPage() {
         <FormFrame form={form} onSubmit={() => void startJob()} actions={<Actions />}>
           <fieldset class="columns">
             <What trainsFurther={trainsFurther} />
-            <How />
+            <TrainingFields />
             <WhatIsKept />
           </fieldset>
           <MoreOptions
@@ -98,7 +98,7 @@ function Actions() {
 function What({ trainsFurther }: { trainsFurther: boolean }) {
   return (
     <section class="fields">
-      <h2>What</h2>
+      <h2>Data and model</h2>
       <TextField
         path={namePath}
         label="Name"
@@ -177,7 +177,7 @@ function NetworkFields() {
         />
         <SelectField
           path={`${paths.newNetwork}.prediction_type`}
-          label="Predicts"
+          label="Prediction type"
           absent="default"
           words={predictions}
         />
@@ -186,12 +186,12 @@ function NetworkFields() {
   );
 }
 
-function How() {
+function TrainingFields() {
   return (
     <section class="fields">
-      <h2>How</h2>
+      <h2>Training</h2>
       <div class="row">
-        <NumberField path={paths.maxSteps} label="Steps" absent="needed" step={1} />
+        <NumberField path={paths.maxSteps} label="Steps" absent="required" step={1} />
         <NumberField path="training.batch_size" label="Batch size" absent={64} step={1} />
       </div>
       <div class="row">
@@ -249,7 +249,7 @@ function How() {
 function WhatIsKept() {
   return (
     <section class="fields">
-      <h2>What is kept</h2>
+      <h2>Samples and checkpoints</h2>
       <div class="row">
         <NumberField
           path="training.samples.every_n_steps"
