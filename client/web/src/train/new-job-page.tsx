@@ -65,9 +65,9 @@ export function NewJobPage() {
       <div class="panel new-job">
         <FormFrame form={form} onSubmit={() => void startJob()} actions={<Actions />}>
           <fieldset class="columns">
-            <What trainsFurther={trainsFurther} />
+            <DataAndModel trainsFurther={trainsFurther} />
             <TrainingFields />
-            <WhatIsKept />
+            <SamplesAndCheckpoints />
           </fieldset>
           <MoreOptions
             schema={CreateTrainingJobRequestSchema}
@@ -95,7 +95,7 @@ function Actions() {
   );
 }
 
-function What({ trainsFurther }: { trainsFurther: boolean }) {
+function DataAndModel({ trainsFurther }: { trainsFurther: boolean }) {
   return (
     <section class="fields">
       <h2>Data and model</h2>
@@ -246,7 +246,7 @@ function TrainingFields() {
   );
 }
 
-function WhatIsKept() {
+function SamplesAndCheckpoints() {
   return (
     <section class="fields">
       <h2>Samples and checkpoints</h2>
