@@ -171,10 +171,15 @@ class HttpConnection::Exchange final : public HttpExchange {
   }
 
   int status() const override { return status_; }
+  // The client has gone before its request was complete.
+  bool gone() const { return gone_; }
   bool keep_alive() const { return keep_alive_ && status_ != 0 && parser_.is_done(); }
 
  private:
-  static absl::Status Gone() { return absl::CancelledError("the client has gone"); }
+  absl::Status Gone() {
+    gone_ = true;
+    return absl::CancelledError("the client has gone");
+  }
 
   // Takes what it can of what the connection has read.
   std::string ParseBody(error_code& error) {
@@ -223,6 +228,7 @@ class HttpConnection::Exchange final : public HttpExchange {
   bool expects_continue_ = absl::EqualsIgnoreCase(
       absl::string_view(Header("Expect").data(), Header("Expect").size()), "100-continue");
   bool chunked_ = false;
+  bool gone_ = false;
   int status_ = 0;
 };
 
@@ -294,6 +300,7 @@ Task<bool> HttpConnection::ServeOne() {
   }
   on_gone_ = nullptr;
   if (exchange.status() == 0) {
+    if (exchange.gone()) co_return false;
     const HttpResponse response = PlainText(500, "the server failed; its log says why");
     co_await exchange.Send(response);
   }

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
+#include "core/base/quoted.h"
 #include "core/base/retry.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "denoised/v1/models.pb.h"
@@ -23,6 +24,7 @@
 #include "server/http/openai/request_body.h"
 #include "server/http/openai/server_sent_event.h"
 #include "server/http/rpc_status.h"
+#include "server/models/model_id.h"
 
 namespace denoise {
 namespace {
@@ -168,9 +170,12 @@ class OpenAiBridge::ApiCall {
       }
       co_return status;
     }
-    v1::GetModelRequest request;
-    request.set_name(name);
-    RpcStatus status = co_await CallUnary(kGetModel, request, model);
+    RpcStatus status = RpcStatusOf(ResourceNotFound("model", Escaped(name)));
+    if (ParseModelName(name)) {
+      v1::GetModelRequest request;
+      request.set_name(name);
+      status = co_await CallUnary(kGetModel, request, model);
+    }
     if (status.code() != grpc::StatusCode::NOT_FOUND) co_return status;
     const RpcStatus listed = co_await ListModels(all);
     if (listed.code() == 0) status.set_message(status.message() + "; " + ListNames(all));
@@ -396,6 +401,12 @@ Task<void> OpenAiBridge::Images(HttpExchange& exchange, bool edits) const {
     exchange.AddHeader("Accept-Post", type);
     const ApiError error = {.http_status = 415,
                             .message = absl::StrCat("the Content-Type must be ", type)};
+    co_return co_await call.Fail(error);
+  }
+  const std::string_view coding = exchange.Header("Content-Encoding");
+  if (!coding.empty() && coding != "identity") {
+    const ApiError error = {.http_status = 415,
+                            .message = "the body may not have a Content-Encoding"};
     co_return co_await call.Fail(error);
   }
   const absl::Status admitted = options_.admit();

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "core/base/field_violations.h"
 #include "core/base/quoted.h"
 
@@ -43,18 +43,38 @@ const RpcMethod* RpcMethods::Find(std::string_view path) const {
 
 namespace {
 
+constexpr std::string_view kUnknownField = ": Cannot find field.";
+
+// "adapters[1].scale"
+bool IsPath(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("_.[]").find(c) != std::string_view::npos;
+  });
+}
+
 // Protobuf's messages begin with where the fault is: "(sampler.steps): invalid value ...",
 // "(sampler) nope: Cannot find field.", or "nope: Cannot find field." at the top.
 absl::Status BadJson(std::string message, const pb::Message& prototype) {
-  std::replace(message.begin(), message.end(), '"', '\'');  // or they would be escaped
-  const size_t end = message.find(": ");
-  const std::string field =
-      absl::StrReplaceAll(message.substr(0, end), {{") ", "."}, {"(", ""}, {")", ""}});
-  if (end == std::string::npos || field.empty() || field.find(' ') != std::string::npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the body is not ", prototype.GetTypeName(), " in JSON: ", Escaped(message)));
+  const auto is_quote = [](char c) { return c == '"' || c == '\''; };
+  std::replace_if(message.begin(), message.end(), is_quote, '`');  // those would be escaped
+  const std::string_view text = message;
+  const size_t end = text.ends_with(kUnknownField) ? text.size() - kUnknownField.size()
+                                                   : std::min(text.find(": "), text.size());
+  std::string_view name = text.substr(0, end);
+  std::string field;
+  if (name.starts_with('(')) {
+    const size_t close = std::min(name.find(')'), name.size());
+    field = name.substr(1, close - 1);
+    name.remove_prefix(std::min(close + 2, name.size()));
   }
-  return InvalidField(Escaped(field), Escaped(message.substr(end + 2)));
+  if (!name.empty()) absl::StrAppend(&field, field.empty() ? "" : ".", std::string(name));
+  if (IsPath(field) && end < text.size()) {
+    return InvalidField(Escaped(field), Escaped(text.substr(end + 2)));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("the body is not ", prototype.GetTypeName(),
+                   " in JSON: ", Escaped(text.substr(text.starts_with(": ") ? 2 : 0))));
 }
 
 }  // namespace

@@ -89,13 +89,16 @@ class WatchActivitySource final : public EventSource<v1::ActivitySnapshot> {
 
 absl::StatusOr<absl::Duration> SnapshotInterval(const v1::WatchActivityRequest& request) {
   if (!request.has_interval()) return kDefaultInterval;
+  const int32_t nanos = request.interval().nanos();
   const absl::Duration interval =
-      absl::Seconds(request.interval().seconds()) + absl::Nanoseconds(request.interval().nanos());
-  if (interval >= kMinInterval && interval <= kMaxInterval) return interval;
+      absl::Seconds(request.interval().seconds()) + absl::Nanoseconds(nanos);
+  const bool is_valid = nanos >= 0 && nanos < 1'000'000'000;
+  if (is_valid && interval >= kMinInterval && interval <= kMaxInterval) return interval;
   return InvalidField(
       "interval",
       absl::StrCat("must be between ", absl::FormatDuration(kMinInterval), " and ",
-                   absl::FormatDuration(kMaxInterval), ", is ", absl::FormatDuration(interval)));
+                   absl::FormatDuration(kMaxInterval), ", is ", request.interval().seconds(),
+                   " seconds and ", nanos, " nanoseconds"));
 }
 
 grpc::ServerWriteReactor<v1::ActivitySnapshot>* ActivityService::WatchActivity(

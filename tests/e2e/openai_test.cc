@@ -308,8 +308,12 @@ TEST_F(OpenAiTest, ErrorsSayWhatIsWrong) {
       {"another method of the API", Ask("POST", "/v1/chat/completions"), 404, nullptr,
        "nothing here"},
       {"a model that is not there", Ask("GET", "/v1/models/nope"), 404, "model", "no such model"},
-      {"a model with a strange name", Ask("GET", "/v1/models/%2e%2e%2f%00"), 400, "model",
-       "model: "},
+      {"a model with a strange name", Ask("GET", "/v1/models/%2e%2e%2f%00%ff"), 404, "model",
+       "the server has guided, sd15-like"},
+      {"a compressed body", Ask("POST", kGenerations, {json, "Content-Encoding: gzip"}, "{}"), 415,
+       nullptr, "Content-Encoding"},
+      {"a field without a name", Generate({{"model", "guided"}, {"", 1}}), 400, R"("")",
+       R"("": is no field)"},
   };
   for (const auto& test : cases) {
     EXPECT_EQ(test.answer.status, test.status) << test.what << test.answer.body;

@@ -143,7 +143,9 @@ FlagTable FrameRows() {
            kFrames,
            {.preset = "png"}},
           {"--frame-max-bytes", "frames.max_bytes",
-           "Skip frames of more bytes than this. Default: the server's limit", kFrames}};
+           "Skip frames of more bytes than this. Default: the server's limit", kFrames},
+          {"--no-last-frame", "frames.skip_last",
+           "Save no frame after the last step: it shows the finished image", kFrames}};
 }
 
 MessageFlag FormatRow(const char* field, const char* help, const char* group) {
@@ -299,7 +301,8 @@ bool IsGiven(const GenerateFlags& flags, const char* field) { return flags.given
 absl::Status CheckFrames(const GenerateFlags& flags) {
   if (flags.request.frames().every_n_steps() != 0) return absl::OkStatus();
   FieldViolations violations;
-  for (const char* field : {"frames.kinds", "frames.encoding", "frames.max_bytes"}) {
+  for (const char* field :
+       {"frames.kinds", "frames.encoding", "frames.max_bytes", "frames.skip_last"}) {
     if (IsGiven(flags, field)) violations.Add(field, "needs --frames of at least 1");
   }
   if (!flags.animation.empty()) violations.Add("--animation", "needs --frames of at least 1");
@@ -406,7 +409,9 @@ void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
       ->group(kReturn);
   Exclude(app, {"--detach"},
           {"--on-disconnect", "--out", "--overwrite", "--animation", "--no-picture"});
-  Need(app, {"--frame-kind", "--frame-encoding", "--frame-max-bytes", "--animation"}, "--frames");
+  Need(app,
+       {"--frame-kind", "--frame-encoding", "--frame-max-bytes", "--no-last-frame", "--animation"},
+       "--frames");
   RelateStartFlags(app);
   AddConnectionFlags(app, flags.connection);
 }

@@ -26,7 +26,6 @@ using nlohmann::json;
 
 constexpr int kMaxPartialImages = 3;
 constexpr double kDefaultStrength = 0.8;  // that of `denoise generate`
-constexpr IntRange kSeeds = {0, std::numeric_limits<int64_t>::max()};
 
 constexpr std::pair<std::string_view, v1::Encoding> kFormats[] = {
     {"png", v1::ENCODING_PNG}, {"jpeg", v1::ENCODING_JPEG}, {"webp", v1::ENCODING_WEBP}};
@@ -80,6 +79,7 @@ std::string AdapterName(const std::string& name) {
 // Whether a part of the picture is transparent. A picture that cannot be read has none: the RPC
 // says what is wrong with it.
 bool HasTransparency(std::string_view picture, int64_t pixels_max) {
+  if (RecogniseFormat(picture) == ImageFormat::kJpeg) return false;  // it has no alpha
   const absl::StatusOr<Image> image = DecodeImage(picture, pixels_max);
   if (!image.ok() || image->channels % 2 == 1) return false;
   for (size_t i = image->channels - 1; i < image->pixels.size(); i += image->channels) {
@@ -172,12 +172,18 @@ class Translator {
     int count = 0;
     fields_.Read("n", count);
     if (fields_.Has("n")) generate().set_count(count);
-    int64_t seed = 0;
-    fields_.Read("seed", seed, kSeeds);
-    if (fields_.Has("seed")) generate().set_seed(seed);
+    ReadSeed();
     double scale = 0;
     fields_.Read("guidance_scale", scale);
     if (fields_.Has("guidance_scale")) generate().mutable_guidance()->set_scale(scale);
+  }
+
+  void ReadSeed() {
+    const json* seed = fields_.Find("seed");
+    if (seed == nullptr) return;
+    if (seed->is_number_unsigned()) return generate().set_seed(seed->get<uint64_t>());
+    fields_.Violate("seed", absl::StrCat("must be a whole number between 0 and ",
+                                         std::numeric_limits<uint64_t>::max()));
   }
 
   void ReadSampler() {
@@ -341,7 +347,8 @@ class Translator {
       if (key.starts_with('_')) unknown.push_back(Escaped(key));  // no notes, as in configurations
     }
     for (const std::string& key : unknown) {
-      fields_.Violate(key, absl::StrCat("is no field of /v1/images/", endpoint, "; leave it out"));
+      fields_.Violate(key.empty() ? R"("")" : key,
+                      absl::StrCat("is no field of /v1/images/", endpoint, "; leave it out"));
     }
   }
 

@@ -26,12 +26,9 @@ bool IsText(std::string_view name) {
          name == "safety_identifier" || name == "class_label";
 }
 
-json ValueOf(std::string_view name, std::string_view text) {
-  if (!IsText(name)) {
-    absl::StatusOr<json> value = ParseStrictJson(text, kJson);
-    if (value.ok()) return *std::move(value);
-  }
-  return std::string(text);  // a word, such as "png"
+json ValueOf(std::string_view text) {
+  absl::StatusOr<json> value = ParseStrictJson(text, kJson);
+  return value.ok() ? *std::move(value) : json(std::string(text));  // a word, such as "png"
 }
 
 class FormReader {
@@ -75,14 +72,15 @@ class FormReader {
     const bool is_member = open != std::string::npos && open > 0 && part.name.ends_with("]");
     if (!is_member) {
       if (!body_.fields.contains(part.name)) {
-        body_.fields[part.name] = ValueOf(part.name, part.data);
+        body_.fields[part.name] =
+            IsText(part.name) ? json(std::string(part.data)) : ValueOf(part.data);
         return;
       }
     } else {
       json& object = body_.fields[part.name.substr(0, open)];
       const std::string member = part.name.substr(open + 1, part.name.size() - open - 2);
       if (object.is_null() || object.is_object()) {
-        object[member] = ValueOf(member, part.data);
+        object[member] = ValueOf(part.data);
         return;
       }
     }

@@ -125,7 +125,10 @@ TEST_F(ActivityCallTest, AnIntervalOutOfRangeIsRefusedByName) {
   v1::WatchActivityRequest huge;
   huge.mutable_interval()->set_seconds(std::numeric_limits<int64_t>::max());
   huge.mutable_interval()->set_nanos(std::numeric_limits<int32_t>::max());
-  for (const auto& request : {Every(49), Every(60'001), negative, zero, huge}) {
+  v1::WatchActivityRequest two_signs;
+  two_signs.mutable_interval()->set_seconds(1);
+  two_signs.mutable_interval()->set_nanos(-900'000'000);
+  for (const auto& request : {Every(49), Every(60'001), negative, zero, huge, two_signs}) {
     grpc::ClientContext context;
     const Reader reader = Watch(context, request);
     v1::ActivitySnapshot snapshot;

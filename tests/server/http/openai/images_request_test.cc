@@ -113,7 +113,7 @@ TEST(ImagesRequest, TranslatesEveryField) {
                    {"background", "opaque"},
                    {"moderation", "auto"},
                    {"style", nullptr},
-                   {"seed", 7},
+                   {"seed", 18446744073709551615u},
                    {"steps", 10},
                    {"sampler", "dpmpp_sde"},
                    {"guidance_scale", 3.5},
@@ -121,7 +121,7 @@ TEST(ImagesRequest, TranslatesEveryField) {
                    {"stream", true},
                    {"partial_images", 3}}),
       R"(model: "models/sd" prompt: "a fox" negative_prompt: "blurry" count: 2 width: 48 height: 32
-         image_encoding: ENCODING_WEBP seed: 7 sampler { sampler: SAMPLER_DPMPP_SDE steps: 10 }
+         image_encoding: ENCODING_WEBP seed: 18446744073709551615 sampler { sampler: SAMPLER_DPMPP_SDE steps: 10 }
          guidance { scale: 3.5 } adapters { name: "adapters/ink" scale: 0.5 }
          adapters { name: "adapters/wood" }
          frames { every_n_steps: 3 encoding: ENCODING_WEBP skip_last: true })");

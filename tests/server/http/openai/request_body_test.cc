@@ -70,6 +70,11 @@ TEST(RequestBody, AFormIsTextThatMayStandForMore) {
   EXPECT_EQ(body->mask, "M");
 }
 
+TEST(RequestBody, AMemberMayHaveTheNameOfATextField) {
+  EXPECT_EQ(ReadForm(FormOf({{"adapters[model]", "0.5"}}))->fields,
+            json({{"adapters", {{"model", 0.5}}}}));
+}
+
 TEST(RequestBody, AFormHasNoLists) {
   EXPECT_EQ(WrongFields({{"adapters[][name]", "ink"}, {"adapters[][scale]", "0.5"}}),
             std::vector<std::string>({"adapters", "adapters"}));
