@@ -5,6 +5,7 @@ import { address } from "../request/address.ts";
 import { setField, setFields } from "../request/draft.ts";
 import { addPicture, pictureOfFile, pictures } from "../request/pictures.ts";
 import { NumberField } from "../ui/controls.tsx";
+import { useDrop } from "../ui/drop.ts";
 import { FieldGroup } from "../ui/field.tsx";
 import { MaskPainter } from "./mask-painter.tsx";
 
@@ -49,29 +50,16 @@ export function StartFields({ model }: { model: Model }) {
 }
 
 function DropZone() {
-  const over = useSignal(false);
   const problem = useSignal("");
   const use = (file: Blob | undefined) => {
     if (file === undefined) return;
     problem.value = "";
     startFromPicture(file).catch((error: unknown) => (problem.value = (error as Error).message));
   };
+  const drop = useDrop((dropped) => use(dropped.files[0]));
   return (
     <>
-      <label
-        class="drop"
-        data-over={over.value}
-        onDragOver={(event) => {
-          event.preventDefault();
-          over.value = true;
-        }}
-        onDragLeave={() => (over.value = false)}
-        onDrop={(event) => {
-          event.preventDefault();
-          over.value = false;
-          use(event.dataTransfer?.files[0]);
-        }}
-      >
+      <label class="drop" {...drop}>
         <input
           type="file"
           class="hidden"

@@ -1,7 +1,7 @@
 // Where pictures are dropped or picked, named and sent, and what became of it.
-import { useSignal } from "@preact/signals";
 import { DatasetFormat } from "../gen/denoised/v1/datasets_pb.ts";
 import { SelectField, TextField } from "../ui/controls.tsx";
+import { useDrop } from "../ui/drop.ts";
 import { FormFrame } from "../ui/form-frame.tsx";
 import { bytes, many } from "../ui/units.ts";
 import { LeftOutFiles } from "./left-out-files.tsx";
@@ -37,22 +37,9 @@ export function UploadPanel() {
 }
 
 function DropZone() {
-  const over = useSignal(false);
+  const drop = useDrop((dropped) => void choose(filesOfDrop(dropped)));
   return (
-    <div
-      class="drop upload-drop"
-      data-over={over.value}
-      onDragOver={(event) => {
-        event.preventDefault();
-        over.value = true;
-      }}
-      onDragLeave={() => (over.value = false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        over.value = false;
-        if (event.dataTransfer) void choose(filesOfDrop(event.dataTransfer));
-      }}
-    >
+    <div class="drop upload-drop" {...drop}>
       <p>Drop a folder, pictures or an archive here</p>
       <div class="choices">
         <Picker label="Choose a folder" webkitdirectory />
