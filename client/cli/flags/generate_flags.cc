@@ -276,7 +276,6 @@ void RelateStartFlags(CLI::App& app) {
   Need(app, {"--branch"}, "--branch-step");
   Need(app, {"--branch-step"}, "--branch");
   Need(app, {"--mask", "--mask-channel", "--repaint-jump", "--repaint-times"}, "--inpaint");
-  Need(app, {"--inpaint"}, "--mask");
   Exclude(app, {"--invert"}, {"--format", "--inpaint"});
 }
 
@@ -307,6 +306,18 @@ absl::Status CheckFrames(const GenerateFlags& flags) {
   }
   if (!flags.animation.empty()) violations.Add("--animation", "needs --frames of at least 1");
   return violations.ToStatus();
+}
+
+// A picture may be its own mask.
+absl::Status CheckMask(const GenerateFlags& flags) {
+  const bool masks_itself =
+      flags.request.inpainting().mask_channel() == v1::MASK_CHANNEL_TRANSPARENCY;
+  if (!IsGiven(flags, "inpainting.picture.data") || IsGiven(flags, "inpainting.mask.data") ||
+      masks_itself) {
+    return absl::OkStatus();
+  }
+  return InvalidField("inpainting.picture.data",
+                      "needs --mask, or --mask-channel transparency where it has a hole itself");
 }
 
 }  // namespace
@@ -459,6 +470,7 @@ absl::StatusOr<v1::GenerateRequest> BuildGenerateRequest(const FlagTable& table,
     return InvalidField("prompt", "is required: this model makes images from text");
   }
   RETURN_IF_ERROR(CheckFrames(flags));
+  RETURN_IF_ERROR(CheckMask(flags));
   if (request.frames().every_n_steps() == 0) request.clear_frames();
   RETURN_IF_ERROR(CompleteMessage(table, given, model, request));
   if (request.start().has_inversion()) request.set_image_encoding(v1::ENCODING_RAW_FLOAT32);

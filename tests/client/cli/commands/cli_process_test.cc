@@ -164,6 +164,8 @@ TEST_F(CliTest, StartsReachTheRequestWithTheirFiles) {
       {{"--inpaint", picture, "--mask", mask, "--mask-channel", "transparency"},
        R"(inpainting { picture { data: "p" } mask { data: "m" } )"
        R"(mask_channel: MASK_CHANNEL_TRANSPARENCY })"},
+      {{"--inpaint", picture, "--mask-channel", "transparency"},
+       R"(inpainting { picture { data: "p" } mask_channel: MASK_CHANNEL_TRANSPARENCY })"},
       {{"--init", picture, "--inpaint", picture, "--mask", mask},
        R"(start { image { picture { data: "p" } strength: 0.8 } } )"
        R"(inpainting { picture { data: "p" } mask { data: "m" } })"},
