@@ -97,8 +97,7 @@ absl::StatusOr<absl::Duration> SnapshotInterval(const v1::WatchActivityRequest& 
   return InvalidField(
       "interval",
       absl::StrCat("must be between ", absl::FormatDuration(kMinInterval), " and ",
-                   absl::FormatDuration(kMaxInterval), ", is ", request.interval().seconds(),
-                   " seconds and ", nanos, " nanoseconds"));
+                   absl::FormatDuration(kMaxInterval), ", is ", absl::FormatDuration(interval)));
 }
 
 grpc::ServerWriteReactor<v1::ActivitySnapshot>* ActivityService::WatchActivity(

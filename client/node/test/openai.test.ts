@@ -140,7 +140,9 @@ test("the example of the page runs", async () => {
   const folder = temporaryFolder();
   await run(process.execPath, [program], { cwd: folder });
   assert.deepEqual(readdirSync(folder).sort(), [
-    "image_generation.completed.png",
-    "image_generation.partial_image.png",
+    "image.png",
+    "partial-0.png",
+    "partial-1.png",
+    "partial-2.png",
   ]);
 });

@@ -97,6 +97,7 @@ test("what is wrong is said beside the field, and goes when it is corrected", as
   const violation = page.locator('[data-field="count"] .violation');
   await violation.waitFor();
   assert.match((await violation.textContent()) ?? "", /64/);
+  await page.waitForFunction(() => !location.hash.includes("generation="));
   assert.equal(await control(page, "count").getAttribute("aria-invalid"), "true");
   await control(page, "count").fill("1");
   await violation.waitFor({ state: "detached" });

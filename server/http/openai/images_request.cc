@@ -187,10 +187,16 @@ class Translator {
   }
 
   void ReadSampler() {
-    SamplerKind kind = SamplerKind();
-    fields_.ReadName<SamplerKind>("sampler", kNames<SamplerKind>, kind);
+    std::string name;
+    fields_.Read("sampler", name);
     SamplerOverrides overrides;
-    if (fields_.Has("sampler")) overrides.sampler = kind;
+    if (const auto sampler = ParseSampler(name)) {
+      overrides.sampler = sampler->sampler;
+      overrides.solver_order = sampler->solver_order;
+    } else if (fields_.Has("sampler")) {
+      fields_.Violate("sampler",
+                      absl::StrCat("must be one of ", SamplerNameList(), "; is ", Quoted(name)));
+    }
     int steps = 0;
     fields_.Read("steps", steps);
     if (fields_.Has("steps")) overrides.steps = steps;
@@ -238,6 +244,11 @@ class Translator {
       return fields_.Violate(
           "size", absl::StrCat(R"(must be "auto" or a width and a height, such as "512x768"; is )",
                                Quoted(text)));
+    }
+    if (model_.size_multiple() == 0 && *size != std::pair(model_.width(), model_.height())) {
+      return fields_.Violate(
+          "size", absl::StrCat(R"(must be "auto" or ")", model_.width(), "x", model_.height(),
+                               R"(", the only size of this model; is )", Quoted(text)));
     }
     generate().set_width(size->first);
     generate().set_height(size->second);

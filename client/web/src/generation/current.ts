@@ -68,7 +68,12 @@ export function generate(): void {
   const settings = { ...address.peek().settings, model: request.model };
   rememberStarted(request.requestId, settings);
   const started = Run.start(request);
-  started.problem.subscribe((problem) => form.refuse(problem?.violations ?? []));
+  started.problem.subscribe((problem) => {
+    form.refuse(problem?.violations ?? []);
+    const isNamed = address.peek().generation === request.requestId;
+    // A link must not name what never began.
+    if (problem && isNamed && !started.accepted.peek()) go({ generation: "" }, { replace: true });
+  });
   show(started);
   go({ view: "create", settings, generation: request.requestId });
 }

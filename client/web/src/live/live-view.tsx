@@ -1,5 +1,6 @@
 // What the server does right now.
 import { timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
 import { useEffect } from "preact/hooks";
 import {
   type ActivitySnapshot,
@@ -61,7 +62,9 @@ function followWhileVisible(): () => void {
 }
 
 function Interruption({ problem, latest }: { problem: Problem; latest?: ActivitySnapshot }) {
-  if (!problem.connectionLost || latest?.time === undefined)
+  // A server that drains is about to go away.
+  const isLost = problem.connectionLost || problem.code === Code.Unavailable;
+  if (!isLost || latest?.time === undefined)
     return (
       <Notice kind="error" title={problem.title}>
         {problem.message}

@@ -26,6 +26,7 @@ v1::Model TextModel() {
   v1::Model model;
   model.set_name("models/sd");
   model.set_takes_prompts(true);
+  model.set_size_multiple(8);
   model.mutable_default_sampler()->set_steps(20);
   return model;
 }
@@ -33,6 +34,8 @@ v1::Model TextModel() {
 v1::Model ClassModel() {
   v1::Model model;
   model.set_name("models/emoji");
+  model.set_width(48);
+  model.set_height(32);
   for (const char* name : {"smileys", "people"}) {
     auto& entry = *model.add_classes();
     entry.set_label(model.classes_size() - 1);
@@ -115,13 +118,14 @@ TEST(ImagesRequest, TranslatesEveryField) {
                    {"style", nullptr},
                    {"seed", 18446744073709551615u},
                    {"steps", 10},
-                   {"sampler", "dpmpp_sde"},
+                   {"sampler", "dpmpp_2m_sde"},
                    {"guidance_scale", 3.5},
                    {"adapters", {{{"name", "ink"}, {"scale", 0.5}}, {{"name", "adapters/wood"}}}},
                    {"stream", true},
                    {"partial_images", 3}}),
       R"(model: "models/sd" prompt: "a fox" negative_prompt: "blurry" count: 2 width: 48 height: 32
-         image_encoding: ENCODING_WEBP seed: 18446744073709551615 sampler { sampler: SAMPLER_DPMPP_SDE steps: 10 }
+         image_encoding: ENCODING_WEBP seed: 18446744073709551615 sampler { sampler: SAMPLER_DPMPP_SDE steps: 10
+           solver_order: 2 }
          guidance { scale: 3.5 } adapters { name: "adapters/ink" scale: 0.5 }
          adapters { name: "adapters/wood" }
          frames { every_n_steps: 3 encoding: ENCODING_WEBP skip_last: true })");
@@ -223,6 +227,11 @@ TEST(ImagesRequest, SaysWhatIsAllowed) {
               HasSubstr("promt: is no field of /v1/images/generations"));
   EXPECT_THAT(ErrorOf(Generations({{"prompt", "a fox"}}, ClassModel())),
               HasSubstr("prompt: must be empty: models/emoji takes no prompts"));
+  EXPECT_THAT(ErrorOf(Generations({{"size", "32x32"}}, ClassModel())),
+              HasSubstr(R"(size: must be "auto" or "48x32", the only size of this model)"));
+  EXPECT_EQ(Generations({{"size", "48x32"}}, ClassModel()).status(), absl::OkStatus());
+  EXPECT_THAT(ErrorOf(Generations({{"prompt", ""}, {"sampler", "dpm"}})),
+              HasSubstr("sampler: must be one of ddpm, ddim"));
   EXPECT_THAT(ErrorOf(Generations({{"class_label", "dragons"}}, ClassModel())),
               HasSubstr("class_label: must be one of smileys, people; is \"dragons\""));
   EXPECT_THAT(ErrorOf(Generations({{"prompt", ""}, {"class_label", "x"}})),
