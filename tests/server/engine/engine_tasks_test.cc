@@ -69,11 +69,9 @@ class TaskObserver : public SilentObserver {
     is_idle = turn.kind == TurnReport::Kind::kIdle;
   }
 
-  std::atomic<int> slices = 0;
-  // The worker's, until the engine is gone.
-  std::vector<std::string> failures;
-  int turns = 0;
-  bool is_idle = false;
+  std::atomic<int> slices = 0, turns = 0;
+  std::atomic<bool> is_idle = false;
+  std::vector<std::string> failures;  // the worker's, until the engine is gone
 };
 
 class EngineTasksTest : public testing::Test {

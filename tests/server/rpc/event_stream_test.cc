@@ -199,9 +199,12 @@ TEST_F(EventStreamTest, RefusalsAndErrorsEndTheCall) {
   EXPECT_TRUE(context_.GetServerInitialMetadata().empty());
   EXPECT_EQ(script_.WaitForEnd().code(), absl::StatusCode::kUnavailable);
 
-  script_.ends.clear();
-  script_.start = [] { return absl::OkStatus(); };
-  script_.next = []() -> absl::StatusOr<Source::Outcome> { throw std::runtime_error("inside"); };
+  {
+    const MutexLock lock(script_.mutex);  // which the next source takes first
+    script_.ends.clear();
+    script_.start = [] { return absl::OkStatus(); };
+    script_.next = []() -> absl::StatusOr<Source::Outcome> { throw std::runtime_error("inside"); };
+  }
   grpc::ClientContext context;
   const auto failed = stub_->WatchGeneration(&context, {});
   const grpc::Status status = Read(*failed);
