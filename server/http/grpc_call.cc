@@ -8,6 +8,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "absl/time/time.h"
+#include "core/base/thread_order.h"
 
 namespace denoise {
 namespace {
@@ -24,6 +25,7 @@ std::shared_ptr<GrpcCall> GrpcCall::Start(grpc::GenericStub& stub, Options optio
   call->AddHold();  // more is started from outside gRPC's callbacks
   // A unary method's message and status come together, and the in-process transport drops a message
   // that comes with the status unless somebody waits for it already.
+  BeforeHandOver(call);
   call->StartRead(&call->incoming_);
   call->StartCall();
   return {call, [](GrpcCall* held) { held->Leave(); }};
@@ -116,6 +118,7 @@ Task<grpc::Status> GrpcCall::Finish() {
 
 // The holder may delete the call as soon as it is known to be over.
 void GrpcCall::OnDone(const grpc::Status& status) {
+  AfterHandOver(this);
   LiveCalls& live = live_;
   Continue go_on;
   bool is_held = false;
