@@ -99,9 +99,8 @@ absl::StatusOr<Image> Transparency(const Image& image) {
   const bool has_alpha = image.channels % 2 == 0;
   if (!has_alpha) {
     return absl::InvalidArgumentError(
-        "has no alpha channel; save it as a PNG or WebP that is transparent where the picture is "
-        "to "
-        "be replaced");
+        "has no alpha channel; save it as a PNG or WebP that is transparent where the "
+        "picture is to be replaced");
   }
   Image transparency{image.width, image.height, 1, {}};
   transparency.pixels.reserve(image.pixels.size() / image.channels);

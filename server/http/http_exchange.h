@@ -69,6 +69,9 @@ class HttpExchange {
 // "application/json" of "Application/JSON; charset=utf-8".
 std::string MediaType(std::string_view content_type);
 
+// Whether a Content-Encoding leaves the body as it is.
+inline bool IsIdentity(std::string_view coding) { return coding.empty() || coding == "identity"; }
+
 // A line for people who use curl.
 HttpResponse PlainText(int status, std::string_view text);
 

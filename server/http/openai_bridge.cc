@@ -403,8 +403,7 @@ Task<void> OpenAiBridge::Images(HttpExchange& exchange, bool edits) const {
                             .message = absl::StrCat("the Content-Type must be ", type)};
     co_return co_await call.Fail(error);
   }
-  const std::string_view coding = exchange.Header("Content-Encoding");
-  if (!coding.empty() && coding != "identity") {
+  if (!IsIdentity(exchange.Header("Content-Encoding"))) {
     const ApiError error = {.http_status = 415,
                             .message = "the body may not have a Content-Encoding"};
     co_return co_await call.Fail(error);

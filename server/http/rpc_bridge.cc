@@ -32,8 +32,6 @@ constexpr char kDetailsTrailer[] = "grpc-status-details-bin";
 // JSON writes bytes in base64, and may be indented.
 constexpr int64_t kJsonExpansion = 2;
 
-bool IsIdentity(std::string_view coding) { return coding.empty() || coding == "identity"; }
-
 // As gRPC has it: it ends the process otherwise.
 bool IsMetadataValue(std::string_view value) {
   return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });

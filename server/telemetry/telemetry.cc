@@ -153,10 +153,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
   }
 }
 
-void Telemetry::OnQueueDepth(int requests) {
-  queue_depth_.Set(requests);
-  activity_.QueueChanged();
-}
+void Telemetry::OnQueueDepth(int requests) { queue_depth_.Set(requests); }
 
 void Telemetry::OnSubmit() { activity_.QueueChanged(); }
 

@@ -28,7 +28,8 @@ void Check(Endpoint endpoint, const openai::RequestBody& body, const v1::Model& 
   const v1::GenerateRequest& generate = request->generate;
   Require(generate.model() == model.name(), "the model is the one that was found");
   Require(request->partial_images >= 0 && request->partial_images <= 3, "partial images are few");
-  Require(generate.has_frames() == (request->partial_images > 0), "frames are what is asked for");
+  Require(generate.has_frames() == (request->partial_images > 0),
+          "only partial images ask for frames");
   Require(!generate.has_frames() || generate.frames().every_n_steps() >= 1,
           "frames have a distance");
   Require(!(generate.has_start() && generate.has_inpainting()), "an edit is of one kind");

@@ -220,8 +220,7 @@ FlagTable InpaintingRows() {
            {.value = "FILE", .from_file = PictureFile}},
           {"--mask-channel", "inpainting.mask_channel",
            "Which channel of --mask selects the pixels to replace. lightness: white parts are "
-           "replaced; transparency: transparent "
-           "parts are. Default: lightness",
+           "replaced; transparency: transparent parts are. Default: lightness",
            kInpainting},
           {"--repaint-jump", "inpainting.jump_length",
            "RePaint: how many steps each jump goes back. Default: 10", kInpainting},

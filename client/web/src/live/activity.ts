@@ -53,7 +53,7 @@ function take(next: ActivitySnapshot): void {
   snapshot.value = next;
 }
 
-// A server that has nothing new to tell sends nothing, so time is told by this page's clock.
+// The server sends nothing while nothing changes, so this page's clock tells the time.
 function takeSample(): void {
   nowMs.value = performance.now() + offsetMs;
   history.sample(nowMs.peek());
