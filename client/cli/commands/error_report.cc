@@ -37,7 +37,9 @@ std::string Advice(const absl::Status& status) {
       return "Is denoised running there? Start it with `denoised --models DIR`, or name another\n"
              "  server with --server or DENOISED_SERVER. `denoise health` tells when it is ready.";
     case absl::StatusCode::kDeadlineExceeded:
-      return "Allow more time with --deadline, or ask for fewer images or steps.";
+      return "Allow more time with --deadline, ask for fewer images or steps, or let the server "
+             "choose\n"
+             "  the steps with --allow-fewer-steps.";
     case absl::StatusCode::kNotFound:
       return "`denoise models`, `denoise generations list`, `denoise datasets list` and `denoise "
              "train\n  list` show what exists.";

@@ -23,7 +23,7 @@ void GenerationProgress::Update(const denoised::v1::GenerateEvent& event, absl::
     steps_total_ = int64_t{event.accepted().count()} * event.accepted().steps();
   } else if (event.has_queued()) {
     phase_ = Phase::kQueued;
-    queue_position_ = event.queued().position();
+    queued_ = event.queued();
   } else if (event.has_started()) {
     phase_ = Phase::kDenoising;
     started_ = now;
@@ -49,8 +49,13 @@ double GenerationProgress::StepsPerSecond() const {
 std::string GenerationProgress::Line(int width) const {
   if (phase_ == Phase::kWaiting) return std::string("waiting for the server").substr(0, width);
   if (phase_ == Phase::kQueued) {
-    std::string line = queue_position_ == 0 ? std::string("queued, next")
-                                            : absl::StrCat("queued, ", queue_position_, " ahead");
+    std::string line = queued_.position() == 0
+                           ? std::string("queued, next")
+                           : absl::StrCat("queued, ", queued_.position(), " ahead");
+    if (queued_.has_expected_wait()) {
+      absl::StrAppend(&line, ", starts in about ",
+                      TimeText(absl::Seconds(SecondsOf(queued_.expected_wait()))));
+    }
     return line.substr(0, width);
   }
   const std::string head = phase_ == Phase::kDone ? "denoised  " : "denoising ";

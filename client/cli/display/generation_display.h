@@ -35,7 +35,7 @@ class GenerationProgress {
   double StepsPerSecond() const;
 
   Phase phase_ = Phase::kWaiting;
-  int queue_position_ = 0;
+  denoised::v1::Queued queued_;
   int64_t steps_done_ = 0;
   int64_t steps_total_ = 0;
   int images_done_ = 0;

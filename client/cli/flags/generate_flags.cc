@@ -24,6 +24,7 @@ constexpr char kOutput[] = "Output";
 constexpr char kStart[] = "Start";
 constexpr char kInpainting[] = "Inpainting";
 constexpr char kReturn[] = "Coming back";
+constexpr char kSharing[] = "Sharing the device";
 
 // Pictures are sent as they are.
 absl::StatusOr<std::string> PictureFile(const std::string& bytes) { return bytes; }
@@ -240,6 +241,15 @@ FlagTable ReturnRows() {
            kReturn}};
 }
 
+FlagTable SharingRows() {
+  return {{"--priority", "priority",
+           "interactive: somebody waits; normal; batch: it may take its time. Default: normal",
+           kSharing},
+          {"--allow-fewer-steps", "allow_fewer_steps",
+           "If --deadline is too short for the steps, run as many as fit instead of failing",
+           kSharing}};
+}
+
 // The flags that decide which picture a seed becomes.
 FlagTable PictureRows() {
   return Join({ClassRows(), PromptRows(), AdapterRow(), SizeRows(), SamplerFlags("sampler"),
@@ -322,9 +332,9 @@ absl::Status CheckMask(const GenerateFlags& flags) {
 }  // namespace
 
 const FlagTable& GenerateTable() {
-  static const auto* const table =
-      new FlagTable(Join({ModelRow(), CountRow(), SeedRow(), PictureRows(), FrameRows(),
-                          ImageFormatRow(), StartRows(), InpaintingRows(), ReturnRows()}));
+  static const auto* const table = new FlagTable(
+      Join({ModelRow(), CountRow(), SeedRow(), PictureRows(), FrameRows(), ImageFormatRow(),
+            StartRows(), InpaintingRows(), SharingRows(), ReturnRows()}));
   return *table;
 }
 

@@ -21,7 +21,14 @@ def generation_event(message: image_generation_pb2.GenerateEvent) -> events.Gene
         case "accepted":
             return _accepted(message.accepted, number)
         case "queued":
-            return events.Queued(position=message.queued.position, **number)
+            queued = message.queued
+            return events.Queued(
+                position=queued.position,
+                expected_wait_seconds=(
+                    _seconds(queued.expected_wait) if queued.HasField("expected_wait") else None
+                ),
+                **number,
+            )
         case "started":
             return events.Started(queue_wait_seconds=_seconds(message.started.queue_wait), **number)
         case "progress":
@@ -81,6 +88,9 @@ def _accepted(accepted: image_generation_pb2.Accepted, number: dict[str, Any]) -
         size_conditioning=(
             accepted.size_conditioning if accepted.HasField("size_conditioning") else None
         ),
+        priority=enum_name(image_generation_pb2.Priority.DESCRIPTOR, accepted.priority),
+        steps_requested=accepted.steps_requested or None,
+        cost_seconds=_seconds(accepted.cost) if accepted.HasField("cost") else None,
         **number,
     )
 

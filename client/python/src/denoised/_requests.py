@@ -64,6 +64,8 @@ _PATHS = {
     "mask_channel": "inpainting.mask_channel",
     "repaint_jump": "inpainting.jump_length",
     "repaint_times": "inpainting.resamples",
+    "priority": "priority",
+    "allow_fewer_steps": "allow_fewer_steps",
     "request_id": "request_id",
     "on_disconnect": "on_disconnect",
 }

@@ -72,6 +72,12 @@ class Accepted(Event):
     adapters: Sequence[image_generation_pb2.ResolvedAdapter]
     #: None where the model takes no sizes.
     size_conditioning: image_generation_pb2.SizeConditioning | None
+    #: "interactive", "normal" or "batch".
+    priority: str
+    #: The steps that the request asked for, where `allow_fewer_steps` has left some out; else None.
+    steps_requested: int | None
+    #: The device's time that all images together are expected to take. None: not measured yet.
+    cost_seconds: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +86,8 @@ class Queued(Event):
 
     #: How many requests are ahead of it; 0: it is next.
     position: int
+    #: How long it is expected to wait from now on. None: nothing has been measured yet.
+    expected_wait_seconds: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,6 +158,11 @@ class GenerateKeywords(SamplerKeywords, total=False):
     repaint_jump: int | None
     repaint_times: int | None
 
+    #: "interactive", "normal" or "batch": how it shares the device with others. Absent: "normal".
+    priority: str | None
+    #: Run as many steps as fit into `timeout` instead of failing.
+    allow_fewer_steps: bool | None
+
     #: Names the generation, so that it can be joined and come back to.
     request_id: str | None
     #: "cancel" or "detach": what happens to the generation once nobody reads it.
