@@ -52,6 +52,11 @@ at::ScalarType ParseDtype(const std::string& name) {
   return at::kFloat;
 }
 
+Batching ParseBatching(const std::string& name) {
+  if (name == "request") return Batching::kRequest;
+  return name == "none" ? Batching::kNone : Batching::kEvaluation;
+}
+
 std::vector<std::string> Names(const std::vector<at::Device>& devices) {
   std::vector<std::string> names;
   for (const at::Device& device : devices) names.push_back(device.str());
@@ -63,7 +68,14 @@ Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::De
   options.devices = devices;
   options.max_batch_rows = flags.max_batch_rows;
   options.max_active_rows = flags.max_active_rows;
+  options.batching = ParseBatching(flags.batching);
+  options.batch_efficiency = flags.batch_efficiency;
   options.queue_size = flags.queue_size;
+  options.tenant_weights = {flags.tenant_weights.begin(), flags.tenant_weights.end()};
+  options.tenant_queue_size = flags.tenant_queue_size;
+  if (flags.tenant_max_seconds > 0) {
+    options.tenant_cost_max = absl::Seconds(flags.tenant_max_seconds);
+  }
   options.training_share = flags.training_share;
   options.cpu_threads = flags.threads > 0 ? flags.threads : UsableCores();
   return options;
@@ -159,6 +171,7 @@ class Server::Impl {
                             return engine_.Submit(std::move(request), std::move(sink));
                           },
                       .cancel = [this](Engine::Id id) { engine_.Cancel(id); },
+                      .cost = [this](const auto& request) { return engine_.CostOf(request); },
                       .clock = &Clock::Real(),
                       .samples = &samples_,
                       .telemetry = &telemetry_},
@@ -170,6 +183,10 @@ class Server::Impl {
                                 .models = &models_,
                                 .adapters = &adapter_reader_,
                                 .generations = &generations_,
+                                .fitting_evaluations =
+                                    [this](const GenerationRequest& request) {
+                                      return engine_.FittingEvaluations(request);
+                                    },
                                 .samples = &samples_,
                                 .telemetry = &telemetry_,
                                 .limits = Limits(flags)},

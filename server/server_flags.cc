@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/models/model_id.h"
 
@@ -148,6 +149,61 @@ void AddEngineFlags(CLI::App& app, ServerFlags& flags) {
       ->check(CLI::Range(1, 65536));
 }
 
+// Takes "NAME=2".
+void SetTenantWeights(const std::vector<std::string>& values, ServerFlags& flags) {
+  constexpr double kMaxWeight = 1000;
+  for (const std::string& value : values) {
+    const size_t equals = value.rfind('=');
+    double weight = 0;
+    if (equals == std::string::npos || equals == 0 ||
+        !absl::SimpleAtod(value.substr(equals + 1), &weight) || !(weight >= 1 / kMaxWeight) ||
+        weight > kMaxWeight) {
+      throw CLI::ValidationError(
+          "--tenant-weight",
+          absl::StrCat(value, " is not NAME=WEIGHT with a weight between 0.001 and 1000"));
+    }
+    if (!flags.tenant_weights.emplace(value.substr(0, equals), weight).second) {
+      throw CLI::ValidationError("--tenant-weight",
+                                 absl::StrCat(value.substr(0, equals), " is given twice"));
+    }
+  }
+}
+
+void AddSharingFlags(CLI::App& app, ServerFlags& flags) {
+  constexpr char kGroup[] = "Sharing devices";
+  app.add_option("--batching", flags.batching,
+                 "What shares a network call. evaluation: images join and leave at every\n"
+                 "evaluation. For comparison, request: whole requests with equal settings\n"
+                 "run together from start to end; none: one request at a time")
+      ->check(CLI::IsMember({"evaluation", "request", "none"}))
+      ->group(kGroup);
+  app.add_option("--batch-efficiency", flags.batch_efficiency,
+                 "Batches grow no larger than it takes to reach this part of the best\n"
+                 "throughput measured, which keeps evaluations short. 1: they grow to\n"
+                 "--max-batch-rows")
+      ->check(CLI::Range(0.1, 1.0))
+      ->group(kGroup);
+  app.add_option_function<std::vector<std::string>>(
+         "--tenant-weight",
+         [&flags](const std::vector<std::string>& values) { SetTenantWeights(values, flags); },
+         "The tenant's weight when tenants share a device; others have 1. May be\n"
+         "repeated")
+      ->type_name("NAME=WEIGHT")
+      ->allow_extra_args(false)
+      ->group(kGroup);
+  app.add_option("--tenant-queue-size", flags.tenant_queue_size,
+                 "Maximum requests of one tenant that wait to start; 0: --queue-size,\n"
+                 "shared fairly, is the only limit")
+      ->check(CLI::Range(0, 65536))
+      ->group(kGroup);
+  app.add_option("--tenant-max-seconds", flags.tenant_max_seconds,
+                 "Maximum device time that accepted requests of one tenant may still\n"
+                 "need; 0: no limit")
+      ->check(CLI::Range(0.0, 1e9))
+      ->type_name("SECONDS")
+      ->group(kGroup);
+}
+
 void AddLimitFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--max-steps", flags.max_steps, "Maximum steps per request")
       ->check(CLI::Range(1, 1'000'000));
@@ -271,6 +327,7 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
   AddAddressFlags(app, flags);
   AddModelFlags(app, flags);
   AddEngineFlags(app, flags);
+  AddSharingFlags(app, flags);
   AddLimitFlags(app, flags);
   AddTrainingFlags(app, flags);
   AddLifeFlags(app, flags);

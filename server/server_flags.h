@@ -33,6 +33,11 @@ struct ServerFlags {
   int max_batch_rows = 16;
   int max_active_rows = 64;
   int queue_size = 64;
+  std::string batching = "evaluation";
+  double batch_efficiency = 0.95;  // 1: batches grow to max_batch_rows
+  std::map<std::string, double> tenant_weights;
+  int tenant_queue_size = 0;      // 0: no limit of its own
+  double tenant_max_seconds = 0;  // 0: no limit
 
   int max_steps = 1000;
   int max_images_per_request = 64;

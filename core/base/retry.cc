@@ -12,7 +12,10 @@ constexpr char kPayloadUrl[] = "denoise/retry-delay-ms";
 }  // namespace
 
 absl::Status UnavailableRetryAfter(std::string_view message, absl::Duration delay) {
-  absl::Status status = absl::UnavailableError({message.data(), message.size()});
+  return WithRetryDelay(absl::UnavailableError({message.data(), message.size()}), delay);
+}
+
+absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
   status.SetPayload(kPayloadUrl, absl::Cord(absl::StrCat(absl::ToInt64Milliseconds(delay))));
   return status;
 }

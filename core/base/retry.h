@@ -12,8 +12,14 @@ namespace denoise {
 // Unavailable, with the time that callers should wait before they retry.
 absl::Status UnavailableRetryAfter(std::string_view message, absl::Duration delay);
 
-// The reason (core/base/error_details.h) of the refusal of a full queue.
+// `status` with such a time.
+absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
+
+// The reasons (core/base/error_details.h) why a request is refused that might run at another time:
+// the queue is full, its tenant has too much in progress, its deadline cannot be met.
 inline constexpr char kQueueFullReason[] = "QUEUE_FULL";
+inline constexpr char kTenantLimitReason[] = "TENANT_LIMIT";
+inline constexpr char kDeadlineTooShortReason[] = "DEADLINE_TOO_SHORT";
 
 // The delay in a status, if any.
 std::optional<absl::Duration> GetRetryDelay(const absl::Status& status);

@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/hash/hash.h"
 #include "core/pipeline/begin.h"
 
 namespace denoise {
@@ -16,6 +17,22 @@ Stage FirstStage(const GenerationRequest& request) {
   return encodes ? Stage::kEncode : Stage::kEvaluate;
 }
 
+bool Decodes(const GenerationRequest& request) {
+  return request.decode && request.pipelines && !request.pipelines->empty() &&
+         !request.pipelines->front()->codec->spec().is_identity;
+}
+
+// The same for plans whose evaluations are at the same timesteps and do the same with what the
+// network predicts.
+uint64_t SettingsOf(const SamplerPlan& plan) {
+  size_t hash = plan.evaluations.size();
+  for (const Evaluation& evaluation : plan.evaluations) {
+    hash = absl::HashOf(hash, evaluation.timestep, evaluation.input_scale, evaluation.x0_from_state,
+                        evaluation.x0_from_output, evaluation.ends_step);
+  }
+  return hash;
+}
+
 }  // namespace
 
 WorkDemand DemandOf(const GenerationRequest& request) {
@@ -24,13 +41,14 @@ WorkDemand DemandOf(const GenerationRequest& request) {
           .width = request.shape.width,
           .row_size = request.row_size,
           .first_stage = FirstStage(request),
+          .decodes = Decodes(request),
           .items = request.count,
           .evaluations = static_cast<int>(request.plan->evaluations.size()),
           .rows_first = NumRows(request.conditioning, request.plan->evaluations.front()),
           .rows_max = MaxRows(request.conditioning, *request.plan),
           .rows_full = FullRows(request.conditioning),
-          .priority = request.priority,
-          .tenant = request.tenant,
+          .settings = SettingsOf(*request.plan),
+          .flow = {.tenant = request.tenant, .priority = request.priority},
           .deadline = request.deadline};
 }
 
@@ -45,11 +63,11 @@ std::unique_ptr<WorkItem> ActiveGeneration::MakeItem(int index) {
   return std::make_unique<ActiveImage>(index, shared_from_this());
 }
 
-void ActiveGeneration::OnQueued(int position) {
+void ActiveGeneration::OnQueued(const QueuePlace& place) {
   const MutexLock lock(mutex_);
-  if (!sink_ || started_ || position >= position_) return;
-  position_ = position;
-  sink_->OnQueued(position);
+  if (!sink_ || started_ || place.position >= position_) return;
+  position_ = place.position;
+  sink_->OnQueued(place);
 }
 
 void ActiveGeneration::Started(absl::Time now) {

@@ -51,7 +51,7 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
 
   std::unique_ptr<WorkItem> MakeItem(int index) override;
   // Passes on only positions that fall, until the generation starts.
-  void OnQueued(int position) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnQueued(const QueuePlace& place) override ABSL_LOCKS_EXCLUDED(mutex_);
   // Only the first call counts.
   void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
 

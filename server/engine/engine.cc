@@ -22,16 +22,22 @@ Engine::Options Sane(Engine::Options options) {
   options.max_active_rows = std::max(options.max_active_rows, options.max_batch_rows);
   options.queue_size = std::max(options.queue_size, 1);
   options.cpu_threads = std::max(options.cpu_threads, 1);
+  options.batch_efficiency = std::clamp(options.batch_efficiency, 0.0, 1.0);
   options.training_share = std::clamp(options.training_share, 0.0, kMaxTrainingShare);
   return options;
 }
 
 Scheduler::Options SchedulerOptions(const Engine::Options& options) {
   return {.workers = static_cast<int>(options.devices.size()),
+          .batching = options.batching,
           .max_batch_rows = options.max_batch_rows,
           .max_active_rows = options.max_active_rows,
+          .batch_efficiency = options.batch_efficiency,
           .queue_size = options.queue_size,
-          .training_share = options.training_share};
+          .training_share = options.training_share,
+          .tenant_weights = options.tenant_weights,
+          .tenant_queue_size = options.tenant_queue_size,
+          .tenant_cost_max = options.tenant_cost_max};
 }
 
 }  // namespace
@@ -97,17 +103,29 @@ Engine::TaskId Engine::AddTask(std::shared_ptr<DeviceTask> task, int device, int
 
 std::vector<QueuedRequest> Engine::Queue() const {
   std::vector<QueuedRequest> queue;
-  for (const std::shared_ptr<Work>& work : impl_->scheduler().Queue()) {
-    const auto& generation = static_cast<const ActiveGeneration&>(*work);
+  for (const Queued& queued : impl_->scheduler().Queue()) {
+    const auto& generation = static_cast<const ActiveGeneration&>(*queued.work);
     const GenerationRequest& request = generation.request();
     queue.push_back({.name = request.name,
                      .model = request.model,
                      .count = request.count,
                      .steps = request.plan->NumSteps(),
-                     .submitted = generation.submitted()});
+                     .priority = request.priority,
+                     .submitted = generation.submitted(),
+                     .expected_wait = queued.place.expected_wait});
   }
   return queue;
 }
+
+std::optional<absl::Duration> Engine::CostOf(const GenerationRequest& request) const {
+  return impl_->scheduler().CostOf(DemandOf(request));
+}
+
+int Engine::FittingEvaluations(const GenerationRequest& request) const {
+  return impl_->scheduler().FittingEvaluations(DemandOf(request));
+}
+
+absl::Duration Engine::OutstandingCost() const { return impl_->scheduler().OutstandingCost(); }
 
 int Engine::LeastLoadedDevice() const { return impl_->scheduler().LeastLoadedWorker(); }
 

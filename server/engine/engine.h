@@ -15,6 +15,8 @@
 #include "core/base/clock.h"
 #include "server/engine/generation.h"
 #include "server/scheduling/device_task.h"
+#include "server/scheduling/fair_share.h"
+#include "server/scheduling/work.h"
 
 namespace denoise {
 
@@ -59,8 +61,9 @@ struct DecodeReport {
 class EngineObserver {
  public:
   virtual ~EngineObserver() = default;
-  virtual void OnSubmit() = 0;                  // a request waits
-  virtual void OnQueueDepth(int requests) = 0;  // requests that have not started
+  virtual void OnSubmit() = 0;                              // a request waits
+  virtual void OnQueueDepth(int requests) = 0;              // requests that have not started
+  virtual void OnOutstandingCost(absl::Duration cost) = 0;  // Engine::OutstandingCost
   virtual void OnTurn(const std::string& device, const TurnReport& turn) = 0;
   virtual void OnActiveRows(const std::string& device, int rows) = 0;
   // A batch threw and is evaluated again image by image. `what` is for the log.
@@ -84,7 +87,9 @@ struct QueuedRequest {
   std::string model;
   int count;
   int steps;
+  Priority priority;
   absl::Time submitted;
+  std::optional<absl::Duration> expected_wait;  // from now on
 };
 
 class Engine {
@@ -95,6 +100,16 @@ class Engine {
     int max_active_rows = 64;  // rows of all trajectories in one worker's loop; they rotate
     int queue_size = 64;       // requests waiting to start, over all workers
     int cpu_threads = 1;       // intra-op threads of a CPU worker
+    // What shares a network call: images at every evaluation, or for comparison whole requests.
+    Batching batching = Batching::kEvaluation;
+    // A batch grows no larger than it takes to reach this part of the best throughput measured, in
+    // (0, 1]. 1: no such cap.
+    double batch_efficiency = 0.95;
+    TenantWeights tenant_weights = {};
+    // Of each tenant: requests waiting to start (0: no limit of its own), and the device time that
+    // its accepted requests still need.
+    int tenant_queue_size = 0;
+    absl::Duration tenant_cost_max = absl::InfiniteDuration();
     // The fraction of a device's time that tasks may take while generation requests wait for it, in
     // [0, 1). 0: tasks run only while there are no requests.
     double training_share = 0.25;
@@ -109,9 +124,10 @@ class Engine {
 
   const Options& options() const;
 
-  // Queues a generation. UNAVAILABLE with a retry delay (core/base/retry.h) when the queue is full
-  // or the engine is draining; DEADLINE_EXCEEDED when the deadline has passed or cannot be met.
-  // Thread-safe.
+  // Queues a generation. Thread-safe. Errors, with the reasons of core/base/retry.h:
+  //   UNAVAILABLE         the queue is full or the engine is draining; has a retry delay
+  //   RESOURCE_EXHAUSTED  the tenant is at a limit of its own; has a retry delay
+  //   DEADLINE_EXCEEDED   the deadline has passed or cannot be met, as far as costs are known
   absl::StatusOr<Id> Submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink);
 
   // Takes effect before the next evaluation: the rows are freed and OnFinished(CANCELLED) follows.
@@ -128,6 +144,17 @@ class Engine {
   // The generations that have not started, in the order in which they would start now.
   // Thread-safe.
   std::vector<QueuedRequest> Queue() const;
+
+  // The device time that a request like this takes; nullopt while its model has not been evaluated
+  // at its size. Thread-safe.
+  std::optional<absl::Duration> CostOf(const GenerationRequest& request) const;
+
+  // How many evaluations each image of the request may have to meet its deadline beside all that is
+  // accepted: at most as many as it has, which is also returned where nothing is known. Thread-safe.
+  int FittingEvaluations(const GenerationRequest& request) const;
+
+  // The device time that accepted requests still need, as far as it is known. Thread-safe.
+  absl::Duration OutstandingCost() const;
 
   // The device with the fewest tasks: where the tensors of the next one should live. Thread-safe.
   int LeastLoadedDevice() const;

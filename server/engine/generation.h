@@ -16,6 +16,7 @@
 #include "core/nn/network.h"
 #include "core/pipeline/pipeline.h"
 #include "core/sampling/samplers/plan.h"
+#include "server/scheduling/work.h"
 
 namespace denoise {
 
@@ -47,8 +48,8 @@ struct GenerationRequest {
   std::optional<Inpainting> inpainting;
   bool decode = true;  // images are pictures; otherwise x as the run leaves it
   absl::Time deadline = absl::InfiniteFuture();
-  int priority = 0;    // higher first; see server/scheduling/queue_policy.h
-  std::string tenant;  // tenants of equal priority alternate
+  Priority priority = Priority::kNormal;
+  std::string tenant;  // tenants share the devices fairly; see server/scheduling/fair_share.h
 };
 
 // Whether it brings pictures along, which go through the codec.
@@ -79,7 +80,7 @@ struct ImageUpdate {
 class GenerationSink {
  public:
   virtual ~GenerationSink() = default;
-  virtual void OnQueued(int position) = 0;  // requests ahead that have not started
+  virtual void OnQueued(const QueuePlace& place) = 0;
   virtual void OnStarted(absl::Duration queue_wait) = 0;
   virtual void OnStep(int image_index, int step) = 0;
   virtual void OnFrame(FrameUpdate frame) = 0;

@@ -99,6 +99,12 @@ const char* Advice(const ActiveImage& image) {
              : "try smaller scales of the adapters, another sampler, or less guidance";
 }
 
+int RowsOf(const std::vector<ActiveImage*>& images) {
+  int rows = 0;
+  for (const ActiveImage* image : images) rows += image->rows;
+  return rows;
+}
+
 // What an image fails with whose last evaluation predicted something that is not finite.
 absl::Status NotFinite(const ActiveImage& image) {
   const GenerationRequest& request = image.generation->request();
@@ -172,6 +178,9 @@ void Worker::Run(const Batch& batch) {
 
 // An image whose prompts or pictures cannot be encoded ends alone.
 void Worker::RunEncode(const Images& images) {
+  // Images may be gone afterwards.
+  const Pipelines pipelines = images.front()->generation->request().pipelines;
+  const SampleShape shape = images.front()->generation->request().shape;
   const absl::Time before = clock_.Now();
   const EncodedConditions encoded = EncodeTogether(images);
   for (ActiveImage* image : images) {
@@ -183,7 +192,10 @@ void Worker::RunEncode(const Images& images) {
       scheduler_.Remove(index_, image, Failed("encoding", error, *image));
     }
   }
-  if (observer_ != nullptr) observer_->OnEncode(device_name_, clock_.Now() - before);
+  const absl::Duration took = clock_.Now() - before;
+  scheduler_.RecordStage(Stage::kEncode, pipelines, shape.height, shape.width,
+                         took / static_cast<int64_t>(images.size()));
+  if (observer_ != nullptr) observer_->OnEncode(device_name_, took);
   ReportLoad();
 }
 
@@ -222,6 +234,9 @@ void Worker::RunDecode(ActiveImage& image) {
     runtime_->Mark()->Wait();  // a turn ends when its work is done
     image.decoding_duration += clock_.Now() - before;
     if (!image.decoding->done()) return ReportLoad();
+    const GenerationRequest& request = image.generation->request();
+    scheduler_.RecordStage(Stage::kDecode, request.pipelines, request.shape.height,
+                           request.shape.width, image.decoding_duration);
     if (observer_ != nullptr) {
       observer_->OnDecode(device_name_,
                           {.decoding = image.decoding_duration,
@@ -268,15 +283,20 @@ absl::StatusOr<DeviceTask::Outcome> Worker::RunSlice(DeviceTask& task) const {
   }
 }
 
-// When a batch fails, its images are evaluated one by one, so that whatever is wrong with one does
-// not fail its neighbours; those that fail alone leave the batch. LibTorch's exceptions end here,
-// in Resume and in Settle.
+// A batch that runs out of memory is evaluated in halves, and later ones are smaller. When a batch
+// fails otherwise, its images are evaluated one by one, so that whatever is wrong with one does not
+// fail its neighbours; those that fail alone leave the batch. LibTorch's exceptions end here, in
+// Resume and in Settle.
 Worker::BatchResult Worker::Evaluate(const Images& images) {
   try {
     return EvaluateTogether(images);
   } catch (const std::exception& error) {
     if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
-    return EvaluateOneByOne(images);
+    if (!IsOutOfMemory(error) || images.size() == 1) return EvaluateInParts(images, 1);
+    const GenerationRequest& request = images.front()->generation->request();
+    scheduler_.LimitRows(request.pipelines, request.shape.height, request.shape.width,
+                         RowsOf(images));
+    return EvaluateInParts(images, (images.size() + 1) / 2);
   }
 }
 
@@ -295,22 +315,31 @@ Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   cached.fitted_row_pixels = std::max(cached.fitted_row_pixels, row_pixels);
   return {.images = images,
           .x0 = {std::move(evaluated.x0)},
-          .calls = {{std::move(evaluated.network_began), std::move(evaluated.network_ended)}}};
+          .calls = {{static_cast<int>(rows), std::move(evaluated.network_began),
+                     std::move(evaluated.network_ended)}}};
 }
 
-Worker::BatchResult Worker::EvaluateOneByOne(const Images& images) {
+// Evaluates `part_size` images at a time, the rest last.
+Worker::BatchResult Worker::EvaluateInParts(const Images& images, size_t part_size) {
   BatchResult all;
-  for (ActiveImage* image : images) {
-    try {
-      BatchResult one = EvaluateTogether({image});
-      all.images.push_back(image);
-      all.x0.push_back(std::move(one.x0.front()));
-      all.calls.push_back(std::move(one.calls.front()));
-    } catch (const std::exception& error) {
-      scheduler_.Remove(index_, image, Failed("the network failed", error, *image));
-    }
+  for (size_t begin = 0; begin < images.size(); begin += part_size) {
+    const auto first = images.begin() + static_cast<ptrdiff_t>(begin);
+    const auto size = static_cast<ptrdiff_t>(std::min(part_size, images.size() - begin));
+    BatchResult part = part_size == 1 ? EvaluateAlone(*first) : Evaluate({first, first + size});
+    for (ActiveImage* image : part.images) all.images.push_back(image);
+    for (at::Tensor& x0 : part.x0) all.x0.push_back(std::move(x0));
+    for (NetworkCall& call : part.calls) all.calls.push_back(std::move(call));
   }
   return all;
+}
+
+Worker::BatchResult Worker::EvaluateAlone(ActiveImage* image) {
+  try {
+    return EvaluateTogether({image});
+  } catch (const std::exception& error) {
+    scheduler_.Remove(index_, image, Failed("the network failed", error, *image));
+    return {};
+  }
 }
 
 // An accelerator takes the memory of a call when the call is queued: what has been queued has fit.
@@ -394,6 +423,7 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
     if (!is_finite(image)) continue;
     const Trajectory& trajectory = *image->trajectory;
     if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
+    image->evaluations_done = trajectory.evaluations_done();
     if (!trajectory.done()) image->rows = trajectory.rows();
     if (trajectory.done() && Decodes(*image)) {
       image->stage = Stage::kDecode;
@@ -509,6 +539,7 @@ ImageInTurn Worker::Describe(const ActiveImage& image, Stage stage) const {
 void Worker::ReportLoad() {
   if (observer_ == nullptr) return;
   observer_->OnQueueDepth(scheduler_.QueueDepth());
+  observer_->OnOutstandingCost(scheduler_.OutstandingCost());
   observer_->OnActiveRows(device_name_, scheduler_.ActiveRows(index_));
   observer_->OnDecodeQueue(device_name_, scheduler_.ItemsAt(index_, Stage::kDecode));
 }
@@ -547,7 +578,8 @@ void Worker::ReportOldest() {
   pending_.pop_front();
   for (const NetworkCall& call : pending.calls) {
     const absl::Duration duration = call.ended->Since(*call.began);
-    scheduler_.RecordEvaluation(pending.pipelines, pending.height, pending.width, duration);
+    scheduler_.RecordEvaluation(pending.pipelines, pending.height, pending.width, call.rows,
+                                duration);
     pending.report.network += duration;
   }
   if (observer_ != nullptr) observer_->OnEvaluation(device_name_, pending.report);

@@ -40,6 +40,7 @@ class Worker {
   using Pipelines = std::shared_ptr<const PipelineReplicas>;
 
   struct NetworkCall {
+    int rows = 0;
     std::shared_ptr<DeviceMark> began;
     std::shared_ptr<DeviceMark> ended;
   };
@@ -85,7 +86,8 @@ class Worker {
   void Resume(const Images& images, const std::vector<at::Tensor>& x0);
 
   BatchResult EvaluateTogether(const Images& images);
-  BatchResult EvaluateOneByOne(const Images& images);
+  BatchResult EvaluateInParts(const Images& images, size_t part_size);
+  BatchResult EvaluateAlone(ActiveImage* image);
   CachedLoop& LoopFor(const Pipelines& pipelines);
   // What an image fails with: Internal, or where memory ran out ResourceExhausted with what has
   // fit.

@@ -79,10 +79,10 @@ GenerationLog::Snapshot GenerationLog::snapshot() const {
           .sample_bytes = frame_bytes_ + image_bytes_};
 }
 
-void GenerationLog::OnQueued(int position) {
+void GenerationLog::OnQueued(const QueuePlace& place) {
   const MutexLock lock(mutex_);
-  RemoveLatest<QueuePosition>();
-  Append(QueuePosition{position}, options_.clock->Now());
+  RemoveLatest<QueuePlace>();
+  Append(place, options_.clock->Now());
 }
 
 void GenerationLog::OnStarted(absl::Duration queue_wait) {

@@ -30,9 +30,6 @@ namespace denoise {
 // Thread-safe. Outlives its readers. The engine writes it, as a sink; no call waits for a reader.
 class GenerationLog final : public GenerationSink {
  public:
-  struct QueuePosition {
-    int position;
-  };
   struct Started {
     absl::Duration queue_wait;
   };
@@ -46,7 +43,7 @@ class GenerationLog final : public GenerationSink {
   struct Event {
     int64_t sequence;
     absl::Time time;
-    std::variant<denoised::v1::Accepted, QueuePosition, Started, Progress, FrameUpdate, ImageUpdate,
+    std::variant<denoised::v1::Accepted, QueuePlace, Started, Progress, FrameUpdate, ImageUpdate,
                  End>
         what;
   };
@@ -115,7 +112,7 @@ class GenerationLog final : public GenerationSink {
   const denoised::v1::Accepted& accepted() const { return options_.accepted; }
 
   // GenerationSink, for the engine.
-  void OnQueued(int position) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnQueued(const QueuePlace& place) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnStarted(absl::Duration queue_wait) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnStep(int image_index, int step) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnFrame(FrameUpdate frame) override ABSL_LOCKS_EXCLUDED(mutex_);

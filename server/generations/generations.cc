@@ -13,6 +13,7 @@
 #include "core/base/resource_id.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
+#include "proto/conversion/time_proto.h"
 #include "server/generations/generation.h"
 #include "server/generations/generation_registry.h"
 #include "server/requests/field_checks.h"
@@ -162,6 +163,9 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   resolved.accepted.set_generation(resolved.generation.name);
   // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
   resolved.generation.deadline = detaches ? absl::InfiniteFuture() : caller.deadline;
+  if (const auto cost = environment_.cost(resolved.generation)) {
+    *resolved.accepted.mutable_cost() = ToProto(*cost);
+  }
   const int steps_total = StepsTotal(resolved);
   const int64_t number = next_number_++;
   return GenerationRef(new Generation{

@@ -61,6 +61,7 @@ class Generations {
     std::function<absl::StatusOr<Engine::Id>(GenerationRequest, std::shared_ptr<GenerationSink>)>
         submit;
     std::function<void(Engine::Id)> cancel;
+    std::function<std::optional<absl::Duration>(const GenerationRequest&)> cost;  // Engine::CostOf
     const Clock* clock;
     SampleBudget* samples;
     Telemetry* telemetry;

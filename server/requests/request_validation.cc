@@ -15,6 +15,7 @@
 #include "server/requests/adapter_validation.h"
 #include "server/requests/conditioning_validation.h"
 #include "server/requests/field_checks.h"
+#include "server/requests/priority.h"
 #include "server/requests/prompt_validation.h"
 #include "server/requests/sampler_conversion.h"
 #include "server/requests/size_validation.h"
@@ -64,6 +65,22 @@ void CheckFrames(const denoised::v1::FramePolicy& frames, const RequestLimits& l
   }
 }
 
+void CheckSharing(const GenerateRequest& request, FieldViolations& violations) {
+  if (!denoised::v1::Priority_IsValid(request.priority())) {
+    violations.Add("priority",
+                   absl::StrCat("unknown value ", static_cast<int>(request.priority())));
+  }
+  if (!request.allow_fewer_steps()) return;
+  if (!request.sampler().timesteps().empty() || !request.sampler().sigmas().empty()) {
+    violations.Add("allow_fewer_steps",
+                   "must be false with sampler.timesteps or sampler.sigmas, which are the steps");
+  }
+  if (request.on_disconnect() == denoised::v1::ON_DISCONNECT_DETACH) {
+    violations.Add("allow_fewer_steps",
+                   "must be false with DETACH: the deadline ends the call, not the generation");
+  }
+}
+
 // What can be said without the model.
 void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
                 FieldViolations& violations) {
@@ -78,6 +95,7 @@ void CheckAlone(const GenerateRequest& request, const RequestLimits& limits,
   CheckStart(request, violations);
   CheckRequestId(request.request_id(), violations);
   CheckAdapters(request, violations);
+  CheckSharing(request, violations);
   if (!denoised::v1::OnDisconnect_IsValid(request.on_disconnect())) {
     violations.Add("on_disconnect",
                    absl::StrCat("unknown value ", static_cast<int>(request.on_disconnect())));
@@ -202,6 +220,7 @@ denoised::v1::Accepted ResolveAccepted(const GenerateRequest& request, const Mod
     proto.set_weight(weight);
   }
   accepted.set_first_step(generation.plan->first_step);
+  accepted.set_priority(ToProto(generation.priority));
   if (request.has_frames()) {
     *accepted.mutable_frames() = ResolveFramePolicy(request.frames(), limits);
   }
@@ -295,7 +314,8 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
                      .frames = ResolveFrames(request),
                      .start = std::move(start),
                      .inpainting = std::move(inpainting),
-                     .decode = !request.start().has_inversion()},
+                     .decode = !request.start().has_inversion(),
+                     .priority = FromProto(request.priority())},
       .image_encoding = ImageEncoding(request),
       .frame_encoding = OrPng(request.frames().encoding()),
       .frame_bytes_max = FrameBytesMax(request.frames(), limits),
@@ -308,6 +328,31 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const GenerateRequest& request,
   AddAdapters(adapters, resolved.accepted);
   if (model->prompts != nullptr) AddPrompts(request, settings.prompts, resolved.accepted);
   return resolved;
+}
+
+// Evaluations grow with the steps about in proportion, so the first guess is close.
+std::optional<int> StepsWithin(const GenerateRequest& request, const Model& model,
+                               const RequestLimits& limits, const RequestedAdapters& adapters,
+                               int evaluations_max) {
+  const AppliedAdapters applied = ToApplied(adapters);
+  const auto evaluations = [&](int steps) -> std::optional<int> {
+    GenerateRequest fewer = request;
+    fewer.mutable_sampler()->set_steps(steps);
+    FieldViolations violations;
+    const auto settings = ResolveSettings(fewer, model, limits, applied, violations);
+    if (!settings.ok()) return std::nullopt;
+    return static_cast<int>(settings->plan->evaluations.size());
+  };
+  const int asked = ResolveSampler(request.sampler(), model, limits.max_steps).options.steps;
+  const int all = evaluations(asked).value_or(asked);
+  const auto fits = [&](int steps) {
+    const auto count = evaluations(steps);
+    return count && *count <= evaluations_max;
+  };
+  int steps = std::min(asked - 1, static_cast<int>(int64_t{asked} * evaluations_max / all) + 1);
+  while (steps > 0 && !fits(steps)) --steps;
+  while (steps > 0 && steps + 1 < asked && fits(steps + 1)) ++steps;
+  return steps > 0 ? std::optional(steps) : std::nullopt;
 }
 
 absl::StatusOr<ResolvedPlan> ResolvePlanRequest(const denoised::v1::PlanSamplerRequest& request,

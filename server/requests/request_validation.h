@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "denoised/v1/image_generation.pb.h"
@@ -50,6 +51,13 @@ absl::StatusOr<ResolvedRequest> ResolveRequest(const denoised::v1::GenerateReque
                                                absl::StatusOr<ModelHandle> model,
                                                const RequestLimits& limits, uint64_t seed,
                                                const RequestedAdapters& adapters = {});
+
+// The most steps with which each image of the request takes at most `evaluations_max` evaluations,
+// fewer than it asks for; nullopt where even one step takes more. `request` has been resolved with
+// `model` and `adapters` before.
+std::optional<int> StepsWithin(const denoised::v1::GenerateRequest& request, const Model& model,
+                               const RequestLimits& limits, const RequestedAdapters& adapters,
+                               int evaluations_max);
 
 struct ResolvedPlan {
   ModelHandle model;

@@ -8,6 +8,7 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "proto/conversion/time_proto.h"
+#include "server/requests/priority.h"
 #include "server/rpc/event_stream.h"
 #include "server/telemetry/log.h"
 
@@ -32,6 +33,8 @@ void AddQueue(const std::vector<QueuedRequest>& queue, v1::ActivitySnapshot& sna
     proto.set_count(request.count);
     proto.set_steps(request.steps);
     *proto.mutable_create_time() = ToProto(request.submitted);
+    proto.set_priority(ToProto(request.priority));
+    if (request.expected_wait) *proto.mutable_expected_wait() = ToProto(*request.expected_wait);
   }
 }
 
@@ -54,6 +57,7 @@ class WatchActivitySource final : public EventSource<v1::ActivitySnapshot> {
     const auto snapshot = watcher_->Next([this](v1::ActivitySnapshot& next) {
       AddLimits(next);
       AddQueue(environment_.engine->Queue(), next);
+      *next.mutable_outstanding_cost() = ToProto(environment_.engine->OutstandingCost());
     });
     if (!snapshot) return Wait();
     ++snapshots_;

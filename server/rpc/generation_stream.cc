@@ -56,9 +56,12 @@ class ToContract {
     return event;
   }
 
-  absl::StatusOr<v1::GenerateEvent> operator()(const GenerationLog::QueuePosition& queued) const {
+  absl::StatusOr<v1::GenerateEvent> operator()(const QueuePlace& place) const {
     v1::GenerateEvent event;
-    event.mutable_queued()->set_position(queued.position);
+    event.mutable_queued()->set_position(place.position);
+    if (place.expected_wait) {
+      *event.mutable_queued()->mutable_expected_wait() = ToProto(*place.expected_wait);
+    }
     return event;
   }
 
@@ -274,11 +277,8 @@ class GenerateSource final : public GenerationSource {
       if (!suits_now || adapter_wait_) return nullptr;
     }
     ASSIGN_OR_RETURN(const RequestedAdapters adapters, Adapters());
-    ASSIGN_OR_RETURN(
-        ResolvedRequest resolved,
-        ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed(), adapters));
+    ASSIGN_OR_RETURN(ResolvedRequest resolved, Resolve(loaded, adapters));
     adapter_wait_.reset();
-    resolved.generation.pipelines = {loaded, &loaded->pipelines};  // keeps the whole model alive
     reservation_ = {};  // what was held for the request alone must not stand in its own way
     LogEvent(spdlog::level::debug, "request resolved",
              {{"request", call_.id},
@@ -325,6 +325,33 @@ class GenerateSource final : public GenerationSource {
                                                    *model, request_, call_.wake));
     }
     return adapter_wait_->result().has_value();
+  }
+
+  absl::StatusOr<ResolvedRequest> Resolve(const LoadedModelHandle& loaded,
+                                          const RequestedAdapters& adapters) const {
+    ASSIGN_OR_RETURN(
+        ResolvedRequest resolved,
+        ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed(), adapters));
+    RunOn(loaded, resolved);
+    if (!request_.allow_fewer_steps()) return resolved;
+    const int fitting = environment_.fitting_evaluations(resolved.generation);
+    if (fitting >= resolved.accepted.evaluations()) return resolved;
+    const auto steps =
+        StepsWithin(request_, *loaded->model, environment_.limits, adapters, fitting);
+    if (!steps) return resolved;  // the engine says why it refuses it
+    v1::GenerateRequest fewer = request_;
+    fewer.mutable_sampler()->set_steps(*steps);
+    ASSIGN_OR_RETURN(ResolvedRequest reduced,
+                     ResolveRequest(fewer, loaded->model, environment_.limits,
+                                    resolved.generation.seed, adapters));
+    RunOn(loaded, reduced);
+    reduced.accepted.set_steps_requested(resolved.accepted.steps());
+    return reduced;
+  }
+
+  void RunOn(const LoadedModelHandle& loaded, ResolvedRequest& resolved) const {
+    resolved.generation.pipelines = {loaded, &loaded->pipelines};  // keeps the whole model alive
+    resolved.generation.deadline = call_.deadline;
   }
 
   // All that is wrong with a request that has adapters.

@@ -2,6 +2,7 @@
 // contract.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "denoised/v1/generations.pb.h"
@@ -23,6 +24,8 @@ struct GenerationEnvironment {
   ModelRepository* models;
   AdapterReader* adapters;
   Generations* generations;
+  // Engine::FittingEvaluations.
+  std::function<int(const GenerationRequest&)> fitting_evaluations;
   SampleBudget* samples;
   Telemetry* telemetry;
   RequestLimits limits;

@@ -2,10 +2,16 @@
 // which items of a loop share its next network call. The same inputs give the same decision. Time
 // is an argument; there are no threads and no tensors, so simulated traces can test every rule.
 //
-// Requests of the highest priority go first. Within a priority tenants alternate, and the requests
-// of a tenant place one item each in rotation, so that a large request does not hold up a small
-// one. Waiting raises a priority by one every `priority_step`, up to the highest priority that
-// waits: no request waits forever behind more important ones.
+// Flows (fair_share.h) come first: the next item to be placed is one of the flow that holds the
+// fewest rows for its share, and the next item to run is one of the flow that has had the least
+// time for its share. Within a flow the earliest deadline goes first, and a request without one
+// counts as if it were due Options::patience after its last placement, an item of a loop after its
+// last turn. So requests without deadlines, or with distant ones, rotate: a large request does not
+// hold up a small one, and nothing waits forever.
+//
+// A loop has room for `max_active_rows`. Other flows' rows count up to their share only
+// (TakenFrom), so that a flow which finds a loop full of others' rows begins at once. At most
+// four times that many rows are in a loop.
 //
 // An item that fits no loop does not block the requests behind it. Each time they have overtaken it
 // by another `max_active_rows` rows, one more loop, the one with the most room, takes nothing from
@@ -15,16 +21,17 @@
 // fewer rows for the sake of one item. One closed loop alone gives no bound: its own items may be
 // long while short ones pass through the others.
 //
-// In a loop, each turn takes the items that have waited longest, as many of the first one's kind
-// (its model, its size, and what it does next) as the row cap admits, and skips those that do not
-// fit. So an item of r rows waits at most
-// 1 + (rows - r) / (cap - r + 1) calls, rounded down, where the loop's items are
-// of one kind: ceil(rows / cap) for items of one row. Kinds that share a loop alternate. Decoding
-// takes one item a turn, because its time grows with every picture.
+// The first item of a turn decides its kind (its model, its size, and what it does next); the turn
+// takes as many items of that kind as the row cap admits, in the order above, and skips those that
+// do not fit. So where all items are of one kind and one flow and none has a deadline, an item of r
+// rows waits at most 1 + (rows - r) / (cap - r + 1) calls, rounded down: ceil(rows / cap) for items
+// of one row. Kinds that share a loop alternate. Decoding takes one item a turn, because its time
+// grows with every picture.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -36,26 +43,39 @@ namespace denoise {
 
 // A request with items that no loop has yet.
 struct WaitingWork {
+  uint64_t id = 0;
   int rows = 1;                                  // that an item takes of a loop
-  int priority = 0;                              // higher first
+  size_t flow = 0;                               // an index of the flows that Place is given
+  uint64_t settings = 0;                         // WorkDemand's
   absl::Time waiting_since;                      // its last placement; its arrival before the first
   absl::Time deadline = absl::InfiniteFuture();  // not placed from then on
   // Arrivals and placements are numbered together, from 1. The lowest number has waited longest.
-  uint64_t last_event = 0;         // of this request
-  uint64_t tenant_last_event = 0;  // its tenant's last placement; its first arrival before that
+  uint64_t last_event = 0;
   int overtaken_by_rows = 0;  // rows placed ahead of it since its last placement, for lack of room
 };
 
 // A worker's loop.
 struct LoopLoad {
-  int rows = 0;   // that its items take
-  int tasks = 0;  // that share its device
+  std::vector<double> rows;  // that each flow's items take, by its index
+  int tasks = 0;             // that share its device
+  // What holds for all of its items, with Batching::kRequest and kNone.
+  uint64_t work = 0;
+  uint64_t settings = 0;
+  bool has_begun = false;  // since it was empty
+
+  int TotalRows() const;
 };
 
-struct Placement {
+struct ItemPlacement {
   size_t work;  // indexes of what Place was given
   size_t loop;
   std::vector<size_t> overtaken;  // requests that came first, but cannot be placed now
+};
+
+// A flow in a loop.
+struct FlowInLoop {
+  double share = 1;
+  double virtual_time = 0;  // FairAccount's
 };
 
 // An item of a loop.
@@ -63,32 +83,42 @@ struct LoopItem {
   BatchKey key;
   int rows;          // of its next evaluation
   int row_size = 1;  // a call takes as many fewer rows as these are larger
+  int rows_max = std::numeric_limits<int>::max();  // of a call of this kind, for other reasons
+  size_t flow = 0;                                 // an index of the flows that it is given with
+  absl::Time waiting_since;                        // its last turn; its placement before the first
+  absl::Time deadline = absl::InfiniteFuture();
 };
 
 class QueuePolicy {
  public:
   struct Options {
+    Batching batching = Batching::kEvaluation;
     int max_batch_rows = 16;   // of one network call
     int max_active_rows = 64;  // of a loop; no item takes more
-    absl::Duration priority_step = absl::Seconds(30);
+    absl::Duration patience = absl::Seconds(30);
   };
 
   explicit QueuePolicy(const Options& options) : options_(options) {}
 
   // The order in which `waiting` would place its next items, given room: indexes, without those
-  // whose deadline has passed.
-  std::vector<size_t> Order(std::span<const WaitingWork> waiting, absl::Time now) const;
+  // whose deadline has passed. `shares` are the flows', `held` the rows that each has in loops.
+  std::vector<size_t> Order(std::span<const WaitingWork> waiting, std::span<const double> shares,
+                            std::vector<double> held, absl::Time now) const;
 
   // Which request places an item next, and where; nullopt where nothing may be placed now. Loops
   // with the fewest rows are preferred, and among those the ones that the fewest tasks share.
-  std::optional<Placement> Place(std::span<const WaitingWork> waiting,
-                                 std::span<const LoopLoad> loops, absl::Time now) const;
+  std::optional<ItemPlacement> Place(std::span<const WaitingWork> waiting,
+                                     std::span<const double> shares,
+                                     std::span<const LoopLoad> loops, absl::Time now) const;
 
   // The items of the next turn: ascending indexes of `items`, which are in order of their last
-  // turn, the longest ago first. The first item decides the kind.
-  std::vector<size_t> ChooseBatch(std::span<const LoopItem> items) const;
+  // turn, the longest ago first. `seconds_per_row` is about what a row of a turn takes.
+  std::vector<size_t> ChooseBatch(std::span<const LoopItem> items,
+                                  std::span<const FlowInLoop> flows, double seconds_per_row) const;
 
  private:
+  bool Takes(const LoopLoad& loop, const WaitingWork& work, std::span<const double> shares) const;
+
   const Options options_;
 };
 

@@ -2,26 +2,18 @@
 
 #include <algorithm>
 #include <iterator>
-#include <set>
+#include <limits>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "core/base/error_details.h"
-#include "core/base/retry.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
-namespace {
-
-constexpr absl::Duration kRetryWhenFull = absl::Seconds(1);
-constexpr size_t kMaxEstimates = 1000;
-
-}  // namespace
 
 Scheduler::Scheduler(const Options& options, const Clock& clock)
     : options_(options),
-      policy_(
-          {.max_batch_rows = options.max_batch_rows, .max_active_rows = options.max_active_rows}),
+      policy_({.batching = options.batching,
+               .max_batch_rows = options.max_batch_rows,
+               .max_active_rows = options.max_active_rows}),
       clock_(clock) {
   for (int worker = 0; worker < options.workers; ++worker) {
     loops_.push_back({.items = {}, .tasks = {}, .time = TimeShare(options.training_share)});
@@ -31,44 +23,20 @@ Scheduler::Scheduler(const Options& options, const Clock& clock)
 absl::StatusOr<uint64_t> Scheduler::Submit(std::shared_ptr<Work> work) {
   const absl::Time now = clock_.Now();
   uint64_t id = 0;
-  int position = -1;  // it has begun
+  std::optional<QueuePlace> place;  // none: it has begun
   {
     const MutexLock lock(mutex_);
     RETURN_IF_ERROR(Admissible(work->demand(), now));
     id = next_id_++;
-    tenants_.try_emplace(work->demand().tenant, last_event_ + 1);
     entries_.emplace(
         id, Entry{.work = work, .waiting_since = now, .last_event = ++last_event_, .end = {}});
     FillLoops(now);
-    const auto waiting = NotStarted(now);
-    const auto found = std::find(waiting.begin(), waiting.end(), work);
-    if (found != waiting.end()) position = static_cast<int>(found - waiting.begin());
+    for (const Queued& queued : NotStarted(now)) {
+      if (queued.work == work) place = queued.place;
+    }
   }
-  if (position >= 0) work->OnQueued(position);
+  if (place) work->OnQueued(*place);
   return id;
-}
-
-absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) const {
-  if (draining_) return DrainingError();
-  const absl::Duration left = demand.deadline - now;
-  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
-  if (const auto fastest =
-          fastest_.find({demand.network.get(), demand.height, demand.width, Stage::kEvaluate});
-      fastest != fastest_.end() && !fastest->second.network.expired() &&
-      left < fastest->second.duration * int64_t{demand.evaluations}) {
-    return absl::DeadlineExceededError(
-        "the deadline cannot be met: ask for fewer steps, or allow more time");
-  }
-  if (CountNotStarted() >= options_.queue_size) {
-    return WithErrorReason(
-        UnavailableRetryAfter(
-            absl::StrCat("the queue is full: ", CountNotStarted(), " of at most ",
-                         options_.queue_size, " requests wait to start (--queue-size). Retry in ",
-                         absl::FormatDuration(kRetryWhenFull)),
-            kRetryWhenFull),
-        kQueueFullReason);
-  }
-  return absl::OkStatus();
 }
 
 void Scheduler::End(uint64_t id, const absl::Status& status) {
@@ -129,6 +97,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
     const MutexLock lock(mutex_);
     Loop& loop = loops_[worker];
     loop.time.End(ready);
+    EndTurn(loop, ready);
     while (!HasTurn(loop)) {
       if (stopped_) return std::nullopt;
       work_.Wait(mutex_);
@@ -145,7 +114,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
     notices.queued = NotStarted(ready);
     if (!loop.items.empty()) {
       loop.time.Begin(TimeShare::Activity::kEvaluation, ready);
-      batch = TakeBatch(loop);
+      batch = TakeBatch(loop, ready);
     }
   }
   Notify(notices);
@@ -179,14 +148,24 @@ void Scheduler::Remove(int worker, WorkItem* item, const absl::Status& status) {
 }
 
 void Scheduler::RecordEvaluation(const std::shared_ptr<const void>& network, int64_t height,
-                                 int64_t width, absl::Duration duration) {
-  if (duration <= absl::ZeroDuration()) return;  // the clock was set back meanwhile
+                                 int64_t width, int rows, absl::Duration time) {
   const MutexLock lock(mutex_);
-  std::erase_if(fastest_, [](const auto& item) { return item.second.network.expired(); });
-  if (fastest_.size() >= kMaxEstimates) fastest_.clear();  // callers choose sizes
-  const auto [item, inserted] = fastest_.try_emplace(
-      {network.get(), height, width, Stage::kEvaluate}, FastestEvaluation{network, duration});
-  if (!inserted) item->second.duration = std::min(item->second.duration, duration);
+  costs_.Of(network, height, width).evaluation.Record(rows, time);
+}
+
+void Scheduler::RecordStage(Stage stage, const std::shared_ptr<const void>& network, int64_t height,
+                            int64_t width, absl::Duration time) {
+  const MutexLock lock(mutex_);
+  CostModel::Costs& costs = costs_.Of(network, height, width);
+  (stage == Stage::kEncode ? costs.encoding : costs.decoding).Record(time);
+}
+
+void Scheduler::LimitRows(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
+                          int rows) {
+  const MutexLock lock(mutex_);
+  int& rows_max = costs_.Of(network, height, width).rows_max;
+  const int half = std::max(1, rows / 2);
+  rows_max = rows_max == 0 ? half : std::min(rows_max, half);
 }
 
 bool Scheduler::Drain(absl::Time deadline) {
@@ -210,7 +189,7 @@ int Scheduler::QueueDepth() const {
   return CountNotStarted();
 }
 
-std::vector<std::shared_ptr<Work>> Scheduler::Queue() const {
+std::vector<Queued> Scheduler::Queue() const {
   const absl::Time now = clock_.Now();
   const MutexLock lock(mutex_);
   return NotStarted(now);
@@ -233,30 +212,72 @@ int Scheduler::ItemsAt(int worker, Stage stage) const {
                                         [&](const auto& item) { return item->stage == stage; }));
 }
 
+size_t Scheduler::FlowTable::IndexOf(const Flow& flow) const {
+  return std::lower_bound(flows.begin(), flows.end(), flow) - flows.begin();
+}
+
+Scheduler::FlowTable Scheduler::TableOf(std::vector<Flow> flows) const {
+  std::sort(flows.begin(), flows.end());
+  flows.erase(std::unique(flows.begin(), flows.end()), flows.end());
+  std::vector<double> shares = Shares(flows, options_.tenant_weights);
+  return {.flows = std::move(flows), .shares = std::move(shares)};
+}
+
+Scheduler::FlowTable Scheduler::PresentFlows(const Flow* another) const {
+  std::vector<Flow> flows;
+  for (const auto& [id, entry] : entries_) flows.push_back(entry.work->demand().flow);
+  if (another != nullptr) flows.push_back(*another);
+  return TableOf(std::move(flows));
+}
+
 Scheduler::Waiting Scheduler::WaitingRequests() const {
-  Waiting waiting;
+  Waiting waiting{.flows = PresentFlows(), .work = {}, .loops = {}};
   for (const auto& [id, entry] : entries_) {
     if (!entry.waits()) continue;
     const WorkDemand& demand = entry.work->demand();
-    waiting.ids.push_back(id);
-    waiting.work.push_back({.rows = demand.rows_max,
-                            .priority = demand.priority,
+    waiting.work.push_back({.id = id,
+                            .rows = demand.rows_max,
+                            .flow = waiting.flows.IndexOf(demand.flow),
+                            .settings = demand.settings,
                             .waiting_since = entry.waiting_since,
                             .deadline = demand.deadline,
                             .last_event = entry.last_event,
-                            .tenant_last_event = tenants_.at(demand.tenant),
                             .overtaken_by_rows = entry.overtaken_by_rows});
   }
+  for (const Loop& loop : loops_) waiting.loops.push_back(LoadOf(loop, waiting.flows));
   return waiting;
 }
 
+LoopLoad Scheduler::LoadOf(const Loop& loop, const FlowTable& flows) const {
+  LoopLoad load{.rows = std::vector<double>(flows.flows.size()),
+                .tasks = static_cast<int>(loop.tasks.size()),
+                .has_begun = loop.has_begun};
+  for (const auto& item : loop.items) {
+    const WorkDemand& demand = DemandOf(*item);
+    load.rows[flows.IndexOf(demand.flow)] += demand.rows_max;
+    load.work = item->work_id;
+    load.settings = demand.settings;
+  }
+  return load;
+}
+
 // In the order in which they would start.
-std::vector<std::shared_ptr<Work>> Scheduler::NotStarted(absl::Time now) const {
+std::vector<Queued> Scheduler::NotStarted(absl::Time now) const {
   const Waiting waiting = WaitingRequests();
-  std::vector<std::shared_ptr<Work>> not_started;
-  for (const size_t i : policy_.Order(waiting.work, now)) {
-    const Entry& entry = entries_.at(waiting.ids[i]);
-    if (entry.items_begun == 0) not_started.push_back(entry.work);
+  std::vector<double> held(waiting.flows.flows.size());
+  for (const LoopLoad& loop : waiting.loops) {
+    for (size_t flow = 0; flow < held.size(); ++flow) held[flow] += loop.rows[flow];
+  }
+  const std::vector<size_t> order =
+      policy_.Order(waiting.work, waiting.flows.shares, std::move(held), now);
+  const std::vector<std::optional<absl::Duration>> waits = Waits(waiting, order);
+  std::vector<Queued> not_started;
+  for (size_t place = 0; place < order.size(); ++place) {
+    const Entry& entry = entries_.at(waiting.work[order[place]].id);
+    if (entry.items_begun > 0) continue;
+    not_started.push_back({.work = entry.work,
+                           .place = {.position = static_cast<int>(not_started.size()),
+                                     .expected_wait = waits[place]}});
   }
   return not_started;
 }
@@ -271,16 +292,13 @@ void Scheduler::FillLoops(absl::Time now) {
   while (true) {
     const Waiting waiting = WaitingRequests();
     if (waiting.work.empty()) return;
-    std::vector<LoopLoad> loads;
-    for (const Loop& loop : loops_) {
-      loads.push_back({.rows = loop.rows, .tasks = static_cast<int>(loop.tasks.size())});
-    }
-    const std::optional<Placement> placement = policy_.Place(waiting.work, loads, now);
+    const std::optional<ItemPlacement> placement =
+        policy_.Place(waiting.work, waiting.flows.shares, waiting.loops, now);
     if (!placement) return;
     for (const size_t i : placement->overtaken) {
-      entries_.at(waiting.ids[i]).overtaken_by_rows += waiting.work[placement->work].rows;
+      entries_.at(waiting.work[i].id).overtaken_by_rows += waiting.work[placement->work].rows;
     }
-    PlaceItem(waiting.ids[placement->work], loops_[placement->loop], now);
+    PlaceItem(waiting.work[placement->work].id, loops_[placement->loop], now);
   }
 }
 
@@ -291,12 +309,13 @@ void Scheduler::PlaceItem(uint64_t id, Loop& loop, absl::Time now) {
   item->work_id = id;
   item->rows = demand.rows_first;
   item->stage = demand.first_stage;
+  item->waiting_since = now;
   loop.items.push_back(std::move(item));
   loop.rows += demand.rows_max;
   ++entry.items_active;
   entry.waiting_since = now;
   entry.overtaken_by_rows = 0;
-  tenants_[demand.tenant] = entry.last_event = ++last_event_;
+  entry.last_event = ++last_event_;
   work_.NotifyAll();
 }
 
@@ -334,6 +353,7 @@ std::unique_ptr<WorkItem> Scheduler::Unlink(Loop& loop, Items::iterator item) {
   loop.rows -= entry.work->demand().rows_max;
   std::unique_ptr<WorkItem> unlinked = std::move(*item);
   loop.items.erase(item);
+  if (loop.items.empty()) loop.has_begun = false;
   return unlinked;
 }
 
@@ -349,55 +369,96 @@ void Scheduler::CollectOver(Notices& notices) {
     entry = entries_.erase(entry);
   }
   unnotified_ += static_cast<int>(notices.over.size() - before);
-  if (notices.over.size() == before) return;
-  std::set<std::string> present;
-  for (const auto& [id, entry] : entries_) present.insert(entry.work->demand().tenant);
-  std::erase_if(tenants_, [&](const auto& tenant) { return !present.contains(tenant.first); });
 }
 
-Batch Scheduler::TakeBatch(Loop& loop) const {
+const WorkDemand& Scheduler::DemandOf(const WorkItem& item) const {
+  return entries_.at(item.work_id).work->demand();
+}
+
+LoopItem Scheduler::Candidate(const WorkItem& item, const FlowTable& flows) const {
+  const WorkDemand& demand = DemandOf(item);
+  return {.key = {.network = demand.network.get(),
+                  .height = demand.height,
+                  .width = demand.width,
+                  .stage = item.stage},
+          .rows = item.rows,
+          .row_size = demand.row_size,
+          .rows_max =
+              item.stage == Stage::kEvaluate ? BatchRows(demand) : std::numeric_limits<int>::max(),
+          .flow = flows.IndexOf(demand.flow),
+          .waiting_since = item.waiting_since,
+          .deadline = demand.deadline};
+}
+
+Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
+  std::vector<Flow> present;
+  for (const auto& item : loop.items) present.push_back(DemandOf(*item).flow);
+  const FlowTable flows = TableOf(std::move(present));
+  std::vector<FlowInLoop> accounts;
+  loop.turn = {.began = now, .uses = {}};
+  for (size_t i = 0; i < flows.flows.size(); ++i) {
+    const Flow& flow = flows.flows[i];
+    accounts.push_back(
+        {.share = flows.shares[i], .virtual_time = loop.account.VirtualTimeOf(flow)});
+    loop.turn.uses.push_back({.flow = flow, .share = flows.shares[i], .time = {}});
+  }
   std::vector<LoopItem> candidates;
   std::vector<Items::iterator> items;
   for (auto item = loop.items.begin(); item != loop.items.end(); ++item) {
-    const WorkDemand& demand = entries_.at((*item)->work_id).work->demand();
-    candidates.push_back({.key = {.network = demand.network.get(),
-                                  .height = demand.height,
-                                  .width = demand.width,
-                                  .stage = (*item)->stage},
-                          .rows = (*item)->rows,
-                          .row_size = demand.row_size});
+    candidates.push_back(Candidate(**item, flows));
+    loop.turn.uses[candidates.back().flow].left_out = true;
     items.push_back(item);
   }
-  Batch batch{.stage = candidates.front().key.stage};
-  for (const size_t i : policy_.ChooseBatch(candidates)) {
+  std::vector<int> waiting(flows.flows.size());  // items of each flow that are left out
+  for (const LoopItem& candidate : candidates) ++waiting[candidate.flow];
+  Batch batch;
+  for (const size_t i : policy_.ChooseBatch(candidates, accounts, loop.seconds_per_row)) {
     WorkItem& item = **items[i];
+    batch.stage = item.stage;
     batch.items.push_back(&item);
     batch.rows += item.rows;
-    batch.rows_saved += entries_.at(item.work_id).work->demand().rows_full - item.rows;
+    batch.rows_saved += DemandOf(item).rows_full - item.rows;
+    FairAccount::Use& use = loop.turn.uses[candidates[i].flow];
+    use.rows += item.rows;
+    use.left_out = --waiting[candidates[i].flow] > 0;
+    item.waiting_since = now;
     loop.items.splice(loop.items.end(), loop.items, items[i]);
   }
-  if (batch.stage == Stage::kDecode) LetOthersGoFirst(loop, items);
+  loop.turn.rows = batch.rows;
+  loop.has_begun = true;
+  if (batch.stage == Stage::kDecode) LetOthersGoFirst(loop, *batch.items.front(), now);
   return batch;
 }
 
 // Images that wait for the same decoder go behind everything else, the one that has just had its
 // turn last: evaluations and decoding alternate, however many images are being decoded.
-void Scheduler::LetOthersGoFirst(Loop& loop, const std::vector<Items::iterator>& items) {
-  const WorkItem* const chosen = items.front()->get();
-  for (const Items::iterator item : items) {
-    if ((*item)->stage == Stage::kDecode && item->get() != chosen) {
-      loop.items.splice(loop.items.end(), loop.items, item);
+void Scheduler::LetOthersGoFirst(Loop& loop, const WorkItem& decoded, absl::Time now) {
+  Items waiting;
+  for (auto item = loop.items.begin(); item != loop.items.end();) {
+    const auto next = std::next(item);
+    if ((*item)->stage == Stage::kDecode && item->get() != &decoded) {
+      (*item)->waiting_since = now;
+      waiting.splice(waiting.end(), loop.items, item);
     }
+    item = next;
   }
-  loop.items.splice(loop.items.end(), loop.items, items.front());
+  loop.items.splice(std::prev(loop.items.end()), waiting);  // `decoded` is the last
+}
+
+// What the turn has taken is charged to the flows by their rows.
+void Scheduler::EndTurn(Loop& loop, absl::Time now) {
+  ChargedTurn turn = std::exchange(loop.turn, {});
+  if (turn.rows == 0) return;
+  const absl::Duration per_row = std::max(now - turn.began, absl::ZeroDuration()) / turn.rows;
+  for (FairAccount::Use& use : turn.uses) use.time = per_row * use.rows;
+  loop.account.Charge(turn.uses);
+  loop.seconds_per_row = absl::ToDoubleSeconds(per_row);
 }
 
 void Scheduler::Notify(Notices& notices) {
   notices.dropped.clear();  // frees the rows before any request is notified
   for (const Entry& entry : notices.over) entry.work->OnFinished(entry.end);
-  for (size_t position = 0; position < notices.queued.size(); ++position) {
-    notices.queued[position]->OnQueued(static_cast<int>(position));
-  }
+  for (const Queued& queued : notices.queued) queued.work->OnQueued(queued.place);
   if (notices.over.empty()) return;
   const MutexLock lock(mutex_);
   unnotified_ -= static_cast<int>(notices.over.size());

@@ -1,7 +1,9 @@
 // Decides which items run next, on which worker. Bookkeeping only: work is opaque here (work.h),
 // and the order is a pure policy (queue_policy.h) over numbers that this class keeps.
 //
-// Requests wait in one bounded queue. An item that is placed stays in its worker's loop until it is
+// Requests wait in one bounded queue. What they cost is known from measurements (cost_model.h), so a
+// request whose deadline cannot be met is refused at once, and one that waits is told for how long.
+// Every device's time is shared fairly among flows (fair_share.h), by what their turns take. An item that is placed stays in its worker's loop until it is
 // finished; the items of a loop take part in its network calls in rotation.
 //
 // Tasks other than requests run in slices, each task on one worker: back to back while the worker
@@ -14,7 +16,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <variant>
 #include <vector>
 
@@ -24,7 +25,10 @@
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
+#include "server/scheduling/cost_model.h"
 #include "server/scheduling/device_task.h"
+#include "server/scheduling/estimates.h"
+#include "server/scheduling/fair_share.h"
 #include "server/scheduling/queue_policy.h"
 #include "server/scheduling/task_rotation.h"
 #include "server/scheduling/time_share.h"
@@ -49,21 +53,35 @@ struct Slice {
 // What a worker does next.
 using Turn = std::variant<Batch, Slice>;
 
+// A request that has not started.
+struct Queued {
+  std::shared_ptr<Work> work;
+  QueuePlace place;
+};
+
 // Thread-safe. NextTurn, Remove and EndSlice are called by the worker that they name. Requests are
 // notified and tasks released without the lock.
 class Scheduler {
  public:
   struct Options {
     int workers = 1;
-    int max_batch_rows = 16;       // at least 2
-    int max_active_rows = 64;      // of one worker, at least max_batch_rows
+    Batching batching = Batching::kEvaluation;
+    int max_batch_rows = 16;   // at least 2
+    int max_active_rows = 64;  // of one worker, at least max_batch_rows
+    // Batches grow no larger than it takes to reach this part of the best throughput measured. 1: no
+    // such cap.
+    double batch_efficiency = 0.95;
     int queue_size = 64;           // requests that have not started, over all workers
     double training_share = 0.25;  // of a worker's time for slices while it has items, in [0, 1)
+    TenantWeights tenant_weights = {};
+    int tenant_queue_size = 0;                                  // 0: no limit of its own
+    absl::Duration tenant_cost_max = absl::InfiniteDuration();  // of what a tenant's requests need
   };
 
   Scheduler(const Options& options, const Clock& clock);
 
-  // Queues a request and returns its id. UNAVAILABLE or DEADLINE_EXCEEDED as Engine::Submit.
+  // Queues a request and returns its id. UNAVAILABLE, RESOURCE_EXHAUSTED or DEADLINE_EXCEEDED as
+  // Engine::Submit.
   absl::StatusOr<uint64_t> Submit(std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Ends a request with `status` before the next evaluation. Unknown ids are ignored.
@@ -89,10 +107,24 @@ class Scheduler {
   // request.
   void Remove(int worker, WorkItem* item, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Records the duration of an evaluation of `network` with x of this size. Submit refuses
-  // deadlines that even the shortest recorded duration cannot meet.
+  // What an evaluation of `rows` rows of x of this size took.
   void RecordEvaluation(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
-                        absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
+                        int rows, absl::Duration time) ABSL_LOCKS_EXCLUDED(mutex_);
+  // What encoding or decoding one image took.
+  void RecordStage(Stage stage, const std::shared_ptr<const void>& network, int64_t height,
+                   int64_t width, absl::Duration time) ABSL_LOCKS_EXCLUDED(mutex_);
+  // An evaluation of so many rows has run out of memory: from now on they are at most half as many.
+  void LimitRows(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
+                 int rows) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The device time that a request like this takes; nullopt where its evaluations have not been
+  // measured.
+  std::optional<absl::Duration> CostOf(const WorkDemand& demand) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // How many evaluations an item of this request could have and meet its deadline if it were
+  // submitted now: at most its own number, which is returned as well where nothing is known.
+  int FittingEvaluations(const WorkDemand& demand) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // The device time that accepted requests still need, as far as it is known.
+  absl::Duration OutstandingCost() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Refuses new requests and waits. Returns true once none is left and every request has been
   // notified; false at `deadline`.
@@ -103,7 +135,7 @@ class Scheduler {
 
   int QueueDepth() const ABSL_LOCKS_EXCLUDED(mutex_);  // requests that have not started
   // Those requests, in the order in which they would start now.
-  std::vector<std::shared_ptr<Work>> Queue() const ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<Queued> Queue() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether NextTurn would return without waiting.
   bool HasTurn(int worker) const ABSL_LOCKS_EXCLUDED(mutex_);
   int ActiveRows(int worker) const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -125,34 +157,76 @@ class Scheduler {
   };
   using Entries = std::map<uint64_t, Entry>;
   using Items = std::list<std::unique_ptr<WorkItem>>;
+  // A turn that has not ended, as far as it is charged to flows.
+  struct ChargedTurn {
+    absl::Time began;
+    int rows = 0;                        // 0: nothing is charged
+    std::vector<FairAccount::Use> uses;  // of every flow in the loop, still without times
+  };
   struct Loop {
     Items items;   // the front has waited longest
     int rows = 0;  // by rows_max
     TaskRotation tasks;
     TimeShare time;
+    FairAccount account = {};
+    ChargedTurn turn = {};
+    double seconds_per_row = 0;  // of the last turn
+    bool has_begun = false;      // since it was empty
   };
-  struct FastestEvaluation {
-    std::weak_ptr<const void> network;
-    absl::Duration duration;
+  // Flows, and their shares if exactly these are present.
+  struct FlowTable {
+    size_t IndexOf(const Flow& flow) const;
+
+    std::vector<Flow> flows;  // ascending
+    std::vector<double> shares;
   };
-  // The requests that wait for a loop, as the policy sees them and by id.
+  // The requests that wait for a loop, as the policy sees them.
   struct Waiting {
+    FlowTable flows;
     std::vector<WaitingWork> work;
-    std::vector<uint64_t> ids;
+    std::vector<LoopLoad> loops;
   };
   // What to do once the lock is released.
   struct Notices {
     std::vector<std::unique_ptr<WorkItem>> dropped;
     std::vector<Entry> over;
-    std::vector<std::shared_ptr<Work>> queued;  // by position
+    std::vector<Queued> queued;
   };
   void Notify(Notices& notices) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Admission, in admission.cc.
   absl::Status Admissible(const WorkDemand& demand, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Waiting WaitingRequests() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::vector<std::shared_ptr<Work>> NotStarted(absl::Time now) const
+  absl::Status CheckTenant(const WorkDemand& demand) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckQueue(const WorkDemand& demand) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckDeadline(const WorkDemand& demand, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  const CostModel::Costs* CostsOf(const WorkDemand& demand) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int BatchRows(const WorkDemand& demand) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<absl::Duration> ItemCost(const WorkDemand& demand, int evaluations) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<absl::Duration> CostOfAll(const WorkDemand& demand) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<absl::Duration> TimeAlone(const WorkDemand& demand, int evaluations) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<absl::Duration> TimeToFinish(const WorkDemand& demand, int evaluations) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int FittingEvaluations(const WorkDemand& demand, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<absl::Duration> CostLeft(const WorkItem& item) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::map<uint64_t, absl::Duration> CostsLeft() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<std::optional<absl::Duration>> Waits(const Waiting& waiting,
+                                                   const std::vector<size_t>& order) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  FlowTable PresentFlows(const Flow* another = nullptr) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  FlowTable TableOf(std::vector<Flow> flows) const;
+  Waiting WaitingRequests() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  LoopLoad LoadOf(const Loop& loop, const FlowTable& flows) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<Queued> NotStarted(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int CountNotStarted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FillLoops(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PlaceItem(uint64_t id, Loop& loop, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -164,8 +238,12 @@ class Scheduler {
   void CollectOver(Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::unique_ptr<WorkItem> Unlink(Loop& loop, Items::iterator item)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static void LetOthersGoFirst(Loop& loop, const std::vector<Items::iterator>& items);
-  Batch TakeBatch(Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Batch TakeBatch(Loop& loop, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  LoopItem Candidate(const WorkItem& item, const FlowTable& flows) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void LetOthersGoFirst(Loop& loop, const WorkItem& decoded, absl::Time now);
+  static void EndTurn(Loop& loop, absl::Time now);
+  const WorkDemand& DemandOf(const WorkItem& item) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   const QueuePolicy policy_;
@@ -178,9 +256,8 @@ class Scheduler {
   uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;     // of requests and tasks
   uint64_t last_event_ ABSL_GUARDED_BY(mutex_) = 0;  // arrivals and placements, numbered
   Entries entries_ ABSL_GUARDED_BY(mutex_);          // in order of arrival
-  std::map<std::string, uint64_t> tenants_ ABSL_GUARDED_BY(mutex_);  // last events, of all entries'
   std::vector<Loop> loops_ ABSL_GUARDED_BY(mutex_);
-  std::map<BatchKey, FastestEvaluation> fastest_ ABSL_GUARDED_BY(mutex_);
+  CostModel costs_ ABSL_GUARDED_BY(mutex_);
   int unnotified_ ABSL_GUARDED_BY(mutex_) = 0;  // requests that are over and not yet notified
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

@@ -7,13 +7,23 @@
 #include <compare>
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/scheduling/fair_share.h"
 
 namespace denoise {
+
+// What joins and leaves a loop together.
+enum class Batching {
+  kEvaluation,  // items, at any evaluation
+  // Requests of equal settings, as dynamic batching of whole requests has it: a loop that has begun
+  // takes nothing more until all of its items are finished.
+  kRequest,
+  kNone,  // the items of one request
+};
 
 // What an item does in its next turn.
 enum class Stage { kEncode, kEvaluate, kDecode };
@@ -35,13 +45,16 @@ struct WorkDemand {
   int64_t width = 0;
   int row_size = 1;  // of x: how many of the model's own size one row is like, rounded up
   Stage first_stage = Stage::kEvaluate;
-  int items = 1;        // at least 1
-  int evaluations = 1;  // of each item
-  int rows_first = 1;   // of an item's first evaluation
-  int rows_max = 1;     // the most that any evaluation takes, at most Options::max_batch_rows
-  int rows_full = 1;    // what an evaluation takes where no guidance interval saves rows
-  int priority = 0;     // higher first
-  std::string tenant;   // tenants of equal priority alternate
+  bool decodes = false;  // whether an item's last evaluation is followed by decoding
+  int items = 1;         // at least 1
+  int evaluations = 1;   // of each item
+  int rows_first = 1;    // of an item's first evaluation
+  int rows_max = 1;      // the most that any evaluation takes, at most Options::max_batch_rows
+  int rows_full = 1;     // what an evaluation takes where no guidance interval saves rows
+  // Of everything that requests which are to run in step have in common: their evaluations, one by
+  // one. See Batching::kRequest.
+  uint64_t settings = 0;
+  Flow flow;
   absl::Time deadline = absl::InfiniteFuture();
 };
 
@@ -51,11 +64,21 @@ struct WorkItem {
   explicit WorkItem(int item_index) : index(item_index) {}
   virtual ~WorkItem() = default;
 
-  uint64_t work_id = 0;  // set by the scheduler
-  const int index;       // which item of the request
+  // Set by the scheduler.
+  uint64_t work_id = 0;
+  absl::Time waiting_since;  // its last turn; its placement before the first
+  const int index;           // which item of the request
   // Kept current by its worker.
   int rows = 1;  // of its next evaluation
+  int evaluations_done = 0;
   Stage stage = Stage::kEvaluate;
+};
+
+// Where a request that has not started is in the queue.
+struct QueuePlace {
+  int position = 0;  // requests ahead of it
+  // From now until its first item starts, as far as costs are known.
+  std::optional<absl::Duration> expected_wait;
 };
 
 // A request. Its constant parts may be read by any thread.
@@ -70,9 +93,9 @@ class Work {
   // nothing of the scheduler.
   virtual std::unique_ptr<WorkItem> MakeItem(int index) = 0;
 
-  // Requests ahead of this one that have not started. Called without the lock, by any thread,
-  // possibly late: positions may arrive out of order and after the first item has begun.
-  virtual void OnQueued(int position) = 0;
+  // Called without the lock, by any thread, possibly late: calls may arrive out of order and after
+  // the first item has begun.
+  virtual void OnQueued(const QueuePlace& place) = 0;
 
   // Called exactly once and last, without the lock, unless Scheduler::Submit has failed.
   virtual void OnFinished(const absl::Status& status) = 0;

@@ -51,6 +51,8 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
     : registry_(std::make_shared<prometheus::Registry>()),
       activity_(devices, clock),
       queue_depth_(AddGauge(*registry_, "denoised_queue_depth", "Requests that have not started.")),
+      outstanding_cost_seconds_(AddGauge(*registry_, "denoised_outstanding_cost_seconds",
+                                         "Device time that accepted requests still need.")),
       active_rows_(BuildGauge()
                        .Name("denoised_active_rows")
                        .Help("Rows in the denoising loop.")
@@ -154,6 +156,10 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
 }
 
 void Telemetry::OnQueueDepth(int requests) { queue_depth_.Set(requests); }
+
+void Telemetry::OnOutstandingCost(absl::Duration cost) {
+  outstanding_cost_seconds_.Set(absl::ToDoubleSeconds(cost));
+}
 
 void Telemetry::OnSubmit() { activity_.QueueChanged(); }
 

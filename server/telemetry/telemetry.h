@@ -34,6 +34,7 @@ class Telemetry final : public EngineObserver {
   // EngineObserver
   void OnSubmit() override;
   void OnQueueDepth(int requests) override;
+  void OnOutstandingCost(absl::Duration cost) override;
   void OnTurn(const std::string& device, const TurnReport& turn) override;
   void OnActiveRows(const std::string& device, int rows) override;
   void OnBatchFailed(const std::string& device, const std::string& what) override;
@@ -86,6 +87,7 @@ class Telemetry final : public EngineObserver {
   Activity activity_;
 
   prometheus::Gauge& queue_depth_;
+  prometheus::Gauge& outstanding_cost_seconds_;
   prometheus::Family<prometheus::Gauge>& active_rows_;
   prometheus::Family<prometheus::Counter>& evaluations_;
   prometheus::Family<prometheus::Counter>& failed_batches_;

@@ -45,24 +45,24 @@ TEST(DemandOf, IntervalsOfGuidanceSaveRows) {
 TEST(DemandOf, CarriesWhatTheOrderDependsOn) {
   GenerationRequest request = Request();
   request.count = 7;
-  request.priority = -3;
+  request.priority = Priority::kBatch;
   request.tenant = "studio";
   request.deadline = absl::UnixEpoch();
   const WorkDemand demand = DemandOf(request);
   EXPECT_EQ(demand.network.get(), request.pipelines.get());
   EXPECT_EQ(demand.items, 7);
   EXPECT_EQ(demand.evaluations, 3);
-  EXPECT_EQ(demand.priority, -3);
-  EXPECT_EQ(demand.tenant, "studio");
+  EXPECT_EQ(demand.flow.priority, Priority::kBatch);
+  EXPECT_EQ(demand.flow.tenant, "studio");
   EXPECT_EQ(demand.deadline, absl::UnixEpoch());
 }
 
 TEST(ActiveGeneration, PassesOnPositionsThatFallUntilItStarts) {
   const auto sink = std::make_shared<RecordingSink>();
   const auto generation = std::make_shared<ActiveGeneration>(Request(), sink, absl::UnixEpoch());
-  for (const int position : {3, 3, 4, 1}) generation->OnQueued(position);
+  for (const int position : {3, 3, 4, 1}) generation->OnQueued({.position = position});
   generation->Started(absl::UnixEpoch());
-  generation->OnQueued(0);
+  generation->OnQueued({});
   EXPECT_THAT(sink->positions(), ElementsAre(3, 1));
 }
 

@@ -12,9 +12,9 @@ namespace denoise {
 
 class RecordingSink : public GenerationSink {
  public:
-  void OnQueued(int position) override {
+  void OnQueued(const QueuePlace& place) override {
     const MutexLock lock(mutex_);
-    positions_.push_back(position);
+    positions_.push_back(place.position);
   }
   void OnStarted(absl::Duration) override {
     const MutexLock lock(mutex_);

@@ -11,6 +11,7 @@ class SilentObserver : public EngineObserver {
  public:
   void OnSubmit() override {}
   void OnQueueDepth(int) override {}
+  void OnOutstandingCost(absl::Duration) override {}
   void OnTurn(const std::string&, const TurnReport&) override {}
   void OnActiveRows(const std::string&, int) override {}
   void OnBatchFailed(const std::string&, const std::string&) override {}

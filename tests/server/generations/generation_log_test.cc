@@ -38,7 +38,7 @@ std::string Describe(const GenerationLog::Event& event) {
   if (const auto* image = std::get_if<ImageUpdate>(&event.what)) {
     return "image " + std::to_string(image->image_index);
   }
-  if (const auto* queued = std::get_if<GenerationLog::QueuePosition>(&event.what)) {
+  if (const auto* queued = std::get_if<QueuePlace>(&event.what)) {
     return "queued " + std::to_string(queued->position);
   }
   if (const auto* progress = std::get_if<GenerationLog::Progress>(&event.what)) {
@@ -74,7 +74,7 @@ class GenerationLogTest : public testing::Test {
 
 TEST_F(GenerationLogTest, KeepsTheOrderOfWhatHappened) {
   const auto log = MakeLog();
-  log->OnQueued(0);
+  log->OnQueued({});
   log->OnStarted(absl::ZeroDuration());
   log->OnFrame(Frame(1));
   log->OnImage(Image(0));
@@ -286,7 +286,7 @@ TEST_F(GenerationLogTest, ProgressIsAsItStandsWhenItIsRead) {
 
 TEST_F(GenerationLogTest, AQueuePositionOvertakesTheOneBefore) {
   const auto log = MakeLog();
-  for (int position : {3, 2, 1}) log->OnQueued(position);
+  for (int position : {3, 2, 1}) log->OnQueued({.position = position});
   EXPECT_THAT(Contents(*log), ElementsAre("queued 1"));
 }
 

@@ -200,7 +200,7 @@ TEST_F(UnloadedModelTest, ABadRequestIsRefusedWithoutLoadingIt) {
 
 TEST_F(GenerationStreamTest, TellsTheWholeStoryInOrder) {
   Start();
-  sink().OnQueued(0);
+  sink().OnQueued({});
   sink().OnStarted(absl::Seconds(2));
   sink().OnStep(0, 1);
   sink().OnFrame(Frame(1));

@@ -62,22 +62,26 @@ class ServiceTest : public testing::Test {
              return engine_.Submit(std::move(request), std::move(sink));
            },
        .cancel = [this](Engine::Id id) { engine_.Cancel(id); },
+       .cost = [this](const GenerationRequest& request) { return engine_.CostOf(request); },
        .clock = &Clock::Real(),
        .samples = &samples_,
        .telemetry = &telemetry_},
       {}};
   Engine engine_{{}, Clock::Real(), &telemetry_};
-  const GenerationEnvironment environment_{.calls = {.pool = &pool_,
-                                                     .clock = &call_clock_,
-                                                     .live_calls = &live_calls_,
-                                                     .call_watch = &call_watch_,
-                                                     .write_time_max = kWriteTimeMax},
-                                           .models = &models_,
-                                           .adapters = &adapter_reader_,
-                                           .generations = &generations_,
-                                           .samples = &samples_,
-                                           .telemetry = &telemetry_,
-                                           .limits = {}};
+  const GenerationEnvironment environment_{
+      .calls = {.pool = &pool_,
+                .clock = &call_clock_,
+                .live_calls = &live_calls_,
+                .call_watch = &call_watch_,
+                .write_time_max = kWriteTimeMax},
+      .models = &models_,
+      .adapters = &adapter_reader_,
+      .generations = &generations_,
+      .fitting_evaluations =
+          [this](const GenerationRequest& request) { return engine_.FittingEvaluations(request); },
+      .samples = &samples_,
+      .telemetry = &telemetry_,
+      .limits = {}};
   ImageGenerationService generation_{environment_};
   GenerationsService generations_service_{environment_};
   ActivityService activity_service_{

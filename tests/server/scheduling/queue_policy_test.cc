@@ -46,8 +46,8 @@ void VaryRows(std::mt19937& random, SimulatedRequest& request) {
 
 void VaryEverything(std::mt19937& random, SimulatedRequest& request) {
   VaryRows(random, request);
-  request.priority = Uniform(random, -2, 2);
-  request.tenant = std::string(1, static_cast<char>('a' + Uniform(random, 0, 2)));
+  request.flow = {std::string(1, static_cast<char>('a' + Uniform(random, 0, 2))),
+                  static_cast<Priority>(Uniform(random, 0, 2))};
   request.network = Uniform(random, 0, 2);
 }
 
@@ -91,23 +91,50 @@ TEST(QueuePolicyTraces, EveryItemIsPlacedAndFinished) {
   }
 }
 
-TEST(QueuePolicyTraces, LoopsHoldNoMoreThanTheirRowsAndAreNeverEmptyWhileRequestsWait) {
+TEST(QueuePolicyTraces, LoopsHoldAtMostTheirRowsForOneFlowAndFourTimesThatForSeveral) {
+  for (const int times : {1, 4}) {
+    const auto vary = times == 1 ? VaryRows : VaryEverything;
+    int most = 0;
+    for (int seed = 0; seed < kTraces; ++seed) {
+      QueueSimulation simulation(kOptions, 1 + seed % 3, kEvaluation);
+      simulation.on_decision = [&](const SimulatedDecision& decision) {
+        for (const LoopLoad& loop : decision.loops) {
+          most = std::max(most, loop.TotalRows());
+          ASSERT_LE(loop.TotalRows(), times * kOptions.max_active_rows) << "trace " << seed;
+          ASSERT_TRUE(decision.placement != nullptr || loop.TotalRows() > 0 ||
+                      decision.waiting.empty())
+              << "trace " << seed << ": a loop is empty while requests wait";
+        }
+      };
+      simulation.Run(RandomTrace(seed, vary));
+      if (HasFatalFailure()) return;
+    }
+    EXPECT_GE(most, times > 1 ? 2 * kOptions.max_active_rows : kOptions.max_active_rows);
+  }
+}
+
+// Whoever finds loops full of others' rows begins at once, up to its share.
+TEST(QueuePolicyTraces, AFlowBelowItsShareNeverWaitsForTheRowsOfOthers) {
+  int64_t begun = 0;
   for (int seed = 0; seed < kTraces; ++seed) {
-    QueueSimulation simulation(kOptions, 1 + seed % 3, kEvaluation);
+    QueueSimulation simulation(kOptions, 1, kEvaluation);
     simulation.on_decision = [&](const SimulatedDecision& decision) {
-      if (decision.placement != nullptr) {
-        ASSERT_LE(decision.loops[decision.placement->loop].rows +
-                      decision.waiting[decision.placement->work].rows,
-                  kOptions.max_active_rows);
-        return;
-      }
-      for (const LoopLoad& loop : decision.loops) {
-        ASSERT_TRUE(loop.rows > 0 || decision.waiting.empty()) << "trace " << seed;
+      const LoopLoad& loop = decision.loops.front();
+      begun += decision.placement != nullptr && loop.TotalRows() >= kOptions.max_active_rows;
+      if (decision.placement != nullptr) return;
+      for (const WaitingWork& work : decision.waiting) {
+        const double share = decision.shares[work.flow] * kOptions.max_active_rows;
+        ASSERT_TRUE(loop.rows[work.flow] + work.rows > share ||
+                    loop.TotalRows() + work.rows > 4 * kOptions.max_active_rows)
+            << "trace " << seed;
       }
     };
-    simulation.Run(RandomTrace(seed, VaryEverything));
+    simulation.Run(RandomTrace(seed, [](std::mt19937& random, SimulatedRequest& request) {
+      request.flow.tenant = Uniform(random, 0, 4) == 0 ? "rare" : "often";
+    }));
     if (HasFatalFailure()) return;
   }
+  EXPECT_GT(begun, 0);
 }
 
 // How many loops take nothing of `rows` rows from behind the overtaken requests, at most.
@@ -129,13 +156,13 @@ TEST(QueuePolicyTraces, WhateverFitsIsPlacedUnlessLoopsAreClosed) {
       for (const WaitingWork& work : decision.waiting) {
         int room = 0;
         for (const LoopLoad& loop : decision.loops) {
-          if (loop.rows + work.rows <= kOptions.max_active_rows) ++room;
+          if (loop.TotalRows() + work.rows <= kOptions.max_active_rows) ++room;
         }
         unused += room > 0;
         ASSERT_LE(room, LoopsClosed(decision.waiting, work.rows)) << "trace " << seed;
       }
     };
-    simulation.Run(RandomTrace(seed, VaryEverything));
+    simulation.Run(RandomTrace(seed, VaryRows));
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(unused, 0) << "no trace closes a loop";
@@ -198,9 +225,10 @@ TEST(QueuePolicyTraces, LoopsClosedForRequestsFillNoFurther) {
         closed += decision.waiting[i].overtaken_by_rows / kOptions.max_active_rows;
       }
       const LoopLoad& chosen = decision.loops[decision.placement->loop];
-      const auto roomier = std::count_if(
-          decision.loops.begin(), decision.loops.end(),
-          [&](const LoopLoad& loop) { return &loop != &chosen && loop.rows <= chosen.rows; });
+      const auto roomier =
+          std::count_if(decision.loops.begin(), decision.loops.end(), [&](const LoopLoad& loop) {
+            return &loop != &chosen && loop.TotalRows() <= chosen.TotalRows();
+          });
       ASSERT_GE(roomier, closed) << "trace " << seed;
     };
     simulation.Run(RandomTrace(seed, VaryRows));
@@ -223,69 +251,96 @@ TEST(QueuePolicyTraces, ItemsOfOneNetworkWaitNoLongerThanStated) {
   EXPECT_GT(longest, 2);
 }
 
-TEST(QueuePolicyTraces, AHigherPriorityIsNeverPassedByForARequestThatHasNotAged) {
-  for (int seed = 0; seed < kTraces; ++seed) {
-    QueueSimulation simulation(kOptions, 1, kEvaluation);
-    simulation.on_decision = [&](const SimulatedDecision& decision) {
-      if (decision.placement == nullptr) return;
-      const WaitingWork& placed = decision.waiting[decision.placement->work];
-      if (decision.now - placed.waiting_since >= kOptions.priority_step) return;
-      for (size_t i = 0; i < decision.waiting.size(); ++i) {
-        if (decision.waiting[i].priority <= placed.priority) continue;
-        ASSERT_THAT(decision.placement->overtaken, testing::Contains(i)) << "trace " << seed;
-      }
-    };
-    simulation.Run(RandomTrace(seed, VaryEverything));
-    if (HasFatalFailure()) return;
-  }
-}
-
-// Urgent requests arrive twice as fast as they can run, and one request has a lower priority.
-TEST(QueuePolicyTraces, ALowPriorityWaitsAsLongAsItTakesToAge) {
-  constexpr absl::Duration kStep = absl::Seconds(1);
-  for (int seed = 0; seed < 50; ++seed) {
-    std::mt19937 random(seed);
-    const int gap = Uniform(random, 1, 3);
-    std::vector<SimulatedRequest> trace;
-    for (int i = 0; i < 100; ++i) {
-      trace.push_back({.arrival = At(1 + i / 20.0), .rows = 8, .priority = gap});
+// Evaluations' rows of each flow while all of them have more to run than they get.
+std::map<Flow, int> RowsServed(const std::vector<Flow>& flows, int evaluations) {
+  std::vector<SimulatedRequest> trace;
+  for (const Flow& flow : flows) {
+    for (int i = 0; i < 2 * kOptions.max_active_rows; ++i) {
+      trace.push_back({.arrival = At(1), .evaluations = evaluations, .flow = flow});
     }
-    trace.insert(trace.begin() + 20, {.arrival = trace[20].arrival, .rows = 8});
-    QueueSimulation simulation({.max_batch_rows = 8, .max_active_rows = 16, .priority_step = kStep},
-                               1, kEvaluation);
-    const absl::Duration waited = simulation.Run(trace).ended.at(20) - trace[20].arrival;
-    EXPECT_GE(waited, gap * kStep);
-    EXPECT_LE(waited, gap * kStep + 5 * kEvaluation);
+  }
+  std::map<Flow, int> served;
+  QueueSimulation simulation(kOptions, 1, kEvaluation);
+  int calls = 0;
+  simulation.on_batch = [&](std::span<const int> requests) {
+    if (calls++ >= evaluations) return;
+    for (const int request : requests) ++served[trace[request].flow];
+  };
+  simulation.Run(trace);
+  return served;
+}
+
+TEST(QueuePolicyTraces, BusyFlowsAreServedByTheirShares) {
+  constexpr int kCalls = 400, kRows = kCalls * kOptions.max_batch_rows;
+  const std::vector<std::vector<Flow>> cases = {
+      {{"a"}, {"b"}},
+      {{"a"}, {"b"}, {"c"}},
+      {{"a", Priority::kBatch}, {"a", Priority::kNormal}, {"a", Priority::kInteractive}},
+      // The priorities of one tenant do not touch the part of another.
+      {{"a", Priority::kBatch}, {"b", Priority::kInteractive}, {"b", Priority::kNormal}}};
+  for (const std::vector<Flow>& flows : cases) {
+    const auto served = RowsServed(flows, kCalls);
+    const std::vector<double> shares = Shares(flows, {});
+    for (size_t i = 0; i < flows.size(); ++i) {
+      EXPECT_NEAR(served.at(flows[i]), shares[i] * kRows, kOptions.max_batch_rows)
+          << flows[i].tenant << " of " << flows.size();
+    }
   }
 }
 
-// One tenant has many times the requests of the other.
-TEST(QueuePolicyTraces, TenantsWithWaitingRequestsPlaceItemsAlternately) {
-  int alternations = 0;
-  for (int seed = 0; seed < kTraces; ++seed) {
-    const auto trace = RandomTrace(seed, [](std::mt19937& random, SimulatedRequest& request) {
-      request.tenant = Uniform(random, 0, 9) == 0 ? "rare" : "often";
-    });
-    QueueSimulation simulation(kOptions, 1 + seed % 2, kEvaluation);
-    std::string last;
-    bool both_waited = false;
-    simulation.on_decision = [&](const SimulatedDecision& decision) {
-      if (decision.placement == nullptr) return;
-      const auto tenant = [&](size_t i) { return trace[decision.requests[i]].tenant; };
-      const std::string placed = tenant(decision.placement->work);
-      bool both_wait = false;
-      for (size_t i = 0; i < decision.waiting.size(); ++i) both_wait |= tenant(i) != placed;
-      if (both_wait && both_waited) {
-        ASSERT_NE(placed, last) << "trace " << seed;
-        ++alternations;
-      }
-      last = placed;
-      both_waited = both_wait;
+// However many requests another tenant has, one that wants less than its share takes part in every
+// evaluation.
+TEST(QueuePolicyTraces, ATenantBelowItsShareIsInEveryEvaluation) {
+  for (const int flood : {1, 10, 100, 1000}) {
+    std::vector<SimulatedRequest> trace = {
+        {.arrival = At(1), .evaluations = 50, .flow = {"quiet"}}};
+    for (int i = 0; i < flood; ++i) {
+      trace.push_back({.arrival = At(1), .evaluations = 20, .flow = {"loud"}});
+    }
+    QueueSimulation simulation(kOptions, 1, kEvaluation);
+    int calls = 0;
+    simulation.on_batch = [&](std::span<const int> requests) {
+      const bool takes_part = std::find(requests.begin(), requests.end(), 0) != requests.end();
+      EXPECT_EQ(takes_part, calls++ < 50) << flood << " requests beside it, call " << calls;
     };
     simulation.Run(trace);
-    if (HasFatalFailure()) return;
   }
-  EXPECT_GT(alternations, kTraces);
+}
+
+// A request that fills a batch.
+SimulatedRequest Due(absl::Time arrival, absl::Time deadline) {
+  SimulatedRequest request;
+  request.arrival = arrival;
+  request.rows = 8;
+  request.deadline = deadline;
+  return request;
+}
+
+// The deadlines fall while the requests wait: the last to arrive is the first to be due.
+TEST(QueuePolicyTraces, TheEarliestDeadlineOfAFlowGoesFirst) {
+  std::vector<SimulatedRequest> trace;
+  for (int i = 0; i < 20; ++i) {
+    trace.push_back(Due(At(1), At(25) - absl::Seconds(i)));
+  }
+  const auto ended =
+      QueueSimulation({.max_batch_rows = 8, .max_active_rows = 8}, 1, kEvaluation).Run(trace).ended;
+  for (int i = 2; i < 20; ++i) EXPECT_LT(ended.at(i), ended.at(i - 1)) << i;
+}
+
+// Requests with deadlines arrive as fast as they can run, for longer than the patience.
+TEST(QueuePolicyTraces, ARequestWithoutADeadlineWaitsNoLongerThanThePatience) {
+  constexpr absl::Duration kPatience = absl::Seconds(10);
+  std::vector<SimulatedRequest> trace;
+  for (int i = 0; i < 300; ++i) {
+    const absl::Time arrival = At(1) + i * kEvaluation / 2;
+    trace.push_back(Due(arrival, arrival + absl::Seconds(5)));
+    if (i == 20) trace.push_back(Due(arrival, absl::InfiniteFuture()));
+  }
+  QueueSimulation simulation({.max_batch_rows = 8, .max_active_rows = 8, .patience = kPatience}, 1,
+                             kEvaluation);
+  const auto ended = simulation.Run(trace).ended;
+  EXPECT_GT(ended.at(21) - trace[21].arrival, absl::Seconds(4));
+  EXPECT_LT(ended.at(21) - trace[21].arrival, kPatience + 3 * kEvaluation);
 }
 
 TEST(QueuePolicyTraces, NothingIsPlacedAfterItsDeadline) {
@@ -309,41 +364,73 @@ TEST(QueuePolicyTraces, NothingIsPlacedAfterItsDeadline) {
   EXPECT_GT(missed, 0);
 }
 
-TEST(QueuePolicy, OrdersByPriorityThenTenantThenTheLongestWait) {
-  const std::vector<WaitingWork> waiting = {
-      {.priority = 0, .waiting_since = At(9), .last_event = 1, .tenant_last_event = 5},
-      {.priority = 0, .waiting_since = At(9), .last_event = 2, .tenant_last_event = 3},
-      {.priority = 1, .waiting_since = At(9), .last_event = 7, .tenant_last_event = 5},
-      {.priority = 0, .waiting_since = At(9), .last_event = 3, .tenant_last_event = 3},
-  };
-  EXPECT_THAT(QueuePolicy({}).Order(waiting, At(10)), ElementsAre(2, 1, 3, 0));
+constexpr double kOneFlow[] = {1};
+constexpr FlowInLoop kAlone[] = {{}};
+
+TEST(QueuePolicy, OrdersByWhatFlowsHoldForTheirShare) {
+  const std::vector<WaitingWork> waiting = {{.flow = 0, .waiting_since = At(1), .last_event = 1},
+                                            {.flow = 0, .waiting_since = At(1), .last_event = 2},
+                                            {.flow = 1, .waiting_since = At(2), .last_event = 3},
+                                            {.flow = 1, .waiting_since = At(2), .last_event = 4}};
+  const std::vector<double> equal = {0.5, 0.5}, favoured = {0.2, 0.8};
+  EXPECT_THAT(QueuePolicy({}).Order(waiting, equal, {0, 0}, At(3)), ElementsAre(0, 2, 1, 3));
+  EXPECT_THAT(QueuePolicy({}).Order(waiting, equal, {2, 0}, At(3)), ElementsAre(2, 3, 0, 1));
+  EXPECT_THAT(QueuePolicy({}).Order(waiting, favoured, {1, 1}, At(3)), ElementsAre(2, 3, 0, 1));
 }
 
-TEST(QueuePolicy, WaitingRaisesAPriorityUpToTheHighestThatWaits) {
+TEST(QueuePolicy, OrdersAFlowByDeadlineAndThoseWithoutByTheirWait) {
   const std::vector<WaitingWork> waiting = {
-      {.priority = 2, .waiting_since = At(1000), .last_event = 9},
-      {.priority = 0, .waiting_since = At(1000 - 60), .last_event = 2},
-      {.priority = -9, .waiting_since = At(0), .last_event = 1},
-      {.priority = 1, .waiting_since = At(1000 - 29), .last_event = 3},
+      {.waiting_since = At(95), .last_event = 4},
+      {.waiting_since = At(90), .last_event = 3},
+      {.waiting_since = At(99), .deadline = At(110), .last_event = 5},
+      {.waiting_since = At(99), .deadline = At(105), .last_event = 6},
+      {.waiting_since = At(70), .last_event = 1},                       // due at 100
+      {.waiting_since = At(94), .deadline = At(999), .last_event = 2},  // as if it had none
+      {.waiting_since = At(80), .deadline = At(100), .last_event = 7}   // past
   };
-  EXPECT_THAT(QueuePolicy({}).Order(waiting, At(1000)), ElementsAre(2, 1, 0, 3));
+  EXPECT_THAT(QueuePolicy({.patience = absl::Seconds(30)}).Order(waiting, kOneFlow, {0}, At(100)),
+              ElementsAre(4, 3, 2, 1, 5, 0));
 }
 
-TEST(QueuePolicy, AClockThatWasSetBackLowersNoPriority) {
-  const std::vector<WaitingWork> waiting = {
-      {.priority = 1, .waiting_since = At(5000), .last_event = 2},
-      {.priority = 0, .waiting_since = At(100), .last_event = 1},
+TEST(QueuePolicy, ALoopOfWholeRequestsTakesEqualOnesUntilItBegins) {
+  const QueuePolicy policy(
+      {.batching = Batching::kRequest, .max_batch_rows = 4, .max_active_rows = 16});
+  const std::vector<WaitingWork> waiting = {{.id = 7, .settings = 1, .waiting_since = At(0)},
+                                            {.id = 8, .settings = 2, .waiting_since = At(1)}};
+  LoopLoad loop = {.rows = {3}, .work = 6, .settings = 2};
+  const auto place = [&] { return policy.Place(waiting, kOneFlow, std::vector{loop}, At(2)); };
+  EXPECT_EQ(place()->work, 1u);
+  loop.settings = 3;
+  EXPECT_FALSE(place().has_value()) << "other settings";
+  loop = {.rows = {4}, .work = 6, .settings = 2};
+  EXPECT_FALSE(place().has_value()) << "the batch is full";
+  loop = {.rows = {1}, .work = 6, .settings = 2, .has_begun = true};
+  EXPECT_FALSE(place().has_value()) << "it has begun";
+  loop = {.rows = {0}};
+  EXPECT_EQ(place()->work, 0u);
+}
+
+TEST(QueuePolicy, ALoopOfOneRequestTakesNoOther) {
+  const QueuePolicy policy(
+      {.batching = Batching::kNone, .max_batch_rows = 4, .max_active_rows = 16});
+  const std::vector<WaitingWork> waiting = {{.id = 7, .waiting_since = At(0)},
+                                            {.id = 8, .waiting_since = At(1)}};
+  const auto place = [&](uint64_t work, bool has_begun) {
+    const LoopLoad loop = {.rows = {1}, .work = work, .has_begun = has_begun};
+    return policy.Place(waiting, kOneFlow, std::vector{loop}, At(2));
   };
-  EXPECT_THAT(QueuePolicy({}).Order(waiting, At(100)), ElementsAre(0, 1));
+  EXPECT_EQ(place(8, false)->work, 1u);
+  EXPECT_FALSE(place(8, true).has_value());
+  EXPECT_FALSE(place(6, false).has_value());
 }
 
 TEST(QueuePolicy, PlacesWhereThereAreTheFewestRowsAndThenTheFewestTasks) {
   const QueuePolicy policy({.max_active_rows = 4});
   const std::vector<WaitingWork> waiting = {{.waiting_since = At(0)}};
-  const std::vector<LoopLoad> rows = {{.rows = 3}, {.rows = 1, .tasks = 2}, {.rows = 2}};
-  EXPECT_EQ(policy.Place(waiting, rows, At(1))->loop, 1u);
-  const std::vector<LoopLoad> tasks = {{.rows = 1, .tasks = 2}, {.rows = 1, .tasks = 1}};
-  EXPECT_EQ(policy.Place(waiting, tasks, At(1))->loop, 1u);
+  const std::vector<LoopLoad> rows = {{.rows = {3}}, {.rows = {1}, .tasks = 2}, {.rows = {2}}};
+  EXPECT_EQ(policy.Place(waiting, kOneFlow, rows, At(1))->loop, 1u);
+  const std::vector<LoopLoad> tasks = {{.rows = {1}, .tasks = 2}, {.rows = {1}, .tasks = 1}};
+  EXPECT_EQ(policy.Place(waiting, kOneFlow, tasks, At(1))->loop, 1u);
 }
 
 TEST(QueuePolicy, OvertakesWhatFitsNoLoopUntilThatHasBeenOvertakenEnough) {
@@ -351,17 +438,18 @@ TEST(QueuePolicy, OvertakesWhatFitsNoLoopUntilThatHasBeenOvertakenEnough) {
   std::vector<WaitingWork> waiting = {
       {.rows = 4, .waiting_since = At(0), .last_event = 1, .overtaken_by_rows = 3},
       {.rows = 1, .waiting_since = At(0), .last_event = 2}};
-  const std::vector<LoopLoad> loops = {{.rows = 2}};
-  const auto placement = policy.Place(waiting, loops, At(1));
+  const std::vector<LoopLoad> loops = {{.rows = {2}}};
+  const auto placement = policy.Place(waiting, kOneFlow, loops, At(1));
   ASSERT_TRUE(placement.has_value());
   EXPECT_EQ(placement->work, 1u);
   EXPECT_THAT(placement->overtaken, ElementsAre(0));
   waiting[0].overtaken_by_rows = 4;
-  EXPECT_FALSE(policy.Place(waiting, loops, At(1)).has_value());
-  const std::vector<LoopLoad> two_loops = {{.rows = 2}, {.rows = 3}};
-  EXPECT_EQ(policy.Place(waiting, two_loops, At(1))->loop, 1u) << "the other loop is open";
+  EXPECT_FALSE(policy.Place(waiting, kOneFlow, loops, At(1)).has_value());
+  const std::vector<LoopLoad> two_loops = {{.rows = {2}}, {.rows = {3}}};
+  EXPECT_EQ(policy.Place(waiting, kOneFlow, two_loops, At(1))->loop, 1u)
+      << "the other loop is open";
   waiting[0].overtaken_by_rows = 8;
-  EXPECT_FALSE(policy.Place(waiting, two_loops, At(1)).has_value()) << "both are closed";
+  EXPECT_FALSE(policy.Place(waiting, kOneFlow, two_loops, At(1)).has_value()) << "both are closed";
 }
 
 TEST(QueuePolicy, EveryRequestOvertakenEnoughClosesALoopOfItsOwn) {
@@ -369,10 +457,11 @@ TEST(QueuePolicy, EveryRequestOvertakenEnoughClosesALoopOfItsOwn) {
   const WaitingWork wide = {
       .rows = 4, .waiting_since = At(0), .last_event = 1, .overtaken_by_rows = 4};
   const WaitingWork narrow = {.rows = 1, .waiting_since = At(0), .last_event = 2};
-  const std::vector<LoopLoad> loops = {{.rows = 2}, {.rows = 3}, {.rows = 1}};
-  EXPECT_EQ(policy.Place(std::vector{wide, narrow}, loops, At(1))->loop, 0u);
-  EXPECT_EQ(policy.Place(std::vector{wide, wide, narrow}, loops, At(1))->loop, 1u);
-  EXPECT_FALSE(policy.Place(std::vector{wide, wide, wide, narrow}, loops, At(1)).has_value());
+  const std::vector<LoopLoad> loops = {{.rows = {2}}, {.rows = {3}}, {.rows = {1}}};
+  EXPECT_EQ(policy.Place(std::vector{wide, narrow}, kOneFlow, loops, At(1))->loop, 0u);
+  EXPECT_EQ(policy.Place(std::vector{wide, wide, narrow}, kOneFlow, loops, At(1))->loop, 1u);
+  EXPECT_FALSE(
+      policy.Place(std::vector{wide, wide, wide, narrow}, kOneFlow, loops, At(1)).has_value());
 }
 
 TEST(QueuePolicy, AnItemOvertakesByNoMoreRowsThanAllLoopsHold) {
@@ -381,8 +470,8 @@ TEST(QueuePolicy, AnItemOvertakesByNoMoreRowsThanAllLoopsHold) {
       {.rows = 4, .waiting_since = At(0), .last_event = 1, .overtaken_by_rows = 3},
       {.rows = 2, .waiting_since = At(0), .last_event = 2},
       {.rows = 1, .waiting_since = At(0), .last_event = 3}};
-  const std::vector<LoopLoad> loops = {{.rows = 1}};
-  EXPECT_EQ(policy.Place(waiting, loops, At(1))->work, 2u);
+  const std::vector<LoopLoad> loops = {{.rows = {1}}};
+  EXPECT_EQ(policy.Place(waiting, kOneFlow, loops, At(1))->work, 2u);
 }
 
 TEST(QueuePolicy, ABatchSkipsWhatDoesNotFitAndOtherNetworks) {
@@ -390,7 +479,7 @@ TEST(QueuePolicy, ABatchSkipsWhatDoesNotFitAndOtherNetworks) {
   const int a = 0, b = 0;
   const std::vector<LoopItem> items = {{{&a}, 2}, {{&b}, 1}, {{&a}, 3},
                                        {{&a}, 1}, {{&a}, 1}, {{&a}, 1}};
-  EXPECT_THAT(policy.ChooseBatch(items), ElementsAre(0, 3, 4));
+  EXPECT_THAT(policy.ChooseBatch(items, kAlone, 1), ElementsAre(0, 3, 4));
 }
 
 TEST(QueuePolicy, ABatchHoldsItemsOfOneSizeAndStage) {
@@ -399,7 +488,7 @@ TEST(QueuePolicy, ABatchHoldsItemsOfOneSizeAndStage) {
   const std::vector<LoopItem> items = {{{&a, 64, 64}, 1}, {{&a, 64, 32}, 1},
                                        {{&a, 32, 64}, 1}, {{&a, 64, 64, Stage::kEncode}, 1},
                                        {{&a, 64, 64}, 1}, {{&a, 64, 64, Stage::kDecode}, 1}};
-  EXPECT_THAT(policy.ChooseBatch(items), ElementsAre(0, 4));
+  EXPECT_THAT(policy.ChooseBatch(items, kAlone, 1), ElementsAre(0, 4));
 }
 
 TEST(QueuePolicy, ABatchHoldsFewerRowsOfLargerImages) {
@@ -407,9 +496,9 @@ TEST(QueuePolicy, ABatchHoldsFewerRowsOfLargerImages) {
   const int a = 0;
   const LoopItem large = {.key = {&a, 128, 128}, .rows = 1, .row_size = 4};
   const std::vector<LoopItem> items(5, large);
-  EXPECT_THAT(policy.ChooseBatch(items), ElementsAre(0, 1));
+  EXPECT_THAT(policy.ChooseBatch(items, kAlone, 1), ElementsAre(0, 1));
   const LoopItem huge = {.key = {&a, 512, 512}, .rows = 2, .row_size = 64};
-  EXPECT_THAT(policy.ChooseBatch(std::vector<LoopItem>(3, huge)), ElementsAre(0));
+  EXPECT_THAT(policy.ChooseBatch(std::vector<LoopItem>(3, huge), kAlone, 1), ElementsAre(0));
 }
 
 TEST(QueuePolicy, ATurnDecodesOneItem) {
@@ -417,7 +506,44 @@ TEST(QueuePolicy, ATurnDecodesOneItem) {
   const int a = 0;
   const std::vector<LoopItem> items = {{{&a, 64, 64, Stage::kDecode}, 1},
                                        {{&a, 64, 64, Stage::kDecode}, 1}};
-  EXPECT_THAT(policy.ChooseBatch(items), ElementsAre(0));
+  EXPECT_THAT(policy.ChooseBatch(items, kAlone, 1), ElementsAre(0));
+}
+
+TEST(QueuePolicy, ABatchHoldsNoMoreRowsThanItsKindMay) {
+  const int a = 0;
+  std::vector<LoopItem> items(5, {.key = {&a}, .rows = 1, .rows_max = 3});
+  EXPECT_THAT(QueuePolicy({.max_batch_rows = 4}).ChooseBatch(items, kAlone, 1),
+              ElementsAre(0, 1, 2));
+  for (LoopItem& item : items) item.rows = 4;  // an item runs whatever it takes
+  EXPECT_THAT(QueuePolicy({.max_batch_rows = 4}).ChooseBatch(items, kAlone, 1), ElementsAre(0));
+}
+
+TEST(QueuePolicy, ABatchBeginsWithTheFlowThatHasHadLeast) {
+  const int a = 0, b = 0;
+  const std::vector<LoopItem> items = {{.key = {&a}, .rows = 1, .flow = 0},
+                                       {.key = {&b}, .rows = 1, .flow = 1},
+                                       {.key = {&b}, .rows = 1, .flow = 0}};
+  const std::vector<FlowInLoop> flows = {{.share = 0.5, .virtual_time = 3},
+                                         {.share = 0.5, .virtual_time = 2}};
+  EXPECT_THAT(QueuePolicy({}).ChooseBatch(items, flows, 0.1), ElementsAre(1, 2));
+}
+
+TEST(QueuePolicy, ABatchIsDividedByShares) {
+  const int a = 0;
+  std::vector<LoopItem> items(16, {.key = {&a}, .rows = 1, .flow = 0});
+  for (int i = 8; i < 16; ++i) items[i].flow = 1;
+  const std::vector<FlowInLoop> flows = {{.share = 0.25}, {.share = 0.75}};
+  EXPECT_THAT(QueuePolicy({.max_batch_rows = 8}).ChooseBatch(items, flows, 0.1),
+              ElementsAre(0, 1, 8, 9, 10, 11, 12, 13));
+}
+
+TEST(QueuePolicy, ABatchPrefersTheEarliestDeadline) {
+  const int a = 0;
+  const std::vector<LoopItem> items = {
+      {.key = {&a}, .rows = 1, .waiting_since = At(50)},
+      {.key = {&a}, .rows = 1, .waiting_since = At(60), .deadline = At(70)},
+      {.key = {&a}, .rows = 1, .waiting_since = At(60), .deadline = At(65)}};
+  EXPECT_THAT(QueuePolicy({.max_batch_rows = 2}).ChooseBatch(items, kAlone, 1), ElementsAre(1, 2));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "tests/server/scheduling/queue_simulation.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace denoise {
@@ -17,10 +18,8 @@ SimulationResult QueueSimulation::Run(const std::vector<SimulatedRequest>& reque
     if (!busy() && arrived < requests.size()) now = std::max(now, requests[arrived].arrival);
     while (arrived < requests.size() && requests[arrived].arrival <= now) {
       const SimulatedRequest& request = requests[arrived];
-      tenants_.try_emplace(request.tenant, last_event_ + 1);
       pending_[static_cast<int>(arrived)].work = {.rows = request.rows,
-                                                  .priority = request.priority,
-                                                  .waiting_since = request.arrival,
+                                                  .waiting_since = now,
                                                   .deadline = request.deadline,
                                                   .last_event = ++last_event_};
       ++arrived;
@@ -34,22 +33,45 @@ SimulationResult QueueSimulation::Run(const std::vector<SimulatedRequest>& reque
   return std::move(result_);
 }
 
+std::vector<Flow> QueueSimulation::Flows() const {
+  std::set<Flow> flows;
+  for (const auto& [request, pending] : pending_) flows.insert((*requests_)[request].flow);
+  return {flows.begin(), flows.end()};
+}
+
+namespace {
+
+size_t IndexOf(const Flow& flow, const std::vector<Flow>& flows) {
+  return std::find(flows.begin(), flows.end(), flow) - flows.begin();
+}
+
+}  // namespace
+
 void QueueSimulation::Fill(absl::Time now) {
   while (true) {
+    const std::vector<Flow> flows = Flows();
+    const std::vector<double> shares = Shares(flows, {});
     std::vector<WaitingWork> waiting;
     std::vector<int> owners;
     for (auto& [request, pending] : pending_) {
       if (pending.begun == (*requests_)[request].items) continue;
-      pending.work.tenant_last_event = tenants_.at((*requests_)[request].tenant);
+      pending.work.flow = IndexOf((*requests_)[request].flow, flows);
       waiting.push_back(pending.work);
       owners.push_back(request);
     }
     std::vector<LoopLoad> loads;
-    for (const Loop& loop : loops_) loads.push_back({.rows = loop.rows});
-    const auto placement = policy_.Place(waiting, loads, now);
+    for (const Loop& loop : loops_) {
+      loads.push_back({.rows = std::vector<double>(flows.size())});
+      for (const Item& item : loop.items) {
+        const SimulatedRequest& request = (*requests_)[item.request];
+        loads.back().rows[IndexOf(request.flow, flows)] += request.rows;
+      }
+    }
+    const auto placement = policy_.Place(waiting, shares, loads, now);
     on_decision({.now = now,
                  .waiting = waiting,
                  .requests = owners,
+                 .shares = shares,
                  .loops = loads,
                  .placement = placement ? &*placement : nullptr});
     if (!placement) return;
@@ -61,27 +83,54 @@ void QueueSimulation::Fill(absl::Time now) {
     pending.work.waiting_since = now;
     pending.work.overtaken_by_rows = 0;
     pending.work.last_event = ++last_event_;
-    tenants_[(*requests_)[request].tenant] = last_event_;
     ++pending.begun;
     loops_[placement->loop].rows += pending.work.rows;
-    loops_[placement->loop].items.push_back(
-        {.request = request, .evaluations_left = (*requests_)[request].evaluations});
+    loops_[placement->loop].items.push_back({.request = request,
+                                             .evaluations_left = (*requests_)[request].evaluations,
+                                             .waiting_since = now});
     result_.placed.push_back(request);
   }
 }
 
 void QueueSimulation::Evaluate(Loop& loop, absl::Time now) {
   if (loop.items.empty()) return;
+  const std::vector<Flow> flows = Flows();
+  const std::vector<double> shares = Shares(flows, {});
+  std::vector<FlowInLoop> accounts;
+  std::vector<FairAccount::Use> uses;
+  for (size_t flow = 0; flow < flows.size(); ++flow) {
+    accounts.push_back(
+        {.share = shares[flow], .virtual_time = loop.account.VirtualTimeOf(flows[flow])});
+    uses.push_back({.flow = flows[flow], .share = shares[flow], .time = {}});
+  }
   std::vector<LoopItem> candidates;
   for (Item& item : loop.items) {
     const SimulatedRequest& request = (*requests_)[item.request];
-    candidates.push_back(
-        {.key = {.network = requests_->data() + request.network}, .rows = request.rows});
+    candidates.push_back({.key = {.network = requests_->data() + request.network},
+                          .rows = request.rows,
+                          .flow = IndexOf(request.flow, flows),
+                          .waiting_since = item.waiting_since,
+                          .deadline = request.deadline});
     ++item.waited;
     item.loop_rows_max = std::max(item.loop_rows_max, loop.rows);
   }
   std::vector<bool> chosen(loop.items.size());
-  for (const size_t i : policy_.ChooseBatch(candidates)) chosen[i] = true;
+  const double row_seconds = absl::ToDoubleSeconds(evaluation_) / options_.max_batch_rows;
+  for (const size_t i : policy_.ChooseBatch(candidates, accounts, row_seconds)) {
+    chosen[i] = true;
+    uses[candidates[i].flow].rows += candidates[i].rows;
+    uses[candidates[i].flow].time += absl::Seconds(row_seconds * candidates[i].rows);
+    loop.items[i].waiting_since = now;
+  }
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    if (!chosen[i]) uses[candidates[i].flow].left_out = true;
+  }
+  loop.account.Charge(uses);
+  std::vector<int> batch;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    if (chosen[i]) batch.push_back(loop.items[i].request);
+  }
+  on_batch(batch);
   std::vector<Item> waiting, evaluated;
   for (size_t i = 0; i < chosen.size(); ++i) {
     (chosen[i] ? evaluated : waiting).push_back(loop.items[i]);

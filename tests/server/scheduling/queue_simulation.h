@@ -5,10 +5,10 @@
 #include <functional>
 #include <map>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/scheduling/fair_share.h"
 #include "server/scheduling/queue_policy.h"
 
 namespace denoise {
@@ -18,8 +18,7 @@ struct SimulatedRequest {
   int items = 1;
   int rows = 1;
   int evaluations = 1;  // of each item
-  int priority = 0;
-  std::string tenant;
+  Flow flow = {};
   int network = 0;
   absl::Time deadline = absl::InfiniteFuture();
 };
@@ -28,9 +27,10 @@ struct SimulatedRequest {
 struct SimulatedDecision {
   absl::Time now;
   std::span<const WaitingWork> waiting;
-  std::span<const int> requests;  // whose entries of `waiting` those are
+  std::span<const int> requests;   // whose entries of `waiting` those are
+  std::span<const double> shares;  // of the flows that those refer to
   std::span<const LoopLoad> loops;
-  const Placement* placement;  // null where nothing could be placed
+  const ItemPlacement* placement;  // null where nothing could be placed
 };
 
 struct SimulationResult {
@@ -49,6 +49,8 @@ class QueueSimulation {
   // Hears how many evaluations an item of `rows` rows has waited for this one, and how many rows
   // its loop held at most meanwhile.
   std::function<void(int rows, int waited, int loop_rows)> on_evaluation = [](int, int, int) {};
+  // Hears of the requests whose items share an evaluation.
+  std::function<void(std::span<const int> requests)> on_batch = [](std::span<const int>) {};
 
   // Runs `requests`, in order of arrival, until nothing is left to do. Every loop evaluates a batch
   // at each multiple of the evaluation's duration.
@@ -58,12 +60,14 @@ class QueueSimulation {
   struct Item {
     int request;
     int evaluations_left;
-    int waited = 0;         // evaluations of its loop since its last one
-    int loop_rows_max = 0;  // meanwhile
+    absl::Time waiting_since;  // its last turn; its placement before the first
+    int waited = 0;            // evaluations of its loop since its last one
+    int loop_rows_max = 0;     // meanwhile
   };
   struct Loop {
     std::vector<Item> items;  // the first has waited longest
     int rows = 0;
+    FairAccount account = {};
   };
   struct Pending {
     int begun = 0;
@@ -71,6 +75,8 @@ class QueueSimulation {
     WaitingWork work;
   };
 
+  // The flows of requests that are not over, ascending.
+  std::vector<Flow> Flows() const;
   void Fill(absl::Time now);
   void Evaluate(Loop& loop, absl::Time now);
 
@@ -80,7 +86,6 @@ class QueueSimulation {
   std::vector<Loop> loops_;
   const std::vector<SimulatedRequest>* requests_ = nullptr;
   std::map<int, Pending> pending_;  // arrived and not finished
-  std::map<std::string, uint64_t> tenants_;
   uint64_t last_event_ = 0;
   SimulationResult result_;
 };

@@ -18,7 +18,9 @@ class RecordingWork : public Work {
   std::unique_ptr<WorkItem> MakeItem(int index) override {
     return std::make_unique<WorkItem>(index);
   }
-  void OnQueued(int position) override {
+  void OnQueued(const QueuePlace& place) override {
+    expected_wait_ = place.expected_wait;
+    const int position = place.position;
     if (positions_.empty() || position != positions_.back()) positions_.push_back(position);
   }
   void OnFinished(const absl::Status& status) override {
@@ -30,11 +32,13 @@ class RecordingWork : public Work {
   const std::optional<absl::Status>& status() const { return status_; }
   int finishes() const { return finishes_; }
   const std::vector<int>& positions() const { return positions_; }
+  const std::optional<absl::Duration>& expected_wait() const { return expected_wait_; }
 
  private:
   std::optional<absl::Status> status_;
   int finishes_ = 0;
   std::vector<int> positions_;
+  std::optional<absl::Duration> expected_wait_;
 };
 
 }  // namespace denoise

@@ -231,20 +231,6 @@ TEST_F(SchedulerTest, ADeadlineThatPassesEndsARequest) {
   EXPECT_EQ(works_[0]->status()->code(), absl::StatusCode::kDeadlineExceeded);
 }
 
-TEST_F(SchedulerTest, ADeadlineThatCannotBeMetIsRefusedAtOnce) {
-  Scheduler scheduler({}, clock_);
-  scheduler.RecordEvaluation(network_, 0, 0, absl::Milliseconds(300));
-  // The shortest counts: 10 evaluations take 1 s.
-  scheduler.RecordEvaluation(network_, 0, 0, absl::Milliseconds(100));
-  scheduler.RecordEvaluation(network_, 64, 64, absl::Seconds(9));  // of larger images
-  WorkDemand hurried = Request(1);
-  hurried.deadline = clock_.Now() + absl::Milliseconds(999);
-  const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(hurried));
-  EXPECT_EQ(refused.status().code(), absl::StatusCode::kDeadlineExceeded);
-  hurried.deadline = clock_.Now() + absl::Milliseconds(1001);
-  Submit(scheduler, hurried);
-}
-
 TEST_F(SchedulerTest, AFailedItemEndsItsRequestAndNoOther) {
   Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
   Submit(scheduler, Request(2));
@@ -274,36 +260,68 @@ TEST_F(SchedulerTest, ARequestOnTwoWorkersEndsOnceWhenBothHaveLetGo) {
   EXPECT_EQ(works_[0]->finishes(), 1);
 }
 
-TEST_F(SchedulerTest, AHigherPriorityGoesFirstInTheQueueAndInItsPositions) {
-  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
-  Submit(scheduler, Request(2));
-  const uint64_t plain = Submit(scheduler, Request(1));
-  WorkDemand urgent_demand = Request(1);
-  urgent_demand.priority = 1;
-  const uint64_t urgent = Submit(scheduler, std::move(urgent_demand));
-  EXPECT_THAT(works_[1]->positions(), ElementsAre(0));
-  EXPECT_THAT(works_[2]->positions(), ElementsAre(0));
-  auto batch = NextBatch(scheduler, 0);
-  EXPECT_THAT(works_[1]->positions(), ElementsAre(0, 1));
-  scheduler.Remove(0, batch->items[0], absl::OkStatus());
-  batch = NextBatch(scheduler, 0);
-  EXPECT_EQ(Items(*batch)[1], std::pair(urgent, 0));
-  scheduler.Remove(0, batch->items[0], absl::OkStatus());
-  EXPECT_EQ(Items(*NextBatch(scheduler, 0))[1], std::pair(plain, 0));
+// The loop is full of the other's rows.
+TEST_F(SchedulerTest, AnotherFlowBeginsAtOnceAndTakesItsShareOfEachBatch) {
+  for (const Flow& flow : {Flow{"other"}, Flow{"", Priority::kInteractive}}) {
+    Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
+    for (int i = 0; i < 9; ++i) Submit(scheduler, Request(1));
+    EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 4u);
+    WorkDemand demand = Request(1);
+    demand.flow = flow;
+    const uint64_t id = Submit(scheduler, std::move(demand));
+    EXPECT_THAT(works_.back()->positions(), IsEmpty());
+    for (int evaluation = 0; evaluation < 10; ++evaluation) {
+      clock_.Advance(absl::Seconds(1));
+      EXPECT_TRUE(Contains(*NextBatch(scheduler, 0), id)) << "evaluation " << evaluation;
+    }
+  }
 }
 
-TEST_F(SchedulerTest, TenantsAlternate) {
-  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
-  Submit(scheduler, Request(4));
-  for (int i = 0; i < 3; ++i) Submit(scheduler, Request(1));
-  WorkDemand other = Request(1);
-  other.tenant = "other";
-  const uint64_t id = Submit(scheduler, std::move(other));
+// Their turns take ten times as long, so they have one for ten of the other's.
+TEST_F(SchedulerTest, TimeIsSharedNotTurns) {
+  Scheduler scheduler({.max_batch_rows = 1, .max_active_rows = 8}, clock_);
+  const std::shared_ptr<const int> slow_network = std::make_shared<int>();
+  WorkDemand slow = Request(1);
+  slow.network = slow_network;
+  slow.flow.tenant = "slow";
+  const uint64_t slow_id = Submit(scheduler, std::move(slow));
+  Submit(scheduler, Request(1));
+  int turns_of_slow = 0;
+  for (int turn = 0; turn < 110; ++turn) {
+    const bool is_slow = Contains(*NextBatch(scheduler, 0), slow_id);
+    turns_of_slow += is_slow;
+    clock_.Advance(absl::Milliseconds(is_slow ? 100 : 10));
+  }
+  EXPECT_NEAR(turns_of_slow, 10, 2);
+}
+
+TEST_F(SchedulerTest, WholeRequestsOfEqualSettingsRunTogetherFromStartToEnd) {
+  Scheduler scheduler({.batching = Batching::kRequest, .max_batch_rows = 4, .max_active_rows = 16},
+                      clock_);
+  Submit(scheduler, Request(1));
+  WorkDemand different = Request(1);
+  different.settings = 7;
+  const uint64_t other = Submit(scheduler, std::move(different));
+  Submit(scheduler, Request(2));
+  auto batch = NextBatch(scheduler, 0);
+  EXPECT_EQ(batch->items.size(), 3u);
+  EXPECT_FALSE(Contains(*batch, other));
+  Submit(scheduler, Request(1));  // there is room, but they have begun
+  batch = NextBatch(scheduler, 0);
+  ASSERT_EQ(batch->items.size(), 3u);
+  for (WorkItem* item : batch->items) scheduler.Remove(0, item, absl::OkStatus());
+  EXPECT_THAT(Items(*NextBatch(scheduler, 0)), ElementsAre(std::pair(other, 0)));
+}
+
+TEST_F(SchedulerTest, WithoutBatchingRequestsRunOneByOne) {
+  Scheduler scheduler({.batching = Batching::kNone, .max_batch_rows = 4, .max_active_rows = 16},
+                      clock_);
+  const uint64_t first = Submit(scheduler, Request(2));
+  const uint64_t second = Submit(scheduler, Request(1));
   const auto batch = NextBatch(scheduler, 0);
-  scheduler.Remove(0, batch->items[0], absl::OkStatus());
-  scheduler.Remove(0, batch->items[1], absl::OkStatus());
-  const auto items = Items(*NextBatch(scheduler, 0));
-  EXPECT_EQ(std::count(items.begin(), items.end(), std::pair(id, 0)), 1);
+  EXPECT_THAT(Items(*batch), ElementsAre(std::pair(first, 0), std::pair(first, 1)));
+  for (WorkItem* item : batch->items) scheduler.Remove(0, item, absl::OkStatus());
+  EXPECT_THAT(Items(*NextBatch(scheduler, 0)), ElementsAre(std::pair(second, 0)));
 }
 
 TEST_F(SchedulerTest, AnItemThatFitsNoLoopDoesNotBlockThoseBehindIt) {

@@ -41,6 +41,7 @@ TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
 
 TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   telemetry_.OnQueueDepth(3);
+  telemetry_.OnOutstandingCost(absl::Milliseconds(2500));
   telemetry_.OnActiveRows("cpu", 6);
   telemetry_.OnEvaluation("cpu", {.trajectories = 2,
                                   .rows = 4,
@@ -65,6 +66,7 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   const MetricsPage page = Page();
   EXPECT_EQ(page.Sum("denoised_failed_batches_total"), 1);
   EXPECT_EQ(page.Sum("denoised_queue_depth"), 3);
+  EXPECT_EQ(page.Sum("denoised_outstanding_cost_seconds"), 2.5);
   EXPECT_EQ(page.Sum("denoised_active_rows", {{"device", "cpu"}}), 6);
   EXPECT_EQ(page.Sum("denoised_evaluations_total", {{"device", "cpu"}}), 2);
   EXPECT_EQ(page.Sum("denoised_rows_per_evaluation_sum"), 6);

@@ -1,0 +1,85 @@
+// What work costs, as measured: the time of one evaluation by its number of rows, and of encoding
+// and decoding an image, for each network and size of x. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/scheduling/work.h"
+
+namespace denoise {
+
+// The time that something takes, from repeated measurements: their mean at first, then a moving
+// average that follows slow changes.
+class MeasuredTime {
+ public:
+  void Record(absl::Duration time);
+  // A typical time, and the shortest so far.
+  absl::Duration typical() const { return typical_; }
+  absl::Duration shortest() const { return shortest_; }
+  int samples() const { return samples_; }
+
+ private:
+  absl::Duration typical_;
+  absl::Duration shortest_ = absl::InfiniteDuration();
+  int samples_ = 0;
+};
+
+// The time of an evaluation by its number of rows.
+class EvaluationCurve {
+ public:
+  struct Point {
+    int rows;
+    absl::Duration time;
+  };
+
+  void Record(int rows, absl::Duration time) { times_[rows].Record(time); }
+  bool empty() const { return times_.empty(); }
+
+  // Interpolated between the numbers of rows that were measured, and proportional beyond the
+  // largest; below the smallest, what that takes. The curve is not empty.
+  absl::Duration TimeOf(int rows) const;
+  // The shortest evaluation so far, of any number of rows.
+  absl::Duration Shortest() const;
+
+  // The smallest measured number of rows that reaches `efficiency` (0 to 1) of the best throughput
+  // measured, in rows a second: more rows would only make each evaluation longer. `rows_max` where
+  // too little is known: the largest number of rows measured is the first to reach it, or a number
+  // was measured less than three times.
+  int Knee(double efficiency, int rows_max) const;
+
+  std::vector<Point> Points() const;
+
+ private:
+  std::map<int, MeasuredTime> times_;
+};
+
+class CostModel {
+ public:
+  struct Costs {
+    EvaluationCurve evaluation;
+    MeasuredTime encoding;  // of an image's prompts and pictures
+    MeasuredTime decoding;  // of an image
+    int rows_max = 0;       // 0: no evaluation has run out of memory
+  };
+
+  // The costs of `network` with x of this size, to add to. Forgets networks that are gone.
+  Costs& Of(const std::shared_ptr<const void>& network, int64_t height, int64_t width);
+  // Null where nothing has been measured.
+  const Costs* Find(const std::shared_ptr<const void>& network, int64_t height,
+                    int64_t width) const;
+
+ private:
+  struct Entry {
+    std::weak_ptr<const void> network;
+    Costs costs;
+  };
+
+  std::map<BatchKey, Entry> entries_;
+};
+
+}  // namespace denoise
