@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "core/device/cuda_library.h"
 #include "server/connections/listen_address.h"
 #include "server/cores.h"
+#include "server/cost_keeper.h"
 #include "server/devices.h"
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
@@ -110,6 +112,22 @@ absl::Status CheckDtype(const ServerFlags& flags, const std::vector<at::Device>&
   return absl::OkStatus();
 }
 
+// Beside the training state, unless it is elsewhere or nowhere.
+std::filesystem::path CostFileOf(const ServerFlags& flags) {
+  if (!flags.cost_file.empty()) return flags.cost_file == "off" ? "" : flags.cost_file;
+  return flags.state.empty() ? "" : std::filesystem::path(flags.state) / "costs.json";
+}
+
+// What the time of an evaluation depends on besides the model.
+std::string DescribeDevices(const ServerFlags& flags, const std::vector<at::Device>& devices) {
+  std::string text =
+      devices.front().is_cpu()
+          ? absl::StrCat("cpu, ", EngineOptions(flags, devices).cpu_threads, " threads")
+          : std::string("cuda");
+  absl::StrAppend(&text, ", ", flags.dtype);
+  return text;
+}
+
 absl::Status CheckAddresses(const ServerFlags& flags) {
   RETURN_IF_ERROR(ParseListenAddress(flags.listen).status());
   return flags.http.empty() ? absl::OkStatus() : ParseListenAddress(flags.http).status();
@@ -126,13 +144,14 @@ ModelLoadOptions LoadOptions(const ServerFlags& flags, const std::vector<at::Dev
 }
 
 LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
-                                      const std::vector<at::Device>& devices,
-                                      Telemetry* telemetry) {
+                                      const std::vector<at::Device>& devices, Telemetry* telemetry,
+                                      CostKeeper* costs) {
   return {.load = LoadOptions(flags, devices),
           .memory_bytes_max = int64_t{flags.model_memory_mib} << 20,
           .look_interval = absl::Seconds(flags.poll_models_seconds),
           .on_load = [telemetry](bool ok) { telemetry->ModelLoaded(ok); },
           .on_unload = [telemetry] { telemetry->ModelUnloaded(); },
+          .on_serve = [costs](const LoadedModelHandle& loaded) { costs->OnServe(loaded); },
           .on_memory = [telemetry](int64_t bytes) { telemetry->ModelMemory(bytes); }};
 }
 
@@ -156,8 +175,10 @@ class Server::Impl {
         models_(
             {},
             [this](const ModelCounts& counts) { telemetry_.Models(counts.loaded, counts.failed); }),
-        live_models_(ModelsFolder(flags.models), LiveModelsOptions(flags, devices, &telemetry_),
-                     &models_, &Clock::Real()),
+        costs_(CostFileOf(flags), DescribeDevices(flags, devices), &engine_),
+        live_models_(ModelsFolder(flags.models),
+                     LiveModelsOptions(flags, devices, &telemetry_, &costs_), &models_,
+                     &Clock::Real()),
         adapter_catalog_(flags.models, flags.adapters),
         adapters_(&adapter_catalog_, AdapterOptions(flags, devices, &telemetry_)),
         adapter_reader_(&adapters_),
@@ -198,8 +219,15 @@ class Server::Impl {
         models_service_(&models_, flags.manage_models ? &live_models_ : nullptr, &adapter_catalog_,
                         Calls(&pool_, flags), &model_pool_, &disk_pool_) {}
 
+  // The models' thread outlives the engine.
+  ~Impl() { costs_.Stop(); }
+
   // A server that trains may begin with nothing to serve.
   absl::Status LoadModels(const ServerFlags& flags) {
+    if (const absl::Status costs = costs_.Load(); !costs.ok()) {
+      LogEvent(spdlog::level::warn, "measured costs ignored",
+               {{"reason", std::string(costs.message())}});
+    }
     RETURN_IF_ERROR(live_models_.Start());
     if (!flags.state.empty() || !models_.ListAfter("", 1, /*with_failed=*/false).empty()) {
       return absl::OkStatus();
@@ -245,6 +273,10 @@ class Server::Impl {
     live_models_.Stop();
     if (training_) training_->Stop(deadline);
     engine_.Drain(deadline);
+    if (const absl::Status saved = costs_.Save(); !saved.ok()) {
+      LogEvent(spdlog::level::warn, "measured costs not kept",
+               {{"reason", std::string(saved.message())}});
+    }
     const absl::Time now = Clock::Real().Now();
     live_calls_.WaitUntilNone(std::max(deadline, now + kFlushTime));
     if (http_) http_->RefuseCalls();
@@ -284,6 +316,7 @@ class Server::Impl {
   Telemetry telemetry_;
   MemoryGuard memory_;
   ModelRepository models_;
+  CostKeeper costs_;
   LiveModels live_models_;
   AdapterCatalog adapter_catalog_;
   AdapterLibrary adapters_;

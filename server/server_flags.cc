@@ -173,7 +173,7 @@ void AddSharingFlags(CLI::App& app, ServerFlags& flags) {
   constexpr char kGroup[] = "Sharing devices";
   app.add_option("--batching", flags.batching,
                  "What shares a network call. evaluation: images join and leave at every\n"
-                 "evaluation. For comparison, request: whole requests with equal settings\n"
+                 "evaluation. For comparison, request: whole requests of equal settings\n"
                  "run together from start to end; none: one request at a time")
       ->check(CLI::IsMember({"evaluation", "request", "none"}))
       ->group(kGroup);
@@ -182,6 +182,12 @@ void AddSharingFlags(CLI::App& app, ServerFlags& flags) {
                  "throughput measured, which keeps evaluations short. 1: they grow to\n"
                  "--max-batch-rows")
       ->check(CLI::Range(0.1, 1.0))
+      ->group(kGroup);
+  app.add_option("--cost-file", flags.cost_file,
+                 "Where to keep what evaluations of models cost, so that it need not be\n"
+                 "measured again. Default: costs.json in --state; \"off\" or without\n"
+                 "--state, nowhere")
+      ->type_name("FILE")
       ->group(kGroup);
   app.add_option_function<std::vector<std::string>>(
          "--tenant-weight",

@@ -14,7 +14,6 @@ constexpr int64_t kProbeSide = 16;
 }  // namespace
 
 NetworkInput ProbeInput(const NetworkSpec& spec, at::Device device) {
-  const auto floats = at::TensorOptions().dtype(at::kFloat).device(device);
   SampleShape shape = spec.sample;
   if (spec.size_multiple > 0) {
     const int64_t side =
@@ -22,18 +21,27 @@ NetworkInput ProbeInput(const NetworkSpec& spec, at::Device device) {
     shape.height = std::min(shape.height, side);
     shape.width = std::min(shape.width, side);
   }
+  return ProbeInput(spec, device, shape, /*rows=*/1, /*tokens=*/1);
+}
+
+NetworkInput ProbeInput(const NetworkSpec& spec, at::Device device, const SampleShape& shape,
+                        int64_t rows, int64_t tokens) {
+  const auto floats = at::TensorOptions().dtype(at::kFloat).device(device);
   const auto [channels, height, width] = shape;
-  NetworkInput input{
-      .x = at::linspace(-1, 1, shape.numel(), floats).view({1, channels, height, width}),
-      .timesteps = at::full({1}, 1, floats)};
+  NetworkInput input{.x = at::linspace(-1, 1, shape.numel(), floats)
+                              .view({1, channels, height, width})
+                              .repeat({rows, 1, 1, 1}),
+                     .timesteps = at::full({rows}, 1, floats)};
   Conditions& told = input.conditions;
-  if (spec.num_class_embeds > 0) told.class_labels = at::zeros({1}, floats.dtype(at::kLong));
-  if (spec.text_width > 0) told.text_states = at::zeros({1, 1, spec.text_width}, floats);
-  if (spec.pooled_text_width > 0) told.pooled_text = at::zeros({1, spec.pooled_text_width}, floats);
-  if (spec.num_time_ids > 0) told.time_ids = at::zeros({1, spec.num_time_ids}, floats);
-  if (spec.guidance_embedding) told.guidance_scales = at::zeros({1}, floats);
+  if (spec.num_class_embeds > 0) told.class_labels = at::zeros({rows}, floats.dtype(at::kLong));
+  if (spec.text_width > 0) told.text_states = at::zeros({rows, tokens, spec.text_width}, floats);
+  if (spec.pooled_text_width > 0) {
+    told.pooled_text = at::zeros({rows, spec.pooled_text_width}, floats);
+  }
+  if (spec.num_time_ids > 0) told.time_ids = at::zeros({rows, spec.num_time_ids}, floats);
+  if (spec.guidance_embedding) told.guidance_scales = at::zeros({rows}, floats);
   if (spec.condition_channels > 0) {
-    told.channels = at::zeros({1, spec.condition_channels, height, width}, floats);
+    told.channels = at::zeros({rows, spec.condition_channels, height, width}, floats);
   }
   return input;
 }

@@ -52,6 +52,10 @@ struct NetworkInput {
 // One row that a network of `spec` takes, on `device`, told everything it must be told: for finding
 // out whether the network runs. Small, where the network takes any size.
 NetworkInput ProbeInput(const NetworkSpec& spec, at::Device device);
+// The same with `rows` equal rows of `shape`, each with a text of `tokens` where the network reads
+// text: for measuring how long it takes.
+NetworkInput ProbeInput(const NetworkSpec& spec, at::Device device, const SampleShape& shape,
+                        int64_t rows, int64_t tokens);
 
 // Immutable and thread-safe. A network has one device and one dtype; To() makes a copy with others.
 class Network {

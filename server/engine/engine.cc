@@ -5,6 +5,7 @@
 
 #include "core/base/retry.h"
 #include "server/engine/active_generation.h"
+#include "server/engine/measurement_task.h"
 #include "server/engine/worker.h"
 #include "server/scheduling/scheduler.h"
 
@@ -123,6 +124,43 @@ std::optional<absl::Duration> Engine::CostOf(const GenerationRequest& request) c
 
 int Engine::FittingEvaluations(const GenerationRequest& request) const {
   return impl_->scheduler().FittingEvaluations(DemandOf(request));
+}
+
+void Engine::Measure(const std::shared_ptr<const PipelineReplicas>& pipelines) {
+  for (size_t i = 0; i < pipelines->size(); ++i) {
+    const SampleShape shape = (*pipelines)[i]->network->spec().sample;
+    const std::weak_ptr<const PipelineReplicas> weak = pipelines;
+    const auto record = [scheduler = &impl_->scheduler(), weak, shape](int rows,
+                                                                       absl::Duration time) {
+      if (const auto network = weak.lock()) {
+        scheduler->RecordEvaluation(network, shape.height, shape.width, rows, time);
+      }
+    };
+    const MeasurementTask::Options measured = {.max_rows = options().max_batch_rows};
+    AddTask(std::make_shared<MeasurementTask>(weak, i, measured, &impl_->clock(), record),
+            static_cast<int>(i));
+  }
+}
+
+std::vector<EvaluationTime> Engine::EvaluationTimes(
+    const std::shared_ptr<const PipelineReplicas>& pipelines) const {
+  const SampleShape shape = pipelines->front()->network->spec().sample;
+  std::vector<EvaluationTime> times;
+  for (const auto& [rows, time] :
+       impl_->scheduler().EvaluationTimes(pipelines, shape.height, shape.width)) {
+    times.push_back({.rows = rows, .time = time});
+  }
+  return times;
+}
+
+void Engine::SetEvaluationTimes(const std::shared_ptr<const PipelineReplicas>& pipelines,
+                                const std::vector<EvaluationTime>& times) {
+  const SampleShape shape = pipelines->front()->network->spec().sample;
+  for (const auto& [rows, time] : times) {
+    for (int i = 0; i < EvaluationCurve::kSamplesKnown; ++i) {
+      impl_->scheduler().RecordEvaluation(pipelines, shape.height, shape.width, rows, time);
+    }
+  }
 }
 
 absl::Duration Engine::OutstandingCost() const { return impl_->scheduler().OutstandingCost(); }

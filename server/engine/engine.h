@@ -33,7 +33,7 @@ struct ImageInTurn {
 
 // What a device does from now on.
 struct TurnReport {
-  enum class Kind { kIdle, kEncode, kEvaluate, kDecode, kTask };
+  enum class Kind { kIdle, kEncode, kEvaluate, kDecode, kTrain, kMeasure };
   Kind kind = Kind::kIdle;
   absl::Time began;
   int active_rows = 0;              // of all images in the loop
@@ -76,7 +76,7 @@ class EngineObserver {
   virtual void OnDecode(const std::string& device, const DecodeReport& report) = 0;
   // Images that are denoised and are not decoded yet.
   virtual void OnDecodeQueue(const std::string& device, int images) = 0;
-  virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;
+  virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;  // of training
   // A task threw and is removed. `what` is for the log.
   virtual void OnTaskFailed(const std::string& device, const std::string& what) = 0;
 };
@@ -90,6 +90,12 @@ struct QueuedRequest {
   Priority priority;
   absl::Time submitted;
   std::optional<absl::Duration> expected_wait;  // from now on
+};
+
+// What an evaluation of so many rows takes.
+struct EvaluationTime {
+  int rows = 1;
+  absl::Duration time;
 };
 
 class Engine {
@@ -155,6 +161,17 @@ class Engine {
 
   // The device time that accepted requests still need, as far as it is known. Thread-safe.
   absl::Duration OutstandingCost() const;
+
+  // Measures what evaluations of a new model take, on every device, as tasks of its own. `pipelines`
+  // are what its requests will name. Thread-safe.
+  void Measure(const std::shared_ptr<const PipelineReplicas>& pipelines);
+
+  // The time of evaluations of these pipelines at their own size by the number of rows, as far as it
+  // has been measured; and to begin with what was measured earlier. Thread-safe.
+  std::vector<EvaluationTime> EvaluationTimes(
+      const std::shared_ptr<const PipelineReplicas>& pipelines) const;
+  void SetEvaluationTimes(const std::shared_ptr<const PipelineReplicas>& pipelines,
+                          const std::vector<EvaluationTime>& times);
 
   // The device with the fewest tasks: where the tensors of the next one should live. Thread-safe.
   int LeastLoadedDevice() const;

@@ -261,7 +261,9 @@ void Worker::Run(const Slice& slice) {
   const absl::Time before = clock_.Now();
   const absl::StatusOr<DeviceTask::Outcome> outcome = RunSlice(*slice.task);
   if (observer_ != nullptr) {
-    observer_->OnSlice(device_name_, clock_.Now() - before);
+    if (slice.task->kind() == DeviceTask::Kind::kTraining) {
+      observer_->OnSlice(device_name_, clock_.Now() - before);
+    }
     if (!outcome.ok()) {
       observer_->OnTaskFailed(device_name_, std::string(outcome.status().message()));
     }
@@ -327,7 +329,9 @@ Worker::BatchResult Worker::EvaluateInParts(const Images& images, size_t part_si
     const auto size = static_cast<ptrdiff_t>(std::min(part_size, images.size() - begin));
     BatchResult part = part_size == 1 ? EvaluateAlone(*first) : Evaluate({first, first + size});
     for (ActiveImage* image : part.images) all.images.push_back(image);
-    for (at::Tensor& x0 : part.x0) all.x0.push_back(std::move(x0));
+    for (const at::Tensor& x0 : part.x0) {
+      for (const at::Tensor& of_image : x0.split(1)) all.x0.push_back(of_image);
+    }
     for (NetworkCall& call : part.calls) all.calls.push_back(std::move(call));
   }
   return all;
@@ -508,7 +512,9 @@ void Worker::ReportTurn(const Batch& batch) {
 
 void Worker::ReportTurn(const Slice& slice) {
   if (observer_ == nullptr) return;
-  ReportTurn({.kind = TurnReport::Kind::kTask, .task = slice.task->name()});
+  const bool measures = slice.task->kind() == DeviceTask::Kind::kMeasurement;
+  ReportTurn({.kind = measures ? TurnReport::Kind::kMeasure : TurnReport::Kind::kTrain,
+              .task = slice.task->name()});
 }
 
 void Worker::ReportTurn(TurnReport turn) {

@@ -161,8 +161,13 @@ absl::Status LiveModels::LoadFolder(const std::string& id, const std::filesystem
   }
   ASSIGN_OR_RETURN(LoadedModelHandle loaded,
                    LoadParsed(parsed, std::move(model), std::move(memory)));
-  models_->Publish(std::move(loaded));
+  Serve(std::move(loaded));
   return absl::OkStatus();
+}
+
+void LiveModels::Serve(LoadedModelHandle loaded) {
+  models_->Publish(loaded);
+  if (options_.on_serve) options_.on_serve(loaded);
 }
 
 absl::Status LiveModels::Look(bool at_once) {
@@ -240,7 +245,7 @@ absl::Status LiveModels::Add(const ParsedPipeline& parsed, const ModelHandle& mo
   models_->Describe(model);  // it is seen to be on its way
   absl::StatusOr<LoadedModelHandle> loaded = LoadParsed(parsed, model, *std::move(memory));
   if (loaded.ok()) {
-    models_->Publish(*std::move(loaded));
+    Serve(*std::move(loaded));
   } else if (IsOutOfMemory(loaded.status())) {
     OnFound(*model, std::string(loaded.status().message()));
     return absl::OkStatus();
@@ -259,7 +264,7 @@ absl::Status LiveModels::Replace(const Model& older, const ParsedPipeline& parse
     const ModelRepository::Loading loading(models_, model->id);
     absl::StatusOr<LoadedModelHandle> loaded = LoadGivingWay(parsed, model, *std::move(memory));
     if (loaded.ok()) {
-      models_->Publish(*std::move(loaded));
+      Serve(*std::move(loaded));
       return absl::OkStatus();
     }
     const bool older_is_enough = CheckRoomFor(*model, options_.load, older.memory_bytes).ok();
@@ -460,7 +465,7 @@ absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
   if (const auto folder = folder_.Find(id); folder.ok()) {
     seen_[id] = Seen::Trying(FingerprintOf(*folder));
   }
-  models_->Publish(loaded);
+  Serve(loaded);
   return loaded->model;
 }
 

@@ -45,6 +45,8 @@ class LiveModels {
     // May be null. A model was loaded, or did not load; one was unloaded.
     std::function<void(bool ok)> on_load = nullptr;
     std::function<void()> on_unload = nullptr;
+    // May be null. Requests can use a model that has just been loaded. Must not block.
+    std::function<void(const LoadedModelHandle&)> on_serve = nullptr;
     // May be null. The bytes of all weights in memory, also those that only running requests hold.
     // Must not block.
     std::function<void(int64_t bytes)> on_memory = nullptr;
@@ -134,6 +136,7 @@ class LiveModels {
                                                   const ModelHandle& model,
                                                   ModelMemory::Reservation memory)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Serve(LoadedModelHandle loaded);
   absl::Status CheckFits(int64_t bytes) const;
   std::optional<ModelMemory::Reservation> MakeRoom(const std::string& id, int64_t bytes);
   // Makes room for model `id`, if there is a model that nobody uses.

@@ -246,6 +246,13 @@ std::vector<std::optional<absl::Duration>> Scheduler::Waits(
   return EstimateWaits(running, queue, rows * options_.workers, options_.workers);
 }
 
+std::vector<EvaluationCurve::Point> Scheduler::EvaluationTimes(
+    const std::shared_ptr<const void>& network, int64_t height, int64_t width) const {
+  const MutexLock lock(mutex_);
+  const CostModel::Costs* const costs = costs_.Find(network, height, width);
+  return costs == nullptr ? std::vector<EvaluationCurve::Point>() : costs->evaluation.Points();
+}
+
 std::optional<absl::Duration> Scheduler::CostOf(const WorkDemand& demand) const {
   const MutexLock lock(mutex_);
   return CostOfAll(demand);

@@ -8,8 +8,6 @@ namespace {
 
 // Samples whose plain mean is taken; from then on each new one has this weight.
 constexpr int kAveraged = 8;
-// What a number of rows takes is known after so many measurements.
-constexpr int kSamplesOfAKnee = 3;
 // Callers choose sizes.
 constexpr size_t kMaxEntries = 1000;
 
@@ -50,12 +48,12 @@ int EvaluationCurve::Knee(double efficiency, int rows_max) const {
   double best = 0;
   int largest = 0;
   for (const auto& [rows, time] : times_) {
-    if (time.samples() < kSamplesOfAKnee || rows > rows_max) continue;
+    if (time.samples() < kSamplesKnown || rows > rows_max) continue;
     best = std::max(best, Throughput(rows, time));
     largest = rows;
   }
   for (const auto& [rows, time] : times_) {
-    if (time.samples() < kSamplesOfAKnee || rows >= largest) continue;
+    if (time.samples() < kSamplesKnown || rows >= largest) continue;
     if (Throughput(rows, time) >= efficiency * best) return rows;
   }
   return rows_max;
@@ -63,7 +61,9 @@ int EvaluationCurve::Knee(double efficiency, int rows_max) const {
 
 std::vector<EvaluationCurve::Point> EvaluationCurve::Points() const {
   std::vector<Point> points;
-  for (const auto& [rows, time] : times_) points.push_back({rows, time.typical()});
+  for (const auto& [rows, time] : times_) {
+    if (time.samples() >= kSamplesKnown) points.push_back({rows, time.typical()});
+  }
   return points;
 }
 

@@ -36,6 +36,8 @@ class EvaluationCurve {
     int rows;
     absl::Duration time;
   };
+  // What a number of rows takes counts as known after so many measurements.
+  static constexpr int kSamplesKnown = 3;
 
   void Record(int rows, absl::Duration time) { times_[rows].Record(time); }
   bool empty() const { return times_.empty(); }
@@ -48,10 +50,11 @@ class EvaluationCurve {
 
   // The smallest measured number of rows that reaches `efficiency` (0 to 1) of the best throughput
   // measured, in rows a second: more rows would only make each evaluation longer. `rows_max` where
-  // too little is known: the largest number of rows measured is the first to reach it, or a number
-  // was measured less than three times.
+  // too little is known: of the numbers of rows that are known, the largest is the first to reach
+  // it.
   int Knee(double efficiency, int rows_max) const;
 
+  // What is known, ascending.
   std::vector<Point> Points() const;
 
  private:

@@ -1,4 +1,4 @@
-// Work that shares a device with generation, in slices: training, evaluation.
+// Work that shares a device with generation, in slices: training, evaluation of models, measurement.
 #pragma once
 
 #include <string>
@@ -14,6 +14,10 @@ namespace denoise {
 class DeviceTask {
  public:
   virtual ~DeviceTask() = default;
+
+  // What its slices do.
+  enum class Kind { kTraining, kMeasurement };
+  virtual Kind kind() const { return Kind::kTraining; }
 
   // What callers know it as: "trainingJobs/17". Empty where they do not.
   virtual std::string name() const { return {}; }

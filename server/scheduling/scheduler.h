@@ -117,6 +117,11 @@ class Scheduler {
   void LimitRows(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
                  int rows) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // What has been measured of such evaluations.
+  std::vector<EvaluationCurve::Point> EvaluationTimes(const std::shared_ptr<const void>& network,
+                                                      int64_t height, int64_t width) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   // The device time that a request like this takes; nullopt where its evaluations have not been
   // measured.
   std::optional<absl::Duration> CostOf(const WorkDemand& demand) const ABSL_LOCKS_EXCLUDED(mutex_);

@@ -20,7 +20,9 @@ v1::DeviceActivity::Turn TurnToProto(TurnReport::Kind kind) {
       return v1::DeviceActivity::EVALUATE;
     case TurnReport::Kind::kDecode:
       return v1::DeviceActivity::DECODE;
-    case TurnReport::Kind::kTask:
+    case TurnReport::Kind::kMeasure:
+      return v1::DeviceActivity::MEASURE;
+    case TurnReport::Kind::kTrain:
       break;
   }
   return v1::DeviceActivity::TRAIN;

@@ -109,6 +109,7 @@ std::vector<Detail> DetailsOf(const grpc::Status& status) {
 template std::vector<google::rpc::BadRequest> DetailsOf(const grpc::Status&);
 template std::vector<google::rpc::ErrorInfo> DetailsOf(const grpc::Status&);
 template std::vector<google::rpc::ResourceInfo> DetailsOf(const grpc::Status&);
+template std::vector<google::rpc::QuotaFailure> DetailsOf(const grpc::Status&);
 template std::vector<google::rpc::RetryInfo> DetailsOf(const grpc::Status&);
 
 std::vector<std::string> ViolatedFields(const grpc::Status& status) {

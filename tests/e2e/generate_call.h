@@ -77,6 +77,7 @@ std::vector<Detail> DetailsOf(const grpc::Status& status);
 extern template std::vector<google::rpc::BadRequest> DetailsOf(const grpc::Status&);
 extern template std::vector<google::rpc::ErrorInfo> DetailsOf(const grpc::Status&);
 extern template std::vector<google::rpc::ResourceInfo> DetailsOf(const grpc::Status&);
+extern template std::vector<google::rpc::QuotaFailure> DetailsOf(const grpc::Status&);
 extern template std::vector<google::rpc::RetryInfo> DetailsOf(const grpc::Status&);
 
 // The fields that a status' BadRequest names, in order.

@@ -136,5 +136,27 @@ TEST(Cores, FollowAContainersQuota) {
   EXPECT_GE(UsableCores(), 1);
 }
 
+TEST(ServerFlags, TenantsHaveWeights) {
+  const ServerFlags flags =
+      Parse({"--models", "tests", "--tenant-weight", "studio=3", "--tenant-weight", "a=b=0.5"})
+          .flags();
+  EXPECT_EQ(flags.tenant_weights.at("studio"), 3);
+  EXPECT_EQ(flags.tenant_weights.at("a=b"), 0.5);
+  for (const char* weight : {"studio", "=3", "studio=", "studio=0", "studio=-1", "studio=nan",
+                             "studio=inf", "studio=1e9", "studio=x"}) {
+    const Parsed parsed = Parse({"--models", "tests", "--tenant-weight", weight});
+    EXPECT_EQ(parsed.exit_code(), 2) << weight;
+    EXPECT_THAT(parsed.err, HasSubstr("--tenant-weight")) << weight;
+  }
+  EXPECT_THAT(Parse({"--models", "tests", "--tenant-weight", "a=1", "--tenant-weight", "a=2"}).err,
+              HasSubstr("a is given twice"));
+}
+
+TEST(ServerFlags, BatchingIsOneOfThree) {
+  EXPECT_EQ(Parse({"--models", "tests"}).flags().batching, "evaluation");
+  EXPECT_EQ(Parse({"--models", "tests", "--batching", "none"}).flags().batching, "none");
+  EXPECT_EQ(Parse({"--models", "tests", "--batching", "all"}).exit_code(), 2);
+}
+
 }  // namespace
 }  // namespace denoise

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <new>
+#include <vector>
 
 #include "core/base/error_details.h"
 #include "core/sampling/samplers/compile_plan.h"
@@ -120,6 +122,30 @@ TEST_F(EngineMemoryTest, WhatFitsOnlyAloneIsEvaluatedAlone) {
   ASSERT_TRUE(engine.Submit(std::move(request), sink).ok());
   EXPECT_TRUE(sink->WaitUntilFinished().ok());
   EXPECT_EQ(sink->images().size(), 4u);
+}
+
+// Three rows fit: batches of eight are halved until they do, later ones are no larger, and nobody
+// fails.
+TEST_F(EngineMemoryTest, ABatchThatDoesNotFitIsHalved) {
+  std::vector<int64_t> rows;  // of each call, in order; the worker's until the request is over
+  const auto network = std::make_shared<GaussianNetwork>(*Schedule::Create({}), GaussianData{}, 3,
+                                                         8, 8, [&](const NetworkInput& input) {
+                                                           rows.push_back(input.x.size(0));
+                                                           if (input.x.size(0) > 3)
+                                                             throw std::bad_alloc();
+                                                         });
+  Engine engine({.max_batch_rows = 8}, Clock::Real(), nullptr);
+  GenerationRequest request = Request(8);
+  request.pipelines =
+      std::make_shared<const PipelineReplicas>(PipelineReplicas{PixelPipeline(network)});
+  request.count = 8;
+  auto sink = std::make_shared<RecordingSink>();
+  ASSERT_TRUE(engine.Submit(std::move(request), sink).ok());
+  ASSERT_EQ(sink->WaitUntilFinished(), absl::OkStatus());
+  EXPECT_EQ(sink->images().size(), 8u);
+  const std::vector<int64_t> first(rows.begin(), rows.begin() + 7);
+  EXPECT_THAT(first, testing::ElementsAre(8, 4, 2, 2, 4, 2, 2));
+  EXPECT_EQ(*std::max_element(rows.begin() + 7, rows.end()), 2) << "two rows are what has fit";
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ class TaskObserver : public SilentObserver {
   }
 
   void OnTurn(const std::string&, const TurnReport& turn) override {
-    if (turn.kind == TurnReport::Kind::kTask) {
+    if (turn.kind == TurnReport::Kind::kTrain) {
       EXPECT_EQ(turn.task, "trainingJobs/7");
       ++turns;
     }

@@ -428,5 +428,64 @@ TEST(PlanRequest, IsRefusedAsAGenerationWouldBe) {
   EXPECT_THAT(Fields(ResolvePlan(request).status()), ElementsAre("sampler.variance_type"));
 }
 
+TEST(Sharing, PrioritiesAreResolved) {
+  GenerateRequest request = ClassRequest();
+  EXPECT_EQ(Resolve(request)->generation.priority, Priority::kNormal);
+  EXPECT_EQ(Resolve(request)->accepted.priority(), denoised::v1::PRIORITY_NORMAL);
+  request.set_priority(denoised::v1::PRIORITY_BATCH);
+  EXPECT_EQ(Resolve(request)->generation.priority, Priority::kBatch);
+  request.set_priority(denoised::v1::PRIORITY_INTERACTIVE);
+  EXPECT_EQ(Resolve(request)->generation.priority, Priority::kInteractive);
+  request.set_priority(static_cast<denoised::v1::Priority>(7));
+  EXPECT_THAT(Fields(Resolve(request).status()), ElementsAre("priority"));
+}
+
+TEST(Sharing, FewerStepsMakeNoSenseWithStepsThatAreSpelledOutOrWithoutADeadline) {
+  GenerateRequest request = ClassRequest();
+  request.set_allow_fewer_steps(true);
+  EXPECT_TRUE(Resolve(request).ok());
+  request.set_on_disconnect(denoised::v1::ON_DISCONNECT_DETACH);
+  EXPECT_THAT(Fields(Resolve(request).status()), ElementsAre("allow_fewer_steps"));
+  request.clear_on_disconnect();
+  request.mutable_sampler()->add_timesteps(500);
+  EXPECT_THAT(Fields(Resolve(request).status()), ElementsAre("allow_fewer_steps"));
+}
+
+// Of samplers that take one, two and a varying number of evaluations for a step.
+TEST(Sharing, AsManyStepsAsFitAreFound) {
+  for (const auto sampler :
+       {denoised::v1::SAMPLER_DDIM, denoised::v1::SAMPLER_HEUN, denoised::v1::SAMPLER_PNDM}) {
+    GenerateRequest request = ClassRequest();
+    request.mutable_sampler()->set_sampler(sampler);
+    request.mutable_sampler()->set_steps(50);
+    const auto evaluations = [&](int steps) {
+      GenerateRequest fewer = request;
+      fewer.mutable_sampler()->set_steps(steps);
+      return Resolve(fewer)->accepted.evaluations();
+    };
+    const ModelHandle model = *FindModel(request.model(), Models());
+    for (int evaluations_max = 1; evaluations_max < evaluations(50); ++evaluations_max) {
+      const auto steps = StepsWithin(request, *model, {}, {}, evaluations_max);
+      if (!steps) {
+        EXPECT_GT(evaluations(1), evaluations_max);
+        continue;
+      }
+      EXPECT_LE(evaluations(*steps), evaluations_max);
+      if (*steps < 49) {
+        EXPECT_GT(evaluations(*steps + 1), evaluations_max);
+      }
+    }
+  }
+}
+
+TEST(Sharing, OfARunThatStartsFromAPictureTheRemainingStepsCount) {
+  GenerateRequest request = ClassRequest();
+  request.mutable_sampler()->set_sampler(denoised::v1::SAMPLER_DDIM);
+  request.mutable_sampler()->set_steps(100);
+  request.mutable_start()->mutable_image()->set_strength(0.5);
+  const ModelHandle model = *FindModel(request.model(), Models());
+  EXPECT_THAT(StepsWithin(request, *model, {}, {}, 20), ::testing::Optional(41));
+}
+
 }  // namespace
 }  // namespace denoise

@@ -96,7 +96,7 @@ TEST_F(ActivityTest, ATurnShowsWhoTakesPartAndWhereTheyAre) {
   EXPECT_EQ(image.steps(), 10);
   EXPECT_EQ(image.timestep(), 500);
 
-  activity_.TurnBegan("cuda:0", {.kind = TurnReport::Kind::kTask, .task = "trainingJobs/7"});
+  activity_.TurnBegan("cuda:0", {.kind = TurnReport::Kind::kTrain, .task = "trainingJobs/7"});
   const v1::ActivitySnapshot training = Now();
   EXPECT_EQ(training.devices(1).turn(), v1::DeviceActivity::TRAIN);
   EXPECT_EQ(training.devices(1).training_job(), "trainingJobs/7");
@@ -107,7 +107,7 @@ TEST_F(ActivityTest, ADevicesTimeIsCountedTurnByTurn) {
   const std::pair<TurnReport::Kind, int> turns[] = {
       {TurnReport::Kind::kEncode, 10}, {TurnReport::Kind::kEvaluate, 100},
       {TurnReport::Kind::kIdle, 1000}, {TurnReport::Kind::kEvaluate, 200},
-      {TurnReport::Kind::kDecode, 20}, {TurnReport::Kind::kTask, 30}};
+      {TurnReport::Kind::kDecode, 20}, {TurnReport::Kind::kTrain, 30}};
   for (const auto& [kind, milliseconds] : turns) {
     Begin(kind);
     clock_.Advance(absl::Milliseconds(milliseconds));
@@ -120,7 +120,7 @@ TEST_F(ActivityTest, ADevicesTimeIsCountedTurnByTurn) {
   Begin(TurnReport::Kind::kIdle);
   EXPECT_EQ(Milliseconds(Now().devices(0).training()), 30);
 
-  Begin(TurnReport::Kind::kTask);
+  Begin(TurnReport::Kind::kTrain);
   clock_.Advance(-absl::Hours(1));
   Begin(TurnReport::Kind::kIdle);
   EXPECT_EQ(Milliseconds(Now().devices(0).training()), 30) << "the clock was set back";

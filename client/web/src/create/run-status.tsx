@@ -4,6 +4,7 @@ import { generate, run } from "../generation/current.ts";
 import { online } from "../gallery/recent.ts";
 import { shortName } from "../models/catalog.ts";
 import { Notice } from "../ui/notice.tsx";
+import { duration } from "../ui/units.ts";
 
 export function RunStatus() {
   const shown = run.value;
@@ -45,7 +46,9 @@ function headline(shown: Run): string {
       return "Asking the server…";
     case "queued": {
       const ahead = shown.queuePosition.value ?? 0;
-      return ahead === 0 ? "Next in the queue" : `Queued: ${ahead} before this one`;
+      const place = ahead === 0 ? "Next in the queue" : `Queued: ${ahead} before this one`;
+      const wait = shown.expectedWait.value;
+      return wait === undefined ? place : `${place}, starts in about ${duration(wait)}`;
     }
     case "running":
       return "Denoising";

@@ -1,5 +1,6 @@
 // A generation that this page follows: starts it or joins it, takes its events, and comes back to it
 // when the connection breaks or the server restarts.
+import type { Duration } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { signal } from "@preact/signals";
 import { Generation_State } from "../gen/denoised/v1/generations_pb.ts";
@@ -32,6 +33,7 @@ export class Run {
   readonly state = signal<RunState>("starting");
   readonly accepted = signal<Accepted | undefined>(undefined);
   readonly queuePosition = signal<number | undefined>(undefined);
+  readonly expectedWait = signal<Duration | undefined>(undefined);
   readonly progress = signal<Progress | undefined>(undefined);
   readonly finished = signal<Finished | undefined>(undefined);
   /** Why it failed, or is gone. */
@@ -176,6 +178,7 @@ export class Run {
         break;
       case "queued":
         this.queuePosition.value = event.value.position;
+        this.expectedWait.value = event.value.expectedWait;
         break;
       case "started":
         this.#advance("running");

@@ -65,6 +65,13 @@ function Doing({ device }: { device: DeviceActivity }) {
           <Since device={device} />
         </>
       );
+    case Turn.MEASURE:
+      return (
+        <>
+          Measures how fast a new model runs
+          <Since device={device} />
+        </>
+      );
     default:
       return (
         <>
