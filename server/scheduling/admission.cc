@@ -42,6 +42,9 @@ absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) con
 }
 
 absl::Status Scheduler::CheckTenant(const WorkDemand& demand) const {
+  if (options_.tenant_queue_size == 0 && options_.tenant_cost_max == absl::InfiniteDuration()) {
+    return absl::OkStatus();
+  }
   const std::map<uint64_t, absl::Duration> costs = CostsLeft();
   absl::Duration cost = CostOfAll(demand).value_or(absl::ZeroDuration());
   absl::Duration outstanding;
@@ -125,10 +128,7 @@ const CostModel::Costs* Scheduler::CostsOf(const WorkDemand& demand) const {
 int Scheduler::BatchRows(const WorkDemand& demand) const {
   const int cap = std::max(1, options_.max_batch_rows / demand.row_size);
   const CostModel::Costs* const costs = costs_.Find(demand.network, demand.height, demand.width);
-  if (costs == nullptr) return cap;
-  const int fits = costs->rows_max == 0 ? cap : std::min(cap, costs->rows_max);
-  const bool capped = options_.batching == Batching::kEvaluation && options_.batch_efficiency < 1;
-  return capped ? costs->evaluation.Knee(options_.batch_efficiency, fits) : fits;
+  return costs == nullptr ? cap : std::min({cap, costs->knee, costs->rows_max});
 }
 
 // Of an item of `evaluations`, in full batches.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -67,7 +68,9 @@ class CostModel {
     EvaluationCurve evaluation;
     MeasuredTime encoding;  // of an image's prompts and pictures
     MeasuredTime decoding;  // of an image
-    int rows_max = 0;       // 0: no evaluation has run out of memory
+    // That evaluations should have at most, by the knee of the curve, and that memory has held.
+    int knee = std::numeric_limits<int>::max();
+    int rows_max = std::numeric_limits<int>::max();
   };
 
   // The costs of `network` with x of this size, to add to. Forgets networks that are gone.

@@ -150,7 +150,11 @@ void Scheduler::Remove(int worker, WorkItem* item, const absl::Status& status) {
 void Scheduler::RecordEvaluation(const std::shared_ptr<const void>& network, int64_t height,
                                  int64_t width, int rows, absl::Duration time) {
   const MutexLock lock(mutex_);
-  costs_.Of(network, height, width).evaluation.Record(rows, time);
+  CostModel::Costs& costs = costs_.Of(network, height, width);
+  costs.evaluation.Record(rows, time);
+  if (options_.batching == Batching::kEvaluation && options_.batch_efficiency < 1) {
+    costs.knee = costs.evaluation.Knee(options_.batch_efficiency, options_.max_batch_rows);
+  }
 }
 
 void Scheduler::RecordStage(Stage stage, const std::shared_ptr<const void>& network, int64_t height,
@@ -164,8 +168,7 @@ void Scheduler::LimitRows(const std::shared_ptr<const void>& network, int64_t he
                           int rows) {
   const MutexLock lock(mutex_);
   int& rows_max = costs_.Of(network, height, width).rows_max;
-  const int half = std::max(1, rows / 2);
-  rows_max = rows_max == 0 ? half : std::min(rows_max, half);
+  rows_max = std::min(rows_max, std::max(1, rows / 2));
 }
 
 bool Scheduler::Drain(absl::Time deadline) {
