@@ -83,6 +83,7 @@ absl::Status StatusFromGrpc(const grpc::Status& status, std::string_view address
     CopyPayloads(QuotaExceeded(quota->violations(0).subject(), ""), result);
   }
   if (const auto info = FindDetail<google::rpc::ErrorInfo>(rpc_status)) {
+    if (!info->reason().empty()) result = WithErrorReason(std::move(result), info->reason());
     for (const auto& [key, value] : info->metadata()) {
       result = WithErrorMetadata(std::move(result), key, value);
     }
