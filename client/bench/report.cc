@@ -1,7 +1,9 @@
 #include "client/bench/report.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
+#include <string_view>
 #include <utility>
 
 #include "core/base/error_details.h"
@@ -37,6 +39,14 @@ void AddOutcome(const CallOutcome& outcome, absl::Duration deadline, GroupReport
   AddLatencies(outcome, group);
 }
 
+// "5 steps" comes before "10 steps".
+struct ByNumberThenName {
+  bool operator()(const std::string& a, const std::string& b) const {
+    return std::pair(std::strtoul(a.c_str(), nullptr, 10), std::string_view(a)) <
+           std::pair(std::strtoul(b.c_str(), nullptr, 10), std::string_view(b));
+  }
+};
+
 // Groups of requests by a name.
 class Groups {
  public:
@@ -56,7 +66,7 @@ class Groups {
   }
 
  private:
-  std::map<std::string, GroupReport> groups_;
+  std::map<std::string, GroupReport, ByNumberThenName> groups_;
 };
 
 class Failures {
