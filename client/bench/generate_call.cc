@@ -4,16 +4,14 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "client/proto_duration.h"
 #include "client/status_from_grpc.h"
+#include "core/base/thread_order.h"
 
 namespace denoise {
 namespace {
 
 namespace v1 = denoised::v1;
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
 
 // Of the network's batch, that an image takes: one for each class, and one more for guidance.
 int RowsOf(const v1::Accepted& accepted) {
@@ -30,7 +28,7 @@ void GenerateCall::Start(v1::ImageGeneration::Stub& stub, std::function<void(Cal
   on_end_ = std::move(on_end);
   stub.async()->Generate(&context_, &load_.request, this);
   AddHold();  // a pause is no operation that gRPC knows of
-  StartRead(&event_);
+  StartNextRead();
   StartCall();
 }
 
@@ -42,17 +40,23 @@ void GenerateCall::Cancel() {
 }
 
 void GenerateCall::OnReadDone(bool ok) {
-  if (!ok) return RemoveHold();
+  AfterHandOver(this);
+  if (!ok) {
+    BeforeHandOver(this);
+    return RemoveHold();
+  }
   Record(event_);
-  ReadNext();
-}
-
-void GenerateCall::ReadNext() {
-  if (!load_.pace.slow()) return StartRead(&event_);
+  if (!load_.pace.slow()) return StartNextRead();
   ReadAfter(load_.pace.PauseAfter(event_.ByteSizeLong()));
 }
 
+void GenerateCall::StartNextRead() {
+  BeforeHandOver(this);
+  StartRead(&event_);
+}
+
 void GenerateCall::ReadAfter(absl::Duration pause) {
+  BeforeHandOver(this);
   const MutexLock lock(mutex_);
   if (cancelled_) pause = absl::ZeroDuration();
   alarm_.emplace();
@@ -80,6 +84,7 @@ void GenerateCall::RecordAccepted(const v1::Accepted& accepted) {
 }
 
 void GenerateCall::OnDone(const grpc::Status& status) {
+  AfterHandOver(this);
   outcome_.end = absl::Now();
   outcome_.status = StatusFromGrpc(status, peer_);
   if (status.ok()) outcome_.row_evaluations = rows_times_evaluations_;

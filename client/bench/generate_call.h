@@ -35,8 +35,7 @@ class GenerateCall final : public grpc::ClientReadReactor<denoised::v1::Generate
   void OnReadDone(bool ok) override;
   void OnDone(const grpc::Status& status) override;
 
-  // Reads the next event, after the pause that a slow reader makes.
-  void ReadNext();
+  void StartNextRead();
   void ReadAfter(absl::Duration pause);
   void Record(const denoised::v1::GenerateEvent& event);
   void RecordAccepted(const denoised::v1::Accepted& accepted);

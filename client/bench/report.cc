@@ -106,13 +106,13 @@ class ReportMaker {
 
   void Add(const CallOutcome& outcome) {
     if (outcome.arrival < measured_from_) return;
+    if (outcome.sent) end_ = std::max(end_, outcome.end);
     if (outcome.cut_off) {
       ++report_.cut_off;
       return;
     }
     AddToGroups(outcome, trace_[outcome.request].load);
     if (!outcome.sent) return;
-    end_ = std::max(end_, outcome.end);
     report_.send_delay.Add(absl::ToDoubleSeconds(*outcome.sent - outcome.arrival));
     if (!outcome.status.ok()) failures_.Add(outcome.status);
   }

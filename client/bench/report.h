@@ -39,8 +39,8 @@ struct Failure {
   size_t count = 0;
 };
 
-// From the end of the warm-up until the last measured request has ended. Requests that were cut off
-// by an interruption are not measured.
+// From the end of the warm-up until the last request has ended. Requests that an interruption cut
+// off are counted, but not measured.
 struct BenchReport {
   double seconds = 0;
   double offered_rate = 0;  // requests that arrive, a second, over the whole trace

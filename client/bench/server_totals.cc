@@ -1,5 +1,6 @@
 #include "client/bench/server_totals.h"
 
+#include "client/proto_duration.h"
 #include "client/status_from_grpc.h"
 #include "denoised/v1/activity.grpc.pb.h"
 
@@ -7,10 +8,6 @@ namespace denoise {
 namespace {
 
 namespace v1 = denoised::v1;
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
 
 ServerTotals Sum(const v1::ActivitySnapshot& snapshot) {
   ServerTotals totals;

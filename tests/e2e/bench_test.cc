@@ -54,7 +54,9 @@ TEST_F(BenchTest, MeasuresAServerOfItsOwn) {
     EXPECT_EQ(outcome["row_evaluations"], outcome["name"] == "guided" ? 8 : 3);
     rows += outcome["row_evaluations"].get<double>();
   }
-  EXPECT_EQ(report["server"]["rows"], rows) << "the server counts the same rows";
+  // The server counts the same rows, though maybe a moment after it has sent an image.
+  constexpr double kMostRowsOfAnEvaluation = 16;
+  EXPECT_NEAR(report["server"]["rows"].get<double>(), rows, kMostRowsOfAnEvaluation);
 }
 
 TEST_F(BenchTest, AServerThatDoesNotStartSaysWhy) {

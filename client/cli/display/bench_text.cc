@@ -79,7 +79,10 @@ std::string TotalsTable(const BenchReport& report, TableStyle style) {
   AddServerTotals(report, rows);
   rows.push_back(
       {"frames", absl::StrCat(all.frames, " received, ", all.frames_dropped, " dropped")});
-  rows.push_back({"send delay", absl::StrCat("p99 ", QuantileText(report.send_delay, 0.99), " s")});
+  if (!report.send_delay.empty()) {
+    rows.push_back(
+        {"send delay", absl::StrCat("p99 ", QuantileText(report.send_delay, 0.99), " s")});
+  }
   if (style == TableStyle::kMarkdown) rows.insert(rows.begin(), {"total", ""});
   return Table(rows, style);
 }
