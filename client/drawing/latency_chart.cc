@@ -92,22 +92,23 @@ void DrawDistributions(Canvas& canvas, const Panel::Place& place, const LatencyC
   }
 }
 
-// The largest of each group of points, where there are very many.
-std::vector<Point> Thinned(const std::vector<ChartPoint>& corners) {
+// A step function of fewer corners, where there are very many: the largest value of each group.
+std::vector<Point> ThinnedSteps(const std::vector<ChartPoint>& corners) {
   std::vector<Point> points;
   const size_t group = corners.size() / kMostPoints + 1;
   for (size_t i = 0; i < corners.size(); i += group) {
-    Point point{corners[i].x, corners[i].y};
+    double largest = 0;
     for (size_t j = i; j < std::min(i + group, corners.size()); ++j) {
-      point.y = std::max(point.y, corners[j].y);
+      largest = std::max(largest, corners[j].y);
     }
-    points.push_back(point);
+    if (!points.empty()) points.push_back({corners[i].x, points.back().y});
+    points.push_back({corners[i].x, largest});
   }
   return points;
 }
 
 void DrawInFlight(Canvas& canvas, const LatencyChart& chart) {
-  const std::vector<Point> points = Thinned(chart.in_flight);
+  const std::vector<Point> points = ThinnedSteps(chart.in_flight);
   Range seconds{0, 1}, calls{0, 1};
   for (const Point& point : points) {
     seconds.max = std::max(seconds.max, point.x);

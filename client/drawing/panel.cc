@@ -61,6 +61,7 @@ void Panel::DrawAxes(const std::string& title, const std::string& x_label) {
 }
 
 void Panel::DrawLine(const std::vector<Point>& points) {
+  cairo_set_line_join(canvas_.get(), CAIRO_LINE_JOIN_ROUND);  // no spikes
   for (const Point& point : points) cairo_line_to(canvas_.get(), X(point.x), Y(point.y));
   cairo_stroke(canvas_.get());
 }
