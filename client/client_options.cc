@@ -37,6 +37,7 @@ grpc::ChannelArguments ToChannelArguments(const ClientOptions& options) {
   if (IsLoopback(options.address)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_interval));
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
+  if (options.own_connection) arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   if (options.max_attempts > 1) {
     arguments.SetServiceConfigJSON(
         absl::Substitute(kServiceConfig, std::min(options.max_attempts, kMostAttempts)));

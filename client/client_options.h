@@ -36,6 +36,9 @@ struct ClientOptions {
   // retried only before its first event. The waits between are the server's where it says them
   // (`grpc-retry-pushback-ms`).
   int max_attempts = 4;
+
+  // Clients of one address and equal options share a connection, unless this is set.
+  bool own_connection = false;
 };
 
 // Checks `options` and turns them into gRPC's own. Pure.

@@ -1,4 +1,4 @@
-// One gRPC channel, and how calls are made on it. Private to the library.
+// One gRPC channel, and how calls are made on it. For the clients and client/bench.
 #pragma once
 
 #include <google/protobuf/repeated_field.h>

@@ -7,6 +7,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "client/proto_duration.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
@@ -28,10 +29,6 @@ std::optional<Detail> FindDetail(const google::rpc::Status& status) {
 void CopyPayloads(const absl::Status& from, absl::Status& to) {
   from.ForEachPayload(
       [&to](absl::string_view url, const absl::Cord& payload) { to.SetPayload(url, payload); });
-}
-
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
 FieldViolations ToFieldViolations(const google::rpc::BadRequest& bad_request) {
@@ -83,6 +80,7 @@ absl::Status StatusFromGrpc(const grpc::Status& status, std::string_view address
     CopyPayloads(QuotaExceeded(quota->violations(0).subject(), ""), result);
   }
   if (const auto info = FindDetail<google::rpc::ErrorInfo>(rpc_status)) {
+    if (!info->reason().empty()) result = WithErrorReason(std::move(result), info->reason());
     for (const auto& [key, value] : info->metadata()) {
       result = WithErrorMetadata(std::move(result), key, value);
     }

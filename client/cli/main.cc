@@ -43,6 +43,7 @@ constexpr char kExamples[] = R"(Examples:
   denoise datasets upload pictures/
   denoise train create -d pictures --height 32 --width 32 -n 20000 --watch
   denoise evaluate --model pictures --dataset pictures
+  denoise bench --models models --load 0.8
   denoise health
 
 `denoise COMMAND --help` explains a command. The server is --server, otherwise

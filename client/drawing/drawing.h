@@ -1,4 +1,4 @@
-// What can be drawn: sampler plans, losses, and labelled sheets of pictures. Every function is pure
+// What can be drawn: sampler plans, losses, benchmarks, and labelled sheets of pictures. Every function is pure
 // and returns the bytes of a file.
 #pragma once
 
@@ -21,12 +21,12 @@ struct NamedPlan {
 };
 
 // More would be indistinguishable.
-inline constexpr int kMaxChartedPlans = 8;
+inline constexpr int kMaxChartedLines = 8;
 
 // A chart of the levels of signal and noise, and one of log-SNR = log(alpha^2 / sigma^2), with a
 // color for each plan and a mark for each network evaluation. Levels are scaled so that alpha^2 +
 // sigma^2 = 1, which makes plans of all kinds comparable. InvalidArgument unless there are 1 to
-// kMaxChartedPlans plans, each with an evaluation.
+// kMaxChartedLines plans, each with an evaluation.
 absl::StatusOr<std::string> DrawPlans(std::span<const NamedPlan> plans, FileKind kind);
 
 struct LossPoint {
@@ -44,6 +44,44 @@ struct LossChartSize {
 // is left.
 absl::StatusOr<std::string> DrawLoss(std::span<const LossPoint> points, const std::string& title,
                                      FileKind kind, LossChartSize size = {});
+
+struct ChartPoint {
+  double x, y;
+};
+
+struct LatencyLine {
+  std::string name;                         // for the legend
+  std::vector<double> request_seconds;      // sorted, as are those of the next
+  std::vector<double> first_frame_seconds;  // may be empty, as may the others
+};
+
+struct LatencyChart {
+  std::string title;
+  std::vector<LatencyLine> lines;
+  std::vector<ChartPoint> in_flight;  // the corners of a step function: seconds, calls
+  double warmup_seconds = 0;
+};
+
+// The cumulative distributions of the latencies, a color for each line, above the number of calls
+// in flight over time. InvalidArgument unless there are 1 to kMaxChartedLines lines, and a latency.
+absl::StatusOr<std::string> DrawLatencies(const LatencyChart& chart, FileKind kind);
+
+struct ComparedLine {
+  std::string name;                         // for the legend
+  std::vector<ChartPoint> request_p99;      // seconds over load; absent where nothing succeeded
+  std::vector<ChartPoint> first_frame_p99;  // likewise
+  std::vector<ChartPoint> goodput;          // requests a second over load
+};
+
+struct ComparisonChart {
+  std::string title;
+  std::vector<ComparedLine> lines;
+  double capacity = 0;  // requests a second at load 1
+};
+
+// A panel for each of the three quantities, a color for each line. InvalidArgument unless there are
+// 1 to kMaxChartedLines lines, and a point of goodput.
+absl::StatusOr<std::string> DrawComparison(const ComparisonChart& chart, FileKind kind);
 
 struct LabelledSheet {
   std::string title;

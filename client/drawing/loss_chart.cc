@@ -54,7 +54,7 @@ absl::StatusOr<std::string> DrawLoss(std::span<const LossPoint> points, const st
   Canvas canvas(kind, size.width, size.height);
   const Range steps{0, std::max(drawable.back().x, 1.0)};
   Panel panel(canvas, {kLeft, kTop, size.width - kLeft - kRight, size.height - kTop - kBottom},
-              steps, ValueRange(drawable), AxisScale::kLog);
+              {.range = steps, .whole_numbers = true}, {ValueRange(drawable), AxisScale::kLog});
   panel.DrawAxes(title, "steps");
   canvas.SetColor(kFaint);
   canvas.SetLine(1);

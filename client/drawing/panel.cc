@@ -9,6 +9,7 @@ namespace denoise {
 namespace {
 
 constexpr size_t kFewestLogTicks = 3;
+constexpr double kMostFilledExtent = 1e4;  // a wider logarithmic axis has powers of ten only
 
 }  // namespace
 
@@ -21,27 +22,37 @@ double TickDistance(const Range& range, int count) {
   return 10 * power;
 }
 
-Panel::Panel(Canvas& canvas, const Place& place, Range x, Range y, AxisScale y_scale)
-    : canvas_(canvas), place_(place), x_(x), y_(y), y_scale_(y_scale) {}
-
-double Panel::X(double x) const { return place_.left + place_.width * (x - x_.min) / x_.extent(); }
-
-double Panel::Scaled(double y) const { return y_scale_ == AxisScale::kLog ? std::log(y) : y; }
-
-double Panel::Y(double y) const {
-  const double inside = Scaled(std::clamp(y, y_.min, y_.max));
-  const double low = Scaled(y_.min);
-  return bottom() - place_.height * (inside - low) / (Scaled(y_.max) - low);
+double Axis::Fraction(double value) const {
+  const double inside = std::clamp(value, range.min, range.max);
+  if (scale == AxisScale::kLinear) return (inside - range.min) / range.extent();
+  return std::log(inside / range.min) / std::log(range.max / range.min);
 }
+
+double DrawLegendEntry(Canvas& canvas, double x, double y, const Color& color,
+                       const std::string& name) {
+  constexpr double kSample = 30, kGap = 8;
+  canvas.SetColor(color);
+  canvas.SetLine(3);
+  canvas.Line(x, y - 4, x + kSample, y - 4);
+  canvas.SetColor(kInk);
+  canvas.Text(x + kSample + kGap, y, kTextSize, Align::kLeft, name);
+  return kSample + kGap + canvas.TextWidth(kTextSize, name);
+}
+
+Panel::Panel(Canvas& canvas, const Place& place, const Axis& x, const Axis& y)
+    : canvas_(canvas), place_(place), x_(x), y_(y) {}
+
+double Panel::X(double x) const { return place_.left + place_.width * x_.Fraction(x); }
+
+double Panel::Y(double y) const { return bottom() - place_.height * y_.Fraction(y); }
 
 void Panel::DrawAxes(const std::string& title, const std::string& x_label) {
   canvas_.SetLine(1);
-  const double x_tick = std::max(1.0, TickDistance(x_, 10));
-  for (double x = std::ceil(x_.min / x_tick) * x_tick; x <= x_.max; x += x_tick) {
-    DrawTick(X(x), place_.top, X(x), bottom());
-    canvas_.Text(X(x), bottom() + 18, kTextSize, Align::kCenter, absl::StrCat(x));
+  for (const Tick& tick : Ticks(x_, 10)) {
+    DrawTick(X(tick.value), place_.top, X(tick.value), bottom());
+    canvas_.Text(X(tick.value), bottom() + 18, kTextSize, Align::kCenter, tick.text);
   }
-  for (const Tick& tick : y_scale_ == AxisScale::kLog ? LogTicks() : LinearTicks()) {
+  for (const Tick& tick : Ticks(y_, 6)) {
     DrawTick(place_.left, Y(tick.value), place_.left + place_.width, Y(tick.value));
     canvas_.Text(place_.left - 8, Y(tick.value) + 4, kTextSize, Align::kRight, tick.text);
   }
@@ -50,36 +61,58 @@ void Panel::DrawAxes(const std::string& title, const std::string& x_label) {
 }
 
 void Panel::DrawLine(const std::vector<Point>& points) {
+  cairo_set_line_join(canvas_.get(), CAIRO_LINE_JOIN_ROUND);  // no spikes
   for (const Point& point : points) cairo_line_to(canvas_.get(), X(point.x), Y(point.y));
   cairo_stroke(canvas_.get());
 }
 
-std::vector<Panel::Tick> Panel::LinearTicks() const {
+void Panel::DrawDot(const Point& point, double radius) {
+  cairo_new_path(canvas_.get());
+  cairo_arc(canvas_.get(), X(point.x), Y(point.y), radius, 0, 2 * M_PI);
+  cairo_fill(canvas_.get());
+}
+
+void Panel::FillBelow(const std::vector<Point>& points) {
+  if (points.empty()) return;
+  cairo_move_to(canvas_.get(), X(points.front().x), bottom());
+  for (const Point& point : points) cairo_line_to(canvas_.get(), X(point.x), Y(point.y));
+  cairo_line_to(canvas_.get(), X(points.back().x), bottom());
+  cairo_fill(canvas_.get());
+}
+
+void Panel::Fill(const Range& x, const Range& y) {
+  cairo_rectangle(canvas_.get(), X(x.min), Y(y.max), X(x.max) - X(x.min), Y(y.min) - Y(y.max));
+  cairo_fill(canvas_.get());
+}
+
+std::vector<Panel::Tick> Panel::Ticks(const Axis& axis, int count) {
+  return axis.scale == AxisScale::kLog ? LogTicks(axis) : LinearTicks(axis, count);
+}
+
+std::vector<Panel::Tick> Panel::LinearTicks(const Axis& axis, int count) {
   std::vector<Tick> ticks;
-  const double distance = TickDistance(y_, 6);
-  for (double y = y_.min; y <= y_.max + distance / 2; y += distance) {
-    // Without the trace of rounding near zero.
-    ticks.push_back({y, absl::StrCat(std::round(y / distance * 1e6) / 1e6 * distance)});
+  const double least = axis.whole_numbers ? 1 : 0;
+  const double distance = std::max(TickDistance(axis.range, count), least);
+  const double end = axis.range.max / distance + 1e-6;  // despite rounding
+  for (double i = std::ceil(axis.range.min / distance - 1e-6); i <= end; ++i) {
+    const double value = i * distance + 0.0;  // no negative zero
+    ticks.push_back({value, absl::StrCat(value)});
   }
   return ticks;
 }
 
-std::vector<Panel::Tick> Panel::LogTicks() const {
+std::vector<Panel::Tick> Panel::LogTicks(const Axis& axis) {
   std::vector<Tick> ticks;
-  for (double power = std::pow(10, std::floor(std::log10(y_.min))); power <= y_.max; power *= 10) {
+  const auto [min, max] = axis.range;
+  for (double power = std::pow(10, std::floor(std::log10(min))); power <= max; power *= 10) {
     for (const double factor : {1.0, 2.0, 5.0}) {
-      const double y = factor * power;
-      if (y >= y_.min && y <= y_.max) ticks.push_back({y, absl::StrCat(y)});
+      if (factor > 1 && max > kMostFilledExtent * min) break;
+      const double value = factor * power;
+      if (value >= min && value <= max) ticks.push_back({value, absl::StrCat(value)});
     }
   }
-  if (ticks.size() >= kFewestLogTicks) return ticks;
   // Far less than a decade: evenly spaced round numbers.
-  ticks.clear();
-  const double distance = TickDistance(y_, 5);
-  for (double i = std::ceil(y_.min / distance); i * distance <= y_.max; ++i) {
-    ticks.push_back({i * distance, absl::StrCat(i * distance)});
-  }
-  return ticks;
+  return ticks.size() >= kFewestLogTicks ? ticks : LinearTicks(axis, 5);
 }
 
 void Panel::DrawTick(double x1, double y1, double x2, double y2) {

@@ -30,8 +30,21 @@ struct Point {
 
 enum class AxisScale { kLinear, kLog };
 
+struct Axis {
+  Range range;  // not empty; above 0 if it is logarithmic
+  AxisScale scale = AxisScale::kLinear;
+  bool whole_numbers = false;  // no ticks in between
+
+  // Where `value` is between the ends of the range, from 0 to 1; one outside is at the nearer end.
+  double Fraction(double value) const;
+};
+
 // 1, 2 or 5 times a power of ten, so that about `count` ticks fill the range.
 double TickDistance(const Range& range, int count);
+
+// Draws a line of `color` and `name` beside it, with the baseline at `y`. Returns their width.
+double DrawLegendEntry(Canvas& canvas, double x, double y, const Color& color,
+                       const std::string& name);
 
 class Panel {
  public:
@@ -39,15 +52,16 @@ class Panel {
     double left, top, width, height;  // without the labels around it
   };
 
-  // `x` and `y` are the ranges of the axes. Neither is empty; a logarithmic y is above 0.
-  Panel(Canvas& canvas, const Place& place, Range x, Range y,
-        AxisScale y_scale = AxisScale::kLinear);
+  Panel(Canvas& canvas, const Place& place, const Axis& x, const Axis& y);
 
-  // Labels x with whole numbers and the name `x_label`.
   void DrawAxes(const std::string& title, const std::string& x_label);
-  // Draws a line through `points` in the canvas's current color and width. Points outside the range
-  // of y are drawn on the edge.
+  // Draws a line through `points` in the canvas's current color and width. Points outside the
+  // ranges are drawn on the edge.
   void DrawLine(const std::vector<Point>& points);
+  // The same for a dot, for the area between such a line and the bottom, and for a rectangle.
+  void DrawDot(const Point& point, double radius);
+  void FillBelow(const std::vector<Point>& points);
+  void Fill(const Range& x, const Range& y);
 
   double X(double x) const;
   double Y(double y) const;
@@ -58,15 +72,15 @@ class Panel {
     double value;
     std::string text;
   };
-  std::vector<Tick> LinearTicks() const;
-  std::vector<Tick> LogTicks() const;
+  // About `count` of them.
+  static std::vector<Tick> Ticks(const Axis& axis, int count);
+  static std::vector<Tick> LinearTicks(const Axis& axis, int count);
+  static std::vector<Tick> LogTicks(const Axis& axis);
   void DrawTick(double x1, double y1, double x2, double y2);
-  double Scaled(double y) const;
 
   Canvas& canvas_;
   const Place place_;
-  const Range x_, y_;
-  const AxisScale y_scale_;
+  const Axis x_, y_;
 };
 
 }  // namespace denoise

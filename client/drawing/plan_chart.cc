@@ -11,7 +11,7 @@
 namespace denoise {
 namespace {
 
-static_assert(std::size(kPalette) == kMaxChartedPlans);
+static_assert(std::size(kPalette) == kMaxChartedLines);
 
 // In pixels, before the scale.
 constexpr double kScale = 1.25;
@@ -107,14 +107,9 @@ void DrawCurve(Canvas& canvas, Panel& panel, const Curve& curve, Value value, do
 
 // A line for each plan, above the panels.
 void DrawLegend(Canvas& canvas, const std::vector<Curve>& curves) {
-  constexpr int kSample = 30;
   double y = kLegendLine;
   for (const Curve& curve : curves) {
-    canvas.SetColor(curve.color);
-    canvas.SetLine(3);
-    canvas.Line(kPanelLeft[0], y - 4, kPanelLeft[0] + kSample, y - 4);
-    canvas.SetColor(kInk);
-    canvas.Text(kPanelLeft[0] + kSample + 8, y, kTextSize, Align::kLeft, curve.name);
+    DrawLegendEntry(canvas, kPanelLeft[0], y, curve.color, curve.name);
     y += kLegendLine;
   }
 }
@@ -139,9 +134,9 @@ Panel::Place PlaceOf(int panel, int top) {
 }
 
 absl::Status Validate(std::span<const NamedPlan> plans) {
-  if (plans.empty() || plans.size() > kMaxChartedPlans) {
+  if (plans.empty() || plans.size() > kMaxChartedLines) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a chart shows 1 to ", kMaxChartedPlans, " plans, not ", plans.size()));
+        absl::StrCat("a chart shows 1 to ", kMaxChartedLines, " plans, not ", plans.size()));
   }
   for (const NamedPlan& named : plans) {
     if (named.plan.evaluations.empty()) {
@@ -160,9 +155,9 @@ absl::StatusOr<std::string> DrawPlans(std::span<const NamedPlan> plans, FileKind
   Canvas canvas(kind, kWidth, top + kPanelHeight + kBottomMargin, kScale);
   DrawLegend(canvas, curves);
 
-  const Range steps = StepsRange(curves);
-  Panel levels(canvas, PlaceOf(0, top), steps, {0, 1});
-  Panel log_snr(canvas, PlaceOf(1, top), steps, LogSnrRange(curves));
+  const Axis steps{.range = StepsRange(curves), .whole_numbers = true};
+  Panel levels(canvas, PlaceOf(0, top), steps, {.range = {0, 1}});
+  Panel log_snr(canvas, PlaceOf(1, top), steps, {.range = LogSnrRange(curves)});
   levels.DrawAxes("Signal α (solid) and noise σ (dashed), α² + σ² = 1", kStepsLabel);
   log_snr.DrawAxes("log-SNR = log(α² / σ²);  ● network evaluation, ○ within a step", kStepsLabel);
   for (const Curve& curve : curves) {

@@ -300,6 +300,7 @@ TEST(StatusFromGrpc, KeepsTheWholeRpcStatusForOthersToRead) {
   const absl::Status status = StatusFromGrpc(
       grpc::Status(grpc::StatusCode::UNAVAILABLE, "full", details.SerializeAsString()), "here");
   EXPECT_EQ(status.message(), "full");
+  EXPECT_EQ(GetErrorReason(status), "QUEUE_FULL");
   EXPECT_EQ(std::string(status.GetPayload(kRpcStatusUrl).value()), details.SerializeAsString());
 }
 

@@ -29,6 +29,8 @@ Command AddAllCommands(CLI::App& app) {
   commands.Add("models", "List, watch, load, unload and delete models", AddModelsCommand);
   commands.Add("adapters", "List the adapters (LoRA) that images can be made with",
                AddAdaptersCommand);
+  commands.Add("bench", "Send a stated load to a server, and measure how it copes",
+               AddBenchCommand);
   commands.Add("health", "Check whether the server is ready", AddHealthCommand);
   commands.Add("plan", "Print what a sampler does at every step, with or without a server",
                AddPlanCommand);

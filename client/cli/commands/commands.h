@@ -16,6 +16,7 @@ namespace denoise {
 using Command = std::function<ExitCode()>;
 
 // Each declares its flags on `app` and returns what to run once `app` has parsed.
+Command AddBenchCommand(CLI::App& app);
 Command AddDatasetsCommand(CLI::App& app);
 Command AddDiffuseCommand(CLI::App& app);
 Command AddEvaluateCommand(CLI::App& app);

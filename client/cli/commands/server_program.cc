@@ -27,16 +27,19 @@ bool IsServerProgramCommand(std::span<const std::string> arguments) {
                                          arguments.front()) != std::end(kCommands);
 }
 
-ExitCode BecomeServerProgram(std::span<const std::string> arguments, bool json) {
-  std::string name = kProgram;
-  std::vector<std::string> words(arguments.begin(), arguments.end());
-  std::vector<char*> argv = {name.data()};
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
+std::string ServerProgram() {
   std::error_code error;
   const fs::path beside = fs::read_symlink("/proc/self/exe", error).parent_path() / kProgram;
-  if (!error) execv(beside.c_str(), argv.data());
-  execvp(kProgram, argv.data());
+  return !error && access(beside.c_str(), X_OK) == 0 ? beside.string() : kProgram;
+}
+
+ExitCode BecomeServerProgram(std::span<const std::string> arguments, bool json) {
+  std::string program = ServerProgram();
+  std::vector<std::string> words(arguments.begin(), arguments.end());
+  std::vector<char*> argv = {program.data()};
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  execvp(program.c_str(), argv.data());
   return ReportError(
       absl::FailedPreconditionError(absl::StrCat(
           "denoise ", arguments.front(), " needs the program denoised, which is neither beside ",

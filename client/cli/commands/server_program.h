@@ -14,8 +14,12 @@ namespace denoise {
 // check, convert or new-model.
 bool IsServerProgramCommand(std::span<const std::string> arguments);
 
-// Becomes `denoised` with the same arguments: the program beside this one, else that in $PATH.
-// Returns only if there is none, with what happened reported.
+// The program of the server as execvp takes it: the one beside this program, else the name of one in
+// $PATH.
+std::string ServerProgram();
+
+// Becomes `denoised` with the same arguments. Returns only if there is no such program, with what
+// happened reported.
 ExitCode BecomeServerProgram(std::span<const std::string> arguments, bool json);
 
 }  // namespace denoise

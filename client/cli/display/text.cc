@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace denoise {
 namespace {
@@ -81,6 +82,18 @@ std::string FormatTable(const std::vector<std::vector<std::string>>& rows) {
       absl::StrAppend(&line, row[i], std::string(widths[i] - Columns(row[i]) + 2, ' '));
     }
     absl::StrAppend(&table, table.empty() ? "" : "\n", line, row.back());
+  }
+  return table;
+}
+
+std::string FormatMarkdownTable(const std::vector<std::vector<std::string>>& rows) {
+  std::string table;
+  for (const auto& row : rows) {
+    absl::StrAppend(&table, table.empty() ? "| " : "\n| ", absl::StrJoin(row, " | "), " |");
+    if (&row == &rows.front()) {
+      absl::StrAppend(&table, "\n|");
+      for (size_t i = 0; i < row.size(); ++i) absl::StrAppend(&table, "---|");
+    }
   }
   return table;
 }

@@ -20,6 +20,8 @@ std::string Printable(std::string_view text);
 // Rows of equal length, the first of which names the columns. Each column is as wide as its widest
 // text; the last one is ragged. Without a newline at the end.
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows);
+// The same in Markdown.
+std::string FormatMarkdownTable(const std::vector<std::vector<std::string>>& rows);
 
 // At most `width` columns of UTF-8: `head`, a bar as long as there is room, `tail`. Without room
 // for a bar, the text alone.

@@ -80,7 +80,7 @@ TEST(PlanChart, AnSvgHoldsTheSameAsLines) {
 }
 
 TEST(PlanChart, RefusesWhatCannotBeTold) {
-  const std::vector<NamedPlan> many(kMaxChartedPlans + 1, Plan(SamplerKind::kDdim));
+  const std::vector<NamedPlan> many(kMaxChartedLines + 1, Plan(SamplerKind::kDdim));
   for (const std::vector<NamedPlan>& plans : {{}, many, {NamedPlan{"nothing", {}}}}) {
     EXPECT_TRUE(absl::IsInvalidArgument(DrawPlans(plans, FileKind::kPng).status()));
   }

@@ -1142,7 +1142,7 @@ TEST(Cli, PlansAreDrawnToPngOrSvg) {
 
 TEST(Cli, HelpHasExamplesAndExitCodesForEveryCommand) {
   for (const char* command : {"generate", "watch", "generations", "sweep", "diffuse", "roundtrip",
-                              "models", "health", "plan"}) {
+                              "models", "bench", "health", "plan"}) {
     const auto result = RunProcess({DENOISE_BINARY, command, "--help"}, kPatience);
     ASSERT_TRUE(result.ok());
     EXPECT_EQ(result->exit_status, Exited(0));
