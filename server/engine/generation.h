@@ -28,6 +28,19 @@ struct FrameOptions {
   std::vector<FrameKind> kinds = {FrameKind::kX0};  // a frame of each, in this order
 };
 
+// Where an image that has begun stands. That it finished its evaluations and waits to be decoded is
+// one of the places.
+struct ImageSnapshot {
+  int image_index;
+  TrajectorySnapshot trajectory;
+};
+
+// What has been done of a generation's images. Those that neither list names have not begun.
+struct Continuation {
+  std::vector<int> images_done;
+  std::vector<ImageSnapshot> images_begun;
+};
+
 // The caller has validated it: the plan suits the network and has an evaluation, labels exist,
 // guidance has a null class, count is at least 1 (2 for a start between two noises), no evaluation
 // of an image takes more rows than Engine::Options::max_batch_rows, and the tensors of the start
@@ -49,6 +62,12 @@ struct GenerationRequest {
   absl::Time deadline = absl::InfiniteFuture();
   int priority = 0;    // higher first; see server/scheduling/queue_policy.h
   std::string tenant;  // tenants of equal priority alternate
+  // The work of another server: images that are done are not made again, and those that have begun
+  // continue (Trajectory::Continue). Each index occurs once, and CheckSnapshot holds of each
+  // snapshot.
+  Continuation continues_from;
+  // An engine that drains hands the generation over at once instead of letting it finish.
+  bool hands_over = false;
 };
 
 // Whether it brings pictures along, which go through the codec.
@@ -74,7 +93,8 @@ struct ImageUpdate {
 
 // Receives the events of one generation. Calls come one at a time, from the submitting thread
 // (OnQueued only) and from the engine's threads. None may block or call back into the engine.
-// OnFinished comes last and exactly once, unless Submit failed: then nothing is called. If its
+// OnHandover comes at most once, only where the request says hands_over, and is followed by
+// OnFinished(DrainingError()) and nothing else. OnFinished comes last and exactly once, unless Submit failed: then nothing is called. If its
 // status is not OK, images may be missing.
 class GenerationSink {
  public:
@@ -84,6 +104,8 @@ class GenerationSink {
   virtual void OnStep(int image_index, int step) = 0;
   virtual void OnFrame(FrameUpdate frame) = 0;
   virtual void OnImage(ImageUpdate image) = 0;
+  // The images that have begun and are not done. Images that are not finite are left out.
+  virtual void OnHandover(std::vector<ImageSnapshot> /*images_begun*/) {}
   virtual void OnFinished(const absl::Status& status) = 0;
 };
 
