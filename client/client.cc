@@ -63,11 +63,11 @@ GenerateStream Client::Generate(const v1::GenerateRequest& request) {
 
 GenerateStream Client::Generate(const v1::GenerateRequest& request, absl::Duration deadline) {
   v1::GenerateRequest accepting = request;
-  const bool may_leave = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;
-  if (!may_leave && request.handover().empty()) accepting.set_accept_handover(true);
+  if (request.handover().empty())
+    accepting.set_accept_handover(true);  // else it has no other field
   auto call = impl_->connection.Start<v1::GenerateEvent>(
       *impl_->generation, &v1::ImageGeneration::Stub::Generate, accepting, deadline);
-  if (accepting.accept_handover()) FollowHandovers(*call, absl::Now() + deadline);
+  FollowHandovers(*call, absl::Now() + deadline);
   return GenerateStream(std::move(call));
 }
 

@@ -54,8 +54,7 @@ class Client {
 
   // Starts a generation; what goes wrong is told by the stream. The deadline counts from now and
   // covers the whole stream. If the server drains, another one continues the generation and the
-  // stream, after an event `handover`: always, unless the request says DETACH and does not say
-  // accept_handover.
+  // stream, after an event `handover`.
   GenerateStream Generate(const denoised::v1::GenerateRequest& request);
   GenerateStream Generate(const denoised::v1::GenerateRequest& request, absl::Duration deadline);
 

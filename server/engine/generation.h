@@ -66,8 +66,6 @@ struct GenerationRequest {
   // continue (Trajectory::Continue). Each index occurs once, and CheckSnapshot holds of each
   // snapshot.
   Continuation continues_from;
-  // An engine that drains hands the generation over at once instead of letting it finish.
-  bool hands_over = false;
 };
 
 // Whether it brings pictures along, which go through the codec.
@@ -93,7 +91,7 @@ struct ImageUpdate {
 
 // Receives the events of one generation. Calls come one at a time, from the submitting thread
 // (OnQueued only) and from the engine's threads. None may block or call back into the engine.
-// OnHandover comes at most once, only where the request says hands_over, and is followed by
+// OnHandover comes at most once, only after AcceptsHandover() was true, and is followed by
 // OnFinished(DrainingError()) and nothing else. OnFinished comes last and exactly once, unless Submit failed: then nothing is called. If its
 // status is not OK, images may be missing.
 class GenerationSink {
@@ -104,6 +102,9 @@ class GenerationSink {
   virtual void OnStep(int image_index, int step) = 0;
   virtual void OnFrame(FrameUpdate frame) = 0;
   virtual void OnImage(ImageUpdate image) = 0;
+  // Whether somebody would continue the generation on another server. An engine that drains asks
+  // once, and then hands the generation over at once instead of letting it finish.
+  virtual bool AcceptsHandover() { return false; }
   // The images that have begun and are not done. Images that are not finite are left out.
   virtual void OnHandover(std::vector<ImageSnapshot> /*images_begun*/) {}
   virtual void OnFinished(const absl::Status& status) = 0;

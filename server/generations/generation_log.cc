@@ -44,12 +44,14 @@ GenerationLog::GenerationLog(Options options)
 }
 
 std::unique_ptr<GenerationLog::Reader> GenerationLog::Attach(int64_t after,
-                                                             std::function<void()> wake) {
-  return std::make_unique<Reader>(this, after, std::move(wake));
+                                                             std::function<void()> wake,
+                                                             bool takes_handover) {
+  return std::make_unique<Reader>(this, after, std::move(wake), takes_handover);
 }
 
-GenerationLog::Reader::Reader(GenerationLog* log, int64_t after, std::function<void()> wake)
-    : log_(log), wake_(std::move(wake)), position_(after) {
+GenerationLog::Reader::Reader(GenerationLog* log, int64_t after, std::function<void()> wake,
+                              bool takes_handover)
+    : log_(log), wake_(std::move(wake)), takes_handover_(takes_handover), position_(after) {
   const MutexLock lock(log_->mutex_);
   // From the beginning every frame counts that ever was; after that, those that are still there.
   frames_before_ = after < 0 ? 0 : log_->frames_total_ - log_->CountFramesAfter(after);
@@ -147,6 +149,13 @@ void GenerationLog::OnImage(ImageUpdate image) {
     Append(std::move(image), options_.clock->Now());
   }
   if (options_.on_image) options_.on_image();
+}
+
+bool GenerationLog::AcceptsHandover() {
+  const MutexLock lock(mutex_);
+  return options_.limits.handover_bytes > 0 &&
+         std::any_of(readers_.begin(), readers_.end(),
+                     [](const Reader* reader) { return reader->takes_handover_; });
 }
 
 void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {

@@ -82,7 +82,7 @@ class GenerationLog final : public GenerationSink {
   // A position in the log. Used by one thread at a time.
   class Reader {
    public:
-    Reader(GenerationLog* log, int64_t after, std::function<void()> wake);
+    Reader(GenerationLog* log, int64_t after, std::function<void()> wake, bool takes_handover);
     ~Reader();  // `wake` is not running then, and is never called again
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
@@ -99,6 +99,7 @@ class GenerationLog final : public GenerationSink {
     friend class GenerationLog;
     GenerationLog* const log_;
     const std::function<void()> wake_;
+    const bool takes_handover_;
     // Guarded by the log's mutex.
     int64_t position_;   // the number of the last event that was read
     int frames_before_;  // frames that this reader does not count
@@ -108,9 +109,10 @@ class GenerationLog final : public GenerationSink {
   explicit GenerationLog(Options options);
 
   // A reader of the events numbered above `after`; -1 for all. `wake` is called by the threads that
-  // write, so it must neither block nor call the log.
-  std::unique_ptr<Reader> Attach(int64_t after, std::function<void()> wake)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // write, so it must neither block nor call the log. `takes_handover`: it would continue the
+  // generation on another server.
+  std::unique_ptr<Reader> Attach(int64_t after, std::function<void()> wake,
+                                 bool takes_handover = false) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Where the generation stands.
   struct Snapshot {
@@ -130,6 +132,7 @@ class GenerationLog final : public GenerationSink {
   void OnStep(int image_index, int step) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnFrame(FrameUpdate frame) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnImage(ImageUpdate image) override ABSL_LOCKS_EXCLUDED(mutex_);
+  bool AcceptsHandover() override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnHandover(std::vector<ImageSnapshot> images_begun) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -204,7 +204,6 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   resolved.accepted.set_generation(resolved.generation.name);
   // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
   resolved.generation.deadline = detaches ? absl::InfiniteFuture() : caller.deadline;
-  resolved.generation.hands_over = log_limits.handover_bytes > 0;
   const int steps_total = StepsTotal(resolved), steps_done = StepsDone(resolved);
   const int64_t number = next_number_++;
   return GenerationRef(new Generation{
@@ -215,7 +214,7 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
       .kept = named || detaches,
       .encoding = {resolved.image_encoding, resolved.frame_encoding, resolved.frame_bytes_max},
       .sample_bytes = SampleBytes(resolved.picture),
-      .plan = resolved.generation.hands_over ? resolved.generation.plan : nullptr,
+      .plan = log_limits.handover_bytes > 0 ? resolved.generation.plan : nullptr,
       .arrival = caller.arrival,
       .log = GenerationLog(
           {.accepted = std::move(resolved.accepted),
@@ -349,7 +348,7 @@ Generations::Reader::Reader(Generations* generations, std::shared_ptr<Generation
                             int64_t after, const Caller& caller)
     : generations_(generations),
       generation_(std::move(generation)),
-      events_(generation_->log.Attach(after, caller.wake)) {}
+      events_(generation_->log.Attach(after, caller.wake, caller.takes_handover)) {}
 
 Generations::Reader::~Reader() {
   if (!left_) generations_->RemoveReader(generation_);

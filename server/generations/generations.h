@@ -46,6 +46,7 @@ std::string_view GenerationId(std::string_view name);
 struct Caller {
   absl::Time arrival;
   absl::Time deadline = absl::InfiniteFuture();
+  bool takes_handover = false;  // would continue the generation on another server
   // Called when there is something to read. Any thread may call it, at any time.
   std::function<void()> wake;
 };

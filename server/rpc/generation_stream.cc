@@ -33,7 +33,12 @@ using Reader = std::unique_ptr<Generations::Reader>;
 
 constexpr char kTenant[] = "";  // the API has no tenants yet
 
-Caller ToCaller(const Call& call) { return {call.arrival, call.deadline, call.wake}; }
+Caller ToCaller(const Call& call, bool takes_handover = false) {
+  return {.arrival = call.arrival,
+          .deadline = call.deadline,
+          .takes_handover = takes_handover,
+          .wake = call.wake};
+}
 
 // What a stream has written so far.
 struct Totals {
@@ -292,7 +297,7 @@ class GenerateSource final : public GenerationSource {
   absl::StatusOr<Reader> Attach() override {
     if (!request_.handover().empty() && !continued_) RETURN_IF_ERROR(Open());
     const RequestDigest digest = DigestOf(AsSent());
-    ASSIGN_OR_RETURN(Reader joined, environment_.generations->Join(Id(), digest, ToCaller(call_)));
+    ASSIGN_OR_RETURN(Reader joined, environment_.generations->Join(Id(), digest, ThisCaller()));
     if (joined) {
       wait_.reset();
       adapter_wait_.reset();
@@ -321,7 +326,7 @@ class GenerateSource final : public GenerationSource {
               {"count", resolved.generation.count},
               {"evaluations", resolved.accepted.evaluations()},
               {"seed", std::to_string(resolved.generation.seed)}});
-    return environment_.generations->Start(AsSent(), digest, std::move(resolved), ToCaller(call_));
+    return environment_.generations->Start(AsSent(), digest, std::move(resolved), ThisCaller());
   }
 
   void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
@@ -346,6 +351,8 @@ class GenerateSource final : public GenerationSource {
     return continued_ ? std::string(GenerationId(continued_->accepted().generation()))
                       : request_.request_id();
   }
+
+  Caller ThisCaller() const { return ToCaller(call_, AsSent().accept_handover()); }
 
   uint64_t Seed() const { return continued_ ? continued_->accepted().seed() : ChooseSeed(); }
 

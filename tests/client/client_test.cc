@@ -196,15 +196,12 @@ TEST_F(ClientTest, AStreamContinuesOnAnotherServer) {
   EXPECT_EQ(server_.requests()[1].model(), "");
 }
 
-TEST_F(ClientTest, ACallThatMayBeLeftAcceptsNoHandoverUnlessItSaysSo) {
-  v1::GenerateRequest request = SmallRequest();
-  request.set_on_disconnect(v1::ON_DISCONNECT_DETACH);
+TEST_F(ClientTest, ARequestThatPresentsAHandoverHasNoOtherField) {
+  v1::GenerateRequest request;
+  request.set_handover("token");
   Client client = MakeClient();
   ASSERT_TRUE(Collect(client.Generate(request)).ok());
-  EXPECT_FALSE(server_.requests().back().accept_handover());
-  request.set_accept_handover(true);
-  ASSERT_TRUE(Collect(client.Generate(request)).ok());
-  EXPECT_TRUE(server_.requests().back().accept_handover());
+  EXPECT_EQ(server_.requests().back().SerializeAsString(), request.SerializeAsString());
 }
 
 TEST_F(ClientTest, ABadRequestTellsEveryField) {

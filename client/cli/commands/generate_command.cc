@@ -123,10 +123,7 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
   const absl::StatusOr<v1::GenerateRequest> request = PrepareRequest(*client, flags);
   if (!request.ok()) return ReportError(request.status(), json, GenerateTable());
 
-  // Only a command that stays can follow the generation to another server.
-  v1::GenerateRequest followed = *request;
-  followed.set_accept_handover(!flags.detach);
-  GenerateStream stream = client->Generate(followed);
+  GenerateStream stream = client->Generate(*request);
   interrupts.SetHandler([&stream] { stream.Cancel(); });
   if (flags.detach) {
     const ExitCode code = StartDetached(stream, json);

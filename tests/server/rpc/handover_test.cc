@@ -58,14 +58,16 @@ class SteppingEngine {
   }
 
   void Drain() {
-    std::vector<ImageSnapshot> begun;
-    for (const auto& [index, image] : trajectories_) begun.push_back({index, image.Snapshot()});
-    if (request_.hands_over) sink_->OnHandover(std::move(begun));
+    if (sink_->AcceptsHandover()) {
+      std::vector<ImageSnapshot> begun;
+      for (const auto& [index, image] : trajectories_) begun.push_back({index, image.Snapshot()});
+      sink_->OnHandover(std::move(begun));
+    }
     sink_->OnFinished(DrainingError());
   }
 
   int evaluations() const { return evaluations_; }
-  const GenerationRequest& request() const { return request_; }
+  bool accepts_handover() { return sink_->AcceptsHandover(); }
 
  private:
   Trajectory& Begin(int index) {
@@ -141,6 +143,8 @@ class Replica {
     if (!received_.end) Read(*source_, received_);
     return received_;
   }
+
+  void Leave() { source_.reset(); }
 
   SteppingEngine& engine() { return engine_; }
   ModelRepository& models() { return models_; }
@@ -298,7 +302,16 @@ TEST_F(HandoverTest, ASecondCallWithTheSameTokenJoins) {
 TEST_F(HandoverTest, ACallThatDoesNotAcceptOneGetsNone) {
   request_.clear_accept_handover();
   EXPECT_EQ(HandedOver(1), "");
-  EXPECT_FALSE(first_.engine().request().hands_over);
+}
+
+// A server may still finish it before it stops.
+TEST_F(HandoverTest, WhatNobodyReadsIsNotHandedOver) {
+  request_.set_on_disconnect(v1::ON_DISCONNECT_DETACH);
+  first_.Generate(request_);
+  first_.engine().Evaluate(1);
+  EXPECT_TRUE(first_.engine().accepts_handover());
+  first_.Leave();
+  EXPECT_FALSE(first_.engine().accepts_handover());
 }
 
 TEST_F(HandoverTest, AWatcherGetsNoToken) {
