@@ -29,7 +29,7 @@ FROM debian:12-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
       ca-certificates libabsl20220623 libcairo2 libchafa0 libgif7 \
-      libgrpc++1.51 libjpeg62-turbo liblzma5 libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 \
+      libgrpc++1.51 libjpeg62-turbo liblzma5 libpng16-16 libprometheus-cpp-core1.0 libprotobuf32 libsodium23 \
       libspdlog1.10 libsqlite3-0 libssl3 libutf8proc2 libwebp7 libwebpmux3 libzstd1 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --no-create-home denoised

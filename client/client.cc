@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/connection.h"
+#include "client/handover_follower.h"
 #include "denoised/v1/generations.grpc.pb.h"
 #include "denoised/v1/image_generation.grpc.pb.h"
 #include "denoised/v1/models.grpc.pb.h"
@@ -60,8 +62,30 @@ GenerateStream Client::Generate(const v1::GenerateRequest& request) {
 }
 
 GenerateStream Client::Generate(const v1::GenerateRequest& request, absl::Duration deadline) {
-  return impl_->connection.Stream<v1::GenerateEvent>(
-      *impl_->generation, &v1::ImageGeneration::Stub::Generate, request, deadline);
+  v1::GenerateRequest accepting = request;
+  if (request.handover().empty())
+    accepting.set_accept_handover(true);  // else it has no other field
+  auto call = impl_->connection.Start<v1::GenerateEvent>(
+      *impl_->generation, &v1::ImageGeneration::Stub::Generate, accepting, deadline);
+  FollowHandovers(*call, absl::Now() + deadline);
+  return GenerateStream(std::move(call));
+}
+
+// The stream may outlive the client, but not its channel.
+void Client::FollowHandovers(GenerateStream::Call& call, absl::Time deadline) const {
+  const auto follower = std::make_shared<HandoverFollower>();
+  const std::shared_ptr<v1::ImageGeneration::Stub> stub =
+      v1::ImageGeneration::NewStub(impl_->connection.channel());
+  call.is_news = [follower](v1::GenerateEvent& event) { return follower->IsNews(event); };
+  call.continue_after =
+      [follower, stub, deadline](
+          const absl::Status& status,
+          grpc::ClientContext& context) -> std::unique_ptr<grpc::ClientReader<v1::GenerateEvent>> {
+    const std::optional<v1::GenerateRequest> request = follower->Continue(status);
+    if (!request) return nullptr;
+    Connection::SetDeadline(context, deadline - absl::Now());
+    return stub->Generate(&context, *request);
+  };
 }
 
 GenerateStream Client::WatchGeneration(std::string_view name, std::optional<int64_t> resume_after) {

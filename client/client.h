@@ -53,7 +53,8 @@ class Client {
   const ClientOptions& options() const;
 
   // Starts a generation; what goes wrong is told by the stream. The deadline counts from now and
-  // covers the whole stream.
+  // covers the whole stream. If the server drains, another one continues the generation and the
+  // stream, after an event `handover`.
   GenerateStream Generate(const denoised::v1::GenerateRequest& request);
   GenerateStream Generate(const denoised::v1::GenerateRequest& request, absl::Duration deadline);
 
@@ -101,6 +102,8 @@ class Client {
   absl::StatusOr<Health> CheckHealth(std::string_view service = {});
 
  private:
+  void FollowHandovers(GenerateStream::Call& call, absl::Time deadline) const;
+
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

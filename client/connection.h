@@ -49,13 +49,21 @@ class Connection {
   template <typename Event, typename Stub, typename Method, typename Request>
   ServerStream<Event> Stream(Stub& stub, Method method, const Request& request,
                              absl::Duration deadline, bool may_be_empty = false) const {
+    return ServerStream<Event>(Start<Event>(stub, method, request, deadline, may_be_empty));
+  }
+  // The call of such a stream.
+  template <typename Event, typename Stub, typename Method, typename Request>
+  std::unique_ptr<typename ServerStream<Event>::Call> Start(Stub& stub, Method method,
+                                                            const Request& request,
+                                                            absl::Duration deadline,
+                                                            bool may_be_empty = false) const {
     auto call = std::make_unique<typename ServerStream<Event>::Call>();
     call->context = std::make_unique<grpc::ClientContext>();
     SetDeadline(*call->context, deadline);
     call->address = peer_;
     call->may_be_empty = may_be_empty;
     call->reader = (stub.*method)(call->context.get(), request);
-    return ServerStream<Event>(std::move(call));
+    return call;
   }
 
   // Every resource of a listing, page after page (AIP-158). `items` is the accessor of a page's.

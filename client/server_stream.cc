@@ -42,12 +42,40 @@ ServerStream<Event>::Call::~Call() {
 }
 
 template <class Event>
+bool ServerStream<Event>::Call::Read(Event& event) {
+  while (reader->Read(&event)) {
+    if (!is_news || is_news(event)) return true;
+  }
+  return false;
+}
+
+template <class Event>
 absl::Status ServerStream<Event>::Call::Finish() {
   absl::Status status = StatusFromGrpc(reader->Finish(), address);
   if (status.ok() && !end_seen && !(may_be_empty && empty)) {
     return absl::InternalError("the stream ended before the server said how it all ended");
   }
   return status;
+}
+
+template <class Event>
+bool ServerStream<Event>::Call::ContinueAfter(const absl::Status& status) {
+  if (!continue_after) return false;
+  auto next_context = std::make_unique<grpc::ClientContext>();
+  const MutexLock lock(mutex);
+  if (cancelled) return false;
+  auto next_reader = continue_after(status, *next_context);
+  if (next_reader == nullptr) return false;
+  reader = std::move(next_reader);
+  context = std::move(next_context);
+  return true;
+}
+
+template <class Event>
+void ServerStream<Event>::Call::Cancel() {
+  const MutexLock lock(mutex);
+  cancelled = true;
+  context->TryCancel();
 }
 
 template <class Event>
@@ -61,14 +89,15 @@ ServerStream<Event>::~ServerStream() = default;
 
 template <class Event>
 absl::StatusOr<std::optional<Event>> ServerStream<Event>::Next() {
-  if (!call_->end.has_value()) {
+  while (!call_->end.has_value()) {
     Event event;
-    if (call_->reader->Read(&event)) {
+    if (call_->Read(event)) {
       call_->empty = false;
       call_->end_seen |= Ends(event);
       return event;
     }
-    call_->end = call_->Finish();
+    const absl::Status status = call_->Finish();
+    if (!call_->ContinueAfter(status)) call_->end = status;
   }
   if (!call_->end->ok()) return *call_->end;
   return std::nullopt;
@@ -76,7 +105,7 @@ absl::StatusOr<std::optional<Event>> ServerStream<Event>::Next() {
 
 template <class Event>
 void ServerStream<Event>::Cancel() {
-  call_->context->TryCancel();
+  call_->Cancel();
 }
 
 template class ServerStream<denoised::v1::GenerateEvent>;

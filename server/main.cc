@@ -10,9 +10,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 #include "absl/time/clock.h"
 #include "server/checkpoints/checkpoint_commands.h"
+#include "server/migration/token_keys.h"
 #include "server/server.h"
 #include "server/server_flags.h"
 #include "server/shutdown_signal.h"
@@ -105,6 +107,16 @@ void SayWhere(const denoise::Server& server) {
   }
 }
 
+// `denoised new-handover-key`: a line for the file of --handover-key.
+int NewHandoverKey(int argc) {
+  if (argc > 2) {
+    std::cerr << "denoised: new-handover-key takes no arguments; it prints a key\n";
+    return kUsageError;
+  }
+  std::cout << denoise::NewTokenKeyLine();
+  return 0;
+}
+
 int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) {
   auto server = denoise::Server::Start(flags);
   if (!server.ok()) return Fail(server.status());
@@ -125,6 +137,7 @@ int main(int argc, char** argv) {
   if (const auto code = denoise::RunCheckpointCommand(argc, argv, std::cout, std::cerr)) {
     return *code;
   }
+  if (argc > 1 && std::string_view(argv[1]) == "new-handover-key") return NewHandoverKey(argc);
   const auto parsed = denoise::ParseServerFlags(argc, argv, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const auto& flags = std::get<denoise::ServerFlags>(parsed);

@@ -20,6 +20,7 @@
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
 #include "server/http_listener.h"
+#include "server/migration/token_keys.h"
 #include "server/models/adapter_library.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
@@ -91,6 +92,12 @@ RequestLimits Limits(const ServerFlags& flags) {
           .max_picture_pixels = flags.max_picture_pixels,
           .max_rows = flags.max_batch_rows,
           .max_frame_bytes = flags.max_frame_bytes};
+}
+
+// What another server with the same flags accepts as a message.
+int64_t HandoverBytesMax(const ServerFlags& flags) {
+  constexpr int64_t kEnvelopeBytes = 256;
+  return flags.max_receive_bytes - kEnvelopeBytes;
 }
 
 // Everything works without it, but slower.
@@ -169,7 +176,7 @@ AdapterLibrary::Options AdapterOptions(const ServerFlags& flags,
 // Members are destroyed in reverse order, so that each outlives whatever points to it.
 class Server::Impl {
  public:
-  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices)
+  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, TokenKeys handover_keys)
       : telemetry_(DENOISED_VERSION, Names(devices)),
         memory_(ProcessMemory(int64_t{flags.memory_limit_mib} << 20)),
         models_(
@@ -195,7 +202,8 @@ class Server::Impl {
                       .cost = [this](const auto& request) { return engine_.CostOf(request); },
                       .clock = &Clock::Real(),
                       .samples = &samples_,
-                      .telemetry = &telemetry_},
+                      .telemetry = &telemetry_,
+                      .handover_bytes = handover_keys.empty() ? 0 : HandoverBytesMax(flags)},
                      {.keep_time = absl::Seconds(flags.keep_results_seconds),
                       .keep_bytes = int64_t{flags.keep_results_mib} << 20,
                       .detached = flags.max_detached}),
@@ -210,7 +218,8 @@ class Server::Impl {
                                     },
                                 .samples = &samples_,
                                 .telemetry = &telemetry_,
-                                .limits = Limits(flags)},
+                                .limits = Limits(flags),
+                                .handover_keys = std::move(handover_keys)},
         image_generation_(generation_environment_),
         generations_service_(generation_environment_),
         activity_service_({.calls = Calls(&pool_, flags),
@@ -347,7 +356,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) 
   WarnWithoutCudaModule(devices);
   RETURN_IF_ERROR(CheckDtype(flags, devices));
   RETURN_IF_ERROR(CheckAddresses(flags));  // models take a while to load
-  auto impl = std::make_unique<Impl>(flags, devices);
+  TokenKeys handover_keys;
+  if (!flags.handover_key.empty()) {
+    ASSIGN_OR_RETURN(handover_keys, ReadTokenKeys(flags.handover_key));
+  }
+  auto impl = std::make_unique<Impl>(flags, devices, std::move(handover_keys));
   RETURN_IF_ERROR(impl->LoadModels(flags));
   RETURN_IF_ERROR(impl->Listen(flags));
   return std::unique_ptr<Server>(new Server(std::move(impl)));

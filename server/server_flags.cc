@@ -317,6 +317,11 @@ void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--drain-seconds", flags.drain_seconds,
                  "How long running requests may take to finish after SIGTERM")
       ->check(CLI::Range(0, 86'400));
+  app.add_option("--handover-key", flags.handover_key,
+                 "File with the deployment's key: hand generations over to other\n"
+                 "servers after SIGTERM, and continue theirs. A key is what\n"
+                 "`denoised new-handover-key` prints")
+      ->type_name("FILE");
   app.add_option("--log-level", flags.log_level, "Least severe level to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
   app.set_version_flag("--version", std::string("denoised ") + DENOISED_VERSION);

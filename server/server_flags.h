@@ -70,6 +70,7 @@ struct ServerFlags {
   std::string inception;
 
   int drain_seconds = 30;
+  std::string handover_key;  // file; empty: generations are not handed over
   std::string log_level = "info";
 };
 

@@ -1,11 +1,35 @@
 #include "core/diffusion/trajectory.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/zeros.h>
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
 namespace denoise {
+
+absl::Status CheckSnapshot(const TrajectorySnapshot& snapshot, const SamplerPlan& plan,
+                           const SampleShape& shape) {
+  const int evaluations = static_cast<int>(plan.evaluations.size());
+  if (snapshot.evaluations_done < 0 || snapshot.evaluations_done > evaluations) {
+    return absl::InvalidArgumentError(absl::StrCat("evaluations_done must be between 0 and ",
+                                                   evaluations, ", is ",
+                                                   snapshot.evaluations_done));
+  }
+  const std::vector<int64_t> sizes = {plan.slots, shape.channels, shape.height, shape.width};
+  if (snapshot.slots.sizes() != sizes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the slots must have the shape [", absl::StrJoin(sizes, ", "), "], have [",
+                     absl::StrJoin(snapshot.slots.sizes(), ", "), "]"));
+  }
+  if (!at::isfinite(snapshot.slots).all().item<bool>()) {
+    return absl::InvalidArgumentError("the slots hold values that are not finite");
+  }
+  return absl::OkStatus();
+}
 
 Trajectory::Trajectory(std::shared_ptr<const SamplerPlan> plan, Conditioning conditioning,
                        NoiseSource noise, const SampleShape& shape, DeviceRuntime& runtime,
@@ -43,15 +67,17 @@ NoiseLevel Trajectory::KnownLevel() const {
   return last && !inpainting_->fresh_noise ? NoiseLevel{1, 0} : plan_->LevelAfter(position_);
 }
 
+const at::Tensor& Trajectory::known_noise() {
+  if (!known_noise_.defined()) known_noise_ = noise_source_.Draw(slots_.sizes().slice(1));
+  return known_noise_;
+}
+
 const at::Tensor& Trajectory::known(DeviceRuntime& runtime) {
   DENOISE_DCHECK(KeepsKnown());
   if (known_.defined()) return known_;
   const NoiseLevel level = KnownLevel();
   at::Tensor known = inpainting_->picture * level.alpha;
-  if (level.sigma != 0) {
-    if (!known_noise_.defined()) known_noise_ = noise_source_.Draw(known.sizes());
-    known += UploadCopy(known_noise_ * level.sigma, runtime);
-  }
+  if (level.sigma != 0) known += UploadCopy(known_noise() * level.sigma, runtime);
   known_ = std::move(known);  // complete: nothing can fail any more
   return known_;
 }
@@ -64,6 +90,26 @@ void Trajectory::Advance(at::Tensor slots) {
   if (inpainting_.has_value() && inpainting_->fresh_noise) known_noise_.reset();
   known_.reset();
   ++position_;
+}
+
+TrajectorySnapshot Trajectory::Snapshot() const {
+  return {.evaluations_done = evaluations_done(),
+          .slots = slots_.to(at::TensorOptions().device(at::kCPU), /*non_blocking=*/false,
+                             /*copy=*/true, at::MemoryFormat::Contiguous)};
+}
+
+void Trajectory::DrawNoise() {
+  if (AddsNoise(next())) noise();
+  if (KeepsKnown() && KnownLevel().sigma != 0) known_noise();
+}
+
+void Trajectory::Continue(const TrajectorySnapshot& snapshot, DeviceRuntime& runtime) {
+  DENOISE_DCHECK(position_ == 0 && CheckSnapshot(snapshot, *plan_, shape_).ok());
+  while (evaluations_done() < snapshot.evaluations_done) {
+    DrawNoise();
+    Advance(slots_);
+  }
+  slots_ = UploadCopy(snapshot.slots, runtime);
 }
 
 }  // namespace denoise

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "absl/status/status.h"
 #include "core/base/check.h"
 #include "core/device/device_runtime.h"
 #include "core/diffusion/guidance.h"
@@ -28,6 +29,19 @@ struct Inpainting {
   // the last one; so do the library's pipelines for latents.
   bool fresh_noise = true;
 };
+
+// Where a trajectory stands. A trajectory made of the same plan, conditioning, seed, start and
+// inpainting continues from it with the same bits: which noise has been drawn until then follows
+// from the plan.
+struct TrajectorySnapshot {
+  int evaluations_done = 0;
+  at::Tensor slots;  // [K, C, H, W] contiguous float32 on the CPU
+};
+
+// Whether `snapshot` can be one of a trajectory of `plan` whose x has `shape`. InvalidArgument
+// where the position is beyond the plan, or the slots have another shape or are not finite.
+absl::Status CheckSnapshot(const TrajectorySnapshot& snapshot, const SamplerPlan& plan,
+                           const SampleShape& shape);
 
 // Movable. Not thread-safe: one thread at a time owns it.
 class Trajectory {
@@ -84,8 +98,16 @@ class Trajectory {
   // Moves past the next evaluation; `slots` replace the state and have its shape. Requires !done().
   void Advance(at::Tensor slots);
 
+  // Waits for the device.
+  TrajectorySnapshot Snapshot() const;
+  // Moves to where `snapshot` was taken, of which CheckSnapshot holds. Draws and discards the noise
+  // of the evaluations until there. Does not wait for the device. Requires evaluations_done() == 0.
+  void Continue(const TrajectorySnapshot& snapshot, DeviceRuntime& runtime);
+
  private:
-  NoiseLevel KnownLevel() const;  // after the next evaluation
+  NoiseLevel KnownLevel() const;    // after the next evaluation
+  const at::Tensor& known_noise();  // of the known part at that level, [C, H, W] on the CPU
+  void DrawNoise();                 // all that the next evaluation takes, in its order
 
   std::shared_ptr<const SamplerPlan> plan_;
   Conditioning conditioning_;

@@ -29,6 +29,19 @@ struct FrameOptions {
   std::vector<FrameKind> kinds = {FrameKind::kX0};  // a frame of each, in this order
 };
 
+// Where an image that has begun stands. That it finished its evaluations and waits to be decoded is
+// one of the places.
+struct ImageSnapshot {
+  int image_index;
+  TrajectorySnapshot trajectory;
+};
+
+// What has been done of a generation's images. Those that neither list names have not begun.
+struct Continuation {
+  std::vector<int> images_done;
+  std::vector<ImageSnapshot> images_begun;
+};
+
 // The caller has validated it: the plan suits the network and has an evaluation, labels exist,
 // guidance has a null class, count is at least 1 (2 for a start between two noises), no evaluation
 // of an image takes more rows than Engine::Options::max_batch_rows, and the tensors of the start
@@ -50,6 +63,10 @@ struct GenerationRequest {
   absl::Time deadline = absl::InfiniteFuture();
   Priority priority = Priority::kNormal;
   std::string tenant;  // tenants share the devices fairly; see server/scheduling/fair_share.h
+  // The work of another server: images that are done are not made again, and those that have begun
+  // continue (Trajectory::Continue). Each index occurs once, and CheckSnapshot holds of each
+  // snapshot.
+  Continuation continues_from;
 };
 
 // Whether it brings pictures along, which go through the codec.
@@ -75,8 +92,9 @@ struct ImageUpdate {
 
 // Receives the events of one generation. Calls come one at a time, from the submitting thread
 // (OnQueued only) and from the engine's threads. None may block or call back into the engine.
-// OnFinished comes last and exactly once, unless Submit failed: then nothing is called. If its
-// status is not OK, images may be missing.
+// OnHandover comes at most once, only after AcceptsHandover() was true, and is followed by
+// OnFinished(DrainingError()) and nothing else. OnFinished comes last and exactly once, unless
+// Submit failed: then nothing is called. If its status is not OK, images may be missing.
 class GenerationSink {
  public:
   virtual ~GenerationSink() = default;
@@ -85,6 +103,11 @@ class GenerationSink {
   virtual void OnStep(int image_index, int step) = 0;
   virtual void OnFrame(FrameUpdate frame) = 0;
   virtual void OnImage(ImageUpdate image) = 0;
+  // Whether somebody would continue the generation on another server. An engine that drains asks
+  // once, and then hands the generation over at once instead of letting it finish.
+  virtual bool AcceptsHandover() { return false; }
+  // The images that have begun and are not done. Images that are not finite are left out.
+  virtual void OnHandover(std::vector<ImageSnapshot> /*images_begun*/) {}
   virtual void OnFinished(const absl::Status& status) = 0;
 };
 

@@ -30,6 +30,11 @@ std::string GenerationName(std::string_view id) {
   return std::string(kGenerationPrefix).append(id);
 }
 
+std::string_view GenerationId(std::string_view name) {
+  if (name.starts_with(kGenerationPrefix)) name.remove_prefix(kGenerationPrefix.size());
+  return name;
+}
+
 ListedGeneration ListedNow(const GenerationRef& generation) {
   return {generation, generation->readers, generation->cancel_requested};
 }

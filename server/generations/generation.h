@@ -30,7 +30,8 @@ struct Generation {
   const bool continues_without_readers;
   const bool kept;  // after its end
   const PictureEncoding encoding;
-  const int64_t sample_bytes;  // of one picture
+  const int64_t sample_bytes;                     // of one picture
+  const std::shared_ptr<const SamplerPlan> plan;  // null where it is not handed over
   const absl::Time arrival;
   GenerationLog log;
 

@@ -14,23 +14,44 @@ int64_t Bytes(const at::Tensor& sample) {
 
 bool IsFrame(const Event& event) { return std::holds_alternative<FrameUpdate>(event.what); }
 
+// Leaves out images that do not fit, which then begin again: first those with the least work.
+void KeepFurthest(std::vector<ImageSnapshot>& images, int64_t bytes_max) {
+  std::stable_sort(images.begin(), images.end(),
+                   [](const ImageSnapshot& a, const ImageSnapshot& b) {
+                     return a.trajectory.evaluations_done > b.trajectory.evaluations_done;
+                   });
+  int64_t bytes = 0;
+  std::erase_if(images, [&](const ImageSnapshot& image) {
+    const int64_t more = Bytes(image.trajectory.slots);
+    if (bytes + more > bytes_max) return true;
+    bytes += more;
+    return false;
+  });
+}
+
 bool IsAfter(int64_t sequence, const Event& event) { return sequence < event.sequence; }
 
 }  // namespace
 
-GenerationLog::GenerationLog(Options options) : options_(std::move(options)) {
+GenerationLog::GenerationLog(Options options)
+    : options_(std::move(options)),
+      next_sequence_(options_.first_sequence),
+      steps_done_(options_.steps_done),
+      images_done_(options_.images_done) {
   const MutexLock lock(mutex_);
   last_step_ = options_.clock->Now();
   Append(options_.accepted, last_step_);
 }
 
 std::unique_ptr<GenerationLog::Reader> GenerationLog::Attach(int64_t after,
-                                                             std::function<void()> wake) {
-  return std::make_unique<Reader>(this, after, std::move(wake));
+                                                             std::function<void()> wake,
+                                                             bool takes_handover) {
+  return std::make_unique<Reader>(this, after, std::move(wake), takes_handover);
 }
 
-GenerationLog::Reader::Reader(GenerationLog* log, int64_t after, std::function<void()> wake)
-    : log_(log), wake_(std::move(wake)), position_(after) {
+GenerationLog::Reader::Reader(GenerationLog* log, int64_t after, std::function<void()> wake,
+                              bool takes_handover)
+    : log_(log), wake_(std::move(wake)), takes_handover_(takes_handover), position_(after) {
   const MutexLock lock(log_->mutex_);
   // From the beginning every frame counts that ever was; after that, those that are still there.
   frames_before_ = after < 0 ? 0 : log_->frames_total_ - log_->CountFramesAfter(after);
@@ -76,7 +97,7 @@ GenerationLog::Snapshot GenerationLog::snapshot() const {
           .started = started_,
           .ended = ended_,
           .status = status_,
-          .sample_bytes = frame_bytes_ + image_bytes_};
+          .sample_bytes = frame_bytes_ + image_bytes_ + handover_bytes_};
 }
 
 void GenerationLog::OnQueued(const QueuePlace& place) {
@@ -123,11 +144,27 @@ void GenerationLog::OnFrame(FrameUpdate frame) {
 void GenerationLog::OnImage(ImageUpdate image) {
   {
     const MutexLock lock(mutex_);
-    ++images_done_;
+    images_done_.push_back(image.image_index);
     image_bytes_ += Bytes(image.sample);
     Append(std::move(image), options_.clock->Now());
   }
   if (options_.on_image) options_.on_image();
+}
+
+bool GenerationLog::AcceptsHandover() {
+  const MutexLock lock(mutex_);
+  return options_.limits.handover_bytes > 0 &&
+         std::any_of(readers_.begin(), readers_.end(),
+                     [](const Reader* reader) { return reader->takes_handover_; });
+}
+
+void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
+  KeepFurthest(images_begun, options_.limits.handover_bytes);
+  const MutexLock lock(mutex_);
+  for (const ImageSnapshot& image : images_begun) {
+    handover_bytes_ += Bytes(image.trajectory.slots);
+  }
+  Append(Handover{{images_done_, std::move(images_begun)}}, options_.clock->Now());
 }
 
 void GenerationLog::OnFinished(const absl::Status& status) {
@@ -195,7 +232,7 @@ int GenerationLog::CountFramesAfter(int64_t sequence) const {
 }
 
 GenerationLog::Progress GenerationLog::CurrentProgress() const {
-  return {steps_done_, options_.steps_total, images_done_};
+  return {steps_done_, options_.steps_total, static_cast<int>(images_done_.size())};
 }
 
 }  // namespace denoise

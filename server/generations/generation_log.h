@@ -16,6 +16,7 @@
 #include <set>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -36,6 +37,10 @@ class GenerationLog final : public GenerationSink {
   struct Progress {
     int steps_done, steps_total, images_done;
   };
+  // Another server can continue the generation.
+  struct Handover {
+    Continuation done;
+  };
   struct End {
     absl::Status status;
     absl::Duration elapsed;  // since the request arrived
@@ -44,19 +49,24 @@ class GenerationLog final : public GenerationSink {
     int64_t sequence;
     absl::Time time;
     std::variant<denoised::v1::Accepted, QueuePlace, Started, Progress, FrameUpdate, ImageUpdate,
-                 End>
+                 Handover, End>
         what;
   };
 
   struct Limits {
     int frames = 256;
     int64_t frame_bytes = 16 << 20;  // as float32 samples
+    int64_t handover_bytes = 0;      // of the states of images that have begun
     absl::Duration progress_interval = absl::Milliseconds(100);
   };
   struct Options {
     denoised::v1::Accepted accepted;  // the first event
     int steps_total = 0;              // over all images
-    absl::Time arrival;               // of the request
+    // What another server has done: the number of the first event, steps over all images, images.
+    int64_t first_sequence = 0;
+    int steps_done = 0;
+    std::vector<int> images_done = {};
+    absl::Time arrival;  // of the request
     const Clock* clock = &Clock::Real();
     Limits limits = {};
     // Called by the thread that writes, after the event is in the log. May be empty; must not
@@ -69,7 +79,7 @@ class GenerationLog final : public GenerationSink {
   // A position in the log. Used by one thread at a time.
   class Reader {
    public:
-    Reader(GenerationLog* log, int64_t after, std::function<void()> wake);
+    Reader(GenerationLog* log, int64_t after, std::function<void()> wake, bool takes_handover);
     ~Reader();  // `wake` is not running then, and is never called again
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
@@ -86,6 +96,7 @@ class GenerationLog final : public GenerationSink {
     friend class GenerationLog;
     GenerationLog* const log_;
     const std::function<void()> wake_;
+    const bool takes_handover_;
     // Guarded by the log's mutex.
     int64_t position_;   // the number of the last event that was read
     int frames_before_;  // frames that this reader does not count
@@ -95,9 +106,10 @@ class GenerationLog final : public GenerationSink {
   explicit GenerationLog(Options options);
 
   // A reader of the events numbered above `after`; -1 for all. `wake` is called by the threads that
-  // write, so it must neither block nor call the log.
-  std::unique_ptr<Reader> Attach(int64_t after, std::function<void()> wake)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // write, so it must neither block nor call the log. `takes_handover`: it would continue the
+  // generation on another server.
+  std::unique_ptr<Reader> Attach(int64_t after, std::function<void()> wake,
+                                 bool takes_handover = false) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Where the generation stands.
   struct Snapshot {
@@ -106,7 +118,7 @@ class GenerationLog final : public GenerationSink {
     std::optional<absl::Time> started;
     std::optional<absl::Time> ended;
     absl::Status status;   // once ended
-    int64_t sample_bytes;  // of the images and frames that are kept
+    int64_t sample_bytes;  // of what is kept: images, frames and the states of a handover
   };
   Snapshot snapshot() const ABSL_LOCKS_EXCLUDED(mutex_);
   const denoised::v1::Accepted& accepted() const { return options_.accepted; }
@@ -117,6 +129,8 @@ class GenerationLog final : public GenerationSink {
   void OnStep(int image_index, int step) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnFrame(FrameUpdate frame) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnImage(ImageUpdate image) override ABSL_LOCKS_EXCLUDED(mutex_);
+  bool AcceptsHandover() override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnHandover(std::vector<ImageSnapshot> images_begun) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
@@ -139,14 +153,15 @@ class GenerationLog final : public GenerationSink {
   mutable Mutex mutex_;
   Events events_ ABSL_GUARDED_BY(mutex_);  // by number
   std::set<Reader*> readers_ ABSL_GUARDED_BY(mutex_);
-  int64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t next_sequence_ ABSL_GUARDED_BY(mutex_);
   int frames_ ABSL_GUARDED_BY(mutex_) = 0;  // of events_
   int64_t frame_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t image_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t handover_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<Preview, int> previews_ ABSL_GUARDED_BY(mutex_);  // how many frames of each
   int frames_total_ ABSL_GUARDED_BY(mutex_) = 0;             // that ever were
-  int steps_done_ ABSL_GUARDED_BY(mutex_) = 0;
-  int images_done_ ABSL_GUARDED_BY(mutex_) = 0;
+  int steps_done_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int> images_done_ ABSL_GUARDED_BY(mutex_);
   absl::Time last_step_ ABSL_GUARDED_BY(mutex_);
   absl::Time next_progress_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   std::optional<absl::Time> started_ ABSL_GUARDED_BY(mutex_);

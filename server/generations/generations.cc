@@ -33,6 +33,11 @@ int StepsTotal(const ResolvedRequest& resolved) {
   return static_cast<int>(std::min<int64_t>(steps, std::numeric_limits<int>::max()));
 }
 
+// Of all images in progress.
+int64_t StateBytes(const GenerationRequest& request) {
+  return int64_t{request.count} * request.plan->slots * SampleBytes(request.shape);
+}
+
 // The most that a generation can hold: its images, as many frames as its log keeps, the picture
 // that is on its way, the samples that it starts from and keeps, and what every call takes.
 int64_t MostBytesHeld(const ResolvedRequest& resolved, const GenerationLog::Limits& limits) {
@@ -45,7 +50,30 @@ int64_t MostBytesHeld(const ResolvedRequest& resolved, const GenerationLog::Limi
     frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
   }
   constexpr int kMostInputs = 4;
-  return kCallBytes + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes;
+  constexpr int kHandoverCopies = 2;  // the states, and the token on its way
+  return kCallBytes + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes +
+         kHandoverCopies * std::min(limits.handover_bytes, StateBytes(resolved.generation));
+}
+
+// A request with an id keeps it. So does a generation that another server began.
+std::string IdOf(const v1::GenerateRequest& request, const v1::Accepted& accepted) {
+  if (!request.request_id().empty()) return request.request_id();
+  if (!accepted.generation().empty()) return std::string(GenerationId(accepted.generation()));
+  return NewRandomId();
+}
+
+// Over all images, what another server has done.
+int StepsDone(const ResolvedRequest& resolved) {
+  const Continuation& done = resolved.generation.continues_from;
+  const std::vector<Evaluation>& evaluations = resolved.generation.plan->evaluations;
+  int64_t steps =
+      int64_t{resolved.accepted.steps()} * static_cast<int64_t>(done.images_done.size());
+  for (const ImageSnapshot& image : done.images_begun) {
+    const auto end = evaluations.begin() + image.trajectory.evaluations_done;
+    steps +=
+        std::count_if(evaluations.begin(), end, [](const Evaluation& e) { return e.ends_step; });
+  }
+  return static_cast<int>(std::min<int64_t>(steps, std::numeric_limits<int>::max()));
 }
 
 absl::StatusOr<int64_t> ParseToken(const std::string& token) {
@@ -87,11 +115,12 @@ Generations::~Generations() {
 
 // --- Starting and joining
 
-absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Join(
-    const v1::GenerateRequest& request, const RequestDigest& digest, const Caller& caller) {
-  if (request.request_id().empty()) return nullptr;
+absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Join(const std::string& id,
+                                                                       const RequestDigest& digest,
+                                                                       const Caller& caller) {
+  if (id.empty()) return nullptr;
   const MutexLock lock(mutex_);
-  return JoinExisting(request.request_id(), digest, caller);
+  return JoinExisting(id, digest, caller);
 }
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
@@ -112,10 +141,11 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
     const v1::GenerateRequest& request, const RequestDigest& digest, ResolvedRequest resolved,
     const Caller& caller) {
+  const GenerationLog::Limits log_limits = LogLimitsOf(request);
   ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
                    environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong()) +
-                                                 MostBytesHeld(resolved, {})));
-  const GenerationRef generation = Make(request, digest, resolved, caller);
+                                                 MostBytesHeld(resolved, log_limits)));
+  const GenerationRef generation = Make(request, digest, resolved, log_limits, caller);
   std::unique_ptr<Reader> reader;
   GenerationRef replaced;  // one of this id that failed or was cancelled
   {
@@ -154,11 +184,23 @@ absl::Status Generations::CountDetached() {
   return absl::OkStatus();
 }
 
+// Besides the states, a handover holds the request and what it resolved to.
+GenerationLog::Limits Generations::LogLimitsOf(const v1::GenerateRequest& request) const {
+  constexpr int64_t kOtherBytes = 64 << 10;
+  GenerationLog::Limits limits;
+  if (request.accept_handover()) {
+    const int64_t rest = static_cast<int64_t>(request.ByteSizeLong()) + kOtherBytes;
+    limits.handover_bytes = std::max<int64_t>(0, environment_.handover_bytes - rest);
+  }
+  return limits;
+}
+
 GenerationRef Generations::Make(const v1::GenerateRequest& request, const RequestDigest& digest,
-                                ResolvedRequest& resolved, const Caller& caller) {
+                                ResolvedRequest& resolved, const GenerationLog::Limits& log_limits,
+                                const Caller& caller) {
   const bool named = !request.request_id().empty();
   const bool detaches = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;
-  const std::string id = named ? request.request_id() : NewRandomId();
+  const std::string id = IdOf(request, resolved.accepted);
   resolved.generation.name = GenerationName(id);
   resolved.accepted.set_generation(resolved.generation.name);
   // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
@@ -166,7 +208,7 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   if (const auto cost = environment_.cost(resolved.generation)) {
     *resolved.accepted.mutable_cost() = ToProto(*cost);
   }
-  const int steps_total = StepsTotal(resolved);
+  const int steps_total = StepsTotal(resolved), steps_done = StepsDone(resolved);
   const int64_t number = next_number_++;
   return GenerationRef(new Generation{
       .id = id,
@@ -176,12 +218,17 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
       .kept = named || detaches,
       .encoding = {resolved.image_encoding, resolved.frame_encoding, resolved.frame_bytes_max},
       .sample_bytes = SampleBytes(resolved.picture),
+      .plan = log_limits.handover_bytes > 0 ? resolved.generation.plan : nullptr,
       .arrival = caller.arrival,
       .log = GenerationLog(
           {.accepted = std::move(resolved.accepted),
            .steps_total = steps_total,
+           .first_sequence = resolved.first_sequence,
+           .steps_done = steps_done,
+           .images_done = resolved.generation.continues_from.images_done,
            .arrival = caller.arrival,
            .clock = environment_.clock,
+           .limits = log_limits,
            .on_started = [telemetry = environment_.telemetry](
                              const auto& started) { telemetry->QueueWaited(started.queue_wait); },
            .on_image = [telemetry = environment_.telemetry] { telemetry->ImageGenerated(); },
@@ -305,7 +352,7 @@ Generations::Reader::Reader(Generations* generations, std::shared_ptr<Generation
                             int64_t after, const Caller& caller)
     : generations_(generations),
       generation_(std::move(generation)),
-      events_(generation_->log.Attach(after, caller.wake)) {}
+      events_(generation_->log.Attach(after, caller.wake, caller.takes_handover)) {}
 
 Generations::Reader::~Reader() {
   if (!left_) generations_->RemoveReader(generation_);
@@ -315,6 +362,8 @@ Generations::Reader::~Reader() {
 absl::Status Generations::Reader::status() const { return generation_->log.snapshot().status; }
 const std::string& Generations::Reader::id() const { return generation_->id; }
 const PictureEncoding& Generations::Reader::encoding() const { return generation_->encoding; }
+const v1::Accepted& Generations::Reader::accepted() const { return generation_->log.accepted(); }
+const SamplerPlan* Generations::Reader::plan() const { return generation_->plan.get(); }
 
 bool Generations::Reader::Leave() {
   if (!left_) cancelled_ = generations_->RemoveReader(generation_);

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -38,10 +39,14 @@ namespace denoise {
 struct Generation;         // one of them; generation.h
 class GenerationRegistry;  // which can be found, and what is kept; generation_registry.h
 
+// "photo-1" for "generations/photo-1" and for itself.
+std::string_view GenerationId(std::string_view name);
+
 // The call that wants to read a generation.
 struct Caller {
   absl::Time arrival;
   absl::Time deadline = absl::InfiniteFuture();
+  bool takes_handover = false;  // would continue the generation on another server
   // Called when there is something to read. Any thread may call it, at any time.
   std::function<void()> wake;
 };
@@ -65,6 +70,8 @@ class Generations {
     const Clock* clock;
     SampleBudget* samples;
     Telemetry* telemetry;
+    // The most that a handover may take, with the request in it. 0: generations are not handed over.
+    int64_t handover_bytes = 0;
   };
   struct Limits {
     absl::Duration keep_time = absl::Minutes(10);  // after a generation's end
@@ -87,6 +94,9 @@ class Generations {
 
     const std::string& id() const;
     const PictureEncoding& encoding() const;
+    const denoised::v1::Accepted& accepted() const;
+    // Of a generation that may be handed over; else null.
+    const SamplerPlan* plan() const;
 
     // How the generation ended; OK while it runs.
     absl::Status status() const;
@@ -113,11 +123,11 @@ class Generations {
   Generations(const Generations&) = delete;
   Generations& operator=(const Generations&) = delete;
 
-  // A reader of the generation with the request's id, if there is one that runs or has succeeded;
-  // else null. ALREADY_EXISTS where that was another request. `digest` is that of the request.
-  absl::StatusOr<std::unique_ptr<Reader>> Join(const denoised::v1::GenerateRequest& request,
-                                               const RequestDigest& digest, const Caller& caller)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // A reader of the generation called `id`, if there is one that runs or has succeeded; else null,
+  // as for an empty id. ALREADY_EXISTS where that was another request. `digest` is that of the
+  // request.
+  absl::StatusOr<std::unique_ptr<Reader>> Join(const std::string& id, const RequestDigest& digest,
+                                               const Caller& caller) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Starts the request, which was resolved to `resolved`, or joins one that was started meanwhile.
   // Errors are those of Join, Engine::Submit and SampleBudget::Reserve.
@@ -140,7 +150,9 @@ class Generations {
   using GenerationRef = std::shared_ptr<Generation>;
 
   GenerationRef Make(const denoised::v1::GenerateRequest& request, const RequestDigest& digest,
-                     ResolvedRequest& resolved, const Caller& caller);
+                     ResolvedRequest& resolved, const GenerationLog::Limits& log_limits,
+                     const Caller& caller);
+  GenerationLog::Limits LogLimitsOf(const denoised::v1::GenerateRequest& request) const;
   absl::StatusOr<std::unique_ptr<Reader>> JoinExisting(const std::string& id,
                                                        const RequestDigest& digest,
                                                        const Caller& caller)

@@ -57,6 +57,7 @@ RequestDigest DigestOf(const denoised::v1::GenerateRequest& request) {
   request.GetReflection()->ListFields(request, &fields);
   for (const FieldDescriptor* const field : fields) digest[field->name()] = HashOf(request, *field);
   digest.erase("request_id");
+  digest.erase("accept_handover");  // says what the caller's stream may do
   if (request.on_disconnect() == denoised::v1::ON_DISCONNECT_CANCEL) digest.erase("on_disconnect");
   return digest;
 }

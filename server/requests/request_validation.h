@@ -33,6 +33,7 @@ struct ResolvedRequest {
   denoised::v1::Encoding frame_encoding;
   int frame_bytes_max;
   denoised::v1::Accepted accepted;
+  int64_t first_sequence = 0;  // the number of its first event; more than 0 for a handover
 };
 
 // Everything that is wrong with a request besides its pictures and the files of its adapters: it is

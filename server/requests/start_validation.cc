@@ -103,7 +103,7 @@ class Decoder {
 
 bool IsSlowToResolve(const GenerateRequest& request) {
   return request.has_start() || request.has_inpainting() || request.has_prompt() ||
-         request.adapters_size() > 0;
+         request.adapters_size() > 0 || !request.handover().empty();
 }
 
 void CheckStart(const GenerateRequest& request, FieldViolations& violations) {

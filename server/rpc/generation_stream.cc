@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <exception>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -10,10 +11,13 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "core/codec/latent_projection.h"
 #include "proto/conversion/repeated_counts.h"
 #include "proto/conversion/time_proto.h"
+#include "server/migration/handover_state.h"
+#include "server/migration/handover_token.h"
 #include "server/requests/field_checks.h"
 #include "server/requests/picture.h"
 #include "server/requests/seed.h"
@@ -27,7 +31,14 @@ namespace v1 = denoised::v1;
 
 using Reader = std::unique_ptr<Generations::Reader>;
 
-Caller ToCaller(const Call& call) { return {call.arrival, call.deadline, call.wake}; }
+constexpr char kTenant[] = "";  // the API has no tenants yet
+
+Caller ToCaller(const Call& call, bool takes_handover = false) {
+  return {.arrival = call.arrival,
+          .deadline = call.deadline,
+          .takes_handover = takes_handover,
+          .wake = call.wake};
+}
 
 // What a stream has written so far.
 struct Totals {
@@ -47,8 +58,11 @@ at::Tensor AtFullSize(const FrameUpdate& frame) {
 // InvalidArgument where an encoding cannot hold a picture.
 class ToContract {
  public:
-  ToContract(const Generations::Reader& reader, const Totals& totals)
-      : reader_(reader), totals_(totals) {}
+  // Seals a handover as a token; empty where the caller gets none.
+  using Seal = std::function<std::string(const GenerationLog::Handover& handover)>;
+
+  ToContract(const Generations::Reader& reader, const Totals& totals, Seal seal)
+      : reader_(reader), totals_(totals), seal_(std::move(seal)) {}
 
   absl::StatusOr<v1::GenerateEvent> operator()(v1::Accepted accepted) const {
     v1::GenerateEvent event;
@@ -100,6 +114,12 @@ class ToContract {
     return event;
   }
 
+  absl::StatusOr<v1::GenerateEvent> operator()(const GenerationLog::Handover& handover) const {
+    v1::GenerateEvent event;
+    event.mutable_handover()->set_token(seal_(handover));
+    return event;
+  }
+
   absl::StatusOr<v1::GenerateEvent> operator()(const GenerationLog::End& end) const {
     RETURN_IF_ERROR(end.status);
     v1::GenerateEvent event;
@@ -114,7 +134,15 @@ class ToContract {
  private:
   const Generations::Reader& reader_;
   const Totals& totals_;
+  const Seal seal_;
 };
+
+// The end of a stream whose caller has a token: no wait is needed before it is presented.
+absl::Status HandedOver() {
+  return UnavailableRetryAfter(
+      "the server drains and has handed the generation over; present the token to another server",
+      absl::ZeroDuration());
+}
 
 // What both calls share: attach to a generation, then send what its log says.
 class GenerationSource : public GenerateEventSource {
@@ -151,6 +179,11 @@ class GenerationSource : public GenerateEventSource {
   // Null if the call will be woken and has to ask again.
   virtual absl::StatusOr<Reader> Attach() = 0;
   virtual void OnFirstFrame() {}
+  // The token of a handover; empty where this caller is not the one to continue.
+  virtual std::string Seal(const GenerationLog::Handover& /*handover*/,
+                           int64_t /*next_sequence*/) const {
+    return "";
+  }
 
   // Of the call's end.
   void Log(const char* event, const std::string& subject, const absl::Status& status) const {
@@ -181,12 +214,13 @@ class GenerationSource : public GenerateEventSource {
     const absl::Time time = event.time;
     const bool ends = std::holds_alternative<GenerationLog::End>(event.what);
     absl::StatusOr<v1::GenerateEvent> made = Make(std::move(event));
-    if (!made.ok() && ends) return made.status();
+    if (!made.ok() && ends) return handed_over_ ? HandedOver() : made.status();
     if (!made.ok()) {  // a picture that cannot be encoded is no fault of the caller's
       failure_ = absl::InternalError(made.status().message());
       return EndWithFailure();
     }
     v1::GenerateEvent& proto = *made;
+    if (proto.has_handover() && proto.handover().token().empty()) return Again();
     if (IsTooLarge(proto)) {
       ++totals_.frames_too_large;
       return Again();
@@ -200,7 +234,8 @@ class GenerationSource : public GenerateEventSource {
   // LibTorch throws if a sample is malformed, and anything may throw if memory runs out.
   absl::StatusOr<v1::GenerateEvent> Make(GenerationLog::Event event) const {
     try {
-      return std::visit(ToContract(*reader_, totals_), std::move(event.what));
+      const auto seal = [&](const auto& handover) { return Seal(handover, event.sequence + 1); };
+      return std::visit(ToContract(*reader_, totals_, seal), std::move(event.what));
     } catch (const std::exception& error) {
       return absl::InternalError(absl::StrCat("cannot make an event: ", error.what()));
     }
@@ -223,6 +258,8 @@ class GenerationSource : public GenerateEventSource {
     } else if (event.has_frame()) {
       if (totals_.frames_sent++ == 0) OnFirstFrame();
       environment_.telemetry->FrameSent();
+    } else if (event.has_handover()) {
+      handed_over_ = true;
     } else if (event.has_finished()) {
       finished_sent_ = true;
     }
@@ -231,6 +268,7 @@ class GenerationSource : public GenerateEventSource {
   Totals totals_;
   absl::Status failure_;  // an event could not be made
   bool finished_sent_ = false;
+  bool handed_over_ = false;
 };
 
 class GenerateSource final : public GenerationSource {
@@ -242,6 +280,7 @@ class GenerateSource final : public GenerationSource {
   // Requests that bring pictures along are resolved on the pool: decoding takes a while.
   absl::Status Start() override {
     RETURN_IF_ERROR(CheckRepeatedCounts(request_));
+    if (!request_.handover().empty()) RETURN_IF_ERROR(CheckPresented(request_));
     if (IsSlowToResolve(request_)) {
       ASSIGN_OR_RETURN(reservation_, environment_.samples->Reserve(
                                          static_cast<int64_t>(request_.ByteSizeLong())));
@@ -254,14 +293,14 @@ class GenerateSource final : public GenerationSource {
   void OnEnd(const absl::Status& status) override {
     GenerationSource::OnEnd(status);
     environment_.telemetry->RequestFinished(status.code(), Elapsed());
-    Log("request finished", request_.model(), status);
+    Log("request finished", request().model(), status);
   }
 
  protected:
   absl::StatusOr<Reader> Attach() override {
-    const RequestDigest digest = DigestOf(request_);
-    ASSIGN_OR_RETURN(Reader joined,
-                     environment_.generations->Join(request_, digest, ToCaller(call_)));
+    if (!request_.handover().empty() && !continued_) RETURN_IF_ERROR(Open());
+    const RequestDigest digest = DigestOf(AsSent());
+    ASSIGN_OR_RETURN(Reader joined, environment_.generations->Join(Id(), digest, ThisCaller()));
     if (joined) {
       wait_.reset();
       adapter_wait_.reset();
@@ -282,16 +321,54 @@ class GenerateSource final : public GenerationSource {
     reservation_ = {};  // what was held for the request alone must not stand in its own way
     LogEvent(spdlog::level::debug, "request resolved",
              {{"request", call_.id},
-              {"model", request_.model()},
+              {"model", request().model()},
               {"count", resolved.generation.count},
               {"evaluations", resolved.accepted.evaluations()},
               {"seed", std::to_string(resolved.generation.seed)}});
-    return environment_.generations->Start(request_, digest, std::move(resolved), ToCaller(call_));
+    return environment_.generations->Start(AsSent(), digest, std::move(resolved), ThisCaller());
   }
 
   void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
 
+  std::string Seal(const GenerationLog::Handover& handover, int64_t next_sequence) const override {
+    if (reader_->plan() == nullptr || !AsSent().accept_handover()) return "";
+    const HandoverState state = MakeHandoverState(AsSent(), reader_->accepted(), *reader_->plan(),
+                                                  handover.done, next_sequence);
+    return SealHandover(state, kTenant, environment_.calls.clock->Now(),
+                        environment_.handover_keys);
+  }
+
  private:
+  // The request as its first caller sent it, and as it is resolved here.
+  const v1::GenerateRequest& AsSent() const {
+    return continued_ ? continued_->request() : request_;
+  }
+  const v1::GenerateRequest& request() const { return continued_ ? to_resolve_ : request_; }
+
+  // The generation that it may join; empty where only a new one will do.
+  std::string Id() const {
+    return continued_ ? std::string(GenerationId(continued_->accepted().generation()))
+                      : request_.request_id();
+  }
+
+  Caller ThisCaller() const { return ToCaller(call_, AsSent().accept_handover()); }
+
+  uint64_t Seed() const { return continued_ ? continued_->accepted().seed() : ChooseSeed(); }
+
+  // Opens the handover that the caller presents.
+  absl::Status Open() {
+    if (environment_.handover_keys.empty()) {
+      return absl::FailedPreconditionError(
+          "this server has no key for handovers (--handover-key). Send the request again without "
+          "handover");
+    }
+    ASSIGN_OR_RETURN(continued_,
+                     OpenHandover(request_.handover(), kTenant, environment_.calls.clock->Now(),
+                                  environment_.handover_keys));
+    to_resolve_ = RequestToResolve(*continued_);
+    return absl::OkStatus();
+  }
+
   // The model in memory; null while it is being loaded.
   absl::StatusOr<LoadedModelHandle> Acquire() {
     while (true) {
@@ -304,25 +381,25 @@ class GenerateSource final : public GenerationSource {
       wait_.reset();
       if (result->ok()) return *result;
       // Its name may stand for another version by now.
-      const auto model = FindModel(request_.model(), *environment_.models);
+      const auto model = FindModel(request().model(), *environment_.models);
       if (!model.ok() || wanted_.contains((*model)->id)) return result->status();
     }
   }
 
   // Whether it is known which adapters the request has; if not, they are being read.
   absl::StatusOr<bool> PrepareAdapters() {
-    if (request_.adapters().empty()) return true;
-    const auto model = FindModel(request_.model(), *environment_.models);
+    if (request().adapters().empty()) return true;
+    const auto model = FindModel(request().model(), *environment_.models);
     if (!model.ok() || (*model)->adapters == nullptr) {  // which is said elsewhere
       adapter_wait_.reset();
       return true;
     }
     if (!adapter_wait_ || !adapter_wait_->Suits(**model)) {
       using What = AdapterReader::What;
-      checked_ = CheckRequest(request_, model, environment_.limits);
+      checked_ = CheckRequest(request(), model, environment_.limits);
       ASSIGN_OR_RETURN(adapter_wait_,
                        environment_.adapters->Read(checked_.ok() ? What::kWeights : What::kHeaders,
-                                                   *model, request_, call_.wake));
+                                                   *model, request(), call_.wake));
     }
     return adapter_wait_->result().has_value();
   }
@@ -331,9 +408,10 @@ class GenerateSource final : public GenerationSource {
                                           const RequestedAdapters& adapters) const {
     ASSIGN_OR_RETURN(
         ResolvedRequest resolved,
-        ResolveRequest(request_, loaded->model, environment_.limits, ChooseSeed(), adapters));
+        ResolveRequest(request(), loaded->model, environment_.limits, Seed(), adapters));
     RunOn(loaded, resolved);
-    if (!request_.allow_fewer_steps()) return resolved;
+    if (continued_) RETURN_IF_ERROR(ContinueFrom(*continued_, resolved));
+    if (continued_ || !request_.allow_fewer_steps()) return resolved;
     const int fitting = environment_.fitting_evaluations(resolved.generation);
     if (fitting >= resolved.accepted.evaluations()) return resolved;
     const auto steps =
@@ -372,9 +450,9 @@ class GenerateSource final : public GenerationSource {
 
   // A bad request loads nothing.
   absl::StatusOr<std::unique_ptr<ModelWait>> Want() {
-    const auto model = FindModel(request_.model(), *environment_.models);
+    const auto model = FindModel(request().model(), *environment_.models);
     if (!model.ok() || !IsLoaded((*model)->id)) {
-      RETURN_IF_ERROR(CheckRequest(request_, model, environment_.limits));
+      RETURN_IF_ERROR(CheckRequest(request(), model, environment_.limits));
     }
     wanted_.insert((*model)->id);
     return environment_.models->Acquire((*model)->id, call_.wake);
@@ -386,6 +464,8 @@ class GenerateSource final : public GenerationSource {
   }
 
   const v1::GenerateRequest& request_;
+  std::optional<HandoverState> continued_;     // what request_ presents, once it is open
+  v1::GenerateRequest to_resolve_;             // then
   std::unique_ptr<ModelWait> wait_;            // for the request's model
   std::set<std::string> wanted_;               // the versions that were waited for
   std::unique_ptr<AdapterWait> adapter_wait_;  // for the adapters of the request

@@ -8,6 +8,7 @@
 #include "denoised/v1/generations.pb.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "server/generations/generations.h"
+#include "server/migration/token_keys.h"
 #include "server/models/model_repository.h"
 #include "server/requests/request_validation.h"
 #include "server/requests/sample_budget.h"
@@ -29,6 +30,7 @@ struct GenerationEnvironment {
   SampleBudget* samples;
   Telemetry* telemetry;
   RequestLimits limits;
+  TokenKeys handover_keys = {};  // empty: generations are neither handed over nor taken
 };
 
 using GenerateEventSource = EventSource<denoised::v1::GenerateEvent>;

@@ -165,6 +165,45 @@ TEST_F(ClientTest, AStreamThatHasBegunIsNotRetried) {
   EXPECT_EQ(server_.requests().size(), 1u);
 }
 
+// The fake server drains during the first call, and is another one in the second.
+TEST_F(ClientTest, AStreamContinuesOnAnotherServer) {
+  server_.end = grpc::Status(grpc::StatusCode::UNAVAILABLE, "the server is draining");
+  server_.edit_event = [this](v1::GenerateEvent& event) {
+    if (server_.requests().size() > 1) {
+      server_.end = grpc::Status::OK;
+      event.set_sequence(event.sequence() + 100);
+      if (event.has_image()) event.mutable_image()->set_image_index(2);
+    } else if (event.has_finished()) {
+      event.mutable_handover()->set_token("token");
+    }
+  };
+  Client client = MakeClient();
+  const auto events = Collect(client.Generate(SmallRequest()));
+  ASSERT_TRUE(events.ok()) << events.status();
+  int images = 0, handovers = 0, accepted = 0;
+  for (const v1::GenerateEvent& event : *events) {
+    images += event.has_image() ? 1 : 0;
+    handovers += event.has_handover() ? 1 : 0;
+    accepted += event.has_accepted() ? 1 : 0;
+  }
+  EXPECT_EQ(images, 3);
+  EXPECT_EQ(handovers, 1);
+  EXPECT_EQ(accepted, 1);
+  EXPECT_TRUE(events->back().has_finished());
+  ASSERT_EQ(server_.requests().size(), 2);
+  EXPECT_TRUE(server_.requests()[0].accept_handover());
+  EXPECT_EQ(server_.requests()[1].handover(), "token");
+  EXPECT_EQ(server_.requests()[1].model(), "");
+}
+
+TEST_F(ClientTest, ARequestThatPresentsAHandoverHasNoOtherField) {
+  v1::GenerateRequest request;
+  request.set_handover("token");
+  Client client = MakeClient();
+  ASSERT_TRUE(Collect(client.Generate(request)).ok());
+  EXPECT_EQ(server_.requests().back().SerializeAsString(), request.SerializeAsString());
+}
+
 TEST_F(ClientTest, ABadRequestTellsEveryField) {
   server_.answer = BadRequestStatus({{"sampler.steps", "is 0"}, {"count", "is 1000"}});
   Client client = MakeClient();

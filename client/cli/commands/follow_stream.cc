@@ -112,11 +112,12 @@ void GenerationView::Show(const denoised::v1::GenerateEvent& event, const Pictur
   const absl::Time now = absl::Now();
   last_sequence_ = event.sequence();
   progress_.Update(event, now);
-  if (!json_ && !display_.shown() && now - last_line_ >= kLineInterval && event.has_progress()) {
+  const bool is_due = now - last_line_ >= kLineInterval && event.has_progress();
+  if (!json_ && !display_.shown() && (is_due || event.has_handover())) {
     last_line_ = now;
     std::fprintf(stderr, "%s\n", progress_.Text().c_str());
   }
-  if (event.has_queued() || event.has_started()) {
+  if (event.has_queued() || event.has_started() || event.has_handover()) {
     display_.Draw(progress_, history);
   } else {
     display_.Update(progress_, history, absl::Now());

@@ -13,6 +13,7 @@ namespace {
 
 // A rate over a shorter time says little.
 constexpr absl::Duration kShortestRateInterval = absl::Milliseconds(200);
+constexpr char kMovesText[] = "continues on another server";
 constexpr absl::Duration kShortestInterval = absl::Milliseconds(100);
 
 }  // namespace
@@ -27,12 +28,15 @@ void GenerationProgress::Update(const denoised::v1::GenerateEvent& event, absl::
   } else if (event.has_started()) {
     phase_ = Phase::kDenoising;
     started_ = now;
+    steps_before_ = steps_done_;
   } else if (event.has_progress()) {
     steps_done_ = event.progress().steps_done();
     steps_total_ = event.progress().steps_total();
     counted_ = now;
   } else if (event.has_image()) {
     ++images_done_;
+  } else if (event.has_handover()) {
+    phase_ = Phase::kMoving;
   } else if (event.has_finished()) {
     phase_ = Phase::kDone;
     steps_done_ = steps_total_;
@@ -43,7 +47,7 @@ void GenerationProgress::Update(const denoised::v1::GenerateEvent& event, absl::
 double GenerationProgress::StepsPerSecond() const {
   const absl::Duration elapsed = counted_ - started_;
   if (started_ == absl::InfinitePast() || elapsed < kShortestRateInterval) return 0;
-  return steps_done_ / absl::ToDoubleSeconds(elapsed);
+  return (steps_done_ - steps_before_) / absl::ToDoubleSeconds(elapsed);
 }
 
 std::string GenerationProgress::Line(int width) const {
@@ -58,12 +62,15 @@ std::string GenerationProgress::Line(int width) const {
     }
     return line.substr(0, width);
   }
+  if (phase_ == Phase::kMoving) return std::string(kMovesText).substr(0, width);
   const std::string head = phase_ == Phase::kDone ? "denoised  " : "denoising ";
   const double fraction = steps_total_ > 0 ? static_cast<double>(steps_done_) / steps_total_ : 0;
   return LineWithBar(head, fraction, absl::StrCat("  ", Numbers()), width);
 }
 
-std::string GenerationProgress::Text() const { return absl::StrCat("denoising  ", Numbers()); }
+std::string GenerationProgress::Text() const {
+  return phase_ == Phase::kMoving ? kMovesText : absl::StrCat("denoising  ", Numbers());
+}
 
 // "104/160 steps  3/8 images  41 steps/s  1 s left".
 std::string GenerationProgress::Numbers() const {

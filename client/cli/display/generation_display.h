@@ -29,14 +29,15 @@ class GenerationProgress {
  private:
   std::string Numbers() const;
 
-  enum class Phase { kWaiting, kQueued, kDenoising, kDone };
+  enum class Phase { kWaiting, kQueued, kDenoising, kMoving, kDone };
 
-  // Steps per second since the first image left the queue; 0 as long as that is unknown.
+  // Steps per second since the first image left the queue, of the latest server; 0 as long as that is unknown.
   double StepsPerSecond() const;
 
   Phase phase_ = Phase::kWaiting;
   denoised::v1::Queued queued_;
   int64_t steps_done_ = 0;
+  int64_t steps_before_ = 0;  // steps_done_ at started_
   int64_t steps_total_ = 0;
   int images_done_ = 0;
   int images_total_ = 0;

@@ -13,7 +13,16 @@ type GuidanceFields = {
 
 type RequestFields = Omit<
   Init<proto.GenerateRequest>,
-  "model" | "sampler" | "guidance" | "frames" | "adapters" | "classLabel" | "classWeights"
+  | "model"
+  | "sampler"
+  | "guidance"
+  | "frames"
+  | "adapters"
+  | "classLabel"
+  | "classWeights"
+  // The client follows generations to other servers by itself.
+  | "handover"
+  | "acceptHandover"
 >;
 
 /** The sampler by name, such as "ddim" or "dpmpp_2m", and its options. Absent: the model's. */

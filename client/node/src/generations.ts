@@ -1,7 +1,7 @@
 // Generations: start one, come back to it, look at it, stop it.
 import { randomUUID } from "node:crypto";
 
-import { create, isMessage } from "@bufbuild/protobuf";
+import { create, isMessage, type MessageInitShape } from "@bufbuild/protobuf";
 
 import { Call } from "./call.js";
 import type { Connection } from "./connection.js";
@@ -16,7 +16,7 @@ import { resumable } from "./resumable.js";
 import { toEvent, toPlain } from "./to-plain.js";
 
 /** What happened to a generation: accepted, queued, started, progress, frame, image, finished. */
-export type GenerateEvent = Event<proto.GenerateEvent>;
+export type GenerateEvent = Exclude<Event<proto.GenerateEvent>, { type: "handover" }>;
 /** An image as `GenerateEvent` brings it. */
 export type ImageEvent = Extract<GenerateEvent, { type: "image" }>;
 export type Generation = Plain<proto.Generation>;
@@ -40,13 +40,15 @@ export async function* generate(
   const wanted = isMessage(options, proto.GenerateRequestSchema)
     ? options
     : await toGenerateRequest(options, findLabel);
-  const request = withOwner(wanted);
+  const request = wanted.handover.length > 0 ? wanted : withOwner(wanted);
   const isOwned = wanted.onDisconnect === proto.OnDisconnect.UNSPECIFIED;
   let state: "unknown" | "accepted" | "over" = "unknown";
   try {
     for await (const message of events(connection, request, call)) {
+      const isAcceptedAgain = message.event.case === "accepted" && state === "accepted";
       state = isLast(message) ? "over" : "accepted";
-      const event = toEvent(proto.GenerateEventSchema, message);
+      if (isAcceptedAgain) continue; // by the server that continues the generation
+      const event = toPublicEvent(message);
       if (event) yield event;
     }
   } catch (error) {
@@ -61,9 +63,10 @@ export async function* generate(
 // under its name while the connection is broken, and this client ends it when its caller leaves.
 function withOwner(wanted: proto.GenerateRequest): proto.GenerateRequest {
   const { CANCEL, DETACH } = proto.OnDisconnect;
-  if (wanted.onDisconnect === CANCEL) return wanted;
+  const accepting = { ...wanted, acceptHandover: true };
+  if (wanted.onDisconnect === CANCEL) return create(proto.GenerateRequestSchema, accepting);
   const requestId = wanted.requestId || randomUUID();
-  return create(proto.GenerateRequestSchema, { ...wanted, requestId, onDisconnect: DETACH });
+  return create(proto.GenerateRequestSchema, { ...accepting, requestId, onDisconnect: DETACH });
 }
 
 // The events of the generation that this request starts or joins.
@@ -72,16 +75,24 @@ function events(
   request: proto.GenerateRequest,
   call: Call,
 ): AsyncIterable<proto.GenerateEvent> {
-  const begin = () => connection.serverStream(proto.ImageGeneration.method.generate, request, call);
-  if (request.onDisconnect === proto.OnDisconnect.CANCEL) {
-    return resumable(connection, call, { begin, isLast }); // there is nothing to come back to
-  }
-  const name = generationName(request.requestId);
+  const start = (init: MessageInitShape<typeof proto.GenerateRequestSchema>) =>
+    connection.serverStream(proto.ImageGeneration.method.generate, init, call);
+  const survives = request.onDisconnect === proto.OnDisconnect.DETACH;
   return resumable(connection, call, {
-    begin,
-    resume: ({ sequence }) => watch(connection, name, sequence, call),
+    begin: () => start(request),
+    resume: ({ sequence, event }) =>
+      event.case === "handover"
+        ? start({ handover: event.value.token })
+        : watch(connection, generationName(request.requestId), sequence, call),
+    canResume: ({ event }) => survives || event.case === "handover",
     isLast,
   });
+}
+
+// Undefined for a handover, which is between the client and the servers.
+function toPublicEvent(message: proto.GenerateEvent): GenerateEvent | undefined {
+  if (message.event.case === "handover") return undefined;
+  return toEvent(proto.GenerateEventSchema, message) as GenerateEvent | undefined;
 }
 
 function watch(
@@ -134,7 +145,7 @@ export class Generations {
       isLast,
     });
     for await (const message of messages) {
-      const event = toEvent(proto.GenerateEventSchema, message);
+      const event = toPublicEvent(message);
       if (event) yield event;
     }
   }

@@ -7,8 +7,14 @@ export interface Source<Event> {
   begin: () => AsyncIterable<Event>;
   /** Opens it again after an event. Absent: a stream that has begun is not opened again. */
   resume?: (last: Event) => AsyncIterable<Event>;
+  /** Whether `resume` can, after this event. Absent: after each. */
+  canResume?: (last: Event) => boolean;
   /** Whether nothing follows this event, so that it no longer matters how the call ends. */
   isLast?: (event: Event) => boolean;
+}
+
+function canResume<Event>(source: Source<Event>, last: Event): boolean {
+  return source.resume !== undefined && (source.canResume?.(last) ?? true);
 }
 
 /**
@@ -33,7 +39,7 @@ export async function* resumable<Event>(
       return;
     } catch (error) {
       if (last !== undefined && source.isLast?.(last)) return;
-      if (last !== undefined && !source.resume) throw error;
+      if (last !== undefined && !canResume(source, last)) throw error;
       await retries.wait(error);
     }
   }

@@ -2,8 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/full_like.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <memory>
 #include <stdexcept>
 
@@ -90,6 +92,53 @@ TEST_F(TrajectoryTest, DoesNotFollowChangesToThePictureThatItWasGiven) {
   Trajectory trajectory = Make(inpainting);
   inpainting.mask.fill_(0);
   EXPECT_TRUE(trajectory.mask().eq(0.5).all().item<bool>());
+}
+
+TEST_F(TrajectoryTest, ContinuesWithTheNoiseThatComesAfterItsPosition) {
+  Trajectory original = Make(HalfKnown()), continued = Make(HalfKnown());
+  original.noise();
+  original.known(runtime_);
+  original.Advance(at::full_like(original.slots(), 7));
+  continued.Continue(original.Snapshot(), runtime_);
+  EXPECT_EQ(continued.evaluations_done(), 1);
+  EXPECT_EQ(continued.steps_done(), 1);
+  EXPECT_TRUE(continued.slots().equal(original.slots()));
+  EXPECT_TRUE(continued.noise().equal(original.noise()));
+  EXPECT_TRUE(continued.known(runtime_).equal(original.known(runtime_)));
+}
+
+// It may have drawn the noise of an evaluation that then failed.
+TEST_F(TrajectoryTest, NoiseThatWasDrawnAndNotUsedIsDrawnAgain) {
+  Trajectory original = Make(), continued = Make();
+  const at::Tensor noise = original.noise();
+  continued.Continue(original.Snapshot(), runtime_);
+  EXPECT_TRUE(continued.noise().equal(noise));
+}
+
+TEST_F(TrajectoryTest, ASnapshotDoesNotFollowTheTrajectory) {
+  Trajectory trajectory = Make();
+  const TrajectorySnapshot snapshot = trajectory.Snapshot();
+  const at::Tensor slots = snapshot.slots.clone();
+  trajectory.slots().zero_();
+  EXPECT_TRUE(snapshot.slots.equal(slots));
+}
+
+TEST_F(TrajectoryTest, SnapshotsThatDoNotSuitThePlanAreRefused) {
+  const auto check = [&](const TrajectorySnapshot& snapshot) {
+    return CheckSnapshot(snapshot, *plan_, network_.spec().sample);
+  };
+  const at::Tensor slots = Make().slots();
+  const int evaluations = static_cast<int>(plan_->evaluations.size());
+  EXPECT_TRUE(check({.evaluations_done = evaluations, .slots = slots}).ok()) << "to be decoded";
+  EXPECT_FALSE(check({.evaluations_done = -1, .slots = slots}).ok());
+  EXPECT_FALSE(check({.evaluations_done = evaluations + 1, .slots = slots}).ok());
+  EXPECT_FALSE(check({.slots = slots.repeat({2, 1, 1, 1})}).ok());
+  EXPECT_FALSE(check({.slots = slots.narrow(3, 0, 3)}).ok());
+  for (const float bad : {INFINITY, NAN}) {
+    at::Tensor not_finite = slots.clone();
+    not_finite[0][0][3][3] = bad;
+    EXPECT_FALSE(check({.slots = not_finite}).ok()) << bad;
+  }
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ std::string Describe(const GenerationLog::Event& event) {
     return "progress " + std::to_string(progress->steps_done);
   }
   if (std::holds_alternative<GenerationLog::Started>(event.what)) return "started";
+  if (std::holds_alternative<GenerationLog::Handover>(event.what)) return "handover";
   if (std::holds_alternative<GenerationLog::End>(event.what)) return "end";
   return "accepted";
 }
@@ -315,6 +316,64 @@ TEST_F(GenerationLogTest, ThreadsMayReadWhileItIsWritten) {
   first.join();
   second.join();
   EXPECT_EQ(frames, 2 * 200);
+}
+
+// --- Handovers
+
+ImageSnapshot Begun(int index, int evaluations_done) {
+  return {index, {.evaluations_done = evaluations_done, .slots = at::zeros({1, 3, 4, 4})}};
+}
+
+const GenerationLog::Handover* HandoverIn(GenerationLog::Reader& reader,
+                                          std::optional<GenerationLog::Event>& event) {
+  while ((event = reader.Next())) {
+    if (auto* handover = std::get_if<GenerationLog::Handover>(&event->what)) return handover;
+  }
+  return nullptr;
+}
+
+TEST_F(GenerationLogTest, AHandoverSaysWhichImagesAreDoneAndWhichHaveBegun) {
+  const auto log = MakeLog({.handover_bytes = 2 * kFrameBytes});
+  log->OnImage(Image(2));
+  log->OnHandover({Begun(0, 3), Begun(1, 5)});
+  log->OnFinished(absl::UnavailableError("draining"));
+  EXPECT_THAT(Contents(*log), ElementsAre("image 2", "handover", "end"));
+  const Reader reader = log->Attach(-1, {});
+  std::optional<GenerationLog::Event> event;
+  const auto* handover = HandoverIn(*reader, event);
+  ASSERT_NE(handover, nullptr);
+  EXPECT_THAT(handover->done.images_done, ElementsAre(2));
+  EXPECT_EQ(handover->done.images_begun.size(), 2);
+}
+
+TEST_F(GenerationLogTest, AHandoverLeavesOutTheImagesWithTheLeastWorkThatDoNotFit) {
+  const auto log = MakeLog({.handover_bytes = 2 * kFrameBytes + 1});
+  log->OnHandover({Begun(0, 3), Begun(1, 5), Begun(2, 4)});
+  const Reader reader = log->Attach(-1, {});
+  std::optional<GenerationLog::Event> event;
+  const auto* handover = HandoverIn(*reader, event);
+  ASSERT_NE(handover, nullptr);
+  ASSERT_EQ(handover->done.images_begun.size(), 2);
+  EXPECT_EQ(handover->done.images_begun[0].image_index, 1);
+  EXPECT_EQ(handover->done.images_begun[1].image_index, 2);
+  EXPECT_EQ(log->snapshot().sample_bytes, 2 * kFrameBytes);
+}
+
+TEST_F(GenerationLogTest, ContinuesTheNumbersAndTheProgressOfAnotherServer) {
+  GenerationLog log(GenerationLog::Options{.steps_total = 50,
+                                           .first_sequence = 12,
+                                           .steps_done = 20,
+                                           .images_done = {1},
+                                           .arrival = clock_.Now(),
+                                           .clock = &clock_});
+  const Reader reader = log.Attach(-1, {});
+  EXPECT_EQ(reader->Next()->sequence, 12);
+  log.OnStep(0, 21);
+  log.OnImage(Image(0));
+  const GenerationLog::Snapshot now = log.snapshot();
+  EXPECT_EQ(now.progress.steps_done, 21);
+  EXPECT_EQ(now.progress.images_done, 2);
+  EXPECT_EQ(now.last_sequence, 14);
 }
 
 }  // namespace

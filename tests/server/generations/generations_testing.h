@@ -38,7 +38,7 @@ class GenerationsFixture : public testing::Test {
   absl::StatusOr<std::unique_ptr<Generations::Reader>> Generate(
       const Request& request, absl::Time deadline = absl::InfiniteFuture()) {
     const RequestDigest digest = DigestOf(request);
-    auto joined = generations_.Join(request, digest, MakeCaller(deadline));
+    auto joined = generations_.Join(request.request_id(), digest, MakeCaller(deadline));
     if (!joined.ok() || *joined != nullptr) return joined;
     auto resolved = ResolveRequest(request, FindModel(request.model(), models_), {}, /*seed=*/1);
     if (!resolved.ok()) return resolved.status();

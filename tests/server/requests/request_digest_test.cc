@@ -45,6 +45,7 @@ TEST(RequestDigest, NamesTheFieldsThatDiffer) {
 
 TEST(RequestDigest, TheIdIsNoPartOfTheRequest) {
   EXPECT_THAT(DifferencesAfter([](GenerateRequest& r) { r.set_request_id("b"); }), IsEmpty());
+  EXPECT_THAT(DifferencesAfter([](GenerateRequest& r) { r.set_accept_handover(true); }), IsEmpty());
 }
 
 TEST(RequestDigest, NoOnDisconnectIsCancel) {

@@ -70,13 +70,13 @@ class Connection:
         self,
         rpc: Rpc[Request, Response],
         request: Request,
-        reopen: Callable[[Response], tuple[Rpc[Any, Response], Any]] | None,
+        reopen: Callable[[Response], tuple[Rpc[Any, Response], Any] | None] | None,
         timeout: float | None,
     ) -> AsyncGenerator[Response, None]:
         """Yields the messages of a stream. Raises `errors.Error`.
 
         A stream that breaks is opened again with what `reopen` makes of its last message. Without
-        `reopen` it fails.
+        `reopen`, or if that makes None of it, the stream fails.
         """
         deadline = Deadline(timeout)
         attempts = Attempts(self._retry, deadline)
@@ -94,9 +94,10 @@ class Connection:
                 if isinstance(error, errors.NotFound) and attempts.broken_by:
                     raise attempts.broken_by from error  # the server has lost what was streamed
                 if last is not None:
-                    if reopen is None:
+                    reopening = reopen(last) if reopen else None
+                    if reopening is None:
                         raise
-                    opening = reopen(last)
+                    opening = reopening
                 await self.wait(attempts, error)
             finally:
                 reader.cancel()

@@ -216,5 +216,29 @@ TEST(GenerationProgress, TellsStepsImagesRateAndQueue) {
   for (int width = 1; width < 100; ++width) EXPECT_LE(progress.Line(width).size(), 3u * width);
 }
 
+TEST(GenerationProgress, AnotherServerStartsWithTheStepsOfTheFirst) {
+  GenerationProgress progress;
+  const absl::Time now = absl::UnixEpoch();
+  v1::GenerateEvent event;
+  event.mutable_accepted()->set_count(1);
+  event.mutable_accepted()->set_steps(20);
+  progress.Update(event, now);
+  event.mutable_started();
+  progress.Update(event, now);
+  event.mutable_progress()->set_steps_done(10);
+  event.mutable_progress()->set_steps_total(20);
+  progress.Update(event, now + absl::Seconds(1));
+  event.mutable_handover();
+  progress.Update(event, now + absl::Seconds(1));
+  EXPECT_EQ(progress.Line(80), "continues on another server");
+  EXPECT_EQ(progress.Text(), "continues on another server");
+  event.mutable_started();
+  progress.Update(event, now + absl::Seconds(2));
+  event.mutable_progress()->set_steps_done(14);
+  event.mutable_progress()->set_steps_total(20);
+  progress.Update(event, now + absl::Seconds(4));
+  EXPECT_EQ(progress.Line(60), "denoising   14/20 steps  0/1 images  2.0 steps/s  3 s left");
+}
+
 }  // namespace
 }  // namespace denoise

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+
+import { Client } from "../src/index.js";
+import * as proto from "../src/proto.js";
+import { collect, only } from "./support/calls.js";
+
+type EventInit = MessageInitShape<typeof proto.GenerateEventSchema>;
+type Handler = (request: proto.GenerateRequest) => AsyncIterable<EventInit>;
+
+const token = new TextEncoder().encode("sealed");
+
+// Serves Generate as the test says, in this process, for one client.
+async function withServer(generate: Handler, use: (client: Client) => Promise<void>) {
+  const routes = connectNodeAdapter({
+    routes: (router) => router.rpc(proto.ImageGeneration.method.generate, generate),
+  });
+  const server = createServer(routes).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const client = new Client({ address: `127.0.0.1:${String(port)}` });
+  try {
+    await use(client);
+  } finally {
+    client.close();
+    server.close();
+  }
+}
+
+function event(sequence: number, what: EventInit["event"]): EventInit {
+  return { sequence: BigInt(sequence), event: what };
+}
+
+async function* firstServer(): AsyncGenerator<EventInit> {
+  yield event(0, { case: "accepted", value: { count: 2 } });
+  yield event(1, { case: "image", value: { imageIndex: 0 } });
+  yield event(2, { case: "handover", value: { token } });
+  await Promise.resolve();
+  throw new ConnectError("the server drains", Code.Unavailable);
+}
+
+async function* secondServer(): AsyncGenerator<EventInit> {
+  yield event(3, { case: "accepted", value: { count: 2, evaluationsDone: 7 } });
+  yield event(4, { case: "image", value: { imageIndex: 1 } });
+  await Promise.resolve();
+  yield event(5, { case: "finished", value: { images: 1 } });
+}
+
+for (const onDisconnect of [undefined, "cancel", "detach"] as const) {
+  test(`a stream continues on another server (${onDisconnect ?? "as usual"})`, async () => {
+    const requests: proto.GenerateRequest[] = [];
+    const generate: Handler = (request) => {
+      requests.push(request);
+      return request.handover.length > 0 ? secondServer() : firstServer();
+    };
+    await withServer(generate, async (client) => {
+      const events = await collect(client.generate({ model: "faces", onDisconnect }));
+      const numbers = events.map(({ sequence }) => sequence);
+      assert.deepEqual(numbers, [0, 1, 4, 5]);
+      assert.equal(only(events, "accepted").length, 1);
+    });
+    assert.equal(requests.length, 2);
+    assert.equal(requests[0]?.acceptHandover, true);
+    assert.deepEqual(requests[1], create(proto.GenerateRequestSchema, { handover: token }));
+  });
+}

@@ -1,0 +1,127 @@
+"""Generations that another server continues, against servers that say what the test tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+from conftest import Connect
+
+import denoised
+from denoised.v1.image_generation_pb2 import GenerateEvent, GenerateRequest
+
+#: What a server says to a request: events, then a status.
+Answer = tuple[list[GenerateEvent], grpc.StatusCode]
+Serve = Callable[[Callable[[GenerateRequest], Answer]], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server, and returns its address."""
+    pool = ThreadPoolExecutor(2)
+    servers: list[grpc.Server] = []
+
+    def start(answer: Callable[[GenerateRequest], Answer]) -> str:
+        def generate(request: GenerateRequest, context: grpc.ServicerContext) -> Iterator[Any]:
+            events, code = answer(request)
+            yield from events
+            if code is not grpc.StatusCode.OK:
+                context.abort(code, "as the test says")
+
+        handler = grpc.unary_stream_rpc_method_handler(
+            generate, GenerateRequest.FromString, GenerateEvent.SerializeToString
+        )
+        server = grpc.server(pool)
+        server.add_generic_rpc_handlers(
+            [
+                grpc.method_handlers_generic_handler(
+                    "denoised.v1.ImageGeneration", {"Generate": handler}
+                )
+            ]
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        servers.append(server)
+        return f"127.0.0.1:{port}"
+
+    yield start
+    for server in servers:
+        server.stop(None)
+    pool.shutdown()
+
+
+def event(sequence: int, **what: Any) -> GenerateEvent:
+    return GenerateEvent(sequence=sequence, **what)
+
+
+def first_server() -> list[GenerateEvent]:
+    return [
+        event(0, accepted={"count": 2}),
+        event(1, image={"image_index": 0}),
+        event(2, handover={"token": b"sealed"}),
+    ]
+
+
+def second_server() -> list[GenerateEvent]:
+    return [
+        event(3, accepted={"count": 2, "evaluations_done": 7}),
+        event(4, image={"image_index": 1}),
+        event(5, finished={"images": 1}),
+    ]
+
+
+@pytest.mark.parametrize("on_disconnect", [None, "cancel", "detach"])
+def test_a_stream_continues_on_another_server(
+    connect: Connect, serve: Serve, on_disconnect: str | None
+) -> None:
+    requests: list[GenerateRequest] = []
+
+    def answer(request: GenerateRequest) -> Answer:
+        requests.append(request)
+        if request.handover:
+            return second_server(), grpc.StatusCode.OK
+        return first_server(), grpc.StatusCode.UNAVAILABLE
+
+    settings = {"model": "faces", "seed": 1}
+    if on_disconnect:
+        settings["on_disconnect"] = on_disconnect
+    stream = connect(serve(answer)).events(lambda client: client.generate(**settings))
+    events = list(stream)
+    assert [each.sequence for each in events] == [0, 1, 4, 5]
+    assert [type(each).__name__ for each in events] == ["Accepted", "Image", "Image", "Finished"]
+    assert requests[0].accept_handover
+    assert requests[1:] == [GenerateRequest(handover=b"sealed")]
+
+
+def test_a_handover_that_meets_a_draining_server_is_presented_again(
+    connect: Connect, serve: Serve
+) -> None:
+    presented = 0
+
+    def answer(request: GenerateRequest) -> Answer:
+        nonlocal presented
+        if not request.handover:
+            return first_server(), grpc.StatusCode.UNAVAILABLE
+        presented += 1
+        if presented < 3:
+            return [], grpc.StatusCode.UNAVAILABLE
+        return second_server(), grpc.StatusCode.OK
+
+    surface = connect(serve(answer), retry=denoised.Retry(initial_backoff_seconds=0.01))
+    events = list(surface.events(lambda client: client.generate(model="faces", seed=1)))
+    assert presented == 3
+    assert isinstance(events[-1], denoised.Finished)
+
+
+def test_a_handover_that_cannot_be_continued_fails(connect: Connect, serve: Serve) -> None:
+    def answer(request: GenerateRequest) -> Answer:
+        if request.handover:
+            return [], grpc.StatusCode.FAILED_PRECONDITION
+        return first_server(), grpc.StatusCode.UNAVAILABLE
+
+    stream = connect(serve(answer)).events(lambda client: client.generate(model="faces", seed=1))
+    with pytest.raises(denoised.FailedPrecondition):
+        list(stream)
