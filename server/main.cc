@@ -13,6 +13,7 @@
 
 #include "absl/time/clock.h"
 #include "server/checkpoints/checkpoint_commands.h"
+#include "server/identity/new_token_command.h"
 #include "server/server.h"
 #include "server/server_flags.h"
 #include "server/shutdown_signal.h"
@@ -122,6 +123,7 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto code = denoise::RunNewTokenCommand(argc, argv, std::cout, std::cerr)) return *code;
   if (const auto code = denoise::RunCheckpointCommand(argc, argv, std::cout, std::cerr)) {
     return *code;
   }

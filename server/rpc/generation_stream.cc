@@ -27,7 +27,7 @@ namespace v1 = denoised::v1;
 
 using Reader = std::unique_ptr<Generations::Reader>;
 
-Caller ToCaller(const Call& call) { return {call.arrival, call.deadline, call.wake}; }
+Caller ToCaller(const Call& call) { return {call.arrival, call.deadline, call.wake, call.caller}; }
 
 // What a stream has written so far.
 struct Totals {
@@ -53,6 +53,7 @@ class ToContract {
   absl::StatusOr<v1::GenerateEvent> operator()(v1::Accepted accepted) const {
     v1::GenerateEvent event;
     *event.mutable_accepted() = std::move(accepted);
+    event.mutable_accepted()->set_generation(reader_.name());
     return event;
   }
 
@@ -153,7 +154,7 @@ class GenerationSource : public GenerateEventSource {
   void Log(const char* event, const std::string& subject, const absl::Status& status) const {
     LogEvent(LevelOf(status), event,
              {{"request", call_.id},
-              {"generation", reader_ ? reader_->id() : ""},
+              {"generation", reader_ ? reader_->full_name() : ""},
               {"model", subject},
               {"code", absl::StatusCodeToString(status.code())},
               {"message", std::string(status.message())},
