@@ -127,7 +127,7 @@ void AddIdentityFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--tenant-header", flags.tenant_header,
                  "Believe this header (of gRPC: metadata) when it names the tenant. Only\n"
                  "behind a proxy that authenticates callers and sets it")
-      ->check(CLI::Validator(CheckHeaderName, ""))
+      ->transform(CLI::Validator(CheckHeaderName, ""))
       ->type_name("NAME")
       ->excludes(tokens)
       ->excludes(keys)

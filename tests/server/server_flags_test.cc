@@ -80,7 +80,7 @@ TEST(ServerFlags, IdentityFlagsBelongTogether) {
     EXPECT_TRUE(std::holds_alternative<int>(parsed.result)) << why;
     EXPECT_THAT(parsed.err, HasSubstr(why));
   };
-  refuses({"--tokens", file, "--tenant-header", "x-tenant"}, "--tenant-header excludes --tokens");
+  refuses({"--tokens", file, "--tenant-header", "x-tenant"}, "--tokens excludes --tenant-header");
   refuses({"--tenant-header", "x tenant"}, "must be the name of a header");
   refuses({"--jwt-jwks", file}, "--jwt-");
   refuses({"--jwt-issuer", "https://issuer"}, "--jwt-jwks");

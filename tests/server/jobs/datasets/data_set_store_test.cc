@@ -56,9 +56,8 @@ TEST_F(DataSetStoreTest, TenantsHaveDataSetsOfTheirOwn) {
 
   const auto listed = [this](const Identity& viewer) {
     std::vector<std::string> names;
-    for (const auto& data_set : store_->List({}, viewer)->datasets()) {
-      names.push_back(data_set.name());
-    }
+    const auto page = *store_->List({}, viewer);
+    for (const auto& data_set : page.datasets()) names.push_back(data_set.name());
     return names;
   };
   EXPECT_THAT(listed(acme), ElementsAre("datasets/emoji"));
@@ -88,7 +87,9 @@ TEST_F(DataSetStoreTest, ADataSetKeepsItsTenantWithoutTheDatabase) {
                   .ok());
   Reopen();
 
-  EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji", acme)->path), "pictures");
+  denoised::v1::GetDatasetRequest request;
+  request.set_name("datasets/emoji");
+  EXPECT_TRUE(store_->Get(request, acme).ok());
   EXPECT_EQ(Get().status().code(), absl::StatusCode::kNotFound) << "it is not everybody's";
 }
 

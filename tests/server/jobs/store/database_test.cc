@@ -76,10 +76,10 @@ TEST_F(DatabaseTest, AFileOfAnOlderVersionIsBroughtUpToDate) {
             "SELECT priority || ' ' || steps_done || ' ' || checkpoint_step || ' ' || "
             "last_sequence || ' '"
             " || lost_runs || ' ' || ifnull(rolled_back_to, 'none')"
-            " || ' \'' || tenant || '\' ' || request_id FROM jobs")
+            " || ' [' || tenant || '] ' || request_id FROM jobs")
         .getString();
   });
-  EXPECT_EQ(*row, "5 30 20 4 0 9223372036854775807 '' retry");
+  EXPECT_EQ(*row, "5 30 20 4 0 9223372036854775807 [] retry");
 }
 
 TEST_F(DatabaseTest, AnErrorUndoesTheWholeTransaction) {

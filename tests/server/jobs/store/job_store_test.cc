@@ -85,7 +85,8 @@ TEST_F(JobStoreTest, TenantsHaveRequestIdsAndListsOfTheirOwn) {
   EXPECT_FALSE(jobs().FindRequest("initech", "retry", "hash of retry")->has_value());
   const auto listed = [this](const Identity& viewer) {
     std::vector<std::string> names;
-    for (const TrainingJob& job : jobs().List(viewer, {}, 0, 10)->jobs) names.push_back(job.name());
+    const JobStore::Page page = *jobs().List(viewer, {}, 0, 10);
+    for (const TrainingJob& job : page.jobs) names.push_back(job.name());
     return names;
   };
   EXPECT_THAT(listed(IdentityWith("acme", {Scope::kTrain})), ElementsAre(acme.name()));
