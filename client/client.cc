@@ -78,12 +78,12 @@ void Client::FollowHandovers(GenerateStream::Call& call, absl::Time deadline) co
       v1::ImageGeneration::NewStub(impl_->connection.channel());
   call.is_news = [follower](v1::GenerateEvent& event) { return follower->IsNews(event); };
   call.continue_after =
-      [follower, stub, deadline](
+      [follower, stub, deadline, options = impl_->connection.options()](
           const absl::Status& status,
           grpc::ClientContext& context) -> std::unique_ptr<grpc::ClientReader<v1::GenerateEvent>> {
     const std::optional<v1::GenerateRequest> request = follower->Continue(status);
     if (!request) return nullptr;
-    Connection::SetDeadline(context, deadline - absl::Now());
+    Connection::Prepare(options, context, deadline - absl::Now());
     return stub->Generate(&context, *request);
   };
 }

@@ -31,6 +31,10 @@ int Milliseconds(absl::Duration duration) {
 
 }  // namespace
 
+bool MaySendToken(const ClientOptions& options) {
+  return options.tls.has_value() || options.token_over_plaintext || IsLoopback(options.address);
+}
+
 grpc::ChannelArguments ToChannelArguments(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);

@@ -14,12 +14,19 @@ namespace denoise {
 struct TlsOptions {
   // PEM. Empty: the roots that gRPC finds on this system.
   std::string root_certificates;
+  // PEM, for servers that ask for a certificate: a chain and its private key.
+  std::string certificate;
+  std::string key;
 };
 
 struct ClientOptions {
   std::string address =
       "127.0.0.1:50051";          // as gRPC names targets: "host:port", "dns:///...", "unix:..."
   std::optional<TlsOptions> tls;  // absent: plaintext
+
+  std::string token;  // for servers that ask for one; empty: none
+  // Without TLS anybody on the way can read a token, so it goes to this machine only. True: anywhere.
+  bool token_over_plaintext = false;
 
   // For calls that are given none.
   absl::Duration generate_deadline = absl::InfiniteDuration();
@@ -40,6 +47,9 @@ struct ClientOptions {
   // Clients of one address and equal options share a connection, unless this is set.
   bool own_connection = false;
 };
+
+// Whether the token may be sent to the server. Calls leave it out otherwise.
+bool MaySendToken(const ClientOptions& options);
 
 // Checks `options` and turns them into gRPC's own. Pure.
 grpc::ChannelArguments ToChannelArguments(const ClientOptions& options);

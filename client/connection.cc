@@ -18,6 +18,8 @@ std::shared_ptr<grpc::ChannelCredentials> Credentials(const ClientOptions& optio
   if (!options.tls.has_value()) return grpc::InsecureChannelCredentials();
   grpc::SslCredentialsOptions ssl;
   ssl.pem_root_certs = options.tls->root_certificates;
+  ssl.pem_cert_chain = options.tls->certificate;
+  ssl.pem_private_key = options.tls->key;
   return grpc::SslCredentials(ssl);
 }
 
@@ -36,7 +38,11 @@ Connection::Connection(ClientOptions options)
       channel_(grpc::CreateCustomChannel(options_.address, Credentials(options_),
                                          ToChannelArguments(options_))) {}
 
-void Connection::SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
+void Connection::Prepare(const ClientOptions& options, grpc::ClientContext& context,
+                         absl::Duration deadline) {
+  if (!options.token.empty() && MaySendToken(options)) {
+    context.AddMetadata("authorization", absl::StrCat("Bearer ", options.token));
+  }
   if (deadline > kLongestDeadline) return;  // infinite, or past what the clock can say
   context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(deadline));
 }

@@ -37,7 +37,7 @@ class Connection {
   absl::StatusOr<Response> Call(Stub& stub, Method method, const Request& request,
                                 absl::Duration deadline) const {
     grpc::ClientContext context;
-    SetDeadline(context, deadline);
+    Prepare(context, deadline);
     Response response;
     const grpc::Status status = (stub.*method)(&context, request, &response);
     if (!status.ok()) return StatusFromGrpc(status, peer_);
@@ -59,7 +59,7 @@ class Connection {
                                                             bool may_be_empty = false) const {
     auto call = std::make_unique<typename ServerStream<Event>::Call>();
     call->context = std::make_unique<grpc::ClientContext>();
-    SetDeadline(*call->context, deadline);
+    Prepare(*call->context, deadline);
     call->address = peer_;
     call->may_be_empty = may_be_empty;
     call->reader = (stub.*method)(call->context.get(), request);
@@ -84,7 +84,12 @@ class Connection {
     return absl::InternalError("the server's list does not end");
   }
 
-  static void SetDeadline(grpc::ClientContext& context, absl::Duration deadline);
+  // What every call has: a deadline and the token.
+  static void Prepare(const ClientOptions& options, grpc::ClientContext& context,
+                      absl::Duration deadline);
+  void Prepare(grpc::ClientContext& context, absl::Duration deadline) const {
+    Prepare(options_, context, deadline);
+  }
 
  private:
   const ClientOptions options_;

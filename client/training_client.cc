@@ -153,7 +153,7 @@ absl::StatusOr<v1::Dataset> TrainingClient::Upload(const v1::UploadHeader& heade
                                                    const std::function<bool(int64_t)>& progress) {
   RETURN_IF_ERROR(source.Seek(header.offset()));
   grpc::ClientContext context;
-  Connection::SetDeadline(context, impl_->connection.options().generate_deadline);
+  impl_->connection.Prepare(context, impl_->connection.options().generate_deadline);
   v1::Dataset dataset;
   const auto writer = impl_->datasets->UploadDataset(&context, &dataset);
   v1::UploadDatasetRequest message;

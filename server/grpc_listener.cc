@@ -16,6 +16,7 @@
 #include "core/base/status_macros.h"
 #include "grpc/health/v1/health.pb.h"
 #include "server/listener_options.h"
+#include "server/rpc/caller_identity.h"
 #include "server/rpc/malformed_requests.h"
 #include "server/telemetry/log.h"
 
@@ -82,9 +83,7 @@ absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, 
   options.unread_time = absl::Seconds(flags.max_write_seconds);
   options.http2.calls_before_settings = flags.max_concurrent_streams;
   options.memory = memory;
-  ASSIGN_OR_RETURN(TlsFiles tls, ReadTlsFiles(flags));
-  options.tls_certificate = std::move(tls.certificate);
-  options.tls_key = std::move(tls.key);
+  ASSIGN_OR_RETURN(options.tls, ReadTlsFiles(flags));
   if (telemetry != nullptr) {
     options.on_connections = [telemetry](int connections) { telemetry->Connections(connections); };
     options.on_refusal = [telemetry](auto refusal) {
@@ -98,7 +97,7 @@ absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, 
 
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<NamedService>& services, MemoryGuard* memory,
-                                    Telemetry* telemetry) {
+                                    Telemetry* telemetry, AccessControl* access) {
   gpr_set_log_function(ForwardLog);
   google::protobuf::SetLogHandler(ForwardProtobufLog);
   // The health service's descriptor, for reflection: the library is otherwise not linked.
@@ -110,7 +109,7 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
   GrpcListener listener;
   for (const NamedService& named : services) listener.services.push_back(named.name);
   grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  if (flags.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   SetLimits(flags, builder);
   // The relay has ended TLS already.
@@ -119,7 +118,8 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
           grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
           grpc::InsecureServerCredentials());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(MalformedRequests(listener.services));
+  interceptors.push_back(MethodNames());
+  interceptors.push_back(MalformedRequests(listener.services, access));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (const NamedService& named : services) builder.RegisterService(named.service);
   listener.server = builder.BuildAndStart();
@@ -132,6 +132,13 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
     connection.fd = descriptor;
     acceptor->HandleNewConnection(&connection);
   };
+  if (access != nullptr && !flags.tls_client_ca.empty()) {
+    PeerCertificates* const certificates = &access->peer_certificates();
+    relay.on_certificate = [certificates](const auto& peer, const auto& name) {
+      certificates->Add(peer, name);
+    };
+    relay.on_leave = [certificates](const auto& peer) { certificates->Remove(peer); };
+  }
   ASSIGN_OR_RETURN(listener.relay, ConnectionRelay::Start(std::move(sockets), std::move(relay)));
   return listener;
 }

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "server/connections/connection_relay.h"
 #include "server/connections/memory_guard.h"
+#include "server/identity/access_control.h"
 #include "server/server_flags.h"
 #include "server/telemetry/telemetry.h"
 
@@ -32,11 +33,11 @@ struct NamedService {
 };
 
 // Serves `services`, the standard health service (of every service and of the server as a whole:
-// SERVING) and reflection. `services`, `memory` and `telemetry` outlive the listener; `telemetry`
-// may be null.
+// SERVING) and, unless the flags say otherwise, reflection. What it is given outlives the listener;
+// `telemetry` and `access` may be null.
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<NamedService>& services, MemoryGuard* memory,
-                                    Telemetry* telemetry);
+                                    Telemetry* telemetry, AccessControl* access = nullptr);
 
 // For calls from within the process, as long as the server runs. Their sizes are not limited.
 std::shared_ptr<grpc::Channel> InProcessChannel(GrpcListener& listener);

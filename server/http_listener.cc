@@ -33,16 +33,20 @@ HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origin
                .services = std::move(parts.services),
                .message_bytes_max = flags.max_receive_bytes,
                .pool = parts.pool,
-               .admit = parts.admit}),
+               .admit = parts.admit,
+               .access = parts.access}),
       openai_({.calls = &calls_,
                .message_bytes_max = flags.max_receive_bytes,
                .picture_pixels_max = flags.max_picture_pixels,
                .pool = parts.pool,
-               .admit = std::move(parts.admit)}),
+               .admit = std::move(parts.admit),
+               .access = parts.access}),
       routes_({.origins = std::move(origins),
                .bridge = &bridge_,
                .openai = &openai_,
                .registry = parts.telemetry->registry(),
+               .access = parts.access,
+               .metrics_are_open = flags.metrics_access == "all",
                .is_serving = std::move(parts.is_serving),
                .on_answer = [telemetry = parts.telemetry](std::string_view route, int status) {
                  telemetry->HttpAnswered(route, status);
@@ -53,7 +57,7 @@ absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFl
   ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(flags.http));
   ASSIGN_OR_RETURN(Origins origins, Origins::Parse(flags.http_allow_origins, IsLoopback(address)));
   ASSIGN_OR_RETURN(ListeningSockets sockets, ListeningSockets::Open(address));
-  ASSIGN_OR_RETURN(TlsFiles tls, ReadTlsFiles(flags));
+  ASSIGN_OR_RETURN(const TlsFiles tls, ReadTlsFiles(flags));
   Telemetry* const telemetry = parts.telemetry;
   std::unique_ptr<HttpListener> listener(
       new HttpListener(flags, std::move(parts), std::move(origins)));
@@ -65,8 +69,7 @@ absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFl
   }
   options.times.block = absl::Seconds(flags.max_write_seconds);
   options.body_bytes_max = int64_t{flags.memory_quota_mib} << 20;
-  options.tls_certificate = std::move(tls.certificate);
-  options.tls_key = std::move(tls.key);
+  options.tls = tls;
   options.handler = [routes = &listener->routes_](HttpExchange& exchange) {
     return routes->Serve(exchange);
   };

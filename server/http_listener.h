@@ -31,6 +31,7 @@ class HttpListener {
     WorkPool* pool;                          // converts large messages
     std::function<absl::Status()> admit;     // whether the process has room for another call
     std::function<bool()> is_serving;
+    const AccessControl* access;  // outlives the listener
   };
 
   // InvalidArgument where it is the flags; Unavailable where the address cannot be had.
@@ -39,6 +40,8 @@ class HttpListener {
   ~HttpListener();
 
   const std::string& address() const { return address_; }  // "HOST:PORT", with the port taken
+  // For new connections; see HttpServer::ReplaceTls.
+  absl::Status ReplaceTls(const TlsFiles& files) { return server_->ReplaceTls(files); }
   // Answers RPCs as Unavailable from now on. Comes before gRPC's server is shut down.
   void RefuseCalls() { calls_.Refuse(); }
   // Returns once all requests are answered, or at `deadline`.

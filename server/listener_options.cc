@@ -41,6 +41,8 @@ absl::StatusOr<TlsFiles> ReadTlsFiles(const ServerFlags& flags) {
   TlsFiles files;
   ASSIGN_OR_RETURN(files.certificate, ReadFile(flags.tls_cert, kMaxPemBytes));
   ASSIGN_OR_RETURN(files.key, ReadFile(flags.tls_key, kMaxPemBytes));
+  if (flags.tls_client_ca.empty()) return files;
+  ASSIGN_OR_RETURN(files.client_ca, ReadFile(flags.tls_client_ca, kMaxPemBytes));
   return files;
 }
 

@@ -1,10 +1,9 @@
 // What the flags say of both listeners.
 #pragma once
 
-#include <string>
-
 #include "absl/status/statusor.h"
 #include "server/connections/connection_limits.h"
+#include "server/connections/tls_context.h"
 #include "server/server_flags.h"
 
 namespace denoise {
@@ -12,10 +11,6 @@ namespace denoise {
 // As many connections as flags and file descriptors allow, for each listener.
 ConnectionLimits::Limits ConnectionLimitsOf(const ServerFlags& flags);
 
-struct TlsFiles {
-  std::string certificate;  // PEM; empty, like the key, where there is no TLS
-  std::string key;
-};
 absl::StatusOr<TlsFiles> ReadTlsFiles(const ServerFlags& flags);
 
 }  // namespace denoise

@@ -14,6 +14,7 @@
 
 #include "absl/time/clock.h"
 #include "server/checkpoints/checkpoint_commands.h"
+#include "server/identity/new_token_command.h"
 #include "server/migration/token_keys.h"
 #include "server/server.h"
 #include "server/server_flags.h"
@@ -134,6 +135,7 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto code = denoise::RunNewTokenCommand(argc, argv, std::cout, std::cerr)) return *code;
   if (const auto code = denoise::RunCheckpointCommand(argc, argv, std::cout, std::cerr)) {
     return *code;
   }

@@ -13,6 +13,7 @@
 #include "core/base/clock.h"
 #include "core/base/status_macros.h"
 #include "core/device/cuda_library.h"
+#include "core/files/file_watch.h"
 #include "server/connections/listen_address.h"
 #include "server/cores.h"
 #include "server/cost_keeper.h"
@@ -20,6 +21,8 @@
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
 #include "server/http_listener.h"
+#include "server/identity/access_control.h"
+#include "server/listener_options.h"
 #include "server/migration/token_keys.h"
 #include "server/models/adapter_library.h"
 #include "server/models/live_models.h"
@@ -46,6 +49,8 @@ constexpr int kDiskThreads = 2;
 constexpr int kModelThreads = 2;
 // How exactly --max-write-seconds is kept.
 constexpr absl::Duration kCallWatchInterval = absl::Seconds(1);
+// How often to look for new tokens and certificates.
+constexpr absl::Duration kFileWatchInterval = absl::Seconds(2);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
 constexpr absl::Duration kFlushTime = absl::Seconds(2);
 
@@ -150,6 +155,17 @@ ModelLoadOptions LoadOptions(const ServerFlags& flags, const std::vector<at::Dev
                        .text_encoders_on_cpu = flags.text_encoders == "cpu"}};
 }
 
+AccessControl::Options AccessOptions(const ServerFlags& flags) {
+  return {.tokens = flags.tokens,
+          .jwks = flags.jwt_jwks,
+          .jwt = {.issuer = flags.jwt_issuer,
+                  .audience = flags.jwt_audience,
+                  .leeway = absl::Seconds(flags.jwt_leeway_seconds)},
+          .client_certificates = !flags.tls_client_ca.empty(),
+          .certificate_scopes = Scopes::KnownOf(flags.tls_client_scopes),
+          .tenant_header = flags.tenant_header};
+}
+
 LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
                                       const std::vector<at::Device>& devices, Telemetry* telemetry,
                                       CostKeeper* costs) {
@@ -176,8 +192,10 @@ AdapterLibrary::Options AdapterOptions(const ServerFlags& flags,
 // Members are destroyed in reverse order, so that each outlives whatever points to it.
 class Server::Impl {
  public:
-  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, TokenKeys handover_keys)
-      : telemetry_(DENOISED_VERSION, Names(devices)),
+  Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, TokenKeys handover_keys,
+       std::unique_ptr<AccessControl> access, std::unique_ptr<FileWatch> file_watch)
+      : access_(std::move(access)),
+        telemetry_(DENOISED_VERSION, Names(devices)),
         memory_(ProcessMemory(int64_t{flags.memory_limit_mib} << 20)),
         models_(
             {},
@@ -226,7 +244,8 @@ class Server::Impl {
                            .activity = &telemetry_.activity(),
                            .engine = &engine_}),
         models_service_(&models_, flags.manage_models ? &live_models_ : nullptr, &adapter_catalog_,
-                        Calls(&pool_, flags), &model_pool_, &disk_pool_) {}
+                        Calls(&pool_, flags), &model_pool_, &disk_pool_),
+        file_watch_(std::move(file_watch)) {}
 
   // The models' thread outlives the engine.
   ~Impl() { costs_.Stop(); }
@@ -258,7 +277,8 @@ class Server::Impl {
       RETURN_IF_ERROR(StartTraining(flags));
       for (NamedService& service : training_->services()) services.push_back(std::move(service));
     }
-    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services, &memory_, &telemetry_));
+    ASSIGN_OR_RETURN(listener_,
+                     denoise::Listen(flags, services, &memory_, &telemetry_, access_.get()));
     if (flags.http.empty()) return absl::OkStatus();
     ASSIGN_OR_RETURN(
         http_, HttpListener::Start(flags, {.channel = InProcessChannel(listener_),
@@ -266,8 +286,22 @@ class Server::Impl {
                                            .telemetry = &telemetry_,
                                            .pool = &pool_,
                                            .admit = [this] { return memory_.Admit(); },
-                                           .is_serving = [this] { return is_serving_.load(); }}));
+                                           .is_serving = [this] { return is_serving_.load(); },
+                                           .access = access_.get()}));
     return absl::OkStatus();
+  }
+
+  // Comes after Listen.
+  void WatchTlsFiles(const ServerFlags& flags) {
+    if (flags.tls_cert.empty()) return;
+    const auto reload = [this, flags] {
+      const absl::Status replaced = ReplaceTls(flags);
+      LogEvent(replaced.ok() ? spdlog::level::info : spdlog::level::warn,
+               replaced.ok() ? "file reloaded" : "new file refused",
+               {{"flag", "--tls-cert"}, {"reason", std::string(replaced.message())}});
+    };
+    file_watch_->Add({flags.tls_cert, flags.tls_key, flags.tls_client_ca}, reload);
+    ReplaceTls(flags).IgnoreError();  // they may have changed since Listen has read them
   }
 
   // Stop admitting, let training save what it has, let the engine finish, let the calls hand over
@@ -275,11 +309,13 @@ class Server::Impl {
   // not hold this up beyond the flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
+    file_watch_.reset();
     is_serving_ = false;
     SetServing(listener_, false);
     live_calls_.StartDraining();
     telemetry_.activity().WakeAll();
     live_models_.Stop();
+    engine_.StartDraining();  // handovers do not wait for training to be saved
     if (training_) training_->Stop(deadline);
     engine_.Drain(deadline);
     if (const absl::Status saved = costs_.Save(); !saved.ok()) {
@@ -313,15 +349,23 @@ class Server::Impl {
     return absl::OkStatus();
   }
 
+  absl::Status ReplaceTls(const ServerFlags& flags) {
+    ASSIGN_OR_RETURN(const TlsFiles files, ReadTlsFiles(flags));
+    RETURN_IF_ERROR(listener_.relay->ReplaceTls(files));
+    return http_ ? http_->ReplaceTls(files) : absl::OkStatus();
+  }
+
   // For calls that do their work on `pool`.
   CallEnvironment Calls(WorkPool* pool, const ServerFlags& flags) {
     return {.pool = pool,
             .clock = &Clock::Real(),
             .live_calls = &live_calls_,
             .call_watch = &call_watch_,
-            .write_time_max = absl::Seconds(flags.max_write_seconds)};
+            .write_time_max = absl::Seconds(flags.max_write_seconds),
+            .access = access_.get()};
   }
 
+  const std::unique_ptr<AccessControl> access_;
   Telemetry telemetry_;
   MemoryGuard memory_;
   ModelRepository models_;
@@ -349,6 +393,7 @@ class Server::Impl {
   GrpcListener listener_;
   std::unique_ptr<HttpListener> http_;  // null where there is none
   const std::string no_address_;
+  std::unique_ptr<FileWatch> file_watch_;  // calls what is above
 };
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
@@ -360,9 +405,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) 
   if (!flags.handover_key.empty()) {
     ASSIGN_OR_RETURN(handover_keys, ReadTokenKeys(flags.handover_key));
   }
-  auto impl = std::make_unique<Impl>(flags, devices, std::move(handover_keys));
+  auto watch = std::make_unique<FileWatch>(kFileWatchInterval, &Clock::Real());
+  ASSIGN_OR_RETURN(auto access, AccessControl::Open(AccessOptions(flags), *watch));
+  auto impl = std::make_unique<Impl>(flags, devices, std::move(handover_keys), std::move(access),
+                                     std::move(watch));
   RETURN_IF_ERROR(impl->LoadModels(flags));
   RETURN_IF_ERROR(impl->Listen(flags));
+  impl->WatchTlsFiles(flags);
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

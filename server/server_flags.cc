@@ -1,13 +1,16 @@
 #include "server/server_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <limits>
 #include <ostream>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "server/identity/scope.h"
 #include "server/models/model_id.h"
 
 namespace denoise {
@@ -20,6 +23,8 @@ constexpr char kExamples[] = R"(Examples:
   denoised --models /models --listen 0.0.0.0:50051 --http 0.0.0.0:8080 --device cuda:0,cuda:1
   denoised --models models --state state --training-share 0.5
   denoised --models /models --listen 0.0.0.0:443 --tls-cert server.crt --tls-key server.key
+  denoised --models /models --tokens tokens
+  denoised new-token --help  # make a token for --tokens
   denoised check --help      # tell whether checkpoints would load
   denoised convert --help    # convert single-file checkpoints
   denoised new-model --help  # write a model with random weights
@@ -29,6 +34,11 @@ to standard error. SIGTERM, SIGINT, SIGHUP and SIGQUIT let running requests fini
 second signal stops the server at once.)";
 
 constexpr int kMaxInt = std::numeric_limits<int>::max();
+
+// For CLI11: empty where all is well.
+std::string CheckScopes(const std::string& text) {
+  return std::string(Scopes::Parse(text).status().message());
+}
 
 void AddAddressFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--models", flags.models, "Folder that holds one folder per model")
@@ -60,6 +70,76 @@ void AddAddressFlags(CLI::App& app, ServerFlags& flags) {
                   ->type_name("FILE");
   cert->needs(key);
   key->needs(cert);
+  auto* client_ca =
+      app.add_option("--tls-client-ca", flags.tls_client_ca,
+                     "Ask clients for a certificate of these CAs, in PEM. The common\n"
+                     "name of its subject is the tenant, or else its first DNS name")
+          ->check(CLI::Validator(CLI::ExistingFile).description(""))
+          ->type_name("FILE")
+          ->needs(cert);
+  app.add_option("--tls-client-scopes", flags.tls_client_scopes,
+                 "What callers may do who show a certificate and no token: generate,\n"
+                 "train, admin")
+      ->check(CLI::Validator(CheckScopes, ""))
+      ->type_name("LIST")
+      ->needs(client_ca);
+}
+
+// The same; puts the name into lower case.
+std::string CheckHeaderName(std::string& name) {
+  absl::AsciiStrToLower(&name);
+  const bool is_valid = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+  return is_valid ? "" : "must be the name of a header, such as x-tenant";
+}
+
+// Returns the option that turns JWTs on.
+CLI::Option* AddJwtFlags(CLI::App& app, ServerFlags& flags) {
+  auto* keys = app.add_option("--jwt-jwks", flags.jwt_jwks,
+                              "Accept tokens (JWT) that a key of this JWKS file has signed. It is\n"
+                              "read again when it changes")
+                   ->check(CLI::Validator(CLI::ExistingFile).description(""))
+                   ->type_name("FILE");
+  auto* issuer =
+      app.add_option("--jwt-issuer", flags.jwt_issuer, "Who must have issued a JWT (iss)")
+          ->type_name("URL");
+  auto* audience =
+      app.add_option("--jwt-audience", flags.jwt_audience, "Whom a JWT must be for (aud)")
+          ->type_name("TEXT");
+  app.add_option("--jwt-leeway", flags.jwt_leeway_seconds,
+                 "How far the clocks of issuer and server may differ")
+      ->check(CLI::Range(0, 300))
+      ->type_name("SECONDS")
+      ->needs(keys);
+  keys->needs(issuer)->needs(audience);
+  issuer->needs(keys);
+  audience->needs(keys);
+  return keys;
+}
+
+void AddIdentityFlags(CLI::App& app, ServerFlags& flags) {
+  auto* tokens = app.add_option("--tokens", flags.tokens,
+                                "Ask callers for a bearer token of this file, which\n"
+                                "`denoised new-token` writes. It is read again when it changes")
+                     ->check(CLI::Validator(CLI::ExistingFile).description(""))
+                     ->type_name("FILE");
+  auto* keys = AddJwtFlags(app, flags);
+  app.add_option("--tenant-header", flags.tenant_header,
+                 "Believe this header (of gRPC: metadata) when it names the tenant. Only\n"
+                 "behind a proxy that authenticates callers and sets it")
+      ->transform(CLI::Validator(CheckHeaderName, ""))
+      ->type_name("NAME")
+      ->excludes(tokens)
+      ->excludes(keys)
+      ->excludes("--tls-client-ca");
+  app.add_option("--metrics-access", flags.metrics_access,
+                 "Who may read /metrics where credentials are asked for: callers with\n"
+                 "the scope admin, or all")
+      ->check(CLI::IsMember({"admin", "all"}));
+  app.add_option("--reflection", flags.reflection,
+                 "Serve gRPC's reflection, which describes the API")
+      ->default_str("true");
 }
 
 // Takes "bfloat16", and "NAME=bfloat16" for single models.
@@ -336,6 +416,7 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
   app.option_defaults()->always_capture_default();
   app.footer(kExamples);
   AddAddressFlags(app, flags);
+  AddIdentityFlags(app, flags);
   AddModelFlags(app, flags);
   AddEngineFlags(app, flags);
   AddSharingFlags(app, flags);

@@ -23,6 +23,16 @@ struct ServerFlags {
   std::vector<std::string> http_allow_origins;
   std::string tls_cert;
   std::string tls_key;
+  std::string tls_client_ca;  // file; empty: clients need no certificate
+  std::string tls_client_scopes = "generate";
+  std::string tokens;    // file; empty: no credentials are asked for
+  std::string jwt_jwks;  // file; empty: no JWT is accepted
+  std::string jwt_issuer;
+  std::string jwt_audience;
+  int jwt_leeway_seconds = 30;
+  std::string tenant_header;  // in lower case; empty: none
+  std::string metrics_access = "admin";
+  bool reflection = true;
 
   std::string device = "auto";
   std::string dtype = "float32";

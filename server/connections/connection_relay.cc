@@ -1,18 +1,22 @@
 #include "server/connections/connection_relay.h"
 
+#include <openssl/rand.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -22,6 +26,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/connections/acceptor.h"
@@ -97,8 +102,8 @@ struct Shared {
 
   const ConnectionRelay::Options options;
   ConnectionLimits limits;
-  std::unique_ptr<asio::ssl::context> tls;
-  std::unordered_set<Place*> places;  // that are taken
+  std::shared_ptr<asio::ssl::context> tls;  // null: none
+  std::unordered_set<Place*> places;        // that are taken
   // A flood of one kind must not hide the reason of another.
   struct LogLines {
     TokenBucket bucket;
@@ -118,6 +123,21 @@ std::optional<SocketPair> MakePair() {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, descriptors) != 0)
     return std::nullopt;
   return SocketPair{descriptors[0], descriptors[1]};
+}
+
+// Gives an unnamed socket of a pair an address that nobody can guess, in the abstract namespace
+// (unix(7)), where nothing listens. Returns what gRPC calls its peer then.
+std::optional<std::string> NameSocket(int descriptor) {
+  unsigned char random[16];
+  if (RAND_bytes(random, sizeof(random)) != 1) return std::nullopt;
+  const std::string name =
+      absl::BytesToHexString({reinterpret_cast<char*>(random), sizeof(random)});
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  name.copy(address.sun_path + 1, name.size());
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (bind(descriptor, reinterpret_cast<const sockaddr*>(&address), size) != 0) return std::nullopt;
+  return "unix-abstract:" + name;
 }
 
 // Keeps itself alive by the handlers of what it waits for. `Client` is Socket or TlsSocket.
@@ -144,6 +164,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
 
   ~Connection() override {
     if (for_grpc_ >= 0) close(for_grpc_);
+    if (!certified_peer_.empty()) shared_.options.on_leave(certified_peer_);
     if (slot_) LeavePlace();
   }
 
@@ -204,8 +225,22 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
 
   void HandOver() {
     deadline_.cancel();
+    if (!Certify()) return Close();
     shared_.options.serve(std::exchange(for_grpc_, -1));
     ReadFromGrpc();
+  }
+
+  // Ties the certificate to the name by which gRPC will know the connection: the address of our end
+  // of the socket pair, which the kernel tells it.
+  bool Certify() {
+    if constexpr (std::is_same_v<Client, TlsSocket>) {
+      if (!shared_.options.on_certificate) return true;
+      const std::optional<std::string> peer = NameSocket(grpc_.native_handle());
+      if (!peer) return false;
+      certified_peer_ = *peer;
+      shared_.options.on_certificate(*peer, CertificateNameOf(client_.native_handle()));
+    }
+    return true;
   }
 
   // A client that has said everything may still listen; gRPC decides when the connection is over.
@@ -255,6 +290,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   Client client_;
   asio::local::stream_protocol::socket grpc_;
   int for_grpc_;                 // gRPC's end, until it is handed over
+  std::string certified_peer_;   // what gRPC calls it, where that has a certificate
   asio::steady_timer deadline_;  // for the handshake
   std::array<char, kBufferBytes> from_client_;
   std::array<char, kBufferBytes> from_grpc_;
@@ -279,6 +315,11 @@ class ConnectionRelay::Impl {
   ~Impl() {
     io_.stop();
     thread_.join();
+  }
+
+  // Connections hold on to what they have begun with.
+  void ReplaceTls(std::shared_ptr<asio::ssl::context> tls) {
+    asio::post(io_, [this, tls = std::move(tls)] { shared_.tls = tls; });
   }
 
  private:
@@ -337,10 +378,15 @@ class ConnectionRelay::Impl {
 
 absl::StatusOr<std::unique_ptr<ConnectionRelay>> ConnectionRelay::Start(ListeningSockets sockets,
                                                                         Options options) {
-  ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> tls,
-                   MakeTlsContext(options.tls_certificate, options.tls_key, kHttp2));
+  ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> tls, MakeTlsContext(options.tls, kHttp2));
   return std::unique_ptr<ConnectionRelay>(new ConnectionRelay(
       std::make_unique<Impl>(std::move(sockets), std::move(options), std::move(tls))));
+}
+
+absl::Status ConnectionRelay::ReplaceTls(const TlsFiles& files) {
+  ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> tls, MakeTlsContext(files, kHttp2));
+  impl_->ReplaceTls(std::move(tls));
+  return absl::OkStatus();
 }
 
 ConnectionRelay::ConnectionRelay(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

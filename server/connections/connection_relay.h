@@ -20,6 +20,7 @@
 #include "server/connections/http2_guard.h"
 #include "server/connections/listen_address.h"
 #include "server/connections/memory_guard.h"
+#include "server/connections/tls_context.h"
 
 namespace denoise {
 
@@ -42,22 +43,29 @@ class ConnectionRelay {
     // Where all places are taken, the connection that has had no call for longest makes room for a
     // new one, if that is longer than this.
     absl::Duration idle_time = absl::Seconds(5);
-    // PEM; both or neither, which is without TLS.
-    std::string tls_certificate;
-    std::string tls_key;
+    TlsFiles tls = {};
     MemoryGuard* memory;  // which the relay keeps checking
     const Clock* clock = &Clock::Real();
     // Takes the ownership of a connected, non-blocking socket on which a client speaks HTTP/2.
     std::function<void(int descriptor)> serve;
+    // Where clients need a certificate: comes before `serve`, with what gRPC will call the peer, a
+    // name that no other connection gets and that clients cannot choose, and whom the certificate
+    // names. `on_leave` comes once the connection has ended. May be empty.
+    std::function<void(const std::string& peer, const std::string& name)> on_certificate = {};
+    std::function<void(const std::string& peer)> on_leave = {};
     // Called by the relay's thread; may be empty.
     std::function<void(int connections)> on_connections = {};
     std::function<void(Refusal)> on_refusal = {};
   };
 
-  // InvalidArgument if certificate and key are not what they should be.
+  // InvalidArgument if the TLS files are not what they should be.
   static absl::StatusOr<std::unique_ptr<ConnectionRelay>> Start(ListeningSockets sockets,
                                                                 Options options);
   ~ConnectionRelay();  // closes all connections
+
+  // For new connections. InvalidArgument if the files are not what they should be: then nothing
+  // changes. Thread-safe.
+  absl::Status ReplaceTls(const TlsFiles& files);
 
  private:
   class Impl;

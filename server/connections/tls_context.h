@@ -8,16 +8,28 @@
 
 #include "absl/status/statusor.h"
 
+typedef struct ssl_st SSL;
+
 namespace denoise {
 
 // Protocols as ALPN sends them, the length before the name (RFC 7301, section 3.1).
 inline constexpr std::string_view kHttp2 = "\x02h2";
 inline constexpr std::string_view kHttp11 = "\x08http/1.1";
 
+// PEM. Certificate and key belong together; without them there is no TLS.
+struct TlsFiles {
+  std::string certificate;
+  std::string key;
+  std::string client_ca;  // clients need a certificate of one of these; empty: they need none
+};
+
 // Of a server that speaks `protocol`, one of the above: clients that offer only others are refused.
-// Null where certificate and key are empty. InvalidArgument names the flag whose file is not what it
-// should be: a certificate chain and its private key, in PEM.
+// Null where there is no TLS. InvalidArgument names the flag whose file is not what it should be.
 absl::StatusOr<std::unique_ptr<boost::asio::ssl::context>> MakeTlsContext(
-    const std::string& certificate, const std::string& key, const std::string_view& protocol);
+    const TlsFiles& files, const std::string_view& protocol);
+
+// Whom the client's certificate names: its subject's common name, or the first DNS name of a subject
+// without one. Empty where the client has shown none, or it names nobody or several.
+std::string CertificateNameOf(SSL* connection);
 
 }  // namespace denoise

@@ -1,5 +1,7 @@
 #include "server/engine/active_generation.h"
 
+#include <algorithm>
+#include <exception>
 #include <utility>
 #include <variant>
 
@@ -10,10 +12,24 @@ namespace denoise {
 
 namespace {
 
-// Where there is nothing to encode, the first evaluation begins the trajectory.
+bool Continues(const GenerationRequest& request) {
+  return !request.continues_from.images_begun.empty();
+}
+
+std::vector<int> ImagesToMake(const GenerationRequest& request) {
+  const std::vector<int>& done = request.continues_from.images_done;
+  std::vector<int> images;
+  for (int i = 0; i < request.count; ++i) {
+    if (std::find(done.begin(), done.end(), i) == done.end()) images.push_back(i);
+  }
+  return images;
+}
+
+// Where there is nothing to encode, the first evaluation begins the trajectory. Images that have
+// begun elsewhere may have no evaluation left.
 Stage FirstStage(const GenerationRequest& request) {
-  const bool encodes =
-      BringsPictures(request) || !UnencodedConditions(request.conditioning).empty();
+  const bool encodes = BringsPictures(request) || Continues(request) ||
+                       !UnencodedConditions(request.conditioning).empty();
   return encodes ? Stage::kEncode : Stage::kEvaluate;
 }
 
@@ -35,6 +51,13 @@ uint64_t SettingsOf(const SamplerPlan& plan) {
 
 }  // namespace
 
+const TrajectorySnapshot* SnapshotOf(const GenerationRequest& request, int index) {
+  for (const ImageSnapshot& begun : request.continues_from.images_begun) {
+    if (begun.image_index == index) return &begun.trajectory;
+  }
+  return nullptr;
+}
+
 WorkDemand DemandOf(const GenerationRequest& request) {
   return {.network = request.pipelines,
           .height = request.shape.height,
@@ -42,7 +65,7 @@ WorkDemand DemandOf(const GenerationRequest& request) {
           .row_size = request.row_size,
           .first_stage = FirstStage(request),
           .decodes = Decodes(request),
-          .items = request.count,
+          .items = request.count - static_cast<int>(request.continues_from.images_done.size()),
           .evaluations = static_cast<int>(request.plan->evaluations.size()),
           .rows_first = NumRows(request.conditioning, request.plan->evaluations.front()),
           .rows_max = MaxRows(request.conditioning, *request.plan),
@@ -57,10 +80,34 @@ ActiveGeneration::ActiveGeneration(GenerationRequest request, std::shared_ptr<Ge
     : Work(DemandOf(request)),
       request_(std::move(request)),
       submitted_(submitted),
+      images_(ImagesToMake(request_)),
       sink_(std::move(sink)) {}
 
 std::unique_ptr<WorkItem> ActiveGeneration::MakeItem(int index) {
-  return std::make_unique<ActiveImage>(index, shared_from_this());
+  return std::make_unique<ActiveImage>(images_[index], shared_from_this());
+}
+
+bool ActiveGeneration::AcceptsHandover() {
+  const MutexLock lock(mutex_);
+  hands_over_ = sink_ && sink_->AcceptsHandover();
+  return hands_over_;
+}
+
+// Another server makes the image anew where it cannot be handed over.
+void ActiveGeneration::OnDropped(WorkItem& item) {
+  const auto& image = static_cast<const ActiveImage&>(item);
+  {
+    const MutexLock lock(mutex_);
+    if (!hands_over_ || !image.trajectory) return;
+  }
+  try {
+    ImageSnapshot snapshot = {.image_index = image.index,
+                              .trajectory = image.trajectory->Snapshot()};
+    if (!CheckSnapshot(snapshot.trajectory, *request_.plan, request_.shape).ok()) return;
+    const MutexLock lock(mutex_);
+    begun_.push_back(std::move(snapshot));
+  } catch (const std::exception&) {
+  }
 }
 
 void ActiveGeneration::OnQueued(const QueuePlace& place) {
@@ -89,12 +136,18 @@ void ActiveGeneration::Frame(FrameUpdate frame) {
 
 void ActiveGeneration::Image(ImageUpdate image) {
   const MutexLock lock(mutex_);
+  ++images_made_;
   if (sink_) sink_->OnImage(std::move(image));
 }
 
 void ActiveGeneration::OnFinished(const absl::Status& status) {
   const MutexLock lock(mutex_);
-  if (const auto sink = std::exchange(sink_, nullptr)) sink->OnFinished(status);
+  const auto sink = std::exchange(sink_, nullptr);
+  if (!sink) return;
+  if (!hands_over_ || !absl::IsUnavailable(status)) return sink->OnFinished(status);
+  if (images_made_ == images_.size()) return sink->OnFinished(absl::OkStatus());
+  sink->OnHandover(std::move(begun_));
+  sink->OnFinished(status);
 }
 
 }  // namespace denoise

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -33,6 +34,9 @@ struct ActiveImage : WorkItem {
   absl::Duration decoding_duration;  // of the turns of decoding so far
 };
 
+// Where image `index` of the request goes on from; null where it begins anew.
+const TrajectorySnapshot* SnapshotOf(const GenerationRequest& request, int index);
+
 // What `request` asks of a device.
 WorkDemand DemandOf(const GenerationRequest& request);
 
@@ -49,7 +53,11 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
     return request_.seed + static_cast<uint64_t>(image_index);
   }
 
+  // Images that another server has finished are not made.
   std::unique_ptr<WorkItem> MakeItem(int index) override;
+  bool AcceptsHandover() override ABSL_LOCKS_EXCLUDED(mutex_);
+  // Keeps where the image stands, if the generation is handed over.
+  void OnDropped(WorkItem& item) override ABSL_LOCKS_EXCLUDED(mutex_);
   // Passes on only positions that fall, until the generation starts.
   void OnQueued(const QueuePlace& place) override ABSL_LOCKS_EXCLUDED(mutex_);
   // Only the first call counts.
@@ -63,11 +71,15 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
  private:
   const GenerationRequest request_;
   const absl::Time submitted_;
+  const std::vector<int> images_;  // to make
 
   Mutex mutex_;
   std::shared_ptr<GenerationSink> sink_ ABSL_GUARDED_BY(mutex_);  // null once finished
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
   int position_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<int>::max();
+  size_t images_made_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool hands_over_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<ImageSnapshot> begun_ ABSL_GUARDED_BY(mutex_);  // to be handed over
 };
 
 }  // namespace denoise

@@ -171,8 +171,11 @@ void Engine::Wake(TaskId id) { impl_->scheduler().Wake(id); }
 
 void Engine::RemoveTask(TaskId id) { impl_->scheduler().RemoveTask(id); }
 
+void Engine::StartDraining() { impl_->scheduler().StartDraining(); }
+
 void Engine::Drain(absl::Time deadline) {
   Scheduler& scheduler = impl_->scheduler();
+  scheduler.StartDraining();
   if (scheduler.Drain(deadline)) return;
   scheduler.EndAll(UnavailableRetryAfter("the server is shutting down", kRetryElsewhere));
   scheduler.Drain(absl::InfiniteFuture());

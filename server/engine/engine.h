@@ -184,7 +184,11 @@ class Engine {
   // are ignored. Any thread but the workers' may call it: not RunSlice, a sink or an observer.
   void RemoveTask(TaskId id);
 
-  // Refuses new requests, lets accepted ones finish until `deadline`, then ends the others with
+  // Refuses new requests, and hands over those whose sinks accept that, after the evaluations that
+  // run now. Thread-safe, and may be called again.
+  void StartDraining();
+
+  // Refuses new requests, hands over those whose sinks accept that, lets other accepted ones finish until `deadline`, then ends the others with
   // UNAVAILABLE. Returns once OnFinished has been called on every sink. Thread-safe, and may be
   // called again.
   //

@@ -186,8 +186,7 @@ void Worker::RunEncode(const Images& images) {
   for (ActiveImage* image : images) {
     try {
       Begin(*image, encoded);
-      image->rows = image->trajectory->rows();
-      image->stage = Stage::kEvaluate;
+      AfterEncoding(*image);
     } catch (const std::exception& error) {
       scheduler_.Remove(index_, image, Failed("encoding", error, *image));
     }
@@ -197,6 +196,19 @@ void Worker::RunEncode(const Images& images) {
                          took / static_cast<int64_t>(images.size()));
   if (observer_ != nullptr) observer_->OnEncode(device_name_, took);
   ReportLoad();
+}
+
+// An image that another server has begun may have no evaluation left.
+void Worker::AfterEncoding(ActiveImage& image) {
+  if (!image.trajectory->done()) {
+    image.rows = image.trajectory->rows();
+    image.stage = Stage::kEvaluate;
+  } else if (Decodes(image)) {
+    image.stage = Stage::kDecode;
+    image.denoised = clock_.Now();
+  } else {
+    Finish({.image = &image, .sample = image.trajectory->x().to(at::kCPU)});
+  }
 }
 
 // Empty where this fails: then each image encodes its own prompts.
@@ -409,6 +421,10 @@ void Worker::Begin(ActiveImage& image, const EncodedConditions& encoded) {
                        .start = StartOf(request, image.index),
                        .inpainting = request.inpainting},
                       pipeline, *runtime_));
+  if (const TrajectorySnapshot* const begun = SnapshotOf(request, image.index)) {
+    image.trajectory->Continue(*begun, *runtime_);
+    image.evaluations_done = image.trajectory->evaluations_done();
+  }
 }
 
 // Frames out, finished images out. A failure to take pictures ends every image of the batch.

@@ -77,6 +77,7 @@ class Worker {
   void Run(const Batch& batch);
   // The turns of a batch, by stage.
   void RunEncode(const Images& images);
+  void AfterEncoding(ActiveImage& image);
   EncodedConditions EncodeTogether(const Images& images) const;
   void RunEvaluate(const Batch& batch, const Images& images);
   void RunDecode(ActiveImage& image);

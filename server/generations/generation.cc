@@ -44,15 +44,16 @@ bool CanBeJoined(const Generation& generation) {
   return now.ended ? now.status.ok() : !generation.cancel_requested;
 }
 
-v1::Generation Describe(const ListedGeneration& listed, bool with_timesteps,
+v1::Generation Describe(const ListedGeneration& listed, const Identity& viewer, bool with_timesteps,
                         absl::Duration keep_time) {
   const Generation& generation = *listed.generation;
   const GenerationLog::Snapshot now = generation.log.snapshot();
   v1::Generation proto;
-  proto.set_name(GenerationName(generation.id));
+  proto.set_name(NameFor(viewer, generation.full_name));
   proto.set_state(StateOf(listed.cancel_requested, now));
   if (proto.state() == v1::Generation::FAILED) proto.set_error(PublicError(now.status));
   *proto.mutable_accepted() = generation.log.accepted();
+  proto.mutable_accepted()->set_generation(proto.name());
   if (!with_timesteps) proto.mutable_accepted()->clear_timesteps();
   proto.set_on_disconnect(generation.continues_without_readers ? v1::ON_DISCONNECT_DETACH
                                                                : v1::ON_DISCONNECT_CANCEL);

@@ -25,7 +25,9 @@ std::string GenerationName(std::string_view id);
 // Mutable fields are guarded by the mutex of Generations.
 struct Generation {
   const std::string id;
-  const int64_t number;  // in order of arrival
+  const std::string tenant;
+  const std::string full_name;  // "tenants/acme/generations/17"
+  const int64_t number;         // in order of arrival
   const RequestDigest digest;
   const bool continues_without_readers;
   const bool kept;  // after its end
@@ -58,8 +60,8 @@ ListedGeneration ListedNow(const GenerationRef& generation);
 // new one.
 bool CanBeJoined(const Generation& generation);
 
-// The generation as callers see it. One that has ended expires `keep_time` later.
-denoised::v1::Generation Describe(const ListedGeneration& listed, bool with_timesteps,
-                                  absl::Duration keep_time);
+// The generation as `viewer` sees it. One that has ended expires `keep_time` later.
+denoised::v1::Generation Describe(const ListedGeneration& listed, const Identity& viewer,
+                                  bool with_timesteps, absl::Duration keep_time);
 
 }  // namespace denoise

@@ -11,10 +11,10 @@ GenerationRegistry::GenerationRegistry(const Limits& limits, const Clock* clock,
                                        std::function<void()> on_change)
     : limits_(limits), clock_(clock), on_change_(std::move(on_change)) {}
 
-GenerationRef GenerationRegistry::Find(std::string_view id) {
+GenerationRef GenerationRegistry::Find(std::string_view full_name) {
   ForgetExpired();
-  const auto found = by_id_.find(id);
-  return found == by_id_.end() ? nullptr : found->second;
+  const auto found = by_name_.find(full_name);
+  return found == by_name_.end() ? nullptr : found->second;
 }
 
 GenerationRef GenerationRegistry::FindNumber(int64_t number) const {
@@ -22,22 +22,24 @@ GenerationRef GenerationRegistry::FindNumber(int64_t number) const {
   return found == by_number_.end() ? nullptr : found->second;
 }
 
-std::vector<GenerationRef> GenerationRegistry::ListBefore(int64_t before, size_t limit) {
+std::vector<GenerationRef> GenerationRegistry::ListBefore(int64_t before, size_t limit,
+                                                          const Identity& viewer) {
   ForgetExpired();
   std::vector<GenerationRef> generations;
   auto next = std::make_reverse_iterator(by_number_.lower_bound(before));
-  for (; next != by_number_.rend() && generations.size() < limit; ++next)
-    generations.push_back(next->second);
+  for (; next != by_number_.rend() && generations.size() < limit; ++next) {
+    if (viewer.Sees(next->second->tenant)) generations.push_back(next->second);
+  }
   return generations;
 }
 
 GenerationRef GenerationRegistry::Add(const GenerationRef& generation) {
   GenerationRef replaced;
-  if (const auto older = by_id_.find(generation->id); older != by_id_.end()) {
+  if (const auto older = by_name_.find(generation->full_name); older != by_name_.end()) {
     replaced = older->second;
     Remove(replaced);
   }
-  by_id_[generation->id] = generation;
+  by_name_[generation->full_name] = generation;
   by_number_[generation->number] = generation;
   generation->indexed = true;
   return replaced;
@@ -45,7 +47,7 @@ GenerationRef GenerationRegistry::Add(const GenerationRef& generation) {
 
 void GenerationRegistry::Remove(const GenerationRef& generation) {
   if (!std::exchange(generation->indexed, false)) return;
-  by_id_.erase(generation->id);
+  by_name_.erase(generation->full_name);
   by_number_.erase(generation->number);
   expiries_.erase({ExpiryOf(*generation), generation->number});
 }
@@ -81,10 +83,10 @@ void GenerationRegistry::Forget(const GenerationRef& generation) {
   forgotten_.push_back(generation);
   on_change_();
   Remove(generation);
-  if (!expired_ids_.insert(generation->id).second) return;
-  expired_.push_back(generation->id);
+  if (!expired_names_.insert(generation->full_name).second) return;
+  expired_.push_back(generation->full_name);
   if (expired_.size() <= limits_.expired_names) return;
-  expired_ids_.erase(expired_.front());
+  expired_names_.erase(expired_.front());
   expired_.pop_front();
 }
 

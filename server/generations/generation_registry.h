@@ -34,14 +34,15 @@ class GenerationRegistry {
   GenerationRegistry(const Limits& limits, const Clock* clock, std::function<void()> on_change);
 
   // Those that have not expired. Null if there is none.
-  GenerationRef Find(std::string_view id);
+  GenerationRef Find(std::string_view full_name);
   GenerationRef FindNumber(int64_t number) const;
-  // Whether a generation with this id is no longer kept.
-  bool HasExpired(std::string_view id) const { return expired_ids_.contains(id); }
-  // At most `limit`, the newest first, of those whose number is less than `before`.
-  std::vector<GenerationRef> ListBefore(int64_t before, size_t limit);
+  // Whether a generation with this name is no longer kept.
+  bool HasExpired(std::string_view full_name) const { return expired_names_.contains(full_name); }
+  // At most `limit` that `viewer` sees, the newest first, of those whose number is less than
+  // `before`.
+  std::vector<GenerationRef> ListBefore(int64_t before, size_t limit, const Identity& viewer);
 
-  // Returns the generation that had this id, which can no longer be found; null if none had.
+  // Returns the generation that had this name, which can no longer be found; null if none had.
   GenerationRef Add(const GenerationRef& generation);
   // It can no longer be found, and its result is not kept.
   void Remove(const GenerationRef& generation);
@@ -69,12 +70,12 @@ class GenerationRegistry {
   const Clock* const clock_;
   const std::function<void()> on_change_;
 
-  std::map<std::string, GenerationRef, std::less<>> by_id_;
+  std::map<std::string, GenerationRef, std::less<>> by_name_;  // the full one
   std::map<int64_t, GenerationRef> by_number_;
   std::set<std::pair<absl::Time, int64_t>> expiries_;  // of results that are kept
   int64_t kept_bytes_ = 0;
   std::deque<std::string> expired_;  // oldest first
-  std::set<std::string, std::less<>> expired_ids_;
+  std::set<std::string, std::less<>> expired_names_;
   std::vector<GenerationRef> forgotten_;
 };
 

@@ -83,10 +83,14 @@ absl::StatusOr<int64_t> ParseToken(const std::string& token) {
   return number;
 }
 
+std::string FullNameOf(std::string_view id, const Caller& caller) {
+  return FullName(caller.identity.tenant, GenerationName(id));
+}
+
 // The generation may outlive every call that could report its end.
 void LogEnd(const Generation& generation, int readers, const GenerationLog::End& end) {
   LogEvent(LevelOf(end.status), "generation finished",
-           {{"generation", generation.id},
+           {{"generation", generation.full_name},
             {"model", generation.log.accepted().model()},
             {"code", absl::StatusCodeToString(end.status.code())},
             {"message", std::string(end.status.message())},
@@ -125,7 +129,7 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Join(const std
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
     const std::string& id, const RequestDigest& digest, const Caller& caller) {
-  const GenerationRef found = registry_->Find(id);
+  const GenerationRef found = registry_->Find(FullNameOf(id, caller));
   if (!found || !CanBeJoined(*found)) return nullptr;
   const std::vector<std::string> differences = Differences(digest, found->digest);
   if (!differences.empty()) {
@@ -201,8 +205,9 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   const bool named = !request.request_id().empty();
   const bool detaches = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;
   const std::string id = IdOf(request, resolved.accepted);
-  resolved.generation.name = GenerationName(id);
-  resolved.accepted.set_generation(resolved.generation.name);
+  resolved.generation.name = FullNameOf(id, caller);
+  resolved.generation.tenant = caller.identity.tenant;
+  resolved.accepted.set_generation(GenerationName(id));
   // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
   resolved.generation.deadline = detaches ? absl::InfiniteFuture() : caller.deadline;
   if (const auto cost = environment_.cost(resolved.generation)) {
@@ -212,6 +217,8 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   const int64_t number = next_number_++;
   return GenerationRef(new Generation{
       .id = id,
+      .tenant = caller.identity.tenant,
+      .full_name = resolved.generation.name,
       .number = number,
       .digest = digest,
       .continues_without_readers = detaches,
@@ -255,7 +262,7 @@ absl::Status Generations::Submit(const GenerationRef& generation, GenerationRequ
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Watch(
     const v1::WatchGenerationRequest& request, const Caller& caller) {
   const MutexLock lock(mutex_);
-  ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
+  ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name(), caller.identity));
   if (!request.has_resume_after()) return AddPayingReader(generation, -1, caller);
   const int64_t last = generation->log.snapshot().last_sequence;
   if (request.resume_after() < 0 || request.resume_after() > last) {
@@ -266,18 +273,19 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Watch(
   return AddPayingReader(generation, request.resume_after(), caller);
 }
 
-absl::StatusOr<v1::Generation> Generations::Get(const v1::GetGenerationRequest& request) {
+absl::StatusOr<v1::Generation> Generations::Get(const v1::GetGenerationRequest& request,
+                                                const Identity& caller) {
   ListedGeneration listed;
   {
     const MutexLock lock(mutex_);
-    ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
+    ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name(), caller));
     listed = ListedNow(generation);
   }
-  return Describe(listed, /*with_timesteps=*/true, limits_.keep_time);
+  return Describe(listed, caller, /*with_timesteps=*/true, limits_.keep_time);
 }
 
 absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
-    const v1::ListGenerationsRequest& request) {
+    const v1::ListGenerationsRequest& request, const Identity& caller) {
   const absl::StatusOr<int> page_size = PageSize(request.page_size());
   const absl::StatusOr<int64_t> before = ParseToken(request.page_token());
   FieldViolations violations;
@@ -290,7 +298,7 @@ absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
   {
     const MutexLock lock(mutex_);
     for (const GenerationRef& generation :
-         registry_->ListBefore(*before, static_cast<size_t>(*page_size) + 1)) {
+         registry_->ListBefore(*before, static_cast<size_t>(*page_size) + 1, caller)) {
       candidates.push_back(ListedNow(generation));
     }
   }
@@ -298,7 +306,8 @@ absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
   size_t bytes = 0;
   int64_t last = 0;
   for (const ListedGeneration& candidate : candidates) {
-    v1::Generation generation = Describe(candidate, /*with_timesteps=*/false, limits_.keep_time);
+    v1::Generation generation =
+        Describe(candidate, caller, /*with_timesteps=*/false, limits_.keep_time);
     bytes += generation.ByteSizeLong();
     const int listed = response.generations_size();
     if (listed == *page_size || (listed > 0 && bytes > kMaxPageBytes)) {
@@ -311,12 +320,13 @@ absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
   return response;
 }
 
-absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationRequest& request) {
+absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationRequest& request,
+                                                   const Identity& caller) {
   ListedGeneration listed;
   std::optional<Engine::Id> id;
   {
     const MutexLock lock(mutex_);
-    ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name()));
+    ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name(), caller));
     if (generation->log.snapshot().ended) {
       return absl::FailedPreconditionError(
           absl::StrCat(request.name(), " has ended: there is nothing to cancel"));
@@ -325,19 +335,22 @@ absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationReq
     id = generation->engine_id;
     listed = ListedNow(generation);
   }
-  v1::Generation description = Describe(listed, /*with_timesteps=*/true, limits_.keep_time);
+  v1::Generation description = Describe(listed, caller, /*with_timesteps=*/true, limits_.keep_time);
   if (id) environment_.cancel(*id);
   return description;
 }
 
-absl::StatusOr<GenerationRef> Generations::Find(const std::string& name) {
+absl::StatusOr<GenerationRef> Generations::Find(const std::string& name, const Identity& caller) {
+  const OwnedName owned = OwnedNameFrom(caller, name);
   const std::string_view id =
-      std::string_view(name).substr(std::min(name.size(), kGenerationPrefix.size()));
-  if (!name.starts_with(kGenerationPrefix) || !IsValidRequestId(id)) {
+      std::string_view(owned.name).substr(std::min(owned.name.size(), kGenerationPrefix.size()));
+  if (!owned.name.starts_with(kGenerationPrefix) || !IsValidRequestId(id)) {
     return InvalidField("name", "must be \"generations/\" and the id of a generation");
   }
-  if (GenerationRef found = registry_->Find(id)) return found;
-  if (registry_->HasExpired(id)) {
+  const bool is_seen = caller.Sees(owned.tenant);
+  GenerationRef found = is_seen ? registry_->Find(owned.full()) : nullptr;
+  if (found) return found;
+  if (is_seen && registry_->HasExpired(owned.full())) {
     return WithErrorReason(
         ResourceNotFound(kResourceType, name,
                          absl::StrCat(name, " has ended, and its result is no longer kept")),
@@ -352,6 +365,7 @@ Generations::Reader::Reader(Generations* generations, std::shared_ptr<Generation
                             int64_t after, const Caller& caller)
     : generations_(generations),
       generation_(std::move(generation)),
+      name_(NameFor(caller.identity, generation_->full_name)),
       events_(generation_->log.Attach(after, caller.wake, caller.takes_handover)) {}
 
 Generations::Reader::~Reader() {
@@ -360,7 +374,7 @@ Generations::Reader::~Reader() {
 }
 
 absl::Status Generations::Reader::status() const { return generation_->log.snapshot().status; }
-const std::string& Generations::Reader::id() const { return generation_->id; }
+const std::string& Generations::Reader::full_name() const { return generation_->full_name; }
 const PictureEncoding& Generations::Reader::encoding() const { return generation_->encoding; }
 const v1::Accepted& Generations::Reader::accepted() const { return generation_->log.accepted(); }
 const SamplerPlan* Generations::Reader::plan() const { return generation_->plan.get(); }

@@ -29,6 +29,7 @@
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/engine.h"
 #include "server/generations/generation_log.h"
+#include "server/identity/identity.h"
 #include "server/requests/request_digest.h"
 #include "server/requests/request_validation.h"
 #include "server/requests/sample_budget.h"
@@ -49,6 +50,7 @@ struct Caller {
   bool takes_handover = false;  // would continue the generation on another server
   // Called when there is something to read. Any thread may call it, at any time.
   std::function<void()> wake;
+  Identity identity = Anyone();
 };
 
 // How the pictures of a generation are sent.
@@ -92,7 +94,8 @@ class Generations {
     bool over() const { return events_->over(); }
     int frames_missed() const { return events_->frames_missed(); }
 
-    const std::string& id() const;
+    const std::string& full_name() const;              // for the log
+    const std::string& name() const { return name_; }  // what the caller calls the generation
     const PictureEncoding& encoding() const;
     const denoised::v1::Accepted& accepted() const;
     // Of a generation that may be handed over; else null.
@@ -112,6 +115,7 @@ class Generations {
 
     Generations* const generations_;
     const std::shared_ptr<Generation> generation_;
+    const std::string name_;
     std::unique_ptr<GenerationLog::Reader> events_;
     SampleBudget::Reservation reservation_;  // beside what the generation holds
     bool left_ = false;
@@ -123,7 +127,7 @@ class Generations {
   Generations(const Generations&) = delete;
   Generations& operator=(const Generations&) = delete;
 
-  // A reader of the generation called `id`, if there is one that runs or has succeeded; else null,
+  // A reader of the caller's generation called `id`, if there is one that runs or has succeeded; else null,
   // as for an empty id. ALREADY_EXISTS where that was another request. `digest` is that of the
   // request.
   absl::StatusOr<std::unique_ptr<Reader>> Join(const std::string& id, const RequestDigest& digest,
@@ -136,15 +140,17 @@ class Generations {
                                                 ResolvedRequest resolved, const Caller& caller)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The service Generations.
+  // The service Generations. What the caller does not see is NotFound, as what there is not.
   absl::StatusOr<std::unique_ptr<Reader>> Watch(const denoised::v1::WatchGenerationRequest& request,
                                                 const Caller& caller) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<denoised::v1::Generation> Get(const denoised::v1::GetGenerationRequest& request)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<denoised::v1::Generation> Get(const denoised::v1::GetGenerationRequest& request,
+                                               const Identity& caller) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<denoised::v1::ListGenerationsResponse> List(
-      const denoised::v1::ListGenerationsRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+      const denoised::v1::ListGenerationsRequest& request, const Identity& caller)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<denoised::v1::Generation> Cancel(
-      const denoised::v1::CancelGenerationRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+      const denoised::v1::CancelGenerationRequest& request, const Identity& caller)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   using GenerationRef = std::shared_ptr<Generation>;
@@ -159,7 +165,8 @@ class Generations {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Submit(const GenerationRef& generation, GenerationRequest request)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<GenerationRef> Find(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<GenerationRef> Find(const std::string& name, const Identity& caller)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::unique_ptr<Reader> AddReader(const GenerationRef& generation, int64_t after,
                                     const Caller& caller) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::unique_ptr<Reader>> AddPayingReader(const GenerationRef& generation,

@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "server/connections/tls_context.h"
+
 namespace denoise {
 namespace {
 
@@ -28,6 +30,14 @@ class SocketStream final : public ByteStream {
       co_await socket_.async_handshake(asio::ssl::stream_base::server, Into(error));
     }
     co_return !error;
+  }
+
+  std::string certificate_name() override {
+    if constexpr (kTls) {
+      return CertificateNameOf(socket_.native_handle());
+    } else {
+      return "";
+    }
   }
 
   Task<size_t> Read(asio::mutable_buffer buffer) override {

@@ -6,6 +6,7 @@
 #include <boost/asio/ssl/context.hpp>
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "server/http/task.h"
@@ -22,6 +23,8 @@ class ByteStream {
 
   // Comes before all else. False where the client does not speak TLS as it should.
   virtual Task<bool> Handshake() = 0;
+  // Whom the client's certificate names (tls_context.h); empty where it has none.
+  virtual std::string certificate_name() = 0;
   // Waits for bytes; 0 once the client has sent its last, or has gone.
   virtual Task<size_t> Read(boost::asio::mutable_buffer buffer) = 0;
   // False once the client has gone.
@@ -34,7 +37,7 @@ class ByteStream {
 
 using StreamSocket = boost::asio::generic::stream_protocol::socket;
 
-// `tls` is null where there is none; it outlives the stream.
+// `tls` is null where there is none.
 std::unique_ptr<ByteStream> MakeByteStream(StreamSocket socket, boost::asio::ssl::context* tls);
 
 }  // namespace denoise

@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "server/http/http_exchange.h"
 #include "server/http/rpc_methods.h"
+#include "server/identity/access_control.h"
 
 namespace denoise {
 namespace {
@@ -167,9 +168,11 @@ std::string GrpcWebTrailers(const google::rpc::Status& status, const CallMetadat
 
 bool IsCallMetadata(std::string_view name) {
   static const auto* const kOthers = new std::set<std::string_view>{"accept",
+                                                                    "authorization",
                                                                     "cache-control",
                                                                     "connection",
                                                                     "cookie",
+                                                                    kSealedIdentityKey,
                                                                     "dnt",
                                                                     "expect",
                                                                     "forwarded",

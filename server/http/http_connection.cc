@@ -74,6 +74,7 @@ class HttpConnection::Exchange final : public HttpExchange {
   ~Exchange() override { connection_.shared_.bodies->Give(held_bytes_); }
 
   const HttpRequestHead& head() const override { return parser_.get().base(); }
+  const std::string& certificate_name() const override { return connection_.certificate_name_; }
 
   Task<absl::StatusOr<std::string>> ReadBody(int64_t bytes_max) override {
     body_deadline_ = connection_.shared_.clock->Now() + connection_.shared_.times.block;
@@ -247,6 +248,7 @@ Task<void> HttpConnection::Run() {
   const auto self = shared_from_this();
   Limit(shared_.times.head);
   bool goes_on = co_await stream_->Handshake();
+  if (goes_on) certificate_name_ = stream_->certificate_name();
   const bool has_begun = goes_on;
   while (goes_on && !closed_) {
     goes_on = co_await ServeOne();

@@ -84,6 +84,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   void SetWaiting(bool waiting);
 
   const std::unique_ptr<ByteStream> stream_;
+  std::string certificate_name_;  // known after the handshake
   const boost::asio::any_io_executor strand_;
   const HttpShared& shared_;
   boost::asio::steady_timer limit_;

@@ -38,6 +38,9 @@ class HttpExchange {
   std::string_view path() const;                         // of the target, without its query
   std::string_view Header(std::string_view name) const;  // empty where it is absent
 
+  // Whom the client's certificate names; empty where it has none.
+  virtual const std::string& certificate_name() const = 0;
+
   // The whole body. ResourceExhausted beyond `bytes_max`; Unavailable where the bodies of all
   // requests take too much memory; Cancelled where the client has gone.
   virtual Task<absl::StatusOr<std::string>> ReadBody(int64_t bytes_max) = 0;

@@ -38,8 +38,8 @@ class HttpServer::Impl {
         bodies_(options_.body_bytes_max),
         answering_(options_.clock),
         shared_{options_.times, options_.handler, &bodies_, &answering_, options_.clock},
-        tls_(std::move(tls)),
         admission_(asio::make_strand(io_)),
+        tls_(std::move(tls)),
         limits_(options_.connections),
         acceptor_(io_, std::move(sockets), [this](int descriptor, const sockaddr_storage& peer) {
           asio::post(admission_, [this, descriptor, peer] { Admit(descriptor, peer); });
@@ -73,6 +73,11 @@ class HttpServer::Impl {
   }
 
   void WaitUntilAnswered(absl::Time deadline) { answering_.WaitUntilNone(deadline); }
+
+  // Connections hold on to what they have begun with.
+  void ReplaceTls(std::shared_ptr<asio::ssl::context> tls) {
+    asio::post(admission_, [this, tls = std::move(tls)] { tls_ = tls; });
+  }
 
  private:
   // That a connection takes.
@@ -139,9 +144,9 @@ class HttpServer::Impl {
   BodyBudget bodies_;
   LiveCalls answering_;
   const HttpShared shared_;
-  const std::unique_ptr<asio::ssl::context> tls_;
   asio::io_context io_{kThreads};
-  const asio::any_io_executor admission_;  // a strand, of all that follows
+  const asio::any_io_executor admission_;    // a strand, of all that follows
+  std::shared_ptr<asio::ssl::context> tls_;  // null: none
   ConnectionLimits limits_;
   Places places_;
   int64_t next_id_ = 0;
@@ -152,10 +157,15 @@ class HttpServer::Impl {
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(ListeningSockets sockets,
                                                               Options options) {
-  ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> tls,
-                   MakeTlsContext(options.tls_certificate, options.tls_key, kHttp11));
+  ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> tls, MakeTlsContext(options.tls, kHttp11));
   return std::unique_ptr<HttpServer>(new HttpServer(
       std::make_unique<Impl>(std::move(sockets), std::move(options), std::move(tls))));
+}
+
+absl::Status HttpServer::ReplaceTls(const TlsFiles& files) {
+  ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> tls, MakeTlsContext(files, kHttp11));
+  impl_->ReplaceTls(std::move(tls));
+  return absl::OkStatus();
 }
 
 void HttpServer::Stop() { impl_->Stop(); }

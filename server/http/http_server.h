@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "server/connections/connection_limits.h"
 #include "server/connections/listen_address.h"
+#include "server/connections/tls_context.h"
 #include "server/http/http_connection.h"
 
 namespace denoise {
@@ -23,18 +24,20 @@ class HttpServer {
     ConnectionLimits::Limits connections;
     HttpTimes times = {};
     int64_t body_bytes_max = 0;  // of all requests together
-    // PEM; both or neither, which is without TLS.
-    std::string tls_certificate;
-    std::string tls_key;
+    TlsFiles tls = {};
     HttpHandler handler;  // called by any of the threads
     // May be empty; called by one thread at a time.
     std::function<void(int connections)> on_connections = {};
     const Clock* clock = &Clock::Real();
   };
 
-  // InvalidArgument if certificate and key are not what they should be.
+  // InvalidArgument if the TLS files are not what they should be.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(ListeningSockets sockets,
                                                            Options options);
+  // For new connections. InvalidArgument if the files are not what they should be: then nothing
+  // changes. Thread-safe.
+  absl::Status ReplaceTls(const TlsFiles& files);
+
   // Returns once all requests are answered, or at `deadline`.
   void WaitUntilAnswered(absl::Time deadline);
 

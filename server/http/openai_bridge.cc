@@ -94,8 +94,9 @@ bool IsPermanent(const RpcStatus& status) {
 // What all requests of the API share.
 class OpenAiBridge::ApiCall {
  public:
-  ApiCall(const OpenAiBridge& bridge, HttpExchange& exchange)
-      : options_(bridge.options_), exchange_(exchange) {}
+  // `caller` says who calls, as metadata.
+  ApiCall(const OpenAiBridge& bridge, HttpExchange& exchange, CallMetadata caller)
+      : options_(bridge.options_), exchange_(exchange), caller_(std::move(caller)) {}
 
   Task<void> Fail(const ApiError& error) {
     const HttpResponse response = Json(error.http_status, openai::ErrorJson(error));
@@ -132,7 +133,7 @@ class OpenAiBridge::ApiCall {
 
   // Starts a call with its one message. Null where calls are refused.
   Task<std::shared_ptr<GrpcCall>> Start(const char* method, const MessageLite& request) {
-    std::shared_ptr<GrpcCall> call = options_.calls->Start({.method = method, .metadata = {}});
+    std::shared_ptr<GrpcCall> call = options_.calls->Start({.method = method, .metadata = caller_});
     if (!call) co_return call;
     const std::string bytes = request.SerializeAsString();
     const bool is_taken = co_await call->Write(bytes);
@@ -184,6 +185,7 @@ class OpenAiBridge::ApiCall {
 
   const Options& options_;
   HttpExchange& exchange_;
+  const CallMetadata caller_;
 };
 
 class OpenAiBridge::ModelsCall final : public ApiCall {
@@ -210,8 +212,9 @@ class OpenAiBridge::ModelsCall final : public ApiCall {
 // A request for images, from its body to the last of them.
 class OpenAiBridge::ImagesCall final : public ApiCall {
  public:
-  ImagesCall(const OpenAiBridge& bridge, HttpExchange& exchange, Endpoint endpoint)
-      : ApiCall(bridge, exchange), endpoint_(endpoint) {}
+  ImagesCall(const OpenAiBridge& bridge, HttpExchange& exchange, CallMetadata caller,
+             Endpoint endpoint)
+      : ApiCall(bridge, exchange, std::move(caller)), endpoint_(endpoint) {}
 
   Task<void> Run() {
     const RpcStatus ready = co_await Prepare();
@@ -394,8 +397,9 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
   int images_ = 0;                     // sent so far
 };
 
-Task<void> OpenAiBridge::Images(HttpExchange& exchange, bool edits) const {
-  ImagesCall call(*this, exchange, edits ? Endpoint::kEdits : Endpoint::kGenerations);
+Task<void> OpenAiBridge::Images(HttpExchange& exchange, CallMetadata caller, bool edits) const {
+  ImagesCall call(*this, exchange, std::move(caller),
+                  edits ? Endpoint::kEdits : Endpoint::kGenerations);
   const char* const type = edits ? "multipart/form-data" : "application/json";
   if (MediaType(exchange.Header("Content-Type")) != type) {
     exchange.AddHeader("Accept-Post", type);
@@ -417,7 +421,13 @@ Task<void> OpenAiBridge::Serve(HttpExchange& exchange) const {
   const std::string_view path = exchange.path();
   const bool generates = path == kGenerationsPath, edits = path == kEditsPath;
   const bool lists = path == kModelsPath, gets = path.starts_with(kModelPathStart);
-  ModelsCall call(*this, exchange);
+  absl::StatusOr<CallMetadata> caller =
+      AdmitCaller(*options_.access, generates || edits ? kGenerate : kListModels, exchange);
+  if (!caller.ok()) {
+    ApiCall refused(*this, exchange, {});
+    co_return co_await refused.Fail(caller.status());
+  }
+  ModelsCall call(*this, exchange, *caller);
   if (!generates && !edits && !lists && !gets) {
     const ApiError error = {.http_status = 404, .message = kUnknownPath};
     co_return co_await call.Fail(error);
@@ -425,7 +435,7 @@ Task<void> OpenAiBridge::Serve(HttpExchange& exchange) const {
   const std::string_view method = exchange.method();
   if (generates || edits) {
     if (method != "POST") co_return co_await call.RefuseMethod("POST");
-    co_return co_await Images(exchange, edits);
+    co_return co_await Images(exchange, *std::move(caller), edits);
   }
   if (method != "GET" && method != "HEAD") co_return co_await call.RefuseMethod("GET, HEAD");
   if (lists) co_return co_await call.List();

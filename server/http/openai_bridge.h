@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "server/http/caller.h"
 #include "server/http/grpc_calls.h"
 #include "server/http/http_exchange.h"
 #include "server/rpc/work_pool.h"
@@ -29,6 +30,7 @@ class OpenAiBridge {
     WorkPool* pool;              // decodes pictures, and encodes images and JSON
     // Whether the process has room for another call, before its body is read. Any thread calls it.
     std::function<absl::Status()> admit;
+    const AccessControl* access;  // checks the caller before that
   };
   explicit OpenAiBridge(Options options) : options_(std::move(options)) {}
 
@@ -41,7 +43,7 @@ class OpenAiBridge {
   class ModelsCall;
   class ImagesCall;
 
-  Task<void> Images(HttpExchange& exchange, bool edits) const;
+  Task<void> Images(HttpExchange& exchange, CallMetadata caller, bool edits) const;
 
   const Options options_;
 };

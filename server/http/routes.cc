@@ -8,6 +8,8 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
+#include "core/base/status_macros.h"
+#include "server/http/caller.h"
 #include "server/http/static_files.h"
 
 namespace denoise {
@@ -124,8 +126,21 @@ Task<void> HttpRoutes::Page(HttpExchange& exchange) const {
                           : MustBeRead(exchange);
 }
 
+absl::Status HttpRoutes::AdmitToMetrics(const HttpExchange& exchange) const {
+  const AccessControl& access = *options_.access;
+  if (options_.metrics_are_open || !access.asks_for_credentials()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Identity caller, access.Identify(CredentialsOf(exchange, access)));
+  return AccessControl::Require(caller, Scope::kAdmin, "/metrics");
+}
+
 Task<void> HttpRoutes::Metrics(HttpExchange& exchange) const {
   if (!IsRead(exchange)) co_return co_await MustBeRead(exchange);
+  const absl::Status admitted = AdmitToMetrics(exchange);
+  if (absl::IsUnauthenticated(admitted)) AskForCredentials(exchange);
+  if (!admitted.ok()) {
+    const std::string why(admitted.message());
+    co_return co_await Say(exchange, HttpStatusOf(admitted.raw_code()), why);
+  }
   HttpResponse response;
   response.headers = {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}};
   response.body = prometheus::TextSerializer().Serialize(options_.registry->Collect());

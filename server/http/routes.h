@@ -23,6 +23,8 @@ class HttpRoutes {
     RpcBridge* bridge;
     OpenAiBridge* openai;
     std::shared_ptr<prometheus::Registry> registry;
+    const AccessControl* access;
+    bool metrics_are_open = false;     // to callers who may not do everything
     std::function<bool()> is_serving;  // false once the server drains
     // May be empty. Any thread calls it, once a request is answered.
     std::function<void(std::string_view route, int status)> on_answer = {};
@@ -38,6 +40,7 @@ class HttpRoutes {
   Task<void> Answer(Route route, HttpExchange& exchange) const;
 
   Task<void> Page(HttpExchange& exchange) const;
+  absl::Status AdmitToMetrics(const HttpExchange& exchange) const;
   Task<void> Metrics(HttpExchange& exchange) const;
   Task<void> Alive(HttpExchange& exchange) const;
   Task<void> Ready(HttpExchange& exchange) const;

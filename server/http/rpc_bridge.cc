@@ -45,7 +45,9 @@ class RpcBridge::Call {
   Call(RpcBridge& bridge, HttpExchange& exchange, const RpcMethod& method, RpcEncoding encoding)
       : bridge_(bridge), exchange_(exchange), method_(method), encoding_(encoding) {}
 
-  Task<void> Run() {
+  // `caller` says who calls, as metadata.
+  Task<void> Run(CallMetadata caller) {
+    metadata_ = std::move(caller);
     const absl::Status sent = co_await SendRequests();
     if (absl::IsCancelled(sent)) co_return;  // the client has gone
     if (!sent.ok()) co_return co_await Refuse(sent);
@@ -370,6 +372,7 @@ std::optional<RpcEncoding> EncodingOf(std::string_view content_type, const RpcMe
 
 Task<void> RpcBridge::Serve(HttpExchange& exchange) {
   const RpcMethod& method = *methods_.Find(exchange.path());
+  absl::StatusOr<CallMetadata> caller = AdmitCaller(*options_.access, exchange.path(), exchange);
   const std::optional<RpcEncoding> encoding = EncodingOf(exchange.Header("Content-Type"), method);
   if (!encoding) {
     exchange.AddHeader("Accept-Post", method.streams() ? kStreamTypes : kUnaryTypes);
@@ -379,9 +382,9 @@ Task<void> RpcBridge::Serve(HttpExchange& exchange) {
     co_return co_await exchange.Send(response);
   }
   Call call(*this, exchange, method, *encoding);
-  const absl::Status admitted = options_.admit();
+  const absl::Status admitted = caller.ok() ? options_.admit() : caller.status();
   if (!admitted.ok()) co_return co_await call.Refuse(admitted);
-  co_await call.Run();
+  co_await call.Run(*std::move(caller));
 }
 
 }  // namespace denoise

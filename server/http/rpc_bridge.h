@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "core/base/clock.h"
+#include "server/http/caller.h"
 #include "server/http/grpc_calls.h"
 #include "server/http/http_exchange.h"
 #include "server/http/rpc_methods.h"
@@ -37,6 +38,7 @@ class RpcBridge {
     WorkPool* pool;                     // converts large messages
     // Whether the process has room for another call, before its body is read. Any thread calls it.
     std::function<absl::Status()> admit;
+    const AccessControl* access;  // checks the caller before that
     const Clock* clock = &Clock::Real();
   };
   explicit RpcBridge(Options options) : options_(std::move(options)), methods_(options_.services) {}

@@ -83,10 +83,14 @@ absl::Status Within(std::string_view prefix, const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& request) {
+absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& request,
+                                               const Identity& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
   const std::string hash = HashOf(request);
-  ASSIGN_OR_RETURN(auto existing, environment_.store->FindRequest(request.request_id(), hash));
+  const auto find_request = [&] {
+    return environment_.store->FindRequest(caller.tenant, request.request_id(), hash);
+  };
+  ASSIGN_OR_RETURN(auto existing, find_request());
   if (existing) return *std::move(existing);
   RETURN_IF_ERROR(environment_.store->CheckRoom(environment_.max_waiting_jobs));
   ASSIGN_OR_RETURN(const int64_t id, environment_.store->ReserveId());
@@ -95,7 +99,7 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
     RemoveTree(CreatingPath(jobs, id)).IgnoreError();
     RemoveTree(environment_.state->job(id)).IgnoreError();
   };
-  ASSIGN_OR_RETURN(const Prepared prepared, Prepare(request, id));
+  ASSIGN_OR_RETURN(const Prepared prepared, Prepare(request, caller, id));
   RETURN_IF_ERROR(WriteManifest(id, request, hash, prepared.job));
   RETURN_IF_ERROR(FinishCreating(jobs, id));
   auto created = environment_.store->Create({.id = id,
@@ -107,30 +111,33 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
   if (created.ok()) std::move(remove).Cancel();
   if (!absl::IsAlreadyExists(created.status())) return created;
   // Another call with the same request_id has created it meanwhile.
-  ASSIGN_OR_RETURN(existing, environment_.store->FindRequest(request.request_id(), hash));
+  ASSIGN_OR_RETURN(existing, find_request());
   if (!existing) return created.status();
   return *std::move(existing);
 }
 
 absl::StatusOr<JobCreator::Prepared> JobCreator::Prepare(const CreateTrainingJobRequest& request,
-                                                         int64_t id) {
+                                                         const Identity& caller, int64_t id) {
   RETURN_IF_ERROR(DiskStatus(MakeFolder(CreatingPath(environment_.state->jobs(), id), 0700)));
   Prepared prepared;
+  prepared.job.set_tenant(caller.tenant);
   prepared.job.set_priority(request.priority());
   *prepared.job.mutable_labels() = request.labels();
   if (request.has_training()) {
     *prepared.job.mutable_training() = request.training();
-    RETURN_IF_ERROR(Within("training.", PrepareTraining(id, prepared)));
+    RETURN_IF_ERROR(Within("training.", PrepareTraining(id, caller, prepared)));
   } else {
     *prepared.job.mutable_evaluation() = request.evaluation();
-    RETURN_IF_ERROR(Within("evaluation.", PrepareEvaluation(id, prepared)));
+    RETURN_IF_ERROR(Within("evaluation.", PrepareEvaluation(id, caller, prepared)));
   }
   return prepared;
 }
 
-absl::Status JobCreator::PrepareTraining(int64_t id, Prepared& prepared) {
+absl::Status JobCreator::PrepareTraining(int64_t id, const Identity& caller, Prepared& prepared) {
   auto& settings = *prepared.job.mutable_training();
-  ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
+  ASSIGN_OR_RETURN(const DataSetStore::Stored data,
+                   FindDataSet("dataset", settings.dataset(), caller));
+  settings.set_dataset(data.data_set.name());
   if (!settings.has_seed()) settings.set_seed(ChooseSeed());
   if (settings.base_case() == denoised::v1::TrainingSettings::BASE_NOT_SET) {
     return InvalidField("base", "must be base_model or new_network");
@@ -157,9 +164,11 @@ absl::StatusOr<ParsedModel> JobCreator::MakeBase(denoised::v1::TrainingSettings&
   return base;
 }
 
-absl::Status JobCreator::PrepareEvaluation(int64_t id, Prepared& prepared) {
+absl::Status JobCreator::PrepareEvaluation(int64_t id, const Identity& caller, Prepared& prepared) {
   auto& settings = *prepared.job.mutable_evaluation();
-  ASSIGN_OR_RETURN(const DataSetStore::Stored data, FindDataSet("dataset", settings.dataset()));
+  ASSIGN_OR_RETURN(const DataSetStore::Stored data,
+                   FindDataSet("dataset", settings.dataset(), caller));
+  settings.set_dataset(data.data_set.name());
   ASSIGN_OR_RETURN(const ParsedModel base, OpenServedModel("model", settings.model()));
   const ModelInfo model = InfoOf(base.description());
   const SettingsContext context = ContextOf(model, data.data_set, ChooseSeed());
@@ -181,11 +190,12 @@ SettingsContext JobCreator::ContextOf(const ModelInfo& model, const denoised::v1
 }
 
 absl::StatusOr<DataSetStore::Stored> JobCreator::FindDataSet(std::string_view field,
-                                                             const std::string& name) const {
-  if (!ParseDataSetName(name)) {
+                                                             const std::string& name,
+                                                             const Identity& caller) const {
+  if (!ParseDataSetName(OwnedNameFrom(caller, name).name)) {
     return InvalidField(field, "must be \"datasets/\" and a data set's name");
   }
-  return environment_.data_sets->FindReady(name);
+  return environment_.data_sets->FindReady(name, caller);
 }
 
 absl::StatusOr<ParsedModel> JobCreator::OpenServedModel(std::string_view field,

@@ -39,7 +39,7 @@ class JobCreator {
   // Writes the model that the job starts from, then the job, so that a job in the store has
   // everything it needs. Errors are those of CreateTrainingJob.
   absl::StatusOr<denoised::v1::TrainingJob> Create(
-      const denoised::v1::CreateTrainingJobRequest& request);
+      const denoised::v1::CreateTrainingJobRequest& request, const Identity& caller);
 
  private:
   struct Prepared {
@@ -48,9 +48,9 @@ class JobCreator {
   };
 
   absl::StatusOr<Prepared> Prepare(const denoised::v1::CreateTrainingJobRequest& request,
-                                   int64_t id);
-  absl::Status PrepareTraining(int64_t id, Prepared& prepared);
-  absl::Status PrepareEvaluation(int64_t id, Prepared& prepared);
+                                   const Identity& caller, int64_t id);
+  absl::Status PrepareTraining(int64_t id, const Identity& caller, Prepared& prepared);
+  absl::Status PrepareEvaluation(int64_t id, const Identity& caller, Prepared& prepared);
   SettingsContext ContextOf(const ModelInfo& model, const denoised::v1::Dataset& data_set,
                             uint64_t seed) const;
   // What a training job starts from; fills in the settings of a new network.
@@ -61,8 +61,8 @@ class JobCreator {
   absl::Status WriteManifest(int64_t id, const denoised::v1::CreateTrainingJobRequest& request,
                              const std::string& hash, const denoised::v1::TrainingJob& job) const;
   absl::Status WriteBase(int64_t id, const ParsedModel& model) const;
-  absl::StatusOr<DataSetStore::Stored> FindDataSet(std::string_view field,
-                                                   const std::string& name) const;
+  absl::StatusOr<DataSetStore::Stored> FindDataSet(std::string_view field, const std::string& name,
+                                                   const Identity& caller) const;
 
   const Environment environment_;
 };

@@ -18,6 +18,7 @@
 #include "server/jobs/model_publisher.h"
 #include "server/jobs/runs/job_runner.h"
 #include "server/jobs/store/id_folders.h"
+#include "server/jobs/store/job_tables.h"
 #include "server/jobs/store/resource_names.h"
 #include "server/jobs/store/set_aside.h"
 
@@ -33,10 +34,12 @@ namespace {
 // How many events a watcher reads at a time.
 constexpr int kEventsPerRead = 64;
 
-absl::StatusOr<int64_t> JobIn(std::string_view field, const std::string& name) {
-  const auto id = ParseJobName(name);
-  if (!id) return InvalidField(field, "must be \"trainingJobs/\" and a job's name");
-  return *id;
+// The job as `viewer` sees it.
+TrainingJob NamedFor(const Identity& viewer, TrainingJob job) {
+  std::string* const data_set = job.has_training() ? job.mutable_training()->mutable_dataset()
+                                                   : job.mutable_evaluation()->mutable_dataset();
+  *data_set = NameFor(viewer, *data_set);
+  return job;
 }
 
 struct Page {
@@ -101,12 +104,32 @@ class TrainingJobs::Impl {
         JobRunner::Options{.max_running_jobs = options.max_running_jobs});
   }
 
+  // A job that the caller sees.
+  absl::StatusOr<int64_t> Find(std::string_view field, const std::string& name,
+                               const Identity& caller) const {
+    const auto id = ParseJobName(name);
+    if (!id) return InvalidField(field, "must be \"trainingJobs/\" and a job's name");
+    RETURN_IF_ERROR(CheckSeen(*id, caller));
+    return *id;
+  }
+
+  absl::Status CheckSeen(int64_t id, const Identity& caller) const {
+    ASSIGN_OR_RETURN(const std::string tenant, store_.TenantOf(id));
+    return caller.Sees(tenant) ? absl::OkStatus() : JobNotFound(id);
+  }
+
+  absl::StatusOr<TrainingJob> Get(int64_t id, const Identity& viewer) const {
+    ASSIGN_OR_RETURN(TrainingJob job, store_.Get(id));
+    return NamedFor(viewer, std::move(job));
+  }
+
   // Writes what a caller wants of a job, then notifies the runner.
-  absl::StatusOr<TrainingJob> Apply(const std::string& name, JobAction action) {
-    ASSIGN_OR_RETURN(const int64_t id, JobIn("name", name));
+  absl::StatusOr<TrainingJob> Apply(const std::string& name, const Identity& caller,
+                                    JobAction action) {
+    ASSIGN_OR_RETURN(const int64_t id, Find("name", name, caller));
     RETURN_IF_ERROR(store_.Apply(id, action).status());
     runner_->Notify();
-    return store_.Get(id);
+    return Get(id, caller);
   }
 
   const Environment environment_;
@@ -130,19 +153,20 @@ TrainingJobs::TrainingJobs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 TrainingJobs::~TrainingJobs() { Stop(absl::InfinitePast()); }
 
 absl::StatusOr<TrainingJob> TrainingJobs::Create(
-    const denoised::v1::CreateTrainingJobRequest& request) {
-  ASSIGN_OR_RETURN(TrainingJob job, impl_->creator_.Create(request));
+    const denoised::v1::CreateTrainingJobRequest& request, const Identity& caller) {
+  ASSIGN_OR_RETURN(TrainingJob job, impl_->creator_.Create(request, caller));
   impl_->runner_->Notify();
-  return job;
+  return NamedFor(caller, std::move(job));
 }
 
-absl::StatusOr<TrainingJob> TrainingJobs::Get(const denoised::v1::GetTrainingJobRequest& request) {
-  ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
-  return impl_->store_.Get(id);
+absl::StatusOr<TrainingJob> TrainingJobs::Get(const denoised::v1::GetTrainingJobRequest& request,
+                                              const Identity& caller) {
+  ASSIGN_OR_RETURN(const int64_t id, impl_->Find("name", request.name(), caller));
+  return impl_->Get(id, caller);
 }
 
 absl::StatusOr<ListTrainingJobsResponse> TrainingJobs::List(
-    const denoised::v1::ListTrainingJobsRequest& request) {
+    const denoised::v1::ListTrainingJobsRequest& request, const Identity& caller) {
   const std::string list = JobsIn(request);
   ASSIGN_OR_RETURN(const Page page, PageOf(list, request));
   std::vector<JobState> states;
@@ -152,9 +176,10 @@ absl::StatusOr<ListTrainingJobsResponse> TrainingJobs::List(
     }
     states.push_back(static_cast<JobState>(state));
   }
-  ASSIGN_OR_RETURN(JobStore::Page found, impl_->store_.List(states, page.before, page.size));
+  ASSIGN_OR_RETURN(JobStore::Page found,
+                   impl_->store_.List(caller, states, page.before, page.size));
   ListTrainingJobsResponse response;
-  for (TrainingJob& job : found.jobs) *response.add_jobs() = std::move(job);
+  for (TrainingJob& job : found.jobs) *response.add_jobs() = NamedFor(caller, std::move(job));
   if (found.more) {
     const std::string& last = response.jobs().rbegin()->name();
     response.set_next_page_token(PageTokenAfter(list, std::to_string(*ParseJobName(last))));
@@ -163,22 +188,23 @@ absl::StatusOr<ListTrainingJobsResponse> TrainingJobs::List(
 }
 
 absl::StatusOr<TrainingJob> TrainingJobs::Cancel(
-    const denoised::v1::CancelTrainingJobRequest& request) {
-  return impl_->Apply(request.name(), JobAction::kCancel);
+    const denoised::v1::CancelTrainingJobRequest& request, const Identity& caller) {
+  return impl_->Apply(request.name(), caller, JobAction::kCancel);
 }
 
 absl::StatusOr<TrainingJob> TrainingJobs::Pause(
-    const denoised::v1::PauseTrainingJobRequest& request) {
-  return impl_->Apply(request.name(), JobAction::kPause);
+    const denoised::v1::PauseTrainingJobRequest& request, const Identity& caller) {
+  return impl_->Apply(request.name(), caller, JobAction::kPause);
 }
 
 absl::StatusOr<TrainingJob> TrainingJobs::Resume(
-    const denoised::v1::ResumeTrainingJobRequest& request) {
-  return impl_->Apply(request.name(), JobAction::kResume);
+    const denoised::v1::ResumeTrainingJobRequest& request, const Identity& caller) {
+  return impl_->Apply(request.name(), caller, JobAction::kResume);
 }
 
-absl::Status TrainingJobs::Delete(const denoised::v1::DeleteTrainingJobRequest& request) {
-  ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
+absl::Status TrainingJobs::Delete(const denoised::v1::DeleteTrainingJobRequest& request,
+                                  const Identity& caller) {
+  ASSIGN_OR_RETURN(const int64_t id, impl_->Find("name", request.name(), caller));
   ASSIGN_OR_RETURN(const JobStatus status, impl_->store_.Status(id));
   if (!IsOver(status.state)) return impl_->store_.Delete(id);  // says why not
   // Files first: the disk may be full. Once the folder is marked, the job is deleted, whatever
@@ -191,11 +217,10 @@ absl::Status TrainingJobs::Delete(const denoised::v1::DeleteTrainingJobRequest& 
 }
 
 absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
-    const denoised::v1::ListCheckpointsRequest& request) {
-  ASSIGN_OR_RETURN(const int64_t id, JobIn("parent", request.parent()));
+    const denoised::v1::ListCheckpointsRequest& request, const Identity& caller) {
+  ASSIGN_OR_RETURN(const int64_t id, impl_->Find("parent", request.parent(), caller));
   const std::string list = absl::StrCat("checkpoints of ", id);
   ASSIGN_OR_RETURN(const Page page, PageOf(list, request));
-  RETURN_IF_ERROR(impl_->store_.Status(id).status());
   const auto folder = CheckpointFolder::ForReading(impl_->environment_.state->checkpoints(id));
   ListCheckpointsResponse response;
   for (const CheckpointFolder::Entry& entry : folder.List()) {
@@ -213,19 +238,22 @@ absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
   return response;
 }
 
-absl::StatusOr<ModelHandle> TrainingJobs::Publish(
-    const denoised::v1::PublishModelRequest& request) {
+absl::StatusOr<ModelHandle> TrainingJobs::Publish(const denoised::v1::PublishModelRequest& request,
+                                                  const Identity& caller) {
+  const auto checkpoint = ParseCheckpointName(request.source());
+  const auto job = checkpoint ? std::optional(checkpoint->job) : ParseJobName(request.source());
+  if (job) RETURN_IF_ERROR(impl_->CheckSeen(*job, caller));
   return impl_->publisher_.Publish(request);
 }
 
 absl::StatusOr<std::unique_ptr<TrainingJobs::Watcher>> TrainingJobs::Watch(
-    const denoised::v1::WatchTrainingJobRequest& request, std::function<void()> wake) {
-  ASSIGN_OR_RETURN(const int64_t id, JobIn("name", request.name()));
+    const denoised::v1::WatchTrainingJobRequest& request, const Identity& caller,
+    std::function<void()> wake) {
+  ASSIGN_OR_RETURN(const int64_t id, impl_->Find("name", request.name(), caller));
   if (request.resume_after() < 0) {
     return InvalidField("resume_after",
                         absl::StrCat("must be at least 0, is ", request.resume_after()));
   }
-  RETURN_IF_ERROR(impl_->store_.Status(id).status());
   std::unique_ptr<Watcher> watcher(new Watcher(&impl_->store_, id, request.resume_after()));
   watcher->subscription_ = impl_->feed_.Subscribe(id, std::move(wake));
   return watcher;

@@ -14,6 +14,7 @@
 #include "core/base/clock.h"
 #include "denoised/v1/training.pb.h"
 #include "server/engine/engine.h"
+#include "server/identity/identity.h"
 #include "server/jobs/datasets/data_set_store.h"
 #include "server/jobs/store/event_feed.h"
 #include "server/jobs/store/job_observer.h"
@@ -34,7 +35,7 @@ struct TrainingJobsOptions {
 
 // Thread-safe. Methods wait for the disk, and Create and Publish for a model to load: do not call
 // them on gRPC's threads. Errors are those of training.proto; invalid fields are named by their
-// path in the request.
+// path in the request. A job that the caller does not see is NotFound, as one that there is not.
 class TrainingJobs {
  public:
   struct Environment {
@@ -53,21 +54,24 @@ class TrainingJobs {
   ~TrainingJobs();  // Stop(now)
 
   absl::StatusOr<denoised::v1::TrainingJob> Create(
-      const denoised::v1::CreateTrainingJobRequest& request);
-  absl::StatusOr<denoised::v1::TrainingJob> Get(const denoised::v1::GetTrainingJobRequest& request);
+      const denoised::v1::CreateTrainingJobRequest& request, const Identity& caller);
+  absl::StatusOr<denoised::v1::TrainingJob> Get(const denoised::v1::GetTrainingJobRequest& request,
+                                                const Identity& caller);
   absl::StatusOr<denoised::v1::ListTrainingJobsResponse> List(
-      const denoised::v1::ListTrainingJobsRequest& request);
+      const denoised::v1::ListTrainingJobsRequest& request, const Identity& caller);
   absl::StatusOr<denoised::v1::TrainingJob> Cancel(
-      const denoised::v1::CancelTrainingJobRequest& request);
+      const denoised::v1::CancelTrainingJobRequest& request, const Identity& caller);
   absl::StatusOr<denoised::v1::TrainingJob> Pause(
-      const denoised::v1::PauseTrainingJobRequest& request);
+      const denoised::v1::PauseTrainingJobRequest& request, const Identity& caller);
   absl::StatusOr<denoised::v1::TrainingJob> Resume(
-      const denoised::v1::ResumeTrainingJobRequest& request);
-  absl::Status Delete(const denoised::v1::DeleteTrainingJobRequest& request);
+      const denoised::v1::ResumeTrainingJobRequest& request, const Identity& caller);
+  absl::Status Delete(const denoised::v1::DeleteTrainingJobRequest& request,
+                      const Identity& caller);
   absl::StatusOr<denoised::v1::ListCheckpointsResponse> ListCheckpoints(
-      const denoised::v1::ListCheckpointsRequest& request);
+      const denoised::v1::ListCheckpointsRequest& request, const Identity& caller);
   // Returns the published model as it is served.
-  absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request);
+  absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request,
+                                      const Identity& caller);
 
   // Watches a job, starting where the request says. Used by one thread at a time.
   class Watcher {
@@ -91,7 +95,8 @@ class TrainingJobs {
   };
   // `wake` is called on other threads, see EventFeed::Subscribe.
   absl::StatusOr<std::unique_ptr<Watcher>> Watch(
-      const denoised::v1::WatchTrainingJobRequest& request, std::function<void()> wake);
+      const denoised::v1::WatchTrainingJobRequest& request, const Identity& caller,
+      std::function<void()> wake);
 
   // Stops the running jobs where they are. Each saves a checkpoint, unless it has not begun to by
   // `deadline` of the environment's clock; it stays RUNNING and resumes when the server starts

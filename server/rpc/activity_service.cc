@@ -38,6 +38,24 @@ void AddQueue(const std::vector<QueuedRequest>& queue, v1::ActivitySnapshot& sna
   }
 }
 
+// Leaves out the names of what belongs to others; that there is something, everybody may see.
+void NameFor(const Identity& viewer, std::string& name) {
+  name = viewer.Sees(ParseFullName(name).tenant) ? denoise::NameFor(viewer, name) : "";
+}
+
+void NameAllFor(const Identity& viewer, v1::ActivitySnapshot& snapshot) {
+  for (v1::DeviceActivity& device : *snapshot.mutable_devices()) {
+    const OwnedName job = ParseFullName(device.training_job());
+    device.set_training_job(viewer.Sees(job.tenant) ? job.name : "");
+    for (v1::ActiveImage& image : *device.mutable_images()) {
+      NameFor(viewer, *image.mutable_generation());
+    }
+  }
+  for (v1::QueuedGeneration& queued : *snapshot.mutable_queue()) {
+    NameFor(viewer, *queued.mutable_generation());
+  }
+}
+
 // What the stream of a WatchActivity call reads.
 class WatchActivitySource final : public EventSource<v1::ActivitySnapshot> {
  public:
@@ -61,7 +79,9 @@ class WatchActivitySource final : public EventSource<v1::ActivitySnapshot> {
     });
     if (!snapshot) return Wait();
     ++snapshots_;
-    return *snapshot;
+    v1::ActivitySnapshot seen = *snapshot;
+    NameAllFor(call_.caller, seen);
+    return seen;
   }
 
   void OnEnd(const absl::Status& status) override {

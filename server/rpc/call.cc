@@ -2,6 +2,8 @@
 
 #include <grpc/support/time.h>
 
+#include "server/telemetry/log.h"
+
 namespace denoise {
 namespace {
 
@@ -23,6 +25,13 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
 absl::Status WithDeadline(const absl::Status& status, absl::Time deadline, absl::Time now) {
   if (!absl::IsCancelled(status) || now + kDeadlineSlack < deadline) return status;
   return absl::DeadlineExceededError("the deadline has passed");
+}
+
+void LogRefusal(const std::string& id, const absl::Status& status) {
+  LogEvent(LevelOf(status), "request refused",
+           {{"request", id},
+            {"code", absl::StatusCodeToString(status.code())},
+            {"message", std::string(status.message())}});
 }
 
 absl::Status CallerGone() { return absl::CancelledError("the caller has gone"); }

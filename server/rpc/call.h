@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "server/identity/access_control.h"
 #include "server/rpc/call_watch.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/work_pool.h"
@@ -21,12 +22,14 @@ struct CallEnvironment {
   const Clock* clock;
   LiveCalls* live_calls;
   CallWatch* call_watch;
-  absl::Duration write_time_max;  // for the other side to take or send one message
+  absl::Duration write_time_max;          // for the other side to take or send one message
+  const AccessControl* access = nullptr;  // null: everybody may do everything
 };
 
 struct Call {
   std::string id;  // for the log, and for whoever asks about it
   absl::Time arrival;
+  Identity caller;
   absl::Time deadline;         // InfiniteFuture where the caller has set none
   std::function<void()> wake;  // of a stream: see EventSource. Any thread may call it, at any time
 };
@@ -37,6 +40,9 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context);
 // `status`, or DEADLINE_EXCEEDED where it is CANCELLED because of the deadline: gRPC cancels a call
 // whose deadline has passed.
 absl::Status WithDeadline(const absl::Status& status, absl::Time deadline, absl::Time now);
+
+// Says in the log why a call was refused. The caller has its id.
+void LogRefusal(const std::string& id, const absl::Status& status);
 
 // What a call ends with whose caller has left.
 absl::Status CallerGone();

@@ -37,6 +37,7 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
  private:
   ~UploadStream() override = default;
 
+  absl::Status Admit();
   void ReadNext();
   // On the pool.
   void Take();
@@ -51,8 +52,9 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
   v1::Dataset* const response_;
   const std::string request_id_;
   const std::shared_ptr<WatchedCall> sender_;
+  Identity caller_;
   v1::UploadDatasetRequest message_;       // being read, then being taken
-  std::string name_;                       // as the caller named it
+  std::string name_;                       // the full one
   std::unique_ptr<DataSetUpload> upload_;  // once there was a header
   int64_t bytes_ = 0;                      // received by this call
 };
@@ -67,12 +69,17 @@ UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackSer
       sender_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
-  if (const absl::Status status = environment_.live_calls->Admit(); !status.ok()) {
+  if (const absl::Status status = Admit(); !status.ok()) {
     End(status);
     return;
   }
   environment_.call_watch->Add(sender_);
   ReadNext();
+}
+
+absl::Status UploadStream::Admit() {
+  ASSIGN_OR_RETURN(caller_, IdentifyCaller(environment_.access, *context_));
+  return environment_.live_calls->Admit();
 }
 
 void UploadStream::ReadNext() {
@@ -118,9 +125,9 @@ absl::Status UploadStream::TakeMessage() {
 }
 
 absl::Status UploadStream::Begin(const v1::UploadHeader& header) {
-  name_ = header.name();
+  name_ = FullName(caller_.tenant, header.name());
   ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
-  ASSIGN_OR_RETURN(upload_, data_sets->BeginUpload(header));
+  ASSIGN_OR_RETURN(upload_, data_sets->BeginUpload(header, caller_));
   return absl::OkStatus();
 }
 
@@ -178,33 +185,35 @@ grpc::ServerReadReactor<v1::UploadDatasetRequest>* DatasetsService::UploadDatase
 grpc::ServerUnaryReactor* DatasetsService::ListDatasets(grpc::CallbackServerContext* context,
                                                         const v1::ListDatasetsRequest* request,
                                                         v1::ListDatasetsResponse* response) {
-  return AnswerOnPool(environment_, context, response,
-                      [this, request]() -> absl::StatusOr<v1::ListDatasetsResponse> {
-                        ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
-                        return data_sets->List(*request);
-                      });
+  return AnswerOnPool(
+      environment_, context, response,
+      [this, request](const Identity& caller) -> absl::StatusOr<v1::ListDatasetsResponse> {
+        ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
+        return data_sets->List(*request, caller);
+      });
 }
 
 grpc::ServerUnaryReactor* DatasetsService::GetDataset(grpc::CallbackServerContext* context,
                                                       const v1::GetDatasetRequest* request,
                                                       v1::Dataset* response) {
   return AnswerOnPool(environment_, context, response,
-                      [this, request]() -> absl::StatusOr<v1::Dataset> {
+                      [this, request](const Identity& caller) -> absl::StatusOr<v1::Dataset> {
                         ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
-                        return data_sets->Get(*request);
+                        return data_sets->Get(*request, caller);
                       });
 }
 
 grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerContext* context,
                                                          const v1::DeleteDatasetRequest* request,
                                                          google::protobuf::Empty* response) {
-  return AnswerOnPool(environment_, context, response,
-                      [this, request]() -> absl::StatusOr<google::protobuf::Empty> {
-                        RETURN_IF_ERROR(environment_.live_calls->Admit());
-                        ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
-                        RETURN_IF_ERROR(data_sets->Delete(*request));
-                        return google::protobuf::Empty();
-                      });
+  return AnswerOnPool(
+      environment_, context, response,
+      [this, request](const Identity& caller) -> absl::StatusOr<google::protobuf::Empty> {
+        RETURN_IF_ERROR(environment_.live_calls->Admit());
+        ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
+        RETURN_IF_ERROR(data_sets->Delete(*request, caller));
+        return google::protobuf::Empty();
+      });
 }
 
 }  // namespace denoise

@@ -25,8 +25,10 @@
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
 #include "core/base/resource_id.h"
+#include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
+#include "server/rpc/caller_identity.h"
 #include "server/rpc/status_mapping.h"
 
 namespace denoise {
@@ -84,7 +86,7 @@ class EventStream final : public grpc::ServerWriteReactor<Event> {
   ~EventStream() override = default;
 
   std::function<void()> Waker();
-  absl::Status Start();
+  absl::Status Start(const MakeSource& make_source);
   void ScheduleNext();
   void WriteNext();
   absl::StatusOr<Outcome> AskSource();
@@ -99,7 +101,7 @@ class EventStream final : public grpc::ServerWriteReactor<Event> {
   const std::shared_ptr<WatchedCall> reader_;
   const std::shared_ptr<WakeTarget> wake_target_ = std::make_shared<WakeTarget>();
   const std::string request_id_ = NewRandomId();
-  std::unique_ptr<Source> source_;
+  std::unique_ptr<Source> source_;  // null for callers who may not make the call
   std::atomic<bool> cancelled_ = false;
   Event event_;  // being written
 
@@ -116,11 +118,7 @@ EventStream<Event>::EventStream(const CallEnvironment& environment,
       reader_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
-  source_ = make_source({.id = request_id_,
-                         .arrival = environment_.clock->Now(),
-                         .deadline = DeadlineOf(*context_),
-                         .wake = Waker()});
-  if (const absl::Status status = Start(); !status.ok()) {
+  if (const absl::Status status = Start(make_source); !status.ok()) {
     End(status);
     return;
   }
@@ -141,9 +139,15 @@ std::function<void()> EventStream<Event>::Waker() {
 }
 
 template <class Event>
-absl::Status EventStream<Event>::Start() {
-  const absl::Status admitted = environment_.live_calls->Admit();
-  return admitted.ok() ? source_->Start() : admitted;
+absl::Status EventStream<Event>::Start(const MakeSource& make_source) {
+  ASSIGN_OR_RETURN(Identity caller, IdentifyCaller(environment_.access, *context_));
+  source_ = make_source({.id = request_id_,
+                         .arrival = environment_.clock->Now(),
+                         .caller = std::move(caller),
+                         .deadline = DeadlineOf(*context_),
+                         .wake = Waker()});
+  RETURN_IF_ERROR(environment_.live_calls->Admit());
+  return source_->Start();
 }
 
 template <class Event>
@@ -217,7 +221,11 @@ void EventStream<Event>::Woken() {
 template <class Event>
 void EventStream<Event>::End(const absl::Status& status) {
   const absl::Status told = WithDeadline(status, DeadlineOf(*context_), environment_.clock->Now());
-  source_->OnEnd(told);
+  if (source_) {
+    source_->OnEnd(told);
+  } else {
+    LogRefusal(request_id_, told);
+  }
   grpc::Status grpc_status = ToGrpcStatus(told, request_id_, *context_);
   BeforeHandOver(this);
   this->Finish(std::move(grpc_status));

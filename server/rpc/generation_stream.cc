@@ -31,13 +31,12 @@ namespace v1 = denoised::v1;
 
 using Reader = std::unique_ptr<Generations::Reader>;
 
-constexpr char kTenant[] = "";  // the API has no tenants yet
-
 Caller ToCaller(const Call& call, bool takes_handover = false) {
   return {.arrival = call.arrival,
           .deadline = call.deadline,
           .takes_handover = takes_handover,
-          .wake = call.wake};
+          .wake = call.wake,
+          .identity = call.caller};
 }
 
 // What a stream has written so far.
@@ -67,6 +66,7 @@ class ToContract {
   absl::StatusOr<v1::GenerateEvent> operator()(v1::Accepted accepted) const {
     v1::GenerateEvent event;
     *event.mutable_accepted() = std::move(accepted);
+    event.mutable_accepted()->set_generation(reader_.name());
     return event;
   }
 
@@ -189,7 +189,7 @@ class GenerationSource : public GenerateEventSource {
   void Log(const char* event, const std::string& subject, const absl::Status& status) const {
     LogEvent(LevelOf(status), event,
              {{"request", call_.id},
-              {"generation", reader_ ? reader_->id() : ""},
+              {"generation", reader_ ? reader_->full_name() : ""},
               {"model", subject},
               {"code", absl::StatusCodeToString(status.code())},
               {"message", std::string(status.message())},
@@ -334,7 +334,7 @@ class GenerateSource final : public GenerationSource {
     if (reader_->plan() == nullptr || !AsSent().accept_handover()) return "";
     const HandoverState state = MakeHandoverState(AsSent(), reader_->accepted(), *reader_->plan(),
                                                   handover.done, next_sequence);
-    return SealHandover(state, kTenant, environment_.calls.clock->Now(),
+    return SealHandover(state, call_.caller.tenant, environment_.calls.clock->Now(),
                         environment_.handover_keys);
   }
 
@@ -363,7 +363,7 @@ class GenerateSource final : public GenerationSource {
           "handover");
     }
     ASSIGN_OR_RETURN(continued_,
-                     OpenHandover(request_.handover(), kTenant, environment_.calls.clock->Now(),
+                     OpenHandover(request_.handover(), call_.caller.tenant, environment_.calls.clock->Now(),
                                   environment_.handover_keys));
     to_resolve_ = RequestToResolve(*continued_);
     return absl::OkStatus();
@@ -430,6 +430,7 @@ class GenerateSource final : public GenerationSource {
   void RunOn(const LoadedModelHandle& loaded, ResolvedRequest& resolved) const {
     resolved.generation.pipelines = {loaded, &loaded->pipelines};  // keeps the whole model alive
     resolved.generation.deadline = call_.deadline;
+    resolved.generation.tenant = call_.caller.tenant;
   }
 
   // All that is wrong with a request that has adapters.

@@ -31,8 +31,9 @@ grpc::ServerWriteReactor<v1::DiffuseEvent>* ImageGenerationService::Diffuse(
 grpc::ServerUnaryReactor* ImageGenerationService::PlanSampler(
     grpc::CallbackServerContext* context, const denoised::v1::PlanSamplerRequest* request,
     denoised::v1::SamplerPlan* response) {
-  return Answer(context, denoise::PlanSampler(*request, *environment_.models, environment_.limits),
-                response);
+  return Answer(environment_.calls, context, response, [&](const Identity&) {
+    return denoise::PlanSampler(*request, *environment_.models, environment_.limits);
+  });
 }
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationsService::WatchGeneration(
@@ -45,19 +46,25 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* GenerationsService::WatchGeneration
 grpc::ServerUnaryReactor* GenerationsService::GetGeneration(grpc::CallbackServerContext* context,
                                                             const v1::GetGenerationRequest* request,
                                                             v1::Generation* response) {
-  return Answer(context, environment_.generations->Get(*request), response);
+  return Answer(environment_.calls, context, response, [&](const Identity& caller) {
+    return environment_.generations->Get(*request, caller);
+  });
 }
 
 grpc::ServerUnaryReactor* GenerationsService::ListGenerations(
     grpc::CallbackServerContext* context, const v1::ListGenerationsRequest* request,
     v1::ListGenerationsResponse* response) {
-  return Answer(context, environment_.generations->List(*request), response);
+  return Answer(environment_.calls, context, response, [&](const Identity& caller) {
+    return environment_.generations->List(*request, caller);
+  });
 }
 
 grpc::ServerUnaryReactor* GenerationsService::CancelGeneration(
     grpc::CallbackServerContext* context, const v1::CancelGenerationRequest* request,
     v1::Generation* response) {
-  return Answer(context, environment_.generations->Cancel(*request), response);
+  return Answer(environment_.calls, context, response, [&](const Identity& caller) {
+    return environment_.generations->Cancel(*request, caller);
+  });
 }
 
 absl::StatusOr<denoised::v1::SamplerPlan> PlanSampler(

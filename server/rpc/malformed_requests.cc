@@ -12,8 +12,10 @@
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "core/base/resource_id.h"
+#include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/connections/token_bucket.h"
+#include "server/rpc/caller_identity.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
 
@@ -42,8 +44,9 @@ class LogLines {
 
 class MalformedRequest final : public grpc::experimental::Interceptor {
  public:
-  MalformedRequest(grpc::experimental::ServerRpcInfo* call, LogLines& lines)
-      : method_(call->method()), lines_(lines) {
+  MalformedRequest(grpc::experimental::ServerRpcInfo* call, const AccessControl* access,
+                   LogLines& lines)
+      : call_(call), method_(call->method()), access_(access), lines_(lines) {
     BeforeHandOver(this);
   }
   ~MalformedRequest() override { AfterHandOver(this); }
@@ -64,9 +67,7 @@ class MalformedRequest final : public grpc::experimental::Interceptor {
  private:
   void Refuse(grpc::experimental::InterceptorBatchMethods& methods) const {
     const std::string id = NewRandomId();
-    const absl::Status status = absl::InvalidArgumentError(absl::StrCat(
-        "the request did not arrive as a message that ", method_,
-        " takes: is the client built from this server's .proto files, and is its text UTF-8?"));
+    const absl::Status status = WhyRefused();
     methods.ModifySendStatus(ToWireStatus(status, id).status);
     methods.GetSendTrailingMetadata()->insert({kRequestIdTrailer, id});
     const std::optional<int> lines_left_out = lines_.Take();
@@ -79,13 +80,22 @@ class MalformedRequest final : public grpc::experimental::Interceptor {
               {"lines_left_out", *lines_left_out}});
   }
 
+  absl::Status WhyRefused() const {
+    RETURN_IF_ERROR(IdentifyCaller(access_, *call_->server_context()).status());
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the request did not arrive as a message that ", method_,
+        " takes: is the client built from this server's .proto files, and is its text UTF-8?"));
+  }
+
+  grpc::experimental::ServerRpcInfo* const call_;
   const std::string method_;
+  const AccessControl* const access_;
   LogLines& lines_;
 };
 
 class Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  explicit Factory(const std::vector<std::string>& services) {
+  Factory(const std::vector<std::string>& services, const AccessControl* access) : access_(access) {
     const auto& pool = *google::protobuf::DescriptorPool::generated_pool();
     for (const std::string& name : services) {
       const auto* const service = pool.FindServiceByName(name);
@@ -97,10 +107,12 @@ class Factory final : public grpc::experimental::ServerInterceptorFactoryInterfa
   // Null: nothing is intercepted.
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* call) override {
-    return methods_.contains(call->method()) ? new MalformedRequest(call, lines_) : nullptr;
+    return methods_.contains(call->method()) ? new MalformedRequest(call, access_, lines_)
+                                             : nullptr;
   }
 
  private:
+  const AccessControl* const access_;
   std::set<std::string, std::less<>> methods_;  // "/package.Service/Method"
   LogLines lines_;                              // which outlive the calls, as the server does
 };
@@ -108,8 +120,8 @@ class Factory final : public grpc::experimental::ServerInterceptorFactoryInterfa
 }  // namespace
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MalformedRequests(
-    const std::vector<std::string>& services) {
-  return std::make_unique<Factory>(services);
+    const std::vector<std::string>& services, const AccessControl* access) {
+  return std::make_unique<Factory>(services, access);
 }
 
 }  // namespace denoise

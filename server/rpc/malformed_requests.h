@@ -10,11 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "server/identity/access_control.h"
+
 namespace denoise {
 
-// Makes those calls INVALID_ARGUMENT, with a message, a request id and a line in the log. `services`
-// are those that the server has, by full name; methods that there are not stay UNIMPLEMENTED.
+// Makes those calls INVALID_ARGUMENT, with a message, a request id and a line in the log, unless the
+// caller may not make them at all (caller_identity.h). `services` are those that the server has, by
+// full name; methods that there are not stay UNIMPLEMENTED.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MalformedRequests(
-    const std::vector<std::string>& services);
+    const std::vector<std::string>& services, const AccessControl* access);
 
 }  // namespace denoise

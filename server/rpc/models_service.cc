@@ -238,24 +238,27 @@ absl::StatusOr<v1::Model> GetModel(const ModelRepository& models,
 grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
                                                     const v1::ListModelsRequest* request,
                                                     v1::ListModelsResponse* response) {
-  return Answer(context, denoise::ListModels(*models_, *request), response);
+  return Answer(environment_, context, response,
+                [&](const Identity&) { return denoise::ListModels(*models_, *request); });
 }
 
 grpc::ServerUnaryReactor* ModelsService::ListAdapters(grpc::CallbackServerContext* context,
                                                       const v1::ListAdaptersRequest* request,
                                                       v1::ListAdaptersResponse* response) {
-  return AnswerOnPool(disk_environment_, context, response,
-                      [this, context, request]() -> absl::StatusOr<v1::ListAdaptersResponse> {
-                        RETURN_IF_ERROR(environment_.live_calls->Admit());
-                        return denoise::ListAdapters(*models_, *adapters_, *request,
-                                                     [context] { return context->IsCancelled(); });
-                      });
+  return AnswerOnPool(
+      disk_environment_, context, response,
+      [this, context, request](const Identity&) -> absl::StatusOr<v1::ListAdaptersResponse> {
+        RETURN_IF_ERROR(environment_.live_calls->Admit());
+        return denoise::ListAdapters(*models_, *adapters_, *request,
+                                     [context] { return context->IsCancelled(); });
+      });
 }
 
 grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context,
                                                   const v1::GetModelRequest* request,
                                                   v1::Model* response) {
-  return Answer(context, denoise::GetModel(*models_, *request), response);
+  return Answer(environment_, context, response,
+                [&](const Identity&) { return denoise::GetModel(*models_, *request); });
 }
 
 grpc::ServerWriteReactor<v1::ModelEvent>* ModelsService::WatchModels(
@@ -272,10 +275,11 @@ grpc::ServerUnaryReactor* ModelsService::Manage(const CallEnvironment& environme
                                                 const Request* request, Response* response,
                                                 Work work) {
   if (managed_ == nullptr) {
-    return Answer(context, absl::StatusOr<Response>(NotManaged()), response);
+    return Answer(environment, context, response,
+                  [](const Identity&) { return absl::StatusOr<Response>(NotManaged()); });
   }
   return AnswerOnPool(environment, context, response,
-                      [this, context, request, work]() -> absl::StatusOr<Response> {
+                      [this, context, request, work](const Identity&) -> absl::StatusOr<Response> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
                         ASSIGN_OR_RETURN(const std::string id, ModelIdOf(request->name()));
                         return work(id, [context] { return context->IsCancelled(); });

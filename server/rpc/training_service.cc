@@ -33,7 +33,7 @@ class WatchJobSource final : public EventSource<v1::TrainingEvent> {
     RETURN_IF_ERROR(live_calls_->Admit());  // a watcher must not hold a draining server up
     if (!watcher_) {
       ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
-      ASSIGN_OR_RETURN(watcher_, jobs->Watch(request_, call_.wake));
+      ASSIGN_OR_RETURN(watcher_, jobs->Watch(request_, call_.caller, call_.wake));
     }
     ASSIGN_OR_RETURN(std::optional<v1::TrainingEvent> event, watcher_->Next());
     if (event) {
@@ -69,11 +69,11 @@ grpc::ServerUnaryReactor* TrainingService::CallJobs(grpc::CallbackServerContext*
                                                     const Request* request, Response* response,
                                                     Method method) {
   return AnswerOnPool(environment_, context, response,
-                      [this, request, method]() -> absl::StatusOr<Response> {
+                      [this, request, method](const Identity& caller) -> absl::StatusOr<Response> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
                         RETURN_IF_ERROR(CheckRepeatedCounts(*request));
                         ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
-                        return (jobs->*method)(*request);
+                        return (jobs->*method)(*request, caller);
                       });
 }
 
@@ -116,13 +116,14 @@ grpc::ServerUnaryReactor* TrainingService::ResumeTrainingJob(
 grpc::ServerUnaryReactor* TrainingService::DeleteTrainingJob(
     grpc::CallbackServerContext* context, const v1::DeleteTrainingJobRequest* request,
     google::protobuf::Empty* response) {
-  return AnswerOnPool(environment_, context, response,
-                      [this, request]() -> absl::StatusOr<google::protobuf::Empty> {
-                        RETURN_IF_ERROR(environment_.live_calls->Admit());
-                        ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
-                        RETURN_IF_ERROR(jobs->Delete(*request));
-                        return google::protobuf::Empty();
-                      });
+  return AnswerOnPool(
+      environment_, context, response,
+      [this, request](const Identity& caller) -> absl::StatusOr<google::protobuf::Empty> {
+        RETURN_IF_ERROR(environment_.live_calls->Admit());
+        ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
+        RETURN_IF_ERROR(jobs->Delete(*request, caller));
+        return google::protobuf::Empty();
+      });
 }
 
 grpc::ServerUnaryReactor* TrainingService::ListCheckpoints(
@@ -143,11 +144,12 @@ grpc::ServerUnaryReactor* TrainingService::PublishModel(grpc::CallbackServerCont
                                                         const v1::PublishModelRequest* request,
                                                         v1::Model* response) {
   return AnswerOnPool(
-      environment_, context, response, [this, request]() -> absl::StatusOr<v1::Model> {
+      environment_, context, response,
+      [this, request](const Identity& caller) -> absl::StatusOr<v1::Model> {
         RETURN_IF_ERROR(environment_.live_calls->Admit());
         RETURN_IF_ERROR(CheckRepeatedCounts(*request));
         ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
-        ASSIGN_OR_RETURN(const ModelHandle model, jobs->Publish(*request));
+        ASSIGN_OR_RETURN(const ModelHandle model, jobs->Publish(*request, caller));
         return ModelToProto({model->id, LoadState::kLoaded, model, absl::OkStatus()});
       });
 }

@@ -1,4 +1,5 @@
-// How unary calls end.
+// How unary calls are answered. Whoever may not make a call is refused before any work is done for
+// it.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -13,8 +14,8 @@
 #include "core/base/resource_id.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
+#include "server/rpc/caller_identity.h"
 #include "server/rpc/status_mapping.h"
-#include "server/telemetry/log.h"
 
 namespace denoise {
 
@@ -27,41 +28,46 @@ void FinishCall(grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* 
   if (result.ok()) {
     *response = *std::move(result);
   } else {
-    const auto level = LevelOf(result.status());
-    LogEvent(level, "request refused",
-             {{"request", request_id},
-              {"code", absl::StatusCodeToString(result.status().code())},
-              {"message", std::string(result.status().message())}});
+    LogRefusal(request_id, result.status());
   }
   reactor->Finish(ToGrpcStatus(result.status(), request_id, *context));
 }
 
-// At once, for what takes next to no time.
-template <class Response>
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
-                                 absl::StatusOr<Response> result, Response* response) {
+// With what `work(caller)` returns, a StatusOr<Response>, at once: for what takes next to no time.
+template <class Response, class Work>
+grpc::ServerUnaryReactor* Answer(const CallEnvironment& environment,
+                                 grpc::CallbackServerContext* context, Response* response,
+                                 Work work) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const absl::StatusOr<Identity> caller = IdentifyCaller(environment.access, *context);
+  absl::StatusOr<Response> result =
+      caller.ok() ? work(*caller) : absl::StatusOr<Response>(caller.status());
   FinishCall(context, reactor, std::move(result), response);
   return reactor;
 }
 
-// With what `work()` returns, a StatusOr<Response>, on a thread of the pool: for what waits for a
-// disk, or for a model to be loaded. The call is alive until it is finished, and a shutdown waits
-// for it.
+// The same on a thread of the pool, for what waits for a disk, or for a model to be loaded. The call
+// is alive until it is finished, and a shutdown waits for it.
 template <class Response, class Work>
 grpc::ServerUnaryReactor* AnswerOnPool(const CallEnvironment& environment,
                                        grpc::CallbackServerContext* context, Response* response,
                                        Work work) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  absl::StatusOr<Identity> caller = IdentifyCaller(environment.access, *context);
+  if (!caller.ok()) {
+    FinishCall(context, reactor, absl::StatusOr<Response>(caller.status()), response);
+    return reactor;
+  }
   LiveCalls* const live_calls = environment.live_calls;
   live_calls->Add();
   BeforeHandOver(reactor);
-  environment.pool->Schedule([context, reactor, response, live_calls, work = std::move(work)] {
+  environment.pool->Schedule([context, reactor, response, live_calls, caller = *std::move(caller),
+                              work = std::move(work)] {
     AfterHandOver(reactor);
     const absl::Cleanup no_longer_alive = [live_calls] { live_calls->Remove(); };
     absl::StatusOr<Response> result = absl::InternalError("the call was not answered");
     try {
-      result = work();
+      result = work(caller);
     } catch (const std::exception& error) {  // a library's, or memory ran out
       result = absl::InternalError(error.what());
     }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/base/retry.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -132,18 +133,19 @@ void Scheduler::EndSlice(int worker, DeviceTask::Outcome outcome) {
 void Scheduler::Remove(int worker, WorkItem* item, const absl::Status& status) {
   const absl::Time now = clock_.Now();
   Notices notices;
+  std::unique_ptr<WorkItem> removed;
   {
     const MutexLock lock(mutex_);
     Loop& loop = loops_[worker];
     Entry& entry = entries_.at(item->work_id);
     if (!status.ok() && entry.end.ok()) entry.end = status;
-    notices.dropped.push_back(
-        Unlink(loop, std::find_if(loop.items.begin(), loop.items.end(),
-                                  [&](const auto& other) { return other.get() == item; })));
+    removed = Unlink(loop, std::find_if(loop.items.begin(), loop.items.end(),
+                                        [&](const auto& other) { return other.get() == item; }));
     EndExpired(now);
     CollectOver(notices);
     FillLoops(now);
   }
+  removed.reset();  // frees the rows before any request is notified
   Notify(notices);
 }
 
@@ -169,6 +171,26 @@ void Scheduler::LimitRows(const std::shared_ptr<const void>& network, int64_t he
   const MutexLock lock(mutex_);
   int& rows_max = costs_.Of(network, height, width).rows_max;
   rows_max = std::min(rows_max, std::max(1, rows / 2));
+}
+
+void Scheduler::StartDraining() {
+  std::map<uint64_t, std::shared_ptr<Work>> works;
+  {
+    const MutexLock lock(mutex_);
+    draining_ = true;
+    for (const auto& [id, entry] : entries_) works[id] = entry.work;
+  }
+  std::erase_if(works, [](const auto& work) { return !work.second->AcceptsHandover(); });
+  Notices notices;
+  {
+    const MutexLock lock(mutex_);
+    for (const auto& [id, work] : works) {
+      const auto entry = entries_.find(id);
+      if (entry != entries_.end() && entry->second.end.ok()) entry->second.end = DrainingError();
+    }
+    CollectOver(notices);  // those that have not begun; the others are their workers'
+  }
+  Notify(notices);
 }
 
 bool Scheduler::Drain(absl::Time deadline) {
@@ -345,7 +367,11 @@ void Scheduler::EndExpired(absl::Time now) {
 void Scheduler::DropEnded(Loop& loop, Notices& notices) {
   for (auto item = loop.items.begin(); item != loop.items.end();) {
     const auto next = std::next(item);
-    if (!entries_.at((*item)->work_id).end.ok()) notices.dropped.push_back(Unlink(loop, item));
+    const Entry& entry = entries_.at((*item)->work_id);
+    if (!entry.end.ok()) {
+      const std::shared_ptr<Work> work = entry.work;
+      notices.dropped.push_back({.work = work, .item = Unlink(loop, item)});
+    }
     item = next;
   }
 }
@@ -459,6 +485,7 @@ void Scheduler::EndTurn(Loop& loop, absl::Time now) {
 }
 
 void Scheduler::Notify(Notices& notices) {
+  for (const auto& [work, item] : notices.dropped) work->OnDropped(*item);
   notices.dropped.clear();  // frees the rows before any request is notified
   for (const Entry& entry : notices.over) entry.work->OnFinished(entry.end);
   for (const Queued& queued : notices.queued) queued.work->OnQueued(queued.place);

@@ -131,6 +131,9 @@ class Scheduler {
   // The device time that accepted requests still need, as far as it is known.
   absl::Duration OutstandingCost() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Refuses new requests, and ends those that accept a handover with DrainingError.
+  void StartDraining() ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Refuses new requests and waits. Returns true once none is left and every request has been
   // notified; false at `deadline`.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -191,9 +194,13 @@ class Scheduler {
     std::vector<WaitingWork> work;
     std::vector<LoopLoad> loops;
   };
+  struct Dropped {
+    std::shared_ptr<Work> work;
+    std::unique_ptr<WorkItem> item;
+  };
   // What to do once the lock is released.
   struct Notices {
-    std::vector<std::unique_ptr<WorkItem>> dropped;
+    std::vector<Dropped> dropped;  // of the worker that calls
     std::vector<Entry> over;
     std::vector<Queued> queued;
   };

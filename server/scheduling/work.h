@@ -97,6 +97,14 @@ class Work {
   // the first item has begun.
   virtual void OnQueued(const QueuePlace& place) = 0;
 
+  // Whether the request would rather end now and continue elsewhere than run to its end in a
+  // scheduler that drains. Called without the lock.
+  virtual bool AcceptsHandover() { return false; }
+
+  // An item leaves its loop before its end, because the request has ended. Called without the lock,
+  // by the item's worker.
+  virtual void OnDropped(WorkItem& /*item*/) {}
+
   // Called exactly once and last, without the lock, unless Scheduler::Submit has failed.
   virtual void OnFinished(const absl::Status& status) = 0;
 

@@ -126,6 +126,28 @@ TEST_F(LoadTest, AnInteractiveRequestPassesAFloodOfOthers) {
   for (const auto& call : calls_) EXPECT_FALSE(call->Finished());
 }
 
+// The other tenant has filled the loop and the queue.
+TEST_F(LoadTest, ATenantIsServedWhateverAnotherHasSent) {
+  Start({"--tenant-header", "x-tenant", "--max-batch-rows", "2", "--max-active-rows", "2",
+         "--queue-size", "8"});
+  while (calls_.empty() || !calls_.back()->Finished()) Flood(1, Endless());
+  EXPECT_EQ(calls_.back()->Join().status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  grpc::ClientContext context;
+  context.AddMetadata("x-tenant", "quiet");
+  const auto stream = server_->generation().Generate(&context, GuidedRequest(/*steps=*/20));
+  GenerateEvent event;
+  int images = 0;
+  while (stream->Read(&event)) {
+    EXPECT_FALSE(event.has_queued()) << "it had to wait";
+    images += event.has_image();
+  }
+  const grpc::Status status = stream->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(images, 1);
+  calls_.pop_back();
+  for (const auto& call : calls_) EXPECT_FALSE(call->Finished());
+}
+
 TEST_F(LoadTest, ARequestInTheQueueIsToldForHowLong) {
   Start({"--max-batch-rows", "2", "--max-active-rows", "2"});
   AcceptedOnceCostsAreKnown();

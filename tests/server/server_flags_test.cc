@@ -72,6 +72,30 @@ TEST(ServerFlags, ModelsMayHaveDtypesOfTheirOwn) {
   EXPECT_EQ(flags.text_encoders, "cpu");
 }
 
+TEST(ServerFlags, IdentityFlagsBelongTogether) {
+  const char* const file = "tests/CMakeLists.txt";  // any that there is
+  const auto refuses = [&](std::vector<const char*> args, const char* why) {
+    args.insert(args.begin(), {"--models", "tests"});
+    const Parsed parsed = Parse(args);
+    EXPECT_TRUE(std::holds_alternative<int>(parsed.result)) << why;
+    EXPECT_THAT(parsed.err, HasSubstr(why));
+  };
+  refuses({"--tokens", file, "--tenant-header", "x-tenant"}, "--tokens excludes --tenant-header");
+  refuses({"--tenant-header", "x tenant"}, "must be the name of a header");
+  refuses({"--jwt-jwks", file}, "--jwt-");
+  refuses({"--jwt-issuer", "https://issuer"}, "--jwt-jwks");
+  refuses({"--tls-client-ca", file}, "--tls-cert");
+  refuses({"--metrics-access", "nobody"}, "--metrics-access");
+  const ServerFlags flags =
+      Parse({"--models", "tests", "--jwt-jwks", file, "--jwt-issuer", "https://issuer",
+             "--jwt-audience", "denoised", "--tokens", file, "--reflection", "off"})
+          .flags();
+  EXPECT_EQ(flags.jwt_audience, "denoised");
+  EXPECT_FALSE(flags.reflection);
+  EXPECT_EQ(Parse({"--models", "tests", "--tenant-header", "X-Tenant"}).flags().tenant_header,
+            "x-tenant");
+}
+
 TEST(ServerFlags, HelpAndVersionEndWell) {
   const Parsed help = Parse({"--help"});
   EXPECT_EQ(help.exit_code(), 0);

@@ -101,7 +101,8 @@ void AddSourceFlags(CLI::App& app, PlanSource& source) {
   }
   AddConnectionFlags(app, source.connection);
   // Without a model no server is asked.
-  for (const char* flag : {"--server", "--deadline", "--tls", "--tls-ca"}) {
+  for (const char* flag : {"--server", "--deadline", "--tls", "--tls-ca", "--tls-cert", "--tls-key",
+                           "--token-file", "--token-over-plaintext"}) {
     app.get_option(flag)->needs(model);
   }
 }

@@ -1,10 +1,12 @@
 #include "client/cli/flags/connection_flags.h"
 
 #include <CLI/Error.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
@@ -14,18 +16,61 @@
 namespace denoise {
 namespace {
 
-constexpr size_t kMaxCertificateBytes = 1 << 20;
+constexpr size_t kMaxFileBytes = 1 << 20;
 constexpr char kServerVariable[] = "DENOISED_SERVER";
+constexpr char kTokenVariable[] = "DENOISED_TOKEN";
 
 std::string DefaultServer() {
   const char* const server = std::getenv(kServerVariable);
   return server != nullptr && *server != '\0' ? server : ClientOptions().address;
 }
 
-absl::StatusOr<std::string> ReadCertificates(const std::string& path) {
-  absl::StatusOr<std::string> pem = ReadFile(path, kMaxCertificateBytes);
-  if (!pem.ok()) return InvalidField("--tls-ca", std::string(pem.status().message()));
-  return pem;
+absl::StatusOr<std::string> ReadFlagFile(const char* flag, const std::string& path) {
+  absl::StatusOr<std::string> text = ReadFile(path, kMaxFileBytes);
+  if (!text.ok()) return InvalidField(flag, std::string(text.status().message()));
+  return text;
+}
+
+absl::Status ReadTlsFiles(const ConnectionFlags& flags, ClientOptions& options) {
+  const struct {
+    const char* flag;
+    const std::string& path;
+    std::string TlsOptions::*text;
+  } files[] = {{"--tls-ca", flags.tls_ca, &TlsOptions::root_certificates},
+               {"--tls-cert", flags.tls_cert, &TlsOptions::certificate},
+               {"--tls-key", flags.tls_key, &TlsOptions::key}};
+  if (flags.tls) options.tls.emplace();
+  for (const auto& file : files) {
+    if (file.path.empty()) continue;
+    if (!options.tls) options.tls.emplace();
+    ASSIGN_OR_RETURN((*options.tls).*file.text, ReadFlagFile(file.flag, file.path));
+  }
+  return absl::OkStatus();
+}
+
+// Of --token-file, or else of the environment. Never part of a message.
+absl::StatusOr<std::string> ReadToken(const ConnectionFlags& flags) {
+  const char* const variable = std::getenv(kTokenVariable);
+  std::string token = variable == nullptr ? "" : variable;
+  if (!flags.token_file.empty()) {
+    ASSIGN_OR_RETURN(token, ReadFlagFile("--token-file", flags.token_file));
+  }
+  absl::StripAsciiWhitespace(&token);
+  const bool is_token =
+      std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c <= '~'; });
+  if (is_token) return token;
+  return InvalidField(flags.token_file.empty() ? kTokenVariable : "--token-file",
+                      "must be one token of printable ASCII characters without spaces");
+}
+
+absl::Status ReadToken(const ConnectionFlags& flags, ClientOptions& options) {
+  ASSIGN_OR_RETURN(options.token, ReadToken(flags));
+  options.token_over_plaintext = flags.token_over_plaintext;
+  if (options.token.empty() || MaySendToken(options)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the token would be sent to ", options.address,
+                   " without encryption, and anybody on the way could use it. Add --tls, or "
+                   "--token-over-plaintext if the network is yours"));
 }
 
 }  // namespace
@@ -64,16 +109,29 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
   app.add_option("--tls-ca", flags.tls_ca, "Encrypt; trust the certificates in this PEM file")
       ->type_name("FILE")
       ->group("Connection");
+  auto* cert = app.add_option("--tls-cert", flags.tls_cert,
+                              "Encrypt; show this certificate chain (PEM) to the server")
+                   ->type_name("FILE")
+                   ->group("Connection");
+  auto* key = app.add_option("--tls-key", flags.tls_key, "The private key of --tls-cert, in PEM")
+                  ->type_name("FILE")
+                  ->group("Connection");
+  cert->needs(key);
+  key->needs(cert);
+  app.add_option("--token-file", flags.token_file,
+                 "A file with the token to show. Default: $DENOISED_TOKEN, otherwise none")
+      ->type_name("FILE")
+      ->group("Connection");
+  app.add_flag("--token-over-plaintext", flags.token_over_plaintext,
+               "Send the token to other machines without encryption, too")
+      ->group("Connection");
 }
 
 absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags) {
   ClientOptions options;
   options.address = flags.server;
-  if (flags.tls) options.tls.emplace();
-  if (!flags.tls_ca.empty()) {
-    options.tls.emplace();
-    ASSIGN_OR_RETURN(options.tls->root_certificates, ReadCertificates(flags.tls_ca));
-  }
+  RETURN_IF_ERROR(ReadTlsFiles(flags, options));
+  RETURN_IF_ERROR(ReadToken(flags, options));
   if (flags.deadline.has_value()) {
     options.generate_deadline = *flags.deadline;
     options.unary_deadline = *flags.deadline;

@@ -15,19 +15,23 @@ namespace denoise {
 struct ConnectionFlags {
   std::string server;  // the default once declared, never empty
   bool tls = false;
-  std::string tls_ca;  // a PEM file; implies tls
+  std::string tls_ca;  // a PEM file; implies tls, as the next two
+  std::string tls_cert;
+  std::string tls_key;
+  std::string token_file;
+  bool token_over_plaintext = false;
   std::optional<absl::Duration> deadline;
 };
 
-// Declares --server, --tls, --tls-ca and --deadline on `app`, which fills `flags` when it parses.
-// `flags` outlives `app`.
+// Declares --server, --deadline, --tls, --token-file and what belongs to them on `app`, which fills
+// `flags` when it parses. `flags` outlives `app`.
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);
 
-// The options of a client for these flags. InvalidArgument if the certificate file cannot be read.
+// The options of a client for these flags. InvalidArgument if a file cannot be read, or the token
+// would be sent where others can read it.
 absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags);
 
-// Clients for these flags. They do not connect yet. InvalidArgument if the certificate file cannot
-// be read.
+// Clients for these flags. They do not connect yet. Errors are those of MakeClientOptions.
 absl::StatusOr<Client> MakeClient(const ConnectionFlags& flags);
 absl::StatusOr<TrainingClient> MakeTrainingClient(const ConnectionFlags& flags);
 

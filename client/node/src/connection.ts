@@ -27,6 +27,7 @@ export class Connection {
 
   constructor(readonly settings: Settings) {
     const { address, tls, maxReceiveBytes } = settings;
+    const authorization = authorizationOf(settings);
     const baseUrl = `${tls ? "https" : "http"}://${address}`;
     this.#sessions = new Http2SessionManager(
       baseUrl,
@@ -34,12 +35,18 @@ export class Connection {
         pingIntervalMs: settings.keepaliveIntervalMs,
         pingTimeoutMs: settings.keepaliveTimeoutMs,
       },
-      tls && { ca: tls.rootCertificates },
+      tls && { ca: tls.rootCertificates, cert: tls.certificate, key: tls.key },
     );
     this.#transport = createGrpcTransport({
       baseUrl,
       sessionManager: this.#sessions,
       readMaxBytes: maxReceiveBytes,
+      interceptors: [
+        (next) => (request) => {
+          if (authorization) request.header.set("Authorization", authorization);
+          return next(request);
+        },
+      ],
       acceptCompression: [], // pictures are compressed already
     });
   }
@@ -153,6 +160,18 @@ export class Connection {
   #throwIfClosed(): void {
     if (this.#closed) throw new DenoisedError("CANCELLED", "the client is closed; make a new one");
   }
+}
+
+function authorizationOf({ address, tls, token, tokenOverPlaintext }: Settings): string {
+  if (token === "") return "";
+  const host = address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+  const isLocal = host === "localhost" || host === "::1" || host.startsWith("127.");
+  if (tls || isLocal || tokenOverPlaintext) return `Bearer ${token}`;
+  throw new DenoisedError(
+    "INVALID_ARGUMENT",
+    `the token would be sent to ${address} without encryption, and anybody on the way could use ` +
+      "it: set tls, or tokenOverPlaintext if the network is yours",
+  );
 }
 
 // Here, because the transport does not tell a request that cannot be sent from a broken connection.

@@ -4,6 +4,9 @@ import type { DenoisedError } from "./errors.js";
 export interface TlsOptions {
   /** PEM. Absent: the certificates that Node.js trusts. */
   rootCertificates?: string | Buffer;
+  /** PEM, for servers that ask for a certificate: a chain and its private key. */
+  certificate?: string | Buffer;
+  key?: string | Buffer;
 }
 
 export interface ClientOptions {
@@ -11,6 +14,13 @@ export interface ClientOptions {
   address?: string;
   /** Absent: the connection is not encrypted. */
   tls?: TlsOptions;
+  /**
+   * For servers that ask for a token. Default: the environment variable DENOISED_TOKEN, otherwise
+   * none. It goes to another machine only if the connection is encrypted.
+   */
+  token?: string;
+  /** Send the token without encryption, too. Default: false. */
+  tokenOverPlaintext?: boolean;
   /**
    * For calls that are answered at once and given no timeout: 10,000 by default. Streams, uploads,
    * loading and publishing take any time unless a call says otherwise.
@@ -52,6 +62,8 @@ export function withDefaults(options: ClientOptions): Settings {
   return {
     address: options.address ?? process.env.DENOISED_SERVER ?? "127.0.0.1:50051",
     tls: options.tls,
+    token: options.token ?? process.env.DENOISED_TOKEN ?? "",
+    tokenOverPlaintext: options.tokenOverPlaintext ?? false,
     unaryTimeoutMs: options.unaryTimeoutMs ?? 10_000,
     maxReceiveBytes: options.maxReceiveBytes ?? 256 * 2 ** 20,
     keepaliveIntervalMs: options.keepaliveIntervalMs ?? 30_000,

@@ -203,6 +203,18 @@ test("a picture is turned into noise, level by level", async () => {
   );
 });
 
+test("a token goes over plaintext to this machine only", () => {
+  const token = "dnt_ci_secret";
+  assert.throws(
+    () => new Client({ address: "192.0.2.1:50051", token }),
+    (error: Error) =>
+      error.message.includes("without encryption") && !error.message.includes(token),
+  );
+  new Client({ address: "192.0.2.1:50051", token, tls: {} }).close();
+  new Client({ address: "192.0.2.1:50051", token, tokenOverPlaintext: true }).close();
+  new Client({ address: "127.0.0.1:50051", token }).close();
+});
+
 test("a server with TLS is reached by those who trust its certificate", async () => {
   const folder = temporaryFolder();
   const [key, certificate] = [path.join(folder, "key.pem"), path.join(folder, "certificate.pem")];

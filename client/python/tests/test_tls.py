@@ -52,6 +52,24 @@ def test_a_client_that_does_not_trust_it_and_a_plain_one_are_not(
             surface.call(lambda client: client.models.list())
 
 
+def test_a_token_goes_over_plaintext_to_this_machine_only() -> None:
+    for client in (denoised.Client, denoised.AsyncClient):
+        with pytest.raises(ValueError, match="without encryption") as refused:
+            client("192.0.2.1:50051", token="dnt_ci_secret")
+        assert "dnt_ci_secret" not in str(refused.value)
+    for surface in (
+        denoised.Client("192.0.2.1:50051", token="dnt_ci_secret", tls=True),
+        denoised.Client("192.0.2.1:50051", token="dnt_ci_secret", token_over_plaintext=True),
+        denoised.Client("127.0.0.1:50051", token="dnt_ci_secret"),
+    ):
+        surface.close()
+
+
+def test_a_certificate_needs_its_key() -> None:
+    with pytest.raises(ValueError, match="go together"):
+        denoised.Client(certificate=b"pem")
+
+
 def test_metadata_goes_with_every_call(connect: Connect) -> None:
     # The server reads no metadata of its callers, so that another one has to tell.
     seen: list[tuple[str, str | bytes]] = []
@@ -64,12 +82,13 @@ def test_metadata_goes_with_every_call(connect: Connect) -> None:
         recorder = grpc.server(pool, interceptors=[Recorder()])
         port = recorder.add_insecure_port("127.0.0.1:0")
         recorder.start()
-        surface = connect(f"127.0.0.1:{port}", metadata=[("authorization", "Bearer 1")])
+        surface = connect(f"127.0.0.1:{port}", token="1", metadata=[("x-team", "blue")])
         with pytest.raises(denoised.Unimplemented):
             surface.call(lambda client: client.models.list())
         with pytest.raises(denoised.Unimplemented):
             list(surface.events(lambda client: client.models.watch()))
         recorder.stop(None).wait()
     assert seen.count(("authorization", "Bearer 1")) == 2
+    assert seen.count(("x-team", "blue")) == 2
     agent = next(value for key, value in seen if key == "user-agent")
     assert str(agent).startswith(f"denoised-python/{denoised.__version__}")

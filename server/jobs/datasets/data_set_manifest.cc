@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/identity/identity.h"
 #include "server/jobs/store/columns.h"
 #include "server/jobs/store/resource_names.h"
 
@@ -31,7 +32,8 @@ bool Describes(const StateManifest& manifest, const DataSetRow& row) {
 std::optional<DataSetRow> RowOf(const StateManifest& manifest) {
   DataSetRow row;
   Dataset& data_set = row.data_set;
-  if (manifest.kind != StateManifest::Kind::kDataSet || !ParseDataSetName(manifest.name) ||
+  if (manifest.kind != StateManifest::Kind::kDataSet ||
+      !ParseDataSetName(ParseFullName(manifest.name).name) ||
       manifest.upload_sha256.size() != kSha256Bytes ||
       !data_set.ParseFromString(manifest.resource) || data_set.name() != manifest.name ||
       data_set.total_bytes() < 1) {

@@ -91,7 +91,7 @@ absl::Status Recovery::Run() {
 
 absl::Status Recovery::ReadRows() {
   ASSIGN_OR_RETURN(std::vector<DataSetRow> rows, database_.Read([](SQLite::Database& connection) {
-    return ListDataSets(connection, "", -1);
+    return ListDataSets(connection, "", "", -1);
   }));
   rows_.clear();
   for (DataSetRow& row : rows) rows_[row.id] = std::move(row);

@@ -154,10 +154,15 @@ void DeleteDataSetRow(SQLite::Database& connection, int64_t id) {
 }
 
 absl::StatusOr<std::vector<DataSetRow>> ListDataSets(SQLite::Database& connection,
-                                                     const std::string& after_name, int limit) {
-  SQLite::Statement rows(connection, absl::StrCat(kSelect, "WHERE name > ? ORDER BY name LIMIT ?"));
-  rows.bind(1, after_name);
-  rows.bind(2, limit);
+                                                     const std::string& prefix,
+                                                     const std::string& after, int limit) {
+  SQLite::Statement rows(connection,
+                         absl::StrCat(kSelect,
+                                      "WHERE name > ?1 AND substr(name, 1, length(?2)) = ?2"
+                                      " ORDER BY name LIMIT ?3"));
+  rows.bind(1, after);
+  rows.bind(2, prefix);
+  rows.bind(3, limit);
   std::vector<DataSetRow> result;
   while (rows.executeStep()) {
     ASSIGN_OR_RETURN(DataSetRow row, FromRow(rows));

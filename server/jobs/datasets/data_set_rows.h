@@ -19,7 +19,7 @@ namespace denoise {
 
 struct DataSetRow {
   int64_t id = 0;
-  denoised::v1::Dataset data_set;  // as callers see it
+  denoised::v1::Dataset data_set;  // as callers see it, but with its full name
   std::string sha256;              // 32 bytes
   int64_t stored_bytes = 0;        // of its stored pictures, or reserved for them
   absl::Time upload_time;          // when bytes were last received
@@ -27,11 +27,11 @@ struct DataSetRow {
 
 // nullopt where there is none. DataLoss where the row is no data set.
 absl::StatusOr<std::optional<DataSetRow>> FindDataSet(SQLite::Database& connection,
-                                                      const std::string& name);
+                                                      const std::string& full_name);
 absl::StatusOr<std::optional<DataSetRow>> ReadDataSet(SQLite::Database& connection, int64_t id);
 
 // Adds a data set that is UPLOADING with nothing received, and reserves as much for its pictures as
-// the upload has. Returns its id.
+// the upload has. `header` has its full name. Returns its id.
 int64_t InsertDataSet(SQLite::Database& connection, const denoised::v1::UploadHeader& header,
                       absl::Time now);
 void WriteReceivedBytes(SQLite::Database& connection, int64_t id, int64_t bytes, absl::Time now);
@@ -46,9 +46,10 @@ void UncountReading(SQLite::Database& connection, int64_t id);
 int64_t AdoptDataSet(SQLite::Database& connection, const DataSetRow& row);
 void DeleteDataSetRow(SQLite::Database& connection, int64_t id);
 
-// The data sets after `after_name`, in order of name.
+// The data sets after `after`, in order of full name, whose names begin with `prefix`.
 absl::StatusOr<std::vector<DataSetRow>> ListDataSets(SQLite::Database& connection,
-                                                     const std::string& after_name, int limit);
+                                                     const std::string& prefix,
+                                                     const std::string& after, int limit);
 
 // What uploads and stored pictures take, or have reserved.
 DataSetUsage ReadDataSetUsage(SQLite::Database& connection);

@@ -32,6 +32,7 @@ namespace {
 
 // How much of an upload may have to be sent again after a crash. Each time costs two syncs.
 constexpr char kList[] = "datasets";  // what page tokens are bound to
+constexpr char kPrefix[] = "datasets/";
 constexpr int64_t kSyncBytes = 8 << 20;
 
 // When to try again after housekeeping has failed.
@@ -39,6 +40,12 @@ constexpr absl::Duration kRetryInterval = absl::Minutes(1);
 
 absl::Status BadName() {
   return InvalidField("name", "must be \"datasets/\" and a data set's name");
+}
+
+// The data set as `viewer` sees it.
+Dataset NamedFor(const Identity& viewer, Dataset data_set) {
+  data_set.set_name(NameFor(viewer, data_set.name()));
+  return data_set;
 }
 
 absl::Status CheckUnused(SQLite::Database& connection, int64_t id) {
@@ -63,14 +70,19 @@ class DataSetStore::Impl {
                 [this] { TryHousekeep(); }) {}
 
   absl::Status Recover();
-  absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(const UploadHeader& header)
+  absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(UploadHeader header,
+                                                             const Identity& caller)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<std::vector<DataSetRow>> Rows(const std::string& after_name, int limit) const {
+  // Those that the caller sees.
+  absl::StatusOr<std::vector<DataSetRow>> Rows(const Identity& caller, const std::string& after,
+                                               int limit) const {
+    const std::string prefix = caller.sees_all ? "" : FullName(caller.tenant, kPrefix);
     return database_->Read(
-        [&](auto& connection) { return ListDataSets(connection, after_name, limit); });
+        [&](auto& connection) { return ListDataSets(connection, prefix, after, limit); });
   }
-  absl::StatusOr<DataSetRow> Find(const std::string& name) const;
-  absl::Status Delete(const std::string& name) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::vector<DataSetRow>> AllRows() const { return Rows(Anyone(), "", -1); }
+  absl::StatusOr<DataSetRow> Find(const std::string& name, const Identity& caller) const;
+  absl::Status Delete(const std::string& name, const Identity& caller) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Housekeep() ABSL_LOCKS_EXCLUDED(mutex_);
   void Stop() { reader_.Stop(); }
   std::filesystem::path stored(int64_t id) const { return StoredPath(*state_, id); }
@@ -104,8 +116,13 @@ class DataSetStore::Impl {
 class DataSetStore::Impl::Upload final : public DataSetUpload {
  public:
   // Without a spool every byte has been received, and the upload is being read.
-  Upload(Impl* store, int64_t id, int64_t total_bytes, std::optional<UploadSpool> spool)
-      : store_(store), id_(id), total_bytes_(total_bytes), spool_(std::move(spool)) {}
+  Upload(Impl* store, int64_t id, int64_t total_bytes, std::optional<UploadSpool> spool,
+         const Identity& caller)
+      : store_(store),
+        id_(id),
+        total_bytes_(total_bytes),
+        caller_(caller),
+        spool_(std::move(spool)) {}
 
   ~Upload() override {
     if (!claims_) return;
@@ -131,10 +148,14 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
     // set and destroy the store.
     claims_ = false;
     store_->EndUpload(id_, /*is_complete=*/spool_.has_value());
-    const DataSetReader::Caller caller = {done, std::move(gone)};
+    const auto named = [done = std::move(done), caller = caller_](absl::StatusOr<Dataset> result) {
+      if (result.ok()) result = NamedFor(caller, *std::move(result));
+      done(std::move(result));
+    };
+    const DataSetReader::Caller caller = {named, std::move(gone)};
     const bool heard =
         spool_ ? store_->reader_.Add(id_, caller) : store_->reader_.Await(id_, caller);
-    if (!heard) done(Result());  // it has been read, or the next server will read it
+    if (!heard) named(Result());  // it has been read, or the next server will read it
     return absl::OkStatus();
   }
 
@@ -176,6 +197,7 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
   Impl* const store_;
   const int64_t id_;
   const int64_t total_bytes_;
+  const Identity caller_;
   std::optional<UploadSpool> spool_;
   bool claims_ = true;  // no other call can upload it
 };
@@ -183,7 +205,7 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
 absl::Status DataSetStore::Impl::Recover() {
   SetAside set_aside(state_, clock_, observer_);
   RETURN_IF_ERROR(RecoverDataSets(*database_, *state_, set_aside));
-  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
+  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, AllRows());
   for (const DataSetRow& row : rows) {
     if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
     if (row.data_set.state() == Dataset::UPLOADING) ExpireUpload(row.upload_time);
@@ -192,8 +214,9 @@ absl::Status DataSetStore::Impl::Recover() {
 }
 
 absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::Impl::BeginUpload(
-    const UploadHeader& header) {
+    UploadHeader header, const Identity& caller) {
   RETURN_IF_ERROR(CheckUploadHeader(header));
+  header.set_name(FullName(caller.tenant, header.name()));
   RETURN_IF_ERROR(RemoveAbandoned());
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const DataSetRow row, FindOrMake(header));
@@ -206,7 +229,7 @@ absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::Impl::BeginUpload(
     ExpireUpload(clock_->Now());
     return spool.status();
   }
-  return std::make_unique<Upload>(this, row.id, header.total_bytes(), *std::move(spool));
+  return std::make_unique<Upload>(this, row.id, header.total_bytes(), *std::move(spool), caller);
 }
 
 // nullopt where every byte was received.
@@ -248,18 +271,21 @@ absl::StatusOr<DataSetRow> DataSetStore::Impl::FindOrMake(const UploadHeader& he
   return result;
 }
 
-absl::StatusOr<DataSetRow> DataSetStore::Impl::Find(const std::string& name) const {
-  if (!ParseDataSetName(name)) return BadName();
+absl::StatusOr<DataSetRow> DataSetStore::Impl::Find(const std::string& name,
+                                                    const Identity& caller) const {
+  const OwnedName owned = OwnedNameFrom(caller, name);
+  if (!ParseDataSetName(owned.name)) return BadName();
+  if (!caller.Sees(owned.tenant)) return ResourceNotFound("data set", name);
   ASSIGN_OR_RETURN(std::optional<DataSetRow> row, database_->Read([&](auto& connection) {
-    return FindDataSet(connection, name);
+    return FindDataSet(connection, owned.full());
   }));
   if (!row) return ResourceNotFound("data set", name);
   return *std::move(row);
 }
 
-absl::Status DataSetStore::Impl::Delete(const std::string& name) {
+absl::Status DataSetStore::Impl::Delete(const std::string& name, const Identity& caller) {
   const MutexLock lock(mutex_);
-  ASSIGN_OR_RETURN(const DataSetRow row, Find(name));
+  ASSIGN_OR_RETURN(const DataSetRow row, Find(name, caller));
   if (uploading_.contains(row.id) || !reader_.Cancel(row.id)) {
     return absl::FailedPreconditionError("the data set is being uploaded");
   }
@@ -293,7 +319,7 @@ absl::Status DataSetStore::Impl::Remove(int64_t id) {
 absl::Status DataSetStore::Impl::RemoveAbandoned() {
   const absl::Time oldest = clock_->Now() - quota_.upload_idle;
   const MutexLock lock(mutex_);
-  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
+  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, AllRows());
   for (const DataSetRow& row : rows) {
     if (row.data_set.state() != Dataset::UPLOADING || row.upload_time > oldest) continue;
     if (!uploading_.contains(row.id)) RETURN_IF_ERROR(Remove(row.id));
@@ -304,7 +330,7 @@ absl::Status DataSetStore::Impl::RemoveAbandoned() {
 absl::Status DataSetStore::Impl::Housekeep() {
   RETURN_IF_ERROR(RemoveAbandoned());
   const MutexLock lock(mutex_);
-  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, Rows("", -1));
+  ASSIGN_OR_RETURN(const std::vector<DataSetRow> rows, AllRows());
   for (const DataSetRow& row : rows) {
     if (row.data_set.state() == Dataset::READING) reader_.Add(row.id);
     // A call that is uploading asks for this when it ends.
@@ -344,49 +370,56 @@ DataSetStore::~DataSetStore() = default;
 
 void DataSetStore::Stop() { impl_->Stop(); }
 
-absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::BeginUpload(
-    const UploadHeader& header) {
-  return impl_->BeginUpload(header);
+absl::StatusOr<std::unique_ptr<DataSetUpload>> DataSetStore::BeginUpload(const UploadHeader& header,
+                                                                         const Identity& caller) {
+  return impl_->BeginUpload(header, caller);
 }
 
 absl::StatusOr<denoised::v1::ListDatasetsResponse> DataSetStore::List(
-    const denoised::v1::ListDatasetsRequest& request) const {
+    const denoised::v1::ListDatasetsRequest& request, const Identity& caller) const {
   const absl::StatusOr<int> page_size = PageSize(request.page_size());
   absl::StatusOr<std::string> after = ParsePageToken(kList, request.page_token());
-  if (after.ok() && !after->empty() && !ParseDataSetName(*after)) after = BadPageToken();
+  if (after.ok() && !after->empty() && !ParseDataSetName(ParseFullName(*after).name)) {
+    after = BadPageToken();
+  }
   FieldViolations violations;
   violations.AddAll("", page_size.status());
   violations.AddAll("", after.status());
   RETURN_IF_ERROR(violations.ToStatus());
 
   // One more than the page holds tells whether another follows.
-  ASSIGN_OR_RETURN(std::vector<DataSetRow> rows, impl_->Rows(*after, *page_size + 1));
+  ASSIGN_OR_RETURN(std::vector<DataSetRow> rows, impl_->Rows(caller, *after, *page_size + 1));
   denoised::v1::ListDatasetsResponse response;
   size_t bytes = 0;
+  std::string last;
   for (DataSetRow& row : rows) {
     if (row.data_set.has_report()) row.data_set.mutable_report()->clear_contact_sheet();
     bytes += row.data_set.ByteSizeLong();
     if (response.datasets_size() == *page_size ||
         (bytes > kMaxPageBytes && response.datasets_size() > 0)) {
-      response.set_next_page_token(PageTokenAfter(kList, response.datasets().rbegin()->name()));
+      response.set_next_page_token(PageTokenAfter(kList, last));
       break;
     }
-    *response.add_datasets() = std::move(row.data_set);
+    last = row.data_set.name();
+    *response.add_datasets() = NamedFor(caller, std::move(row.data_set));
   }
   return response;
 }
 
-absl::StatusOr<Dataset> DataSetStore::Get(const denoised::v1::GetDatasetRequest& request) const {
-  ASSIGN_OR_RETURN(DataSetRow row, impl_->Find(request.name()));
-  return std::move(row.data_set);
+absl::StatusOr<Dataset> DataSetStore::Get(const denoised::v1::GetDatasetRequest& request,
+                                          const Identity& caller) const {
+  ASSIGN_OR_RETURN(DataSetRow row, impl_->Find(request.name(), caller));
+  return NamedFor(caller, std::move(row.data_set));
 }
 
-absl::Status DataSetStore::Delete(const denoised::v1::DeleteDatasetRequest& request) {
-  return impl_->Delete(request.name());
+absl::Status DataSetStore::Delete(const denoised::v1::DeleteDatasetRequest& request,
+                                  const Identity& caller) {
+  return impl_->Delete(request.name(), caller);
 }
 
-absl::StatusOr<DataSetStore::Stored> DataSetStore::FindReady(const std::string& name) const {
-  ASSIGN_OR_RETURN(DataSetRow row, impl_->Find(name));
+absl::StatusOr<DataSetStore::Stored> DataSetStore::FindReady(const std::string& name,
+                                                             const Identity& caller) const {
+  ASSIGN_OR_RETURN(DataSetRow row, impl_->Find(name, caller));
   if (row.data_set.state() != Dataset::READY) {
     return absl::FailedPreconditionError(
         absl::StrCat("the data set is ", Dataset::State_Name(row.data_set.state()), ", not READY"));

@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "denoised/v1/datasets.pb.h"
+#include "server/identity/identity.h"
 #include "server/jobs/datasets/data_set_quota.h"
 #include "server/jobs/datasets/data_set_reader.h"
 #include "server/jobs/store/database.h"
@@ -58,22 +59,24 @@ class DataSetStore {
   // is opened there again. May be called again.
   void Stop();
 
-  // Errors are those of UploadDataset, with fields named from the request ("header.name").
+  // Errors are those of UploadDataset, with fields named from the request ("header.name"). What the
+  // caller does not see is NotFound, as what there is not.
   absl::StatusOr<std::unique_ptr<DataSetUpload>> BeginUpload(
-      const denoised::v1::UploadHeader& header);
+      const denoised::v1::UploadHeader& header, const Identity& caller);
   absl::StatusOr<denoised::v1::ListDatasetsResponse> List(
-      const denoised::v1::ListDatasetsRequest& request) const;
-  absl::StatusOr<denoised::v1::Dataset> Get(const denoised::v1::GetDatasetRequest& request) const;
-  absl::Status Delete(const denoised::v1::DeleteDatasetRequest& request);
+      const denoised::v1::ListDatasetsRequest& request, const Identity& caller) const;
+  absl::StatusOr<denoised::v1::Dataset> Get(const denoised::v1::GetDatasetRequest& request,
+                                            const Identity& caller) const;
+  absl::Status Delete(const denoised::v1::DeleteDatasetRequest& request, const Identity& caller);
 
   // Finds a data set that is READY by its name ("datasets/emoji"). NotFound; FailedPrecondition: it
   // is not READY.
   struct Stored {
     int64_t id = 0;
-    std::filesystem::path path;  // what IngestFunction has stored
-    denoised::v1::Dataset data_set;
+    std::filesystem::path path;      // what IngestFunction has stored
+    denoised::v1::Dataset data_set;  // with its full name
   };
-  absl::StatusOr<Stored> FindReady(const std::string& name) const;
+  absl::StatusOr<Stored> FindReady(const std::string& name, const Identity& caller) const;
 
   // Removes uploads that were not continued in time, and reads again what the disk did not allow to
   // be read. The store calls it by itself when one of these is due.

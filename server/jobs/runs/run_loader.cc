@@ -32,7 +32,8 @@ using denoised::v1::TrainingSettings;
 absl::StatusOr<std::shared_ptr<const DataSet>> OpenStored(const RunEnvironment& environment,
                                                           const std::string& name,
                                                           const ModelInfo& model) {
-  ASSIGN_OR_RETURN(const DataSetStore::Stored stored, environment.data_sets->FindReady(name));
+  ASSIGN_OR_RETURN(const DataSetStore::Stored stored,
+                   environment.data_sets->FindReady(name, Anyone()));
   ASSIGN_OR_RETURN(auto data, OpenDataSet(stored.path));
   return WithLabelsOf(model, std::move(data));
 }
@@ -64,10 +65,11 @@ RunFacts FactsOf(const TrainingSettings& settings, int64_t pictures) {
 
 class Loader {
  public:
-  Loader(const RunEnvironment& environment, int64_t job, int device, std::function<void()> written,
-         std::function<void()> ended)
+  Loader(const RunEnvironment& environment, int64_t job, std::string tenant, int device,
+         std::function<void()> written, std::function<void()> ended)
       : environment_(environment),
         job_(job),
+        tenant_(std::move(tenant)),
         device_(environment.engine->options().devices[device]),
         written_(std::move(written)),
         ended_(std::move(ended)) {}
@@ -87,6 +89,7 @@ class Loader {
 
   const RunEnvironment& environment_;
   const int64_t job_;
+  const std::string tenant_;
   const at::Device device_;
   std::function<void()> written_;
   std::function<void()> ended_;
@@ -128,6 +131,7 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
       RunRecorder::Destination{.store = environment_.store,
                                .checkpoints = checkpoints,
                                .job = job_,
+                               .tenant = tenant_,
                                .keep_checkpoints = settings.checkpoints().keep(),
                                .ema_decays = ema_decays},
       std::move(written_));
@@ -191,9 +195,12 @@ absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& setti
   auto evaluation = ModelEvaluation::Create(std::move(setup));
   if (!evaluation.ok()) return DeviceStatus(evaluation.status());
   LoadedRun run;
-  run.recorder = std::make_unique<RunRecorder>(
-      RunRecorder::Destination{.store = environment_.store, .checkpoints = nullptr, .job = job_},
-      std::move(written_));
+  run.recorder = std::make_unique<RunRecorder>(RunRecorder::Destination{.store = environment_.store,
+                                                                        .checkpoints = nullptr,
+                                                                        .job = job_,
+                                                                        .tenant = tenant_,
+                                                                        .ema_decays = {}},
+                                               std::move(written_));
   run.task = std::make_shared<EvaluationTask>(*std::move(evaluation), run.recorder.get(),
                                               environment_.observer, std::move(ended_));
   return run;
@@ -204,7 +211,7 @@ absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& setti
 absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job, int device,
                                   std::function<void()> written, std::function<void()> ended) {
   ASSIGN_OR_RETURN(const TrainingJob record, environment.store->Get(job));
-  Loader loader(environment, job, device, std::move(written), std::move(ended));
+  Loader loader(environment, job, record.tenant(), device, std::move(written), std::move(ended));
   try {
     ASSIGN_OR_RETURN(LoadedRun run, record.has_training()
                                         ? loader.LoadTraining(record.training())

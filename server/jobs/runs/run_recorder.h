@@ -29,6 +29,7 @@ class RunRecorder {
     JobStore* store;
     std::shared_ptr<CheckpointFolder> checkpoints;  // null where the job has none
     int64_t job = 0;
+    std::string tenant = {};  // whose job it is
     int keep_checkpoints = 1;
     std::vector<double> ema_decays;
   };
@@ -37,6 +38,7 @@ class RunRecorder {
   ~RunRecorder();  // Flush
 
   int64_t job() const { return destination_.job; }
+  const std::string& tenant() const { return destination_.tenant; }
 
   void Write(denoised::v1::TrainingEvent event);
   // For events that are slow to make; `make_event` runs on the recorder's thread.

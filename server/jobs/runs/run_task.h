@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "server/identity/identity.h"
 #include "server/jobs/runs/run_end.h"
 #include "server/jobs/runs/run_recorder.h"
 #include "server/jobs/store/job_observer.h"
@@ -23,7 +24,9 @@ class RunTask : public DeviceTask {
   RunTask(RunRecorder* recorder, JobObserver* observer, std::function<void()> ended)
       : recorder_(recorder), observer_(observer), ended_(std::move(ended)) {}
 
-  std::string name() const override { return JobName(recorder_->job()); }
+  std::string name() const override {
+    return FullName(recorder_->tenant(), JobName(recorder_->job()));
+  }
 
   // Thread-safe; wake the task afterwards. kNone withdraws a request that has had no effect yet.
   void RequestStop(StopRequest request) { stop_.store(request); }

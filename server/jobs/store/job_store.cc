@@ -33,10 +33,13 @@ struct RequestRow {
   std::string hash;
 };
 
-std::optional<RequestRow> ReadRequest(SQLite::Database& connection, const std::string& request_id) {
+std::optional<RequestRow> ReadRequest(SQLite::Database& connection, const std::string& tenant,
+                                      const std::string& request_id) {
   if (request_id.empty()) return std::nullopt;
-  SQLite::Statement row(connection, "SELECT id, request_hash FROM jobs WHERE request_id = ?");
-  row.bind(1, request_id);
+  SQLite::Statement row(connection,
+                        "SELECT id, request_hash FROM jobs WHERE tenant = ? AND request_id = ?");
+  row.bind(1, tenant);
+  row.bind(2, request_id);
   if (!row.executeStep()) return std::nullopt;
   return RequestRow{row.getColumn(0).getInt64(), row.getColumn(1).getString()};
 }
@@ -60,8 +63,8 @@ void InsertJob(SQLite::Database& connection, const JobStore::NewJob& job, absl::
   SQLite::Statement row(
       connection,
       "INSERT INTO jobs (id, state, reason, pause_requested, pause_end, priority, request_id,"
-      " request_hash, job, create_time, steps_done, last_sequence)"
-      " VALUES (?, ?, '', 0, 0, ?, ?, ?, ?, ?, 0, 0)");
+      " request_hash, job, create_time, steps_done, last_sequence, tenant)"
+      " VALUES (?, ?, '', 0, 0, ?, ?, ?, ?, ?, 0, 0, ?)");
   row.bind(1, job.id);
   row.bind(2, static_cast<int>(TrainingJob::QUEUED));
   row.bind(3, job.job.priority());
@@ -69,6 +72,7 @@ void InsertJob(SQLite::Database& connection, const JobStore::NewJob& job, absl::
   row.bind(5, job.request_hash);
   BindMessage(row, 6, job.job);
   BindTime(row, 7, now);
+  row.bind(8, job.job.tenant());
   row.exec();
 }
 
@@ -101,7 +105,7 @@ std::vector<int64_t> ReadIds(SQLite::Statement& rows) {
 }
 
 std::string ListQuery(const std::vector<JobState>& states) {
-  std::string query = "SELECT id FROM jobs WHERE (?1 = 0 OR id < ?1)";
+  std::string query = "SELECT id FROM jobs WHERE (?1 = 0 OR id < ?1) AND (?3 = 1 OR tenant = ?4)";
   if (!states.empty()) {
     const auto number = [](std::string* out, JobState state) {
       absl::StrAppend(out, static_cast<int>(state));
@@ -125,7 +129,7 @@ absl::StatusOr<int64_t> JobStore::ReserveId() {
 absl::StatusOr<TrainingJob> JobStore::Create(const NewJob& job) {
   const absl::Time now = clock_->Now();
   return database_->Write([&](SQLite::Database& connection) -> absl::StatusOr<TrainingJob> {
-    if (ReadRequest(connection, job.request_id)) return RequestIdUsed();
+    if (ReadRequest(connection, job.job.tenant(), job.request_id)) return RequestIdUsed();
     RETURN_IF_ERROR(CheckRoomInQueue(connection, job.max_waiting));
     InsertJob(connection, job, now);
     for (const int64_t data_set : job.data_sets) {
@@ -143,7 +147,7 @@ absl::Status JobStore::Adopt(const AdoptedJob& found) {
                   .request_id = found.request_id,
                   .request_hash = found.request_hash,
                   .job = found.job};
-    if (ReadRequest(connection, job.request_id)) job.request_id.clear();
+    if (ReadRequest(connection, job.job.tenant(), job.request_id)) job.request_id.clear();
     InsertJob(connection, job, found.create_time);
     SQLite::Statement ids(connection,
                           "INSERT INTO ids (kind, last) VALUES ('job', ?1)"
@@ -183,10 +187,11 @@ absl::Status JobStore::CheckRoom(int max_waiting) const {
 }
 
 absl::StatusOr<std::optional<TrainingJob>> JobStore::FindRequest(
-    const std::string& request_id, const std::string& request_hash) const {
+    const std::string& tenant, const std::string& request_id,
+    const std::string& request_hash) const {
   return database_->Read(
       [&](SQLite::Database& connection) -> absl::StatusOr<std::optional<TrainingJob>> {
-        const std::optional<RequestRow> request = ReadRequest(connection, request_id);
+        const std::optional<RequestRow> request = ReadRequest(connection, tenant, request_id);
         if (!request) return std::nullopt;
         if (request->hash != request_hash) return RequestIdUsed();
         ASSIGN_OR_RETURN(TrainingJob job, ReadJob(connection, request->job));
@@ -198,12 +203,24 @@ absl::StatusOr<TrainingJob> JobStore::Get(int64_t id) const {
   return database_->Read([&](SQLite::Database& connection) { return ReadJob(connection, id); });
 }
 
-absl::StatusOr<JobStore::Page> JobStore::List(const std::vector<JobState>& states,
+absl::StatusOr<std::string> JobStore::TenantOf(int64_t id) const {
+  return database_->Read([&](SQLite::Database& connection) -> absl::StatusOr<std::string> {
+    SQLite::Statement row(connection, "SELECT tenant FROM jobs WHERE id = ?");
+    row.bind(1, id);
+    if (!row.executeStep()) return JobNotFound(id);
+    return row.getColumn(0).getString();
+  });
+}
+
+absl::StatusOr<JobStore::Page> JobStore::List(const Identity& viewer,
+                                              const std::vector<JobState>& states,
                                               int64_t before_id, int limit) const {
   return database_->Read([&](SQLite::Database& connection) -> absl::StatusOr<Page> {
     SQLite::Statement rows(connection, ListQuery(states));
     rows.bind(1, before_id);
     rows.bind(2, limit + 1);  // one more than the page holds tells whether another follows
+    rows.bind(3, static_cast<int>(viewer.sees_all));
+    rows.bind(4, viewer.tenant);
     const std::vector<int64_t> ids = ReadIds(rows);
     Page page;
     size_t bytes = 0;

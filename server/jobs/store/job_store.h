@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "denoised/v1/training.pb.h"
+#include "server/identity/identity.h"
 #include "server/jobs/store/database.h"
 #include "server/jobs/store/event_feed.h"
 #include "server/jobs/store/job_observer.h"
@@ -33,12 +34,13 @@ class JobStore {
     int64_t id = 0;                  // reserved
     std::string request_id;          // may be empty
     std::string request_hash;        // of the whole request
-    denoised::v1::TrainingJob job;   // with work, priority, labels and steps_total
+    denoised::v1::TrainingJob job;   // with work, priority, labels, steps_total and tenant
     std::vector<int64_t> data_sets;  // cannot be deleted until the job is over
     int max_waiting = 0;             // how many jobs may be QUEUED
   };
   // Creates the job, QUEUED, and its first event. ResourceExhausted (quota): `max_waiting` jobs are
-  // QUEUED already. FailedPrecondition: a data set was deleted. AlreadyExists: request_id was used.
+  // QUEUED already. FailedPrecondition: a data set was deleted. AlreadyExists: the tenant has used
+  // request_id.
   absl::StatusOr<denoised::v1::TrainingJob> Create(const NewJob& job);
 
   // A job that was found on the disk.
@@ -60,22 +62,24 @@ class JobStore {
   // Fails as Create would if the queue is full, so that no work is wasted on the job.
   absl::Status CheckRoom(int max_waiting) const;
 
-  // The job that a request with this id created; nullopt where there is none, or the id is empty.
-  // AlreadyExists where that was a different request.
+  // The job that a tenant's request with this id created; nullopt where there is none, or the id is
+  // empty. AlreadyExists where that was a different request.
   absl::StatusOr<std::optional<denoised::v1::TrainingJob>> FindRequest(
-      const std::string& request_id, const std::string& request_hash) const;
+      const std::string& tenant, const std::string& request_id,
+      const std::string& request_hash) const;
 
-  // The job as callers see it.
+  // The job as callers see it, but with the full name of its data set.
   absl::StatusOr<denoised::v1::TrainingJob> Get(int64_t id) const;
+  absl::StatusOr<std::string> TenantOf(int64_t id) const;
 
   struct Page {
     std::vector<denoised::v1::TrainingJob> jobs;  // newest first
     bool more = false;
   };
-  // The jobs created before `before_id` (0: all) in one of `states` (empty: all), up to `limit`, at
-  // least 1, and up to kMaxPageBytes. Without the sheets of evaluations.
-  absl::StatusOr<Page> List(const std::vector<JobState>& states, int64_t before_id,
-                            int limit) const;
+  // The jobs that `viewer` sees, created before `before_id` (0: all) in one of `states` (empty: all),
+  // up to `limit`, at least 1, and up to kMaxPageBytes. Without the sheets of evaluations.
+  absl::StatusOr<Page> List(const Identity& viewer, const std::vector<JobState>& states,
+                            int64_t before_id, int limit) const;
 
   // Applies `action` (NextStatus), and adds an event if the state changes.
   absl::StatusOr<JobStatus> Apply(int64_t id, JobAction action, const std::string& reason = "");

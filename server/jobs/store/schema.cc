@@ -85,7 +85,17 @@ constexpr char kVersion4[] = R"sql(
 ALTER TABLE data_sets ADD COLUMN lost_readings INTEGER NOT NULL DEFAULT 0;
 )sql";
 
-constexpr const char* kMigrations[] = {kVersion1, kVersion2, kVersion3, kVersion4};
+// Two tenants may use the same request_id. A column that is UNIQUE cannot be dropped, and keeps no
+// values. Names of data sets are full ones, so those of two tenants differ.
+constexpr char kVersion5[] = R"sql(
+ALTER TABLE jobs ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs RENAME COLUMN request_id TO unused_request_id;
+ALTER TABLE jobs ADD COLUMN request_id TEXT;  -- NULL: none
+UPDATE jobs SET request_id = unused_request_id, unused_request_id = NULL;
+CREATE UNIQUE INDEX jobs_by_request ON jobs (tenant, request_id);
+)sql";
+
+constexpr const char* kMigrations[] = {kVersion1, kVersion2, kVersion3, kVersion4, kVersion5};
 
 }  // namespace
 

@@ -246,7 +246,8 @@ TEST_F(ConnectionRelayTest, NoConnectionIsTakenWhileMemoryIsShort) {
 TEST_F(ConnectionRelayTest, ACertificateThatIsNoneIsRefused) {
   auto sockets = *ListeningSockets::Open(*ParseListenAddress("127.0.0.1:0"));
   const auto relay = ConnectionRelay::Start(
-      std::move(sockets), {.tls_certificate = "no PEM", .tls_key = "none", .memory = &memory_});
+      std::move(sockets),
+      {.tls = {.certificate = "no PEM", .key = "none", .client_ca = {}}, .memory = &memory_});
   EXPECT_TRUE(absl::IsInvalidArgument(relay.status()));
   EXPECT_THAT(std::string(relay.status().message()), testing::HasSubstr("--tls-cert"));
 }

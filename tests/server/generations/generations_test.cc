@@ -46,7 +46,7 @@ class GenerationsTest : public GenerationsFixture {
     v1::ListGenerationsRequest request;
     request.set_page_size(page_size);
     do {
-      const auto page = generations_.List(request);
+      const auto page = generations_.List(request, Anyone());
       EXPECT_TRUE(page.ok()) << page.status();
       if (!page.ok()) break;
       EXPECT_LE(page->generations_size(), page_size == 0 ? 1000 : page_size);
@@ -65,7 +65,7 @@ TEST_F(GenerationsTest, ARetryJoinsTheRunningGeneration) {
   const auto first = *Generate(Named("a"));
   const auto second = *Generate(Named("a"));
   EXPECT_THAT(sinks_, SizeIs(1));
-  EXPECT_EQ(second->id(), "a");
+  EXPECT_EQ(IdOf(*second), "a");
   EXPECT_EQ(Get("a")->readers(), 2);
   const auto event = second->Next();
   ASSERT_TRUE(event);
@@ -87,8 +87,8 @@ TEST_F(GenerationsTest, ARequestWithoutAnIdIsAlwaysAnother) {
   const auto first = *Generate(Named(""));
   const auto second = *Generate(Named(""));
   EXPECT_THAT(sinks_, SizeIs(2));
-  EXPECT_NE(first->id(), second->id());
-  EXPECT_TRUE(Get(first->id()).ok());
+  EXPECT_NE(IdOf(*first), IdOf(*second));
+  EXPECT_TRUE(Get(IdOf(*first)).ok());
 }
 
 TEST_F(GenerationsTest, AnotherRequestWithTheSameIdIsRefusedByTheFieldsThatDiffer) {
@@ -170,7 +170,7 @@ TEST_F(GenerationsTest, ARefusedRequestLeavesNothing) {
 
 TEST_F(GenerationsTest, WithoutAWayBackNothingIsKept) {
   auto reader = *Generate(Named(""));
-  const std::string id = reader->id();
+  const std::string id = IdOf(*reader);
   sink().OnImage(Image(0));
   sink().OnFinished(absl::OkStatus());
   EXPECT_TRUE(Get(id).ok()) << "it is being read";
@@ -355,7 +355,7 @@ TEST_F(GenerationsTest, TheyAreListedPageByPageLatestFirst) {
   v1::ListGenerationsRequest bad;
   bad.set_page_size(-1);
   bad.set_page_token("no token");
-  EXPECT_THAT(GetFieldViolations(generations_.List(bad).status()), SizeIs(2));
+  EXPECT_THAT(GetFieldViolations(generations_.List(bad, Anyone()).status()), SizeIs(2));
 }
 
 TEST_F(GenerationsTest, NamesAreChecked) {
@@ -366,7 +366,40 @@ TEST_F(GenerationsTest, NamesAreChecked) {
   EXPECT_TRUE(absl::IsNotFound(Get(std::string(64, 'a')).status()));
   v1::GetGenerationRequest request;
   request.set_name("models/a");
-  EXPECT_TRUE(absl::IsInvalidArgument(generations_.Get(request).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(generations_.Get(request, Anyone()).status()));
+}
+
+TEST_F(GenerationsTest, TenantsHaveGenerationsOfTheirOwn) {
+  identity_ = IdentityWith("acme", {Scope::kGenerate});
+  const auto acme = *Generate(Named("a"));
+  EXPECT_EQ(submitted_.back().name, "tenants/acme/generations/a");
+  EXPECT_EQ(submitted_.back().tenant, "acme");
+  EXPECT_EQ(acme->name(), "generations/a");
+
+  identity_ = IdentityWith("globex", {Scope::kGenerate});
+  EXPECT_EQ(ReasonOf(Get("a").status()), "GENERATION_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(Cancel("a")), "GENERATION_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(Watch("a").status()), "GENERATION_NOT_FOUND");
+  EXPECT_EQ(generations_.List({}, identity_)->generations_size(), 0);
+  const auto globex = *Generate(Named("a", /*steps=*/3));
+  EXPECT_EQ(sinks_.size(), 2u) << "it did not join that of another tenant";
+
+  identity_ = IdentityWith("ops", {Scope::kAdmin});
+  const auto all = *generations_.List({}, identity_);
+  ASSERT_EQ(all.generations_size(), 2);
+  EXPECT_EQ(all.generations(0).name(), "tenants/globex/generations/a");
+  EXPECT_EQ(all.generations(1).accepted().generation(), "tenants/acme/generations/a");
+}
+
+TEST_F(GenerationsTest, WhatAnotherTenantsResultWasIsNotSaidAfterItsEndEither) {
+  identity_ = IdentityWith("acme", {Scope::kGenerate});
+  auto reader = *Generate(Named("a"));
+  sink().OnFinished(absl::OkStatus());
+  reader.reset();
+  clock_.Advance(absl::Minutes(11));
+  EXPECT_EQ(ReasonOf(Get("a").status()), "GENERATION_EXPIRED");
+  identity_ = IdentityWith("globex", {Scope::kGenerate});
+  EXPECT_EQ(ReasonOf(Get("a").status()), "GENERATION_NOT_FOUND");
 }
 
 }  // namespace

@@ -31,7 +31,10 @@ class GenerationsFixture : public testing::Test {
   }
 
   Caller MakeCaller(absl::Time deadline = absl::InfiniteFuture()) {
-    return {.arrival = clock_.Now(), .deadline = deadline, .wake = [this] { ++wakes_; }};
+    return {.arrival = clock_.Now(),
+            .deadline = deadline,
+            .wake = [this] { ++wakes_; },
+            .identity = identity_};
   }
 
   // What a Generate call does: join, or else resolve and start.
@@ -45,10 +48,14 @@ class GenerationsFixture : public testing::Test {
     return generations_.Start(request, digest, *std::move(resolved), MakeCaller(deadline));
   }
 
+  static std::string IdOf(const Generations::Reader& reader) {
+    return reader.name().substr(std::string("generations/").size());
+  }
+
   absl::StatusOr<denoised::v1::Generation> Get(const std::string& id) {
     denoised::v1::GetGenerationRequest request;
     request.set_name(absl::StrCat("generations/", id));
-    return generations_.Get(request);
+    return generations_.Get(request, identity_);
   }
 
   absl::StatusOr<std::unique_ptr<Generations::Reader>> Watch(const std::string& id,
@@ -62,7 +69,7 @@ class GenerationsFixture : public testing::Test {
   absl::Status Cancel(const std::string& id) {
     denoised::v1::CancelGenerationRequest request;
     request.set_name(absl::StrCat("generations/", id));
-    return generations_.Cancel(request).status();
+    return generations_.Cancel(request, identity_).status();
   }
 
   static FrameUpdate Frame(int step, int size = 8) {
@@ -80,6 +87,7 @@ class GenerationsFixture : public testing::Test {
   // The generation that the engine was given last.
   GenerationSink& sink() { return *sinks_.back(); }
 
+  Identity identity_ = Anyone();  // of the callers
   FakeClock clock_;
   Telemetry telemetry_{"test", {}};
   ModelRepository models_{TestModels()};

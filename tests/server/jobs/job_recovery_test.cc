@@ -30,13 +30,14 @@ class JobRecoveryTest : public TrainingJobsTest {
     }
     Start();
     // What was stored of the data set is verified before it can be used.
-    while (!server_->data_sets().FindReady("datasets/digits").ok()) std::this_thread::yield();
+    while (!server_->data_sets().FindReady("datasets/digits", Anyone()).ok())
+      std::this_thread::yield();
   }
 
   int64_t Checkpoints(const std::string& name) {
     denoised::v1::ListCheckpointsRequest request;
     request.set_parent(name);
-    return jobs().ListCheckpoints(request)->checkpoints_size();
+    return jobs().ListCheckpoints(request, Anyone())->checkpoints_size();
   }
 };
 
@@ -140,7 +141,7 @@ TEST_F(JobRecoveryTest, ADeletionIsFinishedWhereverTheServerEnds) {
 
     denoised::v1::GetTrainingJobRequest request;
     request.set_name(name);
-    EXPECT_EQ(jobs().Get(request).status().code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(jobs().Get(request, Anyone()).status().code(), absl::StatusCode::kNotFound);
     EXPECT_FALSE(fs::exists(RemovedPath(state() / "jobs", id)));
   }
 }

@@ -27,7 +27,7 @@ TEST_F(ModelPublisherTest, AServedModelIsTrainedFurtherAndMayChangeMeanwhile) {
   EXPECT_EQ(WaitFor(name, TrainingJob::SUCCEEDED).steps_done(), 6);
 
   request.mutable_training()->set_base_model("models/absent");
-  EXPECT_EQ(GetResource(jobs().Create(request).status())->name, "models/absent");
+  EXPECT_EQ(GetResource(jobs().Create(request, Anyone()).status())->name, "models/absent");
 }
 
 TEST_F(ModelPublisherTest, CheckpointsAreListedTheNewestFirst) {
@@ -37,9 +37,9 @@ TEST_F(ModelPublisherTest, CheckpointsAreListedTheNewestFirst) {
   request.set_parent(name);
   request.set_page_size(1);
 
-  const auto first = *jobs().ListCheckpoints(request);
+  const auto first = *jobs().ListCheckpoints(request, Anyone());
   request.set_page_token(first.next_page_token());
-  const auto second = *jobs().ListCheckpoints(request);
+  const auto second = *jobs().ListCheckpoints(request, Anyone());
 
   ASSERT_EQ(first.checkpoints_size(), 1);
   EXPECT_EQ(first.checkpoints(0).name(), name + "/checkpoints/12");
@@ -48,7 +48,8 @@ TEST_F(ModelPublisherTest, CheckpointsAreListedTheNewestFirst) {
   EXPECT_EQ(second.checkpoints(0).step(), 10);
   EXPECT_EQ(second.next_page_token(), "");
   request.set_page_token("made up");
-  EXPECT_THAT(FieldsOf(jobs().ListCheckpoints(request).status()), ElementsAre("page_token"));
+  EXPECT_THAT(FieldsOf(jobs().ListCheckpoints(request, Anyone()).status()),
+              ElementsAre("page_token"));
 }
 
 TEST_F(ModelPublisherTest, AnyCheckpointThatIsKeptCanBePublished) {
@@ -131,7 +132,7 @@ TEST_F(ModelPublisherTest, WeightsCanTakeHalfTheRoom) {
   request.set_precision(denoised::v1::PublishModelRequest::FLOAT16);
 
   ASSERT_TRUE(Publish(name, "whole").ok());
-  ASSERT_TRUE(jobs().Publish(request).ok());
+  ASSERT_TRUE(jobs().Publish(request, Anyone()).ok());
 
   const auto size = [&](const char* model) {
     return static_cast<double>(std::filesystem::file_size(folder() / "models" / model / "unet" /
@@ -143,7 +144,7 @@ TEST_F(ModelPublisherTest, WeightsCanTakeHalfTheRoom) {
     EXPECT_TRUE(half.at(weight).equal(value.to(at::kHalf).to(at::kFloat))) << weight;
   }
   request.set_precision(static_cast<denoised::v1::PublishModelRequest::Precision>(7));
-  EXPECT_THAT(FieldsOf(jobs().Publish(request).status()), ElementsAre("precision"));
+  EXPECT_THAT(FieldsOf(jobs().Publish(request, Anyone()).status()), ElementsAre("precision"));
 }
 
 }  // namespace

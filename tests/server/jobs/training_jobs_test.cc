@@ -19,7 +19,7 @@ TEST_F(TrainingJobsTest, WhatWasResolvedIsEchoed) {
   request.set_priority(3);
   (*request.mutable_labels())["team"] = "vision";
 
-  const TrainingJob job = *jobs().Create(request);
+  const TrainingJob job = *jobs().Create(request, Anyone());
 
   const TrainingSettings& settings = job.training();
   EXPECT_EQ(job.priority(), 3);
@@ -47,7 +47,7 @@ TEST_F(TrainingJobsTest, EverythingThatIsWrongIsNamed) {
   request.mutable_training()->mutable_samples()->mutable_sampler()->set_steps(-3);
   request.mutable_training()->mutable_checkpoints()->set_every_n_steps(0);
 
-  const absl::Status status = jobs().Create(request).status();
+  const absl::Status status = jobs().Create(request, Anyone()).status();
 
   EXPECT_THAT(
       FieldsOf(status),
@@ -56,8 +56,9 @@ TEST_F(TrainingJobsTest, EverythingThatIsWrongIsNamed) {
                            "training.samples.sampler.steps", "training.checkpoints.every_n_steps"));
   request = Request(1);
   request.mutable_training()->mutable_new_network()->set_height(1 << 20);
-  EXPECT_THAT(FieldsOf(jobs().Create(request).status()), Contains("training.new_network.height"));
-  EXPECT_THAT(FieldsOf(jobs().Create({}).status()), ElementsAre("work"));
+  EXPECT_THAT(FieldsOf(jobs().Create(request, Anyone()).status()),
+              Contains("training.new_network.height"));
+  EXPECT_THAT(FieldsOf(jobs().Create({}, Anyone()).status()), ElementsAre("work"));
   EXPECT_TRUE(std::filesystem::is_empty(server_->state().jobs()));
 }
 
@@ -68,7 +69,7 @@ TEST_F(TrainingJobsTest, ARetryFindsItsJobAndAnotherRequestIsRefused) {
 
   EXPECT_EQ(Create(request), name);
   request.mutable_training()->set_max_steps(4);
-  EXPECT_EQ(jobs().Create(request).status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(jobs().Create(request, Anyone()).status().code(), absl::StatusCode::kAlreadyExists);
 }
 
 TEST_F(TrainingJobsTest, AFullQueueRefusesBeforeAnythingIsMade) {
@@ -77,7 +78,8 @@ TEST_F(TrainingJobsTest, AFullQueueRefusesBeforeAnythingIsMade) {
   for (int i = 0; i < 3; ++i) Create(Request(1));
 
   for (int i = 0; i < 5; ++i) {
-    EXPECT_EQ(jobs().Create(Request(1)).status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(jobs().Create(Request(1), Anyone()).status().code(),
+              absl::StatusCode::kResourceExhausted);
   }
 
   ASSERT_TRUE(Cancel("trainingJobs/2").ok());
@@ -92,7 +94,8 @@ TEST_F(TrainingJobsTest, InceptionFeaturesNeedANetwork) {
   request.mutable_evaluation()->set_dataset("datasets/digits");
   request.mutable_evaluation()->set_features(denoised::v1::EvaluationSettings::INCEPTION);
 
-  EXPECT_EQ(jobs().Create(request).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(jobs().Create(request, Anyone()).status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(TrainingJobsTest, WhoeverReadsCheckpointsMakesNoFolder) {
@@ -102,7 +105,7 @@ TEST_F(TrainingJobsTest, WhoeverReadsCheckpointsMakesNoFolder) {
   denoised::v1::ListCheckpointsRequest request;
   request.set_parent(queued);
 
-  EXPECT_EQ(jobs().ListCheckpoints(request)->checkpoints_size(), 0);
+  EXPECT_EQ(jobs().ListCheckpoints(request, Anyone())->checkpoints_size(), 0);
   EXPECT_EQ(Publish(queued, "digits").status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(Publish(queued + "/checkpoints/5", "digits").status().code(),
             absl::StatusCode::kFailedPrecondition);
@@ -128,7 +131,7 @@ TEST_F(TrainingJobsTest, AWatcherIsWokenAndHearsEveryEventUntilTheEnd) {
   denoised::v1::WatchTrainingJobRequest request;
   request.set_name(name);
   request.set_resume_after(1);
-  auto watcher = *jobs().Watch(request, [&] { woken.Notify(); });
+  auto watcher = *jobs().Watch(request, Anyone(), [&] { woken.Notify(); });
 
   std::vector<int64_t> sequences;
   while (true) {
@@ -146,7 +149,8 @@ TEST_F(TrainingJobsTest, AWatcherIsWokenAndHearsEveryEventUntilTheEnd) {
   for (size_t i = 0; i < sequences.size(); ++i) EXPECT_EQ(sequences[i], int64_t(i) + 2);
   EXPECT_EQ(sequences.size(), Events(name).size() - 1);
   request.set_resume_after(-1);
-  EXPECT_THAT(FieldsOf(jobs().Watch(request, [] {}).status()), ElementsAre("resume_after"));
+  EXPECT_THAT(FieldsOf(jobs().Watch(request, Anyone(), [] {}).status()),
+              ElementsAre("resume_after"));
 }
 
 TEST_F(TrainingJobsTest, ListsAreFilteredAndPaged) {
@@ -155,9 +159,9 @@ TEST_F(TrainingJobsTest, ListsAreFilteredAndPaged) {
   denoised::v1::ListTrainingJobsRequest request;
   request.set_page_size(2);
 
-  const auto first = *jobs().List(request);
+  const auto first = *jobs().List(request, Anyone());
   request.set_page_token(first.next_page_token());
-  const auto second = *jobs().List(request);
+  const auto second = *jobs().List(request, Anyone());
 
   ASSERT_EQ(first.jobs_size(), 2);
   EXPECT_EQ(first.jobs(0).name(), "trainingJobs/3");
@@ -165,12 +169,12 @@ TEST_F(TrainingJobsTest, ListsAreFilteredAndPaged) {
   EXPECT_EQ(second.jobs(0).name(), "trainingJobs/1");
   EXPECT_EQ(second.next_page_token(), "");
   request.add_states(TrainingJob::SUCCEEDED);
-  EXPECT_THAT(FieldsOf(jobs().List(request).status()), ElementsAre("page_token"));
+  EXPECT_THAT(FieldsOf(jobs().List(request, Anyone()).status()), ElementsAre("page_token"));
   request.Clear();
   request.add_states(TrainingJob::FAILED);
-  EXPECT_EQ(jobs().List(request)->jobs_size(), 0);
+  EXPECT_EQ(jobs().List(request, Anyone())->jobs_size(), 0);
   request.add_states(static_cast<TrainingJob::State>(77));
-  EXPECT_THAT(FieldsOf(jobs().List(request).status()), ElementsAre("states"));
+  EXPECT_THAT(FieldsOf(jobs().List(request, Anyone()).status()), ElementsAre("states"));
 }
 
 }  // namespace

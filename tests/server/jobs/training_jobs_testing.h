@@ -139,7 +139,7 @@ class TrainingJobsTest : public ::testing::Test {
     header.set_format(denoised::v1::DATASET_FORMAT_MNIST);
     header.set_total_bytes(static_cast<int64_t>(bytes.size()));
     header.set_sha256(absl::HexStringToBytes(hash.Finish()));
-    auto upload = OpenState::Unwrap(server_->data_sets().BeginUpload(header));
+    auto upload = OpenState::Unwrap(server_->data_sets().BeginUpload(header, Anyone()));
     denoised::v1::UploadChunk chunk;
     chunk.set_data(bytes);
     ASSERT_TRUE(upload->Append(chunk).ok());
@@ -174,14 +174,14 @@ class TrainingJobsTest : public ::testing::Test {
   // One that does not end by itself within any test.
   static CreateTrainingJobRequest EndlessRequest() { return Request(1'000'000); }
   std::string Create(const CreateTrainingJobRequest& request) {
-    const auto job = jobs().Create(request);
+    const auto job = jobs().Create(request, Anyone());
     EXPECT_TRUE(job.ok()) << job.status();
     return job.ok() ? job->name() : "";
   }
   TrainingJob Get(const std::string& name) {
     denoised::v1::GetTrainingJobRequest request;
     request.set_name(name);
-    return *jobs().Get(request);
+    return *jobs().Get(request, Anyone());
   }
   template <class Request>
   static Request Named(const std::string& name) {
@@ -190,22 +190,22 @@ class TrainingJobsTest : public ::testing::Test {
     return request;
   }
   absl::StatusOr<TrainingJob> Pause(const std::string& name) {
-    return jobs().Pause(Named<denoised::v1::PauseTrainingJobRequest>(name));
+    return jobs().Pause(Named<denoised::v1::PauseTrainingJobRequest>(name), Anyone());
   }
   absl::StatusOr<TrainingJob> Resume(const std::string& name) {
-    return jobs().Resume(Named<denoised::v1::ResumeTrainingJobRequest>(name));
+    return jobs().Resume(Named<denoised::v1::ResumeTrainingJobRequest>(name), Anyone());
   }
   absl::StatusOr<TrainingJob> Cancel(const std::string& name) {
-    return jobs().Cancel(Named<denoised::v1::CancelTrainingJobRequest>(name));
+    return jobs().Cancel(Named<denoised::v1::CancelTrainingJobRequest>(name), Anyone());
   }
   absl::Status Delete(const std::string& name) {
-    return jobs().Delete(Named<denoised::v1::DeleteTrainingJobRequest>(name));
+    return jobs().Delete(Named<denoised::v1::DeleteTrainingJobRequest>(name), Anyone());
   }
 
   // Looks at the job after each of its changes.
   TrainingJob Wait(const std::string& name, const std::function<bool(const TrainingJob&)>& until) {
     Signal changed;
-    const auto watcher = *jobs().Watch(Named<denoised::v1::WatchTrainingJobRequest>(name),
+    const auto watcher = *jobs().Watch(Named<denoised::v1::WatchTrainingJobRequest>(name), Anyone(),
                                        [&] { changed.Notify(); });
     while (true) {
       const int64_t seen = changed.count();
@@ -231,7 +231,7 @@ class TrainingJobsTest : public ::testing::Test {
     denoised::v1::WatchTrainingJobRequest request;
     request.set_name(name);
     request.set_resume_after(after);
-    auto watcher = *jobs().Watch(request, [] {});
+    auto watcher = *jobs().Watch(request, Anyone(), [] {});
     std::vector<TrainingEvent> events;
     while (auto event = *watcher->Next()) events.push_back(*std::move(event));
     return events;
@@ -250,7 +250,7 @@ class TrainingJobsTest : public ::testing::Test {
     request.set_source(source);
     request.set_model("models/" + model);
     request.set_allow_replace(allow_replace);
-    return jobs().Publish(request);
+    return jobs().Publish(request, Anyone());
   }
   StateDict Weights(const std::string& model) {
     return *ParsedModel::Open(folder() / "models" / model)->LoadWeights();

@@ -24,11 +24,12 @@ class SlowService final : public v1::Datasets::CallbackService {
   grpc::ServerUnaryReactor* GetDataset(grpc::CallbackServerContext* context,
                                        const v1::GetDatasetRequest*,
                                        v1::Dataset* response) override {
-    return AnswerOnPool(environment_, context, response, [this]() -> absl::StatusOr<v1::Dataset> {
-      began.set_value();
-      may_end.get_future().wait();
-      return v1::Dataset();
-    });
+    return AnswerOnPool(environment_, context, response,
+                        [this](const Identity&) -> absl::StatusOr<v1::Dataset> {
+                          began.set_value();
+                          may_end.get_future().wait();
+                          return v1::Dataset();
+                        });
   }
 
   std::promise<void> began, may_end;

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 from grpc_health.v1 import health_pb2
 from typing_extensions import Unpack
@@ -25,13 +26,16 @@ from denoised._retry import Retry
 from denoised._samplers import set_sampler
 from denoised._started import StartedGenerations
 from denoised._training import AsyncTraining, Training
-from denoised._transport import Endpoint, Transport
+from denoised._transport import Endpoint, Tls, Transport
 from denoised.events import DiffusionEvent, GenerationEvent, Image
 from denoised.keywords import GenerateKeywords, SamplerKeywords
 from denoised.pictures import PictureLike
 from denoised.v1.activity_pb2 import ActivitySnapshot, WatchActivityRequest
 from denoised.v1.image_generation_pb2 import DiffuseRequest, GenerateRequest, PlanSamplerRequest
 from denoised.v1.sampler_plan_pb2 import SamplerPlan
+
+#: PEM, or the path of a PEM file.
+Pem: TypeAlias = "bytes | str | os.PathLike[str]"
 
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
 
@@ -50,7 +54,13 @@ class AsyncClient:
             DENOISED_SERVER, or else "127.0.0.1:50051".
         tls: encrypts, and trusts the certificates of this system.
         root_certificates: encrypts, and trusts these instead: PEM, or the path of a PEM file.
-        metadata: gRPC metadata for every call, such as ("authorization", "Bearer ...").
+        certificate: for servers that ask for one: PEM, or the path of a PEM file. Needs
+            `private_key`, and encrypts.
+        private_key: of the certificate, in the same way.
+        token: for servers that ask for one. None: the environment variable DENOISED_TOKEN, or
+            else none. Goes to another machine only if the connection is encrypted.
+        token_over_plaintext: sends the token without encryption, too.
+        metadata: gRPC metadata for every call.
         timeout: of calls that only look something up or change a state, in seconds. None: no
             limit. Generations, uploads, watches, loading and publishing have none but their own.
         retry: how calls are tried again while the server is unavailable.
@@ -72,16 +82,23 @@ class AsyncClient:
         address: str | None = None,
         *,
         tls: bool = False,
-        root_certificates: bytes | str | os.PathLike[str] | None = None,
+        root_certificates: Pem | None = None,
+        certificate: Pem | None = None,
+        private_key: Pem | None = None,
+        token: str | None = None,
+        token_over_plaintext: bool = False,
         metadata: Sequence[tuple[str, str | bytes]] = (),
         timeout: float | None = 10.0,
         retry: Retry = Retry(),
     ) -> None:
         endpoint = Endpoint(
             address=address or os.environ.get("DENOISED_SERVER") or _DEFAULT_ADDRESS,
-            root_certificates=_read_certificates(tls, root_certificates),
+            tls=_tls(tls, root_certificates, certificate, private_key),
             metadata=tuple(metadata),
         )
+        token = token or os.environ.get("DENOISED_TOKEN")
+        if token:
+            endpoint = endpoint.with_token(token, over_plaintext=token_over_plaintext)
         transport = self._open(endpoint)
         self._connection = Connection(transport, endpoint.address, retry, timeout)
         self._started = StartedGenerations(self._connection)
@@ -315,7 +332,13 @@ class Client(Surface[AsyncClient]):
             DENOISED_SERVER, or else "127.0.0.1:50051".
         tls: encrypts, and trusts the certificates of this system.
         root_certificates: encrypts, and trusts these instead: PEM, or the path of a PEM file.
-        metadata: gRPC metadata for every call, such as ("authorization", "Bearer ...").
+        certificate: for servers that ask for one: PEM, or the path of a PEM file. Needs
+            `private_key`, and encrypts.
+        private_key: of the certificate, in the same way.
+        token: for servers that ask for one. None: the environment variable DENOISED_TOKEN, or
+            else none. Goes to another machine only if the connection is encrypted.
+        token_over_plaintext: sends the token without encryption, too.
+        metadata: gRPC metadata for every call.
         timeout: of calls that only look something up or change a state, in seconds. None: no
             limit. Generations, uploads, watches, loading and publishing have none but their own.
         retry: how calls are tried again while the server is unavailable.
@@ -337,7 +360,11 @@ class Client(Surface[AsyncClient]):
         address: str | None = None,
         *,
         tls: bool = False,
-        root_certificates: bytes | str | os.PathLike[str] | None = None,
+        root_certificates: Pem | None = None,
+        certificate: Pem | None = None,
+        private_key: Pem | None = None,
+        token: str | None = None,
+        token_over_plaintext: bool = False,
         metadata: Sequence[tuple[str, str | bytes]] = (),
         timeout: float | None = 10.0,
         retry: Retry = Retry(),
@@ -346,6 +373,10 @@ class Client(Surface[AsyncClient]):
             address,
             tls=tls,
             root_certificates=root_certificates,
+            certificate=certificate,
+            private_key=private_key,
+            token=token,
+            token_over_plaintext=token_over_plaintext,
             metadata=metadata,
             timeout=timeout,
             retry=retry,
@@ -377,12 +408,20 @@ class Client(Surface[AsyncClient]):
         self.close()
 
 
-def _read_certificates(
-    tls: bool, root_certificates: bytes | str | os.PathLike[str] | None
-) -> bytes | None:
-    """As `Endpoint.root_certificates` has them."""
-    if root_certificates is None:
-        return b"" if tls else None
-    if isinstance(root_certificates, bytes):
-        return root_certificates
-    return Path(root_certificates).read_bytes()
+def _tls(
+    tls: bool, root_certificates: Pem | None, certificate: Pem | None, private_key: Pem | None
+) -> Tls | None:
+    """None: plaintext."""
+    if (certificate is None) != (private_key is None):
+        raise ValueError("certificate and private_key go together")
+    if not tls and root_certificates is None and certificate is None:
+        return None
+    return Tls(
+        root_certificates=_read(root_certificates),
+        certificate=_read(certificate),
+        private_key=_read(private_key),
+    )
+
+
+def _read(pem: Pem | None) -> bytes | None:
+    return pem if pem is None or isinstance(pem, bytes) else Path(pem).read_bytes()

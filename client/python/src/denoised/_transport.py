@@ -8,7 +8,7 @@ once, as coroutines.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
@@ -25,13 +25,24 @@ Message_co = TypeVar("Message_co", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tls:
+    """Everything is PEM."""
+
+    #: None for the roots that gRPC finds on this system.
+    root_certificates: bytes | None
+    #: None unless the server asks for one.
+    certificate: bytes | None
+    private_key: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """Where the server is and how to talk to it."""
 
     #: As gRPC names targets: "host:port", "dns:///host:port", "unix:/path".
     address: str
-    #: PEM; b"" for the roots that gRPC finds on this system; None for no TLS.
-    root_certificates: bytes | None
+    #: None: plaintext.
+    tls: Tls | None
     metadata: Metadata
 
     def open_channel(self) -> grpc.Channel:
@@ -43,18 +54,33 @@ class Endpoint:
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """None: plaintext."""
-        if self.root_certificates is None:
+        if self.tls is None:
             return None
-        return grpc.ssl_channel_credentials(self.root_certificates or None)
+        return grpc.ssl_channel_credentials(
+            self.tls.root_certificates, self.tls.private_key, self.tls.certificate
+        )
+
+    def with_token(self, token: str, *, over_plaintext: bool) -> Endpoint:
+        """The same, showing a token. Raises ValueError where others could read it on the way."""
+        if self.tls is None and not self.is_local() and not over_plaintext:
+            raise ValueError(
+                f"the token would be sent to {self.address} without encryption, and anybody on the "
+                "way could use it: pass tls=True, or token_over_plaintext=True if the network is "
+                "yours"
+            )
+        return replace(self, metadata=(*self.metadata, ("authorization", f"Bearer {token}")))
+
+    def is_local(self) -> bool:
+        """Whether the server is on this machine."""
+        host = self.address.rpartition(":")[0].strip("[]")
+        return host in ("localhost", "::1", "unix") or host.startswith("127.")
 
     def options(self) -> Sequence[tuple[str, Any]]:
         """What gRPC should know about the channel."""
-        host = self.address.rpartition(":")[0].strip("[]")
-        is_local = host in ("localhost", "::1") or host.startswith("127.")
         return [
             ("grpc.primary_user_agent", f"denoised-python/{__version__}"),
             ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
-            ("grpc.enable_http_proxy", 0 if is_local else 1),
+            ("grpc.enable_http_proxy", 0 if self.is_local() else 1),
             ("grpc.enable_retries", 0),  # this client retries, knowing which calls are repeatable
             # A connection that a firewall dropped without a word is noticed within about a minute.
             ("grpc.keepalive_time_ms", 30_000),

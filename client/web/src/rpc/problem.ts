@@ -32,6 +32,7 @@ const titles: Partial<Record<Code, string>> = {
   [Code.NotFound]: "Not found",
   [Code.AlreadyExists]: "The name is taken",
   [Code.PermissionDenied]: "This server does not allow it",
+  [Code.Unauthenticated]: "Sign in first",
   [Code.ResourceExhausted]: "Out of room",
   [Code.FailedPrecondition]: "Not possible now",
   [Code.Unimplemented]: "This server cannot do it",

@@ -6,6 +6,7 @@ import { ModelsView } from "../models/models-view.tsx";
 import { address, go } from "../request/address.ts";
 import { TrainView } from "../train/train-view.tsx";
 import { Mark } from "./mark.tsx";
+import { SignIn } from "./sign-in.tsx";
 import { theme, toggleTheme } from "./theme.ts";
 
 /** What the navigation offers, in its order. */
@@ -42,6 +43,7 @@ export function App() {
           ))}
         </nav>
         <Connection />
+        <SignIn />
         <button type="button" class="quiet theme" onClick={toggleTheme}>
           {theme.value === "dark" ? "Light" : "Dark"}
           <span class="hidden"> theme</span>

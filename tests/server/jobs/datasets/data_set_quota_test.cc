@@ -71,7 +71,7 @@ class DataSetQuotaTest : public DataSetStoreTest {
   // Sends all of an upload and lets it be read.
   std::future<absl::StatusOr<Dataset>> BeginReading(const std::string& bytes,
                                                     const std::string& name) {
-    auto upload = *store_->BeginUpload(HeaderOf(bytes, name));
+    auto upload = *store_->BeginUpload(HeaderOf(bytes, name), Anyone());
     EXPECT_TRUE(upload->Append(Chunk(bytes)).ok());
     const auto result = std::make_shared<std::promise<absl::StatusOr<Dataset>>>();
     EXPECT_TRUE(upload->Finish([=](const auto& data_set) { result->set_value(data_set); }).ok());
@@ -94,7 +94,7 @@ TEST_F(DataSetQuotaTest, BoundsTheNumber) {
 
 TEST_F(DataSetQuotaTest, AnUploadTakesItsSizeTwiceUntilItHasBeenRead) {
   EXPECT_EQ(SubjectOf(UploadBytes(51, "datasets/a")), "datasets/bytes");
-  auto upload = *store_->BeginUpload(HeaderOf(std::string(30, 'x'), "datasets/a"));
+  auto upload = *store_->BeginUpload(HeaderOf(std::string(30, 'x'), "datasets/a"), Anyone());
   EXPECT_EQ(SubjectOf(UploadBytes(21, "datasets/b")), "datasets/bytes");
   upload.reset();
   ASSERT_TRUE(UploadBytes(30, "datasets/a").ok());
@@ -118,7 +118,7 @@ TEST_F(DataSetQuotaTest, WhatIsStoredIsToldAndCounts) {
 }
 
 TEST_F(DataSetQuotaTest, NothingIsStoredBeforeItHasBeenRead) {
-  (void)*store_->BeginUpload(HeaderOf("pictures"));
+  (void)*store_->BeginUpload(HeaderOf("pictures"), Anyone());
   EXPECT_EQ(Get()->stored_bytes(), 0);
 }
 
@@ -157,8 +157,8 @@ TEST_F(DataSetQuotaTest, OfUploadsThatBeginAtOnceThoseBeginThatFit) {
   std::vector<std::thread> callers;
   for (size_t i = 0; i < uploads.size(); ++i) {
     callers.emplace_back([&, i] {
-      auto upload =
-          store_->BeginUpload(HeaderOf(std::string(16, 'x'), absl::StrCat("datasets/", i)));
+      auto upload = store_->BeginUpload(
+          HeaderOf(std::string(16, 'x'), absl::StrCat("datasets/", i)), Anyone());
       if (!upload.ok()) return;
       uploads[i] = *std::move(upload);
       ++begun;
@@ -179,9 +179,11 @@ TEST_F(DataSetQuotaTest, RoomThatIsTakenWhileReadingIsNobodyElses) {
   auto first = BeginReading("x", "datasets/a");
   grown.get_future().wait();
   // What it has taken is all that one data set may store, 60: with its upload 39 are left.
-  EXPECT_EQ(SubjectOf(store_->BeginUpload(HeaderOf(std::string(20, 'x'), "datasets/b")).status()),
-            "datasets/bytes");
-  EXPECT_TRUE(store_->BeginUpload(HeaderOf(std::string(19, 'x'), "datasets/b")).ok());
+  EXPECT_EQ(
+      SubjectOf(
+          store_->BeginUpload(HeaderOf(std::string(20, 'x'), "datasets/b"), Anyone()).status()),
+      "datasets/bytes");
+  EXPECT_TRUE(store_->BeginUpload(HeaderOf(std::string(19, 'x'), "datasets/b"), Anyone()).ok());
   go_on.set_value();
   EXPECT_TRUE(first.get().ok());
 }
@@ -192,7 +194,7 @@ TEST_F(DataSetQuotaTest, RoomThatAnUploadHasIsNotTakenWhileReading) {
   ingest_.gate = &gate;
   ingest_.stored_bytes = 50;
   auto first = BeginReading("x", "datasets/a");
-  auto second = *store_->BeginUpload(HeaderOf(std::string(25, 'x'), "datasets/b"));
+  auto second = *store_->BeginUpload(HeaderOf(std::string(25, 'x'), "datasets/b"), Anyone());
   open_gate.set_value();
   EXPECT_EQ(SubjectOf(first.get().status()), "datasets/bytes");  // 49 are left
   EXPECT_EQ(Get("datasets/a")->state(), Dataset::FAILED);
@@ -218,15 +220,16 @@ TEST_F(DataSetQuotaTest, WhoeverHasTakenRoomHasItAgainAfterACrash) {
 
   OpenState crashed(temp_.path() / "crashed");
   const auto store = OpenStore(crashed);
-  EXPECT_EQ(SubjectOf(store->BeginUpload(HeaderOf("y", "datasets/b")).status()), "datasets/bytes");
+  EXPECT_EQ(SubjectOf(store->BeginUpload(HeaderOf("y", "datasets/b"), Anyone()).status()),
+            "datasets/bytes");
   open_gate.set_value();
   denoised::v1::UploadHeader header = HeaderOf(std::string(40, 'x'), "datasets/a");
   header.set_offset(40);
-  auto upload = store->BeginUpload(header);  // unless it has been read already
+  auto upload = store->BeginUpload(header, Anyone());  // unless it has been read already
   if (upload.ok()) {
     EXPECT_TRUE(Finish(**upload).ok());
   }
-  EXPECT_EQ(store->FindReady("datasets/a")->data_set.stored_bytes(), 60);
+  EXPECT_EQ(store->FindReady("datasets/a", Anyone())->data_set.stored_bytes(), 60);
 }
 
 // What version 1 kept: uploads were counted, what is stored of them was not.
@@ -249,11 +252,13 @@ TEST_F(DataSetQuotaTest, DataSetsOfBeforeThereWasAQuotaOfWhatIsStoredAreMeasured
   }
   OpenState state(path);
   const auto store = OpenStore(state);
-  EXPECT_EQ(store->FindReady("datasets/ready")->data_set.stored_bytes(), 50);
+  EXPECT_EQ(store->FindReady("datasets/ready", Anyone())->data_set.stored_bytes(), 50);
   // 50 are stored, 20 are for the upload that goes on.
-  EXPECT_EQ(SubjectOf(store->BeginUpload(HeaderOf(std::string(16, 'x'), "datasets/b")).status()),
-            "datasets/bytes");
-  EXPECT_TRUE(store->BeginUpload(HeaderOf(std::string(15, 'x'), "datasets/b")).ok());
+  EXPECT_EQ(
+      SubjectOf(
+          store->BeginUpload(HeaderOf(std::string(16, 'x'), "datasets/b"), Anyone()).status()),
+      "datasets/bytes");
+  EXPECT_TRUE(store->BeginUpload(HeaderOf(std::string(15, 'x'), "datasets/b"), Anyone()).ok());
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ class DataSetReaderTest : public DataSetStoreTest {};
 TEST_F(DataSetReaderTest, BytesThatAreNotWhatWasAnnouncedBeginAgain) {
   UploadHeader header = HeaderOf("announced");
   {
-    auto upload = *store_->BeginUpload(header);
+    auto upload = *store_->BeginUpload(header, Anyone());
     ASSERT_TRUE(upload->Append(Chunk("different")).ok());
     EXPECT_EQ(Finish(*upload).status().code(), absl::StatusCode::kDataLoss);
   }
@@ -39,7 +39,7 @@ TEST_F(DataSetReaderTest, WhatHoldsNoPictureFailsWithItsReport) {
   EXPECT_EQ(Get()->error(), "holds no picture");
   EXPECT_EQ(Get()->report().pictures(), 5);
   EXPECT_FALSE(std::filesystem::exists(open_->state.data_set(1) / "stored"));
-  EXPECT_EQ(store_->FindReady("datasets/emoji").status().code(),
+  EXPECT_EQ(store_->FindReady("datasets/emoji", Anyone()).status().code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_TRUE(Delete().ok());
 }
@@ -52,13 +52,13 @@ TEST_F(DataSetReaderTest, WhatFailedIsReplacedByTheNextUploadOfItsName) {
 
   ASSERT_TRUE(replaced.ok()) << replaced.status();
   EXPECT_EQ(replaced->error(), "");
-  EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji")->path), "pictures");
+  EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji", Anyone())->path), "pictures");
   EXPECT_EQ(Upload("pictures").status().code(), absl::StatusCode::kAlreadyExists);
 }
 
 // P9: a reading that only ends when it is told to.
 TEST_F(DataSetReaderTest, DeletingEndsAReading) {
-  auto upload = *store_->BeginUpload(HeaderOf("Wait"));
+  auto upload = *store_->BeginUpload(HeaderOf("Wait"), Anyone());
   ASSERT_TRUE(upload->Append(Chunk("Wait")).ok());
   std::promise<absl::StatusOr<Dataset>> result;
   ASSERT_TRUE(upload->Finish([&](const auto& data_set) { result.set_value(data_set); }).ok());
@@ -73,7 +73,7 @@ TEST_F(DataSetReaderTest, DeletingEndsAReading) {
 // P9: the caller has gone.
 TEST_F(DataSetReaderTest, AReadingThatNobodyWaitsForEndsAndCanBeContinued) {
   std::atomic<bool> gone = false;
-  auto upload = *store_->BeginUpload(HeaderOf("Wait"));
+  auto upload = *store_->BeginUpload(HeaderOf("Wait"), Anyone());
   ASSERT_TRUE(upload->Append(Chunk("Wait")).ok());
   std::promise<absl::StatusOr<Dataset>> result;
   ASSERT_TRUE(upload
@@ -87,12 +87,12 @@ TEST_F(DataSetReaderTest, AReadingThatNobodyWaitsForEndsAndCanBeContinued) {
   EXPECT_EQ(Get()->received_bytes(), 4);
   UploadHeader header = HeaderOf("Wait");
   header.set_offset(4);
-  EXPECT_TRUE(store_->BeginUpload(header).ok());
+  EXPECT_TRUE(store_->BeginUpload(header, Anyone()).ok());
 }
 
 // P9: uploads do not wait for one another.
 TEST_F(DataSetReaderTest, AReadingWithoutEndKeepsNoOtherUploadWaiting) {
-  auto endless = *store_->BeginUpload(HeaderOf("Wait", "datasets/endless"));
+  auto endless = *store_->BeginUpload(HeaderOf("Wait", "datasets/endless"), Anyone());
   ASSERT_TRUE(endless->Append(Chunk("Wait")).ok());
   ASSERT_TRUE(endless->Finish([](auto) {}).ok());
 
@@ -101,7 +101,7 @@ TEST_F(DataSetReaderTest, AReadingWithoutEndKeepsNoOtherUploadWaiting) {
 
 TEST_F(DataSetReaderTest, AnUploadThatKillsTheServerIsGivenUp) {
   {
-    auto upload = *store_->BeginUpload(HeaderOf("Wait"));
+    auto upload = *store_->BeginUpload(HeaderOf("Wait"), Anyone());
     ASSERT_TRUE(upload->Append(Chunk("Wait")).ok());
     ASSERT_TRUE(upload->Finish([](auto) {}).ok());
   }
@@ -137,7 +137,7 @@ TEST_F(DataSetReaderTest, AFullDiskWhileReadingIsTriedAgain) {
 
   UploadHeader header = HeaderOf("Disk");
   header.set_offset(4);
-  auto upload = store_->BeginUpload(header);  // READY already, or it waits until it is
+  auto upload = store_->BeginUpload(header, Anyone());  // READY already, or it waits until it is
   if (upload.ok()) {
     EXPECT_TRUE(Finish(**upload).ok());
   }
@@ -157,7 +157,7 @@ TEST_F(DataSetReaderTest, AFullDiskWhileReadingIsTriedAgainAMinuteLater) {
   reads_again.get_future().wait();
   UploadHeader header = HeaderOf("Disk");
   header.set_offset(4);
-  auto upload = *store_->BeginUpload(header);
+  auto upload = *store_->BeginUpload(header, Anyone());
   go_on.set_value();
   EXPECT_EQ(Finish(*upload)->state(), Dataset::READY);
 }
@@ -167,7 +167,7 @@ TEST_F(DataSetReaderTest, ACrashWhileReadingReadsAgain) {
   std::shared_future<void> gate = open_gate.get_future().share();
   ingest_.gate = &gate;
   {
-    auto upload = *store_->BeginUpload(HeaderOf("pictures"));
+    auto upload = *store_->BeginUpload(HeaderOf("pictures"), Anyone());
     ASSERT_TRUE(upload->Append(Chunk("pictures")).ok());
     ASSERT_TRUE(upload->Finish([](auto) {}).ok());
   }
@@ -180,17 +180,17 @@ TEST_F(DataSetReaderTest, ACrashWhileReadingReadsAgain) {
   const auto store = OpenStore(crashed);
   UploadHeader header = HeaderOf("pictures");
   header.set_offset(8);
-  auto upload = store->BeginUpload(header);  // the answer to the first call was lost
+  auto upload = store->BeginUpload(header, Anyone());  // the answer to the first call was lost
   if (upload.ok()) {
     EXPECT_TRUE(Finish(**upload).ok());
   }
-  EXPECT_TRUE(store->FindReady("datasets/emoji").ok());
+  EXPECT_TRUE(store->FindReady("datasets/emoji", Anyone()).ok());
 }
 
 TEST_F(DataSetReaderTest, WhoeverAwaitsReadingHearsThatTheServerStops) {
-  auto before = *store_->BeginUpload(HeaderOf("Wait", "datasets/a"));
+  auto before = *store_->BeginUpload(HeaderOf("Wait", "datasets/a"), Anyone());
   ASSERT_TRUE(before->Append(Chunk("Wait")).ok());
-  auto after = *store_->BeginUpload(HeaderOf("more", "datasets/b"));
+  auto after = *store_->BeginUpload(HeaderOf("more", "datasets/b"), Anyone());
   ASSERT_TRUE(after->Append(Chunk("more")).ok());
   std::promise<absl::StatusOr<Dataset>> result;
   ASSERT_TRUE(before->Finish([&](const auto& data_set) { result.set_value(data_set); }).ok());

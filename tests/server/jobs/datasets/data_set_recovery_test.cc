@@ -63,7 +63,7 @@ class DataSetRecoveryTest : public DataSetStoreTest {
   }
 
   void ExpectReady(const std::string& name, const std::string& bytes) {
-    const auto stored = store_->FindReady(name);
+    const auto stored = store_->FindReady(name, Anyone());
     ASSERT_TRUE(stored.ok()) << stored.status();
     EXPECT_EQ(ReadFile(stored->path), bytes);
     EXPECT_EQ(stored->data_set.report().pictures(), static_cast<int64_t>(bytes.size()));
@@ -107,7 +107,7 @@ TEST_F(DataSetRecoveryTest, DataSetsOutliveTheirDatabase) {
     Open();
     ASSERT_TRUE(Upload("pictures").ok());
     {
-      auto upload = *store_->BeginUpload(HeaderOf("0123456789", "datasets/cats"));
+      auto upload = *store_->BeginUpload(HeaderOf("0123456789", "datasets/cats"), Anyone());
       ASSERT_TRUE(upload->Append(Chunk("0123")).ok());
     }
     const std::set<std::string> before = Files();
@@ -130,8 +130,8 @@ TEST_F(DataSetRecoveryTest, DataSetsOutliveTheirDatabase) {
                      c.set_aside));
     }
     EXPECT_TRUE(Upload("0123456789", 4, "datasets/cats").ok());
-    const int64_t taken[] = {store_->FindReady("datasets/emoji")->id,
-                             store_->FindReady("datasets/cats")->id};
+    const int64_t taken[] = {store_->FindReady("datasets/emoji", Anyone())->id,
+                             store_->FindReady("datasets/cats", Anyone())->id};
     EXPECT_THAT(taken, ElementsAre(1, 2));
   }
 }
@@ -161,7 +161,7 @@ TEST_F(DataSetRecoveryTest, ADatabaseFromElsewhereTakesNothingOver) {
 
 TEST_F(DataSetRecoveryTest, AnOlderDatabaseCatchesUpWithTheFiles) {
   {
-    auto upload = *store_->BeginUpload(HeaderOf("pictures"));
+    auto upload = *store_->BeginUpload(HeaderOf("pictures"), Anyone());
     ASSERT_TRUE(upload->Append(Chunk("pict")).ok());
   }
   StopServer();
@@ -215,7 +215,7 @@ TEST_F(DataSetRecoveryTest, ADeletionIsFinishedWhereverTheServerEnds) {
   for (const bool files_gone : {false, true}) {
     SCOPED_TRACE(files_gone);
     ASSERT_TRUE(Upload("pictures").ok());
-    const int64_t id = store_->FindReady("datasets/emoji")->id;
+    const int64_t id = store_->FindReady("datasets/emoji", Anyone())->id;
     StopServer();
     ASSERT_TRUE(MarkRemoved(folder() / "datasets", id).ok());
     if (files_gone) {
@@ -274,7 +274,7 @@ TEST_F(DataSetRecoveryTest, AReadingIsFinishedWhereverTheServerEnds) {
     StartServer();
 
     EXPECT_EQ(ingest_.reads, reads + (c.has_manifest ? 0 : 1));
-    EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji")->path), "pictures");
+    EXPECT_EQ(ReadFile(store_->FindReady("datasets/emoji", Anyone())->path), "pictures");
     const fs::path upload = open_->state.data_set(1) / "upload";
     StopServer();  // which waits for what is removed behind the caller's back
     EXPECT_FALSE(fs::exists(upload));

@@ -115,7 +115,7 @@ class DataSetStoreTest : public ::testing::Test {
                                                const std::string& name = "datasets/emoji") {
     denoised::v1::UploadHeader header = HeaderOf(bytes, name);
     header.set_offset(offset);
-    auto upload = store_->BeginUpload(header);
+    auto upload = store_->BeginUpload(header, Anyone());
     if (!upload.ok()) return upload.status();
     if (offset < header.total_bytes()) {
       const absl::Status appended = (*upload)->Append(Chunk(bytes.substr(offset)));
@@ -133,12 +133,12 @@ class DataSetStoreTest : public ::testing::Test {
   absl::StatusOr<denoised::v1::Dataset> Get(const std::string& name = "datasets/emoji") {
     denoised::v1::GetDatasetRequest request;
     request.set_name(name);
-    return store_->Get(request);
+    return store_->Get(request, Anyone());
   }
   absl::Status Delete(const std::string& name = "datasets/emoji") {
     denoised::v1::DeleteDatasetRequest request;
     request.set_name(name);
-    return store_->Delete(request);
+    return store_->Delete(request, Anyone());
   }
   int64_t CreateJobOn(int64_t data_set) {
     JobStore::NewJob job;

@@ -50,7 +50,7 @@ TEST_F(IngestUploadTest, ADataSetHasAsManyBytesAsItSays) {
   const auto uploaded = Upload(packed);
   ASSERT_TRUE(uploaded.ok()) << uploaded.status();
   EXPECT_EQ(uploaded->report().pictures(), 100);
-  const auto size = std::filesystem::file_size(store_->FindReady("datasets/emoji")->path);
+  const auto size = std::filesystem::file_size(store_->FindReady("datasets/emoji", Anyone())->path);
   EXPECT_EQ(uploaded->stored_bytes(), static_cast<int64_t>(size));
   EXPECT_GT(size, 1'000'000u);
   EXPECT_LT(packed.size(), 50'000u);

@@ -64,7 +64,7 @@ TEST_F(DatabaseTest, AFileOfAnOlderVersionIsBroughtUpToDate) {
     older.exec("PRAGMA user_version = 1");
     older.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
     older.exec(
-        "INSERT INTO jobs VALUES (7, 2, '', 0, 0, 1, 5, NULL, '', x'', 1, 2, NULL, 30, 20, 4)");
+        "INSERT INTO jobs VALUES (7, 2, '', 0, 0, 1, 5, 'retry', '', x'', 1, 2, NULL, 30, 20, 4)");
   }
 
   const auto opened = Database::Open(path());
@@ -75,10 +75,11 @@ TEST_F(DatabaseTest, AFileOfAnOlderVersionIsBroughtUpToDate) {
         .execAndGet(
             "SELECT priority || ' ' || steps_done || ' ' || checkpoint_step || ' ' || "
             "last_sequence || ' '"
-            " || lost_runs || ' ' || ifnull(rolled_back_to, 'none') FROM jobs")
+            " || lost_runs || ' ' || ifnull(rolled_back_to, 'none')"
+            " || ' [' || tenant || '] ' || request_id FROM jobs")
         .getString();
   });
-  EXPECT_EQ(*row, "5 30 20 4 0 9223372036854775807");
+  EXPECT_EQ(*row, "5 30 20 4 0 9223372036854775807 [] retry");
 }
 
 TEST_F(DatabaseTest, AnErrorUndoesTheWholeTransaction) {

@@ -61,7 +61,8 @@ TEST_F(JobEventsTest, AJobShowsItsNewestProgressCheckpointAndEvaluation) {
   EXPECT_EQ(job.steps_done(), 25);
   EXPECT_EQ(job.latest_checkpoint(), "trainingJobs/1/checkpoints/25");
   EXPECT_EQ(job.evaluation_result().nearest_neighbours_sheet().data(), "png");
-  EXPECT_FALSE(jobs().List({}, 0, 10)->jobs[0].evaluation_result().has_nearest_neighbours_sheet());
+  EXPECT_FALSE(
+      jobs().List(Anyone(), {}, 0, 10)->jobs[0].evaluation_result().has_nearest_neighbours_sheet());
 }
 
 TEST_F(JobEventsTest, ACheckpointThatIsRepeatedIsTheLatestAgain) {
@@ -178,7 +179,9 @@ TEST_F(JobEventsTest, AListHasEvaluationsWithoutTheirSheets) {
   evaluation.mutable_evaluation()->set_recall(0.25);
   evaluation.mutable_evaluation()->mutable_nearest_neighbours_sheet()->set_data("png");
   ASSERT_TRUE(jobs().AddEvent(id, evaluation).ok());
-  const auto listed = [&] { return jobs().List({}, 0, 10)->jobs.at(0).evaluation_result(); };
+  const auto listed = [&] {
+    return jobs().List(Anyone(), {}, 0, 10)->jobs.at(0).evaluation_result();
+  };
 
   EXPECT_EQ(listed().recall(), 0.25);
   EXPECT_FALSE(listed().has_nearest_neighbours_sheet());
@@ -242,14 +245,14 @@ TEST_F(JobEventsTest, StepsThatWereRolledBackAreToldAnew) {
   EXPECT_EQ(jobs().Get(id)->steps_done(), 10);
   EXPECT_FALSE(jobs().Get(id)->has_progress());
   EXPECT_EQ(jobs().Get(id)->evaluation_result().frechet_distance(), 3);
-  EXPECT_EQ(jobs().List({}, 0, 10)->jobs[0].evaluation_result().frechet_distance(), 3);
+  EXPECT_EQ(jobs().List(Anyone(), {}, 0, 10)->jobs[0].evaluation_result().frechet_distance(), 3);
   ASSERT_TRUE(jobs().AddEvent(id, Progress(20, 0.5)).ok());
   ASSERT_TRUE(jobs().AddEvent(id, evaluation(20, 2)).ok());
   ASSERT_TRUE(jobs().AddEvent(id, evaluation(20, 1)).ok());  // a repeated step, as ever
   Reopen();
   EXPECT_EQ(jobs().Get(id)->progress().loss(), 0.5);
   EXPECT_EQ(jobs().Get(id)->evaluation_result().frechet_distance(), 2);
-  EXPECT_EQ(jobs().List({}, 0, 10)->jobs[0].evaluation_result().frechet_distance(), 2);
+  EXPECT_EQ(jobs().List(Anyone(), {}, 0, 10)->jobs[0].evaluation_result().frechet_distance(), 2);
   EXPECT_EQ(Events(id).size(), 8u) << "nothing told is taken back";
 }
 

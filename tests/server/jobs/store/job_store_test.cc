@@ -63,19 +63,44 @@ TEST_F(JobStoreTest, ARequestThatIsRepeatedFindsItsJob) {
   const int64_t id = Create("retry");
   Reopen();
 
-  EXPECT_EQ((*jobs().FindRequest("retry", "hash of retry"))->name(), jobs().Get(id)->name());
-  EXPECT_EQ(jobs().FindRequest("retry", "another").status().code(),
+  EXPECT_EQ((*jobs().FindRequest("", "retry", "hash of retry"))->name(), jobs().Get(id)->name());
+  EXPECT_EQ(jobs().FindRequest("", "retry", "another").status().code(),
             absl::StatusCode::kAlreadyExists);
-  EXPECT_FALSE(jobs().FindRequest("other", "hash of retry")->has_value());
+  EXPECT_FALSE(jobs().FindRequest("", "other", "hash of retry")->has_value());
   EXPECT_EQ(jobs().Create(NewJob("retry")).status().code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(JobStoreTest, TenantsHaveRequestIdsAndListsOfTheirOwn) {
+  const auto create = [this](const std::string& tenant) {
+    JobStore::NewJob job = NewJob("retry");
+    job.job.set_tenant(tenant);
+    return *jobs().Create(job);
+  };
+  const TrainingJob plain = create(""), acme = create("acme"), globex = create("globex");
+  Reopen();
+
+  EXPECT_EQ(*jobs().TenantOf(2), "acme");
+  EXPECT_EQ((*jobs().FindRequest("acme", "retry", "hash of retry"))->name(), acme.name());
+  EXPECT_EQ((*jobs().FindRequest("", "retry", "hash of retry"))->name(), plain.name());
+  EXPECT_FALSE(jobs().FindRequest("initech", "retry", "hash of retry")->has_value());
+  const auto listed = [this](const Identity& viewer) {
+    std::vector<std::string> names;
+    const JobStore::Page page = *jobs().List(viewer, {}, 0, 10);
+    for (const TrainingJob& job : page.jobs) names.push_back(job.name());
+    return names;
+  };
+  EXPECT_THAT(listed(IdentityWith("acme", {Scope::kTrain})), ElementsAre(acme.name()));
+  EXPECT_THAT(listed(IdentityWith("", {Scope::kTrain})), ElementsAre(plain.name()));
+  EXPECT_THAT(listed(IdentityWith("ops", {Scope::kAdmin})),
+              ElementsAre(globex.name(), acme.name(), plain.name()));
 }
 
 TEST_F(JobStoreTest, RequestsWithoutAnIdAreNeverTheSame) {
   Create("");
   Create("");
 
-  EXPECT_EQ(jobs().List({}, 0, 10)->jobs.size(), 2u);
-  EXPECT_FALSE(jobs().FindRequest("", "hash of ")->has_value());
+  EXPECT_EQ(jobs().List(Anyone(), {}, 0, 10)->jobs.size(), 2u);
+  EXPECT_FALSE(jobs().FindRequest("", "", "hash of ")->has_value());
 }
 
 TEST_F(JobStoreTest, AsManyWaitAsMay) {
@@ -143,9 +168,9 @@ TEST_F(JobStoreTest, AWishToPauseIsKept) {
 TEST_F(JobStoreTest, AListIsTheLatestFirstPageByPage) {
   for (int i = 0; i < 5; ++i) Create();
 
-  const auto first = *jobs().List({}, 0, 2);
-  const auto second = *jobs().List({}, 4, 2);
-  const auto third = *jobs().List({}, 2, 2);
+  const auto first = *jobs().List(Anyone(), {}, 0, 2);
+  const auto second = *jobs().List(Anyone(), {}, 4, 2);
+  const auto third = *jobs().List(Anyone(), {}, 2, 2);
 
   EXPECT_EQ(first.jobs[0].name(), "trainingJobs/5");
   EXPECT_EQ(first.jobs[1].name(), "trainingJobs/4");
@@ -163,7 +188,7 @@ TEST_F(JobStoreTest, APageIsBoundedByItsBytesToo) {
     ASSERT_TRUE(jobs().Create(job).ok());
   }
 
-  const auto page = *jobs().List({}, 0, 10);
+  const auto page = *jobs().List(Anyone(), {}, 0, 10);
 
   EXPECT_EQ(page.jobs.size(), 1u);
   EXPECT_TRUE(page.more);
@@ -174,7 +199,7 @@ TEST_F(JobStoreTest, AListCanBeOfSomeStates) {
   ASSERT_TRUE(jobs().Apply(1, JobAction::kStart).ok());
   ASSERT_TRUE(jobs().Apply(2, JobAction::kCancel).ok());
 
-  const auto page = *jobs().List({TrainingJob::RUNNING, TrainingJob::CANCELLED}, 0, 10);
+  const auto page = *jobs().List(Anyone(), {TrainingJob::RUNNING, TrainingJob::CANCELLED}, 0, 10);
 
   ASSERT_EQ(page.jobs.size(), 2u);
   EXPECT_EQ(page.jobs[0].state(), TrainingJob::CANCELLED);
@@ -211,7 +236,7 @@ TEST_F(JobStoreTest, OnlyAJobThatIsOverIsDeleted) {
 
   EXPECT_EQ(jobs().Get(id).status().code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(*jobs().Exists(id));
-  EXPECT_FALSE(jobs().FindRequest("request", "hash of request")->has_value());
+  EXPECT_FALSE(jobs().FindRequest("", "request", "hash of request")->has_value());
 }
 
 TEST_F(JobStoreTest, AJobNeedsDataSetsThatAreReady) {

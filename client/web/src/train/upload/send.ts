@@ -4,6 +4,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { endStreamFromJson } from "@connectrpc/connect/protocol-connect";
 import { type Dataset, Datasets, DatasetSchema } from "../../gen/denoised/v1/datasets_pb.ts";
+import { authorization } from "../../rpc/token.ts";
 
 const endFlag = 2;
 
@@ -19,6 +20,7 @@ export function send(
     request.open("POST", `/${typeName}/${method.uploadDataset.name}`);
     request.setRequestHeader("Content-Type", "application/connect+proto");
     request.setRequestHeader("Connect-Protocol-Version", "1");
+    if (authorization()) request.setRequestHeader("Authorization", authorization());
     request.responseType = "arraybuffer";
     request.upload.onprogress = ({ loaded }) => onProgress(loaded);
     request.onerror = () => reject(new ConnectError("The connection broke", Code.Unavailable));
