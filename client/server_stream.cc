@@ -61,14 +61,20 @@ absl::Status ServerStream<Event>::Call::Finish() {
 template <class Event>
 bool ServerStream<Event>::Call::ContinueAfter(const absl::Status& status) {
   if (!continue_after) return false;
-  auto next_context = std::make_unique<grpc::ClientContext>();
+  auto before = std::make_unique<grpc::ClientContext>();
+  {
+    const MutexLock lock(mutex);
+    if (cancelled) return false;
+    std::swap(context, before);  // so that Cancel() reaches the call that is about to begin
+  }
+  auto next_reader = continue_after(status, *context);  // may wait for a connection
+  if (next_reader != nullptr) {
+    reader = std::move(next_reader);
+    return true;
+  }
   const MutexLock lock(mutex);
-  if (cancelled) return false;
-  auto next_reader = continue_after(status, *next_context);
-  if (next_reader == nullptr) return false;
-  reader = std::move(next_reader);
-  context = std::move(next_context);
-  return true;
+  std::swap(context, before);  // the reader of the one before refers to it
+  return false;
 }
 
 template <class Event>

@@ -22,8 +22,8 @@ absl::Status CheckPresented(const denoised::v1::GenerateRequest& request);
 std::string SealHandover(const HandoverState& state, std::string_view tenant, absl::Time now,
                          const TokenKeys& keys);
 
-// InvalidArgument names the field "handover": see OpenToken (sealed_token.h). FailedPrecondition has
-// the reason HANDOVER_EXPIRED, or is ParseHandoverState's.
+// InvalidArgument names the field "handover": see OpenToken (sealed_token.h). FailedPrecondition
+// has the reason HANDOVER_EXPIRED, or is ParseHandoverState's.
 absl::StatusOr<HandoverState> OpenHandover(std::string_view token, std::string_view tenant,
                                            absl::Time now, const TokenKeys& keys);
 

@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 
 #include "absl/strings/ascii.h"
@@ -16,6 +17,11 @@ namespace {
 
 constexpr size_t kMaxKeys = 16;
 constexpr size_t kMaxFileBytes = 64 << 10;
+
+// Before the first use of the library: nobody seals or opens without keys. May be repeated.
+void InitSodium() {
+  if (sodium_init() < 0) std::abort();  // there is no source of randomness
+}
 
 TokenKey KeyOf(const std::array<unsigned char, 32>& secret) {
   std::array<unsigned char, crypto_generichash_BYTES> hash;
@@ -38,6 +44,7 @@ std::optional<TokenKey> ParseKey(std::string_view digits) {
 }  // namespace
 
 absl::StatusOr<TokenKeys> ParseTokenKeys(std::string_view text) {
+  InitSodium();
   TokenKeys keys;
   int number = 0;
   for (const absl::string_view raw :
@@ -69,6 +76,7 @@ absl::StatusOr<TokenKeys> ReadTokenKeys(const std::string& path) {
 }
 
 std::string NewTokenKeyLine() {
+  InitSodium();
   std::array<unsigned char, 32> secret;
   randombytes_buf(secret.data(), secret.size());
   std::array<char, 2 * secret.size() + 1> digits;
