@@ -90,7 +90,7 @@ absl::StatusOr<Trace> Workload::AtRate(double rate) const {
   const double own_rate = MeanRate(recorded);
   if (std::isfinite(own_rate)) return SpeedUp(recorded, rate / own_rate);
   return absl::InvalidArgumentError(
-      "has no rate that could be changed: all of its requests arrive at the start");
+      "the trace has no rate to change: all of its requests arrive at the start");
 }
 
 }  // namespace denoise
