@@ -15,7 +15,8 @@ namespace {
 
 constexpr absl::Duration kProgressInterval = absl::Seconds(1);
 
-// Of the requests of a closed loop, for each that is in flight: one begins it, one ends it.
+// A closed loop sends this many times as many requests as are in flight. Its first and last rounds
+// are not measured, because the loop is filling up or draining.
 constexpr int kRoundsOfCapacity = 5;
 
 LoadRequest WithoutDeadline(LoadRequest load) {

@@ -13,7 +13,9 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "core/base/status_macros.h"
 
@@ -137,7 +139,9 @@ absl::Status OwnServer::CheckRunning() {
 }
 
 absl::Status OwnServer::Ended(const char* when) const {
-  const std::string log = EndOfFile(log_.get());
+  std::string log = EndOfFile(log_.get());
+  absl::StripAsciiWhitespace(&log);
+  absl::StrReplaceAll({{"\n", "; "}}, &log);
   return absl::FailedPreconditionError(
       absl::StrCat("the server that was started ended ", when,
                    log.empty() ? "" : ". The end of its log: ", log));

@@ -35,9 +35,9 @@ absl::Status AtLine(size_t line, const absl::Status& status) {
   return absl::InvalidArgumentError(absl::StrCat("line ", line, ": ", status.message()));
 }
 
-absl::Status TooMany() {
+absl::Status TooMany(const char* subject) {
   return absl::InvalidArgumentError(
-      absl::StrCat("has more than ", kMostTracedRequests, " requests, the maximum"));
+      absl::StrCat(subject, " has more than ", kMostTracedRequests, " requests, the maximum"));
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ absl::StatusOr<Trace> GenerateTrace(const Mix& mix, double rate, const TraceLimi
   SeededRandom random(seed);
   double arrival = random.Exponential() / rate;
   while (arrival < limits.seconds && trace.size() < limits.requests) {
-    if (trace.size() == kMostTracedRequests) return TooMany();
+    if (trace.size() == kMostTracedRequests) return TooMany("the run");
     trace.push_back({arrival, DrawRequest(mix, random)});
     arrival += random.Exponential() / rate;
   }
@@ -68,13 +68,13 @@ absl::StatusOr<Trace> ParseTrace(std::string_view text) {
        absl::StrSplit(absl::string_view(text.data(), text.size()), '\n')) {
     ++number;
     if (line.empty()) continue;
-    if (trace.size() == kMostTracedRequests) return TooMany();
+    if (trace.size() == kMostTracedRequests) return TooMany("the trace");
     absl::StatusOr<TracedRequest> traced = ParseLine({line.data(), line.size()}, earliest);
     if (!traced.ok()) return AtLine(number, traced.status());
     earliest = traced->arrival_seconds;
     trace.push_back(*std::move(traced));
   }
-  if (trace.empty()) return absl::InvalidArgumentError("has no requests");
+  if (trace.empty()) return absl::InvalidArgumentError("the trace has no requests");
   return trace;
 }
 
@@ -96,7 +96,7 @@ absl::StatusOr<Trace> LimitTrace(Trace trace, const TraceLimits& limits) {
   trace.resize(std::min(in_time, limits.requests));
   if (!trace.empty()) return trace;
   return absl::InvalidArgumentError(
-      absl::StrCat("has no request in its first ", limits.seconds, " s"));
+      absl::StrCat("the trace has no request in its first ", limits.seconds, " s"));
 }
 
 double MeanRate(const Trace& trace) {

@@ -12,6 +12,16 @@ namespace {
 
 constexpr size_t kSampleSize = 1000;
 
+// Calls `visit` with the LoadRequest of each entry of a mix, or of each request of a trace.
+template <class Source, class Visit>
+void ForEachLoad(Source& source, Visit visit) {
+  if (auto* const mix = std::get_if<Mix>(&source)) {
+    for (auto& entry : *mix) visit(entry.request);
+  } else {
+    for (auto& traced : std::get<Trace>(source)) visit(traced.load);
+  }
+}
+
 // Each model is looked up once.
 class ModelCache {
  public:
@@ -36,24 +46,14 @@ Workload::Workload(Mix mix, const TraceLimits& limits, uint64_t seed)
 
 Workload::Workload(Trace recorded) : source_(std::move(recorded)) {}
 
-template <class Visit>
-void Workload::ForEachLoad(Visit visit) {
-  if (Mix* const mix = std::get_if<Mix>(&source_)) {
-    for (MixEntry& entry : *mix) visit(entry.request);
-  } else {
-    for (TracedRequest& traced : std::get<Trace>(source_)) visit(traced.load);
-  }
-}
-
 bool Workload::HasTenants() const {
   bool has_tenants = false;
-  const_cast<Workload*>(this)->ForEachLoad(
-      [&](const LoadRequest& load) { has_tenants |= !load.tenant.empty(); });
+  ForEachLoad(source_, [&](const LoadRequest& load) { has_tenants |= !load.tenant.empty(); });
   return has_tenants;
 }
 
 void Workload::SetDefaultDeadline(absl::Duration deadline) {
-  ForEachLoad([&](LoadRequest& load) {
+  ForEachLoad(source_, [&](LoadRequest& load) {
     if (load.deadline == absl::InfiniteDuration()) load.deadline = deadline;
   });
 }
@@ -90,7 +90,7 @@ absl::StatusOr<Trace> Workload::AtRate(double rate) const {
   const double own_rate = MeanRate(recorded);
   if (std::isfinite(own_rate)) return SpeedUp(recorded, rate / own_rate);
   return absl::InvalidArgumentError(
-      "has no rate that could be changed: all of its requests arrive at the start");
+      "the trace has no rate to change: all of its requests arrive at the start");
 }
 
 }  // namespace denoise

@@ -36,10 +36,6 @@ class Workload {
   absl::StatusOr<Trace> AtRate(double rate) const;
 
  private:
-  // Calls `visit` with the LoadRequest of each entry, or line.
-  template <class Visit>
-  void ForEachLoad(Visit visit);
-
   std::variant<Mix, Trace> source_;
   const TraceLimits limits_;
   const uint64_t seed_ = 0;

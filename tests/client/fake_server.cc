@@ -149,7 +149,7 @@ class FakeServer::ImageGeneration : public v1::ImageGeneration::Service {
 
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         grpc::ServerWriter<v1::GenerateEvent>* writer) override {
-    fake_.BeginCall(*request);
+    fake_.BeginCall(*request, *context);
     bool whole = true;
     const grpc::Status status = Answer(*context, *request, *writer, whole);
     fake_.EndCall(whole);
@@ -462,6 +462,16 @@ std::vector<v1::DiffuseRequest> FakeServer::diffusions() const {
   return diffusions_;
 }
 
+std::vector<std::string> FakeServer::metadata(const std::string& key) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> values;
+  for (const auto& of_call : metadata_) {
+    const auto found = of_call.find(key);
+    values.push_back(found == of_call.end() ? "" : found->second);
+  }
+  return values;
+}
+
 int FakeServer::cancelled_calls() const {
   const std::lock_guard lock(mutex_);
   return cancelled_calls_;
@@ -494,9 +504,13 @@ void FakeServer::WaitForPermit() {
   --permits_;
 }
 
-void FakeServer::BeginCall(const v1::GenerateRequest& request) {
+void FakeServer::BeginCall(const v1::GenerateRequest& request, const grpc::ServerContext& context) {
   const std::lock_guard lock(mutex_);
   requests_.push_back(request);
+  std::map<std::string, std::string>& metadata = metadata_.emplace_back();
+  for (const auto& [key, value] : context.client_metadata()) {
+    metadata[{key.data(), key.size()}] = {value.data(), value.size()};
+  }
   most_open_calls_ = std::max(most_open_calls_, ++open_calls_);
   changed_.notify_all();
 }

@@ -49,6 +49,8 @@ class FakeServer {
   // Requests to Generate and to Diffuse so far, in order.
   std::vector<denoised::v1::GenerateRequest> requests() const;
   std::vector<denoised::v1::DiffuseRequest> diffusions() const;
+  // What the calls to Generate carried under this metadata key, in order; empty for none.
+  std::vector<std::string> metadata(const std::string& key) const;
   // Calls that ended because the client went away or gave up.
   int cancelled_calls() const;
 
@@ -89,7 +91,7 @@ class FakeServer {
   class Models;
 
   bool ShouldFail(grpc::ServerContext& context);
-  void BeginCall(const denoised::v1::GenerateRequest& request);
+  void BeginCall(const denoised::v1::GenerateRequest& request, const grpc::ServerContext& context);
   void EndCall(bool whole);
   void WaitForPermit();
 
@@ -99,8 +101,9 @@ class FakeServer {
   std::string address_;
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  std::vector<denoised::v1::GenerateRequest> requests_;   // guarded by mutex_
-  std::vector<denoised::v1::DiffuseRequest> diffusions_;  // likewise, as everything below
+  std::vector<denoised::v1::GenerateRequest> requests_;       // guarded by mutex_
+  std::vector<denoised::v1::DiffuseRequest> diffusions_;      // likewise, as everything below
+  std::vector<std::map<std::string, std::string>> metadata_;  // of requests_
   std::map<std::string, denoised::v1::Model> served_;
   std::vector<std::string> model_calls_;
   int cancelled_calls_ = 0;

@@ -38,7 +38,7 @@ exit code says whether the benchmark ran. docs/bench.md explains the mix.
 
 constexpr double kDefaultLoad = 0.8;
 
-std::string RateText(double rate) { return absl::StrFormat("%.3g requests/s", rate); }
+std::string RequestsText(double rate) { return absl::StrCat(RateText(rate), " requests/s"); }
 
 // The trace of a single run, and where its arrivals come from.
 struct TitledTrace {
@@ -65,13 +65,13 @@ absl::StatusOr<TitledTrace> MakeTrace(const BenchFlags& flags, const Workload& w
   }
   if (flags.rate) {
     ASSIGN_OR_RETURN(Trace trace, workload.AtRate(*flags.rate));
-    return TitledTrace{RateText(*flags.rate), std::move(trace)};
+    return TitledTrace{RequestsText(*flags.rate), std::move(trace)};
   }
   const double load = flags.load.value_or(kDefaultLoad);
   ASSIGN_OR_RETURN(const double capacity, FindCapacity(flags, sample, server));
   ASSIGN_OR_RETURN(Trace trace, workload.AtRate(load * capacity));
-  return TitledTrace{absl::StrFormat("%s, load %.3g of the capacity %.3g",
-                                     RateText(load * capacity), load, capacity),
+  return TitledTrace{absl::StrCat(RequestsText(load * capacity), ", load ", load,
+                                  " of the capacity ", RateText(capacity)),
                      std::move(trace)};
 }
 
@@ -100,7 +100,7 @@ ComparisonCallbacks MakeCallbacks(const BenchFlags& flags, Workload& workload,
                              cancellation);
   };
   callbacks.on_trace = [&](const Trace& trace, double capacity) {
-    SayBench(absl::StrCat("capacity ", RateText(capacity), "; ",
+    SayBench(absl::StrCat("capacity ", RequestsText(capacity), "; ",
                           Plural(static_cast<int64_t>(trace.size()), "request"), " at each load"));
     return CheckAndRecordTrace(flags, trace);
   };
@@ -111,7 +111,7 @@ ComparisonCallbacks MakeCallbacks(const BenchFlags& flags, Workload& workload,
     const GroupReport& all = run.report.all;
     SayBench(absl::StrFormat("%s at load %.3g: %d of %d requests in time, %s", run.batching,
                              run.load, all.in_time, all.requests,
-                             RateText(run.report.PerSecond(static_cast<double>(all.in_time)))));
+                             RequestsText(run.report.PerSecond(static_cast<double>(all.in_time)))));
   };
   return callbacks;
 }

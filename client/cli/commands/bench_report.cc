@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "client/bench/report_json.h"
 #include "client/cli/commands/output_folder.h"
 #include "client/cli/display/bench_text.h"
@@ -67,9 +66,8 @@ ComparedLine& LineNamed(const std::string& name, ComparisonChart& chart) {
 
 ComparisonChart ChartOf(const Comparison& comparison) {
   ComparisonChart chart{
-      .title = absl::StrFormat("One trace on servers of different --batching; capacity %.3g "
-                               "requests/s",
-                               comparison.capacity),
+      .title = absl::StrCat("One trace on servers of different --batching; capacity ",
+                            RateText(comparison.capacity), " requests/s"),
       .capacity = comparison.capacity};
   for (const ComparedRun& run : comparison.runs) {
     ComparedLine& line = LineNamed(run.batching, chart);

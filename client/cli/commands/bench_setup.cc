@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -153,7 +154,9 @@ void SayBench(const std::string& line) {
 }
 
 absl::Status CheckAndRecordTrace(const BenchFlags& flags, const Trace& trace) {
-  const double last = trace.back().arrival_seconds;
+  const double fastest =
+      flags.compare ? *std::max_element(flags.loads.begin(), flags.loads.end()) : 1;
+  const double last = trace.back().arrival_seconds / fastest;
   if (absl::ToDoubleSeconds(flags.warmup) > last) {
     return InvalidField("--warmup", absl::StrCat("must leave requests to measure: the last arrives "
                                                  "after ",

@@ -20,8 +20,6 @@ std::string Table(const Rows& rows, TableStyle style) {
   return style == TableStyle::kMarkdown ? FormatMarkdownTable(rows) : FormatTable(rows);
 }
 
-std::string Rate(double value) { return absl::StrFormat("%.3g", value); }
-
 std::string Percent(double part) { return absl::StrFormat("%.1f %%", 100 * part); }
 
 std::string QuantileText(const Samples& samples, double p) {
@@ -52,9 +50,9 @@ std::vector<NamedGroup> ShownGroups(const BenchReport& report) {
 void AddServerTotals(const BenchReport& report, Rows& rows) {
   if (!report.server) return;
   const auto evaluations = static_cast<double>(report.server->evaluations);
-  rows.push_back({"evaluations", absl::StrCat(Rate(report.PerSecond(evaluations)), "/s")});
+  rows.push_back({"evaluations", absl::StrCat(RateText(report.PerSecond(evaluations)), "/s")});
   if (const auto row_count = report.RowsPerEvaluation()) {
-    rows.push_back({"rows per evaluation", Rate(*row_count)});
+    rows.push_back({"rows per evaluation", RateText(*row_count)});
   }
 }
 
@@ -69,13 +67,14 @@ std::string RequestsText(const BenchReport& report) {
 
 std::string TotalsTable(const BenchReport& report, TableStyle style) {
   const GroupReport& all = report.all;
-  Rows rows = {{"measured", absl::StrFormat("%.1f s", report.seconds)},
-               {"requests", RequestsText(report)},
-               {"offered", absl::StrCat(Rate(report.offered_rate), " requests/s")},
-               {"goodput", absl::StrCat(Rate(report.PerSecond(static_cast<double>(all.in_time))),
-                                        " requests/s")},
-               {"throughput", absl::StrCat(Rate(report.PerSecond(static_cast<double>(all.images))),
-                                           " images/s")}};
+  Rows rows = {
+      {"measured", absl::StrFormat("%.1f s", report.seconds)},
+      {"requests", RequestsText(report)},
+      {"offered", absl::StrCat(RateText(report.offered_rate), " requests/s")},
+      {"goodput",
+       absl::StrCat(RateText(report.PerSecond(static_cast<double>(all.in_time))), " requests/s")},
+      {"throughput",
+       absl::StrCat(RateText(report.PerSecond(static_cast<double>(all.images))), " images/s")}};
   AddServerTotals(report, rows);
   rows.push_back(
       {"frames", absl::StrCat(all.frames, " received, ", all.frames_dropped, " dropped")});
@@ -111,8 +110,8 @@ std::string GroupTable(const BenchReport& report, TableStyle style) {
   for (const auto& [name, group] : ShownGroups(report)) {
     rows.push_back({Printable(name), absl::StrCat(group.requests), absl::StrCat(group.succeeded),
                     absl::StrCat(group.in_time),
-                    Rate(report.PerSecond(static_cast<double>(group.in_time))),
-                    Rate(report.PerSecond(static_cast<double>(group.images))),
+                    RateText(report.PerSecond(static_cast<double>(group.in_time))),
+                    RateText(report.PerSecond(static_cast<double>(group.images))),
                     absl::StrCat(group.frames_dropped), Percent(report.Share(group))});
   }
   return Table(rows, style);
@@ -133,14 +132,14 @@ Row ComparedRow(const ComparedRun& run) {
   const GroupReport& all = run.report.all;
   const auto rows = run.report.RowsPerEvaluation();
   return {Printable(run.batching),
-          Rate(run.load),
-          Rate(run.report.offered_rate),
-          Rate(run.report.PerSecond(static_cast<double>(all.in_time))),
+          absl::StrCat(run.load),
+          RateText(run.report.offered_rate),
+          RateText(run.report.PerSecond(static_cast<double>(all.in_time))),
           QuantileText(all.request, 0.5),
           QuantileText(all.request, 0.99),
           QuantileText(all.first_frame, 0.99),
           absl::StrCat(all.requests - all.succeeded),
-          rows ? Rate(*rows) : "-"};
+          rows ? RateText(*rows) : "-"};
 }
 
 }  // namespace
@@ -150,6 +149,11 @@ std::string SecondsText(double seconds) {
   // Three digits, but never an exponent.
   const int digits = seconds >= 10 ? 1 : seconds >= 1 ? 2 : seconds >= 0.1 ? 3 : 4;
   return absl::StrFormat("%.*f", digits, seconds);
+}
+
+std::string RateText(double per_second) {
+  return per_second >= 1000 ? absl::StrFormat("%.0f", per_second)
+                            : absl::StrFormat("%.3g", per_second);
 }
 
 std::string BenchReportText(const BenchReport& report, TableStyle style) {

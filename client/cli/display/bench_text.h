@@ -22,5 +22,7 @@ std::string BenchProgressText(const RunProgress& progress);
 
 // "0.0123", "1.23", "123".
 std::string SecondsText(double seconds);
+// "0.401", "12.3", "3000".
+std::string RateText(double per_second);
 
 }  // namespace denoise

@@ -22,6 +22,7 @@ namespace v1 = denoised::v1;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 // Requests that all arrive at once.
 Trace Burst(size_t requests, int steps = 3) {
@@ -120,6 +121,13 @@ TEST_F(LoadRunTest, ARefusalIsAResult) {
   ASSERT_THAT(report.failures, SizeIs(1));
   EXPECT_EQ(report.failures[0].reason, "QUEUE_FULL");
   EXPECT_EQ(report.failures[0].count, 3u);
+}
+
+TEST_F(LoadRunTest, ATenantTravelsAsMetadata) {
+  Trace trace = Burst(2);
+  trace[1].load.tenant = "acme";
+  RunTrace(trace, server(), {});
+  EXPECT_THAT(fake_.metadata("x-tenant"), UnorderedElementsAre("", "acme"));
 }
 
 TEST_F(LoadRunTest, ADeadlineCountsFromTheArrival) {

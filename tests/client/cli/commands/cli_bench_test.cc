@@ -115,6 +115,12 @@ TEST_F(CliBenchTest, AnInvalidRequestEndsItBeforeTheClockStarts) {
   EXPECT_EQ(fake_.requests().size(), 1u);
 }
 
+TEST_F(CliBenchTest, AWarmUpLeavesSomethingToMeasure) {
+  const ProcessResult result = Bench({"--rate", "1000", "--tenant-header", "x", "--warmup", "1h"});
+  EXPECT_EQ(result.exit_status, (ExitStatus{.code = 2}));
+  EXPECT_THAT(result.error, HasSubstr("--warmup: must leave requests to measure"));
+}
+
 TEST_F(CliBenchTest, CtrlCPrintsWhatWasMeasured) {
   fake_.holds_calls = true;
   WriteFile(mix_, R"([{"model": "shapes", "steps": 2}])");

@@ -22,6 +22,12 @@ TEST(BenchText, SecondsHaveThreeDigitsAndNoExponent) {
   EXPECT_EQ(SecondsText(12345.6), "12346");
 }
 
+TEST(BenchText, RatesHaveNoExponent) {
+  EXPECT_EQ(RateText(0.4012), "0.401");
+  EXPECT_EQ(RateText(12.34), "12.3");
+  EXPECT_EQ(RateText(3051.2), "3051");
+}
+
 GroupReport GroupOf(const std::string& name, size_t requests) {
   GroupReport group{.name = name, .requests = requests, .succeeded = requests, .in_time = requests};
   group.images = requests;
