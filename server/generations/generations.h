@@ -117,7 +117,7 @@ class Generations {
   Generations& operator=(const Generations&) = delete;
 
   // A reader of the caller's generation with the request's id, if there is one that runs or has
-  // succeeded; else null. ALREADY_EXISTS where that was another request. `digest` is that of the request.
+  // succeeded; else null. ALREADY_EXISTS where that was another request. `digest`: of `request`.
   absl::StatusOr<std::unique_ptr<Reader>> Join(const denoised::v1::GenerateRequest& request,
                                                const RequestDigest& digest, const Caller& caller)
       ABSL_LOCKS_EXCLUDED(mutex_);
