@@ -25,7 +25,7 @@ struct ClientOptions {
   std::optional<TlsOptions> tls;  // absent: plaintext
 
   std::string token;  // for servers that ask for one; empty: none
-  // Without TLS anybody on the way can read a token, so it goes to this machine only. True: anywhere.
+  // Without TLS anybody on the way can read it, so it goes to this machine only. True: anywhere.
   bool token_over_plaintext = false;
 
   // For calls that are given none.

@@ -70,7 +70,7 @@ CallPool::Line& CallPool::LineWithRoom() {
 
 void CallPool::SetUp(const LoadRequest& load, absl::Time arrival,
                      grpc::ClientContext& context) const {
-  Connection::SetDeadline(context, arrival + load.deadline - absl::Now());
+  Connection::Prepare(options_.client, context, arrival + load.deadline - absl::Now());
   if (!load.tenant.empty()) context.AddMetadata(options_.tenant_header, load.tenant);
 }
 

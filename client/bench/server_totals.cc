@@ -27,7 +27,7 @@ ServerTotals Sum(const v1::ActivitySnapshot& snapshot) {
 absl::StatusOr<ServerTotals> ReadServerTotals(const Connection& connection) {
   const auto stub = v1::Activity::NewStub(connection.channel());
   grpc::ClientContext context;
-  Connection::SetDeadline(context, connection.options().unary_deadline);
+  connection.Prepare(context, connection.options().unary_deadline);
   const auto reader = stub->WatchActivity(&context, v1::WatchActivityRequest());
   v1::ActivitySnapshot snapshot;
   const bool has_snapshot = reader->Read(&snapshot);

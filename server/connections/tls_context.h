@@ -28,7 +28,7 @@ struct TlsFiles {
 absl::StatusOr<std::unique_ptr<boost::asio::ssl::context>> MakeTlsContext(
     const TlsFiles& files, const std::string_view& protocol);
 
-// Whom the client's certificate names: its subject's common name, or the first DNS name of a subject
+// Whom the client's certificate names: the common name of its subject, or the first DNS name of one
 // without one. Empty where the client has shown none, or it names nobody or several.
 std::string CertificateNameOf(SSL* connection);
 

@@ -127,9 +127,9 @@ class Generations {
   Generations(const Generations&) = delete;
   Generations& operator=(const Generations&) = delete;
 
-  // A reader of the caller's generation called `id`, if there is one that runs or has succeeded; else null,
-  // as for an empty id. ALREADY_EXISTS where that was another request. `digest` is that of the
-  // request.
+  // A reader of the caller's generation called `id`, if there is one that runs or has succeeded;
+  // else null, as for an empty id. ALREADY_EXISTS where that was another request. `digest` is that
+  // of the request.
   absl::StatusOr<std::unique_ptr<Reader>> Join(const std::string& id, const RequestDigest& digest,
                                                const Caller& caller) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "denoised/v1/activity.grpc.pb.h"
 #include "denoised/v1/datasets.grpc.pb.h"
 #include "denoised/v1/generations.grpc.pb.h"
@@ -17,6 +18,7 @@
 #include "tests/e2e/raw_call.h"
 #include "tests/e2e/server_process.h"
 #include "tests/e2e/training_support.h"
+#include "tests/server/identity/jwt_testing.h"
 
 namespace denoise {
 namespace {
@@ -490,6 +492,45 @@ TEST_F(IdentityTest, TheLogHasNoToken) {
     EXPECT_THAT(log, Not(HasSubstr(tenant->token.substr(tenant->token.size() - 20))));
   }
   EXPECT_THAT(log, Not(HasSubstr("dnt_acme_guess")));
+}
+
+TEST(Jwt, TheProvidersKeysAreReplacedWhileTheServerRuns) {
+  ModelsFolder models;
+  models.AddGuided();
+  TempDir folder;
+  const std::string keys = (folder.path() / "jwks.json").string();
+  const SigningKey old_key("P-256"), new_key("Ed25519");
+  WriteFile(keys, Jwks(old_key.Jwk("old")));
+  const auto server = StartServer(models.path(), {"--jwt-jwks", keys, "--jwt-issuer",
+                                                  "https://issuer", "--jwt-audience", "denoised"});
+  const auto claims = [](const std::string& scope, int64_t expires) {
+    return absl::StrCat(R"({"iss": "https://issuer", "aud": ["denoised"], "sub": "acme", "exp": )",
+                        expires, R"(, "scope": ")", scope, "\"}");
+  };
+  const int64_t later = absl::ToUnixSeconds(absl::Now() + absl::Hours(1));
+  const std::string old_header = R"({"alg": "ES256", "kid": "old", "typ": "JWT"})";
+  const std::string old_token = old_key.Sign("ES256", old_header, claims("generate", later));
+  const auto call = [&](const std::string& token, const std::string& method = kListModels) {
+    return CallWithBytes(ChannelWith(server->address(), Bearer(token)), method, "").status;
+  };
+  EXPECT_TRUE(call(old_token).ok());
+  EXPECT_EQ(call(old_token, "/denoised.v1.Models/DeleteModel").error_code(),
+            StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(call(old_token + "A").error_code(), StatusCode::UNAUTHENTICATED);
+  const grpc::Status expired = call(old_key.Sign("ES256", old_header, claims("generate", 1)));
+  EXPECT_EQ(expired.error_code(), StatusCode::UNAUTHENTICATED);
+  EXPECT_THAT(expired.error_message(), HasSubstr("expired"));
+  EXPECT_EQ(
+      AskHttp(server->http_address(), "GET", "/v1/models", {"Authorization: Bearer " + old_token})
+          .status,
+      200);
+
+  const std::string new_token =
+      new_key.Sign("EdDSA", R"({"alg": "EdDSA", "kid": "new"})", claims("openid generate", later));
+  EXPECT_EQ(call(new_token).error_code(), StatusCode::UNAUTHENTICATED);
+  WriteFile(keys, Jwks(new_key.Jwk("new")));
+  EXPECT_TRUE(Eventually([&] { return call(new_token).ok(); }));
+  EXPECT_EQ(call(old_token).error_code(), StatusCode::UNAUTHENTICATED);
 }
 
 TEST(TenantHeader, TellsCallersApartBehindAProxy) {

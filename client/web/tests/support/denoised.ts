@@ -12,7 +12,8 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 
 const web = fileURLToPath(new URL("../..", import.meta.url));
 const repository = join(web, "../..");
-const program = process.env["DENOISED_BIN"] ?? join(repository, "build/release/bin/denoised");
+export const program =
+  process.env["DENOISED_BIN"] ?? join(repository, "build/release/bin/denoised");
 if (!existsSync(program))
   throw new Error(
     `${program} does not exist: build the server, or name another one in DENOISED_BIN`,

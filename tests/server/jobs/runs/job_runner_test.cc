@@ -50,7 +50,7 @@ TEST_F(JobRunnerTest, JobsRunOneByOneByPriorityThenAge) {
   const std::string third = Create(request);
   EXPECT_EQ(Get(second).state(), TrainingJob::QUEUED);
   Create(request);
-  EXPECT_EQ(GetQuotaViolation(jobs().Create(request).status())->subject, "trainingJobs");
+  EXPECT_EQ(GetQuotaViolation(jobs().Create(request, Anyone()).status())->subject, "trainingJobs");
 
   ASSERT_TRUE(Cancel(first).ok());
   WaitFor(second, TrainingJob::SUCCEEDED);
