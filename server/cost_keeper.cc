@@ -81,12 +81,12 @@ void CostKeeper::OnServe(const LoadedModelHandle& loaded) {
   const std::string key = KeyOf(*loaded->model);
   const MutexLock lock(mutex_);
   if (engine_ == nullptr) return;
+  std::erase_if(served_, [](const auto& served) { return served.second.expired(); });
   served_[key] = loaded;
   if (const auto known = costs_.find(key); known != costs_.end()) {
     engine_->SetEvaluationTimes(PipelinesOf(loaded), known->second);
-  } else {
-    engine_->Measure(PipelinesOf(loaded));
   }
+  engine_->Measure(PipelinesOf(loaded));  // the device may be another one by now
 }
 
 void CostKeeper::Stop() {

@@ -1,5 +1,5 @@
-// Knows what evaluations of models cost from the moment on that they are served: from a file where
-// an earlier server has left it, else by measuring.
+// Measures what evaluations of models cost when they are served, and keeps it in a file, so that the
+// next server knows it from the start.
 #pragma once
 
 #include <filesystem>
@@ -27,7 +27,7 @@ class CostKeeper {
   // no reason not to serve.
   absl::Status Load() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The model is served from now on.
+  // The model is served from now on. What the file says holds until it has been measured.
   void OnServe(const LoadedModelHandle& loaded) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Leaves the engine alone from now on.

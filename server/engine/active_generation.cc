@@ -10,10 +10,37 @@
 
 namespace denoise {
 
+const TrajectorySnapshot* SnapshotOf(const GenerationRequest& request, int index) {
+  for (const ImageSnapshot& begun : request.continues_from.images_begun) {
+    if (begun.image_index == index) return &begun.trajectory;
+  }
+  return nullptr;
+}
+
 namespace {
 
 bool Continues(const GenerationRequest& request) {
   return !request.continues_from.images_begun.empty();
+}
+
+int EvaluationsLeft(const GenerationRequest& request, int index) {
+  const TrajectorySnapshot* const begun = SnapshotOf(request, index);
+  return static_cast<int>(request.plan->evaluations.size()) -
+         (begun == nullptr ? 0 : begun->evaluations_done);
+}
+
+// Of an image that is to be made.
+int MostEvaluationsLeft(const GenerationRequest& request) {
+  const Continuation& continuation = request.continues_from;
+  const size_t known = continuation.images_done.size() + continuation.images_begun.size();
+  if (known < static_cast<size_t>(request.count)) {
+    return static_cast<int>(request.plan->evaluations.size());
+  }
+  int most = 0;
+  for (const ImageSnapshot& image : continuation.images_begun) {
+    most = std::max(most, EvaluationsLeft(request, image.image_index));
+  }
+  return most;
 }
 
 std::vector<int> ImagesToMake(const GenerationRequest& request) {
@@ -38,10 +65,12 @@ bool Decodes(const GenerationRequest& request) {
          !request.pipelines->front()->codec->spec().is_identity;
 }
 
-// The same for plans whose evaluations are at the same timesteps and do the same with what the
-// network predicts.
-uint64_t SettingsOf(const SamplerPlan& plan) {
-  size_t hash = plan.evaluations.size();
+// The same for requests whose evaluations take the same network calls, at the same timesteps, and do
+// the same with what the network predicts.
+uint64_t SettingsOf(const GenerationRequest& request) {
+  const SamplerPlan& plan = *request.plan;
+  size_t hash = absl::HashOf(plan.evaluations.size(), request.pipelines.get(), request.shape.height,
+                             request.shape.width, FullRows(request.conditioning));
   for (const Evaluation& evaluation : plan.evaluations) {
     hash = absl::HashOf(hash, evaluation.timestep, evaluation.input_scale, evaluation.x0_from_state,
                         evaluation.x0_from_output, evaluation.ends_step);
@@ -51,13 +80,6 @@ uint64_t SettingsOf(const SamplerPlan& plan) {
 
 }  // namespace
 
-const TrajectorySnapshot* SnapshotOf(const GenerationRequest& request, int index) {
-  for (const ImageSnapshot& begun : request.continues_from.images_begun) {
-    if (begun.image_index == index) return &begun.trajectory;
-  }
-  return nullptr;
-}
-
 WorkDemand DemandOf(const GenerationRequest& request) {
   return {.network = request.pipelines,
           .height = request.shape.height,
@@ -65,12 +87,13 @@ WorkDemand DemandOf(const GenerationRequest& request) {
           .row_size = request.row_size,
           .first_stage = FirstStage(request),
           .decodes = Decodes(request),
+          .encodes_alone = BringsPictures(request),
           .items = request.count - static_cast<int>(request.continues_from.images_done.size()),
-          .evaluations = static_cast<int>(request.plan->evaluations.size()),
+          .evaluations = MostEvaluationsLeft(request),
           .rows_first = NumRows(request.conditioning, request.plan->evaluations.front()),
           .rows_max = MaxRows(request.conditioning, *request.plan),
           .rows_full = FullRows(request.conditioning),
-          .settings = SettingsOf(*request.plan),
+          .settings = SettingsOf(request),
           .flow = {.tenant = request.tenant, .priority = request.priority},
           .deadline = request.deadline};
 }
@@ -84,12 +107,14 @@ ActiveGeneration::ActiveGeneration(GenerationRequest request, std::shared_ptr<Ge
       sink_(std::move(sink)) {}
 
 std::unique_ptr<WorkItem> ActiveGeneration::MakeItem(int index) {
-  return std::make_unique<ActiveImage>(images_[index], shared_from_this());
+  auto image = std::make_unique<ActiveImage>(images_[index], shared_from_this());
+  image->evaluations_left = EvaluationsLeft(request_, image->index);
+  return image;
 }
 
 bool ActiveGeneration::AcceptsHandover() {
   const MutexLock lock(mutex_);
-  hands_over_ = sink_ && sink_->AcceptsHandover();
+  if (!hands_over_) hands_over_ = sink_ && sink_->AcceptsHandover();
   return hands_over_;
 }
 

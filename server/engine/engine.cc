@@ -157,9 +157,7 @@ void Engine::SetEvaluationTimes(const std::shared_ptr<const PipelineReplicas>& p
                                 const std::vector<EvaluationTime>& times) {
   const SampleShape shape = pipelines->front()->network->spec().sample;
   for (const auto& [rows, time] : times) {
-    for (int i = 0; i < EvaluationCurve::kSamplesKnown; ++i) {
-      impl_->scheduler().RecordEvaluation(pipelines, shape.height, shape.width, rows, time);
-    }
+    impl_->scheduler().AssumeEvaluation(pipelines, shape.height, shape.width, rows, time);
   }
 }
 

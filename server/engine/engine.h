@@ -109,9 +109,9 @@ class Engine {
     // What shares a network call: images at every evaluation, or for comparison whole requests.
     Batching batching = Batching::kEvaluation;
     // A batch grows no larger than it takes to reach this part of the best throughput measured, in
-    // (0, 1]. 1: no such cap.
+    // [0, 1]. 1: no such cap.
     double batch_efficiency = 0.95;
-    TenantWeights tenant_weights = {};
+    TenantWeights tenant_weights = {};  // each above 0
     // Of each tenant: requests waiting to start (0: no limit of its own), and the device time that
     // its accepted requests still need.
     int tenant_queue_size = 0;

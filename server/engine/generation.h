@@ -29,8 +29,8 @@ struct FrameOptions {
   std::vector<FrameKind> kinds = {FrameKind::kX0};  // a frame of each, in this order
 };
 
-// Where an image that has begun stands. That it finished its evaluations and waits to be decoded is
-// one of the places.
+// Where an image that has begun stands. An image that has finished its evaluations and waits for
+// decoding counts as begun.
 struct ImageSnapshot {
   int image_index;
   TrajectorySnapshot trajectory;

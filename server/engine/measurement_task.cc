@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kTokens = 77;
 // The first run of each number of rows chooses kernels and takes memory, and is not recorded.
 constexpr int kRuns = 4;
-// Throughput that rises by less does not rise.
+// A smaller gain of throughput counts as none.
 constexpr double kRise = 1.05;
 
 }  // namespace

@@ -191,6 +191,7 @@ void Worker::RunEncode(const Images& images) {
       scheduler_.Remove(index_, image, Failed("encoding", error, *image));
     }
   }
+  runtime_->Mark()->Wait();  // a turn ends when its work is done
   const absl::Duration took = clock_.Now() - before;
   scheduler_.RecordStage(Stage::kEncode, pipelines, shape.height, shape.width,
                          took / static_cast<int64_t>(images.size()));
@@ -423,7 +424,6 @@ void Worker::Begin(ActiveImage& image, const EncodedConditions& encoded) {
                       pipeline, *runtime_));
   if (const TrajectorySnapshot* const begun = SnapshotOf(request, image.index)) {
     image.trajectory->Continue(*begun, *runtime_);
-    image.evaluations_done = image.trajectory->evaluations_done();
   }
 }
 
@@ -443,7 +443,8 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
     if (!is_finite(image)) continue;
     const Trajectory& trajectory = *image->trajectory;
     if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
-    image->evaluations_done = trajectory.evaluations_done();
+    image->evaluations_left =
+        static_cast<int>(trajectory.plan().evaluations.size()) - trajectory.evaluations_done();
     if (!trajectory.done()) image->rows = trajectory.rows();
     if (trajectory.done() && Decodes(*image)) {
       image->stage = Stage::kDecode;

@@ -335,8 +335,8 @@ std::optional<int> StepsWithin(const GenerateRequest& request, const Model& mode
                                const RequestLimits& limits, const RequestedAdapters& adapters,
                                int evaluations_max) {
   const AppliedAdapters applied = ToApplied(adapters);
+  GenerateRequest fewer = request;
   const auto evaluations = [&](int steps) -> std::optional<int> {
-    GenerateRequest fewer = request;
     fewer.mutable_sampler()->set_steps(steps);
     FieldViolations violations;
     const auto settings = ResolveSettings(fewer, model, limits, applied, violations);

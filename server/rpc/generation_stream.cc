@@ -281,7 +281,7 @@ class GenerateSource final : public GenerationSource {
   absl::Status Start() override {
     RETURN_IF_ERROR(CheckRepeatedCounts(request_));
     if (!request_.handover().empty()) RETURN_IF_ERROR(CheckPresented(request_));
-    if (IsSlowToResolve(request_)) {
+    if (IsSlowToResolve(request_) || request_.allow_fewer_steps()) {
       ASSIGN_OR_RETURN(reservation_, environment_.samples->Reserve(
                                          static_cast<int64_t>(request_.ByteSizeLong())));
       return absl::OkStatus();
@@ -363,8 +363,8 @@ class GenerateSource final : public GenerationSource {
           "handover");
     }
     ASSIGN_OR_RETURN(continued_,
-                     OpenHandover(request_.handover(), call_.caller.tenant, environment_.calls.clock->Now(),
-                                  environment_.handover_keys));
+                     OpenHandover(request_.handover(), call_.caller.tenant,
+                                  environment_.calls.clock->Now(), environment_.handover_keys));
     to_resolve_ = RequestToResolve(*continued_);
     return absl::OkStatus();
   }

@@ -14,7 +14,11 @@ namespace {
 
 constexpr absl::Duration kRetryWhenFull = absl::Seconds(1);
 constexpr absl::Duration kLongestRetry = absl::Minutes(1);
-// What is left of the time to a deadline for the estimates to be wrong by, where a request is cut
+// What one tenant, by requests of several priorities, and all tenants together may have waiting, in
+// queue sizes.
+constexpr int kTenantQueues = 2;
+constexpr int kMostQueues = 16;
+// Safety margin for estimation errors, as a part of the time to the deadline, where a request is cut
 // down to what fits.
 constexpr double kMargin = 0.1;
 
@@ -36,9 +40,10 @@ absl::Status TenantLimit(const Flow& flow, std::string_view description, absl::D
 
 absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) const {
   if (draining_) return DrainingError();
-  RETURN_IF_ERROR(CheckDeadline(demand, now));
+  if (demand.deadline <= now) return absl::DeadlineExceededError("the deadline has passed");
+  RETURN_IF_ERROR(CheckQueue(demand));
   RETURN_IF_ERROR(CheckTenant(demand));
-  return CheckQueue(demand);
+  return CheckDeadline(demand, now);
 }
 
 absl::Status Scheduler::CheckTenant(const WorkDemand& demand) const {
@@ -71,24 +76,30 @@ absl::Status Scheduler::CheckTenant(const WorkDemand& demand) const {
   return absl::OkStatus();
 }
 
-// Other flows' requests count up to their share of the queue, so that nobody can fill it for all.
+// Others' requests count up to their share of the queue, so that nobody can fill it for all. What
+// the tenant's other priorities hold counts up to theirs.
 absl::Status Scheduler::CheckQueue(const WorkDemand& demand) const {
   const FlowTable flows = PresentFlows(&demand.flow);
   std::vector<double> waiting(flows.flows.size());
+  int of_tenant = 0;
   for (const auto& [id, entry] : entries_) {
-    if (entry.items_begun == 0) ++waiting[flows.IndexOf(entry.work->demand().flow)];
+    if (entry.items_begun > 0) continue;
+    const Flow& flow = entry.work->demand().flow;
+    ++waiting[flows.IndexOf(flow)];
+    of_tenant += flow.tenant == demand.flow.tenant;
   }
   const int queued = CountNotStarted();
   const double taken =
       TakenFrom(flows.IndexOf(demand.flow), waiting, flows.shares, options_.queue_size);
-  if (taken + 1 <= options_.queue_size && queued < 2 * options_.queue_size) {
+  if (taken + 1 <= options_.queue_size && of_tenant < kTenantQueues * options_.queue_size &&
+      queued < kMostQueues * options_.queue_size) {
     return absl::OkStatus();
   }
   return WithErrorReason(
       UnavailableRetryAfter(
-          absl::StrCat("the queue is full: ", queued, " of at most ", options_.queue_size,
-                       " requests wait to start (--queue-size). Retry in ",
-                       absl::FormatDuration(kRetryWhenFull)),
+          absl::StrCat("the queue is full: ", queued,
+                       " requests wait to start, and --queue-size is ", options_.queue_size,
+                       ". Retry in ", absl::FormatDuration(kRetryWhenFull)),
           kRetryWhenFull),
       kQueueFullReason);
 }
@@ -96,16 +107,23 @@ absl::Status Scheduler::CheckQueue(const WorkDemand& demand) const {
 // While nothing else is to be done, only what could not be done in time even at the best speed seen
 // is refused: otherwise one bad measurement could refuse everything that would correct it.
 absl::Status Scheduler::CheckDeadline(const WorkDemand& demand, absl::Time now) const {
-  const absl::Duration left = demand.deadline - now;
-  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
   const CostModel::Costs* const costs = CostsOf(demand);
   if (costs == nullptr || demand.deadline == absl::InfiniteFuture()) return absl::OkStatus();
-  absl::Duration needed = costs->evaluation.Shortest() * int64_t{demand.evaluations};
+  const absl::Duration left = demand.deadline - now;
+  absl::Duration needed;
+  for (const auto& [time, times] :
+       {std::pair(costs->evaluation.Shortest(), demand.evaluations),
+        {costs->encoding.shortest(), demand.first_stage == Stage::kEncode},
+        {costs->decoding.shortest(), demand.decodes}}) {
+    if (time < absl::InfiniteDuration()) needed += time * times;
+  }
+  const Backlog backlog = BacklogFor(demand, now);
   if (!entries_.empty()) {
-    needed = std::max(needed, TimeToFinish(demand, demand.evaluations).value_or(needed));
+    needed =
+        std::max(needed, TimeToFinish(demand, demand.evaluations, backlog, now).value_or(needed));
   }
   if (needed <= left) return absl::OkStatus();
-  const int fitting = FittingEvaluations(demand, now);
+  const int fitting = FittingEvaluations(demand, backlog, now);
   const std::string advice =
       fitting > 0 ? absl::StrCat("about ", fitting, " evaluations of ", demand.evaluations, " fit")
                   : "not even one evaluation fits";
@@ -165,27 +183,39 @@ std::optional<absl::Duration> Scheduler::TimeAlone(const WorkDemand& demand,
   return time;
 }
 
-// How long the request would take with `evaluations` for each item, beside all that is accepted.
-std::optional<absl::Duration> Scheduler::TimeToFinish(const WorkDemand& demand,
-                                                      int evaluations) const {
-  const auto alone = TimeAlone(demand, evaluations);
-  if (!alone) return std::nullopt;
-  const FlowTable flows = PresentFlows(&demand.flow);
-  std::vector<OutstandingWork> others;
-  for (const auto& [id, cost] : CostsLeft()) {
-    const WorkDemand& other = entries_.at(id).work->demand();
-    others.push_back({.flow = flows.IndexOf(other.flow), .cost = cost, .deadline = other.deadline});
-  }
-  const OutstandingWork work = {.flow = flows.IndexOf(demand.flow),
-                                .cost = *ItemCost(demand, evaluations) * demand.items,
-                                .deadline = demand.deadline};
-  return std::max(*alone, EstimateFinish(work, others, flows.shares, options_.workers));
+// Deadlines beyond the patience do not decide who goes first.
+absl::Time Scheduler::DueTime(const WorkDemand& demand, absl::Time now) const {
+  return demand.deadline - now < policy_.patience() ? demand.deadline : absl::InfiniteFuture();
 }
 
-int Scheduler::FittingEvaluations(const WorkDemand& demand, absl::Time now) const {
+Scheduler::Backlog Scheduler::BacklogFor(const WorkDemand& demand, absl::Time now) const {
+  Backlog backlog{.flows = PresentFlows(&demand.flow), .works = {}};
+  for (const auto& [id, cost] : CostsLeft()) {
+    const WorkDemand& other = entries_.at(id).work->demand();
+    backlog.works.push_back(
+        {.flow = backlog.flows.IndexOf(other.flow), .cost = cost, .due = DueTime(other, now)});
+  }
+  return backlog;
+}
+
+// How long the request would take with `evaluations` for each item.
+std::optional<absl::Duration> Scheduler::TimeToFinish(const WorkDemand& demand, int evaluations,
+                                                      const Backlog& backlog,
+                                                      absl::Time now) const {
+  const auto alone = TimeAlone(demand, evaluations);
+  if (!alone) return std::nullopt;
+  const OutstandingWork work = {.flow = backlog.flows.IndexOf(demand.flow),
+                                .cost = *ItemCost(demand, evaluations) * demand.items,
+                                .due = DueTime(demand, now)};
+  return std::max(*alone,
+                  EstimateFinish(work, backlog.works, backlog.flows.shares, options_.workers));
+}
+
+int Scheduler::FittingEvaluations(const WorkDemand& demand, const Backlog& backlog,
+                                  absl::Time now) const {
   const absl::Duration left = (demand.deadline - now) * (1 - kMargin);
   const auto fits = [&](int evaluations) {
-    const auto time = TimeToFinish(demand, evaluations);
+    const auto time = TimeToFinish(demand, evaluations, backlog, now);
     return !time || *time <= left;
   };
   if (fits(demand.evaluations)) return demand.evaluations;
@@ -198,8 +228,7 @@ int Scheduler::FittingEvaluations(const WorkDemand& demand, absl::Time now) cons
 }
 
 std::optional<absl::Duration> Scheduler::CostLeft(const WorkItem& item) const {
-  WorkDemand const& demand = DemandOf(item);
-  return ItemCost(demand, std::max(0, demand.evaluations - item.evaluations_done));
+  return ItemCost(DemandOf(item), item.evaluations_left);
 }
 
 // By the ids of those whose costs are known.
@@ -261,7 +290,7 @@ std::optional<absl::Duration> Scheduler::CostOf(const WorkDemand& demand) const 
 int Scheduler::FittingEvaluations(const WorkDemand& demand) const {
   const absl::Time now = clock_.Now();
   const MutexLock lock(mutex_);
-  return FittingEvaluations(demand, now);
+  return FittingEvaluations(demand, BacklogFor(demand, now), now);
 }
 
 absl::Duration Scheduler::OutstandingCost() const {

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace denoise {
 namespace {
 
 // Samples whose plain mean is taken; from then on each new one has this weight.
 constexpr int kAveraged = 8;
-// Callers choose sizes.
 constexpr size_t kMaxEntries = 1000;
 
 double Throughput(int rows, const MeasuredTime& time) {
@@ -24,9 +24,20 @@ BatchKey KeyOf(const std::shared_ptr<const void>& network, int64_t height, int64
 // The clock may be set back meanwhile.
 void MeasuredTime::Record(absl::Duration time) {
   if (time <= absl::ZeroDuration()) return;
+  if (std::exchange(assumed_, false)) typical_ = absl::ZeroDuration();
   samples_ = std::min(samples_ + 1, kAveraged);
   typical_ += (time - typical_) / samples_;
   shortest_ = std::min(shortest_, time);
+}
+
+void MeasuredTime::Assume(absl::Duration time) {
+  if (samples_ > 0) return;
+  typical_ = time;
+  assumed_ = true;
+}
+
+void EvaluationCurve::Record(int rows, absl::Duration time) {
+  if (time > absl::ZeroDuration()) times_[rows].Record(time);
 }
 
 absl::Duration EvaluationCurve::TimeOf(int rows) const {
@@ -48,12 +59,12 @@ int EvaluationCurve::Knee(double efficiency, int rows_max) const {
   double best = 0;
   int largest = 0;
   for (const auto& [rows, time] : times_) {
-    if (time.samples() < kSamplesKnown || rows > rows_max) continue;
+    if (!time.known() || rows > rows_max) continue;
     best = std::max(best, Throughput(rows, time));
     largest = rows;
   }
   for (const auto& [rows, time] : times_) {
-    if (time.samples() < kSamplesKnown || rows >= largest) continue;
+    if (!time.known() || rows >= largest) continue;
     if (Throughput(rows, time) >= efficiency * best) return rows;
   }
   return rows_max;
@@ -62,7 +73,7 @@ int EvaluationCurve::Knee(double efficiency, int rows_max) const {
 std::vector<EvaluationCurve::Point> EvaluationCurve::Points() const {
   std::vector<Point> points;
   for (const auto& [rows, time] : times_) {
-    if (time.samples() >= kSamplesKnown) points.push_back({rows, time.typical()});
+    if (time.known()) points.push_back({rows, time.typical()});
   }
   return points;
 }
@@ -70,8 +81,14 @@ std::vector<EvaluationCurve::Point> EvaluationCurve::Points() const {
 CostModel::Costs& CostModel::Of(const std::shared_ptr<const void>& network, int64_t height,
                                 int64_t width) {
   std::erase_if(entries_, [](const auto& entry) { return entry.second.network.expired(); });
-  if (entries_.size() >= kMaxEntries) entries_.clear();
-  Entry& entry = entries_[KeyOf(network, height, width)];
+  const BatchKey key = KeyOf(network, height, width);
+  if (entries_.size() >= kMaxEntries && !entries_.contains(key)) {
+    const auto evicted = std::find_if(entries_.begin(), entries_.end(), [](const auto& entry) {
+      return entry.second.costs.rows_max == std::numeric_limits<int>::max();
+    });
+    entries_.erase(evicted == entries_.end() ? entries_.begin() : evicted);
+  }
+  Entry& entry = entries_[key];
   entry.network = network;
   return entry.costs;
 }

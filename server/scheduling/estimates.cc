@@ -54,8 +54,10 @@ absl::Duration EstimateFinish(const OutstandingWork& work, std::span<const Outst
   for (const OutstandingWork& other : others) {
     if (other.flow != work.flow) {
       of_others[other.flow] += other.cost;
-    } else {
-      of_flow += other.deadline < work.deadline ? other.cost : std::min(other.cost, work.cost);
+    } else if (other.due < work.due) {
+      of_flow += other.cost;
+    } else if (other.due == work.due) {
+      of_flow += std::min(other.cost, work.cost);
     }
   }
   absl::Duration total = of_flow;

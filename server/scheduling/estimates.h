@@ -17,13 +17,14 @@ namespace denoise {
 struct OutstandingWork {
   size_t flow = 0;      // an index of the flows' shares
   absl::Duration cost;  // of what is left of it: time of one device
-  absl::Time deadline = absl::InfiniteFuture();
+  // Its deadline, if that is so near that it goes before those that rotate; else infinite.
+  absl::Time due = absl::InfiniteFuture();
 };
 
 // How long it takes from now until `work` is over, if it is submitted to `devices` devices that have
-// `others` to do, and others come no faster than they leave. Requests of its flow with an earlier
-// deadline go first; others of its flow share with it as they rotate; other flows take their shares
-// until they are done.
+// `others` to do, and others come no faster than they leave. Requests of its flow that are due
+// earlier go first, and those due later wait; those that are not due rotate with each other. Other
+// flows take their shares until they are done.
 absl::Duration EstimateFinish(const OutstandingWork& work, std::span<const OutstandingWork> others,
                               std::span<const double> shares, int devices);
 

@@ -114,10 +114,10 @@ bool QueuePolicy::Takes(const LoopLoad& loop, const WaitingWork& work,
                  options_.max_active_rows;
     case Batching::kRequest:
       return rows == 0 || (!loop.has_begun && loop.settings == work.settings &&
-                           rows + work.rows <= options_.max_batch_rows);
+                           (rows + work.rows) * work.row_size <= options_.max_batch_rows);
     case Batching::kNone:
       return rows == 0 || (!loop.has_begun && loop.work == work.id &&
-                           rows + work.rows <= options_.max_batch_rows);
+                           (rows + work.rows) * work.row_size <= options_.max_batch_rows);
   }
   return false;
 }
@@ -168,7 +168,7 @@ std::vector<size_t> QueuePolicy::ChooseBatch(std::span<const LoopItem> items,
     if (item.key != first->key) continue;
     const int cap = std::min(options_.max_batch_rows / item.row_size, item.rows_max);
     if (rows + item.rows > std::max(cap, first->rows)) continue;
-    if (item.key.stage == Stage::kDecode && !chosen.empty()) break;
+    if (!chosen.empty() && (item.alone || first->alone)) continue;
     rows += item.rows;
     chosen.push_back(*i);
     merge.Charge(item.flow, item.rows * seconds_per_row / flows[item.flow].share);

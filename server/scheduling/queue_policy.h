@@ -25,8 +25,8 @@
 // takes as many items of that kind as the row cap admits, in the order above, and skips those that
 // do not fit. So where all items are of one kind and one flow and none has a deadline, an item of r
 // rows waits at most 1 + (rows - r) / (cap - r + 1) calls, rounded down: ceil(rows / cap) for items
-// of one row. Kinds that share a loop alternate. Decoding takes one item a turn, because its time
-// grows with every picture.
+// of one row. Kinds that share a loop alternate. Encoding and decoding of pictures take one item a
+// turn, because their time grows with every picture.
 #pragma once
 
 #include <cstddef>
@@ -45,6 +45,7 @@ namespace denoise {
 struct WaitingWork {
   uint64_t id = 0;
   int rows = 1;                                  // that an item takes of a loop
+  int row_size = 1;                              // LoopItem's
   size_t flow = 0;                               // an index of the flows that Place is given
   uint64_t settings = 0;                         // WorkDemand's
   absl::Time waiting_since;                      // its last placement; its arrival before the first
@@ -84,6 +85,7 @@ struct LoopItem {
   int rows;          // of its next evaluation
   int row_size = 1;  // a call takes as many fewer rows as these are larger
   int rows_max = std::numeric_limits<int>::max();  // of a call of this kind, for other reasons
+  bool alone = false;                              // it shares its turn with no other
   size_t flow = 0;                                 // an index of the flows that it is given with
   absl::Time waiting_since;                        // its last turn; its placement before the first
   absl::Time deadline = absl::InfiniteFuture();
@@ -99,6 +101,8 @@ class QueuePolicy {
   };
 
   explicit QueuePolicy(const Options& options) : options_(options) {}
+
+  absl::Duration patience() const { return options_.patience; }
 
   // The order in which `waiting` would place its next items, given room: indexes, without those
   // whose deadline has passed. `shares` are the flows', `held` the rows that each has in loops.

@@ -9,6 +9,11 @@
 #include "core/base/status_macros.h"
 
 namespace denoise {
+namespace {
+
+constexpr int kEvaluationsPerExploration = 64;
+
+}  // namespace
 
 Scheduler::Scheduler(const Options& options, const Clock& clock)
     : options_(options),
@@ -154,9 +159,19 @@ void Scheduler::RecordEvaluation(const std::shared_ptr<const void>& network, int
   const MutexLock lock(mutex_);
   CostModel::Costs& costs = costs_.Of(network, height, width);
   costs.evaluation.Record(rows, time);
+  // Now and then a batch may be larger, so that what larger ones take does not grow stale.
+  const bool explores = ++costs.evaluations % kEvaluationsPerExploration == 0;
   if (options_.batching == Batching::kEvaluation && options_.batch_efficiency < 1) {
-    costs.knee = costs.evaluation.Knee(options_.batch_efficiency, options_.max_batch_rows);
+    costs.knee = explores
+                     ? std::numeric_limits<int>::max()
+                     : costs.evaluation.Knee(options_.batch_efficiency, options_.max_batch_rows);
   }
+}
+
+void Scheduler::AssumeEvaluation(const std::shared_ptr<const void>& network, int64_t height,
+                                 int64_t width, int rows, absl::Duration time) {
+  const MutexLock lock(mutex_);
+  costs_.Of(network, height, width).evaluation.Assume(rows, time);
 }
 
 void Scheduler::RecordStage(Stage stage, const std::shared_ptr<const void>& network, int64_t height,
@@ -178,7 +193,9 @@ void Scheduler::StartDraining() {
   {
     const MutexLock lock(mutex_);
     draining_ = true;
-    for (const auto& [id, entry] : entries_) works[id] = entry.work;
+    for (const auto& [id, entry] : entries_) {
+      if (entry.end.ok()) works[id] = entry.work;
+    }
   }
   std::erase_if(works, [](const auto& work) { return !work.second->AcceptsHandover(); });
   Notices notices;
@@ -262,6 +279,7 @@ Scheduler::Waiting Scheduler::WaitingRequests() const {
     const WorkDemand& demand = entry.work->demand();
     waiting.work.push_back({.id = id,
                             .rows = demand.rows_max,
+                            .row_size = demand.row_size,
                             .flow = waiting.flows.IndexOf(demand.flow),
                             .settings = demand.settings,
                             .waiting_since = entry.waiting_since,
@@ -335,6 +353,7 @@ void Scheduler::PlaceItem(uint64_t id, Loop& loop, absl::Time now) {
   item->rows = demand.rows_first;
   item->stage = demand.first_stage;
   item->waiting_since = now;
+  if (item->evaluations_left < 0) item->evaluations_left = demand.evaluations;
   loop.items.push_back(std::move(item));
   loop.rows += demand.rows_max;
   ++entry.items_active;
@@ -371,6 +390,7 @@ void Scheduler::DropEnded(Loop& loop, Notices& notices) {
     if (!entry.end.ok()) {
       const std::shared_ptr<Work> work = entry.work;
       notices.dropped.push_back({.work = work, .item = Unlink(loop, item)});
+      ++entries_.at(notices.dropped.back().item->work_id).items_active;  // until Forget
     }
     item = next;
   }
@@ -414,6 +434,8 @@ LoopItem Scheduler::Candidate(const WorkItem& item, const FlowTable& flows) cons
           .row_size = demand.row_size,
           .rows_max =
               item.stage == Stage::kEvaluate ? BatchRows(demand) : std::numeric_limits<int>::max(),
+          .alone = item.stage == Stage::kDecode ||
+                   (item.stage == Stage::kEncode && demand.encodes_alone),
           .flow = flows.IndexOf(demand.flow),
           .waiting_since = item.waiting_since,
           .deadline = demand.deadline};
@@ -454,6 +476,11 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
     loop.items.splice(loop.items.end(), loop.items, items[i]);
   }
   loop.turn.rows = batch.rows;
+  loop.turn.stage = batch.stage;
+  if (const auto* costs = CostsOf(DemandOf(*batch.items.front()));
+      costs != nullptr && batch.stage == Stage::kEvaluate) {
+    loop.turn.expected = costs->evaluation.TimeOf(batch.rows);
+  }
   loop.has_begun = true;
   if (batch.stage == Stage::kDecode) LetOthersGoFirst(loop, *batch.items.front(), now);
   return batch;
@@ -478,15 +505,31 @@ void Scheduler::LetOthersGoFirst(Loop& loop, const WorkItem& decoded, absl::Time
 void Scheduler::EndTurn(Loop& loop, absl::Time now) {
   ChargedTurn turn = std::exchange(loop.turn, {});
   if (turn.rows == 0) return;
-  const absl::Duration per_row = std::max(now - turn.began, absl::ZeroDuration()) / turn.rows;
+  const absl::Duration time =
+      turn.expected.value_or(std::max(now - turn.began, absl::ZeroDuration()));
+  const absl::Duration per_row = time / turn.rows;
   for (FairAccount::Use& use : turn.uses) use.time = per_row * use.rows;
   loop.account.Charge(turn.uses);
-  loop.seconds_per_row = absl::ToDoubleSeconds(per_row);
+  if (turn.stage == Stage::kEvaluate) loop.seconds_per_row = absl::ToDoubleSeconds(per_row);
+}
+
+// Requests hear of all their items before they hear of their end, whichever workers had them; rows
+// are freed before that, too.
+void Scheduler::Forget(Notices& notices) {
+  if (notices.dropped.empty()) return;
+  std::vector<uint64_t> ids;
+  for (const auto& [work, item] : notices.dropped) {
+    work->OnDropped(*item);
+    ids.push_back(item->work_id);
+  }
+  notices.dropped.clear();
+  const MutexLock lock(mutex_);
+  for (const uint64_t id : ids) --entries_.at(id).items_active;
+  CollectOver(notices);
 }
 
 void Scheduler::Notify(Notices& notices) {
-  for (const auto& [work, item] : notices.dropped) work->OnDropped(*item);
-  notices.dropped.clear();  // frees the rows before any request is notified
+  Forget(notices);
   for (const Entry& entry : notices.over) entry.work->OnFinished(entry.end);
   for (const Queued& queued : notices.queued) queued.work->OnQueued(queued.place);
   if (notices.over.empty()) return;

@@ -4,7 +4,7 @@
 // Requests wait in one bounded queue. What they cost is known from measurements (cost_model.h), so a
 // request whose deadline cannot be met is refused at once, and one that waits is told for how long.
 // Every device's time is shared fairly among flows (fair_share.h), by what their turns take. An item that is placed stays in its worker's loop until it is
-// finished; the items of a loop take part in its network calls in rotation.
+// finished; the items of a loop take part in its network calls by turns.
 //
 // Tasks other than requests run in slices, each task on one worker: back to back while the worker
 // has no items, and otherwise for a stated share of its time (time_share.h). An item that arrives
@@ -107,8 +107,10 @@ class Scheduler {
   // request.
   void Remove(int worker, WorkItem* item, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // What an evaluation of `rows` rows of x of this size took.
+  // What an evaluation of `rows` rows of x of this size took; or took an earlier process.
   void RecordEvaluation(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
+                        int rows, absl::Duration time) ABSL_LOCKS_EXCLUDED(mutex_);
+  void AssumeEvaluation(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
                         int rows, absl::Duration time) ABSL_LOCKS_EXCLUDED(mutex_);
   // What encoding or decoding one image took.
   void RecordStage(Stage stage, const std::shared_ptr<const void>& network, int64_t height,
@@ -168,8 +170,12 @@ class Scheduler {
   // A turn that has not ended, as far as it is charged to flows.
   struct ChargedTurn {
     absl::Time began;
+    Stage stage = Stage::kEvaluate;
     int rows = 0;                        // 0: nothing is charged
     std::vector<FairAccount::Use> uses;  // of every flow in the loop, still without times
+    // What it should take, if that is known: an accelerator runs behind its worker, so the time
+    // between two turns may be that of another.
+    std::optional<absl::Duration> expected;
   };
   struct Loop {
     Items items;   // the front has waited longest
@@ -178,7 +184,7 @@ class Scheduler {
     TimeShare time;
     FairAccount account = {};
     ChargedTurn turn = {};
-    double seconds_per_row = 0;  // of the last turn
+    double seconds_per_row = 0;  // of the last evaluation
     bool has_begun = false;      // since it was empty
   };
   // Flows, and their shares if exactly these are present.
@@ -194,17 +200,19 @@ class Scheduler {
     std::vector<WaitingWork> work;
     std::vector<LoopLoad> loops;
   };
+  // An item that has left its loop and counts as active until its request has heard of it.
   struct Dropped {
     std::shared_ptr<Work> work;
     std::unique_ptr<WorkItem> item;
   };
   // What to do once the lock is released.
   struct Notices {
-    std::vector<Dropped> dropped;  // of the worker that calls
+    std::vector<Dropped> dropped;  // of the worker that notifies
     std::vector<Entry> over;
     std::vector<Queued> queued;
   };
   void Notify(Notices& notices) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Forget(Notices& notices) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Admission, in admission.cc.
   absl::Status Admissible(const WorkDemand& demand, absl::Time now) const
@@ -222,9 +230,18 @@ class Scheduler {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<absl::Duration> TimeAlone(const WorkDemand& demand, int evaluations) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::optional<absl::Duration> TimeToFinish(const WorkDemand& demand, int evaluations) const
+  // What a request would be accepted beside.
+  struct Backlog {
+    FlowTable flows;  // with the request's
+    std::vector<OutstandingWork> works;
+  };
+  Backlog BacklogFor(const WorkDemand& demand, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int FittingEvaluations(const WorkDemand& demand, absl::Time now) const
+  absl::Time DueTime(const WorkDemand& demand, absl::Time now) const;
+  std::optional<absl::Duration> TimeToFinish(const WorkDemand& demand, int evaluations,
+                                             const Backlog& backlog, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int FittingEvaluations(const WorkDemand& demand, const Backlog& backlog, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<absl::Duration> CostLeft(const WorkItem& item) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

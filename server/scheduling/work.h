@@ -45,14 +45,14 @@ struct WorkDemand {
   int64_t width = 0;
   int row_size = 1;  // of x: how many of the model's own size one row is like, rounded up
   Stage first_stage = Stage::kEvaluate;
-  bool decodes = false;  // whether an item's last evaluation is followed by decoding
-  int items = 1;         // at least 1
-  int evaluations = 1;   // of each item
-  int rows_first = 1;    // of an item's first evaluation
-  int rows_max = 1;      // the most that any evaluation takes, at most Options::max_batch_rows
-  int rows_full = 1;     // what an evaluation takes where no guidance interval saves rows
-  // Of everything that requests which are to run in step have in common: their evaluations, one by
-  // one. See Batching::kRequest.
+  bool decodes = false;        // whether an item's last evaluation is followed by decoding
+  bool encodes_alone = false;  // an item's encoding takes a turn of its own
+  int items = 1;               // at least 1
+  int evaluations = 1;         // of each item
+  int rows_first = 1;          // of an item's first evaluation
+  int rows_max = 1;   // the most that any evaluation takes, at most Options::max_batch_rows
+  int rows_full = 1;  // what an evaluation takes where no guidance interval saves rows
+  // A hash of what requests must have in common to run in lockstep. See Batching::kRequest.
   uint64_t settings = 0;
   Flow flow;
   absl::Time deadline = absl::InfiniteFuture();
@@ -69,8 +69,8 @@ struct WorkItem {
   absl::Time waiting_since;  // its last turn; its placement before the first
   const int index;           // which item of the request
   // Kept current by its worker.
-  int rows = 1;  // of its next evaluation
-  int evaluations_done = 0;
+  int rows = 1;               // of its next evaluation
+  int evaluations_left = -1;  // -1: all that its request says
   Stage stage = Stage::kEvaluate;
 };
 

@@ -40,7 +40,7 @@ class HandoverTest : public testing::Test {
   static std::vector<GenerateRequest> Requests() {
     std::vector<GenerateRequest> requests;
     const v1::Sampler samplers[] = {v1::SAMPLER_DDIM, v1::SAMPLER_DDPM, v1::SAMPLER_UNIPC,
-                                    v1::SAMPLER_EULER_ANCESTRAL};
+                                    v1::SAMPLER_EULER_A};
     for (int i = 0; i < 4; ++i) {
       GenerateRequest request = GuidedRequest(/*steps=*/300 + 20 * i);
       request.mutable_sampler()->set_sampler(samplers[i]);
@@ -105,9 +105,8 @@ TEST_F(HandoverTest, AnotherServerContinuesWithTheSameBytesAndRepeatsNoEvaluatio
     const v1::Accepted& accepted = uninterrupted.events.front().accepted();
     rows_alone += RowsOf(accepted, 0);
     EXPECT_EQ(uninterrupted.Images(), images) << "request " << i;
-    EXPECT_TRUE(Eventually([&] {
-      return second->Metrics().Sum(kRows) == rows_left + rows_alone;
-    })) << "an evaluation was repeated";
+    EXPECT_TRUE(Eventually([&] { return second->Metrics().Sum(kRows) == rows_left + rows_alone; }))
+        << "an evaluation was repeated";
   }
   EXPECT_GT(handed_over, 0) << "everything had ended before the signal came";
   EXPECT_EQ(first->process().Wait(kPatience), kExitedCleanly) << "without waiting for the drain";
@@ -129,8 +128,9 @@ TEST_F(HandoverTest, WhoDoesNotAcceptAHandoverIsServedToTheEnd) {
 
 // What has not begun is handed over as well, and begins elsewhere.
 TEST_F(HandoverTest, TheQueueIsHandedOver) {
-  const auto first = StartServer(models_.path(), {"--handover-key", Key(), "--drain-seconds", "600",
-                                                  "--max-batch-rows", "2", "--max-active-rows", "2"});
+  const auto first =
+      StartServer(models_.path(), {"--handover-key", Key(), "--drain-seconds", "600",
+                                   "--max-batch-rows", "2", "--max-active-rows", "2"});
   GenerateRequest endless = GuidedRequest(/*steps=*/1000);
   endless.set_count(2);
   endless.set_accept_handover(true);

@@ -38,7 +38,7 @@ TEST_F(CostKeeperTest, WhatOneServerHasMeasuredTheNextOneKnows) {
   CostKeeper costs(file_, "cpu", &engine);
   ASSERT_TRUE(costs.Load().ok());
   costs.OnServe(model_);
-  EXPECT_FALSE(engine.EvaluationTimes(Pipelines()).empty()) << "without measuring";
+  EXPECT_FALSE(engine.EvaluationTimes(Pipelines()).empty()) << "before anything is measured";
 }
 
 TEST_F(CostKeeperTest, CostsOfAnotherDeviceAreKeptAndNotUsed) {

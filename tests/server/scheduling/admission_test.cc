@@ -93,10 +93,24 @@ TEST_F(AdmissionTest, ADeadlineThatCannotBeMetAloneIsRefusedWithTheEstimate) {
 TEST_F(AdmissionTest, ADeadlineThatCannotBeMetBesideOthersIsRefused) {
   Scheduler scheduler({}, clock_);
   Measure(scheduler);
-  for (int i = 0; i < 9; ++i) ASSERT_TRUE(Submit(scheduler, Request(10)).ok());
-  const absl::Status refused = Submit(scheduler, RequestDue(10, absl::Seconds(9)));
+  for (int i = 0; i < 9; ++i) {
+    ASSERT_TRUE(Submit(scheduler, RequestDue(10, absl::Seconds(9))).ok());
+  }
+  const absl::Status refused = Submit(scheduler, RequestDue(10, absl::Seconds(9.5)));
   EXPECT_EQ(GetErrorMetadata(refused).at("estimated_seconds"), "10");
   EXPECT_TRUE(Submit(scheduler, RequestDue(10, absl::Seconds(11))).ok());
+  EXPECT_TRUE(Submit(scheduler, RequestDue(10, absl::Seconds(2))).ok()) << "it goes first";
+}
+
+TEST_F(AdmissionTest, ANearDeadlineGoesBeforeRequestsThatRotate) {
+  Scheduler scheduler({}, clock_);
+  Measure(scheduler);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(Submit(scheduler, Request(10)).ok());
+  EXPECT_TRUE(Submit(scheduler, RequestDue(10, absl::Seconds(2))).ok());
+  EXPECT_EQ(GetErrorMetadata(Submit(scheduler, RequestDue(350, absl::Seconds(40))))
+                .at("estimated_seconds"),
+            "56")
+      << "beyond the patience, it rotates with the others";
 }
 
 // Otherwise a measurement that is too high would refuse everything that could correct it.
@@ -113,7 +127,8 @@ TEST_F(AdmissionTest, FewerEvaluationsFitBesideOthers) {
   EXPECT_EQ(scheduler.FittingEvaluations(RequestDue(100, absl::Seconds(5))), 45) << "with a margin";
   EXPECT_EQ(scheduler.FittingEvaluations(RequestDue(100, absl::Seconds(50))), 100);
   ASSERT_TRUE(Submit(scheduler, Request(1000)).ok());
-  EXPECT_EQ(scheduler.FittingEvaluations(RequestDue(100, absl::Seconds(5))), 22);
+  EXPECT_EQ(scheduler.FittingEvaluations(RequestDue(1000, absl::Seconds(50))), 225)
+      << "half of the time is the other's";
   EXPECT_EQ(scheduler.FittingEvaluations(RequestDue(100, absl::Milliseconds(50))), 0);
 }
 
@@ -125,7 +140,7 @@ TEST_F(AdmissionTest, OutstandingCostFallsAsWorkIsDone) {
   ASSERT_TRUE(Submit(scheduler, Request(30)).ok());
   EXPECT_EQ(scheduler.OutstandingCost(), absl::Seconds(6));
   const auto turn = scheduler.NextTurn(0);
-  for (WorkItem* item : std::get<Batch>(*turn).items) item->evaluations_done = 5;
+  for (WorkItem* item : std::get<Batch>(*turn).items) item->evaluations_left -= 5;
   EXPECT_EQ(scheduler.OutstandingCost(), absl::Seconds(5.5)) << "one row is a full batch";
 }
 
@@ -180,6 +195,42 @@ TEST_F(AdmissionTest, NobodyCanFillTheQueueForAll) {
   EXPECT_FALSE(Submit(scheduler, Request(9, "loud")).ok());
   const absl::Status refused = Submit(scheduler, Request(9, "quiet"));
   EXPECT_EQ(GetErrorReason(refused), kQueueFullReason);
+}
+
+// Neither by its priorities nor together with others.
+TEST_F(AdmissionTest, ATenantOfAllPrioritiesLeavesRoomForOthers) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2, .queue_size = 8}, clock_);
+  for (const char* tenant : {"a", "b", "c", "d"}) {
+    for (const Priority priority : {Priority::kBatch, Priority::kNormal, Priority::kInteractive}) {
+      WorkDemand demand = Request(9);
+      demand.flow = {tenant, priority};
+      while (Submit(scheduler, demand).ok()) {
+      }
+    }
+  }
+  EXPECT_TRUE(Submit(scheduler, Request(9, "quiet")).ok());
+}
+
+TEST_F(AdmissionTest, WhatAnotherProcessMeasuredIsNoReasonToRefuse) {
+  Scheduler scheduler({}, clock_);
+  scheduler.AssumeEvaluation(network_, 0, 0, 1, absl::Hours(1));
+  EXPECT_THAT(scheduler.CostOf(Request(2)), Optional(absl::Hours(2)));
+  EXPECT_TRUE(Submit(scheduler, RequestDue(10, absl::Seconds(1))).ok());
+  scheduler.RecordEvaluation(network_, 0, 0, 1, kRow);
+  EXPECT_THAT(scheduler.CostOf(Request(2)), Optional(2 * kRow));
+}
+
+TEST_F(AdmissionTest, LargerBatchesAreTriedNowAndThen) {
+  Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(Submit(scheduler, Request(1000)).ok());
+  Measure(scheduler);
+  int larger = 0;
+  for (int turn = 0; turn < 200; ++turn) {
+    const int rows = std::get<Batch>(*scheduler.NextTurn(0)).rows;
+    larger += rows == 8;
+    scheduler.RecordEvaluation(network_, 0, 0, rows, kRow * rows);
+  }
+  EXPECT_EQ(larger, 3);
 }
 
 TEST_F(AdmissionTest, BatchesGrowNoLargerThanTheKneeOfThroughput) {

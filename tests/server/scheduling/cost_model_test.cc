@@ -33,6 +33,33 @@ TEST(MeasuredTime, IgnoresAClockThatWasSetBack) {
   EXPECT_EQ(time.shortest(), absl::Seconds(2));
 }
 
+TEST(MeasuredTime, AnAssumptionHoldsUntilSomethingIsMeasured) {
+  MeasuredTime time;
+  time.Assume(absl::Seconds(9));
+  EXPECT_EQ(time.typical(), absl::Seconds(9));
+  EXPECT_EQ(time.shortest(), absl::InfiniteDuration());
+  EXPECT_TRUE(time.known());
+  time.Record(absl::Seconds(1));
+  EXPECT_EQ(time.typical(), absl::Seconds(1));
+  time.Assume(absl::Seconds(9));
+  EXPECT_EQ(time.typical(), absl::Seconds(1));
+}
+
+TEST(EvaluationCurve, IgnoresAClockThatWasSetBack) {
+  EvaluationCurve curve;
+  curve.Record(4, -absl::Seconds(1));
+  EXPECT_TRUE(curve.empty());
+}
+
+TEST(CostModel, SizesThatCallersChooseDisplaceNoOtherForLong) {
+  CostModel model;
+  const auto network = std::make_shared<const int>();
+  model.Of(network, 64, 64).rows_max = 2;
+  for (int size = 100; size < 3000; ++size) model.Of(network, size, size);
+  ASSERT_NE(model.Find(network, 64, 64), nullptr) << "what memory has held is kept";
+  EXPECT_EQ(model.Find(network, 64, 64)->rows_max, 2);
+}
+
 TEST(EvaluationCurve, InterpolatesBetweenWhatWasMeasured) {
   const EvaluationCurve curve = Curve({{2, 100}, {4, 140}, {8, 260}});
   EXPECT_EQ(curve.TimeOf(2), absl::Milliseconds(100));

@@ -28,11 +28,12 @@ TEST(EstimateFinish, RequestsThatRotateDelayAShortOneByAsMuchAsItTakes) {
   EXPECT_EQ(EstimateFinish({.cost = S(2)}, others, kAlone, 1), S(2 + 2 + 1));
 }
 
-TEST(EstimateFinish, AnEarlierDeadlineGoesFirstInFull) {
+TEST(EstimateFinish, WhatIsDueEarlierGoesFirstInFullAndWhatIsDueLaterWaits) {
   const absl::Time now = absl::UnixEpoch();
-  const std::vector<OutstandingWork> others = {{.cost = S(100), .deadline = now + S(200)}};
-  EXPECT_EQ(EstimateFinish({.cost = S(2), .deadline = now + S(300)}, others, kAlone, 1), S(102));
-  EXPECT_EQ(EstimateFinish({.cost = S(2), .deadline = now + S(100)}, others, kAlone, 1), S(4));
+  const std::vector<OutstandingWork> others = {{.cost = S(100), .due = now + S(20)}};
+  EXPECT_EQ(EstimateFinish({.cost = S(2), .due = now + S(25)}, others, kAlone, 1), S(102));
+  EXPECT_EQ(EstimateFinish({.cost = S(2), .due = now + S(10)}, others, kAlone, 1), S(2));
+  EXPECT_EQ(EstimateFinish({.cost = S(2)}, others, kAlone, 1), S(102));
 }
 
 TEST(EstimateFinish, OtherFlowsTakeTheirShareUntilTheyAreDone) {

@@ -504,9 +504,20 @@ TEST(QueuePolicy, ABatchHoldsFewerRowsOfLargerImages) {
 TEST(QueuePolicy, ATurnDecodesOneItem) {
   const QueuePolicy policy({.max_batch_rows = 4});
   const int a = 0;
-  const std::vector<LoopItem> items = {{{&a, 64, 64, Stage::kDecode}, 1},
-                                       {{&a, 64, 64, Stage::kDecode}, 1}};
+  const std::vector<LoopItem> items(
+      2, {.key = {&a, 64, 64, Stage::kDecode}, .rows = 1, .alone = true});
   EXPECT_THAT(policy.ChooseBatch(items, kAlone, 1), ElementsAre(0));
+}
+
+TEST(QueuePolicy, PicturesAreEncodedOneByOneAndPromptsTogether) {
+  const QueuePolicy policy({.max_batch_rows = 4});
+  const int a = 0;
+  LoopItem prompt = {.key = {&a, 64, 64, Stage::kEncode}, .rows = 1};
+  LoopItem picture = prompt;
+  picture.alone = true;
+  EXPECT_THAT(policy.ChooseBatch(std::vector{prompt, picture, prompt}, kAlone, 1),
+              ElementsAre(0, 2));
+  EXPECT_THAT(policy.ChooseBatch(std::vector{picture, prompt}, kAlone, 1), ElementsAre(0));
 }
 
 TEST(QueuePolicy, ABatchHoldsNoMoreRowsThanItsKindMay) {

@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <future>
 #include <map>
 #include <memory>
 #include <set>
 
+#include "core/base/mutex.h"
 #include "core/base/retry.h"
 #include "tests/server/scheduling/recording_work.h"
 #include "tests/support/fake_clock.h"
@@ -167,7 +169,7 @@ TEST_F(SchedulerTest, AFullQueueIsUnavailableWithADelay) {
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(GetRetryDelay(refused.status()).has_value());
   EXPECT_EQ(refused.status().message(),
-            "the queue is full: 1 of at most 1 requests wait to start (--queue-size). Retry in 1s");
+            "the queue is full: 1 requests wait to start, and --queue-size is 1. Retry in 1s");
 }
 
 TEST_F(SchedulerTest, PositionsFallAsTheQueueMoves) {
@@ -387,6 +389,68 @@ TEST_F(SchedulerTest, DrainingGivesUpAtItsDeadline) {
   clock_.AwaitDeadline();  // it still waits
   clock_.Advance(absl::Minutes(1));
   EXPECT_FALSE(drained.get());
+}
+
+// Work that would continue elsewhere, and remembers which of its items it has heard of.
+class MovingWork : public RecordingWork {
+ public:
+  using RecordingWork::RecordingWork;
+
+  bool AcceptsHandover() override { return true; }
+  void OnDropped(WorkItem& item) override {
+    EXPECT_FALSE(finished()) << "it hears of an item after its end";
+    if (on_dropped) on_dropped();
+    const MutexLock lock(mutex_);
+    dropped_.push_back(item.index);
+  }
+  std::vector<int> dropped() const {
+    const MutexLock lock(mutex_);
+    return dropped_;
+  }
+
+  std::function<void()> on_dropped;
+
+ private:
+  mutable Mutex mutex_;
+  std::vector<int> dropped_;
+};
+
+TEST_F(SchedulerTest, DrainingEndsWhatAcceptsAHandoverAndKeepsTheRest) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
+  const auto begun = std::make_shared<MovingWork>(Request(3));
+  ASSERT_TRUE(scheduler.Submit(begun).ok());
+  Submit(scheduler, Request(1));
+  const auto waiting = std::make_shared<MovingWork>(Request(1));
+  ASSERT_TRUE(scheduler.Submit(waiting).ok());
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 4u);
+  scheduler.StartDraining();
+  EXPECT_EQ(*waiting->status(), DrainingError()) << "at once: it has not begun";
+  EXPECT_FALSE(begun->finished()) << "its evaluation runs";
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 1u);
+  EXPECT_THAT(begun->dropped(), testing::UnorderedElementsAre(0, 1, 2));
+  EXPECT_EQ(*begun->status(), DrainingError());
+  scheduler.StartDraining();
+  EXPECT_EQ(begun->finishes(), 1);
+  EXPECT_FALSE(works_[0]->finished());
+}
+
+// The first worker is still busy with its item when the second has dropped the other.
+TEST_F(SchedulerTest, ARequestHearsOfItsItemsOnAllWorkersBeforeItsEnd) {
+  Scheduler scheduler({.workers = 2, .max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  const auto work = std::make_shared<MovingWork>(Request(2));
+  ASSERT_TRUE(scheduler.Submit(work).ok());
+  Submit(scheduler, Request(2));
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 2u);
+  EXPECT_EQ(NextBatch(scheduler, 1)->items.size(), 2u);
+  scheduler.StartDraining();
+  work->on_dropped = [&] {
+    work->on_dropped = nullptr;
+    NextBatch(scheduler, 1);
+    EXPECT_FALSE(work->finished());
+  };
+  NextBatch(scheduler, 0);
+  EXPECT_THAT(work->dropped(), testing::UnorderedElementsAre(0, 1));
+  EXPECT_EQ(work->finishes(), 1);
 }
 
 TEST_F(SchedulerTest, StoppingEndsTheWorkersLoop) {

@@ -126,7 +126,7 @@ class Trace {
 
   void Advance(int worker, WorkItem* item, Known& known, double failure) {
     const int done = ++known.evaluations[item->index];
-    item->evaluations_done = done;
+    item->evaluations_left = known.work->demand().evaluations - done;
     const bool fails = Chance(failure);
     EXPECT_LE(done, known.work->demand().evaluations) << "an item runs after its end";
     if (fails) {
