@@ -210,9 +210,8 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   resolved.accepted.set_generation(GenerationName(id));
   // The caller's deadline ends the call. Whether that ends the generation, the caller has chosen.
   resolved.generation.deadline = detaches ? absl::InfiniteFuture() : caller.deadline;
-  if (const auto cost = environment_.cost(resolved.generation)) {
-    *resolved.accepted.mutable_cost() = ToProto(*cost);
-  }
+  const auto cost = environment_.cost ? environment_.cost(resolved.generation) : std::nullopt;
+  if (cost) *resolved.accepted.mutable_cost() = ToProto(*cost);
   const int steps_total = StepsTotal(resolved), steps_done = StepsDone(resolved);
   const int64_t number = next_number_++;
   return GenerationRef(new Generation{

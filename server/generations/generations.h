@@ -68,7 +68,8 @@ class Generations {
     std::function<absl::StatusOr<Engine::Id>(GenerationRequest, std::shared_ptr<GenerationSink>)>
         submit;
     std::function<void(Engine::Id)> cancel;
-    std::function<std::optional<absl::Duration>(const GenerationRequest&)> cost;  // Engine::CostOf
+    // Engine::CostOf. May be null: then nobody is told what a generation costs.
+    std::function<std::optional<absl::Duration>(const GenerationRequest&)> cost = nullptr;
     const Clock* clock;
     SampleBudget* samples;
     Telemetry* telemetry;

@@ -124,6 +124,7 @@ TEST_F(HandoverTest, WhoDoesNotAcceptAHandoverIsServedToTheEnd) {
   EXPECT_THAT(leaves.Join().Of(GenerateEvent::kHandover), SizeIs(1));
   EXPECT_TRUE(stays.Join().status.ok()) << stays.Join().status.error_message();
   EXPECT_THAT(stays.Join().Of(GenerateEvent::kHandover), IsEmpty());
+  EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
 }
 
 // What has not begun is handed over as well, and begins elsewhere.
