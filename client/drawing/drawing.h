@@ -1,5 +1,5 @@
-// What can be drawn: sampler plans, losses, benchmarks, and labelled sheets of pictures. Every function is pure
-// and returns the bytes of a file.
+// What can be drawn: sampler plans, losses, benchmarks, and labelled sheets of pictures. Every
+// function is pure and returns the bytes of a file.
 #pragma once
 
 #include <cstdint>

@@ -188,9 +188,9 @@ class Engine {
   // run now. Thread-safe, and may be called again.
   void StartDraining();
 
-  // Refuses new requests, hands over those whose sinks accept that, lets other accepted ones finish until `deadline`, then ends the others with
-  // UNAVAILABLE. Returns once OnFinished has been called on every sink. Thread-safe, and may be
-  // called again.
+  // Refuses new requests, hands over those whose sinks accept that, lets others finish until
+  // `deadline`, and then ends the rest with UNAVAILABLE. Returns once OnFinished has been called on
+  // every sink. Thread-safe, and may be called again.
   //
   // Tasks are not notified and keep running. Destroying the engine runs no further slice and
   // releases the tasks that are left. So whoever added a task and has to save its work removes the

@@ -3,8 +3,8 @@
 //
 // Requests wait in one bounded queue. What they cost is known from measurements (cost_model.h), so a
 // request whose deadline cannot be met is refused at once, and one that waits is told for how long.
-// Every device's time is shared fairly among flows (fair_share.h), by what their turns take. An item that is placed stays in its worker's loop until it is
-// finished; the items of a loop take part in its network calls by turns.
+// Every device's time is shared fairly among flows (fair_share.h), by what their turns take. An item
+// that is placed stays in its worker's loop until it is finished.
 //
 // Tasks other than requests run in slices, each task on one worker: back to back while the worker
 // has no items, and otherwise for a stated share of its time (time_share.h). An item that arrives

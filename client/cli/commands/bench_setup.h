@@ -35,7 +35,8 @@ void ClearBenchProgress();
 // The same, then prints a line that stays.
 void SayBench(const std::string& line);
 
-// InvalidArgument if `trace` ends before the warm-up does, at any load of a comparison. Else writes it to --record, if given.
+// InvalidArgument if `trace` ends before the warm-up does, at any load of a comparison. Else writes
+// it to --record, if given.
 absl::Status CheckAndRecordTrace(const BenchFlags& flags, const Trace& trace);
 
 }  // namespace denoise

@@ -31,7 +31,8 @@ class GenerationProgress {
 
   enum class Phase { kWaiting, kQueued, kDenoising, kMoving, kDone };
 
-  // Steps per second since the first image left the queue, of the latest server; 0 as long as that is unknown.
+  // Steps per second since the first image left the queue, of the latest server; 0 as long as that
+  // is unknown.
   double StepsPerSecond() const;
 
   Phase phase_ = Phase::kWaiting;
