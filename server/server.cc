@@ -162,7 +162,7 @@ AccessControl::Options AccessOptions(const ServerFlags& flags) {
                   .audience = flags.jwt_audience,
                   .leeway = absl::Seconds(flags.jwt_leeway_seconds)},
           .client_certificates = !flags.tls_client_ca.empty(),
-          .certificate_scopes = Scopes::KnownOf(flags.tls_client_scopes),
+          .certificate_scopes = Scopes::Parse(flags.tls_client_scopes).value_or(Scopes()),
           .tenant_header = flags.tenant_header};
 }
 

@@ -83,6 +83,7 @@ absl::StatusOr<Identity> AccessControl::IdentifyByHeader(const std::string& tena
     Identity identity = Anyone();
     identity.tenant = tenant;
     identity.sees_all = false;
+    if (!tenant.empty()) identity.scopes = {Scope::kGenerate, Scope::kTrain};
     return identity;
   }
   return InvalidField(options_.tenant_header, absl::StrCat(kTenantRule, ", is ", Quoted(tenant)));

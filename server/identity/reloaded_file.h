@@ -54,7 +54,10 @@ class ReloadedFile {
   }
 
   absl::Status Load() ABSL_LOCKS_EXCLUDED(mutex_) {
-    const absl::StatusOr<std::string> text = ReadFile(path_.string(), kMaxBytes);
+    std::error_code error;
+    const bool is_empty = std::filesystem::file_size(path_, error) == 0 && !error;
+    const absl::StatusOr<std::string> text =
+        is_empty ? std::string() : ReadFile(path_.string(), kMaxBytes);
     absl::StatusOr<Value> parsed = text.ok() ? parse_(*text) : text.status();
     if (!parsed.ok()) {
       return absl::InvalidArgumentError(absl::StrCat(flag_, ": ", parsed.status().message()));

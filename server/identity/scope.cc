@@ -7,8 +7,8 @@
 namespace denoise {
 namespace {
 
-std::vector<std::string> WordsOf(std::string_view text) {
-  return absl::StrSplit(absl::string_view(text.data(), text.size()), absl::ByAnyChar(", "),
+std::vector<std::string> WordsOf(std::string_view text, absl::string_view separators) {
+  return absl::StrSplit(absl::string_view(text.data(), text.size()), absl::ByAnyChar(separators),
                         absl::SkipEmpty());
 }
 
@@ -43,7 +43,7 @@ std::vector<Scope> Scopes::list() const {
 
 absl::StatusOr<Scopes> Scopes::Parse(std::string_view text) {
   Scopes scopes;
-  for (const std::string& word : WordsOf(text)) {
+  for (const std::string& word : WordsOf(text, ", ")) {
     const std::optional<Scope> scope = ScopeNamed(word);
     if (!scope) {
       return absl::InvalidArgumentError(
@@ -56,7 +56,7 @@ absl::StatusOr<Scopes> Scopes::Parse(std::string_view text) {
 
 Scopes Scopes::KnownOf(std::string_view text) {
   Scopes scopes;
-  for (const std::string& word : WordsOf(text)) {
+  for (const std::string& word : WordsOf(text, " ")) {
     if (const std::optional<Scope> scope = ScopeNamed(word)) scopes.Add(*scope);
   }
   return scopes;

@@ -40,7 +40,8 @@ class Scopes {
 
   // "generate,train", separated by commas or spaces. InvalidArgument names what is no scope.
   static absl::StatusOr<Scopes> Parse(std::string_view text);
-  // Of a token's claim, which may list scopes of other services.
+  // Of a token's claim, which is separated by spaces (RFC 6749, section 3.3) and may list scopes of
+  // other services.
   static Scopes KnownOf(std::string_view text);
 
  private:

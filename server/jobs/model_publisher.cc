@@ -20,6 +20,7 @@
 #include "core/io/parsed_model.h"
 #include "core/nn/unet2d.h"
 #include "server/jobs/store/files.h"
+#include "server/models/model_id.h"
 #include "server/models/model_loader.h"
 
 namespace denoise {
@@ -149,9 +150,13 @@ absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id,
                                                     int64_t job, StateDict weights,
                                                     at::ScalarType dtype) const {
   ASSIGN_OR_RETURN(ParsedModel model, ParsedModel::Open(environment_.state->base_model(job)));
-  const absl::StatusOr<ModelHandle> replaced = environment_.models->Find(model_id);
-  if (replaced.ok() && !allow_replace) {
-    RETURN_IF_ERROR(CheckReplaces(**replaced, InfoOf(model.description())));
+  // A new version takes over its name, so it is a replacement of what has that now.
+  const std::string name(SplitModelId(model_id).first);
+  for (const std::string& served : {model_id, name}) {
+    const absl::StatusOr<ModelHandle> replaced = environment_.models->Find(served);
+    if (replaced.ok() && !allow_replace) {
+      RETURN_IF_ERROR(CheckReplaces(**replaced, InfoOf(model.description())));
+    }
   }
   RETURN_IF_ERROR(
       CatchDeviceErrors([&] { return CheckOutput(model.description().unet, weights); }));

@@ -550,6 +550,13 @@ TEST(TenantHeader, TellsCallersApartBehindAProxy) {
   EXPECT_THAT(list({"X-Tenant: globex"}).body, Not(HasSubstr("tile")));
   EXPECT_THAT(list({}).body, Not(HasSubstr("tile")));
   EXPECT_THAT(list({"X-Tenant: acme", "X-Tenant: globex"}).body, HasSubstr("invalid_argument"));
+  const auto unload = [&](const std::vector<std::string>& headers) {
+    std::vector<std::string> all = {"Content-Type: application/json"};
+    all.insert(all.end(), headers.begin(), headers.end());
+    return AskHttp(server->http_address(), "POST", "/denoised.v1.Models/UnloadModel", all,
+                   R"({"name": "models/guided"})");
+  };
+  EXPECT_THAT(unload({"X-Tenant: acme"}).body, HasSubstr("permission_denied"));
   const Generation refused = Generate(*stub({{"x-tenant", "a/b"}}), GuidedRequest(2));
   EXPECT_THAT(ViolatedFields(refused.status), ElementsAre("x-tenant"));
 }

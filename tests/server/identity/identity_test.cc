@@ -63,6 +63,7 @@ TEST(Scopes, AreReadStrictlyFromFlagsAndLooselyFromClaims) {
   EXPECT_EQ(Scopes::Parse("generate, train").value(), Scopes({Scope::kGenerate, Scope::kTrain}));
   EXPECT_FALSE(Scopes::Parse("generate,everything").ok());
   EXPECT_EQ(Scopes::KnownOf("openid train Generate"), Scopes({Scope::kTrain}));
+  EXPECT_EQ(Scopes::KnownOf("files:read,admin train,generate"), Scopes());
 }
 
 }  // namespace

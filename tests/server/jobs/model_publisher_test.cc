@@ -123,6 +123,19 @@ TEST_F(ModelPublisherTest, AModelOfAnotherShapeIsReplacedOnlyWhereThatIsAllowed)
   EXPECT_TRUE(Publish(large, "digits", /*allow_replace=*/true).ok());
 }
 
+// A version takes over the name of its model.
+TEST_F(ModelPublisherTest, AVersionOfAnotherShapeReplacesWhatHasItsNameOnlyWhereThatIsAllowed) {
+  const std::string small = Create(Request(1));
+  CreateTrainingJobRequest request = Request(1);
+  request.mutable_training()->mutable_new_network()->set_height(16);
+  const std::string large = Create(request);
+  WaitFor(large, TrainingJob::SUCCEEDED);
+  ASSERT_TRUE(Publish(small, "digits@1").ok());
+  EXPECT_TRUE(Publish(small, "digits@2").ok());
+  EXPECT_EQ(Publish(large, "digits@999").status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(Publish(large, "digits@999", /*allow_replace=*/true).ok());
+}
+
 TEST_F(ModelPublisherTest, WeightsCanTakeHalfTheRoom) {
   const std::string name = Create(Request(1));
   WaitFor(name, TrainingJob::SUCCEEDED);
