@@ -482,6 +482,9 @@ TEST_F(IdentityTest, ANewTokenIsInForceWhileAStreamRuns) {
   ASSERT_TRUE(
       Eventually([&] { return server_->Log().find("new file refused") != std::string::npos; }));
   EXPECT_EQ(hired.Call(kListModels), StatusCode::OK);
+
+  WriteFile(Tokens(), "");  // the last line is deleted
+  ASSERT_TRUE(Eventually([&] { return hired.Call(kListModels) == StatusCode::UNAUTHENTICATED; }));
 }
 
 TEST_F(IdentityTest, TheLogHasNoToken) {
