@@ -94,12 +94,12 @@ TEST(GrpcWeb, WritesItsTrailersAsHeaders) {
 }
 
 TEST(Metadata, IsWhatIsTheCallersOwn) {
-  for (const char* name : {"authorization", "x-tenant", "raw-bin", "traceparent"}) {
+  for (const char* name : {"x-request", "x-tenant", "raw-bin", "traceparent"}) {
     EXPECT_TRUE(IsCallMetadata(name)) << name;
   }
-  for (const char* name :
-       {"", "host", "content-type", "connect-timeout-ms", "grpc-timeout", "cookie",
-        "sec-fetch-mode", "accept", "Upper", "a b", "transfer-encoding"}) {
+  for (const char* name : {"", "host", "content-type", "connect-timeout-ms", "grpc-timeout",
+                           "cookie", "sec-fetch-mode", "accept", "Upper", "a b",
+                           "transfer-encoding", "authorization", "denoised-identity-bin"}) {
     EXPECT_FALSE(IsCallMetadata(name)) << name;
   }
 }
