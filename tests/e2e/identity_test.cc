@@ -335,7 +335,9 @@ TEST_F(IdentityTest, AnAdminSeesTheGenerationsOfAllByTheirFullNames) {
 }
 
 TEST_F(IdentityTest, ActivityNamesOnlyWhatTheViewerSees) {
-  BackgroundCall running(*acme_->images, Named("long", 1000));
+  v1::GenerateRequest endless = Named("long", 1000);
+  endless.set_count(64);
+  BackgroundCall running(*acme_->images, endless);
   const auto first_named = [](const Tenant& viewer) {
     grpc::ClientContext context;
     const auto reader = viewer.activity->WatchActivity(&context, {});
@@ -469,7 +471,9 @@ TEST_F(IdentityTest, MetricsAreForAdminsAndProbesForAll) {
 }
 
 TEST_F(IdentityTest, ANewTokenIsInForceWhileAStreamRuns) {
-  BackgroundCall running(*acme_->images, Named("long", 1000));
+  v1::GenerateRequest endless = Named("long", 1000);
+  endless.set_count(64);
+  BackgroundCall running(*acme_->images, endless);
   ASSERT_TRUE(Eventually([&] { return running.Started(); }));
   entries_.clear();  // no token stays
   const Tenant hired(*server_, NewToken("hired", "acme", "generate"));

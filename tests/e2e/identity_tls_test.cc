@@ -154,7 +154,9 @@ TEST_F(IdentityTlsTest, HttpAsksForTheSameCertificate) {
 
 TEST_F(IdentityTlsTest, NewCertificatesAreShownWhileAStreamRuns) {
   const auto stub = v1::ImageGeneration::NewStub(ChannelOf("acme"));
-  BackgroundCall running(*stub, GuidedRequest(1000));
+  auto endless = GuidedRequest(1000);
+  endless.set_count(64);
+  BackgroundCall running(*stub, endless);
   ASSERT_TRUE(Eventually([&] { return running.Started(); }));
   // Another authority takes over: for the server, and for its clients.
   Issue("server", "stranger", "/CN=localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1");
