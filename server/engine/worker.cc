@@ -32,19 +32,10 @@ at::Tensor PredictionOf(size_t i, const std::vector<at::Tensor>& x0) {
   return x0.size() == 1 ? x0.front()[static_cast<int64_t>(i)] : x0[i][0];
 }
 
-// The images that take part in a turn; the engine submits generations only. Prompts are short work
-// and are encoded together. A picture may take as long as an evaluation, so a turn encodes those of
-// one image, and the others wait for another turn.
+// The images that take part in a turn; the engine submits generations only.
 std::vector<ActiveImage*> ImagesOf(const Batch& batch) {
   std::vector<ActiveImage*> images;
-  bool has_pictures = false;
-  for (WorkItem* item : batch.items) {
-    auto* const image = static_cast<ActiveImage*>(item);
-    const bool brings_pictures =
-        batch.stage == Stage::kEncode && BringsPictures(image->generation->request());
-    if (brings_pictures && std::exchange(has_pictures, true)) continue;
-    images.push_back(image);
-  }
+  for (WorkItem* item : batch.items) images.push_back(static_cast<ActiveImage*>(item));
   return images;
 }
 
