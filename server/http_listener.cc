@@ -48,9 +48,10 @@ HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origin
                .access = parts.access,
                .metrics_are_open = flags.metrics_access == "all",
                .is_serving = std::move(parts.is_serving),
-               .on_answer = [telemetry = parts.telemetry](std::string_view route, int status) {
-                 telemetry->HttpAnswered(route, status);
-               }}) {}
+               .on_answer = [telemetry = parts.telemetry](
+                                std::string_view route,
+                                int status) { telemetry->HttpAnswered(route, status); },
+               .access_log = parts.access_log}) {}
 
 absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFlags& flags,
                                                                   Parts parts) {

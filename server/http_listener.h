@@ -32,6 +32,7 @@ class HttpListener {
     std::function<absl::Status()> admit;     // whether the process has room for another call
     std::function<bool()> is_serving;
     const AccessControl* access;  // outlives the listener
+    AccessLog* access_log;        // null: none; outlives it, too
   };
 
   // InvalidArgument where it is the flags; Unavailable where the address cannot be had.
