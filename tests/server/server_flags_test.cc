@@ -41,6 +41,7 @@ TEST(ServerFlags, HaveDefaultsForEverythingButTheModels) {
   EXPECT_EQ(parsed.flags().max_receive_bytes, 4 << 20);
   EXPECT_EQ(parsed.flags().max_picture_pixels, 16 << 20);
   EXPECT_EQ(parsed.flags().max_micro_batch_pixels, 4 << 20);
+  EXPECT_EQ(parsed.flags().access_log, "off");
 }
 
 TEST(ServerFlags, AreRead) {
@@ -120,6 +121,7 @@ TEST(ServerFlags, WrongOnesExitWithTwoAndNameTheFlag) {
       {{"--models", "tests", "--max-batch-rows", "many"}, "--max-batch-rows"},
       {{"--models", "tests", "--max-batch-rows", "32", "--max-active-rows", "16"},
        "--max-active-rows"},
+      {{"--models", "tests", "--access-log-mib", "0"}, "--access-log-mib"},
       {{"--models", "tests", "--dtype", "int8"}, "--dtype"},
       {{"--models", "tests", "--dtype", "sdxl=int8"}, "sdxl=int8"},
       {{"--models", "tests", "--dtype", "=float32"}, "--dtype"},
