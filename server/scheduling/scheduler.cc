@@ -34,8 +34,12 @@ absl::StatusOr<uint64_t> Scheduler::Submit(std::shared_ptr<Work> work) {
     const MutexLock lock(mutex_);
     RETURN_IF_ERROR(Admissible(work->demand(), now));
     id = next_id_++;
-    entries_.emplace(
-        id, Entry{.work = work, .waiting_since = now, .last_event = ++last_event_, .end = {}});
+    const WorkDemand& demand = work->demand();
+    entries_.emplace(id, Entry{.work = work,
+                               .due = DueTime(demand, demand.evaluations, now),
+                               .waiting_since = now,
+                               .last_event = ++last_event_,
+                               .end = {}});
     FillLoops(now);
     for (const Queued& queued : NotStarted(now)) {
       if (queued.work == work) place = queued.place;
@@ -424,8 +428,12 @@ const WorkDemand& Scheduler::DemandOf(const WorkItem& item) const {
   return entries_.at(item.work_id).work->demand();
 }
 
-LoopItem Scheduler::Candidate(const WorkItem& item, const FlowTable& flows) const {
-  const WorkDemand& demand = DemandOf(item);
+LoopItem Scheduler::Candidate(const Loop& loop, const WorkItem& item,
+                              const FlowTable& flows) const {
+  const Entry& entry = entries_.at(item.work_id);
+  const WorkDemand& demand = entry.work->demand();
+  const bool alone =
+      item.stage == Stage::kDecode || (item.stage == Stage::kEncode && demand.encodes_alone);
   return {.key = {.network = demand.network.get(),
                   .height = demand.height,
                   .width = demand.width,
@@ -434,11 +442,12 @@ LoopItem Scheduler::Candidate(const WorkItem& item, const FlowTable& flows) cons
           .row_size = demand.row_size,
           .rows_max =
               item.stage == Stage::kEvaluate ? BatchRows(demand) : std::numeric_limits<int>::max(),
-          .alone = item.stage == Stage::kDecode ||
-                   (item.stage == Stage::kEncode && demand.encodes_alone),
+          .alone = alone,
           .flow = flows.IndexOf(demand.flow),
+          .yields = alone && loop.picture == demand.flow,
+          .opens = item.index == 0 && !item.evaluated && !loop.opened.contains(demand.flow),
           .waiting_since = item.waiting_since,
-          .deadline = demand.deadline};
+          .due = entry.due};
 }
 
 Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
@@ -456,13 +465,14 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
   std::vector<LoopItem> candidates;
   std::vector<Items::iterator> items;
   for (auto item = loop.items.begin(); item != loop.items.end(); ++item) {
-    candidates.push_back(Candidate(**item, flows));
+    candidates.push_back(Candidate(loop, **item, flows));
     loop.turn.uses[candidates.back().flow].left_out = true;
     items.push_back(item);
   }
   std::vector<int> waiting(flows.flows.size());  // items of each flow that are left out
   for (const LoopItem& candidate : candidates) ++waiting[candidate.flow];
   Batch batch;
+  loop.opened.clear();
   for (const size_t i : policy_.ChooseBatch(candidates, accounts, loop.seconds_per_row)) {
     WorkItem& item = **items[i];
     batch.stage = item.stage;
@@ -473,6 +483,9 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
     use.rows += item.rows;
     use.left_out = --waiting[candidates[i].flow] > 0;
     item.waiting_since = now;
+    if (candidates[i].opens) loop.opened.insert(flows.flows[candidates[i].flow]);
+    item.evaluated |= item.stage == Stage::kEvaluate;
+    loop.picture = candidates[i].alone ? std::optional(flows.flows[candidates[i].flow]) : std::nullopt;
     loop.items.splice(loop.items.end(), loop.items, items[i]);
   }
   loop.turn.rows = batch.rows;
@@ -482,23 +495,7 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
     loop.turn.expected = costs->evaluation.TimeOf(batch.rows);
   }
   loop.has_begun = true;
-  if (batch.stage == Stage::kDecode) LetOthersGoFirst(loop, *batch.items.front(), now);
   return batch;
-}
-
-// Images that wait for the same decoder go behind everything else, the one that has just had its
-// turn last: evaluations and decoding alternate, however many images are being decoded.
-void Scheduler::LetOthersGoFirst(Loop& loop, const WorkItem& decoded, absl::Time now) {
-  Items waiting;
-  for (auto item = loop.items.begin(); item != loop.items.end();) {
-    const auto next = std::next(item);
-    if ((*item)->stage == Stage::kDecode && item->get() != &decoded) {
-      (*item)->waiting_since = now;
-      waiting.splice(waiting.end(), loop.items, item);
-    }
-    item = next;
-  }
-  loop.items.splice(std::prev(loop.items.end()), waiting);  // `decoded` is the last
 }
 
 // What the turn has taken is charged to the flows by their rows.

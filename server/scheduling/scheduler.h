@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <variant>
 #include <vector>
 
@@ -158,6 +159,7 @@ class Scheduler {
     bool waits() const { return end.ok() && items_begun < work->demand().items; }
 
     std::shared_ptr<Work> work;
+    absl::Time due;  // QueuePolicy::DueTime
     absl::Time waiting_since;
     uint64_t last_event = 0;
     int overtaken_by_rows = 0;
@@ -186,6 +188,9 @@ class Scheduler {
     ChargedTurn turn = {};
     double seconds_per_row = 0;  // of the last evaluation
     bool has_begun = false;      // since it was empty
+    // Of the last turn: whose requests had their first evaluation, and whose picture it was.
+    std::set<Flow> opened = {};
+    std::optional<Flow> picture = {};
   };
   // Flows, and their shares if exactly these are present.
   struct FlowTable {
@@ -235,9 +240,9 @@ class Scheduler {
     FlowTable flows;  // with the request's
     std::vector<OutstandingWork> works;
   };
-  Backlog BacklogFor(const WorkDemand& demand, absl::Time now) const
+  Backlog BacklogFor(const WorkDemand& demand) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Time DueTime(const WorkDemand& demand, int evaluations, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Time DueTime(const WorkDemand& demand, absl::Time now) const;
   std::optional<absl::Duration> TimeToFinish(const WorkDemand& demand, int evaluations,
                                              const Backlog& backlog, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -268,9 +273,8 @@ class Scheduler {
   std::unique_ptr<WorkItem> Unlink(Loop& loop, Items::iterator item)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Batch TakeBatch(Loop& loop, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  LoopItem Candidate(const WorkItem& item, const FlowTable& flows) const
+  LoopItem Candidate(const Loop& loop, const WorkItem& item, const FlowTable& flows) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static void LetOthersGoFirst(Loop& loop, const WorkItem& decoded, absl::Time now);
   static void EndTurn(Loop& loop, absl::Time now);
   const WorkDemand& DemandOf(const WorkItem& item) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -67,6 +67,7 @@ struct WorkItem {
   // Set by the scheduler.
   uint64_t work_id = 0;
   absl::Time waiting_since;  // its last turn; its placement before the first
+  bool evaluated = false;    // at least once, or about to be
   const int index;           // which item of the request
   // Kept current by its worker.
   int rows = 1;               // of its next evaluation
