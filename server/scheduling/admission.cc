@@ -193,9 +193,8 @@ Scheduler::Backlog Scheduler::BacklogFor(const WorkDemand& demand) const {
   Backlog backlog{.flows = PresentFlows(&demand.flow), .works = {}};
   for (const auto& [id, cost] : CostsLeft()) {
     const Entry& other = entries_.at(id);
-    backlog.works.push_back({.flow = backlog.flows.IndexOf(other.work->demand().flow),
-                             .cost = cost,
-                             .due = other.due});
+    backlog.works.push_back(
+        {.flow = backlog.flows.IndexOf(other.work->demand().flow), .cost = cost, .due = other.due});
   }
   return backlog;
 }
@@ -260,9 +259,8 @@ std::vector<std::optional<absl::Duration>> Scheduler::Waits(
     for (const auto& item : loop.items) {
       const auto cost = CostLeft(*item);
       if (!cost) return unknown;
-      running.push_back({.rows = DemandOf(*item).rows_max,
-                         .cost = *cost,
-                         .due = entries_.at(item->work_id).due});
+      running.push_back(
+          {.rows = DemandOf(*item).rows_max, .cost = *cost, .due = entries_.at(item->work_id).due});
     }
   }
   std::vector<QueuedWork> queue;

@@ -20,7 +20,7 @@ struct OutstandingWork {
   // How long it takes if there is nothing else. Not read of others. More than its cost where rows
   // share evaluations.
   absl::Duration alone;
-  absl::Time due;       // QueuePolicy::DueTime
+  absl::Time due;  // QueuePolicy::DueTime
 };
 
 // How long it takes from now until `work` is over, if it is submitted to `devices` devices that have

@@ -151,14 +151,14 @@ std::vector<size_t> QueuePolicy::ChooseBatch(std::span<const LoopItem> items,
   std::iota(indexes.begin(), indexes.end(), size_t{0});
   std::vector<double> had;
   for (const FlowInLoop& flow : flows) had.push_back(flow.virtual_time);
-  FairMerge merge(
-      Queues(items, indexes, flows.size(),
-             [&](size_t i) {
-               const LoopItem& item = items[i];
-               return std::tuple(item.yields, !item.opens,
-                                 std::min(item.due, item.waiting_since + options_.patience), i);
-             }),
-      std::move(had));
+  FairMerge merge(Queues(items, indexes, flows.size(),
+                         [&](size_t i) {
+                           const LoopItem& item = items[i];
+                           return std::tuple(
+                               item.yields, !item.opens,
+                               std::min(item.due, item.waiting_since + options_.patience), i);
+                         }),
+                  std::move(had));
   std::vector<size_t> chosen;
   const LoopItem* first = nullptr;
   int rows = 0;

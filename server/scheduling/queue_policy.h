@@ -104,8 +104,8 @@ struct LoopItem {
   bool alone = false;                              // it shares its turn with no other
   size_t flow = 0;                                 // an index of the flows that it is given with
   bool yields = false;                             // it goes after all others of its flow,
-  bool opens = false;       // or before them: its request has had no evaluation yet
-  absl::Time waiting_since;  // its last turn; its placement before the first
+  bool opens = false;                       // or before them: its request has had no evaluation yet
+  absl::Time waiting_since;                 // its last turn; its placement before the first
   absl::Time due = absl::InfiniteFuture();  // its request's, see QueuePolicy::DueTime
 };
 

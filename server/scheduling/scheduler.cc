@@ -485,7 +485,8 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
     item.waiting_since = now;
     if (candidates[i].opens) loop.opened.insert(flows.flows[candidates[i].flow]);
     item.evaluated |= item.stage == Stage::kEvaluate;
-    loop.picture = candidates[i].alone ? std::optional(flows.flows[candidates[i].flow]) : std::nullopt;
+    loop.picture =
+        candidates[i].alone ? std::optional(flows.flows[candidates[i].flow]) : std::nullopt;
     loop.items.splice(loop.items.end(), loop.items, items[i]);
   }
   loop.turn.rows = batch.rows;

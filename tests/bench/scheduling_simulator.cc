@@ -81,9 +81,7 @@ struct Outcome {
 class Simulation {
  public:
   Simulation(const Flags& flags, const EvaluationCurve& device, Batching batching)
-      : flags_(flags),
-        device_(device),
-        scheduler_({.batching = batching}, clock_) {
+      : flags_(flags), device_(device), scheduler_({.batching = batching}, clock_) {
     for (const EvaluationCurve::Point& point : device.Points()) {
       for (int i = 0; i < MeasuredTime::kSamplesKnown; ++i) {
         scheduler_.RecordEvaluation(network_, 0, 0, point.rows, point.time);
@@ -158,8 +156,7 @@ class Simulation {
       ++outcome_.succeeded;
       outcome_.request.Add(seconds);
       outcome_.of_steps[done.steps].Add(seconds);
-      outcome_.slowdown.Add(seconds /
-                            (absl::ToDoubleSeconds(device_.TimeOf(1)) * done.steps));
+      outcome_.slowdown.Add(seconds / (absl::ToDoubleSeconds(device_.TimeOf(1)) * done.steps));
     }
     turn_.reset();
   }
@@ -213,8 +210,8 @@ std::vector<SimulatedCall> Calls(const Flags& flags, double rate) {
 void Run(const Flags& flags, const EvaluationCurve& device) {
   std::vector<TableRow> rows = {{"batching", "load", "first frame p50", "p99", "request p50", "p99",
                                  absl::StrCat("p99 of ", flags.steps.front(), " steps"),
-                                 absl::StrCat("of ", flags.steps.back()), "slowdown p99",
-                                 "refused", "goodput/s", "rows/evaluation"}};
+                                 absl::StrCat("of ", flags.steps.back()), "slowdown p99", "refused",
+                                 "goodput/s", "rows/evaluation"}};
   const double capacity = Capacity(flags, device);
   for (const double load : flags.loads) {
     const auto calls = Calls(flags, load * capacity);
@@ -222,15 +219,14 @@ void Run(const Flags& flags, const EvaluationCurve& device) {
                                          {"request", Batching::kRequest},
                                          {"none", Batching::kNone}}) {
       Outcome outcome = Simulation(flags, device, batching).Run(calls);
-      rows.push_back({name, absl::StrCat(load), Seconds(outcome.first_frame, 0.5),
-                      Seconds(outcome.first_frame, 0.99), Seconds(outcome.request, 0.5),
-                      Seconds(outcome.request, 0.99),
-                      Seconds(outcome.of_steps[flags.steps.front()], 0.99),
-                      Seconds(outcome.of_steps[flags.steps.back()], 0.99),
-                      Seconds(outcome.slowdown, 0.99),
-                      absl::StrFormat("%.0f %%", 100.0 - 100.0 * outcome.succeeded / flags.requests),
-                      absl::StrFormat("%.3g", outcome.succeeded / outcome.seconds),
-                      absl::StrFormat("%.2f", outcome.rows / outcome.evaluations)});
+      rows.push_back(
+          {name, absl::StrCat(load), Seconds(outcome.first_frame, 0.5),
+           Seconds(outcome.first_frame, 0.99), Seconds(outcome.request, 0.5),
+           Seconds(outcome.request, 0.99), Seconds(outcome.of_steps[flags.steps.front()], 0.99),
+           Seconds(outcome.of_steps[flags.steps.back()], 0.99), Seconds(outcome.slowdown, 0.99),
+           absl::StrFormat("%.0f %%", 100.0 - 100.0 * outcome.succeeded / flags.requests),
+           absl::StrFormat("%.3g", outcome.succeeded / outcome.seconds),
+           absl::StrFormat("%.2f", outcome.rows / outcome.evaluations)});
     }
   }
   PrintTable(absl::StrFormat("%d requests at each load; capacity %.3g requests/s; seconds",
@@ -242,7 +238,8 @@ void Run(const Flags& flags, const EvaluationCurve& device) {
 std::optional<Curve> ParseCurve(const std::vector<std::string>& points) {
   Curve curve;
   for (const std::string& point : points) {
-    const std::pair<std::string, std::string> parts = absl::StrSplit(point, absl::MaxSplits('=', 1));
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(point, absl::MaxSplits('=', 1));
     int rows = 0;
     double seconds = 0;
     if (!absl::SimpleAtoi(parts.first, &rows) || !absl::SimpleAtod(parts.second, &seconds) ||

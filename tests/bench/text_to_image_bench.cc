@@ -137,8 +137,7 @@ absl::Status Bench(const Flags& flags) {
   LoadCost load;
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
   const Placement placement = {.device = devices.front(), .dtype = flags.dtype};
-  ASSIGN_OR_RETURN(TextToImageStages stages,
-                   TextToImageStages::Load(flags.model, placement, load));
+  ASSIGN_OR_RETURN(TextToImageStages stages, TextToImageStages::Load(flags.model, placement, load));
   if (flags.json) {
     PrintLine({{"what", "load"},
                {"seconds", load.seconds},

@@ -106,8 +106,8 @@ TEST(EstimateFinish, AgreesWithTheSimulationOfThePolicy) {
     const auto ended = QueueSimulation(kOptions, 1, kEvaluation).Run(trace).ended;
     const auto cost = [&](int i) { return kEvaluation * trace[i].evaluations / 8; };
     const auto due = [&](int i) {
-      return QueuePolicy(kOptions).DueTime(
-          trace[i].arrival, kEvaluation * trace[i].evaluations, absl::InfiniteFuture());
+      return QueuePolicy(kOptions).DueTime(trace[i].arrival, kEvaluation * trace[i].evaluations,
+                                           absl::InfiniteFuture());
     };
     for (int i = 0; i < static_cast<int>(trace.size()); ++i) {
       std::vector<OutstandingWork> others;

@@ -295,8 +295,9 @@ TEST(QueuePolicyTraces, ALongRequestHasHalfOfAllTurnsOnceItIsDue) {
   for (int i = 0; i < 1000; ++i) {
     trace.push_back({.arrival = At(1) + i * kEvaluation, .evaluations = 1});
   }
-  const auto ended =
-      QueueSimulation({.max_batch_rows = 1, .max_active_rows = 64}, 1, kEvaluation).Run(trace).ended;
+  const auto ended = QueueSimulation({.max_batch_rows = 1, .max_active_rows = 64}, 1, kEvaluation)
+                         .Run(trace)
+                         .ended;
   EXPECT_LT(ended.at(0) - At(1), (5 * 40 + 2 * 40 + 2) * kEvaluation);
   EXPECT_GT(ended.at(0) - At(1), 2 * 40 * kEvaluation) << "nothing has delayed it";
 }

@@ -115,13 +115,13 @@ void QueueSimulation::Evaluate(Loop& loop, absl::Time now) {
   std::vector<LoopItem> candidates;
   for (Item& item : loop.items) {
     const SimulatedRequest& request = (*requests_)[item.request];
-    candidates.push_back({.key = {.network = requests_->data() + request.network},
-                          .rows = request.rows,
-                          .flow = IndexOf(request.flow, flows),
-                          .opens = item.is_first && !item.evaluated &&
-                                   !loop.opened.contains(request.flow),
-                          .waiting_since = item.waiting_since,
-                          .due = pending_.at(item.request).due});
+    candidates.push_back(
+        {.key = {.network = requests_->data() + request.network},
+         .rows = request.rows,
+         .flow = IndexOf(request.flow, flows),
+         .opens = item.is_first && !item.evaluated && !loop.opened.contains(request.flow),
+         .waiting_since = item.waiting_since,
+         .due = pending_.at(item.request).due});
     ++item.waited;
   }
   loop.opened.clear();

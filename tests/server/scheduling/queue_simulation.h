@@ -48,8 +48,8 @@ class QueueSimulation {
   // Hears of every decision.
   std::function<void(const SimulatedDecision&)> on_decision = [](const SimulatedDecision&) {};
   // Hears how many evaluations an item of `request` has waited for this one.
-  std::function<void(int request, bool is_its_first, int waited)> on_evaluation =
-      [](int, bool, int) {};
+  std::function<void(int request, bool is_its_first, int waited)> on_evaluation = [](int, bool,
+                                                                                     int) {};
   // Hears of the requests whose items share an evaluation.
   std::function<void(std::span<const int> requests)> on_batch = [](std::span<const int>) {};
 
