@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -76,7 +75,7 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   Mutex mutex_;
   std::shared_ptr<GenerationSink> sink_ ABSL_GUARDED_BY(mutex_);  // null once finished
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
-  int position_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<int>::max();
+  std::optional<QueuePlace> place_ ABSL_GUARDED_BY(mutex_);  // that the sink was last told
   size_t images_made_ ABSL_GUARDED_BY(mutex_) = 0;
   bool hands_over_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<ImageSnapshot> begun_ ABSL_GUARDED_BY(mutex_);  // to be handed over

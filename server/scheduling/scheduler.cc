@@ -324,6 +324,7 @@ std::vector<Queued> Scheduler::NotStarted(absl::Time now) const {
     if (entry.items_begun > 0) continue;
     not_started.push_back({.work = entry.work,
                            .place = {.position = static_cast<int>(not_started.size()),
+                                     .as_of = now,
                                      .expected_wait = waits[place]}});
   }
   return not_started;
@@ -380,11 +381,38 @@ bool Scheduler::SliceIsDue(const Loop& loop) const {
   return loop.items.empty() || loop.time.SliceIsDue();
 }
 
+// Those too whose images could not be finished in time at the best speed seen: they would only keep
+// others from being in time.
 void Scheduler::EndExpired(absl::Time now) {
+  const std::map<uint64_t, int> left = EvaluationsLeft();
   for (auto& [id, entry] : entries_) {
-    if (!entry.end.ok() || entry.work->demand().deadline > now) continue;
-    entry.end = absl::DeadlineExceededError("the deadline passed before the images were finished");
+    const WorkDemand& demand = entry.work->demand();
+    if (!entry.end.ok() || demand.deadline == absl::InfiniteFuture()) continue;
+    const CostModel::Costs* const costs = CostsOf(demand);
+    absl::Duration needed;
+    if (costs != nullptr && costs->evaluation.Shortest() < absl::InfiniteDuration()) {
+      needed = costs->evaluation.Shortest() * left.at(id);
+    }
+    if (now + needed < demand.deadline) continue;
+    entry.end = absl::DeadlineExceededError(
+        demand.deadline > now ? "the images cannot be finished before the deadline any more"
+                              : "the deadline passed before the images were finished");
   }
+}
+
+// Of that item of each request which needs most.
+std::map<uint64_t, int> Scheduler::EvaluationsLeft() const {
+  std::map<uint64_t, int> left;
+  for (const auto& [id, entry] : entries_) {
+    left[id] = entry.waits() ? entry.work->demand().evaluations : 0;
+  }
+  for (const Loop& loop : loops_) {
+    for (const auto& item : loop.items) {
+      int& of_request = left.at(item->work_id);
+      of_request = std::max(of_request, item->evaluations_left);
+    }
+  }
+  return left;
 }
 
 void Scheduler::DropEnded(Loop& loop, Notices& notices) {

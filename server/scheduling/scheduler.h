@@ -268,6 +268,7 @@ class Scheduler {
   bool HasTurn(const Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool SliceIsDue(const Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndExpired(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::map<uint64_t, int> EvaluationsLeft() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEnded(Loop& loop, Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CollectOver(Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::unique_ptr<WorkItem> Unlink(Loop& loop, Items::iterator item)

@@ -78,7 +78,8 @@ struct WorkItem {
 // Where a request that has not started is in the queue.
 struct QueuePlace {
   int position = 0;  // requests ahead of it
-  // From now until its first item starts, as far as costs are known.
+  absl::Time as_of;  // when that was so
+  // From then until its first item starts, as far as costs are known.
   std::optional<absl::Duration> expected_wait;
 };
 

@@ -72,6 +72,7 @@ struct Outcome {
   Samples request;
   std::map<int, Samples> of_steps;
   Samples slowdown;  // the time of a request over its time alone
+  int refused = 0;
   int succeeded = 0;
   double seconds = 0;
   double evaluations = 0;
@@ -129,6 +130,8 @@ class Simulation {
     auto work = std::make_shared<SimulatedWork>(std::move(demand));
     if (const auto id = scheduler_.Submit(work); id.ok()) {
       running_[*id] = {.work = std::move(work), .arrival = clock_.Now(), .steps = call.steps};
+    } else {
+      ++outcome_.refused;
     }
   }
 
@@ -181,6 +184,8 @@ std::string Seconds(const Samples& samples, double p) {
   return samples.empty() ? "-" : absl::StrFormat("%.3g", samples.Quantile(p));
 }
 
+std::string Percent(int part, int all) { return absl::StrFormat("%.1f %%", 100.0 * part / all); }
+
 // How many requests a second the device can finish at most, whatever shares its evaluations.
 double Capacity(const Flags& flags, const EvaluationCurve& device) {
   double rows_per_second = 0, evaluations = 0, weights = 0;
@@ -211,7 +216,7 @@ void Run(const Flags& flags, const EvaluationCurve& device) {
   std::vector<TableRow> rows = {{"batching", "load", "first frame p50", "p99", "request p50", "p99",
                                  absl::StrCat("p99 of ", flags.steps.front(), " steps"),
                                  absl::StrCat("of ", flags.steps.back()), "slowdown p99", "refused",
-                                 "goodput/s", "rows/evaluation"}};
+                                 "missed", "goodput/s", "rows/evaluation"}};
   const double capacity = Capacity(flags, device);
   for (const double load : flags.loads) {
     const auto calls = Calls(flags, load * capacity);
@@ -219,14 +224,15 @@ void Run(const Flags& flags, const EvaluationCurve& device) {
                                          {"request", Batching::kRequest},
                                          {"none", Batching::kNone}}) {
       Outcome outcome = Simulation(flags, device, batching).Run(calls);
-      rows.push_back(
-          {name, absl::StrCat(load), Seconds(outcome.first_frame, 0.5),
-           Seconds(outcome.first_frame, 0.99), Seconds(outcome.request, 0.5),
-           Seconds(outcome.request, 0.99), Seconds(outcome.of_steps[flags.steps.front()], 0.99),
-           Seconds(outcome.of_steps[flags.steps.back()], 0.99), Seconds(outcome.slowdown, 0.99),
-           absl::StrFormat("%.0f %%", 100.0 - 100.0 * outcome.succeeded / flags.requests),
-           absl::StrFormat("%.3g", outcome.succeeded / outcome.seconds),
-           absl::StrFormat("%.2f", outcome.rows / outcome.evaluations)});
+      rows.push_back({name, absl::StrCat(load), Seconds(outcome.first_frame, 0.5),
+                      Seconds(outcome.first_frame, 0.99), Seconds(outcome.request, 0.5),
+                      Seconds(outcome.request, 0.99),
+                      Seconds(outcome.of_steps[flags.steps.front()], 0.99),
+                      Seconds(outcome.of_steps[flags.steps.back()], 0.99),
+                      Seconds(outcome.slowdown, 0.99), Percent(outcome.refused, flags.requests),
+                      Percent(flags.requests - outcome.refused - outcome.succeeded, flags.requests),
+                      absl::StrFormat("%.3g", outcome.succeeded / outcome.seconds),
+                      absl::StrFormat("%.2f", outcome.rows / outcome.evaluations)});
     }
   }
   PrintTable(absl::StrFormat("%d requests at each load; capacity %.3g requests/s; seconds",
