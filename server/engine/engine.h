@@ -110,7 +110,7 @@ class Engine {
     Batching batching = Batching::kEvaluation;
     // A batch grows no larger than it takes to reach this part of the best throughput measured, in
     // [0, 1]. 1: no such cap.
-    double batch_efficiency = 0.95;
+    double batch_efficiency = 0.98;
     TenantWeights tenant_weights = {};  // each above 0
     // Of each tenant: requests waiting to start (0: no limit of its own), and the device time that
     // its accepted requests still need.

@@ -71,7 +71,7 @@ class Scheduler {
     int max_active_rows = 64;  // of one worker, at least max_batch_rows
     // Batches grow no larger than it takes to reach this part of the best throughput measured. 1: no
     // such cap.
-    double batch_efficiency = 0.95;
+    double batch_efficiency = 0.98;
     int queue_size = 64;           // requests that have not started, over all workers
     double training_share = 0.25;  // of a worker's time for slices while it has items, in [0, 1)
     TenantWeights tenant_weights = {};

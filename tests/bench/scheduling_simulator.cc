@@ -41,6 +41,7 @@ struct Flags {
   int requests = 20'000;
   int seed = 1;
   double deadline_seconds = 0;
+  double batch_efficiency = 0.98;
   bool markdown = false;
   bool quick = false;
 };
@@ -82,7 +83,9 @@ struct Outcome {
 class Simulation {
  public:
   Simulation(const Flags& flags, const EvaluationCurve& device, Batching batching)
-      : flags_(flags), device_(device), scheduler_({.batching = batching}, clock_) {
+      : flags_(flags),
+        device_(device),
+        scheduler_({.batching = batching, .batch_efficiency = flags.batch_efficiency}, clock_) {
     for (const EvaluationCurve::Point& point : device.Points()) {
       for (int i = 0; i < MeasuredTime::kSamplesKnown; ++i) {
         scheduler_.RecordEvaluation(network_, 0, 0, point.rows, point.time);
@@ -213,10 +216,11 @@ std::vector<SimulatedCall> Calls(const Flags& flags, double rate) {
 }
 
 void Run(const Flags& flags, const EvaluationCurve& device) {
-  std::vector<TableRow> rows = {{"batching", "load", "first frame p50", "p99", "request p50", "p99",
-                                 absl::StrCat("p99 of ", flags.steps.front(), " steps"),
-                                 absl::StrCat("of ", flags.steps.back()), "slowdown p99", "refused",
-                                 "missed", "goodput/s", "rows/evaluation"}};
+  std::vector<TableRow> rows = {{"batching", "load", "first frame p50", "first frame p99",
+                                 "request p50", "request p99",
+                                 absl::StrCat(flags.steps.front(), " steps p99"),
+                                 absl::StrCat(flags.steps.back(), " steps p99"), "slowdown p99",
+                                 "refused", "missed", "goodput/s", "rows/evaluation"}};
   const double capacity = Capacity(flags, device);
   for (const double load : flags.loads) {
     const auto calls = Calls(flags, load * capacity);
@@ -282,6 +286,9 @@ int main(int argc, char** argv) {
   app.add_option("--requests", flags.requests, "At each load")->capture_default_str();
   app.add_option("--deadline", flags.deadline_seconds, "Seconds from a request's arrival; 0: none")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--batch-efficiency", flags.batch_efficiency, "As the flag of denoised")
+      ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   app.add_option("--seed", flags.seed, "Of arrivals and steps")->capture_default_str();
   app.add_flag("--markdown", flags.markdown, "A table for the documentation");
