@@ -57,7 +57,7 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   bool AcceptsHandover() override ABSL_LOCKS_EXCLUDED(mutex_);
   // Keeps where the image stands, if the generation is handed over.
   void OnDropped(WorkItem& item) override ABSL_LOCKS_EXCLUDED(mutex_);
-  // Passes on only positions that fall, until the generation starts.
+  // Passes on what is news, until the generation starts.
   void OnQueued(const QueuePlace& place) override ABSL_LOCKS_EXCLUDED(mutex_);
   // Only the first call counts.
   void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
