@@ -135,6 +135,14 @@ void ActiveGeneration::OnDropped(WorkItem& item) {
   }
 }
 
+void ActiveGeneration::OnWorkerFailed(WorkItem& item) {
+  auto& image = static_cast<ActiveImage&>(item);
+  image.trajectory.reset();
+  image.decoding.reset();
+  image.decoding_duration = absl::ZeroDuration();
+  image.evaluations_left = EvaluationsLeft(request_, image.index);
+}
+
 void ActiveGeneration::OnQueued(const QueuePlace& place) {
   const MutexLock lock(mutex_);
   if (!sink_ || started_ || place.position >= position_) return;
