@@ -7,6 +7,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "core/device/device_runtime.h"
 
@@ -25,10 +26,16 @@ class FailingRuntime : public DeviceRuntime {
 
   // From now on the device of this thread does not work.
   static void FailDevice() { failed_ = true; }
-  // And these, while it is true, are the devices of all threads.
+  // From the next use on, the device of the thread that uses it does not work.
+  inline static std::atomic<bool> next_fails = false;
+  // While this is true, no device works.
   inline static std::atomic<bool> all_fail = false;
 
   at::Device device() const override { return at::kCPU; }
+  std::optional<DeviceMemory> Memory() const override {
+    ThrowIfFailed();
+    return std::nullopt;
+  }
   at::Tensor HostTensor(at::IntArrayRef sizes, at::ScalarType dtype) override {
     ThrowIfFailed();
     return at::empty(sizes, at::TensorOptions().dtype(dtype));
@@ -51,6 +58,7 @@ class FailingRuntime : public DeviceRuntime {
   }
 
   static void ThrowIfFailed() {
+    if (next_fails.exchange(false)) failed_ = true;
     TORCH_CHECK(!failed_ && !all_fail,
                 "CUDA error: an illegal memory access was encountered\nmore lines follow");
   }
