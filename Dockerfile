@@ -44,4 +44,4 @@ ENTRYPOINT ["denoised"]
 CMD ["--models", "/models", "--listen", "0.0.0.0:50051", "--http", "0.0.0.0:8080"]
 # Every check opens a new connection, and so notices a listener that has died.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-  CMD ["denoise", "health", "--server", "127.0.0.1:50051"]
+  CMD ["denoise", "health", "--service", "liveness", "--server", "127.0.0.1:50051"]

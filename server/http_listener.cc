@@ -47,7 +47,8 @@ HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origin
                .registry = parts.telemetry->registry(),
                .access = parts.access,
                .metrics_are_open = flags.metrics_access == "all",
-               .is_serving = std::move(parts.is_serving),
+               .liveness = std::move(parts.liveness),
+               .readiness = std::move(parts.readiness),
                .on_answer = [telemetry = parts.telemetry](std::string_view route, int status) {
                  telemetry->HttpAnswered(route, status);
                }}) {}

@@ -144,6 +144,14 @@ void ActiveGeneration::OnDropped(WorkItem& item) {
   }
 }
 
+void ActiveGeneration::OnWorkerFailed(WorkItem& item) {
+  auto& image = static_cast<ActiveImage&>(item);
+  image.trajectory.reset();
+  image.decoding.reset();
+  image.decoding_duration = absl::ZeroDuration();
+  image.evaluations_left = EvaluationsLeft(request_, image.index);
+}
+
 // The scheduler says where a request is with every turn, possibly out of order. That is news if the
 // position has changed, or if it is expected to start at another time.
 void ActiveGeneration::OnQueued(const QueuePlace& place) {

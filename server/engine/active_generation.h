@@ -29,6 +29,7 @@ struct ActiveImage : WorkItem {
   // Made by the worker: at the first turn, and at the first turn of decoding.
   std::optional<Trajectory> trajectory;
   std::optional<TiledPass> decoding;
+  int steps_sent = 0;                // to the sink, with their frames
   absl::Time denoised;               // when the last evaluation was done
   absl::Duration decoding_duration;  // of the turns of decoding so far
 };
@@ -57,6 +58,8 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   bool AcceptsHandover() override ABSL_LOCKS_EXCLUDED(mutex_);
   // Keeps where the image stands, if the generation is handed over.
   void OnDropped(WorkItem& item) override ABSL_LOCKS_EXCLUDED(mutex_);
+  // Lets go of what is on the device. Steps that have been sent are not sent again.
+  void OnWorkerFailed(WorkItem& item) override;
   // Passes on what is news, until the generation starts.
   void OnQueued(const QueuePlace& place) override ABSL_LOCKS_EXCLUDED(mutex_);
   // Only the first call counts.

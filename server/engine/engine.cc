@@ -52,9 +52,8 @@ class Engine::Impl {
         scheduler_(SchedulerOptions(options_), clock) {
     try {
       for (size_t i = 0; i < options_.devices.size(); ++i) {
-        workers_.push_back(std::make_unique<Worker>(static_cast<int>(i), options_.devices[i],
-                                                    options_.cpu_threads, scheduler_, clock,
-                                                    observer));
+        workers_.push_back(
+            std::make_unique<Worker>(static_cast<int>(i), options_, scheduler_, clock, observer));
       }
     } catch (...) {  // a thread could not start: let the running ones end
       scheduler_.Stop();
@@ -164,6 +163,10 @@ void Engine::SetEvaluationTimes(const std::shared_ptr<const PipelineReplicas>& p
 absl::Duration Engine::OutstandingCost() const { return impl_->scheduler().OutstandingCost(); }
 
 int Engine::LeastLoadedDevice() const { return impl_->scheduler().LeastLoadedWorker(); }
+
+int Engine::WorkingDevices() const { return impl_->scheduler().WorkingWorkers(); }
+
+void Engine::CheckDevices() { impl_->scheduler().CheckWorkers(); }
 
 void Engine::Wake(TaskId id) { impl_->scheduler().Wake(id); }
 

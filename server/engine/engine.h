@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,7 +34,7 @@ struct ImageInTurn {
 
 // What a device does from now on.
 struct TurnReport {
-  enum class Kind { kIdle, kEncode, kEvaluate, kDecode, kTrain, kMeasure };
+  enum class Kind { kIdle, kEncode, kEvaluate, kDecode, kTrain, kMeasure, kFailed };
   Kind kind = Kind::kIdle;
   absl::Time began;
   int active_rows = 0;              // of all images in the loop
@@ -119,6 +120,10 @@ class Engine {
     // The fraction of a device's time that tasks may take while generation requests wait for it, in
     // [0, 1). 0: tasks run only while there are no requests.
     double training_share = 0.25;
+    // Called by a device's thread when the device has failed for good (Works of
+    // core/diffusion/device_errors.h), before its work moves to other devices or ends. `what` is for
+    // the log. Must not block. May be empty.
+    std::function<void(const std::string& device, const std::string& what)> on_device_failed = {};
   };
 
   using Id = uint64_t;
@@ -131,7 +136,8 @@ class Engine {
   const Options& options() const;
 
   // Queues a generation. Thread-safe. Errors, with the reasons of core/base/retry.h:
-  //   UNAVAILABLE         the queue is full or the engine is draining; has a retry delay
+  //   UNAVAILABLE         the queue is full, the engine is draining, or all devices have failed;
+  //                       has a retry delay
   //   RESOURCE_EXHAUSTED  the tenant is at a limit of its own; has a retry delay
   //   DEADLINE_EXCEEDED   the deadline has passed or cannot be met, as far as costs are known
   absl::StatusOr<Id> Submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink);
@@ -144,7 +150,7 @@ class Engine {
   // no requests, and otherwise for Options::training_share of its time. A request that arrives
   // during a slice waits for that slice only. Tasks of a higher priority run first; those of equal
   // priority alternate. The engine keeps the task until it is done, fails or is removed.
-  // Thread-safe.
+  // A task of a device that has failed hears of it as OnFailed(DeviceFailedError()). Thread-safe.
   TaskId AddTask(std::shared_ptr<DeviceTask> task, int device, int priority = 0);
 
   // The generations that have not started, in the order in which they would start now.
@@ -173,8 +179,15 @@ class Engine {
   void SetEvaluationTimes(const std::shared_ptr<const PipelineReplicas>& pipelines,
                           const std::vector<EvaluationTime>& times);
 
-  // The device with the fewest tasks: where the tensors of the next one should live. Thread-safe.
+  // The device with the fewest tasks, of those that work if any does: where the tensors of the next
+  // task should live. Thread-safe.
   int LeastLoadedDevice() const;
+
+  // Devices that have not failed for good. Thread-safe.
+  int WorkingDevices() const;
+  // Has every device's thread find out whether its device works. Called after errors of a device
+  // outside of the engine; the engine's own lead to this anyway. Thread-safe, does not wait.
+  void CheckDevices();
 
   // Makes an idle task run again. Unknown ids are ignored. Thread-safe, and may be called from
   // RunSlice.

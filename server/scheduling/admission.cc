@@ -40,6 +40,7 @@ absl::Status TenantLimit(const Flow& flow, std::string_view description, absl::D
 
 absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) const {
   if (draining_) return DrainingError();
+  if (CountWorking() == 0) return DeviceFailedError();
   if (demand.deadline <= now) return absl::DeadlineExceededError("the deadline has passed");
   RETURN_IF_ERROR(CheckQueue(demand));
   RETURN_IF_ERROR(CheckTenant(demand));
@@ -172,7 +173,8 @@ std::optional<absl::Duration> Scheduler::TimeAlone(const WorkDemand& demand,
                                                    int evaluations) const {
   const CostModel::Costs* const costs = CostsOf(demand);
   if (costs == nullptr) return std::nullopt;
-  const int items = (demand.items + options_.workers - 1) / options_.workers;  // of one worker
+  const int workers = std::max(CountWorking(), 1);
+  const int items = (demand.items + workers - 1) / workers;  // of one worker
   const int batch = std::max(BatchRows(demand), demand.rows_max);
   const int rows = items * demand.rows_max;
   const absl::Duration round = rows < batch ? costs->evaluation.TimeOf(rows)
@@ -209,7 +211,7 @@ std::optional<absl::Duration> Scheduler::TimeToFinish(const WorkDemand& demand, 
                                 .cost = *ItemCost(demand, evaluations) * demand.items,
                                 .alone = *alone,
                                 .due = DueTime(demand, evaluations, now)};
-  return EstimateFinish(work, backlog.works, backlog.flows.shares, options_.workers);
+  return EstimateFinish(work, backlog.works, backlog.flows.shares, std::max(CountWorking(), 1));
 }
 
 int Scheduler::FittingEvaluations(const WorkDemand& demand, const Backlog& backlog,
@@ -239,7 +241,7 @@ std::map<uint64_t, absl::Duration> Scheduler::CostsLeft() const {
     if (!entry.end.ok()) continue;
     const WorkDemand& demand = entry.work->demand();
     const auto item = ItemCost(demand, demand.evaluations);
-    if (item) costs[id] = *item * (demand.items - entry.items_begun);
+    if (item) costs[id] = *item * entry.ItemsWaiting();
   }
   for (const Loop& loop : loops_) {
     for (const auto& item : loop.items) {
@@ -269,14 +271,13 @@ std::vector<std::optional<absl::Duration>> Scheduler::Waits(
     const WorkDemand& demand = entry.work->demand();
     const auto cost = ItemCost(demand, demand.evaluations);
     if (!cost) return unknown;
-    queue.push_back({.rows = demand.rows_max,
-                     .items = demand.items - entry.items_begun,
-                     .cost = *cost,
-                     .due = entry.due});
+    queue.push_back(
+        {.rows = demand.rows_max, .items = entry.ItemsWaiting(), .cost = *cost, .due = entry.due});
   }
   const int rows = options_.batching == Batching::kEvaluation ? options_.max_active_rows
                                                               : options_.max_batch_rows;
-  return EstimateWaits(running, queue, rows * options_.workers, options_.workers);
+  const int workers = std::max(CountWorking(), 1);
+  return EstimateWaits(running, queue, rows * workers, workers);
 }
 
 std::vector<EvaluationCurve::Point> Scheduler::EvaluationTimes(

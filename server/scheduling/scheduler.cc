@@ -37,8 +37,10 @@ absl::StatusOr<uint64_t> Scheduler::Submit(std::shared_ptr<Work> work) {
     const WorkDemand& demand = work->demand();
     entries_.emplace(id, Entry{.work = work,
                                .due = DueTime(demand, demand.evaluations, now),
+                               .arrival = now,
+                               .arrival_event = ++last_event_,
                                .waiting_since = now,
-                               .last_event = ++last_event_,
+                               .last_event = last_event_,
                                .end = {}});
     FillLoops(now);
     for (const Queued& queued : NotStarted(now)) {
@@ -72,9 +74,10 @@ uint64_t Scheduler::AddTask(std::shared_ptr<DeviceTask> task, int worker, int pr
 
 int Scheduler::LeastLoadedWorker() const {
   const MutexLock lock(mutex_);
-  const auto least = std::min_element(
-      loops_.begin(), loops_.end(),
-      [](const Loop& a, const Loop& b) { return a.tasks.size() < b.tasks.size(); });
+  const auto load = [](const Loop& loop) { return std::pair(loop.failed, loop.tasks.size()); };
+  const auto least =
+      std::min_element(loops_.begin(), loops_.end(),
+                       [&](const Loop& a, const Loop& b) { return load(a) < load(b); });
   return static_cast<int>(least - loops_.begin());
 }
 
@@ -113,6 +116,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
       work_.Wait(mutex_);
       ready = clock_.Now();
     }
+    if (std::exchange(loop.checks, false)) return Check();
     if (SliceIsDue(loop)) {
       loop.time.Begin(TimeShare::Activity::kSlice, ready);
       return Slice{loop.tasks.Begin()};
@@ -277,7 +281,7 @@ Scheduler::FlowTable Scheduler::PresentFlows(const Flow* another) const {
 }
 
 Scheduler::Waiting Scheduler::WaitingRequests() const {
-  Waiting waiting{.flows = PresentFlows(), .work = {}, .loops = {}};
+  Waiting waiting{.flows = PresentFlows(), .work = {}, .loops = {}, .workers = {}};
   for (const auto& [id, entry] : entries_) {
     if (!entry.waits()) continue;
     const WorkDemand& demand = entry.work->demand();
@@ -291,7 +295,11 @@ Scheduler::Waiting Scheduler::WaitingRequests() const {
                             .last_event = entry.last_event,
                             .overtaken_by_rows = entry.overtaken_by_rows});
   }
-  for (const Loop& loop : loops_) waiting.loops.push_back(LoadOf(loop, waiting.flows));
+  for (size_t worker = 0; worker < loops_.size(); ++worker) {
+    if (loops_[worker].failed) continue;
+    waiting.loops.push_back(LoadOf(loops_[worker], waiting.flows));
+    waiting.workers.push_back(worker);
+  }
   return waiting;
 }
 
@@ -346,14 +354,14 @@ void Scheduler::FillLoops(absl::Time now) {
     for (const size_t i : placement->overtaken) {
       entries_.at(waiting.work[i].id).overtaken_by_rows += waiting.work[placement->work].rows;
     }
-    PlaceItem(waiting.work[placement->work].id, loops_[placement->loop], now);
+    PlaceItem(waiting.work[placement->work].id, loops_[waiting.workers[placement->loop]], now);
   }
 }
 
 void Scheduler::PlaceItem(uint64_t id, Loop& loop, absl::Time now) {
   Entry& entry = entries_.at(id);
   const WorkDemand& demand = entry.work->demand();
-  auto item = entry.work->MakeItem(entry.items_begun++);
+  std::unique_ptr<WorkItem> item = NextItem(entry, now);
   item->work_id = id;
   item->rows = demand.rows_first;
   item->stage = demand.first_stage;
@@ -362,10 +370,24 @@ void Scheduler::PlaceItem(uint64_t id, Loop& loop, absl::Time now) {
   loop.items.push_back(std::move(item));
   loop.rows += demand.rows_max;
   ++entry.items_active;
-  entry.waiting_since = now;
   entry.overtaken_by_rows = 0;
-  entry.last_event = ++last_event_;
   work_.NotifyAll();
+}
+
+// A request keeps its place until all of its displaced items are in a loop again.
+std::unique_ptr<WorkItem> Scheduler::NextItem(Entry& entry, absl::Time now) {
+  std::unique_ptr<WorkItem> item;
+  if (entry.displaced.empty()) {
+    item = entry.work->MakeItem(entry.items_begun++);
+  } else {
+    item = std::move(entry.displaced.front());
+    entry.displaced.pop_front();
+  }
+  if (entry.displaced.empty()) {
+    entry.waiting_since = now;
+    entry.last_event = ++last_event_;
+  }
+  return item;
 }
 
 Scheduler::Loop* Scheduler::LoopOfTask(uint64_t task) {
@@ -374,7 +396,9 @@ Scheduler::Loop* Scheduler::LoopOfTask(uint64_t task) {
   return found == loops_.end() ? nullptr : &*found;
 }
 
-bool Scheduler::HasTurn(const Loop& loop) const { return !loop.items.empty() || SliceIsDue(loop); }
+bool Scheduler::HasTurn(const Loop& loop) const {
+  return loop.checks || !loop.items.empty() || SliceIsDue(loop);
+}
 
 bool Scheduler::SliceIsDue(const Loop& loop) const {
   if (stopped_ || !loop.tasks.HasRunnable()) return false;

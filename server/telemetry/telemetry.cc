@@ -57,6 +57,10 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                        .Name("denoised_active_rows")
                        .Help("Rows in the denoising loop.")
                        .Register(*registry_)),
+      device_failed_(BuildGauge()
+                         .Name("denoised_device_failed")
+                         .Help("1 once the device has failed for good, until the server restarts.")
+                         .Register(*registry_)),
       evaluations_(AddCounters(*registry_, "denoised_evaluations_total", "Batched network calls.")),
       failed_batches_(AddCounters(*registry_, "denoised_failed_batches_total",
                                   "Batches that failed and were evaluated image by image.")),
@@ -140,6 +144,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       .Set(1);
   for (const std::string& device : devices) {
     active_rows_.Add({{"device", device}});
+    device_failed_.Add({{"device", device}});
     decode_queue_.Add({{"device", device}});
     evaluations_.Add({{"device", device}});
     failed_batches_.Add({{"device", device}});
@@ -214,6 +219,12 @@ void Telemetry::OnSlice(const std::string& device, absl::Duration duration) {
 void Telemetry::OnTaskFailed(const std::string& device, const std::string& what) {
   failed_tasks_.Add({{"device", device}}).Increment();
   LogEvent(spdlog::level::err, "a training job failed in its slice, and runs no more",
+           {{"device", device}, {"error", what}});
+}
+
+void Telemetry::DeviceFailed(const std::string& device, const std::string& what) {
+  device_failed_.Add({{"device", device}}).Set(1);
+  LogEvent(spdlog::level::err, "a device has failed for good; restart the server to use it again",
            {{"device", device}, {"error", what}});
 }
 

@@ -46,6 +46,9 @@ class Telemetry final : public EngineObserver {
   void OnSlice(const std::string& device, absl::Duration duration) override;
   void OnTaskFailed(const std::string& device, const std::string& what) override;
 
+  // For good. `what` is for the log.
+  void DeviceFailed(const std::string& device, const std::string& what);
+
   // One generation, whoever reads it.
   void QueueWaited(absl::Duration wait);
   void ImageGenerated();
@@ -89,6 +92,7 @@ class Telemetry final : public EngineObserver {
   prometheus::Gauge& queue_depth_;
   prometheus::Gauge& outstanding_cost_seconds_;
   prometheus::Family<prometheus::Gauge>& active_rows_;
+  prometheus::Family<prometheus::Gauge>& device_failed_;
   prometheus::Family<prometheus::Counter>& evaluations_;
   prometheus::Family<prometheus::Counter>& failed_batches_;
   prometheus::Family<prometheus::Counter>& guidance_rows_saved_;
