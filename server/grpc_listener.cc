@@ -16,7 +16,7 @@
 #include "core/base/status_macros.h"
 #include "grpc/health/v1/health.pb.h"
 #include "server/listener_options.h"
-#include "server/rpc/caller_identity.h"
+#include "server/rpc/call_record.h"
 #include "server/rpc/malformed_requests.h"
 #include "server/telemetry/log.h"
 
@@ -97,7 +97,8 @@ absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, 
 
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<NamedService>& services, MemoryGuard* memory,
-                                    Telemetry* telemetry, AccessControl* access) {
+                                    Telemetry* telemetry, AccessControl* access,
+                                    AccessLog* access_log) {
   gpr_set_log_function(ForwardLog);
   google::protobuf::SetLogHandler(ForwardProtobufLog);
   // The health service's descriptor, for reflection: the library is otherwise not linked.
@@ -118,8 +119,9 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
           grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
           grpc::InsecureServerCredentials());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(MethodNames());
   interceptors.push_back(MalformedRequests(listener.services, access));
+  // After those who change how a call ends.
+  interceptors.push_back(CallRecords(listener.services, telemetry, access_log));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   for (const NamedService& named : services) builder.RegisterService(named.service);
   listener.server = builder.BuildAndStart();

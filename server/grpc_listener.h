@@ -15,6 +15,7 @@
 #include "server/connections/memory_guard.h"
 #include "server/identity/access_control.h"
 #include "server/server_flags.h"
+#include "server/telemetry/access_log.h"
 #include "server/telemetry/telemetry.h"
 
 namespace denoise {
@@ -33,11 +34,12 @@ struct NamedService {
 };
 
 // Serves `services`, the standard health service (SERVING, see SetHealth) and, unless the flags say
-// otherwise, reflection. What it is given outlives the listener;
-// `telemetry` and `access` may be null.
+// otherwise, reflection. What it is given outlives the listener; `telemetry`, `access` and
+// `access_log` may be null.
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<NamedService>& services, MemoryGuard* memory,
-                                    Telemetry* telemetry, AccessControl* access = nullptr);
+                                    Telemetry* telemetry, AccessControl* access = nullptr,
+                                    AccessLog* access_log = nullptr);
 
 // For calls from within the process, as long as the server runs. Their sizes are not limited.
 std::shared_ptr<grpc::Channel> InProcessChannel(GrpcListener& listener);

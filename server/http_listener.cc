@@ -49,9 +49,10 @@ HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origin
                .metrics_are_open = flags.metrics_access == "all",
                .liveness = std::move(parts.liveness),
                .readiness = std::move(parts.readiness),
-               .on_answer = [telemetry = parts.telemetry](std::string_view route, int status) {
-                 telemetry->HttpAnswered(route, status);
-               }}) {}
+               .on_answer = [telemetry = parts.telemetry](
+                                std::string_view route,
+                                int status) { telemetry->HttpAnswered(route, status); },
+               .access_log = parts.access_log}) {}
 
 absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFlags& flags,
                                                                   Parts parts) {

@@ -33,6 +33,7 @@ class HttpListener {
     std::function<absl::Status()> liveness;  // of the server, or why not
     std::function<absl::Status()> readiness;
     const AccessControl* access;  // outlives the listener
+    AccessLog* access_log;        // null: none; outlives it, too
   };
 
   // InvalidArgument where it is the flags; Unavailable where the address cannot be had.

@@ -26,13 +26,16 @@
 #include "server/models/adapter_library.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
+#include "server/resource_looks.h"
 #include "server/rpc/activity_service.h"
 #include "server/rpc/image_generation_service.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/models_service.h"
 #include "server/rpc/work_pool.h"
 #include "server/server_health.h"
+#include "server/telemetry/access_log.h"
 #include "server/telemetry/log.h"
+#include "server/telemetry/resource_watch.h"
 #include "server/telemetry/telemetry.h"
 #include "server/telemetry/training_telemetry.h"
 #include "server/training_services.h"
@@ -51,6 +54,8 @@ constexpr int kModelThreads = 2;
 constexpr absl::Duration kCallWatchInterval = absl::Seconds(1);
 // How often to look for new tokens and certificates.
 constexpr absl::Duration kFileWatchInterval = absl::Seconds(2);
+// How old the metrics of memory and disks may be.
+constexpr absl::Duration kResourceInterval = absl::Seconds(5);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
 constexpr absl::Duration kFlushTime = absl::Seconds(2);
 
@@ -168,6 +173,14 @@ AccessControl::Options AccessOptions(const ServerFlags& flags) {
           .tenant_header = flags.tenant_header};
 }
 
+// Null where there is none.
+absl::StatusOr<std::unique_ptr<AccessLog>> OpenAccessLog(const ServerFlags& flags) {
+  if (flags.access_log == "off") return nullptr;
+  return AccessLog::Open({.file = flags.access_log == "stderr" ? "" : flags.access_log,
+                          .file_bytes_max = static_cast<size_t>(flags.access_log_mib) << 20,
+                          .old_files = static_cast<size_t>(flags.access_log_files)});
+}
+
 LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
                                       const std::vector<at::Device>& devices, Telemetry* telemetry,
                                       CostKeeper* costs, Engine* engine) {
@@ -175,9 +188,9 @@ LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
           .memory_bytes_max = int64_t{flags.model_memory_mib} << 20,
           .look_interval = absl::Seconds(flags.poll_models_seconds),
           .on_load =
-              [telemetry, engine](bool ok) {
-                telemetry->ModelLoaded(ok);
-                if (!ok) engine->CheckDevices();  // which may be why
+              [telemetry, engine](std::optional<absl::Duration> duration) {
+                duration ? telemetry->ModelLoaded(*duration) : telemetry->ModelBroken();
+                if (!duration) engine->CheckDevices();  // which may be why
               },
           .on_unload = [telemetry] { telemetry->ModelUnloaded(); },
           .on_serve = [costs](const LoadedModelHandle& loaded) { costs->OnServe(loaded); },
@@ -199,8 +212,10 @@ AdapterLibrary::Options AdapterOptions(const ServerFlags& flags,
 class Server::Impl {
  public:
   Impl(const ServerFlags& flags, const std::vector<at::Device>& devices, TokenKeys handover_keys,
-       std::unique_ptr<AccessControl> access, std::unique_ptr<FileWatch> file_watch)
+       std::unique_ptr<AccessControl> access, std::unique_ptr<AccessLog> access_log,
+       std::unique_ptr<FileWatch> file_watch)
       : access_(std::move(access)),
+        access_log_(std::move(access_log)),
         telemetry_(DENOISED_VERSION, Names(devices)),
         health_(static_cast<int>(devices.size())),
         memory_(ProcessMemory(int64_t{flags.memory_limit_mib} << 20)),
@@ -257,7 +272,11 @@ class Server::Impl {
                            .engine = &engine_}),
         models_service_(&models_, flags.manage_models ? &live_models_ : nullptr, &adapter_catalog_,
                         Calls(&pool_, flags), &model_pool_, &disk_pool_),
-        file_watch_(std::move(file_watch)) {}
+        file_watch_(std::move(file_watch)) {
+    telemetry_.QueueCapacity(flags.queue_size);
+    resource_watch_.emplace(ResourceLooks(devices, flags.state, access_log_.get(), &telemetry_),
+                            kResourceInterval, &Clock::Real());
+  }
 
   // What the models' thread calls uses the engine.
   ~Impl() {
@@ -292,8 +311,8 @@ class Server::Impl {
       RETURN_IF_ERROR(StartTraining(flags));
       for (NamedService& service : training_->services()) services.push_back(std::move(service));
     }
-    ASSIGN_OR_RETURN(listener_,
-                     denoise::Listen(flags, services, &memory_, &telemetry_, access_.get()));
+    ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services, &memory_, &telemetry_,
+                                                access_.get(), access_log_.get()));
     health_.Publish(&listener_);
     if (flags.http.empty()) return absl::OkStatus();
     ASSIGN_OR_RETURN(
@@ -304,7 +323,8 @@ class Server::Impl {
                                            .admit = [this] { return memory_.Admit(); },
                                            .liveness = [this] { return health_.Liveness(); },
                                            .readiness = [this] { return health_.Readiness(); },
-                                           .access = access_.get()}));
+                                           .access = access_.get(),
+                                           .access_log = access_log_.get()}));
     return absl::OkStatus();
   }
 
@@ -369,6 +389,7 @@ class Server::Impl {
   absl::Status ReplaceTls(const ServerFlags& flags) {
     ASSIGN_OR_RETURN(const TlsFiles files, ReadTlsFiles(flags));
     RETURN_IF_ERROR(listener_.relay->ReplaceTls(files));
+    telemetry_.CertificateExpires(ExpiryOf(files));
     return http_ ? http_->ReplaceTls(files) : absl::OkStatus();
   }
 
@@ -383,6 +404,7 @@ class Server::Impl {
   }
 
   const std::unique_ptr<AccessControl> access_;
+  const std::unique_ptr<AccessLog> access_log_;  // null where there is none
   Telemetry telemetry_;
   ServerHealth health_;
   MemoryGuard memory_;
@@ -410,7 +432,8 @@ class Server::Impl {
   GrpcListener listener_;
   std::unique_ptr<HttpListener> http_;  // null where there is none
   const std::string no_address_;
-  std::unique_ptr<FileWatch> file_watch_;  // calls what is above
+  std::unique_ptr<FileWatch> file_watch_;        // calls what is above
+  std::optional<ResourceWatch> resource_watch_;  // the same
 };
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {
@@ -424,8 +447,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) 
   }
   auto watch = std::make_unique<FileWatch>(kFileWatchInterval, &Clock::Real());
   ASSIGN_OR_RETURN(auto access, AccessControl::Open(AccessOptions(flags), *watch));
+  ASSIGN_OR_RETURN(auto access_log, OpenAccessLog(flags));
   auto impl = std::make_unique<Impl>(flags, devices, std::move(handover_keys), std::move(access),
-                                     std::move(watch));
+                                     std::move(access_log), std::move(watch));
   RETURN_IF_ERROR(impl->LoadModels(flags));
   RETURN_IF_ERROR(impl->Listen(flags));
   impl->WatchTlsFiles(flags);

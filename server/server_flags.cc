@@ -404,6 +404,16 @@ void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
       ->type_name("FILE");
   app.add_option("--log-level", flags.log_level, "Least severe level to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
+  app.add_option("--access-log", flags.access_log,
+                 "Where to write one line of JSON for each call: off, stderr or a file\n"
+                 "(docs/observability.md)")
+      ->type_name("FILE");
+  app.add_option("--access-log-mib", flags.access_log_mib,
+                 "Size at which the file, such as calls.log, becomes calls.1.log and a new\n"
+                 "one begins")
+      ->check(CLI::Range(1, 1 << 20));
+  app.add_option("--access-log-files", flags.access_log_files, "How many full files are kept")
+      ->check(CLI::Range(0, 1000));
   app.set_version_flag("--version", std::string("denoised ") + DENOISED_VERSION);
 }
 

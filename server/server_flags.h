@@ -82,6 +82,9 @@ struct ServerFlags {
   int drain_seconds = 30;
   std::string handover_key;  // file; empty: generations are not handed over
   std::string log_level = "info";
+  std::string access_log = "off";  // or "stderr", or a file
+  int access_log_mib = 64;         // of one file
+  int access_log_files = 4;        // that were full, and are kept
 };
 
 // The flags, or the code to exit with: 0 after --help or --version, which print to `out`; 2 for a

@@ -31,6 +31,8 @@ Evaluated DenoisingLoop::Evaluate(const std::vector<Trajectory*>& trajectories) 
   ++evaluations_;
   Evaluated evaluated;
   if (EvaluationGraph* graph = GraphFor(trajectories)) {
+    evaluated.padded_rows = graph->shape().rows;
+    for (const Trajectory* trajectory : trajectories) evaluated.padded_rows -= trajectory->rows();
     evaluated.network_began = runtime_->Mark();
     evaluated.x0 = graph->Evaluate(trajectories);
     evaluated.network_ended = runtime_->Mark();

@@ -25,6 +25,7 @@ struct Evaluated {
   at::Tensor x0;  // predicted, [trajectories, C, H, W] float32 on the network's device
   std::shared_ptr<DeviceMark> network_began;
   std::shared_ptr<DeviceMark> network_ended;
+  int64_t padded_rows = 0;  // of the network call, beside those of the trajectories
 };
 
 // Belongs to one thread, which owns the device. Called under c10::InferenceMode.

@@ -48,6 +48,8 @@ class EvaluationGraph {
   // Returns the predicted x0.
   at::Tensor Evaluate(const std::vector<Trajectory*>& trajectories);
 
+  const GraphShape& shape() const { return shape_; }
+
  private:
   NumberTable TableOf(const std::vector<Trajectory*>& trajectories) const;
   void Load(const std::vector<Trajectory*>& trajectories, const NumberTable& table);

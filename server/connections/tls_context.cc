@@ -1,7 +1,12 @@
 #include "server/connections/tls_context.h"
 
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <ctime>
 
 #include "core/base/status_macros.h"
 
@@ -79,6 +84,20 @@ absl::StatusOr<std::unique_ptr<asio::ssl::context>> MakeTlsContext(
   }
   if (!files.client_ca.empty()) RETURN_IF_ERROR(AskForCertificates(files.client_ca, *context));
   return context;
+}
+
+absl::Time ExpiryOf(const TlsFiles& files) {
+  using Bio = std::unique_ptr<BIO, decltype([](BIO* it) { BIO_free(it); })>;
+  const Bio bytes(
+      BIO_new_mem_buf(files.certificate.data(), static_cast<int>(files.certificate.size())));
+  absl::Time first = absl::InfiniteFuture();
+  while (const Certificate certificate{PEM_read_bio_X509(bytes.get(), nullptr, nullptr, nullptr)}) {
+    std::tm time = {};
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &time) != 1) continue;
+    first = std::min(first, absl::FromTM(time, absl::UTCTimeZone()));
+  }
+  ERR_clear_error();  // that there are no more
+  return first;
 }
 
 std::string CertificateNameOf(SSL* connection) {

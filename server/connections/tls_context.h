@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 typedef struct ssl_st SSL;
 
@@ -27,6 +28,10 @@ struct TlsFiles {
 // Null where there is no TLS. InvalidArgument names the flag whose file is not what it should be.
 absl::StatusOr<std::unique_ptr<boost::asio::ssl::context>> MakeTlsContext(
     const TlsFiles& files, const std::string_view& protocol);
+
+// When the first of the certificates expires, whoever of the chain it is; InfiniteFuture without any.
+// The files are those of a context that could be made.
+absl::Time ExpiryOf(const TlsFiles& files);
 
 // Whom the client's certificate names: the common name of its subject, or the first DNS name of one
 // without one. Empty where the client has shown none, or it names nobody or several.

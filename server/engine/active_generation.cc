@@ -169,6 +169,11 @@ void ActiveGeneration::Started(absl::Time now) {
   sink_->OnStarted(now - submitted_);
 }
 
+void ActiveGeneration::Evaluated(int image_index, int rows) {
+  const MutexLock lock(mutex_);
+  if (sink_) sink_->OnEvaluated(image_index, rows);
+}
+
 void ActiveGeneration::Step(int image_index, int step) {
   const MutexLock lock(mutex_);
   if (sink_) sink_->OnStep(image_index, step);

@@ -66,6 +66,7 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
 
   void Started(absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);  // only the first call counts
+  void Evaluated(int image_index, int rows) ABSL_LOCKS_EXCLUDED(mutex_);
   void Step(int image_index, int step) ABSL_LOCKS_EXCLUDED(mutex_);
   void Frame(FrameUpdate frame) ABSL_LOCKS_EXCLUDED(mutex_);
   void Image(ImageUpdate image) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -89,7 +89,12 @@ absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
                                           std::shared_ptr<GenerationSink> sink) {
   const absl::StatusOr<Id> id = impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
       std::move(request), std::move(sink), impl_->clock().Now()));
-  if (id.ok() && impl_->observer() != nullptr) impl_->observer()->OnSubmit();
+  if (EngineObserver* const observer = impl_->observer(); id.ok() && observer != nullptr) {
+    observer->OnSubmit();
+    // A device that hangs would not say it.
+    observer->OnQueueDepth(impl_->scheduler().QueueDepth());
+    observer->OnOutstandingCost(impl_->scheduler().OutstandingCost());
+  }
   return id;
 }
 

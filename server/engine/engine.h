@@ -47,6 +47,7 @@ struct EvaluationReport {
   int trajectories = 0;
   int rows = 0;
   int rows_saved = 0;      // unconditional rows that intervals of guidance left out
+  int rows_padded = 0;     // computed for nothing, so that a graph could be replayed
   absl::Duration network;  // the network call
   absl::Duration total;    // from when the batch could have run until its results were sent
 };

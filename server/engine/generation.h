@@ -100,6 +100,8 @@ class GenerationSink {
   virtual ~GenerationSink() = default;
   virtual void OnQueued(const QueuePlace& place) = 0;
   virtual void OnStarted(absl::Duration queue_wait) = 0;
+  // An image was evaluated, with so many rows.
+  virtual void OnEvaluated(int /*image_index*/, int /*rows*/) {}
   virtual void OnStep(int image_index, int step) = 0;
   virtual void OnFrame(FrameUpdate frame) = 0;
   virtual void OnImage(ImageUpdate image) = 0;

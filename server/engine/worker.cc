@@ -382,8 +382,10 @@ Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   cached.fitted_row_pixels = std::max(cached.fitted_row_pixels, row_pixels);
   return {.images = images,
           .x0 = {std::move(evaluated.x0)},
-          .calls = {{static_cast<int>(rows), std::move(evaluated.network_began),
-                     std::move(evaluated.network_ended)}}};
+          .calls = {{.rows = static_cast<int>(rows),
+                     .padded_rows = static_cast<int>(evaluated.padded_rows),
+                     .began = std::move(evaluated.network_began),
+                     .ended = std::move(evaluated.network_ended)}}};
 }
 
 // Evaluates `part_size` images at a time, the rest last.
@@ -494,6 +496,7 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
   }
   const auto is_finite = [&](ActiveImage* image) { return !pictures.not_finite.contains(image); };
   for (ActiveImage* image : images) {
+    image->generation->Evaluated(image->index, image->rows);
     if (!is_finite(image)) continue;
     const Trajectory& trajectory = *image->trajectory;
     if (EndsStep(*image)) {
@@ -661,8 +664,11 @@ void Worker::ReportOldest() {
     scheduler_.RecordEvaluation(pending.pipelines, pending.height, pending.width, call.rows,
                                 duration);
     pending.report.network += duration;
+    pending.report.rows_padded += call.padded_rows;
   }
-  if (observer_ != nullptr) observer_->OnEvaluation(device_name_, pending.report);
+  // Where every image has failed, nothing was evaluated.
+  if (observer_ != nullptr && !pending.calls.empty())
+    observer_->OnEvaluation(device_name_, pending.report);
 }
 
 }  // namespace denoise

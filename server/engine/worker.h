@@ -46,6 +46,7 @@ class Worker {
 
   struct NetworkCall {
     int rows = 0;
+    int padded_rows = 0;  // beside those
     std::shared_ptr<DeviceMark> began;
     std::shared_ptr<DeviceMark> ended;
   };

@@ -26,6 +26,7 @@ std::string GenerationName(std::string_view id);
 struct Generation {
   const std::string id;
   const std::string tenant;
+  const std::string trace_id;   // of the call that started it
   const std::string full_name;  // "tenants/acme/generations/17"
   const int64_t number;         // in order of arrival
   const RequestDigest digest;

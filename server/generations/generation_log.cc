@@ -6,6 +6,7 @@
 namespace denoise {
 namespace {
 
+namespace v1 = denoised::v1;
 using Event = GenerationLog::Event;
 
 int64_t Bytes(const at::Tensor& sample) {
@@ -92,11 +93,16 @@ int GenerationLog::Reader::frames_missed() const {
 
 GenerationLog::Snapshot GenerationLog::snapshot() const {
   const MutexLock lock(mutex_);
+  int64_t evaluations = 0;
+  for (const auto& [image, count] : evaluations_) evaluations += count;
   return {.progress = CurrentProgress(),
           .last_sequence = next_sequence_ - 1,
           .started = started_,
+          .queue_wait = started_ ? std::optional(queue_wait_) : std::nullopt,
           .ended = ended_,
           .status = status_,
+          .evaluations = evaluations,
+          .rows = rows_,
           .sample_bytes = frame_bytes_ + image_bytes_ + handover_bytes_};
 }
 
@@ -110,9 +116,16 @@ void GenerationLog::OnStarted(absl::Duration queue_wait) {
   {
     const MutexLock lock(mutex_);
     started_ = options_.clock->Now();
+    queue_wait_ = queue_wait;
     Append(Started{queue_wait}, *started_);
   }
   if (options_.on_started) options_.on_started({queue_wait});
+}
+
+void GenerationLog::OnEvaluated(int image_index, int rows) {
+  const MutexLock lock(mutex_);
+  ++evaluations_[image_index];
+  rows_ += rows;
 }
 
 // Progress is news at most once per interval; each overtakes the one before.
@@ -164,6 +177,7 @@ void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
   for (const ImageSnapshot& image : images_begun) {
     handover_bytes_ += Bytes(image.trajectory.slots);
   }
+  handed_over_ = true;
   Append(Handover{{images_done_, std::move(images_begun)}}, options_.clock->Now());
 }
 
@@ -174,9 +188,24 @@ void GenerationLog::OnFinished(const absl::Status& status) {
     ended_ = options_.clock->Now();
     status_ = status;
     end.elapsed = *ended_ - options_.arrival;
+    CountLost(end);
     Append(end, *ended_);
   }
   if (options_.on_end) options_.on_end(end);
+}
+
+// What another server continues is not lost.
+void GenerationLog::CountLost(End& end) const {
+  if (end.status.ok() || handed_over_) return;
+  const v1::Accepted& accepted = options_.accepted;
+  end.evaluations_cancelled =
+      int64_t{accepted.count()} * accepted.evaluations() - accepted.evaluations_done();
+  for (const auto& [image, count] : evaluations_) {
+    end.evaluations_cancelled -= count;
+    const bool is_done =
+        std::find(images_done_.begin(), images_done_.end(), image) != images_done_.end();
+    if (!is_done) end.evaluations_wasted += count;
+  }
 }
 
 // Wakes under the lock, so that a destroyed reader is never woken.

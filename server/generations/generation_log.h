@@ -44,6 +44,10 @@ class GenerationLog final : public GenerationSink {
   struct End {
     absl::Status status;
     absl::Duration elapsed;  // since the request arrived
+    // Of images that are not done, and that no other server continues: evaluations that were made
+    // for nothing, and those that are not made any more.
+    int64_t evaluations_wasted = 0;
+    int64_t evaluations_cancelled = 0;
   };
   struct Event {
     int64_t sequence;
@@ -116,8 +120,11 @@ class GenerationLog final : public GenerationSink {
     Progress progress;
     int64_t last_sequence;
     std::optional<absl::Time> started;
+    std::optional<absl::Duration> queue_wait;  // once started
     std::optional<absl::Time> ended;
     absl::Status status;   // once ended
+    int64_t evaluations;   // of single images, made here so far
+    int64_t rows;          // that these took
     int64_t sample_bytes;  // of what is kept: images, frames and the states of a handover
   };
   Snapshot snapshot() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -126,6 +133,7 @@ class GenerationLog final : public GenerationSink {
   // GenerationSink, for the engine.
   void OnQueued(const QueuePlace& place) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnStarted(absl::Duration queue_wait) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnEvaluated(int image_index, int rows) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnStep(int image_index, int step) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnFrame(FrameUpdate frame) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnImage(ImageUpdate image) override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -147,6 +155,7 @@ class GenerationLog final : public GenerationSink {
   int64_t ReadByAll() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int CountFramesAfter(int64_t sequence) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Progress CurrentProgress() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountLost(End& end) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
 
@@ -164,7 +173,11 @@ class GenerationLog final : public GenerationSink {
   std::vector<int> images_done_ ABSL_GUARDED_BY(mutex_);
   absl::Time last_step_ ABSL_GUARDED_BY(mutex_);
   absl::Time next_progress_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  std::map<int, int64_t> evaluations_ ABSL_GUARDED_BY(mutex_);  // by image, made here
+  int64_t rows_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool handed_over_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Time> started_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration queue_wait_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Time> ended_ ABSL_GUARDED_BY(mutex_);
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };

@@ -91,6 +91,7 @@ std::string FullNameOf(std::string_view id, const Caller& caller) {
 void LogEnd(const Generation& generation, int readers, const GenerationLog::End& end) {
   LogEvent(LevelOf(end.status), "generation finished",
            {{"generation", generation.full_name},
+            {"trace_id", generation.trace_id},
             {"model", generation.log.accepted().model()},
             {"code", absl::StatusCodeToString(end.status.code())},
             {"message", std::string(end.status.message())},
@@ -217,6 +218,7 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   return GenerationRef(new Generation{
       .id = id,
       .tenant = caller.identity.tenant,
+      .trace_id = caller.trace_id,
       .full_name = resolved.generation.name,
       .number = number,
       .digest = digest,
@@ -372,7 +374,10 @@ Generations::Reader::~Reader() {
   generations_->OnReaderDestroyed(generation_);
 }
 
-absl::Status Generations::Reader::status() const { return generation_->log.snapshot().status; }
+absl::Status Generations::Reader::status() const { return snapshot().status; }
+GenerationLog::Snapshot Generations::Reader::snapshot() const {
+  return generation_->log.snapshot();
+}
 const std::string& Generations::Reader::full_name() const { return generation_->full_name; }
 const PictureEncoding& Generations::Reader::encoding() const { return generation_->encoding; }
 const v1::Accepted& Generations::Reader::accepted() const { return generation_->log.accepted(); }
@@ -441,6 +446,8 @@ void Generations::OnEnd(int64_t number, bool detached, const GenerationLog::End&
     registry_->RetainOrForget(generation);
   }
   environment_.telemetry->GenerationFinished(end.status.code());
+  environment_.telemetry->EvaluationsLost(end.status.code(), end.evaluations_wasted,
+                                          end.evaluations_cancelled);
   LogEnd(*generation, readers, end);
 }
 

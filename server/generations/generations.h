@@ -51,6 +51,7 @@ struct Caller {
   // Called when there is something to read. Any thread may call it, at any time.
   std::function<void()> wake;
   Identity identity = Anyone();
+  std::string trace_id = {};  // for the log
 };
 
 // How the pictures of a generation are sent.
@@ -104,6 +105,8 @@ class Generations {
 
     // How the generation ended; OK while it runs.
     absl::Status status() const;
+    // Where it stands.
+    GenerationLog::Snapshot snapshot() const;
 
     // The caller has gone. Returns false if this cancelled the generation and the engine still
     // holds it: the caller is woken when the engine has released it.

@@ -11,7 +11,8 @@ namespace denoise {
 // What the request brings along to prove it.
 Credentials CredentialsOf(const HttpExchange& exchange, const AccessControl& access);
 
-// The metadata with which the server calls `method` of itself for the caller. Errors are those of
+// The metadata with which the server calls `method` of itself for the caller, as part of the
+// request's trace. Errors are those of
 // AccessControl::Admit; where credentials are missing or refused, the answer gets the header that
 // says which are asked for.
 absl::StatusOr<CallMetadata> AdmitCaller(const AccessControl& access, std::string_view method,

@@ -16,6 +16,7 @@
 #include "server/http/http_exchange.h"
 #include "server/http/rpc_methods.h"
 #include "server/identity/access_control.h"
+#include "server/rpc/call_record.h"
 
 namespace denoise {
 namespace {
@@ -173,6 +174,8 @@ bool IsCallMetadata(std::string_view name) {
                                                                     "connection",
                                                                     "cookie",
                                                                     kSealedIdentityKey,
+                                                                    kProtocolKey,
+                                                                    kTraceparentKey,
                                                                     "dnt",
                                                                     "expect",
                                                                     "forwarded",

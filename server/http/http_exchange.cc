@@ -29,6 +29,21 @@ std::string_view HttpExchange::Header(std::string_view name) const {
   return ToStd(head()[boost::beast::string_view(name.data(), name.size())]);
 }
 
+std::string HttpExchange::JoinedHeader(std::string_view name) const {
+  std::string joined;
+  const auto [begin, end] = head().equal_range({name.data(), name.size()});
+  for (auto field = begin; field != end; ++field) {
+    absl::StrAppend(&joined, field == begin ? "" : ",",
+                    absl::string_view(field->value().data(), field->value().size()));
+  }
+  return joined;
+}
+
+const TraceContext& HttpExchange::trace() const {
+  if (!trace_) trace_ = BeginSpan(JoinedHeader(kTraceparentKey));
+  return *trace_;
+}
+
 std::string MediaType(std::string_view content_type) {
   std::string type(content_type.substr(0, content_type.find(';')));
   absl::StripAsciiWhitespace(&type);

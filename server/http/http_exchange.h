@@ -4,6 +4,7 @@
 #include <boost/beast/http/message.hpp>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/http/task.h"
+#include "server/telemetry/trace_context.h"
 
 namespace denoise {
 
@@ -37,6 +39,16 @@ class HttpExchange {
   std::string_view method() const;
   std::string_view path() const;                         // of the target, without its query
   std::string_view Header(std::string_view name) const;  // empty where it is absent
+
+  // The values of a header, as HTTP joins them. What is given twice is therefore not valid where a
+  // list is not.
+  std::string JoinedHeader(std::string_view name) const;
+
+  // The trace that the request belongs to; as its headers say, from the first call on.
+  const TraceContext& trace() const;
+  // Whether it has become a call over gRPC, which the access log has.
+  bool is_call() const { return is_call_; }
+  void SetIsCall() { is_call_ = true; }
 
   // Whom the client's certificate names; empty where it has none.
   virtual const std::string& certificate_name() const = 0;
@@ -67,6 +79,10 @@ class HttpExchange {
   // Has `on_gone` called once if the client leaves before it has the answer. Comes after the body
   // has been read.
   virtual void WatchClient(std::function<void()> on_gone) = 0;
+
+ private:
+  mutable std::optional<TraceContext> trace_;
+  bool is_call_ = false;
 };
 
 // "application/json" of "Application/JSON; charset=utf-8".

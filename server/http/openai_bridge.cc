@@ -25,6 +25,7 @@
 #include "server/http/openai/server_sent_event.h"
 #include "server/http/rpc_status.h"
 #include "server/models/model_id.h"
+#include "server/rpc/call_record.h"
 
 namespace denoise {
 namespace {
@@ -427,6 +428,7 @@ Task<void> OpenAiBridge::Serve(HttpExchange& exchange) const {
     ApiCall refused(*this, exchange, {});
     co_return co_await refused.Fail(caller.status());
   }
+  caller->emplace_back(kProtocolKey, "openai");
   ModelsCall call(*this, exchange, *caller);
   if (!generates && !edits && !lists && !gets) {
     const ApiError error = {.http_status = 404, .message = kUnknownPath};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/cleanup/cleanup.h"
@@ -17,11 +18,12 @@ namespace {
 
 // What scripts of other origins may read of an answer.
 constexpr char kExposedHeaders[] =
-    "Grpc-Message, Grpc-Status, Grpc-Status-Details-Bin, Retry-After, "
+    "Grpc-Message, Grpc-Status, Grpc-Status-Details-Bin, Retry-After, Traceparent, "
     "Trailer-Denoised-Request-Id, Trailer-Grpc-Retry-Pushback-Ms";
 constexpr char kPreflightSeconds[] = "600";
 constexpr int kFailed = 500;
 constexpr int kClientGone = 499;
+constexpr size_t kMaxPathBytes = 256;  // that the log has of a path
 
 bool IsListOfNames(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
@@ -49,12 +51,18 @@ Task<void> MustBeRead(HttpExchange& exchange) {
 Task<void> HttpRoutes::Serve(HttpExchange& exchange) const {
   const std::string_view origin = exchange.Header("Origin"), host = exchange.Header("Host");
   const Route route = Find(exchange.path());
+  const bool is_traced = route == Route::kRpc || route == Route::kOpenAi;
+  const absl::Time arrival = options_.clock->Now();
   const absl::Cleanup count = [&] {  // also where it fails
     const int unanswered = std::uncaught_exceptions() > 0 ? kFailed : kClientGone;
     const int status = exchange.status() == 0 ? unanswered : exchange.status();
     if (options_.on_answer) options_.on_answer(NameOf(route), status);
+    if (is_traced && (route == Route::kOpenAi || !exchange.is_call())) {
+      Log(exchange, status, arrival);
+    }
   };
   exchange.AddHeader("Vary", "Origin");
+  if (is_traced) exchange.AddHeader(kTraceparentKey, TraceparentOf(exchange.trace()));
   if (!options_.origins.KnowsHost(host)) {
     co_await Say(exchange, 421,
                  "a server that listens on loopback is not known by this name: use its address or "
@@ -69,6 +77,23 @@ Task<void> HttpRoutes::Serve(HttpExchange& exchange) const {
     }
     co_await Answer(route, exchange);
   }
+}
+
+// Calls that reach gRPC have a line of their own, with more in it.
+void HttpRoutes::Log(const HttpExchange& exchange, int status, absl::Time arrival) const {
+  if (options_.access_log == nullptr) return;
+  const absl::Time now = options_.clock->Now();
+  const TraceContext& trace = exchange.trace();
+  nlohmann::ordered_json line = {{"time", LogTime(now)},
+                                 {"http_method", exchange.method()},
+                                 {"path", exchange.path().substr(0, kMaxPathBytes)},
+                                 {"http_status", status},
+                                 {"seconds", absl::ToDoubleSeconds(now - arrival)},
+                                 {"trace_id", trace.trace_id},
+                                 {"span_id", trace.span_id}};
+  if (!trace.parent_id.empty()) line["parent_span_id"] = trace.parent_id;
+  line["trace_flags"] = trace.flags;
+  options_.access_log->Write(line);
 }
 
 HttpRoutes::Route HttpRoutes::Find(std::string_view path) const {

@@ -7,10 +7,13 @@
 #include <memory>
 #include <string_view>
 
+#include "absl/time/time.h"
+#include "core/base/clock.h"
 #include "server/http/http_exchange.h"
 #include "server/http/openai_bridge.h"
 #include "server/http/origins.h"
 #include "server/http/rpc_bridge.h"
+#include "server/telemetry/access_log.h"
 
 namespace denoise {
 
@@ -30,6 +33,8 @@ class HttpRoutes {
     std::function<absl::Status()> readiness;
     // May be empty. Any thread calls it, once a request is answered.
     std::function<void(std::string_view route, int status)> on_answer = {};
+    AccessLog* access_log = nullptr;  // null: none; outlives this
+    const Clock* clock = &Clock::Real();
   };
   explicit HttpRoutes(Options options) : options_(std::move(options)) {}
 
@@ -39,6 +44,7 @@ class HttpRoutes {
   enum class Route { kPage, kMetrics, kHealthz, kReadyz, kRpc, kOpenAi, kNothing };
   Route Find(std::string_view path) const;
   static std::string_view NameOf(Route route);  // for metrics
+  void Log(const HttpExchange& exchange, int status, absl::Time arrival) const;
   Task<void> Answer(Route route, HttpExchange& exchange) const;
 
   Task<void> Page(HttpExchange& exchange) const;

@@ -14,6 +14,7 @@
 #include "server/http/connect_protocol.h"
 #include "server/http/framing.h"
 #include "server/http/rpc_status.h"
+#include "server/rpc/call_record.h"
 
 namespace denoise {
 namespace {
@@ -32,6 +33,20 @@ constexpr char kDetailsTrailer[] = "grpc-status-details-bin";
 // JSON writes bytes in base64, and may be indented.
 constexpr int64_t kJsonExpansion = 2;
 
+// For the access log.
+const char* NameOf(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::kConnectUnary:
+    case Protocol::kConnectStream:
+      return "connect";
+    case Protocol::kGrpcWeb:
+      return "grpc-web";
+    case Protocol::kJsonLines:
+      break;
+  }
+  return "json-lines";
+}
+
 // As gRPC has it: it ends the process otherwise.
 bool IsMetadataValue(std::string_view value) {
   return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
@@ -48,6 +63,7 @@ class RpcBridge::Call {
   // `caller` says who calls, as metadata.
   Task<void> Run(CallMetadata caller) {
     metadata_ = std::move(caller);
+    metadata_.emplace_back(kProtocolKey, NameOf(encoding_.protocol));
     const absl::Status sent = co_await SendRequests();
     if (absl::IsCancelled(sent)) co_return;  // the client has gone
     if (!sent.ok()) co_return co_await Refuse(sent);
@@ -229,7 +245,9 @@ class RpcBridge::Call {
     call_ = bridge_.options_.calls->Start({.method = std::string(exchange_.path()),
                                            .metadata = std::move(metadata_),
                                            .deadline = deadline_});
-    return call_ ? absl::OkStatus() : DrainingError();
+    if (!call_) return DrainingError();
+    exchange_.SetIsCall();
+    return absl::OkStatus();
   }
 
   Task<void> AnswerUnary(const std::optional<std::string>& message) {

@@ -122,8 +122,9 @@ int EvaluationsDone(const Continuation& done, const SamplerPlan& plan) {
 
 HandoverState MakeHandoverState(const v1::GenerateRequest& request, const v1::Accepted& accepted,
                                 const SamplerPlan& plan, const Continuation& done,
-                                int64_t next_sequence) {
+                                int64_t next_sequence, const std::string& trace_id) {
   HandoverState state;
+  state.set_trace_id(trace_id);
   *state.mutable_request() = request;
   *state.mutable_accepted() = accepted;
   state.set_plan_hash(HashOf(plan));

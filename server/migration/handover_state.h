@@ -19,7 +19,8 @@ namespace denoise {
 // `request` is the caller's, and `accepted` and `plan` are what the server made of it.
 HandoverState MakeHandoverState(const denoised::v1::GenerateRequest& request,
                                 const denoised::v1::Accepted& accepted, const SamplerPlan& plan,
-                                const Continuation& done, int64_t next_sequence);
+                                const Continuation& done, int64_t next_sequence,
+                                const std::string& trace_id = "");
 
 // The state in the content of a token. FailedPrecondition if this server cannot read it.
 absl::StatusOr<HandoverState> ParseHandoverState(std::string_view content);

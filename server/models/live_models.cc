@@ -302,14 +302,15 @@ absl::StatusOr<LoadedModelHandle> LiveModels::LoadParsed(const ParsedPipeline& p
   const absl::Time start = clock_->Now();
   ASSIGN_OR_RETURN(LoadedModelHandle loaded,
                    LoadModel(parsed, std::move(model), options_.load, std::move(memory)));
-  if (options_.on_load) options_.on_load(true);
+  const absl::Duration duration = clock_->Now() - start;
+  if (options_.on_load) options_.on_load(duration);
   LogEvent(spdlog::level::info, "model loaded",
            {{"model", ModelName(loaded->model->id)},
             {"version", loaded->model->version},
             {"parameters", loaded->model->spec.num_parameters},
             {"memory_mib", MibOf(loaded->model->memory_bytes)},
             {"source", loaded->model->source},
-            {"seconds", absl::ToDoubleSeconds(clock_->Now() - start)}});
+            {"seconds", absl::ToDoubleSeconds(duration)}});
   return loaded;
 }
 
@@ -473,7 +474,7 @@ absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
 
 void LiveModels::Fail(const std::string& name, const absl::Status& error) {
   if (models_->stopped()) return;  // nobody waits any more
-  if (options_.on_load) options_.on_load(false);
+  if (options_.on_load) options_.on_load(std::nullopt);
   LogEvent(spdlog::level::err, "model left out",
            {{"folder", name}, {"reason", std::string(error.message())}});
   if (IsOfTheFiles(error)) return models_->Fail(name, error);

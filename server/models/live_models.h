@@ -43,7 +43,8 @@ class LiveModels {
     int64_t memory_bytes_max = 0;                         // of weights on each device; 0: no limit
     absl::Duration look_interval = absl::ZeroDuration();  // zero: looks once, at the start
     // May be null. A model was loaded, or did not load; one was unloaded.
-    std::function<void(bool ok)> on_load = nullptr;
+    // How long it took; nullopt: the model is broken.
+    std::function<void(std::optional<absl::Duration> duration)> on_load = nullptr;
     std::function<void()> on_unload = nullptr;
     // May be null. Requests can use a model that has just been loaded. Must not block.
     std::function<void(const LoadedModelHandle&)> on_serve = nullptr;

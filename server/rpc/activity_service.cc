@@ -86,7 +86,8 @@ class WatchActivitySource final : public EventSource<v1::ActivitySnapshot> {
 
   void OnEnd(const absl::Status& status) override {
     LogEvent(LevelOf(status), "watch finished",
-             {{"request", call_.id},
+             {{"request", call_.record->id()},
+              {"trace_id", call_.record->trace_id()},
               {"code", absl::StatusCodeToString(status.code())},
               {"message", std::string(status.message())},
               {"events", snapshots_}});

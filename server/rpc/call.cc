@@ -27,9 +27,10 @@ absl::Status WithDeadline(const absl::Status& status, absl::Time deadline, absl:
   return absl::DeadlineExceededError("the deadline has passed");
 }
 
-void LogRefusal(const std::string& id, const absl::Status& status) {
+void LogRefusal(const CallRecord& record, const absl::Status& status) {
   LogEvent(LevelOf(status), "request refused",
-           {{"request", id},
+           {{"request", record.id()},
+            {"trace_id", record.trace_id()},
             {"code", absl::StatusCodeToString(status.code())},
             {"message", std::string(status.message())}});
 }

@@ -1,15 +1,16 @@
-// What every call has: an id, a deadline, and the parts of the server that look after it.
+// What every call has: a record, a deadline, and the parts of the server that look after it.
 #pragma once
 
 #include <grpcpp/server_context.h>
 
 #include <functional>
-#include <string>
+#include <memory>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "server/identity/access_control.h"
+#include "server/rpc/call_record.h"
 #include "server/rpc/call_watch.h"
 #include "server/rpc/live_calls.h"
 #include "server/rpc/work_pool.h"
@@ -27,7 +28,7 @@ struct CallEnvironment {
 };
 
 struct Call {
-  std::string id;  // for the log, and for whoever asks about it
+  std::shared_ptr<CallRecord> record;  // never null
   absl::Time arrival;
   Identity caller;
   absl::Time deadline;         // InfiniteFuture where the caller has set none
@@ -42,7 +43,7 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context);
 absl::Status WithDeadline(const absl::Status& status, absl::Time deadline, absl::Time now);
 
 // Says in the log why a call was refused. The caller has its id.
-void LogRefusal(const std::string& id, const absl::Status& status);
+void LogRefusal(const CallRecord& record, const absl::Status& status);
 
 // What a call ends with whose caller has left.
 absl::Status CallerGone();

@@ -50,7 +50,7 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
   grpc::CallbackServerContext* const context_;
   const DatasetsService::Source data_sets_;
   v1::Dataset* const response_;
-  const std::string request_id_;
+  const std::shared_ptr<CallRecord> record_;
   const std::shared_ptr<WatchedCall> sender_;
   Identity caller_;
   v1::UploadDatasetRequest message_;       // being read, then being taken
@@ -65,7 +65,7 @@ UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackSer
       context_(context),
       data_sets_(std::move(data_sets)),
       response_(response),
-      request_id_(NewRandomId()),
+      record_(RecordOf(*context)),
       sender_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
@@ -156,14 +156,16 @@ void UploadStream::TakeEnd() {
 void UploadStream::End(const absl::StatusOr<v1::Dataset>& result) {
   const absl::Status& status = result.status();
   LogEvent(LevelOf(status), "upload finished",
-           {{"request", request_id_},
+           {{"request", record_->id()},
+            {"trace_id", record_->trace_id()},
             {"dataset", name_},
             {"code", absl::StatusCodeToString(status.code())},
             {"message", std::string(status.message())},
             {"bytes", bytes_}});
+  record_->Add({{"dataset", name_}, {"bytes_received", bytes_}});
   if (result.ok()) *response_ = *result;
   upload_.reset();  // another call may go on before this one is heard of
-  grpc::Status grpc_status = ToGrpcStatus(status, request_id_, *context_);
+  grpc::Status grpc_status = ToGrpcStatus(status, record_->id(), *context_);
   BeforeHandOver(this);
   Finish(std::move(grpc_status));
 }

@@ -195,9 +195,13 @@ class DiffuseSource final : public DiffuseEventSource {
 
   void OnEnd(const absl::Status& status) override {
     environment_.telemetry->DiffusionFinished(status.code());
+    call_.record->Add({{"model", request_.model()},
+                       {"pictures", request_.pictures_size()},
+                       {"frames_sent", diffusion_ ? diffusion_->frames() : 0}});
     const absl::Duration elapsed = environment_.calls.clock->Now() - call_.arrival;
     LogEvent(LevelOf(status), "diffusion finished",
-             {{"request", call_.id},
+             {{"request", call_.record->id()},
+              {"trace_id", call_.record->trace_id()},
               {"model", request_.model()},
               {"code", absl::StatusCodeToString(status.code())},
               {"message", std::string(status.message())},

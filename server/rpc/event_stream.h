@@ -24,10 +24,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
-#include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
+#include "server/rpc/call_record.h"
 #include "server/rpc/caller_identity.h"
 #include "server/rpc/status_mapping.h"
 
@@ -98,9 +98,9 @@ class EventStream final : public grpc::ServerWriteReactor<Event> {
 
   const CallEnvironment environment_;
   grpc::CallbackServerContext* const context_;
+  const std::shared_ptr<CallRecord> record_;
   const std::shared_ptr<WatchedCall> reader_;
   const std::shared_ptr<WakeTarget> wake_target_ = std::make_shared<WakeTarget>();
-  const std::string request_id_ = NewRandomId();
   std::unique_ptr<Source> source_;  // null for callers who may not make the call
   std::atomic<bool> cancelled_ = false;
   Event event_;  // being written
@@ -115,6 +115,7 @@ EventStream<Event>::EventStream(const CallEnvironment& environment,
                                 grpc::CallbackServerContext* context, const MakeSource& make_source)
     : environment_(environment),
       context_(context),
+      record_(RecordOf(*context)),
       reader_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
@@ -141,7 +142,7 @@ std::function<void()> EventStream<Event>::Waker() {
 template <class Event>
 absl::Status EventStream<Event>::Start(const MakeSource& make_source) {
   ASSIGN_OR_RETURN(Identity caller, IdentifyCaller(environment_.access, *context_));
-  source_ = make_source({.id = request_id_,
+  source_ = make_source({.record = record_,
                          .arrival = environment_.clock->Now(),
                          .caller = std::move(caller),
                          .deadline = DeadlineOf(*context_),
@@ -224,9 +225,9 @@ void EventStream<Event>::End(const absl::Status& status) {
   if (source_) {
     source_->OnEnd(told);
   } else {
-    LogRefusal(request_id_, told);
+    LogRefusal(*record_, told);
   }
-  grpc::Status grpc_status = ToGrpcStatus(told, request_id_, *context_);
+  grpc::Status grpc_status = ToGrpcStatus(told, record_->id(), *context_);
   BeforeHandOver(this);
   this->Finish(std::move(grpc_status));
 }

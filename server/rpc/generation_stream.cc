@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "core/codec/latent_projection.h"
@@ -22,6 +23,7 @@
 #include "server/requests/picture.h"
 #include "server/requests/seed.h"
 #include "server/requests/start_validation.h"
+#include "server/rpc/generation_fields.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -36,7 +38,8 @@ Caller ToCaller(const Call& call, bool takes_handover = false) {
           .deadline = call.deadline,
           .takes_handover = takes_handover,
           .wake = call.wake,
-          .identity = call.caller};
+          .identity = call.caller,
+          .trace_id = call.record->trace_id()};
 }
 
 // What a stream has written so far.
@@ -187,8 +190,10 @@ class GenerationSource : public GenerateEventSource {
 
   // Of the call's end.
   void Log(const char* event, const std::string& subject, const absl::Status& status) const {
+    Record();
     LogEvent(LevelOf(status), event,
-             {{"request", call_.id},
+             {{"request", call_.record->id()},
+              {"trace_id", call_.record->trace_id()},
               {"generation", reader_ ? reader_->full_name() : ""},
               {"model", subject},
               {"code", absl::StatusCodeToString(status.code())},
@@ -197,6 +202,21 @@ class GenerationSource : public GenerateEventSource {
               {"frames_sent", totals_.frames_sent},
               {"frames_dropped", FramesDropped()},
               {"seconds", absl::ToDoubleSeconds(Elapsed())}});
+  }
+
+  void Record() const {
+    CallRecord& record = *call_.record;
+    if (reader_) {
+      record.Add({{"generation", reader_->full_name()}});
+      AddSettings(reader_->accepted(), record);
+      AddProgress(reader_->snapshot(), record);
+    }
+    if (first_frame_) {
+      record.Add({{"first_frame_seconds", absl::ToDoubleSeconds(*first_frame_)}});
+    }
+    record.Add({{"images_sent", totals_.images},
+                {"frames_sent", totals_.frames_sent},
+                {"frames_dropped", FramesDropped()}});
   }
 
   int FramesDropped() const {
@@ -256,7 +276,10 @@ class GenerationSource : public GenerateEventSource {
     if (event.has_image()) {
       ++totals_.images;
     } else if (event.has_frame()) {
-      if (totals_.frames_sent++ == 0) OnFirstFrame();
+      if (totals_.frames_sent++ == 0) {
+        first_frame_ = Elapsed();
+        OnFirstFrame();
+      }
       environment_.telemetry->FrameSent();
     } else if (event.has_handover()) {
       handed_over_ = true;
@@ -266,7 +289,8 @@ class GenerationSource : public GenerateEventSource {
   }
 
   Totals totals_;
-  absl::Status failure_;  // an event could not be made
+  std::optional<absl::Duration> first_frame_;  // from the call's arrival to the first that was sent
+  absl::Status failure_;                       // an event could not be made
   bool finished_sent_ = false;
   bool handed_over_ = false;
 };
@@ -293,6 +317,8 @@ class GenerateSource final : public GenerationSource {
   void OnEnd(const absl::Status& status) override {
     GenerationSource::OnEnd(status);
     environment_.telemetry->RequestFinished(status.code(), Elapsed());
+    if (call_.deadline != absl::InfiniteFuture()) CountDeadline(status);
+    if (!reader_) call_.record->Add({{"model", request().model()}});
     Log("request finished", request().model(), status);
   }
 
@@ -320,7 +346,8 @@ class GenerateSource final : public GenerationSource {
     adapter_wait_.reset();
     reservation_ = {};  // what was held for the request alone must not stand in its own way
     LogEvent(spdlog::level::debug, "request resolved",
-             {{"request", call_.id},
+             {{"request", call_.record->id()},
+              {"trace_id", call_.record->trace_id()},
               {"model", request().model()},
               {"count", resolved.generation.count},
               {"evaluations", resolved.accepted.evaluations()},
@@ -332,8 +359,9 @@ class GenerateSource final : public GenerationSource {
 
   std::string Seal(const GenerationLog::Handover& handover, int64_t next_sequence) const override {
     if (reader_->plan() == nullptr || !AsSent().accept_handover()) return "";
-    const HandoverState state = MakeHandoverState(AsSent(), reader_->accepted(), *reader_->plan(),
-                                                  handover.done, next_sequence);
+    const HandoverState state =
+        MakeHandoverState(AsSent(), reader_->accepted(), *reader_->plan(), handover.done,
+                          next_sequence, call_.record->trace_id());
     return SealHandover(state, call_.caller.tenant, environment_.calls.clock->Now(),
                         environment_.handover_keys);
   }
@@ -344,6 +372,21 @@ class GenerateSource final : public GenerationSource {
     return continued_ ? continued_->request() : request_;
   }
   const v1::GenerateRequest& request() const { return continued_ ? to_resolve_ : request_; }
+
+  void CountDeadline(const absl::Status& status) const {
+    environment_.telemetry->RequestHadDeadline();
+    if (absl::IsDeadlineExceeded(status)) environment_.telemetry->DeadlineMissed(WhyLate(status));
+  }
+
+  DeadlineMiss WhyLate(const absl::Status& status) const {
+    if (!reader_) {
+      if (GetErrorReason(status) == kDeadlineTooShortReason) return DeadlineMiss::kRefused;
+      return wait_ || adapter_wait_ ? DeadlineMiss::kLoading : DeadlineMiss::kLate;
+    }
+    const GenerationLog::Snapshot now = reader_->snapshot();
+    if (!now.started) return DeadlineMiss::kQueued;
+    return now.ended && now.status.ok() ? DeadlineMiss::kReading : DeadlineMiss::kRunning;
+  }
 
   // The generation that it may join; empty where only a new one will do.
   std::string Id() const {
@@ -366,6 +409,7 @@ class GenerateSource final : public GenerationSource {
                      OpenHandover(request_.handover(), call_.caller.tenant,
                                   environment_.calls.clock->Now(), environment_.handover_keys));
     to_resolve_ = RequestToResolve(*continued_);
+    call_.record->JoinTrace(continued_->trace_id());
     return absl::OkStatus();
   }
 

@@ -11,10 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
-#include "core/base/resource_id.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/connections/token_bucket.h"
+#include "server/rpc/call_record.h"
 #include "server/rpc/caller_identity.h"
 #include "server/rpc/status_mapping.h"
 #include "server/telemetry/log.h"
@@ -66,14 +66,15 @@ class MalformedRequest final : public grpc::experimental::Interceptor {
 
  private:
   void Refuse(grpc::experimental::InterceptorBatchMethods& methods) const {
-    const std::string id = NewRandomId();
+    const std::shared_ptr<CallRecord> record = RecordOf(*call_->server_context());
     const absl::Status status = WhyRefused();
-    methods.ModifySendStatus(ToWireStatus(status, id).status);
-    methods.GetSendTrailingMetadata()->insert({kRequestIdTrailer, id});
+    methods.ModifySendStatus(ToWireStatus(status, record->id()).status);
+    methods.GetSendTrailingMetadata()->insert({kRequestIdTrailer, record->id()});
     const std::optional<int> lines_left_out = lines_.Take();
     if (!lines_left_out) return;
     LogEvent(spdlog::level::info, "request refused",
-             {{"request", id},
+             {{"request", record->id()},
+              {"trace_id", record->trace_id()},
               {"method", method_},
               {"code", absl::StatusCodeToString(status.code())},
               {"message", std::string(status.message())},

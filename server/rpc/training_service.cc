@@ -46,7 +46,8 @@ class WatchJobSource final : public EventSource<v1::TrainingEvent> {
 
   void OnEnd(const absl::Status& status) override {
     LogEvent(LevelOf(status), "watch finished",
-             {{"request", call_.id},
+             {{"request", call_.record->id()},
+              {"trace_id", call_.record->trace_id()},
               {"job", request_.name()},
               {"code", absl::StatusCodeToString(status.code())},
               {"message", std::string(status.message())},

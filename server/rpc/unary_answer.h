@@ -6,14 +6,14 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <exception>
-#include <string>
+#include <memory>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
-#include "core/base/resource_id.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
+#include "server/rpc/call_record.h"
 #include "server/rpc/caller_identity.h"
 #include "server/rpc/status_mapping.h"
 
@@ -24,13 +24,13 @@ namespace denoise {
 template <class Response>
 void FinishCall(grpc::CallbackServerContext* context, grpc::ServerUnaryReactor* reactor,
                 absl::StatusOr<Response> result, Response* response) {
-  const std::string request_id = NewRandomId();
+  const std::shared_ptr<CallRecord> record = RecordOf(*context);
   if (result.ok()) {
     *response = *std::move(result);
   } else {
-    LogRefusal(request_id, result.status());
+    LogRefusal(*record, result.status());
   }
-  reactor->Finish(ToGrpcStatus(result.status(), request_id, *context));
+  reactor->Finish(ToGrpcStatus(result.status(), record->id(), *context));
 }
 
 // With what `work(caller)` returns, a StatusOr<Response>, at once: for what takes next to no time.

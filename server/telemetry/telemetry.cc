@@ -25,8 +25,64 @@ constexpr absl::StatusCode kUsualOutcomes[] = {
     absl::StatusCode::kUnavailable, absl::StatusCode::kDeadlineExceeded,
     absl::StatusCode::kInternal};
 
+constexpr TurnReport::Kind kTurns[] = {TurnReport::Kind::kIdle,     TurnReport::Kind::kEncode,
+                                       TurnReport::Kind::kEvaluate, TurnReport::Kind::kDecode,
+                                       TurnReport::Kind::kTrain,    TurnReport::Kind::kMeasure,
+                                       TurnReport::Kind::kFailed};
+
+const char* TurnLabel(TurnReport::Kind kind) {
+  switch (kind) {
+    case TurnReport::Kind::kIdle:
+      return "idle";
+    case TurnReport::Kind::kEncode:
+      return "encode";
+    case TurnReport::Kind::kEvaluate:
+      return "evaluate";
+    case TurnReport::Kind::kDecode:
+      return "decode";
+    case TurnReport::Kind::kTrain:
+      return "train";
+    case TurnReport::Kind::kMeasure:
+      return "measure";
+    case TurnReport::Kind::kFailed:
+      return "failed";
+  }
+  return "";
+}
+
+constexpr DeadlineMiss kDeadlineMisses[] = {DeadlineMiss::kLate,    DeadlineMiss::kRefused,
+                                            DeadlineMiss::kLoading, DeadlineMiss::kQueued,
+                                            DeadlineMiss::kRunning, DeadlineMiss::kReading};
+
+const char* CauseLabel(DeadlineMiss cause) {
+  switch (cause) {
+    case DeadlineMiss::kLate:
+      return "late";
+    case DeadlineMiss::kRefused:
+      return "refused";
+    case DeadlineMiss::kLoading:
+      return "loading";
+    case DeadlineMiss::kQueued:
+      return "queued";
+    case DeadlineMiss::kRunning:
+      return "running";
+    case DeadlineMiss::kReading:
+      return "reading";
+  }
+  return "";
+}
+
+constexpr char kLoaded[] = "loaded";
+constexpr char kBroken[] = "broken";  // models
+constexpr char kFailed[] = "failed";  // adapters
+
 prometheus::Gauge& AddGauge(prometheus::Registry& registry, const char* name, const char* help) {
   return BuildGauge().Name(name).Help(help).Register(registry).Add({});
+}
+
+prometheus::Family<prometheus::Gauge>& AddGauges(prometheus::Registry& registry, const char* name,
+                                                 const char* help) {
+  return BuildGauge().Name(name).Help(help).Register(registry);
 }
 
 prometheus::Counter& AddCounter(prometheus::Registry& registry, const char* name,
@@ -51,6 +107,8 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
     : registry_(std::make_shared<prometheus::Registry>()),
       activity_(devices, clock),
       queue_depth_(AddGauge(*registry_, "denoised_queue_depth", "Requests that have not started.")),
+      queue_capacity_(AddGauge(*registry_, "denoised_queue_capacity",
+                               "Requests that may wait to start (--queue-size).")),
       outstanding_cost_seconds_(AddGauge(*registry_, "denoised_outstanding_cost_seconds",
                                          "Device time that accepted requests still need.")),
       active_rows_(BuildGauge()
@@ -62,6 +120,11 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                          .Help("1 once the device has failed for good, until the server restarts.")
                          .Register(*registry_)),
       evaluations_(AddCounters(*registry_, "denoised_evaluations_total", "Batched network calls.")),
+      padded_rows_(AddCounters(*registry_, "denoised_padded_rows_total",
+                               "Rows computed for nothing, so that a captured graph could be "
+                               "replayed. None on CPUs.")),
+      turn_seconds_(AddCounters(*registry_, "denoised_turn_seconds_total",
+                                "What devices spend their time on. Counts when a turn ends.")),
       failed_batches_(AddCounters(*registry_, "denoised_failed_batches_total",
                                   "Batches that failed and were evaluated image by image.")),
       guidance_rows_saved_(AddCounters(*registry_, "denoised_guidance_rows_saved_total",
@@ -107,6 +170,20 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       generations_(AddCounters(*registry_, "denoised_generations_total",
                                "Generations that ended, by status code. Several Generate calls can "
                                "share one, and it can outlive its call.")),
+      evaluations_wasted_(AddCounters(*registry_, "denoised_evaluations_wasted_total",
+                                      "Evaluations of single images that were not finished, "
+                                      "because their generation ended with this status code.")),
+      evaluations_cancelled_(AddCounters(*registry_, "denoised_evaluations_cancelled_total",
+                                         "Evaluations of single images that were not made, because "
+                                         "their generation ended with this status code.")),
+      requests_with_deadline_(AddCounter(*registry_, "denoised_requests_with_deadline_total",
+                                         "Generate calls that ended and had a deadline.")),
+      deadline_misses_(AddCounters(*registry_, "denoised_deadline_misses_total",
+                                   "Generate calls that missed their deadline, by where it passed: "
+                                   "late (on arrival), refused (could not have been met), loading, "
+                                   "queued, running, reading.")),
+      rpcs_(AddCounters(*registry_, "denoised_rpcs_total",
+                        "Calls that ended, over gRPC and HTTP, by method and status code.")),
       diffusions_(AddCounters(*registry_, "denoised_diffusions_total",
                               "Diffuse calls that ended, by status code.")),
       frames_sent_(
@@ -130,12 +207,30 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                                    "those that only running requests still use.")),
       model_loads_(AddCounters(*registry_, "denoised_model_loads_total",
                                "Models that were loaded into memory, or found to be broken.")),
+      model_load_seconds_(AddHistogram("denoised_model_load_seconds",
+                                       "Time to load a model into memory.",
+                                       kRequestSecondsBuckets)),
       model_unloads_(AddCounter(*registry_, "denoised_model_unloads_total",
                                 "Models whose memory was given up, to make room or on request.")),
       adapter_memory_bytes_(AddGauge(*registry_, "denoised_adapter_memory_bytes",
                                      "Memory that adapters take, copies on devices included.")),
       adapter_loads_(AddCounters(*registry_, "denoised_adapter_loads_total",
-                                 "Adapters that were read into memory, or could not be.")) {
+                                 "Adapters that were read into memory, or could not be.")),
+      device_memory_free_bytes_(AddGauges(*registry_, "denoised_device_memory_free_bytes",
+                                          "Memory that a device has left; of the CPU, what the "
+                                          "process may still take.")),
+      device_memory_size_bytes_(AddGauges(*registry_, "denoised_device_memory_size_bytes",
+                                          "Memory that a device has; of the CPU, what the machine "
+                                          "or the control group has.")),
+      state_free_bytes_(
+          AddGauges(*registry_, "denoised_state_free_bytes", "Room left on the disk of --state.")),
+      state_size_bytes_(
+          AddGauges(*registry_, "denoised_state_size_bytes", "Size of the disk of --state.")),
+      certificate_expiry_(AddGauges(*registry_, "denoised_tls_certificate_expiry_timestamp_seconds",
+                                    "When the first certificate of --tls-cert expires.")),
+      access_log_lines_dropped_(AddCounter(*registry_, "denoised_access_log_lines_dropped_total",
+                                           "Lines of the access log that came faster than they "
+                                           "could be written.")) {
   BuildGauge()
       .Name("denoised_build_info")
       .Help("Always 1; the labels say what runs.")
@@ -147,6 +242,10 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
     device_failed_.Add({{"device", device}});
     decode_queue_.Add({{"device", device}});
     evaluations_.Add({{"device", device}});
+    padded_rows_.Add({{"device", device}});
+    for (const TurnReport::Kind kind : kTurns) {
+      turn_seconds_.Add({{"device", device}, {"turn", TurnLabel(kind)}});
+    }
     failed_batches_.Add({{"device", device}});
     guidance_rows_saved_.Add({{"device", device}});
     overhead_seconds_.Add({{"device", device}});
@@ -156,8 +255,20 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
   for (absl::StatusCode outcome : kUsualOutcomes) {
     requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
     generations_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
+    if (outcome != absl::StatusCode::kOk) {
+      evaluations_wasted_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
+      evaluations_cancelled_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
+    }
     diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
   }
+  for (const DeadlineMiss cause : kDeadlineMisses) {
+    deadline_misses_.Add({{"cause", CauseLabel(cause)}});
+  }
+  for (const char* const reason : {"connections", "memory", "descriptors", "protocol"}) {
+    refused_connections_.Add({{"reason", reason}});
+  }
+  for (const char* const outcome : {kLoaded, kBroken}) model_loads_.Add({{"outcome", outcome}});
+  for (const char* const outcome : {kLoaded, kFailed}) adapter_loads_.Add({{"outcome", outcome}});
 }
 
 void Telemetry::OnQueueDepth(int requests) { queue_depth_.Set(requests); }
@@ -170,6 +281,15 @@ void Telemetry::OnSubmit() { activity_.QueueChanged(); }
 
 void Telemetry::OnTurn(const std::string& device, const TurnReport& turn) {
   activity_.TurnBegan(device, turn);
+  active_rows_.Add({{"device", device}}).Set(turn.active_rows);  // a turn may never end
+  const MutexLock lock(mutex_);
+  const auto [entry, is_first] = turns_.try_emplace(device, TurnReport());
+  if (!is_first) {
+    const absl::Duration elapsed = turn.began - entry->second.began;
+    turn_seconds_.Add({{"device", device}, {"turn", TurnLabel(entry->second.kind)}})
+        .Increment(std::max(0.0, absl::ToDoubleSeconds(elapsed)));  // the clock may be set back
+  }
+  entry->second = {.kind = turn.kind, .began = turn.began};
 }
 
 void Telemetry::OnActiveRows(const std::string& device, int rows) {
@@ -190,6 +310,7 @@ void Telemetry::OnCaptureFailed(const std::string& device, const std::string& wh
 void Telemetry::OnEvaluation(const std::string& device, const EvaluationReport& report) {
   evaluations_.Add({{"device", device}}).Increment();
   guidance_rows_saved_.Add({{"device", device}}).Increment(report.rows_saved);
+  padded_rows_.Add({{"device", device}}).Increment(report.rows_padded);
   overhead_seconds_.Add({{"device", device}})
       .Increment(std::max(0.0, absl::ToDoubleSeconds(report.total - report.network)));
   rows_per_evaluation_.Observe(report.rows);
@@ -256,6 +377,23 @@ void Telemetry::GenerationFinished(absl::StatusCode outcome) {
   generations_.Add({{"outcome", absl::StatusCodeToString(outcome)}}).Increment();
 }
 
+void Telemetry::EvaluationsLost(absl::StatusCode outcome, int64_t wasted, int64_t cancelled) {
+  if (outcome == absl::StatusCode::kOk) return;
+  const std::string label = absl::StatusCodeToString(outcome);
+  evaluations_wasted_.Add({{"outcome", label}}).Increment(static_cast<double>(wasted));
+  evaluations_cancelled_.Add({{"outcome", label}}).Increment(static_cast<double>(cancelled));
+}
+
+void Telemetry::RequestHadDeadline() { requests_with_deadline_.Increment(); }
+
+void Telemetry::DeadlineMissed(DeadlineMiss cause) {
+  deadline_misses_.Add({{"cause", CauseLabel(cause)}}).Increment();
+}
+
+void Telemetry::RpcFinished(const std::string& method, const std::string& outcome) {
+  rpcs_.Add({{"method", method}, {"outcome", outcome}}).Increment();
+}
+
 void Telemetry::Connections(int connections) { connections_.Set(connections); }
 void Telemetry::HttpConnections(int connections) { http_connections_.Set(connections); }
 
@@ -279,9 +417,12 @@ void Telemetry::Models(int loaded, int broken) {
 
 void Telemetry::ModelMemory(int64_t bytes) { model_memory_bytes_.Set(static_cast<double>(bytes)); }
 
-void Telemetry::ModelLoaded(bool ok) {
-  model_loads_.Add({{"outcome", ok ? "loaded" : "broken"}}).Increment();
+void Telemetry::ModelLoaded(absl::Duration duration) {
+  model_loads_.Add({{"outcome", kLoaded}}).Increment();
+  model_load_seconds_.Observe(absl::ToDoubleSeconds(duration));
 }
+
+void Telemetry::ModelBroken() { model_loads_.Add({{"outcome", kBroken}}).Increment(); }
 
 void Telemetry::ModelUnloaded() { model_unloads_.Increment(); }
 
@@ -290,7 +431,29 @@ void Telemetry::AdapterMemory(int64_t bytes) {
 }
 
 void Telemetry::AdapterLoaded(bool ok) {
-  adapter_loads_.Add({{"outcome", ok ? "loaded" : "failed"}}).Increment();
+  adapter_loads_.Add({{"outcome", ok ? kLoaded : kFailed}}).Increment();
+}
+
+void Telemetry::QueueCapacity(int requests) { queue_capacity_.Set(requests); }
+
+void Telemetry::DeviceMemory(const std::string& device, int64_t free_bytes, int64_t total_bytes) {
+  device_memory_free_bytes_.Add({{"device", device}}).Set(static_cast<double>(free_bytes));
+  device_memory_size_bytes_.Add({{"device", device}}).Set(static_cast<double>(total_bytes));
+}
+
+void Telemetry::StateDisk(int64_t free_bytes, int64_t total_bytes) {
+  state_free_bytes_.Add({}).Set(static_cast<double>(free_bytes));
+  state_size_bytes_.Add({}).Set(static_cast<double>(total_bytes));
+}
+
+void Telemetry::CertificateExpires(absl::Time time) {
+  certificate_expiry_.Add({}).Set(static_cast<double>(absl::ToUnixSeconds(time)));
+}
+
+void Telemetry::AccessLogLinesDropped(int64_t lines) {
+  const MutexLock lock(mutex_);
+  access_log_lines_dropped_.Increment(static_cast<double>(lines - lines_dropped_));
+  lines_dropped_ = lines;
 }
 
 }  // namespace denoise

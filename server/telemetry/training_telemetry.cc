@@ -34,7 +34,11 @@ TrainingTelemetry::TrainingTelemetry(prometheus::Registry& registry)
       steps_(AddCounter(registry, "denoised_training_steps_total", "Optimizer steps taken.")),
       pictures_(AddCounter(registry, "denoised_training_pictures_total", "Pictures trained on.")),
       step_seconds_(AddCounter(registry, "denoised_training_step_seconds_total",
-                               "Device time of the optimizer steps taken.")) {
+                               "Device time of the optimizer steps taken.")),
+      loss_(BuildGauge()
+                .Name("denoised_training_loss")
+                .Help("Loss of the latest optimizer step of each job that runs.")
+                .Register(registry)) {
   for (const TrainingJob::State state :
        {TrainingJob::QUEUED, TrainingJob::RUNNING, TrainingJob::PAUSED, TrainingJob::CANCELLING,
         TrainingJob::SUCCEEDED, TrainingJob::FAILED, TrainingJob::CANCELLED}) {
@@ -45,16 +49,29 @@ TrainingTelemetry::TrainingTelemetry(prometheus::Registry& registry)
 void TrainingTelemetry::OnJobState(const std::string& job, TrainingJob::State state,
                                    const std::string& reason) {
   job_states_.Add({{"state", StateLabel(state)}}).Increment();
+  if (state != TrainingJob::RUNNING) ForgetLoss(job);
   LogEvent(state == TrainingJob::FAILED ? spdlog::level::err : spdlog::level::info, "job state",
            {{"job", job}, {"state", StateLabel(state)}, {"reason", reason}});
 }
 
 void TrainingTelemetry::OnRunningJobs(int jobs) { running_jobs_.Set(jobs); }
 
-void TrainingTelemetry::OnTrainingStep(int pictures, absl::Duration device_time) {
+void TrainingTelemetry::OnTrainingStep(const std::string& job, const TrainedStep& step) {
   steps_.Increment();
-  pictures_.Increment(pictures);
-  step_seconds_.Increment(absl::ToDoubleSeconds(device_time));
+  pictures_.Increment(step.pictures);
+  step_seconds_.Increment(absl::ToDoubleSeconds(step.device_time));
+  const MutexLock lock(mutex_);
+  prometheus::Gauge*& loss = losses_[job];
+  if (loss == nullptr) loss = &loss_.Add({{"training_job", job}});
+  loss->Set(step.loss);
+}
+
+void TrainingTelemetry::ForgetLoss(const std::string& job) {
+  const MutexLock lock(mutex_);
+  const auto loss = losses_.find(job);
+  if (loss == losses_.end()) return;
+  loss_.Remove(loss->second);
+  losses_.erase(loss);
 }
 
 void TrainingTelemetry::OnRecovery(std::string_view what, std::string_view item,

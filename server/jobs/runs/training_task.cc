@@ -6,6 +6,7 @@
 #include "core/base/status_macros.h"
 #include "server/jobs/runs/picture_sheet.h"
 #include "server/jobs/runs/run_events.h"
+#include "server/jobs/store/resource_names.h"
 
 namespace denoise {
 namespace {
@@ -66,7 +67,9 @@ DeviceTask::Outcome TrainingTask::Train() {
 void TrainingTask::OnStep(const StepReport& report) {
   setup_.progress.AddStep(report);
   if (observer_ != nullptr) {
-    observer_->OnTrainingStep(setup_.facts.batch_size, step_time_);
+    observer_->OnTrainingStep(
+        JobName(recorder_->job()),
+        {.pictures = setup_.facts.batch_size, .device_time = step_time_, .loss = report.loss});
   }
   step_time_ = absl::ZeroDuration();
   last_ = IsLast();

@@ -10,6 +10,12 @@
 
 namespace denoise {
 
+struct TrainedStep {
+  int pictures = 0;
+  absl::Duration device_time;
+  double loss = 0;
+};
+
 // Called from many threads; must not block.
 class JobObserver {
  public:
@@ -17,7 +23,8 @@ class JobObserver {
   virtual void OnJobState(const std::string& job, denoised::v1::TrainingJob::State state,
                           const std::string& reason) = 0;
   virtual void OnRunningJobs(int jobs) = 0;
-  virtual void OnTrainingStep(int pictures, absl::Duration device_time) = 0;
+  // One optimizer step of a job ("trainingJobs/17").
+  virtual void OnTrainingStep(const std::string& job, const TrainedStep& step) = 0;
   // What the server did, when it started, about something in its state folder that its database
   // does not know or describe as it is. For the operator.
   virtual void OnRecovery(std::string_view /*what*/, std::string_view /*item*/,

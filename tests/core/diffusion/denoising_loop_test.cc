@@ -117,6 +117,24 @@ TEST_F(DenoisingLoopTest, AShapeIsCapturedOnceWhenItComesForTheThirdTime) {
   EXPECT_EQ(runtime_->replayed, 2);
 }
 
+TEST_F(DenoisingLoopTest, CountsTheRowsThatPadABatchUpToItsGraph) {
+  DenoisingLoop loop(network_, runtime_);
+  const Plan plan = Compile({.sampler = SamplerKind::kDdim, .steps = 10});
+  std::vector<Trajectory> nine;
+  for (int i = 0; i < 9; ++i) nine.push_back(Make(plan, i, {.guidance = {.scale = 2}}));
+  std::vector<Trajectory*> trajectories;
+  int rows = 0;
+  for (Trajectory& trajectory : nine) {
+    trajectories.push_back(&trajectory);
+    rows += trajectory.rows();
+  }
+  const int64_t padded = GraphShapeOf(trajectories).rows - rows;
+  ASSERT_GT(padded, 0);
+  EXPECT_EQ(loop.Evaluate(trajectories).padded_rows, 0);
+  EXPECT_EQ(loop.Evaluate(trajectories).padded_rows, 0);
+  EXPECT_EQ(loop.Evaluate(trajectories).padded_rows, padded) << "now there is a graph";
+}
+
 TEST_F(DenoisingLoopTest, ImagesThatNeedMoreThanTheProductsAreEvaluatedWithoutAGraph) {
   SamplerPlan learned = *Compile({.sampler = SamplerKind::kDdpm, .steps = 6});
   for (Evaluation& evaluation : learned.evaluations) evaluation.noise = LearnedVariance();

@@ -73,6 +73,65 @@ class GenerationLogTest : public testing::Test {
   FakeClock clock_;
 };
 
+class LostEvaluationsTest : public GenerationLogTest {
+ protected:
+  // Of two images that take ten evaluations each.
+  LostEvaluationsTest() {
+    denoised::v1::Accepted accepted;
+    accepted.set_count(2);
+    accepted.set_evaluations(10);
+    log_ = std::make_unique<GenerationLog>(
+        GenerationLog::Options{.accepted = accepted,
+                               .arrival = clock_.Now(),
+                               .clock = &clock_,
+                               .limits = {.handover_bytes = 1 << 20},
+                               .on_end = [this](const auto& end) { end_ = end; }});
+  }
+
+  void Evaluate(int image, int times) {
+    for (int i = 0; i < times; ++i) log_->OnEvaluated(image, /*rows=*/2);
+  }
+
+  std::unique_ptr<GenerationLog> log_;
+  GenerationLog::End end_;
+};
+
+TEST_F(LostEvaluationsTest, NothingIsLostOfWhatSucceeds) {
+  Evaluate(0, 10);
+  Evaluate(1, 10);
+  EXPECT_EQ(log_->snapshot().evaluations, 20);
+  EXPECT_EQ(log_->snapshot().rows, 40);
+  log_->OnImage(Image(0));
+  log_->OnImage(Image(1));
+  log_->OnFinished(absl::OkStatus());
+  EXPECT_EQ(end_.evaluations_wasted, 0);
+  EXPECT_EQ(end_.evaluations_cancelled, 0);
+}
+
+TEST_F(LostEvaluationsTest, AnImageThatIsNotFinishedWasMadeForNothing) {
+  Evaluate(0, 10);
+  log_->OnImage(Image(0));
+  Evaluate(1, 3);
+  log_->OnFinished(absl::CancelledError());
+  EXPECT_EQ(end_.evaluations_wasted, 3);
+  EXPECT_EQ(end_.evaluations_cancelled, 7);
+}
+
+TEST_F(LostEvaluationsTest, WhatAnotherServerContinuesIsNotLost) {
+  Evaluate(0, 4);
+  log_->OnHandover({});
+  log_->OnFinished(absl::UnavailableError("draining"));
+  EXPECT_EQ(end_.evaluations_wasted, 0);
+  EXPECT_EQ(end_.evaluations_cancelled, 0);
+}
+
+TEST_F(GenerationLogTest, SaysHowLongItHasWaitedOnceItHasStarted) {
+  const auto log = MakeLog();
+  EXPECT_EQ(log->snapshot().queue_wait, std::nullopt);
+  log->OnStarted(absl::Seconds(3));
+  EXPECT_EQ(log->snapshot().queue_wait, absl::Seconds(3));
+}
+
 TEST_F(GenerationLogTest, KeepsTheOrderOfWhatHappened) {
   const auto log = MakeLog();
   log->OnQueued({});

@@ -51,7 +51,7 @@ class LiveModelsTest : public testing::Test {
         LiveModels::Options{.load = {},
                             .memory_bytes_max = memory_bytes_max,
                             .look_interval = absl::ZeroDuration(),
-                            .on_load = [this](bool ok) { ++(ok ? loads_ : failures_); },
+                            .on_load = [this](auto duration) { ++(duration ? loads_ : failures_); },
                             .on_unload = [this] { ++unloads_; },
                             .on_memory = [this](int64_t bytes) { memory_bytes_ = bytes; }},
         &models_, &clock_);

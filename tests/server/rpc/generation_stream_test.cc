@@ -3,6 +3,7 @@
 
 #include <ATen/ops/from_blob.h>
 #include <gmock/gmock.h>
+#include <prometheus/text_serializer.h>
 
 #include <optional>
 #include <string>
@@ -10,8 +11,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "core/base/error_details.h"
+#include "core/base/retry.h"
 #include "tests/server/generations/generations_testing.h"
 #include "tests/server/test_models.h"
+#include "tests/support/metrics_text.h"
 
 namespace denoise {
 namespace {
@@ -53,10 +57,10 @@ class GenerationStreamTest : public GenerationsFixture {
   }
 
   Call MakeCall() {
-    return {
-        .id = "call", .arrival = clock_.Now(), .deadline = absl::InfiniteFuture(), .wake = [this] {
-          ++wakes_;
-        }};
+    return {.record = std::make_shared<CallRecord>("Generate", clock_.Now()),
+            .arrival = clock_.Now(),
+            .deadline = deadline_,
+            .wake = [this] { ++wakes_; }};
   }
 
   void Start() {
@@ -112,7 +116,80 @@ class GenerationStreamTest : public GenerationsFixture {
   std::vector<GenerateEvent> events_;
   std::optional<absl::Status> status_;  // once it is over
   bool waits_ = false;
+  absl::Time deadline_ = absl::InfiniteFuture();  // of calls that are made
 };
+
+// Why requests miss their deadlines, as the metrics have it.
+class MissedDeadlineTest : public GenerationStreamTest {
+ protected:
+  MissedDeadlineTest() { deadline_ = clock_.Now() + absl::Seconds(5); }
+
+  void Miss(const absl::Status& status = absl::DeadlineExceededError("late")) {
+    source_->OnEnd(status);
+  }
+
+  double Misses(const std::string& cause) { return Count("denoised_deadline_misses_total", cause); }
+  double Count(const std::string& name, const std::string& cause = "") {
+    const MetricsPage page(
+        prometheus::TextSerializer().Serialize(telemetry_.registry()->Collect()));
+    return cause.empty() ? page.Sum(name) : page.Sum(name, {{"cause", cause}});
+  }
+};
+
+TEST_F(MissedDeadlineTest, ItCouldNotHaveBeenMet) {
+  refusal_ = WithErrorReason(absl::DeadlineExceededError("no"), kDeadlineTooShortReason);
+  source_ = MakeGenerateSource(environment_, request_, MakeCall());
+  Miss(source_->Start());
+  EXPECT_EQ(Misses("refused"), 1);
+}
+
+TEST_F(MissedDeadlineTest, ItHadPassedAlready) {
+  refusal_ = absl::DeadlineExceededError("the deadline has passed");
+  source_ = MakeGenerateSource(environment_, request_, MakeCall());
+  Miss(source_->Start());
+  EXPECT_EQ(Misses("late"), 1);
+}
+
+TEST_F(MissedDeadlineTest, TheModelTookLong) {
+  models_.Unload("faces");
+  Start();
+  TakeAll();
+  Miss();
+  EXPECT_EQ(Misses("loading"), 1);
+}
+
+TEST_F(MissedDeadlineTest, TheQueueWasLong) {
+  Start();
+  Miss();
+  EXPECT_EQ(Misses("queued"), 1);
+}
+
+TEST_F(MissedDeadlineTest, TheImagesTookLong) {
+  Start();
+  sink().OnStarted(absl::ZeroDuration());
+  Miss();
+  EXPECT_EQ(Misses("running"), 1);
+}
+
+TEST_F(MissedDeadlineTest, TheReaderWasSlow) {
+  Start();
+  sink().OnStarted(absl::ZeroDuration());
+  sink().OnImage(Image(0));
+  sink().OnFinished(absl::OkStatus());
+  Miss();
+  EXPECT_EQ(Misses("reading"), 1);
+}
+
+TEST_F(MissedDeadlineTest, OnlyRequestsThatHaveADeadlineMissIt) {
+  Start();
+  Miss(absl::OkStatus());
+  EXPECT_EQ(Count("denoised_requests_with_deadline_total"), 1);
+  EXPECT_EQ(Count("denoised_deadline_misses_total"), 0);
+  deadline_ = absl::InfiniteFuture();
+  Start();
+  Miss(absl::CancelledError());
+  EXPECT_EQ(Count("denoised_requests_with_deadline_total"), 1);
+}
 
 // A request for a model that is not in memory.
 class UnloadedModelTest : public GenerationStreamTest {

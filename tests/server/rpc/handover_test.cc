@@ -146,13 +146,18 @@ class Replica {
 
   void Leave() { source_.reset(); }
 
+  // Of the latest call.
+  const CallRecord& record() const { return *record_; }
+
   SteppingEngine& engine() { return engine_; }
   ModelRepository& models() { return models_; }
 
  private:
   Call MakeCall() {
+    record_ = std::make_shared<CallRecord>("Generate", clock_.Now());
     return {
-        .id = "call", .arrival = clock_.Now(), .deadline = absl::InfiniteFuture(), .wake = [] {}};
+        .record = record_, .arrival = clock_.Now(), .deadline = absl::InfiniteFuture(), .wake = [] {
+        }};
   }
 
   static void Read(GenerateEventSource& source, Received& received) {
@@ -200,6 +205,7 @@ class Replica {
                                            .limits = {},
                                            .handover_keys = keys_};
   v1::GenerateRequest request_;
+  std::shared_ptr<CallRecord> record_;
   std::unique_ptr<GenerateEventSource> source_;
   Received received_;
 };
@@ -279,6 +285,13 @@ TEST_F(HandoverTest, TheStreamContinuesItsNumbersNameAndSeed) {
   EXPECT_EQ(after.accepted().seed(), before.accepted().seed()) << "which the server chose";
   EXPECT_EQ(before.accepted().evaluations_done(), 0);
   EXPECT_EQ(after.accepted().evaluations_done(), kSteps + 2);
+}
+
+TEST_F(HandoverTest, TheTraceContinues) {
+  second_.Generate(Presenting(HandedOver(1)));
+  second_.Read();
+  EXPECT_EQ(second_.record().trace_id(), first_.record().trace_id());
+  EXPECT_NE(second_.record().trace().span_id, first_.record().trace().span_id);
 }
 
 TEST_F(HandoverTest, NothingThatHasBegunIsAHandoverToo) {

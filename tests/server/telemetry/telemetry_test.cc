@@ -46,6 +46,7 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   telemetry_.OnEvaluation("cpu", {.trajectories = 2,
                                   .rows = 4,
                                   .rows_saved = 3,
+                                  .rows_padded = 1,
                                   .network = absl::Milliseconds(900),
                                   .total = absl::Seconds(1)});
   telemetry_.OnEvaluation("cpu", {.trajectories = 1,
@@ -71,6 +72,7 @@ TEST_F(TelemetryTest, CountsWhatTheEngineSays) {
   EXPECT_EQ(page.Sum("denoised_evaluations_total", {{"device", "cpu"}}), 2);
   EXPECT_EQ(page.Sum("denoised_rows_per_evaluation_sum"), 6);
   EXPECT_EQ(page.Sum("denoised_guidance_rows_saved_total", {{"device", "cpu"}}), 3);
+  EXPECT_EQ(page.Sum("denoised_padded_rows_total", {{"device", "cpu"}}), 1);
   EXPECT_EQ(page.Sum("denoised_trajectories_per_evaluation_sum"), 3);
   EXPECT_NEAR(page.Sum("denoised_evaluation_seconds_sum"), 1.0, 1e-9);
   EXPECT_NEAR(page.Sum("denoised_worker_overhead_seconds_total"), 0.15, 1e-9);
@@ -109,6 +111,84 @@ TEST_F(TelemetryTest, CountsHttpByRouteAndStatus) {
   telemetry_.HttpAnswered("rpc", 400);
   EXPECT_EQ(Page().Sum("denoised_http_connections"), 3);
   EXPECT_EQ(Page().Sum("denoised_http_requests_total", {{"route", "rpc"}, {"status", "400"}}), 2);
+}
+
+TEST_F(TelemetryTest, CountsADevicesTimeByKindOfTurn) {
+  const absl::Time start = absl::UnixEpoch();
+  const auto begin = [&](TurnReport::Kind kind, int second) {
+    telemetry_.OnTurn("cpu", {.kind = kind, .began = start + absl::Seconds(second)});
+  };
+  begin(TurnReport::Kind::kEvaluate, 10);
+  begin(TurnReport::Kind::kDecode, 13);
+  begin(TurnReport::Kind::kEvaluate, 14);
+  begin(TurnReport::Kind::kIdle, 16);
+  begin(TurnReport::Kind::kTrain, 9);  // the clock was set back
+  const MetricsPage page = Page();
+  EXPECT_EQ(page.Sum("denoised_turn_seconds_total", {{"turn", "evaluate"}}), 5);
+  EXPECT_EQ(page.Sum("denoised_turn_seconds_total", {{"turn", "decode"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_turn_seconds_total", {{"device", "cpu"}}), 6);
+}
+
+TEST_F(TelemetryTest, ATurnSaysHowManyRowsThereAre) {
+  telemetry_.OnTurn("cpu", {.kind = TurnReport::Kind::kEvaluate, .active_rows = 7});
+  EXPECT_EQ(Page().Sum("denoised_active_rows"), 7) << "also if it never ends";
+}
+
+TEST_F(TelemetryTest, CountsWhatWasDoneForNothing) {
+  telemetry_.EvaluationsLost(absl::StatusCode::kOk, 0, 0);
+  telemetry_.EvaluationsLost(absl::StatusCode::kCancelled, 30, 70);
+  telemetry_.EvaluationsLost(absl::StatusCode::kDeadlineExceeded, 5, 0);
+  const MetricsPage page = Page();
+  EXPECT_EQ(page.Sum("denoised_evaluations_wasted_total", {{"outcome", "CANCELLED"}}), 30);
+  EXPECT_EQ(page.Sum("denoised_evaluations_wasted_total"), 35);
+  EXPECT_EQ(page.Sum("denoised_evaluations_cancelled_total"), 70);
+}
+
+TEST_F(TelemetryTest, CountsDeadlinesByWhereTheyPassed) {
+  telemetry_.RequestHadDeadline();
+  telemetry_.RequestHadDeadline();
+  telemetry_.DeadlineMissed(DeadlineMiss::kQueued);
+  const MetricsPage page = Page();
+  EXPECT_EQ(page.Sum("denoised_requests_with_deadline_total"), 2);
+  EXPECT_EQ(page.Sum("denoised_deadline_misses_total", {{"cause", "queued"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_deadline_misses_total"), 1);
+  for (const char* cause : {"late", "refused", "loading", "running", "reading"}) {
+    EXPECT_EQ(page.Sum("denoised_deadline_misses_total", {{"cause", cause}}), 0) << cause;
+  }
+}
+
+TEST_F(TelemetryTest, CountsCallsByMethod) {
+  telemetry_.RpcFinished("denoised.v1.Models/ListModels", "OK");
+  telemetry_.RpcFinished("denoised.v1.Models/ListModels", "OK");
+  telemetry_.RpcFinished("denoised.v1.Models/GetModel", "NOT_FOUND");
+  EXPECT_EQ(Page().Sum("denoised_rpcs_total",
+                       {{"method", "denoised.v1.Models/ListModels"}, {"outcome", "OK"}}),
+            2);
+  EXPECT_EQ(Page().Sum("denoised_rpcs_total"), 3);
+}
+
+TEST_F(TelemetryTest, SaysWhatFillsUp) {
+  EXPECT_FALSE(Page().Has("denoised_state_free_bytes")) << "there is no state";
+  EXPECT_FALSE(Page().Has("denoised_tls_certificate_expiry_timestamp_seconds"));
+  telemetry_.QueueCapacity(64);
+  telemetry_.DeviceMemory("cpu", 3 << 20, 8 << 20);
+  telemetry_.StateDisk(1 << 20, 4 << 20);
+  telemetry_.CertificateExpires(absl::FromUnixSeconds(1'800'000'000));
+  telemetry_.ModelLoaded(absl::Seconds(2));
+  telemetry_.ModelBroken();
+  telemetry_.AccessLogLinesDropped(3);
+  telemetry_.AccessLogLinesDropped(5);
+  const MetricsPage page = Page();
+  EXPECT_EQ(page.Sum("denoised_queue_capacity"), 64);
+  EXPECT_EQ(page.Sum("denoised_device_memory_free_bytes", {{"device", "cpu"}}), 3 << 20);
+  EXPECT_EQ(page.Sum("denoised_device_memory_size_bytes", {{"device", "cpu"}}), 8 << 20);
+  EXPECT_EQ(page.Sum("denoised_state_free_bytes"), 1 << 20);
+  EXPECT_EQ(page.Sum("denoised_state_size_bytes"), 4 << 20);
+  EXPECT_EQ(page.Sum("denoised_tls_certificate_expiry_timestamp_seconds"), 1'800'000'000);
+  EXPECT_EQ(page.Sum("denoised_model_loads_total", {{"outcome", "loaded"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_model_loads_total", {{"outcome", "broken"}}), 1);
+  EXPECT_EQ(page.Sum("denoised_model_load_seconds_sum"), 2);
+  EXPECT_EQ(page.Sum("denoised_access_log_lines_dropped_total"), 5);
 }
 
 TEST(Log, QuotesWhatCouldBeMistaken) {

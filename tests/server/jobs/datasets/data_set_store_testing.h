@@ -78,7 +78,7 @@ class RecordedRecovery : public JobObserver {
   void OnJobState(const std::string&, denoised::v1::TrainingJob::State,
                   const std::string&) override {}
   void OnRunningJobs(int) override {}
-  void OnTrainingStep(int, absl::Duration) override {}
+  void OnTrainingStep(const std::string&, const TrainedStep&) override {}
   void OnRecovery(std::string_view what, std::string_view item, std::string_view) override {
     lines.push_back(std::string(what).append(" ").append(item));
   }
