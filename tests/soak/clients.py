@@ -43,7 +43,8 @@ CLASSES = 8  # of emoji-32
 SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "euler", "euler_a", "heun", "unipc")
 ENCODINGS = (images_pb2.ENCODING_PNG, images_pb2.ENCODING_JPEG, images_pb2.ENCODING_WEBP,
              images_pb2.ENCODING_RAW_FLOAT32)
-WORDS = "a red fox in the snow with an old wooden chair at dawn by the sea under many stars".split()
+# Few, because the server caches what they encode to.
+PROMPTS = ("a red fox", "an old wooden chair by the sea", "many stars over (snow:1.3)", "", "a harbor at dawn")
 # The server waits for two seconds, and looks every second.
 STALL_SECONDS = (4, 5)
 # Of the steps of a generation that has to be there when something else happens to it.
@@ -82,19 +83,23 @@ def emoji_request(random, steps=None, count=None, **fields):
     request.sampler.steps = steps or random.randint(1, 4)
     if random.random() < 0.3:
         request.guidance.scale = 2
+    if request.sampler.steps > 1 and random.random() < 0.2:
+        request.start.image.picture.data = picture(random)
+        request.start.image.strength = 1
     return request
 
 
 def prompt_request(random, steps=None, **fields):
-    prompt = " ".join(random.sample(WORDS, random.randint(1, len(WORDS))))
-    request = images_pb2.GenerateRequest(model="models/sd15-like", prompt=prompt,
+    request = images_pb2.GenerateRequest(model="models/sd15-like", prompt=random.choice(PROMPTS),
                                          seed=random.randrange(1 << 32), **fields)
+    if random.random() < 0.2:
+        request.adapters.add(name="adapters/pytorch_lora_weights", scale=random.choice((0.5, 1)))
     request.sampler.sampler = random.choice((sampler_pb2.SAMPLER_DDIM, sampler_pb2.SAMPLER_DPMPP,
                                              sampler_pb2.SAMPLER_UNIPC, sampler_pb2.SAMPLER_EULER))
     request.sampler.steps = steps or random.randint(1, 10)
     if random.random() < 0.5:
         request.guidance.scale = 5
-        request.negative_prompt = random.choice(WORDS)
+        request.negative_prompt = random.choice(PROMPTS)
     return request
 
 
@@ -157,7 +162,7 @@ def generate_on_a_connection_that_stays(scene, random):
 
 
 def generate_over_http(scene, random):
-    body = {"model": "models/sd15-like", "prompt": random.choice(WORDS), "sampler": {"steps": 4}}
+    body = {"model": "models/sd15-like", "prompt": random.choice(PROMPTS), "sampler": {"steps": 4}}
     if random.random() < 0.5:
         body["frames"] = {"everyNSteps": 1}
     with scene.connect_http() as connection:

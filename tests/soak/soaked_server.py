@@ -19,7 +19,7 @@ FLAGS = (
     "--listen=127.0.0.1:0", "--http=127.0.0.1:0", "--device=cpu", "--threads=1",
     "--poll-models=1", "--metrics-access=all", "--max-connection-rate=100000",
     "--max-write-seconds=2", "--keep-results-seconds=2", "--keep-results-mib=16",
-    "--drain-seconds=20",
+    "--queue-size=1000", "--drain-seconds=20",
 )
 
 _SERIES = re.compile(r'^(\w+)(?:\{(.*)\})? (\S+)$', re.MULTILINE)
@@ -47,18 +47,23 @@ class Metrics:
             self._series[name, frozenset(_LABEL.findall(labels))] = float(value)
 
     def sum(self, name):
-        return sum(value for (series, _), value in self._series.items() if series == name)
+        return sum(self._values(name).values())
 
     def by(self, name, label):
         """The values of a metric, by the values of its only label."""
-        return {dict(labels)[label]: value
-                for (series, labels), value in self._series.items() if series == name}
+        return {dict(labels)[label]: value for labels, value in self._values(name).items()}
+
+    def _values(self, name):
+        values = {labels: value for (series, labels), value in self._series.items() if series == name}
+        if not values:
+            raise KeyError(f"/metrics has no {name}")
+        return values
 
 
 class SoakedServer:
     """denoised on free ports, from construction to `stop`. `folder` is for its files."""
 
-    def __init__(self, program, folder, preload=None, environment=()):
+    def __init__(self, program, folder, environment):
         self._log_path = folder / "server.log"
         models = folder / "models"
         models.mkdir()
@@ -71,12 +76,10 @@ class SoakedServer:
             self.guest_token = _new_token(program, "guests", "generate", file)
         command = [program, f"--models={models}", f"--state={folder / 'state'}",
                    f"--tokens={folder / 'tokens'}", *FLAGS]
-        variables = dict(os.environ, **dict(environment))
-        if preload:
-            variables["LD_PRELOAD"] = str(preload)
         with open(self._log_path, "wb") as log:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True,
-                                             env=variables, start_new_session=True)
+                                             env={**os.environ, **environment},
+                                             start_new_session=True)
         try:
             self.grpc = self._expect("listening on ")
             self.http = self._expect("http on ")
