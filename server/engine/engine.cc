@@ -66,6 +66,10 @@ class Engine::Impl {
   Scheduler& scheduler() { return scheduler_; }
 
   EngineObserver* observer() const { return observer_; }
+  EngineCounts counts() const {
+    if (observer_ == nullptr) return {};
+    return {.requests = observer_->RequestCount(), .images = observer_->ImageCount()};
+  }
 
  private:
   const Options options_;
@@ -88,7 +92,7 @@ const Engine::Options& Engine::options() const { return impl_->options(); }
 absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
                                           std::shared_ptr<GenerationSink> sink) {
   const absl::StatusOr<Id> id = impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
-      std::move(request), std::move(sink), impl_->clock().Now()));
+      std::move(request), std::move(sink), impl_->clock().Now(), impl_->counts()));
   if (EngineObserver* const observer = impl_->observer(); id.ok() && observer != nullptr) {
     observer->OnSubmit();
     // A device that hangs would not say it.

@@ -40,17 +40,16 @@ nlohmann::ordered_json AdaptersOf(const v1::Accepted& accepted) {
 }  // namespace
 
 void AddSettings(const v1::Accepted& accepted, CallRecord& record) {
-  record.Add(
-      {{"model", accepted.model()},
-       {"model_version", accepted.model_version()},
-       {"sampler", SamplerOf(accepted)},
-       {"steps", accepted.steps()},
-       {"evaluations_per_image", accepted.evaluations()},
-       {"images", accepted.count()},
-       {"width", accepted.width()},
-       {"height", accepted.height()},
-       {"seed", accepted.seed()},
-       {"priority", PriorityOf(accepted)}});
+  record.Add({{"model", accepted.model()},
+              {"model_version", accepted.model_version()},
+              {"sampler", SamplerOf(accepted)},
+              {"steps", accepted.steps()},
+              {"evaluations_per_image", accepted.evaluations()},
+              {"images", accepted.count()},
+              {"width", accepted.width()},
+              {"height", accepted.height()},
+              {"seed", accepted.seed()},
+              {"priority", PriorityOf(accepted)}});
   if (accepted.has_guidance()) record.Add({{"guidance_scale", accepted.guidance().scale()}});
   if (accepted.steps_requested() > 0) {
     record.Add({{"steps_requested", accepted.steps_requested()}});
