@@ -89,6 +89,7 @@ absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, 
     options.on_refusal = [telemetry](auto refusal) {
       telemetry->ConnectionRefused(ReasonLabel(refusal));
     };
+    options.connection_count = &telemetry->count(ObjectKind::kGrpcConnection);
   }
   return options;
 }

@@ -28,7 +28,7 @@ bool IsLoopback(const ListenAddress& address) {
 }  // namespace
 
 HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origins)
-    : calls_(parts.channel),
+    : calls_(parts.channel, &parts.telemetry->count(ObjectKind::kHttpCall)),
       bridge_({.calls = &calls_,
                .services = std::move(parts.services),
                .message_bytes_max = flags.max_receive_bytes,
@@ -74,6 +74,8 @@ absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFl
     return routes->Serve(exchange);
   };
   options.on_connections = [telemetry](int count) { telemetry->HttpConnections(count); };
+  options.counts = {.connections = &telemetry->count(ObjectKind::kHttpConnection),
+                    .requests = &telemetry->count(ObjectKind::kHttpRequest)};
   ASSIGN_OR_RETURN(listener->server_, HttpServer::Start(std::move(sockets), std::move(options)));
   return listener;
 }

@@ -362,7 +362,10 @@ class Server::Impl {
             .live_calls = &live_calls_,
             .call_watch = &call_watch_,
             .write_time_max = absl::Seconds(flags.max_write_seconds),
-            .access = access_.get()};
+            .access = access_.get(),
+            .counts = {.streams = &telemetry_.count(ObjectKind::kStream),
+                       .uploads = &telemetry_.count(ObjectKind::kUpload),
+                       .unary = &telemetry_.count(ObjectKind::kUnaryOnPool)}};
   }
 
   const std::unique_ptr<AccessControl> access_;

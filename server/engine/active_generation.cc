@@ -99,15 +99,17 @@ WorkDemand DemandOf(const GenerationRequest& request) {
 }
 
 ActiveGeneration::ActiveGeneration(GenerationRequest request, std::shared_ptr<GenerationSink> sink,
-                                   absl::Time submitted)
+                                   absl::Time submitted, const EngineCounts& counts)
     : Work(DemandOf(request)),
+      counts_(counts),
+      counted_(counts.requests),
       request_(std::move(request)),
       submitted_(submitted),
       images_(ImagesToMake(request_)),
       sink_(std::move(sink)) {}
 
 std::unique_ptr<WorkItem> ActiveGeneration::MakeItem(int index) {
-  auto image = std::make_unique<ActiveImage>(images_[index], shared_from_this());
+  auto image = std::make_unique<ActiveImage>(images_[index], shared_from_this(), counts_.images);
   image->evaluations_left = EvaluationsLeft(request_, image->index);
   return image;
 }

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
+#include "core/base/object_count.h"
 #include "core/codec/tiled_pass.h"
 #include "core/diffusion/trajectory.h"
 #include "server/engine/generation.h"
@@ -23,9 +24,10 @@ class ActiveGeneration;
 
 // One image in a worker's loop.
 struct ActiveImage : WorkItem {
-  ActiveImage(int image_index, std::shared_ptr<ActiveGeneration> owner)
-      : WorkItem(image_index), generation(std::move(owner)) {}
+  ActiveImage(int image_index, std::shared_ptr<ActiveGeneration> owner, ObjectCount* count)
+      : WorkItem(image_index), counted(count), generation(std::move(owner)) {}
 
+  const CountedObject counted;
   const std::shared_ptr<ActiveGeneration> generation;
   // Made by the worker: at the first turn, and at the first turn of decoding.
   std::optional<Trajectory> trajectory;
@@ -37,6 +39,12 @@ struct ActiveImage : WorkItem {
 // Where image `index` of the request goes on from; null where it begins anew.
 const TrajectorySnapshot* SnapshotOf(const GenerationRequest& request, int index);
 
+// Where generations and their images are counted. Null: nowhere.
+struct EngineCounts {
+  ObjectCount* requests = nullptr;
+  ObjectCount* images = nullptr;
+};
+
 // What `request` asks of a device.
 WorkDemand DemandOf(const GenerationRequest& request);
 
@@ -45,7 +53,7 @@ WorkDemand DemandOf(const GenerationRequest& request);
 class ActiveGeneration : public Work, public std::enable_shared_from_this<ActiveGeneration> {
  public:
   ActiveGeneration(GenerationRequest request, std::shared_ptr<GenerationSink> sink,
-                   absl::Time submitted);
+                   absl::Time submitted, const EngineCounts& counts = {});
 
   const GenerationRequest& request() const { return request_; }
   absl::Time submitted() const { return submitted_; }
@@ -69,6 +77,8 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   void Image(ImageUpdate image) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  const EngineCounts counts_;
+  const CountedObject counted_;
   const GenerationRequest request_;
   const absl::Time submitted_;
   const std::vector<int> images_;  // to make

@@ -67,6 +67,10 @@ class Engine::Impl {
   Scheduler& scheduler() { return scheduler_; }
 
   EngineObserver* observer() const { return observer_; }
+  EngineCounts counts() const {
+    if (observer_ == nullptr) return {};
+    return {.requests = observer_->RequestCount(), .images = observer_->ImageCount()};
+  }
 
  private:
   const Options options_;
@@ -89,7 +93,7 @@ const Engine::Options& Engine::options() const { return impl_->options(); }
 absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
                                           std::shared_ptr<GenerationSink> sink) {
   const absl::StatusOr<Id> id = impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
-      std::move(request), std::move(sink), impl_->clock().Now()));
+      std::move(request), std::move(sink), impl_->clock().Now(), impl_->counts()));
   if (id.ok() && impl_->observer() != nullptr) impl_->observer()->OnSubmit();
   return id;
 }

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "core/base/object_count.h"
 #include "server/engine/generation.h"
 #include "server/scheduling/device_task.h"
 #include "server/scheduling/fair_share.h"
@@ -79,6 +80,9 @@ class EngineObserver {
   virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;  // of training
   // A task threw and is removed. `what` is for the log.
   virtual void OnTaskFailed(const std::string& device, const std::string& what) = 0;
+  // Where what the engine holds of requests and of their images is counted. Null: nowhere.
+  virtual ObjectCount* RequestCount() { return nullptr; }
+  virtual ObjectCount* ImageCount() { return nullptr; }
 };
 
 // A generation that has not started.

@@ -1,6 +1,7 @@
 #include "server/telemetry/telemetry.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "server/telemetry/log.h"
 
@@ -39,7 +40,32 @@ prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& regis
   return BuildCounter().Name(name).Help(help).Register(registry);
 }
 
+constexpr std::pair<ObjectKind, const char*> kObjectKinds[] = {
+    {ObjectKind::kGrpcConnection, "grpc_connection"},
+    {ObjectKind::kHttpConnection, "http_connection"},
+    {ObjectKind::kHttpRequest, "http_request"},
+    {ObjectKind::kHttpCall, "http_call"},
+    {ObjectKind::kStream, "stream"},
+    {ObjectKind::kUpload, "upload"},
+    {ObjectKind::kUnaryOnPool, "unary_on_pool"},
+    {ObjectKind::kGeneration, "generation"},
+    {ObjectKind::kGenerationReader, "generation_reader"},
+    {ObjectKind::kEngineRequest, "engine_request"},
+    {ObjectKind::kEngineImage, "engine_image"}};
+
 }  // namespace
+
+class Telemetry::CountInMetrics final : public ObjectCount {
+ public:
+  CountInMetrics(prometheus::Counter& created, prometheus::Counter& destroyed)
+      : created_(created), destroyed_(destroyed) {}
+  void OnCreated() override { created_.Increment(); }
+  void OnDestroyed() override { destroyed_.Increment(); }
+
+ private:
+  prometheus::Counter& created_;
+  prometheus::Counter& destroyed_;
+};
 
 prometheus::Histogram& Telemetry::AddHistogram(const char* name, const char* help,
                                                const Buckets& buckets) {
@@ -148,12 +174,26 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
     training_seconds_.Add({{"device", device}});
     failed_tasks_.Add({{"device", device}});
   }
+  // In this order: read while objects come and go, no more are destroyed than were created.
+  auto& destroyed = AddCounters(*registry_, "denoised_call_states_destroyed_total",
+                                "State of calls and connections that is gone again, by kind.");
+  auto& created = AddCounters(*registry_, "denoised_call_states_created_total",
+                              "State of calls and connections that there was, by kind. What was "
+                              "not destroyed since is in use.");
+  for (const auto& [kind, name] : kObjectKinds) {
+    counts_[kind] = std::make_unique<CountInMetrics>(created.Add({{"kind", name}}),
+                                                     destroyed.Add({{"kind", name}}));
+  }
   for (absl::StatusCode outcome : kUsualOutcomes) {
     requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
     generations_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
     diffusions_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
   }
 }
+
+Telemetry::~Telemetry() = default;
+
+ObjectCount& Telemetry::count(ObjectKind kind) { return *counts_.at(kind); }
 
 void Telemetry::OnQueueDepth(int requests) { queue_depth_.Set(requests); }
 

@@ -10,6 +10,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,10 +19,26 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "core/base/object_count.h"
 #include "server/engine/engine.h"
 #include "server/telemetry/activity.h"
 
 namespace denoise {
+
+// What calls and connections hold of the server, a kind each, as /metrics names them.
+enum class ObjectKind {
+  kGrpcConnection,
+  kHttpConnection,
+  kHttpRequest,
+  kHttpCall,     // of gRPC, for a request over HTTP
+  kStream,       // a call whose answer is a stream
+  kUpload,       // a call whose request is a stream
+  kUnaryOnPool,  // another call, while a thread of a pool answers it
+  kGeneration,
+  kGenerationReader,
+  kEngineRequest,
+  kEngineImage,
+};
 
 // Thread-safe; nothing here blocks. Outlives the engine and the services.
 class Telemetry final : public EngineObserver {
@@ -30,6 +47,7 @@ class Telemetry final : public EngineObserver {
   // start. `clock` outlives it.
   Telemetry(std::string_view version, const std::vector<std::string>& devices,
             const Clock& clock = Clock::Real());
+  ~Telemetry() override;
 
   // EngineObserver
   void OnSubmit() override;
@@ -45,6 +63,11 @@ class Telemetry final : public EngineObserver {
   void OnDecodeQueue(const std::string& device, int images) override;
   void OnSlice(const std::string& device, absl::Duration duration) override;
   void OnTaskFailed(const std::string& device, const std::string& what) override;
+  ObjectCount* RequestCount() override { return &count(ObjectKind::kEngineRequest); }
+  ObjectCount* ImageCount() override { return &count(ObjectKind::kEngineImage); }
+
+  // Counts the objects of a kind. What was created and not destroyed is alive, or has leaked.
+  ObjectCount& count(ObjectKind kind);
 
   // One generation, whoever reads it.
   void QueueWaited(absl::Duration wait);
@@ -83,8 +106,11 @@ class Telemetry final : public EngineObserver {
   prometheus::Histogram& AddHistogram(const char* name, const char* help,
                                       const prometheus::Histogram::BucketBoundaries& buckets);
 
+  class CountInMetrics;
+
   const std::shared_ptr<prometheus::Registry> registry_;
   Activity activity_;
+  std::map<ObjectKind, std::unique_ptr<CountInMetrics>> counts_;  // constant after construction
 
   prometheus::Gauge& queue_depth_;
   prometheus::Gauge& outstanding_cost_seconds_;
