@@ -27,11 +27,14 @@ class GrpcConnection:
     """A connection of its own: other channels with the same options would share one."""
 
     def __init__(self, address, token):
-        self._channel = grpc.insecure_channel(address, [
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.enable_retries", 0),
-            ("grpc.http2.bdp_probe", 0),  # or gRPC would take megabytes that nobody reads
-        ])
+        self._channel = grpc.insecure_channel(
+            address,
+            [
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.enable_retries", 0),
+                ("grpc.http2.bdp_probe", 0),  # or gRPC would take megabytes that nobody reads
+            ],
+        )
         self.metadata = [("authorization", f"Bearer {token}")]
         self.images = image_generation_pb2_grpc.ImageGenerationStub(self._channel)
         self.generations = generations_pb2_grpc.GenerationsStub(self._channel)
@@ -91,17 +94,25 @@ class HttpConnection(http.client.HTTPConnection):
     def post(self, path, body, headers=()):
         """Returns the response before its body is read."""
         encoded = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.request("POST", path, encoded,
-                     {"Authorization": f"Bearer {self._token}",
-                      "Content-Type": "application/json", **dict(headers)})
+        self.request(
+            "POST",
+            path,
+            encoded,
+            {
+                "Authorization": f"Bearer {self._token}",
+                "Content-Type": "application/json",
+                **dict(headers),
+            },
+        )
         return self.getresponse()
 
-    def get_body(self, path):
+    def get(self, path, *statuses):
         self.request("GET", path, headers={"Authorization": f"Bearer {self._token}"})
         response = self.getresponse()
         body = response.read()
-        expect(response.status == 200, f"GET {path} is answered with {response.status}: {body[:200]!r}")
-        return body
+        expect(
+            response.status in statuses, f"{path}: HTTP status {response.status}: {body[:200]!r}"
+        )
 
     def __enter__(self):
         return self
@@ -130,11 +141,13 @@ def bare_socket(address, receive_buffer=None):
 def http_request(address, token, path, body, content_length=None):
     """The bytes of a request, which may promise more than `body`."""
     length = len(body) if content_length is None else content_length
-    return (f"POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n").encode() + body
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    ).encode() + body
 
 
 def reset(connection):
-    """Ends a connection as a crash of the client's machine would, with what is unread thrown away."""
+    """Ends a connection as a crash may: what is unread is thrown away."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

@@ -12,8 +12,8 @@ MAX_FAILURES = 20
 
 
 class Deck:
-    """Behaviours in a random order, each as often as its weight says before the deck begins anew. So
-    a short soak has all of them, too, and a seed names what every client does."""
+    """Behaviours in a random order, each as often as its weight says before the deck begins anew.
+    So a short soak has all of them, too, and a seed names what every client does."""
 
     def __init__(self, behaviours, seed):
         self._cards = [behaviour for behaviour in behaviours for _ in range(behaviour.weight)]
@@ -59,8 +59,9 @@ class Load:
             self._works = True
             self._condition.notify_all()
             self._condition.wait_for(self._has_failed, max(0, end - time.monotonic()))
-            self._condition.wait_for(lambda: self._has_failed() or self._done.total() >= clients,
-                                     REST_PATIENCE_SECONDS)
+            self._condition.wait_for(
+                lambda: self._has_failed() or self._done.total() >= clients, REST_PATIENCE_SECONDS
+            )
 
     def rest(self):
         """Returns once no client is there any more; those that hang, by name."""

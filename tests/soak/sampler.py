@@ -10,8 +10,12 @@ INTERVAL_SECONDS = 0.5
 CREATED = "denoised_call_states_created_total"
 DESTROYED = "denoised_call_states_destroyed_total"
 # What these count is work that the server has still to do.
-WORK = ("denoised_active_rows", "denoised_queue_depth", "denoised_decode_queue",
-        "denoised_running_jobs")
+WORK = (
+    "denoised_active_rows",
+    "denoised_queue_depth",
+    "denoised_decode_queue",
+    "denoised_running_jobs",
+)
 # Of the connection that /metrics is read on.
 OWN_STATES = {"http_connection": 1, "http_request": 1}
 
@@ -23,12 +27,15 @@ class Sample:
     created: dict  # state of calls, by kind, so far
     destroyed: dict
     evaluations: int  # of networks, so far
+    given_up: int  # calls that nobody read, so far
     work: float  # to do
 
     def alive(self):
         """State that is not destroyed, by kind, without what reading /metrics takes."""
-        states = {kind: int(self.created[kind] - self.destroyed[kind] - OWN_STATES.get(kind, 0))
-                  for kind in self.created}
+        states = {
+            kind: int(self.created[kind] - self.destroyed[kind] - OWN_STATES.get(kind, 0))
+            for kind in self.created
+        }
         return {kind: count for kind, count in states.items() if count != 0}
 
 
@@ -78,7 +85,13 @@ class Sampler:
 
     def _sample(self):
         metrics = self._server.metrics()
-        return Sample(seconds=time.monotonic() - self._start, usage=self._server.usage(),
-                      created=metrics.by(CREATED, "kind"), destroyed=metrics.by(DESTROYED, "kind"),
-                      evaluations=int(metrics.sum("denoised_evaluations_total")),
-                      work=sum(metrics.sum(name) for name in WORK))
+        return Sample(
+            seconds=time.monotonic() - self._start,
+            usage=self._server.usage(),
+            created=metrics.by(CREATED, "kind"),
+            destroyed=metrics.by(DESTROYED, "kind"),
+            evaluations=int(metrics.sum("denoised_evaluations_total")),
+            # Diffuse is called by clients that read to the end and by those that stall.
+            given_up=int(metrics.by("denoised_diffusions_total", "outcome")["CANCELLED"]),
+            work=sum(metrics.sum(name) for name in WORK),
+        )

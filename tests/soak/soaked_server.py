@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,22 @@ PATIENCE_SECONDS = 120
 
 # Everything that the server keeps for a while has a small bound, so that it fills up early.
 FLAGS = (
-    "--listen=127.0.0.1:0", "--http=127.0.0.1:0", "--device=cpu", "--threads=1",
-    "--poll-models=1", "--metrics-access=all", "--max-connection-rate=100000",
-    "--max-write-seconds=2", "--keep-results-seconds=2", "--keep-results-mib=16",
-    "--queue-size=1000", "--drain-seconds=20",
+    "--listen=127.0.0.1:0",
+    "--http=127.0.0.1:0",
+    "--device=cpu",
+    "--threads=1",
+    "--poll-models=1",
+    "--metrics-access=all",
+    "--max-connection-rate=100000",
+    "--max-write-seconds=4",
+    "--keep-results-seconds=5",
+    "--keep-results-mib=64",
+    "--queue-size=1000",
+    "--max-batch-rows=4",
+    "--drain-seconds=20",
 )
 
-_SERIES = re.compile(r'^(\w+)(?:\{(.*)\})? (\S+)$', re.MULTILINE)
+_SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -30,8 +38,8 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 class Usage:
     """What the process takes of the machine."""
 
-    # Of the heap and of stacks, whether it is resident or swapped out. Pages of files are left out:
-    # the kernel drops and reads them as it likes.
+    # That it has written to, resident or swapped out. Pages of files are left out: the kernel drops
+    # and reads them as it likes.
     memory_mib: float
     resident_mib: float
     threads: int
@@ -54,7 +62,7 @@ class Metrics:
         return {dict(labels)[label]: value for labels, value in self._values(name).items()}
 
     def _values(self, name):
-        values = {labels: value for (series, labels), value in self._series.items() if series == name}
+        values = {key[1]: value for key, value in self._series.items() if key[0] == name}
         if not values:
             raise KeyError(f"/metrics has no {name}")
         return values
@@ -74,59 +82,69 @@ class SoakedServer:
             for tenant in TENANTS:
                 self.tokens[tenant] = _new_token(program, tenant, "generate,train", file)
             self.guest_token = _new_token(program, "guests", "generate", file)
-        command = [program, f"--models={models}", f"--state={folder / 'state'}",
-                   f"--tokens={folder / 'tokens'}", *FLAGS]
+        command = [
+            program,
+            f"--models={models}",
+            f"--state={folder / 'state'}",
+            f"--tokens={folder / 'tokens'}",
+            *FLAGS,
+        ]
         with open(self._log_path, "wb") as log:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True,
-                                             env={**os.environ, **environment},
-                                             start_new_session=True)
+            self._process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
         try:
             self.grpc = self._expect("listening on ")
             self.http = self._expect("http on ")
         except BaseException:
             self.kill()
             raise
-        self._scrapes = None
+        self._scrapes = http.client.HTTPConnection(self.http, timeout=PATIENCE_SECONDS)
 
     def _expect(self, start):
         line = self._process.stdout.readline()
         if not line.startswith(start):
             raise RuntimeError(f"the server does not start: {self.log_end()}")
-        return line[len(start):].strip()
+        return line[len(start) :].strip()
 
     def usage(self):
         process = Path(f"/proc/{self._process.pid}")
         status = dict(re.findall(r"^(\w+):\s+(\d+)", (process / "status").read_text(), re.M))
-        # "Of the heap and of stacks": RssShmem is what it shares with nobody, but by another name.
         kib = sum(int(status[name]) for name in ("RssAnon", "RssShmem", "VmSwap"))
-        return Usage(memory_mib=kib / 1024, resident_mib=int(status["VmRSS"]) / 1024,
-                     threads=int(status["Threads"]), descriptors=len(os.listdir(process / "fd")))
+        return Usage(
+            memory_mib=kib / 1024,
+            resident_mib=int(status["VmRSS"]) / 1024,
+            threads=int(status["Threads"]),
+            descriptors=len(os.listdir(process / "fd")),
+        )
 
     def metrics(self):
         """Over a connection that stays open. Used by one thread at a time."""
-        for is_last in (False, True):
-            if self._scrapes is None:
-                self._scrapes = http.client.HTTPConnection(self.http, timeout=PATIENCE_SECONDS)
-            try:
-                self._scrapes.request("GET", "/metrics")
-                response = self._scrapes.getresponse()
-                text = response.read().decode()
-                if response.status != 200:
-                    raise RuntimeError(f"/metrics answers {response.status}: {text}")
-                return Metrics(text)
-            except (OSError, http.client.HTTPException):
-                self._scrapes.close()
-                self._scrapes = None
-                if is_last:
-                    raise
+        try:
+            return self._scrape()
+        except (OSError, http.client.HTTPException):  # it was idle for too long
+            self._scrapes.close()
+            return self._scrape()
+
+    def _scrape(self):
+        self._scrapes.request("GET", "/metrics")
+        response = self._scrapes.getresponse()
+        text = response.read().decode()
+        if response.status != 200:
+            raise RuntimeError(f"/metrics answers {response.status}: {text}")
+        return Metrics(text)
 
     def is_running(self):
         return self._process.poll() is None
 
     def stop(self):
         """Returns the exit code after SIGTERM; None if the server had to be killed."""
-        if self._scrapes is not None:
-            self._scrapes.close()
+        self._scrapes.close()
         self._process.send_signal(signal.SIGTERM)
         try:
             return self._process.wait(PATIENCE_SECONDS)
@@ -146,7 +164,11 @@ class SoakedServer:
 
 def _new_token(program, tenant, scopes, file):
     """Returns a token, whose entry is added to the file."""
-    made = subprocess.run([program, "new-token", tenant, "--tenant", tenant, "--scopes", scopes],
-                          capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        [program, "new-token", tenant, "--tenant", tenant, "--scopes", scopes],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     file.write(made.stdout)
     return made.stderr.strip()
