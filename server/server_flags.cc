@@ -409,8 +409,8 @@ void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
                  "(docs/observability.md)")
       ->type_name("FILE");
   app.add_option("--access-log-mib", flags.access_log_mib,
-                 "Size at which the file, such as calls.log, becomes calls.1.log and a new\n"
-                 "one begins")
+                 "Size at which the file, such as calls.log, becomes calls.1.log and a\n"
+                 "new one begins")
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--access-log-files", flags.access_log_files, "How many full files are kept")
       ->check(CLI::Range(0, 1000));

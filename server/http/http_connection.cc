@@ -300,7 +300,8 @@ Task<bool> HttpConnection::ServeOne() {
   try {
     co_await shared_.handler(exchange);
   } catch (const std::exception& error) {
-    LogEvent(spdlog::level::err, "an HTTP request failed", {{"message", error.what()}});
+    LogEvent(spdlog::level::err, "an HTTP request failed",
+             {{"trace_id", exchange.trace().trace_id}, {"message", error.what()}});
     failed = true;
   }
   on_gone_ = nullptr;
