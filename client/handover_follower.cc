@@ -7,6 +7,7 @@ namespace denoise {
 namespace v1 = denoised::v1;
 
 bool HandoverFollower::IsNews(v1::GenerateEvent& event) {
+  is_unanswered_ = false;
   if (event.has_accepted() && last_sequence_ >= 0) return false;
   if (event.has_image() && !images_.insert(event.image().image_index()).second) return false;
   if (event.has_handover()) {
@@ -24,10 +25,10 @@ bool HandoverFollower::IsNews(v1::GenerateEvent& event) {
 }
 
 std::optional<v1::GenerateRequest> HandoverFollower::Continue(const absl::Status& status) {
-  if (token_.empty() || !absl::IsUnavailable(status) || attempts_ == kMaxAttempts) {
-    return std::nullopt;
-  }
+  const bool is_lost = absl::IsUnavailable(status) || (absl::IsCancelled(status) && is_unanswered_);
+  if (token_.empty() || !is_lost || attempts_ == kMaxAttempts) return std::nullopt;
   ++attempts_;
+  is_unanswered_ = true;
   v1::GenerateRequest request;
   request.set_handover(token_);
   return request;

@@ -24,12 +24,15 @@ class HandoverFollower {
   bool IsNews(denoised::v1::GenerateEvent& event);
 
   // The request that continues the generation after a call that ended with `status`; nullopt if
-  // nothing does.
+  // nothing does. A server that closes its connections cancels what arrives at that moment, so a
+  // token that was presented and got no answer is presented again, also after CANCELLED. After an
+  // answer that means what it says: somebody has cancelled the generation.
   std::optional<denoised::v1::GenerateRequest> Continue(const absl::Status& status);
 
  private:
-  std::string token_;  // the latest; empty before the first
-  int attempts_ = 0;   // to present it
+  std::string token_;           // the latest; empty before the first
+  int attempts_ = 0;            // to present it
+  bool is_unanswered_ = false;  // it was presented, and no event has come since
   int64_t last_sequence_ = -1;
   std::set<int> images_;  // that the reader has
 };

@@ -34,3 +34,12 @@ if(EXISTS ${_nvidia})
   install(DIRECTORY ${_nvidia}/ DESTINATION lib/denoised/nvidia COMPONENT cuda EXCLUDE_FROM_ALL
     FILES_MATCHING PATTERN "*.so*" PATTERN "include" EXCLUDE)
 endif()
+
+# The licenses of the wheels, with their versions and the checksums of their files, where pip would
+# install them, so that scanners find them.
+file(GLOB _cuda_wheels ${DENOISE_TORCH_ROOT}/../*.dist-info)
+set(_cpu_wheels ${_cuda_wheels})
+list(FILTER _cpu_wheels INCLUDE REGEX "/(torch|nvidia_cuda_(runtime|cupti))-[^/]*$")
+list(FILTER _cuda_wheels EXCLUDE REGEX "/(torch|nvidia_cuda_(runtime|cupti|crt))-[^/]*$")
+install(DIRECTORY ${_cpu_wheels} DESTINATION lib/denoised)
+install(DIRECTORY ${_cuda_wheels} DESTINATION lib/denoised COMPONENT cuda EXCLUDE_FROM_ALL)

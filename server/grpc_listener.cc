@@ -89,6 +89,7 @@ absl::StatusOr<ConnectionRelay::Options> RelayOptions(const ServerFlags& flags, 
     options.on_refusal = [telemetry](auto refusal) {
       telemetry->ConnectionRefused(ReasonLabel(refusal));
     };
+    options.connection_count = &telemetry->count(ObjectKind::kGrpcConnection);
   }
   return options;
 }
@@ -127,7 +128,7 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
   listener.server = builder.BuildAndStart();
   if (!listener.server) return absl::InternalError("gRPC cannot start; its log says why");
   listener.address = sockets.address();
-  SetServing(listener, true);
+  SetHealth(listener, {});
 
   relay.serve = [acceptor](int descriptor) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
@@ -152,10 +153,14 @@ std::shared_ptr<grpc::Channel> InProcessChannel(GrpcListener& listener) {
   return listener.server->InProcessChannel(unlimited);
 }
 
-void SetServing(GrpcListener& listener, bool serving) {
+void SetHealth(GrpcListener& listener, const HealthState& state) {
+  constexpr char kServer[] = "";  // as a whole
   grpc::HealthCheckServiceInterface* health = listener.server->GetHealthCheckService();
-  for (const std::string& service : listener.services) health->SetServingStatus(service, serving);
-  health->SetServingStatus(serving);
+  health->SetServingStatus(kLivenessService, state.live);
+  health->SetServingStatus(kServer, state.ready);
+  for (const std::string& service : listener.services) {
+    health->SetServingStatus(service, state.ready);
+  }
 }
 
 }  // namespace denoise

@@ -33,9 +33,9 @@ struct NamedService {
   grpc::Service* service;
 };
 
-// Serves `services`, the standard health service (of every service and of the server as a whole:
-// SERVING) and, unless the flags say otherwise, reflection. What it is given outlives the listener;
-// `telemetry`, `access` and `access_log` may be null.
+// Serves `services`, the standard health service (SERVING, see SetHealth) and, unless the flags say
+// otherwise, reflection. What it is given outlives the listener; `telemetry`, `access` and
+// `access_log` may be null.
 absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
                                     const std::vector<NamedService>& services, MemoryGuard* memory,
                                     Telemetry* telemetry, AccessControl* access = nullptr,
@@ -44,7 +44,15 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
 // For calls from within the process, as long as the server runs. Their sizes are not limited.
 std::shared_ptr<grpc::Channel> InProcessChannel(GrpcListener& listener);
 
-// What the health service says of everything.
-void SetServing(GrpcListener& listener, bool serving);
+// The service whose health says whether the process should be restarted.
+inline constexpr char kLivenessService[] = "liveness";
+
+struct HealthState {
+  bool live = true;   // of kLivenessService
+  bool ready = true;  // of every service, and of the server as a whole
+};
+
+// What the health service says.
+void SetHealth(GrpcListener& listener, const HealthState& state);
 
 }  // namespace denoise

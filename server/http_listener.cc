@@ -28,7 +28,7 @@ bool IsLoopback(const ListenAddress& address) {
 }  // namespace
 
 HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origins)
-    : calls_(parts.channel),
+    : calls_(parts.channel, &parts.telemetry->count(ObjectKind::kHttpCall)),
       bridge_({.calls = &calls_,
                .services = std::move(parts.services),
                .message_bytes_max = flags.max_receive_bytes,
@@ -47,7 +47,8 @@ HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origin
                .registry = parts.telemetry->registry(),
                .access = parts.access,
                .metrics_are_open = flags.metrics_access == "all",
-               .is_serving = std::move(parts.is_serving),
+               .liveness = std::move(parts.liveness),
+               .readiness = std::move(parts.readiness),
                .on_answer = [telemetry = parts.telemetry](
                                 std::string_view route,
                                 int status) { telemetry->HttpAnswered(route, status); },
@@ -75,6 +76,8 @@ absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFl
     return routes->Serve(exchange);
   };
   options.on_connections = [telemetry](int count) { telemetry->HttpConnections(count); };
+  options.counts = {.connections = &telemetry->count(ObjectKind::kHttpConnection),
+                    .requests = &telemetry->count(ObjectKind::kHttpRequest)};
   ASSIGN_OR_RETURN(listener->server_, HttpServer::Start(std::move(sockets), std::move(options)));
   return listener;
 }

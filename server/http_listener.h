@@ -30,7 +30,8 @@ class HttpListener {
     Telemetry* telemetry;                    // this and the pool outlive the listener
     WorkPool* pool;                          // converts large messages
     std::function<absl::Status()> admit;     // whether the process has room for another call
-    std::function<bool()> is_serving;
+    std::function<absl::Status()> liveness;  // of the server, or why not
+    std::function<absl::Status()> readiness;
     const AccessControl* access;  // outlives the listener
     AccessLog* access_log;        // null: none; outlives it, too
   };

@@ -23,11 +23,15 @@ ResourceWatch::Look LookAtMemory(const at::Device& device, Telemetry* telemetry)
   };
 }
 
-// The folder may not have been made yet.
+// The folder may not have been made yet: then it will be on the disk of the one above it.
 ResourceWatch::Look LookAtDisk(const std::filesystem::path& folder, Telemetry* telemetry) {
-  return [folder, telemetry] {
+  return [folder = std::filesystem::absolute(folder), telemetry] {
     std::error_code error;
-    const std::filesystem::space_info space = std::filesystem::space(folder, error);
+    std::filesystem::path existing = folder;
+    while (!std::filesystem::exists(existing, error) && existing.has_relative_path()) {
+      existing = existing.parent_path();
+    }
+    const std::filesystem::space_info space = std::filesystem::space(existing, error);
     if (error) return;
     telemetry->StateDisk(static_cast<int64_t>(space.available),
                          static_cast<int64_t>(space.capacity));

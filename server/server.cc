@@ -1,7 +1,6 @@
 #include "server/server.h"
 
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -13,11 +12,11 @@
 #include "core/base/clock.h"
 #include "core/base/status_macros.h"
 #include "core/device/cuda_library.h"
+#include "core/device/devices.h"
 #include "core/files/file_watch.h"
 #include "server/connections/listen_address.h"
 #include "server/cores.h"
 #include "server/cost_keeper.h"
-#include "server/devices.h"
 #include "server/engine/engine.h"
 #include "server/grpc_listener.h"
 #include "server/http_listener.h"
@@ -33,6 +32,7 @@
 #include "server/rpc/live_calls.h"
 #include "server/rpc/models_service.h"
 #include "server/rpc/work_pool.h"
+#include "server/server_health.h"
 #include "server/telemetry/access_log.h"
 #include "server/telemetry/log.h"
 #include "server/telemetry/resource_watch.h"
@@ -76,8 +76,10 @@ std::vector<std::string> Names(const std::vector<at::Device>& devices) {
   return names;
 }
 
-Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::Device>& devices) {
+Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::Device>& devices,
+                              decltype(Engine::Options::on_device_failed) on_device_failed = {}) {
   Engine::Options options;
+  options.on_device_failed = std::move(on_device_failed);
   options.devices = devices;
   options.max_batch_rows = flags.max_batch_rows;
   options.max_active_rows = flags.max_active_rows;
@@ -181,13 +183,14 @@ absl::StatusOr<std::unique_ptr<AccessLog>> OpenAccessLog(const ServerFlags& flag
 
 LiveModels::Options LiveModelsOptions(const ServerFlags& flags,
                                       const std::vector<at::Device>& devices, Telemetry* telemetry,
-                                      CostKeeper* costs) {
+                                      CostKeeper* costs, Engine* engine) {
   return {.load = LoadOptions(flags, devices),
           .memory_bytes_max = int64_t{flags.model_memory_mib} << 20,
           .look_interval = absl::Seconds(flags.poll_models_seconds),
           .on_load =
-              [telemetry](std::optional<absl::Duration> duration) {
+              [telemetry, engine](std::optional<absl::Duration> duration) {
                 duration ? telemetry->ModelLoaded(*duration) : telemetry->ModelBroken();
+                if (!duration) engine->CheckDevices();  // which may be why
               },
           .on_unload = [telemetry] { telemetry->ModelUnloaded(); },
           .on_serve = [costs](const LoadedModelHandle& loaded) { costs->OnServe(loaded); },
@@ -214,13 +217,14 @@ class Server::Impl {
       : access_(std::move(access)),
         access_log_(std::move(access_log)),
         telemetry_(DENOISED_VERSION, Names(devices)),
+        health_(static_cast<int>(devices.size())),
         memory_(ProcessMemory(int64_t{flags.memory_limit_mib} << 20)),
         models_(
             {},
             [this](const ModelCounts& counts) { telemetry_.Models(counts.loaded, counts.failed); }),
         costs_(CostFileOf(flags), DescribeDevices(flags, devices), &engine_),
         live_models_(ModelsFolder(flags.models),
-                     LiveModelsOptions(flags, devices, &telemetry_, &costs_), &models_,
+                     LiveModelsOptions(flags, devices, &telemetry_, &costs_, &engine_), &models_,
                      &Clock::Real()),
         adapter_catalog_(flags.models, flags.adapters),
         adapters_(&adapter_catalog_, AdapterOptions(flags, devices, &telemetry_)),
@@ -243,7 +247,12 @@ class Server::Impl {
                      {.keep_time = absl::Seconds(flags.keep_results_seconds),
                       .keep_bytes = int64_t{flags.keep_results_mib} << 20,
                       .detached = flags.max_detached}),
-        engine_(EngineOptions(flags, devices), Clock::Real(), &telemetry_),
+        engine_(EngineOptions(flags, devices,
+                              [this](const std::string& device, const std::string& what) {
+                                health_.OnDeviceFailed(device);
+                                telemetry_.DeviceFailed(device, what);
+                              }),
+                Clock::Real(), &telemetry_),
         generation_environment_{.calls = Calls(&pool_, flags),
                                 .models = &models_,
                                 .adapters = &adapter_reader_,
@@ -269,8 +278,11 @@ class Server::Impl {
                             kResourceInterval, &Clock::Real());
   }
 
-  // The models' thread outlives the engine.
-  ~Impl() { costs_.Stop(); }
+  // What the models' thread calls uses the engine.
+  ~Impl() {
+    live_models_.StopAndWait();
+    costs_.Stop();
+  }
 
   // A server that trains may begin with nothing to serve.
   absl::Status LoadModels(const ServerFlags& flags) {
@@ -301,6 +313,7 @@ class Server::Impl {
     }
     ASSIGN_OR_RETURN(listener_, denoise::Listen(flags, services, &memory_, &telemetry_,
                                                 access_.get(), access_log_.get()));
+    health_.Publish(&listener_);
     if (flags.http.empty()) return absl::OkStatus();
     ASSIGN_OR_RETURN(
         http_, HttpListener::Start(flags, {.channel = InProcessChannel(listener_),
@@ -308,7 +321,8 @@ class Server::Impl {
                                            .telemetry = &telemetry_,
                                            .pool = &pool_,
                                            .admit = [this] { return memory_.Admit(); },
-                                           .is_serving = [this] { return is_serving_.load(); },
+                                           .liveness = [this] { return health_.Liveness(); },
+                                           .readiness = [this] { return health_.Readiness(); },
                                            .access = access_.get(),
                                            .access_log = access_log_.get()}));
     return absl::OkStatus();
@@ -333,8 +347,7 @@ class Server::Impl {
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
     file_watch_.reset();
-    is_serving_ = false;
-    SetServing(listener_, false);
+    health_.OnDraining();
     live_calls_.StartDraining();
     telemetry_.activity().WakeAll();
     live_models_.Stop();
@@ -353,6 +366,7 @@ class Server::Impl {
     if (http_) http_->WaitUntilAnswered(Clock::Real().Now() + kFlushTime);
     http_.reset();
     listener_.relay.reset();
+    health_.Withdraw();
     listener_.server.reset();
   }
 
@@ -386,12 +400,16 @@ class Server::Impl {
             .live_calls = &live_calls_,
             .call_watch = &call_watch_,
             .write_time_max = absl::Seconds(flags.max_write_seconds),
-            .access = access_.get()};
+            .access = access_.get(),
+            .counts = {.streams = &telemetry_.count(ObjectKind::kStream),
+                       .uploads = &telemetry_.count(ObjectKind::kUpload),
+                       .unary = &telemetry_.count(ObjectKind::kUnaryOnPool)}};
   }
 
   const std::unique_ptr<AccessControl> access_;
   const std::unique_ptr<AccessLog> access_log_;  // null where there is none
   Telemetry telemetry_;
+  ServerHealth health_;
   MemoryGuard memory_;
   ModelRepository models_;
   CostKeeper costs_;
@@ -414,7 +432,6 @@ class Server::Impl {
   ModelsService models_service_;
   std::optional<TrainingTelemetry> training_telemetry_;
   std::unique_ptr<TrainingServices> training_;  // null without --state
-  std::atomic<bool> is_serving_ = true;
   GrpcListener listener_;
   std::unique_ptr<HttpListener> http_;  // null where there is none
   const std::string no_address_;

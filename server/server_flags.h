@@ -44,7 +44,7 @@ struct ServerFlags {
   int max_active_rows = 64;
   int queue_size = 64;
   std::string batching = "evaluation";
-  double batch_efficiency = 0.95;  // 1: batches grow to max_batch_rows
+  double batch_efficiency = 0.98;  // 1: batches grow to max_batch_rows
   std::string cost_file;           // empty: in `state`, if there is one; "off": none
   std::map<std::string, double> tenant_weights;
   int tenant_queue_size = 0;      // 0: no limit of its own

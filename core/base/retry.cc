@@ -5,10 +5,13 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
 
 namespace denoise {
 namespace {
 constexpr char kPayloadUrl[] = "denoise/retry-delay-ms";
+// For requests that another replica can take at once.
+constexpr absl::Duration kRetryElsewhere = absl::Seconds(5);
 }  // namespace
 
 absl::Status UnavailableRetryAfter(std::string_view message, absl::Duration delay) {
@@ -29,8 +32,15 @@ std::optional<absl::Duration> GetRetryDelay(const absl::Status& status) {
 }
 
 absl::Status DrainingError() {
-  constexpr absl::Duration kRetryDelay = absl::Seconds(5);
-  return UnavailableRetryAfter("the server is draining; try another replica", kRetryDelay);
+  return UnavailableRetryAfter("the server is draining; try another replica", kRetryElsewhere);
+}
+
+absl::Status DeviceFailedError() {
+  return WithErrorReason(
+      UnavailableRetryAfter("the device has failed, and no other one of this server can take the "
+                            "request; try another replica, or this one after its restart",
+                            kRetryElsewhere),
+      kDeviceFailedReason);
 }
 
 }  // namespace denoise

@@ -10,6 +10,7 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -78,6 +79,14 @@ bool Succeeds(const Function& function) {
   } catch (const std::exception&) {
     return false;
   }
+}
+
+std::atomic<c10::DeleterFnPtr> free_pinned = nullptr;  // LibTorch's
+
+// To give pinned memory back, LibTorch marks the uploads from it. That throws where a device has
+// failed, and whoever frees a tensor must not: the memory is lost then.
+void FreePinned(void* context) {
+  Succeeds([context] { free_pinned.load()(context); });
 }
 
 // LibTorch's graph, except that a capture which fails ends everywhere.
@@ -150,9 +159,19 @@ class CudaRuntime : public DeviceRuntime {
                         .total_bytes = static_cast<int64_t>(total)};
   }
 
-  // LibTorch's cache of pinned memory gives a block out again only once its uploads are over.
+  // LibTorch's cache of pinned memory gives a block out again only once its uploads are over. All
+  // devices share it, and it may throw where another one has failed.
   at::Tensor HostTensor(at::IntArrayRef sizes, at::ScalarType dtype) override {
-    return at::empty(sizes, at::TensorOptions().dtype(dtype).pinned_memory(true));
+    const auto options = at::TensorOptions().dtype(dtype);
+    at::Tensor tensor;
+    if (!Succeeds([&] { tensor = at::empty(sizes, options.pinned_memory(true)); })) {
+      return at::empty(sizes, options);
+    }
+    at::DataPtr& data = tensor.storage().unsafeGetStorageImpl()->mutable_data_ptr();
+    const c10::DeleterFnPtr deleter = data.get_deleter();
+    free_pinned = deleter;
+    (void)data.compare_exchange_deleter(deleter, &FreePinned);
+    return tensor;
   }
   at::Tensor Upload(const at::Tensor& host) override {
     return host.to(device_, /*non_blocking=*/true);
@@ -163,6 +182,13 @@ class CudaRuntime : public DeviceRuntime {
   std::shared_ptr<DeviceMark> Mark() override {
     const c10::cuda::CUDAGuard device(device_);
     return std::make_shared<CudaMark>(c10::cuda::getCurrentCUDAStream(device_.index()));
+  }
+  // A failed call may leave its error for the next one; the error of a lost context comes again.
+  void Check() override {
+    const c10::cuda::CUDAGuard device(device_);
+    (void)cudaGetLastError();
+    at::empty({1}, at::TensorOptions().dtype(at::kFloat).device(device_)).zero_();
+    Mark()->Wait();
   }
   bool captures() const override { return true; }
 

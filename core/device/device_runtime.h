@@ -66,6 +66,10 @@ class DeviceRuntime {
   // Marks the end of the work queued so far.
   virtual std::shared_ptr<DeviceMark> Mark() = 0;
 
+  // Waits until the device has done a piece of work. Throws where it does none any more: then it has
+  // failed for good, as far as this process is concerned.
+  virtual void Check() { Mark()->Wait(); }
+
   // Whether Capture may be called.
   virtual bool captures() const = 0;
   // Records what `work` queues, calling it a few times. `work` copies nothing from or to the host

@@ -27,6 +27,15 @@ std::string DescribeError(const std::exception& error) {
   return text.substr(0, text.find('\n'));
 }
 
+bool Works(DeviceRuntime& runtime) {
+  try {
+    runtime.Check();
+    return true;
+  } catch (const std::exception& error) {
+    return IsOutOfMemory(error);
+  }
+}
+
 absl::Status DeviceError(const std::exception& error) {
   const std::string text = DescribeError(error);
   if (IsOutOfMemory(error)) {

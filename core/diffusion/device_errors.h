@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "core/device/device_runtime.h"
 
 namespace denoise {
 
@@ -13,6 +14,10 @@ std::string DescribeError(const std::exception& error);
 
 // Whether a device, or the host, had no memory left.
 bool IsOutOfMemory(const std::exception& error);
+
+// Whether a device still works, after an error of it. False: it has failed for good, as a GPU has
+// whose kernel has accessed memory that it may not, and only another process can use it again.
+bool Works(DeviceRuntime& runtime);
 
 // ResourceExhausted where memory ran out, else Internal; says what `error` says.
 absl::Status DeviceError(const std::exception& error);

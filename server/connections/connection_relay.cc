@@ -147,6 +147,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   Connection(Client client, asio::local::stream_protocol::socket grpc, int for_grpc,
              std::string peer, std::unique_ptr<ConnectionLimits::Slot> slot, Shared& shared)
       : shared_(shared),
+        counted_(shared.options.connection_count),
         peer_(std::move(peer)),
         address_(AddressKey(peer_)),
         slot_(std::move(slot)),
@@ -282,6 +283,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   }
 
   Shared& shared_;
+  const CountedObject counted_;
   const std::string peer_;
   const std::string address_;
   std::unique_ptr<ConnectionLimits::Slot> slot_;  // null once its place was needed

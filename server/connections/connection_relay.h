@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
+#include "core/base/object_count.h"
 #include "server/connections/connection_limits.h"
 #include "server/connections/http2_guard.h"
 #include "server/connections/listen_address.h"
@@ -56,6 +57,7 @@ class ConnectionRelay {
     // Called by the relay's thread; may be empty.
     std::function<void(int connections)> on_connections = {};
     std::function<void(Refusal)> on_refusal = {};
+    ObjectCount* connection_count = nullptr;  // may be null
   };
 
   // InvalidArgument if the TLS files are not what they should be.

@@ -78,6 +78,15 @@ uint64_t SettingsOf(const GenerationRequest& request) {
   return hash;
 }
 
+// Whether the expected start has moved by more than a second and a fifth of the wait.
+bool StartsElsewhen(const QueuePlace& told, const QueuePlace& place) {
+  if (told.expected_wait.has_value() != place.expected_wait.has_value()) return true;
+  if (!place.expected_wait) return false;
+  const absl::Duration moved =
+      place.as_of + *place.expected_wait - (told.as_of + *told.expected_wait);
+  return absl::AbsDuration(moved) > std::max(absl::Seconds(1), *place.expected_wait / 5);
+}
+
 }  // namespace
 
 WorkDemand DemandOf(const GenerationRequest& request) {
@@ -99,15 +108,17 @@ WorkDemand DemandOf(const GenerationRequest& request) {
 }
 
 ActiveGeneration::ActiveGeneration(GenerationRequest request, std::shared_ptr<GenerationSink> sink,
-                                   absl::Time submitted)
+                                   absl::Time submitted, const EngineCounts& counts)
     : Work(DemandOf(request)),
+      counts_(counts),
+      counted_(counts.requests),
       request_(std::move(request)),
       submitted_(submitted),
       images_(ImagesToMake(request_)),
       sink_(std::move(sink)) {}
 
 std::unique_ptr<WorkItem> ActiveGeneration::MakeItem(int index) {
-  auto image = std::make_unique<ActiveImage>(images_[index], shared_from_this());
+  auto image = std::make_unique<ActiveImage>(images_[index], shared_from_this(), counts_.images);
   image->evaluations_left = EvaluationsLeft(request_, image->index);
   return image;
 }
@@ -135,10 +146,21 @@ void ActiveGeneration::OnDropped(WorkItem& item) {
   }
 }
 
+void ActiveGeneration::OnWorkerFailed(WorkItem& item) {
+  auto& image = static_cast<ActiveImage&>(item);
+  image.trajectory.reset();
+  image.decoding.reset();
+  image.decoding_duration = absl::ZeroDuration();
+  image.evaluations_left = EvaluationsLeft(request_, image.index);
+}
+
+// The scheduler says where a request is with every turn, possibly out of order. That is news if the
+// position has changed, or if it is expected to start at another time.
 void ActiveGeneration::OnQueued(const QueuePlace& place) {
   const MutexLock lock(mutex_);
-  if (!sink_ || started_ || place.position >= position_) return;
-  position_ = place.position;
+  if (!sink_ || started_ || (place_ && place.as_of < place_->as_of)) return;
+  if (place_ && place.position == place_->position && !StartsElsewhen(*place_, place)) return;
+  place_ = place;
   sink_->OnQueued(place);
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
+#include "core/base/object_count.h"
 #include "core/codec/tiled_pass.h"
 #include "core/diffusion/trajectory.h"
 #include "server/engine/generation.h"
@@ -23,19 +23,27 @@ class ActiveGeneration;
 
 // One image in a worker's loop.
 struct ActiveImage : WorkItem {
-  ActiveImage(int image_index, std::shared_ptr<ActiveGeneration> owner)
-      : WorkItem(image_index), generation(std::move(owner)) {}
+  ActiveImage(int image_index, std::shared_ptr<ActiveGeneration> owner, ObjectCount* count)
+      : WorkItem(image_index), counted(count), generation(std::move(owner)) {}
 
+  const CountedObject counted;
   const std::shared_ptr<ActiveGeneration> generation;
   // Made by the worker: at the first turn, and at the first turn of decoding.
   std::optional<Trajectory> trajectory;
   std::optional<TiledPass> decoding;
+  int steps_sent = 0;                // to the sink, with their frames
   absl::Time denoised;               // when the last evaluation was done
   absl::Duration decoding_duration;  // of the turns of decoding so far
 };
 
 // Where image `index` of the request goes on from; null where it begins anew.
 const TrajectorySnapshot* SnapshotOf(const GenerationRequest& request, int index);
+
+// Where generations and their images are counted. Null: nowhere.
+struct EngineCounts {
+  ObjectCount* requests = nullptr;
+  ObjectCount* images = nullptr;
+};
 
 // What `request` asks of a device.
 WorkDemand DemandOf(const GenerationRequest& request);
@@ -45,7 +53,7 @@ WorkDemand DemandOf(const GenerationRequest& request);
 class ActiveGeneration : public Work, public std::enable_shared_from_this<ActiveGeneration> {
  public:
   ActiveGeneration(GenerationRequest request, std::shared_ptr<GenerationSink> sink,
-                   absl::Time submitted);
+                   absl::Time submitted, const EngineCounts& counts = {});
 
   const GenerationRequest& request() const { return request_; }
   absl::Time submitted() const { return submitted_; }
@@ -58,7 +66,9 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   bool AcceptsHandover() override ABSL_LOCKS_EXCLUDED(mutex_);
   // Keeps where the image stands, if the generation is handed over.
   void OnDropped(WorkItem& item) override ABSL_LOCKS_EXCLUDED(mutex_);
-  // Passes on only positions that fall, until the generation starts.
+  // Lets go of what is on the device. Steps that have been sent are not sent again.
+  void OnWorkerFailed(WorkItem& item) override;
+  // Passes on what is news, until the generation starts.
   void OnQueued(const QueuePlace& place) override ABSL_LOCKS_EXCLUDED(mutex_);
   // Only the first call counts.
   void OnFinished(const absl::Status& status) override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -70,6 +80,8 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   void Image(ImageUpdate image) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  const EngineCounts counts_;
+  const CountedObject counted_;
   const GenerationRequest request_;
   const absl::Time submitted_;
   const std::vector<int> images_;  // to make
@@ -77,7 +89,7 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   Mutex mutex_;
   std::shared_ptr<GenerationSink> sink_ ABSL_GUARDED_BY(mutex_);  // null once finished
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
-  int position_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<int>::max();
+  std::optional<QueuePlace> place_ ABSL_GUARDED_BY(mutex_);  // that the sink was last told
   size_t images_made_ ABSL_GUARDED_BY(mutex_) = 0;
   bool hands_over_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<ImageSnapshot> begun_ ABSL_GUARDED_BY(mutex_);  // to be handed over

@@ -52,9 +52,8 @@ class Engine::Impl {
         scheduler_(SchedulerOptions(options_), clock) {
     try {
       for (size_t i = 0; i < options_.devices.size(); ++i) {
-        workers_.push_back(std::make_unique<Worker>(static_cast<int>(i), options_.devices[i],
-                                                    options_.cpu_threads, scheduler_, clock,
-                                                    observer));
+        workers_.push_back(
+            std::make_unique<Worker>(static_cast<int>(i), options_, scheduler_, clock, observer));
       }
     } catch (...) {  // a thread could not start: let the running ones end
       scheduler_.Stop();
@@ -67,6 +66,10 @@ class Engine::Impl {
   Scheduler& scheduler() { return scheduler_; }
 
   EngineObserver* observer() const { return observer_; }
+  EngineCounts counts() const {
+    if (observer_ == nullptr) return {};
+    return {.requests = observer_->RequestCount(), .images = observer_->ImageCount()};
+  }
 
  private:
   const Options options_;
@@ -89,7 +92,7 @@ const Engine::Options& Engine::options() const { return impl_->options(); }
 absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
                                           std::shared_ptr<GenerationSink> sink) {
   const absl::StatusOr<Id> id = impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
-      std::move(request), std::move(sink), impl_->clock().Now()));
+      std::move(request), std::move(sink), impl_->clock().Now(), impl_->counts()));
   if (EngineObserver* const observer = impl_->observer(); id.ok() && observer != nullptr) {
     observer->OnSubmit();
     // A device that hangs would not say it.
@@ -169,6 +172,10 @@ void Engine::SetEvaluationTimes(const std::shared_ptr<const PipelineReplicas>& p
 absl::Duration Engine::OutstandingCost() const { return impl_->scheduler().OutstandingCost(); }
 
 int Engine::LeastLoadedDevice() const { return impl_->scheduler().LeastLoadedWorker(); }
+
+int Engine::WorkingDevices() const { return impl_->scheduler().WorkingWorkers(); }
+
+void Engine::CheckDevices() { impl_->scheduler().CheckWorkers(); }
 
 void Engine::Wake(TaskId id) { impl_->scheduler().Wake(id); }
 

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "core/base/object_count.h"
 #include "server/engine/generation.h"
 #include "server/scheduling/device_task.h"
 #include "server/scheduling/fair_share.h"
@@ -33,7 +35,7 @@ struct ImageInTurn {
 
 // What a device does from now on.
 struct TurnReport {
-  enum class Kind { kIdle, kEncode, kEvaluate, kDecode, kTrain, kMeasure };
+  enum class Kind { kIdle, kEncode, kEvaluate, kDecode, kTrain, kMeasure, kFailed };
   Kind kind = Kind::kIdle;
   absl::Time began;
   int active_rows = 0;              // of all images in the loop
@@ -80,6 +82,9 @@ class EngineObserver {
   virtual void OnSlice(const std::string& device, absl::Duration duration) = 0;  // of training
   // A task threw and is removed. `what` is for the log.
   virtual void OnTaskFailed(const std::string& device, const std::string& what) = 0;
+  // Where what the engine holds of requests and of their images is counted. Null: nowhere.
+  virtual ObjectCount* RequestCount() { return nullptr; }
+  virtual ObjectCount* ImageCount() { return nullptr; }
 };
 
 // A generation that has not started.
@@ -111,7 +116,7 @@ class Engine {
     Batching batching = Batching::kEvaluation;
     // A batch grows no larger than it takes to reach this part of the best throughput measured, in
     // [0, 1]. 1: no such cap.
-    double batch_efficiency = 0.95;
+    double batch_efficiency = 0.98;
     TenantWeights tenant_weights = {};  // each above 0
     // Of each tenant: requests waiting to start (0: no limit of its own), and the device time that
     // its accepted requests still need.
@@ -120,6 +125,10 @@ class Engine {
     // The fraction of a device's time that tasks may take while generation requests wait for it, in
     // [0, 1). 0: tasks run only while there are no requests.
     double training_share = 0.25;
+    // Called by a device's thread when the device has failed for good (Works of
+    // core/diffusion/device_errors.h), before its work moves to other devices or ends. `what` is for
+    // the log. Must not block. May be empty.
+    std::function<void(const std::string& device, const std::string& what)> on_device_failed = {};
   };
 
   using Id = uint64_t;
@@ -132,7 +141,8 @@ class Engine {
   const Options& options() const;
 
   // Queues a generation. Thread-safe. Errors, with the reasons of core/base/retry.h:
-  //   UNAVAILABLE         the queue is full or the engine is draining; has a retry delay
+  //   UNAVAILABLE         the queue is full, the engine is draining, or all devices have failed;
+  //                       has a retry delay
   //   RESOURCE_EXHAUSTED  the tenant is at a limit of its own; has a retry delay
   //   DEADLINE_EXCEEDED   the deadline has passed or cannot be met, as far as costs are known
   absl::StatusOr<Id> Submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink);
@@ -145,7 +155,7 @@ class Engine {
   // no requests, and otherwise for Options::training_share of its time. A request that arrives
   // during a slice waits for that slice only. Tasks of a higher priority run first; those of equal
   // priority alternate. The engine keeps the task until it is done, fails or is removed.
-  // Thread-safe.
+  // A task of a device that has failed hears of it as OnFailed(DeviceFailedError()). Thread-safe.
   TaskId AddTask(std::shared_ptr<DeviceTask> task, int device, int priority = 0);
 
   // The generations that have not started, in the order in which they would start now.
@@ -174,8 +184,15 @@ class Engine {
   void SetEvaluationTimes(const std::shared_ptr<const PipelineReplicas>& pipelines,
                           const std::vector<EvaluationTime>& times);
 
-  // The device with the fewest tasks: where the tensors of the next one should live. Thread-safe.
+  // The device with the fewest tasks, of those that work if any does: where the tensors of the next
+  // task should live. Thread-safe.
   int LeastLoadedDevice() const;
+
+  // Devices that have not failed for good. Thread-safe.
+  int WorkingDevices() const;
+  // Has every device's thread find out whether its device works. Called after errors of a device
+  // outside of the engine; the engine's own lead to this anyway. Thread-safe, does not wait.
+  void CheckDevices();
 
   // Makes an idle task run again. Unknown ids are ignored. Thread-safe, and may be called from
   // RunSlice.

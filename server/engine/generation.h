@@ -92,8 +92,8 @@ struct ImageUpdate {
 
 // Receives the events of one generation. Calls come one at a time, from the submitting thread
 // (OnQueued only) and from the engine's threads. None may block or call back into the engine.
-// OnHandover comes at most once, only after AcceptsHandover() was true, and is followed by
-// OnFinished(DrainingError()) and nothing else. OnFinished comes last and exactly once, unless
+// OnHandover comes at most once, only after AcceptsHandover() was true, and is followed by OnFinished
+// with UNAVAILABLE and nothing else. OnFinished comes last and exactly once, unless
 // Submit failed: then nothing is called. If its status is not OK, images may be missing.
 class GenerationSink {
  public:
@@ -106,7 +106,8 @@ class GenerationSink {
   virtual void OnFrame(FrameUpdate frame) = 0;
   virtual void OnImage(ImageUpdate image) = 0;
   // Whether somebody would continue the generation on another server. An engine that drains asks
-  // once, and then hands the generation over at once instead of letting it finish.
+  // once, and then hands the generation over at once instead of letting it finish. So does one whose
+  // last device has failed.
   virtual bool AcceptsHandover() { return false; }
   // The images that have begun and are not done. Images that are not finite are left out.
   virtual void OnHandover(std::vector<ImageSnapshot> /*images_begun*/) {}

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
+#include "core/base/retry.h"
 #include "core/diffusion/device_errors.h"
 #include "core/pipeline/begin.h"
 #include "server/engine/memory_errors.h"
@@ -21,8 +22,19 @@
 namespace denoise {
 namespace {
 
-bool WantsFrame(const FrameOptions& frames, const Trajectory& trajectory) {
-  if (frames.every_n_steps == 0 || !trajectory.last().ends_step) return false;
+// The turn's device has failed for good. No std::exception, so that it passes every handler of those.
+struct DeviceFailure {
+  std::string what;
+};
+
+// Whether the last evaluation has ended a step that is to be sent.
+bool EndsStep(const ActiveImage& image) {
+  return image.trajectory->last().ends_step && image.trajectory->steps_done() > image.steps_sent;
+}
+
+bool WantsFrame(const FrameOptions& frames, const ActiveImage& image) {
+  const Trajectory& trajectory = *image.trajectory;
+  if (frames.every_n_steps == 0 || !EndsStep(image)) return false;
   if (trajectory.done()) return !frames.skip_last;
   return trajectory.steps_done() % frames.every_n_steps == 0;
 }
@@ -117,12 +129,12 @@ absl::Status DecodedNotFinite(const ActiveImage& image) {
 
 }  // namespace
 
-Worker::Worker(int index, at::Device device, int cpu_threads, Scheduler& scheduler,
-               const Clock& clock, EngineObserver* observer)
+Worker::Worker(int index, const Engine::Options& options, Scheduler& scheduler, const Clock& clock,
+               EngineObserver* observer)
     : index_(index),
-      device_(device),
-      device_name_(device.str()),
-      cpu_threads_(cpu_threads),
+      options_(options),
+      device_(options.devices[index]),
+      device_name_(device_.str()),
       scheduler_(scheduler),
       clock_(clock),
       observer_(observer),
@@ -131,19 +143,58 @@ Worker::Worker(int index, at::Device device, int cpu_threads, Scheduler& schedul
 Worker::~Worker() { thread_.join(); }
 
 void Worker::Loop() {
-  at::set_num_threads(cpu_threads_);
+  at::set_num_threads(options_.cpu_threads);
   runtime_ = MakeDeviceRuntime(device_);
-  while (auto turn = scheduler_.NextTurn(index_)) {
-    std::visit(
-        [this](const auto& batch_or_slice) {
-          ReportTurn(batch_or_slice);
-          Run(batch_or_slice);
-        },
-        *turn);
-    if (!scheduler_.HasTurn(index_)) ReportTurn({.kind = TurnReport::Kind::kIdle});
+  while (const auto turn = scheduler_.NextTurn(index_)) {
+    RunTurn(*turn);
+    if (device_failed_) {
+      ReportTurn({.kind = TurnReport::Kind::kFailed});
+    } else if (!scheduler_.HasTurn(index_)) {
+      ReportTurn({.kind = TurnReport::Kind::kIdle});
+    }
   }
   loops_.clear();
   runtime_.reset();
+}
+
+void Worker::RunTurn(const Turn& turn) {
+  const auto run = [this](const auto& batch_or_slice) {
+    ReportTurn(batch_or_slice);
+    Run(batch_or_slice);
+  };
+  if (!device_failed_) {
+    try {
+      return std::visit(run, turn);
+    } catch (const DeviceFailure& failure) {
+      OnDeviceFailed(failure.what);
+    }
+  }
+  if (const auto* slice = std::get_if<Slice>(&turn)) {
+    slice->task->OnFailed(DeviceFailedError());
+    scheduler_.EndSlice(index_, DeviceTask::Outcome::kDone);
+  }
+}
+
+void Worker::OnDeviceFailed(const std::string& what) {
+  device_failed_ = true;
+  if (options_.on_device_failed) options_.on_device_failed(device_name_, what);
+  pending_.clear();
+  loops_.clear();
+  scheduler_.FailWorker(index_);
+  ReportLoad();
+}
+
+void Worker::EndTurnIfDeviceFailed(const std::exception& error) const {
+  if (IsOutOfMemory(error) || Works(*runtime_)) return;
+  throw DeviceFailure{DescribeError(error)};
+}
+
+void Worker::Run(const Check&) {
+  try {
+    runtime_->Check();
+  } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
+  }
 }
 
 void Worker::Run(const Batch& batch) {
@@ -179,10 +230,16 @@ void Worker::RunEncode(const Images& images) {
       Begin(*image, encoded);
       AfterEncoding(*image);
     } catch (const std::exception& error) {
+      EndTurnIfDeviceFailed(error);
       scheduler_.Remove(index_, image, Failed("encoding", error, *image));
     }
   }
-  runtime_->Mark()->Wait();  // a turn ends when its work is done
+  try {
+    runtime_->Mark()->Wait();  // a turn ends when its work is done
+  } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
+    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+  }
   const absl::Duration took = clock_.Now() - before;
   scheduler_.RecordStage(Stage::kEncode, pipelines, shape.height, shape.width,
                          took / static_cast<int64_t>(images.size()));
@@ -213,6 +270,7 @@ EncodedConditions Worker::EncodeTogether(const Images& images) const {
   try {
     return EncodePrompts(prompts, PipelineOf(*images.front()));
   } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
     if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
     return {};
   }
@@ -253,6 +311,7 @@ void Worker::RunDecode(ActiveImage& image) {
       scheduler_.Remove(index_, &image, DecodedNotFinite(image));
     }
   } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
     image.decoding.reset();
     scheduler_.Remove(index_, &image, Failed("decoding", error, image));
   }
@@ -283,6 +342,7 @@ absl::StatusOr<DeviceTask::Outcome> Worker::RunSlice(DeviceTask& task) const {
     runtime_->Mark()->Wait();
     return outcome;
   } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
     return DeviceError(error);
   } catch (...) {
     return absl::InternalError("a task threw something other than an exception");
@@ -297,6 +357,7 @@ Worker::BatchResult Worker::Evaluate(const Images& images) {
   try {
     return EvaluateTogether(images);
   } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
     if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
     if (!IsOutOfMemory(error) || images.size() == 1) return EvaluateInParts(images, 1);
     const GenerationRequest& request = images.front()->generation->request();
@@ -347,6 +408,7 @@ Worker::BatchResult Worker::EvaluateAlone(ActiveImage* image) {
   try {
     return EvaluateTogether({image});
   } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
     scheduler_.Remove(index_, image, Failed("the network failed", error, *image));
     return {};
   }
@@ -426,6 +488,7 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
   try {
     pictures = TakePictures(images, x0);
   } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
     for (ActiveImage* image : images) {
       scheduler_.Remove(index_, image, Failed("taking pictures", error, *image));
     }
@@ -436,7 +499,10 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
     image->generation->Evaluated(image->index, image->rows);
     if (!is_finite(image)) continue;
     const Trajectory& trajectory = *image->trajectory;
-    if (trajectory.last().ends_step) image->generation->Step(image->index, trajectory.steps_done());
+    if (EndsStep(*image)) {
+      image->steps_sent = trajectory.steps_done();
+      image->generation->Step(image->index, image->steps_sent);
+    }
     image->evaluations_left =
         static_cast<int>(trajectory.plan().evaluations.size()) - trajectory.evaluations_done();
     if (!trajectory.done()) image->rows = trajectory.rows();
@@ -463,7 +529,7 @@ Worker::Pictures Worker::TakePictures(const Images& images,
   for (size_t i = 0; i < images.size(); ++i) {
     const Trajectory& trajectory = *images[i]->trajectory;
     const FrameOptions& wanted = images[i]->generation->request().frames;
-    if (!WantsFrame(wanted, trajectory)) continue;
+    if (!WantsFrame(wanted, *images[i])) continue;
     for (const FrameKind kind : wanted.kinds) {
       pictures.frames.push_back({.image = images[i], .kind = kind, .sample = {}});
       const at::Tensor x = kind == FrameKind::kX0 ? PredictionOf(i, x0) : trajectory.PictureOfX();
@@ -575,7 +641,6 @@ void Worker::Report(const Batch& batch, Pipelines pipelines, const SampleShape& 
   Settle(1);
 }
 
-// Where waiting fails, the device has failed, and the next evaluation says so.
 void Worker::Settle(size_t allowed) {
   try {
     while (!pending_.empty()) {
@@ -585,6 +650,7 @@ void Worker::Settle(size_t allowed) {
       ReportOldest();
     }
   } catch (const std::exception& error) {
+    EndTurnIfDeviceFailed(error);
     pending_.clear();
     if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
   }

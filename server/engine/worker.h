@@ -28,10 +28,15 @@ namespace denoise {
 // The host runs at most one evaluation ahead of its device: it waits for an evaluation only where
 // an image or a frame of it goes to the host, or where the next but one is about to begin. So a
 // device need not wait for the host, and a cancellation still takes effect at once.
+//
+// After every error but a lack of memory the worker checks its device. A request that fails on a
+// device that works fails alone. A device that does not ends the turn, wherever it stands: its
+// images begin again on other devices (Scheduler::FailWorker), and the thread lives on to end tasks.
 class Worker {
  public:
-  // Starts the thread. `scheduler`, `clock` and `observer` (may be null) outlive the worker.
-  Worker(int index, at::Device device, int cpu_threads, Scheduler& scheduler, const Clock& clock,
+  // Starts the thread, which owns device `index` of `options`. All references and `observer` (may be
+  // null) outlive the worker.
+  Worker(int index, const Engine::Options& options, Scheduler& scheduler, const Clock& clock,
          EngineObserver* observer);
   ~Worker();  // joins; Scheduler::Stop comes first
 
@@ -75,6 +80,7 @@ class Worker {
   };
 
   void Loop();
+  void RunTurn(const Turn& turn);
   void Run(const Batch& batch);
   // The turns of a batch, by stage.
   void RunEncode(const Images& images);
@@ -83,7 +89,11 @@ class Worker {
   void RunEvaluate(const Batch& batch, const Images& images);
   void RunDecode(ActiveImage& image);
   void Run(const Slice& slice);
+  void Run(const Check& check);
   absl::StatusOr<DeviceTask::Outcome> RunSlice(DeviceTask& task) const;
+  // Called in the handler of every exception: throws DeviceFailure where the device has failed.
+  void EndTurnIfDeviceFailed(const std::exception& error) const;
+  void OnDeviceFailed(const std::string& what);
   BatchResult Evaluate(const Images& images);
   void Resume(const Images& images, const std::vector<at::Tensor>& x0);
 
@@ -105,6 +115,7 @@ class Worker {
   // Report the turn that is about to run, or that there is none.
   void ReportTurn(const Batch& batch);
   void ReportTurn(const Slice& slice);
+  void ReportTurn(const Check&) {}
   void ReportTurn(TurnReport turn);
   ImageInTurn Describe(const ActiveImage& image, Stage stage) const;
   void ReportLoad();
@@ -119,14 +130,15 @@ class Worker {
   void ReleaseUnused();
 
   const int index_;
+  const Engine::Options& options_;  // the engine's
   const at::Device device_;
   const std::string device_name_;
-  const int cpu_threads_;
   Scheduler& scheduler_;
   const Clock& clock_;
   EngineObserver* const observer_;
 
   // Of the thread.
+  bool device_failed_ = false;
   std::shared_ptr<DeviceRuntime> runtime_;
   std::map<const PipelineReplicas*, CachedLoop> loops_;
   std::deque<Pending> pending_;

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/time/time.h"
+#include "core/base/object_count.h"
 #include "denoised/v1/generations.pb.h"
 #include "server/engine/engine.h"
 #include "server/generations/generation_log.h"
@@ -37,6 +38,8 @@ struct Generation {
   const std::shared_ptr<const SamplerPlan> plan;  // null where it is not handed over
   const absl::Time arrival;
   GenerationLog log;
+
+  const CountedObject counted;
 
   SampleBudget::Reservation reservation;
   int readers = 0;

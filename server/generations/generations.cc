@@ -240,8 +240,8 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
            .on_started = [telemetry = environment_.telemetry](
                              const auto& started) { telemetry->QueueWaited(started.queue_wait); },
            .on_image = [telemetry = environment_.telemetry] { telemetry->ImageGenerated(); },
-           .on_end = [this, number,
-                      detaches](const auto& end) { OnEnd(number, detaches, end); }})});
+           .on_end = [this, number, detaches](const auto& end) { OnEnd(number, detaches, end); }}),
+      .counted = CountedObject(&environment_.telemetry->count(ObjectKind::kGeneration))});
 }
 
 absl::Status Generations::Submit(const GenerationRef& generation, GenerationRequest request) {
@@ -365,6 +365,7 @@ absl::StatusOr<GenerationRef> Generations::Find(const std::string& name, const I
 Generations::Reader::Reader(Generations* generations, std::shared_ptr<Generation> generation,
                             int64_t after, const Caller& caller)
     : generations_(generations),
+      counted_(&generations->environment_.telemetry->count(ObjectKind::kGenerationReader)),
       generation_(std::move(generation)),
       name_(NameFor(caller.identity, generation_->full_name)),
       events_(generation_->log.Attach(after, caller.wake, caller.takes_handover)) {}

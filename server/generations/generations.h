@@ -25,6 +25,7 @@
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
+#include "core/base/object_count.h"
 #include "denoised/v1/generations.pb.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "server/engine/engine.h"
@@ -118,6 +119,7 @@ class Generations {
            const Caller& caller);
 
     Generations* const generations_;
+    const CountedObject counted_;
     const std::shared_ptr<Generation> generation_;
     const std::string name_;
     std::unique_ptr<GenerationLog::Reader> events_;

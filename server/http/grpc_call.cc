@@ -17,9 +17,9 @@ namespace asio = boost::asio;
 
 }  // namespace
 
-std::shared_ptr<GrpcCall> GrpcCall::Start(grpc::GenericStub& stub, Options options,
-                                          LiveCalls& live) {
-  auto* const call = new GrpcCall(std::move(options), live);
+std::shared_ptr<GrpcCall> GrpcCall::Start(grpc::GenericStub& stub, Options options, LiveCalls& live,
+                                          ObjectCount* count) {
+  auto* const call = new GrpcCall(std::move(options), live, count);
   live.Add();
   stub.PrepareBidiStreamingCall(&call->context_, call->method_, grpc::StubOptions(), call);
   call->AddHold();  // more is started from outside gRPC's callbacks
@@ -31,8 +31,8 @@ std::shared_ptr<GrpcCall> GrpcCall::Start(grpc::GenericStub& stub, Options optio
   return {call, [](GrpcCall* held) { held->Leave(); }};
 }
 
-GrpcCall::GrpcCall(Options options, LiveCalls& live)
-    : method_(std::move(options.method)), live_(live) {
+GrpcCall::GrpcCall(Options options, LiveCalls& live, ObjectCount* count)
+    : method_(std::move(options.method)), live_(live), counted_(count) {
   for (const auto& [name, value] : options.metadata) context_.AddMetadata(name, value);
   if (options.deadline != absl::InfiniteFuture()) {
     context_.set_deadline(absl::ToChronoTime(options.deadline));

@@ -16,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
+#include "core/base/object_count.h"
 #include "server/http/connect_protocol.h"
 #include "server/http/task.h"
 #include "server/rpc/live_calls.h"
@@ -32,8 +33,10 @@ class GrpcCall final : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     absl::Time deadline = absl::InfiniteFuture();
   };
 
-  // `live` counts the call until gRPC has let go of it; it and `stub` outlive the call.
-  static std::shared_ptr<GrpcCall> Start(grpc::GenericStub& stub, Options options, LiveCalls& live);
+  // `live` counts the call until gRPC has let go of it; it, `stub` and `count`, which may be null,
+  // outlive the call.
+  static std::shared_ptr<GrpcCall> Start(grpc::GenericStub& stub, Options options, LiveCalls& live,
+                                         ObjectCount* count);
 
   // Sends a message; false where the call is over.
   Task<bool> Write(std::string_view message);
@@ -52,7 +55,7 @@ class GrpcCall final : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
  private:
   using Continue = std::function<void(bool ok)>;
 
-  GrpcCall(Options options, LiveCalls& live);
+  GrpcCall(Options options, LiveCalls& live, ObjectCount* count);
   ~GrpcCall() override = default;
 
   // Starts something, and waits for its end.
@@ -70,6 +73,7 @@ class GrpcCall final : private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
 
   const std::string method_;
   LiveCalls& live_;
+  const CountedObject counted_;
   grpc::ClientContext context_;
   grpc::ByteBuffer outgoing_;
   grpc::ByteBuffer incoming_;

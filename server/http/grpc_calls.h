@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
+#include "core/base/object_count.h"
 #include "server/http/grpc_call.h"
 #include "server/rpc/live_calls.h"
 
@@ -19,14 +20,15 @@ namespace denoise {
 // Thread-safe. Outlives its calls: destroyed after WaitUntilDone.
 class GrpcCalls {
  public:
-  explicit GrpcCalls(const std::shared_ptr<grpc::Channel>& channel,
+  // Calls are counted by `count`, which may be null and outlives this.
+  explicit GrpcCalls(const std::shared_ptr<grpc::Channel>& channel, ObjectCount* count = nullptr,
                      const Clock* clock = &Clock::Real())
-      : stub_(channel), live_(clock) {}
+      : stub_(channel), live_(clock), count_(count) {}
 
   // Null where calls are refused.
   std::shared_ptr<GrpcCall> Start(GrpcCall::Options options) ABSL_LOCKS_EXCLUDED(mutex_) {
     const MutexLock lock(mutex_);
-    return refuses_ ? nullptr : GrpcCall::Start(stub_, std::move(options), live_);
+    return refuses_ ? nullptr : GrpcCall::Start(stub_, std::move(options), live_, count_);
   }
 
   // From now on calls are refused. Comes before gRPC's server is shut down: its channel takes no
@@ -41,6 +43,7 @@ class GrpcCalls {
  private:
   grpc::GenericStub stub_;
   LiveCalls live_;
+  ObjectCount* const count_;
   Mutex mutex_;
   bool refuses_ ABSL_GUARDED_BY(mutex_) = false;
 };

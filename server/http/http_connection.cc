@@ -69,6 +69,7 @@ class HttpConnection::Exchange final : public HttpExchange {
 
   Exchange(HttpConnection& connection, Parser& parser)
       : connection_(connection),
+        counted_(connection.shared_.counts.requests),
         parser_(parser),
         keep_alive_(parser.get().version() >= 11 && parser.get().keep_alive()) {}
   ~Exchange() override { connection_.shared_.bodies->Give(held_bytes_); }
@@ -221,6 +222,7 @@ class HttpConnection::Exchange final : public HttpExchange {
   Task<bool> WriteToClient(std::string_view bytes) { return connection_.Write(bytes); }
 
   HttpConnection& connection_;
+  const CountedObject counted_;
   Parser& parser_;
   HttpHeaders headers_;     // of whatever answer
   int64_t held_bytes_ = 0;  // of the body
@@ -238,6 +240,7 @@ HttpConnection::HttpConnection(std::unique_ptr<ByteStream> stream, asio::any_io_
     : stream_(std::move(stream)),
       strand_(std::move(strand)),
       shared_(shared),
+      counted_(shared.counts.connections),
       limit_(strand_),
       read_done_(strand_),
       waiting_since_(absl::ToUnixNanos(shared.clock->Now())) {

@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "core/base/object_count.h"
 #include "server/http/byte_stream.h"
 #include "server/http/http_exchange.h"
 #include "server/rpc/live_calls.h"
@@ -40,6 +41,12 @@ class BodyBudget {
   std::atomic<int64_t> bytes_ = 0;
 };
 
+// Where connections and their requests are counted. Null: nowhere.
+struct HttpCounts {
+  ObjectCount* connections = nullptr;
+  ObjectCount* requests = nullptr;
+};
+
 using HttpHandler = std::function<Task<void>(HttpExchange&)>;
 
 // What connections share. Outlives them.
@@ -49,6 +56,7 @@ struct HttpShared {
   BodyBudget* bodies;
   LiveCalls* answering;  // counts requests
   const Clock* clock = &Clock::Real();
+  HttpCounts counts = {};
 };
 
 // Used on its strand, but for what says otherwise. Kept alive by what is under way.
@@ -87,6 +95,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   std::string certificate_name_;  // known after the handshake
   const boost::asio::any_io_executor strand_;
   const HttpShared& shared_;
+  const CountedObject counted_;
   boost::asio::steady_timer limit_;
   boost::asio::steady_timer read_done_;  // its waits end when a read does
   std::string unread_;                   // bytes that are not yet part of a request

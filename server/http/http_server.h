@@ -29,6 +29,7 @@ class HttpServer {
     // May be empty; called by one thread at a time.
     std::function<void(int connections)> on_connections = {};
     const Clock* clock = &Clock::Real();
+    HttpCounts counts = {};
   };
 
   // InvalidArgument if the TLS files are not what they should be.

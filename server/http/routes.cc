@@ -133,9 +133,9 @@ Task<void> HttpRoutes::Answer(Route route, HttpExchange& exchange) const {
     case Route::kMetrics:
       return Metrics(exchange);
     case Route::kHealthz:
-      return Alive(exchange);
+      return Probe(exchange, options_.liveness, "ok");
     case Route::kReadyz:
-      return Ready(exchange);
+      return Probe(exchange, options_.readiness, "ready");
     case Route::kRpc:
       return Rpc(exchange);
     case Route::kOpenAi:
@@ -172,14 +172,12 @@ Task<void> HttpRoutes::Metrics(HttpExchange& exchange) const {
   co_await exchange.Send(response);
 }
 
-Task<void> HttpRoutes::Alive(HttpExchange& exchange) const {
-  return IsRead(exchange) ? Say(exchange, 200, "ok") : MustBeRead(exchange);
-}
-
-Task<void> HttpRoutes::Ready(HttpExchange& exchange) const {
-  if (!IsRead(exchange)) return MustBeRead(exchange);
-  return options_.is_serving() ? Say(exchange, 200, "ready")
-                               : Say(exchange, 503, "the server is shutting down");
+Task<void> HttpRoutes::Probe(HttpExchange& exchange, const std::function<absl::Status()>& state,
+                             std::string_view good) {
+  if (!IsRead(exchange)) co_return co_await MustBeRead(exchange);
+  const absl::Status now = state();
+  const std::string why_not(now.message());
+  co_await Say(exchange, now.ok() ? 200 : 503, now.ok() ? good : std::string_view(why_not));
 }
 
 Task<void> HttpRoutes::Rpc(HttpExchange& exchange) const {

@@ -27,8 +27,10 @@ class HttpRoutes {
     OpenAiBridge* openai;
     std::shared_ptr<prometheus::Registry> registry;
     const AccessControl* access;
-    bool metrics_are_open = false;     // to callers who may not do everything
-    std::function<bool()> is_serving;  // false once the server drains
+    bool metrics_are_open = false;  // to callers who may not do everything
+    // Whether the process need not be restarted, and whether it takes requests; or why not.
+    std::function<absl::Status()> liveness;
+    std::function<absl::Status()> readiness;
     // May be empty. Any thread calls it, once a request is answered.
     std::function<void(std::string_view route, int status)> on_answer = {};
     AccessLog* access_log = nullptr;  // null: none; outlives this
@@ -48,8 +50,8 @@ class HttpRoutes {
   Task<void> Page(HttpExchange& exchange) const;
   absl::Status AdmitToMetrics(const HttpExchange& exchange) const;
   Task<void> Metrics(HttpExchange& exchange) const;
-  Task<void> Alive(HttpExchange& exchange) const;
-  Task<void> Ready(HttpExchange& exchange) const;
+  static Task<void> Probe(HttpExchange& exchange, const std::function<absl::Status()>& state,
+                          std::string_view good);
   Task<void> Rpc(HttpExchange& exchange) const;
   Task<void> Nothing(HttpExchange& exchange) const;
   Task<void> Preflight(HttpExchange& exchange) const;

@@ -66,10 +66,7 @@ LiveModels::LiveModels(ModelsFolder folder, Options options, ModelRepository* mo
       clock_(clock),
       memory_(ModelMemory::Create(options_.memory_bytes_max, options_.on_memory)) {}
 
-LiveModels::~LiveModels() {
-  Stop();
-  if (thread_.joinable()) thread_.join();
-}
+LiveModels::~LiveModels() { StopAndWait(); }
 
 absl::Status LiveModels::Start() {
   if (const absl::Status status = folder_.Repair(); !status.ok()) {
@@ -84,6 +81,11 @@ absl::Status LiveModels::Start() {
 void LiveModels::Stop() {
   memory_->Stop();
   models_->Stop();
+}
+
+void LiveModels::StopAndWait() {
+  Stop();
+  if (thread_.joinable()) thread_.join();
 }
 
 void LiveModels::Loop() {

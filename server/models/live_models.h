@@ -66,6 +66,8 @@ class LiveModels {
   absl::Status Start();
   // Loads nothing more, and ends all waits for it. Further calls fail with Unavailable.
   void Stop();
+  // Stop, and waits until its thread calls no option any more.
+  void StopAndWait();
 
   // Looks at the folder once. A folder that has changed since the last look is left for the next
   // one, unless `at_once`.

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "core/base/object_count.h"
 #include "server/identity/access_control.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/call_watch.h"
@@ -16,6 +17,13 @@
 #include "server/rpc/work_pool.h"
 
 namespace denoise {
+
+// Where the state of calls is counted. Null: nowhere.
+struct CallCounts {
+  ObjectCount* streams = nullptr;  // from the server
+  ObjectCount* uploads = nullptr;
+  ObjectCount* unary = nullptr;  // those that are answered on a pool
+};
 
 // What calls need; outlives all of them.
 struct CallEnvironment {
@@ -25,6 +33,7 @@ struct CallEnvironment {
   CallWatch* call_watch;
   absl::Duration write_time_max;          // for the other side to take or send one message
   const AccessControl* access = nullptr;  // null: everybody may do everything
+  CallCounts counts = {};
 };
 
 struct Call {

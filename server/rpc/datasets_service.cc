@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
+#include "core/base/object_count.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/status_mapping.h"
@@ -47,6 +48,7 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
   void End(const absl::StatusOr<v1::Dataset>& result);
 
   const CallEnvironment environment_;
+  const CountedObject counted_;
   grpc::CallbackServerContext* const context_;
   const DatasetsService::Source data_sets_;
   v1::Dataset* const response_;
@@ -62,6 +64,7 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
 UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackServerContext* context,
                            DatasetsService::Source data_sets, v1::Dataset* response)
     : environment_(environment),
+      counted_(environment.counts.uploads),
       context_(context),
       data_sets_(std::move(data_sets)),
       response_(response),
@@ -173,8 +176,9 @@ void UploadStream::End(const absl::StatusOr<v1::Dataset>& result) {
 void UploadStream::OnDone() {
   AfterHandOver(this);
   sender_->Leave();
-  environment_.live_calls->Remove();
+  LiveCalls* const live_calls = environment_.live_calls;
   delete this;
+  live_calls->Remove();
 }
 
 }  // namespace

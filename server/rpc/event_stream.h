@@ -24,6 +24,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/base/mutex.h"
+#include "core/base/object_count.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
@@ -97,6 +98,7 @@ class EventStream final : public grpc::ServerWriteReactor<Event> {
   void End(const absl::Status& status);
 
   const CallEnvironment environment_;
+  const CountedObject counted_;
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<CallRecord> record_;
   const std::shared_ptr<WatchedCall> reader_;
@@ -114,6 +116,7 @@ template <class Event>
 EventStream<Event>::EventStream(const CallEnvironment& environment,
                                 grpc::CallbackServerContext* context, const MakeSource& make_source)
     : environment_(environment),
+      counted_(environment.counts.streams),
       context_(context),
       record_(RecordOf(*context)),
       reader_(
@@ -256,8 +259,9 @@ void EventStream<Event>::OnDone() {
     wake_target_->stream = nullptr;
   }
   source_.reset();  // what the call held is free before anybody hears that it is over
-  environment_.live_calls->Remove();
+  LiveCalls* const live_calls = environment_.live_calls;
   delete this;
+  live_calls->Remove();
 }
 
 }  // namespace denoise

@@ -143,7 +143,7 @@ class ToContract {
 // The end of a stream whose caller has a token: no wait is needed before it is presented.
 absl::Status HandedOver() {
   return UnavailableRetryAfter(
-      "the server drains and has handed the generation over; present the token to another server",
+      "the server has handed the generation over; present the token to another server",
       absl::ZeroDuration());
 }
 

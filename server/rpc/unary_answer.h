@@ -11,6 +11,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
+#include "core/base/object_count.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
 #include "server/rpc/call_record.h"
@@ -62,7 +63,8 @@ grpc::ServerUnaryReactor* AnswerOnPool(const CallEnvironment& environment,
   live_calls->Add();
   BeforeHandOver(reactor);
   environment.pool->Schedule([context, reactor, response, live_calls, caller = *std::move(caller),
-                              work = std::move(work)] {
+                              work = std::move(work),
+                              counted = std::make_shared<CountedObject>(environment.counts.unary)] {
     AfterHandOver(reactor);
     const absl::Cleanup no_longer_alive = [live_calls] { live_calls->Remove(); };
     absl::StatusOr<Response> result = absl::InternalError("the call was not answered");

@@ -40,6 +40,7 @@ absl::Status TenantLimit(const Flow& flow, std::string_view description, absl::D
 
 absl::Status Scheduler::Admissible(const WorkDemand& demand, absl::Time now) const {
   if (draining_) return DrainingError();
+  if (CountWorking() == 0) return DeviceFailedError();
   if (demand.deadline <= now) return absl::DeadlineExceededError("the deadline has passed");
   RETURN_IF_ERROR(CheckQueue(demand));
   RETURN_IF_ERROR(CheckTenant(demand));
@@ -117,7 +118,7 @@ absl::Status Scheduler::CheckDeadline(const WorkDemand& demand, absl::Time now) 
         {costs->decoding.shortest(), demand.decodes}}) {
     if (time < absl::InfiniteDuration()) needed += time * times;
   }
-  const Backlog backlog = BacklogFor(demand, now);
+  const Backlog backlog = BacklogFor(demand);
   if (!entries_.empty()) {
     needed =
         std::max(needed, TimeToFinish(demand, demand.evaluations, backlog, now).value_or(needed));
@@ -172,7 +173,8 @@ std::optional<absl::Duration> Scheduler::TimeAlone(const WorkDemand& demand,
                                                    int evaluations) const {
   const CostModel::Costs* const costs = CostsOf(demand);
   if (costs == nullptr) return std::nullopt;
-  const int items = (demand.items + options_.workers - 1) / options_.workers;  // of one worker
+  const int workers = std::max(CountWorking(), 1);
+  const int items = (demand.items + workers - 1) / workers;  // of one worker
   const int batch = std::max(BatchRows(demand), demand.rows_max);
   const int rows = items * demand.rows_max;
   const absl::Duration round = rows < batch ? costs->evaluation.TimeOf(rows)
@@ -183,17 +185,18 @@ std::optional<absl::Duration> Scheduler::TimeAlone(const WorkDemand& demand,
   return time;
 }
 
-// Deadlines beyond the patience do not decide who goes first.
-absl::Time Scheduler::DueTime(const WorkDemand& demand, absl::Time now) const {
-  return demand.deadline - now < policy_.patience() ? demand.deadline : absl::InfiniteFuture();
+// Of a request that arrives now. Where nothing has been measured, requests go in order of arrival.
+absl::Time Scheduler::DueTime(const WorkDemand& demand, int evaluations, absl::Time now) const {
+  return policy_.DueTime(now, TimeAlone(demand, evaluations).value_or(absl::ZeroDuration()),
+                         demand.deadline);
 }
 
-Scheduler::Backlog Scheduler::BacklogFor(const WorkDemand& demand, absl::Time now) const {
+Scheduler::Backlog Scheduler::BacklogFor(const WorkDemand& demand) const {
   Backlog backlog{.flows = PresentFlows(&demand.flow), .works = {}};
   for (const auto& [id, cost] : CostsLeft()) {
-    const WorkDemand& other = entries_.at(id).work->demand();
+    const Entry& other = entries_.at(id);
     backlog.works.push_back(
-        {.flow = backlog.flows.IndexOf(other.flow), .cost = cost, .due = DueTime(other, now)});
+        {.flow = backlog.flows.IndexOf(other.work->demand().flow), .cost = cost, .due = other.due});
   }
   return backlog;
 }
@@ -206,9 +209,9 @@ std::optional<absl::Duration> Scheduler::TimeToFinish(const WorkDemand& demand, 
   if (!alone) return std::nullopt;
   const OutstandingWork work = {.flow = backlog.flows.IndexOf(demand.flow),
                                 .cost = *ItemCost(demand, evaluations) * demand.items,
-                                .due = DueTime(demand, now)};
-  return std::max(*alone,
-                  EstimateFinish(work, backlog.works, backlog.flows.shares, options_.workers));
+                                .alone = *alone,
+                                .due = DueTime(demand, evaluations, now)};
+  return EstimateFinish(work, backlog.works, backlog.flows.shares, std::max(CountWorking(), 1));
 }
 
 int Scheduler::FittingEvaluations(const WorkDemand& demand, const Backlog& backlog,
@@ -238,7 +241,7 @@ std::map<uint64_t, absl::Duration> Scheduler::CostsLeft() const {
     if (!entry.end.ok()) continue;
     const WorkDemand& demand = entry.work->demand();
     const auto item = ItemCost(demand, demand.evaluations);
-    if (item) costs[id] = *item * (demand.items - entry.items_begun);
+    if (item) costs[id] = *item * entry.ItemsWaiting();
   }
   for (const Loop& loop : loops_) {
     for (const auto& item : loop.items) {
@@ -258,7 +261,8 @@ std::vector<std::optional<absl::Duration>> Scheduler::Waits(
     for (const auto& item : loop.items) {
       const auto cost = CostLeft(*item);
       if (!cost) return unknown;
-      running.push_back({.rows = DemandOf(*item).rows_max, .cost = *cost});
+      running.push_back(
+          {.rows = DemandOf(*item).rows_max, .cost = *cost, .due = entries_.at(item->work_id).due});
     }
   }
   std::vector<QueuedWork> queue;
@@ -268,11 +272,12 @@ std::vector<std::optional<absl::Duration>> Scheduler::Waits(
     const auto cost = ItemCost(demand, demand.evaluations);
     if (!cost) return unknown;
     queue.push_back(
-        {.rows = demand.rows_max, .items = demand.items - entry.items_begun, .cost = *cost});
+        {.rows = demand.rows_max, .items = entry.ItemsWaiting(), .cost = *cost, .due = entry.due});
   }
   const int rows = options_.batching == Batching::kEvaluation ? options_.max_active_rows
                                                               : options_.max_batch_rows;
-  return EstimateWaits(running, queue, rows * options_.workers, options_.workers);
+  const int workers = std::max(CountWorking(), 1);
+  return EstimateWaits(running, queue, rows * workers, workers);
 }
 
 std::vector<EvaluationCurve::Point> Scheduler::EvaluationTimes(
@@ -290,7 +295,7 @@ std::optional<absl::Duration> Scheduler::CostOf(const WorkDemand& demand) const 
 int Scheduler::FittingEvaluations(const WorkDemand& demand) const {
   const absl::Time now = clock_.Now();
   const MutexLock lock(mutex_);
-  return FittingEvaluations(demand, BacklogFor(demand, now), now);
+  return FittingEvaluations(demand, BacklogFor(demand), now);
 }
 
 absl::Duration Scheduler::OutstandingCost() const {

@@ -32,7 +32,8 @@ class DeviceTask {
 
   // Called when a slice threw or the kernels that it left on the device failed, even after kDone.
   // The engine then releases the task and does not call it again. ResourceExhausted if memory ran
-  // out, otherwise Internal. Does not throw.
+  // out, DeviceFailedError() if the device does not work any more, even before the first slice,
+  // otherwise Internal. Does not throw.
   virtual void OnFailed(const absl::Status& status) = 0;
 };
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <deque>
-#include <functional>
 #include <queue>
 #include <utility>
 
@@ -12,37 +11,35 @@ namespace {
 // Items that a call of EstimateWaits may begin.
 constexpr int kMaxBegun = 4096;
 
-// Rows in progress that share the devices equally.
-class FluidLoop {
+// Items in progress, which finish as they are due.
+class Loop {
  public:
-  explicit FluidLoop(int devices) : devices_(devices) {}
+  explicit Loop(int devices) : devices_(devices) {}
 
   void Begin(const RunningItem& item) {
     rows_ += item.rows;
-    // What an item is served, per row, moves at the same speed for all.
-    ends_.push({served_ + absl::ToDoubleSeconds(item.cost) / item.rows, item.rows});
+    items_.push(item);
   }
 
   // Runs until the next item is done.
   void FinishOne() {
-    const auto [end, rows] = ends_.top();
-    ends_.pop();
-    seconds_ += std::max(0.0, end - served_) * rows_ / devices_;
-    served_ = std::max(served_, end);
-    rows_ -= rows;
+    elapsed_ += items_.top().cost / devices_;
+    rows_ -= items_.top().rows;
+    items_.pop();
   }
 
   int rows() const { return rows_; }
-  absl::Duration elapsed() const { return absl::Seconds(seconds_); }
+  absl::Duration elapsed() const { return elapsed_; }
 
  private:
-  using End = std::pair<double, int>;  // of served_, and rows
+  struct DueLater {
+    bool operator()(const RunningItem& a, const RunningItem& b) const { return a.due > b.due; }
+  };
 
   const int devices_;
-  std::priority_queue<End, std::vector<End>, std::greater<>> ends_;
+  std::priority_queue<RunningItem, std::vector<RunningItem>, DueLater> items_;
   int rows_ = 0;
-  double served_ = 0;   // seconds of a device that each row has had
-  double seconds_ = 0;  // that have passed
+  absl::Duration elapsed_;
 };
 
 }  // namespace
@@ -64,13 +61,16 @@ absl::Duration EstimateFinish(const OutstandingWork& work, std::span<const Outst
   for (size_t flow = 0; flow < shares.size(); ++flow) {
     total += std::min(of_others[flow], of_flow * (shares[flow] / shares[work.flow]));
   }
-  return total / devices;
+  // Its evaluations follow each other however little of the device they take, so what is due later
+  // runs beside its last ones: on average, for half of the time that it leaves unused.
+  const absl::Duration unused = std::max(work.alone - work.cost / devices, absl::ZeroDuration());
+  return std::max(work.alone, total / devices + unused / 2);
 }
 
 std::vector<std::optional<absl::Duration>> EstimateWaits(std::span<const RunningItem> running,
                                                          std::span<const QueuedWork> queue,
                                                          int rows_max, int devices) {
-  FluidLoop loop(devices);
+  Loop loop(devices);
   for (const RunningItem& item : running) loop.Begin(item);
   std::vector<std::optional<absl::Duration>> waits(queue.size());
   std::deque<std::pair<size_t, int>> next;  // and how many of its items have not begun
@@ -84,7 +84,8 @@ std::vector<std::optional<absl::Duration>> EstimateWaits(std::span<const Running
       waits[request] = loop.elapsed();
       --unknown;
     }
-    loop.Begin({.rows = queue[request].rows, .cost = queue[request].cost});
+    loop.Begin(
+        {.rows = queue[request].rows, .cost = queue[request].cost, .due = queue[request].due});
     if (items > 1) next.emplace_back(request, items - 1);
   }
   return waits;

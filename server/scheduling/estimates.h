@@ -1,7 +1,7 @@
 // When work will begin and end, from what it and everything else costs. Pure functions.
 //
-// They follow the order of queue_policy.h as a fluid: everything that runs progresses at once, each
-// at its part of the device's speed.
+// They follow the order of queue_policy.h: flows progress at once, each at its part of the device's
+// speed, and the requests of a flow one after the other, as they are due.
 #pragma once
 
 #include <cstddef>
@@ -17,14 +17,16 @@ namespace denoise {
 struct OutstandingWork {
   size_t flow = 0;      // an index of the flows' shares
   absl::Duration cost;  // of what is left of it: time of one device
-  // Its deadline, if that is so near that it goes before those that rotate; else infinite.
-  absl::Time due = absl::InfiniteFuture();
+  // How long it takes if there is nothing else. Not read of others. More than its cost where rows
+  // share evaluations.
+  absl::Duration alone;
+  absl::Time due;  // QueuePolicy::DueTime
 };
 
 // How long it takes from now until `work` is over, if it is submitted to `devices` devices that have
-// `others` to do, and others come no faster than they leave. Requests of its flow that are due
-// earlier go first, and those due later wait; those that are not due rotate with each other. Other
-// flows take their shares until they are done.
+// `others` to do, and nothing else comes that is due earlier. Requests of its flow that are due
+// earlier go first, and those due later wait; those due at the same time take turns. Other flows take
+// their shares until they are done.
 absl::Duration EstimateFinish(const OutstandingWork& work, std::span<const OutstandingWork> others,
                               std::span<const double> shares, int devices);
 
@@ -32,6 +34,7 @@ absl::Duration EstimateFinish(const OutstandingWork& work, std::span<const Outst
 struct RunningItem {
   int rows = 1;
   absl::Duration cost;  // of what is left of it
+  absl::Time due;       // its request's
 };
 
 // A request in the queue, whose items take turns with those of the others to begin.
@@ -39,6 +42,7 @@ struct QueuedWork {
   int rows = 1;         // that each item takes
   int items = 1;        // not begun
   absl::Duration cost;  // of an item
+  absl::Time due;
 };
 
 // How long it takes from now until the first item of each request in `queue` begins, which is in

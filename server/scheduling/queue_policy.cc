@@ -11,12 +11,6 @@ namespace {
 // What all flows together may hold of a loop, in rooms.
 constexpr int kMostRooms = 4;
 
-// When something is due that has no deadline of its own, or one far away.
-template <class Waiting>
-absl::Time DueTime(const Waiting& waiting, absl::Duration patience) {
-  return std::min(waiting.deadline, waiting.waiting_since + patience);
-}
-
 // Takes from queues, one for each flow, always from the one whose flow has had least.
 class FairMerge {
  public:
@@ -92,8 +86,10 @@ std::vector<size_t> QueuePolicy::Order(std::span<const WaitingWork> waiting,
   for (size_t flow = 0; flow < held.size(); ++flow) held[flow] /= shares[flow];
   FairMerge merge(Queues(waiting, indexes, shares.size(),
                          [&](size_t i) {
-                           return std::tuple(DueTime(waiting[i], options_.patience),
-                                             waiting[i].last_event);
+                           const WaitingWork& work = waiting[i];
+                           return std::tuple(
+                               std::min(work.deadline, work.waiting_since + options_.patience),
+                               work.last_event);
                          }),
                   std::move(held));
   std::vector<size_t> order;
@@ -155,10 +151,14 @@ std::vector<size_t> QueuePolicy::ChooseBatch(std::span<const LoopItem> items,
   std::iota(indexes.begin(), indexes.end(), size_t{0});
   std::vector<double> had;
   for (const FlowInLoop& flow : flows) had.push_back(flow.virtual_time);
-  FairMerge merge(
-      Queues(items, indexes, flows.size(),
-             [&](size_t i) { return std::tuple(DueTime(items[i], options_.patience), i); }),
-      std::move(had));
+  FairMerge merge(Queues(items, indexes, flows.size(),
+                         [&](size_t i) {
+                           const LoopItem& item = items[i];
+                           return std::tuple(
+                               item.yields, !item.opens,
+                               std::min(item.due, item.waiting_since + options_.patience), i);
+                         }),
+                  std::move(had));
   std::vector<size_t> chosen;
   const LoopItem* first = nullptr;
   int rows = 0;

@@ -4,10 +4,26 @@
 //
 // Flows (fair_share.h) come first: the next item to be placed is one of the flow that holds the
 // fewest rows for its share, and the next item to run is one of the flow that has had the least
-// time for its share. Within a flow the earliest deadline goes first, and a request without one
-// counts as if it were due Options::patience after its last placement, an item of a loop after its
-// last turn. So requests without deadlines, or with distant ones, rotate: a large request does not
-// hold up a small one, and nothing waits forever.
+// time for its share.
+//
+// Within a flow, what is due first runs first. A request is due at its deadline, or
+// Options::slowdown times the time that it would take alone after its arrival, whichever comes
+// first. This order bounds the largest slowdown of any request if any order can (Bender, Chakrabarti
+// and Muthukrishnan, "Flow and stretch metrics for scheduling continuous job streams", SODA 1998):
+// a short request overtakes a long one that has waited for less than that, and nothing is overtaken
+// for longer. Rotation among all of them, by contrast, delays the long ones without bound as a
+// device fills up, and arrival order delays the short ones by the long ones.
+//
+// Two exceptions keep that order from showing. The first evaluation of a request goes before
+// everything else of its flow, so that its first frame comes at once; but not in two turns that
+// follow each other, or requests of one step could hold up all others. And an item is due at the
+// latest Options::patience after its last turn, so that no image pauses for longer. Items due at the
+// same time, as those of one request, take turns: where all are of one kind, one of r rows waits at
+// most 1 + (rows - r) / (cap - r + 1) calls, rounded down.
+//
+// Requests that wait for room are placed in order of their deadlines; one without a deadline, or
+// with a distant one, counts as if it were due Options::patience after its last placement. So they
+// rotate, and a request of many images does not hold up one of few.
 //
 // A loop has room for `max_active_rows`. Other flows' rows count up to their share only
 // (TakenFrom), so that a flow which finds a loop full of others' rows begins at once. At most
@@ -23,12 +39,12 @@
 //
 // The first item of a turn decides its kind (its model, its size, and what it does next); the turn
 // takes as many items of that kind as the row cap admits, in the order above, and skips those that
-// do not fit. So where all items are of one kind and one flow and none has a deadline, an item of r
-// rows waits at most 1 + (rows - r) / (cap - r + 1) calls, rounded down: ceil(rows / cap) for items
-// of one row. Kinds that share a loop alternate. Encoding and decoding of pictures take one item a
-// turn, because their time grows with every picture.
+// do not fit. Encoding and decoding of pictures take one item a turn, because their time grows with
+// every picture, and two such turns of a flow never follow each other while the flow has anything
+// else to run.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -87,8 +103,10 @@ struct LoopItem {
   int rows_max = std::numeric_limits<int>::max();  // of a call of this kind, for other reasons
   bool alone = false;                              // it shares its turn with no other
   size_t flow = 0;                                 // an index of the flows that it is given with
-  absl::Time waiting_since;                        // its last turn; its placement before the first
-  absl::Time deadline = absl::InfiniteFuture();
+  bool yields = false;                             // it goes after all others of its flow,
+  bool opens = false;                       // or before them: its request has had no evaluation yet
+  absl::Time waiting_since;                 // its last turn; its placement before the first
+  absl::Time due = absl::InfiniteFuture();  // its request's, see QueuePolicy::DueTime
 };
 
 class QueuePolicy {
@@ -98,11 +116,15 @@ class QueuePolicy {
     int max_batch_rows = 16;   // of one network call
     int max_active_rows = 64;  // of a loop; no item takes more
     absl::Duration patience = absl::Seconds(30);
+    double slowdown = 5;
   };
 
   explicit QueuePolicy(const Options& options) : options_(options) {}
 
-  absl::Duration patience() const { return options_.patience; }
+  // When a request is due that arrives now and would take `alone` if there were no other.
+  absl::Time DueTime(absl::Time arrival, absl::Duration alone, absl::Time deadline) const {
+    return std::min(arrival + options_.slowdown * alone, deadline);
+  }
 
   // The order in which `waiting` would place its next items, given room: indexes, without those
   // whose deadline has passed. `shares` are the flows', `held` the rows that each has in loops.

@@ -34,8 +34,14 @@ absl::StatusOr<uint64_t> Scheduler::Submit(std::shared_ptr<Work> work) {
     const MutexLock lock(mutex_);
     RETURN_IF_ERROR(Admissible(work->demand(), now));
     id = next_id_++;
-    entries_.emplace(
-        id, Entry{.work = work, .waiting_since = now, .last_event = ++last_event_, .end = {}});
+    const WorkDemand& demand = work->demand();
+    entries_.emplace(id, Entry{.work = work,
+                               .due = DueTime(demand, demand.evaluations, now),
+                               .arrival = now,
+                               .arrival_event = ++last_event_,
+                               .waiting_since = now,
+                               .last_event = last_event_,
+                               .end = {}});
     FillLoops(now);
     for (const Queued& queued : NotStarted(now)) {
       if (queued.work == work) place = queued.place;
@@ -68,9 +74,10 @@ uint64_t Scheduler::AddTask(std::shared_ptr<DeviceTask> task, int worker, int pr
 
 int Scheduler::LeastLoadedWorker() const {
   const MutexLock lock(mutex_);
-  const auto least = std::min_element(
-      loops_.begin(), loops_.end(),
-      [](const Loop& a, const Loop& b) { return a.tasks.size() < b.tasks.size(); });
+  const auto load = [](const Loop& loop) { return std::pair(loop.failed, loop.tasks.size()); };
+  const auto least =
+      std::min_element(loops_.begin(), loops_.end(),
+                       [&](const Loop& a, const Loop& b) { return load(a) < load(b); });
   return static_cast<int>(least - loops_.begin());
 }
 
@@ -109,6 +116,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
       work_.Wait(mutex_);
       ready = clock_.Now();
     }
+    if (std::exchange(loop.checks, false)) return Check();
     if (SliceIsDue(loop)) {
       loop.time.Begin(TimeShare::Activity::kSlice, ready);
       return Slice{loop.tasks.Begin()};
@@ -273,7 +281,7 @@ Scheduler::FlowTable Scheduler::PresentFlows(const Flow* another) const {
 }
 
 Scheduler::Waiting Scheduler::WaitingRequests() const {
-  Waiting waiting{.flows = PresentFlows(), .work = {}, .loops = {}};
+  Waiting waiting{.flows = PresentFlows(), .work = {}, .loops = {}, .workers = {}};
   for (const auto& [id, entry] : entries_) {
     if (!entry.waits()) continue;
     const WorkDemand& demand = entry.work->demand();
@@ -287,7 +295,11 @@ Scheduler::Waiting Scheduler::WaitingRequests() const {
                             .last_event = entry.last_event,
                             .overtaken_by_rows = entry.overtaken_by_rows});
   }
-  for (const Loop& loop : loops_) waiting.loops.push_back(LoadOf(loop, waiting.flows));
+  for (size_t worker = 0; worker < loops_.size(); ++worker) {
+    if (loops_[worker].failed) continue;
+    waiting.loops.push_back(LoadOf(loops_[worker], waiting.flows));
+    waiting.workers.push_back(worker);
+  }
   return waiting;
 }
 
@@ -320,6 +332,7 @@ std::vector<Queued> Scheduler::NotStarted(absl::Time now) const {
     if (entry.items_begun > 0) continue;
     not_started.push_back({.work = entry.work,
                            .place = {.position = static_cast<int>(not_started.size()),
+                                     .as_of = now,
                                      .expected_wait = waits[place]}});
   }
   return not_started;
@@ -341,14 +354,14 @@ void Scheduler::FillLoops(absl::Time now) {
     for (const size_t i : placement->overtaken) {
       entries_.at(waiting.work[i].id).overtaken_by_rows += waiting.work[placement->work].rows;
     }
-    PlaceItem(waiting.work[placement->work].id, loops_[placement->loop], now);
+    PlaceItem(waiting.work[placement->work].id, loops_[waiting.workers[placement->loop]], now);
   }
 }
 
 void Scheduler::PlaceItem(uint64_t id, Loop& loop, absl::Time now) {
   Entry& entry = entries_.at(id);
   const WorkDemand& demand = entry.work->demand();
-  auto item = entry.work->MakeItem(entry.items_begun++);
+  std::unique_ptr<WorkItem> item = NextItem(entry, now);
   item->work_id = id;
   item->rows = demand.rows_first;
   item->stage = demand.first_stage;
@@ -357,10 +370,24 @@ void Scheduler::PlaceItem(uint64_t id, Loop& loop, absl::Time now) {
   loop.items.push_back(std::move(item));
   loop.rows += demand.rows_max;
   ++entry.items_active;
-  entry.waiting_since = now;
   entry.overtaken_by_rows = 0;
-  entry.last_event = ++last_event_;
   work_.NotifyAll();
+}
+
+// A request keeps its place until all of its displaced items are in a loop again.
+std::unique_ptr<WorkItem> Scheduler::NextItem(Entry& entry, absl::Time now) {
+  std::unique_ptr<WorkItem> item;
+  if (entry.displaced.empty()) {
+    item = entry.work->MakeItem(entry.items_begun++);
+  } else {
+    item = std::move(entry.displaced.front());
+    entry.displaced.pop_front();
+  }
+  if (entry.displaced.empty()) {
+    entry.waiting_since = now;
+    entry.last_event = ++last_event_;
+  }
+  return item;
 }
 
 Scheduler::Loop* Scheduler::LoopOfTask(uint64_t task) {
@@ -369,18 +396,47 @@ Scheduler::Loop* Scheduler::LoopOfTask(uint64_t task) {
   return found == loops_.end() ? nullptr : &*found;
 }
 
-bool Scheduler::HasTurn(const Loop& loop) const { return !loop.items.empty() || SliceIsDue(loop); }
+bool Scheduler::HasTurn(const Loop& loop) const {
+  return loop.checks || !loop.items.empty() || SliceIsDue(loop);
+}
 
 bool Scheduler::SliceIsDue(const Loop& loop) const {
   if (stopped_ || !loop.tasks.HasRunnable()) return false;
   return loop.items.empty() || loop.time.SliceIsDue();
 }
 
+// Those too whose images could not be finished in time at the best speed seen: they would only keep
+// others from being in time.
 void Scheduler::EndExpired(absl::Time now) {
+  const std::map<uint64_t, int> left = EvaluationsLeft();
   for (auto& [id, entry] : entries_) {
-    if (!entry.end.ok() || entry.work->demand().deadline > now) continue;
-    entry.end = absl::DeadlineExceededError("the deadline passed before the images were finished");
+    const WorkDemand& demand = entry.work->demand();
+    if (!entry.end.ok() || demand.deadline == absl::InfiniteFuture()) continue;
+    const CostModel::Costs* const costs = CostsOf(demand);
+    absl::Duration needed;
+    if (costs != nullptr && costs->evaluation.Shortest() < absl::InfiniteDuration()) {
+      needed = costs->evaluation.Shortest() * left.at(id);
+    }
+    if (now + needed < demand.deadline) continue;
+    entry.end = absl::DeadlineExceededError(
+        demand.deadline > now ? "the images cannot be finished before the deadline any more"
+                              : "the deadline passed before the images were finished");
   }
+}
+
+// Of that item of each request which needs most.
+std::map<uint64_t, int> Scheduler::EvaluationsLeft() const {
+  std::map<uint64_t, int> left;
+  for (const auto& [id, entry] : entries_) {
+    left[id] = entry.waits() ? entry.work->demand().evaluations : 0;
+  }
+  for (const Loop& loop : loops_) {
+    for (const auto& item : loop.items) {
+      int& of_request = left.at(item->work_id);
+      of_request = std::max(of_request, item->evaluations_left);
+    }
+  }
+  return left;
 }
 
 void Scheduler::DropEnded(Loop& loop, Notices& notices) {
@@ -424,8 +480,12 @@ const WorkDemand& Scheduler::DemandOf(const WorkItem& item) const {
   return entries_.at(item.work_id).work->demand();
 }
 
-LoopItem Scheduler::Candidate(const WorkItem& item, const FlowTable& flows) const {
-  const WorkDemand& demand = DemandOf(item);
+LoopItem Scheduler::Candidate(const Loop& loop, const WorkItem& item,
+                              const FlowTable& flows) const {
+  const Entry& entry = entries_.at(item.work_id);
+  const WorkDemand& demand = entry.work->demand();
+  const bool alone =
+      item.stage == Stage::kDecode || (item.stage == Stage::kEncode && demand.encodes_alone);
   return {.key = {.network = demand.network.get(),
                   .height = demand.height,
                   .width = demand.width,
@@ -434,11 +494,12 @@ LoopItem Scheduler::Candidate(const WorkItem& item, const FlowTable& flows) cons
           .row_size = demand.row_size,
           .rows_max =
               item.stage == Stage::kEvaluate ? BatchRows(demand) : std::numeric_limits<int>::max(),
-          .alone = item.stage == Stage::kDecode ||
-                   (item.stage == Stage::kEncode && demand.encodes_alone),
+          .alone = alone,
           .flow = flows.IndexOf(demand.flow),
+          .yields = alone && loop.picture == demand.flow,
+          .opens = item.index == 0 && !item.evaluated && !loop.opened.contains(demand.flow),
           .waiting_since = item.waiting_since,
-          .deadline = demand.deadline};
+          .due = entry.due};
 }
 
 Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
@@ -456,13 +517,14 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
   std::vector<LoopItem> candidates;
   std::vector<Items::iterator> items;
   for (auto item = loop.items.begin(); item != loop.items.end(); ++item) {
-    candidates.push_back(Candidate(**item, flows));
+    candidates.push_back(Candidate(loop, **item, flows));
     loop.turn.uses[candidates.back().flow].left_out = true;
     items.push_back(item);
   }
   std::vector<int> waiting(flows.flows.size());  // items of each flow that are left out
   for (const LoopItem& candidate : candidates) ++waiting[candidate.flow];
   Batch batch;
+  loop.opened.clear();
   for (const size_t i : policy_.ChooseBatch(candidates, accounts, loop.seconds_per_row)) {
     WorkItem& item = **items[i];
     batch.stage = item.stage;
@@ -473,6 +535,10 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
     use.rows += item.rows;
     use.left_out = --waiting[candidates[i].flow] > 0;
     item.waiting_since = now;
+    if (candidates[i].opens) loop.opened.insert(flows.flows[candidates[i].flow]);
+    item.evaluated |= item.stage == Stage::kEvaluate;
+    loop.picture =
+        candidates[i].alone ? std::optional(flows.flows[candidates[i].flow]) : std::nullopt;
     loop.items.splice(loop.items.end(), loop.items, items[i]);
   }
   loop.turn.rows = batch.rows;
@@ -482,23 +548,7 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
     loop.turn.expected = costs->evaluation.TimeOf(batch.rows);
   }
   loop.has_begun = true;
-  if (batch.stage == Stage::kDecode) LetOthersGoFirst(loop, *batch.items.front(), now);
   return batch;
-}
-
-// Images that wait for the same decoder go behind everything else, the one that has just had its
-// turn last: evaluations and decoding alternate, however many images are being decoded.
-void Scheduler::LetOthersGoFirst(Loop& loop, const WorkItem& decoded, absl::Time now) {
-  Items waiting;
-  for (auto item = loop.items.begin(); item != loop.items.end();) {
-    const auto next = std::next(item);
-    if ((*item)->stage == Stage::kDecode && item->get() != &decoded) {
-      (*item)->waiting_since = now;
-      waiting.splice(waiting.end(), loop.items, item);
-    }
-    item = next;
-  }
-  loop.items.splice(std::prev(loop.items.end()), waiting);  // `decoded` is the last
 }
 
 // What the turn has taken is charged to the flows by their rows.

@@ -9,6 +9,10 @@
 // Tasks other than requests run in slices, each task on one worker: back to back while the worker
 // has no items, and otherwise for a stated share of its time (time_share.h). An item that arrives
 // during a slice waits for that slice only.
+//
+// A worker may fail for good. Its items then begin again in the loops of others, before everything
+// of their flow that has not begun. An item whose second worker fails ends its request, since the
+// item may be what makes them fail.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <variant>
 #include <vector>
 
@@ -50,8 +55,11 @@ struct Slice {
   DeviceTask* task = nullptr;
 };
 
+// The worker finds out whether it still works.
+struct Check {};
+
 // What a worker does next.
-using Turn = std::variant<Batch, Slice>;
+using Turn = std::variant<Batch, Slice, Check>;
 
 // A request that has not started.
 struct Queued {
@@ -59,8 +67,8 @@ struct Queued {
   QueuePlace place;
 };
 
-// Thread-safe. NextTurn, Remove and EndSlice are called by the worker that they name. Requests are
-// notified and tasks released without the lock.
+// Thread-safe. NextTurn, Remove, EndSlice and FailWorker are called by the worker that they name.
+// Requests are notified and tasks released without the lock.
 class Scheduler {
  public:
   struct Options {
@@ -70,7 +78,7 @@ class Scheduler {
     int max_active_rows = 64;  // of one worker, at least max_batch_rows
     // Batches grow no larger than it takes to reach this part of the best throughput measured. 1: no
     // such cap.
-    double batch_efficiency = 0.95;
+    double batch_efficiency = 0.98;
     int queue_size = 64;           // requests that have not started, over all workers
     double training_share = 0.25;  // of a worker's time for slices while it has items, in [0, 1)
     TenantWeights tenant_weights = {};
@@ -94,6 +102,14 @@ class Scheduler {
   int LeastLoadedWorker() const ABSL_LOCKS_EXCLUDED(mutex_);
   void Wake(uint64_t task) ABSL_LOCKS_EXCLUDED(mutex_);
   void RemoveTask(uint64_t task) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The next turn of every worker that has not failed is a Check.
+  void CheckWorkers() ABSL_LOCKS_EXCLUDED(mutex_);
+  // During a turn, `worker` has failed for good. Its items leave its loop, those of the turn too.
+  // From now on its turns are slices of the tasks that it has or gets, for it to end. Once the last
+  // worker has failed, every request ends with DeviceFailedError.
+  void FailWorker(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
+  int WorkingWorkers() const ABSL_LOCKS_EXCLUDED(mutex_);  // that have not failed
 
   // What `worker` does now; blocks until there is something to do. Returns an empty batch where
   // every item has just been cancelled, so that the worker can report an empty loop. nullopt after
@@ -153,20 +169,27 @@ class Scheduler {
   int ItemsAt(int worker, Stage stage) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  using Items = std::list<std::unique_ptr<WorkItem>>;
   // A request that is not over.
   struct Entry {
-    bool waits() const { return end.ok() && items_begun < work->demand().items; }
+    bool waits() const { return end.ok() && ItemsWaiting() > 0; }
+    int ItemsWaiting() const {
+      return work->demand().items - items_begun + static_cast<int>(displaced.size());
+    }
 
     std::shared_ptr<Work> work;
+    absl::Time due;  // QueuePolicy::DueTime
+    absl::Time arrival;
+    uint64_t arrival_event = 0;
     absl::Time waiting_since;
     uint64_t last_event = 0;
     int overtaken_by_rows = 0;
     int items_begun = 0;   // placed in a loop so far
     int items_active = 0;  // in a loop now
+    Items displaced = {};  // that wait to begin again, as their workers have failed
     absl::Status end;      // not OK: ends before the next evaluation
   };
   using Entries = std::map<uint64_t, Entry>;
-  using Items = std::list<std::unique_ptr<WorkItem>>;
   // A turn that has not ended, as far as it is charged to flows.
   struct ChargedTurn {
     absl::Time began;
@@ -178,14 +201,19 @@ class Scheduler {
     std::optional<absl::Duration> expected;
   };
   struct Loop {
-    Items items;   // the front has waited longest
-    int rows = 0;  // by rows_max
+    Items items;          // the front has waited longest
+    int rows = 0;         // by rows_max
+    bool checks = false;  // its next turn is a Check
+    bool failed = false;  // it takes no items any more
     TaskRotation tasks;
     TimeShare time;
     FairAccount account = {};
     ChargedTurn turn = {};
     double seconds_per_row = 0;  // of the last evaluation
     bool has_begun = false;      // since it was empty
+    // Of the last turn: whose requests had their first evaluation, and whose picture it was.
+    std::set<Flow> opened = {};
+    std::optional<Flow> picture = {};
   };
   // Flows, and their shares if exactly these are present.
   struct FlowTable {
@@ -198,7 +226,8 @@ class Scheduler {
   struct Waiting {
     FlowTable flows;
     std::vector<WaitingWork> work;
-    std::vector<LoopLoad> loops;
+    std::vector<LoopLoad> loops;  // of workers that have not failed
+    std::vector<size_t> workers;  // whose loops those are
   };
   // An item that has left its loop and counts as active until its request has heard of it.
   struct Dropped {
@@ -235,9 +264,9 @@ class Scheduler {
     FlowTable flows;  // with the request's
     std::vector<OutstandingWork> works;
   };
-  Backlog BacklogFor(const WorkDemand& demand, absl::Time now) const
+  Backlog BacklogFor(const WorkDemand& demand) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Time DueTime(const WorkDemand& demand, int evaluations, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Time DueTime(const WorkDemand& demand, absl::Time now) const;
   std::optional<absl::Duration> TimeToFinish(const WorkDemand& demand, int evaluations,
                                              const Backlog& backlog, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -259,18 +288,25 @@ class Scheduler {
   int CountNotStarted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FillLoops(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PlaceItem(uint64_t id, Loop& loop, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::unique_ptr<WorkItem> NextItem(Entry& entry, absl::Time now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Loop* LoopOfTask(uint64_t task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasTurn(const Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool SliceIsDue(const Loop& loop) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndExpired(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::map<uint64_t, int> EvaluationsLeft() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEnded(Loop& loop, Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CollectOver(Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Failed workers, in failed_workers.cc.
+  int CountWorking() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<Dropped> TakeItems(Loop& loop) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Displace(std::unique_ptr<WorkItem> item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndWithoutWorkers() ABSL_LOCKS_EXCLUDED(mutex_);
   std::unique_ptr<WorkItem> Unlink(Loop& loop, Items::iterator item)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Batch TakeBatch(Loop& loop, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  LoopItem Candidate(const WorkItem& item, const FlowTable& flows) const
+  LoopItem Candidate(const Loop& loop, const WorkItem& item, const FlowTable& flows) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static void LetOthersGoFirst(Loop& loop, const WorkItem& decoded, absl::Time now);
   static void EndTurn(Loop& loop, absl::Time now);
   const WorkDemand& DemandOf(const WorkItem& item) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -38,6 +38,10 @@ void TaskRotation::Wake(uint64_t id) {
   if (const auto task = Find(id); task != tasks_.end()) task->idle = false;
 }
 
+void TaskRotation::WakeAll() {
+  for (Entry& task : tasks_) task.idle = false;
+}
+
 void TaskRotation::Retire(uint64_t id) {
   if (const auto task = Find(id); task != tasks_.end()) task->retired = true;
 }

@@ -26,6 +26,7 @@ class TaskRotation {
 
   // Makes an idle task runnable, even during its slice. Unknown ids are ignored.
   void Wake(uint64_t id);
+  void WakeAll();
 
   // Begins no further slice of the task.
   void Retire(uint64_t id);

@@ -67,6 +67,8 @@ struct WorkItem {
   // Set by the scheduler.
   uint64_t work_id = 0;
   absl::Time waiting_since;  // its last turn; its placement before the first
+  bool evaluated = false;    // at least once, or about to be
+  int restarts = 0;          // because its worker had failed
   const int index;           // which item of the request
   // Kept current by its worker.
   int rows = 1;               // of its next evaluation
@@ -77,7 +79,8 @@ struct WorkItem {
 // Where a request that has not started is in the queue.
 struct QueuePlace {
   int position = 0;  // requests ahead of it
-  // From now until its first item starts, as far as costs are known.
+  absl::Time as_of;  // when that was so
+  // From then until its first item starts, as far as costs are known.
   std::optional<absl::Duration> expected_wait;
 };
 
@@ -104,6 +107,10 @@ class Work {
   // An item leaves its loop before its end, because the request has ended. Called without the lock,
   // by the item's worker.
   virtual void OnDropped(WorkItem& /*item*/) {}
+
+  // The item's worker has failed, and another one begins it again: what it holds on the worker's
+  // device is lost. Called without the lock, by the worker that has failed.
+  virtual void OnWorkerFailed(WorkItem& /*item*/) {}
 
   // Called exactly once and last, without the lock, unless Scheduler::Submit has failed.
   virtual void OnFinished(const absl::Status& status) = 0;

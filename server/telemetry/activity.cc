@@ -22,6 +22,8 @@ v1::DeviceActivity::Turn TurnToProto(TurnReport::Kind kind) {
       return v1::DeviceActivity::DECODE;
     case TurnReport::Kind::kMeasure:
       return v1::DeviceActivity::MEASURE;
+    case TurnReport::Kind::kFailed:
+      return v1::DeviceActivity::FAILED;
     case TurnReport::Kind::kTrain:
       break;
   }

@@ -1,6 +1,7 @@
 #include "server/telemetry/telemetry.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "server/telemetry/log.h"
 
@@ -27,7 +28,8 @@ constexpr absl::StatusCode kUsualOutcomes[] = {
 
 constexpr TurnReport::Kind kTurns[] = {TurnReport::Kind::kIdle,     TurnReport::Kind::kEncode,
                                        TurnReport::Kind::kEvaluate, TurnReport::Kind::kDecode,
-                                       TurnReport::Kind::kTrain,    TurnReport::Kind::kMeasure};
+                                       TurnReport::Kind::kTrain,    TurnReport::Kind::kMeasure,
+                                       TurnReport::Kind::kFailed};
 
 const char* TurnLabel(TurnReport::Kind kind) {
   switch (kind) {
@@ -43,6 +45,8 @@ const char* TurnLabel(TurnReport::Kind kind) {
       return "train";
     case TurnReport::Kind::kMeasure:
       return "measure";
+    case TurnReport::Kind::kFailed:
+      return "failed";
   }
   return "";
 }
@@ -92,7 +96,32 @@ prometheus::Family<prometheus::Counter>& AddCounters(prometheus::Registry& regis
   return BuildCounter().Name(name).Help(help).Register(registry);
 }
 
+constexpr std::pair<ObjectKind, const char*> kObjectKinds[] = {
+    {ObjectKind::kGrpcConnection, "grpc_connection"},
+    {ObjectKind::kHttpConnection, "http_connection"},
+    {ObjectKind::kHttpRequest, "http_request"},
+    {ObjectKind::kHttpCall, "http_call"},
+    {ObjectKind::kStream, "stream"},
+    {ObjectKind::kUpload, "upload"},
+    {ObjectKind::kUnaryOnPool, "unary_on_pool"},
+    {ObjectKind::kGeneration, "generation"},
+    {ObjectKind::kGenerationReader, "generation_reader"},
+    {ObjectKind::kEngineRequest, "engine_request"},
+    {ObjectKind::kEngineImage, "engine_image"}};
+
 }  // namespace
+
+class Telemetry::CountInMetrics final : public ObjectCount {
+ public:
+  CountInMetrics(prometheus::Counter& created, prometheus::Counter& destroyed)
+      : created_(created), destroyed_(destroyed) {}
+  void OnCreated() override { created_.Increment(); }
+  void OnDestroyed() override { destroyed_.Increment(); }
+
+ private:
+  prometheus::Counter& created_;
+  prometheus::Counter& destroyed_;
+};
 
 prometheus::Histogram& Telemetry::AddHistogram(const char* name, const char* help,
                                                const Buckets& buckets) {
@@ -112,6 +141,10 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                        .Name("denoised_active_rows")
                        .Help("Rows in the denoising loop.")
                        .Register(*registry_)),
+      device_failed_(BuildGauge()
+                         .Name("denoised_device_failed")
+                         .Help("1 once the device has failed for good, until the server restarts.")
+                         .Register(*registry_)),
       evaluations_(AddCounters(*registry_, "denoised_evaluations_total", "Batched network calls.")),
       padded_rows_(AddCounters(*registry_, "denoised_padded_rows_total",
                                "Rows computed for nothing, so that a captured graph could be "
@@ -232,6 +265,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
       .Set(1);
   for (const std::string& device : devices) {
     active_rows_.Add({{"device", device}});
+    device_failed_.Add({{"device", device}});
     decode_queue_.Add({{"device", device}});
     evaluations_.Add({{"device", device}});
     padded_rows_.Add({{"device", device}});
@@ -243,6 +277,16 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
     overhead_seconds_.Add({{"device", device}});
     training_seconds_.Add({{"device", device}});
     failed_tasks_.Add({{"device", device}});
+  }
+  // In this order: read while objects come and go, no more are destroyed than were created.
+  auto& destroyed = AddCounters(*registry_, "denoised_call_states_destroyed_total",
+                                "State of calls and connections that is gone again, by kind.");
+  auto& created = AddCounters(*registry_, "denoised_call_states_created_total",
+                              "State of calls and connections that there was, by kind. What was "
+                              "not destroyed since is in use.");
+  for (const auto& [kind, name] : kObjectKinds) {
+    counts_[kind] = std::make_unique<CountInMetrics>(created.Add({{"kind", name}}),
+                                                     destroyed.Add({{"kind", name}}));
   }
   for (absl::StatusCode outcome : kUsualOutcomes) {
     requests_.Add({{"outcome", absl::StatusCodeToString(outcome)}});
@@ -262,6 +306,10 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
   for (const char* const outcome : {kLoaded, kBroken}) model_loads_.Add({{"outcome", outcome}});
   for (const char* const outcome : {kLoaded, kFailed}) adapter_loads_.Add({{"outcome", outcome}});
 }
+
+Telemetry::~Telemetry() = default;
+
+ObjectCount& Telemetry::count(ObjectKind kind) { return *counts_.at(kind); }
 
 void Telemetry::OnQueueDepth(int requests) { queue_depth_.Set(requests); }
 
@@ -332,6 +380,12 @@ void Telemetry::OnSlice(const std::string& device, absl::Duration duration) {
 void Telemetry::OnTaskFailed(const std::string& device, const std::string& what) {
   failed_tasks_.Add({{"device", device}}).Increment();
   LogEvent(spdlog::level::err, "a training job failed in its slice, and runs no more",
+           {{"device", device}, {"error", what}});
+}
+
+void Telemetry::DeviceFailed(const std::string& device, const std::string& what) {
+  device_failed_.Add({{"device", device}}).Set(1);
+  LogEvent(spdlog::level::err, "a device has failed for good; restart the server to use it again",
            {{"device", device}, {"error", what}});
 }
 

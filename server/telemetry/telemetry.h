@@ -23,6 +23,7 @@
 #include "absl/time/time.h"
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
+#include "core/base/object_count.h"
 #include "server/engine/engine.h"
 #include "server/telemetry/activity.h"
 
@@ -38,6 +39,21 @@ enum class DeadlineMiss {
   kReading,  // passed while the results were sent
 };
 
+// What calls and connections hold of the server, a kind each, as /metrics names them.
+enum class ObjectKind {
+  kGrpcConnection,
+  kHttpConnection,
+  kHttpRequest,
+  kHttpCall,     // of gRPC, for a request over HTTP
+  kStream,       // a call whose answer is a stream
+  kUpload,       // a call whose request is a stream
+  kUnaryOnPool,  // another call, while a thread of a pool answers it
+  kGeneration,
+  kGenerationReader,
+  kEngineRequest,
+  kEngineImage,
+};
+
 // Thread-safe; nothing here blocks. Outlives the engine and the services.
 class Telemetry final : public EngineObserver {
  public:
@@ -45,6 +61,7 @@ class Telemetry final : public EngineObserver {
   // start. `clock` outlives it.
   Telemetry(std::string_view version, const std::vector<std::string>& devices,
             const Clock& clock = Clock::Real());
+  ~Telemetry() override;
 
   // EngineObserver
   void OnSubmit() override;
@@ -60,6 +77,14 @@ class Telemetry final : public EngineObserver {
   void OnDecodeQueue(const std::string& device, int images) override;
   void OnSlice(const std::string& device, absl::Duration duration) override;
   void OnTaskFailed(const std::string& device, const std::string& what) override;
+  ObjectCount* RequestCount() override { return &count(ObjectKind::kEngineRequest); }
+  ObjectCount* ImageCount() override { return &count(ObjectKind::kEngineImage); }
+
+  // Counts the objects of a kind. What was created and not destroyed is alive, or has leaked.
+  ObjectCount& count(ObjectKind kind);
+
+  // For good. `what` is for the log.
+  void DeviceFailed(const std::string& device, const std::string& what);
 
   // One generation, whoever reads it.
   void QueueWaited(absl::Duration wait);
@@ -115,13 +140,17 @@ class Telemetry final : public EngineObserver {
   prometheus::Histogram& AddHistogram(const char* name, const char* help,
                                       const prometheus::Histogram::BucketBoundaries& buckets);
 
+  class CountInMetrics;
+
   const std::shared_ptr<prometheus::Registry> registry_;
   Activity activity_;
+  std::map<ObjectKind, std::unique_ptr<CountInMetrics>> counts_;  // constant after construction
 
   prometheus::Gauge& queue_depth_;
   prometheus::Gauge& queue_capacity_;
   prometheus::Gauge& outstanding_cost_seconds_;
   prometheus::Family<prometheus::Gauge>& active_rows_;
+  prometheus::Family<prometheus::Gauge>& device_failed_;
   prometheus::Family<prometheus::Counter>& evaluations_;
   prometheus::Family<prometheus::Counter>& padded_rows_;
   prometheus::Family<prometheus::Counter>& turn_seconds_;

@@ -47,6 +47,8 @@ INSTANTIATE_TEST_SUITE_P(
                     BadArguments{ROW_BATCH_BENCH, {"1.5"}, "THREADS must be a whole number"},
                     BadArguments{TRAINER_BENCH, {"--steps", "many"}, "--steps"},
                     BadArguments{SERVER_BENCH, {"--rounds", "0"}, "--rounds"},
+                    BadArguments{SCHEDULING_SIMULATOR, {"--curve", "1=0"}, "1=0"},
+                    BadArguments{SCHEDULING_SIMULATOR, {"--weights", "1"}, "--weights"},
                     BadArguments{TRAINING_SHARE_BENCH, {"--bogus"}, "--bogus"},
                     BadArguments{SAMPLER_QUALITY_BENCH, {"extra"}, "extra"},
                     BadArguments{TEXT_TO_IMAGE_BENCH, {"/nowhere"}, "/nowhere"}));

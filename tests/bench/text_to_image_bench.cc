@@ -1,7 +1,8 @@
-// What each stage of text to image costs on the CPU, in float32, with a latent model of any size:
+// What each stage of text to image costs with a latent model of any size:
 //
 //     denoise new-model /tmp/sd15 --like sd15            a model to measure, if there is none
 //     build/release/bin/text_to_image_bench /tmp/sd15
+//     build/release/bin/text_to_image_bench /tmp/sd15 --device cuda --dtype float16 --rounds 20
 //
 // text_to_image_bench.py measures the Python library beside it. For that, --lockstep waits for a
 // line on standard input before each measurement, and --json prints one line after each.
@@ -22,6 +23,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
+#include "core/device/devices.h"
 #include "tests/bench/text_to_image_stages.h"
 #include "tests/support/bench_options.h"
 #include "tests/support/bench_report.h"
@@ -31,6 +33,8 @@ namespace {
 
 struct Flags {
   std::string model = "tests/data/pipelines/sd15-like";
+  std::string device = "cpu";
+  at::ScalarType dtype = at::kFloat;
   std::vector<int64_t> sizes = {256, 512};
   std::vector<int> batches = {1, 2, 4, 8};
   int64_t max_pixels = 512 * 512 * 8;
@@ -83,14 +87,17 @@ bool MayMeasure(const Flags& flags) {
 
 using Results = std::map<std::tuple<std::string, int64_t, int>, std::vector<double>>;
 
-// Everything once in a round. Before the first, each is run once more, which chooses kernels and
-// allocates memory.
+// Runs before the first that counts: they choose kernels, allocate memory and, on a device that has
+// graphs, capture one.
+int WarmUps(const Flags& flags) { return flags.device == "cpu" ? 1 : 4; }
+
+// Everything once in a round.
 Results MeasureRounds(const Flags& flags, TextToImageStages& stages) {
   Results results;
   for (int round = 0; round < flags.rounds; ++round) {
     for (const Measurement& measurement : Measurements(flags)) {
       if (!MayMeasure(flags)) return results;
-      if (round == 0) measurement.seconds(stages);
+      for (int i = 0; round == 0 && i < WarmUps(flags); ++i) measurement.seconds(stages);
       const double seconds = measurement.seconds(stages);
       results[measurement.key()].push_back(seconds);
       if (flags.json) {
@@ -104,7 +111,7 @@ Results MeasureRounds(const Flags& flags, TextToImageStages& stages) {
   return results;
 }
 
-std::string Seconds(double seconds) { return absl::StrFormat("%.3f", seconds); }
+std::string Seconds(double seconds) { return absl::StrFormat("%.4f", seconds); }
 
 void PrintResults(const Flags& flags, const LoadCost& load, const Results& results) {
   std::vector<TableRow> rows = {{"stage", "pixels", "batch", "seconds", "of one evaluation"}};
@@ -118,7 +125,8 @@ void PrintResults(const Flags& flags, const LoadCost& load, const Results& resul
                         ? ""
                         : absl::StrFormat("%.2f %%", 100 * seconds / Median(one->second))});
   }
-  PrintTable(absl::StrCat("Medians of ", flags.rounds, " rounds, ", flags.threads, " threads"),
+  PrintTable(absl::StrCat("Medians of ", flags.rounds, " rounds, ", flags.device, ", ",
+                          c10::toString(flags.dtype), ", ", flags.threads, " threads"),
              rows, flags.markdown);
   std::printf("\nLoading took %.0f MiB of memory at its peak, %.2f times the weights (%.0f MiB)\n",
               load.peak_mib, load.peak_mib / load.weights_mib, load.weights_mib);
@@ -127,7 +135,9 @@ void PrintResults(const Flags& flags, const LoadCost& load, const Results& resul
 absl::Status Bench(const Flags& flags) {
   at::set_num_threads(flags.threads);
   LoadCost load;
-  ASSIGN_OR_RETURN(TextToImageStages stages, TextToImageStages::Load(flags.model, load));
+  ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
+  const Placement placement = {.device = devices.front(), .dtype = flags.dtype};
+  ASSIGN_OR_RETURN(TextToImageStages stages, TextToImageStages::Load(flags.model, placement, load));
   if (flags.json) {
     PrintLine({{"what", "load"},
                {"seconds", load.seconds},
@@ -144,7 +154,7 @@ absl::Status Bench(const Flags& flags) {
 
 int main(int argc, char** argv) {
   denoise::Flags flags;
-  CLI::App app("What each stage of text to image costs on the CPU.");
+  CLI::App app("What each stage of text to image costs.");
   app.add_option("model", flags.model, "The folder of a latent model that takes prompts")
       ->check(CLI::ExistingDirectory)
       ->capture_default_str();
@@ -157,6 +167,11 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", flags.rounds, "Repetitions, of which the median is shown")
       ->capture_default_str();
   app.add_option("--threads", flags.threads, "Threads of the network")->capture_default_str();
+  app.add_option("--device", flags.device, "cpu, cuda, cuda:1")->capture_default_str();
+  app.add_option("--dtype", flags.dtype, "What the model computes in (float32)")
+      ->transform(CLI::Transformer(std::map<std::string, at::ScalarType>{
+          {"float32", at::kFloat}, {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}}))
+      ->type_name("DTYPE");
   app.add_flag("--json", flags.json, "A line of JSON after each measurement, and no table");
   app.add_flag("--lockstep", flags.lockstep,
                "Waits for a line on standard input before each measurement");

@@ -6,7 +6,9 @@
     tests/bench/text_to_image_bench.py --quick --ours build/release/bin    # shows that it works
 
 Loading, the text encoder, evaluations of the network, the autoencoder and previews of a Stable
-Diffusion 1 or 2, on the CPU in float32. The first run creates a virtual environment of 4 GB in
+Diffusion 1 or 2, on the CPU in float32 unless --device and --dtype say otherwise. diffusers runs
+without a compiler or graphs, as its users call it. --python names a Python that has diffusers,
+transformers and torch; otherwise the first run creates a virtual environment of 4 GB in
 ${XDG_CACHE_HOME:-~/.cache}/denoised, which diffusers_bench.py uses, too.
 
 Both sides hold the model at the same time and take turns: each measurement of one is followed by
@@ -58,36 +60,45 @@ def memory_mib(key):
 class Stages:
     """The stages of a StableDiffusionPipeline. Methods do the work that is timed."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, device, dtype):
         import torch
         from diffusers import StableDiffusionPipeline
 
         self.torch = torch
+        self.device = torch.device(device)
+        self.dtype = getattr(torch, dtype)
         self.pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, dtype=torch.float32, safety_checker=None, local_files_only=True
-        )
+            folder, dtype=self.dtype, safety_checker=None, local_files_only=True
+        ).to(self.device)
         self.prompts = 0
         self.states = self.prompt()
 
     def weights_mib(self):
         parts = [self.pipeline.unet, self.pipeline.vae, self.pipeline.text_encoder]
-        return sum(p.numel() for part in parts for p in part.parameters()) * 4 / 2**20
+        return sum(p.nbytes for part in parts for p in part.parameters()) / 2**20
+
+    def finish(self):
+        """Waits for the device."""
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize(self.device)
 
     def prompt(self, side=0, batch=0):
         self.prompts += 1
         text = f"a red fox in the snow, number {self.prompts}"
-        return self.pipeline.encode_prompt(text, "cpu", 1, False)[0]
+        return self.pipeline.encode_prompt(text, self.device, 1, False)[0]
 
     def latents(self, side, batch):
         size = side // self.pipeline.vae_scale_factor
-        return self.torch.randn(batch, self.pipeline.unet.config.in_channels, size, size)
+        shape = (batch, self.pipeline.unet.config.in_channels, size, size)
+        return self.torch.randn(shape, device=self.device, dtype=self.dtype)
 
     def evaluation(self, side, batch):
         states = self.states.expand(batch, -1, -1)
         return self.pipeline.unet(self.latents(side, batch), 500, encoder_hidden_states=states)
 
     def encode(self, side, batch):
-        picture = self.torch.rand(batch, 3, side, side) * 2 - 1
+        shape = (batch, 3, side, side)
+        picture = self.torch.rand(shape, device=self.device, dtype=self.dtype) * 2 - 1
         return self.pipeline.vae.encode(picture).latent_dist.sample()
 
     def decode(self, side, batch):
@@ -106,9 +117,11 @@ def measurements(options):
             yield what, side, 1
 
 
-def seconds(function, *arguments):
+def seconds(stages, function, *arguments):
+    stages.finish()
     start = time.perf_counter()
     function(*arguments)
+    stages.finish()
     return time.perf_counter() - start
 
 
@@ -131,7 +144,8 @@ def load(options):
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     before = memory_mib("VmRSS")
     start = time.perf_counter()
-    stages = Stages(options.model)
+    stages = Stages(options.model, options.device, options.dtype)
+    stages.finish()
     print_line(
         {
             "what": "load",
@@ -141,7 +155,9 @@ def load(options):
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "device": torch.backends.cpu.get_cpu_capability()
+            if options.device == "cpu"
+            else torch.cuda.get_device_name(options.device),
         }
     )
     return stages
@@ -162,8 +178,9 @@ def measure_inside(options):
                 if what != "preview":
                     stage = getattr(stages, what)
                     if number == 0:
-                        stage(side, batch)  # chooses kernels, allocates memory
-                    line["seconds"] = seconds(stage, side, batch)
+                        for _ in range(1 if options.device == "cpu" else 4):
+                            stage(side, batch)  # chooses kernels, allocates memory
+                    line["seconds"] = seconds(stages, stage, side, batch)
                 print_line(line)
 
 
@@ -177,7 +194,7 @@ class Side:
     def __init__(self, name, command, options):
         self.name = name
         self.command = [str(part) for part in command]
-        for flag in ["sizes", "batches", "max_pixels", "rounds", "threads"]:
+        for flag in ["sizes", "batches", "max_pixels", "rounds", "threads", "device", "dtype"]:
             value = getattr(options, flag)
             self.command += [f"--{flag.replace('_', '-')}"]
             self.command += [str(v) for v in (value if isinstance(value, list) else [value])]
@@ -279,7 +296,7 @@ def load_table(loads, columns):
         ["seconds", *cells_of(values(lambda cost: cost["seconds"]), 1)],
         ["peak memory, MiB", *cells_of(values(lambda cost: cost["peak_mib"]), 0)],
         [
-            "peak memory / weights in float32",
+            "peak memory / weights",
             *cells_of(values(lambda cost: cost["peak_mib"] / cost["weights_mib"]), 2),
         ],
     ]
@@ -298,7 +315,7 @@ def stage_table(results, columns):
     for (what, side, batch), values in results.items():
         if what in STAGES:
             size = f"{side} x {side}" if side else ""
-            table.append([STAGES[what], size, str(batch or ""), *cells_of(values, 3)])
+            table.append([STAGES[what], size, str(batch or ""), *cells_of(values, 4)])
     return table
 
 
@@ -314,7 +331,7 @@ def print_report(options, loads, results):
     about = loads["diffusers"][0]
     print(
         f"diffusers {about['diffusers']}, transformers {about['transformers']}, "
-        f"torch {about['torch']}, {about['cpu_capability']}, {options.threads} threads; "
+        f"torch {about['torch']}, {about['device']}, {options.dtype}, {options.threads} threads; "
         f"medians of {options.loads} loads and {options.rounds} rounds"
     )
     columns = ["diffusers"]
@@ -353,6 +370,11 @@ def parse_options():
     parser.add_argument("--rounds", type=int, default=3, help="rounds of every measurement (3)")
     parser.add_argument("--loads", type=int, default=3, help="how often each side loads (3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of each side")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (cpu)")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="(float32)"
+    )
+    parser.add_argument("--python", metavar="PROGRAM", help="a Python that has diffusers")
     parser.add_argument("--cache", type=pathlib.Path, default=default_cache())
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="writes every value here")
     parser.add_argument("--quick", action="store_true", help="small images, one round")
@@ -370,7 +392,7 @@ def main():
     if options.inside:
         measure_inside(options)
         return
-    python = create_environment(options.cache.resolve())
+    python = options.python or create_environment(options.cache.resolve())
     sides = [Side("diffusers", [python, __file__, options.model, "--inside"], options)]
     if options.ours:
         ours = options.ours.resolve() / "text_to_image_bench"

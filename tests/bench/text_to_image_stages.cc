@@ -22,10 +22,10 @@ namespace {
 
 constexpr int kSteps = 20;
 
-double SecondsOf(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 void Finish(TiledPass pass) {
@@ -34,9 +34,9 @@ void Finish(TiledPass pass) {
 
 // The weights stay in `pipeline` alone.
 absl::StatusOr<PipelineDescription> LoadPipeline(const std::filesystem::path& folder,
-                                                 Pipeline& pipeline) {
+                                                 const Placement& placement, Pipeline& pipeline) {
   ASSIGN_OR_RETURN(const ParsedPipeline parsed, ParsedPipeline::Open(folder));
-  ASSIGN_OR_RETURN(pipeline, parsed.Load({}));
+  ASSIGN_OR_RETURN(pipeline, parsed.Load({.placement = placement}));
   return parsed.description();
 }
 
@@ -49,30 +49,45 @@ absl::StatusOr<SamplerPlan> PlanOf(const PipelineDescription& description) {
 }  // namespace
 
 absl::StatusOr<TextToImageStages> TextToImageStages::Load(const std::filesystem::path& folder,
+                                                          const Placement& placement,
                                                           LoadCost& cost) {
   ResetPeakMemory();
   const double before = ResidentMebibytes();
   Pipeline pipeline;
-  absl::StatusOr<PipelineDescription> description;
-  cost.seconds = SecondsOf([&] { description = LoadPipeline(folder, pipeline); });
-  RETURN_IF_ERROR(description.status());
+  const auto start = Clock::now();
+  ASSIGN_OR_RETURN(PipelineDescription description, LoadPipeline(folder, placement, pipeline));
+  cost.seconds = SecondsSince(start);
   cost.peak_mib = PeakMebibytes() - before;
-  cost.weights_mib = static_cast<double>(description->num_parameters) * sizeof(float) / (1 << 20);
-  if (description->prompts == nullptr) {
+  cost.weights_mib = static_cast<double>(description.num_parameters) *
+                     static_cast<double>(c10::elementSize(placement.dtype)) / (1 << 20);
+  if (description.prompts == nullptr) {
     return absl::FailedPreconditionError("the model takes no prompts");
   }
-  ASSIGN_OR_RETURN(SamplerPlan plan, PlanOf(*description));
-  return TextToImageStages(*std::move(description), std::move(pipeline), std::move(plan));
+  ASSIGN_OR_RETURN(SamplerPlan plan, PlanOf(description));
+  return TextToImageStages(std::move(description), std::move(pipeline), std::move(plan),
+                           placement.device);
 }
 
 TextToImageStages::TextToImageStages(PipelineDescription description, Pipeline pipeline,
-                                     SamplerPlan plan)
+                                     SamplerPlan plan, at::Device device)
     : description_(std::move(description)),
       pipeline_(std::make_shared<const Pipeline>(std::move(pipeline))),
       plan_(std::make_shared<const SamplerPlan>(std::move(plan))),
-      runtime_(MakeDeviceRuntime(at::kCPU)),
+      runtime_(MakeDeviceRuntime(device)),
       loop_(std::make_unique<DenoisingLoop>(*pipeline_->network, runtime_)),
       prompt_(NewPrompt()) {}
+
+double TextToImageStages::SecondsOf(const std::function<void()>& work) const {
+  runtime_->Mark()->Wait();
+  const auto start = Clock::now();
+  work();
+  runtime_->Mark()->Wait();
+  return SecondsSince(start);
+}
+
+at::Tensor TextToImageStages::Noise(uint64_t seed, const SampleShape& shape) const {
+  return NoiseSource(seed).Draw(shape.sizes()).unsqueeze(0).to(runtime_->device());
+}
 
 SampleShape TextToImageStages::LatentShape(int64_t side) const {
   const CodecSpec& codec = pipeline_->codec->spec();
@@ -111,16 +126,15 @@ double TextToImageStages::Evaluate(int64_t side, int batch) {
 
 double TextToImageStages::Preview(int64_t side) {
   const c10::InferenceMode inference;
-  const at::Tensor x0 = NoiseSource(1).Draw(LatentShape(side).sizes()).unsqueeze(0);
+  const at::Tensor x0 = Noise(1, LatentShape(side));
   return SecondsOf([&] { pipeline_->preview->Apply(x0); });
 }
 
 double TextToImageStages::EncodePicture(int64_t side) {
   const c10::InferenceMode inference;
   const int64_t channels = pipeline_->codec->spec().picture_channels;
-  const at::Tensor picture =
-      NoiseSource(1).Draw(SampleShape{channels, side, side}.sizes()).unsqueeze(0).clamp(-1, 1);
-  const at::Tensor noise = NoiseSource(2).Draw(LatentShape(side).sizes()).unsqueeze(0);
+  const at::Tensor picture = Noise(1, {channels, side, side}).clamp(-1, 1);
+  const at::Tensor noise = Noise(2, LatentShape(side));
   return SecondsOf([&] {
     Finish(TiledPass::Encode(pipeline_->codec, picture, noise, /*use_statistics=*/true, {}));
   });
@@ -128,7 +142,7 @@ double TextToImageStages::EncodePicture(int64_t side) {
 
 double TextToImageStages::DecodePicture(int64_t side) {
   const c10::InferenceMode inference;
-  const at::Tensor latents = NoiseSource(1).Draw(LatentShape(side).sizes()).unsqueeze(0);
+  const at::Tensor latents = Noise(1, LatentShape(side));
   return SecondsOf([&] { Finish(TiledPass::Decode(pipeline_->codec, latents, {})); });
 }
 

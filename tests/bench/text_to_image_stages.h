@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "absl/status/statusor.h"
 #include "core/device/device_runtime.h"
 #include "core/diffusion/denoising_loop.h"
 #include "core/diffusion/trajectory.h"
+#include "core/nn/placement.h"
 #include "core/pipeline/parsed_pipeline.h"
 #include "core/pipeline/pipeline.h"
 #include "core/sampling/samplers/plan.h"
@@ -22,14 +24,14 @@ struct LoadCost {
   double weights_mib = 0;  // of all weights in the dtype that the model computes in
 };
 
-// A latent model that takes prompts, on the CPU in float32. Not thread-safe. Methods run under
+// A latent model that takes prompts, loaded to `placement`. Not thread-safe. Methods run under
 // c10::InferenceMode and return seconds. Sides are those of square pictures, in pixels, multiples
 // of the codec's factor.
 class TextToImageStages {
  public:
   // FailedPrecondition: the model takes no prompts. Other errors are those of ParsedPipeline.
   static absl::StatusOr<TextToImageStages> Load(const std::filesystem::path& folder,
-                                                LoadCost& cost);
+                                                const Placement& placement, LoadCost& cost);
 
   // Encodes a prompt that was not encoded before.
   double EncodePrompt();
@@ -42,7 +44,12 @@ class TextToImageStages {
   double DecodePicture(int64_t side);
 
  private:
-  TextToImageStages(PipelineDescription description, Pipeline pipeline, SamplerPlan plan);
+  TextToImageStages(PipelineDescription description, Pipeline pipeline, SamplerPlan plan,
+                    at::Device device);
+
+  // Until the device has finished.
+  double SecondsOf(const std::function<void()>& work) const;
+  at::Tensor Noise(uint64_t seed, const SampleShape& shape) const;
 
   SampleShape LatentShape(int64_t side) const;
   std::shared_ptr<const Prompt> NewPrompt();

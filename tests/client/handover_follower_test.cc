@@ -77,6 +77,16 @@ TEST_F(HandoverFollowerTest, OnlyAServerThatIsUnavailableIsReplaced) {
   EXPECT_TRUE(follower_.Continue(lost_).has_value());
 }
 
+// A server that shuts down cancels a call that arrives too late to be refused.
+TEST_F(HandoverFollowerTest, ATokenThatGotNoAnswerIsPresentedAgain) {
+  const absl::Status cancelled = absl::CancelledError("cancelled");
+  Take(Handover(1, "token"));
+  ASSERT_TRUE(follower_.Continue(lost_).has_value());
+  EXPECT_TRUE(follower_.Continue(cancelled).has_value());
+  Take(Accepted(2));
+  EXPECT_EQ(follower_.Continue(cancelled), std::nullopt) << "somebody has cancelled the generation";
+}
+
 TEST_F(HandoverFollowerTest, GivesUpAfterSomeAttemptsForEachHandover) {
   for (int handover = 1; handover <= 2; ++handover) {
     Take(Handover(handover, "token"));

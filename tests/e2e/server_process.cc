@@ -76,8 +76,8 @@ MetricsPage ServerProcess::Metrics() const {
 std::unique_ptr<ServerProcess> StartServer(const std::filesystem::path& models,
                                            const std::vector<std::string>& flags) {
   // Several tests run at once, each with a server: threads that wait for each other would take
-  // longer than one alone.
-  std::vector<std::string> all_flags = {"--threads", "1"};
+  // longer than one alone. On a busy machine, measurements would suggest batches of any size.
+  std::vector<std::string> all_flags = {"--threads", "1", "--batch-efficiency", "1"};
   all_flags.insert(all_flags.end(), flags.begin(), flags.end());
   auto server = ServerProcess::Start(models, all_flags);
   if (!server.ok()) {

@@ -55,7 +55,8 @@ class ServerProcess {
   std::unique_ptr<denoised::v1::Models::Stub> models_;
 };
 
-// The same with one thread for the network; the test ends here when the server does not start.
+// The same with one thread for the network and batches as large as they may be; the test ends here
+// when the server does not start.
 std::unique_ptr<ServerProcess> StartServer(const std::filesystem::path& models,
                                            const std::vector<std::string>& flags = {});
 

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "server/cores.h"
-#include "server/devices.h"
 
 namespace denoise {
 namespace {
@@ -138,18 +137,6 @@ TEST(ServerFlags, WrongOnesExitWithTwoAndNameTheFlag) {
     EXPECT_EQ(parsed.exit_code(), 2);
     EXPECT_THAT(parsed.err, HasSubstr(test.named));
   }
-}
-
-TEST(Devices, AreParsed) {
-  EXPECT_THAT(*ParseDevices("cpu"), testing::ElementsAre(at::Device(at::kCPU)));
-  EXPECT_EQ(ParseDevices("auto")->size(), 1u);
-}
-
-TEST(Devices, ThatMakeNoSenseAreRefused) {
-  for (const char* text : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cpu,cpu", "cpu,", ",cpu"}) {
-    EXPECT_EQ(ParseDevices(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
-  }
-  EXPECT_EQ(ParseDevices("cuda:100").status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(Cores, FollowAContainersQuota) {

@@ -31,7 +31,7 @@ test("a reload half-way joins the generation and gets the frames of before", asy
 });
 
 test("two tabs watch one generation and see the same image", async () => {
-  const page = await visit.open(`${slow}&sampler.steps=80`);
+  const page = await visit.open(`${slow}&sampler.steps=400`);
   await generate(page);
   await reachStep(page, 5);
   const other = await visit.open();
@@ -40,7 +40,7 @@ test("two tabs watch one generation and see the same image", async () => {
     await stage(other).getAttribute("data-run"),
     await stage(page).getAttribute("data-run"),
   );
-  assert.ok((await reachStep(other, 1)) < 80);
+  assert.ok((await reachStep(other, 1)) < 400);
   await Promise.all([reach(page, "succeeded"), reach(other, "succeeded")]);
   assert.equal(await finishedImage(other), await finishedImage(page));
 });

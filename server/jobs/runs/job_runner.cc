@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
+#include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "server/jobs/store/files.h"
 
@@ -101,11 +103,13 @@ void JobRunner::SettleEnded() {
   }
 }
 
-// Waits until nothing of the run is on the device and everything it reported is written.
+// Waits until nothing of the run is on the device and everything it reported is written. A run whose
+// device has failed counts as lost.
 void JobRunner::TakeOffEngine(Run& run) {
   environment_.engine->RemoveTask(run.task);
   run.loaded.recorder->Flush();
-  RecordCleanEnd(run.job);
+  const bool lost = *run.ended && run.loaded.task->end().kind == RunEnd::Kind::kDevice;
+  if (!lost) RecordCleanEnd(run.job);
 }
 
 void JobRunner::RecordCleanEnd(int64_t job) {
@@ -130,6 +134,8 @@ void JobRunner::Settle(const Run& run) {
       return Apply(run.job, JobAction::kStop);
     case RunEnd::Kind::kDisk:
       return Apply(run.job, JobAction::kDiskFull, end.reason);
+    case RunEnd::Kind::kDevice:
+      return Apply(run.job, JobAction::kRequeue, end.reason);
     case RunEnd::Kind::kFailed:
       return Apply(run.job, JobAction::kFail, end.reason);
     case RunEnd::Kind::kNonFinite:
@@ -217,7 +223,7 @@ absl::Status JobRunner::StartJobs() {
   ASSIGN_OR_RETURN(const std::vector<int64_t> queued,
                    environment_.store->InState(TrainingJob::QUEUED));
   for (const int64_t job : queued) {
-    if (IsFull()) break;
+    if (IsFull() || !HasDevice()) break;
     if (IsBusy(job)) continue;
     // This fails if a caller has just paused or cancelled it.
     const absl::Status started = environment_.store->Apply(job, JobAction::kStart).status();
@@ -234,6 +240,8 @@ absl::Status JobRunner::Resume(int64_t job) {
     Apply(job, JobAction::kStop);
   } else if (IsFull()) {
     Apply(job, JobAction::kRequeue, "the server now runs fewer jobs at once than before");
+  } else if (!HasDevice()) {
+    Apply(job, JobAction::kRequeue, EndOfWork(DeviceFailedError()).reason);
   } else {
     Launch(job);
   }
@@ -279,7 +287,14 @@ void JobRunner::Launch(int64_t job) {
   runs_.push_back(std::move(run));
 }
 
+// A device that has failed before the engine has used it is noticed here first. The next pass finds
+// another device, or none.
 void JobRunner::RefuseLaunch(int64_t job, const absl::Status& status) {
+  if (GetErrorReason(status) == kDeviceFailedReason) {
+    environment_.engine->CheckDevices();
+    Apply(job, JobAction::kRequeue, EndOfWork(status).reason);
+    return Retry("a job could not be started", status);
+  }
   ReportError("a job could not be started", status);
   if (IsDiskError(status)) {
     Apply(job, JobAction::kDiskFull, std::string(status.message()));
@@ -291,7 +306,8 @@ void JobRunner::RefuseLaunch(int64_t job, const absl::Status& status) {
 std::string JobRunner::ReasonOfLostRuns(int64_t job) const {
   const auto record = environment_.store->Get(job);
   const bool trains = record.ok() && record->has_training();
-  return absl::StrCat("the server ended ", kMaxLostRuns, " times while running this job",
+  return absl::StrCat("the server ended or the device failed ", kMaxLostRuns,
+                      " times while running this job",
                       trains ? " without saving a new checkpoint; a smaller micro_batch_size takes "
                                "less memory, a smaller checkpoints.every_n_steps loses less"
                              : "; it may need more memory than the server has");

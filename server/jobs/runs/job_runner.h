@@ -22,9 +22,9 @@
 
 namespace denoise {
 
-// A job fails after the server has died this many times while running it without saving a new
-// checkpoint: the job is probably what kills the server. More often than an operator kills a server
-// in a row, and not so often that it takes for ever.
+// A job fails after the server has died, or the job's device has failed, this many times while the
+// job ran without saving a new checkpoint: the job is probably what kills them. More often than an
+// operator kills a server in a row, and not so often that it takes for ever.
 inline constexpr int kMaxLostRuns = 10;
 
 // Callers write what they want of a job to the store and notify the runner, which reads it there.
@@ -84,6 +84,7 @@ class JobRunner {
   absl::Status RollBackOrFail(int64_t job, const std::string& reason);
   bool IsBusy(int64_t job) const;
   bool IsFull() const { return static_cast<int>(runs_.size()) >= options_.max_running_jobs; }
+  bool HasDevice() const { return environment_.engine->WorkingDevices() > 0; }
   bool HasRoom(int64_t job) const;
   // Whether the run has stopped because a caller asked for it.
   bool RequestedByCaller(const Run& run) const;

@@ -1,8 +1,16 @@
 #include "server/jobs/runs/run_end.h"
 
+#include "core/base/error_details.h"
+#include "core/base/retry.h"
+
 namespace denoise {
 
 RunEnd EndOfWork(const absl::Status& status) {
+  if (GetErrorReason(status) == kDeviceFailedReason) {
+    return {RunEnd::Kind::kDevice,
+            "its device has failed: it continues from what it has saved, on another device or once "
+            "the server has been restarted"};
+  }
   switch (status.code()) {
     case absl::StatusCode::kAborted:
       return {RunEnd::Kind::kNonFinite, std::string(status.message())};

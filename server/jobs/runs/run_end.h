@@ -19,6 +19,7 @@ struct RunEnd {
     kStopped,    // as requested
     kDisk,       // the disk is full, or cannot be read or written
     kNonFinite,  // too many consecutive steps were not finite
+    kDevice,     // the device has failed for good
     kFailed,
   };
   Kind kind = Kind::kFinished;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "core/data/stored_data_set.h"
 #include "core/diffusion/device_errors.h"
@@ -206,12 +207,7 @@ absl::StatusOr<LoadedRun> Loader::LoadEvaluation(const EvaluationSettings& setti
   return run;
 }
 
-}  // namespace
-
-absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job, int device,
-                                  std::function<void()> written, std::function<void()> ended) {
-  ASSIGN_OR_RETURN(const TrainingJob record, environment.store->Get(job));
-  Loader loader(environment, job, record.tenant(), device, std::move(written), std::move(ended));
+absl::StatusOr<LoadedRun> Load(Loader& loader, const TrainingJob& record) {
   try {
     ASSIGN_OR_RETURN(LoadedRun run, record.has_training()
                                         ? loader.LoadTraining(record.training())
@@ -221,6 +217,28 @@ absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job
   } catch (const std::exception& error) {  // LibTorch's, or memory ran out
     return DeviceStatus(DeviceError(error));
   }
+}
+
+bool DeviceWorks(at::Device device) {
+  try {
+    return Works(*MakeDeviceRuntime(device));
+  } catch (const std::exception& error) {
+    return IsOutOfMemory(error);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job, int device,
+                                  std::function<void()> written, std::function<void()> ended) {
+  ASSIGN_OR_RETURN(const TrainingJob record, environment.store->Get(job));
+  Loader loader(environment, job, record.tenant(), device, std::move(written), std::move(ended));
+  absl::StatusOr<LoadedRun> run = Load(loader, record);
+  if (absl::IsInternal(run.status()) &&
+      !DeviceWorks(environment.engine->options().devices[device])) {
+    return DeviceFailedError();
+  }
+  return run;
 }
 
 absl::StatusOr<PictureOrder> GridOf(const TrainingSettings& settings, const ModelInfo& model) {

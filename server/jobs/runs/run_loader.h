@@ -39,8 +39,9 @@ struct LoadedRun {
 
 // Loads the job so that it resumes from its newest intact checkpoint on `device`, an index into the
 // engine's devices. Damaged checkpoints are reported as notices. `written` and `ended` are those of
-// RunRecorder and RunTask. Slow. Unavailable and ResourceExhausted are the disk's; other errors end
-// the job, and callers may see those that are InvalidArgument or FailedPrecondition.
+// RunRecorder and RunTask. Slow. DeviceFailedError() where the device does not work; otherwise
+// Unavailable and ResourceExhausted are the disk's. Other errors end the job, and callers may see
+// those that are InvalidArgument or FailedPrecondition.
 absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job, int device,
                                   std::function<void()> written, std::function<void()> ended);
 

@@ -16,9 +16,15 @@ DeviceTask::Outcome RunTask::RunSlice() {
   }
 }
 
-// Kernels may fail after the run has ended; that does not change how it ended.
+// Kernels may fail after the run has ended; that does not change how it ended. But a run that has
+// failed has done so for another reason than it knew if its device turns out to have failed.
 void RunTask::OnFailed(const absl::Status& status) {
-  if (!end_) Fail(status);
+  if (!end_) {
+    Fail(status);
+    return;
+  }
+  const RunEnd end = EndOfWork(status);
+  if (end_->kind == RunEnd::Kind::kFailed && end.kind == RunEnd::Kind::kDevice) end_ = end;
 }
 
 DeviceTask::Outcome RunTask::Fail(const absl::Status& status) {

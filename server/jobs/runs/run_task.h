@@ -35,7 +35,7 @@ class RunTask : public DeviceTask {
   Outcome RunSlice() final;
   void OnFailed(const absl::Status& status) final;
 
-  // May be called once `ended` was.
+  // May be called once `ended` was and the engine has let go of the task.
   const RunEnd& end() const { return *end_; }
 
  protected:

@@ -46,7 +46,7 @@ enum class JobAction {
   kStop,       // has stopped between two steps, as was requested
   kDiskFull,   // has stopped because there is no room for a checkpoint
   kRoomAgain,  // there is room now
-  kRequeue,    // goes back to the queue, because this server runs fewer jobs
+  kRequeue,    // goes back to the queue: this server runs fewer jobs, or the device has failed
   kSucceed,
   kFail,
 };

@@ -21,6 +21,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
+#include "core/device/devices.h"
 #include "core/nn/unet2d.h"
 #include "core/train/trainer.h"
 #include "tests/support/bench_options.h"
@@ -122,7 +123,8 @@ double Seconds(const std::function<void()>& f) {
 
 absl::StatusOr<TableRow> Measure(const Flags& flags, const Case& measured) {
   ASSIGN_OR_RETURN(const UNet2DConfig config, NetworkConfig(flags));
-  const at::Device device(flags.device);
+  ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
+  const at::Device device = devices.front();
   const StateDict weights = InitializeUNet2D(config, 1);
   const at::Tensor x0 = torch::rand({flags.batch, 3, flags.size, flags.size}) * 2 - 1;
   const bool half = measured.precision == TrainingPrecision::kBFloat16;

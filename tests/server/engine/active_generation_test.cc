@@ -57,13 +57,35 @@ TEST(DemandOf, CarriesWhatTheOrderDependsOn) {
   EXPECT_EQ(demand.deadline, absl::UnixEpoch());
 }
 
-TEST(ActiveGeneration, PassesOnPositionsThatFallUntilItStarts) {
+TEST(ActiveGeneration, PassesOnPositionsThatChangeUntilItStarts) {
   const auto sink = std::make_shared<RecordingSink>();
   const auto generation = std::make_shared<ActiveGeneration>(Request(), sink, absl::UnixEpoch());
-  for (const int position : {3, 3, 4, 1}) generation->OnQueued({.position = position});
+  absl::Time now = absl::UnixEpoch();
+  for (const int position : {3, 3, 4, 1}) {
+    generation->OnQueued({.position = position, .as_of = now += absl::Seconds(1)});
+  }
+  generation->OnQueued({.position = 7, .as_of = absl::UnixEpoch()});  // late
   generation->Started(absl::UnixEpoch());
-  generation->OnQueued({});
-  EXPECT_THAT(sink->positions(), ElementsAre(3, 1));
+  generation->OnQueued({.as_of = now + absl::Seconds(1)});
+  EXPECT_THAT(sink->positions(), ElementsAre(3, 4, 1));
+}
+
+TEST(ActiveGeneration, PassesOnAnExpectedStartThatHasMoved) {
+  const auto sink = std::make_shared<RecordingSink>();
+  const auto generation = std::make_shared<ActiveGeneration>(Request(), sink, absl::UnixEpoch());
+  const auto tell = [&](double as_of, std::optional<double> wait) {
+    QueuePlace place{.as_of = absl::UnixEpoch() + absl::Seconds(as_of)};
+    if (wait) place.expected_wait = absl::Seconds(*wait);
+    generation->OnQueued(place);
+    return sink->positions().size();
+  };
+  EXPECT_EQ(tell(1, std::nullopt), 1u);
+  EXPECT_EQ(tell(2, 20), 2u) << "it is known now";
+  EXPECT_EQ(tell(4, 18), 2u) << "the same start";
+  EXPECT_EQ(tell(5, 20), 2u) << "3 s later";
+  EXPECT_EQ(tell(6, 30), 3u) << "14 s later";
+  EXPECT_EQ(tell(7, 10), 4u) << "19 s earlier";
+  EXPECT_EQ(tell(16, 1.5), 4u);
 }
 
 TEST(ActiveGeneration, ItsSinkHearsNothingAfterTheFirstEnd) {

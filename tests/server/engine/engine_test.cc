@@ -20,6 +20,7 @@
 #include "tests/server/engine/silent_observer.h"
 #include "tests/support/class_conditions.h"
 #include "tests/support/gaussian_network.h"
+#include "tests/support/object_tally.h"
 
 namespace denoise {
 namespace {
@@ -50,6 +51,10 @@ class CountingObserver : public SilentObserver {
     most_rows = std::max(most_rows.load(), report.rows);
   }
 
+  ObjectCount* RequestCount() override { return &requests; }
+  ObjectCount* ImageCount() override { return &images; }
+
+  ObjectTally requests, images;
   std::atomic<int> failed_batches = 0, evaluations = 0, rows = 0, rows_saved = 0;
   std::atomic<int> most_trajectories = 0, most_rows = 0;
 };
@@ -227,6 +232,40 @@ TEST_F(EngineTest, ARowThatFailsDoesNotFailItsNeighbours) {
   EXPECT_EQ(alone->WaitUntilFinished(), absl::OkStatus());
   EXPECT_TRUE(healthy->images()[0].sample.equal(alone->images()[0].sample));
   EXPECT_GE(observer_.failed_batches, 1);
+}
+
+TEST_F(EngineTest, LetsGoOfEveryRequestAndImageHoweverTheyEnd) {
+  Gate gate;
+  const auto networks = Networks([&](const NetworkInput& input) {
+    gate.Pass();
+    if ((input.conditions.class_labels == 1).any().item<bool>())
+      throw std::runtime_error("out of memory");
+  });
+  {
+    Engine engine({.max_batch_rows = 4, .max_active_rows = 4}, Clock::Real(), &observer_);
+    GenerationRequest pair = Request(networks, 0, 1);
+    pair.count = 2;
+    Engine::Id to_cancel = 0, waiting = 0;
+    const auto succeeds = Submit(engine, pair);
+    const auto fails = Submit(engine, Request(networks, 1, 2));
+    const auto cancelled = Submit(engine, Request(networks, 0, 3), &to_cancel);
+    const auto never_starts = Submit(engine, pair, &waiting);
+    gate.WaitUntilReached();
+    EXPECT_EQ(observer_.requests.created, 4);
+    EXPECT_EQ(observer_.requests.destroyed, 0);
+    engine.Cancel(to_cancel);
+    engine.Cancel(waiting);
+    gate.Open();
+    EXPECT_EQ(succeeds->WaitUntilFinished(), absl::OkStatus());
+    for (const auto& sink : {fails, cancelled, never_starts}) {
+      EXPECT_FALSE(sink->WaitUntilFinished().ok());
+    }
+    Submit(engine, Request(networks, 0, 4));  // which the engine's own end cuts off
+  }
+  EXPECT_EQ(observer_.requests.created, 5);
+  EXPECT_EQ(observer_.requests.destroyed, 5);
+  EXPECT_GE(observer_.images.created, 3);
+  EXPECT_EQ(observer_.images.destroyed, observer_.images.created);
 }
 
 // A failure after the noise was drawn: the network's answer has no row for the second image.

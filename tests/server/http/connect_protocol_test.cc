@@ -94,12 +94,13 @@ TEST(GrpcWeb, WritesItsTrailersAsHeaders) {
 }
 
 TEST(Metadata, IsWhatIsTheCallersOwn) {
-  for (const char* name : {"x-request", "x-tenant", "raw-bin", "traceparent"}) {
+  for (const char* name : {"x-request", "x-tenant", "raw-bin"}) {
     EXPECT_TRUE(IsCallMetadata(name)) << name;
   }
-  for (const char* name : {"", "host", "content-type", "connect-timeout-ms", "grpc-timeout",
-                           "cookie", "sec-fetch-mode", "accept", "Upper", "a b",
-                           "transfer-encoding", "authorization", "denoised-identity-bin"}) {
+  for (const char* name :
+       {"", "host", "content-type", "connect-timeout-ms", "grpc-timeout", "cookie",
+        "sec-fetch-mode", "accept", "Upper", "a b", "transfer-encoding", "authorization",
+        "denoised-identity-bin", "traceparent"}) {
     EXPECT_FALSE(IsCallMetadata(name)) << name;
   }
 }

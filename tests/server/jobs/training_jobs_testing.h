@@ -71,13 +71,17 @@ inline std::string Digits() {
 // A server, as far as training is concerned.
 class TrainingServer {
  public:
-  TrainingServer(const std::filesystem::path& folder, FakeClock* clock, int max_running_jobs = 1)
+  TrainingServer(const std::filesystem::path& folder, FakeClock* clock, int max_running_jobs = 1,
+                 int devices = 1)
       : state_(OpenState::Unwrap(StateDir::Open(folder / "state"))),
         database_(OpenState::Unwrap(Database::Open(state_.database()))),
         data_sets_(OpenState::Unwrap(
             DataSetStore::Open(database_.get(), &state_, {}, IngestUpload, clock))),
         live_models_(ModelsFolder(folder / "models"), {}, &models_, &Clock::Real()),
-        engine_({.max_batch_rows = 4, .max_active_rows = 4}, Clock::Real(), nullptr),
+        engine_({.devices = std::vector<at::Device>(devices, at::kCPU),
+                 .max_batch_rows = 4,
+                 .max_active_rows = 4},
+                Clock::Real(), nullptr),
         jobs_(OpenState::Unwrap(
             TrainingJobs::Start({.state = &state_,
                                  .database = database_.get(),
@@ -94,6 +98,7 @@ class TrainingServer {
   DataSetStore& data_sets() { return *data_sets_; }
   ModelRepository& models() { return models_; }
   const StateDir& state() const { return state_; }
+  Engine& engine() { return engine_; }
 
  private:
   StateDir state_;
@@ -116,9 +121,9 @@ class TrainingJobsTest : public ::testing::Test {
   std::filesystem::path folder() const { return temp_.path() / "server"; }
   TrainingJobs& jobs() { return server_->jobs(); }
 
-  void Start(int max_running_jobs = 1) {
+  void Start(int max_running_jobs = 1, int devices = 1) {
     server_.reset();
-    server_ = std::make_unique<TrainingServer>(folder(), &clock_, max_running_jobs);
+    server_ = std::make_unique<TrainingServer>(folder(), &clock_, max_running_jobs, devices);
   }
   // What a server finds that is started after the machine has lost its power now.
   void LosePower() {

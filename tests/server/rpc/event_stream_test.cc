@@ -18,6 +18,7 @@
 #include "denoised/v1/generations.grpc.pb.h"
 #include "server/grpc_listener.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/object_tally.h"
 
 namespace denoise {
 namespace {
@@ -133,13 +134,15 @@ class EventStreamTest : public testing::Test {
   Script script_;
   FakeClock clock_;
   LiveCalls live_calls_{&clock_};
+  ObjectTally streams_;
   WorkPool pool_{2};
   CallWatch call_watch_{kWriteTimeMax / 10, &clock_};
   ScriptedService service_{{.pool = &pool_,
                             .clock = &clock_,
                             .live_calls = &live_calls_,
                             .call_watch = &call_watch_,
-                            .write_time_max = kWriteTimeMax},
+                            .write_time_max = kWriteTimeMax,
+                            .counts = {.streams = &streams_}},
                            script_};
   MemoryGuard memory_{ProcessMemory(/*flag_bytes=*/0)};
   GrpcListener listener_ =
@@ -167,6 +170,8 @@ TEST_F(EventStreamTest, WritesWhatItsSourceSaysUntilThatIsOver) {
   EXPECT_TRUE(std::is_sorted(sequences_.begin(), sequences_.end()));
   EXPECT_TRUE(script_.WaitForEnd().ok());
   live_calls_.WaitUntilNone(absl::InfiniteFuture());
+  EXPECT_EQ(streams_.created, 1);
+  EXPECT_EQ(streams_.destroyed, 1);
 }
 
 TEST_F(EventStreamTest, IsWokenFromAnotherThreadAndMissesNoWake) {
@@ -237,11 +242,13 @@ TEST_F(EventStreamTest, ACallerWhoLeavesWaitsForWhatItsSourceWaitsFor) {
     const MutexLock lock(script_.mutex);
     EXPECT_TRUE(script_.ends.empty());
   }
+  EXPECT_EQ(streams_.destroyed, 0);
   may_end = true;
   script_.wake();
   EXPECT_TRUE(absl::IsCancelled(script_.WaitForEnd()));
   EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::CANCELLED);
   live_calls_.WaitUntilNone(absl::InfiniteFuture());
+  EXPECT_EQ(streams_.destroyed, 1);
 }
 
 // Nothing is made for a reader who takes nothing.

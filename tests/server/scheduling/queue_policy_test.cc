@@ -236,19 +236,70 @@ TEST(QueuePolicyTraces, LoopsClosedForRequestsFillNoFurther) {
   }
 }
 
-TEST(QueuePolicyTraces, ItemsOfOneNetworkWaitNoLongerThanStated) {
-  int longest = 0;
+// One or two requests arrive with each evaluation, for a loop that takes eight rows.
+TEST(QueuePolicyTraces, ARequestBeginsWithinTwoEvaluationsOfItsPlacement) {
+  int begun = 0;
   for (int seed = 0; seed < kTraces; ++seed) {
-    QueueSimulation simulation(kOptions, 1 + seed % 3, kEvaluation);
-    simulation.on_evaluation = [&](int rows, int waited, int loop_rows) {
-      longest = std::max(longest, waited);
-      ASSERT_LE(waited, 1 + (loop_rows - rows) / (kOptions.max_batch_rows - rows + 1))
-          << "trace " << seed;
+    QueueSimulation simulation({.max_batch_rows = 8, .max_active_rows = 1000}, 1, kEvaluation);
+    simulation.on_evaluation = [&](int, bool is_its_first, int waited) {
+      if (!is_its_first) return;
+      ++begun;
+      ASSERT_LE(waited, 2) << "trace " << seed;
     };
-    simulation.Run(RandomTrace(seed, VaryRows));
+    std::mt19937 random(seed);
+    std::vector<SimulatedRequest> trace(Uniform(random, 20, 40));
+    absl::Time now = At(1);
+    for (SimulatedRequest& request : trace) {
+      request.arrival = now += Uniform(random, 1, 2) * kEvaluation / 2;
+      request.evaluations = Uniform(random, 1, 50);
+      request.items = Uniform(random, 1, 4);
+    }
+    simulation.Run(trace);
     if (HasFatalFailure()) return;
   }
-  EXPECT_GT(longest, 2);
+  EXPECT_GT(begun, 20 * kTraces);
+}
+
+// How much longer each request takes than alone, at worst, and on average over `kTraces` traces of
+// long and short requests that keep a device busy.
+double MeanLargestSlowdown(double slowdown) {
+  double sum = 0;
+  for (int seed = 0; seed < kTraces; ++seed) {
+    std::mt19937 random(seed);
+    std::vector<SimulatedRequest> trace(40);
+    absl::Time now = At(1);
+    for (SimulatedRequest& request : trace) {
+      request.arrival = now += absl::Milliseconds(Uniform(random, 0, 600));
+      request.evaluations = Uniform(random, 0, 3) == 0 ? Uniform(random, 50, 100) : 5;
+    }
+    const auto ended = QueueSimulation({.max_batch_rows = 4, .slowdown = slowdown}, 1, kEvaluation)
+                           .Run(trace)
+                           .ended;
+    double largest = 0;
+    for (int i = 0; i < static_cast<int>(trace.size()); ++i) {
+      largest = std::max(largest, absl::FDivDuration(ended.at(i) - trace[i].arrival,
+                                                     kEvaluation * trace[i].evaluations));
+    }
+    sum += largest;
+  }
+  return sum / kTraces;
+}
+
+TEST(QueuePolicyTraces, TheLargestSlowdownIsSmallerThanInOrderOfArrival) {
+  EXPECT_LT(MeanLargestSlowdown(5), MeanLargestSlowdown(0) / 2);
+}
+
+// Requests of one evaluation arrive as fast as they can run.
+TEST(QueuePolicyTraces, ALongRequestHasHalfOfAllTurnsOnceItIsDue) {
+  std::vector<SimulatedRequest> trace = {{.arrival = At(1), .evaluations = 40}};
+  for (int i = 0; i < 1000; ++i) {
+    trace.push_back({.arrival = At(1) + i * kEvaluation, .evaluations = 1});
+  }
+  const auto ended = QueueSimulation({.max_batch_rows = 1, .max_active_rows = 64}, 1, kEvaluation)
+                         .Run(trace)
+                         .ended;
+  EXPECT_LT(ended.at(0) - At(1), (5 * 40 + 2 * 40 + 2) * kEvaluation);
+  EXPECT_GT(ended.at(0) - At(1), 2 * 40 * kEvaluation) << "nothing has delayed it";
 }
 
 // Evaluations' rows of each flow while all of them have more to run than they get.
@@ -548,13 +599,50 @@ TEST(QueuePolicy, ABatchIsDividedByShares) {
               ElementsAre(0, 1, 8, 9, 10, 11, 12, 13));
 }
 
-TEST(QueuePolicy, ABatchPrefersTheEarliestDeadline) {
-  const int a = 0;
-  const std::vector<LoopItem> items = {
-      {.key = {&a}, .rows = 1, .waiting_since = At(50)},
-      {.key = {&a}, .rows = 1, .waiting_since = At(60), .deadline = At(70)},
-      {.key = {&a}, .rows = 1, .waiting_since = At(60), .deadline = At(65)}};
-  EXPECT_THAT(QueuePolicy({.max_batch_rows = 2}).ChooseBatch(items, kAlone, 1), ElementsAre(1, 2));
+TEST(QueuePolicy, ARequestIsDueAfterATimeThatGrowsWithItsOwnOrAtItsDeadline) {
+  const QueuePolicy policy({.slowdown = 3});
+  EXPECT_EQ(policy.DueTime(At(10), absl::Seconds(4), absl::InfiniteFuture()), At(22));
+  EXPECT_EQ(policy.DueTime(At(10), absl::Seconds(4), At(15)), At(15));
+  EXPECT_EQ(policy.DueTime(At(10), absl::ZeroDuration(), absl::InfiniteFuture()), At(10));
+}
+
+class ChooseBatchTest : public testing::Test {
+ protected:
+  // The only one of `items` that a batch of one row takes.
+  size_t First(const std::vector<LoopItem>& items) const {
+    return QueuePolicy({.max_batch_rows = 1, .patience = absl::Seconds(30)})
+        .ChooseBatch(items, kAlone, 1)
+        .front();
+  }
+  LoopItem Item(double due) const {
+    return {.key = {&network_}, .rows = 1, .waiting_since = At(100), .due = At(due)};
+  }
+
+ private:
+  const int network_ = 0;
+};
+
+TEST_F(ChooseBatchTest, PrefersWhatIsDueFirst) {
+  EXPECT_EQ(First({Item(130), Item(110), Item(120)}), 1u);
+}
+
+TEST_F(ChooseBatchTest, PrefersWhatHasPausedForLong) {
+  LoopItem paused = Item(900);
+  paused.waiting_since = At(75);  // due at 105
+  EXPECT_EQ(First({Item(110), paused, Item(120)}), 1u);
+}
+
+TEST_F(ChooseBatchTest, PrefersTheFirstEvaluationOfARequest) {
+  LoopItem opening = Item(900);
+  opening.opens = true;
+  EXPECT_EQ(First({Item(110), opening}), 1u);
+}
+
+TEST_F(ChooseBatchTest, LeavesForLastWhatYields) {
+  LoopItem yielding = Item(110);
+  yielding.yields = yielding.opens = true;
+  EXPECT_EQ(First({yielding, Item(900)}), 1u);
+  EXPECT_EQ(First({yielding}), 0u);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "tests/server/scheduling/queue_simulation.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 namespace denoise {
@@ -22,6 +21,8 @@ SimulationResult QueueSimulation::Run(const std::vector<SimulatedRequest>& reque
                                                   .waiting_since = now,
                                                   .deadline = request.deadline,
                                                   .last_event = ++last_event_};
+      pending_[static_cast<int>(arrived)].due =
+          policy_.DueTime(request.arrival, TimeAlone(request), request.deadline);
       ++arrived;
       Fill(now);
     }
@@ -37,6 +38,13 @@ std::vector<Flow> QueueSimulation::Flows() const {
   std::set<Flow> flows;
   for (const auto& [request, pending] : pending_) flows.insert((*requests_)[request].flow);
   return {flows.begin(), flows.end()};
+}
+
+absl::Duration QueueSimulation::TimeAlone(const SimulatedRequest& request) const {
+  const int of_loop = (request.items + static_cast<int>(loops_.size()) - 1) /
+                      static_cast<int>(loops_.size()) * request.rows;
+  const int calls = (of_loop + options_.max_batch_rows - 1) / options_.max_batch_rows;
+  return evaluation_ * request.evaluations * calls;
 }
 
 namespace {
@@ -87,7 +95,8 @@ void QueueSimulation::Fill(absl::Time now) {
     loops_[placement->loop].rows += pending.work.rows;
     loops_[placement->loop].items.push_back({.request = request,
                                              .evaluations_left = (*requests_)[request].evaluations,
-                                             .waiting_since = now});
+                                             .waiting_since = now,
+                                             .is_first = pending.begun == 1});
     result_.placed.push_back(request);
   }
 }
@@ -106,14 +115,16 @@ void QueueSimulation::Evaluate(Loop& loop, absl::Time now) {
   std::vector<LoopItem> candidates;
   for (Item& item : loop.items) {
     const SimulatedRequest& request = (*requests_)[item.request];
-    candidates.push_back({.key = {.network = requests_->data() + request.network},
-                          .rows = request.rows,
-                          .flow = IndexOf(request.flow, flows),
-                          .waiting_since = item.waiting_since,
-                          .deadline = request.deadline});
+    candidates.push_back(
+        {.key = {.network = requests_->data() + request.network},
+         .rows = request.rows,
+         .flow = IndexOf(request.flow, flows),
+         .opens = item.is_first && !item.evaluated && !loop.opened.contains(request.flow),
+         .waiting_since = item.waiting_since,
+         .due = pending_.at(item.request).due});
     ++item.waited;
-    item.loop_rows_max = std::max(item.loop_rows_max, loop.rows);
   }
+  loop.opened.clear();
   std::vector<bool> chosen(loop.items.size());
   const double row_seconds = absl::ToDoubleSeconds(evaluation_) / options_.max_batch_rows;
   for (const size_t i : policy_.ChooseBatch(candidates, accounts, row_seconds)) {
@@ -121,6 +132,7 @@ void QueueSimulation::Evaluate(Loop& loop, absl::Time now) {
     uses[candidates[i].flow].rows += candidates[i].rows;
     uses[candidates[i].flow].time += absl::Seconds(row_seconds * candidates[i].rows);
     loop.items[i].waiting_since = now;
+    if (candidates[i].opens) loop.opened.insert(flows[candidates[i].flow]);
   }
   for (size_t i = 0; i < chosen.size(); ++i) {
     if (!chosen[i]) uses[candidates[i].flow].left_out = true;
@@ -137,8 +149,9 @@ void QueueSimulation::Evaluate(Loop& loop, absl::Time now) {
   }
   for (Item& item : evaluated) {
     const int rows = (*requests_)[item.request].rows;
-    on_evaluation(rows, item.waited, item.loop_rows_max);
-    item.waited = item.loop_rows_max = 0;
+    on_evaluation(item.request, item.is_first && !item.evaluated, item.waited);
+    item.waited = 0;
+    item.evaluated = true;
     if (--item.evaluations_left > 0) {
       waiting.push_back(item);
       continue;

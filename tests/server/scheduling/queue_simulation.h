@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -46,9 +47,9 @@ class QueueSimulation {
 
   // Hears of every decision.
   std::function<void(const SimulatedDecision&)> on_decision = [](const SimulatedDecision&) {};
-  // Hears how many evaluations an item of `rows` rows has waited for this one, and how many rows
-  // its loop held at most meanwhile.
-  std::function<void(int rows, int waited, int loop_rows)> on_evaluation = [](int, int, int) {};
+  // Hears how many evaluations an item of `request` has waited for this one.
+  std::function<void(int request, bool is_its_first, int waited)> on_evaluation = [](int, bool,
+                                                                                     int) {};
   // Hears of the requests whose items share an evaluation.
   std::function<void(std::span<const int> requests)> on_batch = [](std::span<const int>) {};
 
@@ -61,22 +62,26 @@ class QueueSimulation {
     int request;
     int evaluations_left;
     absl::Time waiting_since;  // its last turn; its placement before the first
-    int waited = 0;            // evaluations of its loop since its last one
-    int loop_rows_max = 0;     // meanwhile
+    bool is_first;             // of its request
+    bool evaluated = false;
+    int waited = 0;  // evaluations of its loop since its last one
   };
   struct Loop {
     std::vector<Item> items;  // the first has waited longest
     int rows = 0;
     FairAccount account = {};
+    std::set<Flow> opened = {};  // whose requests had their first evaluation in the last turn
   };
   struct Pending {
     int begun = 0;
     int finished = 0;
     WaitingWork work;
+    absl::Time due;
   };
 
   // The flows of requests that are not over, ascending.
   std::vector<Flow> Flows() const;
+  absl::Duration TimeAlone(const SimulatedRequest& request) const;
   void Fill(absl::Time now);
   void Evaluate(Loop& loop, absl::Time now);
 

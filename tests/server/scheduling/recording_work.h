@@ -23,6 +23,11 @@ class RecordingWork : public Work {
     const int position = place.position;
     if (positions_.empty() || position != positions_.back()) positions_.push_back(position);
   }
+  bool AcceptsHandover() override {
+    ++handover_offers_;
+    return false;
+  }
+  void OnWorkerFailed(WorkItem& item) override { displaced_.push_back(item.index); }
   void OnFinished(const absl::Status& status) override {
     ++finishes_;
     status_ = status;
@@ -31,12 +36,17 @@ class RecordingWork : public Work {
   bool finished() const { return status_.has_value(); }
   const std::optional<absl::Status>& status() const { return status_; }
   int finishes() const { return finishes_; }
+  int handover_offers() const { return handover_offers_; }
+  // Items whose workers have failed, in that order.
+  const std::vector<int>& displaced() const { return displaced_; }
   const std::vector<int>& positions() const { return positions_; }
   const std::optional<absl::Duration>& expected_wait() const { return expected_wait_; }
 
  private:
   std::optional<absl::Status> status_;
   int finishes_ = 0;
+  int handover_offers_ = 0;
+  std::vector<int> displaced_;
   std::vector<int> positions_;
   std::optional<absl::Duration> expected_wait_;
 };

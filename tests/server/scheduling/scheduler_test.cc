@@ -114,7 +114,8 @@ TEST_F(SchedulerTest, CountsTheRowsThatIntervalsOfGuidanceSave) {
   EXPECT_EQ(batch->rows_saved, 2);
 }
 
-// Items of 1 and of 4 rows in one loop, by the bound that queue_policy.h states.
+// Items of 1 and of 4 rows in one loop, due at the same time, by the bound that queue_policy.h
+// states.
 TEST_F(SchedulerTest, ItemsOfManyRowsWaitNoLongerThanStated) {
   constexpr int kCap = 5, kWide = 3, kNarrow = 6, kRows = 4 * kWide + kNarrow;
   Scheduler scheduler({.max_batch_rows = kCap, .max_active_rows = kRows}, clock_);

@@ -1,5 +1,5 @@
 // The scheduler under thousands of random traces: requests join, are cancelled, run into deadlines
-// and fail, on one to three workers, in virtual time.
+// and fail, on one to three workers, which may fail themselves, in virtual time.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +7,8 @@
 #include <random>
 #include <set>
 
+#include "core/base/error_details.h"
+#include "core/base/retry.h"
 #include "server/scheduling/scheduler.h"
 #include "tests/server/scheduling/recording_work.h"
 #include "tests/support/fake_clock.h"
@@ -59,10 +61,17 @@ class Trace {
     chosen->second.cancelled = true;
   }
 
-  // One turn of `worker`. Returns false if it has none. `failure` is the chance of each item.
-  bool RunTurn(int worker, double failure) {
+  // One turn of `worker`. Returns false if it has none. `failure` is the chance of each item, and
+  // `worker_failure` that of the worker before each item.
+  bool RunTurn(int worker, double failure, double worker_failure = 0) {
     if (!scheduler_.HasTurn(worker)) return false;
-    const Batch batch = std::get<Batch>(*scheduler_.NextTurn(worker));
+    const Turn turn = *scheduler_.NextTurn(worker);
+    if (std::holds_alternative<Check>(turn)) {
+      if (Chance(worker_failure)) FailWorker(worker);
+      return true;
+    }
+    EXPECT_FALSE(failed_.contains(worker)) << "a failed worker has items";
+    const Batch& batch = std::get<Batch>(turn);
     std::set<const WorkItem*> distinct;
     for (WorkItem* item : batch.items) {
       const Known& known = works_.at(item->work_id);
@@ -77,12 +86,19 @@ class Trace {
     const absl::Duration time = kRowTime * batch.rows;
     clock_.Advance(time);
     for (WorkItem* item : batch.items) {
+      if (Chance(worker_failure)) {
+        FailWorker(worker);
+        return true;
+      }
       Known& known = works_.at(item->work_id);
       times_[known.work->demand().flow] += kRowTime * item->rows;
       Advance(worker, item, known, failure);
     }
     return true;
   }
+
+  void CheckWorkers() { scheduler_.CheckWorkers(); }
+  bool HasWorkers() const { return static_cast<int>(failed_.size()) < options_.workers; }
 
   // Until nothing is left to do.
   void Finish() {
@@ -99,6 +115,10 @@ class Trace {
       const int items = known.work->demand().items;
       if (status.ok()) {
         EXPECT_EQ(known.items_done, items) << "a request succeeded without all of its items";
+      } else if (GetErrorReason(status) == kDeviceFailedReason) {
+        EXPECT_TRUE(!HasWorkers() || known.lost_two_workers)
+            << "request " << id << " could have begun again";
+        EXPECT_TRUE(GetRetryDelay(status).has_value());
       } else if (known.failed == 0 && !known.cancelled) {
         EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
         EXPECT_LE(known.work->demand().deadline, clock_.Now());
@@ -118,11 +138,31 @@ class Trace {
  private:
   struct Known {
     std::shared_ptr<RecordingWork> work;
-    std::map<int, int> evaluations = {};  // done, by item
+    std::map<int, int> evaluations = {};   // done, by item
+    std::map<int, int> workers_lost = {};  // by item
+    bool lost_two_workers = false;         // an item of it
     int items_done = 0;
     int failed = 0;
     bool cancelled = false;
   };
+
+  void FailWorker(int worker) {
+    std::map<uint64_t, size_t> displaced_before;
+    for (const auto& [id, known] : works_) displaced_before[id] = known.work->displaced().size();
+    scheduler_.FailWorker(worker);
+    failed_.insert(worker);
+    EXPECT_EQ(scheduler_.ActiveRows(worker), 0);
+    for (auto& [id, known] : works_) {
+      const std::vector<int>& displaced = known.work->displaced();
+      for (size_t i = displaced_before[id]; i < displaced.size(); ++i) {
+        EXPECT_LT(known.evaluations[displaced[i]], known.work->demand().evaluations)
+            << "a finished item begins again";
+        known.evaluations[displaced[i]] = 0;
+        known.lost_two_workers |= ++known.workers_lost[displaced[i]] == 2;
+        EXPECT_LE(known.workers_lost[displaced[i]], 2) << "an item has taken three workers with it";
+      }
+    }
+  }
 
   void Advance(int worker, WorkItem* item, Known& known, double failure) {
     const int done = ++known.evaluations[item->index];
@@ -145,6 +185,7 @@ class Trace {
   const std::vector<std::shared_ptr<const void>> networks_ = {
       std::make_shared<int>(), std::make_shared<int>(), std::make_shared<int>()};
   std::map<uint64_t, Known> works_;
+  std::set<int> failed_;  // workers
   std::map<Flow, absl::Duration> times_;
 };
 
@@ -173,6 +214,34 @@ TEST(SchedulerTraces, EveryRequestEndsOnceAndNothingRunsAfterItsEnd) {
     trace.ExpectEveryRequestToHaveEndedOnce();
     if (testing::Test::HasFailure()) return;
   }
+}
+
+// Nothing is lost and nothing is done twice when workers fail, and what another worker could take
+// is not refused.
+TEST(SchedulerTraces, EveryRequestEndsOnceThoughWorkersFail) {
+  int without_workers = 0;
+  for (int seed = 0; seed < kTraces / 2; ++seed) {
+    SCOPED_TRACE(testing::Message() << "trace " << seed);
+    Scheduler::Options options = RandomOptions(seed);
+    options.workers = 2 + seed % 3;
+    Trace trace(seed, options);
+    for (int step = 0; step < 150; ++step) {
+      if (trace.Chance(0.4)) {
+        const bool admitted = trace.Submit(trace.RandomDemand());
+        EXPECT_TRUE(trace.HasWorkers() || !admitted);
+      }
+      if (trace.Chance(0.03)) trace.CancelOne();
+      if (trace.Chance(0.02)) trace.CheckWorkers();
+      trace.RunTurn(trace.Uniform(0, options.workers - 1), /*failure=*/0.003,
+                    /*worker_failure=*/0.004);
+      if (trace.Chance(0.02)) trace.clock().Advance(absl::Seconds(trace.Uniform(0, 5)));
+    }
+    without_workers += trace.HasWorkers() ? 0 : 1;
+    trace.Finish();
+    trace.ExpectEveryRequestToHaveEndedOnce();
+    if (testing::Test::HasFailure()) return;
+  }
+  EXPECT_GT(without_workers, 0);
 }
 
 // Tenants with more work than they get: what each is served, over its weight, differs by a few turns

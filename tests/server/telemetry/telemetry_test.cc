@@ -31,12 +31,42 @@ TEST_F(TelemetryTest, SeriesExistBeforeAnythingHappens) {
         "denoised_generations_total", "denoised_diffusions_total", "denoised_images_total",
         "denoised_training_seconds_total", "denoised_failed_tasks_total", "denoised_models_loaded",
         "denoised_decode_queue", "denoised_decode_seconds_count", "denoised_encode_seconds_count",
-        "denoised_adapter_memory_bytes", "denoised_rows_per_evaluation_count",
+        "denoised_adapter_memory_bytes", "denoised_call_states_created_total",
+        "denoised_call_states_destroyed_total", "denoised_rows_per_evaluation_count",
         "denoised_time_to_first_frame_seconds_count"}) {
     EXPECT_TRUE(page.Has(name)) << name;
     EXPECT_EQ(page.Sum(name), 0) << name;
   }
   EXPECT_EQ(page.Sum("denoised_build_info", {{"version", "1.2.3"}}), 1);
+}
+
+TEST_F(TelemetryTest, CountsTheStateOfCallsByKind) {
+  const auto created = [this](const std::string& kind) {
+    return Page().Sum("denoised_call_states_created_total", {{"kind", kind}});
+  };
+  const auto destroyed = [this](const std::string& kind) {
+    return Page().Sum("denoised_call_states_destroyed_total", {{"kind", kind}});
+  };
+  {
+    const CountedObject stream(&telemetry_.count(ObjectKind::kStream));
+    const CountedObject image(telemetry_.ImageCount());
+    EXPECT_EQ(created("stream"), 1);
+    EXPECT_EQ(destroyed("stream"), 0);
+    EXPECT_EQ(created("engine_image"), 1);
+    EXPECT_EQ(created("engine_request"), 0);
+  }
+  EXPECT_EQ(created("stream"), 1);
+  EXPECT_EQ(destroyed("stream"), 1);
+  EXPECT_EQ(destroyed("engine_image"), 1);
+  EXPECT_EQ(Page().Sum("denoised_call_states_created_total"), 2);
+}
+
+// As a page is written from top to bottom, an object that comes and goes meanwhile must not look as
+// if it had only gone.
+TEST_F(TelemetryTest, ReadsWhatIsGoneBeforeWhatThereWas) {
+  const std::string page = prometheus::TextSerializer().Serialize(telemetry_.registry()->Collect());
+  EXPECT_LT(page.find("denoised_call_states_destroyed_total"),
+            page.find("denoised_call_states_created_total"));
 }
 
 TEST_F(TelemetryTest, CountsWhatTheEngineSays) {

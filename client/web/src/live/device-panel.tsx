@@ -72,6 +72,13 @@ function Doing({ device }: { device: DeviceActivity }) {
           <Since device={device} />
         </>
       );
+    case Turn.FAILED:
+      return (
+        <>
+          Has failed: restart the server
+          <Since device={device} />
+        </>
+      );
     default:
       return (
         <>

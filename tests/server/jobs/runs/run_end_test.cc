@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/retry.h"
+
 namespace denoise {
 namespace {
 
@@ -11,6 +13,7 @@ TEST(RunEnd, WorkEndsForReasonsThatACallerUnderstands) {
   EXPECT_EQ(EndOfWork(absl::AbortedError("10 steps in a row")),
             (RunEnd{Kind::kNonFinite, "10 steps in a row"}));
   EXPECT_EQ(EndOfWork(absl::UnavailableError("/secret")).kind, Kind::kDisk);
+  EXPECT_EQ(EndOfWork(DeviceFailedError()).kind, Kind::kDevice);
   EXPECT_EQ(EndOfWork(absl::ResourceExhaustedError("CUDA out of memory at 0x7f")).kind,
             Kind::kFailed);
   EXPECT_EQ(EndOfWork(absl::InternalError("/secret/path")),

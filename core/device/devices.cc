@@ -1,4 +1,4 @@
-#include "server/devices.h"
+#include "core/device/devices.h"
 
 #include <ATen/Context.h>
 

@@ -1,0 +1,86 @@
+"""Bad manifests. A check that accepts one of them is worth nothing, so each run tries them all."""
+
+import copy
+
+from manifests import of_kind
+
+
+def _container(objects):
+    return of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]
+
+
+def _pod_spec(objects):
+    return of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]
+
+
+def unknown_field(objects):
+    _container(objects)["livenesProbe"] = _container(objects)["livenessProbe"]
+
+
+def privileged_deployment(objects):
+    _container(objects)["securityContext"] = {"privileged": True}
+
+
+def privileged_pod(objects):
+    pod = of_kind(objects, "Pod")[0]
+    pod["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+
+
+def dropped_field(objects):
+    _pod_spec(objects)["hostnameOverride"] = "denoised"  # its feature gate is off
+
+
+def deprecated_label(objects):
+    _pod_spec(objects)["nodeSelector"] = {"beta.kubernetes.io/arch": "amd64"}
+
+
+def unknown_field_of_a_custom_resource(objects):
+    of_kind(objects, "ServiceMonitor")[0]["spec"]["endpoints"][0]["intervall"] = "15s"
+
+
+def unknown_enum_of_a_custom_resource(objects):
+    of_kind(objects, "HTTPRoute")[0]["spec"]["rules"][0]["matches"][0]["path"]["type"] = "Prefix"
+
+
+def short_grace_period(objects):
+    _pod_spec(objects)["terminationGracePeriodSeconds"] = 60
+
+
+def flag_that_does_not_exist(objects):
+    _container(objects)["args"].append("--drain=60")
+
+
+def plaintext_probe_of_tls(objects):
+    _container(objects)["readinessProbe"] = {"grpc": {"port": 50051}}
+
+
+def liveness_that_is_readiness(objects):
+    _container(objects)["livenessProbe"]["exec"]["command"].remove("--service=liveness")
+
+
+def open_network(objects):
+    denial = [thing for thing in objects if thing["metadata"]["name"] == "default-deny"]
+    objects.remove(denial[0])
+
+
+# The change, what it is made to, and what the check must say of it.
+CONTROLS = [
+    (unknown_field, "overlays/cpu", "livenesProbe: field not declared in schema"),
+    (privileged_deployment, "overlays/cpu", "would violate PodSecurity"),
+    (privileged_pod, "model-loader.yaml beside overlays/gpu", "forbidden: violates PodSecurity"),
+    (dropped_field, "overlays/cpu", "hostnameOverride was dropped"),
+    (deprecated_label, "overlays/cpu", "Warning: "),
+    (unknown_field_of_a_custom_resource, "overlays/monitoring", "intervall"),
+    (unknown_enum_of_a_custom_resource, "overlays/gateway", "Unsupported value"),
+    (short_grace_period, "overlays/cpu", "terminationGracePeriodSeconds is less than"),
+    (flag_that_does_not_exist, "overlays/cpu", "has no flag --drain=60"),
+    (plaintext_probe_of_tls, "overlays/cpu", "readinessProbe cannot work"),
+    (liveness_that_is_readiness, "overlays/cpu", "livenessProbe asks the wrong service"),
+    (open_network, "overlays/cpu", "no network policy denies"),
+]
+
+
+def spoiled(change, objects):
+    copied = copy.deepcopy(objects)
+    change(copied)
+    return copied

@@ -1,0 +1,225 @@
+"""What the manifests promise that Kubernetes does not check: each rule returns what is wrong."""
+
+import re
+
+from manifests import ROOT, name_of, of_kind, pods, workloads
+
+# What calls take beyond the drain to get their last bytes, three times 2 s in server.cc, and as
+# much again for a busy machine.
+FLUSH_SECONDS = 12
+SECRETS = {"denoised-tokens", "denoised-handover"}
+
+
+def flag(container, name):
+    values = [
+        arg.split("=", 1)[1] for arg in container.get("args", []) if arg.startswith(name + "=")
+    ]
+    return values[0] if values else None
+
+
+def servers(objects):
+    for workload in workloads(objects):
+        spec = workload["spec"]["template"]["spec"]
+        yield workload, spec, spec["containers"][0]
+
+
+def known_flags():
+    source = (ROOT / "server/server_flags.cc").read_text(encoding="utf-8")
+    return set(re.findall(r'add_(?:option|flag)\w*(?:<[^(]*>)?\(\s*"(--[a-z-]+)"', source))
+
+
+def flags_exist(objects):
+    for workload, _, container in servers(objects):
+        for arg in container["args"]:
+            if arg.split("=")[0] not in known_flags():
+                yield f"{name_of(workload)}: denoised has no flag {arg}"
+
+
+def the_drain_ends_before_the_pod_is_killed(objects):
+    for workload, spec, container in servers(objects):
+        stop = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        needed = stop + int(flag(container, "--drain-seconds") or 30) + FLUSH_SECONDS
+        if stop == 0:
+            yield f"{name_of(workload)}: nothing waits until clients know that the pod leaves"
+        if spec["terminationGracePeriodSeconds"] < needed:
+            yield f"{name_of(workload)}: terminationGracePeriodSeconds is less than {needed}"
+
+
+def probes_ask_the_grpc_health_service(objects):
+    for workload, _, container in servers(objects):
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            how = container.get(probe, {})
+            command = how.get("exec", {}).get("command", [])
+            over_tls = command[:2] == ["denoise", "health"]
+            plain = how.get("grpc", {}).get("port") == 50051
+            asks_liveness = "--service=liveness" in command or (
+                how.get("grpc", {}).get("service") == "liveness"
+            )
+            if asks_liveness != (probe == "livenessProbe"):
+                yield f"{name_of(workload)}: {probe} asks the wrong service"
+            if plain == over_tls or over_tls != (flag(container, "--tls-cert") is not None):
+                yield f"{name_of(workload)}: {probe} cannot work with the server's flags"
+        startup = container.get("startupProbe", {})
+        if startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3) < 600:
+            yield f"{name_of(workload)}: large models have less than ten minutes to load"
+
+
+def a_rollout_waits_as_long_as_the_startup_probe(objects):
+    for workload, _, container in servers(objects):
+        startup = container["startupProbe"]
+        patience = startup["periodSeconds"] * startup["failureThreshold"]
+        if workload["spec"].get("progressDeadlineSeconds", patience + 1) <= patience:
+            yield f"{name_of(workload)}: progressDeadlineSeconds is not more than {patience}"
+
+
+def pods_hold_no_token_of_kubernetes(objects):
+    for thing in of_kind(objects, "ServiceAccount"):
+        if thing.get("automountServiceAccountToken") is not False:
+            yield f"{name_of(thing)} gives its pods a token"
+    for pod in pods(objects):
+        if pod["spec"].get("automountServiceAccountToken") is not False:
+            yield f"{name_of(pod)} gets a token"
+        if pod["spec"].get("serviceAccountName") != "denoised":
+            yield f"{name_of(pod)} runs as another account"
+
+
+def containers_write_only_where_they_must(objects):
+    for pod in pods(objects):
+        for container in pod["spec"]["containers"]:
+            if not container["securityContext"].get("readOnlyRootFilesystem"):
+                yield f"{name_of(pod)}: the root file system can be written"
+            if "memory" not in container["resources"].get("limits", {}):
+                yield f"{name_of(pod)}: memory has no limit"
+
+
+def secrets_come_from_secrets(objects):
+    for workload, spec, container in servers(objects):
+        paths = {mount["mountPath"] for mount in container["volumeMounts"]}
+        for name in ("--tokens", "--handover-key"):
+            folder = (flag(container, name) or "").rpartition("/")[0]
+            if folder not in paths:
+                yield f"{name_of(workload)}: {name} names no file of a secret"
+        sources = [
+            volume["projected"]["sources"] for volume in spec["volumes"] if "projected" in volume
+        ]
+        if {source["secret"]["name"] for group in sources for source in group} != SECRETS:
+            yield f"{name_of(workload)}: mounts other secrets than {sorted(SECRETS)}"
+        if flag(container, "--tls-cert") and not any(
+            volume.get("secret", {}).get("secretName") == "denoised-tls"
+            for volume in spec["volumes"]
+        ):
+            yield f"{name_of(workload)}: the certificate is in no secret"
+
+
+def selectors_find_the_pods(objects):
+    for workload, _, _ in servers(objects):
+        labels = workload["spec"]["template"]["metadata"]["labels"].items()
+        budgets = of_kind(objects, "PodDisruptionBudget")
+        if not any(thing["spec"]["selector"]["matchLabels"].items() <= labels for thing in budgets):
+            yield f"{name_of(workload)} has no disruption budget"
+        headless = [
+            thing
+            for thing in of_kind(objects, "Service")
+            if thing["spec"].get("clusterIP") == "None"
+            and thing["spec"]["selector"].items() <= labels
+        ]
+        if not headless:
+            yield f"{name_of(workload)} has no headless service"
+
+
+def nothing_is_reached_unless_it_is_allowed(objects):
+    if not workloads(objects):
+        return
+    denials = [
+        policy
+        for policy in of_kind(objects, "NetworkPolicy")
+        if policy["spec"]["podSelector"] == {}
+        and set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        and not policy["spec"].get("ingress")
+        and not policy["spec"].get("egress")
+    ]
+    if not denials:
+        yield "no network policy denies everything by default"
+    for namespace in of_kind(objects, "Namespace"):
+        for mode in ("enforce", "audit", "warn"):
+            label = f"pod-security.kubernetes.io/{mode}"
+            if namespace["metadata"].get("labels", {}).get(label) != "restricted":
+                yield f"{name_of(namespace)}: {mode} is not restricted"
+
+
+def scaling_counts_cost(objects):
+    for thing in of_kind(objects, "HorizontalPodAutoscaler"):
+        names = [
+            metric.get("pods", {}).get("metric", {}).get("name")
+            for metric in thing["spec"]["metrics"]
+        ]
+        if names != ["denoised_outstanding_cost_seconds"]:
+            yield f"{name_of(thing)} scales by {names}"
+    for thing in of_kind(objects, "ScaledObject"):
+        queries = [trigger["metadata"]["query"] for trigger in thing["spec"]["triggers"]]
+        if not all("denoised_outstanding_cost_seconds" in query for query in queries):
+            yield f"{name_of(thing)} scales by {queries}"
+    scaled = of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")
+    for workload in of_kind(objects, "Deployment") if scaled else []:
+        if "replicas" in workload["spec"]:
+            yield f"{name_of(workload)} would undo what the autoscaler chose"
+
+
+def metrics_exist(objects):
+    source = (ROOT / "server/telemetry/telemetry.cc").read_text(encoding="utf-8")
+    for name in set(
+        re.findall(
+            r"\bdenoised_\w+", str(of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject"))
+        )
+    ):
+        if f'"{name}"' not in source:
+            yield f"denoised has no metric {name}"
+
+
+def the_gateway_passes_every_service_and_no_metrics(objects):
+    for route in of_kind(objects, "HTTPRoute"):
+        paths = {
+            match["path"]["value"] for rule in route["spec"]["rules"] for match in rule["matches"]
+        }
+        for proto in sorted((ROOT / "proto/denoised/v1").glob("*.proto")):
+            for service in re.findall(r"^service (\w+)", proto.read_text(encoding="utf-8"), re.M):
+                if f"/denoised.v1.{service}" not in paths:
+                    yield f"{name_of(route)} does not pass on {service}"
+        everything = [
+            match
+            for rule in route["spec"]["rules"]
+            for match in rule["matches"]
+            if match["path"]["type"] == "PathPrefix"
+            and "/metrics".startswith(match["path"]["value"])
+        ]
+        if everything:
+            yield f"{name_of(route)} passes on /metrics"
+
+
+def images_have_the_version_of_the_build(objects):
+    build = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    version = re.search(r"project\(denoised VERSION (\S+)", build)[1]
+    for workload, _, container in servers(objects):
+        if container["image"].rpartition(":")[2] not in (version, f"{version}-cuda"):
+            yield f"{name_of(workload)}: {container['image']} is not of version {version}"
+
+
+RULES = [
+    flags_exist,
+    the_drain_ends_before_the_pod_is_killed,
+    probes_ask_the_grpc_health_service,
+    a_rollout_waits_as_long_as_the_startup_probe,
+    pods_hold_no_token_of_kubernetes,
+    containers_write_only_where_they_must,
+    secrets_come_from_secrets,
+    selectors_find_the_pods,
+    nothing_is_reached_unless_it_is_allowed,
+    scaling_counts_cost,
+    metrics_exist,
+    the_gateway_passes_every_service_and_no_metrics,
+    images_have_the_version_of_the_build,
+]
+
+
+def broken(objects):
+    return [complaint for rule in RULES for complaint in rule(objects)]

@@ -1,0 +1,101 @@
+// What becomes of the items of a worker that has failed.
+#include <algorithm>
+#include <utility>
+
+#include "core/base/retry.h"
+#include "server/scheduling/scheduler.h"
+
+namespace denoise {
+namespace {
+
+// An item may be what makes its worker fail; it must not take one after the other with it.
+constexpr int kMaxRestarts = 1;
+
+}  // namespace
+
+void Scheduler::CheckWorkers() {
+  const MutexLock lock(mutex_);
+  for (Loop& loop : loops_) loop.checks = !loop.failed;
+  work_.NotifyAll();
+}
+
+int Scheduler::WorkingWorkers() const {
+  const MutexLock lock(mutex_);
+  return CountWorking();
+}
+
+int Scheduler::CountWorking() const {
+  return static_cast<int>(
+      std::count_if(loops_.begin(), loops_.end(), [](const Loop& loop) { return !loop.failed; }));
+}
+
+void Scheduler::FailWorker(int worker) {
+  const absl::Time now = clock_.Now();
+  Notices notices;
+  std::vector<Dropped> displaced;
+  bool is_last = false;
+  {
+    const MutexLock lock(mutex_);
+    Loop& loop = loops_[worker];
+    loop.failed = true;
+    loop.checks = false;
+    loop.turn = {};
+    loop.tasks.WakeAll();
+    EndExpired(now);
+    DropEnded(loop, notices);
+    displaced = TakeItems(loop);
+    is_last = CountWorking() == 0;
+  }
+  for (const auto& [work, item] : displaced) work->OnWorkerFailed(*item);
+  if (is_last) EndWithoutWorkers();
+  {
+    const MutexLock lock(mutex_);
+    for (Dropped& dropped : displaced) Displace(std::move(dropped.item));
+    CollectOver(notices);
+    FillLoops(now);
+    notices.queued = NotStarted(now);
+  }
+  displaced.clear();
+  Notify(notices);
+}
+
+// They count as active until they are displaced, so that no request ends without them.
+std::vector<Scheduler::Dropped> Scheduler::TakeItems(Loop& loop) {
+  std::vector<Dropped> taken;
+  while (!loop.items.empty()) {
+    Entry& entry = entries_.at(loop.items.front()->work_id);
+    taken.push_back({.work = entry.work, .item = Unlink(loop, loop.items.begin())});
+    ++entry.items_active;
+    taken.back().item->evaluations_left = -1;
+  }
+  return taken;
+}
+
+// The request waits again as since its arrival: others of its flow have not overtaken it.
+void Scheduler::Displace(std::unique_ptr<WorkItem> item) {
+  Entry& entry = entries_.at(item->work_id);
+  --entry.items_active;
+  if (!entry.end.ok()) return;
+  if (++item->restarts > kMaxRestarts) {
+    entry.end = DeviceFailedError();
+    return;
+  }
+  entry.displaced.push_back(std::move(item));
+  entry.waiting_since = entry.arrival;
+  entry.last_event = entry.arrival_event;
+}
+
+// Requests that can continue on another server are handed over.
+void Scheduler::EndWithoutWorkers() {
+  std::vector<std::shared_ptr<Work>> works;
+  {
+    const MutexLock lock(mutex_);
+    for (auto& [id, entry] : entries_) {
+      if (entry.end.ok()) works.push_back(entry.work);
+    }
+  }
+  for (const std::shared_ptr<Work>& work : works) work->AcceptsHandover();
+  EndAll(DeviceFailedError());
+}
+
+}  // namespace denoise
