@@ -251,12 +251,13 @@ const devices = [
     },
   ),
   chart(
-    "Batches and tasks that failed",
+    "Batches, tasks and devices that failed",
     [
       query(sum(rate("denoised_failed_batches_total"), "device"), "batches, {{device}}"),
       query(sum(rate("denoised_failed_tasks_total"), "device"), "tasks, {{device}}"),
+      query(series("denoised_device_failed"), "{{instance}} {{device}} has failed for good"),
     ],
-    { unit: "ops" },
+    { description: "Batches and tasks a second; 1 for a device that has failed for good." },
   ),
   chart(
     "Device memory",
