@@ -15,7 +15,7 @@ SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 # Trusted by pip and npm in the build, beside what they bring along: a machine may be behind a proxy
 # that shows a certificate of its own.
 CERTIFICATES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
-CERTIFICATES_IN_BASE = "/etc/ssl/host-certificates.crt"
+CERTIFICATES_IN_BASE = "/etc/host-certificates.crt"
 
 
 class Builder:
@@ -50,6 +50,10 @@ class Builder:
             return
         container = self.buildah("from", "scratch")
         root = pathlib.Path(self.buildah("mount", container))
+        # As in the registries' image: nobody misses half a package after a loss of power.
+        dpkg = root / "etc/dpkg/dpkg.cfg.d"
+        dpkg.mkdir(parents=True)
+        dpkg.joinpath("unsafe-io").write_text("force-unsafe-io\n")
         packages = self.cache / "debootstrap"
         packages.mkdir(exist_ok=True)
         output_of(
