@@ -26,7 +26,7 @@ leak. With --leak something leaks on purpose, and the soak fails unless it finds
 EXAMPLES = """examples:
   scripts/soak                                  # ten minutes
   scripts/soak --duration 20s                   # a quick look; memory is judged coarsely
-  scripts/soak --leak memory --duration 5m      # the negative control: is a leak found?
+  scripts/soak --leak memory                    # the negative control: is a leak found?
   scripts/soak --duration 8h --json soak.json   # over night, with every sample in a file
 
 exit codes: 0: nothing leaks, or with --leak: what leaks was found; 1: something leaks, or a call
@@ -56,7 +56,7 @@ class Flags:
             return {}
         if self.duration >= LONG_SECONDS:
             interval = self.duration / 600
-            leaked_bytes = round(interval * (64 << 10))
+            leaked_bytes = round(interval * (256 << 10))
         else:
             interval = self.duration / 300
             leaked_bytes = 4 << 20
