@@ -199,4 +199,6 @@ class World:
         self.run("kubectl", "-n", "denoised", "rollout", "status", workload, limit)
 
     def pods(self):
-        return json.loads(self._kubectl("get", "pods", *ALL_OF_US, "-o", "json"))["items"]
+        """Those that stay."""
+        pods = json.loads(self._kubectl("get", "pods", *ALL_OF_US, "-o", "json"))["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
