@@ -8,7 +8,7 @@
 //
 // Within a flow, what is due first runs first. A request is due at its deadline, or
 // Options::slowdown times the time that it would take alone after its arrival, whichever comes
-// first. This order bounds the largest slowdown of any request if any order can (Bender, Chakrabarti
+// first. If any order keeps every request within that slowdown, this one does (Bender, Chakrabarti
 // and Muthukrishnan, "Flow and stretch metrics for scheduling continuous job streams", SODA 1998):
 // a short request overtakes a long one that has waited for less than that, and nothing is overtaken
 // for longer. Rotation among all of them, by contrast, delays the long ones without bound as a
