@@ -140,14 +140,10 @@ def check_wheels(image):
             require(
                 checksum_of(path) == recorded[relative], f"{relative} is not as it was published"
             )
-    licenses = [
-        path for path in folder.glob("*.dist-info/**/*") if re.match("(?i)licen[cs]e", path.name)
-    ]
-    wheels = list(folder.glob("*.dist-info"))
-    require(
-        len({path.relative_to(folder).parts[0] for path in licenses}) == len(wheels),
-        "a wheel has no license",
-    )
+    for metadata in folder.glob("*.dist-info/METADATA"):
+        for name in re.findall(r"^License-File: (.*)$", metadata.read_text(), re.M):
+            found = list(metadata.parent.rglob(name))
+            require(found, f"{metadata.parent.name} lacks its license, {name}")
 
 
 def checksum_of(path):
