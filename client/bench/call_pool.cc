@@ -74,11 +74,17 @@ void CallPool::SetUp(const LoadRequest& load, absl::Time arrival,
   if (!load.tenant.empty()) context.AddMetadata(options_.tenant_header, load.tenant);
 }
 
+// On one of gRPC's threads. The call counts as in flight until it has let go of its channel: gRPC
+// must not destroy a channel on its own thread, which the last channel's end waits for.
 void CallPool::End(const GenerateCall* call, CallOutcome outcome) {
-  std::shared_ptr<GenerateCall> ended;  // destroyed after the lock
+  std::shared_ptr<GenerateCall> ended;
+  {
+    const MutexLock lock(mutex_);
+    ended = std::move(flights_.at(call).call);
+  }
+  ended = nullptr;
   const MutexLock lock(mutex_);
   const auto flight = flights_.find(call);
-  ended = std::move(flight->second.call);
   --flight->second.line->calls;
   flights_.erase(flight);
   outcome.cut_off = cancelled_ && absl::IsCancelled(outcome.status);
@@ -91,7 +97,9 @@ void CallPool::CancelAll() {
   {
     const MutexLock lock(mutex_);
     cancelled_ = true;
-    for (const auto& [key, flight] : flights_) calls.push_back(flight.call);
+    for (const auto& [key, flight] : flights_) {
+      if (flight.call) calls.push_back(flight.call);
+    }
   }
   for (const std::shared_ptr<GenerateCall>& call : calls) call->Cancel();
 }

@@ -55,7 +55,7 @@ class CallPool {
   mutable CondVar changed_;
   std::vector<std::unique_ptr<Line>> lines_ ABSL_GUARDED_BY(mutex_);
   struct Flight {
-    std::shared_ptr<GenerateCall> call;
+    std::shared_ptr<GenerateCall> call;  // null once it has ended and is being destroyed
     Line* line;
   };
   std::map<const GenerateCall*, Flight> flights_ ABSL_GUARDED_BY(mutex_);

@@ -190,6 +190,41 @@ TEST_F(LoadRunTest, AClosedLoopKeepsAsManyInFlightAsItIsTold) {
   EXPECT_LE(fake_.most_open_calls(), 4);
 }
 
+// Counts the contexts that are destroyed while `pool` has a call in flight.
+class ContextsInFlight final : public grpc::ClientContext::GlobalCallbacks {
+ public:
+  static ContextsInFlight& Get() {
+    static ContextsInFlight* const callbacks = [] {
+      auto* made = new ContextsInFlight;  // gRPC takes it once, and keeps it
+      grpc::ClientContext::SetGlobalCallbacks(made);
+      return made;
+    }();
+    return *callbacks;
+  }
+
+  void DefaultConstructor(grpc::ClientContext*) override {}
+  void Destructor(grpc::ClientContext*) override {
+    const CallPool* const observed = pool;
+    if (observed && observed->in_flight() > 0) ++destroyed;
+  }
+
+  std::atomic<const CallPool*> pool = nullptr;
+  std::atomic<int> destroyed = 0;
+};
+
+// gRPC aborts the process if the last call destroys its channel on one of gRPC's own threads, as it
+// could once nobody waits for the call.
+TEST_F(LoadRunTest, ACallIsInFlightUntilItHasLetGoOfItsConnection) {
+  ContextsInFlight& contexts = ContextsInFlight::Get();
+  CallPool& pool = server().pool();
+  const Trace trace = Burst(1);
+  contexts.pool = &pool;
+  pool.Start(trace[0].load, 0, absl::Now());
+  pool.WaitUntilAtMost(0);
+  contexts.pool = nullptr;
+  EXPECT_EQ(contexts.destroyed, 1);
+}
+
 TEST_F(LoadRunTest, ACapacityOfNothingButFailuresIsUnknown) {
   fake_.answer = RetryLaterStatus(absl::Seconds(1));
   const absl::Status status = MeasureCapacity(Burst(1), 2, server()).status();
