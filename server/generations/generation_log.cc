@@ -182,16 +182,27 @@ void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
 }
 
 void GenerationLog::OnFinished(const absl::Status& status) {
-  End end{.status = status, .elapsed = absl::ZeroDuration()};
+  const absl::Time now = options_.clock->Now();
+  End end{.status = status, .elapsed = now - options_.arrival};
   {
     const MutexLock lock(mutex_);
-    ended_ = options_.clock->Now();
-    status_ = status;
-    end.elapsed = *ended_ - options_.arrival;
     CountLost(end);
-    Append(end, *ended_);
   }
-  if (options_.on_end) options_.on_end(end);
+  if (options_.on_ending) options_.on_ending(end);
+  AppendEnd(end, now);
+  if (options_.on_ended) options_.on_ended();
+}
+
+void GenerationLog::Refuse(const absl::Status& status) {
+  const absl::Time now = options_.clock->Now();
+  AppendEnd({.status = status, .elapsed = now - options_.arrival}, now);
+}
+
+void GenerationLog::AppendEnd(const End& end, absl::Time now) {
+  const MutexLock lock(mutex_);
+  ended_ = now;
+  status_ = end.status;
+  Append(end, now);
 }
 
 // What another server continues is not lost.

@@ -73,11 +73,12 @@ class GenerationLog final : public GenerationSink {
     absl::Time arrival;  // of the request
     const Clock* clock = &Clock::Real();
     Limits limits = {};
-    // Called by the thread that writes, after the event is in the log. May be empty; must not
-    // block.
+    // Called by the thread that writes. May be empty; must not block.
     std::function<void(const Started&)> on_started = {};
     std::function<void()> on_image = {};
-    std::function<void(const End&)> on_end = {};
+    // Before any reader can see the end, and after it is in the log. Not called by Refuse.
+    std::function<void(const End&)> on_ending = {};
+    std::function<void()> on_ended = {};
   };
 
   // A position in the log. Used by one thread at a time.
@@ -130,6 +131,9 @@ class GenerationLog final : public GenerationSink {
   Snapshot snapshot() const ABSL_LOCKS_EXCLUDED(mutex_);
   const denoised::v1::Accepted& accepted() const { return options_.accepted; }
 
+  // Ends a generation that the engine did not take.
+  void Refuse(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // GenerationSink, for the engine.
   void OnQueued(const QueuePlace& place) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnStarted(absl::Duration queue_wait) override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -146,6 +150,7 @@ class GenerationLog final : public GenerationSink {
   using Preview = std::pair<int, FrameKind>;
   using Events = std::deque<Event>;
 
+  void AppendEnd(const End& end, absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);
   template <class What>
   void Append(What what, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   template <class What>

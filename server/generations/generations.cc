@@ -87,18 +87,6 @@ std::string FullNameOf(std::string_view id, const Caller& caller) {
   return FullName(caller.identity.tenant, GenerationName(id));
 }
 
-// The generation may outlive every call that could report its end.
-void LogEnd(const Generation& generation, int readers, const GenerationLog::End& end) {
-  LogEvent(LevelOf(end.status), "generation finished",
-           {{"generation", generation.full_name},
-            {"trace_id", generation.trace_id},
-            {"model", generation.log.accepted().model()},
-            {"code", absl::StatusCodeToString(end.status.code())},
-            {"message", std::string(end.status.message())},
-            {"readers", readers},
-            {"seconds", absl::ToDoubleSeconds(end.elapsed)}});
-}
-
 }  // namespace
 
 Generations::Generations(const Environment& environment, const Limits& limits)
@@ -165,13 +153,14 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
   const absl::Status submitted = Submit(generation, std::move(resolved.generation));
   {
     const MutexLock lock(mutex_);
+    if (!submitted.ok() && generation->continues_without_readers) --detached_;
     const bool restore = !submitted.ok() && generation->indexed && replaced;
     if (!submitted.ok()) registry_->Remove(generation);
     if (restore) registry_->Add(replaced);
     if (replaced) registry_->RetainOrForget(replaced);
   }
   if (submitted.ok()) return reader;
-  generation->log.OnFinished(submitted);  // callers that joined meanwhile are refused, too
+  generation->log.Refuse(submitted);  // callers that joined meanwhile are refused, too
   return submitted;
 }
 
@@ -215,6 +204,8 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   if (cost) *resolved.accepted.mutable_cost() = ToProto(*cost);
   const int steps_total = StepsTotal(resolved), steps_done = StepsDone(resolved);
   const int64_t number = next_number_++;
+  const EndingGeneration ending{number, detaches, resolved.generation.name, caller.trace_id,
+                                resolved.accepted.model()};
   return GenerationRef(new Generation{
       .id = id,
       .tenant = caller.identity.tenant,
@@ -240,7 +231,8 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
            .on_started = [telemetry = environment_.telemetry](
                              const auto& started) { telemetry->QueueWaited(started.queue_wait); },
            .on_image = [telemetry = environment_.telemetry] { telemetry->ImageGenerated(); },
-           .on_end = [this, number, detaches](const auto& end) { OnEnd(number, detaches, end); }}),
+           .on_ending = [this, ending](const auto& end) { OnEnding(ending, end); },
+           .on_ended = [this, number] { OnEnded(number); }}),
       .counted = CountedObject(&environment_.telemetry->count(ObjectKind::kGeneration))});
 }
 
@@ -434,22 +426,32 @@ void Generations::OnReaderDestroyed(const GenerationRef& generation) {
   registry_->RetainOrForget(generation);
 }
 
-// On a device's thread.
-void Generations::OnEnd(int64_t number, bool detached, const GenerationLog::End& end) {
-  GenerationRef generation;
+// Both on a device's thread. What a reader of the end asks next, it finds counted.
+void Generations::OnEnding(const EndingGeneration& generation, const GenerationLog::End& end) {
   int readers = 0;
   {
     const MutexLock lock(mutex_);
-    if (detached) --detached_;
-    generation = registry_->FindNumber(number);
-    if (!generation) return;  // refused, or cancelled and replaced
-    readers = generation->readers;
-    registry_->RetainOrForget(generation);
+    if (generation.detached) --detached_;
+    const GenerationRef registered = registry_->FindNumber(generation.number);
+    if (registered) readers = registered->readers;
   }
   environment_.telemetry->GenerationFinished(end.status.code());
   environment_.telemetry->EvaluationsLost(end.status.code(), end.evaluations_wasted,
                                           end.evaluations_cancelled);
-  LogEnd(*generation, readers, end);
+  LogEvent(LevelOf(end.status), "generation finished",
+           {{"generation", generation.full_name},
+            {"trace_id", generation.trace_id},
+            {"model", generation.model},
+            {"code", absl::StatusCodeToString(end.status.code())},
+            {"message", std::string(end.status.message())},
+            {"readers", readers},
+            {"seconds", absl::ToDoubleSeconds(end.elapsed)}});
+}
+
+void Generations::OnEnded(int64_t number) {
+  const MutexLock lock(mutex_);
+  const GenerationRef generation = registry_->FindNumber(number);
+  if (generation) registry_->RetainOrForget(generation);
 }
 
 // Forgets what has expired where no call comes that would, and frees what is forgotten.

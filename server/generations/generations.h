@@ -161,6 +161,16 @@ class Generations {
  private:
   using GenerationRef = std::shared_ptr<Generation>;
 
+  // What is reported of a generation that ends. It can outlive every call that would report it, and
+  // its registration: one of the same name takes the place of one that is being cancelled.
+  struct EndingGeneration {
+    int64_t number;
+    bool detached;
+    std::string full_name;
+    std::string trace_id;
+    std::string model;
+  };
+
   GenerationRef Make(const denoised::v1::GenerateRequest& request, const RequestDigest& digest,
                      ResolvedRequest& resolved, const GenerationLog::Limits& log_limits,
                      const Caller& caller);
@@ -180,8 +190,9 @@ class Generations {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool RemoveReader(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnReaderDestroyed(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
-  void OnEnd(int64_t number, bool detached, const GenerationLog::End& end)
+  void OnEnding(const EndingGeneration& generation, const GenerationLog::End& end)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnEnded(int64_t number) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CountDetached() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ExpireLoop() ABSL_LOCKS_EXCLUDED(mutex_);
 

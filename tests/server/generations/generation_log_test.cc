@@ -85,7 +85,7 @@ class LostEvaluationsTest : public GenerationLogTest {
                                .arrival = clock_.Now(),
                                .clock = &clock_,
                                .limits = {.handover_bytes = 1 << 20},
-                               .on_end = [this](const auto& end) { end_ = end; }});
+                               .on_ending = [this](const auto& end) { end_ = end; }});
   }
 
   void Evaluate(int image, int times) {
@@ -222,6 +222,12 @@ TEST_F(GenerationLogTest, SaysWhereItStands) {
 
 TEST_F(GenerationLogTest, ReportsTheStartTheImagesAndTheEnd) {
   std::vector<std::string> reports;
+  GenerationLog::Reader* reader = nullptr;
+  const auto end_is_visible = [&] {
+    while (reader->Next()) {
+    }
+    return reader->over();
+  };
   GenerationLog log({.clock = &clock_,
                      .on_started =
                          [&](const auto& started) {
@@ -229,11 +235,29 @@ TEST_F(GenerationLogTest, ReportsTheStartTheImagesAndTheEnd) {
                                absl::StrCat("after ", absl::FormatDuration(started.queue_wait)));
                          },
                      .on_image = [&] { reports.push_back("image"); },
-                     .on_end = [&](const auto& end) { reports.push_back(end.status.ToString()); }});
+                     .on_ending =
+                         [&](const auto& end) {
+                           EXPECT_FALSE(end_is_visible());
+                           reports.push_back(end.status.ToString());
+                         },
+                     .on_ended =
+                         [&] {
+                           EXPECT_TRUE(end_is_visible());
+                           reports.push_back("ended");
+                         }});
+  const Reader attached = log.Attach(-1, [] {});
+  reader = attached.get();
   log.OnStarted(absl::Seconds(2));
   log.OnImage(Image(0));
   log.OnFinished(absl::CancelledError("enough"));
-  EXPECT_THAT(reports, ElementsAre("after 2s", "image", "CANCELLED: enough"));
+  EXPECT_THAT(reports, ElementsAre("after 2s", "image", "CANCELLED: enough", "ended"));
+}
+
+TEST_F(GenerationLogTest, ARefusalIsNotReported) {
+  GenerationLog log({.clock = &clock_, .on_ending = [](const auto&) { FAIL(); }});
+  const Reader reader = log.Attach(-1, [] {});
+  log.Refuse(absl::UnavailableError("the queue is full"));
+  EXPECT_THAT(Rest(*reader), ElementsAre("accepted", "end"));
 }
 
 TEST_F(GenerationLogTest, DropsTheOldestFramesBeyondTheLimitAndCountsThem) {

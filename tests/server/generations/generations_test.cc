@@ -222,6 +222,14 @@ TEST_F(GenerationsTest, TheEndOfAGenerationIsCountedWithoutReaders) {
   EXPECT_EQ(page.Sum("denoised_images_total"), 1);
 }
 
+TEST_F(GenerationsTest, TheEndOfAGenerationThatWasReplacedIsCounted) {
+  (*Generate(Named("a"))).reset();  // its caller leaves, which cancels it
+  const auto second = *Generate(Named("a"));
+  sinks_[0]->OnFinished(absl::CancelledError("cancelled"));
+  const MetricsPage page(prometheus::TextSerializer().Serialize(telemetry_.registry()->Collect()));
+  EXPECT_EQ(page.Sum("denoised_generations_total", {{"outcome", "CANCELLED"}}), 1);
+}
+
 TEST_F(GenerationsTest, ARefusedGenerationHasNoEndToCount) {
   refusal_ = absl::UnavailableError("the queue is full");
   EXPECT_EQ(Generate(Named("a")).status(), refusal_);
