@@ -1,5 +1,6 @@
 // The runtime of CUDA devices: pinned uploads, events and graphs. Built as a module of its own with
 // CUDA's headers, and opened by LoadCuda where there are CUDA's libraries.
+#include <ATen/Context.h>
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <ATen/cuda/CUDAGraph.h>
@@ -138,10 +139,17 @@ class CudaGraph : public DeviceGraph {
   CapturedGraph graph_;
 };
 
+// LibTorch prepares its allocator for the devices when the first tensor is made on one. Until then
+// the allocator refuses to say what it holds.
+at::Device Initialized(at::Device device) {
+  at::globalContext().lazyInitDevice(device.type());
+  return device;
+}
+
 class CudaRuntime : public DeviceRuntime {
  public:
   explicit CudaRuntime(at::Device device)
-      : device_(device),
+      : device_(Initialized(device)),
         capture_stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
 
   at::Device device() const override { return device_; }

@@ -59,6 +59,10 @@ absl::StatusOr<fs::path> MakeTemporaryFolder(const fs::path& parent) {
     fs::path path = parent / absl::StrCat(kPrefix, getpid(), "-", counter++);
     if (mkdir(path.c_str(), 0777) == 0) return path;
     // A process with the same pid may have left this folder: pids repeat in containers.
+    if (errno == ENOENT) {
+      return absl::NotFoundError(
+          "cannot create the folder, because its parent does not exist; create that first");
+    }
     if (errno != EEXIST) return FileSystemError(errno, "cannot create the folder");
   }
 }

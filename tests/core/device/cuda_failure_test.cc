@@ -34,6 +34,8 @@ bool Throws(const std::function<void()>& function) {
     std::_Exit(1);
   };
   const auto runtime = MakeDeviceRuntime(at::Device(at::kCUDA, 0));
+  const auto memory = runtime->Memory();  // before LibTorch has made any tensor on the device
+  expect(memory && memory->free_bytes > 0, "the memory of an unused device is known");
   expect(Works(*runtime), "the device works at first");
   at::Tensor host = runtime->HostTensor({4}, at::kFloat);
   host.fill_(1);
