@@ -28,6 +28,8 @@ class FileDescriptor {
   }
 
   int get() const { return fd_; }
+  // For a new owner.
+  int Release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;

@@ -1,10 +1,13 @@
 #include "core/train/step_losses.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
 #include <span>
+
+#include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
@@ -21,6 +24,23 @@ void StepLosses::Add(const Objective::Losses& losses) {
   loss_.push_back(losses.loss.detach());
   if (losses.simple.defined()) simple_.push_back(losses.simple.detach());
   if (losses.vlb.defined()) vlb_.push_back(losses.vlb.detach());
+}
+
+// Adds up losses that are 0 for the rows of other ranks: the sums are exact.
+absl::Status StepLosses::Gather(RankGroup& group, int batch_size) {
+  const RankGroup::Share share = group.share(batch_size);
+  std::vector<std::vector<at::Tensor>*> kinds = {&loss_};
+  for (auto* kind : {&simple_, &vlb_}) {
+    if (!kind->empty()) kinds.push_back(kind);
+  }
+  at::Tensor all = at::zeros({static_cast<int64_t>(kinds.size()), batch_size},
+                             loss_.front().options());
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    all[static_cast<int64_t>(i)].narrow(0, share.first, share.rows()).copy_(at::cat(*kinds[i]));
+  }
+  RETURN_IF_ERROR(group.Sum(all));
+  for (size_t i = 0; i < kinds.size(); ++i) *kinds[i] = {all[static_cast<int64_t>(i)]};
+  return absl::OkStatus();
 }
 
 StepLosses::Values StepLosses::Read(const std::vector<float>& weights,

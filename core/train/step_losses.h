@@ -6,6 +6,8 @@
 #include <optional>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "core/ranks/rank_group.h"
 #include "core/train/objective.h"
 
 namespace denoise {
@@ -14,6 +16,9 @@ class StepLosses {
  public:
   // Adds the losses of the next rows. Keeps no graph.
   void Add(const Objective::Losses& losses);
+
+  // Makes the losses of this rank's share of the batch those of the whole batch.
+  absl::Status Gather(RankGroup& group, int batch_size);
 
   // Weighted means over the rows of the step.
   struct Values {

@@ -15,7 +15,9 @@
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/device_errors.h"
+#include "core/train/shared_batches.h"
 #include "core/train/step_random.h"
+#include "core/train/tensor_list.h"
 
 namespace denoise {
 namespace {
@@ -125,6 +127,19 @@ Trainer::Trainer(Setup setup, ModelState model, Objective objective, const Netwo
       timesteps_(objective_.schedule(), setup_.options.objective),
       scaler_(setup_.options.precision) {}
 
+void Trainer::TrainWith(std::unique_ptr<RankGroup> group) {
+  group_ = std::move(group);
+  gradient_sum_ = group_->SumGradients(TensorList(model_.weights));
+  if (group_->rank() != 0) return;
+  setup_.batches = std::make_shared<SentBatches>(std::move(setup_.batches),
+                                                 setup_.options.batch_size, group_.get());
+}
+
+RankGroup::Share Trainer::share() const {
+  const int batch_size = setup_.options.batch_size;
+  return group_ ? group_->share(batch_size) : RankGroup::Share{0, batch_size};
+}
+
 RunIdentity Trainer::identity() const {
   return {.options = setup_.options, .pictures = setup_.batches->pictures()};
 }
@@ -193,13 +208,17 @@ absl::StatusOr<std::optional<StepReport>> Trainer::RunSlice() {
   if (!step_) RETURN_IF_ERROR(CatchDeviceErrors([this] { return BeginStep(); }));
   ASSIGN_OR_RETURN(const TrainingRows rows, CatchDeviceErrors([this] { return NextRows(); }));
   auto report = CatchDeviceErrors([&] { return TrainOn(rows); });
-  if (!report.ok()) step_.reset();  // its gradients may be incomplete
+  if (!report.ok()) {
+    step_.reset();  // its gradients may be incomplete
+    if (group_) group_->Abort();
+  }
   return report;
 }
 
 absl::Status Trainer::BeginStep() {
   const c10::AutoGradMode no_gradients(false);
   ZeroInPlace(GradientsOf(model_.weights));
+  if (gradient_sum_) gradient_sum_->BeginStep();
   const int64_t number = steps_done_ + 1;
   at::Generator generator = RandomGenerator(SeedOf(number), RandomPurpose::kTimesteps, number);
   step_ =
@@ -208,26 +227,26 @@ absl::Status Trainer::BeginStep() {
 }
 
 absl::StatusOr<TrainingRows> Trainer::NextRows() const {
-  const int count =
-      std::min(setup_.options.micro_batch_size, setup_.options.batch_size - step_->rows_done);
-  ASSIGN_OR_RETURN(TrainingRows rows, setup_.batches->Rows(step_->number, step_->rows_done, count));
+  const int first = share().first + step_->rows_done;
+  const int count = std::min(setup_.options.micro_batch_size, share().end - first);
+  ASSIGN_OR_RETURN(TrainingRows rows, setup_.batches->Rows(step_->number, first, count));
   if (spec_.num_class_embeds == 0) rows.class_labels = at::Tensor();
   RETURN_IF_ERROR(CheckRows(rows, count, spec_));
   return rows;
 }
 
 absl::StatusOr<std::optional<StepReport>> Trainer::TrainOn(const TrainingRows& rows) {
-  Accumulate(rows);
-  if (step_->rows_done < setup_.options.batch_size) return std::nullopt;
-  const StepReport report = FinishStep();
+  RETURN_IF_ERROR(Accumulate(rows));
+  if (step_->rows_done < share().rows()) return std::nullopt;
+  ASSIGN_OR_RETURN(const StepReport report, FinishStep());
   RETURN_IF_ERROR(CheckFinite());
   return report;
 }
 
 // Adds these rows' share of the gradient of the batch mean.
-void Trainer::Accumulate(const TrainingRows& rows) {
+absl::Status Trainer::Accumulate(const TrainingRows& rows) {
   const TrainingOptions& options = setup_.options;
-  const int64_t first = step_->rows_done, count = rows.x0.size(0);
+  const int64_t first = share().first + step_->rows_done, count = rows.x0.size(0);
   const auto of_rows = [&](const auto& values) {
     return std::vector(values.begin() + first, values.begin() + first + count);
   };
@@ -248,14 +267,29 @@ void Trainer::Accumulate(const TrainingRows& rows) {
                           of_rows(step_->timesteps.timesteps), to_device(noise));
   const at::Tensor weights = to_device(at::tensor(of_rows(step_->timesteps.weights)));
   const at::Tensor mean = (losses.loss * weights).sum() / options.batch_size;
-  (mean * scaler_.scale()).backward();
-
   step_->losses.Add(losses);
   step_->rows_done += static_cast<int>(count);
+  return Backward(mean * scaler_.scale(), step_->rows_done == share().rows());
 }
 
-StepReport Trainer::FinishStep() {
+absl::Status Trainer::Backward(const at::Tensor& loss, bool is_last) {
+  if (!group_) {
+    loss.backward();
+    return absl::OkStatus();
+  }
+  try {
+    if (is_last) gradient_sum_->BeforeLastBackward(loss);
+    loss.backward();
+    return absl::OkStatus();
+  } catch (const std::exception& error) {
+    if (IsOutOfMemory(error)) throw;
+    return group_->Lost(error);
+  }
+}
+
+absl::StatusOr<StepReport> Trainer::FinishStep() {
   const c10::AutoGradMode no_gradients(false);
+  if (group_) RETURN_IF_ERROR(step_->losses.Gather(*group_, setup_.options.batch_size));
   const StepLosses::Values losses =
       step_->losses.Read(step_->timesteps.weights, GlobalNorm(GradientsOf(model_.weights)));
   const StepReport report = {.step = step_->number,

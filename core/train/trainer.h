@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "core/nn/network.h"
 #include "core/nn/state_dict.h"
+#include "core/ranks/rank_group.h"
 #include "core/sampling/options/scheduler_config.h"
 #include "core/train/model_state.h"
 #include "core/train/objective.h"
@@ -87,6 +88,14 @@ class Trainer {
   // InvalidArgument with field violations named like the members of TrainingOptions.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(Setup setup);
 
+  // From now on trains together with the other ranks of `group`, which have trainers of the same
+  // setup and state: each computes the gradient of its share of a batch, which has at least as many
+  // rows as there are ranks. Losses and weights are then the same on every rank, and those of a run
+  // on one rank within rounding. Rank 0 sends the others their rows; their `batches` are
+  // ReceivedBatches. Between steps only. From then on the error of a slice, unless it is the batch
+  // source's, is the end of the group: kRankLostReason where another rank is the reason.
+  void TrainWith(std::unique_ptr<RankGroup> group);
+
   // Runs one forward and backward pass. The last pass of a step also updates the weights and
   // returns that step's result. No graph or activation outlives a slice. Errors of the batch source
   // are passed on; the slice may then be retried. After a device error the whole step is retried.
@@ -121,7 +130,7 @@ class Trainer {
   struct Step {
     int64_t number;
     SampledTimesteps timesteps;
-    int rows_done = 0;
+    int rows_done = 0;  // of this rank's share
     StepLosses losses;
   };
 
@@ -134,19 +143,24 @@ class Trainer {
   absl::Status NotFinite() const;
   std::string NameNonFinite(const StepReport& report) const;
 
+  RankGroup::Share share() const;
   absl::Status BeginStep();
   absl::StatusOr<TrainingRows> NextRows() const;
   absl::StatusOr<std::optional<StepReport>> TrainOn(const TrainingRows& rows);
-  void Accumulate(const TrainingRows& rows);
-  StepReport FinishStep();
+  absl::Status Accumulate(const TrainingRows& rows);
+  absl::Status Backward(const at::Tensor& loss, bool is_last);
+  absl::StatusOr<StepReport> FinishStep();
   void UpdateModel(const StepReport& report);
 
-  // Constant after construction.
+  std::unique_ptr<RankGroup> group_;  // null: this is the only rank. Outlives the batches
+
+  // Constant after construction, except that TrainWith replaces the batches.
   Setup setup_;  // without its weights, which moved to model_
   Objective objective_;
   NetworkSpec spec_;
 
   ModelState model_;
+  std::unique_ptr<GradientSum> gradient_sum_;  // of the group
   TimestepSampler timesteps_;
   LossScaler scaler_;
   RunCounters counters_;  // except for the loss scale, which scaler_ holds

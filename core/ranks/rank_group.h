@@ -1,0 +1,111 @@
+// The processes that train one model together. Each is a rank; rank 0 leads.
+//
+// A group is made by all of its ranks at once (rendezvous.h), and communicates through c10d, the
+// process groups inside LibTorch, over Gloo. What one rank sends, all others must expect: every rank
+// makes the same calls in the same order. The first failure, such as the loss of a rank, is the end
+// of a group; what was trained since the last checkpoint is repeated by a new one.
+//
+// A process with ranks ignores SIGPIPE. Connections are neither encrypted nor authenticated: groups belong on a network of their own.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/intrusive_ptr.h>
+
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace c10d {
+class ProcessGroup;
+class Store;
+}  // namespace c10d
+
+namespace denoise {
+
+// The reason (google.rpc.ErrorInfo) of errors after which a group is of no more use: Unavailable.
+inline constexpr char kRankLostReason[] = "RANK_LOST";
+
+// Sums gradients over all ranks while they are computed, in buckets: the sum of one bucket is on its
+// way while the backward pass computes the next. Used by the thread that trains.
+class GradientSum {
+ public:
+  virtual ~GradientSum() = default;
+  // Before the first backward pass of a step, with all gradients 0.
+  virtual void BeginStep() = 0;
+  // Before loss.backward(), the last one of a step: when that returns, gradients are sums over all
+  // ranks and the same on each of them. Until then they are a rank's own. Weights that the loss
+  // does not depend on keep their gradients.
+  virtual void BeforeLastBackward(const at::Tensor& loss) = 0;
+};
+
+// Not thread-safe, except for Abort.
+class RankGroup {
+ public:
+  struct Options {
+    int rank = 0;
+    int size = 1;
+    std::string address;                         // of this machine, that the other ranks can reach
+    absl::Duration timeout = absl::Minutes(1);   // how long to wait for a rank that is silent
+  };
+  // Returns once all ranks have connected to one another through `store`. Unavailable
+  // (kRankLostReason): one of them has not come within the timeout.
+  static absl::StatusOr<std::unique_ptr<RankGroup>> Form(c10::intrusive_ptr<c10d::Store> store,
+                                                         const Options& options);
+  ~RankGroup();
+  RankGroup(const RankGroup&) = delete;
+  RankGroup& operator=(const RankGroup&) = delete;
+
+  int rank() const { return options_.rank; }
+  int size() const { return options_.size; }
+
+  // The rows [first, end) of a batch that a rank works on. Each has at least one where the batch has
+  // as many rows as there are ranks.
+  struct Share {
+    int first = 0, end = 0;
+    int rows() const { return end - first; }
+  };
+  Share ShareOf(int rank, int batch_size) const;
+  Share share(int batch_size) const { return ShareOf(rank(), batch_size); }
+
+  // All of these block, and return Unavailable (kRankLostReason) if another rank fails, or is silent
+  // for the timeout. Tensors are contiguous, of the same shape and dtype on both sides.
+
+  // Gives every rank what rank 0 has.
+  absl::Status Broadcast(std::vector<at::Tensor>& tensors);
+  absl::Status Broadcast(std::vector<std::string>& texts);
+  // Waits until another rank has received what is sent to it.
+  using Sending = std::function<absl::Status(absl::Duration timeout)>;
+  // `tensor` is on the CPU, and keeps its values while it is sent.
+  Sending StartSending(const at::Tensor& tensor, int to);
+  absl::Status Receive(at::Tensor& tensor, int from, absl::Duration timeout);
+  // Replaces `tensor` by the sum over all ranks, which is the same on each.
+  absl::Status Sum(at::Tensor& tensor);
+
+  // Of the gradients of `weights`, which are leaves on one device. Every rank has the same ones. The
+  // loss of a rank makes backward passes throw; see Lost.
+  std::unique_ptr<GradientSum> SumGradients(std::vector<at::Tensor> weights);
+
+  // The error for an exception of a backward pass that sums gradients.
+  absl::Status Lost(const std::exception& error) const;
+
+  // Makes what waits for other ranks fail here, and then on them. Thread-safe.
+  void Abort();
+  bool aborted() const { return aborted_; }
+  absl::Duration timeout() const { return options_.timeout; }
+
+ private:
+  RankGroup(const Options& options, c10::intrusive_ptr<c10d::ProcessGroup> group);
+
+  const Options options_;
+  const c10::intrusive_ptr<c10d::ProcessGroup> group_;
+  std::atomic<bool> aborted_ = false;
+};
+
+}  // namespace denoise

@@ -1,0 +1,87 @@
+// How the ranks of a run find one another: the leader listens, and the others join it.
+//
+// The leader opens one round after another, each for one group. A rank that has joined takes part in
+// the first round that has a place for it, and in the next one when that group has ended. Nobody
+// keeps a place without being there: a round is open only while its leader gathers.
+//
+// It all goes through c10d's TCPStore, whose connections are neither encrypted nor authenticated.
+#pragma once
+
+#include <c10/util/intrusive_ptr.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/ranks/rank_group.h"
+
+namespace c10d {
+class Store;
+}  // namespace c10d
+
+namespace denoise {
+
+// Whether to give up waiting. Called now and then by the thread that waits.
+using Stopped = std::function<bool()>;
+
+// The leader's side. Thread-safe; one group is gathered at a time.
+class Rendezvous {
+ public:
+  // Listens on `address`, "HOST:PORT" or "[HOST]:PORT", where port 0 takes a free one. The host is
+  // what the other ranks call this machine; 0.0.0.0 and [::] listen on all of its addresses, and
+  // groups then use the one of its own name. InvalidArgument, Unavailable.
+  static absl::StatusOr<std::unique_ptr<Rendezvous>> Listen(const std::string& address);
+  ~Rendezvous();
+
+  int port() const { return port_; }
+
+  struct Wanted {
+    int ranks = 1;                                  // with the leader
+    int at_least = 1;                               // train with so many once `wait` is over
+    absl::Duration wait = absl::Minutes(1);
+    absl::Duration timeout = absl::Minutes(1);      // the group's
+  };
+  // The group of the ranks that have joined, as soon as they are enough. A rank that joins and is
+  // then lost costs another round. Cancelled: `stopped`.
+  absl::StatusOr<std::unique_ptr<RankGroup>> Gather(const Wanted& wanted, const Stopped& stopped);
+
+ private:
+  Rendezvous(c10::intrusive_ptr<c10d::Store> store, std::string address, int port);
+
+  absl::StatusOr<int> WaitForMembers(const std::string& round, const Wanted& wanted,
+                                     const Stopped& stopped);
+
+  const std::string address_;  // of this machine, for groups
+  const int port_;
+  std::atomic<bool> gathering_ = false;  // whose thread uses all below
+  const c10::intrusive_ptr<c10d::Store> store_;
+  int64_t round_ = 0;
+};
+
+// Another rank's side. Used by one thread.
+class JoinedRank {
+ public:
+  // Connects to the leader at "HOST:PORT", trying until `stopped`: then Cancelled.
+  static absl::StatusOr<std::unique_ptr<JoinedRank>> Join(const std::string& address,
+                                                          absl::Duration timeout,
+                                                          const Stopped& stopped);
+  ~JoinedRank();
+
+  // The next group with a place for this rank. Cancelled: `stopped`. Unavailable: the leader has
+  // gone; join again.
+  absl::StatusOr<std::unique_ptr<RankGroup>> NextGroup(const Stopped& stopped);
+
+ private:
+  JoinedRank(c10::intrusive_ptr<c10d::Store> store, std::string address, absl::Duration timeout);
+
+  const c10::intrusive_ptr<c10d::Store> store_;
+  const std::string address_;  // of this machine, as it reaches the leader
+  const absl::Duration timeout_;
+  int64_t round_ = 0;  // the latest that was looked at
+};
+
+}  // namespace denoise

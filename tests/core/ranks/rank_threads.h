@@ -1,0 +1,40 @@
+// Ranks that are threads of one process, connected through loopback.
+#pragma once
+
+#include <c10/util/intrusive_ptr.h>
+#include <signal.h>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
+
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "core/ranks/rank_group.h"
+#include "gtest/gtest.h"
+
+namespace denoise {
+
+// Gloo writes to connections whose other end may have gone.
+[[maybe_unused]] inline const auto kIgnoreBrokenPipes = signal(SIGPIPE, SIG_IGN);
+
+inline c10::intrusive_ptr<c10d::Store> NewStore() {
+  return c10::make_intrusive<c10d::HashStore>();
+}
+
+// Runs `function` on each of `size` ranks at once.
+inline void RunRanks(int size, const std::function<void(std::unique_ptr<RankGroup>)>& function) {
+  const auto store = NewStore();
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank) {
+    threads.emplace_back([&, rank] {
+      auto group =
+          RankGroup::Form(store, {.rank = rank, .size = size, .address = "127.0.0.1"});
+      ASSERT_TRUE(group.ok()) << group.status();
+      function(*std::move(group));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace denoise
