@@ -16,6 +16,7 @@
 #include "server/checkpoints/checkpoint_commands.h"
 #include "server/identity/new_token_command.h"
 #include "server/migration/token_keys.h"
+#include "server/rank_command.h"
 #include "server/server.h"
 #include "server/server_flags.h"
 #include "server/shutdown_signal.h"
@@ -132,6 +133,18 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
   return 0;
 }
 
+// `denoised rank`: trains what a server leads.
+int Rank(int argc, char** argv) {
+  const auto parsed = denoise::ParseRankFlags(argc - 1, argv + 1, std::cout, std::cerr);
+  if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
+  const auto& flags = std::get<denoise::RankFlags>(parsed);
+  signal(SIGPIPE, SIG_IGN);
+  auto& shutdown = *new denoise::ShutdownSignal;  // to the end of the process
+  denoise::InitLog(flags.log_level);
+  const absl::Status status = denoise::RunRank(flags, shutdown);
+  return status.ok() ? 0 : Fail(status);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -140,6 +153,7 @@ int main(int argc, char** argv) {
     return *code;
   }
   if (argc > 1 && std::string_view(argv[1]) == "new-handover-key") return NewHandoverKey(argc);
+  if (argc > 1 && std::string_view(argv[1]) == "rank") return Rank(argc, argv);
   const auto parsed = denoise::ParseServerFlags(argc, argv, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const auto& flags = std::get<denoise::ServerFlags>(parsed);

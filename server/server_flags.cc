@@ -365,6 +365,30 @@ void AddTrainingFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--max-running-jobs", flags.max_running_jobs, "Maximum jobs that run at a time")
       ->check(CLI::Range(1, 1024))
       ->group(kGroup);
+  app.add_option("--ranks", flags.ranks,
+                 "Machines that train a job together: this one and others that run\n"
+                 "`denoised rank`. docs/training-on-several-machines.md")
+      ->check(CLI::Range(1, 1024))
+      ->group(kGroup);
+  app.add_option("--min-ranks", flags.min_ranks,
+                 "Train with this many, with this one, if no more have come within\n"
+                 "--rank-wait-seconds; 0: wait for all --ranks")
+      ->check(CLI::Range(0, 1024))
+      ->group(kGroup);
+  app.add_option("--rank-wait-seconds", flags.rank_wait_seconds,
+                 "How long a job waits for all --ranks before it trains with fewer")
+      ->check(CLI::Range(0, 86'400))
+      ->group(kGroup);
+  app.add_option("--rank-timeout-seconds", flags.rank_timeout_seconds,
+                 "How long a rank may be silent before the others continue without it\n"
+                 "from the last checkpoint")
+      ->check(CLI::Range(1, 86'400))
+      ->group(kGroup);
+  app.add_option("--rank-listen", flags.rank_listen,
+                 "Address where ranks join. Neither encrypted nor authenticated: use a\n"
+                 "network that only they reach")
+      ->type_name("HOST:PORT")
+      ->group(kGroup);
   app.add_option("--max-waiting-jobs", flags.max_waiting_jobs, "Maximum jobs that wait to run")
       ->check(CLI::Range(1, 1'000'000))
       ->group(kGroup);
@@ -438,6 +462,9 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
     app.parse(argc, argv);
     if (flags.max_active_rows < flags.max_batch_rows) {
       throw CLI::ValidationError("--max-active-rows", "must be at least --max-batch-rows");
+    }
+    if (flags.min_ranks > flags.ranks) {
+      throw CLI::ValidationError("--min-ranks", "must be at most --ranks");
     }
   } catch (const CLI::ParseError& error) {
     return app.exit(error, out, err) == 0 ? 0 : kUsageError;

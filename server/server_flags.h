@@ -72,6 +72,11 @@ struct ServerFlags {
   std::string state;             // empty: no training
   double training_share = 0.25;  // of a device's time, while requests wait for it
   int max_running_jobs = 1;
+  int ranks = 1;      // that train a job together
+  int min_ranks = 0;  // 0: ranks
+  int rank_wait_seconds = 60;
+  int rank_timeout_seconds = 60;
+  std::string rank_listen = "0.0.0.0:29500";
   int max_waiting_jobs = 100;
   int64_t max_micro_batch_pixels = 4 << 20;
   int max_datasets = 100;

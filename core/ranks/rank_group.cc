@@ -4,15 +4,15 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
-#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/comm.hpp>
-#include <torch/csrc/distributed/c10d/reducer.hpp>
 
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/comm.hpp>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
 #include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
@@ -36,8 +36,8 @@ constexpr size_t kFirstBucketBytes = c10d::kDefaultFirstBucketBytes;
     setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
 
 absl::Status RankLost(const std::string& detail) {
-  return WithErrorReason(
-      absl::UnavailableError(absl::StrCat("a rank was lost: ", detail)), kRankLostReason);
+  return WithErrorReason(absl::UnavailableError(absl::StrCat("a rank was lost: ", detail)),
+                         kRankLostReason);
 }
 
 // Runs what throws c10d's, Gloo's or a socket's exceptions.
@@ -97,8 +97,8 @@ std::unique_ptr<Reducer> MakeReducer(const std::vector<at::Tensor>& weights,
       std::is_constructible_v<Reducer, std::vector<at::Tensor>, Buckets,
                               c10::intrusive_ptr<c10d::ProcessGroup>, std::vector<bool>, int64_t,
                               bool, bool, Names, int64_t, bool, bool, std::vector<int64_t>>;
-  const Buckets buckets =
-      std::get<0>(c10d::compute_bucket_assignment_by_size(weights, {kFirstBucketBytes, kBucketBytes}));
+  const Buckets buckets = std::get<0>(
+      c10d::compute_bucket_assignment_by_size(weights, {kFirstBucketBytes, kBucketBytes}));
   const std::vector<bool> expect_sparse_gradients(weights.size(), false);
   const bool find_unused_parameters = false, gradient_as_bucket_view = true;
   const auto make = [&](const auto&... more) {
@@ -151,8 +151,8 @@ absl::StatusOr<std::unique_ptr<RankGroup>> RankGroup::Form(c10::intrusive_ptr<c1
     const auto gloo = c10d::ProcessGroupGloo::Options::create(ToChrono(options.timeout));
     gloo->devices.push_back(
         c10d::ProcessGroupGloo::createDeviceForHostname(options.address, /*lazyInit=*/false));
-    const auto backend = c10::make_intrusive<c10d::ProcessGroupGloo>(store, options.rank,
-                                                                     options.size, gloo);
+    const auto backend =
+        c10::make_intrusive<c10d::ProcessGroupGloo>(store, options.rank, options.size, gloo);
     group = c10::make_intrusive<c10d::ProcessGroup>(store, options.rank, options.size);
     for (const at::DeviceType device : {at::kCPU, at::kCUDA}) {
       group->setBackend(device, c10d::ProcessGroup::BackendType::GLOO, backend);

@@ -45,14 +45,14 @@ class GradientSum {
   virtual void BeforeLastBackward(const at::Tensor& loss) = 0;
 };
 
-// Not thread-safe, except for Abort.
+// Not thread-safe, except where said.
 class RankGroup {
  public:
   struct Options {
     int rank = 0;
     int size = 1;
-    std::string address;                         // of this machine, that the other ranks can reach
-    absl::Duration timeout = absl::Minutes(1);   // how long to wait for a rank that is silent
+    std::string address;                        // of this machine, that the other ranks can reach
+    absl::Duration timeout = absl::Minutes(1);  // how long to wait for a rank that is silent
   };
   // Returns once all ranks have connected to one another through `store`. Unavailable
   // (kRankLostReason): one of them has not come within the timeout.
@@ -95,6 +95,11 @@ class RankGroup {
   // The error for an exception of a backward pass that sums gradients.
   absl::Status Lost(const std::exception& error) const;
 
+  // Announces that this rank wants to leave. The others learn of it with the next step, and its
+  // leader then ends the run without losing a step. Thread-safe.
+  void Leave() { leaves_ = true; }
+  bool leaves() const { return leaves_; }
+
   // Makes what waits for other ranks fail here, and then on them. Thread-safe.
   void Abort();
   bool aborted() const { return aborted_; }
@@ -105,6 +110,7 @@ class RankGroup {
 
   const Options options_;
   const c10::intrusive_ptr<c10d::ProcessGroup> group_;
+  std::atomic<bool> leaves_ = false;
   std::atomic<bool> aborted_ = false;
 };
 

@@ -4,14 +4,14 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 #include <vector>
 
@@ -100,11 +100,10 @@ absl::StatusOr<FileDescriptor> ListeningSocket(const HostAndPort& address) {
       socket(addresses->ai_family, SOCK_STREAM | SOCK_CLOEXEC, addresses->ai_protocol));
   const int on = 1;
   setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (listener.get() < 0 ||
-      bind(listener.get(), addresses->ai_addr, addresses->ai_addrlen) != 0 ||
+  if (listener.get() < 0 || bind(listener.get(), addresses->ai_addr, addresses->ai_addrlen) != 0 ||
       listen(listener.get(), SOMAXCONN) != 0) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", address.host, ":",
-                                               address.port, ": ", strerror(errno)));
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", address.host, ":", address.port, ": ", strerror(errno)));
   }
   return listener;
 }
@@ -170,8 +169,7 @@ absl::StatusOr<std::unique_ptr<Rendezvous>> Rendezvous::Listen(const std::string
     options.isServer = true;
     options.waitWorkers = false;
     options.masterListenFd = listener.Release();
-    auto store =
-        c10::make_intrusive<c10d::TCPStore>(any ? "localhost" : parsed.host, options);
+    auto store = c10::make_intrusive<c10d::TCPStore>(any ? "localhost" : parsed.host, options);
     return std::unique_ptr<Rendezvous>(
         new Rendezvous(std::move(store), any ? OwnName() : parsed.host, port));
   } catch (const std::exception& error) {
@@ -207,8 +205,7 @@ absl::StatusOr<std::unique_ptr<RankGroup>> Rendezvous::Gather(const Wanted& want
       return Gone(error);
     }
     auto group = RankGroup::Form(
-        group_store,
-        {.rank = 0, .size = *size, .address = address_, .timeout = wanted.timeout});
+        group_store, {.rank = 0, .size = *size, .address = address_, .timeout = wanted.timeout});
     if (group.ok()) return group;
     if (stopped()) return absl::CancelledError("nobody waits for the ranks any more");
   }

@@ -40,10 +40,10 @@ class Rendezvous {
   int port() const { return port_; }
 
   struct Wanted {
-    int ranks = 1;                                  // with the leader
-    int at_least = 1;                               // train with so many once `wait` is over
+    int ranks = 1;     // with the leader
+    int at_least = 1;  // train with so many once `wait` is over
     absl::Duration wait = absl::Minutes(1);
-    absl::Duration timeout = absl::Minutes(1);      // the group's
+    absl::Duration timeout = absl::Minutes(1);  // the group's
   };
   // The group of the ranks that have joined, as soon as they are enough. A rank that joins and is
   // then lost costs another round. Cancelled: `stopped`.

@@ -12,7 +12,8 @@ namespace denoise {
 namespace {
 
 constexpr absl::Duration kFarewell = absl::Seconds(2);
-constexpr int64_t kEnd = 0;  // in place of a step's number
+// In place of a step's number.
+constexpr int64_t kEnd = 0, kFinished = -1;
 
 at::Tensor Announcement(int64_t step) { return at::full({1}, step, at::kLong); }
 
@@ -29,7 +30,8 @@ SentBatches::SentBatches(std::shared_ptr<BatchSource> batches, int batch_size, R
 // What an aborted group has sent may never be received, and another one may be lost unseen.
 SentBatches::~SentBatches() {
   if (group_->aborted()) return;
-  for (int rank = 1; rank < group_->size(); ++rank) Send(Announcement(kEnd), rank);
+  for (int rank = 1; rank < group_->size(); ++rank)
+    Send(Announcement(finished_ ? kFinished : kEnd), rank);
   if (!Wait(kFarewell).ok()) group_->Abort();
 }
 
@@ -47,7 +49,8 @@ absl::Status SentBatches::Wait(absl::Duration timeout) {
 absl::StatusOr<TrainingRows> SentBatches::Rows(int64_t step, int first, int count) {
   if (step != step_) {
     ASSIGN_OR_RETURN(const TrainingRows batch, batches_->Rows(step, 0, batch_size_));
-    RETURN_IF_ERROR(Wait(group_->timeout()));  // for those of the step before, which were received long ago
+    RETURN_IF_ERROR(
+        Wait(group_->timeout()));  // for those of the step before, which were received long ago
     for (int rank = 1; rank < group_->size(); ++rank) {
       const RankGroup::Share share = group_->ShareOf(rank, batch_size_);
       const TrainingRows part = Part(batch, share.first, share.rows());
@@ -80,9 +83,11 @@ absl::Status ReceivedBatches::Receive(int64_t step) {
   at::Tensor announced = Announcement(kEnd);
   RETURN_IF_ERROR(group_->Receive(announced, 0, kPatience));
   const int64_t number = announced.item<int64_t>();
-  if (number == kEnd) return absl::CancelledError("the leader has ended the run");
+  if (number == kEnd) return absl::CancelledError("the leader has ended the run for now");
+  if (number == kFinished) return absl::OutOfRangeError("the job is finished");
   if (number != step) {
-    return absl::InternalError(absl::StrCat("the leader is at step ", number, ", this rank at ", step));
+    return absl::InternalError(
+        absl::StrCat("the leader is at step ", number, ", this rank at ", step));
   }
   RETURN_IF_ERROR(group_->Receive(rows_.x0, 0, group_->timeout()));
   RETURN_IF_ERROR(group_->Receive(rows_.class_labels, 0, group_->timeout()));

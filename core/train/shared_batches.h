@@ -16,7 +16,7 @@ namespace denoise {
 
 // The leader's, rank 0. Asked for the first row of a step, it reads the whole batch and sends the
 // others their shares, which tells them to take the step. The last thing it sends says that the run
-// is over. The error of `batches` is passed on before anything was sent, so that the leader may ask
+// has ended, for now or for good. The error of `batches` is passed on before anything was sent, so that the leader may ask
 // again.
 class SentBatches : public BatchSource {
  public:
@@ -26,6 +26,7 @@ class SentBatches : public BatchSource {
 
   absl::StatusOr<TrainingRows> Rows(int64_t step, int first, int count) override;
   int64_t pictures() const override { return batches_->pictures(); }
+  void SetFinished() { finished_ = true; }
 
  private:
   absl::Status Wait(absl::Duration timeout);
@@ -34,12 +35,13 @@ class SentBatches : public BatchSource {
   const std::shared_ptr<BatchSource> batches_;
   const int batch_size_;
   RankGroup* const group_;
+  bool finished_ = false;
   int64_t step_ = 0;   // that was sent
   TrainingRows rows_;  // of it, the leader's own
   std::vector<RankGroup::Sending> sending_;
 };
 
-// Those of another rank. Cancelled: the leader has ended the run.
+// Those of another rank. Cancelled: the leader has ended the run for now. OutOfRange: for good.
 class ReceivedBatches : public BatchSource {
  public:
   // How long a leader may take between two steps, such as for an evaluation.

@@ -27,20 +27,27 @@ void StepLosses::Add(const Objective::Losses& losses) {
 }
 
 // Adds up losses that are 0 for the rows of other ranks: the sums are exact.
-absl::Status StepLosses::Gather(RankGroup& group, int batch_size) {
+absl::StatusOr<bool> StepLosses::Gather(RankGroup& group, int batch_size) {
   const RankGroup::Share share = group.share(batch_size);
   std::vector<std::vector<at::Tensor>*> kinds = {&loss_};
   for (auto* kind : {&simple_, &vlb_}) {
     if (!kind->empty()) kinds.push_back(kind);
   }
-  at::Tensor all = at::zeros({static_cast<int64_t>(kinds.size()), batch_size},
-                             loss_.front().options());
-  for (size_t i = 0; i < kinds.size(); ++i) {
-    all[static_cast<int64_t>(i)].narrow(0, share.first, share.rows()).copy_(at::cat(*kinds[i]));
+  const int64_t losses = static_cast<int64_t>(kinds.size()) * batch_size;
+  at::Tensor all = at::zeros({losses + 1}, loss_.front().options());
+  int64_t first = 0;
+  for (const auto* kind : kinds) {
+    all.narrow(0, first + share.first, share.rows()).copy_(at::cat(*kind));
+    first += batch_size;
   }
+  if (group.leaves()) all[losses].fill_(1);
   RETURN_IF_ERROR(group.Sum(all));
-  for (size_t i = 0; i < kinds.size(); ++i) *kinds[i] = {all[static_cast<int64_t>(i)]};
-  return absl::OkStatus();
+  first = 0;
+  for (auto* kind : kinds) {
+    *kind = {all.narrow(0, first, batch_size)};
+    first += batch_size;
+  }
+  return all[losses].item<float>() > 0;
 }
 
 StepLosses::Values StepLosses::Read(const std::vector<float>& weights,

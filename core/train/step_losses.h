@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "core/ranks/rank_group.h"
 #include "core/train/objective.h"
 
@@ -17,8 +17,9 @@ class StepLosses {
   // Adds the losses of the next rows. Keeps no graph.
   void Add(const Objective::Losses& losses);
 
-  // Makes the losses of this rank's share of the batch those of the whole batch.
-  absl::Status Gather(RankGroup& group, int batch_size);
+  // Makes the losses of this rank's share of the batch those of the whole batch. Returns whether a
+  // rank wants to leave, the same on each of them.
+  absl::StatusOr<bool> Gather(RankGroup& group, int batch_size);
 
   // Weighted means over the rows of the step.
   struct Values {

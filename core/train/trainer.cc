@@ -127,13 +127,20 @@ Trainer::Trainer(Setup setup, ModelState model, Objective objective, const Netwo
       timesteps_(objective_.schedule(), setup_.options.objective),
       scaler_(setup_.options.precision) {}
 
-void Trainer::TrainWith(std::unique_ptr<RankGroup> group) {
+void Trainer::TrainWith(std::shared_ptr<RankGroup> group) {
   group_ = std::move(group);
   gradient_sum_ = group_->SumGradients(TensorList(model_.weights));
   if (group_->rank() != 0) return;
-  setup_.batches = std::make_shared<SentBatches>(std::move(setup_.batches),
-                                                 setup_.options.batch_size, group_.get());
+  sent_batches_ = std::make_shared<SentBatches>(std::move(setup_.batches),
+                                                setup_.options.batch_size, group_.get());
+  setup_.batches = sent_batches_;
 }
+
+void Trainer::SetFinished() {
+  if (sent_batches_) sent_batches_->SetFinished();
+}
+
+Trainer::~Trainer() = default;
 
 RankGroup::Share Trainer::share() const {
   const int batch_size = setup_.options.batch_size;
@@ -289,7 +296,9 @@ absl::Status Trainer::Backward(const at::Tensor& loss, bool is_last) {
 
 absl::StatusOr<StepReport> Trainer::FinishStep() {
   const c10::AutoGradMode no_gradients(false);
-  if (group_) RETURN_IF_ERROR(step_->losses.Gather(*group_, setup_.options.batch_size));
+  if (group_) {
+    ASSIGN_OR_RETURN(rank_leaves_, step_->losses.Gather(*group_, setup_.options.batch_size));
+  }
   const StepLosses::Values losses =
       step_->losses.Read(step_->timesteps.weights, GlobalNorm(GradientsOf(model_.weights)));
   const StepReport report = {.step = step_->number,

@@ -36,6 +36,8 @@ namespace denoise {
 using NetworkBinder = std::function<std::shared_ptr<const Network>(const StateDict& parameters,
                                                                    at::ScalarType dtype)>;
 
+class SentBatches;
+
 // Provides the batches. Called on the trainer's thread, step after step; may prefetch.
 class BatchSource {
  public:
@@ -87,6 +89,7 @@ class Trainer {
   };
   // InvalidArgument with field violations named like the members of TrainingOptions.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(Setup setup);
+  ~Trainer();
 
   // From now on trains together with the other ranks of `group`, which have trainers of the same
   // setup and state: each computes the gradient of its share of a batch, which has at least as many
@@ -94,7 +97,11 @@ class Trainer {
   // on one rank within rounding. Rank 0 sends the others their rows; their `batches` are
   // ReceivedBatches. Between steps only. From then on the error of a slice, unless it is the batch
   // source's, is the end of the group: kRankLostReason where another rank is the reason.
-  void TrainWith(std::unique_ptr<RankGroup> group);
+  void TrainWith(std::shared_ptr<RankGroup> group);
+  // Whether a rank wants to leave, as of the last step.
+  bool rank_leaves() const { return rank_leaves_; }
+  // On rank 0: what the others hear when this object is destroyed is that nothing follows.
+  void SetFinished();
 
   // Runs one forward and backward pass. The last pass of a step also updates the weights and
   // returns that step's result. No graph or activation outlives a slice. Errors of the batch source
@@ -152,8 +159,9 @@ class Trainer {
   absl::StatusOr<StepReport> FinishStep();
   void UpdateModel(const StepReport& report);
 
-  std::unique_ptr<RankGroup> group_;  // null: this is the only rank. Outlives the batches
+  std::shared_ptr<RankGroup> group_;  // null: this is the only rank. Outlives the batches
 
+  std::shared_ptr<SentBatches> sent_batches_;  // rank 0's, which are setup_.batches
   // Constant after construction, except that TrainWith replaces the batches.
   Setup setup_;  // without its weights, which moved to model_
   Objective objective_;
@@ -161,6 +169,7 @@ class Trainer {
 
   ModelState model_;
   std::unique_ptr<GradientSum> gradient_sum_;  // of the group
+  bool rank_leaves_ = false;
   TimestepSampler timesteps_;
   LossScaler scaler_;
   RunCounters counters_;  // except for the loss scale, which scaler_ holds

@@ -100,7 +100,9 @@ class TrainingJobs::Impl {
                        .engine = environment_.engine,
                        .clock = environment_.clock,
                        .observer = environment_.observer,
-                       .inception = options.inception},
+                       .inception = options.inception,
+                       .rendezvous = options.rendezvous,
+                       .ranks = options.ranks},
         JobRunner::Options{.max_running_jobs = options.max_running_jobs});
   }
 

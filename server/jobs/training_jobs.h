@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "core/ranks/rendezvous.h"
 #include "denoised/v1/training.pb.h"
 #include "server/engine/engine.h"
 #include "server/identity/identity.h"
@@ -31,6 +32,8 @@ struct TrainingJobsOptions {
   int max_sampler_steps = 1000;                       // of grids and evaluations
   int64_t max_micro_batch_pixels = int64_t{1} << 22;  // per network call in training
   std::filesystem::path inception;                    // weights for INCEPTION features; empty: none
+  Rendezvous* rendezvous = nullptr;                   // see RunEnvironment
+  Rendezvous::Wanted ranks = {};
 };
 
 // Thread-safe. Methods wait for the disk, and Create and Publish for a model to load: do not call

@@ -38,7 +38,11 @@ TrainingTelemetry::TrainingTelemetry(prometheus::Registry& registry)
       loss_(BuildGauge()
                 .Name("denoised_training_loss")
                 .Help("Loss of the latest optimizer step of each job that runs.")
-                .Register(registry)) {
+                .Register(registry)),
+      ranks_(BuildGauge()
+                 .Name("denoised_training_ranks")
+                 .Help("Ranks that train each job that runs on several machines.")
+                 .Register(registry)) {
   for (const TrainingJob::State state :
        {TrainingJob::QUEUED, TrainingJob::RUNNING, TrainingJob::PAUSED, TrainingJob::CANCELLING,
         TrainingJob::SUCCEEDED, TrainingJob::FAILED, TrainingJob::CANCELLED}) {
@@ -49,7 +53,7 @@ TrainingTelemetry::TrainingTelemetry(prometheus::Registry& registry)
 void TrainingTelemetry::OnJobState(const std::string& job, TrainingJob::State state,
                                    const std::string& reason) {
   job_states_.Add({{"state", StateLabel(state)}}).Increment();
-  if (state != TrainingJob::RUNNING) ForgetLoss(job);
+  if (state != TrainingJob::RUNNING) Forget(job);
   LogEvent(state == TrainingJob::FAILED ? spdlog::level::err : spdlog::level::info, "job state",
            {{"job", job}, {"state", StateLabel(state)}, {"reason", reason}});
 }
@@ -61,17 +65,30 @@ void TrainingTelemetry::OnTrainingStep(const std::string& job, const TrainedStep
   pictures_.Increment(step.pictures);
   step_seconds_.Increment(absl::ToDoubleSeconds(step.device_time));
   const MutexLock lock(mutex_);
-  prometheus::Gauge*& loss = losses_[job];
+  prometheus::Gauge*& loss = gauges_[job].loss;
   if (loss == nullptr) loss = &loss_.Add({{"training_job", job}});
   loss->Set(step.loss);
 }
 
-void TrainingTelemetry::ForgetLoss(const std::string& job) {
+void TrainingTelemetry::OnRendezvous(int port) {
+  LogEvent(spdlog::level::info, "other ranks can join", {{"port", port}});
+}
+
+void TrainingTelemetry::OnRanks(const std::string& job, int ranks) {
+  LogEvent(spdlog::level::info, "ranks train together", {{"job", job}, {"ranks", ranks}});
   const MutexLock lock(mutex_);
-  const auto loss = losses_.find(job);
-  if (loss == losses_.end()) return;
-  loss_.Remove(loss->second);
-  losses_.erase(loss);
+  prometheus::Gauge*& gauge = gauges_[job].ranks;
+  if (gauge == nullptr) gauge = &ranks_.Add({{"training_job", job}});
+  gauge->Set(ranks);
+}
+
+void TrainingTelemetry::Forget(const std::string& job) {
+  const MutexLock lock(mutex_);
+  const auto found = gauges_.find(job);
+  if (found == gauges_.end()) return;
+  if (found->second.loss != nullptr) loss_.Remove(found->second.loss);
+  if (found->second.ranks != nullptr) ranks_.Remove(found->second.ranks);
+  gauges_.erase(found);
 }
 
 void TrainingTelemetry::OnRecovery(std::string_view what, std::string_view item,

@@ -25,11 +25,13 @@ class TrainingTelemetry final : public JobObserver {
   void OnRunningJobs(int jobs) override;
   void OnTrainingStep(const std::string& job, const TrainedStep& step) override
       ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnRendezvous(int port) override;
+  void OnRanks(const std::string& job, int ranks) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnRecovery(std::string_view what, std::string_view item, std::string_view reason) override;
   void OnError(std::string_view what, const absl::Status& status) override;
 
  private:
-  void ForgetLoss(const std::string& job) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Forget(const std::string& job) ABSL_LOCKS_EXCLUDED(mutex_);
 
   prometheus::Family<prometheus::Counter>& job_states_;
   prometheus::Gauge& running_jobs_;
@@ -37,10 +39,15 @@ class TrainingTelemetry final : public JobObserver {
   prometheus::Counter& pictures_;
   prometheus::Counter& step_seconds_;
   prometheus::Family<prometheus::Gauge>& loss_;
+  prometheus::Family<prometheus::Gauge>& ranks_;
 
   Mutex mutex_;
   // Of jobs that run: series of jobs that are over would stay for ever.
-  std::map<std::string, prometheus::Gauge*> losses_ ABSL_GUARDED_BY(mutex_);
+  struct Gauges {
+    prometheus::Gauge* loss = nullptr;
+    prometheus::Gauge* ranks = nullptr;
+  };
+  std::map<std::string, Gauges> gauges_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace denoise

@@ -104,11 +104,12 @@ void JobRunner::SettleEnded() {
 }
 
 // Waits until nothing of the run is on the device and everything it reported is written. A run whose
-// device has failed counts as lost.
+// device has failed counts as lost, and so does one that lost a rank: the job may be what ends them.
 void JobRunner::TakeOffEngine(Run& run) {
   environment_.engine->RemoveTask(run.task);
   run.loaded.recorder->Flush();
-  const bool lost = *run.ended && run.loaded.task->end().kind == RunEnd::Kind::kDevice;
+  const bool lost = *run.ended && (run.loaded.task->end().kind == RunEnd::Kind::kDevice ||
+                                   run.loaded.task->end().kind == RunEnd::Kind::kRanks);
   if (!lost) RecordCleanEnd(run.job);
 }
 
@@ -130,11 +131,14 @@ void JobRunner::Settle(const Run& run) {
   switch (end.kind) {
     case RunEnd::Kind::kFinished:
       return Apply(run.job, JobAction::kSucceed, end.reason);
+    case RunEnd::Kind::kRegroup:
+      return;  // it stays RUNNING, and starts again
     case RunEnd::Kind::kStopped:
       return Apply(run.job, JobAction::kStop);
     case RunEnd::Kind::kDisk:
       return Apply(run.job, JobAction::kDiskFull, end.reason);
     case RunEnd::Kind::kDevice:
+    case RunEnd::Kind::kRanks:
       return Apply(run.job, JobAction::kRequeue, end.reason);
     case RunEnd::Kind::kFailed:
       return Apply(run.job, JobAction::kFail, end.reason);
@@ -306,7 +310,7 @@ void JobRunner::RefuseLaunch(int64_t job, const absl::Status& status) {
 std::string JobRunner::ReasonOfLostRuns(int64_t job) const {
   const auto record = environment_.store->Get(job);
   const bool trains = record.ok() && record->has_training();
-  return absl::StrCat("the server ended or the device failed ", kMaxLostRuns,
+  return absl::StrCat("the server ended, the device failed or a rank was lost ", kMaxLostRuns,
                       " times while running this job",
                       trains ? " without saving a new checkpoint; a smaller micro_batch_size takes "
                                "less memory, a smaller checkpoints.every_n_steps loses less"

@@ -22,8 +22,8 @@
 
 namespace denoise {
 
-// A job fails after the server has died, or the job's device has failed, this many times while the
-// job ran without saving a new checkpoint: the job is probably what kills them. More often than an
+// A job fails after the server has died, the job's device has failed or a rank was lost, this many
+// times in all, while the job ran without saving a new checkpoint: the job is probably what kills them. More often than an
 // operator kills a server in a row, and not so often that it takes for ever.
 inline constexpr int kMaxLostRuns = 10;
 

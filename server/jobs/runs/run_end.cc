@@ -2,6 +2,7 @@
 
 #include "core/base/error_details.h"
 #include "core/base/retry.h"
+#include "core/ranks/rank_group.h"
 
 namespace denoise {
 
@@ -10,6 +11,10 @@ RunEnd EndOfWork(const absl::Status& status) {
     return {RunEnd::Kind::kDevice,
             "its device has failed: it continues from what it has saved, on another device or once "
             "the server has been restarted"};
+  }
+  if (GetErrorReason(status) == kRankLostReason) {
+    return {RunEnd::Kind::kRanks,
+            "another machine that trained it was lost: it continues from what it has saved"};
   }
   switch (status.code()) {
     case absl::StatusCode::kAborted:

@@ -20,6 +20,8 @@ struct RunEnd {
     kDisk,       // the disk is full, or cannot be read or written
     kNonFinite,  // too many consecutive steps were not finite
     kDevice,     // the device has failed for good
+    kRanks,      // another rank was lost
+    kRegroup,    // another rank leaves: continue at once, with those that are there
     kFailed,
   };
   Kind kind = Kind::kFinished;

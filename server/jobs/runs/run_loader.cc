@@ -83,6 +83,10 @@ class Loader {
   absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const TrainingSettings& settings,
                                                        const ParsedModel& base,
                                                        std::shared_ptr<const DataSet> data) const;
+  absl::StatusOr<std::unique_ptr<RankGathering>> GatherRanks(const TrainingSettings& settings,
+                                                             const ParsedModel& base,
+                                                             int64_t pictures,
+                                                             const Trainer& trainer) const;
   absl::StatusOr<ModelEvaluation::Setup> MakeEvaluation(const EvaluationSettings& settings,
                                                         const ModelInfo& model,
                                                         std::shared_ptr<const DataSet> data) const;
@@ -120,6 +124,9 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
                                              .job = job_,
                                              .ema_decays = ema_decays},
                                             *setup.trainer, setup.progress));
+  if (environment_.rendezvous != nullptr) {
+    ASSIGN_OR_RETURN(setup.ranks, GatherRanks(settings, base, data->size(), *setup.trainer));
+  }
   ASSIGN_OR_RETURN(setup.grid, GridOf(settings, model));
   if (settings.evaluations().every_n_steps() > 0) {
     ASSIGN_OR_RETURN(setup.evaluation,
@@ -174,6 +181,21 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
                        .device = device_});
   if (!trainer.ok()) return DeviceStatus(trainer.status());
   return trainer;
+}
+
+// Each rank has at least one row of a batch.
+absl::StatusOr<std::unique_ptr<RankGathering>> Loader::GatherRanks(const TrainingSettings& settings,
+                                                                   const ParsedModel& base,
+                                                                   int64_t pictures,
+                                                                   const Trainer& trainer) const {
+  Rendezvous::Wanted wanted = environment_.ranks;
+  wanted.ranks = std::min(wanted.ranks, settings.batch_size());
+  wanted.at_least = std::min(wanted.at_least, wanted.ranks);
+  RunDocument run = {
+      .settings = settings, .model = base.texts(), .pictures = pictures, .snapshot = {}};
+  ASSIGN_OR_RETURN(run.rolled_back_to, environment_.store->RolledBackTo(job_));
+  ASSIGN_OR_RETURN(run.snapshot, trainer.Snapshot());
+  return std::make_unique<RankGathering>(environment_.rendezvous, wanted, std::move(run), written_);
 }
 
 absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(

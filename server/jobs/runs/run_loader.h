@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
+#include "core/ranks/rendezvous.h"
 #include "server/engine/engine.h"
 #include "server/jobs/datasets/data_set_store.h"
 #include "server/jobs/runs/picture_run.h"
@@ -28,7 +29,9 @@ struct RunEnvironment {
   Engine* engine;
   const Clock* clock;
   JobObserver* observer;
-  std::filesystem::path inception;  // weights for INCEPTION features; empty: none
+  std::filesystem::path inception;   // weights for INCEPTION features; empty: none
+  Rendezvous* rendezvous = nullptr;  // where other ranks join; null: every job trains alone
+  Rendezvous::Wanted ranks = {};
 };
 
 struct LoadedRun {

@@ -37,7 +37,7 @@ DeviceTask::Outcome TrainingTask::Work() {
         return SaveCheckpoint();
     }
   }
-  return stopping_ || last_ ? EndOnceWritten() : Train();
+  return stopping_ || last_ || regrouping_ ? EndOnceWritten() : Train();
 }
 
 // Stops at once, wherever the run is. What is left out is done when it resumes from its checkpoint.
@@ -54,6 +54,11 @@ void TrainingTask::HandleStopRequest() {
 
 DeviceTask::Outcome TrainingTask::Train() {
   if (recorder_->waiting() >= kMaxWaiting) return Outcome::kIdle;
+  if (setup_.ranks) {
+    const absl::StatusOr<bool> joined = JoinRanks();
+    if (!joined.ok()) return FailTraining(joined.status());
+    if (!*joined) return Outcome::kIdle;
+  }
   const absl::Time before = setup_.clock->Now();
   const absl::StatusOr<std::optional<StepReport>> report = setup_.trainer->RunSlice();
   if (!report.ok()) return FailTraining(report.status());
@@ -62,6 +67,16 @@ DeviceTask::Outcome TrainingTask::Train() {
   step_time_ += time;
   if (*report) OnStep(**report);
   return Outcome::kMore;
+}
+
+absl::StatusOr<bool> TrainingTask::JoinRanks() {
+  auto gathered = setup_.ranks->Take();
+  if (!gathered) return false;
+  setup_.ranks.reset();
+  ASSIGN_OR_RETURN(const std::shared_ptr<RankGroup> group, *std::move(gathered));
+  if (observer_ != nullptr) observer_->OnRanks(JobName(recorder_->job()), group->size());
+  setup_.trainer->TrainWith(group);
+  return true;
 }
 
 void TrainingTask::OnStep(const StepReport& report) {
@@ -79,6 +94,9 @@ void TrainingTask::OnStep(const StepReport& report) {
         setup_.progress.Take(report, setup_.trainer->non_finite_steps(), setup_.clock->Now())));
   }
   Plan(due, {});
+  if (!setup_.trainer->rank_leaves() || last_) return;
+  regrouping_ = true;
+  if (!due.checkpoint) chores_.push_back(Chore::kCheckpoint);
 }
 
 void TrainingTask::Plan(const Due& due, const Due& written) {
@@ -168,6 +186,8 @@ DeviceTask::Outcome TrainingTask::FailTraining(const absl::Status& status) {
 DeviceTask::Outcome TrainingTask::EndOnceWritten() {
   if (recorder_->waiting() > 0) return Outcome::kIdle;
   if (stopping_) return End({RunEnd::Kind::kStopped, ""});
+  if (regrouping_) return End({RunEnd::Kind::kRegroup, "another machine that trained it left"});
+  setup_.trainer->SetFinished();
   return End(
       {RunEnd::Kind::kFinished, setup_.trainer->done() ? "" : "max_duration was spent training"});
 }

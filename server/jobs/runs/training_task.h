@@ -17,6 +17,7 @@
 #include "core/evaluation/model_evaluation.h"
 #include "core/image/image.h"
 #include "core/train/trainer.h"
+#include "server/jobs/ranks/rank_gathering.h"
 #include "server/jobs/runs/picture_run.h"
 #include "server/jobs/runs/run_progress.h"
 #include "server/jobs/runs/run_schedule.h"
@@ -32,6 +33,8 @@ class TrainingTask final : public RunTask {
     RunFacts facts;
     RunProgress progress;
     RunSchedule schedule;
+    // The other ranks, while they gather; null: this is the only rank. Steps wait for them.
+    std::unique_ptr<RankGathering> ranks;
     Due written;        // what has been written already for the step that it resumes from
     PictureOrder grid;  // unused where none is ever due
     ModelEvaluation::Setup evaluation;  // without the network; unused where none is ever due
@@ -47,6 +50,8 @@ class TrainingTask final : public RunTask {
 
   Outcome Work() override;
   Outcome Train();
+  // False: they are still gathering.
+  absl::StatusOr<bool> JoinRanks();
   Outcome MakeGrid();
   Outcome Evaluate();
   Outcome SaveCheckpoint();
@@ -62,6 +67,7 @@ class TrainingTask final : public RunTask {
   Setup setup_;
   std::deque<Chore> chores_;  // to be done before the next step
   bool last_;                 // no step follows
+  bool regrouping_ = false;   // ends likewise, for a rank that leaves
   bool stopping_ = false;     // ends once the chores are done and written
   int64_t saved_step_;        // the newest step that need not be repeated after a stop
   absl::Duration step_time_;  // device time of the current step so far

@@ -25,6 +25,10 @@ class JobObserver {
   virtual void OnRunningJobs(int jobs) = 0;
   // One optimizer step of a job ("trainingJobs/17").
   virtual void OnTrainingStep(const std::string& job, const TrainedStep& step) = 0;
+  // Other ranks can join at this port.
+  virtual void OnRendezvous(int /*port*/) {}
+  // The job trains with so many ranks from now on, this server among them.
+  virtual void OnRanks(const std::string& /*job*/, int /*ranks*/) {}
   // What the server did, when it started, about something in its state folder that its database
   // does not know or describe as it is. For the operator.
   virtual void OnRecovery(std::string_view /*what*/, std::string_view /*item*/,

@@ -111,8 +111,9 @@ TEST(RankGroup, TheLossOfARankIsNoticed) {
 
 TEST(RankGroup, ARankThatDoesNotComeIsNoticed) {
   const absl::Status status =
-      RankGroup::Form(NewStore(), {.rank = 0, .size = 2, .address = "127.0.0.1",
-                                   .timeout = absl::Milliseconds(200)})
+      RankGroup::Form(
+          NewStore(),
+          {.rank = 0, .size = 2, .address = "127.0.0.1", .timeout = absl::Milliseconds(200)})
           .status();
   EXPECT_EQ(GetErrorReason(status), kRankLostReason) << status;
 }

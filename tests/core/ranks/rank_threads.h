@@ -3,11 +3,11 @@
 
 #include <c10/util/intrusive_ptr.h>
 #include <signal.h>
-#include <torch/csrc/distributed/c10d/HashStore.hpp>
 
 #include <functional>
 #include <memory>
 #include <thread>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
 #include <vector>
 
 #include "core/ranks/rank_group.h"
@@ -18,9 +18,7 @@ namespace denoise {
 // Gloo writes to connections whose other end may have gone.
 [[maybe_unused]] inline const auto kIgnoreBrokenPipes = signal(SIGPIPE, SIG_IGN);
 
-inline c10::intrusive_ptr<c10d::Store> NewStore() {
-  return c10::make_intrusive<c10d::HashStore>();
-}
+inline c10::intrusive_ptr<c10d::Store> NewStore() { return c10::make_intrusive<c10d::HashStore>(); }
 
 // Runs `function` on each of `size` ranks at once.
 inline void RunRanks(int size, const std::function<void(std::unique_ptr<RankGroup>)>& function) {
@@ -28,8 +26,7 @@ inline void RunRanks(int size, const std::function<void(std::unique_ptr<RankGrou
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank) {
     threads.emplace_back([&, rank] {
-      auto group =
-          RankGroup::Form(store, {.rank = rank, .size = size, .address = "127.0.0.1"});
+      auto group = RankGroup::Form(store, {.rank = rank, .size = size, .address = "127.0.0.1"});
       ASSERT_TRUE(group.ok()) << group.status();
       function(*std::move(group));
     });

@@ -80,8 +80,8 @@ TEST(Rendezvous, GathersTheRanksThatJoinAndAgainAfterThat) {
 TEST(Rendezvous, TrainsWithThoseThatAreThereOnceTheWaitIsOver) {
   const auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
   Member only(rendezvous->port());
-  const auto group = rendezvous->Gather(
-      {.ranks = 4, .at_least = 2, .wait = absl::ZeroDuration()}, kNever);
+  const auto group =
+      rendezvous->Gather({.ranks = 4, .at_least = 2, .wait = absl::ZeroDuration()}, kNever);
   ASSERT_TRUE(group.ok()) << group.status();
   EXPECT_EQ(Count(**group), 2);
 }
@@ -102,18 +102,16 @@ TEST(Rendezvous, ARankForWhichThereIsNoPlaceWaitsForTheNextGroup) {
 // One that claims a place and then does not connect.
 TEST(Rendezvous, ARankThatIsLostBeforeTheGroupFormsCostsARound) {
   const auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
-  const auto lost = JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()),
-                                     absl::Seconds(5), kNever)
-                        .value();
+  const auto lost =
+      JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()), absl::Seconds(5), kNever)
+          .value();
   std::thread claims([&] {
     std::atomic<int> looks = 0;
     (void)lost->NextGroup([&] { return ++looks > 10; });
   });
-  const auto group = rendezvous->Gather({.ranks = 2,
-                                         .at_least = 1,
-                                         .wait = absl::Milliseconds(300),
-                                         .timeout = absl::Seconds(1)},
-                                        kNever);
+  const auto group = rendezvous->Gather(
+      {.ranks = 2, .at_least = 1, .wait = absl::Milliseconds(300), .timeout = absl::Seconds(1)},
+      kNever);
   ASSERT_TRUE(group.ok()) << group.status();
   claims.join();
 }
@@ -121,8 +119,7 @@ TEST(Rendezvous, ARankThatIsLostBeforeTheGroupFormsCostsARound) {
 TEST(Rendezvous, WaitingCanBeStopped) {
   const auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
   std::atomic<int> looks = 0;
-  const auto group =
-      rendezvous->Gather({.ranks = 2, .at_least = 2}, [&] { return ++looks > 2; });
+  const auto group = rendezvous->Gather({.ranks = 2, .at_least = 2}, [&] { return ++looks > 2; });
   EXPECT_TRUE(absl::IsCancelled(group.status())) << group.status();
   const auto joined = JoinedRank::Join("127.0.0.1:1", absl::Seconds(1), [&] { return true; });
   EXPECT_TRUE(absl::IsCancelled(joined.status())) << joined.status();
@@ -143,8 +140,7 @@ TEST(Rendezvous, AddressesThatAreNoneAreRefused) {
     EXPECT_TRUE(absl::IsInvalidArgument(Rendezvous::Listen(address).status())) << address;
   }
   const auto first = Rendezvous::Listen("127.0.0.1:0").value();
-  const absl::Status taken =
-      Rendezvous::Listen(absl::StrCat("127.0.0.1:", first->port())).status();
+  const absl::Status taken = Rendezvous::Listen(absl::StrCat("127.0.0.1:", first->port())).status();
   EXPECT_TRUE(absl::IsUnavailable(taken)) << taken;
 }
 

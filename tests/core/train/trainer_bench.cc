@@ -15,7 +15,6 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -24,6 +23,7 @@
 #include "core/device/devices.h"
 #include "core/nn/unet2d.h"
 #include "core/train/trainer.h"
+#include "tests/core/train/bench_network.h"
 #include "tests/support/bench_options.h"
 #include "tests/support/bench_report.h"
 #include "tests/support/fixed_batches.h"
@@ -52,22 +52,6 @@ struct Case {
   TrainingPrecision precision = TrainingPrecision::kFloat32;
   int micro_batch = 1;
 };
-
-absl::StatusOr<UNet2DConfig> NetworkConfig(const Flags& flags) {
-  std::vector<std::string> down(flags.channels.size(), R"("DownBlock2D")");
-  std::vector<std::string> up(flags.channels.size(), R"("UpBlock2D")");
-  down.back() = R"("AttnDownBlock2D")";
-  up.front() = R"("AttnUpBlock2D")";
-  const auto list = [](const auto& items) {
-    return absl::StrCat("[", absl::StrJoin(items, ","), "]");
-  };
-  int64_t groups = 32;
-  for (const int64_t channels : flags.channels) groups = std::gcd(groups, channels);
-  return ParseUNet2DConfig(absl::StrCat(
-      R"({"sample_size": )", flags.size, R"(, "block_out_channels": )", list(flags.channels),
-      R"(, "down_block_types": )", list(down), R"(, "up_block_types": )", list(up),
-      R"(, "norm_num_groups": )", groups, R"(, "attention_head_dim": )", flags.head_dim, "}"));
-}
 
 class BareLoop {
  public:
@@ -122,7 +106,8 @@ double Seconds(const std::function<void()>& f) {
 }
 
 absl::StatusOr<TableRow> Measure(const Flags& flags, const Case& measured) {
-  ASSIGN_OR_RETURN(const UNet2DConfig config, NetworkConfig(flags));
+  ASSIGN_OR_RETURN(const UNet2DConfig config,
+                   BenchNetwork(flags.size, flags.channels, flags.head_dim));
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
   const at::Device device = devices.front();
   const StateDict weights = InitializeUNet2D(config, 1);

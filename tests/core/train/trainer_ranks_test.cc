@@ -72,8 +72,8 @@ TEST_P(TrainerRanks, TheirLossesAreThoseOfOneRank) {
   const auto alone = Make(options, network);
   const std::vector<StepReport> expected = Train(*alone, kSteps);
 
-  const auto runs =
-      TrainOnRanks(GetParam(), [&](int) { return TinySetup(network, options); }, kSteps);
+  const auto runs = TrainOnRanks(
+      GetParam(), [&](int) { return TinySetup(network, options); }, kSteps);
   for (const RankRun& run : runs) {
     EXPECT_TRUE(run.status.ok()) << run.status;
     ASSERT_EQ(run.reports.size(), expected.size());
@@ -123,7 +123,8 @@ TEST(TrainerRanks, ContinueFromASnapshotOfOneRank) {
   Train(*alone, 5);
   const TrainingSnapshot middle = SnapshotOf(*alone);
   const std::vector<StepReport> expected = Train(*alone, 7);
-  const auto runs = TrainOnRanks(2, [&](int) { return TinySetup({}, options); }, 12, &middle);
+  const auto runs = TrainOnRanks(
+      2, [&](int) { return TinySetup({}, options); }, 12, &middle);
   ASSERT_EQ(runs[1].reports.size(), 7u);
   for (size_t i = 0; i < 7; ++i) {
     EXPECT_NEAR(runs[1].reports[i].loss, expected[i].loss, 1e-5);
@@ -133,11 +134,46 @@ TEST(TrainerRanks, ContinueFromASnapshotOfOneRank) {
 TEST(TrainerRanks, OthersLearnThatTheLeaderHasEndedTheRun) {
   TrainingOptions options = SmallOptions();
   options.max_steps = 100;
-  const auto runs = TrainOnRanks(3, [&](int) { return TinySetup({}, options); }, /*steps=*/3);
+  const auto runs = TrainOnRanks(
+      3, [&](int) { return TinySetup({}, options); }, /*steps=*/3);
   for (const int rank : {1, 2}) {
     EXPECT_TRUE(absl::IsCancelled(runs[rank].status)) << runs[rank].status;
     EXPECT_EQ(runs[rank].end.step, 3);
   }
+}
+
+TEST(TrainerRanks, OthersLearnThatTheJobIsFinished) {
+  TrainingOptions options = SmallOptions();
+  options.max_steps = 100;
+  RunRanks(2, [&](std::unique_ptr<RankGroup> group) {
+    const Trainer::Setup setup = TinySetup({}, options);
+    if (group->rank() == 1) {
+      EXPECT_TRUE(absl::IsOutOfRange(TrainAsRank(setup, std::move(group), 100).status));
+      return;
+    }
+    const auto trainer = Make(setup);
+    trainer->TrainWith(std::move(group));
+    EXPECT_TRUE(RunSteps(*trainer, 2).ok());
+    trainer->SetFinished();
+  });
+}
+
+TEST(TrainerRanks, ARankThatLeavesFinishesItsStep) {
+  TrainingOptions options = SmallOptions();
+  options.max_steps = 100;
+  RunRanks(3, [&](std::unique_ptr<RankGroup> group) {
+    if (group->rank() == 2) group->Leave();
+    const Trainer::Setup setup = TinySetup({}, options);
+    if (group->rank() != 0) {
+      EXPECT_EQ(TrainAsRank(setup, std::move(group), 100).reports.size(), 1u);
+      return;
+    }
+    const auto trainer = Make(setup);
+    trainer->TrainWith(std::move(group));
+    EXPECT_FALSE(trainer->rank_leaves());
+    EXPECT_TRUE(RunSteps(*trainer, 1).ok());
+    EXPECT_TRUE(trainer->rank_leaves());
+  });
 }
 
 TEST(TrainerRanks, AStepThatIsNotFiniteIsSkippedByAll) {
@@ -146,10 +182,11 @@ TEST(TrainerRanks, AStepThatIsNotFiniteIsSkippedByAll) {
   const auto runs = TrainOnRanks(
       2,
       [&](int rank) {
-        return TinySetup({.hook = [rank](const TinyNetworkCall& call) {
-                           const bool spoil = rank == 1 && call.number == 1;
-                           return spoil ? std::numeric_limits<float>::quiet_NaN() : 1.0F;
-                         }},
+        return TinySetup({.hook =
+                              [rank](const TinyNetworkCall& call) {
+                                const bool spoil = rank == 1 && call.number == 1;
+                                return spoil ? std::numeric_limits<float>::quiet_NaN() : 1.0F;
+                              }},
                          options);
       },
       3);
@@ -167,10 +204,12 @@ TEST(TrainerRanks, ARankThatFailsEndsTheRunOfAll) {
   const auto runs = TrainOnRanks(
       3,
       [&](int rank) {
-        return TinySetup({.hook = [rank](const TinyNetworkCall& call) {
-                           if (rank == 2 && call.number > 10) throw std::runtime_error("no memory");
-                           return 1.0F;
-                         }},
+        return TinySetup({.hook =
+                              [rank](const TinyNetworkCall& call) {
+                                if (rank == 2 && call.number > 10)
+                                  throw std::runtime_error("no memory");
+                                return 1.0F;
+                              }},
                          options);
       },
       100);

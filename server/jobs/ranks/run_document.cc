@@ -1,0 +1,116 @@
+#include "server/jobs/ranks/run_document.h"
+
+#include <ATen/ops/empty.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "core/base/quoted.h"
+#include "core/base/status_macros.h"
+
+namespace denoise {
+namespace {
+
+// Ranks of different versions could compute different things. Changes with what is sent, too.
+constexpr char kVersion[] = "denoised " DENOISED_VERSION ", ranks 1";
+
+enum Field {
+  kVersionField,
+  kSettings,
+  kModelIndex,
+  kUnetConfig,
+  kSchedulerConfig,
+  kPictures,
+  kRolledBackTo,  // empty: never
+  kStep,
+  kState,
+  kTensors,  // a line of name, tab and sizes for each tensor, in the order in which they follow
+  kFields
+};
+
+absl::Status Malformed() {
+  return absl::InvalidArgumentError("the leader has sent something that is not a run");
+}
+
+std::string Describe(const StateDict& tensors) {
+  std::vector<std::string> lines;
+  for (const auto& [name, tensor] : tensors) {
+    lines.push_back(absl::StrCat(name, "\t", absl::StrJoin(tensor.sizes(), ",")));
+  }
+  return absl::StrJoin(lines, "\n");
+}
+
+absl::StatusOr<StateDict> EmptyTensors(const std::string& description) {
+  StateDict tensors;
+  for (const auto& line : absl::StrSplit(description, '\n', absl::SkipEmpty())) {
+    const std::vector<std::string> parts = absl::StrSplit(line, '\t');
+    if (parts.size() != 2) return Malformed();
+    std::vector<int64_t> sizes;
+    for (const auto& size : absl::StrSplit(parts[1], ',', absl::SkipEmpty())) {
+      if (!absl::SimpleAtoi(size, &sizes.emplace_back()) || sizes.back() < 0) return Malformed();
+    }
+    tensors[parts[0]] = at::empty(sizes, at::kFloat);
+  }
+  return tensors;
+}
+
+// One after another: a model's weights, moments and averages are large.
+absl::Status BroadcastTensors(const StateDict& tensors, RankGroup& group) {
+  for (const auto& [name, tensor] : tensors) {
+    std::vector<at::Tensor> one = {tensor};
+    RETURN_IF_ERROR(group.Broadcast(one));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status SendRun(const RunDocument& run, RankGroup& group) {
+  std::vector<std::string> texts(kFields);
+  texts[kVersionField] = kVersion;
+  texts[kSettings] = run.settings.SerializeAsString();
+  texts[kModelIndex] = run.model.model_index;
+  texts[kUnetConfig] = run.model.unet_config;
+  texts[kSchedulerConfig] = run.model.scheduler_config;
+  texts[kPictures] = absl::StrCat(run.pictures);
+  if (run.rolled_back_to) texts[kRolledBackTo] = absl::StrCat(*run.rolled_back_to);
+  texts[kStep] = absl::StrCat(run.snapshot.step);
+  texts[kState] = run.snapshot.state;
+  texts[kTensors] = Describe(run.snapshot.tensors);
+  RETURN_IF_ERROR(group.Broadcast(texts));
+  return BroadcastTensors(run.snapshot.tensors, group);
+}
+
+absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group) {
+  std::vector<std::string> texts;
+  RETURN_IF_ERROR(group.Broadcast(texts));
+  if (texts.empty() || texts[kVersionField] != kVersion) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the leader is ", texts.empty() ? "unknown" : Quoted(texts[kVersionField]),
+                     ", this rank is \"", kVersion, "\"; run the same version on all machines"));
+  }
+  RunDocument run;
+  if (texts.size() != kFields || !run.settings.ParseFromString(texts[kSettings]) ||
+      !absl::SimpleAtoi(texts[kPictures], &run.pictures) ||
+      !absl::SimpleAtoi(texts[kStep], &run.snapshot.step)) {
+    return Malformed();
+  }
+  if (!texts[kRolledBackTo].empty() &&
+      !absl::SimpleAtoi(texts[kRolledBackTo], &run.rolled_back_to.emplace())) {
+    return Malformed();
+  }
+  run.model = {.model_index = std::move(texts[kModelIndex]),
+               .unet_config = std::move(texts[kUnetConfig]),
+               .scheduler_config = std::move(texts[kSchedulerConfig])};
+  run.snapshot.state = std::move(texts[kState]);
+  ASSIGN_OR_RETURN(run.snapshot.tensors, EmptyTensors(texts[kTensors]));
+  RETURN_IF_ERROR(BroadcastTensors(run.snapshot.tensors, group));
+  return run;
+}
+
+}  // namespace denoise

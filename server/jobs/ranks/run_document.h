@@ -1,0 +1,30 @@
+// What the leader of a run tells the other ranks before the first step.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/io/parsed_model.h"
+#include "core/ranks/rank_group.h"
+#include "core/train/trainer.h"
+#include "denoised/v1/training_settings.pb.h"
+
+namespace denoise {
+
+struct RunDocument {
+  denoised::v1::TrainingSettings settings;  // resolved
+  ModelTexts model;
+  int64_t pictures = 0;                   // in the data set
+  std::optional<int64_t> rolled_back_to;  // see Trainer::Setup
+  TrainingSnapshot snapshot;              // where the run begins
+};
+
+// The leader's. Every other rank receives it. Errors are the group's.
+absl::Status SendRun(const RunDocument& run, RankGroup& group);
+
+// FailedPrecondition: the leader is of another version. InvalidArgument: it sent something else.
+absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group);
+
+}  // namespace denoise

@@ -1,0 +1,151 @@
+#include "server/rank_command.h"
+
+#include <ATen/Parallel.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <memory>
+#include <ostream>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/base/mutex.h"
+#include "core/base/status_macros.h"
+#include "core/device/cuda_library.h"
+#include "core/device/devices.h"
+#include "core/ranks/rendezvous.h"
+#include "server/cores.h"
+#include "server/jobs/ranks/rank_trainer.h"
+#include "server/telemetry/log.h"
+
+namespace denoise {
+namespace {
+
+constexpr int kUsageError = 2;
+constexpr absl::Duration kPauseAfterFailure = absl::Seconds(1);
+
+constexpr char kHelp[] = R"(Examples:
+  denoised rank --join trainer:29500
+  denoised rank --join trainer:29500 --device cuda:1 --once
+
+The server that leads runs with --ranks and --rank-listen. It sends each rank the model, the state of
+the run and the pictures: nothing is read or written here. After a run, and after the loss of the
+server, a rank waits for the next one.
+
+SIGTERM ends a rank after the step that it is in: the server saves a checkpoint, and continues with
+the other ranks, or waits for another one. A second signal ends it at once, as a crash would: the
+others continue from the last checkpoint.
+
+Exit codes: 0 ended by a signal, or finished with --once; 1 failed, 2 wrong usage.)";
+
+// The group that trains now, so that a signal can tell it.
+class CurrentGroup {
+ public:
+  // Null: none.
+  void Set(std::shared_ptr<RankGroup> group) {
+    const MutexLock lock(mutex_);
+    group_ = std::move(group);
+    if (stopped_ && group_) group_->Leave();
+  }
+  // The run ends after the next step; a second signal ends the process at once.
+  void Stop() {
+    const MutexLock lock(mutex_);
+    stopped_ = true;
+    if (group_) group_->Leave();
+  }
+  bool stopped() const {
+    const MutexLock lock(mutex_);
+    return stopped_;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::shared_ptr<RankGroup> group_ ABSL_GUARDED_BY(mutex_);
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// One run. As TrainAsTold.
+absl::Status TrainOnce(std::shared_ptr<RankGroup> group, at::Device device, CurrentGroup& current) {
+  LogEvent(spdlog::level::info, "training", {{"rank", group->rank()}, {"ranks", group->size()}});
+  current.Set(group);
+  int64_t steps = 0;
+  const absl::Status status =
+      TrainAsTold(std::move(group), device, [&](const StepReport&) { ++steps; });
+  current.Set(nullptr);
+  const bool ended = status.ok() || absl::IsCancelled(status);
+  LogEvent(ended ? spdlog::level::info : spdlog::level::warn, "run ended",
+           {{"steps", steps},
+            {"reason", status.ok() ? "the job is finished" : std::string(status.message())}});
+  return status;
+}
+
+// Runs until the leader goes. Unavailable: it has.
+absl::Status TrainWithLeader(const RankFlags& flags, at::Device device, CurrentGroup& current) {
+  const Stopped stopped = [&] { return current.stopped(); };
+  ASSIGN_OR_RETURN(const auto joined,
+                   JoinedRank::Join(flags.join, absl::Seconds(flags.timeout_seconds), stopped));
+  LogEvent(spdlog::level::info, "joined", {{"leader", flags.join}});
+  while (true) {
+    ASSIGN_OR_RETURN(auto group, joined->NextGroup(stopped));
+    const absl::Status status = TrainOnce(std::move(group), device, current);
+    if (absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status)) return status;
+    if (current.stopped() || (flags.once && status.ok())) return absl::CancelledError("done");
+  }
+}
+
+}  // namespace
+
+std::variant<RankFlags, int> ParseRankFlags(int argc, const char* const* argv, std::ostream& out,
+                                            std::ostream& err) {
+  RankFlags flags;
+  CLI::App app("Trains what a server leads, together with other machines.", "denoised rank");
+  app.option_defaults()->always_capture_default();
+  app.footer(kHelp);
+  app.add_option("--join", flags.join, "The server's --rank-listen")
+      ->type_name("HOST:PORT")
+      ->required();
+  app.add_option("--device", flags.device, "auto, cpu, cuda or one such as cuda:1");
+  app.add_option("--threads", flags.threads,
+                 "Threads of the CPU; 0 means one per core that the process may use")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--timeout-seconds", flags.timeout_seconds,
+                 "How long another rank may be silent before the run ends")
+      ->check(CLI::Range(1, 86'400));
+  app.add_flag("--once", flags.once, "End once a job is finished");
+  app.add_option("--log-level", flags.log_level, "Least severe level to log")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, out, err) == 0 ? 0 : kUsageError;
+  }
+  return flags;
+}
+
+absl::Status RunRank(const RankFlags& flags, ShutdownSignal& shutdown) {
+  (void)LoadCuda();  // where there is none, ParseDevices says so
+  ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
+  if (devices.size() != 1) {
+    return absl::InvalidArgumentError("--device must name one device; start a rank for each");
+  }
+  at::set_num_threads(flags.threads > 0 ? flags.threads : UsableCores());
+  const auto current = std::make_shared<CurrentGroup>();
+  shutdown.Expect();
+  std::thread([&shutdown, current] {  // waits to the end of the process
+    shutdown.Wait();
+    current->Stop();
+  })
+      .detach();
+  while (true) {
+    const absl::Status status = TrainWithLeader(flags, devices.front(), *current);
+    if (absl::IsCancelled(status)) return absl::OkStatus();
+    if (!absl::IsUnavailable(status)) return status;
+    LogEvent(spdlog::level::warn, "the leader has gone",
+             {{"reason", std::string(status.message())}});
+    absl::SleepFor(kPauseAfterFailure);
+  }
+}
+
+}  // namespace denoise

@@ -1,0 +1,233 @@
+// Training on several machines: a server that leads and `denoised rank`, as processes on loopback.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <regex>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "tests/e2e/e2e_support.h"
+#include "tests/e2e/server_process.h"
+#include "tests/e2e/training_support.h"
+
+namespace denoise {
+namespace {
+
+namespace fs = std::filesystem;
+namespace v1 = denoised::v1;
+using ::testing::HasSubstr;
+
+constexpr int kSteps = 40;
+
+int CountOf(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+class TrainingRanksTest : public testing::Test {
+ protected:
+  void SetUp() override { WritePictures(folder_.path() / "shades", 6); }
+
+  fs::path models() const {
+    fs::create_directories(folder_.path() / "models");
+    return folder_.path() / "models";
+  }
+
+  // A server that leads, with its data set. `port` 0: any.
+  void Lead(int port, const std::vector<std::string>& flags) {
+    std::vector<std::string> all = {"--state", (folder_.path() / "state").string(), "--rank-listen",
+                                    absl::StrCat("127.0.0.1:", port)};
+    all.insert(all.end(), flags.begin(), flags.end());
+    server_ = StartServer(models(), all);
+    stubs_.emplace(*server_);
+    std::smatch match;
+    const std::string log = server_->Log();
+    ASSERT_TRUE(std::regex_search(log, match, std::regex("can join\" port=([0-9]+)"))) << log;
+    ASSERT_TRUE(absl::SimpleAtoi(match[1].str(), &port_));
+  }
+
+  std::unique_ptr<Subprocess> Join(const std::vector<std::string>& flags = {}) const {
+    std::vector<std::string> argv = {
+        DenoisedBinary(), "rank", "--join", absl::StrCat("127.0.0.1:", port_), "--threads", "1"};
+    argv.insert(argv.end(), flags.begin(), flags.end());
+    return Subprocess::Start(argv).value();
+  }
+
+  std::string Create(int steps = kSteps) {
+    v1::CreateTrainingJobRequest request = SmallJob("shades", steps);
+    grpc::ClientContext context;
+    v1::TrainingJob job;
+    const grpc::Status status = stubs_->training->CreateTrainingJob(&context, request, &job);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return job.name();
+  }
+
+  void Upload() { UploadPictures(*server_, folder_.path() / "shades", "shades"); }
+
+  // The loss after each step, as the latest run that took it reported it. Returns once the job is
+  // over, or `enough` says so.
+  std::map<int64_t, double> Losses(const std::string& job,
+                                   const std::function<bool(int64_t step)>& enough = {}) {
+    v1::WatchTrainingJobRequest request;
+    request.set_name(job);
+    grpc::ClientContext context;
+    const auto reader = stubs_->training->WatchTrainingJob(&context, request);
+    std::map<int64_t, double> losses;
+    v1::TrainingEvent event;
+    while (reader->Read(&event)) {
+      if (!event.has_progress()) continue;
+      losses[event.progress().step()] = event.progress().loss();
+      if (enough && enough(event.progress().step())) break;
+    }
+    context.TryCancel();
+    return losses;
+  }
+
+  // Those of a server that trains alone.
+  std::map<int64_t, double> LossesOfOneRank() {
+    const TempDir other;
+    const auto alone = StartServer(models(), {"--state", (other.path() / "state").string()});
+    server_.reset();
+    stubs_.emplace(*alone);
+    UploadPictures(*alone, folder_.path() / "shades", "shades");
+    return Losses(Create());
+  }
+
+  void ExpectSucceeded(const std::string& job) {
+    const v1::TrainingJob end = WaitForEnd(*stubs_->training, job);
+    EXPECT_EQ(end.state(), v1::TrainingJob::SUCCEEDED) << end.DebugString() << server_->Log();
+    EXPECT_EQ(end.progress().step(), kSteps);
+  }
+
+  // Sums in float32 are rounded in another order.
+  static void ExpectSame(const std::map<int64_t, double>& losses,
+                         const std::map<int64_t, double>& expected) {
+    ASSERT_EQ(expected.size(), size_t{kSteps});
+    ASSERT_EQ(losses.size(), expected.size());
+    for (const auto& [step, loss] : expected) {
+      EXPECT_NEAR(losses.at(step), loss, 1e-3 * loss) << "step " << step;
+    }
+  }
+
+  TempDir folder_;
+  std::unique_ptr<ServerProcess> server_;
+  std::optional<TrainingStubs> stubs_;
+  int port_ = 0;
+};
+
+TEST_F(TrainingRanksTest, FourRanksHaveTheLossesOfOne) {
+  const std::map<int64_t, double> expected = LossesOfOneRank();
+  Lead(0, {"--ranks", "4"});
+  Upload();
+  const auto a = Join({"--once"}), b = Join({"--once"}), c = Join({"--once"});
+  const std::string job = Create();
+  ExpectSame(Losses(job), expected);
+  ExpectSucceeded(job);
+  EXPECT_THAT(server_->Log(), HasSubstr("ranks=4"));
+  for (const auto& rank : {a.get(), b.get(), c.get()}) {
+    EXPECT_EQ(rank->Wait(kPatience), kExitedCleanly) << rank->standard_error().text();
+    EXPECT_THAT(rank->standard_error().text(), HasSubstr("steps=40"));
+  }
+}
+
+TEST_F(TrainingRanksTest, TheJobContinuesWithTheRanksThatAreLeft) {
+  const std::map<int64_t, double> expected = LossesOfOneRank();
+  Lead(0, {"--ranks", "3", "--min-ranks", "1", "--rank-wait-seconds", "3"});
+  Upload();
+  const auto lost = Join(), stays = Join();
+  const std::string job = Create();
+  Losses(job, [](int64_t step) { return step >= 12; });
+  EXPECT_EQ(server_->Metrics().Sum("denoised_training_ranks"), 3);
+  lost->Signal(SIGKILL);
+  ExpectSame(Losses(job), expected);
+  ExpectSucceeded(job);
+  EXPECT_THAT(server_->Log(), HasSubstr("ranks=2"));
+  stays->Signal(SIGTERM);
+  EXPECT_EQ(stays->Wait(kPatience), kExitedCleanly);
+}
+
+TEST_F(TrainingRanksTest, TheJobWaitsForAnotherRank) {
+  Lead(0, {"--ranks", "2"});
+  Upload();
+  auto rank = Join();
+  const std::string job = Create();
+  Losses(job, [](int64_t step) { return step >= 12; });
+  rank->Signal(SIGKILL);
+  EXPECT_TRUE(rank->Wait(kPatience).has_value());
+  ASSERT_TRUE(Eventually([&] { return CountOf(server_->Log(), "a rank was lost") > 0; }));
+  rank = Join();
+  ExpectSucceeded(job);
+  EXPECT_EQ(CountOf(server_->Log(), "ranks=2"), 2);
+}
+
+// Nothing is repeated: the steps of the two ranks add up.
+TEST_F(TrainingRanksTest, ARankThatIsAskedToEndCostsNoStep) {
+  Lead(0, {"--ranks", "2", "--min-ranks", "1", "--rank-wait-seconds", "1"});
+  Upload();
+  const auto rank = Join();
+  const std::string job = Create();
+  int last = 0, repeated = 0;
+  std::map<int64_t, double> losses = Losses(job, [&](int64_t step) {
+    if (step == 12) rank->Signal(SIGTERM);
+    repeated += step <= last ? 1 : 0;
+    last = static_cast<int>(step);
+    return false;
+  });
+  EXPECT_EQ(repeated, 0);
+  EXPECT_EQ(losses.size(), size_t{kSteps});
+  ExpectSucceeded(job);
+  EXPECT_EQ(rank->Wait(kPatience), kExitedCleanly) << rank->standard_error().text();
+  EXPECT_EQ(server_->Metrics().Sum("denoised_training_steps_total"), kSteps);
+}
+
+TEST_F(TrainingRanksTest, RanksFollowALeaderThatStartsAgain) {
+  Lead(0, {"--ranks", "2"});
+  Upload();
+  const auto rank = Join();
+  const std::string job = Create();
+  Losses(job, [](int64_t step) { return step >= 12; });
+  server_->Kill();
+  server_.reset();
+  Lead(port_, {"--ranks", "2"});
+  ExpectSucceeded(job);
+  EXPECT_THAT(server_->Log(), HasSubstr("ranks=2"));
+}
+
+TEST_F(TrainingRanksTest, AJobThatWaitsForRanksCanBeCancelled) {
+  Lead(0, {"--ranks", "2"});
+  Upload();
+  const std::string job = Create();
+  WaitForState(*stubs_->training, job, v1::TrainingJob::RUNNING);
+  v1::CancelTrainingJobRequest request;
+  request.set_name(job);
+  grpc::ClientContext context;
+  v1::TrainingJob cancelled;
+  ASSERT_TRUE(stubs_->training->CancelTrainingJob(&context, request, &cancelled).ok());
+  EXPECT_EQ(WaitForEnd(*stubs_->training, job).state(), v1::TrainingJob::CANCELLED);
+}
+
+TEST_F(TrainingRanksTest, WrongUseIsRefused) {
+  const auto run = [](const std::vector<std::string>& flags) {
+    std::vector<std::string> argv = {DenoisedBinary()};
+    argv.insert(argv.end(), flags.begin(), flags.end());
+    return RunProcess(argv, kPatience).value();
+  };
+  EXPECT_THAT(run({"rank"}).error, HasSubstr("--join is required"));
+  EXPECT_EQ(run({"rank"}).exit_status.code, 2);
+  const ProcessResult address = run({"rank", "--join", "nowhere"});
+  EXPECT_THAT(address.error, HasSubstr("\"nowhere\" is not an address of the form HOST:PORT"));
+  EXPECT_EQ(address.exit_status.code, 2);
+  const ProcessResult two = run({"rank", "--join", "h:1", "--device", "cuda:0,cuda:1"});
+  EXPECT_EQ(two.exit_status.code, 2) << two.error;
+  const ProcessResult ranks =
+      run({"--models", models().string(), "--ranks", "2", "--min-ranks", "3"});
+  EXPECT_THAT(ranks.error, HasSubstr("--min-ranks: must be at most --ranks"));
+  EXPECT_THAT(run({"rank", "--help"}).output, HasSubstr("denoised rank --join trainer:29500"));
+}
+
+}  // namespace
+}  // namespace denoise
