@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "absl/time/clock.h"
+#include "core/ranks/rank_group.h"
 #include "server/checkpoints/checkpoint_commands.h"
 #include "server/identity/new_token_command.h"
 #include "server/migration/token_keys.h"
@@ -26,6 +27,7 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsageError = 2;
+constexpr int kTerminated = 128 + SIGTERM;
 
 #define WITHOUT_SANITIZERS __attribute__((no_sanitize("address", "thread", "undefined")))
 
@@ -138,10 +140,11 @@ int Rank(int argc, char** argv) {
   const auto parsed = denoise::ParseRankFlags(argc - 1, argv + 1, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const auto& flags = std::get<denoise::RankFlags>(parsed);
-  signal(SIGPIPE, SIG_IGN);
+  denoise::PrepareProcessForRanks();
   auto& shutdown = *new denoise::ShutdownSignal;  // to the end of the process
   denoise::InitLog(flags.log_level);
   const absl::Status status = denoise::RunRank(flags, shutdown);
+  if (absl::IsCancelled(status)) return kTerminated;
   return status.ok() ? 0 : Fail(status);
 }
 
@@ -158,6 +161,7 @@ int main(int argc, char** argv) {
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const auto& flags = std::get<denoise::ServerFlags>(parsed);
   signal(SIGPIPE, SIG_IGN);  // a reader that has gone is an error to handle, not a reason to die
+  denoise::PrepareProcessForRanks();
   denoise::ShutdownSignal shutdown;
   denoise::InitLog(flags.log_level);
   RaiseFileDescriptorLimit();

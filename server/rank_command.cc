@@ -3,7 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
+#include <algorithm>
 #include <memory>
 #include <ostream>
 #include <thread>
@@ -18,6 +18,7 @@
 #include "core/ranks/rendezvous.h"
 #include "server/cores.h"
 #include "server/jobs/ranks/rank_trainer.h"
+#include "server/jobs/ranks/run_document.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -25,6 +26,8 @@ namespace {
 
 constexpr int kUsageError = 2;
 constexpr absl::Duration kPauseAfterFailure = absl::Seconds(1);
+constexpr absl::Duration kWatchInterval = absl::Seconds(5);
+constexpr absl::Duration kPatienceWithLeader = absl::Minutes(1);  // once asked to end
 
 constexpr char kHelp[] = R"(Examples:
   denoised rank --join trainer:29500
@@ -34,11 +37,12 @@ The server that leads runs with --ranks and --rank-listen. It sends each rank th
 the run and the pictures: nothing is read or written here. After a run, and after the loss of the
 server, a rank waits for the next one.
 
-SIGTERM ends a rank after the step that it is in: the server saves a checkpoint, and continues with
-the other ranks, or waits for another one. A second signal ends it at once, as a crash would: the
+SIGTERM ends a rank after its next step: the server saves a checkpoint, and continues with the other
+ranks, or waits for another one. A rank waits a minute for that step. A second signal ends it at once, as a crash would: the
 others continue from the last checkpoint.
 
-Exit codes: 0 ended by a signal, or finished with --once; 1 failed, 2 wrong usage.)";
+Exit codes: 0 ended by a signal, or with --once a job is finished; 1 failed, 2 wrong usage, 143 ended
+by a signal with --once before a job was finished.)";
 
 // The group that trains now, so that a signal can tell it.
 class CurrentGroup {
@@ -66,13 +70,57 @@ class CurrentGroup {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// One run. As TrainAsTold.
-absl::Status TrainOnce(std::shared_ptr<RankGroup> group, at::Device device, CurrentGroup& current) {
+// Ends the wait for a leader's next step when the leader has vanished without closing its connections,
+// and when this rank has been asked to end and the step does not come.
+class LeaderWatch {
+ public:
+  // Everything outlives it.
+  LeaderWatch(JoinedRank& joined, RankGroup& group, const CurrentGroup& current)
+      : thread_([this, &joined, &group, &current] { Run(joined, group, current); }) {}
+  ~LeaderWatch() {
+    {
+      const MutexLock lock(mutex_);
+      ended_ = true;
+    }
+    changed_.NotifyAll();
+    thread_.join();
+  }
+
+ private:
+  void Run(JoinedRank& joined, RankGroup& group, const CurrentGroup& current) {
+    absl::Time leave_by = absl::InfiniteFuture();
+    while (!WaitForEnd(kWatchInterval)) {
+      if (current.stopped()) leave_by = std::min(leave_by, absl::Now() + kPatienceWithLeader);
+      if (!joined.LeaderAnswers() || absl::Now() > leave_by) group.InterruptReceive();
+    }
+  }
+
+  bool WaitForEnd(absl::Duration duration) {
+    const absl::Time until = absl::Now() + duration;
+    const MutexLock lock(mutex_);
+    while (!ended_) {
+      if (changed_.WaitUntil(mutex_, until)) break;
+    }
+    return ended_;
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+// One run. As FollowRun.
+absl::Status TrainOnce(JoinedRank& joined, const std::shared_ptr<RankGroup>& group,
+                       at::Device device, CurrentGroup& current) {
   LogEvent(spdlog::level::info, "training", {{"rank", group->rank()}, {"ranks", group->size()}});
   current.Set(group);
   int64_t steps = 0;
-  const absl::Status status =
-      TrainAsTold(std::move(group), device, [&](const StepReport&) { ++steps; });
+  absl::Status status;
+  {
+    const LeaderWatch watch(joined, *group, current);
+    status = FollowRun(group, device, [&](const StepReport&) { ++steps; });
+  }
   current.Set(nullptr);
   const bool ended = status.ok() || absl::IsCancelled(status);
   LogEvent(ended ? spdlog::level::info : spdlog::level::warn, "run ended",
@@ -81,17 +129,14 @@ absl::Status TrainOnce(std::shared_ptr<RankGroup> group, at::Device device, Curr
   return status;
 }
 
-// Runs until the leader goes. Unavailable: it has.
-absl::Status TrainWithLeader(const RankFlags& flags, at::Device device, CurrentGroup& current) {
-  const Stopped stopped = [&] { return current.stopped(); };
-  ASSIGN_OR_RETURN(const auto joined,
-                   JoinedRank::Join(flags.join, absl::Seconds(flags.timeout_seconds), stopped));
-  LogEvent(spdlog::level::info, "joined", {{"leader", flags.join}});
+// Takes part in the leader's runs until it goes (Unavailable), a signal arrives (Cancelled) or, with
+// `once`, a job is finished.
+absl::Status TrainWith(JoinedRank& joined, bool once, at::Device device, CurrentGroup& current) {
   while (true) {
-    ASSIGN_OR_RETURN(auto group, joined->NextGroup(stopped));
-    const absl::Status status = TrainOnce(std::move(group), device, current);
-    if (absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status)) return status;
-    if (current.stopped() || (flags.once && status.ok())) return absl::CancelledError("done");
+    ASSIGN_OR_RETURN(const std::shared_ptr<RankGroup> group,
+                     joined.NextGroup([&] { return current.stopped(); }));
+    const absl::Status status = TrainOnce(joined, group, device, current);
+    if (once && status.ok()) return status;
   }
 }
 
@@ -110,9 +155,6 @@ std::variant<RankFlags, int> ParseRankFlags(int argc, const char* const* argv, s
   app.add_option("--threads", flags.threads,
                  "Threads of the CPU; 0 means one per core that the process may use")
       ->check(CLI::Range(0, 1024));
-  app.add_option("--timeout-seconds", flags.timeout_seconds,
-                 "How long another rank may be silent before the run ends")
-      ->check(CLI::Range(1, 86'400));
   app.add_flag("--once", flags.once, "End once a job is finished");
   app.add_option("--log-level", flags.log_level, "Least severe level to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
@@ -138,14 +180,23 @@ absl::Status RunRank(const RankFlags& flags, ShutdownSignal& shutdown) {
     current->Stop();
   })
       .detach();
-  while (true) {
-    const absl::Status status = TrainWithLeader(flags, devices.front(), *current);
-    if (absl::IsCancelled(status)) return absl::OkStatus();
-    if (!absl::IsUnavailable(status)) return status;
-    LogEvent(spdlog::level::warn, "the leader has gone",
-             {{"reason", std::string(status.message())}});
+  std::string logged;  // why there is no leader
+  while (!current->stopped()) {
+    const auto joined = JoinedRank::Join(flags.join, RankVersion());
+    absl::Status status = joined.status();
+    if (status.ok()) {
+      LogEvent(spdlog::level::info, "joined", {{"leader", flags.join}});
+      status = TrainWith(**joined, flags.once, devices.front(), *current);
+    }
+    if (!absl::IsUnavailable(status)) {
+      return absl::IsCancelled(status) && !flags.once ? absl::OkStatus() : status;
+    }
+    const std::string reason(status.message());
+    if (reason != logged) LogEvent(spdlog::level::warn, "no leader", {{"reason", reason}});
+    logged = reason;
     absl::SleepFor(kPauseAfterFailure);
   }
+  return flags.once ? absl::CancelledError("ended by a signal") : absl::OkStatus();
 }
 
 }  // namespace denoise

@@ -14,7 +14,6 @@ struct RankFlags {
   std::string join;  // HOST:PORT
   std::string device = "auto";
   int threads = 0;  // 0: one for each core
-  int timeout_seconds = 60;
   bool once = false;
   std::string log_level = "info";
 };
@@ -24,9 +23,9 @@ struct RankFlags {
 std::variant<RankFlags, int> ParseRankFlags(int argc, const char* const* argv, std::ostream& out,
                                             std::ostream& err);
 
-// Takes part in one run after another until a signal arrives, or in one (`once`). Ends with
-// errors that every other run would meet, too: InvalidArgument, FailedPrecondition. `shutdown`
-// outlives the process's threads.
+// Takes part in one run after another until a signal arrives, or until a job is finished (`once`;
+// Cancelled: a signal came first). Ends with errors that every other run would meet, too:
+// InvalidArgument, FailedPrecondition. `shutdown` outlives the process's threads.
 absl::Status RunRank(const RankFlags& flags, ShutdownSignal& shutdown);
 
 }  // namespace denoise

@@ -371,8 +371,8 @@ void AddTrainingFlags(CLI::App& app, ServerFlags& flags) {
       ->check(CLI::Range(1, 1024))
       ->group(kGroup);
   app.add_option("--min-ranks", flags.min_ranks,
-                 "Train with this many, with this one, if no more have come within\n"
-                 "--rank-wait-seconds; 0: wait for all --ranks")
+                 "Fewest ranks to train with, including this server, once\n"
+                 "--rank-wait-seconds have passed; 0: all --ranks")
       ->check(CLI::Range(0, 1024))
       ->group(kGroup);
   app.add_option("--rank-wait-seconds", flags.rank_wait_seconds,
@@ -465,6 +465,12 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
     }
     if (flags.min_ranks > flags.ranks) {
       throw CLI::ValidationError("--min-ranks", "must be at most --ranks");
+    }
+    if (flags.ranks > 1 && flags.state.empty()) {
+      throw CLI::ValidationError("--ranks", "needs --state: without it, training is disabled");
+    }
+    if (flags.ranks > 1 && flags.max_running_jobs > 1) {
+      throw CLI::ValidationError("--ranks", "needs --max-running-jobs 1: jobs cannot share ranks");
     }
   } catch (const CLI::ParseError& error) {
     return app.exit(error, out, err) == 0 ? 0 : kUsageError;

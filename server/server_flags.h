@@ -75,7 +75,7 @@ struct ServerFlags {
   int ranks = 1;      // that train a job together
   int min_ranks = 0;  // 0: ranks
   int rank_wait_seconds = 60;
-  int rank_timeout_seconds = 60;
+  int rank_timeout_seconds = 30;
   std::string rank_listen = "0.0.0.0:29500";
   int max_waiting_jobs = 100;
   int64_t max_micro_batch_pixels = 4 << 20;

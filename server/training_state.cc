@@ -16,11 +16,21 @@ DataSetQuota QuotaOf(const ServerFlags& flags) {
           .data_set_bytes = int64_t{flags.max_dataset_gib} << 30};
 }
 
-Rendezvous::Wanted RanksOf(const ServerFlags& flags) {
-  return {.ranks = flags.ranks,
-          .at_least = flags.min_ranks > 0 ? flags.min_ranks : flags.ranks,
-          .wait = absl::Seconds(flags.rank_wait_seconds),
-          .timeout = absl::Seconds(flags.rank_timeout_seconds)};
+// Null: no job has other ranks.
+absl::StatusOr<std::unique_ptr<RankGatherings>> ListenForRanks(const ServerFlags& flags,
+                                                               JobObserver* observer) {
+  if (flags.ranks == 1) return nullptr;
+  ASSIGN_OR_RETURN(auto rendezvous, Rendezvous::Listen(flags.rank_listen, RankVersion()));
+  observer->OnRendezvous(rendezvous->port());
+  const Rendezvous::Wanted wanted = {
+      .ranks = flags.ranks,
+      .at_least = flags.min_ranks > 0 ? flags.min_ranks : flags.ranks,
+      .wait = absl::Seconds(flags.rank_wait_seconds),
+      .timeout = absl::Seconds(flags.rank_timeout_seconds)};
+  return std::make_unique<RankGatherings>(
+      std::move(rendezvous), wanted, [observer](const absl::Status& reason) {
+        observer->OnError("the ranks of a job could not connect to one another", reason);
+      });
 }
 
 }  // namespace
@@ -35,18 +45,13 @@ absl::StatusOr<std::unique_ptr<TrainingState>> TrainingState::Open(const ServerF
   ASSIGN_OR_RETURN(auto data_sets, DataSetStore::Open(database.get(), state.get(), QuotaOf(flags),
                                                       IngestUploadsWith(flags.max_picture_pixels),
                                                       clock, environment.observer));
-  std::unique_ptr<Rendezvous> rendezvous;
-  if (flags.ranks > 1) {
-    ASSIGN_OR_RETURN(rendezvous, Rendezvous::Listen(flags.rank_listen));
-    environment.observer->OnRendezvous(rendezvous->port());
-  }
+  ASSIGN_OR_RETURN(auto ranks, ListenForRanks(flags, environment.observer));
   const TrainingJobsOptions options = {.max_running_jobs = flags.max_running_jobs,
                                        .max_waiting_jobs = flags.max_waiting_jobs,
                                        .max_sampler_steps = flags.max_steps,
                                        .max_micro_batch_pixels = flags.max_micro_batch_pixels,
                                        .inception = flags.inception,
-                                       .rendezvous = rendezvous.get(),
-                                       .ranks = RanksOf(flags)};
+                                       .ranks = ranks.get()};
   ASSIGN_OR_RETURN(auto jobs, TrainingJobs::Start({.state = state.get(),
                                                    .database = database.get(),
                                                    .data_sets = data_sets.get(),
@@ -57,17 +62,17 @@ absl::StatusOr<std::unique_ptr<TrainingState>> TrainingState::Open(const ServerF
                                                    .observer = environment.observer},
                                                   options));
   return std::unique_ptr<TrainingState>(new TrainingState(std::move(state), std::move(database),
-                                                          std::move(rendezvous),
-                                                          std::move(data_sets), std::move(jobs)));
+                                                          std::move(ranks), std::move(data_sets),
+                                                          std::move(jobs)));
 }
 
 TrainingState::TrainingState(std::unique_ptr<StateDir> state, std::unique_ptr<Database> database,
-                             std::unique_ptr<Rendezvous> rendezvous,
+                             std::unique_ptr<RankGatherings> ranks,
                              std::unique_ptr<DataSetStore> data_sets,
                              std::unique_ptr<TrainingJobs> jobs)
     : state_(std::move(state)),
       database_(std::move(database)),
-      rendezvous_(std::move(rendezvous)),
+      ranks_(std::move(ranks)),
       data_sets_(std::move(data_sets)),
       jobs_(std::move(jobs)) {}
 

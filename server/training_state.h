@@ -6,9 +6,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
-#include "core/ranks/rendezvous.h"
 #include "server/engine/engine.h"
 #include "server/jobs/datasets/data_set_store.h"
+#include "server/jobs/ranks/rank_gathering.h"
 #include "server/jobs/training_jobs.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
@@ -42,13 +42,13 @@ class TrainingState {
 
  private:
   TrainingState(std::unique_ptr<StateDir> state, std::unique_ptr<Database> database,
-                std::unique_ptr<Rendezvous> rendezvous, std::unique_ptr<DataSetStore> data_sets,
+                std::unique_ptr<RankGatherings> ranks, std::unique_ptr<DataSetStore> data_sets,
                 std::unique_ptr<TrainingJobs> jobs);
 
   // Destroyed in reverse order.
   const std::unique_ptr<StateDir> state_;
   const std::unique_ptr<Database> database_;
-  const std::unique_ptr<Rendezvous> rendezvous_;  // null without --ranks
+  const std::unique_ptr<RankGatherings> ranks_;  // null without --ranks
   const std::unique_ptr<DataSetStore> data_sets_;
   const std::unique_ptr<TrainingJobs> jobs_;
 };

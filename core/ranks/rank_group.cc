@@ -3,12 +3,17 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
+#include <c10/util/Logging.h>
+#include <signal.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
+#include <iterator>
+#include <stdexcept>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/comm.hpp>
@@ -18,6 +23,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
 #include "core/ranks/c10d_errors.h"
@@ -30,16 +37,6 @@ namespace {
 constexpr size_t kBucketBytes = c10d::kDefaultBucketBytesCap;
 constexpr size_t kFirstBucketBytes = c10d::kDefaultFirstBucketBytes;
 
-// c10d records each operation and its stack for debugging, once for the process and with a race
-// where several threads begin. It reads this when the first operation starts; threads come later.
-[[maybe_unused]] const int kWithoutFlightRecorder =
-    setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
-
-absl::Status RankLost(const std::string& detail) {
-  return WithErrorReason(absl::UnavailableError(absl::StrCat("a rank was lost: ", detail)),
-                         kRankLostReason);
-}
-
 // Runs what throws c10d's, Gloo's or a socket's exceptions.
 template <class Function>
 absl::Status Communicate(const Function& function) {
@@ -47,7 +44,7 @@ absl::Status Communicate(const Function& function) {
     function();
     return absl::OkStatus();
   } catch (const std::exception& error) {
-    return RankLost(OneLine(error));
+    return RankLostError(OneLine(error));
   }
 }
 
@@ -65,18 +62,16 @@ class SumHook : public c10d::CppCommHookInterface<c10::intrusive_ptr<c10d::Proce
   }
 };
 
-// Those of `weights` that `loss` depends on, about in the order in which a backward pass reaches them.
-std::vector<at::Tensor> InOrderOfUse(const at::Tensor& loss,
-                                     const std::vector<at::Tensor>& weights) {
-  std::unordered_set<const c10::TensorImpl*> wanted;
-  for (const at::Tensor& weight : weights) wanted.insert(weight.unsafeGetTensorImpl());
-  std::vector<at::Tensor> used;
+// Those of `weights` that `loss` depends on, the last ones first, whose gradients tend to come first.
+// The order is the same on every rank, although the graphs of different devices may differ.
+std::vector<at::Tensor> UsedBy(const at::Tensor& loss, const std::vector<at::Tensor>& weights) {
+  std::unordered_set<const c10::TensorImpl*> leaves;
   std::deque<torch::autograd::Node*> nodes = {loss.grad_fn().get()};
   std::unordered_set<const torch::autograd::Node*> seen(nodes.begin(), nodes.end());
   for (; !nodes.empty(); nodes.pop_front()) {
     torch::autograd::Node* const node = nodes.front();
     if (const auto* leaf = dynamic_cast<const torch::autograd::AccumulateGrad*>(node)) {
-      if (wanted.contains(leaf->variable.unsafeGetTensorImpl())) used.push_back(leaf->variable);
+      leaves.insert(leaf->variable.unsafeGetTensorImpl());
     }
     for (const torch::autograd::Edge& edge : node->next_edges()) {
       if (edge.function && seen.insert(edge.function.get()).second) {
@@ -84,6 +79,10 @@ std::vector<at::Tensor> InOrderOfUse(const at::Tensor& loss,
       }
     }
   }
+  std::vector<at::Tensor> used;
+  std::copy_if(
+      weights.rbegin(), weights.rend(), std::back_inserter(used),
+      [&](const at::Tensor& weight) { return leaves.contains(weight.unsafeGetTensorImpl()); });
   return used;
 }
 
@@ -119,16 +118,13 @@ class ReducedGradients : public GradientSum {
   ReducedGradients(std::vector<at::Tensor> weights, c10::intrusive_ptr<c10d::ProcessGroup> group)
       : weights_(std::move(weights)), group_(std::move(group)) {}
 
-  // After the first step the reducer knows in what order gradients come, and fills its buckets so.
-  void BeginStep() override {
-    if (reducer_) reducer_->rebuild_buckets();
-  }
-
   void BeforeLastBackward(const at::Tensor& loss) override {
     if (!reducer_) {
-      reducer_ = MakeReducer<c10d::Reducer>(InOrderOfUse(loss, weights_), group_);
+      reducer_ = MakeReducer<c10d::Reducer>(UsedBy(loss, weights_), group_);
       reducer_->register_comm_hook(std::make_unique<SumHook>(group_));
     }
+    // After the first step the leader's reducer tells the others in what order gradients come.
+    reducer_->rebuild_buckets();
     reducer_->prepare_for_backward({});
   }
 
@@ -144,15 +140,36 @@ at::Tensor BytesOf(std::string& text) {
 
 }  // namespace
 
+void PrepareProcessForRanks() {
+  signal(SIGPIPE, SIG_IGN);
+  setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
+  FLAGS_caffe2_log_level = 3;  // what c10d logs with stack traces, its exceptions say too
+}
+
+absl::Status RankLostError(const std::string& detail) {
+  return WithErrorReason(absl::UnavailableError(absl::StrCat("a rank was lost: ", detail)),
+                         kRankLostReason);
+}
+
+// Gloo has no type of its own for its errors, but they name its files.
+std::optional<absl::Status> RankLostBy(const std::exception& error) {
+  const std::string text = OneLine(error);
+  const bool communicates =
+      dynamic_cast<const c10::DistError*>(&error) != nullptr || absl::StrContains(text, "gloo/");
+  if (!communicates) return std::nullopt;
+  return RankLostError(text);
+}
+
 absl::StatusOr<std::unique_ptr<RankGroup>> RankGroup::Form(c10::intrusive_ptr<c10d::Store> store,
                                                            const Options& options) {
   c10::intrusive_ptr<c10d::ProcessGroup> group;
   const absl::Status formed = Communicate([&] {
-    const auto gloo = c10d::ProcessGroupGloo::Options::create(ToChrono(options.timeout));
+    const auto gloo = c10d::ProcessGroupGloo::Options::create(ToChrono(options.forming_timeout));
     gloo->devices.push_back(
         c10d::ProcessGroupGloo::createDeviceForHostname(options.address, /*lazyInit=*/false));
     const auto backend =
         c10::make_intrusive<c10d::ProcessGroupGloo>(store, options.rank, options.size, gloo);
+    backend->setTimeout(ToChrono(options.timeout));
     group = c10::make_intrusive<c10d::ProcessGroup>(store, options.rank, options.size);
     for (const at::DeviceType device : {at::kCPU, at::kCUDA}) {
       group->setBackend(device, c10d::ProcessGroup::BackendType::GLOO, backend);
@@ -220,8 +237,24 @@ RankGroup::Sending RankGroup::StartSending(const at::Tensor& tensor, int to) {
 absl::Status RankGroup::Receive(at::Tensor& tensor, int from, absl::Duration timeout) {
   return Communicate([&] {
     std::vector<at::Tensor> one = {tensor};
-    group_->recv(one, from, /*tag=*/0)->wait(ToChrono(timeout));
+    const c10::intrusive_ptr<c10d::Work> work = group_->recv(one, from, /*tag=*/0);
+    {
+      const MutexLock lock(mutex_);
+      receiving_ = work;
+      if (interrupted_) work->abort();
+    }
+    const auto done = absl::MakeCleanup([this] {
+      const MutexLock lock(mutex_);
+      receiving_ = nullptr;
+    });
+    if (!work->wait(ToChrono(timeout))) throw std::runtime_error("the wait was interrupted");
   });
+}
+
+void RankGroup::InterruptReceive() {
+  const MutexLock lock(mutex_);
+  interrupted_ = true;
+  if (receiving_) receiving_->abort();
 }
 
 absl::Status RankGroup::Sum(at::Tensor& tensor) {
@@ -233,12 +266,6 @@ absl::Status RankGroup::Sum(at::Tensor& tensor) {
 
 std::unique_ptr<GradientSum> RankGroup::SumGradients(std::vector<at::Tensor> weights) {
   return std::make_unique<ReducedGradients>(std::move(weights), group_);
-}
-
-absl::Status RankGroup::Lost(const std::exception& error) const { return RankLost(OneLine(error)); }
-
-void RankGroup::Abort() {
-  if (!aborted_.exchange(true)) group_->getBackend(at::kCPU)->abort();
 }
 
 }  // namespace denoise

@@ -3,9 +3,10 @@
 // A group is made by all of its ranks at once (rendezvous.h), and communicates through c10d, the
 // process groups inside LibTorch, over Gloo. What one rank sends, all others must expect: every rank
 // makes the same calls in the same order. The first failure, such as the loss of a rank, is the end
-// of a group; what was trained since the last checkpoint is repeated by a new one.
+// of a group; what was trained since the last checkpoint is repeated by a new one. The others notice
+// the failure of a rank when it destroys its end of the group.
 //
-// A process with ranks ignores SIGPIPE. Connections are neither encrypted nor authenticated: groups belong on a network of their own.
+// Connections are neither encrypted nor authenticated: groups belong on a network of their own.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,19 +16,28 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/base/mutex.h"
 
 namespace c10d {
 class ProcessGroup;
 class Store;
+class Work;
 }  // namespace c10d
 
 namespace denoise {
+
+// Sets what c10d and Gloo take from the process: SIGPIPE is ignored, c10d logs nothing, and it
+// keeps no record of its operations, which it begins with a race where there are several groups. To
+// be called before there are other threads.
+void PrepareProcessForRanks();
 
 // The reason (google.rpc.ErrorInfo) of errors after which a group is of no more use: Unavailable.
 inline constexpr char kRankLostReason[] = "RANK_LOST";
@@ -37,13 +47,18 @@ inline constexpr char kRankLostReason[] = "RANK_LOST";
 class GradientSum {
  public:
   virtual ~GradientSum() = default;
-  // Before the first backward pass of a step, with all gradients 0.
-  virtual void BeginStep() = 0;
   // Before loss.backward(), the last one of a step: when that returns, gradients are sums over all
   // ranks and the same on each of them. Until then they are a rank's own. Weights that the loss
   // does not depend on keep their gradients.
   virtual void BeforeLastBackward(const at::Tensor& loss) = 0;
 };
+
+// The error for a group that cannot go on because of another rank.
+absl::Status RankLostError(const std::string& detail);
+
+// The same for `error`, which a backward pass that sums gradients has thrown; nullopt if it has
+// another reason than the communication with other ranks.
+std::optional<absl::Status> RankLostBy(const std::exception& error);
 
 // Not thread-safe, except where said.
 class RankGroup {
@@ -53,9 +68,10 @@ class RankGroup {
     int size = 1;
     std::string address;                        // of this machine, that the other ranks can reach
     absl::Duration timeout = absl::Minutes(1);  // how long to wait for a rank that is silent
+    absl::Duration forming_timeout = absl::Seconds(10);  // the same while the group forms
   };
   // Returns once all ranks have connected to one another through `store`. Unavailable
-  // (kRankLostReason): one of them has not come within the timeout.
+  // (kRankLostReason): one of them has not come in time.
   static absl::StatusOr<std::unique_ptr<RankGroup>> Form(c10::intrusive_ptr<c10d::Store> store,
                                                          const Options& options);
   ~RankGroup();
@@ -64,6 +80,7 @@ class RankGroup {
 
   int rank() const { return options_.rank; }
   int size() const { return options_.size; }
+  const std::string& address() const { return options_.address; }
 
   // The rows [first, end) of a batch that a rank works on. Each has at least one where the batch has
   // as many rows as there are ranks.
@@ -92,17 +109,18 @@ class RankGroup {
   // loss of a rank makes backward passes throw; see Lost.
   std::unique_ptr<GradientSum> SumGradients(std::vector<at::Tensor> weights);
 
-  // The error for an exception of a backward pass that sums gradients.
-  absl::Status Lost(const std::exception& error) const;
-
   // Announces that this rank wants to leave. The others learn of it with the next step, and its
   // leader then ends the run without losing a step. Thread-safe.
   void Leave() { leaves_ = true; }
   bool leaves() const { return leaves_; }
 
-  // Makes what waits for other ranks fail here, and then on them. Thread-safe.
-  void Abort();
-  bool aborted() const { return aborted_; }
+  // Makes a Receive that is waiting, or the next one, fail. Thread-safe.
+  void InterruptReceive() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Notes that this rank is of no more use to the group: whoever holds it should destroy it, which is
+  // what the others notice.
+  void SetFailed() { failed_ = true; }
+  bool failed() const { return failed_; }
   absl::Duration timeout() const { return options_.timeout; }
 
  private:
@@ -111,7 +129,10 @@ class RankGroup {
   const Options options_;
   const c10::intrusive_ptr<c10d::ProcessGroup> group_;
   std::atomic<bool> leaves_ = false;
-  std::atomic<bool> aborted_ = false;
+  bool failed_ = false;
+  Mutex mutex_;
+  c10::intrusive_ptr<c10d::Work> receiving_ ABSL_GUARDED_BY(mutex_);
+  bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace denoise

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -31,10 +32,11 @@ using Stopped = std::function<bool()>;
 // The leader's side. Thread-safe; one group is gathered at a time.
 class Rendezvous {
  public:
-  // Listens on `address`, "HOST:PORT" or "[HOST]:PORT", where port 0 takes a free one. The host is
-  // what the other ranks call this machine; 0.0.0.0 and [::] listen on all of its addresses, and
-  // groups then use the one of its own name. InvalidArgument, Unavailable.
-  static absl::StatusOr<std::unique_ptr<Rendezvous>> Listen(const std::string& address);
+  // Listens on `address`, "HOST:PORT" or "[HOST]:PORT", where port 0 takes a free one; 0.0.0.0 and
+  // [::] listen on all addresses of this machine. Ranks of another `version` are refused.
+  // InvalidArgument, Unavailable.
+  static absl::StatusOr<std::unique_ptr<Rendezvous>> Listen(const std::string& address,
+                                                            const std::string& version);
   ~Rendezvous();
 
   int port() const { return port_; }
@@ -43,21 +45,26 @@ class Rendezvous {
     int ranks = 1;     // with the leader
     int at_least = 1;  // train with so many once `wait` is over
     absl::Duration wait = absl::Minutes(1);
-    absl::Duration timeout = absl::Minutes(1);  // the group's
+    absl::Duration timeout = absl::Minutes(1);  // the group's, on all ranks
   };
   // The group of the ranks that have joined, as soon as they are enough. A rank that joins and is
-  // then lost costs another round. Cancelled: `stopped`.
-  absl::StatusOr<std::unique_ptr<RankGroup>> Gather(const Wanted& wanted, const Stopped& stopped);
+  // then lost costs another round, whose reason `on_lost_round`, which may be empty, gets. Cancelled:
+  // `stopped`.
+  absl::StatusOr<std::unique_ptr<RankGroup>> Gather(
+      const Wanted& wanted, const Stopped& stopped,
+      const std::function<void(const absl::Status&)>& on_lost_round = {});
 
  private:
-  Rendezvous(c10::intrusive_ptr<c10d::Store> store, std::string address, int port);
+  Rendezvous(c10::intrusive_ptr<c10d::Store> store, std::string host, int port);
 
-  absl::StatusOr<int> WaitForMembers(const std::string& round, const Wanted& wanted,
-                                     const Stopped& stopped);
+  absl::StatusOr<int> WaitForMembers(int64_t round, const Wanted& wanted, const Stopped& stopped);
+  std::string AddressForGroup(int64_t round) const;
+  absl::StatusOr<std::unique_ptr<RankGroup>> GatherOnce(int64_t round, const Wanted& wanted,
+                                                        const Stopped& stopped);
 
-  const std::string address_;  // of this machine, for groups
+  const std::string host_;  // that it listens on; empty: all
   const int port_;
-  std::atomic<bool> gathering_ = false;  // whose thread uses all below
+  std::atomic<bool> gathering_ = false;  // by the thread that uses all below
   const c10::intrusive_ptr<c10d::Store> store_;
   int64_t round_ = 0;
 };
@@ -65,23 +72,30 @@ class Rendezvous {
 // Another rank's side. Used by one thread.
 class JoinedRank {
  public:
-  // Connects to the leader at "HOST:PORT", trying until `stopped`: then Cancelled.
+  // Connects to the leader at "HOST:PORT". InvalidArgument: that is no address. Unavailable: nobody
+  // answers there. FailedPrecondition: the leader is of another version.
   static absl::StatusOr<std::unique_ptr<JoinedRank>> Join(const std::string& address,
-                                                          absl::Duration timeout,
-                                                          const Stopped& stopped);
+                                                          const std::string& version);
   ~JoinedRank();
 
   // The next group with a place for this rank. Cancelled: `stopped`. Unavailable: the leader has
   // gone; join again.
   absl::StatusOr<std::unique_ptr<RankGroup>> NextGroup(const Stopped& stopped);
 
+  // Whether the leader answers. Waits ten seconds at most. One other thread may call it.
+  bool LeaderAnswers();
+
  private:
-  JoinedRank(c10::intrusive_ptr<c10d::Store> store, std::string address, absl::Duration timeout);
+  JoinedRank(c10::intrusive_ptr<c10d::Store> store, std::string address, std::string leader);
+
+  // Claims a place. Nullopt: there is none, or the round is over.
+  std::optional<RankGroup::Options> Claim(const Stopped& stopped);
 
   const c10::intrusive_ptr<c10d::Store> store_;
-  const std::string address_;  // of this machine, as it reaches the leader
-  const absl::Duration timeout_;
-  int64_t round_ = 0;  // the latest that was looked at
+  const c10::intrusive_ptr<c10d::Store> other_store_;  // for another thread
+  const std::string address_;                          // of this machine, as it reaches the leader
+  const std::string leader_;                           // the leader's, as this machine reaches it
+  int64_t round_ = 0;                                  // the latest that was looked at
 };
 
 }  // namespace denoise

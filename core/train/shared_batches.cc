@@ -11,7 +11,7 @@
 namespace denoise {
 namespace {
 
-constexpr absl::Duration kFarewell = absl::Seconds(2);
+constexpr absl::Duration kEndTimeout = absl::Seconds(2);
 // In place of a step's number.
 constexpr int64_t kEnd = 0, kFinished = -1;
 
@@ -27,12 +27,12 @@ TrainingRows Part(const TrainingRows& rows, int first, int count) {
 SentBatches::SentBatches(std::shared_ptr<BatchSource> batches, int batch_size, RankGroup* group)
     : batches_(std::move(batches)), batch_size_(batch_size), group_(group) {}
 
-// What an aborted group has sent may never be received, and another one may be lost unseen.
+// In a group that has failed nobody hears it, and in the middle of a step nobody listens.
 SentBatches::~SentBatches() {
-  if (group_->aborted()) return;
+  if (group_->failed()) return;
   for (int rank = 1; rank < group_->size(); ++rank)
     Send(Announcement(finished_ ? kFinished : kEnd), rank);
-  if (!Wait(kFarewell).ok()) group_->Abort();
+  (void)Wait(kEndTimeout);
 }
 
 void SentBatches::Send(at::Tensor tensor, int to) {
@@ -79,12 +79,22 @@ absl::StatusOr<TrainingRows> ReceivedBatches::Rows(int64_t step, int first, int 
   return Part(rows_, first - share_.first, count);
 }
 
-absl::Status ReceivedBatches::Receive(int64_t step) {
+absl::StatusOr<int64_t> ReceivedBatches::NextStep() {
   at::Tensor announced = Announcement(kEnd);
   RETURN_IF_ERROR(group_->Receive(announced, 0, kPatience));
   const int64_t number = announced.item<int64_t>();
   if (number == kEnd) return absl::CancelledError("the leader has ended the run for now");
   if (number == kFinished) return absl::OutOfRangeError("the job is finished");
+  return number;
+}
+
+absl::Status ReceivedBatches::WaitForEnd() {
+  ASSIGN_OR_RETURN(const int64_t step, NextStep());
+  return absl::InternalError(absl::StrCat("the leader is at step ", step, " after the last one"));
+}
+
+absl::Status ReceivedBatches::Receive(int64_t step) {
+  ASSIGN_OR_RETURN(const int64_t number, NextStep());
   if (number != step) {
     return absl::InternalError(
         absl::StrCat("the leader is at step ", number, ", this rank at ", step));

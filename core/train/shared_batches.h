@@ -52,8 +52,11 @@ class ReceivedBatches : public BatchSource {
 
   absl::StatusOr<TrainingRows> Rows(int64_t step, int first, int count) override;
   int64_t pictures() const override { return pictures_; }
+  // After the last step: returns how the run has ended, as Rows does.
+  absl::Status WaitForEnd();
 
  private:
+  absl::StatusOr<int64_t> NextStep();
   absl::Status Receive(int64_t step);
 
   const SampleShape sample_;

@@ -27,26 +27,29 @@ void StepLosses::Add(const Objective::Losses& losses) {
 }
 
 // Adds up losses that are 0 for the rows of other ranks: the sums are exact.
-absl::StatusOr<bool> StepLosses::Gather(RankGroup& group, int batch_size) {
+absl::StatusOr<bool> StepLosses::Gather(RankGroup& group, int batch_size,
+                                        at::Tensor& gradient_norm) {
   const RankGroup::Share share = group.share(batch_size);
   std::vector<std::vector<at::Tensor>*> kinds = {&loss_};
   for (auto* kind : {&simple_, &vlb_}) {
     if (!kind->empty()) kinds.push_back(kind);
   }
   const int64_t losses = static_cast<int64_t>(kinds.size()) * batch_size;
-  at::Tensor all = at::zeros({losses + 1}, loss_.front().options());
+  at::Tensor all = at::zeros({losses + 2}, loss_.front().options());
   int64_t first = 0;
   for (const auto* kind : kinds) {
     all.narrow(0, first + share.first, share.rows()).copy_(at::cat(*kind));
     first += batch_size;
   }
   if (group.leaves()) all[losses].fill_(1);
+  if (group.rank() == 0) all[losses + 1].copy_(gradient_norm);
   RETURN_IF_ERROR(group.Sum(all));
   first = 0;
   for (auto* kind : kinds) {
     *kind = {all.narrow(0, first, batch_size)};
     first += batch_size;
   }
+  gradient_norm = all[losses + 1];
   return all[losses].item<float>() > 0;
 }
 

@@ -17,9 +17,10 @@ class StepLosses {
   // Adds the losses of the next rows. Keeps no graph.
   void Add(const Objective::Losses& losses);
 
-  // Makes the losses of this rank's share of the batch those of the whole batch. Returns whether a
-  // rank wants to leave, the same on each of them.
-  absl::StatusOr<bool> Gather(RankGroup& group, int batch_size);
+  // Makes the losses of this rank's share of the batch those of the whole batch, and
+  // `gradient_norm`, a scalar, rank 0's: what is decided by them is then decided by all ranks alike.
+  // Returns whether a rank wants to leave.
+  absl::StatusOr<bool> Gather(RankGroup& group, int batch_size, at::Tensor& gradient_norm);
 
   // Weighted means over the rows of the step.
   struct Values {

@@ -217,7 +217,7 @@ absl::StatusOr<std::optional<StepReport>> Trainer::RunSlice() {
   auto report = CatchDeviceErrors([&] { return TrainOn(rows); });
   if (!report.ok()) {
     step_.reset();  // its gradients may be incomplete
-    if (group_) group_->Abort();
+    if (group_) group_->SetFailed();
   }
   return report;
 }
@@ -225,7 +225,6 @@ absl::StatusOr<std::optional<StepReport>> Trainer::RunSlice() {
 absl::Status Trainer::BeginStep() {
   const c10::AutoGradMode no_gradients(false);
   ZeroInPlace(GradientsOf(model_.weights));
-  if (gradient_sum_) gradient_sum_->BeginStep();
   const int64_t number = steps_done_ + 1;
   at::Generator generator = RandomGenerator(SeedOf(number), RandomPurpose::kTimesteps, number);
   step_ =
@@ -289,18 +288,19 @@ absl::Status Trainer::Backward(const at::Tensor& loss, bool is_last) {
     loss.backward();
     return absl::OkStatus();
   } catch (const std::exception& error) {
-    if (IsOutOfMemory(error)) throw;
-    return group_->Lost(error);
+    std::optional<absl::Status> lost = RankLostBy(error);
+    if (!is_last || !lost) throw;
+    return *std::move(lost);
   }
 }
 
 absl::StatusOr<StepReport> Trainer::FinishStep() {
   const c10::AutoGradMode no_gradients(false);
+  at::Tensor norm = GlobalNorm(GradientsOf(model_.weights));
   if (group_) {
-    ASSIGN_OR_RETURN(rank_leaves_, step_->losses.Gather(*group_, setup_.options.batch_size));
+    ASSIGN_OR_RETURN(rank_leaves_, step_->losses.Gather(*group_, setup_.options.batch_size, norm));
   }
-  const StepLosses::Values losses =
-      step_->losses.Read(step_->timesteps.weights, GlobalNorm(GradientsOf(model_.weights)));
+  const StepLosses::Values losses = step_->losses.Read(step_->timesteps.weights, norm);
   const StepReport report = {.step = step_->number,
                              .loss = losses.loss,
                              .simple_loss = losses.simple,

@@ -93,13 +93,15 @@ class Trainer {
 
   // From now on trains together with the other ranks of `group`, which have trainers of the same
   // setup and state: each computes the gradient of its share of a batch, which has at least as many
-  // rows as there are ranks. Losses and weights are then the same on every rank, and those of a run
-  // on one rank within rounding. Rank 0 sends the others their rows; their `batches` are
+  // rows as there are ranks. Losses are then the same on every rank, and those of a run on one rank
+  // within rounding; weights are the same bit for bit on processors of one kind. Rank 0 sends the others their rows; their `batches` are
   // ReceivedBatches. Between steps only. From then on the error of a slice, unless it is the batch
   // source's, is the end of the group: kRankLostReason where another rank is the reason.
   void TrainWith(std::shared_ptr<RankGroup> group);
   // Whether a rank wants to leave, as of the last step.
   bool rank_leaves() const { return rank_leaves_; }
+  // Whether other ranks are in a step with this one, and would take its end for a failure.
+  bool in_shared_step() const { return group_ && step_; }
   // On rank 0: what the others hear when this object is destroyed is that nothing follows.
   void SetFinished();
 

@@ -101,7 +101,6 @@ class TrainingJobs::Impl {
                        .clock = environment_.clock,
                        .observer = environment_.observer,
                        .inception = options.inception,
-                       .rendezvous = options.rendezvous,
                        .ranks = options.ranks},
         JobRunner::Options{.max_running_jobs = options.max_running_jobs});
   }

@@ -12,11 +12,11 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
-#include "core/ranks/rendezvous.h"
 #include "denoised/v1/training.pb.h"
 #include "server/engine/engine.h"
 #include "server/identity/identity.h"
 #include "server/jobs/datasets/data_set_store.h"
+#include "server/jobs/ranks/rank_gathering.h"
 #include "server/jobs/store/event_feed.h"
 #include "server/jobs/store/job_observer.h"
 #include "server/jobs/store/job_store.h"
@@ -32,8 +32,7 @@ struct TrainingJobsOptions {
   int max_sampler_steps = 1000;                       // of grids and evaluations
   int64_t max_micro_batch_pixels = int64_t{1} << 22;  // per network call in training
   std::filesystem::path inception;                    // weights for INCEPTION features; empty: none
-  Rendezvous* rendezvous = nullptr;                   // see RunEnvironment
-  Rendezvous::Wanted ranks = {};
+  RankGatherings* ranks = nullptr;                    // see RunEnvironment
 };
 
 // Thread-safe. Methods wait for the disk, and Create and Publish for a model to load: do not call

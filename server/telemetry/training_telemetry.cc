@@ -75,7 +75,11 @@ void TrainingTelemetry::OnRendezvous(int port) {
 }
 
 void TrainingTelemetry::OnRanks(const std::string& job, int ranks) {
-  LogEvent(spdlog::level::info, "ranks train together", {{"job", job}, {"ranks", ranks}});
+  if (ranks == 0) {
+    LogEvent(spdlog::level::info, "job waits for ranks", {{"job", job}});
+  } else {
+    LogEvent(spdlog::level::info, "ranks train together", {{"job", job}, {"ranks", ranks}});
+  }
   const MutexLock lock(mutex_);
   prometheus::Gauge*& gauge = gauges_[job].ranks;
   if (gauge == nullptr) gauge = &ranks_.Add({{"training_job", job}});

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 namespace v1 = denoised::v1;
 using ::testing::HasSubstr;
 
-constexpr int kSteps = 40;
+constexpr int kSteps = 200;  // more than it takes before a signal arrives
 
 int CountOf(const std::string& text, const std::string& part) {
   int count = 0;
@@ -130,7 +130,7 @@ TEST_F(TrainingRanksTest, FourRanksHaveTheLossesOfOne) {
   EXPECT_THAT(server_->Log(), HasSubstr("ranks=4"));
   for (const auto& rank : {a.get(), b.get(), c.get()}) {
     EXPECT_EQ(rank->Wait(kPatience), kExitedCleanly) << rank->standard_error().text();
-    EXPECT_THAT(rank->standard_error().text(), HasSubstr("steps=40"));
+    EXPECT_THAT(rank->standard_error().text(), HasSubstr("steps=200"));
   }
 }
 
@@ -181,6 +181,7 @@ TEST_F(TrainingRanksTest, ARankThatIsAskedToEndCostsNoStep) {
   EXPECT_EQ(losses.size(), size_t{kSteps});
   ExpectSucceeded(job);
   EXPECT_EQ(rank->Wait(kPatience), kExitedCleanly) << rank->standard_error().text();
+  EXPECT_THAT(server_->Log(), HasSubstr("ranks=1")) << "it was asked too late";
   EXPECT_EQ(server_->Metrics().Sum("denoised_training_steps_total"), kSteps);
 }
 
@@ -224,8 +225,13 @@ TEST_F(TrainingRanksTest, WrongUseIsRefused) {
   const ProcessResult two = run({"rank", "--join", "h:1", "--device", "cuda:0,cuda:1"});
   EXPECT_EQ(two.exit_status.code, 2) << two.error;
   const ProcessResult ranks =
-      run({"--models", models().string(), "--ranks", "2", "--min-ranks", "3"});
+      run({"--models", models().string(), "--state", "s", "--ranks", "2", "--min-ranks", "3"});
   EXPECT_THAT(ranks.error, HasSubstr("--min-ranks: must be at most --ranks"));
+  EXPECT_THAT(run({"--models", models().string(), "--ranks", "2"}).error,
+              HasSubstr("--ranks: needs --state"));
+  const ProcessResult jobs = run(
+      {"--models", models().string(), "--state", "s", "--ranks", "2", "--max-running-jobs", "2"});
+  EXPECT_THAT(jobs.error, HasSubstr("--ranks: needs --max-running-jobs 1"));
   EXPECT_THAT(run({"rank", "--help"}).output, HasSubstr("denoised rank --join trainer:29500"));
 }
 

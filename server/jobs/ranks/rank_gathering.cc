@@ -1,36 +1,85 @@
 #include "server/jobs/ranks/rank_gathering.h"
 
+#include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "core/base/status_macros.h"
 
 namespace denoise {
 
-RankGathering::RankGathering(Rendezvous* rendezvous, const Rendezvous::Wanted& wanted,
-                             RunDocument run, std::function<void()> done)
-    : rendezvous_(rendezvous),
-      wanted_(wanted),
-      thread_([this, run = std::move(run), done = std::move(done)] {
-        result_ = Gather(run);
-        done_ = true;
-        done();
-      }) {}
+struct RankGatherings::Work {
+  std::atomic<bool> given_up = false;
+  std::atomic<bool> done = false;
+  absl::StatusOr<std::shared_ptr<RankGroup>> result;  // once done
+};
 
-RankGathering::~RankGathering() {
-  stopped_ = true;
-  thread_.join();
+RankGatherings::RankGatherings(std::unique_ptr<Rendezvous> rendezvous,
+                               const Rendezvous::Wanted& wanted,
+                               std::function<void(const absl::Status&)> on_lost_round)
+    : rendezvous_(std::move(rendezvous)),
+      wanted_(wanted),
+      on_lost_round_(std::move(on_lost_round)) {}
+
+RankGatherings::~RankGatherings() {
+  const MutexLock lock(mutex_);
+  for (GivenUp& each : given_up_) each.thread.join();
 }
 
-absl::StatusOr<std::shared_ptr<RankGroup>> RankGathering::Gather(const RunDocument& run) {
-  ASSIGN_OR_RETURN(std::shared_ptr<RankGroup> group,
-                   rendezvous_->Gather(wanted_, [this] { return stopped_.load(); }));
-  RETURN_IF_ERROR(SendRun(run, *group));
-  return group;
+std::unique_ptr<RankGathering> RankGatherings::Start(int batch_size, RunDocument run,
+                                                     std::function<void()> done) {
+  Rendezvous::Wanted wanted = wanted_;
+  wanted.ranks = std::min(wanted.ranks, batch_size);
+  wanted.at_least = std::min(wanted.at_least, wanted.ranks);
+  const auto work = std::make_shared<Work>();
+  std::thread thread([this, work, wanted, run = std::move(run), done = std::move(done)] {
+    Run(*work, wanted, run);
+    work->done = true;
+    if (!work->given_up) done();
+  });
+  return std::unique_ptr<RankGathering>(new RankGathering(this, work, std::move(thread)));
+}
+
+void RankGatherings::Run(Work& work, const Rendezvous::Wanted& wanted, const RunDocument& run) {
+  const Stopped stopped = [&work] { return work.given_up.load(); };
+  auto group = rendezvous_->Gather(wanted, stopped, on_lost_round_);
+  if (!group.ok()) {
+    work.result = group.status();
+    return;
+  }
+  const absl::Status sent = SendRun(run, **group, stopped);
+  if (sent.ok()) {
+    work.result = *std::move(group);
+  } else {
+    work.result = sent;
+  }
+}
+
+void RankGatherings::GiveUp(std::thread thread, std::shared_ptr<Work> work) {
+  const MutexLock lock(mutex_);
+  for (auto each = given_up_.begin(); each != given_up_.end();) {
+    if (!each->work->done) {
+      ++each;
+      continue;
+    }
+    each->thread.join();
+    each = given_up_.erase(each);
+  }
+  given_up_.push_back({std::move(thread), std::move(work)});
+}
+
+RankGathering::RankGathering(RankGatherings* gatherings, std::shared_ptr<RankGatherings::Work> work,
+                             std::thread thread)
+    : gatherings_(gatherings), work_(std::move(work)), thread_(std::move(thread)) {}
+
+RankGathering::~RankGathering() {
+  work_->given_up = true;
+  gatherings_->GiveUp(std::move(thread_), work_);
 }
 
 std::optional<absl::StatusOr<std::shared_ptr<RankGroup>>> RankGathering::Take() {
-  if (!done_) return std::nullopt;
-  return std::move(result_);
+  if (!work_->done) return std::nullopt;
+  return std::move(work_->result);
 }
 
 }  // namespace denoise

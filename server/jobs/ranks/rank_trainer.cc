@@ -24,9 +24,13 @@ StateDict WeightsOf(const TrainingSnapshot& snapshot) {
   return weights;
 }
 
+struct Follower {
+  std::shared_ptr<ReceivedBatches> batches;
+  std::unique_ptr<Trainer> trainer;  // that takes them
+};
+
 // Does not hold on to `run`, which has a second copy of everything.
-absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RunDocument& run, RankGroup* group,
-                                                     at::Device device) {
+absl::StatusOr<Follower> MakeFollower(const RunDocument& run, RankGroup* group, at::Device device) {
   ASSIGN_OR_RETURN(const ParsedModel model, ParsedModel::Parse(run.model));
   const ModelDescription& description = model.description();
   StateDict weights = WeightsOf(run.snapshot);
@@ -36,41 +40,44 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const RunDocument& run, Ran
   };
   const NetworkSpec spec = binder(weights, at::kFloat)->spec();
   const TrainingOptions options = TrainingOptionsOf(run.settings);
-  ASSIGN_OR_RETURN(auto trainer,
+  Follower follower;
+  follower.batches =
+      std::make_shared<ReceivedBatches>(spec, options.batch_size, run.pictures, group);
+  ASSIGN_OR_RETURN(follower.trainer,
                    Trainer::Create({.weights = std::move(weights),
                                     .binder = binder,
                                     .scheduler = description.scheduler,
                                     .null_class_label = description.null_class_label,
-                                    .batches = std::make_shared<ReceivedBatches>(
-                                        spec, options.batch_size, run.pictures, group),
+                                    .batches = follower.batches,
                                     .options = options,
                                     .rolled_back_to = run.rolled_back_to,
                                     .device = device}));
-  RETURN_IF_ERROR(trainer->Restore(run.snapshot));
-  return trainer;
+  RETURN_IF_ERROR(follower.trainer->Restore(run.snapshot));
+  return follower;
 }
 
-absl::StatusOr<std::unique_ptr<Trainer>> ReceiveTrainer(std::shared_ptr<RankGroup> group,
-                                                        at::Device device) {
-  ASSIGN_OR_RETURN(const RunDocument run, ReceiveRun(*group));
-  auto trainer = CatchDeviceErrors([&] { return MakeTrainer(run, group.get(), device); });
-  if (trainer.ok()) (*trainer)->TrainWith(std::move(group));
-  return trainer;
+absl::StatusOr<Follower> ReceiveFollower(std::shared_ptr<RankGroup> group, at::Device device) {
+  ASSIGN_OR_RETURN(Follower follower, CatchDeviceErrors([&]() -> absl::StatusOr<Follower> {
+                     ASSIGN_OR_RETURN(const RunDocument run, ReceiveRun(*group));
+                     return MakeFollower(run, group.get(), device);
+                   }));
+  follower.trainer->TrainWith(std::move(group));
+  return follower;
 }
 
 }  // namespace
 
-absl::Status TrainAsTold(std::shared_ptr<RankGroup> group, at::Device device,
-                         const std::function<void(const StepReport&)>& on_step) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
-                   ReceiveTrainer(std::move(group), device));
-  while (!trainer->done()) {
-    const absl::StatusOr<std::optional<StepReport>> report = trainer->RunSlice();
-    if (absl::IsOutOfRange(report.status())) break;
-    RETURN_IF_ERROR(report.status());
-    if (*report) on_step(**report);
+absl::Status FollowRun(std::shared_ptr<RankGroup> group, at::Device device,
+                       const std::function<void(const StepReport&)>& on_step) {
+  ASSIGN_OR_RETURN(const Follower follower, ReceiveFollower(std::move(group), device));
+  absl::Status status;
+  while (status.ok() && !follower.trainer->done()) {
+    const absl::StatusOr<std::optional<StepReport>> report = follower.trainer->RunSlice();
+    status = report.status();
+    if (status.ok() && *report) on_step(**report);
   }
-  return absl::OkStatus();
+  if (status.ok()) status = follower.batches->WaitForEnd();  // only the leader knows how it ends
+  return absl::IsOutOfRange(status) ? absl::OkStatus() : status;
 }
 
 }  // namespace denoise

@@ -13,10 +13,9 @@
 namespace denoise {
 
 // Trains what the leader of `group` says until one of them ends it. `on_step` is called after each
-// step. OK: the job is finished. Cancelled: the leader has ended the run for now. Other errors are those of ReceiveRun and of
-// Trainer; a group that is aborted from elsewhere ends with an error, too. Records gradients on the
-// calling thread.
-absl::Status TrainAsTold(std::shared_ptr<RankGroup> group, at::Device device,
-                         const std::function<void(const StepReport&)>& on_step);
+// step. OK: the job is finished. Cancelled: the leader has ended the run for now. Other errors are
+// those of ReceiveRun and of Trainer. Records gradients on the calling thread.
+absl::Status FollowRun(std::shared_ptr<RankGroup> group, at::Device device,
+                       const std::function<void(const StepReport&)>& on_step);
 
 }  // namespace denoise

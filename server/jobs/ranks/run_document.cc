@@ -10,17 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
 namespace {
 
-// Ranks of different versions could compute different things. Changes with what is sent, too.
-constexpr char kVersion[] = "denoised " DENOISED_VERSION ", ranks 1";
-
 enum Field {
-  kVersionField,
   kSettings,
   kModelIndex,
   kUnetConfig,
@@ -60,8 +55,9 @@ absl::StatusOr<StateDict> EmptyTensors(const std::string& description) {
 }
 
 // One after another: a model's weights, moments and averages are large.
-absl::Status BroadcastTensors(const StateDict& tensors, RankGroup& group) {
+absl::Status BroadcastTensors(const StateDict& tensors, RankGroup& group, const Stopped& stopped) {
   for (const auto& [name, tensor] : tensors) {
+    if (stopped()) return absl::CancelledError("the run was stopped before it began");
     std::vector<at::Tensor> one = {tensor};
     RETURN_IF_ERROR(group.Broadcast(one));
   }
@@ -70,9 +66,10 @@ absl::Status BroadcastTensors(const StateDict& tensors, RankGroup& group) {
 
 }  // namespace
 
-absl::Status SendRun(const RunDocument& run, RankGroup& group) {
+std::string RankVersion() { return "denoised " DENOISED_VERSION ", ranks 1"; }
+
+absl::Status SendRun(const RunDocument& run, RankGroup& group, const Stopped& stopped) {
   std::vector<std::string> texts(kFields);
-  texts[kVersionField] = kVersion;
   texts[kSettings] = run.settings.SerializeAsString();
   texts[kModelIndex] = run.model.model_index;
   texts[kUnetConfig] = run.model.unet_config;
@@ -83,17 +80,12 @@ absl::Status SendRun(const RunDocument& run, RankGroup& group) {
   texts[kState] = run.snapshot.state;
   texts[kTensors] = Describe(run.snapshot.tensors);
   RETURN_IF_ERROR(group.Broadcast(texts));
-  return BroadcastTensors(run.snapshot.tensors, group);
+  return BroadcastTensors(run.snapshot.tensors, group, stopped);
 }
 
 absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group) {
   std::vector<std::string> texts;
   RETURN_IF_ERROR(group.Broadcast(texts));
-  if (texts.empty() || texts[kVersionField] != kVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the leader is ", texts.empty() ? "unknown" : Quoted(texts[kVersionField]),
-                     ", this rank is \"", kVersion, "\"; run the same version on all machines"));
-  }
   RunDocument run;
   if (texts.size() != kFields || !run.settings.ParseFromString(texts[kSettings]) ||
       !absl::SimpleAtoi(texts[kPictures], &run.pictures) ||
@@ -109,7 +101,7 @@ absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group) {
                .scheduler_config = std::move(texts[kSchedulerConfig])};
   run.snapshot.state = std::move(texts[kState]);
   ASSIGN_OR_RETURN(run.snapshot.tensors, EmptyTensors(texts[kTensors]));
-  RETURN_IF_ERROR(BroadcastTensors(run.snapshot.tensors, group));
+  RETURN_IF_ERROR(BroadcastTensors(run.snapshot.tensors, group, [] { return false; }));
   return run;
 }
 

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/io/parsed_model.h"
 #include "core/ranks/rank_group.h"
+#include "core/ranks/rendezvous.h"
 #include "core/train/trainer.h"
 #include "denoised/v1/training_settings.pb.h"
 
@@ -21,10 +23,14 @@ struct RunDocument {
   TrainingSnapshot snapshot;              // where the run begins
 };
 
-// The leader's. Every other rank receives it. Errors are the group's.
-absl::Status SendRun(const RunDocument& run, RankGroup& group);
+// What the ranks of a run must have in common, for people: ranks of different versions could compute
+// different things. Changes with what is sent, too.
+std::string RankVersion();
 
-// FailedPrecondition: the leader is of another version. InvalidArgument: it sent something else.
+// The leader's. Every other rank receives it. Errors are the group's; Cancelled: `stopped`.
+absl::Status SendRun(const RunDocument& run, RankGroup& group, const Stopped& stopped);
+
+// InvalidArgument: the leader has sent something else.
 absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group);
 
 }  // namespace denoise

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "core/data/stored_data_set.h"
@@ -21,6 +22,7 @@
 #include "server/jobs/settings/evaluation_settings.h"
 #include "server/jobs/settings/training_settings.h"
 #include "server/jobs/store/files.h"
+#include "server/jobs/store/resource_names.h"
 #include "server/models/model_loader.h"
 
 namespace denoise {
@@ -29,6 +31,8 @@ namespace {
 using denoised::v1::EvaluationSettings;
 using denoised::v1::TrainingJob;
 using denoised::v1::TrainingSettings;
+
+constexpr int64_t kMaxSharedBatchBytes = int64_t{1} << 30;
 
 absl::StatusOr<std::shared_ptr<const DataSet>> OpenStored(const RunEnvironment& environment,
                                                           const std::string& name,
@@ -124,7 +128,7 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
                                              .job = job_,
                                              .ema_decays = ema_decays},
                                             *setup.trainer, setup.progress));
-  if (environment_.rendezvous != nullptr) {
+  if (environment_.ranks != nullptr && !setup.trainer->done() && !setup.progress.TimeIsUp()) {
     ASSIGN_OR_RETURN(setup.ranks, GatherRanks(settings, base, data->size(), *setup.trainer));
   }
   ASSIGN_OR_RETURN(setup.grid, GridOf(settings, model));
@@ -183,19 +187,26 @@ absl::StatusOr<std::unique_ptr<Trainer>> Loader::MakeTrainer(
   return trainer;
 }
 
-// Each rank has at least one row of a batch.
+// The leader holds a whole batch: a job must not take all of its memory.
 absl::StatusOr<std::unique_ptr<RankGathering>> Loader::GatherRanks(const TrainingSettings& settings,
                                                                    const ParsedModel& base,
                                                                    int64_t pictures,
                                                                    const Trainer& trainer) const {
-  Rendezvous::Wanted wanted = environment_.ranks;
-  wanted.ranks = std::min(wanted.ranks, settings.batch_size());
-  wanted.at_least = std::min(wanted.at_least, wanted.ranks);
+  const UNet2DConfig& unet = base.description().unet;
+  const int64_t batch_bytes =
+      int64_t{4} * settings.batch_size() * unet.in_channels * unet.height * unet.width;
+  if (batch_bytes > kMaxSharedBatchBytes) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("batch_size is ", settings.batch_size(), ": a batch takes ", batch_bytes >> 20,
+                     " MiB, and this server shares batches of at most ", kMaxSharedBatchBytes >> 20,
+                     " MiB among machines"));
+  }
   RunDocument run = {
       .settings = settings, .model = base.texts(), .pictures = pictures, .snapshot = {}};
   ASSIGN_OR_RETURN(run.rolled_back_to, environment_.store->RolledBackTo(job_));
   ASSIGN_OR_RETURN(run.snapshot, trainer.Snapshot());
-  return std::make_unique<RankGathering>(environment_.rendezvous, wanted, std::move(run), written_);
+  if (environment_.observer != nullptr) environment_.observer->OnRanks(JobName(job_), 0);
+  return environment_.ranks->Start(settings.batch_size(), std::move(run), written_);
 }
 
 absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(

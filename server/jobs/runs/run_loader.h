@@ -8,9 +8,9 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
-#include "core/ranks/rendezvous.h"
 #include "server/engine/engine.h"
 #include "server/jobs/datasets/data_set_store.h"
+#include "server/jobs/ranks/rank_gathering.h"
 #include "server/jobs/runs/picture_run.h"
 #include "server/jobs/runs/run_recorder.h"
 #include "server/jobs/runs/run_task.h"
@@ -29,9 +29,8 @@ struct RunEnvironment {
   Engine* engine;
   const Clock* clock;
   JobObserver* observer;
-  std::filesystem::path inception;   // weights for INCEPTION features; empty: none
-  Rendezvous* rendezvous = nullptr;  // where other ranks join; null: every job trains alone
-  Rendezvous::Wanted ranks = {};
+  std::filesystem::path inception;  // weights for INCEPTION features; empty: none
+  RankGatherings* ranks = nullptr;  // null: every job trains alone
 };
 
 struct LoadedRun {

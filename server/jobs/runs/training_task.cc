@@ -40,10 +40,12 @@ DeviceTask::Outcome TrainingTask::Work() {
   return stopping_ || last_ || regrouping_ ? EndOnceWritten() : Train();
 }
 
-// Stops at once, wherever the run is. What is left out is done when it resumes from its checkpoint.
+// Stops at once, wherever the run is, except in a step that other ranks take, too. What is left out
+// is done when it resumes from its checkpoint.
 void TrainingTask::HandleStopRequest() {
   const StopRequest request = stop_request();
   if (request == StopRequest::kNone || (stopping_ && request == StopRequest::kSave)) return;
+  if (setup_.trainer->in_shared_step()) return;
   stopping_ = true;
   chores_.clear();
   grid_.reset();
@@ -53,7 +55,8 @@ void TrainingTask::HandleStopRequest() {
 }
 
 DeviceTask::Outcome TrainingTask::Train() {
-  if (recorder_->waiting() >= kMaxWaiting) return Outcome::kIdle;
+  const bool may_wait = !setup_.trainer->in_shared_step();
+  if (may_wait && recorder_->waiting() >= kMaxWaiting) return Outcome::kIdle;
   if (setup_.ranks) {
     const absl::StatusOr<bool> joined = JoinRanks();
     if (!joined.ok()) return FailTraining(joined.status());
@@ -96,7 +99,7 @@ void TrainingTask::OnStep(const StepReport& report) {
   Plan(due, {});
   if (!setup_.trainer->rank_leaves() || last_) return;
   regrouping_ = true;
-  if (!due.checkpoint) chores_.push_back(Chore::kCheckpoint);
+  chores_ = {Chore::kCheckpoint};  // the others come after the ranks have gathered again
 }
 
 void TrainingTask::Plan(const Due& due, const Due& written) {

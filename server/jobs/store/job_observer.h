@@ -27,7 +27,7 @@ class JobObserver {
   virtual void OnTrainingStep(const std::string& job, const TrainedStep& step) = 0;
   // Other ranks can join at this port.
   virtual void OnRendezvous(int /*port*/) {}
-  // The job trains with so many ranks from now on, this server among them.
+  // The job trains with so many ranks from now on, this server among them; 0: it waits for them.
   virtual void OnRanks(const std::string& /*job*/, int /*ranks*/) {}
   // What the server did, when it started, about something in its state folder that its database
   // does not know or describe as it is. For the operator.

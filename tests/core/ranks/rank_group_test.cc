@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "core/base/error_details.h"
 #include "tests/core/ranks/rank_threads.h"
 
@@ -84,7 +86,6 @@ TEST(RankGroup, GradientsAreSumsOverRanksAndPasses) {
     };
     for (int step = 1; step <= 3; ++step) {
       for (size_t i = 0; i < 3; ++i) weights[i].grad().zero_();
-      gradients->BeginStep();
       loss(10).backward();
       EXPECT_EQ(weights[0].grad()[0].item<float>(), 10) << "not summed yet";
       const at::Tensor last = loss(float(group->rank() + step));
@@ -99,9 +100,23 @@ TEST(RankGroup, GradientsAreSumsOverRanksAndPasses) {
   });
 }
 
+TEST(RankGroup, AReceiveCanBeInterrupted) {
+  RunRanks(2, [](std::unique_ptr<RankGroup> group) {
+    at::Tensor tensor = at::zeros({1});
+    if (group->rank() == 1) {
+      std::thread interrupts([&] { group->InterruptReceive(); });
+      const absl::Status status = group->Receive(tensor, 0, absl::Hours(1));
+      interrupts.join();
+      EXPECT_EQ(GetErrorReason(status), kRankLostReason) << status;
+    } else {
+      EXPECT_FALSE(group->Receive(tensor, 1, absl::Hours(1)).ok()) << "the other one has gone";
+    }
+  });
+}
+
 TEST(RankGroup, TheLossOfARankIsNoticed) {
   RunRanks(3, [](std::unique_ptr<RankGroup> group) {
-    if (group->rank() == 2) return group->Abort();
+    if (group->rank() == 2) return;
     at::Tensor tensor = at::ones({1 << 16});
     const absl::Status status = group->Sum(tensor);
     EXPECT_TRUE(absl::IsUnavailable(status)) << status;
@@ -111,9 +126,10 @@ TEST(RankGroup, TheLossOfARankIsNoticed) {
 
 TEST(RankGroup, ARankThatDoesNotComeIsNoticed) {
   const absl::Status status =
-      RankGroup::Form(
-          NewStore(),
-          {.rank = 0, .size = 2, .address = "127.0.0.1", .timeout = absl::Milliseconds(200)})
+      RankGroup::Form(NewStore(), {.rank = 0,
+                                   .size = 2,
+                                   .address = "127.0.0.1",
+                                   .forming_timeout = absl::Milliseconds(200)})
           .status();
   EXPECT_EQ(GetErrorReason(status), kRankLostReason) << status;
 }

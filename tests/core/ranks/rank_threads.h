@@ -2,8 +2,8 @@
 #pragma once
 
 #include <c10/util/intrusive_ptr.h>
-#include <signal.h>
 
+#include <barrier>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -15,18 +15,22 @@
 
 namespace denoise {
 
-// Gloo writes to connections whose other end may have gone.
-[[maybe_unused]] inline const auto kIgnoreBrokenPipes = signal(SIGPIPE, SIG_IGN);
+[[maybe_unused]] inline const bool kPrepared = [] {
+  PrepareProcessForRanks();
+  return true;
+}();
 
 inline c10::intrusive_ptr<c10d::Store> NewStore() { return c10::make_intrusive<c10d::HashStore>(); }
 
 // Runs `function` on each of `size` ranks at once.
 inline void RunRanks(int size, const std::function<void(std::unique_ptr<RankGroup>)>& function) {
   const auto store = NewStore();
+  std::barrier all_have_formed(size);  // before the first may leave
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank) {
     threads.emplace_back([&, rank] {
       auto group = RankGroup::Form(store, {.rank = rank, .size = size, .address = "127.0.0.1"});
+      all_have_formed.arrive_and_wait();
       ASSERT_TRUE(group.ok()) << group.status();
       function(*std::move(group));
     });

@@ -6,10 +6,12 @@
 
 #include <set>
 #include <thread>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
+#include "tests/core/ranks/rank_threads.h"  // prepares the process
 
 namespace denoise {
 namespace {
@@ -17,12 +19,13 @@ namespace {
 using ::testing::ElementsAre;
 
 const Stopped kNever = [] { return false; };
+constexpr char kVersion[] = "1";
 
 // A process that takes part in groups until it is told to stop. It notes the ranks it had.
 class Member {
  public:
-  explicit Member(int port)
-      : thread_([this, address = absl::StrCat("127.0.0.1:", port)] { Run(address); }) {}
+  explicit Member(int port, const std::string& host = "127.0.0.1")
+      : thread_([this, address = absl::StrCat(host, ":", port)] { Run(address); }) {}
   ~Member() { Stop(); }
 
   void Stop() {
@@ -36,9 +39,8 @@ class Member {
   void Run(const std::string& address) {
     const Stopped stopped = [this] { return stop_.load(); };
     while (!stop_) {
-      auto joined = JoinedRank::Join(address, absl::Seconds(5), stopped);
-      if (!joined.ok()) return;
-      while (true) {
+      const auto joined = JoinedRank::Join(address, kVersion);
+      while (joined.ok()) {
         auto group = (*joined)->NextGroup(stopped);
         if (absl::IsCancelled(group.status())) return;
         if (!group.ok()) break;  // the leader has gone
@@ -62,7 +64,7 @@ int Count(RankGroup& group) {
 }
 
 TEST(Rendezvous, GathersTheRanksThatJoinAndAgainAfterThat) {
-  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
+  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
   Member a(rendezvous->port()), b(rendezvous->port());
   for (int round = 0; round < 3; ++round) {
     const auto group = rendezvous->Gather({.ranks = 3, .at_least = 3}, kNever);
@@ -78,7 +80,7 @@ TEST(Rendezvous, GathersTheRanksThatJoinAndAgainAfterThat) {
 }
 
 TEST(Rendezvous, TrainsWithThoseThatAreThereOnceTheWaitIsOver) {
-  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
+  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
   Member only(rendezvous->port());
   const auto group =
       rendezvous->Gather({.ranks = 4, .at_least = 2, .wait = absl::ZeroDuration()}, kNever);
@@ -87,7 +89,7 @@ TEST(Rendezvous, TrainsWithThoseThatAreThereOnceTheWaitIsOver) {
 }
 
 TEST(Rendezvous, ARankForWhichThereIsNoPlaceWaitsForTheNextGroup) {
-  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
+  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
   Member a(rendezvous->port()), b(rendezvous->port());
   for (int round = 0; round < 2; ++round) {
     const auto group = rendezvous->Gather({.ranks = 2, .at_least = 2}, kNever);
@@ -101,46 +103,74 @@ TEST(Rendezvous, ARankForWhichThereIsNoPlaceWaitsForTheNextGroup) {
 
 // One that claims a place and then does not connect.
 TEST(Rendezvous, ARankThatIsLostBeforeTheGroupFormsCostsARound) {
-  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
-  const auto lost =
-      JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()), absl::Seconds(5), kNever)
-          .value();
-  std::thread claims([&] {
-    std::atomic<int> looks = 0;
-    (void)lost->NextGroup([&] { return ++looks > 10; });
-  });
-  const auto group = rendezvous->Gather(
-      {.ranks = 2, .at_least = 1, .wait = absl::Milliseconds(300), .timeout = absl::Seconds(1)},
-      kNever);
+  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(rendezvous->port());
+  options.waitWorkers = false;
+  c10d::TCPStore lost("127.0.0.1", options);
+  lost.add("1/joined", 1);
+  std::vector<absl::Status> lost_rounds;
+  const auto group =
+      rendezvous->Gather({.ranks = 2, .at_least = 1, .wait = absl::ZeroDuration()}, kNever,
+                         [&](const absl::Status& reason) { lost_rounds.push_back(reason); });
   ASSERT_TRUE(group.ok()) << group.status();
-  claims.join();
+  EXPECT_EQ((*group)->size(), 1);
+  ASSERT_EQ(lost_rounds.size(), 1u);
+  EXPECT_EQ(GetErrorReason(lost_rounds[0]), kRankLostReason);
 }
 
 TEST(Rendezvous, WaitingCanBeStopped) {
-  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
+  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
   std::atomic<int> looks = 0;
   const auto group = rendezvous->Gather({.ranks = 2, .at_least = 2}, [&] { return ++looks > 2; });
   EXPECT_TRUE(absl::IsCancelled(group.status())) << group.status();
-  const auto joined = JoinedRank::Join("127.0.0.1:1", absl::Seconds(1), [&] { return true; });
-  EXPECT_TRUE(absl::IsCancelled(joined.status())) << joined.status();
+  const auto joined =
+      JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()), kVersion).value();
+  EXPECT_TRUE(absl::IsCancelled(joined->NextGroup([] { return true; }).status()));
+}
+
+TEST(Rendezvous, AnotherVersionIsRefused) {
+  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
+  const absl::Status status =
+      JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()), "2").status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status));
+  EXPECT_EQ(status.message(),
+            "the leader is \"1\", and this rank \"2\": run the same version on all machines");
+}
+
+TEST(Rendezvous, WithoutALeaderThereIsNothingToJoin) {
+  EXPECT_TRUE(absl::IsUnavailable(JoinedRank::Join("127.0.0.1:1", kVersion).status()));
+  EXPECT_TRUE(absl::IsUnavailable(JoinedRank::Join("no.such.host:1", kVersion).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(JoinedRank::Join("nowhere", kVersion).status()));
+}
+
+// The name of a machine often means its loopback interface, which other machines cannot reach.
+TEST(Rendezvous, ALeaderOnAllAddressesUsesTheOneThatWasReached) {
+  const auto rendezvous = Rendezvous::Listen("0.0.0.0:0", kVersion).value();
+  Member member(rendezvous->port(), "127.0.0.3");
+  const auto group = rendezvous->Gather({.ranks = 2, .at_least = 2}, kNever);
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_EQ((*group)->address(), "127.0.0.3");
+  EXPECT_EQ(Count(**group), 2);
 }
 
 TEST(Rendezvous, RanksJoinALeaderThatStartsAgain) {
-  auto rendezvous = Rendezvous::Listen("127.0.0.1:0").value();
+  auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
   const int port = rendezvous->port();
   Member member(port);
   EXPECT_EQ(Count(**rendezvous->Gather({.ranks = 2, .at_least = 2}, kNever)), 2);
   rendezvous.reset();
-  rendezvous = Rendezvous::Listen(absl::StrCat("127.0.0.1:", port)).value();
+  rendezvous = Rendezvous::Listen(absl::StrCat("127.0.0.1:", port), kVersion).value();
   EXPECT_EQ(Count(**rendezvous->Gather({.ranks = 2, .at_least = 2}, kNever)), 2);
 }
 
 TEST(Rendezvous, AddressesThatAreNoneAreRefused) {
   for (const char* address : {"", "host", ":29500", "host:", "host:70000", "host:-1", "host:x"}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(Rendezvous::Listen(address).status())) << address;
+    EXPECT_TRUE(absl::IsInvalidArgument(Rendezvous::Listen(address, kVersion).status())) << address;
   }
-  const auto first = Rendezvous::Listen("127.0.0.1:0").value();
-  const absl::Status taken = Rendezvous::Listen(absl::StrCat("127.0.0.1:", first->port())).status();
+  const auto first = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
+  const absl::Status taken =
+      Rendezvous::Listen(absl::StrCat("127.0.0.1:", first->port()), kVersion).status();
   EXPECT_TRUE(absl::IsUnavailable(taken)) << taken;
 }
 

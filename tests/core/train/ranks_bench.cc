@@ -4,14 +4,13 @@
 //     build/release/bin/ranks_bench --markdown  the same for the documentation
 //     build/release/bin/ranks_bench --ranks 2 --channels 64 128 128 --batch 8
 //
-// So many processes, each with one thread, train the same network on batches of the same size: apart
+// N processes, each with one thread, train the same network on batches of the same size: apart
 // from one another, and together as the ranks of one run, in turns. Both ways they compete for the
 // same cores, so what the ranks are slower by is what they tell one another and wait for. Medians of
 // the rounds are shown.
 #include <ATen/Parallel.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/zeros.h>
-#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -33,6 +32,8 @@
 
 namespace denoise {
 namespace {
+
+constexpr char kVersion[] = "ranks_bench";
 
 struct Flags {
   std::vector<int> ranks = {2, 4};
@@ -115,10 +116,9 @@ absl::StatusOr<double> TrainInGroup(const Flags& flags, std::shared_ptr<RankGrou
 
 // Takes part until the process is killed.
 absl::Status RunMember(const Flags& flags) {
-  const Stopped never = [] { return false; };
-  ASSIGN_OR_RETURN(const auto joined, JoinedRank::Join(flags.join, absl::Minutes(2), never));
+  ASSIGN_OR_RETURN(const auto joined, JoinedRank::Join(flags.join, kVersion));
   while (true) {
-    ASSIGN_OR_RETURN(std::shared_ptr<RankGroup> group, joined->NextGroup(never));
+    ASSIGN_OR_RETURN(std::shared_ptr<RankGroup> group, joined->NextGroup([] { return false; }));
     std::vector<std::string> mode;
     RETURN_IF_ERROR(group->Broadcast(mode));
     RETURN_IF_ERROR(TrainInGroup(flags, std::move(group), mode.at(0) == "together").status());
@@ -130,7 +130,7 @@ struct Rates {
 };
 
 absl::StatusOr<Rates> Measure(const Flags& flags, int ranks, const std::string& program) {
-  ASSIGN_OR_RETURN(const auto rendezvous, Rendezvous::Listen("127.0.0.1:0"));
+  ASSIGN_OR_RETURN(const auto rendezvous, Rendezvous::Listen("127.0.0.1:0", kVersion));
   std::vector<std::unique_ptr<Subprocess>> members;
   for (int i = 1; i < ranks; ++i) {
     ASSIGN_OR_RETURN(auto member, Subprocess::Start(flags.ForMember(program, rendezvous->port())));
@@ -196,7 +196,7 @@ int main(int argc, char** argv) {
     flags.steps = 2;
     flags.rounds = 1;
   }
-  signal(SIGPIPE, SIG_IGN);
+  denoise::PrepareProcessForRanks();
   at::set_num_threads(1);
   const absl::Status status =
       flags.join.empty() ? denoise::Bench(flags, "/proc/self/exe") : denoise::RunMember(flags);

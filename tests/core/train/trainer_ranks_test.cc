@@ -165,7 +165,9 @@ TEST(TrainerRanks, ARankThatLeavesFinishesItsStep) {
     if (group->rank() == 2) group->Leave();
     const Trainer::Setup setup = TinySetup({}, options);
     if (group->rank() != 0) {
-      EXPECT_EQ(TrainAsRank(setup, std::move(group), 100).reports.size(), 1u);
+      const RankRun run = TrainAsRank(setup, std::move(group), 100);
+      EXPECT_EQ(run.reports.size(), 1u);
+      EXPECT_TRUE(absl::IsCancelled(run.status)) << run.status;
       return;
     }
     const auto trainer = Make(setup);
@@ -214,6 +216,7 @@ TEST(TrainerRanks, ARankThatFailsEndsTheRunOfAll) {
       },
       100);
   EXPECT_TRUE(absl::IsInternal(runs[2].status)) << runs[2].status;
+  EXPECT_NE(GetErrorReason(runs[2].status), kRankLostReason) << "it is its own fault";
   for (const int rank : {0, 1}) {
     EXPECT_EQ(GetErrorReason(runs[rank].status), kRankLostReason) << runs[rank].status;
   }

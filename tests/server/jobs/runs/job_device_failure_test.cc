@@ -71,7 +71,7 @@ TEST_F(JobDeviceFailureTest, AJobThatMakesDevicesFailEndsThat) {
     Start();
   }
   const TrainingJob job = WaitFor(name, TrainingJob::FAILED);
-  EXPECT_THAT(job.state_reason(), HasSubstr("the device failed 10 times"));
+  EXPECT_THAT(job.state_reason(), HasSubstr("the device failed or a rank was lost 10 times"));
 }
 
 // The runner is the first to notice, when it loads a job onto the device.

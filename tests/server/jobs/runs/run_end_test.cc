@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/error_details.h"
 #include "core/base/retry.h"
+#include "core/ranks/rank_group.h"
 
 namespace denoise {
 namespace {
@@ -14,6 +16,10 @@ TEST(RunEnd, WorkEndsForReasonsThatACallerUnderstands) {
             (RunEnd{Kind::kNonFinite, "10 steps in a row"}));
   EXPECT_EQ(EndOfWork(absl::UnavailableError("/secret")).kind, Kind::kDisk);
   EXPECT_EQ(EndOfWork(DeviceFailedError()).kind, Kind::kDevice);
+  EXPECT_EQ(EndOfWork(WithErrorReason(absl::UnavailableError("/secret"), kRankLostReason)),
+            (RunEnd{Kind::kRanks,
+                    "another machine that trained it was lost: it continues from what it has "
+                    "saved"}));
   EXPECT_EQ(EndOfWork(absl::ResourceExhaustedError("CUDA out of memory at 0x7f")).kind,
             Kind::kFailed);
   EXPECT_EQ(EndOfWork(absl::InternalError("/secret/path")),
