@@ -85,6 +85,7 @@ function events(
         ? start({ handover: event.value.token })
         : watch(connection, generationName(request.requestId), sequence, call),
     canResume: ({ event }) => survives || event.case === "handover",
+    isHandover: ({ event }) => event.case === "handover",
     isLast,
   });
 }

@@ -49,7 +49,13 @@ class StartedGenerations:
         reopen = _continuing(after(name) if survives else None)
         was_accepted = False
         try:
-            messages = self._connection.stream(_rpcs.GENERATE, request, reopen, timeout)
+            messages = self._connection.stream(
+                _rpcs.GENERATE,
+                request,
+                reopen,
+                timeout,
+                is_handover=lambda message: message.HasField("handover"),
+            )
             async with contextlib.aclosing(messages):
                 async for message in messages:
                     if message.HasField("accepted"):
