@@ -8,7 +8,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 
-import { Client } from "../src/index.js";
+import { Client, type GenerateEvent } from "../src/index.js";
 import * as proto from "../src/proto.js";
 import { collect, failure, only } from "./support/calls.js";
 
@@ -129,4 +129,24 @@ test("a caller who cancels presents nothing again", async () => {
     await failure(collect(stream), "CANCELLED");
   });
   assert.equal(presented(), 1);
+});
+
+test("a pause is not followed, and brings its token", async () => {
+  const requests: proto.GenerateRequest[] = [];
+  const generate: Handler = async function* (request) {
+    requests.push(request);
+    yield event(0, { case: "accepted", value: { count: 2 } });
+    yield event(1, { case: "handover", value: { token, paused: true } });
+    await Promise.resolve();
+    throw new ConnectError("the generation was paused", Code.Aborted);
+  };
+  await withServer(generate, async (client) => {
+    const events: GenerateEvent[] = [];
+    const reading = (async () => {
+      for await (const event of client.generate({ model: "faces" })) events.push(event);
+    })();
+    await failure(reading, "ABORTED");
+    assert.deepEqual(only(events, "handover")[0]?.token, token);
+  });
+  assert.equal(requests.length, 1);
 });

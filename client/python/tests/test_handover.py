@@ -197,6 +197,24 @@ def test_a_client_that_is_closed_presents_nothing_again(serve: Serve) -> None:
     assert presented == 1
 
 
+def test_a_pause_is_not_followed(connect: Connect, serve: Serve) -> None:
+    requests: list[GenerateRequest] = []
+
+    def answer(request: GenerateRequest) -> Answer:
+        requests.append(request)
+        paused = event(1, handover={"token": b"sealed", "paused": True})
+        return [event(0, accepted={"count": 2}), paused], grpc.StatusCode.ABORTED
+
+    stream = connect(serve(answer)).events(lambda client: client.generate(model="faces", seed=1))
+    assert isinstance(next(stream), denoised.Accepted)
+    paused = next(stream)
+    assert isinstance(paused, denoised.Paused)
+    assert paused.token == b"sealed"
+    with pytest.raises(denoised.Aborted):
+        next(stream)
+    assert len(requests) == 1
+
+
 def test_a_handover_that_cannot_be_continued_fails(connect: Connect, serve: Serve) -> None:
     def answer(request: GenerateRequest) -> Answer:
         if request.handover:
