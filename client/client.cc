@@ -118,6 +118,14 @@ absl::StatusOr<v1::Generation> Client::CancelGeneration(std::string_view name) {
                                                 &v1::Generations::Stub::CancelGeneration, request);
 }
 
+absl::StatusOr<v1::PauseGenerationResponse> Client::PauseGeneration(std::string_view name) {
+  v1::PauseGenerationRequest request;
+  request.set_name(GenerationResourceName(name));
+  return impl_->connection.Call<v1::PauseGenerationResponse>(
+      *impl_->generations, &v1::Generations::Stub::PauseGeneration, request,
+      options().generate_deadline);
+}
+
 DiffuseStream Client::Diffuse(const v1::DiffuseRequest& request) {
   return impl_->connection.Stream<v1::DiffuseEvent>(*impl_->generation,
                                                     &v1::ImageGeneration::Stub::Diffuse, request,

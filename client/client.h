@@ -54,7 +54,8 @@ class Client {
 
   // Starts a generation; what goes wrong is told by the stream. The deadline counts from now and
   // covers the whole stream. If the server drains, another one continues the generation and the
-  // stream, after an event `handover`.
+  // stream, after an event `handover`. If somebody pauses the generation, the stream ends with such
+  // an event, which has a token, and Aborted.
   GenerateStream Generate(const denoised::v1::GenerateRequest& request);
   GenerateStream Generate(const denoised::v1::GenerateRequest& request, absl::Duration deadline);
 
@@ -67,6 +68,9 @@ class Client {
   // Those that run and those whose results are kept, the latest first, all pages.
   absl::StatusOr<std::vector<denoised::v1::Generation>> ListGenerations();
   absl::StatusOr<denoised::v1::Generation> CancelGeneration(std::string_view name);
+  // Takes it off the device, before its next evaluation: only the deadline of generations holds.
+  // GenerateRequest.handover with the token of the answer continues it.
+  absl::StatusOr<denoised::v1::PauseGenerationResponse> PauseGeneration(std::string_view name);
 
   // Starts the forward process of some pictures, as Generate starts a generation.
   DiffuseStream Diffuse(const denoised::v1::DiffuseRequest& request);

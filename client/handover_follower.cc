@@ -10,7 +10,9 @@ bool HandoverFollower::IsNews(v1::GenerateEvent& event) {
   is_unanswered_ = false;
   if (event.has_accepted() && last_sequence_ >= 0) return false;
   if (event.has_image() && !images_.insert(event.image().image_index()).second) return false;
-  if (event.has_handover()) {
+  if (event.handover().paused()) {
+    token_.clear();
+  } else if (event.has_handover()) {
     token_ = std::move(*event.mutable_handover()->mutable_token());
     event.mutable_handover()->clear_token();
     attempts_ = 0;

@@ -19,12 +19,11 @@ class HandoverFollower {
 
   // Whether `event` is news to the stream's reader. A server that continues says `accepted` again;
   // one that continues in place of another server, which was lost, also repeats images. Keeps the
-  // numbers of events rising, and takes
-  // the token of a handover.
+  // numbers of events rising, and takes the token of a handover; that of a pause is the reader's.
   bool IsNews(denoised::v1::GenerateEvent& event);
 
   // The request that continues the generation after a call that ended with `status`; nullopt if
-  // nothing does. A server that closes its connections cancels what arrives at that moment, so a
+  // nothing does, as after a pause. A server that closes its connections cancels what arrives at that moment, so a
   // token that was presented and got no answer is presented again, also after CANCELLED. After an
   // answer that means what it says: somebody has cancelled the generation.
   std::optional<denoised::v1::GenerateRequest> Continue(const absl::Status& status);

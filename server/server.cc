@@ -239,6 +239,7 @@ class Server::Impl {
                             return engine_.Submit(std::move(request), std::move(sink));
                           },
                       .cancel = [this](Engine::Id id) { engine_.Cancel(id); },
+                      .pause = [this](Engine::Id id) { engine_.Pause(id); },
                       .cost = [this](const auto& request) { return engine_.CostOf(request); },
                       .clock = &Clock::Real(),
                       .samples = &samples_,
@@ -264,7 +265,8 @@ class Server::Impl {
                                 .samples = &samples_,
                                 .telemetry = &telemetry_,
                                 .limits = Limits(flags),
-                                .handover_keys = std::move(handover_keys)},
+                                .handover_keys = std::move(handover_keys),
+                                .paused_lifetime = absl::Seconds(flags.paused_token_seconds)},
         image_generation_(generation_environment_),
         generations_service_(generation_environment_),
         activity_service_({.calls = Calls(&pool_, flags),

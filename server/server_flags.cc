@@ -423,9 +423,12 @@ void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
       ->check(CLI::Range(0, 86'400));
   app.add_option("--handover-key", flags.handover_key,
                  "File with the deployment's key: hand generations over to other\n"
-                 "servers after SIGTERM, and continue theirs. A key is what\n"
-                 "`denoised new-handover-key` prints")
+                 "servers after SIGTERM, continue theirs, and let callers pause\n"
+                 "generations. A key is what `denoised new-handover-key` prints")
       ->type_name("FILE");
+  app.add_option("--paused-token-seconds", flags.paused_token_seconds,
+                 "How long a paused generation can be continued with its token")
+      ->check(CLI::Range(1, 10 * 365 * 86'400));
   app.add_option("--log-level", flags.log_level, "Least severe level to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
   app.add_option("--access-log", flags.access_log,

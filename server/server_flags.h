@@ -86,6 +86,7 @@ struct ServerFlags {
 
   int drain_seconds = 30;
   std::string handover_key;  // file; empty: generations are not handed over
+  int paused_token_seconds = 7 * 86'400;
   std::string log_level = "info";
   std::string access_log = "off";  // or "stderr", or a file
   int access_log_mib = 64;         // of one file

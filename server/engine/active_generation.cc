@@ -6,9 +6,16 @@
 #include <variant>
 
 #include "absl/hash/hash.h"
+#include "core/base/error_details.h"
 #include "core/pipeline/begin.h"
 
 namespace denoise {
+
+absl::Status PausedError() {
+  return WithErrorReason(
+      absl::AbortedError("the generation was paused. Present its token to continue it"),
+      "GENERATION_PAUSED");
+}
 
 const TrajectorySnapshot* SnapshotOf(const GenerationRequest& request, int index) {
   for (const ImageSnapshot& begun : request.continues_from.images_begun) {
@@ -196,7 +203,8 @@ void ActiveGeneration::OnFinished(const absl::Status& status) {
   const MutexLock lock(mutex_);
   const auto sink = std::exchange(sink_, nullptr);
   if (!sink) return;
-  if (!hands_over_ || !absl::IsUnavailable(status)) return sink->OnFinished(status);
+  const bool continues = absl::IsUnavailable(status) || absl::IsAborted(status);
+  if (!hands_over_ || !continues) return sink->OnFinished(status);
   if (images_made_ == images_.size()) return sink->OnFinished(absl::OkStatus());
   sink->OnHandover(std::move(begun_));
   sink->OnFinished(status);

@@ -106,6 +106,8 @@ void Engine::Cancel(Id id) {
   impl_->scheduler().End(id, absl::CancelledError("the generation was cancelled"));
 }
 
+void Engine::Pause(Id id) { impl_->scheduler().HandOver(id, PausedError()); }
+
 Engine::TaskId Engine::AddTask(std::shared_ptr<DeviceTask> task, int device, int priority) {
   return impl_->scheduler().AddTask(std::move(task), device, priority);
 }

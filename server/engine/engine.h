@@ -151,6 +151,11 @@ class Engine {
   // Unknown or finished ids are ignored. Thread-safe.
   void Cancel(Id id);
 
+  // Hands a generation over, if its sink accepts that, as draining does: at once if it waits, else
+  // before its next evaluation. OnHandover and OnFinished(PausedError()) follow; or only OnFinished,
+  // if it ends in the meantime. Unknown or finished ids are ignored. Thread-safe.
+  void Pause(Id id);
+
   // Runs slices of `task` on a device, an index into Options::devices: back to back while there are
   // no requests, and otherwise for Options::training_share of its time. A request that arrives
   // during a slice waits for that slice only. Tasks of a higher priority run first; those of equal

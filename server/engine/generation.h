@@ -90,10 +90,14 @@ struct ImageUpdate {
   at::Tensor sample;  // [C, H, W] float32 on the CPU, not clamped
 };
 
+// What a generation ends with that Engine::Pause has handed over: ABORTED, for the reason
+// GENERATION_PAUSED.
+absl::Status PausedError();
+
 // Receives the events of one generation. Calls come one at a time, from the submitting thread
 // (OnQueued only) and from the engine's threads. None may block or call back into the engine.
 // OnHandover comes at most once, only after AcceptsHandover() was true, and is followed by OnFinished
-// with UNAVAILABLE and nothing else. OnFinished comes last and exactly once, unless
+// with UNAVAILABLE or PausedError() and nothing else. OnFinished comes last and exactly once, unless
 // Submit failed: then nothing is called. If its status is not OK, images may be missing.
 class GenerationSink {
  public:
@@ -105,9 +109,9 @@ class GenerationSink {
   virtual void OnStep(int image_index, int step) = 0;
   virtual void OnFrame(FrameUpdate frame) = 0;
   virtual void OnImage(ImageUpdate image) = 0;
-  // Whether somebody would continue the generation on another server. An engine that drains asks
-  // once, and then hands the generation over at once instead of letting it finish. So does one whose
-  // last device has failed.
+  // Whether somebody would continue the generation. An engine that drains asks once, and then hands
+  // the generation over at once instead of letting it finish. So does one whose last device has
+  // failed, and so does Engine::Pause.
   virtual bool AcceptsHandover() { return false; }
   // The images that have begun and are not done. Images that are not finite are left out.
   virtual void OnHandover(std::vector<ImageSnapshot> /*images_begun*/) {}

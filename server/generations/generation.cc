@@ -15,6 +15,7 @@ v1::Generation::State StateOf(bool cancel_requested, const GenerationLog::Snapsh
     if (cancel_requested) return v1::Generation::CANCELLING;
     return now.started ? v1::Generation::RUNNING : v1::Generation::QUEUED;
   }
+  if (now.paused) return v1::Generation::PAUSED;
   if (now.status.ok()) return v1::Generation::SUCCEEDED;
   return absl::IsCancelled(now.status) ? v1::Generation::CANCELLED : v1::Generation::FAILED;
 }
@@ -44,6 +45,10 @@ bool CanBeJoined(const Generation& generation) {
   return now.ended ? now.status.ok() : !generation.cancel_requested;
 }
 
+bool IsKept(const Generation& generation, const GenerationLog::Snapshot& now) {
+  return generation.kept || now.paused;
+}
+
 v1::Generation Describe(const ListedGeneration& listed, const Identity& viewer, bool with_timesteps,
                         absl::Duration keep_time) {
   const Generation& generation = *listed.generation;
@@ -65,7 +70,8 @@ v1::Generation Describe(const ListedGeneration& listed, const Identity& viewer, 
   *proto.mutable_create_time() = ToProto(generation.arrival);
   if (now.started) *proto.mutable_start_time() = ToProto(*now.started);
   if (now.ended) *proto.mutable_end_time() = ToProto(*now.ended);
-  if (now.ended && generation.kept) *proto.mutable_expire_time() = ToProto(*now.ended + keep_time);
+  if (now.ended && IsKept(generation, now))
+    *proto.mutable_expire_time() = ToProto(*now.ended + keep_time);
   return proto;
 }
 

@@ -32,10 +32,14 @@ struct Generation {
   const int64_t number;         // in order of arrival
   const RequestDigest digest;
   const bool continues_without_readers;
-  const bool kept;  // after its end
+  const bool kept;  // after its end, however that comes
   const PictureEncoding encoding;
   const int64_t sample_bytes;                     // of one picture
   const std::shared_ptr<const SamplerPlan> plan;  // null where it is not handed over
+  // As its first caller sent it, for a handover; else without a field.
+  const denoised::v1::GenerateRequest request;
+  const bool accepts_handover;   // its first caller does, whether or not there is room for one
+  const int64_t handover_bytes;  // the most that its state takes in one
   const absl::Time arrival;
   GenerationLog log;
 
@@ -45,6 +49,7 @@ struct Generation {
   int readers = 0;
   std::optional<Engine::Id> engine_id;  // once the engine has it
   bool cancel_requested = false;
+  bool pause_requested = false;
   bool indexed = false;    // it can be found
   int64_t kept_bytes = 0;  // that are counted for it
 };
@@ -63,6 +68,10 @@ ListedGeneration ListedNow(const GenerationRef& generation);
 // Whether a retry gets this generation, which runs or has succeeded. After a failure, it starts a
 // new one.
 bool CanBeJoined(const Generation& generation);
+
+// Whether it is kept after its end, of which `now` tells: if a caller can come back to it. The token
+// of a pause can be asked for again.
+bool IsKept(const Generation& generation, const GenerationLog::Snapshot& now);
 
 // The generation as `viewer` sees it. One that has ended expires `keep_time` later.
 denoised::v1::Generation Describe(const ListedGeneration& listed, const Identity& viewer,

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <iterator>
 
+#include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
+
 namespace denoise {
 namespace {
 
@@ -101,6 +104,7 @@ GenerationLog::Snapshot GenerationLog::snapshot() const {
           .queue_wait = started_ ? std::optional(queue_wait_) : std::nullopt,
           .ended = ended_,
           .status = status_,
+          .paused = paused_,
           .evaluations = evaluations,
           .rows = rows_,
           .sample_bytes = frame_bytes_ + image_bytes_ + handover_bytes_};
@@ -164,11 +168,29 @@ void GenerationLog::OnImage(ImageUpdate image) {
   if (options_.on_image) options_.on_image();
 }
 
+absl::Status GenerationLog::RequestPause() {
+  const MutexLock lock(mutex_);
+  const int64_t images = ImagesBegun();
+  const int64_t bytes = images * options_.state_bytes;
+  if (bytes > options_.limits.handover_bytes) {
+    return WithErrorReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            "the state of the ", images, " images that have begun takes ", bytes,
+            " bytes, and the token of a pause has room for ", options_.limits.handover_bytes,
+            ". Let some of them finish, ask for fewer images in a request, or raise "
+            "--max-receive-bytes")),
+        "PAUSE_UNAVAILABLE");
+  }
+  pause_requested_ = true;
+  return absl::OkStatus();
+}
+
 bool GenerationLog::AcceptsHandover() {
   const MutexLock lock(mutex_);
-  return options_.limits.handover_bytes > 0 &&
-         std::any_of(readers_.begin(), readers_.end(),
-                     [](const Reader* reader) { return reader->takes_handover_; });
+  const bool is_wanted =
+      pause_requested_ || std::any_of(readers_.begin(), readers_.end(),
+                                      [](const Reader* reader) { return reader->takes_handover_; });
+  return options_.limits.handover_bytes > 0 && is_wanted;
 }
 
 void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
@@ -178,7 +200,8 @@ void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
     handover_bytes_ += Bytes(image.trajectory.slots);
   }
   handed_over_ = true;
-  Append(Handover{{images_done_, std::move(images_begun)}}, options_.clock->Now());
+  paused_ = pause_requested_;
+  Append(Handover{{images_done_, std::move(images_begun)}, paused_}, options_.clock->Now());
 }
 
 void GenerationLog::OnFinished(const absl::Status& status) {
@@ -186,6 +209,7 @@ void GenerationLog::OnFinished(const absl::Status& status) {
   End end{.status = status, .elapsed = now - options_.arrival};
   {
     const MutexLock lock(mutex_);
+    if (paused_) end.status = PausedError();  // also where a drain has come first
     CountLost(end);
   }
   if (options_.on_ending) options_.on_ending(end);
@@ -205,7 +229,15 @@ void GenerationLog::AppendEnd(const End& end, absl::Time now) {
   Append(end, now);
 }
 
-// What another server continues is not lost.
+// Whose work would be lost without their state.
+int64_t GenerationLog::ImagesBegun() const {
+  std::set<int> begun(options_.images_begun.begin(), options_.images_begun.end());
+  for (const auto& [image, count] : evaluations_) begun.insert(image);
+  for (const int image : images_done_) begun.erase(image);
+  return static_cast<int64_t>(begun.size());
+}
+
+// What is continued is not lost.
 void GenerationLog::CountLost(End& end) const {
   if (end.status.ok() || handed_over_) return;
   const v1::Accepted& accepted = options_.accepted;

@@ -37,9 +37,10 @@ class GenerationLog final : public GenerationSink {
   struct Progress {
     int steps_done, steps_total, images_done;
   };
-  // Another server can continue the generation.
+  // The generation can be continued from here.
   struct Handover {
     Continuation done;
+    bool paused;  // because somebody has paused it, not because the server drains
   };
   struct End {
     absl::Status status;
@@ -70,7 +71,9 @@ class GenerationLog final : public GenerationSink {
     int64_t first_sequence = 0;
     int steps_done = 0;
     std::vector<int> images_done = {};
-    absl::Time arrival;  // of the request
+    std::vector<int> images_begun = {};
+    int64_t state_bytes = 0;  // of one image that has begun
+    absl::Time arrival;       // of the request
     const Clock* clock = &Clock::Real();
     Limits limits = {};
     // Called by the thread that writes. May be empty; must not block.
@@ -124,12 +127,18 @@ class GenerationLog final : public GenerationSink {
     std::optional<absl::Duration> queue_wait;  // once started
     std::optional<absl::Time> ended;
     absl::Status status;   // once ended
+    bool paused;           // that is how it ended
     int64_t evaluations;   // of single images, made here so far
     int64_t rows;          // that these took
     int64_t sample_bytes;  // of what is kept: images, frames and the states of a handover
   };
   Snapshot snapshot() const ABSL_LOCKS_EXCLUDED(mutex_);
   const denoised::v1::Accepted& accepted() const { return options_.accepted; }
+
+  // Makes AcceptsHandover true, whoever reads, for Engine::Pause. If the engine hands the generation
+  // over from now on, whatever makes it do so, the generation is paused. FailedPrecondition if the
+  // images that have begun do not fit into a handover: none of their work may be lost.
+  absl::Status RequestPause() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Ends a generation that the engine did not take.
   void Refuse(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -150,6 +159,7 @@ class GenerationLog final : public GenerationSink {
   using Preview = std::pair<int, FrameKind>;
   using Events = std::deque<Event>;
 
+  int64_t ImagesBegun() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AppendEnd(const End& end, absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);
   template <class What>
   void Append(What what, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -180,7 +190,9 @@ class GenerationLog final : public GenerationSink {
   absl::Time next_progress_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   std::map<int, int64_t> evaluations_ ABSL_GUARDED_BY(mutex_);  // by image, made here
   int64_t rows_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool pause_requested_ ABSL_GUARDED_BY(mutex_) = false;
   bool handed_over_ ABSL_GUARDED_BY(mutex_) = false;
+  bool paused_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Time> started_ ABSL_GUARDED_BY(mutex_);
   absl::Duration queue_wait_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Time> ended_ ABSL_GUARDED_BY(mutex_);

@@ -55,16 +55,18 @@ void GenerationRegistry::Remove(const GenerationRef& generation) {
 void GenerationRegistry::RetainOrForget(const GenerationRef& generation) {
   const GenerationLog::Snapshot now = generation->log.snapshot();
   if (!now.ended) return;
-  if (generation->indexed && generation->kept) {
+  const bool kept = IsKept(*generation, now);
+  if (generation->indexed && kept) {
     expiries_.emplace(ExpiryOf(*generation), generation->number);
     on_change_();
   }
   if (generation->readers > 0) return;
   generation->reservation = {};
-  if (!generation->indexed || !generation->kept) return Forget(generation);
+  if (!generation->indexed || !kept) return Forget(generation);
   if (generation->kept_bytes == 0) {
     generation->kept_bytes = kCallBytes + now.sample_bytes +
-                             static_cast<int64_t>(generation->log.accepted().ByteSizeLong());
+                             static_cast<int64_t>(generation->log.accepted().ByteSizeLong() +
+                                                  generation->request.ByteSizeLong());
     kept_bytes_ += generation->kept_bytes;
   }
   ForgetExpired();

@@ -33,9 +33,22 @@ int StepsTotal(const ResolvedRequest& resolved) {
   return static_cast<int>(std::min<int64_t>(steps, std::numeric_limits<int>::max()));
 }
 
-// Of all images in progress.
+// Of one image in progress.
 int64_t StateBytes(const GenerationRequest& request) {
-  return int64_t{request.count} * request.plan->slots * SampleBytes(request.shape);
+  return request.plan->slots * SampleBytes(request.shape);
+}
+
+// The most that all of them take in a handover.
+int64_t HandoverBytes(const GenerationRequest& request, const GenerationLog::Limits& limits) {
+  return std::min(limits.handover_bytes, request.count * StateBytes(request));
+}
+
+std::vector<int> ImagesBegun(const GenerationRequest& request) {
+  std::vector<int> images;
+  for (const ImageSnapshot& image : request.continues_from.images_begun) {
+    images.push_back(image.image_index);
+  }
+  return images;
 }
 
 // The most that a generation can hold: its images, as many frames as its log keeps, the picture
@@ -52,7 +65,7 @@ int64_t MostBytesHeld(const ResolvedRequest& resolved, const GenerationLog::Limi
   constexpr int kMostInputs = 4;
   constexpr int kHandoverCopies = 2;  // the states, and the token on its way
   return kCallBytes + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes +
-         kHandoverCopies * std::min(limits.handover_bytes, StateBytes(resolved.generation));
+         kHandoverCopies * HandoverBytes(resolved.generation, limits);
 }
 
 // A request with an id keeps it. So does a generation that another server began.
@@ -128,16 +141,19 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
             absl::StrJoin(differences, ", "), ". Take another id for another request.")),
         "REQUEST_ID_IN_USE");
   }
-  return AddPayingReader(found, -1, caller);
+  return AddPayingReader(found, -1, caller, found->sample_bytes);
 }
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
     const v1::GenerateRequest& request, const RequestDigest& digest, ResolvedRequest resolved,
     const Caller& caller) {
   const GenerationLog::Limits log_limits = LogLimitsOf(request);
-  ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
-                   environment_.samples->Reserve(static_cast<int64_t>(request.ByteSizeLong()) +
-                                                 MostBytesHeld(resolved, log_limits)));
+  // gRPC has the request, and the generation another copy if it may be handed over.
+  const int64_t request_copies = log_limits.handover_bytes > 0 ? 2 : 1;
+  ASSIGN_OR_RETURN(
+      SampleBudget::Reservation reservation,
+      environment_.samples->Reserve(request_copies * static_cast<int64_t>(request.ByteSizeLong()) +
+                                    MostBytesHeld(resolved, log_limits)));
   const GenerationRef generation = Make(request, digest, resolved, log_limits, caller);
   std::unique_ptr<Reader> reader;
   GenerationRef replaced;  // one of this id that failed or was cancelled
@@ -203,6 +219,7 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   const auto cost = environment_.cost ? environment_.cost(resolved.generation) : std::nullopt;
   if (cost) *resolved.accepted.mutable_cost() = ToProto(*cost);
   const int steps_total = StepsTotal(resolved), steps_done = StepsDone(resolved);
+  const bool may_move = log_limits.handover_bytes > 0;
   const int64_t number = next_number_++;
   const EndingGeneration ending{number, detaches, resolved.generation.name, caller.trace_id,
                                 resolved.accepted.model()};
@@ -217,7 +234,10 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
       .kept = named || detaches,
       .encoding = {resolved.image_encoding, resolved.frame_encoding, resolved.frame_bytes_max},
       .sample_bytes = SampleBytes(resolved.picture),
-      .plan = log_limits.handover_bytes > 0 ? resolved.generation.plan : nullptr,
+      .plan = may_move ? resolved.generation.plan : nullptr,
+      .request = may_move ? request : v1::GenerateRequest(),
+      .accepts_handover = request.accept_handover(),
+      .handover_bytes = HandoverBytes(resolved.generation, log_limits),
       .arrival = caller.arrival,
       .log = GenerationLog(
           {.accepted = std::move(resolved.accepted),
@@ -225,6 +245,8 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
            .first_sequence = resolved.first_sequence,
            .steps_done = steps_done,
            .images_done = resolved.generation.continues_from.images_done,
+           .images_begun = ImagesBegun(resolved.generation),
+           .state_bytes = StateBytes(resolved.generation),
            .arrival = caller.arrival,
            .clock = environment_.clock,
            .limits = log_limits,
@@ -240,13 +262,15 @@ absl::Status Generations::Submit(const GenerationRef& generation, GenerationRequ
   const absl::StatusOr<Engine::Id> id = environment_.submit(
       std::move(request), std::shared_ptr<GenerationSink>(generation, &generation->log));
   RETURN_IF_ERROR(id.status());
-  bool cancel = false;
+  bool cancel = false, pause = false;
   {
     const MutexLock lock(mutex_);
     generation->engine_id = *id;
     cancel = generation->cancel_requested;
+    pause = generation->pause_requested;
   }
   if (cancel) environment_.cancel(*id);
+  if (pause) environment_.pause(*id);
   return absl::OkStatus();
 }
 
@@ -256,14 +280,15 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Watch(
     const v1::WatchGenerationRequest& request, const Caller& caller) {
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name(), caller.identity));
-  if (!request.has_resume_after()) return AddPayingReader(generation, -1, caller);
+  const int64_t event_bytes = generation->sample_bytes;
+  if (!request.has_resume_after()) return AddPayingReader(generation, -1, caller, event_bytes);
   const int64_t last = generation->log.snapshot().last_sequence;
   if (request.resume_after() < 0 || request.resume_after() > last) {
     return InvalidField("resume_after", absl::StrCat("must be between 0 and ", last,
                                                      ", the number of the latest event, is ",
                                                      request.resume_after()));
   }
-  return AddPayingReader(generation, request.resume_after(), caller);
+  return AddPayingReader(generation, request.resume_after(), caller, event_bytes);
 }
 
 absl::StatusOr<v1::Generation> Generations::Get(const v1::GetGenerationRequest& request,
@@ -324,6 +349,10 @@ absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationReq
       return absl::FailedPreconditionError(
           absl::StrCat(request.name(), " has ended: there is nothing to cancel"));
     }
+    if (generation->pause_requested) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(request.name(), " is being paused: throw its token away instead"));
+    }
     generation->cancel_requested = true;
     id = generation->engine_id;
     listed = ListedNow(generation);
@@ -359,6 +388,7 @@ Generations::Reader::Reader(Generations* generations, std::shared_ptr<Generation
     : generations_(generations),
       counted_(&generations->environment_.telemetry->count(ObjectKind::kGenerationReader)),
       generation_(std::move(generation)),
+      caller_(caller.identity),
       name_(NameFor(caller.identity, generation_->full_name)),
       events_(generation_->log.Attach(after, caller.wake, caller.takes_handover)) {}
 
@@ -375,6 +405,18 @@ const std::string& Generations::Reader::full_name() const { return generation_->
 const PictureEncoding& Generations::Reader::encoding() const { return generation_->encoding; }
 const v1::Accepted& Generations::Reader::accepted() const { return generation_->log.accepted(); }
 const SamplerPlan* Generations::Reader::plan() const { return generation_->plan.get(); }
+const v1::GenerateRequest& Generations::Reader::request() const { return generation_->request; }
+const std::string& Generations::Reader::tenant() const { return generation_->tenant; }
+
+v1::Generation Generations::Reader::Describe() const {
+  ListedGeneration listed;
+  {
+    const MutexLock lock(generations_->mutex_);
+    listed = ListedNow(generation_);
+  }
+  return denoise::Describe(listed, caller_, /*with_timesteps=*/true,
+                           generations_->limits_.keep_time);
+}
 
 bool Generations::Reader::Leave() {
   if (!left_) cancelled_ = generations_->RemoveReader(generation_);
@@ -388,12 +430,12 @@ std::unique_ptr<Generations::Reader> Generations::AddReader(const GenerationRef&
   return std::unique_ptr<Reader>(new Reader(this, generation, after, caller));
 }
 
-// Reserves what a call takes, and the picture that is on its way; of a kept result the first reader
+// Reserves what a call takes, and the event that is on its way; of a kept result the first reader
 // takes on the whole.
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::AddPayingReader(
-    const GenerationRef& generation, int64_t after, const Caller& caller) {
+    const GenerationRef& generation, int64_t after, const Caller& caller, int64_t event_bytes) {
   ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
-                   environment_.samples->Reserve(kCallBytes + generation->sample_bytes));
+                   environment_.samples->Reserve(kCallBytes + event_bytes));
   RETURN_IF_ERROR(registry_->TakeFromKept(*generation, *environment_.samples));
   std::unique_ptr<Reader> reader = AddReader(generation, after, caller);
   reader->reservation_ = std::move(reservation);
@@ -408,8 +450,8 @@ bool Generations::RemoveReader(const GenerationRef& generation) {
     const MutexLock lock(mutex_);
     --generation->readers;
     const bool ended = generation->log.snapshot().ended.has_value();
-    if (generation->readers == 0 && !generation->continues_without_readers && !ended &&
-        !generation->cancel_requested) {
+    const bool continues = generation->continues_without_readers || generation->pause_requested;
+    if (generation->readers == 0 && !continues && !ended && !generation->cancel_requested) {
       generation->cancel_requested = true;
       to_cancel = generation->engine_id;
     }

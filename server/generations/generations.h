@@ -3,7 +3,8 @@
 // A Generate call starts a generation, or joins the one that has its request_id. The engine runs
 // it, its log (generation_log.h) records what happened, and streams read that log. Once the last
 // reader has left, it is cancelled or continues, as its caller chose. After its end it is kept for
-// a while if a caller can come back to it: if it has a request_id or was started with DETACH.
+// a while if a caller can come back to it: if it has a request_id, was started with DETACH or was
+// paused.
 //
 // Memory: while a generation runs, and until its readers have left, it holds what SampleBudget
 // reserved for it before it began. After that its result counts against Limits::keep_bytes, and the
@@ -66,10 +67,11 @@ struct PictureEncoding {
 class Generations {
  public:
   struct Environment {
-    // The engine's: Engine::Submit and Engine::Cancel.
+    // The engine's: Engine::Submit, Engine::Cancel and Engine::Pause.
     std::function<absl::StatusOr<Engine::Id>(GenerationRequest, std::shared_ptr<GenerationSink>)>
         submit;
     std::function<void(Engine::Id)> cancel;
+    std::function<void(Engine::Id)> pause;
     // Engine::CostOf. May be null: then nobody is told what a generation costs.
     std::function<std::optional<absl::Duration>(const GenerationRequest&)> cost = nullptr;
     const Clock* clock;
@@ -101,8 +103,12 @@ class Generations {
     const std::string& name() const { return name_; }  // what the caller calls the generation
     const PictureEncoding& encoding() const;
     const denoised::v1::Accepted& accepted() const;
-    // Of a generation that may be handed over; else null.
+    // Of a generation that may be handed over; else null, and without a field.
     const SamplerPlan* plan() const;
+    const denoised::v1::GenerateRequest& request() const;  // as its first caller sent it
+    const std::string& tenant() const;                     // whose it is
+    // The generation as the caller sees it.
+    denoised::v1::Generation Describe() const;
 
     // How the generation ended; OK while it runs.
     absl::Status status() const;
@@ -121,6 +127,7 @@ class Generations {
     Generations* const generations_;
     const CountedObject counted_;
     const std::shared_ptr<Generation> generation_;
+    const Identity caller_;
     const std::string name_;
     std::unique_ptr<GenerationLog::Reader> events_;
     SampleBudget::Reservation reservation_;  // beside what the generation holds
@@ -157,6 +164,10 @@ class Generations {
   absl::StatusOr<denoised::v1::Generation> Cancel(
       const denoised::v1::CancelGenerationRequest& request, const Identity& caller)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // Requests that the engine hands the generation over, and returns a reader whose log will say it;
+  // or that says it already, of a generation that is paused.
+  absl::StatusOr<std::unique_ptr<Reader>> Pause(const denoised::v1::PauseGenerationRequest& request,
+                                                const Caller& caller) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   using GenerationRef = std::shared_ptr<Generation>;
@@ -186,7 +197,11 @@ class Generations {
   std::unique_ptr<Reader> AddReader(const GenerationRef& generation, int64_t after,
                                     const Caller& caller) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::unique_ptr<Reader>> AddPayingReader(const GenerationRef& generation,
-                                                          int64_t after, const Caller& caller)
+                                                          int64_t after, const Caller& caller,
+                                                          int64_t event_bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckPausable(const std::string& name, const Generation& generation,
+                             const GenerationLog::Snapshot& now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool RemoveReader(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnReaderDestroyed(const GenerationRef& generation) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -16,6 +16,7 @@ constexpr MethodScope kMethods[] = {
     {"/denoised.v1.Generations/CancelGeneration", kGenerate},
     {"/denoised.v1.Generations/GetGeneration", kGenerate},
     {"/denoised.v1.Generations/ListGenerations", kGenerate},
+    {"/denoised.v1.Generations/PauseGeneration", kGenerate},
     {"/denoised.v1.Generations/WatchGeneration", kGenerate},
     {"/denoised.v1.ImageGeneration/Diffuse", kGenerate},
     {"/denoised.v1.ImageGeneration/Generate", kGenerate},

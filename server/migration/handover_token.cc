@@ -29,9 +29,9 @@ absl::Status CheckPresented(const denoised::v1::GenerateRequest& request) {
   return violations.ToStatus();
 }
 
-std::string SealHandover(const HandoverState& state, std::string_view tenant, absl::Time now,
+std::string SealHandover(const HandoverState& state, std::string_view tenant, absl::Time expires,
                          const TokenKeys& keys) {
-  return SealToken(state.SerializeAsString(), ScopeOf(tenant), now + kHandoverLifetime, keys);
+  return SealToken(state.SerializeAsString(), ScopeOf(tenant), expires, keys);
 }
 
 absl::StatusOr<HandoverState> OpenHandover(std::string_view token, std::string_view tenant,

@@ -13,13 +13,13 @@
 
 namespace denoise {
 
-// How long a handover can be continued.
+// How long what a server that drains has handed over can be continued.
 inline constexpr absl::Duration kHandoverLifetime = absl::Minutes(10);
 
 // A request that presents a handover has no other field: InvalidArgument names those that it has.
 absl::Status CheckPresented(const denoised::v1::GenerateRequest& request);
 
-std::string SealHandover(const HandoverState& state, std::string_view tenant, absl::Time now,
+std::string SealHandover(const HandoverState& state, std::string_view tenant, absl::Time expires,
                          const TokenKeys& keys);
 
 // InvalidArgument names the field "handover": see OpenToken (sealed_token.h). FailedPrecondition

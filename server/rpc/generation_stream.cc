@@ -24,6 +24,7 @@
 #include "server/requests/seed.h"
 #include "server/requests/start_validation.h"
 #include "server/rpc/generation_fields.h"
+#include "server/rpc/handover_event.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -60,8 +61,8 @@ at::Tensor AtFullSize(const FrameUpdate& frame) {
 // InvalidArgument where an encoding cannot hold a picture.
 class ToContract {
  public:
-  // Seals a handover as a token; empty where the caller gets none.
-  using Seal = std::function<std::string(const GenerationLog::Handover& handover)>;
+  // Seals a handover; without a token where the caller gets none.
+  using Seal = std::function<v1::Handover(const GenerationLog::Handover& handover)>;
 
   ToContract(const Generations::Reader& reader, const Totals& totals, Seal seal)
       : reader_(reader), totals_(totals), seal_(std::move(seal)) {}
@@ -119,7 +120,7 @@ class ToContract {
 
   absl::StatusOr<v1::GenerateEvent> operator()(const GenerationLog::Handover& handover) const {
     v1::GenerateEvent event;
-    event.mutable_handover()->set_token(seal_(handover));
+    *event.mutable_handover() = seal_(handover);
     return event;
   }
 
@@ -182,11 +183,8 @@ class GenerationSource : public GenerateEventSource {
   // Null if the call will be woken and has to ask again.
   virtual absl::StatusOr<Reader> Attach() = 0;
   virtual void OnFirstFrame() {}
-  // The token of a handover; empty where this caller is not the one to continue.
-  virtual std::string Seal(const GenerationLog::Handover& /*handover*/,
-                           int64_t /*next_sequence*/) const {
-    return "";
-  }
+  // Whether the caller continues on another server what this one hands over when it drains.
+  virtual bool takes_handover() const { return false; }
 
   // Of the call's end.
   void Log(const char* event, const std::string& subject, const absl::Status& status) const {
@@ -254,7 +252,12 @@ class GenerationSource : public GenerateEventSource {
   // LibTorch throws if a sample is malformed, and anything may throw if memory runs out.
   absl::StatusOr<v1::GenerateEvent> Make(GenerationLog::Event event) const {
     try {
-      const auto seal = [&](const auto& handover) { return Seal(handover, event.sequence + 1); };
+      const auto seal = [&](const GenerationLog::Handover& handover) {
+        const bool gets_token = handover.paused || takes_handover();
+        return gets_token ? SealEvent(handover, event.sequence, event.time, *reader_,
+                                      call_.record->trace_id(), environment_)
+                          : v1::Handover();
+      };
       return std::visit(ToContract(*reader_, totals_, seal), std::move(event.what));
     } catch (const std::exception& error) {
       return absl::InternalError(absl::StrCat("cannot make an event: ", error.what()));
@@ -282,7 +285,7 @@ class GenerationSource : public GenerateEventSource {
       }
       environment_.telemetry->FrameSent();
     } else if (event.has_handover()) {
-      handed_over_ = true;
+      handed_over_ = !event.handover().paused();
     } else if (event.has_finished()) {
       finished_sent_ = true;
     }
@@ -292,7 +295,7 @@ class GenerationSource : public GenerateEventSource {
   std::optional<absl::Duration> first_frame_;  // from the call's arrival to the first that was sent
   absl::Status failure_;                       // an event could not be made
   bool finished_sent_ = false;
-  bool handed_over_ = false;
+  bool handed_over_ = false;  // to a caller who continues on another server
 };
 
 class GenerateSource final : public GenerationSource {
@@ -357,14 +360,7 @@ class GenerateSource final : public GenerationSource {
 
   void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
 
-  std::string Seal(const GenerationLog::Handover& handover, int64_t next_sequence) const override {
-    if (reader_->plan() == nullptr || !AsSent().accept_handover()) return "";
-    const HandoverState state =
-        MakeHandoverState(AsSent(), reader_->accepted(), *reader_->plan(), handover.done,
-                          next_sequence, call_.record->trace_id());
-    return SealHandover(state, call_.caller.tenant, environment_.calls.clock->Now(),
-                        environment_.handover_keys);
-  }
+  bool takes_handover() const override { return AsSent().accept_handover(); }
 
  private:
   // The request as its first caller sent it, and as it is resolved here.

@@ -31,6 +31,7 @@ struct GenerationEnvironment {
   Telemetry* telemetry;
   RequestLimits limits;
   TokenKeys handover_keys = {};  // empty: generations are neither handed over nor taken
+  absl::Duration paused_lifetime = absl::Hours(7 * 24);  // of the token of a pause
 };
 
 using GenerateEventSource = EventSource<denoised::v1::GenerateEvent>;

@@ -8,6 +8,7 @@
 #include "proto/conversion/sampler_proto.h"
 #include "server/requests/request_validation.h"
 #include "server/rpc/diffuse_stream.h"
+#include "server/rpc/pause_call.h"
 #include "server/rpc/unary_answer.h"
 
 namespace denoise {
@@ -65,6 +66,12 @@ grpc::ServerUnaryReactor* GenerationsService::CancelGeneration(
   return Answer(environment_.calls, context, response, [&](const Identity& caller) {
     return environment_.generations->Cancel(*request, caller);
   });
+}
+
+grpc::ServerUnaryReactor* GenerationsService::PauseGeneration(
+    grpc::CallbackServerContext* context, const v1::PauseGenerationRequest* request,
+    v1::PauseGenerationResponse* response) {
+  return new PauseCall(environment_, context, *request, response);
 }
 
 absl::StatusOr<denoised::v1::SamplerPlan> PlanSampler(

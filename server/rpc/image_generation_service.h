@@ -44,6 +44,9 @@ class GenerationsService final : public denoised::v1::Generations::CallbackServi
   grpc::ServerUnaryReactor* CancelGeneration(grpc::CallbackServerContext* context,
                                              const denoised::v1::CancelGenerationRequest* request,
                                              denoised::v1::Generation* response) override;
+  grpc::ServerUnaryReactor* PauseGeneration(
+      grpc::CallbackServerContext* context, const denoised::v1::PauseGenerationRequest* request,
+      denoised::v1::PauseGenerationResponse* response) override;
 
  private:
   const GenerationEnvironment environment_;

@@ -197,7 +197,7 @@ void Scheduler::LimitRows(const std::shared_ptr<const void>& network, int64_t he
 }
 
 void Scheduler::StartDraining() {
-  std::map<uint64_t, std::shared_ptr<Work>> works;
+  Works works;
   {
     const MutexLock lock(mutex_);
     draining_ = true;
@@ -205,13 +205,27 @@ void Scheduler::StartDraining() {
       if (entry.end.ok()) works[id] = entry.work;
     }
   }
+  HandOver(std::move(works), DrainingError());
+}
+
+void Scheduler::HandOver(uint64_t id, const absl::Status& status) {
+  Works works;
+  {
+    const MutexLock lock(mutex_);
+    const auto entry = entries_.find(id);
+    if (entry != entries_.end() && entry->second.end.ok()) works[id] = entry->second.work;
+  }
+  HandOver(std::move(works), status);
+}
+
+void Scheduler::HandOver(Works works, const absl::Status& status) {
   std::erase_if(works, [](const auto& work) { return !work.second->AcceptsHandover(); });
   Notices notices;
   {
     const MutexLock lock(mutex_);
     for (const auto& [id, work] : works) {
       const auto entry = entries_.find(id);
-      if (entry != entries_.end() && entry->second.end.ok()) entry->second.end = DrainingError();
+      if (entry != entries_.end() && entry->second.end.ok()) entry->second.end = status;
     }
     CollectOver(notices);  // those that have not begun; the others are their workers'
   }

@@ -151,6 +151,9 @@ class Scheduler {
 
   // Refuses new requests, and ends those that accept a handover with DrainingError.
   void StartDraining() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends one request with `status`, if it accepts a handover: at once where none of its items has
+  // begun, else before the next evaluation. Unknown ids are ignored.
+  void HandOver(uint64_t id, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Refuses new requests and waits. Returns true once none is left and every request has been
   // notified; false at `deadline`.
@@ -190,6 +193,7 @@ class Scheduler {
     absl::Status end;      // not OK: ends before the next evaluation
   };
   using Entries = std::map<uint64_t, Entry>;
+  using Works = std::map<uint64_t, std::shared_ptr<Work>>;
   // A turn that has not ended, as far as it is charged to flows.
   struct ChargedTurn {
     absl::Time began;
@@ -240,6 +244,7 @@ class Scheduler {
     std::vector<Entry> over;
     std::vector<Queued> queued;
   };
+  void HandOver(Works works, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
   void Notify(Notices& notices) ABSL_LOCKS_EXCLUDED(mutex_);
   void Forget(Notices& notices) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -100,8 +100,8 @@ class Work {
   // the first item has begun.
   virtual void OnQueued(const QueuePlace& place) = 0;
 
-  // Whether the request would rather end now and continue elsewhere than run to its end in a
-  // scheduler that drains. Called without the lock.
+  // Whether the request would rather end now and continue elsewhere than run to its end here: asked
+  // when the scheduler drains, and by Scheduler::HandOver. Called without the lock.
   virtual bool AcceptsHandover() { return false; }
 
   // An item leaves its loop before its end, because the request has ended. Called without the lock,

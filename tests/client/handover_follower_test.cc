@@ -87,6 +87,17 @@ TEST_F(HandoverFollowerTest, ATokenThatGotNoAnswerIsPresentedAgain) {
   EXPECT_EQ(follower_.Continue(cancelled), std::nullopt) << "somebody has cancelled the generation";
 }
 
+// Continuing is for whoever wants it, with the token.
+TEST_F(HandoverFollowerTest, APauseIsNotFollowed) {
+  Take(Handover(1, "of a drain"));
+  v1::GenerateEvent paused = Handover(2, "of a pause");
+  paused.mutable_handover()->set_paused(true);
+  ASSERT_TRUE(follower_.IsNews(paused));
+  EXPECT_EQ(paused.handover().token(), "of a pause");
+  EXPECT_EQ(follower_.Continue(absl::AbortedError("paused")), std::nullopt);
+  EXPECT_EQ(follower_.Continue(lost_), std::nullopt) << "nor if the connection breaks then";
+}
+
 TEST_F(HandoverFollowerTest, GivesUpAfterSomeAttemptsForEachHandover) {
   for (int handover = 1; handover <= 2; ++handover) {
     Take(Handover(handover, "token"));

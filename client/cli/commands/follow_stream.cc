@@ -73,6 +73,7 @@ std::string EventJson(const GenerateEvent& event, const WrittenFile& file) {
   GenerateEvent without_bytes = event;
   if (event.has_frame()) without_bytes.mutable_frame()->mutable_image()->clear_data();
   if (event.has_image()) without_bytes.mutable_image()->mutable_image()->clear_data();
+  if (event.has_handover()) without_bytes.mutable_handover()->clear_token();
   return ToJson(without_bytes, file);
 }
 

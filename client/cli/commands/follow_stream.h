@@ -23,7 +23,8 @@ absl::StatusOr<OutputFolder> OpenOutputFolder(const OutputFlags& flags, OutputRu
 
 // An event as one line of JSON without its newline: protobuf's JSON mapping with the names of the
 // .proto file (64-bit numbers are strings), every field present. The bytes of a picture are
-// replaced by the "path" and "size_bytes" of the file it was written to, if it was.
+// replaced by the "path" and "size_bytes" of the file it was written to, if it was. Tokens are left
+// out.
 std::string EventJson(const denoised::v1::GenerateEvent& event, const WrittenFile& file);
 std::string EventJson(const denoised::v1::DiffuseEvent& event, const WrittenFile& file);
 std::string EventJson(const denoised::v1::TrainingEvent& event, const WrittenFile& file);

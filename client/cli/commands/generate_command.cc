@@ -10,6 +10,7 @@
 #include "client/cli/commands/generation_recorder.h"
 #include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
+#include "client/cli/commands/resume_generation.h"
 #include "client/cli/display/text.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
@@ -36,6 +37,9 @@ constexpr char kExamples[] = R"(  denoise generate -p "a red fox in the snow" -W
   denoise generate -c food -n 8 --from-seed 1 --variation 0.2
   denoise generate -c animals -n 64 --request-id zoo
   denoise generate -c animals -n 64 --request-id park --detach
+
+Continue what `denoise generations pause zoo --out zoo.paused` has paused:
+  denoise generate --resume zoo.paused
 
 Continue from a frame of another generation, with another class:
   denoise generate -c food -s 5 --sampler ddim --out run \
@@ -150,7 +154,7 @@ Command AddGenerateCommand(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   AddGenerateFlags(app, *flags);
   SetExamples(app, kExamples);
-  return [flags] { return RunGenerate(*flags); };
+  return [flags] { return flags->resume.empty() ? RunGenerate(*flags) : ResumeGeneration(*flags); };
 }
 
 }  // namespace denoise

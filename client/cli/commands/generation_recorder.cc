@@ -41,6 +41,13 @@ std::string SeedsText(const v1::Accepted& accepted) {
 
 }  // namespace
 
+v1::GenerateRequest RequestOf(const v1::Accepted& accepted) {
+  v1::GenerateRequest request;
+  request.set_count(accepted.count());
+  if (accepted.has_frames()) *request.mutable_frames() = accepted.frames();
+  return request;
+}
+
 GenerationRecorder::GenerationRecorder(OutputFolder folder, const v1::GenerateRequest& request,
                                        const std::filesystem::path& animation)
     : folder_(std::move(folder)),
@@ -95,7 +102,7 @@ absl::StatusOr<WrittenFile> GenerationRecorder::RecordImage(const v1::GeneratedI
   RETURN_IF_ERROR(history_->AddImage(image.image_index(), std::move(received.pixels)));
   const std::string name = absl::StrCat("image-", image.image_index(), ".", received.extension);
   ASSIGN_OR_RETURN(WrittenFile file, folder_.Write(name, received.file_bytes));
-  if (image.image_index() == 0) files_.first_image = file.path;
+  if (image.image_index() == 0 || files_.first_image.empty()) files_.first_image = file.path;
   ++files_.images;
   return file;
 }

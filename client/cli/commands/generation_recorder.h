@@ -26,6 +26,9 @@ struct RecordedFiles {
   std::string left_out;  // why a sheet or the animation was not written, for people
 };
 
+// What a recorder must know of the request that was accepted so.
+denoised::v1::GenerateRequest RequestOf(const denoised::v1::Accepted& accepted);
+
 //   image-<i>.<extension>
 //   frames/image-<i>-step-<nnn>.<extension>; of two kinds of frames
 //   frames/image-<i>-step-<nnn>-x_t.<extension> and ...-x0.<extension>

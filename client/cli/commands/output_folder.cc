@@ -32,6 +32,33 @@ absl::Status WriteBytes(const fs::path& path, std::string_view bytes) {
   return absl::OkStatus();
 }
 
+// The file is empty while its mode, if that is known, is not yet `mode`.
+absl::StatusOr<WrittenFile> WriteAndRename(const fs::path& path, std::string_view bytes,
+                                           fs::perms mode) {
+  std::error_code error;
+  if (path.has_parent_path()) fs::create_directories(path.parent_path(), error);
+  if (error) return FileError(path, error.message());
+
+  const fs::path temporary =
+      path.parent_path() / absl::StrCat(".", path.filename().string(), ".", getpid(), ".part");
+  absl::Status status;
+  if (mode != fs::perms::unknown) {
+    status = WriteBytes(temporary, "");
+    if (status.ok()) fs::permissions(temporary, mode, error);
+    if (error) status = FileError(path, error.message());
+  }
+  if (status.ok()) status = WriteBytes(temporary, bytes);
+  if (status.ok()) {
+    fs::rename(temporary, path, error);
+    if (error) status = FileError(path, error.message());
+  }
+  if (!status.ok()) {
+    fs::remove(temporary, error);
+    return status;
+  }
+  return WrittenFile{path.string(), bytes.size()};
+}
+
 // The first line is the run's name, the others are the files that it wrote.
 constexpr char kListName[] = ".denoise-run";
 
@@ -98,22 +125,11 @@ absl::Status CheckNewFile(const std::string& flag, const fs::path& path, bool ov
 }
 
 absl::StatusOr<WrittenFile> WriteWholeFile(const fs::path& path, std::string_view bytes) {
-  std::error_code error;
-  if (path.has_parent_path()) fs::create_directories(path.parent_path(), error);
-  if (error) return FileError(path, error.message());
+  return WriteAndRename(path, bytes, fs::perms::unknown);
+}
 
-  const fs::path temporary =
-      path.parent_path() / absl::StrCat(".", path.filename().string(), ".", getpid(), ".part");
-  absl::Status status = WriteBytes(temporary, bytes);
-  if (status.ok()) {
-    fs::rename(temporary, path, error);
-    if (error) status = FileError(path, error.message());
-  }
-  if (!status.ok()) {
-    fs::remove(temporary, error);
-    return status;
-  }
-  return WrittenFile{path.string(), bytes.size()};
+absl::StatusOr<WrittenFile> WritePrivateFile(const fs::path& path, std::string_view bytes) {
+  return WriteAndRename(path, bytes, fs::perms::owner_read | fs::perms::owner_write);
 }
 
 absl::StatusOr<OutputFolder> OutputFolder::Open(const fs::path& path, OutputRun run) {

@@ -23,6 +23,9 @@ struct WrittenFile {
 // that fails.
 absl::StatusOr<WrittenFile> WriteWholeFile(const std::filesystem::path& path,
                                            std::string_view bytes);
+// The same for a file that only its owner may read and write.
+absl::StatusOr<WrittenFile> WritePrivateFile(const std::filesystem::path& path,
+                                             std::string_view bytes);
 
 // InvalidArgument for `flag` if the file at `path` exists and may not be replaced.
 absl::Status CheckNewFile(const std::string& flag, const std::filesystem::path& path,

@@ -54,14 +54,6 @@ struct WatchFlags {
   OutputFlags output;
 };
 
-// What the recorder must know of the request.
-v1::GenerateRequest RequestOf(const v1::Accepted& accepted) {
-  v1::GenerateRequest request;
-  request.set_count(accepted.count());
-  if (accepted.has_frames()) *request.mutable_frames() = accepted.frames();
-  return request;
-}
-
 // One watch, over as many streams as it takes.
 class Watch {
  public:

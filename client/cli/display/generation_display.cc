@@ -14,6 +14,7 @@ namespace {
 // A rate over a shorter time says little.
 constexpr absl::Duration kShortestRateInterval = absl::Milliseconds(200);
 constexpr char kMovesText[] = "continues on another server";
+constexpr char kPausedText[] = "paused";
 constexpr absl::Duration kShortestInterval = absl::Milliseconds(100);
 
 }  // namespace
@@ -36,7 +37,7 @@ void GenerationProgress::Update(const denoised::v1::GenerateEvent& event, absl::
   } else if (event.has_image()) {
     ++images_done_;
   } else if (event.has_handover()) {
-    phase_ = Phase::kMoving;
+    phase_ = event.handover().paused() ? Phase::kPaused : Phase::kMoving;
   } else if (event.has_finished()) {
     phase_ = Phase::kDone;
     steps_done_ = steps_total_;
@@ -63,13 +64,15 @@ std::string GenerationProgress::Line(int width) const {
     return line.substr(0, width);
   }
   if (phase_ == Phase::kMoving) return std::string(kMovesText).substr(0, width);
+  if (phase_ == Phase::kPaused) return std::string(kPausedText).substr(0, width);
   const std::string head = phase_ == Phase::kDone ? "denoised  " : "denoising ";
   const double fraction = steps_total_ > 0 ? static_cast<double>(steps_done_) / steps_total_ : 0;
   return LineWithBar(head, fraction, absl::StrCat("  ", Numbers()), width);
 }
 
 std::string GenerationProgress::Text() const {
-  return phase_ == Phase::kMoving ? kMovesText : absl::StrCat("denoising  ", Numbers());
+  if (phase_ == Phase::kMoving) return kMovesText;
+  return phase_ == Phase::kPaused ? kPausedText : absl::StrCat("denoising  ", Numbers());
 }
 
 // "104/160 steps  3/8 images  41 steps/s  1 s left".

@@ -29,7 +29,7 @@ class GenerationProgress {
  private:
   std::string Numbers() const;
 
-  enum class Phase { kWaiting, kQueued, kDenoising, kMoving, kDone };
+  enum class Phase { kWaiting, kQueued, kDenoising, kMoving, kPaused, kDone };
 
   // Steps per second since the first image left the queue, of the latest server; 0 as long as that
   // is unknown.

@@ -226,6 +226,12 @@ std::string GenerationLine(const v1::Generation& generation) {
                       ImagesText(generation), " images");
 }
 
+std::string PausedText(const v1::PauseGenerationResponse& paused, const std::string& command) {
+  return absl::StrCat(GenerationLine(paused.generation()), " and ", StepsText(paused.generation()),
+                      " steps\n  until ", TimestampText(paused.expire_time()),
+                      " this continues it: ", command);
+}
+
 std::string TrainingEstimate(const v1::TrainingJob& job, const v1::TrainingJob& other) {
   const v1::TrainingSettings& settings = job.training();
   const double rate = other.progress().pictures_per_second();
@@ -366,5 +372,10 @@ std::string ResourceJson(v1::Dataset dataset) {
 std::string ResourceJson(const v1::Checkpoint& checkpoint) { return MessageJson(checkpoint); }
 
 std::string ResourceJson(const v1::Generation& generation) { return MessageJson(generation); }
+
+std::string ResourceJson(v1::PauseGenerationResponse paused) {
+  paused.clear_token();
+  return MessageJson(paused);
+}
 
 }  // namespace denoise

@@ -30,6 +30,9 @@ std::string EventText(const denoised::v1::TrainingEvent& event, bool evaluates);
 std::string JobLine(const denoised::v1::TrainingJob& job);
 std::string PausingJobLine(const denoised::v1::TrainingJob& job);
 std::string GenerationLine(const denoised::v1::Generation& generation);
+// With the command that continues it.
+std::string PausedText(const denoised::v1::PauseGenerationResponse& paused,
+                       const std::string& command);
 
 // How long `job` takes if it is as fast as `other` was, for people; empty if the two do not train
 // the same network, or nothing is known of `other`.
@@ -55,5 +58,6 @@ std::string ResourceJson(denoised::v1::TrainingJob job);
 std::string ResourceJson(denoised::v1::Dataset dataset);
 std::string ResourceJson(const denoised::v1::Checkpoint& checkpoint);
 std::string ResourceJson(const denoised::v1::Generation& generation);
+std::string ResourceJson(denoised::v1::PauseGenerationResponse paused);  // without the token
 
 }  // namespace denoise

@@ -417,6 +417,17 @@ void AddOutputFlags(CLI::App& app, OutputFlags& flags) {
       ->group(kOutput);
 }
 
+// The command itself refuses the flags of a request beside it: the help would name them all.
+void AddResumeFlag(CLI::App& app, std::string& resume) {
+  CLI::Option* const flag =
+      app.add_option("--resume", resume,
+                     "Continue the generation whose token `denoise generations pause` has written "
+                     "to this file; no flag of a request goes with it")
+          ->type_name("FILE")
+          ->group(kReturn);
+  for (const char* other : {"--detach", "--animation"}) flag->excludes(app.get_option(other));
+}
+
 void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
   AddMessageFlags(app, flags.request, GenerateTable(), &flags.given);
   AddAnimationFlag(app, flags.animation);
@@ -433,6 +444,7 @@ void AddGenerateFlags(CLI::App& app, GenerateFlags& flags) {
        {"--frame-kind", "--frame-encoding", "--frame-max-bytes", "--no-last-frame", "--animation"},
        "--frames");
   RelateStartFlags(app);
+  AddResumeFlag(app, flags.resume);
   AddConnectionFlags(app, flags.connection);
 }
 

@@ -37,6 +37,7 @@ struct GenerateFlags {
   GivenFlags given;
   OutputFlags output;
   bool detach = false;    // leave once the server has accepted the request
+  std::string resume;     // a file with a token, instead of a request
   std::string animation;  // a file, .webp or .gif; empty: denoising.webp in the folder
 };
 

@@ -1,4 +1,6 @@
 // The client of a denoised server.
+import { create } from "@bufbuild/protobuf";
+
 import { Call } from "./call.js";
 import { Connection } from "./connection.js";
 import { Datasets } from "./datasets.js";
@@ -64,7 +66,7 @@ export class Client {
    *
    * @throws DenoisedError INVALID_ARGUMENT with every wrong field; NOT_FOUND if there is no such
    * model; UNAVAILABLE if the server is full or cannot be reached; CANCELLED, also if someone else
-   * cancels the generation; the others that ImageGeneration.Generate names.
+   * cancels the generation; ABORTED if someone pauses it; the others that ImageGeneration.Generate names.
    */
   generate(
     request: GenerateOptions | proto.GenerateRequest,
@@ -73,6 +75,19 @@ export class Client {
     const findLabel = async (model: string, className: string) =>
       labelOf(await this.models.get(model, { signal: options.signal }), className);
     return generate(this.#connection, request, options, findLabel);
+  }
+
+  /**
+   * Continues a generation that was paused: what happens to it from there on. Images that were
+   * finished before are not made, and not sent, again. Leaving the loop means what the request of
+   * the generation says (`onDisconnect`).
+   *
+   * @throws DenoisedError INVALID_ARGUMENT if the token is damaged, of another tenant or of another
+   * deployment; FAILED_PRECONDITION if it has expired, or the model has changed; those of
+   * `generate`.
+   */
+  resume(token: Uint8Array, options: CallOptions = {}): AsyncGenerator<GenerateEvent, void> {
+    return this.generate(create(proto.GenerateRequestSchema, { handover: token }), options);
   }
 
   /** The images alone, by index. Errors are those of `generate`. */

@@ -57,6 +57,11 @@ export class Connection {
     this.#sessions.abort();
   }
 
+  /** Whether the caller has ended the call, by its signal or by closing the client. */
+  isOver(call: Call): boolean {
+    return this.#closed || (call.signal?.aborted ?? false);
+  }
+
   /** A call that is answered at once. */
   brief(options?: CallOptions): Call {
     return new Call(options, this.settings.unaryTimeoutMs);

@@ -15,11 +15,16 @@ import * as proto from "./proto.js";
 import { resumable } from "./resumable.js";
 import { toEvent, toPlain } from "./to-plain.js";
 
-/** What happened to a generation: accepted, queued, started, progress, frame, image, finished. */
-export type GenerateEvent = Exclude<Event<proto.GenerateEvent>, { type: "handover" }>;
+/**
+ * What happened to a generation: accepted, queued, started, progress, frame, image, and at the end
+ * finished or, if somebody has paused it, handover.
+ */
+export type GenerateEvent = Event<proto.GenerateEvent>;
 /** An image as `GenerateEvent` brings it. */
 export type ImageEvent = Extract<GenerateEvent, { type: "image" }>;
 export type Generation = Plain<proto.Generation>;
+/** A generation that was paused, and the token for Client.resume. */
+export type PausedGeneration = Plain<proto.PauseGenerationResponse> & { generation: Generation };
 
 export interface WatchOptions extends CallOptions {
   /** The number of the last event that the caller has. Absent: from the beginning. */
@@ -40,13 +45,14 @@ export async function* generate(
   const wanted = isMessage(options, proto.GenerateRequestSchema)
     ? options
     : await toGenerateRequest(options, findLabel);
-  const request = wanted.handover.length > 0 ? wanted : withOwner(wanted);
-  const isOwned = wanted.onDisconnect === proto.OnDisconnect.UNSPECIFIED;
+  const isNew = wanted.handover.length === 0;
+  const request = isNew ? withOwner(wanted) : wanted;
+  const isOwned = isNew && wanted.onDisconnect === proto.OnDisconnect.UNSPECIFIED;
   let state: "unknown" | "accepted" | "over" = "unknown";
   try {
     for await (const message of events(connection, request, call)) {
       const isAcceptedAgain = message.event.case === "accepted" && state === "accepted";
-      state = isLast(message) ? "over" : "accepted";
+      state = isLast(message) || isPause(message) ? "over" : "accepted";
       if (isAcceptedAgain) continue; // by the server that continues the generation
       const event = toPublicEvent(message);
       if (event) yield event;
@@ -84,15 +90,25 @@ function events(
       event.case === "handover"
         ? start({ handover: event.value.token })
         : watch(connection, generationName(request.requestId), sequence, call),
-    canResume: ({ event }) => survives || event.case === "handover",
+    canResume: (message) => isMove(message) || (survives && !isPause(message)),
+    isHandover: isMove,
     isLast,
   });
 }
 
-// Undefined for a handover, which is between the client and the servers.
+// Undefined for a handover to another server, which is between the client and the servers.
 function toPublicEvent(message: proto.GenerateEvent): GenerateEvent | undefined {
-  if (message.event.case === "handover") return undefined;
-  return toEvent(proto.GenerateEventSchema, message) as GenerateEvent | undefined;
+  return isMove(message) ? undefined : toEvent(proto.GenerateEventSchema, message);
+}
+
+// Whether another server continues the generation now.
+function isMove({ event }: proto.GenerateEvent): boolean {
+  return event.case === "handover" && !event.value.paused;
+}
+
+// Whether somebody has paused the generation, and whoever wants it continues it.
+function isPause({ event }: proto.GenerateEvent): boolean {
+  return event.case === "handover" && event.value.paused;
 }
 
 function watch(
@@ -180,5 +196,20 @@ export class Generations {
     const request = { name: generationName(name) };
     const message = await this.connection.unary(method, request, call, "once");
     return toPlain(proto.GenerationSchema, message);
+  }
+
+  /**
+   * Takes a generation off the device, before its next evaluation, and returns the `token` with
+   * which Client.resume continues it until `expireTime`, also after a restart of the server. Its
+   * readers get the event `handover`, then ABORTED. Pausing it again returns a token again, for as
+   * long as it is kept.
+   *
+   * @throws DenoisedError NOT_FOUND, or FAILED_PRECONDITION if it has ended or cannot be paused.
+   */
+  async pause(name: string, options?: CallOptions): Promise<PausedGeneration> {
+    const method = proto.Generations.method.pauseGeneration;
+    const request = { name: generationName(name) };
+    const message = await this.connection.unary(method, request, new Call(options));
+    return toPlain(proto.PauseGenerationResponseSchema, message) as PausedGeneration;
   }
 }

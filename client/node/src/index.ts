@@ -19,6 +19,7 @@ export {
   type Generation,
   Generations,
   type ImageEvent,
+  type PausedGeneration,
   type WatchOptions,
 } from "./generations.js";
 export { type Adapter, type Model, type ModelEvent, Models } from "./models.js";

@@ -30,12 +30,14 @@ export class Retries {
   }
 
   /**
-   * Waits until the next attempt is due.
+   * Waits until the next attempt is due. With `orCancelled`, CANCELLED counts as UNAVAILABLE.
    *
    * @throws `error` if the call is not to be repeated.
    */
-  async wait(error: unknown): Promise<void> {
-    if (!(error instanceof DenoisedError) || error.code !== "UNAVAILABLE") throw error;
+  async wait(error: unknown, { orCancelled = false } = {}): Promise<void> {
+    if (!(error instanceof DenoisedError)) throw error;
+    const isLost = error.code === "UNAVAILABLE" || (orCancelled && error.code === "CANCELLED");
+    if (!isLost) throw error;
     if (this.#failures++ === 0) this.#failingSince = performance.now();
     const delayMs = error.retryAfterMs ?? backoffMs(this.#failures);
     if (!this.#hasAttemptsLeft(error) || !this.call.outlasts(delayMs)) throw error;

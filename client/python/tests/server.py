@@ -72,6 +72,13 @@ def link_models(folder: Path, *models: Path) -> Path:
     return folder
 
 
+def handover_key(folder: Path) -> str:
+    """A flag with a new key: servers with the same one continue each other's generations."""
+    path = folder / "handover.key"
+    path.write_bytes(subprocess.check_output([_binary(), "new-handover-key"]))
+    return f"--handover-key={path}"
+
+
 def _binary() -> str:
     binary = os.environ.get("DENOISED_BIN")
     assert binary, "set DENOISED_BIN to the server, for example build/release/bin/denoised"

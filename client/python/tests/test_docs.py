@@ -11,7 +11,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from server import PIPELINES, REPOSITORY, STARTER_MODEL, Server, link_models
+from server import PIPELINES, REPOSITORY, STARTER_MODEL, Server, handover_key, link_models
 from test_training import pictures
 
 EXAMPLE = REPOSITORY / "client" / "python" / "examples" / "generate.py"
@@ -46,7 +46,7 @@ def run(program: Path, folder: Path, server: Server) -> None:
 def guide_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("guide")
     models = link_models(folder / "models", STARTER_MODEL, PIPELINES / "sd15-like")
-    server = Server(models, folder / "log", [f"--state={folder / 'state'}"])
+    server = Server(models, folder / "log", [f"--state={folder / 'state'}", handover_key(folder)])
     yield server
     server.kill()
 

@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <memory>
+#include <numeric>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "core/base/retry.h"
 #include "core/pipeline/pixel_pipeline.h"
 #include "core/sampling/samplers/compile_plan.h"
@@ -120,6 +122,49 @@ TEST_F(EngineHandoverTest, OnlyWhatIsLeftIsDone) {
   const auto continued = Samples(*sink);
   EXPECT_TRUE(continued[1].equal(expected[1]));
   EXPECT_TRUE(continued[2].equal(expected[2]));
+}
+
+// Both share every batch.
+TEST_F(EngineHandoverTest, PausingOneLeavesTheOthersInTheBatchAsTheyAre) {
+  const auto alone = std::make_shared<RecordingSink>();
+  Engine reference({}, Clock::Real(), nullptr);
+  ASSERT_TRUE(reference.Submit(Request(Pipelines()), alone).ok());
+  ASSERT_TRUE(alone->WaitUntilFinished().ok());
+
+  Engine* pausing = nullptr;
+  Engine::Id to_pause = 0;
+  std::vector<int> rows;
+  absl::Notification both_submitted;
+  const auto pipelines = Pipelines([&](const NetworkInput& input) {
+    both_submitted.WaitForNotification();
+    rows.push_back(static_cast<int>(input.x.size(0)));
+    if (rows.size() == 3) pausing->Pause(to_pause);
+  });
+  const auto paused = std::make_shared<MovingSink>(), stays = std::make_shared<MovingSink>();
+  {
+    Engine engine({}, Clock::Real(), nullptr);
+    pausing = &engine;
+    to_pause = *engine.Submit(Request(pipelines), paused);
+    ASSERT_TRUE(engine.Submit(Request(pipelines), stays).ok());
+    both_submitted.Notify();
+    EXPECT_EQ(paused->WaitUntilFinished(), PausedError());
+    EXPECT_TRUE(stays->WaitUntilFinished().ok());
+  }
+  EXPECT_EQ(std::accumulate(rows.begin(), rows.end(), 0) -
+                3 * paused->images_begun.at(0).trajectory.evaluations_done,
+            3 * kSteps)
+      << "the other has had its evaluations, each once";
+  EXPECT_EQ(stays->handovers, 0);
+  const auto expected = Samples(*alone), undisturbed = Samples(*stays);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(undisturbed[i].equal(expected[i])) << "image " << i;
+
+  GenerationRequest rest = Request(Pipelines());
+  rest.continues_from.images_begun = paused->images_begun;
+  const auto resumed = std::make_shared<RecordingSink>();
+  ASSERT_TRUE(reference.Submit(std::move(rest), resumed).ok());
+  ASSERT_TRUE(resumed->WaitUntilFinished().ok());
+  const auto continued = Samples(*resumed);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(continued[i].equal(expected[i])) << "image " << i;
 }
 
 TEST_F(EngineHandoverTest, WhatIsFinishedByTheEvaluationThatRunsIsNotHandedOver) {

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/error_details.h"
 #include "tests/support/fake_clock.h"
 
 namespace denoise {
@@ -440,6 +441,50 @@ TEST_F(GenerationLogTest, AHandoverLeavesOutTheImagesWithTheLeastWorkThatDoNotFi
   EXPECT_EQ(handover->done.images_begun[0].image_index, 1);
   EXPECT_EQ(handover->done.images_begun[1].image_index, 2);
   EXPECT_EQ(log->snapshot().sample_bytes, 2 * kFrameBytes);
+}
+
+TEST_F(GenerationLogTest, APauseIsAHandoverWhoeverReads) {
+  const auto log = MakeLog({.handover_bytes = 2 * kFrameBytes});
+  EXPECT_FALSE(log->AcceptsHandover());
+  ASSERT_TRUE(log->RequestPause().ok());
+  EXPECT_TRUE(log->AcceptsHandover());
+  EXPECT_FALSE(log->snapshot().paused);
+  log->OnHandover({Begun(0, 3)});
+  log->OnFinished(absl::UnavailableError("draining"));
+  const GenerationLog::Snapshot now = log->snapshot();
+  EXPECT_TRUE(now.paused);
+  EXPECT_EQ(now.status, PausedError()) << "although a drain came first";
+  const Reader reader = log->Attach(-1, {});
+  std::optional<GenerationLog::Event> event;
+  const auto* handover = HandoverIn(*reader, event);
+  ASSERT_NE(handover, nullptr);
+  EXPECT_TRUE(handover->paused);
+}
+
+TEST_F(GenerationLogTest, WhatEndsBeforeItsPauseIsNotPaused) {
+  const auto log = MakeLog({.handover_bytes = 2 * kFrameBytes});
+  ASSERT_TRUE(log->RequestPause().ok());
+  log->OnFinished(absl::OkStatus());
+  EXPECT_FALSE(log->snapshot().paused);
+  EXPECT_TRUE(log->snapshot().status.ok());
+}
+
+TEST_F(GenerationLogTest, RefusesAPauseThatWouldLoseTheWorkOfAnImage) {
+  GenerationLog log(GenerationLog::Options{.images_done = {0},
+                                           .images_begun = {1},
+                                           .state_bytes = kFrameBytes,
+                                           .arrival = clock_.Now(),
+                                           .clock = &clock_,
+                                           .limits = {.handover_bytes = 2 * kFrameBytes}});
+  log.OnEvaluated(2, 1);
+  EXPECT_TRUE(log.RequestPause().ok());
+  log.OnEvaluated(3, 1);
+  const absl::Status refused = log.RequestPause();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_EQ(GetErrorReason(refused), "PAUSE_UNAVAILABLE");
+  EXPECT_THAT(std::string(refused.message()), testing::HasSubstr("3 images"));
+  log.OnImage(Image(2));
+  EXPECT_TRUE(log.RequestPause().ok()) << "one of them is done";
 }
 
 TEST_F(GenerationLogTest, ContinuesTheNumbersAndTheProgressOfAnotherServer) {

@@ -347,6 +347,50 @@ TEST_F(GenerationsTest, CancellingEndsItForEveryReader) {
   EXPECT_EQ(ReasonOf(Cancel("never")), "GENERATION_NOT_FOUND");
 }
 
+TEST_F(GenerationsTest, PausingTakesItFromTheEngineAndKeepsIt) {
+  Request request = Named("a");
+  request.set_accept_handover(true);
+  auto reader = *Generate(request);
+  auto pause = *Pause("a");
+  EXPECT_THAT(paused_, ElementsAre(0));
+  EXPECT_EQ(Get("a")->state(), v1::Generation::QUEUED) << "the engine has not let go";
+  EXPECT_EQ(Cancel("a").code(), absl::StatusCode::kFailedPrecondition) << "nor does it twice";
+  ASSERT_TRUE(sink().AcceptsHandover());
+  sink().OnHandover({});
+  sink().OnFinished(PausedError());
+  EXPECT_EQ(Get("a")->state(), v1::Generation::PAUSED);
+  reader.reset();
+  pause.reset();
+  EXPECT_THAT(cancelled_, IsEmpty());
+  EXPECT_EQ(Get("a")->state(), v1::Generation::PAUSED);
+  EXPECT_TRUE(Pause("a").ok()) << "its token can be asked for again";
+  EXPECT_THAT(paused_, SizeIs(1)) << "which is nothing to the engine";
+  const auto again = *Generate(request);
+  EXPECT_THAT(sinks_, SizeIs(2)) << "the same request starts again";
+}
+
+TEST_F(GenerationsTest, WhatIsBeingCancelledCannotBePaused) {
+  Request request = Detached("a");
+  request.set_accept_handover(true);
+  const auto reader = *Generate(request);
+  ASSERT_TRUE(Cancel("a").ok());
+  EXPECT_EQ(Pause("a").status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(paused_, IsEmpty());
+}
+
+TEST_F(GenerationsTest, APauseThatIsRequestedOutlastsTheLastReader) {
+  Request request = Named("a");
+  request.set_accept_handover(true);
+  auto reader = *Generate(request);
+  auto pause = *Pause("a");
+  reader.reset();
+  pause.reset();
+  EXPECT_THAT(cancelled_, IsEmpty());
+  sink().OnHandover({});
+  sink().OnFinished(PausedError());
+  EXPECT_EQ((*Pause("a"))->Describe().state(), v1::Generation::PAUSED);
+}
+
 TEST_F(GenerationsTest, AFailureSaysNothingOfTheInside) {
   const auto reader = *Generate(Named("a"));
   sink().OnFinished(absl::InternalError("/secret/path"));

@@ -72,6 +72,12 @@ class GenerationsFixture : public testing::Test {
     return generations_.Cancel(request, identity_).status();
   }
 
+  absl::StatusOr<std::unique_ptr<Generations::Reader>> Pause(const std::string& id) {
+    denoised::v1::PauseGenerationRequest request;
+    request.set_name(absl::StrCat("generations/", id));
+    return generations_.Pause(request, MakeCaller());
+  }
+
   static FrameUpdate Frame(int step, int size = 8) {
     return {.image_index = 0,
             .step = step,
@@ -95,6 +101,7 @@ class GenerationsFixture : public testing::Test {
   std::vector<std::shared_ptr<GenerationSink>> sinks_;  // let go of by the test
   std::vector<GenerationRequest> submitted_;
   std::vector<Engine::Id> cancelled_;  // by index into sinks_
+  std::vector<Engine::Id> paused_;     // the same
   absl::Status refusal_;               // what Submit says
   int wakes_ = 0;
   Generations generations_{
@@ -106,9 +113,11 @@ class GenerationsFixture : public testing::Test {
          return sinks_.size() - 1;
        },
        .cancel = [this](Engine::Id id) { cancelled_.push_back(id); },
+       .pause = [this](Engine::Id id) { paused_.push_back(id); },
        .clock = &clock_,
        .samples = &samples_,
-       .telemetry = &telemetry_},
+       .telemetry = &telemetry_,
+       .handover_bytes = 1 << 20},
       {.keep_time = absl::Minutes(10),
        .keep_bytes = int64_t{1} << 20,
        .expired_names = 3,

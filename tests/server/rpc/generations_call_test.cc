@@ -50,6 +50,13 @@ class GenerationsCallTest : public ServiceTest {
     return generation;
   }
 
+  grpc::Status Pause(const std::string& id, v1::PauseGenerationResponse* response) {
+    grpc::ClientContext context;
+    v1::PauseGenerationRequest request;
+    request.set_name("generations/" + id);
+    return generations_stub_->PauseGeneration(&context, request, response);
+  }
+
   static std::vector<v1::GenerateEvent> ReadAll(const Reader& reader) {
     std::vector<v1::GenerateEvent> events;
     for (v1::GenerateEvent event; reader->Read(&event);) events.push_back(event);
@@ -140,6 +147,58 @@ TEST_F(GenerationsCallTest, CancellingEndsTheCallsThatReadIt) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   EXPECT_EQ(Get("a").state(), v1::Generation::CANCELLED);
+}
+
+TEST_F(GenerationsCallTest, PausingAnswersWithATokenAndEndsTheCallsThatReadIt) {
+  v1::GenerateRequest request = Detached("a", 900);
+  request.set_accept_handover(true);
+  grpc::ClientContext generate;
+  const Reader reader = stub_->Generate(&generate, request);
+  v1::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  v1::PauseGenerationResponse paused;
+  ASSERT_TRUE(Pause("a", &paused).ok());
+  EXPECT_EQ(paused.generation().state(), v1::Generation::PAUSED);
+  EXPECT_EQ(paused.generation().name(), "generations/a");
+  EXPECT_FALSE(paused.token().empty());
+  EXPECT_GT(paused.expire_time().seconds(), paused.generation().end_time().seconds());
+
+  while (reader->Read(&event)) continue;
+  EXPECT_TRUE(event.handover().paused());
+  EXPECT_EQ(event.handover().expire_time().seconds(), paused.expire_time().seconds());
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(Get("a").state(), v1::Generation::PAUSED);
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+
+  v1::PauseGenerationResponse again;
+  EXPECT_TRUE(Pause("a", &again).ok());
+  EXPECT_EQ(again.expire_time().seconds(), paused.expire_time().seconds()) << "the same pause";
+}
+
+TEST_F(GenerationsCallTest, WhatNobodyReadsCanBePaused) {
+  v1::GenerateRequest request = Detached("a", 900);
+  request.set_accept_handover(true);
+  {
+    grpc::ClientContext context;
+    const Reader reader = stub_->Generate(&context, request);
+    v1::GenerateEvent event;
+    ASSERT_TRUE(reader->Read(&event));
+    context.TryCancel();
+    reader->Finish();
+  }
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+  v1::PauseGenerationResponse paused;
+  EXPECT_TRUE(Pause("a", &paused).ok());
+  EXPECT_FALSE(paused.token().empty());
+}
+
+TEST_F(GenerationsCallTest, APauseThatIsRefusedSaysWhy) {
+  v1::PauseGenerationResponse paused;
+  EXPECT_EQ(Pause("a", &paused).error_code(), grpc::StatusCode::NOT_FOUND);
+  grpc::ClientContext context;
+  ReadAll(stub_->Generate(&context, Detached("a", 2)));
+  EXPECT_EQ(Pause("a", &paused).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(Pause("", &paused).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(GenerationsCallTest, ManyCallersOfOneIdShareOneGeneration) {

@@ -62,10 +62,12 @@ class ServiceTest : public testing::Test {
              return engine_.Submit(std::move(request), std::move(sink));
            },
        .cancel = [this](Engine::Id id) { engine_.Cancel(id); },
+       .pause = [this](Engine::Id id) { engine_.Pause(id); },
        .cost = [this](const GenerationRequest& request) { return engine_.CostOf(request); },
        .clock = &Clock::Real(),
        .samples = &samples_,
-       .telemetry = &telemetry_},
+       .telemetry = &telemetry_,
+       .handover_bytes = 1 << 20},
       {}};
   Engine engine_{{}, Clock::Real(), &telemetry_};
   const GenerationEnvironment environment_{
@@ -81,7 +83,8 @@ class ServiceTest : public testing::Test {
           [this](const GenerationRequest& request) { return engine_.FittingEvaluations(request); },
       .samples = &samples_,
       .telemetry = &telemetry_,
-      .limits = {}};
+      .limits = {},
+      .handover_keys = *ParseTokenKeys(NewTokenKeyLine())};
   ImageGenerationService generation_{environment_};
   GenerationsService generations_service_{environment_};
   ActivityService activity_service_{

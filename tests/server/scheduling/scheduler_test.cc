@@ -435,6 +435,36 @@ TEST_F(SchedulerTest, DrainingEndsWhatAcceptsAHandoverAndKeepsTheRest) {
   EXPECT_FALSE(works_[0]->finished());
 }
 
+TEST_F(SchedulerTest, HandingOneOverLeavesTheOthersInTheBatch) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 4}, clock_);
+  const auto moves = std::make_shared<MovingWork>(Request(3));
+  const uint64_t id = *scheduler.Submit(moves);
+  const auto stays = std::make_shared<MovingWork>(Request(1));
+  ASSERT_TRUE(scheduler.Submit(stays).ok());
+  const uint64_t unwilling = Submit(scheduler, Request(1));
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 4u);
+  const absl::Status paused = absl::AbortedError("paused");
+  scheduler.HandOver(id, paused);
+  scheduler.HandOver(unwilling, paused);
+  scheduler.HandOver(1000, paused);
+  EXPECT_FALSE(moves->finished()) << "its evaluation runs";
+  EXPECT_EQ(NextBatch(scheduler, 0)->items.size(), 2u);
+  EXPECT_THAT(moves->dropped(), testing::UnorderedElementsAre(0, 1, 2));
+  EXPECT_EQ(*moves->status(), paused);
+  EXPECT_FALSE(stays->finished());
+  EXPECT_FALSE(works_[0]->finished());
+}
+
+TEST_F(SchedulerTest, WhatWaitsIsHandedOverAtOnce) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  Submit(scheduler, Request(2));
+  const auto waits = std::make_shared<MovingWork>(Request(1));
+  const uint64_t id = *scheduler.Submit(waits);
+  scheduler.HandOver(id, absl::AbortedError("paused"));
+  EXPECT_EQ(waits->finishes(), 1);
+  EXPECT_EQ(scheduler.QueueDepth(), 0);
+}
+
 // The first worker is still busy with its item when the second has dropped the other.
 TEST_F(SchedulerTest, ARequestHearsOfItsItemsOnAllWorkersBeforeItsEnd) {
   Scheduler scheduler({.workers = 2, .max_batch_rows = 2, .max_active_rows = 2}, clock_);

@@ -33,7 +33,8 @@ export function modelsFolder(...paths: string[]): string {
   return folder;
 }
 
-function serverBinary(): string {
+/** The program under test. */
+export function serverBinary(): string {
   const binary = process.env.DENOISED_BIN;
   if (!binary) throw new Error("set DENOISED_BIN to the path of the denoised binary");
   return path.resolve(binary);

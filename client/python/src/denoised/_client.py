@@ -122,7 +122,7 @@ class AsyncClient:
 
         What to generate is said by keywords, which `denoised.keywords.GenerateKeywords` explains,
         or by a ready `request`. The events are those of `denoised.events`: `Accepted`, `Queued`,
-        `Started`, `Progress`, `Frame`, `Image` and, at the end, `Finished`.
+        `Started`, `Progress`, `Frame`, `Image` and, at the end, `Finished` or `Paused`.
 
         A connection that breaks does not end the generation: the stream continues after its last
         event, with the same request id. If the stream is left early, the generation is cancelled.
@@ -148,6 +148,7 @@ class AsyncClient:
             ResourceExhausted: the device has no memory for it.
             Unavailable: the server cannot be reached or is full, or has lost the generation.
             Cancelled: somebody cancelled the generation.
+            Aborted: somebody paused it; the event `Paused` came before.
             DeadlineExceeded: `timeout` has passed.
             Internal: the generation failed.
         """
@@ -156,6 +157,24 @@ class AsyncClient:
         check_keywords(keywords, GenerateKeywords, "generate")
         events = self._generate(request, keywords, timeout)
         return AsyncStream(events)
+
+    def resume(self, token: bytes, *, timeout: float | None = None) -> AsyncStream[GenerationEvent]:
+        """Continues a generation that was paused, and streams what happens from there on.
+
+        The images that were finished before are not made, and not sent, again. Leaving the stream
+        means what the request of the generation says: `on_disconnect`.
+
+        Args:
+            token: what `generations.pause` or the event `Paused` has brought.
+            timeout: of the whole stream, in seconds. None: no limit.
+
+        Raises:
+            InvalidRequest: the token is damaged, of another tenant or of another deployment.
+            FailedPrecondition: it has expired, or the model has changed; `reason` says which.
+            Error: as for `generate`.
+        """
+        request = GenerateRequest(handover=token)
+        return AsyncStream(self._started.generate(request, timeout))
 
     async def generate_images(
         self,
@@ -389,6 +408,7 @@ class Client(Surface[AsyncClient]):
         self.training = Training(client.training)
 
     generate = streaming(AsyncClient.generate)
+    resume = streaming(AsyncClient.resume)
     generate_images = blocking(AsyncClient.generate_images)
     diffuse = streaming(AsyncClient.diffuse)
     plan = blocking(AsyncClient.plan)

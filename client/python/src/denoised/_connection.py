@@ -26,6 +26,7 @@ class Connection:
         self._address = address
         self._retry = retry
         self._lookup_timeout = lookup_timeout
+        self._is_closed = False
 
     async def look_up(
         self, rpc: Rpc[Request, Response], request: Request, timeout: float | None
@@ -72,21 +73,28 @@ class Connection:
         request: Request,
         reopen: Callable[[Response], tuple[Rpc[Any, Response], Any] | None] | None,
         timeout: float | None,
+        is_handover: Callable[[Response], bool] = lambda _: False,
     ) -> AsyncGenerator[Response, None]:
         """Yields the messages of a stream. Raises `errors.Error`.
 
         A stream that breaks is opened again with what `reopen` makes of its last message. Without
         `reopen`, or if that makes None of it, the stream fails.
+
+        A server that closes its connections cancels what arrives at that moment. So a call that
+        was opened after a handover, and has got no answer, is opened again also after CANCELLED.
+        After an answer CANCELLED means what it says.
         """
         deadline = Deadline(timeout)
         attempts = Attempts(self._retry, deadline)
         opening: tuple[Rpc[Any, Response], Any] = (rpc, request)
         last: Response | None = None
+        presents_handover = False  # and has got no answer
         while True:
             reader = self._transport.stream(*opening, deadline.remaining())
             try:
                 while (message := await self._read(reader)) is not None:
                     attempts.answered()
+                    presents_handover = False
                     last = message
                     yield message
                 return
@@ -98,7 +106,9 @@ class Connection:
                     if reopening is None:
                         raise
                     opening = reopening
-                await self.wait(attempts, error)
+                was_closing = presents_handover and not self._is_closed
+                presents_handover = last is not None and is_handover(last)
+                await self.wait(attempts, error, or_cancelled=was_closing)
             finally:
                 reader.cancel()
 
@@ -121,9 +131,11 @@ class Connection:
         """For a call that `send`s."""
         return Attempts(self._retry, deadline)
 
-    async def wait(self, attempts: Attempts, error: errors.Error) -> None:
+    async def wait(
+        self, attempts: Attempts, error: errors.Error, *, or_cancelled: bool = False
+    ) -> None:
         """Waits for the next attempt. Raises `error` if there is to be none."""
-        await self._transport.sleep(attempts.wait_seconds(error))
+        await self._transport.sleep(attempts.wait_seconds(error, or_cancelled=or_cancelled))
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -135,4 +147,5 @@ class Connection:
 
     async def close(self) -> None:
         """Closes the channel, which ends its calls."""
+        self._is_closed = True
         await self._transport.close()

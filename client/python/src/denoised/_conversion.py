@@ -49,6 +49,12 @@ def generation_event(message: image_generation_pb2.GenerateEvent) -> events.Gene
                 **picture_fields(image.image),
                 **number,
             )
+        case "handover" if message.handover.paused:
+            return events.Paused(
+                token=message.handover.token,
+                expire_time=message.handover.expire_time.ToDatetime(timezone.utc),
+                **number,
+            )
         case "finished":
             finished = message.finished
             return events.Finished(

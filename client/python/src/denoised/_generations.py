@@ -20,6 +20,8 @@ from denoised.v1.generations_pb2 import (
     Generation,
     GetGenerationRequest,
     ListGenerationsRequest,
+    PauseGenerationRequest,
+    PauseGenerationResponse,
     WatchGenerationRequest,
 )
 from denoised.v1.image_generation_pb2 import GenerateEvent
@@ -66,6 +68,7 @@ class AsyncGenerations:
         Raises:
             NotFound: there is no such generation, or no longer; `reason` says which.
             Cancelled: it was cancelled.
+            Aborted: it was paused.
             Error: it failed.
         """
         request = WatchGenerationRequest(
@@ -101,6 +104,26 @@ class AsyncGenerations:
         request = CancelGenerationRequest(name=generation_name(generation))
         return await self._connection.look_up(_rpcs.CANCEL_GENERATION, request, timeout)
 
+    async def pause(
+        self, generation: str, *, timeout: float | None = None
+    ) -> PauseGenerationResponse:
+        """Takes a generation off the device, and returns the `token` that continues it.
+
+        `client.resume` takes the token until its `expire_time`, also after a restart of the server.
+        The readers of the generation get `Paused`, and then `Aborted`. Pausing it again returns a
+        token again, for as long as it is kept.
+
+        Args:
+            generation: its name.
+            timeout: in seconds. None: no limit. It takes as long as the evaluation that is running.
+
+        Raises:
+            NotFound: there is no such generation, or no longer; `reason` says which.
+            FailedPrecondition: it has ended, or the server cannot pause it; the message says why.
+        """
+        request = PauseGenerationRequest(name=generation_name(generation))
+        return await self._connection.call(_rpcs.PAUSE_GENERATION, request, timeout)
+
     async def _watch(
         self, request: WatchGenerationRequest, timeout: float | None
     ) -> AsyncGenerator[GenerationEvent, None]:
@@ -120,3 +143,4 @@ class Generations(Surface[AsyncGenerations]):
     get = blocking(AsyncGenerations.get)
     list = blocking(AsyncGenerations.list)
     cancel = blocking(AsyncGenerations.cancel)
+    pause = blocking(AsyncGenerations.pause)

@@ -8,7 +8,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from denoised.errors import Error, Unavailable
+from denoised.errors import Cancelled, Error, Unavailable
 
 _log = logging.getLogger("denoised")
 
@@ -58,13 +58,19 @@ class Attempts:
         self._failures = 0
         self.broken_by = None
 
-    def wait_seconds(self, error: Error) -> float:
+    def wait_seconds(self, error: Error, *, or_cancelled: bool = False) -> float:
         """How long to wait after an attempt that failed with `error`.
+
+        With `or_cancelled`, CANCELLED counts as UNAVAILABLE for `max_attempts` attempts: a server
+        that does so again and again is not closing.
 
         Raises:
             Error: `error`, if nothing more should be tried.
         """
-        if not isinstance(error, Unavailable):
+        was_closing = or_cancelled and self._failures < self._retry.max_attempts
+        if not isinstance(error, Unavailable) and not (
+            isinstance(error, Cancelled) and was_closing
+        ):
             raise error
         if self._failures == 0:
             self._first_failure_at = time.monotonic()

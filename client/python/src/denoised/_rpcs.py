@@ -94,6 +94,12 @@ CANCEL_GENERATION = Rpc(
     generations_pb2.Generation,
     repeatable=False,
 )
+PAUSE_GENERATION = Rpc(
+    _GENERATIONS,
+    "PauseGeneration",
+    generations_pb2.PauseGenerationRequest,
+    generations_pb2.PauseGenerationResponse,
+)
 
 _MODELS = "denoised.v1.Models"
 LIST_MODELS = Rpc(

@@ -49,7 +49,9 @@ class StartedGenerations:
         reopen = _continuing(after(name) if survives else None)
         was_accepted = False
         try:
-            messages = self._connection.stream(_rpcs.GENERATE, request, reopen, timeout)
+            messages = self._connection.stream(
+                _rpcs.GENERATE, request, reopen, timeout, is_handover=_moves
+            )
             async with contextlib.aclosing(messages):
                 async for message in messages:
                     if message.HasField("accepted"):
@@ -93,14 +95,24 @@ def _accepting_handover(request: GenerateRequest) -> GenerateRequest:
 def _continuing(
     watch: Callable[[GenerateEvent], WatchGenerationCall] | None,
 ) -> Callable[[GenerateEvent], tuple[_rpcs.Rpc[Any, GenerateEvent], Any] | None]:
-    """Continues a generation after a message: elsewhere after a handover, else with `watch`."""
+    """Continues a generation after a message: elsewhere after a handover, else with `watch`.
+
+    One that is paused is continued by whoever wants it.
+    """
 
     def reopen(message: GenerateEvent) -> tuple[_rpcs.Rpc[Any, GenerateEvent], Any] | None:
-        if message.HasField("handover"):
+        if message.handover.paused:
+            return None
+        if _moves(message):
             return _rpcs.GENERATE, GenerateRequest(handover=message.handover.token)
         return watch(message) if watch else None
 
     return reopen
+
+
+def _moves(message: GenerateEvent) -> bool:
+    """Whether another server continues the generation now."""
+    return message.HasField("handover") and not message.handover.paused
 
 
 def _surviving(request: GenerateRequest) -> GenerateRequest:

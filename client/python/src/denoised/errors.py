@@ -126,7 +126,7 @@ class FailedPrecondition(Error):
 
 
 class Aborted(Error):
-    """Another call is at work on the same resource."""
+    """Somebody paused the generation, or another call is at work on the same resource."""
 
     code = grpc.StatusCode.ABORTED
 

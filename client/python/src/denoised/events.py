@@ -13,7 +13,7 @@ Every event has the number and the time of its message. Times are in UTC, durati
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
@@ -128,6 +128,16 @@ class Image(Picture, Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paused(Event):
+    """Somebody has paused the generation. The last event of its stream, which raises `Aborted`."""
+
+    #: For `client.resume`.
+    token: bytes = field(repr=False)
+    #: Until when a server takes the token, in UTC.
+    expire_time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished(Event):
     """The generation has succeeded. The last event of its stream."""
 
@@ -141,7 +151,9 @@ class Finished(Event):
     elapsed_seconds: float
 
 
-GenerationEvent: TypeAlias = Accepted | Queued | Started | Progress | Frame | Image | Finished
+GenerationEvent: TypeAlias = (
+    Accepted | Queued | Started | Progress | Frame | Image | Paused | Finished
+)
 
 
 # Of the forward process.

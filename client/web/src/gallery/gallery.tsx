@@ -115,6 +115,7 @@ function Badge({ generation }: { generation: Generation }) {
   const signs: Partial<Record<Generation_State, string>> = {
     [Generation_State.FAILED]: "failed",
     [Generation_State.CANCELLED]: "cancelled",
+    [Generation_State.PAUSED]: "paused",
   };
   return <span class="badge">{signs[generation.state] ?? ""}</span>;
 }

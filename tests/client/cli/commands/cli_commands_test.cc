@@ -30,6 +30,15 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+std::vector<std::string> FilesIn(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 TEST(OutputFolder, MakesFoldersAndLeavesNoTemporaryFiles) {
   const TempDir temp;
   auto folder = OutputFolder::Open(temp.path() / "a" / "b");
@@ -52,6 +61,16 @@ TEST(OutputFolder, ReplacesAFileWithoutTouchingWhoeverHasItOpen) {
   EXPECT_EQ(ReadFile(temp.path() / "kept"), "old");
 }
 
+TEST(OutputFolder, APrivateFileIsItsOwnersAlone) {
+  const TempDir temp;
+  const fs::path path = temp.path() / "token";
+  WriteFile(path, "readable by all");
+  ASSERT_TRUE(WritePrivateFile(path, "secret").ok());
+  EXPECT_EQ(ReadFile(path), "secret");
+  EXPECT_EQ(fs::status(path).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_THAT(FilesIn(temp.path()), ElementsAre("token"));
+}
+
 TEST(OutputFolder, AFileInTheWayIsAnErrorThatNamesIt) {
   const TempDir temp;
   auto folder = OutputFolder::Open(temp.path());
@@ -61,15 +80,6 @@ TEST(OutputFolder, AFileInTheWayIsAnErrorThatNamesIt) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("image-0.png"));
   const auto entries = fs::directory_iterator(temp.path());
   EXPECT_EQ(std::distance(begin(entries), end(entries)), 1) << "a temporary file was left";
-}
-
-std::vector<std::string> FilesIn(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 TEST(OutputFolder, HoldsOneRunAndRemovesOnlyWhatARunWrote) {
@@ -178,6 +188,8 @@ TEST(Commands, FlagsOfOneOneofExcludeEachOther) {
   EXPECT_TRUE(excluded("generate", "--from-seed", "--noise"));
   EXPECT_TRUE(excluded("generate", "--to-seed", "--noise-to"));
   EXPECT_FALSE(excluded("generate", "--from-seed", "--noise-to"));
+  EXPECT_TRUE(excluded("generate", "--resume", "--detach"));
+  EXPECT_FALSE(excluded("generate", "--resume", "--out"));
   const std::vector<std::vector<const char*>> starts = {
       {"--init", "--strength"},
       {"--branch", "--branch-step"},
@@ -206,7 +218,8 @@ void AddFields(const google::protobuf::Descriptor& message, const std::string& p
   }
 }
 
-// What the client library fills in to follow a generation to another server.
+// What the client library fills in to follow a generation to another server, and --resume with a
+// token from a file.
 bool IsTheLibrarys(const std::string& field) {
   return field == "handover" || field == "accept_handover";
 }
