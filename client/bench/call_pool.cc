@@ -46,18 +46,19 @@ void CallPool::Start(const LoadRequest& load, size_t index, absl::Time arrival) 
   CallOutcome outcome{.request = index, .arrival = arrival, .sent = absl::Now()};
   std::shared_ptr<GenerateCall> call;
   Line* line;
+  int64_t number;
   bool cancelled;
   {
     const MutexLock lock(mutex_);
     line = &LineWithRoom();
     call = std::make_shared<GenerateCall>(load, line->connection.peer(), std::move(outcome));
-    flights_[call.get()] = {call, line};
+    number = next_number_++;
+    flights_[number] = {call, line};
     ++line->calls;
     cancelled = cancelled_;
   }
   SetUp(load, arrival, call->context());
-  call->Start(*line->stub,
-              [this, ended = call.get()](CallOutcome result) { End(ended, std::move(result)); });
+  call->Start(*line->stub, [this, number](CallOutcome result) { End(number, std::move(result)); });
   if (cancelled) call->Cancel();
 }
 
@@ -76,15 +77,15 @@ void CallPool::SetUp(const LoadRequest& load, absl::Time arrival,
 
 // On one of gRPC's threads. The call counts as in flight until it has let go of its channel: gRPC
 // must not destroy a channel on its own thread, which the last channel's end waits for.
-void CallPool::End(const GenerateCall* call, CallOutcome outcome) {
+void CallPool::End(int64_t number, CallOutcome outcome) {
   std::shared_ptr<GenerateCall> ended;
   {
     const MutexLock lock(mutex_);
-    ended = std::move(flights_.at(call).call);
+    ended = std::move(flights_.at(number).call);
   }
   ended = nullptr;
   const MutexLock lock(mutex_);
-  const auto flight = flights_.find(call);
+  const auto flight = flights_.find(number);
   --flight->second.line->calls;
   flights_.erase(flight);
   outcome.cut_off = cancelled_ && absl::IsCancelled(outcome.status);
@@ -97,7 +98,7 @@ void CallPool::CancelAll() {
   {
     const MutexLock lock(mutex_);
     cancelled_ = true;
-    for (const auto& [key, flight] : flights_) {
+    for (const auto& [number, flight] : flights_) {
       if (flight.call) calls.push_back(flight.call);
     }
   }

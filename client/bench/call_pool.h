@@ -1,6 +1,7 @@
 // The calls of a benchmark that are in flight.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -45,7 +46,7 @@ class CallPool {
 
   Line& LineWithRoom() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetUp(const LoadRequest& load, absl::Time arrival, grpc::ClientContext& context) const;
-  void End(const GenerateCall* call, CallOutcome outcome);
+  void End(int64_t number, CallOutcome outcome);
   void CancelAll();
 
   const Options options_;
@@ -58,7 +59,9 @@ class CallPool {
     std::shared_ptr<GenerateCall> call;  // null once it has ended and is being destroyed
     Line* line;
   };
-  std::map<const GenerateCall*, Flight> flights_ ABSL_GUARDED_BY(mutex_);
+  // By the numbers of the calls: a new call may get the address of one that is being destroyed.
+  std::map<int64_t, Flight> flights_ ABSL_GUARDED_BY(mutex_);
+  int64_t next_number_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<CallOutcome> ended_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
