@@ -398,9 +398,9 @@ class OpenAiBridge::ImagesCall final : public ApiCall {
   int images_ = 0;                     // sent so far
 };
 
-Task<void> OpenAiBridge::Images(HttpExchange& exchange, CallMetadata caller, bool edits) const {
-  ImagesCall call(*this, exchange, std::move(caller),
-                  edits ? Endpoint::kEdits : Endpoint::kGenerations);
+Task<void> OpenAiBridge::Images(HttpExchange& exchange, const CallMetadata& caller,
+                                bool edits) const {
+  ImagesCall call(*this, exchange, caller, edits ? Endpoint::kEdits : Endpoint::kGenerations);
   const char* const type = edits ? "multipart/form-data" : "application/json";
   if (MediaType(exchange.Header("Content-Type")) != type) {
     exchange.AddHeader("Accept-Post", type);
@@ -437,7 +437,7 @@ Task<void> OpenAiBridge::Serve(HttpExchange& exchange) const {
   const std::string_view method = exchange.method();
   if (generates || edits) {
     if (method != "POST") co_return co_await call.RefuseMethod("POST");
-    co_return co_await Images(exchange, *std::move(caller), edits);
+    co_return co_await Images(exchange, *caller, edits);
   }
   if (method != "GET" && method != "HEAD") co_return co_await call.RefuseMethod("GET, HEAD");
   if (lists) co_return co_await call.List();

@@ -43,7 +43,7 @@ class OpenAiBridge {
   class ModelsCall;
   class ImagesCall;
 
-  Task<void> Images(HttpExchange& exchange, CallMetadata caller, bool edits) const;
+  Task<void> Images(HttpExchange& exchange, const CallMetadata& caller, bool edits) const;
 
   const Options options_;
 };

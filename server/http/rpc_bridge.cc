@@ -61,8 +61,8 @@ class RpcBridge::Call {
       : bridge_(bridge), exchange_(exchange), method_(method), encoding_(encoding) {}
 
   // `caller` says who calls, as metadata.
-  Task<void> Run(CallMetadata caller) {
-    metadata_ = std::move(caller);
+  Task<void> Run(const CallMetadata& caller) {
+    metadata_ = caller;
     metadata_.emplace_back(kProtocolKey, NameOf(encoding_.protocol));
     const absl::Status sent = co_await SendRequests();
     if (absl::IsCancelled(sent)) co_return;  // the client has gone
@@ -402,7 +402,7 @@ Task<void> RpcBridge::Serve(HttpExchange& exchange) {
   Call call(*this, exchange, method, *encoding);
   const absl::Status admitted = caller.ok() ? options_.admit() : caller.status();
   if (!admitted.ok()) co_return co_await call.Refuse(admitted);
-  co_await call.Run(*std::move(caller));
+  co_await call.Run(*caller);
 }
 
 }  // namespace denoise

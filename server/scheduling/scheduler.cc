@@ -447,7 +447,7 @@ std::map<uint64_t, int> Scheduler::EvaluationsLeft() const {
   for (const Loop& loop : loops_) {
     for (const auto& item : loop.items) {
       int& of_request = left.at(item->work_id);
-      of_request = std::max(of_request, item->evaluations_left);
+      of_request = std::max(of_request, item->evaluations_left.load());
     }
   }
   return left;

@@ -4,6 +4,7 @@
 // worker only.
 #pragma once
 
+#include <atomic>
 #include <compare>
 #include <cstdint>
 #include <memory>
@@ -58,8 +59,8 @@ struct WorkDemand {
   absl::Time deadline = absl::InfiniteFuture();
 };
 
-// One item in a worker's loop. The scheduler owns it and reads `rows` and `stage`; only the item's
-// worker touches it otherwise.
+// One item in a worker's loop. The scheduler owns it. Only the item's worker touches it, but for
+// `evaluations_left`, which any thread reads to estimate how long others will wait.
 struct WorkItem {
   explicit WorkItem(int item_index) : index(item_index) {}
   virtual ~WorkItem() = default;
@@ -71,8 +72,8 @@ struct WorkItem {
   int restarts = 0;          // because its worker had failed
   const int index;           // which item of the request
   // Kept current by its worker.
-  int rows = 1;               // of its next evaluation
-  int evaluations_left = -1;  // -1: all that its request says
+  int rows = 1;                            // of its next evaluation
+  std::atomic<int> evaluations_left = -1;  // -1: all that its request says
   Stage stage = Stage::kEvaluate;
 };
 

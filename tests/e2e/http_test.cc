@@ -400,7 +400,7 @@ TEST_F(HttpTest, StopsWhateverItsClientsHaveNotSentOrRead) {
 }
 
 TEST_F(HttpTest, AServerThatDrainsIsAliveAndNotReady) {
-  const auto server = StartServer(models_->path());
+  const auto server = StartServer(models_->path(), {"--drain-seconds", "600"});
   RawConnection running(server->http_address()), probe(server->http_address());
   running.Send(absl::StrCat("POST ", kGenerate, " HTTP/1.1\r\nHost: ", server->http_address(),
                             "\r\nContent-Type: application/connect+json\r\nContent-Length: ",

@@ -43,10 +43,12 @@ class LoadTest : public testing::Test {
     return accepted;
   }
 
-  // Calls that do not end by themselves and fill every loop.
+  // Calls that do not end by themselves and fill every loop. A slow machine would refuse them if
+  // they had to end sooner.
   void Flood(int calls, const GenerateRequest& request) {
+    constexpr absl::Duration kTimeout = absl::Hours(1000);
     for (int i = 0; i < calls; ++i) {
-      calls_.push_back(std::make_unique<BackgroundCall>(server_->generation(), request));
+      calls_.push_back(std::make_unique<BackgroundCall>(server_->generation(), request, kTimeout));
       BackgroundCall& call = *calls_.back();
       ASSERT_TRUE(Eventually([&] { return call.Started() || call.Queued() || call.Finished(); }));
     }

@@ -210,15 +210,19 @@ TEST_F(OpenAiTest, AStreamEndsWithItsError) {
   RawConnection client(server_->http_address());
   client.Send(HttpRequest(server_->http_address(), "POST", kGenerations,
                           {"Content-Type: application/json"}, fields.dump()));
-  client.ReadUntil("event: image_generation.partial_image");
+  client.ReadUntil("text/event-stream");
   const auto generations = v1::Generations::NewStub(server_->channel());
-  v1::ListGenerationsResponse running;
-  grpc::ClientContext list, cancel;
-  ASSERT_TRUE(generations->ListGenerations(&list, {}, &running).ok());
   v1::CancelGenerationRequest request;
-  for (const auto& generation : running.generations()) {
-    if (generation.state() == v1::Generation::RUNNING) request.set_name(generation.name());
-  }
+  EXPECT_TRUE(Eventually([&] {
+    v1::ListGenerationsResponse running;
+    grpc::ClientContext list;
+    EXPECT_TRUE(generations->ListGenerations(&list, {}, &running).ok());
+    for (const auto& generation : running.generations()) {
+      if (generation.state() == v1::Generation::RUNNING) request.set_name(generation.name());
+    }
+    return !request.name().empty();
+  }));
+  grpc::ClientContext cancel;
   v1::Generation cancelled;
   ASSERT_TRUE(generations->CancelGeneration(&cancel, request, &cancelled).ok()) << request.name();
   const std::string rest = client.ReadToEnd();
@@ -358,7 +362,7 @@ TEST_F(OpenAiTest, AFullQueueIsARateLimit) {
 }
 
 TEST_F(OpenAiTest, AServerThatDrainsIsUnavailable) {
-  const auto server = StartServer(models_->path());
+  const auto server = StartServer(models_->path(), {"--drain-seconds", "600"});
   const std::vector<std::string> json = {"Content-Type: application/json"};
   Json endless = Guided(/*steps=*/500);
   endless.update({{"n", 16}, {"stream", true}, {"partial_images", 3}});

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "absl/time/clock.h"
@@ -223,6 +224,22 @@ TEST_F(LoadRunTest, ACallIsInFlightUntilItHasLetGoOfItsConnection) {
   pool.WaitUntilAtMost(0);
   contexts.pool = nullptr;
   EXPECT_EQ(contexts.destroyed, 1);
+}
+
+// A call may get the memory of one that is just ending.
+TEST_F(LoadRunTest, CallsThatStartWhileOthersEndAreNotMistakenForThem) {
+  fake_.answer = RetryLaterStatus(absl::Seconds(1));
+  constexpr size_t kCalls = 3000;
+  CallPool& pool = server().pool();
+  const Trace trace = Burst(1);
+  for (size_t i = 0; i < kCalls; ++i) {
+    pool.WaitUntilAtMost(3);
+    pool.Start(trace[0].load, i, absl::Now());
+  }
+  pool.WaitUntilAtMost(0);
+  std::set<size_t> ended;
+  for (const CallOutcome& outcome : pool.Take()) ended.insert(outcome.request);
+  EXPECT_THAT(ended, SizeIs(kCalls));
 }
 
 TEST_F(LoadRunTest, ACapacityOfNothingButFailuresIsUnknown) {
