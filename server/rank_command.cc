@@ -33,16 +33,16 @@ constexpr char kHelp[] = R"(Examples:
   denoised rank --join trainer:29500
   denoised rank --join trainer:29500 --device cuda:1 --once
 
-The server that leads runs with --ranks and --rank-listen. It sends each rank the model, the state of
-the run and the pictures: nothing is read or written here. After a run, and after the loss of the
+The server that leads runs with --ranks and --rank-listen. It sends each rank the model, the state
+of the run and the pictures: nothing is read or written here. After a run, and after the loss of the
 server, a rank waits for the next one.
 
 SIGTERM ends a rank after its next step: the server saves a checkpoint, and continues with the other
-ranks, or waits for another one. A rank waits a minute for that step. A second signal ends it at once, as a crash would: the
-others continue from the last checkpoint.
+ranks, or waits for another one. A rank waits a minute for that step. A second signal ends it at
+once, as a crash would: the others continue from the last checkpoint.
 
-Exit codes: 0 ended by a signal, or with --once a job is finished; 1 failed, 2 wrong usage, 143 ended
-by a signal with --once before a job was finished.)";
+Exit codes: 0 ended by a signal, or with --once a job is finished; 1 failed, 2 wrong usage, 143
+ended by a signal with --once before a job was finished.)";
 
 // The group that trains now, so that a signal can tell it.
 class CurrentGroup {
@@ -70,8 +70,8 @@ class CurrentGroup {
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Ends the wait for a leader's next step when the leader has vanished without closing its connections,
-// and when this rank has been asked to end and the step does not come.
+// Ends the wait for a leader's next step when the leader has vanished without closing its
+// connections, and when this rank has been asked to end and the step does not come.
 class LeaderWatch {
  public:
   // Everything outlives it.
@@ -129,8 +129,8 @@ absl::Status TrainOnce(JoinedRank& joined, const std::shared_ptr<RankGroup>& gro
   return status;
 }
 
-// Takes part in the leader's runs until it goes (Unavailable), a signal arrives (Cancelled) or, with
-// `once`, a job is finished.
+// Takes part in the leader's runs until it goes (Unavailable), a signal arrives (Cancelled) or,
+// with `once`, a job is finished.
 absl::Status TrainWith(JoinedRank& joined, bool once, at::Device device, CurrentGroup& current) {
   while (true) {
     ASSIGN_OR_RETURN(const std::shared_ptr<RankGroup> group,

@@ -62,8 +62,8 @@ class SumHook : public c10d::CppCommHookInterface<c10::intrusive_ptr<c10d::Proce
   }
 };
 
-// Those of `weights` that `loss` depends on, the last ones first, whose gradients tend to come first.
-// The order is the same on every rank, although the graphs of different devices may differ.
+// Those of `weights` that `loss` depends on, the last ones first, whose gradients tend to come
+// first. The order is the same on every rank, although the graphs of different devices may differ.
 std::vector<at::Tensor> UsedBy(const at::Tensor& loss, const std::vector<at::Tensor>& weights) {
   std::unordered_set<const c10::TensorImpl*> leaves;
   std::deque<torch::autograd::Node*> nodes = {loss.grad_fn().get()};

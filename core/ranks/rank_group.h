@@ -1,10 +1,10 @@
 // The processes that train one model together. Each is a rank; rank 0 leads.
 //
 // A group is made by all of its ranks at once (rendezvous.h), and communicates through c10d, the
-// process groups inside LibTorch, over Gloo. What one rank sends, all others must expect: every rank
-// makes the same calls in the same order. The first failure, such as the loss of a rank, is the end
-// of a group; what was trained since the last checkpoint is repeated by a new one. The others notice
-// the failure of a rank when it destroys its end of the group.
+// process groups inside LibTorch, over Gloo. What one rank sends, all others must expect: every
+// rank makes the same calls in the same order. The first failure, such as the loss of a rank, is
+// the end of a group; what was trained since the last checkpoint is repeated by a new one. The
+// others notice the failure of a rank when it destroys its end of the group.
 //
 // Connections are neither encrypted nor authenticated: groups belong on a network of their own.
 #pragma once
@@ -42,8 +42,8 @@ void PrepareProcessForRanks();
 // The reason (google.rpc.ErrorInfo) of errors after which a group is of no more use: Unavailable.
 inline constexpr char kRankLostReason[] = "RANK_LOST";
 
-// Sums gradients over all ranks while they are computed, in buckets: the sum of one bucket is on its
-// way while the backward pass computes the next. Used by the thread that trains.
+// Sums gradients over all ranks while they are computed, in buckets: the sum of one bucket is on
+// its way while the backward pass computes the next. Used by the thread that trains.
 class GradientSum {
  public:
   virtual ~GradientSum() = default;
@@ -82,8 +82,8 @@ class RankGroup {
   int size() const { return options_.size; }
   const std::string& address() const { return options_.address; }
 
-  // The rows [first, end) of a batch that a rank works on. Each has at least one where the batch has
-  // as many rows as there are ranks.
+  // The rows [first, end) of a batch that a rank works on. Each has at least one where the batch
+  // has as many rows as there are ranks.
   struct Share {
     int first = 0, end = 0;
     int rows() const { return end - first; }
@@ -91,8 +91,8 @@ class RankGroup {
   Share ShareOf(int rank, int batch_size) const;
   Share share(int batch_size) const { return ShareOf(rank(), batch_size); }
 
-  // All of these block, and return Unavailable (kRankLostReason) if another rank fails, or is silent
-  // for the timeout. Tensors are contiguous, of the same shape and dtype on both sides.
+  // All of these block, and return Unavailable (kRankLostReason) if another rank fails, or is
+  // silent for the timeout. Tensors are contiguous, of the same shape and dtype on both sides.
 
   // Gives every rank what rank 0 has.
   absl::Status Broadcast(std::vector<at::Tensor>& tensors);
@@ -105,8 +105,8 @@ class RankGroup {
   // Replaces `tensor` by the sum over all ranks, which is the same on each.
   absl::Status Sum(at::Tensor& tensor);
 
-  // Of the gradients of `weights`, which are leaves on one device. Every rank has the same ones. The
-  // loss of a rank makes backward passes throw; see Lost.
+  // Of the gradients of `weights`, which are leaves on one device. Every rank has the same ones.
+  // The loss of a rank makes backward passes throw; see Lost.
   std::unique_ptr<GradientSum> SumGradients(std::vector<at::Tensor> weights);
 
   // Announces that this rank wants to leave. The others learn of it with the next step, and its
@@ -117,8 +117,8 @@ class RankGroup {
   // Makes a Receive that is waiting, or the next one, fail. Thread-safe.
   void InterruptReceive() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Notes that this rank is of no more use to the group: whoever holds it should destroy it, which is
-  // what the others notice.
+  // Notes that this rank is of no more use to the group: whoever holds it should destroy it, which
+  // is what the others notice.
   void SetFailed() { failed_ = true; }
   bool failed() const { return failed_; }
   absl::Duration timeout() const { return options_.timeout; }

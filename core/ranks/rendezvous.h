@@ -1,7 +1,7 @@
 // How the ranks of a run find one another: the leader listens, and the others join it.
 //
-// The leader opens one round after another, each for one group. A rank that has joined takes part in
-// the first round that has a place for it, and in the next one when that group has ended. Nobody
+// The leader opens one round after another, each for one group. A rank that has joined takes part
+// in the first round that has a place for it, and in the next one when that group has ended. Nobody
 // keeps a place without being there: a round is open only while its leader gathers.
 //
 // It all goes through c10d's TCPStore, whose connections are neither encrypted nor authenticated.
@@ -48,8 +48,8 @@ class Rendezvous {
     absl::Duration timeout = absl::Minutes(1);  // the group's, on all ranks
   };
   // The group of the ranks that have joined, as soon as they are enough. A rank that joins and is
-  // then lost costs another round, whose reason `on_lost_round`, which may be empty, gets. Cancelled:
-  // `stopped`.
+  // then lost costs another round, whose reason `on_lost_round`, which may be empty, gets.
+  // Cancelled: `stopped`.
   absl::StatusOr<std::unique_ptr<RankGroup>> Gather(
       const Wanted& wanted, const Stopped& stopped,
       const std::function<void(const absl::Status&)>& on_lost_round = {});

@@ -16,8 +16,8 @@ namespace denoise {
 
 // The leader's, rank 0. Asked for the first row of a step, it reads the whole batch and sends the
 // others their shares, which tells them to take the step. The last thing it sends says that the run
-// has ended, for now or for good. The error of `batches` is passed on before anything was sent, so that the leader may ask
-// again.
+// has ended, for now or for good. The error of `batches` is passed on before anything was sent, so
+// that the leader may ask again.
 class SentBatches : public BatchSource {
  public:
   // `group` outlives it.

@@ -18,8 +18,8 @@ class StepLosses {
   void Add(const Objective::Losses& losses);
 
   // Makes the losses of this rank's share of the batch those of the whole batch, and
-  // `gradient_norm`, a scalar, rank 0's: what is decided by them is then decided by all ranks alike.
-  // Returns whether a rank wants to leave.
+  // `gradient_norm`, a scalar, rank 0's: what is decided by them is then decided by all ranks
+  // alike. Returns whether a rank wants to leave.
   absl::StatusOr<bool> Gather(RankGroup& group, int batch_size, at::Tensor& gradient_norm);
 
   // Weighted means over the rows of the step.

@@ -94,9 +94,10 @@ class Trainer {
   // From now on trains together with the other ranks of `group`, which have trainers of the same
   // setup and state: each computes the gradient of its share of a batch, which has at least as many
   // rows as there are ranks. Losses are then the same on every rank, and those of a run on one rank
-  // within rounding; weights are the same bit for bit on processors of one kind. Rank 0 sends the others their rows; their `batches` are
-  // ReceivedBatches. Between steps only. From then on the error of a slice, unless it is the batch
-  // source's, is the end of the group: kRankLostReason where another rank is the reason.
+  // within rounding; weights are the same bit for bit on processors of one kind. Rank 0 sends the
+  // others their rows; their `batches` are ReceivedBatches. Between steps only. From then on the
+  // error of a slice, unless it is the batch source's, is the end of the group: kRankLostReason
+  // where another rank is the reason.
   void TrainWith(std::shared_ptr<RankGroup> group);
   // Whether a rank wants to leave, as of the last step.
   bool rank_leaves() const { return rank_leaves_; }
@@ -119,8 +120,8 @@ class Trainer {
 
   // Whether the run, as it is after its last complete step, is of any use: the loss of that step
   // was finite, so was some step, and so is every weight and every average. Otherwise Aborted,
-  // which names the step and what is not finite. Gradients that overflow now and then do not matter: in
-  // float16 they tell the scale of the loss.
+  // which names the step and what is not finite. Gradients that overflow now and then do not
+  // matter: in float16 they tell the scale of the loss.
   absl::Status CheckUsable() const;
 
   // The state after the last complete step; a step under way is left out.

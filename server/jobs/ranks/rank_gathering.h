@@ -28,8 +28,8 @@ class RankGatherings {
                  std::function<void(const absl::Status&)> on_lost_round);
   ~RankGatherings();  // waits for gatherings that have been given up
 
-  // Gathers ranks for a batch of `batch_size` rows, of which each rank takes at least one, and tells
-  // them what to train. `done` is called on the gathering's thread once there is a result.
+  // Gathers ranks for a batch of `batch_size` rows, of which each rank takes at least one, and
+  // tells them what to train. `done` is called on the gathering's thread once there is a result.
   std::unique_ptr<RankGathering> Start(int batch_size, RunDocument run, std::function<void()> done);
 
  private:

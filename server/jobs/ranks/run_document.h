@@ -23,8 +23,8 @@ struct RunDocument {
   TrainingSnapshot snapshot;              // where the run begins
 };
 
-// What the ranks of a run must have in common, for people: ranks of different versions could compute
-// different things. Changes with what is sent, too.
+// What the ranks of a run must have in common, for people: ranks of different versions could
+// compute different things. Changes with what is sent, too.
 std::string RankVersion();
 
 // The leader's. Every other rank receives it. Errors are the group's; Cancelled: `stopped`.

@@ -23,8 +23,9 @@
 namespace denoise {
 
 // A job fails after the server has died, the job's device has failed or a rank was lost, this many
-// times in all, while the job ran without saving a new checkpoint: the job is probably what kills them. More often than an
-// operator kills a server in a row, and not so often that it takes for ever.
+// times in all, while the job ran without saving a new checkpoint: the job is probably what kills
+// them. More often than an operator kills a server in a row, and not so often that it takes for
+// ever.
 inline constexpr int kMaxLostRuns = 10;
 
 // Callers write what they want of a job to the store and notify the runner, which reads it there.
