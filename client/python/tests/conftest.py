@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from proxy import Proxy
 from server import PIPELINES, STARTER_MODEL, Server, link_models
 from surfaces import LOOP, SURFACES, Surface
 
 import denoised
+from denoised.v1.image_generation_pb2 import GenerateEvent, GenerateRequest
 
 Connect = Callable[..., Surface]
 StartServer = Callable[..., Server]
 StartProxy = Callable[..., Proxy]
+#: What a server says to a request: events, then a status.
+Answer = tuple[list[GenerateEvent], grpc.StatusCode]
+Serve = Callable[[Callable[[GenerateRequest], Answer]], str]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -88,3 +94,38 @@ def client(server: Server) -> Iterator[denoised.Client]:
     """For what both clients share."""
     with denoised.Client(server.address) as client:
         yield client
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server that says what the test tells it, and returns its address."""
+    pool = ThreadPoolExecutor(2)
+    servers: list[grpc.Server] = []
+
+    def start(answer: Callable[[GenerateRequest], Answer]) -> str:
+        def generate(request: GenerateRequest, context: grpc.ServicerContext) -> Iterator[Any]:
+            events, code = answer(request)
+            yield from events
+            if code is not grpc.StatusCode.OK:
+                context.abort(code, "as the test says")
+
+        handler = grpc.unary_stream_rpc_method_handler(
+            generate, GenerateRequest.FromString, GenerateEvent.SerializeToString
+        )
+        server = grpc.server(pool)
+        server.add_generic_rpc_handlers(
+            [
+                grpc.method_handlers_generic_handler(
+                    "denoised.v1.ImageGeneration", {"Generate": handler}
+                )
+            ]
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        servers.append(server)
+        return f"127.0.0.1:{port}"
+
+    yield start
+    for server in servers:
+        server.stop(None)
+    pool.shutdown()

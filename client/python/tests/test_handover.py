@@ -3,55 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
-from conftest import Connect
+from conftest import Answer, Connect, Serve
 
 import denoised
 from denoised.v1.image_generation_pb2 import GenerateEvent, GenerateRequest
-
-#: What a server says to a request: events, then a status.
-Answer = tuple[list[GenerateEvent], grpc.StatusCode]
-Serve = Callable[[Callable[[GenerateRequest], Answer]], str]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Starts a server, and returns its address."""
-    pool = ThreadPoolExecutor(2)
-    servers: list[grpc.Server] = []
-
-    def start(answer: Callable[[GenerateRequest], Answer]) -> str:
-        def generate(request: GenerateRequest, context: grpc.ServicerContext) -> Iterator[Any]:
-            events, code = answer(request)
-            yield from events
-            if code is not grpc.StatusCode.OK:
-                context.abort(code, "as the test says")
-
-        handler = grpc.unary_stream_rpc_method_handler(
-            generate, GenerateRequest.FromString, GenerateEvent.SerializeToString
-        )
-        server = grpc.server(pool)
-        server.add_generic_rpc_handlers(
-            [
-                grpc.method_handlers_generic_handler(
-                    "denoised.v1.ImageGeneration", {"Generate": handler}
-                )
-            ]
-        )
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        servers.append(server)
-        return f"127.0.0.1:{port}"
-
-    yield start
-    for server in servers:
-        server.stop(None)
-    pool.shutdown()
 
 
 def event(sequence: int, **what: Any) -> GenerateEvent:

@@ -7,6 +7,7 @@ once, as coroutines.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -18,6 +19,14 @@ from denoised._version import __version__
 
 #: A raw frame has 4 * channels * height * width bytes: this admits 4096 x 4096 RGB.
 _MAX_RECEIVE_BYTES = 256 << 20
+
+#: Calls take turns among the servers behind a name, except those that say that they drain.
+_BALANCING = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""},
+    }
+)
 
 Metadata: TypeAlias = "tuple[tuple[str, str | bytes], ...]"
 T = TypeVar("T")
@@ -78,6 +87,10 @@ class Endpoint:
     def options(self) -> Sequence[tuple[str, Any]]:
         """What gRPC should know about the channel."""
         return [
+            *([] if self.is_local() else [("grpc.service_config", _BALANCING)]),
+            # gRPC asks for the addresses behind a name again only every 30 s by default, and a
+            # rolling update can replace all servers within that time.
+            ("grpc.dns_min_time_between_resolutions_ms", 1_000),
             ("grpc.primary_user_agent", f"denoised-python/{__version__}"),
             ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
             ("grpc.enable_http_proxy", 0 if self.is_local() else 1),
