@@ -176,7 +176,8 @@ absl::Status RunRank(const RankFlags& flags, ShutdownSignal& shutdown) {
   const auto current = std::make_shared<CurrentGroup>();
   shutdown.Expect();
   std::thread([&shutdown, current] {  // waits to the end of the process
-    shutdown.Wait();
+    const int signal = shutdown.Wait();
+    LogEvent(spdlog::level::info, "ending", {{"signal", signal}});
     current->Stop();
   })
       .detach();
@@ -192,7 +193,8 @@ absl::Status RunRank(const RankFlags& flags, ShutdownSignal& shutdown) {
       return absl::IsCancelled(status) && !flags.once ? absl::OkStatus() : status;
     }
     const std::string reason(status.message());
-    if (reason != logged) LogEvent(spdlog::level::warn, "no leader", {{"reason", reason}});
+    if (reason != logged)
+      LogEvent(spdlog::level::warn, "no leader; trying again", {{"reason", reason}});
     logged = reason;
     absl::SleepFor(kPauseAfterFailure);
   }

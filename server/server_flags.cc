@@ -25,6 +25,8 @@ constexpr char kExamples[] = R"(Examples:
   denoised --models /models --listen 0.0.0.0:443 --tls-cert server.crt --tls-key server.key
   denoised --models /models --tokens tokens
   denoised new-token --help  # make a token for --tokens
+  denoised new-handover-key  # make a key for --handover-key
+  denoised rank --help       # train what another server leads (--ranks)
   denoised check --help      # tell whether checkpoints would load
   denoised convert --help    # convert single-file checkpoints
   denoised new-model --help  # write a model with random weights

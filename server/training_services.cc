@@ -73,10 +73,12 @@ absl::Status TrainingServices::TryToOpen() {
   next_try_ = clock_->Now() + kRetryInterval;
   const std::string reason(state.status().message());
   if (reason != logged_reason_) {
-    const bool full = absl::IsResourceExhausted(state.status());
-    LogEvent(spdlog::level::err, "training is off",
-             {{"reason", reason},
-              {"do", full ? "make room on the disk, then list the data sets" : "start again"}});
+    if (absl::IsResourceExhausted(state.status())) {
+      LogEvent(spdlog::level::err, "training is off",
+               {{"reason", reason}, {"do", "make room on the disk, then list the data sets"}});
+    } else {
+      LogEvent(spdlog::level::err, "training cannot start", {{"reason", reason}});
+    }
   }
   logged_reason_ = reason;
   return state.status();

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/jobs/datasets/ingest.h"
 #include "server/jobs/store/set_aside.h"
@@ -20,7 +21,12 @@ DataSetQuota QuotaOf(const ServerFlags& flags) {
 absl::StatusOr<std::unique_ptr<RankGatherings>> ListenForRanks(const ServerFlags& flags,
                                                                JobObserver* observer) {
   if (flags.ranks == 1) return nullptr;
-  ASSIGN_OR_RETURN(auto rendezvous, Rendezvous::Listen(flags.rank_listen, RankVersion()));
+  auto listening = Rendezvous::Listen(flags.rank_listen, RankVersion());
+  if (!listening.ok()) {
+    return absl::Status(listening.status().code(),
+                        absl::StrCat("--rank-listen: ", std::string(listening.status().message())));
+  }
+  std::unique_ptr<Rendezvous> rendezvous = *std::move(listening);
   observer->OnRendezvous(rendezvous->port());
   const Rendezvous::Wanted wanted = {
       .ranks = flags.ranks,

@@ -280,7 +280,8 @@ absl::StatusOr<std::unique_ptr<JoinedRank>> JoinedRank::Join(const std::string& 
     }
     return std::unique_ptr<JoinedRank>(new JoinedRank(std::move(store), route.from, route.to));
   } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat("no leader at ", address, ": ", OneLine(error)));
+    return absl::UnavailableError(absl::StrCat(
+        "no leader answers at ", address, ", which must be its --rank-listen: ", OneLine(error)));
   }
 }
 

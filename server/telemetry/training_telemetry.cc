@@ -95,6 +95,13 @@ void TrainingTelemetry::Forget(const std::string& job) {
   gauges_.erase(found);
 }
 
+void TrainingTelemetry::OnRankLost(const std::string& job, const absl::Status& reason) {
+  LogEvent(spdlog::level::warn, "rank lost",
+           {{"job", job},
+            {"reason", std::string(reason.message())},
+            {"next", "the job continues from its last checkpoint once ranks have gathered"}});
+}
+
 void TrainingTelemetry::OnRecovery(std::string_view what, std::string_view item,
                                    std::string_view reason) {
   LogEvent(spdlog::level::warn, "state recovered",

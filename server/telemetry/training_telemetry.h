@@ -27,6 +27,7 @@ class TrainingTelemetry final : public JobObserver {
       ABSL_LOCKS_EXCLUDED(mutex_);
   void OnRendezvous(int port) override;
   void OnRanks(const std::string& job, int ranks) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void OnRankLost(const std::string& job, const absl::Status& reason) override;
   void OnRecovery(std::string_view what, std::string_view item, std::string_view reason) override;
   void OnError(std::string_view what, const absl::Status& status) override;
 

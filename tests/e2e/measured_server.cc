@@ -57,7 +57,10 @@ void Diffuse(v1::ImageGeneration::Stub& stub) {
 MeasuredServers::MeasuredServers() {
   models_.AddGuided().AddPipeline("sd15-like");
   MakeCertificate();
-  main_ = StartServer(models_.path(), {"--state", (folder_.path() / "state").string()});
+  // Trains as the only rank that came.
+  main_ = StartServer(models_.path(), {"--state", (folder_.path() / "state").string(), "--ranks",
+                                       "2", "--min-ranks", "1", "--rank-wait-seconds", "0",
+                                       "--rank-listen", "127.0.0.1:0"});
   with_tls_ = StartServer(models_.path(), {"--tls-cert", certificate(), "--tls-key",
                                            (folder_.path() / "key.pem").string()});
   stubs_ = std::make_unique<TrainingStubs>(*main_);

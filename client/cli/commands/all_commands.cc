@@ -15,7 +15,8 @@ Command AddAllCommands(CLI::App& app) {
   commands.Add("generate", "Generate images and watch them emerge from noise", AddGenerateCommand);
   commands.Add("watch", "Follow a generation that was started elsewhere, and get its images",
                AddWatchCommand);
-  commands.Add("generations", "List, describe and cancel generations", AddGenerationsCommand);
+  commands.Add("generations", "List, describe, pause and cancel generations",
+               AddGenerationsCommand);
   commands.Add("sweep", "Generate a labelled grid of images over two flags", AddSweepCommand);
   commands.Add("diffuse", "Add noise to pictures, level by level, as in training",
                AddDiffuseCommand);

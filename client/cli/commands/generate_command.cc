@@ -14,6 +14,7 @@
 #include "client/cli/display/text.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
+#include "core/base/error_details.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -71,14 +72,23 @@ absl::Status Generate(const GenerateFlags& flags, GenerateStream& stream,
 // What was written stays. The seed that the server chose is known once it has accepted the request,
 // and with it the command that generates the same images.
 void ReportPartialResult(const GenerationRecorder& recorder, v1::GenerateRequest request,
-                         const GivenFlags& given) {
+                         const GivenFlags& given, const absl::Status& status) {
   const RecordedFiles& files = recorder.files();
   if (files.images > 0 || files.frames > 0) {
     std::fprintf(stderr, "  Written before that: %d images and %d frames in %s\n", files.images,
                  files.frames, files.folder.c_str());
   }
   if (recorder.history() == nullptr) return;
-  // A request with an id joins the generation of this very request, so it stays as it is.
+  if (GetErrorReason(status) == "GENERATION_PAUSED") {
+    std::fprintf(stderr,
+                 "  To continue it: denoise generate --resume FILE, with the file that `denoise "
+                 "generations pause` wrote\n");
+    return;
+  }
+  // A request with an id joins the generation of this very request, so it stays as it is, unless
+  // that has been cancelled: the id would start another one, with another seed.
+  const bool goes_on = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;
+  if (absl::IsCancelled(status) && !goes_on) request.clear_request_id();
   if (request.request_id().empty()) request.set_seed(recorder.accepted().seed());
   request.set_model(ShortModelName(request.model()));
   std::fprintf(
@@ -139,7 +149,7 @@ ExitCode RunGenerate(const GenerateFlags& flags) {
   interrupts.SetHandler(nullptr);
   if (status.ok()) return kExitOk;
   const ExitCode code = ReportEnd(status, interrupts.interrupted(), json, GenerateTable());
-  ReportPartialResult(recorder, *request, flags.given);
+  ReportPartialResult(recorder, *request, flags.given, status);
   const std::string& generation = recorder.accepted().generation();
   if (code == kExitInterrupted && !generation.empty() &&
       request->on_disconnect() == v1::ON_DISCONNECT_DETACH) {

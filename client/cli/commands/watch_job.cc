@@ -189,9 +189,10 @@ ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::S
                    const WatchOptions& options, const Interrupts& interrupts) {
   if (interrupts.interrupted() && absl::IsCancelled(watched)) {
     std::fprintf(stderr,
-                 "denoise: stopped watching; the job keeps running. `denoise train watch` follows "
-                 "it again,\n"
-                 "  `denoise train cancel` ends it.\n");
+                 "denoise: stopped watching; the job keeps running. `denoise train watch %s` "
+                 "follows it again,\n"
+                 "  `denoise train cancel %s` ends it.\n",
+                 job.c_str(), job.c_str());
     if (options.json) std::puts(ErrorJson(absl::CancelledError("interrupted")).c_str());
     return kExitInterrupted;
   }

@@ -28,8 +28,13 @@ void RunTask::OnFailed(const absl::Status& status) {
 }
 
 DeviceTask::Outcome RunTask::Fail(const absl::Status& status) {
-  if (observer_ != nullptr) observer_->OnError("a job failed", status);
-  return End(EndOfWork(status));
+  const RunEnd end = EndOfWork(status);
+  if (observer_ != nullptr && end.kind == RunEnd::Kind::kRanks) {
+    observer_->OnRankLost(name(), status);
+  } else if (observer_ != nullptr) {
+    observer_->OnError("a job failed", status);
+  }
+  return End(end);
 }
 
 DeviceTask::Outcome RunTask::End(RunEnd end) {

@@ -29,6 +29,8 @@ class JobObserver {
   virtual void OnRendezvous(int /*port*/) {}
   // The job trains with so many ranks from now on, this server among them; 0: it waits for them.
   virtual void OnRanks(const std::string& /*job*/, int /*ranks*/) {}
+  // A rank that trained the job was lost; the job continues from its last checkpoint.
+  virtual void OnRankLost(const std::string& /*job*/, const absl::Status& /*reason*/) {}
   // What the server did, when it started, about something in its state folder that its database
   // does not know or describe as it is. For the operator.
   virtual void OnRecovery(std::string_view /*what*/, std::string_view /*item*/,
