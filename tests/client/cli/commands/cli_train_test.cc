@@ -208,7 +208,8 @@ TEST_F(CliTrainTest, AnInterruptWhileTheServerIsAwaySaysTheSame) {
   ASSERT_TRUE(process->standard_error().WaitForLine("denoise: the server is away", kPatience));
   process->Signal(SIGTERM);
   EXPECT_EQ(process->Wait(kPatience), Exited(130));
-  EXPECT_THAT(process->standard_error().WaitForEnd(), HasSubstr("`denoise train cancel trainingJobs/7` ends it"));
+  EXPECT_THAT(process->standard_error().WaitForEnd(),
+              HasSubstr("`denoise train cancel trainingJobs/7` ends it"));
 }
 
 TEST_F(CliTrainTest, AJobThatIsNotThereIsNotFound) {
