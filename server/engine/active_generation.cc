@@ -195,8 +195,18 @@ void ActiveGeneration::Frame(FrameUpdate frame) {
 
 void ActiveGeneration::Image(ImageUpdate image) {
   const MutexLock lock(mutex_);
-  ++images_made_;
+  images_made_.insert(image.image_index);
   if (sink_) sink_->OnImage(std::move(image));
+}
+
+// Images that another server has begun and this one has not come to keep the state that they came
+// with.
+void ActiveGeneration::KeepUntouched() {
+  std::set<int> known = images_made_;
+  for (const ImageSnapshot& image : begun_) known.insert(image.image_index);
+  for (const ImageSnapshot& image : request_.continues_from.images_begun) {
+    if (!known.contains(image.image_index)) begun_.push_back(image);
+  }
 }
 
 void ActiveGeneration::OnFinished(const absl::Status& status) {
@@ -205,7 +215,8 @@ void ActiveGeneration::OnFinished(const absl::Status& status) {
   if (!sink) return;
   const bool continues = absl::IsUnavailable(status) || absl::IsAborted(status);
   if (!hands_over_ || !continues) return sink->OnFinished(status);
-  if (images_made_ == images_.size()) return sink->OnFinished(absl::OkStatus());
+  if (images_made_.size() == images_.size()) return sink->OnFinished(absl::OkStatus());
+  KeepUntouched();
   sink->OnHandover(std::move(begun_));
   sink->OnFinished(status);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -80,6 +81,8 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   void Image(ImageUpdate image) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  void KeepUntouched() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const EngineCounts counts_;
   const CountedObject counted_;
   const GenerationRequest request_;
@@ -90,7 +93,7 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   std::shared_ptr<GenerationSink> sink_ ABSL_GUARDED_BY(mutex_);  // null once finished
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<QueuePlace> place_ ABSL_GUARDED_BY(mutex_);  // that the sink was last told
-  size_t images_made_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::set<int> images_made_ ABSL_GUARDED_BY(mutex_);
   bool hands_over_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<ImageSnapshot> begun_ ABSL_GUARDED_BY(mutex_);  // to be handed over
 };

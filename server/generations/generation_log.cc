@@ -170,6 +170,9 @@ void GenerationLog::OnImage(ImageUpdate image) {
 
 absl::Status GenerationLog::RequestPause() {
   const MutexLock lock(mutex_);
+  if (handed_over_ && !paused_) {
+    return absl::FailedPreconditionError("the generation is being handed over to another server");
+  }
   const int64_t images = ImagesBegun();
   const int64_t bytes = images * options_.state_bytes;
   if (bytes > options_.limits.handover_bytes) {
@@ -187,10 +190,13 @@ absl::Status GenerationLog::RequestPause() {
 
 bool GenerationLog::AcceptsHandover() {
   const MutexLock lock(mutex_);
-  const bool is_wanted =
-      pause_requested_ || std::any_of(readers_.begin(), readers_.end(),
-                                      [](const Reader* reader) { return reader->takes_handover_; });
-  return options_.limits.handover_bytes > 0 && is_wanted;
+  return options_.limits.handover_bytes > 0 && (pause_requested_ || IsFollowed());
+}
+
+// Whether somebody reads all of it, and would continue it elsewhere.
+bool GenerationLog::IsFollowed() const {
+  return std::any_of(readers_.begin(), readers_.end(),
+                     [](const Reader* reader) { return reader->takes_handover_; });
 }
 
 void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
@@ -201,7 +207,10 @@ void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
   }
   handed_over_ = true;
   paused_ = pause_requested_;
-  Append(Handover{{images_done_, std::move(images_begun)}, paused_}, options_.clock->Now());
+  // What nobody has read is made again: a token holds no pictures.
+  const bool is_unread = paused_ && !IsFollowed();
+  const std::vector<int>& done = is_unread ? options_.images_done : images_done_;
+  Append(Handover{{done, std::move(images_begun)}, paused_}, options_.clock->Now());
 }
 
 void GenerationLog::OnFinished(const absl::Status& status) {

@@ -159,6 +159,7 @@ class GenerationLog final : public GenerationSink {
   using Preview = std::pair<int, FrameKind>;
   using Events = std::deque<Event>;
 
+  bool IsFollowed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t ImagesBegun() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AppendEnd(const End& end, absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);
   template <class What>

@@ -72,6 +72,11 @@ absl::Status Follow(const GenerateFlags& flags, GenerateStream& stream,
 
 absl::Status Run(const GenerateFlags& flags, Interrupts& interrupts) {
   RETURN_IF_ERROR(CheckAlone(flags.given));
+  if (flags.output.overwrite) {
+    return InvalidField("--overwrite",
+                        "must be absent: the images that were made before the pause would be "
+                        "removed, and they are not sent again. Choose another --out");
+  }
   ASSIGN_OR_RETURN(const v1::GenerateRequest request, ReadToken(flags.resume));
   ASSIGN_OR_RETURN(OutputFolder folder, OpenOutputFolder(flags.output, {}));
   ASSIGN_OR_RETURN(Client client, MakeClient(flags.connection));

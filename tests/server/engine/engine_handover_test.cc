@@ -125,6 +125,47 @@ TEST_F(EngineHandoverTest, OnlyWhatIsLeftIsDone) {
 }
 
 // Both share every batch.
+// One that waits to continue is handed over again before its images have run here.
+TEST_F(EngineHandoverTest, WhatHasNotComeToItsTurnKeepsTheWorkThatItCameWith) {
+  TrajectorySnapshot half_way;
+  {
+    Engine* draining = nullptr;
+    std::atomic<int> evaluations = 0;
+    const auto sink = std::make_shared<MovingSink>();
+    Engine engine({}, Clock::Real(), nullptr);
+    draining = &engine;
+    ASSERT_TRUE(engine
+                    .Submit(Request(Pipelines([&](const NetworkInput&) {
+                              if (++evaluations == 3) draining->StartDraining();
+                            })),
+                            sink)
+                    .ok());
+    EXPECT_EQ(sink->WaitUntilFinished(), DrainingError());
+    half_way = sink->images_begun.at(0).trajectory;
+  }
+  absl::Notification evaluates, ends;
+  const auto busy = std::make_shared<MovingSink>(), waits = std::make_shared<MovingSink>();
+  Engine engine({.max_batch_rows = 3, .max_active_rows = 3}, Clock::Real(), nullptr);
+  ASSERT_TRUE(engine
+                  .Submit(Request(Pipelines([&](const NetworkInput&) {
+                            if (!evaluates.HasBeenNotified()) evaluates.Notify();
+                            ends.WaitForNotification();
+                          })),
+                          busy)
+                  .ok());
+  evaluates.WaitForNotification();
+  GenerationRequest continued = Request(Pipelines());
+  continued.continues_from.images_begun = {{0, half_way}, {2, half_way}};
+  ASSERT_TRUE(engine.Submit(std::move(continued), waits).ok());
+  engine.StartDraining();
+  ends.Notify();
+  EXPECT_EQ(waits->WaitUntilFinished(), DrainingError());
+  ASSERT_THAT(waits->images_begun, SizeIs(2));
+  for (const ImageSnapshot& image : waits->images_begun) {
+    EXPECT_EQ(image.trajectory.evaluations_done, 3) << "image " << image.image_index;
+  }
+}
+
 TEST_F(EngineHandoverTest, PausingOneLeavesTheOthersInTheBatchAsTheyAre) {
   const auto alone = std::make_shared<RecordingSink>();
   Engine reference({}, Clock::Real(), nullptr);

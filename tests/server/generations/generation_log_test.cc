@@ -461,6 +461,29 @@ TEST_F(GenerationLogTest, APauseIsAHandoverWhoeverReads) {
   EXPECT_TRUE(handover->paused);
 }
 
+// A token holds no pictures.
+TEST_F(GenerationLogTest, APauseHasImagesThatNobodyReadMadeAgain) {
+  for (const bool is_read : {false, true}) {
+    const auto log = MakeLog({.handover_bytes = 2 * kFrameBytes});
+    const Reader caller = is_read ? log->Attach(-1, {}, /*takes_handover=*/true) : nullptr;
+    log->OnImage(Image(2));
+    ASSERT_TRUE(log->RequestPause().ok());
+    log->OnHandover({Begun(0, 3)});
+    const Reader reader = log->Attach(-1, {});
+    std::optional<GenerationLog::Event> event;
+    const auto* handover = HandoverIn(*reader, event);
+    ASSERT_NE(handover, nullptr);
+    EXPECT_THAT(handover->done.images_done, testing::SizeIs(is_read ? 1 : 0));
+  }
+}
+
+TEST_F(GenerationLogTest, WhatADrainHandsOverCannotBePausedAsWell) {
+  const auto log = MakeLog({.handover_bytes = 2 * kFrameBytes});
+  log->OnHandover({Begun(0, 3)});
+  EXPECT_TRUE(absl::IsFailedPrecondition(log->RequestPause()));
+  EXPECT_FALSE(log->snapshot().paused);
+}
+
 TEST_F(GenerationLogTest, WhatEndsBeforeItsPauseIsNotPaused) {
   const auto log = MakeLog({.handover_bytes = 2 * kFrameBytes});
   ASSERT_TRUE(log->RequestPause().ok());
