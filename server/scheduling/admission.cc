@@ -185,9 +185,9 @@ std::optional<absl::Duration> Scheduler::TimeAlone(const WorkDemand& demand,
   return time;
 }
 
-// Of a request that arrives now. Where nothing has been measured, requests go in order of arrival.
+// Of a request that arrives now. One whose cost is not known yet is due when nothing else is.
 absl::Time Scheduler::DueTime(const WorkDemand& demand, int evaluations, absl::Time now) const {
-  return policy_.DueTime(now, TimeAlone(demand, evaluations).value_or(absl::ZeroDuration()),
+  return policy_.DueTime(now, TimeAlone(demand, evaluations).value_or(absl::InfiniteDuration()),
                          demand.deadline);
 }
 

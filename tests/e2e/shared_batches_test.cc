@@ -95,7 +95,8 @@ TEST(SharedBatches, ModelsAreServedSideBySide) {
   ModelsFolder models;
   models.AddGuided("guided").AddReference("gray-not-square", "gray");
   const auto server = StartServer(models.path());
-  const auto long_request = GuidedRequest(/*steps=*/1000);
+  auto long_request = GuidedRequest(/*steps=*/1000);
+  long_request.set_count(24);  // takes longer than the short one on any machine
   BackgroundCall background(server->generation(), long_request);
   ASSERT_TRUE(Eventually([&] { return background.Started(); }));
 
@@ -104,7 +105,7 @@ TEST(SharedBatches, ModelsAreServedSideBySide) {
   other.mutable_sampler()->set_steps(5);
   EXPECT_TRUE(Generate(server->generation(), other).status.ok());
   EXPECT_FALSE(background.Finished()) << "the short request overtakes the long one";
-  EXPECT_TRUE(background.Join().status.ok());
+  background.Cancel();
 }
 
 }  // namespace
