@@ -117,8 +117,7 @@ class RankGroup {
   // Makes a Receive that is waiting, or the next one, fail. Thread-safe.
   void InterruptReceive() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Notes that this rank is of no more use to the group: whoever holds it should destroy it, which
-  // is what the others notice.
+  // Marks the group as failed. Its owner should destroy it soon: that is what the others notice.
   void SetFailed() { failed_ = true; }
   bool failed() const { return failed_; }
   absl::Duration timeout() const { return options_.timeout; }

@@ -165,6 +165,7 @@ class Trainer {
   std::shared_ptr<RankGroup> group_;  // null: this is the only rank. Outlives the batches
 
   std::shared_ptr<SentBatches> sent_batches_;  // rank 0's, which are setup_.batches
+
   // Constant after construction, except that TrainWith replaces the batches.
   Setup setup_;  // without its weights, which moved to model_
   Objective objective_;

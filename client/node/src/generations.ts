@@ -106,7 +106,7 @@ function isMove({ event }: proto.GenerateEvent): boolean {
   return event.case === "handover" && !event.value.paused;
 }
 
-// Whether somebody has paused the generation, and whoever wants it continues it.
+// Whether the generation was paused: then only its token continues it.
 function isPause({ event }: proto.GenerateEvent): boolean {
   return event.case === "handover" && event.value.paused;
 }

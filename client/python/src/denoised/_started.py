@@ -97,7 +97,7 @@ def _continuing(
 ) -> Callable[[GenerateEvent], tuple[_rpcs.Rpc[Any, GenerateEvent], Any] | None]:
     """Continues a generation after a message: elsewhere after a handover, else with `watch`.
 
-    One that is paused is continued by whoever wants it.
+    A paused generation is not followed: only its token continues it.
     """
 
     def reopen(message: GenerateEvent) -> tuple[_rpcs.Rpc[Any, GenerateEvent], Any] | None:
