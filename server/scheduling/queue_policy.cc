@@ -76,6 +76,14 @@ int LoopLoad::TotalRows() const {
   return static_cast<int>(std::accumulate(rows.begin(), rows.end(), 0.0));
 }
 
+double LoopLoad::RowsDueBy(size_t flow, absl::Time time) const {
+  double by_then = rows[flow];
+  for (const DueRows& item : due) {
+    if (item.flow == flow && item.due > time) by_then -= item.rows;
+  }
+  return by_then;
+}
+
 std::vector<size_t> QueuePolicy::Order(std::span<const WaitingWork> waiting,
                                        std::span<const double> shares, std::vector<double> held,
                                        absl::Time now) const {
@@ -104,10 +112,13 @@ bool QueuePolicy::Takes(const LoopLoad& loop, const WaitingWork& work,
                         std::span<const double> shares) const {
   const int rows = loop.TotalRows();
   switch (options_.batching) {
-    case Batching::kEvaluation:
+    case Batching::kEvaluation: {
+      std::vector<double> counted = loop.rows;
+      counted[work.flow] = loop.RowsDueBy(work.flow, work.due);
       return rows + work.rows <= kMostRooms * options_.max_active_rows &&
-             TakenFrom(work.flow, loop.rows, shares, options_.max_active_rows) + work.rows <=
+             TakenFrom(work.flow, counted, shares, options_.max_active_rows) + work.rows <=
                  options_.max_active_rows;
+    }
     case Batching::kRequest:
       return rows == 0 || (!loop.has_begun && loop.settings == work.settings &&
                            (rows + work.rows) * work.row_size <= options_.max_batch_rows);

@@ -307,6 +307,7 @@ Scheduler::Waiting Scheduler::WaitingRequests() const {
                             .waiting_since = entry.waiting_since,
                             .deadline = demand.deadline,
                             .last_event = entry.last_event,
+                            .due = entry.due,
                             .overtaken_by_rows = entry.overtaken_by_rows});
   }
   for (size_t worker = 0; worker < loops_.size(); ++worker) {

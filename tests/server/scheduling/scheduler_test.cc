@@ -75,6 +75,24 @@ TEST_F(SchedulerTest, RotatesSoThatEveryItemRunsWithinOneRound) {
   }
 }
 
+// Images of a large request are in progress together, and the first of them end late.
+TEST_F(SchedulerTest, AShortRequestFindsRoomBesideALargeOneThatFillsTheLoop) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 8}, clock_);
+  scheduler.AssumeEvaluation(network_, 0, 0, 4, absl::Seconds(1));
+  WorkDemand large = Request(8);
+  large.evaluations = 50;
+  Submit(scheduler, large);
+  ASSERT_EQ(NextBatch(scheduler, 0)->items.size(), 4u);
+  WorkDemand small = Request(1);
+  small.evaluations = 2;
+  const uint64_t first = Submit(scheduler, small);
+
+  EXPECT_EQ(scheduler.QueueDepth(), 0);
+  EXPECT_TRUE(Contains(*NextBatch(scheduler, 0), first));
+  Submit(scheduler, large);
+  EXPECT_EQ(scheduler.QueueDepth(), 1) << "what is due later waits for room";
+}
+
 TEST_F(SchedulerTest, ARequestJoinsAtTheNextEvaluation) {
   Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
   Submit(scheduler, Request(2));
@@ -354,6 +372,7 @@ TEST_F(SchedulerTest, AnItemThatFitsNoLoopIsNotOvertakenForever) {
 // The queue holds only requests that no worker would sweep by itself.
 TEST_F(SchedulerTest, ARequestThatEndsWhileItWaitsIsCollectedWithTheLastItem) {
   Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
+  scheduler.AssumeEvaluation(network_, 0, 0, 1, absl::Milliseconds(1));  // so all are due early
   Submit(scheduler, Request(1, 2));
   const uint64_t ended = Submit(scheduler, Request(1));
   WorkDemand hurried = Request(1);
