@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -58,6 +59,9 @@ constexpr absl::Duration kFileWatchInterval = absl::Seconds(2);
 constexpr absl::Duration kResourceInterval = absl::Seconds(5);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
 constexpr absl::Duration kFlushTime = absl::Seconds(2);
+// How late a device that hangs may be noticed, and for how long a process that ends waits for one.
+constexpr absl::Duration kHangInterval = absl::Seconds(1);
+constexpr absl::Duration kHangGrace = absl::Seconds(5);
 
 at::ScalarType ParseDtype(const std::string& name) {
   if (name == "bfloat16") return at::kBFloat16;
@@ -76,10 +80,8 @@ std::vector<std::string> Names(const std::vector<at::Device>& devices) {
   return names;
 }
 
-Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::Device>& devices,
-                              decltype(Engine::Options::on_device_failed) on_device_failed = {}) {
+Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::Device>& devices) {
   Engine::Options options;
-  options.on_device_failed = std::move(on_device_failed);
   options.devices = devices;
   options.max_batch_rows = flags.max_batch_rows;
   options.max_active_rows = flags.max_active_rows;
@@ -92,6 +94,9 @@ Engine::Options EngineOptions(const ServerFlags& flags, const std::vector<at::De
     options.tenant_cost_max = absl::Seconds(flags.tenant_max_seconds);
   }
   options.training_share = flags.training_share;
+  if (flags.device_timeout_seconds > 0) {
+    options.turn_time_max = absl::Seconds(flags.device_timeout_seconds);
+  }
   options.cpu_threads = flags.threads > 0 ? flags.threads : UsableCores();
   return options;
 }
@@ -248,12 +253,7 @@ class Server::Impl {
                      {.keep_time = absl::Seconds(flags.keep_results_seconds),
                       .keep_bytes = int64_t{flags.keep_results_mib} << 20,
                       .detached = flags.max_detached}),
-        engine_(EngineOptions(flags, devices,
-                              [this](const std::string& device, const std::string& what) {
-                                health_.OnDeviceFailed(device);
-                                telemetry_.DeviceFailed(device, what);
-                              }),
-                Clock::Real(), &telemetry_),
+        engine_(WithReports(EngineOptions(flags, devices)), Clock::Real(), &telemetry_),
         generation_environment_{.calls = Calls(&pool_, flags),
                                 .models = &models_,
                                 .adapters = &adapter_reader_,
@@ -278,6 +278,9 @@ class Server::Impl {
     telemetry_.QueueCapacity(flags.queue_size);
     resource_watch_.emplace(ResourceLooks(devices, flags.state, access_log_.get(), &telemetry_),
                             kResourceInterval, &Clock::Real());
+    // On a thread of its own: what looks at a device's memory may hang with the device.
+    hang_watch_.emplace(std::vector<ResourceWatch::Look>{[this] { engine_.LookForHangs(); }},
+                        kHangInterval, &Clock::Real());
   }
 
   // What the models' thread calls uses the engine.
@@ -348,6 +351,7 @@ class Server::Impl {
   // not hold this up beyond the flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
+    ExitIfDeviceHangs(deadline + kHangGrace);
     file_watch_.reset();
     health_.OnDraining();
     live_calls_.StartDraining();
@@ -376,6 +380,29 @@ class Server::Impl {
   const std::string& http_address() const { return http_ ? http_->address() : no_address_; }
 
  private:
+  Engine::Options WithReports(Engine::Options options) {
+    options.on_device_failed = [this](const std::string& device, const std::string& what) {
+      health_.OnDeviceFailed(device);
+      telemetry_.DeviceFailed(device, what);
+    };
+    options.on_device_hangs = [this](const std::string& device, bool hangs) {
+      health_.OnDeviceHangs(device, hangs);
+      telemetry_.DeviceHangs(device, hangs);
+    };
+    return options;
+  }
+
+  // No thread of a device that hangs can be joined, so the process would never end.
+  void ExitIfDeviceHangs(absl::Time deadline) {
+    const auto exit_if_hanging = [this, deadline] {
+      if (Clock::Real().Now() < deadline || !health_.HasHangingDevice()) return;
+      LogEvent(spdlog::level::err, "exiting although a device hangs");
+      std::_Exit(EXIT_FAILURE);
+    };
+    exit_watch_.emplace(std::vector<ResourceWatch::Look>{exit_if_hanging}, kHangInterval,
+                        &Clock::Real());
+  }
+
   absl::Status StartTraining(const ServerFlags& flags) {
     training_telemetry_.emplace(*telemetry_.registry());
     ASSIGN_OR_RETURN(training_, TrainingServices::Start(flags,
@@ -426,6 +453,7 @@ class Server::Impl {
   SampleBudget samples_;
   CallWatch call_watch_;
   Generations generations_;  // outlives the engine, which reports to it until the end
+  std::optional<ResourceWatch> exit_watch_;  // outlives the engine, which waits for its devices
   Engine engine_;
   const GenerationEnvironment generation_environment_;
   ImageGenerationService image_generation_;
@@ -439,6 +467,7 @@ class Server::Impl {
   const std::string no_address_;
   std::unique_ptr<FileWatch> file_watch_;        // calls what is above
   std::optional<ResourceWatch> resource_watch_;  // the same
+  std::optional<ResourceWatch> hang_watch_;      // the same
 };
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) {

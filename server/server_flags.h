@@ -43,6 +43,7 @@ struct ServerFlags {
   int max_batch_rows = 16;
   int max_active_rows = 64;
   int queue_size = 64;
+  int device_timeout_seconds = 600;  // 0: none
   std::string batching = "evaluation";
   double batch_efficiency = 0.98;  // 1: batches grow to max_batch_rows
   std::string cost_file;           // empty: in `state`, if there is one; "off": none

@@ -18,7 +18,17 @@ void ServerHealth::Withdraw() {
 
 void ServerHealth::OnDeviceFailed(const std::string& device) {
   const MutexLock lock(mutex_);
-  failed_devices_.push_back(device);
+  failed_devices_.insert(device);
+  Report();
+}
+
+void ServerHealth::OnDeviceHangs(const std::string& device, bool hangs) {
+  const MutexLock lock(mutex_);
+  if (hangs) {
+    hanging_devices_.insert(device);
+  } else {
+    hanging_devices_.erase(device);
+  }
   Report();
 }
 
@@ -28,11 +38,23 @@ void ServerHealth::OnDraining() {
   Report();
 }
 
+bool ServerHealth::HasHangingDevice() const {
+  const MutexLock lock(mutex_);
+  return !hanging_devices_.empty();
+}
+
 absl::Status ServerHealth::Liveness() const {
   const MutexLock lock(mutex_);
-  if (failed_devices_.empty()) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat(absl::StrJoin(failed_devices_, ", "),
-                                             " failed: restart the server to use it again"));
+  if (!failed_devices_.empty()) {
+    return absl::UnavailableError(absl::StrCat(absl::StrJoin(failed_devices_, ", "),
+                                               " failed: restart the server to use it again"));
+  }
+  if (!hanging_devices_.empty()) {
+    return absl::UnavailableError(
+        absl::StrCat(absl::StrJoin(hanging_devices_, ", "),
+                     " has not answered for --device-timeout-seconds: restart the server"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ServerHealth::Readiness() const {
@@ -42,11 +64,17 @@ absl::Status ServerHealth::Readiness() const {
   return absl::OkStatus();
 }
 
-bool ServerHealth::HasDevice() const { return static_cast<int>(failed_devices_.size()) < devices_; }
+bool ServerHealth::IsLive() const { return failed_devices_.empty() && hanging_devices_.empty(); }
+
+bool ServerHealth::HasDevice() const {
+  std::set<std::string> lost = failed_devices_;
+  lost.insert(hanging_devices_.begin(), hanging_devices_.end());
+  return static_cast<int>(lost.size()) < devices_;
+}
 
 void ServerHealth::Report() {
   if (listener_ == nullptr) return;
-  SetHealth(*listener_, {.live = failed_devices_.empty(), .ready = HasDevice() && !draining_});
+  SetHealth(*listener_, {.live = IsLive(), .ready = HasDevice() && !draining_});
 }
 
 }  // namespace denoise

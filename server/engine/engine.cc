@@ -38,7 +38,8 @@ Scheduler::Options SchedulerOptions(const Engine::Options& options) {
           .training_share = options.training_share,
           .tenant_weights = options.tenant_weights,
           .tenant_queue_size = options.tenant_queue_size,
-          .tenant_cost_max = options.tenant_cost_max};
+          .tenant_cost_max = options.tenant_cost_max,
+          .turn_time_max = options.turn_time_max};
 }
 
 }  // namespace
@@ -176,6 +177,12 @@ absl::Duration Engine::OutstandingCost() const { return impl_->scheduler().Outst
 int Engine::LeastLoadedDevice() const { return impl_->scheduler().LeastLoadedWorker(); }
 
 int Engine::WorkingDevices() const { return impl_->scheduler().WorkingWorkers(); }
+
+void Engine::LookForHangs() {
+  for (const auto& [worker, hangs] : impl_->scheduler().FindHangs()) {
+    if (options().on_device_hangs) options().on_device_hangs(options().devices[worker].str(), hangs);
+  }
+}
 
 void Engine::CheckDevices() { impl_->scheduler().CheckWorkers(); }
 

@@ -129,6 +129,10 @@ class Engine {
     // core/diffusion/device_errors.h), before its work moves to other devices or ends. `what` is for
     // the log. Must not block. May be empty.
     std::function<void(const std::string& device, const std::string& what)> on_device_failed = {};
+    // A device whose turn takes longer hangs (LookForHangs). `on_device_hangs` is called when one
+    // begins to, and with false when its turn has ended after all. May be empty.
+    absl::Duration turn_time_max = absl::InfiniteDuration();
+    std::function<void(const std::string& device, bool hangs)> on_device_hangs = {};
   };
 
   using Id = uint64_t;
@@ -193,8 +197,12 @@ class Engine {
   // task should live. Thread-safe.
   int LeastLoadedDevice() const;
 
-  // Devices that have not failed for good. Thread-safe.
+  // Devices that have not failed for good and do not hang. Thread-safe.
   int WorkingDevices() const;
+  // Finds devices that hang, as one does whose driver never answers. Their generations end with
+  // UNAVAILABLE; while no device works, all do. To be called now and then, by a thread that waits for
+  // no device: nothing else would notice.
+  void LookForHangs();
   // Has every device's thread find out whether its device works. Called after errors of a device
   // outside of the engine; the engine's own lead to this anyway. Thread-safe, does not wait.
   void CheckDevices();

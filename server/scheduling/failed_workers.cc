@@ -1,4 +1,4 @@
-// What becomes of the items of a worker that has failed.
+// What becomes of the items of a worker that has failed or hangs.
 #include <algorithm>
 #include <utility>
 
@@ -26,7 +26,7 @@ int Scheduler::WorkingWorkers() const {
 
 int Scheduler::CountWorking() const {
   return static_cast<int>(
-      std::count_if(loops_.begin(), loops_.end(), [](const Loop& loop) { return !loop.failed; }));
+      std::count_if(loops_.begin(), loops_.end(), [](const Loop& loop) { return loop.works(); }));
 }
 
 void Scheduler::FailWorker(int worker) {
@@ -96,6 +96,59 @@ void Scheduler::EndWithoutWorkers() {
   }
   for (const std::shared_ptr<Work>& work : works) work->AcceptsHandover();
   EndAll(DeviceFailedError());
+}
+
+std::vector<Scheduler::HangChange> Scheduler::FindHangs() {
+  const absl::Time now = clock_.Now();
+  std::vector<HangChange> changes;
+  Works held;
+  bool none_works = false;
+  {
+    const MutexLock lock(mutex_);
+    for (size_t worker = 0; worker < loops_.size(); ++worker) {
+      Loop& loop = loops_[worker];
+      const bool hangs = !loop.failed && now >= loop.turn_until;
+      if (hangs == std::exchange(loop.hangs, hangs)) continue;
+      changes.push_back({.worker = static_cast<int>(worker), .hangs = hangs});
+      if (!hangs) continue;
+      for (const auto& item : loop.items) held[item->work_id] = entries_.at(item->work_id).work;
+    }
+    none_works = CountWorking() == 0;
+  }
+  if (changes.empty()) return changes;
+  EndHeld(held);
+  if (none_works) EndWithoutWorkers();
+  Notices notices;
+  {
+    const MutexLock lock(mutex_);
+    CollectOver(notices);
+    FillLoops(now);
+    notices.queued = NotStarted(now);
+  }
+  Notify(notices);
+  return changes;
+}
+
+// Those that have ended otherwise meanwhile hear of that.
+void Scheduler::EndHeld(const Works& held) {
+  for (const auto& [id, work] : held) work->AcceptsHandover();
+  std::vector<std::pair<std::shared_ptr<Work>, absl::Status>> over;
+  {
+    const MutexLock lock(mutex_);
+    for (const auto& [id, work] : held) {
+      const auto found = entries_.find(id);
+      if (found == entries_.end() || found->second.items_active == 0) continue;
+      Entry& entry = found->second;
+      if (std::exchange(entry.notified, true)) continue;
+      if (entry.end.ok()) entry.end = DeviceFailedError();
+      over.emplace_back(work, entry.end);
+    }
+    unnotified_ += static_cast<int>(over.size());
+  }
+  for (const auto& [work, status] : over) work->OnFinished(status);
+  const MutexLock lock(mutex_);
+  unnotified_ -= static_cast<int>(over.size());
+  idle_.NotifyAll();
 }
 
 }  // namespace denoise

@@ -12,6 +12,8 @@ namespace denoise {
 namespace {
 
 constexpr int kEvaluationsPerExploration = 64;
+// An evaluation that takes so many times as long as it should may only be slow.
+constexpr int kSlowest = 20;
 
 }  // namespace
 
@@ -74,7 +76,7 @@ uint64_t Scheduler::AddTask(std::shared_ptr<DeviceTask> task, int worker, int pr
 
 int Scheduler::LeastLoadedWorker() const {
   const MutexLock lock(mutex_);
-  const auto load = [](const Loop& loop) { return std::pair(loop.failed, loop.tasks.size()); };
+  const auto load = [](const Loop& loop) { return std::pair(!loop.works(), loop.tasks.size()); };
   const auto least =
       std::min_element(loops_.begin(), loops_.end(),
                        [&](const Loop& a, const Loop& b) { return load(a) < load(b); });
@@ -116,6 +118,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
       work_.Wait(mutex_);
       ready = clock_.Now();
     }
+    loop.turn_until = ready + options_.turn_time_max;
     if (std::exchange(loop.checks, false)) return Check();
     if (SliceIsDue(loop)) {
       loop.time.Begin(TimeShare::Activity::kSlice, ready);
@@ -235,7 +238,8 @@ void Scheduler::HandOver(Works works, const absl::Status& status) {
 bool Scheduler::Drain(absl::Time deadline) {
   const MutexLock lock(mutex_);
   draining_ = true;
-  while (!entries_.empty() || unnotified_ > 0) {
+  const auto is_notified = [](const auto& entry) { return entry.second.notified; };
+  while (unnotified_ > 0 || !std::all_of(entries_.begin(), entries_.end(), is_notified)) {
     if (clock_.Now() >= deadline) return false;
     clock_.WaitUntil(idle_, mutex_, deadline);
   }
@@ -311,7 +315,7 @@ Scheduler::Waiting Scheduler::WaitingRequests() const {
                             .overtaken_by_rows = entry.overtaken_by_rows});
   }
   for (size_t worker = 0; worker < loops_.size(); ++worker) {
-    if (loops_[worker].failed) continue;
+    if (!loops_[worker].works()) continue;
     waiting.loops.push_back(LoadOf(loops_[worker], waiting.flows));
     waiting.workers.push_back(worker);
   }
@@ -324,7 +328,10 @@ LoopLoad Scheduler::LoadOf(const Loop& loop, const FlowTable& flows) const {
                 .has_begun = loop.has_begun};
   for (const auto& item : loop.items) {
     const WorkDemand& demand = DemandOf(*item);
-    load.rows[flows.IndexOf(demand.flow)] += demand.rows_max;
+    const size_t flow = flows.IndexOf(demand.flow);
+    load.rows[flow] += demand.rows_max;
+    load.due.push_back(
+        {.flow = flow, .rows = demand.rows_max, .due = entries_.at(item->work_id).due});
     load.work = item->work_id;
     load.settings = demand.settings;
   }
@@ -561,6 +568,7 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
   if (const auto* costs = CostsOf(DemandOf(*batch.items.front()));
       costs != nullptr && batch.stage == Stage::kEvaluate) {
     loop.turn.expected = costs->evaluation.TimeOf(batch.rows);
+    loop.turn_until = std::max(loop.turn_until, now + kSlowest * *loop.turn.expected);
   }
   loop.has_begun = true;
   return batch;
@@ -568,6 +576,7 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
 
 // What the turn has taken is charged to the flows by their rows.
 void Scheduler::EndTurn(Loop& loop, absl::Time now) {
+  loop.turn_until = absl::InfiniteFuture();
   ChargedTurn turn = std::exchange(loop.turn, {});
   if (turn.rows == 0) return;
   const absl::Duration time =
@@ -595,7 +604,9 @@ void Scheduler::Forget(Notices& notices) {
 
 void Scheduler::Notify(Notices& notices) {
   Forget(notices);
-  for (const Entry& entry : notices.over) entry.work->OnFinished(entry.end);
+  for (const Entry& entry : notices.over) {
+    if (!entry.notified) entry.work->OnFinished(entry.end);
+  }
   for (const Queued& queued : notices.queued) queued.work->OnQueued(queued.place);
   if (notices.over.empty()) return;
   const MutexLock lock(mutex_);

@@ -13,6 +13,9 @@
 // A worker may fail for good. Its items then begin again in the loops of others, before everything
 // of their flow that has not begun. An item whose second worker fails ends its request, since the
 // item may be what makes them fail.
+//
+// A worker whose turn does not end hangs. Nobody else may touch the items that it holds, so their
+// requests end; it gets nothing more until the turn ends after all.
 #pragma once
 
 #include <cstdint>
@@ -84,6 +87,7 @@ class Scheduler {
     TenantWeights tenant_weights = {};
     int tenant_queue_size = 0;                                  // 0: no limit of its own
     absl::Duration tenant_cost_max = absl::InfiniteDuration();  // of what a tenant's requests need
+    absl::Duration turn_time_max = absl::InfiniteDuration();    // see FindHangs
   };
 
   Scheduler(const Options& options, const Clock& clock);
@@ -109,7 +113,19 @@ class Scheduler {
   // From now on its turns are slices of the tasks that it has or gets, for it to end. Once the last
   // worker has failed, every request ends with DeviceFailedError.
   void FailWorker(int worker) ABSL_LOCKS_EXCLUDED(mutex_);
-  int WorkingWorkers() const ABSL_LOCKS_EXCLUDED(mutex_);  // that have not failed
+  // Those that have not failed and do not hang.
+  int WorkingWorkers() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  struct HangChange {
+    int worker = 0;
+    bool hangs = false;
+  };
+  // A worker hangs while its turn takes longer than Options::turn_time_max, or 20 times as long as
+  // an evaluation that has been measured. From the call that finds out, the requests that it has
+  // items of are over, with DeviceFailedError: they are notified, and handed over if they accept
+  // that, although their items stay until the turn ends. While no worker works, every request ends
+  // like that. Returns what has changed since the last call. Not called by a worker.
+  std::vector<HangChange> FindHangs() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What `worker` does now; blocks until there is something to do. Returns an empty batch where
   // every item has just been cancelled, so that the worker can report an empty loop. nullopt after
@@ -155,8 +171,8 @@ class Scheduler {
   // begun, else before the next evaluation. Unknown ids are ignored.
   void HandOver(uint64_t id, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Refuses new requests and waits. Returns true once none is left and every request has been
-  // notified; false at `deadline`.
+  // Refuses new requests and waits. Returns true once every request has been notified of its end and
+  // none is left but those that a hanging worker holds on to; false at `deadline`.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Makes every worker's NextTurn return nullopt once its loop is empty. No slice begins any more.
@@ -191,6 +207,7 @@ class Scheduler {
     int items_active = 0;  // in a loop now
     Items displaced = {};  // that wait to begin again, as their workers have failed
     absl::Status end;      // not OK: ends before the next evaluation
+    bool notified = false;  // of its end, before a hanging worker has let go of its items
   };
   using Entries = std::map<uint64_t, Entry>;
   using Works = std::map<uint64_t, std::shared_ptr<Work>>;
@@ -205,10 +222,14 @@ class Scheduler {
     std::optional<absl::Duration> expected;
   };
   struct Loop {
+    bool works() const { return !failed && !hangs; }
+
     Items items;          // the front has waited longest
     int rows = 0;         // by rows_max
     bool checks = false;  // its next turn is a Check
     bool failed = false;  // it takes no items any more
+    bool hangs = false;   // nor while this is so
+    absl::Time turn_until = absl::InfiniteFuture();  // after which its present turn counts as that
     TaskRotation tasks;
     TimeShare time;
     FairAccount account = {};
@@ -304,6 +325,7 @@ class Scheduler {
   void CollectOver(Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Failed workers, in failed_workers.cc.
   int CountWorking() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndHeld(const Works& held) ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<Dropped> TakeItems(Loop& loop) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Displace(std::unique_ptr<WorkItem> item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndWithoutWorkers() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -145,6 +145,11 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
                          .Name("denoised_device_failed")
                          .Help("1 once the device has failed for good, until the server restarts.")
                          .Register(*registry_)),
+      device_hanging_(BuildGauge()
+                          .Name("denoised_device_hanging")
+                          .Help("1 while the device takes longer over one turn than "
+                                "--device-timeout-seconds.")
+                          .Register(*registry_)),
       evaluations_(AddCounters(*registry_, "denoised_evaluations_total", "Batched network calls.")),
       padded_rows_(AddCounters(*registry_, "denoised_padded_rows_total",
                                "Rows computed for nothing, so that a captured graph could be "
@@ -266,6 +271,7 @@ Telemetry::Telemetry(std::string_view version, const std::vector<std::string>& d
   for (const std::string& device : devices) {
     active_rows_.Add({{"device", device}});
     device_failed_.Add({{"device", device}});
+    device_hanging_.Add({{"device", device}});
     decode_queue_.Add({{"device", device}});
     evaluations_.Add({{"device", device}});
     padded_rows_.Add({{"device", device}});
@@ -387,6 +393,16 @@ void Telemetry::DeviceFailed(const std::string& device, const std::string& what)
   device_failed_.Add({{"device", device}}).Set(1);
   LogEvent(spdlog::level::err, "a device has failed for good; restart the server to use it again",
            {{"device", device}, {"error", what}});
+}
+
+void Telemetry::DeviceHangs(const std::string& device, bool hangs) {
+  device_hanging_.Add({{"device", device}}).Set(hangs ? 1 : 0);
+  if (hangs) {
+    LogEvent(spdlog::level::err, "a device hangs; restart the server unless it answers soon",
+             {{"device", device}});
+  } else {
+    LogEvent(spdlog::level::warn, "a device that hung has answered", {{"device", device}});
+  }
 }
 
 void Telemetry::QueueWaited(absl::Duration wait) {

@@ -85,6 +85,7 @@ class Telemetry final : public EngineObserver {
 
   // For good. `what` is for the log.
   void DeviceFailed(const std::string& device, const std::string& what);
+  void DeviceHangs(const std::string& device, bool hangs);
 
   // One generation, whoever reads it.
   void QueueWaited(absl::Duration wait);
@@ -151,6 +152,7 @@ class Telemetry final : public EngineObserver {
   prometheus::Gauge& outstanding_cost_seconds_;
   prometheus::Family<prometheus::Gauge>& active_rows_;
   prometheus::Family<prometheus::Gauge>& device_failed_;
+  prometheus::Family<prometheus::Gauge>& device_hanging_;
   prometheus::Family<prometheus::Counter>& evaluations_;
   prometheus::Family<prometheus::Counter>& padded_rows_;
   prometheus::Family<prometheus::Counter>& turn_seconds_;

@@ -66,6 +66,31 @@ TEST_F(ServerHealthTest, AServerWithADeviceIsReadyAndOneWhoseDeviceHasFailedIsNo
   EXPECT_THAT(std::string(health_.Readiness().message()), HasSubstr("no device works"));
 }
 
+TEST_F(ServerHealthTest, ADeviceThatHangsCountsAsLostUntilItAnswers) {
+  health_.OnDeviceHangs("cuda:1", true);
+  EXPECT_FALSE(IsLive());
+  EXPECT_TRUE(IsReady());
+  EXPECT_THAT(std::string(health_.Liveness().message()), HasSubstr("cuda:1 has not answered"));
+  health_.OnDeviceFailed("cuda:1");
+  EXPECT_TRUE(IsReady()) << "a device counts once";
+  health_.OnDeviceHangs("cuda:1", false);
+  EXPECT_FALSE(IsLive());
+  health_.OnDeviceHangs("cuda:0", true);
+  EXPECT_FALSE(IsReady());
+  health_.OnDeviceHangs("cuda:0", false);
+  EXPECT_TRUE(IsReady());
+}
+
+TEST_F(ServerHealthTest, AHangThatEndsLeavesTheServerLive) {
+  health_.OnDeviceHangs("cuda:0", true);
+  health_.OnDeviceHangs("cuda:1", true);
+  EXPECT_FALSE(IsReady());
+  health_.OnDeviceHangs("cuda:0", false);
+  health_.OnDeviceHangs("cuda:1", false);
+  EXPECT_TRUE(IsLive());
+  EXPECT_TRUE(IsReady());
+}
+
 TEST_F(ServerHealthTest, AServerThatDrainsIsLiveAndNotReady) {
   health_.OnDraining();
   EXPECT_TRUE(IsLive());

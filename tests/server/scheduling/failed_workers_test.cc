@@ -1,9 +1,11 @@
-// What becomes of the work of workers that fail for good.
+// What becomes of the work of workers that fail for good, and of those that hang.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/base/error_details.h"
@@ -234,6 +236,128 @@ TEST_F(FailedWorkersTest, ACheckIsTheNextTurnOfEveryWorkerThatHasNotFailed) {
   EXPECT_EQ(NextBatch(scheduler, 0).items.size(), 2u);
   scheduler.CheckWorkers();
   EXPECT_FALSE(scheduler.HasTurn(1));
+}
+
+constexpr absl::Duration kTurnTimeMax = absl::Seconds(60);
+
+class HangingWorkersTest : public FailedWorkersTest {
+ protected:
+  // Empty while the work runs.
+  static std::string ReasonOf(const RecordingWork& work) {
+    return GetErrorReason(work.status().value_or(absl::OkStatus())).value_or("");
+  }
+
+  static std::vector<std::pair<int, bool>> Changes(Scheduler& scheduler) {
+    std::vector<std::pair<int, bool>> changes;
+    for (const auto& [worker, hangs] : scheduler.FindHangs()) changes.emplace_back(worker, hangs);
+    return changes;
+  }
+};
+
+TEST_F(HangingWorkersTest, RequestsOfAWorkerThatHangsEndBeforeItLetsGoOfTheirItems) {
+  Scheduler scheduler({.workers = 2, .turn_time_max = kTurnTimeMax}, clock_);
+  const auto held = Submit(scheduler, 1);
+  const auto other = Submit(scheduler, 1);
+  const Batch hangs = NextBatch(scheduler, 0);
+  clock_.Advance(kTurnTimeMax - absl::Seconds(1));
+  const Batch runs = NextBatch(scheduler, 1);
+  EXPECT_THAT(Changes(scheduler), IsEmpty()) << "it may still be slow";
+  clock_.Advance(absl::Seconds(1));
+
+  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, true)));
+
+  EXPECT_EQ(ReasonOf(*held), kDeviceFailedReason);
+  EXPECT_EQ(held->finishes(), 1);
+  EXPECT_THAT(held->displaced(), IsEmpty()) << "nobody may touch what the worker still uses";
+  EXPECT_EQ(other->finishes(), 0);
+  EXPECT_EQ(scheduler.WorkingWorkers(), 1);
+  EXPECT_THAT(Changes(scheduler), IsEmpty());
+  const auto later = Submit(scheduler, 4);
+  EXPECT_EQ(scheduler.ActiveRows(1), 1 + 4) << "it gets nothing more";
+
+  scheduler.Remove(0, hangs.items.front(), absl::OkStatus());
+  EXPECT_EQ(held->finishes(), 1) << "it was told already";
+  scheduler.Remove(1, runs.items.front(), absl::OkStatus());
+  EXPECT_EQ(other->status(), absl::OkStatus());
+}
+
+TEST_F(HangingWorkersTest, AWorkerThatAnswersAfterAllWorksAgain) {
+  Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
+  const auto held = Submit(scheduler, 2);
+  NextBatch(scheduler, 0);
+  clock_.Advance(kTurnTimeMax);
+  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, true)));
+  EXPECT_EQ(held->finishes(), 1);
+  const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(
+      WorkDemand{.network = network_, .evaluations = kEvaluations}));
+  EXPECT_EQ(GetErrorReason(refused.status()), kDeviceFailedReason);
+
+  EXPECT_TRUE(NextBatch(scheduler, 0).items.empty()) << "it drops what has ended";
+  EXPECT_THAT(held->dropped(), ElementsAre(0, 1));
+  EXPECT_EQ(held->finishes(), 1);
+  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, false)));
+  const auto next = Submit(scheduler, 1);
+  const Batch batch = NextBatch(scheduler, 0);
+  ASSERT_EQ(batch.items.size(), 1u);
+  scheduler.Remove(0, batch.items.front(), absl::OkStatus());
+  EXPECT_EQ(next->status(), absl::OkStatus());
+}
+
+TEST_F(HangingWorkersTest, RequestsThatWaitEndWhenTheLastWorkerHangs) {
+  Scheduler scheduler(
+      {.workers = 1, .max_batch_rows = 2, .max_active_rows = 2, .turn_time_max = kTurnTimeMax},
+      clock_);
+  Submit(scheduler, 2);
+  const auto waits = Submit(scheduler, 1);
+  NextBatch(scheduler, 0);
+  clock_.Advance(kTurnTimeMax);
+  Changes(scheduler);
+  EXPECT_EQ(ReasonOf(*waits), kDeviceFailedReason);
+  EXPECT_TRUE(scheduler.Drain(clock_.Now())) << "nobody waits to hear anything";
+}
+
+TEST_F(HangingWorkersTest, ARequestThatWasCancelledMeanwhileHearsThat) {
+  Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
+  const auto work = Submit(scheduler, 1);
+  NextBatch(scheduler, 0);
+  scheduler.End(last_id_, absl::CancelledError("cancelled"));
+  clock_.Advance(kTurnTimeMax);
+  EXPECT_EQ(work->finishes(), 0);
+  Changes(scheduler);
+  EXPECT_TRUE(absl::IsCancelled(work->status().value_or(absl::OkStatus())));
+}
+
+TEST_F(HangingWorkersTest, AnEvaluationThatIsKnownToBeLongMayTakeLonger) {
+  Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
+  scheduler.AssumeEvaluation(network_, 0, 0, 1, kTurnTimeMax / 2);
+  const auto work = Submit(scheduler, 1);
+  NextBatch(scheduler, 0);
+  clock_.Advance(9 * kTurnTimeMax);
+  EXPECT_THAT(Changes(scheduler), IsEmpty());
+  clock_.Advance(kTurnTimeMax);
+  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, true)));
+}
+
+TEST_F(HangingWorkersTest, SlicesCountAndWaitingDoesNot) {
+  Scheduler scheduler({.workers = 2, .turn_time_max = kTurnTimeMax}, clock_);
+  scheduler.AddTask(std::make_shared<IdleTask>(), 1, 0);
+  ASSERT_TRUE(std::holds_alternative<Slice>(*scheduler.NextTurn(1)));
+  clock_.Advance(kTurnTimeMax);
+  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(1, true)));
+  EXPECT_EQ(scheduler.LeastLoadedWorker(), 0);
+  scheduler.EndSlice(1, Outcome::kIdle);
+}
+
+TEST_F(HangingWorkersTest, AWorkerThatHangsAndThenFailsHasFailed) {
+  Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
+  const auto held = Submit(scheduler, 1);
+  NextBatch(scheduler, 0);
+  clock_.Advance(kTurnTimeMax);
+  Changes(scheduler);
+  scheduler.FailWorker(0);
+  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, false)));
+  EXPECT_EQ(scheduler.WorkingWorkers(), 0);
+  EXPECT_EQ(held->finishes(), 1);
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ class RecordingWork : public Work {
     ++handover_offers_;
     return false;
   }
+  void OnDropped(WorkItem& item) override { dropped_.push_back(item.index); }
   void OnWorkerFailed(WorkItem& item) override { displaced_.push_back(item.index); }
   void OnFinished(const absl::Status& status) override {
     ++finishes_;
@@ -37,7 +38,8 @@ class RecordingWork : public Work {
   const std::optional<absl::Status>& status() const { return status_; }
   int finishes() const { return finishes_; }
   int handover_offers() const { return handover_offers_; }
-  // Items whose workers have failed, in that order.
+  // Items that have left before their end, and those whose workers have failed, in that order.
+  const std::vector<int>& dropped() const { return dropped_; }
   const std::vector<int>& displaced() const { return displaced_; }
   const std::vector<int>& positions() const { return positions_; }
   const std::optional<absl::Duration>& expected_wait() const { return expected_wait_; }
@@ -46,6 +48,7 @@ class RecordingWork : public Work {
   std::optional<absl::Status> status_;
   int finishes_ = 0;
   int handover_offers_ = 0;
+  std::vector<int> dropped_;
   std::vector<int> displaced_;
   std::vector<int> positions_;
   std::optional<absl::Duration> expected_wait_;
