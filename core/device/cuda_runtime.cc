@@ -167,6 +167,16 @@ class CudaRuntime : public DeviceRuntime {
                         .total_bytes = static_cast<int64_t>(total)};
   }
 
+  // The host's calls allocate, whenever the device gets to the work.
+  std::optional<int64_t> PeakMemory(const std::function<void()>& work) override {
+    namespace allocator = c10::cuda::CUDACachingAllocator;
+    constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    allocator::resetPeakStats(device_.index());
+    const int64_t held = allocator::getDeviceStats(device_.index()).allocated_bytes[kAll].current;
+    work();
+    return allocator::getDeviceStats(device_.index()).allocated_bytes[kAll].peak - held;
+  }
+
   // LibTorch's cache of pinned memory gives a block out again only once its uploads are over. All
   // devices share it, and it may throw where another one has failed.
   at::Tensor HostTensor(at::IntArrayRef sizes, at::ScalarType dtype) override {

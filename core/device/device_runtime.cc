@@ -8,6 +8,7 @@
 #include <map>
 #include <utility>
 
+#include "core/device/host_allocations.h"
 #include "core/device/host_memory.h"
 
 namespace denoise {
@@ -36,6 +37,9 @@ class PlainRuntime : public DeviceRuntime {
   at::Device device() const override { return device_; }
   std::optional<DeviceMemory> Memory() const override {
     return device_.is_cpu() ? HostMemory() : std::nullopt;
+  }
+  std::optional<int64_t> PeakMemory(const std::function<void()>& work) override {
+    return device_.is_cpu() ? PeakHostMemory(work) : DeviceRuntime::PeakMemory(work);
   }
   at::Tensor HostTensor(at::IntArrayRef sizes, at::ScalarType dtype) override {
     return at::empty(sizes, at::TensorOptions().dtype(dtype));

@@ -52,6 +52,13 @@ class DeviceRuntime {
   // nullopt where it is not known.
   virtual std::optional<DeviceMemory> Memory() const { return std::nullopt; }
 
+  // Calls `work`, and returns the most memory of the device that tensors held meanwhile beyond what
+  // they held before, in bytes. nullopt where it is not known.
+  virtual std::optional<int64_t> PeakMemory(const std::function<void()>& work) {
+    work();
+    return std::nullopt;
+  }
+
   // Uninitialised host memory that uploads fast: pinned where the device has its own memory.
   // May be released while an upload from it still runs.
   virtual at::Tensor HostTensor(at::IntArrayRef sizes, at::ScalarType dtype) = 0;

@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "core/base/retry.h"
+#include "core/base/status_macros.h"
 #include "server/engine/active_generation.h"
 #include "server/engine/measurement_task.h"
+#include "server/engine/memory_budget.h"
 #include "server/engine/worker.h"
 #include "server/scheduling/scheduler.h"
 
@@ -53,8 +55,8 @@ class Engine::Impl {
         scheduler_(SchedulerOptions(options_), clock) {
     try {
       for (size_t i = 0; i < options_.devices.size(); ++i) {
-        workers_.push_back(
-            std::make_unique<Worker>(static_cast<int>(i), options_, scheduler_, clock, observer));
+        workers_.push_back(std::make_unique<Worker>(static_cast<int>(i), options_, scheduler_,
+                                                    memory_, clock, observer));
       }
     } catch (...) {  // a thread could not start: let the running ones end
       scheduler_.Stop();
@@ -65,6 +67,7 @@ class Engine::Impl {
   const Options& options() const { return options_; }
   const Clock& clock() const { return clock_; }
   Scheduler& scheduler() { return scheduler_; }
+  MemoryBudget& memory() { return memory_; }
 
   EngineObserver* observer() const { return observer_; }
   EngineCounts counts() const {
@@ -77,6 +80,7 @@ class Engine::Impl {
   const Clock& clock_;
   EngineObserver* const observer_;
   Scheduler scheduler_;
+  MemoryBudget memory_;
   std::vector<std::unique_ptr<Worker>> workers_;  // joined before the scheduler goes
 };
 
@@ -92,6 +96,7 @@ const Engine::Options& Engine::options() const { return impl_->options(); }
 
 absl::StatusOr<Engine::Id> Engine::Submit(GenerationRequest request,
                                           std::shared_ptr<GenerationSink> sink) {
+  RETURN_IF_ERROR(impl_->memory().Admit(request));
   const absl::StatusOr<Id> id = impl_->scheduler().Submit(std::make_shared<ActiveGeneration>(
       std::move(request), std::move(sink), impl_->clock().Now(), impl_->counts()));
   if (EngineObserver* const observer = impl_->observer(); id.ok() && observer != nullptr) {
@@ -148,7 +153,8 @@ void Engine::Measure(const std::shared_ptr<const PipelineReplicas>& pipelines) {
       }
     };
     const MeasurementTask::Options measured = {.max_rows = options().max_batch_rows};
-    AddTask(std::make_shared<MeasurementTask>(weak, i, measured, &impl_->clock(), record),
+    AddTask(std::make_shared<MeasurementTask>(weak, i, measured, &impl_->clock(), &impl_->memory(),
+                                              record),
             static_cast<int>(i));
   }
 }

@@ -147,7 +147,8 @@ class Engine {
   // Queues a generation. Thread-safe. Errors, with the reasons of core/base/retry.h:
   //   UNAVAILABLE         the queue is full, the engine is draining, or all devices have failed;
   //                       has a retry delay
-  //   RESOURCE_EXHAUSTED  the tenant is at a limit of its own; has a retry delay
+  //   RESOURCE_EXHAUSTED  the tenant is at a limit of its own; has a retry delay. Or no device has
+  //                       the memory for one image (memory_errors.h)
   //   DEADLINE_EXCEEDED   the deadline has passed or cannot be met, as far as costs are known
   absl::StatusOr<Id> Submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink);
 

@@ -10,7 +10,8 @@ namespace {
 
 // What CLIP's text encoders give.
 constexpr int64_t kTokens = 77;
-// The first run of each number of rows chooses kernels and takes memory, and is not recorded.
+// The first run of each number of rows chooses kernels and takes memory that it keeps, and is not
+// recorded.
 constexpr int kRuns = 4;
 // A smaller gain of throughput counts as none.
 constexpr double kRise = 1.05;
@@ -18,17 +19,26 @@ constexpr double kRise = 1.05;
 }  // namespace
 
 MeasurementTask::MeasurementTask(std::weak_ptr<const PipelineReplicas> pipelines, size_t index,
-                                 const Options& options, const Clock* clock, Record record)
+                                 const Options& options, const Clock* clock,
+                                 MemoryBudget* memory, Record record)
     : pipelines_(std::move(pipelines)),
       index_(index),
       options_(options),
       clock_(clock),
+      memory_(memory),
       record_(std::move(record)) {}
 
 DeviceTask::Outcome MeasurementTask::RunSlice() {
   const std::shared_ptr<const PipelineReplicas> pipelines = pipelines_.lock();
   if (!pipelines) return Outcome::kDone;
-  const absl::Duration time = Evaluate(*(*pipelines)[index_]->network);
+  const Network& network = *(*pipelines)[index_]->network;
+  if (!runtime_) runtime_ = MakeDeviceRuntime(network.device());
+  const SampleShape& shape = network.spec().sample;
+  const int64_t row_pixels = rows_ * shape.height * shape.width;
+  if (runs_ == 0 && !HasMemory(pipelines, row_pixels)) return Outcome::kDone;
+  absl::Duration time;
+  const auto peak = runtime_->PeakMemory([&] { time = Evaluate(network); });
+  if (peak && runs_ > 0) memory_->Record(pipelines, row_pixels, *peak);
   used_ += time;
   if (runs_ > 0) {
     record_(rows_, time);
@@ -47,9 +57,15 @@ bool MeasurementTask::RisesNoMore() const {
   return throughput_ && rows_ / absl::ToDoubleSeconds(fastest_) < kRise * *throughput_;
 }
 
+bool MeasurementTask::HasMemory(const MemoryBudget::Pipelines& pipelines,
+                                int64_t row_pixels) const {
+  const std::optional<int64_t> bytes = memory_->BytesFor(pipelines, row_pixels);
+  const std::optional<DeviceMemory> memory = runtime_->Memory();
+  return !bytes || !memory || *bytes <= memory->free_bytes;
+}
+
 absl::Duration MeasurementTask::Evaluate(const Network& network) {
   const c10::InferenceMode inference;
-  if (!runtime_) runtime_ = MakeDeviceRuntime(network.device());
   const NetworkInput input =
       ProbeInput(network.spec(), network.device(), network.spec().sample, rows_, kTokens);
   runtime_->Mark()->Wait();

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "core/base/error_details.h"
 
 namespace denoise {
@@ -12,6 +13,15 @@ namespace {
 
 std::string SizeText(int64_t height, int64_t width) {
   return absl::StrCat(width, " x ", height, " pixels");
+}
+
+std::string BytesText(int64_t bytes) {
+  return absl::StrFormat("%.3g GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
+}
+
+// `side` shrunk to `scale` of its length, on the grid.
+int64_t Shrunk(int64_t side, double scale, int64_t multiple) {
+  return static_cast<int64_t>(scale * static_cast<double>(side)) / multiple * multiple;
 }
 
 std::string RowsText(int64_t rows) { return absl::StrCat(rows, rows == 1 ? " row" : " rows"); }
@@ -33,13 +43,10 @@ absl::Status ImageOutOfMemory(const ImageMemory& image) {
         kOutOfMemory);
   }
   const int64_t rows = fitted / pixels;
-  const double side = std::sqrt(static_cast<double>(fitted) / static_cast<double>(image.rows) /
-                                static_cast<double>(pixels));
-  const auto on_grid = [&](int64_t pixels_of_side) {
-    const auto shrunk = static_cast<int64_t>(side * static_cast<double>(pixels_of_side));
-    return shrunk / image.size_multiple * image.size_multiple;
-  };
-  const int64_t height = on_grid(image.height), width = on_grid(image.width);
+  const double scale = std::sqrt(static_cast<double>(fitted) / static_cast<double>(image.rows) /
+                                 static_cast<double>(pixels));
+  const int64_t height = Shrunk(image.height, scale, image.size_multiple);
+  const int64_t width = Shrunk(image.width, scale, image.size_multiple);
   absl::Status status =
       WithErrorReason(absl::ResourceExhaustedError(absl::StrCat(
                           failed, ". As many pixels as in ",
@@ -54,6 +61,28 @@ absl::Status ImageOutOfMemory(const ImageMemory& image) {
     status = WithErrorMetadata(std::move(status), key, std::to_string(value));
   }
   return status;
+}
+
+// Memory grows with the pixels, or faster.
+absl::Status ImageTooLarge(const LargeImage& image) {
+  const double scale =
+      std::sqrt(static_cast<double>(image.device_bytes) / static_cast<double>(image.bytes));
+  const int64_t height = Shrunk(image.height, scale, image.size_multiple);
+  const int64_t width = Shrunk(image.width, scale, image.size_multiple);
+  absl::Status status = WithErrorReason(
+      absl::ResourceExhaustedError(absl::StrCat(
+          "an image of ", SizeText(image.height, image.width), " takes ", RowsText(image.rows),
+          " of a network call and about ", BytesText(image.bytes), " of memory, and the device has ",
+          BytesText(image.device_bytes), ": ask for a smaller one, such as ",
+          SizeText(height, width), image.rows > 1 ? ", or for one without guidance" : "")),
+      kOutOfMemory);
+  status = WithErrorMetadata(std::move(status), "fitting_height", std::to_string(height));
+  return WithErrorMetadata(std::move(status), "fitting_width", std::to_string(width));
+}
+
+int64_t SizeMultiple(const Pipeline& pipeline) {
+  return std::max<int64_t>(
+      1, pipeline.codec->spec().factor * pipeline.network->spec().size_multiple);
 }
 
 }  // namespace denoise

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "core/pipeline/pipeline.h"
 
 namespace denoise {
 
@@ -28,5 +29,22 @@ struct ImageMemory {
 // which size as many rows have; also as metadata "fitting_rows", "fitting_height" and
 // "fitting_width".
 absl::Status ImageOutOfMemory(const ImageMemory& image);
+
+// An image that no device has the memory for.
+struct LargeImage {
+  int64_t height = 0;  // in pixels
+  int64_t width = 0;
+  int64_t size_multiple = 1;
+  int rows = 1;              // as ImageMemory's
+  int64_t bytes = 0;         // that they take
+  int64_t device_bytes = 0;  // of the largest device
+};
+
+// ResourceExhausted: names the image's size, what it takes and what there is, and which size would
+// fit; also as metadata "fitting_height" and "fitting_width".
+absl::Status ImageTooLarge(const LargeImage& image);
+
+// What the sides of an image must be multiples of.
+int64_t SizeMultiple(const Pipeline& pipeline);
 
 }  // namespace denoise

@@ -4,6 +4,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/isfinite.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <exception>
@@ -21,6 +23,9 @@
 
 namespace denoise {
 namespace {
+
+// Evaluations that take less are made without a look at the memory.
+constexpr int64_t kLookFromBytes = int64_t{64} << 20;
 
 // The turn's device has failed for good. No std::exception, so that it passes every handler of those.
 struct DeviceFailure {
@@ -129,13 +134,14 @@ absl::Status DecodedNotFinite(const ActiveImage& image) {
 
 }  // namespace
 
-Worker::Worker(int index, const Engine::Options& options, Scheduler& scheduler, const Clock& clock,
-               EngineObserver* observer)
+Worker::Worker(int index, const Engine::Options& options, Scheduler& scheduler,
+               MemoryBudget& memory, const Clock& clock, EngineObserver* observer)
     : index_(index),
       options_(options),
       device_(options.devices[index]),
       device_name_(device_.str()),
       scheduler_(scheduler),
+      memory_(memory),
       clock_(clock),
       observer_(observer),
       thread_([this] { Loop(); }) {}
@@ -143,8 +149,11 @@ Worker::Worker(int index, const Engine::Options& options, Scheduler& scheduler, 
 Worker::~Worker() { thread_.join(); }
 
 void Worker::Loop() {
+  // For ps and top; Linux takes 15 characters.
+  pthread_setname_np(pthread_self(), absl::StrCat("device ", device_name_).substr(0, 15).c_str());
   at::set_num_threads(options_.cpu_threads);
   runtime_ = MakeDeviceRuntime(device_);
+  AddMemory();
   while (const auto turn = scheduler_.NextTurn(index_)) {
     RunTurn(*turn);
     if (device_failed_) {
@@ -155,6 +164,14 @@ void Worker::Loop() {
   }
   loops_.clear();
   runtime_.reset();
+}
+
+// A device that does not answer fails in its first turn.
+void Worker::AddMemory() {
+  try {
+    if (const auto memory = runtime_->Memory()) memory_.AddDevice(memory->total_bytes);
+  } catch (const std::exception&) {
+  }
 }
 
 void Worker::RunTurn(const Turn& turn) {
@@ -376,16 +393,39 @@ Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
     rows += image->trajectory->rows();
   }
   const GenerationRequest& request = images.front()->generation->request();
-  CachedLoop& cached = LoopFor(request.pipelines);
-  Evaluated evaluated = cached.loop.Evaluate(trajectories);
-  const int64_t row_pixels = rows * request.shape.height * request.shape.width;
-  cached.fitted_row_pixels = std::max(cached.fitted_row_pixels, row_pixels);
+  Evaluated evaluated = EvaluateWithinMemory(
+      trajectories, rows * request.shape.height * request.shape.width, request.pipelines);
   return {.images = images,
           .x0 = {std::move(evaluated.x0)},
           .calls = {{.rows = static_cast<int>(rows),
                      .padded_rows = static_cast<int>(evaluated.padded_rows),
                      .began = std::move(evaluated.network_began),
                      .ended = std::move(evaluated.network_ended)}}};
+}
+
+// What is larger than anything before is measured.
+Evaluated Worker::EvaluateWithinMemory(const std::vector<Trajectory*>& trajectories,
+                                       int64_t row_pixels, const Pipelines& pipelines) {
+  CachedLoop& cached = LoopFor(pipelines);
+  const bool is_largest = row_pixels > cached.fitted_row_pixels;
+  if (is_largest || device_.is_cpu()) CheckMemory(row_pixels, pipelines);
+  if (!is_largest) return cached.loop.Evaluate(trajectories);
+  Evaluated evaluated;
+  const std::optional<int64_t> peak =
+      runtime_->PeakMemory([&] { evaluated = cached.loop.Evaluate(trajectories); });
+  if (peak) memory_.Record(pipelines, row_pixels, *peak);
+  cached.fitted_row_pixels = row_pixels;
+  return evaluated;
+}
+
+// An accelerator's allocator says itself when memory runs out, and has kept what has fit before. A
+// host's lets the kernel end the process.
+void Worker::CheckMemory(int64_t row_pixels, const Pipelines& pipelines) const {
+  const std::optional<int64_t> bytes = memory_.BytesFor(pipelines, row_pixels);
+  if (!bytes || *bytes < kLookFromBytes) return;
+  const std::optional<DeviceMemory> memory = runtime_->Memory();
+  TORCH_CHECK_WITH(OutOfMemoryError, !memory || *bytes <= memory->free_bytes, "an evaluation takes ",
+                   *bytes, " bytes, and ", memory->free_bytes, " are free");
 }
 
 // Evaluates `part_size` images at a time, the rest last.
@@ -428,8 +468,7 @@ absl::Status Worker::Failed(std::string_view what, const std::exception& error,
        .image_index = image.index,
        .height = request.shape.height * factor,
        .width = request.shape.width * factor,
-       .size_multiple =
-           std::max<int64_t>(1, factor * PipelineOf(image).network->spec().size_multiple),
+       .size_multiple = SizeMultiple(PipelineOf(image)),
        .rows = image.rows,
        .fitted_row_pixels =
            loop == loops_.end() ? 0 : loop->second.fitted_row_pixels * factor * factor});

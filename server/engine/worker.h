@@ -21,6 +21,7 @@
 #include "core/pipeline/begin.h"
 #include "server/engine/active_generation.h"
 #include "server/engine/engine.h"
+#include "server/engine/memory_budget.h"
 #include "server/scheduling/scheduler.h"
 
 namespace denoise {
@@ -36,8 +37,8 @@ class Worker {
  public:
   // Starts the thread, which owns device `index` of `options`. All references and `observer` (may be
   // null) outlive the worker.
-  Worker(int index, const Engine::Options& options, Scheduler& scheduler, const Clock& clock,
-         EngineObserver* observer);
+  Worker(int index, const Engine::Options& options, Scheduler& scheduler, MemoryBudget& memory,
+         const Clock& clock, EngineObserver* observer);
   ~Worker();  // joins; Scheduler::Stop comes first
 
  private:
@@ -100,6 +101,11 @@ class Worker {
   BatchResult EvaluateTogether(const Images& images);
   BatchResult EvaluateInParts(const Images& images, size_t part_size);
   BatchResult EvaluateAlone(ActiveImage* image);
+  // Throws c10::OutOfMemoryError instead of trying what cannot fit.
+  Evaluated EvaluateWithinMemory(const std::vector<Trajectory*>& trajectories, int64_t row_pixels,
+                                 const Pipelines& pipelines);
+  void CheckMemory(int64_t row_pixels, const Pipelines& pipelines) const;
+  void AddMemory();
   CachedLoop& LoopFor(const Pipelines& pipelines);
   // What an image fails with: Internal, or where memory ran out ResourceExhausted with what has
   // fit.
@@ -134,6 +140,7 @@ class Worker {
   const at::Device device_;
   const std::string device_name_;
   Scheduler& scheduler_;
+  MemoryBudget& memory_;
   const Clock& clock_;
   EngineObserver* const observer_;
 

@@ -38,7 +38,7 @@ class MeasurementTaskTest : public testing::Test {
   std::map<int, int> Measure(const std::shared_ptr<const PipelineReplicas>& pipelines,
                              MeasurementTask::Options options = {.max_rows = 16}) {
     std::map<int, int> recorded;
-    MeasurementTask task(pipelines, 0, options, &clock_,
+    MeasurementTask task(pipelines, 0, options, &clock_, &memory_,
                          [&](int rows, absl::Duration) { ++recorded[rows]; });
     while (task.RunSlice() == DeviceTask::Outcome::kMore) {
     }
@@ -46,6 +46,7 @@ class MeasurementTaskTest : public testing::Test {
   }
 
   FakeClock clock_;
+  MemoryBudget memory_;
 };
 
 TEST_F(MeasurementTaskTest, DoublesTheRowsWhileThatRaisesTheThroughput) {
@@ -68,7 +69,7 @@ TEST_F(MeasurementTaskTest, StopsOnceItHasUsedItsTime) {
 
 TEST_F(MeasurementTaskTest, LetsGoOfAModelThatIsUnloaded) {
   auto pipelines = Pipelines([](int) { return absl::Milliseconds(10); });
-  MeasurementTask task(pipelines, 0, {}, &clock_, [](int, absl::Duration) {});
+  MeasurementTask task(pipelines, 0, {}, &clock_, &memory_, [](int, absl::Duration) {});
   EXPECT_EQ(task.RunSlice(), DeviceTask::Outcome::kMore);
   pipelines.reset();
   EXPECT_EQ(task.RunSlice(), DeviceTask::Outcome::kDone);

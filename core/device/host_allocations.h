@@ -1,0 +1,13 @@
+// How much memory of the host LibTorch's tensors take.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace denoise {
+
+// The most bytes that tensors held at any time while `work` ran, beyond those that they held before,
+// as far as the calling thread allocated and freed them. May be nested.
+int64_t PeakHostMemory(const std::function<void()>& work);
+
+}  // namespace denoise

@@ -1,0 +1,52 @@
+// What evaluations of models take of a device's memory, as measured, so that those that cannot fit
+// are refused instead of tried: on the CPU, trying ends the process.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "core/base/mutex.h"
+#include "core/pipeline/pipeline.h"
+#include "server/engine/generation.h"
+
+namespace denoise {
+
+// Sizes are in row pixels: the rows of a network call times the numbers of one channel of x.
+// Thread-safe.
+class MemoryBudget {
+ public:
+  using Pipelines = std::shared_ptr<const PipelineReplicas>;
+
+  // A device of the engine has so much memory.
+  void AddDevice(int64_t total_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // At its peak, an evaluation of this size held `bytes`.
+  void Record(const Pipelines& pipelines, int64_t row_pixels, int64_t bytes)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // What an evaluation of this size takes, in proportion to the largest one measured. Attention may
+  // take more than that. nullopt where none has been measured.
+  std::optional<int64_t> BytesFor(const Pipelines& pipelines, int64_t row_pixels) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // ResourceExhausted (memory_errors.h) where an image of `request` takes more in one network call
+  // than any device has.
+  absl::Status Admit(const GenerationRequest& request) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Measured {
+    int64_t row_pixels = 0;
+    int64_t bytes = 0;
+  };
+
+  mutable Mutex mutex_;
+  int64_t device_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of the largest device; 0: not known
+  std::map<std::weak_ptr<const PipelineReplicas>, Measured, std::owner_less<>> measured_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace denoise
