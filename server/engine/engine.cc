@@ -186,7 +186,8 @@ int Engine::WorkingDevices() const { return impl_->scheduler().WorkingWorkers();
 
 void Engine::LookForHangs() {
   for (const auto& [worker, hangs] : impl_->scheduler().FindHangs()) {
-    if (options().on_device_hangs) options().on_device_hangs(options().devices[worker].str(), hangs);
+    if (options().on_device_hangs)
+      options().on_device_hangs(options().devices[worker].str(), hangs);
   }
 }
 

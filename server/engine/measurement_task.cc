@@ -19,8 +19,8 @@ constexpr double kRise = 1.05;
 }  // namespace
 
 MeasurementTask::MeasurementTask(std::weak_ptr<const PipelineReplicas> pipelines, size_t index,
-                                 const Options& options, const Clock* clock,
-                                 MemoryBudget* memory, Record record)
+                                 const Options& options, const Clock* clock, MemoryBudget* memory,
+                                 Record record)
     : pipelines_(std::move(pipelines)),
       index_(index),
       options_(options),

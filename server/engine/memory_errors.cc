@@ -72,17 +72,18 @@ absl::Status ImageTooLarge(const LargeImage& image) {
   absl::Status status = WithErrorReason(
       absl::ResourceExhaustedError(absl::StrCat(
           "an image of ", SizeText(image.height, image.width), " takes ", RowsText(image.rows),
-          " of a network call and about ", BytesText(image.bytes), " of memory, and the device has ",
-          BytesText(image.device_bytes), ": ask for a smaller one, such as ",
-          SizeText(height, width), image.rows > 1 ? ", or for one without guidance" : "")),
+          " of a network call and about ", BytesText(image.bytes),
+          " of memory, and the device has ", BytesText(image.device_bytes),
+          ": ask for a smaller one, such as ", SizeText(height, width),
+          image.rows > 1 ? ", or for one without guidance" : "")),
       kOutOfMemory);
   status = WithErrorMetadata(std::move(status), "fitting_height", std::to_string(height));
   return WithErrorMetadata(std::move(status), "fitting_width", std::to_string(width));
 }
 
 int64_t SizeMultiple(const Pipeline& pipeline) {
-  return std::max<int64_t>(
-      1, pipeline.codec->spec().factor * pipeline.network->spec().size_multiple);
+  return std::max<int64_t>(1,
+                           pipeline.codec->spec().factor * pipeline.network->spec().size_multiple);
 }
 
 }  // namespace denoise

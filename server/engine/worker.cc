@@ -424,8 +424,8 @@ void Worker::CheckMemory(int64_t row_pixels, const Pipelines& pipelines) const {
   const std::optional<int64_t> bytes = memory_.BytesFor(pipelines, row_pixels);
   if (!bytes || *bytes < kLookFromBytes) return;
   const std::optional<DeviceMemory> memory = runtime_->Memory();
-  TORCH_CHECK_WITH(OutOfMemoryError, !memory || *bytes <= memory->free_bytes, "an evaluation takes ",
-                   *bytes, " bytes, and ", memory->free_bytes, " are free");
+  TORCH_CHECK_WITH(OutOfMemoryError, !memory || *bytes <= memory->free_bytes,
+                   "an evaluation takes ", *bytes, " bytes, and ", memory->free_bytes, " are free");
 }
 
 // Evaluates `part_size` images at a time, the rest last.

@@ -84,7 +84,7 @@ struct DueRows {
 struct LoopLoad {
   std::vector<double> rows;       // that each flow's items take, by its index
   std::vector<DueRows> due = {};  // the same rows, by item
-  int tasks = 0;             // that share its device
+  int tasks = 0;                  // that share its device
   // What holds for all of its items, with Batching::kRequest and kNone.
   uint64_t work = 0;
   uint64_t settings = 0;

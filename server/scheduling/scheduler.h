@@ -203,10 +203,10 @@ class Scheduler {
     absl::Time waiting_since;
     uint64_t last_event = 0;
     int overtaken_by_rows = 0;
-    int items_begun = 0;   // placed in a loop so far
-    int items_active = 0;  // in a loop now
-    Items displaced = {};  // that wait to begin again, as their workers have failed
-    absl::Status end;      // not OK: ends before the next evaluation
+    int items_begun = 0;    // placed in a loop so far
+    int items_active = 0;   // in a loop now
+    Items displaced = {};   // that wait to begin again, as their workers have failed
+    absl::Status end;       // not OK: ends before the next evaluation
     bool notified = false;  // of its end, before a hanging worker has let go of its items
   };
   using Entries = std::map<uint64_t, Entry>;
@@ -224,11 +224,11 @@ class Scheduler {
   struct Loop {
     bool works() const { return !failed && !hangs; }
 
-    Items items;          // the front has waited longest
-    int rows = 0;         // by rows_max
-    bool checks = false;  // its next turn is a Check
-    bool failed = false;  // it takes no items any more
-    bool hangs = false;   // nor while this is so
+    Items items;                                     // the front has waited longest
+    int rows = 0;                                    // by rows_max
+    bool checks = false;                             // its next turn is a Check
+    bool failed = false;                             // it takes no items any more
+    bool hangs = false;                              // nor while this is so
     absl::Time turn_until = absl::InfiniteFuture();  // after which its present turn counts as that
     TaskRotation tasks;
     TimeShare time;

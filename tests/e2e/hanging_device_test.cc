@@ -106,8 +106,8 @@ class HangingDeviceTest : public testing::Test {
  protected:
   HangingDeviceTest() {
     models_.AddGuided();
-    server_ = StartServer(models_.path(),
-                          {"--device-timeout-seconds", "2", "--drain-seconds", "1"});
+    server_ =
+        StartServer(models_.path(), {"--device-timeout-seconds", "2", "--drain-seconds", "1"});
   }
 
   int Probe(const std::string& path) const {

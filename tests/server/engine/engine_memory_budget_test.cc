@@ -98,10 +98,11 @@ TEST_F(EngineMemoryBudgetTest, AnImageThatNoDeviceCanHoldIsRefusedAtOnce) {
 
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(GetErrorReason(refused), kOutOfMemory);
-  EXPECT_THAT(std::string(refused.message()),
-              AllOf(HasSubstr("an image of 64 x 64 pixels takes 1 row of a network call and about "),
-                    HasSubstr(" GiB of memory, and the device has 0.977 GiB"),
-                    HasSubstr("ask for a smaller one, such as 31 x 31 pixels")));
+  EXPECT_THAT(
+      std::string(refused.message()),
+      AllOf(HasSubstr("an image of 64 x 64 pixels takes 1 row of a network call and about "),
+            HasSubstr(" GiB of memory, and the device has 0.977 GiB"),
+            HasSubstr("ask for a smaller one, such as 31 x 31 pixels")));
   EXPECT_THAT(GetErrorMetadata(refused),
               UnorderedElementsAre(Pair("fitting_height", "31"), Pair("fitting_width", "31")));
   EXPECT_EQ(largest_, 8 * 8) << "it was not tried";

@@ -372,7 +372,9 @@ TEST_F(SchedulerTest, AnItemThatFitsNoLoopIsNotOvertakenForever) {
 // The queue holds only requests that no worker would sweep by itself.
 TEST_F(SchedulerTest, ARequestThatEndsWhileItWaitsIsCollectedWithTheLastItem) {
   Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
-  scheduler.AssumeEvaluation(network_, 0, 0, 1, absl::Milliseconds(1));  // so all are due early
+  for (const int rows : {1, 2}) {  // so that all are due at the same time
+    scheduler.AssumeEvaluation(network_, 0, 0, rows, absl::Milliseconds(1));
+  }
   Submit(scheduler, Request(1, 2));
   const uint64_t ended = Submit(scheduler, Request(1));
   WorkDemand hurried = Request(1);
