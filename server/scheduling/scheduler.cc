@@ -12,6 +12,8 @@ namespace denoise {
 namespace {
 
 constexpr int kEvaluationsPerExploration = 64;
+// Memory that has run out once may be there again.
+constexpr int kEvaluationsPerRetry = 1024;
 // An evaluation that takes so many times as long as it should may only be slow.
 constexpr int kSlowest = 20;
 
@@ -176,6 +178,9 @@ void Scheduler::RecordEvaluation(const std::shared_ptr<const void>& network, int
     costs.knee = explores
                      ? std::numeric_limits<int>::max()
                      : costs.evaluation.Knee(options_.batch_efficiency, options_.max_batch_rows);
+  }
+  if (costs.rows_max < options_.max_batch_rows && costs.evaluations % kEvaluationsPerRetry == 0) {
+    costs.rows_max *= 2;
   }
 }
 

@@ -148,6 +148,7 @@ class Scheduler {
   void RecordStage(Stage stage, const std::shared_ptr<const void>& network, int64_t height,
                    int64_t width, absl::Duration time) ABSL_LOCKS_EXCLUDED(mutex_);
   // An evaluation of so many rows has run out of memory: from now on they are at most half as many.
+  // Every 1024 evaluations that bound doubles.
   void LimitRows(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
                  int rows) ABSL_LOCKS_EXCLUDED(mutex_);
 

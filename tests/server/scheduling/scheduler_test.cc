@@ -93,6 +93,27 @@ TEST_F(SchedulerTest, AShortRequestFindsRoomBesideALargeOneThatFillsTheLoop) {
   EXPECT_EQ(scheduler.QueueDepth(), 1) << "what is due later waits for room";
 }
 
+TEST_F(SchedulerTest, BatchesGrowAgainSomeTimeAfterMemoryRanOut) {
+  Scheduler scheduler({.batch_efficiency = 1}, clock_);
+  Submit(scheduler, Request(16));
+  const auto rows = [&] { return NextBatch(scheduler, 0)->rows; };
+  const auto evaluate = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      scheduler.RecordEvaluation(network_, 0, 0, 4, absl::Milliseconds(1));
+    }
+  };
+  EXPECT_EQ(rows(), 16);
+  scheduler.LimitRows(network_, 0, 0, 16);
+  scheduler.LimitRows(network_, 0, 0, 8);
+  EXPECT_EQ(rows(), 4);
+  evaluate(1023);
+  EXPECT_EQ(rows(), 4);
+  evaluate(1);
+  EXPECT_EQ(rows(), 8);
+  evaluate(1024);
+  EXPECT_EQ(rows(), 16);
+}
+
 TEST_F(SchedulerTest, ARequestJoinsAtTheNextEvaluation) {
   Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
   Submit(scheduler, Request(2));
