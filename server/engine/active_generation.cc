@@ -221,4 +221,12 @@ void ActiveGeneration::OnFinished(const absl::Status& status) {
   sink->OnFinished(status);
 }
 
+const Pipeline& PipelineOf(const ActiveImage& image, int index) {
+  return *(*image.generation->request().pipelines)[index];
+}
+
+bool Decodes(const ActiveImage& image, int index) {
+  return image.generation->request().decode && !PipelineOf(image, index).codec->spec().is_identity;
+}
+
 }  // namespace denoise

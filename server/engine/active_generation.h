@@ -98,4 +98,9 @@ class ActiveGeneration : public Work, public std::enable_shared_from_this<Active
   std::vector<ImageSnapshot> begun_ ABSL_GUARDED_BY(mutex_);  // to be handed over
 };
 
+// The model of the image, as device `index` of the engine has it.
+const Pipeline& PipelineOf(const ActiveImage& image, int index);
+// Whether its finished trajectory is not yet a picture.
+bool Decodes(const ActiveImage& image, int index);
+
 }  // namespace denoise

@@ -1,10 +1,7 @@
 #include "server/engine/worker.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/isfinite.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 #include <pthread.h>
 
 #include <algorithm>
@@ -24,49 +21,10 @@
 namespace denoise {
 namespace {
 
-// Evaluations that take less are made without a look at the memory.
-constexpr int64_t kLookFromBytes = int64_t{64} << 20;
-
 // The turn's device has failed for good. No std::exception, so that it passes every handler of those.
 struct DeviceFailure {
   std::string what;
 };
-
-// Whether the last evaluation has ended a step that is to be sent.
-bool EndsStep(const ActiveImage& image) {
-  return image.trajectory->last().ends_step && image.trajectory->steps_done() > image.steps_sent;
-}
-
-bool WantsFrame(const FrameOptions& frames, const ActiveImage& image) {
-  const Trajectory& trajectory = *image.trajectory;
-  if (frames.every_n_steps == 0 || !EndsStep(image)) return false;
-  if (trajectory.done()) return !frames.skip_last;
-  return trajectory.steps_done() % frames.every_n_steps == 0;
-}
-
-// The part of `x0`, as in BatchResult, that belongs to image i.
-at::Tensor PredictionOf(size_t i, const std::vector<at::Tensor>& x0) {
-  return x0.size() == 1 ? x0.front()[static_cast<int64_t>(i)] : x0[i][0];
-}
-
-// The images that take part in a turn; the engine submits generations only.
-std::vector<ActiveImage*> ImagesOf(const Batch& batch) {
-  std::vector<ActiveImage*> images;
-  for (WorkItem* item : batch.items) images.push_back(static_cast<ActiveImage*>(item));
-  return images;
-}
-
-TurnReport::Kind KindOf(Stage stage) {
-  switch (stage) {
-    case Stage::kEncode:
-      return TurnReport::Kind::kEncode;
-    case Stage::kEvaluate:
-      return TurnReport::Kind::kEvaluate;
-    case Stage::kDecode:
-      break;
-  }
-  return TurnReport::Kind::kDecode;
-}
 
 // Between two noises the images of a request are spread evenly.
 Start StartOf(const GenerationRequest& request, int index) {
@@ -77,59 +35,10 @@ Start StartOf(const GenerationRequest& request, int index) {
   return start;
 }
 
-// `x` as its frame shows it.
-at::Tensor Shown(const at::Tensor& x, const FrameOptions& frames, const Pipeline& pipeline) {
-  if (!frames.as_pictures || pipeline.preview == nullptr) return x;
-  return pipeline.preview->Apply(x.unsqueeze(0))[0];
-}
-
-// Gathered on the device and brought to the host at once, then a tensor of its own each: a reader
-// who is slow to take one must not keep the others in memory.
-std::vector<at::Tensor> ToHost(const std::vector<at::Tensor>& samples) {
-  std::vector<at::Tensor> flat, host;
-  for (const at::Tensor& sample : samples) flat.push_back(sample.flatten());
-  const at::Tensor together = at::cat(flat).to(at::kCPU);
-  int64_t begin = 0;
-  for (const at::Tensor& sample : samples) {
-    host.push_back(together.narrow(0, begin, sample.numel()).clone().view(sample.sizes()));
-    begin += sample.numel();
-  }
-  return host;
-}
-
-bool IsFinite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
-
-// What may help where values are not finite.
-const char* Advice(const ActiveImage& image) {
-  const auto& conditions = image.generation->request().conditioning.conditions;
-  return conditions.empty() || conditions.front().condition->adapters.empty()
-             ? "try another sampler, or less guidance"
-             : "try smaller scales of the adapters, another sampler, or less guidance";
-}
-
 int RowsOf(const std::vector<ActiveImage*>& images) {
   int rows = 0;
   for (const ActiveImage* image : images) rows += image->rows;
   return rows;
-}
-
-// What an image fails with whose last evaluation predicted something that is not finite.
-absl::Status NotFinite(const ActiveImage& image) {
-  const GenerationRequest& request = image.generation->request();
-  const Trajectory& trajectory = *image.trajectory;
-  const int step = trajectory.steps_done() + (trajectory.last().ends_step ? 0 : 1);
-  return WithErrorReason(absl::InternalError(absl::StrCat(
-                             request.model, " predicted values that are not finite for image ",
-                             image.index, " at step ", step, " of ", request.plan->NumSteps(),
-                             ", timestep ", trajectory.last().timestep, "; ", Advice(image))),
-                         "OUTPUT_NOT_FINITE");
-}
-
-absl::Status DecodedNotFinite(const ActiveImage& image) {
-  return WithErrorReason(absl::InternalError(absl::StrCat(
-                             image.generation->request().model, " decoded image ", image.index,
-                             " to values that are not finite; ", Advice(image))),
-                         "OUTPUT_NOT_FINITE");
 }
 
 }  // namespace
@@ -143,7 +52,7 @@ Worker::Worker(int index, const Engine::Options& options, Scheduler& scheduler,
       scheduler_(scheduler),
       memory_(memory),
       clock_(clock),
-      observer_(observer),
+      reports_(index, device_name_, scheduler, clock, observer),
       thread_([this] { Loop(); }) {}
 
 Worker::~Worker() { thread_.join(); }
@@ -154,15 +63,17 @@ void Worker::Loop() {
   at::set_num_threads(options_.cpu_threads);
   runtime_ = MakeDeviceRuntime(device_);
   AddMemory();
+  loops_.emplace(index_, runtime_, &memory_,
+                 [this](const std::exception& error) { reports_.CaptureFailed(error); });
   while (const auto turn = scheduler_.NextTurn(index_)) {
     RunTurn(*turn);
     if (device_failed_) {
-      ReportTurn({.kind = TurnReport::Kind::kFailed});
+      reports_.Turn(TurnReport{.kind = TurnReport::Kind::kFailed});
     } else if (!scheduler_.HasTurn(index_)) {
-      ReportTurn({.kind = TurnReport::Kind::kIdle});
+      reports_.Turn(TurnReport{.kind = TurnReport::Kind::kIdle});
     }
   }
-  loops_.clear();
+  loops_.reset();
   runtime_.reset();
 }
 
@@ -176,7 +87,7 @@ void Worker::AddMemory() {
 
 void Worker::RunTurn(const Turn& turn) {
   const auto run = [this](const auto& batch_or_slice) {
-    ReportTurn(batch_or_slice);
+    reports_.Turn(batch_or_slice);
     Run(batch_or_slice);
   };
   if (!device_failed_) {
@@ -196,9 +107,9 @@ void Worker::OnDeviceFailed(const std::string& what) {
   device_failed_ = true;
   if (options_.on_device_failed) options_.on_device_failed(device_name_, what);
   pending_.clear();
-  loops_.clear();
+  loops_.reset();
   scheduler_.FailWorker(index_);
-  ReportLoad();
+  reports_.Load();
 }
 
 void Worker::EndTurnIfDeviceFailed(const std::exception& error) const {
@@ -218,7 +129,7 @@ void Worker::Run(const Batch& batch) {
   const Images images = ImagesOf(batch);
   if (images.empty()) {
     ReleaseUnused();
-    return ReportLoad();
+    return reports_.Load();
   }
   const c10::InferenceMode inference;
   switch (batch.stage) {
@@ -255,13 +166,13 @@ void Worker::RunEncode(const Images& images) {
     runtime_->Mark()->Wait();  // a turn ends when its work is done
   } catch (const std::exception& error) {
     EndTurnIfDeviceFailed(error);
-    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+    reports_.BatchFailed(error);
   }
   const absl::Duration took = clock_.Now() - before;
   scheduler_.RecordStage(Stage::kEncode, pipelines, shape.height, shape.width,
                          took / static_cast<int64_t>(images.size()));
-  if (observer_ != nullptr) observer_->OnEncode(device_name_, took);
-  ReportLoad();
+  reports_.Encoded(took);
+  reports_.Load();
 }
 
 // An image that another server has begun may have no evaluation left.
@@ -269,7 +180,7 @@ void Worker::AfterEncoding(ActiveImage& image) {
   if (!image.trajectory->done()) {
     image.rows = image.trajectory->rows();
     image.stage = Stage::kEvaluate;
-  } else if (Decodes(image)) {
+  } else if (Decodes(image, index_)) {
     image.stage = Stage::kDecode;
     image.denoised = clock_.Now();
   } else {
@@ -285,10 +196,10 @@ EncodedConditions Worker::EncodeTogether(const Images& images) const {
     prompts.insert(prompts.end(), of_image.begin(), of_image.end());
   }
   try {
-    return EncodePrompts(prompts, PipelineOf(*images.front()));
+    return EncodePrompts(prompts, PipelineOf(*images.front(), index_));
   } catch (const std::exception& error) {
     EndTurnIfDeviceFailed(error);
-    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+    reports_.BatchFailed(error);
     return {};
   }
 }
@@ -306,33 +217,30 @@ void Worker::RunDecode(ActiveImage& image) {
   const absl::Time before = clock_.Now();
   try {
     if (!image.decoding) {
-      image.decoding = TiledPass::Decode(PipelineOf(image).codec,
+      image.decoding = TiledPass::Decode(PipelineOf(image, index_).codec,
                                          image.trajectory->x().unsqueeze(0), TileOptions());
     }
     image.decoding->Advance();
     runtime_->Mark()->Wait();  // a turn ends when its work is done
     image.decoding_duration += clock_.Now() - before;
-    if (!image.decoding->done()) return ReportLoad();
+    if (!image.decoding->done()) return reports_.Load();
     const GenerationRequest& request = image.generation->request();
     scheduler_.RecordStage(Stage::kDecode, request.pipelines, request.shape.height,
                            request.shape.width, image.decoding_duration);
-    if (observer_ != nullptr) {
-      observer_->OnDecode(device_name_,
-                          {.decoding = image.decoding_duration,
-                           .waiting = clock_.Now() - image.denoised - image.decoding_duration});
-    }
+    reports_.Decoded({.decoding = image.decoding_duration,
+                      .waiting = clock_.Now() - image.denoised - image.decoding_duration});
     Picture picture{.image = &image, .sample = image.decoding->result()[0].to(at::kCPU)};
     if (IsFinite(picture.sample)) {
       Finish(std::move(picture));
     } else {
-      scheduler_.Remove(index_, &image, DecodedNotFinite(image));
+      scheduler_.Remove(index_, &image, DecodedNotFiniteError(image));
     }
   } catch (const std::exception& error) {
     EndTurnIfDeviceFailed(error);
     image.decoding.reset();
     scheduler_.Remove(index_, &image, Failed("decoding", error, image));
   }
-  ReportLoad();
+  reports_.Load();
 }
 
 // A task that fails ends alone: the worker carries on.
@@ -340,15 +248,11 @@ void Worker::Run(const Slice& slice) {
   ReleaseUnused();
   const absl::Time before = clock_.Now();
   const absl::StatusOr<DeviceTask::Outcome> outcome = RunSlice(*slice.task);
-  if (observer_ != nullptr) {
-    if (slice.task->kind() == DeviceTask::Kind::kTraining) {
-      observer_->OnSlice(device_name_, clock_.Now() - before);
-    }
-    if (!outcome.ok()) {
-      observer_->OnTaskFailed(device_name_, std::string(outcome.status().message()));
-    }
+  reports_.SliceEnded(*slice.task, clock_.Now() - before);
+  if (!outcome.ok()) {
+    reports_.TaskFailed(outcome.status());
+    slice.task->OnFailed(outcome.status());
   }
-  if (!outcome.ok()) slice.task->OnFailed(outcome.status());
   scheduler_.EndSlice(index_, outcome.value_or(DeviceTask::Outcome::kDone));
 }
 
@@ -375,7 +279,7 @@ Worker::BatchResult Worker::Evaluate(const Images& images) {
     return EvaluateTogether(images);
   } catch (const std::exception& error) {
     EndTurnIfDeviceFailed(error);
-    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+    reports_.BatchFailed(error);
     if (!IsOutOfMemory(error) || images.size() == 1) return EvaluateInParts(images, 1);
     const GenerationRequest& request = images.front()->generation->request();
     scheduler_.LimitRows(request.pipelines, request.shape.height, request.shape.width,
@@ -393,39 +297,14 @@ Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
     rows += image->trajectory->rows();
   }
   const GenerationRequest& request = images.front()->generation->request();
-  Evaluated evaluated = EvaluateWithinMemory(
-      trajectories, rows * request.shape.height * request.shape.width, request.pipelines);
+  Evaluated evaluated = loops_->Evaluate(
+      request.pipelines, rows * request.shape.height * request.shape.width, trajectories);
   return {.images = images,
           .x0 = {std::move(evaluated.x0)},
           .calls = {{.rows = static_cast<int>(rows),
                      .padded_rows = static_cast<int>(evaluated.padded_rows),
                      .began = std::move(evaluated.network_began),
                      .ended = std::move(evaluated.network_ended)}}};
-}
-
-// What is larger than anything before is measured.
-Evaluated Worker::EvaluateWithinMemory(const std::vector<Trajectory*>& trajectories,
-                                       int64_t row_pixels, const Pipelines& pipelines) {
-  CachedLoop& cached = LoopFor(pipelines);
-  const bool is_largest = row_pixels > cached.fitted_row_pixels;
-  if (is_largest || device_.is_cpu()) CheckMemory(row_pixels, pipelines);
-  if (!is_largest) return cached.loop.Evaluate(trajectories);
-  Evaluated evaluated;
-  const std::optional<int64_t> peak =
-      runtime_->PeakMemory([&] { evaluated = cached.loop.Evaluate(trajectories); });
-  if (peak) memory_.Record(pipelines, row_pixels, *peak);
-  cached.fitted_row_pixels = row_pixels;
-  return evaluated;
-}
-
-// An accelerator's allocator says itself when memory runs out, and has kept what has fit before. A
-// host's lets the kernel end the process.
-void Worker::CheckMemory(int64_t row_pixels, const Pipelines& pipelines) const {
-  const std::optional<int64_t> bytes = memory_.BytesFor(pipelines, row_pixels);
-  if (!bytes || *bytes < kLookFromBytes) return;
-  const std::optional<DeviceMemory> memory = runtime_->Memory();
-  TORCH_CHECK_WITH(OutOfMemoryError, !memory || *bytes <= memory->free_bytes,
-                   "an evaluation takes ", *bytes, " bytes, and ", memory->free_bytes, " are free");
 }
 
 // Evaluates `part_size` images at a time, the rest last.
@@ -461,54 +340,26 @@ absl::Status Worker::Failed(std::string_view what, const std::exception& error,
     return absl::InternalError(absl::StrCat(std::string(what), ": ", DescribeError(error)));
   }
   const GenerationRequest& request = image.generation->request();
-  const int64_t factor = PipelineOf(image).codec->spec().factor;
-  const auto loop = loops_.find(request.pipelines.get());
+  const int64_t factor = PipelineOf(image, index_).codec->spec().factor;
   return ImageOutOfMemory(
       {.device = device_name_,
        .image_index = image.index,
        .height = request.shape.height * factor,
        .width = request.shape.width * factor,
-       .size_multiple = SizeMultiple(PipelineOf(image)),
+       .size_multiple = SizeMultiple(PipelineOf(image, index_)),
        .rows = image.rows,
-       .fitted_row_pixels =
-           loop == loops_.end() ? 0 : loop->second.fitted_row_pixels * factor * factor});
-}
-
-Worker::CachedLoop& Worker::LoopFor(const Pipelines& pipelines) {
-  ForgetGoneModels();
-  const auto found = loops_.find(pipelines.get());
-  if (found != loops_.end()) return found->second;
-  const auto report = [this](const std::exception& error) {
-    if (observer_ != nullptr) observer_->OnCaptureFailed(device_name_, DescribeError(error));
-  };
-  return loops_
-      .emplace(pipelines.get(),
-               CachedLoop{.pipelines = pipelines,
-                          .loop = DenoisingLoop(*(*pipelines)[index_]->network, runtime_, report)})
-      .first->second;
-}
-
-void Worker::ForgetGoneModels() {
-  std::erase_if(loops_, [](const auto& item) { return item.second.pipelines.expired(); });
+       .fitted_row_pixels = loops_->FittedRowPixels(request.pipelines) * factor * factor});
 }
 
 void Worker::ReleaseUnused() {
   Settle(0);
-  ForgetGoneModels();
-}
-
-const Pipeline& Worker::PipelineOf(const ActiveImage& image) const {
-  return *(*image.generation->request().pipelines)[index_];
-}
-
-bool Worker::Decodes(const ActiveImage& image) const {
-  return image.generation->request().decode && !PipelineOf(image).codec->spec().is_identity;
+  loops_->ForgetGoneModels();
 }
 
 void Worker::Begin(ActiveImage& image, const EncodedConditions& encoded) {
   const GenerationRequest& request = image.generation->request();
   image.generation->Started(clock_.Now());
-  const Pipeline& pipeline = PipelineOf(image);
+  const Pipeline& pipeline = PipelineOf(image, index_);
   image.trajectory.emplace(
       BeginTrajectory(request.plan, EncodeConditioning(request.conditioning, pipeline, encoded),
                       {.seed = image.generation->SeedOf(image.index),
@@ -525,7 +376,7 @@ void Worker::Begin(ActiveImage& image, const EncodedConditions& encoded) {
 void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
   Pictures pictures;
   try {
-    pictures = TakePictures(images, x0);
+    pictures = TakePictures(images, x0, index_);
   } catch (const std::exception& error) {
     EndTurnIfDeviceFailed(error);
     for (ActiveImage* image : images) {
@@ -545,7 +396,7 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
     image->evaluations_left =
         static_cast<int>(trajectory.plan().evaluations.size()) - trajectory.evaluations_done();
     if (!trajectory.done()) image->rows = trajectory.rows();
-    if (trajectory.done() && Decodes(*image)) {
+    if (trajectory.done() && Decodes(*image, index_)) {
       image->stage = Stage::kDecode;
       image->denoised = clock_.Now();
     }
@@ -557,50 +408,14 @@ void Worker::Resume(const Images& images, const std::vector<at::Tensor>& x0) {
     if (is_finite(picture.image)) Finish(std::move(picture));
   }
   for (ActiveImage* image : pictures.not_finite) {
-    scheduler_.Remove(index_, image, NotFinite(*image));
+    scheduler_.Remove(index_, image, NotFiniteError(*image));
   }
-}
-
-Worker::Pictures Worker::TakePictures(const Images& images,
-                                      const std::vector<at::Tensor>& x0) const {
-  Pictures pictures;
-  std::vector<at::Tensor> samples;
-  for (size_t i = 0; i < images.size(); ++i) {
-    const Trajectory& trajectory = *images[i]->trajectory;
-    const FrameOptions& wanted = images[i]->generation->request().frames;
-    if (!WantsFrame(wanted, *images[i])) continue;
-    for (const FrameKind kind : wanted.kinds) {
-      pictures.frames.push_back({.image = images[i], .kind = kind, .sample = {}});
-      const at::Tensor x = kind == FrameKind::kX0 ? PredictionOf(i, x0) : trajectory.PictureOfX();
-      samples.push_back(Shown(x, wanted, PipelineOf(*images[i])));
-    }
-  }
-  for (ActiveImage* image : images) {
-    if (!image->trajectory->done() || Decodes(*image)) continue;
-    pictures.finished.push_back({.image = image, .sample = {}});
-    samples.push_back(image->trajectory->x());
-  }
-  // Elsewhere the host would have to wait for the device at every evaluation. There, what goes to
-  // the host anyway is looked at.
-  for (size_t i = 0; i < images.size() && device_.is_cpu(); ++i) {
-    if (!IsFinite(PredictionOf(i, x0))) pictures.not_finite.insert(images[i]);
-  }
-  if (samples.empty()) return pictures;
-  const std::vector<at::Tensor> host = ToHost(samples);
-  size_t next = 0;
-  for (std::vector<Picture>* const list : {&pictures.frames, &pictures.finished}) {
-    for (Picture& picture : *list) {
-      picture.sample = host[next++];
-      if (!IsFinite(picture.sample)) pictures.not_finite.insert(picture.image);
-    }
-  }
-  return pictures;
 }
 
 void Worker::SendFrame(Picture frame) {
   const Trajectory& trajectory = *frame.image->trajectory;
   const GenerationRequest& request = frame.image->generation->request();
-  const int64_t factor = PipelineOf(*frame.image).codec->spec().factor;
+  const int64_t factor = PipelineOf(*frame.image, index_).codec->spec().factor;
   frame.image->generation->Frame({.image_index = frame.image->index,
                                   .step = trajectory.steps_done(),
                                   .timestep = trajectory.last().timestep,
@@ -617,58 +432,9 @@ void Worker::Finish(Picture picture) {
   scheduler_.Remove(index_, picture.image, absl::OkStatus());
 }
 
-void Worker::ReportTurn(const Batch& batch) {
-  if (observer_ == nullptr || batch.items.empty()) return;
-  TurnReport turn{.kind = KindOf(batch.stage)};
-  for (const ActiveImage* image : ImagesOf(batch)) {
-    turn.images.push_back(Describe(*image, batch.stage));
-  }
-  ReportTurn(std::move(turn));
-}
-
-void Worker::ReportTurn(const Slice& slice) {
-  if (observer_ == nullptr) return;
-  const bool measures = slice.task->kind() == DeviceTask::Kind::kMeasurement;
-  ReportTurn({.kind = measures ? TurnReport::Kind::kMeasure : TurnReport::Kind::kTrain,
-              .task = slice.task->name()});
-}
-
-void Worker::ReportTurn(TurnReport turn) {
-  if (observer_ == nullptr) return;
-  turn.began = clock_.Now();
-  turn.active_rows = scheduler_.ActiveRows(index_);
-  observer_->OnTurn(device_name_, turn);
-}
-
-ImageInTurn Worker::Describe(const ActiveImage& image, Stage stage) const {
-  const GenerationRequest& request = image.generation->request();
-  const int64_t factor = PipelineOf(image).codec->spec().factor;
-  ImageInTurn described{.request = &request,
-                        .index = image.index,
-                        .height = request.shape.height * factor,
-                        .width = request.shape.width * factor,
-                        .rows = image.rows};
-  if (image.trajectory) {
-    described.evaluations_done = image.trajectory->evaluations_done();
-    described.steps_done = image.trajectory->steps_done();
-  }
-  if (stage == Stage::kEvaluate) {
-    described.timestep = request.plan->evaluations[described.evaluations_done].timestep;
-  }
-  return described;
-}
-
-void Worker::ReportLoad() {
-  if (observer_ == nullptr) return;
-  observer_->OnQueueDepth(scheduler_.QueueDepth());
-  observer_->OnOutstandingCost(scheduler_.OutstandingCost());
-  observer_->OnActiveRows(device_name_, scheduler_.ActiveRows(index_));
-  observer_->OnDecodeQueue(device_name_, scheduler_.ItemsAt(index_, Stage::kDecode));
-}
-
 void Worker::Report(const Batch& batch, Pipelines pipelines, const SampleShape& shape,
                     std::vector<NetworkCall> calls) {
-  ReportLoad();
+  reports_.Load();
   pending_.push_back({.pipelines = std::move(pipelines),
                       .height = shape.height,
                       .width = shape.width,
@@ -691,7 +457,7 @@ void Worker::Settle(size_t allowed) {
   } catch (const std::exception& error) {
     EndTurnIfDeviceFailed(error);
     pending_.clear();
-    if (observer_ != nullptr) observer_->OnBatchFailed(device_name_, DescribeError(error));
+    reports_.BatchFailed(error);
   }
 }
 
@@ -706,8 +472,7 @@ void Worker::ReportOldest() {
     pending.report.rows_padded += call.padded_rows;
   }
   // Where every image has failed, nothing was evaluated.
-  if (observer_ != nullptr && !pending.calls.empty())
-    observer_->OnEvaluation(device_name_, pending.report);
+  if (!pending.calls.empty()) reports_.Evaluated(pending.report);
 }
 
 }  // namespace denoise

@@ -6,9 +6,8 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
-#include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -17,11 +16,13 @@
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "core/device/device_runtime.h"
-#include "core/diffusion/denoising_loop.h"
 #include "core/pipeline/begin.h"
 #include "server/engine/active_generation.h"
 #include "server/engine/engine.h"
 #include "server/engine/memory_budget.h"
+#include "server/engine/model_loops.h"
+#include "server/engine/pictures.h"
+#include "server/engine/worker_reports.h"
 #include "server/scheduling/scheduler.h"
 
 namespace denoise {
@@ -57,27 +58,12 @@ class Worker {
     std::vector<at::Tensor> x0;
     std::vector<NetworkCall> calls;
   };
-  struct Picture {
-    ActiveImage* image;
-    FrameKind kind = FrameKind::kXt;  // of a frame
-    at::Tensor sample;                // [C, H, W] float32 on the CPU
-  };
-  struct Pictures {
-    std::vector<Picture> frames;
-    std::vector<Picture> finished;
-    std::set<ActiveImage*> not_finite;
-  };
   // A batch whose network calls the device may not have finished.
   struct Pending {
     Pipelines pipelines;
     int64_t height, width;  // of x
     std::vector<NetworkCall> calls;
     EvaluationReport report;  // without the network's time
-  };
-  struct CachedLoop {
-    std::weak_ptr<const PipelineReplicas> pipelines;
-    DenoisingLoop loop;
-    int64_t fitted_row_pixels = 0;  // the most rows times numbers of a channel of x in one call
   };
 
   void Loop();
@@ -101,37 +87,20 @@ class Worker {
   BatchResult EvaluateTogether(const Images& images);
   BatchResult EvaluateInParts(const Images& images, size_t part_size);
   BatchResult EvaluateAlone(ActiveImage* image);
-  // Throws c10::OutOfMemoryError instead of trying what cannot fit.
-  Evaluated EvaluateWithinMemory(const std::vector<Trajectory*>& trajectories, int64_t row_pixels,
-                                 const Pipelines& pipelines);
-  void CheckMemory(int64_t row_pixels, const Pipelines& pipelines) const;
   void AddMemory();
-  CachedLoop& LoopFor(const Pipelines& pipelines);
   // What an image fails with: Internal, or where memory ran out ResourceExhausted with what has
   // fit.
   absl::Status Failed(std::string_view what, const std::exception& error,
                       const ActiveImage& image) const;
-  const Pipeline& PipelineOf(const ActiveImage& image) const;
-  // Whether a finished trajectory is not yet a picture.
-  bool Decodes(const ActiveImage& image) const;
   void Begin(ActiveImage& image, const EncodedConditions& encoded);
-  Pictures TakePictures(const Images& images, const std::vector<at::Tensor>& x0) const;
   void SendFrame(Picture frame);
   void Finish(Picture picture);
-  // Report the turn that is about to run, or that there is none.
-  void ReportTurn(const Batch& batch);
-  void ReportTurn(const Slice& slice);
-  void ReportTurn(const Check&) {}
-  void ReportTurn(TurnReport turn);
-  ImageInTurn Describe(const ActiveImage& image, Stage stage) const;
-  void ReportLoad();
   void Report(const Batch& batch, Pipelines pipelines, const SampleShape& shape,
               std::vector<NetworkCall> calls);
   // Waits until at most `allowed` batches are pending, and reports those that the device has
   // finished.
   void Settle(size_t allowed);
   void ReportOldest();
-  void ForgetGoneModels();  // whose loops would hold graphs for nothing
   // Settles everything first, since an unsettled batch keeps its model alive.
   void ReleaseUnused();
 
@@ -142,12 +111,12 @@ class Worker {
   Scheduler& scheduler_;
   MemoryBudget& memory_;
   const Clock& clock_;
-  EngineObserver* const observer_;
+  const WorkerReports reports_;
 
   // Of the thread.
   bool device_failed_ = false;
   std::shared_ptr<DeviceRuntime> runtime_;
-  std::map<const PipelineReplicas*, CachedLoop> loops_;
+  std::optional<ModelLoops> loops_;
   std::deque<Pending> pending_;
 
   std::thread thread_;  // last: it uses everything above
