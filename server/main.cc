@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <string_view>
+#include <thread>
 
 #include "absl/time/clock.h"
 #include "core/ranks/rank_group.h"
@@ -28,6 +29,8 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kUsageError = 2;
 constexpr int kTerminated = 128 + SIGTERM;
+// What the server may take to end after its drain.
+constexpr absl::Duration kStopGrace = absl::Seconds(15);
 
 #define WITHOUT_SANITIZERS __attribute__((no_sanitize("address", "thread", "undefined")))
 
@@ -121,6 +124,15 @@ int NewHandoverKey(int argc) {
   return 0;
 }
 
+// A thread that waits for a device or a disk that hangs cannot be joined.
+void ExitAt(absl::Time time) {
+  std::thread([time] {
+    absl::SleepFor(time - absl::Now());
+    denoise::LogEvent(spdlog::level::err, "exiting although something hangs");
+    std::_Exit(kFailed);
+  }).detach();
+}
+
 int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) {
   auto server = denoise::Server::Start(flags);
   if (!server.ok()) return Fail(server.status());
@@ -130,7 +142,10 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
   const int signal = shutdown.Wait();
   denoise::LogEvent(spdlog::level::info, "draining",
                     {{"signal", signal}, {"seconds", flags.drain_seconds}});
-  (*server)->Stop(absl::Now() + absl::Seconds(flags.drain_seconds));
+  const absl::Time deadline = absl::Now() + absl::Seconds(flags.drain_seconds);
+  ExitAt(deadline + kStopGrace);
+  (*server)->Stop(deadline);
+  server->reset();
   denoise::LogEvent(spdlog::level::info, "stopped");
   return 0;
 }

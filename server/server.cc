@@ -1,7 +1,6 @@
 #include "server/server.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -59,9 +58,8 @@ constexpr absl::Duration kFileWatchInterval = absl::Seconds(2);
 constexpr absl::Duration kResourceInterval = absl::Seconds(5);
 // What calls get beyond the drain to hand over their last bytes, and gRPC to close its connections.
 constexpr absl::Duration kFlushTime = absl::Seconds(2);
-// How late a device that hangs may be noticed, and for how long a process that ends waits for one.
+// How late a device that hangs may be noticed.
 constexpr absl::Duration kHangInterval = absl::Seconds(1);
-constexpr absl::Duration kHangGrace = absl::Seconds(5);
 
 at::ScalarType ParseDtype(const std::string& name) {
   if (name == "bfloat16") return at::kBFloat16;
@@ -351,7 +349,6 @@ class Server::Impl {
   // not hold this up beyond the flush time.
   void Stop(absl::Time deadline) {
     if (!listener_.server) return;
-    ExitIfDeviceHangs(deadline + kHangGrace);
     file_watch_.reset();
     health_.OnDraining();
     live_calls_.StartDraining();
@@ -390,17 +387,6 @@ class Server::Impl {
       telemetry_.DeviceHangs(device, hangs);
     };
     return options;
-  }
-
-  // No thread of a device that hangs can be joined, so the process would never end.
-  void ExitIfDeviceHangs(absl::Time deadline) {
-    const auto exit_if_hanging = [this, deadline] {
-      if (Clock::Real().Now() < deadline || !health_.HasHangingDevice()) return;
-      LogEvent(spdlog::level::err, "exiting although a device hangs");
-      std::_Exit(EXIT_FAILURE);
-    };
-    exit_watch_.emplace(std::vector<ResourceWatch::Look>{exit_if_hanging}, kHangInterval,
-                        &Clock::Real());
   }
 
   absl::Status StartTraining(const ServerFlags& flags) {
@@ -453,7 +439,6 @@ class Server::Impl {
   SampleBudget samples_;
   CallWatch call_watch_;
   Generations generations_;  // outlives the engine, which reports to it until the end
-  std::optional<ResourceWatch> exit_watch_;  // outlives the engine, which waits for its devices
   Engine engine_;
   const GenerationEnvironment generation_environment_;
   ImageGenerationService image_generation_;

@@ -230,9 +230,9 @@ void AddEngineFlags(CLI::App& app, ServerFlags& flags) {
   app.add_option("--queue-size", flags.queue_size, "Maximum requests that wait to start")
       ->check(CLI::Range(1, 65536));
   app.add_option("--device-timeout-seconds", flags.device_timeout_seconds,
-                 "How long a device may take over one evaluation, or one step of training,\n"
-                 "before it counts as hanging: liveness turns false, and its requests end.\n"
-                 "0 means any time")
+                 "How long a device may take over one evaluation, or one network call of\n"
+                 "training, before it counts as hanging: liveness turns false, and its\n"
+                 "requests end. 0 means any time")
       ->check(CLI::Range(0, 86'400));
 }
 

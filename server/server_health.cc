@@ -38,11 +38,6 @@ void ServerHealth::OnDraining() {
   Report();
 }
 
-bool ServerHealth::HasHangingDevice() const {
-  const MutexLock lock(mutex_);
-  return !hanging_devices_.empty();
-}
-
 absl::Status ServerHealth::Liveness() const {
   const MutexLock lock(mutex_);
   if (!failed_devices_.empty()) {

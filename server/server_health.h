@@ -28,8 +28,6 @@ class ServerHealth {
   void OnDeviceHangs(const std::string& device, bool hangs) ABSL_LOCKS_EXCLUDED(mutex_);
   void OnDraining() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  bool HasHangingDevice() const ABSL_LOCKS_EXCLUDED(mutex_);
-
   // OK, or why not.
   absl::Status Liveness() const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Readiness() const ABSL_LOCKS_EXCLUDED(mutex_);

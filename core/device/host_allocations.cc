@@ -2,6 +2,7 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
+#include <c10/core/alignment.h>
 #include <malloc.h>
 
 #include <algorithm>
@@ -24,9 +25,11 @@ void Count(int64_t bytes) {
 class CountingAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    void* const data = base_->raw_allocate(bytes);
-    Count(static_cast<int64_t>(malloc_usable_size(data)));
-    return {data, data, &Free, c10::Device(c10::kCPU)};
+    if (bytes == 0) return {nullptr, nullptr, &Free, c10::Device(c10::kCPU)};
+    auto* const block = static_cast<char*>(base_->raw_allocate(kHeader + bytes));
+    *reinterpret_cast<size_t*>(block) = bytes;
+    Count(static_cast<int64_t>(bytes));
+    return {block + kHeader, block + kHeader, &Free, c10::Device(c10::kCPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &Free; }
   void copy_data(void* to, const void* from, size_t bytes) const override {
@@ -34,9 +37,14 @@ class CountingAllocator final : public c10::Allocator {
   }
 
  private:
+  // Before each block, with its size. Keeps the alignment.
+  static constexpr size_t kHeader = c10::gAlignment;
+
   static void Free(void* data) {
-    Count(-static_cast<int64_t>(malloc_usable_size(data)));
-    base_->raw_deallocate(data);
+    if (data == nullptr) return;
+    char* const block = static_cast<char*>(data) - kHeader;
+    Count(-static_cast<int64_t>(*reinterpret_cast<const size_t*>(block)));
+    base_->raw_deallocate(block);
   }
 
   static inline c10::Allocator* const base_ = c10::GetDefaultCPUAllocator();
@@ -66,5 +74,7 @@ int64_t PeakHostMemory(const std::function<void()>& work) {
   }
   return finish();
 }
+
+void ReturnFreedHostMemory() { malloc_trim(0); }
 
 }  // namespace denoise

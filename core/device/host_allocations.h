@@ -10,4 +10,7 @@ namespace denoise {
 // as far as the calling thread allocated and freed them. May be nested.
 int64_t PeakHostMemory(const std::function<void()>& work);
 
+// Gives what the heap keeps of freed memory back to the system, which counts it as free only then.
+void ReturnFreedHostMemory();
+
 }  // namespace denoise

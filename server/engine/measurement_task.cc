@@ -34,11 +34,11 @@ DeviceTask::Outcome MeasurementTask::RunSlice() {
   const Network& network = *(*pipelines)[index_]->network;
   if (!runtime_) runtime_ = MakeDeviceRuntime(network.device());
   const SampleShape& shape = network.spec().sample;
-  const int64_t row_pixels = rows_ * shape.height * shape.width;
-  if (runs_ == 0 && !HasMemory(pipelines, row_pixels)) return Outcome::kDone;
+  const int64_t pixels = shape.height * shape.width;
+  if (runs_ == 0 && !HasMemory(pipelines, pixels)) return Outcome::kDone;
   absl::Duration time;
   const auto peak = runtime_->PeakMemory([&] { time = Evaluate(network); });
-  if (peak && runs_ > 0) memory_->Record(pipelines, row_pixels, *peak);
+  if (peak && runs_ > 0) memory_->Record(pipelines, pixels, rows_, *peak);
   used_ += time;
   if (runs_ > 0) {
     record_(rows_, time);
@@ -57,9 +57,8 @@ bool MeasurementTask::RisesNoMore() const {
   return throughput_ && rows_ / absl::ToDoubleSeconds(fastest_) < kRise * *throughput_;
 }
 
-bool MeasurementTask::HasMemory(const MemoryBudget::Pipelines& pipelines,
-                                int64_t row_pixels) const {
-  const std::optional<int64_t> bytes = memory_->BytesFor(pipelines, row_pixels);
+bool MeasurementTask::HasMemory(const MemoryBudget::Pipelines& pipelines, int64_t pixels) const {
+  const std::optional<int64_t> bytes = memory_->BytesFor(pipelines, pixels, rows_);
   const std::optional<DeviceMemory> memory = runtime_->Memory();
   return !bytes || !memory || *bytes <= memory->free_bytes;
 }

@@ -15,7 +15,7 @@
 namespace denoise {
 
 // Evaluates 1, 2, 4, ... rows of the model's own size, a few times each, up to `max_rows` or until
-// more rows no longer raise the throughput, memory or `budget` runs out. One evaluation is a slice.
+// more rows no longer raise the throughput, the device's memory or `budget` is used up. One evaluation is a slice.
 // What they take of memory goes to a MemoryBudget.
 // Evaluations of requests refine what it has measured.
 class MeasurementTask final : public DeviceTask {
@@ -38,7 +38,7 @@ class MeasurementTask final : public DeviceTask {
 
  private:
   absl::Duration Evaluate(const Network& network);
-  bool HasMemory(const MemoryBudget::Pipelines& pipelines, int64_t row_pixels) const;
+  bool HasMemory(const MemoryBudget::Pipelines& pipelines, int64_t pixels) const;
   bool RisesNoMore() const;
 
   const std::weak_ptr<const PipelineReplicas> pipelines_;

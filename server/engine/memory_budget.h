@@ -15,8 +15,7 @@
 
 namespace denoise {
 
-// Sizes are in row pixels: the rows of a network call times the numbers of one channel of x.
-// Thread-safe.
+// The size of x is the number of its pixels: of one channel of one row. Thread-safe.
 class MemoryBudget {
  public:
   using Pipelines = std::shared_ptr<const PipelineReplicas>;
@@ -24,13 +23,13 @@ class MemoryBudget {
   // A device of the engine has so much memory.
   void AddDevice(int64_t total_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // At its peak, an evaluation of this size held `bytes`.
-  void Record(const Pipelines& pipelines, int64_t row_pixels, int64_t bytes)
+  // At its peak, an evaluation of so many rows held `bytes`.
+  void Record(const Pipelines& pipelines, int64_t pixels, int rows, int64_t bytes)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // What an evaluation of this size takes, in proportion to the largest one measured. Attention may
-  // take more than that. nullopt where none has been measured.
-  std::optional<int64_t> BytesFor(const Pipelines& pipelines, int64_t row_pixels) const
+  // What such an evaluation takes, in proportion to what was measured of the nearest size. Attention
+  // may take more of a larger size. nullopt where nothing has been measured.
+  std::optional<int64_t> BytesFor(const Pipelines& pipelines, int64_t pixels, int rows) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // ResourceExhausted (memory_errors.h) where an image of `request` takes more in one network call
@@ -39,13 +38,14 @@ class MemoryBudget {
 
  private:
   struct Measured {
-    int64_t row_pixels = 0;
+    int rows = 0;  // the most, of those that were measured
     int64_t bytes = 0;
   };
+  using Sizes = std::map<int64_t, Measured>;  // by pixels
 
   mutable Mutex mutex_;
   int64_t device_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of the largest device; 0: not known
-  std::map<std::weak_ptr<const PipelineReplicas>, Measured, std::owner_less<>> measured_
+  std::map<std::weak_ptr<const PipelineReplicas>, Sizes, std::owner_less<>> measured_
       ABSL_GUARDED_BY(mutex_);
 };
 

@@ -69,14 +69,17 @@ absl::Status ImageTooLarge(const LargeImage& image) {
       std::sqrt(static_cast<double>(image.device_bytes) / static_cast<double>(image.bytes));
   const int64_t height = Shrunk(image.height, scale, image.size_multiple);
   const int64_t width = Shrunk(image.width, scale, image.size_multiple);
-  absl::Status status = WithErrorReason(
-      absl::ResourceExhaustedError(absl::StrCat(
-          "an image of ", SizeText(image.height, image.width), " takes ", RowsText(image.rows),
-          " of a network call and about ", BytesText(image.bytes),
-          " of memory, and the device has ", BytesText(image.device_bytes),
-          ": ask for a smaller one, such as ", SizeText(height, width),
-          image.rows > 1 ? ", or for one without guidance" : "")),
-      kOutOfMemory);
+  const bool fits = height > 0 && width > 0;
+  absl::Status status =
+      WithErrorReason(absl::ResourceExhaustedError(absl::StrCat(
+                          "an image of ", SizeText(image.height, image.width), " takes ",
+                          RowsText(image.rows), " of a network call and about ",
+                          BytesText(image.bytes), " of memory, and the device has ",
+                          BytesText(image.device_bytes), " in all: ask for a smaller one",
+                          fits ? absl::StrCat(", of at most ", SizeText(height, width)) : "",
+                          image.rows > 1 ? ", or for one without guidance" : "")),
+                      kOutOfMemory);
+  if (!fits) return status;
   status = WithErrorMetadata(std::move(status), "fitting_height", std::to_string(height));
   return WithErrorMetadata(std::move(status), "fitting_width", std::to_string(width));
 }

@@ -40,8 +40,8 @@ struct LargeImage {
   int64_t device_bytes = 0;  // of the largest device
 };
 
-// ResourceExhausted: names the image's size, what it takes and what there is, and which size would
-// fit; also as metadata "fitting_height" and "fitting_width".
+// ResourceExhausted: names the image's size, what it takes and what there is, and which size could
+// fit if nothing else were there; also as metadata "fitting_height" and "fitting_width".
 absl::Status ImageTooLarge(const LargeImage& image);
 
 // What the sides of an image must be multiples of.

@@ -2,8 +2,11 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
+
+#include "core/device/host_allocations.h"
 
 namespace denoise {
 namespace {
@@ -20,17 +23,21 @@ ModelLoops::ModelLoops(int index, std::shared_ptr<DeviceRuntime> runtime, Memory
       memory_(memory),
       on_capture_failed_(std::move(on_capture_failed)) {}
 
-Evaluated ModelLoops::Evaluate(const Pipelines& pipelines, int64_t row_pixels,
+// An accelerator's allocator says itself when memory runs out. A host's lets the kernel end the
+// process.
+Evaluated ModelLoops::Evaluate(const Pipelines& pipelines, int64_t pixels, int rows,
                                const std::vector<Trajectory*>& trajectories) {
   ModelLoop& of_model = LoopFor(pipelines);
-  const bool is_largest = row_pixels > of_model.fitted_row_pixels;
-  if (is_largest || runtime_->device().is_cpu()) CheckMemory(pipelines, row_pixels);
-  if (!is_largest) return of_model.loop.Evaluate(trajectories);
   Evaluated evaluated;
-  const std::optional<int64_t> peak =
-      runtime_->PeakMemory([&] { evaluated = of_model.loop.Evaluate(trajectories); });
-  if (peak) memory_->Record(pipelines, row_pixels, *peak);
-  of_model.fitted_row_pixels = row_pixels;
+  const auto evaluate = [&] { evaluated = of_model.loop.Evaluate(trajectories); };
+  if (runtime_->device().is_cpu()) {
+    CheckMemory(pipelines, pixels, rows);
+    const std::optional<int64_t> peak = runtime_->PeakMemory(evaluate);
+    if (peak) memory_->Record(pipelines, pixels, rows, *peak);
+  } else {
+    evaluate();
+  }
+  of_model.fitted_row_pixels = std::max(of_model.fitted_row_pixels, rows * pixels);
   return evaluated;
 }
 
@@ -54,14 +61,17 @@ ModelLoops::ModelLoop& ModelLoops::LoopFor(const Pipelines& pipelines) {
       .first->second;
 }
 
-// An accelerator's allocator says itself when memory runs out, and has kept what has fit before. A
-// host's lets the kernel end the process.
-void ModelLoops::CheckMemory(const Pipelines& pipelines, int64_t row_pixels) const {
-  const std::optional<int64_t> bytes = memory_->BytesFor(pipelines, row_pixels);
-  if (!bytes || *bytes < kLookFromBytes) return;
+void ModelLoops::CheckMemory(const Pipelines& pipelines, int64_t pixels, int rows) const {
+  const std::optional<int64_t> bytes = memory_->BytesFor(pipelines, pixels, rows);
+  if (!bytes || *bytes < kLookFromBytes || HasFree(*bytes)) return;
+  ReturnFreedHostMemory();
+  TORCH_CHECK_WITH(OutOfMemoryError, HasFree(*bytes), "an evaluation takes ", *bytes,
+                   " bytes of memory, which are not free");
+}
+
+bool ModelLoops::HasFree(int64_t bytes) const {
   const std::optional<DeviceMemory> memory = runtime_->Memory();
-  TORCH_CHECK_WITH(OutOfMemoryError, !memory || *bytes <= memory->free_bytes,
-                   "an evaluation takes ", *bytes, " bytes, and ", memory->free_bytes, " are free");
+  return !memory || bytes <= memory->free_bytes;
 }
 
 }  // namespace denoise

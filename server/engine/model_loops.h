@@ -22,13 +22,12 @@ class ModelLoops {
   ModelLoops(int index, std::shared_ptr<DeviceRuntime> runtime, MemoryBudget* memory,
              DenoisingLoop::OnCaptureFailed on_capture_failed);
 
-  // As DenoisingLoop::Evaluate. `row_pixels` are the call's rows times the numbers of one channel of
-  // x. Throws c10::OutOfMemoryError instead of trying what is known not to fit. What is larger than
-  // anything before is measured.
-  Evaluated Evaluate(const Pipelines& pipelines, int64_t row_pixels,
+  // As DenoisingLoop::Evaluate, with `rows` rows of x of so many pixels. On the CPU, what it takes of
+  // memory is measured, and c10::OutOfMemoryError thrown instead of trying what is known not to fit.
+  Evaluated Evaluate(const Pipelines& pipelines, int64_t pixels, int rows,
                      const std::vector<Trajectory*>& trajectories);
 
-  // The most row pixels of one call of this model that have fit so far.
+  // The most rows times pixels of one call of this model that have fit so far.
   int64_t FittedRowPixels(const Pipelines& pipelines) const;
 
   void ForgetGoneModels();  // whose loops would hold graphs for nothing
@@ -41,7 +40,8 @@ class ModelLoops {
   };
 
   ModelLoop& LoopFor(const Pipelines& pipelines);
-  void CheckMemory(const Pipelines& pipelines, int64_t row_pixels) const;
+  void CheckMemory(const Pipelines& pipelines, int64_t pixels, int rows) const;
+  bool HasFree(int64_t bytes) const;
 
   const int index_;
   const std::shared_ptr<DeviceRuntime> runtime_;

@@ -290,7 +290,7 @@ Worker::BatchResult Worker::Evaluate(const Images& images) {
 
 Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   std::vector<Trajectory*> trajectories;
-  int64_t rows = 0;
+  int rows = 0;
   for (ActiveImage* image : images) {
     if (!image->trajectory) Begin(*image, {});
     trajectories.push_back(&*image->trajectory);
@@ -298,10 +298,10 @@ Worker::BatchResult Worker::EvaluateTogether(const Images& images) {
   }
   const GenerationRequest& request = images.front()->generation->request();
   Evaluated evaluated = loops_->Evaluate(
-      request.pipelines, rows * request.shape.height * request.shape.width, trajectories);
+      request.pipelines, request.shape.height * request.shape.width, rows, trajectories);
   return {.images = images,
           .x0 = {std::move(evaluated.x0)},
-          .calls = {{.rows = static_cast<int>(rows),
+          .calls = {{.rows = rows,
                      .padded_rows = static_cast<int>(evaluated.padded_rows),
                      .began = std::move(evaluated.network_began),
                      .ended = std::move(evaluated.network_ended)}}};

@@ -259,6 +259,7 @@ std::vector<std::optional<absl::Duration>> Scheduler::Waits(
   std::vector<RunningItem> running;
   for (const Loop& loop : loops_) {
     for (const auto& item : loop.items) {
+      if (!entries_.at(item->work_id).end.ok()) continue;
       const auto cost = CostLeft(*item);
       if (!cost) return unknown;
       running.push_back(

@@ -79,6 +79,7 @@ class CostModel {
     // Rows that evaluations should have at most, by the knee of the curve, and that memory has held.
     int knee = std::numeric_limits<int>::max();
     int rows_max = std::numeric_limits<int>::max();
+    int64_t limited_at = 0;  // after so many evaluations
   };
 
   // The costs of `network` with x of this size, to add to. Forgets networks that are gone, and

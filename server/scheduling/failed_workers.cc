@@ -1,5 +1,6 @@
 // What becomes of the items of a worker that has failed or hangs.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/base/retry.h"
@@ -105,17 +106,14 @@ std::vector<Scheduler::HangChange> Scheduler::FindHangs() {
   bool none_works = false;
   {
     const MutexLock lock(mutex_);
-    for (size_t worker = 0; worker < loops_.size(); ++worker) {
-      Loop& loop = loops_[worker];
-      const bool hangs = !loop.failed && now >= loop.turn_until;
-      if (hangs == std::exchange(loop.hangs, hangs)) continue;
-      changes.push_back({.worker = static_cast<int>(worker), .hangs = hangs});
-      if (!hangs) continue;
-      for (const auto& item : loop.items) held[item->work_id] = entries_.at(item->work_id).work;
+    changes = ChangedHangs(now);
+    if (changes.empty()) return changes;
+    for (const HangChange& change : changes) {
+      if (change.hangs) DisplaceNotBegun(loops_[change.worker]);
     }
+    held = HeldByHangingWorkers();
     none_works = CountWorking() == 0;
   }
-  if (changes.empty()) return changes;
   EndHeld(held);
   if (none_works) EndWithoutWorkers();
   Notices notices;
@@ -127,6 +125,49 @@ std::vector<Scheduler::HangChange> Scheduler::FindHangs() {
   }
   Notify(notices);
   return changes;
+}
+
+std::vector<Scheduler::HangChange> Scheduler::ChangedHangs(absl::Time now) {
+  const absl::Duration elapsed =
+      std::clamp(now - last_look_, absl::ZeroDuration(), absl::Duration(kLongestLook));
+  last_look_ = now;
+  std::vector<HangChange> changes;
+  for (size_t worker = 0; worker < loops_.size(); ++worker) {
+    Loop& loop = loops_[worker];
+    if (loop.in_turn) loop.turn_time += elapsed;
+    const bool hangs = !loop.failed && loop.in_turn && loop.turn_time >= loop.turn_time_max;
+    if (hangs == std::exchange(loop.hangs, hangs)) continue;
+    changes.push_back({.worker = static_cast<int>(worker), .hangs = hangs});
+  }
+  return changes;
+}
+
+// The worker's thread knows nothing of these, and they have nothing on its device.
+void Scheduler::DisplaceNotBegun(Loop& loop) {
+  for (auto item = loop.items.begin(); item != loop.items.end();) {
+    const auto next = std::next(item);
+    if (!(*item)->had_turn) {
+      std::unique_ptr<WorkItem> moved = Unlink(loop, item);
+      ++entries_.at(moved->work_id).items_active;
+      Displace(std::move(moved));
+    }
+    item = next;
+  }
+}
+
+// Those with active items that are in the loop of no worker that works. They are in the loop of one
+// that hangs, or it has dropped them and hangs in what follows.
+Scheduler::Works Scheduler::HeldByHangingWorkers() const {
+  std::map<uint64_t, int> elsewhere;
+  for (const Loop& loop : loops_) {
+    if (!loop.works()) continue;
+    for (const auto& item : loop.items) ++elsewhere[item->work_id];
+  }
+  Works held;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.items_active > elsewhere[id]) held[id] = entry.work;
+  }
+  return held;
 }
 
 // Those that have ended otherwise meanwhile hear of that.

@@ -76,14 +76,6 @@ int LoopLoad::TotalRows() const {
   return static_cast<int>(std::accumulate(rows.begin(), rows.end(), 0.0));
 }
 
-double LoopLoad::RowsDueBy(size_t flow, absl::Time time) const {
-  double by_then = rows[flow];
-  for (const DueRows& item : due) {
-    if (item.flow == flow && item.due > time) by_then -= item.rows;
-  }
-  return by_then;
-}
-
 std::vector<size_t> QueuePolicy::Order(std::span<const WaitingWork> waiting,
                                        std::span<const double> shares, std::vector<double> held,
                                        absl::Time now) const {
@@ -108,17 +100,21 @@ std::vector<size_t> QueuePolicy::Order(std::span<const WaitingWork> waiting,
   return order;
 }
 
+bool QueuePolicy::HasItsHalf(const LoopLoad& loop, const WaitingWork& work) const {
+  if (options_.batching != Batching::kEvaluation) return false;
+  const auto held = loop.rows_of_work.find(work.id);
+  if (held == loop.rows_of_work.end()) return false;
+  return held->second + work.rows > std::max(options_.max_batch_rows, options_.max_active_rows / 2);
+}
+
 bool QueuePolicy::Takes(const LoopLoad& loop, const WaitingWork& work,
                         std::span<const double> shares) const {
   const int rows = loop.TotalRows();
   switch (options_.batching) {
-    case Batching::kEvaluation: {
-      std::vector<double> counted = loop.rows;
-      counted[work.flow] = loop.RowsDueBy(work.flow, work.due);
+    case Batching::kEvaluation:
       return rows + work.rows <= kMostRooms * options_.max_active_rows &&
-             TakenFrom(work.flow, counted, shares, options_.max_active_rows) + work.rows <=
+             TakenFrom(work.flow, loop.rows, shares, options_.max_active_rows) + work.rows <=
                  options_.max_active_rows;
-    }
     case Batching::kRequest:
       return rows == 0 || (!loop.has_begun && loop.settings == work.settings &&
                            (rows + work.rows) * work.row_size <= options_.max_batch_rows);
@@ -143,8 +139,11 @@ std::optional<ItemPlacement> QueuePolicy::Place(std::span<const WaitingWork> wai
   int rows_max = options_.max_active_rows;  // that may still overtake
   for (const size_t i : Order(waiting, shares, std::move(held), now)) {
     const WaitingWork& work = waiting[i];
-    const auto loop =
-        Roomiest(loops, closed, [&](const LoopLoad& load) { return Takes(load, work, shares); });
+    const auto has_its_half = [&](const LoopLoad& load) { return HasItsHalf(load, work); };
+    if (std::all_of(loops.begin(), loops.end(), has_its_half)) continue;  // nobody overtakes it
+    const auto loop = Roomiest(loops, closed, [&](const LoopLoad& load) {
+      return !HasItsHalf(load, work) && Takes(load, work, shares);
+    });
     if (loop && work.rows <= rows_max) {
       return ItemPlacement{.work = i, .loop = *loop, .overtaken = std::move(overtaken)};
     }

@@ -26,9 +26,10 @@
 // rotate, and a request of many images does not hold up one of few.
 //
 // A loop has room for `max_active_rows`. Other flows' rows count up to their share only
-// (TakenFrom), so that a flow which finds a loop full of others' rows begins at once. Nor do rows of
-// its own flow count that are due later: images of a large request would else keep out short ones
-// until the first of them are finished. At most four times that many rows are in a loop.
+// (TakenFrom), so that a flow which finds a loop full of others' rows begins at once. At most
+// four times that many rows are in a loop. One request takes at most half of the room of a loop,
+// unless that is less than a batch: images of a request end together, and would keep out all others
+// until then.
 //
 // An item that fits no loop does not block the requests behind it. Each time they have overtaken it
 // by another `max_active_rows` rows, one more loop, the one with the most room, takes nothing from
@@ -49,6 +50,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -69,29 +71,20 @@ struct WaitingWork {
   absl::Time deadline = absl::InfiniteFuture();  // not placed from then on
   // Arrivals and placements are numbered together, from 1. The lowest number has waited longest.
   uint64_t last_event = 0;
-  absl::Time due = absl::InfiniteFuture();  // DueTime
   int overtaken_by_rows = 0;  // rows placed ahead of it since its last placement, for lack of room
-};
-
-// Rows of a loop that are due at some time.
-struct DueRows {
-  size_t flow = 0;
-  int rows = 0;
-  absl::Time due = absl::InfiniteFuture();
 };
 
 // A worker's loop.
 struct LoopLoad {
-  std::vector<double> rows;       // that each flow's items take, by its index
-  std::vector<DueRows> due = {};  // the same rows, by item
-  int tasks = 0;                  // that share its device
+  std::vector<double> rows;                   // that each flow's items take, by its index
+  std::map<uint64_t, int> rows_of_work = {};  // the same rows, by request
+  int tasks = 0;                              // that share its device
   // What holds for all of its items, with Batching::kRequest and kNone.
   uint64_t work = 0;
   uint64_t settings = 0;
   bool has_begun = false;  // since it was empty
 
   int TotalRows() const;
-  double RowsDueBy(size_t flow, absl::Time time) const;  // of one flow, then or earlier
 };
 
 struct ItemPlacement {
@@ -155,6 +148,7 @@ class QueuePolicy {
 
  private:
   bool Takes(const LoopLoad& loop, const WaitingWork& work, std::span<const double> shares) const;
+  bool HasItsHalf(const LoopLoad& loop, const WaitingWork& work) const;
 
   const Options options_;
 };

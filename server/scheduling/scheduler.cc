@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kEvaluationsPerExploration = 64;
 // Memory that has run out once may be there again.
-constexpr int kEvaluationsPerRetry = 1024;
+constexpr int kEvaluationsPerRetry = 256;
 // An evaluation that takes so many times as long as it should may only be slow.
 constexpr int kSlowest = 20;
 
@@ -26,8 +26,12 @@ Scheduler::Scheduler(const Options& options, const Clock& clock)
                .max_active_rows = options.max_active_rows}),
       clock_(clock) {
   for (int worker = 0; worker < options.workers; ++worker) {
-    loops_.push_back({.items = {}, .tasks = {}, .time = TimeShare(options.training_share)});
+    loops_.push_back({.items = {},
+                      .turn_time_max = options.turn_time_max,
+                      .tasks = {},
+                      .time = TimeShare(options.training_share)});
   }
+  last_look_ = clock.Now();
 }
 
 absl::StatusOr<uint64_t> Scheduler::Submit(std::shared_ptr<Work> work) {
@@ -120,7 +124,8 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
       work_.Wait(mutex_);
       ready = clock_.Now();
     }
-    loop.turn_until = ready + options_.turn_time_max;
+    loop.in_turn = true;
+    loop.turn_time_max = options_.turn_time_max;
     if (std::exchange(loop.checks, false)) return Check();
     if (SliceIsDue(loop)) {
       loop.time.Begin(TimeShare::Activity::kSlice, ready);
@@ -179,8 +184,10 @@ void Scheduler::RecordEvaluation(const std::shared_ptr<const void>& network, int
                      ? std::numeric_limits<int>::max()
                      : costs.evaluation.Knee(options_.batch_efficiency, options_.max_batch_rows);
   }
-  if (costs.rows_max < options_.max_batch_rows && costs.evaluations % kEvaluationsPerRetry == 0) {
+  if (costs.rows_max < options_.max_batch_rows &&
+      costs.evaluations - costs.limited_at >= kEvaluationsPerRetry) {
     costs.rows_max *= 2;
+    costs.limited_at = costs.evaluations;
   }
 }
 
@@ -200,8 +207,9 @@ void Scheduler::RecordStage(Stage stage, const std::shared_ptr<const void>& netw
 void Scheduler::LimitRows(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
                           int rows) {
   const MutexLock lock(mutex_);
-  int& rows_max = costs_.Of(network, height, width).rows_max;
-  rows_max = std::min(rows_max, std::max(1, rows / 2));
+  CostModel::Costs& costs = costs_.Of(network, height, width);
+  costs.rows_max = std::min(costs.rows_max, std::max(1, rows / 2));
+  costs.limited_at = costs.evaluations;
 }
 
 void Scheduler::StartDraining() {
@@ -316,7 +324,6 @@ Scheduler::Waiting Scheduler::WaitingRequests() const {
                             .waiting_since = entry.waiting_since,
                             .deadline = demand.deadline,
                             .last_event = entry.last_event,
-                            .due = entry.due,
                             .overtaken_by_rows = entry.overtaken_by_rows});
   }
   for (size_t worker = 0; worker < loops_.size(); ++worker) {
@@ -333,10 +340,8 @@ LoopLoad Scheduler::LoadOf(const Loop& loop, const FlowTable& flows) const {
                 .has_begun = loop.has_begun};
   for (const auto& item : loop.items) {
     const WorkDemand& demand = DemandOf(*item);
-    const size_t flow = flows.IndexOf(demand.flow);
-    load.rows[flow] += demand.rows_max;
-    load.due.push_back(
-        {.flow = flow, .rows = demand.rows_max, .due = entries_.at(item->work_id).due});
+    load.rows[flows.IndexOf(demand.flow)] += demand.rows_max;
+    load.rows_of_work[item->work_id] += demand.rows_max;
     load.work = item->work_id;
     load.settings = demand.settings;
   }
@@ -562,6 +567,7 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
     use.rows += item.rows;
     use.left_out = --waiting[candidates[i].flow] > 0;
     item.waiting_since = now;
+    item.had_turn = true;
     if (candidates[i].opens) loop.opened.insert(flows.flows[candidates[i].flow]);
     item.evaluated |= item.stage == Stage::kEvaluate;
     loop.picture =
@@ -573,7 +579,7 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
   if (const auto* costs = CostsOf(DemandOf(*batch.items.front()));
       costs != nullptr && batch.stage == Stage::kEvaluate) {
     loop.turn.expected = costs->evaluation.TimeOf(batch.rows);
-    loop.turn_until = std::max(loop.turn_until, now + kSlowest * *loop.turn.expected);
+    loop.turn_time_max = std::max(loop.turn_time_max, kSlowest * *loop.turn.expected);
   }
   loop.has_begun = true;
   return batch;
@@ -581,7 +587,8 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
 
 // What the turn has taken is charged to the flows by their rows.
 void Scheduler::EndTurn(Loop& loop, absl::Time now) {
-  loop.turn_until = absl::InfiniteFuture();
+  loop.in_turn = false;
+  loop.turn_time = absl::ZeroDuration();
   ChargedTurn turn = std::exchange(loop.turn, {});
   if (turn.rows == 0) return;
   const absl::Duration time =

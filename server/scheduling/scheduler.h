@@ -121,10 +121,15 @@ class Scheduler {
     bool hangs = false;
   };
   // A worker hangs while its turn takes longer than Options::turn_time_max, or 20 times as long as
-  // an evaluation that has been measured. From the call that finds out, the requests that it has
-  // items of are over, with DeviceFailedError: they are notified, and handed over if they accept
-  // that, although their items stay until the turn ends. While no worker works, every request ends
-  // like that. Returns what has changed since the last call. Not called by a worker.
+  // an evaluation that has been measured. From the call that finds out, the requests with items that
+  // it has begun are over, with DeviceFailedError: they are notified, and handed over if they accept
+  // that, although these items stay until the turn ends. Other items move to the loops of others.
+  // While no worker works, every request ends. Returns what has changed since the last call.
+  //
+  // To be called every second or so, by no worker. A turn takes as long as these calls see it, each
+  // counting for kLongestLook at most, so a clock that is set and a process that was suspended make
+  // no worker hang.
+  static constexpr absl::Duration kLongestLook = absl::Seconds(5);
   std::vector<HangChange> FindHangs() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What `worker` does now; blocks until there is something to do. Returns an empty batch where
@@ -148,7 +153,7 @@ class Scheduler {
   void RecordStage(Stage stage, const std::shared_ptr<const void>& network, int64_t height,
                    int64_t width, absl::Duration time) ABSL_LOCKS_EXCLUDED(mutex_);
   // An evaluation of so many rows has run out of memory: from now on they are at most half as many.
-  // Every 1024 evaluations that bound doubles.
+  // 256 evaluations later, and so on, that bound doubles.
   void LimitRows(const std::shared_ptr<const void>& network, int64_t height, int64_t width,
                  int rows) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -225,12 +230,15 @@ class Scheduler {
   struct Loop {
     bool works() const { return !failed && !hangs; }
 
-    Items items;                                     // the front has waited longest
-    int rows = 0;                                    // by rows_max
-    bool checks = false;                             // its next turn is a Check
-    bool failed = false;                             // it takes no items any more
-    bool hangs = false;                              // nor while this is so
-    absl::Time turn_until = absl::InfiniteFuture();  // after which its present turn counts as that
+    Items items;          // the front has waited longest
+    int rows = 0;         // by rows_max
+    bool checks = false;  // its next turn is a Check
+    bool failed = false;  // it takes no items any more
+    bool hangs = false;   // nor while this is so
+    // Its present turn, as FindHangs has seen it. The first one prepares its device.
+    bool in_turn = true;
+    absl::Duration turn_time = absl::ZeroDuration();
+    absl::Duration turn_time_max = absl::InfiniteDuration();
     TaskRotation tasks;
     TimeShare time;
     FairAccount account = {};
@@ -326,6 +334,9 @@ class Scheduler {
   void CollectOver(Notices& notices) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Failed workers, in failed_workers.cc.
   int CountWorking() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<HangChange> ChangedHangs(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DisplaceNotBegun(Loop& loop) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Works HeldByHangingWorkers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndHeld(const Works& held) ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<Dropped> TakeItems(Loop& loop) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Displace(std::unique_ptr<WorkItem> item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -351,7 +362,8 @@ class Scheduler {
   Entries entries_ ABSL_GUARDED_BY(mutex_);          // in order of arrival
   std::vector<Loop> loops_ ABSL_GUARDED_BY(mutex_);
   CostModel costs_ ABSL_GUARDED_BY(mutex_);
-  int unnotified_ ABSL_GUARDED_BY(mutex_) = 0;  // requests that are over and not yet notified
+  absl::Time last_look_ ABSL_GUARDED_BY(mutex_);  // of FindHangs
+  int unnotified_ ABSL_GUARDED_BY(mutex_) = 0;    // requests that are over and not yet notified
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -68,6 +68,7 @@ struct WorkItem {
   // Set by the scheduler.
   uint64_t work_id = 0;
   absl::Time waiting_since;  // its last turn; its placement before the first
+  bool had_turn = false;     // or is having its first one: its worker knows it
   bool evaluated = false;    // at least once, or about to be
   int restarts = 0;          // because its worker had failed
   const int index;           // which item of the request
@@ -113,7 +114,8 @@ class Work {
   // device is lost. Called without the lock, by the worker that has failed.
   virtual void OnWorkerFailed(WorkItem& /*item*/) {}
 
-  // Called exactly once and last, without the lock, unless Scheduler::Submit has failed.
+  // Called exactly once, without the lock, unless Scheduler::Submit has failed. Nothing is called
+  // afterwards, unless a worker hangs: then it may still drop items.
   virtual void OnFinished(const absl::Status& status) = 0;
 
  private:

@@ -101,8 +101,8 @@ TEST_F(EngineMemoryBudgetTest, AnImageThatNoDeviceCanHoldIsRefusedAtOnce) {
   EXPECT_THAT(
       std::string(refused.message()),
       AllOf(HasSubstr("an image of 64 x 64 pixels takes 1 row of a network call and about "),
-            HasSubstr(" GiB of memory, and the device has 0.977 GiB"),
-            HasSubstr("ask for a smaller one, such as 31 x 31 pixels")));
+            HasSubstr(" GiB of memory, and the device has 0.977 GiB in all"),
+            HasSubstr("ask for a smaller one, of at most 31 x 31 pixels")));
   EXPECT_THAT(GetErrorMetadata(refused),
               UnorderedElementsAre(Pair("fitting_height", "31"), Pair("fitting_width", "31")));
   EXPECT_EQ(largest_, 8 * 8) << "it was not tried";
@@ -148,19 +148,38 @@ TEST_F(EngineMemoryBudgetTest, AModelIsMeasuredWithinTheMemoryThatIsFree) {
                        [&](int, absl::Duration) {});
   while (task.RunSlice() == DeviceTask::Outcome::kMore) clock.Advance(absl::Milliseconds(1));
   EXPECT_EQ(largest_, 2 * 8 * 8);
-  EXPECT_NEAR(static_cast<double>(*memory.BytesFor(pipelines_, 64)), 64 * kBytesPerPixel, kMiB);
+  EXPECT_NEAR(static_cast<double>(*memory.BytesFor(pipelines_, 64, 1)), 64 * kBytesPerPixel, kMiB);
 }
 
-TEST(MemoryBudget, KnowsWhatWasMeasuredOfTheLargestEvaluation) {
+TEST(MemoryBudget, KnowsWhatWasMeasuredOfTheNearestSize) {
   MemoryBudget memory;
-  auto pipelines = std::make_shared<const PipelineReplicas>();
-  EXPECT_EQ(memory.BytesFor(pipelines, 100), std::nullopt);
-  memory.Record(pipelines, 100, 5000);
-  memory.Record(pipelines, 400, 16000);
-  memory.Record(pipelines, 100, 9000);
-  EXPECT_EQ(memory.BytesFor(pipelines, 1000), 40000);
-  const auto other = std::make_shared<const PipelineReplicas>();
-  EXPECT_EQ(memory.BytesFor(other, 1000), std::nullopt);
+  const auto pipelines = std::make_shared<const PipelineReplicas>();
+  EXPECT_EQ(memory.BytesFor(pipelines, 100, 1), std::nullopt);
+  memory.Record(pipelines, 100, 1, 5000);
+  memory.Record(pipelines, 100, 4, 16000);
+  memory.Record(pipelines, 100, 2, 9000);
+  EXPECT_EQ(memory.BytesFor(pipelines, 100, 8), 32000) << "of the most rows";
+  memory.Record(pipelines, 100, 4, 12000);
+  memory.Record(pipelines, 100, 4, 90000);
+  EXPECT_EQ(memory.BytesFor(pipelines, 100, 1), 3000) << "the least of several measurements";
+  memory.Record(pipelines, 400, 1, 70000);
+  EXPECT_EQ(memory.BytesFor(pipelines, 200, 1), 6000);
+  EXPECT_EQ(memory.BytesFor(pipelines, 800, 1), 140000);
+  EXPECT_EQ(memory.BytesFor(pipelines, 50, 1), 1500);
+  EXPECT_EQ(memory.BytesFor(std::make_shared<const PipelineReplicas>(), 100, 1), std::nullopt);
+}
+
+TEST(ImageTooLarge, NamesNoSizeWhereNoneFits) {
+  const absl::Status status = ImageTooLarge({.height = 64,
+                                             .width = 64,
+                                             .size_multiple = 64,
+                                             .rows = 2,
+                                             .bytes = int64_t{3} << 30,
+                                             .device_bytes = int64_t{2} << 30});
+  EXPECT_EQ(status.message(),
+            "an image of 64 x 64 pixels takes 2 rows of a network call and about 3 GiB of memory, "
+            "and the device has 2 GiB in all: ask for a smaller one, or for one without guidance");
+  EXPECT_TRUE(GetErrorMetadata(status).empty());
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,6 +20,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 using Outcome = DeviceTask::Outcome;
 
@@ -247,8 +249,19 @@ class HangingWorkersTest : public FailedWorkersTest {
     return GetErrorReason(work.status().value_or(absl::OkStatus())).value_or("");
   }
 
-  static std::vector<std::pair<int, bool>> Changes(Scheduler& scheduler) {
-    std::vector<std::pair<int, bool>> changes;
+  using Changes = std::vector<std::pair<int, bool>>;
+
+  // What changes within `time`, with a look every second.
+  Changes ChangesWithin(Scheduler& scheduler, absl::Duration time) {
+    Changes changes;
+    for (absl::Duration passed; passed < time; passed += absl::Seconds(1)) {
+      clock_.Advance(absl::Seconds(1));
+      for (const auto& [worker, hangs] : scheduler.FindHangs()) changes.emplace_back(worker, hangs);
+    }
+    return changes;
+  }
+  Changes ChangesNow(Scheduler& scheduler) {
+    Changes changes;
     for (const auto& [worker, hangs] : scheduler.FindHangs()) changes.emplace_back(worker, hangs);
     return changes;
   }
@@ -259,19 +272,18 @@ TEST_F(HangingWorkersTest, RequestsOfAWorkerThatHangsEndBeforeItLetsGoOfTheirIte
   const auto held = Submit(scheduler, 1);
   const auto other = Submit(scheduler, 1);
   const Batch hangs = NextBatch(scheduler, 0);
-  clock_.Advance(kTurnTimeMax - absl::Seconds(1));
+  EXPECT_THAT(ChangesWithin(scheduler, kTurnTimeMax - absl::Seconds(1)), IsEmpty())
+      << "it may still be slow";
   const Batch runs = NextBatch(scheduler, 1);
-  EXPECT_THAT(Changes(scheduler), IsEmpty()) << "it may still be slow";
-  clock_.Advance(absl::Seconds(1));
 
-  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, true)));
+  EXPECT_THAT(ChangesWithin(scheduler, absl::Seconds(1)), ElementsAre(std::pair(0, true)));
 
   EXPECT_EQ(ReasonOf(*held), kDeviceFailedReason);
   EXPECT_EQ(held->finishes(), 1);
   EXPECT_THAT(held->displaced(), IsEmpty()) << "nobody may touch what the worker still uses";
   EXPECT_EQ(other->finishes(), 0);
   EXPECT_EQ(scheduler.WorkingWorkers(), 1);
-  EXPECT_THAT(Changes(scheduler), IsEmpty());
+  EXPECT_THAT(ChangesNow(scheduler), IsEmpty());
   const auto later = Submit(scheduler, 4);
   EXPECT_EQ(scheduler.ActiveRows(1), 1 + 4) << "it gets nothing more";
 
@@ -285,8 +297,7 @@ TEST_F(HangingWorkersTest, AWorkerThatAnswersAfterAllWorksAgain) {
   Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
   const auto held = Submit(scheduler, 2);
   NextBatch(scheduler, 0);
-  clock_.Advance(kTurnTimeMax);
-  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, true)));
+  EXPECT_THAT(ChangesWithin(scheduler, kTurnTimeMax), ElementsAre(std::pair(0, true)));
   EXPECT_EQ(held->finishes(), 1);
   const auto refused = scheduler.Submit(std::make_shared<RecordingWork>(
       WorkDemand{.network = network_, .evaluations = kEvaluations}));
@@ -295,7 +306,7 @@ TEST_F(HangingWorkersTest, AWorkerThatAnswersAfterAllWorksAgain) {
   EXPECT_TRUE(NextBatch(scheduler, 0).items.empty()) << "it drops what has ended";
   EXPECT_THAT(held->dropped(), ElementsAre(0, 1));
   EXPECT_EQ(held->finishes(), 1);
-  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, false)));
+  EXPECT_THAT(ChangesNow(scheduler), ElementsAre(std::pair(0, false)));
   const auto next = Submit(scheduler, 1);
   const Batch batch = NextBatch(scheduler, 0);
   ASSERT_EQ(batch.items.size(), 1u);
@@ -310,8 +321,7 @@ TEST_F(HangingWorkersTest, RequestsThatWaitEndWhenTheLastWorkerHangs) {
   Submit(scheduler, 2);
   const auto waits = Submit(scheduler, 1);
   NextBatch(scheduler, 0);
-  clock_.Advance(kTurnTimeMax);
-  Changes(scheduler);
+  ChangesWithin(scheduler, kTurnTimeMax);
   EXPECT_EQ(ReasonOf(*waits), kDeviceFailedReason);
   EXPECT_TRUE(scheduler.Drain(clock_.Now())) << "nobody waits to hear anything";
 }
@@ -321,9 +331,8 @@ TEST_F(HangingWorkersTest, ARequestThatWasCancelledMeanwhileHearsThat) {
   const auto work = Submit(scheduler, 1);
   NextBatch(scheduler, 0);
   scheduler.End(last_id_, absl::CancelledError("cancelled"));
-  clock_.Advance(kTurnTimeMax);
   EXPECT_EQ(work->finishes(), 0);
-  Changes(scheduler);
+  ChangesWithin(scheduler, kTurnTimeMax);
   EXPECT_TRUE(absl::IsCancelled(work->status().value_or(absl::OkStatus())));
 }
 
@@ -332,18 +341,18 @@ TEST_F(HangingWorkersTest, AnEvaluationThatIsKnownToBeLongMayTakeLonger) {
   scheduler.AssumeEvaluation(network_, 0, 0, 1, kTurnTimeMax / 2);
   const auto work = Submit(scheduler, 1);
   NextBatch(scheduler, 0);
-  clock_.Advance(9 * kTurnTimeMax);
-  EXPECT_THAT(Changes(scheduler), IsEmpty());
-  clock_.Advance(kTurnTimeMax);
-  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, true)));
+  EXPECT_THAT(ChangesWithin(scheduler, 9 * kTurnTimeMax), IsEmpty());
+  EXPECT_THAT(ChangesWithin(scheduler, kTurnTimeMax), ElementsAre(std::pair(0, true)));
 }
 
-TEST_F(HangingWorkersTest, SlicesCountAndWaitingDoesNot) {
+TEST_F(HangingWorkersTest, SlicesCount) {
   Scheduler scheduler({.workers = 2, .turn_time_max = kTurnTimeMax}, clock_);
   scheduler.AddTask(std::make_shared<IdleTask>(), 1, 0);
   ASSERT_TRUE(std::holds_alternative<Slice>(*scheduler.NextTurn(1)));
-  clock_.Advance(kTurnTimeMax);
-  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(1, true)));
+  ChangesWithin(scheduler, kTurnTimeMax - absl::Seconds(1));
+  Submit(scheduler, 1);
+  NextBatch(scheduler, 0);
+  EXPECT_THAT(ChangesWithin(scheduler, absl::Seconds(1)), ElementsAre(std::pair(1, true)));
   EXPECT_EQ(scheduler.LeastLoadedWorker(), 0);
   scheduler.EndSlice(1, Outcome::kIdle);
 }
@@ -352,12 +361,65 @@ TEST_F(HangingWorkersTest, AWorkerThatHangsAndThenFailsHasFailed) {
   Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
   const auto held = Submit(scheduler, 1);
   NextBatch(scheduler, 0);
-  clock_.Advance(kTurnTimeMax);
-  Changes(scheduler);
+  ChangesWithin(scheduler, kTurnTimeMax);
   scheduler.FailWorker(0);
-  EXPECT_THAT(Changes(scheduler), ElementsAre(std::pair(0, false)));
+  EXPECT_THAT(ChangesNow(scheduler), ElementsAre(std::pair(0, false)));
   EXPECT_EQ(scheduler.WorkingWorkers(), 0);
   EXPECT_EQ(held->finishes(), 1);
+}
+
+TEST_F(HangingWorkersTest, AWorkerThatNeverAsksForATurnHangs) {
+  Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
+  EXPECT_THAT(ChangesWithin(scheduler, kTurnTimeMax), ElementsAre(std::pair(0, true)));
+}
+
+TEST_F(HangingWorkersTest, ItemsThatHaveHadNoTurnMoveToAnotherWorker) {
+  Scheduler scheduler({.workers = 2, .turn_time_max = kTurnTimeMax}, clock_);
+  const auto first = Submit(scheduler, 2);  // one item on each worker
+  NextBatch(scheduler, 0);
+  const auto later = Submit(scheduler, 2);
+  ChangesWithin(scheduler, kTurnTimeMax - absl::Seconds(1));
+  NextBatch(scheduler, 1);
+  EXPECT_THAT(ChangesWithin(scheduler, absl::Seconds(1)), ElementsAre(std::pair(0, true)));
+  EXPECT_EQ(first->finishes(), 1);
+  EXPECT_EQ(later->finishes(), 0);
+  const Batch batch = NextBatch(scheduler, 1);
+  EXPECT_THAT(Items(batch), UnorderedElementsAre(std::pair(last_id_, 0), std::pair(last_id_, 1)));
+}
+
+TEST_F(HangingWorkersTest, AClockThatIsSetAndASuspendedProcessMakeNobodyHang) {
+  Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
+  Submit(scheduler, 1);
+  NextBatch(scheduler, 0);
+  clock_.Advance(absl::Hours(1));
+  EXPECT_THAT(ChangesNow(scheduler), IsEmpty());
+}
+
+// As where what is on the device is brought to the host, to be handed over.
+TEST_F(HangingWorkersTest, ARequestWhoseItemIsBeingDroppedHearsOfItsEnd) {
+  Scheduler scheduler({.workers = 1, .turn_time_max = kTurnTimeMax}, clock_);
+  class SlowToDrop : public RecordingWork {
+   public:
+    using RecordingWork::RecordingWork;
+    void OnDropped(WorkItem& item) override {
+      on_dropped();
+      RecordingWork::OnDropped(item);
+    }
+    std::function<void()> on_dropped;
+  };
+  const auto work =
+      std::make_shared<SlowToDrop>(WorkDemand{.network = network_, .evaluations = kEvaluations});
+  int finishes_meanwhile = 0;
+  work->on_dropped = [&] {
+    ChangesWithin(scheduler, kTurnTimeMax);
+    finishes_meanwhile = work->finishes();
+  };
+  const uint64_t id = *scheduler.Submit(work);
+  NextBatch(scheduler, 0);
+  scheduler.End(id, absl::CancelledError("cancelled"));
+  EXPECT_TRUE(NextBatch(scheduler, 0).items.empty());
+  EXPECT_EQ(finishes_meanwhile, 1);
+  EXPECT_EQ(work->finishes(), 1);
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ class SchedulerTest : public testing::Test {
 };
 
 TEST_F(SchedulerTest, RotatesSoThatEveryItemRunsWithinOneRound) {
-  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 16}, clock_);
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 20}, clock_);
   Submit(scheduler, Request(10));
   std::map<int, int> last_run;
   for (int evaluation = 1; evaluation <= 30; ++evaluation) {
@@ -76,21 +76,42 @@ TEST_F(SchedulerTest, RotatesSoThatEveryItemRunsWithinOneRound) {
 }
 
 // Images of a large request are in progress together, and the first of them end late.
-TEST_F(SchedulerTest, AShortRequestFindsRoomBesideALargeOneThatFillsTheLoop) {
-  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 8}, clock_);
-  scheduler.AssumeEvaluation(network_, 0, 0, 4, absl::Seconds(1));
-  WorkDemand large = Request(8);
-  large.evaluations = 50;
-  Submit(scheduler, large);
+TEST_F(SchedulerTest, ALargeRequestLeavesHalfOfTheRoomToOthers) {
+  Scheduler scheduler({.max_batch_rows = 4, .max_active_rows = 16}, clock_);
+  scheduler.AssumeEvaluation(network_, 0, 0, 1, absl::Milliseconds(1));
+  Submit(scheduler, Request(32));
+  EXPECT_EQ(scheduler.ActiveRows(0), 8);
   ASSERT_EQ(NextBatch(scheduler, 0)->items.size(), 4u);
-  WorkDemand small = Request(1);
-  small.evaluations = 2;
-  const uint64_t first = Submit(scheduler, small);
+  const uint64_t small = Submit(scheduler, Request(1));
 
   EXPECT_EQ(scheduler.QueueDepth(), 0);
-  EXPECT_TRUE(Contains(*NextBatch(scheduler, 0), first));
-  Submit(scheduler, large);
-  EXPECT_EQ(scheduler.QueueDepth(), 1) << "what is due later waits for room";
+  EXPECT_TRUE(Contains(*NextBatch(scheduler, 0), small));
+  for (int i = 0; i < 7; ++i) Submit(scheduler, Request(1));
+  EXPECT_EQ(scheduler.ActiveRows(0), 16);
+  Submit(scheduler, Request(1));
+  EXPECT_EQ(scheduler.QueueDepth(), 1) << "the loop is full";
+}
+
+TEST_F(SchedulerTest, ARequestMayTakeABatch) {
+  Scheduler scheduler({.max_batch_rows = 8, .max_active_rows = 8}, clock_);
+  Submit(scheduler, Request(32));
+  EXPECT_EQ(scheduler.ActiveRows(0), 8);
+}
+
+// What it waits for are its own images.
+TEST_F(SchedulerTest, ARequestThatHasItsHalfIsNotOvertaken) {
+  Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 4}, clock_);
+  scheduler.AssumeEvaluation(network_, 0, 0, 1, absl::Milliseconds(1));
+  Submit(scheduler, Request(32));
+  for (int i = 0; i < 50; ++i) {
+    const uint64_t small = Submit(scheduler, Request(1));
+    EXPECT_EQ(scheduler.QueueDepth(), 0) << "request " << i;
+    std::optional<Batch> batch = NextBatch(scheduler, 0);
+    ASSERT_TRUE(Contains(*batch, small));
+    for (WorkItem* item : batch->items) {
+      if (item->work_id == small) scheduler.Remove(0, item, absl::OkStatus());
+    }
+  }
 }
 
 TEST_F(SchedulerTest, BatchesGrowAgainSomeTimeAfterMemoryRanOut) {
@@ -103,14 +124,15 @@ TEST_F(SchedulerTest, BatchesGrowAgainSomeTimeAfterMemoryRanOut) {
     }
   };
   EXPECT_EQ(rows(), 16);
+  evaluate(200);
   scheduler.LimitRows(network_, 0, 0, 16);
   scheduler.LimitRows(network_, 0, 0, 8);
   EXPECT_EQ(rows(), 4);
-  evaluate(1023);
+  evaluate(255);
   EXPECT_EQ(rows(), 4);
   evaluate(1);
   EXPECT_EQ(rows(), 8);
-  evaluate(1024);
+  evaluate(256);
   EXPECT_EQ(rows(), 16);
 }
 
@@ -132,7 +154,7 @@ TEST_F(SchedulerTest, ItemsOfTwoRowsTakeTwoRows) {
 }
 
 TEST_F(SchedulerTest, ItemsOfFourRowsTakeFourRows) {
-  Scheduler scheduler({.max_batch_rows = 9, .max_active_rows = 16}, clock_);
+  Scheduler scheduler({.max_batch_rows = 9, .max_active_rows = 24}, clock_);
   Submit(scheduler, Request(3, 4));
   const auto batch = NextBatch(scheduler, 0);
   EXPECT_EQ(batch->items.size(), 2u);
@@ -158,7 +180,7 @@ TEST_F(SchedulerTest, CountsTheRowsThatIntervalsOfGuidanceSave) {
 TEST_F(SchedulerTest, ItemsOfManyRowsWaitNoLongerThanStated) {
   constexpr int kCap = 5, kWide = 3, kNarrow = 6, kRows = 4 * kWide + kNarrow;
   Scheduler scheduler({.max_batch_rows = kCap, .max_active_rows = kRows}, clock_);
-  Submit(scheduler, Request(kWide, 4));
+  for (int wide = 0; wide < kWide; ++wide) Submit(scheduler, Request(1, 4));
   Submit(scheduler, Request(kNarrow));
   std::map<const WorkItem*, int> last_run;
   for (int evaluation = 1; evaluation <= 100; ++evaluation) {
@@ -393,9 +415,6 @@ TEST_F(SchedulerTest, AnItemThatFitsNoLoopIsNotOvertakenForever) {
 // The queue holds only requests that no worker would sweep by itself.
 TEST_F(SchedulerTest, ARequestThatEndsWhileItWaitsIsCollectedWithTheLastItem) {
   Scheduler scheduler({.max_batch_rows = 2, .max_active_rows = 2}, clock_);
-  for (const int rows : {1, 2}) {  // so that all are due at the same time
-    scheduler.AssumeEvaluation(network_, 0, 0, rows, absl::Milliseconds(1));
-  }
   Submit(scheduler, Request(1, 2));
   const uint64_t ended = Submit(scheduler, Request(1));
   WorkDemand hurried = Request(1);
