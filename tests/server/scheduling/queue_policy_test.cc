@@ -51,8 +51,30 @@ void VaryEverything(std::mt19937& random, SimulatedRequest& request) {
   request.network = Uniform(random, 0, 2);
 }
 
-// Today's order, in the words of a queue: the request at the front places one item and goes to the
-// back.
+constexpr int kHalf = std::max(kOptions.max_batch_rows, kOptions.max_active_rows / 2);
+
+int RowsHeld(const LoopLoad& loop, const WaitingWork& work) {
+  const auto held = loop.rows_of_work.find(work.id);
+  return held == loop.rows_of_work.end() ? 0 : held->second;
+}
+
+// Whether the request could exceed its half of the loop with another item.
+bool HasItsHalf(const LoopLoad& loop, const WaitingWork& work) {
+  const int held = RowsHeld(loop, work);
+  return held > 0 && held + work.rows > kHalf;
+}
+
+// Whether some loop has room for another item of the request.
+bool FindsRoom(const SimulatedDecision& decision, int request) {
+  const auto at = std::find(decision.requests.begin(), decision.requests.end(), request);
+  const WaitingWork& work = decision.waiting[at - decision.requests.begin()];
+  return std::any_of(decision.loops.begin(), decision.loops.end(), [&](const LoopLoad& loop) {
+    return !HasItsHalf(loop, work) && loop.TotalRows() + work.rows <= kOptions.max_active_rows;
+  });
+}
+
+// Today's order, in the words of a queue: the first request that finds room places one item and goes
+// to the back.
 TEST(QueuePolicyTraces, EqualRequestsPlaceOneItemEachInRotation) {
   for (int seed = 0; seed < kTraces; ++seed) {
     const auto trace = RandomTrace(seed, [](std::mt19937&, SimulatedRequest&) {});
@@ -67,10 +89,12 @@ TEST(QueuePolicyTraces, EqualRequestsPlaceOneItemEachInRotation) {
         queue.push_back(known);
       }
       if (decision.placement == nullptr) return;
-      ASSERT_FALSE(queue.empty());
-      const int front = queue.front();
+      const auto next = std::find_if(queue.begin(), queue.end(),
+                                     [&](int request) { return FindsRoom(decision, request); });
+      ASSERT_NE(next, queue.end());
+      const int front = *next;
       ASSERT_EQ(decision.requests[decision.placement->work], front) << "trace " << seed;
-      queue.pop_front();
+      queue.erase(next);
       if (++begun[front] < trace[front].items) queue.push_back(front);
     };
     simulation.Run(trace);
@@ -113,6 +137,20 @@ TEST(QueuePolicyTraces, LoopsHoldAtMostTheirRowsForOneFlowAndFourTimesThatForSev
   }
 }
 
+TEST(QueuePolicyTraces, ARequestHasAtMostHalfOfALoop) {
+  int most = 0;
+  for (int seed = 0; seed < kTraces; ++seed) {
+    QueueSimulation simulation(kOptions, 1 + seed % 3, kEvaluation);
+    simulation.on_decision = [&](const SimulatedDecision& decision) {
+      for (const LoopLoad& loop : decision.loops) {
+        for (const auto& [request, rows] : loop.rows_of_work) most = std::max(most, rows);
+      }
+    };
+    simulation.Run(RandomTrace(seed, VaryEverything));
+  }
+  EXPECT_EQ(most, kHalf);
+}
+
 // Whoever finds loops full of others' rows begins at once, up to its share.
 TEST(QueuePolicyTraces, AFlowBelowItsShareNeverWaitsForTheRowsOfOthers) {
   int64_t begun = 0;
@@ -124,7 +162,7 @@ TEST(QueuePolicyTraces, AFlowBelowItsShareNeverWaitsForTheRowsOfOthers) {
       if (decision.placement != nullptr) return;
       for (const WaitingWork& work : decision.waiting) {
         const double share = decision.shares[work.flow] * kOptions.max_active_rows;
-        ASSERT_TRUE(loop.rows[work.flow] + work.rows > share ||
+        ASSERT_TRUE(HasItsHalf(loop, work) || loop.rows[work.flow] + work.rows > share ||
                     loop.TotalRows() + work.rows > 4 * kOptions.max_active_rows)
             << "trace " << seed;
       }
@@ -156,6 +194,7 @@ TEST(QueuePolicyTraces, WhateverFitsIsPlacedUnlessLoopsAreClosed) {
       for (const WaitingWork& work : decision.waiting) {
         int room = 0;
         for (const LoopLoad& loop : decision.loops) {
+          if (HasItsHalf(loop, work)) continue;
           if (loop.TotalRows() + work.rows <= kOptions.max_active_rows) ++room;
         }
         unused += room > 0;

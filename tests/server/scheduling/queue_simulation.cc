@@ -17,7 +17,8 @@ SimulationResult QueueSimulation::Run(const std::vector<SimulatedRequest>& reque
     if (!busy() && arrived < requests.size()) now = std::max(now, requests[arrived].arrival);
     while (arrived < requests.size() && requests[arrived].arrival <= now) {
       const SimulatedRequest& request = requests[arrived];
-      pending_[static_cast<int>(arrived)].work = {.rows = request.rows,
+      pending_[static_cast<int>(arrived)].work = {.id = arrived,
+                                                  .rows = request.rows,
                                                   .waiting_since = now,
                                                   .deadline = request.deadline,
                                                   .last_event = ++last_event_};
@@ -73,6 +74,7 @@ void QueueSimulation::Fill(absl::Time now) {
       for (const Item& item : loop.items) {
         const SimulatedRequest& request = (*requests_)[item.request];
         loads.back().rows[IndexOf(request.flow, flows)] += request.rows;
+        loads.back().rows_of_work[item.request] += request.rows;
       }
     }
     const auto placement = policy_.Place(waiting, shares, loads, now);
