@@ -107,7 +107,7 @@ class HangingDeviceTest : public testing::Test {
   HangingDeviceTest() {
     models_.AddGuided();
     server_ =
-        StartServer(models_.path(), {"--device-timeout-seconds", "2", "--drain-seconds", "1"});
+        StartServer(models_.path(), {"--device-timeout-seconds", "4", "--drain-seconds", "1"});
   }
 
   int Probe(const std::string& path) const {
