@@ -18,8 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 namespace v1 = denoised::v1;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+constexpr char kWaits[] = "waits for 1 other rank; `denoised rank` starts one";
 constexpr int kSteps = 200;  // more than it takes before a signal arrives
 
 int CountOf(const std::string& text, const std::string& part) {
@@ -64,6 +66,15 @@ class TrainingRanksTest : public testing::Test {
     const grpc::Status status = stubs_->training->CreateTrainingJob(&context, request, &job);
     EXPECT_TRUE(status.ok()) << status.error_message();
     return job.name();
+  }
+
+  std::string ReasonOf(const std::string& job) {
+    v1::GetTrainingJobRequest request;
+    request.set_name(job);
+    grpc::ClientContext context;
+    v1::TrainingJob now;
+    EXPECT_TRUE(stubs_->training->GetTrainingJob(&context, request, &now).ok());
+    return now.state_reason();
   }
 
   void Upload() { UploadPictures(*server_, folder_.path() / "shades", "shades"); }
@@ -196,6 +207,43 @@ TEST_F(TrainingRanksTest, RanksFollowALeaderThatStartsAgain) {
   Lead(port_, {"--ranks", "2"});
   ExpectSucceeded(job);
   EXPECT_THAT(server_->Log(), HasSubstr("ranks=2"));
+}
+
+TEST_F(TrainingRanksTest, AJobThatWaitsForRanksSaysSo) {
+  Lead(0, {"--ranks", "2"});
+  Upload();
+  const std::string job = Create();
+  ASSERT_TRUE(Eventually([&] { return ReasonOf(job) == kWaits; })) << ReasonOf(job);
+
+  const auto rank = Join();
+  Losses(job, [](int64_t step) { return step >= 1; });
+  EXPECT_EQ(ReasonOf(job), "");
+  v1::WatchTrainingJobRequest request;
+  request.set_name(job);
+  grpc::ClientContext context;
+  const auto reader = stubs_->training->WatchTrainingJob(&context, request);
+  std::vector<std::string> reasons;
+  v1::TrainingEvent event;
+  while (reader->Read(&event) && !event.has_progress()) {
+    if (event.state_change().state() == v1::TrainingJob::RUNNING) {
+      reasons.push_back(event.state_change().reason());
+    }
+  }
+  context.TryCancel();
+  EXPECT_THAT(reasons, ElementsAre("", kWaits, ""));
+}
+
+TEST_F(TrainingRanksTest, AJobThatWaitedForRanksNoLongerSaysSoOnAServerWithoutThem) {
+  Lead(0, {"--ranks", "2"});
+  Upload();
+  const std::string job = Create();
+  ASSERT_TRUE(Eventually([&] { return ReasonOf(job) == kWaits; })) << ReasonOf(job);
+  server_->Kill();
+  server_ = StartServer(models(), {"--state", (folder_.path() / "state").string()});
+  stubs_.emplace(*server_);
+  const v1::TrainingJob end = WaitForEnd(*stubs_->training, job);
+  EXPECT_EQ(end.state(), v1::TrainingJob::SUCCEEDED);
+  EXPECT_EQ(end.state_reason(), "");
 }
 
 TEST_F(TrainingRanksTest, AJobThatWaitsForRanksCanBeCancelled) {

@@ -80,7 +80,7 @@ std::optional<absl::Duration> JobHistory::time_left() const {
 }
 
 std::string JobHistory::Line(int width) const {
-  if (state_ != v1::TrainingJob::RUNNING) {
+  if (state_ != v1::TrainingJob::RUNNING || !state_reason_.empty()) {  // or it waits
     std::string line = StateText(state_);
     if (!state_reason_.empty()) absl::StrAppend(&line, ": ", StateReasonText(state_reason_));
     return Cut(std::move(line), static_cast<size_t>(width));

@@ -138,6 +138,11 @@ std::string ReportText(const v1::DatasetReport& report) {
   return text;
 }
 
+bool IsOver(const v1::TrainingJob& job) {
+  return job.state() == v1::TrainingJob::SUCCEEDED || job.state() == v1::TrainingJob::FAILED ||
+         job.state() == v1::TrainingJob::CANCELLED;
+}
+
 bool SameNetwork(const v1::TrainingSettings& a, const v1::TrainingSettings& b) {
   return a.precision() == b.precision() && a.base_model() == b.base_model() &&
          google::protobuf::util::MessageDifferencer::Equals(a.new_network(), b.new_network());
@@ -255,7 +260,11 @@ std::string JobTable(const std::vector<v1::TrainingJob>& jobs) {
                     StateText(job.state()), StepsText(job), LossText(job), Short(DatasetOf(job)),
                     TimestampText(job.create_time())});
   }
-  return FormatTable(rows);
+  std::string text = FormatTable(rows);
+  for (const v1::TrainingJob& job : jobs) {
+    if (!IsOver(job) && !job.state_reason().empty()) absl::StrAppend(&text, "\n", JobLine(job));
+  }
+  return text;
 }
 
 std::string JobSummary(const v1::TrainingJob& job) {

@@ -4,9 +4,19 @@
 #include <atomic>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
+namespace {
+
+// All but the leader.
+std::string Others(int ranks) {
+  return absl::StrCat(ranks - 1, ranks == 2 ? " other rank" : " other ranks");
+}
+
+}  // namespace
 
 struct RankGatherings::Work {
   std::atomic<bool> given_up = false;
@@ -26,11 +36,27 @@ RankGatherings::~RankGatherings() {
   for (GivenUp& each : given_up_) each.thread.join();
 }
 
-std::unique_ptr<RankGathering> RankGatherings::Start(int batch_size, RunDocument run,
-                                                     std::function<void()> done) {
+Rendezvous::Wanted RankGatherings::WantedFor(int batch_size) const {
   Rendezvous::Wanted wanted = wanted_;
   wanted.ranks = std::min(wanted.ranks, batch_size);
   wanted.at_least = std::min(wanted.at_least, wanted.ranks);
+  return wanted;
+}
+
+std::string RankGatherings::AwaitedBy(int batch_size) const {
+  const Rendezvous::Wanted wanted = WantedFor(batch_size);
+  if (wanted.ranks == 1) return "";
+  const std::string others = Others(wanted.ranks);
+  std::string text = absl::StrCat("waits for ", others, "; `denoised rank` starts one");
+  if (wanted.at_least == wanted.ranks) return text;
+  return absl::StrCat(text, ". After ", absl::FormatDuration(wanted.wait), " it begins with ",
+                      wanted.at_least == 1 ? "those that have joined"
+                                           : absl::StrCat(Others(wanted.at_least), " or more"));
+}
+
+std::unique_ptr<RankGathering> RankGatherings::Start(int batch_size, RunDocument run,
+                                                     std::function<void()> done) {
+  const Rendezvous::Wanted wanted = WantedFor(batch_size);
   const auto work = std::make_shared<Work>();
   std::thread thread([this, work, wanted, run = std::move(run), done = std::move(done)] {
     Run(*work, wanted, run);

@@ -28,6 +28,10 @@ class RankGatherings {
                  std::function<void(const absl::Status&)> on_lost_round);
   ~RankGatherings();  // waits for gatherings that have been given up
 
+  // What a job with batches of `batch_size` rows waits for while its ranks gather, for people to
+  // read: "waits for 3 other ranks: ...". Empty: it is the only rank.
+  std::string AwaitedBy(int batch_size) const;
+
   // Gathers ranks for a batch of `batch_size` rows, of which each rank takes at least one, and
   // tells them what to train. `done` is called on the gathering's thread once there is a result.
   std::unique_ptr<RankGathering> Start(int batch_size, RunDocument run, std::function<void()> done);
@@ -36,6 +40,8 @@ class RankGatherings {
   friend class RankGathering;
   struct Work;
 
+  // For a batch of so many rows, of which each rank takes at least one.
+  Rendezvous::Wanted WantedFor(int batch_size) const;
   void Run(Work& work, const Rendezvous::Wanted& wanted, const RunDocument& run);
   void GiveUp(std::thread thread, std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -91,6 +91,7 @@ class Loader {
                                                              const ParsedModel& base,
                                                              int64_t pictures,
                                                              const Trainer& trainer) const;
+  absl::Status WaitFor(const std::string& what) const;
   absl::StatusOr<ModelEvaluation::Setup> MakeEvaluation(const EvaluationSettings& settings,
                                                         const ModelInfo& model,
                                                         std::shared_ptr<const DataSet> data) const;
@@ -130,6 +131,8 @@ absl::StatusOr<LoadedRun> Loader::LoadTraining(const TrainingSettings& settings)
                                             *setup.trainer, setup.progress));
   if (environment_.ranks != nullptr && !setup.trainer->done() && !setup.progress.TimeIsUp()) {
     ASSIGN_OR_RETURN(setup.ranks, GatherRanks(settings, base, data->size(), *setup.trainer));
+  } else {
+    RETURN_IF_ERROR(WaitFor(""));  // an earlier run may have been waiting when the server ended
   }
   ASSIGN_OR_RETURN(setup.grid, GridOf(settings, model));
   if (settings.evaluations().every_n_steps() > 0) {
@@ -205,8 +208,14 @@ absl::StatusOr<std::unique_ptr<RankGathering>> Loader::GatherRanks(const Trainin
       .settings = settings, .model = base.texts(), .pictures = pictures, .snapshot = {}};
   ASSIGN_OR_RETURN(run.rolled_back_to, environment_.store->RolledBackTo(job_));
   ASSIGN_OR_RETURN(run.snapshot, trainer.Snapshot());
+  RETURN_IF_ERROR(WaitFor(environment_.ranks->AwaitedBy(settings.batch_size())));
   if (environment_.observer != nullptr) environment_.observer->OnRanks(JobName(job_), 0);
   return environment_.ranks->Start(settings.batch_size(), std::move(run), written_);
+}
+
+// Tells callers what the job waits for although it is RUNNING; empty: nothing.
+absl::Status Loader::WaitFor(const std::string& what) const {
+  return environment_.store->Apply(job_, JobAction::kWait, what).status();
 }
 
 absl::StatusOr<ModelEvaluation::Setup> Loader::MakeEvaluation(

@@ -44,6 +44,12 @@ void RunRecorder::WriteCheckpoint(TrainingSnapshot snapshot) {
        .is_checkpoint = true});
 }
 
+void RunRecorder::WriteEndOfWait() {
+  Add({.write = [this] {
+    return destination_.store->Apply(destination_.job, JobAction::kWait).status();
+  }});
+}
+
 absl::Status RunRecorder::SaveCheckpoint(const TrainingSnapshot& snapshot) {
   RETURN_IF_ERROR(
       DiskStatus(destination_.checkpoints->Write(snapshot, destination_.keep_checkpoints)));

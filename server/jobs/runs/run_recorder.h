@@ -45,6 +45,8 @@ class RunRecorder {
   using MakeEvent = std::function<absl::StatusOr<denoised::v1::TrainingEvent>()>;
   void WriteLater(MakeEvent make_event);
   void WriteCheckpoint(TrainingSnapshot snapshot);
+  // The job no longer waits for what its reason says (JobAction::kWait).
+  void WriteEndOfWait();
 
   // The number of items not written yet, and whether one of them is a checkpoint.
   size_t waiting() const ABSL_LOCKS_EXCLUDED(mutex_);

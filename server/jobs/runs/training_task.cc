@@ -78,6 +78,7 @@ absl::StatusOr<bool> TrainingTask::JoinRanks() {
   setup_.ranks.reset();
   ASSIGN_OR_RETURN(const std::shared_ptr<RankGroup> group, *std::move(gathered));
   if (observer_ != nullptr) observer_->OnRanks(JobName(recorder_->job()), group->size());
+  recorder_->WriteEndOfWait();
   setup_.trainer->TrainWith(group);
   return true;
 }

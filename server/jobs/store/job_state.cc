@@ -33,6 +33,11 @@ JobStatus UnlessPauseRequested(const JobStatus& status, JobStatus next) {
   return status.pause_requested ? Paused(PauseEnd::kCaller, next.reason) : next;
 }
 
+JobStatus WithReason(JobStatus status, std::string_view reason) {
+  status.reason = std::string(reason);
+  return status;
+}
+
 JobStatus WithPauseRequested(JobStatus status, bool requested) {
   status.pause_requested = requested;
   return status;
@@ -76,6 +81,8 @@ std::optional<JobStatus> FromRunning(const JobStatus& status, JobAction action,
       return In(TrainingJob::SUCCEEDED, reason);
     case JobAction::kFail:
       return In(TrainingJob::FAILED, reason);
+    case JobAction::kWait:
+      return WithReason(status, reason);
     case JobAction::kRoomAgain:
       return std::nullopt;
   }
@@ -107,6 +114,7 @@ std::optional<JobStatus> FromCancelling(const JobStatus& status, JobAction actio
   switch (action) {
     case JobAction::kCancel:
     case JobAction::kStart:
+    case JobAction::kWait:
       return status;
     case JobAction::kStop:
     case JobAction::kDiskFull:

@@ -47,6 +47,7 @@ enum class JobAction {
   kDiskFull,   // has stopped because there is no room for a checkpoint
   kRoomAgain,  // there is room now
   kRequeue,    // goes back to the queue: this server runs fewer jobs, or the device has failed
+  kWait,       // keeps running, and waits for what `reason` says; empty: it no longer waits
   kSucceed,
   kFail,
 };

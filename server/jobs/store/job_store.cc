@@ -245,7 +245,8 @@ absl::StatusOr<JobStatus> JobStore::Apply(int64_t id, JobAction action, const st
     if (after == before) return after;
     WriteJobStatus(connection, id, after, now);
     changed = after.state != before.state;
-    if (changed) AppendEvent(connection, id, StateEvent(after), now);
+    const bool is_news = changed || after.reason != before.reason;
+    if (is_news) AppendEvent(connection, id, StateEvent(after), now);
     return after;
   });
   if (!result.ok()) return result;

@@ -15,6 +15,7 @@ namespace {
 
 namespace v1 = denoised::v1;
 using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -71,6 +72,10 @@ TEST(JobHistory, TellsStepsLossRateAndTheTimeLeft) {
   EXPECT_THAT(history.Line(100), HasSubstr("████████░░░░░░░░░░░░░░░░░░░░░░░░  500/2000 steps"));
   ASSERT_TRUE(history.Add(StateChange(v1::TrainingJob::PAUSED, "the disk is full")).ok());
   EXPECT_EQ(history.Line(80), "paused: the disk is full");
+  ASSERT_TRUE(history.Add(StateChange(v1::TrainingJob::RUNNING, "waits for 1 other rank")).ok());
+  EXPECT_EQ(history.Line(80), "running: waits for 1 other rank");
+  ASSERT_TRUE(history.Add(StateChange(v1::TrainingJob::RUNNING, "")).ok());
+  EXPECT_THAT(history.Line(80), HasSubstr("  500/2000 steps"));
 }
 
 TEST(JobHistory, OfAnEvaluationHasNoLoss) {
@@ -229,6 +234,19 @@ TEST(DatasetTexts, TellWhatWasUploadedAndWhatIsStoredOfIt) {
                                              HasSubstr("stored            35.0 MB")));
   EXPECT_THAT(DatasetTable({dataset}),
               AllOf(HasSubstr("UPLOAD  STORED "), HasSubstr("2.0 MB  35.0 MB")));
+}
+
+TEST(TrainingTexts, AListSaysWhatItsJobsWaitForAndNotWhyOthersHaveEnded) {
+  v1::TrainingJob waiting, failed;
+  waiting.set_name("trainingJobs/2");
+  waiting.set_state(v1::TrainingJob::RUNNING);
+  waiting.set_state_reason("waits for 1 other rank");
+  failed.set_name("trainingJobs/1");
+  failed.set_state(v1::TrainingJob::FAILED);
+  failed.set_state_reason("the device failed");
+  EXPECT_THAT(JobTable({waiting, failed}),
+              AllOf(EndsWith("\njob 2 is running at step 0 of 0: waits for 1 other rank"),
+                    Not(HasSubstr("the device failed"))));
 }
 
 TEST(TrainingTexts, NoticesNameTheFlagsOfFieldsAsReasonsDo) {

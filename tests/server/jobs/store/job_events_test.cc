@@ -44,6 +44,22 @@ TEST_F(JobEventsTest, NoticesMayRepeat) {
   EXPECT_EQ(Events(id).size(), 3u);
 }
 
+TEST_F(JobEventsTest, ARunningJobThatBeginsOrEndsToWaitIsNews) {
+  const int64_t id = Create();
+  ASSERT_TRUE(jobs().Apply(id, JobAction::kStart).ok());
+  for (const char* reason : {"waits for a rank", "waits for a rank", ""}) {
+    ASSERT_TRUE(jobs().Apply(id, JobAction::kWait, reason).ok());
+    EXPECT_EQ(jobs().Get(id)->state_reason(), reason);
+  }
+
+  std::vector<std::string> reasons;
+  for (const TrainingEvent& event : Events(id)) {
+    if (event.state_change().state() != TrainingJob::RUNNING) continue;
+    reasons.push_back(event.state_change().reason());
+  }
+  EXPECT_THAT(reasons, ElementsAre("", "waits for a rank", ""));
+}
+
 TEST_F(JobEventsTest, AJobShowsItsNewestProgressCheckpointAndEvaluation) {
   const int64_t id = Create();
   TrainingEvent evaluation;

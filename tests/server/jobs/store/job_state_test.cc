@@ -14,8 +14,8 @@ namespace {
 using denoised::v1::TrainingJob;
 using enum JobAction;
 
-constexpr JobAction kActions[] = {kPause,    kResume,    kCancel,  kStart,   kStop,
-                                  kDiskFull, kRoomAgain, kRequeue, kSucceed, kFail};
+constexpr JobAction kActions[] = {kPause,     kResume,  kCancel,  kStart, kStop, kDiskFull,
+                                  kRoomAgain, kRequeue, kSucceed, kFail,  kWait};
 
 const JobStatus kQueued{.state = TrainingJob::QUEUED};
 const JobStatus kRunning{.state = TrainingJob::RUNNING};
@@ -47,7 +47,8 @@ std::vector<Row> Table() {
         {kDiskFull, kOutOfRoom},
         {kRequeue, kQueued},
         {kSucceed, kSucceeded},
-        {kFail, kFailed}}},
+        {kFail, kFailed},
+        {kWait, kRunning}}},
       {"pausing",
        kPausing,
        {{kPause, kPausing},
@@ -58,7 +59,8 @@ std::vector<Row> Table() {
         {kDiskFull, kPaused},
         {kRequeue, kPaused},
         {kSucceed, kSucceeded},
-        {kFail, kFailed}}},
+        {kFail, kFailed},
+        {kWait, kPausing}}},
       {"paused", kPaused, {{kPause, kPaused}, {kResume, kQueued}, {kCancel, kCancelled}}},
       {"out of room",
        kOutOfRoom,
@@ -71,7 +73,8 @@ std::vector<Row> Table() {
         {kDiskFull, kCancelled},
         {kRequeue, kCancelled},
         {kSucceed, kCancelled},
-        {kFail, kCancelled}}},
+        {kFail, kCancelled},
+        {kWait, kCancelling}}},
       {"succeeded", kSucceeded, {}},
       {"failed", kFailed, {}},
       {"cancelled", kCancelled, {}},
@@ -100,6 +103,14 @@ TEST(JobState, ReasonsComeWithTheStateTheyExplain) {
   JobStatus paused = kOutOfRoom;
   paused.reason = "the disk is full";
   EXPECT_EQ(NextStatus(paused, kResume, "")->reason, "");
+}
+
+TEST(JobState, ARunningJobSaysWhatItWaitsForUntilItStops) {
+  const JobStatus waiting = *NextStatus(kPausing, kWait, "waits for a rank");
+  EXPECT_EQ(waiting.reason, "waits for a rank");
+  EXPECT_TRUE(waiting.pause_requested);
+  EXPECT_EQ(*NextStatus(waiting, kWait, ""), kPausing);
+  EXPECT_EQ(*NextStatus(waiting, kStop, ""), kPaused);
 }
 
 TEST(JobState, RefusalsAreInWordsForACaller) {
