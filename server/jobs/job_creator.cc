@@ -93,14 +93,14 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
   ASSIGN_OR_RETURN(auto existing, find_request());
   if (existing) return *std::move(existing);
   RETURN_IF_ERROR(environment_.store->CheckRoom(environment_.max_waiting_jobs));
+  ASSIGN_OR_RETURN(const Prepared prepared, Prepare(request, caller));
   ASSIGN_OR_RETURN(const int64_t id, environment_.store->ReserveId());
   const std::filesystem::path jobs = environment_.state->jobs();
   absl::Cleanup remove = [&] {
     RemoveTree(CreatingPath(jobs, id)).IgnoreError();
     RemoveTree(environment_.state->job(id)).IgnoreError();
   };
-  ASSIGN_OR_RETURN(const Prepared prepared, Prepare(request, caller, id));
-  RETURN_IF_ERROR(WriteManifest(id, request, hash, prepared.job));
+  RETURN_IF_ERROR(WriteFolder(id, request, hash, prepared));
   RETURN_IF_ERROR(FinishCreating(jobs, id));
   auto created = environment_.store->Create({.id = id,
                                              .request_id = request.request_id(),
@@ -117,24 +117,26 @@ absl::StatusOr<TrainingJob> JobCreator::Create(const CreateTrainingJobRequest& r
 }
 
 absl::StatusOr<JobCreator::Prepared> JobCreator::Prepare(const CreateTrainingJobRequest& request,
-                                                         const Identity& caller, int64_t id) {
-  RETURN_IF_ERROR(DiskStatus(MakeFolder(CreatingPath(environment_.state->jobs(), id), 0700)));
-  Prepared prepared;
-  prepared.job.set_tenant(caller.tenant);
-  prepared.job.set_priority(request.priority());
-  *prepared.job.mutable_labels() = request.labels();
+                                                         const Identity& caller) const {
+  TrainingJob job;
+  job.set_tenant(caller.tenant);
+  job.set_priority(request.priority());
+  *job.mutable_labels() = request.labels();
   if (request.has_training()) {
-    *prepared.job.mutable_training() = request.training();
-    RETURN_IF_ERROR(Within("training.", PrepareTraining(id, caller, prepared)));
-  } else {
-    *prepared.job.mutable_evaluation() = request.evaluation();
-    RETURN_IF_ERROR(Within("evaluation.", PrepareEvaluation(id, caller, prepared)));
+    *job.mutable_training() = request.training();
+    absl::StatusOr<Prepared> prepared = PrepareTraining(std::move(job), caller);
+    if (!prepared.ok()) return Within("training.", prepared.status());
+    return prepared;
   }
+  *job.mutable_evaluation() = request.evaluation();
+  absl::StatusOr<Prepared> prepared = PrepareEvaluation(std::move(job), caller);
+  if (!prepared.ok()) return Within("evaluation.", prepared.status());
   return prepared;
 }
 
-absl::Status JobCreator::PrepareTraining(int64_t id, const Identity& caller, Prepared& prepared) {
-  auto& settings = *prepared.job.mutable_training();
+absl::StatusOr<JobCreator::Prepared> JobCreator::PrepareTraining(TrainingJob job,
+                                                                 const Identity& caller) const {
+  auto& settings = *job.mutable_training();
   ASSIGN_OR_RETURN(const DataSetStore::Stored data,
                    FindDataSet("dataset", settings.dataset(), caller));
   settings.set_dataset(data.data_set.name());
@@ -142,13 +144,12 @@ absl::Status JobCreator::PrepareTraining(int64_t id, const Identity& caller, Pre
   if (settings.base_case() == denoised::v1::TrainingSettings::BASE_NOT_SET) {
     return InvalidField("base", "must be base_model or new_network");
   }
-  ASSIGN_OR_RETURN(const ParsedModel base, MakeBase(settings, data.data_set));
+  ASSIGN_OR_RETURN(ParsedModel base, MakeBase(settings, data.data_set));
   const ModelInfo model = InfoOf(base.description());
   const SettingsContext context = ContextOf(model, data.data_set, settings.seed());
   ASSIGN_OR_RETURN(settings, ResolveTraining(settings, context));
-  prepared.job.set_steps_total(settings.max_steps());
-  prepared.data_set = data.id;
-  return WriteBase(id, base);
+  job.set_steps_total(settings.max_steps());
+  return Prepared{.job = std::move(job), .data_set = data.id, .base = std::move(base)};
 }
 
 absl::StatusOr<ParsedModel> JobCreator::MakeBase(denoised::v1::TrainingSettings& settings,
@@ -164,18 +165,18 @@ absl::StatusOr<ParsedModel> JobCreator::MakeBase(denoised::v1::TrainingSettings&
   return base;
 }
 
-absl::Status JobCreator::PrepareEvaluation(int64_t id, const Identity& caller, Prepared& prepared) {
-  auto& settings = *prepared.job.mutable_evaluation();
+absl::StatusOr<JobCreator::Prepared> JobCreator::PrepareEvaluation(TrainingJob job,
+                                                                   const Identity& caller) const {
+  auto& settings = *job.mutable_evaluation();
   ASSIGN_OR_RETURN(const DataSetStore::Stored data,
                    FindDataSet("dataset", settings.dataset(), caller));
   settings.set_dataset(data.data_set.name());
-  ASSIGN_OR_RETURN(const ParsedModel base, OpenServedModel("model", settings.model()));
+  ASSIGN_OR_RETURN(ParsedModel base, OpenServedModel("model", settings.model()));
   const ModelInfo model = InfoOf(base.description());
   const SettingsContext context = ContextOf(model, data.data_set, ChooseSeed());
   ASSIGN_OR_RETURN(settings, ResolveEvaluation(settings, context));
-  prepared.job.set_steps_total(EvaluationPictures(settings, data.data_set.report().pictures()));
-  prepared.data_set = data.id;
-  return WriteBase(id, base);
+  job.set_steps_total(EvaluationPictures(settings, data.data_set.report().pictures()));
+  return Prepared{.job = std::move(job), .data_set = data.id, .base = std::move(base)};
 }
 
 SettingsContext JobCreator::ContextOf(const ModelInfo& model, const denoised::v1::Dataset& data_set,
@@ -206,9 +207,13 @@ absl::StatusOr<ParsedModel> JobCreator::OpenServedModel(std::string_view field,
   return environment_.live_models->Open(model->id);
 }
 
-absl::Status JobCreator::WriteBase(int64_t id, const ParsedModel& model) const {
+absl::Status JobCreator::WriteFolder(int64_t id, const CreateTrainingJobRequest& request,
+                                     const std::string& hash, const Prepared& prepared) const {
   const std::filesystem::path folder = CreatingPath(environment_.state->jobs(), id);
-  return DiskStatus(WriteModel(folder / environment_.state->base_model(id).filename(), model));
+  RETURN_IF_ERROR(DiskStatus(MakeFolder(folder, 0700)));
+  RETURN_IF_ERROR(DiskStatus(
+      WriteModel(folder / environment_.state->base_model(id).filename(), prepared.base)));
+  return WriteManifest(id, request, hash, prepared.job);
 }
 
 absl::Status JobCreator::WriteManifest(int64_t id, const CreateTrainingJobRequest& request,

@@ -37,7 +37,8 @@ class JobCreator {
   explicit JobCreator(const Environment& environment) : environment_(environment) {}
 
   // Writes the model that the job starts from, then the job, so that a job in the store has
-  // everything it needs. Errors are those of CreateTrainingJob.
+  // everything it needs. A request that is refused takes no number. Errors are those of
+  // CreateTrainingJob.
   absl::StatusOr<denoised::v1::TrainingJob> Create(
       const denoised::v1::CreateTrainingJobRequest& request, const Identity& caller);
 
@@ -45,12 +46,16 @@ class JobCreator {
   struct Prepared {
     denoised::v1::TrainingJob job;
     int64_t data_set = 0;
+    ParsedModel base;
   };
 
   absl::StatusOr<Prepared> Prepare(const denoised::v1::CreateTrainingJobRequest& request,
-                                   const Identity& caller, int64_t id);
-  absl::Status PrepareTraining(int64_t id, const Identity& caller, Prepared& prepared);
-  absl::Status PrepareEvaluation(int64_t id, const Identity& caller, Prepared& prepared);
+                                   const Identity& caller) const;
+  // The rest of a job of which the request is known.
+  absl::StatusOr<Prepared> PrepareTraining(denoised::v1::TrainingJob job,
+                                           const Identity& caller) const;
+  absl::StatusOr<Prepared> PrepareEvaluation(denoised::v1::TrainingJob job,
+                                             const Identity& caller) const;
   SettingsContext ContextOf(const ModelInfo& model, const denoised::v1::Dataset& data_set,
                             uint64_t seed) const;
   // What a training job starts from; fills in the settings of a new network.
@@ -58,9 +63,10 @@ class JobCreator {
                                        const denoised::v1::Dataset& data_set) const;
   absl::StatusOr<ParsedModel> OpenServedModel(std::string_view field,
                                               const std::string& name) const;
+  absl::Status WriteFolder(int64_t id, const denoised::v1::CreateTrainingJobRequest& request,
+                           const std::string& hash, const Prepared& prepared) const;
   absl::Status WriteManifest(int64_t id, const denoised::v1::CreateTrainingJobRequest& request,
                              const std::string& hash, const denoised::v1::TrainingJob& job) const;
-  absl::Status WriteBase(int64_t id, const ParsedModel& model) const;
   absl::StatusOr<DataSetStore::Stored> FindDataSet(std::string_view field, const std::string& name,
                                                    const Identity& caller) const;
 

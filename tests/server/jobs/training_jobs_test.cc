@@ -62,6 +62,19 @@ TEST_F(TrainingJobsTest, EverythingThatIsWrongIsNamed) {
   EXPECT_TRUE(std::filesystem::is_empty(server_->state().jobs()));
 }
 
+TEST_F(TrainingJobsTest, ARequestThatIsRefusedTakesNoNumber) {
+  CreateTrainingJobRequest too_large = Request(1), no_data = Request(1), evaluation;
+  too_large.mutable_training()->mutable_new_network()->set_height(1 << 20);
+  no_data.mutable_training()->set_dataset("datasets/none");
+  evaluation.mutable_evaluation()->set_model("models/none");
+  evaluation.mutable_evaluation()->set_dataset("datasets/digits");
+  for (const CreateTrainingJobRequest& request : {Request(0), too_large, no_data, evaluation}) {
+    EXPECT_FALSE(jobs().Create(request, Anyone()).ok());
+  }
+
+  EXPECT_EQ(Create(Request(1)), "trainingJobs/1");
+}
+
 TEST_F(TrainingJobsTest, ARetryFindsItsJobAndAnotherRequestIsRefused) {
   CreateTrainingJobRequest request = Request(3);
   request.set_request_id("once");
