@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 #include "core/diffusion/device_errors.h"
@@ -20,6 +21,7 @@
 #include "core/io/parsed_model.h"
 #include "core/nn/unet2d.h"
 #include "server/jobs/store/files.h"
+#include "server/jobs/store/job_state.h"
 #include "server/models/model_id.h"
 #include "server/models/model_loader.h"
 
@@ -30,12 +32,38 @@ using denoised::v1::PublishModelRequest;
 using denoised::v1::TrainingEvent;
 using denoised::v1::TrainingJob;
 
-absl::Status NoCheckpoint() {
-  return absl::FailedPreconditionError("the job has no checkpoint yet");
+std::string WhatSavesOne(const TrainingJob& job) {
+  if (job.state() == TrainingJob::PAUSED) return "Resume the job, and publish it then";
+  if (job.state() != TrainingJob::RUNNING || job.steps_done() == 0) return "Publish it then";
+  return "Publish it then, or pause the job, which saves one at once";
 }
 
-absl::Status CheckpointGone() {
-  return absl::FailedPreconditionError("the checkpoint has been removed; take a newer one");
+absl::Status NoCheckpoint(const TrainingJob& job) {
+  if (!job.has_training()) {
+    return absl::FailedPreconditionError(
+        "an evaluation has no checkpoints. Publish a checkpoint of a training job");
+  }
+  if (IsOver(job.state())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the job is ", TrainingJob::State_Name(job.state()),
+                     " and has no checkpoint, so there is nothing to publish. Start another job"));
+  }
+  const int64_t first =
+      std::min(job.training().checkpoints().every_n_steps(), job.training().max_steps());
+  return absl::FailedPreconditionError(
+      absl::StrCat("the job has no checkpoint yet: it is ", TrainingJob::State_Name(job.state()),
+                   " at step ", job.steps_done(), " of ", job.steps_total(),
+                   ", and saves the first one after step ", first, ". ", WhatSavesOne(job)));
+}
+
+// The job may have removed it for a newer one, or may never have saved one at that step.
+absl::Status NoCheckpointOf(int64_t step, const std::vector<CheckpointFolder::Entry>& entries) {
+  const auto step_of = [](std::string* out, const CheckpointFolder::Entry& entry) {
+    absl::StrAppend(out, entry.step);
+  };
+  return absl::FailedPreconditionError(absl::StrCat("the job has no checkpoint of step ", step,
+                                                    ". Publish one of those that it has: step ",
+                                                    absl::StrJoin(entries, ", ", step_of)));
 }
 
 // The index of the moving average that was asked for; the default is the one with the greatest
@@ -133,12 +161,12 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
   }
   ASSIGN_OR_RETURN(const at::ScalarType dtype, DtypeOf(request.precision()));
   ASSIGN_OR_RETURN(const TrainingJob job, environment_.store->Get(*job_id));
-  if (!job.has_training()) return NoCheckpoint();
-  ASSIGN_OR_RETURN(
-      const CheckpointReference source,
-      checkpoint ? absl::StatusOr<CheckpointReference>(*checkpoint) : NewestCheckpoint(*job_id));
+  if (!job.has_training()) return NoCheckpoint(job);
+  ASSIGN_OR_RETURN(const CheckpointReference source,
+                   checkpoint ? absl::StatusOr<CheckpointReference>(*checkpoint)
+                              : NewestCheckpoint(*job_id, job));
   ASSIGN_OR_RETURN(const size_t average, AverageOf(job.training(), request));
-  ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source));
+  ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source, job));
   auto model =
       Install(*model_id, request.allow_replace(), source.job, EmaOf(snapshot, average), dtype);
   if (!model.ok()) return ErrorOfOurFiles(source.job, model.status());
@@ -186,22 +214,24 @@ void ModelPublisher::RecordPublication(const CheckpointReference& source,
   environment_.observer->OnError("the publication of a model could not be recorded", recorded);
 }
 
-absl::StatusOr<CheckpointReference> ModelPublisher::NewestCheckpoint(int64_t job) const {
-  const std::vector<CheckpointFolder::Entry> entries = CheckpointsOf(job).List();
-  if (entries.empty()) return NoCheckpoint();
-  return CheckpointReference{job, entries.front().step};
+absl::StatusOr<CheckpointReference> ModelPublisher::NewestCheckpoint(int64_t id,
+                                                                     const TrainingJob& job) const {
+  const std::vector<CheckpointFolder::Entry> entries = CheckpointsOf(id).List();
+  if (entries.empty()) return NoCheckpoint(job);
+  return CheckpointReference{id, entries.front().step};
 }
 
-absl::StatusOr<TrainingSnapshot> ModelPublisher::LoadSnapshot(
-    const CheckpointReference& source) const {
+absl::StatusOr<TrainingSnapshot> ModelPublisher::LoadSnapshot(const CheckpointReference& source,
+                                                              const TrainingJob& job) const {
   const CheckpointFolder folder = CheckpointsOf(source.job);
   absl::StatusOr<TrainingSnapshot> snapshot = folder.Load(source.step);
   if (snapshot.ok()) return snapshot;
-  // It may have been removed while it was being read.
-  for (const CheckpointFolder::Entry& entry : folder.List()) {
+  const std::vector<CheckpointFolder::Entry> entries = folder.List();
+  if (entries.empty()) return NoCheckpoint(job);
+  for (const CheckpointFolder::Entry& entry : entries) {
     if (entry.step == source.step) return snapshot.status();
   }
-  return CheckpointGone();
+  return NoCheckpointOf(source.step, entries);  // perhaps removed while it was being read
 }
 
 }  // namespace denoise

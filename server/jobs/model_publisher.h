@@ -34,8 +34,11 @@ class ModelPublisher {
   absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request);
 
  private:
-  absl::StatusOr<CheckpointReference> NewestCheckpoint(int64_t job) const;
-  absl::StatusOr<TrainingSnapshot> LoadSnapshot(const CheckpointReference& source) const;
+  // FailedPrecondition says when there will be a checkpoint, or which there are.
+  absl::StatusOr<CheckpointReference> NewestCheckpoint(int64_t id,
+                                                       const denoised::v1::TrainingJob& job) const;
+  absl::StatusOr<TrainingSnapshot> LoadSnapshot(const CheckpointReference& source,
+                                                const denoised::v1::TrainingJob& job) const;
   absl::StatusOr<ModelHandle> Install(const std::string& model_id, bool allow_replace, int64_t job,
                                       StateDict weights, at::ScalarType dtype) const;
   absl::Status ErrorOfOurFiles(int64_t job, const absl::Status& status) const;

@@ -1,4 +1,5 @@
 #include <CLI/App.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <limits>
 #include <memory>
@@ -286,6 +287,16 @@ Command AddJobCall(CLI::App& app) {
   };
 }
 
+// When a job that has none saves its first checkpoint.
+std::string NoCheckpointsText(TrainingClient& client, const std::string& name) {
+  const absl::StatusOr<v1::TrainingJob> job = client.GetJob(name);
+  if (!job.ok() || !job->has_training() || IsOver(*job)) return "No checkpoints.";
+  const v1::TrainingSettings& settings = job->training();
+  const int64_t first = std::min(settings.checkpoints().every_n_steps(), settings.max_steps());
+  return absl::StrCat("No checkpoints yet. The first one comes after step ", first, "; ",
+                      JobLine(*job), ".");
+}
+
 Command AddCheckpoints(CLI::App& app) {
   const auto flags = std::make_shared<JobFlags>();
   AddJobFlags(app, *flags);
@@ -300,7 +311,8 @@ Command AddCheckpoints(CLI::App& app) {
       return ReportError(status, flags->json, FlagTable{{"job", "parent", ""}});
     }
     if (!flags->json) {
-      Print(checkpoints->empty() ? "No checkpoints yet." : CheckpointTable(*checkpoints));
+      Print(checkpoints->empty() ? NoCheckpointsText(*client, flags->job())
+                                 : CheckpointTable(*checkpoints));
       return kExitOk;
     }
     for (const v1::Checkpoint& checkpoint : *checkpoints) Print(ResourceJson(checkpoint));

@@ -138,11 +138,6 @@ std::string ReportText(const v1::DatasetReport& report) {
   return text;
 }
 
-bool IsOver(const v1::TrainingJob& job) {
-  return job.state() == v1::TrainingJob::SUCCEEDED || job.state() == v1::TrainingJob::FAILED ||
-         job.state() == v1::TrainingJob::CANCELLED;
-}
-
 bool SameNetwork(const v1::TrainingSettings& a, const v1::TrainingSettings& b) {
   return a.precision() == b.precision() && a.base_model() == b.base_model() &&
          google::protobuf::util::MessageDifferencer::Equals(a.new_network(), b.new_network());
@@ -157,6 +152,11 @@ std::string MessageJson(const Message& message) {
   std::string json;
   (void)google::protobuf::util::MessageToJsonString(message, &json, options);
   return json;
+}
+
+bool IsOver(const v1::TrainingJob& job) {
+  return job.state() == v1::TrainingJob::SUCCEEDED || job.state() == v1::TrainingJob::FAILED ||
+         job.state() == v1::TrainingJob::CANCELLED;
 }
 
 std::string StateText(v1::TrainingJob::State state) {

@@ -16,6 +16,8 @@ namespace denoise {
 // In protobuf's JSON mapping, in one line, with the names of the contract and all fields.
 std::string MessageJson(const google::protobuf::Message& message);
 
+bool IsOver(const denoised::v1::TrainingJob& job);  // SUCCEEDED, FAILED or CANCELLED
+
 // "running", "cancelling".
 std::string StateText(denoised::v1::TrainingJob::State state);
 // A reason from the server, with control characters escaped.
@@ -39,6 +41,7 @@ std::string PausedText(const denoised::v1::PauseGenerationResponse& paused,
 std::string TrainingEstimate(const denoised::v1::TrainingJob& job,
                              const denoised::v1::TrainingJob& other);
 
+// With a line behind it for each job whose state has a reason, unless the job is over.
 std::string JobTable(const std::vector<denoised::v1::TrainingJob>& jobs);
 // The state and results of a job. JobDetails adds its settings.
 std::string JobSummary(const denoised::v1::TrainingJob& job);

@@ -14,7 +14,10 @@ namespace {
 
 using ModelPublisherTest = TrainingJobsTest;
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
 
 TEST_F(ModelPublisherTest, AServedModelIsTrainedFurtherAndMayChangeMeanwhile) {
   WaitFor(Create(Request(3)), TrainingJob::SUCCEEDED);
@@ -64,6 +67,37 @@ TEST_F(ModelPublisherTest, AnyCheckpointThatIsKeptCanBePublished) {
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(Publish("models/latest", "x").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Publish("trainingJobs/99", "x").status().code(), absl::StatusCode::kNotFound);
+}
+
+std::string Message(const absl::StatusOr<ModelHandle>& model) {
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kFailedPrecondition);
+  return std::string(model.status().message());
+}
+
+TEST_F(ModelPublisherTest, WithoutACheckpointItSaysWhenTheFirstOneComes) {
+  CreateTrainingJobRequest late = EndlessRequest();
+  late.mutable_training()->mutable_checkpoints()->set_every_n_steps(900'000);
+  const std::string running = Create(late), queued = Create(Request(3));
+  WaitForStep(running, 1);
+  EXPECT_THAT(Message(Publish(running, "x")),
+              AllOf(HasSubstr("is RUNNING at step "), HasSubstr(" of 1000000, "),
+                    EndsWith("saves the first one after step 900000. Publish it then, or pause the "
+                             "job, which saves one at once")));
+  EXPECT_EQ(Message(Publish(queued, "x")),
+            "the job has no checkpoint yet: it is QUEUED at step 0 of 3, and saves the first one "
+            "after step 3. Publish it then");
+  EXPECT_EQ(Message(Publish(queued + "/checkpoints/3", "x")), Message(Publish(queued, "x")));
+  ASSERT_TRUE(Pause(queued).ok());
+  EXPECT_THAT(Message(Publish(queued, "x")), EndsWith("Resume the job, and publish it then"));
+  ASSERT_TRUE(Cancel(queued).ok());
+  EXPECT_THAT(Message(Publish(queued, "x")), HasSubstr("is CANCELLED and has no checkpoint"));
+}
+
+TEST_F(ModelPublisherTest, ACheckpointThatIsNotThereIsAnsweredWithThoseThatAre) {
+  const std::string name = Create(Request(12));
+  WaitFor(name, TrainingJob::SUCCEEDED);
+  EXPECT_EQ(Message(Publish(name + "/checkpoints/5", "x")),
+            "the job has no checkpoint of step 5. Publish one of those that it has: step 12, 10");
 }
 
 // What is served is published, whether or not the job could note it.

@@ -391,6 +391,20 @@ TEST_F(CliTrainTest, CheckpointsAreListedAndPublished) {
                                      "precision: FLOAT16"));
 }
 
+TEST_F(CliTrainTest, WithoutCheckpointsItSaysWhenTheFirstOneComes) {
+  training_.list_checkpoints = [](const auto&, auto&) { return grpc::Status::OK; };
+  job_.set_state(v1::TrainingJob::RUNNING);
+  job_.set_steps_done(10);
+  job_.set_steps_total(2000);
+  job_.mutable_training()->set_max_steps(2000);
+  job_.mutable_training()->mutable_checkpoints()->set_every_n_steps(500);
+  EXPECT_EQ(Run({"train", "checkpoints", "7"}).output,
+            "No checkpoints yet. The first one comes after step 500; job 7 is running at step 10 of "
+            "2000.\n");
+  job_.set_state(v1::TrainingJob::CANCELLED);
+  EXPECT_EQ(Run({"train", "checkpoints", "7"}).output, "No checkpoints.\n");
+}
+
 TEST_F(CliTrainTest, AnEvaluationIsAskedForAndItsNumbersAreShown) {
   job_.mutable_evaluation()->set_dataset("datasets/emoji");
   v1::EvaluationResult& numbers = *job_.mutable_evaluation_result();
