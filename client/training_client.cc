@@ -183,6 +183,11 @@ absl::StatusOr<v1::Dataset> TrainingClient::Upload(const v1::UploadHeader& heade
 
 std::string TrainingJobResourceName(std::string_view name) { return WithPrefix(kJobsPrefix, name); }
 
+std::string ShortTrainingJobName(std::string_view name) {
+  if (name.starts_with(kJobsPrefix)) name.remove_prefix(std::string_view(kJobsPrefix).size());
+  return std::string(name);
+}
+
 std::string DatasetResourceName(std::string_view name) { return WithPrefix(kDatasetsPrefix, name); }
 
 }  // namespace denoise

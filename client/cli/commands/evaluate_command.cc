@@ -70,6 +70,7 @@ ExitCode RunEvaluate(const Flags& flags) {
                                    .list = "denoise datasets list"}});
     return ReportError(status, json, EvaluationFlags());
   }
+  if (!json) AnnounceJob(*job);
   const absl::Status watched = WatchJob(client, *job, flags.watch, *std::move(folder), interrupts);
   return ReportEnd(client, job->name(), watched, flags.watch, interrupts);
 }

@@ -173,6 +173,7 @@ ExitCode RunCreate(CreateFlags& flags) {
   }
   if (!request.request_id().empty()) folder = OpenJobFolder(flags.watch, &*job);
   if (!folder.ok()) return ReportError(folder.status(), json);
+  if (!json) AnnounceJob(*job);
   const absl::Status watched = WatchJob(*client, *job, flags.watch, *std::move(folder), interrupts);
   return ReportEnd(*client, job->name(), watched, flags.watch, interrupts);
 }

@@ -178,6 +178,11 @@ absl::StatusOr<std::optional<OutputFolder>> OpenJobFolder(const WatchOptions& op
   return folder;
 }
 
+void AnnounceJob(const v1::TrainingJob& job) {
+  PrintLine(absl::StrCat(JobLine(job), "; `denoise train watch ",
+                         Printable(ShortTrainingJobName(job.name())), "` follows it"));
+}
+
 absl::Status WatchJob(TrainingClient& client, const v1::TrainingJob& job,
                       const WatchOptions& options, std::optional<OutputFolder> folder,
                       Interrupts& interrupts) {
@@ -188,11 +193,12 @@ absl::Status WatchJob(TrainingClient& client, const v1::TrainingJob& job,
 ExitCode ReportEnd(TrainingClient& client, const std::string& job, const absl::Status& watched,
                    const WatchOptions& options, const Interrupts& interrupts) {
   if (interrupts.interrupted() && absl::IsCancelled(watched)) {
+    const std::string name = Printable(ShortTrainingJobName(job));
     std::fprintf(stderr,
                  "denoise: stopped watching; the job keeps running. `denoise train watch %s` "
                  "follows it again,\n"
                  "  `denoise train cancel %s` ends it.\n",
-                 job.c_str(), job.c_str());
+                 name.c_str(), name.c_str());
     if (options.json) std::puts(ErrorJson(absl::CancelledError("interrupted")).c_str());
     return kExitInterrupted;
   }

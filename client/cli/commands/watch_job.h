@@ -25,6 +25,9 @@ struct WatchOptions {
 absl::StatusOr<std::optional<OutputFolder>> OpenJobFolder(
     const WatchOptions& options, const denoised::v1::TrainingJob* job = nullptr);
 
+// Says which job was created, before it is watched: whoever stops watching needs its number.
+void AnnounceJob(const denoised::v1::TrainingJob& job);
+
 // Shows the events of `job` as they arrive: live in a terminal, elsewhere as a line each.
 // Reconnects if the server goes away for a while. Returns OK when the job ends, however it ends,
 // and CANCELLED if the user interrupts, which does not affect the job.

@@ -124,8 +124,10 @@ TEST_F(CliTrainTest, AWatchPrintsALineForEachEventAndHowItEnded) {
       Run({"train", "create", "-d", "emoji", "-n", "20", "-m", "shapes", "--watch"});
   EXPECT_EQ(result.exit_status, Exited(0)) << result.error;
   EXPECT_THAT(result.error, IsEmpty());
-  const std::vector<std::string> lines = absl::StrSplit(result.output, '\n');
-  ASSERT_GT(lines.size(), 9u) << result.output;
+  std::vector<std::string> lines = absl::StrSplit(result.output, '\n');
+  ASSERT_GT(lines.size(), 10u) << result.output;
+  EXPECT_THAT(lines[0], AllOf(StartsWith("job 7 "), HasSubstr("; `denoise train watch 7` follows")));
+  lines.erase(lines.begin());
   EXPECT_EQ(lines[0], "queued");
   EXPECT_EQ(lines[1], "running");
   EXPECT_THAT(lines[2], StartsWith("step 10  loss 0.50000"));
@@ -209,7 +211,7 @@ TEST_F(CliTrainTest, AnInterruptWhileTheServerIsAwaySaysTheSame) {
   process->Signal(SIGTERM);
   EXPECT_EQ(process->Wait(kPatience), Exited(130));
   EXPECT_THAT(process->standard_error().WaitForEnd(),
-              HasSubstr("`denoise train cancel trainingJobs/7` ends it"));
+              HasSubstr("`denoise train cancel 7` ends it"));
 }
 
 TEST_F(CliTrainTest, AJobThatIsNotThereIsNotFound) {
@@ -424,7 +426,8 @@ TEST_F(CliTrainTest, AnEvaluationIsAskedForAndItsNumbersAreShown) {
   EXPECT_EQ(created_[0].ShortDebugString(),
             "evaluation { model: \"models/shapes\" dataset: \"datasets/emoji\" sample_count: 40 "
             "sampler { steps: 3 } bits_per_dim_pictures: 8 }");
-  EXPECT_THAT(result.output, AllOf(StartsWith("40 pictures\nFrechet distance 12.5  precision"),
+  EXPECT_THAT(result.output, AllOf(StartsWith("job 7 "),
+                                   HasSubstr(" follows it\n40 pictures\nFrechet distance 12.5  pr"),
                                    HasSubstr("coverage 0.750\n")));
   EXPECT_EQ(ReadFile(out() / "nearest-neighbours-step-00000000.png"), Picture().data());
   EXPECT_FALSE(fs::exists(out() / "loss.csv")) << "nothing was trained";
