@@ -49,8 +49,15 @@ std::string MessageWithoutDetails(const grpc::Status& status, std::string_view a
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       if (status.error_message() != "Deadline Exceeded") return status.error_message();
       return absl::StrCat("the deadline passed before ", where, " had answered in full");
+    case grpc::StatusCode::UNIMPLEMENTED:
+      if (!status.error_message().empty()) return status.error_message();
+      return absl::StrCat("the server at ", where, " does not offer this call");
     default:
-      return status.error_message();
+      if (!status.error_message().empty()) return status.error_message();
+      return absl::StrCat(
+          "the server at ", where, " answered ",
+          absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code())),
+          " without a reason");
   }
 }
 
@@ -65,7 +72,8 @@ absl::Status StatusFromGrpc(const grpc::Status& status, std::string_view address
     return absl::Status(code, MessageWithoutDetails(status, address));
   }
 
-  absl::Status result(code, status.error_message());
+  absl::Status result(code, status.error_message().empty() ? MessageWithoutDetails(status, address)
+                                                           : status.error_message());
   if (const auto bad_request = FindDetail<google::rpc::BadRequest>(rpc_status)) {
     const absl::Status violations = ToFieldViolations(*bad_request).ToStatus();
     // The list says all that the server's own message says, in a form made for reading.

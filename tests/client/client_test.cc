@@ -367,6 +367,18 @@ TEST(StatusFromGrpc, AQuotaFailureOfNothingNamesNone) {
   EXPECT_FALSE(GetQuotaViolation(StatusFromGrpc(status, "here")).has_value());
 }
 
+TEST(StatusFromGrpc, IsNeverWithoutWords) {
+  EXPECT_EQ(StatusFromGrpc(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, ""), "here:1").message(),
+            "the server at here:1 does not offer this call");
+  EXPECT_EQ(StatusFromGrpc(grpc::Status(grpc::StatusCode::UNKNOWN, ""), "here:1").message(),
+            "the server at here:1 answered UNKNOWN without a reason");
+  google::rpc::Status details;
+  details.add_details()->PackFrom(google::rpc::ErrorInfo());
+  const grpc::Status bare(grpc::StatusCode::INTERNAL, "", details.SerializeAsString());
+  EXPECT_EQ(StatusFromGrpc(bare, "here:1").message(),
+            "the server at here:1 answered INTERNAL without a reason");
+}
+
 TEST(StatusFromGrpc, DetailsThatDoNotParseAreLeftOut) {
   const absl::Status status =
       StatusFromGrpc(grpc::Status(grpc::StatusCode::INTERNAL, "broken", "\xff\xff\xff"), "here");

@@ -5,13 +5,14 @@
 #include <optional>
 #include <vector>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "client/cli/display/text.h"
 #include "client/cli/flags/field_words.h"
-#include "core/base/error_details.h"
+#include "client/status_from_grpc.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 
@@ -24,6 +25,11 @@ bool SaysWhatToDo(absl::string_view message) {
          absl::StrContains(message, "--model-memory");
 }
 
+// The server has read the request and says what is wrong with it, or with itself.
+bool IsAnswerOfServer(const absl::Status& status) {
+  return status.GetPayload(kRpcStatusUrl).has_value();
+}
+
 std::string Advice(const absl::Status& status) {
   if (SaysWhatToDo(status.message())) return "";
   if (const auto delay = GetRetryDelay(status)) {
@@ -31,6 +37,7 @@ std::string Advice(const absl::Status& status) {
   }
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
+      if (IsAnswerOfServer(status)) return "";
       if (absl::StrContains(status.message(), " through the proxy ")) {
         return "If the server should be reached directly, list its host in no_proxy.";
       }
@@ -44,16 +51,15 @@ std::string Advice(const absl::Status& status) {
       return "`denoise models`, `denoise generations list`, `denoise datasets list` and `denoise "
              "train\n  list` show what exists.";
     case absl::StatusCode::kResourceExhausted:
-      return GetQuotaViolation(status).has_value() ? ""
-                                                   : "The request may be too large for the server. "
-                                                     "Send smaller pictures, or raise its\n"
-                                                     "  --max-receive-bytes.";
+      return IsAnswerOfServer(status) ? ""
+                                      : "The request may be too large for the server. Send smaller "
+                                        "pictures, or raise its\n  --max-receive-bytes.";
     case absl::StatusCode::kUnimplemented:
-      return "The server does not know this call. For training and data sets, start it with "
-             "--state.\n"
-             "  Otherwise check that it is denoised and at least as new as this client.";
+      return "For training and data sets, start it with --state. Otherwise check that it is "
+             "denoised and\n"
+             "  at least as new as this client.";
     case absl::StatusCode::kInvalidArgument:
-      return "`denoise COMMAND --help` explains every flag.";
+      return IsAnswerOfServer(status) ? "" : "`denoise COMMAND --help` explains every flag.";
     default:
       return "";
   }
@@ -77,6 +83,14 @@ std::vector<FlagViolation> ViolationsOf(const absl::Status& status,
                           WithFlagNames(flags, violation.description)});
   }
   return violations;
+}
+
+// `status`, with what `original` carries besides its message and `status` does not.
+absl::Status WithPayloadsOf(const absl::Status& original, absl::Status status) {
+  original.ForEachPayload([&status](absl::string_view url, const absl::Cord& payload) {
+    if (!status.GetPayload(url)) status.SetPayload(url, payload);
+  });
+  return status;
 }
 
 std::string JsonLine(const nlohmann::ordered_json& error) {
@@ -158,7 +172,7 @@ absl::Status AboutName(const absl::Status& status, const TypedName& name) {
       violations.Add(violation.field, violation.description);
     }
   }
-  return violations.empty() ? status : violations.ToStatus();
+  return violations.empty() ? status : WithPayloadsOf(status, violations.ToStatus());
 }
 
 absl::Status AboutNames(absl::Status status, std::initializer_list<TypedName> names) {

@@ -115,12 +115,12 @@ function messageOf(violations: readonly FieldViolation[]): string {
 /** What a call threw, as a DenoisedError. `address` is named where the connection failed. */
 export function toDenoisedError(thrown: unknown, address: string): DenoisedError {
   const error = ConnectError.from(thrown);
-  if (error.metadata.has("grpc-status")) return errorOfServer(error);
+  if (error.metadata.has("grpc-status")) return errorOfServer(error, address);
   if (isConnectionFailure(error)) return noConnection(error, address);
   return new DenoisedError(codeNames[error.code], error.rawMessage, { cause: thrown });
 }
 
-function errorOfServer(error: ConnectError): DenoisedError {
+function errorOfServer(error: ConnectError, address: string): DenoisedError {
   const info = error.findDetails(ErrorInfoSchema)[0];
   const retry = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   const resource = error.findDetails(ResourceInfoSchema)[0];
@@ -129,7 +129,8 @@ function errorOfServer(error: ConnectError): DenoisedError {
     .flatMap((detail) => detail.fieldViolations)
     .map(({ field, description }) => ({ field, description }));
   // The list says all that the server's own message says, in a form made for reading.
-  const message = violations.length > 0 ? messageOf(violations) : error.rawMessage;
+  const words = error.rawMessage || wordsFor(codeNames[error.code], address);
+  const message = violations.length > 0 ? messageOf(violations) : words;
   return new DenoisedError(codeNames[error.code], message, {
     violations,
     ...(retry && { retryAfterMs: durationMs(retry) }),
@@ -138,6 +139,13 @@ function errorOfServer(error: ConnectError): DenoisedError {
     quota: error.findDetails(QuotaFailureSchema)[0]?.violations[0]?.subject,
     cause: error,
   });
+}
+
+// gRPC itself answers some calls without a message.
+function wordsFor(code: ErrorCode, address: string): string {
+  return code === "UNIMPLEMENTED"
+    ? `the server at ${address} does not offer this call: it may lack --state`
+    : `the server at ${address} answered ${code} without a reason`;
 }
 
 // A call that ended without a status: the HTTP/2 stream or its connection did. These are the codes

@@ -152,6 +152,11 @@ test("a full server says when to come back, and is asked again then", async () =
   for (const { error, delayMs } of retried) assert.equal(delayMs, error.retryAfterMs);
 });
 
+test("a server that does not train says so", async () => {
+  const error = await failure(client.datasets.list(), "UNIMPLEMENTED");
+  assert.match(error.message, /does not offer this call: it may lack --state/);
+});
+
 test("a call whose time is up while it waits fails with what it waited for", async () => {
   const lost = new Client({ address: "127.0.0.1:1", maxAttempts: 1000 });
   await failure(lost.models.list({ timeoutMs: 4500 }), "UNAVAILABLE");

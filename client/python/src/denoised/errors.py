@@ -216,4 +216,8 @@ def _message_without_details(code: grpc.StatusCode, text: str, address: str) -> 
         return f"no connection to {address} ({text})"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and text in ("", "Deadline Exceeded"):
         return f"the deadline passed before {address} had answered in full"
-    return text
+    if text:
+        return text
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return f"the server at {address} does not offer this call: it may lack --state"
+    return f"the server at {address} answered {code.name} without a reason"

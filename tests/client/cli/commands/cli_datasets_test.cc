@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
 #include "gtest/gtest.h"
 #include "tests/client/cli/commands/cli_training_testing.h"
 
@@ -20,6 +21,28 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
+
+TEST_F(CliTrainingTest, AServerWithoutStateIsNamedWithTheFlagThatItLacks) {
+  training_.list_datasets = [](const auto&, auto&) {
+    return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "");  // as gRPC answers
+  };
+  EXPECT_EQ(
+      Run({"datasets", "list"}).error,
+      absl::StrCat("denoise: the server at ", server_.address(),
+                   " does not offer this call\n"
+                   "  For training and data sets, start it with --state. Otherwise check that "
+                   "it is denoised and\n"
+                   "  at least as new as this client.\n"));
+}
+
+TEST_F(CliTrainingTest, AnAnswerOfTheServerGetsNoAdviceForOneThatIsNotReachedOrOverwhelmed) {
+  for (const auto code : {grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::RESOURCE_EXHAUSTED}) {
+    training_.list_datasets = [code](const auto&, auto&) {
+      return StatusWithDetail(code, "the disk is full", google::rpc::ErrorInfo());
+    };
+    EXPECT_EQ(Run({"datasets", "list"}).error, "denoise: the disk is full\n");
+  }
+}
 
 // The data set as the server has it: what was uploaded.
 class CliUploadTest : public CliTrainingTest {

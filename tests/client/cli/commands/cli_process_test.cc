@@ -436,8 +436,8 @@ TEST_F(CliTest, TheServersWordsForFieldsBecomeThoseOfFlags) {
             "  --timesteps: cannot be given together with --steps\n"
             "  --format: must be npy: an inversion ends with noise\n"
             "  --frame-kind[0]: must be x_t or x0\n"
-            "  --from-seed: goes without --guidance-min. Its --class-label stays\n"
-            "  `denoise COMMAND --help` explains every flag.\n");
+            "  --from-seed: goes without --guidance-min. Its --class-label stays\n")
+      << "no help knows more than the server has said";
   const json error = Lines(result.output).at(0)["error"];
   EXPECT_THAT(error["message"].get<std::string>(),
               AllOf(StartsWith("--timesteps: cannot be given together with --steps; "),
