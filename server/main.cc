@@ -17,7 +17,7 @@
 #include "core/ranks/rank_group.h"
 #include "server/checkpoints/checkpoint_commands.h"
 #include "server/identity/new_token_command.h"
-#include "server/migration/token_keys.h"
+#include "server/migration/new_handover_key_command.h"
 #include "server/rank_command.h"
 #include "server/server.h"
 #include "server/server_flags.h"
@@ -114,16 +114,6 @@ void SayWhere(const denoise::Server& server) {
   }
 }
 
-// `denoised new-handover-key`: a line for the file of --handover-key.
-int NewHandoverKey(int argc) {
-  if (argc > 2) {
-    std::cerr << "denoised: new-handover-key takes no arguments; it prints a key\n";
-    return kUsageError;
-  }
-  std::cout << denoise::NewTokenKeyLine();
-  return 0;
-}
-
 // A thread that waits for a device or a disk that hangs cannot be joined.
 void ExitAt(absl::Time time) {
   std::thread([time] {
@@ -170,7 +160,9 @@ int main(int argc, char** argv) {
   if (const auto code = denoise::RunCheckpointCommand(argc, argv, std::cout, std::cerr)) {
     return *code;
   }
-  if (argc > 1 && std::string_view(argv[1]) == "new-handover-key") return NewHandoverKey(argc);
+  if (const auto code = denoise::RunNewHandoverKeyCommand(argc, argv, std::cout, std::cerr)) {
+    return *code;
+  }
   if (argc > 1 && std::string_view(argv[1]) == "rank") return Rank(argc, argv);
   const auto parsed = denoise::ParseServerFlags(argc, argv, std::cout, std::cerr);
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;

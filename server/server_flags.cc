@@ -456,6 +456,13 @@ void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
 
 std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* argv,
                                                 std::ostream& out, std::ostream& err) {
+  if (argc > 1 && argv[1][0] != '-') {  // ours have been taken before
+    err << "denoised: unknown command " << argv[1]
+        << "\n  `denoised --help` lists the commands; those that call a server, such as generate "
+           "and "
+           "train,\n  are commands of the program denoise.\n";
+    return kUsageError;
+  }
   ServerFlags flags;
   CLI::App app("Generates images with diffusion models, over gRPC.", "denoised");
   app.option_defaults()->always_capture_default();

@@ -139,6 +139,13 @@ TEST(ServerFlags, WrongOnesExitWithTwoAndNameTheFlag) {
   }
 }
 
+TEST(ServerFlags, ACommandOfTheClientIsToldWhoseItIs) {
+  const Parsed parsed = Parse({"generate", "--class-label", "animals"});
+  EXPECT_EQ(parsed.exit_code(), 2);
+  EXPECT_THAT(parsed.err, HasSubstr("denoised: unknown command generate\n"));
+  EXPECT_THAT(parsed.err, HasSubstr("are commands of the program denoise.\n"));
+}
+
 TEST(Cores, FollowAContainersQuota) {
   EXPECT_EQ(CoresOfQuota("200000 100000"), 2);
   EXPECT_EQ(CoresOfQuota("150000 100000\n"), 2);

@@ -2,6 +2,7 @@
 
 #include <CLI/Option.hpp>
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -117,7 +118,16 @@ UsageError UnknownFlag(const std::string& typed, const CLI::App& app) {
   return {typed, absl::StrCat("unknown flag ", typed, DidYouMean(NearestFlag(typed, app)))};
 }
 
+// What `denoised`, the program of the server, has beside the commands that it carries out for this
+// one.
+constexpr std::string_view kServerCommands[] = {"new-handover-key", "new-token", "rank"};
+
 UsageError UnknownCommand(const std::string& typed, const CLI::App& app) {
+  if (app.get_parent() == nullptr &&
+      std::count(std::begin(kServerCommands), std::end(kServerCommands), typed) > 0) {
+    return {typed, absl::StrCat(typed, " is a command of the server's program: denoised ", typed),
+            /*of_command=*/true};
+  }
   return {typed,
           absl::StrCat("unknown command ", typed, DidYouMean(NearestOf(typed, CommandsOf(app)))),
           /*of_command=*/true};
@@ -133,6 +143,18 @@ bool AsksForHelp(std::span<const std::string> arguments) {
   return std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
     return argument == "-h" || argument == "--help" || argument == "--version";
   });
+}
+
+// For whoever asks for the help of a command: the general help would not say that there is none.
+std::optional<UsageError> CheckCommand(const CLI::App& app,
+                                       std::span<const std::string> arguments) {
+  if (arguments.front().starts_with('-') || TakesArgument(app)) return std::nullopt;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    if (command->get_name() == arguments.front())
+      return CheckCommand(*command, arguments.subspan(1));
+  }
+  if (app.get_subcommands(nullptr).empty()) return std::nullopt;
+  return UnknownCommand(arguments.front(), app);
 }
 
 // Goes through the arguments as CLI11 does.
@@ -281,7 +303,7 @@ std::string NearestOf(std::string_view typed, const std::vector<std::string>& kn
 
 std::optional<UsageError> CheckCommandLine(const CLI::App& app,
                                            std::span<const std::string> arguments) {
-  if (AsksForHelp(arguments)) return std::nullopt;
+  if (AsksForHelp(arguments)) return CheckCommand(app, arguments);
   return Reader(app, arguments).Read();
 }
 

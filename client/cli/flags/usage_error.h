@@ -26,7 +26,8 @@ const CLI::App& CommandOf(const CLI::App& app, std::span<const std::string> argu
 std::string CommandName(const CLI::App& app);
 
 // Finds what CLI11 would misread or report badly, before it parses: unknown commands and flags,
-// with the nearest known one, and flags whose value is missing. Nothing where the help is asked for.
+// with the nearest known one, and flags whose value is missing. Only unknown commands where the help
+// is asked for.
 // `arguments` are those of main() without the program's name.
 std::optional<UsageError> CheckCommandLine(const CLI::App& app,
                                            std::span<const std::string> arguments);
