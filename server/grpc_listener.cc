@@ -104,8 +104,7 @@ absl::StatusOr<GrpcListener> Listen(const ServerFlags& flags,
   google::protobuf::SetLogHandler(ForwardProtobufLog);
   // The health service's descriptor, for reflection: the library is otherwise not linked.
   google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
-  ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(flags.listen));
-  ASSIGN_OR_RETURN(ListeningSockets sockets, ListeningSockets::Open(address));
+  ASSIGN_OR_RETURN(ListeningSockets sockets, OpenListener(kListenFlag, flags.listen));
   ASSIGN_OR_RETURN(ConnectionRelay::Options relay, RelayOptions(flags, memory, telemetry));
 
   GrpcListener listener;

@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const ServerFl
                                                                   Parts parts) {
   ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(flags.http));
   ASSIGN_OR_RETURN(Origins origins, Origins::Parse(flags.http_allow_origins, IsLoopback(address)));
-  ASSIGN_OR_RETURN(ListeningSockets sockets, ListeningSockets::Open(address));
+  ASSIGN_OR_RETURN(ListeningSockets sockets, OpenListener(kHttpFlag, flags.http));
   ASSIGN_OR_RETURN(const TlsFiles tls, ReadTlsFiles(flags));
   Telemetry* const telemetry = parts.telemetry;
   std::unique_ptr<HttpListener> listener(

@@ -3,7 +3,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
 
@@ -27,7 +29,32 @@ int MaxConnections(int wanted) {
   return static_cast<int>(std::min(static_cast<rlim_t>(wanted), room));
 }
 
+// `status`, with the flag that gave the address and what to do about it.
+absl::Status NamesFlag(const absl::Status& status, std::string_view flag) {
+  const std::string name(flag), message(status.message());
+  if (!absl::IsUnavailable(status)) {
+    return absl::Status(status.code(), absl::StrCat(name, ": ", message));
+  }
+  return absl::UnavailableError(
+      absl::StrCat(message, ". Choose another address with ", name, "; port 0 takes any free one"));
+}
+
 }  // namespace
+
+absl::StatusOr<ListeningSockets> OpenListener(std::string_view flag, const std::string& text) {
+  const absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
+  if (!address.ok()) return NamesFlag(address.status(), flag);
+  absl::StatusOr<ListeningSockets> sockets = ListeningSockets::Open(*address);
+  if (!sockets.ok()) return NamesFlag(sockets.status(), flag);
+  return sockets;
+}
+
+absl::Status CheckListener(std::string_view flag, const std::string& text) {
+  const absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
+  // To open a Unix socket would leave a file behind.
+  if (address.ok() && !address->unix_path.empty()) return absl::OkStatus();
+  return OpenListener(flag, text).status();
+}
 
 ConnectionLimits::Limits ConnectionLimitsOf(const ServerFlags& flags) {
   return {.connections = MaxConnections(flags.max_connections),

@@ -14,7 +14,6 @@
 #include "core/device/cuda_library.h"
 #include "core/device/devices.h"
 #include "core/files/file_watch.h"
-#include "server/connections/listen_address.h"
 #include "server/cores.h"
 #include "server/cost_keeper.h"
 #include "server/engine/engine.h"
@@ -151,8 +150,8 @@ std::string DescribeDevices(const ServerFlags& flags, const std::vector<at::Devi
 }
 
 absl::Status CheckAddresses(const ServerFlags& flags) {
-  RETURN_IF_ERROR(ParseListenAddress(flags.listen).status());
-  return flags.http.empty() ? absl::OkStatus() : ParseListenAddress(flags.http).status();
+  RETURN_IF_ERROR(CheckListener(kListenFlag, flags.listen));
+  return flags.http.empty() ? absl::OkStatus() : CheckListener(kHttpFlag, flags.http);
 }
 
 ModelLoadOptions LoadOptions(const ServerFlags& flags, const std::vector<at::Device>& devices) {
@@ -293,13 +292,16 @@ class Server::Impl {
       LogEvent(spdlog::level::warn, "measured costs ignored",
                {{"reason", std::string(costs.message())}});
     }
-    RETURN_IF_ERROR(live_models_.Start());
+    if (const absl::Status started = live_models_.Start(); !started.ok()) {
+      return absl::Status(started.code(), absl::StrCat("--models ", flags.models, ": ",
+                                                       std::string(started.message())));
+    }
     if (!flags.state.empty() || !models_.ListAfter("", 1, /*with_failed=*/false).empty()) {
       return absl::OkStatus();
     }
     const int broken = models_.counts().failed;
     return absl::NotFoundError(absl::StrCat(
-        "no model to serve: ", flags.models,
+        "no model to serve: the folder of --models, ", flags.models, ",",
         broken == 0 ? " is empty" : absl::StrCat(" has no good model and broken ones: ", broken),
         "; each model is a folder in the diffusers layout"));
   }

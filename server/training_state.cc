@@ -23,8 +23,10 @@ absl::StatusOr<std::unique_ptr<RankGatherings>> ListenForRanks(const ServerFlags
   if (flags.ranks == 1) return nullptr;
   auto listening = Rendezvous::Listen(flags.rank_listen, RankVersion());
   if (!listening.ok()) {
-    return absl::Status(listening.status().code(),
-                        absl::StrCat("--rank-listen: ", std::string(listening.status().message())));
+    return absl::Status(
+        listening.status().code(),
+        absl::StrCat("--rank-listen: ", std::string(listening.status().message()),
+                     absl::IsUnavailable(listening.status()) ? ". Choose another address" : ""));
   }
   std::unique_ptr<Rendezvous> rendezvous = *std::move(listening);
   observer->OnRendezvous(rendezvous->port());

@@ -475,7 +475,7 @@ std::vector<UserCase> WireCases() {
          return RunDenoised({"--listen", "127.0.0.1:99999"});
        },
        2,
-       {"\"127.0.0.1:99999\" " + wrong_port}},
+       {"--listen: \"127.0.0.1:99999\" " + wrong_port}},
       {"W4_Port65536",
        [] {
          return RunDenoised({"--listen", "[::1]:65536"});
@@ -487,7 +487,26 @@ std::vector<UserCase> WireCases() {
          return RunDenoised({"--listen", "127.0.0.1:0", "--http", "127.0.0.1:-1"});
        },
        2,
-       {"\"127.0.0.1:-1\" " + wrong_port}},
+       {"--http: \"127.0.0.1:-1\" " + wrong_port}},
+      {"W4_PortInUse",
+       [] {
+         return RunDenoised({"--listen", UserCasesTest::server().address()});
+       },
+       1,
+       {"is in use by another program. Choose another address with --listen; port 0"}},
+      {"W4_PortOfHttpInUse",
+       [] {
+         return RunDenoised(
+             {"--listen", "127.0.0.1:0", "--http", UserCasesTest::server().address()});
+       },
+       1,
+       {"is in use by another program. Choose another address with --http; port 0"}},
+      {"W4_NoModelsFolder",
+       [] {
+         return OutcomeOf(*RunProcess({DenoisedBinary(), "--models", "/nowhere"}, kPatience));
+       },
+       1,
+       {"denoised: --models /nowhere: the models folder does not exist; create it"}},
       {"W5_Hangup", [] { return SignalWhileGenerating(SIGHUP); }, 0},
       {"W5_Interrupt", [] { return SignalWhileGenerating(SIGINT); }, 0},
       {"W5_Quit", [] { return SignalWhileGenerating(SIGQUIT); }, 0},
