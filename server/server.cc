@@ -464,7 +464,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) 
   RETURN_IF_ERROR(CheckAddresses(flags));  // models take a while to load
   TokenKeys handover_keys;
   if (!flags.handover_key.empty()) {
-    ASSIGN_OR_RETURN(handover_keys, ReadTokenKeys(flags.handover_key));
+    auto keys = ReadTokenKeys(flags.handover_key);
+    if (!keys.ok()) {
+      return absl::Status(keys.status().code(),
+                          absl::StrCat("--handover-key: ", std::string(keys.status().message())));
+    }
+    handover_keys = *std::move(keys);
   }
   auto watch = std::make_unique<FileWatch>(kFileWatchInterval, &Clock::Real());
   ASSIGN_OR_RETURN(auto access, AccessControl::Open(AccessOptions(flags), *watch));

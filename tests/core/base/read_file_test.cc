@@ -27,6 +27,16 @@ TEST(ReadFile, ReadsUpToItsLimit) {
   EXPECT_THAT(Complaint(path, 3), HasSubstr("has more than 3 bytes"));
 }
 
+TEST(ReadFile, TakesNoMoreMemoryThanTheFileWhateverTheLimit) {
+  const TempDir folder;
+  const std::string path = folder.path() / "file";
+  const std::string text((size_t{5} << 19) + 1, 'x');  // several reads
+  std::ofstream(path, std::ios::binary) << text;
+  EXPECT_EQ(ReadFile(path, size_t{1} << 60).value(), text);
+  EXPECT_EQ(ReadFile(path, text.size()).value(), text);
+  EXPECT_THAT(Complaint(path, text.size() - 1), HasSubstr("has more than"));
+}
+
 TEST(ReadFile, SaysWhatIsWrong) {
   const TempDir folder;
   EXPECT_THAT(Complaint(folder.path() / "none", 10), HasSubstr("cannot read"));
