@@ -44,12 +44,17 @@ absl::Status Generations::CheckPausable(const std::string& name, const Generatio
   }
   if (generation.plan != nullptr) return absl::OkStatus();
   std::string why =
-      "it was started without accept_handover, so there is no room for its state. Cancel it, or "
-      "let it finish";
+      "it was started without accept_handover, so no room is kept for its state. Let it finish or "
+      "cancel it, and set accept_handover in requests that you want to pause";
   if (environment_.handover_bytes == 0) {
-    why = "this server has no key for handovers (--handover-key)";
+    why =
+        "this server has no key for tokens. Let it finish or cancel it, and start the server with "
+        "--handover-key to pause later ones";
   } else if (generation.accepts_handover) {
-    why = "its request leaves no room for its state in a token. Raise --max-receive-bytes";
+    why =
+        "its request leaves no room for its state in a token of at most --max-receive-bytes. Let "
+        "it "
+        "finish or cancel it, and raise that flag or send smaller pictures";
   }
   return WithErrorReason(
       absl::FailedPreconditionError(absl::StrCat(name, " cannot be paused: ", why)),

@@ -67,6 +67,30 @@ std::optional<std::string> DecryptWithAny(std::string_view token, const TokenSco
   return std::nullopt;
 }
 
+// Why no key opens `token`. Of one that belongs to another tenant it says no more than of one that is
+// damaged.
+absl::Status WhyNotOpened(std::string_view token, const TokenKeys& keys) {
+  if (token.size() < kTokenOverheadBytes || token.front() != kVersion) {
+    return absl::InvalidArgumentError(
+        "is not a token: it must be what `denoise generations pause` writes to its file, or the "
+        "token of a Handover or of a PauseGenerationResponse. Send all of its bytes, or begin "
+        "again "
+        "without it");
+  }
+  const bool has_key = std::any_of(keys.begin(), keys.end(), [token](const TokenKey& key) {
+    return token.starts_with(HeaderOf(key));
+  });
+  if (!has_key) {
+    return absl::InvalidArgumentError(
+        "was sealed with a key that this server does not have. Send it to a server of the "
+        "deployment that it comes from, give this server the same --handover-key, or begin again "
+        "without it");
+  }
+  return absl::InvalidArgumentError(
+      "is damaged, cut short, or belongs to another tenant. Send it as it was received, with the "
+      "same credentials, or begin again without it");
+}
+
 }  // namespace
 
 std::string SealToken(std::string_view content, const TokenScope& scope, absl::Time expires,
@@ -91,11 +115,7 @@ std::string SealToken(std::string_view content, const TokenScope& scope, absl::T
 absl::StatusOr<std::string> OpenToken(std::string_view token, const TokenScope& scope,
                                       absl::Time now, const TokenKeys& keys) {
   std::optional<std::string> opened = DecryptWithAny(token, scope, keys);
-  if (!opened) {
-    return absl::InvalidArgumentError(
-        "the token is damaged, belongs to another tenant, or was sealed with a key that this "
-        "server does not have. Send it as it was received, or begin again without it");
-  }
+  if (!opened) return WhyNotOpened(token, keys);
   int64_t expires_micros = 0;
   std::memcpy(&expires_micros, opened->data(), sizeof(expires_micros));
   const absl::Time expires = absl::FromUnixMicros(expires_micros);

@@ -398,8 +398,9 @@ class GenerateSource final : public GenerationSource {
   absl::Status Open() {
     if (environment_.handover_keys.empty()) {
       return absl::FailedPreconditionError(
-          "this server has no key for handovers (--handover-key). Send the request again without "
-          "handover");
+          "this server cannot continue a generation: it has no key for tokens. Send the token to a "
+          "server of the deployment that it comes from, give this server the same --handover-key, "
+          "or send the request again without handover");
     }
     ASSIGN_OR_RETURN(continued_,
                      OpenHandover(request_.handover(), call_.caller.tenant,

@@ -191,6 +191,33 @@ TEST_F(PauseTest, TenantsDoNotPauseEachOthersGenerations) {
   EXPECT_TRUE(Generate(*stub, presented).status.ok());
 }
 
+TEST_F(PauseTest, TheCommandSaysWhatIsWrongWithTheFileThatItWasGiven) {
+  const auto resume = [&](const std::filesystem::path& file) {
+    return Denoise(
+        {"generate", "--resume", file.string(), "--out", (folder_.path() / "o").string()});
+  };
+  const ProcessResult none = resume(folder_.path() / "none");
+  EXPECT_EQ(none.exit_status, kUsage);
+  EXPECT_THAT(none.error,
+              AllOf(HasSubstr("--resume: cannot read"),
+                    HasSubstr("the file that `denoise generations pause` has written")));
+  const ProcessResult other = resume("LICENSE");
+  EXPECT_EQ(other.exit_status, kUsage);
+  EXPECT_THAT(other.error, HasSubstr("  --resume: is not a token: it must be what `denoise gener"));
+
+  BackgroundCall call(server_->generation(), Request("zoo", /*steps=*/500));
+  ASSERT_TRUE(Eventually([&] { return call.Started(); }));
+  const std::string token = TokenOf("zoo");
+  const std::filesystem::path cut = folder_.path() / "cut", whole = folder_.path() / "whole";
+  std::ofstream(cut, std::ios::binary) << token.substr(0, token.size() / 2);
+  std::ofstream(whole, std::ios::binary) << token;
+  EXPECT_THAT(resume(cut).error, HasSubstr("  --resume: is damaged, cut short, or belongs to"));
+  server_ = StartServer(models_.path());
+  const ProcessResult keyless = resume(whole);
+  EXPECT_EQ(keyless.exit_status, kFailed);
+  EXPECT_THAT(keyless.error, HasSubstr("it has no key for tokens. Send the token to a server of"));
+}
+
 TEST_F(PauseTest, TheCommandWritesATokenThatOnlyItsOwnerReadsAndContinuesFromIt) {
   const GenerateRequest request = Request("zoo", /*steps=*/500);
   BackgroundCall call(server_->generation(), request);

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/commands/follow_stream.h"
 #include "client/cli/commands/generation_recorder.h"
 #include "client/cli/commands/interrupts.h"
@@ -32,8 +33,9 @@ const FlagTable& ResumeTable() {
 absl::StatusOr<v1::GenerateRequest> ReadToken(const std::string& path) {
   absl::StatusOr<std::string> token = ReadFile(path, kMaxTokenBytes);
   if (!token.ok()) {
-    const absl::string_view message = token.status().message();
-    return InvalidField("--resume", {message.data(), message.size()});
+    return InvalidField("--resume", absl::StrCat(token.status().message(),
+                                                 ". Give it the file that `denoise generations "
+                                                 "pause` has written"));
   }
   v1::GenerateRequest request;
   request.set_handover(*std::move(token));

@@ -1,5 +1,6 @@
 #include "server/migration/sealed_token.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 
 namespace denoise {
 namespace {
+
+using ::testing::StartsWith;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
 constexpr TokenScope kScope{.purpose = "handover", .tenant = "studio"};
@@ -72,6 +75,24 @@ TEST(SealedToken, Expires) {
   };
   EXPECT_TRUE(opened_at(absl::Minutes(1)).ok());
   EXPECT_TRUE(absl::IsFailedPrecondition(opened_at(absl::Minutes(1) + absl::Microseconds(1))));
+}
+
+TEST(SealedToken, ARefusalSaysWhatIsWrongWithIt) {
+  const auto why = [](std::string_view token, const TokenScope& scope = kScope) {
+    return std::string(Open(token, scope).status().message());
+  };
+  const std::string token = Seal("content"), picture = "\x89PNG\r\n" + std::string(500, 'x');
+  for (const std::string& other : {std::string(), picture, token.substr(0, 20)}) {
+    EXPECT_THAT(why(other),
+                StartsWith("is not a token: it must be what `denoise generations pause`"));
+  }
+  EXPECT_THAT(why(Seal("content", Keys('2'))),
+              StartsWith("was sealed with a key that this server"));
+  const std::string damaged = why(token.substr(0, token.size() - 1));
+  EXPECT_THAT(damaged,
+              StartsWith("is damaged, cut short, or belongs to another tenant. Send it as"));
+  EXPECT_EQ(why(token, {.purpose = "handover", .tenant = "other"}), damaged)
+      << "a tenant does not learn which tokens others have";
 }
 
 // What an attacker can do to tokens that he has.

@@ -138,7 +138,8 @@ TEST_F(PausedGenerationTest, OnlyWhatWasStartedWithRoomForAHandoverCanBePaused) 
   const absl::Status status = first_.Pause().status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   EXPECT_EQ(GetErrorReason(status), "PAUSE_UNAVAILABLE");
-  EXPECT_THAT(std::string(status.message()), HasSubstr("accept_handover"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("Let it finish or cancel it, and set accept_handover"));
   first_.engine().Evaluate(3 * kSteps);
   EXPECT_EQ(first_.Read().end, absl::OkStatus()) << "it runs as if nothing had been asked";
 }
@@ -146,7 +147,8 @@ TEST_F(PausedGenerationTest, OnlyWhatWasStartedWithRoomForAHandoverCanBePaused) 
 TEST_F(PausedGenerationTest, AServerWithoutAKeyPausesNothing) {
   Replica keyless(clock_, {});
   keyless.Generate(request_);
-  EXPECT_THAT(std::string(keyless.Pause().status().message()), HasSubstr("--handover-key"));
+  EXPECT_THAT(std::string(keyless.Pause().status().message()),
+              HasSubstr("Let it finish or cancel it, and start the server with --handover-key"));
 }
 
 TEST_F(PausedGenerationTest, AnotherTenantsIsNotFound) {
