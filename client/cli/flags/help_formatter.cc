@@ -103,6 +103,18 @@ std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
   return Entry(command->get_name(), command->get_description());
 }
 
+std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
+  std::string flags;
+  for (const CLI::Option* option : app->get_options()) {
+    if (!option->get_required() || option->get_positional()) continue;
+    absl::StrAppend(&flags, " ", option->get_name(), make_option_opts(option));
+  }
+  const std::string usage =
+      absl::StrReplaceAll(CLI::Formatter::make_usage(app, std::move(name)),
+                          {{" [OPTIONS]", absl::StrCat(flags, " [OPTIONS]")}, {"\n", ""}});
+  return absl::StrCat(absl::StrJoin(WrapWords(usage, columns_ - 1), "\n    "), "\n");
+}
+
 std::string HelpFormatter::make_description(const CLI::App* app) const {
   return absl::StrCat(absl::StrJoin(WrapWords(app->get_description(), columns_ - 1), "\n"), "\n");
 }

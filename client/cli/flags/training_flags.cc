@@ -34,8 +34,10 @@ FlagTable JobRows() {
 FlagTable NetworkRows() {
   return {
       {"-m,--base-model", "training.base_model", "Train this served model further", kNetwork},
-      {"--height", "training.new_network.height", "Height of the images in pixels", kNetwork},
-      {"--width", "training.new_network.width", "Width of the images in pixels", kNetwork},
+      {"--height", "training.new_network.height",
+       "Height of the images in pixels. Required without --base-model", kNetwork},
+      {"--width", "training.new_network.width",
+       "Width of the images in pixels. Required without --base-model", kNetwork},
       {"--channels", "training.new_network.channels", "1 for gray, 3 for RGB. Default: 3",
        kNetwork},
       {"--block-out-channels", "training.new_network.block_out_channels",

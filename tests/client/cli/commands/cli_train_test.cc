@@ -126,7 +126,8 @@ TEST_F(CliTrainTest, AWatchPrintsALineForEachEventAndHowItEnded) {
   EXPECT_THAT(result.error, IsEmpty());
   std::vector<std::string> lines = absl::StrSplit(result.output, '\n');
   ASSERT_GT(lines.size(), 10u) << result.output;
-  EXPECT_THAT(lines[0], AllOf(StartsWith("job 7 "), HasSubstr("; `denoise train watch 7` follows")));
+  EXPECT_THAT(lines[0],
+              AllOf(StartsWith("job 7 "), HasSubstr("; `denoise train watch 7` follows")));
   lines.erase(lines.begin());
   EXPECT_EQ(lines[0], "queued");
   EXPECT_EQ(lines[1], "running");
@@ -400,9 +401,10 @@ TEST_F(CliTrainTest, WithoutCheckpointsItSaysWhenTheFirstOneComes) {
   job_.set_steps_total(2000);
   job_.mutable_training()->set_max_steps(2000);
   job_.mutable_training()->mutable_checkpoints()->set_every_n_steps(500);
-  EXPECT_EQ(Run({"train", "checkpoints", "7"}).output,
-            "No checkpoints yet. The first one comes after step 500; job 7 is running at step 10 of "
-            "2000.\n");
+  EXPECT_EQ(
+      Run({"train", "checkpoints", "7"}).output,
+      "No checkpoints yet. The first one comes after step 500; job 7 is running at step 10 of "
+      "2000.\n");
   job_.set_state(v1::TrainingJob::CANCELLED);
   EXPECT_EQ(Run({"train", "checkpoints", "7"}).output, "No checkpoints.\n");
 }
@@ -440,6 +442,23 @@ TEST_F(CliTrainTest, ABrokenSampleGridIsAnErrorOfTheServer) {
   const auto result = Run({"train", "watch", "7"});
   EXPECT_EQ(result.exit_status, Exited(1));
   EXPECT_THAT(result.error, HasSubstr("the server sent a broken png image"));
+}
+
+TEST(CliTrain, HelpBeginsWithWhatACommandCannotDoWithout) {
+  const auto usage = [](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), DENOISE_BINARY);
+    arguments.push_back("--help");
+    const std::vector<std::string> lines =
+        absl::StrSplit(RunProcess(arguments, kPatience)->output, '\n');
+    return lines.at(1);
+  };
+  EXPECT_EQ(usage({"train", "create"}),
+            "Usage: denoise train create --dataset NAME --max-steps N [OPTIONS]");
+  EXPECT_EQ(usage({"train", "publish"}), "Usage: denoise train publish --model NAME [OPTIONS] job");
+  EXPECT_EQ(usage({"generations", "pause"}),
+            "Usage: denoise generations pause --out FILE [OPTIONS] generation");
+  EXPECT_EQ(usage({"evaluate"}), "Usage: denoise evaluate --dataset NAME [OPTIONS]");
+  EXPECT_EQ(usage({"models"}), "Usage: denoise models [OPTIONS] [name] [SUBCOMMAND]");
 }
 
 TEST(CliTrain, HelpHasExamplesAndExitCodes) {
