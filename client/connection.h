@@ -40,7 +40,7 @@ class Connection {
     Prepare(context, deadline);
     Response response;
     const grpc::Status status = (stub.*method)(&context, request, &response);
-    if (!status.ok()) return StatusFromGrpc(status, peer_);
+    if (!status.ok()) return StatusOf(status);
     return response;
   }
 
@@ -60,10 +60,17 @@ class Connection {
     auto call = std::make_unique<typename ServerStream<Event>::Call>();
     call->context = std::make_unique<grpc::ClientContext>();
     Prepare(*call->context, deadline);
-    call->address = peer_;
+    call->status_of = [options = options_, peer = peer_](const grpc::Status& status) {
+      return StatusOf(status, options, peer);
+    };
     call->may_be_empty = may_be_empty;
     call->reader = (stub.*method)(call->context.get(), request);
     return call;
+  }
+
+  // The status of a call that has ended.
+  absl::Status StatusOf(const grpc::Status& status) const {
+    return StatusOf(status, options_, peer_);
   }
 
   // Every resource of a listing, page after page (AIP-158). `items` is the accessor of a page's.
@@ -92,6 +99,9 @@ class Connection {
   }
 
  private:
+  static absl::Status StatusOf(const grpc::Status& status, const ClientOptions& options,
+                               const std::string& peer);
+
   const ClientOptions options_;
   const std::string peer_;
   const std::shared_ptr<grpc::Channel> channel_;

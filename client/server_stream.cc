@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "client/server_stream_call.h"
-#include "client/status_from_grpc.h"
 
 namespace denoise {
 namespace {
@@ -51,7 +50,7 @@ bool ServerStream<Event>::Call::Read(Event& event) {
 
 template <class Event>
 absl::Status ServerStream<Event>::Call::Finish() {
-  absl::Status status = StatusFromGrpc(reader->Finish(), address);
+  absl::Status status = status_of(reader->Finish());
   if (status.ok() && !end_seen && !(may_be_empty && empty)) {
     return absl::InternalError("the stream ended before the server said how it all ended");
   }

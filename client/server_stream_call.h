@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -28,7 +27,7 @@ class ServerStream<Event>::Call {
   // `context` comes first and goes last: the reader refers to it.
   std::unique_ptr<grpc::ClientContext> context;  // replaced under `mutex`
   std::unique_ptr<grpc::ClientReader<Event>> reader;
-  std::string address;
+  std::function<absl::Status(const grpc::Status&)> status_of;
   std::function<bool(Event&)> is_news;  // whether the reader gets an event; empty: each
   Continue continue_after;
   bool may_be_empty = false;  // it resumes, maybe after its last event

@@ -177,7 +177,7 @@ absl::StatusOr<v1::Dataset> TrainingClient::Upload(const v1::UploadHeader& heade
   }
   const grpc::Status status = writer->Finish();
   RETURN_IF_ERROR(own_failure);
-  if (!status.ok()) return StatusFromGrpc(status, impl_->connection.peer());
+  if (!status.ok()) return impl_->connection.StatusOf(status);
   return dataset;
 }
 

@@ -18,7 +18,9 @@ namespace {
 
 namespace v1 = denoised::v1;
 using grpc::StatusCode;
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr char kListModels[] = "/denoised.v1.Models/ListModels";
 constexpr char kListDatasets[] = "/denoised.v1.Datasets/ListDatasets";
@@ -109,6 +111,41 @@ class IdentityTlsTest : public testing::Test {
   ModelsFolder models_;
   std::unique_ptr<ServerProcess> server_;
 };
+
+// gRPC says of all of these that no connection could be made.
+TEST_F(IdentityTlsTest, TheCommandSaysWhatIsWrongWithTheConnection) {
+  const std::string ca = Path("ca.pem"), address = server_->address();
+  const std::vector<std::string> acme = {"--tls-cert", Path("acme.pem"), "--tls-key",
+                                         Path("acme.key")};
+  const auto says = [](const std::string& called, std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"models", "--server", called});
+    const ProcessResult result = RunDenoise(flags);
+    EXPECT_EQ(result.exit_status, ExitStatus{.code = 3}) << result.error;
+    EXPECT_THAT(result.error, Not(HasSubstr("Is denoised running there?")));
+    return result.error;
+  };
+  const auto with = [](std::vector<std::string> flags, const std::vector<std::string>& more) {
+    flags.insert(flags.end(), more.begin(), more.end());
+    return flags;
+  };
+  EXPECT_EQ(RunDenoise(with({"models", "--server", address, "--tls-ca", ca}, acme)).exit_status,
+            kExitedCleanly);
+  EXPECT_THAT(says(address, {}),
+              AllOf(HasSubstr(": the server speaks TLS, and this client does not\n"),
+                    HasSubstr("  Add --tls-ca FILE")));
+  EXPECT_THAT(says(address, {"--tls-ca", ca}),
+              AllOf(HasSubstr("asks clients for a certificate, and this client shows none\n"),
+                    HasSubstr("  Show one with --tls-cert FILE and --tls-key FILE")));
+  EXPECT_THAT(says(address, {"--tls-ca", ca, "--tls-cert", Path("forged.pem"), "--tls-key",
+                             Path("forged.key")}),
+              HasSubstr("the server refuses this client's certificate\n"));
+  EXPECT_THAT(says(address, with(acme, {"--tls-ca", Path("stranger.pem")})),
+              AllOf(HasSubstr("not from an authority that this client trusts"),
+                    HasSubstr("with --tls-ca FILE")));
+  EXPECT_THAT(
+      says(server_->http_address(), with(acme, {"--tls-ca", ca})),
+      AllOf(HasSubstr("HTTP/1.1 is served there, not gRPC\n"), HasSubstr("that of\n  --http.")));
+}
 
 TEST_F(IdentityTlsTest, OnlyClientsWithACertificateOfTheAuthorityAreServed) {
   EXPECT_EQ(Call("acme"), StatusCode::OK);

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/cord.h"
@@ -12,7 +13,9 @@
 #include "absl/time/time.h"
 #include "client/cli/display/text.h"
 #include "client/cli/flags/field_words.h"
+#include "client/connection_problem.h"
 #include "client/status_from_grpc.h"
+#include "core/base/error_details.h"
 #include "core/base/field_violations.h"
 #include "core/base/retry.h"
 
@@ -23,6 +26,44 @@ namespace {
 bool SaysWhatToDo(absl::string_view message) {
   return absl::StrContains(message, "`denoise ") || absl::StrContains(message, "--manage-models") ||
          absl::StrContains(message, "--model-memory");
+}
+
+// What to do about what FindConnectionProblem found; empty for every other reason.
+std::string AdviceAboutConnection(const std::string& reason) {
+  const std::pair<const char*, const char*> advice[] = {
+      {kTlsExpected,
+       "Add --tls-ca FILE, with the certificate of the authority that issued the server's, or "
+       "--tls\n"
+       "  if this system trusts that authority."},
+      {kTlsNotExpected,
+       "Leave out --tls, --tls-ca and --tls-cert, or start the server with --tls-cert and "
+       "--tls-key."},
+      {kNotGrpc,
+       "Give --server the address of `denoised --listen`, 127.0.0.1:50051 by default, not that of\n"
+       "  --http."},
+      {kTlsUnknownAuthority,
+       "Give the certificate of the authority that issued it with --tls-ca FILE; one that was not\n"
+       "  issued by an authority is its own."},
+      {kTlsOtherHost,
+       "Call the server by one of these names with --server, or give it a certificate with the "
+       "name\n"
+       "  that you use."},
+      {kTlsExpired,
+       "Give the server a new one; it reads the file of --tls-cert again without a restart. If it "
+       "is\n"
+       "  new, check the clock of this machine."},
+      {kTlsNotYetValid, "Check the clocks of this machine and of the one that issued it."},
+      {kTlsClientCertificateMissing,
+       "Show one with --tls-cert FILE and --tls-key FILE; an authority in the server's\n"
+       "  --tls-client-ca must have issued it."},
+      {kTlsClientCertificateRefused,
+       "Show one with --tls-cert and --tls-key that an authority in the server's --tls-client-ca "
+       "has\n"
+       "  issued, and that has not expired."}};
+  for (const auto& [of, text] : advice) {
+    if (reason == of) return text;
+  }
+  return "";
 }
 
 // The server has read the request and says what is wrong with it, or with itself.
@@ -38,6 +79,10 @@ std::string Advice(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
       if (IsAnswerOfServer(status)) return "";
+      if (const std::string advice = AdviceAboutConnection(GetErrorReason(status).value_or(""));
+          !advice.empty()) {
+        return advice;
+      }
       if (absl::StrContains(status.message(), " through the proxy ")) {
         return "If the server should be reached directly, list its host in no_proxy.";
       }

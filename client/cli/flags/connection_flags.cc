@@ -130,6 +130,7 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
 absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags) {
   ClientOptions options;
   options.address = flags.server;
+  options.explains_connections = true;
   RETURN_IF_ERROR(ReadTlsFiles(flags, options));
   RETURN_IF_ERROR(ReadToken(flags, options));
   if (flags.deadline.has_value()) {

@@ -1,0 +1,36 @@
+// Why somebody who listens at an address cannot be called: a mistake with TLS, or with the port. gRPC
+// reports these as it reports a server that is not there.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+#include "client/client_options.h"
+
+namespace denoise {
+
+// For programs, in the place where a server's own reasons are (GetErrorReason).
+inline constexpr char kTlsExpected[] = "TLS_EXPECTED";  // by the server; the client is plain
+inline constexpr char kTlsNotExpected[] = "TLS_NOT_EXPECTED";
+inline constexpr char kNotGrpc[] = "NOT_GRPC";
+inline constexpr char kTlsUnknownAuthority[] = "TLS_UNKNOWN_AUTHORITY";
+inline constexpr char kTlsOtherHost[] = "TLS_OTHER_HOST";
+inline constexpr char kTlsExpired[] = "TLS_EXPIRED";
+inline constexpr char kTlsNotYetValid[] = "TLS_NOT_YET_VALID";
+inline constexpr char kTlsClientCertificateMissing[] = "TLS_CLIENT_CERTIFICATE_MISSING";
+inline constexpr char kTlsClientCertificateRefused[] = "TLS_CLIENT_CERTIFICATE_REFUSED";
+
+struct ConnectionProblem {
+  const char* reason;  // one of the above
+  std::string
+      description;  // "the server's certificate expired on 2026-01-31"; may quote the server
+};
+
+// Connects to the address of `options` once or twice, each time for at most about `patience`, and
+// looks at what is said there. Nullopt: nobody listens, nothing is wrong with TLS, or the address is
+// not that of a single host that is reached directly. Blocks.
+std::optional<ConnectionProblem> FindConnectionProblem(const ClientOptions& options,
+                                                       absl::Duration patience);
+
+}  // namespace denoise
