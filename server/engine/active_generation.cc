@@ -13,7 +13,7 @@ namespace denoise {
 
 absl::Status PausedError() {
   return WithErrorReason(
-      absl::AbortedError("the generation was paused. Present its token to continue it"),
+      absl::AbortedError("the generation was paused. Present its latest token to continue it"),
       "GENERATION_PAUSED");
 }
 

@@ -42,7 +42,18 @@ ListedGeneration ListedNow(const GenerationRef& generation) {
 
 bool CanBeJoined(const Generation& generation) {
   const GenerationLog::Snapshot now = generation.log.snapshot();
-  return now.ended ? now.status.ok() : !generation.cancel_requested;
+  return now.ended ? now.status.ok() || now.paused : !generation.cancel_requested;
+}
+
+bool IsSameGeneration(const Presented& token, const Generation& generation) {
+  const v1::Accepted& accepted = generation.log.accepted();
+  return token.seed == accepted.seed() && token.model_version == accepted.model_version();
+}
+
+// The end follows the handover at once, so its number is that with which the next server begins.
+bool ContinuesPause(const Presented& token, const Generation& generation) {
+  const GenerationLog::Snapshot now = generation.log.snapshot();
+  return now.paused && now.ended && token.next_sequence >= now.last_sequence;
 }
 
 bool IsKept(const Generation& generation, const GenerationLog::Snapshot& now) {

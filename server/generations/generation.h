@@ -65,9 +65,17 @@ struct ListedGeneration {
 };
 ListedGeneration ListedNow(const GenerationRef& generation);
 
-// Whether a retry gets this generation, which runs or has succeeded. After a failure, it starts a
-// new one.
+// Whether a retry gets this generation, which runs, has succeeded or is paused. After a failure, it
+// starts a new one.
 bool CanBeJoined(const Generation& generation);
+
+// Whether the token was made of this generation, or of what it continues: with the same seed and
+// model version, a request is the same generation on all servers.
+bool IsSameGeneration(const Presented& token, const Generation& generation);
+
+// Whether the token continues this generation, which is paused: not one that was made before the
+// pause, for its work would be done twice.
+bool ContinuesPause(const Presented& token, const Generation& generation);
 
 // Whether it is kept after its end, of which `now` tells: if a caller can come back to it. The token
 // of a pause can be asked for again.

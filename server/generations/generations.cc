@@ -141,6 +141,15 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
             absl::StrJoin(differences, ", "), ". Take another id for another request.")),
         "REQUEST_ID_IN_USE");
   }
+  if (caller.presented && !IsSameGeneration(*caller.presented, *found)) {
+    return WithErrorReason(
+        absl::AlreadyExistsError(absl::StrCat(
+            GenerationName(id),
+            " has begun again on this server, with another seed or another version of the model. "
+            "Present the token to another server, or once this generation is no longer kept.")),
+        "REQUEST_ID_IN_USE");
+  }
+  if (caller.presented && ContinuesPause(*caller.presented, *found)) return nullptr;
   return AddPayingReader(found, -1, caller, found->sample_bytes);
 }
 
@@ -156,7 +165,7 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
                                     MostBytesHeld(resolved, log_limits)));
   const GenerationRef generation = Make(request, digest, resolved, log_limits, caller);
   std::unique_ptr<Reader> reader;
-  GenerationRef replaced;  // one of this id that failed or was cancelled
+  GenerationRef replaced;  // one of this id that failed or was cancelled, or is continued now
   {
     const MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(reader, JoinExisting(generation->id, generation->digest, caller));

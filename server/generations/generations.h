@@ -45,6 +45,13 @@ class GenerationRegistry;  // which can be found, and what is kept; generation_r
 // "photo-1" for "generations/photo-1" and for itself.
 std::string_view GenerationId(std::string_view name);
 
+// What a token says of the generation that it continues.
+struct Presented {
+  uint64_t seed;
+  std::string model_version;
+  int64_t next_sequence;  // of the first event after the pause or the handover
+};
+
 // The call that wants to read a generation.
 struct Caller {
   absl::Time arrival;
@@ -53,7 +60,8 @@ struct Caller {
   // Called when there is something to read. Any thread may call it, at any time.
   std::function<void()> wake;
   Identity identity = Anyone();
-  std::string trace_id = {};  // for the log
+  std::string trace_id = {};                          // for the log
+  std::optional<Presented> presented = std::nullopt;  // where it brings a token
 };
 
 // How the pictures of a generation are sent.
@@ -140,9 +148,12 @@ class Generations {
   Generations(const Generations&) = delete;
   Generations& operator=(const Generations&) = delete;
 
-  // A reader of the caller's generation called `id`, if there is one that runs or has succeeded;
-  // else null, as for an empty id. ALREADY_EXISTS where that was another request. `digest` is that
-  // of the request.
+  // A reader of the caller's generation called `id`, if there is one that runs, has succeeded or is
+  // paused; else null, as for an empty id, and for a token that continues the pause: one of that
+  // pause or of a later one. So an older token and a retry get what the first caller got, with the
+  // token of the latest pause, and no work is repeated. ALREADY_EXISTS where the generation is of
+  // another request or, for a token, has another seed or model version. `digest` is that of the
+  // request.
   absl::StatusOr<std::unique_ptr<Reader>> Join(const std::string& id, const RequestDigest& digest,
                                                const Caller& caller) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -12,9 +12,9 @@ namespace denoise {
 // A hash of each field that is set, by its name.
 using RequestDigest = std::map<std::string, std::string>;
 
-// Of every field but request_id and accept_handover; an on_disconnect of CANCEL counts as none. Empty where the request
-// has no request_id, and so is never compared. Hashes everything that the request brings along,
-// without a copy of its pictures.
+// Of every field but request_id and accept_handover; an on_disconnect of CANCEL counts as none.
+// Empty where the request has no request_id, and so is never compared. Hashes everything that the
+// request brings along, without a copy of its pictures.
 RequestDigest DigestOf(const denoised::v1::GenerateRequest& request);
 
 // The names of the fields that differ, in order.

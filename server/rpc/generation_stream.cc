@@ -390,7 +390,14 @@ class GenerateSource final : public GenerationSource {
                       : request_.request_id();
   }
 
-  Caller ThisCaller() const { return ToCaller(call_, AsSent().accept_handover()); }
+  Caller ThisCaller() const {
+    Caller caller = ToCaller(call_, AsSent().accept_handover());
+    if (continued_) {
+      const v1::Accepted& accepted = continued_->accepted();
+      caller.presented = {accepted.seed(), accepted.model_version(), continued_->next_sequence()};
+    }
+    return caller;
+  }
 
   uint64_t Seed() const { return continued_ ? continued_->accepted().seed() : ChooseSeed(); }
 

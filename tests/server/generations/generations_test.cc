@@ -365,8 +365,47 @@ TEST_F(GenerationsTest, PausingTakesItFromTheEngineAndKeepsIt) {
   EXPECT_EQ(Get("a")->state(), v1::Generation::PAUSED);
   EXPECT_TRUE(Pause("a").ok()) << "its token can be asked for again";
   EXPECT_THAT(paused_, SizeIs(1)) << "which is nothing to the engine";
-  const auto again = *Generate(request);
-  EXPECT_THAT(sinks_, SizeIs(2)) << "the same request starts again";
+}
+
+TEST_F(GenerationsTest, ARetryOfAPausedGenerationGetsThePauseAndNeitherUndoesNorRepeatsIt) {
+  Request request = Named("a");
+  request.set_accept_handover(true);
+  const auto first = *Generate(request);
+  const auto pause = *Pause("a");
+  sink().OnImage(Image(0));
+  sink().OnHandover({});
+  sink().OnFinished(PausedError());
+  const auto retry = *Generate(request);
+  EXPECT_THAT(sinks_, SizeIs(1));
+  std::vector<GenerationLog::Event> events;
+  while (auto event = retry->Next()) events.push_back(*std::move(event));
+  ASSERT_THAT(events, SizeIs(4));
+  EXPECT_TRUE(std::holds_alternative<ImageUpdate>(events[1].what));
+  EXPECT_TRUE(std::holds_alternative<GenerationLog::Handover>(events[2].what));
+  EXPECT_EQ(retry->status(), PausedError());
+  EXPECT_EQ(ReasonOf(Generate(Named("a", /*steps=*/3)).status()), "REQUEST_ID_IN_USE");
+}
+
+TEST_F(GenerationsTest, APausedGenerationIsReplacedOnlyOnceTheEngineHasTakenItsContinuation) {
+  Request request = Named("a");
+  request.set_accept_handover(true);
+  const auto first = *Generate(request);
+  const auto pause = *Pause("a");
+  sink().OnHandover({});
+  sink().OnFinished(PausedError());
+  Caller caller = MakeCaller();
+  const v1::Accepted& accepted = first->accepted();
+  caller.presented = {accepted.seed(), accepted.model_version(), first->snapshot().last_sequence};
+  const auto start = [&] {
+    auto resolved = ResolveRequest(request, FindModel(request.model(), models_), {}, /*seed=*/1);
+    return generations_.Start(request, DigestOf(request), *std::move(resolved), caller).status();
+  };
+  refusal_ = absl::UnavailableError("the queue is full");
+  EXPECT_EQ(start(), refusal_);
+  EXPECT_EQ(Get("a")->state(), v1::Generation::PAUSED);
+  refusal_ = absl::OkStatus();
+  EXPECT_TRUE(start().ok());
+  EXPECT_NE(Get("a")->state(), v1::Generation::PAUSED);
 }
 
 TEST_F(GenerationsTest, WhatIsBeingCancelledCannotBePaused) {

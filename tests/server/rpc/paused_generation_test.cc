@@ -76,6 +76,53 @@ TEST_F(PausedGenerationTest, CanBePausedAgain) {
   EXPECT_EQ(third_.Read().events.front().accepted().evaluations_done(), 2);
 }
 
+TEST_F(PausedGenerationTest, AnOlderTokenGetsTheNewerPauseAndRepeatsNothing) {
+  const v1::Handover older = Paused(first_, request_, 1);
+  Paused(first_, Presenting(older.token()), kSteps);
+  const std::string name = first_.Read().events.front().accepted().generation();
+  const std::map<int, std::string> images = first_.Read().Images();
+  ASSERT_THAT(images, SizeIs(1));
+
+  first_.Generate(Presenting(older.token()));
+  EXPECT_EQ(first_.Get(name)->state(), v1::Generation::PAUSED);
+  ASSERT_TRUE(first_.Read().end);
+  EXPECT_EQ(first_.Read().Images(), images) << "which whoever has the older token lacks";
+  EXPECT_EQ(GetErrorReason(*first_.Read().end), "GENERATION_PAUSED");
+  const v1::Handover newest = first_.Read().events.back().handover();
+  EXPECT_TRUE(newest.paused());
+  first_.Generate(Presenting(newest.token()));
+  EXPECT_EQ(first_.Read().events.front().accepted().evaluations_done(), kSteps + 1);
+}
+
+TEST_F(PausedGenerationTest, ANewerTokenOfAnotherServerReplacesThePauseThatIsHeld) {
+  const v1::Handover older = Paused(first_, request_, 1);
+  const v1::Handover newer = Paused(second_, Presenting(older.token()), 2);
+  first_.Generate(Presenting(newer.token()));
+  EXPECT_EQ(first_.Read().events.front().accepted().evaluations_done(), 3);
+  EXPECT_FALSE(first_.Read().end) << "it runs";
+}
+
+TEST_F(PausedGenerationTest, TheSameRequestAgainGetsThePauseAndItsToken) {
+  request_.set_request_id("zoo");
+  Paused(first_, request_, 2);
+  first_.Generate(request_);
+  EXPECT_EQ(first_.Get("generations/zoo")->state(), v1::Generation::PAUSED);
+  ASSERT_TRUE(first_.Read().end);
+  EXPECT_EQ(GetErrorReason(*first_.Read().end), "GENERATION_PAUSED");
+  second_.Generate(Presenting(first_.Read().Token()));
+  EXPECT_EQ(second_.Read().events.front().accepted().evaluations_done(), 2);
+}
+
+TEST_F(PausedGenerationTest, ATokenDoesNotJoinAGenerationThatHasBegunAgain) {
+  request_.set_request_id("zoo");
+  request_.clear_seed();
+  const v1::Handover paused = Paused(first_, request_, 2);
+  second_.Generate(request_);  // with a seed of its own
+  const absl::Status status = RefusalOf(second_, Presenting(paused.token()));
+  EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
+  EXPECT_EQ(GetErrorReason(status), "REQUEST_ID_IN_USE");
+}
+
 // Servers share no memory of the tokens that they have seen.
 TEST_F(PausedGenerationTest, ATokenThatIsPresentedTwiceContinuesTwiceOnTwoServers) {
   const v1::Handover paused = Paused(first_, request_, kSteps);
