@@ -1,5 +1,7 @@
 #include "server/generations/generation.h"
 
+#include <algorithm>
+
 #include "core/base/error_details.h"
 #include "proto/conversion/time_proto.h"
 #include "server/telemetry/log.h"
@@ -54,6 +56,12 @@ bool IsSameGeneration(const Presented& token, const Generation& generation) {
 bool ContinuesPause(const Presented& token, const Generation& generation) {
   const GenerationLog::Snapshot now = generation.log.snapshot();
   return now.paused && now.ended && token.next_sequence >= now.last_sequence;
+}
+
+int64_t LargestEventBytes(const Generation& generation) {
+  const GenerationLog::Snapshot now = generation.log.snapshot();
+  const bool may_be_paused = !now.ended || now.paused;
+  return std::max(generation.sample_bytes, may_be_paused ? generation.token_bytes : 0);
 }
 
 bool IsKept(const Generation& generation, const GenerationLog::Snapshot& now) {

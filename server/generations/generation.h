@@ -38,8 +38,8 @@ struct Generation {
   const std::shared_ptr<const SamplerPlan> plan;  // null where it is not handed over
   // As its first caller sent it, for a handover; else without a field.
   const denoised::v1::GenerateRequest request;
-  const bool accepts_handover;   // its first caller does, whether or not there is room for one
-  const int64_t handover_bytes;  // the most that its state takes in one
+  const bool accepts_handover;  // its first caller does, whether or not there is room for one
+  const int64_t token_bytes;    // the most that a token of it takes; 0: it has none
   const absl::Time arrival;
   GenerationLog log;
 
@@ -76,6 +76,9 @@ bool IsSameGeneration(const Presented& token, const Generation& generation);
 // Whether the token continues this generation, which is paused: not one that was made before the
 // pause, for its work would be done twice.
 bool ContinuesPause(const Presented& token, const Generation& generation);
+
+// The largest event that a reader may still get: a picture, or the token of a pause.
+int64_t LargestEventBytes(const Generation& generation);
 
 // Whether it is kept after its end, of which `now` tells: if a caller can come back to it. The token
 // of a pause can be asked for again.

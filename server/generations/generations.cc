@@ -51,9 +51,19 @@ std::vector<int> ImagesBegun(const GenerationRequest& request) {
   return images;
 }
 
+// The most that a token takes, which holds the states, the request and what it resolved to.
+int64_t TokenBytes(const v1::GenerateRequest& request, const ResolvedRequest& resolved,
+                   const GenerationLog::Limits& limits) {
+  if (limits.handover_bytes == 0) return 0;
+  return HandoverBytes(resolved.generation, limits) +
+         static_cast<int64_t>(request.ByteSizeLong() + resolved.accepted.ByteSizeLong());
+}
+
 // The most that a generation can hold: its images, as many frames as its log keeps, the picture
-// that is on its way, the samples that it starts from and keeps, and what every call takes.
-int64_t MostBytesHeld(const ResolvedRequest& resolved, const GenerationLog::Limits& limits) {
+// that is on its way, the samples that it starts from and keeps, the states of a handover and the
+// token on its way, and what every call takes.
+int64_t MostBytesHeld(const v1::GenerateRequest& request, const ResolvedRequest& resolved,
+                      const GenerationLog::Limits& limits) {
   const int64_t sample_bytes =
       std::max(SampleBytes(resolved.picture), SampleBytes(resolved.generation.shape));
   int64_t frame_bytes = 0;
@@ -63,9 +73,17 @@ int64_t MostBytesHeld(const ResolvedRequest& resolved, const GenerationLog::Limi
     frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
   }
   constexpr int kMostInputs = 4;
-  constexpr int kHandoverCopies = 2;  // the states, and the token on its way
   return kCallBytes + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes +
-         kHandoverCopies * HandoverBytes(resolved.generation, limits);
+         HandoverBytes(resolved.generation, limits) + TokenBytes(request, resolved, limits);
+}
+
+// gRPC has the request, or else the token that holds it, which the call has opened. The generation
+// has another copy if it may be handed over.
+int64_t RequestBytesHeld(const v1::GenerateRequest& request, const GenerationLog::Limits& limits,
+                         const Caller& caller) {
+  const int64_t copies = (limits.handover_bytes > 0 ? 1 : 0) + (caller.presented ? 2 : 1);
+  return copies * static_cast<int64_t>(request.ByteSizeLong()) +
+         (caller.presented ? caller.presented->bytes : 0);
 }
 
 // A request with an id keeps it. So does a generation that another server began.
@@ -150,19 +168,16 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::JoinExisting(
         "REQUEST_ID_IN_USE");
   }
   if (caller.presented && ContinuesPause(*caller.presented, *found)) return nullptr;
-  return AddPayingReader(found, -1, caller, found->sample_bytes);
+  return AddPayingReader(found, -1, caller);
 }
 
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Start(
     const v1::GenerateRequest& request, const RequestDigest& digest, ResolvedRequest resolved,
     const Caller& caller) {
   const GenerationLog::Limits log_limits = LogLimitsOf(request);
-  // gRPC has the request, and the generation another copy if it may be handed over.
-  const int64_t request_copies = log_limits.handover_bytes > 0 ? 2 : 1;
-  ASSIGN_OR_RETURN(
-      SampleBudget::Reservation reservation,
-      environment_.samples->Reserve(request_copies * static_cast<int64_t>(request.ByteSizeLong()) +
-                                    MostBytesHeld(resolved, log_limits)));
+  ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
+                   environment_.samples->Reserve(RequestBytesHeld(request, log_limits, caller) +
+                                                 MostBytesHeld(request, resolved, log_limits)));
   const GenerationRef generation = Make(request, digest, resolved, log_limits, caller);
   std::unique_ptr<Reader> reader;
   GenerationRef replaced;  // one of this id that failed or was cancelled, or is continued now
@@ -246,7 +261,7 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
       .plan = may_move ? resolved.generation.plan : nullptr,
       .request = may_move ? request : v1::GenerateRequest(),
       .accepts_handover = request.accept_handover(),
-      .handover_bytes = HandoverBytes(resolved.generation, log_limits),
+      .token_bytes = TokenBytes(request, resolved, log_limits),
       .arrival = caller.arrival,
       .log = GenerationLog(
           {.accepted = std::move(resolved.accepted),
@@ -289,15 +304,14 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Watch(
     const v1::WatchGenerationRequest& request, const Caller& caller) {
   const MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name(), caller.identity));
-  const int64_t event_bytes = generation->sample_bytes;
-  if (!request.has_resume_after()) return AddPayingReader(generation, -1, caller, event_bytes);
+  if (!request.has_resume_after()) return AddPayingReader(generation, -1, caller);
   const int64_t last = generation->log.snapshot().last_sequence;
   if (request.resume_after() < 0 || request.resume_after() > last) {
     return InvalidField("resume_after", absl::StrCat("must be between 0 and ", last,
                                                      ", the number of the latest event, is ",
                                                      request.resume_after()));
   }
-  return AddPayingReader(generation, request.resume_after(), caller, event_bytes);
+  return AddPayingReader(generation, request.resume_after(), caller);
 }
 
 absl::StatusOr<v1::Generation> Generations::Get(const v1::GetGenerationRequest& request,
@@ -442,9 +456,9 @@ std::unique_ptr<Generations::Reader> Generations::AddReader(const GenerationRef&
 // Reserves what a call takes, and the event that is on its way; of a kept result the first reader
 // takes on the whole.
 absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::AddPayingReader(
-    const GenerationRef& generation, int64_t after, const Caller& caller, int64_t event_bytes) {
+    const GenerationRef& generation, int64_t after, const Caller& caller) {
   ASSIGN_OR_RETURN(SampleBudget::Reservation reservation,
-                   environment_.samples->Reserve(kCallBytes + event_bytes));
+                   environment_.samples->Reserve(kCallBytes + LargestEventBytes(*generation)));
   RETURN_IF_ERROR(registry_->TakeFromKept(*generation, *environment_.samples));
   std::unique_ptr<Reader> reader = AddReader(generation, after, caller);
   reader->reservation_ = std::move(reservation);

@@ -7,8 +7,10 @@
 // paused.
 //
 // Memory: while a generation runs, and until its readers have left, it holds what SampleBudget
-// reserved for it before it began. After that its result counts against Limits::keep_bytes, and the
-// oldest results make room for new ones. A reader that comes then reserves it again.
+// reserved for it before it began. After that its result, or the state of a pause, counts against
+// Limits::keep_bytes, and the oldest make room for new ones. A reader that comes then reserves it
+// again. Every reader but the first also reserves the largest event that it may get on its own,
+// which is a picture or the token of a pause.
 #pragma once
 
 #include <atomic>
@@ -50,6 +52,7 @@ struct Presented {
   uint64_t seed;
   std::string model_version;
   int64_t next_sequence;  // of the first event after the pause or the handover
+  int64_t bytes;          // of the token, which gRPC holds until the call is over
 };
 
 // The call that wants to read a generation.
@@ -208,8 +211,7 @@ class Generations {
   std::unique_ptr<Reader> AddReader(const GenerationRef& generation, int64_t after,
                                     const Caller& caller) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::unique_ptr<Reader>> AddPayingReader(const GenerationRef& generation,
-                                                          int64_t after, const Caller& caller,
-                                                          int64_t event_bytes)
+                                                          int64_t after, const Caller& caller)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckPausable(const std::string& name, const Generation& generation,
                              const GenerationLog::Snapshot& now) const

@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<Generations::Reader>> Generations::Pause(
     ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name(), caller.identity));
     const GenerationLog::Snapshot now = generation->log.snapshot();
     if (!now.paused) RETURN_IF_ERROR(CheckPausable(request.name(), *generation, now));
-    ASSIGN_OR_RETURN(reader, AddPayingReader(generation, -1, caller, generation->handover_bytes));
+    ASSIGN_OR_RETURN(reader, AddPayingReader(generation, -1, caller));
     if (now.paused) return reader;
     RETURN_IF_ERROR(generation->log.RequestPause());
     generation->pause_requested = true;

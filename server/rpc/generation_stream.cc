@@ -355,7 +355,10 @@ class GenerateSource final : public GenerationSource {
               {"count", resolved.generation.count},
               {"evaluations", resolved.accepted.evaluations()},
               {"seed", std::to_string(resolved.generation.seed)}});
-    return environment_.generations->Start(AsSent(), digest, std::move(resolved), ThisCaller());
+    ASSIGN_OR_RETURN(Reader started, environment_.generations->Start(
+                                         AsSent(), digest, std::move(resolved), ThisCaller()));
+    if (continued_) continued_->clear_images_begun();  // which the engine has now
+    return started;
   }
 
   void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
@@ -394,7 +397,8 @@ class GenerateSource final : public GenerationSource {
     Caller caller = ToCaller(call_, AsSent().accept_handover());
     if (continued_) {
       const v1::Accepted& accepted = continued_->accepted();
-      caller.presented = {accepted.seed(), accepted.model_version(), continued_->next_sequence()};
+      caller.presented = {accepted.seed(), accepted.model_version(), continued_->next_sequence(),
+                          static_cast<int64_t>(request_.handover().size())};
     }
     return caller;
   }

@@ -56,6 +56,15 @@ class GenerationsTest : public GenerationsFixture {
     return names;
   }
 
+  // The most that another call can reserve now.
+  int64_t FreeBytes() {
+    int64_t fits = 0;
+    for (int64_t step = int64_t{64} << 20; step > 0; step /= 2) {
+      if (samples_.Reserve(fits + step).ok()) fits += step;
+    }
+    return fits;
+  }
+
   std::string ReasonOf(const absl::Status& status) {
     return GetErrorReason(status).value_or("none");
   }
@@ -395,7 +404,8 @@ TEST_F(GenerationsTest, APausedGenerationIsReplacedOnlyOnceTheEngineHasTakenItsC
   sink().OnFinished(PausedError());
   Caller caller = MakeCaller();
   const v1::Accepted& accepted = first->accepted();
-  caller.presented = {accepted.seed(), accepted.model_version(), first->snapshot().last_sequence};
+  caller.presented = {accepted.seed(), accepted.model_version(), first->snapshot().last_sequence,
+                      /*bytes=*/100};
   const auto start = [&] {
     auto resolved = ResolveRequest(request, FindModel(request.model(), models_), {}, /*seed=*/1);
     return generations_.Start(request, DigestOf(request), *std::move(resolved), caller).status();
@@ -406,6 +416,53 @@ TEST_F(GenerationsTest, APausedGenerationIsReplacedOnlyOnceTheEngineHasTakenItsC
   refusal_ = absl::OkStatus();
   EXPECT_TRUE(start().ok());
   EXPECT_NE(Get("a")->state(), v1::Generation::PAUSED);
+}
+
+// The limit is 1 MiB.
+TEST_F(GenerationsTest, TheStatesOfPausesCountAsResultsDo) {
+  for (const char* id : {"a", "b"}) {
+    Request request = Named(id);
+    request.set_accept_handover(true);
+    const auto reader = *Generate(request);
+    const auto pause = *Pause(id);
+    sink().OnHandover({{0, {.evaluations_done = 1, .slots = at::zeros({1, 3, 224, 224})}}});
+    sink().OnFinished(PausedError());
+  }
+  EXPECT_EQ(ReasonOf(Get("a").status()), "GENERATION_EXPIRED");
+  EXPECT_EQ(Get("b")->state(), v1::Generation::PAUSED);
+}
+
+TEST_F(GenerationsTest, EveryReaderReservesRoomForTheTokenThatItMayGet) {
+  Request request = Named("a");
+  request.set_accept_handover(true);
+  request.set_count(16);
+  const auto first = *Generate(request);
+  const int64_t picture = SampleBytes({.channels = 3, .height = 8, .width = 8});
+  const int64_t token = 16 * picture;  // at least: the sampler has one state slot
+  const auto with_room_for = [&](int64_t event_bytes) {
+    return *samples_.Reserve(FreeBytes() - kCallBytes - event_bytes);
+  };
+  {
+    const auto rest = with_room_for(picture);
+    EXPECT_TRUE(absl::IsUnavailable(Watch("a").status()));
+    EXPECT_TRUE(absl::IsUnavailable(Generate(request).status())) << "a retry joins it";
+    EXPECT_TRUE(absl::IsUnavailable(Pause("a").status()));
+  }
+  {
+    const auto rest = with_room_for(2 * token);
+    EXPECT_TRUE(Watch("a").ok());
+    EXPECT_TRUE(Generate(request).ok());
+    EXPECT_TRUE(Pause("a").ok());
+  }
+}
+
+TEST_F(GenerationsTest, ReadersOfWhatHasNoTokenReserveRoomForAPictureOnly) {
+  Request request = Named("a");
+  request.set_count(16);
+  const auto first = *Generate(request);
+  const int64_t picture = SampleBytes({.channels = 3, .height = 8, .width = 8});
+  const auto rest = *samples_.Reserve(FreeBytes() - kCallBytes - picture);
+  EXPECT_TRUE(Watch("a").ok());
 }
 
 TEST_F(GenerationsTest, WhatIsBeingCancelledCannotBePaused) {
