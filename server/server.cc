@@ -248,6 +248,7 @@ class Server::Impl {
                       .telemetry = &telemetry_,
                       .handover_bytes = handover_keys.empty() ? 0 : HandoverBytesMax(flags)},
                      {.keep_time = absl::Seconds(flags.keep_results_seconds),
+                      .paused_keep_time = absl::Seconds(flags.paused_token_seconds),
                       .keep_bytes = int64_t{flags.keep_results_mib} << 20,
                       .detached = flags.max_detached}),
         engine_(WithReports(EngineOptions(flags, devices)), Clock::Real(), &telemetry_),

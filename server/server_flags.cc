@@ -434,7 +434,9 @@ void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
                  "generations. A key is what `denoised new-handover-key` prints")
       ->type_name("FILE");
   app.add_option("--paused-token-seconds", flags.paused_token_seconds,
-                 "How long a paused generation can be continued with its token")
+                 "How long a paused generation can be continued with its token. For as\n"
+                 "long the server keeps the generation, if the memory for results allows\n"
+                 "it, so that a lost token can be asked for again")
       ->check(CLI::Range(1, 10 * 365 * 86'400));
   app.add_option("--log-level", flags.log_level, "Least severe level to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));

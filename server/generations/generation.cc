@@ -68,8 +68,12 @@ bool IsKept(const Generation& generation, const GenerationLog::Snapshot& now) {
   return generation.kept || now.paused;
 }
 
+absl::Time ExpiryOf(const GenerationLog::Snapshot& now, const KeepTimes& keep_times) {
+  return *now.ended + (now.paused ? keep_times.pause : keep_times.result);
+}
+
 v1::Generation Describe(const ListedGeneration& listed, const Identity& viewer, bool with_timesteps,
-                        absl::Duration keep_time) {
+                        const KeepTimes& keep_times) {
   const Generation& generation = *listed.generation;
   const GenerationLog::Snapshot now = generation.log.snapshot();
   v1::Generation proto;
@@ -90,7 +94,7 @@ v1::Generation Describe(const ListedGeneration& listed, const Identity& viewer, 
   if (now.started) *proto.mutable_start_time() = ToProto(*now.started);
   if (now.ended) *proto.mutable_end_time() = ToProto(*now.ended);
   if (now.ended && IsKept(generation, now))
-    *proto.mutable_expire_time() = ToProto(*now.ended + keep_time);
+    *proto.mutable_expire_time() = ToProto(ExpiryOf(now, keep_times));
   return proto;
 }
 

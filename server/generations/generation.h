@@ -84,8 +84,16 @@ int64_t LargestEventBytes(const Generation& generation);
 // of a pause can be asked for again.
 bool IsKept(const Generation& generation, const GenerationLog::Snapshot& now);
 
-// The generation as `viewer` sees it. One that has ended expires `keep_time` later.
+// How long generations are kept after their end.
+struct KeepTimes {
+  absl::Duration result;
+  absl::Duration pause;  // as long as the token is good, for callers who have lost it
+};
+// Until when one is kept that has ended.
+absl::Time ExpiryOf(const GenerationLog::Snapshot& now, const KeepTimes& keep_times);
+
+// The generation as `viewer` sees it.
 denoised::v1::Generation Describe(const ListedGeneration& listed, const Identity& viewer,
-                                  bool with_timesteps, absl::Duration keep_time);
+                                  bool with_timesteps, const KeepTimes& keep_times);
 
 }  // namespace denoise

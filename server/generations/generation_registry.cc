@@ -49,7 +49,10 @@ void GenerationRegistry::Remove(const GenerationRef& generation) {
   if (!std::exchange(generation->indexed, false)) return;
   by_name_.erase(generation->full_name);
   by_number_.erase(generation->number);
-  expiries_.erase({ExpiryOf(*generation), generation->number});
+  const GenerationLog::Snapshot now = generation->log.snapshot();
+  if (!now.ended) return;
+  expiries_.erase({ExpiryOf(now, limits_.keep_times), generation->number});
+  ends_.erase({*now.ended, generation->number});
 }
 
 void GenerationRegistry::RetainOrForget(const GenerationRef& generation) {
@@ -57,7 +60,8 @@ void GenerationRegistry::RetainOrForget(const GenerationRef& generation) {
   if (!now.ended) return;
   const bool kept = IsKept(*generation, now);
   if (generation->indexed && kept) {
-    expiries_.emplace(ExpiryOf(*generation), generation->number);
+    expiries_.emplace(ExpiryOf(now, limits_.keep_times), generation->number);
+    ends_.emplace(*now.ended, generation->number);
     on_change_();
   }
   if (generation->readers > 0) return;
@@ -97,8 +101,7 @@ void GenerationRegistry::ForgetExpired() {
   while (!expiries_.empty() && expiries_.begin()->first <= now) {
     Forget(GenerationRef(by_number_.at(expiries_.begin()->second)));
   }
-  for (auto next = expiries_.begin();
-       next != expiries_.end() && kept_bytes_ > limits_.keep_bytes;) {
+  for (auto next = ends_.begin(); next != ends_.end() && kept_bytes_ > limits_.keep_bytes;) {
     const GenerationRef oldest = by_number_.at((next++)->second);
     if (oldest->kept_bytes > 0) Forget(oldest);
   }
@@ -106,10 +109,6 @@ void GenerationRegistry::ForgetExpired() {
 
 absl::Time GenerationRegistry::next_expiry() const {
   return expiries_.empty() ? absl::InfiniteFuture() : expiries_.begin()->first;
-}
-
-absl::Time GenerationRegistry::ExpiryOf(const Generation& generation) const {
-  return generation.log.snapshot().ended.value_or(absl::InfinitePast()) + limits_.keep_time;
 }
 
 }  // namespace denoise

@@ -25,9 +25,9 @@ namespace denoise {
 class GenerationRegistry {
  public:
   struct Limits {
-    absl::Duration keep_time;  // after a generation's end
-    int64_t keep_bytes;        // of all results that are kept
-    size_t expired_names;      // that are remembered
+    KeepTimes keep_times;
+    int64_t keep_bytes;    // of all results that are kept
+    size_t expired_names;  // that are remembered
   };
 
   // `on_change` is called when next_expiry() may have changed or there is something to free.
@@ -63,7 +63,6 @@ class GenerationRegistry {
   std::vector<GenerationRef> TakeForgotten() { return std::exchange(forgotten_, {}); }
 
  private:
-  absl::Time ExpiryOf(const Generation& generation) const;
   void Forget(const GenerationRef& generation);
 
   const Limits limits_;
@@ -72,7 +71,9 @@ class GenerationRegistry {
 
   std::map<std::string, GenerationRef, std::less<>> by_name_;  // the full one
   std::map<int64_t, GenerationRef> by_number_;
-  std::set<std::pair<absl::Time, int64_t>> expiries_;  // of results that are kept
+  // Of results that are kept, by number.
+  std::set<std::pair<absl::Time, int64_t>> expiries_;
+  std::set<std::pair<absl::Time, int64_t>> ends_;
   int64_t kept_bytes_ = 0;
   std::deque<std::string> expired_;  // oldest first
   std::set<std::string, std::less<>> expired_names_;

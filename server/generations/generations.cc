@@ -124,7 +124,7 @@ Generations::Generations(const Environment& environment, const Limits& limits)
     : environment_(environment),
       limits_(limits),
       registry_(std::make_unique<GenerationRegistry>(
-          GenerationRegistry::Limits{limits.keep_time, limits.keep_bytes, limits.expired_names},
+          GenerationRegistry::Limits{keep_times(), limits.keep_bytes, limits.expired_names},
           environment.clock, [this] { changed_.NotifyAll(); })),
       expirer_([this] { ExpireLoop(); }) {}
 
@@ -136,6 +136,8 @@ Generations::~Generations() {
   changed_.NotifyAll();
   expirer_.join();
 }
+
+KeepTimes Generations::keep_times() const { return {limits_.keep_time, limits_.paused_keep_time}; }
 
 // --- Starting and joining
 
@@ -322,7 +324,7 @@ absl::StatusOr<v1::Generation> Generations::Get(const v1::GetGenerationRequest& 
     ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name(), caller));
     listed = ListedNow(generation);
   }
-  return Describe(listed, caller, /*with_timesteps=*/true, limits_.keep_time);
+  return Describe(listed, caller, /*with_timesteps=*/true, keep_times());
 }
 
 absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
@@ -347,8 +349,7 @@ absl::StatusOr<v1::ListGenerationsResponse> Generations::List(
   size_t bytes = 0;
   int64_t last = 0;
   for (const ListedGeneration& candidate : candidates) {
-    v1::Generation generation =
-        Describe(candidate, caller, /*with_timesteps=*/false, limits_.keep_time);
+    v1::Generation generation = Describe(candidate, caller, /*with_timesteps=*/false, keep_times());
     bytes += generation.ByteSizeLong();
     const int listed = response.generations_size();
     if (listed == *page_size || (listed > 0 && bytes > kMaxPageBytes)) {
@@ -380,7 +381,7 @@ absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationReq
     id = generation->engine_id;
     listed = ListedNow(generation);
   }
-  v1::Generation description = Describe(listed, caller, /*with_timesteps=*/true, limits_.keep_time);
+  v1::Generation description = Describe(listed, caller, /*with_timesteps=*/true, keep_times());
   if (id) environment_.cancel(*id);
   return description;
 }
@@ -437,8 +438,7 @@ v1::Generation Generations::Reader::Describe() const {
     const MutexLock lock(generations_->mutex_);
     listed = ListedNow(generation_);
   }
-  return denoise::Describe(listed, caller_, /*with_timesteps=*/true,
-                           generations_->limits_.keep_time);
+  return denoise::Describe(listed, caller_, /*with_timesteps=*/true, generations_->keep_times());
 }
 
 bool Generations::Reader::Leave() {

@@ -3,8 +3,8 @@
 // A Generate call starts a generation, or joins the one that has its request_id. The engine runs
 // it, its log (generation_log.h) records what happened, and streams read that log. Once the last
 // reader has left, it is cancelled or continues, as its caller chose. After its end it is kept for
-// a while if a caller can come back to it: if it has a request_id, was started with DETACH or was
-// paused.
+// a while if a caller can come back to it: if it has a request_id or was started with DETACH; and, if
+// it was paused, for as long as its token is good.
 //
 // Memory: while a generation runs, and until its readers have left, it holds what SampleBudget
 // reserved for it before it began. After that its result, or the state of a pause, counts against
@@ -42,6 +42,7 @@
 namespace denoise {
 
 struct Generation;         // one of them; generation.h
+struct KeepTimes;          // of those that have ended; generation.h
 class GenerationRegistry;  // which can be found, and what is kept; generation_registry.h
 
 // "photo-1" for "generations/photo-1" and for itself.
@@ -92,10 +93,11 @@ class Generations {
     int64_t handover_bytes = 0;
   };
   struct Limits {
-    absl::Duration keep_time = absl::Minutes(10);  // after a generation's end
-    int64_t keep_bytes = 256 << 20;                // of all results that are kept
-    size_t expired_names = 16384;                  // that are remembered
-    int detached = 32;                             // that wait or run
+    absl::Duration keep_time = absl::Minutes(10);           // after a generation's end
+    absl::Duration paused_keep_time = absl::Hours(7 * 24);  // after a pause
+    int64_t keep_bytes = 256 << 20;                         // of all results that are kept
+    size_t expired_names = 16384;                           // that are remembered
+    int detached = 32;                                      // that wait or run
   };
 
   // A stream's part in a generation. Used by one thread at a time.
@@ -223,6 +225,7 @@ class Generations {
   void OnEnded(int64_t number) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CountDetached() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ExpireLoop() ABSL_LOCKS_EXCLUDED(mutex_);
+  KeepTimes keep_times() const;
 
   const Environment environment_;
   const Limits limits_;

@@ -432,6 +432,22 @@ TEST_F(GenerationsTest, TheStatesOfPausesCountAsResultsDo) {
   EXPECT_EQ(Get("b")->state(), v1::Generation::PAUSED);
 }
 
+// The limit is 1 MiB.
+TEST_F(GenerationsTest, APauseThatIsOlderMakesRoomForAResultAlthoughItExpiresLater) {
+  Request request = Named("paused");
+  request.set_accept_handover(true);
+  {
+    const auto reader = *Generate(request);
+    const auto pause = *Pause("paused");
+    sink().OnHandover({{0, {.evaluations_done = 1, .slots = at::zeros({1, 3, 256, 256})}}});
+    sink().OnFinished(PausedError());
+  }
+  clock_.Advance(absl::Seconds(1));
+  for (const char* id : {"a", "b", "c"}) Finish(Named(id));
+  EXPECT_EQ(ReasonOf(Get("paused").status()), "GENERATION_EXPIRED");
+  EXPECT_TRUE(Get("a").ok());
+}
+
 TEST_F(GenerationsTest, EveryReaderReservesRoomForTheTokenThatItMayGet) {
   Request request = Named("a");
   request.set_accept_handover(true);

@@ -150,8 +150,18 @@ TEST_F(PausedGenerationTest, IsKeptWithoutAReaderAndItsTokenCanBeAskedForAgain) 
   EXPECT_TRUE(first_.Get(name)->has_expire_time());
   EXPECT_TRUE(first_.Pause().ok());
   EXPECT_FALSE(first_.Watch().Token().empty());
-  clock_.Advance(absl::Minutes(11));
+  clock_.Advance(absl::Hours(7 * 24) - absl::Minutes(1));
+  const auto asked_again = first_.Pause();
+  ASSERT_TRUE(asked_again.ok()) << "a lost answer loses no work while its token would be good";
+  EXPECT_FALSE(first_.Watch().Token().empty());
+  clock_.Advance(absl::Minutes(1));
   EXPECT_TRUE(absl::IsNotFound(first_.Pause().status()));
+}
+
+TEST_F(PausedGenerationTest, IsKeptAsLongAsItsTokenIsGood) {
+  const v1::Handover paused = Paused(first_, request_, 1);
+  const std::string name = first_.Read().events.front().accepted().generation();
+  EXPECT_EQ(first_.Get(name)->expire_time().seconds(), paused.expire_time().seconds());
 }
 
 TEST_F(PausedGenerationTest, ItsTokenLivesForDaysAndSaysUntilWhen) {
