@@ -1,7 +1,6 @@
 #include "server/rpc/pause_call.h"
 
 #include <exception>
-#include <functional>
 #include <utility>
 #include <variant>
 
@@ -24,75 +23,50 @@ PauseCall::PauseCall(const GenerationEnvironment& environment, grpc::CallbackSer
       context_(context),
       record_(RecordOf(*context)),
       name_(request.name()),
-      response_(response) {
+      response_(response),
+      wait_(std::make_shared<HandoverWait>(environment.calls.pool,
+                                           [this](auto outcome) { OnOver(std::move(outcome)); })) {
   environment_.calls.live_calls->Add();
   if (const absl::Status status = Begin(request); !status.ok()) End(status);
 }
 
 absl::Status PauseCall::Begin(const v1::PauseGenerationRequest& request) {
   ASSIGN_OR_RETURN(Identity caller, IdentifyCaller(environment_.calls.access, *context_));
-  const std::function<void()> wake = [target = wake_target_, pool = environment_.calls.pool] {
-    if (target->scheduled.exchange(true)) return;
-    pool->Schedule([target] { Look(*target); });
-  };
-  ASSIGN_OR_RETURN(std::unique_ptr<Generations::Reader> reader,
-                   environment_.generations->Pause(request, {.arrival = record_->arrival(),
-                                                             .wake = wake,
-                                                             .identity = std::move(caller),
-                                                             .trace_id = record_->trace_id()}));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Generations::Reader> reader,
+      environment_.generations->Pause(request, {.arrival = record_->arrival(),
+                                                .wake = [wait = wait_] { wait->Wake(); },
+                                                .identity = std::move(caller),
+                                                .trace_id = record_->trace_id()}));
   BeforeHandOver(this);
-  {
-    const MutexLock lock(wake_target_->mutex);
-    reader_ = std::move(reader);
-    wake_target_->call = this;
-  }
-  wake();  // the log may have said everything by now
+  wait_->Begin(std::move(reader));
   return absl::OkStatus();
 }
 
-// On the pool.
-void PauseCall::Look(WakeTarget& target) {
-  target.scheduled = false;
-  PauseCall* call = nullptr;
-  std::optional<Result> result;
-  {
-    const MutexLock lock(target.mutex);
-    if (target.call == nullptr) return;
-    AfterHandOver(target.call);
-    result = target.call->Read();
-    if (!result) return;
-    call = std::exchange(target.call, nullptr);
-  }
-  call->End(*std::move(result));
+// On the pool. A caller that leaves meanwhile does not wait for this: sealing takes a while.
+void PauseCall::OnOver(absl::StatusOr<HandoverWait::Outcome> outcome) {
+  AfterHandOver(this);
+  if (!outcome.ok()) return End(outcome.status());
+  reader_ = std::move(outcome->reader);
+  End(Answer(outcome->handover));
 }
 
-// Nullopt while the generation has not ended.
-std::optional<PauseCall::Result> PauseCall::Read() {
-  try {
-    while (std::optional<GenerationLog::Event> event = reader_->Next()) {
-      if (std::holds_alternative<GenerationLog::Handover>(event->what)) handover_ = event;
-    }
-    if (!reader_->over()) return std::nullopt;
-    return Answer();
-  } catch (const std::exception& error) {  // a library's, or memory ran out
-    return absl::InternalError(absl::StrCat("cannot seal the generation: ", error.what()));
-  }
-}
-
-PauseCall::Result PauseCall::Answer() {
-  if (!handover_) {
+PauseCall::Result PauseCall::Answer(const std::optional<GenerationLog::Event>& handover) const try {
+  if (!handover) {
     return absl::FailedPreconditionError(
         absl::StrCat(name_, " ended before it could be paused: there is nothing to continue"));
   }
   v1::Handover sealed =
-      SealEvent(std::get<GenerationLog::Handover>(handover_->what), handover_->sequence,
-                handover_->time, *reader_, record_->trace_id(), environment_);
+      SealEvent(std::get<GenerationLog::Handover>(handover->what), handover->sequence,
+                handover->time, *reader_, record_->trace_id(), environment_);
   reader_->Leave();
   v1::PauseGenerationResponse response;
   *response.mutable_generation() = reader_->Describe();
   response.set_token(std::move(*sealed.mutable_token()));
   *response.mutable_expire_time() = std::move(*sealed.mutable_expire_time());
   return response;
+} catch (const std::exception& error) {  // a library's, or memory ran out
+  return absl::InternalError(absl::StrCat("cannot seal the generation: ", error.what()));
 }
 
 void PauseCall::End(Result result) {
@@ -102,10 +76,7 @@ void PauseCall::End(Result result) {
 
 void PauseCall::OnCancel() {
   AfterHandOver(this);
-  {
-    const MutexLock lock(wake_target_->mutex);
-    if (std::exchange(wake_target_->call, nullptr) == nullptr) return;
-  }
+  if (!wait_->GiveUp()) return;  // an answer is on its way
   End(WithDeadline(CallerGone(), DeadlineOf(*context_), environment_.calls.clock->Now()));
 }
 

@@ -4,24 +4,21 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "core/base/mutex.h"
 #include "core/base/object_count.h"
 #include "denoised/v1/generations.pb.h"
 #include "server/generations/generations.h"
 #include "server/rpc/generation_stream.h"
+#include "server/rpc/handover_wait.h"
 
 namespace denoise {
 
-// Deletes itself when gRPC is done with it. Reads the generation's log as a stream does: whenever
-// there is something new, on the pool, so that no thread waits. A caller that leaves takes nothing
-// back; who pauses the generation again gets the same answer.
+// Deletes itself when gRPC is done with it. A caller that leaves takes nothing back; who pauses the
+// generation again gets the same answer.
 class PauseCall final : public grpc::ServerUnaryReactor {
  public:
   // `environment` outlives the call. `context`, `request` and `response` are gRPC's, and live until
@@ -36,19 +33,11 @@ class PauseCall final : public grpc::ServerUnaryReactor {
  private:
   using Result = absl::StatusOr<denoised::v1::PauseGenerationResponse>;
 
-  // What those who wake the call hold of it: safe to use after the call is gone.
-  struct WakeTarget {
-    std::atomic<bool> scheduled = false;
-    Mutex mutex;
-    PauseCall* call ABSL_GUARDED_BY(mutex) = nullptr;  // while it waits for an answer
-  };
-
   ~PauseCall() override = default;
 
   absl::Status Begin(const denoised::v1::PauseGenerationRequest& request);
-  static void Look(WakeTarget& target);
-  std::optional<Result> Read();
-  Result Answer();
+  void OnOver(absl::StatusOr<HandoverWait::Outcome> outcome);
+  Result Answer(const std::optional<GenerationLog::Event>& handover) const;
   void End(Result result);
 
   const GenerationEnvironment& environment_;
@@ -57,10 +46,8 @@ class PauseCall final : public grpc::ServerUnaryReactor {
   const std::shared_ptr<CallRecord> record_;
   const std::string name_;
   denoised::v1::PauseGenerationResponse* const response_;
-  const std::shared_ptr<WakeTarget> wake_target_ = std::make_shared<WakeTarget>();
-  // Guarded by the mutex of the target while the call waits.
-  std::unique_ptr<Generations::Reader> reader_;
-  std::optional<GenerationLog::Event> handover_;
+  const std::shared_ptr<HandoverWait> wait_;
+  std::unique_ptr<Generations::Reader> reader_;  // of what has ended; it has room for the token
 };
 
 }  // namespace denoise
