@@ -27,9 +27,10 @@ std::string GenerationName(std::string_view id);
 struct Generation {
   const std::string id;
   const std::string tenant;
-  const std::string trace_id;   // of the call that started it
-  const std::string full_name;  // "tenants/acme/generations/17"
-  const int64_t number;         // in order of arrival
+  const std::string trace_id;         // of the call that started it here
+  const std::string origin_trace_id;  // of the one that began it, here or on another server
+  const std::string full_name;        // "tenants/acme/generations/17"
+  const int64_t number;               // in order of arrival
   const RequestDigest digest;
   const bool continues_without_readers;
   const bool kept;  // after its end, however that comes

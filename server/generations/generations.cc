@@ -247,12 +247,19 @@ GenerationRef Generations::Make(const v1::GenerateRequest& request, const Reques
   const int steps_total = StepsTotal(resolved), steps_done = StepsDone(resolved);
   const bool may_move = log_limits.handover_bytes > 0;
   const int64_t number = next_number_++;
-  const EndingGeneration ending{number, detaches, resolved.generation.name, caller.trace_id,
-                                resolved.accepted.model()};
+  const bool has_origin = caller.presented && !caller.presented->trace_id.empty();
+  const EndingGeneration ending{
+      .number = number,
+      .detached = detaches,
+      .full_name = resolved.generation.name,
+      .trace_id = caller.trace_id,
+      .origin_trace_id = has_origin ? caller.presented->trace_id : caller.trace_id,
+      .model = resolved.accepted.model()};
   return GenerationRef(new Generation{
       .id = id,
       .tenant = caller.identity.tenant,
-      .trace_id = caller.trace_id,
+      .trace_id = ending.trace_id,
+      .origin_trace_id = ending.origin_trace_id,
       .full_name = resolved.generation.name,
       .number = number,
       .digest = digest,
@@ -431,6 +438,9 @@ const v1::Accepted& Generations::Reader::accepted() const { return generation_->
 const SamplerPlan* Generations::Reader::plan() const { return generation_->plan.get(); }
 const v1::GenerateRequest& Generations::Reader::request() const { return generation_->request; }
 const std::string& Generations::Reader::tenant() const { return generation_->tenant; }
+const std::string& Generations::Reader::origin_trace_id() const {
+  return generation_->origin_trace_id;
+}
 
 v1::Generation Generations::Reader::Describe() const {
   ListedGeneration listed;
@@ -506,6 +516,7 @@ void Generations::OnEnding(const EndingGeneration& generation, const GenerationL
   LogEvent(LevelOf(end.status), "generation finished",
            {{"generation", generation.full_name},
             {"trace_id", generation.trace_id},
+            {"origin_trace_id", generation.origin_trace_id},
             {"model", generation.model},
             {"code", absl::StatusCodeToString(end.status.code())},
             {"message", std::string(end.status.message())},

@@ -52,8 +52,9 @@ std::string_view GenerationId(std::string_view name);
 struct Presented {
   uint64_t seed;
   std::string model_version;
-  int64_t next_sequence;  // of the first event after the pause or the handover
-  int64_t bytes;          // of the token, which gRPC holds until the call is over
+  int64_t next_sequence;      // of the first event after the pause or the handover
+  int64_t bytes;              // of the token, which gRPC holds until the call is over
+  std::string trace_id = {};  // of the call that began the generation
 };
 
 // The call that wants to read a generation.
@@ -120,6 +121,8 @@ class Generations {
     const SamplerPlan* plan() const;
     const denoised::v1::GenerateRequest& request() const;  // as its first caller sent it
     const std::string& tenant() const;                     // whose it is
+    // Of the call that began the generation, here or on another server.
+    const std::string& origin_trace_id() const;
     // The generation as the caller sees it.
     denoised::v1::Generation Describe() const;
 
@@ -195,6 +198,7 @@ class Generations {
     bool detached;
     std::string full_name;
     std::string trace_id;
+    std::string origin_trace_id;
     std::string model;
   };
 

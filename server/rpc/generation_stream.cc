@@ -192,6 +192,7 @@ class GenerationSource : public GenerateEventSource {
     LogEvent(LevelOf(status), event,
              {{"request", call_.record->id()},
               {"trace_id", call_.record->trace_id()},
+              {"origin_trace_id", reader_ ? reader_->origin_trace_id() : ""},
               {"generation", reader_ ? reader_->full_name() : ""},
               {"model", subject},
               {"code", absl::StatusCodeToString(status.code())},
@@ -205,7 +206,8 @@ class GenerationSource : public GenerateEventSource {
   void Record() const {
     CallRecord& record = *call_.record;
     if (reader_) {
-      record.Add({{"generation", reader_->full_name()}});
+      record.Add(
+          {{"generation", reader_->full_name()}, {"origin_trace_id", reader_->origin_trace_id()}});
       AddSettings(reader_->accepted(), record);
       AddProgress(reader_->snapshot(), record);
     }
@@ -254,8 +256,7 @@ class GenerationSource : public GenerateEventSource {
     try {
       const auto seal = [&](const GenerationLog::Handover& handover) {
         const bool gets_token = handover.paused || takes_handover();
-        return gets_token ? SealEvent(handover, event.sequence, event.time, *reader_,
-                                      call_.record->trace_id(), environment_)
+        return gets_token ? SealEvent(handover, event.sequence, event.time, *reader_, environment_)
                           : v1::Handover();
       };
       return std::visit(ToContract(*reader_, totals_, seal), std::move(event.what));
@@ -357,7 +358,7 @@ class GenerateSource final : public GenerationSource {
               {"seed", std::to_string(resolved.generation.seed)}});
     ASSIGN_OR_RETURN(Reader started, environment_.generations->Start(
                                          AsSent(), digest, std::move(resolved), ThisCaller()));
-    if (continued_) continued_->clear_images_begun();  // which the engine has now
+    if (continued_) Continued(*started);
     return started;
   }
 
@@ -398,7 +399,7 @@ class GenerateSource final : public GenerationSource {
     if (continued_) {
       const v1::Accepted& accepted = continued_->accepted();
       caller.presented = {accepted.seed(), accepted.model_version(), continued_->next_sequence(),
-                          static_cast<int64_t>(request_.handover().size())};
+                          static_cast<int64_t>(request_.handover().size()), continued_->trace_id()};
     }
     return caller;
   }
@@ -419,6 +420,16 @@ class GenerateSource final : public GenerationSource {
     to_resolve_ = RequestToResolve(*continued_);
     call_.record->JoinTrace(continued_->trace_id());
     return absl::OkStatus();
+  }
+
+  void Continued(const Generations::Reader& started) {
+    continued_->clear_images_begun();  // which the engine has now
+    LogEvent(spdlog::level::info, "generation continued",
+             {{"request", call_.record->id()},
+              {"trace_id", call_.record->trace_id()},
+              {"origin_trace_id", started.origin_trace_id()},
+              {"generation", started.full_name()},
+              {"evaluations_done", started.accepted().evaluations_done()}});
   }
 
   // The model in memory; null while it is being loaded.

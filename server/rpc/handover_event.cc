@@ -9,11 +9,11 @@ namespace denoise {
 namespace v1 = denoised::v1;
 
 v1::Handover SealEvent(const GenerationLog::Handover& handover, int64_t sequence, absl::Time time,
-                       const Generations::Reader& reader, const std::string& trace_id,
+                       const Generations::Reader& reader,
                        const GenerationEnvironment& environment) {
   const HandoverState state =
       MakeHandoverState(reader.request(), reader.accepted(), *reader.plan(), handover.done,
-                        /*next_sequence=*/sequence + 1, trace_id);
+                        /*next_sequence=*/sequence + 1, reader.origin_trace_id());
   const absl::Time expires =
       time + (handover.paused ? environment.paused_lifetime : kHandoverLifetime);
   v1::Handover event;

@@ -12,11 +12,10 @@
 namespace denoise {
 
 // The handover with the number `sequence`, which happened at `time`, sealed for the generation's
-// tenant. The same handover may be sealed for any number of readers, at any time. `trace_id` is that
-// of the call that gets it. Slow: it copies and encrypts the state of the images.
+// tenant. The same handover may be sealed for any number of readers, at any time. Slow: it copies
+// and encrypts the state of the images.
 denoised::v1::Handover SealEvent(const GenerationLog::Handover& handover, int64_t sequence,
                                  absl::Time time, const Generations::Reader& reader,
-                                 const std::string& trace_id,
                                  const GenerationEnvironment& environment);
 
 }  // namespace denoise

@@ -48,6 +48,8 @@ void PauseCall::OnOver(absl::StatusOr<HandoverWait::Outcome> outcome) {
   AfterHandOver(this);
   if (!outcome.ok()) return End(outcome.status());
   reader_ = std::move(outcome->reader);
+  record_->Add(
+      {{"generation", reader_->full_name()}, {"origin_trace_id", reader_->origin_trace_id()}});
   End(Answer(outcome->handover));
 }
 
@@ -56,9 +58,8 @@ PauseCall::Result PauseCall::Answer(const std::optional<GenerationLog::Event>& h
     return absl::FailedPreconditionError(
         absl::StrCat(name_, " ended before it could be paused: there is nothing to continue"));
   }
-  v1::Handover sealed =
-      SealEvent(std::get<GenerationLog::Handover>(handover->what), handover->sequence,
-                handover->time, *reader_, record_->trace_id(), environment_);
+  v1::Handover sealed = SealEvent(std::get<GenerationLog::Handover>(handover->what),
+                                  handover->sequence, handover->time, *reader_, environment_);
   reader_->Leave();
   v1::PauseGenerationResponse response;
   *response.mutable_generation() = reader_->Describe();

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
@@ -165,6 +166,13 @@ class Replica {
 
   // Of the latest call.
   const CallRecord& record() const { return *record_; }
+  // What the log says of it once it has ended.
+  nlohmann::ordered_json LogLine() {
+    source_->OnEnd(*received_.end);
+    return record_->Line("", "", 0, clock_.Now());
+  }
+
+  std::string traceparent;  // which later calls send
 
   SteppingEngine& engine() { return engine_; }
   ModelRepository& models() { return models_; }
@@ -172,6 +180,7 @@ class Replica {
  private:
   Call MakeCall() {
     record_ = std::make_shared<CallRecord>("Generate", clock_.Now());
+    record_->Begin(traceparent, "");
     return {
         .record = record_, .arrival = clock_.Now(), .deadline = absl::InfiniteFuture(), .wake = [] {
         }};

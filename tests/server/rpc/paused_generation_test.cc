@@ -142,6 +142,22 @@ TEST_F(PausedGenerationTest, EveryReaderGetsTheToken) {
   EXPECT_TRUE(absl::IsAborted(*watched.end));
 }
 
+TEST_F(PausedGenerationTest, EveryTokenLeadsBackToTheCallThatBeganTheGeneration) {
+  Paused(first_, request_, 1);
+  const std::string origin = first_.record().trace_id();
+  const std::string of_watcher = first_.Watch().Token();
+  ASSERT_NE(first_.record().trace_id(), origin) << "the watcher has a trace of its own";
+
+  second_.traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const v1::Handover again = Paused(second_, Presenting(of_watcher), 1);
+  const auto line = second_.LogLine();
+  EXPECT_EQ(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736") << "as its caller says";
+  EXPECT_EQ(line["origin_trace_id"], origin);
+
+  third_.Generate(Presenting(again.token()));
+  EXPECT_EQ(third_.record().trace_id(), origin) << "for a caller who sends none";
+}
+
 TEST_F(PausedGenerationTest, IsKeptWithoutAReaderAndItsTokenCanBeAskedForAgain) {
   Paused(first_, request_, 1);
   const std::string name = first_.Read().events.front().accepted().generation();
