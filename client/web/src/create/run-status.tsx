@@ -24,18 +24,41 @@ export function RunStatus() {
         {headline(shown)}
       </p>
       <p class="explanation number">{description(shown)}</p>
-      {!shown.ended && (
-        <button
-          type="button"
-          class="cancel"
-          disabled={shown.state.value === "cancelling"}
-          onClick={() => void shown.cancel()}
-        >
-          Cancel
-        </button>
-      )}
+      <Buttons of={shown} />
       <ProgressBar of={shown} />
       <Notices of={shown} />
+    </div>
+  );
+}
+
+function Buttons({ of }: { of: Run }) {
+  if (of.state.value === "paused")
+    return (
+      <div class="row">
+        <button type="button" class="small" onClick={() => void of.resume()}>
+          Resume
+        </button>
+      </div>
+    );
+  if (of.ended) return null;
+  return (
+    <div class="row">
+      <button
+        type="button"
+        class="small"
+        disabled={of.stopping || of.accepted.value === undefined}
+        onClick={() => void of.pause()}
+      >
+        Pause
+      </button>
+      <button
+        type="button"
+        class="cancel small"
+        disabled={of.stopping}
+        onClick={() => void of.cancel()}
+      >
+        Cancel
+      </button>
     </div>
   );
 }
@@ -54,6 +77,10 @@ function headline(shown: Run): string {
       return "Denoising";
     case "cancelling":
       return "Cancelling…";
+    case "pausing":
+      return "Pausing…";
+    case "paused":
+      return "Paused";
     case "succeeded":
       return "Done";
     case "cancelled":

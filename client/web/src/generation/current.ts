@@ -65,6 +65,7 @@ export function generate(): void {
   form.refuse(violations);
   if (violations.length > 0 || request.model === "") return;
   request.requestId = `page-${randomText(12)}`;
+  request.acceptHandover = true; // so that it can be paused, and outlives the server
   const settings = { ...address.peek().settings, model: request.model };
   rememberStarted(request.requestId, settings);
   const started = Run.start(request);
@@ -138,7 +139,9 @@ async function requestAgain(generation: string): Promise<GenerateRequest | undef
   const model =
     models.peek()?.find(({ name }) => name === settings["model"]) ?? selectedModel.peek();
   const { request, violations } = makeDraft(settings, model);
-  return violations.length > 0 ? undefined : Object.assign(request, { requestId: generation });
+  return violations.length > 0
+    ? undefined
+    : Object.assign(request, { requestId: generation, acceptHandover: true });
 }
 
 function show(next: Run): void {

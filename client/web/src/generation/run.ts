@@ -1,15 +1,18 @@
 // A generation that this page follows: starts it or joins it, takes its events, and comes back to it
-// when the connection breaks or the server restarts.
+// when the connection breaks or the server restarts. It can be paused: the page then holds the token
+// that continues it.
+import { create } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { signal } from "@preact/signals";
 import { Generation_State } from "../gen/denoised/v1/generations_pb.ts";
-import type {
-  Accepted,
-  Finished,
-  GenerateEvent,
-  GenerateRequest,
-  Progress,
+import {
+  type Accepted,
+  type Finished,
+  type GenerateEvent,
+  type GenerateRequest,
+  GenerateRequestSchema,
+  type Progress,
 } from "../gen/denoised/v1/image_generation_pb.ts";
 import { generations, imageGeneration, lookUp } from "../rpc/clients.ts";
 import { type Problem, problemOf } from "../rpc/problem.ts";
@@ -21,6 +24,8 @@ export type RunState =
   | "queued"
   | "running"
   | "cancelling"
+  | "pausing"
+  | "paused"
   | "succeeded"
   | "cancelled"
   | "failed"
@@ -47,6 +52,10 @@ export class Run {
   #lastSequence: bigint | undefined;
   // What to start. Undefined: the generation exists, and is watched.
   #request: GenerateRequest | undefined;
+  // That `#request` presents a token, and what has made it.
+  #presents: "drain" | "pause" | undefined;
+  // Of the latest pause. Undefined: the page does not have it, but the server may.
+  #token: Uint8Array | undefined;
   readonly #findRequest: FindRequest;
   readonly #leaving = new AbortController();
 
@@ -71,28 +80,66 @@ export class Run {
     return new Run(name, undefined, findRequest);
   }
 
+  /** Nothing more happens by itself. */
   get ended(): boolean {
-    return ["succeeded", "cancelled", "failed", "gone"].includes(this.state.value);
+    return ["paused", "succeeded", "cancelled", "failed", "gone"].includes(this.state.value);
+  }
+
+  /** It has been asked to stop. */
+  get stopping(): boolean {
+    return ["cancelling", "pausing"].includes(this.state.value);
   }
 
   /** Ends the generation, for everybody who watches it. */
-  async cancel(): Promise<void> {
-    const before = this.state.peek();
-    this.state.value = "cancelling";
+  cancel(): Promise<void> {
+    return this.#stop("cancelling", () => generations.cancelGeneration({ name: this.name }));
+  }
+
+  /** Frees the device, for everybody who watches it, until somebody resumes it. */
+  pause(): Promise<void> {
+    return this.#stop("pausing", async () => {
+      this.#token = (await generations.pauseGeneration({ name: this.name })).token;
+    });
+  }
+
+  /** Continues a paused one, without computing anything twice. */
+  async resume(): Promise<void> {
+    this.problem.value = undefined;
+    this.state.value = "starting";
     try {
-      await generations.cancelGeneration({ name: this.name });
+      this.#token ??= (await generations.pauseGeneration({ name: this.name })).token;
     } catch (thrown) {
-      const problem = problemOf(thrown);
-      // One that has ended meanwhile tells its own end.
-      if (problem.code === Code.FailedPrecondition || this.ended) return;
-      this.state.value = before;
-      this.problem.value = problem;
+      this.problem.value = problemOf(thrown);
+      this.state.value = "paused";
+      return;
     }
+    this.#present(this.#token, "pause");
+    await this.#follow();
   }
 
   /** Stops following. The generation itself continues. */
   leave(): void {
     this.#leaving.abort();
+  }
+
+  async #stop(asked: "cancelling" | "pausing", ask: () => Promise<unknown>): Promise<void> {
+    const before = this.state.peek();
+    this.state.value = asked;
+    try {
+      await ask();
+    } catch (thrown) {
+      const problem = problemOf(thrown);
+      const isRefused = problem.reason === "PAUSE_UNAVAILABLE";
+      // One that has ended meanwhile tells its own end.
+      if ((problem.code === Code.FailedPrecondition && !isRefused) || this.ended) return;
+      this.state.value = before;
+      this.problem.value = problem;
+    }
+  }
+
+  #present(token: Uint8Array, why: "drain" | "pause"): void {
+    this.#request = create(GenerateRequestSchema, { handover: token });
+    this.#presents = why;
   }
 
   async #follow(): Promise<void> {
@@ -128,9 +175,8 @@ export class Run {
       return true;
     }
     this.waiting.value = undefined;
-    if (problem.code === Code.NotFound && this.#lastSequence !== undefined) {
-      if (await this.#startAgain()) return true;
-    }
+    const isLost = problem.code === Code.NotFound && this.#lastSequence !== undefined;
+    if ((isLost || this.#presents === "drain") && (await this.#startAgain())) return true;
     if (problem.code === Code.Canceled && !(await this.#isCancelled())) return true;
     this.#end(problem);
     return false;
@@ -139,6 +185,7 @@ export class Run {
   // Its state is lost with the server, but the same request makes the same images.
   async #startAgain(): Promise<boolean> {
     this.#request = await this.#findRequest();
+    this.#presents = undefined;
     if (this.#request === undefined) return false;
     this.#lastSequence = undefined;
     this.startedAgain.value = true;
@@ -163,13 +210,23 @@ export class Run {
       this.state.value = "cancelled";
       return;
     }
+    if (problem.reason === "GENERATION_PAUSED") {
+      this.state.value = "paused";
+      return;
+    }
     this.problem.value = problem;
+    if (this.#presents === "pause") {
+      this.#presents = undefined;
+      this.state.value = "paused";
+      return;
+    }
     this.state.value = problem.code === Code.NotFound && !this.#request ? "gone" : "failed";
   }
 
   #take({ sequence, event }: GenerateEvent): void {
     this.#lastSequence = sequence;
     this.#request = undefined;
+    this.#presents = undefined;
     this.waiting.value = undefined;
     switch (event.case) {
       case "accepted":
@@ -192,7 +249,12 @@ export class Run {
       case "image":
         this.album.addResult(event.value);
         break;
+      case "handover":
+        if (event.value.paused) this.#token = event.value.token;
+        else this.#present(event.value.token, "drain");
+        break;
       case "finished":
+        this.problem.value = undefined; // of a pause that was refused
         this.finished.value = event.value;
         this.state.value = "succeeded";
         break;
@@ -202,6 +264,6 @@ export class Run {
   }
 
   #advance(state: RunState): void {
-    if (this.state.peek() !== "cancelling") this.state.value = state;
+    if (!this.stopping) this.state.value = state;
   }
 }

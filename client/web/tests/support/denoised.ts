@@ -73,11 +73,20 @@ export class Denoised {
   }
 
   /** Ends the server as a crash does. */
-  async killServer(): Promise<void> {
+  killServer(): Promise<void> {
+    return this.#end("SIGKILL");
+  }
+
+  /** Ends the server as an operator does. */
+  endServer(): Promise<void> {
+    return this.#end("SIGTERM");
+  }
+
+  async #end(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     const child = this.#process;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, "exit");
-    child.kill("SIGKILL");
+    child.kill(signal);
     await gone;
   }
 
