@@ -130,10 +130,10 @@ TEST_F(HandoverTest, WhoDoesNotAcceptAHandoverIsServedToTheEnd) {
 // What has not begun is handed over as well, and begins elsewhere.
 TEST_F(HandoverTest, TheQueueIsHandedOver) {
   const auto first =
-      StartServer(models_.path(), {"--handover-key", Key(), "--drain-seconds", "600",
-                                   "--max-batch-rows", "2", "--max-active-rows", "2"});
+      StartServer(models_.path(), {"--handover-key", Key(), "--drain-seconds", "600", "--batching",
+                                   "none"});  // or a short one begins, too
   GenerateRequest endless = GuidedRequest(/*steps=*/1000);
-  endless.set_count(2);
+  endless.set_count(16);
   endless.set_accept_handover(true);
   BackgroundCall running(first->generation(), endless);
   ASSERT_TRUE(Eventually([&] { return running.Started(); }));

@@ -141,9 +141,9 @@ TEST_F(PauseTest, ContinuesAfterARestartWithTheSameBytesAndRepeatsNoEvaluation) 
 }
 
 TEST_F(PauseTest, WhatWaitsIsPausedAtOnce) {
-  Start({"--max-batch-rows", "2", "--max-active-rows", "2"});
+  Start({"--batching", "none"});  // or a short request begins beside a long one
   GenerateRequest endless = GuidedRequest(/*steps=*/1000);
-  endless.set_count(2);
+  endless.set_count(16);
   BackgroundCall running(server_->generation(), endless);
   ASSERT_TRUE(Eventually([&] { return running.Started(); }));
   const GenerateRequest request = Request("zoo", /*steps=*/5);
