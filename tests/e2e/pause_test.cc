@@ -250,5 +250,26 @@ TEST_F(PauseTest, TheCommandWritesATokenThatOnlyItsOwnerReadsAndContinuesFromIt)
   EXPECT_THAT(ended.error, HasSubstr("nothing to pause"));
 }
 
+TEST_F(PauseTest, TheCommandSaysHowToContinueWhatWasPausedAgain) {
+  BackgroundCall call(server_->generation(), Request("zoo", /*steps=*/900));
+  ASSERT_TRUE(Eventually([&] { return call.Started(); }));
+  const std::string older = (folder_.path() / "older").string();
+  std::ofstream(older) << TokenOf("zoo");
+  call.Join();
+  GenerateRequest presented;
+  presented.set_handover(ReadFile(older));
+  BackgroundCall again(server_->generation(), presented);
+  ASSERT_TRUE(Eventually([&] { return again.Started(); }));
+  TokenOf("zoo");
+  again.Join();
+  const double rows = server_->Metrics().Sum(kRows);
+
+  const ProcessResult resumed = Denoise({"generate", "--resume", older, "--out", older + ".out"});
+  EXPECT_EQ(resumed.exit_status, kFailed);
+  EXPECT_THAT(resumed.error, HasSubstr("the file that the latest `denoise generations pause`"));
+  EXPECT_EQ(server_->Metrics().Sum(kRows), rows) << "work was done twice";
+  EXPECT_EQ(StateOf("zoo"), v1::Generation::PAUSED);
+}
+
 }  // namespace
 }  // namespace denoise

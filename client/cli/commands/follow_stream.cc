@@ -11,6 +11,7 @@
 #include "client/cli/display/terminal.h"
 #include "client/cli/display/text.h"
 #include "client/client.h"
+#include "core/base/error_details.h"
 
 namespace denoise {
 namespace {
@@ -107,6 +108,15 @@ void ReportContinues(const std::string& generation) {
                "  The generation continues. `denoise watch %s` follows it;\n"
                "  `denoise generations cancel %s` ends it.\n",
                id.c_str(), id.c_str());
+}
+
+bool ReportPaused(const absl::Status& status) {
+  if (GetErrorReason(status) != "GENERATION_PAUSED") return false;
+  std::fputs(
+      "  To continue it: denoise generate --resume FILE, with the file that the latest `denoise "
+      "generations pause` wrote\n",
+      stderr);
+  return true;
 }
 
 void GenerationView::Show(const denoised::v1::GenerateEvent& event, const PictureHistory* history) {

@@ -86,4 +86,7 @@ class GenerationView {
 // Says on standard error that a generation continues although the command has been interrupted.
 void ReportContinues(const std::string& generation);
 
+// How to continue it, where `status` says that it was paused. Returns whether it does.
+bool ReportPaused(const absl::Status& status);
+
 }  // namespace denoise

@@ -14,7 +14,6 @@
 #include "client/cli/display/text.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
-#include "core/base/error_details.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -79,12 +78,7 @@ void ReportPartialResult(const GenerationRecorder& recorder, v1::GenerateRequest
                  files.frames, files.folder.c_str());
   }
   if (recorder.history() == nullptr) return;
-  if (GetErrorReason(status) == "GENERATION_PAUSED") {
-    std::fprintf(stderr,
-                 "  To continue it: denoise generate --resume FILE, with the file that `denoise "
-                 "generations pause` wrote\n");
-    return;
-  }
+  if (ReportPaused(status)) return;
   // A request with an id joins the generation of this very request, so it stays as it is, unless
   // that has been cancelled: the id would start another one, with another seed.
   const bool goes_on = request.on_disconnect() == v1::ON_DISCONNECT_DETACH;

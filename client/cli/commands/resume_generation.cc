@@ -100,7 +100,10 @@ ExitCode ResumeGeneration(const GenerateFlags& flags) {
   Interrupts interrupts;
   const absl::Status status = Run(flags, interrupts);
   if (status.ok()) return kExitOk;
-  return ReportEnd(status, interrupts.interrupted(), flags.output.json, ResumeTable());
+  const ExitCode code =
+      ReportEnd(status, interrupts.interrupted(), flags.output.json, ResumeTable());
+  ReportPaused(status);
+  return code;
 }
 
 }  // namespace denoise

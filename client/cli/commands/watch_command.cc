@@ -150,6 +150,7 @@ ExitCode RunWatch(const WatchFlags& flags) {
   const absl::Status status = Watch(flags, *client, interrupts).Run(*generation, recorder);
   if (status.ok()) return kExitOk;
   const ExitCode code = ReportEnd(status, interrupts.interrupted(), json, WatchTable());
+  ReportPaused(status);
   if (code == kExitInterrupted && generation->on_disconnect() == v1::ON_DISCONNECT_DETACH) {
     ReportContinues(generation->name());
   }
