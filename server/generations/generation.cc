@@ -52,10 +52,9 @@ bool IsSameGeneration(const Presented& token, const Generation& generation) {
   return token.seed == accepted.seed() && token.model_version == accepted.model_version();
 }
 
-// The end follows the handover at once, so its number is that with which the next server begins.
 bool ContinuesPause(const Presented& token, const Generation& generation) {
   const GenerationLog::Snapshot now = generation.log.snapshot();
-  return now.paused && now.ended && token.next_sequence >= now.last_sequence;
+  return now.paused && now.ended && token.evaluations_done >= now.evaluations_handed_over;
 }
 
 int64_t LargestEventBytes(const Generation& generation) {

@@ -74,8 +74,8 @@ bool CanBeJoined(const Generation& generation);
 // model version, a request is the same generation on all servers.
 bool IsSameGeneration(const Presented& token, const Generation& generation);
 
-// Whether the token continues this generation, which is paused: not one that was made before the
-// pause, for its work would be done twice.
+// Whether the token continues this generation, which is paused: not one with less work in it, which
+// would be done twice.
 bool ContinuesPause(const Presented& token, const Generation& generation);
 
 // The largest event that a reader may still get: a picture, or the token of a pause.

@@ -107,6 +107,7 @@ GenerationLog::Snapshot GenerationLog::snapshot() const {
           .paused = paused_,
           .evaluations = evaluations,
           .rows = rows_,
+          .evaluations_handed_over = evaluations_handed_over_,
           .sample_bytes = frame_bytes_ + image_bytes_ + handover_bytes_};
 }
 
@@ -204,12 +205,14 @@ void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
   const MutexLock lock(mutex_);
   for (const ImageSnapshot& image : images_begun) {
     handover_bytes_ += Bytes(image.trajectory.slots);
+    evaluations_handed_over_ += image.trajectory.evaluations_done;
   }
   handed_over_ = true;
   paused_ = pause_requested_;
   // What nobody has read is made again: a token holds no pictures.
   const bool is_unread = paused_ && !IsFollowed();
   const std::vector<int>& done = is_unread ? options_.images_done : images_done_;
+  evaluations_handed_over_ += static_cast<int64_t>(done.size()) * options_.accepted.evaluations();
   Append(Handover{{done, std::move(images_begun)}, paused_}, options_.clock->Now());
 }
 

@@ -126,10 +126,12 @@ class GenerationLog final : public GenerationSink {
     std::optional<absl::Time> started;
     std::optional<absl::Duration> queue_wait;  // once started
     std::optional<absl::Time> ended;
-    absl::Status status;   // once ended
-    bool paused;           // that is how it ended
-    int64_t evaluations;   // of single images, made here so far
-    int64_t rows;          // that these took
+    absl::Status status;  // once ended
+    bool paused;          // that is how it ended
+    int64_t evaluations;  // of single images, made here so far
+    int64_t rows;         // that these took
+    // Of single images, that whoever continues it need not make; 0 without a handover.
+    int64_t evaluations_handed_over;
     int64_t sample_bytes;  // of what is kept: images, frames and the states of a handover
   };
   Snapshot snapshot() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -193,6 +195,7 @@ class GenerationLog final : public GenerationSink {
   int64_t rows_ ABSL_GUARDED_BY(mutex_) = 0;
   bool pause_requested_ ABSL_GUARDED_BY(mutex_) = false;
   bool handed_over_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t evaluations_handed_over_ ABSL_GUARDED_BY(mutex_) = 0;
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Time> started_ ABSL_GUARDED_BY(mutex_);
   absl::Duration queue_wait_ ABSL_GUARDED_BY(mutex_);

@@ -121,7 +121,9 @@ absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationReq
   {
     const MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(const GenerationRef generation, Find(request.name(), caller));
-    if (generation->log.snapshot().ended) {
+    const GenerationLog::Snapshot now = generation->log.snapshot();
+    if (now.paused && now.ended) return GiveUp(generation, caller);
+    if (now.ended) {
       return absl::FailedPreconditionError(
           absl::StrCat(request.name(), " has ended: there is nothing to cancel"));
     }
@@ -135,6 +137,17 @@ absl::StatusOr<v1::Generation> Generations::Cancel(const v1::CancelGenerationReq
   }
   v1::Generation description = Describe(listed, caller, /*with_timesteps=*/true, keep_times());
   if (id) environment_.cancel(*id);
+  return description;
+}
+
+// Its token is still good elsewhere, for who has it.
+v1::Generation Generations::GiveUp(const GenerationRef& paused, const Identity& caller) {
+  v1::Generation description =
+      Describe(ListedNow(paused), caller, /*with_timesteps=*/true, keep_times());
+  description.set_state(v1::Generation::CANCELLED);
+  description.clear_expire_time();
+  registry_->Remove(paused);
+  registry_->RetainOrForget(paused);
   return description;
 }
 

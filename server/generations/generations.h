@@ -52,7 +52,7 @@ std::string_view GenerationId(std::string_view name);
 struct Presented {
   uint64_t seed;
   std::string model_version;
-  int64_t next_sequence;      // of the first event after the pause or the handover
+  int64_t evaluations_done;   // of single images, that need not be made again
   int64_t bytes;              // of the token, which gRPC holds until the call is over
   std::string trace_id = {};  // of the call that began the generation
 };
@@ -212,6 +212,9 @@ class Generations {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Submit(const GenerationRef& generation, GenerationRequest request)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // Forgets a paused generation; describes it as cancelled.
+  denoised::v1::Generation GiveUp(const GenerationRef& paused, const Identity& caller)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<GenerationRef> Find(const std::string& name, const Identity& caller)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::unique_ptr<Reader> AddReader(const GenerationRef& generation, int64_t after,

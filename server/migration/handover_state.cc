@@ -147,6 +147,12 @@ absl::StatusOr<HandoverState> ParseHandoverState(std::string_view content) {
   return state;
 }
 
+int64_t EvaluationsDone(const HandoverState& state) {
+  int64_t evaluations = int64_t{state.images_done_size()} * state.accepted().evaluations();
+  for (const BegunImage& image : state.images_begun()) evaluations += image.evaluations_done();
+  return evaluations;
+}
+
 v1::GenerateRequest RequestToResolve(const HandoverState& state) {
   v1::GenerateRequest request = state.request();
   request.set_model(state.accepted().model());  // the very version, where a name stands for several

@@ -25,6 +25,9 @@ HandoverState MakeHandoverState(const denoised::v1::GenerateRequest& request,
 // The state in the content of a token. FailedPrecondition if this server cannot read it.
 absl::StatusOr<HandoverState> ParseHandoverState(std::string_view content);
 
+// How far the generation is: evaluations of single images that need not be made again.
+int64_t EvaluationsDone(const HandoverState& state);
+
 // The request of `state` such that it resolves to the same here, wherever the model is the same.
 denoised::v1::GenerateRequest RequestToResolve(const HandoverState& state);
 

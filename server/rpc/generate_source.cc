@@ -59,6 +59,8 @@ class GenerateSource final : public GenerationSource {
     if (joined) {
       wait_.reset();
       adapter_wait_.reset();
+      to_resolve_.Clear();
+      if (continued_) continued_->clear_images_begun();  // the generation has its own
       return joined;
     }
     ASSIGN_OR_RETURN(const bool is_ready, PrepareAdapters());
@@ -123,7 +125,7 @@ class GenerateSource final : public GenerationSource {
     Caller caller = ToCaller(call_, AsSent().accept_handover());
     if (continued_) {
       const v1::Accepted& accepted = continued_->accepted();
-      caller.presented = {accepted.seed(), accepted.model_version(), continued_->next_sequence(),
+      caller.presented = {accepted.seed(), accepted.model_version(), evaluations_presented_,
                           static_cast<int64_t>(request_.handover().size()), continued_->trace_id()};
     }
     return caller;
@@ -143,6 +145,7 @@ class GenerateSource final : public GenerationSource {
                      OpenHandover(request_.handover(), call_.caller.tenant,
                                   environment_.calls.clock->Now(), environment_.handover_keys));
     to_resolve_ = RequestToResolve(*continued_);
+    evaluations_presented_ = EvaluationsDone(*continued_);
     call_.record->JoinTrace(continued_->trace_id());
     return absl::OkStatus();
   }
@@ -254,6 +257,7 @@ class GenerateSource final : public GenerationSource {
 
   const v1::GenerateRequest& request_;
   std::optional<HandoverState> continued_;     // what request_ presents, once it is open
+  int64_t evaluations_presented_ = 0;          // that are done in there
   v1::GenerateRequest to_resolve_;             // then
   std::unique_ptr<ModelWait> wait_;            // for the request's model
   std::set<std::string> wanted_;               // the versions that were waited for

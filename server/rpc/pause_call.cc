@@ -48,12 +48,12 @@ void PauseCall::OnOver(absl::StatusOr<HandoverWait::Outcome> outcome) {
   AfterHandOver(this);
   if (!outcome.ok()) return End(outcome.status());
   reader_ = std::move(outcome->reader);
-  record_->Add(
-      {{"generation", reader_->full_name()}, {"origin_trace_id", reader_->origin_trace_id()}});
   End(Answer(outcome->handover));
 }
 
 PauseCall::Result PauseCall::Answer(const std::optional<GenerationLog::Event>& handover) const try {
+  record_->Add(
+      {{"generation", reader_->full_name()}, {"origin_trace_id", reader_->origin_trace_id()}});
   if (!handover) {
     return absl::FailedPreconditionError(
         absl::StrCat(name_, " ended before it could be paused: there is nothing to continue"));

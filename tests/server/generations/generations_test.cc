@@ -404,7 +404,7 @@ TEST_F(GenerationsTest, APausedGenerationIsReplacedOnlyOnceTheEngineHasTakenItsC
   sink().OnFinished(PausedError());
   Caller caller = MakeCaller();
   const v1::Accepted& accepted = first->accepted();
-  caller.presented = {accepted.seed(), accepted.model_version(), first->snapshot().last_sequence,
+  caller.presented = {accepted.seed(), accepted.model_version(), /*evaluations_done=*/0,
                       /*bytes=*/100};
   const auto start = [&] {
     auto resolved = ResolveRequest(request, FindModel(request.model(), models_), {}, /*seed=*/1);
@@ -416,6 +416,40 @@ TEST_F(GenerationsTest, APausedGenerationIsReplacedOnlyOnceTheEngineHasTakenItsC
   refusal_ = absl::OkStatus();
   EXPECT_TRUE(start().ok());
   EXPECT_NE(Get("a")->state(), v1::Generation::PAUSED);
+}
+
+// Whatever else has happened to either of them: events of waiting are no work.
+TEST_F(GenerationsTest, OfTwoPausesTheOneWithMoreWorkIsContinued) {
+  Request request = Named("a");
+  request.set_accept_handover(true);
+  const auto first = *Generate(request);
+  for (int position = 20; position > 0; --position) sink().OnQueued({.position = position});
+  const auto pause = *Pause("a");
+  sink().OnHandover({{0, {.evaluations_done = 1, .slots = at::zeros({1, 3, 8, 8})}}});
+  sink().OnFinished(PausedError());
+  Caller caller = MakeCaller();
+  const v1::Accepted& accepted = first->accepted();
+  caller.presented = {accepted.seed(), accepted.model_version(), /*evaluations_done=*/0,
+                      /*bytes=*/100};
+  EXPECT_NE(*generations_.Join("a", DigestOf(request), caller), nullptr) << "less would be undone";
+  for (const int64_t evaluations : {1, 2}) {
+    caller.presented->evaluations_done = evaluations;
+    EXPECT_EQ(*generations_.Join("a", DigestOf(request), caller), nullptr) << evaluations;
+  }
+}
+
+TEST_F(GenerationsTest, APauseThatIsCancelledIsForgotten) {
+  Request request = Named("a");
+  request.set_accept_handover(true);
+  const auto first = *Generate(request);
+  {
+    const auto pause = *Pause("a");
+    sink().OnHandover({});
+    sink().OnFinished(PausedError());
+  }
+  EXPECT_TRUE(Cancel("a").ok());
+  EXPECT_EQ(Get("a").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(Generate(Named("a", /*steps=*/3)).ok()) << "the id is free";
 }
 
 // The limit is 1 MiB.

@@ -232,12 +232,13 @@ TEST_F(PausedGenerationTest, AnotherTenantsIsNotFound) {
   EXPECT_THAT(first_.Read().Token(), IsEmpty());
 }
 
-TEST_F(PausedGenerationTest, WhatHasEndedCannotBePausedNorWhatIsPausedCancelled) {
+TEST_F(PausedGenerationTest, WhatHasEndedCannotBePausedAndWhatIsPausedIsForgottenWhenItIsCancelled) {
   first_.Generate(request_);
   first_.engine().Evaluate(3 * kSteps);
   EXPECT_TRUE(absl::IsFailedPrecondition(first_.Pause().status()));
   Paused(second_, request_, 1);
-  EXPECT_TRUE(absl::IsFailedPrecondition(second_.Cancel()));
+  EXPECT_TRUE(second_.Cancel().ok());
+  EXPECT_TRUE(absl::IsNotFound(second_.Cancel()));
 }
 
 }  // namespace

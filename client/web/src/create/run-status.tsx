@@ -46,7 +46,7 @@ function Buttons({ of }: { of: Run }) {
       <button
         type="button"
         class="small"
-        disabled={of.stopping || of.accepted.value === undefined}
+        disabled={of.stopping || of.moving.value || of.accepted.value === undefined}
         onClick={() => void of.pause()}
       >
         Pause
@@ -54,7 +54,7 @@ function Buttons({ of }: { of: Run }) {
       <button
         type="button"
         class="cancel small"
-        disabled={of.stopping}
+        disabled={of.stopping || of.moving.value}
         onClick={() => void of.cancel()}
       >
         Cancel

@@ -47,6 +47,8 @@ export class Run {
   readonly waiting = signal<Problem | undefined>(undefined);
   /** The server has restarted and makes the same images again. */
   readonly startedAgain = signal(false);
+  /** A token has been presented, and no server has taken it yet: there is nothing to stop. */
+  readonly moving = signal(false);
   readonly album = new Album();
 
   #lastSequence: bigint | undefined;
@@ -128,11 +130,12 @@ export class Run {
     try {
       await ask();
     } catch (thrown) {
+      if (this.ended) return;
+      this.state.value = before;
       const problem = problemOf(thrown);
       const isRefused = problem.reason === "PAUSE_UNAVAILABLE";
-      // One that has ended meanwhile tells its own end.
-      if ((problem.code === Code.FailedPrecondition && !isRefused) || this.ended) return;
-      this.state.value = before;
+      // One that has ended meanwhile tells its own end, and one that moves goes on elsewhere.
+      if (problem.code === Code.FailedPrecondition && !isRefused) return;
       this.problem.value = problem;
     }
   }
@@ -140,6 +143,7 @@ export class Run {
   #present(token: Uint8Array, why: "drain" | "pause"): void {
     this.#request = create(GenerateRequestSchema, { handover: token });
     this.#presents = why;
+    this.moving.value = true;
   }
 
   async #follow(): Promise<void> {
@@ -186,6 +190,7 @@ export class Run {
   async #startAgain(): Promise<boolean> {
     this.#request = await this.#findRequest();
     this.#presents = undefined;
+    this.moving.value = false;
     if (this.#request === undefined) return false;
     this.#lastSequence = undefined;
     this.startedAgain.value = true;
@@ -206,6 +211,7 @@ export class Run {
   }
 
   #end(problem: Problem): void {
+    this.moving.value = false;
     if (problem.code === Code.Canceled) {
       this.state.value = "cancelled";
       return;
@@ -227,11 +233,15 @@ export class Run {
     this.#lastSequence = sequence;
     this.#request = undefined;
     this.#presents = undefined;
+    const moved = this.moving.peek();
+    this.moving.value = false;
     this.waiting.value = undefined;
     switch (event.case) {
       case "accepted":
         this.accepted.value = event.value;
-        this.#advance("queued");
+        if (moved)
+          this.state.value = "queued"; // asking the server before to stop it was in vain
+        else this.#advance("queued");
         break;
       case "queued":
         this.queuePosition.value = event.value.position;
