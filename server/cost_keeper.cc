@@ -57,6 +57,17 @@ CostKeeper::CostKeeper(std::filesystem::path file, std::string device, Engine* e
 absl::Status CostKeeper::Load() {
   std::error_code error;
   if (file_.empty() || !std::filesystem::exists(file_, error)) return absl::OkStatus();
+  const absl::Status read = Read();
+  const MutexLock lock(mutex_);
+  is_foreign_ = !read.ok();
+  return read;
+}
+
+absl::Status CostKeeper::Read() {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file_, error)) {
+    return absl::InvalidArgumentError(absl::StrCat(file_.string(), " is not a file"));
+  }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(file_.string(), kMaxBytes));
   ASSIGN_OR_RETURN(const json document, ParseStrictJsonObject(text));
   if (document.value("format", json()) != kFormat || !document.contains("models") ||
@@ -96,7 +107,7 @@ void CostKeeper::Stop() {
 
 absl::Status CostKeeper::Save() {
   const MutexLock lock(mutex_);
-  if (file_.empty() || engine_ == nullptr) return absl::OkStatus();
+  if (file_.empty() || engine_ == nullptr || is_foreign_) return absl::OkStatus();
   for (const auto& [key, model] : served_) {
     const LoadedModelHandle loaded = model.lock();
     if (!loaded) continue;

@@ -24,7 +24,7 @@ class CostKeeper {
   CostKeeper(std::filesystem::path file, std::string device, Engine* engine);
 
   // Reads the file. It need not exist; InvalidArgument where it is not one of these files, which is
-  // no reason not to serve.
+  // no reason not to serve. Save leaves it alone then.
   absl::Status Load() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The model is served from now on. What the file says holds until it has been measured.
@@ -40,6 +40,7 @@ class CostKeeper {
   // By device and the version of a model.
   using Costs = std::map<std::string, std::vector<EvaluationTime>>;
 
+  absl::Status Read() ABSL_LOCKS_EXCLUDED(mutex_);
   std::string KeyOf(const Model& model) const;
 
   const std::filesystem::path file_;
@@ -48,6 +49,7 @@ class CostKeeper {
   Mutex mutex_;
   Engine* engine_ ABSL_GUARDED_BY(mutex_);  // null once stopped
   Costs costs_ ABSL_GUARDED_BY(mutex_);
+  bool is_foreign_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<std::string, std::weak_ptr<const LoadedModel>> served_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -290,7 +290,7 @@ class Server::Impl {
   // A server that trains may begin with nothing to serve.
   absl::Status LoadModels(const ServerFlags& flags) {
     if (const absl::Status costs = costs_.Load(); !costs.ok()) {
-      LogEvent(spdlog::level::warn, "measured costs ignored",
+      LogEvent(spdlog::level::warn, "--cost-file is ignored and left as it is",
                {{"reason", std::string(costs.message())}});
     }
     if (const absl::Status started = live_models_.Start(); !started.ok()) {

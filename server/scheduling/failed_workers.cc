@@ -134,7 +134,7 @@ std::vector<Scheduler::HangChange> Scheduler::ChangedHangs(absl::Time now) {
   std::vector<HangChange> changes;
   for (size_t worker = 0; worker < loops_.size(); ++worker) {
     Loop& loop = loops_[worker];
-    if (loop.in_turn) loop.turn_time += elapsed;
+    if (loop.in_turn && std::exchange(loop.turn_seen, true)) loop.turn_time += elapsed;
     const bool hangs = !loop.failed && loop.in_turn && loop.turn_time >= loop.turn_time_max;
     if (hangs == std::exchange(loop.hangs, hangs)) continue;
     changes.push_back({.worker = static_cast<int>(worker), .hangs = hangs});

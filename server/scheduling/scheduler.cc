@@ -587,7 +587,7 @@ Batch Scheduler::TakeBatch(Loop& loop, absl::Time now) {
 
 // What the turn has taken is charged to the flows by their rows.
 void Scheduler::EndTurn(Loop& loop, absl::Time now) {
-  loop.in_turn = false;
+  loop.in_turn = loop.turn_seen = false;
   loop.turn_time = absl::ZeroDuration();
   ChargedTurn turn = std::exchange(loop.turn, {});
   if (turn.rows == 0) return;

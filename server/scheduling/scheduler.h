@@ -126,9 +126,9 @@ class Scheduler {
   // that, although these items stay until the turn ends. Other items move to the loops of others.
   // While no worker works, every request ends. Returns what has changed since the last call.
   //
-  // To be called every second or so, by no worker. A turn takes as long as these calls see it, each
-  // counting for kLongestLook at most, so a clock that is set and a process that was suspended make
-  // no worker hang.
+  // To be called every second or so, by no worker. A turn takes as long as these calls see it, from
+  // the first to the last, and the time between two of them counts for kLongestLook at most: a clock
+  // that is set and a process that was suspended make no worker hang.
   static constexpr absl::Duration kLongestLook = absl::Seconds(5);
   std::vector<HangChange> FindHangs() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -237,6 +237,7 @@ class Scheduler {
     bool hangs = false;   // nor while this is so
     // Its present turn, as FindHangs has seen it. The first one prepares its device.
     bool in_turn = true;
+    bool turn_seen = false;
     absl::Duration turn_time = absl::ZeroDuration();
     absl::Duration turn_time_max = absl::InfiniteDuration();
     TaskRotation tasks;

@@ -203,7 +203,7 @@ TEST_F(LoadTest, CostsAreKeptForTheNextServer) {
   server_.reset();
   std::ofstream(file) << "broken";
   server_ = StartServer(models_.path(), {"--cost-file", file.string()});
-  EXPECT_THAT(server_->Log(), HasSubstr("measured costs ignored"));
+  EXPECT_THAT(server_->Log(), HasSubstr("--cost-file is ignored"));
   EXPECT_TRUE(Generate(server_->generation(), GuidedRequest(/*steps=*/1)).status.ok());
 }
 

@@ -2,11 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <iterator>
 #include <string>
 
+#include "core/base/read_file.h"
 #include "tests/server/test_models.h"
 #include "tests/support/temp_dir.h"
 
@@ -69,6 +71,22 @@ TEST_F(CostKeeperTest, RefusesWhatIsNoSuchFile) {
     Write(text);
     EXPECT_TRUE(absl::IsInvalidArgument(CostKeeper(file_, "cpu", &engine).Load())) << text;
   }
+}
+
+// What somebody has named by mistake.
+TEST_F(CostKeeperTest, LeavesFilesOfOthersAlone) {
+  Engine engine({}, Clock::Real(), nullptr);
+  Write("my notes");
+  CostKeeper notes(file_, "cpu", &engine);
+  EXPECT_FALSE(notes.Load().ok());
+  EXPECT_TRUE(notes.Save().ok());
+  EXPECT_EQ(*ReadFile(file_.string(), 100), "my notes");
+  std::filesystem::remove(file_);
+  ASSERT_EQ(mkfifo(file_.c_str(), 0600), 0);
+  CostKeeper pipe(file_, "cpu", &engine);
+  EXPECT_FALSE(pipe.Load().ok()) << "nor does it wait for anybody to write";
+  EXPECT_TRUE(pipe.Save().ok());
+  EXPECT_TRUE(std::filesystem::is_fifo(file_));
 }
 
 TEST_F(CostKeeperTest, LeavesTheEngineAloneOnceStopped) {
