@@ -232,7 +232,8 @@ TEST_F(PausedGenerationTest, AnotherTenantsIsNotFound) {
   EXPECT_THAT(first_.Read().Token(), IsEmpty());
 }
 
-TEST_F(PausedGenerationTest, WhatHasEndedCannotBePausedAndWhatIsPausedIsForgottenWhenItIsCancelled) {
+TEST_F(PausedGenerationTest,
+       WhatHasEndedCannotBePausedAndWhatIsPausedIsForgottenWhenItIsCancelled) {
   first_.Generate(request_);
   first_.engine().Evaluate(3 * kSteps);
   EXPECT_TRUE(absl::IsFailedPrecondition(first_.Pause().status()));

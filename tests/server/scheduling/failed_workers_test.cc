@@ -274,8 +274,7 @@ TEST_F(HangingWorkersTest, RequestsOfAWorkerThatHangsEndBeforeItLetsGoOfTheirIte
   const auto held = Submit(scheduler, 1);
   const auto other = Submit(scheduler, 1);
   const Batch hangs = NextBatch(scheduler, 0);
-  EXPECT_THAT(ChangesWithin(scheduler, kTurnTimeMax), IsEmpty())
-      << "it may still be slow";
+  EXPECT_THAT(ChangesWithin(scheduler, kTurnTimeMax), IsEmpty()) << "it may still be slow";
   const Batch runs = NextBatch(scheduler, 1);
 
   EXPECT_THAT(ChangesWithin(scheduler, absl::Seconds(1)), ElementsAre(std::pair(0, true)));
