@@ -144,7 +144,7 @@ function errorOfServer(error: ConnectError, address: string): DenoisedError {
 // gRPC itself answers some calls without a message.
 function wordsFor(code: ErrorCode, address: string): string {
   return code === "UNIMPLEMENTED"
-    ? `the server at ${address} does not offer this call: it may lack --state`
+    ? `the server at ${address} does not offer this call: it may be older than this client, or lack --state`
     : `the server at ${address} answered ${code} without a reason`;
 }
 

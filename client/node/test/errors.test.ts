@@ -154,7 +154,7 @@ test("a full server says when to come back, and is asked again then", async () =
 
 test("a server that does not train says so", async () => {
   const error = await failure(client.datasets.list(), "UNIMPLEMENTED");
-  assert.match(error.message, /does not offer this call: it may lack --state/);
+  assert.match(error.message, /it may be older than this client, or lack --state/);
 });
 
 test("a call whose time is up while it waits fails with what it waited for", async () => {

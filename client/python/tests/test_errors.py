@@ -50,7 +50,7 @@ def test_another_request_with_the_same_id_is_refused(surface: Surface) -> None:
 
 def test_a_server_that_does_not_train_says_so(connect: Connect, start_server: StartServer) -> None:
     surface = connect(start_server().address)
-    with pytest.raises(denoised.Unimplemented, match="does not offer this call: it may lack --st"):
+    with pytest.raises(denoised.Unimplemented, match="older than this client, or lack --state"):
         surface.call(lambda client: client.datasets.list())
     with pytest.raises(denoised.PermissionDenied, match="--manage-models"):
         surface.call(lambda client: client.models.unload("emoji-32"))

@@ -219,5 +219,8 @@ def _message_without_details(code: grpc.StatusCode, text: str, address: str) -> 
     if text:
         return text
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return f"the server at {address} does not offer this call: it may lack --state"
+        return (
+            f"the server at {address} does not offer this call: "
+            "it may be older than this client, or lack --state"
+        )
     return f"the server at {address} answered {code.name} without a reason"
