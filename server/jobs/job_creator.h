@@ -37,8 +37,9 @@ class JobCreator {
   explicit JobCreator(const Environment& environment) : environment_(environment) {}
 
   // Writes the model that the job starts from, then the job, so that a job in the store has
-  // everything it needs. A request that is refused takes no number. Errors are those of
-  // CreateTrainingJob.
+  // everything it needs. A request that is refused for what it asks takes no number; one that
+  // fails after that, because the disk is full or another call took the last place, takes one.
+  // Errors are those of CreateTrainingJob.
   absl::StatusOr<denoised::v1::TrainingJob> Create(
       const denoised::v1::CreateTrainingJobRequest& request, const Identity& caller);
 
