@@ -51,9 +51,10 @@ absl::StatusOr<ListeningSockets> OpenListener(std::string_view flag, const std::
 
 absl::Status CheckListener(std::string_view flag, const std::string& text) {
   const absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
-  // To open a Unix socket would leave a file behind.
-  if (address.ok() && !address->unix_path.empty()) return absl::OkStatus();
-  return OpenListener(flag, text).status();
+  if (!address.ok()) return NamesFlag(address.status(), flag);
+  if (!address->unix_path.empty()) return absl::OkStatus();
+  const absl::Status is_free = ListeningSockets::CheckFree(*address);
+  return is_free.ok() ? is_free : NamesFlag(is_free, flag);
 }
 
 ConnectionLimits::Limits ConnectionLimitsOf(const ServerFlags& flags) {

@@ -17,8 +17,9 @@ inline constexpr char kListenFlag[] = "--listen", kHttpFlag[] = "--http";
 // The sockets of the address `text`, which `flag` gave. Errors are those of ParseListenAddress and
 // ListeningSockets, and name the flag.
 absl::StatusOr<ListeningSockets> OpenListener(std::string_view flag, const std::string& text);
-// The errors of OpenListener as far as they can be known beforehand, such as a port in use: before
-// models are loaded, which takes a while.
+// The errors of OpenListener as far as they can be known without listening, such as a port in use.
+// Comes before models are loaded, which takes a while: clients that would connect meanwhile are
+// refused, as they are by a server that is not there.
 absl::Status CheckListener(std::string_view flag, const std::string& text);
 
 // As many connections as flags and file descriptors allow, for each listener.

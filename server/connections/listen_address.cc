@@ -59,8 +59,8 @@ int PortOf(int descriptor) {
                    : reinterpret_cast<const sockaddr_in&>(address).sin_port);
 }
 
-// A descriptor, or a negative errno.
-int Open(const sockaddr* address, socklen_t length) {
+// A descriptor that does not listen yet, or a negative errno.
+int Bind(const sockaddr* address, socklen_t length) {
   const int descriptor = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return -errno;
   const int on = 1, off = 0;
@@ -68,14 +68,13 @@ int Open(const sockaddr* address, socklen_t length) {
   setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (address->sa_family == AF_INET6)
     setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-  if (bind(descriptor, address, length) == 0 && listen(descriptor, kBacklog) == 0)
-    return descriptor;
+  if (bind(descriptor, address, length) == 0) return descriptor;
   const int error = errno;
   close(descriptor);
   return -error;
 }
 
-absl::StatusOr<std::vector<int>> OpenUnix(const std::string& path) {
+absl::StatusOr<std::vector<int>> BindUnix(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) {
@@ -85,36 +84,36 @@ absl::StatusOr<std::vector<int>> OpenUnix(const std::string& path) {
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-  int descriptor = Open(generic, sizeof(address));
+  int descriptor = Bind(generic, sizeof(address));
   if (descriptor == -EADDRINUSE) {
     // Left over from a server that was killed, if nobody answers.
     const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const bool dead = connect(probe, generic, sizeof(address)) != 0 && errno == ECONNREFUSED;
     close(probe);
-    if (dead && unlink(path.c_str()) == 0) descriptor = Open(generic, sizeof(address));
+    if (dead && unlink(path.c_str()) == 0) descriptor = Bind(generic, sizeof(address));
   }
   if (descriptor < 0) return CannotListen(absl::StrCat("unix:", path), WhyNot(-descriptor));
   return std::vector<int>{descriptor};
 }
 
 // Every address of the machine: of both families through one socket where there is IPv6.
-absl::StatusOr<std::vector<int>> OpenWildcard(const ListenAddress& address) {
+absl::StatusOr<std::vector<int>> BindWildcard(const ListenAddress& address) {
   sockaddr_in6 ipv6{};
   ipv6.sin6_family = AF_INET6;
   ipv6.sin6_port = htons(static_cast<uint16_t>(address.port));
-  int descriptor = Open(reinterpret_cast<const sockaddr*>(&ipv6), sizeof(ipv6));
+  int descriptor = Bind(reinterpret_cast<const sockaddr*>(&ipv6), sizeof(ipv6));
   if (descriptor == -EAFNOSUPPORT || descriptor == -EADDRNOTAVAIL) {
     sockaddr_in ipv4{};
     ipv4.sin_family = AF_INET;
     ipv4.sin_port = ipv6.sin6_port;
-    descriptor = Open(reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4));
+    descriptor = Bind(reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4));
   }
   if (descriptor < 0) return CannotListen(TextOf(address), WhyNot(-descriptor));
   return std::vector<int>{descriptor};
 }
 
 // All addresses that a name means, such as both of localhost, on one port.
-absl::StatusOr<std::vector<int>> OpenNamed(const ListenAddress& address) {
+absl::StatusOr<std::vector<int>> BindNamed(const ListenAddress& address) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE;
@@ -129,7 +128,7 @@ absl::StatusOr<std::vector<int>> OpenNamed(const ListenAddress& address) {
   for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
     auto* const ipv6 = reinterpret_cast<sockaddr_in6*>(entry->ai_addr);
     ipv6->sin6_port = htons(static_cast<uint16_t>(port));  // where sockaddr_in has its port, too
-    const int descriptor = Open(entry->ai_addr, entry->ai_addrlen);
+    const int descriptor = Bind(entry->ai_addr, entry->ai_addrlen);
     if (descriptor < 0) {
       error = -descriptor;
       continue;
@@ -169,15 +168,27 @@ absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
   return address;
 }
 
-absl::StatusOr<ListeningSockets> ListeningSockets::Open(const ListenAddress& address) {
+absl::StatusOr<ListeningSockets> ListeningSockets::Bind(const ListenAddress& address) {
   absl::StatusOr<std::vector<int>> descriptors = !address.unix_path.empty()
-                                                     ? OpenUnix(address.unix_path)
-                                                 : IsWildcard(address.host) ? OpenWildcard(address)
-                                                                            : OpenNamed(address);
+                                                     ? BindUnix(address.unix_path)
+                                                 : IsWildcard(address.host) ? BindWildcard(address)
+                                                                            : BindNamed(address);
   RETURN_IF_ERROR(descriptors.status());
   ListenAddress taken = address;
   if (address.unix_path.empty()) taken.port = PortOf(descriptors->front());
   return ListeningSockets(std::move(taken), *std::move(descriptors));
+}
+
+absl::StatusOr<ListeningSockets> ListeningSockets::Open(const ListenAddress& address) {
+  ASSIGN_OR_RETURN(ListeningSockets sockets, Bind(address));
+  for (const int descriptor : sockets.descriptors_) {
+    if (listen(descriptor, kBacklog) != 0) return CannotListen(TextOf(address), WhyNot(errno));
+  }
+  return sockets;
+}
+
+absl::Status ListeningSockets::CheckFree(const ListenAddress& address) {
+  return Bind(address).status();
 }
 
 ListeningSockets::ListeningSockets(ListenAddress address, std::vector<int> descriptors)

@@ -23,6 +23,9 @@ class ListeningSockets {
  public:
   // Errors name the address: Unavailable if it is in use or not of this machine.
   static absl::StatusOr<ListeningSockets> Open(const ListenAddress& address);
+  // The errors of Open, as far as they can be known without listening: no client is accepted.
+  // Not for unix sockets, whose file would be left behind.
+  static absl::Status CheckFree(const ListenAddress& address);
 
   ~ListeningSockets();
   ListeningSockets(ListeningSockets&&) noexcept;
@@ -34,6 +37,7 @@ class ListeningSockets {
   std::vector<int> Release();
 
  private:
+  static absl::StatusOr<ListeningSockets> Bind(const ListenAddress& address);
   ListeningSockets(ListenAddress address, std::vector<int> descriptors);
 
   std::string address_;

@@ -60,6 +60,22 @@ TEST(ListeningSockets, SayWhyTheyCannotListen) {
           .status()));
 }
 
+TEST(ListeningSockets, AnAddressIsFreeUntilSomebodyListensThere) {
+  const auto free = [](const std::string& address) {
+    return ListeningSockets::CheckFree(*ParseListenAddress(address));
+  };
+  std::string address;
+  {
+    const auto held = ListeningSockets::Open(*ParseListenAddress("127.0.0.1:0"));
+    ASSERT_TRUE(held.ok()) << held.status();
+    address = held->address();
+    EXPECT_THAT(std::string(free(address).message()), HasSubstr("in use"));
+  }
+  EXPECT_EQ(free(address), absl::OkStatus());
+  EXPECT_TRUE(ListeningSockets::Open(*ParseListenAddress(address)).ok()) << "held by the check";
+  EXPECT_THAT(std::string(free("192.0.2.1:0").message()), HasSubstr("does not have that address"));
+}
+
 TEST(ListeningSockets, AUnixSocketThatNobodyListensOnAnyMoreIsReplaced) {
   const TempDir folder;
   const ListenAddress address{.host = "", .port = 0, .unix_path = folder.path() / "socket"};
