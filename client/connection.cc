@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/connection_problem.h"
 #include "client/http_proxy.h"
 #include "core/base/error_details.h"
@@ -46,7 +47,7 @@ absl::Status Connection::StatusOf(const grpc::Status& status, const ClientOption
   absl::Status result = StatusFromGrpc(status, peer);
   const bool is_answer = result.GetPayload(kRpcStatusUrl).has_value();
   if (!absl::IsUnavailable(result) || is_answer || !options.explains_connections) return result;
-  const auto problem = FindConnectionProblem(options, kPatienceWithProblems);
+  const auto problem = FindConnectionProblem(options, absl::Now() + kPatienceWithProblems);
   if (!problem) return result;
   return WithErrorReason(
       absl::UnavailableError(absl::StrCat("no connection to ", peer, ": ", problem->description)),

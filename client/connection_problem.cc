@@ -1,18 +1,13 @@
 #include "client/connection_problem.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdlib>
 #include <functional>
 #include <iterator>
@@ -21,31 +16,28 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "client/http_proxy.h"
-#include "core/base/file_descriptor.h"
+#include "client/rejected_certificate.h"
 
 namespace denoise {
 namespace {
 
-template <auto kFree>
-struct Freer {
-  template <class T>
-  void operator()(T* it) const {
-    kFree(it);
-  }
-};
 using Context = std::unique_ptr<SSL_CTX, Freer<SSL_CTX_free>>;
 using Session = std::unique_ptr<SSL, Freer<SSL_free>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
 using PrivateKey = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 using Bio = std::unique_ptr<BIO, Freer<BIO_free>>;
-using Names = std::unique_ptr<GENERAL_NAMES, Freer<GENERAL_NAMES_free>>;
-using Addresses = std::unique_ptr<addrinfo, Freer<freeaddrinfo>>;
 
-struct Endpoint {
-  std::string host, port;
+// Where the server is, and until when to look at it.
+struct Target {
+  const Endpoint& endpoint;
+  const std::vector<SocketAddress>& addresses;
+  absl::Time deadline;
+
+  // Leaves half of the time for what comes after.
+  Target FirstHalf() const {
+    return {endpoint, addresses, absl::Now() + (deadline - absl::Now()) / 2};
+  }
 };
 
 // Nullopt for what is not one host and a port, such as a Unix socket.
@@ -64,44 +56,31 @@ std::optional<Endpoint> EndpointOf(std::string_view address) {
   return Endpoint{std::string(host), std::string(address.substr(colon + 1))};
 }
 
-// A socket that blocks for at most `patience`; -1 if nobody answers.
-FileDescriptor Connect(const Endpoint& endpoint, absl::Duration patience) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(endpoint.host.c_str(), endpoint.port.c_str(), &hints, &found) != 0) {
-    return FileDescriptor(-1);
-  }
-  const Addresses addresses(found);
-  const timeval time = absl::ToTimeval(patience);
-  for (const addrinfo* it = found; it != nullptr; it = it->ai_next) {
-    FileDescriptor connection(socket(it->ai_family, SOCK_STREAM | SOCK_CLOEXEC, it->ai_protocol));
-    if (connection.get() < 0) continue;
-    setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
-    setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
-    if (connect(connection.get(), it->ai_addr, it->ai_addrlen) == 0) return connection;
-  }
-  return FileDescriptor(-1);
-}
+// What the other side says first.
+enum class FirstBytes { kNone, kTlsRecord, kOther };
 
-bool Send(int socket, std::string_view bytes) {
-  // Not SIGPIPE: the other side may have gone.
-  return send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-         static_cast<ssize_t>(bytes.size());
+FirstBytes KindOf(std::string_view bytes) {
+  constexpr char kFirstType = 20, kLastType = 23, kVersion = 3;  // RFC 8446, 5.1
+  if (bytes.empty()) return FirstBytes::kNone;
+  if (bytes[0] < kFirstType || bytes[0] > kLastType) return FirstBytes::kOther;
+  if (bytes.size() == 1) return FirstBytes::kNone;
+  return bytes[1] == kVersion ? FirstBytes::kTlsRecord : FirstBytes::kOther;
 }
 
 // One handshake, through buffers: OpenSSL would write to the socket with SIGPIPE.
 class Handshake {
  public:
-  Handshake(SSL_CTX* context, const Endpoint& endpoint, absl::Duration patience)
-      : socket_(Connect(endpoint, patience)), session_(SSL_new(context)) {
+  Handshake(SSL_CTX* context, const Target& target)
+      : socket_(target.addresses, target.deadline), session_(SSL_new(context)) {
+    SSL_set_app_data(session_.get(), this);
+    SSL_set_verify(session_.get(), SSL_VERIFY_PEER, &OnVerified);
     SSL_set_cert_cb(session_.get(), &OnAskedForCertificate, this);
     received_ = BIO_new(BIO_s_mem());
     to_send_ = BIO_new(BIO_s_mem());
     SSL_set_bio(session_.get(), received_, to_send_);  // which owns them
     in_addr ipv4;
     in6_addr ipv6;
-    const char* const host = endpoint.host.c_str();
+    const char* const host = target.endpoint.host.c_str();
     const bool is_address =
         inet_pton(AF_INET, host, &ipv4) == 1 || inet_pton(AF_INET6, host, &ipv6) == 1;
     if (is_address) {
@@ -112,27 +91,25 @@ class Handshake {
     }
   }
 
-  bool connected() const { return socket_.get() >= 0; }
-  SSL* session() const { return session_.get(); }
+  bool connected() const { return socket_.connected(); }
 
-  // Whether the other side speaks TLS: it has finished the handshake, or sent an alert.
-  bool Shake() {
-    return Run([this] { return SSL_connect(session_.get()); }) || alert();
-  }
-  // Takes what the server says first.
-  void Hear() {
+  // Shakes hands as far as the other side does, and takes what it says first.
+  void Run() {
     std::array<char, 64> bytes;
-    Run([&] { return SSL_read(session_.get(), bytes.data(), bytes.size()); });
+    // With TLS 1.3 a server refuses a client's certificate only after the handshake.
+    if (Run([this] { return SSL_connect(session_.get()); })) {
+      Run([&] { return SSL_read(session_.get(), bytes.data(), bytes.size()); });
+    }
   }
 
+  FirstBytes first_bytes() const { return KindOf(first_bytes_); }
+  // What is wrong with the certificates of the server; the handshake has ended then.
+  const RejectedCertificate& rejection() const { return rejection_; }
   // Whether the server has asked for a certificate, and whether it has closed the connection.
   bool asked_for_certificate() const { return asked_for_certificate_; }
-  bool closed() const { return closed_; }
+  bool closed() const { return socket_.closed(); }
   // The alert that the other side has ended the connection with.
-  std::optional<int> alert() const {
-    if (reason_ < SSL_AD_REASON_OFFSET) return std::nullopt;
-    return reason_ - SSL_AD_REASON_OFFSET;
-  }
+  std::optional<int> alert() const { return alert_; }
 
  private:
   static int OnAskedForCertificate(SSL*, void* handshake) {
@@ -140,16 +117,35 @@ class Handshake {
     return 1;
   }
 
+  static int OnVerified(int is_good, X509_STORE_CTX* store) {
+    auto* const session =
+        static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    if (is_good == 1) return 1;
+    X509* const certificate = X509_STORE_CTX_get_current_cert(store);
+    if (certificate != nullptr) X509_up_ref(certificate);
+    static_cast<Handshake*>(SSL_get_app_data(session))->rejection_ = {
+        .error = X509_STORE_CTX_get_error(store),
+        .depth = X509_STORE_CTX_get_error_depth(store),
+        .certificate = Certificate(certificate)};
+    return 0;
+  }
+
   bool Run(const std::function<int()>& step) {
     while (true) {
       ERR_clear_error();
       const int result = step();
       const int error = SSL_get_error(session_.get(), result);
+      if (error == SSL_ERROR_SSL) KeepAlert(ERR_peek_error());
       Flush();
       if (result > 0) return true;
-      if (error == SSL_ERROR_SSL) reason_ = ERR_GET_REASON(ERR_peek_error());
       if (error != SSL_ERROR_WANT_READ || !Receive()) return false;
     }
+  }
+
+  void KeepAlert(unsigned long error) {
+    constexpr int kAlerts = 256;
+    const int alert = ERR_GET_REASON(error) - SSL_AD_REASON_OFFSET;
+    if (ERR_GET_LIB(error) == ERR_LIB_SSL && alert >= 0 && alert < kAlerts) alert_ = alert;
   }
 
   // What cannot be sent is no error: an alert may be waiting from a server that takes no more.
@@ -157,42 +153,45 @@ class Handshake {
     std::array<char, 4096> bytes;
     int size = 0;
     while ((size = BIO_read(to_send_, bytes.data(), bytes.size())) > 0) {
-      if (!Send(socket_.get(), {bytes.data(), static_cast<size_t>(size)})) return;
+      if (!socket_.Send({bytes.data(), static_cast<size_t>(size)})) return;
     }
   }
 
   bool Receive() {
-    std::array<char, 4096> bytes;
-    const ssize_t size = recv(socket_.get(), bytes.data(), bytes.size(), 0);
-    closed_ = size == 0 || (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
-    if (size <= 0) return false;
-    return BIO_write(received_, bytes.data(), static_cast<int>(size)) == size;
+    constexpr size_t kHeader = 5;  // of a TLS record
+    const std::string bytes = socket_.Receive();
+    if (first_bytes_.size() < kHeader) first_bytes_ += bytes.substr(0, kHeader);
+    const int size = static_cast<int>(bytes.size());
+    return size > 0 && BIO_write(received_, bytes.data(), size) == size;
   }
 
-  const FileDescriptor socket_;
+  TimedSocket socket_;
   const Session session_;
   BIO* received_;
   BIO* to_send_;
-  int reason_ = 0;  // of OpenSSL's last error
+  std::string first_bytes_;
+  RejectedCertificate rejection_;
+  std::optional<int> alert_;
   bool asked_for_certificate_ = false;
-  bool closed_ = false;
 };
 
 enum class PlainAnswer { kNone, kHttp1, kHttp2 };
 
 // What is answered to the beginning of a plain connection of gRPC.
-PlainAnswer AskInPlain(const Endpoint& endpoint, absl::Duration patience) {
-  const FileDescriptor connection = Connect(endpoint, patience);
+PlainAnswer AskInPlain(const Target& target) {
   constexpr std::string_view kPreface("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
-  if (connection.get() < 0 || !Send(connection.get(), kPreface)) return PlainAnswer::kNone;
-  std::array<char, 9> header;  // of a frame
-  const ssize_t size = recv(connection.get(), header.data(), header.size(), MSG_WAITALL);
-  if (size < static_cast<ssize_t>(header.size())) return PlainAnswer::kNone;
-  if (std::string_view(header.data(), header.size()).starts_with("HTTP/1.")) {
-    return PlainAnswer::kHttp1;
-  }
+  constexpr size_t kFrameHeader = 9;
   constexpr char kSettings = 4;
-  return header[3] == kSettings ? PlainAnswer::kHttp2 : PlainAnswer::kNone;
+  TimedSocket socket(target.addresses, target.deadline);
+  if (!socket.connected() || !socket.Send(kPreface)) return PlainAnswer::kNone;
+  std::string answer;
+  while (answer.size() < kFrameHeader) {
+    const std::string bytes = socket.Receive();
+    if (bytes.empty()) return PlainAnswer::kNone;
+    answer += bytes;
+  }
+  if (answer.starts_with("HTTP/1.")) return PlainAnswer::kHttp1;
+  return answer[3] == kSettings ? PlainAnswer::kHttp2 : PlainAnswer::kNone;
 }
 
 Bio Reader(const std::string& pem) {
@@ -228,72 +227,14 @@ void Show(const TlsOptions& tls, SSL_CTX* context) {
   if (key) SSL_CTX_use_PrivateKey(context, key.get());
 }
 
-// As gRPC is set up for `tls`, except that what is wrong with the server's certificate ends nothing.
+// As gRPC is set up for `tls`.
 Context ContextFor(const TlsOptions& tls) {
   Context context(SSL_CTX_new(TLS_client_method()));
   constexpr unsigned char kProtocol[] = {2, 'h', '2'};
   SSL_CTX_set_alpn_protos(context.get(), kProtocol, sizeof(kProtocol));
-  SSL_CTX_set_verify(context.get(), SSL_VERIFY_NONE, nullptr);
   Trust(tls.root_certificates, context.get());
   Show(tls, context.get());
   return context;
-}
-
-std::string NameText(const GENERAL_NAME& name) {
-  if (name.type == GEN_DNS) {
-    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(name.d.dNSName)),
-            static_cast<size_t>(ASN1_STRING_length(name.d.dNSName))};
-  }
-  if (name.type != GEN_IPADD) return "";
-  const int family = ASN1_STRING_length(name.d.iPAddress) == 4 ? AF_INET : AF_INET6;
-  std::array<char, INET6_ADDRSTRLEN> text;
-  const bool is_text = inet_ntop(family, ASN1_STRING_get0_data(name.d.iPAddress), text.data(),
-                                 text.size()) != nullptr;
-  return is_text ? text.data() : "";
-}
-
-// The first names that a certificate is for.
-std::string NamesOf(const X509* certificate) {
-  constexpr size_t kMostNames = 5;
-  const Names names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-  std::vector<std::string> texts;
-  for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
-    const std::string text = NameText(*sk_GENERAL_NAME_value(names.get(), i));
-    if (!text.empty() && texts.size() < kMostNames) texts.push_back(text);
-  }
-  return texts.empty() ? "no host" : absl::StrJoin(texts, ", ");
-}
-
-std::string DayOf(const ASN1_TIME* time) {
-  tm day{};
-  if (ASN1_TIME_to_tm(time, &day) != 1) return "an unknown day";
-  return absl::FormatTime("%Y-%m-%d", absl::FromTM(day, absl::UTCTimeZone()), absl::UTCTimeZone());
-}
-
-std::optional<ConnectionProblem> ProblemOfCertificate(const X509* certificate, long verified,
-                                                      const Endpoint& endpoint) {
-  if (verified == X509_V_OK || certificate == nullptr) return std::nullopt;
-  switch (verified) {
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return ConnectionProblem{
-          kTlsOtherHost, absl::StrCat("the server's certificate is for ", NamesOf(certificate),
-                                      ", not for ", endpoint.host)};
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-      return ConnectionProblem{kTlsExpired, absl::StrCat("the server's certificate expired on ",
-                                                         DayOf(X509_get0_notAfter(certificate)))};
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-      return ConnectionProblem{kTlsNotYetValid,
-                               absl::StrCat("the server's certificate is not valid before ",
-                                            DayOf(X509_get0_notBefore(certificate)))};
-    default:
-      return ConnectionProblem{
-          kTlsUnknownAuthority,
-          absl::StrCat("the server's certificate is not from an authority that "
-                       "this client trusts (",
-                       X509_verify_cert_error_string(verified), ")")};
-  }
 }
 
 ConnectionProblem NotGrpc() { return {kNotGrpc, "HTTP/1.1 is served there, not gRPC"}; }
@@ -310,63 +251,71 @@ bool IsAboutCertificates(int alert) {
   return std::find(std::begin(kAlerts), std::end(kAlerts), alert) != std::end(kAlerts);
 }
 
-std::optional<ConnectionProblem> ProblemOfPlainClient(const Endpoint& endpoint,
-                                                      absl::Duration patience) {
+std::optional<ConnectionProblem> ProblemOfPlainClient(const Target& target) {
   const Context context = ContextFor({});
   {
-    Handshake handshake(context.get(), endpoint, patience);
+    Handshake handshake(context.get(), target.FirstHalf());
     if (!handshake.connected()) return std::nullopt;
-    if (handshake.Shake()) {
+    handshake.Run();
+    if (handshake.first_bytes() == FirstBytes::kTlsRecord) {
       return ConnectionProblem{kTlsExpected, "the server speaks TLS, and this client does not"};
     }
-  }
-  if (AskInPlain(endpoint, patience) != PlainAnswer::kHttp1) return std::nullopt;
+  }  // a server may serve one at a time
+  if (AskInPlain(target) != PlainAnswer::kHttp1) return std::nullopt;
   return NotGrpc();
 }
 
-std::optional<ConnectionProblem> ProblemOfTlsClient(const TlsOptions& tls, const Endpoint& endpoint,
-                                                    absl::Duration patience) {
-  const Context context = ContextFor(tls);
-  auto connection = std::make_unique<Handshake>(context.get(), endpoint, patience);
-  Handshake& handshake = *connection;
-  if (!handshake.connected()) return std::nullopt;
-  if (!handshake.Shake()) {
-    connection.reset();  // a server may serve one at a time
-    if (AskInPlain(endpoint, patience) == PlainAnswer::kNone) return std::nullopt;
-    return ConnectionProblem{kTlsNotExpected,
-                             "the server does not speak TLS, and this client does"};
-  }
-  const Certificate certificate(SSL_get1_peer_certificate(handshake.session()));
-  auto problem =
-      ProblemOfCertificate(certificate.get(), SSL_get_verify_result(handshake.session()), endpoint);
-  if (problem) return problem;
-  // With TLS 1.3 a server refuses a client's certificate only after the handshake.
-  if (!handshake.alert()) handshake.Hear();
-  if (handshake.alert() == SSL_AD_NO_APPLICATION_PROTOCOL) return NotGrpc();
-  const bool is_refused = handshake.alert() ? IsAboutCertificates(*handshake.alert())
-                                            : handshake.closed();  // without a word, as gRPC does
-  if (!handshake.asked_for_certificate() || !is_refused) return std::nullopt;
+std::optional<ConnectionProblem> ProblemOfClientCertificate(const Handshake& handshake,
+                                                            const TlsOptions& tls) {
+  if (!handshake.asked_for_certificate()) return std::nullopt;
+  const std::optional<int> alert = handshake.alert();
+  const bool is_refused = alert && IsAboutCertificates(*alert);
   if (tls.certificate.empty()) {
+    // gRPC's servers close without a word.
+    if (!is_refused && (alert || !handshake.closed())) return std::nullopt;
     return ConnectionProblem{
         kTlsClientCertificateMissing,
         "the server asks clients for a certificate, and this client shows none"};
   }
+  if (!is_refused) return std::nullopt;
   return ConnectionProblem{kTlsClientCertificateRefused,
-                           handshake.alert() == SSL_AD_CERTIFICATE_EXPIRED
+                           alert == SSL_AD_CERTIFICATE_EXPIRED
                                ? "the server refuses this client's certificate: it has expired"
                                : "the server refuses this client's certificate"};
+}
+
+std::optional<ConnectionProblem> ProblemOfTlsClient(const TlsOptions& tls, const Target& target) {
+  const Context context = ContextFor(tls);
+  bool is_plain = false;
+  {
+    Handshake handshake(context.get(), target.FirstHalf());
+    if (!handshake.connected()) return std::nullopt;
+    handshake.Run();
+    if (handshake.first_bytes() == FirstBytes::kTlsRecord) {
+      if (handshake.rejection().error != X509_V_OK) {
+        return ProblemOfCertificate(handshake.rejection(), target.endpoint.host);
+      }
+      if (handshake.alert() == SSL_AD_NO_APPLICATION_PROTOCOL) return NotGrpc();
+      return ProblemOfClientCertificate(handshake, tls);
+    }
+    is_plain = handshake.first_bytes() == FirstBytes::kOther;
+  }  // a server may serve one at a time
+  // Silence proves nothing, and neither does HTTP/1.1: servers with TLS answer plain clients so.
+  if (!is_plain && AskInPlain(target) != PlainAnswer::kHttp2) return std::nullopt;
+  return ConnectionProblem{kTlsNotExpected, "the server does not speak TLS, and this client does"};
 }
 
 }  // namespace
 
 std::optional<ConnectionProblem> FindConnectionProblem(const ClientOptions& options,
-                                                       absl::Duration patience) {
+                                                       absl::Time deadline, Resolver resolver) {
   const std::optional<Endpoint> endpoint = EndpointOf(options.address);
   const bool is_direct =
       !ProxyFor(options.address, [](const char* name) { return std::getenv(name); });
   if (!endpoint || !is_direct) return std::nullopt;
-  return options.tls ? ProblemOfTlsClient(*options.tls, *endpoint, patience)
-                     : ProblemOfPlainClient(*endpoint, patience);
+  const std::vector<SocketAddress> addresses = Resolve(*endpoint, deadline, resolver);
+  const Target target{*endpoint, addresses, deadline};
+  return options.tls ? ProblemOfTlsClient(*options.tls, target) : ProblemOfPlainClient(target);
 }
 
 }  // namespace denoise

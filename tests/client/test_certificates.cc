@@ -81,10 +81,10 @@ struct TestAuthority::Impl {
   Certificate certificate;
 };
 
-TestAuthority::TestAuthority(const std::string& name) : impl_(std::make_unique<Impl>()) {
+TestAuthority::TestAuthority(const std::string& name, absl::Duration begin, absl::Duration end)
+    : impl_(std::make_unique<Impl>()) {
   impl_->key = NewKey();
-  impl_->certificate =
-      NewCertificate(name, impl_->key.get(), -absl::Hours(1000), absl::Hours(1000));
+  impl_->certificate = NewCertificate(name, impl_->key.get(), begin, end);
   X509* const certificate = impl_->certificate.get();
   X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
   Extend(certificate, certificate, NID_basic_constraints, "critical,CA:TRUE");
@@ -95,11 +95,13 @@ TestAuthority::TestAuthority(const std::string& name) : impl_(std::make_unique<I
 TestAuthority::~TestAuthority() = default;
 
 TestCertificate TestAuthority::Issue(const std::string& names, absl::Duration begin,
-                                     absl::Duration end) const {
+                                     absl::Duration end, const std::string& purposes) const {
   const Key key = NewKey();
   const Certificate certificate = NewCertificate("issued", key.get(), begin, end);
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(impl_->certificate.get()));
-  Extend(certificate.get(), impl_->certificate.get(), NID_subject_alt_name, names);
+  X509* const issuer = impl_->certificate.get();
+  if (!names.empty()) Extend(certificate.get(), issuer, NID_subject_alt_name, names);
+  if (!purposes.empty()) Extend(certificate.get(), issuer, NID_ext_key_usage, purposes);
   Require(X509_sign(certificate.get(), impl_->key.get(), EVP_sha256()) > 0);
   return {.certificate = PemOf(certificate.get()), .key = PemOf(key.get())};
 }

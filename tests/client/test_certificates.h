@@ -17,15 +17,18 @@ struct TestCertificate {
 
 class TestAuthority {
  public:
-  explicit TestAuthority(const std::string& name);
+  explicit TestAuthority(const std::string& name, absl::Duration begin = -absl::Hours(1000),
+                         absl::Duration end = absl::Hours(1000));
   ~TestAuthority();
 
   const std::string& certificate() const { return certificate_; }
 
-  // For `names`, as OpenSSL takes them: "IP:127.0.0.1,DNS:localhost". Valid from `begin` to `end`, as
-  // seen from now.
+  // For `names`, as OpenSSL takes them: "IP:127.0.0.1,DNS:localhost"; if empty, only with the common
+  // name "issued". Valid from `begin` to `end`, as seen from now. `purposes`: "clientAuth"; empty:
+  // any.
   TestCertificate Issue(const std::string& names, absl::Duration begin = -absl::Hours(1),
-                        absl::Duration end = absl::Hours(1)) const;
+                        absl::Duration end = absl::Hours(1),
+                        const std::string& purposes = "") const;
 
  private:
   struct Impl;

@@ -36,8 +36,9 @@ std::string AdviceAboutConnection(const std::string& reason) {
        "--tls\n"
        "  if this system trusts that authority."},
       {kTlsNotExpected,
-       "Leave out --tls, --tls-ca and --tls-cert, or start the server with --tls-cert and "
-       "--tls-key."},
+       "If the server is meant to be without TLS, leave out --tls, --tls-ca and --tls-cert. If not, "
+       "ask\n"
+       "  its operator, and check for a proxy on the way."},
       {kNotGrpc,
        "Give --server the address of `denoised --listen`, 127.0.0.1:50051 by default, not that of\n"
        "  --http."},
@@ -53,6 +54,10 @@ std::string AdviceAboutConnection(const std::string& reason) {
        "is\n"
        "  new, check the clock of this machine."},
       {kTlsNotYetValid, "Check the clocks of this machine and of the one that issued it."},
+      {kTlsCertificateInvalid, "The operator of the server has to replace it."},
+      {kTlsAuthorityInvalid,
+       "The operator of that authority has to renew it. If it is new, check the clock of this "
+       "machine."},
       {kTlsClientCertificateMissing,
        "Show one with --tls-cert FILE and --tls-key FILE; an authority in the server's\n"
        "  --tls-client-ca must have issued it."},
