@@ -3,7 +3,9 @@
 
 #include <grpcpp/support/channel_arguments.h>
 
+#include <atomic>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -48,10 +50,8 @@ struct ClientOptions {
   // Clients of one address and equal options share a connection, unless this is set.
   bool own_connection = false;
 
-  // Whether a call that finds no server looks for a mistake with TLS or with the port, which then has
-  // a reason of client/connection_problem.h and is described in the status. Takes connections of its
-  // own, and up to some seconds.
-  bool explains_connections = false;
+  // Becomes true once a server has answered a call. Null: nobody wants to know.
+  std::shared_ptr<std::atomic<bool>> answered;
 };
 
 // Whether the token may be sent to the server. Calls leave it out otherwise.

@@ -7,16 +7,12 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "client/connection_problem.h"
 #include "client/http_proxy.h"
-#include "core/base/error_details.h"
 
 namespace denoise {
 namespace {
 
 constexpr absl::Duration kLongestDeadline = absl::Hours(24 * 365);
-constexpr absl::Duration kPatienceWithProblems = absl::Seconds(2);
 
 std::shared_ptr<grpc::ChannelCredentials> Credentials(const ClientOptions& options) {
   if (!options.tls.has_value()) return grpc::InsecureChannelCredentials();
@@ -41,18 +37,6 @@ Connection::Connection(ClientOptions options)
       peer_(PeerOf(options_)),
       channel_(grpc::CreateCustomChannel(options_.address, Credentials(options_),
                                          ToChannelArguments(options_))) {}
-
-absl::Status Connection::StatusOf(const grpc::Status& status, const ClientOptions& options,
-                                  const std::string& peer) {
-  absl::Status result = StatusFromGrpc(status, peer);
-  const bool is_answer = result.GetPayload(kRpcStatusUrl).has_value();
-  if (!absl::IsUnavailable(result) || is_answer || !options.explains_connections) return result;
-  const auto problem = FindConnectionProblem(options, absl::Now() + kPatienceWithProblems);
-  if (!problem) return result;
-  return WithErrorReason(
-      absl::UnavailableError(absl::StrCat("no connection to ", peer, ": ", problem->description)),
-      problem->reason);
-}
 
 void Connection::Prepare(const ClientOptions& options, grpc::ClientContext& context,
                          absl::Duration deadline) {

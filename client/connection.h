@@ -14,7 +14,6 @@
 #include "absl/time/time.h"
 #include "client/client_options.h"
 #include "client/server_stream_call.h"
-#include "client/status_from_grpc.h"
 
 namespace denoise {
 
@@ -39,8 +38,8 @@ class Connection {
     grpc::ClientContext context;
     Prepare(context, deadline);
     Response response;
-    const grpc::Status status = (stub.*method)(&context, request, &response);
-    if (!status.ok()) return StatusOf(status);
+    const absl::Status status = StatusOf((stub.*method)(&context, request, &response));
+    if (!status.ok()) return status;
     return response;
   }
 
@@ -60,9 +59,8 @@ class Connection {
     auto call = std::make_unique<typename ServerStream<Event>::Call>();
     call->context = std::make_unique<grpc::ClientContext>();
     Prepare(*call->context, deadline);
-    call->status_of = [options = options_, peer = peer_](const grpc::Status& status) {
-      return StatusOf(status, options, peer);
-    };
+    call->address = peer_;
+    call->answered = options_.answered;
     call->may_be_empty = may_be_empty;
     call->reader = (stub.*method)(call->context.get(), request);
     return call;
@@ -70,7 +68,7 @@ class Connection {
 
   // The status of a call that has ended.
   absl::Status StatusOf(const grpc::Status& status) const {
-    return StatusOf(status, options_, peer_);
+    return StatusOfCall(status, peer_, options_.answered.get());
   }
 
   // Every resource of a listing, page after page (AIP-158). `items` is the accessor of a page's.
@@ -99,9 +97,6 @@ class Connection {
   }
 
  private:
-  static absl::Status StatusOf(const grpc::Status& status, const ClientOptions& options,
-                               const std::string& peer);
-
   const ClientOptions options_;
   const std::string peer_;
   const std::shared_ptr<grpc::Channel> channel_;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "client/server_stream_call.h"
+#include "client/status_from_grpc.h"
 
 namespace denoise {
 namespace {
@@ -29,6 +30,14 @@ bool Ends(const denoised::v1::ModelEvent&) { return false; }
 
 }  // namespace
 
+absl::Status StatusOfCall(const grpc::Status& status, std::string_view address,
+                          std::atomic<bool>* answered) {
+  absl::Status result = StatusFromGrpc(status, address);
+  const bool is_answer = result.ok() || result.GetPayload(kRpcStatusUrl).has_value();
+  if (is_answer && answered != nullptr) *answered = true;
+  return result;
+}
+
 template <class Event>
 ServerStream<Event>::Call::~Call() {
   if (reader == nullptr || end.has_value()) return;
@@ -43,6 +52,7 @@ ServerStream<Event>::Call::~Call() {
 template <class Event>
 bool ServerStream<Event>::Call::Read(Event& event) {
   while (reader->Read(&event)) {
+    if (answered != nullptr) *answered = true;
     if (!is_news || is_news(event)) return true;
   }
   return false;
@@ -50,7 +60,7 @@ bool ServerStream<Event>::Call::Read(Event& event) {
 
 template <class Event>
 absl::Status ServerStream<Event>::Call::Finish() {
-  absl::Status status = status_of(reader->Finish());
+  absl::Status status = StatusOfCall(reader->Finish(), address, answered.get());
   if (status.ok() && !end_seen && !(may_be_empty && empty)) {
     return absl::InternalError("the stream ended before the server said how it all ended");
   }

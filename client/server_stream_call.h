@@ -4,9 +4,12 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/sync_stream.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -15,6 +18,11 @@
 #include "denoised/v1/image_generation.grpc.pb.h"
 
 namespace denoise {
+
+// The status of a call that has ended. Sets `answered`, unless null, if that is the answer of a
+// server, and not the library's for want of one.
+absl::Status StatusOfCall(const grpc::Status& status, std::string_view address,
+                          std::atomic<bool>* answered);
 
 template <class Event>
 class ServerStream<Event>::Call {
@@ -27,8 +35,9 @@ class ServerStream<Event>::Call {
   // `context` comes first and goes last: the reader refers to it.
   std::unique_ptr<grpc::ClientContext> context;  // replaced under `mutex`
   std::unique_ptr<grpc::ClientReader<Event>> reader;
-  std::function<absl::Status(const grpc::Status&)> status_of;
-  std::function<bool(Event&)> is_news;  // whether the reader gets an event; empty: each
+  std::string address;
+  std::shared_ptr<std::atomic<bool>> answered;  // ClientOptions::answered
+  std::function<bool(Event&)> is_news;          // whether the reader gets an event; empty: each
   Continue continue_after;
   bool may_be_empty = false;  // it resumes, maybe after its last event
   bool empty = true;

@@ -158,6 +158,23 @@ TEST_F(ClientTest, OneAttemptNeverRetries) {
   EXPECT_EQ(server_.requests().size(), 1u);
 }
 
+TEST_F(ClientTest, WhetherAServerHasAnsweredIsRemembered) {
+  const auto answered = [](const std::string& address, const auto& call) {
+    ClientOptions options{.address = address, .max_attempts = 1, .own_connection = true};
+    options.answered = std::make_shared<std::atomic<bool>>(false);
+    Client client(options);
+    call(client);
+    return options.answered->load();
+  };
+  const auto list = [](Client& client) { (void)client.ListModels(); };
+  const auto begin = [](Client& client) { (void)client.Generate(SmallRequest()).Next(); };
+  EXPECT_FALSE(answered("127.0.0.1:1", list));
+  EXPECT_FALSE(answered("127.0.0.1:1", begin));
+  EXPECT_TRUE(answered(server_.address(), list));
+  server_.never_ends = true;
+  EXPECT_TRUE(answered(server_.address(), begin));
+}
+
 TEST_F(ClientTest, AStreamThatHasBegunIsNotRetried) {
   server_.end = grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining");
   Client client = MakeClient();

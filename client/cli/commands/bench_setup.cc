@@ -80,7 +80,6 @@ absl::StatusOr<std::unique_ptr<TestedServer>> ConnectOrStart(
   }
   ASSIGN_OR_RETURN(ClientOptions options, MakeClientOptions(flags.connection));
   options.unary_deadline = ClientOptions().unary_deadline;  // --deadline is for the requests
-  options.explains_connections = false;  // it would add to the load of a server that refuses some
   return std::make_unique<TestedServer>(options, flags.tenant_header, cancellation);
 }
 

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "client/cli/display/text.h"
 #include "client/cli/flags/field_words.h"
+#include "client/cli/flags/lost_connection.h"
 #include "client/connection_problem.h"
 #include "client/status_from_grpc.h"
 #include "core/base/error_details.h"
@@ -28,7 +29,7 @@ bool SaysWhatToDo(absl::string_view message) {
          absl::StrContains(message, "--model-memory");
 }
 
-// What to do about what FindConnectionProblem found; empty for every other reason.
+// What to do about what ExplainLostConnection found; empty for every other reason.
 std::string AdviceAboutConnection(const std::string& reason) {
   const std::pair<const char*, const char*> advice[] = {
       {kTlsExpected,
@@ -36,7 +37,8 @@ std::string AdviceAboutConnection(const std::string& reason) {
        "--tls\n"
        "  if this system trusts that authority."},
       {kTlsNotExpected,
-       "If the server is meant to be without TLS, leave out --tls, --tls-ca and --tls-cert. If not, "
+       "If the server is meant to be without TLS, leave out --tls, --tls-ca and --tls-cert. If "
+       "not, "
        "ask\n"
        "  its operator, and check for a proxy on the way."},
       {kNotGrpc,
@@ -236,8 +238,9 @@ absl::Status AboutNames(absl::Status status, std::initializer_list<TypedName> na
 }
 
 ExitCode ReportError(const absl::Status& status, bool json, std::span<const MessageFlag> flags) {
-  std::fputs(ErrorText(status, flags).c_str(), stderr);
-  if (json) std::puts(ErrorJson(status, flags).c_str());
+  const absl::Status explained = ExplainLostConnection(status);
+  std::fputs(ErrorText(explained, flags).c_str(), stderr);
+  if (json) std::puts(ErrorJson(explained, flags).c_str());
   return ExitCodeOf(status);
 }
 

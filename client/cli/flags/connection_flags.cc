@@ -9,6 +9,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cli/flags/lost_connection.h"
 #include "core/base/field_violations.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
@@ -130,13 +132,13 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
 absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags) {
   ClientOptions options;
   options.address = flags.server;
-  options.explains_connections = true;
   RETURN_IF_ERROR(ReadTlsFiles(flags, options));
   RETURN_IF_ERROR(ReadToken(flags, options));
   if (flags.deadline.has_value()) {
     options.generate_deadline = *flags.deadline;
     options.unary_deadline = *flags.deadline;
   }
+  RememberConnection(options, absl::Now() + flags.deadline.value_or(absl::InfiniteDuration()));
   return options;
 }
 

@@ -28,7 +28,8 @@ struct ConnectionFlags {
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags);
 
 // The options of a client for these flags. InvalidArgument if a file cannot be read, or the token
-// would be sent where others can read it.
+// would be sent where others can read it. The last ones are those that ExplainLostConnection
+// (lost_connection.h) looks at.
 absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags);
 
 // Clients for these flags. They do not connect yet. Errors are those of MakeClientOptions.
