@@ -85,11 +85,11 @@ TEST_F(ActivityCallTest, ShowsTheRowsOfARunningBatchAndWhoWaits) {
   for (const char* id : {"running", "beside"}) StartGeneration(id, 64);  // each has half the loop
   StartGeneration("waiting", 3);
   const v1::ActivitySnapshot busy = ReadUntil(reader, [](const auto& snapshot) {
-    return snapshot.queue_size() > 0 && snapshot.devices(0).images_size() > 0;
+    return snapshot.queue_size() > 0 && snapshot.devices(0).images_size() > 0 &&
+           snapshot.devices(0).active_rows() == 64;
   });
   const v1::DeviceActivity& device = busy.devices(0);
   EXPECT_EQ(device.turn(), v1::DeviceActivity::EVALUATE);
-  EXPECT_EQ(device.active_rows(), 64);
   EXPECT_EQ(device.images_size(), 16);
   for (const v1::ActiveImage& image : device.images()) {
     EXPECT_THAT(image.generation(), testing::AnyOf("generations/running", "generations/beside"));
