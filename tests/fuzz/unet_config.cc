@@ -17,9 +17,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           "every level goes down and up");
   Require((config->num_class_embeds > 0) == (config->class_embedding != ClassEmbedding::kNone),
           "labels are offered where they are embedded");
-  for (const int64_t channels : config->block_out_channels) {
+  const size_t levels = config->block_out_channels.size();
+  for (size_t level = 0; level < levels; ++level) {
+    const int64_t channels = config->block_out_channels[level];
     Require(channels > 0 && channels % config->norm_num_groups == 0, "groups divide the channels");
-    Require(config->AttentionHeads(channels) > 0, "there is a head");
+    const bool attends = config->down_blocks[level].attention ||
+                         config->up_blocks[levels - 1 - level].attention ||
+                         (level == levels - 1 && config->mid_block && config->mid_attention);
+    Require(!attends || config->AttentionHeads(channels) > 0, "attention has a head");
   }
   return 0;
 }
