@@ -503,7 +503,9 @@ std::vector<UserCase> WireCases() {
        {"is in use by another program. Choose another address with --http; port 0"}},
       {"W4_NoModelsFolder",
        [] {
-         return OutcomeOf(*RunProcess({DenoisedBinary(), "--models", "/nowhere"}, kPatience));
+         return OutcomeOf(*RunProcess(
+             {DenoisedBinary(), "--models", "/nowhere", "--listen", "127.0.0.1:0", "--http", "off"},
+             kPatience));
        },
        1,
        {"denoised: --models /nowhere: the models folder does not exist; create it"}},
