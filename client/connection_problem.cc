@@ -23,10 +23,10 @@
 namespace denoise {
 namespace {
 
-using Context = std::unique_ptr<SSL_CTX, Freer<SSL_CTX_free>>;
-using Session = std::unique_ptr<SSL, Freer<SSL_free>>;
-using PrivateKey = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, Freer<BIO_free>>;
+using Context = std::unique_ptr<SSL_CTX, CDeleter<SSL_CTX_free>>;
+using Session = std::unique_ptr<SSL, CDeleter<SSL_free>>;
+using PrivateKey = std::unique_ptr<EVP_PKEY, CDeleter<EVP_PKEY_free>>;
+using Bio = std::unique_ptr<BIO, CDeleter<BIO_free>>;
 
 // Where the server is, and until when to look at it.
 struct Target {

@@ -14,7 +14,7 @@
 namespace denoise {
 namespace {
 
-using Names = std::unique_ptr<GENERAL_NAMES, Freer<GENERAL_NAMES_free>>;
+using Names = std::unique_ptr<GENERAL_NAMES, CDeleter<GENERAL_NAMES_free>>;
 
 std::string NameText(const GENERAL_NAME& name) {
   if (name.type == GEN_DNS) {

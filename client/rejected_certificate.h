@@ -7,18 +7,11 @@
 #include <string>
 
 #include "client/connection_problem.h"
+#include "core/base/c_deleter.h"
 
 namespace denoise {
 
-// For what OpenSSL has made: std::unique_ptr<X509, Freer<X509_free>>.
-template <auto kFree>
-struct Freer {
-  template <class T>
-  void operator()(T* it) const {
-    kFree(it);
-  }
-};
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
+using Certificate = std::unique_ptr<X509, CDeleter<X509_free>>;
 
 // The certificate that the verification of a server's chain ended with.
 struct RejectedCertificate {

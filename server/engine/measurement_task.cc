@@ -59,8 +59,7 @@ bool MeasurementTask::RisesNoMore() const {
 
 bool MeasurementTask::HasMemory(const MemoryBudget::Pipelines& pipelines, int64_t pixels) const {
   const std::optional<int64_t> bytes = memory_->BytesFor(pipelines, pixels, rows_);
-  const std::optional<DeviceMemory> memory = runtime_->Memory();
-  return !bytes || !memory || *bytes <= memory->free_bytes;
+  return !bytes || HasFree(*runtime_, *bytes);
 }
 
 absl::Duration MeasurementTask::Evaluate(const Network& network) {

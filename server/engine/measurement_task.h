@@ -15,9 +15,9 @@
 namespace denoise {
 
 // Evaluates 1, 2, 4, ... rows of the model's own size, a few times each, up to `max_rows` or until
-// more rows no longer raise the throughput, the device's memory or `budget` is used up. One evaluation is a slice.
-// What they take of memory goes to a MemoryBudget.
-// Evaluations of requests refine what it has measured.
+// more rows no longer raise the throughput, or the device's memory or `budget` is used up. One
+// evaluation is a slice. What they take of memory goes to a MemoryBudget. Evaluations of requests
+// refine what it has measured.
 class MeasurementTask final : public DeviceTask {
  public:
   struct Options {

@@ -12,6 +12,11 @@ constexpr size_t kMaxSizes = 64;  // callers choose them
 
 }  // namespace
 
+bool HasFree(const DeviceRuntime& runtime, int64_t bytes) {
+  const std::optional<DeviceMemory> memory = runtime.Memory();
+  return !memory || bytes <= memory->free_bytes;
+}
+
 void MemoryBudget::AddDevice(int64_t total_bytes) {
   const MutexLock lock(mutex_);
   device_bytes_ = std::max(device_bytes_, total_bytes);

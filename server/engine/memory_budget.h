@@ -10,10 +10,14 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "core/base/mutex.h"
+#include "core/device/device_runtime.h"
 #include "core/pipeline/pipeline.h"
 #include "server/engine/generation.h"
 
 namespace denoise {
+
+// Whether the device of `runtime` has so much memory left; true where that is not known.
+bool HasFree(const DeviceRuntime& runtime, int64_t bytes);
 
 // The size of x is the number of its pixels: of one channel of one row. Thread-safe.
 class MemoryBudget {

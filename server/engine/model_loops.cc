@@ -63,15 +63,10 @@ ModelLoops::ModelLoop& ModelLoops::LoopFor(const Pipelines& pipelines) {
 
 void ModelLoops::CheckMemory(const Pipelines& pipelines, int64_t pixels, int rows) const {
   const std::optional<int64_t> bytes = memory_->BytesFor(pipelines, pixels, rows);
-  if (!bytes || *bytes < kLookFromBytes || HasFree(*bytes)) return;
+  if (!bytes || *bytes < kLookFromBytes || HasFree(*runtime_, *bytes)) return;
   ReturnFreedHostMemory();
-  TORCH_CHECK_WITH(OutOfMemoryError, HasFree(*bytes), "an evaluation takes ", *bytes,
+  TORCH_CHECK_WITH(OutOfMemoryError, HasFree(*runtime_, *bytes), "an evaluation takes ", *bytes,
                    " bytes of memory, which are not free");
-}
-
-bool ModelLoops::HasFree(int64_t bytes) const {
-  const std::optional<DeviceMemory> memory = runtime_->Memory();
-  return !memory || bytes <= memory->free_bytes;
 }
 
 }  // namespace denoise

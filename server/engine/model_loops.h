@@ -41,7 +41,6 @@ class ModelLoops {
 
   ModelLoop& LoopFor(const Pipelines& pipelines);
   void CheckMemory(const Pipelines& pipelines, int64_t pixels, int rows) const;
-  bool HasFree(int64_t bytes) const;
 
   const int index_;
   const std::shared_ptr<DeviceRuntime> runtime_;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/c_deleter.h"
 #include "core/base/status_macros.h"
 #include "core/json/strict_json.h"
 #include "server/identity/base64url.h"
@@ -21,20 +22,13 @@ namespace {
 
 using Json = nlohmann::json;
 
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using KeyHandle = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
-using Digest = std::unique_ptr<EVP_MD_CTX, Deleter<EVP_MD_CTX_free>>;
-using Number = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
-using ParamBuilder = std::unique_ptr<OSSL_PARAM_BLD, Deleter<OSSL_PARAM_BLD_free>>;
-using Params = std::unique_ptr<OSSL_PARAM, Deleter<OSSL_PARAM_free>>;
-using EcSignature = std::unique_ptr<ECDSA_SIG, Deleter<ECDSA_SIG_free>>;
+using KeyHandle = std::unique_ptr<EVP_PKEY, CDeleter<EVP_PKEY_free>>;
+using KeyContext = std::unique_ptr<EVP_PKEY_CTX, CDeleter<EVP_PKEY_CTX_free>>;
+using Digest = std::unique_ptr<EVP_MD_CTX, CDeleter<EVP_MD_CTX_free>>;
+using Number = std::unique_ptr<BIGNUM, CDeleter<BN_free>>;
+using ParamBuilder = std::unique_ptr<OSSL_PARAM_BLD, CDeleter<OSSL_PARAM_BLD_free>>;
+using Params = std::unique_ptr<OSSL_PARAM, CDeleter<OSSL_PARAM_free>>;
+using EcSignature = std::unique_ptr<ECDSA_SIG, CDeleter<ECDSA_SIG_free>>;
 
 constexpr size_t kMaxKeys = 64;
 constexpr int kMinRsaBits = 2048;

@@ -8,22 +8,16 @@
 #include <utility>
 
 #include "client/cli/display/terminal.h"
+#include "core/base/c_deleter.h"
 
 namespace denoise {
 namespace {
 
 // chafa's objects are reference-counted, each type with its own function to release it.
-template <auto kUnref>
-struct Unref {
-  template <typename T>
-  void operator()(T* object) const {
-    kUnref(object);
-  }
-};
-using TermInfo = std::unique_ptr<ChafaTermInfo, Unref<chafa_term_info_unref>>;
-using SymbolMap = std::unique_ptr<ChafaSymbolMap, Unref<chafa_symbol_map_unref>>;
-using CanvasConfig = std::unique_ptr<ChafaCanvasConfig, Unref<chafa_canvas_config_unref>>;
-using Canvas = std::unique_ptr<ChafaCanvas, Unref<chafa_canvas_unref>>;
+using TermInfo = std::unique_ptr<ChafaTermInfo, CDeleter<chafa_term_info_unref>>;
+using SymbolMap = std::unique_ptr<ChafaSymbolMap, CDeleter<chafa_symbol_map_unref>>;
+using CanvasConfig = std::unique_ptr<ChafaCanvasConfig, CDeleter<chafa_canvas_config_unref>>;
+using Canvas = std::unique_ptr<ChafaCanvas, CDeleter<chafa_canvas_unref>>;
 
 // kitty keeps pictures until told otherwise. Removes the one under the cursor, and its memory.
 constexpr char kRemoveKittyPicture[] = "\x1b_Ga=d,d=C,q=2\x1b\\";

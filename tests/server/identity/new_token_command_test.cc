@@ -3,32 +3,24 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sstream>
+#include <utility>
 #include <vector>
 
 #include "server/identity/token_file.h"
+#include "tests/support/command_result.h"
 
 namespace denoise {
 namespace {
 
 using testing::HasSubstr;
 
-struct Result {
-  std::optional<int> code;
-  std::string out, err;
-};
-
-Result RunCommand(std::vector<const char*> arguments) {
-  arguments.insert(arguments.begin(), "denoised");
-  std::ostringstream out, err;
-  const auto code =
-      RunNewTokenCommand(static_cast<int>(arguments.size()), arguments.data(), out, err);
-  return {code, out.str(), err.str()};
+CommandResult RunCommand(std::vector<const char*> arguments) {
+  return denoise::RunCommand(RunNewTokenCommand, std::move(arguments));
 }
 
 TEST(NewTokenCommand, WritesTheEntryForTheFileAndTheTokenApart) {
-  const Result result = RunCommand({"new-token", "ci", "--tenant", "acme", "--scopes",
-                                    "generate,train", "--expires", "2027-01-31"});
+  const CommandResult result = RunCommand({"new-token", "ci", "--tenant", "acme", "--scopes",
+                                           "generate,train", "--expires", "2027-01-31"});
   ASSERT_EQ(result.code, 0) << result.err;
   const auto file = TokenFile::Parse(result.out);
   ASSERT_TRUE(file.ok()) << file.status();

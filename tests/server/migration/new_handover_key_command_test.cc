@@ -3,32 +3,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/migration/token_keys.h"
+#include "tests/support/command_result.h"
 
 namespace denoise {
 namespace {
 
 using ::testing::HasSubstr;
 
-struct Result {
-  std::optional<int> code;
-  std::string out, err;
-};
-
-Result RunCommand(std::vector<const char*> arguments) {
-  arguments.insert(arguments.begin(), "denoised");
-  std::ostringstream out, err;
-  const auto code =
-      RunNewHandoverKeyCommand(static_cast<int>(arguments.size()), arguments.data(), out, err);
-  return {code, out.str(), err.str()};
+CommandResult RunCommand(std::vector<const char*> arguments) {
+  return denoise::RunCommand(RunNewHandoverKeyCommand, std::move(arguments));
 }
 
 TEST(NewHandoverKeyCommand, PrintsAFileWithANewKey) {
-  const Result first = RunCommand({"new-handover-key"}), second = RunCommand({"new-handover-key"});
+  const CommandResult first = RunCommand({"new-handover-key"}),
+                      second = RunCommand({"new-handover-key"});
   ASSERT_EQ(first.code, 0) << first.err;
   const auto keys = ParseTokenKeys(first.out);
   ASSERT_TRUE(keys.ok()) << keys.status();
@@ -37,14 +30,14 @@ TEST(NewHandoverKeyCommand, PrintsAFileWithANewKey) {
 }
 
 TEST(NewHandoverKeyCommand, ExplainsItself) {
-  const Result help = RunCommand({"new-handover-key", "--help"});
+  const CommandResult help = RunCommand({"new-handover-key", "--help"});
   EXPECT_EQ(help.code, 0);
   EXPECT_THAT(help.out, HasSubstr("denoised new-handover-key > handover.key"));
   EXPECT_EQ(help.err, "");
 }
 
 TEST(NewHandoverKeyCommand, TakesNothingElse) {
-  const Result result = RunCommand({"new-handover-key", "handover.key"});
+  const CommandResult result = RunCommand({"new-handover-key", "handover.key"});
   EXPECT_EQ(result.code, 2);
   EXPECT_EQ(result.out, "") << "no key where one was not asked for";
   EXPECT_THAT(result.err, HasSubstr("handover.key"));
