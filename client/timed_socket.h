@@ -26,8 +26,8 @@ struct SocketAddress {
 using Resolver = int (*)(const char* host, const char* port, const addrinfo* hints,
                          addrinfo** found);
 
-// The first two addresses of `endpoint`; none if it has none or they are not found in time. Then
-// `resolver` goes on in a thread of its own.
+// Returns the first two addresses of `endpoint`; none if it has none or they are not found in time.
+// In the latter case `resolver` keeps running on a thread of its own.
 std::vector<SocketAddress> Resolve(const Endpoint& endpoint, absl::Time deadline,
                                    Resolver resolver);
 

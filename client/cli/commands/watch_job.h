@@ -25,7 +25,7 @@ struct WatchOptions {
 absl::StatusOr<std::optional<OutputFolder>> OpenJobFolder(
     const WatchOptions& options, const denoised::v1::TrainingJob* job = nullptr);
 
-// Says which job was created, before it is watched: whoever stops watching needs its number.
+// Prints the job that was created, before watching it: to come back later, users need its number.
 void AnnounceJob(const denoised::v1::TrainingJob& job);
 
 // Shows the events of `job` as they arrive: live in a terminal, elsewhere as a line each.

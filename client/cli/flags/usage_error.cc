@@ -145,7 +145,7 @@ bool AsksForHelp(std::span<const std::string> arguments) {
   });
 }
 
-// For whoever asks for the help of a command: the general help would not say that there is none.
+// Reports an unknown command even with --help, which would otherwise print the general help.
 std::optional<UsageError> CheckCommand(const CLI::App& app,
                                        std::span<const std::string> arguments) {
   if (arguments.front().starts_with('-') || TakesArgument(app)) return std::nullopt;

@@ -134,7 +134,7 @@ export class Run {
       this.state.value = before;
       const problem = problemOf(thrown);
       const isRefused = problem.reason === "PAUSE_UNAVAILABLE";
-      // One that has ended meanwhile tells its own end, and one that moves goes on elsewhere.
+      // If it has ended meanwhile, its stream says so; if it is moving, it continues elsewhere.
       if (problem.code === Code.FailedPrecondition && !isRefused) return;
       this.problem.value = problem;
     }
