@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/substitute.h"
-#include "client/http_proxy.h"
+#include "client/server_address.h"
 
 namespace denoise {
 namespace {

@@ -22,9 +22,9 @@ struct TlsOptions {
 };
 
 struct ClientOptions {
-  std::string address =
-      "127.0.0.1:50051";  // as gRPC names targets: "host:port", "dns:///...", "unix:...". Calls
-                          // are balanced among the servers behind a name, those that drain left out
+  // See server_address.h. Calls are balanced among the servers behind a name, those that drain left
+  // out.
+  std::string address = "127.0.0.1:50051";
   std::optional<TlsOptions> tls;  // absent: plaintext
 
   std::string token;  // for servers that ask for one; empty: none

@@ -19,6 +19,7 @@
 #include "absl/time/clock.h"
 #include "client/http_proxy.h"
 #include "client/rejected_certificate.h"
+#include "client/server_address.h"
 
 namespace denoise {
 namespace {
@@ -39,22 +40,6 @@ struct Target {
     return {endpoint, addresses, absl::Now() + (deadline - absl::Now()) / 2};
   }
 };
-
-// Nullopt for what is not one host and a port, such as a Unix socket.
-std::optional<Endpoint> EndpointOf(std::string_view address) {
-  for (const std::string_view scheme : {"dns:///", "dns:", "ipv4:", "ipv6:"}) {
-    if (!address.starts_with(scheme)) continue;
-    address.remove_prefix(scheme.size());
-    break;
-  }
-  const size_t colon = address.rfind(':');
-  if (colon == std::string_view::npos || address.find_first_of("/,") != std::string_view::npos) {
-    return std::nullopt;
-  }
-  std::string_view host = address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  return Endpoint{std::string(host), std::string(address.substr(colon + 1))};
-}
 
 // What the other side says first.
 enum class FirstBytes { kNone, kTlsRecord, kOther };
@@ -309,12 +294,12 @@ std::optional<ConnectionProblem> ProblemOfTlsClient(const TlsOptions& tls, const
 
 std::optional<ConnectionProblem> FindConnectionProblem(const ClientOptions& options,
                                                        absl::Time deadline, Resolver resolver) {
-  const std::optional<Endpoint> endpoint = EndpointOf(options.address);
+  const std::vector<Endpoint> endpoints = EndpointsOf(options.address);
   const bool is_direct =
       !ProxyFor(options.address, [](const char* name) { return std::getenv(name); });
-  if (!endpoint || !is_direct) return std::nullopt;
-  const std::vector<SocketAddress> addresses = Resolve(*endpoint, deadline, resolver);
-  const Target target{*endpoint, addresses, deadline};
+  if (endpoints.size() != 1 || endpoints.front().port.empty() || !is_direct) return std::nullopt;
+  const std::vector<SocketAddress> addresses = Resolve(endpoints.front(), deadline, resolver);
+  const Target target{endpoints.front(), addresses, deadline};
   return options.tls ? ProblemOfTlsClient(*options.tls, target) : ProblemOfPlainClient(target);
 }
 

@@ -8,16 +8,12 @@
 
 namespace denoise {
 
-// Whether `address`, as ClientOptions has it, is this machine: 127.0.0.0/8, ::1, localhost, or a
-// Unix socket. Such a server is always reached directly.
-bool IsLoopback(std::string_view address);
-
 struct HttpProxy {
   std::string url;       // without a name and password in it
   std::string variable;  // the environment variable that names it
 };
 
-// The proxy that gRPC uses for `address`: that of grpc_proxy, https_proxy or http_proxy, in this
+// The proxy that gRPC uses for `address` (server_address.h): none for this machine, otherwise that of grpc_proxy, https_proxy or http_proxy, in this
 // order, unless no_grpc_proxy or no_proxy lists the host. `environment` is getenv().
 std::optional<HttpProxy> ProxyFor(std::string_view address,
                                   const std::function<const char*(const char*)>& environment);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <ctime>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -29,6 +30,14 @@ std::string NameText(const GENERAL_NAME& name) {
   return is_text ? text.data() : "";
 }
 
+// A certificate may hold any text.
+std::string Shortened(std::string text) {
+  constexpr size_t kMaxBytes = 253;  // of a name in the DNS
+  if (text.size() <= kMaxBytes) return text;
+  text.resize(kMaxBytes);
+  return text + "...";
+}
+
 // "" if it has none.
 std::string CommonNameOf(const X509* certificate) {
   const X509_NAME* const name = X509_get_subject_name(certificate);
@@ -40,7 +49,7 @@ std::string CommonNameOf(const X509* certificate) {
   if (size < 0) return "";
   std::string common_name(reinterpret_cast<char*>(text), static_cast<size_t>(size));
   OPENSSL_free(text);
-  return common_name;
+  return Shortened(std::move(common_name));
 }
 
 // The first names that a certificate is for.
@@ -50,7 +59,7 @@ std::string NamesOf(const X509* certificate) {
       X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
   std::vector<std::string> texts;
   for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
-    const std::string text = NameText(*sk_GENERAL_NAME_value(names.get(), i));
+    const std::string text = Shortened(NameText(*sk_GENERAL_NAME_value(names.get(), i)));
     if (!text.empty() && texts.size() < kMostNames) texts.push_back(text);
   }
   if (texts.empty()) texts.push_back(CommonNameOf(certificate));

@@ -9,13 +9,10 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "client/server_address.h"
 #include "core/base/file_descriptor.h"
 
 namespace denoise {
-
-struct Endpoint {
-  std::string host, port;
-};
 
 struct SocketAddress {
   sockaddr_storage bytes;

@@ -20,6 +20,7 @@
 #include "server/grpc_listener.h"
 #include "server/http_listener.h"
 #include "server/identity/access_control.h"
+#include "server/jobs/store/state_dir.h"
 #include "server/listener_options.h"
 #include "server/migration/token_keys.h"
 #include "server/models/adapter_library.h"
@@ -152,6 +153,14 @@ std::string DescribeDevices(const ServerFlags& flags, const std::vector<at::Devi
 absl::Status CheckAddresses(const ServerFlags& flags) {
   RETURN_IF_ERROR(CheckListener(kListenFlag, flags.listen));
   return flags.http.empty() ? absl::OkStatus() : CheckListener(kHttpFlag, flags.http);
+}
+
+// The folder is opened for good once there is an engine. Its disk may be full: then only training is
+// off.
+absl::Status CheckState(const ServerFlags& flags) {
+  if (flags.state.empty()) return absl::OkStatus();
+  const absl::Status opened = StateDir::Open(flags.state).status();
+  return absl::IsResourceExhausted(opened) ? absl::OkStatus() : opened;
 }
 
 ModelLoadOptions LoadOptions(const ServerFlags& flags, const std::vector<at::Device>& devices) {
@@ -462,7 +471,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerFlags& flags) 
   ASSIGN_OR_RETURN(const std::vector<at::Device> devices, ParseDevices(flags.device));
   WarnWithoutCudaModule(devices);
   RETURN_IF_ERROR(CheckDtype(flags, devices));
-  RETURN_IF_ERROR(CheckAddresses(flags));  // models take a while to load
+  // Models take a while to load, so what would be found out only afterwards is looked at before.
+  RETURN_IF_ERROR(CheckAddresses(flags));
+  RETURN_IF_ERROR(CheckState(flags));
   TokenKeys handover_keys;
   if (!flags.handover_key.empty()) {
     auto keys = ReadTokenKeys(flags.handover_key);

@@ -27,6 +27,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
+#include "core/base/status_macros.h"
 #include "core/ranks/c10d_errors.h"
 
 namespace denoise {
@@ -192,34 +193,28 @@ RankGroup::Share RankGroup::ShareOf(int rank, int batch_size) const {
   return {boundary(rank), boundary(rank + 1)};
 }
 
-absl::Status RankGroup::Broadcast(std::vector<at::Tensor>& tensors) {
+absl::Status RankGroup::Broadcast(const at::Tensor& tensor) {
   return Communicate([&] {
-    for (at::Tensor& tensor : tensors) {
-      std::vector<at::Tensor> one = {tensor};
-      group_->broadcast(one)->wait();
-    }
+    std::vector<at::Tensor> one = {tensor};
+    group_->broadcast(one)->wait();
   });
 }
 
 absl::Status RankGroup::Broadcast(std::vector<std::string>& texts) {
-  return Communicate([&] {
-    const auto broadcast = [&](const at::Tensor& tensor) {
-      std::vector<at::Tensor> one = {tensor};
-      group_->broadcast(one)->wait();
-    };
-    at::Tensor count = at::tensor({static_cast<int64_t>(texts.size())}, at::kLong);
-    broadcast(count);
-    texts.resize(static_cast<size_t>(count.item<int64_t>()));
-    at::Tensor sizes = at::empty({count.item<int64_t>()}, at::kLong);
-    for (size_t i = 0; i < texts.size(); ++i) {
-      sizes.data_ptr<int64_t>()[i] = static_cast<int64_t>(texts[i].size());
-    }
-    if (!texts.empty()) broadcast(sizes);
-    for (size_t i = 0; i < texts.size(); ++i) {
-      texts[i].resize(static_cast<size_t>(sizes.data_ptr<int64_t>()[i]));
-      if (!texts[i].empty()) broadcast(BytesOf(texts[i]));
-    }
-  });
+  const at::Tensor count = at::tensor({static_cast<int64_t>(texts.size())}, at::kLong);
+  RETURN_IF_ERROR(Broadcast(count));
+  texts.resize(static_cast<size_t>(count.item<int64_t>()));
+  if (texts.empty()) return absl::OkStatus();
+  const at::Tensor sizes = at::empty({count.item<int64_t>()}, at::kLong);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    sizes.data_ptr<int64_t>()[i] = static_cast<int64_t>(texts[i].size());
+  }
+  RETURN_IF_ERROR(Broadcast(sizes));
+  for (size_t i = 0; i < texts.size(); ++i) {
+    texts[i].resize(static_cast<size_t>(sizes.data_ptr<int64_t>()[i]));
+    if (!texts[i].empty()) RETURN_IF_ERROR(Broadcast(BytesOf(texts[i])));
+  }
+  return absl::OkStatus();
 }
 
 RankGroup::Sending RankGroup::StartSending(const at::Tensor& tensor, int to) {

@@ -95,7 +95,7 @@ class RankGroup {
   // silent for the timeout. Tensors are contiguous, of the same shape and dtype on both sides.
 
   // Gives every rank what rank 0 has.
-  absl::Status Broadcast(std::vector<at::Tensor>& tensors);
+  absl::Status Broadcast(const at::Tensor& tensor);
   absl::Status Broadcast(std::vector<std::string>& texts);
   // Waits until another rank has received what is sent to it.
   using Sending = std::function<absl::Status(absl::Duration timeout)>;

@@ -30,7 +30,7 @@ absl::Status NotAnAddress(std::string_view text) {
 }
 
 absl::Status CannotListen(const std::string& address, const std::string& why) {
-  return absl::UnavailableError(absl::StrCat("cannot listen on ", address, ": ", why));
+  return absl::UnavailableError(absl::StrCat("cannot listen on ", Escaped(address), ": ", why));
 }
 
 std::string WhyNot(int error) {
@@ -78,7 +78,7 @@ absl::StatusOr<std::vector<int>> BindUnix(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("unix:", path,
+    return absl::InvalidArgumentError(absl::StrCat("unix:", Escaped(path),
                                                    " is longer than a socket's path may be, ",
                                                    sizeof(address.sun_path) - 1, " bytes"));
   }

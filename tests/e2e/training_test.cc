@@ -185,6 +185,7 @@ TEST_F(TrainingTest, OneServerOwnsAStateFolder) {
       models(), {"--state", (folder_.path() / "state").string(), "--threads", "1"});
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(std::string(second.status().message()), HasSubstr("another server"));
+  EXPECT_THAT(std::string(second.status().message()), Not(HasSubstr("model loaded")));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "client/cli/commands/error_report.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -78,7 +79,12 @@ bool IsAnswerOfServer(const absl::Status& status) {
   return status.GetPayload(kRpcStatusUrl).has_value();
 }
 
-std::string Advice(const absl::Status& status) {
+bool AsksForImages(std::span<const MessageFlag> flags) {
+  return std::any_of(flags.begin(), flags.end(),
+                     [](const MessageFlag& flag) { return flag.flag == "--allow-fewer-steps"; });
+}
+
+std::string Advice(const absl::Status& status, std::span<const MessageFlag> flags) {
   if (SaysWhatToDo(status.message())) return "";
   if (const auto delay = GetRetryDelay(status)) {
     return absl::StrCat("Try again in ", absl::FormatDuration(*delay), ", as the server asks.");
@@ -96,9 +102,12 @@ std::string Advice(const absl::Status& status) {
       return "Is denoised running there? Start it with `denoised --models DIR`, or name another\n"
              "  server with --server or DENOISED_SERVER. `denoise health` tells when it is ready.";
     case absl::StatusCode::kDeadlineExceeded:
-      return "Allow more time with --deadline, ask for fewer images or steps, or let the server "
-             "choose\n"
-             "  the steps with --allow-fewer-steps.";
+      return AsksForImages(flags)
+                 ? "Allow more time with --deadline, ask for fewer images or steps, or let the "
+                   "server choose\n"
+                   "  the steps with --allow-fewer-steps."
+                 : "Allow more time with --deadline. If it never answers, check that denoised "
+                   "listens there.";
     case absl::StatusCode::kNotFound:
       return "`denoise models`, `denoise generations list`, `denoise datasets list` and `denoise "
              "train\n  list` show what exists.";
@@ -182,7 +191,7 @@ std::string ErrorText(const absl::Status& status, std::span<const MessageFlag> f
                       Printable(violation.description), "\n");
     }
   }
-  if (const std::string advice = Advice(status); !advice.empty()) {
+  if (const std::string advice = Advice(status, flags); !advice.empty()) {
     absl::StrAppend(&text, "  ", advice, "\n");
   }
   return text;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/flags/lost_connection.h"
+#include "client/server_address.h"
 #include "core/base/field_violations.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
@@ -92,14 +93,20 @@ absl::StatusOr<absl::Duration> ParseDeadline(const std::string& text) {
 
 void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
   flags.server = DefaultServer();
+  const auto parse_server = [&flags](const std::string& text) {
+    const absl::Status good = CheckServerAddress(text);
+    if (!good.ok()) throw CLI::ValidationError("--server", std::string(good.message()));
+    flags.server = text;
+  };
   const auto parse_deadline = [&flags](const std::string& text) {
     const absl::StatusOr<absl::Duration> deadline = ParseDeadline(text);
     if (!deadline.ok())
       throw CLI::ValidationError("--deadline", std::string(deadline.status().message()));
     flags.deadline = *deadline;
   };
-  app.add_option("--server", flags.server,
-                 "The address of the server. Default: $DENOISED_SERVER, otherwise 127.0.0.1:50051")
+  app.add_option_function<std::string>(
+         "--server", parse_server,
+         "The address of the server. Default: $DENOISED_SERVER, otherwise 127.0.0.1:50051")
       ->type_name("HOST:PORT")
       ->group("Connection");
   app.add_option_function<std::string>("--deadline", parse_deadline,
@@ -131,6 +138,9 @@ void AddConnectionFlags(CLI::App& app, ConnectionFlags& flags) {
 
 absl::StatusOr<ClientOptions> MakeClientOptions(const ConnectionFlags& flags) {
   ClientOptions options;
+  if (const absl::Status good = CheckServerAddress(flags.server); !good.ok()) {
+    return InvalidField(kServerVariable, std::string(good.message()));
+  }
   options.address = flags.server;
   RETURN_IF_ERROR(ReadTlsFiles(flags, options));
   RETURN_IF_ERROR(ReadToken(flags, options));

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { Code } from "@connectrpc/connect";
 import type { Page } from "playwright-core";
 import { Generation_State, Generations } from "../src/gen/denoised/v1/generations_pb.ts";
 import { finishedImage, generate, reach, reachStep, stage, Visit } from "./support/browser.ts";
@@ -60,6 +61,21 @@ test("a generation is paused and resumed", async () => {
   assert.equal((await described(page)).state, Generation_State.PAUSED);
   assert.equal(await page.getByRole("button", { name: "Cancel", exact: true }).count(), 0);
   await resumeAndCheck(page);
+});
+
+test("a paused one can be given up", async () => {
+  const page = await pauseHalfWay();
+  await press(page, "Give up");
+  await press(page, "Keep it");
+  await reach(page, "paused");
+  await press(page, "Give up");
+  await page
+    .getByRole("group", { name: "Give up this generation?" })
+    .getByText("Give up", { exact: true })
+    .click();
+  await reach(page, "cancelled");
+  assert.equal(await page.getByRole("button", { name: "Resume", exact: true }).count(), 0);
+  await assert.rejects(described(page), { code: Code.NotFound });
 });
 
 test("a reload finds it paused, and resumes it", async () => {

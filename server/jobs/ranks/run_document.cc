@@ -58,8 +58,7 @@ absl::StatusOr<StateDict> EmptyTensors(const std::string& description) {
 absl::Status BroadcastTensors(const StateDict& tensors, RankGroup& group, const Stopped& stopped) {
   for (const auto& [name, tensor] : tensors) {
     if (stopped()) return absl::CancelledError("the run was stopped before it began");
-    std::vector<at::Tensor> one = {tensor};
-    RETURN_IF_ERROR(group.Broadcast(one));
+    RETURN_IF_ERROR(group.Broadcast(tensor));
   }
   return absl::OkStatus();
 }

@@ -39,9 +39,9 @@ TEST(RankGroup, EverybodyGetsWhatTheLeaderHas) {
     if (group->rank() == 0) texts = {"settings", "", std::string("\0bytes", 6)};
     ASSERT_TRUE(group->Broadcast(texts).ok());
     EXPECT_THAT(texts, ElementsAre("settings", "", std::string("\0bytes", 6)));
-    std::vector<at::Tensor> tensors = {at::full({2, 3}, group->rank() == 0 ? 7.0f : 0.0f)};
-    ASSERT_TRUE(group->Broadcast(tensors).ok());
-    EXPECT_EQ(tensors[0].sum().item<float>(), 42);
+    const at::Tensor tensor = at::full({2, 3}, group->rank() == 0 ? 7.0f : 0.0f);
+    ASSERT_TRUE(group->Broadcast(tensor).ok());
+    EXPECT_EQ(tensor.sum().item<float>(), 42);
   });
 }
 

@@ -3,6 +3,7 @@ import type { Run } from "../generation/run.ts";
 import { generate, run } from "../generation/current.ts";
 import { online } from "../gallery/recent.ts";
 import { shortName } from "../models/catalog.ts";
+import { ConfirmButton } from "../ui/confirm-button.tsx";
 import { Notice } from "../ui/notice.tsx";
 import { duration } from "../ui/units.ts";
 
@@ -38,6 +39,11 @@ function Buttons({ of }: { of: Run }) {
         <button type="button" class="small" onClick={() => void of.resume()}>
           Resume
         </button>
+        <ConfirmButton
+          label="Give up"
+          question="Give up this generation?"
+          onConfirm={() => void of.discard()}
+        />
       </div>
     );
   if (of.ended) return null;

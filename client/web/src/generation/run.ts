@@ -119,6 +119,22 @@ export class Run {
     await this.#follow();
   }
 
+  /** Gives up a paused one, for everybody: this page and the server forget it. */
+  async discard(): Promise<void> {
+    try {
+      await generations.cancelGeneration({ name: this.name });
+    } catch (thrown) {
+      const problem = problemOf(thrown);
+      if (problem.code !== Code.NotFound) {
+        this.problem.value = problem;
+        return;
+      }
+    }
+    this.#token = undefined;
+    this.problem.value = undefined;
+    this.state.value = "cancelled";
+  }
+
   /** Stops following. The generation itself continues. */
   leave(): void {
     this.#leaving.abort();

@@ -29,6 +29,7 @@ namespace v1 = denoised::v1;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::vector<std::string> FilesIn(const fs::path& folder) {
   std::vector<std::string> names;
@@ -241,6 +242,12 @@ TEST(FlagOfField, IsAFlagOfTheCommandForEveryFieldOfItsRequest) {
   ExpectAFlagForEveryField(generate, GenerateTable(), *v1::GenerateRequest::descriptor());
   AddDiffuseCommand(diffuse);
   ExpectAFlagForEveryField(diffuse, DiffuseTable(), *v1::DiffuseRequest::descriptor());
+}
+
+TEST(ErrorText, AdvisesFewerImagesOnlyWhereImagesAreAskedFor) {
+  const absl::Status late = absl::DeadlineExceededError("the deadline passed");
+  EXPECT_THAT(ErrorText(late, GenerateTable()), HasSubstr("fewer images or steps"));
+  EXPECT_THAT(ErrorText(late), AllOf(HasSubstr("--deadline"), Not(HasSubstr("images"))));
 }
 
 TEST(ErrorText, EscapesWhatTheServerSays) {

@@ -612,6 +612,9 @@ struct Mistake {
 
 TEST(Cli, MistakesAreNamedAsTheyWereTyped) {
   const std::string seed = "must be a whole number from 0 to 18446744073709551615; is ";
+  const std::string server =
+      "must be HOST:PORT with a port from 1 to 65535, such as 127.0.0.1:50051 or [::1]:50051, or "
+      "unix:PATH; is ";
   const std::vector<Mistake> mistakes = {
       {"C1",
        {"train", "create", "-d", "own", "-n", "5", "--base-model", "m", "--height", "16"},
@@ -630,6 +633,8 @@ TEST(Cli, MistakesAreNamedAsTheyWereTyped) {
        {"generate", "--seed", "18446744073709551616"},
        "--seed: " + seed + "18446744073709551616"},
       {"C5", {"generate", "--seed", "-1"}, "--seed: " + seed + "-1"},
+      {"C5", {"health", "--server", "gpu:99999"}, "--server: " + server + "\"gpu:99999\""},
+      {"C5", {"models", "--server", "gpu"}, "--server: " + server + "\"gpu\""},
       {"C5", {"generate", "--seed", "x"}, "--seed: " + seed + "x"},
       {"C5", {"generate", "--to-seed", "1.5"}, "--to-seed: " + seed + "1.5"},
       {"C5", {"roundtrip", "LICENSE", "--seed", "1e3"}, "--seed: " + seed + "1e3"},
@@ -682,9 +687,9 @@ TEST(Cli, MistakesAreNamedAsTheyWereTyped) {
        "new-token is a command of the server's program: denoised new-token"},
       {"C6", {"datasets", "lst"}, "unknown command lst; did you mean list?"},
       {"C6",
-       {"--server", "x", "models"},
+       {"--server", "x:1", "models"},
        "--server must come after the command: denoise models --server"},
-      {"C9", {"plan", "--server", "x"}, "--server needs --model"},
+      {"C9", {"plan", "--server", "x:1"}, "--server needs --model"},
       {"C9", {"plan", "--deadline", "1s"}, "--deadline needs --model"},
       {"C9",
        {"train", "create", "-d", "e", "-n", "1", "-m", "m", "--out", "o"},
@@ -825,6 +830,14 @@ TEST(Cli, NobodyListeningIsUnavailableAndSaysWhatToDo) {
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->exit_status, Exited(3));
   EXPECT_THAT(result->error, AllOf(HasSubstr("127.0.0.1:1"), HasSubstr("--server")));
+}
+
+TEST(Cli, ABadAddressOfTheEnvironmentIsNamedByItsVariable) {
+  const std::string variable = "DENOISED_SERVER=http://gpu:50051";
+  const auto result = RunProcess({"/usr/bin/env", variable, DENOISE_BINARY, "health"}, kPatience);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->exit_status, Exited(2));
+  EXPECT_THAT(result->error, HasSubstr("DENOISED_SERVER: must be HOST:PORT"));
 }
 
 TEST(Cli, PlanRefusesWhatTheServerRefuses) {
