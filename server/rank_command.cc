@@ -15,7 +15,8 @@
 #include "core/base/status_macros.h"
 #include "core/device/cuda_library.h"
 #include "core/device/devices.h"
-#include "core/ranks/rendezvous.h"
+#include "core/diffusion/device_errors.h"
+#include "core/ranks/joined_rank.h"
 #include "server/cores.h"
 #include "server/jobs/ranks/rank_trainer.h"
 #include "server/jobs/ranks/run_document.h"
@@ -75,7 +76,7 @@ class CurrentGroup {
 class LeaderWatch {
  public:
   // Everything outlives it.
-  LeaderWatch(JoinedRank& joined, RankGroup& group, const CurrentGroup& current)
+  LeaderWatch(const JoinedRank& joined, RankGroup& group, const CurrentGroup& current)
       : thread_([this, &joined, &group, &current] { Run(joined, group, current); }) {}
   ~LeaderWatch() {
     {
@@ -87,7 +88,7 @@ class LeaderWatch {
   }
 
  private:
-  void Run(JoinedRank& joined, RankGroup& group, const CurrentGroup& current) {
+  void Run(const JoinedRank& joined, RankGroup& group, const CurrentGroup& current) {
     absl::Time leave_by = absl::InfiniteFuture();
     while (!WaitForEnd(kWatchInterval)) {
       if (current.stopped()) leave_by = std::min(leave_by, absl::Now() + kPatienceWithLeader);
@@ -129,14 +130,26 @@ absl::Status TrainOnce(JoinedRank& joined, const std::shared_ptr<RankGroup>& gro
   return status;
 }
 
+// Whether another run would end like one that has ended with `status`.
+bool IsForGood(const absl::Status& status, at::Device device) {
+  if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) return true;
+  return absl::IsInternal(status) && !Works(device);
+}
+
 // Takes part in the leader's runs until it goes (Unavailable), a signal arrives (Cancelled) or,
-// with `once`, a job is finished.
+// with `once`, a job is finished, with this rank or without it. A rank that fails in the same way
+// again and again would end the job for all.
 absl::Status TrainWith(JoinedRank& joined, bool once, at::Device device, CurrentGroup& current) {
   while (true) {
-    ASSIGN_OR_RETURN(const std::shared_ptr<RankGroup> group,
-                     joined.NextGroup([&] { return current.stopped(); }));
-    const absl::Status status = TrainOnce(joined, group, device, current);
+    auto group = joined.NextGroup([&] { return current.stopped(); });
+    const bool finished = absl::IsOutOfRange(group.status());
+    if (once && finished) return absl::OkStatus();
+    if (finished) continue;
+    RETURN_IF_ERROR(group.status());
+    const absl::Status status = TrainOnce(joined, *std::move(group), device, current);
     if (once && status.ok()) return status;
+    if (IsForGood(status, device)) return status;
+    if (!status.ok() && !absl::IsCancelled(status)) absl::SleepFor(kPauseAfterFailure);
   }
 }
 
@@ -183,7 +196,8 @@ absl::Status RunRank(const RankFlags& flags, ShutdownSignal& shutdown) {
       .detach();
   std::string logged;  // why there is no leader
   while (!current->stopped()) {
-    const auto joined = JoinedRank::Join(flags.join, RankVersion());
+    const auto joined =
+        JoinedRank::Join(flags.join, RankVersion(), [&current] { return current->stopped(); });
     absl::Status status = joined.status();
     if (status.ok()) {
       LogEvent(spdlog::level::info, "joined", {{"leader", flags.join}});

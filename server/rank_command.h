@@ -25,7 +25,7 @@ std::variant<RankFlags, int> ParseRankFlags(int argc, const char* const* argv, s
 
 // Takes part in one run after another until a signal arrives, or until a job is finished (`once`;
 // Cancelled: a signal came first). Ends with errors that every other run would meet, too:
-// InvalidArgument, FailedPrecondition. `shutdown` outlives the process's threads.
+// InvalidArgument, FailedPrecondition; Internal, once its device has failed for good. `shutdown` outlives the process's threads.
 absl::Status RunRank(const RankFlags& flags, ShutdownSignal& shutdown);
 
 }  // namespace denoise

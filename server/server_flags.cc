@@ -485,6 +485,12 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
     if (flags.min_ranks > flags.ranks) {
       throw CLI::ValidationError("--min-ranks", "must be at most --ranks");
     }
+    if (flags.ranks > 1 && flags.device_timeout_seconds > 0 &&
+        flags.rank_timeout_seconds >= flags.device_timeout_seconds) {
+      throw CLI::ValidationError("--rank-timeout-seconds",
+                                 "must be less than --device-timeout-seconds: the device waits for "
+                                 "the rank, and must not be taken for one that hangs");
+    }
     if (flags.ranks > 1 && flags.state.empty()) {
       throw CLI::ValidationError("--ranks", "needs --state: without it, training is disabled");
     }

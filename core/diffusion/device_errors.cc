@@ -36,6 +36,14 @@ bool Works(DeviceRuntime& runtime) {
   }
 }
 
+bool Works(at::Device device) {
+  try {
+    return Works(*MakeDeviceRuntime(device));
+  } catch (const std::exception& error) {
+    return IsOutOfMemory(error);
+  }
+}
+
 absl::Status DeviceError(const std::exception& error) {
   const std::string text = DescribeError(error);
   if (IsOutOfMemory(error)) {

@@ -18,6 +18,8 @@ bool IsOutOfMemory(const std::exception& error);
 // Whether a device still works, after an error of it. False: it has failed for good, as a GPU has
 // whose kernel has accessed memory that it may not, and only another process can use it again.
 bool Works(DeviceRuntime& runtime);
+// The same of a device that nobody has a runtime of.
+bool Works(at::Device device);
 
 // ResourceExhausted where memory ran out, else Internal; says what `error` says.
 absl::Status DeviceError(const std::exception& error);

@@ -1,4 +1,5 @@
-// How the ranks of a run find one another: the leader listens, and the others join it.
+// How the ranks of a run find one another: the leader listens, and the others join it
+// (joined_rank.h).
 //
 // The leader opens one round after another, each for one group. A rank that has joined takes part
 // in the first round that has a place for it, and in the next one when that group has ended. Nobody
@@ -13,12 +14,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/ranks/rank_group.h"
+#include "core/ranks/stopped.h"
 
 namespace c10d {
 class Store;
@@ -26,10 +27,7 @@ class Store;
 
 namespace denoise {
 
-// Whether to give up waiting. Called now and then by the thread that waits.
-using Stopped = std::function<bool()>;
-
-// The leader's side. Thread-safe; one group is gathered at a time.
+// Thread-safe; one group is gathered at a time.
 class Rendezvous {
  public:
   // Listens on `address`, "HOST:PORT" or "[HOST]:PORT", where port 0 takes a free one; 0.0.0.0 and
@@ -48,18 +46,23 @@ class Rendezvous {
     absl::Duration timeout = absl::Minutes(1);  // the group's, on all ranks
   };
   // The group of the ranks that have joined, as soon as they are enough. A rank that joins and is
-  // then lost costs another round, whose reason `on_lost_round`, which may be empty, gets.
-  // Cancelled: `stopped`.
+  // then lost costs another round, whose reason `on_lost_round`, which may be empty, gets; the wait
+  // does not begin again. Cancelled: `stopped`.
   absl::StatusOr<std::unique_ptr<RankGroup>> Gather(
       const Wanted& wanted, const Stopped& stopped,
       const std::function<void(const absl::Status&)>& on_lost_round = {});
 
+  // Tells the ranks that wait for a group that a job is finished, without them.
+  void AnnounceFinished();
+
  private:
   Rendezvous(c10::intrusive_ptr<c10d::Store> store, std::string host, int port);
 
-  absl::StatusOr<int> WaitForMembers(int64_t round, const Wanted& wanted, const Stopped& stopped);
+  absl::StatusOr<int> WaitForMembers(int64_t round, const Wanted& wanted, absl::Time deadline,
+                                     const Stopped& stopped);
   std::string AddressForGroup(int64_t round) const;
   absl::StatusOr<std::unique_ptr<RankGroup>> GatherOnce(int64_t round, const Wanted& wanted,
+                                                        absl::Time deadline,
                                                         const Stopped& stopped);
 
   const std::string host_;  // that it listens on; empty: all
@@ -67,35 +70,6 @@ class Rendezvous {
   std::atomic<bool> gathering_ = false;  // by the thread that uses all below
   const c10::intrusive_ptr<c10d::Store> store_;
   int64_t round_ = 0;
-};
-
-// Another rank's side. Used by one thread.
-class JoinedRank {
- public:
-  // Connects to the leader at "HOST:PORT". InvalidArgument: that is no address. Unavailable: nobody
-  // answers there. FailedPrecondition: the leader is of another version.
-  static absl::StatusOr<std::unique_ptr<JoinedRank>> Join(const std::string& address,
-                                                          const std::string& version);
-  ~JoinedRank();
-
-  // The next group with a place for this rank. Cancelled: `stopped`. Unavailable: the leader has
-  // gone; join again.
-  absl::StatusOr<std::unique_ptr<RankGroup>> NextGroup(const Stopped& stopped);
-
-  // Whether the leader answers. Waits ten seconds at most. One other thread may call it.
-  bool LeaderAnswers();
-
- private:
-  JoinedRank(c10::intrusive_ptr<c10d::Store> store, std::string address, std::string leader);
-
-  // Claims a place. Nullopt: there is none, or the round is over.
-  std::optional<RankGroup::Options> Claim(const Stopped& stopped);
-
-  const c10::intrusive_ptr<c10d::Store> store_;
-  const c10::intrusive_ptr<c10d::Store> other_store_;  // for another thread
-  const std::string address_;                          // of this machine, as it reaches the leader
-  const std::string leader_;                           // the leader's, as this machine reaches it
-  int64_t round_ = 0;                                  // the latest that was looked at
 };
 
 }  // namespace denoise

@@ -44,8 +44,9 @@ class SentBatches : public BatchSource {
 // Those of another rank. Cancelled: the leader has ended the run for now. OutOfRange: for good.
 class ReceivedBatches : public BatchSource {
  public:
-  // How long a leader may take between two steps, such as for an evaluation.
-  static constexpr absl::Duration kPatience = absl::Hours(1);
+  // How long a leader may take between two steps, such as for an evaluation. Who waits finds out in
+  // another way whether it is still there.
+  static constexpr absl::Duration kPatience = absl::Hours(24);
 
   // `group` outlives it. `spec` is the network's, `pictures` how many the data set has.
   ReceivedBatches(const NetworkSpec& spec, int batch_size, int64_t pictures, RankGroup* group);

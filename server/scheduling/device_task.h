@@ -23,9 +23,10 @@ class DeviceTask {
   virtual std::string name() const { return {}; }
 
   enum class Outcome {
-    kMore,  // call again
-    kIdle,  // nothing to do until Engine::Wake; a Wake during the slice counts
-    kDone,  // never call again; the engine releases the task
+    kMore,     // call again
+    kMoreNow,  // the same, before anything else: others wait for this task, on other machines
+    kIdle,     // nothing to do until Engine::Wake; a Wake during the slice counts
+    kDone,     // never call again; the engine releases the task
   };
   // Does not call Engine::RemoveTask. Does only device work: other threads write its files.
   virtual Outcome RunSlice() = 0;

@@ -128,7 +128,7 @@ std::optional<Turn> Scheduler::NextTurn(int worker) {
     loop.turn_time_max = options_.turn_time_max;
     if (std::exchange(loop.checks, false)) return Check();
     if (SliceIsDue(loop)) {
-      loop.time.Begin(TimeShare::Activity::kSlice, ready);
+      loop.time.Begin(TimeShare::Activity::kSlice, ready, loop.tasks.HasUrgent());
       return Slice{loop.tasks.Begin()};
     }
     EndExpired(ready);
@@ -434,7 +434,7 @@ bool Scheduler::HasTurn(const Loop& loop) const {
 
 bool Scheduler::SliceIsDue(const Loop& loop) const {
   if (stopped_ || !loop.tasks.HasRunnable()) return false;
-  return loop.items.empty() || loop.time.SliceIsDue();
+  return loop.items.empty() || loop.tasks.HasUrgent() || loop.time.SliceIsDue();
 }
 
 // Those too whose images could not be finished in time at the best speed seen: they would only keep

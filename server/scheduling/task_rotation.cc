@@ -29,7 +29,8 @@ std::shared_ptr<DeviceTask> TaskRotation::End(DeviceTask::Outcome outcome) {
   const auto ended =
       std::find_if(tasks_.begin(), tasks_.end(), [](const Entry& entry) { return entry.running; });
   ended->running = false;
-  if (outcome == DeviceTask::Outcome::kMore) ended->idle = false;
+  ended->urgent = outcome == DeviceTask::Outcome::kMoreNow;
+  if (outcome == DeviceTask::Outcome::kMore || ended->urgent) ended->idle = false;
   if (outcome != DeviceTask::Outcome::kDone || ended->retired) return nullptr;
   return Remove(ended->id);
 }
@@ -63,6 +64,7 @@ TaskRotation::Entries::const_iterator TaskRotation::Next() const {
   auto next = tasks_.end();
   for (auto entry = tasks_.begin(); entry != tasks_.end(); ++entry) {
     if (entry->idle || entry->retired) continue;
+    if (entry->urgent) return entry;
     if (next == tasks_.end() || entry->priority > next->priority) next = entry;
   }
   return next;

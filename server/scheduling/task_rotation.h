@@ -9,7 +9,8 @@
 
 namespace denoise {
 
-// Tasks of the highest priority run; those of equal priority alternate, one slice each. One slice
+// Tasks of the highest priority run; those of equal priority alternate, one slice each, unless one
+// has to go on at once. One slice
 // runs at a time. Not thread-safe: guarded by its scheduler's lock.
 class TaskRotation {
  public:
@@ -18,6 +19,8 @@ class TaskRotation {
   size_t size() const { return tasks_.size(); }
   bool Contains(uint64_t id) const;
   bool HasRunnable() const { return Next() != tasks_.end(); }
+  // Whether the next slice is that of a task whose last one has ended with kMoreNow.
+  bool HasUrgent() const { return HasRunnable() && Next()->urgent; }
 
   // Begins a slice of the next runnable task. Requires HasRunnable().
   DeviceTask* Begin();
@@ -39,8 +42,9 @@ class TaskRotation {
     uint64_t id;
     std::shared_ptr<DeviceTask> task;
     int priority;
-    bool idle = false;  // nothing to do until woken; set while a slice runs, so that a Wake
-                        // during it is not lost
+    bool idle = false;    // nothing to do until woken; set while a slice runs, so that a Wake
+                          // during it is not lost
+    bool urgent = false;  // its next slice comes before all others
     bool running = false;
     bool retired = false;
   };

@@ -209,6 +209,34 @@ TEST_F(TrainingRanksTest, RanksFollowALeaderThatStartsAgain) {
   EXPECT_THAT(server_->Log(), HasSubstr("ranks=2"));
 }
 
+// Its connections stay open, and nothing is said on them.
+TEST_F(TrainingRanksTest, ALeaderThatIsFrozenHoldsNoRank) {
+  Lead(0, {"--ranks", "2"});
+  Upload();
+  const auto rank = Join();
+  Losses(Create(), [](int64_t step) { return step >= 3; });
+  server_->process().Signal(SIGSTOP);
+  EXPECT_TRUE(Eventually([&] {
+    return CountOf(rank->standard_error().text(), "no leader; trying again") > 0;
+  })) << rank->standard_error().text();
+  rank->Signal(SIGTERM);
+  EXPECT_EQ(rank->Wait(kPatience), kExitedCleanly) << rank->standard_error().text();
+  server_->process().Signal(SIGCONT);
+}
+
+TEST_F(TrainingRanksTest, ARankWithoutAPlaceEndsWithTheJobToo) {
+  Lead(0, {"--ranks", "2"});
+  Upload();
+  const auto one = Join({"--once"}), other = Join({"--once"});
+  ASSERT_TRUE(Eventually([&] {
+    return CountOf(one->standard_error().text(), "joined") > 0 &&
+           CountOf(other->standard_error().text(), "joined") > 0;
+  }));
+  ExpectSucceeded(Create());
+  EXPECT_EQ(one->Wait(kPatience), kExitedCleanly) << one->standard_error().text();
+  EXPECT_EQ(other->Wait(kPatience), kExitedCleanly) << other->standard_error().text();
+}
+
 TEST_F(TrainingRanksTest, AJobThatWaitsForRanksSaysSo) {
   Lead(0, {"--ranks", "2"});
   Upload();
@@ -280,6 +308,9 @@ TEST_F(TrainingRanksTest, WrongUseIsRefused) {
   const ProcessResult jobs = run(
       {"--models", models().string(), "--state", "s", "--ranks", "2", "--max-running-jobs", "2"});
   EXPECT_THAT(jobs.error, HasSubstr("--ranks: needs --max-running-jobs 1"));
+  const ProcessResult patient = run({"--models", models().string(), "--state", "s", "--ranks", "2",
+                                     "--rank-timeout-seconds", "600"});
+  EXPECT_THAT(patient.error, HasSubstr("--rank-timeout-seconds: must be less than"));
   EXPECT_THAT(run({"rank", "--help"}).output, HasSubstr("denoised rank --join trainer:29500"));
 }
 

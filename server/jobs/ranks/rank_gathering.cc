@@ -22,6 +22,21 @@ struct RankGatherings::Work {
   std::atomic<bool> given_up = false;
   std::atomic<bool> done = false;
   absl::StatusOr<std::shared_ptr<RankGroup>> result;  // once done
+
+  // Null: none.
+  void SetGroup(std::shared_ptr<RankGroup> gathered) ABSL_LOCKS_EXCLUDED(mutex) {
+    const MutexLock lock(mutex);
+    group = std::move(gathered);
+    if (group && given_up) group->InterruptReceive();
+  }
+  void GiveUp() ABSL_LOCKS_EXCLUDED(mutex) {
+    const MutexLock lock(mutex);
+    given_up = true;
+    if (group) group->InterruptReceive();
+  }
+
+  Mutex mutex;
+  std::shared_ptr<RankGroup> group ABSL_GUARDED_BY(mutex);  // that is told what to train
 };
 
 RankGatherings::RankGatherings(std::unique_ptr<Rendezvous> rendezvous,
@@ -73,9 +88,12 @@ void RankGatherings::Run(Work& work, const Rendezvous::Wanted& wanted, const Run
     work.result = group.status();
     return;
   }
-  const absl::Status sent = SendRun(run, **group, stopped);
+  std::shared_ptr<RankGroup> gathered = *std::move(group);
+  work.SetGroup(gathered);
+  const absl::Status sent = SendRun(run, *gathered, stopped);
+  work.SetGroup(nullptr);
   if (sent.ok()) {
-    work.result = *std::move(group);
+    work.result = std::move(gathered);
   } else {
     work.result = sent;
   }
@@ -99,7 +117,7 @@ RankGathering::RankGathering(RankGatherings* gatherings, std::shared_ptr<RankGat
     : gatherings_(gatherings), work_(std::move(work)), thread_(std::move(thread)) {}
 
 RankGathering::~RankGathering() {
-  work_->given_up = true;
+  work_->GiveUp();
   gatherings_->GiveUp(std::move(thread_), work_);
 }
 

@@ -32,9 +32,13 @@ class RankGatherings {
   // read: "waits for 3 other ranks: ...". Empty: it is the only rank.
   std::string AwaitedBy(int batch_size) const;
 
-  // Gathers ranks for a batch of `batch_size` rows, of which each rank takes at least one, and
-  // tells them what to train. `done` is called on the gathering's thread once there is a result.
+  // Gathers ranks for a batch of `batch_size` rows, of which each rank takes at least one, tells them
+  // what to train and waits until they are ready for the first step. `done` is called on the
+  // gathering's thread once there is a result.
   std::unique_ptr<RankGathering> Start(int batch_size, RunDocument run, std::function<void()> done);
+
+  // Tells the ranks that wait for a group that a training job is finished.
+  void AnnounceFinished() { rendezvous_->AnnounceFinished(); }
 
  private:
   friend class RankGathering;

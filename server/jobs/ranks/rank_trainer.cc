@@ -61,6 +61,7 @@ absl::StatusOr<Follower> ReceiveFollower(std::shared_ptr<RankGroup> group, at::D
                      ASSIGN_OR_RETURN(const RunDocument run, ReceiveRun(*group));
                      return MakeFollower(run, group.get(), device);
                    }));
+  RETURN_IF_ERROR(ReportReady(*group));
   follower.trainer->TrainWith(std::move(group));
   return follower;
 }

@@ -1,6 +1,7 @@
 #include "server/jobs/ranks/run_document.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <string>
 #include <utility>
@@ -14,6 +15,8 @@
 
 namespace denoise {
 namespace {
+
+constexpr absl::Duration kReadyTimeout = absl::Minutes(10);
 
 enum Field {
   kSettings,
@@ -63,9 +66,17 @@ absl::Status BroadcastTensors(const StateDict& tensors, RankGroup& group, const 
   return absl::OkStatus();
 }
 
+absl::Status WaitUntilReady(RankGroup& group) {
+  at::Tensor nothing = at::empty({1}, at::kFloat);
+  for (int rank = 1; rank < group.size(); ++rank) {
+    RETURN_IF_ERROR(group.Receive(nothing, rank, kReadyTimeout));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-std::string RankVersion() { return "denoised " DENOISED_VERSION ", ranks 1"; }
+std::string RankVersion() { return "denoised " DENOISED_VERSION ", ranks 2"; }
 
 absl::Status SendRun(const RunDocument& run, RankGroup& group, const Stopped& stopped) {
   std::vector<std::string> texts(kFields);
@@ -79,7 +90,8 @@ absl::Status SendRun(const RunDocument& run, RankGroup& group, const Stopped& st
   texts[kState] = run.snapshot.state;
   texts[kTensors] = Describe(run.snapshot.tensors);
   RETURN_IF_ERROR(group.Broadcast(texts));
-  return BroadcastTensors(run.snapshot.tensors, group, stopped);
+  RETURN_IF_ERROR(BroadcastTensors(run.snapshot.tensors, group, stopped));
+  return WaitUntilReady(group);
 }
 
 absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group) {
@@ -102,6 +114,10 @@ absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group) {
   ASSIGN_OR_RETURN(run.snapshot.tensors, EmptyTensors(texts[kTensors]));
   RETURN_IF_ERROR(BroadcastTensors(run.snapshot.tensors, group, [] { return false; }));
   return run;
+}
+
+absl::Status ReportReady(RankGroup& group) {
+  return group.StartSending(at::zeros({1}), 0)(group.timeout());
 }
 
 }  // namespace denoise

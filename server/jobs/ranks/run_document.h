@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "core/io/parsed_model.h"
 #include "core/ranks/rank_group.h"
-#include "core/ranks/rendezvous.h"
+#include "core/ranks/stopped.h"
 #include "core/train/trainer.h"
 #include "denoised/v1/training_settings.pb.h"
 
@@ -27,10 +27,15 @@ struct RunDocument {
 // compute different things. Changes with what is sent, too.
 std::string RankVersion();
 
-// The leader's. Every other rank receives it. Errors are the group's; Cancelled: `stopped`.
+// The leader's. Returns once every other rank has received it and has reported that it is ready, for
+// which each gets ten minutes: it prepares its device and chooses kernels. Errors are the group's;
+// Cancelled: `stopped`.
 absl::Status SendRun(const RunDocument& run, RankGroup& group, const Stopped& stopped);
 
 // InvalidArgument: the leader has sent something else.
 absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group);
+
+// Tells the leader that this rank can take the first step.
+absl::Status ReportReady(RankGroup& group);
 
 }  // namespace denoise

@@ -130,6 +130,7 @@ void JobRunner::Settle(const Run& run) {
   const RunEnd end = written.ok() ? run.loaded.task->end() : EndOfWriting(written);
   switch (end.kind) {
     case RunEnd::Kind::kFinished:
+      AnnounceToRanks(run.job);
       return Apply(run.job, JobAction::kSucceed, end.reason);
     case RunEnd::Kind::kRegroup:
       return;  // it stays RUNNING, and starts again
@@ -147,6 +148,13 @@ void JobRunner::Settle(const Run& run) {
         return RollBackOrFail(job, reason);
       });
   }
+}
+
+// Those that have not trained to the end would wait for another job.
+void JobRunner::AnnounceToRanks(int64_t job) const {
+  if (environment_.ranks == nullptr) return;
+  const auto record = environment_.store->Get(job);
+  if (record.ok() && record->has_training()) environment_.ranks->AnnounceFinished();
 }
 
 // After a roll-back the job stays RUNNING and restarts from its last checkpoint.

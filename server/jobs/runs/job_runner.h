@@ -75,6 +75,7 @@ class JobRunner {
   void RefuseLaunch(int64_t job, const absl::Status& status);
   std::string ReasonOfLostRuns(int64_t job) const;
   void Settle(const Run& run);
+  void AnnounceToRanks(int64_t job) const;
   void EndRuns(absl::Time deadline);
   void AwaitEnd(const Run& run, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   void TakeOffEngine(Run& run);

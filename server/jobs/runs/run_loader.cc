@@ -261,14 +261,6 @@ absl::StatusOr<LoadedRun> Load(Loader& loader, const TrainingJob& record) {
   }
 }
 
-bool DeviceWorks(at::Device device) {
-  try {
-    return Works(*MakeDeviceRuntime(device));
-  } catch (const std::exception& error) {
-    return IsOutOfMemory(error);
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job, int device,
@@ -276,8 +268,7 @@ absl::StatusOr<LoadedRun> LoadRun(const RunEnvironment& environment, int64_t job
   ASSIGN_OR_RETURN(const TrainingJob record, environment.store->Get(job));
   Loader loader(environment, job, record.tenant(), device, std::move(written), std::move(ended));
   absl::StatusOr<LoadedRun> run = Load(loader, record);
-  if (absl::IsInternal(run.status()) &&
-      !DeviceWorks(environment.engine->options().devices[device])) {
+  if (absl::IsInternal(run.status()) && !Works(environment.engine->options().devices[device])) {
     return DeviceFailedError();
   }
   return run;

@@ -69,7 +69,7 @@ DeviceTask::Outcome TrainingTask::Train() {
   setup_.progress.AddTime(time);
   step_time_ += time;
   if (*report) OnStep(**report);
-  return Outcome::kMore;
+  return setup_.trainer->in_shared_step() ? Outcome::kMoreNow : Outcome::kMore;
 }
 
 absl::StatusOr<bool> TrainingTask::JoinRanks() {

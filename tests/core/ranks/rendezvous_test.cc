@@ -11,6 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
+#include "core/base/file_descriptor.h"
+#include "core/ranks/addresses.h"
+#include "core/ranks/joined_rank.h"
 #include "tests/core/ranks/rank_threads.h"  // prepares the process
 
 namespace denoise {
@@ -39,7 +42,7 @@ class Member {
   void Run(const std::string& address) {
     const Stopped stopped = [this] { return stop_.load(); };
     while (!stop_) {
-      const auto joined = JoinedRank::Join(address, kVersion);
+      const auto joined = JoinedRank::Join(address, kVersion, stopped);
       while (joined.ok()) {
         auto group = (*joined)->NextGroup(stopped);
         if (absl::IsCancelled(group.status())) return;
@@ -125,23 +128,44 @@ TEST(Rendezvous, WaitingCanBeStopped) {
   const auto group = rendezvous->Gather({.ranks = 2, .at_least = 2}, [&] { return ++looks > 2; });
   EXPECT_TRUE(absl::IsCancelled(group.status())) << group.status();
   const auto joined =
-      JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()), kVersion).value();
+      JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()), kVersion, kNever).value();
   EXPECT_TRUE(absl::IsCancelled(joined->NextGroup([] { return true; }).status()));
+}
+
+// It takes connections, as the kernel does for a process that is stopped.
+TEST(Rendezvous, ALeaderThatSaysNothingDoesNotKeepARankFromEnding) {
+  const FileDescriptor silent = ListeningSocket({"127.0.0.1", 0}).value();
+  const std::string address = absl::StrCat("127.0.0.1:", LocalPort(silent.get()));
+  int asked = 0;
+  const auto joined = JoinedRank::Join(address, kVersion, [&] { return ++asked > 2; });
+  EXPECT_TRUE(absl::IsCancelled(joined.status())) << joined.status();
+}
+
+TEST(Rendezvous, ARankWithoutAPlaceHearsThatAJobIsFinished) {
+  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
+  const std::string address = absl::StrCat("127.0.0.1:", rendezvous->port());
+  const auto joined = JoinedRank::Join(address, kVersion, kNever).value();
+  rendezvous->AnnounceFinished();
+  EXPECT_TRUE(absl::IsOutOfRange(joined->NextGroup(kNever).status()));
+  Member other(rendezvous->port());  // which has joined since, takes the next place
+  const auto group = rendezvous->Gather({.ranks = 2, .at_least = 2}, kNever);
+  ASSERT_TRUE(group.ok()) << group.status();
+  EXPECT_EQ(Count(**group), 2);
 }
 
 TEST(Rendezvous, AnotherVersionIsRefused) {
   const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", kVersion).value();
   const absl::Status status =
-      JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()), "2").status();
+      JoinedRank::Join(absl::StrCat("127.0.0.1:", rendezvous->port()), "2", kNever).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_EQ(status.message(),
             "the leader is \"1\", and this rank \"2\": run the same version on all machines");
 }
 
 TEST(Rendezvous, WithoutALeaderThereIsNothingToJoin) {
-  EXPECT_TRUE(absl::IsUnavailable(JoinedRank::Join("127.0.0.1:1", kVersion).status()));
-  EXPECT_TRUE(absl::IsUnavailable(JoinedRank::Join("no.such.host:1", kVersion).status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(JoinedRank::Join("nowhere", kVersion).status()));
+  EXPECT_TRUE(absl::IsUnavailable(JoinedRank::Join("127.0.0.1:1", kVersion, kNever).status()));
+  EXPECT_TRUE(absl::IsUnavailable(JoinedRank::Join("no.such.host:1", kVersion, kNever).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(JoinedRank::Join("nowhere", kVersion, kNever).status()));
 }
 
 // The name of a machine often means its loopback interface, which other machines cannot reach.

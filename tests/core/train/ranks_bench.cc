@@ -21,6 +21,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "core/nn/unet2d.h"
+#include "core/ranks/joined_rank.h"
 #include "core/ranks/rendezvous.h"
 #include "core/train/shared_batches.h"
 #include "core/train/trainer.h"
@@ -116,7 +117,7 @@ absl::StatusOr<double> TrainInGroup(const Flags& flags, std::shared_ptr<RankGrou
 
 // Takes part until the process is killed.
 absl::Status RunMember(const Flags& flags) {
-  ASSIGN_OR_RETURN(const auto joined, JoinedRank::Join(flags.join, kVersion));
+  ASSIGN_OR_RETURN(const auto joined, JoinedRank::Join(flags.join, kVersion, [] { return false; }));
   while (true) {
     ASSIGN_OR_RETURN(std::shared_ptr<RankGroup> group, joined->NextGroup([] { return false; }));
     std::vector<std::string> mode;

@@ -131,6 +131,20 @@ TEST_F(SchedulerTasksTest, ARequestThatArrivesDuringASliceWaitsForThatOneOnly) {
   EXPECT_EQ(RunTurn(scheduler), '-');
 }
 
+// Such as the other ranks of a training step. What all of its slices took is owed to evaluations.
+TEST_F(SchedulerTasksTest, ASliceThatOthersWaitForComesBeforeEverything) {
+  evaluation_time_ = slice_time_;
+  Scheduler scheduler({.training_share = 0.5}, clock_);
+  Add(scheduler, 'a');
+  Submit(scheduler);
+  std::string turns;
+  for (int slice = 0; slice < 3; ++slice) turns += RunTurn(scheduler, Outcome::kMoreNow);
+  Add(scheduler, 'b', /*priority=*/1);
+  turns += RunTurn(scheduler, Outcome::kMore);
+  EXPECT_EQ(turns, "aaaa");
+  EXPECT_EQ(Turns(scheduler, 6), "----b-");
+}
+
 TEST_F(SchedulerTasksTest, BothAlternateWhileTheClockStandsStill) {
   slice_time_ = evaluation_time_ = absl::ZeroDuration();
   Scheduler scheduler({.training_share = 0.9}, clock_);

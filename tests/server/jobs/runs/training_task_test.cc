@@ -13,6 +13,7 @@
 
 #include "core/data/data_set.h"
 #include "core/evaluation/untrained_features.h"
+#include "core/ranks/rendezvous.h"
 #include "core/sampling/samplers/compile_plan.h"
 #include "server/jobs/runs/run_resume.h"
 #include "server/jobs/store/job_tables.h"
@@ -435,6 +436,18 @@ TEST_F(TrainingTaskTest, EndsWhereItsKernelsFailOnceAndNotAgain) {
 
   EXPECT_EQ(end, EndOfWork(absl::ResourceExhaustedError("")));
   EXPECT_EQ(job.task_->end(), end);
+}
+
+// Other machines wait for it.
+TEST_F(TrainingTaskTest, AStepThatIsSharedIsFinishedAtOnce) {
+  JobOnDisk job(path());
+  job.Load();
+  const auto rendezvous = Rendezvous::Listen("127.0.0.1:0", "1").value();
+  job.trainer_->TrainWith(rendezvous->Gather({.ranks = 1}, [] { return false; }).value());
+  for (int step = 0; step < 2; ++step) {
+    EXPECT_EQ(job.task_->RunSlice(), DeviceTask::Outcome::kMoreNow);
+    EXPECT_EQ(job.task_->RunSlice(), DeviceTask::Outcome::kMore);
+  }
 }
 
 }  // namespace
