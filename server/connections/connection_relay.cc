@@ -46,6 +46,10 @@ using TlsSocket = asio::ssl::stream<Socket>;
 
 constexpr size_t kBufferBytes = 16 << 10;  // also the most that a TLS record holds
 constexpr std::chrono::milliseconds kMemoryCheckInterval(100);
+// While memory is short, one connection of each address is taken, so that a probe finds out that the
+// process lives: ending it would only lose its work. Calls are refused on these, too.
+constexpr ConnectionLimits::Limits kWhileMemoryIsShort = {.connections = 64,
+                                                          .connections_per_address = 1};
 constexpr TokenBucket::Rate kLogLines = {.burst = 16, .per_second = 1};
 
 // A connection as others see it that need its place.
@@ -67,7 +71,9 @@ class Place {
 // What all connections of a relay share. Used by its thread alone.
 struct Shared {
   explicit Shared(ConnectionRelay::Options given)
-      : options(std::move(given)), limits(options.connections) {}
+      : options(std::move(given)),
+        limits(options.connections),
+        limits_of_memory(kWhileMemoryIsShort) {}
 
   // Floods of connections must not become floods of log lines.
   void Refuse(ConnectionRelay::Refusal kind, const std::string& peer, const std::string& reason) {
@@ -102,6 +108,7 @@ struct Shared {
 
   const ConnectionRelay::Options options;
   ConnectionLimits limits;
+  ConnectionLimits limits_of_memory;
   std::shared_ptr<asio::ssl::context> tls;  // null: none
   std::unordered_set<Place*> places;        // that are taken
   // A flood of one kind must not hide the reason of another.
@@ -140,17 +147,24 @@ std::optional<std::string> NameSocket(int descriptor) {
   return "unix-abstract:" + name;
 }
 
+// The places that a connection takes.
+struct Slots {
+  std::unique_ptr<ConnectionLimits::Slot> ordinary;
+  std::unique_ptr<ConnectionLimits::Slot> of_memory;  // null: memory was not short
+};
+
 // Keeps itself alive by the handlers of what it waits for. `Client` is Socket or TlsSocket.
 template <class Client>
 class Connection final : public Place, public std::enable_shared_from_this<Connection<Client>> {
  public:
   Connection(Client client, asio::local::stream_protocol::socket grpc, int for_grpc,
-             std::string peer, std::unique_ptr<ConnectionLimits::Slot> slot, Shared& shared)
+             std::string peer, Slots slots, Shared& shared)
       : shared_(shared),
         counted_(shared.options.connection_count),
         peer_(std::move(peer)),
         address_(AddressKey(peer_)),
-        slot_(std::move(slot)),
+        slot_(std::move(slots.ordinary)),
+        slot_of_memory_(std::move(slots.of_memory)),
         calls_(shared.options.clock->Now()),
         guard_(shared.options.http2, shared.options.clock->Now(), &slot_->budget(),
                [this](const Http2Frame& frame) {
@@ -159,7 +173,8 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
         client_(std::move(client)),
         grpc_(std::move(grpc)),
         for_grpc_(for_grpc),
-        deadline_(client_.get_executor()) {
+        deadline_(client_.get_executor()),
+        memory_timer_(client_.get_executor()) {
     shared_.places.insert(this);
   }
 
@@ -181,6 +196,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   }
 
   void Start() {
+    if (slot_of_memory_) LeaveUnlessMemoryIsBack();
     deadline_.expires_after(absl::ToChronoNanoseconds(shared_.options.handshake_time));
     deadline_.async_wait([self = this->shared_from_this()](error_code error) {
       if (!error && self->for_grpc_ >= 0) self->Refuse("it has not begun to speak HTTP/2 in time");
@@ -197,6 +213,18 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   }
 
  private:
+  // Makes room for another caller of its address. One that has a call, such as a watch of the health,
+  // stays.
+  void LeaveUnlessMemoryIsBack() {
+    memory_timer_.expires_after(absl::ToChronoNanoseconds(shared_.options.short_memory_time));
+    memory_timer_.async_wait([self = this->shared_from_this()](error_code error) {
+      if (error) return;
+      if (self->shared_.options.memory->Admit().ok()) return self->slot_of_memory_.reset();
+      if (self->idle_since() == absl::InfiniteFuture()) return self->LeaveUnlessMemoryIsBack();
+      self->Close();
+    });
+  }
+
   void LeavePlace() {
     shared_.places.erase(this);
     slot_.reset();
@@ -278,6 +306,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   void Close() {
     error_code ignored;
     deadline_.cancel();
+    memory_timer_.cancel();
     grpc_.close(ignored);
     client_.lowest_layer().close(ignored);
   }
@@ -287,6 +316,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   const std::string peer_;
   const std::string address_;
   std::unique_ptr<ConnectionLimits::Slot> slot_;  // null once its place was needed
+  std::unique_ptr<ConnectionLimits::Slot> slot_of_memory_;
   OpenCalls calls_;
   Http2Guard guard_;
   Client client_;
@@ -294,6 +324,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   int for_grpc_;                 // gRPC's end, until it is handed over
   std::string certified_peer_;   // what gRPC calls it, where that has a certificate
   asio::steady_timer deadline_;  // for the handshake
+  asio::steady_timer memory_timer_;
   std::array<char, kBufferBytes> from_client_;
   std::array<char, kBufferBytes> from_grpc_;
 };
@@ -327,17 +358,23 @@ class ConnectionRelay::Impl {
  private:
   void Admit(int descriptor, const sockaddr_storage& peer_address) {
     const std::string peer = PeerText(peer_address);
+    const absl::Time now = shared_.options.clock->Now();
+    Slots slots;
     if (const absl::Status memory = shared_.options.memory->Admit(); !memory.ok()) {
-      shared_.Refuse(Refusal::kMemory, peer, std::string(memory.message()));
-      return Abort(descriptor);
+      auto slot = shared_.limits_of_memory.Admit(AddressKey(peer), now);
+      if (!slot.ok()) {
+        shared_.Refuse(Refusal::kMemory, peer, std::string(memory.message()));
+        return Abort(descriptor);
+      }
+      slots.of_memory = *std::move(slot);
     }
-    auto slot =
-        shared_.limits.Admit(AddressKey(peer), shared_.options.clock->Now(),
-                             [this](const auto& address) { return shared_.MakeRoom(address); });
+    auto slot = shared_.limits.Admit(
+        AddressKey(peer), now, [this](const auto& address) { return shared_.MakeRoom(address); });
     if (!slot.ok()) {
       shared_.Refuse(Refusal::kConnections, peer, std::string(slot.status().message()));
       return Abort(descriptor);
     }
+    slots.ordinary = *std::move(slot);
     const std::optional<SocketPair> pair = MakePair();
     if (!pair) {
       shared_.Refuse(Refusal::kDescriptors, peer, std::strerror(errno));
@@ -347,19 +384,18 @@ class ConnectionRelay::Impl {
     LimitSilence(descriptor, shared_.options.unread_time);
     Socket client(io_, asio::generic::stream_protocol(peer_address.ss_family, 0), descriptor);
     if (shared_.tls) {
-      Start(TlsSocket(std::move(client), *shared_.tls), *pair, peer, *std::move(slot));
+      Start(TlsSocket(std::move(client), *shared_.tls), *pair, peer, std::move(slots));
     } else {
-      Start(std::move(client), *pair, peer, *std::move(slot));
+      Start(std::move(client), *pair, peer, std::move(slots));
     }
     shared_.CountConnections();
   }
 
   template <class Client>
-  void Start(Client client, const SocketPair& pair, const std::string& peer,
-             std::unique_ptr<ConnectionLimits::Slot> slot) {
+  void Start(Client client, const SocketPair& pair, const std::string& peer, Slots slots) {
     asio::local::stream_protocol::socket grpc(io_, asio::local::stream_protocol(), pair.ours);
     std::make_shared<Connection<Client>>(std::move(client), std::move(grpc), pair.theirs, peer,
-                                         std::move(slot), shared_)
+                                         std::move(slots), shared_)
         ->Start();
   }
 

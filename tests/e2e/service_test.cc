@@ -112,6 +112,26 @@ TEST_F(ServiceTest, HealthIsToldPerService) {
   EXPECT_EQ(check("denoised.v1.Absent", &response).error_code(), grpc::StatusCode::NOT_FOUND);
 }
 
+// A restart would only lose the work of a server that has no memory for more of it.
+TEST_F(ServiceTest, AServerThatIsShortOfMemoryIsAlive) {
+  const auto server = StartServer(models_->path(), {"--memory-limit-mib", "1"});
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--server", server->address()});
+    return RunDenoise(arguments);
+  };
+  // The connection of the process before may still have this address's place.
+  for (const char* service : {"", "liveness"}) {
+    EXPECT_TRUE(Eventually([&] {
+      return run({"health", "--service", service}).exit_status == kExitedCleanly;
+    }));
+  }
+  EXPECT_TRUE(Eventually([&] {
+    const ProcessResult refused = run({"generate", "--model", "gray"});
+    EXPECT_EQ(refused.exit_status, (ExitStatus{.code = 3})) << refused.error;
+    return refused.error.find("memory") != std::string::npos;
+  }));
+}
+
 TEST_F(ServiceTest, ReflectionListsTheServices) {
   // ServerReflectionRequest{list_services: "*"}; the answer is searched as bytes.
   const RawResponse response =

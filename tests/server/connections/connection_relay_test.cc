@@ -235,12 +235,27 @@ TEST_F(ConnectionRelayTest, AClientThatReadsNothingLosesItsConnection) {
   sending.join();
 }
 
-TEST_F(ConnectionRelayTest, NoConnectionIsTakenWhileMemoryIsShort) {
+TEST_F(ConnectionRelayTest, WhileMemoryIsShortOnlyOneConnectionOfAnAddressIsTaken) {
   resident_ = 950;
-  Start();
-  Peer peer(address_);
-  EXPECT_TRUE(peer.IsClosed());
+  Start({.short_memory_time = absl::Hours(1)});
+  Peer probe(address_);
+  probe.Send(kPreface);
+  const std::string preface = kPreface;
+  EXPECT_EQ(probe.Receive(preface.size()), preface);
+  Peer other(address_);
+  EXPECT_TRUE(other.IsClosed());
   EXPECT_EQ(WaitForRefusal(), ConnectionRelay::Refusal::kMemory);
+}
+
+TEST_F(ConnectionRelayTest, ASilentConnectionIsClosedSoonWhileMemoryIsShort) {
+  resident_ = 950;
+  Start({.short_memory_time = absl::Milliseconds(1)});
+  for (int i = 0; i < 3; ++i) {
+    Peer peer(address_);
+    peer.Send(kPreface);
+    while (!peer.Receive(1).empty()) continue;
+    WaitForConnections(0);  // the next one finds a place
+  }
 }
 
 TEST_F(ConnectionRelayTest, ACertificateThatIsNoneIsRefused) {
