@@ -118,7 +118,7 @@ def read_slowly(scene, random):
 # --- They are refused
 
 
-def ask_for_what_cannot_be(scene, random):
+def send_invalid_requests(scene, random):
     request = emoji_request(random)
     match random.randrange(5):
         case 0:
@@ -135,13 +135,13 @@ def ask_for_what_cannot_be(scene, random):
             request.start.image.picture.data = b"this is no picture"
             code = Code.INVALID_ARGUMENT
         case 4:
-            return ask_for_what_cannot_be_over_http(scene)
+            return send_invalid_requests_over_http(scene)
     with scene.connect() as connection:
         read_to_end(connection.call(connection.images.Generate, request), code)
         return None
 
 
-def ask_for_what_cannot_be_over_http(scene):
+def send_invalid_requests_over_http(scene):
     with scene.connect_http() as connection:
         for body, status in ((b"{", 400), (b'{"count": 0}', 400), (b'{"nothing": 1}', 400)):
             response = connection.post(GENERATE, body)
@@ -247,7 +247,7 @@ BEHAVIOURS = (
     Behaviour(clients_that_leave.let_the_deadline_pass, 2),
     Behaviour(clients_that_leave.detach, 4),
     Behaviour(clients_that_leave.watch_together, 2),
-    Behaviour(ask_for_what_cannot_be, 3),
+    Behaviour(send_invalid_requests, 3),
     Behaviour(show_a_bad_token, 1),
     Behaviour(look_for_what_is_others, 1),
     Behaviour(train, 1),
