@@ -34,7 +34,7 @@ def say(text):
 
 def follow_the_guide(world):
     blocks = re.findall(r"^```sh\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.M | re.S)
-    token, kept = world.folder / "studio.token", world.folder / "leaked.token"
+    token, kept = world.folder / "secrets/studio.token", world.folder / "leaked.token"
     for block in blocks:
         world.run("bash", "-euo", "pipefail", "-c", block)
         if token.exists() and not kept.exists():

@@ -183,9 +183,9 @@ class World:
     def _kubectl(self, *arguments):
         return self.node.kubectl("-n", "denoised", *arguments).stdout
 
-    def denoise(self, *arguments, server="denoised", token="studio.token"):
+    def denoise(self, *arguments, server="denoised", token="secrets/studio.token"):
         address = f"{server}.denoised.svc:50051"
-        how = ["--server", address, "--tls-ca", "tls.crt", "--token-file", token]
+        how = ["--server", address, "--tls-ca", "secrets/ca.crt", "--token-file", token]
         return ["denoise", *arguments, *how]
 
     def generate(self, out, *arguments):
