@@ -9,6 +9,10 @@ def _container(objects):
     return of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]
 
 
+def _rank(objects):
+    return of_kind(objects, "Job")[0]["spec"]["template"]["spec"]["containers"][0]
+
+
 def _pod_spec(objects):
     return of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]
 
@@ -50,6 +54,27 @@ def flag_that_does_not_exist(objects):
     _container(objects)["args"].append("--drain=60")
 
 
+def server_flag_of_a_rank(objects):
+    _rank(objects)["args"].append("--models=/models")
+
+
+def rank_of_another_version(objects):
+    _rank(objects)["image"] = "denoised:0.0.1"
+
+
+def rank_that_can_write(objects):
+    _rank(objects)["securityContext"]["readOnlyRootFilesystem"] = False
+
+
+def rank_too_few(objects):
+    of_kind(objects, "Job")[0]["spec"] |= {"completions": 2, "parallelism": 2}
+
+
+def rank_that_joins_nobody(objects):
+    args = _rank(objects)["args"]
+    args[1] = args[1].replace(":29500", ":29501")
+
+
 def plaintext_probe_of_tls(objects):
     _container(objects)["readinessProbe"] = {"grpc": {"port": 50051}}
 
@@ -74,6 +99,11 @@ CONTROLS = [
     (unknown_enum_of_a_custom_resource, "overlays/gateway", "Unsupported value"),
     (short_grace_period, "overlays/cpu", "terminationGracePeriodSeconds is less than"),
     (flag_that_does_not_exist, "overlays/cpu", "has no flag --drain=60"),
+    (server_flag_of_a_rank, "overlays/training-ranks", "denoised rank has no flag --models"),
+    (rank_of_another_version, "overlays/training-ranks", "denoised:0.0.1 is not of version"),
+    (rank_that_can_write, "overlays/training-ranks", "denoised-ranks: the root file system"),
+    (rank_too_few, "overlays/training-ranks", "the server expects 4 ranks with itself"),
+    (rank_that_joins_nobody, "overlays/training-ranks", "no server leads ranks at"),
     (plaintext_probe_of_tls, "overlays/cpu", "readinessProbe cannot work"),
     (liveness_that_is_readiness, "overlays/cpu", "livenessProbe asks the wrong service"),
     (open_network, "overlays/cpu", "no network policy denies"),

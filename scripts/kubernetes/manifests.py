@@ -86,7 +86,7 @@ def of_kind(objects, *kinds):
 
 
 def workloads(objects):
-    return of_kind(objects, "Deployment", "StatefulSet")
+    return of_kind(objects, "Deployment", "StatefulSet", "Job")
 
 
 def pod_of(workload):

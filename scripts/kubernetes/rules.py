@@ -17,22 +17,59 @@ def flag(container, name):
     return values[0] if values else None
 
 
-def servers(objects):
+def containers(objects):
     for workload in workloads(objects):
         spec = workload["spec"]["template"]["spec"]
         yield workload, spec, spec["containers"][0]
 
 
-def known_flags():
-    source = (ROOT / "server/server_flags.cc").read_text(encoding="utf-8")
-    return set(re.findall(r'add_(?:option|flag)\w*(?:<[^(]*>)?\(\s*"(--[a-z-]+)"', source))
+def is_rank(container):
+    return container["args"][:1] == ["rank"]
+
+
+def servers(objects):
+    return [found for found in containers(objects) if not is_rank(found[2])]
+
+
+def source(path):
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def flags_in(path):
+    return set(re.findall(r'add_(?:option|flag)\w*(?:<[^(]*>)?\(\s*"(--[a-z-]+)"', source(path)))
 
 
 def flags_exist(objects):
-    for workload, _, container in servers(objects):
-        for arg in container["args"]:
-            if arg.split("=")[0] not in known_flags():
-                yield f"{name_of(workload)}: denoised has no flag {arg}"
+    for workload, _, container in containers(objects):
+        program, args = "denoised", container["args"]
+        known = flags_in("server/server_flags.cc")
+        if is_rank(container):
+            program, args = "denoised rank", args[1:]
+            known = flags_in("server/rank_command.cc")
+        for arg in args:
+            if arg.split("=")[0] not in known:
+                yield f"{name_of(workload)}: {program} has no flag {arg}"
+
+
+def ranks_join_the_server_that_leads(objects):
+    for workload, _, rank in containers(objects):
+        if not is_rank(rank):
+            continue
+        leaders = {}
+        for leader, _, container in servers(objects):
+            name = f"{leader['metadata']['name']}-0.{leader['spec'].get('serviceName')}"
+            port = (flag(container, "--rank-listen") or "").rpartition(":")[2]
+            leaders[f"{name}:{port}"] = flag(container, "--ranks")
+        address = flag(rank, "--join")
+        if address not in leaders:
+            yield f"{name_of(workload)}: no server leads ranks at {address}"
+        elif leaders[address] != str(workload["spec"]["completions"] + 1):
+            yield f"{name_of(workload)}: the server expects {leaders[address]} ranks with itself"
+
+
+def seconds_after_the_drain():
+    """What calls may take beyond the drain to get their last bytes."""
+    return int(re.search(r"kStopGrace = absl::Seconds\((\d+)\)", source("server/main.cc"))[1])
 
 
 def the_drain_ends_before_the_pod_is_killed(objects):
@@ -166,13 +203,13 @@ def scaling_counts_cost(objects):
 
 
 def metrics_exist(objects):
-    source = (ROOT / "server/telemetry/telemetry.cc").read_text(encoding="utf-8")
+    known = source("server/telemetry/telemetry.cc")
     for name in set(
         re.findall(
             r"\bdenoised_\w+", str(of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject"))
         )
     ):
-        if f'"{name}"' not in source:
+        if f'"{name}"' not in known:
             yield f"denoised has no metric {name}"
 
 
@@ -197,15 +234,15 @@ def the_gateway_passes_every_service_and_no_metrics(objects):
 
 
 def images_have_the_version_of_the_build(objects):
-    build = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    version = re.search(r"project\(denoised VERSION (\S+)", build)[1]
-    for workload, _, container in servers(objects):
+    version = re.search(r"project\(denoised VERSION (\S+)", source("CMakeLists.txt"))[1]
+    for workload, _, container in containers(objects):
         if container["image"].rpartition(":")[2] not in (version, f"{version}-cuda"):
             yield f"{name_of(workload)}: {container['image']} is not of version {version}"
 
 
 RULES = [
     flags_exist,
+    ranks_join_the_server_that_leads,
     the_drain_ends_before_the_pod_is_killed,
     probes_ask_the_grpc_health_service,
     a_rollout_waits_as_long_as_the_startup_probe,
