@@ -47,7 +47,7 @@ def unknown_enum_of_a_custom_resource(objects):
 
 
 def short_grace_period(objects):
-    _pod_spec(objects)["terminationGracePeriodSeconds"] = 60
+    _pod_spec(objects)["terminationGracePeriodSeconds"] = 79
 
 
 def flag_that_does_not_exist(objects):
@@ -80,7 +80,25 @@ def plaintext_probe_of_tls(objects):
 
 
 def liveness_that_is_readiness(objects):
-    _container(objects)["livenessProbe"]["exec"]["command"].remove("--service=liveness")
+    del _container(objects)["livenessProbe"]["grpc"]["service"]
+
+
+def liveness_that_is_readiness_over_https(objects):
+    _container(objects)["livenessProbe"]["httpGet"]["path"] = "/readyz"
+
+
+def liveness_that_verifies_a_certificate(objects):
+    _container(objects)["livenessProbe"] = _container(objects)["readinessProbe"]
+
+
+def startup_that_verifies_a_certificate(objects):
+    ready = _container(objects)["readinessProbe"]["exec"]
+    del _container(objects)["startupProbe"]["httpGet"]
+    _container(objects)["startupProbe"]["exec"] = ready
+
+
+def probes_without_the_certificate_that_clients_need(objects):
+    _container(objects)["args"].append("--tls-client-ca=/etc/denoised/tls/ca.crt")
 
 
 def open_network(objects):
@@ -97,15 +115,23 @@ CONTROLS = [
     (deprecated_label, "overlays/cpu", "Warning: "),
     (unknown_field_of_a_custom_resource, "overlays/monitoring", "intervall"),
     (unknown_enum_of_a_custom_resource, "overlays/gateway", "Unsupported value"),
-    (short_grace_period, "overlays/cpu", "terminationGracePeriodSeconds is less than"),
-    (flag_that_does_not_exist, "overlays/cpu", "has no flag --drain=60"),
+    (short_grace_period, "overlays/cpu", "terminationGracePeriodSeconds is less than 80"),
+    (flag_that_does_not_exist, "overlays/cpu", "denoised has no flag --drain=60"),
     (server_flag_of_a_rank, "overlays/training-ranks", "denoised rank has no flag --models"),
     (rank_of_another_version, "overlays/training-ranks", "denoised:0.0.1 is not of version"),
     (rank_that_can_write, "overlays/training-ranks", "denoised-ranks: the root file system"),
     (rank_too_few, "overlays/training-ranks", "the server expects 4 ranks with itself"),
     (rank_that_joins_nobody, "overlays/training-ranks", "no server leads ranks at"),
-    (plaintext_probe_of_tls, "overlays/cpu", "readinessProbe cannot work"),
-    (liveness_that_is_readiness, "overlays/cpu", "livenessProbe asks the wrong service"),
+    (plaintext_probe_of_tls, "overlays/cpu", "readinessProbe is grpc"),
+    (liveness_that_is_readiness, "base", "livenessProbe asks the wrong service"),
+    (liveness_that_is_readiness_over_https, "overlays/cpu", "livenessProbe asks the wrong service"),
+    (liveness_that_verifies_a_certificate, "overlays/cpu", "livenessProbe is exec"),
+    (startup_that_verifies_a_certificate, "overlays/cpu", "startupProbe is exec"),
+    (
+        probes_without_the_certificate_that_clients_need,
+        "overlays/cpu",
+        "probes have no certificate to show",
+    ),
     (open_network, "overlays/cpu", "no network policy denies"),
 ]
 

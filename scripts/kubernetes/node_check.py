@@ -22,6 +22,19 @@ from world import Names, World, import_images, volumes, wait_until
 
 GUIDE = ROOT / "docs/operate.md"
 TRAINING = "statefulset/denoised-training"
+# For other names than anybody asks by.
+WRONG_CERTIFICATE = """\
+openssl req -x509 -newkey rsa:2048 -nodes -days 1 -keyout wrong.key -out wrong.crt \
+  -subj /CN=elsewhere -addext subjectAltName=DNS:elsewhere
+kubectl -n denoised create secret generic denoised-tls --from-file=tls.crt=wrong.crt \
+  --from-file=tls.key=wrong.key --from-file=ca.crt=wrong.crt --dry-run=client -o yaml |
+  kubectl replace -f -
+"""
+RIGHT_CERTIFICATE = """\
+kubectl -n denoised create secret generic denoised-tls --from-file=secrets/tls.crt \
+  --from-file=secrets/tls.key --from-file=secrets/ca.crt --dry-run=client -o yaml |
+  kubectl replace -f -
+"""
 SMALL_JOB = """\
 --height 32 --width 32 --block-out-channels 32,32 --layers-per-block 1 --no-attention
 --batch-size 8 --max-steps 100000 --checkpoint-every 20 --sample-every 0
@@ -122,6 +135,58 @@ def a_rolling_update_loses_nothing(world):
     say(f"meanwhile {calls.count} short calls, none of which failed")
 
 
+def status_of(world, name):
+    """Of the only container of a pod. Empty until the kubelet has looked at it."""
+    found = [pod for pod in world.pods() if pod["metadata"]["name"] == name]
+    return next(iter(found[0]["status"].get("containerStatuses", [])), {}) if found else {}
+
+
+def liveness_probes_passed(world, name):
+    metrics = world.run("kubectl", "get", "--raw", "/api/v1/nodes/node/proxy/metrics/probes")
+    lines = [
+        line
+        for line in metrics.splitlines()
+        if line.startswith("prober_probe_total{")
+        and all(
+            label in line
+            for label in (f'pod="{name}"', 'probe_type="Liveness"', 'result="successful"')
+        )
+    ]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def a_wrong_certificate_restarts_no_pod(world):
+    """A pod with it gets no calls, and starts and stays: no restart would repair it."""
+    old = [pod["metadata"]["name"] for pod in world.pods()]
+    world.run("bash", "-euo", "pipefail", "-c", WRONG_CERTIFICATE)
+    for name in old:
+        wait_until(
+            f"{name} gets no calls",
+            lambda name=name: status_of(world, name).get("ready") is False,
+        )
+    before = {name: liveness_probes_passed(world, name) for name in old}
+    for name in old:
+        wait_until(
+            f"{name} passes its liveness probe twice",
+            lambda name=name: liveness_probes_passed(world, name) >= before[name] + 2,
+        )
+
+    world.run("kubectl", "-n", "denoised", "delete", "pod", old[0])
+    added = []
+
+    def a_new_pod_has_started():
+        added[:] = [pod["metadata"]["name"] for pod in world.pods()]
+        return any(status_of(world, name).get("started") for name in set(added) - set(old))
+
+    wait_until("a new pod passes its startup probe", a_new_pod_has_started, lambda: added)
+    if any(status_of(world, name).get("ready") for name in added):
+        raise Failure("a pod whose certificate has the wrong name is ready")
+
+    world.run("bash", "-euo", "pipefail", "-c", RIGHT_CERTIFICATE)
+    world.wait_for_rollout()
+    say("a wrong certificate takes pods out of service, and restarts none")
+
+
 def on_training_server(world, *arguments):
     return world.run(*world.denoise(*arguments, server="denoised-training"))
 
@@ -203,6 +268,8 @@ def main():
         with Names(node, folder):
             a_leaked_token_is_refused(world)
             a_rolling_update_loses_nothing(world)
+            no_probe_ends_a_busy_pod(world)
+            a_wrong_certificate_restarts_no_pod(world)
             no_probe_ends_a_busy_pod(world)
             training_survives_its_pod(world)
             a_full_disk_pauses_training(world, folder / "volumes/state-denoised-training-0")

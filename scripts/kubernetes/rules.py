@@ -4,10 +4,19 @@ import re
 
 from manifests import ROOT, name_of, of_kind, pods, workloads
 
-# What calls take beyond the drain to get their last bytes, three times 2 s in server.cc, and as
-# much again for a busy machine.
-FLUSH_SECONDS = 12
 SECRETS = {"denoised-tokens", "denoised-handover"}
+GRPC = {"grpc": {"port": 50051}}
+# The kubelet verifies no certificate. The client does.
+HTTPS = {"httpGet": {"scheme": "HTTPS", "port": "http", "path": "/healthz"}}
+CLIENT = {"exec": {"command": ["denoise", "health"]}}
+PROBES = {
+    "startupProbe": {"plaintext": GRPC, "TLS": HTTPS},
+    "readinessProbe": {"plaintext": GRPC, "TLS": CLIENT},
+    "livenessProbe": {
+        "plaintext": {"grpc": {"port": 50051, "service": "liveness"}},
+        "TLS": HTTPS,
+    },
+}
 
 
 def flag(container, name):
@@ -75,27 +84,40 @@ def seconds_after_the_drain():
 def the_drain_ends_before_the_pod_is_killed(objects):
     for workload, spec, container in servers(objects):
         stop = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        needed = stop + int(flag(container, "--drain-seconds") or 30) + FLUSH_SECONDS
+        drain = int(flag(container, "--drain-seconds") or 30)
+        needed = stop + drain + seconds_after_the_drain()
         if stop == 0:
             yield f"{name_of(workload)}: nothing waits until clients know that the pod leaves"
         if spec["terminationGracePeriodSeconds"] < needed:
             yield f"{name_of(workload)}: terminationGracePeriodSeconds is less than {needed}"
 
 
-def probes_ask_the_grpc_health_service(objects):
+def question_of(probe):
+    """How a probe asks and what, without what it does with the answer."""
+    asked = {key: probe[key] for key in ("exec", "grpc", "httpGet", "tcpSocket") if key in probe}
+    if "exec" in asked:
+        command = asked["exec"]["command"]
+        words = [word for word in command if not word.startswith("--")]
+        services = [word for word in command if word.startswith("--service")]
+        asked["exec"] = {"command": words + services}
+    return asked
+
+
+def probes_restart_only_what_a_restart_repairs(objects):
+    """A new connection each, to the health service; and no restart repairs a certificate."""
     for workload, _, container in servers(objects):
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            how = container.get(probe, {})
-            command = how.get("exec", {}).get("command", [])
-            over_tls = command[:2] == ["denoise", "health"]
-            plain = how.get("grpc", {}).get("port") == 50051
-            asks_liveness = "--service=liveness" in command or (
-                how.get("grpc", {}).get("service") == "liveness"
-            )
-            if asks_liveness != (probe == "livenessProbe"):
+        speaks = "TLS" if flag(container, "--tls-cert") else "plaintext"
+        for probe, expected in PROBES.items():
+            asked = question_of(container.get(probe, {}))
+            if asked.keys() != expected[speaks].keys():
+                yield (
+                    f"{name_of(workload)}: {probe} is {' and '.join(asked) or 'missing'}, and a"
+                    f" server that speaks {speaks} needs {' and '.join(expected[speaks])}"
+                )
+            elif asked != expected[speaks]:
                 yield f"{name_of(workload)}: {probe} asks the wrong service"
-            if plain == over_tls or over_tls != (flag(container, "--tls-cert") is not None):
-                yield f"{name_of(workload)}: {probe} cannot work with the server's flags"
+        if flag(container, "--tls-client-ca"):
+            yield f"{name_of(workload)}: the kubelet's probes have no certificate to show"
         startup = container.get("startupProbe", {})
         if startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3) < 600:
             yield f"{name_of(workload)}: large models have less than ten minutes to load"
@@ -244,7 +266,7 @@ RULES = [
     flags_exist,
     ranks_join_the_server_that_leads,
     the_drain_ends_before_the_pod_is_killed,
-    probes_ask_the_grpc_health_service,
+    probes_restart_only_what_a_restart_repairs,
     a_rollout_waits_as_long_as_the_startup_probe,
     pods_hold_no_token_of_kubernetes,
     containers_write_only_where_they_must,
