@@ -256,8 +256,12 @@ const devices = [
       query(sum(rate("denoised_failed_batches_total"), "device"), "batches, {{device}}"),
       query(sum(rate("denoised_failed_tasks_total"), "device"), "tasks, {{device}}"),
       query(series("denoised_device_failed"), "{{instance}} {{device}} has failed for good"),
+      query(series("denoised_device_hanging"), "{{instance}} {{device}} hangs"),
     ],
-    { description: "Batches and tasks a second; 1 for a device that has failed for good." },
+    {
+      description:
+        "Batches and tasks a second; 1 for a device that has failed for good, and for one that hangs.",
+    },
   ),
   chart(
     "Device memory",
@@ -353,6 +357,9 @@ const training = [
       "{{state}} in the last hour",
     ),
   ]),
+  chart("Ranks", [query(series("denoised_training_ranks"), "{{instance}} {{training_job}}")], {
+    description: "That train a job together on several machines; 0 while the job waits for them.",
+  }),
   chart(
     "Device time of training",
     [query(sum(rate("denoised_training_seconds_total"), "device"), "{{device}}")],
