@@ -63,8 +63,8 @@ grpc::ChannelArguments ToChannelArguments(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);
   if (IsLoopback(options.address)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // Behind a name are all servers that run. gRPC asks for it again only every 30 s by default, and a
-  // rolling update can replace them all within that time.
+  // Behind a name are all servers that run. gRPC asks for it again only every 30 s by default, and
+  // a rolling update can replace them all within that time.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, kResolveIntervalMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive_interval));
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));

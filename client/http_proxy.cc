@@ -1,6 +1,5 @@
 #include "client/http_proxy.h"
 
-#include <algorithm>
 #include <initializer_list>
 
 #include "absl/strings/match.h"

@@ -13,9 +13,9 @@ struct HttpProxy {
   std::string variable;  // the environment variable that names it
 };
 
-// The proxy that gRPC uses for `address` (server_address.h): none for this machine, otherwise that of
-// grpc_proxy, https_proxy or http_proxy, in this order, unless no_grpc_proxy or no_proxy lists the
-// host. `environment` is getenv().
+// The proxy that gRPC uses for `address` (server_address.h): none for this machine, otherwise that
+// of grpc_proxy, https_proxy or http_proxy, in this order, unless no_grpc_proxy or no_proxy lists
+// the host. `environment` is getenv().
 std::optional<HttpProxy> ProxyFor(std::string_view address,
                                   const std::function<const char*(const char*)>& environment);
 

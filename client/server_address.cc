@@ -1,5 +1,6 @@
 #include "client/server_address.h"
 
+#include <arpa/inet.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -23,6 +24,11 @@ std::optional<std::string_view> SocketPathOf(std::string_view address) {
     if (address.starts_with(scheme)) return address.substr(scheme.size());
   }
   return std::nullopt;
+}
+
+// Of ipv4: and ipv6:, the only ones with which gRPC takes a list.
+bool IsNumeric(std::string_view address) {
+  return address.starts_with("ipv4:") || address.starts_with("ipv6:");
 }
 
 // "localhost:50051" of "dns://8.8.8.8/localhost:50051". Other schemes remain part of the host.
@@ -62,6 +68,14 @@ bool IsHost(const std::string& text) {
   });
 }
 
+bool IsIpAddress(const std::string& text) {
+  in_addr ipv4;
+  in6_addr ipv6;
+  const std::string without_zone = text.substr(0, text.find('%'));
+  return inet_pton(AF_INET, text.c_str(), &ipv4) == 1 ||
+         inet_pton(AF_INET6, without_zone.c_str(), &ipv6) == 1;
+}
+
 bool IsLoopbackIpv4(const std::string& host) {
   const std::vector<std::string> parts = absl::StrSplit(host, '.');
   return parts.size() == 4 && parts[0] == "127" &&
@@ -83,6 +97,7 @@ absl::Status CheckSocketPath(std::string_view path) {
 std::vector<Endpoint> EndpointsOf(std::string_view address) {
   if (SocketPathOf(address)) return {};
   const std::string_view list = WithoutScheme(address);
+  if (!IsNumeric(address)) return {ToEndpoint(list)};
   std::vector<Endpoint> endpoints;
   for (const absl::string_view text :
        absl::StrSplit(absl::string_view(list.data(), list.size()), ',')) {
@@ -94,7 +109,9 @@ std::vector<Endpoint> EndpointsOf(std::string_view address) {
 absl::Status CheckServerAddress(std::string_view address) {
   if (const auto path = SocketPathOf(address)) return CheckSocketPath(*path);
   const std::vector<Endpoint> endpoints = EndpointsOf(address);
-  const auto is_good = [](const Endpoint& one) { return IsHost(one.host) && IsPort(one.port); };
+  const auto is_good = [numeric = IsNumeric(address)](const Endpoint& one) {
+    return IsPort(one.port) && (numeric ? IsIpAddress(one.host) : IsHost(one.host));
+  };
   if (std::all_of(endpoints.begin(), endpoints.end(), is_good)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("must be HOST:PORT with a port from 1 to 65535, such as 127.0.0.1:50051 or "

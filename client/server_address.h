@@ -15,7 +15,8 @@ struct Endpoint {
   std::string port;  // may be empty
 };
 
-// The endpoints that `address` lists; none if it is the path of a socket.
+// The endpoints of `address`, several only with ipv4: and ipv6:; none if it is the path of a
+// socket.
 std::vector<Endpoint> EndpointsOf(std::string_view address);
 
 // InvalidArgument: gRPC would call no server there, or another one than was meant. It fills in a

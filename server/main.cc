@@ -149,8 +149,8 @@ int Rank(int argc, char** argv) {
   auto& shutdown = *new denoise::ShutdownSignal;  // to the end of the process
   denoise::InitLog(flags.log_level);
   const absl::Status status = denoise::RunRank(flags, shutdown);
-  if (absl::IsCancelled(status)) return kTerminated;
-  return status.ok() ? 0 : Fail(status);
+  const int code = absl::IsCancelled(status) ? kTerminated : status.ok() ? 0 : Fail(status);
+  std::_Exit(code);  // threads may still wait for a leader that does not answer
 }
 
 }  // namespace

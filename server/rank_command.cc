@@ -130,15 +130,16 @@ absl::Status TrainOnce(JoinedRank& joined, const std::shared_ptr<RankGroup>& gro
   return status;
 }
 
-// Whether another run would end like one that has ended with `status`.
+// Whether to end rather than to join again: a rank that fails at once again and again uses up the
+// runs that the job may lose, and the others with it. Whoever starts the process again does it
+// later.
 bool IsForGood(const absl::Status& status, at::Device device) {
   if (absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)) return true;
   return absl::IsInternal(status) && !Works(device);
 }
 
 // Takes part in the leader's runs until it goes (Unavailable), a signal arrives (Cancelled) or,
-// with `once`, a job is finished, with this rank or without it. A rank that fails in the same way
-// again and again would end the job for all.
+// with `once`, a job is finished, with this rank or without it. Returns errors that are for good.
 absl::Status TrainWith(JoinedRank& joined, bool once, at::Device device, CurrentGroup& current) {
   while (true) {
     auto group = joined.NextGroup([&] { return current.stopped(); });

@@ -24,8 +24,9 @@ std::variant<RankFlags, int> ParseRankFlags(int argc, const char* const* argv, s
                                             std::ostream& err);
 
 // Takes part in one run after another until a signal arrives, or until a job is finished (`once`;
-// Cancelled: a signal came first). Ends with errors that every other run would meet, too:
-// InvalidArgument, FailedPrecondition; Internal, once its device has failed for good. `shutdown` outlives the process's threads.
+// Cancelled: a signal came first). Other errors end it: InvalidArgument and FailedPrecondition,
+// where this rank does not fit the leader or a job, and Internal, once its device has failed for
+// good. `shutdown` outlives the process's threads.
 absl::Status RunRank(const RankFlags& flags, ShutdownSignal& shutdown);
 
 }  // namespace denoise

@@ -155,8 +155,8 @@ absl::Status CheckAddresses(const ServerFlags& flags) {
   return flags.http.empty() ? absl::OkStatus() : CheckListener(kHttpFlag, flags.http);
 }
 
-// The folder is opened for good once there is an engine. Its disk may be full: then only training is
-// off.
+// The folder is opened for good once there is an engine. Its disk may be full: then only training
+// is off.
 absl::Status CheckState(const ServerFlags& flags) {
   if (flags.state.empty()) return absl::OkStatus();
   const absl::Status opened = StateDir::Open(flags.state).status();

@@ -1,5 +1,7 @@
 #include "core/ranks/joined_rank.h"
 
+#include <c10/util/intrusive_ptr.h>
+
 #include <atomic>
 #include <chrono>
 #include <exception>
@@ -34,7 +36,6 @@ absl::Status Gone(const std::exception& error) {
 // Whether the leader answers, as a thread finds out that asks it once a second.
 class LeaderPulse {
  public:
-  // Throws as the store does.
   explicit LeaderPulse(c10::intrusive_ptr<c10d::Store> store)
       : state_(std::make_shared<State>(std::move(store))) {
     std::thread([state = state_] {
@@ -69,16 +70,28 @@ class LeaderPulse {
   const std::shared_ptr<State> state_;
 };
 
+// Threads that have been left behind and still wait for an answer.
+std::atomic<int> left_behind = 0;
+constexpr int kMostLeftBehind = 4;
+
 // The result of `talk`, which runs on a thread of its own, or nullopt once `gives_up`. Then the
 // thread is left behind, and `talk` has to keep alive what it uses.
 template <class Talk>
 auto TalkUntil(Talk talk, const std::function<bool()>& gives_up)
     -> std::optional<decltype(talk())> {
+  enum class State { kAwaited, kLeftBehind, kOver };
+  const auto state = std::make_shared<std::atomic<State>>(State::kAwaited);
   std::packaged_task<decltype(talk())()> task(std::move(talk));
   auto result = task.get_future();
-  std::thread(std::move(task)).detach();
+  std::thread([task = std::move(task), state]() mutable {
+    task();
+    if (state->exchange(State::kOver) == State::kLeftBehind) --left_behind;
+  }).detach();
   while (result.wait_for(absl::ToChronoMilliseconds(kPollInterval)) != std::future_status::ready) {
-    if (gives_up()) return std::nullopt;
+    if (!gives_up()) continue;
+    ++left_behind;
+    if (state->exchange(State::kLeftBehind) == State::kOver) --left_behind;
+    return std::nullopt;
   }
   return result.get();
 }
@@ -152,6 +165,7 @@ class JoinedRank::Membership {
     const int64_t latest = LatestRound();
     if (latest <= round_) return std::nullopt;
     round_ = latest;
+    if (given_up) return std::nullopt;
     RankGroup::Options options{.address = route_.from};
     store_->set(RoundKey(round_, kLeaderKey), ToBytes(route_.to));
     options.rank = static_cast<int>(store_->add(RoundKey(round_, kJoinedKey), 1));
@@ -175,6 +189,10 @@ absl::StatusOr<std::unique_ptr<JoinedRank>> JoinedRank::Join(const std::string& 
                                                              const std::string& version,
                                                              const Stopped& stopped) {
   ASSIGN_OR_RETURN(const HostAndPort leader, ParseHostAndPort(address));
+  while (left_behind >= kMostLeftBehind) {
+    if (stopped()) return GatheringCancelled();
+    absl::SleepFor(kPollInterval);
+  }
   using Joined = absl::StatusOr<std::shared_ptr<Membership>>;
   const absl::Time deadline = absl::Now() + absl::FromChrono(kConnectTimeout + kAnswerTimeout);
   std::optional<Joined> joined = TalkUntil(
@@ -189,7 +207,7 @@ absl::StatusOr<std::unique_ptr<JoinedRank>> JoinedRank::Join(const std::string& 
       },
       [&] { return stopped() || absl::Now() > deadline; });
   if (!joined && stopped()) return GatheringCancelled();
-  if (!joined) return NoLeaderAt(address, "it takes connections and says nothing");
+  if (!joined) return NoLeaderAt(address, "nothing has come from there in time");
   RETURN_IF_ERROR(joined->status());
   return std::unique_ptr<JoinedRank>(new JoinedRank(**std::move(joined)));
 }
@@ -202,6 +220,7 @@ JoinedRank::~JoinedRank() { membership_->given_up = true; }
 bool JoinedRank::LeaderAnswers() const { return membership_->pulse.beats(); }
 
 absl::StatusOr<std::unique_ptr<RankGroup>> JoinedRank::NextGroup(const Stopped& stopped) {
+  if (stopped()) return GatheringCancelled();
   absl::Time leave_at = absl::InfiniteFuture();
   auto group = TalkUntil([membership = membership_] { return membership->NextGroup(); },
                          [&] {

@@ -13,12 +13,14 @@ namespace denoise {
 // Used by one thread, except where said.
 //
 // c10d waits for a leader's answer for as long as TCP does: for ever if its process is stopped, and
-// a quarter of an hour if its machine has vanished. Hence threads of their own talk to it, which are
-// left behind in such a case.
+// a quarter of an hour if its machine has vanished. Hence threads of their own talk to it, which
+// are left behind in such a case, four at most in a process. The process ends with _Exit: they may
+// still run.
 class JoinedRank {
  public:
   // Connects to the leader at "HOST:PORT". InvalidArgument: that is no address. Unavailable: nobody
-  // answers there. FailedPrecondition: the leader is of another version. Cancelled: `stopped`.
+  // answers there. FailedPrecondition: the leader is of another version. Cancelled: `stopped`. Does
+  // not try while as many threads as may are left behind.
   static absl::StatusOr<std::unique_ptr<JoinedRank>> Join(const std::string& address,
                                                           const std::string& version,
                                                           const Stopped& stopped);

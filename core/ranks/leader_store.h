@@ -1,6 +1,8 @@
 // What the leader and the other ranks write to the leader's store, and how.
 #pragma once
 
+#include <c10/util/intrusive_ptr.h>
+
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -21,8 +23,8 @@ inline constexpr absl::Duration kPollInterval = absl::Milliseconds(50);
 inline constexpr std::chrono::seconds kAnswerTimeout(10);
 
 // Keys. "version" is the leader's, "round" the latest round, "finished" how many jobs are finished;
-// "7/open", "7/joined", "7/leader", "7/group_size", "7/timeout" and "7/group/..." are those of round
-// 7.
+// "7/open", "7/joined", "7/leader", "7/group_size", "7/timeout" and "7/group/..." are those of
+// round 7.
 inline constexpr char kVersionKey[] = "version", kRoundKey[] = "round", kFinishedKey[] = "finished";
 inline constexpr char kOpenKey[] = "open", kJoinedKey[] = "joined", kLeaderKey[] = "leader",
                       kGroupSizeKey[] = "group_size", kTimeoutKey[] = "timeout",

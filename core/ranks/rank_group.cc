@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/Logging.h>
 #include <signal.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
@@ -26,8 +27,8 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/base/error_details.h"
-#include "core/base/status_macros.h"
 #include "core/ranks/c10d_errors.h"
 
 namespace denoise {
@@ -135,6 +136,11 @@ class ReducedGradients : public GradientSum {
   std::unique_ptr<c10d::Reducer> reducer_;  // from the end of the first step on
 };
 
+template <class Works>
+void AbortAll(const Works& works) {
+  for (const auto& work : works) work->abort();
+}
+
 at::Tensor BytesOf(std::string& text) {
   return at::from_blob(text.data(), {static_cast<int64_t>(text.size())}, at::kByte);
 }
@@ -193,28 +199,30 @@ RankGroup::Share RankGroup::ShareOf(int rank, int batch_size) const {
   return {boundary(rank), boundary(rank + 1)};
 }
 
+void RankGroup::BroadcastOrThrow(const at::Tensor& tensor) {
+  std::vector<at::Tensor> one = {tensor};
+  group_->broadcast(one)->wait();
+}
+
 absl::Status RankGroup::Broadcast(const at::Tensor& tensor) {
-  return Communicate([&] {
-    std::vector<at::Tensor> one = {tensor};
-    group_->broadcast(one)->wait();
-  });
+  return Communicate([&] { BroadcastOrThrow(tensor); });
 }
 
 absl::Status RankGroup::Broadcast(std::vector<std::string>& texts) {
-  const at::Tensor count = at::tensor({static_cast<int64_t>(texts.size())}, at::kLong);
-  RETURN_IF_ERROR(Broadcast(count));
-  texts.resize(static_cast<size_t>(count.item<int64_t>()));
-  if (texts.empty()) return absl::OkStatus();
-  const at::Tensor sizes = at::empty({count.item<int64_t>()}, at::kLong);
-  for (size_t i = 0; i < texts.size(); ++i) {
-    sizes.data_ptr<int64_t>()[i] = static_cast<int64_t>(texts[i].size());
-  }
-  RETURN_IF_ERROR(Broadcast(sizes));
-  for (size_t i = 0; i < texts.size(); ++i) {
-    texts[i].resize(static_cast<size_t>(sizes.data_ptr<int64_t>()[i]));
-    if (!texts[i].empty()) RETURN_IF_ERROR(Broadcast(BytesOf(texts[i])));
-  }
-  return absl::OkStatus();
+  return Communicate([&] {
+    const at::Tensor count = at::tensor({static_cast<int64_t>(texts.size())}, at::kLong);
+    BroadcastOrThrow(count);
+    texts.resize(static_cast<size_t>(count.item<int64_t>()));
+    const at::Tensor sizes = at::empty({count.item<int64_t>()}, at::kLong);
+    for (size_t i = 0; i < texts.size(); ++i) {
+      sizes.data_ptr<int64_t>()[i] = static_cast<int64_t>(texts[i].size());
+    }
+    if (!texts.empty()) BroadcastOrThrow(sizes);
+    for (size_t i = 0; i < texts.size(); ++i) {
+      texts[i].resize(static_cast<size_t>(sizes.data_ptr<int64_t>()[i]));
+      if (!texts[i].empty()) BroadcastOrThrow(BytesOf(texts[i]));
+    }
+  });
 }
 
 RankGroup::Sending RankGroup::StartSending(const at::Tensor& tensor, int to) {
@@ -232,24 +240,45 @@ RankGroup::Sending RankGroup::StartSending(const at::Tensor& tensor, int to) {
 absl::Status RankGroup::Receive(at::Tensor& tensor, int from, absl::Duration timeout) {
   return Communicate([&] {
     std::vector<at::Tensor> one = {tensor};
-    const c10::intrusive_ptr<c10d::Work> work = group_->recv(one, from, /*tag=*/0);
-    {
-      const MutexLock lock(mutex_);
-      receiving_ = work;
-      if (interrupted_) work->abort();
-    }
-    const auto done = absl::MakeCleanup([this] {
-      const MutexLock lock(mutex_);
-      receiving_ = nullptr;
-    });
-    if (!work->wait(ToChrono(timeout))) throw std::runtime_error("the wait was interrupted");
+    WaitToReceive({group_->recv(one, from, /*tag=*/0)}, timeout);
   });
+}
+
+// What is sent leaves a rank only once it is asked for, so all are asked before one is waited for.
+absl::Status RankGroup::AwaitOthers(absl::Duration timeout) {
+  return Communicate([&] {
+    Works works;
+    for (int rank = 1; rank < size(); ++rank) {
+      std::vector<at::Tensor> one = {at::empty({1}, at::kFloat)};
+      works.push_back(group_->recv(one, rank, /*tag=*/0));
+    }
+    WaitToReceive(std::move(works), timeout);
+  });
+}
+
+absl::Status RankGroup::ReportReady() { return StartSending(at::zeros({1}), 0)(timeout()); }
+
+void RankGroup::WaitToReceive(Works works, absl::Duration timeout) {
+  const absl::Time deadline = absl::Now() + timeout;
+  {
+    const MutexLock lock(mutex_);
+    receiving_ = works;
+    if (interrupted_) AbortAll(receiving_);
+  }
+  const auto done = absl::MakeCleanup([this] {
+    const MutexLock lock(mutex_);
+    receiving_.clear();
+  });
+  for (const auto& work : works) {
+    const absl::Duration left = std::max(deadline - absl::Now(), absl::Milliseconds(1));
+    if (!work->wait(ToChrono(left))) throw std::runtime_error("the wait was interrupted");
+  }
 }
 
 void RankGroup::InterruptReceive() {
   const MutexLock lock(mutex_);
   interrupted_ = true;
-  if (receiving_) receiving_->abort();
+  AbortAll(receiving_);
 }
 
 absl::Status RankGroup::Sum(at::Tensor& tensor) {

@@ -63,12 +63,13 @@ std::optional<absl::Status> RankLostBy(const std::exception& error);
 // Not thread-safe, except where said.
 class RankGroup {
  public:
+  static constexpr absl::Duration kFormingTimeout = absl::Seconds(10);
   struct Options {
     int rank = 0;
     int size = 1;
     std::string address;                        // of this machine, that the other ranks can reach
     absl::Duration timeout = absl::Minutes(1);  // how long to wait for a rank that is silent
-    absl::Duration forming_timeout = absl::Seconds(10);  // the same while the group forms
+    absl::Duration forming_timeout = kFormingTimeout;  // the same while the group forms
   };
   // Returns once all ranks have connected to one another through `store`. Unavailable
   // (kRankLostReason): one of them has not come in time.
@@ -102,6 +103,9 @@ class RankGroup {
   // `tensor` is on the CPU, and keeps its values while it is sent.
   Sending StartSending(const at::Tensor& tensor, int to);
   absl::Status Receive(at::Tensor& tensor, int from, absl::Duration timeout);
+  // The leader waits until all others have called ReportReady, in any order.
+  absl::Status AwaitOthers(absl::Duration timeout);
+  absl::Status ReportReady();
   // Replaces `tensor` by the sum over all ranks, which is the same on each.
   absl::Status Sum(at::Tensor& tensor);
 
@@ -114,7 +118,7 @@ class RankGroup {
   void Leave() { leaves_ = true; }
   bool leaves() const { return leaves_; }
 
-  // Makes a Receive that is waiting, or the next one, fail. Thread-safe.
+  // Makes a Receive or AwaitOthers that is waiting, or the next one, fail. Thread-safe.
   void InterruptReceive() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Marks the group as failed. Its owner should destroy it soon: that is what the others notice.
@@ -125,12 +129,17 @@ class RankGroup {
  private:
   RankGroup(const Options& options, c10::intrusive_ptr<c10d::ProcessGroup> group);
 
+  using Works = std::vector<c10::intrusive_ptr<c10d::Work>>;
+  // These throw as c10d does.
+  void BroadcastOrThrow(const at::Tensor& tensor);
+  void WaitToReceive(Works works, absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
+
   const Options options_;
   const c10::intrusive_ptr<c10d::ProcessGroup> group_;
   std::atomic<bool> leaves_ = false;
   bool failed_ = false;
   Mutex mutex_;
-  c10::intrusive_ptr<c10d::Work> receiving_ ABSL_GUARDED_BY(mutex_);
+  Works receiving_ ABSL_GUARDED_BY(mutex_);
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -1,5 +1,6 @@
 #include "core/ranks/rendezvous.h"
 
+#include <algorithm>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 
@@ -12,6 +13,12 @@
 #include "core/ranks/leader_store.h"
 
 namespace denoise {
+namespace {
+
+// What the other ranks of a group that did not form may take to come back: its forming timeout.
+const absl::Duration kReturnTime = RankGroup::kFormingTimeout + absl::Seconds(5);
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Rendezvous>> Rendezvous::Listen(const std::string& address,
                                                                const std::string& version) {
@@ -47,13 +54,14 @@ absl::StatusOr<std::unique_ptr<RankGroup>> Rendezvous::Gather(
     absl::SleepFor(kPollInterval);
   }
   const auto done = absl::MakeCleanup([this] { gathering_ = false; });
-  const absl::Time deadline = absl::Now() + wanted.wait;
+  absl::Time deadline = absl::Now() + wanted.wait;
   while (true) {
     auto group = GatherOnce(++round_, wanted, deadline, stopped);
     if (group.ok() || absl::IsCancelled(group.status())) return group;
     if (on_lost_round) on_lost_round(group.status());
     if (stopped()) return GatheringCancelled();
     absl::SleepFor(kPollInterval);
+    deadline = std::max(deadline, absl::Now() + kReturnTime);
   }
 }
 

@@ -46,8 +46,8 @@ class Rendezvous {
     absl::Duration timeout = absl::Minutes(1);  // the group's, on all ranks
   };
   // The group of the ranks that have joined, as soon as they are enough. A rank that joins and is
-  // then lost costs another round, whose reason `on_lost_round`, which may be empty, gets; the wait
-  // does not begin again. Cancelled: `stopped`.
+  // then lost costs another round, whose reason `on_lost_round`, which may be empty, gets; in that
+  // one the others get only what they need to come back. Cancelled: `stopped`.
   absl::StatusOr<std::unique_ptr<RankGroup>> Gather(
       const Wanted& wanted, const Stopped& stopped,
       const std::function<void(const absl::Status&)>& on_lost_round = {});

@@ -46,10 +46,10 @@ using TlsSocket = asio::ssl::stream<Socket>;
 
 constexpr size_t kBufferBytes = 16 << 10;  // also the most that a TLS record holds
 constexpr std::chrono::milliseconds kMemoryCheckInterval(100);
-// While memory is short, one connection of each address is taken, so that a probe finds out that the
-// process lives: ending it would only lose its work. Calls are refused on these, too.
+// While memory is short, a few connections are taken, so that a probe finds out that the process
+// lives: ending it would only lose its work. Calls are refused on these, too.
 constexpr ConnectionLimits::Limits kWhileMemoryIsShort = {.connections = 64,
-                                                          .connections_per_address = 1};
+                                                          .connections_per_address = 4};
 constexpr TokenBucket::Rate kLogLines = {.burst = 16, .per_second = 1};
 
 // A connection as others see it that need its place.
@@ -213,12 +213,12 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
   }
 
  private:
-  // Makes room for another caller of its address. One that has a call, such as a watch of the health,
-  // stays.
+  // Makes room for another caller of its address. One that has a call, such as a watch of the
+  // health, stays.
   void LeaveUnlessMemoryIsBack() {
     memory_timer_.expires_after(absl::ToChronoNanoseconds(shared_.options.short_memory_time));
     memory_timer_.async_wait([self = this->shared_from_this()](error_code error) {
-      if (error) return;
+      if (error || !self->client_.lowest_layer().is_open()) return;
       if (self->shared_.options.memory->Admit().ok()) return self->slot_of_memory_.reset();
       if (self->idle_since() == absl::InfiniteFuture()) return self->LeaveUnlessMemoryIsBack();
       self->Close();

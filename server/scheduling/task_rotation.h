@@ -9,9 +9,9 @@
 
 namespace denoise {
 
-// Tasks of the highest priority run; those of equal priority alternate, one slice each, unless one
-// has to go on at once. One slice
-// runs at a time. Not thread-safe: guarded by its scheduler's lock.
+// Tasks of the highest priority run; those of equal priority alternate, one slice each. One whose
+// slice has ended with kMoreNow comes before all. One slice runs at a time. Not thread-safe:
+// guarded by its scheduler's lock.
 class TaskRotation {
  public:
   void Add(uint64_t id, std::shared_ptr<DeviceTask> task, int priority);

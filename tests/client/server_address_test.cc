@@ -69,6 +69,9 @@ TEST(ServerAddress, IsRefusedWhereGrpcWouldGuess) {
                               "dns://8.8.8.8",
                               "me@gpu:1",
                               "ipv4:10.0.0.1:1,",
+                              "ipv4:gpu:1",
+                              "gpu:1,gpu2:2",
+                              "dns:///a:1,b:2",
                               "ipv4:10.0.0.1:1,10.0.0.2:99999",
                               "two words:1",
                               "g\x1b[1mpu:1"}) {

@@ -71,11 +71,13 @@ void JobHistory::AddLoss(const v1::TrainingProgress& progress) {
 }
 
 std::optional<absl::Duration> JobHistory::time_left() const {
-  const int64_t left = steps_total_ - progress_.step();
-  if (left <= 0 || progress_.step() == 0) return std::nullopt;
+  // A server may claim any numbers: they are compared before they are subtracted.
+  const int64_t step = progress_.step();
+  if (step <= 0 || step >= steps_total_) return std::nullopt;
   if (progress_.has_time_left()) return DurationOf(progress_.time_left());
-  const int64_t done = progress_.step() - step_when_began_;
-  if (!began_ || done <= 0 || progress_time_ <= *began_) return std::nullopt;
+  const bool has_begun = began_ && step_when_began_ >= 0 && step_when_began_ < step;
+  if (!has_begun || progress_time_ <= *began_) return std::nullopt;
+  const int64_t left = steps_total_ - step, done = step - step_when_began_;
   return (progress_time_ - *began_) * (static_cast<double>(left) / static_cast<double>(done));
 }
 

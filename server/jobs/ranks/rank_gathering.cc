@@ -1,7 +1,6 @@
 #include "server/jobs/ranks/rank_gathering.h"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,25 +17,50 @@ std::string Others(int ranks) {
 
 }  // namespace
 
-struct RankGatherings::Work {
-  std::atomic<bool> given_up = false;
-  std::atomic<bool> done = false;
-  absl::StatusOr<std::shared_ptr<RankGroup>> result;  // once done
+// Shared by the thread of a gathering and whoever waits for its result.
+class RankGatherings::Work {
+ public:
+  using Result = absl::StatusOr<std::shared_ptr<RankGroup>>;
 
-  // Null: none.
-  void SetGroup(std::shared_ptr<RankGroup> gathered) ABSL_LOCKS_EXCLUDED(mutex) {
-    const MutexLock lock(mutex);
-    group = std::move(gathered);
-    if (group && given_up) group->InterruptReceive();
+  // The group is told what to train; GiveUp interrupts that. Null: none.
+  void SetGroup(std::shared_ptr<RankGroup> group) ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    group_ = std::move(group);
+    if (group_ && given_up_) group_->InterruptReceive();
   }
-  void GiveUp() ABSL_LOCKS_EXCLUDED(mutex) {
-    const MutexLock lock(mutex);
-    given_up = true;
-    if (group) group->InterruptReceive();
+  // False: nobody waits for it any more, and the group's other ranks notice that it has ended.
+  bool Finish(Result result) ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    done_ = true;
+    if (!given_up_) result_ = std::move(result);
+    return !given_up_;
+  }
+  std::optional<Result> Take() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    return std::exchange(result_, std::nullopt);
+  }
+  void GiveUp() ABSL_LOCKS_EXCLUDED(mutex_) {
+    std::optional<Result> unused;  // outlives the lock
+    const MutexLock lock(mutex_);
+    given_up_ = true;
+    unused = std::exchange(result_, std::nullopt);
+    if (group_) group_->InterruptReceive();
+  }
+  bool given_up() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    return given_up_;
+  }
+  bool done() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    const MutexLock lock(mutex_);
+    return done_;
   }
 
-  Mutex mutex;
-  std::shared_ptr<RankGroup> group ABSL_GUARDED_BY(mutex);  // that is told what to train
+ private:
+  mutable Mutex mutex_;
+  bool given_up_ ABSL_GUARDED_BY(mutex_) = false;
+  bool done_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<RankGroup> group_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Result> result_ ABSL_GUARDED_BY(mutex_);
 };
 
 RankGatherings::RankGatherings(std::unique_ptr<Rendezvous> rendezvous,
@@ -74,35 +98,28 @@ std::unique_ptr<RankGathering> RankGatherings::Start(int batch_size, RunDocument
   const Rendezvous::Wanted wanted = WantedFor(batch_size);
   const auto work = std::make_shared<Work>();
   std::thread thread([this, work, wanted, run = std::move(run), done = std::move(done)] {
-    Run(*work, wanted, run);
-    work->done = true;
-    if (!work->given_up) done();
+    if (work->Finish(Run(*work, wanted, run))) done();
   });
   return std::unique_ptr<RankGathering>(new RankGathering(this, work, std::move(thread)));
 }
 
-void RankGatherings::Run(Work& work, const Rendezvous::Wanted& wanted, const RunDocument& run) {
-  const Stopped stopped = [&work] { return work.given_up.load(); };
-  auto group = rendezvous_->Gather(wanted, stopped, on_lost_round_);
-  if (!group.ok()) {
-    work.result = group.status();
-    return;
-  }
-  std::shared_ptr<RankGroup> gathered = *std::move(group);
-  work.SetGroup(gathered);
-  const absl::Status sent = SendRun(run, *gathered, stopped);
+absl::StatusOr<std::shared_ptr<RankGroup>> RankGatherings::Run(Work& work,
+                                                               const Rendezvous::Wanted& wanted,
+                                                               const RunDocument& run) {
+  const Stopped stopped = [&work] { return work.given_up(); };
+  ASSIGN_OR_RETURN(std::shared_ptr<RankGroup> group,
+                   rendezvous_->Gather(wanted, stopped, on_lost_round_));
+  work.SetGroup(group);
+  const absl::Status sent = SendRun(run, *group, stopped);
   work.SetGroup(nullptr);
-  if (sent.ok()) {
-    work.result = std::move(gathered);
-  } else {
-    work.result = sent;
-  }
+  if (!sent.ok()) return sent;
+  return group;
 }
 
 void RankGatherings::GiveUp(std::thread thread, std::shared_ptr<Work> work) {
   const MutexLock lock(mutex_);
   for (auto each = given_up_.begin(); each != given_up_.end();) {
-    if (!each->work->done) {
+    if (!each->work->done()) {
       ++each;
       continue;
     }
@@ -122,8 +139,7 @@ RankGathering::~RankGathering() {
 }
 
 std::optional<absl::StatusOr<std::shared_ptr<RankGroup>>> RankGathering::Take() {
-  if (!work_->done) return std::nullopt;
-  return std::move(work_->result);
+  return work_->Take();
 }
 
 }  // namespace denoise

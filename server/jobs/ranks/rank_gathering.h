@@ -32,8 +32,8 @@ class RankGatherings {
   // read: "waits for 3 other ranks: ...". Empty: it is the only rank.
   std::string AwaitedBy(int batch_size) const;
 
-  // Gathers ranks for a batch of `batch_size` rows, of which each rank takes at least one, tells them
-  // what to train and waits until they are ready for the first step. `done` is called on the
+  // Gathers ranks for a batch of `batch_size` rows, of which each rank takes at least one, tells
+  // them what to train and waits until they are ready for the first step. `done` is called on the
   // gathering's thread once there is a result.
   std::unique_ptr<RankGathering> Start(int batch_size, RunDocument run, std::function<void()> done);
 
@@ -42,11 +42,12 @@ class RankGatherings {
 
  private:
   friend class RankGathering;
-  struct Work;
+  class Work;
 
   // For a batch of so many rows, of which each rank takes at least one.
   Rendezvous::Wanted WantedFor(int batch_size) const;
-  void Run(Work& work, const Rendezvous::Wanted& wanted, const RunDocument& run);
+  absl::StatusOr<std::shared_ptr<RankGroup>> Run(Work& work, const Rendezvous::Wanted& wanted,
+                                                 const RunDocument& run);
   void GiveUp(std::thread thread, std::shared_ptr<Work> work) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::unique_ptr<Rendezvous> rendezvous_;
@@ -64,7 +65,7 @@ class RankGatherings {
 // Used by one thread.
 class RankGathering {
  public:
-  ~RankGathering();  // gives up, without waiting
+  ~RankGathering();  // gives up, without waiting; a group that was not taken ends
 
   // Nullopt: not yet. Otherwise the group or the error of Rendezvous::Gather or SendRun, once.
   std::optional<absl::StatusOr<std::shared_ptr<RankGroup>>> Take();

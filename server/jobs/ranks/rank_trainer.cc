@@ -61,7 +61,7 @@ absl::StatusOr<Follower> ReceiveFollower(std::shared_ptr<RankGroup> group, at::D
                      ASSIGN_OR_RETURN(const RunDocument run, ReceiveRun(*group));
                      return MakeFollower(run, group.get(), device);
                    }));
-  RETURN_IF_ERROR(ReportReady(*group));
+  RETURN_IF_ERROR(group->ReportReady());
   follower.trainer->TrainWith(std::move(group));
   return follower;
 }

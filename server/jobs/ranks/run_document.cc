@@ -1,7 +1,6 @@
 #include "server/jobs/ranks/run_document.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include <string>
 #include <utility>
@@ -11,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/time.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -66,14 +66,6 @@ absl::Status BroadcastTensors(const StateDict& tensors, RankGroup& group, const 
   return absl::OkStatus();
 }
 
-absl::Status WaitUntilReady(RankGroup& group) {
-  at::Tensor nothing = at::empty({1}, at::kFloat);
-  for (int rank = 1; rank < group.size(); ++rank) {
-    RETURN_IF_ERROR(group.Receive(nothing, rank, kReadyTimeout));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 std::string RankVersion() { return "denoised " DENOISED_VERSION ", ranks 2"; }
@@ -91,7 +83,7 @@ absl::Status SendRun(const RunDocument& run, RankGroup& group, const Stopped& st
   texts[kTensors] = Describe(run.snapshot.tensors);
   RETURN_IF_ERROR(group.Broadcast(texts));
   RETURN_IF_ERROR(BroadcastTensors(run.snapshot.tensors, group, stopped));
-  return WaitUntilReady(group);
+  return group.AwaitOthers(kReadyTimeout);
 }
 
 absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group) {
@@ -114,10 +106,6 @@ absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group) {
   ASSIGN_OR_RETURN(run.snapshot.tensors, EmptyTensors(texts[kTensors]));
   RETURN_IF_ERROR(BroadcastTensors(run.snapshot.tensors, group, [] { return false; }));
   return run;
-}
-
-absl::Status ReportReady(RankGroup& group) {
-  return group.StartSending(at::zeros({1}), 0)(group.timeout());
 }
 
 }  // namespace denoise

@@ -27,15 +27,12 @@ struct RunDocument {
 // compute different things. Changes with what is sent, too.
 std::string RankVersion();
 
-// The leader's. Returns once every other rank has received it and has reported that it is ready, for
-// which each gets ten minutes: it prepares its device and chooses kernels. Errors are the group's;
-// Cancelled: `stopped`.
+// The leader's. Returns once every other rank has received it and is ready for the first step
+// (RankGroup::ReportReady), for which they get ten minutes: they prepare their devices. Errors are
+// the group's; Cancelled: `stopped`.
 absl::Status SendRun(const RunDocument& run, RankGroup& group, const Stopped& stopped);
 
 // InvalidArgument: the leader has sent something else.
 absl::StatusOr<RunDocument> ReceiveRun(RankGroup& group);
-
-// Tells the leader that this rank can take the first step.
-absl::Status ReportReady(RankGroup& group);
 
 }  // namespace denoise

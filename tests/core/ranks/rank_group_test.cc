@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <thread>
 
 #include "core/base/error_details.h"
@@ -55,6 +56,22 @@ TEST(RankGroup, SendsToOneRank) {
       at::Tensor received = at::zeros({4});
       ASSERT_TRUE(group->Receive(received, 0, group->timeout()).ok());
       EXPECT_EQ(received.sum().item<float>(), 4 * group->rank());
+    }
+  });
+}
+
+// One that is slow to prepare does not make the others fail.
+TEST(RankGroup, RanksGetReadyInAnyOrder) {
+  std::promise<void> second;
+  RunRanks(3, [&](std::unique_ptr<RankGroup> group) {
+    if (group->rank() == 0) {
+      EXPECT_TRUE(group->AwaitOthers(absl::Minutes(1)).ok());
+    } else if (group->rank() == 2) {
+      EXPECT_TRUE(group->ReportReady().ok());
+      second.set_value();
+    } else {
+      second.get_future().wait();
+      EXPECT_TRUE(group->ReportReady().ok());
     }
   });
 }

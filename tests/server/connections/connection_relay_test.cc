@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <list>
 #include <string>
 #include <thread>
 #include <vector>
@@ -235,13 +236,15 @@ TEST_F(ConnectionRelayTest, AClientThatReadsNothingLosesItsConnection) {
   sending.join();
 }
 
-TEST_F(ConnectionRelayTest, WhileMemoryIsShortOnlyOneConnectionOfAnAddressIsTaken) {
+TEST_F(ConnectionRelayTest, WhileMemoryIsShortFourConnectionsOfAnAddressAreTaken) {
   resident_ = 950;
   Start({.short_memory_time = absl::Hours(1)});
-  Peer probe(address_);
-  probe.Send(kPreface);
   const std::string preface = kPreface;
-  EXPECT_EQ(probe.Receive(preface.size()), preface);
+  std::list<Peer> probes;
+  for (int i = 0; i < 4; ++i) {
+    probes.emplace_back(address_).Send(preface);
+    EXPECT_EQ(probes.back().Receive(preface.size()), preface);
+  }
   Peer other(address_);
   EXPECT_TRUE(other.IsClosed());
   EXPECT_EQ(WaitForRefusal(), ConnectionRelay::Refusal::kMemory);

@@ -119,20 +119,18 @@ export class Run {
     await this.#follow();
   }
 
-  /** Gives up a paused one, for everybody: this page and the server forget it. */
-  async discard(): Promise<void> {
-    try {
-      await generations.cancelGeneration({ name: this.name });
-    } catch (thrown) {
-      const problem = problemOf(thrown);
-      if (problem.code !== Code.NotFound) {
-        this.problem.value = problem;
-        return;
+  /** Gives up a paused one: this page and the server forget it. */
+  discard(): Promise<void> {
+    return this.#stop("cancelling", async () => {
+      try {
+        await generations.cancelGeneration({ name: this.name });
+      } catch (thrown) {
+        if (problemOf(thrown).code !== Code.NotFound) throw thrown;
       }
-    }
-    this.#token = undefined;
-    this.problem.value = undefined;
-    this.state.value = "cancelled";
+      this.#token = undefined;
+      this.problem.value = undefined;
+      this.state.value = "cancelled";
+    });
   }
 
   /** Stops following. The generation itself continues. */
