@@ -31,7 +31,7 @@ bool IsNumeric(std::string_view address) {
   return address.starts_with("ipv4:") || address.starts_with("ipv6:");
 }
 
-// "localhost:50051" of "dns://8.8.8.8/localhost:50051". Other schemes remain part of the host.
+// "localhost:50051" of "dns://8.8.8.8:53/localhost:50051". Other schemes remain part of the host.
 std::string_view WithoutScheme(std::string_view address) {
   for (const std::string_view scheme : {"dns:", "ipv4:", "ipv6:"}) {
     if (!address.starts_with(scheme)) continue;
@@ -62,30 +62,35 @@ bool IsPort(const std::string& text) {
          absl::SimpleAtoi(text, &port) && port >= 1 && port <= kMaxPort;
 }
 
+bool IsIpv4(const std::string& text) {
+  in_addr address;
+  return inet_pton(AF_INET, text.c_str(), &address) == 1;
+}
+
+// May name the interface: "fe80::1%eth0".
+bool IsIpv6(const std::string& text) {
+  in6_addr address;
+  return inet_pton(AF_INET6, text.substr(0, text.find('%')).c_str(), &address) == 1;
+}
+
+// What is neither is a name. gRPC decodes "%41", and takes what follows a '?' or a '#' for something
+// else.
 bool IsHost(const std::string& text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return absl::ascii_isgraph(static_cast<unsigned char>(c)) && c != '/' && c != '@';
-  });
+  return IsIpv6(text) || (!text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' ||
+                  c == '_';
+         }));
 }
 
-bool IsIpAddress(const std::string& text) {
-  in_addr ipv4;
-  in6_addr ipv6;
-  const std::string without_zone = text.substr(0, text.find('%'));
-  return inet_pton(AF_INET, text.c_str(), &ipv4) == 1 ||
-         inet_pton(AF_INET6, without_zone.c_str(), &ipv6) == 1;
-}
-
-bool IsLoopbackIpv4(const std::string& host) {
-  const std::vector<std::string> parts = absl::StrSplit(host, '.');
-  return parts.size() == 4 && parts[0] == "127" &&
-         std::all_of(parts.begin(), parts.end(), [](const std::string& part) {
-           int number = 0;
-           return absl::SimpleAtoi(part, &number) && number >= 0 && number <= 255;
-         });
+bool IsLoopbackIpv4(const std::string& text) {
+  in_addr address;
+  return inet_pton(AF_INET, text.c_str(), &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
 }
 
 absl::Status CheckSocketPath(std::string_view path) {
+  // gRPC knows no host before a path.
+  const bool has_host = path.starts_with("//") && !path.starts_with("///");
+  if (has_host) return absl::InvalidArgumentError("must be unix:PATH or unix:///PATH");
   const size_t max_bytes = sizeof(sockaddr_un::sun_path) - 1;
   if (!path.empty() && path.size() <= max_bytes) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -109,8 +114,11 @@ std::vector<Endpoint> EndpointsOf(std::string_view address) {
 absl::Status CheckServerAddress(std::string_view address) {
   if (const auto path = SocketPathOf(address)) return CheckSocketPath(*path);
   const std::vector<Endpoint> endpoints = EndpointsOf(address);
-  const auto is_good = [numeric = IsNumeric(address)](const Endpoint& one) {
-    return IsPort(one.port) && (numeric ? IsIpAddress(one.host) : IsHost(one.host));
+  const auto is_host = address.starts_with("ipv4:")   ? &IsIpv4
+                       : address.starts_with("ipv6:") ? &IsIpv6
+                                                      : &IsHost;
+  const auto is_good = [is_host](const Endpoint& one) {
+    return IsPort(one.port) && is_host(one.host);
   };
   if (std::all_of(endpoints.begin(), endpoints.end(), is_good)) return absl::OkStatus();
   return absl::InvalidArgumentError(

@@ -92,7 +92,9 @@ class LeaderWatch {
     absl::Time leave_by = absl::InfiniteFuture();
     while (!WaitForEnd(kWatchInterval)) {
       if (current.stopped()) leave_by = std::min(leave_by, absl::Now() + kPatienceWithLeader);
-      if (!joined.LeaderAnswers() || absl::Now() > leave_by) group.InterruptReceive();
+      // Within a step the group's own timeout holds; the leader may answer again before it passes.
+      const bool gives_up = !joined.LeaderAnswers() || absl::Now() > leave_by;
+      if (gives_up && group.receives()) group.InterruptReceive();
     }
   }
 

@@ -13,6 +13,10 @@ absl::Status MakeFolder(const std::filesystem::path& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
     return FileSystemError(errno, "cannot create the folder");
   }
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) {
+    return FileSystemError(ENOTDIR, "cannot create the folder");
+  }
   return SyncFolder(path.parent_path());
 }
 

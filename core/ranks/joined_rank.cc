@@ -8,6 +8,7 @@
 #include <functional>
 #include <future>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
@@ -26,6 +27,7 @@ namespace {
 
 constexpr std::chrono::seconds kConnectTimeout(2);
 constexpr absl::Duration kPulseInterval = absl::Seconds(1);
+constexpr std::chrono::seconds kSuspended(8);
 // What a thread gets to notice that nobody waits for it any more.
 constexpr absl::Duration kGiveUpTime = absl::Seconds(1);
 
@@ -54,8 +56,12 @@ class LeaderPulse {
   LeaderPulse(const LeaderPulse&) = delete;
   LeaderPulse& operator=(const LeaderPulse&) = delete;
 
+  // To be called at least every five seconds: a caller that has not looked for longer was suspended,
+  // and so was the thread that asks.
   bool beats() const {
-    return !state_->lost && Clock::now() - state_->answered.load() < kAnswerTimeout;
+    const Clock::time_point now = Clock::now();
+    if (now - state_->looked.exchange(now) > kSuspended) state_->answered = now;
+    return !state_->lost && now - state_->answered.load() < kAnswerTimeout;
   }
 
  private:
@@ -64,7 +70,7 @@ class LeaderPulse {
   struct State {
     explicit State(c10::intrusive_ptr<c10d::Store> store) : store(std::move(store)) {}
     const c10::intrusive_ptr<c10d::Store> store;
-    std::atomic<Clock::time_point> answered = Clock::now();
+    std::atomic<Clock::time_point> answered = Clock::now(), looked = Clock::now();
     std::atomic<bool> lost = false, ended = false;
   };
   const std::shared_ptr<State> state_;
@@ -74,8 +80,8 @@ class LeaderPulse {
 std::atomic<int> left_behind = 0;
 constexpr int kMostLeftBehind = 4;
 
-// The result of `talk`, which runs on a thread of its own, or nullopt once `gives_up`. Then the
-// thread is left behind, and `talk` has to keep alive what it uses.
+// The result of `talk`, which runs on a thread of its own, or nullopt once `gives_up` or if there is
+// no thread. In the former case it is left behind, and `talk` has to keep alive what it uses.
 template <class Talk>
 auto TalkUntil(Talk talk, const std::function<bool()>& gives_up)
     -> std::optional<decltype(talk())> {
@@ -83,10 +89,14 @@ auto TalkUntil(Talk talk, const std::function<bool()>& gives_up)
   const auto state = std::make_shared<std::atomic<State>>(State::kAwaited);
   std::packaged_task<decltype(talk())()> task(std::move(talk));
   auto result = task.get_future();
-  std::thread([task = std::move(task), state]() mutable {
-    task();
-    if (state->exchange(State::kOver) == State::kLeftBehind) --left_behind;
-  }).detach();
+  try {
+    std::thread([task = std::move(task), state]() mutable {
+      task();
+      if (state->exchange(State::kOver) == State::kLeftBehind) --left_behind;
+    }).detach();
+  } catch (const std::system_error&) {  // there may be no more threads
+    return std::nullopt;
+  }
   while (result.wait_for(absl::ToChronoMilliseconds(kPollInterval)) != std::future_status::ready) {
     if (!gives_up()) continue;
     ++left_behind;
@@ -189,6 +199,9 @@ absl::StatusOr<std::unique_ptr<JoinedRank>> JoinedRank::Join(const std::string& 
                                                              const std::string& version,
                                                              const Stopped& stopped) {
   ASSIGN_OR_RETURN(const HostAndPort leader, ParseHostAndPort(address));
+  if (leader.port == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(Quoted(address), " has no port to join at"));
+  }
   while (left_behind >= kMostLeftBehind) {
     if (stopped()) return GatheringCancelled();
     absl::SleepFor(kPollInterval);

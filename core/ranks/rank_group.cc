@@ -275,6 +275,11 @@ void RankGroup::WaitToReceive(Works works, absl::Duration timeout) {
   }
 }
 
+bool RankGroup::receives() const {
+  const MutexLock lock(mutex_);
+  return !receiving_.empty();
+}
+
 void RankGroup::InterruptReceive() {
   const MutexLock lock(mutex_);
   interrupted_ = true;

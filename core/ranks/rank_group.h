@@ -118,6 +118,8 @@ class RankGroup {
   void Leave() { leaves_ = true; }
   bool leaves() const { return leaves_; }
 
+  // Whether a Receive or AwaitOthers is waiting. Thread-safe.
+  bool receives() const ABSL_LOCKS_EXCLUDED(mutex_);
   // Makes a Receive or AwaitOthers that is waiting, or the next one, fail. Thread-safe.
   void InterruptReceive() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -138,7 +140,7 @@ class RankGroup {
   const c10::intrusive_ptr<c10d::ProcessGroup> group_;
   std::atomic<bool> leaves_ = false;
   bool failed_ = false;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   Works receiving_ ABSL_GUARDED_BY(mutex_);
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;
 };

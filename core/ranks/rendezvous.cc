@@ -58,8 +58,8 @@ absl::StatusOr<std::unique_ptr<RankGroup>> Rendezvous::Gather(
   while (true) {
     auto group = GatherOnce(++round_, wanted, deadline, stopped);
     if (group.ok() || absl::IsCancelled(group.status())) return group;
-    if (on_lost_round) on_lost_round(group.status());
     if (stopped()) return GatheringCancelled();
+    if (on_lost_round) on_lost_round(group.status());
     absl::SleepFor(kPollInterval);
     deadline = std::max(deadline, absl::Now() + kReturnTime);
   }

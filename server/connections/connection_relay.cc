@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <list>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -65,7 +66,7 @@ class Place {
   // Since when it has had no call; InfiniteFuture if it has one.
   virtual absl::Time idle_since() const = 0;
   // Closes the connection, which is then no longer counted.
-  virtual void GiveUp() = 0;
+  virtual void GiveUp(const std::string& why) = 0;
 };
 
 // What all connections of a relay share. Used by its thread alone.
@@ -99,8 +100,20 @@ struct Shared {
     }
     const absl::Time now = options.clock->Now();
     if (longest == nullptr || longest->idle_since() + options.idle_time > now) return false;
-    longest->GiveUp();
+    longest->GiveUp(absl::StrCat("it has had no call for ",
+                                 absl::ToInt64Seconds(now - longest->idle_since()),
+                                 " s, and another connection needs its place"));
     return true;
+  }
+  // Closes the connection of `address`, or of all, that has held a place of short memory for longest:
+  // a probe is a new connection.
+  bool MakeRoomOfMemory(const std::optional<std::string>& address) {
+    for (Place* place : in_short_memory) {
+      if (address && place->address() != *address) continue;
+      place->GiveUp("memory is short, and another connection needs its place");
+      return true;
+    }
+    return false;
   }
   void CountConnections() {
     if (options.on_connections) options.on_connections(limits.connections());
@@ -111,6 +124,7 @@ struct Shared {
   ConnectionLimits limits_of_memory;
   std::shared_ptr<asio::ssl::context> tls;  // null: none
   std::unordered_set<Place*> places;        // that are taken
+  std::list<Place*> in_short_memory;        // those of limits_of_memory; the oldest first
   // A flood of one kind must not hide the reason of another.
   struct LogLines {
     TokenBucket bucket;
@@ -176,6 +190,7 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
         deadline_(client_.get_executor()),
         memory_timer_(client_.get_executor()) {
     shared_.places.insert(this);
+    if (slot_of_memory_) shared_.in_short_memory.push_back(this);
   }
 
   ~Connection() override {
@@ -186,11 +201,8 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
 
   const std::string& address() const override { return address_; }
   absl::Time idle_since() const override { return calls_.idle_since(); }
-  void GiveUp() override {
-    const absl::Duration idle = shared_.options.clock->Now() - idle_since();
-    shared_.Refuse(ConnectionRelay::Refusal::kConnections, peer_,
-                   absl::StrCat("it has had no call for ", absl::ToInt64Seconds(idle),
-                                " s, and another connection needs its place"));
+  void GiveUp(const std::string& why) override {
+    shared_.Refuse(ConnectionRelay::Refusal::kConnections, peer_, why);
     Close();
     LeavePlace();
   }
@@ -219,13 +231,19 @@ class Connection final : public Place, public std::enable_shared_from_this<Conne
     memory_timer_.expires_after(absl::ToChronoNanoseconds(shared_.options.short_memory_time));
     memory_timer_.async_wait([self = this->shared_from_this()](error_code error) {
       if (error || !self->client_.lowest_layer().is_open()) return;
-      if (self->shared_.options.memory->Admit().ok()) return self->slot_of_memory_.reset();
+      if (self->shared_.options.memory->Admit().ok()) return self->LeavePlaceOfMemory();
       if (self->idle_since() == absl::InfiniteFuture()) return self->LeaveUnlessMemoryIsBack();
       self->Close();
     });
   }
 
+  void LeavePlaceOfMemory() {
+    shared_.in_short_memory.remove(this);
+    slot_of_memory_.reset();
+  }
+
   void LeavePlace() {
+    LeavePlaceOfMemory();
     shared_.places.erase(this);
     slot_.reset();
     shared_.CountConnections();
@@ -361,7 +379,9 @@ class ConnectionRelay::Impl {
     const absl::Time now = shared_.options.clock->Now();
     Slots slots;
     if (const absl::Status memory = shared_.options.memory->Admit(); !memory.ok()) {
-      auto slot = shared_.limits_of_memory.Admit(AddressKey(peer), now);
+      auto slot = shared_.limits_of_memory.Admit(
+          AddressKey(peer), now,
+          [this](const auto& address) { return shared_.MakeRoomOfMemory(address); });
       if (!slot.ok()) {
         shared_.Refuse(Refusal::kMemory, peer, std::string(memory.message()));
         return Abort(descriptor);

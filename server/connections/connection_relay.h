@@ -30,7 +30,7 @@ class ConnectionRelay {
  public:
   enum class Refusal {
     kConnections,  // a limit on their number or rate
-    kMemory,       // the memory guard, and the address has four connections
+    kMemory,       // the memory guard, and too many come anew
     kDescriptors,  // of the process
     kProtocol,     // not HTTP/2, or the guard
   };
@@ -44,8 +44,8 @@ class ConnectionRelay {
     // Where all places are taken, the connection that has had no call for longest makes room for a
     // new one, if that is longer than this.
     absl::Duration idle_time = absl::Seconds(5);
-    // While memory is short, four connections of each address are taken, and closed after this long
-    // unless they have a call or memory is back.
+    // While memory is short, the four latest connections of each address are kept, 64 in all. They
+    // are closed after this long unless they have a call or memory is back.
     absl::Duration short_memory_time = absl::Seconds(2);
     TlsFiles tls = {};
     MemoryGuard* memory;  // which the relay keeps checking

@@ -27,7 +27,7 @@ TEST(ServerAddress, HasAHostAndAPortForEachEndpoint) {
   EXPECT_THAT(Pairs("gpu:50051"), ElementsAre(Pair("gpu", "50051")));
   EXPECT_THAT(Pairs("dns:///gpu:1"), ElementsAre(Pair("gpu", "1")));
   EXPECT_THAT(Pairs("dns:gpu:1"), ElementsAre(Pair("gpu", "1")));
-  EXPECT_THAT(Pairs("dns://8.8.8.8/gpu:1"), ElementsAre(Pair("gpu", "1")));
+  EXPECT_THAT(Pairs("dns://8.8.8.8:53/gpu:1"), ElementsAre(Pair("gpu", "1")));
   EXPECT_THAT(Pairs("[::1]:50051"), ElementsAre(Pair("::1", "50051")));
   EXPECT_THAT(Pairs("ipv6:[fd00::1]:1,[fd00::2]:2"),
               ElementsAre(Pair("fd00::1", "1"), Pair("fd00::2", "2")));
@@ -70,6 +70,11 @@ TEST(ServerAddress, IsRefusedWhereGrpcWouldGuess) {
                               "me@gpu:1",
                               "ipv4:10.0.0.1:1,",
                               "ipv4:gpu:1",
+                              "ipv4:1.2.3.4.5:1",
+                              "ipv6:127.0.0.1:1",
+                              "local?host:1",
+                              "local#host:1",
+                              "%41:1",
                               "gpu:1,gpu2:2",
                               "dns:///a:1,b:2",
                               "ipv4:10.0.0.1:1,10.0.0.2:99999",
@@ -82,6 +87,7 @@ TEST(ServerAddress, IsRefusedWhereGrpcWouldGuess) {
   }
   const std::string long_path = "unix:/" + std::string(200, 'x');
   EXPECT_THAT(std::string(CheckServerAddress(long_path).message()), HasSubstr("has one of 201"));
+  EXPECT_FALSE(CheckServerAddress("unix://host/x").ok());
   EXPECT_THAT(std::string(CheckServerAddress("unix:").message()), HasSubstr("has one of 0"));
 }
 
@@ -94,7 +100,7 @@ TEST(ServerAddress, IsThisMachineOnlyIfEveryEndpointIs) {
   }
   for (const char* address :
        {"10.0.0.1:50051", "localhost.example.com:1", "127.example.com:1", "[::2]:1",
-        "dns:///gpu:50051", "127.0.0.256:1", "", "ipv4:127.0.0.1:1,10.0.0.1:1"}) {
+        "dns:///gpu:50051", "127.0.0.256:1", "127.0.0.+1:1", "", "ipv4:127.0.0.1:1,10.0.0.1:1"}) {
     EXPECT_FALSE(IsLoopback(address)) << address;
   }
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 #include "core/files/folders.h"
 #include "server/jobs/store/files.h"
@@ -17,8 +18,8 @@ namespace denoise {
 namespace {
 
 absl::Status Unusable(const std::filesystem::path& path, int error) {
-  const std::string message =
-      absl::StrCat("the state folder ", path.string(), " cannot be used: ", std::strerror(error));
+  const std::string message = absl::StrCat("the state folder ", Escaped(path.string()),
+                                           " cannot be used: ", std::strerror(error));
   const bool is_full = error == ENOSPC || error == EDQUOT;
   return is_full ? absl::ResourceExhaustedError(message) : absl::FailedPreconditionError(message);
 }
@@ -29,7 +30,7 @@ absl::StatusOr<FileDescriptor> Lock(const std::filesystem::path& path) {
   if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
   if (errno != EWOULDBLOCK) return Unusable(path, errno);
   return absl::FailedPreconditionError(
-      absl::StrCat("another server uses the state folder ", path.string(),
+      absl::StrCat("another server uses the state folder ", Escaped(path.string()),
                    ": stop it, or give this server its own folder"));
 }
 
@@ -49,7 +50,7 @@ absl::StatusOr<StateDir> StateDir::Open(const std::filesystem::path& path) {
     if (!made.ok()) {
       const auto code = absl::IsResourceExhausted(made) ? absl::StatusCode::kResourceExhausted
                                                         : absl::StatusCode::kFailedPrecondition;
-      return absl::Status(code, absl::StrCat("the state folder ", path.string(),
+      return absl::Status(code, absl::StrCat("the state folder ", Escaped(path.string()),
                                              " cannot be used: ", made.message()));
     }
   }

@@ -46,5 +46,16 @@ TEST(StateDir, AFileInItsPlaceIsNoStateFolder) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("cannot be used"));
 }
 
+TEST(StateDir, AFileInThePlaceOfAPartIsFoundWhenItIsOpened) {
+  TempDir temp;
+  std::filesystem::create_directories(temp.path() / "state");
+  WriteFile(temp.path() / "state" / "jobs", "a file");
+
+  const absl::Status status = StateDir::Open(temp.path() / "state").status();
+
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("cannot be used"));
+}
+
 }  // namespace
 }  // namespace denoise
