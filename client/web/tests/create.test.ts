@@ -37,6 +37,24 @@ test("frames arrive while an image appears, and each can be looked at afterwards
   assert.equal(await page.locator(".tile").count(), 2);
 });
 
+test("everything follows a window that gets narrower", async () => {
+  const page = await visit.open(`${emoji}&sampler.steps=8`);
+  await generate(page);
+  await reach(page, "succeeded");
+  for (const [width, height] of [
+    [1280, 800],
+    [820, 1100],
+    [390, 844],
+  ] as const) {
+    await page.setViewportSize({ width, height });
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll(".stage, .stage *")].every(
+        (element) => element.getBoundingClientRect().right <= innerWidth,
+      ),
+    );
+  }
+});
+
 test("a seed of 64 bits keeps every digit", async () => {
   const page = await visit.open(`${emoji}&sampler.steps=2&seed=18446744073709551615`);
   await generate(page);

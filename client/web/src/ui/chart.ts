@@ -11,7 +11,10 @@ export function coloursOf(element: HTMLElement): Colour {
   return (name) => style.getPropertyValue(name).trim();
 }
 
-/** Draws a chart as wide as `element` into it, and keeps it so until `remove` is called. */
+/**
+ * Draws a chart as wide as `element` into it, and keeps it so until `remove` is called. The canvas
+ * never makes `element` wider: it could not follow a window that gets narrower.
+ */
 export function drawChart(
   element: HTMLElement,
   options: Omit<uPlot.Options, "width">,
@@ -20,6 +23,7 @@ export function drawChart(
   const { height } = options;
   const width = () => Math.max(100, element.clientWidth);
   const legend = { show: false };
+  element.style.contain = "inline-size";
   const chart = new uPlot({ legend, ...options, width: width() }, data, element);
   const resizing = new ResizeObserver(() => chart.setSize({ width: width(), height }));
   resizing.observe(element);
