@@ -82,10 +82,7 @@ bool IsHost(const std::string& text) {
          }));
 }
 
-bool IsLoopbackIpv4(const std::string& text) {
-  in_addr address;
-  return inet_pton(AF_INET, text.c_str(), &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
-}
+bool IsLoopbackIpv4(const std::string& text) { return IsIpv4(text) && text.starts_with("127."); }
 
 absl::Status CheckSocketPath(std::string_view path) {
   // gRPC knows no host before a path.

@@ -22,7 +22,6 @@
 #include "core/ranks/leader_store.h"
 
 namespace denoise {
-
 namespace {
 
 constexpr std::chrono::seconds kConnectTimeout(2);

@@ -6,7 +6,6 @@
 
 #include "absl/status/statusor.h"
 #include "core/ranks/rank_group.h"
-#include "core/ranks/stopped.h"
 
 namespace denoise {
 

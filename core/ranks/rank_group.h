@@ -34,6 +34,9 @@ class Work;
 
 namespace denoise {
 
+// Whether to give up waiting. Called now and then by the thread that waits.
+using Stopped = std::function<bool()>;
+
 // Sets what c10d and Gloo take from the process: SIGPIPE is ignored, c10d logs nothing, and it
 // keeps no record of its operations, which it begins with a race where there are several groups. To
 // be called before there are other threads.

@@ -19,7 +19,6 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/ranks/rank_group.h"
-#include "core/ranks/stopped.h"
 
 namespace c10d {
 class Store;

@@ -130,7 +130,7 @@ class GenerationLog final : public GenerationSink {
     bool paused;          // that is how it ended
     int64_t evaluations;  // of single images, made here so far
     int64_t rows;         // that these took
-    // Of single images, that whoever continues it need not make; 0 without a handover.
+    // Of single images, that the next server need not repeat; 0 without a handover.
     int64_t evaluations_handed_over;
     int64_t sample_bytes;  // of what is kept: images, frames and the states of a handover
   };

@@ -17,7 +17,7 @@ std::string Others(int ranks) {
 
 }  // namespace
 
-// Shared by the thread of a gathering and whoever waits for its result.
+// Shared by the thread of a gathering and the one that waits for its result.
 class RankGatherings::Work {
  public:
   using Result = absl::StatusOr<std::shared_ptr<RankGroup>>;

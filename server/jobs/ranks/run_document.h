@@ -9,7 +9,6 @@
 #include "absl/status/statusor.h"
 #include "core/io/parsed_model.h"
 #include "core/ranks/rank_group.h"
-#include "core/ranks/stopped.h"
 #include "core/train/trainer.h"
 #include "denoised/v1/training_settings.pb.h"
 

@@ -32,6 +32,14 @@ class GenerationsTest : public GenerationsFixture {
     return request;
   }
 
+  // Who presents a token of a generation in which no work is done yet.
+  Caller CallerWithTokenOf(const v1::Accepted& accepted) {
+    Caller caller = MakeCaller();
+    caller.presented = {accepted.seed(), accepted.model_version(), /*evaluations_done=*/0,
+                        /*bytes=*/100};
+    return caller;
+  }
+
   // Runs the request to its end and leaves it.
   void Finish(const Request& request, const absl::Status& status = absl::OkStatus()) {
     const auto reader = Generate(request);
@@ -402,10 +410,7 @@ TEST_F(GenerationsTest, APausedGenerationIsReplacedOnlyOnceTheEngineHasTakenItsC
   const auto pause = *Pause("a");
   sink().OnHandover({});
   sink().OnFinished(PausedError());
-  Caller caller = MakeCaller();
-  const v1::Accepted& accepted = first->accepted();
-  caller.presented = {accepted.seed(), accepted.model_version(), /*evaluations_done=*/0,
-                      /*bytes=*/100};
+  Caller caller = CallerWithTokenOf(first->accepted());
   const auto start = [&] {
     auto resolved = ResolveRequest(request, FindModel(request.model(), models_), {}, /*seed=*/1);
     return generations_.Start(request, DigestOf(request), *std::move(resolved), caller).status();
@@ -427,10 +432,7 @@ TEST_F(GenerationsTest, OfTwoPausesTheOneWithMoreWorkIsContinued) {
   const auto pause = *Pause("a");
   sink().OnHandover({{0, {.evaluations_done = 1, .slots = at::zeros({1, 3, 8, 8})}}});
   sink().OnFinished(PausedError());
-  Caller caller = MakeCaller();
-  const v1::Accepted& accepted = first->accepted();
-  caller.presented = {accepted.seed(), accepted.model_version(), /*evaluations_done=*/0,
-                      /*bytes=*/100};
+  Caller caller = CallerWithTokenOf(first->accepted());
   EXPECT_NE(*generations_.Join("a", DigestOf(request), caller), nullptr) << "less would be undone";
   for (const int64_t evaluations : {1, 2}) {
     caller.presented->evaluations_done = evaluations;
