@@ -296,6 +296,7 @@ GenerationLog::Events::iterator GenerationLog::FrameToDrop() {
   const auto oldest = std::find_if(events_.begin(), events_.end(), IsFrame);
   if (oldest->sequence <= ReadByAll()) return oldest;
   const auto outdated = std::find_if(oldest, events_.end(), [this](const Event& event) {
+    mutex_.AssertHeld();
     const auto* frame = std::get_if<FrameUpdate>(&event.what);
     return frame != nullptr && previews_.at({frame->image_index, frame->kind}) > 1;
   });

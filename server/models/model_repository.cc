@@ -216,7 +216,10 @@ ModelRepository::Loading::~Loading() { models_->AddLoading(id_, -1); }
 void ModelRepository::AddLoading(const std::string& id, int count) {
   const MutexLock lock(mutex_);
   const auto entry = entries_.find(id);
-  const auto state = [&] { return StatusOf(id, entry->second).state; };
+  const auto state = [&] {
+    mutex_.AssertHeld();
+    return StatusOf(id, entry->second).state;
+  };
   const auto before = entry == entries_.end() ? std::nullopt : std::optional(state());
   if ((loading_[id] += count) == 0) loading_.erase(id);
   if (before && state() != *before) Changed(entry);
@@ -347,8 +350,10 @@ ModelRepository::Watcher::~Watcher() {
   const MutexLock lock(repository_->mutex_);
   repository_->watchers_.erase(this);
   if (!repository_->watchers_.empty()) return;
-  std::erase_if(repository_->changes_,
-                [&](const auto& change) { return !repository_->entries_.contains(change.second); });
+  std::erase_if(repository_->changes_, [this](const auto& change) {
+    repository_->mutex_.AssertHeld();
+    return !repository_->entries_.contains(change.second);
+  });
 }
 
 std::optional<ModelRepository::Watcher::Change> ModelRepository::Watcher::Next() {

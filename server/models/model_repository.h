@@ -168,18 +168,18 @@ class ModelRepository {
   };
   using Entries = std::map<std::string, Entry, ModelIdLess>;
 
-  Entries::const_iterator Resolve(std::string_view id) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  Entries::const_iterator Resolve(std::string_view id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Entries::const_iterator> Use(std::string_view id) const
-      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ModelStatus StatusOf(const std::string& id, const Entry& entry) const
-      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddLoading(const std::string& id, int count) ABSL_LOCKS_EXCLUDED(mutex_);
   static void End(Entry& entry, const absl::StatusOr<LoadedModelHandle>& result);
   LoadedModelHandle LetGo(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed(Entries::iterator entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellOfChange() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  ModelCounts Count() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  size_t CountWaits() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  ModelCounts Count() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  size_t CountWaits() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndNeed(const std::string& id, const SharedWait& wait) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const CountListener on_counts_;  // may be null

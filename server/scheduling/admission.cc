@@ -218,6 +218,7 @@ int Scheduler::FittingEvaluations(const WorkDemand& demand, const Backlog& backl
                                   absl::Time now) const {
   const absl::Duration left = (demand.deadline - now) * (1 - kMargin);
   const auto fits = [&](int evaluations) {
+    mutex_.AssertHeld();
     const auto time = TimeToFinish(demand, evaluations, backlog, now);
     return !time || *time <= left;
   };

@@ -92,7 +92,8 @@ class DataSetStore::Impl {
 
   void TryHousekeep();
   absl::StatusOr<std::optional<UploadSpool>> OpenSpool(const DataSetRow& row, int64_t offset) const;
-  absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header);
+  absl::StatusOr<DataSetRow> FindOrMake(const UploadHeader& header)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status RemoveAbandoned() ABSL_LOCKS_EXCLUDED(mutex_);
   // Removes the upload when it has not been continued by then.
   void ExpireUpload(absl::Time last_upload) {
@@ -254,6 +255,7 @@ absl::StatusOr<DataSetRow> DataSetStore::Impl::FindOrMake(const UploadHeader& he
       replaced = row->id;
     } else if (row) {
       // While a call uploads, only that call knows how many bytes are safe.
+      mutex_.AssertHeld();
       const bool claimed = uploading_.contains(row->id);
       if (!claimed) RETURN_IF_ERROR(CheckContinues(header, *row));
       return *std::move(row);

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -25,21 +26,22 @@ class Database {
   // FailedPrecondition: a newer version made it. DataLoss: it is damaged, or not ours.
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::filesystem::path& path);
 
+  // The Status or StatusOr that a Work returns.
+  template <class Work>
+  using Result = std::invoke_result_t<Work&, SQLite::Database&>;
+
   // `work(SQLite::Database&)` returns a Status or StatusOr and may throw SQLite::Exception. Write
   // runs it in a transaction, which is rolled back unless it returns OK. Errors carry no path.
   // ResourceExhausted: the disk is full. Unavailable: the file cannot be read or written now.
   // DataLoss: the file is damaged.
   template <class Work>
-  auto Write(Work work) ABSL_LOCKS_EXCLUDED(mutex_)
-      -> decltype(work(std::declval<SQLite::Database&>()));
+  Result<Work> Write(Work work) ABSL_LOCKS_EXCLUDED(mutex_);
   // Write, for work that leads to more room on the disk. Where the disk is full, it may use room
   // that is kept back for that.
   template <class Work>
-  auto WriteFreeing(Work work) ABSL_LOCKS_EXCLUDED(mutex_)
-      -> decltype(work(std::declval<SQLite::Database&>()));
+  Result<Work> WriteFreeing(Work work) ABSL_LOCKS_EXCLUDED(mutex_);
   template <class Work>
-  auto Read(Work work) ABSL_LOCKS_EXCLUDED(mutex_)
-      -> decltype(work(std::declval<SQLite::Database&>()));
+  Result<Work> Read(Work work) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   Database(std::unique_ptr<SQLite::Database> connection, std::unique_ptr<DiskReserve> reserve)
@@ -55,7 +57,7 @@ class Database {
 absl::Status StatusFromSqlite(const SQLite::Exception& error);
 
 template <class Work>
-auto Database::Write(Work work) -> decltype(work(std::declval<SQLite::Database&>())) {
+Database::Result<Work> Database::Write(Work work) {
   const MutexLock lock(mutex_);
   try {
     // IMMEDIATE: what was read cannot change before the write.
@@ -75,7 +77,7 @@ const absl::Status& StatusOfResult(const absl::StatusOr<T>& result) {
 }
 
 template <class Work>
-auto Database::WriteFreeing(Work work) -> decltype(work(std::declval<SQLite::Database&>())) {
+Database::Result<Work> Database::WriteFreeing(Work work) {
   const MutexLock lock(reserve_mutex_);
   auto result = Write(work);
   if (absl::IsResourceExhausted(StatusOfResult(result))) {
@@ -87,7 +89,7 @@ auto Database::WriteFreeing(Work work) -> decltype(work(std::declval<SQLite::Dat
 }
 
 template <class Work>
-auto Database::Read(Work work) -> decltype(work(std::declval<SQLite::Database&>())) {
+Database::Result<Work> Database::Read(Work work) {
   const MutexLock lock(mutex_);
   try {
     SQLite::Transaction transaction(*connection_);  // all reads see the same state
