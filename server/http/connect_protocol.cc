@@ -200,7 +200,8 @@ bool IsCallMetadata(std::string_view name) {
        {"accept-", "connect-", "content-", "grpc-", "if-", "proxy-", "sec-", ":"}) {
     if (name.starts_with(prefix)) return false;
   }
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+  // gRPC does not take "-bin" alone for a binary name, and ends the process over a binary value.
+  return !name.empty() && name != "-bin" && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
   });
 }

@@ -271,6 +271,8 @@ TEST_F(HttpTest, WhatIsNoCallIsRefused) {
        "x-tenant"},
       {"binary metadata that is not base64",
        Post(kGetModel, "application/json", "{}", {"X-Tenant-Bin: !"}), 400, "x-tenant-bin"},
+      {"a name that gRPC takes for no binary one",
+       Post(kGetModel, "application/json", "{}", {"-Bin: AAAA"}), 400, "name"},
       {"a message that is too large",
        Post(kGetModel, "application/proto", std::string(5 << 20, 'a')), 429, "more than 4194304"},
       {"a page that there is not", Ask("GET", "/nope"), 404, "nothing here"},

@@ -100,7 +100,7 @@ TEST(Metadata, IsWhatIsTheCallersOwn) {
   for (const char* name :
        {"", "host", "content-type", "connect-timeout-ms", "grpc-timeout", "cookie",
         "sec-fetch-mode", "accept", "Upper", "a b", "transfer-encoding", "authorization",
-        "denoised-identity-bin", "traceparent"}) {
+        "denoised-identity-bin", "traceparent", "-bin"}) {
     EXPECT_FALSE(IsCallMetadata(name)) << name;
   }
 }
