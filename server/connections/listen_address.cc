@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -90,6 +91,10 @@ absl::StatusOr<std::vector<int>> BindUnix(const std::string& path) {
     const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const bool dead = connect(probe, generic, sizeof(address)) != 0 && errno == ECONNREFUSED;
     close(probe);
+    struct stat info;
+    if (lstat(path.c_str(), &info) == 0 && !S_ISSOCK(info.st_mode)) {
+      return CannotListen(absl::StrCat("unix:", path), "something else than a socket is there");
+    }
     if (dead && unlink(path.c_str()) == 0) descriptor = Bind(generic, sizeof(address));
   }
   if (descriptor < 0) return CannotListen(absl::StrCat("unix:", path), WhyNot(-descriptor));

@@ -76,6 +76,15 @@ TEST(ListeningSockets, AnAddressIsFreeUntilSomebodyListensThere) {
   EXPECT_THAT(std::string(free("192.0.2.1:0").message()), HasSubstr("does not have that address"));
 }
 
+TEST(ListeningSockets, AFileInThePlaceOfAUnixSocketIsKept) {
+  const TempDir folder;
+  const std::filesystem::path path = folder.path() / "precious";
+  WriteFile(path, "precious");
+  const ListenAddress address{.host = "", .port = 0, .unix_path = path};
+  EXPECT_FALSE(ListeningSockets::Open(address).ok());
+  EXPECT_EQ(ReadFile(path), "precious");
+}
+
 TEST(ListeningSockets, AUnixSocketThatNobodyListensOnAnyMoreIsReplaced) {
   const TempDir folder;
   const ListenAddress address{.host = "", .port = 0, .unix_path = folder.path() / "socket"};
