@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/base/file_system_error.h"
 
 namespace denoise {
 
@@ -45,9 +46,9 @@ struct RegularFile {
 inline absl::StatusOr<RegularFile> OpenRegularFile(const std::filesystem::path& path) {
   // Without O_NONBLOCK, opening a pipe would block until somebody writes to it.
   FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return absl::ErrnoToStatus(errno, "cannot be opened");
+  if (file.get() < 0) return FileSystemError(errno, "cannot be opened");
   struct stat info;
-  if (fstat(file.get(), &info) != 0) return absl::ErrnoToStatus(errno, "cannot be examined");
+  if (fstat(file.get(), &info) != 0) return FileSystemError(errno, "cannot be examined");
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("not a regular file");
   return RegularFile{std::move(file), static_cast<size_t>(info.st_size)};
 }

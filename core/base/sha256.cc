@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/string_view.h"
 #include "core/base/file_descriptor.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -72,7 +73,7 @@ absl::StatusOr<std::string> Sha256OfFile(const std::filesystem::path& path,
     RETURN_IF_ERROR(check_cancelled());
     const ssize_t count = read(file.descriptor.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return absl::ErrnoToStatus(errno, "cannot be read");
+    if (count < 0) return FileSystemError(errno, "cannot be read");
     if (count == 0) return hash.Finish();
     hash.Update(std::string_view(buffer).substr(0, static_cast<size_t>(count)));
   }

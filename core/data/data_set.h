@@ -24,6 +24,7 @@ class DataSet {
   // The name of the file that picture i came from, for people.
   virtual std::string name(int64_t i) const = 0;
   // Picture i as it was uploaded: any size, 1 to 4 channels. DataLoss: the file has been damaged.
+  // Unavailable: it cannot be read now.
   virtual absl::StatusOr<Image> Read(int64_t i) const = 0;
 };
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/file_descriptor.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 #include "core/data/data_set_schema.h"
 #include "core/data/stored_data_set.h"

@@ -40,6 +40,23 @@ absl::Status Damaged(std::string_view what) {
       absl::StrCat("the stored data set ", absl::string_view(what.data(), what.size())));
 }
 
+absl::Status CannotBeRead() {
+  return absl::UnavailableError("the stored data set cannot be read now");
+}
+
+// Whether the file is at fault, or what the process may open, read or allocate at the moment.
+absl::Status StatusOf(const SQLite::Exception& error, std::string_view damaged) {
+  switch (error.getErrorCode()) {
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_NOMEM:
+      return CannotBeRead();
+    case SQLITE_IOERR:
+      if (error.getExtendedErrorCode() != SQLITE_IOERR_SHORT_READ) return CannotBeRead();
+  }
+  return Damaged(damaged);
+}
+
 // A connection with its prepared statements, for one thread at a time.
 class Connection {
  public:
@@ -193,31 +210,34 @@ std::string StoredDataSet::name(int64_t i) const {
 }
 
 absl::StatusOr<Image> StoredDataSet::Read(int64_t i) const {
+  const std::string lost = absl::StrCat("has lost picture ", i);
   try {
     const Connection::Encoded encoded =
         WithConnection([&](Connection& connection) { return connection.Read(i); });
-    if (encoded.crc32 == Crc32(encoded.bytes)) {
-      absl::StatusOr<Image> image = DecodeImage(encoded.bytes, kAnyPixels);
-      if (image.ok()) return image;
-    }
-  } catch (const SQLite::Exception&) {
+    if (encoded.crc32 != Crc32(encoded.bytes)) return Damaged(lost);
+    absl::StatusOr<Image> image = DecodeImage(encoded.bytes, kAnyPixels);
+    return absl::IsInvalidArgument(image.status()) ? Damaged(lost) : image;
+  } catch (const SQLite::Exception& error) {
+    return StatusOf(error, lost);
   }
-  return Damaged(absl::StrCat("has lost picture ", i));
 }
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const DataSet>> OpenDataSet(const fs::path& path) {
   std::error_code error;
-  if (!fs::exists(path, error)) return absl::NotFoundError("there is no such data set");
+  const fs::file_type type = fs::status(path, error).type();
+  if (type == fs::file_type::not_found) return absl::NotFoundError("there is no such data set");
+  if (error) return CannotBeRead();
+  if (type != fs::file_type::regular) return Damaged("is not a file");
   try {
     std::string uri = ImmutableUri(path);
     auto connection = std::make_unique<Connection>(uri);
     auto data_set = std::make_shared<StoredDataSet>(std::move(uri), std::move(connection));
     RETURN_IF_ERROR(data_set->Load());
     return data_set;
-  } catch (const SQLite::Exception&) {
-    return Damaged("is damaged");
+  } catch (const SQLite::Exception& exception) {
+    return StatusOf(exception, "is damaged");
   }
 }
 

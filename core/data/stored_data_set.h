@@ -25,7 +25,7 @@ namespace denoise {
 
 // Opens a data set written by DataSetWriter, and verifies all labels and names. Pictures are
 // verified when they are read. NotFound: no such file. DataLoss: not a data set, incomplete, or
-// damaged. Messages do not contain the path.
+// damaged. Unavailable: it cannot be read now. Messages do not contain the path.
 absl::StatusOr<std::shared_ptr<const DataSet>> OpenDataSet(const std::filesystem::path& path);
 
 // Writes a data set. Until Commit returns OK, the file has a temporary name beside its final one.

@@ -8,18 +8,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
 
 namespace fs = std::filesystem;
-
-absl::Status FileSystemError(int error, std::string_view message) {
-  const absl::Status status =
-      absl::ErrnoToStatus(error, absl::string_view(message.data(), message.size()));
-  const bool no_room = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  return no_room ? absl::ResourceExhaustedError(status.message()) : status;
-}
 
 absl::Status SyncFolder(const fs::path& folder) {
   const char* path = folder.empty() ? "." : folder.c_str();  // the parent of a bare name

@@ -37,9 +37,6 @@ class AtomicFile {
 // Writes a whole file.
 absl::Status WriteFileAtomically(const std::filesystem::path& goal, std::string_view content);
 
-// The errno `error` as a status; ResourceExhausted if there is no space left.
-absl::Status FileSystemError(int error, std::string_view message);
-
 // Makes the folder's entries durable.
 absl::Status SyncFolder(const std::filesystem::path& folder);
 

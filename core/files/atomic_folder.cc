@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/file_descriptor.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -16,7 +17,7 @@ absl::Status ReadAll(int file, char* memory, size_t size) {
   for (size_t done = 0; done < size;) {
     const ssize_t count = pread(file, memory + done, size - done, static_cast<off_t>(done));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return absl::ErrnoToStatus(errno, "cannot be read");
+    if (count < 0) return FileSystemError(errno, "cannot be read");
     if (count == 0) return absl::InvalidArgumentError("became shorter while it was read");
     done += static_cast<size_t>(count);
   }

@@ -2,9 +2,11 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
+#include "core/base/file_system_error.h"
 #include "core/files/atomic_file.h"
 
 namespace denoise {
@@ -25,6 +27,25 @@ absl::Status RemoveTree(const std::filesystem::path& path) {
   const auto removed = std::filesystem::remove_all(path, error);
   if (error) return FileSystemError(error.value(), "cannot remove the folder");
   return removed == 0 ? absl::OkStatus() : SyncFolder(path.parent_path());
+}
+
+absl::StatusOr<bool> Exists(const std::filesystem::path& path) {
+  std::error_code error;
+  const bool exists = std::filesystem::exists(path, error);
+  if (error) return FileSystemError(error.value(), "cannot be examined");
+  return exists;
+}
+
+absl::StatusOr<std::vector<std::filesystem::path>> ListFolder(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> paths;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    paths.push_back(entry->path());
+  }
+  if (error) return FileSystemError(error.value(), "the folder cannot be read");
+  std::sort(paths.begin(), paths.end());
+  return paths;
 }
 
 }  // namespace denoise

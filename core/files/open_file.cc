@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -27,7 +28,7 @@ absl::StatusOr<std::shared_ptr<const OpenFile>> OpenFile::Open(const std::filesy
   ASSIGN_OR_RETURN(RegularFile file, OpenRegularFile(path));
   struct stat state;
   if (fstat(file.descriptor.get(), &state) != 0) {
-    return absl::ErrnoToStatus(errno, "cannot be examined");
+    return FileSystemError(errno, "cannot be examined");
   }
   std::shared_ptr<const OpenFile> opened(new OpenFile(std::move(file.descriptor), state));
   if (opened->size() > bytes_max) {
@@ -46,7 +47,7 @@ absl::Status OpenFile::Read(size_t offset, size_t count, char* memory) const {
     const ssize_t read =
         pread(descriptor_.get(), memory + done, count - done, static_cast<off_t>(offset + done));
     if (read < 0 && errno == EINTR) continue;
-    if (read < 0) return absl::ErrnoToStatus(errno, "cannot be read");
+    if (read < 0) return FileSystemError(errno, "cannot be read");
     if (read == 0) return HasChanged();
     done += static_cast<size_t>(read);
   }
@@ -55,7 +56,7 @@ absl::Status OpenFile::Read(size_t offset, size_t count, char* memory) const {
 
 absl::Status OpenFile::CheckUnchanged() const {
   struct stat now;
-  if (fstat(descriptor_.get(), &now) != 0) return absl::ErrnoToStatus(errno, "cannot be examined");
+  if (fstat(descriptor_.get(), &now) != 0) return FileSystemError(errno, "cannot be examined");
   // Some programs set the time of the last write back; that of the last change tells. It also
   // changes when the last name is removed, after which nobody finds the file to write to it.
   const bool same = now.st_size == state_.st_size && now.st_mtim == state_.st_mtim &&

@@ -10,10 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/atomic_folder.h"
 #include "core/files/file_content.h"
+#include "core/files/folders.h"
 #include "core/io/safetensors.h"
 #include "core/train/checkpoint_manifest.h"
 
@@ -24,6 +26,17 @@ namespace fs = std::filesystem;
 
 constexpr char kPrefix[] = "step-";
 constexpr char kSetAsideSuffix[] = ".corrupt";
+
+// Whether a read error means that the checkpoint is damaged, rather than unreadable for now.
+bool MeansDamage(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsInvalidArgument(status) || absl::IsDataLoss(status);
+}
+
+absl::Status UnlessUnreadable(const absl::Status& status) {
+  if (status.ok() || MeansDamage(status)) return status;
+  return absl::UnavailableError(
+      absl::StrCat("the checkpoints cannot be read now: ", status.message()));
+}
 
 std::string NameOf(int64_t step) { return absl::StrFormat("%s%08d", kPrefix, step); }
 
@@ -36,16 +49,23 @@ std::optional<int64_t> StepOf(const std::string& name) {
   return fits && name == NameOf(step) ? std::make_optional(step) : std::nullopt;
 }
 
-// The steps of the folders in `path` whose names end in `suffix`.
-std::vector<int64_t> StepsIn(const fs::path& path, const std::string& suffix) {
+// The steps of the folders in `path` whose names end in `suffix`, newest first. An unreadable folder
+// is not one without checkpoints: the run would start over.
+absl::StatusOr<std::vector<int64_t>> StepsIn(const fs::path& path, const std::string& suffix) {
+  const auto entries = ListFolder(path);
+  if (absl::IsNotFound(entries.status())) return std::vector<int64_t>();
+  RETURN_IF_ERROR(UnlessUnreadable(entries.status()));
   std::vector<int64_t> steps;
-  std::error_code error;
-  for (fs::directory_iterator entry(path, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::string name = entry->path().filename().string();
-    if (!name.ends_with(suffix) || !entry->is_directory(error)) continue;
+  for (const fs::path& entry : *entries) {
+    std::string name = entry.filename().string();
+    if (!name.ends_with(suffix)) continue;
     name.resize(name.size() - suffix.size());
-    if (const auto step = StepOf(name)) steps.push_back(*step);
+    const auto step = StepOf(name);
+    std::error_code error;
+    if (step && fs::is_directory(entry, error)) steps.push_back(*step);
+    if (error) {
+      return UnlessUnreadable(FileSystemError(error.value(), "a checkpoint cannot be examined"));
+    }
   }
   std::sort(steps.begin(), steps.end(), std::greater<>());
   return steps;
@@ -65,11 +85,6 @@ absl::StatusOr<StateDict> ReadTensors(const fs::path& path) {
     ASSIGN_OR_RETURN(tensors[name], file.Get(name));
   }
   return tensors;
-}
-
-// Whether a read error means that the checkpoint is damaged, rather than unreadable for now.
-bool MeansDamage(const absl::Status& status) {
-  return absl::IsNotFound(status) || absl::IsInvalidArgument(status) || absl::IsDataLoss(status);
 }
 
 absl::Status CheckFile(const char* name, const CheckpointManifest::File& file,
@@ -117,7 +132,7 @@ absl::StatusOr<CheckpointFolder> CheckpointFolder::Open(fs::path path) {
 
 fs::path CheckpointFolder::PathOf(int64_t step) const { return path_ / NameOf(step); }
 
-std::vector<int64_t> CheckpointFolder::Steps() const { return StepsIn(path_, ""); }
+absl::StatusOr<std::vector<int64_t>> CheckpointFolder::Steps() const { return StepsIn(path_, ""); }
 
 absl::Status CheckpointFolder::Write(const TrainingSnapshot& snapshot, int keep) {
   auto folder = AtomicFolder::Create(PathOf(snapshot.step));
@@ -133,10 +148,11 @@ absl::Status CheckpointFolder::Write(const TrainingSnapshot& snapshot, int keep)
 }
 
 absl::Status CheckpointFolder::Prune(int keep) const {
-  const std::vector<int64_t> steps = Steps();
+  ASSIGN_OR_RETURN(const std::vector<int64_t> steps, Steps());
   const size_t kept = std::min(steps.size(), static_cast<size_t>(std::max(1, keep)));
   for (size_t i = kept; i < steps.size(); ++i) RETURN_IF_ERROR(RemoveFolder(PathOf(steps[i])));
-  for (const int64_t step : StepsIn(path_, kSetAsideSuffix)) {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> set_aside, StepsIn(path_, kSetAsideSuffix));
+  for (const int64_t step : set_aside) {
     if (kept > 0 && step < steps[kept - 1]) {
       RETURN_IF_ERROR(RemoveFolder(path_ / (NameOf(step) + kSetAsideSuffix)));
     }
@@ -144,9 +160,10 @@ absl::Status CheckpointFolder::Prune(int keep) const {
   return absl::OkStatus();
 }
 
-std::vector<CheckpointFolder::Entry> CheckpointFolder::List() const {
+absl::StatusOr<std::vector<CheckpointFolder::Entry>> CheckpointFolder::List() const {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> steps, Steps());
   std::vector<Entry> entries;
-  for (const int64_t step : Steps()) {
+  for (const int64_t step : steps) {
     Entry entry = {.step = step, .size_bytes = 0};
     for (const char* name : {kSnapshotFile, kStateFile, kManifestFile}) {
       std::error_code error;
@@ -159,20 +176,21 @@ std::vector<CheckpointFolder::Entry> CheckpointFolder::List() const {
 }
 
 absl::StatusOr<TrainingSnapshot> CheckpointFolder::Load(int64_t step) const {
-  std::error_code error;
-  if (!fs::is_directory(PathOf(step), error)) {
-    return absl::NotFoundError(absl::StrCat("there is no checkpoint of step ", step));
-  }
+  const auto there = Exists(PathOf(step));
+  RETURN_IF_ERROR(UnlessUnreadable(there.status()));
+  if (!*there) return absl::NotFoundError(absl::StrCat("there is no checkpoint of step ", step));
   auto snapshot = ReadCheckpoint(PathOf(step), step);
   if (!snapshot.ok() && MeansDamage(snapshot.status())) {
     return absl::DataLossError(absl::StrCat("step ", step, ": ", snapshot.status().message()));
   }
+  RETURN_IF_ERROR(UnlessUnreadable(snapshot.status()));
   return snapshot;
 }
 
 absl::StatusOr<CheckpointFolder::Loaded> CheckpointFolder::LoadNewest() {
   std::vector<std::string> set_aside;
-  for (const int64_t step : Steps()) {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> steps, Steps());
+  for (const int64_t step : steps) {
     auto snapshot = Load(step);
     if (snapshot.ok()) return Loaded{*std::move(snapshot), std::move(set_aside)};
     if (!absl::IsDataLoss(snapshot.status())) return snapshot.status();
@@ -187,8 +205,9 @@ absl::StatusOr<CheckpointFolder::Loaded> CheckpointFolder::LoadNewest() {
 // Replaces an older one that was set aside at the same step.
 absl::Status CheckpointFolder::SetAside(int64_t step) const {
   const fs::path goal = path_ / (NameOf(step) + kSetAsideSuffix);
+  ASSIGN_OR_RETURN(const bool has_older, Exists(goal));
+  if (has_older) RETURN_IF_ERROR(RemoveFolder(goal));
   std::error_code error;
-  if (fs::exists(goal, error)) RETURN_IF_ERROR(RemoveFolder(goal));
   fs::rename(PathOf(step), goal, error);
   if (error) return FileSystemError(error.value(), "cannot set a checkpoint aside");
   return SyncFolder(path_);

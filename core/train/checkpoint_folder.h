@@ -21,6 +21,7 @@
 namespace denoise {
 
 // Not thread-safe; a folder has at most one open CheckpointFolder. Errors do not name the folder.
+// Unavailable: something cannot be read now, which says nothing about what is there.
 class CheckpointFolder {
  public:
   // Creates the folder if there is none, and removes what a crash left.
@@ -41,7 +42,7 @@ class CheckpointFolder {
     int64_t step;
     int64_t size_bytes;
   };
-  std::vector<Entry> List() const;  // newest first
+  absl::StatusOr<std::vector<Entry>> List() const;  // newest first
 
   // The newest checkpoint that matches its manifest. Those that do not are set aside, and listed in
   // `set_aside` with the reason. NotFound: none is left.
@@ -57,7 +58,7 @@ class CheckpointFolder {
   explicit CheckpointFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
   std::filesystem::path PathOf(int64_t step) const;
-  std::vector<int64_t> Steps() const;  // newest first
+  absl::StatusOr<std::vector<int64_t>> Steps() const;  // newest first
   absl::Status SetAside(int64_t step) const;
   absl::Status Prune(int keep) const;
 

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/file_system_error.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
 #include "core/json/config_reader.h"
@@ -32,7 +33,7 @@ absl::StatusOr<CheckpointManifest::File> Describe(const fs::path& folder, const 
   }
   std::error_code error;
   const auto size = fs::file_size(folder / name, error);
-  if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat(name, ": cannot be examined"));
+  if (error) return FileSystemError(error.value(), absl::StrCat(name, ": cannot be examined"));
   return CheckpointManifest::File{static_cast<int64_t>(size), *std::move(hash)};
 }
 

@@ -6,10 +6,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <optional>
-#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"
@@ -27,11 +27,6 @@ namespace {
 using denoised::v1::TrainingEvent;
 using denoised::v1::TrainingJob;
 namespace fs = std::filesystem;
-
-bool IsThere(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(path, error);
-}
 
 // nullopt: it is not the manifest of a job.
 std::optional<TrainingJob> JobOf(const std::optional<StateManifest>& manifest) {
@@ -55,7 +50,7 @@ class Recovery {
   absl::Status RecoverFolder(int64_t id);
   void BackFill(int64_t id, const TrainingJob& job);
   absl::Status Adopt(int64_t id, TrainingJob job, StateManifest manifest);
-  std::vector<TrainingEvent> Checkpoints(int64_t id, const TrainingJob& job) const;
+  absl::StatusOr<std::vector<TrainingEvent>> Checkpoints(int64_t id, const TrainingJob& job) const;
   // What the database has about a job, as it was created; nullopt where there is none.
   absl::StatusOr<std::optional<TrainingJob>> Known(int64_t id) const;
 
@@ -65,7 +60,7 @@ class Recovery {
 };
 
 absl::Status Recovery::Run() {
-  const IdFolders found = ListIdFolders(state_.jobs());
+  ASSIGN_OR_RETURN(const IdFolders found, ListIdFolders(state_.jobs()));
   for (const int64_t id : found.removed) RETURN_IF_ERROR(FinishRemoval(id));
   for (const int64_t id : found.creating) {
     RETURN_IF_ERROR(DiskStatus(RemoveTree(CreatingPath(state_.jobs(), id))));
@@ -86,11 +81,13 @@ absl::StatusOr<std::optional<TrainingJob>> Recovery::Known(int64_t id) const {
 
 // Only a job that is over is deleted: a row that says otherwise is of another database.
 absl::Status Recovery::FinishRemoval(int64_t id) {
-  const auto removed = JobOf(ReadStateManifest(RemovedPath(state_.jobs(), id)));
+  ASSIGN_OR_RETURN(const auto manifest, ReadStateManifest(RemovedPath(state_.jobs(), id)));
+  const auto removed = JobOf(manifest);
   RETURN_IF_ERROR(EmptyRemoved(state_.jobs(), id));
   ASSIGN_OR_RETURN(const auto known, Known(id));
+  ASSIGN_OR_RETURN(const bool is_used, IsThere(state_.job(id)));
   const bool is_rows =
-      known && !IsThere(state_.job(id)) &&
+      known && !is_used &&
       (!removed || google::protobuf::util::MessageDifferencer::Equals(*known, *removed));
   if (is_rows) {
     const absl::Status deleted = store_.Delete(id);
@@ -102,7 +99,7 @@ absl::Status Recovery::FinishRemoval(int64_t id) {
 }
 
 absl::Status Recovery::RecoverFolder(int64_t id) {
-  auto manifest = ReadStateManifest(state_.job(id));
+  ASSIGN_OR_RETURN(auto manifest, ReadStateManifest(state_.job(id)));
   auto described = JobOf(manifest);
   ASSIGN_OR_RETURN(const auto known, Known(id));
   if (known &&
@@ -140,10 +137,11 @@ absl::Status Recovery::Adopt(int64_t id, TrainingJob job, StateManifest manifest
     }
     RETURN_IF_ERROR(DiskStatus(SyncFolder(state_.jobs())));
   }
+  ASSIGN_OR_RETURN(std::vector<TrainingEvent> checkpoints, Checkpoints(new_id, job));
   RETURN_IF_ERROR(store_.Adopt({.id = new_id,
                                 .request_id = manifest.request_id,
                                 .request_hash = manifest.request_hash,
-                                .checkpoints = Checkpoints(new_id, job),
+                                .checkpoints = std::move(checkpoints),
                                 .job = std::move(job),
                                 .data_set = manifest.data_set,
                                 .create_time = manifest.create_time}));
@@ -151,10 +149,13 @@ absl::Status Recovery::Adopt(int64_t id, TrainingJob job, StateManifest manifest
   return absl::OkStatus();
 }
 
-std::vector<TrainingEvent> Recovery::Checkpoints(int64_t id, const TrainingJob& job) const {
+absl::StatusOr<std::vector<TrainingEvent>> Recovery::Checkpoints(int64_t id,
+                                                                 const TrainingJob& job) const {
   const auto& decays = job.training().ema_decays();
+  const auto entries = CheckpointFolder::ForReading(state_.checkpoints(id)).List();
+  RETURN_IF_ERROR(DiskStatus(entries.status()));
   std::vector<TrainingEvent> events;
-  for (const auto& entry : CheckpointFolder::ForReading(state_.checkpoints(id)).List()) {
+  for (const CheckpointFolder::Entry& entry : *entries) {
     events.push_back(CheckpointEvent(id, entry, {decays.begin(), decays.end()}));
   }
   std::reverse(events.begin(), events.end());

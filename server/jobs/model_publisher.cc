@@ -216,7 +216,7 @@ void ModelPublisher::RecordPublication(const CheckpointReference& source,
 
 absl::StatusOr<CheckpointReference> ModelPublisher::NewestCheckpoint(int64_t id,
                                                                      const TrainingJob& job) const {
-  const std::vector<CheckpointFolder::Entry> entries = CheckpointsOf(id).List();
+  ASSIGN_OR_RETURN(const std::vector<CheckpointFolder::Entry> entries, CheckpointsOf(id).List());
   if (entries.empty()) return NoCheckpoint(job);
   return CheckpointReference{id, entries.front().step};
 }
@@ -226,7 +226,7 @@ absl::StatusOr<TrainingSnapshot> ModelPublisher::LoadSnapshot(const CheckpointRe
   const CheckpointFolder folder = CheckpointsOf(source.job);
   absl::StatusOr<TrainingSnapshot> snapshot = folder.Load(source.step);
   if (snapshot.ok()) return snapshot;
-  const std::vector<CheckpointFolder::Entry> entries = folder.List();
+  ASSIGN_OR_RETURN(const std::vector<CheckpointFolder::Entry> entries, folder.List());
   if (entries.empty()) return NoCheckpoint(job);
   for (const CheckpointFolder::Entry& entry : entries) {
     if (entry.step == source.step) return snapshot.status();

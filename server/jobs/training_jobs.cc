@@ -223,8 +223,9 @@ absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
   const std::string list = absl::StrCat("checkpoints of ", id);
   ASSIGN_OR_RETURN(const Page page, PageOf(list, request));
   const auto folder = CheckpointFolder::ForReading(impl_->environment_.state->checkpoints(id));
+  ASSIGN_OR_RETURN(const std::vector<CheckpointFolder::Entry> entries, folder.List());
   ListCheckpointsResponse response;
-  for (const CheckpointFolder::Entry& entry : folder.List()) {
+  for (const CheckpointFolder::Entry& entry : entries) {
     if (page.before > 0 && entry.step >= page.before) continue;
     if (response.checkpoints_size() == page.size) {
       response.set_next_page_token(

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/base/file_descriptor.h"
+#include "core/base/file_system_error.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"

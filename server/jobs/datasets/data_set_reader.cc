@@ -8,10 +8,10 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
+#include "core/base/file_system_error.h"
 #include "core/base/retry.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
-#include "core/files/atomic_file.h"
 #include "core/files/folders.h"
 #include "server/jobs/datasets/data_set_manifest.h"
 #include "server/jobs/store/files.h"
@@ -200,11 +200,10 @@ absl::StatusOr<Dataset> DataSetReader::Read(int64_t id) {
   return wanted.ok() ? status : wanted;
 }
 
-// Removes what a crash has left of an earlier attempt first.
 absl::Status DataSetReader::ReadRow(const DataSetRow& row) {
   ASSIGN_OR_RETURN(const bool is_stored, IsStored(row));
   if (is_stored) return absl::OkStatus();
-  RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, row.id))));
+  RETURN_IF_ERROR(ClearStored(row));
   RETURN_IF_ERROR(CheckHash(row));
   RETURN_IF_ERROR(BeginReading(row));
   const IngestResult result = Ingest(row);
@@ -216,25 +215,29 @@ absl::Status DataSetReader::ReadRow(const DataSetRow& row) {
 
 // The manifest names what is stored once all of it is on the disk.
 absl::StatusOr<bool> DataSetReader::IsStored(const DataSetRow& row) {
-  const auto manifest = ReadStateManifest(state_->data_set(row.id));
+  ASSIGN_OR_RETURN(const auto manifest, ReadStateManifest(state_->data_set(row.id)));
   if (!manifest || !manifest->stored || !Describes(*manifest, row)) return false;
   auto file = DescribeStored(row.id);
   RETURN_IF_ERROR(CheckWanted(row.id));
-  if (!file.ok()) return false;
+  if (absl::IsNotFound(file.status()) || absl::IsInvalidArgument(file.status())) return false;
+  RETURN_IF_ERROR(DiskStatus(file.status()));
   if (manifest->stored->sha256.empty()) file->sha256.clear();  // of an earlier version
-  if (*file != *manifest->stored) return KeepDamaged(row);
   Dataset data_set;
-  if (!data_set.ParseFromString(manifest->resource)) return KeepDamaged(row);
+  if (*file != *manifest->stored || !data_set.ParseFromString(manifest->resource)) return false;
   RETURN_IF_ERROR(Record(row.id, Dataset::READY, "", &data_set.report()));
   RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(*state_, row.id))));
   return true;
 }
 
-// With the upload it can be read again. Without, nobody but its owner throws it away.
-absl::StatusOr<bool> DataSetReader::KeepDamaged(const DataSetRow& row) {
-  std::error_code error;
-  if (std::filesystem::exists(UploadPath(*state_, row.id), error)) return false;
+// Removes what a crash has left of an earlier attempt. Without the upload, from which it can be read
+// again, nobody but its owner throws it away.
+absl::Status DataSetReader::ClearStored(const DataSetRow& row) {
   const std::filesystem::path stored = StoredPath(*state_, row.id);
+  ASSIGN_OR_RETURN(const bool is_there, IsThere(stored));
+  ASSIGN_OR_RETURN(const bool has_upload, IsThere(UploadPath(*state_, row.id)));
+  if (!is_there) return absl::OkStatus();
+  if (has_upload) return DiskStatus(RemoveTree(stored));
+  std::error_code error;
   std::filesystem::rename(stored, stored.string() + ".damaged", error);
   if (error) return DiskStatus(FileSystemError(error.value(), "a data set cannot be renamed"));
   RETURN_IF_ERROR(Record(row.id, Dataset::FAILED,
@@ -279,8 +282,11 @@ absl::Status DataSetReader::CheckHash(const DataSetRow& row) {
       "received_bytes", "0");
 }
 
-// Nobody waits for it any more. A call that continues it has nothing to send.
+// Nobody waits for it any more. A call that continues it has nothing to send. One that is only
+// verified, because the database did not know it, has no upload and stays READING.
 absl::Status DataSetReader::PutBack(const DataSetRow& row) {
+  ASSIGN_OR_RETURN(const bool has_upload, IsThere(UploadPath(*state_, row.id)));
+  if (!has_upload) return absl::UnavailableError("the data set is still being verified");
   RETURN_IF_ERROR(DiskStatus(RemoveTree(StoredPath(*state_, row.id))));
   const absl::Time now = clock_->Now();
   RETURN_IF_ERROR(database_->Write([&](SQLite::Database& connection) {

@@ -99,8 +99,8 @@ class DataSetReader {
   absl::Status ReadRow(const DataSetRow& row);
   // Records an earlier reading that was complete; false where there is none.
   absl::StatusOr<bool> IsStored(const DataSetRow& row);
-  // Of one whose stored pictures are not those of its manifest.
-  absl::StatusOr<bool> KeepDamaged(const DataSetRow& row);
+  // DataLoss: something is stored that its manifest does not know, and there is no upload.
+  absl::Status ClearStored(const DataSetRow& row);
   absl::StatusOr<StateManifest::File> DescribeStored(int64_t id);
   absl::Status CheckHash(const DataSetRow& row);
   // Counts the readings that a server did not survive. InvalidArgument: there were too many.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"
@@ -27,15 +28,10 @@ namespace fs = std::filesystem;
 
 constexpr char kLost[] = "the server has lost its pictures; upload it again";
 
-int64_t FileSize(const fs::path& path) {
-  std::error_code error;
-  const auto size = fs::file_size(path, error);
-  return error ? 0 : static_cast<int64_t>(size);
-}
-
-bool IsThere(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(path, error);
+// 0 where there is no file.
+absl::StatusOr<int64_t> FileSize(const fs::path& path) {
+  ASSIGN_OR_RETURN(const bool there, IsThere(path));
+  return there ? TreeBytes(path) : 0;
 }
 
 // What a full disk prevents is done at a later start. Everything else can wait for it.
@@ -53,11 +49,16 @@ class Recovery {
  private:
   absl::Status ReadRows();
   fs::path Folder(int64_t id) const { return state_.data_set(id); }
+  // Whether it was read, as far as its manifest knows, and what that stored is there.
+  absl::StatusOr<bool> IsStored(int64_t id, const std::optional<StateManifest>& manifest) const {
+    return manifest && manifest->stored ? IsThere(StoredPath(state_, id)) : false;
+  }
 
   absl::Status FinishRemoval(int64_t id);
   absl::Status RecoverFolder(int64_t id);
   absl::Status RecoverRow(const DataSetRow& row, const std::optional<StateManifest>& manifest);
   absl::Status RecoverReady(const DataSetRow& row);
+  absl::Status RecoverFailed(const DataSetRow& row, const std::optional<StateManifest>& manifest);
   absl::Status RecoverUploading(const DataSetRow& row,
                                 const std::optional<StateManifest>& manifest);
   absl::Status RecoverMissing(const DataSetRow& row);
@@ -74,17 +75,17 @@ class Recovery {
 
 absl::Status Recovery::Run() {
   RETURN_IF_ERROR(ReadRows());
-  const IdFolders found = ListIdFolders(state_.data_sets());
+  ASSIGN_OR_RETURN(const IdFolders found, ListIdFolders(state_.data_sets()));
   for (const int64_t id : found.removed) RETURN_IF_ERROR(FinishRemoval(id));
   for (const fs::path& path : found.others) {
     RETURN_IF_ERROR(set_aside_.Move(path, "its name is not that of a data set's folder"));
   }
-  for (const int64_t id : ListIdFolders(state_.data_sets()).ids) {
-    RETURN_IF_ERROR(RecoverFolder(id));
-  }
+  ASSIGN_OR_RETURN(const IdFolders left, ListIdFolders(state_.data_sets()));
+  for (const int64_t id : left.ids) RETURN_IF_ERROR(RecoverFolder(id));
   RETURN_IF_ERROR(ReadRows());
   for (const auto& [id, row] : rows_) {
-    if (!IsThere(Folder(id))) RETURN_IF_ERROR(RecoverMissing(row));
+    ASSIGN_OR_RETURN(const bool there, IsThere(Folder(id)));
+    if (!there) RETURN_IF_ERROR(RecoverMissing(row));
   }
   return absl::OkStatus();
 }
@@ -101,9 +102,10 @@ absl::Status Recovery::ReadRows() {
 // Unless it is of another database than this one, the row goes with the files.
 absl::Status Recovery::FinishRemoval(int64_t id) {
   const auto row = rows_.find(id);
-  const auto manifest = ReadStateManifest(RemovedPath(state_.data_sets(), id));
-  const bool is_rows = row != rows_.end() && !IsThere(Folder(id)) &&
-                       (!manifest || Describes(*manifest, row->second));
+  ASSIGN_OR_RETURN(const auto manifest, ReadStateManifest(RemovedPath(state_.data_sets(), id)));
+  ASSIGN_OR_RETURN(const bool is_used, IsThere(Folder(id)));
+  const bool is_rows =
+      row != rows_.end() && !is_used && (!manifest || Describes(*manifest, row->second));
   if (!is_rows) return ForgetRemoved(state_.data_sets(), id);
   RETURN_IF_ERROR(EmptyRemoved(state_.data_sets(), id));
   const absl::Status deleted = database_.WriteFreeing([&](SQLite::Database& connection) {
@@ -117,7 +119,7 @@ absl::Status Recovery::FinishRemoval(int64_t id) {
 }
 
 absl::Status Recovery::RecoverFolder(int64_t id) {
-  const auto manifest = ReadStateManifest(Folder(id));
+  ASSIGN_OR_RETURN(const auto manifest, ReadStateManifest(Folder(id)));
   const auto row = rows_.find(id);
   if (row != rows_.end() && (!manifest || Describes(*manifest, row->second))) {
     return RecoverRow(row->second, manifest);
@@ -136,7 +138,7 @@ absl::Status Recovery::RecoverRow(const DataSetRow& row,
     case Dataset::UPLOADING:
       return RecoverUploading(row, manifest);
     case Dataset::FAILED:
-      return DiskStatus(RemoveTree(UploadPath(state_, row.id)));
+      return RecoverFailed(row, manifest);
     default:
       return absl::OkStatus();  // it is read again
   }
@@ -144,7 +146,8 @@ absl::Status Recovery::RecoverRow(const DataSetRow& row,
 
 // Also measures data sets from before there was a quota for stored pictures.
 absl::Status Recovery::RecoverReady(const DataSetRow& row) {
-  if (!IsThere(StoredPath(state_, row.id))) return RecoverMissing(row);
+  ASSIGN_OR_RETURN(const bool there, IsThere(StoredPath(state_, row.id)));
+  if (!there) return RecoverMissing(row);
   RETURN_IF_ERROR(DiskStatus(RemoveTree(UploadPath(state_, row.id))));
   const int64_t bytes = TreeBytes(StoredPath(state_, row.id));
   if (bytes == row.stored_bytes) return absl::OkStatus();
@@ -154,15 +157,25 @@ absl::Status Recovery::RecoverReady(const DataSetRow& row) {
   }));
 }
 
+// What failed because its files were missing may have them again: a disk that was not mounted.
+absl::Status Recovery::RecoverFailed(const DataSetRow& row,
+                                     const std::optional<StateManifest>& manifest) {
+  ASSIGN_OR_RETURN(const bool is_stored, IsStored(row.id, manifest));
+  if (!is_stored) return DiskStatus(RemoveTree(UploadPath(state_, row.id)));
+  set_aside_.Report("taken up again", row.data_set.name(), "its files are back");
+  return SetState(row.id, Dataset::READING, "");
+}
+
 // The file is shorter than promised only if somebody has changed it. A database from earlier than
 // the files does not know yet that the upload was read.
 absl::Status Recovery::RecoverUploading(const DataSetRow& row,
                                         const std::optional<StateManifest>& manifest) {
-  if (manifest && manifest->stored && IsThere(StoredPath(state_, row.id))) {
+  ASSIGN_OR_RETURN(const bool is_stored, IsStored(row.id, manifest));
+  if (is_stored) {
     set_aside_.Report("taken up again", row.data_set.name(), "it was read already");
     return SetState(row.id, Dataset::READING, "");
   }
-  const int64_t there = FileSize(UploadPath(state_, row.id));
+  ASSIGN_OR_RETURN(const int64_t there, FileSize(UploadPath(state_, row.id)));
   if (there >= row.data_set.received_bytes()) return absl::OkStatus();
   return UnlessFull(database_.Write([&](SQLite::Database& connection) {
     WriteReceivedBytes(connection, row.id, there, row.upload_time);
@@ -196,12 +209,12 @@ absl::Status Recovery::Adopt(int64_t id, DataSetRow row, const StateManifest& ma
                      return FindDataSet(connection, manifest.name);
                    }));
   if (same_name) {
-    const bool is_its_row = Describes(manifest, *same_name) && !IsThere(Folder(same_name->id));
-    if (is_its_row) return MoveFolder(id, same_name->id);
+    ASSIGN_OR_RETURN(const bool has_folder, IsThere(Folder(same_name->id)));
+    if (!has_folder && Describes(manifest, *same_name)) return MoveFolder(id, same_name->id);
     return set_aside_.Move(Folder(id), "another data set has its name");
   }
-  const int64_t uploaded = FileSize(UploadPath(state_, id));
-  const bool is_stored = manifest.stored && IsThere(StoredPath(state_, id));
+  ASSIGN_OR_RETURN(const int64_t uploaded, FileSize(UploadPath(state_, id)));
+  ASSIGN_OR_RETURN(const bool is_stored, IsStored(id, manifest));
   if (!is_stored && uploaded == 0) {
     return set_aside_.Move(Folder(id), "the database does not know it, and it holds no pictures");
   }

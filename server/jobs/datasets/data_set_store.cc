@@ -239,7 +239,8 @@ absl::StatusOr<std::optional<UploadSpool>> DataSetStore::Impl::OpenSpool(const D
   if (row.data_set.state() != Dataset::UPLOADING) return std::nullopt;
   ASSIGN_OR_RETURN(UploadSpool spool, UploadSpool::Open(UploadPath(*state_, row.id), offset));
   const std::filesystem::path folder = state_->data_set(row.id);
-  if (!ReadStateManifest(folder)) RETURN_IF_ERROR(WriteStateManifest(folder, ManifestOf(row)));
+  ASSIGN_OR_RETURN(const auto manifest, ReadStateManifest(folder));
+  if (!manifest) RETURN_IF_ERROR(WriteStateManifest(folder, ManifestOf(row)));
   return std::optional<UploadSpool>(std::move(spool));
 }
 

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"

@@ -39,8 +39,13 @@ absl::StatusOr<std::shared_ptr<const DataSet>> OpenStored(const RunEnvironment& 
                                                           const ModelInfo& model) {
   ASSIGN_OR_RETURN(const DataSetStore::Stored stored,
                    environment.data_sets->FindReady(name, Anyone()));
-  ASSIGN_OR_RETURN(auto data, OpenDataSet(stored.path));
-  return WithLabelsOf(model, std::move(data));
+  auto data = OpenDataSet(stored.path);
+  if (absl::IsNotFound(data.status()) || absl::IsDataLoss(data.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the pictures of ", name, " cannot be read: ", data.status().message()));
+  }
+  RETURN_IF_ERROR(data.status());
+  return WithLabelsOf(model, *std::move(data));
 }
 
 absl::StatusOr<std::shared_ptr<const FeatureExtractor>> LoadInception(

@@ -53,7 +53,9 @@ void RunRecorder::WriteEndOfWait() {
 absl::Status RunRecorder::SaveCheckpoint(const TrainingSnapshot& snapshot) {
   RETURN_IF_ERROR(
       DiskStatus(destination_.checkpoints->Write(snapshot, destination_.keep_checkpoints)));
-  for (const CheckpointFolder::Entry& entry : destination_.checkpoints->List()) {
+  ASSIGN_OR_RETURN(const std::vector<CheckpointFolder::Entry> entries,
+                   destination_.checkpoints->List());
+  for (const CheckpointFolder::Entry& entry : entries) {
     if (entry.step != snapshot.step) continue;
     return destination_.store->AddEvent(
         destination_.job, CheckpointEvent(destination_.job, entry, destination_.ema_decays));

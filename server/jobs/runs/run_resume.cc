@@ -20,7 +20,8 @@ absl::Status ReportCheckpoints(const RunHistory& history, const CheckpointFolder
     notice.set_notice(absl::StrCat("a damaged checkpoint was set aside: ", set_aside));
     RETURN_IF_ERROR(history.store->AddEvent(history.job, std::move(notice)));
   }
-  for (const CheckpointFolder::Entry& entry : history.checkpoints->List()) {
+  ASSIGN_OR_RETURN(const std::vector<CheckpointFolder::Entry> entries, history.checkpoints->List());
+  for (const CheckpointFolder::Entry& entry : entries) {
     if (entry.step != loaded.snapshot.step) continue;
     return history.store->AddEvent(history.job,
                                    CheckpointEvent(history.job, entry, history.ema_decays));

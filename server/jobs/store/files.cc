@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/file_descriptor.h"
+#include "core/base/status_macros.h"
+#include "core/files/folders.h"
 
 namespace denoise {
 
@@ -16,6 +18,12 @@ absl::Status DiskStatus(const absl::Status& status) {
     return absl::ResourceExhaustedError("the server's disk is full");
   }
   return absl::UnavailableError(absl::StrCat("the server's disk: ", status.message()));
+}
+
+absl::StatusOr<bool> IsThere(const std::filesystem::path& path) {
+  auto there = Exists(path);
+  RETURN_IF_ERROR(DiskStatus(there.status()));
+  return there;
 }
 
 int64_t TreeBytes(const std::filesystem::path& path) {

@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <optional>
 #include <string_view>
-#include <system_error>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/file_system_error.h"
 #include "core/base/status_macros.h"
 #include "core/files/atomic_file.h"
 #include "core/files/folders.h"
@@ -39,31 +39,35 @@ fs::path Named(const fs::path& folder, std::string_view prefix, int64_t id) {
 
 absl::Status Rename(const fs::path& from, const fs::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) {
-    if (errno == ENOENT) return absl::OkStatus();
-    return DiskStatus(FileSystemError(errno, "cannot rename a folder"));
+    if (errno != ENOENT) return DiskStatus(FileSystemError(errno, "cannot rename a folder"));
+    // Without its parent, it may only be out of reach.
+    ASSIGN_OR_RETURN(const bool has_parent, IsThere(to.parent_path()));
+    return has_parent
+               ? absl::OkStatus()
+               : absl::UnavailableError("the server's disk: a folder of its state is missing");
   }
   return DiskStatus(SyncFolder(to.parent_path()));
 }
 
 }  // namespace
 
-IdFolders ListIdFolders(const fs::path& folder) {
+absl::StatusOr<IdFolders> ListIdFolders(const fs::path& folder) {
+  const auto paths = ListFolder(folder);
+  RETURN_IF_ERROR(DiskStatus(paths.status()));
   IdFolders result;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
+  for (const fs::path& path : *paths) {
+    const std::string name = path.filename().string();
     if (const auto id = IdIn(name, "")) {
       result.ids.push_back(*id);
     } else if (const auto removed = IdIn(name, kRemoved)) {
       result.removed.push_back(*removed);
     } else if (const auto creating = IdIn(name, kCreating)) {
       result.creating.push_back(*creating);
-    } else {
-      result.others.push_back(entry.path());
+    } else if (name != "lost+found") {
+      result.others.push_back(path);
     }
   }
   std::sort(result.ids.begin(), result.ids.end());
-  std::sort(result.others.begin(), result.others.end());
   return result;
 }
 
@@ -83,10 +87,10 @@ absl::Status UnmarkRemoved(const fs::path& folder, int64_t id) {
 }
 
 absl::Status EmptyRemoved(const fs::path& folder, int64_t id) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(RemovedPath(folder, id), error)) {
-    RETURN_IF_ERROR(DiskStatus(RemoveTree(entry.path())));
-  }
+  const auto paths = ListFolder(RemovedPath(folder, id));
+  if (absl::IsNotFound(paths.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(DiskStatus(paths.status()));
+  for (const fs::path& path : *paths) RETURN_IF_ERROR(DiskStatus(RemoveTree(path)));
   return absl::OkStatus();
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace denoise {
 
@@ -21,10 +22,11 @@ struct IdFolders {
   std::vector<int64_t> ids;
   std::vector<int64_t> removed;
   std::vector<int64_t> creating;
-  std::vector<std::filesystem::path> others;  // everything else, with the path
+  // Everything else, with the path, but for lost+found: that is the file system's own.
+  std::vector<std::filesystem::path> others;
 };
-// What is in `folder`, in order.
-IdFolders ListIdFolders(const std::filesystem::path& folder);
+// What is in `folder`, in order. Errors are those of DiskStatus.
+absl::StatusOr<IdFolders> ListIdFolders(const std::filesystem::path& folder);
 
 std::filesystem::path RemovedPath(const std::filesystem::path& folder, int64_t id);
 std::filesystem::path CreatingPath(const std::filesystem::path& folder, int64_t id);

@@ -24,7 +24,7 @@ namespace denoise {
 // Held by one process at a time. Immutable and thread-safe.
 class StateDir {
  public:
-  // Locks the folder, creating it if needed. Messages are for the operator and name the path.
+  // Locks the folder; creates it if needed, for this user alone. Messages are for the operator and name the path.
   // FailedPrecondition: another server uses it.
   static absl::StatusOr<StateDir> Open(const std::filesystem::path& path);
 
@@ -39,11 +39,14 @@ class StateDir {
   std::filesystem::path checkpoints(int64_t job_id) const { return job(job_id) / "checkpoints"; }
 
  private:
-  StateDir(std::filesystem::path path, FileDescriptor lock)
-      : path_(std::move(path)), lock_(std::move(lock)) {}
+  StateDir(std::filesystem::path path, FileDescriptor lock_file, FileDescriptor lock_folder)
+      : path_(std::move(path)),
+        lock_file_(std::move(lock_file)),
+        lock_folder_(std::move(lock_folder)) {}
 
   std::filesystem::path path_;
-  FileDescriptor lock_;
+  FileDescriptor lock_file_;
+  FileDescriptor lock_folder_;
 };
 
 }  // namespace denoise

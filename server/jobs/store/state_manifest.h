@@ -49,7 +49,7 @@ absl::StatusOr<StateManifest> DecodeStateManifest(std::string_view json);
 
 // Replaces the folder's manifest. Errors are those of DiskStatus.
 absl::Status WriteStateManifest(const std::filesystem::path& folder, const StateManifest& manifest);
-// nullopt where there is none, or it is not one.
-std::optional<StateManifest> ReadStateManifest(const std::filesystem::path& folder);
+// nullopt where there is none, or it is not one. Errors are those of DiskStatus.
+absl::StatusOr<std::optional<StateManifest>> ReadStateManifest(const std::filesystem::path& folder);
 
 }  // namespace denoise

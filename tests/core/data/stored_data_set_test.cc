@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/core/data/upload_testing.h"
 #include "tests/core/files/full_disk.h"
+#include "tests/support/unreadable.h"
 
 namespace denoise {
 namespace {
@@ -170,6 +171,19 @@ TEST_F(StoredDataSetTest, AFileOfAnotherKindIsDataLoss) {
   fs::remove(path_);
   fs::create_directory(path_);
   ExpectStatus(OpenDataSet(path_).status(), absl::StatusCode::kDataLoss, "");
+}
+
+TEST_F(StoredDataSetTest, WhatCannotBeReadNowIsUnavailable) {
+  ASSERT_TRUE(Write(1).ok());
+  {
+    const Unreadable unreadable(path_);
+    ExpectStatus(OpenDataSet(path_).status(), absl::StatusCode::kUnavailable, "be read now");
+  }
+  {
+    const NoDescriptors none;
+    ExpectStatus(OpenDataSet(path_).status(), absl::StatusCode::kUnavailable, "be read now");
+  }
+  EXPECT_TRUE(OpenDataSet(path_).ok());
 }
 
 TEST_F(StoredDataSetTest, EveryTruncationIsDataLoss) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/file_system_error.h"
 #include "tests/core/files/full_disk.h"
 #include "tests/core/io/io_testing.h"
 #include "tests/support/temp_dir.h"
@@ -61,6 +62,12 @@ TEST(FileSystemError, NoSpaceLeftIsResourceExhausted) {
     EXPECT_TRUE(absl::IsResourceExhausted(FileSystemError(error, "no"))) << error;
   }
   EXPECT_TRUE(absl::IsPermissionDenied(FileSystemError(EACCES, "no")));
+}
+
+TEST(FileSystemError, ALackOfDescriptorsIsNoFullDisk) {
+  for (int error : {EMFILE, ENFILE, ENOMEM}) {
+    EXPECT_TRUE(absl::IsUnavailable(FileSystemError(error, "no"))) << error;
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "tests/core/io/io_testing.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/unreadable.h"
 
 namespace denoise {
 namespace {
@@ -52,6 +53,23 @@ TEST_F(FoldersTest, KeepsTheTargetOfALink) {
   fs::create_symlink(temp_.path() / "precious", path_ / "link");
   EXPECT_TRUE(RemoveTree(path_).ok());
   EXPECT_EQ(ReadFile(temp_.path() / "precious"), "keep me");
+}
+
+TEST_F(FoldersTest, ListsInOrder) {
+  fs::create_directories(path_ / "b");
+  WriteFile(path_ / "a", "x");
+  EXPECT_EQ(*ListFolder(path_), (std::vector<fs::path>{path_ / "a", path_ / "b"}));
+  EXPECT_EQ(ListFolder(path_ / "c").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(FoldersTest, WhatCannotBeReadIsNotMissing) {
+  EXPECT_EQ(*Exists(path_), false);
+  fs::create_directories(path_);
+  EXPECT_EQ(*Exists(path_), true);
+  const Unreadable unreadable(path_);
+  EXPECT_FALSE(Exists(path_).ok());
+  EXPECT_FALSE(Exists(path_ / "file").ok());
+  EXPECT_NE(ListFolder(path_).status().code(), absl::StatusCode::kNotFound);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "tests/core/files/full_disk.h"
 #include "tests/core/train/trainer_testing.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/unreadable.h"
 
 namespace denoise {
 namespace {
@@ -49,7 +50,9 @@ class CheckpointFolderTest : public testing::Test {
 
   std::vector<int64_t> Steps() const {
     std::vector<int64_t> steps;
-    for (const CheckpointFolder::Entry& entry : folder_.List()) steps.push_back(entry.step);
+    const auto entries = folder_.List();
+    EXPECT_TRUE(entries.ok()) << entries.status();
+    for (const CheckpointFolder::Entry& entry : *entries) steps.push_back(entry.step);
     return steps;
   }
 
@@ -119,7 +122,7 @@ TEST_F(CheckpointFolderTest, KeepsTheNewest) {
   Write(11, 0);
   EXPECT_THAT(Steps(), ElementsAre(123456789));
   EXPECT_THAT(Names(), ElementsAre("step-123456789"));
-  const auto entries = folder_.List();
+  const auto entries = *folder_.List();
   EXPECT_GT(entries.front().size_bytes, 4000);
   EXPECT_LT(entries.front().size_bytes, 6000);
 }
@@ -140,6 +143,32 @@ TEST_F(CheckpointFolderTest, IsNotFoundWhenThereIsNone) {
   const absl::Status status = folder_.LoadNewest().status();
   EXPECT_EQ(status.code(), StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()), HasSubstr("step 5: manifest.json"));
+}
+
+// Else a run would start over, or from an older checkpoint.
+TEST_F(CheckpointFolderTest, WhatCannotBeReadNowIsNeitherMissingNorDamaged) {
+  Write(5);
+  Write(10);
+  const fs::path newest = FileOf(10, "").parent_path();
+  for (const fs::path& path : {path_, newest, newest / "manifest.json", newest / "state.json",
+                               newest / "snapshot.safetensors"}) {
+    SCOPED_TRACE(path);
+    const Unreadable unreadable(path);
+    EXPECT_EQ(folder_.LoadNewest().status().code(), StatusCode::kUnavailable);
+    EXPECT_EQ(folder_.Load(10).status().code(), StatusCode::kUnavailable);
+  }
+  {
+    const Unreadable unreadable(path_);
+    EXPECT_EQ(folder_.List().status().code(), StatusCode::kUnavailable);
+  }
+  {
+    const NoDescriptors none;
+    EXPECT_EQ(folder_.LoadNewest().status().code(), StatusCode::kUnavailable);
+  }
+  const auto loaded = folder_.LoadNewest();
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->snapshot.step, 10);
+  EXPECT_TRUE(loaded->set_aside.empty());
 }
 
 TEST_F(CheckpointFolderTest, SetsAsideACheckpointWithAFlippedByte) {

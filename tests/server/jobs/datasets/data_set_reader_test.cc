@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/server/jobs/datasets/data_set_store_testing.h"
+#include "tests/support/unreadable.h"
 
 namespace denoise {
 namespace {
@@ -185,6 +186,54 @@ TEST_F(DataSetReaderTest, ACrashWhileReadingReadsAgain) {
     EXPECT_TRUE(Finish(**upload).ok());
   }
   EXPECT_TRUE(store->FindReady("datasets/emoji", Anyone()).ok());
+}
+
+// A data set that a server has taken up again is verified; there is no upload to read it from.
+class DataSetVerificationTest : public DataSetReaderTest {
+ protected:
+  DataSetVerificationTest() {
+    EXPECT_TRUE(Upload("pictures").ok());
+    stored_ = open_->state.data_set(1) / "stored";
+    store_.reset();
+    EXPECT_TRUE(open_->database
+                    ->Write([&](SQLite::Database& connection) {
+                      WriteDataSetState(connection, 1, Dataset::READING, "", nullptr);
+                      return absl::OkStatus();
+                    })
+                    .ok());
+  }
+
+  absl::StatusOr<Dataset> Verify(bool caller_is_gone) {
+    DataSetReader reader(open_->database.get(), &open_->state, quota_, std::ref(ingest_),
+                         &open_->clock, &observer_, [] {});
+    std::promise<absl::StatusOr<Dataset>> result;
+    EXPECT_TRUE(reader.Add(1, {[&](auto data_set) { result.set_value(std::move(data_set)); },
+                               [&] { return caller_is_gone; }}));
+    return result.get_future().get();
+  }
+
+  std::filesystem::path stored_;
+};
+
+TEST_F(DataSetVerificationTest, WhatCannotBeReadNowIsTriedAgain) {
+  {
+    const Unreadable unreadable(stored_);
+    EXPECT_EQ(Verify(/*caller_is_gone=*/false).status().code(), absl::StatusCode::kUnavailable);
+  }
+  EXPECT_EQ(ReadFile(stored_), "pictures");
+  EXPECT_EQ(Verify(/*caller_is_gone=*/false)->state(), Dataset::READY);
+}
+
+TEST_F(DataSetVerificationTest, NothingIsThrownAwayBecauseACallerHasGone) {
+  EXPECT_FALSE(Verify(/*caller_is_gone=*/true).ok());
+  EXPECT_EQ(ReadFile(stored_), "pictures");
+  EXPECT_EQ(Verify(/*caller_is_gone=*/false)->state(), Dataset::READY);
+}
+
+TEST_F(DataSetVerificationTest, WithoutItsManifestItIsKeptButNotUsed) {
+  std::filesystem::remove(open_->state.data_set(1) / "manifest.json");
+  EXPECT_EQ(Verify(/*caller_is_gone=*/false).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ReadFile(stored_.string() + ".damaged"), "pictures");
 }
 
 TEST_F(DataSetReaderTest, WhoeverAwaitsReadingHearsThatTheServerStops) {

@@ -12,6 +12,7 @@
 #include "server/jobs/store/state_database.h"
 #include "server/jobs/store/state_manifest.h"
 #include "tests/server/jobs/datasets/data_set_store_testing.h"
+#include "tests/support/unreadable.h"
 
 namespace denoise {
 namespace {
@@ -210,6 +211,60 @@ TEST_F(DataSetRecoveryTest, PicturesThatAreNotThoseOfTheManifestAreKeptButNotUse
   EXPECT_EQ(ReadFile(folder() / "datasets" / "1" / "stored.damaged"), "pictureZ");
 }
 
+// Whether or not the database knows the data set, a start does not guess.
+TEST_F(DataSetRecoveryTest, WhatCannotBeReadNowIsNotLost) {
+  for (const bool has_database : {true, false}) {
+    ASSERT_TRUE(Upload("pictures").ok());
+    const fs::path data_set =
+        open_->state.data_set(store_->FindReady("datasets/emoji", Anyone())->id);
+    StopServer();
+    if (!has_database) fs::remove(database());
+    for (const fs::path& path : {data_set, data_set / "manifest.json", data_set / "stored"}) {
+      SCOPED_TRACE(path);
+      const Unreadable unreadable(path);
+      open_ = std::make_unique<OpenState>(folder());
+      SetAside set_aside(&open_->state, &open_->clock, &observer_);
+      const absl::Status recovered = RecoverDataSets(*open_->database, open_->state, set_aside);
+      EXPECT_EQ(recovered.code(), absl::StatusCode::kUnavailable) << recovered;
+      open_.reset();
+    }
+
+    StartServer();
+
+    ExpectReady("datasets/emoji", "pictures");
+    ASSERT_TRUE(Delete().ok());
+  }
+}
+
+TEST_F(DataSetRecoveryTest, TheFileSystemsOwnFolderStaysWhereItIs) {
+  StopServer();
+  fs::create_directory(folder() / "datasets" / "lost+found");
+  StartServer();
+  EXPECT_TRUE(fs::exists(folder() / "datasets" / "lost+found"));
+}
+
+TEST_F(DataSetRecoveryTest, NothingIsDeletedWhileItsFolderIsAway) {
+  ASSERT_TRUE(Upload("pictures").ok());
+  fs::rename(folder() / "datasets", folder() / "elsewhere");
+  EXPECT_EQ(Delete().code(), absl::StatusCode::kUnavailable);
+  fs::rename(folder() / "elsewhere", folder() / "datasets");
+  ExpectReady("datasets/emoji", "pictures");
+}
+
+TEST_F(DataSetRecoveryTest, ADataSetWhoseFilesComeBackIsReadyAgain) {
+  ASSERT_TRUE(Upload("pictures").ok());
+  StopServer();
+  fs::rename(folder() / "datasets" / "1", folder() / "elsewhere");
+  StartServer();
+  EXPECT_EQ(Get()->state(), Dataset::FAILED);
+  StopServer();
+  fs::rename(folder() / "elsewhere", folder() / "datasets" / "1");
+
+  StartServer();
+
+  ExpectReady("datasets/emoji", "pictures");
+}
+
 // The steps of a deletion: marked; row gone; files gone.
 TEST_F(DataSetRecoveryTest, ADeletionIsFinishedWhereverTheServerEnds) {
   for (const bool files_gone : {false, true}) {
@@ -246,7 +301,7 @@ TEST_F(DataSetRecoveryTest, WhatWasDeletedStaysDeletedWithoutTheDatabase) {
 // A reading ends in four writes: stored, manifest, row, and the upload goes.
 TEST_F(DataSetRecoveryTest, AReadingIsFinishedWhereverTheServerEnds) {
   ASSERT_TRUE(Upload("pictures").ok());
-  const StateManifest complete = *ReadStateManifest(folder() / "datasets" / "1");
+  const StateManifest complete = **ReadStateManifest(folder() / "datasets" / "1");
   StateManifest begun = complete;
   begun.stored.reset();
   struct {

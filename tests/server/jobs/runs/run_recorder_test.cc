@@ -102,8 +102,8 @@ TEST_F(RunRecorderTest, KeepsTheNewestCheckpoints) {
   for (int step = 1; step <= 4; ++step) recorder_->WriteCheckpoint(Snapshot(step));
   recorder_->Flush();
 
-  ASSERT_EQ(checkpoints_->List().size(), 2u);
-  EXPECT_EQ(checkpoints_->List()[0].step, 4);
+  ASSERT_EQ(checkpoints_->List()->size(), 2u);
+  EXPECT_EQ(checkpoints_->List()->front().step, 4);
   EXPECT_EQ(Events().size(), 4u);
 }
 

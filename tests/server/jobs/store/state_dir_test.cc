@@ -36,6 +36,22 @@ TEST(StateDir, ASecondServerIsRefusedUntilTheFirstHasGone) {
   EXPECT_TRUE(StateDir::Open(temp.path()).ok());
 }
 
+TEST(StateDir, ARemovedLockFileLetsNobodyIn) {
+  TempDir temp;
+  const StateDir first = *StateDir::Open(temp.path());
+  std::filesystem::remove(temp.path() / "lock");
+  EXPECT_THAT(std::string(StateDir::Open(temp.path()).status().message()),
+              HasSubstr("another server"));
+}
+
+TEST(StateDir, IsForItsUserAlone) {
+  TempDir temp;
+  const auto state = StateDir::Open(temp.path() / "a" / "state");
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(std::filesystem::status(state->path()).permissions(),
+            std::filesystem::perms::owner_all);
+}
+
 TEST(StateDir, AFileInItsPlaceIsNoStateFolder) {
   TempDir temp;
   WriteFile(temp.path() / "state", "a file");
