@@ -48,7 +48,7 @@ constexpr int kMinPictureThreads = 2;
 constexpr int kMaxPictureThreads = 4;
 // For calls that wait for the disk, or for a model to be loaded.
 constexpr int kDiskThreads = 2;
-// For calls that load and delete models, which may wait for requests to end.
+// For calls that load, publish, copy and delete models, which may wait for requests to end.
 constexpr int kModelThreads = 2;
 // How exactly --max-write-seconds is kept.
 constexpr absl::Duration kCallWatchInterval = absl::Seconds(1);
@@ -409,7 +409,7 @@ class Server::Impl {
                                                          .live_models = &live_models_,
                                                          .observer = &*training_telemetry_,
                                                          .clock = &Clock::Real()},
-                                                        Calls(&disk_pool_, flags)));
+                                                        Calls(&disk_pool_, flags), &model_pool_));
     return absl::OkStatus();
   }
 

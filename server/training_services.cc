@@ -22,10 +22,10 @@ absl::Status DiskIsFull() {
 
 absl::StatusOr<std::unique_ptr<TrainingServices>> TrainingServices::Start(
     const ServerFlags& flags, const TrainingState::Environment& environment,
-    const CallEnvironment& calls) {
+    const CallEnvironment& calls, WorkPool* model_pool) {
   std::unique_ptr<TrainingServices> services(
       new TrainingServices([flags, environment] { return TrainingState::Open(flags, environment); },
-                           environment.clock, calls));
+                           environment.clock, calls, model_pool));
   {
     const MutexLock lock(services->mutex_);
     const absl::Status opened = services->TryToOpen();
@@ -34,7 +34,8 @@ absl::StatusOr<std::unique_ptr<TrainingServices>> TrainingServices::Start(
   return services;
 }
 
-TrainingServices::TrainingServices(Open open, const Clock* clock, const CallEnvironment& calls)
+TrainingServices::TrainingServices(Open open, const Clock* clock, const CallEnvironment& calls,
+                                   WorkPool* model_pool)
     : open_(std::move(open)),
       clock_(clock),
       training_service_(
@@ -42,7 +43,7 @@ TrainingServices::TrainingServices(Open open, const Clock* clock, const CallEnvi
             ASSIGN_OR_RETURN(TrainingState* const state, State());
             return state->jobs();
           },
-          calls),
+          calls, model_pool),
       datasets_service_(
           [this]() -> absl::StatusOr<DataSetStore*> {
             ASSIGN_OR_RETURN(TrainingState* const state, State());

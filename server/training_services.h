@@ -27,10 +27,10 @@ namespace denoise {
 class TrainingServices {
  public:
   // Opens the state if the disk is not full. Errors are those of TrainingState::Open but for a full
-  // disk.
+  // disk. `model_pool` outlives this: calls that load or copy models are answered on it.
   static absl::StatusOr<std::unique_ptr<TrainingServices>> Start(
       const ServerFlags& flags, const TrainingState::Environment& environment,
-      const CallEnvironment& calls);
+      const CallEnvironment& calls, WorkPool* model_pool);
 
   std::vector<NamedService> services() {
     return {{denoised::v1::Training::service_full_name(), &training_service_},
@@ -43,7 +43,8 @@ class TrainingServices {
  private:
   using Open = std::function<absl::StatusOr<std::unique_ptr<TrainingState>>()>;
 
-  TrainingServices(Open open, const Clock* clock, const CallEnvironment& calls);
+  TrainingServices(Open open, const Clock* clock, const CallEnvironment& calls,
+                   WorkPool* model_pool);
 
   // The state, once it is open. The status is for callers.
   absl::StatusOr<TrainingState*> State() ABSL_LOCKS_EXCLUDED(mutex_);

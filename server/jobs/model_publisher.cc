@@ -151,7 +151,8 @@ StateDict EmaOf(const TrainingSnapshot& snapshot, size_t index) {
   return weights;
 }
 
-absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& request) {
+absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& request,
+                                                    const LiveModels::IsCancelled& is_cancelled) {
   const auto model_id = ParseModelName(request.model());
   if (!model_id) return InvalidField("model", "must be \"models/\" and a model's name");
   const auto checkpoint = ParseCheckpointName(request.source());
@@ -167,16 +168,16 @@ absl::StatusOr<ModelHandle> ModelPublisher::Publish(const PublishModelRequest& r
                               : NewestCheckpoint(*job_id, job));
   ASSIGN_OR_RETURN(const size_t average, AverageOf(job.training(), request));
   ASSIGN_OR_RETURN(const TrainingSnapshot snapshot, LoadSnapshot(source, job));
-  auto model =
-      Install(*model_id, request.allow_replace(), source.job, EmaOf(snapshot, average), dtype);
+  auto model = Install(*model_id, request.allow_replace(), source.job, EmaOf(snapshot, average),
+                       dtype, is_cancelled);
   if (!model.ok()) return ErrorOfOurFiles(source.job, model.status());
   RecordPublication(source, **model);
   return model;
 }
 
-absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id, bool allow_replace,
-                                                    int64_t job, StateDict weights,
-                                                    at::ScalarType dtype) const {
+absl::StatusOr<ModelHandle> ModelPublisher::Install(
+    const std::string& model_id, bool allow_replace, int64_t job, StateDict weights,
+    at::ScalarType dtype, const LiveModels::IsCancelled& is_cancelled) const {
   ASSIGN_OR_RETURN(ParsedModel model, ParsedModel::Open(environment_.state->base_model(job)));
   // A new version takes over its name, so it is a replacement of what has that now.
   const std::string name(SplitModelId(model_id).first);
@@ -190,10 +191,12 @@ absl::StatusOr<ModelHandle> ModelPublisher::Install(const std::string& model_id,
       CatchDeviceErrors([&] { return CheckOutput(model.description().unet, weights); }));
   model.SetWeights(std::move(weights));
   return environment_.live_models->Install(
-      model_id, model.description(), [&](const std::filesystem::path& folder) {
+      model_id, model.description(),
+      [&](const std::filesystem::path& folder) {
         const absl::Status written = WriteModel(folder, model, dtype);
         return absl::IsResourceExhausted(written) ? DiskStatus(written) : written;
-      });
+      },
+      is_cancelled);
 }
 
 // Errors in the server's own files are not the caller's fault: Internal instead of InvalidArgument.

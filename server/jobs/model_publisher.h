@@ -31,7 +31,8 @@ class ModelPublisher {
 
   // Errors are those of PublishModel; nothing has changed after one. Once the model is served this
   // succeeds, even if the job's event cannot be written. Takes as long as loading a model.
-  absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request);
+  absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request,
+                                      const LiveModels::IsCancelled& is_cancelled);
 
  private:
   // FailedPrecondition says when there will be a checkpoint, or which there are.
@@ -40,7 +41,8 @@ class ModelPublisher {
   absl::StatusOr<TrainingSnapshot> LoadSnapshot(const CheckpointReference& source,
                                                 const denoised::v1::TrainingJob& job) const;
   absl::StatusOr<ModelHandle> Install(const std::string& model_id, bool allow_replace, int64_t job,
-                                      StateDict weights, at::ScalarType dtype) const;
+                                      StateDict weights, at::ScalarType dtype,
+                                      const LiveModels::IsCancelled& is_cancelled) const;
   absl::Status ErrorOfOurFiles(int64_t job, const absl::Status& status) const;
   void RecordPublication(const CheckpointReference& source, const Model& model) const;
   CheckpointFolder CheckpointsOf(int64_t job) const {

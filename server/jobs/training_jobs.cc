@@ -241,11 +241,12 @@ absl::StatusOr<ListCheckpointsResponse> TrainingJobs::ListCheckpoints(
 }
 
 absl::StatusOr<ModelHandle> TrainingJobs::Publish(const denoised::v1::PublishModelRequest& request,
-                                                  const Identity& caller) {
+                                                  const Identity& caller,
+                                                  const LiveModels::IsCancelled& is_cancelled) {
   const auto checkpoint = ParseCheckpointName(request.source());
   const auto job = checkpoint ? std::optional(checkpoint->job) : ParseJobName(request.source());
   if (job) RETURN_IF_ERROR(impl_->CheckSeen(*job, caller));
-  return impl_->publisher_.Publish(request);
+  return impl_->publisher_.Publish(request, is_cancelled);
 }
 
 absl::StatusOr<std::unique_ptr<TrainingJobs::Watcher>> TrainingJobs::Watch(

@@ -71,9 +71,10 @@ class TrainingJobs {
                       const Identity& caller);
   absl::StatusOr<denoised::v1::ListCheckpointsResponse> ListCheckpoints(
       const denoised::v1::ListCheckpointsRequest& request, const Identity& caller);
-  // Returns the published model as it is served.
+  // Returns the published model as it is served. Cancelled: the caller has gone.
   absl::StatusOr<ModelHandle> Publish(const denoised::v1::PublishModelRequest& request,
-                                      const Identity& caller);
+                                      const Identity& caller,
+                                      const LiveModels::IsCancelled& is_cancelled = nullptr);
 
   // Watches a job, starting where the request says. Used by one thread at a time.
   class Watcher {

@@ -444,12 +444,13 @@ absl::Status LiveModels::Delete(const std::string& id, const IsCancelled& is_can
 
 absl::StatusOr<ModelHandle> LiveModels::Install(const std::string& id,
                                                 const ModelDescription& description,
-                                                const ModelsFolder::Writer& write) {
+                                                const ModelsFolder::Writer& write,
+                                                const IsCancelled& is_cancelled) {
   const int64_t bytes = MemoryBytes(DescribePixelPipeline(description), id, options_.load);
   RETURN_IF_ERROR(CheckFits(bytes));
   std::optional<ModelMemory::Reservation> memory;
   while (!memory) {
-    RETURN_IF_ERROR(CheckGoesOn(nullptr));
+    RETURN_IF_ERROR(CheckGoesOn(is_cancelled));
     const int64_t releases = memory_->releases();
     memory = MakeRoom(/*id=*/"", bytes);
     if (!memory) memory_->WaitForRelease(releases, *clock_, clock_->Now() + kLongestWait);

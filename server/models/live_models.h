@@ -86,9 +86,10 @@ class LiveModels {
 
   // As ModelsFolder's, of a model as `description` says. What is installed is served once it has
   // been loaded and warmed up, which takes a while; where there is no room for it, it waits for
-  // requests to let go of other models.
+  // requests to let go of other models. Cancelled only while it waits.
   absl::StatusOr<ModelHandle> Install(const std::string& id, const ModelDescription& description,
-                                      const ModelsFolder::Writer& write)
+                                      const ModelsFolder::Writer& write,
+                                      const IsCancelled& is_cancelled = nullptr)
       ABSL_LOCKS_EXCLUDED(changing_, mutex_);
   absl::StatusOr<ParsedModel> Open(const std::string& id) const { return folder_.Open(id); }
 

@@ -66,10 +66,11 @@ class WatchJobSource final : public EventSource<v1::TrainingEvent> {
 }  // namespace
 
 template <class Request, class Response, class Method>
-grpc::ServerUnaryReactor* TrainingService::CallJobs(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* TrainingService::CallJobs(const CallEnvironment& environment,
+                                                    grpc::CallbackServerContext* context,
                                                     const Request* request, Response* response,
                                                     Method method) {
-  return AnswerOnPool(environment_, context, response,
+  return AnswerOnPool(environment, context, response,
                       [this, request, method](const Identity& caller) -> absl::StatusOr<Response> {
                         RETURN_IF_ERROR(environment_.live_calls->Admit());
                         RETURN_IF_ERROR(CheckRepeatedCounts(*request));
@@ -81,7 +82,7 @@ grpc::ServerUnaryReactor* TrainingService::CallJobs(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* TrainingService::CreateTrainingJob(
     grpc::CallbackServerContext* context, const v1::CreateTrainingJobRequest* request,
     v1::TrainingJob* response) {
-  return CallJobs(context, request, response, &TrainingJobs::Create);
+  return CallJobs(model_environment_, context, request, response, &TrainingJobs::Create);
 }
 
 grpc::ServerUnaryReactor* TrainingService::GetTrainingJob(grpc::CallbackServerContext* context,
@@ -145,12 +146,14 @@ grpc::ServerUnaryReactor* TrainingService::PublishModel(grpc::CallbackServerCont
                                                         const v1::PublishModelRequest* request,
                                                         v1::Model* response) {
   return AnswerOnPool(
-      environment_, context, response,
-      [this, request](const Identity& caller) -> absl::StatusOr<v1::Model> {
+      model_environment_, context, response,
+      [this, context, request](const Identity& caller) -> absl::StatusOr<v1::Model> {
         RETURN_IF_ERROR(environment_.live_calls->Admit());
         RETURN_IF_ERROR(CheckRepeatedCounts(*request));
         ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
-        ASSIGN_OR_RETURN(const ModelHandle model, jobs->Publish(*request, caller));
+        ASSIGN_OR_RETURN(const ModelHandle model, jobs->Publish(*request, caller, [context] {
+          return context->IsCancelled();
+        }));
         return ModelToProto({model->id, LoadState::kLoaded, model, absl::OkStatus()});
       });
 }

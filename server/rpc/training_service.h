@@ -11,16 +11,18 @@
 
 namespace denoise {
 
-// Thread-safe. Outlives the gRPC server; what `jobs` returns and what `environment` names outlive
-// it. Every call
-// waits for the disk, so all of them are answered on the pool.
+// Thread-safe. Outlives the gRPC server; what `jobs` returns, what `environment` names and
+// `model_pool` outlive it. Every call waits for the disk, so all of them are answered on a pool:
+// those that may wait for a model to be loaded or copied on a pool of their own.
 class TrainingService final : public denoised::v1::Training::CallbackService {
  public:
   // Returns what calls work with, or why there is none now. Called by the pool, for each call.
   using Source = std::function<absl::StatusOr<TrainingJobs*>()>;
 
-  TrainingService(Source jobs, const CallEnvironment& environment)
-      : jobs_(std::move(jobs)), environment_(environment) {}
+  TrainingService(Source jobs, const CallEnvironment& environment, WorkPool* model_pool)
+      : jobs_(std::move(jobs)), environment_(environment), model_environment_(environment) {
+    model_environment_.pool = model_pool;
+  }
 
   grpc::ServerUnaryReactor* CreateTrainingJob(grpc::CallbackServerContext* context,
                                               const denoised::v1::CreateTrainingJobRequest* request,
@@ -57,10 +59,17 @@ class TrainingService final : public denoised::v1::Training::CallbackService {
   // Answers with what `method` of the jobs makes of the request.
   template <class Request, class Response, class Method>
   grpc::ServerUnaryReactor* CallJobs(grpc::CallbackServerContext* context, const Request* request,
+                                     Response* response, Method method) {
+    return CallJobs(environment_, context, request, response, method);
+  }
+  template <class Request, class Response, class Method>
+  grpc::ServerUnaryReactor* CallJobs(const CallEnvironment& environment,
+                                     grpc::CallbackServerContext* context, const Request* request,
                                      Response* response, Method method);
 
   const Source jobs_;
   const CallEnvironment environment_;
+  CallEnvironment model_environment_;  // constant after construction
 };
 
 }  // namespace denoise

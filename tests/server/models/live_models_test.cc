@@ -311,6 +311,21 @@ TEST_F(OneModelTest, ABrokenVersionOfALoadedModelTakesNothingAway) {
   EXPECT_TRUE(absl::IsFailedPrecondition(live_->Load("a"))) << "its newest files do not load";
 }
 
+TEST_F(OneModelTest, AnInstallationThatWaitsForMemoryEndsWhenItsCallerGoes) {
+  const LoadedModelHandle running = Get("a");
+  const auto description = ParsedModel::OpenConfigs(root_.path() / "a")->description();
+  const auto write = [](const fs::path&) -> absl::Status {
+    ADD_FAILURE() << "nothing is written before there is room";
+    return absl::OkStatus();
+  };
+  std::atomic<bool> is_cancelled = false;
+  auto install = std::async(std::launch::async, [&] {
+    return live_->Install("c", description, write, [&] { return is_cancelled.exchange(true); });
+  });
+  clock_.AdvanceUntilReady(install, absl::Seconds(1));
+  EXPECT_TRUE(absl::IsCancelled(install.get().status()));
+}
+
 TEST_F(OneModelTest, AnInstalledVersionOfALoadedModelTakesItsPlace) {
   const auto description = ParsedModel::OpenConfigs(root_.path() / "a")->description();
   const auto copy = [](const fs::path& folder) {
