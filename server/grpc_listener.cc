@@ -10,11 +10,14 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/clock.h"
 #include "core/base/status_macros.h"
 #include "grpc/health/v1/health.pb.h"
+#include "server/connections/log_limit.h"
 #include "server/listener_options.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/malformed_requests.h"
@@ -30,12 +33,15 @@ constexpr int kKeepaliveTimeoutMs = 10'000;
 // Clients may ping this often; others are disconnected.
 constexpr int kMinPingIntervalMs = 5'000;
 
-// gRPC's own complaints go where ours go, a line each.
+// gRPC's own complaints go where ours go, a line each. Many are of what a caller did.
 void ForwardLog(gpr_log_func_args* args) {
+  static auto* const lines = new LogLimit(&Clock::Real());
+  const std::optional<int> lines_left_out = lines->Take();
+  if (!lines_left_out) return;
   const auto level = args->severity == GPR_LOG_SEVERITY_ERROR  ? spdlog::level::err
                      : args->severity == GPR_LOG_SEVERITY_INFO ? spdlog::level::info
                                                                : spdlog::level::debug;
-  LogEvent(level, "grpc", {{"message", args->message}});
+  LogEvent(level, "grpc", {{"message", args->message}, {"lines_left_out", *lines_left_out}});
 }
 
 // Those of protobuf, too: it complains of bytes from callers, which are told so anyway.

@@ -31,10 +31,10 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/connections/acceptor.h"
+#include "server/connections/log_limit.h"
 #include "server/connections/open_calls.h"
 #include "server/connections/peer_socket.h"
 #include "server/connections/tls_context.h"
-#include "server/connections/token_bucket.h"
 #include "server/telemetry/log.h"
 
 namespace denoise {
@@ -51,7 +51,6 @@ constexpr std::chrono::milliseconds kMemoryCheckInterval(100);
 // lives: ending it would only lose its work. Calls are refused on these, too.
 constexpr ConnectionLimits::Limits kWhileMemoryIsShort = {.connections = 64,
                                                           .connections_per_address = 4};
-constexpr TokenBucket::Rate kLogLines = {.burst = 16, .per_second = 1};
 
 // A connection as others see it that need its place.
 class Place {
@@ -79,16 +78,12 @@ struct Shared {
   // Floods of connections must not become floods of log lines.
   void Refuse(ConnectionRelay::Refusal kind, const std::string& peer, const std::string& reason) {
     if (options.on_refusal) options.on_refusal(kind);
-    const absl::Time now = options.clock->Now();
-    LogLines& lines = log_lines.try_emplace(kind, LogLines{{kLogLines, now}}).first->second;
-    if (!lines.bucket.Take(now)) {
-      ++lines.left_out;
-      return;
-    }
+    const auto lines_left_out = log_lines.try_emplace(kind, options.clock).first->second.Take();
+    if (!lines_left_out) return;
     LogEvent(spdlog::level::warn, "connection refused",
              {{"peer", peer.empty() ? "unix" : peer},
               {"reason", reason},
-              {"lines_left_out", std::exchange(lines.left_out, 0)}});
+              {"lines_left_out", *lines_left_out}});
   }
   // Closes the connection of `address`, or of all, that has been idle for longest and for long
   // enough.
@@ -126,11 +121,7 @@ struct Shared {
   std::unordered_set<Place*> places;        // that are taken
   std::list<Place*> in_short_memory;        // those of limits_of_memory; the oldest first
   // A flood of one kind must not hide the reason of another.
-  struct LogLines {
-    TokenBucket bucket;
-    int left_out = 0;
-  };
-  std::map<ConnectionRelay::Refusal, LogLines> log_lines;
+  std::map<ConnectionRelay::Refusal, LogLimit> log_lines;
 };
 
 // A connected pair of sockets: `ours` is read and written here, `theirs` given to gRPC.

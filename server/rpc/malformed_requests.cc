@@ -10,10 +10,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
-#include "core/base/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
-#include "server/connections/token_bucket.h"
+#include "server/connections/log_limit.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/caller_identity.h"
 #include "server/rpc/status_mapping.h"
@@ -24,28 +23,10 @@ namespace {
 
 using grpc::experimental::InterceptionHookPoints;
 
-// A flood of such requests must not become a flood of lines. Thread-safe.
-class LogLines {
- public:
-  // How many lines were left out before this one; nullopt if it is to be left out, too.
-  std::optional<int> Take() {
-    const MutexLock lock(mutex_);
-    if (bucket_.Take(Clock::Real().Now())) return std::exchange(left_out_, 0);
-    ++left_out_;
-    return std::nullopt;
-  }
-
- private:
-  static constexpr TokenBucket::Rate kRate = {.burst = 16, .per_second = 1};
-  Mutex mutex_;
-  TokenBucket bucket_ ABSL_GUARDED_BY(mutex_){kRate, Clock::Real().Now()};
-  int left_out_ ABSL_GUARDED_BY(mutex_) = 0;
-};
-
 class MalformedRequest final : public grpc::experimental::Interceptor {
  public:
   MalformedRequest(grpc::experimental::ServerRpcInfo* call, const AccessControl* access,
-                   LogLines& lines)
+                   LogLimit& lines)
       : call_(call), method_(call->method()), access_(access), lines_(lines) {
     BeforeHandOver(this);
   }
@@ -91,7 +72,7 @@ class MalformedRequest final : public grpc::experimental::Interceptor {
   grpc::experimental::ServerRpcInfo* const call_;
   const std::string method_;
   const AccessControl* const access_;
-  LogLines& lines_;
+  LogLimit& lines_;
 };
 
 class Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
@@ -115,7 +96,7 @@ class Factory final : public grpc::experimental::ServerInterceptorFactoryInterfa
  private:
   const AccessControl* const access_;
   std::set<std::string, std::less<>> methods_;  // "/package.Service/Method"
-  LogLines lines_;                              // which outlive the calls, as the server does
+  LogLimit lines_{&Clock::Real()};              // which outlive the calls, as the server does
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
 #include "tests/e2e/raw_call.h"
@@ -348,6 +349,23 @@ TEST_F(BadInputTest, ADeadlineOfCenturiesIsServed) {
 TEST_F(BadInputTest, AnUnknownMethodIsUnimplemented) {
   const auto response = CallWithBytes(server_->channel(), "/denoised.v1.ImageGeneration/Paint", "");
   EXPECT_EQ(response.status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+}
+
+// gRPC complains of each in the log.
+TEST_F(BadInputTest, CompressedRequestsAreRefusedAndDoNotFillTheLog) {
+  const auto server = StartServer(models_->path());
+  for (int i = 0; i < 100; ++i) {
+    grpc::ClientContext context;
+    context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    denoised::v1::Model model;
+    const grpc::Status status = server->models().GetModel(&context, {}, &model);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << status.error_message();
+  }
+  server->process().Signal(SIGTERM);
+  const std::string log = server->process().standard_error().WaitForEnd();
+  const std::vector<std::string> lines = absl::StrSplit(log, "event=grpc");
+  EXPECT_GT(lines.size(), 10u);
+  EXPECT_LT(lines.size(), 60u);
 }
 
 TEST_F(BadInputTest, ModelsAnswersBadNamesAndPages) {
