@@ -13,6 +13,8 @@
 namespace denoise {
 namespace {
 
+constexpr int kMessageThreads = 2;
+
 // Whether only this machine reaches it.
 bool IsLoopback(const ListenAddress& address) {
   const std::string host = absl::AsciiStrToLower(address.host);
@@ -29,10 +31,11 @@ bool IsLoopback(const ListenAddress& address) {
 
 HttpListener::HttpListener(const ServerFlags& flags, Parts parts, Origins origins)
     : calls_(parts.channel, &parts.telemetry->count(ObjectKind::kHttpCall)),
+      messages_(kMessageThreads),
       bridge_({.calls = &calls_,
                .services = std::move(parts.services),
                .message_bytes_max = flags.max_receive_bytes,
-               .pool = parts.pool,
+               .pool = &messages_,
                .admit = parts.admit,
                .access = parts.access}),
       openai_({.calls = &calls_,

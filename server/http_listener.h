@@ -28,7 +28,7 @@ class HttpListener {
     std::shared_ptr<grpc::Channel> channel;  // to the server itself
     std::vector<std::string> services;       // by full name
     Telemetry* telemetry;                    // this and the pool outlive the listener
-    WorkPool* pool;                          // converts large messages
+    WorkPool* pool;                          // of pictures
     std::function<absl::Status()> admit;     // whether the process has room for another call
     std::function<absl::Status()> liveness;  // of the server, or why not
     std::function<absl::Status()> readiness;
@@ -54,6 +54,7 @@ class HttpListener {
 
   std::string address_;
   GrpcCalls calls_;
+  WorkPool messages_;  // converts large ones, and keeps no picture waiting
   RpcBridge bridge_;
   OpenAiBridge openai_;
   const HttpRoutes routes_;

@@ -36,7 +36,7 @@ class RpcMethods {
 };
 
 // Protobuf's JSON mapping, in both directions. InvalidArgument says what is wrong with `json`: names
-// that the message does not have, too. Internal where `binary` is no such message.
+// that the message does not have, too, and more values than any request has. Internal where `binary` is no such message.
 absl::StatusOr<std::string> JsonToBinary(std::string_view json,
                                          const google::protobuf::Message& prototype);
 absl::StatusOr<std::string> BinaryToJson(std::string_view binary,

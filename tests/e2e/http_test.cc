@@ -14,6 +14,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/generate_call.h"
@@ -236,6 +237,15 @@ TEST_F(HttpTest, WhatIsNoCallIsRefused) {
       {"a value of another type",
        Post(kGenerate, "application/json", R"({"adapters": [{}, {"scale": "x"}]})"), 400,
        R"("field":"adapters[1].scale")"},
+      {"more values than any request has",
+       Post(kGenerate, "application/json",
+            absl::StrCat(R"({"adapters": [)",
+                         absl::StrJoin(std::vector<std::string>((1 << 16) + 1, "{}"), ","), "]}")),
+       400, "more than 65536 values"},
+      {"commas in a string, which are not values",
+       Post(kGetModel, "application/json",
+            absl::StrCat(R"({"name": "\"models/)", std::string(1 << 16, ','), R"("})")),
+       400, R"("field":"name")"},
       {"an enumerator that does not exist",
        Post(kGenerate, "application/json", R"({"imageEncoding": "GIF"})"), 400,
        R"("field":"image_encoding")"},
