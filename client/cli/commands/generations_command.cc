@@ -31,8 +31,9 @@ constexpr char kPauseExamples[] = R"(  denoise generations pause zoo --out zoo.p
 The device is free for others from the next evaluation on. The file holds all
 that is needed to continue, for seven days unless the server says otherwise:
 here, on another server with the same --handover-key, or after a restart. The
-images are the same as without the pause, and no evaluation is repeated. If you
-have lost the file, pause the generation again while it is still listed.
+images are the same as without the pause. Images that were finished while nobody
+read them are made again; no other evaluation is repeated. If you have lost the
+file, pause the generation again while it is still listed.
 )";
 constexpr char kListExamples[] = R"(  denoise generations list
   denoise generations list --json | jq -r 'select(.state == "RUNNING") | .name'
