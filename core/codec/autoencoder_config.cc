@@ -44,7 +44,7 @@ void ReadPictureChannels(ConfigReader& reader, int64_t& target) {
 // A key whose only effect is on how the library tiles. It may be a number or [height, width].
 void CheckSampleSize(ConfigReader& reader) {
   const nlohmann::json* value = reader.Find("sample_size");
-  if (value == nullptr) return;
+  if (value == nullptr || value->is_null()) return;
   if (value->is_array()) {
     std::vector<int64_t> size;
     reader.Read("sample_size", size, 2, kPixels);
@@ -123,7 +123,7 @@ void ReadEncoderDecoder(ConfigReader& reader, EncoderDecoderConfig& config) {
   ReadBlockTypes(reader, "up_block_types", {"UpDecoderBlock2D", false},
                  {"AttnUpDecoderBlock2D", true}, levels, config.up_attention);
   reader.Read("layers_per_block", config.layers_per_block, kLayers);
-  reader.Read("mid_block_add_attention", config.mid_attention);
+  reader.Read("mid_block_add_attention", config.mid_attention, /*null_means=*/false);
   reader.Read("norm_num_groups", config.norm_num_groups, kChannels);
   for (size_t i = 0; i < levels; ++i) {
     if (config.block_out_channels[i] % config.norm_num_groups != 0) {
@@ -138,9 +138,9 @@ void ReadEncoderDecoder(ConfigReader& reader, EncoderDecoderConfig& config) {
 absl::StatusOr<AutoencoderConfig> ReadKL(ConfigReader& reader) {
   AutoencoderKLConfig config;
   ReadEncoderDecoder(reader, config.blocks);
-  reader.Read("use_quant_conv", config.quant_conv);
-  reader.Read("use_post_quant_conv", config.post_quant_conv);
-  reader.Read("force_upcast", config.force_upcast);
+  reader.Read("use_quant_conv", config.quant_conv, /*null_means=*/false);
+  reader.Read("use_post_quant_conv", config.post_quant_conv, /*null_means=*/false);
+  reader.Read("force_upcast", config.force_upcast, /*null_means=*/false);
   ReadScalingFactor(reader, config.scaling);
   ReadShiftFactor(reader, config.scaling);
   ReadStatistics(reader, config.blocks.latent_channels, config.scaling);
@@ -156,13 +156,13 @@ absl::StatusOr<AutoencoderConfig> ReadVQ(ConfigReader& reader) {
   std::optional<int64_t> code_width;
   reader.Read("vq_embed_dim", code_width, kLatentChannels);
   config.code_width = code_width.value_or(config.blocks.latent_channels);
-  reader.Read("force_upcast", config.force_upcast);
+  reader.Read("force_upcast", config.force_upcast, /*null_means=*/false);
   ReadScalingFactor(reader, config.scaling);
   static constexpr Name<bool> kNormTypes[] = {{"group", true}};
   bool group_norm = true;
   reader.ReadName("norm_type", kNormTypes, group_norm);
   bool lookup = false;
-  reader.Read("lookup_from_codebook", lookup);
+  reader.Read("lookup_from_codebook", lookup, /*null_means=*/false);
   if (lookup) {
     reader.Violate("lookup_from_codebook",
                    "must be false: networks that denoise the codes themselves are not supported");
@@ -218,7 +218,7 @@ absl::StatusOr<AutoencoderConfig> ReadTiny(ConfigReader& reader) {
   ReadShiftFactor(reader, config.scaling);
   // The library writes the next two and ignores what it reads.
   bool force_upcast = false;
-  reader.Read("force_upcast", force_upcast);
+  reader.Read("force_upcast", force_upcast, /*null_means=*/false);
   std::vector<int64_t> block_out_channels;
   reader.Read("block_out_channels", block_out_channels, kMaxLevels, kChannels);
   RETURN_IF_ERROR(reader.status());

@@ -106,6 +106,18 @@ void ConfigReader::Read(const std::string& key, std::optional<int64_t>& target, 
   target = number;
 }
 
+void ConfigReader::Read(const std::string& key, bool& target, bool null_means) {
+  const nlohmann::json* value = Find(key);
+  if (value == nullptr || !value->is_null()) return Read(key, target);
+  target = null_means;
+}
+
+void ConfigReader::Read(const std::string& key, double& target, double null_means) {
+  const nlohmann::json* value = Find(key);
+  if (value == nullptr || !value->is_null()) return Read(key, target);
+  target = null_means;
+}
+
 void ConfigReader::Read(const std::string& key, std::string& target) {
   const nlohmann::json* value = Find(key);
   if (value == nullptr) return;

@@ -50,6 +50,9 @@ class ConfigReader {
   void Read(const std::string& key, int64_t& target, IntRange range);
   // With Null::kValue, null means nullopt.
   void Read(const std::string& key, std::optional<int64_t>& target, IntRange range);
+  // With Null::kValue, null means `null_means`.
+  void Read(const std::string& key, bool& target, bool null_means);
+  void Read(const std::string& key, double& target, double null_means);
   void Read(const std::string& key, std::string& target);
   void Read(const std::string& key, std::vector<double>& target);
   void Read(const std::string& key, std::vector<int>& target);

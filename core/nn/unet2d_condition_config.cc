@@ -62,7 +62,7 @@ std::vector<int64_t> ReadPerLevel(ConfigReader& reader, const std::string& key, 
 
 std::vector<bool> ReadFlagPerLevel(ConfigReader& reader, const std::string& key, size_t levels) {
   const Json* value = reader.Find(key);
-  if (value == nullptr) return std::vector<bool>(levels, false);
+  if (value == nullptr || value->is_null()) return std::vector<bool>(levels, false);
   const auto is_flag = [](const Json& flag) { return flag.is_boolean(); };
   if (is_flag(*value)) return std::vector<bool>(levels, value->get<bool>());
   if (value->is_array() && value->size() == levels &&
@@ -97,17 +97,19 @@ void RefuseUnsupported(ConfigReader& reader) {
   RefuseUnless(reader, "cross_attention_norm", nullptr, "is not supported: must be null");
 }
 
-// Keys that are read by blocks which are refused anyway, or only in training.
+// Keys that are read by blocks which are refused anyway, or only in training. Published files hold
+// null in some of them.
 void ReadWithoutEffect(ConfigReader& reader) {
   bool flag = false;
   double number = 1, dropout = 0;
-  int64_t heads = 1;
-  reader.Read("upcast_attention", flag);  // softmax is always computed in float32
-  reader.Read("resnet_skip_time_act", flag);
-  reader.Read("resnet_out_scale_factor", number);
+  std::optional<int64_t> heads;
+  // Softmax is always computed in float32.
+  reader.Read("upcast_attention", flag, /*null_means=*/false);
+  reader.Read("resnet_skip_time_act", flag, /*null_means=*/false);
+  reader.Read("resnet_out_scale_factor", number, /*null_means=*/1);
   reader.Read("addition_embed_type_num_heads", heads, kChannels);
   reader.Find("mid_block_only_cross_attention");
-  reader.Read("dropout", dropout);
+  reader.Read("dropout", dropout, /*null_means=*/0);
   if (!(dropout >= 0 && dropout <= 1)) reader.Violate("dropout", "must be between 0 and 1");
 }
 
@@ -131,7 +133,7 @@ void ReadInputAndOutput(ConfigReader& reader, UNet2DConditionConfig& config) {
   ReadSampleSize(reader, config);
   reader.Read("in_channels", config.in_channels, kChannels);
   reader.Read("out_channels", config.out_channels, kChannels);
-  reader.Read("center_input_sample", config.center_input_sample);
+  reader.Read("center_input_sample", config.center_input_sample, /*null_means=*/false);
   for (const auto& [key, target] : {std::pair{"conv_in_kernel", &config.conv_in_kernel},
                                     std::pair{"conv_out_kernel", &config.conv_out_kernel}}) {
     reader.Read(key, *target, kKernel);
@@ -143,8 +145,8 @@ void ReadTime(ConfigReader& reader, int64_t channels, UNet2DConditionConfig& con
   std::optional<int64_t> dim;
   reader.Read("time_embedding_dim", dim, kEmbeddingDim);
   config.time_embedding_dim = dim.value_or(4 * channels);
-  reader.Read("flip_sin_to_cos", config.flip_sin_to_cos);
-  reader.Read("freq_shift", config.freq_shift);
+  reader.Read("flip_sin_to_cos", config.flip_sin_to_cos, /*null_means=*/false);
+  reader.Read("freq_shift", config.freq_shift, /*null_means=*/0);
   const int64_t half = channels / 2;
   if (half > 0 && !(config.freq_shift < static_cast<double>(half) && config.freq_shift > -1e6)) {
     reader.Violate("freq_shift", "must be above -1000000 and below half of block_out_channels[0]");
@@ -313,7 +315,7 @@ void ReadStyle(ConfigReader& reader, UNet2DConditionConfig& config) {
                                                       {"relu", Activation::kRelu}};
   static constexpr Name<TimeShift> kShifts[] = {{"default", TimeShift::kDefault},
                                                 {"scale_shift", TimeShift::kScaleShift}};
-  reader.Read("use_linear_projection", config.use_linear_projection);
+  reader.Read("use_linear_projection", config.use_linear_projection, /*null_means=*/false);
   reader.Read("downsample_padding", config.downsample_padding, {0, 1});
   reader.ReadName("act_fn", kActivations, config.act_fn);
   reader.ReadName("resnet_time_scale_shift", kShifts, config.resnet_time_scale_shift);

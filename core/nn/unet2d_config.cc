@@ -52,8 +52,8 @@ void ReadTimeEmbedding(ConfigReader& reader, UNet2DConfig& config) {
   std::optional<int64_t> dim, rows;
   reader.Read("time_embedding_dim", dim, kEmbeddingDim);
   config.time_embedding_dim = dim.value_or(4 * config.block_out_channels[0]);
-  reader.Read("flip_sin_to_cos", config.flip_sin_to_cos);
-  reader.Read("freq_shift", config.freq_shift);
+  reader.Read("flip_sin_to_cos", config.flip_sin_to_cos, /*null_means=*/false);
+  reader.Read("freq_shift", config.freq_shift, /*null_means=*/0);
   const int64_t half = config.block_out_channels[0] / 2;
   if (config.time_embedding_type == TimeEmbeddingType::kPositional && half > 0 &&
       !(config.freq_shift < static_cast<double>(half) && config.freq_shift > -1e6)) {
@@ -114,7 +114,7 @@ void ReadLevels(ConfigReader& reader, UNet2DConfig& config) {
 void ReadMidBlock(ConfigReader& reader, UNet2DConfig& config) {
   static constexpr Name<bool> kTypes[] = {{"UNetMidBlock2D", true}};
   reader.ReadName("mid_block_type", kTypes, config.mid_block, /*null_means=*/false);
-  reader.Read("add_attention", config.mid_attention);
+  reader.Read("add_attention", config.mid_attention, /*null_means=*/false);
   reader.Read("mid_block_scale_factor", config.mid_block_scale_factor);
   const double magnitude = std::abs(config.mid_block_scale_factor);
   if (!(magnitude >= 1e-6 && magnitude <= 1e6)) {
@@ -141,7 +141,7 @@ void ReadLayers(ConfigReader& reader, UNet2DConfig& config) {
   }
   reader.Read("attn_norm_num_groups", config.attn_norm_num_groups, kChannels);
   reader.Read("attention_head_dim", config.attention_head_dim, kChannels);
-  reader.Read("dropout", config.dropout);
+  reader.Read("dropout", config.dropout, /*null_means=*/0);
   if (!(config.dropout >= 0 && config.dropout <= 1)) {
     reader.Violate("dropout", "must be between 0 and 1");
   }
@@ -187,7 +187,7 @@ absl::StatusOr<UNet2DConfig> ParseUNet2DConfig(std::string_view json) {
   UNet2DConfig config;
   reader.Read("in_channels", config.in_channels, kChannels);
   reader.Read("out_channels", config.out_channels, kChannels);
-  reader.Read("center_input_sample", config.center_input_sample);
+  reader.Read("center_input_sample", config.center_input_sample, /*null_means=*/false);
   reader.Read("block_out_channels", config.block_out_channels, kMaxBlocks, kChannels);
   ReadSampleSize(reader, config);
   ReadTimeEmbedding(reader, config);

@@ -131,12 +131,17 @@ TEST(AutoencoderConfig, EveryKeyIsRead) {
 
 TEST(AutoencoderConfig, NullIsAValueWhereTheLibraryGivesItAMeaning) {
   const auto kl = Parsed<AutoencoderKLConfig>(
-      KL(R"("shift_factor": null, "latents_mean": null, "latents_std": null)"));
+      KL(R"("shift_factor": null, "latents_mean": null, "latents_std": null, "sample_size": null,
+            "force_upcast": null, "use_quant_conv": null, "use_post_quant_conv": null,
+            "mid_block_add_attention": null)"));
   EXPECT_EQ(kl.scaling.shift_factor, std::nullopt);
+  EXPECT_FALSE(kl.force_upcast);
+  EXPECT_FALSE(kl.quant_conv);
+  EXPECT_FALSE(kl.post_quant_conv);
+  EXPECT_FALSE(kl.blocks.mid_attention);
   EXPECT_EQ(Parsed<VQModelConfig>(VQ(R"("vq_embed_dim": null, "latent_channels": 7)")).code_width,
             7);
-  for (const std::string key : {"scaling_factor", "force_upcast", "act_fn", "block_out_channels",
-                                "use_quant_conv", "sample_size", "in_channels"}) {
+  for (const std::string key : {"scaling_factor", "act_fn", "block_out_channels", "in_channels"}) {
     EXPECT_THAT(ViolatedFields(KL("\"" + key + "\": null")), Contains(key));
   }
 }

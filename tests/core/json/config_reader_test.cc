@@ -99,7 +99,12 @@ TEST(ConfigReader, ReadsWholeNumbersHoweverTheyAreWritten) {
 TEST(ConfigReader, RefusesOtherTypes) {
   EXPECT_EQ(ReadAs(false, "true", Null::kValue), std::pair(true, true));
   EXPECT_EQ(ReadAs(false, "1", Null::kValue), std::pair(false, false));
+  EXPECT_EQ(ReadAs(true, "null", Null::kValue), std::pair(true, false));
+  EXPECT_EQ(ReadAs(true, "null", Null::kValue, /*null_means=*/false), std::pair(false, true));
+  EXPECT_EQ(ReadAs(true, "0", Null::kValue, /*null_means=*/false), std::pair(true, false));
   EXPECT_EQ(ReadAs(1.5, "-2", Null::kValue), std::pair(-2.0, true));
+  EXPECT_EQ(ReadAs(1.5, "null", Null::kValue, /*null_means=*/0.0), std::pair(0.0, true));
+  EXPECT_EQ(ReadAs(1.5, "-2", Null::kValue, /*null_means=*/0.0), std::pair(-2.0, true));
   EXPECT_EQ(ReadAs(1.5, "\"2\"", Null::kValue), std::pair(1.5, false));
   EXPECT_EQ(ReadAs(std::string("x"), "\"y\"", Null::kValue), std::pair(std::string("y"), true));
   EXPECT_EQ(ReadAs(std::string("x"), "[\"y\"]", Null::kValue), std::pair(std::string("x"), false));

@@ -69,9 +69,70 @@ TEST(UNet2DConditionConfig, NullIsAValueWhereTheLibraryGivesItAMeaning) {
       "time_cond_proj_dim": null, "time_embedding_dim": null, "num_attention_heads": null,
       "encoder_hid_dim": null, "encoder_hid_dim_type": null, "time_embedding_act_fn": null,
       "timestep_post_act": null, "cross_attention_norm": null,
-      "mid_block_only_cross_attention": null, "reverse_transformer_layers_per_block": null,)"));
+      "mid_block_only_cross_attention": null, "reverse_transformer_layers_per_block": null,
+      "upcast_attention": null, "center_input_sample": null, "only_cross_attention": null,
+      "use_linear_projection": null, "flip_sin_to_cos": null, "freq_shift": null,
+      "resnet_skip_time_act": null, "resnet_out_scale_factor": null, "dropout": null,
+      "addition_embed_type_num_heads": null,)"));
   EXPECT_EQ(config.mid_block, ConditionMidBlock::kNone);
+  EXPECT_FALSE(config.center_input_sample);
+  EXPECT_FALSE(config.use_linear_projection);
+  EXPECT_FALSE(config.flip_sin_to_cos);
+  EXPECT_EQ(config.freq_shift, 0);
+  EXPECT_FALSE(config.levels[0].only_text);
   EXPECT_EQ(config.time_embedding_dim, 64);
+}
+
+// The values that Stable Diffusion XL is published with, and its inpainting variant adds.
+std::string PublishedXL(const std::string& in_channels, const std::string& more) {
+  return R"({
+      "_class_name": "UNet2DConditionModel", "act_fn": "silu", "addition_embed_type": "text_time",
+      "addition_embed_type_num_heads": 64, "addition_time_embed_dim": 256,
+      "attention_head_dim": [5, 10, 20], "block_out_channels": [320, 640, 1280],
+      "center_input_sample": false, "class_embed_type": null, "class_embeddings_concat": false,
+      "conv_in_kernel": 3, "conv_out_kernel": 3, "cross_attention_dim": 2048,
+      "cross_attention_norm": null,
+      "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+      "downsample_padding": 1, "dual_cross_attention": false, "encoder_hid_dim": null,
+      "encoder_hid_dim_type": null, "flip_sin_to_cos": true, "freq_shift": 0,
+      "layers_per_block": 2, "mid_block_only_cross_attention": null, "mid_block_scale_factor": 1,
+      "mid_block_type": "UNetMidBlock2DCrossAttn", "norm_eps": 1e-05, "norm_num_groups": 32,
+      "num_attention_heads": null, "num_class_embeds": null, "only_cross_attention": false,
+      "out_channels": 4, "projection_class_embeddings_input_dim": 2816,
+      "resnet_out_scale_factor": 1.0, "resnet_skip_time_act": false,
+      "resnet_time_scale_shift": "default", "sample_size": 128, "time_cond_proj_dim": null,
+      "time_embedding_act_fn": null, "time_embedding_dim": null,
+      "time_embedding_type": "positional", "timestep_post_act": null,
+      "transformer_layers_per_block": [1, 2, 10],
+      "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+      "upcast_attention": null, "use_linear_projection": true, "in_channels": )" +
+         in_channels + more + "}";
+}
+
+TEST(UNet2DConditionConfig, PublishedStableDiffusionXLIsRead) {
+  const UNet2DConditionConfig config = Parse(PublishedXL("4", ""));
+  EXPECT_THAT(config.ignored_keys, IsEmpty());
+  EXPECT_EQ(config.in_channels, 4);
+  EXPECT_EQ(config.height, 128);
+  ASSERT_EQ(config.levels.size(), 3);
+  EXPECT_EQ(config.levels[2].heads, 20);
+  EXPECT_THAT(config.levels[0].down_transformers, IsEmpty());
+  EXPECT_THAT(config.levels[2].up_transformers, ElementsAre(10, 10, 10));
+  EXPECT_EQ(config.cross_attention_dim, 2048);
+  ASSERT_TRUE(config.text_time);
+  EXPECT_EQ(config.text_time->input_dim, 2816);
+  EXPECT_TRUE(config.use_linear_projection);
+}
+
+TEST(UNet2DConditionConfig, PublishedStableDiffusionXLForInpaintingIsRead) {
+  const UNet2DConditionConfig config = Parse(PublishedXL("9", R"(,
+      "attention_type": "default", "decay": 0.9999, "inv_gamma": 1.0, "min_decay": 0.0,
+      "optimization_step": 37000, "power": 0.6666666666666666, "update_after_step": 0,
+      "use_ema_warmup": false)"));
+  EXPECT_EQ(config.in_channels, 9);
+  EXPECT_THAT(config.ignored_keys,
+              ElementsAre("decay", "inv_gamma", "min_decay", "optimization_step", "power",
+                          "update_after_step", "use_ema_warmup"));
 }
 
 TEST(UNet2DConditionConfig, NumbersMayDifferByLevel) {

@@ -93,7 +93,9 @@ TEST(UNet2DConfig, ClassEmbeddingsComeInThreeKinds) {
 TEST(UNet2DConfig, NullIsAValueWhereTheLibraryGivesItAMeaning) {
   const auto config = ParseUNet2DConfig(SmallJson(R"("mid_block_type": null,
       "downsample_type": null, "upsample_type": null, "class_embed_type": null,
-      "num_class_embeds": null, "time_embedding_dim": null, "attn_norm_num_groups": null,)"));
+      "num_class_embeds": null, "time_embedding_dim": null, "attn_norm_num_groups": null,
+      "center_input_sample": null, "flip_sin_to_cos": null, "freq_shift": null,
+      "add_attention": null, "dropout": null,)"));
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_FALSE(config->mid_block);
   EXPECT_TRUE(ParseUNet2DConfig(SmallJson(""))->mid_block);
@@ -101,7 +103,12 @@ TEST(UNet2DConfig, NullIsAValueWhereTheLibraryGivesItAMeaning) {
   EXPECT_EQ(config->up_blocks[0].resampling, Resampling::kConv);
   EXPECT_EQ(config->class_embedding, ClassEmbedding::kNone);
   EXPECT_EQ(config->time_embedding_dim, 4 * 16);
-  for (const char* key : {"_class_name", "in_channels", "act_fn", "dropout", "add_attention"}) {
+  EXPECT_FALSE(config->center_input_sample);
+  EXPECT_FALSE(config->flip_sin_to_cos);
+  EXPECT_FALSE(config->mid_attention);
+  EXPECT_EQ(config->freq_shift, 0);
+  EXPECT_EQ(config->dropout, 0);
+  for (const char* key : {"_class_name", "in_channels", "act_fn", "norm_eps"}) {
     EXPECT_THAT(ViolatedFields(SmallJson(absl::StrCat("\"", key, "\": null,"))), Contains(key));
   }
 }
