@@ -43,10 +43,10 @@ absl::Status CheckChannels(const UNet2DConfig& unet, const SamplerOptions& sampl
 }
 
 absl::Status CheckTimesteps(const UNet2DConfig& unet, const Schedule& schedule) {
-  if (unet.time_embedding_type == TimeEmbeddingType::kFourier && schedule.timestep_min() < 0) {
+  if (unet.time_embedding_type == TimeEmbeddingType::kFourier && schedule.timestep_min() <= 0) {
     return InvalidField(
         "time_embedding_type",
-        "fourier takes the logarithm of timesteps, but this schedule has some below 0");
+        "fourier takes the logarithm of timesteps, but this schedule has some at or below 0");
   }
   if (unet.num_train_timesteps == 0 || schedule.num_train_timesteps() <= unet.num_train_timesteps) {
     return absl::OkStatus();

@@ -55,6 +55,30 @@ TEST(ParsedModel, TextsThatDoNotBelongTogetherAreRefused) {
                "elsewhere.json: ");
 }
 
+// At timestep 0 the logarithm is infinite and the network's output NaN.
+TEST(ParsedModel, FourierEmbeddingsTakeOnlySchedulesWhoseTimestepsAreAboveZero) {
+  const ModelTexts starter = ParsedModel::Open(kStarter)->texts();
+  const auto parse = [&](const std::string& scheduler, const json& config) {
+    ModelTexts texts = starter;
+    json index = json::parse(texts.model_index), unet = json::parse(texts.unet_config);
+    index["scheduler"][1] = scheduler;
+    unet["time_embedding_type"] = "fourier";
+    texts.model_index = index.dump();
+    texts.unet_config = unet.dump();
+    texts.scheduler_config = config.dump();
+    return ParsedModel::Parse(texts).status();
+  };
+  const std::string flow = "FlowMatchEulerDiscreteScheduler";
+  EXPECT_EQ(parse(flow, {{"_class_name", flow}}), absl::OkStatus());
+  const std::string refusal =
+      "time_embedding_type: fourier takes the logarithm of timesteps, but this schedule has some "
+      "at or below 0";
+  ExpectStatus(parse(flow, {{"_class_name", flow}, {"invert_sigmas", true}}), kInvalid, refusal);
+  for (const char* scheduler : {"DDPMScheduler", "EDMEulerScheduler"}) {
+    ExpectStatus(parse(scheduler, {{"_class_name", scheduler}}), kInvalid, refusal);
+  }
+}
+
 TEST(ParsedModel, LoadedWeightsKeepNoHoldOfTheFolder) {
   const TempDir folder;
   const fs::path path = folder.path() / "model";
