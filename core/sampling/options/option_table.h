@@ -189,7 +189,7 @@ void ForEachOption(Visit visit) {
   visit(Option("steps", &Options::steps, &Overrides::steps, kAll,
                "Number of steps along the noise schedule", kNoList));
   visit(Option("timesteps", &Options::timesteps, &Overrides::timesteps, kAll,
-               "Custom timesteps in descending order, instead of steps"));
+               "Custom timesteps, noisiest first, instead of steps"));
   visit(Option("sigmas", &Options::sigmas, &Overrides::sigmas, kAnyLevel,
                "Custom noise levels, of x / alpha, in descending order, instead of steps",
                kNoTimesteps));

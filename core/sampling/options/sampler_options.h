@@ -55,7 +55,7 @@ enum class TimestepType { kDiscrete, kContinuous };
 struct SamplerOptions {
   SamplerKind sampler = SamplerKind::kDpmSolverPlusPlus;
   int steps = 20;
-  // Custom timesteps, strictly descending; unless empty, they replace `steps` and the spacing.
+  // Custom timesteps, noisiest first; unless empty, they replace `steps` and the spacing.
   std::vector<double> timesteps;
   std::vector<double> sigmas;  // likewise, as sigmas of x / alpha
   PredictionType prediction_type = PredictionType::kEpsilon;

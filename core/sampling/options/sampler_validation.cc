@@ -106,18 +106,20 @@ bool CheckLength(const std::vector<double>& list, const Schedule& schedule, std:
   return list.size() <= most;
 }
 
-void CheckDescent(const std::vector<double>& list, size_t i, const std::string& field,
-                  Checker& check) {
-  check.Require(i == 0 || !(list[i] >= list[i - 1]), field, "must be below the one before");
-}
-
+// Timesteps fall towards the image, but rise on a flow with invert_sigmas.
 void CheckTimesteps(const std::vector<double>& timesteps, const Schedule& schedule,
                     Checker& check) {
   if (!CheckLength(timesteps, schedule, "timesteps", check)) return;
+  const double min = schedule.timestep_min(), max = schedule.timestep_max();
+  double lambda_before = std::numeric_limits<double>::quiet_NaN();  // nothing is at most that
   for (size_t i = 0; i < timesteps.size(); ++i) {
     const std::string field = absl::StrCat("timesteps[", i, "]");
-    check.RequireBetween(timesteps[i], schedule.timestep_min(), schedule.timestep_max(), field);
-    CheckDescent(timesteps, i, field, check);
+    check.RequireBetween(timesteps[i], min, max, field);
+    const bool in_range = timesteps[i] >= min && timesteps[i] <= max;
+    const double lambda = in_range ? schedule.LevelAt(timesteps[i]).lambda() : lambda_before;
+    check.Require(!in_range || !(lambda <= lambda_before), field,
+                  "must be less noisy than the one before");
+    lambda_before = lambda;
   }
 }
 
@@ -135,7 +137,7 @@ void CheckSigmas(const SamplerOptions& options, const Schedule& schedule, Checke
   for (size_t i = 0; i < sigmas.size(); ++i) {
     const std::string field = absl::StrCat("sigmas[", i, "]");
     check.RequirePositive(sigmas[i], field);
-    CheckDescent(sigmas, i, field, check);
+    check.Require(i == 0 || !(sigmas[i] >= sigmas[i - 1]), field, "must be below the one before");
   }
 }
 

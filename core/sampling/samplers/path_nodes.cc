@@ -116,7 +116,8 @@ absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const Nod
       return InvalidField(!options.timesteps.empty() ? "timesteps"
                           : !options.sigmas.empty()  ? "sigmas"
                                                      : "steps",
-                          "puts two steps at the same noise level; take fewer");
+                          to < from ? "puts a step at a higher noise level than the one before it"
+                                    : "puts two steps at the same noise level; take fewer");
     }
   }
   return path;

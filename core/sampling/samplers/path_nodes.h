@@ -34,8 +34,8 @@ struct SigmaRange {
 // InvalidArgument if that leaves an empty range.
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range, const SamplerOptions& options);
 
-// Makes a move from every node to the next, and from the last to `end`. InvalidArgument if two
-// nodes have the same level.
+// Makes a move from every node to the next, and from the last to `end`. InvalidArgument if a node
+// is not less noisy than the one before it.
 absl::StatusOr<NoisePath> ConnectNodes(const std::vector<Node>& nodes, const Node& end,
                                        const SamplerOptions& options);
 

@@ -20,7 +20,7 @@ class SamplerKeywords(TypedDict, total=False):
     sampler: str | None
     #: The number of moves along the noise schedule.
     steps: int | None
-    #: Custom timesteps or noise levels (sigma of x / alpha), descending, instead of `steps`.
+    #: Custom timesteps or noise levels (sigma of x / alpha), noisiest first, instead of `steps`.
     timesteps: Sequence[float] | None
     sigmas: Sequence[float] | None
     #: "leading", "trailing" or "linspace".

@@ -325,6 +325,23 @@ TEST(CompilePlan, InvertedFlowCountsTimestepsFromNoiseAndPredictsTheOtherWay) {
   }
 }
 
+// They count from noise, so they rise.
+TEST(CompilePlan, CustomTimestepsOfAnInvertedFlowGoFromNoiseToImage) {
+  const Schedule schedule = Schedule::Create(FlowOptions{.invert_sigmas = true}).value();
+  SamplerOptions options = FlowSampler(kEuler, 4);
+  options.prediction_type = PredictionType::kInvertedFlowPrediction;
+  options.timesteps = {0, 600, 900};
+  const absl::StatusOr<SamplerPlan> plan = CompilePlan(schedule, options);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(Timesteps(*plan), testing::ElementsAre(0, 600, 900));
+  EXPECT_THAT(Sigmas(*plan), testing::Pointwise(testing::DoubleNear(1e-12), {1.0, 0.4, 0.1}));
+  options.timesteps = {600, 0, 0};
+  const absl::Status status = CompilePlan(schedule, options).status();
+  EXPECT_THAT(ViolatedFields(status), testing::ElementsAre("timesteps[1]", "timesteps[2]"));
+  EXPECT_THAT(std::string(status.message()),
+              testing::HasSubstr("must be less noisy than the one before"));
+}
+
 TEST(CompilePlan, HeunOnAFlowAveragesTheVelocitiesAtBothEnds) {
   const SamplerPlan plan = CompileOn(FlowOptions{}, FlowSampler(kHeun, 2));
   EXPECT_THAT(Timesteps(plan), testing::Pointwise(testing::DoubleNear(1e-9), {1000, 1, 1}));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/sampling/options/option_names.h"
+#include "core/sampling/samplers/path_nodes.h"
 #include "tests/core/sampling/samplers/gaussian_data.h"
 #include "tests/core/sampling/samplers/plan_replay.h"
 
@@ -428,6 +429,19 @@ TEST(NoisePath, DisabledCorrectorLeavesThePredictionAlone) {
   EXPECT_TRUE(corrects(2));
   EXPECT_FALSE(corrects(3));
   EXPECT_TRUE(corrects(4));
+}
+
+TEST(ConnectNodes, SaysWhetherAStepStandsStillOrGoesBack) {
+  const Node noisy = {900, {0.1, 0.9}}, clear = {100, {0.9, 0.1}}, image = {0, {1, 0}};
+  const SamplerOptions options = {.sampler = SamplerKind::kEuler, .timesteps = {1}};
+  const auto refusal = [&](const std::vector<Node>& nodes) {
+    return std::string(ConnectNodes(nodes, image, options).status().message());
+  };
+  EXPECT_EQ(refusal({noisy, clear}), "");
+  EXPECT_EQ(refusal({noisy, noisy}),
+            "timesteps: puts two steps at the same noise level; take fewer");
+  EXPECT_EQ(refusal({clear, noisy}),
+            "timesteps: puts a step at a higher noise level than the one before it");
 }
 
 }  // namespace
