@@ -144,14 +144,14 @@ LinearForm SigmaDirection(double sigma) { return (Slot(0) - X0()) / sigma; }
 
 // A run that begins at the schedule's end starts with the noise of x / alpha. Leading timesteps
 // begin below it, and there the library allows for the signal that would be present, as it does on
-// EDM's schedule. A flow starts with its noise.
+// EDM's schedule. It goes by the configured spacing alone, also with custom timesteps or sigmas. A
+// flow starts with its noise.
 SamplerPlan StartSigmaPlan(const NoisePath& path, const SamplerOptions& options, int slots) {
   SamplerPlan plan = StartPlan(path, slots);
   if (IsFlow(options.prediction_type)) return plan;
   const double first = path.front().from.ratio();
-  const bool leading = options.timesteps.empty() && options.sigmas.empty() &&
-                       options.timestep_spacing == TimestepSpacing::kLeading;
-  const bool room_for_signal = leading || path.front().preconditioning.has_value();
+  const bool room_for_signal = options.timestep_spacing == TimestepSpacing::kLeading ||
+                               path.front().preconditioning.has_value();
   plan.init_noise_scale = room_for_signal ? std::hypot(first, 1) : first;
   plan.final_alpha = 1;
   plan.final_sigma = path.back().to.ratio();

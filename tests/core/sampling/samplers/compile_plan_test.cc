@@ -788,11 +788,40 @@ TEST(CompilePlan, SamplersInSigmaStartWithTheNoiseOfTheirFirstLevel) {
   const SamplerPlan linspace =
       Compile({.sampler = kEuler, .steps = 7, .timestep_spacing = TimestepSpacing::kLinspace});
   EXPECT_NEAR(linspace.init_noise_scale, last, 1e-9);
-  // The spacing means nothing to custom timesteps.
-  EXPECT_EQ(Compile({.sampler = kEuler, .timesteps = {999, 5}}).init_noise_scale,
-            linspace.init_noise_scale);
   const SamplerPlan leading = Compile({.sampler = kEuler, .steps = 4});
   EXPECT_NEAR(leading.init_noise_scale, 1 / schedule.alpha(750), 1e-9);
+}
+
+// As in the library: init_noise_sigma reads timestep_spacing even where a list replaces it.
+TEST(CompilePlan, TheSpacingSaysWhatNoiseCustomLevelsStartWith) {
+  for (SamplerKind sampler : {kEuler, kEulerA, kHeun}) {
+    for (TimestepSpacing spacing :
+         {TimestepSpacing::kLeading, TimestepSpacing::kTrailing, TimestepSpacing::kLinspace}) {
+      const bool leading = spacing == TimestepSpacing::kLeading;
+      const double ratio = MakeSchedule().LevelAt(999).ratio();
+      EXPECT_NEAR(
+          Compile({.sampler = sampler, .timesteps = {999, 5}, .timestep_spacing = spacing})
+              .init_noise_scale,
+          leading ? std::hypot(ratio, 1) : ratio, 1e-9);
+      EXPECT_NEAR(Compile({.sampler = sampler, .sigmas = {10, 1}, .timestep_spacing = spacing})
+                      .init_noise_scale,
+                  leading ? std::sqrt(101) : 10, 1e-9);
+    }
+  }
+}
+
+// The timesteps of Align Your Steps (Sabour et al. 2024) with the config of Stable Diffusion XL.
+TEST(CompilePlan, CustomTimestepsOnALeadingConfigStartWithTheLibrarysNoise) {
+  const Schedule schedule = MakeSchedule({.beta_schedule = BetaSchedule::kScaledLinear,
+                                          .beta_start = 0.00085,
+                                          .beta_end = 0.012});
+  const absl::StatusOr<SamplerPlan> plan =
+      CompilePlan(schedule, {.sampler = kEuler,
+                             .timesteps = {999, 845, 730, 587, 443, 310, 193, 116, 53, 13},
+                             .timestep_spacing = TimestepSpacing::kLeading,
+                             .steps_offset = 1});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_NEAR(plan->init_noise_scale, 14.64881, 1e-5);
 }
 
 // In the library the other spacings lie between the first and the last of the timesteps, whatever
@@ -915,7 +944,7 @@ TEST(CompilePlan, CustomSigmasReplaceStepsAndSpacings) {
     EXPECT_NEAR(first.sigma / first.alpha, 100, 1e-9) << name;
     EXPECT_EQ(plan.final_sigma, 0);
     EXPECT_EQ(plan.init_noise_scale,
-              SamplerReads(sampler, "s_churn") || sampler == kEulerA ? 100 : 1)
+              SamplerReads(sampler, "s_churn") || sampler == kEulerA ? std::hypot(100, 1) : 1)
         << name;
   }
   const SamplerPlan dpm = Compile({.sampler = kDpmpp, .sigmas = {100, 10, 0.5}});
@@ -954,7 +983,7 @@ TEST(CompilePlan, HeunsChurnComesBeforeTheNetworkCall) {
 
   churned.s_tmax = 100;
   EXPECT_NEAR(Compile(churned).init_noise_scale,
-              std::hypot(50, 1.5 * std::sqrt(60. * 60 - 50 * 50)), 1e-9);
+              std::hypot(plain.init_noise_scale, 1.5 * std::sqrt(60. * 60 - 50 * 50)), 1e-9);
 }
 
 TEST(CompilePlan, EdmSchedulesTakeCustomSigmasBetaSpacingAndChurn) {
@@ -1006,8 +1035,11 @@ TEST(CompilePlan, NoiseTemperatureScalesAllAddedNoise) {
 }
 
 TEST(CompilePlan, NoiseTemperatureScalesTheChurnBeforeTheFirstStep) {
-  const SamplerPlan plan =
-      Compile({.sampler = kHeun, .sigmas = {50}, .s_churn = 0.2, .noise_temperature = 0.5});
+  const SamplerPlan plan = Compile({.sampler = kHeun,
+                                    .sigmas = {50},
+                                    .timestep_spacing = TimestepSpacing::kTrailing,
+                                    .s_churn = 0.2,
+                                    .noise_temperature = 0.5});
   EXPECT_NEAR(plan.init_noise_scale, std::hypot(50, 0.5 * std::sqrt(60. * 60 - 50 * 50)), 1e-9);
 }
 
