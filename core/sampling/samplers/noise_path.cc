@@ -8,9 +8,6 @@
 namespace denoise {
 namespace {
 
-// With lower_order_final, runs shorter than this lower the order over their last steps.
-constexpr size_t kFewSteps = 15;
-
 Clip X0Clip(const SamplerOptions& options) {
   if (options.thresholding) {
     return DynamicThreshold{options.dynamic_thresholding_ratio, options.sample_max_value};

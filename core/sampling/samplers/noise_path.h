@@ -109,9 +109,13 @@ double Churn(double sigma, size_t steps, const SamplerOptions& options);
 // The noise that remains in x beside x0, clipped or not.
 LinearForm NoiseIn(const NoiseLevel& level);
 
-// The order of a multistep solver's step. Order p needs p - 1 earlier predictions. The last step
-// has order 1 if its end has no noise (the expansion does not exist there) or if it does not move
-// (sigma_min has been reached).
+// With lower_order_final, DPM-Solver multistep and DEIS lower the order of the last two steps of
+// whole runs that are shorter than this.
+inline constexpr size_t kFewSteps = 15;
+
+// The order of a step of DPM-Solver multistep or DEIS. Order p needs p - 1 earlier predictions. The
+// last step has order 1 if its end has no noise (the expansion does not exist there) or if it does
+// not move (sigma_min has been reached).
 int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& options);
 
 // The same for samplers in sigma. Slot 0 is x / alpha = x0 + sigma * epsilon, where sigma is the

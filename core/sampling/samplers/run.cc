@@ -74,9 +74,16 @@ absl::Status CheckTotal(const RunOptions& run, int steps) {
                                                 run.max_steps, " are allowed"));
 }
 
-// Adjusts options that count steps for a run without its first ones. (If the rest is short enough
-// for lower_order_final, it lowers its orders like any other run.)
+// Whether `sampler` applies lower_order_final to short runs only.
+bool LowersShortRuns(SamplerKind sampler) {
+  return SamplerReads(sampler, "lower_order_final") && !IsSinglestep(sampler) &&
+         sampler != SamplerKind::kUniPc;
+}
+
+// Adjusts options that count steps for a run without its first ones. As in the library, whether a
+// run is short depends on the steps of the whole.
 SamplerOptions OptionsFrom(int first, size_t steps, SamplerOptions options) {
+  if (LowersShortRuns(options.sampler) && steps >= kFewSteps) options.lower_order_final = false;
   options.s_churn *= static_cast<double>(steps - first) / static_cast<double>(steps);
   std::vector<int> disabled;
   for (int step : options.disable_corrector) {

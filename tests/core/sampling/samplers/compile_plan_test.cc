@@ -799,10 +799,9 @@ TEST(CompilePlan, TheSpacingSaysWhatNoiseCustomLevelsStartWith) {
          {TimestepSpacing::kLeading, TimestepSpacing::kTrailing, TimestepSpacing::kLinspace}) {
       const bool leading = spacing == TimestepSpacing::kLeading;
       const double ratio = MakeSchedule().LevelAt(999).ratio();
-      EXPECT_NEAR(
-          Compile({.sampler = sampler, .timesteps = {999, 5}, .timestep_spacing = spacing})
-              .init_noise_scale,
-          leading ? std::hypot(ratio, 1) : ratio, 1e-9);
+      EXPECT_NEAR(Compile({.sampler = sampler, .timesteps = {999, 5}, .timestep_spacing = spacing})
+                      .init_noise_scale,
+                  leading ? std::hypot(ratio, 1) : ratio, 1e-9);
       EXPECT_NEAR(Compile({.sampler = sampler, .sigmas = {10, 1}, .timestep_spacing = spacing})
                       .init_noise_scale,
                   leading ? std::sqrt(101) : 10, 1e-9);
@@ -812,9 +811,8 @@ TEST(CompilePlan, TheSpacingSaysWhatNoiseCustomLevelsStartWith) {
 
 // The timesteps of Align Your Steps (Sabour et al. 2024) with the config of Stable Diffusion XL.
 TEST(CompilePlan, CustomTimestepsOnALeadingConfigStartWithTheLibrarysNoise) {
-  const Schedule schedule = MakeSchedule({.beta_schedule = BetaSchedule::kScaledLinear,
-                                          .beta_start = 0.00085,
-                                          .beta_end = 0.012});
+  const Schedule schedule = MakeSchedule(
+      {.beta_schedule = BetaSchedule::kScaledLinear, .beta_start = 0.00085, .beta_end = 0.012});
   const absl::StatusOr<SamplerPlan> plan =
       CompilePlan(schedule, {.sampler = kEuler,
                              .timesteps = {999, 845, 730, 587, 443, 310, 193, 116, 53, 13},

@@ -232,6 +232,28 @@ TEST(CompilePlan, ASolverRestartsWithAnEmptyHistory) {
   }
 }
 
+// A solver that lowers the order of short runs goes by the steps of the whole run, as in the
+// library; others lower it in every run.
+TEST(CompilePlan, TheWholeRunDecidesWhetherTheFinalOrderIsLowered) {
+  const auto lowers = [](SamplerKind sampler, int steps, const RunOptions& run) {
+    SamplerOptions options{.sampler = sampler, .steps = steps, .solver_order = 3};
+    options.final_sigma = FinalSigma::kSigmaMin;
+    const std::string lowered = Json(Compile(options, run));
+    options.lower_order_final = false;
+    return lowered != Json(Compile(options, run));
+  };
+  for (const RunOptions& run : {RunOptions{.strength = 0.5}, RunOptions{.denoising_start = 0.5},
+                                RunOptions{.jump_length = 5, .resamples = 2}}) {
+    for (SamplerKind sampler : {SamplerKind::kDpmSolver, SamplerKind::kDpmSolverPlusPlus,
+                                SamplerKind::kSdeDpmSolverPlusPlus, SamplerKind::kDeis}) {
+      EXPECT_TRUE(lowers(sampler, 14, run)) << SamplerName(sampler);
+      EXPECT_FALSE(lowers(sampler, 15, run)) << SamplerName(sampler);
+    }
+    EXPECT_TRUE(lowers(SamplerKind::kUniPc, 15, run));
+  }
+  EXPECT_TRUE(lowers(SamplerKind::kDpmSolverPlusPlusSinglestep, 18, {.first_step = 6}));
+}
+
 // They are counted from the beginning of the whole run.
 TEST(CompilePlan, DisabledCorrectorsKeepTheirSteps) {
   SamplerOptions options{.sampler = SamplerKind::kUniPc, .steps = 10};
