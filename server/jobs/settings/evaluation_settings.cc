@@ -16,12 +16,18 @@ using denoised::v1::EvaluationSettings;
 constexpr int kSampleCount = 1000;
 constexpr int kNearestNeighbours = 5;
 
-absl::StatusOr<VariationalBound> BoundOf(const ModelInfo& model) {
+// The scheduler's. Where that knows no learned variance (DDIM's), but the network has one, it is a
+// learned range, which published networks have.
+VarianceType VarianceOf(const ModelInfo& model) {
+  const VarianceType stated = model.scheduler.sampler.variance_type;
   const bool learned = model.spec.out_channels == 2 * model.spec.sample.channels;
+  return learned && stated != VarianceType::kLearned ? VarianceType::kLearnedRange : stated;
+}
+
+absl::StatusOr<VariationalBound> BoundOf(const ModelInfo& model) {
   return VariationalBound::Create(model.schedule,
                                   {.prediction_type = model.scheduler.sampler.prediction_type,
-                                   .variance_type = learned ? VarianceType::kLearnedRange
-                                                            : model.scheduler.sampler.variance_type,
+                                   .variance_type = VarianceOf(model),
                                    .clip_x0 = true});
 }
 

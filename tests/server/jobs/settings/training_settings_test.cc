@@ -1,5 +1,7 @@
 #include "server/jobs/settings/training_settings.h"
 
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -239,6 +241,32 @@ TEST(EvaluationSettings, DefaultsSuitTheDataSet) {
       ResolveEvaluation({}, {.model = ModelOf(Network()), .data_set = DataSetOf({}, 5000)});
   EXPECT_EQ(many->sample_count(), 1000);
   EXPECT_EQ(many->nearest_neighbours(), 5);
+}
+
+// The variance of p(x_s | x_t) by which bits per dimension are measured, where the network's second
+// half is 0.25 everywhere.
+double VarianceInBound(VarianceType stated) {
+  NewModelOptions options = Network();
+  options.learned_variance = true;
+  ModelInfo model = ModelOf(options);
+  model.scheduler.sampler.variance_type = stated;
+  EvaluationSettings settings;
+  settings.set_bits_per_dim_pictures(1);
+  const auto resolved =
+      ResolveEvaluation(settings, {.model = model, .data_set = DataSetOf({}, 10)});
+  EXPECT_TRUE(resolved.ok()) << resolved.status();
+  const auto setup = EvaluationSetupOf(*resolved, {.model = model, .data = nullptr});
+  EXPECT_TRUE(setup.ok()) << setup.status();
+  const at::Tensor output = at::full({1, 6, 16, 16}, 0.25), x_t = at::zeros({1, 3, 16, 16});
+  return setup->bound->Read(output, x_t, {500}).x_s.variance.mean().item<double>();
+}
+
+TEST(EvaluationSettings, BitsPerDimensionReadTheVarianceAsTheSchedulerDoes) {
+  EXPECT_EQ(VarianceInBound(VarianceType::kLearned), 0.25);
+  const double range = VarianceInBound(VarianceType::kLearnedRange);
+  EXPECT_LT(range, 0.1);
+  // A scheduler without a choice, DDIM's, says nothing of the second half.
+  EXPECT_EQ(VarianceInBound(VarianceType::kFixedSmall), range);
 }
 
 TEST(EvaluationSettings, EverythingThatIsWrongIsNamed) {
