@@ -29,7 +29,7 @@ struct RunCounters {
 std::string EncodeRunState(const RunIdentity& run, const RunCounters& counters);
 
 // `json` may be anything. InvalidArgument: malformed; or, with field violations, written by a run
-// with other options (max_steps may differ).
+// with other options (max_steps may differ). An option that it lacks counts as the default.
 absl::StatusOr<RunCounters> DecodeRunState(std::string_view json, const RunIdentity& run);
 
 }  // namespace denoise

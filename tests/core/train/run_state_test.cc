@@ -56,6 +56,23 @@ TEST_F(RunStateTest, NamesEveryOptionThatDiffers) {
                                                     "objective.weighting"));
 }
 
+TEST_F(RunStateTest, AnOptionNewerThanTheCheckpointHadItsDefault) {
+  Json older = Json::parse(Encode());
+  older["run"].erase("objective.label_dropout");
+  older["run"].erase("precision");
+  const auto decoded = Decode(older);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(*decoded, kCounters);
+  options_.objective.label_dropout = 0.1;
+  ExpectRefused(older, "objective.label_dropout: is missing from the checkpoint");
+  options_.objective.label_dropout = 0;
+  older["run"]["surplus"] = 1;
+  ExpectRefused(older, "unknown options");
+  older["run"].erase("surplus");
+  older["run"].erase("pictures");
+  ExpectRefused(older, "pictures: is missing from the checkpoint");
+}
+
 TEST_F(RunStateTest, RefusesADataSetOfAnotherSize) {
   const auto decoded = DecodeRunState(Encode(), {options_, kPictures + 1});
   EXPECT_EQ(GetFieldViolations(decoded.status()).front().field, "pictures");
