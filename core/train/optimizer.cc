@@ -139,8 +139,10 @@ void LossScaler::Update(bool finite) {
   if (!dynamic_) return;
   if (!finite) {
     state_ = {.scale = state_.scale / 2, .finite_steps = 0};
-  } else if (++state_.finite_steps == kStepsToDoubleLossScale) {
+  } else if (state_.finite_steps >= kStepsToDoubleLossScale - 1) {  // a checkpoint may have any
     state_ = {.scale = state_.scale * 2, .finite_steps = 0};
+  } else {
+    ++state_.finite_steps;
   }
 }
 

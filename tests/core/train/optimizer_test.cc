@@ -227,6 +227,16 @@ TEST(LossScaler, ResumesFromItsState) {
   EXPECT_EQ(second.scale(), 65536);
 }
 
+// More finite steps than it counts come from a checkpoint of a scaler that doubles later.
+TEST(LossScaler, DoublesAtOnceIfItsStateCountsMoreStepsThanItTakes) {
+  for (int64_t steps : {int64_t{2000}, std::numeric_limits<int64_t>::max()}) {
+    LossScaler scaler(TrainingPrecision::kFloat16);
+    scaler.SetState({.scale = 1024, .finite_steps = steps});
+    scaler.Update(true);
+    EXPECT_EQ(scaler.state(), (LossScaler::State{.scale = 2048, .finite_steps = 0}));
+  }
+}
+
 TEST(LossScaler, DoesNotScalePrecisionsWithTheRangeOfFloat32) {
   for (const auto precision : {TrainingPrecision::kFloat32, TrainingPrecision::kBFloat16}) {
     LossScaler scaler(precision);
