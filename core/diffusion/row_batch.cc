@@ -4,13 +4,16 @@
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/lerp.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
-#include <ATen/ops/quantile.h>
+#include <ATen/ops/sort.h>
 #include <ATen/ops/stack.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -19,11 +22,15 @@
 namespace denoise {
 namespace {
 
-// Saharia et al. 2022, section 2.3, over one picture.
-at::Tensor ApplyDynamicThreshold(const at::Tensor& x0, const DynamicThreshold& threshold) {
-  const at::Tensor s =
-      at::quantile(x0.abs().flatten(), threshold.ratio).clamp(1, threshold.max_value);
-  return at::minimum(at::maximum(x0, -s), s) / s;
+// The quantile `ratio` of a list, between two values linearly. It is at::quantile's, which does the
+// same in float32 but refuses more than 16,777,216 values. Ranks beyond those are rounded.
+at::Tensor Quantile(const at::Tensor& values, double ratio) {
+  const at::Tensor sorted = std::get<0>(values.sort());
+  const int64_t last = sorted.size(0) - 1;
+  const float rank = static_cast<float>(ratio) * static_cast<float>(last);
+  const int64_t below = std::min(static_cast<int64_t>(rank), last);
+  const int64_t above = std::min(static_cast<int64_t>(std::ceil(rank)), last);
+  return at::lerp(sorted[below], sorted[above], rank - static_cast<float>(below));
 }
 
 // The standard deviation of learned noise; `v` is the network's second half, blended as its
@@ -37,6 +44,11 @@ at::Tensor LearnedDeviation(const NoiseScale& scale, const at::Tensor& v) {
 bool IsLearned(const NoiseScale& scale) { return !std::holds_alternative<double>(scale); }
 
 }  // namespace
+
+at::Tensor ApplyDynamicThreshold(const at::Tensor& x0, const DynamicThreshold& threshold) {
+  const at::Tensor s = Quantile(x0.abs().flatten(), threshold.ratio).clamp(1, threshold.max_value);
+  return at::minimum(at::maximum(x0, -s), s) / s;
+}
 
 std::vector<UpdateGroup> GroupForUpdate(const std::vector<Trajectory*>& trajectories,
                                         at::Device device) {

@@ -65,6 +65,10 @@ class RowBatch {
   NetworkInput input_;
 };
 
+// Clips the x0 of one picture, of any shape, to a quantile of its own and scales the result to
+// [-1, 1] (Saharia et al. 2022, section 2.3).
+at::Tensor ApplyDynamicThreshold(const at::Tensor& x0, const DynamicThreshold& threshold);
+
 // How the trajectories' products are grouped on `device`.
 std::vector<UpdateGroup> GroupForUpdate(const std::vector<Trajectory*>& trajectories,
                                         at::Device device);

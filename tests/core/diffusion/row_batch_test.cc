@@ -2,6 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/linspace.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/minimum.h>
+#include <ATen/ops/quantile.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
@@ -287,6 +291,30 @@ TEST(RowBatch, LearnedVarianceIsBlendedAndNotGuided) {
                                   .guidance = {.scale = 5}};
   EXPECT_TRUE(NoiseOfOneStep(LearnedVariance{}, 0, conditioning)
                   .allclose(unit * std::sqrt(0.25 * 1 + 0.75 * 3), 1e-5));
+}
+
+TEST(ApplyDynamicThreshold, ClipsToTheQuantileOfTorchBitForBit) {
+  NoiseSource source(5);
+  for (int64_t size : {1, 2, 3, 10, 199, 3 * 64 * 64, 3 * 256 * 255}) {
+    const at::Tensor x0 = 3 * source.Draw({1, size, 1});
+    for (double ratio : {0.001, 0.3, 0.5, 0.9, 0.995, 1.0}) {
+      const at::Tensor s = at::quantile(x0.abs().flatten(), ratio).clamp(1, 100);
+      EXPECT_TRUE(ApplyDynamicThreshold(x0, {.ratio = ratio, .max_value = 100})
+                      .equal(at::minimum(at::maximum(x0, -s), s) / s))
+          << ratio << " of " << size;
+    }
+  }
+}
+
+// at::quantile takes at most 16,777,216 values.
+TEST(ApplyDynamicThreshold, TakesPicturesOfAnySize) {
+  const at::Tensor x0 = at::linspace(-4, 0, (1 << 24) + 3);
+  for (double ratio : {0.5, 1.0}) {
+    const at::Tensor clipped = ApplyDynamicThreshold(x0, {.ratio = ratio, .max_value = 100});
+    const double s = 4 * ratio;
+    EXPECT_EQ(clipped[0].item<float>(), -1);
+    EXPECT_NEAR(clipped[(1 << 24) - (1 << 22)].item<float>(), -1 / s, 1e-6);
+  }
 }
 
 TEST(NoiseSource, DrawsWhatATorchGeneratorDraws) {
