@@ -21,7 +21,7 @@ at::Tensor MeanSquare(const at::Tensor& error) {
 
 }  // namespace
 
-DrawNoise NoiseOfSeeds(const std::vector<uint64_t>& seeds) {
+NoiseFunction NoiseOfSeeds(const std::vector<uint64_t>& seeds) {
   std::vector<NoiseSource> sources(seeds.begin(), seeds.end());
   return [sources](at::IntArrayRef shape) mutable {
     DENOISE_DCHECK(shape.front() == static_cast<int64_t>(sources.size()));
@@ -32,7 +32,7 @@ DrawNoise NoiseOfSeeds(const std::vector<uint64_t>& seeds) {
 }
 
 BitsPerDimRun::BitsPerDimRun(VariationalBound bound, at::Tensor x0, at::Tensor class_labels,
-                             DrawNoise noise)
+                             NoiseFunction noise)
     : bound_(std::move(bound)),
       x0_(std::move(x0)),
       class_labels_(std::move(class_labels)),

@@ -14,11 +14,11 @@
 namespace denoise {
 
 // Standard normal noise of a shape, [B, C, H, W] in float32; another draw at every call.
-using DrawNoise = std::function<at::Tensor(at::IntArrayRef shape)>;
+using NoiseFunction = std::function<at::Tensor(at::IntArrayRef shape)>;
 
 // Row i has its own generator, seeded with seeds[i], as images have (noise_source.h): the result
 // for a picture does not depend on the rest of its batch. Every shape has as many rows as seeds.
-DrawNoise NoiseOfSeeds(const std::vector<uint64_t>& seeds);
+NoiseFunction NoiseOfSeeds(const std::vector<uint64_t>& seeds);
 
 // Bits per dimension of each picture and what they are made of; double, on the CPU. N timesteps, in
 // the order of VariationalBound::timesteps().
@@ -36,7 +36,8 @@ class BitsPerDimRun {
  public:
   // `x0` is [B, C, H, W] float32 in [-1, 1] and `class_labels` [B] int64, or undefined where the
   // network takes none, both on the network's device. `noise` is drawn from once a timestep.
-  BitsPerDimRun(VariationalBound bound, at::Tensor x0, at::Tensor class_labels, DrawNoise noise);
+  BitsPerDimRun(VariationalBound bound, at::Tensor x0, at::Tensor class_labels,
+                NoiseFunction noise);
 
   size_t calls() const { return bound_.timesteps().size(); }  // network calls in all
   size_t calls_done() const { return vb_.size(); }
@@ -55,7 +56,7 @@ class BitsPerDimRun {
   VariationalBound bound_;
   at::Tensor x0_;
   at::Tensor class_labels_;
-  DrawNoise draw_noise_;
+  NoiseFunction draw_noise_;
   at::Tensor noise_;  // drawn for the next timestep already, where a call has thrown
   std::vector<at::Tensor> vb_, x0_mse_, epsilon_mse_;  // a [B] for each timestep done
 };

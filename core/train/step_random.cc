@@ -66,7 +66,7 @@ int64_t PictureAt(int64_t index, int64_t pictures, uint64_t seed, int64_t epoch)
   return static_cast<int64_t>(picture);
 }
 
-at::Tensor DrawNoise(uint64_t seed, int64_t step, int64_t first, at::IntArrayRef shape) {
+at::Tensor StepNoise(uint64_t seed, int64_t step, int64_t first, at::IntArrayRef shape) {
   std::vector<at::Tensor> rows;
   for (int64_t row = first; row < first + shape[0]; ++row) {
     NoiseSource source(RandomBits(seed, RandomPurpose::kNoise, step, row));

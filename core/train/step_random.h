@@ -53,7 +53,7 @@ int64_t PictureAt(int64_t index, int64_t pictures, uint64_t seed, int64_t epoch)
 // Rows [first, first + shape[0]) of the noise of `step`: standard normal, float32, on the CPU. Each
 // row has its own generator, so its noise does not depend on how the step is split into network
 // calls.
-at::Tensor DrawNoise(uint64_t seed, int64_t step, int64_t first, at::IntArrayRef shape);
+at::Tensor StepNoise(uint64_t seed, int64_t step, int64_t first, at::IntArrayRef shape);
 
 // `labels`, [B] int64 on the CPU, of the rows from `first` on, each replaced by `null_label` with
 // probability `dropout` (Ho & Salimans 2021, algorithm 1).

@@ -265,7 +265,7 @@ absl::Status Trainer::Accumulate(const TrainingRows& rows) {
     labels = DropLabels(seed, step_->number, first, labels, options.objective.label_dropout,
                         *setup_.null_class_label);
   }
-  const at::Tensor noise = DrawNoise(seed, step_->number, first, rows.x0.sizes());
+  const at::Tensor noise = StepNoise(seed, step_->number, first, rows.x0.sizes());
 
   const auto network = setup_.binder(model_.weights, DtypeOf(options.precision));
   const Objective::Losses losses =

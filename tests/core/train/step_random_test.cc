@@ -115,17 +115,17 @@ TEST(EpochOrder, WorksForDataSetsLargerThanMemory) {
 }
 
 TEST(StepDraws, NoiseDoesNotDependOnTheSplitIntoNetworkCalls) {
-  const at::Tensor whole = DrawNoise(3, 10, 0, {5, 3, 4, 4});
+  const at::Tensor whole = StepNoise(3, 10, 0, {5, 3, 4, 4});
   const at::Tensor parts =
-      at::cat({DrawNoise(3, 10, 0, {2, 3, 4, 4}), DrawNoise(3, 10, 2, {3, 3, 4, 4})});
+      at::cat({StepNoise(3, 10, 0, {2, 3, 4, 4}), StepNoise(3, 10, 2, {3, 3, 4, 4})});
   EXPECT_TRUE(at::equal(whole, parts));
   EXPECT_FALSE(at::equal(whole[0], whole[1]));
-  EXPECT_FALSE(at::equal(whole, DrawNoise(3, 11, 0, {5, 3, 4, 4})));
-  EXPECT_FALSE(at::equal(whole, DrawNoise(4, 10, 0, {5, 3, 4, 4})));
+  EXPECT_FALSE(at::equal(whole, StepNoise(3, 11, 0, {5, 3, 4, 4})));
+  EXPECT_FALSE(at::equal(whole, StepNoise(4, 10, 0, {5, 3, 4, 4})));
 }
 
 TEST(StepDraws, NoiseIsStandardNormal) {
-  const at::Tensor noise = DrawNoise(0, 1, 0, {64, 1, 16, 16});
+  const at::Tensor noise = StepNoise(0, 1, 0, {64, 1, 16, 16});
   EXPECT_NEAR(noise.mean().item<double>(), 0, 0.03);
   EXPECT_NEAR(noise.std().item<double>(), 1, 0.03);
 }
