@@ -58,10 +58,11 @@ void BitsPerDimRun::Measure(const at::Tensor& x_t, const at::Tensor& noise,
   const double timestep = bound_.timesteps()[calls_done()];
   const std::vector<double> timesteps(static_cast<size_t>(x0_.size(0)), timestep);
   const NoiseLevel level = bound_.process().schedule().LevelAt(timestep);
-  const VariationalBound::Answer answer = bound_.Read(output, x_t, timesteps);
-  const at::Tensor epsilon = (x_t - level.alpha * answer.x0) / level.sigma;
-  const at::Tensor x0_mse = MeanSquare(answer.x0 - x0_), epsilon_mse = MeanSquare(epsilon - noise);
-  vb_.push_back(bound_.Term(x0_, x_t, timesteps, answer.x_s).to(at::kCPU));
+  const VariationalBound::Prediction predicted = bound_.Predict(output, x_t, timesteps);
+  const at::Tensor epsilon = (x_t - level.alpha * predicted.x0) / level.sigma;
+  const at::Tensor x0_mse = MeanSquare(predicted.x0 - x0_),
+                   epsilon_mse = MeanSquare(epsilon - noise);
+  vb_.push_back(bound_.Term(x0_, x_t, timesteps, predicted.x_s).to(at::kCPU));
   x0_mse_.push_back(x0_mse);
   epsilon_mse_.push_back(epsilon_mse);
 }

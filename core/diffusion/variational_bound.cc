@@ -189,11 +189,12 @@ at::Tensor VariationalBound::ModelVariance(const at::Tensor& output, const at::T
   return {};
 }
 
-VariationalBound::Answer VariationalBound::Read(const at::Tensor& output, const at::Tensor& x_t,
-                                                const std::vector<double>& t) const {
-  const at::Tensor x = x_t.to(at::kDouble), answer = output.to(at::kDouble);
-  const at::Tensor x0 = PredictX0(answer.narrow(1, 0, x.size(1)), x, t);
-  return {x0, {process_.Posterior(x0, x, Before(t), t).mean, ModelVariance(answer, x, t)}};
+VariationalBound::Prediction VariationalBound::Predict(const at::Tensor& output,
+                                                       const at::Tensor& x_t,
+                                                       const std::vector<double>& t) const {
+  const at::Tensor x = x_t.to(at::kDouble), m = output.to(at::kDouble);
+  const at::Tensor x0 = PredictX0(m.narrow(1, 0, x.size(1)), x, t);
+  return {x0, {process_.Posterior(x0, x, Before(t), t).mean, ModelVariance(m, x, t)}};
 }
 
 at::Tensor VariationalBound::Term(const at::Tensor& x0, const at::Tensor& x_t,

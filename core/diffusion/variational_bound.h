@@ -51,13 +51,14 @@ class VariationalBound {
   const std::vector<double>& timesteps() const { return timesteps_; }
 
   // What the network's output at x_t means.
-  struct Answer {
+  struct Prediction {
     at::Tensor x0;
     Gaussian x_s;  // p(x_s | x_t); of x_0 itself at the least noisy timestep
   };
   // `output` has twice the channels of `x_t` where the variance is learned. Otherwise channels
   // beyond those of x_t are ignored. Every t is one of timesteps(), here and below.
-  Answer Read(const at::Tensor& output, const at::Tensor& x_t, const std::vector<double>& t) const;
+  Prediction Predict(const at::Tensor& output, const at::Tensor& x_t,
+                     const std::vector<double>& t) const;
 
   // L_t or L_0, [B].
   at::Tensor Term(const at::Tensor& x0, const at::Tensor& x_t, const std::vector<double>& t,
@@ -87,7 +88,9 @@ class VariationalBound {
   // Of each step, [timesteps] double on the CPU.
   at::Tensor posterior_variances_;  // of q(x_s | x_t, x_0), the last as the one before it
   at::Tensor step_variances_;       // of q(x_t | x_s): the betas
-  at::Tensor large_variances_;      // the same, the last as that of posterior_variances_
+  // The betas, except that the least noisy step has its posterior variance (the library's
+  // fixed_large).
+  at::Tensor large_variances_;
 };
 
 }  // namespace denoise

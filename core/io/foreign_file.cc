@@ -49,7 +49,7 @@ constexpr Kind kKinds[] = {
     {"\xfe\xff"sv, "is UTF-16 text", "save it as UTF-8"},
 };
 
-std::string Told(std::string_view name, std::string_view remedy) {
+std::string KindAndRemedy(std::string_view name, std::string_view remedy) {
   return absl::StrCat(std::string(name), "; ", std::string(remedy));
 }
 
@@ -67,18 +67,18 @@ bool BeginsWithZeros(std::string_view file) {
 }  // namespace
 
 std::optional<std::string> ForeignKind(std::string_view file) {
-  if (file.empty()) return Told("is empty", kAgain);
+  if (file.empty()) return KindAndRemedy("is empty", kAgain);
   for (const Kind& kind : kKinds) {
-    if (file.starts_with(kind.beginning)) return Told(kind.name, kind.remedy);
+    if (file.starts_with(kind.beginning)) return KindAndRemedy(kind.name, kind.remedy);
   }
   if (BeginsWithMarkup(file, "<!doctype html") || BeginsWithMarkup(file, "<html")) {
-    return Told("is an HTML page, such as an error or a log-in page", kAgain);
+    return KindAndRemedy("is an HTML page, such as an error or a log-in page", kAgain);
   }
   if (BeginsWithMarkup(file, "<?xml")) {
-    return Told("is an XML document, such as an error of a file store", kAgain);
+    return KindAndRemedy("is an XML document, such as an error of a file store", kAgain);
   }
   if (BeginsWithZeros(file))
-    return Told("begins with zeros only, as an unfinished copy does", kAgain);
+    return KindAndRemedy("begins with zeros only, as an unfinished copy does", kAgain);
   return std::nullopt;
 }
 

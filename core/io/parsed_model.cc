@@ -134,13 +134,6 @@ absl::StatusOr<ModelTexts> ReadTexts(const ModelFolder& folder, const ModelFileN
   return texts;
 }
 
-// The most that the file of a network's weights can have: every one in the widest type, the names,
-// and as much again for what the network does not use.
-size_t MaxWeightsBytes(const UNet2DConfig& unet) {
-  constexpr size_t kHeaderBytes = size_t{100} << 20;
-  return 2 * static_cast<size_t>(CountUNet2DParameters(unet)) * sizeof(double) + kHeaderBytes;
-}
-
 }  // namespace
 
 ParsedModel::ParsedModel(ModelTexts texts, ModelFileNames names, ModelDescription description)
@@ -171,7 +164,7 @@ absl::StatusOr<ParsedModel> ParsedModel::Open(const std::filesystem::path& path)
     ASSIGN_OR_RETURN(const ModelFolder folder, ModelFolder::Open(path));
     ASSIGN_OR_RETURN(Weights weights,
                      OpenWeights(folder, ComponentPrefix(folder, kUnet), "diffusion_pytorch_model",
-                                 MaxWeightsBytes(model.description().unet)));
+                                 MaxWeightsBytes(CountUNet2DParameters(model.description().unet))));
     model.weights_ = std::make_shared<Weights>(std::move(weights));
     return std::move(model);
   });

@@ -183,6 +183,11 @@ absl::StatusOr<Weights> OpenWeights(const ModelFolder& folder, const std::string
   return weights;
 }
 
+size_t MaxWeightsBytes(int64_t parameters) {
+  constexpr size_t kHeaderBytes = size_t{100} << 20;
+  return 2 * static_cast<size_t>(parameters) * sizeof(double) + kHeaderBytes;
+}
+
 absl::Status CheckFinite(const StateDict& tensors) {
   FieldViolations violations;
   for (const auto& [name, tensor] : tensors) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <string>
@@ -35,6 +36,10 @@ struct Weights {
 absl::StatusOr<Weights> OpenWeights(const ModelFolder& folder, const std::string& prefix,
                                     const std::string& stem = "diffusion_pytorch_model",
                                     size_t bytes_max = std::numeric_limits<size_t>::max());
+
+// The most that a file of the weights of a network with `parameters` numbers can have: each in the
+// widest type, the names, and as much again for what the network does not use.
+size_t MaxWeightsBytes(int64_t parameters);
 
 // InvalidArgument names the tensors with values that are not finite in float32, up to 20.
 absl::Status CheckFinite(const StateDict& tensors);

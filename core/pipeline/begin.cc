@@ -61,7 +61,7 @@ class LatentStart {
 
  private:
   void PrepareInpainting();
-  void TellChannels(const at::Tensor& channels);
+  void SetConditionChannels(const at::Tensor& channels);
 
   // The noise of a codec that samples latents, [C, h, w] on the CPU; otherwise undefined.
   at::Tensor DrawSample() {
@@ -111,14 +111,15 @@ void LatentStart::PrepareInpainting() {
   const at::Tensor reduced = ReduceMask(mask, codec_->spec().factor);
   if (takes_mask_) {
     const at::Tensor masked = inpainting.picture * (1 - mask);
-    return TellChannels(at::cat({UploadCopy(reduced, runtime_), Encode(masked, masked_sample)}));
+    return SetConditionChannels(
+        at::cat({UploadCopy(reduced, runtime_), Encode(masked, masked_sample)}));
   }
   const at::Tensor known =
       starts_from_it ? start->picture : Encode(inpainting.picture, sample).to(at::kCPU);
   image_.inpainting = Inpainting{.picture = known, .mask = reduced, .fresh_noise = plan_.jumps > 0};
 }
 
-void LatentStart::TellChannels(const at::Tensor& channels) {
+void LatentStart::SetConditionChannels(const at::Tensor& channels) {
   for (WeightedCondition& entry : conditioning_.conditions) {
     entry.condition = WithChannels(entry.condition, channels);
   }
@@ -140,10 +141,10 @@ EncodedConditions EncodePrompts(const std::vector<SharedCondition>& conditions,
                                 const Pipeline& pipeline) {
   if (conditions.empty()) return {};
   DENOISE_DCHECK(pipeline.prompts != nullptr);
-  const std::vector<SharedCondition> told = pipeline.prompts->Encode(conditions);
-  EncodedConditions encoded;
-  for (size_t i = 0; i < conditions.size(); ++i) encoded[conditions[i]] = told[i];
-  return encoded;
+  const std::vector<SharedCondition> encoded = pipeline.prompts->Encode(conditions);
+  EncodedConditions encodings;
+  for (size_t i = 0; i < conditions.size(); ++i) encodings[conditions[i]] = encoded[i];
+  return encodings;
 }
 
 Conditioning EncodeConditioning(Conditioning conditioning, const Pipeline& pipeline,

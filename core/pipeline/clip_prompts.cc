@@ -20,11 +20,11 @@
 namespace denoise {
 namespace {
 
-int64_t BytesOf(const PromptStates& told) {
+int64_t BytesOf(const PromptStates& prompt) {
   const auto bytes = [](const at::Tensor& t) {
     return t.defined() ? t.numel() * static_cast<int64_t>(t.element_size()) : 0;
   };
-  return bytes(told.states) + bytes(told.pooled);
+  return bytes(prompt.states) + bytes(prompt.pooled);
 }
 
 // The states of prompts by their keys; forgets those that were used least recently. Thread-safe.
@@ -80,13 +80,13 @@ class ClipPromptEncoder final : public PromptEncoder {
 
   std::vector<SharedCondition> Encode(
       const std::vector<SharedCondition>& conditions) const override {
-    std::map<std::string, PromptStates> told;
+    std::map<std::string, PromptStates> states_by_key;
     // Prompts that are not in the cache, by what their encoders are asked for.
     std::map<std::pair<int64_t, std::string>, Group> missing;
     for (const SharedCondition& condition : conditions) {
       std::string key = KeyOf(*condition);
       if (std::optional<PromptStates> found = cache_.Find(key)) {
-        told[key] = *std::move(found);
+        states_by_key[key] = *std::move(found);
         continue;
       }
       const int64_t clip_skip = condition->prompt->clip_skip;
@@ -95,10 +95,10 @@ class ClipPromptEncoder final : public PromptEncoder {
       group.adapters = condition->adapters;
       group.prompts[std::move(key)] = condition->prompt;
     }
-    for (const auto& [asked, group] : missing) EncodeTogether(group, told);
+    for (const auto& [asked, group] : missing) EncodeTogether(group, states_by_key);
     std::vector<SharedCondition> encoded;
     for (const SharedCondition& condition : conditions) {
-      encoded.push_back(Told(*condition, told.at(KeyOf(*condition))));
+      encoded.push_back(WithStates(*condition, states_by_key.at(KeyOf(*condition))));
     }
     return encoded;
   }
@@ -140,7 +140,8 @@ class ClipPromptEncoder final : public PromptEncoder {
     return std::to_string(adapters.size()) + ":" + adapters + PromptKey(*condition.prompt);
   }
 
-  void EncodeTogether(const Group& group, std::map<std::string, PromptStates>& told) const {
+  void EncodeTogether(const Group& group,
+                      std::map<std::string, PromptStates>& states_by_key) const {
     const auto& prompts = group.prompts;
     std::vector<std::vector<PromptStates>> parts;  // of each encoder, in the order of `prompts`
     for (size_t i = 0; i < encoders_.size(); ++i) {
@@ -157,7 +158,7 @@ class ClipPromptEncoder final : public PromptEncoder {
       if (states.pooled.defined()) states.pooled = states.pooled.to(network_.device);
       if (prompt->zeros) states = Zeros(states);
       cache_.Add(key, states);
-      told[key] = std::move(states);
+      states_by_key[key] = std::move(states);
       ++j;
     }
   }
@@ -167,8 +168,8 @@ class ClipPromptEncoder final : public PromptEncoder {
             .pooled = states.pooled.defined() ? at::zeros_like(states.pooled) : at::Tensor()};
   }
 
-  // `condition`, told `states`, on the network's device.
-  SharedCondition Told(Condition condition, const PromptStates& states) const {
+  // `condition` with the states of its text, on the network's device.
+  SharedCondition WithStates(Condition condition, const PromptStates& states) const {
     condition.text_states = states.states;
     condition.pooled_text = states.pooled;
     for (at::Tensor* tensor :

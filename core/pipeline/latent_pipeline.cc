@@ -30,13 +30,6 @@ constexpr size_t kVersionDigits = 32;  // 128 bits
 constexpr char kDiffusersStem[] = "diffusion_pytorch_model";
 constexpr char kTransformersStem[] = "model";
 
-// The most that the weights of `parameters` numbers can take in files: every one in the widest
-// type, the names, and as much again for what is not used.
-size_t MaxWeightsBytes(int64_t parameters) {
-  constexpr size_t kHeaderBytes = size_t{100} << 20;
-  return 2 * static_cast<size_t>(parameters) * sizeof(double) + kHeaderBytes;
-}
-
 class LatentParts final : public PipelineParts {
  public:
   LatentParts(const LatentFamily& family, LatentConfigs configs, PipelineDescription description)

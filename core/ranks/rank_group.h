@@ -113,7 +113,7 @@ class RankGroup {
   absl::Status Sum(at::Tensor& tensor);
 
   // Of the gradients of `weights`, which are leaves on one device. Every rank has the same ones.
-  // The loss of a rank makes backward passes throw; see Lost.
+  // The loss of a rank makes backward passes throw; see RankLostBy.
   std::unique_ptr<GradientSum> SumGradients(std::vector<at::Tensor> weights);
 
   // Announces that this rank wants to leave. The others learn of it with the next step, and its

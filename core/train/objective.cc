@@ -172,7 +172,7 @@ at::Tensor Objective::VlbLoss(const at::Tensor& output, const at::Tensor& x0, co
                      1);
   }
   const at::Tensor term =
-      bound_->Term(x0, x_t, timesteps, bound_->Read(answer, x_t, timesteps).x_s);
+      bound_->Term(x0, x_t, timesteps, bound_->Predict(answer, x_t, timesteps).x_s);
   return (term * static_cast<double>(bound_->timesteps().size())).to(at::kFloat);
 }
 

@@ -72,9 +72,9 @@ class Objective {
 // `sigma_data`.
 double X0Weight(const ObjectiveOptions& options, const NoiseLevel& level, double sigma_data);
 
-// The weight of the squared error in the network's output, an error in which is `x0_from_output`
-// times as large in x0. So the same weighting means the same for every prediction type, except
-// kUniform, which weighs the output itself uniformly.
+// X0Weight times x0_from_output^2: an error e of the output is an error of x0_from_output * e in
+// x0. So a weighting means the same for every prediction type, except kUniform, which weighs outputs
+// alike.
 double OutputWeight(const ObjectiveOptions& options, const NoiseLevel& level, double x0_from_output,
                     double sigma_data);
 

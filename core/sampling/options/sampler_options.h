@@ -80,7 +80,7 @@ struct SamplerOptions {
   int original_inference_steps = 50;  // LCM, TCD: how many steps the network was distilled from
   double timestep_scaling = 10;       // LCM: scales the timesteps in its boundary condition
 
-  int solver_order = 2;                   // DPM-Solver, UniPC: 1 to 3
+  int solver_order = 2;                   // DPM-Solver, DEIS, UniPC: 1 to 3
   std::optional<SolverType> solver_type;  // absent: see ResolvedSolverType
   bool lower_order_final = true;
   bool euler_at_final = false;

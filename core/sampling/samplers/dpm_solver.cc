@@ -77,13 +77,9 @@ StepWeights StochasticDataWeights(const NoiseLevel& s, const NoiseLevel& t, int 
   return weights;
 }
 
-bool ExpandsNoise(SamplerKind sampler) {
-  return sampler == SamplerKind::kDpmSolver || sampler == SamplerKind::kDpmSolverSinglestep;
-}
-
 StepWeights ExactWeights(const NoiseLevel& s, const NoiseLevel& t, int order,
                          const SamplerOptions& options) {
-  if (ExpandsNoise(options.sampler)) return NoiseWeights(s, t, order);
+  if (ExpandsNoise(options)) return NoiseWeights(s, t, order);
   if (!IsSdeSolver(options.sampler)) return DataWeights(s, t, order);
   return StochasticDataWeights(s, t, order, options.corrected_third_order);
 }
@@ -100,11 +96,6 @@ StepWeights DpmSolverWeights(const NoiseLevel& s, const NoiseLevel& t, int order
   return weights;
 }
 
-// What is expanded: the predicted x0, or the noise that it leaves in x.
-LinearForm ModelValue(const NoiseLevel& level, const SamplerOptions& options) {
-  return ExpandsNoise(options.sampler) ? NoiseIn(level) : X0();
-}
-
 // h of the step `steps_back` before `step`, over h of `step`.
 double StepRatio(const NoisePath& path, size_t step, size_t steps_back) {
   const auto length = [&](size_t i) { return path[i].to.lambda() - path[i].from.lambda(); };
@@ -113,7 +104,7 @@ double StepRatio(const NoisePath& path, size_t step, size_t steps_back) {
 
 LinearForm NextMultistepState(const NoisePath& path, size_t step, int order,
                               const StepWeights& weights, const SamplerOptions& options) {
-  const LinearForm m0 = ModelValue(path[step].from, options);
+  const LinearForm m0 = ExpandedValue(path[step].from, options);
   LinearForm next = weights.state * Slot(0) + weights.d0 * m0;
   if (order == 1) return next;
   const LinearForm m1 = Slot(1);
@@ -153,7 +144,7 @@ double Fraction(const NoiseLevel& s, const NoiseLevel& t, const NoiseLevel& leve
 // The derivatives at the block's start come from divided differences over the block.
 LinearForm NextSinglestepState(const NoisePath& path, size_t move, int order,
                                const StepWeights& weights, const SamplerOptions& options) {
-  const LinearForm newest = ModelValue(path[move].from, options);
+  const LinearForm newest = ExpandedValue(path[move].from, options);
   if (order == 1) return weights.state * Slot(0) + weights.d0 * newest;
 
   const NoiseLevel& s = path[move + 1 - order].from;
@@ -183,7 +174,7 @@ SamplerPlan CompileDpmSolver(const NoisePath& path, const SamplerOptions& option
     const StepWeights weights = DpmSolverWeights(path[step].from, path[step].to, order, options);
 
     std::vector<LinearForm> slots = {NextMultistepState(path, step, order, weights, options)};
-    if (plan.slots > 1) slots.push_back(ModelValue(path[step].from, options));
+    if (plan.slots > 1) slots.push_back(ExpandedValue(path[step].from, options));
     for (int slot = 2; slot < plan.slots; ++slot) slots.push_back(Slot(slot - 1));
 
     evaluation.update = UpdateMatrix(slots);
@@ -202,7 +193,7 @@ SamplerPlan CompileDpmSolverSinglestep(const NoisePath& path, const SamplerOptio
         DpmSolverWeights(path[move + 1 - order].from, path[move].to, order, options);
     std::vector<LinearForm> next = {NextSinglestepState(path, move, order, weights, options)};
     if (slots > 1) next.push_back(order == 1 ? Slot(0) : Slot(kBlockStart));
-    if (slots > kHistory) next.push_back(ModelValue(path[move].from, options));
+    if (slots > kHistory) next.push_back(ExpandedValue(path[move].from, options));
     if (slots > kHistory + 1) next.push_back(Slot(kHistory));
 
     Evaluation evaluation = StartEvaluation(path[move], options);

@@ -111,6 +111,22 @@ double Churn(double sigma, size_t steps, const SamplerOptions& options) {
 
 LinearForm NoiseIn(const NoiseLevel& level) { return (Slot(0) - level.alpha * X0()) / level.sigma; }
 
+bool ExpandsNoise(const SamplerOptions& options) {
+  switch (options.sampler) {
+    case SamplerKind::kDpmSolver:
+    case SamplerKind::kDpmSolverSinglestep:
+      return true;
+    case SamplerKind::kUniPc:
+      return !options.predict_x0;
+    default:
+      return false;
+  }
+}
+
+LinearForm ExpandedValue(const NoiseLevel& level, const SamplerOptions& options) {
+  return ExpandsNoise(options) ? NoiseIn(level) : X0();
+}
+
 int MultistepOrder(const NoisePath& path, size_t step, const SamplerOptions& options) {
   const int order = std::min<int>(options.solver_order, static_cast<int>(step) + 1);
   const bool lower_final = options.lower_order_final && path.size() < kFewSteps;

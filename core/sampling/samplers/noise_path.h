@@ -109,6 +109,12 @@ double Churn(double sigma, size_t steps, const SamplerOptions& options);
 // The noise that remains in x beside x0, clipped or not.
 LinearForm NoiseIn(const NoiseLevel& level);
 
+// Whether a solver expands the noise around its step's start, instead of the predicted x0.
+bool ExpandsNoise(const SamplerOptions& options);
+
+// What it expands, from the latest output of the network.
+LinearForm ExpandedValue(const NoiseLevel& level, const SamplerOptions& options);
+
 // With lower_order_final, DPM-Solver multistep and DEIS lower the order of the last two steps of
 // whole runs that are shorter than this.
 inline constexpr size_t kFewSteps = 15;

@@ -49,14 +49,14 @@ absl::StatusOr<SigmaRange> Narrowed(SigmaRange range, const SamplerOptions& opti
                                    ", and sigma_max, ", std::exp(range.log_max)));
 }
 
-// Two values of log sigma closer than this are the same: computed ones are rounded, and given ones
+// Two values of lambda closer than this are the same: computed ones are rounded, and given ones
 // are printed with six digits.
-constexpr double kRoundingError = 1e-5;
+constexpr double kSameLambda = 1e-5;
 
 // Spacings computed in log sigma reach sigma_min up to rounding. The last step then stays in place
 // instead of going slightly backwards.
 Node EndAfter(const Node& last, const Node& end) {
-  return std::abs(last.level.lambda() - end.level.lambda()) < kRoundingError ? last : end;
+  return std::abs(last.level.lambda() - end.level.lambda()) < kSameLambda ? last : end;
 }
 
 }  // namespace
@@ -67,8 +67,8 @@ NoiseLevel PreservingLevel(double ratio) {
 }
 
 double CutOff(double timestep) {
-  constexpr double kRoundingError = 1e-4;
-  return std::floor(timestep + kRoundingError);
+  constexpr double kTimestepRounding = 1e-4;
+  return std::floor(timestep + kTimestepRounding);
 }
 
 absl::StatusOr<std::vector<double>> SpaceLogSigmas(SigmaRange range,
@@ -88,7 +88,7 @@ absl::Status CheckSigmas(const SigmaRange& range, const SamplerOptions& options)
   FieldViolations violations;
   for (size_t i = 0; i < options.sigmas.size(); ++i) {
     const double log_sigma = std::log(options.sigmas[i]);
-    if (log_sigma >= range.log_min - kRoundingError && log_sigma <= range.log_max + kRoundingError)
+    if (log_sigma >= range.log_min - kSameLambda && log_sigma <= range.log_max + kSameLambda)
       continue;
     violations.Add(
         absl::StrCat("sigmas[", i, "]"),

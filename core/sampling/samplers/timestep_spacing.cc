@@ -13,7 +13,7 @@ namespace {
 
 // Evenly spaced from the last timestep down to 0, rounded half to even unless fractional. Where
 // there are more points than timesteps, some round to the same one, which is listed once.
-std::vector<double> Linspace(const SpacingRange& range, int steps) {
+std::vector<double> LinspaceTimesteps(const SpacingRange& range, int steps) {
   const int points = range.leave_out_last ? steps + 1 : steps;
   const double stride = points > 1 ? (range.end - 1.0) / (points - 1) : 0;
   std::vector<double> timesteps;
@@ -72,7 +72,7 @@ absl::StatusOr<std::vector<double>> SpaceTimesteps(const SpacingRange& range,
     case TimestepSpacing::kTrailing:
       return Trailing(range, options.steps);
     case TimestepSpacing::kLinspace:
-      return Linspace(range, options.steps);
+      return LinspaceTimesteps(range, options.steps);
   }
   return std::vector<double>();
 }

@@ -50,7 +50,7 @@ std::vector<double> SolveMoments(const std::vector<double>& nodes, std::vector<d
 class UnifiedStep {
  public:
   UnifiedStep(const NoisePath& path, size_t step, int order, const SamplerOptions& options)
-      : s_(path[step].from), t_(path[step].to), order_(order), x0_(options.predict_x0) {
+      : s_(path[step].from), t_(path[step].to), order_(order), x0_(!ExpandsNoise(options)) {
     if (order == 1 && t_.sigma == 0)
       return;  // h is infinite, and the first-order step does not need it
     h_ = t_.lambda() - s_.lambda();
@@ -135,11 +135,6 @@ int OrderOfStep(const NoisePath& path, size_t step, const SamplerOptions& option
   return move.to.sigma == 0 || move.to.sigma == move.from.sigma ? 1 : order;
 }
 
-// What is expanded: the predicted x0, or the noise that it leaves in x.
-LinearForm ModelValue(const NoiseLevel& level, const SamplerOptions& options) {
-  return options.predict_x0 ? X0() : NoiseIn(level);
-}
-
 std::vector<LinearForm> History(int order) {
   std::vector<LinearForm> history;
   for (int j = 0; j < order; ++j) history.push_back(Slot(kHistory + j));
@@ -154,7 +149,7 @@ LinearForm CorrectedState(const NoisePath& path, size_t step, const SamplerOptio
   if (std::find(disabled.begin(), disabled.end(), last_step) != disabled.end()) return Slot(0);
   const int order = OrderOfStep(path, step - 1, options);
   return UnifiedStep(path, step - 1, order, options)
-      .Correct(Slot(kLastState), History(order), ModelValue(path[step].from, options));
+      .Correct(Slot(kLastState), History(order), ExpandedValue(path[step].from, options));
 }
 
 }  // namespace
@@ -166,7 +161,7 @@ SamplerPlan CompileUniPc(const NoisePath& path, const SamplerOptions& options) {
     const LinearForm corrected = CorrectedState(path, step, options);
 
     const int order = OrderOfStep(path, step, options);
-    const LinearForm predicted = ModelValue(path[step].from, options);
+    const LinearForm predicted = ExpandedValue(path[step].from, options);
     std::vector<LinearForm> m = History(order - 1);
     m.insert(m.begin(), predicted);
     const LinearForm next = UnifiedStep(path, step, order, options).Predict(corrected, m);

@@ -52,7 +52,7 @@ Gaussian Reverse(const VariationalBound& bound, const VlbCase& reference, const 
   const VlbNetwork network(reference.variance_type());
   const at::Tensor timesteps = at::tensor(kVlbTimesteps).to(at::kFloat);
   const at::Tensor output = network.Forward({x_t, timesteps, {}});
-  Gaussian x_s = bound.Read(output, x_t, kVlbTimesteps).x_s;
+  Gaussian x_s = bound.Predict(output, x_t, kVlbTimesteps).x_s;
   if (reference.mean() == "PREVIOUS_X") x_s.mean = output.narrow(1, 0, 3).to(at::kDouble);
   return x_s;
 }

@@ -77,7 +77,7 @@ TEST(VariationalBound, TermsOfAModelThatKnowsThePictureAreZero) {
   const Batch batch;
   const at::Tensor x_t = batch.x_t(bound);
   const at::Tensor terms =
-      bound.Term(batch.x0, x_t, batch.t, bound.Read(batch.x0, x_t, batch.t).x_s);
+      bound.Term(batch.x0, x_t, batch.t, bound.Predict(batch.x0, x_t, batch.t).x_s);
   EXPECT_LT(terms.slice(0, 1).abs().max().item<double>(), 1e-12);
   EXPECT_GT(terms[0].item<double>(), 0.1);  // a pixel is wider than the last step's noise
 }
@@ -96,7 +96,7 @@ TEST(VariationalBound, PredictionTypesAgree) {
       if (type == PredictionType::kVPrediction)
         output[row].copy_(level.alpha * epsilon - level.sigma * x0[row]);
     }
-    return bound.Term(batch.x0, x_t, batch.t, bound.Read(output, x_t, batch.t).x_s);
+    return bound.Term(batch.x0, x_t, batch.t, bound.Predict(output, x_t, batch.t).x_s);
   };
   const at::Tensor of_sample = terms(PredictionType::kSample);
   EXPECT_TRUE(terms(PredictionType::kEpsilon).allclose(of_sample, 1e-9));
@@ -109,7 +109,7 @@ at::Tensor VarianceOf(VarianceType type, double v) {
       *VariationalBound::Create(LinearSchedule(), {.variance_type = type});
   const at::Tensor x_t = batch.x_t(bound);
   const at::Tensor output = at::cat({x_t, at::full_like(x_t, v)}, 1);
-  return bound.Read(output, x_t, batch.t).x_s.variance.expand_as(x_t);
+  return bound.Predict(output, x_t, batch.t).x_s.variance.expand_as(x_t);
 }
 
 TEST(VariationalBound, TheLearnedRangeLiesBetweenTheFixedVariances) {
@@ -134,7 +134,7 @@ TEST(VariationalBound, ZeroTerminalSnrIsFiniteWhereTheNetworkPredictsV) {
       *VariationalBound::Create(schedule, {.prediction_type = PredictionType::kVPrediction});
   const Batch batch;
   const at::Tensor x_t = batch.x_t(bound);
-  const at::Tensor terms = bound.Term(batch.x0, x_t, batch.t, bound.Read(x_t, x_t, batch.t).x_s);
+  const at::Tensor terms = bound.Term(batch.x0, x_t, batch.t, bound.Predict(x_t, x_t, batch.t).x_s);
   EXPECT_TRUE(terms.isfinite().all().item<bool>());
   EXPECT_LT(bound.Prior(batch.x0).abs().max().item<double>(), 1e-12);
 }
@@ -147,7 +147,7 @@ TEST(VariationalBound, GradientsAreThoseOfTheTerms) {
   const at::Tensor output =
       at::cat({Noise(x_t.sizes()), Noise(x_t.sizes(), 3).tanh()}, 1).to(at::kDouble);
   const auto terms = [&](const at::Tensor& answer) {
-    return bound.Term(batch.x0, x_t, batch.t, bound.Read(answer, x_t, batch.t).x_s);
+    return bound.Term(batch.x0, x_t, batch.t, bound.Predict(answer, x_t, batch.t).x_s);
   };
   at::Tensor leaf = output.clone().requires_grad_();
   terms(leaf).sum().backward();

@@ -258,7 +258,7 @@ double VarianceInBound(VarianceType stated) {
   const auto setup = EvaluationSetupOf(*resolved, {.model = model, .data = nullptr});
   EXPECT_TRUE(setup.ok()) << setup.status();
   const at::Tensor output = at::full({1, 6, 16, 16}, 0.25), x_t = at::zeros({1, 3, 16, 16});
-  return setup->bound->Read(output, x_t, {500}).x_s.variance.mean().item<double>();
+  return setup->bound->Predict(output, x_t, {500}).x_s.variance.mean().item<double>();
 }
 
 TEST(EvaluationSettings, BitsPerDimensionReadTheVarianceAsTheSchedulerDoes) {
