@@ -174,12 +174,14 @@ absl::Status Describe(UploadSource& source, v1::UploadHeader& header) {
   return absl::OkStatus();
 }
 
-// How many bytes of this upload the server already has.
+// How many bytes of this upload the server already has. One that it reads, or began to read before
+// it was stopped, has all of them; the upload then only waits for the result.
 absl::StatusOr<int64_t> ReceivedBefore(TrainingClient& client, const v1::UploadHeader& header) {
   const absl::StatusOr<v1::Dataset> dataset = client.GetDataset(header.name());
   if (absl::IsNotFound(dataset.status())) return 0;
   RETURN_IF_ERROR(dataset.status());
-  const bool continues = dataset->state() == v1::Dataset::UPLOADING;
+  const bool continues =
+      dataset->state() == v1::Dataset::UPLOADING || dataset->state() == v1::Dataset::READING;
   return continues ? dataset->received_bytes() : 0;
 }
 

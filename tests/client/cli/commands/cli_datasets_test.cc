@@ -122,6 +122,19 @@ TEST_F(CliUploadTest, WhatTheServerHasIsNotSentAgain) {
   EXPECT_EQ(dataset["report"]["contact_sheet"]["data"], "");
 }
 
+TEST_F(CliUploadTest, AnUploadThatTheServerReadsIsOnlyWaitedFor) {
+  ASSERT_EQ(Upload().exit_status, Exited(0));
+  const int64_t all = headers_[0].total_bytes();
+  dataset_.set_name("datasets/pets");
+  dataset_.set_state(v1::Dataset::READING);
+  dataset_.set_received_bytes(all);
+  const auto result = Upload();
+  ASSERT_EQ(result.exit_status, Exited(0)) << result.error;
+  EXPECT_EQ(headers_.at(1).offset(), all);
+  EXPECT_THAT(uploads_.at(1), IsEmpty());
+  EXPECT_THAT(result.output, HasSubstr("state             ready\n"));
+}
+
 TEST_F(CliUploadTest, AServerThatSaysItHasMoreThanThereIsIsAnError) {
   dataset_.set_name("datasets/pets");
   dataset_.set_state(v1::Dataset::UPLOADING);
