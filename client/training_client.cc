@@ -25,6 +25,11 @@ std::string WithPrefix(std::string_view prefix, std::string_view name) {
   return name.starts_with(prefix) ? std::string(name) : std::string(prefix).append(name);
 }
 
+std::string WithoutPrefix(std::string_view prefix, std::string_view name) {
+  if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  return std::string(name);
+}
+
 template <class Request>
 Request Named(std::string name) {
   Request request;
@@ -183,11 +188,10 @@ absl::StatusOr<v1::Dataset> TrainingClient::Upload(const v1::UploadHeader& heade
 
 std::string TrainingJobResourceName(std::string_view name) { return WithPrefix(kJobsPrefix, name); }
 
-std::string ShortTrainingJobName(std::string_view name) {
-  if (name.starts_with(kJobsPrefix)) name.remove_prefix(std::string_view(kJobsPrefix).size());
-  return std::string(name);
-}
-
 std::string DatasetResourceName(std::string_view name) { return WithPrefix(kDatasetsPrefix, name); }
+
+std::string ShortTrainingJobName(std::string_view name) { return WithoutPrefix(kJobsPrefix, name); }
+
+std::string ShortDatasetName(std::string_view name) { return WithoutPrefix(kDatasetsPrefix, name); }
 
 }  // namespace denoise

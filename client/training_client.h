@@ -82,8 +82,9 @@ class TrainingClient {
 
 // "trainingJobs/a1b2" for "a1b2" and for itself; "datasets/emoji" likewise.
 std::string TrainingJobResourceName(std::string_view name);
-// "a1b2" for "trainingJobs/a1b2" and for itself.
-std::string ShortTrainingJobName(std::string_view name);
 std::string DatasetResourceName(std::string_view name);
+// "a1b2" for "trainingJobs/a1b2" and for itself; "emoji" likewise.
+std::string ShortTrainingJobName(std::string_view name);
+std::string ShortDatasetName(std::string_view name);
 
 }  // namespace denoise

@@ -4,7 +4,6 @@
 #include <CLI/Validators.hpp>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +16,7 @@
 #include "client/cli/commands/error_report.h"
 #include "client/cli/commands/interrupts.h"
 #include "client/cli/commands/output_folder.h"
+#include "client/cli/commands/upload_source.h"
 #include "client/cli/display/received_image.h"
 #include "client/cli/display/resource_text.h"
 #include "client/cli/display/terminal.h"
@@ -27,10 +27,9 @@
 #include "client/training_client.h"
 #include "core/base/error_details.h"
 #include "core/base/field_violations.h"
+#include "core/base/resource_id.h"
 #include "core/base/sha256.h"
 #include "core/base/status_macros.h"
-#include "core/data/byte_source.h"
-#include "core/data/folder_tar.h"
 
 namespace denoise {
 namespace {
@@ -80,86 +79,49 @@ struct UploadFlags {
   bool json = false;
 };
 
-absl::Status CannotRead(const std::string& path) {
-  return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+absl::Status CheckFormat(const UploadFlags& flags) {
+  const v1::DatasetFormat format = flags.request.header().format();
+  const bool is_tar = format == v1::DATASET_FORMAT_UNSPECIFIED || format == v1::DATASET_FORMAT_TAR;
+  if (is_tar || !std::filesystem::is_directory(flags.path)) return absl::OkStatus();
+  return InvalidField("header.format",
+                      absl::StrCat("must be tar for a folder, which ", flags.path, " is"));
 }
 
-class FileUpload final : public UploadSource {
+// The full name of the new data set. The server refuses a bad one, too, but hears of it only once
+// all bytes have been hashed.
+absl::StatusOr<std::string> ChooseName(const UploadFlags& flags) {
+  constexpr char kRule[] = "up to 128 letters, digits and ._-, beginning with a letter or digit";
+  const std::string& given = flags.request.header().name();
+  const std::string name = DatasetResourceName(given.empty() ? DataSetNameOf(flags.path) : given);
+  const std::string id = ShortDatasetName(name);
+  if (IsValidResourceId(id)) return name;
+  return InvalidField(
+      "header.name",
+      given.empty() ? absl::StrCat("\"", id, "\", from the path, cannot be the name of a data set; "
+                                   "give one with --name: ", kRule)
+                    : absl::StrCat("must be ", kRule, "; is \"", id, "\""));
+}
+
+// The progress line of an upload.
+class UploadDisplay {
  public:
-  FileUpload(std::string path, std::ifstream file)
-      : path_(std::move(path)), file_(std::move(file)) {}
+  explicit UploadDisplay(bool shown) : screen_(shown, nullptr) {}
 
-  absl::Status Seek(int64_t offset) override {
-    file_.clear();
-    file_.seekg(offset);
-    return file_.good() ? absl::OkStatus() : CannotRead(path_);
+  void Show(const char* head, int64_t done, int64_t total) {
+    if (!screen_.shown()) return;
+    const std::string tail = absl::StrCat("  ", BytesText(done), " of ", BytesText(total));
+    const double fraction = static_cast<double>(done) / static_cast<double>(total);
+    screen_.Draw(nullptr, {}, LineWithBar(head, fraction, tail, screen_.size().columns - 1));
   }
 
-  absl::StatusOr<std::string> Read(size_t max_bytes) override {
-    std::string bytes(max_bytes, '\0');
-    file_.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    if (file_.bad()) return CannotRead(path_);
-    bytes.resize(static_cast<size_t>(file_.gcount()));
-    return bytes;
-  }
+  void Close() { screen_.Close(); }
 
  private:
-  const std::string path_;
-  std::ifstream file_;
+  LiveScreen screen_;
 };
-
-class FolderUpload final : public UploadSource {
- public:
-  explicit FolderUpload(std::unique_ptr<FolderTar> tar) : tar_(std::move(tar)) {}
-
-  absl::Status Seek(int64_t offset) override {
-    if (offset < 0 || offset > tar_->size()) {
-      return absl::OutOfRangeError(
-          "the server claims to have more bytes than this upload has. Delete the data set and "
-          "upload it again.");
-    }
-    tar_->Seek(offset);
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<std::string> Read(size_t max_bytes) override {
-    return ReadString(*tar_, max_bytes);
-  }
-
- private:
-  const std::unique_ptr<FolderTar> tar_;
-};
-
-void WarnOfOtherFiles(const FolderTar& tar) {
-  if (tar.other_files() == 0) return;
-  std::fprintf(stderr, "denoise: left out %lld %s, for example %s\n",
-               static_cast<long long>(tar.other_files()), tar.other_files() == 1 ? "file" : "files",
-               tar.other_example().c_str());
-}
-
-// A folder becomes a tar of its pictures, made while it is sent; a file is sent as it is.
-// InvalidArgument, naming the path, if it cannot be read.
-absl::StatusOr<std::unique_ptr<UploadSource>> OpenUploadSource(const std::string& path) {
-  if (std::filesystem::is_directory(path)) {
-    ASSIGN_OR_RETURN(std::unique_ptr<FolderTar> tar, FolderTar::Open(path));
-    WarnOfOtherFiles(*tar);
-    return std::make_unique<FolderUpload>(std::move(tar));
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file.is_open() || !std::filesystem::is_regular_file(path)) return CannotRead(path);
-  return std::make_unique<FileUpload>(path, std::move(file));
-}
-
-// The name of a path without folders and endings: "animals" for "data/animals.tar.gz".
-std::string NameOf(const std::filesystem::path& path) {
-  const std::filesystem::path last =
-      path.has_filename() ? path.filename() : path.parent_path().filename();
-  const std::string name = last.string();
-  return name.substr(0, name.find('.', 1));
-}
 
 // Reads all of `source` once, as the server is told the size and the hash before the first byte.
-absl::Status Describe(UploadSource& source, v1::UploadHeader& header) {
+absl::Status Describe(SizedSource& source, UploadDisplay& display, v1::UploadHeader& header) {
   Sha256 hash;
   int64_t total = 0;
   RETURN_IF_ERROR(source.Seek(0));
@@ -168,10 +130,24 @@ absl::Status Describe(UploadSource& source, v1::UploadHeader& header) {
     if (bytes.empty()) break;
     hash.Update(bytes);
     total += static_cast<int64_t>(bytes.size());
+    display.Show("hashing   ", total, source.size());
   }
   header.set_total_bytes(total);
   header.set_sha256(absl::HexStringToBytes(hash.Finish()));
   return absl::OkStatus();
+}
+
+// The name is looked up before anything is hashed, which can take minutes.
+absl::Status CheckNameIsFree(TrainingClient& client, const std::string& name) {
+  const absl::StatusOr<v1::Dataset> dataset = client.GetDataset(name);
+  if (absl::IsNotFound(dataset.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(dataset.status());
+  if (dataset->state() != v1::Dataset::READY) return absl::OkStatus();
+  const std::string id = ShortDatasetName(name);
+  return absl::AlreadyExistsError(absl::StrCat("there is already a data set ", id,
+                                               ", and it is ready; delete it first (`denoise "
+                                               "datasets delete ",
+                                               id, "`), or give another name with --name"));
 }
 
 // How many bytes of this upload the server already has. One that it reads, or began to read before
@@ -185,49 +161,26 @@ absl::StatusOr<int64_t> ReceivedBefore(TrainingClient& client, const v1::UploadH
   return continues ? dataset->received_bytes() : 0;
 }
 
-// The progress line of an upload.
-class UploadDisplay {
- public:
-  explicit UploadDisplay(bool shown) : screen_(shown, nullptr) {}
-
-  void Show(int64_t sent, int64_t total) {
-    if (!screen_.shown()) return;
-    const std::string tail = absl::StrCat("  ", BytesText(sent), " of ", BytesText(total));
-    const double fraction = static_cast<double>(sent) / static_cast<double>(total);
-    const char* const head = sent < total ? "uploading " : "reading   ";
-    screen_.Draw(nullptr, {}, LineWithBar(head, fraction, tail, screen_.size().columns - 1));
-  }
-
-  void Close() { screen_.Close(); }
-
- private:
-  LiveScreen screen_;
-};
-
-absl::Status CheckFormat(const UploadFlags& flags) {
-  const v1::DatasetFormat format = flags.request.header().format();
-  const bool is_tar = format == v1::DATASET_FORMAT_UNSPECIFIED || format == v1::DATASET_FORMAT_TAR;
-  if (is_tar || !std::filesystem::is_directory(flags.path)) return absl::OkStatus();
-  return InvalidField("header.format",
-                      absl::StrCat("must be tar for a folder, which ", flags.path, " is"));
-}
-
 absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interrupts) {
   RETURN_IF_ERROR(CheckFormat(flags));
-  ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
-  ASSIGN_OR_RETURN(const std::unique_ptr<UploadSource> source, OpenUploadSource(flags.path));
-  interrupts.SetHandler([] {});  // a second signal ends the process
   v1::UploadHeader header = flags.request.header();
-  RETURN_IF_ERROR(Describe(*source, header));
-  header.set_name(DatasetResourceName(header.name().empty() ? NameOf(flags.path) : header.name()));
+  ASSIGN_OR_RETURN(*header.mutable_name(), ChooseName(flags));
   if (header.format() == v1::DATASET_FORMAT_UNSPECIFIED) header.set_format(v1::DATASET_FORMAT_TAR);
+  ASSIGN_OR_RETURN(const std::unique_ptr<SizedSource> source, OpenUploadSource(flags.path));
+  ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
+  RETURN_IF_ERROR(CheckNameIsFree(client, header.name()));
+  interrupts.SetHandler([] {});  // a second signal ends the process
+  UploadDisplay display(isatty(STDERR_FILENO) && !flags.json);
+  RETURN_IF_ERROR(Describe(*source, display, header));
   ASSIGN_OR_RETURN(const int64_t received, ReceivedBefore(client, header));
   header.set_offset(received);
-  UploadDisplay display(isatty(STDERR_FILENO) && !flags.json);
-  absl::StatusOr<v1::Dataset> dataset = client.Upload(header, *source, [&](int64_t sent) {
-    display.Show(sent, header.total_bytes());
+  const auto show = [&](int64_t sent) {
+    const bool is_sent = sent == header.total_bytes();
+    display.Show(is_sent ? "reading   " : "uploading ", sent, header.total_bytes());
     return !interrupts.interrupted();
-  });
+  };
+  show(received);
+  absl::StatusOr<v1::Dataset> dataset = client.Upload(header, *source, show);
   display.Close();
   return dataset;
 }

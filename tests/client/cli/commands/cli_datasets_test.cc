@@ -154,11 +154,51 @@ TEST_F(CliUploadTest, ANameThatIsTakenIsAFailure) {
   EXPECT_THAT(result.error, HasSubstr("there is one of this name"));
 }
 
+// Neither is known to the server before the whole upload has been hashed.
+TEST_F(CliUploadTest, ANameThatIsTakenOrUnsuitableIsAFailureBeforeAnythingIsSent) {
+  dataset_ = Ready();
+  const auto taken = Upload();
+  EXPECT_EQ(taken.exit_status, Exited(1));
+  EXPECT_EQ(taken.error,
+            "denoise: there is already a data set pets, and it is ready; delete it first (`denoise "
+            "datasets delete pets`), or give another name with --name\n");
+  const auto unsuitable = Upload({"--name", "Katzen-ü"});
+  EXPECT_EQ(unsuitable.exit_status, Exited(2));
+  EXPECT_THAT(unsuitable.error,
+              AllOf(StartsWith("denoise: the request is invalid\n  --name: must be up to 128 "),
+                    HasSubstr("; is \"Katzen-ü\"\n")));
+  EXPECT_THAT(headers_, IsEmpty());
+  EXPECT_EQ(Upload({"--name", "datasets/pets-2"}).exit_status, Exited(0));
+  EXPECT_EQ(headers_.at(0).name(), "datasets/pets-2");
+}
+
+TEST_F(CliUploadTest, APathWhoseNameDoesNotSuitNeedsAnotherName) {
+  for (const char* name : {"sp ace & name", "Katzen-ü", ".dot"}) {
+    const fs::path path = folder_.path() / name;
+    fs::copy(folder_.path() / "pets.v2", path, fs::copy_options::recursive);
+    const auto result = Run({"datasets", "upload", path.string()});
+    EXPECT_EQ(result.exit_status, Exited(2)) << name;
+    EXPECT_THAT(result.error,
+                HasSubstr(absl::StrCat("  --name: \"", name,
+                                       "\", from the path, cannot be the name of a data set; give "
+                                       "one with --name: ")));
+  }
+  EXPECT_THAT(headers_, IsEmpty());
+}
+
+TEST_F(CliUploadTest, AFolderThatADotStandsForGivesItsName) {
+  for (const char* path : {"pets.v2/.", "pets.v2/cats/..", "pets.v2/./"}) {
+    const auto result = Run({"datasets", "upload", (folder_.path() / path).string()});
+    ASSERT_EQ(result.exit_status, Exited(0)) << path << result.error;
+    EXPECT_EQ(headers_.back().name(), "datasets/pets") << path;
+  }
+}
+
 TEST_F(CliUploadTest, WrongHeadersAreNamedByTheirFlags) {
   training_.upload = [](auto&, auto&, auto&) {
     return BadRequestStatus({{"header.name", "is odd"}, {"header.format", "is another"}});
   };
-  const auto result = Upload({"--name", "-"});
+  const auto result = Upload({"--name", "odd"});
   EXPECT_EQ(result.exit_status, Exited(2));
   EXPECT_THAT(result.error, AllOf(HasSubstr("--name: is odd"), HasSubstr("--format: is another")));
 }

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -168,6 +170,22 @@ TEST_F(CliTerminalTest, ANoticeStandsOnALineOfItsOwnAndTheDisplayGoesOnBelow) {
                                  {.name = "dumb"});
   EXPECT_THAT(text, HasSubstr(std::string("\r\n") + kShowCursor + "the disk is full\r\n"));
   EXPECT_LT(text.find("the disk is full"), text.rfind(kHideCursor));
+}
+
+TEST_F(CliTerminalTest, AnUploadShowsWhatItDoes) {
+  training_.get_dataset = [](const auto&, auto&) {
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such data set");
+  };
+  training_.upload = [](auto&, auto& reader, auto& dataset) {
+    v1::UploadDatasetRequest message;
+    while (reader.Read(&message)) dataset.set_state(v1::Dataset::READY);
+    return grpc::Status::OK;
+  };
+  const std::filesystem::path path = folder_.path() / "pictures.tar";
+  std::ofstream(path) << std::string(1'500'000, 'x');
+  EXPECT_THAT(Run({"datasets", "upload", path.string()}, {}),
+              AllOf(HasSubstr("hashing "), HasSubstr("1.0 MB of 1.5 MB"), HasSubstr("uploading "),
+                    HasSubstr("reading "), HasSubstr(kShowCursor)));
 }
 
 TEST_F(CliTerminalTest, AServerCannotWriteToTheTerminal) {
