@@ -155,15 +155,17 @@ absl::Status TrainingClient::DeleteDataset(std::string_view name) {
 
 absl::StatusOr<v1::Dataset> TrainingClient::Upload(const v1::UploadHeader& header,
                                                    UploadSource& source,
-                                                   const std::function<bool(int64_t)>& progress) {
+                                                   const std::function<void(int64_t)>& progress,
+                                                   UploadCancellation* cancellation) {
   RETURN_IF_ERROR(source.Seek(header.offset()));
   grpc::ClientContext context;
   impl_->connection.Prepare(context, impl_->connection.options().generate_deadline);
   v1::Dataset dataset;
   const auto writer = impl_->datasets->UploadDataset(&context, &dataset);
+  if (cancellation != nullptr) cancellation->SetCall(&context);
   v1::UploadDatasetRequest message;
   *message.mutable_header() = header;
-  // A write that fails means that the server has ended the call: Finish says why.
+  // A write that fails means that the call has ended: Finish says why.
   bool open = writer->Write(message);
   absl::Status own_failure;
   for (int64_t sent = header.offset(); open;) {
@@ -172,8 +174,7 @@ absl::StatusOr<v1::Dataset> TrainingClient::Upload(const v1::UploadHeader& heade
     if (!data.ok() || data->empty()) break;
     sent += static_cast<int64_t>(data->size());
     open = writer->Write(Chunk(*std::move(data)));
-    if (open && progress && !progress(sent)) own_failure = absl::CancelledError("interrupted");
-    if (!own_failure.ok()) break;
+    if (open && progress) progress(sent);
   }
   if (!own_failure.ok()) {
     context.TryCancel();
@@ -181,9 +182,22 @@ absl::StatusOr<v1::Dataset> TrainingClient::Upload(const v1::UploadHeader& heade
     writer->WritesDone();
   }
   const grpc::Status status = writer->Finish();
+  if (cancellation != nullptr) cancellation->SetCall(nullptr);
   RETURN_IF_ERROR(own_failure);
   if (!status.ok()) return impl_->connection.StatusOf(status);
   return dataset;
+}
+
+void UploadCancellation::Cancel() {
+  const MutexLock lock(mutex_);
+  cancelled_ = true;
+  if (call_ != nullptr) call_->TryCancel();
+}
+
+void UploadCancellation::SetCall(grpc::ClientContext* call) {
+  const MutexLock lock(mutex_);
+  call_ = call;
+  if (call_ != nullptr && cancelled_) call_->TryCancel();
 }
 
 std::string TrainingJobResourceName(std::string_view name) { return WithPrefix(kJobsPrefix, name); }

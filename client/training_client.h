@@ -21,13 +21,19 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/client_options.h"
 #include "client/server_stream.h"
+#include "core/base/mutex.h"
 #include "denoised/v1/datasets.pb.h"
 #include "denoised/v1/models.pb.h"
 #include "denoised/v1/training.pb.h"
+
+namespace grpc {
+class ClientContext;
+}
 
 namespace denoise {
 
@@ -39,6 +45,24 @@ class UploadSource {
   virtual absl::Status Seek(int64_t offset) = 0;
   // The next at most `max_bytes`; empty at the end.
   virtual absl::StatusOr<std::string> Read(size_t max_bytes) = 0;
+};
+
+// Gives up an upload from another thread, such as the one that waits for signals. Outlives the
+// upload. Thread-safe.
+class UploadCancellation {
+ public:
+  // Makes the running Upload, or the next, return CANCELLED. Does not block.
+  void Cancel();
+
+ private:
+  friend class TrainingClient;
+
+  // Null once the call has ended.
+  void SetCall(grpc::ClientContext* call);
+
+  Mutex mutex_;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::ClientContext* call_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 
 // One connection. Movable; every method is thread-safe. Names are full ("trainingJobs/a1b2",
@@ -70,10 +94,11 @@ class TrainingClient {
   absl::Status DeleteDataset(std::string_view name);
   // Sends what the server lacks of `source`, from header.offset on, in chunks with checksums, and
   // waits until it has been read. `progress` hears, after each chunk, how many bytes of it all have
-  // been handed over; false from it gives up with CANCELLED, and what was sent stays there.
+  // been handed over. After `cancellation`, which may be null, what was sent stays there.
   absl::StatusOr<denoised::v1::Dataset> Upload(const denoised::v1::UploadHeader& header,
                                                UploadSource& source,
-                                               const std::function<bool(int64_t)>& progress = {});
+                                               const std::function<void(int64_t)>& progress = {},
+                                               UploadCancellation* cancellation = nullptr);
 
  private:
   class Impl;

@@ -250,13 +250,8 @@ TEST_F(UploadTest, GoesOnFromTheHeadersOffset) {
   header_sent_.set_offset(600001);
   TextSource source(text_);
   std::vector<int64_t> told;
-  ASSERT_TRUE(client_
-                  .Upload(header_sent_, source,
-                          [&told](int64_t sent) {
-                            told.push_back(sent);
-                            return true;
-                          })
-                  .ok());
+  ASSERT_TRUE(
+      client_.Upload(header_sent_, source, [&told](int64_t sent) { told.push_back(sent); }).ok());
   WaitForTheServer();
   EXPECT_EQ(header_.offset(), 600001);
   EXPECT_TRUE(received_ == text_.substr(600001));
@@ -265,15 +260,44 @@ TEST_F(UploadTest, GoesOnFromTheHeadersOffset) {
   EXPECT_EQ(told.back(), static_cast<int64_t>(text_.size())) << "of all, not of this call";
 }
 
-TEST_F(UploadTest, IsGivenUpWhenItsProgressSaysSo) {
+TEST_F(UploadTest, IsGivenUpBetweenTwoChunks) {
   TextSource source(text_);
-  int calls = 0;
+  UploadCancellation cancellation;
   const absl::Status status =
-      client_.Upload(header_sent_, source, [&](int64_t) { return ++calls < 2; }).status();
+      client_
+          .Upload(
+              header_sent_, source, [&](int64_t) { cancellation.Cancel(); }, &cancellation)
+          .status();
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
-  EXPECT_EQ(calls, 2);
   WaitForTheServer();
   EXPECT_FALSE(complete_) << "the server takes it for all there is";
+}
+
+TEST_F(UploadTest, IsGivenUpWhileTheServerReads) {
+  absl::Notification reading;
+  training_.upload = [&reading](auto& context, auto& reader, auto&) {
+    v1::UploadDatasetRequest message;
+    while (reader.Read(&message)) continue;
+    reading.Notify();
+    WaitUntilCancelled(context);
+    return grpc::Status::CANCELLED;
+  };
+  TextSource source(text_);
+  UploadCancellation cancellation;
+  std::thread canceller([&] {
+    reading.WaitForNotification();
+    cancellation.Cancel();
+  });
+  const absl::Status status = client_.Upload(header_sent_, source, {}, &cancellation).status();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  canceller.join();
+}
+
+TEST_F(UploadTest, DoesNotBeginOnceItIsGivenUp) {
+  TextSource source(text_);
+  UploadCancellation cancellation;
+  cancellation.Cancel();
+  EXPECT_TRUE(absl::IsCancelled(client_.Upload(header_sent_, source, {}, &cancellation).status()));
 }
 
 TEST_F(UploadTest, ASourceThatFailsIsTheErrorAndNotTheEnd) {

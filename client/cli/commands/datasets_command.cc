@@ -95,11 +95,13 @@ absl::StatusOr<std::string> ChooseName(const UploadFlags& flags) {
   const std::string name = DatasetResourceName(given.empty() ? DataSetNameOf(flags.path) : given);
   const std::string id = ShortDatasetName(name);
   if (IsValidResourceId(id)) return name;
-  return InvalidField(
-      "header.name",
-      given.empty() ? absl::StrCat("\"", id, "\", from the path, cannot be the name of a data set; "
-                                   "give one with --name: ", kRule)
-                    : absl::StrCat("must be ", kRule, "; is \"", id, "\""));
+  return InvalidField("header.name",
+                      given.empty()
+                          ? absl::StrCat("\"", id,
+                                         "\", from the path, cannot be the name of a data set; "
+                                         "give one with --name: ",
+                                         kRule)
+                          : absl::StrCat("must be ", kRule, "; is \"", id, "\""));
 }
 
 // The progress line of an upload.
@@ -114,19 +116,19 @@ class UploadDisplay {
     screen_.Draw(nullptr, {}, LineWithBar(head, fraction, tail, screen_.size().columns - 1));
   }
 
-  void Close() { screen_.Close(); }
-
  private:
   LiveScreen screen_;
 };
 
 // Reads all of `source` once, as the server is told the size and the hash before the first byte.
-absl::Status Describe(SizedSource& source, UploadDisplay& display, v1::UploadHeader& header) {
+absl::Status Describe(SizedSource& source, const Interrupts& interrupts, UploadDisplay& display,
+                      v1::UploadHeader& header) {
   Sha256 hash;
   int64_t total = 0;
   RETURN_IF_ERROR(source.Seek(0));
   while (true) {
     ASSIGN_OR_RETURN(const std::string bytes, source.Read(size_t{1} << 20));
+    if (interrupts.interrupted()) return absl::CancelledError("interrupted");
     if (bytes.empty()) break;
     hash.Update(bytes);
     total += static_cast<int64_t>(bytes.size());
@@ -161,6 +163,26 @@ absl::StatusOr<int64_t> ReceivedBefore(TrainingClient& client, const v1::UploadH
   return continues ? dataset->received_bytes() : 0;
 }
 
+// Sends what the server lacks, and waits until it has read it all.
+absl::StatusOr<v1::Dataset> Send(TrainingClient& client, const v1::UploadHeader& header,
+                                 UploadSource& source, Interrupts& interrupts,
+                                 UploadDisplay& display) {
+  const auto show = [&](int64_t sent) {
+    const bool is_sent = sent == header.total_bytes();
+    display.Show(is_sent ? "reading   " : "uploading ", sent, header.total_bytes());
+  };
+  show(header.offset());
+  UploadCancellation cancellation;
+  interrupts.SetHandler([&cancellation] { cancellation.Cancel(); });
+  if (interrupts.interrupted()) cancellation.Cancel();
+  absl::StatusOr<v1::Dataset> dataset = client.Upload(header, source, show, &cancellation);
+  interrupts.SetHandler([] {});
+  if (!absl::IsCancelled(dataset.status()) || !interrupts.interrupted()) return dataset;
+  return absl::CancelledError(
+      "interrupted. The server keeps what it has received for a day; run the same command again "
+      "to continue.");
+}
+
 absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interrupts) {
   RETURN_IF_ERROR(CheckFormat(flags));
   v1::UploadHeader header = flags.request.header();
@@ -169,34 +191,22 @@ absl::StatusOr<v1::Dataset> Upload(const UploadFlags& flags, Interrupts& interru
   ASSIGN_OR_RETURN(const std::unique_ptr<SizedSource> source, OpenUploadSource(flags.path));
   ASSIGN_OR_RETURN(TrainingClient client, MakeTrainingClient(flags.connection));
   RETURN_IF_ERROR(CheckNameIsFree(client, header.name()));
-  interrupts.SetHandler([] {});  // a second signal ends the process
   UploadDisplay display(isatty(STDERR_FILENO) && !flags.json);
-  RETURN_IF_ERROR(Describe(*source, display, header));
+  interrupts.SetHandler([] {});  // Describe checks between pieces
+  RETURN_IF_ERROR(Describe(*source, interrupts, display, header));
   ASSIGN_OR_RETURN(const int64_t received, ReceivedBefore(client, header));
   header.set_offset(received);
-  const auto show = [&](int64_t sent) {
-    const bool is_sent = sent == header.total_bytes();
-    display.Show(is_sent ? "reading   " : "uploading ", sent, header.total_bytes());
-    return !interrupts.interrupted();
-  };
-  show(received);
-  absl::StatusOr<v1::Dataset> dataset = client.Upload(header, *source, show);
-  display.Close();
-  return dataset;
+  return Send(client, header, *source, interrupts, display);
 }
 
 ExitCode RunUpload(const UploadFlags& flags) {
   Interrupts interrupts;
   const absl::StatusOr<v1::Dataset> dataset = Upload(flags, interrupts);
-  if (!dataset.ok() && interrupts.interrupted()) {
-    std::fprintf(
-        stderr,
-        "denoise: interrupted. The server keeps what it has received for a day; run the same\n"
-        "  command again to continue.\n");
-    if (flags.json) std::puts(ErrorJson(absl::CancelledError("interrupted")).c_str());
-    return kExitInterrupted;
+  if (!dataset.ok()) {
+    const ExitCode code = ReportError(dataset.status(), flags.json, UploadTable());
+    const bool is_interrupted = interrupts.interrupted() && absl::IsCancelled(dataset.status());
+    return is_interrupted ? kExitInterrupted : code;
   }
-  if (!dataset.ok()) return ReportError(dataset.status(), flags.json, UploadTable());
   std::puts((flags.json ? ResourceJson(*dataset) : DatasetDetails(*dataset)).c_str());
   return kExitOk;
 }

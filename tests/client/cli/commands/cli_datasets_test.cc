@@ -1,10 +1,14 @@
 // The command `denoise datasets`, and what hostile servers say.
+#include <signal.h>
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "google/rpc/error_details.pb.h"
 #include "gtest/gtest.h"
@@ -133,6 +137,29 @@ TEST_F(CliUploadTest, AnUploadThatTheServerReadsIsOnlyWaitedFor) {
   EXPECT_EQ(headers_.at(1).offset(), all);
   EXPECT_THAT(uploads_.at(1), IsEmpty());
   EXPECT_THAT(result.output, HasSubstr("state             ready\n"));
+}
+
+TEST_F(CliUploadTest, AnInterruptEndsTheUploadWhileTheServerReads) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    absl::Notification reading;
+    training_.upload = [&reading](auto& context, auto& reader, auto&) {
+      v1::UploadDatasetRequest message;
+      while (reader.Read(&message)) continue;
+      reading.Notify();
+      WaitUntilCancelled(context);
+      return grpc::Status::CANCELLED;
+    };
+    auto process = Subprocess::Start(Argv({"datasets", "upload",
+                                           (folder_.path() / "pets.v2").string(), "--json"}))
+                       .value();
+    ASSERT_TRUE(reading.WaitForNotificationWithTimeout(kPatience));
+    process->Signal(signal);
+    EXPECT_EQ(process->Wait(kPatience), Exited(130));
+    EXPECT_EQ(process->standard_error().WaitForEnd(),
+              "denoise: interrupted. The server keeps what it has received for a day; run the same "
+              "command again to continue.\n");
+    EXPECT_EQ(Lines(process->standard_output().WaitForEnd()).at(0)["error"]["code"], "CANCELLED");
+  }
 }
 
 TEST_F(CliUploadTest, AServerThatSaysItHasMoreThanThereIsIsAnError) {

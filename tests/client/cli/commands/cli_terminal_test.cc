@@ -64,7 +64,10 @@ class CliTerminalTest : public testing::Test {
     return Run({"train", "watch", "7"}, terminal);
   }
 
-  std::string Run(std::vector<std::string> arguments, const Terminal& terminal) {
+  // Everything the terminal was sent. Ctrl-C is typed once that includes `interrupt_at`, unless it
+  // is empty.
+  std::string Run(std::vector<std::string> arguments, const Terminal& terminal,
+                  const std::string& interrupt_at = "") {
     arguments.insert(arguments.begin(), DENOISE_BINARY);
     arguments.insert(arguments.end(), {"--server", server_.address()});
     std::vector<char*> argv;
@@ -81,11 +84,12 @@ class CliTerminalTest : public testing::Test {
       execv(argv[0], argv.data());
       _exit(127);
     }
-    const std::string text = ReadToEnd(screen);
+    const std::string text = ReadToEnd(screen, interrupt_at);
     int status = 0;
     waitpid(child, &status, 0);
     close(screen);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << text;
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == (interrupt_at.empty() ? 0 : 130))
+        << text;
     return text;
   }
 
@@ -94,10 +98,16 @@ class CliTerminalTest : public testing::Test {
   TempDir folder_;
 
  private:
-  static std::string ReadToEnd(int fd) {
+  static std::string ReadToEnd(int fd, std::string interrupt_at) {
+    constexpr char kCtrlC = '\x03';
     std::string text;
     char buffer[4096];
-    for (ssize_t count; (count = read(fd, buffer, sizeof(buffer))) > 0;) text.append(buffer, count);
+    for (ssize_t count; (count = read(fd, buffer, sizeof(buffer))) > 0;) {
+      text.append(buffer, count);
+      if (interrupt_at.empty() || text.find(interrupt_at) == std::string::npos) continue;
+      EXPECT_EQ(write(fd, &kCtrlC, 1), 1);
+      interrupt_at.clear();
+    }
     return text;
   }
 };
@@ -186,6 +196,17 @@ TEST_F(CliTerminalTest, AnUploadShowsWhatItDoes) {
   EXPECT_THAT(Run({"datasets", "upload", path.string()}, {}),
               AllOf(HasSubstr("hashing "), HasSubstr("1.0 MB of 1.5 MB"), HasSubstr("uploading "),
                     HasSubstr("reading "), HasSubstr(kShowCursor)));
+}
+
+TEST_F(CliTerminalTest, CtrlCEndsTheHashingOfAnUpload) {
+  training_.get_dataset = [](const auto&, auto&) {
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such data set");
+  };
+  const std::filesystem::path path = folder_.path() / "pictures.tar";
+  std::ofstream(path).put('x');
+  std::filesystem::resize_file(path, uintmax_t{64} << 30);  // a hole: no disk, but long to read
+  const std::string text = Run({"datasets", "upload", path.string()}, {}, "hashing ");
+  EXPECT_THAT(text, AllOf(HasSubstr("denoise: interrupted\r\n"), Not(HasSubstr("uploading"))));
 }
 
 TEST_F(CliTerminalTest, AServerCannotWriteToTheTerminal) {
