@@ -125,7 +125,8 @@ std::string ClassFolders::DescribeEmptyClass(const std::string& folder) const {
   const auto problem = first_problems_.find(numbers_.at(folder));
   if (problem == first_problems_.end()) return text;
   const auto& [file, reason] = problem->second;
-  return absl::StrCat(text, " (the first file, ", Quoted(file), ": ", reason, ")");
+  if (file.empty()) return absl::StrCat(text, " (", reason, ")");
+  return absl::StrCat(text, " (the first file, ", InQuotes(file), ": ", reason, ")");
 }
 
 }  // namespace denoise

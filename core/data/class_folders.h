@@ -26,7 +26,8 @@ class ClassFolders {
   // The number of a folder, from 0. InvalidArgument: there are too many folders.
   absl::StatusOr<int64_t> Find(const std::string& folder);
   void AddPicture(int64_t folder) { has_pictures_[static_cast<size_t>(folder)] = true; }
-  // Remembers why the first file of a folder is not a picture, for the message.
+  // Remembers why the first file of a folder is not a picture, for the message. Without a `file`,
+  // the reason is that of the folder itself.
   void AddOtherFile(int64_t folder, const std::string& file, const std::string& reason) {
     first_problems_.try_emplace(folder, file, reason);
   }

@@ -34,22 +34,23 @@ bool IsNamedAsPicture(const fs::path& path) {
   return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
 }
 
-// What can be read of the beginning of a file.
-std::string FirstBytes(const fs::path& path) {
-  absl::StatusOr<std::unique_ptr<ByteSource>> file = OpenFileSource(path);
-  if (!file.ok()) return "";
-  absl::StatusOr<std::string> start = ReadString(**file, kMagicBytes);
-  return start.ok() ? *std::move(start) : "";
+absl::StatusOr<std::string> FirstBytes(const fs::path& path) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> file, OpenFileSource(path));
+  return ReadString(*file, kMagicBytes);
 }
 
-absl::Status CannotRead(const fs::path& path, const std::error_code& error) {
-  return absl::UnavailableError(
-      absl::StrCat("cannot read ", Quoted(path.string()), ": ", error.message()));
+// Not Unavailable, whatever went wrong: that is for servers.
+absl::Status CannotRead(const std::string& name, absl::string_view reason) {
+  return absl::FailedPreconditionError(absl::StrCat("cannot read ", Quoted(name), ": ", reason));
 }
 
 absl::Status HasChanged(const std::string& name) {
   return absl::FailedPreconditionError(
       absl::StrCat(Quoted(name), " has changed since the folder was looked at; begin again"));
+}
+
+std::string WholeName(const EntryName& name) {
+  return name.folder.empty() ? name.file : absl::StrCat(name.folder, "/", name.file);
 }
 
 size_t CopyFrom(std::string_view bytes, int64_t begin, std::span<char> buffer) {
@@ -76,54 +77,79 @@ FolderTar::FolderTar(fs::path folder)
     : folder_(std::move(folder)),
       classes_(UploadLimits().max_folders, UploadLimits().max_classes) {}
 
+std::string FolderTar::NameOf(const fs::path& path) const {
+  return path == folder_ ? path.string() : path.lexically_relative(folder_).generic_string();
+}
+
 absl::Status FolderTar::FindPictures() {
-  std::error_code error;
   std::vector<fs::path> files;
-  fs::recursive_directory_iterator file(folder_, error);
-  for (; !error && file != end(file); file.increment(error)) {
-    if (IsHidden(file->path())) {
-      file.disable_recursion_pending();
-    } else if (std::error_code ignored;
-               file->is_regular_file(ignored) ||
-               (file->is_symlink(ignored) && !file->is_directory(ignored))) {
-      files.push_back(file->path());
+  std::vector<fs::path> folders = {folder_};
+  while (!folders.empty()) {
+    const fs::path folder = std::move(folders.back());
+    folders.pop_back();
+    std::error_code error;
+    fs::directory_iterator entry(folder, error);
+    for (; !error && entry != end(entry); entry.increment(error)) {
+      if (IsHidden(entry->path())) continue;
+      const fs::file_type type = entry->symlink_status(error).type();
+      if (error) return CannotRead(NameOf(entry->path()), error.message());
+      (type == fs::file_type::directory ? folders : files).push_back(entry->path());
     }
+    if (error) return CannotRead(NameOf(folder), error.message());
   }
-  if (error) return CannotRead(folder_, error);
   std::sort(files.begin(), files.end());  // so that examples are the same every time
   for (const fs::path& path : files) RETURN_IF_ERROR(AddFile(path));
   return absl::OkStatus();
 }
 
 absl::Status FolderTar::AddFile(const fs::path& path) {
-  std::string name = path.lexically_relative(folder_).generic_string();
+  std::string name = NameOf(path);
   ASSIGN_OR_RETURN(const EntryName parsed, ParseEntryName(name));
-  if (!parsed.problem.empty()) return LeaveOut(parsed, parsed.problem);
   std::error_code error;
-  if (!fs::is_regular_file(path, error)) return LeaveOut(parsed, "a link that leads to no file");
-  const std::string start = FirstBytes(path);
-  if (!RecogniseFormat(start) && !IsNamedAsPicture(path)) {
-    const std::string other = DescribeOtherFormat(start);
+  const fs::file_type type = fs::status(path, error).type();
+  // Not followed, and so a folder without pictures; any other file counts for the folder it is in.
+  if (type == fs::file_type::directory) return LeaveOutFolder(parsed);
+  if (!parsed.problem.empty()) return LeaveOut(parsed, parsed.problem);
+  if (type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels) {
+    return LeaveOut(parsed, "a link that leads to no file");
+  }
+  if (error) return CannotRead(name, error.message());
+  if (type != fs::file_type::regular) return LeaveOut(parsed, "not a plain file");
+  const absl::StatusOr<std::string> start = FirstBytes(path);
+  if (!start.ok()) return CannotRead(name, start.status().message());
+  if (!RecogniseFormat(*start) && !IsNamedAsPicture(path)) {
+    const std::string other = DescribeOtherFormat(*start);
     return LeaveOut(parsed, other.empty() ? "not a picture" : other);
   }
   const uintmax_t size = fs::file_size(path, error);
-  if (error) return CannotRead(path, error);
+  if (error) return CannotRead(name, error.message());
   ASSIGN_OR_RETURN(const int64_t folder, classes_.Find(parsed.folder));
   classes_.AddPicture(folder);
   members_.push_back({std::move(name), static_cast<int64_t>(size), 0});
   return absl::OkStatus();
 }
 
+absl::Status FolderTar::LeaveOutFolder(const EntryName& name) {
+  constexpr char kReason[] = "a link to a folder, which is not followed";
+  ASSIGN_OR_RETURN(const int64_t folder, classes_.Find(WholeName(name)));
+  classes_.AddOtherFile(folder, "", kReason);
+  CountOther(name, kReason);
+  return absl::OkStatus();
+}
+
 absl::Status FolderTar::LeaveOut(const EntryName& name, const std::string& reason) {
   ASSIGN_OR_RETURN(const int64_t folder, classes_.Find(name.folder));
   classes_.AddOtherFile(folder, name.file, reason);
-  if (other_files_++ > 0) return absl::OkStatus();
-  const std::string whole =
-      name.folder.empty() ? name.file : absl::StrCat(name.folder, "/", name.file);
+  CountOther(name, reason);
+  return absl::OkStatus();
+}
+
+void FolderTar::CountOther(const EntryName& name, const std::string& reason) {
+  if (other_files_++ > 0) return;
+  const std::string whole = WholeName(name);
   // Names with a problem are escaped already.
   const std::string shown = name.problem.empty() ? Quoted(whole) : absl::StrCat("\"", whole, "\"");
   other_example_ = absl::StrCat(shown, " (", reason, ")");
-  return absl::OkStatus();
 }
 
 absl::Status FolderTar::LayOut() {
@@ -167,7 +193,11 @@ absl::StatusOr<size_t> FolderTar::ReadMember(const Member& member, int64_t begin
   const auto header_size = static_cast<int64_t>(header.size());
   if (begin < header_size) return CopyFrom(header, begin, buffer);
   const int64_t content_begin = begin - header_size;
-  if (content_begin < member.size) return ReadFile(member, content_begin, buffer);
+  if (content_begin < member.size) {
+    absl::StatusOr<size_t> size = ReadFile(member, content_begin, buffer);
+    const bool explained = size.ok() || absl::IsFailedPrecondition(size.status());
+    return explained ? size : CannotRead(member.name, size.status().message());
+  }
   // Zeros pad the last block; after the last member they also end the archive.
   const bool is_last = &member == &members_.back();
   const int64_t zeros_end = member.size + TarPadding(member.size) + (is_last ? kEndBytes : 0);
@@ -181,7 +211,10 @@ absl::StatusOr<size_t> FolderTar::ReadFile(const Member& member, int64_t begin,
   if (open_member_ != &member || file_offset_ != begin) {
     open_member_ = nullptr;
     absl::StatusOr<std::unique_ptr<ByteSource>> file = OpenFileSource(folder_ / member.name);
-    if (!file.ok()) return HasChanged(member.name);
+    if (absl::IsNotFound(file.status()) || absl::IsInvalidArgument(file.status())) {
+      return HasChanged(member.name);
+    }
+    RETURN_IF_ERROR(file.status());
     open_file_ = *std::move(file);
     ASSIGN_OR_RETURN(file_offset_, Skip(*open_file_, begin));
     open_member_ = &member;

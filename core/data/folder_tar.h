@@ -24,13 +24,13 @@ class FolderTar : public ByteSource {
   // Finds the pictures in `folder` and the folders below it: files that begin as a PNG, JPEG or
   // WebP does, whatever their names, and files that are named as one (.png, .jpg, .jpeg, .jfif,
   // .webp and so on), of which the server says what is wrong with them. Skips names that begin with
-  // a dot; follows links to files, but not to folders. Leaves out all other files, and those whose
-  // names are not UTF-8, are too long, or contain control characters.
+  // a dot; follows links to files, but not to folders. Leaves out all other files and such links, and
+  // files whose names are not UTF-8, are too long, or contain control characters.
   //
   // Messages name files, since they are for the files' owner. NotFound: no such folder.
   // InvalidArgument: there are no pictures; or nothing is left of a folder that is a class, or
   // pictures lie both in a folder and below it, for which the server would refuse the archive.
-  // Unavailable: a folder cannot be read.
+  // FailedPrecondition: a file or a folder below it cannot be read.
   static absl::StatusOr<std::unique_ptr<FolderTar>> Open(const std::filesystem::path& folder);
 
   // The size of the whole archive.
@@ -47,8 +47,8 @@ class FolderTar : public ByteSource {
     offset_ = offset;
   }
 
-  // FailedPrecondition: a file is gone or has changed its size since the folder was opened.
-  // Unavailable: a file cannot be read.
+  // FailedPrecondition: a file is gone, has changed its size since the folder was opened, or can no
+  // longer be read.
   absl::StatusOr<size_t> Read(std::span<char> buffer) override;
 
  private:
@@ -60,9 +60,13 @@ class FolderTar : public ByteSource {
 
   explicit FolderTar(std::filesystem::path folder);
 
+  // Within the folder; the folder's own path for itself.
+  std::string NameOf(const std::filesystem::path& path) const;
   absl::Status FindPictures();
   absl::Status AddFile(const std::filesystem::path& path);
   absl::Status LeaveOut(const EntryName& name, const std::string& reason);
+  absl::Status LeaveOutFolder(const EntryName& name);
+  void CountOther(const EntryName& name, const std::string& reason);
   absl::Status LayOut();
 
   // The bytes of `member` from `begin` on, where 0 is the start of its header.

@@ -1,6 +1,10 @@
 #include "core/data/folder_tar.h"
 
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/core/data/upload_testing.h"
 #include "tests/support/subprocess.h"
@@ -59,11 +63,20 @@ TEST_F(FolderTarTest, SkipsAndCountsOtherFiles) {
   const auto tar = Open();
   ASSERT_NE(tar, nullptr);
   EXPECT_EQ(tar->pictures(), 2);
-  EXPECT_EQ(tar->other_files(), 3);
-  EXPECT_EQ(tar->other_example(), "\"lost.png\" (a link that leads to no file)");
+  EXPECT_EQ(tar->other_files(), 4);
+  EXPECT_EQ(tar->other_example(), "\"loop\" (a link to a folder, which is not followed)");
   const auto entries = ReadUpload(UploadFormat::kTar, Bytes());
   EXPECT_THAT(Names(*entries), ElementsAre("a.png", "link.png"));
   EXPECT_EQ((*entries)[1].bytes, "1");
+}
+
+TEST_F(FolderTarTest, ALinkThatLeadsToNoFileIsLeftOut) {
+  Add("a.png", "1");
+  fs::create_symlink("nowhere", root_ / "lost.png");
+  EXPECT_EQ(Open()->other_example(), "\"lost.png\" (a link that leads to no file)");
+  fs::remove(root_ / "lost.png");
+  fs::create_symlink("itself.png", root_ / "itself.png");
+  EXPECT_EQ(Open()->other_example(), "\"itself.png\" (a link that leads to no file)");
 }
 
 TEST_F(FolderTarTest, ResumesAtAnyOffset) {
@@ -151,6 +164,72 @@ TEST_F(FolderTarTest, AClassOfWhichNothingIsLeftIsRefused) {
   Add("licence.txt", "x");
   fs::remove_all(root_ / "dogs");
   EXPECT_TRUE(FolderTar::Open(root_).ok());
+}
+
+TEST_F(FolderTarTest, AClassThatIsALinkOrHoldsNoPlainFileIsRefused) {
+  Add("cats/1.png", Png(1));
+  Add("birds/1.png", Png(2));
+  Add("elsewhere.txt", "x");
+  const fs::path elsewhere = folder_.path() / "dogs";
+  WriteFile(elsewhere / "1.png", Png(3));
+  fs::create_directory_symlink(elsewhere, root_ / "dogs");
+  ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kInvalidArgument,
+               "the folder \"dogs\" holds no readable picture (a link to a folder, which is not "
+               "followed); remove the folder or fix its files");
+  fs::remove(root_ / "dogs");
+  fs::create_directory(root_ / "dogs");
+  ASSERT_EQ(mkfifo((root_ / "dogs/1.png").c_str(), 0600), 0);
+  ExpectStatus(FolderTar::Open(root_).status(), absl::StatusCode::kInvalidArgument,
+               "the folder \"dogs\" holds no readable picture (the first file, \"1.png\": not a "
+               "plain file)");
+}
+
+// Root reads everything, so it is asked to do without that while this lives.
+class WithoutPrivileges {
+ public:
+  WithoutPrivileges() {
+    EXPECT_EQ(syscall(SYS_capget, &header_, before_), 0);
+    __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {before_[0], before_[1]};
+    none[0].effective = none[1].effective = 0;
+    EXPECT_EQ(syscall(SYS_capset, &header_, none), 0);
+  }
+  ~WithoutPrivileges() { EXPECT_EQ(syscall(SYS_capset, &header_, before_), 0); }
+
+ private:
+  __user_cap_header_struct header_ = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct before_[_LINUX_CAPABILITY_U32S_3] = {};
+};
+
+TEST_F(FolderTarTest, WhatCannotBeReadIsNamedWithTheReason) {
+  Add("cats/1.png", Png(1));
+  Add("cats/notes", "x");
+  Add("dogs/1.png", Png(2));
+  const struct {
+    std::string path;
+    fs::perms permissions;
+    std::string message;
+  } cases[] = {
+      {"cats/1.png", fs::perms::none, "cannot read \"cats/1.png\": "},
+      {"cats/notes", fs::perms::none, "cannot read \"cats/notes\": "},
+      {"dogs", fs::perms::none, "cannot read \"dogs\": "},
+      {"dogs", fs::perms::owner_read, "cannot read \"dogs/1.png\": "},
+  };
+  for (const auto& [path, permissions, message] : cases) {
+    const fs::perms before = fs::status(root_ / path).permissions();
+    fs::permissions(root_ / path, permissions);
+    {
+      const WithoutPrivileges without;
+      const absl::Status status = FolderTar::Open(root_).status();
+      ExpectStatus(status, absl::StatusCode::kFailedPrecondition, message);
+      ExpectStatus(status, absl::StatusCode::kFailedPrecondition, "Permission denied");
+    }
+    fs::permissions(root_ / path, before);
+  }
+  const auto tar = Open();
+  fs::permissions(root_ / "cats/1.png", fs::perms::none);
+  const WithoutPrivileges without;
+  ExpectStatus(ReadString(*tar, 10'000).status(), absl::StatusCode::kFailedPrecondition,
+               "cannot read \"cats/1.png\": cannot be opened: Permission denied");
 }
 
 TEST_F(FolderTarTest, FilesAreToldByTheirFirstBytes) {
