@@ -80,7 +80,9 @@ absl::Status CheckContinues(const UploadHeader& header, const DataSetRow& row) {
   if (header.format() != data_set.format() || header.total_bytes() != data_set.total_bytes() ||
       header.sha256() != row.sha256) {
     return absl::AlreadyExistsError(
-        "a data set of this name is being uploaded with another header");
+        absl::StrCat("an unfinished upload of other bytes has this name: continue it with the same "
+                     "bytes, or delete it (denoise datasets delete ",
+                     *ParseDataSetName(header.name()), ")"));
   }
   return CheckOffset(header, data_set.received_bytes());
 }

@@ -87,7 +87,11 @@ TEST(UploadChecks, ADataSetIsNotReplaced) {
             absl::StatusCode::kAlreadyExists);
   DataSetRow other = Row(Dataset::UPLOADING, 0);
   other.sha256 = std::string(32, 'o');
-  EXPECT_EQ(CheckContinues(Header(), other).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(
+      CheckContinues(Header(), other),
+      absl::AlreadyExistsError("an unfinished upload of other bytes has this name: continue "
+                               "it with the same bytes, or delete it (denoise datasets delete "
+                               "emoji)"));
 }
 
 }  // namespace
