@@ -28,6 +28,7 @@ absl::StatusOr<std::string> EncodePng(const Image& image);
 absl::StatusOr<Image> DecodePng(std::string_view bytes, int64_t max_pixels);
 
 absl::StatusOr<std::string> EncodeJpeg(const Image& image);
+// Turned upright: only libjpeg finds the Exif data behind stray bytes.
 absl::StatusOr<Image> DecodeJpeg(std::string_view bytes, int64_t max_pixels);
 
 absl::StatusOr<std::string> EncodeWebp(const Image& image);

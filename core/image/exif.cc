@@ -26,7 +26,7 @@ uint32_t Number(std::string_view bytes, size_t offset, size_t size, bool big_end
 // Of a TIFF structure, with or without the header that JPEG puts before it.
 int TiffOrientation(std::string_view tiff) {
   constexpr size_t kHeaderBytes = 8, kEntryBytes = 12;
-  constexpr uint32_t kOrientationTag = 0x0112, kShort = 3;
+  constexpr uint32_t kOrientationTag = 0x0112, kShort = 3, kLong = 4;
   if (tiff.starts_with(kExifHeader)) tiff.remove_prefix(kExifHeader.size());
   if (tiff.size() < kHeaderBytes) return kAsStored;
   const bool big_endian = tiff.starts_with("MM");
@@ -40,39 +40,21 @@ int TiffOrientation(std::string_view tiff) {
     const size_t entry = directory + 2 + i * kEntryBytes;
     if (entry + kEntryBytes > tiff.size()) break;
     if (Number(tiff, entry, 2, big_endian) != kOrientationTag) continue;
-    const bool is_one_short = Number(tiff, entry + 2, 2, big_endian) == kShort &&
-                              Number(tiff, entry + 4, 4, big_endian) == 1;
-    const uint32_t value = Number(tiff, entry + 8, 2, big_endian);
-    return is_one_short && value >= 1 && value <= 8 ? static_cast<int>(value) : kAsStored;
+    // The standard asks for a short; some programs write a long, and viewers read it.
+    const uint32_t type = Number(tiff, entry + 2, 2, big_endian);
+    const bool is_one = Number(tiff, entry + 4, 4, big_endian) == 1;
+    if (!is_one || (type != kShort && type != kLong)) return kAsStored;
+    const uint32_t value = Number(tiff, entry + 8, type == kShort ? 2 : 4, big_endian);
+    return value >= 1 && value <= 8 ? static_cast<int>(value) : kAsStored;
   }
   return kAsStored;
 }
 
 }  // namespace
 
-// Segments up to the first scan (ITU-T T.81, section B.1.1).
-int JpegOrientation(std::string_view file) {
-  constexpr uint8_t kApp1 = 0xe1, kStartOfScan = 0xda, kEndOfImage = 0xd9, kTemporary = 0x01;
-  size_t at = 2;
-  while (at + 4 <= file.size() && static_cast<uint8_t>(file[at]) == 0xff) {
-    const auto marker = static_cast<uint8_t>(file[at + 1]);
-    if (marker == 0xff) {  // fills the space before a marker
-      ++at;
-      continue;
-    }
-    const bool stands_alone = marker == kTemporary || (marker >= 0xd0 && marker <= 0xd8);
-    if (marker == kStartOfScan || marker == kEndOfImage) break;
-    if (stands_alone) {
-      at += 2;
-      continue;
-    }
-    const size_t length = Number(file, at + 2, 2, /*big_endian=*/true);
-    if (length < 2 || length > file.size() - at - 2) break;
-    const std::string_view content = file.substr(at + 4, length - 2);
-    if (marker == kApp1 && content.starts_with(kExifHeader)) return TiffOrientation(content);
-    at += 2 + length;
-  }
-  return kAsStored;
+std::optional<int> SegmentOrientation(std::string_view app1) {
+  if (!app1.starts_with(kExifHeader)) return std::nullopt;
+  return TiffOrientation(app1);
 }
 
 // Chunks (PNG specification, third edition, section 5.3).

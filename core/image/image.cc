@@ -125,10 +125,8 @@ absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels) {
       ASSIGN_OR_RETURN(Image image, DecodePng(bytes, max_pixels));
       return Upright(std::move(image), PngOrientation(bytes));
     }
-    case ImageFormat::kJpeg: {
-      ASSIGN_OR_RETURN(Image image, DecodeJpeg(bytes, max_pixels));
-      return Upright(std::move(image), JpegOrientation(bytes));
-    }
+    case ImageFormat::kJpeg:
+      return DecodeJpeg(bytes, max_pixels);
     case ImageFormat::kWebp: {
       ASSIGN_OR_RETURN(Image image, DecodeWebp(bytes, max_pixels));
       return Upright(std::move(image), WebpOrientation(bytes));

@@ -6,10 +6,13 @@
 // clang-format on
 
 #include <cstdlib>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/image/codec.h"
+#include "core/image/exif.h"
 #include "core/image/longjmp_guard.h"
 
 namespace denoise {
@@ -18,6 +21,9 @@ namespace {
 // Encoders write about ten scans. Each scan is a pass over the whole picture however few bytes it
 // has, so a small file could keep a decoder busy for hours.
 constexpr int kMaxScans = 64;
+
+// The marker of the segments that hold Exif data, among others.
+constexpr int kApp1 = JPEG_APP0 + 1;
 
 // libjpeg's error manager is the first member, so a pointer to it is a pointer to this.
 struct ErrorManager {
@@ -118,8 +124,9 @@ class Reader {
     Image image{
         static_cast<int>(codec_.image_width), static_cast<int>(codec_.image_height), channels, {}};
     image.pixels.resize(static_cast<size_t>(image.width) * image.height * channels);
+    const int orientation = Orientation();
     if (!errors_.guard.Run([&] { ReadPixels(image); })) return JpegError(errors_);
-    return image;
+    return Upright(std::move(image), orientation);
   }
 
  private:
@@ -132,7 +139,20 @@ class Reader {
     jpeg_create_decompress(&codec_);
     codec_.progress = &progress_;
     jpeg_mem_src(&codec_, reinterpret_cast<const unsigned char*>(bytes_.data()), bytes_.size());
+    jpeg_save_markers(&codec_, kApp1, 0xffff);
     jpeg_read_header(&codec_, TRUE);
+    jpeg_save_markers(&codec_, kApp1, 0);  // behind the first scan they do not count
+  }
+
+  // That of the first segment with Exif data before the first scan; libjpeg skips what lies between
+  // segments, as viewers do.
+  int Orientation() const {
+    for (auto* segment = codec_.marker_list; segment != nullptr; segment = segment->next) {
+      const std::string_view content(reinterpret_cast<const char*>(segment->data),
+                                     segment->data_length);
+      if (const std::optional<int> orientation = SegmentOrientation(content)) return *orientation;
+    }
+    return 1;
   }
 
   absl::Status CheckHeader(int64_t max_pixels) const {

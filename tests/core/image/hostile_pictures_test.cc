@@ -111,6 +111,7 @@ TEST(HostilePictures, AreReadIfTheyAreValid) {
       {"jpeg-color", 12, 9, 3},
       {"jpeg-progressive", 16, 16, 3},
       {"jpeg-subsampled-restarts", 40, 33, 3},
+      {"jpeg-exif-behind-stray-bytes", 33, 40, 3},
       {"webp-1x1", 1, 1, 3},
       {"webp-lossless", 5, 3, 3},
       {"webp-lossless-alpha", 5, 3, 4},

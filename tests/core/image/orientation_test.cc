@@ -30,14 +30,15 @@ std::string Number(uint32_t number, int bytes, bool big_endian) {
   return text;
 }
 
-// A TIFF structure with the tag among others.
-std::string Tiff(int orientation, bool big_endian) {
+// A TIFF structure with the tag, as a number of 2 or 4 bytes, among others.
+std::string Tiff(int orientation, bool big_endian, int value_bytes = 2) {
   const auto n = [&](uint32_t number, int bytes) { return Number(number, bytes, big_endian); };
-  const auto entry = [&](uint32_t tag, uint32_t value) {
-    return n(tag, 2) + n(3, 2) + n(1, 4) + n(value, 2) + n(0, 2);
+  const auto entry = [&](uint32_t tag, uint32_t value, int bytes = 2) {
+    return n(tag, 2) + n(bytes == 2 ? 3 : 4, 2) + n(1, 4) + n(value, bytes) + n(0, 4 - bytes);
   };
   return std::string(big_endian ? "MM" : "II") + n(42, 2) + n(8, 4) + n(3, 2) + entry(0x0100, 7) +
-         entry(0x0112, static_cast<uint32_t>(orientation)) + entry(0x0213, 1) + n(0, 4);
+         entry(0x0112, static_cast<uint32_t>(orientation), value_bytes) + entry(0x0213, 1) +
+         n(0, 4);
 }
 
 const std::string kExif("Exif\0\0", 6);
@@ -164,6 +165,25 @@ TEST(Orientation, GrayAndTransparentPicturesAreUprightToo) {
   }
 }
 
+TEST(Orientation, StrayBytesBeforeTheExifDataDoNotHideIt) {
+  const std::string jpeg = *EncodeImage(TestImage(7, 5, 3), ImageFormat::kJpeg);
+  const std::string exif = Segment('\xe1', kExif + Tiff(6, /*big_endian=*/true));
+  constexpr size_t kJfifEnd = 20;  // the first segment, by which files are recognised
+  const auto decoded =
+      DecodeImage(jpeg.substr(0, kJfifEnd) + "stray" + exif + jpeg.substr(kJfifEnd), kNoLimit);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(*decoded, Seen(*DecodeImage(jpeg, kNoLimit), 6));
+}
+
+TEST(Orientation, MayBeStoredInFourBytes) {
+  const std::string jpeg = *EncodeImage(TestImage(7, 5, 3), ImageFormat::kJpeg);
+  for (const bool big_endian : {false, true}) {
+    const auto decoded = DecodeImage(InJpeg(jpeg, Tiff(8, big_endian, 4)), kNoLimit);
+    ASSERT_TRUE(decoded.ok()) << decoded.status();
+    EXPECT_EQ(*decoded, Seen(*DecodeImage(jpeg, kNoLimit), 8));
+  }
+}
+
 // The same arrow, as it is and as a phone that is held upright stores it.
 TEST(Orientation, APhonesPictureIsWhatItsOwnerSaw) {
   const auto phone = DecodeImage(ReadFile("tests/data/pictures/orientation-6.jpg"), kNoLimit);
@@ -182,8 +202,9 @@ TEST(Orientation, MalformedExifDataIsIgnored) {
   const std::string jpeg = *EncodeImage(image, ImageFormat::kJpeg);
   const Image plain = *DecodeImage(jpeg, kNoLimit);
   const std::string tiff = Tiff(6, /*big_endian=*/true);
-  std::vector<std::string> malformed = {Tiff(0, true), Tiff(9, true), Tiff(65535, false), "",
-                                        "XX" + tiff.substr(2)};
+  std::vector<std::string> malformed = {
+      Tiff(0, true),        Tiff(9, true), Tiff(65535, false), Tiff(0x10006, false, 4), "",
+      "XX" + tiff.substr(2)};
   std::string far_directory = tiff;
   far_directory.replace(4, 4, "\xff\xff\xff\xff");
   malformed.push_back(far_directory);
