@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
+#include "core/base/stand_in.h"
 #include "core/base/status_macros.h"
 #include "core/image/codec.h"
 #include "core/image/exif.h"
@@ -25,27 +26,57 @@ uint8_t PixelFromValue(float value) {
 constexpr int kMaxFrameMilliseconds = 60'000;
 constexpr size_t kMaxFrames = 10'000;
 
+constexpr char kConvert[] = "convert it to one";
+constexpr StandIn kSvg = {"an SVG", kConvert};
+constexpr StandIn kPngAsText = {"a PNG that was damaged when it was copied as text",
+                                "copy or download it again as binary"};
+
 // Formats that people have pictures in, and that are not read.
 struct OtherFormat {
   size_t offset;
   std::string_view magic;
-  std::string_view name;
+  StandIn kind;
 };
 constexpr OtherFormat kOtherFormats[] = {
-    {0, "GIF8", "a GIF"},
-    {0, "BM", "a BMP"},
-    {0, {"II*\0", 4}, "a TIFF or a camera's raw file"},
-    {0, {"MM\0*", 4}, "a TIFF or a camera's raw file"},
-    {4, "ftypavi", "an AVIF"},
-    {4, "ftyphe", "a HEIC"},
-    {4, "ftypmif1", "a HEIC"},
-    {4, "ftypmsf1", "a HEIC"},
-    {0, {"\xff\x0a", 2}, "a JPEG XL"},
-    {0, {"\0\0\0\x0cJXL ", 8}, "a JPEG XL"},
-    {0, {"\0\0\0\x0cjP  ", 8}, "a JPEG 2000"},
-    {0, "<svg", "an SVG"},
-    {0, "%PDF", "a PDF"},
+    {0, "GIF8", {"a GIF", kConvert}},
+    {0, "BM", {"a BMP", kConvert}},
+    {0, {"II*\0", 4}, {"a TIFF or a camera's raw file", kConvert}},
+    {0, {"MM\0*", 4}, {"a TIFF or a camera's raw file", kConvert}},
+    {4, "ftypavi", {"an AVIF", kConvert}},
+    {4, "ftyphe", {"a HEIC", kConvert}},
+    {4, "ftypmif1", {"a HEIC", kConvert}},
+    {4, "ftypmsf1", {"a HEIC", kConvert}},
+    {0, {"\xff\x0a", 2}, {"a JPEG XL", kConvert}},
+    {0, {"\0\0\0\x0cJXL ", 8}, {"a JPEG XL", kConvert}},
+    {0, {"\0\0\0\x0cjP  ", 8}, {"a JPEG 2000", kConvert}},
+    {0, "<svg", kSvg},
+    {0, "%PDF", {"a PDF", kConvert}},
+    // The signature of PNG is made to show what a transfer as text does to it: other line ends, or
+    // another encoding.
+    {0, "\x89PNG\n", kPngAsText},
+    {0, "\x89PNG\r\r\n", kPngAsText},
+    {0, "\x89PNG\r\n\x1a\r\n", kPngAsText},
+    {0, "\xc2\x89PNG", kPngAsText},
+    {0, "\xef\xbf\xbdPNG", kPngAsText},
 };
+
+std::optional<StandIn> FindOtherFormat(std::string_view start) {
+  for (const OtherFormat& format : kOtherFormats) {
+    if (start.size() > format.offset && start.substr(format.offset).starts_with(format.magic)) {
+      return format.kind;
+    }
+  }
+  return std::nullopt;
+}
+
+// What the bytes of a whole file are instead of a picture.
+std::optional<StandIn> FindOtherKind(std::string_view file) {
+  constexpr size_t kPrologBytes = 1024;
+  if (const std::optional<StandIn> format = FindOtherFormat(file)) return format;
+  const bool is_xml = file.starts_with("<?xml");
+  if (is_xml && file.substr(0, kPrologBytes).find("<svg") != std::string_view::npos) return kSvg;
+  return RecogniseStandIn(file);
+}
 
 absl::Status ValidateFrames(std::span<const Image> frames, int frame_milliseconds) {
   if (frames.empty()) return absl::InvalidArgumentError("an animation needs at least one frame");
@@ -104,21 +135,18 @@ std::optional<ImageFormat> RecogniseFormat(std::string_view start) {
 }
 
 std::string DescribeOtherFormat(std::string_view start) {
-  for (const OtherFormat& format : kOtherFormats) {
-    if (start.size() > format.offset && start.substr(format.offset).starts_with(format.magic)) {
-      return std::string(format.name);
-    }
-  }
-  return "";
+  const std::optional<StandIn> other = FindOtherFormat(start);
+  return other ? std::string(other->name) : "";
 }
 
 absl::StatusOr<Image> DecodeImage(std::string_view bytes, int64_t max_pixels) {
   const std::optional<ImageFormat> format = RecogniseFormat(bytes);
   if (!format) {
-    const std::string other = DescribeOtherFormat(bytes);
-    return absl::InvalidArgumentError(
-        absl::StrCat("neither a PNG, a JPEG nor a WebP picture",
-                     other.empty() ? "" : absl::StrCat(" but ", other, "; convert it to one")));
+    std::string problem = "neither a PNG, a JPEG nor a WebP picture";
+    if (const std::optional<StandIn> other = FindOtherKind(bytes)) {
+      problem.append(" but ").append(other->name).append("; ").append(other->remedy);
+    }
+    return absl::InvalidArgumentError(problem);
   }
   switch (*format) {
     case ImageFormat::kPng: {

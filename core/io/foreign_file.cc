@@ -1,10 +1,7 @@
 #include "core/io/foreign_file.h"
 
-#include <algorithm>
-
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
+#include "core/base/stand_in.h"
 
 namespace denoise {
 namespace {
@@ -24,12 +21,6 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {"version https://git-lfs.github.com/spec/"sv, "is a Git LFS pointer, not the file itself",
-     "run `git lfs pull` where it was cloned, and copy the file again"},
-    {"version https://hawser.github.com/spec/"sv, "is a Git LFS pointer, not the file itself",
-     "run `git lfs pull` where it was cloned, and copy the file again"},
-    {"/annex/objects/"sv, "is a git-annex pointer, not the file itself",
-     "run `git annex get` where it was cloned, and copy the file again"},
     {"PK\x03\x04"sv, "is a zip archive, as torch.save writes it", kConvert},
     {"\x80\x02"sv, "is a Python pickle", kConvert},
     {"\x80\x03"sv, "is a Python pickle", kConvert},
@@ -53,12 +44,6 @@ std::string KindAndRemedy(std::string_view name, std::string_view remedy) {
   return absl::StrCat(std::string(name), "; ", std::string(remedy));
 }
 
-bool BeginsWithMarkup(std::string_view text, std::string_view tag) {
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
-  return absl::StartsWithIgnoreCase({text.data(), text.size()}, {tag.data(), tag.size()});
-}
-
 bool BeginsWithZeros(std::string_view file) {
   constexpr size_t kBytes = 4096;
   return file.substr(0, kBytes).find_first_not_of('\0') == std::string_view::npos;
@@ -71,11 +56,8 @@ std::optional<std::string> ForeignKind(std::string_view file) {
   for (const Kind& kind : kKinds) {
     if (file.starts_with(kind.beginning)) return KindAndRemedy(kind.name, kind.remedy);
   }
-  if (BeginsWithMarkup(file, "<!doctype html") || BeginsWithMarkup(file, "<html")) {
-    return KindAndRemedy("is an HTML page, such as an error or a log-in page", kAgain);
-  }
-  if (BeginsWithMarkup(file, "<?xml")) {
-    return KindAndRemedy("is an XML document, such as an error of a file store", kAgain);
+  if (const std::optional<StandIn> found = RecogniseStandIn(file)) {
+    return KindAndRemedy(absl::StrCat("is ", std::string(found->name)), found->remedy);
   }
   if (BeginsWithZeros(file))
     return KindAndRemedy("begins with zeros only, as an unfinished copy does", kAgain);

@@ -11,6 +11,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "core/data/ingest.h"
 #include "tests/core/data/upload_testing.h"
@@ -84,7 +85,16 @@ const std::vector<BadUpload>& BadUploads() {
 
       {"A picture that is broken or cut short", kTar,
        Tar(TarFile("cats/b.png", Png(2).substr(0, 60)))},
-      {"A file that is no picture", kTar, Tar(TarFile("cats/b.png", "GIF89a"))},
+      {"A file that is no picture; where it is known, the message says what it is", kTar,
+       Tar(TarFile("cats/b.png", "GIF89a"))},
+      {"A Git LFS pointer in the place of a picture", kTar,
+       Tar(TarFile("cats/b.png", ReadFile("tests/data/models/lfs-pointer.safetensors")))},
+      {"A web page that was saved as a picture", kTar,
+       Tar(TarFile("cats/b.png", "<!DOCTYPE html>\n<html></html>"))},
+      {"A PNG that was copied as text, so that its line ends changed", kTar,
+       Tar(TarFile("cats/b.png", absl::StrReplaceAll(Png(2), {{"\r\n", "\n"}})))},
+      {"A CMYK JPEG", kTar,
+       Tar(TarFile("cats/b.jpg", ReadFile("tests/data/fuzz/decode_image/jpeg-cmyk")))},
       {"An empty file", kTar, Tar(TarFile("cats/b.png", ""))},
       {"A file of more than 64 MiB",
        kTar,

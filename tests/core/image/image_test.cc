@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "absl/strings/str_replace.h"
 #include "tests/core/image/image_testing.h"
 
 namespace denoise {
@@ -65,6 +66,31 @@ TEST(DecodeImage, RefusesWhatIsNotAPicture) {
   for (const char* bytes :
        {"", "G", "GIF89a", "BM", "\x89PNG", "\xff\xd8", "RIFF", "RIFF1234WAVE"}) {
     ExpectRefused(DecodeImage(bytes, kNoLimit), "neither a PNG, a JPEG nor a WebP");
+  }
+}
+
+TEST(DecodeImage, SaysWhatLiesInThePlaceOfAPicture) {
+  const std::pair<std::string, const char*> files[] = {
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+       "but a Git LFS pointer, not the file itself; run `git lfs pull` where it was cloned"},
+      {"\n<!DOCTYPE html>\n<html><body>404</body></html>",
+       "but an HTML page, such as an error or a log-in page; copy or download it again"},
+      {"<?xml version=\"1.0\"?>\n<svg/>", "but an SVG; convert it to one"},
+      {"<?xml version=\"1.0\"?><Error/>", "but an XML document, such as an error of a file store"},
+  };
+  for (const auto& [bytes, words] : files) ExpectRefused(DecodeImage(bytes, kNoLimit), words);
+}
+
+// As `git` with core.autocrlf, FTP in text mode and text editors do it.
+TEST(DecodeImage, RecognisesAPngThatWasCopiedAsText) {
+  const std::string png = *EncodeImage(TestImage(5, 3, 3), ImageFormat::kPng);
+  const std::pair<const char*, const char*> changes[] = {
+      {"\r\n", "\n"}, {"\n", "\r\n"}, {"\x89", "\xc2\x89"}, {"\x89", "\xef\xbf\xbd"}};
+  for (const auto& [from, to] : changes) {
+    ExpectRefused(
+        DecodeImage(absl::StrReplaceAll(png, {{from, to}}), kNoLimit),
+        "but a PNG that was damaged when it was copied as text; copy or download it again "
+        "as binary");
   }
 }
 
