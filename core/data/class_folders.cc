@@ -7,7 +7,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -31,8 +30,19 @@ std::vector<std::string> FoldersAbove(std::string folder) {
   return above;
 }
 
+// Names are UTF-8 without control characters: ParseEntryName has escaped those that were not, and
+// escaping them again would show what nobody has called a file.
+std::string InQuotes(std::string_view name) {
+  constexpr size_t kMostBytes = 100;
+  size_t shown = std::min(name.size(), kMostBytes);
+  const auto is_within_character = [&] { return (name[shown] & 0xc0) == 0x80; };
+  while (shown > 0 && shown < name.size() && is_within_character()) --shown;
+  return absl::StrCat("\"", std::string(name.substr(0, shown)), "\"",
+                      shown < name.size() ? "..." : "");
+}
+
 std::string InWords(const std::string& folder) {
-  return folder.empty() ? "no folder" : "the folder " + Quoted(folder);
+  return folder.empty() ? "no folder" : "the folder " + InQuotes(folder);
 }
 
 }  // namespace

@@ -1,9 +1,13 @@
 #include "core/data/zip_records.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "core/base/status_macros.h"
+#include "core/base/utf8.h"
 #include "core/data/data_set_schema.h"
 #include "core/data/entry_name.h"
 
@@ -25,6 +29,14 @@ constexpr uint16_t kElsewhere16 = 0xffff;
 
 // No archive is larger, and the sum of three cannot overflow.
 constexpr uint64_t kMaxSize = uint64_t{1} << 60;
+
+// The characters 0x80 to 0xff of IBM's code page 437.
+constexpr std::u32string_view kUpperCp437 =
+    U"ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒ"
+    U"áíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐"
+    U"└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀"
+    U"αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■ ";
+static_assert(kUpperCp437.size() == 0x80);
 
 // Reads little-endian numbers. Requires them to be within `bytes`.
 template <typename Number>
@@ -83,9 +95,34 @@ std::string_view UnicodePath(std::string_view extra, std::string_view name) {
   return field.substr(5);
 }
 
-std::string NameOf(std::string_view name, std::string_view extra, bool from_dos) {
-  if (const std::string_view path = UnicodePath(extra, name); !path.empty()) name = path;
-  std::string result(name);
+void AppendUtf8(char32_t c, std::string& text) {
+  const auto tail = [c](int shift) { return static_cast<char>(0x80 | (c >> shift & 0x3f)); };
+  if (c < 0x80) {
+    text += static_cast<char>(c);
+  } else if (c < 0x800) {
+    text += {static_cast<char>(0xc0 | c >> 6), tail(0)};
+  } else {
+    text += {static_cast<char>(0xe0 | c >> 12), tail(6), tail(0)};
+  }
+}
+
+std::string FromCp437(std::string_view name) {
+  std::string text;
+  for (const char c : name) {
+    const auto byte = static_cast<uint8_t>(c);
+    AppendUtf8(byte < 0x80 ? byte : kUpperCp437[byte - 0x80], text);
+  }
+  return text;
+}
+
+// APPNOTE.TXT, appendix D: UTF-8 or code page 437, as a flag says. Many programs write UTF-8 without
+// the flag, which names in the code page hardly ever look like.
+std::string NameOf(std::string_view name, std::string_view extra, bool is_utf8, bool from_dos) {
+  if (const std::string_view path = UnicodePath(extra, name); !path.empty()) {
+    name = path;
+    is_utf8 = true;
+  }
+  std::string result = is_utf8 || IsUtf8(name) ? std::string(name) : FromCp437(name);
   // Some programs for Windows write its separators.
   if (from_dos && result.find('/') == std::string::npos) {
     std::replace(result.begin(), result.end(), '\\', '/');
@@ -135,7 +172,7 @@ absl::StatusOr<size_t> ZipEntryVariableBytes(std::string_view fixed) {
 absl::StatusOr<ZipEntry> ParseZipEntry(std::string_view fixed, std::string_view variable) {
   constexpr uint8_t kDos = 0, kUnix = 3, kNtfs = 10;
   constexpr uint32_t kTypeMask = 0xf000, kLink = 0xa000;
-  constexpr uint16_t kZip64 = 0x0001;
+  constexpr uint16_t kZip64 = 0x0001, kUtf8Flag = 1 << 11;
   ASSIGN_OR_RETURN(const size_t variable_bytes, ZipEntryVariableBytes(fixed));
   if (variable.size() != variable_bytes) return Malformed();
   const size_t name_bytes = Get<uint16_t>(fixed, 28);
@@ -149,7 +186,8 @@ absl::StatusOr<ZipEntry> ParseZipEntry(std::string_view fixed, std::string_view 
     return Malformed();
   }
   return ZipEntry{
-      .name = NameOf(variable.substr(0, name_bytes), extra, system == kDos || system == kNtfs),
+      .name = NameOf(variable.substr(0, name_bytes), extra,
+                     (Get<uint16_t>(fixed, 8) & kUtf8Flag) != 0, system == kDos || system == kNtfs),
       .method = Get<uint16_t>(fixed, 10),
       .encrypted = (Get<uint16_t>(fixed, 8) & 1) != 0,
       .is_link = system == kUnix && (Get<uint32_t>(fixed, 38) >> 16 & kTypeMask) == kLink,

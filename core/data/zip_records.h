@@ -26,7 +26,7 @@ absl::StatusOr<ZipEnd> ParseZipEnd(std::string_view tail, int64_t archive_bytes)
 
 // An entry of the list.
 struct ZipEntry {
-  std::string name;  // as people see it: with slashes, UTF-8 where the archive says so
+  std::string name;  // as people see it: with slashes, UTF-8 unless the archive is wrong about it
   uint16_t method = 0;
   bool encrypted = false;
   bool is_link = false;

@@ -122,8 +122,14 @@ TEST_F(IngestTest, AFolderWithoutReadablePictureIsRefused) {
 struct EmptyClassCase {
   const char* what;
   std::string members;
-  const char* words;
+  std::string words;
 };
+
+std::string Repeated(const std::string& text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
 
 // Whatever is left beside it: another class, two, or pictures in folders of which two are one
 // class.
@@ -141,7 +147,11 @@ TEST_F(IngestTest, AClassWithoutPicturesIsRefusedWithTheFirstReason) {
       {"a GIF", cat + TarFile("dogs/0.gif", "GIF87a and more"), "but a GIF; convert it to one)"},
       {"an empty file", cat + TarFile("dogs/0.png", ""), "the file is empty"},
       {"a name", cat + TarFile("dogs/\xe9.png", Png(2)), "its name is not UTF-8"},
-      {"a folder's name", cat + TarFile("d\xf6gs/1.png", Png(2)), "its name is not UTF-8"},
+      {"a folder's name", cat + TarFile("d\xf6gs/1.png", Png(2)),
+       "the folder \"d\\xf6gs\" holds no readable picture (the first file, \"1.png\": its name is "
+       "not UTF-8)"},
+      {"a long name", cat + TarFile("x" + Repeated("ö", 60) + "/1.gif", "GIF89a"),
+       "the folder \"x" + Repeated("ö", 49) + "\"... holds no readable picture"},
       {"several folders", cat + broken + TarFile("emus/1.png", Png(2).substr(0, 50)),
        "; the folder \"emus\" holds no readable picture (the first file, \"1.png\": PNG: "},
   };

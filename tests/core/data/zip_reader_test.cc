@@ -87,7 +87,7 @@ TEST(ZipReader, AFileThatIsWrongIsLeftOutAlone) {
       {{.name = "cats/../../2.png", .data = "x"}, "would lead out of the archive's folder"},
       {{.name = "..\\2.png", .data = "x"}, "would lead out of the archive's folder"},
       {{.name = "cats/1.png", .data = "x"}, "another file of this name"},
-      {{.name = "cats/\xe9.png", .data = "x"}, "its name is not UTF-8"},
+      {{.name = "cats/\xe9.png", .data = "x", .flags = 1 << 11}, "its name is not UTF-8"},
       {{.name = "cats/\n.png", .data = "x"}, "its name holds control characters"},
       {{.name = "", .data = "x"}, "it has no name"},
   };
@@ -113,6 +113,21 @@ TEST(ZipReader, AUnicodePathCounts) {
   ASSERT_TRUE(entries.ok()) << entries.status();
   EXPECT_EQ(entries->front().name(), path);
   EXPECT_EQ(entries->front().problem, "");
+}
+
+// As programs for DOS and Windows write names. Others write UTF-8 without saying so.
+TEST(ZipReader, NamesAreInCodePage437WhereTheyAreNotUtf8) {
+  const std::pair<std::string, std::string> names[] = {
+      {"caf\x82/1.png", "café/1.png"},
+      {"\x8e\x99\x9a/\xe1\xdb\xff.png", "ÄÖÜ/ß█\u00a0.png"},
+      {"café/1.png", "café/1.png"},
+  };
+  for (const auto& [written, read] : names) {
+    const auto entries = ReadZip(Zip({{.name = written, .data = "x"}}));
+    ASSERT_TRUE(entries.ok()) << entries.status();
+    EXPECT_EQ(entries->front().name(), read);
+    EXPECT_EQ(entries->front().problem, "");
+  }
 }
 
 void ExpectRefusedZip(const std::string& bytes, const std::string& words,
