@@ -2,7 +2,12 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "client/cli/commands/commands.h"
 #include "client/cli/commands/diffusion_recorder.h"
 #include "client/cli/commands/error_report.h"
@@ -12,6 +17,7 @@
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
 #include "client/client.h"
+#include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
 
 namespace denoise {
@@ -51,6 +57,28 @@ absl::Status Diffuse(DiffuseStream& stream, DiffusionRecorder& recorder, bool js
   return absl::OkStatus();
 }
 
+// `status`, where a violation of "pictures[1].data" names the second of `files`.
+absl::Status AboutFiles(const absl::Status& status, const std::vector<std::string>& files) {
+  constexpr absl::string_view kPictures = "pictures[";
+  FieldViolations violations;
+  for (const FieldViolation& violation : GetFieldViolations(status)) {
+    absl::string_view index = violation.field;
+    size_t file = files.size();
+    const bool is_picture = absl::ConsumePrefix(&index, kPictures) &&
+                            absl::SimpleAtoi(index.substr(0, index.find(']')), &file) &&
+                            file < files.size();
+    violations.Add(violation.field, is_picture
+                                        ? absl::StrCat(files[file], ": ", violation.description)
+                                        : violation.description);
+  }
+  if (violations.empty()) return status;
+  absl::Status named = violations.ToStatus();
+  status.ForEachPayload([&named](absl::string_view url, const absl::Cord& payload) {
+    if (!named.GetPayload(url)) named.SetPayload(url, payload);
+  });
+  return named;
+}
+
 ExitCode RunDiffuse(const DiffuseFlags& flags) {
   const bool json = flags.output.json;
   Interrupts interrupts;
@@ -69,7 +97,8 @@ ExitCode RunDiffuse(const DiffuseFlags& flags) {
   const absl::Status status = Diffuse(stream, recorder, json);
   interrupts.SetHandler(nullptr);
   if (status.ok()) return kExitOk;
-  return ReportEnd(status, interrupts.interrupted(), json, DiffuseTable());
+  return ReportEnd(AboutFiles(status, flags.given.at("pictures.data")), interrupts.interrupted(),
+                   json, DiffuseTable());
 }
 
 void AddDiffuseFlags(CLI::App& app, DiffuseFlags& flags) {

@@ -423,6 +423,18 @@ TEST_F(CliTest, OnlyTheClassesThatAreListedHaveAnIndex) {
   EXPECT_TRUE(server_.requests().empty());
 }
 
+TEST_F(CliTest, APictureThatTheServerRefusesIsNamedByItsFile) {
+  server_.answer = BadRequestStatus({{"pictures[1].data", "neither a PNG"}});
+  const std::string good = (folder_.path() / "good.png").string();
+  const std::string bad = (folder_.path() / "bad.png").string();
+  WriteFile(good, "x");
+  WriteFile(bad, "y");
+  const auto result = Run({"diffuse", good, bad, "--model", "shapes", "--out", out().string()});
+  EXPECT_EQ(result.exit_status, Exited(2));
+  EXPECT_EQ(result.error, absl::StrCat("denoise: the request is invalid\n  pictures[1]: ", bad,
+                                       ": neither a PNG\n"));
+}
+
 TEST_F(CliTest, TheServersWordsForFieldsBecomeThoseOfFlags) {
   server_.answer = BadRequestStatus(
       {{"sampler.timesteps", "cannot be given together with steps"},
