@@ -88,12 +88,15 @@ absl::StatusOr<std::unique_ptr<SizedSource>> OpenUploadSource(const std::string&
     WarnOfOtherFiles(*tar);
     return std::make_unique<FolderUpload>(std::move(tar));
   }
-  std::ifstream file(path, std::ios::binary);
-  if (!file.is_open() || !fs::is_regular_file(path, error)) {
-    return CannotRead(path, std::strerror(errno));
+  // Asked first: opening a pipe waits for somebody to write to it.
+  if (!fs::is_regular_file(path, error)) {
+    return CannotRead(path, error ? error.message() : "it is neither a file nor a folder");
   }
+  std::ifstream file(path, std::ios::binary);
+  if (!file.is_open()) return CannotRead(path, std::strerror(errno));
   const uintmax_t size = fs::file_size(path, error);
   if (error) return CannotRead(path, error.message());
+  if (size == 0) return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));
   return std::make_unique<FileUpload>(path, std::move(file), static_cast<int64_t>(size));
 }
 

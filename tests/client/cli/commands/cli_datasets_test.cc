@@ -221,6 +221,20 @@ TEST_F(CliUploadTest, AFolderThatADotStandsForGivesItsName) {
   }
 }
 
+TEST_F(CliUploadTest, APipeOrAnEmptyFileIsNoUpload) {
+  const std::string pipe = (folder_.path() / "pipe").string();
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const std::string empty = (folder_.path() / "empty.tar").string();
+  WriteFile(empty, "");
+  EXPECT_THAT(Run({"datasets", "upload", pipe}).error,
+              StartsWith(absl::StrCat("denoise: cannot read ", pipe,
+                                      ": it is neither a file nor a folder\n")));
+  const auto result = Run({"datasets", "upload", empty});
+  EXPECT_EQ(result.exit_status, Exited(2));
+  EXPECT_THAT(result.error, StartsWith(absl::StrCat("denoise: ", empty, " is empty\n")));
+  EXPECT_THAT(headers_, IsEmpty());
+}
+
 TEST_F(CliUploadTest, WrongHeadersAreNamedByTheirFlags) {
   training_.upload = [](auto&, auto&, auto&) {
     return BadRequestStatus({{"header.name", "is odd"}, {"header.format", "is another"}});
