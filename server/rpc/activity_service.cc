@@ -71,7 +71,7 @@ class WatchActivitySource final : public EventSource<v1::ActivitySnapshot> {
   }
 
   absl::StatusOr<Outcome> Next() override {
-    RETURN_IF_ERROR(environment_.calls.live_calls->Admit());  // it must not hold up a drain
+    RETURN_IF_ERROR(environment_.calls.live_calls->CheckNotDraining());
     const auto snapshot = watcher_->Next([this](v1::ActivitySnapshot& next) {
       AddLimits(next);
       AddQueue(environment_.engine->Queue(), next);

@@ -82,7 +82,7 @@ UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackSer
 
 absl::Status UploadStream::Admit() {
   ASSIGN_OR_RETURN(caller_, IdentifyCaller(environment_.access, *context_));
-  return environment_.live_calls->Admit();
+  return environment_.live_calls->AdmitNewCall();
 }
 
 void UploadStream::ReadNext() {
@@ -102,7 +102,7 @@ void UploadStream::OnReadDone(bool ok) {
 }
 
 void UploadStream::Take() {
-  absl::Status status = environment_.live_calls->Admit();
+  absl::Status status = environment_.live_calls->CheckNotDraining();
   try {
     if (status.ok()) status = TakeMessage();
   } catch (const std::exception& error) {  // a library's, or memory ran out
@@ -215,7 +215,7 @@ grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerCon
   return AnswerOnPool(
       environment_, context, response,
       [this, request](const Identity& caller) -> absl::StatusOr<google::protobuf::Empty> {
-        RETURN_IF_ERROR(environment_.live_calls->Admit());
+        RETURN_IF_ERROR(environment_.live_calls->AdmitNewCall());
         ASSIGN_OR_RETURN(DataSetStore* const data_sets, data_sets_());
         RETURN_IF_ERROR(data_sets->Delete(*request, caller));
         return google::protobuf::Empty();

@@ -150,7 +150,7 @@ absl::Status EventStream<Event>::Start(const MakeSource& make_source) {
                          .caller = std::move(caller),
                          .deadline = DeadlineOf(*context_),
                          .wake = Waker()});
-  RETURN_IF_ERROR(environment_.live_calls->Admit());
+  RETURN_IF_ERROR(environment_.live_calls->AdmitNewCall());
   return source_->Start();
 }
 

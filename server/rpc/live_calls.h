@@ -16,7 +16,7 @@ namespace denoise {
 // Thread-safe. `clock` outlives it.
 class LiveCalls {
  public:
-  // `admit`, which may be empty, says whether the process has room for another call. Any thread
+  // `admit`, which may be empty, says whether the process has memory for another call. Any thread
   // calls it.
   explicit LiveCalls(const Clock* clock, std::function<absl::Status()> admit = {})
       : clock_(clock), admit_(std::move(admit)) {}
@@ -31,19 +31,24 @@ class LiveCalls {
     if (--calls_ == 0) none_.NotifyAll();
   }
 
-  // From now on Admit() refuses.
+  // From now on AdmitNewCall() and CheckNotDraining() refuse.
   void StartDraining() ABSL_LOCKS_EXCLUDED(mutex_) {
     MutexLock lock(mutex_);
     draining_ = true;
   }
 
-  // For every call that begins: the engine refuses only once training has stopped.
-  absl::Status Admit() ABSL_LOCKS_EXCLUDED(mutex_) {
-    {
-      MutexLock lock(mutex_);
-      if (draining_) return DrainingError();
-    }
-    return admit_ ? admit_() : absl::OkStatus();
+  // For a call that begins. Refuses while the server drains or is short of memory. (The engine
+  // refuses only once training has stopped.)
+  absl::Status AdmitNewCall() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const absl::Status status = CheckNotDraining();
+    return status.ok() && admit_ ? admit_() : status;
+  }
+
+  // For a call under way, before it takes or sends another message: it must not hold a draining
+  // server up, but ending it because memory is short would only lose its work.
+  absl::Status CheckNotDraining() ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(mutex_);
+    return draining_ ? DrainingError() : absl::OkStatus();
   }
 
   // Returns once no call is under way, or at `deadline`.

@@ -57,7 +57,7 @@ class WatchModelsSource final : public EventSource<v1::ModelEvent> {
       : live_calls_(live_calls), call_(std::move(call)), watcher_(models->Watch(call_.wake)) {}
 
   absl::StatusOr<Outcome> Next() override {
-    RETURN_IF_ERROR(live_calls_->Admit());  // a watcher must not hold a draining server up
+    RETURN_IF_ERROR(live_calls_->CheckNotDraining());
     v1::ModelEvent event;
     if (!is_complete_ && watcher_->complete()) {
       is_complete_ = true;
@@ -249,7 +249,7 @@ grpc::ServerUnaryReactor* ModelsService::ListAdapters(grpc::CallbackServerContex
   return AnswerOnPool(
       disk_environment_, context, response,
       [this, context, request](const Identity&) -> absl::StatusOr<v1::ListAdaptersResponse> {
-        RETURN_IF_ERROR(environment_.live_calls->Admit());
+        RETURN_IF_ERROR(environment_.live_calls->AdmitNewCall());
         return denoise::ListAdapters(*models_, *adapters_, *request,
                                      [context] { return context->IsCancelled(); });
       });
@@ -281,7 +281,7 @@ grpc::ServerUnaryReactor* ModelsService::Manage(const CallEnvironment& environme
   }
   return AnswerOnPool(environment, context, response,
                       [this, context, request, work](const Identity&) -> absl::StatusOr<Response> {
-                        RETURN_IF_ERROR(environment_.live_calls->Admit());
+                        RETURN_IF_ERROR(environment_.live_calls->AdmitNewCall());
                         ASSIGN_OR_RETURN(const std::string id, ModelIdOf(request->name()));
                         return work(id, [context] { return context->IsCancelled(); });
                       });

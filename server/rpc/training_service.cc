@@ -30,7 +30,7 @@ class WatchJobSource final : public EventSource<v1::TrainingEvent> {
         call_(std::move(call)) {}
 
   absl::StatusOr<Outcome> Next() override {
-    RETURN_IF_ERROR(live_calls_->Admit());  // a watcher must not hold a draining server up
+    RETURN_IF_ERROR(live_calls_->CheckNotDraining());
     if (!watcher_) {
       ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
       ASSIGN_OR_RETURN(watcher_, jobs->Watch(request_, call_.caller, call_.wake));
@@ -72,7 +72,7 @@ grpc::ServerUnaryReactor* TrainingService::CallJobs(const CallEnvironment& envir
                                                     Method method) {
   return AnswerOnPool(environment, context, response,
                       [this, request, method](const Identity& caller) -> absl::StatusOr<Response> {
-                        RETURN_IF_ERROR(environment_.live_calls->Admit());
+                        RETURN_IF_ERROR(environment_.live_calls->AdmitNewCall());
                         RETURN_IF_ERROR(CheckRepeatedCounts(*request));
                         ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
                         return (jobs->*method)(*request, caller);
@@ -121,7 +121,7 @@ grpc::ServerUnaryReactor* TrainingService::DeleteTrainingJob(
   return AnswerOnPool(
       environment_, context, response,
       [this, request](const Identity& caller) -> absl::StatusOr<google::protobuf::Empty> {
-        RETURN_IF_ERROR(environment_.live_calls->Admit());
+        RETURN_IF_ERROR(environment_.live_calls->AdmitNewCall());
         ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
         RETURN_IF_ERROR(jobs->Delete(*request, caller));
         return google::protobuf::Empty();
@@ -148,7 +148,7 @@ grpc::ServerUnaryReactor* TrainingService::PublishModel(grpc::CallbackServerCont
   return AnswerOnPool(
       model_environment_, context, response,
       [this, context, request](const Identity& caller) -> absl::StatusOr<v1::Model> {
-        RETURN_IF_ERROR(environment_.live_calls->Admit());
+        RETURN_IF_ERROR(environment_.live_calls->AdmitNewCall());
         RETURN_IF_ERROR(CheckRepeatedCounts(*request));
         ASSIGN_OR_RETURN(TrainingJobs* const jobs, jobs_());
         ASSIGN_OR_RETURN(const ModelHandle model, jobs->Publish(*request, caller, [context] {

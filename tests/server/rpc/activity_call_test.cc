@@ -149,5 +149,23 @@ TEST_F(ActivityCallTest, AWatcherOfAnIdleServerDoesNotHoldUpADrain) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
+TEST_F(ActivityCallTest, ShortageOfMemoryRefusesANewWatcherAndKeepsTheOthers) {
+  grpc::ClientContext context;
+  const Reader reader = Watch(context);
+  ReadUntil(reader, [](const auto&) { return true; });
+  short_of_memory_ = true;
+  grpc::ClientContext late_context;
+  const Reader late = Watch(late_context);
+  v1::ActivitySnapshot snapshot;
+  EXPECT_FALSE(late->Read(&snapshot));
+  EXPECT_EQ(late->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  for (int i = 0; i < 3; ++i) {
+    telemetry_.activity().WakeAll();
+    EXPECT_TRUE(reader->Read(&snapshot));
+  }
+  context.TryCancel();
+  reader->Finish();
+}
+
 }  // namespace
 }  // namespace denoise

@@ -39,9 +39,17 @@ TEST(LiveCalls, AWaitEndsAtItsDeadline) {
 
 TEST(LiveCalls, NoneIsAdmittedWhileTheServerDrains) {
   LiveCalls calls(&Clock::Real());
-  EXPECT_TRUE(calls.Admit().ok());
+  EXPECT_TRUE(calls.AdmitNewCall().ok());
+  EXPECT_TRUE(calls.CheckNotDraining().ok());
   calls.StartDraining();
-  EXPECT_TRUE(absl::IsUnavailable(calls.Admit()));
+  EXPECT_TRUE(absl::IsUnavailable(calls.AdmitNewCall()));
+  EXPECT_TRUE(absl::IsUnavailable(calls.CheckNotDraining()));
+}
+
+TEST(LiveCalls, ShortageOfMemoryRefusesNewCallsOnly) {
+  LiveCalls calls(&Clock::Real(), [] { return absl::UnavailableError("short of memory"); });
+  EXPECT_TRUE(absl::IsUnavailable(calls.AdmitNewCall()));
+  EXPECT_TRUE(calls.CheckNotDraining().ok());
 }
 
 }  // namespace

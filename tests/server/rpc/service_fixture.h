@@ -4,6 +4,7 @@
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <utility>
@@ -52,7 +53,11 @@ class ServiceTest : public testing::Test {
   AdapterReader adapter_reader_{&adapters_};
   Telemetry telemetry_{"test", {"cpu"}};
   FakeClock call_clock_;  // of what calls may take; everything else has the real one
-  LiveCalls live_calls_{&call_clock_};
+  std::atomic<bool> short_of_memory_ = false;
+  LiveCalls live_calls_{&call_clock_, [this] {
+                          return short_of_memory_ ? absl::UnavailableError("short of memory")
+                                                  : absl::OkStatus();
+                        }};
   WorkPool pool_{2};
   SampleBudget samples_{kMaxUnreadBytes};
   CallWatch call_watch_{kWriteTimeMax / 10, &call_clock_};

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <atomic>
 #include <fstream>
 #include <future>
 #include <memory>
@@ -107,6 +108,19 @@ class UploadCallTest : public testing::Test {
     return dataset;
   }
 
+  // Until the server has taken the header.
+  void WaitUntilThereIs(const std::string& name) {
+    v1::GetDatasetRequest request;
+    request.set_name("datasets/" + name);
+    grpc::Status status;
+    do {
+      grpc::ClientContext context;
+      v1::Dataset dataset;
+      status = stub_->GetDataset(&context, request, &dataset);
+    } while (status.error_code() == grpc::StatusCode::NOT_FOUND);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  }
+
   TempDir folder_;
   StateDir state_ = *StateDir::Open(folder_.path());
   std::unique_ptr<Database> database_ = *Database::Open(state_.database());
@@ -122,7 +136,11 @@ class UploadCallTest : public testing::Test {
       },
       &Clock::Real());
   FakeClock clock_;
-  LiveCalls live_calls_{&clock_};
+  std::atomic<bool> short_of_memory_ = false;
+  LiveCalls live_calls_{&clock_, [this] {
+                          return short_of_memory_ ? absl::UnavailableError("short of memory")
+                                                  : absl::OkStatus();
+                        }};
   WorkPool pool_{2};
   CallWatch call_watch_{kWriteTimeMax / 10, &clock_};
   DatasetsService service_{[this] { return store_.get(); },
@@ -242,6 +260,19 @@ TEST_F(UploadCallTest, ASenderWhoStopsIsGivenUpAndWhatCameIsKept) {
 TEST_F(UploadCallTest, ADrainingServerTakesNothingMore) {
   live_calls_.StartDraining();
   EXPECT_EQ(Upload({Header("a", "x"), Chunk("x")}).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(UploadCallTest, ShortageOfMemoryRefusesANewUploadAndEndsNoneUnderWay) {
+  grpc::ClientContext context;
+  const auto writer = stub_->UploadDataset(&context, &dataset_);
+  ASSERT_TRUE(writer->Write(Header("a", "hello")));
+  WaitUntilThereIs("a");
+  short_of_memory_ = true;
+  EXPECT_EQ(Upload({Header("b", "x"), Chunk("x")}).error_code(), grpc::StatusCode::UNAVAILABLE);
+  ASSERT_TRUE(writer->Write(Chunk("hello")));
+  writer->WritesDone();
+  const grpc::Status status = writer->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 }  // namespace
