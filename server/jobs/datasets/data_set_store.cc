@@ -132,8 +132,9 @@ class DataSetStore::Impl::Upload final : public DataSetUpload {
   }
 
   absl::Status Append(const UploadChunk& chunk) override {
-    RETURN_IF_ERROR(CheckChunk(chunk));
-    const int64_t room = spool_ ? total_bytes_ - spool_->size() : 0;
+    const int64_t received = spool_ ? spool_->size() : total_bytes_;
+    RETURN_IF_ERROR(CheckChunk(chunk, received));
+    const int64_t room = total_bytes_ - received;
     if (static_cast<int64_t>(chunk.data().size()) > room) {
       return InvalidField("chunk.data",
                           absl::StrCat("is beyond header.total_bytes, ", total_bytes_));

@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error_details.h"
@@ -19,6 +20,10 @@ using denoised::v1::UploadHeader;
 
 constexpr size_t kSha256Bytes = 32;
 constexpr size_t kMaxChunkBytes = 1 << 20;
+
+absl::Status WithReceivedBytes(absl::Status status, int64_t received_bytes) {
+  return WithErrorMetadata(std::move(status), "received_bytes", std::to_string(received_bytes));
+}
 
 }  // namespace
 
@@ -48,7 +53,7 @@ absl::Status CheckUploadHeader(const UploadHeader& header) {
   return violations.ToStatus();
 }
 
-absl::Status CheckChunk(const UploadChunk& chunk) {
+absl::Status CheckChunk(const UploadChunk& chunk, int64_t received_bytes) {
   const std::string& data = chunk.data();
   if (data.empty() || data.size() > kMaxChunkBytes) {
     return InvalidField("chunk.data", absl::StrCat("must be between 1 and ", kMaxChunkBytes,
@@ -56,17 +61,18 @@ absl::Status CheckChunk(const UploadChunk& chunk) {
   }
   const auto crc = crc32_z(0, reinterpret_cast<const Bytef*>(data.data()), data.size());
   if (chunk.has_crc32() && chunk.crc32() != crc) {
-    return absl::DataLossError("a chunk does not match its checksum; send it again");
+    return WithReceivedBytes(
+        absl::DataLossError("a chunk does not match its checksum; send it again"), received_bytes);
   }
   return absl::OkStatus();
 }
 
 absl::Status CheckOffset(const UploadHeader& header, int64_t received_bytes) {
   if (header.offset() == received_bytes) return absl::OkStatus();
-  return WithErrorMetadata(absl::FailedPreconditionError(absl::StrCat(
+  return WithReceivedBytes(absl::FailedPreconditionError(absl::StrCat(
                                "header.offset must be ", received_bytes,
                                ", the bytes received so far; it is ", header.offset())),
-                           "received_bytes", std::to_string(received_bytes));
+                           received_bytes);
 }
 
 absl::Status CheckContinues(const UploadHeader& header, const DataSetRow& row) {

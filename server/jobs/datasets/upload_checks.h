@@ -12,8 +12,9 @@ namespace denoise {
 // InvalidArgument lists every violation.
 absl::Status CheckUploadHeader(const denoised::v1::UploadHeader& header);
 
-// InvalidArgument: empty or too long. DataLoss: the checksum is wrong.
-absl::Status CheckChunk(const denoised::v1::UploadChunk& chunk);
+// A chunk that comes after `received_bytes`. InvalidArgument: empty or too long. DataLoss, with
+// `received_bytes` as metadata: the checksum is wrong.
+absl::Status CheckChunk(const denoised::v1::UploadChunk& chunk, int64_t received_bytes);
 
 // FailedPrecondition, with `received_bytes` as metadata: the upload does not continue there.
 absl::Status CheckOffset(const denoised::v1::UploadHeader& header, int64_t received_bytes);

@@ -181,6 +181,7 @@ TEST_F(UploadCallTest, AChunkThatWasDamagedOnTheWayIsNotTaken) {
   const grpc::Status status = Upload({Header("a", "hello"), Chunk("hel"), damaged});
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DATA_LOSS);
   EXPECT_THAT(status.error_message(), HasSubstr("chunk"));
+  EXPECT_EQ(MetadataOf(status)["received_bytes"], "3");
   EXPECT_EQ(Get("a").received_bytes(), 3);
 }
 

@@ -55,20 +55,22 @@ TEST(UploadChecks, EverythingWrongWithAHeaderIsNamed) {
 
 TEST(UploadChecks, AChunkIsNeitherEmptyNorLongerThanItMayBe) {
   UploadChunk chunk;
-  EXPECT_EQ(GetFieldViolations(CheckChunk(chunk))[0].field, "chunk.data");
+  EXPECT_EQ(GetFieldViolations(CheckChunk(chunk, 0))[0].field, "chunk.data");
   chunk.set_data(std::string(1 << 20, 'x'));
-  EXPECT_TRUE(CheckChunk(chunk).ok());
+  EXPECT_TRUE(CheckChunk(chunk, 0).ok());
   chunk.set_data(std::string((1 << 20) + 1, 'x'));
-  EXPECT_EQ(GetFieldViolations(CheckChunk(chunk))[0].field, "chunk.data");
+  EXPECT_EQ(GetFieldViolations(CheckChunk(chunk, 0))[0].field, "chunk.data");
 }
 
 TEST(UploadChecks, AChunkMatchesItsChecksum) {
   UploadChunk chunk;
   chunk.set_data("123456789");
   chunk.set_crc32(0xCBF43926);  // the check value of CRC-32
-  EXPECT_TRUE(CheckChunk(chunk).ok());
+  EXPECT_TRUE(CheckChunk(chunk, 0).ok());
   chunk.set_data("123456780");
-  EXPECT_EQ(CheckChunk(chunk).code(), absl::StatusCode::kDataLoss);
+  const absl::Status damaged = CheckChunk(chunk, 512);
+  EXPECT_EQ(damaged.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(GetErrorMetadata(damaged), ElementsAre(Pair("received_bytes", "512")));
 }
 
 TEST(UploadChecks, ACallGoesOnWhereTheBytesAreSafe) {
