@@ -12,7 +12,7 @@
 namespace denoise {
 
 // Thread-safe. Outlives the gRPC server; what `data_sets` returns and what `environment` names
-// outlive it. Every // call waits for the disk, so all of them are answered on the pool.
+// outlive it. Every call waits for the disk, so all of them are answered on the pool.
 class DatasetsService final : public denoised::v1::Datasets::CallbackService {
  public:
   // Returns what calls work with, or why there is none now. Called by the pool, for each call.
