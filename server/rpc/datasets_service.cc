@@ -1,17 +1,15 @@
 #include "server/rpc/datasets_service.h"
 
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
 #include "core/base/object_count.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
-#include "server/rpc/status_mapping.h"
+#include "server/rpc/call_end.h"
 #include "server/rpc/unary_answer.h"
 #include "server/telemetry/log.h"
 
@@ -53,7 +51,7 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
   const DatasetsService::Source data_sets_;
   v1::Dataset* const response_;
   const std::shared_ptr<CallRecord> record_;
-  const std::shared_ptr<WatchedCall> sender_;
+  const std::shared_ptr<WatchedCall> watched_call_;
   Identity caller_;
   v1::UploadDatasetRequest message_;       // being read, then being taken
   std::string name_;                       // the full one
@@ -69,14 +67,15 @@ UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackSer
       data_sets_(std::move(data_sets)),
       response_(response),
       record_(RecordOf(*context)),
-      sender_(
+      watched_call_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
-  if (const absl::Status status = Admit(); !status.ok()) {
+  const absl::Status status = CatchAsInternal("an upload failed", [this] { return Admit(); });
+  if (!status.ok()) {
     End(status);
     return;
   }
-  environment_.call_watch->Add(sender_);
+  environment_.call_watch->Add(watched_call_);
   ReadNext();
 }
 
@@ -86,28 +85,28 @@ absl::Status UploadStream::Admit() {
 }
 
 void UploadStream::ReadNext() {
-  sender_->BeginWait();
+  watched_call_->BeginWait();
   BeforeHandOver(this);
   StartRead(&message_);
 }
 
 void UploadStream::OnReadDone(bool ok) {
   AfterHandOver(this);
-  sender_->EndWait();
+  watched_call_->EndWait();
   BeforeHandOver(this);
   environment_.pool->Schedule([this, ok] {
     AfterHandOver(this);
-    return ok ? Take() : TakeEnd();
+    const absl::Status status = CatchAsInternal("an upload failed", [this, ok] {
+      ok ? Take() : TakeEnd();
+      return absl::OkStatus();
+    });
+    if (!status.ok()) End(status);
   });
 }
 
 void UploadStream::Take() {
   absl::Status status = environment_.live_calls->CheckNotDraining();
-  try {
-    if (status.ok()) status = TakeMessage();
-  } catch (const std::exception& error) {  // a library's, or memory ran out
-    status = absl::InternalError(absl::StrCat("an upload failed: ", error.what()));
-  }
+  if (status.ok()) status = TakeMessage();
   if (!status.ok()) return End(status);
   ReadNext();
 }
@@ -157,25 +156,27 @@ void UploadStream::TakeEnd() {
 }
 
 void UploadStream::End(const absl::StatusOr<v1::Dataset>& result) {
-  const absl::Status& status = result.status();
-  LogEvent(LevelOf(status), "upload finished",
-           {{"request", record_->id()},
-            {"trace_id", record_->trace_id()},
-            {"dataset", name_},
-            {"code", absl::StatusCodeToString(status.code())},
-            {"message", std::string(status.message())},
-            {"bytes", bytes_}});
-  record_->Add({{"dataset", name_}, {"bytes_received", bytes_}});
-  if (result.ok()) *response_ = *result;
   upload_.reset();  // another call may go on before this one is heard of
-  grpc::Status grpc_status = ToGrpcStatus(status, record_->id(), *context_);
+  grpc::Status last = LastStatus(*record_, *context_, [&] {
+    const absl::Status& status = result.status();
+    LogEvent(LevelOf(status), "upload finished",
+             {{"request", record_->id()},
+              {"trace_id", record_->trace_id()},
+              {"dataset", name_},
+              {"code", absl::StatusCodeToString(status.code())},
+              {"message", std::string(status.message())},
+              {"bytes", bytes_}});
+    record_->Add({{"dataset", name_}, {"bytes_received", bytes_}});
+    if (result.ok()) *response_ = *result;
+    return status;
+  });
   BeforeHandOver(this);
-  Finish(std::move(grpc_status));
+  Finish(std::move(last));
 }
 
 void UploadStream::OnDone() {
   AfterHandOver(this);
-  sender_->Leave();
+  watched_call_->Leave();
   LiveCalls* const live_calls = environment_.live_calls;
   delete this;
   live_calls->Remove();

@@ -11,7 +11,6 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -28,9 +27,9 @@
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
 #include "server/rpc/call.h"
+#include "server/rpc/call_end.h"
 #include "server/rpc/call_record.h"
 #include "server/rpc/caller_identity.h"
-#include "server/rpc/status_mapping.h"
 
 namespace denoise {
 
@@ -90,7 +89,6 @@ class EventStream final : public grpc::ServerWriteReactor<Event> {
   absl::Status Start(const MakeSource& make_source);
   void ScheduleNext();
   void WriteNext();
-  absl::StatusOr<Outcome> AskSource();
   void EndCancelled();
   void Write(Event event);
   void WaitForWake() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -122,7 +120,9 @@ EventStream<Event>::EventStream(const CallEnvironment& environment,
       reader_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
-  if (const absl::Status status = Start(make_source); !status.ok()) {
+  const absl::Status status =
+      CatchAsInternal("cannot start the call", [&] { return Start(make_source); });
+  if (!status.ok()) {
     End(status);
     return;
   }
@@ -159,28 +159,24 @@ void EventStream<Event>::ScheduleNext() {
   BeforeHandOver(this);
   environment_.pool->Schedule([this] {
     AfterHandOver(this);
-    WriteNext();
+    const absl::Status status = CatchAsInternal("cannot continue the call", [this] {
+      WriteNext();
+      return absl::OkStatus();
+    });
+    if (!status.ok()) End(status);
   });
 }
 
 template <class Event>
 void EventStream<Event>::WriteNext() {
   if (cancelled_) return EndCancelled();
-  absl::StatusOr<Outcome> outcome = AskSource();
+  absl::StatusOr<Outcome> outcome =
+      CatchAsInternal("cannot make an event", [this] { return source_->Next(); });
   if (!outcome.ok()) return End(outcome.status());
   if (std::holds_alternative<typename Source::Over>(*outcome)) return End(absl::OkStatus());
   if (std::holds_alternative<typename Source::Again>(*outcome)) return ScheduleNext();
   if (std::holds_alternative<typename Source::Wait>(*outcome)) return WaitForWake();
   Write(std::get<Event>(*std::move(outcome)));
-}
-
-template <class Event>
-absl::StatusOr<typename EventStream<Event>::Outcome> EventStream<Event>::AskSource() {
-  try {
-    return source_->Next();
-  } catch (const std::exception& error) {  // a library's, or memory ran out
-    return absl::InternalError(absl::StrCat("cannot make an event: ", error.what()));
-  }
 }
 
 template <class Event>
@@ -224,15 +220,18 @@ void EventStream<Event>::Woken() {
 
 template <class Event>
 void EventStream<Event>::End(const absl::Status& status) {
-  const absl::Status told = WithDeadline(status, DeadlineOf(*context_), environment_.clock->Now());
-  if (source_) {
-    source_->OnEnd(told);
-  } else {
-    LogRefusal(*record_, told);
-  }
-  grpc::Status grpc_status = ToGrpcStatus(told, record_->id(), *context_);
+  grpc::Status last = LastStatus(*record_, *context_, [&] {
+    const absl::Status told =
+        WithDeadline(status, DeadlineOf(*context_), environment_.clock->Now());
+    if (source_) {
+      source_->OnEnd(told);
+    } else {
+      LogRefusal(*record_, told);
+    }
+    return told;
+  });
   BeforeHandOver(this);
-  this->Finish(std::move(grpc_status));
+  this->Finish(std::move(last));
 }
 
 template <class Event>

@@ -2,17 +2,16 @@
 
 #include <c10/core/InferenceMode.h>
 
-#include <exception>
 #include <functional>
 #include <utility>
 #include <variant>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/retry.h"
 #include "core/base/status_macros.h"
 #include "core/codec/latent_projection.h"
 #include "proto/conversion/time_proto.h"
 #include "server/requests/picture.h"
+#include "server/rpc/call_end.h"
 #include "server/rpc/generation_fields.h"
 #include "server/rpc/handover_event.h"
 #include "server/telemetry/log.h"
@@ -217,16 +216,14 @@ absl::StatusOr<GenerationSource::Outcome> GenerationSource::MakeOutcome(
 }
 
 absl::StatusOr<v1::GenerateEvent> GenerationSource::Make(GenerationLog::Event event) const {
-  try {
-    const auto seal = [&](const GenerationLog::Handover& handover) {
-      const bool gets_token = handover.paused || takes_handover();
-      return gets_token ? SealEvent(handover, event.sequence, event.time, *reader_, environment_)
-                        : v1::Handover();
-    };
+  const auto seal = [&](const GenerationLog::Handover& handover) {
+    const bool gets_token = handover.paused || takes_handover();
+    return gets_token ? SealEvent(handover, event.sequence, event.time, *reader_, environment_)
+                      : v1::Handover();
+  };
+  return CatchAsInternal("cannot make an event", [&] {
     return std::visit(ToContract(*reader_, totals_, seal), std::move(event.what));
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("cannot make an event: ", error.what()));
-  }
+  });
 }
 
 absl::StatusOr<GenerationSource::Outcome> GenerationSource::EndWithFailure() {

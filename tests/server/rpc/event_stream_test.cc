@@ -32,6 +32,7 @@ struct Script {
   std::function<absl::Status()> start = [] { return absl::OkStatus(); };
   std::function<absl::StatusOr<Source::Outcome>()> next;
   std::function<std::optional<absl::Status>()> on_caller_gone = [] { return CallerGone(); };
+  std::function<void()> on_end = [] {};
 
   Mutex mutex;
   CondVar changed;
@@ -80,9 +81,12 @@ class ScriptedSource final : public Source {
     return script_.on_caller_gone();
   }
   void OnEnd(const absl::Status& status) override {
-    const MutexLock lock(script_.mutex);
-    script_.ends.push_back(status);
-    script_.changed.NotifyAll();
+    {
+      const MutexLock lock(script_.mutex);
+      script_.ends.push_back(status);
+      script_.changed.NotifyAll();
+    }
+    script_.on_end();
   }
 
  private:
@@ -216,6 +220,36 @@ TEST_F(EventStreamTest, RefusalsAndErrorsEndTheCall) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
   EXPECT_THAT(status.error_message(), ::testing::Not(HasSubstr("inside")));
   EXPECT_THAT(std::string(script_.WaitForEnd().message()), HasSubstr("inside"));
+}
+
+TEST_F(EventStreamTest, WhatItsSourceThrowsOnceTheCallerHasGoneEndsTheCall) {
+  script_.next = []() -> absl::StatusOr<Source::Outcome> { return Source::Wait(); };
+  script_.on_caller_gone = []() -> std::optional<absl::Status> {
+    throw std::runtime_error("inside");
+  };
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  script_.WaitUntil(script_.asked, 1);
+  context_.TryCancel();
+  EXPECT_THAT(std::string(script_.WaitForEnd().message()), HasSubstr("inside"));
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+  EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(EventStreamTest, WhatItsSourceThrowsAtTheEndEndsTheCall) {
+  script_.next = []() -> absl::StatusOr<Source::Outcome> { return Source::Over(); };
+  script_.on_end = [] { throw std::runtime_error("inside"); };
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_TRUE(script_.WaitForEnd().ok());
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+}
+
+TEST_F(EventStreamTest, WhatItsSourceThrowsAtTheStartEndsTheCall) {
+  script_.start = []() -> absl::Status { throw std::runtime_error("inside"); };
+  const auto reader = stub_->WatchGeneration(&context_, {});
+  EXPECT_EQ(Read(*reader).error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_THAT(std::string(script_.WaitForEnd().message()), HasSubstr("inside"));
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
 }
 
 TEST_F(EventStreamTest, IsRefusedWhileTheServerDrains) {

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <future>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "absl/strings/escaping.h"
@@ -77,6 +78,26 @@ bool NamesAQuota(const grpc::Status& status) {
   return false;
 }
 
+// The system's clock. Once armed it throws one time, as a library does that runs out of memory. The
+// store's own threads, which are those that wait, do not see it.
+class ThrowingClock final : public Clock {
+ public:
+  void Arm() { armed_ = true; }
+
+  absl::Time Now() const override {
+    if (!waits_ && armed_.exchange(false)) throw std::runtime_error("inside");
+    return Clock::Real().Now();
+  }
+  void WaitUntil(CondVar& condition, Mutex& mutex, absl::Time deadline) const override {
+    waits_ = true;
+    Clock::Real().WaitUntil(condition, mutex, deadline);
+  }
+
+ private:
+  static inline thread_local bool waits_ = false;
+  mutable std::atomic<bool> armed_ = false;
+};
+
 class UploadCallTest : public testing::Test {
  protected:
   UploadCallTest() {
@@ -124,6 +145,7 @@ class UploadCallTest : public testing::Test {
   TempDir folder_;
   StateDir state_ = *StateDir::Open(folder_.path());
   std::unique_ptr<Database> database_ = *Database::Open(state_.database());
+  ThrowingClock store_clock_;
   absl::Status reading_;  // what reading an upload comes to
   std::unique_ptr<DataSetStore> store_ = *DataSetStore::Open(
       database_.get(), &state_, {.data_sets = 2, .data_set_bytes = 1 << 20},
@@ -134,7 +156,7 @@ class UploadCallTest : public testing::Test {
         result.report.set_pictures(3);
         return result;
       },
-      &Clock::Real());
+      &store_clock_);
   FakeClock clock_;
   std::atomic<bool> short_of_memory_ = false;
   LiveCalls live_calls_{&clock_, [this] {
@@ -256,6 +278,19 @@ TEST_F(UploadCallTest, ASenderWhoStopsIsGivenUpAndWhatCameIsKept) {
     status = Upload({Header("a", "hello", 3), Chunk("lo")});
   } while (status.error_code() == grpc::StatusCode::ABORTED && absl::Now() < deadline);
   EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST_F(UploadCallTest, AnExceptionAtTheEndEndsTheCallAndWhatCameIsKept) {
+  grpc::ClientContext context;
+  const auto writer = stub_->UploadDataset(&context, &dataset_);
+  ASSERT_TRUE(writer->Write(Header("a", "hello")));
+  ASSERT_TRUE(writer->Write(Chunk("hello")));
+  WaitUntilThereIs("a");
+  store_clock_.Arm();
+  writer->WritesDone();
+  EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::INTERNAL);
+  live_calls_.WaitUntilNone(absl::InfiniteFuture());
+  EXPECT_TRUE(Upload({Header("a", "hello", 5)}).ok());
 }
 
 TEST_F(UploadCallTest, ADrainingServerTakesNothingMore) {
