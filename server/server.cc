@@ -430,7 +430,7 @@ class Server::Impl {
             .access = access_.get(),
             .counts = {.streams = &telemetry_.count(ObjectKind::kStream),
                        .uploads = &telemetry_.count(ObjectKind::kUpload),
-                       .unary = &telemetry_.count(ObjectKind::kUnaryOnPool)}};
+                       .unary = &telemetry_.count(ObjectKind::kUnary)}};
   }
 
   const std::unique_ptr<AccessControl> access_;

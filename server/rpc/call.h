@@ -22,7 +22,7 @@ namespace denoise {
 struct CallCounts {
   ObjectCount* streams = nullptr;  // from the server
   ObjectCount* uploads = nullptr;
-  ObjectCount* unary = nullptr;  // those that are answered on a pool
+  ObjectCount* unary = nullptr;
 };
 
 // What calls need; outlives all of them.

@@ -70,12 +70,12 @@ UploadStream::UploadStream(const CallEnvironment& environment, grpc::CallbackSer
       watched_call_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
+  environment_.call_watch->Add(watched_call_);
   const absl::Status status = CatchAsInternal("an upload failed", [this] { return Admit(); });
   if (!status.ok()) {
     End(status);
     return;
   }
-  environment_.call_watch->Add(watched_call_);
   ReadNext();
 }
 
@@ -170,6 +170,7 @@ void UploadStream::End(const absl::StatusOr<v1::Dataset>& result) {
     if (result.ok()) *response_ = *result;
     return status;
   });
+  watched_call_->BeginWait();  // which OnDone ends
   BeforeHandOver(this);
   Finish(std::move(last));
 }

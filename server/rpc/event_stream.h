@@ -120,13 +120,13 @@ EventStream<Event>::EventStream(const CallEnvironment& environment,
       reader_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
+  environment_.call_watch->Add(reader_);
   const absl::Status status =
       CatchAsInternal("cannot start the call", [&] { return Start(make_source); });
   if (!status.ok()) {
     End(status);
     return;
   }
-  environment_.call_watch->Add(reader_);
   ScheduleNext();
 }
 
@@ -230,6 +230,7 @@ void EventStream<Event>::End(const absl::Status& status) {
     }
     return told;
   });
+  reader_->BeginWait();  // which OnDone ends: other calls may have filled the connection
   BeforeHandOver(this);
   this->Finish(std::move(last));
 }

@@ -1,15 +1,14 @@
 #include "server/rpc/pause_call.h"
 
-#include <exception>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_order.h"
+#include "server/rpc/call_end.h"
 #include "server/rpc/caller_identity.h"
 #include "server/rpc/handover_event.h"
-#include "server/rpc/unary_answer.h"
 
 namespace denoise {
 
@@ -18,26 +17,26 @@ namespace v1 = denoised::v1;
 PauseCall::PauseCall(const GenerationEnvironment& environment, grpc::CallbackServerContext* context,
                      const v1::PauseGenerationRequest& request,
                      v1::PauseGenerationResponse* response)
-    : environment_(environment),
-      counted_(environment.calls.counts.unary),
+    : UnaryCall(environment.calls, context),
+      environment_(environment),
       context_(context),
-      record_(RecordOf(*context)),
       name_(request.name()),
       response_(response),
       wait_(std::make_shared<HandoverWait>(environment.calls.pool,
                                            [this](auto outcome) { OnOver(std::move(outcome)); })) {
-  environment_.calls.live_calls->Add();
-  if (const absl::Status status = Begin(request); !status.ok()) End(status);
+  const absl::Status status =
+      CatchAsInternal("cannot pause the generation", [&] { return Begin(request); });
+  if (!status.ok()) End(Result(status), response_);
 }
 
 absl::Status PauseCall::Begin(const v1::PauseGenerationRequest& request) {
   ASSIGN_OR_RETURN(Identity caller, IdentifyCaller(environment_.calls.access, *context_));
   ASSIGN_OR_RETURN(
       std::unique_ptr<Generations::Reader> reader,
-      environment_.generations->Pause(request, {.arrival = record_->arrival(),
+      environment_.generations->Pause(request, {.arrival = record().arrival(),
                                                 .wake = [wait = wait_] { wait->Wake(); },
                                                 .identity = std::move(caller),
-                                                .trace_id = record_->trace_id()}));
+                                                .trace_id = record().trace_id()}));
   BeforeHandOver(this);
   wait_->Begin(std::move(reader));
   return absl::OkStatus();
@@ -46,13 +45,17 @@ absl::Status PauseCall::Begin(const v1::PauseGenerationRequest& request) {
 // On the pool. A caller that leaves meanwhile does not wait for this: sealing takes a while.
 void PauseCall::OnOver(absl::StatusOr<HandoverWait::Outcome> outcome) {
   AfterHandOver(this);
-  if (!outcome.ok()) return End(outcome.status());
-  reader_ = std::move(outcome->reader);
-  End(Answer(outcome->handover));
+  End(CatchAsInternal("cannot seal the generation",
+                      [&]() -> Result {
+                        RETURN_IF_ERROR(outcome.status());
+                        reader_ = std::move(outcome->reader);
+                        return Answer(outcome->handover);
+                      }),
+      response_);
 }
 
-PauseCall::Result PauseCall::Answer(const std::optional<GenerationLog::Event>& handover) const try {
-  record_->Add(
+PauseCall::Result PauseCall::Answer(const std::optional<GenerationLog::Event>& handover) const {
+  record().Add(
       {{"generation", reader_->full_name()}, {"origin_trace_id", reader_->origin_trace_id()}});
   if (!handover) {
     return absl::FailedPreconditionError(
@@ -66,26 +69,13 @@ PauseCall::Result PauseCall::Answer(const std::optional<GenerationLog::Event>& h
   response.set_token(std::move(*sealed.mutable_token()));
   *response.mutable_expire_time() = std::move(*sealed.mutable_expire_time());
   return response;
-} catch (const std::exception& error) {  // a library's, or memory ran out
-  return absl::InternalError(absl::StrCat("cannot seal the generation: ", error.what()));
-}
-
-void PauseCall::End(Result result) {
-  BeforeHandOver(this);
-  FinishCall(context_, this, std::move(result), response_);
 }
 
 void PauseCall::OnCancel() {
   AfterHandOver(this);
   if (!wait_->GiveUp()) return;  // an answer is on its way
-  End(WithDeadline(CallerGone(), DeadlineOf(*context_), environment_.calls.clock->Now()));
-}
-
-void PauseCall::OnDone() {
-  AfterHandOver(this);
-  LiveCalls* const live_calls = environment_.calls.live_calls;
-  delete this;
-  live_calls->Remove();
+  End(Result(WithDeadline(CallerGone(), DeadlineOf(*context_), environment_.calls.clock->Now())),
+      response_);
 }
 
 }  // namespace denoise

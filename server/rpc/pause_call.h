@@ -9,17 +9,17 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "core/base/object_count.h"
 #include "denoised/v1/generations.pb.h"
 #include "server/generations/generations.h"
 #include "server/rpc/generation_stream.h"
 #include "server/rpc/handover_wait.h"
+#include "server/rpc/unary_call.h"
 
 namespace denoise {
 
 // Deletes itself when gRPC is done with it. A caller that leaves takes nothing back; who pauses the
 // generation again gets the same answer.
-class PauseCall final : public grpc::ServerUnaryReactor {
+class PauseCall final : public UnaryCall {
  public:
   // `environment` outlives the call. `context`, `request` and `response` are gRPC's, and live until
   // OnDone.
@@ -28,7 +28,6 @@ class PauseCall final : public grpc::ServerUnaryReactor {
             denoised::v1::PauseGenerationResponse* response);
 
   void OnCancel() override;
-  void OnDone() override;
 
  private:
   using Result = absl::StatusOr<denoised::v1::PauseGenerationResponse>;
@@ -38,12 +37,9 @@ class PauseCall final : public grpc::ServerUnaryReactor {
   absl::Status Begin(const denoised::v1::PauseGenerationRequest& request);
   void OnOver(absl::StatusOr<HandoverWait::Outcome> outcome);
   Result Answer(const std::optional<GenerationLog::Event>& handover) const;
-  void End(Result result);
 
   const GenerationEnvironment& environment_;
-  const CountedObject counted_;
   grpc::CallbackServerContext* const context_;
-  const std::shared_ptr<CallRecord> record_;
   const std::string name_;
   denoised::v1::PauseGenerationResponse* const response_;
   const std::shared_ptr<HandoverWait> wait_;

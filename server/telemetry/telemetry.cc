@@ -103,7 +103,7 @@ constexpr std::pair<ObjectKind, const char*> kObjectKinds[] = {
     {ObjectKind::kHttpCall, "http_call"},
     {ObjectKind::kStream, "stream"},
     {ObjectKind::kUpload, "upload"},
-    {ObjectKind::kUnaryOnPool, "unary_on_pool"},
+    {ObjectKind::kUnary, "unary"},
     {ObjectKind::kGeneration, "generation"},
     {ObjectKind::kGenerationReader, "generation_reader"},
     {ObjectKind::kEngineRequest, "engine_request"},

@@ -44,10 +44,10 @@ enum class ObjectKind {
   kGrpcConnection,
   kHttpConnection,
   kHttpRequest,
-  kHttpCall,     // of gRPC, for a request over HTTP
-  kStream,       // a call whose answer is a stream
-  kUpload,       // a call whose request is a stream
-  kUnaryOnPool,  // another call, while a thread of a pool answers it
+  kHttpCall,  // of gRPC, for a request over HTTP
+  kStream,    // a call whose answer is a stream
+  kUpload,    // a call whose request is a stream
+  kUnary,     // another call, until its answer is read
   kGeneration,
   kGenerationReader,
   kEngineRequest,

@@ -200,6 +200,14 @@ class ConnectionRate(WithServer):
                        self.server.log_text)
 
 
+class UnreadAnswers(WithServer):
+    FLAGS = ("--max-write-seconds", "2")
+
+    def test_their_calls_are_cancelled(self):
+        report = self.attack("unread-answers --connections 1 --count 100", "answer not read")
+        self.assertEqual(report["attacker"].get("calls_cancelled"), 100, report)
+
+
 class Descriptors(WithServer):
     # W11: file descriptors run out for a while.
     def test_the_server_accepts_again_once_there_are_some(self):

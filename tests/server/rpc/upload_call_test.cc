@@ -104,8 +104,10 @@ class UploadCallTest : public testing::Test {
     ServerFlags flags;
     flags.listen = "127.0.0.1:0";
     listener_ = *Listen(flags, {{v1::Datasets::service_full_name(), &service_}}, &memory_, nullptr);
-    stub_ = v1::Datasets::NewStub(
-        grpc::CreateChannel(listener_.address, grpc::InsecureChannelCredentials()));
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // windows that do not grow
+    stub_ = v1::Datasets::NewStub(grpc::CreateCustomChannel(
+        listener_.address, grpc::InsecureChannelCredentials(), arguments));
   }
   ~UploadCallTest() override { listener_.server->Shutdown(); }
 
@@ -146,6 +148,7 @@ class UploadCallTest : public testing::Test {
   StateDir state_ = *StateDir::Open(folder_.path());
   std::unique_ptr<Database> database_ = *Database::Open(state_.database());
   ThrowingClock store_clock_;
+  std::string class_name_;
   absl::Status reading_;  // what reading an upload comes to
   std::unique_ptr<DataSetStore> store_ = *DataSetStore::Open(
       database_.get(), &state_, {.data_sets = 2, .data_set_bytes = 1 << 20},
@@ -154,6 +157,7 @@ class UploadCallTest : public testing::Test {
         std::ofstream(stored) << "pictures";
         IngestResult result{reading_, {}};
         result.report.set_pictures(3);
+        result.report.add_classes()->set_display_name(class_name_);
         return result;
       },
       &store_clock_);
@@ -291,6 +295,22 @@ TEST_F(UploadCallTest, AnExceptionAtTheEndEndsTheCallAndWhatCameIsKept) {
   EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::INTERNAL);
   live_calls_.WaitUntilNone(absl::InfiniteFuture());
   EXPECT_TRUE(Upload({Header("a", "hello", 5)}).ok());
+}
+
+TEST_F(UploadCallTest, ASenderWhoDoesNotReadTheAnswerIsGivenUp) {
+  class_name_ = std::string(1'000'000, 'x');  // more than the window holds
+  grpc::ClientContext context;
+  const auto writer = stub_->UploadDataset(&context, &dataset_);
+  ASSERT_TRUE(writer->Write(Header("a", "hello")));
+  ASSERT_TRUE(writer->Write(Chunk("hello")));
+  writer->WritesDone();
+  WaitUntilThereIs("a");
+  while (Get("a").state() != v1::Dataset::READY) {
+  }
+  auto none =
+      std::async(std::launch::async, [&] { live_calls_.WaitUntilNone(absl::InfiniteFuture()); });
+  clock_.AdvanceUntilReady(none, kWriteTimeMax / 100);
+  EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(UploadCallTest, ADrainingServerTakesNothingMore) {
