@@ -68,17 +68,22 @@ int64_t MostBytesHeld(const v1::GenerateRequest& request, const ResolvedRequest&
     const int64_t frames = std::min<int64_t>(limits.frames, kinds * StepsTotal(resolved));
     frame_bytes = std::max(sample_bytes, std::min(frames * sample_bytes, limits.frame_bytes));
   }
-  constexpr int kMostInputs = 4;
-  return kCallBytes + (resolved.generation.count + 1 + kMostInputs) * sample_bytes + frame_bytes +
+  // Two noises to start between, or one picture; the picture and the mask of an inpainting.
+  constexpr int kStartSamples = 2, kInpaintingSamples = 2;
+  constexpr int kSamplesOnTheirWay = 1;
+  const int samples =
+      resolved.generation.count + kSamplesOnTheirWay + kStartSamples + kInpaintingSamples;
+  return kCallBytes + samples * sample_bytes + frame_bytes +
          HandoverBytes(resolved.generation, limits) + TokenBytes(request, resolved, limits);
 }
 
-// gRPC has the request, or else the token that holds it, which the call has opened. The generation
-// has another copy if it may be handed over.
+// Of a request: gRPC has it, or else the token that holds it.
 int64_t RequestBytesHeld(const v1::GenerateRequest& request, const GenerationLog::Limits& limits,
                          const Caller& caller) {
-  const int64_t copies = (limits.handover_bytes > 0 ? 1 : 0) + (caller.presented ? 2 : 1);
-  return copies * static_cast<int64_t>(request.ByteSizeLong()) +
+  // Of a token, the request as its first caller sent it and as it is resolved here.
+  const int64_t copies_of_call = caller.presented ? 2 : 1;
+  const int64_t copies_of_generation = limits.handover_bytes > 0 ? 1 : 0;  // to hand it over
+  return (copies_of_call + copies_of_generation) * static_cast<int64_t>(request.ByteSizeLong()) +
          (caller.presented ? caller.presented->bytes : 0);
 }
 

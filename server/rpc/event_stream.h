@@ -99,7 +99,7 @@ class EventStream final : public grpc::ServerWriteReactor<Event> {
   const CountedObject counted_;
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<CallRecord> record_;
-  const std::shared_ptr<WatchedCall> reader_;
+  const std::shared_ptr<WatchedCall> watched_call_;
   const std::shared_ptr<WakeTarget> wake_target_ = std::make_shared<WakeTarget>();
   std::unique_ptr<Source> source_;  // null for callers who may not make the call
   std::atomic<bool> cancelled_ = false;
@@ -117,10 +117,10 @@ EventStream<Event>::EventStream(const CallEnvironment& environment,
       counted_(environment.counts.streams),
       context_(context),
       record_(RecordOf(*context)),
-      reader_(
+      watched_call_(
           std::make_shared<WatchedCall>(context, environment.clock, environment.write_time_max)) {
   environment_.live_calls->Add();
-  environment_.call_watch->Add(reader_);
+  environment_.call_watch->Add(watched_call_);
   const absl::Status status =
       CatchAsInternal("cannot start the call", [&] { return Start(make_source); });
   if (!status.ok()) {
@@ -183,7 +183,7 @@ template <class Event>
 void EventStream<Event>::EndCancelled() {
   const std::optional<absl::Status> status = source_->OnCallerGone();
   if (!status) return WaitForWake();
-  if (status->ok() || !reader_->stalled()) return End(*status);
+  if (status->ok() || !watched_call_->stalled()) return End(*status);
   End(absl::CancelledError(absl::StrCat("the reader has taken nothing for ",
                                         absl::FormatDuration(environment_.write_time_max))));
 }
@@ -191,7 +191,7 @@ void EventStream<Event>::EndCancelled() {
 template <class Event>
 void EventStream<Event>::Write(Event event) {
   event_ = std::move(event);
-  reader_->BeginWait();
+  watched_call_->BeginWait();
   BeforeHandOver(this);
   this->StartWrite(&event_);
 }
@@ -230,7 +230,7 @@ void EventStream<Event>::End(const absl::Status& status) {
     }
     return told;
   });
-  reader_->BeginWait();  // which OnDone ends: other calls may have filled the connection
+  watched_call_->BeginWait();  // which OnDone ends: other calls may have filled the connection
   BeforeHandOver(this);
   this->Finish(std::move(last));
 }
@@ -238,7 +238,7 @@ void EventStream<Event>::End(const absl::Status& status) {
 template <class Event>
 void EventStream<Event>::OnWriteDone(bool ok) {
   AfterHandOver(this);
-  reader_->EndWait();
+  watched_call_->EndWait();
   if (!ok) cancelled_ = true;
   ScheduleNext();
 }
@@ -253,7 +253,7 @@ void EventStream<Event>::OnCancel() {
 template <class Event>
 void EventStream<Event>::OnDone() {
   AfterHandOver(this);
-  reader_->Leave();
+  watched_call_->Leave();
   {
     const MutexLock lock(wake_target_->mutex);
     wake_target_->stream = nullptr;

@@ -39,55 +39,33 @@ class GenerateSource final : public GenerationSource {
                                          static_cast<int64_t>(request_.ByteSizeLong())));
       return absl::OkStatus();
     }
-    ASSIGN_OR_RETURN(reader_, Attach());
-    return absl::OkStatus();
+    return GenerationSource::Start();
   }
 
   void OnEnd(const absl::Status& status) override {
-    GenerationSource::OnEnd(status);
     environment_.telemetry->RequestFinished(status.code(), Elapsed());
     if (call_.deadline != absl::InfiniteFuture()) CountDeadline(status);
-    if (!reader_) call_.record->Add({{"model", request().model()}});
-    Log("request finished", request().model(), status);
+    if (!generation_reader_) call_.record->Add({{"model", model()}});
+    GenerationSource::OnEnd(status);
   }
 
  protected:
+  // Called again after every wake-up. nullptr: still waiting.
   absl::StatusOr<Reader> Attach() override {
-    if (!request_.handover().empty() && !continued_) RETURN_IF_ERROR(Open());
+    RETURN_IF_ERROR(OpenOnce());
     const RequestDigest digest = DigestOf(AsSent());
-    ASSIGN_OR_RETURN(Reader joined, environment_.generations->Join(Id(), digest, ThisCaller()));
-    if (joined) {
-      wait_.reset();
-      adapter_wait_.reset();
-      to_resolve_.Clear();
-      if (continued_) continued_->clear_images_begun();  // the generation has its own
-      return joined;
-    }
-    ASSIGN_OR_RETURN(const bool is_ready, PrepareAdapters());
-    if (!is_ready) return nullptr;
+    ASSIGN_OR_RETURN(Reader joined, Join(digest));
+    if (joined) return joined;
+    ASSIGN_OR_RETURN(const bool adapters_known, PrepareAdapters());
+    if (!adapters_known) return nullptr;
     RETURN_IF_ERROR(Refusal());  // without loading the model
-    ASSIGN_OR_RETURN(const LoadedModelHandle loaded, Acquire());
+    ASSIGN_OR_RETURN(const LoadedModelHandle loaded, AcquireFitting());
     if (!loaded) return nullptr;
-    if (adapter_wait_ && !adapter_wait_->Suits(*loaded->model)) {
-      ASSIGN_OR_RETURN(const bool suits_now, PrepareAdapters());
-      if (!suits_now || adapter_wait_) return nullptr;
-    }
-    ASSIGN_OR_RETURN(const RequestedAdapters adapters, Adapters());
-    ASSIGN_OR_RETURN(ResolvedRequest resolved, Resolve(loaded, adapters));
-    adapter_wait_.reset();
-    reservation_ = {};  // what was held for the request alone must not stand in its own way
-    LogEvent(spdlog::level::debug, "request resolved",
-             {{"request", call_.record->id()},
-              {"trace_id", call_.record->trace_id()},
-              {"model", request().model()},
-              {"count", resolved.generation.count},
-              {"evaluations", resolved.accepted.evaluations()},
-              {"seed", std::to_string(resolved.generation.seed)}});
-    ASSIGN_OR_RETURN(Reader started, environment_.generations->Start(
-                                         AsSent(), digest, std::move(resolved), ThisCaller()));
-    if (continued_) Continued(*started);
-    return started;
+    return StartNew(loaded, digest);
   }
+
+  const char* event_of_end() const override { return "request finished"; }
+  std::string model() const override { return request().model(); }
 
   void OnFirstFrame() override { environment_.telemetry->FirstFrameSent(Elapsed()); }
 
@@ -106,11 +84,11 @@ class GenerateSource final : public GenerationSource {
   }
 
   DeadlineMiss WhyLate(const absl::Status& status) const {
-    if (!reader_) {
+    if (!generation_reader_) {
       if (GetErrorReason(status) == kDeadlineTooShortReason) return DeadlineMiss::kRefused;
       return wait_ || adapter_wait_ ? DeadlineMiss::kLoading : DeadlineMiss::kLate;
     }
-    const GenerationLog::Snapshot now = reader_->snapshot();
+    const GenerationLog::Snapshot now = generation_reader_->snapshot();
     if (!now.started) return DeadlineMiss::kQueued;
     return now.ended && now.status.ok() ? DeadlineMiss::kReading : DeadlineMiss::kRunning;
   }
@@ -133,8 +111,9 @@ class GenerateSource final : public GenerationSource {
 
   uint64_t Seed() const { return continued_ ? continued_->accepted().seed() : ChooseSeed(); }
 
-  // Opens the handover that the caller presents.
-  absl::Status Open() {
+  // Opens the handover that the caller presents, if any.
+  absl::Status OpenOnce() {
+    if (request_.handover().empty() || continued_) return absl::OkStatus();
     if (environment_.handover_keys.empty()) {
       return absl::FailedPreconditionError(
           "this server cannot continue a generation: it has no key for tokens. Send the token to a "
@@ -148,6 +127,45 @@ class GenerateSource final : public GenerationSource {
     evaluations_presented_ = EvaluationsDone(*continued_);
     call_.record->JoinTrace(continued_->trace_id());
     return absl::OkStatus();
+  }
+
+  // The generation that there already is for the request; null where there is none.
+  absl::StatusOr<Reader> Join(const RequestDigest& digest) {
+    ASSIGN_OR_RETURN(Reader joined, environment_.generations->Join(Id(), digest, ThisCaller()));
+    if (!joined) return nullptr;
+    wait_.reset();
+    adapter_wait_.reset();
+    to_resolve_.Clear();
+    if (continued_) continued_->clear_images_begun();  // the generation has its own
+    return joined;
+  }
+
+  // The model in memory, of the version that the adapters were read for; null while it is being
+  // loaded, or they are being read for another version.
+  absl::StatusOr<LoadedModelHandle> AcquireFitting() {
+    ASSIGN_OR_RETURN(LoadedModelHandle loaded, Acquire());
+    if (!loaded || !adapter_wait_ || adapter_wait_->Suits(*loaded->model)) return loaded;
+    ASSIGN_OR_RETURN(const bool suits_now, PrepareAdapters());
+    if (!suits_now || adapter_wait_) return nullptr;
+    return loaded;
+  }
+
+  absl::StatusOr<Reader> StartNew(const LoadedModelHandle& loaded, const RequestDigest& digest) {
+    ASSIGN_OR_RETURN(const RequestedAdapters adapters, Adapters());
+    ASSIGN_OR_RETURN(ResolvedRequest resolved, Resolve(loaded, adapters));
+    adapter_wait_.reset();
+    reservation_ = {};  // what was held for the request alone must not stand in its own way
+    LogEvent(spdlog::level::debug, "request resolved",
+             {{"request", call_.record->id()},
+              {"trace_id", call_.record->trace_id()},
+              {"model", request().model()},
+              {"count", resolved.generation.count},
+              {"evaluations", resolved.accepted.evaluations()},
+              {"seed", std::to_string(resolved.generation.seed)}});
+    ASSIGN_OR_RETURN(Reader started, environment_.generations->Start(
+                                         AsSent(), digest, std::move(resolved), ThisCaller()));
+    if (continued_) Continued(*started);
+    return started;
   }
 
   void Continued(const Generations::Reader& started) {

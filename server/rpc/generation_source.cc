@@ -131,39 +131,44 @@ Caller ToCaller(const Call& call, bool takes_handover) {
           .trace_id = call.record->trace_id()};
 }
 
+absl::Status GenerationSource::Start() {
+  ASSIGN_OR_RETURN(generation_reader_, Attach());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<GenerationSource::Outcome> GenerationSource::Next() {
-  if (!reader_) {
-    ASSIGN_OR_RETURN(reader_, Attach());
-    if (!reader_) return Wait();
+  if (!generation_reader_) {
+    ASSIGN_OR_RETURN(generation_reader_, Attach());
+    if (!generation_reader_) return Wait();
   }
   if (!failure_.ok()) return EndWithFailure();
-  std::optional<GenerationLog::Event> event = reader_->Next();
+  std::optional<GenerationLog::Event> event = generation_reader_->Next();
   if (event) return MakeOutcome(*std::move(event));
-  if (!reader_->over()) return Wait();
+  if (!generation_reader_->over()) return Wait();
   // A reader that resumed at the end of a failed generation has seen no event that says so.
-  RETURN_IF_ERROR(reader_->status());
+  RETURN_IF_ERROR(generation_reader_->status());
   return Over();
 }
 
 std::optional<absl::Status> GenerationSource::OnCallerGone() {
   if (finished_sent_) return absl::OkStatus();
-  if (reader_ && !reader_->Leave()) return std::nullopt;
+  if (generation_reader_ && !generation_reader_->Leave()) return std::nullopt;
   return CallerGone();
 }
 
-void GenerationSource::OnEnd(const absl::Status&) {
+void GenerationSource::OnEnd(const absl::Status& status) {
   environment_.telemetry->FramesDropped(FramesDropped());
+  Record();
+  Log(status);
 }
 
-void GenerationSource::Log(const char* event, const std::string& subject,
-                           const absl::Status& status) const {
-  Record();
-  LogEvent(LevelOf(status), event,
+void GenerationSource::Log(const absl::Status& status) const {
+  LogEvent(LevelOf(status), event_of_end(),
            {{"request", call_.record->id()},
             {"trace_id", call_.record->trace_id()},
-            {"origin_trace_id", reader_ ? reader_->origin_trace_id() : ""},
-            {"generation", reader_ ? reader_->full_name() : ""},
-            {"model", subject},
+            {"origin_trace_id", generation_reader_ ? generation_reader_->origin_trace_id() : ""},
+            {"generation", generation_reader_ ? generation_reader_->full_name() : ""},
+            {"model", model()},
             {"code", absl::StatusCodeToString(status.code())},
             {"message", std::string(status.message())},
             {"images", totals_.images},
@@ -174,11 +179,11 @@ void GenerationSource::Log(const char* event, const std::string& subject,
 
 void GenerationSource::Record() const {
   CallRecord& record = *call_.record;
-  if (reader_) {
-    record.Add(
-        {{"generation", reader_->full_name()}, {"origin_trace_id", reader_->origin_trace_id()}});
-    AddSettings(reader_->accepted(), record);
-    AddProgress(reader_->snapshot(), record);
+  if (generation_reader_) {
+    record.Add({{"generation", generation_reader_->full_name()},
+                {"origin_trace_id", generation_reader_->origin_trace_id()}});
+    AddSettings(generation_reader_->accepted(), record);
+    AddProgress(generation_reader_->snapshot(), record);
   }
   if (first_frame_) {
     record.Add({{"first_frame_seconds", absl::ToDoubleSeconds(*first_frame_)}});
@@ -189,7 +194,7 @@ void GenerationSource::Record() const {
 }
 
 int GenerationSource::FramesDropped() const {
-  return totals_.frames_too_large + (reader_ ? reader_->frames_missed() : 0);
+  return totals_.frames_too_large + (generation_reader_ ? generation_reader_->frames_missed() : 0);
 }
 
 absl::StatusOr<GenerationSource::Outcome> GenerationSource::MakeOutcome(
@@ -218,22 +223,24 @@ absl::StatusOr<GenerationSource::Outcome> GenerationSource::MakeOutcome(
 absl::StatusOr<v1::GenerateEvent> GenerationSource::Make(GenerationLog::Event event) const {
   const auto seal = [&](const GenerationLog::Handover& handover) {
     const bool gets_token = handover.paused || takes_handover();
-    return gets_token ? SealEvent(handover, event.sequence, event.time, *reader_, environment_)
-                      : v1::Handover();
+    return gets_token
+               ? SealEvent(handover, event.sequence, event.time, *generation_reader_, environment_)
+               : v1::Handover();
   };
   return CatchAsInternal("cannot make an event", [&] {
-    return std::visit(ToContract(*reader_, totals_, seal), std::move(event.what));
+    return std::visit(ToContract(*generation_reader_, totals_, seal), std::move(event.what));
   });
 }
 
 absl::StatusOr<GenerationSource::Outcome> GenerationSource::EndWithFailure() {
-  if (!reader_->Leave()) return Wait();
+  if (!generation_reader_->Leave()) return Wait();
   return failure_;
 }
 
 bool GenerationSource::IsTooLarge(const v1::GenerateEvent& event) const {
-  return event.has_frame() && event.frame().image().data().size() >
-                                  static_cast<size_t>(reader_->encoding().frame_bytes_max);
+  return event.has_frame() &&
+         event.frame().image().data().size() >
+             static_cast<size_t>(generation_reader_->encoding().frame_bytes_max);
 }
 
 void GenerationSource::Count(const v1::GenerateEvent& event) {

@@ -29,27 +29,31 @@ class GenerationSource : public GenerateEventSource {
   GenerationSource(const GenerationEnvironment& environment, Call call)
       : environment_(environment), call_(std::move(call)) {}
 
+  absl::Status Start() override;  // attaches if it can be done at once
   absl::StatusOr<Outcome> Next() override;
   // The call succeeded if `finished` was already on its way.
   std::optional<absl::Status> OnCallerGone() override;
-  void OnEnd(const absl::Status&) override;
+  void OnEnd(const absl::Status& status) override;
 
  protected:
-  // Null if the call will be woken and has to ask again.
+  // Called again after every wake-up. nullptr: still waiting.
   virtual absl::StatusOr<std::unique_ptr<Generations::Reader>> Attach() = 0;
   virtual void OnFirstFrame() {}
   // Whether the caller continues on another server what this one hands over when it drains.
   virtual bool takes_handover() const { return false; }
 
-  // Of the call's end.
-  void Log(const char* event, const std::string& subject, const absl::Status& status) const;
+  // What the log says of the call's end: "request finished", and the model that was asked for.
+  virtual const char* event_of_end() const = 0;
+  virtual std::string model() const { return ""; }
+
   absl::Duration Elapsed() const { return environment_.calls.clock->Now() - call_.arrival; }
 
   const GenerationEnvironment& environment_;
   const Call call_;
-  std::unique_ptr<Generations::Reader> reader_;
+  std::unique_ptr<Generations::Reader> generation_reader_;
 
  private:
+  void Log(const absl::Status& status) const;
   void Record() const;
   int FramesDropped() const;
   absl::StatusOr<Outcome> MakeOutcome(GenerationLog::Event event);

@@ -2,7 +2,6 @@
 #include <memory>
 #include <utility>
 
-#include "core/base/status_macros.h"
 #include "server/rpc/generation_source.h"
 
 namespace denoise {
@@ -16,20 +15,12 @@ class WatchSource final : public GenerationSource {
               Call call)
       : GenerationSource(environment, std::move(call)), request_(request) {}
 
-  absl::Status Start() override {
-    ASSIGN_OR_RETURN(reader_, Attach());
-    return absl::OkStatus();
-  }
-
-  void OnEnd(const absl::Status& status) override {
-    GenerationSource::OnEnd(status);
-    Log("watch finished", "", status);
-  }
-
  protected:
   absl::StatusOr<std::unique_ptr<Generations::Reader>> Attach() override {
     return environment_.generations->Watch(request_, ToCaller(call_));
   }
+
+  const char* event_of_end() const override { return "watch finished"; }
 
  private:
   const v1::WatchGenerationRequest& request_;

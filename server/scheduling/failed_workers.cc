@@ -60,13 +60,11 @@ void Scheduler::FailWorker(int worker) {
   Notify(notices);
 }
 
-// They count as active until they are displaced, so that no request ends without them.
 std::vector<Scheduler::Dropped> Scheduler::TakeItems(Loop& loop) {
   std::vector<Dropped> taken;
   while (!loop.items.empty()) {
-    Entry& entry = entries_.at(loop.items.front()->work_id);
-    taken.push_back({.work = entry.work, .item = Unlink(loop, loop.items.begin())});
-    ++entry.items_active;
+    const std::shared_ptr<Work> work = entries_.at(loop.items.front()->work_id).work;
+    taken.push_back({.work = work, .item = UnlinkStillActive(loop, loop.items.begin())});
     taken.back().item->evaluations_left = -1;
   }
   return taken;
@@ -147,9 +145,7 @@ void Scheduler::DisplaceNotBegun(Loop& loop) {
   for (auto item = loop.items.begin(); item != loop.items.end();) {
     const auto next = std::next(item);
     if (!(*item)->had_turn) {
-      std::unique_ptr<WorkItem> moved = Unlink(loop, item);
-      ++entries_.at(moved->work_id).items_active;
-      Displace(std::move(moved));
+      Displace(UnlinkStillActive(loop, item));
     }
     item = next;
   }

@@ -476,18 +476,19 @@ void Scheduler::DropEnded(Loop& loop, Notices& notices) {
     const auto next = std::next(item);
     const Entry& entry = entries_.at((*item)->work_id);
     if (!entry.end.ok()) {
-      const std::shared_ptr<Work> work = entry.work;
-      notices.dropped.push_back({.work = work, .item = Unlink(loop, item)});
-      ++entries_.at(notices.dropped.back().item->work_id).items_active;  // until Forget
+      notices.dropped.push_back({.work = entry.work, .item = UnlinkStillActive(loop, item)});
     }
     item = next;
   }
 }
 
 std::unique_ptr<WorkItem> Scheduler::Unlink(Loop& loop, Items::iterator item) {
-  Entry& entry = entries_.at((*item)->work_id);
-  --entry.items_active;
-  loop.rows -= entry.work->demand().rows_max;
+  --entries_.at((*item)->work_id).items_active;
+  return UnlinkStillActive(loop, item);
+}
+
+std::unique_ptr<WorkItem> Scheduler::UnlinkStillActive(Loop& loop, Items::iterator item) {
+  loop.rows -= DemandOf(**item).rows_max;
   std::unique_ptr<WorkItem> unlinked = std::move(*item);
   loop.items.erase(item);
   if (loop.items.empty()) loop.has_begun = false;

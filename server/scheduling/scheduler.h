@@ -210,7 +210,7 @@ class Scheduler {
     uint64_t last_event = 0;
     int overtaken_by_rows = 0;
     int items_begun = 0;    // placed in a loop so far
-    int items_active = 0;   // in a loop now
+    int items_active = 0;   // in a loop now, or unlinked and not yet heard of
     Items displaced = {};   // that wait to begin again, as their workers have failed
     absl::Status end;       // not OK: ends before the next evaluation
     bool notified = false;  // of its end, before a hanging worker has let go of its items
@@ -343,6 +343,10 @@ class Scheduler {
   void Displace(std::unique_ptr<WorkItem> item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndWithoutWorkers() ABSL_LOCKS_EXCLUDED(mutex_);
   std::unique_ptr<WorkItem> Unlink(Loop& loop, Items::iterator item)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The item still counts as active, so that its request does not end before it has heard of the
+  // item: Forget or Displace stops counting it.
+  std::unique_ptr<WorkItem> UnlinkStillActive(Loop& loop, Items::iterator item)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Batch TakeBatch(Loop& loop, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   LoopItem Candidate(const Loop& loop, const WorkItem& item, const FlowTable& flows) const
