@@ -11,6 +11,7 @@ import {
 import type { Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
+import { isLoopback } from "./address.js";
 import { Call } from "./call.js";
 import { DenoisedError, toDenoisedError } from "./errors.js";
 import type { CallOptions, Settings } from "./options.js";
@@ -169,9 +170,7 @@ export class Connection {
 
 function authorizationOf({ address, tls, token, tokenOverPlaintext }: Settings): string {
   if (token === "") return "";
-  const host = address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
-  const isLocal = host === "localhost" || host === "::1" || host.startsWith("127.");
-  if (tls || isLocal || tokenOverPlaintext) return `Bearer ${token}`;
+  if (tls || isLoopback(address) || tokenOverPlaintext) return `Bearer ${token}`;
   throw new DenoisedError(
     "INVALID_ARGUMENT",
     `the token would be sent to ${address} without encryption, and anybody on the way could use ` +

@@ -215,6 +215,26 @@ test("a token goes over plaintext to this machine only", () => {
   new Client({ address: "127.0.0.1:50051", token }).close();
 });
 
+test("a name that looks like this machine gets no token", () => {
+  const token = "dnt_ci_secret";
+  for (const address of ["127.0.0.2:50051", "localhost:50051", "LOCALHOST:50051", "[::1]:50051"]) {
+    new Client({ address, token }).close();
+  }
+  for (const host of [
+    "127.example.org",
+    "127.0.0.1.example.org",
+    "localhost.example.org",
+    "[::2]",
+  ]) {
+    assert.throws(() => new Client({ address: `${host}:50051`, token }), /without encryption/);
+  }
+  // What is before the "@" is a user.
+  assert.throws(
+    () => new Client({ address: "127.0.0.1:1@example.org:50051", token }),
+    /without encryption/,
+  );
+});
+
 test("a server with TLS is reached by those who trust its certificate", async () => {
   const folder = temporaryFolder();
   const [key, certificate] = [path.join(folder, "key.pem"), path.join(folder, "certificate.pem")];

@@ -65,6 +65,41 @@ def test_a_token_goes_over_plaintext_to_this_machine_only() -> None:
         surface.close()
 
 
+@pytest.mark.parametrize(
+    ("address", "is_here"),
+    [
+        ("127.0.0.1:50051", True),
+        ("127.1.2.3:50051", True),
+        ("localhost:50051", True),
+        ("LOCALHOST:50051", True),
+        ("[::1]:50051", True),
+        ("dns:///localhost:50051", True),
+        ("dns://192.0.2.1:53/localhost:50051", True),
+        ("ipv4:127.0.0.1:1,127.0.0.2:2", True),
+        ("ipv6:[::1]:50051", True),
+        ("unix:/run/denoised.sock", True),
+        # Names, of whatever machine.
+        ("127.example.org:50051", False),
+        ("127.0.0.1.example.org:50051", False),
+        ("127.1:50051", False),
+        ("dns:///127.example.org:50051", False),
+        ("ipv4:127.0.0.1:1,192.0.2.1:2", False),
+        ("[::1]x.example.org:50051", False),
+        ("localhost.example.org:50051", False),
+        ("[::2]:50051", False),
+    ],
+)
+def test_a_name_that_looks_like_this_machine_gets_no_token(address: str, is_here: bool) -> None:
+    def connect() -> None:
+        denoised.Client(address, token="dnt_ci_secret").close()
+
+    if is_here:
+        connect()
+        return
+    with pytest.raises(ValueError, match="without encryption"):
+        connect()
+
+
 def test_a_certificate_needs_its_key() -> None:
     with pytest.raises(ValueError, match="go together"):
         denoised.Client(certificate=b"pem")

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 
+from denoised._address import is_loopback
 from denoised._rpcs import Request, Response, Rpc
 from denoised._version import __version__
 
@@ -81,13 +82,16 @@ class Endpoint:
 
     def is_local(self) -> bool:
         """Whether the server is on this machine."""
-        host = self.address.rpartition(":")[0].strip("[]")
-        return host in ("localhost", "::1", "unix") or host.startswith("127.")
+        return is_loopback(self.address)
+
+    def may_be_several(self) -> bool:
+        """Whether there may be several servers. One on this machine is the only one of its name."""
+        return not self.is_local() or "," in self.address
 
     def options(self) -> Sequence[tuple[str, Any]]:
         """What gRPC should know about the channel."""
         return [
-            *([] if self.is_local() else [("grpc.service_config", _BALANCING)]),
+            *([("grpc.service_config", _BALANCING)] if self.may_be_several() else []),
             # gRPC asks for the addresses behind a name again only every 30 s by default, and a
             # rolling update can replace all servers within that time.
             ("grpc.dns_min_time_between_resolutions_ms", 1_000),
