@@ -6,9 +6,12 @@ import contextlib
 import io
 import shutil
 import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import PIL.Image
 import pytest
@@ -18,7 +21,12 @@ from surfaces import Surface
 
 import denoised
 from denoised._upload import open_upload
-from denoised.v1.datasets_pb2 import Dataset
+from denoised.v1.datasets_pb2 import (
+    Dataset,
+    GetDatasetRequest,
+    UploadDatasetRequest,
+    UploadHeader,
+)
 from denoised.v1.training_pb2 import TrainingJob
 
 
@@ -189,6 +197,56 @@ def test_an_upload_that_was_interrupted_continues_where_it_stopped(
             )
     assert dataset.state == Dataset.READY
     assert min(sent) > received >= 8 << 20
+
+
+ANY_FILE = Path(__file__)
+
+
+@pytest.fixture
+def reading_server() -> Iterator[tuple[str, list[UploadHeader]]]:
+    """A server that has received a data set and is reading it: its address, and what it is sent."""
+    seen: list[UploadHeader] = []
+
+    def upload(
+        requests: Iterator[UploadDatasetRequest], context: grpc.ServicerContext
+    ) -> Dataset | None:
+        messages = list(requests)
+        header = messages[0].header
+        seen.append(header)
+        if header.offset != header.total_bytes or messages[1:]:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "all bytes have been received")
+        return Dataset(name=header.name, state=Dataset.READY)
+
+    def get(request: GetDatasetRequest, _: grpc.ServicerContext) -> Dataset:
+        size = ANY_FILE.stat().st_size
+        return Dataset(name=request.name, state=Dataset.READING, received_bytes=size)
+
+    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "GetDataset": grpc.unary_unary_rpc_method_handler(
+            get, GetDatasetRequest.FromString, Dataset.SerializeToString
+        ),
+        "UploadDataset": grpc.stream_unary_rpc_method_handler(
+            upload, UploadDatasetRequest.FromString, Dataset.SerializeToString
+        ),
+    }
+    with ThreadPoolExecutor(2) as pool:
+        server = grpc.server(pool)
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("denoised.v1.Datasets", methods)]
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield f"127.0.0.1:{port}", seen
+        server.stop(None).wait()
+
+
+def test_an_upload_that_the_server_is_reading_is_waited_for(
+    connect: Connect, reading_server: tuple[str, list[UploadHeader]]
+) -> None:
+    address, seen = reading_server
+    dataset = connect(address).call(lambda client: client.datasets.upload(ANY_FILE))
+    assert dataset.state == Dataset.READY
+    assert len(seen) == 1
 
 
 def test_a_job_is_watched_from_its_beginning_to_its_end(surface: Surface, dataset: str) -> None:

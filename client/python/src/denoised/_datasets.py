@@ -47,7 +47,8 @@ class AsyncDatasets:
         """Uploads pictures, and returns once the server has read them; `report` describes them.
 
         Only what the server lacks is sent: an upload that was interrupted continues if it is made
-        again within a day, and by itself if the connection breaks.
+        again within a day, and by itself if the connection breaks. If the server has all of it and
+        is reading it, the same call waits for that.
 
         Args:
             source: a folder, whose sub-folders are classes; a file in `format`; or pictures with
@@ -117,7 +118,7 @@ class AsyncDatasets:
                 dataset = await self._find(header.name)
                 if dataset.state == Dataset.READY and interrupted:
                     return dataset  # only its answer was lost
-                received = dataset.received_bytes if dataset.state == Dataset.UPLOADING else 0
+                received = _received(dataset)
                 if received > header.offset:
                     attempts.answered()
                 header.offset = received
@@ -139,6 +140,12 @@ class AsyncDatasets:
             return await self.get(name)
         except errors.NotFound:
             return Dataset()
+
+
+def _received(dataset: Dataset) -> int:
+    """The bytes that need not be sent again: all, while the server is reading the data set."""
+    continues = dataset.state in (Dataset.UPLOADING, Dataset.READING)
+    return dataset.received_bytes if continues else 0
 
 
 def _messages(
