@@ -12,9 +12,19 @@ export class Call {
   readonly #end: number;
 
   /** Begins to count now. Without a timeout the call may take `defaultTimeoutMs`. */
-  constructor(options: CallOptions = {}, defaultTimeoutMs = Infinity) {
+  constructor(
+    options: CallOptions = {},
+    defaultTimeoutMs = Infinity,
+    /** Whether it may be made while its client closes. */
+    readonly isParting = false,
+  ) {
     this.signal = options.signal;
     this.#end = performance.now() + (options.timeoutMs ?? defaultTimeoutMs);
+  }
+
+  /** A call with which a client leaves. */
+  static parting(timeoutMs: number): Call {
+    return new Call({ timeoutMs }, Infinity, true);
   }
 
   /** What is left for the next attempt; undefined for any time. */

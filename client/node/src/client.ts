@@ -10,6 +10,7 @@ import { generate, type GenerateEvent, Generations, type ImageEvent } from "./ge
 import { labelOf, Models } from "./models.js";
 import { modelName } from "./names.js";
 import { type CallOptions, type ClientOptions, withDefaults } from "./options.js";
+import { OwnedGenerations } from "./owned-generations.js";
 import type { Event, Init, Plain } from "./plain.js";
 import * as proto from "./proto.js";
 import { resumable } from "./resumable.js";
@@ -45,9 +46,12 @@ export class Client {
   readonly datasets: Datasets;
   readonly training: Training;
   readonly #connection: Connection;
+  readonly #owned: OwnedGenerations;
+  #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
     this.#connection = new Connection(withDefaults(options));
+    this.#owned = new OwnedGenerations(this.#connection);
     this.generations = new Generations(this.#connection);
     this.models = new Models(this.#connection);
     this.datasets = new Datasets(this.#connection);
@@ -74,7 +78,7 @@ export class Client {
   ): AsyncGenerator<GenerateEvent, void> {
     const findLabel = async (model: string, className: string) =>
       labelOf(await this.models.get(model, { signal: options.signal }), className);
-    return generate(this.#connection, request, options, findLabel);
+    return generate(this.#connection, this.#owned, request, options, findLabel);
   }
 
   /**
@@ -180,8 +184,19 @@ export class Client {
     return status === HealthCheckResponse_ServingStatus.NOT_SERVING ? "not_serving" : "unknown";
   }
 
-  /** Ends every call of this client with CANCELLED, and refuses new ones. */
-  close(): void {
+  /**
+   * Ends every call of this client with CANCELLED, and refuses new ones from now on. Generations
+   * that leaving their loops would cancel are cancelled first; the promise is fulfilled once the
+   * server has heard of it, after at most 2 seconds, and the connection is closed.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#leaveAndClose();
+    return this.#closing;
+  }
+
+  async #leaveAndClose(): Promise<void> {
+    this.#connection.beginToClose();
+    await this.#owned.leaveAll();
     this.#connection.close();
   }
 }

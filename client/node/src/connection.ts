@@ -24,7 +24,8 @@ type Repeat = "repeatable" | "once";
 export class Connection {
   readonly #sessions: Http2SessionManager;
   readonly #transport: Transport;
-  #closed = false;
+  #isClosing = false;
+  #isClosed = false;
 
   constructor(readonly settings: Settings) {
     const { address, tls, maxReceiveBytes } = settings;
@@ -52,15 +53,20 @@ export class Connection {
     });
   }
 
+  /** Refuses new calls but parting ones, and ends every other at its next event. */
+  beginToClose(): void {
+    this.#isClosing = true;
+  }
+
   /** Ends every call, and refuses new ones. */
   close(): void {
-    this.#closed = true;
+    this.#isClosing = this.#isClosed = true;
     this.#sessions.abort();
   }
 
   /** Whether the caller has ended the call, by its signal or by closing the client. */
   isOver(call: Call): boolean {
-    return this.#closed || (call.signal?.aborted ?? false);
+    return this.#isClosing || (call.signal?.aborted ?? false);
   }
 
   /** A call that is answered at once. */
@@ -150,12 +156,12 @@ export class Connection {
   /** Runs a part of a call, and says what went wrong as a DenoisedError. */
   async #attempt<T>(call: Call, run: (timeoutMs: number | undefined) => Promise<T>): Promise<T> {
     const { address } = this.settings;
-    this.#throwIfClosed();
+    this.#throwIfClosed(call);
     call.throwIfOver(address);
     try {
       return await run(call.timeoutMs());
     } catch (error) {
-      this.#throwIfClosed();
+      this.#throwIfClosed(call);
       const failure = toDenoisedError(error, address);
       // Whatever the transport says of a call that it ended itself.
       if (failure.connectionLost || failure.code === "DEADLINE_EXCEEDED") call.throwIfOver(address);
@@ -163,8 +169,9 @@ export class Connection {
     }
   }
 
-  #throwIfClosed(): void {
-    if (this.#closed) throw new DenoisedError("CANCELLED", "the client is closed; make a new one");
+  #throwIfClosed(call: Call): void {
+    if (!this.#isClosed && (!this.#isClosing || call.isParting)) return;
+    throw new DenoisedError("CANCELLED", "the client is closed; make a new one");
   }
 }
 

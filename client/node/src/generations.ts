@@ -9,6 +9,7 @@ import { DenoisedError } from "./errors.js";
 import { type FindLabel, type GenerateOptions, toGenerateRequest } from "./generate-options.js";
 import { generationName } from "./names.js";
 import type { CallOptions } from "./options.js";
+import type { OwnedGenerations } from "./owned-generations.js";
 import { allPages } from "./pages.js";
 import type { Event, Plain } from "./plain.js";
 import * as proto from "./proto.js";
@@ -31,12 +32,10 @@ export interface WatchOptions extends CallOptions {
   resumeAfter?: number;
 }
 
-// How long a caller who leaves waits until the server has heard of it.
-const cancelTimeoutMs = 2_000;
-
 /** See Client.generate. */
 export async function* generate(
   connection: Connection,
+  owned: OwnedGenerations,
   options: GenerateOptions | proto.GenerateRequest,
   callOptions: CallOptions,
   findLabel: FindLabel,
@@ -47,21 +46,23 @@ export async function* generate(
     : await toGenerateRequest(options, findLabel);
   const isNew = wanted.handover.length === 0;
   const request = isNew ? withOwner(wanted) : wanted;
-  const isOwned = isNew && wanted.onDisconnect === proto.OnDisconnect.UNSPECIFIED;
-  let state: "unknown" | "accepted" | "over" = "unknown";
+  const id = request.requestId;
+  if (isNew && wanted.onDisconnect === proto.OnDisconnect.UNSPECIFIED) owned.add(id);
+  let wasAccepted = false;
   try {
     for await (const message of events(connection, request, call)) {
-      const isAcceptedAgain = message.event.case === "accepted" && state === "accepted";
-      state = isLast(message) || isPause(message) ? "over" : "accepted";
+      const isAcceptedAgain = message.event.case === "accepted" && wasAccepted;
+      wasAccepted = true;
+      if (isLast(message) || isPause(message)) owned.release(id);
       if (isAcceptedAgain) continue; // by the server that continues the generation
       const event = toPublicEvent(message);
       if (event) yield event;
     }
   } catch (error) {
-    if (state === "unknown" && wasRefused(error)) state = "over";
+    if (!wasAccepted && wasRefused(error)) owned.release(id);
     throw error;
   } finally {
-    if (isOwned && state !== "over") await cancelQuietly(connection, request.requestId);
+    await owned.leave(id);
   }
 }
 
@@ -129,13 +130,6 @@ function isLast({ event }: proto.GenerateEvent): boolean {
 function wasRefused(error: unknown): boolean {
   if (!(error instanceof DenoisedError) || error.connectionLost) return false;
   return error.code !== "CANCELLED" && error.code !== "DEADLINE_EXCEEDED";
-}
-
-// The caller has left and hears of no errors: the generation may have ended, or the server.
-async function cancelQuietly(connection: Connection, id: string): Promise<void> {
-  const method = proto.Generations.method.cancelGeneration;
-  const call = new Call({ timeoutMs: cancelTimeoutMs });
-  await connection.unary(method, { name: generationName(id) }, call, "once").catch(() => undefined);
 }
 
 /** Generations that run, and those whose results are kept. Names are "zoo" or "generations/zoo". */

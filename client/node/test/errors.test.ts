@@ -18,7 +18,7 @@ before(async () => {
 });
 
 after(async () => {
-  client.close();
+  await client.close();
   await server.stop();
 });
 
@@ -180,6 +180,6 @@ test("a call that cannot be repeated safely is not repeated when its connection 
   assert.equal((await call).connectionLost, true);
   proxy.answers = true;
   assert.equal((await through.models.list()).length, 1);
-  through.close();
+  await through.close();
   proxy.close();
 });

@@ -3,9 +3,10 @@ import { after, before, test } from "node:test";
 
 import { create } from "@bufbuild/protobuf";
 
-import { Client, type DenoisedError } from "../src/index.js";
+import { Client, type DenoisedError, type GenerateOptions } from "../src/index.js";
 import { GenerateRequestSchema, Sampler } from "../src/proto.js";
 import { collect, eventually, failure, only } from "./support/calls.js";
+import { CuttingProxy } from "./support/cutting-proxy.js";
 import { run } from "./support/program.js";
 import { packageRoot, Server, starterModels } from "./support/server.js";
 
@@ -18,7 +19,7 @@ before(async () => {
 });
 
 after(async () => {
-  client.close();
+  await client.close();
   await server.stop();
 });
 
@@ -303,11 +304,53 @@ test("a closed client ends its calls and refuses others", async () => {
   const other = new Client({ address: server.address });
   const call = (async () => {
     for await (const event of other.generate({ ...endless, onDisconnect: "cancel" })) {
-      if (event.type === "progress") other.close();
+      if (event.type === "progress") await other.close();
     }
   })();
   await failure(call, "CANCELLED");
   await failure(other.checkHealth(), "CANCELLED");
+});
+
+// The name of a generation that runs, and the end of the loop that reads it.
+async function running(
+  reader: Client,
+  options: Partial<GenerateOptions> = {},
+): Promise<{ name: string; loop: Promise<unknown> }> {
+  const events = reader.generate({ ...endless, ...options });
+  for (;;) {
+    const { value } = await events.next();
+    assert.ok(value);
+    if (value.type === "accepted") {
+      return { name: value.generation, loop: failure(collect(events), "CANCELLED") };
+    }
+  }
+}
+
+test("closing the client cancels what leaving the loop would cancel", async () => {
+  const other = new Client({ address: server.address });
+  const owned = [await running(other), await running(other, { requestId: "closed" })];
+  const detached = await running(other, { onDisconnect: "detach" });
+  const closing = other.close();
+  await failure(other.checkHealth(), "CANCELLED");
+  await closing;
+  for (const { name, loop } of owned) {
+    assert.match(String((await client.generations.get(name)).state), /cancell/);
+    await loop;
+  }
+  await client.generations.cancel(detached.name); // fails unless it runs
+  await detached.loop;
+  await other.close(); // again: nothing is left to do
+});
+
+test("a server that does not answer does not hold up closing", async () => {
+  const proxy = await CuttingProxy.to(server.address);
+  const other = new Client({ address: proxy.address });
+  const { name, loop } = await running(other);
+  proxy.answers = false;
+  await other.close();
+  await loop;
+  proxy.close();
+  assert.match(String((await client.generations.get(name)).state), /cancell/);
 });
 
 test("the health of the server and of its services is known", async () => {

@@ -29,7 +29,7 @@ async function withServer(generate: Handler, use: (client: Client) => Promise<vo
   try {
     await use(client);
   } finally {
-    client.close();
+    await client.close();
     server.close();
   }
 }

@@ -26,7 +26,7 @@ before(async () => {
 });
 
 after(async () => {
-  client.close();
+  await client.close();
   await server.stop();
 });
 
@@ -87,7 +87,7 @@ test("a server that does not let models be managed says so", async () => {
   const strict = await Server.start(starterModels);
   const other = new Client({ address: strict.address });
   await failure(other.models.unload("emoji-32"), "PERMISSION_DENIED");
-  other.close();
+  await other.close();
   await strict.stop();
 });
 
@@ -203,22 +203,22 @@ test("a picture is turned into noise, level by level", async () => {
   );
 });
 
-test("a token goes over plaintext to this machine only", () => {
+test("a token goes over plaintext to this machine only", async () => {
   const token = "dnt_ci_secret";
   assert.throws(
     () => new Client({ address: "192.0.2.1:50051", token }),
     (error: Error) =>
       error.message.includes("without encryption") && !error.message.includes(token),
   );
-  new Client({ address: "192.0.2.1:50051", token, tls: {} }).close();
-  new Client({ address: "192.0.2.1:50051", token, tokenOverPlaintext: true }).close();
-  new Client({ address: "127.0.0.1:50051", token }).close();
+  await new Client({ address: "192.0.2.1:50051", token, tls: {} }).close();
+  await new Client({ address: "192.0.2.1:50051", token, tokenOverPlaintext: true }).close();
+  await new Client({ address: "127.0.0.1:50051", token }).close();
 });
 
-test("a name that looks like this machine gets no token", () => {
+test("a name that looks like this machine gets no token", async () => {
   const token = "dnt_ci_secret";
   for (const address of ["127.0.0.2:50051", "localhost:50051", "LOCALHOST:50051", "[::1]:50051"]) {
-    new Client({ address, token }).close();
+    await new Client({ address, token }).close();
   }
   for (const host of [
     "127.example.org",
@@ -253,6 +253,6 @@ test("a server with TLS is reached by those who trust its certificate", async ()
   assert.match(error.message, /certificate/);
   const plain = new Client({ address, maxAttempts: 1 });
   await failure(plain.models.list(), "UNAVAILABLE");
-  trusting.close();
+  await trusting.close();
   await secure.stop();
 });

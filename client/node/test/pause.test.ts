@@ -19,7 +19,7 @@ before(async () => {
 });
 
 after(async () => {
-  client.close();
+  await client.close();
   await server.stop();
 });
 

@@ -19,8 +19,8 @@ before(async () => {
 });
 
 after(async () => {
-  client.close();
-  direct.close();
+  await client.close();
+  await direct.close();
   proxy.close();
   await server.stop();
 });
@@ -107,7 +107,7 @@ test("a cut after the last event does not matter", async () => {
     if (event.type === "finished") await doomed.stop();
   }
   assert.equal(last, "finished");
-  lonely.close();
+  await lonely.close();
 });
 
 test("a watch survives a cut", async () => {

@@ -22,7 +22,7 @@ before(async () => {
 });
 
 after(async () => {
-  client.close();
+  await client.close();
   await server.stop();
 });
 
@@ -155,7 +155,7 @@ test("an upload whose connection breaks continues where it stopped", async () =>
   assert.equal(dataset.report?.pictures, 4);
   assert.ok(proxy.connections > 1);
   assert.ok(chunks > dataset.totalBytes / 2 ** 18);
-  through.close();
+  await through.close();
   proxy.close();
 });
 
@@ -312,6 +312,6 @@ test("a server that does not train says so", async () => {
   const other = await Server.start(models);
   const idle = new Client({ address: other.address });
   await failure(idle.training.list(), "UNIMPLEMENTED");
-  idle.close();
+  await idle.close();
   await other.stop();
 });
