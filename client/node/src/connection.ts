@@ -2,55 +2,36 @@
 import {
   create,
   type DescMessage,
+  type DescMethod,
   type DescMethodStreaming,
   type DescMethodUnary,
+  type Message,
   type MessageInitShape,
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import type { Transport } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
-import { isLoopback } from "./address.js";
 import { Call } from "./call.js";
+import { Channel } from "./channel.js";
 import { DenoisedError, toDenoisedError } from "./errors.js";
 import type { CallOptions, Settings } from "./options.js";
+import * as proto from "./proto.js";
 import { Retries } from "./retries.js";
+import { Servers } from "./servers.js";
 
 /** What happens to a call whose connection breaks before the answer. */
 type Repeat = "repeatable" | "once";
 
-/** Opened by the first call, and opened again whenever it breaks. */
+/** To a server, or to one of the servers behind a name. */
 export class Connection {
-  readonly #sessions: Http2SessionManager;
-  readonly #transport: Transport;
+  readonly #channel: Channel;
+  readonly #servers: Servers;
   #isClosing = false;
   #isClosed = false;
 
   constructor(readonly settings: Settings) {
-    const { address, tls, maxReceiveBytes } = settings;
-    const authorization = authorizationOf(settings);
-    const baseUrl = `${tls ? "https" : "http"}://${address}`;
-    this.#sessions = new Http2SessionManager(
-      baseUrl,
-      {
-        pingIntervalMs: settings.keepaliveIntervalMs,
-        pingTimeoutMs: settings.keepaliveTimeoutMs,
-      },
-      tls && { ca: tls.rootCertificates, cert: tls.certificate, key: tls.key },
-    );
-    this.#transport = createGrpcTransport({
-      baseUrl,
-      sessionManager: this.#sessions,
-      readMaxBytes: maxReceiveBytes,
-      interceptors: [
-        (next) => (request) => {
-          if (authorization) request.header.set("Authorization", authorization);
-          return next(request);
-        },
-      ],
-      acceptCompression: [], // pictures are compressed already
-    });
+    this.#channel = new Channel(settings);
+    this.#servers = new Servers(settings);
   }
 
   /** Refuses new calls but parting ones, and ends every other at its next event. */
@@ -61,7 +42,8 @@ export class Connection {
   /** Ends every call, and refuses new ones. */
   close(): void {
     this.#isClosing = this.#isClosed = true;
-    this.#sessions.abort();
+    this.#servers.close();
+    this.#channel.close();
   }
 
   /** Whether the caller has ended the call, by its signal or by closing the client. */
@@ -92,11 +74,7 @@ export class Connection {
     const retries = this.retries(call);
     for (;;) {
       try {
-        return await this.#attempt(call, async (timeoutMs) => {
-          const [transport, { signal }] = [this.#transport, call];
-          const response = await transport.unary(method, signal, timeoutMs, undefined, request);
-          return response.message;
-        });
+        return await this.#unary(method, request, call);
       } catch (error) {
         const mayBeDone = error instanceof DenoisedError && error.connectionLost;
         if (repeat === "once" && mayBeDone) throw error;
@@ -105,26 +83,86 @@ export class Connection {
     }
   }
 
-  /** Makes one attempt at a call that is answered by a stream. Leaving the stream cancels the call. */
-  serverStream<I extends DescMessage, O extends DescMessage>(
+  // One attempt, at the server that the call is about.
+  async #unary<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageShape<I>,
+    call: Call,
+  ): Promise<MessageShape<O>> {
+    const ask = (channel: Channel) =>
+      this.#attempt(call, async (timeoutMs) => {
+        const { transport } = channel;
+        const { signal } = call;
+        return (await transport.unary(method, signal, timeoutMs, undefined, request)).message;
+      });
+    try {
+      return await ask(this.#channel);
+    } catch (error) {
+      const holder = await this.#holder(method, request, call, error);
+      try {
+        return await ask(holder);
+      } finally {
+        this.#servers.release(holder);
+      }
+    }
+  }
+
+  // The server behind the name that has the generation of a call, where another one has answered
+  // that it has not. Throws `error` if there is none.
+  #holder(method: DescMethod, request: Message, call: Call, error: unknown): Promise<Channel> {
+    const isMissing = error instanceof DenoisedError && error.code === "NOT_FOUND";
+    const name = isMissing ? generationOf(method, request) : undefined;
+    if (!isMissing || name === undefined) throw error;
+    return this.#servers.holderOf(name, error, call);
+  }
+
+  /**
+   * Makes one attempt at a call that is answered by a stream, at the server that it is about.
+   * Leaving the stream cancels the call.
+   */
+  async *serverStream<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O> & { methodKind: "server_streaming" },
     init: MessageInitShape<I>,
     call: Call,
   ): AsyncGenerator<MessageShape<O>, void> {
     const request = checked(method.input, init);
-    return this.stream(method, once(request), call);
+    let hasBegun = false;
+    let holder: Channel;
+    try {
+      for await (const message of this.#stream(this.#channel, method, once(request), call)) {
+        hasBegun = true;
+        yield message;
+      }
+      return;
+    } catch (error) {
+      if (hasBegun) throw error;
+      holder = await this.#holder(method, request, call, error);
+    }
+    try {
+      yield* this.#stream(holder, method, once(request), call);
+    } finally {
+      this.#servers.release(holder);
+    }
   }
 
   /**
    * Makes one attempt at a call that streams requests, answers or both. What `requests` throws ends
    * the call, and is thrown as it is.
    */
-  async *stream<I extends DescMessage, O extends DescMessage>(
+  stream<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O>,
     requests: AsyncIterable<MessageInitShape<I>>,
     call: Call,
   ): AsyncGenerator<MessageShape<O>, void> {
-    const transport = this.#transport;
+    return this.#stream(this.#channel, method, requests, call);
+  }
+
+  async *#stream<I extends DescMessage, O extends DescMessage>(
+    { transport }: Channel,
+    method: DescMethodStreaming<I, O>,
+    requests: AsyncIterable<MessageInitShape<I>>,
+    call: Call,
+  ): AsyncGenerator<MessageShape<O>, void> {
     const left = new AbortController();
     const signal = AbortSignal.any([left.signal, ...(call.signal ? [call.signal] : [])]);
     const failures: Error[] = [];
@@ -175,14 +213,11 @@ export class Connection {
   }
 }
 
-function authorizationOf({ address, tls, token, tokenOverPlaintext }: Settings): string {
-  if (token === "") return "";
-  if (tls || isLoopback(address) || tokenOverPlaintext) return `Bearer ${token}`;
-  throw new DenoisedError(
-    "INVALID_ARGUMENT",
-    `the token would be sent to ${address} without encryption, and anybody on the way could use ` +
-      "it: set tls, or tokenOverPlaintext if the network is yours",
-  );
+// The generation that a call is about, which one server has.
+function generationOf(method: DescMethod, request: Message): string | undefined {
+  if (method.parent.typeName !== proto.Generations.typeName || !("name" in request))
+    return undefined;
+  return request.name as string;
 }
 
 // Here, because the transport does not tell a request that cannot be sent from a broken connection.

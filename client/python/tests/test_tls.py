@@ -12,6 +12,8 @@ import trustme
 from conftest import Connect, StartServer
 
 import denoised
+from denoised._rpcs import LIST_MODELS
+from denoised._transport import Endpoint, Tls
 
 
 @pytest.fixture
@@ -36,6 +38,35 @@ def test_a_client_that_trusts_the_certificate_is_served(
         assert len(surface.call(lambda client: client.models.list())) == 1
     images = surface.call(lambda client: client.generate_images(class_label=1, steps=2))
     assert len(images) == 1
+
+
+def test_a_single_server_must_show_a_certificate_of_the_name(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("several.test")  # and of no address
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    server = start_server(
+        [f"--tls-cert={tmp_path / 'cert.pem'}", f"--tls-key={tmp_path / 'key.pem'}"]
+    )
+    tls = Tls(root_certificates=authority.cert_pem.bytes(), certificate=None, private_key=None)
+
+    def list_models(name: str) -> None:
+        endpoint = Endpoint(
+            address=f"ipv4:{server.address}", tls=tls, metadata=(), authority=f"{name}:50051"
+        )
+        with endpoint.open_channel() as channel:
+            method = channel.unary_unary(
+                LIST_MODELS.path,
+                LIST_MODELS.request.SerializeToString,
+                LIST_MODELS.response.FromString,
+            )
+            assert len(method(LIST_MODELS.request()).models) == 1
+
+    list_models("several.test")
+    with pytest.raises(grpc.RpcError, match=r"(?i)certificate|hostname|peer"):
+        list_models("other.test")
 
 
 def test_a_client_that_does_not_trust_it_and_a_plain_one_are_not(

@@ -18,16 +18,18 @@ export class CuttingProxy {
     });
   }
 
-  static async to(target: string): Promise<CuttingProxy> {
+  /** In front of `target`, at an address of its own. */
+  static async to(target: string, host = "127.0.0.1", port = 0): Promise<CuttingProxy> {
     const server = createServer({ noDelay: true });
     const proxy = new CuttingProxy(server, target);
-    server.listen(0, "127.0.0.1");
+    server.listen(port, host);
     await once(server, "listening");
     return proxy;
   }
 
   get address(): string {
-    return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    const { address, port } = this.server.address() as AddressInfo;
+    return `${address}:${port}`;
   }
 
   /** Resets every connection to both sides. */

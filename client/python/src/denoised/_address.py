@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
+import urllib.request
 
-#: The schemes that name hosts. gRPC takes a list with the last two.
-_SCHEMES = ("dns:", "ipv4:", "ipv6:")
+#: The schemes with which gRPC takes a list.
+_NUMERIC = ("ipv4:", "ipv6:")
+_SCHEMES = ("dns:", *_NUMERIC)
 
 
 def is_loopback(address: str) -> bool:
@@ -21,8 +25,46 @@ def endpoints(address: str) -> list[tuple[str, str]]:
     if _is_path(address):
         return []
     rest = _without_scheme(address)
-    is_list = address.startswith(_SCHEMES[1:])
+    is_list = address.startswith(_NUMERIC)
     return [_host_and_port(each) for each in (rest.split(",") if is_list else [rest])]
+
+
+def each_server(address: str) -> list[tuple[str, str | None]]:
+    """The servers behind a name: addresses, each with the authority that its calls must keep.
+
+    Empty if there is only one, or if calls go through a proxy, which resolves names by itself. Asks
+    the DNS.
+    """
+    if address.startswith(_NUMERIC):
+        found: dict[str, str | None] = {
+            _numeric(host, port): None for host, port in endpoints(address)
+        }
+    else:
+        found = {
+            numeric: f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            for host, port in endpoints(address)
+            if port and not _is_proxied(host)
+            for numeric in _resolved(host, port)
+        }
+    return list(found.items()) if len(found) > 1 else []
+
+
+def _resolved(host: str, port: str) -> list[str]:
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except OSError:
+        return []
+    return [_numeric(str(info[4][0]), port) for info in infos]
+
+
+def _numeric(host: str, port: str) -> str:
+    return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+
+
+def _is_proxied(host: str) -> bool:
+    names = ("grpc_proxy", "https_proxy", "http_proxy")  # as gRPC looks for them
+    is_named = any(os.environ.get(name) for name in names)
+    return is_named and not urllib.request.proxy_bypass(host)
 
 
 def _is_path(address: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Generic, TypeVar, cast
 
@@ -13,7 +13,7 @@ import grpc.aio
 
 from denoised._rpcs import Request, Response, Rpc
 from denoised._sending import Sending
-from denoised._transport import Endpoint, Reader
+from denoised._transport import Endpoint, Reader, Transport
 
 T = TypeVar("T")
 Event = TypeVar("Event")
@@ -96,6 +96,12 @@ class AsyncTransport:
             return sending.result()
         finally:
             sending.cancel()
+
+    async def servers(self) -> Sequence[Endpoint]:
+        return await self.offload(self._endpoint.servers)
+
+    def to(self, server: Endpoint) -> Transport:
+        return AsyncTransport(server)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

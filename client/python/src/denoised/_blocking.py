@@ -6,14 +6,14 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from denoised._asyncio import AsyncStream
 from denoised._rpcs import Request, Response, Rpc
 from denoised._sending import Sending
-from denoised._transport import Endpoint, Message_co, Reader
+from denoised._transport import Endpoint, Message_co, Reader, Transport
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,6 +112,7 @@ class BlockingTransport:
     """A channel whose coroutines block instead of suspending. Thread-safe. See `Transport`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
         self._metadata = endpoint.metadata
         self._channel = endpoint.open_channel()
 
@@ -139,6 +140,12 @@ class BlockingTransport:
             return sending.result()
         finally:
             sending.cancel()
+
+    async def servers(self) -> Sequence[Endpoint]:
+        return self._endpoint.servers()
+
+    def to(self, server: Endpoint) -> Transport:
+        return BlockingTransport(server)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

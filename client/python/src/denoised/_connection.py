@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from typing import Any, TypeVar
-
-import grpc
+from typing import Any, TypeVar, cast
 
 from denoised import errors
 from denoised._retry import Attempts, Deadline, Retry
 from denoised._rpcs import Request, Response, Rpc
+from denoised._servers import Servers
 from denoised._transport import Reader, T, Transport
 
 Item = TypeVar("Item")
 
 
 class Connection:
-    """One server, over one channel. Every `timeout` is in seconds, None for no limit."""
+    """A server, or the servers behind a name. Every `timeout` is in seconds, None for no limit."""
 
     def __init__(
         self, transport: Transport, address: str, retry: Retry, lookup_timeout: float | None
     ) -> None:
         self._transport = transport
+        self._servers = Servers(transport, address)
         self._address = address
         self._retry = retry
         self._lookup_timeout = lookup_timeout
@@ -59,13 +59,28 @@ class Connection:
         attempts = Attempts(self._retry, deadline)
         while True:
             try:
-                with self._errors():
-                    return await self._transport.unary(rpc, request, deadline.remaining())
+                return await self._unary(rpc, request, deadline)
             except errors.Unavailable as error:
                 # Without a wait from the server it is not known whether it carried the call out.
                 if not rpc.repeatable and error.retry_after is None:
                     raise
                 await self.wait(attempts, error)
+
+    async def _unary(
+        self, rpc: Rpc[Request, Response], request: Request, deadline: Deadline
+    ) -> Response:
+        """One attempt, at the server that the call is about."""
+        try:
+            with self._errors():
+                return await self._transport.unary(rpc, request, deadline.remaining())
+        except errors.NotFound as error:
+            if not rpc.is_about_generation:
+                raise
+            missing = error
+        name: str = cast("Any", request).name
+        async with self._servers.holder_of(name, missing, deadline) as server:
+            with self._errors():
+                return await server.unary(rpc, request, deadline.remaining())
 
     async def stream(
         self,
@@ -90,9 +105,9 @@ class Connection:
         last: Response | None = None
         presents_handover = False  # and has got no answer
         while True:
-            reader = self._transport.stream(*opening, deadline.remaining())
+            messages = self._messages(*opening, deadline)
             try:
-                while (message := await self._read(reader)) is not None:
+                async for message in messages:
                     attempts.answered()
                     presents_handover = False
                     last = message
@@ -110,11 +125,48 @@ class Connection:
                 presents_handover = last is not None and is_handover(last)
                 await self.wait(attempts, error, or_cancelled=was_closing)
             finally:
-                reader.cancel()
+                await messages.aclose()
 
-    async def _read(self, reader: Reader[Response]) -> Response | None:
-        with self._errors():
-            return await reader.read()
+    async def _messages(
+        self, rpc: Rpc[Request, Response], request: Request, deadline: Deadline
+    ) -> AsyncGenerator[Response, None]:
+        """One attempt, at the server that the stream is about."""
+        has_begun = False
+        try:
+            messages = self._read(self._transport, rpc, request, deadline)
+            async with contextlib.aclosing(messages):
+                async for message in messages:
+                    has_begun = True
+                    yield message
+            return
+        except errors.NotFound as error:
+            if has_begun or not rpc.is_about_generation:
+                raise
+            missing = error
+        name: str = cast("Any", request).name
+        async with self._servers.holder_of(name, missing, deadline) as server:
+            messages = self._read(server, rpc, request, deadline)
+            async with contextlib.aclosing(messages):
+                async for message in messages:
+                    yield message
+
+    async def _read(
+        self,
+        transport: Transport,
+        rpc: Rpc[Request, Response],
+        request: Request,
+        deadline: Deadline,
+    ) -> AsyncGenerator[Response, None]:
+        reader: Reader[Response] = transport.stream(rpc, request, deadline.remaining())
+        try:
+            while True:
+                with self._errors():
+                    message = await reader.read()
+                if message is None:
+                    return
+                yield message
+        finally:
+            reader.cancel()
 
     async def send(
         self, rpc: Rpc[Request, Response], requests: Iterator[Request], timeout: float | None
@@ -137,15 +189,12 @@ class Connection:
         """Waits for the next attempt. Raises `error` if there is to be none."""
         await self._transport.sleep(attempts.wait_seconds(error, or_cancelled=or_cancelled))
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
         """Turns gRPC's errors into those of this package."""
-        try:
-            yield
-        except grpc.RpcError as rpc_error:
-            raise errors.from_rpc_error(rpc_error, self._address) from None
+        return errors.translated(self._address)
 
     async def close(self) -> None:
         """Closes the channel, which ends its calls."""
         self._is_closed = True
+        await self._servers.close()
         await self._transport.close()

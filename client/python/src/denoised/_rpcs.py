@@ -34,6 +34,8 @@ class Rpc(Generic[Request, Response]):
     #: Whether it may be sent again although the server may have carried it out: a second time it
     #: has the same effect and the same answer.
     repeatable: bool = True
+    #: Whether it is about the generation `request.name`, which one server has.
+    is_about_generation: bool = False
 
     @property
     def path(self) -> str:
@@ -74,12 +76,14 @@ WATCH_GENERATION = Rpc(
     "WatchGeneration",
     generations_pb2.WatchGenerationRequest,
     image_generation_pb2.GenerateEvent,
+    is_about_generation=True,
 )
 GET_GENERATION = Rpc(
     _GENERATIONS,
     "GetGeneration",
     generations_pb2.GetGenerationRequest,
     generations_pb2.Generation,
+    is_about_generation=True,
 )
 LIST_GENERATIONS = Rpc(
     _GENERATIONS,
@@ -93,12 +97,14 @@ CANCEL_GENERATION = Rpc(
     generations_pb2.CancelGenerationRequest,
     generations_pb2.Generation,
     repeatable=False,
+    is_about_generation=True,
 )
 PAUSE_GENERATION = Rpc(
     _GENERATIONS,
     "PauseGeneration",
     generations_pb2.PauseGenerationRequest,
     generations_pb2.PauseGenerationResponse,
+    is_about_generation=True,
 )
 
 _MODELS = "denoised.v1.Models"

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 
-from denoised._address import is_loopback
+from denoised._address import each_server, is_loopback
 from denoised._rpcs import Request, Response, Rpc
 from denoised._version import __version__
 
@@ -54,6 +54,8 @@ class Endpoint:
     #: None: plaintext.
     tls: Tls | None
     metadata: Metadata
+    #: What the certificate must name, if not the host of `address`: the name that was resolved.
+    authority: str | None = None
 
     def open_channel(self) -> grpc.Channel:
         """A channel that blocks."""
@@ -88,6 +90,11 @@ class Endpoint:
         """Whether there may be several servers. One on this machine is the only one of its name."""
         return not self.is_local() or "," in self.address
 
+    def servers(self) -> list[Endpoint]:
+        """Each server behind the name; none if there is only one. May ask the DNS."""
+        found = each_server(self.address) if self.may_be_several() else []
+        return [replace(self, address=address, authority=authority) for address, authority in found]
+
     def options(self) -> Sequence[tuple[str, Any]]:
         """What gRPC should know about the channel."""
         return [
@@ -97,7 +104,9 @@ class Endpoint:
             ("grpc.dns_min_time_between_resolutions_ms", 1_000),
             ("grpc.primary_user_agent", f"denoised-python/{__version__}"),
             ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
-            ("grpc.enable_http_proxy", 0 if self.is_local() else 1),
+            *([("grpc.default_authority", self.authority)] if self.authority else []),
+            # The addresses of single servers are those that this machine can reach by itself.
+            ("grpc.enable_http_proxy", 0 if self.is_local() or self.authority else 1),
             ("grpc.enable_retries", 0),  # this client retries, knowing which calls are repeatable
             # A connection that a firewall dropped without a word is noticed within about a minute.
             ("grpc.keepalive_time_ms", 30_000),
@@ -139,6 +148,12 @@ class Transport(Protocol):
         self, rpc: Rpc[Request, Response], requests: Iterator[Request], timeout: float | None
     ) -> Response:
         """Sends a stream of messages. Raises grpc.RpcError, or what `requests` raises."""
+
+    async def servers(self) -> Sequence[Endpoint]:
+        """Each server behind the name; none if there is only one."""
+
+    def to(self, server: Endpoint) -> Transport:
+        """A channel to one of `servers`, for the caller to close."""
 
     async def sleep(self, seconds: float) -> None:
         """Waits."""

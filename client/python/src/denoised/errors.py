@@ -11,7 +11,8 @@ except denoised.Unavailable as error:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
 
 import grpc
@@ -186,6 +187,15 @@ def from_rpc_error(rpc_error: grpc.RpcError, address: str) -> Error:
         metadata=info.metadata,
         resource=resource.resource_name,
     )
+
+
+@contextlib.contextmanager
+def translated(address: str) -> Iterator[None]:
+    """Raises the error behind a failed call to `address` instead of gRPC's."""
+    try:
+        yield
+    except grpc.RpcError as rpc_error:
+        raise from_rpc_error(rpc_error, address) from None
 
 
 def _status(call: grpc.Call) -> status_pb2.Status | None:
