@@ -93,6 +93,7 @@ TEST_F(GenerateCallTest, StartsFromPicturesAndRefusesBadOnes) {
 TEST_F(GenerateCallTest, CallersMayLeaveAtAnyTimeOfAStartFromAPicture) {
   const Image gray{4, 4, 1, std::vector<uint8_t>(16, 128)};
   GenerateRequest request = Request(500);
+  request.set_count(64);
   request.mutable_start()->mutable_image()->set_strength(1);
   request.mutable_start()->mutable_image()->mutable_picture()->set_data(
       *EncodeImage(gray, ImageFormat::kPng));
@@ -142,9 +143,11 @@ TEST_F(GenerateCallTest, ARefusalWhileDrainingSaysWhenToTryAgain) {
 }
 
 TEST_F(GenerateCallTest, ACancelledCallLeavesNothingBehind) {
+  GenerateRequest request = Request(1000);
+  request.set_count(64);
   for (int i = 0; i < 20; ++i) {
     grpc::ClientContext context;
-    auto reader = stub_->Generate(&context, Request(1000));
+    auto reader = stub_->Generate(&context, request);
     GenerateEvent event;
     if (i % 2 == 0) reader->Read(&event);
     context.TryCancel();

@@ -57,6 +57,13 @@ class GenerationsCallTest : public ServiceTest {
     return generations_stub_->PauseGeneration(&context, request, response);
   }
 
+  // Goes on until somebody stops it.
+  static v1::GenerateRequest Endless(const std::string& id) {
+    v1::GenerateRequest request = Detached(id, 1000);
+    request.set_count(64);
+    return request;
+  }
+
   static std::vector<v1::GenerateEvent> ReadAll(const Reader& reader) {
     std::vector<v1::GenerateEvent> events;
     for (v1::GenerateEvent event; reader->Read(&event);) events.push_back(event);
@@ -77,7 +84,7 @@ class GenerationsCallTest : public ServiceTest {
 TEST_F(GenerationsCallTest, AReaderWhoComesBackGetsWhatTheFirstWouldHaveGot) {
   {
     grpc::ClientContext context;
-    const Reader first = stub_->Generate(&context, Detached("a", 200));
+    const Reader first = stub_->Generate(&context, Detached("a", 1000));
     v1::GenerateEvent event;
     ASSERT_TRUE(first->Read(&event));
     context.TryCancel();
@@ -85,12 +92,12 @@ TEST_F(GenerationsCallTest, AReaderWhoComesBackGetsWhatTheFirstWouldHaveGot) {
   }
   live_calls_.WaitUntilNone(absl::InfiniteFuture());  // the call is over, its generation is not
   grpc::ClientContext again;
-  const auto events = ReadAll(stub_->Generate(&again, Detached("a", 200)));
+  const auto events = ReadAll(stub_->Generate(&again, Detached("a", 1000)));
   EXPECT_TRUE(events.front().has_accepted());
   EXPECT_EQ(events.back().finished().images(), 1);
   EXPECT_EQ(Get("a").state(), v1::Generation::SUCCEEDED);
 
-  v1::GenerateRequest same_seed = Request("b", 200);
+  v1::GenerateRequest same_seed = Request("b", 1000);
   same_seed.set_seed(events.front().accepted().seed());
   grpc::ClientContext alone;
   EXPECT_EQ(ImagesOf(ReadAll(stub_->Generate(&alone, same_seed))), ImagesOf(events));
@@ -119,8 +126,10 @@ TEST_F(GenerationsCallTest, WatchersResumeWhereTheyStopped) {
 }
 
 TEST_F(GenerationsCallTest, OneWatcherKeepsAGenerationWhoseCallerHasGone) {
+  v1::GenerateRequest request = Request("a", 1000);
+  request.set_count(8);
   grpc::ClientContext caller, watcher;
-  const Reader first = stub_->Generate(&caller, Request("a", 300));
+  const Reader first = stub_->Generate(&caller, request);
   v1::GenerateEvent event;
   ASSERT_TRUE(first->Read(&event));
   const Reader second = Watch(watcher, "a");
@@ -130,12 +139,12 @@ TEST_F(GenerationsCallTest, OneWatcherKeepsAGenerationWhoseCallerHasGone) {
   }
   EXPECT_EQ(first->Finish().error_code(), grpc::StatusCode::CANCELLED);
   const auto rest = ReadAll(second);
-  EXPECT_THAT(ImagesOf(rest), SizeIs(1));
+  EXPECT_THAT(ImagesOf(rest), SizeIs(8));
 }
 
 TEST_F(GenerationsCallTest, CancellingEndsTheCallsThatReadIt) {
   grpc::ClientContext caller;
-  const Reader reader = stub_->Generate(&caller, Detached("a", 1000));
+  const Reader reader = stub_->Generate(&caller, Endless("a"));
   v1::GenerateEvent event;
   ASSERT_TRUE(reader->Read(&event));
   grpc::ClientContext cancel;
@@ -150,7 +159,7 @@ TEST_F(GenerationsCallTest, CancellingEndsTheCallsThatReadIt) {
 }
 
 TEST_F(GenerationsCallTest, PausingAnswersWithATokenAndEndsTheCallsThatReadIt) {
-  v1::GenerateRequest request = Detached("a", 900);
+  v1::GenerateRequest request = Endless("a");
   request.set_accept_handover(true);
   grpc::ClientContext generate;
   const Reader reader = stub_->Generate(&generate, request);
@@ -176,7 +185,7 @@ TEST_F(GenerationsCallTest, PausingAnswersWithATokenAndEndsTheCallsThatReadIt) {
 }
 
 TEST_F(GenerationsCallTest, WhatNobodyReadsCanBePaused) {
-  v1::GenerateRequest request = Detached("a", 900);
+  v1::GenerateRequest request = Endless("a");
   request.set_accept_handover(true);
   {
     grpc::ClientContext context;
