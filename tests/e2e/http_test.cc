@@ -86,14 +86,18 @@ class HttpTest : public testing::Test {
     return Ask("POST", path, headers, body);
   }
 
-  static std::string GenerateJson(int steps = 3) {
+  static std::string GenerateJson(int steps = 3, int count = 1) {
     return Json{{"model", "models/guided"},
                 {"classLabel", 1},
                 {"seed", "7"},
+                {"count", count},
                 {"sampler", {{"sampler", "SAMPLER_DDIM"}, {"steps", steps}}},
                 {"frames", {{"everyNSteps", 1}}}}
         .dump();
   }
+
+  // Goes on until somebody stops it.
+  static std::string EndlessJson() { return GenerateJson(/*steps=*/1000, /*count=*/64); }
 
   static std::unique_ptr<ModelsFolder> models_;
   static std::unique_ptr<ServerProcess> server_;
@@ -189,7 +193,7 @@ TEST_F(HttpTest, StreamsLinesOfJson) {
 
 TEST_F(HttpTest, LinesOfJsonEndWithTheErrorOfAStream) {
   RawConnection client(server_->http_address());
-  client.Send(Request("POST", kGenerate, {"Content-Type: application/json"}, GenerateJson(1000)));
+  client.Send(Request("POST", kGenerate, {"Content-Type: application/json"}, EndlessJson()));
   const std::string begun = client.ReadUntil("\"frame\":");
   const size_t first = begun.find("\r\n\r\n") + 4;
   const Json accepted = Json::parse(begun.substr(first, begun.find('\n', first) - first));
@@ -310,9 +314,9 @@ TEST_F(HttpTest, AClientThatLeavesCancelsItsCall) {
   {
     RawConnection client(server_->http_address());
     client.Send(Request("POST", kGenerate, {"Content-Type: application/connect+json"},
-                        Envelope(GenerateJson(/*steps=*/1000))));
+                        Envelope(EndlessJson())));
     client.ReadUntil("\"frame\":");
-    EXPECT_EQ(active(), 1);
+    EXPECT_GT(active(), 0);
   }
   EXPECT_TRUE(Eventually([&] { return active() == 0; }));
   EXPECT_TRUE(Eventually([&] { return cancelled() == before + 1; }));
@@ -402,10 +406,9 @@ TEST_F(HttpTest, StopsWhateverItsClientsHaveNotSentOrRead) {
   const auto server =
       StartServer(models_->path(), {"--drain-seconds", "0", "--max-write-seconds", "3600"});
   RawConnection silent(server->http_address()), deaf(server->http_address());
-  const std::string message = Envelope(GenerateJson(1000));
+  const std::string message = Envelope(EndlessJson());
   silent.Send(KeptRequest(kGenerate, "application/connect+json", message, message.size() + 1000));
-  deaf.Send(
-      KeptRequest(kGenerate, "application/json", GenerateJson(1000), GenerateJson(1000).size()));
+  deaf.Send(KeptRequest(kGenerate, "application/json", EndlessJson(), EndlessJson().size()));
   EXPECT_TRUE(Eventually([&] { return server->Metrics().Sum(kActiveRows) >= 1; }));
   server->process().Signal(SIGTERM);
   EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
@@ -413,19 +416,25 @@ TEST_F(HttpTest, StopsWhateverItsClientsHaveNotSentOrRead) {
 
 TEST_F(HttpTest, AServerThatDrainsIsAliveAndNotReady) {
   const auto server = StartServer(models_->path(), {"--drain-seconds", "600"});
-  RawConnection running(server->http_address()), probe(server->http_address());
-  running.Send(absl::StrCat("POST ", kGenerate, " HTTP/1.1\r\nHost: ", server->http_address(),
-                            "\r\nContent-Type: application/connect+json\r\nContent-Length: ",
-                            Envelope(GenerateJson(500)).size(), "\r\n\r\n",
-                            Envelope(GenerateJson(500))));
-  running.ReadUntil("\"frame\":");
+  RawConnection running(server->http_address()), endless(server->http_address()),
+      probe(server->http_address());
+  const auto generate = [](RawConnection& connection, const std::string& json) {
+    const std::string message = Envelope(json);
+    connection.Send(KeptRequest(kGenerate, "application/connect+json", message, message.size()));
+    connection.ReadUntil("\"frame\":");
+  };
+  generate(running, GenerateJson(500));
+  generate(endless, EndlessJson());  // the server drains until this one is cancelled
   server->process().Signal(SIGTERM);
   const auto ask = [&](const std::string& path) {
     probe.Send(absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     return probe.ReadAnswer();
   };
-  EXPECT_TRUE(Eventually([&] { return absl::StrContains(ask("/readyz"), " 503 "); }));
+  ASSERT_TRUE(
+      Eventually([&] { return absl::StrContains(ask("/readyz"), " 503 ") || HasFailure(); }));
+  ASSERT_FALSE(HasFailure()) << "nobody answers the probe";
   EXPECT_THAT(ask("/healthz"), HasSubstr(" 200 "));
+  endless.Close();
   EXPECT_THAT(running.ReadUntil("\r\n0\r\n\r\n"), HasSubstr("finished")) << "it may end first";
   EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
 }
