@@ -42,7 +42,7 @@ class HandoverTest : public testing::Test {
     const v1::Sampler samplers[] = {v1::SAMPLER_DDIM, v1::SAMPLER_DDPM, v1::SAMPLER_UNIPC,
                                     v1::SAMPLER_EULER_A};
     for (int i = 0; i < 4; ++i) {
-      GenerateRequest request = GuidedRequest(/*steps=*/300 + 20 * i);
+      GenerateRequest request = GuidedRequest(/*steps=*/i == 0 ? 1000 : 300 + 20 * i);
       request.mutable_sampler()->set_sampler(samplers[i]);
       request.set_seed(100 + i);
       request.set_count(1 + i % 2);
@@ -116,6 +116,7 @@ TEST_F(HandoverTest, WhoDoesNotAcceptAHandoverIsServedToTheEnd) {
   const auto server = Start();
   GenerateRequest request = GuidedRequest(/*steps=*/1000);
   BackgroundCall stays(server->generation(), request);
+  request.set_count(64);
   request.set_accept_handover(true);
   BackgroundCall leaves(server->generation(), request);
   ASSERT_TRUE(Eventually([&] { return stays.Started() && leaves.Started(); }));
