@@ -34,10 +34,12 @@ bool Eventually(const std::function<bool()>& condition) {
   return true;
 }
 
-ModelsFolder& ModelsFolder::AddGuided(const std::string& name) {
-  AddReference("class-conditional-v", name);
-  WriteFile(path() / name / "model_index.json", kGuidedModelIndex);
-  return *this;
+ModelsFolder& ModelsFolder::AddGuided(const std::string& name) { return AddGuidedWith({}, name); }
+
+ModelsFolder& ModelsFolder::AddGuidedWith(std::map<std::string, std::string> changes,
+                                          const std::string& name) {
+  changes.emplace("model_index.json", kGuidedModelIndex);
+  return Copy(std::filesystem::path(kReferenceFolder) / "class-conditional-v", name, changes);
 }
 
 ModelsFolder& ModelsFolder::AddReference(const std::string& reference, const std::string& name) {
@@ -48,13 +50,18 @@ ModelsFolder& ModelsFolder::AddPipeline(const std::string& pipeline) {
   return Copy(std::filesystem::path(kPipelinesFolder) / pipeline, pipeline);
 }
 
-ModelsFolder& ModelsFolder::Copy(const std::filesystem::path& from, const std::string& name) {
-  std::filesystem::copy(from, path() / name, std::filesystem::copy_options::recursive);
+ModelsFolder& ModelsFolder::Copy(const std::filesystem::path& from, const std::string& name,
+                                 const std::map<std::string, std::string>& changes) {
+  const TempDir beside;  // a server that watches the folder must not read half a model
+  const std::filesystem::path copy = beside.path() / "model";
+  std::filesystem::copy(from, copy, std::filesystem::copy_options::recursive);
   // The checkpoints may lie on a read-only file system; the copies must be editable and removable.
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path() / name)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(copy)) {
     std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_write,
                                  std::filesystem::perm_options::add);
   }
+  for (const auto& [file, bytes] : changes) WriteFile(copy / file, bytes);
+  std::filesystem::rename(copy, path() / name);
   return *this;
 }
 

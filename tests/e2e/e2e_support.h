@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ class ModelsFolder {
   // "class-conditional-v" under the name "guided", with a class that stands for none, so that
   // guidance is possible. 16 x 16 RGB; classes "c0" to "c4"; 5 is the null class.
   ModelsFolder& AddGuided(const std::string& name = "guided");
+  // The same with other contents of some files, by their paths in the folder.
+  ModelsFolder& AddGuidedWith(std::map<std::string, std::string> changes, const std::string& name);
 
   // A reference checkpoint as it is, for example "resnet-resample" (16 x 16 RGB, no classes).
   ModelsFolder& AddReference(const std::string& reference, const std::string& name);
@@ -39,7 +42,9 @@ class ModelsFolder {
   const std::filesystem::path& path() const { return folder_.path(); }
 
  private:
-  ModelsFolder& Copy(const std::filesystem::path& from, const std::string& name);
+  // The whole folder appears at once.
+  ModelsFolder& Copy(const std::filesystem::path& from, const std::string& name,
+                     const std::map<std::string, std::string>& changes = {});
 
   TempDir folder_;
 };

@@ -98,17 +98,15 @@ TEST_F(LiveModelsTest, AFolderIsServedOnceItIsThereAndNoLongerOnceItIsGone) {
 
 TEST_F(LiveModelsTest, ABrokenFolderIsReportedToWhoeverAsksAndServedOnceItIsMended) {
   Start();
-  models_.AddGuided("second");
-  const fs::path config = models_.path() / "second" / "unet/config.json";
-  const std::string good = ReadFile(config);
-  WriteFile(config, "{");
+  models_.AddGuidedWith({{"unet/config.json", "{"}}, "second");
   WaitUntil("second", Model::FAILED);
   const grpc::Status refused = Generate(server_->generation(), RequestOf("second")).status;
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(refused.error_message(), HasSubstr("unet/config.json"));
   EXPECT_THAT(refused.error_message(), Not(HasSubstr(models_.path().string())));
   EXPECT_THAT(Run({"models"}).output, HasSubstr("unet/config.json"));
-  WriteFile(config, good);
+  fs::copy_file(models_.path() / "first/unet/config.json",
+                models_.path() / "second/unet/config.json", fs::copy_options::overwrite_existing);
   WaitUntil("second", Model::LOADED);
   EXPECT_TRUE(Generate(server_->generation(), RequestOf("second")).status.ok());
 }
