@@ -21,8 +21,9 @@ class ShutdownTest : public testing::Test {
 };
 
 TEST_F(ShutdownTest, RunningRequestsFinishAndNewOnesAreRefused) {
-  const auto server = StartServer(models_.path(), {"--drain-seconds", "150"});
-  const auto request = GuidedRequest(/*steps=*/1000);
+  const auto server = StartServer(models_.path(), {"--drain-seconds", "600"});
+  auto request = GuidedRequest(/*steps=*/1000);
+  request.set_count(8);
   BackgroundCall running(server->generation(), request);
   ASSERT_TRUE(Eventually([&] { return running.Started(); }));
 
@@ -37,7 +38,7 @@ TEST_F(ShutdownTest, RunningRequestsFinishAndNewOnesAreRefused) {
   EXPECT_FALSE(running.Finished()) << "refused only because everything had ended";
 
   EXPECT_TRUE(running.Join().status.ok()) << running.Join().status.error_message();
-  EXPECT_THAT(running.Join().Images(), SizeIs(1));
+  EXPECT_THAT(running.Join().Images(), SizeIs(8));
   EXPECT_EQ(server->process().Wait(kPatience), kExitedCleanly);
 }
 
@@ -90,7 +91,7 @@ TEST_F(ShutdownTest, NobodyWhoOnlyWatchesHoldsItUp) {
 TEST_F(ShutdownTest, WhatIsNotDoneByTheDrainDeadlineEndsUnavailable) {
   const auto server = StartServer(models_.path(), {"--drain-seconds", "0"});
   auto request = GuidedRequest(/*steps=*/1000);
-  request.set_count(8);
+  request.set_count(64);
   BackgroundCall running(server->generation(), request);
   ASSERT_TRUE(Eventually([&] { return running.Started(); }));
   server->process().Signal(SIGTERM);
