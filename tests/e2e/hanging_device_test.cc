@@ -156,7 +156,8 @@ TEST_F(HangingDeviceTest, DoesNotKeepTheServerFromEnding) {
   device.WaitForTheirEnd();
 
   EXPECT_EQ(server_->process().Wait(kPatience), (ExitStatus{.code = 1, .signal = 0}));
-  EXPECT_THAT(server_->Log(), HasSubstr("exiting although something hangs"));
+  EXPECT_THAT(server_->process().standard_error().WaitForEnd(),
+              HasSubstr("exiting although something hangs"));
 }
 
 }  // namespace
