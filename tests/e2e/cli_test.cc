@@ -214,7 +214,7 @@ TEST_F(CliTest, APassedDeadlineHasItsOwnExitCode) {
 
 TEST_F(CliTest, CtrlCCancelsAndSaysSo) {
   std::vector<std::string> argv = {DenoiseBinary()};
-  const auto arguments = GenerateArguments({"--count", "8", "--steps", "1000", "--json"});
+  const auto arguments = GenerateArguments({"--count", "64", "--steps", "1000", "--json"});
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   auto client = Subprocess::Start(argv);
   ASSERT_TRUE(client.ok()) << client.status();
