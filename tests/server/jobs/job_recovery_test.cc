@@ -64,9 +64,9 @@ TEST_F(JobRecoveryTest, AJobThatWasDoneIsDoneAndCanBePublished) {
 }
 
 TEST_F(JobRecoveryTest, AJobThatWasRunningWaitsForItsOwnerAndGoesOnFromItsCheckpoint) {
-  const std::string undisturbed = Create(Request(/*max_steps=*/20));
+  const std::string undisturbed = Create(Request(/*max_steps=*/100));
   WaitFor(undisturbed, TrainingJob::SUCCEEDED);
-  CreateTrainingJobRequest request = Request(20);
+  CreateTrainingJobRequest request = Request(100);
   request.set_request_id("again");
   const std::string name = Create(request);
   WaitForStep(name, 5);
