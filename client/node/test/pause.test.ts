@@ -28,7 +28,7 @@ const request = {
   classLabel: 2,
   seed: 7,
   sampler: "ddim",
-  steps: 80,
+  steps: 400,
 } as const;
 
 test("a generation is paused and resumed, and its image is the same", async () => {

@@ -13,7 +13,7 @@ import denoised
 from denoised.v1.generations_pb2 import Generation
 
 #: Long enough to be paused in the middle.
-LONG: dict[str, Any] = {"model": "emoji-32", "class_label": "animals", "seed": 5, "steps": 80}
+LONG: dict[str, Any] = {"model": "emoji-32", "class_label": "animals", "seed": 5, "steps": 400}
 
 
 @pytest.fixture

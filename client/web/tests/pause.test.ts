@@ -12,7 +12,7 @@ import { finishedImage, generate, reach, reachStep, stage, Visit } from "./suppo
 import { program } from "./support/denoised.ts";
 
 const slow =
-  "#create?model=models/emoji-32&class_label=2&seed=7&sampler.sampler=ddim&sampler.steps=120";
+  "#create?model=models/emoji-32&class_label=2&seed=7&sampler.sampler=ddim&sampler.steps=400";
 
 const folder = mkdtempSync(join(tmpdir(), "denoised-key-"));
 let visit: Visit;
