@@ -125,7 +125,7 @@ class GenerationsTest : public testing::Test {
 };
 
 TEST_F(GenerationsTest, AKilledGenerateThatIsRunAgainJoinsTheRunningGeneration) {
-  constexpr int kSteps = 400, kAll = 2 * kSteps;
+  constexpr int kSteps = 1000, kAll = 2 * kSteps;
   const auto arguments = Arguments(2, kSteps, "out", {"--request-id", "zoo", "--json"});
   const auto first = Start(arguments);
   WaitForAccepted(*first);
@@ -192,13 +192,13 @@ TEST_F(GenerationsTest, WatchResumesAfterANumber) {
 
 TEST_F(GenerationsTest, ADetachedGenerationIsListedWatchedAndCancelled) {
   std::vector<std::string> arguments =
-      Arguments(8, 1000, "out", {"--request-id", "zoo", "--detach"});
+      Arguments(64, 1000, "out", {"--request-id", "zoo", "--detach"});
   const auto out = std::find(arguments.begin(), arguments.end(), "--out");
   arguments.erase(out, out + 2);  // nothing is written
   const ProcessResult started = Run(arguments);
   ASSERT_EQ(started.exit_status, kExitedCleanly) << started.error;
   EXPECT_EQ(started.output, "zoo\n");
-  ASSERT_TRUE(Eventually([&] { return ActiveRows() == 8; }));
+  ASSERT_TRUE(Eventually([&] { return ActiveRows() > 0; }));
 
   EXPECT_THAT(Run({"generations", "list"}).output, AllOf(HasSubstr("zoo"), HasSubstr("running")));
   const auto listed = JsonLines(Run({"generations", "list", "--json"}).output);
@@ -215,8 +215,8 @@ TEST_F(GenerationsTest, ADetachedGenerationIsListedWatchedAndCancelled) {
   WaitForAccepted(*interrupted);
   interrupted->Signal(SIGINT);
   EXPECT_EQ(interrupted->Wait(kPatience), kInterrupted);
-  EXPECT_THAT(interrupted->standard_error().text(), HasSubstr("denoise watch zoo"));
-  EXPECT_EQ(ActiveRows(), 8) << "watchers come and go";
+  EXPECT_THAT(interrupted->standard_error().WaitForEnd(), HasSubstr("denoise watch zoo"));
+  EXPECT_GT(ActiveRows(), 0) << "watchers come and go";
 
   EXPECT_EQ(Run({"generations", "cancel", "zoo"}).exit_status, kExitedCleanly);
   EXPECT_EQ(watch->Wait(kPatience), kFailed) << watch->standard_error().text();
@@ -226,22 +226,24 @@ TEST_F(GenerationsTest, ADetachedGenerationIsListedWatchedAndCancelled) {
 }
 
 TEST_F(GenerationsTest, WithCancelTheLastClientToGoFreesTheRows) {
-  const auto generate = Start(
-      Arguments(8, 1000, "out", {"--request-id", "zoo", "--on-disconnect", "cancel", "--json"}));
+  constexpr int kImages = 64, kSteps = 1000;
+  const auto generate = Start(Arguments(
+      kImages, kSteps, "out", {"--request-id", "zoo", "--on-disconnect", "cancel", "--json"}));
   WaitForAccepted(*generate);
   const auto watch = Start({"watch", "zoo", "--json", "--out", Out("watch").string()});
   WaitForAccepted(*watch);
+  ASSERT_TRUE(Eventually([&] { return ActiveRows() > 0; }));
   generate->Signal(SIGKILL);
   ASSERT_EQ(generate->Wait(kPatience), kKilled);
   const auto readers = [&] {
     return json::parse(Run({"generations", "get", "zoo", "--json"}).output)["readers"].get<int>();
   };
   ASSERT_TRUE(Eventually([&] { return readers() == 1; }));
-  EXPECT_EQ(ActiveRows(), 8) << "somebody still watches";
+  EXPECT_GT(ActiveRows(), 0) << "somebody still watches";
   watch->Signal(SIGKILL);
   ASSERT_EQ(watch->Wait(kPatience), kKilled);
   EXPECT_TRUE(Eventually([&] { return ActiveRows() == 0; }));
-  EXPECT_LT(Evaluations(), 1000) << "it ran to its end";
+  EXPECT_LT(Evaluations(), kImages * kSteps) << "it ran to its end";
 }
 
 TEST_F(GenerationsTest, AnotherRequestWithTheSameIdIsRefused) {
