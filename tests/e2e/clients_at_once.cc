@@ -2,16 +2,38 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "denoised/v1/activity.grpc.pb.h"
 #include "tests/e2e/e2e_support.h"
 #include "tests/e2e/metric_names.h"
 #include "tests/support/subprocess.h"
 #include "tests/support/temp_dir.h"
 
 namespace denoise {
+namespace {
+
+// The last evaluation is counted after its image has been sent.
+void WaitUntilIdle(const ServerProcess& server) {
+  using denoised::v1::DeviceActivity;
+  const auto stub = denoised::v1::Activity::NewStub(server.channel());
+  grpc::ClientContext context;
+  const auto reader = stub->WatchActivity(&context, {});
+  denoised::v1::ActivitySnapshot snapshot;
+  bool is_idle = false;
+  while (!is_idle && reader->Read(&snapshot)) {
+    is_idle = std::all_of(
+        snapshot.devices().begin(), snapshot.devices().end(),
+        [](const DeviceActivity& device) { return device.turn() == DeviceActivity::IDLE; });
+  }
+  EXPECT_TRUE(is_idle);
+  context.TryCancel();
+}
+
+}  // namespace
 
 std::vector<std::string> RunClients(const ServerProcess& server,
                                     const std::vector<std::vector<std::string>>& clients,
@@ -39,6 +61,7 @@ std::vector<std::string> RunClients(const ServerProcess& server,
 }
 
 WorkDone WorkDoneBy(const ServerProcess& server) {
+  WaitUntilIdle(server);
   const MetricsPage page = server.Metrics();
   return {page.Sum(kEvaluations), page.Sum(kTrajectories)};
 }

@@ -15,7 +15,7 @@ std::vector<std::string> RunClients(const ServerProcess& server,
                                     const std::vector<std::vector<std::string>>& clients,
                                     size_t at_once);
 
-// What the server has done so far.
+// What the server has done so far, once it has nothing to do.
 struct WorkDone {
   double evaluations;
   double trajectories;
