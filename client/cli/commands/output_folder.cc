@@ -1,9 +1,7 @@
 #include "client/cli/commands/output_folder.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -59,47 +57,13 @@ absl::StatusOr<WrittenFile> WriteAndRename(const fs::path& path, std::string_vie
   return WrittenFile{path.string(), bytes.size()};
 }
 
-// The first line is the run's name, the others are the files that it wrote.
-constexpr char kListName[] = ".denoise-run";
-
-struct FileList {
-  std::string run;
-  std::vector<std::string> files;  // those that exist
-};
-
-// The list is a file that anybody may have changed: nothing outside the folder is ever touched.
-bool IsBelow(const fs::path& name) {
-  if (name.empty() || name.is_absolute()) return false;
-  return std::none_of(name.begin(), name.end(), [](const fs::path& part) { return part == ".."; });
-}
-
-FileList ReadList(const fs::path& folder) {
-  FileList list;
-  std::ifstream file(folder / kListName);
-  std::getline(file, list.run);
-  std::error_code ignored;
-  for (std::string name; std::getline(file, name);) {
-    if (IsBelow(name) && fs::exists(folder / name, ignored)) list.files.push_back(name);
-  }
-  return list;
-}
-
-absl::Status Append(const fs::path& path, const std::string& line) {
-  errno = 0;
-  std::ofstream file(path, std::ios::app);
-  file << line << "\n";
-  file.close();
-  if (file.fail()) return FileError(path, errno != 0 ? std::strerror(errno) : "the write failed");
-  return absl::OkStatus();
-}
-
-bool BelongsTo(const FileList& list, const OutputRun& run) {
+bool BelongsTo(const RunFiles& list, const OutputRun& run) {
   return !run.name.empty() && list.run == run.name;
 }
 
 // What is in the way of `run` in this folder; empty if nothing is.
 std::string ConflictIn(const fs::path& folder, const OutputRun& run) {
-  const FileList list = ReadList(folder);
+  const RunFiles list = ReadRunList(folder);
   if (run.overwrite || BelongsTo(list, run)) return "";
   if (!list.files.empty()) {
     return absl::StrCat("holds the files of an earlier run, such as ", list.files.front());
@@ -111,6 +75,33 @@ std::string ConflictIn(const fs::path& folder, const OutputRun& run) {
     }
   }
   return "";
+}
+
+absl::Status InTheWay(const fs::path& folder, const std::string& what) {
+  return absl::AlreadyExistsError(absl::StrCat(folder.string(), " ", what));
+}
+
+absl::Status CheckConflicts(const fs::path& folder, const OutputRun& run) {
+  const std::string conflict = ConflictIn(folder, run);
+  if (conflict.empty()) return absl::OkStatus();
+  return InTheWay(folder, absl::StrCat(conflict,
+                                       ". Add --overwrite to replace them, or choose "
+                                       "another folder"));
+}
+
+absl::Status MakeFolder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  // Tells an existing file, or a link to nowhere, from the folder it should be.
+  if (error || !fs::is_directory(path, error)) {
+    return InvalidField("--out", absl::StrCat("cannot create the folder ", path.string(), ": ",
+                                              error ? error.message() : "a file is in its place"));
+  }
+  if (access(path.c_str(), W_OK | X_OK) != 0) {
+    return InvalidField("--out", absl::StrCat("cannot write to the folder ", path.string(), ": ",
+                                              std::strerror(errno)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -132,29 +123,20 @@ absl::StatusOr<WrittenFile> WritePrivateFile(const fs::path& path, std::string_v
   return WriteAndRename(path, bytes, fs::perms::owner_read | fs::perms::owner_write);
 }
 
-absl::StatusOr<OutputFolder> OutputFolder::Open(const fs::path& path, OutputRun run) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  // Tells an existing file, or a link to nowhere, from the folder it should be.
-  if (error || !fs::is_directory(path, error)) {
-    return InvalidField("--out", absl::StrCat("cannot create the folder ", path.string(), ": ",
-                                              error ? error.message() : "a file is in its place"));
+absl::StatusOr<OutputFolder> OutputFolder::OpenFree(const fs::path& path, const OutputRun& run) {
+  RETURN_IF_ERROR(MakeFolder(path));
+  RETURN_IF_ERROR(CheckConflicts(path, run));
+  absl::StatusOr<RunList> list = RunList::Lock(path);
+  if (absl::IsAlreadyExists(list.status())) {
+    return InTheWay(path,
+                    "is where another run writes now. Wait until it ends, or choose another "
+                    "folder");
   }
-  if (access(path.c_str(), W_OK | X_OK) != 0) {
-    return InvalidField("--out", absl::StrCat("cannot write to the folder ", path.string(), ": ",
-                                              std::strerror(errno)));
-  }
-  if (const std::string conflict = ConflictIn(path, run); !conflict.empty()) {
-    return InvalidField("--out",
-                        absl::StrCat(path.string(), " ", conflict,
-                                     ". Add --overwrite to replace them, or choose another "
-                                     "folder"));
-  }
-  FileList earlier = ReadList(path);
-  OutputFolder folder(path, std::move(run));
-  std::error_code ignored;
-  folder.had_list_ = fs::exists(path / kListName, ignored);
-  if (folder.run_.continues && BelongsTo(earlier, folder.run_)) {
+  RETURN_IF_ERROR(list.status());
+  RETURN_IF_ERROR(CheckConflicts(path, run));  // a run may have ended since
+  OutputFolder folder(path, run, *std::move(list));
+  RunFiles earlier = ReadRunList(path);
+  if (run.continues && BelongsTo(earlier, run)) {
     folder.listed_.insert(earlier.files.begin(), earlier.files.end());
   } else {
     folder.earlier_files_ = std::move(earlier.files);
@@ -162,41 +144,34 @@ absl::StatusOr<OutputFolder> OutputFolder::Open(const fs::path& path, OutputRun 
   return folder;
 }
 
-absl::StatusOr<OutputFolder> OutputFolder::OpenDefault(const std::string& name, OutputRun run) {
+absl::StatusOr<OutputFolder> OutputFolder::Open(const fs::path& path, const OutputRun& run) {
+  absl::StatusOr<OutputFolder> folder = OpenFree(path, run);
+  if (!absl::IsAlreadyExists(folder.status())) return folder;
+  return InvalidField("--out", std::string(folder.status().message()));
+}
+
+absl::StatusOr<OutputFolder> OutputFolder::OpenDefault(const std::string& name,
+                                                       const OutputRun& run) {
   constexpr int kMostFolders = 10000;
-  std::string path = name;
-  for (int i = 2; i < kMostFolders && !ConflictIn(path, run).empty(); ++i) {
-    path = absl::StrCat(name, "-", i);
+  for (int i = 1; i < kMostFolders; ++i) {
+    const std::string path = i == 1 ? name : absl::StrCat(name, "-", i);
+    absl::StatusOr<OutputFolder> folder = OpenFree(path, run);
+    if (!absl::IsAlreadyExists(folder.status())) return folder;
   }
-  return Open(path, std::move(run));
+  return Open(absl::StrCat(name, "-", kMostFolders), run);
 }
 
 // An earlier run is gone only once there is something to take its place.
 void OutputFolder::Begin() {
   if (std::exchange(begun_, true)) return;
-  std::error_code ignored;
-  for (const std::string& name : earlier_files_) {
-    fs::remove(path_ / name, ignored);
-    const fs::path parent = fs::path(name).parent_path();
-    if (!parent.empty()) fs::remove(path_ / parent, ignored);  // fails unless it is empty
-  }
-  if (had_list_) fs::remove(path_ / kListName, ignored);
+  for (const std::string& name : earlier_files_) RemoveListedFile(path_, name);
 }
 
-// Two runs that begin at the same time cannot both make the list.
 absl::Status OutputFolder::List(const std::string& name) {
-  const fs::path list = path_ / kListName;
   if (!std::exchange(has_list_, true)) {
-    const int file = open(list.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file < 0) {
-      return FileError(
-          list, errno == EEXIST ? "another run writes to this folder, too" : std::strerror(errno));
-    }
-    close(file);
-    RETURN_IF_ERROR(Append(list, run_.name));
-    for (const std::string& earlier : listed_) RETURN_IF_ERROR(Append(list, earlier));
+    RETURN_IF_ERROR(list_.Start({run_.name, {listed_.begin(), listed_.end()}}));
   }
-  return listed_.insert(name).second ? Append(list, name) : absl::OkStatus();
+  return listed_.insert(name).second ? list_.Add(name) : absl::OkStatus();
 }
 
 absl::StatusOr<WrittenFile> OutputFolder::Write(const std::string& name, std::string_view bytes) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "client/cli/commands/run_list.h"
 #include "core/image/image.h"
 
 namespace denoise {
@@ -47,12 +48,14 @@ struct OutputRun {
 class OutputFolder {
  public:
   // Creates the folder with its parents and checks that it can be written to and that nothing of
-  // another run is in the way. Otherwise InvalidArgument for --out.
-  static absl::StatusOr<OutputFolder> Open(const std::filesystem::path& path, OutputRun run = {});
+  // another run is in the way, nor a run that writes there now. Otherwise InvalidArgument for
+  // --out. No other run can have the folder while the object lives.
+  static absl::StatusOr<OutputFolder> Open(const std::filesystem::path& path,
+                                           const OutputRun& run = {});
 
   // The same for a folder that nobody named: `name`, or NAME-2, NAME-3, ... where something is in
   // the way.
-  static absl::StatusOr<OutputFolder> OpenDefault(const std::string& name, OutputRun run);
+  static absl::StatusOr<OutputFolder> OpenDefault(const std::string& name, const OutputRun& run);
 
   const std::filesystem::path& path() const { return path_; }
 
@@ -75,19 +78,23 @@ class OutputFolder {
   const std::string& left_out() const { return left_out_; }
 
  private:
-  OutputFolder(std::filesystem::path path, OutputRun run)
-      : path_(std::move(path)), run_(std::move(run)) {}
+  OutputFolder(std::filesystem::path path, OutputRun run, RunList list)
+      : path_(std::move(path)), run_(std::move(run)), list_(std::move(list)) {}
+
+  // AlreadyExists if something is in the way, InvalidArgument if the folder cannot be used.
+  static absl::StatusOr<OutputFolder> OpenFree(const std::filesystem::path& path,
+                                               const OutputRun& run);
 
   void Begin();
   absl::Status List(const std::string& name);
 
   std::filesystem::path path_;
   OutputRun run_;
+  RunList list_;
   std::vector<std::string> earlier_files_;  // to be removed by the first write
   std::set<std::string> listed_;            // in the list of files
   bool begun_ = false;
-  bool had_list_ = false;  // of an earlier run
-  bool has_list_ = false;
+  bool has_list_ = false;  // of this run
   std::string left_out_;
 };
 

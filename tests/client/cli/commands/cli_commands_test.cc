@@ -79,8 +79,8 @@ TEST(OutputFolder, AFileInTheWayIsAnErrorThatNamesIt) {
   const absl::Status status = folder->Write("image-0.png", "x").status();
   EXPECT_TRUE(absl::IsInternal(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("image-0.png"));
-  const auto entries = fs::directory_iterator(temp.path());
-  EXPECT_EQ(std::distance(begin(entries), end(entries)), 1) << "a temporary file was left";
+  EXPECT_THAT(FilesIn(temp.path()), ElementsAre(".denoise-run", "image-0.png"))
+      << "a temporary file was left";
 }
 
 TEST(OutputFolder, HoldsOneRunAndRemovesOnlyWhatARunWrote) {
@@ -130,11 +130,54 @@ TEST(OutputFolder, AListThatNamesFilesElsewhereRemovesNothing) {
   EXPECT_EQ(ReadFile(temp.path() / "precious"), "mine");
 }
 
-TEST(OutputFolder, TwoRunsThatBeginTogetherAreNotMixed) {
+TEST(OutputFolder, ALinkInAListedNameIsNotFollowed) {
   const TempDir temp;
-  auto first = OutputFolder::Open(temp.path()), second = OutputFolder::Open(temp.path());
-  ASSERT_TRUE(first->Write("a", "1").ok());
-  EXPECT_THAT(std::string(second->Write("b", "2").status().message()), HasSubstr("another run"));
+  const fs::path folder = temp.path() / "out", elsewhere = temp.path() / "elsewhere";
+  fs::create_directories(folder);
+  fs::create_directories(elsewhere / "inner");
+  WriteFile(elsewhere / "secret.txt", "mine");
+  WriteFile(elsewhere / "inner/secret.txt", "mine");
+  fs::create_directory_symlink(elsewhere, folder / "frames");
+  WriteFile(folder / ".denoise-run", "run\nframes/secret.txt\nframes/inner/secret.txt\n");
+  ASSERT_TRUE(OutputFolder::Open(folder, {.overwrite = true})->Write("a", "1").ok());
+  EXPECT_EQ(ReadFile(elsewhere / "secret.txt"), "mine");
+  EXPECT_EQ(ReadFile(elsewhere / "inner/secret.txt"), "mine");
+  EXPECT_TRUE(fs::is_symlink(folder / "frames"));
+}
+
+TEST(OutputFolder, IsOfOneRunAtATime) {
+  const TempDir temp;
+  for (const bool overwrite : {false, true}) {
+    auto first = OutputFolder::Open(temp.path(), {.name = "job 1", .overwrite = overwrite});
+    ASSERT_TRUE(first.ok()) << first.status();
+    const auto second = OutputFolder::Open(temp.path(), {.name = "job 1", .overwrite = overwrite});
+    EXPECT_THAT(std::string(second.status().message()),
+                AllOf(HasSubstr("--out: "), HasSubstr("another run writes now")));
+    ASSERT_TRUE(first->Write("a", "1").ok());
+  }
+}
+
+TEST(OutputFolder, ARunThatWroteNothingLeavesItToTheNext) {
+  const TempDir temp;
+  { auto first = OutputFolder::Open(temp.path()); }
+  EXPECT_THAT(FilesIn(temp.path()), ElementsAre());
+  WriteFile(temp.path() / ".denoise-run", "");  // of one that was killed
+  auto second = OutputFolder::Open(temp.path());
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_TRUE(second->Write("a", "1").ok());
+}
+
+TEST(OutputFolder, WithoutANameRunsAtTheSameTimeTakeFoldersOfTheirOwn) {
+  const TempDir temp;
+  const std::string name = (temp.path() / "out").string();
+  std::vector<OutputFolder> folders;
+  for (const char* expected : {"out", "out-2", "out-3"}) {
+    auto folder = OutputFolder::OpenDefault(name, {.overwrite = true});
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    EXPECT_EQ(folder->path().filename(), expected);
+    folders.push_back(*std::move(folder));
+  }
+  for (OutputFolder& folder : folders) EXPECT_TRUE(folder.Write("a", "1").ok());
 }
 
 TEST(OutputFolder, WithoutANameTheNextFreeFolderIsTaken) {
