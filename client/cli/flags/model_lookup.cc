@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -44,23 +45,46 @@ absl::Status CannotBeUsed(const v1::Model& model) {
       ". `denoise models` shows which can."));
 }
 
-// A whole number is always an index, even if a class has it as its name.
+using Classes = std::vector<v1::ModelClass>;
+
+template <class Predicate>
+Classes ClassesThat(const v1::Model& model, const Predicate& fits) {
+  Classes found;
+  std::copy_if(model.classes().begin(), model.classes().end(), std::back_inserter(found), fits);
+  return found;
+}
+
+// A whole number is always an index, even if a class has it as its name. Of names, those that are
+// the same to the letter come first.
+Classes FittingClasses(const std::string& text, const v1::Model& model) {
+  if (int64_t label = 0; absl::SimpleAtoi(text, &label)) {
+    return ClassesThat(model, [label](const auto& one) { return one.label() == label; });
+  }
+  if (text.empty()) return {};
+  Classes same = ClassesThat(model, [&](const auto& one) { return one.display_name() == text; });
+  if (!same.empty()) return same;
+  return ClassesThat(
+      model, [&](const auto& one) { return absl::EqualsIgnoreCase(one.display_name(), text); });
+}
+
 absl::StatusOr<int32_t> FindClass(const std::string& text, const v1::Model& model) {
   if (model.classes().empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(ShortModelName(model.name()), " has no classes; leave the flag out"));
   }
-  int64_t label = 0;
-  const bool is_index = absl::SimpleAtoi(text, &label);
-  for (const v1::ModelClass& entry : model.classes()) {
-    const bool is_it = is_index
-                           ? entry.label() == label
-                           : !text.empty() && absl::EqualsIgnoreCase(entry.display_name(), text);
-    if (is_it) return entry.label();
+  const Classes found = FittingClasses(text, model);
+  if (found.size() == 1) return found.front().label();
+  if (!found.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("several classes are named ", text, "; choose one by its index: ",
+                     absl::StrJoin(found, ", ", [](std::string* out, const v1::ModelClass& one) {
+                       absl::StrAppend(out, one.display_name(), " (", one.label(), ")");
+                     })));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(is_index ? "no class has the index " : "no class is named ",
-                   text.empty() ? "\"\"" : text, "; there are: ", ClassNames(model)));
+  int64_t label = 0;
+  return absl::InvalidArgumentError(absl::StrCat(
+      absl::SimpleAtoi(text, &label) ? "no class has the index " : "no class is named ",
+      text.empty() ? "\"\"" : text, "; there are: ", ClassNames(model)));
 }
 
 }  // namespace

@@ -4,10 +4,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/flags/connection_flags.h"
 #include "client/cli/flags/field_words.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/help_formatter.h"
+#include "client/cli/flags/model_lookup.h"
 #include "client/cli/flags/sampler_flags.h"
 #include "core/base/field_violations.h"
 #include "core/sampling/options/option_table.h"
@@ -48,6 +50,27 @@ TEST(FlagOfField, NamesTheFlagThatSetsTheField) {
   EXPECT_EQ(FlagOfGenerateField("inpainting.resamples"), "--repaint-times");
   EXPECT_EQ(FlagOfGenerateField("page_token"), "page_token");
   EXPECT_EQ(FlagOfGenerateField("--out"), "--out");
+}
+
+TEST(SetClassLabel, PrefersTheNameToTheLetterAndRefusesWhatFitsSeveral) {
+  v1::Model model;
+  for (const char* name : {"cat", "cat", "Cat", "Dog", "dog", "Bird"}) {
+    auto& entry = *model.add_classes();
+    entry.set_label(model.classes_size() - 1);
+    entry.set_display_name(name);
+  }
+  const auto label = [&](const std::string& text) {
+    v1::GenerateRequest request;
+    const absl::Status status = SetClassLabel(text, model, request);
+    return status.ok() ? absl::StrCat(request.class_label()) : std::string(status.message());
+  };
+  EXPECT_EQ(label("Cat"), "2");
+  EXPECT_EQ(label("dog"), "4");
+  EXPECT_EQ(label("bird"), "5");
+  EXPECT_EQ(label("1"), "1");
+  EXPECT_EQ(label("cat"),
+            "several classes are named cat; choose one by its index: cat (0), cat (1)");
+  EXPECT_THAT(label("DOG"), HasSubstr("Dog (3), dog (4)"));
 }
 
 TEST(ParseDeadline, TakesDurationsAndSeconds) {
