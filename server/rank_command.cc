@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <memory>
 #include <ostream>
+#include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/base/mutex.h"
 #include "core/base/status_macros.h"
+#include "core/command_line/usage_error.h"
 #include "core/device/cuda_library.h"
 #include "core/device/devices.h"
 #include "core/diffusion/device_errors.h"
@@ -174,11 +177,8 @@ std::variant<RankFlags, int> ParseRankFlags(int argc, const char* const* argv, s
   app.add_flag("--once", flags.once, "End once a job is finished");
   app.add_option("--log-level", flags.log_level, "Least severe level to log")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error, out, err) == 0 ? 0 : kUsageError;
-  }
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (const auto good = ParseOrExplain(app, arguments, out, err)) return *good ? 0 : kUsageError;
   return flags;
 }
 

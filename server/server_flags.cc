@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/command_line/usage_error.h"
 #include "server/identity/scope.h"
 #include "server/models/model_id.h"
 
@@ -454,6 +455,28 @@ void AddLifeFlags(CLI::App& app, ServerFlags& flags) {
   app.set_version_flag("--version", std::string("denoised ") + DENOISED_VERSION);
 }
 
+// What no flag can check alone.
+void CheckTogether(const ServerFlags& flags) {
+  if (flags.max_active_rows < flags.max_batch_rows) {
+    throw CLI::ValidationError("--max-active-rows", "must be at least --max-batch-rows");
+  }
+  if (flags.min_ranks > flags.ranks) {
+    throw CLI::ValidationError("--min-ranks", "must be at most --ranks");
+  }
+  if (flags.ranks > 1 && flags.device_timeout_seconds > 0 &&
+      flags.rank_timeout_seconds >= flags.device_timeout_seconds) {
+    throw CLI::ValidationError("--rank-timeout-seconds",
+                               "must be less than --device-timeout-seconds: the device waits for "
+                               "the rank, and must not be taken for one that hangs");
+  }
+  if (flags.ranks > 1 && flags.state.empty()) {
+    throw CLI::ValidationError("--ranks", "needs --state: without it, training is disabled");
+  }
+  if (flags.ranks > 1 && flags.max_running_jobs > 1) {
+    throw CLI::ValidationError("--ranks", "needs --max-running-jobs 1: jobs cannot share ranks");
+  }
+}
+
 }  // namespace
 
 std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* argv,
@@ -477,29 +500,9 @@ std::variant<ServerFlags, int> ParseServerFlags(int argc, const char* const* arg
   AddLimitFlags(app, flags);
   AddTrainingFlags(app, flags);
   AddLifeFlags(app, flags);
-  try {
-    app.parse(argc, argv);
-    if (flags.max_active_rows < flags.max_batch_rows) {
-      throw CLI::ValidationError("--max-active-rows", "must be at least --max-batch-rows");
-    }
-    if (flags.min_ranks > flags.ranks) {
-      throw CLI::ValidationError("--min-ranks", "must be at most --ranks");
-    }
-    if (flags.ranks > 1 && flags.device_timeout_seconds > 0 &&
-        flags.rank_timeout_seconds >= flags.device_timeout_seconds) {
-      throw CLI::ValidationError("--rank-timeout-seconds",
-                                 "must be less than --device-timeout-seconds: the device waits for "
-                                 "the rank, and must not be taken for one that hangs");
-    }
-    if (flags.ranks > 1 && flags.state.empty()) {
-      throw CLI::ValidationError("--ranks", "needs --state: without it, training is disabled");
-    }
-    if (flags.ranks > 1 && flags.max_running_jobs > 1) {
-      throw CLI::ValidationError("--ranks", "needs --max-running-jobs 1: jobs cannot share ranks");
-    }
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error, out, err) == 0 ? 0 : kUsageError;
-  }
+  app.final_callback([&flags] { CheckTogether(flags); });
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (const auto good = ParseOrExplain(app, arguments, out, err)) return *good ? 0 : kUsageError;
   if (flags.http == "off") flags.http.clear();
   return flags;
 }

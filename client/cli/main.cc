@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -12,7 +11,6 @@
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +20,7 @@
 #include "client/cli/commands/server_program.h"
 #include "client/cli/display/terminal.h"
 #include "client/cli/flags/help_formatter.h"
-#include "client/cli/flags/usage_error.h"
+#include "core/command_line/usage_error.h"
 
 namespace denoise {
 namespace {
@@ -58,13 +56,6 @@ int HelpColumns() {
   return isatty(STDOUT_FILENO) ? GetTerminalSize(STDOUT_FILENO).columns : TerminalSize().columns;
 }
 
-// Whether errors are also to be printed as JSON, wherever the command line goes wrong.
-bool WantsJson(std::span<const std::string> arguments) {
-  return std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
-    return argument == "--json" || argument == "--json=true";
-  });
-}
-
 ExitCode Main(int argc, char** argv) {
   CLI::App app("Generates images with a denoised server.", "denoise");
   app.formatter(std::make_shared<HelpFormatter>(HelpColumns()));
@@ -75,7 +66,7 @@ ExitCode Main(int argc, char** argv) {
   const Command run = AddAllCommands(app);
 
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  const bool json = WantsJson(arguments);
+  const bool json = AsksForJson(arguments);
   if (IsServerProgramCommand(arguments)) return BecomeServerProgram(arguments, json);
   std::optional<UsageError> error = CheckCommandLine(app, arguments);
   try {
@@ -111,7 +102,7 @@ ExitCode MainThenFlush(int argc, char** argv) {
   const ExitCode code = Main(argc, argv);
   const absl::Status flushed = FlushOutput();
   if (code != kExitOk || flushed.ok()) return code;
-  return ReportError(flushed, WantsJson(std::vector<std::string>(argv + 1, argv + argc)));
+  return ReportError(flushed, AsksForJson(std::vector<std::string>(argv + 1, argv + argc)));
 }
 
 }  // namespace
@@ -124,6 +115,6 @@ int main(int argc, char** argv) {
     return denoise::MainThenFlush(argc, argv);
   } catch (const std::exception& error) {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
-    return denoise::ReportError(absl::InternalError(error.what()), denoise::WantsJson(arguments));
+    return denoise::ReportError(absl::InternalError(error.what()), denoise::AsksForJson(arguments));
   }
 }

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <iterator>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -14,6 +13,7 @@
 
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
+#include "core/command_line/usage_error.h"
 #include "core/pipeline/pipeline_writer.h"
 #include "server/checkpoints/check_checkpoint.h"
 #include "server/checkpoints/checkpoint_command.h"
@@ -70,18 +70,6 @@ std::string CheckFile(const std::string& path) {
     return Quoted(path) + " is a folder; a single file is converted";
   }
   return fs::exists(path, error) ? "" : "there is no file " + Quoted(path);
-}
-
-// Whether errors are also to be printed as JSON, wherever the command line goes wrong.
-bool WantsJson(int argc, const char* const* argv) {
-  return std::any_of(argv, argv + argc,
-                     [](std::string_view argument) { return argument == "--json"; });
-}
-
-void PrintUsageError(const std::string& message, std::ostream& out) {
-  const nlohmann::ordered_json json = {
-      {"error", {{"code", "INVALID_ARGUMENT"}, {"message", message}}}};
-  out << json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
 }
 
 int RunCheck(const CheckFlags& flags, std::ostream& out) {
@@ -174,13 +162,8 @@ std::optional<int> RunCheckpointCommand(int argc, const char* const* argv, std::
   if (found == std::end(kCommands)) return std::nullopt;
   CLI::App app("", "denoise " + name);
   const CheckpointCommand run = found->add(app);
-  try {
-    app.parse(argc - 1, argv + 1);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error, out, err);
-    if (code != 0 && WantsJson(argc, argv)) PrintUsageError(error.what(), out);
-    return code == 0 ? kOk : kUsageError;
-  }
+  const std::vector<std::string> arguments(argv + 2, argv + argc);
+  if (const auto good = ParseOrExplain(app, arguments, out, err)) return *good ? kOk : kUsageError;
   return run(out, err);
 }
 

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <limits>
 #include <map>
 #include <memory>
 #include <ostream>
@@ -13,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/command_line/flag_values.h"
 #include "core/pipeline/new_pipeline.h"
 #include "core/pipeline/parsed_pipeline.h"
 #include "core/pipeline/published_configs.h"
@@ -129,19 +131,24 @@ CheckpointCommand AddNewModel(CLI::App& app) {
   app.add_option("folder", flags->folder, "The folder to write, which must not exist")
       ->type_name("DIR")
       ->required();
-  auto* shape = app.add_option_group("Shape", "The shape of the model; one is required");
-  auto* like = shape
-                   ->add_option("--like", flags->like,
-                                "A published model: Stable Diffusion 1.5 (sd15; 2.0 GiB in\n"
-                                "float16) or XL (sdxl; 6.5 GiB)")
-                   ->check(CLI::IsMember(PublishedConfigNames()));
-  shape
-      ->add_option("--configs", flags->configs,
-                   "A folder in the diffusers layout with configurations\n"
-                   "and tokenizers; weights in it are not read")
+  constexpr char kShape[] = "The shape of the model; one is required";
+  auto* like = app.add_option("--like", flags->like,
+                              "A published model: Stable Diffusion 1.5 (sd15; 2.0 GiB in\n"
+                              "float16) or XL (sdxl; 6.5 GiB)")
+                   ->check(CLI::IsMember(PublishedConfigNames()))
+                   ->group(kShape);
+  app.add_option("--configs", flags->configs,
+                 "A folder in the diffusers layout with configurations\n"
+                 "and tokenizers; weights in it are not read")
       ->type_name("DIR")
-      ->check(CLI::Validator(CheckFolder, ""));
-  shape->require_option(1);
+      ->check(CLI::Validator(CheckFolder, ""))
+      ->excludes(like)
+      ->group(kShape);
+  app.final_callback([flags] {
+    if (flags->like.empty() && flags->configs.empty()) {
+      throw CLI::ValidationError("--like", "is required, or --configs");
+    }
+  });
   app.add_option("--tokenizer", flags->tokenizer,
                  "A folder with the files of CLIP's tokenizer. Default: one\n"
                  "that reads bytes, so that prompts have more tokens")
@@ -151,8 +158,9 @@ CheckpointCommand AddNewModel(CLI::App& app) {
   app.add_option("--dtype", flags->dtype, "The data type of the weights in the files")
       ->check(CLI::IsMember({"float16", "bfloat16", "float32"}))
       ->capture_default_str();
-  app.add_option("--seed", flags->seed, "The same seed gives the same weights on any machine")
-      ->capture_default_str();
+  AddWholeNumber(app, "--seed", flags->seed, uint64_t{0}, std::numeric_limits<uint64_t>::max(),
+                 "The same seed gives the same weights on any machine")
+      ->default_str("0");
   return [flags](std::ostream& out, std::ostream& err) { return RunNewModel(*flags, out, err); };
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/cores.h"
+#include "server/rank_command.h"
 
 namespace denoise {
 namespace {
@@ -80,7 +81,8 @@ TEST(ServerFlags, IdentityFlagsBelongTogether) {
     EXPECT_TRUE(std::holds_alternative<int>(parsed.result)) << why;
     EXPECT_THAT(parsed.err, HasSubstr(why));
   };
-  refuses({"--tokens", file, "--tenant-header", "x-tenant"}, "--tokens excludes --tenant-header");
+  refuses({"--tokens", file, "--tenant-header", "x-tenant"},
+          "--tokens cannot be combined with --tenant-header");
   refuses({"--tenant-header", "x tenant"}, "must be the name of a header");
   refuses({"--jwt-jwks", file}, "--jwt-");
   refuses({"--jwt-issuer", "https://issuer"}, "--jwt-jwks");
@@ -137,6 +139,23 @@ TEST(ServerFlags, WrongOnesExitWithTwoAndNameTheFlag) {
     EXPECT_EQ(parsed.exit_code(), 2);
     EXPECT_THAT(parsed.err, HasSubstr(test.named));
   }
+}
+
+TEST(ServerFlags, UsageErrorsNameTheFlagThatWasMeant) {
+  const std::string help = "\n  `denoised --help` explains every flag.\n";
+  EXPECT_EQ(Parse({}).err, "denoised: --models is required" + help);
+  EXPECT_EQ(Parse({"--models", "tests", "--queue-sise", "3"}).err,
+            "denoised: unknown flag --queue-sise; did you mean --queue-size?" + help);
+  EXPECT_EQ(Parse({"--models", "tests", "--queue-size", "0"}).err,
+            "denoised: --queue-size: must be from 1 to 65536; is 0" + help);
+  EXPECT_EQ(Parse({"--models", "tests", "--batching", "all"}).err,
+            "denoised: --batching: must be one of evaluation, request, none; is all" + help);
+  std::vector<const char*> rank = {"rank", "--jion", "trainer:29500"};
+  std::ostringstream out, err;
+  EXPECT_EQ(std::get<int>(ParseRankFlags(3, rank.data(), out, err)), 2);
+  EXPECT_EQ(err.str(),
+            "denoised: unknown flag --jion; did you mean --join?\n  `denoised rank --help` "
+            "explains every flag.\n");
 }
 
 TEST(ServerFlags, ACommandOfTheClientIsToldWhoseItIs) {

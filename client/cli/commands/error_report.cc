@@ -254,15 +254,10 @@ ExitCode ReportError(const absl::Status& status, bool json, std::span<const Mess
 }
 
 ExitCode ReportUsageError(const UsageError& error, const std::string& command, bool json) {
-  std::fprintf(stderr, "denoise: %s\n  `%s --help` %s\n", Printable(error.message).c_str(),
-               command.c_str(), error.of_command ? "lists the commands." : "explains every flag.");
-  if (json) {
-    nlohmann::ordered_json line = {
-        {"code", absl::StatusCodeToString(absl::StatusCode::kInvalidArgument)},
-        {"message", error.message}};
-    if (!error.flag.empty()) line["flag"] = error.flag;
-    std::puts(JsonLine(line).c_str());
-  }
+  UsageError shown = error;
+  shown.message = Printable(error.message);
+  std::fputs(UsageErrorText(shown, command).c_str(), stderr);
+  if (json) std::puts(UsageErrorJson(error).c_str());
   return kExitUsage;
 }
 

@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "client/cli/flags/message_flags.h"
-#include "client/cli/flags/usage_error.h"
+#include "core/command_line/usage_error.h"
 
 namespace denoise {
 

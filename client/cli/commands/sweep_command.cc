@@ -18,12 +18,12 @@
 #include "client/cli/commands/sweep_grid.h"
 #include "client/cli/commands/sweep_runner.h"
 #include "client/cli/display/text.h"
-#include "client/cli/flags/flag_values.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/model_lookup.h"
 #include "client/drawing/drawing.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/command_line/flag_values.h"
 
 namespace denoise {
 namespace {

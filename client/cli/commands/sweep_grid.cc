@@ -6,9 +6,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/cli/flags/usage_error.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/command_line/usage_error.h"
 
 namespace denoise {
 namespace {

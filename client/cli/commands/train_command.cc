@@ -16,13 +16,13 @@
 #include "client/cli/display/resource_text.h"
 #include "client/cli/display/text.h"
 #include "client/cli/flags/connection_flags.h"
-#include "client/cli/flags/flag_values.h"
 #include "client/cli/flags/generate_flags.h"
 #include "client/cli/flags/message_flags.h"
 #include "client/cli/flags/training_flags.h"
 #include "client/client.h"
 #include "client/training_client.h"
 #include "core/base/field_violations.h"
+#include "core/command_line/flag_values.h"
 
 namespace denoise {
 namespace {

@@ -11,9 +11,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/bench/trace.h"
-#include "client/cli/flags/flag_values.h"
 #include "client/cli/flags/generate_flags.h"
 #include "core/base/field_violations.h"
+#include "core/command_line/flag_values.h"
 
 namespace denoise {
 namespace {

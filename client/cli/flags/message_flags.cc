@@ -22,10 +22,10 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "client/cli/flags/connection_flags.h"
-#include "client/cli/flags/flag_values.h"
 #include "core/base/field_violations.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
+#include "core/command_line/flag_values.h"
 #include "denoised/v1/image_generation.pb.h"
 #include "denoised/v1/sampler.pb.h"
 

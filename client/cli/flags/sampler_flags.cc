@@ -8,8 +8,8 @@
 #include <type_traits>
 
 #include "absl/strings/str_cat.h"
-#include "client/cli/flags/flag_values.h"
 #include "core/base/field_violations.h"
+#include "core/command_line/flag_values.h"
 #include "core/sampling/options/option_names.h"
 #include "core/sampling/options/option_table.h"
 #include "proto/conversion/sampler_proto.h"

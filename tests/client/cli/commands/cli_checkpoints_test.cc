@@ -250,6 +250,39 @@ TEST_F(CliCheckpointsTest, NeedsTheShapeOfANewModel) {
   EXPECT_FALSE(fs::exists(folder));
 }
 
+TEST_F(CliCheckpointsTest, TheSeedOfANewModelIsAWholeDecimalNumber) {
+  const auto make = [&](const std::string& name, const std::string& seed) {
+    return Run({"new-model", (temp_.path() / name).string(), "--configs",
+                (kRoot / "sd15-like").string(), "--seed", seed});
+  };
+  for (const std::string seed :
+       {"-1", "18446744073709551616", "36893488147419103232", "1.5", "x"}) {
+    const ProcessResult result = make("wrong", seed);
+    EXPECT_EQ(result.exit_status.code, 2);
+    EXPECT_THAT(result.error, StartsWith("denoise: --seed: must be a whole number from 0 to "
+                                         "18446744073709551615; is " +
+                                         seed + "\n"));
+    EXPECT_FALSE(fs::exists(temp_.path() / "wrong"));
+  }
+  const auto weights = [&](const std::string& name, const std::string& seed) {
+    EXPECT_EQ(make(name, seed).exit_status, kExitedCleanly);
+    return ReadFile(temp_.path() / name / "vae/diffusion_pytorch_model.safetensors");
+  };
+  const std::string ten = weights("ten", "10");
+  EXPECT_EQ(weights("decimal", "010"), ten);
+  EXPECT_NE(weights("eight", "8"), ten);
+}
+
+TEST_F(CliCheckpointsTest, UsageErrorsAreThoseOfTheOtherCommands) {
+  const std::string check = "\n  `denoise check --help` explains every flag.\n";
+  EXPECT_EQ(Run({"check"}).error, "denoise: path is required" + check);
+  const ProcessResult typo = Run({"check", "models", "--jsno"});
+  EXPECT_EQ(typo.exit_status.code, 2);
+  EXPECT_EQ(typo.error, "denoise: unknown flag --jsno; did you mean --json?" + check);
+  const json error = json::parse(Run({"convert", "--json", "a"}).output)["error"];
+  EXPECT_EQ(error["flag"], "--json");
+}
+
 TEST_F(CliCheckpointsTest, NeedsTheProgramOfTheServer) {
   const fs::path alone = temp_.path() / "denoise";
   fs::copy_file(DENOISE_BINARY, alone);

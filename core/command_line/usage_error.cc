@@ -1,14 +1,18 @@
-#include "client/cli/flags/usage_error.h"
+#include "core/command_line/usage_error.h"
 
 #include <CLI/Option.hpp>
 #include <algorithm>
 #include <iterator>
+#include <nlohmann/json.hpp>
+#include <ostream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "core/base/utf8.h"
 
 namespace denoise {
 namespace {
@@ -53,6 +57,9 @@ constexpr OtherName kOtherNames[] = {
     {"host", "--server"},
     {"address", "--server"},
     {"port", "--server"},
+    {"host", "--listen"},
+    {"address", "--listen"},
+    {"port", "--listen"},
     {"timeout", "--deadline"},
 };
 
@@ -256,6 +263,42 @@ std::string LeadingName(const std::string& message, std::string_view end) {
   return at == std::string::npos ? "" : message.substr(0, at);
 }
 
+// What CLI11's own checks find: "--port: Value 9 not in range 1 to 8", "--color: red not in {b,w}".
+std::string InOurWords(const std::string& message) {
+  constexpr std::string_view kRange = " not in range ", kSet = " not in {", kValue = ": Value ";
+  if (const size_t at = message.find(kValue), range = message.find(kRange);
+      at != std::string::npos && range != std::string::npos && at < range) {
+    const size_t value = at + kValue.size();
+    return absl::StrCat(message.substr(0, at), ": must be from ",
+                        message.substr(range + kRange.size()), "; is ",
+                        message.substr(value, range - value));
+  }
+  if (const size_t colon = message.find(": "), set = message.find(kSet);
+      colon != std::string::npos && set != std::string::npos && message.ends_with('}')) {
+    const std::string names =
+        message.substr(set + kSet.size(), message.size() - set - kSet.size() - 1);
+    return absl::StrCat(message.substr(0, colon), ": must be one of ",
+                        absl::StrReplaceAll(names, {{",", ", "}}), "; is ",
+                        message.substr(colon + 2, set - colon - 2));
+  }
+  return message;
+}
+
+// Control characters, and bytes that are not UTF-8, as escapes.
+std::string Shown(const std::string& text) {
+  const bool is_utf8 = IsUtf8(text);
+  std::string shown;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (absl::ascii_iscntrl(byte) || (byte >= 0x80 && !is_utf8)) {
+      absl::StrAppendFormat(&shown, "\\x%02x", byte);
+    } else {
+      shown += c;
+    }
+  }
+  return shown;
+}
+
 // Of the command that was chosen.
 int TimesGiven(const CLI::App& app, const std::string& name) {
   const auto chosen = app.get_subcommands();
@@ -334,14 +377,51 @@ UsageError ToUsageError(const CLI::App& app, const CLI::ParseError& error) {
     return {name, absl::StrCat(name, ": needs a value")};
   }
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
-    // Only switches are left to CLI11: "--json=maybe".
+    // Only these are left to CLI11: "--json=maybe".
     const size_t at = message.find("--");
     const std::string name =
         at == std::string::npos ? "" : message.substr(at, message.find_first_of(": ", at) - at);
     return {name, absl::StrCat(name.empty() ? message : name,
                                name.empty() ? "" : ": must be true or false")};
   }
-  return {LeadingName(message, ": "), message};
+  return {LeadingName(message, ": "), InOurWords(message)};
+}
+
+std::string UsageErrorText(const UsageError& error, const std::string& command) {
+  return absl::StrCat(command.substr(0, command.find(' ')), ": ", Shown(error.message), "\n  `",
+                      command, " --help` ",
+                      error.of_command ? "lists the commands." : "explains every flag.", "\n");
+}
+
+std::string UsageErrorJson(const UsageError& error) {
+  nlohmann::ordered_json json = {{"code", "INVALID_ARGUMENT"}, {"message", error.message}};
+  if (!error.flag.empty()) json["flag"] = error.flag;
+  const nlohmann::ordered_json line = {{"error", json}};
+  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+bool AsksForJson(std::span<const std::string> arguments) {
+  return std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
+    return argument == "--json" || argument == "--json=true";
+  });
+}
+
+std::optional<bool> ParseOrExplain(CLI::App& app, std::span<const std::string> arguments,
+                                   std::ostream& out, std::ostream& err) {
+  std::optional<UsageError> error = CheckCommandLine(app, arguments);
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 takes them
+    if (!error) app.parse(std::move(reversed));
+  } catch (const CLI::Success& help) {
+    app.exit(help, out, err);
+    return true;
+  } catch (const CLI::ParseError& parse_error) {
+    error = ToUsageError(app, parse_error);
+  }
+  if (!error) return std::nullopt;
+  err << UsageErrorText(*error, CommandName(app));
+  if (AsksForJson(arguments)) out << UsageErrorJson(*error) << "\n";
+  return false;
 }
 
 }  // namespace denoise

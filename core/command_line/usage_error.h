@@ -1,8 +1,9 @@
-// What is wrong with a command line, in this program's own words.
+// What is wrong with a command line, in our programs' own words.
 #pragma once
 
 #include <CLI/App.hpp>
 #include <CLI/Error.hpp>
+#include <iosfwd>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,6 +35,20 @@ std::optional<UsageError> CheckCommandLine(const CLI::App& app,
 
 // What CLI11 found.
 UsageError ToUsageError(const CLI::App& app, const CLI::ParseError& error);
+
+// For people: "denoise: unknown flag --jsno; ..." and where to look. `command` is what CommandName
+// gives, of which the first word is the program. Ends with a newline.
+std::string UsageErrorText(const UsageError& error, const std::string& command);
+// For scripts, one line: {"error": {"code", "message", "flag"}}. Without a newline.
+std::string UsageErrorJson(const UsageError& error);
+
+// Whether errors are to be printed as JSON, too, wherever the command line goes wrong.
+bool AsksForJson(std::span<const std::string> arguments);
+
+// Does all of this for a program without commands. Nullopt: parsed. True: the help has been printed
+// to `out`. False: what is wrong has been printed to `err` and, with --json, to `out`.
+std::optional<bool> ParseOrExplain(CLI::App& app, std::span<const std::string> arguments,
+                                   std::ostream& out, std::ostream& err);
 
 // The one of `known` that `typed` most likely stands for; empty if none is close.
 std::string NearestOf(std::string_view typed, const std::vector<std::string>& known);
