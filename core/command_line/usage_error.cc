@@ -146,6 +146,25 @@ UsageError MissingValue(const std::string& flag, const CLI::Option& option,
                              instead.empty() ? "" : absl::StrCat("; ", instead, " is a flag"))};
 }
 
+// Paths are any bytes.
+bool TakesPath(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  return type == "FILE" || type == "DIR" || type == "PATH" || type == "...";
+}
+
+// What is wrong with a value, whatever the flag means. An empty one comes from a variable that is
+// not set more often than from the user, and must not pass for a flag that is not given.
+std::optional<UsageError> CheckValue(const std::string& flag, const CLI::Option& option,
+                                     const std::string& value) {
+  if (value.empty() && option.get_type_name() != kFreeText) {
+    return UsageError{flag, absl::StrCat(flag, ": must not be empty")};
+  }
+  if (!TakesPath(option) && !IsUtf8(value)) {
+    return UsageError{flag, absl::StrCat(flag, ": must be text in UTF-8; is ", value)};
+  }
+  return std::nullopt;
+}
+
 bool AsksForHelp(std::span<const std::string> arguments) {
   return std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
     return argument == "-h" || argument == "--help" || argument == "--version";
@@ -196,7 +215,7 @@ class Reader {
     if (!TakesValue(*option)) return std::nullopt;
     if (equals == std::string::npos) return TakeValue(name, *option);
     if (equals + 1 == argument.size()) return MissingValue(name, *option, "");
-    return std::nullopt;
+    return CheckValue(name, *option, argument.substr(equals + 1));
   }
 
   std::optional<UsageError> ReadShortFlag(const std::string& argument) {
@@ -209,7 +228,8 @@ class Reader {
     }
     const CLI::Option* const option = FindOption(*app_, name);
     if (option == nullptr) return Unknown(argument);
-    if (!TakesValue(*option) || argument.size() > 2) return std::nullopt;
+    if (!TakesValue(*option)) return std::nullopt;
+    if (argument.size() > 2) return CheckValue(name, *option, argument.substr(2));
     return TakeValue(name, *option);
   }
 
@@ -217,7 +237,7 @@ class Reader {
   // meant for a command if it is close to one.
   std::optional<UsageError> ReadWord(const std::string& word) {
     const auto commands = app_->get_subcommands(nullptr);
-    if (commands.empty()) return std::nullopt;
+    if (commands.empty()) return CheckArgument(word);
     for (const CLI::App* command : commands) {
       if (command->get_name() != word) continue;
       app_ = command;
@@ -229,7 +249,16 @@ class Reader {
     } else if (!NearestOf(argument_, CommandsOf(*app_)).empty()) {
       return UnknownCommand(argument_, *app_);
     }
-    return std::nullopt;
+    return CheckArgument(word);
+  }
+
+  // Words fill the positional arguments in their order; the last may take several.
+  std::optional<UsageError> CheckArgument(const std::string& word) {
+    const std::vector<const CLI::Option*> arguments =
+        app_->get_options([](const CLI::Option* option) { return option->get_positional(); });
+    if (arguments.empty()) return std::nullopt;
+    const CLI::Option& argument = *arguments[std::min(words_++, arguments.size() - 1)];
+    return CheckValue(argument.get_name(/*positional=*/true), argument, word);
   }
 
   std::optional<UsageError> TakeValue(const std::string& flag, const CLI::Option& option) {
@@ -238,7 +267,7 @@ class Reader {
     const bool is_flag = value.starts_with("--") && value.size() > 2 &&
                          FindOption(*app_, value.substr(0, value.find('='))) != nullptr;
     if (is_flag) return MissingValue(flag, option, value);
-    return std::nullopt;
+    return CheckValue(flag, option, value);
   }
 
   // A flag that a later command has is only in the wrong place.
@@ -255,6 +284,7 @@ class Reader {
   const std::span<const std::string> arguments_;
   size_t next_ = 0;
   std::string argument_;  // the first word of `app_` that is no command
+  size_t words_ = 0;      // positional arguments so far
 };
 
 // The beginning of `message`, up to `end`, if that is the name of an option.

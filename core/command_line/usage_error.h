@@ -12,6 +12,9 @@
 
 namespace denoise {
 
+// The type name of options whose value is a text that may be empty.
+inline constexpr char kFreeText[] = "WORDS";
+
 struct UsageError {
   std::string flag;         // what is wrong: "--seed", "path"; empty if it is no single flag
   std::string message;      // names the flag, too
@@ -27,8 +30,8 @@ const CLI::App& CommandOf(const CLI::App& app, std::span<const std::string> argu
 std::string CommandName(const CLI::App& app);
 
 // Finds what CLI11 would misread or report badly, before it parses: unknown commands and flags,
-// with the nearest known one, and flags whose value is missing. Only unknown commands where the help
-// is asked for.
+// with the nearest known one, flags whose value is missing or empty, and text that is not UTF-8.
+// Only unknown commands where the help is asked for.
 // `arguments` are those of main() without the program's name.
 std::optional<UsageError> CheckCommandLine(const CLI::App& app,
                                            std::span<const std::string> arguments);

@@ -158,6 +158,14 @@ TEST(ServerFlags, UsageErrorsNameTheFlagThatWasMeant) {
             "explains every flag.\n");
 }
 
+TEST(ServerFlags, AnEmptyValueIsNoFlagLeftOut) {
+  for (const char* flag : {"--state", "--handover-key", "--access-log", "--tokens", "--http"}) {
+    const Parsed parsed = Parse({"--models", "tests", flag, ""});
+    EXPECT_EQ(parsed.exit_code(), 2) << flag;
+    EXPECT_THAT(parsed.err, HasSubstr(std::string(flag) + ": must not be empty\n"));
+  }
+}
+
 TEST(ServerFlags, ACommandOfTheClientIsToldWhoseItIs) {
   const Parsed parsed = Parse({"generate", "--class-label", "animals"});
   EXPECT_EQ(parsed.exit_code(), 2);

@@ -19,6 +19,7 @@
 #include "client/cli/display/text.h"
 #include "core/base/read_file.h"
 #include "core/base/status_macros.h"
+#include "core/command_line/usage_error.h"
 #include "core/json/strict_json.h"
 #include "core/text/tokenizers/clip_tokenizer.h"
 
@@ -153,7 +154,7 @@ Command AddTokenizeCommand(CLI::App& app) {
   app.add_option("text", flags->text,
                  "The text. Default: read JSON strings from standard input, one a line, and write "
                  "a line of JSON with ids and truncated for each")
-      ->type_name("TEXT");
+      ->type_name(kFreeText);
   app.add_option("--tokenizer", flags->tokenizer,
                  "The folder of a CLIP tokenizer: vocab.json and merges.txt, or tokenizer.json")
       ->type_name("DIR")

@@ -9,6 +9,7 @@
 #include "client/cli/flags/sampler_flags.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
+#include "core/command_line/usage_error.h"
 #include "core/image/image.h"
 
 namespace denoise {
@@ -57,19 +58,23 @@ FlagTable ClassRows() {
            {.value = "CLASS=WEIGHT,...", .from_model = SetClassWeights}}};
 }
 
+// An empty prompt is one, too.
 FlagTable PromptRows() {
-  return {
-      {"-p,--prompt", "prompt", "What to generate, in words, with a text-to-image model", kPrompt},
-      {"--negative-prompt", "negative_prompt", "What guidance leads away from", kPrompt},
-      {"--prompt-syntax", "prompt_syntax",
-       "weighted: (words), (words:1.3) and [words] weigh parts of a prompt; literal: they are "
-       "text. Default: weighted",
-       kPrompt},
-      {"--clip-skip", "clip_skip",
-       "How many of the text encoder's last layers to leave out. Default: 0", kPrompt},
-      {"--prompt-2", "prompt_2",
-       "What the second text encoder reads, where the model has two. Default: the prompt", kPrompt},
-      {"--negative-prompt-2", "negative_prompt_2", "The same for the negative prompt", kPrompt}};
+  const FlagForm words = {.value = kFreeText};
+  return {{"-p,--prompt", "prompt", "What to generate, in words, with a text-to-image model",
+           kPrompt, words},
+          {"--negative-prompt", "negative_prompt", "What guidance leads away from", kPrompt, words},
+          {"--prompt-syntax", "prompt_syntax",
+           "weighted: (words), (words:1.3) and [words] weigh parts of a prompt; literal: they are "
+           "text. Default: weighted",
+           kPrompt},
+          {"--clip-skip", "clip_skip",
+           "How many of the text encoder's last layers to leave out. Default: 0", kPrompt},
+          {"--prompt-2", "prompt_2",
+           "What the second text encoder reads, where the model has two. Default: the prompt",
+           kPrompt, words},
+          {"--negative-prompt-2", "negative_prompt_2", "The same for the negative prompt", kPrompt,
+           words}};
 }
 
 FlagTable AdapterRow() {

@@ -279,6 +279,7 @@ TEST_F(CliCheckpointsTest, UsageErrorsAreThoseOfTheOtherCommands) {
   const ProcessResult typo = Run({"check", "models", "--jsno"});
   EXPECT_EQ(typo.exit_status.code, 2);
   EXPECT_EQ(typo.error, "denoise: unknown flag --jsno; did you mean --json?" + check);
+  EXPECT_EQ(Run({"check", ""}).error, "denoise: path: must not be empty" + check);
   const json error = json::parse(Run({"convert", "--json", "a"}).output)["error"];
   EXPECT_EQ(error["flag"], "--json");
 }

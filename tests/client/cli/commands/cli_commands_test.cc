@@ -192,6 +192,18 @@ TEST(OutputFolder, WithoutANameTheNextFreeFolderIsTaken) {
   EXPECT_EQ(OutputFolder::OpenDefault(name, {.overwrite = true})->path().filename(), "out");
 }
 
+TEST(CheckCommandLine, TakesEmptyPromptsAndPathsOfAnyBytes) {
+  CLI::App app("", "denoise");
+  AddAllCommands(app);
+  const std::vector<std::string> good[] = {{"generate", "--prompt", "", "--negative-prompt", ""},
+                                           {"tokenize", "--tokenizer", "folder", ""},
+                                           {"generate", "--out", "\xff"},
+                                           {"roundtrip", "\xff.png"}};
+  for (const std::vector<std::string>& arguments : good) {
+    EXPECT_FALSE(CheckCommandLine(app, arguments).has_value()) << arguments[1];
+  }
+}
+
 void ExpectExamples(const CLI::App& app) {
   for (const CLI::App* command : app.get_subcommands(nullptr)) {
     const std::string name = CommandName(*command);

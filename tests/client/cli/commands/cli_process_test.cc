@@ -729,6 +729,16 @@ TEST(Cli, MistakesAreNamedAsTheyWereTyped) {
        {"plan", "--scheduler-config", "/nowhere"},
        "--scheduler-config: there is no file /nowhere"},
       {"C14", {"generations"}, "a command is missing"},
+      {"C16", {"models", "--tls-ca", ""}, "--tls-ca: must not be empty"},
+      {"C16", {"models", ""}, "name: must not be empty"},
+      {"C16", {"generate", "--request-id", ""}, "--request-id: must not be empty"},
+      {"C16", {"generate", "--token-file", ""}, "--token-file: must not be empty"},
+      {"C16", {"generate", "-o", ""}, "-o: must not be empty"},
+      {"C16", {"train", "get", ""}, "job: must not be empty"},
+      {"C12", {"generate", "--prompt", "\xff"}, "--prompt: must be text in UTF-8; is \\xff"},
+      {"C12", {"generate", "-m\xff"}, "-m: must be text in UTF-8; is \\xff"},
+      {"C12", {"generate", "--request-id=\xff"}, "--request-id: must be text in UTF-8; is \\xff"},
+      {"C12", {"train", "get", "\xff"}, "job: must be text in UTF-8; is \\xff"},
   };
   for (const Mistake& mistake : mistakes) {
     std::vector<std::string> arguments = {DENOISE_BINARY};
