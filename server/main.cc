@@ -10,10 +10,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 #include <string_view>
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "core/command_line/standard_output.h"
 #include "core/ranks/rank_group.h"
 #include "server/checkpoints/checkpoint_commands.h"
 #include "server/identity/new_token_command.h"
@@ -106,6 +108,12 @@ int Fail(const absl::Status& status) {
                                                                                : kFailed;
 }
 
+// The exit code of a process that has nothing else to print.
+int AfterPrinting(int code) {
+  const absl::Status flushed = denoise::FlushStandardOutput();
+  return code != 0 || flushed.ok() ? code : Fail(flushed);
+}
+
 // The lines that scripts wait for.
 void SayWhere(const denoise::Server& server) {
   std::cout << "listening on " << server.address() << std::endl;
@@ -143,7 +151,7 @@ int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) 
 // `denoised rank`: trains what a server leads.
 int Rank(int argc, char** argv) {
   const auto parsed = denoise::ParseRankFlags(argc - 1, argv + 1, std::cout, std::cerr);
-  if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
+  if (const int* exit_code = std::get_if<int>(&parsed)) return AfterPrinting(*exit_code);
   const auto& flags = std::get<denoise::RankFlags>(parsed);
   denoise::PrepareProcessForRanks();
   auto& shutdown = *new denoise::ShutdownSignal;  // to the end of the process
@@ -153,19 +161,22 @@ int Rank(int argc, char** argv) {
   std::_Exit(code);  // threads may still wait for a leader that does not answer
 }
 
+// Nullopt: the arguments name no command that prints something and ends.
+std::optional<int> RunPrintingCommand(int argc, char** argv) {
+  for (const auto& run : {denoise::RunNewTokenCommand, denoise::RunCheckpointCommand,
+                          denoise::RunNewHandoverKeyCommand}) {
+    if (const auto code = run(argc, argv, std::cout, std::cerr)) return code;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (const auto code = denoise::RunNewTokenCommand(argc, argv, std::cout, std::cerr)) return *code;
-  if (const auto code = denoise::RunCheckpointCommand(argc, argv, std::cout, std::cerr)) {
-    return *code;
-  }
-  if (const auto code = denoise::RunNewHandoverKeyCommand(argc, argv, std::cout, std::cerr)) {
-    return *code;
-  }
+  if (const auto code = RunPrintingCommand(argc, argv)) return AfterPrinting(*code);
   if (argc > 1 && std::string_view(argv[1]) == "rank") return Rank(argc, argv);
   const auto parsed = denoise::ParseServerFlags(argc, argv, std::cout, std::cerr);
-  if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
+  if (const int* exit_code = std::get_if<int>(&parsed)) return AfterPrinting(*exit_code);
   const auto& flags = std::get<denoise::ServerFlags>(parsed);
   signal(SIGPIPE, SIG_IGN);  // a reader that has gone is an error to handle, not a reason to die
   denoise::PrepareProcessForRanks();

@@ -3,23 +3,19 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "client/cli/commands/commands.h"
 #include "client/cli/commands/server_program.h"
 #include "client/cli/display/terminal.h"
 #include "client/cli/flags/help_formatter.h"
+#include "core/command_line/standard_output.h"
 #include "core/command_line/usage_error.h"
 
 namespace denoise {
@@ -88,19 +84,9 @@ void OpenStandardStreams() {
   }
 }
 
-// Output that could not be written, to a full disk for example, must not pass for success.
-absl::Status FlushOutput() {
-  errno = 0;
-  std::cout.flush();
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good())
-    return absl::OkStatus();
-  return absl::UnknownError(absl::StrCat("cannot write to standard output", errno != 0 ? ": " : "",
-                                         errno != 0 ? std::strerror(errno) : ""));
-}
-
 ExitCode MainThenFlush(int argc, char** argv) {
   const ExitCode code = Main(argc, argv);
-  const absl::Status flushed = FlushOutput();
+  const absl::Status flushed = FlushStandardOutput();
   if (code != kExitOk || flushed.ok()) return code;
   return ReportError(flushed, AsksForJson(std::vector<std::string>(argv + 1, argv + argc)));
 }

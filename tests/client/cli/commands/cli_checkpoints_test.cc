@@ -284,6 +284,20 @@ TEST_F(CliCheckpointsTest, UsageErrorsAreThoseOfTheOtherCommands) {
   EXPECT_EQ(error["flag"], "--json");
 }
 
+TEST_F(CliCheckpointsTest, OutputThatIsLostIsAFailure) {
+  const std::string denoise = DENOISE_BINARY;
+  for (const std::string& command :
+       {denoise + " check " + (kRoot / "sd15-like").string(),
+        denoise + " check --json " + (kRoot / "sd15-like").string(), denoise + " check --help",
+        denoise + " --help", denoise + "d --help", denoise + "d new-handover-key",
+        denoise + "d new-token ci --tenant acme", denoise + "d rank --help"}) {
+    const ProcessResult result =
+        RunProcess({"/bin/sh", "-c", command + " > /dev/full"}, kPatience).value();
+    EXPECT_EQ(result.exit_status.code, 1) << command;
+    EXPECT_THAT(result.error, HasSubstr("cannot write to standard output")) << command;
+  }
+}
+
 TEST_F(CliCheckpointsTest, NeedsTheProgramOfTheServer) {
   const fs::path alone = temp_.path() / "denoise";
   fs::copy_file(DENOISE_BINARY, alone);
