@@ -1,6 +1,8 @@
 #include "client/cli/commands/sweep_grid.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -40,16 +42,17 @@ absl::Status SetFlags(const SweepAxis& rows, size_t row, const SweepAxis& column
       scale != flags.given.end() && rows.flag != kScale && columns.flag != kScale) {
     arguments.push_back(absl::StrCat("--", kScale, "=", scale->second[0]));  // others need it
   }
+  std::optional<UsageError> error = CheckCommandLine(app, arguments);
   try {
-    app.parse(arguments);
-  } catch (const CLI::ParseError& error) {
-    const std::string message = ToUsageError(app, error).message;
-    const bool column_is_wrong =
-        rows.flag.empty() ||
-        (!columns.flag.empty() && absl::StrContains(message, "--" + columns.flag));
-    return InvalidField(column_is_wrong ? "--columns" : "--rows", message);
+    if (!error) app.parse(arguments);
+  } catch (const CLI::ParseError& parse_error) {
+    error = ToUsageError(app, parse_error);
   }
-  return absl::OkStatus();
+  if (!error) return absl::OkStatus();
+  const bool column_is_wrong =
+      rows.flag.empty() ||
+      (!columns.flag.empty() && absl::StrContains(error->message, "--" + columns.flag));
+  return InvalidField(column_is_wrong ? "--columns" : "--rows", error->message);
 }
 
 std::string CellLabel(const std::string& row, const std::string& column) {
@@ -65,8 +68,9 @@ std::string SweepAxis::Label(size_t index) const {
 absl::StatusOr<SweepAxis> ParseSweepAxis(const std::string& field, const std::string& text) {
   if (text.empty()) return SweepAxis{"", {""}};
   const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
-  SweepAxis axis{FullName(parts.first), absl::StrSplit(parts.second, ',', absl::SkipEmpty())};
-  if (axis.flag.empty() || axis.values.empty()) {
+  SweepAxis axis{FullName(parts.first), absl::StrSplit(parts.second, ',')};
+  const bool lacks_a_value = std::count(axis.values.begin(), axis.values.end(), "") > 0;
+  if (axis.flag.empty() || lacks_a_value) {
     return InvalidField(
         field, absl::StrCat("must be a flag and its values, such as steps=4,8,16; is ", text));
   }

@@ -40,7 +40,7 @@ TEST(SweepAxis, OfNothingIsOneCellThatChangesNothing) {
 }
 
 TEST(SweepAxis, SaysWhatIsWrongWithIt) {
-  for (const char* text : {"steps", "steps=", "=4", "steps=,"}) {
+  for (const char* text : {"steps", "steps=", "=4", "steps=,", "steps=1,,2", "steps=1,"}) {
     EXPECT_THAT(Violation(ParseSweepAxis("--rows", text).status()),
                 HasSubstr("--rows: must be a flag and its values"));
   }
@@ -93,6 +93,9 @@ TEST(SweepCells, SayWhatGenerateWouldSayOfAFlag) {
     return Violation(SweepCells(Base(), Axis(rows), Axis(columns), Model()).status());
   };
   EXPECT_THAT(refuse("sampler=ddim,dbim", ""), HasSubstr("--rows: --sampler: must be one of"));
+  EXPECT_THAT(refuse("stebs=1", ""),
+              HasSubstr("--rows: unknown flag --stebs; did you mean --steps?"));
+  EXPECT_THAT(refuse("foo=1", ""), HasSubstr("--rows: unknown flag --foo"));
   EXPECT_THAT(refuse("", "steps=four"), HasSubstr("--columns: "));
   EXPECT_THAT(refuse("model=x", ""), HasSubstr("--rows: "));
   EXPECT_THAT(refuse("help=x", ""), HasSubstr("--rows: "));
