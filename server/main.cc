@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -20,6 +21,8 @@
 #include "server/checkpoints/checkpoint_commands.h"
 #include "server/identity/new_token_command.h"
 #include "server/migration/new_handover_key_command.h"
+#include "server/models/model_id.h"
+#include "server/models/models_root.h"
 #include "server/rank_command.h"
 #include "server/server.h"
 #include "server/server_flags.h"
@@ -131,6 +134,20 @@ void ExitAt(absl::Time time) {
   }).detach();
 }
 
+// --dtype may name models that will come; more often such a name is misspelt.
+void WarnOfUnknownModels(const denoise::ServerFlags& flags) {
+  const auto models = denoise::ListModels(flags.models);
+  if (!models.ok()) return;  // the server says why
+  for (const auto& [name, dtype] : flags.model_dtypes) {
+    const bool is_there = std::any_of(models->begin(), models->end(), [&](const auto& model) {
+      return model.id == name || denoise::SplitModelId(model.id).first == name;
+    });
+    if (is_there) continue;
+    denoise::LogEvent(spdlog::level::warn, "--dtype names a model that is not there",
+                      {{"model", name}, {"dtype", dtype}});
+  }
+}
+
 int Serve(const denoise::ServerFlags& flags, denoise::ShutdownSignal& shutdown) {
   auto server = denoise::Server::Start(flags);
   if (!server.ok()) return Fail(server.status());
@@ -182,6 +199,7 @@ int main(int argc, char** argv) {
   denoise::PrepareProcessForRanks();
   denoise::ShutdownSignal shutdown;
   denoise::InitLog(flags.log_level);
+  WarnOfUnknownModels(flags);
   RaiseFileDescriptorLimit();
   return Serve(flags, shutdown);
 }

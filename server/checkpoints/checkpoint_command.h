@@ -20,6 +20,8 @@ using CheckpointCommand = std::function<int(std::ostream& out, std::ostream& err
 
 // For CLI11: what is wrong with a path, or nothing.
 std::string CheckFolder(const std::string& path);
+// The same for the folder of a new model, whose name has to be a model's.
+std::string CheckModelFolder(const std::string& path);
 
 // AlreadyExists: there is something at `folder`.
 absl::Status CheckAbsent(const std::filesystem::path& folder);

@@ -123,6 +123,13 @@ CheckpointCommand AddCheck(CLI::App& app) {
       ->type_name("DIR")
       ->check(CLI::Validator(CheckFolder, ""));
   app.add_flag("--json", flags->json, "Print one line of JSON and nothing else");
+  app.final_callback([flags] {
+    std::error_code error;
+    if (!flags->configs.empty() && fs::is_directory(flags->path, error)) {
+      throw CLI::ValidationError("--configs", "is for a single file; " + Quoted(flags->path) +
+                                                  " is a folder, which has its own");
+    }
+  });
   return [flags](std::ostream& out, std::ostream&) { return RunCheck(*flags, out); };
 }
 
@@ -136,7 +143,8 @@ CheckpointCommand AddConvert(CLI::App& app) {
       ->check(CLI::Validator(CheckFile, ""));
   app.add_option("folder", flags->folder, "The folder to write, which must not exist")
       ->type_name("DIR")
-      ->required();
+      ->required()
+      ->check(CLI::Validator(CheckModelFolder, ""));
   app.add_option("--configs", flags->configs,
                  "A folder in the diffusers layout with the\n"
                  "configurations and tokenizers of the model; weights in\n"

@@ -130,7 +130,8 @@ CheckpointCommand AddNewModel(CLI::App& app) {
   app.footer(kHelp);
   app.add_option("folder", flags->folder, "The folder to write, which must not exist")
       ->type_name("DIR")
-      ->required();
+      ->required()
+      ->check(CLI::Validator(CheckModelFolder, ""));
   constexpr char kShape[] = "The shape of the model; one is required";
   auto* like = app.add_option("--like", flags->like,
                               "A published model: Stable Diffusion 1.5 (sd15; 2.0 GiB in\n"

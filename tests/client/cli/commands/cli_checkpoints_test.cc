@@ -284,6 +284,30 @@ TEST_F(CliCheckpointsTest, UsageErrorsAreThoseOfTheOtherCommands) {
   EXPECT_EQ(error["flag"], "--json");
 }
 
+TEST_F(CliCheckpointsTest, RefusesConfigsForAFolder) {
+  const std::string folder = (kRoot / "sd15-like").string();
+  const ProcessResult result = Run({"check", folder, "--configs", folder});
+  EXPECT_EQ(result.exit_status.code, 2);
+  EXPECT_THAT(result.error, StartsWith("denoise: --configs: is for a single file; "));
+}
+
+TEST_F(CliCheckpointsTest, RefusesNamesThatNoServerTakes) {
+  const std::string configs = (kRoot / "sd15-like").string();
+  for (const std::string& name : {std::string("bad name"), std::string(200, 'a')}) {
+    for (const std::string end : {"", "/"}) {
+      const fs::path folder = temp_.path() / name;
+      const ProcessResult made = Run({"new-model", folder.string() + end, "--configs", configs});
+      EXPECT_EQ(made.exit_status.code, 2);
+      EXPECT_THAT(made.error, AllOf(StartsWith("denoise: folder: no server takes \""),
+                                    HasSubstr("128 characters")));
+      const ProcessResult converted =
+          Run({"convert", configs + ".safetensors", folder.string() + end, "--configs", configs});
+      EXPECT_EQ(converted.exit_status.code, 2);
+      EXPECT_FALSE(fs::exists(folder));
+    }
+  }
+}
+
 TEST_F(CliCheckpointsTest, OutputThatIsLostIsAFailure) {
   const std::string denoise = DENOISE_BINARY;
   for (const std::string& command :
@@ -296,6 +320,17 @@ TEST_F(CliCheckpointsTest, OutputThatIsLostIsAFailure) {
     EXPECT_EQ(result.exit_status.code, 1) << command;
     EXPECT_THAT(result.error, HasSubstr("cannot write to standard output")) << command;
   }
+}
+
+TEST_F(CliCheckpointsTest, TheServerWarnsOfDtypesOfModelsThatAreNotThere) {
+  const ProcessResult result =
+      RunProcess({std::string(DENOISE_BINARY) + "d", "--models", kRoot.string(), "--dtype",
+                  "nosuch=bfloat16", "--dtype", "sd15-like=float32", "--handover-key", "/nowhere"},
+                 kPatience)
+          .value();
+  EXPECT_NE(result.exit_status, kExitedCleanly) << "because of --handover-key";
+  EXPECT_THAT(result.error, AllOf(HasSubstr("--dtype names a model that is not there"),
+                                  HasSubstr("nosuch"), Not(HasSubstr("sd15-like"))));
 }
 
 TEST_F(CliCheckpointsTest, NeedsTheProgramOfTheServer) {
