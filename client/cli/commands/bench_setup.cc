@@ -102,6 +102,17 @@ class ProgressLine {
   absl::Duration said_;
 };
 
+// A model for a request that names `name`, or none.
+absl::StatusOr<denoised::v1::Model> ModelOfRequests(Client& client, const std::string& name) {
+  absl::StatusOr<denoised::v1::Model> model = ResolveModel(client, name);
+  if (!name.empty() || !absl::IsInvalidArgument(model.status())) return model;
+  for (const FieldViolation& violation : GetFieldViolations(model.status())) {
+    return InvalidField(
+        "--mix", absl::StrCat("must name each request's \"model\", which ", violation.description));
+  }
+  return model;
+}
+
 }  // namespace
 
 absl::Status CheckBench(const BenchFlags& flags) {
@@ -135,7 +146,7 @@ absl::StatusOr<std::unique_ptr<TestedServer>> StartTestedServer(
   ASSIGN_OR_RETURN(std::unique_ptr<TestedServer> server,
                    ConnectOrStart(flags, more_flags, cancellation));
   RETURN_IF_ERROR(workload.Resolve(
-      [&](const std::string& name) { return ResolveModel(server->client(), name); }));
+      [&](const std::string& name) { return ModelOfRequests(server->client(), name); }));
   return server;
 }
 

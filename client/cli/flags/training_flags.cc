@@ -206,6 +206,8 @@ void RelateTrainingFlags(CLI::App& app) {
        {"--evaluation-samples", "--evaluation-features", "--evaluation-bits-per-dim"}) {
     app.get_option(flag)->needs(app.get_option("--evaluate-every"));
   }
+  app.get_option("--height")->needs(app.get_option("--width"));
+  app.get_option("--width")->needs(app.get_option("--height"));
   app.get_option("--no-attention")->excludes(app.get_option("--attention-levels"));
 }
 

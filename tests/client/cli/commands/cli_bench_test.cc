@@ -67,6 +67,16 @@ TEST_F(CliBenchTest, PrintsWritesAndDrawsWhatItMeasured) {
   EXPECT_GT(DecodeImage(ReadFile(File("run.png")), 1 << 24)->width, 500);
 }
 
+TEST_F(CliBenchTest, OfSeveralModelsTheMixNamesOne) {
+  denoised::v1::Model second;
+  second.set_name("models/zebras");
+  fake_.SetModel(second);
+  const ProcessResult result = Run({"--server", fake_.address(), "--rate", "1"});
+  EXPECT_EQ(result.exit_status.code, 2);
+  EXPECT_THAT(result.error, HasSubstr("--mix: must name each request's \"model\", which is "
+                                      "required, as several models are served: "));
+}
+
 TEST_F(CliBenchTest, ARecordedTraceIsRepeatedExactly) {
   ASSERT_EQ(Bench({"--rate", "1000", "--tenant-header", "x", "--record", File("t")}).exit_status,
             kExitedCleanly);

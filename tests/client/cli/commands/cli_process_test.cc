@@ -739,6 +739,8 @@ TEST(Cli, MistakesAreNamedAsTheyWereTyped) {
       {"C12", {"generate", "-m\xff"}, "-m: must be text in UTF-8; is \\xff"},
       {"C12", {"generate", "--request-id=\xff"}, "--request-id: must be text in UTF-8; is \\xff"},
       {"C12", {"train", "get", "\xff"}, "job: must be text in UTF-8; is \\xff"},
+      {"C9", {"train", "create", "-d", "e", "-n", "1", "--height", "16"}, "--height needs --width"},
+      {"C9", {"train", "create", "-d", "e", "-n", "1", "--width", "16"}, "--width needs --height"},
   };
   for (const Mistake& mistake : mistakes) {
     std::vector<std::string> arguments = {DENOISE_BINARY};
