@@ -9,6 +9,7 @@
 #include "core/base/status_macros.h"
 #include "core/io/model_folder.h"
 #include "core/io/model_index.h"
+#include "core/io/scheduler_of_index.h"
 #include "core/io/weights.h"
 #include "core/nn/unet2d.h"
 
@@ -87,13 +88,6 @@ absl::StatusOr<Value> Named(const std::string& file, absl::StatusOr<Value> parse
 absl::Status CheckConsistency(const ModelIndex& index, const UNet2DConfig& unet,
                               const SchedulerConfig& scheduler, const Schedule& schedule,
                               const ModelFileNames& names) {
-  // Other programs take the class from the index.
-  if (scheduler.class_name != index.scheduler_class) {
-    return InFile(
-        names.scheduler_config,
-        InvalidField("_class_name", absl::StrCat("is not ", index.scheduler_class, ", which ",
-                                                 names.model_index, " names")));
-  }
   RETURN_IF_ERROR(InFile(names.model_index, CheckLabels(index, unet.num_class_embeds)));
   RETURN_IF_ERROR(InFile(names.unet_config, CheckTimesteps(unet, schedule)));
   return InFile(names.unet_config, CheckChannels(unet, scheduler.sampler));
@@ -104,7 +98,8 @@ absl::StatusOr<ModelDescription> Describe(const ModelTexts& texts, const ModelFi
   ASSIGN_OR_RETURN(UNet2DConfig unet,
                    Named(names.unet_config, ParseUNet2DConfig(texts.unet_config)));
   ASSIGN_OR_RETURN(SchedulerConfig scheduler,
-                   Named(names.scheduler_config, ParseSchedulerConfig(texts.scheduler_config)));
+                   ParseSchedulerOfIndex(index.scheduler_class, names.model_index,
+                                         texts.scheduler_config, names.scheduler_config));
   SetImageSize(unet.height, unet.width, scheduler);
   ASSIGN_OR_RETURN(Schedule schedule,
                    Named(names.scheduler_config, Schedule::Create(scheduler.schedule)));

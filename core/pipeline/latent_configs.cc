@@ -9,6 +9,7 @@
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 #include "core/codec/create_codec.h"
+#include "core/io/scheduler_of_index.h"
 
 namespace denoise {
 namespace {
@@ -143,10 +144,16 @@ absl::StatusOr<AutoencoderConfig> ReadCodec(const PipelineIndex& index, const La
   return InFile(file, ParseAutoencoderConfig(text));
 }
 
-absl::StatusOr<SchedulerConfig> ReadScheduler(const LatentFamily& family, FileReader& reader) {
+absl::StatusOr<SchedulerConfig> ReadScheduler(const PipelineIndex& index,
+                                              const LatentFamily& family, FileReader& reader) {
   constexpr const char* file = kSchedulerConfigFile;
   ASSIGN_OR_RETURN(const std::string text, reader.Read(file, kMaxPipelineConfigBytes));
-  ASSIGN_OR_RETURN(SchedulerConfig scheduler, InFile(file, ParseSchedulerConfig(text)));
+  const auto named = index.components.find(kScheduler);
+  if (named == index.components.end()) {
+    return InFile(kModelIndexFile, InvalidField(kScheduler, "must be there"));
+  }
+  ASSIGN_OR_RETURN(SchedulerConfig scheduler,
+                   ParseSchedulerOfIndex(named->second, kModelIndexFile, text, file));
   if (family.corrects_scheduler) {
     scheduler.sampler.steps_offset = 1;
     scheduler.sampler.clip_sample = false;
@@ -177,7 +184,7 @@ absl::StatusOr<LatentConfigs> ReadLatentConfigs(const ModelFolder& folder,
     configs.options = {.sample_channels = CodecSpecOf(configs.codec).latent_channels,
                        .num_time_ids = NumTimeIds(*unet, configs.texts)};
   }
-  ASSIGN_OR_RETURN(configs.scheduler, ReadScheduler(family, reader));
+  ASSIGN_OR_RETURN(configs.scheduler, ReadScheduler(configs.index, family, reader));
   configs.files = reader.TakeFiles();
   return configs;
 }

@@ -99,7 +99,7 @@ const std::vector<BrokenModelCase>& BrokenModelCases() {
        [](const auto& folder) { WriteFile(folder / "scheduler/scheduler_config.json", "[1, 2"); }},
       {"scheduler-unknown",
        [](const auto& folder) {
-         Replace(folder / "scheduler/scheduler_config.json", "DDPMScheduler", "MagicScheduler");
+         Replace(folder / "model_index.json", "DDPMScheduler", "MagicScheduler");
        }},
       {"index-not-json", [](const auto& folder) { WriteFile(folder / "model_index.json", "\0"); }},
       {"index-deep",

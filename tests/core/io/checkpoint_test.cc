@@ -371,9 +371,14 @@ TEST_F(BrokenCheckpointTest, ReadsASolversConfigAsTheLibraryWritesIt) {
   EXPECT_EQ(checkpoint->scheduler.sampler.sampler, SamplerKind::kDpmSolverPlusPlus);
 }
 
-TEST_F(BrokenCheckpointTest, ClassesThatContradictTheIndexAreRefused) {
+TEST_F(BrokenCheckpointTest, TheIndexNamesTheSchedulerAndMustNameAKnownOne) {
   Edit(kIndex, [](json& index) { index["scheduler"] = {"diffusers", "DDIMScheduler"}; });
-  ExpectRefused(kInvalid, kScheduler, "_class_name: is not DDIMScheduler");
+  const auto checkpoint = Load(model_);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->scheduler.sampler.sampler, SamplerKind::kDdim);
+  EXPECT_EQ(checkpoint->scheduler.class_name, "DDIMScheduler");
+  Edit(kIndex, [](json& index) { index["scheduler"] = {"mine", "MyScheduler"}; });
+  ExpectRefused(kInvalid, kIndex, "scheduler: must be one of");
 }
 
 TEST_F(BrokenCheckpointTest, LabelsAreHeldAgainstTheNetwork) {

@@ -45,9 +45,9 @@ TEST(ParsedModel, TextsThatDoNotBelongTogetherAreRefused) {
   const ModelTexts good = ParsedModel::Open(kStarter)->texts();
   EXPECT_TRUE(ParsedModel::Parse(good).ok());
   ModelTexts texts = good;
-  texts.scheduler_config = R"({"_class_name": "DDIMScheduler"})";
+  texts.scheduler_config = R"({"num_train_timesteps": -1})";
   ExpectStatus(ParsedModel::Parse(texts).status(), kInvalid,
-               "scheduler/scheduler_config.json: _class_name");
+               "scheduler/scheduler_config.json: num_train_timesteps");
   texts = good;
   texts.model_index = "{";
   ExpectStatus(ParsedModel::Parse(texts).status(), kInvalid, "model_index.json: ");

@@ -95,6 +95,24 @@ TEST_F(ParsedPipelineTest, ConfigurationsAndWeightsMakeTheVersion) {
   EXPECT_NE(ParsedPipeline::Open(folder)->Version().value(), version);
 }
 
+// As the library does: people change a model's scheduler in the index alone.
+TEST_F(ParsedPipelineTest, TheIndexNamesTheScheduler) {
+  const auto folder = Copy("sd15-like");
+  Edit(folder / "model_index.json", [](Json& json) { json["scheduler"][1] = "PNDMScheduler"; });
+  WriteFile(folder / "scheduler/scheduler_config.json",
+            R"({"_class_name": "DPMSolverMultistepScheduler", "beta_schedule": "scaled_linear",
+                "lambda_min_clipped": -Infinity, "num_train_timesteps": 900})");
+  const auto parsed = ParsedPipeline::OpenConfigs(folder);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  const SchedulerConfig& scheduler = parsed->description().scheduler;
+  EXPECT_EQ(scheduler.class_name, "PNDMScheduler");
+  EXPECT_EQ(scheduler.sampler.sampler, SamplerKind::kPndm);
+  EXPECT_EQ(std::get<VpOptions>(scheduler.schedule).num_train_timesteps, 900);
+
+  Edit(folder / "model_index.json", [](Json& json) { json["scheduler"][1] = "MyScheduler"; });
+  ExpectRefused(folder, "model_index.json: scheduler: must be one of");
+}
+
 TEST_F(ParsedPipelineTest, UnusedPartsAreNamed) {
   const auto folder = Copy("sd15-like");
   Edit(folder / "model_index.json", [](Json& json) {

@@ -136,10 +136,13 @@ TEST_F(ModelsFolderTest, LeavesOutBrokenJson) {
   EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("unet/config.json"));
 }
 
-TEST_F(ModelsFolderTest, LeavesOutAnotherSchedulerThanItsIndexNames) {
-  WriteFile(Add("broken") / "scheduler/scheduler_config.json",
-            R"({"_class_name": "MysteryScheduler"})");
-  EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("scheduler/scheduler_config.json"));
+TEST_F(ModelsFolderTest, LeavesOutASchedulerThatItDoesNotKnow) {
+  const fs::path index = Add("broken") / "model_index.json";
+  std::string text = ReadFile(index);
+  const std::string known = "DDPMScheduler";
+  text.replace(text.find(known), known.size(), "MysteryScheduler");
+  WriteFile(index, text);
+  EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("model_index.json: scheduler: must be one of"));
 }
 
 TEST_F(ModelsFolderTest, LeavesOutTruncatedWeights) {
