@@ -63,4 +63,10 @@ const LatentFamily* FindLatentFamily(std::string_view pipeline) {
   return found == Families().end() ? nullptr : &*found;
 }
 
+std::vector<std::string_view> LatentPipelines() {
+  std::vector<std::string_view> pipelines;
+  for (const LatentFamily& family : Families()) pipelines.push_back(family.pipeline);
+  return pipelines;
+}
+
 }  // namespace denoise

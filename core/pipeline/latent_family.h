@@ -36,4 +36,7 @@ struct LatentFamily {
 // Null: no such family.
 const LatentFamily* FindLatentFamily(std::string_view pipeline);
 
+// The pipelines of all families.
+std::vector<std::string_view> LatentPipelines();
+
 }  // namespace denoise

@@ -2,8 +2,16 @@
 
 #include <c10/core/ScalarType.h>
 
+#include <algorithm>
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/field_violations.h"
+#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 #include "core/io/model_folder.h"
+#include "core/pipeline/latent_configs.h"
 #include "core/pipeline/latent_family.h"
 #include "core/pipeline/latent_pipeline.h"
 #include "core/pipeline/pipeline_index.h"
@@ -12,14 +20,38 @@
 namespace denoise {
 namespace {
 
-// The family of the folder; null where it is a model that works on pixels, or is none.
+// Whether the model works on pixels. People give such pipelines names of their own; what they have
+// in common is the network.
+bool IsPixelPipeline(const PipelineIndex& index) {
+  constexpr std::string_view kPipelines[] = {"DDPMPipeline", "DDIMPipeline"};
+  if (std::find(std::begin(kPipelines), std::end(kPipelines), index.pipeline) !=
+      std::end(kPipelines)) {
+    return true;
+  }
+  const auto unet = index.components.find(kUnet);
+  return unet != index.components.end() && unet->second == "UNet2DModel";
+}
+
+absl::Status NotSupported(const PipelineIndex& index) {
+  const std::vector<std::string_view> latent = LatentPipelines();
+  return InvalidField(
+      "_class_name",
+      absl::StrCat("the pipeline ", Quoted(index.pipeline),
+                   " is not supported; these are: DDPMPipeline and others of a "
+                   "UNet2DModel, ",
+                   absl::StrJoin(std::vector<std::string>(latent.begin(), latent.end()), ", ")));
+}
+
+// The family of the folder; null where it is a model that works on pixels, or has no index.
 absl::StatusOr<const LatentFamily*> FamilyOf(const std::filesystem::path& path) {
   ASSIGN_OR_RETURN(const ModelFolder folder, ModelFolder::Open(path));
   if (!folder.HasFile(kModelIndexFile)) return nullptr;
   ASSIGN_OR_RETURN(const std::string text,
                    folder.ReadText(kModelIndexFile, kMaxPipelineConfigBytes));
-  const absl::StatusOr<PipelineIndex> index = ParsePipelineIndex(text);
-  return index.ok() ? FindLatentFamily(index->pipeline) : nullptr;
+  ASSIGN_OR_RETURN(const PipelineIndex index, InFile(kModelIndexFile, ParsePipelineIndex(text)));
+  const LatentFamily* family = FindLatentFamily(index.pipeline);
+  if (family != nullptr || IsPixelPipeline(index)) return family;
+  return InFile(kModelIndexFile, NotSupported(index));
 }
 
 absl::StatusOr<std::shared_ptr<const PipelineParts>> OpenParts(const std::filesystem::path& path,

@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "core/io/safetensors.h"
@@ -167,6 +168,33 @@ TEST_F(ParsedPipelineTest, WeightsThatAreNotFiniteAreRefusedByName) {
   const at::Tensor bias = SafetensorsFile::Open(file)->Get(name)->clone();
   Replace(file, name, at::full_like(bias, std::numeric_limits<float>::quiet_NaN()));
   ExpectRefused(folder, "unet/diffusion_pytorch_model.safetensors: conv_in.bias");
+}
+
+TEST_F(ParsedPipelineTest, PipelinesOfOtherKindsAreRefusedByName) {
+  const auto folder = folder_.path() / "other";
+  std::filesystem::create_directory(folder);
+  for (const auto& [pipeline, network, network_class] :
+       {std::tuple{"FluxPipeline", "transformer", "FluxTransformer2DModel"},
+        std::tuple{"StableDiffusionControlNetPipeline", "unet", "UNet2DConditionModel"},
+        std::tuple{"IFPipeline", "unet", "UNet2DConditionModel"}}) {
+    const Json index = {{"_class_name", pipeline},
+                        {"scheduler", {"diffusers", "DDPMScheduler"}},
+                        {network, {"diffusers", network_class}}};
+    WriteFile(folder / "model_index.json", index.dump());
+    ExpectRefused(folder, absl::StrCat("model_index.json: _class_name: the pipeline \"", pipeline,
+                                       "\" is not supported; these are: DDPMPipeline"));
+  }
+  WriteFile(folder / "model_index.json", R"({"scheduler": ["diffusers", "DDPMScheduler"]})");
+  ExpectRefused(folder, "model_index.json: _class_name: must name the pipeline's class");
+  WriteFile(folder / "model_index.json", "{");
+  ExpectRefused(folder, "model_index.json: ");
+}
+
+TEST_F(ParsedPipelineTest, PixelPipelinesMayHaveAnyName) {
+  const auto folder = folder_.path() / "pixels";
+  std::filesystem::copy("deploy/models/emoji-32", folder, std::filesystem::copy_options::recursive);
+  Edit(folder / "model_index.json", [](Json& json) { json["_class_name"] = "MyPipeline"; });
+  EXPECT_TRUE(LoadStatus(folder).ok()) << LoadStatus(folder);
 }
 
 TEST_F(ParsedPipelineTest, MissingPartsAreNotFound) {
