@@ -1,9 +1,12 @@
 #include "core/io/model_folder.h"
 
+#include <algorithm>
+#include <iterator>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/base/error_details.h"
 #include "core/base/status_macros.h"
 #include "core/files/file_content.h"
 #include "core/io/foreign_file.h"
@@ -18,11 +21,32 @@ bool IsDanglingLink(const fs::path& path) {
   return fs::is_symlink(fs::symlink_status(path, error)) && !fs::exists(path, error);
 }
 
+std::vector<std::string> NamesOfFiles(const fs::path& folder) {
+  constexpr size_t kMaxFiles = 1000;
+  std::vector<std::string> names;
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  for (; !error && entries != fs::end(entries); entries.increment(error)) {
+    std::error_code unknown;
+    if (entries->is_directory(unknown)) continue;
+    names.push_back(entries->path().filename().string());
+    if (names.size() == kMaxFiles) break;
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 absl::Status CheckLink(const fs::path& path) {
   if (!IsDanglingLink(path)) return absl::OkStatus();
   return absl::NotFoundError(
       "is a link whose target does not exist; copy or download the model again, with the files "
       "that its links lead to");
+}
+
+// Whoever asks for a model may know why its files cannot be opened: the message holds only their
+// names within the model.
+absl::Status ForCallers(const absl::Status& status) {
+  return WithholdsMessage(status) ? WithErrorReason(status, "MODEL_FILE_UNREADABLE") : status;
 }
 
 absl::StatusOr<std::string> ReadWhole(const fs::path& path, size_t max_bytes) {
@@ -61,9 +85,25 @@ bool ModelFolder::HasFolder(const std::string& folder) const {
   return fs::is_directory(path_ / folder, error);
 }
 
+std::vector<std::string> ModelFolder::FileNames(const std::string& folder) const {
+  return NamesOfFiles(path_ / folder);
+}
+
+// The client of the Hugging Face hub keeps such parts among the blobs of its cache, which is two
+// levels above a snapshot, or in a hidden folder of the model.
+bool ModelFolder::HasUnfinishedDownload(const std::string& folder) const {
+  const fs::path places[] = {path_ / folder, path_ / ".cache/huggingface/download" / folder,
+                             path_.parent_path().parent_path() / "blobs"};
+  return std::any_of(std::begin(places), std::end(places), [](const fs::path& place) {
+    const std::vector<std::string> names = NamesOfFiles(place);
+    return std::any_of(names.begin(), names.end(),
+                       [](const std::string& name) { return name.ends_with(".incomplete"); });
+  });
+}
+
 absl::StatusOr<std::string> ModelFolder::ReadText(const std::string& file, size_t max_bytes) const {
   absl::StatusOr<std::string> text = ReadWhole(path_ / file, max_bytes);
-  if (!text.ok()) return InFile(file, text.status());
+  if (!text.ok()) return InFile(file, ForCallers(text.status()));
   return text;
 }
 
@@ -71,7 +111,7 @@ absl::StatusOr<SafetensorsFile> ModelFolder::OpenSafetensors(const std::string& 
                                                              size_t max_bytes) const {
   RETURN_IF_ERROR(InFile(file, CheckLink(path_ / file)));
   absl::StatusOr<SafetensorsFile> safetensors = SafetensorsFile::Open(path_ / file, max_bytes);
-  if (!safetensors.ok()) return InFile(file, safetensors.status());
+  if (!safetensors.ok()) return InFile(file, ForCallers(safetensors.status()));
   return safetensors;
 }
 

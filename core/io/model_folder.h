@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -45,6 +46,10 @@ class ModelFolder {
   // Also a link that leads nowhere; reading it says so.
   bool HasFile(const std::string& file) const;
   bool HasFolder(const std::string& folder) const;
+  // The files of `folder`, "" for the model's own, by name and in order; the first thousand.
+  std::vector<std::string> FileNames(const std::string& folder) const;
+  // Whether there is a part of a file of `folder` that was not downloaded to its end.
+  bool HasUnfinishedDownload(const std::string& folder) const;
 
   // The whole file. InvalidArgument: larger than `max_bytes`, not a regular file, or of a kind that
   // is no text of a model (foreign_file.h). NotFound: no such file, or a link that leads nowhere.

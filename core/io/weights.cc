@@ -2,10 +2,14 @@
 
 #include <ATen/ops/isfinite.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/field_violations.h"
@@ -29,15 +33,10 @@ constexpr int kMaxWrappers = 8;
 // Enough to see what is wrong, too few to flood a log.
 constexpr size_t kMaxTensorsNamed = 20;
 
-// Files beside which people look for weights: what other programs write.
-constexpr const char* kOtherFormats[] = {"diffusion_pytorch_model.bin",
-                                         "pytorch_model.bin",
-                                         "model.ckpt",
-                                         "diffusion_pytorch_model.ckpt",
-                                         "diffusion_flax_model.msgpack",
-                                         "model.safetensors",
-                                         "pytorch_model.safetensors",
-                                         "model.onnx"};
+constexpr std::string_view kSuffix = ".safetensors";
+// What other programs write in place of a file of weights.
+constexpr std::string_view kOtherFormats[] = {".bin", ".ckpt", ".pt",   ".pth",
+                                              ".h5",  ".onnx", ".gguf", ".msgpack"};
 
 // The tensors of each shard.
 using Shards = std::map<std::string, std::set<std::string>>;
@@ -116,21 +115,45 @@ void RemoveWrappers(StoredTensors& tensors) {
   }
 }
 
-// What is there in place of the file of weights `file`.
+bool HasOtherFormat(std::string_view name) {
+  return std::any_of(std::begin(kOtherFormats), std::end(kOtherFormats),
+                     [&](std::string_view suffix) { return name.ends_with(suffix); });
+}
+
+// One of several files of weights: "model-00001-of-00002.safetensors".
+bool IsShard(std::string_view name) {
+  return name.find("-of-") != std::string_view::npos && name.ends_with(kSuffix);
+}
+
+// What is there in place of the weights `stem` of the folder `prefix`.
 absl::Status NoWeights(const ModelFolder& folder, const std::string& prefix,
-                       const std::string& file) {
-  for (const char* other : kOtherFormats) {
-    const std::string name = prefix + other;
-    if (!folder.HasFile(name)) continue;
-    if (name.ends_with(".safetensors")) {
-      return absl::NotFoundError(
-          absl::StrCat(file, ": there is no such file, but ", name, "; rename that"));
-    }
+                       const std::string& stem) {
+  const std::vector<std::string> names = folder.FileNames(prefix);
+  const auto find = [&](const auto& is_wanted) -> std::optional<std::string> {
+    const auto found = std::find_if(names.begin(), names.end(), is_wanted);
+    if (found == names.end()) return std::nullopt;
+    return prefix + Escaped(*found);
+  };
+  const std::string file = absl::StrCat(prefix, stem, std::string(kSuffix));
+  const std::string missing = absl::StrCat(file, ": there is no such file");
+  if (const auto shard = find(IsShard)) {
+    return absl::NotFoundError(absl::StrCat(missing, ", but ", *shard, ", one of several, without ",
+                                            stem,
+                                            ".safetensors.index.json; copy or download that, too"));
+  }
+  if (const auto other = find([](const auto& name) { return name.ends_with(kSuffix); })) {
+    return absl::NotFoundError(absl::StrCat(missing, ", but ", *other, "; rename that"));
+  }
+  if (folder.HasUnfinishedDownload(prefix)) {
     return absl::NotFoundError(absl::StrCat(
-        file, ": there is no such file, only ", name,
+        missing, ", only a part of a download that has not ended; download the model again"));
+  }
+  if (const auto other = find(HasOtherFormat)) {
+    return absl::NotFoundError(absl::StrCat(
+        missing, ", only ", *other,
         ", a format that is never read; save the weights as safetensors, with save_pretrained"));
   }
-  return absl::NotFoundError(absl::StrCat(file, ": there is no such file"));
+  return absl::NotFoundError(missing);
 }
 
 absl::StatusOr<Weights> OpenShards(const ModelFolder& folder, const std::string& prefix,
@@ -166,7 +189,7 @@ absl::StatusOr<Weights> OpenFiles(const ModelFolder& folder, const std::string& 
     const std::string file = absl::StrCat(whole, ".", variant, "safetensors");
     if (folder.HasFile(file)) return OpenSingle(folder, file, bytes_max);
   }
-  return NoWeights(folder, prefix, whole + ".safetensors");
+  return NoWeights(folder, prefix, stem);
 }
 
 // How many elements are NaN or infinite in float32, which is what networks are loaded in.

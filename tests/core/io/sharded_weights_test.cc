@@ -131,6 +131,23 @@ TEST_F(WeightsTest, PickledWeightsAreNeverRead) {
   ExpectStatus(Load().status(), absl::StatusCode::kNotFound, "model.safetensors; rename that");
 }
 
+TEST_F(WeightsTest, WhatIsThereInTheirPlaceIsNamed) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"diffusion_pytorch_model.bf16.safetensors", "model.bf16.safetensors; rename that"},
+      {"diffusion_pytorch_model.non_ema.safetensors", "model.non_ema.safetensors; rename that"},
+      {"diffusion_pytorch_model.fp16.bin", "only diffusion_pytorch_model.fp16.bin, a format"},
+      {"diffusion_pytorch_model-00001-of-00002.safetensors",
+       "one of several, without diffusion_pytorch_model.safetensors.index.json"},
+      {"1a2b.incomplete", "a download that has not ended"},
+      {"README.md", "there is no such file"},
+  };
+  for (const auto& [file, told] : cases) {
+    WriteFile(folder_.path() / file, "");
+    ExpectStatus(Load().status(), absl::StatusCode::kNotFound, told);
+    std::filesystem::remove(folder_.path() / file);
+  }
+}
+
 TEST_F(WeightsTest, IntegerTensorsAreRefused) {
   WriteFile(folder_.path() / kPlain,
             SafetensorsBytes(R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})", "1234"));

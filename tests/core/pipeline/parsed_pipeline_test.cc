@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/error_details.h"
 #include "core/io/safetensors.h"
 #include "tests/support/temp_dir.h"
 
@@ -22,6 +23,7 @@ using Json = nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 class ParsedPipelineTest : public testing::Test {
  protected:
@@ -168,6 +170,16 @@ TEST_F(ParsedPipelineTest, WeightsThatAreNotFiniteAreRefusedByName) {
   const at::Tensor bias = SafetensorsFile::Open(file)->Get(name)->clone();
   Replace(file, name, at::full_like(bias, std::numeric_limits<float>::quiet_NaN()));
   ExpectRefused(folder, "unet/diffusion_pytorch_model.safetensors: conv_in.bias");
+}
+
+// A link to itself stands for a file without permission, which the superuser may read.
+TEST_F(ParsedPipelineTest, FilesThatCannotBeOpenedAreNamedToCallers) {
+  const auto folder = Copy("sd15-like");
+  std::filesystem::remove_all(folder / "unet");
+  std::filesystem::create_directory_symlink("unet", folder / "unet");
+  const absl::Status status = LoadStatus(folder);
+  EXPECT_FALSE(WithholdsMessage(status)) << status;
+  EXPECT_THAT(std::string(status.message()), StartsWith("unet/config.json: cannot be opened: "));
 }
 
 TEST_F(ParsedPipelineTest, PipelinesOfOtherKindsAreRefusedByName) {
