@@ -37,6 +37,8 @@ class SafetensorsFile {
   absl::StatusOr<StoredTensor> Find(const std::string& name) const;
   // The same, read to memory of its own on the CPU.
   absl::StatusOr<at::Tensor> Get(const std::string& name) const;
+  // The number in a tensor of one, which may also be of dtype I64, I32, I16, I8 or U8.
+  absl::StatusOr<double> GetNumber(const std::string& name) const;
 
   // Adds all bytes to `hash`, as a part of this name. Errors are those of OpenFile::Read.
   absl::Status AddTo(Sha256& hash, std::string_view name) const;

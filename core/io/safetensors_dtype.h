@@ -17,16 +17,28 @@ struct SafetensorsDtype {
   std::string_view name;
   size_t size;
   std::optional<at::ScalarType> weights;  // the type to read it as; nullopt if it holds no weights
+  std::optional<at::ScalarType> integer = std::nullopt;  // the same of integers
 };
 
 // The dtypes of whole bytes.
 inline constexpr SafetensorsDtype kSafetensorsDtypes[] = {
-    {"F64", 8, at::kDouble},      {"F32", 4, at::kFloat},       {"F16", 2, at::kHalf},
-    {"BF16", 2, at::kBFloat16},   {"C64", 8, std::nullopt},     {"I64", 8, std::nullopt},
-    {"U64", 8, std::nullopt},     {"I32", 4, std::nullopt},     {"U32", 4, std::nullopt},
-    {"I16", 2, std::nullopt},     {"U16", 2, std::nullopt},     {"I8", 1, std::nullopt},
-    {"U8", 1, std::nullopt},      {"BOOL", 1, std::nullopt},    {"F8_E4M3", 1, std::nullopt},
-    {"F8_E5M2", 1, std::nullopt}, {"F8_E8M0", 1, std::nullopt},
+    {"F64", 8, at::kDouble},
+    {"F32", 4, at::kFloat},
+    {"F16", 2, at::kHalf},
+    {"BF16", 2, at::kBFloat16},
+    {"C64", 8, std::nullopt},
+    {"I64", 8, std::nullopt, at::kLong},
+    {"U64", 8, std::nullopt},
+    {"I32", 4, std::nullopt, at::kInt},
+    {"U32", 4, std::nullopt},
+    {"I16", 2, std::nullopt, at::kShort},
+    {"U16", 2, std::nullopt},
+    {"I8", 1, std::nullopt, at::kChar},
+    {"U8", 1, std::nullopt, at::kByte},
+    {"BOOL", 1, std::nullopt},
+    {"F8_E4M3", 1, std::nullopt},
+    {"F8_E5M2", 1, std::nullopt},
+    {"F8_E8M0", 1, std::nullopt},
 };
 
 // nullptr where there is none.

@@ -84,6 +84,23 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Get(const std::string& name) const {
   return tensor.Get();
 }
 
+absl::StatusOr<double> SafetensorsFile::GetNumber(const std::string& name) const {
+  const auto found = header_.tensors.find(name);
+  if (found == header_.tensors.end())
+    return absl::NotFoundError(absl::StrCat("no tensor ", Quoted(name)));
+  const SafetensorsHeader::Entry& entry = found->second;
+  const SafetensorsDtype& dtype = *FindDtype(entry.dtype);
+  const std::optional<at::ScalarType> type = dtype.weights ? dtype.weights : dtype.integer;
+  if (!type || entry.end - entry.begin != dtype.size) {
+    return absl::InvalidArgumentError(absl::StrCat("tensor ", Quoted(name), " is not one number"));
+  }
+  double number = 0;
+  const FileSource source(file_, header_.data_offset + entry.begin, *type);
+  RETURN_IF_ERROR(source.Read(
+      0, 1, [&](const at::Tensor& piece) { number = piece.to(at::kDouble).item<double>(); }));
+  return number;
+}
+
 absl::Status SafetensorsFile::AddTo(Sha256& hash, std::string_view name) const {
   hash.BeginPart(name, size());
   std::string buffer(std::min(size(), kHashedBytes), '\0');

@@ -27,8 +27,9 @@ absl::StatusOr<at::Tensor> Read(const SafetensorsFile& file, const std::string& 
 
 absl::StatusOr<double> AlphaOf(const SafetensorsFile& file, const PlannedPair& pair) {
   if (pair.alpha.empty()) return pair.alpha_value;
-  ASSIGN_OR_RETURN(const at::Tensor alpha, Read(file, pair.alpha));
-  return alpha.to(at::kDouble).item<double>();
+  ASSIGN_OR_RETURN(const double alpha, file.GetNumber(pair.alpha));
+  if (!std::isfinite(alpha)) return InvalidField(Escaped(pair.alpha), DescribeNotFinite(1, 1));
+  return alpha;
 }
 
 absl::StatusOr<AdapterLayers> ReadLayers(const SafetensorsFile& file, const PlannedPairs& pairs) {

@@ -58,6 +58,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kOtherKi
     {".a1.weight", "GLoRA"},
 }};
 
+// What peft puts before every name in its own files, adapter_model.safetensors.
+constexpr std::string_view kPeftPrefix = "base_model.model.";
+
 // Parts of a resnet and of its surroundings in the first code.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kResnetParts = {{
     {"conv1", "in_layers_2"},
@@ -205,6 +208,7 @@ std::optional<AdapterTensorName> ParseAdapterTensorName(std::string_view name) {
                    [&](const Suffix& candidate) { return name.ends_with(candidate.text); });
   if (suffix == kSuffixes.end()) return std::nullopt;
   name.remove_suffix(suffix->text.size());
+  TakePrefix(name, kPeftPrefix);
   std::string_view component = kNetwork;
   for (const auto& [prefix, of] : kPrefixes) {
     if (!TakePrefix(name, prefix)) continue;

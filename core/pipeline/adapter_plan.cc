@@ -52,6 +52,10 @@ bool IsFloat(const std::string& dtype) {
   return dtype == "F64" || dtype == "F32" || dtype == "F16" || dtype == "BF16";
 }
 
+bool IsInteger(const std::string& dtype) {
+  return dtype == "I64" || dtype == "I32" || dtype == "I16" || dtype == "I8" || dtype == "U8";
+}
+
 // What adapters of the library say about one component.
 struct ComponentMetadata {
   std::optional<double> alpha;
@@ -181,7 +185,9 @@ void Planner::Sort(const std::string& name, const SafetensorsHeader::Entry& entr
                    "belongs to a layer that the model does not have; is the adapter for "
                    "another one?");
   }
-  if (!IsFloat(entry.dtype)) {
+  // Trainers that keep alphas as whole numbers write them so.
+  const bool is_number = parsed->part == AdapterPart::kAlpha && IsInteger(entry.dtype);
+  if (!IsFloat(entry.dtype) && !is_number) {
     return Violate(
         name, absl::StrCat("is of dtype ", entry.dtype, "; adapters are F64, F32, F16 or BF16"));
   }

@@ -6,9 +6,12 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -19,7 +22,9 @@
 #include "core/pipeline/adapter_file.h"
 #include "core/pipeline/adapter_plan.h"
 #include "core/pipeline/parsed_pipeline.h"
+#include "tests/core/io/io_testing.h"
 #include "tests/core/nn/condition_checkpoints.h"
+#include "tests/core/nn/test_checkpoints.h"
 
 namespace denoise {
 namespace {
@@ -187,6 +192,16 @@ class AdapterFile : public testing::Test {
     return ReadAdapter(path_, TargetOf("sd15-like"));
   }
 
+  // The bytes that Write makes.
+  std::string Bytes() const {
+    EXPECT_TRUE(WriteSafetensors(path_, tensors, metadata).ok());
+    return ReadFile(path_);
+  }
+  absl::StatusOr<std::shared_ptr<const Adapter>> ReadBytes(const std::string& bytes) const {
+    std::ofstream(path_, std::ios::binary) << bytes;
+    return ReadAdapter(path_, TargetOf("sd15-like"));
+  }
+
   // Expects that the first violation is of `field`, and says `what`.
   void ExpectRefused(const std::string& field, const std::string& what) const {
     const absl::Status status = Write();
@@ -250,6 +265,37 @@ TEST_F(AdapterFile, NamesEachLayerOnce) {
 TEST_F(AdapterFile, HasOneAlphaForALayer) {
   tensors[std::string(kQuery) + ".alpha"] = at::ones({2});
   ExpectRefused(std::string(kQuery) + ".alpha", "must be one number");
+}
+
+TEST_F(AdapterFile, MayHaveWholeNumbersAsAlphas) {
+  const std::string bytes = Bytes();
+  const std::string alpha = std::string(kQuery) + ".alpha";
+  uint64_t size = 0;
+  std::memcpy(&size, bytes.data(), sizeof(size));
+  nlohmann::json header = nlohmann::json::parse(bytes.substr(sizeof(size), size));
+  const size_t end = bytes.size() - sizeof(size) - size;
+  header[alpha] = {
+      {"dtype", "I64"}, {"shape", nlohmann::json::array()}, {"data_offsets", {end, end + 8}}};
+  const auto adapter =
+      ReadBytes(SafetensorsBytes(header.dump(), bytes.substr(sizeof(size) + size) + HeaderSize(6)));
+  ASSERT_TRUE(adapter.ok()) << adapter.status();
+  EXPECT_EQ((*adapter)->network().at(std::string(kQuery).substr(std::strlen("unet."))).factor, 1.5);
+  // Only alphas are.
+  header[down_]["dtype"] = "I32";
+  const auto weights =
+      ReadBytes(SafetensorsBytes(header.dump(), bytes.substr(sizeof(size) + size) + HeaderSize(6)));
+  EXPECT_TRUE(absl::IsInvalidArgument(weights.status())) << weights.status();
+}
+
+TEST_F(AdapterFile, MayHaveThePrefixOfPeft) {
+  std::map<std::string, at::Tensor> prefixed;
+  for (const auto& [name, tensor] : tensors) prefixed["base_model.model." + name] = tensor;
+  const auto plain = ReadBack();
+  tensors = prefixed;
+  const auto adapter = ReadBack();
+  ASSERT_TRUE(adapter.ok()) << adapter.status();
+  EXPECT_EQ((*adapter)->network().size(), (*plain)->network().size());
+  EXPECT_EQ((*adapter)->text(0).size(), (*plain)->text(0).size());
 }
 
 TEST_F(AdapterFile, IsOfNoOtherKind) {
