@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/quoted.h"
 #include "core/base/status_macros.h"
@@ -31,13 +32,24 @@ absl::Status Malformed(const Parts&... parts) {
 
 constexpr char kTruncated[] = "the file is truncated, copy or download it again";
 
-// The size of the header's text, checked to lie within the file.
-absl::StatusOr<size_t> HeaderSize(std::string_view beginning, size_t file_size) {
-  if (file_size < kSizeBytes) return Malformed("shorter than the 8 bytes of its header size");
+// The number in the first eight bytes.
+uint64_t FirstNumber(std::string_view beginning) {
   uint64_t size = 0;
   for (size_t i = 0; i < kSizeBytes; ++i) {
     size |= uint64_t{static_cast<uint8_t>(beginning[i])} << (8 * i);
   }
+  return size;
+}
+
+// Whether it cannot be the size of a header, as in files of other kinds.
+bool BeginsWithHugeSize(std::string_view beginning) {
+  return beginning.size() >= kSizeBytes && FirstNumber(beginning) > kMaxHeaderBytes;
+}
+
+// The size of the header's text, checked to lie within the file.
+absl::StatusOr<size_t> HeaderSize(std::string_view beginning, size_t file_size) {
+  if (file_size < kSizeBytes) return Malformed("shorter than the 8 bytes of its header size");
+  const uint64_t size = FirstNumber(beginning);
   if (size > kMaxHeaderBytes) {
     return Malformed("a header of ", size, " bytes is larger than ", kMaxHeaderBytes);
   }
@@ -53,6 +65,22 @@ absl::StatusOr<std::string_view> FindHeader(std::string_view beginning, size_t f
   return text;
 }
 
+// Whether the file begins with a line of printable text, such as the answer of a server that was
+// saved in place of the file.
+bool IsText(std::string_view file) {
+  constexpr size_t kBytes = 200;
+  const std::string_view beginning = file.substr(0, kBytes);
+  return std::all_of(beginning.begin(), beginning.end(), [](char c) {
+    return absl::ascii_isprint(static_cast<unsigned char>(c)) ||
+           absl::ascii_isspace(static_cast<unsigned char>(c));
+  });
+}
+
+std::string FirstLine(std::string_view text) {
+  constexpr size_t kBytes = 80;
+  return Quoted(text.substr(0, std::min(text.find_first_of("\r\n"), kBytes)));
+}
+
 // The text of the header. If there is none, the error says what kind of file it is instead.
 absl::StatusOr<std::string_view> HeaderText(std::string_view file, size_t file_size) {
   absl::StatusOr<std::string_view> text = FindHeader(file, file_size);
@@ -61,6 +89,12 @@ absl::StatusOr<std::string_view> HeaderText(std::string_view file, size_t file_s
   if (const auto kind = ForeignKind(file)) return Malformed(*kind);
   if (file.starts_with('{') && file.find('\0') == std::string_view::npos) {
     return Malformed("is JSON text, not weights; copy or download it again");
+  }
+  if (IsText(file)) {
+    return Malformed("is text, not weights: ", FirstLine(file), "; copy or download it again");
+  }
+  if (BeginsWithHugeSize(file)) {
+    return Malformed("is not a safetensors file; copy or download it again");
   }
   return text;
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/sha256.h"
 #include "core/io/safetensors.h"
 #include "tests/core/io/io_testing.h"
@@ -72,6 +73,20 @@ TEST(ParseSafetensorsHeader, RefusesBrokenHeaderSizes) {
       {HeaderSize(100'000'001) + "{}", "larger than 100000000"},
       {HeaderSize(uint64_t{1} << 63) + "{}", "larger than 100000000"},
       {HeaderSize(~uint64_t{0}) + "{}", "larger than 100000000"},
+  };
+  for (const auto& [file, message] : cases) {
+    ExpectStatus(ParseSafetensorsHeader(file).status(), kInvalid, message);
+  }
+}
+
+TEST(ParseSafetensorsHeader, SaysThatOtherFilesAreNone) {
+  const std::pair<std::string, const char*> cases[] = {
+      {"Entry not found", "is text, not weights: \"Entry not found\""},
+      {"denied", "is text, not weights: \"denied\""},
+      {"Invalid username or password.\nTry again\n", ": \"Invalid username or password.\";"},
+      {absl::StrCat("\x7f", "ELF\2\1\1", std::string(57, '\2')), "is not a safetensors file"},
+      {absl::StrCat("7z\xbc\xaf\x27\x1c", std::string(26, '\4')), "is not a safetensors file"},
+      {absl::StrCat("unet/config.json", std::string(84, '\0')), "is not a safetensors file"},
   };
   for (const auto& [file, message] : cases) {
     ExpectStatus(ParseSafetensorsHeader(file).status(), kInvalid, message);
