@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/check.h"
 #include "core/base/field_violations.h"
 #include "core/base/status_macros.h"
@@ -80,7 +81,13 @@ bool IsOfTheAdapter(const absl::Status& error) {
 }
 
 AdapterCatalog::AdapterCatalog(fs::path models, fs::path adapters)
-    : models_(std::move(models)), adapters_(std::move(adapters)) {}
+    : models_(std::move(models)), adapters_(std::move(adapters)) {
+  if (adapters_.empty()) return;
+  if (const auto skipped = SkippedEntries(adapters_); !skipped.empty()) {
+    LogEvent(spdlog::level::warn, "entries of --adapters that are no adapters",
+             {{"skipped", absl::StrJoin(skipped, "; ")}});
+  }
+}
 
 absl::StatusOr<AdapterFile> AdapterCatalog::Find(const Model& model, const AdapterId& id) const {
   if (!id.model.empty() && id.model != model.id) {

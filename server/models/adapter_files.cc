@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/quoted.h"
 #include "core/base/status_macros.h"
 #include "server/models/adapter_id.h"
 #include "server/models/models_root.h"
@@ -16,6 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSuffix = ".safetensors";
 constexpr char kSaved[] = "pytorch_lora_weights.safetensors";
+constexpr char kSavedByPeft[] = "adapter_model.safetensors";
 
 // The file that stands for a folder, if it has one.
 std::optional<fs::path> FileOfFolder(const fs::path& folder) {
@@ -36,6 +38,16 @@ std::string IdOf(const fs::path& folder, std::string_view name) {
   return std::string(name);
 }
 
+// Why the entry at `path` is no adapter, or not under the name `id`.
+std::string WhySkipped(const fs::path& path, const std::string& id) {
+  if (!id.empty()) return "its name is not one of an adapter";
+  if (!IsFolder(path)) return "not a .safetensors file";
+  if (HasName(path / kSavedByPeft)) {
+    return absl::StrCat("a folder of peft; give its ", kSavedByPeft, " a name of its own here");
+  }
+  return absl::StrCat("a folder without ", kSaved);
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> ListAdapterIds(const fs::path& folder) {
@@ -46,6 +58,18 @@ absl::StatusOr<std::vector<std::string>> ListAdapterIds(const fs::path& folder) 
     if (std::string id = IdOf(folder, name); IsValidAdapterId(id)) ids.insert(std::move(id));
   }
   return std::vector<std::string>(ids.begin(), ids.end());
+}
+
+std::vector<std::string> SkippedEntries(const fs::path& folder) {
+  constexpr size_t kMaxEntries = 20;
+  std::vector<std::string> skipped;
+  for (const std::string& name : VisibleNames(folder).value_or(std::vector<std::string>())) {
+    const std::string id = IdOf(folder, name);
+    if (IsValidAdapterId(id)) continue;
+    if (skipped.size() == kMaxEntries) break;
+    skipped.push_back(absl::StrCat(Escaped(name), " (", WhySkipped(folder / name, id), ")"));
+  }
+  return skipped;
 }
 
 absl::StatusOr<fs::path> FindAdapterFile(const fs::path& folder, const std::string& id) {

@@ -17,6 +17,9 @@ namespace denoise {
 // are skipped. NotFound: it cannot be read; the message contains no path.
 absl::StatusOr<std::vector<std::string>> ListAdapterIds(const std::filesystem::path& folder);
 
+// The entries of `folder` that are not hidden and no adapters, each with the reason; at most 20.
+std::vector<std::string> SkippedEntries(const std::filesystem::path& folder);
+
 // The file of the adapter `id`, which is valid. NotFound.
 absl::StatusOr<std::filesystem::path> FindAdapterFile(const std::filesystem::path& folder,
                                                       const std::string& id);

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -11,6 +13,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -26,6 +29,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 namespace fs = std::filesystem;
 
 const fs::path kPipelines = "tests/data/pipelines";
@@ -152,6 +156,25 @@ TEST_F(AdapterLibraryTest, FindsEveryLayout) {
     EXPECT_TRUE(Load(name).ok()) << name << " " << Load(name).status();
   }
   ExpectRefused("other", "does not exist");
+}
+
+TEST(AdapterCatalog, LogsWhatIsNoAdapter) {
+  const TempDir folder;
+  fs::copy(kPeft, folder.path() / "good.safetensors");
+  WriteFile(folder.path() / "notes.txt", "");
+  WriteFile(folder.path() / "no\nname.safetensors", "");
+  fs::create_directory(folder.path() / "peft");
+  WriteFile(folder.path() / "peft" / "adapter_model.safetensors", "");
+  std::ostringstream log;
+  const std::shared_ptr<spdlog::logger> before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  const AdapterCatalog catalog("", folder.path());
+  spdlog::set_default_logger(before);
+  EXPECT_THAT(log.str(), HasSubstr("notes.txt (not a .safetensors file)"));
+  EXPECT_THAT(log.str(), HasSubstr("name.safetensors (its name is not one of an adapter)"));
+  EXPECT_THAT(log.str(), HasSubstr("peft (a folder of peft; give its adapter_model.safetensors"));
+  EXPECT_THAT(log.str(), Not(HasSubstr("good")));
 }
 
 TEST_F(AdapterLibraryTest, ModelsHaveTheirOwn) {
