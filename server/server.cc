@@ -26,6 +26,7 @@
 #include "server/models/adapter_library.h"
 #include "server/models/live_models.h"
 #include "server/models/model_repository.h"
+#include "server/models/models_root.h"
 #include "server/resource_looks.h"
 #include "server/rpc/activity_service.h"
 #include "server/rpc/image_generation_service.h"
@@ -310,10 +311,11 @@ class Server::Impl {
       return absl::OkStatus();
     }
     const int broken = models_.counts().failed;
-    return absl::NotFoundError(absl::StrCat(
-        "no model to serve: the folder of --models, ", flags.models, ",",
-        broken == 0 ? " is empty" : absl::StrCat(" has no good model and broken ones: ", broken),
-        "; each model is a folder in the diffusers layout"));
+    return absl::NotFoundError(
+        absl::StrCat("no model to serve: the folder of --models, ", flags.models, ", ",
+                     broken == 0 ? WhatIsInPlaceOfModels(flags.models)
+                                 : absl::StrCat("has no good model and broken ones: ", broken),
+                     "; each model is a folder in the diffusers layout"));
   }
 
   absl::Status Listen(const ServerFlags& flags) {

@@ -94,10 +94,15 @@ absl::Status DescribeFolder(const fs::path& folder) {
       "has no model_index.json: a model is a folder in the diffusers layout");
 }
 
+// Whether it is a part of a Hugging Face cache that is not a model.
+bool IsCachedOtherwise(const std::string& name) {
+  return name.starts_with("datasets--") || name.starts_with("spaces--");
+}
+
 // Follows the entry `name` of `root` to the folder with the model's files.
 absl::StatusOr<fs::path> FolderOf(const fs::path& root, const std::string& name) {
   ASSIGN_OR_RETURN(const fs::path folder, FollowCache(root / name));
-  if (folder == root / name && (name.starts_with("datasets--") || name.starts_with("spaces--"))) {
+  if (folder == root / name && IsCachedOtherwise(name)) {
     return absl::InvalidArgumentError("is a part of a Hugging Face cache that is not a model");
   }
   if (!HasName(folder / kIndex)) return DescribeFolder(folder);
@@ -110,8 +115,17 @@ std::string IdOf(const fs::path& root, const std::string& name) {
   return cached ? name.substr(kCachedModel.size()) : name;
 }
 
-// The entry `name` of `root`; nullopt if it is a file.
+// Whether it is a folder that file systems, NAS boxes, archives of macOS and caches put beside
+// models.
+bool IsNeverAModel(const std::string& name) {
+  constexpr std::string_view kNames[] = {"lost+found", "@eaDir", "__MACOSX"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) ||
+         IsCachedOtherwise(name);
+}
+
+// The entry `name` of `root`; nullopt if it is a file, or never a model.
 std::optional<ModelEntry> Examine(const fs::path& root, const std::string& name) {
+  if (IsNeverAModel(name)) return std::nullopt;
   ModelEntry entry = {
       .path = root / name, .name = Escaped(name), .id = IdOf(root, name), .folder = fs::path()};
   if (!IsValidModelId(entry.id)) entry.id.clear();
@@ -204,6 +218,19 @@ absl::StatusOr<std::vector<ModelEntry>> ListModels(const fs::path& root) {
     entries.push_back(*std::move(entry));
   }
   return entries;
+}
+
+std::string WhatIsInPlaceOfModels(const fs::path& root) {
+  const std::vector<std::string> names = VisibleNames(root).value_or(std::vector<std::string>());
+  if (names.empty()) return "is empty";
+  if (HasName(root / "config.json")) {
+    return "is one part of a model, such as its network: it has a config.json and no "
+           "model_index.json; save the whole pipeline with save_pretrained to a folder in it";
+  }
+  const auto weights = std::find_if(names.begin(), names.end(), IsWeights);
+  if (weights == names.end()) return "holds no model";
+  return absl::StrCat("holds the file ", Quoted(*weights),
+                      "; convert it with `denoise convert` to a folder in it");
 }
 
 absl::StatusOr<fs::path> FollowCache(const fs::path& folder) {

@@ -1,5 +1,5 @@
 // What lies in a models folder: model folders, and the models of a Hugging Face cache, whose files
-// are behind links. Internal to server/models.
+// are behind links.
 #pragma once
 
 #include <filesystem>
@@ -39,6 +39,9 @@ absl::StatusOr<std::vector<std::string>> VisibleNames(const std::filesystem::pat
 // NotFound: `root` does not exist. InvalidArgument says what else it is: a file, a model's own
 // folder, one model of a cache. Messages never contain a path.
 absl::StatusOr<std::vector<ModelEntry>> ListModels(const std::filesystem::path& root);
+
+// What `root`, in which ListModels finds nothing, is or holds: "is empty". The end of a sentence.
+std::string WhatIsInPlaceOfModels(const std::filesystem::path& root);
 
 // `folder`, or the snapshot that it holds in the layout of a Hugging Face cache. Errors say what is
 // wrong with a cached folder.

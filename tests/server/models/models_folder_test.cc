@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "server/models/model_loader.h"
+#include "server/models/models_root.h"
 #include "tests/support/temp_dir.h"
 
 namespace denoise {
@@ -121,6 +122,17 @@ TEST_F(ModelsFolderTest, PassesOverHiddenFoldersAndFiles) {
   Add("good");
   Add(".cache");
   WriteFile(root_.path() / "README.md", "# Models");
+  const LoadedModels loaded = Load();
+  EXPECT_EQ(loaded.models.size(), 1u);
+  EXPECT_THAT(loaded.broken, IsEmpty());
+}
+
+TEST_F(ModelsFolderTest, PassesOverFoldersThatAreNeverModels) {
+  Add("good");
+  for (const char* name :
+       {"lost+found", "@eaDir", "__MACOSX", "datasets--org--cats", "spaces--org--demo"}) {
+    fs::create_directory(root_.path() / name);
+  }
   const LoadedModels loaded = Load();
   EXPECT_EQ(loaded.models.size(), 1u);
   EXPECT_THAT(loaded.broken, IsEmpty());
@@ -234,11 +246,9 @@ TEST_F(CacheTest, WhatCannotBeServedIsToldAsWhatItIs) {
   Cache("models--c--two", "second");
   PointMainTo(Cache("models--d--pruned"), kHash);
   fs::remove_all(root_.path() / "models--d--pruned" / "blobs");
-  fs::create_directories(root_.path() / "datasets--e--cats" / "blobs");
   const LoadedModels loaded = Load();
   EXPECT_THAT(loaded.models, IsEmpty());
   const std::vector<std::pair<std::string, std::string>> expected = {
-      {"datasets--e--cats", "is a part of a Hugging Face cache that is not a model"},
       {"models--a--gone", "the snapshot \"fedcba\" that its refs/main names does not exist"},
       {"models--b--path", "refs/main does not name a snapshot"},
       {"models--c--two", "with 2 snapshots and no refs/main"},
@@ -325,6 +335,17 @@ TEST_F(ModelsFolderTest, LeavesOutWeightsThatAreNotFinite) {
   fs::permissions(weights, fs::perms::owner_write, fs::perm_options::add);
   WriteFile(weights, bytes);
   EXPECT_THAT(ReasonItIsLeftOut(), HasSubstr("values that are NaN, infinite or beyond float32"));
+}
+
+TEST_F(ModelsFolderTest, AFolderOfFilesSaysWhatTheyAre) {
+  EXPECT_EQ(WhatIsInPlaceOfModels(root_.path()), "is empty");
+  WriteFile(root_.path() / "README.md", "");
+  EXPECT_EQ(WhatIsInPlaceOfModels(root_.path()), "holds no model");
+  WriteFile(root_.path() / "sd15.safetensors", "");
+  EXPECT_THAT(WhatIsInPlaceOfModels(root_.path()),
+              HasSubstr("holds the file \"sd15.safetensors\"; convert it with `denoise convert`"));
+  WriteFile(root_.path() / "config.json", "");
+  EXPECT_THAT(WhatIsInPlaceOfModels(root_.path()), HasSubstr("is one part of a model"));
 }
 
 TEST_F(ModelsFolderTest, AnAbsentRootIsAnError) {
