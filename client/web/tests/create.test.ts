@@ -22,7 +22,7 @@ after(() => visit.end());
 const nameOf = async (page: Page) => (await stage(page).getAttribute("data-run")) ?? "";
 
 test("frames arrive while an image appears, and each can be looked at afterwards", async () => {
-  const page = await visit.open(`${emoji}&sampler.steps=400&count=2`);
+  const page = await visit.open(`${emoji}&sampler.steps=40&count=2`);
   await generate(page);
   const early = await reachStep(page, 1);
   const later = await reachStep(page, early + 1);

@@ -115,8 +115,10 @@ inline bool LaysOutTimesteps(const Options& o) {
   const bool solver = (In(o.sampler) & kSolvers) != 0;
   return kNoList.holds(o) && !(solver && o.sigma_spacing != SigmaSpacing::kTimesteps);
 }
-inline constexpr OptionCondition kTimestepsLaidOut = {
-    LaysOutTimesteps, "has no effect with timesteps, sigmas or, in a solver, a sigma_spacing"};
+// Samplers in sigma also start by the spacing, with any list: see StartSigmaPlan.
+inline constexpr OptionCondition kReadsSpacing = {
+    [](const Options& o) { return LaysOutTimesteps(o) || (In(o.sampler) & kSigma) != 0; },
+    "has no effect with timesteps, sigmas or, in a solver, a sigma_spacing"};
 inline constexpr OptionCondition kLeading = {
     [](const Options& o) {
       return LaysOutTimesteps(o) && o.timestep_spacing == TimestepSpacing::kLeading;
@@ -198,7 +200,7 @@ void ForEachOption(Visit visit) {
   visit(Option("sigma_spacing", &Options::sigma_spacing, &Overrides::sigma_spacing,
                kAnyLevel | kConsistency, "How noise levels are spaced", kNoSigmas));
   visit(Option("timestep_spacing", &Options::timestep_spacing, &Overrides::timestep_spacing,
-               kSpaced, "How timesteps are spaced", kTimestepsLaidOut));
+               kSpaced, "How timesteps are spaced", kReadsSpacing));
   visit(CheckpointOption("steps_offset", &Options::steps_offset, &Overrides::steps_offset, kSpaced,
                          "Offset added to the timesteps of timestep_spacing leading", kLeading));
 
@@ -269,7 +271,7 @@ void ForEachOption(Visit visit) {
                          "Time input of the network, timesteps or 0.25 log sigma"));
   visit(CheckpointOption(
       "lambda_min_clipped", &Options::lambda_min_clipped, &Overrides::lambda_min_clipped, kDpm,
-      "Skip timesteps whose log(alpha / sigma) is below this value", kTimestepsLaidOut));
+      "Skip timesteps whose log(alpha / sigma) is below this value", kReadsSpacing));
   visit(Option("disable_corrector", &Options::disable_corrector, &Overrides::disable_corrector,
                kUniPc, "Steps in which unipc skips its corrector"));
   visit(CheckpointOption("predict_x0", &Options::predict_x0, &Overrides::predict_x0, kUniPc,

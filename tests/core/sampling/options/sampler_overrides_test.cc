@@ -219,11 +219,16 @@ TEST(ApplyOverrides, RefusesOptionsOfTimestepsWhenNoneAreLaidOut) {
                        .sigma_spacing = SigmaSpacing::kLu,
                        .lambda_min_clipped = -5}),
               ElementsAre("lambda_min_clipped"));
+  // The samplers in sigma start by the spacing, whatever the list.
   EXPECT_THAT(refused({.sampler = SamplerKind::kHeun,
                        .sigmas = {9, 3},
                        .timestep_spacing = TimestepSpacing::kLeading,
                        .steps_offset = 1}),
-              ElementsAre("timestep_spacing", "steps_offset"));
+              ElementsAre("steps_offset"));
+  EXPECT_THAT(refused({.sampler = SamplerKind::kDpmSolver,
+                       .sigmas = {9, 3},
+                       .timestep_spacing = TimestepSpacing::kLeading}),
+              ElementsAre("timestep_spacing"));
   // The samplers in sigma lay their other spacings between timesteps.
   EXPECT_THAT(refused({.sampler = SamplerKind::kHeun,
                        .timestep_spacing = TimestepSpacing::kLeading,
