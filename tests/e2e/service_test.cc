@@ -120,10 +120,11 @@ TEST_F(ServiceTest, AServerThatIsShortOfMemoryIsAlive) {
     return RunDenoise(arguments);
   };
   // The connection of the process before may still have this address's place.
-  for (const char* service : {"", "liveness"}) {
-    EXPECT_TRUE(Eventually([&] {
-      return run({"health", "--service", service}).exit_status == kExitedCleanly;
-    }));
+  const std::vector<std::string> whole, liveness = {"--service", "liveness"};
+  for (const std::vector<std::string>& of : {whole, liveness}) {
+    std::vector<std::string> health = {"health"};
+    health.insert(health.end(), of.begin(), of.end());
+    EXPECT_TRUE(Eventually([&] { return run(health).exit_status == kExitedCleanly; }));
   }
   EXPECT_TRUE(Eventually([&] {
     const ProcessResult refused = run({"generate", "--model", "gray"});
