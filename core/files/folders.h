@@ -22,7 +22,7 @@ absl::Status MakeFolder(const std::filesystem::path& path, mode_t mode = 0777);
 absl::Status RemoveTree(const std::filesystem::path& path);
 
 // Whether there is a file or folder of that name. A link that leads nowhere is not there. Where the
-// file system cannot say, that is an error: whoever took it for absence would lose what is there.
+// file system cannot say, that is an error: a caller that took it for absence would lose data.
 absl::StatusOr<bool> Exists(const std::filesystem::path& path);
 
 // The paths of what is in a folder, in order. NotFound: there is no such folder.

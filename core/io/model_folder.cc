@@ -43,8 +43,8 @@ absl::Status CheckLink(const fs::path& path) {
       "that its links lead to");
 }
 
-// Whoever asks for a model may know why its files cannot be opened: the message holds only their
-// names within the model.
+// Callers may be told why a model's files cannot be opened: the message names them only within the
+// model.
 absl::Status ForCallers(const absl::Status& status) {
   return WithholdsMessage(status) ? WithErrorReason(status, "MODEL_FILE_UNREADABLE") : status;
 }

@@ -32,7 +32,7 @@ bool MeansDamage(const absl::Status& status) {
   return absl::IsNotFound(status) || absl::IsInvalidArgument(status) || absl::IsDataLoss(status);
 }
 
-absl::Status UnlessUnreadable(const absl::Status& status) {
+absl::Status UnavailableUnlessDamaged(const absl::Status& status) {
   if (status.ok() || MeansDamage(status)) return status;
   return absl::UnavailableError(
       absl::StrCat("the checkpoints cannot be read now: ", status.message()));
@@ -54,7 +54,7 @@ std::optional<int64_t> StepOf(const std::string& name) {
 absl::StatusOr<std::vector<int64_t>> StepsIn(const fs::path& path, const std::string& suffix) {
   const auto entries = ListFolder(path);
   if (absl::IsNotFound(entries.status())) return std::vector<int64_t>();
-  RETURN_IF_ERROR(UnlessUnreadable(entries.status()));
+  RETURN_IF_ERROR(UnavailableUnlessDamaged(entries.status()));
   std::vector<int64_t> steps;
   for (const fs::path& entry : *entries) {
     std::string name = entry.filename().string();
@@ -64,7 +64,8 @@ absl::StatusOr<std::vector<int64_t>> StepsIn(const fs::path& path, const std::st
     std::error_code error;
     if (step && fs::is_directory(entry, error)) steps.push_back(*step);
     if (error) {
-      return UnlessUnreadable(FileSystemError(error.value(), "a checkpoint cannot be examined"));
+      return UnavailableUnlessDamaged(
+          FileSystemError(error.value(), "a checkpoint cannot be examined"));
     }
   }
   std::sort(steps.begin(), steps.end(), std::greater<>());
@@ -177,13 +178,13 @@ absl::StatusOr<std::vector<CheckpointFolder::Entry>> CheckpointFolder::List() co
 
 absl::StatusOr<TrainingSnapshot> CheckpointFolder::Load(int64_t step) const {
   const auto there = Exists(PathOf(step));
-  RETURN_IF_ERROR(UnlessUnreadable(there.status()));
+  RETURN_IF_ERROR(UnavailableUnlessDamaged(there.status()));
   if (!*there) return absl::NotFoundError(absl::StrCat("there is no checkpoint of step ", step));
   auto snapshot = ReadCheckpoint(PathOf(step), step);
   if (!snapshot.ok() && MeansDamage(snapshot.status())) {
     return absl::DataLossError(absl::StrCat("step ", step, ": ", snapshot.status().message()));
   }
-  RETURN_IF_ERROR(UnlessUnreadable(snapshot.status()));
+  RETURN_IF_ERROR(UnavailableUnlessDamaged(snapshot.status()));
   return snapshot;
 }
 

@@ -210,7 +210,7 @@ void GenerationLog::OnHandover(std::vector<ImageSnapshot> images_begun) {
   handed_over_ = true;
   paused_ = pause_requested_;
   // A token carries no finished pictures. If no caller of Generate is attached, nobody has them, so
-  // whoever continues makes these images again.
+  // these images are made again when the generation continues.
   const bool is_unread = paused_ && !IsFollowed();
   const std::vector<int>& done = is_unread ? options_.images_done : images_done_;
   evaluations_handed_over_ += static_cast<int64_t>(done.size()) * options_.accepted.evaluations();

@@ -26,7 +26,7 @@ class CancellationTest : public testing::Test {
   // Of single images.
   double Evaluations() const { return server_->Metrics().Sum(kTrajectories); }
 
-  // Goes on until somebody stops it, and leaves room for others.
+  // Runs until somebody stops it, and leaves room for others.
   static constexpr int kImages = 16, kSteps = 1000;
   static GenerateRequest EndlessRequest() {
     GenerateRequest request = GuidedRequest(kSteps);

@@ -96,7 +96,7 @@ class HttpTest : public testing::Test {
         .dump();
   }
 
-  // Goes on until somebody stops it.
+  // Runs until somebody stops it.
   static std::string EndlessJson() { return GenerateJson(/*steps=*/1000, /*count=*/64); }
 
   static std::unique_ptr<ModelsFolder> models_;

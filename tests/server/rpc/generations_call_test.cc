@@ -57,7 +57,7 @@ class GenerationsCallTest : public ServiceTest {
     return generations_stub_->PauseGeneration(&context, request, response);
   }
 
-  // Goes on until somebody stops it.
+  // Runs until somebody stops it.
   static v1::GenerateRequest Endless(const std::string& id) {
     v1::GenerateRequest request = Detached(id, 1000);
     request.set_count(64);
